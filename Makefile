@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: MIT
+# GNU make. `make help` lists the targets. Variants (sanitizers, compilers) are built side by side
+# in folders of their own: make BUILD=build/asan SANITIZE=address,undefined unit
+include sources.mk
+
+CC       ?= gcc
+BUILD    ?= build
+SANITIZE ?=
+DEFINES  ?=
+PREFIX   ?= /usr/local
+DESTDIR  ?=
+VERSION  := 0.1.0
+SOVERSION := 0
+
+WARNINGS := -Wall -Wextra -Wshadow -Wundef -Wmissing-prototypes -Wstrict-prototypes -Werror
+CFLAGS   ?= -O2 -g
+ALL_CFLAGS := -std=c11 $(CFLAGS) $(WARNINGS) -I. -Iinclude -MMD -MP $(DEFINES) \
+	$(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer -fno-sanitize-recover=all) \
+	$(if $(findstring thread,$(SANITIZE)),-DVELLUM_TSAN)
+LIB_CFLAGS := -fPIC -fvisibility=hidden
+LDFLAGS_ALL := $(LDFLAGS) $(if $(SANITIZE),-fsanitize=$(SANITIZE))
+LDLIBS := -lpthread
+
+OBJ  := $(BUILD)/obj
+objs  = $(patsubst %.c,$(OBJ)/%.o,$(filter %.c,$(1))) $(patsubst %.S,$(OBJ)/%.o,$(filter %.S,$(1)))
+
+LIB_OBJ  := $(call objs,$(VELLUM_LIB_SRC))
+TEST_OBJ := $(call objs,host/test.c tests/unit/support.c)
+CLI_OBJ  := $(call objs,$(VELLUM_ABI_SRC) $(VELLUM_CLI_SRC))
+UNIT     := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(wildcard tests/unit/test_*.c))
+GUEST    := $(patsubst tests/guest/%.c,build/guest/%,$(wildcard tests/guest/*.c))
+EXAMPLES := $(patsubst examples/%.c,$(BUILD)/examples/%,$(wildcard examples/*.c))
+
+.PHONY: all
+all: $(BUILD)/vellum $(BUILD)/libvellum.a $(BUILD)/libvellum.so $(BUILD)/vellum.pc
+
+.PHONY: help
+help:
+	@echo "make            build/vellum, build/libvellum.{a,so}"
+	@echo "make test       every test; ends with 'N passed, N failed' (./check installs what it needs)"
+	@echo "make unit       the unit tests of one variant: BUILD=... CC=... SANITIZE=..."
+	@echo "make soak       what takes longer: full matrices, long stress"
+	@echo "make install    PREFIX=$(PREFIX) DESTDIR="
+	@echo "make clean"
+
+# --- objects ---
+
+# Only what the library is made of is compiled with hidden symbols.
+$(LIB_OBJ) $(OBJ)/host/test.o: ALL_CFLAGS += $(LIB_CFLAGS)
+$(call objs,$(VELLUM_CORE_SRC)): ALL_CFLAGS += -ffreestanding
+
+$(OBJ)/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -c $< -o $@
+
+$(OBJ)/%.o: %.S
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -c $< -o $@
+
+-include $(shell find $(OBJ) $(BUILD)/unit $(BUILD)/examples -name '*.d' 2>/dev/null)
+
+# --- library: internal symbols become local, so that a program may have its own find_vma ---
+
+$(OBJ)/vellum.o: $(LIB_OBJ)
+	$(LD) -r $^ -o $@.tmp
+	objcopy --localize-hidden $@.tmp $@
+	@rm -f $@.tmp
+
+$(BUILD)/libvellum.a: $(OBJ)/vellum.o
+	@rm -f $@
+	$(AR) rcs $@ $<
+
+$(BUILD)/libvellum.so.$(SOVERSION): $(LIB_OBJ)
+	$(CC) $(LDFLAGS_ALL) -shared -Wl,-soname,libvellum.so.$(SOVERSION) $^ $(LDLIBS) -o $@
+
+$(BUILD)/libvellum.so: $(BUILD)/libvellum.so.$(SOVERSION)
+	ln -sf $(<F) $@
+
+$(BUILD)/vellum.pc: Makefile
+	@mkdir -p $(@D)
+	@printf 'prefix=%s\nlibdir=$${prefix}/lib\nincludedir=$${prefix}/include\n\nName: vellum\nDescription: Linux memory management as a library\nVersion: %s\nLibs: -L$${libdir} -lvellum\nLibs.private: -lpthread\nCflags: -I$${includedir}\n' '$(PREFIX)' '$(VERSION)' > $@
+
+# --- command ---
+
+$(BUILD)/vellum: $(CLI_OBJ) $(BUILD)/libvellum.a
+	$(CC) $(LDFLAGS_ALL) $^ $(LDLIBS) -o $@
+
+# --- tests ---
+
+$(BUILD)/unit/%: tests/unit/%.c $(LIB_OBJ) $(TEST_OBJ)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -Itests/unit $< $(LIB_OBJ) $(TEST_OBJ) $(LDFLAGS_ALL) -lcmocka $(LDLIBS) -o $@
+
+$(BUILD)/examples/%: examples/%.c $(BUILD)/libvellum.a
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $< $(BUILD)/libvellum.a $(LDFLAGS_ALL) $(LDLIBS) -o $@
+
+GUEST_CFLAGS := -O1 -g -static -nostdlib -ffreestanding -fno-stack-protector -fno-pic -no-pie -mno-sse
+build/guest/%: tests/guest/%.c tests/guest/guest.h
+	@mkdir -p $(@D)
+	gcc $(GUEST_CFLAGS) $< -o $@
+
+.PHONY: unit unit-build guests examples
+unit-build: $(UNIT)
+guests: $(GUEST)
+examples: $(EXAMPLES)
+unit: unit-build
+	@tests/tap-sum $(foreach t,$(UNIT),'env CMOCKA_MESSAGE_OUTPUT=TAP $(t)')
+
+include tests/suite.mk
+
+.PHONY: install clean
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/include/vellum
+	install -m 755 $(BUILD)/vellum $(DESTDIR)$(PREFIX)/bin
+	install -m 644 $(BUILD)/libvellum.a $(DESTDIR)$(PREFIX)/lib
+	install -m 755 $(BUILD)/libvellum.so.$(SOVERSION) $(DESTDIR)$(PREFIX)/lib
+	ln -sf libvellum.so.$(SOVERSION) $(DESTDIR)$(PREFIX)/lib/libvellum.so
+	install -m 644 $(BUILD)/vellum.pc $(DESTDIR)$(PREFIX)/lib/pkgconfig
+	install -m 644 include/vellum/*.h $(DESTDIR)$(PREFIX)/include/vellum
+
+clean:
+	rm -rf build

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * arch/x86/entry.h - the only accessors of live page-table entries.
+ *
+ * A CPU sets A and D in an entry at any moment. So every read is one atomic load, and every change
+ * of a live entry is one atomic read-modify-write that cannot drop a bit set in between. Orders:
+ * acquire and release, as x86 locked instructions have anyway; the pairing is with the page-table
+ * lock, and with the CPU's own locked update of A and D.
+ */
+#ifndef ARCH_X86_ENTRY_H
+#define ARCH_X86_ENTRY_H
+
+#include "arch/x86/pgtable.h"
+#include "lib/sched.h"
+
+static inline uint64_t entry_load(const uint64_t *entry)
+{
+	sched_point(SCHED_ENTRY, entry);
+	return __atomic_load_n(entry, __ATOMIC_ACQUIRE);
+}
+
+/* Only where no CPU can use the old value: none to something, or a table not yet linked. */
+static inline void entry_store(uint64_t *entry, uint64_t val)
+{
+	sched_point(SCHED_ENTRY, entry);
+	__atomic_store_n(entry, val, __ATOMIC_RELEASE);
+}
+
+static inline uint64_t entry_exchange(uint64_t *entry, uint64_t val)
+{
+	sched_point(SCHED_ENTRY, entry);
+	return __atomic_exchange_n(entry, val, __ATOMIC_ACQ_REL);
+}
+
+/* *@old is updated on failure, so that the caller can loop. */
+static inline bool entry_cmpxchg(uint64_t *entry, uint64_t *old, uint64_t val)
+{
+	sched_point(SCHED_ENTRY, entry);
+	return __atomic_compare_exchange_n(entry, old, val, false, __ATOMIC_ACQ_REL,
+					   __ATOMIC_ACQUIRE);
+}
+
+static inline pte_t ptep_get(const pte_t *ptep)
+{
+	return pte_make(entry_load(&ptep->val));
+}
+
+static inline void ptep_set(pte_t *ptep, pte_t pte)
+{
+	entry_store(&ptep->val, pte.val);
+}
+
+/* Take the entry away from the hardware; the returned A and D are final. */
+static inline pte_t ptep_get_and_clear(pte_t *ptep)
+{
+	return pte_make(entry_exchange(&ptep->val, 0));
+}
+
+static inline bool ptep_cmpxchg(pte_t *ptep, pte_t *old, pte_t pte)
+{
+	return entry_cmpxchg(&ptep->val, &old->val, pte.val);
+}
+
+/* Apply a pure function to a live entry. Return: the value it was applied to. */
+static inline pte_t ptep_update(pte_t *ptep, pte_t (*change)(pte_t))
+{
+	pte_t old = ptep_get(ptep);
+
+	while (!ptep_cmpxchg(ptep, &old, change(old)))
+		;
+	return old;
+}
+
+#endif

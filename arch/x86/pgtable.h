@@ -1,0 +1,329 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * arch/x86/pgtable.h - the x86-64 page-table entry format, as pure functions on values.
+ *
+ * SPEC.md "Entries" has the bits. Nothing outside arch/x86 knows a bit position. Live entries are
+ * read and changed only by arch/x86/entry.h.
+ *
+ * INV-PTE-1: no entry has RW=0 and hardware D=1, the shadow-stack encoding, unless mkwrite for a
+ *            shadow-stack VMA made it: every change of RW moves D to or from the saved bit.
+ */
+#ifndef ARCH_X86_PGTABLE_H
+#define ARCH_X86_PGTABLE_H
+
+#include "lib/types.h"
+
+typedef struct { uint64_t val; } pte_t;
+typedef struct { uint64_t val; } pmd_t;
+typedef struct { uint64_t val; } pud_t;
+typedef struct { uint64_t val; } pgd_t;
+
+#define X86_PRESENT	(1ull << 0)
+#define X86_RW		(1ull << 1)
+#define X86_USER	(1ull << 2)
+#define X86_PWT		(1ull << 3)
+#define X86_PCD		(1ull << 4)
+#define X86_ACCESSED	(1ull << 5)
+#define X86_DIRTY	(1ull << 6)
+#define X86_PSE		(1ull << 7)	/* huge leaf in a PMD or PUD; PAT in a PTE */
+#define X86_PAT		(1ull << 7)
+#define X86_PROTNONE	(1ull << 8)	/* with P=0: mapped, no access; PFN stored inverted */
+#define X86_SPECIAL	(1ull << 9)
+#define X86_UFFD_WP	(1ull << 10)
+#define X86_SOFT_DIRTY	(1ull << 11)
+#define X86_PAT_LARGE	(1ull << 12)
+#define X86_DEVMAP	(1ull << 57)
+#define X86_SAVED_DIRTY	(1ull << 58)
+#define X86_PKEY_MASK	(15ull << 59)
+#define X86_NX		(1ull << 63)
+#define X86_PFN_MASK	0x000ffffffffff000ull
+
+/* What a table (not a leaf) entry has; rights are decided by the leaf. */
+#define X86_TABLE	(X86_PRESENT | X86_RW | X86_USER | X86_ACCESSED | X86_DIRTY)
+
+/* What a change of protection keeps (SPEC.md "Change of protection"). */
+#define X86_CHG_MASK                                                                          \
+	(X86_PFN_MASK | X86_PCD | X86_PWT | X86_SPECIAL | X86_ACCESSED | X86_DIRTY |          \
+	 X86_SAVED_DIRTY | X86_SOFT_DIRTY | X86_DEVMAP | X86_UFFD_WP | X86_PAT)
+
+#define PMD_SHIFT	21
+#define PUD_SHIFT	30
+#define PGD_SHIFT	39
+#define PMD_SIZE	(1ull << PMD_SHIFT)
+#define PMD_MASK	(~(PMD_SIZE - 1))
+#define PUD_SIZE	(1ull << PUD_SHIFT)
+#define PUD_MASK	(~(PUD_SIZE - 1))
+#define PGD_SIZE	(1ull << PGD_SHIFT)
+#define PGD_MASK	(~(PGD_SIZE - 1))
+#define ENTRIES_PER_TABLE 512
+#define USER_PGD_ENTRIES  256	/* the lower half; the upper half is the machine's */
+#define TASK_SIZE	((1ull << 47) - PAGE_SIZE)
+
+/* A software or saved D moves to where RW lets it be: INV-PTE-1. */
+static inline uint64_t x86_save_dirty(uint64_t v)
+{
+	if (!(v & X86_RW) && (v & X86_DIRTY))
+		v = (v & ~X86_DIRTY) | X86_SAVED_DIRTY;
+	return v;
+}
+
+static inline uint64_t x86_unsave_dirty(uint64_t v)
+{
+	if ((v & X86_RW) && (v & X86_SAVED_DIRTY))
+		v = (v & ~X86_SAVED_DIRTY) | X86_DIRTY;
+	return v;
+}
+
+static inline bool x86_protnone(uint64_t v)
+{
+	return (v & (X86_PRESENT | X86_PROTNONE)) == X86_PROTNONE;
+}
+
+/* The PFN of a no-access entry is inverted, so that no CPU speculates into the frame (L1TF). */
+static inline uint64_t x86_pfn_bits(uint64_t v)
+{
+	return (x86_protnone(v) ? ~v : v) & X86_PFN_MASK;
+}
+
+static inline uint64_t x86_with_pfn_bits(uint64_t v, uint64_t pfn_bits)
+{
+	return (v & ~X86_PFN_MASK) | ((x86_protnone(v) ? ~pfn_bits : pfn_bits) & X86_PFN_MASK);
+}
+
+/* --- the same words for leaves of each level --- */
+
+#define X86_LEAF_WORDS(lvl, type)                                                             \
+	static inline type lvl##_make(uint64_t val) { return (type){ val }; }                 \
+	/* A and D may be set in an empty entry by an erratum: they don't count. */           \
+	static inline bool lvl##_none(type e)                                                 \
+	{                                                                                     \
+		return (e.val & ~(X86_ACCESSED | X86_DIRTY)) == 0;                            \
+	}                                                                                     \
+	static inline bool lvl##_dirty(type e)                                                \
+	{                                                                                     \
+		return (e.val & (X86_DIRTY | X86_SAVED_DIRTY)) != 0;                          \
+	}                                                                                     \
+	static inline bool lvl##_young(type e) { return (e.val & X86_ACCESSED) != 0; }        \
+	static inline bool lvl##_special(type e) { return (e.val & X86_SPECIAL) != 0; }       \
+	static inline bool lvl##_devmap(type e) { return (e.val & X86_DEVMAP) != 0; }         \
+	static inline bool lvl##_uffd_wp(type e) { return (e.val & X86_UFFD_WP) != 0; }       \
+	static inline bool lvl##_soft_dirty(type e) { return (e.val & X86_SOFT_DIRTY) != 0; } \
+	static inline bool lvl##_exec(type e) { return !(e.val & X86_NX); }                   \
+	static inline type lvl##_wrprotect(type e)                                            \
+	{                                                                                     \
+		return lvl##_make(x86_save_dirty(e.val & ~X86_RW));                           \
+	}                                                                                     \
+	static inline type lvl##_mkwrite_novma(type e) { return lvl##_make(e.val | X86_RW); } \
+	/* For an ordinary VMA; a shadow-stack VMA takes lvl##_mkwrite_shstk. */              \
+	static inline type lvl##_mkwrite(type e)                                              \
+	{                                                                                     \
+		return lvl##_make(x86_unsave_dirty(e.val | X86_RW));                          \
+	}                                                                                     \
+	static inline type lvl##_mkwrite_shstk(type e)                                        \
+	{                                                                                     \
+		return lvl##_make((e.val & ~(X86_RW | X86_SAVED_DIRTY)) | X86_DIRTY);         \
+	}                                                                                     \
+	static inline type lvl##_mkdirty(type e)                                              \
+	{                                                                                     \
+		return lvl##_make(x86_save_dirty(e.val | X86_DIRTY | X86_SOFT_DIRTY));        \
+	}                                                                                     \
+	static inline type lvl##_mkclean(type e)                                              \
+	{                                                                                     \
+		return lvl##_make(e.val & ~(X86_DIRTY | X86_SAVED_DIRTY));                    \
+	}                                                                                     \
+	static inline type lvl##_mkyoung(type e) { return lvl##_make(e.val | X86_ACCESSED); } \
+	static inline type lvl##_mkold(type e) { return lvl##_make(e.val & ~X86_ACCESSED); }  \
+	static inline type lvl##_mkspecial(type e) { return lvl##_make(e.val | X86_SPECIAL); } \
+	static inline type lvl##_mkuffd_wp(type e)                                            \
+	{                                                                                     \
+		return lvl##_wrprotect(lvl##_make(e.val | X86_UFFD_WP));                      \
+	}                                                                                     \
+	static inline type lvl##_clear_uffd_wp(type e)                                        \
+	{                                                                                     \
+		return lvl##_make(e.val & ~X86_UFFD_WP);                                      \
+	}                                                                                     \
+	static inline type lvl##_mksoft_dirty(type e)                                         \
+	{                                                                                     \
+		return lvl##_make(e.val | X86_SOFT_DIRTY);                                    \
+	}                                                                                     \
+	static inline type lvl##_clear_soft_dirty(type e)                                     \
+	{                                                                                     \
+		return lvl##_make(e.val & ~X86_SOFT_DIRTY);                                   \
+	}
+
+X86_LEAF_WORDS(pte, pte_t)
+X86_LEAF_WORDS(pmd, pmd_t)
+X86_LEAF_WORDS(pud, pud_t)
+
+static inline bool pte_present(pte_t pte)
+{
+	return (pte.val & (X86_PRESENT | X86_PROTNONE)) != 0;
+}
+
+/* A huge entry under invalidation has P=0 and PSE=1 and still counts as present. */
+static inline bool pmd_present(pmd_t pmd)
+{
+	return (pmd.val & (X86_PRESENT | X86_PROTNONE | X86_PSE)) != 0;
+}
+
+static inline bool pud_present(pud_t pud)
+{
+	return (pud.val & (X86_PRESENT | X86_PROTNONE | X86_PSE)) != 0;
+}
+
+static inline bool pmd_leaf(pmd_t pmd)
+{
+	return pmd_present(pmd) && (pmd.val & X86_PSE);
+}
+
+static inline bool pud_leaf(pud_t pud)
+{
+	return pud_present(pud) && (pud.val & X86_PSE);
+}
+
+static inline bool pgd_none(pgd_t pgd)
+{
+	return (pgd.val & X86_PRESENT) == 0;
+}
+
+static inline bool pte_write(pte_t pte)
+{
+	return (pte.val & X86_RW) != 0;
+}
+
+static inline bool pmd_write(pmd_t pmd)
+{
+	return (pmd.val & X86_RW) != 0;
+}
+
+static inline bool pud_write(pud_t pud)
+{
+	return (pud.val & X86_RW) != 0;
+}
+
+static inline pfn_t pte_pfn(pte_t pte)
+{
+	return x86_pfn_bits(pte.val) >> PAGE_SHIFT;
+}
+
+/* A leaf that maps @pfn with protection bits @prot (vma.page_prot). */
+static inline pte_t pte_mk(pfn_t pfn, uint64_t prot)
+{
+	return pte_make(x86_with_pfn_bits(prot, pfn << PAGE_SHIFT));
+}
+
+/* Change of protection: what X86_CHG_MASK names stays, the rest comes from @prot. */
+static inline pte_t pte_modify(pte_t pte, uint64_t prot)
+{
+	uint64_t v = (pte.val & X86_CHG_MASK & ~X86_PFN_MASK) | (prot & ~X86_CHG_MASK);
+
+	v = x86_with_pfn_bits(v, x86_pfn_bits(pte.val));
+	return pte_make(pte.val & X86_RW ? x86_save_dirty(v) : x86_unsave_dirty(v));
+}
+
+/* --- tables --- */
+
+static inline pfn_t x86_table_pfn(uint64_t v)
+{
+	return (v & X86_PFN_MASK) >> PAGE_SHIFT;
+}
+
+static inline uint64_t x86_mk_table(pfn_t pfn)
+{
+	return pfn << PAGE_SHIFT | X86_TABLE;
+}
+
+/* Index of @addr in a table whose entries cover 1 << @shift bytes each. */
+static inline unsigned table_index(gva_t addr, unsigned shift)
+{
+	return addr >> shift & (ENTRIES_PER_TABLE - 1);
+}
+
+/* --- entries that are not present: swap, migration, device, markers --- */
+
+#define SWP_SOFT_DIRTY	(1ull << 1)
+#define SWP_UFFD_WP	(1ull << 2)
+#define SWP_EXCLUSIVE	(1ull << 3)
+#define SWP_OFFSET_BITS	50
+#define SWP_OFFSET_SHIFT 9
+#define SWP_TYPE_SHIFT	59
+
+enum swp_type {
+	SWP_GENUINE_MAX = 22,	/* 0 to 22: swap areas */
+	SWP_HWPOISON = 23,
+	SWP_MIGRATION_READ = 24,
+	SWP_MIGRATION_READ_EXCL = 25,
+	SWP_MIGRATION_WRITE = 26,
+	SWP_DEVICE_WRITE = 27,
+	SWP_DEVICE_READ = 28,
+	SWP_DEVICE_EXCL_WRITE = 29,
+	SWP_DEVICE_EXCL_READ = 30,
+	SWP_MARKER = 31,
+};
+
+#define MARKER_UFFD_WP	1u
+#define MARKER_POISON	2u
+#define MARKER_GUARD	4u
+
+/* Migration entries: flags in the offset, above the widest pfn (40 bits). */
+#define MIGRATION_YOUNG	(1ull << 40)
+#define MIGRATION_DIRTY	(1ull << 41)
+
+static inline pte_t swp_entry_pte(unsigned type, uint64_t offset)
+{
+	uint64_t inverted = ~offset & ((1ull << SWP_OFFSET_BITS) - 1);
+
+	return pte_make((uint64_t)type << SWP_TYPE_SHIFT | inverted << SWP_OFFSET_SHIFT);
+}
+
+/* Not present and not none: one of enum swp_type. */
+static inline bool pte_is_swp(pte_t pte)
+{
+	return !pte_none(pte) && !pte_present(pte);
+}
+
+static inline unsigned pte_swp_type(pte_t pte)
+{
+	return pte.val >> SWP_TYPE_SHIFT;
+}
+
+static inline uint64_t pte_swp_offset(pte_t pte)
+{
+	return ~pte.val >> SWP_OFFSET_SHIFT & ((1ull << SWP_OFFSET_BITS) - 1);
+}
+
+static inline pte_t pte_marker(unsigned bits)
+{
+	return swp_entry_pte(SWP_MARKER, bits);
+}
+
+/* --- protections --- */
+
+/*
+ * Protection bits for access rights; writing through a private mapping is never granted here but
+ * by the fault that made the page the process's own (SPEC.md "Page protections").
+ */
+static inline uint64_t x86_prot(bool read, bool write, bool exec, bool shared)
+{
+	uint64_t prot = X86_PRESENT | X86_USER | X86_ACCESSED;
+
+	if (!read && !write && !exec)
+		return X86_PROTNONE | X86_ACCESSED;
+	if (write && shared)
+		prot |= X86_RW;
+	if (!exec)
+		prot |= X86_NX;
+	return prot;
+}
+
+/* --- page-fault error code --- */
+
+#define X86_PF_PROT	(1u << 0)	/* the entry was present */
+#define X86_PF_WRITE	(1u << 1)
+#define X86_PF_USER	(1u << 2)
+#define X86_PF_RSVD	(1u << 3)
+#define X86_PF_INSTR	(1u << 4)
+#define X86_PF_PK	(1u << 5)
+#define X86_PF_SHSTK	(1u << 6)
+
+#endif

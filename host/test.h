@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: MIT */
+/* host/test.h - a deterministic host for tests: counts, fails the k-th allocation, finds leaks. */
+#ifndef HOST_TEST_H
+#define HOST_TEST_H
+
+#include "vellum/host.h"
+
+struct test_host {
+	uint64_t nr_allocs;	/* so far */
+	uint64_t fail_at;	/* this one fails, counted from 1; 0: none */
+	uint64_t fail_commits;	/* commits fail from now on */
+	uint64_t live;		/* allocations not freed */
+	uint64_t live_bytes;
+	uint64_t bugs;		/* calls of bug() */
+	const char *last_bug;
+};
+
+const struct vellum_host_ops *test_host_ops(void);
+
+#endif

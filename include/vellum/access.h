@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * vellum/access.h - read and write a program's memory from outside, as a system call does.
+ */
+#ifndef VELLUM_ACCESS_H
+#define VELLUM_ACCESS_H
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct vellum_mm;
+
+/**
+ * vellum_copy_to_user - store bytes into a program's memory
+ * @addr: guest address. @len: bytes. @done: out, may be NULL: bytes stored, also on failure.
+ *
+ * Faults pages in as a store by the program would; exactly the pages that bytes arrived in
+ * become dirty. Each page's bytes are stored while its entry cannot be cleaned, so no collector
+ * can miss them.
+ *
+ * Context: takes the mmap lock for reading and page-table locks.
+ * Return: 0, or -VELLUM_EFAULT (the first *@done bytes are stored), -VELLUM_ENOMEM (the same).
+ */
+int vellum_copy_to_user(struct vellum_mm *mm, uint64_t addr, const void *buf, uint64_t len,
+			uint64_t *done);
+
+/** vellum_copy_from_user - load bytes; as vellum_copy_to_user(), other way. */
+int vellum_copy_from_user(struct vellum_mm *mm, void *buf, uint64_t addr, uint64_t len,
+			  uint64_t *done);
+
+/**
+ * vellum_peek - what a page holds, without touching it
+ * @addr: page aligned. @buf: 4096 bytes.
+ *
+ * Unlike vellum_copy_from_user() it ignores access rights, brings nothing in and sets no bit.
+ *
+ * Return: 1 and the bytes, if a page is there; 0, if nothing is in the page table (private memory
+ *         then holds zeros or the object's bytes); -VELLUM_EFAULT, if nothing is mapped.
+ */
+int vellum_peek(struct vellum_mm *mm, uint64_t addr, void *buf);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

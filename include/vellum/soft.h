@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * vellum/soft.h - the software MMU: CPUs in C, for emulators and for tests.
+ *
+ * Each CPU has a set-associative TLB that caches translation, rights, and whether the dirty bit is
+ * known to be set, as silicon does: a store that hits touches no page table. A and D are set by
+ * atomic updates, D only in a present and writable entry. A CPU is used by one thread at a time.
+ *
+ * Remote flushes: while a CPU uses a translation it is busy; a flusher asks for attention, makes
+ * every CPU see that (membarrier(2), so that the hit path needs no fence), waits until the CPU is
+ * not busy, and edits its TLB. A CPU that is asked stays out until the flusher is done.
+ */
+#ifndef VELLUM_SOFT_H
+#define VELLUM_SOFT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "vellum/mmu.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define VELLUM_SOFT_SETS 64
+#define VELLUM_SOFT_WAYS 4
+#define VELLUM_SOFT_NO_PAGE (~0ull)
+
+struct vellum_soft;
+
+/* One translation. A page number that the access may use, or VELLUM_SOFT_NO_PAGE, per kind of
+ * access; "store" only if the entry is writable and known dirty. */
+struct vellum_soft_tlbe {
+	uint64_t load, store, fetch;
+	char *host;		/* of the page's first byte */
+};
+
+/* Fields are the library's; here for the inline hit path. */
+struct vellum_soft_cpu {
+	uint32_t busy;		/* using a translation; written by the CPU's thread */
+	uint32_t attention;	/* a flusher wants it out; written under the flusher's lock */
+	uint32_t fenced;	/* no asymmetric fence on this host: the CPU pays */
+	uint32_t id;
+	struct vellum_soft *soft;
+	struct vellum_mm *mm;	/* NULL: in no address space */
+	struct vellum_soft_tlbe tlb[VELLUM_SOFT_SETS][VELLUM_SOFT_WAYS];
+};
+
+/**
+ * vellum_soft_create - a machine of software CPUs
+ * @nr_cpus: 1 to VELLUM_MAX_CPUS.
+ *
+ * Pass it with vellum_soft_mmu_ops() to vellum_memory_create(). It must outlive the memory.
+ * Return: 0, -VELLUM_EINVAL, -VELLUM_ENOMEM.
+ */
+int vellum_soft_create(unsigned nr_cpus, struct vellum_soft **out);
+void vellum_soft_destroy(struct vellum_soft *soft);
+const struct vellum_mmu_ops *vellum_soft_mmu_ops(void);
+
+/** vellum_soft_cpu - CPU @i, or NULL. */
+struct vellum_soft_cpu *vellum_soft_cpu(struct vellum_soft *soft, unsigned i);
+
+/** vellum_soft_run - put a CPU into an address space; NULL: into none. Drops its TLB. */
+void vellum_soft_run(struct vellum_soft_cpu *cpu, struct vellum_mm *mm);
+
+/**
+ * vellum_soft_set_flush_hook - for tests: call @hook when a flush begins, before any TLB forgets
+ *
+ * The hook may use the CPUs: what it does then is done inside the flush window.
+ */
+void vellum_soft_set_flush_hook(struct vellum_soft *soft, void (*hook)(void *arg), void *arg);
+
+enum vellum_soft_access { VELLUM_SOFT_LOAD, VELLUM_SOFT_STORE, VELLUM_SOFT_FETCH };
+
+/* What an access does with the page's bytes once it may. */
+typedef void (*vellum_soft_fn)(char *host, void *arg);
+
+/* The slow path: walk, fault, fill; then @fn, with the translation still guaranteed. */
+enum vellum_fault_result vellum_soft_access_slow(struct vellum_soft_cpu *cpu, uint64_t addr,
+						 enum vellum_soft_access kind, vellum_soft_fn fn,
+						 void *arg);
+
+static inline bool vellum_soft_enter(struct vellum_soft_cpu *cpu)
+{
+	if (__builtin_expect(cpu->fenced, 0)) {
+		__atomic_exchange_n(&cpu->busy, 1, __ATOMIC_SEQ_CST);
+	} else {
+		__atomic_store_n(&cpu->busy, 1, __ATOMIC_RELAXED);
+		__atomic_signal_fence(__ATOMIC_SEQ_CST);	/* the flusher's membarrier does the rest */
+	}
+	return !__atomic_load_n(&cpu->attention, __ATOMIC_ACQUIRE);
+}
+
+static inline void vellum_soft_leave(struct vellum_soft_cpu *cpu)
+{
+	__atomic_store_n(&cpu->busy, 0, __ATOMIC_RELEASE);
+}
+
+#define VELLUM_SOFT_SIZES(X) X(8) X(16) X(32) X(64)
+
+/*
+ * vellum_soft_loadN, vellum_soft_storeN - one naturally aligned access of N bits
+ *
+ * Misaligned addresses that do not cross a page work too; one that crosses is the caller's to
+ * split. Context: no core lock held. Return: VELLUM_FAULT_OK, or what the access deserves.
+ */
+#define VELLUM_SOFT_DEFINE(bits)                                                                 \
+	static inline void vellum_soft_do_load##bits(char *host, void *arg)                     \
+	{                                                                                        \
+		*(uint##bits##_t *)arg = __atomic_load_n((uint##bits##_t *)host, __ATOMIC_RELAXED); \
+	}                                                                                        \
+	static inline void vellum_soft_do_store##bits(char *host, void *arg)                    \
+	{                                                                                        \
+		__atomic_store_n((uint##bits##_t *)host, *(uint##bits##_t *)arg, __ATOMIC_RELAXED); \
+	}                                                                                        \
+	static inline enum vellum_fault_result vellum_soft_load##bits(                          \
+		struct vellum_soft_cpu *cpu, uint64_t addr, uint##bits##_t *val)                 \
+	{                                                                                        \
+		const struct vellum_soft_tlbe *e = cpu->tlb[addr >> 12 & (VELLUM_SOFT_SETS - 1)]; \
+		bool hit = vellum_soft_enter(cpu) && e->load == addr >> 12;                      \
+                                                                                                 \
+		if (__builtin_expect(hit, 1))                                                    \
+			vellum_soft_do_load##bits(e->host + (addr & 4095), val);                 \
+		vellum_soft_leave(cpu);                                                          \
+		return __builtin_expect(hit, 1) ?                                                \
+			       VELLUM_FAULT_OK :                                                 \
+			       vellum_soft_access_slow(cpu, addr, VELLUM_SOFT_LOAD,              \
+						       vellum_soft_do_load##bits, val);          \
+	}                                                                                        \
+	static inline enum vellum_fault_result vellum_soft_store##bits(                         \
+		struct vellum_soft_cpu *cpu, uint64_t addr, uint##bits##_t val)                  \
+	{                                                                                        \
+		const struct vellum_soft_tlbe *e = cpu->tlb[addr >> 12 & (VELLUM_SOFT_SETS - 1)]; \
+		bool hit = vellum_soft_enter(cpu) && e->store == addr >> 12;                     \
+                                                                                                 \
+		if (__builtin_expect(hit, 1))                                                    \
+			vellum_soft_do_store##bits(e->host + (addr & 4095), &val);               \
+		vellum_soft_leave(cpu);                                                          \
+		return __builtin_expect(hit, 1) ?                                                \
+			       VELLUM_FAULT_OK :                                                 \
+			       vellum_soft_access_slow(cpu, addr, VELLUM_SOFT_STORE,             \
+						       vellum_soft_do_store##bits, &val);        \
+	}
+VELLUM_SOFT_SIZES(VELLUM_SOFT_DEFINE)
+#undef VELLUM_SOFT_DEFINE
+
+/**
+ * vellum_soft_cmpxchg64 - compare and exchange 8 aligned bytes
+ * @old: in: expected; out: what was there. @swapped: out, written on VELLUM_FAULT_OK.
+ *
+ * A write access even if nothing is exchanged, as on x86.
+ */
+enum vellum_fault_result vellum_soft_cmpxchg64(struct vellum_soft_cpu *cpu, uint64_t addr,
+					       uint64_t *old, uint64_t desired, bool *swapped);
+
+/** vellum_soft_fetch - read @len bytes of instructions; they must not cross a page. */
+enum vellum_fault_result vellum_soft_fetch(struct vellum_soft_cpu *cpu, uint64_t addr, void *buf,
+					   size_t len);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

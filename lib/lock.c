@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: MIT */
+/* lib/lock.c - mutex and reader/writer lock; see lock.h. */
+#include "lib/lock.h"
+
+#define SPINS 100	/* most holders change a few entries: cheaper to look again than to sleep */
+
+static bool try_change(uint32_t *word, uint32_t from, uint32_t to)
+{
+	return __atomic_compare_exchange_n(word, &from, to, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
+}
+
+static void sleep_on(uint32_t *word, uint32_t value, const struct host *host)
+{
+	sched_point(SCHED_WAIT, word);
+	host->ops->wait(host->ctx, word, value);
+}
+
+void mutex_lock(struct mutex *lock, const struct host *host)
+{
+	sched_point(SCHED_LOCK, lock);
+	for (int i = 0; i < SPINS; i++) {
+		if (try_change(&lock->word, 0, 1))
+			return;
+		__builtin_ia32_pause();
+	}
+	while (__atomic_exchange_n(&lock->word, 2, __ATOMIC_ACQUIRE) != 0)
+		sleep_on(&lock->word, 2, host);
+}
+
+void mutex_unlock(struct mutex *lock, const struct host *host)
+{
+	if (__atomic_exchange_n(&lock->word, 0, __ATOMIC_RELEASE) == 2)
+		host->ops->wake(host->ctx, &lock->word);
+	sched_point(SCHED_LOCK, lock);
+}
+
+#define RW_WRITER	(1u << 31)
+#define RW_SLEEPERS	(1u << 30)	/* somebody waits in the host */
+#define RW_PENDING	(1u << 29)	/* a writer waits: no new readers, or it starves */
+#define RW_READERS	(RW_PENDING - 1)
+
+void read_lock(struct rwlock *lock, const struct host *host)
+{
+	sched_point(SCHED_LOCK, lock);
+	for (;;) {
+		uint32_t old = __atomic_load_n(&lock->word, __ATOMIC_RELAXED);
+
+		if (!(old & (RW_WRITER | RW_PENDING))) {
+			if (try_change(&lock->word, old, old + 1))
+				return;
+		} else if ((old & RW_SLEEPERS) || try_change(&lock->word, old, old | RW_SLEEPERS)) {
+			sleep_on(&lock->word, old | RW_SLEEPERS, host);
+		}
+	}
+}
+
+static void wake_sleepers(struct rwlock *lock, const struct host *host)
+{
+	__atomic_fetch_and(&lock->word, ~(RW_SLEEPERS | RW_PENDING), __ATOMIC_RELAXED);
+	host->ops->wake(host->ctx, &lock->word);
+}
+
+void read_unlock(struct rwlock *lock, const struct host *host)
+{
+	uint32_t now = __atomic_sub_fetch(&lock->word, 1, __ATOMIC_RELEASE);
+
+	if (!(now & RW_READERS) && (now & RW_SLEEPERS))
+		wake_sleepers(lock, host);
+	sched_point(SCHED_LOCK, lock);
+}
+
+void write_lock(struct rwlock *lock, const struct host *host)
+{
+	const uint32_t waiting = RW_SLEEPERS | RW_PENDING;
+
+	sched_point(SCHED_LOCK, lock);
+	for (;;) {
+		uint32_t old = __atomic_load_n(&lock->word, __ATOMIC_RELAXED);
+
+		if (!(old & (RW_WRITER | RW_READERS))) {
+			/* Other pending writers say so again when they wake. */
+			if (try_change(&lock->word, old, (old & RW_SLEEPERS) | RW_WRITER))
+				return;
+		} else if ((old & waiting) == waiting ||
+			   try_change(&lock->word, old, old | waiting)) {
+			sleep_on(&lock->word, old | waiting, host);
+		}
+	}
+}
+
+void write_unlock(struct rwlock *lock, const struct host *host)
+{
+	uint32_t old = __atomic_fetch_and(&lock->word, ~RW_WRITER, __ATOMIC_RELEASE);
+
+	if (old & RW_SLEEPERS)
+		wake_sleepers(lock, host);
+	sched_point(SCHED_LOCK, lock);
+}

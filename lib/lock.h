@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * lib/lock.h - sleeping locks of one word each, on the host's wait and wake.
+ *
+ * One word, because a lock sits in every page table's frame metadata. All-zero is unlocked.
+ */
+#ifndef LIB_LOCK_H
+#define LIB_LOCK_H
+
+#include "lib/host.h"
+#include "lib/sched.h"
+
+struct mutex {
+	uint32_t word;	/* 0 free, 1 taken, 2 taken and somebody may sleep */
+};
+
+struct rwlock {
+	uint32_t word;	/* RW_* flags and the number of readers */
+};
+
+void mutex_lock(struct mutex *lock, const struct host *host);
+void mutex_unlock(struct mutex *lock, const struct host *host);
+void read_lock(struct rwlock *lock, const struct host *host);
+void read_unlock(struct rwlock *lock, const struct host *host);
+void write_lock(struct rwlock *lock, const struct host *host);
+void write_unlock(struct rwlock *lock, const struct host *host);
+
+static inline bool mutex_is_locked(const struct mutex *lock)
+{
+	return __atomic_load_n(&lock->word, __ATOMIC_RELAXED) != 0;
+}
+
+#endif

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT */
+/* lib/strerror.c - names for the error numbers of vellum/errno.h. */
+#include "lib/types.h"
+
+#define EXPORT __attribute__((visibility("default")))
+
+EXPORT const char *vellum_strerror(int err)
+{
+	switch (err < 0 ? -err : err) {
+	case 0: return "success";
+	case EPERM: return "operation not permitted";
+	case ENOENT: return "no such file or directory";
+	case EBADF: return "bad file descriptor";
+	case EAGAIN: return "resource temporarily unavailable";
+	case ENOMEM: return "cannot allocate memory";
+	case EACCES: return "permission denied";
+	case EFAULT: return "bad address";
+	case EBUSY: return "device or resource busy";
+	case EEXIST: return "already exists";
+	case ENODEV: return "no such device";
+	case EINVAL: return "invalid argument";
+	case EOVERFLOW: return "value too large";
+	case EOPNOTSUPP: return "operation not supported";
+	default: return "unknown error";
+	}
+}

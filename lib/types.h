@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: MIT */
+/* lib/types.h - the few words that every file of the core uses. */
+#ifndef LIB_TYPES_H
+#define LIB_TYPES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "vellum/errno.h"
+
+/* The whole of libc that the core is allowed to call. */
+void *memcpy(void *restrict dst, const void *restrict src, size_t n);
+void *memmove(void *dst, const void *src, size_t n);
+void *memset(void *dst, int byte, size_t n);
+int memcmp(const void *a, const void *b, size_t n);
+
+typedef uint64_t gva_t;		/* guest virtual address, bytes */
+typedef uint64_t pfn_t;		/* guest page frame number, pages */
+typedef uint64_t pgoff_t;	/* index in a mapping, pages */
+
+#define PAGE_SHIFT	12
+#define PAGE_SIZE	(1ul << PAGE_SHIFT)
+#define PAGE_MASK	(~(PAGE_SIZE - 1))
+
+#define ARRAY_SIZE(a)	(sizeof(a) / sizeof((a)[0]))
+#define container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
+#define likely(x)	__builtin_expect(!!(x), 1)
+#define unlikely(x)	__builtin_expect(!!(x), 0)
+
+static inline uint64_t min_u64(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+static inline uint64_t max_u64(uint64_t a, uint64_t b)
+{
+	return a > b ? a : b;
+}
+
+static inline uint64_t page_align_up(uint64_t v)
+{
+	return (v + PAGE_SIZE - 1) & PAGE_MASK;
+}
+
+#define EPERM		VELLUM_EPERM
+#define ENOENT		VELLUM_ENOENT
+#define EBADF		VELLUM_EBADF
+#define EAGAIN		VELLUM_EAGAIN
+#define ENOMEM		VELLUM_ENOMEM
+#define EACCES		VELLUM_EACCES
+#define EFAULT		VELLUM_EFAULT
+#define EBUSY		VELLUM_EBUSY
+#define EEXIST		VELLUM_EEXIST
+#define ENODEV		VELLUM_ENODEV
+#define EINVAL		VELLUM_EINVAL
+#define EOVERFLOW	VELLUM_EOVERFLOW
+#define EOPNOTSUPP	VELLUM_EOPNOTSUPP
+
+#endif

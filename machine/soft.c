@@ -1,0 +1,411 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * machine/soft.c - the software MMU: walk, fill, flush.
+ *
+ * INV-SOFT-1: a TLB is read and filled only while its CPU is busy, and edited by others only
+ *             while it is not and cannot become so.
+ * INV-SOFT-2: tlbe->store names a page only if its entry was seen writable with D set in one
+ *             atomic operation since the last flush of it.
+ */
+#define _GNU_SOURCE
+#include "vellum/soft.h"
+
+#include <linux/membarrier.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "arch/x86/entry.h"
+
+#define EXPORT __attribute__((visibility("default")))
+
+struct vellum_soft {
+	unsigned nr_cpus;
+	struct vellum_soft_cpu *cpus;
+	pthread_mutex_t *locks;		/* per CPU: who edits its TLB */
+	void (*hook)(void *arg);
+	void *hook_arg;
+};
+
+static void drop_all(struct vellum_soft_cpu *cpu)
+{
+	memset(cpu->tlb, 0xff, sizeof(cpu->tlb));	/* VELLUM_SOFT_NO_PAGE everywhere */
+}
+
+/* --- TLB of one CPU; it is busy, or locked out --- */
+
+static uint64_t key_for(const struct vellum_soft_tlbe *e, enum vellum_soft_access kind)
+{
+	return kind == VELLUM_SOFT_LOAD ? e->load : kind == VELLUM_SOFT_STORE ? e->store : e->fetch;
+}
+
+/* Move a way to the front, where the inline path looks. */
+static void to_front(struct vellum_soft_tlbe *set, unsigned way)
+{
+	struct vellum_soft_tlbe e = set[way];
+
+	memmove(&set[1], &set[0], way * sizeof(*set));
+	set[0] = e;
+}
+
+static struct vellum_soft_tlbe *set_of(struct vellum_soft_cpu *cpu, uint64_t page)
+{
+	return cpu->tlb[page & (VELLUM_SOFT_SETS - 1)];
+}
+
+static bool look_up(struct vellum_soft_cpu *cpu, uint64_t page, enum vellum_soft_access kind)
+{
+	struct vellum_soft_tlbe *set = set_of(cpu, page);
+
+	sched_point(SCHED_TLB, set);
+	for (unsigned way = 0; way < VELLUM_SOFT_WAYS; way++)
+		if (key_for(&set[way], kind) == page) {
+			to_front(set, way);
+			return true;
+		}
+	return false;
+}
+
+static void fill(struct vellum_soft_cpu *cpu, uint64_t page, pte_t pte, char *host)
+{
+	struct vellum_soft_tlbe *set = set_of(cpu, page);
+	unsigned way = 0;
+
+	sched_point(SCHED_TLB, set);
+	while (way < VELLUM_SOFT_WAYS - 1 && set[way].load != page)
+		way++;
+	set[way].load = page;
+	set[way].store = pte_write(pte) && pte_dirty(pte) ? page : VELLUM_SOFT_NO_PAGE;
+	set[way].fetch = pte_exec(pte) ? page : VELLUM_SOFT_NO_PAGE;
+	set[way].host = host;
+	to_front(set, way);
+}
+
+/* --- the walk --- */
+
+static uint64_t *next_table(struct vellum_memory *m, uint64_t *entry)
+{
+	uint64_t old = entry_load(entry);
+
+	while ((old & X86_PRESENT) && !(old & X86_ACCESSED) &&
+	       !entry_cmpxchg(entry, &old, old | X86_ACCESSED))
+		;
+	return old & X86_PRESENT ? vellum_frame_host(m, x86_table_pfn(old)) : NULL;
+}
+
+static pte_t *walk_to_pte(struct vellum_soft_cpu *cpu, uint64_t addr)
+{
+	struct vellum_memory *m = vellum_mm_memory(cpu->mm);
+	uint64_t *table = vellum_frame_host(m, vellum_mm_pgd(cpu->mm));
+
+	for (unsigned shift = PGD_SHIFT; shift > PAGE_SHIFT && table; shift -= 9)
+		table = next_table(m, &table[table_index(addr, shift)]);
+	return table ? (pte_t *)&table[table_index(addr, PAGE_SHIFT)] : NULL;
+}
+
+static bool allowed(pte_t pte, enum vellum_soft_access kind)
+{
+	if (!(pte.val & X86_PRESENT) || !(pte.val & X86_USER))
+		return false;
+	return kind == VELLUM_SOFT_LOAD || (kind == VELLUM_SOFT_STORE ? pte_write(pte) : pte_exec(pte));
+}
+
+static uint32_t error_bits(pte_t pte, enum vellum_soft_access kind)
+{
+	uint32_t error = VELLUM_FAULT_USER | (pte.val & X86_PRESENT ? VELLUM_FAULT_PRESENT : 0);
+
+	if (kind == VELLUM_SOFT_STORE)
+		error |= VELLUM_FAULT_WRITE;
+	return kind == VELLUM_SOFT_FETCH ? error | VELLUM_FAULT_INSTR : error;
+}
+
+/* Translate, setting A and D as silicon does. False: @error says why not. */
+static bool translate(struct vellum_soft_cpu *cpu, uint64_t addr, enum vellum_soft_access kind,
+		      uint32_t *error)
+{
+	uint64_t want = X86_ACCESSED | (kind == VELLUM_SOFT_STORE ? X86_DIRTY : 0);
+	pte_t *ptep = walk_to_pte(cpu, addr), pte = { 0 };
+	char *host;
+
+	if (ptep)
+		pte = ptep_get(ptep);
+	do {
+		if (!allowed(pte, kind)) {
+			*error = error_bits(pte, kind);
+			return false;
+		}
+	} while ((pte.val & want) != want && !ptep_cmpxchg(ptep, &pte, pte_make(pte.val | want)));
+	pte.val |= want;
+	host = vellum_frame_host(vellum_mm_memory(cpu->mm), pte_pfn(pte));
+	if (!host) {
+		*error = error_bits(pte, kind);
+		return false;
+	}
+	fill(cpu, addr >> PAGE_SHIFT, pte, host);
+	return true;
+}
+
+static pthread_mutex_t *tlb_lock(struct vellum_soft_cpu *cpu)
+{
+	return &cpu->soft->locks[cpu->id];
+}
+
+/* Held for the time of one flush. Tried rather than waited for: the explorer's CPUs share a thread. */
+static void lock_tlb(struct vellum_soft_cpu *cpu)
+{
+	while (pthread_mutex_trylock(tlb_lock(cpu))) {
+		sched_point(SCHED_WAIT, tlb_lock(cpu));
+		sched_yield();
+	}
+}
+
+/* Become busy, waiting out whoever wants our attention. */
+static void enter_waiting(struct vellum_soft_cpu *cpu)
+{
+	while (!vellum_soft_enter(cpu)) {
+		vellum_soft_leave(cpu);
+		lock_tlb(cpu);		/* until the flusher is done */
+		pthread_mutex_unlock(tlb_lock(cpu));
+	}
+}
+
+EXPORT enum vellum_fault_result vellum_soft_access_slow(struct vellum_soft_cpu *cpu, uint64_t addr,
+							enum vellum_soft_access kind,
+							vellum_soft_fn fn, void *arg)
+{
+	enum vellum_fault_result result = VELLUM_FAULT_OK;
+	uint32_t error = 0;
+
+	if (!cpu->mm || addr >= TASK_SIZE)
+		return VELLUM_FAULT_SIGSEGV_MAPERR;
+	while (result == VELLUM_FAULT_OK) {
+		bool ok;
+
+		enter_waiting(cpu);
+		ok = look_up(cpu, addr >> PAGE_SHIFT, kind) || translate(cpu, addr, kind, &error);
+		if (ok) {
+			sched_point(SCHED_MEMORY, set_of(cpu, addr >> PAGE_SHIFT)->host);
+			fn(set_of(cpu, addr >> PAGE_SHIFT)->host + (addr & ~PAGE_MASK), arg);
+		}
+		vellum_soft_leave(cpu);
+		if (ok)
+			break;
+		result = vellum_handle_fault(cpu->mm, addr, error);
+	}
+	return result;
+}
+
+struct cmpxchg {
+	uint64_t old, desired;
+	bool swapped;
+};
+
+static void do_cmpxchg(char *host, void *arg)
+{
+	struct cmpxchg *c = arg;
+
+	c->swapped = __atomic_compare_exchange_n((uint64_t *)host, &c->old, c->desired, false,
+						 __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+}
+
+EXPORT enum vellum_fault_result vellum_soft_cmpxchg64(struct vellum_soft_cpu *cpu, uint64_t addr,
+						      uint64_t *old, uint64_t desired, bool *swapped)
+{
+	struct cmpxchg c = { *old, desired, false };
+	enum vellum_fault_result result;
+
+	result = vellum_soft_access_slow(cpu, addr, VELLUM_SOFT_STORE, do_cmpxchg, &c);
+	if (result == VELLUM_FAULT_OK) {
+		*old = c.old;
+		*swapped = c.swapped;
+	}
+	return result;
+}
+
+struct fetch {
+	void *buf;
+	size_t len;
+};
+
+static void do_fetch(char *host, void *arg)
+{
+	const struct fetch *f = arg;
+
+	memcpy(f->buf, host, f->len);
+}
+
+EXPORT enum vellum_fault_result vellum_soft_fetch(struct vellum_soft_cpu *cpu, uint64_t addr,
+						  void *buf, size_t len)
+{
+	struct fetch f = { buf, len };
+
+	return vellum_soft_access_slow(cpu, addr, VELLUM_SOFT_FETCH, do_fetch, &f);
+}
+
+/* --- flush --- */
+
+static void drop_range(struct vellum_soft_cpu *cpu, uint64_t start, uint64_t end)
+{
+	for (unsigned set = 0; set < VELLUM_SOFT_SETS; set++)
+		for (unsigned way = 0; way < VELLUM_SOFT_WAYS; way++) {
+			struct vellum_soft_tlbe *e = &cpu->tlb[set][way];
+
+			if (e->load >= start && e->load < end)
+				e->load = e->store = e->fetch = VELLUM_SOFT_NO_PAGE;
+		}
+}
+
+static void drop_page(struct vellum_soft_cpu *cpu, uint64_t page)
+{
+	struct vellum_soft_tlbe *set = set_of(cpu, page);
+
+	for (unsigned way = 0; way < VELLUM_SOFT_WAYS; way++)
+		if (set[way].load == page)
+			set[way].load = set[way].store = set[way].fetch = VELLUM_SOFT_NO_PAGE;
+}
+
+static void drop_batch(struct vellum_soft_cpu *cpu, const struct vellum_flush_batch *batch)
+{
+	for (unsigned i = 0; i < batch->nr_ranges; i++) {
+		uint64_t start = batch->range[i].start >> PAGE_SHIFT;
+		uint64_t end = batch->range[i].end >> PAGE_SHIFT;
+
+		if (end - start > VELLUM_SOFT_SETS)
+			drop_range(cpu, start, end);
+		else
+			for (; start < end; start++)
+				drop_page(cpu, start);
+	}
+}
+
+/* Every running thread has executed a full fence when this returns. */
+static void heavy_fence(void)
+{
+	syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
+}
+
+static void flush_cpu(struct vellum_soft_cpu *cpu, const struct vellum_flush_batch *batch)
+{
+	lock_tlb(cpu);
+	__atomic_store_n(&cpu->attention, 1, __ATOMIC_SEQ_CST);
+	if (!cpu->fenced)
+		heavy_fence();
+	for (unsigned spins = 0; __atomic_load_n(&cpu->busy, __ATOMIC_SEQ_CST); spins++) {
+		sched_point(SCHED_WAIT, &cpu->busy);
+		if (spins > 100)
+			sched_yield();
+	}
+	sched_point(SCHED_TLB, cpu->tlb);
+	if (batch)
+		drop_batch(cpu, batch);
+	else
+		drop_all(cpu);
+	__atomic_store_n(&cpu->attention, 0, __ATOMIC_RELEASE);
+	pthread_mutex_unlock(tlb_lock(cpu));
+}
+
+static void flush_cpus(struct vellum_soft *soft, struct vellum_mm *mm,
+		       const struct vellum_flush_batch *batch)
+{
+	if (soft->hook)
+		soft->hook(soft->hook_arg);
+	for (uint64_t mask = vellum_mm_cpumask(mm); mask; mask &= mask - 1)
+		flush_cpu(&soft->cpus[__builtin_ctzll(mask)], batch);
+}
+
+static void soft_flush(void *machine, struct vellum_mm *mm, const struct vellum_flush_batch *batch)
+{
+	flush_cpus(machine, mm, batch);
+}
+
+static void soft_flush_mm(void *machine, struct vellum_mm *mm)
+{
+	flush_cpus(machine, mm, NULL);
+}
+
+EXPORT const struct vellum_mmu_ops *vellum_soft_mmu_ops(void)
+{
+	static const struct vellum_mmu_ops ops = {
+		.size = sizeof(ops),
+		.flush = soft_flush,
+		.flush_mm = soft_flush_mm,
+	};
+
+	return &ops;
+}
+
+/* --- CPUs --- */
+
+EXPORT void vellum_soft_run(struct vellum_soft_cpu *cpu, struct vellum_mm *mm)
+{
+	if (cpu->mm)
+		vellum_mm_deactivate(cpu->mm, cpu->id);
+	cpu->mm = NULL;
+	enter_waiting(cpu);
+	drop_all(cpu);
+	vellum_soft_leave(cpu);
+	if (mm) {
+		vellum_mm_activate(mm, cpu->id);
+		cpu->mm = mm;
+	}
+}
+
+EXPORT struct vellum_soft_cpu *vellum_soft_cpu(struct vellum_soft *soft, unsigned i)
+{
+	return i < soft->nr_cpus ? &soft->cpus[i] : NULL;
+}
+
+EXPORT void vellum_soft_set_flush_hook(struct vellum_soft *soft, void (*hook)(void *arg), void *arg)
+{
+	soft->hook = hook;
+	soft->hook_arg = arg;
+}
+
+static bool must_fence(void)
+{
+#if defined(VELLUM_TSAN) || defined(VELLUM_EXPLORE)
+	return true;	/* neither sees what membarrier does */
+#else
+	return syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) != 0;
+#endif
+}
+
+EXPORT int vellum_soft_create(unsigned nr_cpus, struct vellum_soft **out)
+{
+	struct vellum_soft *soft;
+	bool fenced = must_fence();
+
+	if (!nr_cpus || nr_cpus > VELLUM_MAX_CPUS || !out)
+		return -EINVAL;
+	soft = calloc(1, sizeof(*soft));
+	if (!soft)
+		return -ENOMEM;
+	soft->nr_cpus = nr_cpus;
+	soft->cpus = calloc(nr_cpus, sizeof(*soft->cpus));
+	soft->locks = calloc(nr_cpus, sizeof(*soft->locks));
+	if (!soft->cpus || !soft->locks) {
+		vellum_soft_destroy(soft);
+		return -ENOMEM;
+	}
+	for (unsigned i = 0; i < nr_cpus; i++) {
+		soft->cpus[i].soft = soft;
+		soft->cpus[i].id = i;
+		soft->cpus[i].fenced = fenced;
+		pthread_mutex_init(&soft->locks[i], NULL);
+		drop_all(&soft->cpus[i]);
+	}
+	*out = soft;
+	return 0;
+}
+
+EXPORT void vellum_soft_destroy(struct vellum_soft *soft)
+{
+	if (!soft)
+		return;
+	free(soft->locks);
+	free(soft->cpus);
+	free(soft);
+}

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * mm/access.c - a program's memory read and written from outside.
+ *
+ * The bytes of a page are copied while its page-table lock is held and after A or D is set, so a
+ * collector either comes before (and D is new) or after (and the bytes are there): there is no
+ * moment at which it could clean D and hand the page out without them.
+ */
+#include "mm/mm.h"
+
+/* One thread's copy of bytes that CPUs may change meanwhile, as on real hardware. */
+static void copy_racy(void *to, const void *from, uint64_t n)
+{
+#ifdef VELLUM_TSAN
+	uint8_t *t = to;
+	const uint8_t *f = from;
+
+	for (; n >= 8 && !(((uintptr_t)t | (uintptr_t)f) & 7); n -= 8, t += 8, f += 8)
+		__atomic_store_n((uint64_t *)t, __atomic_load_n((const uint64_t *)f, __ATOMIC_RELAXED),
+				 __ATOMIC_RELAXED);
+	for (; n; n--)
+		__atomic_store_n(t++, __atomic_load_n(f++, __ATOMIC_RELAXED), __ATOMIC_RELAXED);
+#else
+	memcpy(to, from, n);
+#endif
+}
+
+static pte_t stored_to(pte_t pte)
+{
+	return pte_mkdirty(pte_mkyoung(pte));
+}
+
+struct access {
+	struct vellum_mm *mm;
+	char *buf;
+	bool write;
+};
+
+/* Instructions that a CPU decoded from the page are not what it holds any more. */
+static void wrote_page(const struct vellum_memory *m, pte_t pte)
+{
+	if (!pte_special(pte) && (folio_flags(pfn_folio(m, pte_pfn(pte))) & PG_EXECUTED) && m->mmu &&
+	    m->mmu->sync_icache)
+		m->mmu->sync_icache(m->machine, pte_pfn(pte));
+}
+
+/* Copy within one page if its entry allows it. */
+static bool try_copy(const struct access *ac, gva_t addr, uint64_t n)
+{
+	struct vellum_memory *m = ac->mm->memory;
+	struct mutex *ptl;
+	pte_t *ptep = pte_lookup(ac->mm, addr, &ptl);
+	bool done = false;
+	pte_t pte;
+
+	if (!ptep)
+		return false;
+	mutex_lock(ptl, &m->host);
+	pte = ptep_get(ptep);
+	if ((pte.val & X86_PRESENT) && (!ac->write || pte_write(pte))) {
+		char *page = pfn_host(m, pte_pfn(pte));
+
+		ptep_update(ptep, ac->write ? stored_to : pte_mkyoung);
+		sched_point(SCHED_MEMORY, page);
+		if (page && ac->write)
+			copy_racy(page + (addr & ~PAGE_MASK), ac->buf, n);
+		else if (page)
+			copy_racy(ac->buf, page + (addr & ~PAGE_MASK), n);
+		done = page != NULL;
+		if (ac->write)
+			wrote_page(m, pte);
+	}
+	mutex_unlock(ptl, &m->host);
+	return done;
+}
+
+/* mmap_lock held for reading. */
+static int fault_in(const struct access *ac, gva_t addr)
+{
+	struct vma *vma = find_vma(ac->mm, addr);
+	enum vellum_fault_result result;
+
+	if (!vma || vma->start > addr || !vma_permits(vma, ac->write ? VELLUM_FAULT_WRITE : 0))
+		return -EFAULT;
+	result = handle_mm_fault(vma, addr, ac->write ? FAULT_WRITE : 0);
+	if (result == VELLUM_FAULT_OOM)
+		return -ENOMEM;
+	return result == VELLUM_FAULT_OK ? 0 : -EFAULT;
+}
+
+static int copy_user(struct access *ac, gva_t addr, uint64_t len, uint64_t *done)
+{
+	uint64_t start_len = len;
+	int err = 0;
+
+	if (addr >= TASK_SIZE || len > TASK_SIZE - addr)
+		len = addr >= TASK_SIZE ? 0 : TASK_SIZE - addr;
+	read_lock(&ac->mm->mmap_lock, mm_host(ac->mm));
+	uint64_t left = len;
+
+	while (left && !err) {
+		uint64_t n = min_u64(left, PAGE_SIZE - (addr & ~PAGE_MASK));
+
+		while (!try_copy(ac, addr, n) && !err)
+			err = fault_in(ac, addr);
+		if (err)
+			break;
+		addr += n;
+		ac->buf += n;
+		left -= n;
+	}
+	read_unlock(&ac->mm->mmap_lock, mm_host(ac->mm));
+	if (done)
+		*done = len - left;
+	return err ? err : (len < start_len ? -EFAULT : 0);
+}
+
+EXPORT int vellum_copy_to_user(struct vellum_mm *mm, uint64_t addr, const void *buf, uint64_t len,
+			       uint64_t *done)
+{
+	struct access ac = { .mm = mm, .buf = (char *)(uintptr_t)buf, .write = true };
+
+	return copy_user(&ac, addr, len, done);
+}
+
+EXPORT int vellum_copy_from_user(struct vellum_mm *mm, void *buf, uint64_t addr, uint64_t len,
+				 uint64_t *done)
+{
+	struct access ac = { .mm = mm, .buf = buf, .write = false };
+
+	return copy_user(&ac, addr, len, done);
+}
+
+EXPORT int vellum_peek(struct vellum_mm *mm, uint64_t addr, void *buf)
+{
+	struct vellum_memory *m = mm->memory;
+	struct mutex *ptl;
+	pte_t *ptep;
+	int found = 0;
+
+	if (addr & ~PAGE_MASK)
+		return -EFAULT;
+	read_lock(&mm->mmap_lock, &m->host);
+	ptep = addr < TASK_SIZE ? pte_lookup(mm, addr, &ptl) : NULL;
+	if (!find_vma_intersection(mm, addr, addr + 1)) {
+		found = -EFAULT;
+	} else if (ptep) {
+		mutex_lock(ptl, &m->host);
+		pte_t pte = ptep_get(ptep);
+		const void *page = pte_present(pte) ? pfn_host(m, pte_pfn(pte)) : NULL;
+
+		if (page) {
+			copy_racy(buf, page, PAGE_SIZE);
+			found = 1;
+		}
+		mutex_unlock(ptl, &m->host);
+	}
+	read_unlock(&mm->mmap_lock, &m->host);
+	return found;
+}

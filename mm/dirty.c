@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * mm/dirty.c - the two helpers for shared mappings: write-protect, and clean and record.
+ *
+ * INV-DIRTY-1: D leaves an entry and its bit enters the bitmap under one hold of the page-table
+ *              lock; no path does the first without the second.
+ * INV-DIRTY-2: when the caller can read the bitmap, no TLB holds a translation cached before its
+ *              entry was cleaned; a later store sets D again.
+ */
+#include "mm/pagewalk.h"
+
+struct wp_walk {
+	uint64_t total;			/* entries changed */
+	gva_t first, end;		/* changed in this VMA; empty when first >= end */
+	struct vellum_flush_batch batch;
+	/* clean and record only: */
+	pgoff_t bitmap_pgoff;
+	uint64_t *bitmap;
+	uint64_t bit_start, bit_end;
+};
+
+/*
+ * MAYWRITE and not WRITE: a mapping that was made read-only may still hold dirty entries. The
+ * flags are read once, without the mmap lock.
+ */
+static int wp_test_vma(struct vma *vma, struct mm_walk *walk)
+{
+	(void)walk;
+	return vma_shared_maywrite(vma) ? 0 : WALK_SKIP;
+}
+
+static int wp_pre_vma(struct mm_walk *walk)
+{
+	const struct vellum_memory *m = walk->vma->mm->memory;
+	struct wp_walk *ww = walk->private;
+
+	ww->first = walk->end;
+	ww->end = walk->start;
+	ww->batch = (struct vellum_flush_batch){ .kinds = 0 };
+	notify_start(walk->vma->mm, VELLUM_NOTIFY_PROTECTION_PAGE, walk->start, walk->end);
+	if (m->mmu && m->mmu->flush_cache_range)
+		m->mmu->flush_cache_range(m->machine, walk->vma->mm, walk->start, walk->end);
+	flush_window_open(walk->vma->mm);
+	return 0;
+}
+
+/* CPUs may still store through the old translations, without a fault and without setting D. */
+static void wp_post_vma(struct mm_walk *walk)
+{
+	struct wp_walk *ww = walk->private;
+
+	if (ww->first < ww->end)
+		batch_add(&ww->batch, ww->first, ww->end, VELLUM_FLUSH_RIGHTS);
+	flush_window_close(walk->vma->mm, &ww->batch, walk->start, walk->end);
+	notify_finish(walk->vma->mm, VELLUM_NOTIFY_PROTECTION_PAGE, walk->start, walk->end);
+}
+
+static void note_change(struct wp_walk *ww, gva_t addr, pte_t old)
+{
+	ww->total++;
+	ww->first = min_u64(ww->first, addr);
+	ww->end = max_u64(ww->end, addr + PAGE_SIZE);
+	batch_add_frame(&ww->batch, pte_pfn(old));
+}
+
+static int wp_pte(pte_t *ptep, gva_t addr, struct mm_walk *walk)
+{
+	pte_t pte = ptep_get(ptep);
+
+	if (!pte_present(pte) || !pte_write(pte))
+		return 0;
+	ptep_update(ptep, pte_wrprotect);
+	note_change(walk->private, addr, pte);
+	return 0;
+}
+
+static void record_bit(struct wp_walk *ww, uint64_t bit)
+{
+	ww->bitmap[bit / 64] |= 1ull << bit % 64;
+	ww->bit_start = min_u64(ww->bit_start, bit);
+	ww->bit_end = max_u64(ww->bit_end, bit + 1);
+}
+
+static int clean_record_pte(pte_t *ptep, gva_t addr, struct mm_walk *walk)
+{
+	struct wp_walk *ww = walk->private;
+	pte_t pte = ptep_get(ptep);
+
+	if (!pte_present(pte) || !pte_dirty(pte))	/* most: no locked instruction for them */
+		return 0;
+	record_bit(ww, vma_page_index(walk->vma, addr) - ww->bitmap_pgoff);
+	if (!pte_special(pte))
+		folio_mark_dirty(pfn_folio(walk->vma->mm->memory, pte_pfn(pte)));
+	track_change(walk->vma, addr);
+	ptep_update(ptep, pte_mkclean);
+	note_change(ww, addr, pte);
+	return 0;
+}
+
+static const struct mm_walk_ops wp_walk_ops = {
+	.test_vma = wp_test_vma,
+	.pre_vma = wp_pre_vma,
+	.post_vma = wp_post_vma,
+	.pte = wp_pte,
+};
+
+static const struct mm_walk_ops clean_walk_ops = {
+	.test_vma = wp_test_vma,
+	.pre_vma = wp_pre_vma,
+	.post_vma = wp_post_vma,
+	.pte = clean_record_pte,
+};
+
+static bool range_valid(const struct vellum_mapping *mapping, uint64_t first, uint64_t nr)
+{
+	return mapping && nr && first + nr > first && first + nr <= 1ull << 52;
+}
+
+static void walk_shared(struct vellum_mapping *mapping, uint64_t first, uint64_t nr,
+			const struct mm_walk_ops *ops, struct wp_walk *ww)
+{
+	read_lock(&mapping->i_mmap_lock, &mapping->memory->host);
+	walk_mapping(mapping, first, nr, ops, ww);
+	read_unlock(&mapping->i_mmap_lock, &mapping->memory->host);
+}
+
+EXPORT int vellum_wp_shared_mapping_range(struct vellum_mapping *mapping, uint64_t first, uint64_t nr,
+					  uint64_t *count)
+{
+	struct wp_walk ww = { .total = 0 };
+
+	if (!range_valid(mapping, first, nr))
+		return -EINVAL;
+	walk_shared(mapping, first, nr, &wp_walk_ops, &ww);
+	if (count)
+		*count = ww.total;
+	return 0;
+}
+
+EXPORT int vellum_clean_record_shared_mapping_range(struct vellum_mapping *mapping, uint64_t first,
+						    uint64_t nr, uint64_t bitmap_pgoff,
+						    uint64_t *bitmap, uint64_t *start,
+						    uint64_t *end, uint64_t *count)
+{
+	struct wp_walk ww = { .bitmap_pgoff = bitmap_pgoff, .bitmap = bitmap };
+
+	if (!range_valid(mapping, first, nr) || bitmap_pgoff > first || !bitmap || !start || !end)
+		return -EINVAL;
+	ww.bit_start = *start >= *end ? nr : *start;
+	ww.bit_end = *start >= *end ? 0 : *end;
+	walk_shared(mapping, first, nr, &clean_walk_ops, &ww);
+	*start = ww.bit_start;
+	*end = ww.bit_end;
+	if (count)
+		*count = ww.total;
+	return 0;
+}

@@ -1,0 +1,419 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * mm/mm.h - the core's structures, and prototypes grouped by file.
+ *
+ * Lock order, outermost first; each may be held when the next is taken:
+ *
+ *   tracker->collect_lock		one collection of a tracker at a time
+ *   mm->mmap_lock			VMAs of an address space and their fields (rwlock)
+ *   folio->lock			a page's content and identity during fault and mkwrite
+ *   mapping->i_mmap_lock		which VMAs map the object (rwlock)
+ *   anon_vma->lock			which VMAs may map its anonymous pages (rwlock)
+ *   page-table lock (ptl)		the entries of one last-level table; two tables: by address
+ *   mapping->pages_lock, trackers->lock, tracker->lock, mm->notifier_lock, memory->lock
+ *					leaves; none taken inside another of them, except
+ *					trackers->lock (read) around tracker->lock
+ *
+ * A flush may wait for CPUs while any of these is held: a CPU inside a fault counts as outside,
+ * and no CPU takes a core lock while it uses a translation.
+ */
+#ifndef MM_MM_H
+#define MM_MM_H
+
+#include "arch/x86/entry.h"
+#include "lib/lock.h"
+#include "lib/radix.h"
+#include "lib/tree.h"
+#include "vellum/access.h"
+#include "vellum/backing.h"
+#include "vellum/dirty.h"
+#include "vellum/mm.h"
+#include "vellum/mmu.h"
+
+#define EXPORT __attribute__((visibility("default")))
+
+#define MAX_ORDER	9
+#define MAX_MAP_COUNT	65530
+#define MMAP_MIN_ADDR	0x10000ul
+
+/* --- folios --- */
+
+enum folio_flag {
+	PG_USED = 1 << 0,	/* not in the free lists */
+	PG_ANON = 1 << 1,	/* owner is an anon_vma; else a mapping, or none */
+	PG_EXCLUSIVE = 1 << 2,	/* anonymous and no other address space may map it */
+	PG_DIRTY = 1 << 3,	/* newer than what the backing has */
+	PG_UPTODATE = 1 << 4,
+	PG_TABLE = 1 << 5,	/* a page table */
+	PG_DEVICE = 1 << 6,	/* handed to a driver: no folio semantics */
+	PG_TOUCHED = 1 << 7,	/* free frame: may hold old bytes */
+	PG_EXECUTED = 1 << 8,	/* a CPU may have decoded instructions from it */
+	PG_ICACHE_STALE = 1 << 9, /* and its bytes were replaced since */
+};
+
+/* References and mappings in one word, so that fork pays one atomic a page. */
+#define FOLIO_REF	1ull
+#define FOLIO_MAP	(1ull << 32)
+#define FOLIO_MAPPED	(FOLIO_MAP | FOLIO_REF)	/* every mapping holds a reference */
+
+/* Metadata of one frame: one folio, at most 64 bytes. */
+struct folio {
+	uint64_t count;		/* atomic: references (low half), mappings (high half) */
+	uint32_t flags;		/* atomic: enum folio_flag */
+	uint32_t order;		/* of a free block or a larger allocation, in its first frame */
+	struct mutex lock;	/* content and owner while a fault or a hook works on it */
+	struct mutex ptl;	/* page tables: protects the entries */
+	union {
+		struct vellum_mapping *mapping;
+		struct anon_vma *anon_vma;	/* holds a reference */
+	};
+	pgoff_t index;		/* in the mapping, or of the linear address in the anon VMA */
+	uint32_t next, prev;	/* free list: frame indices, memory->lock */
+};
+
+struct device_range {
+	struct device_range *next;
+	pfn_t first, nr;
+	char *host;
+};
+
+/* --- memory --- */
+
+struct vellum_memory {
+	struct host host;
+	const struct vellum_mmu_ops *mmu;
+	void *machine;
+	char *ram;
+	uint64_t nr_frames;		/* frames of RAM, by index: physical address = offset ... */
+	uint64_t hole_first, hole_nr;	/* ... but frames from hole_first on are hole_nr higher */
+	struct folio *folios;		/* [nr_frames] */
+	pfn_t zero_pfn;
+	struct mutex lock;
+	/* lock protects: */
+	uint32_t free_head[MAX_ORDER + 1];	/* frame index + 1, 0: empty */
+	uint64_t nr_free;
+	uint8_t *committed;		/* per 2 MiB: the host was asked to back it */
+	struct device_range *devices;	/* only grows; read without the lock */
+	struct vellum_mm *mms;
+	uint32_t nr_mappings;
+};
+
+static inline uint64_t pfn_index(const struct vellum_memory *m, pfn_t pfn)
+{
+	return pfn < m->hole_first ? pfn : pfn - m->hole_nr;
+}
+
+static inline pfn_t index_pfn(const struct vellum_memory *m, uint64_t index)
+{
+	return index < m->hole_first ? index : index + m->hole_nr;
+}
+
+static inline bool pfn_is_ram(const struct vellum_memory *m, pfn_t pfn)
+{
+	if (pfn >= m->hole_first && pfn < m->hole_first + m->hole_nr)
+		return false;
+	return pfn_index(m, pfn) < m->nr_frames;
+}
+
+static inline struct folio *pfn_folio(const struct vellum_memory *m, pfn_t pfn)
+{
+	return &m->folios[pfn_index(m, pfn)];
+}
+
+static inline pfn_t folio_pfn(const struct vellum_memory *m, const struct folio *folio)
+{
+	return index_pfn(m, (uint64_t)(folio - m->folios));
+}
+
+/* A frame of RAM in host memory. */
+static inline void *frame_address(const struct vellum_memory *m, pfn_t pfn)
+{
+	return m->ram + (pfn_index(m, pfn) << PAGE_SHIFT);
+}
+
+static inline uint32_t folio_flags(const struct folio *folio)
+{
+	return __atomic_load_n(&folio->flags, __ATOMIC_RELAXED);
+}
+
+static inline void folio_set(struct folio *folio, uint32_t flag)
+{
+	if (!(folio_flags(folio) & flag))
+		__atomic_fetch_or(&folio->flags, flag, __ATOMIC_RELAXED);
+}
+
+static inline void folio_clear(struct folio *folio, uint32_t flag)
+{
+	if (folio_flags(folio) & flag)
+		__atomic_fetch_and(&folio->flags, ~flag, __ATOMIC_RELAXED);
+}
+
+static inline void folio_get(struct folio *folio)
+{
+	__atomic_fetch_add(&folio->count, FOLIO_REF, __ATOMIC_RELAXED);
+}
+
+/* memory.c */
+struct folio *folio_alloc(struct vellum_memory *m, unsigned order);	/* one ref, zeroed */
+struct folio *folio_alloc_raw(struct vellum_memory *m);	/* one frame, one ref, any bytes */
+void folio_drop(struct vellum_memory *m, struct folio *folio, uint64_t what);
+static inline void folio_put(struct vellum_memory *m, struct folio *folio)
+{
+	folio_drop(m, folio, FOLIO_REF);
+}
+void *pfn_host(struct vellum_memory *m, pfn_t pfn);	/* RAM or device; NULL */
+
+/* --- VMAs --- */
+
+#define VM_READ		0x1u
+#define VM_WRITE	0x2u
+#define VM_EXEC		0x4u
+#define VM_ACCESS	(VM_READ | VM_WRITE | VM_EXEC)
+#define VM_SHARED	0x8u
+#define VM_MAYREAD	0x10u
+#define VM_MAYWRITE	0x20u
+#define VM_MAYEXEC	0x40u
+#define VM_MAYSHARE	0x80u
+#define VM_PFNMAP	0x400u
+#define VM_NORESERVE	0x200000u
+#define VM_SPECIAL	VM_PFNMAP
+
+struct anon_vma {
+	uint32_t refs;		/* atomic: VMAs and folios */
+	struct rwlock lock;	/* protects the tree */
+	struct tree vmas;	/* intervals of pages, of all VMAs of a family of forks */
+};
+
+struct vma {
+	struct tree_node node;	/* in mm->vmas, by start */
+	gva_t start, end;
+	uint64_t gap;		/* bytes between the previous VMA's end and start */
+	uint64_t max_gap;	/* of the subtree */
+	struct vellum_mm *mm;
+	uint32_t flags;		/* VM_*; atomic, since by-mapping walks read it without mmap_lock */
+	uint64_t page_prot;	/* protection bits of a new entry */
+	struct vellum_mapping *mapping;	/* NULL: private anonymous */
+	pgoff_t pgoff;
+	struct anon_vma *anon_vma;	/* atomic pointer, set once; NULL: no anonymous page yet */
+	struct interval map_node;	/* in mapping->i_mmap, in pages */
+	struct interval anon_node;	/* in anon_vma->vmas, in pages */
+	uint64_t write_faults;		/* atomic */
+};
+
+static inline uint32_t vma_flags(const struct vma *vma)
+{
+	return __atomic_load_n(&vma->flags, __ATOMIC_RELAXED);
+}
+
+static inline bool vma_is_cow(const struct vma *vma)
+{
+	return (vma_flags(vma) & (VM_SHARED | VM_MAYWRITE)) == VM_MAYWRITE;
+}
+
+static inline bool vma_shared_maywrite(const struct vma *vma)
+{
+	return (vma_flags(vma) & (VM_SHARED | VM_MAYWRITE)) == (VM_SHARED | VM_MAYWRITE);
+}
+
+static inline bool vma_is_anonymous(const struct vma *vma)
+{
+	return !vma->mapping;
+}
+
+static inline pgoff_t vma_page_index(const struct vma *vma, gva_t addr)
+{
+	return vma->pgoff + ((addr - vma->start) >> PAGE_SHIFT);
+}
+
+static inline struct anon_vma *vma_anon(const struct vma *vma)
+{
+	return __atomic_load_n(&vma->anon_vma, __ATOMIC_ACQUIRE);
+}
+
+/* --- trackers' attachment --- */
+
+struct tracker_list {
+	struct rwlock lock;	/* protects first and the links */
+	struct vellum_tracker *first;
+	uint32_t nr;		/* atomic: lets the common case skip the lock */
+};
+
+/* --- objects that are mapped --- */
+
+struct vellum_mapping {
+	struct vellum_memory *memory;
+	const struct vellum_backing_ops *ops;	/* NULL: zero-filled */
+	void *ctx;
+	uint64_t nr_pages;
+	uint32_t flags;
+	uint32_t refs;			/* atomic */
+	struct rwlock i_mmap_lock;
+	struct tree i_mmap;		/* i_mmap_lock */
+	struct mutex pages_lock;
+	struct radix pages;		/* pages_lock: index to folio, one reference each */
+	struct tracker_list trackers;
+};
+
+/* --- address spaces --- */
+
+struct vellum_mm {
+	struct vellum_memory *memory;
+	uint32_t refs;			/* atomic */
+	uint32_t tlb_flush_pending;	/* atomic: changes begun whose flush is not done */
+	uint64_t cpumask;		/* atomic */
+	pgd_t *pgd;
+	pfn_t pgd_pfn;
+	struct rwlock mmap_lock;
+	/* mmap_lock protects: */
+	struct tree vmas;
+	uint32_t nr_vmas;
+	gva_t brk_start, brk;
+	struct tracker_list trackers;
+	struct rwlock notifier_lock;
+	struct vellum_notifier *notifiers;	/* notifier_lock; the pointer alone is atomic */
+	uint64_t rss;			/* atomic: present entries */
+	uint64_t counters[VELLUM_NR_COUNTERS];	/* atomic, relaxed */
+	struct vellum_mm *next, *prev;	/* memory->mms, memory->lock */
+};
+
+static inline void mm_count(struct vellum_mm *mm, enum vellum_counter counter)
+{
+	__atomic_fetch_add(&mm->counters[counter], 1, __ATOMIC_RELAXED);
+}
+
+static inline void mm_add_rss(struct vellum_mm *mm, int64_t pages)
+{
+	__atomic_fetch_add(&mm->rss, (uint64_t)pages, __ATOMIC_RELAXED);
+}
+
+static inline const struct host *mm_host(const struct vellum_mm *mm)
+{
+	return &mm->memory->host;
+}
+
+/* --- the gather: what has been taken away and not flushed yet --- */
+
+#define GATHER_PAGES 128
+
+struct tlb_gather {
+	struct vellum_mm *mm;
+	struct vellum_flush_batch batch;
+	unsigned nr_pages;
+	unsigned nr_tables;
+	struct folio *pages[GATHER_PAGES];	/* a mapping's count each, dropped after the flush */
+	struct folio *tables[GATHER_PAGES];
+};
+
+/* tlb.c */
+void tlb_begin(struct tlb_gather *tlb, struct vellum_mm *mm);
+void tlb_change(struct tlb_gather *tlb, gva_t addr, uint64_t size, uint32_t kind, pfn_t pfn);
+void tlb_free_page(struct tlb_gather *tlb, struct folio *folio);
+void tlb_free_table(struct tlb_gather *tlb, struct folio *folio);
+void tlb_flush(struct tlb_gather *tlb);		/* now; the gather goes on */
+void tlb_finish(struct tlb_gather *tlb);
+void flush_page(struct vellum_mm *mm, gva_t addr, uint32_t kind, pfn_t pfn);
+void batch_add(struct vellum_flush_batch *batch, gva_t start, gva_t end, uint32_t kind);
+void batch_add_frame(struct vellum_flush_batch *batch, pfn_t pfn);
+void flush_batch(struct vellum_mm *mm, const struct vellum_flush_batch *batch);
+bool tlb_nested(const struct vellum_mm *mm);	/* somebody else's window is open too */
+/* A window without a gather: for what changes entries but frees nothing. */
+void flush_window_open(struct vellum_mm *mm);
+void flush_window_close(struct vellum_mm *mm, struct vellum_flush_batch *batch, gva_t start, gva_t end);
+
+/* notifier.c */
+void notify_start(struct vellum_mm *mm, enum vellum_notifier_event event, gva_t start, gva_t end);
+void notify_finish(struct vellum_mm *mm, enum vellum_notifier_event event, gva_t start, gva_t end);
+void notify_release(struct vellum_mm *mm);
+
+/* pgtable.c: tables */
+uint64_t *pgd_entry(struct vellum_mm *mm, gva_t addr);
+pte_t *pte_lookup(struct vellum_mm *mm, gva_t addr, struct mutex **ptl);
+pte_t *pte_alloc(struct vellum_mm *mm, gva_t addr, struct mutex **ptl);
+/* [start, end) was unmapped and no VMA is left in [floor, ceiling): unlink tables only of that. */
+void free_page_tables(struct tlb_gather *tlb, gva_t start, gva_t end, gva_t floor, gva_t ceiling);
+/* The table that @entry (of a PGD, PUD or PMD) points to. */
+static inline uint64_t *table_of(const struct vellum_memory *m, uint64_t entry)
+{
+	return frame_address(m, x86_table_pfn(entry));
+}
+
+/* vma.c: the tree of VMAs; touches no entry */
+struct vma *find_vma(const struct vellum_mm *mm, gva_t addr);	/* first with end > addr */
+struct vma *find_vma_intersection(const struct vellum_mm *mm, gva_t start, gva_t end);
+struct vma *vma_first(const struct vellum_mm *mm);
+struct vma *vma_next(const struct vma *vma);
+struct vma *vma_prev(const struct vma *vma);
+struct vma *vma_alloc(struct vellum_mm *mm, gva_t start, gva_t end, uint32_t flags,
+		      struct vellum_mapping *mapping, pgoff_t pgoff);
+void vma_free(struct vma *vma);
+void vma_insert(struct vma *vma);
+void vma_remove(struct vma *vma);		/* out of all trees */
+void vma_set_range(struct vma *vma, gva_t start, gva_t end);	/* pgoff follows start */
+int vma_split(struct vma *vma, gva_t addr);	/* vma keeps the lower part */
+struct vma *vma_merge(struct vma *vma);		/* with its neighbours; what it became */
+int vma_isolate(struct vellum_mm *mm, gva_t start, gva_t end);	/* split at the edges */
+gva_t find_gap(const struct vellum_mm *mm, uint64_t len, gva_t low, gva_t high); /* 0: none */
+uint64_t vma_gap_below(const struct vma *vma);
+void vma_attach_anon(struct vma *vma, struct anon_vma *anon_vma);	/* takes the reference */
+void vma_update_prot(struct vma *vma);
+
+/* The two questions about writes through a VMA (SPEC.md "Write notify"). */
+bool vma_needs_dirty_tracking(const struct vma *vma);
+bool vma_wants_writenotify(const struct vma *vma);
+
+/* mmap.c */
+int do_munmap(struct vellum_mm *mm, gva_t start, uint64_t len);	/* mmap_lock held for writing */
+int populate_range(struct vellum_mm *mm, gva_t start, gva_t end); /* best effort, read lock */
+void exit_mmap(struct vellum_mm *mm);
+
+/* fault.c */
+enum fault_flag { FAULT_WRITE = 1, FAULT_POPULATE = 2 /* nothing is accessed yet */ };
+enum vellum_fault_result handle_mm_fault(struct vma *vma, gva_t addr, unsigned flags);
+bool vma_permits(const struct vma *vma, uint32_t error);
+int fault_anon_vma(struct vma *vma);	/* 0 or -ENOMEM */
+/* Put a new own anonymous page into an empty entry; ptl held. */
+void map_anon_folio(struct vma *vma, gva_t addr, pte_t *ptep, struct folio *folio, unsigned flags);
+/* A frame is about to become executable through an entry. */
+void prepare_exec(struct vma *vma, struct folio *folio);
+
+#define FAULT_AGAIN (-1)	/* the entry changed meanwhile: look again; never leaves fault.c */
+
+/* cow.c: a store to an entry that is present and read-only; ptl held, dropped on return */
+int do_wp_page(struct vma *vma, gva_t addr, pte_t *ptep, pte_t pte, struct mutex *ptl);
+/* Ask a driver before a page or frame becomes writable. 0 go on; FAULT_AGAIN; or a result */
+int notify_mkwrite(struct vma *vma, gva_t addr, struct folio *folio, pfn_t pfn);
+
+/* mapping.c */
+/* The page, brought in if need be: locked and referenced. 0 or enum vellum_fault_result. */
+int mapping_get_folio(struct vellum_mapping *mapping, struct vellum_vmf *vmf, struct folio **out);
+void mapping_link(struct vma *vma);
+void mapping_unlink(struct vma *vma);
+void folio_mark_dirty(struct folio *folio);
+
+/* rmap.c */
+struct anon_vma *anon_vma_create(const struct host *host);
+void anon_vma_get(struct anon_vma *anon_vma);
+void anon_vma_put(struct anon_vma *anon_vma, const struct host *host);
+void anon_vma_link(struct vma *vma);
+void anon_vma_unlink(struct vma *vma);
+/*
+ * Every (VMA, address) that may map @folio; the caller holds a reference, and the folio's lock
+ * for a page of a mapping. @fn returns 0 to go on.
+ */
+int rmap_walk(struct vellum_memory *m, struct folio *folio,
+	      int (*fn)(struct folio *folio, struct vma *vma, gva_t addr, void *arg), void *arg);
+
+/* zap.c */
+void zap_range(struct tlb_gather *tlb, struct vma *vma, gva_t start, gva_t end);
+/* Only entries that map the object's own pages; private copies stay. */
+void zap_mapping_range(struct tlb_gather *tlb, struct vma *vma, gva_t start, gva_t end);
+
+/* mprotect.c */
+bool can_make_writable(struct vma *vma, pte_t pte);
+
+/* tracker.c: the one hook that sees content change and write permission granted; ptl held */
+void track_change(struct vma *vma, gva_t addr);	/* content changed, or D handed over */
+void track_grant(struct vma *vma, gva_t addr);	/* W set in the entry */
+bool vma_wp_tracked(struct vma *vma);		/* grant W only through a write fault */
+
+#endif

@@ -1,0 +1,410 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * mm/mmap.c - address spaces come and go; mmap, munmap, brk, madvise, and their counters.
+ */
+#include "mm/pagewalk.h"
+
+#define LEGACY_MAP_FLAGS 0x0007ffffu	/* what SHARED_VALIDATE may come with, and FIXED_NOREPLACE */
+
+EXPORT int vellum_mm_create(struct vellum_memory *memory, struct vellum_mm **out)
+{
+	struct vellum_memory *m = memory;
+	struct vellum_mm *mm;
+	struct folio *pgd;
+
+	mm = host_alloc(&m->host, sizeof(*mm));
+	if (!mm)
+		return -ENOMEM;
+	pgd = folio_alloc(m, 0);
+	if (!pgd) {
+		host_free(&m->host, mm, sizeof(*mm));
+		return -ENOMEM;
+	}
+	folio_set(pgd, PG_TABLE);
+	mm->memory = m;
+	mm->refs = 1;
+	mm->pgd_pfn = folio_pfn(m, pgd);
+	mm->pgd = frame_address(m, mm->pgd_pfn);
+	if (m->mmu && m->mmu->init_pgd)
+		m->mmu->init_pgd(m->machine, &mm->pgd[USER_PGD_ENTRIES].val);
+	mutex_lock(&m->lock, &m->host);
+	mm->next = m->mms;
+	if (mm->next)
+		mm->next->prev = mm;
+	m->mms = mm;
+	mutex_unlock(&m->lock, &m->host);
+	*out = mm;
+	return 0;
+}
+
+EXPORT void vellum_mm_get(struct vellum_mm *mm)
+{
+	__atomic_fetch_add(&mm->refs, 1, __ATOMIC_RELAXED);
+}
+
+/* Unmap everything with one flush; nobody else uses the address space any more. */
+void exit_mmap(struct vellum_mm *mm)
+{
+	struct tlb_gather tlb;
+	struct vma *vma;
+
+	write_lock(&mm->mmap_lock, mm_host(mm));
+	notify_release(mm);
+	tlb_begin(&tlb, mm);
+	for (vma = vma_first(mm); vma; vma = vma_next(vma))
+		zap_range(&tlb, vma, vma->start, vma->end);
+	while ((vma = vma_first(mm))) {
+		vma_remove(vma);
+		vma_free(vma);
+	}
+	free_page_tables(&tlb, 0, 1ull << 47, 0, 1ull << 47);
+	tlb_finish(&tlb);
+	write_unlock(&mm->mmap_lock, mm_host(mm));
+}
+
+static void destroy_mm(struct vellum_mm *mm)
+{
+	struct vellum_memory *m = mm->memory;
+
+	host_bug_on(&m->host, vellum_mm_cpumask(mm));
+	exit_mmap(mm);
+	mutex_lock(&m->lock, &m->host);
+	if (mm->next)
+		mm->next->prev = mm->prev;
+	if (mm->prev)
+		mm->prev->next = mm->next;
+	else
+		m->mms = mm->next;
+	mutex_unlock(&m->lock, &m->host);
+	folio_put(m, pfn_folio(m, mm->pgd_pfn));
+	host_free(&m->host, mm, sizeof(*mm));
+}
+
+EXPORT void vellum_mm_put(struct vellum_mm *mm)
+{
+	if (mm && __atomic_sub_fetch(&mm->refs, 1, __ATOMIC_ACQ_REL) == 0)
+		destroy_mm(mm);
+}
+
+/* --- munmap --- */
+
+static void unmap_vmas(struct vellum_mm *mm, gva_t start, gva_t end)
+{
+	struct vma *vma = find_vma_intersection(mm, start, end), *prev, *next;
+	gva_t floor, ceiling;
+	struct tlb_gather tlb;
+
+	prev = vma_prev(vma);
+	floor = prev ? prev->end : 0;
+	tlb_begin(&tlb, mm);
+	notify_start(mm, VELLUM_NOTIFY_UNMAP, start, end);
+	for (next = vma; next && next->start < end; next = vma_next(next))
+		zap_range(&tlb, next, next->start, next->end);
+	/* Out of the rmap trees before the tables go: by-mapping walkers hold no mmap lock. */
+	while (vma && vma->start < end) {
+		next = vma_next(vma);
+		vma_remove(vma);
+		vma_free(vma);
+		vma = next;
+	}
+	ceiling = vma ? vma->start : 1ull << 47;
+	free_page_tables(&tlb, start, end, floor, ceiling);
+	tlb_finish(&tlb);
+	notify_finish(mm, VELLUM_NOTIFY_UNMAP, start, end);
+}
+
+int do_munmap(struct vellum_mm *mm, gva_t start, uint64_t len)
+{
+	gva_t end = start + page_align_up(len);
+
+	if (!find_vma_intersection(mm, start, end))
+		return 0;
+	if (vma_isolate(mm, start, end))
+		return -ENOMEM;
+	unmap_vmas(mm, start, end);
+	return 0;
+}
+
+static bool user_range(gva_t addr, uint64_t len)
+{
+	return len && addr < TASK_SIZE && len <= TASK_SIZE - addr;
+}
+
+EXPORT int vellum_munmap(struct vellum_mm *mm, uint64_t addr, uint64_t len)
+{
+	int err;
+
+	if ((addr & ~PAGE_MASK) || !user_range(addr, page_align_up(len)))
+		return -EINVAL;
+	write_lock(&mm->mmap_lock, mm_host(mm));
+	err = do_munmap(mm, addr, len);
+	write_unlock(&mm->mmap_lock, mm_host(mm));
+	return err;
+}
+
+/* --- mmap --- */
+
+static int check_mmap(const struct vellum_map_args *a, uint64_t len)
+{
+	uint32_t type = a->flags & 3;
+
+	if (!a->len || (a->prot & ~(uint32_t)VM_ACCESS) || type == 0)
+		return -EINVAL;
+	if (!len || len > TASK_SIZE)
+		return -ENOMEM;
+	if ((a->flags & (VELLUM_MAP_FIXED | VELLUM_MAP_FIXED_NOREPLACE))) {
+		if (a->addr & ~PAGE_MASK)
+			return -EINVAL;
+		if (!user_range(a->addr, len))
+			return -ENOMEM;
+		if (a->addr < MMAP_MIN_ADDR)
+			return -EPERM;
+	}
+	if (a->flags & VELLUM_MAP_ANONYMOUS)
+		return type == VELLUM_MAP_SHARED_VALIDATE ? -EINVAL : 0;
+	if (!a->mapping)
+		return -EBADF;
+	if (a->pgoff + (len >> PAGE_SHIFT) < a->pgoff || a->pgoff >> 52)
+		return -EOVERFLOW;
+	if (type == VELLUM_MAP_SHARED_VALIDATE &&
+	    (a->flags & ~(LEGACY_MAP_FLAGS | VELLUM_MAP_FIXED_NOREPLACE)))
+		return -EOPNOTSUPP;
+	if (!(a->file_prot & VELLUM_PROT_READ))
+		return -EACCES;
+	if (type != VELLUM_MAP_PRIVATE && (a->prot & VELLUM_PROT_WRITE) &&
+	    !(a->file_prot & VELLUM_PROT_WRITE))
+		return -EACCES;
+	return 0;
+}
+
+/* SPEC.md "Flags of a mapping". */
+static uint32_t flags_of(const struct vellum_map_args *a)
+{
+	uint32_t flags = a->prot | VM_MAYREAD | VM_MAYWRITE | VM_MAYEXEC;
+
+	if ((a->flags & 3) != VELLUM_MAP_PRIVATE) {
+		flags |= VM_SHARED | VM_MAYSHARE;
+		if (!(a->flags & VELLUM_MAP_ANONYMOUS) && !(a->file_prot & VELLUM_PROT_WRITE))
+			flags &= ~(VM_SHARED | VM_MAYWRITE);
+	}
+	if (a->flags & VELLUM_MAP_NORESERVE)
+		flags |= VM_NORESERVE;
+	if (a->mapping && (a->mapping->flags & VELLUM_MAPPING_PFN))
+		flags |= VM_PFNMAP;
+	return flags;
+}
+
+/* mmap_lock held for writing. Where the mapping goes, with the place made free. */
+static int choose_address(struct vellum_mm *mm, const struct vellum_map_args *a, uint64_t len,
+			  gva_t *addr)
+{
+	gva_t hint = page_align_up(a->addr);
+
+	if (a->flags & VELLUM_MAP_FIXED_NOREPLACE) {
+		*addr = a->addr;
+		return find_vma_intersection(mm, a->addr, a->addr + len) ? -EEXIST : 0;
+	}
+	if (a->flags & VELLUM_MAP_FIXED) {
+		*addr = a->addr;
+		return do_munmap(mm, a->addr, len);
+	}
+	if (hint >= MMAP_MIN_ADDR && user_range(hint, len) &&
+	    !find_vma_intersection(mm, hint, hint + len))
+		*addr = hint;
+	else
+		*addr = find_gap(mm, len, MMAP_MIN_ADDR, TASK_SIZE);
+	return *addr ? 0 : -ENOMEM;
+}
+
+static int map_locked(struct vellum_mm *mm, const struct vellum_map_args *a,
+		      struct vellum_mapping *mapping, uint64_t len, gva_t *addr)
+{
+	struct vma *vma;
+	pgoff_t pgoff;
+	int err;
+
+	if (mm->nr_vmas >= MAX_MAP_COUNT)
+		return -ENOMEM;
+	err = choose_address(mm, a, len, addr);
+	if (err)
+		return err;
+	pgoff = a->flags & VELLUM_MAP_ANONYMOUS ? (mapping ? 0 : *addr >> PAGE_SHIFT) : a->pgoff;
+	vma = vma_alloc(mm, *addr, *addr + len, flags_of(a), mapping, pgoff);
+	if (!vma)
+		return -ENOMEM;
+	vma_insert(vma);
+	vma_merge(vma);
+	return 0;
+}
+
+EXPORT int vellum_mmap(struct vellum_mm *mm, const struct vellum_map_args *args, uint64_t *addr)
+{
+	struct vellum_mapping *mapping, *shm = NULL;
+	uint64_t len;
+	int err;
+
+	if (!args || args->size != sizeof(*args) || !addr)
+		return -EINVAL;
+	len = page_align_up(args->len);
+	err = check_mmap(args, len);
+	if (err)
+		return err;
+	if ((args->flags & VELLUM_MAP_ANONYMOUS) && (args->flags & 3) == VELLUM_MAP_SHARED) {
+		err = vellum_mapping_create(mm->memory, NULL, NULL, len >> PAGE_SHIFT, 0, &shm);
+		if (err)
+			return err;
+	}
+	mapping = args->flags & VELLUM_MAP_ANONYMOUS ? shm : args->mapping;
+	write_lock(&mm->mmap_lock, mm_host(mm));
+	err = map_locked(mm, args, mapping, len, addr);
+	write_unlock(&mm->mmap_lock, mm_host(mm));
+	vellum_mapping_put(shm);	/* the VMA has its own */
+	if (!err && (args->flags & VELLUM_MAP_POPULATE)) {
+		read_lock(&mm->mmap_lock, mm_host(mm));
+		populate_range(mm, *addr, *addr + len);
+		read_unlock(&mm->mmap_lock, mm_host(mm));
+	}
+	return err;
+}
+
+int populate_range(struct vellum_mm *mm, gva_t start, gva_t end)
+{
+	for (gva_t at = start; at < end; at += PAGE_SIZE) {
+		struct vma *vma = find_vma(mm, at);
+		bool cow;
+
+		if (!vma || vma->start > at || !(vma->flags & VM_ACCESS))
+			return -ENOMEM;
+		cow = (vma->flags & (VM_SHARED | VM_WRITE)) == VM_WRITE;
+		if (handle_mm_fault(vma, at, FAULT_POPULATE | (cow ? FAULT_WRITE : 0)))
+			return -EFAULT;
+	}
+	return 0;
+}
+
+/* --- brk --- */
+
+EXPORT void vellum_set_brk(struct vellum_mm *mm, uint64_t start)
+{
+	write_lock(&mm->mmap_lock, mm_host(mm));
+	mm->brk_start = mm->brk = start;
+	write_unlock(&mm->mmap_lock, mm_host(mm));
+}
+
+static int grow_brk(struct vellum_mm *mm, gva_t from, gva_t to)
+{
+	struct vellum_map_args args = { .prot = VM_READ | VM_WRITE,
+					.flags = VELLUM_MAP_PRIVATE | VELLUM_MAP_ANONYMOUS |
+						 VELLUM_MAP_FIXED_NOREPLACE,
+					.addr = from };
+	gva_t addr;
+
+	/* One page stays free above, so that the heap never touches the next mapping. */
+	if (find_vma_intersection(mm, from, to + PAGE_SIZE))
+		return -ENOMEM;
+	return map_locked(mm, &args, NULL, to - from, &addr);
+}
+
+EXPORT uint64_t vellum_brk(struct vellum_mm *mm, uint64_t addr)
+{
+	gva_t old_end, new_end, result;
+	int err = 0;
+
+	write_lock(&mm->mmap_lock, mm_host(mm));
+	if (addr >= mm->brk_start && addr < TASK_SIZE - PAGE_SIZE && mm->brk_start) {
+		old_end = page_align_up(mm->brk);
+		new_end = page_align_up(addr);
+		if (new_end > old_end)
+			err = grow_brk(mm, old_end, new_end);
+		else if (new_end < old_end)
+			err = do_munmap(mm, new_end, old_end - new_end);
+		if (!err)
+			mm->brk = addr;
+	}
+	result = mm->brk;
+	write_unlock(&mm->mmap_lock, mm_host(mm));
+	return result;
+}
+
+/* --- madvise --- */
+
+static int dontneed_range(struct vellum_mm *mm, gva_t start, gva_t end)
+{
+	struct vma *vma = find_vma(mm, start);
+	struct tlb_gather tlb;
+	gva_t at = start;
+	int err = 0;
+
+	notify_start(mm, VELLUM_NOTIFY_CLEAR, start, end);
+	tlb_begin(&tlb, mm);
+	for (; at < end; vma = vma_next(vma)) {
+		if (!vma || vma->start >= end) {
+			err = -ENOMEM;
+			break;
+		}
+		if (vma->flags & VM_PFNMAP) {
+			err = -EINVAL;
+			break;
+		}
+		if (vma->start > at)
+			err = -ENOMEM;	/* a hole: the rest is still processed */
+		zap_range(&tlb, vma, max_u64(at, vma->start), min_u64(vma->end, end));
+		at = vma->end;
+	}
+	tlb_finish(&tlb);
+	notify_finish(mm, VELLUM_NOTIFY_CLEAR, start, end);
+	return err;
+}
+
+EXPORT int vellum_madvise(struct vellum_mm *mm, uint64_t addr, uint64_t len, int advice)
+{
+	uint64_t size = page_align_up(len);
+	int err = 0;
+
+	if ((advice != VELLUM_MADV_NORMAL && advice != VELLUM_MADV_DONTNEED) ||
+	    (addr & ~PAGE_MASK) || (len && !size) || addr + size < addr)
+		return -EINVAL;
+	if (!size)
+		return 0;
+	if (!user_range(addr, size))
+		return -ENOMEM;
+	if (advice == VELLUM_MADV_NORMAL)
+		return 0;
+	read_lock(&mm->mmap_lock, mm_host(mm));
+	err = dontneed_range(mm, addr, addr + size);
+	read_unlock(&mm->mmap_lock, mm_host(mm));
+	return err;
+}
+
+/* --- counters --- */
+
+EXPORT uint64_t vellum_mm_counter(const struct vellum_mm *mm, enum vellum_counter counter)
+{
+	if ((unsigned)counter >= VELLUM_NR_COUNTERS)
+		return 0;
+	return __atomic_load_n(&mm->counters[counter], __ATOMIC_RELAXED);
+}
+
+EXPORT const char *vellum_counter_name(enum vellum_counter counter)
+{
+	static const char *const names[VELLUM_NR_COUNTERS] = {
+		[VELLUM_COUNT_FAULT_READ_ZERO] = "read_zero",
+		[VELLUM_COUNT_FAULT_ANON] = "anon",
+		[VELLUM_COUNT_FAULT_COW] = "cow",
+		[VELLUM_COUNT_FAULT_REUSE] = "reuse",
+		[VELLUM_COUNT_FAULT_FILE_READ] = "file_read",
+		[VELLUM_COUNT_FAULT_FILE_COW] = "file_cow",
+		[VELLUM_COUNT_FAULT_SHARED] = "shared",
+		[VELLUM_COUNT_FAULT_NOTIFY] = "notify",
+		[VELLUM_COUNT_FAULT_SPURIOUS] = "spurious",
+		[VELLUM_COUNT_FAULT_ERROR] = "error",
+		[VELLUM_COUNT_TLB_FLUSHES] = "tlb_flushes",
+	};
+
+	return (unsigned)counter < VELLUM_NR_COUNTERS ? names[counter] : NULL;
+}
+
+EXPORT uint64_t vellum_mm_rss(const struct vellum_mm *mm)
+{
+	return __atomic_load_n(&mm->rss, __ATOMIC_RELAXED);
+}

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * mm/mprotect.c - change the rights of a range.
+ *
+ * Rights that are taken away are flushed before the call returns; rights that are added need no
+ * flush: a stale translation costs one spurious fault.
+ */
+#include "mm/pagewalk.h"
+
+/* May the entry get W outside a fault? (SPEC.md "Who may grant W"). ptl held. */
+bool can_make_writable(struct vma *vma, pte_t pte)
+{
+	const struct vellum_memory *m = vma->mm->memory;
+
+	if (!(vma->flags & VM_WRITE) || !(pte.val & X86_PRESENT) || vma_wp_tracked(vma))
+		return false;
+	if (vma->flags & VM_SHARED)
+		return pte_dirty(pte);	/* it has been notified already */
+	if (pte_special(pte))
+		return false;
+	return (folio_flags(pfn_folio(m, pte_pfn(pte))) & (PG_ANON | PG_EXCLUSIVE)) ==
+	       (PG_ANON | PG_EXCLUSIVE);
+}
+
+static pte_t changed(struct vma *vma, pte_t old)
+{
+	pte_t new = pte_modify(old, vma->page_prot);
+
+	if (pte_write(new) && !pte_write(old) && vma_wp_tracked(vma))
+		new = pte_wrprotect(new);
+	else if (!pte_write(new) && can_make_writable(vma, new))
+		new = pte_mkwrite(new);
+	return new;
+}
+
+/* Rights or presence that @new lacks and @old had. */
+static bool needs_flush(pte_t old, pte_t new)
+{
+	const uint64_t rights = X86_PRESENT | X86_RW | X86_USER | X86_DIRTY;
+
+	return (old.val & X86_PRESENT) &&
+	       ((old.val & rights & ~new.val) || (~old.val & new.val & X86_NX));
+}
+
+static int change_pte(pte_t *ptep, gva_t addr, struct mm_walk *walk)
+{
+	pte_t old = ptep_get(ptep), new;
+
+	if (!pte_present(old))
+		return 0;
+	do {
+		new = changed(walk->vma, old);
+	} while (!ptep_cmpxchg(ptep, &old, new));
+	if (!pte_special(new))
+		prepare_exec(walk->vma, pfn_folio(walk->vma->mm->memory, pte_pfn(new)));
+	if (needs_flush(old, new))
+		tlb_change(walk->private, addr, PAGE_SIZE, VELLUM_FLUSH_RIGHTS, pte_pfn(old));
+	return 0;
+}
+
+static const struct mm_walk_ops change_walk_ops = { .pte = change_pte };
+
+static uint32_t new_flags(const struct vma *vma, uint32_t prot)
+{
+	return (vma->flags & ~VM_ACCESS) | prot;
+}
+
+/* [start, end) is inside @vma. Return: the VMA that now ends at or after @end, or NULL. */
+static struct vma *protect_vma(struct vma *vma, gva_t start, gva_t end, uint32_t prot,
+			       struct tlb_gather *tlb)
+{
+	struct vellum_mm *mm = vma->mm;
+
+	if (new_flags(vma, prot) == vma->flags)
+		return vma;
+	if (vma_isolate(mm, start, end))
+		return NULL;
+	vma = find_vma(mm, start);
+	__atomic_store_n(&vma->flags, new_flags(vma, prot), __ATOMIC_RELAXED);
+	vma_update_prot(vma);
+	notify_start(mm, VELLUM_NOTIFY_PROTECTION_VMA, start, end);
+	walk_vma_range(vma, start, end, &change_walk_ops, tlb);
+	notify_finish(mm, VELLUM_NOTIFY_PROTECTION_VMA, start, end);
+	return vma_merge(vma);
+}
+
+static int protect_range(struct vellum_mm *mm, gva_t start, gva_t end, uint32_t prot)
+{
+	struct tlb_gather tlb;
+	struct vma *vma = find_vma(mm, start);
+	int err = 0;
+
+	if (!vma || vma->start > start)
+		return -ENOMEM;
+	tlb_begin(&tlb, mm);
+	while (start < end) {
+		gva_t next;
+
+		if (!vma || vma->start > start) {
+			err = -ENOMEM;
+			break;
+		}
+		next = min_u64(vma->end, end);
+		if (prot & ~(vma->flags >> 4) & VM_ACCESS) {	/* MAY bits sit above the rights */
+			err = -EACCES;
+			break;
+		}
+		if (!protect_vma(vma, start, next, prot, &tlb)) {
+			err = -ENOMEM;
+			break;
+		}
+		start = next;
+		vma = find_vma(mm, start);
+	}
+	tlb_finish(&tlb);
+	return err;
+}
+
+EXPORT int vellum_mprotect(struct vellum_mm *mm, uint64_t addr, uint64_t len, uint32_t prot)
+{
+	int err;
+
+	if (addr & ~PAGE_MASK)
+		return -EINVAL;
+	if (len == 0)
+		return 0;
+	len = page_align_up(len);
+	if (len == 0 || addr + len < addr)
+		return -ENOMEM;
+	if (prot & ~(uint32_t)VM_ACCESS)
+		return -EINVAL;
+	if (addr >= TASK_SIZE || len > TASK_SIZE - addr)
+		return -ENOMEM;
+	write_lock(&mm->mmap_lock, mm_host(mm));
+	err = protect_range(mm, addr, addr + len, prot);
+	write_unlock(&mm->mmap_lock, mm_host(mm));
+	return err;
+}

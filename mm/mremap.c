@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * mm/mremap.c - grow, shrink and move mappings.
+ *
+ * A move holds the rmap locks of the pages concerned, so that no reverse walk can miss an entry
+ * that is on its way; and flushes the old place before its page-table lock is dropped.
+ */
+#include "mm/mm.h"
+
+struct move {
+	struct vma *from, *to;
+	gva_t old, new;
+	uint64_t len;
+};
+
+/* Both locks, in the order of their addresses; they may be the same. */
+static void lock_both(struct mutex *a, struct mutex *b, const struct host *host)
+{
+	mutex_lock(a < b ? a : b, host);
+	if (a != b)
+		mutex_lock(a < b ? b : a, host);
+}
+
+static void unlock_both(struct mutex *a, struct mutex *b, const struct host *host)
+{
+	if (a != b)
+		mutex_unlock(b, host);
+	mutex_unlock(a, host);
+}
+
+/* Tell the trackers: private bytes appear here and vanish there; W must not go unseen. */
+static void track_move(const struct move *mv, gva_t old, gva_t new, pte_t pte)
+{
+	const struct vellum_memory *m = mv->from->mm->memory;
+
+	if (!pte_special(pte) && (folio_flags(pfn_folio(m, pte_pfn(pte))) & PG_ANON)) {
+		track_change(mv->from, old);
+		track_change(mv->to, new);
+	} else if (pte_write(pte)) {
+		track_grant(mv->to, new);
+	}
+}
+
+/* Up to @nr neighbouring entries within one table on each side. */
+static void move_entries(const struct move *mv, gva_t old, gva_t new, pte_t *src, pte_t *dst,
+			 uint64_t nr)
+{
+	struct vellum_flush_batch batch = { .full = false };
+
+	for (uint64_t i = 0; i < nr; i++) {
+		gva_t from = old + (i << PAGE_SHIFT), to = new + (i << PAGE_SHIFT);
+		pte_t pte;
+
+		if (pte_none(ptep_get(&src[i])))
+			continue;
+		pte = ptep_get_and_clear(&src[i]);
+		track_move(mv, from, to, pte);
+		batch_add(&batch, from, from + PAGE_SIZE, VELLUM_FLUSH_UNMAP);
+		batch_add_frame(&batch, pte_pfn(pte));
+		ptep_set(&dst[i], pte_mksoft_dirty(pte));
+	}
+	if (batch.nr_ranges)
+		flush_batch(mv->from->mm, &batch);
+}
+
+/* Pages left in the table that @addr is in. */
+static uint64_t pages_in_table(gva_t addr)
+{
+	return ENTRIES_PER_TABLE - table_index(addr, PAGE_SHIFT);
+}
+
+/* Return: bytes moved; less than the length if a table could not be allocated. */
+static uint64_t move_page_tables(const struct move *mv)
+{
+	struct vellum_mm *mm = mv->from->mm;
+	uint64_t done = 0;
+
+	while (done < mv->len) {
+		gva_t old = mv->old + done, new = mv->new + done;
+		uint64_t nr = min_u64(pages_in_table(old), pages_in_table(new));
+		struct mutex *src_lock, *dst_lock;
+		pte_t *src = pte_lookup(mm, old, &src_lock), *dst;
+
+		if (!src)
+			nr = pages_in_table(old);
+		nr = min_u64(nr, (mv->len - done) >> PAGE_SHIFT);
+		if (src) {
+			dst = pte_alloc(mm, new, &dst_lock);
+			if (!dst)
+				return done;
+			lock_both(src_lock, dst_lock, mm_host(mm));
+			move_entries(mv, old, new, src, dst, nr);
+			unlock_both(src_lock, dst_lock, mm_host(mm));
+		}
+		done += nr << PAGE_SHIFT;
+	}
+	return done;
+}
+
+static void lock_rmaps(struct vma *vma)
+{
+	if (vma->mapping)
+		write_lock(&vma->mapping->i_mmap_lock, mm_host(vma->mm));
+	if (vma->anon_vma)
+		write_lock(&vma->anon_vma->lock, mm_host(vma->mm));
+}
+
+static void unlock_rmaps(struct vma *vma)
+{
+	if (vma->anon_vma)
+		write_unlock(&vma->anon_vma->lock, mm_host(vma->mm));
+	if (vma->mapping)
+		write_unlock(&vma->mapping->i_mmap_lock, mm_host(vma->mm));
+}
+
+static int move_all(struct move *mv)
+{
+	struct vellum_mm *mm = mv->from->mm;
+	uint64_t done;
+
+	notify_start(mm, VELLUM_NOTIFY_UNMAP, mv->old, mv->old + mv->len);
+	lock_rmaps(mv->from);
+	done = move_page_tables(mv);
+	if (done < mv->len) {
+		/* The old tables are still there: moving back needs no memory. */
+		struct move back = { mv->to, mv->from, mv->new, mv->old, done };
+
+		move_page_tables(&back);
+	}
+	unlock_rmaps(mv->from);
+	notify_finish(mm, VELLUM_NOTIFY_UNMAP, mv->old, mv->old + mv->len);
+	return done < mv->len ? -ENOMEM : 0;
+}
+
+/* [old, old + old_len) is a part of @vma. */
+static int move_vma(struct vma *vma, gva_t old, uint64_t old_len, uint64_t new_len, gva_t *addr)
+{
+	struct vellum_mm *mm = vma->mm;
+	gva_t new = find_gap(mm, new_len, MMAP_MIN_ADDR, TASK_SIZE);
+	struct vma *copy;
+	int err;
+
+	/* The copy, and what a split at both edges makes. */
+	if (!new || mm->nr_vmas + 3 >= MAX_MAP_COUNT || vma_isolate(mm, old, old + old_len))
+		return -ENOMEM;
+	vma = find_vma(mm, old);
+	copy = vma_alloc(mm, new, new + new_len, vma->flags, vma->mapping, vma->pgoff);
+	if (!copy) {
+		vma_merge(vma);
+		return -ENOMEM;
+	}
+	if (vma->anon_vma) {
+		anon_vma_get(vma->anon_vma);
+		copy->anon_vma = vma->anon_vma;
+	}
+	vma_insert(copy);
+	struct move mv = { vma, copy, old, new, old_len };
+
+	err = move_all(&mv);
+	if (err) {
+		do_munmap(mm, new, new_len);
+		vma_merge(vma);
+		return err;
+	}
+	do_munmap(mm, old, old_len);	/* on VMA borders: needs no split, cannot fail */
+	vma_merge(copy);
+	*addr = new;
+	return 0;
+}
+
+static bool can_grow_in_place(struct vma *vma, gva_t old_end, uint64_t by)
+{
+	return vma->end == old_end && by <= TASK_SIZE - old_end &&
+	       !find_vma_intersection(vma->mm, old_end, old_end + by);
+}
+
+static int grow(struct vellum_mm *mm, gva_t old, uint64_t old_len, uint64_t new_len, uint32_t flags,
+		gva_t *addr)
+{
+	struct vma *vma = find_vma(mm, old);
+
+	if (!vma || vma->start > old || old_len > vma->end - old)
+		return -EFAULT;
+	if (vma->flags & VM_PFNMAP)
+		return -EFAULT;
+	if (vma_page_index(vma, old) + (new_len >> PAGE_SHIFT) < vma->pgoff)
+		return -EINVAL;
+	if (can_grow_in_place(vma, old + old_len, new_len - old_len)) {
+		vma_set_range(vma, vma->start, old + new_len);
+		vma_merge(vma);
+		*addr = old;
+		return 0;
+	}
+	if (!(flags & VELLUM_MREMAP_MAYMOVE))
+		return -ENOMEM;
+	return move_vma(vma, old, old_len, new_len, addr);
+}
+
+static int remap_locked(struct vellum_mm *mm, gva_t old, uint64_t old_len, uint64_t new_len,
+			uint32_t flags, gva_t *addr)
+{
+	int err;
+
+	if (!find_vma_intersection(mm, old, old + 1))
+		return -EFAULT;
+	if (new_len > old_len)
+		return grow(mm, old, old_len, new_len, flags, addr);
+	if (new_len < old_len) {
+		err = do_munmap(mm, old + new_len, old_len - new_len);
+		if (err)
+			return err;
+	}
+	*addr = old;
+	return 0;
+}
+
+EXPORT int vellum_mremap(struct vellum_mm *mm, uint64_t old_addr, uint64_t old_len, uint64_t new_len,
+			 uint32_t flags, uint64_t *new_addr)
+{
+	uint64_t from = page_align_up(old_len), to = page_align_up(new_len);
+	int err;
+
+	if ((old_addr & ~PAGE_MASK) || !from || !to || (flags & ~(uint32_t)VELLUM_MREMAP_MAYMOVE) ||
+	    !new_addr)
+		return -EINVAL;
+	if (old_addr >= TASK_SIZE || from > TASK_SIZE - old_addr || to > TASK_SIZE)
+		return -EINVAL;
+	write_lock(&mm->mmap_lock, mm_host(mm));
+	err = remap_locked(mm, old_addr, from, to, flags, new_addr);
+	write_unlock(&mm->mmap_lock, mm_host(mm));
+	return err;
+}

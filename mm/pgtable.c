@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * mm/pgtable.c - page tables: look up, allocate, free.
+ *
+ * Tables are installed with a compare-exchange by whoever faults first, and unlinked only with
+ * the mmap lock held for writing, after no VMA that could lead a walker there is left in any
+ * tree. So who holds the mmap lock, or the rmap lock of a VMA that overlaps, may follow them.
+ */
+#include "mm/mm.h"
+
+uint64_t *pgd_entry(struct vellum_mm *mm, gva_t addr)
+{
+	return &mm->pgd[table_index(addr, PGD_SHIFT)].val;
+}
+
+/* The entry of the next lower level for @addr, or NULL if there is no table. */
+static uint64_t *step_down(const struct vellum_memory *m, const uint64_t *entry, gva_t addr,
+			   unsigned shift)
+{
+	uint64_t val = entry_load(entry);
+
+	if (!(val & X86_PRESENT) || (val & X86_PSE))
+		return NULL;
+	return table_of(m, val) + table_index(addr, shift);
+}
+
+/* The PMD entry for @addr, or NULL. */
+static uint64_t *pmd_lookup(struct vellum_mm *mm, gva_t addr)
+{
+	uint64_t *pud = step_down(mm->memory, pgd_entry(mm, addr), addr, PUD_SHIFT);
+
+	return pud ? step_down(mm->memory, pud, addr, PMD_SHIFT) : NULL;
+}
+
+static struct mutex *table_lock(const struct vellum_memory *m, uint64_t pmd)
+{
+	return &pfn_folio(m, x86_table_pfn(pmd))->ptl;
+}
+
+pte_t *pte_lookup(struct vellum_mm *mm, gva_t addr, struct mutex **ptl)
+{
+	uint64_t *pmd = pmd_lookup(mm, addr);
+	uint64_t val = pmd ? entry_load(pmd) : 0;
+
+	if (!(val & X86_PRESENT) || (val & X86_PSE))
+		return NULL;
+	*ptl = table_lock(mm->memory, val);
+	return (pte_t *)table_of(mm->memory, val) + table_index(addr, PAGE_SHIFT);
+}
+
+/* As step_down(), making the table if it is missing. NULL: no memory, or a huge leaf. */
+static uint64_t *step_down_alloc(struct vellum_memory *m, uint64_t *entry, gva_t addr, unsigned shift)
+{
+	uint64_t none = 0;
+	struct folio *table;
+
+	if (!(entry_load(entry) & X86_PRESENT)) {
+		table = folio_alloc(m, 0);
+		if (!table)
+			return NULL;
+		folio_set(table, PG_TABLE);
+		if (!entry_cmpxchg(entry, &none, x86_mk_table(folio_pfn(m, table))))
+			folio_put(m, table);	/* somebody else was first */
+	}
+	return step_down(m, entry, addr, shift);
+}
+
+pte_t *pte_alloc(struct vellum_mm *mm, gva_t addr, struct mutex **ptl)
+{
+	struct vellum_memory *m = mm->memory;
+	pte_t *ptep = pte_lookup(mm, addr, ptl);
+	uint64_t *pud, *pmd;
+
+	if (likely(ptep))
+		return ptep;
+	pud = step_down_alloc(m, pgd_entry(mm, addr), addr, PUD_SHIFT);
+	pmd = pud ? step_down_alloc(m, pud, addr, PMD_SHIFT) : NULL;
+	if (!pmd || !step_down_alloc(m, pmd, addr, PAGE_SHIFT))
+		return NULL;
+	return pte_lookup(mm, addr, ptl);
+}
+
+/* What free_page_tables() works on. */
+struct free_walk {
+	struct tlb_gather *tlb;
+	gva_t start, end;	/* unmapped now */
+	gva_t floor, ceiling;	/* no VMA between these */
+};
+
+/*
+ * Free below the table entry @entry, whose table has entries of 1 << @shift bytes and covers
+ * @base and up; then the table itself, if no VMA shares it. A table that goes takes along what
+ * earlier calls had to leave in it, outside [start, end).
+ */
+static void free_below(const struct free_walk *fw, uint64_t *entry, gva_t base, unsigned shift)
+{
+	const uint64_t step = 1ull << shift, size = step * ENTRIES_PER_TABLE;
+	bool unused = base >= fw->floor && base + size <= fw->ceiling;
+	gva_t from = unused ? base : max_u64(base, fw->start & ~(step - 1));
+	gva_t to = unused ? base + size : min_u64(base + size, fw->end);
+	uint64_t val = entry_load(entry);
+	uint64_t *table;
+
+	if (!(val & X86_PRESENT) || (val & X86_PSE))
+		return;
+	table = table_of(fw->tlb->mm->memory, val);
+	for (gva_t addr = from; shift > PAGE_SHIFT && addr < to; addr += step)
+		free_below(fw, &table[table_index(addr, shift)], addr, shift - 9);
+	if (unused) {
+		entry_exchange(entry, 0);
+		tlb_free_table(fw->tlb, pfn_folio(fw->tlb->mm->memory, x86_table_pfn(val)));
+	}
+}
+
+void free_page_tables(struct tlb_gather *tlb, gva_t start, gva_t end, gva_t floor, gva_t ceiling)
+{
+	const struct free_walk fw = { tlb, start, end, floor, ceiling };
+
+	for (gva_t base = start & PGD_MASK; base < end; base += PGD_SIZE)
+		free_below(&fw, pgd_entry(tlb->mm, base), base, PUD_SHIFT);
+}

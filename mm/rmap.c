@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * mm/rmap.c - from a page to the entries that map it.
+ *
+ * Pages of an object are found by the object's interval tree of VMAs. Anonymous pages hang on an
+ * anon_vma that all VMAs of a family of forks share: simpler than a chain per fork, at the price
+ * that a walk visits relatives that don't map the page (their entries are compared).
+ *
+ * INV-RMAP-1: a present entry of a folio is found by rmap_walk(): its VMA is in the tree of the
+ *             folio's owner, and the folio's index is the VMA's index at the entry's address.
+ */
+#include "mm/mm.h"
+
+struct anon_vma *anon_vma_create(const struct host *host)
+{
+	struct anon_vma *anon_vma = host_alloc(host, sizeof(*anon_vma));
+
+	if (!anon_vma)
+		return NULL;
+	anon_vma->refs = 1;
+	anon_vma->vmas = (struct tree)INTERVAL_TREE_INIT;
+	return anon_vma;
+}
+
+void anon_vma_get(struct anon_vma *anon_vma)
+{
+	__atomic_fetch_add(&anon_vma->refs, 1, __ATOMIC_RELAXED);
+}
+
+void anon_vma_put(struct anon_vma *anon_vma, const struct host *host)
+{
+	if (__atomic_sub_fetch(&anon_vma->refs, 1, __ATOMIC_ACQ_REL) == 0)
+		host_free(host, anon_vma, sizeof(*anon_vma));
+}
+
+void anon_vma_link(struct vma *vma)
+{
+	struct anon_vma *anon_vma = vma->anon_vma;
+
+	write_lock(&anon_vma->lock, mm_host(vma->mm));
+	interval_insert(&anon_vma->vmas, &vma->anon_node);
+	write_unlock(&anon_vma->lock, mm_host(vma->mm));
+}
+
+void anon_vma_unlink(struct vma *vma)
+{
+	struct anon_vma *anon_vma = vma->anon_vma;
+
+	write_lock(&anon_vma->lock, mm_host(vma->mm));
+	tree_erase(&anon_vma->vmas, &vma->anon_node.node);
+	write_unlock(&anon_vma->lock, mm_host(vma->mm));
+}
+
+typedef int (*rmap_fn)(struct folio *folio, struct vma *vma, gva_t addr, void *arg);
+
+static int walk_anon(struct vellum_memory *m, struct folio *folio, rmap_fn fn, void *arg)
+{
+	struct anon_vma *anon_vma = folio->anon_vma;
+	pgoff_t index = folio->index;
+	int err = 0;
+
+	read_lock(&anon_vma->lock, &m->host);
+	for (struct interval *iv = interval_first(&anon_vma->vmas, index, index); iv && !err;
+	     iv = interval_next(iv, index, index)) {
+		struct vma *vma = container_of(iv, struct vma, anon_node);
+
+		err = fn(folio, vma, vma->start + ((index - iv->start) << PAGE_SHIFT), arg);
+	}
+	read_unlock(&anon_vma->lock, &m->host);
+	return err;
+}
+
+static int walk_file(struct vellum_memory *m, struct folio *folio, rmap_fn fn, void *arg)
+{
+	struct vellum_mapping *mapping = folio->mapping;
+	pgoff_t index = folio->index;
+	int err = 0;
+
+	if (!mapping)
+		return 0;
+	read_lock(&mapping->i_mmap_lock, &m->host);
+	for (struct interval *iv = interval_first(&mapping->i_mmap, index, index); iv && !err;
+	     iv = interval_next(iv, index, index)) {
+		struct vma *vma = container_of(iv, struct vma, map_node);
+
+		err = fn(folio, vma, vma->start + ((index - iv->start) << PAGE_SHIFT), arg);
+	}
+	read_unlock(&mapping->i_mmap_lock, &m->host);
+	return err;
+}
+
+int rmap_walk(struct vellum_memory *m, struct folio *folio, rmap_fn fn, void *arg)
+{
+	return folio_flags(folio) & PG_ANON ? walk_anon(m, folio, fn, arg) :
+					      walk_file(m, folio, fn, arg);
+}

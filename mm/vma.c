@@ -1,0 +1,342 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * mm/vma.c - VMAs: the tree, split, merge, gaps, page protections. Touches no entry.
+ *
+ * All of it runs with the mmap lock held for writing, but for the look-ups (reading).
+ *
+ * INV-VMA-1: VMAs don't overlap; start < end; both page aligned, within user addresses.
+ * INV-VMA-2: gap is the distance to the previous VMA's end, max_gap the subtree's largest.
+ * INV-VMA-3: a VMA is in its mapping's and its anon_vma's interval tree with its page range.
+ */
+#include "mm/mm.h"
+
+static struct vma *to_vma(struct tree_node *node)
+{
+	return node ? container_of(node, struct vma, node) : NULL;
+}
+
+static void vma_augment(struct tree_node *node)
+{
+	struct vma *vma = to_vma(node);
+
+	vma->max_gap = vma->gap;
+	if (node->left)
+		vma->max_gap = max_u64(vma->max_gap, to_vma(node->left)->max_gap);
+	if (node->right)
+		vma->max_gap = max_u64(vma->max_gap, to_vma(node->right)->max_gap);
+}
+
+struct vma *vma_first(const struct vellum_mm *mm)
+{
+	return to_vma(tree_first(&mm->vmas));
+}
+
+struct vma *vma_next(const struct vma *vma)
+{
+	return to_vma(tree_next(&vma->node));
+}
+
+struct vma *vma_prev(const struct vma *vma)
+{
+	return to_vma(tree_prev(&vma->node));
+}
+
+struct vma *find_vma(const struct vellum_mm *mm, gva_t addr)
+{
+	struct vma *vma = to_vma(mm->vmas.root), *best = NULL;
+
+	while (vma) {
+		if (vma->end > addr) {
+			best = vma;
+			if (vma->start <= addr)
+				break;
+			vma = to_vma(vma->node.left);
+		} else {
+			vma = to_vma(vma->node.right);
+		}
+	}
+	return best;
+}
+
+struct vma *find_vma_intersection(const struct vellum_mm *mm, gva_t start, gva_t end)
+{
+	struct vma *vma = find_vma(mm, start);
+
+	return vma && vma->start < end ? vma : NULL;
+}
+
+uint64_t vma_gap_below(const struct vma *vma)
+{
+	const struct vma *prev = vma_prev(vma);
+
+	return vma->start - (prev ? prev->end : 0);
+}
+
+static void update_gap(struct vma *vma)
+{
+	if (!vma)
+		return;
+	vma->gap = vma_gap_below(vma);
+	tree_augment_up(&vma->mm->vmas, &vma->node);
+}
+
+struct vma *vma_alloc(struct vellum_mm *mm, gva_t start, gva_t end, uint32_t flags,
+		      struct vellum_mapping *mapping, pgoff_t pgoff)
+{
+	struct vma *vma = host_alloc(mm_host(mm), sizeof(*vma));
+
+	if (!vma)
+		return NULL;
+	vma->mm = mm;
+	vma->start = start;
+	vma->end = end;
+	vma->flags = flags;
+	vma->mapping = mapping;
+	vma->pgoff = pgoff;
+	if (mapping)
+		vellum_mapping_get(mapping);
+	vma_update_prot(vma);
+	return vma;
+}
+
+void vma_free(struct vma *vma)
+{
+	if (vma->mapping)
+		vellum_mapping_put(vma->mapping);
+	if (vma->anon_vma)
+		anon_vma_put(vma->anon_vma, mm_host(vma->mm));
+	host_free(mm_host(vma->mm), vma, sizeof(*vma));
+}
+
+static void set_interval(struct interval *iv, const struct vma *vma)
+{
+	iv->start = vma->pgoff;
+	iv->last = vma->pgoff + ((vma->end - vma->start) >> PAGE_SHIFT) - 1;
+}
+
+static void link_rmap(struct vma *vma)
+{
+	set_interval(&vma->map_node, vma);
+	set_interval(&vma->anon_node, vma);
+	if (vma->mapping)
+		mapping_link(vma);
+	if (vma->anon_vma)
+		anon_vma_link(vma);
+}
+
+static void unlink_rmap(struct vma *vma)
+{
+	if (vma->mapping)
+		mapping_unlink(vma);
+	if (vma->anon_vma)
+		anon_vma_unlink(vma);
+}
+
+/* Into the tree of the address space only. */
+static void tree_add(struct vma *vma)
+{
+	struct tree_node **link = &vma->mm->vmas.root, *parent = NULL;
+
+	vma->mm->vmas.augment = vma_augment;
+	while (*link) {
+		parent = *link;
+		link = vma->start < to_vma(parent)->start ? &parent->left : &parent->right;
+	}
+	tree_insert(&vma->mm->vmas, &vma->node, parent, link);
+	vma->mm->nr_vmas++;
+	update_gap(vma);
+	update_gap(vma_next(vma));
+}
+
+void vma_insert(struct vma *vma)
+{
+	tree_add(vma);
+	link_rmap(vma);
+}
+
+void vma_remove(struct vma *vma)
+{
+	struct vma *next = vma_next(vma);
+
+	unlink_rmap(vma);
+	tree_erase(&vma->mm->vmas, &vma->node);
+	vma->mm->nr_vmas--;
+	update_gap(next);
+}
+
+void vma_set_range(struct vma *vma, gva_t start, gva_t end)
+{
+	unlink_rmap(vma);
+	vma->pgoff += ((int64_t)(start - vma->start)) >> PAGE_SHIFT;
+	vma->start = start;
+	vma->end = end;
+	update_gap(vma);
+	update_gap(vma_next(vma));
+	link_rmap(vma);
+}
+
+/*
+ *   |-------- vma --------|
+ *   |-- vma --|-- upper --|
+ *             addr
+ */
+int vma_split(struct vma *vma, gva_t addr)
+{
+	struct vma *upper;
+
+	if (vma->mm->nr_vmas >= MAX_MAP_COUNT)
+		return -ENOMEM;
+	upper = vma_alloc(vma->mm, addr, vma->end, vma->flags, vma->mapping,
+			  vma_page_index(vma, addr));
+	if (!upper)
+		return -ENOMEM;
+	if (vma->anon_vma) {
+		anon_vma_get(vma->anon_vma);
+		upper->anon_vma = vma->anon_vma;
+	}
+	vma_set_range(vma, vma->start, addr);
+	vma_insert(upper);
+	return 0;
+}
+
+int vma_isolate(struct vellum_mm *mm, gva_t start, gva_t end)
+{
+	struct vma *vma = find_vma_intersection(mm, start, end);
+
+	if (vma && vma->start < start && vma_split(vma, start))
+		return -ENOMEM;
+	vma = find_vma_intersection(mm, end - 1, end);
+	if (vma && vma->start < end && vma->end > end && vma_split(vma, end))
+		return -ENOMEM;
+	return 0;
+}
+
+static bool can_merge(const struct vma *low, const struct vma *high)
+{
+	return low->end == high->start && low->flags == high->flags && !(low->flags & VM_SPECIAL) &&
+	       low->mapping == high->mapping && vma_page_index(low, low->end) == high->pgoff &&
+	       (low->anon_vma == high->anon_vma || !low->anon_vma || !high->anon_vma);
+}
+
+/* @high disappears; @low grows over it. */
+static void absorb(struct vma *low, struct vma *high)
+{
+	gva_t end = high->end;
+
+	low->write_faults += high->write_faults;
+	vma_remove(high);
+	if (!low->anon_vma && high->anon_vma) {
+		anon_vma_get(high->anon_vma);
+		unlink_rmap(low);
+		low->anon_vma = high->anon_vma;
+		link_rmap(low);
+	}
+	vma_set_range(low, low->start, end);
+	vma_free(high);
+}
+
+struct vma *vma_merge(struct vma *vma)
+{
+	struct vma *prev = vma_prev(vma), *next = vma_next(vma);
+
+	if (next && can_merge(vma, next))
+		absorb(vma, next);
+	if (prev && can_merge(prev, vma)) {
+		absorb(prev, vma);
+		vma = prev;
+	}
+	return vma;
+}
+
+/* Highest place for @len bytes in the gaps of the subtree, below @high and from @low on. */
+static gva_t gap_in(const struct vma *vma, uint64_t len, gva_t low, gva_t high)
+{
+	gva_t top, at;
+
+	if (!vma || vma->max_gap < len)
+		return 0;
+	if (vma->end < high) {
+		at = gap_in(to_vma(vma->node.right), len, low, high);
+		if (at)
+			return at;
+	}
+	top = min_u64(vma->start, high);
+	if (top >= len && vma->gap >= len && top - len >= max_u64(vma->start - vma->gap, low))
+		return top - len;
+	return gap_in(to_vma(vma->node.left), len, low, high);
+}
+
+gva_t find_gap(const struct vellum_mm *mm, uint64_t len, gva_t low, gva_t high)
+{
+	struct vma *last = to_vma(mm->vmas.root);
+	gva_t free_from = low;
+
+	while (last && last->node.right)
+		last = to_vma(last->node.right);
+	if (last)
+		free_from = max_u64(low, last->end);
+	if (high >= len && high - len >= free_from)
+		return high - len;
+	return gap_in(to_vma(mm->vmas.root), len, low, high);
+}
+
+/* --- write notify: two questions (SPEC.md) --- */
+
+static bool shared_writable(const struct vma *vma)
+{
+	uint32_t flags = vma_flags(vma);
+
+	return (flags & (VM_SHARED | VM_WRITE)) == (VM_SHARED | VM_WRITE);
+}
+
+static bool has_mkwrite(const struct vma *vma)
+{
+	const struct vellum_backing_ops *ops = vma->mapping ? vma->mapping->ops : NULL;
+
+	return ops && (ops->page_mkwrite || ops->pfn_mkwrite);
+}
+
+static bool can_write_back(const struct vma *vma)
+{
+	return vma->mapping && !(vma->flags & VM_PFNMAP) &&
+	       (vma->mapping->flags & VELLUM_MAPPING_WRITEBACK);
+}
+
+bool vma_needs_dirty_tracking(const struct vma *vma)
+{
+	return shared_writable(vma) && (has_mkwrite(vma) || can_write_back(vma));
+}
+
+bool vma_wants_writenotify(const struct vma *vma)
+{
+	return shared_writable(vma) && (has_mkwrite(vma) || can_write_back(vma));
+}
+
+void vma_update_prot(struct vma *vma)
+{
+	uint32_t f = vma->flags;
+	bool shared = (f & VM_SHARED) && !vma_wants_writenotify(vma);
+
+	vma->page_prot = x86_prot(f & VM_READ, f & VM_WRITE, f & VM_EXEC, shared);
+}
+
+/* --- for callers of the library --- */
+
+EXPORT int vellum_vma_next(struct vellum_mm *mm, uint64_t addr, struct vellum_vma_info *info)
+{
+	struct vma *vma;
+
+	read_lock(&mm->mmap_lock, mm_host(mm));
+	vma = find_vma(mm, addr);
+	if (vma) {
+		info->start = vma->start;
+		info->end = vma->end;
+		info->prot = vma->flags & VM_ACCESS;
+		info->shared = (vma->flags & VM_MAYSHARE) != 0;
+		info->mapping = vma->mapping;
+		info->pgoff = vma->pgoff;
+		info->write_faults = __atomic_load_n(&vma->write_faults, __ATOMIC_RELAXED);
+	}
+	read_unlock(&mm->mmap_lock, mm_host(mm));
+	return vma ? 0 : -ENOENT;
+}

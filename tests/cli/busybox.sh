@@ -1,0 +1,379 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+#
+# busybox under `vellum run` does what busybox does: the same stdout, stderr, exit status and files.
+#
+# From the environment: VELLUM, GUEST_DIR (see tests/guest). Prints TAP.
+#
+# shellcheck disable=SC2016 # what is in single quotes, the shell under test expands
+set -u
+. "$(dirname "$0")/lib.sh"
+
+wp='--track=wp --verify --interval=2ms'
+clean='--track=clean --verify --interval=2ms'
+limit=120 # seconds; nothing takes nearly as long
+
+# --- input: the same at every run ---
+
+make_inputs() {
+	local in=$tmp/in dir
+
+	mkdir -p "$in/tree"
+	"$busybox" seq 1 250000 |
+		"$busybox" awk '{ x = (x * 1103515245 + $1 * 12345) % 2147483648
+			printf "%010d line %d of %s text %08x\n", x, $1, x % 7 ? "some" : "other", x }' |
+		"$busybox" head -c 10485760 >"$in/big"
+	[ "$(wc -c <"$in/big")" -eq 10485760 ] || bail "the input isn't 10 MiB"
+	head -c 1000000 "$in/big" >"$in/small"
+	head -n 2000 "$in/big" >"$in/lines"
+	for dir in a a/b a/b/c d; do
+		mkdir "$in/tree/$dir"
+		split -n 12 "$in/lines" "$in/tree/$dir/part."
+	done
+	ln -s a/b/c/part.aa "$in/tree/link"
+	chmod 640 "$in/tree/a/part.ab"
+	chmod 755 "$in/tree/d/part.ac"
+	: >"$in/tree/d/empty"
+	gzip -nc "$in/big" >"$in/big.gz"
+	tar -C "$in" -cf "$in/tree.tar" tree
+}
+
+# --- the same command twice ---
+
+# run_in SIDE COMMAND...: stdin from $input; what comes of it in $tmp/SIDE.
+run_in() {
+	local dir=$tmp/$1
+
+	shift
+	rm -rf "$dir"
+	mkdir -p "$dir/work"
+	{
+		(cd "$dir/work" && exec timeout -k 5 "$limit" "$@" <"$input" >../stdout 2>../stderr)
+		echo $? >"$dir/status"
+	} 2>/dev/null # "Killed", "Segmentation fault" of this shell
+}
+
+# Everything about the files that a command made, but their inodes and directories' sizes.
+list_files() {
+	(cd "$tmp/$1/work" && find . -type d -printf '%p %m\n' -o -printf '%p %y %m %n %s %l\n' | sort)
+}
+
+differences() {
+	cmp "$tmp/native/status" "$tmp/vellum/status" >/dev/null ||
+		echo "status $(cat "$tmp/vellum/status"), natively $(cat "$tmp/native/status")"
+	cmp "$tmp/native/stdout" "$tmp/vellum/stdout" 2>&1
+	grep -v '^vellum: ' "$tmp/vellum/stderr" | diff "$tmp/native/stderr" - | sed 's/^/stderr /'
+	diff <(list_files native) <(list_files vellum)
+	diff -r --no-dereference "$tmp/native/work" "$tmp/vellum/work"
+}
+
+# same NAME OPTIONS COMMAND...
+same() {
+	local name=$1 options=$2
+
+	shift 2
+	run_in native "$@"
+	# shellcheck disable=SC2086 # options are words
+	run_in vellum "$VELLUM" run $options -- "$@"
+	differences >"$tmp/diagnostics" 2>&1
+	if [ -s "$tmp/diagnostics" ]; then
+		grep '^vellum: ' "$tmp/vellum/stderr" | tail -n 3 >>"$tmp/diagnostics"
+	fi
+	result "$name${options:+ ($options)}" "$(cat "$tmp/diagnostics")"
+}
+
+# Each way of tracking.
+same_tracked() {
+	local name=$1 options
+
+	shift
+	for options in '' "$wp" "$clean"; do
+		same "$name" "$options" "$@"
+	done
+}
+
+# sh_same OPTIONS SCRIPT: the script is the name, too.
+sh_same() {
+	local name=${2//$'\n'/; }
+
+	same "sh: ${name:0:90}" "$1" "$busybox" sh -c "$2"
+}
+
+# --- cases ---
+
+applets() {
+	same_tracked "sha256sum of 10 MiB" "$busybox" sha256sum ../../in/big
+	same_tracked "gzip of 10 MiB" "$busybox" gzip -c ../../in/big
+	same_tracked "sort of 10 MiB" "$busybox" sort ../../in/big
+	same "gunzip of 10 MiB" "$wp" "$busybox" gunzip -c ../../in/big.gz
+	same "gzip and gunzip in a pipe" '' "$busybox" sh -c \
+		'busybox gzip -c <../../in/small | busybox gunzip | busybox cmp - ../../in/small'
+	same "sort by a number, backwards, unique" "$clean" "$busybox" sort -rnuk3 ../../in/small
+	same "sort onto its input" '' "$busybox" sh -c \
+		'cp ../../in/lines f; sort -o f f; sort -c f && md5sum f'
+	same "awk sums" "$wp" "$busybox" awk \
+		'{ n[$5] += $3; h = (h * 31 + length($0)) % 65521 } END { for (k in n) print k, n[k]; print h }' \
+		../../in/small
+	same "awk runs commands" '' "$busybox" awk \
+		'BEGIN { while (("echo a; echo b" | getline l) > 0) print l; print "x" | "cat"; close("cat");
+			exit system("exit 3") }'
+	same "grep counts" "$clean" "$busybox" grep -c '7 of other' ../../in/big
+	same "grep with numbers" '' "$busybox" grep -nE '^0+[1-9]{3}.*(some|other) text' ../../in/small
+	same "grep finds nothing" '' "$busybox" grep 'no such line' ../../in/small
+	same "sed" "$wp" "$busybox" sed -n -e 's/\([0-9]*\) line \([0-9]*\)/\2:\1/' -e '/other/p' \
+		../../in/small
+	same "sed in place" '' "$busybox" sh -c 'cp ../../in/lines f; sed -i "s/line/row/; 5,10d" f'
+	same "dd, od, base64, xxd" '' "$busybox" sh -c \
+		'dd if=../../in/big bs=4095 skip=3 count=7 2>/dev/null | tee f | od -A d -t x2 | tail -n 4
+		base64 f | base64 -d | cmp - f; xxd -l 64 f; dd if=f of=g bs=1k seek=5 conv=notrunc 2>/dev/null'
+	same "bc" '' "$busybox" sh -c 'echo "scale=60; 4*a(1); 2^200" | busybox bc -l'
+	same "wc of a large stdin" "$wp" "$busybox" sh -c 'cat ../../in/big | wc'
+}
+
+files() {
+	same_tracked "tar to a pipe" "$busybox" sh -c \
+		'busybox tar -C ../../in -cf - tree | busybox md5sum'
+	same "tar to stdout" '' "$busybox" tar -C ../../in -cf - tree
+	same_tracked "tar extracts" "$busybox" tar -xf ../../in/tree.tar
+	same "tar through gzip and back" "$wp" "$busybox" sh -c \
+		'busybox tar -C ../../in -czf t.gz tree && busybox tar -xzf t.gz && rm t.gz'
+	same "find by name" '' "$busybox" find ../../in/tree -type f -name '*.a[a-d]'
+	same "find and exec" "$wp" "$busybox" find ../../in/tree/a/b -type f -exec busybox md5sum {} +
+	same "find and xargs" "$clean" "$busybox" sh -c \
+		'find ../../in/tree -type f | sort | xargs -n 20 cat | md5sum'
+	same "cp, mv, ln, chmod, rm" '' "$busybox" sh -c \
+		'cp -a ../../in/tree . && mv tree/a x && ln -s x y && ln x/part.aa hard && chmod 600 y/part.ab &&
+		rm -r tree/d && ls -la x | wc -l && readlink y && test -x x/b'
+	same "umask, mkdir, truncate" '' "$busybox" sh -c \
+		'umask 027; mkdir -p p/q; echo x >p/q/r; truncate -s 5000 p/s; : >>p/t; rmdir p/q; echo $?'
+	same "split, cat, cmp, diff" '' "$busybox" sh -c \
+		'split -b 30000 ../../in/lines s.; cat s.* | cmp - ../../in/lines && diff s.aa s.ab | head -n 3'
+}
+
+pipelines() {
+		for options in '' "$wp" "$clean"; do
+		sh_same "$options" 'for i in 1 2 3; do echo $i | busybox md5sum; done'
+		sh_same "$options" 'cut -d" " -f5 ../../in/small | sort | uniq -c | awk "{ print \$2, \$1 }"'
+		sh_same "$options" 'sleep 0.1 & busybox md5sum ../../in/small & wait; echo done'
+	done
+	sh_same '' 'cut -c1-3 ../../in/small | uniq | sed -n "\$=" ; tail -n 3 ../../in/small | tac | rev'
+	sh_same '' 'seq 100000 | grep 7 | tr 0-9 a-j | sort -r | head -n 5'
+	sh_same "$wp" 'n=0; seq 300 | while read -r l; do n=$((n + l)); echo $n; done | tail -n 1'
+	sh_same '' 'x=$(seq 20000); echo "${#x}"; echo "$x" | md5sum'
+	sh_same '' 'mkfifo f; cat f & echo through a fifo >f; wait; rm f'
+}
+
+shell() {
+	local status
+
+	for status in 0 1 7 255; do
+		sh_same '' "exit $status"
+	done
+	sh_same '' 'nosuchcommand; echo $?; nosuchcommand'
+	sh_same '' '/no/such/program'
+	sh_same '' './none; cat /no/such/file; echo $?'
+	sh_same '' 'mkdir d; cd d; echo x >f; cd ..; cat d/f; cd d/../d && basename "$PWD"; cd nowhere'
+	sh_same '' 'echo out; echo err >&2; ls nothing 2>&1 | cat; echo both >f 2>&1; cat <f'
+	sh_same '' 'exec 3>f; echo three >&3; exec 3>&-; exec 4<f; read -r x <&4; echo "$x"; echo y >>f'
+	sh_same '' $'cat <<END\nhere $((6 * 7))\nEND\ncat <<"END" | tr a-z A-Z\n$quoted\nEND'
+	sh_same "$wp" 'x=$(seq 30000); cat <<END | md5sum
+$x
+END'
+	sh_same '' 'set -- "a b" "" c; for a in "$@"; do echo "[$a]"; done; printf "%s|" "$@"; echo ../../in/l*'
+	sh_same '' 'echo "$A_VARIABLE"; A_VARIABLE=changed sh -c "echo \$A_VARIABLE"; unset A_VARIABLE; env | grep -c A_VAR'
+	sh_same '' '(exit 3); echo $?; false || echo or; ! true; echo $?; set -e; false; echo never'
+	sh_same '' 'f() { [ "$1" -eq 0 ] && return 5; f $(($1 - 1)); }; f 50; echo $?'
+	sh_same "$wp" '(sh -c "exit 4" & wait $!; echo $?); (sleep 0.1; echo late) & echo early; wait'
+	sh_same "$clean" 'for i in 1 2 3 4; do (sleep 0.0$i; exit $i) & done; for j in 1 2 3 4; do wait %$j; echo $?; done'
+	sh_same '' 'exec busybox echo replaced'
+	input=$tmp/in/lines
+	sh_same '' 'read -r a; read -r b; echo "$b"; cat | md5sum'
+	same "cat of stdin" "$wp" "$busybox" cat
+	input=/dev/null
+	same "strange arguments" '' "$busybox" printf '[%s]\n' 'a b' '' $'two\nlines' '*' --json=x -- '"'
+}
+
+signals() {
+	local how sig
+
+	for sig in 9 TERM HUP USR1 ABRT PIPE; do
+		sh_same '' "kill -$sig \$\$; echo not reached"
+	done
+	for how in segv readonly jump ill fpe; do
+		same "killed by itself: $how" '' "$GUEST_DIR/crash" "$how"
+	done
+	same "killed by itself: segv" "$wp" "$GUEST_DIR/crash" segv
+	sh_same '' 'trap "echo caught" USR1; kill -USR1 $$; echo after; trap "" TERM; kill -TERM $$; echo alive'
+	sh_same "$wp" 'trap "echo caught" USR1; (sleep 0.1; kill -USR1 $$) & wait; echo $?; wait; echo $?'
+	sh_same '' 'trap "echo bye" EXIT; exit 4'
+	sh_same '' 'trap "echo int; exit 9" INT; kill -INT $$; sleep 5'
+	sh_same '' 'sleep 60 & kill $!; wait $!; echo $?; sleep 60 & kill -9 $!; wait $!; echo $?'
+	sh_same '' 'sleep 60 & kill -STOP $!; kill -CONT $!; kill -0 $! && kill $!; wait $!; echo $?'
+	same "a child's segmentation fault" '' "$busybox" sh -c '"$0" segv 2>/dev/null; echo $?' \
+		"$GUEST_DIR/crash"
+	sh_same '' 'yes | head -n 1'
+	sh_same "$wp" '(yes; echo $? >&2) | head -n 2'
+	sh_same '' 'timeout 1 sleep 30; echo $?'
+}
+
+# --- what isn't the same command twice ---
+
+# A pipe that its reader closes: the program is killed, and Vellum says so by its status.
+sigpipe_outside() {
+	local wrong='' line
+
+	timeout "$limit" "$VELLUM" run -- "$busybox" yes 2>/dev/null | head -n 1 >"$tmp/out"
+	line="${PIPESTATUS[0]} $(cat "$tmp/out")"
+	[ "$line" = '141 y' ] || wrong="status and line: $line"
+	result "yes | head -n 1" "$wrong"
+}
+
+stdin_from_a_pipe() {
+	local got
+
+	got=$({ echo first; sleep 0.3; echo second; } | "$VELLUM" run -- "$busybox" cat 2>/dev/null)
+	[ "$got" = $'first\nsecond' ] && got=
+	result "a slow pipe to stdin" "$got"
+}
+
+closed_descriptors() {
+	local native vellum
+
+	for fd in 0 1; do
+		native=$(eval "\"\$busybox\" sh -c 'cat; echo x' 2>&1 $fd>&-; echo \$?")
+		vellum=$(eval "\"\$VELLUM\" run -- \"\$busybox\" sh -c 'cat; echo x' 2>&1 $fd>&-; echo \$?" |
+			grep -v '^vellum: ')
+		[ "$native" = "$vellum" ] && vellum=
+		result "descriptor $fd closed" "$vellum"
+	done </dev/null
+}
+
+# start COMMAND...: in the background, until it says "ready"; $vellum_pid.
+start() {
+	local i
+
+	mark=$$.$RANDOM
+	# It must be there before the first look: the background shell may be slow to open it.
+	: >"$tmp/out"
+	VELLUM_TEST_MARK=$mark "$VELLUM" run -- "$@" </dev/null >"$tmp/out" 2>"$tmp/err" &
+	vellum_pid=$!
+	for ((i = 0; i < 200; i++)); do
+		grep -q ready "$tmp/out" && break
+		sleep 0.05
+	done
+	mapfile -t helpers < <({ descendants "$vellum_pid"; marked "$mark"; } |
+		grep -v "^$vellum_pid:" | sort -u)
+}
+
+# reap NAME STATUS OUTPUT: the command has been sent a signal; what came of it.
+reap() {
+	local name=$1 status=$2 output=$3 got wrong=''
+
+	# A child that stays would stay for ever: don't wait for it without limit.
+	if [ -n "$(still_alive 5 "$(identify "$vellum_pid")")" ]; then
+		wrong="vellum itself didn't end"
+		kill -9 "$vellum_pid"
+	fi
+	{ wait "$vellum_pid"; } 2>/dev/null # "Killed"
+	got=$?
+	[ "$got" -eq "$status" ] || wrong="$wrong
+status $got, expected $status"
+	[ "$(cat "$tmp/out")" = "$output" ] || wrong="$wrong
+output: $(cat "$tmp/out")"
+	[ "${#helpers[@]}" -gt 0 ] || wrong="$wrong
+no process of the machine found, so this test can't see whether it ends"
+	got=$(still_alive 2 "${helpers[@]}")
+	[ -z "$got" ] || wrong="$wrong
+left behind: $got"
+	result "$name" "${wrong#$'\n'}"
+	for got in "${helpers[@]}"; do
+		alive "$got" && kill -9 "${got%%:*}"
+	done
+}
+
+signals_from_outside() {
+	local how
+
+	start "$busybox" sh -c 'echo ready; exec sleep 100'
+	kill -TERM "$vellum_pid"
+	reap "SIGTERM ends a sleeping program" 143 ready
+
+	start "$GUEST_DIR/crash" spin
+	kill -TERM "$vellum_pid"
+	reap "SIGTERM ends a running program" 143 ready
+
+	start "$busybox" sh -c 'trap "echo caught; exit 3" TERM; echo ready; while :; do sleep 0.1; done'
+	kill -TERM "$vellum_pid"
+	reap "SIGTERM runs the program's handler" 3 $'ready\ncaught'
+
+	for how in spin fork; do
+		start "$GUEST_DIR/crash" "$how"
+		kill -KILL "$vellum_pid"
+		reap "SIGKILL of vellum leaves nothing: $how" 137 "$(cat "$tmp/out")"
+	done
+
+	start "$busybox" sh -c 'echo ready; sleep 100'
+	kill -KILL "$vellum_pid"
+	reap "SIGKILL of vellum leaves nothing: sleep" 137 ready
+
+	start "$busybox" sh -c 'echo ready; sleep 0.5'
+	reap "the end of the program leaves nothing" 0 ready
+}
+
+# json NAME WANTED FILTER COMMAND...: the report on stdout comes after the program's output.
+json() {
+	local name=$1 wanted=$2 filter=$3 got
+
+	shift 3
+	"$VELLUM" run --json=- -- "$@" >"$tmp/out" 2>"$tmp/err"
+	got=$(tail -n +2 "$tmp/out" | jq -c "$filter" 2>&1)
+	[ "$(head -n 1 "$tmp/out") $got" = "hello $wanted" ] && got=
+	result "$name" "$got"
+}
+
+reports() {
+	json "report of an exit" '["vellum-run/1",{"code":7},"qemu",4096]' \
+		'[.schema, .exit, .machine, .page_size]' "$busybox" sh -c 'echo hello; exit 7'
+	json "report of a signal" '{"signal":9}' .exit "$busybox" sh -c 'echo hello; kill -9 $$'
+	json "report of the program" '["sh","-c","echo hello"]' '.program[1:]' \
+		"$busybox" sh -c 'echo hello'
+	json "report of two processes" '[1,2]' '[.mappings[].pid] | unique' \
+		"$busybox" sh -c 'echo hello; (exit 3); exit 0'
+	json "report of counters" '["number","number","number","object"]' \
+		'[.counters | .tlb_flushes, .exits, .syscalls, .faults | type]' "$busybox" echo hello
+
+}
+
+strace() {
+	local got
+
+	"$VELLUM" run --strace -- "$busybox" echo hello >"$tmp/out" 2>"$tmp/err"
+	got="status $?, $(cat "$tmp/out"), $(grep -c 'write(' "$tmp/err" | sed 's/[1-9].*/some/') writes"
+	[ "$got" = "status 0, hello, some writes" ] && got=
+	result "--strace leaves stdout alone" "$got"
+}
+
+main() {
+	[ -x "$VELLUM" ] || bail "no $VELLUM"
+	[ -x "$GUEST_DIR/crash" ] || bail "no $GUEST_DIR/crash"
+	find_busybox
+	tmp=$(mktemp -d)
+	trap 'rm -rf "$tmp"' EXIT
+	export A_VARIABLE='from the environment'
+	input=/dev/null
+	make_inputs
+	applets
+	files
+	pipelines
+	shell
+	signals
+	sigpipe_outside
+	stdin_from_a_pipe
+	closed_descriptors
+	signals_from_outside
+	reports
+	strace
+	finish
+}
+
+main

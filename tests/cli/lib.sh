@@ -1,0 +1,122 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: MIT
+#
+# What the command-line tests share: TAP lines, and which processes a command left behind.
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=$(cd "$here/../.." && pwd)
+# shellcheck disable=SC2034 # used by the scripts
+VELLUM=${VELLUM:-$root/build/vellum} GUEST_DIR=${GUEST_DIR:-$root/build/guest}
+test_number=0
+failures=0
+
+bail() {
+	echo "Bail out! $*"
+	exit 1
+}
+
+# wants_interpreter ELF: it has a program header of type PT_INTERP, so it is a dynamic program.
+wants_interpreter() {
+	local count
+
+	count=$(od -An -tu2 -j56 -N2 "$1")
+	# 56 bytes each, the type first; the headers follow the ELF header.
+	od -An -v -w56 -tu4 -j64 -N$((56 * count)) "$1" | grep -q '^ *3 '
+}
+
+# Debian's busybox-static is one file that needs nothing else, which is what Vellum runs.
+find_busybox() {
+	busybox=$(command -v busybox) || bail "no busybox"
+	busybox=$(readlink -f "$busybox")
+	! wants_interpreter "$busybox" || bail "$busybox isn't static"
+}
+
+# result NAME DIAGNOSTICS: ok if there are none.
+result() {
+	test_number=$((test_number + 1))
+	if [ -z "$2" ]; then
+		echo "ok $test_number - $1"
+	else
+		failures=$((failures + 1))
+		echo "not ok $test_number - $1"
+		printf '%s\n' "$2" | head -n 20 | cut -c 1-200 | sed 's/^/# /'
+	fi
+}
+
+finish() {
+	echo "1..$test_number"
+	[ "$failures" -eq 0 ]
+}
+
+# --- processes, as "pid:start time", since a pid alone may be used again ---
+
+# fields PID: the fields of /proc/PID/stat after the name: state, ppid, ...
+fields() {
+	local stat
+
+	stat=$(cat "/proc/$1/stat" 2>/dev/null) || return 1
+	echo "${stat##*) }"
+}
+
+# identify PID: its PID:START, with start 0 if there is no such process.
+identify() {
+	local -a f
+
+	read -ra f <<<"$(fields "$1")"
+	echo "$1:${f[19]:-0}"
+}
+
+# alive PID:START: it runs; a zombie doesn't.
+alive() {
+	local -a f
+
+	read -ra f <<<"$(fields "${1%%:*}")"
+	[ "${f[0]:-Z}" != Z ] && [ "${f[19]}" = "${1##*:}" ]
+}
+
+# descendants PID: its children, their children, and so on.
+descendants() {
+	local entry pid
+	local -a f
+
+	for entry in /proc/[0-9]*; do
+		pid=${entry#/proc/}
+		read -ra f <<<"$(fields "$pid")"
+		if [ "${f[1]:-}" = "$1" ]; then
+			echo "$pid:${f[19]}"
+			descendants "$pid"
+		fi
+	done
+}
+
+# still_alive SECONDS PID:START...: those that didn't end by then.
+still_alive() {
+	local deadline=$(($(date +%s%N) + $1 * 1000000000)) process left
+
+	shift
+	while :; do
+		left=
+		for process in "$@"; do
+			alive "$process" && left="$left $process"
+		done
+		if [ -z "$left" ] || [ "$(date +%s%N)" -gt "$deadline" ]; then
+			break
+		fi
+		sleep 0.05
+	done
+	for process in $left; do
+		echo "$process $(tr '\0' ' ' <"/proc/${process%%:*}/cmdline" 2>/dev/null)"
+	done
+}
+
+# marked MARK: processes that have VELLUM_TEST_MARK=MARK in their environment. It finds those that
+# have lost their parent; but they may have cleared their environment.
+marked() {
+	local file pid
+
+	grep -lsa "VELLUM_TEST_MARK=$1" /proc/[0-9]*/environ | while read -r file; do
+		pid=${file#/proc/}
+		pid=${pid%/environ}
+		identify "$pid"
+	done
+}

@@ -1,0 +1,58 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# The core (mm, arch, lib) needs no libc but four mem functions, and has no state of its own:
+# it can be put in a kernel, and several instances in one process don't meet.
+. "$(dirname "$0")/tap"
+
+core() { # TREE COMPILER FLAGS...: fails with what is wrong with the core of that tree
+	tree=$1
+	shift
+	rm -rf "$tmp/obj"
+	mkdir "$tmp/obj"
+	sources=$(cd "$tree" && find mm arch lib -name '*.[cS]') || return 1
+	[ -n "$sources" ] || { echo "no core sources"; return 1; }
+	for f in $sources; do
+		# No PIC: it would have constant tables of pointers look like data.
+		(cd "$tree" && "$@" -ffreestanding -nostdlib -std=c11 -fno-pic -fno-stack-protector \
+			-I. -Iinclude -c "$f" -o "$tmp/obj/$(echo "$f" | tr / -).o") || return 1
+	done
+	ld -r -o "$tmp/obj/core" "$tmp"/obj/*.o || return 1
+	nm "$tmp/obj/core" >"$tmp/obj/nm" && size -A "$tmp/obj/core" >"$tmp/obj/size" || return 1
+	awk '
+		NF == 2 && $1 ~ /^[Uwv]$/ && $2 !~ /^(memcpy|memmove|memset|memcmp)$/ {
+			print "undefined: " $2; bad = 1
+		}
+		NF == 3 && $2 ~ /^[BbDdCVu]$/ { print "writable: " $3; bad = 1 }
+		END { exit bad }' "$tmp/obj/nm" &&
+	# Not everything that takes room has a symbol.
+	awk '/^\.t?(data|bss)/ && $1 !~ /^\.data\.rel\.ro/ && $2 > 0 {
+			print "writable section: " $1; bad = 1
+		}
+		END { exit bad }' "$tmp/obj/size"
+}
+
+for cc in "$CC" clang; do
+	# shellcheck disable=SC2086 # CC may have flags
+	if command -v ${cc%% *} >/dev/null; then
+		for opt in -O0 -O2; do
+			check "the core stands alone and is stateless ($cc $opt)" core . $cc $opt
+		done
+	else
+		echo "ok - the core stands alone and is stateless ($cc) # SKIP no $cc"
+	fi
+done
+
+plant() { # NAME TEXT CODE: in a copy of the core
+	rm -rf "$tmp/tree"
+	mkdir "$tmp/tree"
+	cp -R mm arch lib include "$tmp/tree"
+	echo "$3" >"$tmp/tree/lib/planted.c"
+	# shellcheck disable=SC2086
+	caught "planted: $1" "$2" core "$tmp/tree" $CC -O2
+}
+plant "call of libc" "undefined: planted_malloc" \
+	'void *planted_malloc(int); void *planted(void); void *planted(void) { return planted_malloc(1); }'
+plant "counter" "writable: planted_counter" \
+	'static int planted_counter; int planted(void); int planted(void) { return ++planted_counter; }'
+plant "table that isn't const" "writable: planted_table" 'int planted_table[] = { 1, 2 };'
+exit $bad
