@@ -3,7 +3,9 @@
 # in folders of their own: make BUILD=build/asan SANITIZE=address,undefined unit
 include sources.mk
 
-CC       ?= gcc
+ifeq ($(origin CC),default)
+CC := gcc
+endif
 BUILD    ?= build
 SANITIZE ?=
 DEFINES  ?=
