@@ -11,6 +11,7 @@ SANITIZE ?=
 DEFINES  ?=
 PREFIX   ?= /usr/local
 DESTDIR  ?=
+Q        := $(if $(V),,@)
 VERSION  := 0.1.0
 SOVERSION := 0
 
@@ -28,7 +29,7 @@ objs  = $(patsubst %.c,$(OBJ)/%.o,$(filter %.c,$(1))) $(patsubst %.S,$(OBJ)/%.o,
 
 LIB_OBJ  := $(call objs,$(VELLUM_LIB_SRC))
 TEST_OBJ := $(call objs,host/test.c tests/unit/support.c)
-CLI_OBJ  := $(call objs,$(VELLUM_ABI_SRC) $(VELLUM_CLI_SRC))
+CLI_OBJ  := $(call objs,$(VELLUM_MACHINE_SRC) $(VELLUM_ABI_SRC) $(VELLUM_CLI_SRC))
 UNIT     := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(wildcard tests/unit/test_*.c))
 GUEST    := $(patsubst tests/guest/%.c,build/guest/%,$(wildcard tests/guest/*.c))
 EXAMPLES := $(patsubst examples/%.c,$(BUILD)/examples/%,$(wildcard examples/*.c))
@@ -53,30 +54,37 @@ $(call objs,$(VELLUM_CORE_SRC)): ALL_CFLAGS += -ffreestanding
 
 $(OBJ)/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -c $< -o $@
+	$(Q)$(CC) $(ALL_CFLAGS) -c $< -o $@
 
 $(OBJ)/%.o: %.S
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -c $< -o $@
+	$(Q)$(CC) $(ALL_CFLAGS) -c $< -o $@
+
+$(BUILD)/gen/syscall_table.h: abi/syscall.tbl tools/gen-syscalls
+	@mkdir -p $(@D)
+	$(Q)tools/gen-syscalls $< > $@
+
+$(OBJ)/abi/syscall.o: $(BUILD)/gen/syscall_table.h
+$(OBJ)/abi/syscall.o: ALL_CFLAGS += -I$(BUILD)/gen
 
 -include $(shell find $(OBJ) $(BUILD)/unit $(BUILD)/examples -name '*.d' 2>/dev/null)
 
 # --- library: internal symbols become local, so that a program may have its own find_vma ---
 
 $(OBJ)/vellum.o: $(LIB_OBJ)
-	$(LD) -r $^ -o $@.tmp
-	objcopy --localize-hidden $@.tmp $@
+	$(Q)$(LD) -r $^ -o $@.tmp
+	$(Q)objcopy --localize-hidden $@.tmp $@
 	@rm -f $@.tmp
 
 $(BUILD)/libvellum.a: $(OBJ)/vellum.o
 	@rm -f $@
-	$(AR) rcs $@ $<
+	$(Q)$(AR) rcs $@ $<
 
 $(BUILD)/libvellum.so.$(SOVERSION): $(LIB_OBJ)
-	$(CC) $(LDFLAGS_ALL) -shared -Wl,-soname,libvellum.so.$(SOVERSION) $^ $(LDLIBS) -o $@
+	$(Q)$(CC) $(LDFLAGS_ALL) -shared -Wl,-soname,libvellum.so.$(SOVERSION) $^ $(LDLIBS) -o $@
 
 $(BUILD)/libvellum.so: $(BUILD)/libvellum.so.$(SOVERSION)
-	ln -sf $(<F) $@
+	$(Q)ln -sf $(<F) $@
 
 $(BUILD)/vellum.pc: Makefile
 	@mkdir -p $(@D)
@@ -84,23 +92,26 @@ $(BUILD)/vellum.pc: Makefile
 
 # --- command ---
 
-$(BUILD)/vellum: $(CLI_OBJ) $(BUILD)/libvellum.a
-	$(CC) $(LDFLAGS_ALL) $^ $(LDLIBS) -o $@
+$(CLI_OBJ): ALL_CFLAGS += -DVELLUM_VERSION='"$(VERSION)"'
+
+# Linked with the library's objects: it shares lib/ with the core.
+$(BUILD)/vellum: $(CLI_OBJ) $(LIB_OBJ)
+	$(Q)$(CC) $(LDFLAGS_ALL) $^ $(LDLIBS) -o $@
 
 # --- tests ---
 
 $(BUILD)/unit/%: tests/unit/%.c $(LIB_OBJ) $(TEST_OBJ)
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -Itests/unit $< $(LIB_OBJ) $(TEST_OBJ) $(LDFLAGS_ALL) -lcmocka $(LDLIBS) -o $@
+	$(Q)$(CC) $(ALL_CFLAGS) -Itests/unit $< $(LIB_OBJ) $(TEST_OBJ) $(LDFLAGS_ALL) -lcmocka $(LDLIBS) -o $@
 
 $(BUILD)/examples/%: examples/%.c $(BUILD)/libvellum.a
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) $< $(BUILD)/libvellum.a $(LDFLAGS_ALL) $(LDLIBS) -o $@
+	$(Q)$(CC) $(ALL_CFLAGS) $< $(BUILD)/libvellum.a $(LDFLAGS_ALL) $(LDLIBS) -o $@
 
 GUEST_CFLAGS := -O1 -g -static -nostdlib -ffreestanding -fno-stack-protector -fno-pic -no-pie -mno-sse
 build/guest/%: tests/guest/%.c tests/guest/guest.h
 	@mkdir -p $(@D)
-	gcc $(GUEST_CFLAGS) $< -o $@
+	$(Q)gcc $(GUEST_CFLAGS) $< -o $@
 
 .PHONY: unit unit-build guests examples
 unit-build: $(UNIT)

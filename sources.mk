@@ -7,7 +7,12 @@ VELLUM_CORE_SRC := \
 	mm/mprotect.c mm/mremap.c mm/notifier.c mm/pagewalk.c mm/pgtable.c mm/rmap.c mm/tlb.c \
 	mm/tracker.c mm/validate.c mm/vma.c mm/zap.c
 VELLUM_HOST_SRC := host/posix.c
-VELLUM_MACHINE_SRC := machine/soft.c
-VELLUM_ABI_SRC :=
-VELLUM_CLI_SRC :=
-VELLUM_LIB_SRC := $(VELLUM_CORE_SRC) $(VELLUM_HOST_SRC) $(VELLUM_MACHINE_SRC)
+VELLUM_SOFT_SRC := machine/soft.c
+VELLUM_LIB_SRC := $(VELLUM_CORE_SRC) $(VELLUM_HOST_SRC) $(VELLUM_SOFT_SRC)
+
+# The command, on top of the library.
+VELLUM_MACHINE_SRC := machine/qemu.c machine/qemu_stubs.S
+VELLUM_ABI_SRC := \
+	abi/cpu.c abi/exec.c abi/fd.c abi/filemap.c abi/path.c abi/signal.c abi/sys_fs.c abi/sys_io.c \
+	abi/sys_mm.c abi/sys_proc.c abi/sys_time.c abi/syscall.c abi/task.c abi/usermem.c abi/vdso.c
+VELLUM_CLI_SRC := cli/main.c cli/run.c cli/track.c cli/replica.c cli/report.c

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* lib/radix.c - radix tree; see radix.h. */
+#include "lib/errnum.h"
 #include "lib/radix.h"
 
 #define RADIX_BITS	6

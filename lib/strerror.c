@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* lib/strerror.c - names for the error numbers of vellum/errno.h. */
+#include "lib/errnum.h"
 #include "lib/types.h"
 
 #define EXPORT __attribute__((visibility("default")))

@@ -7,8 +7,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "vellum/errno.h"
-
 /* The whole of libc that the core is allowed to call. */
 void *memcpy(void *restrict dst, const void *restrict src, size_t n);
 void *memmove(void *dst, const void *src, size_t n);
@@ -42,19 +40,5 @@ static inline uint64_t page_align_up(uint64_t v)
 {
 	return (v + PAGE_SIZE - 1) & PAGE_MASK;
 }
-
-#define EPERM		VELLUM_EPERM
-#define ENOENT		VELLUM_ENOENT
-#define EBADF		VELLUM_EBADF
-#define EAGAIN		VELLUM_EAGAIN
-#define ENOMEM		VELLUM_ENOMEM
-#define EACCES		VELLUM_EACCES
-#define EFAULT		VELLUM_EFAULT
-#define EBUSY		VELLUM_EBUSY
-#define EEXIST		VELLUM_EEXIST
-#define ENODEV		VELLUM_ENODEV
-#define EINVAL		VELLUM_EINVAL
-#define EOVERFLOW	VELLUM_EOVERFLOW
-#define EOPNOTSUPP	VELLUM_EOPNOTSUPP
 
 #endif

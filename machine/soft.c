@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "arch/x86/entry.h"
+#include "lib/errnum.h"
 
 #define EXPORT __attribute__((visibility("default")))
 

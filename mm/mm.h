@@ -21,6 +21,7 @@
 #define MM_MM_H
 
 #include "arch/x86/entry.h"
+#include "lib/errnum.h"
 #include "lib/lock.h"
 #include "lib/radix.h"
 #include "lib/tree.h"

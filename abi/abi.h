@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * abi/abi.h - the Linux ABI for programs, as the command sees it: start a program with everything it
+ * starts, watch its address spaces, learn how it ended.
+ */
+#ifndef ABI_ABI_H
+#define ABI_ABI_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "machine/machine.h"
+#include "vellum/mm.h"
+
+#define ABI_MAX_NAME 256
+
+/*
+ * One program image in memory: what exec made, or fork copied. Shared by a vfork child until it
+ * execs. @observer_data is the observer's.
+ */
+struct guest_mm {
+	struct vellum_mm *mm;
+	uint32_t refs;
+	int pid;			/* of the process it was made for */
+	uint64_t stack_start, stack_end;
+	uint64_t brk_start;
+	uint64_t vdso;			/* 0: none */
+	bool loaded;			/* a program has run in it */
+	char exe[4096];
+	void *observer_data;
+};
+
+/*
+ * Told of what happens to address spaces, by the thread of the process concerned, which is not in
+ * the program meanwhile. Any may be NULL.
+ */
+struct abi_observer {
+	void *arg;
+	/* An empty address space, before a program is loaded into it. Not 0: no memory for it. */
+	int (*mm_new)(void *arg, struct guest_mm *gmm);
+	/* The program was loaded; its first instruction has not run. */
+	void (*mm_start)(void *arg, struct guest_mm *gmm);
+	/* Around fork. */
+	void (*before_fork)(void *arg, struct guest_mm *parent);
+	int (*after_fork)(void *arg, struct guest_mm *parent, struct guest_mm *child);
+	/* [start, end) is about to lose what is mapped there; has lost it. */
+	void (*before_unmap)(void *arg, struct guest_mm *gmm, uint64_t start, uint64_t end);
+	void (*after_unmap)(void *arg, struct guest_mm *gmm, uint64_t start, uint64_t end);
+	/* The last process left it; it still stands. */
+	void (*mm_end)(void *arg, struct guest_mm *gmm);
+};
+
+struct abi_args {
+	struct machine *machine;
+	struct vellum_memory *memory;
+	const char *path;		/* program, found already */
+	char *const *argv;
+	char *const *envp;
+	bool strace;
+	const struct abi_observer *observer;
+};
+
+struct abi_result {
+	int code;			/* exit status, or -1 */
+	int signal;			/* that killed it, or 0 */
+	uint64_t nr_syscalls;
+	char error[256];		/* not empty: Vellum's own failure, one line */
+};
+
+/*
+ * Why a file cannot be run, before anything is started: 0, or a status for exit (126, 127) with one
+ * line in @why.
+ */
+int abi_check_program(const char *path, char *why, size_t why_size);
+
+/* Run @args->path to its end, and all processes it started. */
+void abi_run(const struct abi_args *args, struct abi_result *result);
+
+/* Names of system calls that were asked for and are not supported, one at a time; NULL at the end. */
+const char *abi_unsupported(unsigned i);
+
+/* What a mapping is called in a report: a path, "[heap]", "[stack]", "[vdso]" or "". */
+void abi_mapping_name(const struct guest_mm *gmm, const struct vellum_vma_info *info,
+		      char name[ABI_MAX_NAME]);
+
+/* The bytes of a page that is mapped but in no page table: the file's, or zeros. */
+void abi_absent_page(const struct vellum_vma_info *info, uint64_t addr, void *buf);
+
+#endif

@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * abi/cpu.c - the machine's CPUs, borrowed by tasks.
+ *
+ * A CPU that is given back keeps the task's FPU state and address space until somebody else
+ * takes it; a task that comes back to its own CPU loads nothing. Waiters are served in order.
+ */
+#define _GNU_SOURCE
+#include <stdlib.h>
+
+#include "abi/task.h"
+
+struct waiter {
+	struct waiter *next;
+	pthread_cond_t cond;
+	int cpu;			/* given, or -1 */
+};
+
+struct cpu_slot {
+	bool busy;
+	struct task *resident;		/* whose FPU state it holds */
+	struct vellum_mm *mm;		/* active there */
+};
+
+struct cpu_pool {
+	struct machine *machine;
+	pthread_mutex_t lock;
+	/* lock protects: */
+	struct cpu_slot slot[VELLUM_MAX_CPUS];
+	struct waiter *first, **last;
+	unsigned nr_waiting;		/* also read without it */
+};
+
+struct cpu_pool *pool_create(struct machine *m)
+{
+	struct cpu_pool *pool = calloc(1, sizeof(*pool));
+
+	if (!pool)
+		return NULL;
+	pool->machine = m;
+	pool->last = &pool->first;
+	pthread_mutex_init(&pool->lock, NULL);
+	return pool;
+}
+
+void pool_destroy(struct cpu_pool *pool)
+{
+	free(pool);
+}
+
+static int find_free(const struct cpu_pool *pool, const struct task *t)
+{
+	int found = -1;
+
+	if (t->last_cpu >= 0 && !pool->slot[t->last_cpu].busy && pool->slot[t->last_cpu].resident == t)
+		return t->last_cpu;
+	for (unsigned i = 0; i < pool->machine->nr_cpus; i++)
+		if (!pool->slot[i].busy && (found < 0 || !pool->slot[i].resident))
+			found = (int)i;
+	return found;
+}
+
+static void wait_for_cpu(struct cpu_pool *pool, struct task *t)
+{
+	struct waiter w = { .cpu = -1 };
+
+	pthread_cond_init(&w.cond, NULL);
+	*pool->last = &w;
+	pool->last = &w.next;
+	__atomic_fetch_add(&pool->nr_waiting, 1, __ATOMIC_RELAXED);
+	while (w.cpu < 0)
+		pthread_cond_wait(&w.cond, &pool->lock);
+	__atomic_fetch_sub(&pool->nr_waiting, 1, __ATOMIC_RELAXED);
+	pthread_cond_destroy(&w.cond);
+	t->cpu = w.cpu;
+}
+
+/* The CPU is ours; make it hold our state. Pool lock held: it is what protects the resident's. */
+static void move_in(struct cpu_pool *pool, struct task *t)
+{
+	struct cpu_slot *slot = &pool->slot[t->cpu];
+
+	if (slot->resident != t) {
+		if (slot->resident) {
+			pool->machine->ops->save_fpu(pool->machine, (unsigned)t->cpu, &slot->resident->st);
+			slot->resident->last_cpu = -1;
+		}
+		slot->resident = t;
+		t->last_cpu = t->cpu;
+		t->load |= VCPU_LOAD_FPU | VCPU_LOAD_SEGMENTS;
+	}
+	if (slot->mm != t->gmm->mm) {
+		if (slot->mm)
+			vellum_mm_deactivate(slot->mm, (unsigned)t->cpu);
+		slot->mm = t->gmm->mm;
+		vellum_mm_activate(slot->mm, (unsigned)t->cpu);
+	}
+}
+
+void cpu_acquire(struct task *t)
+{
+	struct cpu_pool *pool = t->kernel->pool;
+
+	if (t->cpu >= 0 && pool->slot[t->cpu].mm == t->gmm->mm)
+		return;
+	pthread_mutex_lock(&pool->lock);
+	if (t->cpu < 0)
+		t->cpu = pool->first ? -1 : find_free(pool, t);
+	if (t->cpu < 0)
+		wait_for_cpu(pool, t);
+	pool->slot[t->cpu].busy = true;
+	move_in(pool, t);
+	pthread_mutex_unlock(&pool->lock);
+}
+
+void cpu_release(struct task *t)
+{
+	struct cpu_pool *pool = t->kernel->pool;
+	struct waiter *w;
+
+	if (t->cpu < 0)
+		return;
+	pthread_mutex_lock(&pool->lock);
+	w = pool->first;
+	if (w) {
+		pool->first = w->next;
+		if (!pool->first)
+			pool->last = &pool->first;
+		w->cpu = t->cpu;	/* stays busy, in other hands */
+		pthread_cond_signal(&w->cond);
+	} else {
+		pool->slot[t->cpu].busy = false;
+	}
+	t->cpu = -1;
+	pthread_mutex_unlock(&pool->lock);
+}
+
+bool cpu_wanted(struct cpu_pool *pool)
+{
+	return __atomic_load_n(&pool->nr_waiting, __ATOMIC_RELAXED) != 0;
+}
+
+void cpu_save_fpu(struct task *t)
+{
+	struct cpu_pool *pool = t->kernel->pool;
+
+	pthread_mutex_lock(&pool->lock);
+	if (t->last_cpu >= 0 && pool->slot[t->last_cpu].resident == t && !(t->load & VCPU_LOAD_FPU))
+		pool->machine->ops->save_fpu(pool->machine, (unsigned)t->last_cpu, &t->st);
+	pthread_mutex_unlock(&pool->lock);
+}
+
+void pool_forget_task(struct cpu_pool *pool, struct task *t)
+{
+	pthread_mutex_lock(&pool->lock);
+	for (unsigned i = 0; i < pool->machine->nr_cpus; i++)
+		if (pool->slot[i].resident == t)
+			pool->slot[i].resident = NULL;
+	pthread_mutex_unlock(&pool->lock);
+}
+
+/* Its last task left; no CPU may stand in its tables. */
+void pool_forget_mm(struct cpu_pool *pool, struct vellum_mm *mm)
+{
+	pthread_mutex_lock(&pool->lock);
+	for (unsigned i = 0; i < pool->machine->nr_cpus; i++)
+		if (pool->slot[i].mm == mm) {
+			vellum_mm_deactivate(mm, i);
+			pool->slot[i].mm = NULL;
+		}
+	pthread_mutex_unlock(&pool->lock);
+}
+
+void pool_kick_all(struct cpu_pool *pool)
+{
+	pthread_mutex_lock(&pool->lock);
+	for (unsigned i = 0; i < pool->machine->nr_cpus; i++)
+		if (pool->slot[i].busy)
+			pool->machine->ops->kick(pool->machine, i);
+	pthread_mutex_unlock(&pool->lock);
+}

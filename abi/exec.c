@@ -1,0 +1,466 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * abi/exec.c - load a static ELF program: segments, stack, auxiliary vector (elf(5), getauxval(3),
+ * execve(2)). The file is hostile input: every number in it is checked before use.
+ */
+#define _GNU_SOURCE
+#include <elf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "abi/task.h"
+#include "vellum/backing.h"
+
+#define PAGE		VELLUM_PAGE_SIZE
+#define MAX_PHDRS	64
+#define STACK_SIZE	(8ull << 20)
+#define STACK_TOP	0x7ffffffff000ull
+#define MAX_ARG_BYTES	(2ull << 20)
+#define PIE_BASE	0x555555554000ull
+
+struct image {
+	int fd;
+	Elf64_Ehdr eh;
+	Elf64_Phdr ph[MAX_PHDRS];
+	uint64_t bias;			/* added to the file's addresses */
+	uint64_t entry, phdr_addr, brk;
+};
+
+/* --- is it something that we run? --- */
+
+static int refuse(char *why, size_t size, const char *path, const char *what)
+{
+	snprintf(why, size, "%s: %s", path, what);
+	return 126;
+}
+
+static bool read_at(int fd, void *buf, size_t len, uint64_t offset)
+{
+	return pread(fd, buf, len, (off_t)offset) == (ssize_t)len;
+}
+
+static int check_header(const struct image *im, ssize_t have, char *why, size_t size, const char *path)
+{
+	const Elf64_Ehdr *eh = &im->eh;
+
+	if (have < SELFMAG || memcmp(eh->e_ident, ELFMAG, SELFMAG))
+		return refuse(why, size, path, "not a program: neither ELF nor a script with #!");
+	if (have < EI_NIDENT || (eh->e_ident[EI_CLASS] == ELFCLASS64 && have < (ssize_t)sizeof(*eh)))
+		return refuse(why, size, path, "truncated ELF file");
+	if (eh->e_ident[EI_CLASS] == ELFCLASS32)
+		return refuse(why, size, path, "32-bit program: only 64-bit x86-64 programs are supported");
+	if (eh->e_ident[EI_CLASS] != ELFCLASS64 || eh->e_ident[EI_DATA] != ELFDATA2LSB ||
+	    eh->e_machine != EM_X86_64)
+		return refuse(why, size, path, "program for another machine than x86-64");
+	if (eh->e_type != ET_EXEC && eh->e_type != ET_DYN)
+		return refuse(why, size, path, "ELF file that is no program");
+	if (eh->e_phentsize != sizeof(Elf64_Phdr) || eh->e_phnum == 0 || eh->e_phnum > MAX_PHDRS)
+		return refuse(why, size, path, "ELF file with bad program headers");
+	return 0;
+}
+
+/* Sizes and places that fit: no wrap, within user addresses, file bytes that exist. */
+static bool segment_ok(const Elf64_Phdr *ph, uint64_t file_size)
+{
+	if (ph->p_filesz > ph->p_memsz || ph->p_memsz >= VELLUM_TASK_SIZE ||
+	    ph->p_vaddr >= VELLUM_TASK_SIZE - ph->p_memsz)
+		return false;
+	if (ph->p_offset > file_size || ph->p_filesz > file_size - ph->p_offset)
+		return false;
+	return ph->p_offset % PAGE == ph->p_vaddr % PAGE;
+}
+
+static int check_segments(const struct image *im, char *why, size_t size, const char *path)
+{
+	struct stat st;
+	bool any = false;
+
+	if (fstat(im->fd, &st))
+		return refuse(why, size, path, strerror(errno));
+	for (unsigned i = 0; i < im->eh.e_phnum; i++) {
+		if (im->ph[i].p_type == PT_INTERP)
+			return refuse(why, size, path, "dynamic program: only static ones are supported; "
+						       "link it with -static");
+		if (im->ph[i].p_type != PT_LOAD)
+			continue;
+		if (!segment_ok(&im->ph[i], (uint64_t)st.st_size))
+			return refuse(why, size, path, "truncated or malformed ELF file");
+		any = true;
+	}
+	return any ? 0 : refuse(why, size, path, "ELF file without loadable segments");
+}
+
+/* Open and read the headers. 0, or 126/127 with a line in @why; then nothing is open. */
+static int image_open(struct image *im, const char *path, char *why, size_t size)
+{
+	struct stat st;
+	ssize_t have;
+	int status;
+
+	memset(im, 0, sizeof(*im));
+	im->fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (im->fd < 0 || fstat(im->fd, &st)) {
+		status = errno == ENOENT || errno == ENOTDIR ? 127 : 126;
+		snprintf(why, size, "%s: %s", path, strerror(errno));
+		return status;
+	}
+	if (!S_ISREG(st.st_mode) || access(path, X_OK)) {
+		status = refuse(why, size, path, S_ISDIR(st.st_mode) ? "is a directory" :
+						 "permission denied: not an executable file");
+	} else {
+		have = pread(im->fd, &im->eh, sizeof(im->eh), 0);
+		status = check_header(im, have, why, size, path);
+		if (!status && !read_at(im->fd, im->ph, im->eh.e_phnum * sizeof(im->ph[0]), im->eh.e_phoff))
+			status = refuse(why, size, path, "truncated ELF file");
+		if (!status)
+			status = check_segments(im, why, size, path);
+	}
+	if (status)
+		close(im->fd);
+	return status;
+}
+
+/* "#!interpreter [one argument]". Return: it is a script. */
+static bool read_shebang(const char *path, char interp[256], char arg[256])
+{
+	char line[256];
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, line, sizeof(line) - 1);
+	char *at, *end;
+
+	if (fd >= 0)
+		close(fd);
+	if (n < 3 || line[0] != '#' || line[1] != '!')
+		return false;
+	line[n] = 0;
+	line[strcspn(line, "\n")] = 0;
+	at = line + 2 + strspn(line + 2, " \t");
+	end = at + strcspn(at, " \t");
+	snprintf(interp, 256, "%.*s", (int)(end - at), at);
+	end += strspn(end, " \t");
+	snprintf(arg, 256, "%s", end);
+	for (size_t len = strlen(arg); len && strchr(" \t\r", arg[len - 1]); len--)
+		arg[len - 1] = 0;
+	return interp[0] != 0;
+}
+
+int abi_check_program(const char *path, char *why, size_t why_size)
+{
+	char interp[256], arg[256];
+	struct image im;
+	struct stat st;
+	int status;
+
+	if (stat(path, &st) == 0 && S_ISREG(st.st_mode) && access(path, X_OK) == 0 &&
+	    read_shebang(path, interp, arg))
+		path = interp;
+	status = image_open(&im, path, why, why_size);
+	if (!status)
+		close(im.fd);
+	return status;
+}
+
+/* --- loading --- */
+
+static uint32_t prot_of(const Elf64_Phdr *ph)
+{
+	return (ph->p_flags & PF_R ? VELLUM_PROT_READ : 0) | (ph->p_flags & PF_W ? VELLUM_PROT_WRITE : 0) |
+	       (ph->p_flags & PF_X ? VELLUM_PROT_EXEC : 0);
+}
+
+static int map(struct guest_mm *gmm, uint64_t addr, uint64_t len, uint32_t prot,
+	       struct vellum_mapping *mapping, uint64_t pgoff)
+{
+	struct vellum_map_args args = { .size = sizeof(args),
+					.addr = addr,
+					.len = len,
+					.prot = prot,
+					.flags = VELLUM_MAP_PRIVATE | VELLUM_MAP_FIXED |
+						 (mapping ? 0 : VELLUM_MAP_ANONYMOUS),
+					.mapping = mapping,
+					.pgoff = pgoff,
+					.file_prot = VELLUM_PROT_READ };
+	uint64_t at;
+
+	return vellum_mmap(gmm->mm, &args, &at);
+}
+
+/* The part of a segment's last file page behind the file's bytes is zero, not the file's. */
+static int clear_tail(struct guest_mm *gmm, uint64_t from, uint64_t to, uint32_t prot)
+{
+	static const char zeros[PAGE];
+	uint64_t page = from & ~(uint64_t)(PAGE - 1);
+	int err = 0;
+
+	if (from == to || !(prot & VELLUM_PROT_WRITE))
+		return 0;
+	err = vellum_copy_to_user(gmm->mm, from, zeros, to - from < page + PAGE - from ? to - from :
+				  page + PAGE - from, NULL);
+	return err;
+}
+
+static int load_segment(struct guest_mm *gmm, const struct image *im, const Elf64_Phdr *ph,
+			struct vellum_mapping *mapping)
+{
+	uint64_t start = (ph->p_vaddr + im->bias) & ~(uint64_t)(PAGE - 1);
+	uint64_t file_end = ph->p_vaddr + im->bias + ph->p_filesz;
+	uint64_t mem_end = ph->p_vaddr + im->bias + ph->p_memsz;
+	uint64_t file_top = (file_end + PAGE - 1) & ~(uint64_t)(PAGE - 1);
+	uint64_t mem_top = (mem_end + PAGE - 1) & ~(uint64_t)(PAGE - 1);
+	int err = 0;
+
+	if (ph->p_filesz)
+		err = map(gmm, start, file_top - start, prot_of(ph), mapping, ph->p_offset / PAGE);
+	else
+		file_top = start;
+	if (!err && mem_top > file_top)
+		err = map(gmm, file_top, mem_top - file_top, prot_of(ph), NULL, 0);
+	if (!err && ph->p_filesz && mem_end > file_end)
+		err = clear_tail(gmm, file_end, mem_end, prot_of(ph));
+	return err;
+}
+
+static int load_segments(struct task *t, struct guest_mm *gmm, struct image *im, const char *path)
+{
+	struct vellum_mapping *mapping = filemap_get(t->kernel, im->fd, path);
+	int err = mapping ? 0 : -ENOMEM;
+
+	im->bias = im->eh.e_type == ET_DYN ? PIE_BASE : 0;
+	im->entry = im->eh.e_entry + im->bias;
+	for (unsigned i = 0; i < im->eh.e_phnum && !err; i++) {
+		const Elf64_Phdr *ph = &im->ph[i];
+		uint64_t end = ph->p_vaddr + im->bias + ph->p_memsz;
+
+		if (ph->p_type != PT_LOAD || !ph->p_memsz)
+			continue;
+		err = load_segment(gmm, im, ph, mapping);
+		if (end > im->brk)
+			im->brk = end;
+		if (im->eh.e_phoff - ph->p_offset < ph->p_filesz && im->eh.e_phoff >= ph->p_offset)
+			im->phdr_addr = ph->p_vaddr + im->bias + (im->eh.e_phoff - ph->p_offset);
+	}
+	vellum_mapping_put(mapping);
+	return err;
+}
+
+/* --- the stack: strings, then auxv, envp, argv, argc --- */
+
+struct stack {
+	struct guest_mm *gmm;
+	uint64_t sp;
+	uint64_t *words;	/* what goes below the strings */
+	size_t nr, max;
+	int err;
+};
+
+static uint64_t push_bytes(struct stack *s, const void *bytes, size_t len)
+{
+	s->sp -= len;
+	if (!s->err && vellum_copy_to_user(s->gmm->mm, s->sp, bytes, len, NULL))
+		s->err = -ENOMEM;
+	return s->sp;
+}
+
+static void word(struct stack *s, uint64_t value)
+{
+	if (s->nr < s->max)
+		s->words[s->nr++] = value;
+	else
+		s->err = -E2BIG;
+}
+
+static void push_strings(struct stack *s, char *const *strings)
+{
+	for (size_t i = 0; strings[i]; i++)
+		word(s, push_bytes(s, strings[i], strlen(strings[i]) + 1));
+	word(s, 0);
+}
+
+static size_t count(char *const *strings)
+{
+	size_t n = 0;
+
+	while (strings[n])
+		n++;
+	return n;
+}
+
+static void push_auxv(struct stack *s, const struct image *im, uint64_t random, uint64_t execfn,
+		      uint64_t platform, uint32_t fpu_size)
+{
+	const uint64_t aux[][2] = {
+		{ AT_PHDR, im->phdr_addr }, { AT_PHENT, sizeof(Elf64_Phdr) }, { AT_PHNUM, im->eh.e_phnum },
+		{ AT_PAGESZ, PAGE }, { AT_BASE, 0 }, { AT_FLAGS, 0 }, { AT_ENTRY, im->entry },
+		{ AT_UID, getuid() }, { AT_EUID, geteuid() }, { AT_GID, getgid() }, { AT_EGID, getegid() },
+		{ AT_SECURE, 0 }, { AT_CLKTCK, 100 }, { AT_HWCAP2, 2 /* FSGSBASE */ },
+		{ AT_RANDOM, random }, { AT_EXECFN, execfn }, { AT_PLATFORM, platform },
+		{ 51 /* AT_MINSIGSTKSZ */, 1024 + fpu_size },
+		{ s->gmm->vdso ? AT_SYSINFO_EHDR : AT_IGNORE, s->gmm->vdso }, { AT_NULL, 0 },
+	};
+
+	for (size_t i = 0; i < sizeof(aux) / sizeof(aux[0]); i++) {
+		word(s, aux[i][0]);
+		word(s, aux[i][1]);
+	}
+}
+
+static int build_stack(struct task *t, struct guest_mm *gmm, const struct image *im, const char *path,
+		       char *const *argv, char *const *envp, uint64_t *sp)
+{
+	struct stack s = { .gmm = gmm, .sp = STACK_TOP - 16 };
+	uint64_t random, execfn, platform, top;
+	unsigned char bytes[16];
+
+	s.max = count(argv) + count(envp) + 64;
+	s.words = calloc(s.max, sizeof(*s.words));
+	if (!s.words)
+		return -ENOMEM;
+	if (getrandom(bytes, sizeof(bytes), 0) != sizeof(bytes))
+		memset(bytes, 0x5a, sizeof(bytes));
+	random = push_bytes(&s, bytes, sizeof(bytes));
+	execfn = push_bytes(&s, path, strlen(path) + 1);
+	platform = push_bytes(&s, "x86_64", 7);
+	word(&s, count(argv));
+	push_strings(&s, argv);
+	push_strings(&s, envp);
+	push_auxv(&s, im, random, execfn, platform, t->kernel->args->machine->fpu_size);
+	top = (s.sp & ~15ull) - ((s.nr * 8 + 15) & ~15ull);
+	s.sp = top + s.nr * 8;
+	push_bytes(&s, s.words, s.nr * 8);
+	free(s.words);
+	*sp = top;
+	return s.err;
+}
+
+static uint64_t arg_bytes(char *const *argv, char *const *envp)
+{
+	uint64_t n = 0;
+
+	for (size_t i = 0; argv[i]; i++)
+		n += strlen(argv[i]) + 9;
+	for (size_t i = 0; envp[i]; i++)
+		n += strlen(envp[i]) + 9;
+	return n;
+}
+
+/* A new address space with the program in it. */
+static int build_image(struct task *t, struct guest_mm *gmm, struct image *im, const char *path,
+		       char *const *argv, char *const *envp, uint64_t *sp)
+{
+	int err = load_segments(t, gmm, im, path);
+
+	if (err)
+		return err;
+	gmm->brk_start = (im->brk + PAGE - 1) & ~(uint64_t)(PAGE - 1);
+	vellum_set_brk(gmm->mm, gmm->brk_start);
+	gmm->stack_start = STACK_TOP - STACK_SIZE;
+	gmm->stack_end = STACK_TOP;
+	err = map(gmm, gmm->stack_start, STACK_SIZE, VELLUM_PROT_READ | VELLUM_PROT_WRITE, NULL, 0);
+	if (err)
+		return err;
+	gmm->vdso = vdso_map(t, gmm);
+	return build_stack(t, gmm, im, path, argv, envp, sp);
+}
+
+/* The point of no return: @t becomes the new program. */
+static void become(struct task *t, struct guest_mm *gmm, const struct image *im, const char *path,
+		   uint64_t sp)
+{
+	struct guest_mm *old = t->gmm;
+	const char *slash = strrchr(path, '/');
+
+	t->gmm = gmm;
+	if (old) {
+		cpu_release(t);
+		gmm_put(t, old);
+		task_release_vfork(t);
+	}
+	pool_forget_task(t->kernel->pool, t);
+	t->last_cpu = -1;
+	fds_exec(t);
+	signal_exec(t);
+	t->clear_child_tid = 0;
+	snprintf(t->comm, sizeof(t->comm), "%s", slash ? slash + 1 : path);
+	vcpu_state_init(&t->st, im->entry, sp);
+	t->load = VCPU_LOAD_FPU | VCPU_LOAD_SEGMENTS;
+}
+
+static int load_image(struct task *t, struct image *im, const char *path, char *const *argv,
+		      char *const *envp)
+{
+	const struct abi_observer *ob = t->kernel->args->observer;
+	struct guest_mm *gmm = gmm_create(t->kernel, t->pid);
+	uint64_t sp;
+	int err;
+
+	if (!gmm)
+		return -ENOMEM;
+	snprintf(gmm->exe, sizeof(gmm->exe), "%s", path);
+	if (ob && ob->mm_new && ob->mm_new(ob->arg, gmm))
+		err = -ENOMEM;
+	else
+		err = build_image(t, gmm, im, path, argv, envp, &sp);
+	if (err) {
+		gmm->loaded = false;
+		gmm_put(t, gmm);
+		return err;
+	}
+	gmm->loaded = true;
+	if (ob && ob->mm_start)
+		ob->mm_start(ob->arg, gmm);
+	become(t, gmm, im, path, sp);
+	return 0;
+}
+
+static int status_errno(int status, const char *path)
+{
+	if (status == 127)
+		return -ENOENT;
+	return access(path, X_OK) ? -EACCES : -ENOEXEC;
+}
+
+/* @path as the host opens it. A script runs its interpreter, which may not be a script again. */
+int exec_load(struct task *t, const char *path, char *const *argv, char *const *envp)
+{
+	char interp[256], arg[256], why[512], resolved[4096];
+	char **script_argv = NULL;
+	struct image im;
+	struct stat st;
+	int err;
+
+	if (arg_bytes(argv, envp) > MAX_ARG_BYTES)
+		return -E2BIG;
+	if (stat(path, &st) == 0 && S_ISREG(st.st_mode) && access(path, X_OK) == 0 &&
+	    read_shebang(path, interp, arg)) {
+		size_t n = count(argv), at = 0;
+
+		script_argv = calloc(n + 4, sizeof(*script_argv));
+		if (!script_argv)
+			return -ENOMEM;
+		script_argv[at++] = interp;
+		if (arg[0])
+			script_argv[at++] = arg;
+		script_argv[at++] = (char *)path;
+		for (size_t i = 1; i < n; i++)
+			script_argv[at++] = argv[i];
+		argv = script_argv;
+		path = interp;
+	}
+	err = image_open(&im, path, why, sizeof(why));
+	if (err) {
+		err = status_errno(err, path);
+	} else {
+		if (!realpath(path, resolved))
+			snprintf(resolved, sizeof(resolved), "%s", path);
+		err = load_image(t, &im, resolved, argv, envp);
+		close(im.fd);
+	}
+	free(script_argv);
+	return err;
+}

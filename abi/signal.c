@@ -1,0 +1,567 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * abi/signal.c - signals: sent, delivered, returned from; frames laid out as in Linux on x86-64
+ * (signal(7), sigreturn(2), sigaltstack(2)).
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "abi/task.h"
+
+#define HANDLER_DEFAULT 0
+#define HANDLER_IGNORE	1
+
+#define FLAG_NOCLDSTOP	0x1ull
+#define FLAG_RESTORER	0x04000000ull
+#define FLAG_ONSTACK	0x08000000ull
+#define FLAG_RESTART	0x10000000ull
+#define FLAG_NODEFER	0x40000000ull
+#define FLAG_RESETHAND	0x80000000ull
+
+#define ALT_ONSTACK	1u
+#define ALT_DISABLE	2u
+
+#define RED_ZONE	128
+
+struct guest_sigcontext {
+	uint64_t r8, r9, r10, r11, r12, r13, r14, r15, rdi, rsi, rbp, rbx, rdx, rax, rcx, rsp, rip;
+	uint64_t eflags;
+	uint16_t cs, gs, fs, ss;
+	uint64_t err, trapno, oldmask, cr2;
+	uint64_t fpstate;
+	uint64_t reserved[8];
+};
+
+struct guest_stack {
+	uint64_t sp;
+	uint32_t flags, pad;
+	uint64_t size;
+};
+
+struct guest_ucontext {
+	uint64_t flags, link;
+	struct guest_stack stack;
+	struct guest_sigcontext mcontext;
+	uint64_t sigmask;
+};
+
+struct guest_siginfo {
+	int32_t signo, err, code, pad;
+	union {
+		struct {
+			int32_t pid, uid, status;
+		} child;
+		uint64_t addr;
+		uint8_t bytes[112];
+	};
+};
+
+struct sig_frame {
+	uint64_t restorer;
+	struct guest_ucontext uc;
+	struct guest_siginfo info;
+};
+
+/* Where XSAVE leaves room for software: what Linux writes there. */
+struct fp_sw_bytes {
+	uint32_t magic1, extended_size;
+	uint64_t xfeatures;
+	uint32_t xstate_size, padding[7];
+};
+#define FP_SW_OFFSET	464
+#define FP_MAGIC1	0x46505853u
+#define FP_MAGIC2	0x46505845u
+#define UC_FP_XSTATE	1u
+#define UC_SIGCONTEXT_SS 2u
+#define UC_STRICT_RESTORE_SS 4u
+
+static uint64_t bit(int signo)
+{
+	return 1ull << (signo - 1);
+}
+
+#define UNBLOCKABLE (bit(SIGKILL) | bit(SIGSTOP))
+
+static bool default_ignores(int signo)
+{
+	return signo == SIGCHLD || signo == SIGURG || signo == SIGWINCH || signo == SIGCONT;
+}
+
+static bool default_stops(int signo)
+{
+	return signo == SIGSTOP || signo == SIGTSTP || signo == SIGTTIN || signo == SIGTTOU;
+}
+
+static bool is_ignored(const struct task *t, int signo)
+{
+	uint64_t handler = t->action[signo].handler;
+
+	return handler == HANDLER_IGNORE || (handler == HANDLER_DEFAULT && default_ignores(signo));
+}
+
+/* --- sending --- */
+
+static void wake_task(struct task *t)
+{
+	pthread_cond_broadcast(&t->kernel->changed);
+	if (t->in_host)
+		pthread_kill(t->thread, KICK_SIGNAL);
+	if (t->cpu >= 0)	/* racy on purpose: a kick too many does no harm, and the ticker repeats */
+		t->kernel->args->machine->ops->kick(t->kernel->args->machine, (unsigned)t->cpu);
+}
+
+static void continue_task(struct task *t)
+{
+	t->pending &= ~(bit(SIGSTOP) | bit(SIGTSTP) | bit(SIGTTIN) | bit(SIGTTOU));
+	if (t->state == TASK_STOPPED)
+		t->state = TASK_RUNNING;
+}
+
+void signal_send(struct kernel *k, struct task *t, const struct sig_info *info)
+{
+	int signo = info->signo;
+
+	(void)k;
+	if (t->state == TASK_ZOMBIE)
+		return;
+	if (signo == SIGCONT || signo == SIGKILL)
+		continue_task(t);
+	if (default_stops(signo))
+		t->pending &= ~bit(SIGCONT);
+	if (is_ignored(t, signo) && !(t->blocked & bit(signo))) {
+		pthread_cond_broadcast(&t->kernel->changed);
+		return;
+	}
+	if (!(t->pending & bit(signo))) {
+		t->info[signo] = *info;
+		__atomic_fetch_or(&t->pending, bit(signo), __ATOMIC_RELEASE);
+	}
+	wake_task(t);
+}
+
+static uint64_t deliverable(const struct task *t)
+{
+	return __atomic_load_n(&t->pending, __ATOMIC_ACQUIRE) & (~t->blocked | UNBLOCKABLE);
+}
+
+bool signal_pending(struct task *t)
+{
+	return deliverable(t) != 0 || __atomic_load_n(&t->kernel->dying, __ATOMIC_RELAXED);
+}
+
+/* A fault of the task's own instruction: a blocked or ignored one kills. */
+void signal_fault(struct task *t, int signo, int code, uint64_t addr)
+{
+	const struct sig_info info = { .signo = signo, .code = code, .addr = addr };
+
+	pthread_mutex_lock(&t->kernel->lock);
+	if ((t->blocked & bit(signo)) || t->action[signo].handler == HANDLER_IGNORE) {
+		t->action[signo].handler = HANDLER_DEFAULT;
+		t->blocked &= ~bit(signo);
+	}
+	t->info[signo] = info;
+	__atomic_fetch_or(&t->pending, bit(signo), __ATOMIC_RELEASE);
+	pthread_mutex_unlock(&t->kernel->lock);
+}
+
+void signal_exec(struct task *t)
+{
+	for (int signo = 1; signo <= NR_SIGNALS; signo++)
+		if (t->action[signo].handler != HANDLER_IGNORE)
+			memset(&t->action[signo], 0, sizeof(t->action[signo]));
+	t->alt_sp = t->alt_size = 0;
+	t->alt_flags = ALT_DISABLE;
+}
+
+/* --- frames --- */
+
+static void fill_context(const struct task *t, struct guest_sigcontext *c, uint64_t fpstate)
+{
+	const struct vcpu_regs *r = &t->st.regs;
+
+	*c = (struct guest_sigcontext){
+		.r8 = r->r8, .r9 = r->r9, .r10 = r->r10, .r11 = r->r11, .r12 = r->r12,
+		.r13 = r->r13, .r14 = r->r14, .r15 = r->r15, .rdi = r->rdi, .rsi = r->rsi,
+		.rbp = r->rbp, .rbx = r->rbx, .rdx = r->rdx, .rax = r->rax, .rcx = r->rcx,
+		.rsp = r->rsp, .rip = r->rip, .eflags = r->rflags, .cs = VCPU_USER_CS,
+		.ss = VCPU_USER_SS, .err = r->error, .trapno = r->vector, .oldmask = t->blocked,
+		.cr2 = t->st.cr2, .fpstate = fpstate,
+	};
+}
+
+static void restore_context(struct task *t, const struct guest_sigcontext *c)
+{
+	struct vcpu_regs *r = &t->st.regs;
+
+	r->r8 = c->r8; r->r9 = c->r9; r->r10 = c->r10; r->r11 = c->r11;
+	r->r12 = c->r12; r->r13 = c->r13; r->r14 = c->r14; r->r15 = c->r15;
+	r->rdi = c->rdi; r->rsi = c->rsi; r->rbp = c->rbp; r->rbx = c->rbx;
+	r->rdx = c->rdx; r->rax = c->rax; r->rcx = c->rcx; r->rsp = c->rsp;
+	r->rip = c->rip;
+	r->rflags = c->eflags;		/* the machine lets only a program's flags through */
+}
+
+static bool on_alt_stack(const struct task *t)
+{
+	return t->alt_size && t->st.regs.rsp - t->alt_sp < t->alt_size;
+}
+
+static uint64_t frame_stack(const struct task *t, const struct sig_action *act)
+{
+	if ((act->flags & FLAG_ONSTACK) && t->alt_size && !on_alt_stack(t))
+		return t->alt_sp + t->alt_size;
+	return t->st.regs.rsp - RED_ZONE;
+}
+
+/* The FPU state with the marks by which programs and sigreturn recognise it. */
+static int write_fpu(struct task *t, uint64_t addr)
+{
+	uint32_t size = t->kernel->args->machine->fpu_size, magic2 = FP_MAGIC2;
+	const struct fp_sw_bytes sw = { .magic1 = FP_MAGIC1, .extended_size = size + 4,
+					.xfeatures = 7, .xstate_size = size };
+
+	cpu_save_fpu(t);
+	memcpy(&t->st.fpu[FP_SW_OFFSET], &sw, sizeof(sw));
+	if (user_write(t, addr, t->st.fpu, size))
+		return -EFAULT;
+	return user_write(t, addr + size, &magic2, sizeof(magic2));
+}
+
+static void fill_info(struct guest_siginfo *out, const struct sig_info *info)
+{
+	memset(out, 0, sizeof(*out));
+	out->signo = info->signo;
+	out->code = info->code;
+	if (info->signo == SIGSEGV || info->signo == SIGBUS || info->signo == SIGFPE ||
+	    info->signo == SIGILL || info->signo == SIGTRAP) {
+		out->addr = info->addr;
+	} else {
+		out->child.pid = info->pid;
+		out->child.status = info->status;
+	}
+}
+
+static int push_frame(struct task *t, const struct sig_action *act, const struct sig_info *info)
+{
+	uint32_t fpu_size = t->kernel->args->machine->fpu_size;
+	uint64_t fpu = (frame_stack(t, act) - fpu_size - 4) & ~63ull;
+	uint64_t at = ((fpu - sizeof(struct sig_frame)) & ~15ull) - 8;
+	struct sig_frame frame = {
+		.restorer = act->restorer,
+		.uc = { .flags = UC_FP_XSTATE | UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS,
+			.stack = { .sp = t->alt_sp, .size = t->alt_size,
+				   .flags = t->alt_size ? (on_alt_stack(t) ? ALT_ONSTACK : 0) :
+							  ALT_DISABLE },
+			.sigmask = t->restore_blocked ? t->saved_blocked : t->blocked },
+	};
+
+	if (!(act->flags & FLAG_RESTORER))
+		return -EFAULT;		/* x86-64 has no other way back */
+	fill_context(t, &frame.uc.mcontext, fpu);
+	fill_info(&frame.info, info);
+	if (write_fpu(t, fpu) || user_write(t, at, &frame, sizeof(frame)))
+		return -EFAULT;
+	t->st.regs.rdi = (uint64_t)info->signo;
+	t->st.regs.rsi = at + offsetof(struct sig_frame, info);
+	t->st.regs.rdx = at + offsetof(struct sig_frame, uc);
+	t->st.regs.rax = 0;
+	t->st.regs.rsp = at;
+	t->st.regs.rip = act->handler;
+	t->st.regs.rflags &= ~0x10500ull;	/* TF, DF, RF */
+	return 0;
+}
+
+int64_t signal_return(struct task *t)
+{
+	uint32_t fpu_size = t->kernel->args->machine->fpu_size;
+	uint64_t at = t->st.regs.rsp - 8;	/* the handler's ret took the restorer's address */
+	struct sig_frame frame;
+
+	if (user_read(t, &frame, at, sizeof(frame))) {
+		signal_fault(t, SIGSEGV, SEGV_MAPERR, at);
+		return 0;
+	}
+	cpu_save_fpu(t);
+	if (frame.uc.mcontext.fpstate &&
+	    user_read(t, t->st.fpu, frame.uc.mcontext.fpstate, fpu_size)) {
+		signal_fault(t, SIGSEGV, SEGV_MAPERR, frame.uc.mcontext.fpstate);
+		return 0;
+	}
+	/* The header says which parts are there; anything odd would fault the stub that loads it. */
+	*(uint64_t *)&t->st.fpu[512] &= 7;
+	memset(&t->st.fpu[520], 0, 56);
+	*(uint32_t *)&t->st.fpu[24] &= 0xffff;
+	t->load |= VCPU_LOAD_FPU;
+	restore_context(t, &frame.uc.mcontext);
+	t->blocked = frame.uc.sigmask & ~UNBLOCKABLE;
+	if (frame.uc.stack.size && !on_alt_stack(t)) {
+		t->alt_sp = frame.uc.stack.sp;
+		t->alt_size = frame.uc.stack.size;
+	}
+	return (int64_t)t->st.regs.rax;
+}
+
+/* --- delivery --- */
+
+static void stop_task(struct task *t, int signo)
+{
+	struct kernel *k = t->kernel;
+	struct task *parent;
+
+	cpu_release(t);
+	pthread_mutex_lock(&k->lock);
+	t->state = TASK_STOPPED;
+	t->stop_signal = signo;
+	t->stop_reported = false;
+	parent = task_find(k, t->ppid);
+	if (parent && !(parent->action[SIGCHLD].flags & FLAG_NOCLDSTOP))
+		signal_send(k, parent, &(struct sig_info){ .signo = SIGCHLD, .code = CLD_STOPPED,
+							   .pid = t->pid, .status = signo });
+	pthread_cond_broadcast(&k->changed);
+	while (t->state == TASK_STOPPED && !k->dying)
+		pthread_cond_wait(&k->changed, &k->lock);
+	pthread_mutex_unlock(&k->lock);
+}
+
+/* @restart: the interrupted system call's own wish. */
+static void settle_restart(struct task *t, bool handler, uint64_t flags)
+{
+	if ((int64_t)t->st.regs.rax != -ERESTARTSYS || t->syscall_nr < 0)
+		return;
+	if (handler && !(flags & FLAG_RESTART)) {
+		t->st.regs.rax = (uint64_t)-EINTR;
+	} else {
+		t->st.regs.rax = (uint64_t)t->syscall_nr;
+		t->st.regs.rip -= 2;	/* the syscall instruction again */
+	}
+	t->syscall_nr = -1;
+}
+
+static void run_handler(struct task *t, int signo, const struct sig_info *info)
+{
+	struct sig_action act = t->action[signo];
+
+	settle_restart(t, true, act.flags);
+	if (push_frame(t, &act, info)) {
+		task_exit(t, SIGSEGV);
+	}
+	t->restore_blocked = false;
+	t->blocked |= act.mask & ~UNBLOCKABLE;
+	if (!(act.flags & FLAG_NODEFER))
+		t->blocked |= bit(signo);
+	if (act.flags & FLAG_RESETHAND)
+		t->action[signo].handler = HANDLER_DEFAULT;
+}
+
+/* Take one pending signal; synchronous ones first, as the program would see its fault first. */
+static int take_signal(struct task *t, struct sig_info *info)
+{
+	const uint64_t sync = bit(SIGSEGV) | bit(SIGBUS) | bit(SIGILL) | bit(SIGFPE) | bit(SIGTRAP);
+	uint64_t set;
+	int signo = 0;
+
+	pthread_mutex_lock(&t->kernel->lock);
+	set = deliverable(t);
+	if (set & bit(SIGKILL))
+		signo = SIGKILL;
+	else if (set)
+		signo = __builtin_ctzll(set & sync ? set & sync : set) + 1;
+	if (signo) {
+		*info = t->info[signo];
+		__atomic_fetch_and(&t->pending, ~bit(signo), __ATOMIC_RELEASE);
+	}
+	pthread_mutex_unlock(&t->kernel->lock);
+	return signo;
+}
+
+void signal_deliver(struct task *t)
+{
+	struct sig_info info;
+	int signo;
+
+	while (signal_pending(t)) {
+		if (t->kernel->dying)
+			task_exit(t, SIGKILL);
+		signo = take_signal(t, &info);
+		if (!signo)
+			break;
+		if (t->action[signo].handler > HANDLER_IGNORE) {
+			run_handler(t, signo, &info);
+			continue;
+		}
+		if (is_ignored(t, signo))
+			continue;
+		if (default_stops(signo))
+			stop_task(t, signo);
+		else
+			task_exit(t, signo);
+	}
+	settle_restart(t, false, 0);
+	if (t->restore_blocked) {
+		t->blocked = t->saved_blocked;
+		t->restore_blocked = false;
+	}
+}
+
+/* --- system calls --- */
+
+SYSCALL(rt_sigaction)
+{
+	int signo = (int)a[0];
+	struct sig_action new;
+
+	if (a[0] < 1 || a[0] > NR_SIGNALS || a[3] != 8)
+		return -EINVAL;
+	if (a[1] && (signo == SIGKILL || signo == SIGSTOP))
+		return -EINVAL;
+	if (a[1] && user_read(t, &new, a[1], sizeof(new)))
+		return -EFAULT;
+	if (a[2] && user_write(t, a[2], &t->action[signo], sizeof(new)))
+		return -EFAULT;
+	if (a[1]) {
+		pthread_mutex_lock(&t->kernel->lock);
+		t->action[signo] = new;
+		if (is_ignored(t, signo))
+			t->pending &= ~bit(signo);
+		pthread_mutex_unlock(&t->kernel->lock);
+	}
+	return 0;
+}
+
+SYSCALL(rt_sigprocmask)
+{
+	uint64_t set, old = t->blocked;
+
+	if (a[3] != 8)
+		return -EINVAL;
+	if (a[1]) {
+		if (user_read(t, &set, a[1], 8))
+			return -EFAULT;
+		switch (a[0]) {
+		case SIG_BLOCK: set = old | set; break;
+		case SIG_UNBLOCK: set = old & ~set; break;
+		case SIG_SETMASK: break;
+		default: return -EINVAL;
+		}
+	}
+	if (a[2] && user_write(t, a[2], &old, 8))
+		return -EFAULT;
+	if (a[1])
+		t->blocked = set & ~UNBLOCKABLE;
+	return 0;
+}
+
+SYSCALL(rt_sigpending)
+{
+	uint64_t set = __atomic_load_n(&t->pending, __ATOMIC_ACQUIRE) & t->blocked;
+
+	return user_write(t, a[0], &set, a[1] < 8 ? a[1] : 8);
+}
+
+/* Sleep until a signal comes that is not blocked. */
+static int64_t wait_for_signal(struct task *t)
+{
+	cpu_release(t);
+	pthread_mutex_lock(&t->kernel->lock);
+	while (!signal_pending(t))
+		pthread_cond_wait(&t->kernel->changed, &t->kernel->lock);
+	pthread_mutex_unlock(&t->kernel->lock);
+	return -EINTR;
+}
+
+SYSCALL(rt_sigsuspend)
+{
+	uint64_t set;
+
+	if (a[1] != 8)
+		return -EINVAL;
+	if (user_read(t, &set, a[0], 8))
+		return -EFAULT;
+	t->saved_blocked = t->blocked;
+	t->restore_blocked = true;
+	t->blocked = set & ~UNBLOCKABLE;
+	return wait_for_signal(t);
+}
+
+SYSCALL(pause)
+{
+	(void)a;
+	return wait_for_signal(t);
+}
+
+SYSCALL(rt_sigreturn)
+{
+	(void)a;
+	return signal_return(t);
+}
+
+SYSCALL(sigaltstack)
+{
+	struct guest_stack new, old = { .sp = t->alt_sp, .size = t->alt_size };
+
+	old.flags = !t->alt_size ? ALT_DISABLE : on_alt_stack(t) ? ALT_ONSTACK : 0;
+	if (a[0]) {
+		if (user_read(t, &new, a[0], sizeof(new)))
+			return -EFAULT;
+		if (on_alt_stack(t))
+			return -EPERM;
+		if (new.flags & ~(ALT_DISABLE | ALT_ONSTACK))
+			return -EINVAL;
+		if (!(new.flags & ALT_DISABLE) && new.size < 2048)
+			return -ENOMEM;
+	}
+	if (a[1] && user_write(t, a[1], &old, sizeof(old)))
+		return -EFAULT;
+	if (a[0]) {
+		t->alt_sp = new.flags & ALT_DISABLE ? 0 : new.sp;
+		t->alt_size = new.flags & ALT_DISABLE ? 0 : new.size;
+	}
+	return 0;
+}
+
+/* --- kill(2) --- */
+
+static int64_t kill_matching(struct task *t, int pid, int signo)
+{
+	struct kernel *k = t->kernel;
+	struct sig_info info = { .signo = signo, .code = SI_USER, .pid = t->pid };
+	bool found = false;
+
+	pthread_mutex_lock(&k->lock);
+	for (struct task *other = k->tasks; other; other = other->next) {
+		bool match = pid > 0 ? other->pid == pid :
+			     pid == 0 ? other->pgid == t->pgid :
+			     pid == -1 ? other->pid != t->pid && other->pid != 1 : other->pgid == -pid;
+
+		if (!match)
+			continue;
+		found = true;
+		if (signo)
+			signal_send(k, other, &info);
+	}
+	pthread_mutex_unlock(&k->lock);
+	return found ? 0 : -ESRCH;
+}
+
+SYSCALL(kill)
+{
+	if (a[1] > NR_SIGNALS)
+		return -EINVAL;
+	return kill_matching(t, (int)a[0], (int)a[1]);
+}
+
+SYSCALL(tkill)
+{
+	if (a[1] > NR_SIGNALS || (int)a[0] <= 0)
+		return -EINVAL;
+	return kill_matching(t, (int)a[0], (int)a[1]);
+}
+
+SYSCALL(tgkill)
+{
+	if (a[2] > NR_SIGNALS || (int)a[0] <= 0 || (int)a[1] <= 0)
+		return -EINVAL;
+	return a[0] == a[1] ? kill_matching(t, (int)a[1], (int)a[2]) : -ESRCH;
+}

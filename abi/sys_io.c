@@ -1,0 +1,554 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * abi/sys_io.c - bytes in and out: read(2), write(2) and kin, pipes, poll, ioctl, fcntl.
+ *
+ * Bytes go through a buffer of the host: what the program passes is copied once, and only what
+ * arrived is stored (and so dirties its pages). Nothing of the program is held while the host call
+ * blocks.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/select.h>
+#include <sys/sendfile.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include "abi/task.h"
+
+#define CHUNK		(128u << 10)
+#define MAX_IO		0x7ffff000ull	/* what one call moves at most, as in Linux */
+
+/* Regular files never keep us waiting long; all else may. */
+static bool may_block(int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) || !S_ISREG(st.st_mode);
+}
+
+/* A host call that may block: without a CPU, and within reach of a kick. */
+static void block_begin(struct task *t)
+{
+	cpu_release(t);
+	__atomic_store_n(&t->in_host, true, __ATOMIC_SEQ_CST);
+}
+
+static void block_end(struct task *t)
+{
+	__atomic_store_n(&t->in_host, false, __ATOMIC_SEQ_CST);
+}
+
+enum direction { IN, OUT };
+
+/* One host call. Return: bytes, or negative errno (-ERESTARTSYS for a signal). */
+static int64_t host_io(struct task *t, int fd, void *buf, size_t len, int64_t offset, enum direction dir)
+{
+	bool block = may_block(fd);
+	ssize_t n = -1;
+	int err = EINTR;
+
+	if (block)
+		block_begin(t);
+	if (!block || !signal_pending(t)) {
+		if (offset >= 0)
+			n = dir == IN ? pread(fd, buf, len, offset) : pwrite(fd, buf, len, offset);
+		else
+			n = dir == IN ? read(fd, buf, len) : write(fd, buf, len);
+		err = errno;
+	}
+	if (block)
+		block_end(t);
+	if (n >= 0)
+		return n;
+	return err == EINTR ? -ERESTARTSYS : -err;
+}
+
+static void broken_pipe(struct task *t)
+{
+	pthread_mutex_lock(&t->kernel->lock);
+	signal_send(t->kernel, t, &(struct sig_info){ .signo = SIGPIPE, .code = SI_USER, .pid = t->pid });
+	pthread_mutex_unlock(&t->kernel->lock);
+}
+
+/* One stretch of the program's memory. @done counts what has moved. */
+static int64_t move_chunk(struct task *t, int fd, char *buf, uint64_t addr, size_t len, int64_t offset,
+			  enum direction dir)
+{
+	uint64_t stored;
+	int64_t n;
+
+	if (dir == IN) {
+		n = host_io(t, fd, buf, len, offset, IN);
+		if (n > 0 && vellum_copy_to_user(t->gmm->mm, addr, buf, (uint64_t)n, &stored))
+			return stored ? (int64_t)stored : -EFAULT;
+		return n;
+	}
+	if (user_read(t, buf, addr, len))
+		return -EFAULT;
+	n = host_io(t, fd, buf, len, offset, OUT);
+	if (n == -EPIPE)
+		broken_pipe(t);
+	return n;
+}
+
+static int64_t move_bytes(struct task *t, int fd, uint64_t addr, uint64_t len, int64_t offset,
+			  enum direction dir)
+{
+	size_t size = len < CHUNK ? len : CHUNK;
+	char *buf;
+	int64_t done = 0, n = 0;
+
+	if (fd < 0)
+		return fd;
+	if (len > MAX_IO)
+		len = MAX_IO;
+	if (addr >= VELLUM_TASK_SIZE || len > VELLUM_TASK_SIZE - addr)
+		return -EFAULT;
+	buf = malloc(size ? size : 1);
+	if (!buf)
+		return -ENOMEM;
+	do {
+		size_t want = len - (uint64_t)done < size ? len - (uint64_t)done : size;
+
+		n = move_chunk(t, fd, buf, addr + (uint64_t)done, want, offset < 0 ? -1 : offset + done, dir);
+		if (n > 0)
+			done += n;
+		/* More only if all came and asking again cannot block. */
+		if (n < (int64_t)want || (dir == IN && may_block(fd)))
+			break;
+	} while ((uint64_t)done < len);
+	free(buf);
+	return done ? done : n;
+}
+
+SYSCALL(read)
+{
+	return move_bytes(t, fd_host(t, a[0]), a[1], a[2], -1, IN);
+}
+
+SYSCALL(write)
+{
+	return move_bytes(t, fd_host(t, a[0]), a[1], a[2], -1, OUT);
+}
+
+SYSCALL(pread64)
+{
+	return (int64_t)a[3] < 0 ? -EINVAL : move_bytes(t, fd_host(t, a[0]), a[1], a[2], (int64_t)a[3], IN);
+}
+
+SYSCALL(pwrite64)
+{
+	return (int64_t)a[3] < 0 ? -EINVAL : move_bytes(t, fd_host(t, a[0]), a[1], a[2], (int64_t)a[3], OUT);
+}
+
+static int64_t move_vector(struct task *t, const uint64_t a[6], enum direction dir)
+{
+	struct iovec iov[IOV_MAX];
+	int64_t done = 0;
+
+	if (a[2] > IOV_MAX)
+		return -EINVAL;
+	if (fd_host(t, a[0]) < 0)
+		return -EBADF;
+	if (user_read(t, iov, a[1], a[2] * sizeof(iov[0])))
+		return -EFAULT;
+	for (uint64_t i = 0; i < a[2]; i++) {
+		int64_t n;
+
+		if (!iov[i].iov_len)
+			continue;
+		n = move_bytes(t, fd_host(t, a[0]), (uint64_t)iov[i].iov_base, iov[i].iov_len, -1, dir);
+		if (n < 0)
+			return done ? done : n;
+		done += n;
+		if ((uint64_t)n < iov[i].iov_len || (dir == IN && may_block(fd_host(t, a[0]))))
+			break;
+	}
+	return done;
+}
+
+SYSCALL(readv)
+{
+	return move_vector(t, a, IN);
+}
+
+SYSCALL(writev)
+{
+	return move_vector(t, a, OUT);
+}
+
+SYSCALL(lseek)
+{
+	int fd = fd_host(t, a[0]);
+	off_t at = fd < 0 ? -1 : lseek(fd, (off_t)a[1], (int)a[2]);
+
+	return fd < 0 ? fd : at < 0 ? -errno : at;
+}
+
+SYSCALL(sendfile)
+{
+	int out = fd_host(t, a[0]), in = fd_host(t, a[1]);
+	size_t len = a[3] < CHUNK ? a[3] : CHUNK;
+	off_t offset;
+	ssize_t n;
+	int err;
+
+	if (out < 0 || in < 0)
+		return -EBADF;
+	if (a[2] && user_read(t, &offset, a[2], sizeof(offset)))
+		return -EFAULT;
+	block_begin(t);
+	n = sendfile(out, in, a[2] ? &offset : NULL, len);
+	err = errno;
+	block_end(t);
+	if (n < 0 && err == EPIPE)
+		broken_pipe(t);
+	if (n >= 0 && a[2] && user_write(t, a[2], &offset, sizeof(offset)))
+		return -EFAULT;
+	return n >= 0 ? n : err == EINTR ? -ERESTARTSYS : -err;
+}
+
+/* --- pipes --- */
+
+SYSCALL(pipe2)
+{
+	int host[2], guest[2];
+	bool cloexec = a[1] & O_CLOEXEC;
+
+	if (a[1] & ~(uint64_t)(O_CLOEXEC | O_NONBLOCK))
+		return -EINVAL;
+	if (pipe2(host, O_CLOEXEC | (int)(a[1] & O_NONBLOCK)))
+		return -errno;
+	guest[0] = fd_install(t, file_open(host[0]), 0, cloexec);
+	guest[1] = fd_install(t, file_open(host[1]), 0, cloexec);
+	if (guest[0] >= 0 && guest[1] >= 0 && user_write(t, a[0], guest, sizeof(guest)) == 0)
+		return 0;
+	for (int i = 0; i < 2; i++)
+		if (guest[i] >= 0) {
+			file_put(t->fds[guest[i]].file);
+			t->fds[guest[i]].file = NULL;
+		}
+	return guest[0] < 0 || guest[1] < 0 ? -EMFILE : -EFAULT;
+}
+
+SYSCALL(pipe)
+{
+	const uint64_t b[6] = { a[0], 0 };
+
+	return sys_pipe2(t, b);
+}
+
+/* --- waiting for readiness --- */
+
+static int64_t wait_ready(struct task *t, struct pollfd *fds, nfds_t nr, const struct timespec *timeout,
+			  const uint64_t *mask)
+{
+	uint64_t blocked = t->blocked;
+	int n = -1, err = EINTR;
+
+	if (mask) {
+		t->saved_blocked = blocked;
+		t->restore_blocked = true;
+		t->blocked = *mask & ~(1ull << (SIGKILL - 1) | 1ull << (SIGSTOP - 1));
+	}
+	block_begin(t);
+	if (!signal_pending(t)) {
+		n = ppoll(fds, nr, timeout, NULL);
+		err = errno;
+	}
+	block_end(t);
+	if (n >= 0 && mask) {
+		t->blocked = blocked;
+		t->restore_blocked = false;
+	}
+	return n >= 0 ? n : -err;
+}
+
+static int64_t do_poll(struct task *t, uint64_t addr, uint64_t nr, const struct timespec *timeout,
+		       const uint64_t *mask)
+{
+	struct pollfd *fds, *host;
+	int64_t n;
+
+	if (nr > MAX_FDS)
+		return -EINVAL;
+	fds = calloc(nr + 1, 2 * sizeof(*fds));
+	if (!fds)
+		return -ENOMEM;
+	host = fds + nr;
+	if (user_read(t, fds, addr, nr * sizeof(*fds))) {
+		free(fds);
+		return -EFAULT;
+	}
+	for (uint64_t i = 0; i < nr; i++) {
+		host[i] = fds[i];
+		host[i].fd = fds[i].fd < 0 ? -1 : fd_host(t, (uint64_t)fds[i].fd);
+	}
+	n = wait_ready(t, host, nr, timeout, mask);
+	for (uint64_t i = 0; i < nr && n >= 0; i++) {
+		fds[i].revents = host[i].revents;
+		if (fds[i].fd >= 0 && fd_host(t, (uint64_t)fds[i].fd) < 0) {
+			fds[i].revents = POLLNVAL;
+			n++;
+		}
+	}
+	if (n >= 0 && user_write(t, addr, fds, nr * sizeof(*fds)))
+		n = -EFAULT;
+	free(fds);
+	return n;
+}
+
+SYSCALL(poll)
+{
+	struct timespec ts = { (int)a[2] / 1000, (int)a[2] % 1000 * 1000000l };
+
+	return do_poll(t, a[0], a[1], (int)a[2] < 0 ? NULL : &ts, NULL);
+}
+
+/* Optional timeout and signal mask of ppoll and pselect6. */
+static int read_timeout(struct task *t, uint64_t addr, struct timespec *ts)
+{
+	if (user_read(t, ts, addr, sizeof(*ts)))
+		return -EFAULT;
+	return ts->tv_sec < 0 || ts->tv_nsec < 0 || ts->tv_nsec > 999999999 ? -EINVAL : 0;
+}
+
+SYSCALL(ppoll)
+{
+	struct timespec ts;
+	uint64_t mask;
+	int err;
+
+	if (a[2]) {
+		err = read_timeout(t, a[2], &ts);
+		if (err)
+			return err;
+	}
+	if (a[3] && (a[4] != 8 || user_read(t, &mask, a[3], 8)))
+		return a[4] != 8 ? -EINVAL : -EFAULT;
+	return do_poll(t, a[0], a[1], a[2] ? &ts : NULL, a[3] ? &mask : NULL);
+}
+
+static const short select_events[3] = { POLLIN | POLLHUP | POLLERR, POLLOUT | POLLERR, POLLPRI };
+
+static bool in_set(const fd_set *set, int fd)
+{
+	return ((const uint64_t *)set)[fd / 64] >> (fd % 64) & 1;
+}
+
+static int64_t do_select(struct task *t, const uint64_t a[6], const struct timespec *timeout,
+			 const uint64_t *mask)
+{
+	int nr = a[0] > MAX_FDS ? MAX_FDS : (int)a[0];
+	size_t bytes = ((size_t)nr + 63) / 64 * 8;
+	struct pollfd fds[MAX_FDS];
+	int number[MAX_FDS];
+	fd_set sets[3], out[3];
+	nfds_t used = 0;
+	int64_t n, found = 0;
+
+	if ((int)a[0] < 0)
+		return -EINVAL;
+	memset(sets, 0, sizeof(sets));
+	memset(out, 0, sizeof(out));
+	for (int s = 0; s < 3; s++)
+		if (a[1 + s] && user_read(t, &sets[s], a[1 + s], bytes))
+			return -EFAULT;
+	for (int fd = 0; fd < nr; fd++) {
+		short events = 0;
+
+		for (int s = 0; s < 3; s++)
+			events |= in_set(&sets[s], fd) ? select_events[s] : 0;
+		if (!events)
+			continue;
+		if (fd_host(t, (uint64_t)fd) < 0)
+			return -EBADF;
+		number[used] = fd;
+		fds[used++] = (struct pollfd){ .fd = fd_host(t, (uint64_t)fd), .events = events };
+	}
+	n = wait_ready(t, fds, used, timeout, mask);
+	if (n < 0)
+		return n;
+	for (nfds_t i = 0; i < used; i++)
+		for (int s = 0; s < 3; s++)
+			if (in_set(&sets[s], number[i]) && (fds[i].revents & select_events[s])) {
+				((uint64_t *)&out[s])[number[i] / 64] |= 1ull << (number[i] % 64);
+				found++;
+			}
+	for (int s = 0; s < 3; s++)
+		if (a[1 + s] && user_write(t, a[1 + s], &out[s], bytes))
+			return -EFAULT;
+	return found;
+}
+
+SYSCALL(select)
+{
+	struct timeval tv;
+	struct timespec ts;
+
+	if (a[4]) {
+		if (user_read(t, &tv, a[4], sizeof(tv)))
+			return -EFAULT;
+		if (tv.tv_sec < 0 || tv.tv_usec < 0)
+			return -EINVAL;
+		ts = (struct timespec){ tv.tv_sec + tv.tv_usec / 1000000, tv.tv_usec % 1000000 * 1000 };
+	}
+	return do_select(t, a, a[4] ? &ts : NULL, NULL);
+}
+
+SYSCALL(pselect6)
+{
+	uint64_t sigset[2] = { 0, 0 }, mask;
+	struct timespec ts;
+	int err;
+
+	if (a[4]) {
+		err = read_timeout(t, a[4], &ts);
+		if (err)
+			return err;
+	}
+	if (a[5] && user_read(t, sigset, a[5], sizeof(sigset)))
+		return -EFAULT;
+	if (sigset[0] && (sigset[1] != 8 || user_read(t, &mask, sigset[0], 8)))
+		return sigset[1] != 8 ? -EINVAL : -EFAULT;
+	return do_select(t, a, a[4] ? &ts : NULL, sigset[0] ? &mask : NULL);
+}
+
+/* --- descriptors' properties --- */
+
+static int64_t file_lock(struct task *t, int fd, int cmd, uint64_t addr)
+{
+	/* Open-file-description locks: the host's per-process ones would be all programs'. */
+	const int host_cmd = cmd == F_GETLK ? F_OFD_GETLK : cmd == F_SETLK ? F_OFD_SETLK : F_OFD_SETLKW;
+	struct flock fl;
+	int n, err;
+
+	if (user_read(t, &fl, addr, sizeof(fl)))
+		return -EFAULT;
+	fl.l_pid = 0;
+	block_begin(t);
+	n = fcntl(fd, host_cmd, &fl);
+	err = errno;
+	block_end(t);
+	if (n)
+		return err == EINTR ? -ERESTARTSYS : -err;
+	return cmd == F_GETLK ? user_write(t, addr, &fl, sizeof(fl)) : 0;
+}
+
+SYSCALL(fcntl)
+{
+	int fd = fd_host(t, a[0]), n;
+
+	if (fd < 0)
+		return fd;
+	switch (a[1]) {
+	case F_DUPFD:
+	case F_DUPFD_CLOEXEC:
+		return fd_dup(t, a[0], (int)a[2], a[1] == F_DUPFD_CLOEXEC);
+	case F_GETFD:
+		return t->fds[a[0]].cloexec ? FD_CLOEXEC : 0;
+	case F_SETFD:
+		t->fds[a[0]].cloexec = a[2] & FD_CLOEXEC;
+		return 0;
+	case F_GETFL:
+		n = fcntl(fd, F_GETFL);
+		return n < 0 ? -errno : n;
+	case F_SETFL:
+		n = fcntl(fd, F_SETFL, (int)a[2] & (O_APPEND | O_NONBLOCK | O_NOATIME));
+		return n < 0 ? -errno : n;
+	case F_GETLK:
+	case F_SETLK:
+	case F_SETLKW:
+		return file_lock(t, fd, (int)a[1], a[2]);
+	case F_SETPIPE_SZ:
+	case F_GETPIPE_SZ:
+		n = fcntl(fd, (int)a[1], (int)a[2]);
+		return n < 0 ? -errno : n;
+	default:
+		return -EINVAL;
+	}
+}
+
+/* Terminals and counts; a request that we don't know could pass pointers. */
+SYSCALL(ioctl)
+{
+	static const struct {
+		unsigned long request;
+		size_t size;
+		bool in;
+	} known[] = {
+		{ TCGETS, 36, false }, { TCSETS, 36, true }, { TCSETSW, 36, true }, { TCSETSF, 36, true },
+		{ TIOCGWINSZ, 8, false }, { FIONREAD, 4, false }, { FIONBIO, 4, true },
+	};
+	int fd = fd_host(t, a[0]), value;
+	char buf[64];
+
+	if (fd < 0)
+		return fd;
+	if (a[1] == TIOCGPGRP) {
+		value = t->pgid;
+		return isatty(fd) ? user_write(t, a[2], &value, 4) : -ENOTTY;
+	}
+	if (a[1] == TIOCSPGRP)
+		return isatty(fd) ? 0 : -ENOTTY;
+	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
+		if (known[i].request != a[1])
+			continue;
+		if (known[i].in && user_read(t, buf, a[2], known[i].size))
+			return -EFAULT;
+		if (ioctl(fd, known[i].request, buf))
+			return -errno;
+		return known[i].in ? 0 : user_write(t, a[2], buf, known[i].size);
+	}
+	return -ENOTTY;
+}
+
+SYSCALL(flock)
+{
+	int fd = fd_host(t, a[0]), n, err;
+
+	if (fd < 0)
+		return fd;
+	block_begin(t);
+	n = flock(fd, (int)a[1]);
+	err = errno;
+	block_end(t);
+	return n == 0 ? 0 : err == EINTR ? -ERESTARTSYS : -err;
+}
+
+SYSCALL(fsync)
+{
+	int fd = fd_host(t, a[0]);
+
+	return fd < 0 ? fd : fsync(fd) ? -errno : 0;
+}
+
+SYSCALL(ftruncate)
+{
+	int fd = fd_host(t, a[0]);
+
+	return fd < 0 ? fd : ftruncate(fd, (off_t)a[1]) ? -errno : 0;
+}
+
+SYSCALL(fallocate)
+{
+	int fd = fd_host(t, a[0]);
+
+	return fd < 0 ? fd : fallocate(fd, (int)a[1], (off_t)a[2], (off_t)a[3]) ? -errno : 0;
+}
+
+SYSCALL(fadvise64)
+{
+	return fd_host(t, a[0]) < 0 ? -EBADF : 0;
+}

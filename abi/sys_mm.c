@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: MIT */
+/* abi/sys_mm.c - mmap(2), munmap(2), mprotect(2), mremap(2), brk(2), madvise(2), and kin. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "abi/task.h"
+#include "vellum/backing.h"
+
+#define PAGE_UP(x) (((x) + VELLUM_PAGE_SIZE - 1) & ~(uint64_t)(VELLUM_PAGE_SIZE - 1))
+
+/* The observer sees the range before and after it loses its mappings; an empty one: it kept them. */
+static void before_unmap(struct task *t, uint64_t start, uint64_t len)
+{
+	const struct abi_observer *ob = t->kernel->args->observer;
+
+	if (ob && ob->before_unmap && len && t->gmm->observer_data)
+		ob->before_unmap(ob->arg, t->gmm, start, start + PAGE_UP(len));
+}
+
+static void after_unmap(struct task *t, uint64_t start, uint64_t len)
+{
+	const struct abi_observer *ob = t->kernel->args->observer;
+
+	if (ob && ob->after_unmap && t->gmm->observer_data)
+		ob->after_unmap(ob->arg, t->gmm, start, start + PAGE_UP(len));
+}
+
+static bool sane_range(uint64_t addr, uint64_t len)
+{
+	return !(addr & (VELLUM_PAGE_SIZE - 1)) && len && len < VELLUM_TASK_SIZE &&
+	       addr < VELLUM_TASK_SIZE && PAGE_UP(len) <= VELLUM_TASK_SIZE - addr;
+}
+
+static int open_object(struct task *t, int fd, struct vellum_map_args *args)
+{
+	char link[64], path[ABI_MAX_NAME];
+	struct stat st;
+	ssize_t n;
+	int flags;
+
+	if (fd < 0)
+		return -EBADF;
+	flags = fcntl(fd, F_GETFL);
+	if (flags < 0 || fstat(fd, &st))
+		return -EBADF;
+	if ((flags & O_ACCMODE) == O_WRONLY || (flags & O_PATH))
+		return -EACCES;
+	if (!S_ISREG(st.st_mode))
+		return -ENODEV;
+	/* Shared writable mappings of files come with their writeback. */
+	if ((args->flags & 3) != VELLUM_MAP_PRIVATE && (args->prot & VELLUM_PROT_WRITE))
+		return (flags & O_ACCMODE) == O_RDWR ? -ENODEV : -EACCES;
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	n = readlink(link, path, sizeof(path) - 1);
+	path[n > 0 ? n : 0] = 0;
+	args->mapping = filemap_get(t->kernel, fd, path);
+	args->file_prot = VELLUM_PROT_READ;
+	return args->mapping ? 0 : -ENOMEM;
+}
+
+SYSCALL(mmap)
+{
+	struct vellum_map_args args = { .size = sizeof(args), .addr = a[0], .len = a[1],
+					.prot = (uint32_t)a[2], .flags = (uint32_t)a[3],
+					.pgoff = a[5] / VELLUM_PAGE_SIZE };
+	bool fixed = (args.flags & VELLUM_MAP_FIXED) && !(args.flags & VELLUM_MAP_FIXED_NOREPLACE);
+	uint64_t addr;
+	int err;
+
+	if ((a[5] & (VELLUM_PAGE_SIZE - 1)) && !(args.flags & VELLUM_MAP_ANONYMOUS))
+		return -EINVAL;
+	if (!(args.flags & VELLUM_MAP_ANONYMOUS)) {
+		err = open_object(t, fd_host(t, a[4]), &args);
+		if (err)
+			return err;
+	}
+	fixed = fixed && sane_range(a[0], a[1]);
+	if (fixed)
+		before_unmap(t, a[0], a[1]);
+	err = vellum_mmap(t->gmm->mm, &args, &addr);
+	if (fixed)
+		after_unmap(t, a[0], err ? 0 : a[1]);
+	vellum_mapping_put(args.mapping);
+	return err ? err : (int64_t)addr;
+}
+
+SYSCALL(munmap)
+{
+	bool sane = sane_range(a[0], a[1]);
+	int err;
+
+	if (sane)
+		before_unmap(t, a[0], a[1]);
+	err = vellum_munmap(t->gmm->mm, a[0], a[1]);
+	if (sane)
+		after_unmap(t, a[0], err ? 0 : a[1]);
+	return err;
+}
+
+SYSCALL(mprotect)
+{
+	return vellum_mprotect(t->gmm->mm, a[0], a[1], (uint32_t)a[2]);
+}
+
+SYSCALL(mremap)
+{
+	bool sane = sane_range(a[0], a[1]);
+	uint64_t addr;
+	int err;
+
+	if (sane)
+		before_unmap(t, a[0], a[1]);
+	err = vellum_mremap(t->gmm->mm, a[0], a[1], a[2], (uint32_t)a[3], &addr);
+	if (sane && !err && addr != a[0])
+		after_unmap(t, a[0], a[1]);
+	else if (sane && !err && PAGE_UP(a[2]) < PAGE_UP(a[1]))	/* its end was cut off */
+		after_unmap(t, a[0] + PAGE_UP(a[2]), PAGE_UP(a[1]) - PAGE_UP(a[2]));
+	else if (sane)
+		after_unmap(t, 0, 0);
+	return err ? err : (int64_t)addr;
+}
+
+SYSCALL(brk)
+{
+	uint64_t now = vellum_brk(t->gmm->mm, 0);
+	bool shrinks = a[0] >= t->gmm->brk_start && PAGE_UP(a[0]) < PAGE_UP(now);
+	uint64_t from = PAGE_UP(a[0]), len = PAGE_UP(now) - from;
+
+	if (shrinks)
+		before_unmap(t, from, len);
+	now = vellum_brk(t->gmm->mm, a[0]);
+	if (shrinks)
+		after_unmap(t, from, len);
+	return (int64_t)now;
+}
+
+SYSCALL(madvise)
+{
+	/* Advice that changes nothing a program can see is taken; FREE may drop at once or never. */
+	switch (a[2]) {
+	case 1: case 2: case 3:			/* RANDOM, SEQUENTIAL, WILLNEED */
+	case 8:					/* FREE */
+	case 12: case 13: case 14: case 15:	/* UNMERGEABLE to NOHUGEPAGE */
+	case 16: case 17: case 20:		/* DONTDUMP, DODUMP, COLD */
+		return vellum_madvise(t->gmm->mm, a[0], a[1], VELLUM_MADV_NORMAL);
+	default:
+		return vellum_madvise(t->gmm->mm, a[0], a[1], (int)a[2]);
+	}
+}

@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: MIT */
+/* abi/sys_time.c - clocks, sleeping, alarms. Programs read most clocks from the time page. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <sys/time.h>
+#include <sys/times.h>
+#include <time.h>
+
+#include "abi/task.h"
+
+SYSCALL(clock_gettime)
+{
+	struct timespec ts;
+
+	if (clock_gettime((clockid_t)a[0], &ts))
+		return -errno;
+	return user_write(t, a[1], &ts, sizeof(ts));
+}
+
+SYSCALL(clock_getres)
+{
+	struct timespec ts;
+
+	if (clock_getres((clockid_t)a[0], &ts))
+		return -errno;
+	return a[1] ? user_write(t, a[1], &ts, sizeof(ts)) : 0;
+}
+
+SYSCALL(gettimeofday)
+{
+	struct timeval tv;
+
+	gettimeofday(&tv, NULL);
+	return a[0] ? user_write(t, a[0], &tv, sizeof(tv)) : 0;
+}
+
+SYSCALL(time)
+{
+	time_t now = time(NULL);
+
+	if (a[0] && user_write(t, a[0], &now, sizeof(now)))
+		return -EFAULT;
+	return now;
+}
+
+SYSCALL(times)
+{
+	struct tms none = { 0 };
+
+	if (a[0] && user_write(t, a[0], &none, sizeof(none)))
+		return -EFAULT;
+	return (int64_t)(clock_ns(CLOCK_MONOTONIC) / 10000000);
+}
+
+/* Until @until on CLOCK_MONOTONIC, or a signal. Return: 0 or -EINTR. */
+static int sleep_until(struct task *t, uint64_t until)
+{
+	struct kernel *k = t->kernel;
+	int err = 0;
+
+	cpu_release(t);
+	pthread_mutex_lock(&k->lock);
+	while (!signal_pending(t) && clock_ns(CLOCK_MONOTONIC) < until && !err) {
+		/* The condition's clock is CLOCK_REALTIME: short steps bear its jumps. */
+		uint64_t left = until - clock_ns(CLOCK_MONOTONIC), now = clock_ns(CLOCK_REALTIME);
+		uint64_t wake = now + (left < 1000000000u ? left : 1000000000u);
+		struct timespec ts = { (time_t)(wake / 1000000000u), (long)(wake % 1000000000u) };
+
+		pthread_cond_timedwait(&k->changed, &k->lock, &ts);
+	}
+	err = signal_pending(t) && clock_ns(CLOCK_MONOTONIC) < until ? -EINTR : 0;
+	pthread_mutex_unlock(&k->lock);
+	return err;
+}
+
+static int64_t do_sleep(struct task *t, const struct timespec *ts, uint64_t rest)
+{
+	uint64_t until, now;
+	struct timespec left;
+	int err;
+
+	if (ts->tv_sec < 0 || ts->tv_nsec < 0 || ts->tv_nsec > 999999999)
+		return -EINVAL;
+	until = clock_ns(CLOCK_MONOTONIC) +
+		(ts->tv_sec < 1l << 32 ? (uint64_t)ts->tv_sec : 1ull << 32) * 1000000000u +
+		(uint64_t)ts->tv_nsec;
+	err = sleep_until(t, until);
+	if (err && rest) {
+		now = clock_ns(CLOCK_MONOTONIC);
+		until = until > now ? until - now : 0;
+		left = (struct timespec){ (time_t)(until / 1000000000u), (long)(until % 1000000000u) };
+		if (user_write(t, rest, &left, sizeof(left)))
+			return -EFAULT;
+	}
+	return err;
+}
+
+SYSCALL(nanosleep)
+{
+	struct timespec ts;
+
+	if (user_read(t, &ts, a[0], sizeof(ts)))
+		return -EFAULT;
+	return do_sleep(t, &ts, a[1]);
+}
+
+SYSCALL(clock_nanosleep)
+{
+	struct timespec ts, now;
+
+	if (user_read(t, &ts, a[2], sizeof(ts)))
+		return -EFAULT;
+	if (a[1] & TIMER_ABSTIME) {
+		int64_t delta;
+
+		if (clock_gettime((clockid_t)a[0], &now))
+			return -errno;
+		delta = (ts.tv_sec - now.tv_sec) * 1000000000ll + ts.tv_nsec - now.tv_nsec;
+		if (delta <= 0)
+			return 0;
+		ts = (struct timespec){ delta / 1000000000, delta % 1000000000 };
+		return do_sleep(t, &ts, 0);
+	}
+	return do_sleep(t, &ts, a[3]);
+}
+
+/* --- the real-time interval timer --- */
+
+static uint64_t timeval_ns(const struct timeval *tv)
+{
+	return (uint64_t)tv->tv_sec * 1000000000u + (uint64_t)tv->tv_usec * 1000u;
+}
+
+static void get_timer(struct task *t, struct itimerval *it)
+{
+	uint64_t now = clock_ns(CLOCK_MONOTONIC);
+	uint64_t left = t->alarm_at > now ? t->alarm_at - now : t->alarm_at ? 1000 : 0;
+
+	it->it_value = (struct timeval){ (time_t)(left / 1000000000u), (long)(left % 1000000000u / 1000) };
+	it->it_interval = (struct timeval){ (time_t)(t->alarm_interval / 1000000000u),
+					    (long)(t->alarm_interval % 1000000000u / 1000) };
+}
+
+static void set_timer(struct task *t, uint64_t value, uint64_t interval, struct itimerval *old)
+{
+	pthread_mutex_lock(&t->kernel->lock);
+	get_timer(t, old);
+	t->alarm_at = value ? clock_ns(CLOCK_MONOTONIC) + value : 0;
+	t->alarm_interval = interval;
+	pthread_mutex_unlock(&t->kernel->lock);
+}
+
+SYSCALL(setitimer)
+{
+	struct itimerval new, old;
+
+	if (a[0] != ITIMER_REAL)
+		return -EINVAL;
+	if (user_read(t, &new, a[1], sizeof(new)))
+		return -EFAULT;
+	if (new.it_value.tv_sec < 0 || new.it_value.tv_usec < 0 || new.it_value.tv_usec > 999999)
+		return -EINVAL;
+	set_timer(t, timeval_ns(&new.it_value), timeval_ns(&new.it_interval), &old);
+	return a[2] ? user_write(t, a[2], &old, sizeof(old)) : 0;
+}
+
+SYSCALL(getitimer)
+{
+	struct itimerval it;
+
+	if (a[0] != ITIMER_REAL)
+		return -EINVAL;
+	pthread_mutex_lock(&t->kernel->lock);
+	get_timer(t, &it);
+	pthread_mutex_unlock(&t->kernel->lock);
+	return user_write(t, a[1], &it, sizeof(it));
+}
+
+SYSCALL(alarm)
+{
+	struct itimerval old;
+
+	set_timer(t, a[0] * 1000000000ull, 0, &old);
+	return old.it_value.tv_sec + (old.it_value.tv_usec ? 1 : 0);
+}

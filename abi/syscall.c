@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: MIT */
+/* abi/syscall.c - system calls: dispatch, --strace, and who asked for what is not there. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "abi/task.h"
+
+#include "syscall_table.h"	/* made from syscall.tbl */
+
+#define NR_TABLE   (sizeof(table) / sizeof(table[0]))
+#define MAX_NUMBER 1024
+
+/* What was asked for in vain: a bit per number. Atomic. */
+static uint64_t unsupported[MAX_NUMBER / 64 + 1];
+
+/* Names for the commonest of these; the rest go by number. */
+static const char *name_of(unsigned nr)
+{
+	static const struct {
+		unsigned nr;
+		const char *name;
+	} known[] = {
+		{ 26, "msync" }, { 27, "mincore" }, { 29, "shmget" }, { 41, "socket" }, { 42, "connect" },
+		{ 53, "socketpair" }, { 101, "ptrace" }, { 105, "setuid" }, { 106, "setgid" },
+		{ 149, "mlock" }, { 160, "setrlimit" }, { 161, "chroot" }, { 165, "mount" },
+		{ 213, "epoll_create" }, { 284, "eventfd" }, { 290, "eventfd2" }, { 291, "epoll_create1" },
+		{ 319, "memfd_create" }, { 323, "userfaultfd" }, { 326, "copy_file_range" },
+		{ 334, "rseq" }, { 424, "pidfd_send_signal" }, { 435, "clone3" }, { 425, "io_uring_setup" },
+	};
+	static char other[32];
+
+	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+		if (known[i].nr == nr)
+			return known[i].name;
+	if (nr == MAX_NUMBER)
+		return "a number that no kernel knows";
+	snprintf(other, sizeof(other), "number %u", nr);
+	return other;
+}
+
+const char *abi_unsupported(unsigned i)
+{
+	for (unsigned nr = 0; nr <= MAX_NUMBER; nr++)
+		if (unsupported[nr / 64] >> nr % 64 & 1 && i-- == 0)
+			return name_of(nr);
+	return NULL;
+}
+
+static int64_t refuse(uint64_t nr)
+{
+	/* glibc asks for this one at every start and does without. */
+	if (nr != 334) {
+		nr = nr < MAX_NUMBER ? nr : MAX_NUMBER;
+		__atomic_fetch_or(&unsupported[nr / 64], 1ull << nr % 64, __ATOMIC_RELAXED);
+	}
+	return -ENOSYS;
+}
+
+static int print_arg(struct task *t, char kind, uint64_t value, char *out, size_t size)
+{
+	char text[64];
+	int err;
+
+	switch (kind) {
+	case 'd': return snprintf(out, size, "%lld", (long long)value);
+	case 'o': return snprintf(out, size, "0%llo", (unsigned long long)value);
+	case 's':
+		err = user_string(t, text, sizeof(text), value);
+		text[sizeof(text) - 1] = 0;
+		if (!err || err == -ENAMETOOLONG)
+			return snprintf(out, size, "\"%s\"%s", text, err ? "..." : "");
+		/* fall through */
+	default: return snprintf(out, size, "0x%llx", (unsigned long long)value);
+	}
+}
+
+static void trace_enter(struct task *t, uint64_t nr, const uint64_t a[6], char line[512])
+{
+	const char *args = nr < NR_TABLE && table[nr].name ? table[nr].args : "xxxxxx";
+	size_t used;
+
+	if (nr < NR_TABLE && table[nr].name)
+		used = (size_t)snprintf(line, 512, "%s(", table[nr].name);
+	else
+		used = (size_t)snprintf(line, 512, "syscall_%llu(", (unsigned long long)nr);
+	for (size_t i = 0; args[i] && used < 500; i++) {
+		if (i)
+			used += (size_t)snprintf(line + used, 512 - used, ", ");
+		used += (size_t)print_arg(t, args[i], a[i], line + used, 512 - used);
+	}
+}
+
+static void trace_leave(int pid, const char *line, int64_t result)
+{
+	if (result < 0 && result > -4096)
+		fprintf(stderr, "vellum: [%d] %s) = -1 (%s)\n", pid, line,
+			result == -ERESTARTSYS ? "restart" : strerror((int)-result));
+	else
+		fprintf(stderr, "vellum: [%d] %s) = 0x%llx\n", pid, line, (unsigned long long)result);
+}
+
+int64_t syscall_dispatch(struct task *t)
+{
+	struct vcpu_regs *r = &t->st.regs;
+	const uint64_t a[6] = { r->rdi, r->rsi, r->rdx, r->r10, r->r8, r->r9 };
+	uint64_t nr = r->rax;
+	bool strace = t->kernel->args->strace;
+	char line[512];
+	int pid = t->pid;
+	int64_t result;
+
+	t->nr_syscalls++;
+	t->syscall_nr = -1;
+	if (strace)
+		trace_enter(t, nr, a, line);
+	if (nr < NR_TABLE && table[nr].handler)
+		result = table[nr].handler(t, a);
+	else
+		result = refuse(nr);
+	if (strace)
+		trace_leave(pid, line, result);
+	if (result == -ERESTARTSYS)
+		t->syscall_nr = (int64_t)nr;
+	return result;
+}

@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * abi/task.h - processes as the system calls see them. A process is one thread (of the host too):
+ * clone(2) with CLONE_THREAD is not supported in this version.
+ *
+ * Locks, outermost first: kernel->lock (process table, signals, waits), cpu pool, file table refs
+ * (atomic). None is held while a system call blocks or the program runs.
+ */
+#ifndef ABI_TASK_H
+#define ABI_TASK_H
+
+#include <pthread.h>
+#include <signal.h>
+#include <sys/types.h>
+
+#include "abi/abi.h"
+#include "vellum/access.h"
+
+#define NR_SIGNALS	64
+#define MAX_FDS		1024
+#define KICK_SIGNAL	SIGURG		/* to a thread that blocks in the host; does nothing else */
+
+/* What a system call returns to be started again after a signal, as in the kernel. */
+#define ERESTARTSYS	512
+
+struct file {			/* an open file description; several descriptors may share it */
+	uint32_t refs;		/* atomic */
+	int fd;			/* the host's */
+};
+
+struct fd_entry {
+	struct file *file;
+	bool cloexec;
+};
+
+struct sig_action {		/* as in rt_sigaction(2)'s structure */
+	uint64_t handler, flags, restorer, mask;
+};
+
+struct sig_info {
+	int signo, code;
+	int pid;		/* sender, or child */
+	int status;		/* of the child */
+	uint64_t addr;
+};
+
+enum task_state { TASK_RUNNING, TASK_STOPPED, TASK_ZOMBIE };
+
+struct task {
+	struct kernel *kernel;
+	struct task *next;		/* kernel->tasks */
+	int pid, ppid, pgid, sid;
+	pthread_t thread;
+	enum task_state state;		/* kernel->lock */
+	int exit_status;		/* as wait4(2) gives it */
+	bool stop_reported;
+	int stop_signal;
+	struct guest_mm *gmm;
+	struct task *vfork_parent;	/* waits until we exec or exit */
+	bool vfork_done;
+	struct vcpu_state st;
+	int cpu;			/* that we hold, or -1 */
+	int last_cpu;			/* that may still hold our FPU state, or -1 */
+	uint32_t load;			/* VCPU_LOAD_* for the next run */
+	/* files */
+	struct fd_entry fds[MAX_FDS];
+	int cwd;			/* host descriptor */
+	mode_t umask;
+	char comm[16];
+	/* signals: kernel->lock for pending; the rest is the task's own */
+	uint64_t pending, blocked, saved_blocked;
+	bool restore_blocked;		/* sigsuspend: saved_blocked comes back after the handler */
+	struct sig_info info[NR_SIGNALS + 1];
+	struct sig_action action[NR_SIGNALS + 1];
+	uint64_t alt_sp, alt_size;
+	uint32_t alt_flags;
+	uint64_t clear_child_tid;
+	uint64_t alarm_at, alarm_interval;	/* ns, CLOCK_MONOTONIC; kernel->lock */
+	bool in_host;			/* may block in a host call: kick reaches it */
+	uint64_t nr_syscalls;
+	int64_t syscall_nr;		/* for restart */
+};
+
+struct kernel {
+	const struct abi_args *args;
+	pthread_mutex_t lock;
+	pthread_cond_t changed;		/* a task changed state, or a signal came */
+	struct task *tasks;
+	int next_pid;
+	unsigned nr_live;
+	bool dying;			/* the machine is gone: everybody leaves */
+	struct abi_result *result;
+	pthread_t ticker;
+	bool ticker_stop;
+	struct cpu_pool *pool;
+};
+
+/* task.c */
+struct task *task_find(struct kernel *k, int pid);		/* kernel->lock held */
+int task_fork(struct task *parent, uint64_t flags, uint64_t stack, uint64_t child_tid);
+void task_exit(struct task *t, int status) __attribute__((noreturn));
+void task_release_vfork(struct task *t);
+void kernel_fail(struct kernel *k, const char *why);
+uint64_t clock_ns(clockid_t clock);
+
+/* gmm */
+struct guest_mm *gmm_create(struct kernel *k, int pid);
+void gmm_put(struct task *t, struct guest_mm *gmm);
+
+/* cpu.c: CPUs are borrowed */
+struct cpu_pool *pool_create(struct machine *m);
+void pool_destroy(struct cpu_pool *pool);
+void cpu_acquire(struct task *t);	/* blocks until there is one; loads what must be */
+void cpu_release(struct task *t);	/* before anything that may block */
+bool cpu_wanted(struct cpu_pool *pool);	/* somebody waits for one */
+void cpu_save_fpu(struct task *t);	/* st.fpu becomes current */
+void pool_forget_task(struct cpu_pool *pool, struct task *t);
+void pool_forget_mm(struct cpu_pool *pool, struct vellum_mm *mm);
+void pool_kick_all(struct cpu_pool *pool);
+
+/* signal.c */
+void signal_send(struct kernel *k, struct task *t, const struct sig_info *info);	/* lock held */
+void signal_fault(struct task *t, int signo, int code, uint64_t addr);	/* of its own instruction */
+bool signal_pending(struct task *t);
+void signal_deliver(struct task *t);	/* before it returns to the program; may end it */
+int64_t signal_return(struct task *t);	/* rt_sigreturn(2) */
+void signal_exec(struct task *t);
+
+/* exec.c */
+int exec_load(struct task *t, const char *path, char *const *argv, char *const *envp);
+
+/* fd.c */
+struct file *file_open(int host_fd);		/* takes over the descriptor */
+void file_put(struct file *file);
+int fd_install(struct task *t, struct file *file, int from, bool cloexec);
+int fd_host(struct task *t, uint64_t fd);	/* or -EBADF */
+int64_t fd_dup(struct task *t, uint64_t fd, int from, bool cloexec);
+void fds_fork(struct task *child, const struct task *parent);
+void fds_exec(struct task *t);
+void fds_close_all(struct task *t);
+
+/* filemap.c: objects for private file mappings */
+struct vellum_mapping *filemap_get(struct kernel *k, int host_fd, const char *path);
+void filemap_drop_all(void);
+
+/* usermem.c */
+int user_read(struct task *t, void *buf, uint64_t addr, uint64_t len);	/* 0 or -EFAULT */
+int user_write(struct task *t, uint64_t addr, const void *buf, uint64_t len);
+int user_string(struct task *t, char *buf, size_t size, uint64_t addr);	/* 0, -EFAULT, -ENAMETOOLONG */
+
+/* syscall.c */
+int64_t syscall_dispatch(struct task *t);
+
+/* vdso.c */
+uint64_t vdso_map(struct task *t, struct guest_mm *gmm);	/* where, or 0 */
+void vdso_tick(struct kernel *k);		/* keep the time page right */
+int vdso_init(struct kernel *k);
+void vdso_fini(void);
+
+/* The head of a system call's handler: its prototype, since the table is elsewhere, and itself. */
+#define SYSCALL(name)                                             \
+	int64_t sys_##name(struct task *t, const uint64_t a[6]);  \
+	int64_t sys_##name(struct task *t, const uint64_t a[6])
+
+#endif

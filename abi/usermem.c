@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT */
+/* abi/usermem.c - arguments from the program: copied once, then checked, then used. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <string.h>
+
+#include "abi/task.h"
+
+int user_read(struct task *t, void *buf, uint64_t addr, uint64_t len)
+{
+	return vellum_copy_from_user(t->gmm->mm, buf, addr, len, NULL) ? -EFAULT : 0;
+}
+
+int user_write(struct task *t, uint64_t addr, const void *buf, uint64_t len)
+{
+	return vellum_copy_to_user(t->gmm->mm, addr, buf, len, NULL) ? -EFAULT : 0;
+}
+
+int user_string(struct task *t, char *buf, size_t size, uint64_t addr)
+{
+	size_t have = 0;
+
+	while (have < size) {
+		/* Up to the end of a page at a time: the next one may not be there. */
+		uint64_t n = 4096 - ((addr + have) & 4095), done;
+
+		if (n > size - have)
+			n = size - have;
+		vellum_copy_from_user(t->gmm->mm, buf + have, addr + have, n, &done);
+		if (memchr(buf + have, 0, done))
+			return 0;
+		if (done < n)
+			return -EFAULT;
+		have += n;
+	}
+	return -ENAMETOOLONG;
+}

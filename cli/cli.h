@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: MIT */
+/* cli/cli.h - the parts of the command. */
+#ifndef CLI_CLI_H
+#define CLI_CLI_H
+
+#include <stdio.h>
+
+#include "abi/abi.h"
+#include "lib/radix.h"
+#include "vellum/dirty.h"
+
+#define EXIT_VELLUM 125		/* Vellum's own failure, as env(1) and timeout(1) have it */
+
+enum track_mode { TRACK_NONE, TRACK_WP, TRACK_CLEAN };
+
+struct run_options {
+	enum track_mode track;
+	uint64_t interval_ns;
+	bool verify, strace;
+	const char *json;		/* NULL: none; "-": stdout */
+	uint64_t ram;
+	unsigned cpus;
+	char **argv;			/* the program's */
+};
+
+int cmd_run(int argc, char **argv);
+
+/* One line on stderr, "vellum: ..."; returns EXIT_VELLUM. */
+int fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+const char *track_name(enum track_mode mode);
+uint64_t monotonic_ns(void);
+
+/* --- replica.c: what memory should hold, from collections alone --- */
+
+struct replica_page;
+
+struct replica {		/* page number (or index in an object) to contents */
+	struct radix pages;
+};
+
+void replica_store(struct replica *r, uint64_t page, const void *bytes);
+void replica_drop(struct replica *r, uint64_t page);
+const void *replica_get(const struct replica *r, uint64_t page);	/* NULL: as it was at first */
+void replica_clone(struct replica *to, const struct replica *from);
+void replica_clear(struct replica *r);
+const struct host *cli_host(void);
+
+/* --- track.c: trackers of all address spaces of a run --- */
+
+struct range {
+	uint64_t first, count;	/* pages */
+};
+
+struct ranges {
+	struct range *at;
+	size_t nr, max;
+};
+
+struct row {			/* one mapping as it stood at its end */
+	int pid;
+	uint64_t start, end, offset, write_faults, dirty_pages;
+	char prot[5];
+	char name[ABI_MAX_NAME];
+	struct ranges dirty;	/* from the mapping's start */
+};
+
+struct rows {
+	struct row *at;
+	size_t nr, max;
+};
+
+struct collection_record {
+	uint64_t t_ns, pages, scan_ns;
+	struct {
+		int pid;
+		uint64_t addr, count;
+	} *ranges;
+	size_t nr_ranges, max_ranges;
+};
+
+struct track_result {
+	struct rows rows;
+	struct collection_record *records;
+	size_t nr_records, max_records;
+	uint64_t nr_collections, nr_pages, scan_ns;	/* all, also those without a record */
+	uint64_t counters[VELLUM_NR_COUNTERS];
+	uint64_t nr_differences;
+};
+
+struct track;
+
+struct track *track_create(const struct run_options *opt);
+const struct abi_observer *track_observer(struct track *track);
+void track_start(struct track *track);		/* collect at the interval from now on */
+void track_stop(struct track *track);
+const struct track_result *track_get_result(struct track *track);
+void track_destroy(struct track *track);
+
+/* --- report.c --- */
+
+struct run_report {
+	const struct run_options *opt;
+	const struct abi_result *result;
+	const struct track_result *track;
+	const char *machine;
+	uint64_t nr_exits;
+	uint64_t run_ns;
+};
+
+int json_check(const char *path, char *why, size_t size);	/* can it be written? before the run */
+int json_write(const struct run_report *report);		/* 0 or -1 with a line said */
+void print_summary(const struct run_report *report);
+
+#endif

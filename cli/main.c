@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: MIT */
+/* cli/main.c - the command's own options and its subcommands. */
+#define _GNU_SOURCE
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/cli.h"
+
+static const char help[] =
+	"usage: vellum run [OPTION...] [--] PROGRAM [ARG...]\n"
+	"\n"
+	"Runs an unmodified static x86-64 Linux program, and all processes it starts, on Vellum's own\n"
+	"memory manager, and tells which pages of memory they changed.\n"
+	"\n"
+	"  --machine=auto|qemu     what runs the program's instructions (auto: qemu)\n"
+	"  --track=none|wp|clean   find changed pages by write-protecting, or by cleaning dirty bits\n"
+	"  --interval=10ms         time between collections (100us to 1 hour)\n"
+	"  --verify                keep a replica from the collections alone and compare it with memory\n"
+	"  --json=FILE|-           write the report as JSON\n"
+	"  --ram=1G                RAM for all processes\n"
+	"  --cpus=2                CPUs of the machine\n"
+	"  --strace                print every system call\n"
+	"\n"
+	"stdin, stdout, stderr and the exit status (128+signal) are the program's. Vellum's own failure\n"
+	"is status 125, a program that cannot be run 126, one that is not found 127.\n";
+
+int main(int argc, char **argv)
+{
+	if (argc < 2)
+		return fail("no command; see vellum --help");
+	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "help")) {
+		fputs(help, stdout);
+		return 0;
+	}
+	if (!strcmp(argv[1], "--version")) {
+		puts("vellum " VELLUM_VERSION);
+		return 0;
+	}
+	if (strcmp(argv[1], "run"))
+		return fail("%s: unknown command; see vellum --help", argv[1]);
+	return cmd_run(argc - 1, argv + 1);
+}

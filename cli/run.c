@@ -1,0 +1,341 @@
+/* SPDX-License-Identifier: MIT */
+/* cli/run.c - vellum run: options, the machine, the program, the report. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+
+#define MIN_RAM (4ull << 20)
+#define MAX_RAM (256ull << 30)
+#define MAX_CPUS 16
+
+extern char **environ;
+
+uint64_t monotonic_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+int fail(const char *format, ...)
+{
+	char line[1024];
+	va_list ap;
+
+	va_start(ap, format);
+	vsnprintf(line, sizeof(line), format, ap);
+	va_end(ap);
+	for (char *c = line; *c; c++)
+		if (*c == '\n')
+			*c = ' ';
+	fprintf(stderr, "vellum: %s\n", line);
+	return EXIT_VELLUM;
+}
+
+/* --- options --- */
+
+/* A number with a unit. The whole text, or false. */
+static bool parse_scaled(const char *text, const char *const *units, const double *scales, double *out)
+{
+	char *end;
+	double value = strtod(text, &end);
+
+	if (end == text || value < 0 || text[0] == '-' || text[0] == '+')
+		return false;
+	for (size_t i = 0; units[i]; i++)
+		if (!strcmp(end, units[i])) {
+			*out = value * scales[i];
+			return true;
+		}
+	return false;
+}
+
+static bool parse_interval(const char *text, uint64_t *ns)
+{
+	static const char *const units[] = { "us", "ms", "s", NULL };
+	static const double scales[] = { 1e3, 1e6, 1e9 };
+	double value;
+
+	if (!parse_scaled(text, units, scales, &value) || value < 1e5 || value > 3.6e12)
+		return false;
+	*ns = (uint64_t)value;
+	return true;
+}
+
+static bool parse_size(const char *text, uint64_t *bytes)
+{
+	static const char *const units[] = { "", "K", "M", "G", NULL };
+	static const double scales[] = { 1, 1024, 1024.0 * 1024, 1024.0 * 1024 * 1024 };
+	double value;
+
+	if (!parse_scaled(text, units, scales, &value) || value > 1e15)
+		return false;
+	*bytes = (uint64_t)value;
+	return true;
+}
+
+static bool parse_track(const char *text, enum track_mode *track)
+{
+	static const enum track_mode modes[] = { TRACK_NONE, TRACK_WP, TRACK_CLEAN };
+
+	for (size_t i = 0; i < 3; i++)
+		if (!strcmp(text, track_name(modes[i]))) {
+			*track = modes[i];
+			return true;
+		}
+	return false;
+}
+
+enum { OPT_MACHINE = 256, OPT_TRACK, OPT_INTERVAL, OPT_VERIFY, OPT_JSON, OPT_RAM, OPT_CPUS, OPT_STRACE };
+
+static const struct option long_options[] = {
+	{ "machine", required_argument, NULL, OPT_MACHINE }, { "track", required_argument, NULL, OPT_TRACK },
+	{ "interval", required_argument, NULL, OPT_INTERVAL }, { "verify", no_argument, NULL, OPT_VERIFY },
+	{ "json", required_argument, NULL, OPT_JSON },	     { "ram", required_argument, NULL, OPT_RAM },
+	{ "cpus", required_argument, NULL, OPT_CPUS },	     { "strace", no_argument, NULL, OPT_STRACE },
+	{ NULL, 0, NULL, 0 },
+};
+
+static int parse_ram(const char *text, uint64_t *ram)
+{
+	if (!parse_size(text, ram))
+		return fail("--ram=%s: not a size; write for example --ram=512M", text);
+	if (*ram < MIN_RAM || *ram > MAX_RAM)
+		return fail("--ram=%s: must be from 4M to 256G", text);
+	*ram = (*ram + (2 << 20) - 1) & ~((2ull << 20) - 1);
+	return 0;
+}
+
+static int parse_cpus(const char *text, unsigned *cpus)
+{
+	char *end;
+	unsigned long n = strtoul(text, &end, 10);
+
+	if (*end || end == text || n < 1 || n > MAX_CPUS || text[0] == '-')
+		return fail("--cpus=%s: must be from 1 to %d", text, MAX_CPUS);
+	*cpus = (unsigned)n;
+	return 0;
+}
+
+static int take_option(int opt, const char *arg, struct run_options *o)
+{
+	switch (opt) {
+	case OPT_MACHINE:
+		return !strcmp(arg, "auto") || !strcmp(arg, "qemu") ? 0 :
+		       fail("--machine=%s: unknown machine; use auto or qemu", arg);
+	case OPT_TRACK:
+		return parse_track(arg, &o->track) ? 0 :
+		       fail("--track=%s: unknown method; use none, wp or clean", arg);
+	case OPT_INTERVAL:
+		return parse_interval(arg, &o->interval_ns) ? 0 :
+		       fail("--interval=%s: not a time from 100us to 1 hour; write for example 10ms", arg);
+	case OPT_VERIFY:
+		o->verify = true;
+		return 0;
+	case OPT_JSON:
+		o->json = arg;
+		return 0;
+	case OPT_RAM:
+		return parse_ram(arg, &o->ram);
+	case OPT_CPUS:
+		return parse_cpus(arg, &o->cpus);
+	case OPT_STRACE:
+		o->strace = true;
+		return 0;
+	default:
+		return EXIT_VELLUM;
+	}
+}
+
+static int parse_options(int argc, char **argv, struct run_options *o)
+{
+	int opt, err;
+
+	opterr = 0;
+	while ((opt = getopt_long(argc, argv, "+:", long_options, NULL)) != -1) {
+		if (opt == '?' || opt == ':')
+			return fail("%s: %s; see vellum --help", argv[optind - 1],
+				    opt == ':' ? "needs a value" : "unknown option");
+		err = take_option(opt, optarg, o);
+		if (err)
+			return err;
+	}
+	if (optind >= argc)
+		return fail("no program to run; see vellum --help");
+	if (o->verify && o->track == TRACK_NONE)
+		return fail("--verify needs --track=wp or --track=clean");
+	o->argv = &argv[optind];
+	return 0;
+}
+
+/* --- the program --- */
+
+/* As execvp(3) finds it. */
+static bool find_program(const char *name, char path[4096])
+{
+	const char *dirs = getenv("PATH");
+	struct stat st;
+
+	if (strchr(name, '/') || !name[0]) {
+		snprintf(path, 4096, "%s", name);
+		return true;
+	}
+	for (const char *at = dirs ? dirs : "/usr/bin:/bin"; *at; at += strspn(at, ":")) {
+		int len = (int)strcspn(at, ":");
+
+		snprintf(path, 4096, "%.*s/%s", len, at, name);
+		if (stat(path, &st) == 0 && S_ISREG(st.st_mode) && access(path, X_OK) == 0)
+			return true;
+		at += len;
+	}
+	return false;
+}
+
+struct run {
+	struct run_options opt;
+	char path[4096];
+	struct vellum_host_ram ram;
+	struct machine *machine;
+	struct vellum_memory *memory;
+	struct track *track;
+	struct abi_result result;
+	uint64_t run_ns;
+};
+
+static int create_memory(struct run *r)
+{
+	struct vellum_memory_args args = {
+		.size = sizeof(args),
+		.host = vellum_host_posix(),
+		.host_ctx = &r->ram,
+		.mmu = r->machine->mmu,
+		.machine = r->machine,
+		.ram = r->ram.base,
+		.ram_size = r->ram.size,
+		.reserved = r->machine->reserved,
+		.hole_start = r->machine->hole_start,
+		.hole_size = r->machine->hole_size,
+	};
+	int err = vellum_memory_create(&args, &r->memory);
+
+	return err ? fail("cannot set up %llu MiB of RAM: %s", (unsigned long long)(r->ram.size >> 20),
+			  vellum_strerror(err)) :
+		     0;
+}
+
+static int set_up(struct run *r)
+{
+	char why[256] = "";
+
+	if (vellum_host_ram_create(r->opt.ram, &r->ram))
+		return fail("cannot reserve %llu MiB of RAM: %s; use a smaller --ram",
+			    (unsigned long long)(r->opt.ram >> 20), strerror(errno));
+	r->machine = machine_qemu_create(&r->ram, r->opt.cpus, why, sizeof(why));
+	if (!r->machine)
+		return fail("%s", why);
+	if (create_memory(r))
+		return EXIT_VELLUM;
+	r->track = track_create(&r->opt);
+	return r->track ? 0 : fail("out of memory");
+}
+
+static void tear_down(struct run *r)
+{
+	if (r->track)
+		track_destroy(r->track);
+	if (r->memory)
+		vellum_memory_destroy(r->memory);
+	if (r->machine)
+		r->machine->ops->destroy(r->machine);
+	if (r->ram.base)
+		vellum_host_ram_destroy(&r->ram);
+}
+
+static void run_program(struct run *r)
+{
+	const struct abi_args args = { .machine = r->machine, .memory = r->memory, .path = r->path,
+				       .argv = r->opt.argv, .envp = environ, .strace = r->opt.strace,
+				       .observer = track_observer(r->track) };
+	uint64_t start = monotonic_ns();
+
+	track_start(r->track);
+	abi_run(&args, &r->result);
+	track_stop(r->track);
+	r->run_ns = monotonic_ns() - start;
+}
+
+static int exit_status(const struct run *r)
+{
+	if (r->result.error[0])
+		return fail("%s", r->result.error);
+	if (track_get_result(r->track)->nr_differences)
+		return EXIT_VELLUM;
+	return r->result.signal ? 128 + r->result.signal : r->result.code;
+}
+
+static int report(struct run *r)
+{
+	const struct run_report rep = { .opt = &r->opt, .result = &r->result,
+					.track = track_get_result(r->track), .machine = "qemu",
+					.nr_exits = r->machine->nr_exits, .run_ns = r->run_ns };
+	int status = exit_status(r);
+
+	if (r->result.error[0])
+		return status;
+	print_summary(&rep);
+	if (r->opt.json && json_write(&rep))
+		return EXIT_VELLUM;
+	return status;
+}
+
+static void raise_file_limit(void)
+{
+	struct rlimit lim;
+
+	if (getrlimit(RLIMIT_NOFILE, &lim) == 0) {
+		lim.rlim_cur = lim.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &lim);
+	}
+}
+
+int cmd_run(int argc, char **argv)
+{
+	struct run r = { .opt = { .interval_ns = 10000000, .ram = 1ull << 30, .cpus = 2 } };
+	char why[4352];
+	int status = parse_options(argc, argv, &r.opt);
+
+	if (status)
+		return status;
+	if (!find_program(r.opt.argv[0], r.path)) {
+		fail("%s: program not found", r.opt.argv[0]);
+		return 127;
+	}
+	status = abi_check_program(r.path, why, sizeof(why));
+	if (status) {
+		fail("%s", why);
+		return status;
+	}
+	if (r.opt.json && json_check(r.opt.json, why, sizeof(why)))
+		return fail("cannot write the report: %s", why);
+	prctl(PR_SET_DUMPABLE, 0);	/* the program cannot reach us through /proc */
+	raise_file_limit();
+	status = set_up(&r);
+	if (!status) {
+		run_program(&r);
+		status = report(&r);
+	}
+	tear_down(&r);
+	return status;
+}

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * machine/machine.h - CPUs that run a program's ring-3 code natively or translated.
+ *
+ * A machine has nr_cpus CPUs. Each is used by one thread at a time: it loads a task's registers,
+ * runs until the program makes a system call, faults, or is kicked, and hands the registers back.
+ * What the CPU kept of a task since (FPU, segment bases, address space) need not be loaded again.
+ */
+#ifndef MACHINE_MACHINE_H
+#define MACHINE_MACHINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "vellum/host.h"
+#include "vellum/mmu.h"
+
+/* In the order in which the stubs push them. */
+struct vcpu_regs {
+	uint64_t r15, r14, r13, r12, rbp, rbx, r11, r10, r9, r8, rax, rcx, rdx, rsi, rdi;
+	uint64_t vector;	/* of the exit: exception number or VCPU_VECTOR_* */
+	uint64_t error;		/* exception's error code */
+	uint64_t rip, cs, rflags, rsp, ss;
+};
+
+#define VCPU_VECTOR_PAGE_FAULT	14
+#define VCPU_VECTOR_KICK	0x40
+#define VCPU_VECTOR_SYSCALL	0x100
+
+#define VCPU_USER_CS	0x33	/* as under Linux: programs look */
+#define VCPU_USER_SS	0x2b
+/* Flags that a program may set itself; IF is always on, IOPL always 0. */
+#define VCPU_USER_RFLAGS 0x244dd5ull
+#define VCPU_RFLAGS_IF	 0x200ull
+
+#define VCPU_FPU_MAX	3072	/* XSAVE area, standard format */
+
+struct vcpu_state {
+	struct vcpu_regs regs;
+	uint64_t cr2;
+	uint64_t fs_base, gs_base;
+	uint8_t fpu[VCPU_FPU_MAX] __attribute__((aligned(64)));
+};
+
+enum vcpu_load {		/* what a CPU must load before it runs */
+	VCPU_LOAD_SEGMENTS = 1 << 1,
+	VCPU_LOAD_FPU = 1 << 2,
+};
+
+struct machine {
+	const struct machine_ops *ops;
+	const struct vellum_mmu_ops *mmu;	/* for vellum_memory_create(), with this as context */
+	unsigned nr_cpus;
+	uint32_t fpu_size;			/* bytes of vcpu_state.fpu in use */
+	uint64_t reserved;			/* bytes at the start of RAM that are the machine's */
+	uint64_t hole_start, hole_size;		/* of guest-physical addresses */
+	uint64_t nr_exits;			/* atomic */
+	int64_t tsc_offset;			/* the program's TSC minus this host's; see has_tsc */
+	bool has_tsc;
+};
+
+struct machine_ops {
+	/*
+	 * Run until the next exit; st->regs says why. 0, or -1: the machine is gone and machine_why()
+	 * tells the reason.
+	 */
+	int (*run)(struct machine *m, unsigned cpu, struct vcpu_state *st, uint32_t load);
+	/* Fetch the FPU state that the CPU holds. 0 or -1. */
+	int (*save_fpu)(struct machine *m, unsigned cpu, struct vcpu_state *st);
+	/* Make the CPU leave the program soon; an exit with VCPU_VECTOR_KICK. Any thread. */
+	void (*kick)(struct machine *m, unsigned cpu);
+	const char *(*why)(struct machine *m);
+	void (*destroy)(struct machine *m);
+};
+
+/* Registers and FPU as a new program finds them. */
+void vcpu_state_init(struct vcpu_state *st, uint64_t rip, uint64_t rsp);
+
+/*
+ * QEMU's TCG as a child process. @ram is shared with it. @why gets one line on failure.
+ * Must be called by a thread that lives as long as the machine: QEMU dies with it.
+ */
+struct machine *machine_qemu_create(const struct vellum_host_ram *ram, unsigned nr_cpus,
+				    char *why, size_t why_size);
+
+#endif

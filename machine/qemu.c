@@ -1,0 +1,712 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * machine/qemu.c - qemu-system-x86_64 under TCG as a machine: start it, run CPUs, flush.
+ *
+ * RAM is a memory file that both map. Each CPU has a mailbox page there (qemu_layout.h). The host
+ * gives a command and waits for the CPU to be idle again: it spins, then sleeps in a futex, and
+ * the stub writes a byte to its serial port to wake it. The other way round, a byte from the host
+ * interrupts every CPU. A byte is sent only if somebody sleeps or is in the program.
+ *
+ * INV-QEMU-1: who asks for a flush or an exit stores the request, fences, then reads the state;
+ *             the stub stores the state, fences, then reads the requests. So no request is missed.
+ * INV-QEMU-2: QEMU translates instructions and is not told of stores by the host: before a frame
+ *             with new bytes becomes executable, a stub rewrites it (sync_icache).
+ */
+#define _GNU_SOURCE
+#include "machine/machine.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+#include <x86intrin.h>
+
+#include "arch/x86/pgtable.h"
+#include "machine/qemu_layout.h"
+
+#define QEMU_PROGRAM	"qemu-system-x86_64"
+#define MIN_QEMU_MAJOR	7
+#define START_TIMEOUT_NS 10000000000ull
+#define HANG_TIMEOUT_NS	 10000000000ull
+#define WATCH_NS	 1000000000ull
+#define SPIN_NS		 15000ull
+#define LOW_RAM_MAX	 0xc0000000ull	/* microvm: RAM above this appears at 4 GiB */
+#define ROM_SIZE	 0x10000
+
+extern const char vellum_qemu_start16[], vellum_qemu_start16_end[];
+extern const char vellum_qemu_code[], vellum_qemu_code_end[], vellum_qemu_vectors[];
+
+struct mailbox {
+	uint32_t cmd, state, sleeping, flags, host_sleeps, exit_req;
+	uint64_t flush_req, flush_ack;
+	uint64_t cr3, cr2, fs_base, gs_base, user_rsp, rsp0;
+	uint32_t nr_scrub, id;
+	uint64_t tsc;
+	uint32_t fpu_size;
+	uint8_t stack[MB_REGS - 0x6c];
+	struct vcpu_regs regs;
+	uint8_t fpu[VCPU_FPU_MAX];
+	uint64_t scrub[MAX_SCRUB];
+};
+
+_Static_assert(offsetof(struct mailbox, tsc) == MB_TSC, "mailbox layout");
+_Static_assert(offsetof(struct mailbox, regs) == MB_REGS, "mailbox layout");
+_Static_assert(offsetof(struct mailbox, regs) + sizeof(struct vcpu_regs) == MB_RSP0_AT, "mailbox layout");
+_Static_assert(offsetof(struct mailbox, fpu) == MB_FPU, "mailbox layout");
+_Static_assert(offsetof(struct mailbox, scrub) == MB_SCRUB, "mailbox layout");
+_Static_assert(sizeof(struct mailbox) == MAILBOX_SIZE, "mailbox layout");
+
+struct qemu_vcpu {
+	struct mailbox *mb;
+	uint32_t wake;			/* futex: counts the stub's bytes */
+	bool load_cr3;			/* the address space changed; written by the CPU's owner */
+};
+
+struct qemu_machine {
+	struct machine base;
+	pid_t pid;
+	int sock;			/* the serial line */
+	char *ram;
+	uint32_t dead;			/* atomic */
+	char why[160];			/* set before dead */
+	pthread_mutex_t why_lock;
+	pthread_t reader;
+	struct qemu_vcpu vcpu[MAX_VCPUS];
+	pthread_mutex_t scrub_lock;
+	/* scrub_lock protects: */
+	uint64_t scrub[MAX_SCRUB];
+	uint32_t nr_scrub;		/* also read without the lock */
+};
+
+static struct qemu_machine *to_qemu(struct machine *m)
+{
+	return (struct qemu_machine *)m;
+}
+
+static uint64_t now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+void vcpu_state_init(struct vcpu_state *st, uint64_t rip, uint64_t rsp)
+{
+	memset(st, 0, sizeof(*st));
+	st->regs.rip = rip;
+	st->regs.rsp = rsp;
+	st->regs.cs = VCPU_USER_CS;
+	st->regs.ss = VCPU_USER_SS;
+	st->regs.rflags = VCPU_RFLAGS_IF | 2;
+	*(uint16_t *)&st->fpu[0] = 0x37f;	/* x87 control word and MXCSR as Linux starts a program */
+	*(uint32_t *)&st->fpu[24] = 0x1f80;
+}
+
+/* --- the end of it --- */
+
+static bool is_dead(const struct qemu_machine *q)
+{
+	return __atomic_load_n(&q->dead, __ATOMIC_ACQUIRE);
+}
+
+/* The first reason counts. */
+static void declare_dead(struct qemu_machine *q, const char *why)
+{
+	pthread_mutex_lock(&q->why_lock);
+	if (!q->dead) {
+		snprintf(q->why, sizeof(q->why), "%s", why);
+		__atomic_store_n(&q->dead, 1, __ATOMIC_RELEASE);
+	}
+	pthread_mutex_unlock(&q->why_lock);
+	kill(q->pid, SIGKILL);
+	for (unsigned i = 0; i < q->base.nr_cpus; i++) {
+		__atomic_fetch_add(&q->vcpu[i].wake, 1, __ATOMIC_SEQ_CST);
+		syscall(SYS_futex, &q->vcpu[i].wake, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+	}
+}
+
+static const char *qemu_why(struct machine *m)
+{
+	return to_qemu(m)->why;
+}
+
+/* --- commands --- */
+
+static uint32_t state_of(const struct mailbox *mb)
+{
+	return __atomic_load_n(&mb->state, __ATOMIC_SEQ_CST);
+}
+
+/* Interrupt every CPU that sleeps or is in the program. */
+static void send_kick(struct qemu_machine *q)
+{
+	char byte = 1;
+
+	while (send(q->sock, &byte, 1, MSG_NOSIGNAL) < 0 && errno == EINTR)
+		;
+}
+
+static void sleep_for_byte(struct qemu_vcpu *v)
+{
+	struct timespec ts = { WATCH_NS / 1000000000u, WATCH_NS % 1000000000u };
+	uint32_t seen = __atomic_load_n(&v->wake, __ATOMIC_SEQ_CST);
+
+	__atomic_store_n(&v->mb->host_sleeps, 1, __ATOMIC_SEQ_CST);
+	if (state_of(v->mb) == STATE_GUEST || state_of(v->mb) == STATE_COMMANDED)
+		syscall(SYS_futex, &v->wake, FUTEX_WAIT_PRIVATE, seen, &ts, NULL, 0);
+	__atomic_store_n(&v->mb->host_sleeps, 0, __ATOMIC_RELAXED);
+}
+
+static bool is_idle(struct qemu_vcpu *v)
+{
+	return state_of(v->mb) == STATE_IDLE;
+}
+
+/*
+ * Wait until the CPU is idle. A program may compute for hours, so silence alone is no hang: each
+ * second the CPU is asked for a sign of life, which interrupts it but not the program.
+ */
+static int wait_idle(struct qemu_machine *q, struct qemu_vcpu *v)
+{
+	uint64_t start = now_ns(), asked = 0, asked_at = 0;
+
+	while (!is_idle(v)) {
+		uint64_t now = now_ns();
+
+		if (is_dead(q))
+			return -1;
+		if (now - start < SPIN_NS) {
+			for (int i = 0; i < 50 && !is_idle(v); i++)
+				__builtin_ia32_pause();
+			continue;
+		}
+		sleep_for_byte(v);
+		now = now_ns();
+		if (is_idle(v) || now - start < WATCH_NS)
+			continue;
+		if (__atomic_load_n(&v->mb->flush_ack, __ATOMIC_SEQ_CST) >= asked) {
+			asked = __atomic_add_fetch(&v->mb->flush_req, 1, __ATOMIC_SEQ_CST);
+			asked_at = now;
+			send_kick(q);
+		} else if (now - asked_at > HANG_TIMEOUT_NS) {
+			declare_dead(q, QEMU_PROGRAM " stopped answering; run again, or use fewer --cpus");
+			return -1;
+		}
+	}
+	return 0;
+}
+
+static int command(struct qemu_machine *q, struct qemu_vcpu *v, uint32_t cmd)
+{
+	if (is_dead(q))
+		return -1;
+	__atomic_store_n(&v->mb->state, STATE_COMMANDED, __ATOMIC_RELAXED);
+	__atomic_store_n(&v->mb->cmd, cmd, __ATOMIC_SEQ_CST);
+	if (__atomic_load_n(&v->mb->sleeping, __ATOMIC_SEQ_CST))
+		send_kick(q);
+	return wait_idle(q, v);
+}
+
+/* --- instructions that changed behind QEMU's back --- */
+
+static uint64_t frame_gpa(uint64_t pfn)
+{
+	return pfn << PAGE_SHIFT;
+}
+
+static int scrub_pending(struct qemu_machine *q, struct qemu_vcpu *v)
+{
+	int err = 0;
+
+	pthread_mutex_lock(&q->scrub_lock);	/* others wait here until the pages are clean */
+	if (q->nr_scrub) {
+		memcpy(v->mb->scrub, q->scrub, q->nr_scrub * sizeof(q->scrub[0]));
+		v->mb->nr_scrub = q->nr_scrub;
+		err = command(q, v, CMD_SCRUB);
+		__atomic_store_n(&q->nr_scrub, 0, __ATOMIC_RELEASE);
+	}
+	pthread_mutex_unlock(&q->scrub_lock);
+	return err;
+}
+
+/* Done before the next entry of any CPU; the program's own threads are outside, in this fault. */
+static void qemu_sync_icache(void *machine, uint64_t pfn)
+{
+	struct qemu_machine *q = machine;
+	bool queued = false;
+
+	while (!queued && !is_dead(q)) {
+		pthread_mutex_lock(&q->scrub_lock);
+		if (q->nr_scrub < MAX_SCRUB) {
+			q->scrub[q->nr_scrub] = frame_gpa(pfn);
+			__atomic_store_n(&q->nr_scrub, q->nr_scrub + 1, __ATOMIC_RELEASE);
+			queued = true;
+		}
+		pthread_mutex_unlock(&q->scrub_lock);
+		if (!queued)
+			sched_yield();	/* full: any CPU that enters empties it */
+	}
+}
+
+/* --- running --- */
+
+static int qemu_run(struct machine *m, unsigned cpu, struct vcpu_state *st, uint32_t load)
+{
+	struct qemu_machine *q = to_qemu(m);
+	struct qemu_vcpu *v = &q->vcpu[cpu];
+	struct mailbox *mb = v->mb;
+
+	if (__atomic_load_n(&q->nr_scrub, __ATOMIC_ACQUIRE) && scrub_pending(q, v))
+		return -1;
+	mb->regs = st->regs;
+	mb->regs.cs = VCPU_USER_CS;
+	mb->regs.ss = VCPU_USER_SS;
+	mb->regs.rflags = (st->regs.rflags & VCPU_USER_RFLAGS) | VCPU_RFLAGS_IF | 2;
+	mb->fs_base = st->fs_base;
+	mb->gs_base = st->gs_base;
+	if (load & VCPU_LOAD_FPU)
+		memcpy(mb->fpu, st->fpu, m->fpu_size);
+	mb->flags = load | (v->load_cr3 ? LOAD_CR3 : 0);
+	v->load_cr3 = false;
+	if (command(q, v, CMD_RUN))
+		return -1;
+	__atomic_fetch_add(&m->nr_exits, 1, __ATOMIC_RELAXED);
+	st->regs = mb->regs;
+	st->cr2 = mb->cr2;
+	st->fs_base = mb->fs_base;
+	st->gs_base = mb->gs_base;
+	return 0;
+}
+
+static int qemu_save_fpu(struct machine *m, unsigned cpu, struct vcpu_state *st)
+{
+	struct qemu_machine *q = to_qemu(m);
+
+	if (command(q, &q->vcpu[cpu], CMD_SAVE_FPU))
+		return -1;
+	memcpy(st->fpu, q->vcpu[cpu].mb->fpu, m->fpu_size);
+	return 0;
+}
+
+static void qemu_kick(struct machine *m, unsigned cpu)
+{
+	struct qemu_machine *q = to_qemu(m);
+	struct mailbox *mb = q->vcpu[cpu].mb;
+
+	__atomic_store_n(&mb->exit_req, 1, __ATOMIC_SEQ_CST);
+	if (state_of(mb) == STATE_GUEST)
+		send_kick(q);
+}
+
+/* --- what the core asks for --- */
+
+static void ask_flush(struct qemu_machine *q, uint64_t cpus)
+{
+	uint64_t want[MAX_VCPUS], start;
+	bool kicked = false;
+
+	for (uint64_t mask = cpus; mask; mask &= mask - 1) {
+		unsigned cpu = (unsigned)__builtin_ctzll(mask);
+
+		want[cpu] = __atomic_add_fetch(&q->vcpu[cpu].mb->flush_req, 1, __ATOMIC_SEQ_CST);
+	}
+	start = now_ns();
+	for (uint64_t mask = cpus; mask; mask &= mask - 1) {
+		const struct mailbox *mb = q->vcpu[__builtin_ctzll(mask)].mb;
+
+		while (state_of(mb) == STATE_GUEST &&
+		       __atomic_load_n(&mb->flush_ack, __ATOMIC_SEQ_CST) < want[__builtin_ctzll(mask)]) {
+			if (is_dead(q))
+				return;
+			if (!kicked)
+				send_kick(q);
+			kicked = true;
+			if (now_ns() - start > HANG_TIMEOUT_NS)
+				declare_dead(q, QEMU_PROGRAM " stopped answering; run again, or use fewer --cpus");
+			sched_yield();
+		}
+	}
+}
+
+static void qemu_flush_mm(void *machine, struct vellum_mm *mm)
+{
+	ask_flush(machine, vellum_mm_cpumask(mm));
+}
+
+/*
+ * TCG has no paging-structure caches and no PCIDs: reloading CR3 forgets all. A shorter list of
+ * single invalidations would only pay on the few flushes of one page.
+ */
+static void qemu_flush(void *machine, struct vellum_mm *mm, const struct vellum_flush_batch *batch)
+{
+	(void)batch;
+	ask_flush(machine, vellum_mm_cpumask(mm));
+}
+
+/* Both are called by the CPU's owner, with the CPU idle. */
+static void qemu_activate(void *machine, unsigned cpu, struct vellum_mm *mm, uint64_t pgd)
+{
+	struct qemu_machine *q = machine;
+
+	(void)mm;
+	q->vcpu[cpu].mb->cr3 = frame_gpa(pgd);
+	q->vcpu[cpu].load_cr3 = true;
+}
+
+static void qemu_deactivate(void *machine, unsigned cpu, struct vellum_mm *mm)
+{
+	struct qemu_machine *q = machine;
+
+	(void)mm;	/* its tables may be freed next: use others */
+	command(q, &q->vcpu[cpu], CMD_IDLE);
+}
+
+static void qemu_init_pgd(void *machine, uint64_t *upper)
+{
+	(void)machine;
+	upper[255] = HIGH_PDPT | X86_TABLE;
+}
+
+static const struct vellum_mmu_ops qemu_mmu_ops = {
+	.size = sizeof(qemu_mmu_ops),
+	.flush = qemu_flush,
+	.flush_mm = qemu_flush_mm,
+	.activate = qemu_activate,
+	.deactivate = qemu_deactivate,
+	.init_pgd = qemu_init_pgd,
+	.sync_icache = qemu_sync_icache,
+};
+
+/* --- guest memory as the stubs expect it --- */
+
+static uint64_t *at(struct qemu_machine *q, uint64_t addr)
+{
+	return (uint64_t *)(q->ram + addr);
+}
+
+static void lay_tables(struct qemu_machine *q)
+{
+	const uint64_t leaf = X86_PRESENT | X86_RW | X86_ACCESSED | X86_DIRTY | X86_PSE;
+
+	at(q, BOOT_PML4)[0] = BOOT_PDPT | X86_TABLE;
+	at(q, BOOT_PML4)[511] = HIGH_PDPT | X86_TABLE;
+	at(q, BOOT_PDPT)[0] = BOOT_PD | X86_TABLE;
+	at(q, BOOT_PD)[0] = 0 | leaf;
+	for (uint64_t i = 0; i < 510; i++)
+		at(q, HIGH_PDPT)[i] = i << PUD_SHIFT | leaf | X86_NX;
+	at(q, HIGH_PDPT)[510] = STUB_PD | X86_TABLE;
+	at(q, STUB_PD)[0] = 0 | leaf;
+	/* Both APICs are in the last 32 MiB below 4 GiB; uncached. */
+	at(q, STUB_PD)[1] = 0xfec00000 | leaf | X86_PCD | X86_NX;
+	at(q, STUB_PD)[2] = 0xfee00000 | leaf | X86_PCD | X86_NX;
+}
+
+static void lay_tss(struct qemu_machine *q, unsigned cpu)
+{
+	uint64_t tss = STUB_VA + TSS_ADDR + 0x80 * cpu;
+	uint64_t *desc = at(q, GDT_ADDR + SEL_TSS + 16 * cpu);
+	uint8_t *bytes = (uint8_t *)at(q, TSS_ADDR + 0x80 * cpu);
+	uint64_t rsp0 = STUB_VA + MAILBOX_ADDR + (uint64_t)MAILBOX_SIZE * cpu + MB_RSP0_AT;
+	uint16_t io_map = 104;		/* beyond the limit: ring 3 has no port */
+
+	memcpy(bytes + 4, &rsp0, sizeof(rsp0));
+	memcpy(bytes + 102, &io_map, sizeof(io_map));
+	desc[0] = 103 | (tss & 0xffffff) << 16 | 0x89ull << 40 | (tss >> 24 & 0xff) << 56;
+	desc[1] = tss >> 32;
+	q->vcpu[cpu].mb = (struct mailbox *)at(q, MAILBOX_ADDR + MAILBOX_SIZE * cpu);
+	q->vcpu[cpu].mb->rsp0 = rsp0;
+}
+
+static void lay_descriptors(struct qemu_machine *q)
+{
+	uint64_t vectors = STUB_VA + CODE_ADDR + (uint64_t)(vellum_qemu_vectors - vellum_qemu_code);
+
+	at(q, GDT_ADDR)[SEL_CODE0 / 8] = 0x00af9b000000ffff;
+	at(q, GDT_ADDR)[SEL_DATA0 / 8] = 0x00cf93000000ffff;
+	at(q, GDT_ADDR)[SEL_DATA3 / 8] = 0x00cff3000000ffff;
+	at(q, GDT_ADDR)[SEL_CODE3 / 8] = 0x00affb000000ffff;
+	for (unsigned i = 0; i <= 32; i++) {
+		unsigned vector = i == 32 ? KICK_VECTOR : i;
+		uint64_t entry = vectors + 16 * i;
+		uint64_t type = vector == 3 || vector == 4 ? 0xee : 0x8e;	/* int3, into: ring 3 may */
+		uint64_t *desc = at(q, IDT_ADDR + 16 * vector);
+
+		desc[0] = (entry & 0xffff) | SEL_CODE0 << 16 | type << 40 | (entry >> 16 & 0xffff) << 48;
+		desc[1] = entry >> 32;
+	}
+}
+
+static void lay_memory(struct qemu_machine *q)
+{
+	lay_tables(q);
+	lay_descriptors(q);
+	for (unsigned i = 0; i < q->base.nr_cpus; i++)
+		lay_tss(q, i);
+	memcpy(at(q, CODE_ADDR), vellum_qemu_code, (size_t)(vellum_qemu_code_end - vellum_qemu_code));
+	memcpy(at(q, AP_ADDR), vellum_qemu_start16,
+	       (size_t)(vellum_qemu_start16_end - vellum_qemu_start16));
+}
+
+/* The reset vector's image: a far jump to its start, which is the 16-bit stub. */
+static int make_rom(void)
+{
+	static const uint8_t jump[] = { 0xea, 0x00, 0x00, 0x00, 0xf0 };
+	int fd = memfd_create("vellum-rom", 0);
+
+	if (fd < 0)
+		return -1;
+	if (ftruncate(fd, ROM_SIZE) ||
+	    pwrite(fd, vellum_qemu_start16, (size_t)(vellum_qemu_start16_end - vellum_qemu_start16), 0) < 0 ||
+	    pwrite(fd, jump, sizeof(jump), ROM_SIZE - 16) < 0) {
+		close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+/* --- starting QEMU --- */
+
+struct start {
+	const struct vellum_host_ram *ram;
+	int rom, sock, err;	/* err: QEMU's stderr, for its one line of complaint */
+};
+
+static void keep_fd(int fd)
+{
+	fcntl(fd, F_SETFD, 0);
+}
+
+/* In the child. */
+static void exec_qemu(const struct qemu_machine *q, const struct start *s, pid_t parent)
+{
+	char mem[96], size[32], smp[16], rom[40], chardev[48];
+	char *const argv[] = { (char *)QEMU_PROGRAM, (char *)"-accel", (char *)"tcg,thread=multi", (char *)"-M",
+			       (char *)"microvm,memory-backend=ram,pit=off,pic=off,rtc=off,"
+				       "x-option-roms=off,auto-kernel-cmdline=off,ioapic2=off",
+			       (char *)"-cpu", (char *)"max,-la57", (char *)"-smp", smp, (char *)"-m", size,
+			       (char *)"-object", mem, (char *)"-bios", rom, (char *)"-chardev", chardev,
+			       (char *)"-serial", (char *)"chardev:line", (char *)"-display", (char *)"none",
+			       (char *)"-monitor", (char *)"none", (char *)"-nodefaults",
+			       (char *)"-no-user-config", (char *)"-no-reboot", NULL };
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != parent)
+		_exit(127);
+	setsid();	/* the terminal's signals are for the program */
+	snprintf(mem, sizeof(mem), "memory-backend-file,id=ram,share=on,mem-path=/proc/self/fd/%d,size=%llu",
+		 s->ram->fd, (unsigned long long)s->ram->size);
+	snprintf(size, sizeof(size), "%lluM", (unsigned long long)(s->ram->size >> 20));
+	snprintf(smp, sizeof(smp), "%u", q->base.nr_cpus);
+	snprintf(rom, sizeof(rom), "/proc/self/fd/%d", s->rom);
+	snprintf(chardev, sizeof(chardev), "socket,id=line,fd=%d", s->sock);
+	keep_fd(s->ram->fd);
+	keep_fd(s->rom);
+	keep_fd(s->sock);
+	dup2(open("/dev/null", O_RDWR), 0);
+	dup2(s->err, 1);
+	dup2(s->err, 2);
+	execvp(QEMU_PROGRAM, argv);
+	dprintf(2, "cannot run %s: %s\n", QEMU_PROGRAM, strerror(errno));
+	_exit(127);
+}
+
+/* Wakes the threads whose CPU wrote a byte; the end of the stream is the end of QEMU. */
+static void *read_line(void *arg)
+{
+	struct qemu_machine *q = arg;
+	unsigned char bytes[64];
+	ssize_t n;
+
+	while ((n = recv(q->sock, bytes, sizeof(bytes), 0)) > 0 || (n < 0 && errno == EINTR))
+		for (ssize_t i = 0; i < n; i++) {
+			unsigned cpu = bytes[i] - 1u;
+
+			if (cpu >= q->base.nr_cpus)
+				continue;
+			__atomic_fetch_add(&q->vcpu[cpu].wake, 1, __ATOMIC_SEQ_CST);
+			syscall(SYS_futex, &q->vcpu[cpu].wake, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+		}
+	declare_dead(q, QEMU_PROGRAM " ended unexpectedly (killed, or out of memory?)");
+	return NULL;
+}
+
+/* The first line that QEMU printed. */
+static void read_complaint(int fd, char *why, size_t size)
+{
+	ssize_t n = read(fd, why, size - 1);
+
+	why[n > 0 ? n : 0] = 0;
+	why[strcspn(why, "\n")] = 0;
+	if (!why[0])
+		snprintf(why, size, "%s ended at once without a word", QEMU_PROGRAM);
+}
+
+static bool all_booted(const struct qemu_machine *q)
+{
+	for (unsigned i = 0; i < q->base.nr_cpus; i++)
+		if (state_of(q->vcpu[i].mb) != STATE_IDLE)
+			return false;
+	return true;
+}
+
+static bool wait_booted(struct qemu_machine *q, int err_fd, char *why, size_t why_size)
+{
+	uint64_t start = now_ns();
+	int status;
+
+	while (!all_booted(q)) {
+		if (waitpid(q->pid, &status, WNOHANG) == q->pid) {
+			read_complaint(err_fd, why, why_size);
+			q->pid = -1;
+			return false;
+		}
+		if (now_ns() - start > START_TIMEOUT_NS) {
+			snprintf(why, why_size, "%s does not start: no answer in %llu s", QEMU_PROGRAM,
+				 START_TIMEOUT_NS / 1000000000u);
+			return false;
+		}
+		usleep(500);
+	}
+	return true;
+}
+
+/* "QEMU emulator version 7.2.22 (Debian ...)": the major number, or -1. */
+static int qemu_major_version(void)
+{
+	FILE *f = popen("exec " QEMU_PROGRAM " --version 2>/dev/null </dev/null", "re");
+	int major = -1;
+
+	if (!f)
+		return -1;
+	if (fscanf(f, "QEMU emulator version %d", &major) != 1)
+		major = -1;
+	pclose(f);
+	return major;
+}
+
+/* Is it worth a look why it failed? Only then the version is asked for: it costs a start. */
+static void explain(char *why, size_t size)
+{
+	char reason[120];
+	int major = qemu_major_version();
+
+	snprintf(reason, sizeof(reason), "%.119s", why);
+	if (strstr(reason, "cannot run"))
+		snprintf(why, size, "%s not found; install it (Debian: apt install qemu-system-x86)",
+			 QEMU_PROGRAM);
+	else if (major >= 0 && major < MIN_QEMU_MAJOR)
+		snprintf(why, size, "%s is too old: version %d, need %d or later", QEMU_PROGRAM, major,
+			 MIN_QEMU_MAJOR);
+	else
+		snprintf(why, size, "cannot start %s: %s", QEMU_PROGRAM, reason);
+}
+
+static void learn_tsc(struct qemu_machine *q)
+{
+	/* The stub read its counter just now; ours tells how much later it is: not more than that. */
+	q->base.has_tsc = false;
+	q->base.tsc_offset = (int64_t)q->vcpu[0].mb->tsc - (int64_t)__rdtsc();
+}
+
+static void qemu_destroy(struct machine *m)
+{
+	struct qemu_machine *q = to_qemu(m);
+
+	if (q->pid > 0) {
+		kill(q->pid, SIGKILL);
+		while (waitpid(q->pid, NULL, 0) < 0 && errno == EINTR)
+			;
+	}
+	shutdown(q->sock, SHUT_RDWR);
+	if (q->reader)
+		pthread_join(q->reader, NULL);
+	close(q->sock);
+	free(q);
+}
+
+static const struct machine_ops qemu_ops = {
+	.run = qemu_run,
+	.save_fpu = qemu_save_fpu,
+	.kick = qemu_kick,
+	.why = qemu_why,
+	.destroy = qemu_destroy,
+};
+
+static bool start_qemu(struct qemu_machine *q, const struct vellum_host_ram *ram, char *why, size_t size)
+{
+	int line[2], err[2];
+	struct start s = { .ram = ram, .rom = make_rom() };
+	pid_t parent = getpid();
+	bool ok;
+
+	if (s.rom < 0 || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, line) ||
+	    pipe2(err, O_CLOEXEC)) {
+		snprintf(why, size, "cannot make the files that QEMU needs: %s", strerror(errno));
+		return false;
+	}
+	s.sock = line[1];
+	s.err = err[1];
+	q->sock = line[0];
+	q->pid = fork();
+	if (q->pid == 0)
+		exec_qemu(q, &s, parent);
+	close(line[1]);
+	close(err[1]);
+	close(s.rom);
+	ok = q->pid > 0 && wait_booted(q, err[0], why, size);
+	if (ok && pthread_create(&q->reader, NULL, read_line, q)) {
+		snprintf(why, size, "cannot make a thread");
+		ok = false;
+	}
+	close(err[0]);
+	return ok;
+}
+
+struct machine *machine_qemu_create(const struct vellum_host_ram *ram, unsigned nr_cpus, char *why,
+				    size_t why_size)
+{
+	struct qemu_machine *q = calloc(1, sizeof(*q));
+
+	if (!q || nr_cpus == 0 || nr_cpus > MAX_VCPUS) {
+		snprintf(why, why_size, "the qemu machine has 1 to %d CPUs", MAX_VCPUS);
+		free(q);
+		return NULL;
+	}
+	q->ram = ram->base;
+	q->base = (struct machine){ .ops = &qemu_ops, .mmu = &qemu_mmu_ops, .nr_cpus = nr_cpus,
+				    .reserved = PMD_SIZE };
+	if (ram->size > LOW_RAM_MAX) {
+		q->base.hole_start = LOW_RAM_MAX;
+		q->base.hole_size = (1ull << 32) - LOW_RAM_MAX;
+	}
+	pthread_mutex_init(&q->why_lock, NULL);
+	pthread_mutex_init(&q->scrub_lock, NULL);
+	lay_memory(q);
+	if (!start_qemu(q, ram, why, why_size)) {
+		bool hung = strstr(why, "no answer") != NULL;
+
+		qemu_destroy(&q->base);
+		if (!hung)
+			explain(why, why_size);
+		return NULL;
+	}
+	q->base.fpu_size = q->vcpu[0].mb->fpu_size;
+	if (q->base.fpu_size > VCPU_FPU_MAX)
+		q->base.fpu_size = VCPU_FPU_MAX;
+	learn_tsc(q);
+	return &q->base;
+}
