@@ -67,6 +67,17 @@ $(BUILD)/gen/syscall_table.h: abi/syscall.tbl tools/gen-syscalls
 $(OBJ)/abi/syscall.o: $(BUILD)/gen/syscall_table.h
 $(OBJ)/abi/syscall.o: ALL_CFLAGS += -I$(BUILD)/gen
 
+# The vDSO is a program of its own, for the inside.
+$(BUILD)/gen/vdso.so: abi/vdso/vdso.c abi/vdso/vdso.lds abi/vdso/vvar.h
+	@mkdir -p $(@D)
+	$(Q)gcc -std=c11 -O2 $(WARNINGS) -fPIC -fno-stack-protector -fvisibility=default -fcf-protection=none \
+		-mno-sse -nostdlib -shared \
+		-Wl,-T,abi/vdso/vdso.lds -Wl,-soname,linux-vdso.so.1 -Wl,--hash-style=both \
+		-Wl,--build-id=none -Wl,-z,max-page-size=4096 -Wl,-z,norelro -Wl,-Bsymbolic $< -o $@
+
+$(OBJ)/abi/vdso/blob.o: $(BUILD)/gen/vdso.so
+$(OBJ)/abi/vdso/blob.o: ALL_CFLAGS += -DVDSO_FILE='"$(BUILD)/gen/vdso.so"'
+
 -include $(shell find $(OBJ) $(BUILD)/unit $(BUILD)/examples -name '*.d' 2>/dev/null)
 
 # --- library: internal symbols become local, so that a program may have its own find_vma ---

@@ -20,7 +20,9 @@
 #define PAGE		VELLUM_PAGE_SIZE
 #define MAX_PHDRS	64
 #define STACK_SIZE	(8ull << 20)
-#define STACK_TOP	0x7ffffffff000ull
+#define STACK_TOP	0x7fffffff0000ull	/* above it: the vDSO */
+#define STACK_GAP	(1ull << 20)	/* nothing is mapped right below the stack */
+#define HEAP_GAP	(64ull << 10)
 #define MAX_ARG_BYTES	(2ull << 20)
 #define PIE_BASE	0x555555554000ull
 
@@ -357,10 +359,12 @@ static int build_image(struct task *t, struct guest_mm *gmm, struct image *im, c
 
 	if (err)
 		return err;
-	gmm->brk_start = (im->brk + PAGE - 1) & ~(uint64_t)(PAGE - 1);
+	/* Apart from the program's own data, so that the heap is a mapping of its own. */
+	gmm->brk_start = ((im->brk + PAGE - 1) & ~(uint64_t)(PAGE - 1)) + HEAP_GAP;
 	vellum_set_brk(gmm->mm, gmm->brk_start);
 	gmm->stack_start = STACK_TOP - STACK_SIZE;
 	gmm->stack_end = STACK_TOP;
+	vellum_set_mmap_top(gmm->mm, gmm->stack_start - STACK_GAP);
 	err = map(gmm, gmm->stack_start, STACK_SIZE, VELLUM_PROT_READ | VELLUM_PROT_WRITE, NULL, 0);
 	if (err)
 		return err;

@@ -545,7 +545,7 @@ void abi_run(const struct abi_args *args, struct abi_result *result)
 		free(t);
 	}
 	filemap_drop_all();
-	vdso_fini();
+	vdso_fini(&k);
 	pool_destroy(k.pool);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 }

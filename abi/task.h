@@ -93,6 +93,7 @@ struct kernel {
 	pthread_t ticker;
 	bool ticker_stop;
 	struct cpu_pool *pool;
+	struct vdso *vdso;
 };
 
 /* task.c */
@@ -154,8 +155,8 @@ int64_t syscall_dispatch(struct task *t);
 /* vdso.c */
 uint64_t vdso_map(struct task *t, struct guest_mm *gmm);	/* where, or 0 */
 void vdso_tick(struct kernel *k);		/* keep the time page right */
-int vdso_init(struct kernel *k);
-void vdso_fini(void);
+void vdso_init(struct kernel *k);
+void vdso_fini(struct kernel *k);
 
 /* The head of a system call's handler: its prototype, since the table is elsewhere, and itself. */
 #define SYSCALL(name)                                             \

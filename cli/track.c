@@ -337,7 +337,7 @@ static void verify_mm(struct mm_track *mt)
 
 	for (uint64_t at = 0; vellum_vma_next(mt->gmm->mm, at, &info) == 0; at = info.end)
 		for (uint64_t page = info.start / PAGE; page < info.end / PAGE; page++) {
-			if (page_equal(mt, &info, page) || settles(mt, &info, page))
+			if (info.device || page_equal(mt, &info, page) || settles(mt, &info, page))
 				continue;
 			if (res->nr_differences++ > 10)
 				return;

@@ -63,6 +63,7 @@
 #define CMD_SAVE_FPU	2
 #define CMD_IDLE	3	/* leave the address space: load the boot tables */
 #define CMD_SCRUB	4
+#define CMD_TSC		5	/* read the time-stamp counter */
 
 #define STATE_BOOTING	0
 #define STATE_IDLE	1	/* waits for a command, in ring 0 */

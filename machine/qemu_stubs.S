@@ -118,10 +118,6 @@ high:
 	movl	$0x000c4500, 0x300(%rsi)	/* INIT, all but self */
 	movl	$0x000c4600 | (AP_ADDR >> 12), 0x300(%rsi)	/* SIPI */
 booted:
-	rdtsc
-	shlq	$32, %rdx
-	orq	%rdx, %rax
-	movq	%rax, MB_TSC(%rbx)
 
 /* Tell the host, then wait for a command. rbx: mailbox; rsp: at regs. */
 exit_to_host:
@@ -158,8 +154,16 @@ command:
 	je	save_fpu
 	cmpl	$CMD_SCRUB, %eax
 	je	scrub
+	cmpl	$CMD_TSC, %eax
+	je	read_tsc
 	movl	$BOOT_PML4, %eax		/* CMD_IDLE */
 	movq	%rax, %cr3
+	jmp	exit_to_host
+read_tsc:
+	rdtsc
+	shlq	$32, %rdx
+	orq	%rdx, %rax
+	movq	%rax, MB_TSC(%rbx)
 	jmp	exit_to_host
 save_fpu:
 	movl	$-1, %eax

@@ -108,6 +108,7 @@ EXPORT int vellum_fork(struct vellum_mm *parent, struct vellum_mm **out)
 	write_lock(&parent->mmap_lock, mm_host(parent));
 	child->brk_start = parent->brk_start;
 	child->brk = parent->brk;
+	child->mmap_top = parent->mmap_top;
 	flush_window_open(parent);
 	for (struct vma *vma = vma_first(parent); vma && !err; vma = vma_next(vma))
 		err = copy_vma(vma, child, &fw);

@@ -269,6 +269,7 @@ struct vellum_mm {
 	struct tree vmas;
 	uint32_t nr_vmas;
 	gva_t brk_start, brk;
+	gva_t mmap_top;		/* mappings without an address of their own end below */
 	struct tracker_list trackers;
 	struct rwlock notifier_lock;
 	struct vellum_notifier *notifiers;	/* notifier_lock; the pointer alone is atomic */

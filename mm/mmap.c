@@ -23,6 +23,7 @@ EXPORT int vellum_mm_create(struct vellum_memory *memory, struct vellum_mm **out
 	folio_set(pgd, PG_TABLE);
 	mm->memory = m;
 	mm->refs = 1;
+	mm->mmap_top = TASK_SIZE;
 	mm->pgd_pfn = folio_pfn(m, pgd);
 	mm->pgd = frame_address(m, mm->pgd_pfn);
 	if (m->mmu && m->mmu->init_pgd)
@@ -212,7 +213,7 @@ static int choose_address(struct vellum_mm *mm, const struct vellum_map_args *a,
 	    !find_vma_intersection(mm, hint, hint + len))
 		*addr = hint;
 	else
-		*addr = find_gap(mm, len, MMAP_MIN_ADDR, TASK_SIZE);
+		*addr = find_gap(mm, len, MMAP_MIN_ADDR, mm->mmap_top);
 	return *addr ? 0 : -ENOMEM;
 }
 
@@ -288,6 +289,13 @@ EXPORT void vellum_set_brk(struct vellum_mm *mm, uint64_t start)
 {
 	write_lock(&mm->mmap_lock, mm_host(mm));
 	mm->brk_start = mm->brk = start;
+	write_unlock(&mm->mmap_lock, mm_host(mm));
+}
+
+EXPORT void vellum_set_mmap_top(struct vellum_mm *mm, uint64_t top)
+{
+	write_lock(&mm->mmap_lock, mm_host(mm));
+	mm->mmap_top = min_u64(top & PAGE_MASK, TASK_SIZE);
 	write_unlock(&mm->mmap_lock, mm_host(mm));
 }
 

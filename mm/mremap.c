@@ -136,7 +136,7 @@ static int move_all(struct move *mv)
 static int move_vma(struct vma *vma, gva_t old, uint64_t old_len, uint64_t new_len, gva_t *addr)
 {
 	struct vellum_mm *mm = vma->mm;
-	gva_t new = find_gap(mm, new_len, MMAP_MIN_ADDR, TASK_SIZE);
+	gva_t new = find_gap(mm, new_len, MMAP_MIN_ADDR, mm->mmap_top);
 	struct vma *copy;
 	int err;
 

@@ -333,6 +333,7 @@ EXPORT int vellum_vma_next(struct vellum_mm *mm, uint64_t addr, struct vellum_vm
 		info->end = vma->end;
 		info->prot = vma->flags & VM_ACCESS;
 		info->shared = (vma->flags & VM_MAYSHARE) != 0;
+		info->device = (vma->flags & VM_PFNMAP) != 0;
 		info->mapping = vma->mapping;
 		info->pgoff = vma->pgoff;
 		info->write_faults = __atomic_load_n(&vma->write_faults, __ATOMIC_RELAXED);

@@ -176,6 +176,12 @@ int vellum_mremap(struct vellum_mm *mm, uint64_t old_addr, uint64_t old_len, uin
 void vellum_set_brk(struct vellum_mm *mm, uint64_t start);
 
 /**
+ * vellum_set_mmap_top - where mappings without an address of their own go: below @top (at first
+ * VELLUM_TASK_SIZE); for a loader that keeps room for a stack
+ */
+void vellum_set_mmap_top(struct vellum_mm *mm, uint64_t top);
+
+/**
  * vellum_brk - set the program break
  * @addr: wanted break; 0 or one below the start only asks.
  *
@@ -210,6 +216,7 @@ struct vellum_vma_info {
 	uint64_t start, end;
 	uint32_t prot;		/* VELLUM_PROT_* */
 	int shared;
+	int device;		/* raw frames: may change without any store */
 	struct vellum_mapping *mapping; /* NULL: private anonymous. Valid while it stays mapped */
 	uint64_t pgoff;
 	uint64_t write_faults;	/* faults by stores; a split leaves the count to the lower part */

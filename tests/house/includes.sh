@@ -5,10 +5,11 @@
 
 check "includes keep to the layers" tools/check-includes .
 
-plant() { # FILE INCLUDE [CAUGHT AS]: in a copy of the sources
+plant() { # FILE INCLUDE: in a copy of the sources
 	rm -rf "$tmp/tree"
 	mkdir "$tmp/tree"
-	find . \( -path "./build*" -o -path ./.git \) -prune -o -type f -name '*.[chS]' -print |
+	find . \( -path "./build*" -o -path ./.git \) -prune -o -type f \
+		\( -name '*.[chS]' -o -name Makefile \) -print |
 		tar -cf - -T - | tar -xf - -C "$tmp/tree"
 	mkdir -p "$tmp/tree/$(dirname "$1")"
 	echo "#include $2" >>"$tmp/tree/$1"

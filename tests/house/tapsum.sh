@@ -29,6 +29,7 @@ check "takes too long" sums 1 "2 passed, 1 failed" -t 1 'echo ok - a; sleep 100'
 check "the time is listed" listed 'timed out after 1 s'
 check "says nothing" sums 1 "0 passed, 1 failed" true
 check "stops before its plan's end" sums 1 "1 passed, 1 failed" 'echo 1..2; echo ok 1 - a'
+check "dies after a failure" sums 1 "0 passed, 2 failed" 'echo not ok - a; kill -9 $$'
 check "ends within a line, has CRs and NULs" sums 0 "3 passed, 0 failed" \
 	'printf "ok - a\r\n\000\377\nok 2 - b\nok"'
 check "words that only look like it" sums 1 "0 passed, 1 failed" 'echo okay; echo "  ok - sub"'

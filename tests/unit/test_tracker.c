@@ -636,6 +636,8 @@ struct replica {
 	struct vellum_tracker *t;
 	struct page private[SPAN];
 	bool valid[SPAN];		/* absent: zeros, or the file's bytes */
+	/* What was mapped: another mapping of clean pages is a change that is not told (above). */
+	struct vellum_vma_info as[SPAN];
 	struct page object[OBJECTS][SPAN];
 };
 
@@ -662,6 +664,15 @@ static void object_page(struct chaos *ch, unsigned i, unsigned page, void *buf)
 		OK(vellum_mapping_read(ch->obj[i], BYTES(page), buf, 4096));
 }
 
+/* The file's own bytes; a mapping may have grown beyond them. */
+static void file_page(struct chaos *ch, unsigned page, const struct vellum_vma_info *info, void *buf)
+{
+	uint64_t index = info->pgoff + ((PAGE(page) - info->start) >> 12);
+
+	if (index < SPAN)
+		OK(vellum_mapping_read(ch->file, BYTES(index), buf, 4096));
+}
+
 /* What is in memory at a page now, whoever asks. */
 static void memory_page(struct chaos *ch, unsigned page, const struct vellum_vma_info *info, void *buf)
 {
@@ -672,8 +683,7 @@ static void memory_page(struct chaos *ch, unsigned page, const struct vellum_vma
 		if (info->mapping == ch->obj[i])
 			object_page(ch, i, page, buf);
 	if (info->mapping == ch->file)
-		OK(vellum_mapping_read(ch->file,
-				       BYTES(info->pgoff) + PAGE(page) - info->start, buf, 4096));
+		file_page(ch, page, info, buf);
 }
 
 static bool mapping_of(struct chaos *ch, unsigned page, struct vellum_vma_info *info)
@@ -691,10 +701,17 @@ static int feed_replica(void *arg, uint64_t first, uint64_t nr)
 
 		r->valid[page] = mapping_of(current, page, &info) && !info.shared &&
 				 vellum_peek(current->w->mm, PAGE(page), &r->private[page]) == 1;
+		r->as[page] = info;
 		for (unsigned i = 0; i < OBJECTS; i++)
 			object_page(current, i, page, &r->object[i][page]);
 	}
 	return 0;
+}
+
+static bool same_mapping(const struct vellum_vma_info *a, const struct vellum_vma_info *b)
+{
+	return a->mapping == b->mapping &&
+	       (!a->mapping || a->pgoff - (a->start >> 12) == b->pgoff - (b->start >> 12));
 }
 
 static void expected_page(struct chaos *ch, struct replica *r, unsigned page,
@@ -706,11 +723,10 @@ static void expected_page(struct chaos *ch, struct replica *r, unsigned page,
 			return;
 		}
 	memset(buf, 0, 4096);
-	if (r->valid[page])
+	if (r->valid[page] && same_mapping(&r->as[page], info))
 		memcpy(buf, &r->private[page], 4096);
 	else if (info->mapping)
-		OK(vellum_mapping_read(ch->file,
-				       BYTES(info->pgoff) + PAGE(page) - info->start, buf, 4096));
+		file_page(ch, page, info, buf);
 }
 
 static void collect_and_compare(struct chaos *ch, unsigned i)
