@@ -81,20 +81,58 @@ static void broken_pipe(struct task *t)
 	pthread_mutex_unlock(&t->kernel->lock);
 }
 
-/* One stretch of the program's memory. @done counts what has moved. */
-static int64_t move_chunk(struct task *t, int fd, char *buf, uint64_t addr, size_t len, int64_t offset,
-			  enum direction dir)
+/* A list of stretches of the program's memory, and how far it has been worked through. */
+struct user_vector {
+	const struct iovec *iov;
+	size_t nr;
+	size_t offset;		/* in iov[0] */
+};
+
+/* Copy between @buf and the vector's next @len bytes. Return: how many; less where memory is bad. */
+static uint64_t copy_vector(struct task *t, struct user_vector *v, char *buf, uint64_t len, enum direction dir)
 {
-	uint64_t stored;
+	uint64_t total = 0;
+
+	while (len && v->nr) {
+		uint64_t left = v->iov->iov_len - v->offset, n = left < len ? left : len, done = 0;
+		uint64_t addr = (uint64_t)v->iov->iov_base + v->offset;
+
+		if (dir == IN)
+			vellum_copy_to_user(t->gmm->mm, addr, buf, n, &done);
+		else
+			vellum_copy_from_user(t->gmm->mm, buf, addr, n, &done);
+		total += done;
+		buf += done;
+		len -= done;
+		v->offset += done;
+		if (done < n)
+			break;
+		if (v->offset == v->iov->iov_len) {
+			v->iov++;
+			v->nr--;
+			v->offset = 0;
+		}
+	}
+	return total;
+}
+
+/* One host call's worth. */
+static int64_t move_chunk(struct task *t, int fd, char *buf, struct user_vector *v, size_t len,
+			  int64_t offset, enum direction dir)
+{
 	int64_t n;
 
 	if (dir == IN) {
 		n = host_io(t, fd, buf, len, offset, IN);
-		if (n > 0 && vellum_copy_to_user(t->gmm->mm, addr, buf, (uint64_t)n, &stored))
+		if (n > 0) {
+			uint64_t stored = copy_vector(t, v, buf, (uint64_t)n, IN);
+
 			return stored ? (int64_t)stored : -EFAULT;
+		}
 		return n;
 	}
-	if (user_read(t, buf, addr, len))
+	len = copy_vector(t, v, buf, len, OUT);
+	if (!len)
 		return -EFAULT;
 	n = host_io(t, fd, buf, len, offset, OUT);
 	if (n == -EPIPE)
@@ -102,34 +140,43 @@ static int64_t move_chunk(struct task *t, int fd, char *buf, uint64_t addr, size
 	return n;
 }
 
-static int64_t move_bytes(struct task *t, int fd, uint64_t addr, uint64_t len, int64_t offset,
-			  enum direction dir)
+static int64_t move_vector(struct task *t, int fd, struct user_vector *v, uint64_t len, int64_t offset,
+			   enum direction dir)
 {
 	size_t size = len < CHUNK ? len : CHUNK;
-	char *buf;
 	int64_t done = 0, n = 0;
+	bool again = !may_block(fd) || dir == OUT;	/* a second read could wait for what never comes */
+	char *buf;
 
-	if (fd < 0)
-		return fd;
-	if (len > MAX_IO)
-		len = MAX_IO;
-	if (addr >= VELLUM_TASK_SIZE || len > VELLUM_TASK_SIZE - addr)
-		return -EFAULT;
-	buf = malloc(size ? size : 1);
+	if (!len)
+		return host_io(t, fd, NULL, 0, offset, dir);
+	buf = malloc(size);
 	if (!buf)
 		return -ENOMEM;
 	do {
 		size_t want = len - (uint64_t)done < size ? len - (uint64_t)done : size;
 
-		n = move_chunk(t, fd, buf, addr + (uint64_t)done, want, offset < 0 ? -1 : offset + done, dir);
+		n = move_chunk(t, fd, buf, v, want, offset < 0 ? -1 : offset + done, dir);
 		if (n > 0)
 			done += n;
-		/* More only if all came and asking again cannot block. */
-		if (n < (int64_t)want || (dir == IN && may_block(fd)))
+		if (n < (int64_t)want)
 			break;
-	} while ((uint64_t)done < len);
+	} while (again && (uint64_t)done < len);
 	free(buf);
 	return done ? done : n;
+}
+
+static int64_t move_bytes(struct task *t, int fd, uint64_t addr, uint64_t len, int64_t offset,
+			  enum direction dir)
+{
+	struct iovec iov = { (void *)addr, len < MAX_IO ? len : MAX_IO };
+	struct user_vector v = { .iov = &iov, .nr = 1 };
+
+	if (fd < 0)
+		return fd;
+	if (addr >= VELLUM_TASK_SIZE || len > VELLUM_TASK_SIZE - addr)
+		return -EFAULT;
+	return move_vector(t, fd, &v, iov.iov_len, offset, dir);
 }
 
 SYSCALL(read)
@@ -152,10 +199,11 @@ SYSCALL(pwrite64)
 	return (int64_t)a[3] < 0 ? -EINVAL : move_bytes(t, fd_host(t, a[0]), a[1], a[2], (int64_t)a[3], OUT);
 }
 
-static int64_t move_vector(struct task *t, const uint64_t a[6], enum direction dir)
+static int64_t vector_call(struct task *t, const uint64_t a[6], enum direction dir)
 {
 	struct iovec iov[IOV_MAX];
-	int64_t done = 0;
+	struct user_vector v = { .iov = iov, .nr = a[2] };
+	uint64_t len = 0;
 
 	if (a[2] > IOV_MAX)
 		return -EINVAL;
@@ -164,28 +212,21 @@ static int64_t move_vector(struct task *t, const uint64_t a[6], enum direction d
 	if (user_read(t, iov, a[1], a[2] * sizeof(iov[0])))
 		return -EFAULT;
 	for (uint64_t i = 0; i < a[2]; i++) {
-		int64_t n;
-
-		if (!iov[i].iov_len)
-			continue;
-		n = move_bytes(t, fd_host(t, a[0]), (uint64_t)iov[i].iov_base, iov[i].iov_len, -1, dir);
-		if (n < 0)
-			return done ? done : n;
-		done += n;
-		if ((uint64_t)n < iov[i].iov_len || (dir == IN && may_block(fd_host(t, a[0]))))
-			break;
+		if (iov[i].iov_len > INT64_MAX - len)
+			return -EINVAL;
+		len += iov[i].iov_len;
 	}
-	return done;
+	return move_vector(t, fd_host(t, a[0]), &v, len < MAX_IO ? len : MAX_IO, -1, dir);
 }
 
 SYSCALL(readv)
 {
-	return move_vector(t, a, IN);
+	return vector_call(t, a, IN);
 }
 
 SYSCALL(writev)
 {
-	return move_vector(t, a, OUT);
+	return vector_call(t, a, OUT);
 }
 
 SYSCALL(lseek)

@@ -16,7 +16,10 @@ struct timeval_pair {
 
 static const volatile struct vvar *vvar(void)
 {
-	return (const volatile struct vvar *)(__ehdr_start - 4096);
+	uintptr_t start = (uintptr_t)__ehdr_start;
+
+	__asm__("" : "+r"(start));	/* what lies below is ours too, whatever the compiler thinks */
+	return (const volatile struct vvar *)(start - 4096);
 }
 
 static uint64_t rdtsc(void)
