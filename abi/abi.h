@@ -57,6 +57,7 @@ struct abi_args {
 	char *const *argv;
 	char *const *envp;
 	bool strace;
+	unsigned closed_fds;		/* bit i: descriptor i was closed when Vellum started */
 	const struct abi_observer *observer;
 };
 
@@ -73,6 +74,9 @@ struct abi_result {
  */
 int abi_check_program(const char *path, char *why, size_t why_size);
 
+/* Call before any thread is made: signals to Vellum are the program's. */
+void abi_take_signals(void);
+
 /* Run @args->path to its end, and all processes it started. */
 void abi_run(const struct abi_args *args, struct abi_result *result);
 
@@ -83,7 +87,10 @@ const char *abi_unsupported(unsigned i);
 void abi_mapping_name(const struct guest_mm *gmm, const struct vellum_vma_info *info,
 		      char name[ABI_MAX_NAME]);
 
-/* The bytes of a page that is mapped but in no page table: the file's, or zeros. */
+/* The bytes that a page of a mapping had before anybody stored to it: the file's, or zeros. */
+void abi_initial_page(const struct vellum_vma_info *info, uint64_t addr, void *buf);
+
+/* The bytes of a page that is mapped but in no page table. */
 void abi_absent_page(const struct vellum_vma_info *info, uint64_t addr, void *buf);
 
 #endif

@@ -19,6 +19,7 @@
 
 #define PAGE		VELLUM_PAGE_SIZE
 #define MAX_PHDRS	64
+#define MAX_SCRIPTS	4		/* interpreters that are scripts themselves */
 #define STACK_SIZE	(8ull << 20)
 #define STACK_TOP	0x7fffffff0000ull	/* above it: the vDSO */
 #define STACK_GAP	(1ull << 20)	/* nothing is mapped right below the stack */
@@ -108,7 +109,7 @@ static int image_open(struct image *im, const char *path, char *why, size_t size
 	memset(im, 0, sizeof(*im));
 	im->fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (im->fd < 0 || fstat(im->fd, &st)) {
-		status = errno == ENOENT || errno == ENOTDIR ? 127 : 126;
+		status = errno == ENOENT ? 127 : 126;
 		snprintf(why, size, "%s: %s", path, strerror(errno));
 		return status;
 	}
@@ -152,16 +153,24 @@ static bool read_shebang(const char *path, char interp[256], char arg[256])
 	return interp[0] != 0;
 }
 
+static bool is_executable(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 && S_ISREG(st.st_mode) && access(path, X_OK) == 0;
+}
+
 int abi_check_program(const char *path, char *why, size_t why_size)
 {
-	char interp[256], arg[256];
+	char interp[256], arg[256], next[256];
 	struct image im;
-	struct stat st;
 	int status;
 
-	if (stat(path, &st) == 0 && S_ISREG(st.st_mode) && access(path, X_OK) == 0 &&
-	    read_shebang(path, interp, arg))
+	for (int depth = 0; depth < MAX_SCRIPTS && is_executable(path) && read_shebang(path, next, arg);
+	     depth++) {
+		memcpy(interp, next, sizeof(interp));
 		path = interp;
+	}
 	status = image_open(&im, path, why, why_size);
 	if (!status)
 		close(im.fd);
@@ -422,49 +431,84 @@ static int load_image(struct task *t, struct image *im, const char *path, char *
 	return 0;
 }
 
-static int status_errno(int status, const char *path)
+static int status_errno(int status, const char *path, const char *why)
 {
 	if (status == 127)
 		return -ENOENT;
-	return access(path, X_OK) ? -EACCES : -ENOEXEC;
+	if (!is_executable(path))
+		return access(path, X_OK) && errno == ENOTDIR ? -ENOTDIR : -EACCES;
+	/* The program only learns "exec format error": say what it is that we don't support. */
+	fprintf(stderr, "vellum: %s\n", why);
+	return -ENOEXEC;
 }
 
-/* @path as the host opens it. A script runs its interpreter, which may not be a script again. */
+static void free_vector(char **argv)
+{
+	for (size_t i = 0; argv && argv[i]; i++)
+		free(argv[i]);
+	free(argv);
+}
+
+/* @argv for a script's interpreter: interpreter, its argument, the script, the script's arguments. */
+static char **script_vector(const char *interp, const char *arg, const char *script, char *const *argv)
+{
+	size_t n = count(argv), at = 0;
+	char **out = calloc(n + 4, sizeof(*out));
+
+	if (!out)
+		return NULL;
+	out[at++] = strdup(interp);
+	if (arg[0])
+		out[at++] = strdup(arg);
+	out[at++] = strdup(script);
+	for (size_t i = 1; i < n; i++)
+		out[at++] = strdup(argv[i]);
+	while (at--)
+		if (!out[at]) {
+			free_vector(out);	/* what is behind the hole is lost with the process */
+			return NULL;
+		}
+	return out;
+}
+
+static int load_file(struct task *t, const char *path, char *const *argv, char *const *envp)
+{
+	char why[512], resolved[4096];
+	struct image im;
+	int err = image_open(&im, path, why, sizeof(why));
+
+	if (err)
+		return status_errno(err, path, why);
+	if (!realpath(path, resolved))
+		snprintf(resolved, sizeof(resolved), "%s", path);
+	err = load_image(t, &im, resolved, argv, envp);
+	close(im.fd);
+	return err;
+}
+
+/* @path as the host opens it. A script runs its interpreter, which may be a script again. */
 int exec_load(struct task *t, const char *path, char *const *argv, char *const *envp)
 {
-	char interp[256], arg[256], why[512], resolved[4096];
-	char **script_argv = NULL;
-	struct image im;
-	struct stat st;
-	int err;
+	char interp[256], arg[256], script[4096];
+	char **vector = NULL;
+	int err = 0;
 
 	if (arg_bytes(argv, envp) > MAX_ARG_BYTES)
 		return -E2BIG;
-	if (stat(path, &st) == 0 && S_ISREG(st.st_mode) && access(path, X_OK) == 0 &&
-	    read_shebang(path, interp, arg)) {
-		size_t n = count(argv), at = 0;
+	snprintf(script, sizeof(script), "%s", path);
+	for (int depth = 0; is_executable(script) && read_shebang(script, interp, arg); depth++) {
+		char **next = script_vector(interp, arg, script, vector ? vector : argv);
 
-		script_argv = calloc(n + 4, sizeof(*script_argv));
-		if (!script_argv)
-			return -ENOMEM;
-		script_argv[at++] = interp;
-		if (arg[0])
-			script_argv[at++] = arg;
-		script_argv[at++] = (char *)path;
-		for (size_t i = 1; i < n; i++)
-			script_argv[at++] = argv[i];
-		argv = script_argv;
-		path = interp;
+		free_vector(vector);
+		vector = next;
+		if (!vector || depth == MAX_SCRIPTS) {
+			err = vector ? -ELOOP : -ENOMEM;
+			break;
+		}
+		snprintf(script, sizeof(script), "%s", interp);
 	}
-	err = image_open(&im, path, why, sizeof(why));
-	if (err) {
-		err = status_errno(err, path);
-	} else {
-		if (!realpath(path, resolved))
-			snprintf(resolved, sizeof(resolved), "%s", path);
-		err = load_image(t, &im, resolved, argv, envp);
-		close(im.fd);
-	}
-	free(script_argv);
+	if (!err)
+		err = load_file(t, script, vector ? vector : argv, envp);
+	free_vector(vector);
 	return err;
 }

@@ -201,20 +201,34 @@ void abi_mapping_name(const struct guest_mm *gmm, const struct vellum_vma_info *
 		snprintf(name, ABI_MAX_NAME, "[vvar]");
 }
 
-void abi_absent_page(const struct vellum_vma_info *info, uint64_t addr, void *buf)
+/* Return: it is a file's. */
+static bool initial_page(const struct vellum_vma_info *info, uint64_t addr, void *buf)
 {
-	uint64_t pgoff = info->pgoff + (addr - info->start) / VELLUM_PAGE_SIZE;
-	struct vellum_vmf vmf = { .size = sizeof(vmf), .pgoff = pgoff, .page = buf };
-	struct filemap *fm;
+	struct vellum_vmf vmf = { .size = sizeof(vmf), .page = buf,
+				  .pgoff = info->pgoff + (addr - info->start) / VELLUM_PAGE_SIZE };
+	struct filemap *fm = NULL;
 
 	memset(buf, 0, VELLUM_PAGE_SIZE);
-	if (!info->mapping)
-		return;
 	pthread_mutex_lock(&lock);
-	fm = filemap_of(info->mapping);
+	if (info->mapping)
+		fm = filemap_of(info->mapping);
 	if (fm)
 		filemap_fault(fm, &vmf);
 	pthread_mutex_unlock(&lock);
-	if (!fm)	/* shared memory keeps its pages when nobody has them in a table */
-		vellum_mapping_read(info->mapping, pgoff * VELLUM_PAGE_SIZE, buf, VELLUM_PAGE_SIZE);
+	return fm != NULL;
+}
+
+void abi_initial_page(const struct vellum_vma_info *info, uint64_t addr, void *buf)
+{
+	initial_page(info, addr, buf);
+}
+
+void abi_absent_page(const struct vellum_vma_info *info, uint64_t addr, void *buf)
+{
+	uint64_t pgoff = info->pgoff + (addr - info->start) / VELLUM_PAGE_SIZE;
+
+	if (initial_page(info, addr, buf) || !info->mapping)
+		return;
+	/* Shared memory keeps its pages when nobody has them in a table. */
+	vellum_mapping_read(info->mapping, pgoff * VELLUM_PAGE_SIZE, buf, VELLUM_PAGE_SIZE);
 }

@@ -88,17 +88,22 @@ SYSCALL(mmap)
 	return err ? err : (int64_t)addr;
 }
 
-SYSCALL(munmap)
+static int unmap(struct task *t, uint64_t addr, uint64_t len)
 {
-	bool sane = sane_range(a[0], a[1]);
+	bool sane = sane_range(addr, len);
 	int err;
 
 	if (sane)
-		before_unmap(t, a[0], a[1]);
-	err = vellum_munmap(t->gmm->mm, a[0], a[1]);
+		before_unmap(t, addr, len);
+	err = vellum_munmap(t->gmm->mm, addr, len);
 	if (sane)
-		after_unmap(t, a[0], err ? 0 : a[1]);
+		after_unmap(t, addr, err ? 0 : len);
 	return err;
+}
+
+SYSCALL(munmap)
+{
+	return unmap(t, a[0], a[1]);
 }
 
 SYSCALL(mprotect)
@@ -106,12 +111,27 @@ SYSCALL(mprotect)
 	return vellum_mprotect(t->gmm->mm, a[0], a[1], (uint32_t)a[2]);
 }
 
+/* Is there something to move, and is the target apart from it? */
+static bool can_move_to(struct task *t, const uint64_t a[6])
+{
+	struct vellum_vma_info info;
+
+	return sane_range(a[0], a[1]) && sane_range(a[4], a[2]) && (a[3] & VELLUM_MREMAP_MAYMOVE) &&
+	       (a[4] + PAGE_UP(a[2]) <= a[0] || a[0] + PAGE_UP(a[1]) <= a[4]) &&
+	       vellum_vma_next(t->gmm->mm, a[0], &info) == 0 && info.start <= a[0];
+}
+
 SYSCALL(mremap)
 {
 	bool sane = sane_range(a[0], a[1]);
-	uint64_t addr;
-	int err;
+	uint64_t addr = a[4];
+	int err = 0;
 
+	/* As mremap would itself; a step of its own so that what was there before is told apart. */
+	if ((a[3] & VELLUM_MREMAP_FIXED) && can_move_to(t, a))
+		err = unmap(t, a[4], a[2]);
+	if (err)
+		return err;
 	if (sane)
 		before_unmap(t, a[0], a[1]);
 	err = vellum_mremap(t->gmm->mm, a[0], a[1], a[2], (uint32_t)a[3], &addr);

@@ -408,6 +408,7 @@ int task_fork(struct task *parent, uint64_t flags, uint64_t stack, uint64_t chil
 
 /* --- timers, time slices, lost kicks, signals to Vellum --- */
 
+/* Vellum's own signals, which are the program's: waited for by the ticker, blocked elsewhere. */
 static void taken_signals(sigset_t *set)
 {
 	static const int signals[] = { SIGINT, SIGTERM, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2, SIGALRM };
@@ -477,7 +478,7 @@ static void ignore_signal(int signo)
 static int open_standard_files(struct task *t)
 {
 	for (int fd = 0; fd <= 2; fd++) {
-		int host = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+		int host = t->kernel->args->closed_fds >> fd & 1 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 3);
 
 		if (host >= 0 && fd_install(t, file_open(host), fd, false) < 0)
 			return -ENOMEM;
@@ -511,11 +512,18 @@ static int start_first(struct kernel *k, const struct abi_args *args)
 	return err;
 }
 
+void abi_take_signals(void)
+{
+	sigset_t taken;
+
+	taken_signals(&taken);
+	pthread_sigmask(SIG_BLOCK, &taken, NULL);
+}
+
 void abi_run(const struct abi_args *args, struct abi_result *result)
 {
 	struct kernel k = { .args = args, .result = result, .next_pid = 1 };
 	struct sigaction quiet = { .sa_handler = ignore_signal }, no_pipe = { .sa_handler = SIG_IGN };
-	sigset_t taken, old;
 	int err;
 
 	memset(result, 0, sizeof(*result));
@@ -524,8 +532,6 @@ void abi_run(const struct abi_args *args, struct abi_result *result)
 	pthread_cond_init(&k.changed, NULL);
 	sigaction(KICK_SIGNAL, &quiet, NULL);
 	sigaction(SIGPIPE, &no_pipe, NULL);
-	taken_signals(&taken);		/* every thread made from here on blocks them: the ticker waits */
-	pthread_sigmask(SIG_BLOCK, &taken, &old);
 	k.pool = pool_create(args->machine);
 	vdso_init(&k);
 	pthread_create(&k.ticker, NULL, ticker, &k);
@@ -547,5 +553,4 @@ void abi_run(const struct abi_args *args, struct abi_result *result)
 	filemap_drop_all();
 	vdso_fini(&k);
 	pool_destroy(k.pool);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
 }

@@ -2,6 +2,7 @@
 /* cli/run.c - vellum run: options, the machine, the program, the report. */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -146,7 +147,7 @@ static int take_option(int opt, const char *arg, struct run_options *o)
 		return 0;
 	case OPT_JSON:
 		o->json = arg;
-		return 0;
+		return arg[0] ? 0 : fail("--json=: needs a file name, or - for stdout");
 	case OPT_RAM:
 		return parse_ram(arg, &o->ram);
 	case OPT_CPUS:
@@ -212,6 +213,7 @@ struct run {
 	struct track *track;
 	struct abi_result result;
 	uint64_t run_ns;
+	unsigned closed_fds;
 };
 
 static int create_memory(struct run *r)
@@ -267,6 +269,7 @@ static void run_program(struct run *r)
 {
 	const struct abi_args args = { .machine = r->machine, .memory = r->memory, .path = r->path,
 				       .argv = r->opt.argv, .envp = environ, .strace = r->opt.strace,
+				       .closed_fds = r->closed_fds,
 				       .observer = track_observer(r->track) };
 	uint64_t start = monotonic_ns();
 
@@ -300,6 +303,17 @@ static int report(struct run *r)
 	return status;
 }
 
+/* Descriptors 0 to 2 must be somebody's, or files of ours would get their numbers. */
+static unsigned fill_closed_fds(void)
+{
+	unsigned closed = 0;
+
+	for (int fd = 0; fd <= 2; fd++)
+		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) == fd)
+			closed |= 1u << fd;
+	return closed;
+}
+
 static void raise_file_limit(void)
 {
 	struct rlimit lim;
@@ -314,8 +328,10 @@ int cmd_run(int argc, char **argv)
 {
 	struct run r = { .opt = { .interval_ns = 10000000, .ram = 1ull << 30, .cpus = 2 } };
 	char why[4352];
-	int status = parse_options(argc, argv, &r.opt);
+	int status;
 
+	r.closed_fds = fill_closed_fds();
+	status = parse_options(argc, argv, &r.opt);
 	if (status)
 		return status;
 	if (!find_program(r.opt.argv[0], r.path)) {
@@ -331,6 +347,7 @@ int cmd_run(int argc, char **argv)
 		return fail("cannot write the report: %s", why);
 	prctl(PR_SET_DUMPABLE, 0);	/* the program cannot reach us through /proc */
 	raise_file_limit();
+	abi_take_signals();
 	status = set_up(&r);
 	if (!status) {
 		run_program(&r);

@@ -279,6 +279,8 @@ static void collect_range(struct mm_track *mt, uint64_t start, uint64_t end, boo
 	struct collection_record rec = { .pages = 0 };
 	uint64_t t = monotonic_ns();
 
+	if (!mt->tracker)
+		return;
 	collect_mm(mt, start / PAGE, end / PAGE, count, &rec);
 	keep_record(mt->track, &rec, t);
 }
@@ -309,10 +311,7 @@ static bool page_equal(struct mm_track *mt, const struct vellum_vma_info *info, 
 	if (found != 1)
 		abi_absent_page(info, page * PAGE, actual);
 	if (!expected) {
-		if (is_shared(info))
-			memset(initial, 0, PAGE);
-		else
-			abi_absent_page(info, page * PAGE, initial);
+		abi_initial_page(info, page * PAGE, initial);
 		expected = initial;
 	}
 	return memcmp(actual, expected, PAGE) == 0;
@@ -458,8 +457,6 @@ static void on_start(void *arg, struct guest_mm *gmm)
 {
 	struct track *track = arg;
 
-	if (!tracking(track))
-		return;
 	pthread_mutex_lock(&track->lock);
 	collect_range(gmm->observer_data, 0, VELLUM_TASK_SIZE, false);
 	clear_dirty(gmm->observer_data);	/* a collection at the interval may have come in between */
@@ -470,8 +467,6 @@ static void on_before_fork(void *arg, struct guest_mm *parent)
 {
 	struct track *track = arg;
 
-	if (!tracking(track))
-		return;
 	pthread_mutex_lock(&track->lock);
 	collect_range(parent->observer_data, 0, VELLUM_TASK_SIZE, true);
 	pthread_mutex_unlock(&track->lock);
@@ -498,10 +493,8 @@ static void on_before_unmap(void *arg, struct guest_mm *gmm, uint64_t start, uin
 	struct track *track = arg;
 
 	pthread_mutex_lock(&track->lock);
-	if (tracking(track)) {
-		collect_range(mt, start, end, true);
-		list_rows(mt, start, end, &mt->losing);
-	}
+	collect_range(mt, start, end, true);
+	list_rows(mt, start, end, &mt->losing);
 	pthread_mutex_unlock(&track->lock);
 }
 
@@ -512,12 +505,10 @@ static void on_after_unmap(void *arg, struct guest_mm *gmm, uint64_t start, uint
 	struct track *track = arg;
 
 	pthread_mutex_lock(&track->lock);
-	if (tracking(track)) {
-		finish_rows(mt, &mt->losing, start, end);
-		if (start < end) {
-			collect_range(mt, start, end, false);
-			forget_dirty(mt, start / PAGE, end / PAGE);
-		}
+	finish_rows(mt, &mt->losing, start, end);
+	if (start < end) {
+		collect_range(mt, start, end, false);
+		forget_dirty(mt, start / PAGE, end / PAGE);
 	}
 	pthread_mutex_unlock(&track->lock);
 }
@@ -544,7 +535,7 @@ static void on_end(void *arg, struct guest_mm *gmm)
 	struct mm_track *mt = gmm->observer_data;
 
 	pthread_mutex_lock(&track->lock);
-	if (tracking(track) && gmm->loaded) {
+	if (gmm->loaded) {
 		collect_range(mt, 0, VELLUM_TASK_SIZE, true);
 		if (track->opt->verify)
 			verify_mm(mt);

@@ -132,11 +132,11 @@ static int move_all(struct move *mv)
 	return done < mv->len ? -ENOMEM : 0;
 }
 
-/* [old, old + old_len) is a part of @vma. */
-static int move_vma(struct vma *vma, gva_t old, uint64_t old_len, uint64_t new_len, gva_t *addr)
+/* [old, old + old_len) is a part of @vma; @new is free. */
+static int move_vma(struct vma *vma, gva_t old, uint64_t old_len, gva_t new, uint64_t new_len,
+		    gva_t *addr)
 {
 	struct vellum_mm *mm = vma->mm;
-	gva_t new = find_gap(mm, new_len, MMAP_MIN_ADDR, mm->mmap_top);
 	struct vma *copy;
 	int err;
 
@@ -174,17 +174,24 @@ static bool can_grow_in_place(struct vma *vma, gva_t old_end, uint64_t by)
 	       !find_vma_intersection(vma->mm, old_end, old_end + by);
 }
 
+/* May [old, old + old_len) become @new_len long? It must lie in one VMA. */
+static int check_resize(const struct vma *vma, gva_t old, uint64_t old_len, uint64_t new_len)
+{
+	if (!vma || vma->start > old || old_len > vma->end - old)
+		return -EFAULT;
+	if (new_len > old_len && (vma->flags & VM_PFNMAP))
+		return -EFAULT;
+	return vma_page_index(vma, old) + (new_len >> PAGE_SHIFT) < vma->pgoff ? -EINVAL : 0;
+}
+
 static int grow(struct vellum_mm *mm, gva_t old, uint64_t old_len, uint64_t new_len, uint32_t flags,
 		gva_t *addr)
 {
 	struct vma *vma = find_vma(mm, old);
+	int err = check_resize(vma, old, old_len, new_len);
 
-	if (!vma || vma->start > old || old_len > vma->end - old)
-		return -EFAULT;
-	if (vma->flags & VM_PFNMAP)
-		return -EFAULT;
-	if (vma_page_index(vma, old) + (new_len >> PAGE_SHIFT) < vma->pgoff)
-		return -EINVAL;
+	if (err)
+		return err;
 	if (can_grow_in_place(vma, old + old_len, new_len - old_len)) {
 		vma_set_range(vma, vma->start, old + new_len);
 		vma_merge(vma);
@@ -193,7 +200,25 @@ static int grow(struct vellum_mm *mm, gva_t old, uint64_t old_len, uint64_t new_
 	}
 	if (!(flags & VELLUM_MREMAP_MAYMOVE))
 		return -ENOMEM;
-	return move_vma(vma, old, old_len, new_len, addr);
+	return move_vma(vma, old, old_len, find_gap(mm, new_len, MMAP_MIN_ADDR, mm->mmap_top), new_len,
+			addr);
+}
+
+/* To @new, whatever is mapped there; both ranges are checked not to overlap. */
+static int move_fixed(struct vellum_mm *mm, gva_t old, uint64_t old_len, gva_t new, uint64_t new_len,
+		      gva_t *addr)
+{
+	int err = check_resize(find_vma(mm, old), old, min_u64(old_len, new_len), new_len);
+
+	if (!err)
+		err = do_munmap(mm, new, new_len);
+	if (!err && new_len < old_len) {
+		err = do_munmap(mm, old + new_len, old_len - new_len);
+		old_len = new_len;
+	}
+	if (!err)
+		err = check_resize(find_vma(mm, old), old, old_len, new_len);
+	return err ? err : move_vma(find_vma(mm, old), old, old_len, new, new_len, addr);
 }
 
 static int remap_locked(struct vellum_mm *mm, gva_t old, uint64_t old_len, uint64_t new_len,
@@ -214,19 +239,35 @@ static int remap_locked(struct vellum_mm *mm, gva_t old, uint64_t old_len, uint6
 	return 0;
 }
 
+static bool fixed_target_ok(gva_t old, uint64_t old_len, gva_t new, uint64_t new_len, uint32_t flags)
+{
+	if (!(flags & VELLUM_MREMAP_MAYMOVE) || (new & ~PAGE_MASK) || new < MMAP_MIN_ADDR)
+		return false;
+	if (new >= TASK_SIZE || new_len > TASK_SIZE - new)
+		return false;
+	return new + new_len <= old || old + old_len <= new;
+}
+
 EXPORT int vellum_mremap(struct vellum_mm *mm, uint64_t old_addr, uint64_t old_len, uint64_t new_len,
 			 uint32_t flags, uint64_t *new_addr)
 {
 	uint64_t from = page_align_up(old_len), to = page_align_up(new_len);
 	int err;
 
-	if ((old_addr & ~PAGE_MASK) || !from || !to || (flags & ~(uint32_t)VELLUM_MREMAP_MAYMOVE) ||
-	    !new_addr)
+	if ((old_addr & ~PAGE_MASK) || !from || !to || !new_addr ||
+	    (flags & ~(uint32_t)(VELLUM_MREMAP_MAYMOVE | VELLUM_MREMAP_FIXED)))
 		return -EINVAL;
 	if (old_addr >= TASK_SIZE || from > TASK_SIZE - old_addr || to > TASK_SIZE)
 		return -EINVAL;
+	if ((flags & VELLUM_MREMAP_FIXED) && !fixed_target_ok(old_addr, from, *new_addr, to, flags))
+		return -EINVAL;
 	write_lock(&mm->mmap_lock, mm_host(mm));
-	err = remap_locked(mm, old_addr, from, to, flags, new_addr);
+	if (!(flags & VELLUM_MREMAP_FIXED))
+		err = remap_locked(mm, old_addr, from, to, flags, new_addr);
+	else if (find_vma_intersection(mm, old_addr, old_addr + 1))
+		err = move_fixed(mm, old_addr, from, *new_addr, to, new_addr);
+	else
+		err = -EFAULT;
 	write_unlock(&mm->mmap_lock, mm_host(mm));
 	return err;
 }

@@ -156,14 +156,14 @@ int vellum_munmap(struct vellum_mm *mm, uint64_t addr, uint64_t len);
  */
 int vellum_mprotect(struct vellum_mm *mm, uint64_t addr, uint64_t len, uint32_t prot);
 
-enum { VELLUM_MREMAP_MAYMOVE = 1, VELLUM_MREMAP_FIXED = 2, VELLUM_MREMAP_DONTUNMAP = 4 };
+enum { VELLUM_MREMAP_MAYMOVE = 1, VELLUM_MREMAP_FIXED = 2 };
 
 /**
  * vellum_mremap - grow, shrink or move a mapping
- * @flags: 0 or VELLUM_MREMAP_MAYMOVE; the others are -VELLUM_EINVAL in this version.
- * @new_addr: out.
+ * @flags: 0 or VELLUM_MREMAP_*; FIXED needs MAYMOVE and unmaps what is at the target.
+ * @new_addr: out; with VELLUM_MREMAP_FIXED also in: the target.
  *
- * Return: 0; -VELLUM_EINVAL (unaligned, @new_len 0, bad flags, @old_len 0); -VELLUM_EFAULT (nothing
+ * Return: 0; -VELLUM_EINVAL (unaligned, @new_len 0, @old_len 0, bad flags, a bad or overlapping target); -VELLUM_EFAULT (nothing
  *   mapped there, or the old range crosses the end of its mapping); -VELLUM_ENOMEM (no room, or may
  *   not move; on a failed move everything is moved back). Source: mremap(2).
  */

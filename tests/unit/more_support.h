@@ -7,8 +7,8 @@
 
 #include <stdio.h>
 
-#define OK(call) assert_int_equal(call, 0)
-#define BYTES(pages) ((uint64_t)(pages) * PAGE_SIZE)
+#define OK(call)       assert_int_equal(call, 0)
+#define BYTES(pages)   ((uint64_t)(pages)*PAGE_SIZE)
 #define WORLD_TEST(fn) cmocka_unit_test_setup_teardown(fn, world_setup, world_teardown)
 
 static inline void unmap(struct vellum_mm *mm, unsigned at, unsigned pages)
@@ -82,7 +82,7 @@ static inline struct counting *new_counting(void)
 	static struct counting pool[256];
 	static unsigned next;
 
-	pool[next % 256] = (struct counting){ .faults = 0 };
+	pool[next % 256] = (struct counting){.faults = 0};
 	return &pool[next++ % 256];
 }
 

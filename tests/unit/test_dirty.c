@@ -27,7 +27,7 @@ static void clean(struct vellum_mapping *obj, uint64_t first, uint64_t nr, uint6
 
 static uint64_t clean_count(struct vellum_mapping *obj)
 {
-	struct cleaning c = { .start = 0 };
+	struct cleaning c = {.start = 0};
 
 	clean(obj, 0, 64, 0, &c);
 	return c.count;
@@ -55,12 +55,12 @@ static void wpc_01_counts_and_bitmap(void **state) /* T-wpc-01 */
 {
 	struct world *w = *state;
 	struct vellum_mapping *obj = mapped_twice(w);
-	struct cleaning c = { .start = 0 };
+	struct cleaning c = {.start = 0};
 
 	store(w->cpu[0], PAGE(5), 1);
 	store(w->cpu[0], PAGE(20), 1);
 	store(w->cpu[0], PAGE(40), 1);
-	store(w->cpu[0], PAGE(100 + 20 - 16), 1);	/* common */
+	store(w->cpu[0], PAGE(100 + 20 - 16), 1); /* common */
 	store(w->cpu[0], PAGE(100 + 50 - 16), 1);
 	load(w->cpu[0], PAGE(7));
 	clean(obj, 0, 64, 0, &c);
@@ -68,12 +68,12 @@ static void wpc_01_counts_and_bitmap(void **state) /* T-wpc-01 */
 	assert_int_equal(c.bitmap[0], 1ull << 5 | 1ull << 20 | 1ull << 40 | 1ull << 50);
 	assert_int_equal(c.start, 5);
 	assert_int_equal(c.end, 51);
-	assert_true(has_w(w->mm, PAGE(5)));		/* stays writable */
+	assert_true(has_w(w->mm, PAGE(5))); /* stays writable */
 	c.bitmap[0] = 0;
 	clean(obj, 0, 64, 0, &c);
 	assert_int_equal(c.count, 0);
 	assert_int_equal(c.bitmap[0], 0);
-	assert_int_equal(c.start, 5);			/* as given */
+	assert_int_equal(c.start, 5); /* as given */
 	assert_int_equal(c.end, 51);
 	check_world(w);
 	vellum_mapping_put(obj);
@@ -90,13 +90,13 @@ static void wpc_01_write_protect(void **state) /* T-wpc-01 */
 	load(w->cpu[0], PAGE(30));
 	before = entry_at(w->mm, PAGE(20));
 	assert_int_equal(wp_count(obj, 0, 20), 0);
-	assert_int_equal(wp_count(obj, 21, 43), 1);	/* page 30: writable from a load */
+	assert_int_equal(wp_count(obj, 21, 43), 1); /* page 30: writable from a load */
 	assert_int_equal(wp_count(obj, 0, 64), 2);
 	assert_int_equal(wp_count(obj, 0, 64), 0);
 	assert_false(has_w(w->mm, PAGE(20)));
 	assert_true(has_d(w->mm, PAGE(20)));
 	assert_int_equal(entry_at(w->mm, PAGE(20)).val, pte_wrprotect(before).val);
-	assert_int_equal(clean_count(obj), 2);		/* kept as the saved bit */
+	assert_int_equal(clean_count(obj), 2); /* kept as the saved bit */
 	store(w->cpu[0], PAGE(20), 2);
 	assert_int_equal(count_of(w, VELLUM_COUNT_FAULT_NOTIFY), 1);
 	check_world(w);
@@ -107,7 +107,7 @@ static void wpc_02_none_set(void **state) /* T-wpc-02 */
 {
 	struct world *w = *state;
 	struct vellum_mapping *obj = mapped_twice(w);
-	struct cleaning c = { .start = 7, .end = 7 };
+	struct cleaning c = {.start = 7, .end = 7};
 
 	clean(obj, 0, 64, 0, &c);
 	assert_int_equal(c.start, 64);
@@ -118,11 +118,11 @@ static void wpc_02_none_set(void **state) /* T-wpc-02 */
 	assert_int_equal(c.start, 16);
 	assert_int_equal(c.end, 0);
 	store(w->cpu[0], PAGE(12), 1);
-	clean(obj, 8, 16, 8, &c);		/* (16, 0) means none as well */
+	clean(obj, 8, 16, 8, &c); /* (16, 0) means none as well */
 	assert_int_equal(c.start, 4);
 	assert_int_equal(c.end, 5);
 	store(w->cpu[0], PAGE(20), 1);
-	clean(obj, 8, 16, 8, &c);		/* and now it grows */
+	clean(obj, 8, 16, 8, &c); /* and now it grows */
 	assert_int_equal(c.start, 4);
 	assert_int_equal(c.end, 13);
 	assert_int_equal(c.bitmap[0], 1 << 4 | 1 << 12);
@@ -134,18 +134,18 @@ static void bitmap_offset(void **state)
 {
 	struct world *w = *state;
 	struct vellum_mapping *obj = mapped_twice(w);
-	struct cleaning c = { .start = 0 };
+	struct cleaning c = {.start = 0};
 
 	store(w->cpu[0], PAGE(10), 1);
 	store(w->cpu[0], PAGE(50), 1);
 	clean(obj, 50, 4, 3, &c);
 	assert_int_equal(c.bitmap[0], 1ull << 47);
-	assert_int_equal(c.start, 4);		/* nr: a bound */
+	assert_int_equal(c.start, 4); /* nr: a bound */
 	assert_int_equal(c.end, 48);
-	assert_true(has_d(w->mm, PAGE(10)));	/* out of the range */
-	c = (struct cleaning){ .bitmap = { ~0ull, 0, 0, 0 } };
+	assert_true(has_d(w->mm, PAGE(10))); /* out of the range */
+	c = (struct cleaning){.bitmap = {~0ull, 0, 0, 0}};
 	clean(obj, 0, 64, 0, &c);
-	assert_int_equal(c.bitmap[0], ~0ull);	/* bits are only set */
+	assert_int_equal(c.bitmap[0], ~0ull); /* bits are only set */
 	assert_int_equal(c.count, 1);
 	vellum_mapping_put(obj);
 }
@@ -154,7 +154,7 @@ static void bits_beyond_the_first_word(void **state)
 {
 	struct world *w = *state;
 	struct vellum_mapping *obj = plain_object(w, 200);
-	struct cleaning c = { .start = 0 };
+	struct cleaning c = {.start = 0};
 
 	map_object(w->mm, 0, 200, RW, SHARED, obj, 0, RW);
 	for (unsigned i = 0; i < 200; i += 63)
@@ -186,8 +186,8 @@ static void wpc_03_filter(void **state) /* T-wpc-03 */
 	protect(w->mm, 32, 8, RO);
 	child = fork_on(w->mm, w->cpu[1]);
 	store(w->cpu[1], PAGE(50), 1);
-	assert_int_equal(wp_count(obj, 0, 8), 2);	/* parent's 49 and child's 50 */
-	assert_int_equal(clean_count(obj), 3);		/* and the one behind a read-only mapping */
+	assert_int_equal(wp_count(obj, 0, 8), 2); /* parent's 49 and child's 50 */
+	assert_int_equal(clean_count(obj), 3);	  /* and the one behind a read-only mapping */
 	assert_true(has_d(w->mm, PAGE(1)));
 	assert_int_equal(clean_count(obj), 0);
 	end_child(child, w->cpu[1]);
@@ -200,10 +200,15 @@ static void wpc_04_not_present(void **state) /* T-wpc-04 */
 	struct world *w = *state;
 	struct vellum_mapping *obj = plain_object(w, 16);
 	const pte_t raw[] = {
-		pte_marker(MARKER_UFFD_WP), pte_marker(MARKER_POISON), pte_marker(MARKER_GUARD),
-		swp_entry_pte(0, 0x1234), swp_entry_pte(5, 0), pte_make(swp_entry_pte(1, 5).val | 0xe),
+		pte_marker(MARKER_UFFD_WP),
+		pte_marker(MARKER_POISON),
+		pte_marker(MARKER_GUARD),
+		swp_entry_pte(0, 0x1234),
+		swp_entry_pte(5, 0),
+		pte_make(swp_entry_pte(1, 5).val | 0xe),
 		swp_entry_pte(SWP_MIGRATION_WRITE, 0x1000 | MIGRATION_DIRTY),
-		swp_entry_pte(SWP_DEVICE_WRITE, 77), swp_entry_pte(SWP_HWPOISON, 1),
+		swp_entry_pte(SWP_DEVICE_WRITE, 77),
+		swp_entry_pte(SWP_HWPOISON, 1),
 		pte_make(0x60),
 	};
 
@@ -246,7 +251,7 @@ static void wpc_08_exact_snapshot(void **state) /* T-wpc-08 */
 	for (unsigned i = 0; i < 4; i++)
 		store(w->cpu[0], PAGE(i), 1);
 	assert_int_equal(wp_count(obj, 0, 8), 4);
-	c->mkwrite_code = VELLUM_VMF_SIGBUS;	/* writers are kept out */
+	c->mkwrite_code = VELLUM_VMF_SIGBUS; /* writers are kept out */
 	assert_int_equal(clean_count(obj), 4);
 	for (unsigned i = 0; i < 8; i++)
 		assert_int_equal(try_store(w->cpu[0], PAGE(i), 2), VELLUM_FAULT_SIGBUS);
@@ -261,7 +266,7 @@ static void several_processes(void **state)
 {
 	struct world *w = *state;
 	struct vellum_mapping *obj = plain_object(w, 8);
-	struct vellum_mm *mm[3] = { w->mm };
+	struct vellum_mm *mm[3] = {w->mm};
 
 	map_object(w->mm, 0, 8, RW, SHARED, obj, 0, RW);
 	mm[1] = fork_on(w->mm, w->cpu[1]);
@@ -295,7 +300,7 @@ static void device_frames(void **state)
 	assert_int_equal(c->mkwrites, 2);
 	clean_count(dev);
 	unmap(w->mm, 0, 24);
-	assert_int_equal(c->dirts, 0);	/* collected before it left */
+	assert_int_equal(c->dirts, 0); /* collected before it left */
 	vellum_mapping_put(dev);
 	vellum_memory_free_device(w->memory, c->first_pfn, 8);
 }
@@ -304,7 +309,7 @@ static void wrong_arguments(void **state)
 {
 	struct world *w = *state;
 	struct vellum_mapping *obj = mapped_twice(w);
-	uint64_t b[2] = { 0 }, s = 3, e = 4, n = 99;
+	uint64_t b[2] = {0}, s = 3, e = 4, n = 99;
 
 	store(w->cpu[0], PAGE(1), 1);
 	assert_int_equal(vellum_wp_shared_mapping_range(obj, 0, 0, &n), -EINVAL);
@@ -378,7 +383,7 @@ static struct order *watch_order(struct world *w)
 {
 	static struct order o;
 
-	o = (struct order){ .w = w, .n = { .start = on_start, .finish = on_finish, .ctx = &o } };
+	o = (struct order){.w = w, .n = {.start = on_start, .finish = on_finish, .ctx = &o}};
 	vellum_notifier_register(w->mm, &o.n);
 	vellum_soft_set_flush_hook(w->soft, on_flush, &o);
 	return &o;
@@ -484,12 +489,12 @@ static void wpc_09_what_is_flushed(void **state) /* T-wpc-09 */
 	flushes = count_of(w, VELLUM_COUNT_TLB_FLUSHES);
 	assert_int_equal(clean_count(obj), 1);
 	assert_int_equal(count_of(w, VELLUM_COUNT_TLB_FLUSHES), flushes + 1);
-	assert_int_equal(clean_count(obj), 0);	/* nothing modified and alone: none */
+	assert_int_equal(clean_count(obj), 0); /* nothing modified and alone: none */
 	assert_int_equal(count_of(w, VELLUM_COUNT_TLB_FLUSHES), flushes + 1);
-	flush_window_open(w->mm);		/* somebody else's */
+	flush_window_open(w->mm); /* somebody else's */
 	assert_int_equal(clean_count(obj), 0);
-	assert_int_equal(count_of(w, VELLUM_COUNT_TLB_FLUSHES), flushes + 3);	/* both mappings */
-	flush_window_close(w->mm, &(struct vellum_flush_batch){ .kinds = 0 }, BASE, PAGE(1));
+	assert_int_equal(count_of(w, VELLUM_COUNT_TLB_FLUSHES), flushes + 3); /* both mappings */
+	flush_window_close(w->mm, &(struct vellum_flush_batch){.kinds = 0}, BASE, PAGE(1));
 	vellum_mapping_put(obj);
 }
 
@@ -500,7 +505,7 @@ static void wpc_09_what_is_flushed(void **state) /* T-wpc-09 */
 struct race {
 	struct world *w;
 	struct vellum_mapping *obj;
-	uint32_t stop;		/* atomic */
+	uint32_t stop; /* atomic */
 };
 
 static void *keep_storing(void *arg)
@@ -526,9 +531,9 @@ static void consume(struct race *r, struct cleaning *c, uint64_t *copy)
 
 static void wpc_07_every_page_covered(void **state) /* T-wpc-07 */
 {
-	struct race r = { .w = *state };
-	struct cleaning c = { .start = 0 };
-	uint64_t copy[PAGES] = { 0 };
+	struct race r = {.w = *state};
+	struct cleaning c = {.start = 0};
+	uint64_t copy[PAGES] = {0};
 	pthread_t thread;
 
 	r.obj = plain_object(r.w, PAGES);
@@ -574,7 +579,7 @@ static void *split_and_merge(void *arg)
 
 static void wp_and_clean_during_splits(void **state)
 {
-	struct race r = { .w = *state };
+	struct race r = {.w = *state};
 	unsigned wp_missed = 0, clean_missed = 0;
 	pthread_t thread;
 

@@ -2,7 +2,10 @@
 /* What an access to each kind of memory finds, costs and leaves behind. */
 #include "more_support.h"
 
-#define SHARED VELLUM_MAP_SHARED
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define SHARED	VELLUM_MAP_SHARED
 #define PRIVATE VELLUM_MAP_PRIVATE
 
 static struct vellum_mapping *map_new(struct world *w, struct counting *c, unsigned pages,
@@ -32,7 +35,7 @@ static void zero_page(void **state)
 	uint64_t before;
 
 	map_at(w->mm, 0, 4, RW, ANON);
-	assert_int_equal(load(w->cpu[0], PAGE(3)), 0);	/* tables exist now */
+	assert_int_equal(load(w->cpu[0], PAGE(3)), 0); /* tables exist now */
 	before = free_frames(w);
 	for (unsigned i = 0; i < 4; i++)
 		assert_int_equal(load(w->cpu[0], PAGE(i)), 0);
@@ -62,21 +65,21 @@ static void first_store(void **state)
 	store(w->cpu[0], PAGE(2) + 24, 10);
 	assert_int_equal(count_of(w, VELLUM_COUNT_FAULT_ANON), 1);
 	assert_int_equal(load(w->cpu[0], PAGE(2) + 16), 9);
-	assert_int_equal(load(w->cpu[0], PAGE(2)), 0);	/* fresh memory is zero */
+	assert_int_equal(load(w->cpu[0], PAGE(2)), 0); /* fresh memory is zero */
 }
 
 static const struct {
 	uint32_t prot;
 	enum vellum_fault_result load, store, fetch;
 } rights[] = {
-	{ 0, VELLUM_FAULT_SIGSEGV_ACCERR, VELLUM_FAULT_SIGSEGV_ACCERR, VELLUM_FAULT_SIGSEGV_ACCERR },
-	{ 1, VELLUM_FAULT_OK, VELLUM_FAULT_SIGSEGV_ACCERR, VELLUM_FAULT_SIGSEGV_ACCERR },
-	{ 2, VELLUM_FAULT_OK, VELLUM_FAULT_OK, VELLUM_FAULT_SIGSEGV_ACCERR },
-	{ 3, VELLUM_FAULT_OK, VELLUM_FAULT_OK, VELLUM_FAULT_SIGSEGV_ACCERR },
-	{ 4, VELLUM_FAULT_OK, VELLUM_FAULT_SIGSEGV_ACCERR, VELLUM_FAULT_OK },
-	{ 5, VELLUM_FAULT_OK, VELLUM_FAULT_SIGSEGV_ACCERR, VELLUM_FAULT_OK },
-	{ 6, VELLUM_FAULT_OK, VELLUM_FAULT_OK, VELLUM_FAULT_OK },
-	{ 7, VELLUM_FAULT_OK, VELLUM_FAULT_OK, VELLUM_FAULT_OK },
+	{0, VELLUM_FAULT_SIGSEGV_ACCERR, VELLUM_FAULT_SIGSEGV_ACCERR, VELLUM_FAULT_SIGSEGV_ACCERR},
+	{1, VELLUM_FAULT_OK, VELLUM_FAULT_SIGSEGV_ACCERR, VELLUM_FAULT_SIGSEGV_ACCERR},
+	{2, VELLUM_FAULT_OK, VELLUM_FAULT_OK, VELLUM_FAULT_SIGSEGV_ACCERR},
+	{3, VELLUM_FAULT_OK, VELLUM_FAULT_OK, VELLUM_FAULT_SIGSEGV_ACCERR},
+	{4, VELLUM_FAULT_OK, VELLUM_FAULT_SIGSEGV_ACCERR, VELLUM_FAULT_OK},
+	{5, VELLUM_FAULT_OK, VELLUM_FAULT_SIGSEGV_ACCERR, VELLUM_FAULT_OK},
+	{6, VELLUM_FAULT_OK, VELLUM_FAULT_OK, VELLUM_FAULT_OK},
+	{7, VELLUM_FAULT_OK, VELLUM_FAULT_OK, VELLUM_FAULT_OK},
 };
 
 static void access_rights(void **state)
@@ -95,13 +98,14 @@ static void access_rights(void **state)
 			else if (kind == 1)
 				map_at(w->mm, at, 2, rights[i].prot, SHANON);
 			else
-				map_object(w->mm, at, 2, rights[i].prot, kind == 2 ? SHARED : PRIVATE,
-					   obj, 8 * kind, RW);
+				map_object(w->mm, at, 2, rights[i].prot,
+					   kind == 2 ? SHARED : PRIVATE, obj, 8 * kind, RW);
 			for (unsigned again = 0; again < 2; again++) {
 				assert_int_equal(try_load(w->cpu[0], PAGE(at)), rights[i].load);
 				assert_int_equal(vellum_soft_fetch(w->cpu[0], PAGE(at), &byte, 1),
 						 rights[i].fetch);
-				assert_int_equal(try_store(w->cpu[0], PAGE(at), 1), rights[i].store);
+				assert_int_equal(try_store(w->cpu[0], PAGE(at), 1),
+						 rights[i].store);
 				assert_int_equal(try_store(w->cpu[0], PAGE(at + 1), 1),
 						 rights[i].store);
 			}
@@ -175,12 +179,12 @@ static void fork_02_cow(void **state) /* T-fork-02 */
 	assert_false(pte_young(entry_at(child, PAGE(1))));
 	assert_int_equal(pte_pfn(entry_at(child, PAGE(1))), pfn);
 	check_world(w);
-	store(w->cpu[1], PAGE(1), 2);		/* the child copies */
+	store(w->cpu[1], PAGE(1), 2); /* the child copies */
 	assert_int_not_equal(pte_pfn(entry_at(child, PAGE(1))), pfn);
 	assert_int_equal(vellum_mm_counter(child, VELLUM_COUNT_FAULT_COW), 1);
 	assert_int_equal(load(w->cpu[0], PAGE(1)), 1);
 	check_world(w);
-	store(w->cpu[0], PAGE(1), 3);		/* the parent is alone again */
+	store(w->cpu[0], PAGE(1), 3); /* the parent is alone again */
 	assert_int_equal(pte_pfn(entry_at(w->mm, PAGE(1))), pfn);
 	assert_int_equal(count_of(w, VELLUM_COUNT_FAULT_REUSE), 1);
 	assert_int_equal(load(w->cpu[1], PAGE(1)), 2);
@@ -205,7 +209,7 @@ static void reuse_after_the_child_is_gone(void **state) /* T-fork-02 */
 	store(w->cpu[0], PAGE(1), 3);
 	assert_int_equal(free_frames(w), before);
 	assert_int_equal(count_of(w, VELLUM_COUNT_FAULT_COW), 0);
-	child = fork_on(w->mm, w->cpu[1]);	/* this time the parent stores first */
+	child = fork_on(w->mm, w->cpu[1]); /* this time the parent stores first */
 	store(w->cpu[0], PAGE(1), 4);
 	assert_int_equal(load(w->cpu[1], PAGE(1)), 3);
 	assert_int_equal(count_of(w, VELLUM_COUNT_FAULT_COW), 1);
@@ -251,8 +255,8 @@ static void fork_01_needs_copy(void **state) /* T-fork-01 */
 	struct vellum_mm *child;
 
 	map_at(w->mm, 0, 4, RW, SHANON);
-	map_object(w->mm, 8, 4, RW, PRIVATE, obj, 0, RW);	/* only read */
-	map_object(w->mm, 16, 4, RW, PRIVATE, obj, 8, RW);	/* stored to */
+	map_object(w->mm, 8, 4, RW, PRIVATE, obj, 0, RW);  /* only read */
+	map_object(w->mm, 16, 4, RW, PRIVATE, obj, 8, RW); /* stored to */
 	map_object(w->mm, 24, 4, RW, SHARED, dev, 0, RW);
 	for (unsigned at = 0; at < 32; at += 8)
 		load(w->cpu[0], PAGE(at));
@@ -327,7 +331,7 @@ static void dirty_01_first_write(void **state) /* T-dirty-01 */
 	store(w->cpu[0], PAGE(3), 34);
 	assert_int_equal(c->mkwrites, 1);
 	assert_int_equal(c->faults, 1);
-	store(w->cpu[0], PAGE(4), 44);		/* missing: brought in and asked at once */
+	store(w->cpu[0], PAGE(4), 44); /* missing: brought in and asked at once */
 	assert_int_equal(c->mkwrites, 2);
 	assert_true(has_w(w->mm, PAGE(4)));
 	assert_int_equal(load(w->cpu[0], PAGE(4) + 8), 4);
@@ -353,15 +357,15 @@ static const struct {
 	int calls;
 	enum vellum_fault_result result;
 } hook_codes[] = {
-	{ { VELLUM_VMF_OK }, 1, VELLUM_FAULT_OK },
-	{ { VELLUM_VMF_LOCKED }, 1, VELLUM_FAULT_OK },
-	{ { VELLUM_VMF_NOPAGE, VELLUM_VMF_OK }, 2, VELLUM_FAULT_OK },
-	{ { VELLUM_VMF_NOPAGE, VELLUM_VMF_NOPAGE, VELLUM_VMF_LOCKED }, 3, VELLUM_FAULT_OK },
-	{ { VELLUM_VMF_NOPAGE, VELLUM_VMF_SIGBUS }, 2, VELLUM_FAULT_SIGBUS },
-	{ { VELLUM_VMF_SIGBUS }, 1, VELLUM_FAULT_SIGBUS },
-	{ { VELLUM_VMF_OOM }, 1, VELLUM_FAULT_OOM },
-	{ { 0x400 }, 1, VELLUM_FAULT_SIGBUS },
-	{ { -5 }, 1, VELLUM_FAULT_SIGBUS },
+	{{VELLUM_VMF_OK}, 1, VELLUM_FAULT_OK},
+	{{VELLUM_VMF_LOCKED}, 1, VELLUM_FAULT_OK},
+	{{VELLUM_VMF_NOPAGE, VELLUM_VMF_OK}, 2, VELLUM_FAULT_OK},
+	{{VELLUM_VMF_NOPAGE, VELLUM_VMF_NOPAGE, VELLUM_VMF_LOCKED}, 3, VELLUM_FAULT_OK},
+	{{VELLUM_VMF_NOPAGE, VELLUM_VMF_SIGBUS}, 2, VELLUM_FAULT_SIGBUS},
+	{{VELLUM_VMF_SIGBUS}, 1, VELLUM_FAULT_SIGBUS},
+	{{VELLUM_VMF_OOM}, 1, VELLUM_FAULT_OOM},
+	{{0x400}, 1, VELLUM_FAULT_SIGBUS},
+	{{-5}, 1, VELLUM_FAULT_SIGBUS},
 };
 
 static void dirty_04_hook_codes(void **state) /* T-dirty-04 */
@@ -403,7 +407,7 @@ static void fault_hook_codes(void **state)
 	assert_int_equal(try_store(w->cpu[0], BASE, 1), VELLUM_FAULT_OOM);
 	c->fault_code = -5;
 	assert_int_equal(try_load(w->cpu[0], BASE), VELLUM_FAULT_SIGBUS);
-	assert_int_equal(free_frames(w), before);	/* the new page went again */
+	assert_int_equal(free_frames(w), before); /* the new page went again */
 	c->fault_code = 0;
 	store(w->cpu[0], BASE, 1);
 	assert_int_equal(load(w->cpu[0], BASE), 1);
@@ -415,17 +419,17 @@ static const struct {
 	uint32_t prot, flags, object_flags, file_prot;
 	bool hooks, pfn, needs, wants;
 } decisions[] = {
-	{ RW, PRIVATE, 0, RW, true, false, false, false },				/* 1 */
-	{ RO, SHARED, 0, RW, true, false, false, false },				/* 2 */
-	{ RO, SHARED, 0, RO, true, false, false, false },				/* 1 */
-	{ RW, SHARED, 0, RW, true, false, true, true },					/* 3 */
-	{ RW, SHARED, VELLUM_MAPPING_WRITEBACK, RW, true, false, true, true },		/* 3 */
-	{ RW, SHARED, 0, RW, true, true, true, true },					/* 3, pfn */
-	{ RW, SHARED, VELLUM_MAPPING_WRITEBACK, RW, false, false, true, true },		/* 9 */
-	{ RW, SHARED, VELLUM_MAPPING_WRITEBACK, RW, false, true, false, false },	/* 11 */
-	{ RW, SHARED, 0, RW, false, true, false, false },				/* 11 */
-	{ RW, SHARED, 0, RW, false, false, false, false },				/* 12 */
-	{ RO, SHARED, VELLUM_MAPPING_WRITEBACK, RW, false, false, false, false },	/* 2 */
+	{RW, PRIVATE, 0, RW, true, false, false, false},			/* 1 */
+	{RO, SHARED, 0, RW, true, false, false, false},				/* 2 */
+	{RO, SHARED, 0, RO, true, false, false, false},				/* 1 */
+	{RW, SHARED, 0, RW, true, false, true, true},				/* 3 */
+	{RW, SHARED, VELLUM_MAPPING_WRITEBACK, RW, true, false, true, true},	/* 3 */
+	{RW, SHARED, 0, RW, true, true, true, true},				/* 3, pfn */
+	{RW, SHARED, VELLUM_MAPPING_WRITEBACK, RW, false, false, true, true},	/* 9 */
+	{RW, SHARED, VELLUM_MAPPING_WRITEBACK, RW, false, true, false, false},	/* 11 */
+	{RW, SHARED, 0, RW, false, true, false, false},				/* 11 */
+	{RW, SHARED, 0, RW, false, false, false, false},			/* 12 */
+	{RO, SHARED, VELLUM_MAPPING_WRITEBACK, RW, false, false, false, false}, /* 2 */
 };
 
 static int plain_pfn_fault(void *ctx, struct vellum_vmf *vmf)
@@ -447,9 +451,9 @@ static void dirty_06_decision_table(void **state) /* T-dirty-06 */
 	OK(vellum_memory_alloc_device(w->memory, 4, &frame));
 	for (unsigned i = 0; i < ARRAY_SIZE(decisions); i++) {
 		const struct vellum_backing_ops *ops =
-			decisions[i].hooks ? decisions[i].pfn ? &counting_pfn_ops : &counting_ops :
-			decisions[i].pfn   ? &plain_pfn_ops :
-					     NULL;
+			decisions[i].hooks ? decisions[i].pfn ? &counting_pfn_ops : &counting_ops
+			: decisions[i].pfn ? &plain_pfn_ops
+					   : NULL;
 		void *ctx = decisions[i].hooks ? (void *)new_counting() : (void *)&frame;
 		struct vellum_mapping *obj;
 		struct vma *vma;
@@ -482,14 +486,14 @@ static void dirty_07_mprotect(void **state) /* T-dirty-07 */
 	load(w->cpu[0], PAGE(2));
 	protect(w->mm, 0, 8, RW);
 	assert_int_equal(find_vma(w->mm, BASE)->page_prot & X86_RW, 0);
-	assert_false(has_w(w->mm, PAGE(1)));	/* clean: not upgraded */
+	assert_false(has_w(w->mm, PAGE(1))); /* clean: not upgraded */
 	store(w->cpu[0], PAGE(1), 1);
 	assert_int_equal(c->mkwrites, 1);
 	protect(w->mm, 0, 8, RO);
 	assert_true(entry_at(w->mm, PAGE(1)).val & X86_SAVED_DIRTY);
 	assert_int_equal(try_store(w->cpu[0], PAGE(1), 1), VELLUM_FAULT_SIGSEGV_ACCERR);
 	protect(w->mm, 0, 8, RW);
-	assert_true(has_w(w->mm, PAGE(1)));	/* dirty: has been notified */
+	assert_true(has_w(w->mm, PAGE(1))); /* dirty: has been notified */
 	assert_true(entry_at(w->mm, PAGE(1)).val & X86_DIRTY);
 	store(w->cpu[0], PAGE(1), 2);
 	assert_int_equal(c->mkwrites, 1);
@@ -506,7 +510,7 @@ static void dirty_08_shared_memory(void **state) /* T-dirty-08 */
 	uint64_t faults, val = 0;
 
 	assert_int_equal(load(w->cpu[0], PAGE(1)), 0);
-	assert_true(has_w(w->mm, PAGE(1)));	/* writable and clean from a load */
+	assert_true(has_w(w->mm, PAGE(1))); /* writable and clean from a load */
 	assert_false(has_d(w->mm, PAGE(1)));
 	page = folio_at(w, 1);
 	assert_false(folio_flags(page) & PG_DIRTY);
@@ -531,8 +535,8 @@ static void private_file(void **state)
 
 	assert_int_equal(load(w->cpu[0], PAGE(2)), 2);
 	assert_false(has_w(w->mm, PAGE(2)));
-	store(w->cpu[0], PAGE(2), 22);		/* after a load: copied from the object's page */
-	store(w->cpu[0], PAGE(3), 33);		/* at once */
+	store(w->cpu[0], PAGE(2), 22); /* after a load: copied from the object's page */
+	store(w->cpu[0], PAGE(3), 33); /* at once */
 	assert_int_equal(c->mkwrites, 0);
 	assert_int_equal(count_of(w, VELLUM_COUNT_FAULT_FILE_COW), 1);
 	assert_int_equal(count_of(w, VELLUM_COUNT_FAULT_COW), 1);
@@ -567,7 +571,7 @@ static void shared_between_processes(void **state)
 
 static void beyond_the_object(void **state)
 {
-	static const uint32_t flags[] = { SHARED, PRIVATE };
+	static const uint32_t flags[] = {SHARED, PRIVATE};
 	struct world *w = *state;
 	struct counting *c = new_counting(), *d = new_counting();
 	struct vellum_mapping *obj = new_object(w, c, 2), *dev = new_pfn_object(w, d, 2);
@@ -580,7 +584,8 @@ static void beyond_the_object(void **state)
 		store(w->cpu[0], PAGE(8 * i + 1), 1);
 		assert_int_equal(try_load(w->cpu[0], PAGE(8 * i + 2)), VELLUM_FAULT_SIGBUS);
 		assert_int_equal(try_store(w->cpu[0], PAGE(8 * i + 2), 1), VELLUM_FAULT_SIGBUS);
-		assert_int_equal(vellum_copy_to_user(w->mm, PAGE(8 * i + 2), &byte, 1, &done), -EFAULT);
+		assert_int_equal(vellum_copy_to_user(w->mm, PAGE(8 * i + 2), &byte, 1, &done),
+				 -EFAULT);
 		assert_int_equal(done, 0);
 	}
 	unmap(w->mm, 0, 32);
@@ -611,10 +616,10 @@ static void pfn_mapping(void **state)
 	assert_int_equal(c->dirts, 0);
 	unmap(w->mm, 1, 1);
 	assert_int_equal(c->dirt_mask, 2);
-	vellum_unmap_mapping_range(dev, 2, 2);	/* page 3 was only read */
+	vellum_unmap_mapping_range(dev, 2, 2); /* page 3 was only read */
 	assert_int_equal(c->dirt_mask, 6);
 	assert_int_equal(c->dirts, 2);
-	assert_int_equal(load(w->cpu[0], PAGE(2)), 44);	/* the next access faults */
+	assert_int_equal(load(w->cpu[0], PAGE(2)), 44); /* the next access faults */
 	unmap(w->mm, 0, 4);
 	assert_int_equal(c->dirts, 2);
 	vellum_mapping_put(dev);
@@ -686,6 +691,43 @@ static void device_outside_ram(void **state)
 	vellum_mapping_put(dev);
 }
 
+/* In a process of its own with a deadline, since a wrong answer is no answer. */
+static int exit_status_of(struct world *w, int (*fn)(struct world *w))
+{
+	int status = -1;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		alarm(2);
+		_exit(fn(w));
+	}
+	waitpid(pid, &status, 0);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static int copy_to_frame_without_bytes(struct world *w)
+{
+	char byte = 1;
+
+	return -vellum_copy_to_user(w->mm, BASE, &byte, 1, NULL);
+}
+
+/* A driver maps a frame that is neither RAM nor device memory with a host address. */
+static void frame_without_bytes(void **state)
+{
+	struct world *w = *state;
+	struct counting *c = new_counting();
+	struct vellum_mapping *dev;
+	int result;
+
+	c->first_pfn = 1 << 21;
+	OK(vellum_mapping_create(w->memory, &counting_pfn_ops, c, 2, VELLUM_MAPPING_PFN, &dev));
+	map_object(w->mm, 0, 2, RW, VELLUM_MAP_SHARED, dev, 0, RW);
+	result = exit_status_of(w, copy_to_frame_without_bytes);
+	vellum_mapping_put(dev);
+	assert_int_equal(result, EFAULT);
+}
+
 static void unmap_mapping_keeps_private_copies(void **state)
 {
 	struct world *w = *state;
@@ -703,11 +745,11 @@ static void unmap_mapping_keeps_private_copies(void **state)
 	vellum_unmap_mapping_range(obj, 0, 3);
 	assert_true(pte_none(entry_at(w->mm, PAGE(1))));
 	assert_true(pte_none(entry_at(w->mm, PAGE(17))));
-	assert_true(pte_present(entry_at(w->mm, PAGE(20))));	/* beyond the range */
+	assert_true(pte_present(entry_at(w->mm, PAGE(20)))); /* beyond the range */
 	assert_true(folio_flags(page) & PG_DIRTY);
 	assert_int_equal(load(w->cpu[0], PAGE(2)), 22);
 	assert_int_equal(load(w->cpu[0], PAGE(17)), 17);
-	assert_int_equal(load(w->cpu[0], PAGE(1)), 17);	/* the object's page, not copied yet */
+	assert_int_equal(load(w->cpu[0], PAGE(1)), 17); /* the object's page, not copied yet */
 	vellum_unmap_mapping_range(obj, 0, 0);
 	vellum_unmap_mapping_range(obj, 3, ~0ull);
 	vellum_mapping_put(obj);
@@ -781,7 +823,7 @@ static void copy_to_and_from(void **state)
 		in[i] = (char)(i * 7);
 	OK(vellum_copy_to_user(w->mm, PAGE(1) + 100, in, sizeof(in), &done));
 	assert_int_equal(done, sizeof(in));
-	for (unsigned i = 0; i < 8; i++)	/* exactly the pages that bytes arrived in */
+	for (unsigned i = 0; i < 8; i++) /* exactly the pages that bytes arrived in */
 		assert_int_equal(has_d(w->mm, PAGE(i)), i >= 1 && i <= 4);
 	OK(vellum_copy_from_user(w->mm, out, PAGE(1) + 100, sizeof(out), &done));
 	assert_memory_equal(in, out, sizeof(in));
@@ -794,29 +836,32 @@ static void copy_to_and_from(void **state)
 }
 
 static const struct {
-	uint64_t addr, len, done;	/* the hole is page 4; page 8 is read-only, page 12 no access */
+	uint64_t addr, len, done; /* the hole is page 4; page 8 is read-only, page 12 no access */
 	bool write;
 	int want;
 } copies[] = {
-	{ PAGE(3) + 4000, 200, 96, true, -EFAULT },
-	{ PAGE(3) + 4000, 200, 96, false, -EFAULT },
-	{ PAGE(2), 3 * 4096, 8192, true, -EFAULT },
-	{ PAGE(4), 1, 0, true, -EFAULT },
-	{ PAGE(7), 4097, 4096, true, -EFAULT },
-	{ PAGE(7), 4097, 4097, false, 0 },
-	{ PAGE(12), 1, 0, false, -EFAULT },
-	{ VELLUM_TASK_SIZE, 1, 0, true, -EFAULT },
-	{ VELLUM_TASK_SIZE - 4096, 8192, 4096, true, -EFAULT },
-	{ ~0ull - 5, 4, 0, true, -EFAULT },
-	{ ~0ull - 5, 40, 0, false, -EFAULT },
+	{PAGE(3) + 4000, 200, 96, true, -EFAULT},
+	{PAGE(3) + 4000, 200, 96, false, -EFAULT},
+	{PAGE(2), 3 * 4096, 8192, true, -EFAULT},
+	{PAGE(4), 1, 0, true, -EFAULT},
+	{PAGE(7), 4097, 4096, true, -EFAULT},
+	{PAGE(7), 4097, 4097, false, 0},
+	{PAGE(12), 1, 0, false, -EFAULT},
+	{VELLUM_TASK_SIZE, 1, 0, true, -EFAULT},
+	{VELLUM_TASK_SIZE - 4096, 8192, 4096, true, -EFAULT},
+	{~0ull - 5, 4, 0, true, -EFAULT},
+	{~0ull - 5, 40, 0, false, -EFAULT},
 };
 
 static void partial_copies(void **state)
 {
 	static char buf[3 * 4096 + 200];
 	struct world *w = *state;
-	struct vellum_map_args top = { .size = sizeof(top), .addr = VELLUM_TASK_SIZE - 4096,
-				       .len = 4096, .prot = RW, .flags = ANON | VELLUM_MAP_FIXED };
+	struct vellum_map_args top = {.size = sizeof(top),
+				      .addr = VELLUM_TASK_SIZE - 4096,
+				      .len = 4096,
+				      .prot = RW,
+				      .flags = ANON | VELLUM_MAP_FIXED};
 	uint64_t done, addr;
 
 	map_at(w->mm, 0, 4, RW, ANON);
@@ -828,9 +873,10 @@ static void partial_copies(void **state)
 		int err;
 
 		done = 77;
-		err = copies[i].write ?
-			      vellum_copy_to_user(w->mm, copies[i].addr, buf, copies[i].len, &done) :
-			      vellum_copy_from_user(w->mm, buf, copies[i].addr, copies[i].len, &done);
+		err = copies[i].write ? vellum_copy_to_user(w->mm, copies[i].addr, buf,
+							    copies[i].len, &done)
+				      : vellum_copy_from_user(w->mm, buf, copies[i].addr,
+							      copies[i].len, &done);
 		if (err != copies[i].want || done != copies[i].done)
 			fail_msg("row %u: %d, %d bytes", i, err, (int)done);
 		check_world(w);
@@ -882,7 +928,7 @@ static void peek_touches_nothing(void **state)
 	assert_false(has_d(w->mm, PAGE(9)));
 	protect(w->mm, 8, 4, 0);
 	page[0] = 0;
-	assert_int_equal(vellum_peek(w->mm, PAGE(9), page), 1);	/* whatever the rights */
+	assert_int_equal(vellum_peek(w->mm, PAGE(9), page), 1); /* whatever the rights */
 	assert_int_equal(page[0], 3);
 	vellum_mapping_put(obj);
 }
@@ -898,12 +944,12 @@ static void populate(void **state)
 	map_object(w->mm, 16, 4, RW, PRIVATE | VELLUM_MAP_POPULATE, obj, 0, RW);
 	map_at(w->mm, 24, 4, RO, ANON | VELLUM_MAP_POPULATE);
 	map_at(w->mm, 32, 4, 0, ANON | VELLUM_MAP_POPULATE);
-	map_object(w->mm, 40, 8, RW, PRIVATE | VELLUM_MAP_POPULATE, obj, 2, RW);	/* half beyond */
+	map_object(w->mm, 40, 8, RW, PRIVATE | VELLUM_MAP_POPULATE, obj, 2, RW); /* half beyond */
 	assert_int_equal(vellum_mm_rss(w->mm), 18);
 	assert_int_equal(c->mkwrites, 0);
 	assert_int_equal(c->faults, 4);
 	for (unsigned i = 0; i < 4; i++) {
-		assert_false(has_d(w->mm, PAGE(i)));	/* nobody has stored */
+		assert_false(has_d(w->mm, PAGE(i))); /* nobody has stored */
 		assert_true(has_w(w->mm, PAGE(i)));
 		assert_true(folio_flags(folio_at(w, 16 + i)) & PG_ANON);
 		assert_int_equal(load(w->cpu[0], PAGE(16 + i)), i);
@@ -927,16 +973,16 @@ static void tlb_04_spurious(void **state) /* T-tlb-04 */
 	store(w->cpu[0], BASE, 1);
 	protect(w->mm, 0, 2, RO);
 	vellum_soft_run(w->cpu[1], w->mm);
-	assert_int_equal(load(w->cpu[1], BASE), 1);	/* caches "read-only" */
+	assert_int_equal(load(w->cpu[1], BASE), 1); /* caches "read-only" */
 	flushes = count_of(w, VELLUM_COUNT_TLB_FLUSHES);
 	protect(w->mm, 0, 2, RW);
 	assert_int_equal(count_of(w, VELLUM_COUNT_TLB_FLUSHES), flushes);
 	before = entry_at(w->mm, BASE);
 	spurious = count_of(w, VELLUM_COUNT_FAULT_SPURIOUS);
-	assert_int_equal(vellum_handle_fault(w->mm, BASE,
-					     VELLUM_FAULT_USER | VELLUM_FAULT_PRESENT |
-						     VELLUM_FAULT_WRITE),
-			 VELLUM_FAULT_OK);
+	assert_int_equal(
+		vellum_handle_fault(w->mm, BASE,
+				    VELLUM_FAULT_USER | VELLUM_FAULT_PRESENT | VELLUM_FAULT_WRITE),
+		VELLUM_FAULT_OK);
 	assert_int_equal(count_of(w, VELLUM_COUNT_FAULT_SPURIOUS), spurious + 1);
 	assert_int_equal(count_of(w, VELLUM_COUNT_TLB_FLUSHES), flushes);
 	assert_int_equal(entry_at(w->mm, BASE).val | X86_ACCESSED | X86_DIRTY,
@@ -972,6 +1018,7 @@ int main(void)
 		WORLD_TEST(pfn_dirt_survives_mprotect),
 		WORLD_TEST(pfn_cow),
 		WORLD_TEST(device_outside_ram),
+		WORLD_TEST(frame_without_bytes),
 		WORLD_TEST(unmap_mapping_keeps_private_copies),
 		cmocka_unit_test(out_of_memory_is_a_result),
 		cmocka_unit_test(cow_out_of_memory),

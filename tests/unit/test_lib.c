@@ -60,7 +60,7 @@ static void check_order(struct forest *f)
 /* Each overlap exactly once, in the order of starts. */
 static void check_query(struct forest *f, uint64_t start, uint64_t last)
 {
-	bool seen[NODES] = { false };
+	bool seen[NODES] = {false};
 	uint64_t before = 0;
 
 	for (struct interval *iv = interval_first(&f->tree, start, last); iv;
@@ -73,7 +73,8 @@ static void check_query(struct forest *f, uint64_t start, uint64_t last)
 		before = iv->start;
 	}
 	for (unsigned i = 0; i < NODES; i++)
-		assert_int_equal(seen[i], f->in[i] && f->iv[i].start <= last && f->iv[i].last >= start);
+		assert_int_equal(seen[i],
+				 f->in[i] && f->iv[i].start <= last && f->iv[i].last >= start);
 }
 
 static void toggle(struct forest *f, unsigned i, uint64_t *seed)
@@ -157,15 +158,16 @@ static uint64_t random_key(uint64_t *seed)
 	uint64_t key = random_u64(seed);
 	unsigned shape = random_below(seed, 4);
 
-	return shape == 0 ? key % 500 :
-	       shape == 1 ? key >> 8 :
-	       shape == 2 ? key % 500 << 30 : (1ull << 52) - key % 500;
+	return shape == 0   ? key % 500
+	       : shape == 1 ? key >> 8
+	       : shape == 2 ? key % 500 << 30
+			    : (1ull << 52) - key % 500;
 }
 
 struct radix_model {
 	struct radix radix;
 	uint64_t key[KEYS];
-	void *val[KEYS];	/* NULL: not stored */
+	void *val[KEYS]; /* NULL: not stored */
 };
 
 static void check_radix_next(const struct radix_model *m, uint64_t from)
@@ -186,8 +188,8 @@ static void check_radix_next(const struct radix_model *m, uint64_t from)
 static void radix_matches_a_model(void **state)
 {
 	static struct radix_model m;
-	struct test_host th = { .nr_allocs = 0 };
-	const struct host host = { test_host_ops(), &th };
+	struct test_host th = {.nr_allocs = 0};
+	const struct host host = {test_host_ops(), &th};
 	uint64_t seed = 7;
 
 	(void)state;
@@ -197,7 +199,7 @@ static void radix_matches_a_model(void **state)
 		unsigned i = random_below(&seed, KEYS);
 		bool twin = false;
 
-		for (unsigned j = 0; j < KEYS; j++)	/* keys may coincide: use the first only */
+		for (unsigned j = 0; j < KEYS; j++) /* keys may coincide: use the first only */
 			twin |= j < i && m.key[j] == m.key[i];
 		if (twin)
 			continue;
@@ -219,13 +221,13 @@ static void radix_matches_a_model(void **state)
 /* A failed insertion leaves what was there, and nothing behind. */
 static void radix_without_memory(void **state)
 {
-	static const uint64_t keys[] = { 0, 63, 64, 1ull << 40, 1ull << 52 };
-	struct test_host th = { .nr_allocs = 0 };
-	const struct host host = { test_host_ops(), &th };
+	static const uint64_t keys[] = {0, 63, 64, 1ull << 40, 1ull << 52};
+	struct test_host th = {.nr_allocs = 0};
+	const struct host host = {test_host_ops(), &th};
 
 	(void)state;
 	for (unsigned k = 1; k < 40; k++) {
-		struct radix r = { .root = NULL };
+		struct radix r = {.root = NULL};
 		uint64_t index = 0;
 		unsigned stored = 0, seen = 0;
 
@@ -247,20 +249,22 @@ static void radix_without_memory(void **state)
 /* Beyond the last key there is nothing, at the very end of the indices too. */
 static void radix_ends_at_the_top(void **state)
 {
-	struct test_host th = { .nr_allocs = 0 };
-	const struct host host = { test_host_ops(), &th };
-	struct radix r = { .root = NULL };
-	uint64_t index = 6;
+	struct test_host th = {.nr_allocs = 0};
+	const struct host host = {test_host_ops(), &th};
+	struct radix r = {.root = NULL};
+	uint64_t first = 6, beyond = ~0ull - 2;
+	void *found, *nothing;
 
 	(void)state;
 	OK(radix_set(&r, 5, &th, &host));
 	OK(radix_set(&r, ~0ull - 3, &th, &host));
-	assert_ptr_equal(radix_next(&r, &index), &th);
-	assert_int_equal(index, ~0ull - 3);
-	index++;
-	assert_null(radix_next(&r, &index));	/* and not key 5 again */
+	found = radix_next(&r, &first);
+	nothing = radix_next(&r, &beyond);
 	radix_destroy(&r, &host);
 	assert_int_equal(th.live, 0);
+	assert_ptr_equal(found, &th);
+	assert_int_equal(first, ~0ull - 3);
+	assert_null(nothing); /* and not key 5 again */
 }
 
 /* --- locks --- */
@@ -272,8 +276,8 @@ static struct {
 	struct host host;
 	struct mutex mutex;
 	struct rwlock rw;
-	uint64_t a, b;		/* equal whenever nobody writes */
-	uint64_t torn;		/* times a reader saw them differ; atomic */
+	uint64_t a, b; /* equal whenever nobody writes */
+	uint64_t torn; /* times a reader saw them differ; atomic */
 } shared;
 
 static void *mutex_user(void *arg)
@@ -312,7 +316,7 @@ static void run_threads(void *(*const fns[])(void *), unsigned nr)
 {
 	pthread_t threads[8];
 
-	shared.host = (struct host){ test_host_ops(), &shared.th };
+	shared.host = (struct host){test_host_ops(), &shared.th};
 	shared.a = shared.b = 0;
 	for (unsigned i = 0; i < nr; i++)
 		OK(pthread_create(&threads[i], NULL, fns[i], NULL));
@@ -322,7 +326,7 @@ static void run_threads(void *(*const fns[])(void *), unsigned nr)
 
 static void mutex_excludes(void **state)
 {
-	void *(*const fns[])(void *) = { mutex_user, mutex_user, mutex_user };
+	void *(*const fns[])(void *) = {mutex_user, mutex_user, mutex_user};
 
 	(void)state;
 	run_threads(fns, 3);
@@ -332,7 +336,7 @@ static void mutex_excludes(void **state)
 
 static void rwlock_excludes(void **state)
 {
-	void *(*const fns[])(void *) = { rw_writer, rw_reader, rw_writer, rw_reader };
+	void *(*const fns[])(void *) = {rw_writer, rw_reader, rw_writer, rw_reader};
 
 	(void)state;
 	run_threads(fns, 4);
@@ -346,7 +350,7 @@ static void rwlock_excludes(void **state)
 static void readers_share(void **state)
 {
 	(void)state;
-	shared.host = (struct host){ test_host_ops(), &shared.th };
+	shared.host = (struct host){test_host_ops(), &shared.th};
 	read_lock(&shared.rw, &shared.host);
 	read_lock(&shared.rw, &shared.host);
 	read_unlock(&shared.rw, &shared.host);
@@ -360,8 +364,8 @@ static void readers_share(void **state)
 
 static void error_texts(void **state)
 {
-	static const int known[] = { 0,	 EPERM,	 ENOENT, EBADF,	 EAGAIN, ENOMEM,    EACCES,
-				     EFAULT, EBUSY, EEXIST, ENODEV, EINVAL, EOVERFLOW, EOPNOTSUPP };
+	static const int known[] = {0,	    EPERM, ENOENT, EBADF,  EAGAIN, ENOMEM,    EACCES,
+				    EFAULT, EBUSY, EEXIST, ENODEV, EINVAL, EOVERFLOW, EOPNOTSUPP};
 
 	(void)state;
 	for (unsigned i = 0; i < ARRAY_SIZE(known); i++) {

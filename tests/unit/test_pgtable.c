@@ -10,21 +10,21 @@ static const struct {
 	unsigned type;
 	uint64_t offset, val;
 } swp_vectors[] = {
-	{ SWP_MARKER, MARKER_UFFD_WP, 0xfffffffffffffc00 },
-	{ SWP_MARKER, MARKER_POISON, 0xfffffffffffffa00 },
-	{ SWP_MARKER, MARKER_UFFD_WP | MARKER_POISON, 0xfffffffffffff800 },
-	{ SWP_MARKER, MARKER_GUARD, 0xfffffffffffff600 },
-	{ 0, 0x1234, 0x7ffffffffdb9600 },
-	{ 1, 5, 0xffffffffffff400 },
-	{ SWP_HWPOISON, 0x1000, 0xbfffffffffdffe00 },
-	{ SWP_MIGRATION_READ, 0x1000, 0xc7ffffffffdffe00 },
-	{ SWP_MIGRATION_READ_EXCL, 0x1000, 0xcfffffffffdffe00 },
-	{ SWP_MIGRATION_WRITE, 0x1000, 0xd7ffffffffdffe00 },
-	{ SWP_DEVICE_WRITE, 0x1000, 0xdfffffffffdffe00 },
-	{ SWP_DEVICE_READ, 0x1000, 0xe7ffffffffdffe00 },
-	{ SWP_DEVICE_EXCL_WRITE, 0x1000, 0xefffffffffdffe00 },
-	{ SWP_DEVICE_EXCL_READ, 0x1000, 0xf7ffffffffdffe00 },
-	{ SWP_MARKER, 0x1000, 0xffffffffffdffe00 },
+	{SWP_MARKER, MARKER_UFFD_WP, 0xfffffffffffffc00},
+	{SWP_MARKER, MARKER_POISON, 0xfffffffffffffa00},
+	{SWP_MARKER, MARKER_UFFD_WP | MARKER_POISON, 0xfffffffffffff800},
+	{SWP_MARKER, MARKER_GUARD, 0xfffffffffffff600},
+	{0, 0x1234, 0x7ffffffffdb9600},
+	{1, 5, 0xffffffffffff400},
+	{SWP_HWPOISON, 0x1000, 0xbfffffffffdffe00},
+	{SWP_MIGRATION_READ, 0x1000, 0xc7ffffffffdffe00},
+	{SWP_MIGRATION_READ_EXCL, 0x1000, 0xcfffffffffdffe00},
+	{SWP_MIGRATION_WRITE, 0x1000, 0xd7ffffffffdffe00},
+	{SWP_DEVICE_WRITE, 0x1000, 0xdfffffffffdffe00},
+	{SWP_DEVICE_READ, 0x1000, 0xe7ffffffffdffe00},
+	{SWP_DEVICE_EXCL_WRITE, 0x1000, 0xefffffffffdffe00},
+	{SWP_DEVICE_EXCL_READ, 0x1000, 0xf7ffffffffdffe00},
+	{SWP_MARKER, 0x1000, 0xffffffffffdffe00},
 };
 
 static void pte_03_swap_vectors(void **state) /* T-pte-03 */
@@ -67,14 +67,14 @@ static const struct {
 	unsigned prot;
 	uint64_t private, shared;
 } prot_vectors[] = {
-	{ VELLUM_PROT_NONE, 0x120, 0x120 },
-	{ VELLUM_PROT_READ, 0x8000000000000025, 0x8000000000000025 },
-	{ VELLUM_PROT_WRITE, 0x8000000000000025, 0x8000000000000027 },
-	{ VELLUM_PROT_READ | VELLUM_PROT_WRITE, 0x8000000000000025, 0x8000000000000027 },
-	{ VELLUM_PROT_EXEC, 0x25, 0x25 },
-	{ VELLUM_PROT_READ | VELLUM_PROT_EXEC, 0x25, 0x25 },
-	{ VELLUM_PROT_WRITE | VELLUM_PROT_EXEC, 0x25, 0x27 },
-	{ VELLUM_PROT_READ | VELLUM_PROT_WRITE | VELLUM_PROT_EXEC, 0x25, 0x27 },
+	{VELLUM_PROT_NONE, 0x120, 0x120},
+	{VELLUM_PROT_READ, 0x8000000000000025, 0x8000000000000025},
+	{VELLUM_PROT_WRITE, 0x8000000000000025, 0x8000000000000027},
+	{VELLUM_PROT_READ | VELLUM_PROT_WRITE, 0x8000000000000025, 0x8000000000000027},
+	{VELLUM_PROT_EXEC, 0x25, 0x25},
+	{VELLUM_PROT_READ | VELLUM_PROT_EXEC, 0x25, 0x25},
+	{VELLUM_PROT_WRITE | VELLUM_PROT_EXEC, 0x25, 0x27},
+	{VELLUM_PROT_READ | VELLUM_PROT_WRITE | VELLUM_PROT_EXEC, 0x25, 0x27},
 };
 
 static uint64_t prot_of(unsigned prot, bool shared)
@@ -94,7 +94,7 @@ static void page_protections(void **state)
 
 static void pte_03_protnone_round_trip(void **state) /* T-pte-03 */
 {
-	static const uint64_t pfns[] = { 0, 1, 0x1000, 0x123456789, 0xffffffffff };
+	static const uint64_t pfns[] = {0, 1, 0x1000, 0x123456789, 0xffffffffff};
 	const uint64_t none = prot_of(0, false);
 
 	(void)state;
@@ -118,8 +118,8 @@ static void pte_03_protnone_round_trip(void **state) /* T-pte-03 */
 /* Every bit of the entry: kept if the list says so, else the protection's. */
 static void modify_keeps_its_list(void **state)
 {
-	const uint64_t kept = X86_PFN_MASK | X86_PWT | X86_PCD | X86_ACCESSED | X86_DIRTY | X86_PAT |
-			      X86_SPECIAL | X86_UFFD_WP | X86_SOFT_DIRTY | X86_DEVMAP;
+	const uint64_t kept = X86_PFN_MASK | X86_PWT | X86_PCD | X86_ACCESSED | X86_DIRTY |
+			      X86_PAT | X86_SPECIAL | X86_UFFD_WP | X86_SOFT_DIRTY | X86_DEVMAP;
 	const uint64_t prot = X86_PRESENT | X86_RW | X86_USER | X86_ACCESSED | X86_NX | 5ull << 59;
 
 	(void)state;
@@ -127,7 +127,7 @@ static void modify_keeps_its_list(void **state)
 		uint64_t v = X86_PRESENT | X86_RW | 1ull << bit;
 		uint64_t want = (prot & ~X86_ACCESSED) | (v & kept);
 
-		if (1ull << bit == SD)	/* moves to D, since the entry is writable: saved is lost */
+		if (1ull << bit == SD) /* moves to D, since the entry is writable: saved is lost */
 			continue;
 		assert_int_equal(pte_modify(pte_make(v), prot).val, want);
 	}
@@ -140,7 +140,7 @@ static void modify_keeps_its_list(void **state)
 
 static void pte_02_none(void **state) /* T-pte-02 */
 {
-	static const uint64_t none[] = { 0, 0x20, 0x40, 0x60 };
+	static const uint64_t none[] = {0, 0x20, 0x40, 0x60};
 
 	(void)state;
 	for (unsigned i = 0; i < ARRAY_SIZE(none); i++) {
@@ -160,8 +160,8 @@ static void present_shapes(void **state)
 	(void)state;
 	assert_true(pte_present(pte_make(X86_PRESENT)));
 	assert_true(pte_present(pte_make(X86_PROTNONE)));
-	assert_false(pte_present(pte_make(X86_PSE)));	/* PAT here */
-	assert_true(pmd_present(pmd_make(X86_PSE)));	/* huge, under invalidation */
+	assert_false(pte_present(pte_make(X86_PSE))); /* PAT here */
+	assert_true(pmd_present(pmd_make(X86_PSE)));  /* huge, under invalidation */
 	assert_true(pud_present(pud_make(X86_PSE)));
 	assert_true(pmd_leaf(pmd_make(X86_PSE | X86_PRESENT)));
 	assert_false(pmd_leaf(pmd_make(X86_PRESENT)));
@@ -171,7 +171,7 @@ static void present_shapes(void **state)
 /* Every operation treats the erratum's bits in an empty entry as nothing there. */
 static void pte_02_every_operation(void **state) /* T-pte-02 */
 {
-	static const uint64_t none[] = { 0x20, 0x40, 0x60 };
+	static const uint64_t none[] = {0x20, 0x40, 0x60};
 	struct world *w = *state;
 	struct vellum_tracker *wp, *clean;
 	struct vellum_mm *child;
@@ -194,7 +194,7 @@ static void pte_02_every_operation(void **state) /* T-pte-02 */
 	assert_int_equal(collect(clean, BASE >> 12), 0);
 	assert_int_equal(load(w->cpu[0], PAGE(3)), 0);
 	store(w->cpu[0], PAGE(4), 4);
-	assert_int_equal(vellum_peek(w->mm, PAGE(5), &(char[4096]){ 0 }), 0);
+	assert_int_equal(vellum_peek(w->mm, PAGE(5), &(char[4096]){0}), 0);
 	OK(vellum_mremap(w->mm, BASE, BYTES(9), BYTES(20), VELLUM_MREMAP_MAYMOVE, &addr));
 	assert_int_equal(load(w->cpu[0], addr + BYTES(4)), 4);
 	assert_int_equal(load(w->cpu[0], addr + BYTES(5)), 0);
@@ -220,18 +220,18 @@ static const struct {
 	pte_t (*op)(pte_t pte);
 	uint64_t result;
 } dirty_vectors[] = {
-	{ 0x1000067, pte_wrprotect, 0x0400000001000025 },
-	{ 0x0400000001000025, pte_mkwrite, 0x1000067 },
-	{ 0x0400000001000025, pte_mkwrite_novma, 0x0400000001000027 },
-	{ 0x0400000001000025, pte_mkclean, 0x1000025 },
-	{ 0x1000025, pte_mkdirty, 0x0400000001000825 },
-	{ 0x1000027, pte_mkdirty, 0x1000867 },
-	{ 0x1000067, pte_mkuffd_wp, 0x0400000001000425 },
-	{ 0x0400000001000425, pte_clear_uffd_wp, 0x0400000001000025 },
-	{ 0x1000025, pte_mkwrite_shstk, 0x1000065 },
-	{ 0x1000065, pte_wrprotect, 0x0400000001000025 },
-	{ 0x1000067, to_read, 0x8400000001000025 },
-	{ 0x0400000001000025, to_write, 0x8000000001000067 },
+	{0x1000067, pte_wrprotect, 0x0400000001000025},
+	{0x0400000001000025, pte_mkwrite, 0x1000067},
+	{0x0400000001000025, pte_mkwrite_novma, 0x0400000001000027},
+	{0x0400000001000025, pte_mkclean, 0x1000025},
+	{0x1000025, pte_mkdirty, 0x0400000001000825},
+	{0x1000027, pte_mkdirty, 0x1000867},
+	{0x1000067, pte_mkuffd_wp, 0x0400000001000425},
+	{0x0400000001000425, pte_clear_uffd_wp, 0x0400000001000025},
+	{0x1000025, pte_mkwrite_shstk, 0x1000065},
+	{0x1000065, pte_wrprotect, 0x0400000001000025},
+	{0x1000067, to_read, 0x8400000001000025},
+	{0x0400000001000025, to_write, 0x8000000001000067},
 };
 
 static void shs_01_vectors(void **state) /* T-shs-01 */
@@ -271,37 +271,70 @@ static struct model unsave(struct model m)
 	return m;
 }
 
-enum op { WRPROTECT, MKUFFD, CLEARUFFD, MKDIRTY, MKCLEAN, NOVMA, MKWRITE, SHSTK, TO_RO, TO_RW, NR_OPS };
+enum op {
+	WRPROTECT,
+	MKUFFD,
+	CLEARUFFD,
+	MKDIRTY,
+	MKCLEAN,
+	NOVMA,
+	MKWRITE,
+	SHSTK,
+	TO_RO,
+	TO_RW,
+	NR_OPS
+};
 
 static struct model model_apply(struct model m, enum op op)
 {
 	bool was_rw = m.rw;
 
 	switch (op) {
-	case MKUFFD: m.u = true; /* fall through */
-	case WRPROTECT: m.rw = false; return save(m);
-	case CLEARUFFD: m.u = false; return m;
-	case MKDIRTY: m.d = m.s = true; return save(m);
-	case MKCLEAN: m.d = m.sd = false; return m;
-	case NOVMA: m.rw = true; return m;
-	case MKWRITE: m.rw = true; return unsave(m);
-	case SHSTK: m.rw = m.sd = false; m.d = true; return m;
-	case TO_RO: m.rw = false; return was_rw ? save(m) : unsave(m);
-	case TO_RW: m.rw = true; return was_rw ? save(m) : unsave(m);
-	default: return m;
+	case MKUFFD:
+		m.u = true; /* fall through */
+	case WRPROTECT:
+		m.rw = false;
+		return save(m);
+	case CLEARUFFD:
+		m.u = false;
+		return m;
+	case MKDIRTY:
+		m.d = m.s = true;
+		return save(m);
+	case MKCLEAN:
+		m.d = m.sd = false;
+		return m;
+	case NOVMA:
+		m.rw = true;
+		return m;
+	case MKWRITE:
+		m.rw = true;
+		return unsave(m);
+	case SHSTK:
+		m.rw = m.sd = false;
+		m.d = true;
+		return m;
+	case TO_RO:
+		m.rw = false;
+		return was_rw ? save(m) : unsave(m);
+	case TO_RW:
+		m.rw = true;
+		return was_rw ? save(m) : unsave(m);
+	default:
+		return m;
 	}
 }
 
-#define APPLY(lvl)                                                                            \
-	static uint64_t lvl##_apply(uint64_t v, enum op op)                                   \
-	{                                                                                     \
-		lvl##_t (*const ops[])(lvl##_t) = {                                           \
-			[WRPROTECT] = lvl##_wrprotect, [MKUFFD] = lvl##_mkuffd_wp,            \
-			[CLEARUFFD] = lvl##_clear_uffd_wp, [MKDIRTY] = lvl##_mkdirty,         \
-			[MKCLEAN] = lvl##_mkclean, [NOVMA] = lvl##_mkwrite_novma,             \
-			[MKWRITE] = lvl##_mkwrite, [SHSTK] = lvl##_mkwrite_shstk,             \
-		};                                                                            \
-		return ops[op](lvl##_make(v)).val;                                            \
+#define APPLY(lvl)                                                                                 \
+	static uint64_t lvl##_apply(uint64_t v, enum op op)                                        \
+	{                                                                                          \
+		lvl##_t (*const ops[])(lvl##_t) = {                                                \
+			[WRPROTECT] = lvl##_wrprotect,	   [MKUFFD] = lvl##_mkuffd_wp,             \
+			[CLEARUFFD] = lvl##_clear_uffd_wp, [MKDIRTY] = lvl##_mkdirty,              \
+			[MKCLEAN] = lvl##_mkclean,	   [NOVMA] = lvl##_mkwrite_novma,          \
+			[MKWRITE] = lvl##_mkwrite,	   [SHSTK] = lvl##_mkwrite_shstk,          \
+		};                                                                                 \
+		return ops[op](lvl##_make(v)).val;                                                 \
 	}
 APPLY(pte)
 APPLY(pmd)
@@ -327,7 +360,7 @@ static void shs_01_exhaustive(void **state) /* T-shs-01 */
 	(void)state;
 	for (unsigned bits = 0; bits < 32; bits++)
 		for (enum op op = 0; op < NR_OPS; op++) {
-			struct model m = { bits & 1, bits & 2, bits & 4, bits & 8, bits & 16 };
+			struct model m = {bits & 1, bits & 2, bits & 4, bits & 8, bits & 16};
 			uint64_t v = model_value(m), want = model_value(model_apply(m, op)), got;
 
 			if (op >= TO_RO) {
@@ -351,7 +384,7 @@ static void live_update_keeps_bits(void **state)
 
 	(void)state;
 	old = ptep_get(&pte);
-	pte.val |= X86_ACCESSED | X86_DIRTY;	/* behind our back */
+	pte.val |= X86_ACCESSED | X86_DIRTY; /* behind our back */
 	assert_false(ptep_cmpxchg(&pte, &old, pte_wrprotect(old)));
 	assert_int_equal(old.val, 0x1000063);
 	assert_int_equal(ptep_update(&pte, pte_wrprotect).val, 0x1000063);

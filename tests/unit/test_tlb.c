@@ -6,19 +6,19 @@
 struct window {
 	struct world *w;
 	void (*fn)(struct window *win);
-	unsigned flushes;	/* windows seen */
+	unsigned flushes; /* windows seen */
 	uint64_t addr, val;
-	uint64_t seen;		/* what @fn found out */
+	uint64_t seen; /* what @fn found out */
 	enum vellum_fault_result result;
 };
 
 static void flush_begins(void *arg)
 {
 	struct window *win = arg;
-	void (*fn)(struct window *win) = win->fn;
+	void (*fn)(struct window * win) = win->fn;
 
 	win->flushes++;
-	win->fn = NULL;		/* once; and not for flushes that it causes itself */
+	win->fn = NULL; /* once; and not for flushes that it causes itself */
 	if (fn)
 		fn(win);
 }
@@ -29,7 +29,7 @@ static struct window *open_window(struct world *w, void (*fn)(struct window *win
 {
 	static struct window win;
 
-	win = (struct window){ .w = w, .fn = fn, .addr = addr, .val = val };
+	win = (struct window){.w = w, .fn = fn, .addr = addr, .val = val};
 	vellum_soft_set_flush_hook(w->soft, flush_begins, &win);
 	return &win;
 }
@@ -60,10 +60,10 @@ static void stores_hit_without_touching_the_entry(void **state)
 	map_at(w->mm, 0, 2, RW, ANON);
 	store(w->cpu[0], BASE, 1);
 	clean = pte_mkold(pte_mkclean(entry_at(w->mm, BASE)));
-	set_entry_at(w->mm, BASE, clean);	/* and no flush */
+	set_entry_at(w->mm, BASE, clean); /* and no flush */
 	store(w->cpu[0], BASE, 2);
 	assert_int_equal(entry_at(w->mm, BASE).val, clean.val);
-	vellum_soft_run(w->cpu[0], w->mm);	/* drops the TLB */
+	vellum_soft_run(w->cpu[0], w->mm); /* drops the TLB */
 	store(w->cpu[0], BASE, 3);
 	assert_int_equal(entry_at(w->mm, BASE).val, clean.val | X86_ACCESSED | X86_DIRTY);
 }
@@ -91,7 +91,7 @@ static void stale_translation_outlives_its_entry(void **state)
 	store(w->cpu[1], BASE, 1);
 	pte = entry_at(w->mm, BASE);
 	set_entry_at(w->mm, BASE, pte_make(0));
-	store(w->cpu[1], BASE, 2);		/* hits: nobody flushed */
+	store(w->cpu[1], BASE, 2); /* hits: nobody flushed */
 	assert_int_equal(*(uint64_t *)vellum_frame_host(w->memory, pte_pfn(pte)), 2);
 	assert_int_equal(entry_at(w->mm, BASE).val, 0);
 	set_entry_at(w->mm, BASE, pte);
@@ -138,7 +138,7 @@ static void tlb_01_zap_dirty_shared(void **state) /* T-tlb-01 */
 	win = open_window(w, note_lock_and_store, PAGE(1), 2);
 	dontneed(w->mm, 0, 4);
 	assert_int_equal(win->flushes, 1);
-	assert_true(win->seen);		/* flushed before the page-table lock was dropped */
+	assert_true(win->seen); /* flushed before the page-table lock was dropped */
 	assert_int_equal(win->result, VELLUM_FAULT_OK);
 	OK(vellum_mapping_read(obj, BYTES(1), &val, 8));
 	assert_int_equal(val, 2);
@@ -221,10 +221,10 @@ static void tlb_02_cow(void **state) /* T-tlb-02 */
 	old = pte_pfn(entry_at(w->mm, BASE));
 	child = fork_on(w->mm, w->cpu[2]);
 	second_cpu(w);
-	assert_int_equal(load(w->cpu[1], BASE), 1);	/* caches the old page */
+	assert_int_equal(load(w->cpu[1], BASE), 1); /* caches the old page */
 	win = open_window(w, note_entry, BASE, 0);
 	store(w->cpu[0], BASE, 2);
-	assert_int_equal(win->seen, 0);			/* cleared, then flushed, then set */
+	assert_int_equal(win->seen, 0); /* cleared, then flushed, then set */
 	assert_int_equal(win->val, 1);
 	assert_int_not_equal(pte_pfn(entry_at(w->mm, BASE)), old);
 	assert_int_equal(load(w->cpu[1], BASE), 2);
@@ -246,7 +246,7 @@ static void fork_08_stale_writer(void **state) /* T-fork-08 */
 	child = fork_on(w->mm, w->cpu[2]);
 	assert_int_equal(win->flushes, 1);
 	assert_int_equal(win->result, VELLUM_FAULT_OK);
-	store(w->cpu[1], BASE, 3);			/* must copy: the child runs by now */
+	store(w->cpu[1], BASE, 3); /* must copy: the child runs by now */
 	assert_int_equal(load(w->cpu[2], BASE), 2);
 	assert_int_equal(load(w->cpu[0], BASE), 3);
 	end_child(child, w->cpu[2]);
@@ -317,11 +317,11 @@ static void wpc_06_store_in_the_window(void **state) /* T-wpc-06 */
 	OK(vellum_clean_record_shared_mapping_range(obj, 0, 4, 0, &bitmap, &start, &end, NULL));
 	assert_int_equal(win->flushes, 1);
 	assert_int_equal(win->result, VELLUM_FAULT_OK);
-	assert_false(has_d(w->mm, PAGE(1)));		/* the store left no trace ... */
+	assert_false(has_d(w->mm, PAGE(1))); /* the store left no trace ... */
 	assert_int_equal(bitmap, 2);
 	OK(vellum_mapping_read(obj, BYTES(1), &val, 8));
-	assert_int_equal(val, 2);			/* ... but the consumer has it */
-	store(w->cpu[1], PAGE(1), 3);			/* after the return: sets D again */
+	assert_int_equal(val, 2);     /* ... but the consumer has it */
+	store(w->cpu[1], PAGE(1), 3); /* after the return: sets D again */
 	assert_true(has_d(w->mm, PAGE(1)));
 	vellum_mapping_put(obj);
 	done(w);
@@ -340,7 +340,7 @@ static void wp_window(void **state)
 	assert_false(has_w(w->mm, PAGE(1)));
 	assert_true(has_d(w->mm, PAGE(1)));
 	faults = count_of(w, VELLUM_COUNT_FAULT_NOTIFY);
-	store(w->cpu[1], PAGE(1), 3);			/* must fault */
+	store(w->cpu[1], PAGE(1), 3); /* must fault */
 	assert_int_equal(count_of(w, VELLUM_COUNT_FAULT_NOTIFY), faults + 1);
 	vellum_mapping_put(obj);
 	done(w);
@@ -372,7 +372,7 @@ static void tracker_window(void **state)
 
 static void nested_dontneed_in_window(struct window *win)
 {
-	dontneed(win->w->mm, 0, 4);	/* finds nothing to do; but on return nothing may be stale */
+	dontneed(win->w->mm, 0, 4); /* finds nothing to do; but on return nothing may be stale */
 	win->seen = load(win->w->cpu[1], win->addr);
 }
 
@@ -392,7 +392,7 @@ static void nested_dontneed(void **state)
 
 static void nested_mprotect_in_window(struct window *win)
 {
-	protect(win->w->mm, 0, 4, RO);	/* the entry has lost W already */
+	protect(win->w->mm, 0, 4, RO); /* the entry has lost W already */
 	store_in_window(win);
 }
 
@@ -438,7 +438,7 @@ static void idle_address_spaces_are_not_flushed(void **state)
 	map_at(w->mm, 0, 4, RW, ANON);
 	store(w->cpu[0], BASE, 1);
 	OK(vellum_fork(w->mm, &child));
-	assert_int_equal(win->flushes, 1);	/* the parent */
+	assert_int_equal(win->flushes, 1); /* the parent */
 	assert_int_equal(vellum_mm_cpumask(w->mm), 1);
 	assert_int_equal(vellum_mm_cpumask(child), 0);
 	OK(vellum_munmap(child, BASE, BYTES(4)));

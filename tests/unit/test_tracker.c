@@ -3,7 +3,7 @@
 #include "more_support.h"
 
 #define CLEAN VELLUM_TRACK_CLEAN
-#define WP VELLUM_TRACK_WP
+#define WP    VELLUM_TRACK_WP
 
 enum kind { PRIV_ANON, SHARED_ANON, PRIV_FILE, PFN, MKWRITE, NR_KINDS };
 
@@ -39,7 +39,7 @@ static uint64_t changed(struct cell *x)
 {
 	uint64_t mask = collect(x->t, BASE >> 12);
 
-	for (unsigned i = 0; i < 64 && x->method == WP; i++)	/* INV-TRACK-1; the set is empty now */
+	for (unsigned i = 0; i < 64 && x->method == WP; i++) /* INV-TRACK-1; the set is empty now */
 		assert_false(has_w(x->w->mm, PAGE(i)));
 	check_world(x->w);
 	return mask;
@@ -96,7 +96,7 @@ static void row_dontneed(struct cell *x)
 	if (is_private(x))
 		assert_int_equal(changed(x) & 3, 3);
 	put(x, 2, 5);
-	dontneed(x->w->mm, 0, 8);	/* the entry goes, with its D */
+	dontneed(x->w->mm, 0, 8); /* the entry goes, with its D */
 	assert_int_equal(changed(x) & 4, 4);
 	load(x->w->cpu[0], PAGE(1));
 	assert_int_equal(changed(x), 0);
@@ -123,7 +123,7 @@ static void row_munmap_mmap(struct cell *x)
 	assert_int_equal(changed(x) & 2, 2);
 	put(x, 1, 6);
 	changed(x);
-	map_kind(x, 0, 8, 0);	/* over it */
+	map_kind(x, 0, 8, 0); /* over it */
 	put(x, 3, 1);
 	assert_int_equal(changed(x) & 8, 8);
 	assert_int_equal(changed(x), 0);
@@ -138,7 +138,7 @@ static void row_mremap(struct cell *x)
 		return;
 	put(x, 1, 5);
 	if (is_private(x))
-		changed(x);	/* moved bytes count, though nobody stores them */
+		changed(x); /* moved bytes count, though nobody stores them */
 	OK(vellum_mremap(x->w->mm, PAGE(0), BYTES(4), BYTES(5), VELLUM_MREMAP_MAYMOVE, &addr));
 	from = (unsigned)collect(x->t, BASE >> 12);
 	put(x, 5, 1);
@@ -175,7 +175,7 @@ static void row_fork(struct cell *x)
 	put(x, 2, 5);
 	child = fork_on(x->w->mm, x->w->cpu[1]);
 	put(x, 1, 6);
-	store(x->w->cpu[1], PAGE(3), 7);	/* another address space */
+	store(x->w->cpu[1], PAGE(3), 7); /* another address space */
 	store(x->w->cpu[1], PAGE(1), 7);
 	assert_int_equal(changed(x), 6);
 	put(x, 2, 6);
@@ -207,7 +207,7 @@ static void row_mprotect(struct cell *x)
 
 static void row_copy_to_user(struct cell *x)
 {
-	uint64_t val[2] = { 1, 2 };
+	uint64_t val[2] = {1, 2};
 
 	OK(vellum_copy_to_user(x->w->mm, PAGE(2) - 8, val, 16, NULL));
 	assert_int_equal(changed(x), 6);
@@ -231,14 +231,14 @@ static void row_unmap_mapping(struct cell *x)
 		return;
 	put(x, 1, 5);
 	vellum_unmap_mapping_range(x->obj, 0, 8);
-	assert_int_equal(changed(x) & ~1ull, 2);	/* old dirt of page 0 may count again (wp) */
+	assert_int_equal(changed(x) & ~1ull, 2); /* old dirt of page 0 may count again (wp) */
 	put(x, 1, 6);
 	assert_int_equal(changed(x), 2);
 }
 
 static void row_helpers(struct cell *x)
 {
-	uint64_t bitmap[1] = { 0 }, start = 0, end = 0;
+	uint64_t bitmap[1] = {0}, start = 0, end = 0;
 
 	if (!x->obj || is_private(x))
 		return;
@@ -246,7 +246,7 @@ static void row_helpers(struct cell *x)
 	OK(vellum_clean_record_shared_mapping_range(x->obj, 0, 64, 0, bitmap, &start, &end, NULL));
 	put(x, 2, 5);
 	OK(vellum_wp_shared_mapping_range(x->obj, 0, 64, NULL));
-	assert_int_equal(changed(x) & ~1ull, 6);	/* the helper's harvest is not lost to us */
+	assert_int_equal(changed(x) & ~1ull, 6); /* the helper's harvest is not lost to us */
 	put(x, 2, 6);
 	assert_int_equal(changed(x), 4);
 }
@@ -254,14 +254,14 @@ static void row_helpers(struct cell *x)
 static void run_row(struct world *w, void (*row)(struct cell *x), enum kind kind,
 		    enum vellum_track_method method)
 {
-	struct cell x = { .w = w, .kind = kind, .method = method, .c = new_counting() };
+	struct cell x = {.w = w, .kind = kind, .method = method, .c = new_counting()};
 
 	if (kind == PFN)
 		x.obj = new_pfn_object(w, x.c, 64);
 	else if (kind == PRIV_FILE || kind == MKWRITE)
 		x.obj = new_object(w, x.c, 64);
 	map_kind(&x, 0, 8, 0);
-	map_at(w->mm, 8, 1, RO, ANON);	/* in the way of growing */
+	map_at(w->mm, 8, 1, RO, ANON); /* in the way of growing */
 	put(&x, 0, 99);
 	load(w->cpu[0], PAGE(7));
 	OK(vellum_track_mm(w->mm, MMAP_MIN_ADDR, VELLUM_TASK_SIZE, method, &x.t));
@@ -283,10 +283,10 @@ static void all_kinds(struct world *w, void (*row)(struct cell *x))
 	}
 }
 
-#define MATRIX_ROW(row)                     \
-	static void matrix_##row(void **state) \
-	{                                   \
-		all_kinds(*state, row_##row); \
+#define MATRIX_ROW(row)                                                                            \
+	static void matrix_##row(void **state)                                                     \
+	{                                                                                          \
+		all_kinds(*state, row_##row);                                                      \
 	}
 MATRIX_ROW(store)
 MATRIX_ROW(read_only)
@@ -356,10 +356,10 @@ static void tracker_of_a_mapping(void **state)
 		OK(vellum_track_mapping(obj, 4, 16, method, &t));
 		child = fork_on(w->mm, w->cpu[1]);
 		assert_int_equal(collect(t, 0), 0);
-		store(w->cpu[0], PAGE(1), 1);	/* page 9 */
-		store(w->cpu[1], PAGE(2), 1);	/* page 10, in another process */
-		store(w->cpu[0], PAGE(15), 1);	/* page 23: not watched */
-		store(w->cpu[0], PAGE(33), 1);	/* a private copy */
+		store(w->cpu[0], PAGE(1), 1);  /* page 9 */
+		store(w->cpu[1], PAGE(2), 1);  /* page 10, in another process */
+		store(w->cpu[0], PAGE(15), 1); /* page 23: not watched */
+		store(w->cpu[0], PAGE(33), 1); /* a private copy */
 		assert_int_equal(collect(t, 0), 3 << 9);
 		assert_int_equal(collect(t, 0), 0);
 		store(w->cpu[1], PAGE(1), 1);
@@ -408,7 +408,7 @@ static void collections_hide_nothing(void **state)
 	struct world *w = *state;
 	struct vellum_mapping *obj;
 	struct vellum_tracker *t[6];
-	uint64_t pending[6] = { 0 }, seed = 99;
+	uint64_t pending[6] = {0}, seed = 99;
 
 	OK(vellum_mapping_create(w->memory, NULL, NULL, 32, 0, &obj));
 	map_object(w->mm, 0, 32, RW, VELLUM_MAP_SHARED, obj, 0, RW);
@@ -416,7 +416,7 @@ static void collections_hide_nothing(void **state)
 		OK(vellum_track_mm(w->mm, BASE, PAGE(32), i & 1, &t[i]));
 	OK(vellum_track_mapping(obj, 0, 32, CLEAN, &t[4]));
 	OK(vellum_track_mapping(obj, 0, 32, WP, &t[5]));
-	for (unsigned i = 0; i < 6; i++)	/* arming the later ones harvests for the earlier */
+	for (unsigned i = 0; i < 6; i++) /* arming the later ones harvests for the earlier */
 		collect(t[i], i < 4 ? BASE >> 12 : 0);
 	for (unsigned round = 0; round < 3000; round++) {
 		unsigned page = random_below(&seed, 32), i = random_below(&seed, 6);
@@ -463,13 +463,13 @@ static void wrong_arguments(void **state)
 	OK(vellum_track_mm(w->mm, BASE, PAGE(1), WP, &t));
 	assert_int_equal(vellum_tracker_collect(t, 5, 5, nothing, NULL), -EINVAL);
 	assert_int_equal(vellum_tracker_collect(t, 0, ~0ull, NULL, NULL), -EINVAL);
-	OK(vellum_tracker_collect(t, 0, 5, nothing, NULL));	/* outside of the range */
+	OK(vellum_tracker_collect(t, 0, 5, nothing, NULL)); /* outside of the range */
 	vellum_tracker_destroy(t);
 	vellum_mapping_put(obj);
 }
 
 struct runs {
-	unsigned nr, stop_at;	/* stop_at: the run that returns 7; 0: none */
+	unsigned nr, stop_at; /* stop_at: the run that returns 7; 0: none */
 	uint64_t mask, last;
 };
 
@@ -477,10 +477,10 @@ static int note_run(void *arg, uint64_t first, uint64_t nr)
 {
 	struct runs *r = arg;
 
-	assert_true(nr > 0 && (!r->nr || first > r->last));	/* ascending, joined */
+	assert_true(nr > 0 && (!r->nr || first > r->last)); /* ascending, joined */
 	r->last = first + nr;
-	for (uint64_t i = 0; i < nr; i++)
-		r->mask |= 1ull << (first + i - (BASE >> 12));
+	for (uint64_t i = first - (BASE >> 12); i < first + nr - (BASE >> 12) && i < 64; i++)
+		r->mask |= 1ull << i;
 	return ++r->nr == r->stop_at ? 7 : 0;
 }
 
@@ -491,7 +491,7 @@ static void part_of_the_range(void **state)
 
 	for (unsigned method = 0; method < 2; method++) {
 		struct vellum_tracker *t;
-		struct runs r = { .nr = 0 };
+		struct runs r = {.nr = 0};
 
 		map_at(w->mm, 0, 64, RW, ANON);
 		OK(vellum_track_mm(w->mm, BASE, PAGE(64), method, &t));
@@ -517,7 +517,7 @@ static void broken_off(void **state)
 	for (unsigned method = 0; method < 2; method++)
 		for (unsigned stop = 1; stop < 5; stop++) {
 			struct vellum_tracker *t;
-			struct runs r = { .stop_at = stop }, rest = { .nr = 0 };
+			struct runs r = {.stop_at = stop}, rest = {.nr = 0};
 
 			map_at(w->mm, 0, 64, RW, ANON);
 			OK(vellum_track_mm(w->mm, BASE, PAGE(64), method, &t));
@@ -528,7 +528,8 @@ static void broken_off(void **state)
 			assert_int_equal(r.nr, stop);
 			OK(vellum_tracker_collect(t, 0, ~0ull, note_run, &rest));
 			assert_int_equal(r.mask | rest.mask, 0x7777);
-			assert_int_equal(rest.mask & (0x7777 << (4 * stop)), (0x7777 << (4 * stop)) & 0x7777);
+			assert_int_equal(rest.mask & (0x7777 << (4 * stop)),
+					 (0x7777 << (4 * stop)) & 0x7777);
 			assert_int_equal(collect(t, BASE >> 12), 0);
 			vellum_tracker_destroy(t);
 			unmap(w->mm, 0, 64);
@@ -541,7 +542,7 @@ static void long_runs(void **state)
 	struct world *w = *state;
 
 	for (unsigned method = 0; method < 2; method++) {
-		static const unsigned at[] = { 0, 500, 511, 512, 1030, 1535, 1536, 1537 };
+		static const unsigned at[] = {0, 500, 511, 512, 1030, 1535, 1536, 1537};
 		struct vellum_tracker *t;
 
 		map_at(w->mm, 0, 2048, RW, ANON);
@@ -551,12 +552,12 @@ static void long_runs(void **state)
 		for (unsigned i = 0; i < ARRAY_SIZE(at); i++)
 			assert_int_equal(vellum_tracker_collect(t, (BASE >> 12) + at[i],
 								(BASE >> 12) + at[i] + 1, note_run,
-								&(struct runs){ .stop_at = 1 }),
+								&(struct runs){.stop_at = 1}),
 					 7);
 		assert_int_equal(collect(t, (BASE >> 12) + 500), 0x1801);
 		for (unsigned i = 0; i < 2048; i++)
 			store(w->cpu[0], PAGE(i), 2);
-		struct runs all = { .nr = 0 };
+		struct runs all = {.nr = 0};
 		OK(vellum_tracker_collect(t, 0, ~0ull, note_run, &all));
 		assert_int_equal(all.nr, 1);
 		assert_int_equal(all.last, (BASE >> 12) + 2048);
@@ -582,7 +583,7 @@ static void lost_record_names_everything(void **state)
 		dontneed(w->mm, 1, 1);
 		collect(t, BASE >> 12);
 		w->host.fail_at = w->host.nr_allocs + 1;
-		dontneed(w->mm, 2, 1);		/* the record fails */
+		dontneed(w->mm, 2, 1); /* the record fails */
 		w->host.fail_at = 0;
 		store(w->cpu[0], PAGE(3), 1);
 		assert_int_equal(collect(t, BASE >> 12), 0xffff);
@@ -625,8 +626,8 @@ static void lost_record_and_a_part(void **state)
 
 /* --- random operations, replicas fed from collections alone --- */
 
-#define SPAN 48		/* pages that may be mapped; all else of the address space is taken */
-#define OBJECTS 3	/* 0: no hooks, 1: mkwrite, 2: frames; mapped shared, page i at PAGE(i) */
+#define SPAN	48 /* pages that may be mapped; all else of the address space is taken */
+#define OBJECTS 3  /* 0: no hooks, 1: mkwrite, 2: frames; mapped shared, page i at PAGE(i) */
 
 struct page {
 	unsigned char bytes[4096];
@@ -635,7 +636,7 @@ struct page {
 struct replica {
 	struct vellum_tracker *t;
 	struct page private[SPAN];
-	bool valid[SPAN];		/* absent: zeros, or the file's bytes */
+	bool valid[SPAN]; /* absent: zeros, or the file's bytes */
 	/* What was mapped: another mapping of clean pages is a change that is not told (above). */
 	struct vellum_vma_info as[SPAN];
 	struct page object[OBJECTS][SPAN];
@@ -645,16 +646,16 @@ struct chaos {
 	struct world *w;
 	uint64_t seed;
 	struct counting *c[4];
-	struct vellum_mapping *obj[OBJECTS], *file;	/* file: mapped private only */
+	struct vellum_mapping *obj[OBJECTS], *file; /* file: mapped private only */
 	struct replica rep[2];
-	struct vellum_tracker *object_t[2];	/* of object 0 */
+	struct vellum_tracker *object_t[2]; /* of object 0 */
 	struct page object_rep[2][SPAN];
 	struct vellum_mm *child;
 	unsigned run, step;
 	const char *what;
 };
 
-static struct chaos *current;	/* for a collection's callback */
+static struct chaos *current; /* for a collection's callback */
 
 static void object_page(struct chaos *ch, unsigned i, unsigned page, void *buf)
 {
@@ -665,7 +666,8 @@ static void object_page(struct chaos *ch, unsigned i, unsigned page, void *buf)
 }
 
 /* The file's own bytes; a mapping may have grown beyond them. */
-static void file_page(struct chaos *ch, unsigned page, const struct vellum_vma_info *info, void *buf)
+static void file_page(struct chaos *ch, unsigned page, const struct vellum_vma_info *info,
+		      void *buf)
 {
 	uint64_t index = info->pgoff + ((PAGE(page) - info->start) >> 12);
 
@@ -674,7 +676,8 @@ static void file_page(struct chaos *ch, unsigned page, const struct vellum_vma_i
 }
 
 /* What is in memory at a page now, whoever asks. */
-static void memory_page(struct chaos *ch, unsigned page, const struct vellum_vma_info *info, void *buf)
+static void memory_page(struct chaos *ch, unsigned page, const struct vellum_vma_info *info,
+			void *buf)
 {
 	if (vellum_peek(ch->w->mm, PAGE(page), buf) == 1)
 		return;
@@ -744,10 +747,11 @@ static void collect_and_compare(struct chaos *ch, unsigned i)
 		memory_page(ch, page, &info, &have);
 		expected_page(ch, r, page, &info, &want);
 		if (memcmp(&have, &want, 4096))
-			fail_msg("seed %u, step %u: %s replica differs at page %u", ch->run, ch->step,
-				 i == WP ? "wp" : "clean", page);
+			fail_msg("seed %u, step %u: %s replica differs at page %u", ch->run,
+				 ch->step, i == WP ? "wp" : "clean", page);
 		if (i == WP && has_w(ch->w->mm, PAGE(page)))
-			fail_msg("seed %u, step %u: INV-TRACK-1 at page %u", ch->run, ch->step, page);
+			fail_msg("seed %u, step %u: INV-TRACK-1 at page %u", ch->run, ch->step,
+				 page);
 	}
 }
 
@@ -763,12 +767,13 @@ static void collect_object(struct chaos *ch, unsigned i)
 	static struct page have;
 
 	current = ch;
-	OK(vellum_tracker_collect(ch->object_t[i], 0, ~0ull, feed_object_replica, ch->object_rep[i]));
+	OK(vellum_tracker_collect(ch->object_t[i], 0, ~0ull, feed_object_replica,
+				  ch->object_rep[i]));
 	for (unsigned page = 0; page < SPAN; page++) {
 		object_page(ch, 0, page, &have);
 		if (memcmp(&have, &ch->object_rep[i][page], 4096))
-			fail_msg("seed %u, step %u: object's replica %u differs at page %u", ch->run,
-				 ch->step, i, page);
+			fail_msg("seed %u, step %u: object's replica %u differs at page %u",
+				 ch->run, ch->step, i, page);
 	}
 }
 
@@ -817,7 +822,7 @@ static void chaos_child(struct chaos *ch, unsigned at)
 
 static void chaos_helper(struct chaos *ch, bool wp, unsigned at, unsigned pages)
 {
-	uint64_t bitmap[1] = { 0 }, start = 0, end = 0;
+	uint64_t bitmap[1] = {0}, start = 0, end = 0;
 	struct vellum_mapping *obj = ch->obj[random_below(&ch->seed, OBJECTS)];
 
 	if (wp)
@@ -829,7 +834,8 @@ static void chaos_helper(struct chaos *ch, bool wp, unsigned at, unsigned pages)
 
 static void chaos_store(struct chaos *ch, unsigned at)
 {
-	try_store(ch->w->cpu[0], PAGE(at) + 8 * random_below(&ch->seed, 512), random_u64(&ch->seed));
+	try_store(ch->w->cpu[0], PAGE(at) + 8 * random_below(&ch->seed, 512),
+		  random_u64(&ch->seed));
 }
 
 static void chaos_copy(struct chaos *ch, unsigned at)
@@ -838,42 +844,90 @@ static void chaos_copy(struct chaos *ch, unsigned at)
 
 	for (unsigned i = 0; i < 32; i++)
 		buf[i] = random_u64(&ch->seed);
-	vellum_copy_to_user(ch->w->mm, PAGE(at) + random_below(&ch->seed, 4096), buf, sizeof(buf), NULL);
+	vellum_copy_to_user(ch->w->mm, PAGE(at) + random_below(&ch->seed, 4096), buf, sizeof(buf),
+			    NULL);
 }
 
 static void chaos_step(struct chaos *ch)
 {
-	static const uint32_t prots[] = { RW, RW, RO, 0 };
+	static const uint32_t prots[] = {RW, RW, RO, 0};
 	unsigned at = random_below(&ch->seed, SPAN - 8), pages = 1 + random_below(&ch->seed, 7);
 	unsigned op = random_below(&ch->seed, 32);
 	struct vellum_mm *mm = ch->w->mm;
 
 	switch (op) {
-	case 0: case 1: ch->what = "map"; chaos_map(ch, at, pages); break;
-	case 2: ch->what = "munmap"; unmap(mm, at, pages); break;
-	case 3: case 4: ch->what = "mprotect";
-		vellum_mprotect(mm, PAGE(at), BYTES(pages), prots[random_below(&ch->seed, 4)]); break;
-	case 5: ch->what = "mremap"; chaos_mremap(ch, at, pages); break;
-	case 6: ch->what = "dontneed";
-		vellum_madvise(mm, PAGE(at), BYTES(pages), VELLUM_MADV_DONTNEED); break;
-	case 7: case 8: ch->what = "child"; chaos_child(ch, at); break;
-	case 9: ch->what = "wp"; chaos_helper(ch, true, at, pages); break;
-	case 10: ch->what = "clean"; chaos_helper(ch, false, at, pages); break;
-	case 11: ch->what = "unmap object";
-		vellum_unmap_mapping_range(ch->obj[at % OBJECTS], at, pages); break;
-	case 12: ch->what = "copy_to_user"; chaos_copy(ch, at); break;
-	case 13: case 14: ch->what = "collect"; collect_and_compare(ch, op - 13); break;
-	case 15: ch->what = "collect object"; collect_object(ch, at & 1); break;
-	case 16: case 17: case 18: ch->what = "load"; try_load(ch->w->cpu[0], PAGE(at)); break;
-	default: ch->what = "store"; chaos_store(ch, at); break;
+	case 0:
+	case 1:
+		ch->what = "map";
+		chaos_map(ch, at, pages);
+		break;
+	case 2:
+		ch->what = "munmap";
+		unmap(mm, at, pages);
+		break;
+	case 3:
+	case 4:
+		ch->what = "mprotect";
+		vellum_mprotect(mm, PAGE(at), BYTES(pages), prots[random_below(&ch->seed, 4)]);
+		break;
+	case 5:
+		ch->what = "mremap";
+		chaos_mremap(ch, at, pages);
+		break;
+	case 6:
+		ch->what = "dontneed";
+		vellum_madvise(mm, PAGE(at), BYTES(pages), VELLUM_MADV_DONTNEED);
+		break;
+	case 7:
+	case 8:
+		ch->what = "child";
+		chaos_child(ch, at);
+		break;
+	case 9:
+		ch->what = "wp";
+		chaos_helper(ch, true, at, pages);
+		break;
+	case 10:
+		ch->what = "clean";
+		chaos_helper(ch, false, at, pages);
+		break;
+	case 11:
+		ch->what = "unmap object";
+		vellum_unmap_mapping_range(ch->obj[at % OBJECTS], at, pages);
+		break;
+	case 12:
+		ch->what = "copy_to_user";
+		chaos_copy(ch, at);
+		break;
+	case 13:
+	case 14:
+		ch->what = "collect";
+		collect_and_compare(ch, op - 13);
+		break;
+	case 15:
+		ch->what = "collect object";
+		collect_object(ch, at & 1);
+		break;
+	case 16:
+	case 17:
+	case 18:
+		ch->what = "load";
+		try_load(ch->w->cpu[0], PAGE(at));
+		break;
+	default:
+		ch->what = "store";
+		chaos_store(ch, at);
+		break;
 	}
 }
 
 /* All objects have their bytes, and nothing else of the address space is free. */
 static void chaos_create(struct chaos *ch, struct world *w, uint64_t seed)
 {
-	struct vellum_map_args args = { .size = sizeof(args), .addr = MMAP_MIN_ADDR,
-					.len = BASE - MMAP_MIN_ADDR, .flags = ANON | VELLUM_MAP_FIXED };
+	struct vellum_map_args args = {.size = sizeof(args),
+				       .addr = MMAP_MIN_ADDR,
+				       .len = BASE - MMAP_MIN_ADDR,
+				       .flags = ANON | VELLUM_MAP_FIXED};
 	uint64_t addr;
 
 	memset(ch, 0, sizeof(*ch));

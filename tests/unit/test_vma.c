@@ -41,7 +41,7 @@ static void vma_01_moved_page(void **state) /* T-vma-01 */
 	OK(vellum_vma_next(w->mm, addr, &info));
 	assert_int_equal(info.pgoff, PAGE(3) >> 12);
 	assert_int_equal(load(w->cpu[0], addr), 33);
-	map_at(w->mm, 3, 1, RW, ANON);		/* the hole, with its own index: merges both ways */
+	map_at(w->mm, 3, 1, RW, ANON); /* the hole, with its own index: merges both ways */
 	assert_int_equal(nr_vmas(w->mm), 2);
 }
 
@@ -84,14 +84,14 @@ static void vma_04_read_only_object(void **state) /* T-vma-04 */
 
 static const struct {
 	uint32_t prot, prot2;
-	int gap;		/* pages between the two, and of the object */
+	int gap; /* pages between the two, and of the object */
 	int pgoff_gap;
 	unsigned vmas;
 } merges[] = {
-	{ RW, RW, 0, 0, 1 },
-	{ RW, RO, 0, 0, 2 },
-	{ RW, RW, 1, 0, 2 },	/* not neighbours */
-	{ RW, RW, 0, 1, 2 },	/* neighbours, but not in the object */
+	{RW, RW, 0, 0, 1},
+	{RW, RO, 0, 0, 2},
+	{RW, RW, 1, 0, 2}, /* not neighbours */
+	{RW, RW, 0, 1, 2}, /* neighbours, but not in the object */
 };
 
 static void file_neighbours(void **state)
@@ -192,39 +192,39 @@ static void layout_destroy(struct layout *l)
 	vellum_memory_free_device(l->w->memory, l->c->first_pfn, 4);
 }
 
-#define FIX VELLUM_MAP_FIXED
+#define FIX   VELLUM_MAP_FIXED
 #define NOREP VELLUM_MAP_FIXED_NOREPLACE
-#define SHF VELLUM_MAP_SHARED
-#define PRF VELLUM_MAP_PRIVATE
+#define SHF   VELLUM_MAP_SHARED
+#define PRF   VELLUM_MAP_PRIVATE
 
 static const struct {
 	uint64_t addr, len;
 	uint32_t prot, flags;
 	uint64_t pgoff;
-	uint32_t file_prot;	/* 0 and no ANONYMOUS: no object; ~0: not readable */
+	uint32_t file_prot; /* 0 and no ANONYMOUS: no object; ~0: not readable */
 	int want;
 } mmap_errors[] = {
-	{ 0, 0, RW, ANON, 0, 0, -EINVAL },
-	{ 0, 4096, RW, VELLUM_MAP_ANONYMOUS, 0, 0, -EINVAL },
-	{ PAGE(40) + 1, 4096, RW, ANON | FIX, 0, 0, -EINVAL },
-	{ PAGE(40) + 8, 4096, RW, ANON | NOREP, 0, 0, -EINVAL },
-	{ 0, 4096, 8, ANON, 0, 0, -EINVAL },
-	{ 0, 4096, RW, SHANON | PRF, 0, 0, -EINVAL },	/* SHARED_VALIDATE of nothing */
-	{ 0, ~0ull, RW, ANON, 0, 0, -ENOMEM },
-	{ 0, VELLUM_TASK_SIZE + 1, RW, ANON, 0, 0, -ENOMEM },
-	{ 0, VELLUM_TASK_SIZE, RW, ANON, 0, 0, -ENOMEM },
-	{ VELLUM_TASK_SIZE, 4096, RW, ANON | FIX, 0, 0, -ENOMEM },
-	{ VELLUM_TASK_SIZE - 4096, 8192, RW, ANON | FIX, 0, 0, -ENOMEM },
-	{ 0, 4096, RW, ANON | FIX, 0, 0, -EPERM },
-	{ 0xf000, 4096, RW, ANON | FIX, 0, 0, -EPERM },
-	{ 0, 4096, RW, PRF, 0, 0, -EBADF },
-	{ 0, 4096, RW, SHF, 0, RO, -EACCES },
-	{ PAGE(2), 4096, RW, SHF | FIX, 0, RO, -EACCES },
-	{ 0, 4096, RO, PRF, 0, VELLUM_PROT_WRITE, -EACCES },
-	{ 0, 8192, RO, PRF, ~0ull, RW, -EOVERFLOW },
-	{ 0, 8192, RO, PRF, 1ull << 52, RW, -EOVERFLOW },
-	{ 0, 4096, RO, VELLUM_MAP_SHARED_VALIDATE | 0x200000, 0, RW, -EOPNOTSUPP },
-	{ PAGE(7), 4096, RW, ANON | NOREP, 0, 0, -EEXIST },
+	{0, 0, RW, ANON, 0, 0, -EINVAL},
+	{0, 4096, RW, VELLUM_MAP_ANONYMOUS, 0, 0, -EINVAL},
+	{PAGE(40) + 1, 4096, RW, ANON | FIX, 0, 0, -EINVAL},
+	{PAGE(40) + 8, 4096, RW, ANON | NOREP, 0, 0, -EINVAL},
+	{0, 4096, 8, ANON, 0, 0, -EINVAL},
+	{0, 4096, RW, SHANON | PRF, 0, 0, -EINVAL}, /* SHARED_VALIDATE of nothing */
+	{0, ~0ull, RW, ANON, 0, 0, -ENOMEM},
+	{0, VELLUM_TASK_SIZE + 1, RW, ANON, 0, 0, -ENOMEM},
+	{0, VELLUM_TASK_SIZE, RW, ANON, 0, 0, -ENOMEM},
+	{VELLUM_TASK_SIZE, 4096, RW, ANON | FIX, 0, 0, -ENOMEM},
+	{VELLUM_TASK_SIZE - 4096, 8192, RW, ANON | FIX, 0, 0, -ENOMEM},
+	{0, 4096, RW, ANON | FIX, 0, 0, -EPERM},
+	{0xf000, 4096, RW, ANON | FIX, 0, 0, -EPERM},
+	{0, 4096, RW, PRF, 0, 0, -EBADF},
+	{0, 4096, RW, SHF, 0, RO, -EACCES},
+	{PAGE(2), 4096, RW, SHF | FIX, 0, RO, -EACCES},
+	{0, 4096, RO, PRF, 0, VELLUM_PROT_WRITE, -EACCES},
+	{0, 8192, RO, PRF, ~0ull, RW, -EOVERFLOW},
+	{0, 8192, RO, PRF, 1ull << 52, RW, -EOVERFLOW},
+	{0, 4096, RO, VELLUM_MAP_SHARED_VALIDATE | 0x200000, 0, RW, -EOPNOTSUPP},
+	{PAGE(7), 4096, RW, ANON | NOREP, 0, 0, -EEXIST},
 };
 
 static void sys_01_mmap(void **state) /* T-sys-01 */
@@ -234,13 +234,13 @@ static void sys_01_mmap(void **state) /* T-sys-01 */
 
 	layout_create(&l, *state);
 	for (unsigned i = 0; i < ARRAY_SIZE(mmap_errors); i++) {
-		struct vellum_map_args args = { .size = sizeof(args),
-						.addr = mmap_errors[i].addr,
-						.len = mmap_errors[i].len,
-						.prot = mmap_errors[i].prot,
-						.flags = mmap_errors[i].flags,
-						.pgoff = mmap_errors[i].pgoff,
-						.file_prot = mmap_errors[i].file_prot };
+		struct vellum_map_args args = {.size = sizeof(args),
+					       .addr = mmap_errors[i].addr,
+					       .len = mmap_errors[i].len,
+					       .prot = mmap_errors[i].prot,
+					       .flags = mmap_errors[i].flags,
+					       .pgoff = mmap_errors[i].pgoff,
+					       .file_prot = mmap_errors[i].file_prot};
 
 		if (args.file_prot)
 			args.mapping = l.obj;
@@ -249,7 +249,8 @@ static void sys_01_mmap(void **state) /* T-sys-01 */
 		layout_unchanged(&l);
 	}
 	assert_int_equal(vellum_mmap(l.w->mm, NULL, &addr), -EINVAL);
-	assert_int_equal(vellum_mmap(l.w->mm, &(struct vellum_map_args){ .size = 4 }, &addr), -EINVAL);
+	assert_int_equal(vellum_mmap(l.w->mm, &(struct vellum_map_args){.size = 4}, &addr),
+			 -EINVAL);
 	layout_unchanged(&l);
 	layout_destroy(&l);
 }
@@ -257,12 +258,12 @@ static void sys_01_mmap(void **state) /* T-sys-01 */
 static void sys_01_mmap_ignores_unknown_flags(void **state) /* T-sys-01 */
 {
 	struct world *w = *state;
-	struct vellum_map_args args = { .size = sizeof(args), .len = 1, .prot = RW,
-					.flags = SHANON | 0x200000 };
+	struct vellum_map_args args = {
+		.size = sizeof(args), .len = 1, .prot = RW, .flags = SHANON | 0x200000};
 	uint64_t addr;
 
 	OK(vellum_mmap(w->mm, &args, &addr));
-	store(w->cpu[0], addr + 4088, 1);	/* rounded up */
+	store(w->cpu[0], addr + 4088, 1); /* rounded up */
 	assert_int_equal(try_load(w->cpu[0], addr + 4096), VELLUM_FAULT_SIGSEGV_MAPERR);
 }
 
@@ -270,14 +271,14 @@ static const struct {
 	uint64_t addr, len;
 	int want;
 } munmap_errors[] = {
-	{ PAGE(0) + 1, 4096, -EINVAL },
-	{ PAGE(0), 0, -EINVAL },
-	{ PAGE(0), ~0ull, -EINVAL },
-	{ PAGE(0), VELLUM_TASK_SIZE, -EINVAL },
-	{ VELLUM_TASK_SIZE, 4096, -EINVAL },
-	{ ~0xfffull, 4096, -EINVAL },
-	{ PAGE(12), BYTES(4), 0 },	/* nothing there */
-	{ PAGE(13), 1, 0 },
+	{PAGE(0) + 1, 4096, -EINVAL},
+	{PAGE(0), 0, -EINVAL},
+	{PAGE(0), ~0ull, -EINVAL},
+	{PAGE(0), VELLUM_TASK_SIZE, -EINVAL},
+	{VELLUM_TASK_SIZE, 4096, -EINVAL},
+	{~0xfffull, 4096, -EINVAL},
+	{PAGE(12), BYTES(4), 0}, /* nothing there */
+	{PAGE(13), 1, 0},
 };
 
 static void sys_01_munmap(void **state) /* T-sys-01 */
@@ -286,11 +287,12 @@ static void sys_01_munmap(void **state) /* T-sys-01 */
 
 	layout_create(&l, *state);
 	for (unsigned i = 0; i < ARRAY_SIZE(munmap_errors); i++) {
-		assert_int_equal(vellum_munmap(l.w->mm, munmap_errors[i].addr, munmap_errors[i].len),
-				 munmap_errors[i].want);
+		assert_int_equal(
+			vellum_munmap(l.w->mm, munmap_errors[i].addr, munmap_errors[i].len),
+			munmap_errors[i].want);
 		layout_unchanged(&l);
 	}
-	unmap(l.w->mm, 10, 8);		/* over the hole, ends within mappings */
+	unmap(l.w->mm, 10, 8); /* over the hole, ends within mappings */
 	assert_int_equal(try_load(l.w->cpu[0], PAGE(10)), VELLUM_FAULT_SIGSEGV_MAPERR);
 	assert_int_equal(load(l.w->cpu[0], PAGE(18)), 2);
 	assert_int_equal(load(l.w->cpu[0], PAGE(9)), 0);
@@ -302,16 +304,16 @@ static const struct {
 	uint32_t prot;
 	int want;
 } mprotect_errors[] = {
-	{ PAGE(0) + 1, 4096, RO, -EINVAL },
-	{ PAGE(0), 0, RO, 0 },
-	{ PAGE(12), 0, RO, 0 },
-	{ PAGE(0), 4096, 8, -EINVAL },
-	{ PAGE(0), 4096, 0x1000000, -EINVAL },
-	{ PAGE(0), ~0ull, RO, -ENOMEM },
-	{ PAGE(0), ~0ull << 13, RO, -ENOMEM },
-	{ VELLUM_TASK_SIZE, 4096, RO, -ENOMEM },
-	{ PAGE(12), BYTES(8), RO, -ENOMEM },	/* begins in the hole */
-	{ PAGE(16), BYTES(4), RW, -EACCES },
+	{PAGE(0) + 1, 4096, RO, -EINVAL},
+	{PAGE(0), 0, RO, 0},
+	{PAGE(12), 0, RO, 0},
+	{PAGE(0), 4096, 8, -EINVAL},
+	{PAGE(0), 4096, 0x1000000, -EINVAL},
+	{PAGE(0), ~0ull, RO, -ENOMEM},
+	{PAGE(0), ~0ull << 13, RO, -ENOMEM},
+	{VELLUM_TASK_SIZE, 4096, RO, -ENOMEM},
+	{PAGE(12), BYTES(8), RO, -ENOMEM}, /* begins in the hole */
+	{PAGE(16), BYTES(4), RW, -EACCES},
 };
 
 static void sys_01_mprotect(void **state) /* T-sys-01 */
@@ -355,22 +357,22 @@ static const struct {
 	uint32_t flags;
 	int want;
 } mremap_errors[] = {
-	{ PAGE(0) + 1, 4096, 8192, 1, -EINVAL },
-	{ PAGE(0), 4096, 0, 1, -EINVAL },
-	{ PAGE(0), 0, 4096, 1, -EINVAL },
-	{ PAGE(20), 0, 4096, 1, -EINVAL },
-	{ PAGE(0), 4096, 8192, 2, -EINVAL },
-	{ PAGE(0), 4096, 8192, 3, -EINVAL },
-	{ PAGE(0), 4096, 4096, 5, -EINVAL },
-	{ PAGE(0), 4096, 8192, 8, -EINVAL },
-	{ PAGE(12), 4096, 8192, 1, -EFAULT },	/* a hole */
-	{ PAGE(7), 8192, 3 * 4096, 1, -EFAULT },	/* crosses the end of its mapping */
-	{ PAGE(24), BYTES(4), BYTES(8), 1, -EFAULT },	/* device memory does not grow */
-	{ PAGE(0), BYTES(8), BYTES(9), 0, -ENOMEM },	/* no room and may not move */
-	{ PAGE(0), BYTES(4), BYTES(5), 0, -ENOMEM },
-	{ PAGE(0), BYTES(8), VELLUM_TASK_SIZE, 1, -ENOMEM },
-	{ PAGE(0), BYTES(8), BYTES(8), 0, 0 },
-	{ PAGE(0), BYTES(8), BYTES(8) - 5, 1, 0 },	/* the same, rounded */
+	{PAGE(0) + 1, 4096, 8192, 1, -EINVAL},
+	{PAGE(0), 4096, 0, 1, -EINVAL},
+	{PAGE(0), 0, 4096, 1, -EINVAL},
+	{PAGE(20), 0, 4096, 1, -EINVAL},
+	{PAGE(0), 4096, 8192, 2, -EINVAL},
+	{PAGE(0), 4096, 8192, 3, -EINVAL},
+	{PAGE(0), 4096, 4096, 5, -EINVAL},
+	{PAGE(0), 4096, 8192, 8, -EINVAL},
+	{PAGE(12), 4096, 8192, 1, -EFAULT},	    /* a hole */
+	{PAGE(7), 8192, 3 * 4096, 1, -EFAULT},	    /* crosses the end of its mapping */
+	{PAGE(24), BYTES(4), BYTES(8), 1, -EFAULT}, /* device memory does not grow */
+	{PAGE(0), BYTES(8), BYTES(9), 0, -ENOMEM},  /* no room and may not move */
+	{PAGE(0), BYTES(4), BYTES(5), 0, -ENOMEM},
+	{PAGE(0), BYTES(8), VELLUM_TASK_SIZE, 1, -ENOMEM},
+	{PAGE(0), BYTES(8), BYTES(8), 0, 0},
+	{PAGE(0), BYTES(8), BYTES(8) - 5, 1, 0}, /* the same, rounded */
 };
 
 static void sys_01_mremap(void **state) /* T-sys-01 */
@@ -393,15 +395,15 @@ static const struct {
 	uint64_t addr, len;
 	int advice, want;
 } madvise_errors[] = {
-	{ PAGE(0) + 1, 4096, VELLUM_MADV_DONTNEED, -EINVAL },
-	{ PAGE(0), ~0ull, VELLUM_MADV_DONTNEED, -EINVAL },
-	{ PAGE(0), ~0ull << 12, VELLUM_MADV_DONTNEED, -EINVAL },
-	{ PAGE(0), 4096, 99, -EINVAL },
-	{ PAGE(0), 4096, -1, -EINVAL },
-	{ PAGE(0), 0, VELLUM_MADV_DONTNEED, 0 },
-	{ PAGE(12), 4096, VELLUM_MADV_DONTNEED, -ENOMEM },
-	{ PAGE(24), 4096, VELLUM_MADV_DONTNEED, -EINVAL },
-	{ PAGE(0), 4096, VELLUM_MADV_NORMAL, 0 },
+	{PAGE(0) + 1, 4096, VELLUM_MADV_DONTNEED, -EINVAL},
+	{PAGE(0), ~0ull, VELLUM_MADV_DONTNEED, -EINVAL},
+	{PAGE(0), ~0ull << 12, VELLUM_MADV_DONTNEED, -EINVAL},
+	{PAGE(0), 4096, 99, -EINVAL},
+	{PAGE(0), 4096, -1, -EINVAL},
+	{PAGE(0), 0, VELLUM_MADV_DONTNEED, 0},
+	{PAGE(12), 4096, VELLUM_MADV_DONTNEED, -ENOMEM},
+	{PAGE(24), 4096, VELLUM_MADV_DONTNEED, -EINVAL},
+	{PAGE(0), 4096, VELLUM_MADV_NORMAL, 0},
 };
 
 static void sys_01_madvise(void **state) /* T-sys-01 */
@@ -416,26 +418,40 @@ static void sys_01_madvise(void **state) /* T-sys-01 */
 		layout_unchanged(&l);
 	}
 	/* A hole in the middle: both sides are processed. */
-	assert_int_equal(vellum_madvise(l.w->mm, PAGE(7), BYTES(14), VELLUM_MADV_DONTNEED), -ENOMEM);
+	assert_int_equal(vellum_madvise(l.w->mm, PAGE(7), BYTES(14), VELLUM_MADV_DONTNEED),
+			 -ENOMEM);
 	assert_int_equal(load(l.w->cpu[0], PAGE(7)), 0);
 	assert_int_equal(load(l.w->cpu[0], PAGE(6)), 106);
-	assert_int_equal(load(l.w->cpu[0], PAGE(20)), 120);	/* shared: the object's */
+	assert_int_equal(load(l.w->cpu[0], PAGE(20)), 120); /* shared: the object's */
 	layout_destroy(&l);
+}
+
+/* Unmapped parts are -ENOMEM whatever the advice. */
+static void sys_01_madvise_normal(void **state) /* T-sys-01 */
+{
+	struct world *w = *state;
+
+	map_at(w->mm, 0, 1, RW, ANON);
+	assert_int_equal(vellum_madvise(w->mm, PAGE(0), BYTES(1), VELLUM_MADV_NORMAL), 0);
+	assert_int_equal(vellum_madvise(w->mm, PAGE(0), BYTES(2), VELLUM_MADV_NORMAL), -ENOMEM);
 }
 
 static void sys_02_fixed_noreplace(void **state) /* T-sys-02 */
 {
-	static const unsigned at[] = { 3, 5, 7 };
+	static const unsigned at[] = {3, 5, 7};
 	struct world *w = *state;
 	struct vma_list before, now;
 	uint64_t addr;
 
-	map_at(w->mm, 0, 4, RW, ANON);		/* 0 to 3 and 7 on; the gap is 4 to 6 */
+	map_at(w->mm, 0, 4, RW, ANON); /* 0 to 3 and 7 on; the gap is 4 to 6 */
 	map_at(w->mm, 7, 4, RW, ANON);
 	list_vmas(w->mm, &before, false);
 	for (unsigned i = 0; i < 3; i++) {
-		struct vellum_map_args args = { .size = sizeof(args), .addr = PAGE(at[i]),
-						.len = BYTES(3), .prot = RW, .flags = ANON | NOREP };
+		struct vellum_map_args args = {.size = sizeof(args),
+					       .addr = PAGE(at[i]),
+					       .len = BYTES(3),
+					       .prot = RW,
+					       .flags = ANON | NOREP};
 
 		assert_int_equal(vellum_mmap(w->mm, &args, &addr), -EEXIST);
 		args.addr = PAGE(at[i] - 2);
@@ -444,8 +460,11 @@ static void sys_02_fixed_noreplace(void **state) /* T-sys-02 */
 		list_vmas(w->mm, &now, false);
 		assert_true(same_list(&before, &now));
 	}
-	struct vellum_map_args exact = { .size = sizeof(exact), .addr = PAGE(4), .len = BYTES(3),
-					 .prot = RW, .flags = ANON | NOREP };
+	struct vellum_map_args exact = {.size = sizeof(exact),
+					.addr = PAGE(4),
+					.len = BYTES(3),
+					.prot = RW,
+					.flags = ANON | NOREP};
 	OK(vellum_mmap(w->mm, &exact, &addr));
 	assert_int_equal(addr, PAGE(4));
 	assert_int_equal(nr_vmas(w->mm), 1);
@@ -475,9 +494,11 @@ static bool is_free(struct vellum_mm *mm, uint64_t start, uint64_t len)
 /* Below TASK_SIZE all is taken but 64 pages at BASE. */
 static void fill_address_space(struct vellum_mm *mm)
 {
-	struct vellum_map_args args = { .size = sizeof(args), .addr = MMAP_MIN_ADDR,
-					.len = BASE - MMAP_MIN_ADDR, .prot = RO,
-					.flags = ANON | FIX };
+	struct vellum_map_args args = {.size = sizeof(args),
+				       .addr = MMAP_MIN_ADDR,
+				       .len = BASE - MMAP_MIN_ADDR,
+				       .prot = RO,
+				       .flags = ANON | FIX};
 	uint64_t addr;
 
 	OK(vellum_mmap(mm, &args, &addr));
@@ -494,9 +515,10 @@ static void gaps_are_found(void **state)
 
 	fill_address_space(w->mm);
 	for (unsigned round = 0; round < 3000; round++) {
-		struct vellum_map_args args = { .size = sizeof(args), .flags = ANON,
-						.prot = random_below(&seed, 2) ? RW : RO,
-						.len = BYTES(1 + random_below(&seed, 12)) };
+		struct vellum_map_args args = {.size = sizeof(args),
+					       .flags = ANON,
+					       .prot = random_below(&seed, 2) ? RW : RO,
+					       .len = BYTES(1 + random_below(&seed, 12))};
 		bool fits = args.len <= largest_gap(w->mm);
 		unsigned at = random_below(&seed, 60);
 
@@ -521,8 +543,10 @@ static void placement_never_overlaps(void **state)
 
 	map_at(w->mm, 0, 4, RW, ANON);
 	for (unsigned i = 0; i < 40; i++) {
-		struct vellum_map_args args = { .size = sizeof(args), .len = BYTES(1 + i % 5),
-						.prot = i & 1 ? RW : RO, .flags = ANON };
+		struct vellum_map_args args = {.size = sizeof(args),
+					       .len = BYTES(1 + i % 5),
+					       .prot = i & 1 ? RW : RO,
+					       .flags = ANON};
 		struct vellum_vma_info info;
 
 		args.addr = hint = i % 3 == 0 ? 0 : i % 3 == 1 ? PAGE(2) : PAGE(100 + 10 * i) + 5;
@@ -543,8 +567,8 @@ static void map_count_limit(void **state)
 {
 	struct world *w = *state;
 	uint64_t addr;
-	struct vellum_map_args args = { .size = sizeof(args), .len = BYTES(3), .prot = RW,
-					.flags = ANON };
+	struct vellum_map_args args = {
+		.size = sizeof(args), .len = BYTES(3), .prot = RW, .flags = ANON};
 
 	map_at(w->mm, 0, 3, RW, ANON);
 	for (unsigned i = 1; i < MAX_MAP_COUNT; i++)
@@ -556,7 +580,7 @@ static void map_count_limit(void **state)
 	assert_int_equal(vellum_mremap(w->mm, PAGE(4), BYTES(3), BYTES(8), 1, &addr), -ENOMEM);
 	assert_int_equal(nr_vmas(w->mm), MAX_MAP_COUNT);
 	store(w->cpu[0], PAGE(5), 1);
-	unmap(w->mm, 4, 3);		/* whole: needs no split */
+	unmap(w->mm, 4, 3); /* whole: needs no split */
 	unmap(w->mm, 8, 3);
 	unmap(w->mm, 13, 1);
 	assert_int_equal(nr_vmas(w->mm), MAX_MAP_COUNT - 1);
@@ -568,7 +592,7 @@ static void program_break(void **state)
 {
 	struct world *w = *state;
 
-	assert_int_equal(vellum_brk(w->mm, PAGE(4)), 0);	/* no heap yet */
+	assert_int_equal(vellum_brk(w->mm, PAGE(4)), 0); /* no heap yet */
 	vellum_set_brk(w->mm, PAGE(0));
 	assert_int_equal(vellum_brk(w->mm, 0), PAGE(0));
 	assert_int_equal(vellum_brk(w->mm, PAGE(2) + 100), PAGE(2) + 100);
@@ -580,10 +604,10 @@ static void program_break(void **state)
 	assert_int_equal(load(w->cpu[0], PAGE(2) + 4088), 7);
 	assert_int_equal(vellum_brk(w->mm, PAGE(1)), PAGE(1));
 	assert_int_equal(vellum_brk(w->mm, PAGE(5)), PAGE(5));
-	assert_int_equal(load(w->cpu[0], PAGE(2) + 4088), 0);	/* fresh again */
+	assert_int_equal(load(w->cpu[0], PAGE(2) + 4088), 0); /* fresh again */
 	map_at(w->mm, 8, 1, RO, ANON);
-	assert_int_equal(vellum_brk(w->mm, PAGE(9)), PAGE(5));	/* something is in the way */
-	assert_int_equal(vellum_brk(w->mm, PAGE(8)), PAGE(5));	/* would touch it */
+	assert_int_equal(vellum_brk(w->mm, PAGE(9)), PAGE(5)); /* something is in the way */
+	assert_int_equal(vellum_brk(w->mm, PAGE(8)), PAGE(5)); /* would touch it */
 	assert_int_equal(vellum_brk(w->mm, PAGE(7)), PAGE(7));
 	assert_int_equal(vellum_brk(w->mm, ~0ull), PAGE(7));
 	assert_int_equal(vellum_brk(w->mm, PAGE(0)), PAGE(0));
@@ -609,7 +633,7 @@ static void mremap_in_place(void **state)
 	assert_int_equal(load(w->cpu[0], PAGE(1)), 2);
 	assert_int_equal(try_load(w->cpu[0], PAGE(2)), VELLUM_FAULT_SIGSEGV_MAPERR);
 	map_at(w->mm, 4, 4, RW, ANON);
-	OK(vellum_mremap(w->mm, BASE, BYTES(2), BYTES(4), 0, &addr));	/* fills the gap: merges */
+	OK(vellum_mremap(w->mm, BASE, BYTES(2), BYTES(4), 0, &addr)); /* fills the gap: merges */
 	assert_int_equal(nr_vmas(w->mm), 1);
 	assert_int_equal(load(w->cpu[0], PAGE(2)), 0);
 }
@@ -626,7 +650,8 @@ static void mremap_moves_a_part(void **state)
 	OK(vellum_mremap(w->mm, PAGE(4), BYTES(6), BYTES(12), VELLUM_MREMAP_MAYMOVE, &addr));
 	check_world(w);
 	for (unsigned i = 0; i < 12; i++)
-		assert_int_equal(load(w->cpu[0], addr + BYTES(i)), i < 6 && i % 2 == 0 ? 104 + i : 0);
+		assert_int_equal(load(w->cpu[0], addr + BYTES(i)),
+				 i < 6 && i % 2 == 0 ? 104 + i : 0);
 	for (unsigned i = 4; i < 10; i++)
 		assert_int_equal(try_load(w->cpu[0], PAGE(i)), VELLUM_FAULT_SIGSEGV_MAPERR);
 	assert_int_equal(load(w->cpu[0], PAGE(2)), 102);
@@ -673,7 +698,7 @@ static void mremap_keeps_the_object(void **state)
 	assert_ptr_equal(info.mapping, obj);
 	assert_int_equal(info.pgoff, 6);
 	assert_int_equal(load(w->cpu[0], addr + BYTES(1)), 77);
-	assert_int_equal(load(w->cpu[0], addr + BYTES(15)), 21);	/* page of the object */
+	assert_int_equal(load(w->cpu[0], addr + BYTES(15)), 21); /* page of the object */
 	assert_int_equal(load(w->cpu[0], PAGE(1)), 5);
 	/* The tail may reach over the end of the mapping when shrinking. */
 	OK(vellum_mremap(w->mm, PAGE(0), BYTES(9), BYTES(1), 0, &addr));
@@ -718,6 +743,7 @@ int main(void)
 		WORLD_TEST(sys_01_mprotect_prefix),
 		WORLD_TEST(sys_01_mremap),
 		WORLD_TEST(sys_01_madvise),
+		WORLD_TEST(sys_01_madvise_normal),
 		WORLD_TEST(sys_02_fixed_noreplace),
 		WORLD_TEST(gaps_are_found),
 		WORLD_TEST(placement_never_overlaps),
