@@ -11,7 +11,6 @@ static bool try_change(uint32_t *word, uint32_t from, uint32_t to)
 
 static void sleep_on(uint32_t *word, uint32_t value, const struct host *host)
 {
-	sched_point(SCHED_WAIT, word);
 	host->ops->wait(host->ctx, word, value);
 }
 

@@ -139,6 +139,8 @@ static void *next_below(const struct radix_node *node, unsigned level, uint64_t 
 		if (slot == RADIX_SLOTS - 1)
 			return NULL;
 		*index = (*index & ~(step * RADIX_SLOTS - 1)) | (slot + 1) * step;
+		if (!*index)
+			return NULL;	/* over the top of the index range */
 	}
 }
 

@@ -31,6 +31,13 @@ struct vellum_soft {
 	void *hook_arg;
 };
 
+#ifdef VELLUM_EXPLORE
+void vellum_soft_point(const volatile void *where)
+{
+	sched_point(SCHED_TLB, where);
+}
+#endif
+
 static void drop_all(struct vellum_soft_cpu *cpu)
 {
 	memset(cpu->tlb, 0xff, sizeof(cpu->tlb));	/* VELLUM_SOFT_NO_PAGE everywhere */
@@ -123,7 +130,7 @@ static uint32_t error_bits(pte_t pte, enum vellum_soft_access kind)
 	return kind == VELLUM_SOFT_FETCH ? error | VELLUM_FAULT_INSTR : error;
 }
 
-/* Translate, setting A and D as silicon does. False: @error says why not. */
+/* Translate, setting A and D as silicon does. False: @error says why not; 0: nothing answers there. */
 static bool translate(struct vellum_soft_cpu *cpu, uint64_t addr, enum vellum_soft_access kind,
 		      uint32_t *error)
 {
@@ -142,7 +149,7 @@ static bool translate(struct vellum_soft_cpu *cpu, uint64_t addr, enum vellum_so
 	pte.val |= want;
 	host = vellum_frame_host(vellum_mm_memory(cpu->mm), pte_pfn(pte));
 	if (!host) {
-		*error = error_bits(pte, kind);
+		*error = 0;
 		return false;
 	}
 	fill(cpu, addr >> PAGE_SHIFT, pte, host);
@@ -194,7 +201,7 @@ EXPORT enum vellum_fault_result vellum_soft_access_slow(struct vellum_soft_cpu *
 		vellum_soft_leave(cpu);
 		if (ok)
 			break;
-		result = vellum_handle_fault(cpu->mm, addr, error);
+		result = error ? vellum_handle_fault(cpu->mm, addr, error) : VELLUM_FAULT_SIGBUS;
 	}
 	return result;
 }

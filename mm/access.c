@@ -44,34 +44,35 @@ static void wrote_page(const struct vellum_memory *m, pte_t pte)
 		m->mmu->sync_icache(m->machine, pte_pfn(pte));
 }
 
-/* Copy within one page if its entry allows it. */
-static bool try_copy(const struct access *ac, gva_t addr, uint64_t n)
+/* Copy within one page. 0; -EAGAIN: the entry does not allow it yet; -EFAULT: no bytes are there. */
+static int try_copy(const struct access *ac, gva_t addr, uint64_t n)
 {
 	struct vellum_memory *m = ac->mm->memory;
 	struct mutex *ptl;
 	pte_t *ptep = pte_lookup(ac->mm, addr, &ptl);
-	bool done = false;
+	int err = -EAGAIN;
 	pte_t pte;
 
 	if (!ptep)
-		return false;
+		return -EAGAIN;
 	mutex_lock(ptl, &m->host);
 	pte = ptep_get(ptep);
 	if ((pte.val & X86_PRESENT) && (!ac->write || pte_write(pte))) {
 		char *page = pfn_host(m, pte_pfn(pte));
 
-		ptep_update(ptep, ac->write ? stored_to : pte_mkyoung);
+		err = page ? 0 : -EFAULT;
+		if (page)
+			ptep_update(ptep, ac->write ? stored_to : pte_mkyoung);
 		sched_point(SCHED_MEMORY, page);
 		if (page && ac->write)
 			copy_racy(page + (addr & ~PAGE_MASK), ac->buf, n);
 		else if (page)
 			copy_racy(ac->buf, page + (addr & ~PAGE_MASK), n);
-		done = page != NULL;
-		if (ac->write)
+		if (page && ac->write)
 			wrote_page(m, pte);
 	}
 	mutex_unlock(ptl, &m->host);
-	return done;
+	return err;
 }
 
 /* mmap_lock held for reading. */
@@ -98,11 +99,14 @@ static int copy_user(struct access *ac, gva_t addr, uint64_t len, uint64_t *done
 	read_lock(&ac->mm->mmap_lock, mm_host(ac->mm));
 	uint64_t left = len;
 
-	while (left && !err) {
+	while (left) {
 		uint64_t n = min_u64(left, PAGE_SIZE - (addr & ~PAGE_MASK));
 
-		while (!try_copy(ac, addr, n) && !err)
+		while ((err = try_copy(ac, addr, n)) == -EAGAIN) {
 			err = fault_in(ac, addr);
+			if (err)
+				break;
+		}
 		if (err)
 			break;
 		addr += n;

@@ -148,7 +148,10 @@ EXPORT int vellum_clean_record_shared_mapping_range(struct vellum_mapping *mappi
 		return -EINVAL;
 	ww.bit_start = *start >= *end ? nr : *start;
 	ww.bit_end = *start >= *end ? 0 : *end;
+	/* Who finds an entry clean because another call took its D must not return before that call. */
+	mutex_lock(&mapping->collect_lock, &mapping->memory->host);
 	walk_shared(mapping, first, nr, &clean_walk_ops, &ww);
+	mutex_unlock(&mapping->collect_lock, &mapping->memory->host);
 	*start = ww.bit_start;
 	*end = ww.bit_end;
 	if (count)

@@ -87,11 +87,7 @@ static int copy_vma(struct vma *src, struct vellum_mm *child, struct fork_walk *
 	fw->child = vma;
 	fw->cow = vma_is_cow(src);
 	fw->nr_copied = 0;
-	if (fw->cow)
-		notify_start(src->mm, VELLUM_NOTIFY_PROTECTION_PAGE, src->start, src->end);
 	err = walk_vma_range(src, src->start, src->end, &fork_walk_ops, fw);
-	if (fw->cow)
-		notify_finish(src->mm, VELLUM_NOTIFY_PROTECTION_PAGE, src->start, src->end);
 	mm_add_rss(child, fw->nr_copied);
 	return err;
 }
@@ -109,6 +105,7 @@ EXPORT int vellum_fork(struct vellum_mm *parent, struct vellum_mm **out)
 	child->brk_start = parent->brk_start;
 	child->brk = parent->brk;
 	child->mmap_top = parent->mmap_top;
+	notify_start(parent, VELLUM_NOTIFY_PROTECTION_PAGE, 0, TASK_SIZE);
 	flush_window_open(parent);
 	for (struct vma *vma = vma_first(parent); vma && !err; vma = vma_next(vma))
 		err = copy_vma(vma, child, &fw);
@@ -117,6 +114,7 @@ EXPORT int vellum_fork(struct vellum_mm *parent, struct vellum_mm **out)
 		batch.full = batch.all_frames = true;
 	}
 	flush_window_close(parent, &batch, 0, TASK_SIZE);
+	notify_finish(parent, VELLUM_NOTIFY_PROTECTION_PAGE, 0, TASK_SIZE);
 	write_unlock(&parent->mmap_lock, mm_host(parent));
 	if (err) {
 		vellum_mm_put(child);

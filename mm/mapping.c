@@ -61,24 +61,6 @@ EXPORT void vellum_mapping_put(struct vellum_mapping *mapping)
 		destroy_mapping(mapping);
 }
 
-void mapping_link(struct vma *vma)
-{
-	struct vellum_mapping *mapping = vma->mapping;
-
-	write_lock(&mapping->i_mmap_lock, mm_host(vma->mm));
-	interval_insert(&mapping->i_mmap, &vma->map_node);
-	write_unlock(&mapping->i_mmap_lock, mm_host(vma->mm));
-}
-
-void mapping_unlink(struct vma *vma)
-{
-	struct vellum_mapping *mapping = vma->mapping;
-
-	write_lock(&mapping->i_mmap_lock, mm_host(vma->mm));
-	tree_erase(&mapping->i_mmap, &vma->map_node.node);
-	write_unlock(&mapping->i_mmap_lock, mm_host(vma->mm));
-}
-
 void folio_mark_dirty(struct folio *folio)
 {
 	folio_set(folio, PG_DIRTY);

@@ -4,7 +4,8 @@
  *
  * Lock order, outermost first; each may be held when the next is taken:
  *
- *   tracker->collect_lock		one collection of a tracker at a time
+ *   tracker->collect_lock, mapping->collect_lock	one collection of a tracker, or by the clean
+ *					helper of a mapping, at a time
  *   mm->mmap_lock			VMAs of an address space and their fields (rwlock)
  *   folio->lock			a page's content and identity during fault and mkwrite
  *   mapping->i_mmap_lock		which VMAs map the object (rwlock)
@@ -248,6 +249,7 @@ struct vellum_mapping {
 	uint64_t nr_pages;
 	uint32_t flags;
 	uint32_t refs;			/* atomic */
+	struct mutex collect_lock;
 	struct rwlock i_mmap_lock;
 	struct tree i_mmap;		/* i_mmap_lock */
 	struct mutex pages_lock;
@@ -350,13 +352,14 @@ struct vma *vma_alloc(struct vellum_mm *mm, gva_t start, gva_t end, uint32_t fla
 void vma_free(struct vma *vma);
 void vma_insert(struct vma *vma);
 void vma_remove(struct vma *vma);		/* out of all trees */
+void vma_lock_rmaps(struct vma *vma);		/* the mapping's and the anon_vma's, for writing */
+void vma_unlock_rmaps(struct vma *vma);
 void vma_set_range(struct vma *vma, gva_t start, gva_t end);	/* pgoff follows start */
 int vma_split(struct vma *vma, gva_t addr);	/* vma keeps the lower part */
 struct vma *vma_merge(struct vma *vma);		/* with its neighbours; what it became */
 int vma_isolate(struct vellum_mm *mm, gva_t start, gva_t end);	/* split at the edges */
 gva_t find_gap(const struct vellum_mm *mm, uint64_t len, gva_t low, gva_t high); /* 0: none */
 uint64_t vma_gap_below(const struct vma *vma);
-void vma_attach_anon(struct vma *vma, struct anon_vma *anon_vma);	/* takes the reference */
 void vma_update_prot(struct vma *vma);
 
 /* The two questions about writes through a VMA (SPEC.md "Write notify"). */
@@ -388,16 +391,12 @@ int notify_mkwrite(struct vma *vma, gva_t addr, struct folio *folio, pfn_t pfn);
 /* mapping.c */
 /* The page, brought in if need be: locked and referenced. 0 or enum vellum_fault_result. */
 int mapping_get_folio(struct vellum_mapping *mapping, struct vellum_vmf *vmf, struct folio **out);
-void mapping_link(struct vma *vma);
-void mapping_unlink(struct vma *vma);
 void folio_mark_dirty(struct folio *folio);
 
 /* rmap.c */
 struct anon_vma *anon_vma_create(const struct host *host);
 void anon_vma_get(struct anon_vma *anon_vma);
 void anon_vma_put(struct anon_vma *anon_vma, const struct host *host);
-void anon_vma_link(struct vma *vma);
-void anon_vma_unlink(struct vma *vma);
 /*
  * Every (VMA, address) that may map @folio; the caller holds a reference, and the folio's lock
  * for a page of a mapping. @fn returns 0 to go on.
@@ -405,7 +404,8 @@ void anon_vma_unlink(struct vma *vma);
 int rmap_walk(struct vellum_memory *m, struct folio *folio,
 	      int (*fn)(struct folio *folio, struct vma *vma, gva_t addr, void *arg), void *arg);
 
-/* zap.c */
+/* zap.c: remove entries; the VMA goes too, or stays */
+void unmap_range(struct tlb_gather *tlb, struct vma *vma, gva_t start, gva_t end);
 void zap_range(struct tlb_gather *tlb, struct vma *vma, gva_t start, gva_t end);
 /* Only entries that map the object's own pages; private copies stay. */
 void zap_mapping_range(struct tlb_gather *tlb, struct vma *vma, gva_t start, gva_t end);
@@ -415,6 +415,7 @@ bool can_make_writable(struct vma *vma, pte_t pte);
 
 /* tracker.c: the one hook that sees content change and write permission granted; ptl held */
 void track_change(struct vma *vma, gva_t addr);	/* content changed, or D handed over */
+void track_place(struct vma *vma, gva_t addr);	/* other content at the address, no object's changed */
 void track_grant(struct vma *vma, gva_t addr);	/* W set in the entry */
 bool vma_wp_tracked(struct vma *vma);		/* grant W only through a write fault */
 

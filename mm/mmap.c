@@ -53,7 +53,7 @@ void exit_mmap(struct vellum_mm *mm)
 	notify_release(mm);
 	tlb_begin(&tlb, mm);
 	for (vma = vma_first(mm); vma; vma = vma_next(vma))
-		zap_range(&tlb, vma, vma->start, vma->end);
+		unmap_range(&tlb, vma, vma->start, vma->end);
 	while ((vma = vma_first(mm))) {
 		vma_remove(vma);
 		vma_free(vma);
@@ -100,7 +100,7 @@ static void unmap_vmas(struct vellum_mm *mm, gva_t start, gva_t end)
 	tlb_begin(&tlb, mm);
 	notify_start(mm, VELLUM_NOTIFY_UNMAP, start, end);
 	for (next = vma; next && next->start < end; next = vma_next(next))
-		zap_range(&tlb, next, next->start, next->end);
+		unmap_range(&tlb, next, next->start, next->end);
 	/* Out of the rmap trees before the tables go: by-mapping walkers hold no mmap lock. */
 	while (vma && vma->start < end) {
 		next = vma_next(vma);
@@ -364,6 +364,15 @@ static int dontneed_range(struct vellum_mm *mm, gva_t start, gva_t end)
 	return err;
 }
 
+static bool fully_mapped(struct vellum_mm *mm, gva_t start, gva_t end)
+{
+	struct vma *vma = find_vma(mm, start);
+
+	for (; vma && vma->start <= start && start < end; vma = vma_next(vma))
+		start = vma->end;
+	return start >= end;
+}
+
 EXPORT int vellum_madvise(struct vellum_mm *mm, uint64_t addr, uint64_t len, int advice)
 {
 	uint64_t size = page_align_up(len);
@@ -376,10 +385,11 @@ EXPORT int vellum_madvise(struct vellum_mm *mm, uint64_t addr, uint64_t len, int
 		return 0;
 	if (!user_range(addr, size))
 		return -ENOMEM;
-	if (advice == VELLUM_MADV_NORMAL)
-		return 0;
 	read_lock(&mm->mmap_lock, mm_host(mm));
-	err = dontneed_range(mm, addr, addr + size);
+	if (advice == VELLUM_MADV_DONTNEED)
+		err = dontneed_range(mm, addr, addr + size);
+	else
+		err = fully_mapped(mm, addr, addr + size) ? 0 : -ENOMEM;
 	read_unlock(&mm->mmap_lock, mm_host(mm));
 	return err;
 }

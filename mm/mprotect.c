@@ -78,9 +78,7 @@ static struct vma *protect_vma(struct vma *vma, gva_t start, gva_t end, uint32_t
 	vma = find_vma(mm, start);
 	__atomic_store_n(&vma->flags, new_flags(vma, prot), __ATOMIC_RELAXED);
 	vma_update_prot(vma);
-	notify_start(mm, VELLUM_NOTIFY_PROTECTION_VMA, start, end);
 	walk_vma_range(vma, start, end, &change_walk_ops, tlb);
-	notify_finish(mm, VELLUM_NOTIFY_PROTECTION_VMA, start, end);
 	return vma_merge(vma);
 }
 
@@ -88,10 +86,12 @@ static int protect_range(struct vellum_mm *mm, gva_t start, gva_t end, uint32_t 
 {
 	struct tlb_gather tlb;
 	struct vma *vma = find_vma(mm, start);
+	gva_t first = start;
 	int err = 0;
 
 	if (!vma || vma->start > start)
 		return -ENOMEM;
+	notify_start(mm, VELLUM_NOTIFY_PROTECTION_VMA, first, end);
 	tlb_begin(&tlb, mm);
 	while (start < end) {
 		gva_t next;
@@ -113,6 +113,7 @@ static int protect_range(struct vellum_mm *mm, gva_t start, gva_t end, uint32_t 
 		vma = find_vma(mm, start);
 	}
 	tlb_finish(&tlb);
+	notify_finish(mm, VELLUM_NOTIFY_PROTECTION_VMA, first, end);
 	return err;
 }
 

@@ -28,17 +28,21 @@ static void unlock_both(struct mutex *a, struct mutex *b, const struct host *hos
 	mutex_unlock(a, host);
 }
 
-/* Tell the trackers: private bytes appear here and vanish there; W must not go unseen. */
+/* Else the page's bytes are the object's, or zeros, as anybody who maps it anew would find. */
+static bool was_stored_to(const struct vellum_memory *m, pte_t pte)
+{
+	return pte_dirty(pte) || (!pte_special(pte) && (folio_flags(pfn_folio(m, pte_pfn(pte))) &
+							(PG_ANON | PG_DIRTY)));
+}
+
+/* Tell the trackers: here bytes vanish, there they appear; and W must not go unseen. */
 static void track_move(const struct move *mv, gva_t old, gva_t new, pte_t pte)
 {
-	const struct vellum_memory *m = mv->from->mm->memory;
-
-	if (!pte_special(pte) && (folio_flags(pfn_folio(m, pte_pfn(pte))) & PG_ANON)) {
-		track_change(mv->from, old);
-		track_change(mv->to, new);
-	} else if (pte_write(pte)) {
+	track_place(mv->from, old);
+	if (was_stored_to(mv->from->mm->memory, pte))
+		track_place(mv->to, new);
+	else if (pte_write(pte))
 		track_grant(mv->to, new);
-	}
 }
 
 /* Up to @nr neighbouring entries within one table on each side. */
@@ -97,29 +101,13 @@ static uint64_t move_page_tables(const struct move *mv)
 	return done;
 }
 
-static void lock_rmaps(struct vma *vma)
-{
-	if (vma->mapping)
-		write_lock(&vma->mapping->i_mmap_lock, mm_host(vma->mm));
-	if (vma->anon_vma)
-		write_lock(&vma->anon_vma->lock, mm_host(vma->mm));
-}
-
-static void unlock_rmaps(struct vma *vma)
-{
-	if (vma->anon_vma)
-		write_unlock(&vma->anon_vma->lock, mm_host(vma->mm));
-	if (vma->mapping)
-		write_unlock(&vma->mapping->i_mmap_lock, mm_host(vma->mm));
-}
-
 static int move_all(struct move *mv)
 {
 	struct vellum_mm *mm = mv->from->mm;
 	uint64_t done;
 
 	notify_start(mm, VELLUM_NOTIFY_UNMAP, mv->old, mv->old + mv->len);
-	lock_rmaps(mv->from);
+	vma_lock_rmaps(mv->from);
 	done = move_page_tables(mv);
 	if (done < mv->len) {
 		/* The old tables are still there: moving back needs no memory. */
@@ -127,7 +115,7 @@ static int move_all(struct move *mv)
 
 		move_page_tables(&back);
 	}
-	unlock_rmaps(mv->from);
+	vma_unlock_rmaps(mv->from);
 	notify_finish(mm, VELLUM_NOTIFY_UNMAP, mv->old, mv->old + mv->len);
 	return done < mv->len ? -ENOMEM : 0;
 }

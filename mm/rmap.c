@@ -33,24 +33,6 @@ void anon_vma_put(struct anon_vma *anon_vma, const struct host *host)
 		host_free(host, anon_vma, sizeof(*anon_vma));
 }
 
-void anon_vma_link(struct vma *vma)
-{
-	struct anon_vma *anon_vma = vma->anon_vma;
-
-	write_lock(&anon_vma->lock, mm_host(vma->mm));
-	interval_insert(&anon_vma->vmas, &vma->anon_node);
-	write_unlock(&anon_vma->lock, mm_host(vma->mm));
-}
-
-void anon_vma_unlink(struct vma *vma)
-{
-	struct anon_vma *anon_vma = vma->anon_vma;
-
-	write_lock(&anon_vma->lock, mm_host(vma->mm));
-	tree_erase(&anon_vma->vmas, &vma->anon_node.node);
-	write_unlock(&anon_vma->lock, mm_host(vma->mm));
-}
-
 typedef int (*rmap_fn)(struct folio *folio, struct vma *vma, gva_t addr, void *arg);
 
 static int walk_anon(struct vellum_memory *m, struct folio *folio, rmap_fn fn, void *arg)

@@ -101,8 +101,6 @@ void tlb_flush(struct tlb_gather *tlb)
 	struct vellum_flush_batch *batch = &tlb->batch;
 
 	if (!batch_empty(batch)) {
-		/* Another's unflushed changes may be among what we saw and left alone. */
-		batch->full |= tlb_nested(tlb->mm);
 		flush_batch(tlb->mm, batch);
 		batch->kinds = 0;
 		batch->nr_ranges = batch->nr_frames = 0;
@@ -139,6 +137,9 @@ static void pending_done(struct vellum_mm *mm)
 
 void tlb_finish(struct tlb_gather *tlb)
 {
+	/* Another's unflushed changes may be among what we saw and left alone. */
+	if (tlb_nested(tlb->mm))
+		tlb->batch.full = true;
 	tlb_flush(tlb);
 	pending_done(tlb->mm);
 }

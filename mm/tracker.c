@@ -130,6 +130,12 @@ static void record_in(struct tracker_list *list, const struct host *host, uint64
 	read_unlock(&list->lock, host);
 }
 
+/* The address holds something else now, though no object changed: it was unmapped, or moved here. */
+void track_place(struct vma *vma, gva_t addr)
+{
+	record_in(&vma->mm->trackers, mm_host(vma->mm), addr >> PAGE_SHIFT, false);
+}
+
 static void tell_trackers(struct vma *vma, gva_t addr, bool wp_only)
 {
 	const struct host *host = mm_host(vma->mm);
@@ -324,7 +330,7 @@ static const struct mm_walk_ops rearm_ops = {
 static void rearm(struct collection *c)
 {
 	if (c->everything) {
-		for_each_part(c, c->t->first, c->t->last, &rearm_ops);
+		for_each_part(c, c->first, c->last, &rearm_ops);
 		return;
 	}
 	for (uint64_t i = 0; radix_next(&c->taken.leaves, &i); i++)

@@ -114,22 +114,43 @@ static void set_interval(struct interval *iv, const struct vma *vma)
 	iv->last = vma->pgoff + ((vma->end - vma->start) >> PAGE_SHIFT) - 1;
 }
 
+/*
+ * Both locks of what maps the VMA's pages. A change of ranges holds them from the first removal to
+ * the last insertion: a walk by mapping sees every page of the VMA before or after it, never less.
+ */
+void vma_lock_rmaps(struct vma *vma)
+{
+	if (vma->mapping)
+		write_lock(&vma->mapping->i_mmap_lock, mm_host(vma->mm));
+	if (vma->anon_vma)
+		write_lock(&vma->anon_vma->lock, mm_host(vma->mm));
+}
+
+void vma_unlock_rmaps(struct vma *vma)
+{
+	if (vma->anon_vma)
+		write_unlock(&vma->anon_vma->lock, mm_host(vma->mm));
+	if (vma->mapping)
+		write_unlock(&vma->mapping->i_mmap_lock, mm_host(vma->mm));
+}
+
+/* rmap locks held. */
 static void link_rmap(struct vma *vma)
 {
 	set_interval(&vma->map_node, vma);
 	set_interval(&vma->anon_node, vma);
 	if (vma->mapping)
-		mapping_link(vma);
+		interval_insert(&vma->mapping->i_mmap, &vma->map_node);
 	if (vma->anon_vma)
-		anon_vma_link(vma);
+		interval_insert(&vma->anon_vma->vmas, &vma->anon_node);
 }
 
 static void unlink_rmap(struct vma *vma)
 {
 	if (vma->mapping)
-		mapping_unlink(vma);
+		tree_erase(&vma->mapping->i_mmap, &vma->map_node.node);
 	if (vma->anon_vma)
-		anon_vma_unlink(vma);
+		tree_erase(&vma->anon_vma->vmas, &vma->anon_node.node);
 }
 
 /* Into the tree of the address space only. */
@@ -151,20 +172,30 @@ static void tree_add(struct vma *vma)
 void vma_insert(struct vma *vma)
 {
 	tree_add(vma);
+	vma_lock_rmaps(vma);
 	link_rmap(vma);
+	vma_unlock_rmaps(vma);
 }
 
-void vma_remove(struct vma *vma)
+static void tree_remove(struct vma *vma)
 {
 	struct vma *next = vma_next(vma);
 
-	unlink_rmap(vma);
 	tree_erase(&vma->mm->vmas, &vma->node);
 	vma->mm->nr_vmas--;
 	update_gap(next);
 }
 
-void vma_set_range(struct vma *vma, gva_t start, gva_t end)
+void vma_remove(struct vma *vma)
+{
+	vma_lock_rmaps(vma);
+	unlink_rmap(vma);
+	vma_unlock_rmaps(vma);
+	tree_remove(vma);
+}
+
+/* rmap locks held. */
+static void set_range(struct vma *vma, gva_t start, gva_t end)
 {
 	unlink_rmap(vma);
 	vma->pgoff += ((int64_t)(start - vma->start)) >> PAGE_SHIFT;
@@ -173,6 +204,13 @@ void vma_set_range(struct vma *vma, gva_t start, gva_t end)
 	update_gap(vma);
 	update_gap(vma_next(vma));
 	link_rmap(vma);
+}
+
+void vma_set_range(struct vma *vma, gva_t start, gva_t end)
+{
+	vma_lock_rmaps(vma);
+	set_range(vma, start, end);
+	vma_unlock_rmaps(vma);
 }
 
 /*
@@ -194,20 +232,27 @@ int vma_split(struct vma *vma, gva_t addr)
 		anon_vma_get(vma->anon_vma);
 		upper->anon_vma = vma->anon_vma;
 	}
-	vma_set_range(vma, vma->start, addr);
-	vma_insert(upper);
+	vma_lock_rmaps(vma);		/* of both: they have the same mapping and anon_vma */
+	set_range(vma, vma->start, addr);
+	tree_add(upper);
+	link_rmap(upper);
+	vma_unlock_rmaps(vma);
 	return 0;
 }
 
 int vma_isolate(struct vellum_mm *mm, gva_t start, gva_t end)
 {
 	struct vma *vma = find_vma_intersection(mm, start, end);
+	bool split = vma && vma->start < start;
 
-	if (vma && vma->start < start && vma_split(vma, start))
+	if (split && vma_split(vma, start))
 		return -ENOMEM;
 	vma = find_vma_intersection(mm, end - 1, end);
-	if (vma && vma->start < end && vma->end > end && vma_split(vma, end))
+	if (vma && vma->start < end && vma->end > end && vma_split(vma, end)) {
+		if (split)
+			vma_merge(find_vma(mm, start));
 		return -ENOMEM;
+	}
 	return 0;
 }
 
@@ -218,20 +263,32 @@ static bool can_merge(const struct vma *low, const struct vma *high)
 	       (low->anon_vma == high->anon_vma || !low->anon_vma || !high->anon_vma);
 }
 
+/* @low and @high, neighbours that can merge, have the same anon_vma from here on, or none. */
+static void share_anon_vma(struct vma *low, struct vma *high)
+{
+	struct vma *has = low->anon_vma ? low : high, *lacks = low->anon_vma ? high : low;
+
+	if (!has->anon_vma || lacks->anon_vma)
+		return;
+	anon_vma_get(has->anon_vma);
+	write_lock(&has->anon_vma->lock, mm_host(has->mm));
+	lacks->anon_vma = has->anon_vma;
+	interval_insert(&lacks->anon_vma->vmas, &lacks->anon_node);
+	write_unlock(&has->anon_vma->lock, mm_host(has->mm));
+}
+
 /* @high disappears; @low grows over it. */
 static void absorb(struct vma *low, struct vma *high)
 {
 	gva_t end = high->end;
 
 	low->write_faults += high->write_faults;
-	vma_remove(high);
-	if (!low->anon_vma && high->anon_vma) {
-		anon_vma_get(high->anon_vma);
-		unlink_rmap(low);
-		low->anon_vma = high->anon_vma;
-		link_rmap(low);
-	}
-	vma_set_range(low, low->start, end);
+	share_anon_vma(low, high);
+	vma_lock_rmaps(low);		/* of both */
+	unlink_rmap(high);
+	tree_remove(high);
+	set_range(low, low->start, end);
+	vma_unlock_rmaps(low);
 	vma_free(high);
 }
 

@@ -8,18 +8,24 @@
  */
 #include "mm/pagewalk.h"
 
+enum zap_why {
+	ZAP_UNMAP,	/* the VMA goes too: whatever was there is gone */
+	ZAP_DROP,	/* the VMA stays: private memory starts anew, an object's page is still its */
+	ZAP_OBJECT,	/* the object takes its own pages back; private copies stay */
+};
+
 /* Hand the removed entry's dirt over. @return: flush before the lock is dropped. */
-static bool hand_over(struct vma *vma, gva_t addr, pte_t old, struct folio *page)
+static bool hand_over(struct vma *vma, gva_t addr, pte_t old, struct folio *page, enum zap_why why)
 {
 	const struct vellum_mapping *mapping = vma->mapping;
+	bool anon = page && (folio_flags(page) & PG_ANON);
 
-	if (page && (folio_flags(page) & PG_ANON)) {
-		track_change(vma, addr);	/* private bytes are gone */
+	if (anon || pte_dirty(old))
+		track_change(vma, addr);
+	else if (why == ZAP_UNMAP)
+		track_place(vma, addr);
+	if (anon || !pte_dirty(old))
 		return false;
-	}
-	if (!pte_dirty(old))
-		return false;
-	track_change(vma, addr);
 	if (page)
 		folio_mark_dirty(page);
 	else if (mapping && mapping->ops && mapping->ops->dirt)
@@ -28,12 +34,12 @@ static bool hand_over(struct vma *vma, gva_t addr, pte_t old, struct folio *page
 }
 
 /* One entry; ptl held. @return: as hand_over(). */
-static bool zap_pte(struct tlb_gather *tlb, struct vma *vma, gva_t addr, pte_t *ptep)
+static bool zap_pte(struct tlb_gather *tlb, struct vma *vma, gva_t addr, pte_t *ptep, enum zap_why why)
 {
 	struct vellum_memory *m = vma->mm->memory;
 	pte_t old = ptep_get_and_clear(ptep);
 	struct folio *page = pte_special(old) ? NULL : pfn_folio(m, pte_pfn(old));
-	bool dirty = hand_over(vma, addr, old, page);
+	bool dirty = hand_over(vma, addr, old, page, why);
 
 	tlb_change(tlb, addr, PAGE_SIZE, VELLUM_FLUSH_UNMAP, pte_pfn(old));
 	mm_add_rss(vma->mm, -1);
@@ -47,7 +53,7 @@ static bool is_private_copy(const struct vellum_memory *m, pte_t pte)
 	return !pte_special(pte) && (folio_flags(pfn_folio(m, pte_pfn(pte))) & PG_ANON);
 }
 
-static int zap_table(pte_t *ptep, gva_t start, gva_t end, struct mm_walk *walk, bool keep_copies)
+static int zap_table(pte_t *ptep, gva_t start, gva_t end, struct mm_walk *walk, enum zap_why why)
 {
 	struct tlb_gather *tlb = walk->private;
 	bool dirty = false;
@@ -55,22 +61,27 @@ static int zap_table(pte_t *ptep, gva_t start, gva_t end, struct mm_walk *walk, 
 	for (gva_t addr = start; addr < end; addr += PAGE_SIZE, ptep++) {
 		pte_t pte = ptep_get(ptep);
 
-		if (pte_present(pte) && !(keep_copies && is_private_copy(tlb->mm->memory, pte)))
-			dirty |= zap_pte(tlb, walk->vma, addr, ptep);
+		if (pte_present(pte) && !(why == ZAP_OBJECT && is_private_copy(tlb->mm->memory, pte)))
+			dirty |= zap_pte(tlb, walk->vma, addr, ptep, why);
 	}
 	if (dirty)
 		tlb_flush(tlb);		/* INV-ZAP-1 */
 	return 0;
 }
 
-static int zap_all(pte_t *first, gva_t start, gva_t end, struct mm_walk *walk)
+static int zap_unmapped(pte_t *first, gva_t start, gva_t end, struct mm_walk *walk)
 {
-	return zap_table(first, start, end, walk, false);
+	return zap_table(first, start, end, walk, ZAP_UNMAP);
+}
+
+static int zap_dropped(pte_t *first, gva_t start, gva_t end, struct mm_walk *walk)
+{
+	return zap_table(first, start, end, walk, ZAP_DROP);
 }
 
 static int zap_objects_pages(pte_t *first, gva_t start, gva_t end, struct mm_walk *walk)
 {
-	return zap_table(first, start, end, walk, true);
+	return zap_table(first, start, end, walk, ZAP_OBJECT);
 }
 
 /* A raw frame is the driver's, which may use it again as soon as it is unmapped. */
@@ -80,22 +91,21 @@ static void flush_pfnmap(struct mm_walk *walk)
 		tlb_flush(walk->private);
 }
 
-static const struct mm_walk_ops zap_walk_ops = {
-	.pte_table = zap_all,
-	.post_vma = flush_pfnmap,
-};
+static const struct mm_walk_ops unmap_walk_ops = { .pte_table = zap_unmapped, .post_vma = flush_pfnmap };
+static const struct mm_walk_ops drop_walk_ops = { .pte_table = zap_dropped, .post_vma = flush_pfnmap };
+static const struct mm_walk_ops object_walk_ops = { .pte_table = zap_objects_pages, .post_vma = flush_pfnmap };
 
-static const struct mm_walk_ops zap_mapping_walk_ops = {
-	.pte_table = zap_objects_pages,
-	.post_vma = flush_pfnmap,
-};
+void unmap_range(struct tlb_gather *tlb, struct vma *vma, gva_t start, gva_t end)
+{
+	walk_vma_range(vma, start, end, &unmap_walk_ops, tlb);
+}
 
 void zap_range(struct tlb_gather *tlb, struct vma *vma, gva_t start, gva_t end)
 {
-	walk_vma_range(vma, start, end, &zap_walk_ops, tlb);
+	walk_vma_range(vma, start, end, &drop_walk_ops, tlb);
 }
 
 void zap_mapping_range(struct tlb_gather *tlb, struct vma *vma, gva_t start, gva_t end)
 {
-	walk_vma_range(vma, start, end, &zap_mapping_walk_ops, tlb);
+	walk_vma_range(vma, start, end, &object_walk_ops, tlb);
 }

@@ -81,6 +81,12 @@ enum vellum_fault_result vellum_soft_access_slow(struct vellum_soft_cpu *cpu, ui
 						 enum vellum_soft_access kind, vellum_soft_fn fn,
 						 void *arg);
 
+#ifdef VELLUM_EXPLORE	/* a test build: another CPU may run here */
+void vellum_soft_point(const volatile void *where);
+#else
+#define vellum_soft_point(where) ((void)(where))
+#endif
+
 static inline bool vellum_soft_enter(struct vellum_soft_cpu *cpu)
 {
 	if (__builtin_expect(cpu->fenced, 0)) {
@@ -89,11 +95,13 @@ static inline bool vellum_soft_enter(struct vellum_soft_cpu *cpu)
 		__atomic_store_n(&cpu->busy, 1, __ATOMIC_RELAXED);
 		__atomic_signal_fence(__ATOMIC_SEQ_CST);	/* the flusher's membarrier does the rest */
 	}
+	vellum_soft_point(&cpu->busy);
 	return !__atomic_load_n(&cpu->attention, __ATOMIC_ACQUIRE);
 }
 
 static inline void vellum_soft_leave(struct vellum_soft_cpu *cpu)
 {
+	vellum_soft_point(&cpu->busy);
 	__atomic_store_n(&cpu->busy, 0, __ATOMIC_RELEASE);
 }
 

@@ -77,7 +77,7 @@ same() {
 	run_in vellum "$VELLUM" run $options -- "$@"
 	differences >"$tmp/diagnostics" 2>&1
 	if [ -s "$tmp/diagnostics" ]; then
-		grep '^vellum: ' "$tmp/vellum/stderr" | tail -n 3 >>"$tmp/diagnostics"
+		grep '^vellum: ' "$tmp/vellum/stderr" | head -n 3 >>"$tmp/diagnostics"
 	fi
 	result "$name${options:+ ($options)}" "$(cat "$tmp/diagnostics")"
 }
@@ -114,9 +114,9 @@ applets() {
 	same "awk sums" "$wp" "$busybox" awk \
 		'{ n[$5] += $3; h = (h * 31 + length($0)) % 65521 } END { for (k in n) print k, n[k]; print h }' \
 		../../in/small
-	same "awk runs commands" '' "$busybox" awk \
-		'BEGIN { while (("echo a; echo b" | getline l) > 0) print l; print "x" | "cat"; close("cat");
-			exit system("exit 3") }'
+	same "awk with files" '' "$busybox" awk \
+		'{ print > ($2 % 2 ? "odd" : "even") } END { close("odd"); while ((getline l < "odd") > 0) n++
+			printf "%d %.3f %s\n", n, atan2(1, 2), toupper(substr(l, 3, 9)); exit 3 }' ../../in/lines
 	same "grep counts" "$clean" "$busybox" grep -c '7 of other' ../../in/big
 	same "grep with numbers" '' "$busybox" grep -nE '^0+[1-9]{3}.*(some|other) text' ../../in/small
 	same "grep finds nothing" '' "$busybox" grep 'no such line' ../../in/small
@@ -136,7 +136,7 @@ files() {
 	same "tar to stdout" '' "$busybox" tar -C ../../in -cf - tree
 	same_tracked "tar extracts" "$busybox" tar -xf ../../in/tree.tar
 	same "tar through gzip and back" "$wp" "$busybox" sh -c \
-		'busybox tar -C ../../in -czf t.gz tree && busybox tar -xzf t.gz && rm t.gz'
+		'tar -C ../../in -cf - tree | gzip >t.gz && tar -xzf t.gz && rm t.gz'
 	same "find by name" '' "$busybox" find ../../in/tree -type f -name '*.a[a-d]'
 	same "find and exec" "$wp" "$busybox" find ../../in/tree/a/b -type f -exec busybox md5sum {} +
 	same "find and xargs" "$clean" "$busybox" sh -c \
@@ -146,8 +146,9 @@ files() {
 		rm -r tree/d && ls -la x | wc -l && readlink y && test -x x/b'
 	same "umask, mkdir, truncate" '' "$busybox" sh -c \
 		'umask 027; mkdir -p p/q; echo x >p/q/r; truncate -s 5000 p/s; : >>p/t; rmdir p/q; echo $?'
-	same "split, cat, cmp, diff" '' "$busybox" sh -c \
-		'split -b 30000 ../../in/lines s.; cat s.* | cmp - ../../in/lines && diff s.aa s.ab | head -n 3'
+	same "head, tail, cat, cmp, diff" '' "$busybox" sh -c \
+		'head -n 700 ../../in/lines >a; tail -n +701 ../../in/lines >b
+		cat a b | cmp - ../../in/lines && diff a b | head -n 3'
 }
 
 pipelines() {
@@ -207,8 +208,9 @@ signals() {
 	sh_same "$wp" 'trap "echo caught" USR1; (sleep 0.1; kill -USR1 $$) & wait; echo $?; wait; echo $?'
 	sh_same '' 'trap "echo bye" EXIT; exit 4'
 	sh_same '' 'trap "echo int; exit 9" INT; kill -INT $$; sleep 5'
-	sh_same '' 'sleep 60 & kill $!; wait $!; echo $?; sleep 60 & kill -9 $!; wait $!; echo $?'
-	sh_same '' 'sleep 60 & kill -STOP $!; kill -CONT $!; kill -0 $! && kill $!; wait $!; echo $?'
+	# On stderr is "Killed" or not, as it happens, natively too.
+	sh_same '' 'exec 2>f; rm f; sleep 60 & kill $!; wait $!; echo $?; sleep 60 & kill -9 $!; wait $!; echo $?'
+	sh_same '' 'exec 2>f; rm f; sleep 60 & kill -STOP $!; kill -CONT $!; kill -0 $! && kill $!; wait $!; echo $?'
 	same "a child's segmentation fault" '' "$busybox" sh -c '"$0" segv 2>/dev/null; echo $?' \
 		"$GUEST_DIR/crash"
 	sh_same '' 'yes | head -n 1'

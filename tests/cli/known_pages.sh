@@ -41,7 +41,7 @@ try() {
 	status=$?
 	if [ "$status" -ne 0 ]; then
 		echo "status $status"
-		tail -n 5 "$dir/stderr"
+		head -n 5 "$dir/stderr"
 		grep '^FAIL' "$dir/said"
 	elif [ ! -s "$dir/report" ]; then
 		echo "no report"

@@ -4,6 +4,7 @@
 
 #define WIDE_PAGES 65536ul /* 256 MiB */
 #define ROUND_PAGES 512ul
+#define AT_SYSINFO_EHDR 33
 
 __attribute__((aligned(4096))) static char data_pages[8 * PAGE] = { 1 };
 __attribute__((aligned(4096))) static char bss_pages[16 * PAGE];
@@ -185,6 +186,17 @@ static void untouched_stack(void)
 	window(1, "[stack]", page - 16 * PAGE, 17, "-");
 }
 
+/* The system's own page in the program's memory, which libc's start-up reads. */
+static void vdso(void)
+{
+	char *m = (char *)auxv(AT_SYSINFO_EHDR);
+
+	if (!m)
+		return;
+	look(m, "0+1");
+	window(1, "[vdso]", m, 1, "-");
+}
+
 int guest_main(int argc, char **argv, char **envp)
 {
 	(void)argc;
@@ -200,6 +212,7 @@ int guest_main(int argc, char **argv, char **envp)
 	dontneed();
 	image();
 	untouched_stack();
+	vdso();
 	put("DONE\n");
 	return 0;
 }

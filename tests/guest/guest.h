@@ -337,8 +337,22 @@ int guest_main(int argc, char **argv, char **envp);
 void guest_start(long *top);
 
 __attribute__((aligned(16))) char guest_stack[16384];
-/* Where the loader left the stack pointer. */
+/* Where the loader left the stack pointer: argc, the arguments, the environment, the auxv. */
 static char *loader_stack;
+
+/* An entry of the auxiliary vector; 0 if there is none. */
+MAY_UNUSED static unsigned long auxv(unsigned long type)
+{
+	unsigned long *p = (unsigned long *)loader_stack;
+
+	p += 1 + *p + 1; /* argc, argv, its end */
+	while (*p++)
+		;
+	for (; *p; p += 2)
+		if (*p == type)
+			return p[1];
+	return 0;
+}
 
 __asm__(".globl _start\n"
 	"_start:\n"

@@ -58,7 +58,7 @@ static void fork_and_exec(char *path, char *m, char *n, char **envp)
 		store(bss_pages, "11+1");
 		window(2, "-", bss_pages, 16, "11+1");
 		expect(2, m, "rw-p", "5+1");
-		expect(2, n, "rw-p", "-");
+		expect(2, n, "rw-s", "-");
 		flush_text();
 		run_image(path, "child", "2", envp);
 		check(0, "execve");
@@ -81,7 +81,7 @@ static void vfork_and_exec(char *path, char *m, char *n, char **envp)
 		SYS(NR_exit, 1);
 	}
 	maybe(3, m, "rw-p", "-");
-	maybe(3, n, "rw-p", "-");
+	maybe(3, n, "rw-s", "-");
 	wait_for(pid, &status);
 	check(status == 3 << 8, "process 3 ended with 3");
 }
