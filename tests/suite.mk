@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: MIT
 # What `make test` and `make soak` run. Every command prints TAP; tests/tap-sum adds up.
 TAP := env CMOCKA_MESSAGE_OUTPUT=TAP
-HOUSE := $(wildcard tests/house/*.sh)
 
-# Variants of the unit tests: folder, compiler, sanitizers.
+# Variants: folder, compiler, sanitizers.
 VARIANTS := clang asan tsan
 variant_clang := BUILD=build/clang CC=clang
 variant_asan  := BUILD=build/asan CC=gcc SANITIZE=address,undefined
@@ -11,13 +10,36 @@ variant_tsan  := BUILD=build/tsan CC=gcc SANITIZE=thread
 
 .PHONY: variants
 variants:
-	$(foreach v,$(VARIANTS),$(MAKE) $(variant_$(v)) unit-build &&) true
+	$(foreach v,$(VARIANTS),$(MAKE) --no-print-directory $(variant_$(v)) unit-build build/$(v)/vellum &&) true
+	$(MAKE) --no-print-directory $(variant_asan) examples
+	$(MAKE) --no-print-directory $(variant_clang) examples
 
-variant_units = $(foreach v,$(VARIANTS),$(foreach t,$(notdir $(UNIT)),'$(TAP) build/$(v)/unit/$(t)'))
+# The core with a scheduler at every entry access, TLB access, lock and wait.
+build/explore/clean: tests/explore/clean.c tests/explore/explore.c tests/explore/explore.h $(LIB_OBJ)
+	@mkdir -p $(@D)
+	$(Q). tests/mutants/sources.sh && explorer_build $@
+
+in = $(foreach x,$(2),'$(1) $(x)')
+unit_names := $(notdir $(UNIT))
 
 .PHONY: test
-test: all unit-build guests examples variants
+test: all unit-build guests examples variants build/explore/clean
 	@tests/tap-sum \
-		$(foreach t,$(UNIT),'$(TAP) $(t)') $(variant_units) \
-		$(foreach e,$(EXAMPLES),'$(e)') \
-		$(foreach s,$(HOUSE),'sh $(s)')
+		$(call in,$(TAP),$(UNIT)) \
+		$(foreach v,$(VARIANTS),$(call in,$(TAP),$(addprefix build/$(v)/unit/,$(unit_names)))) \
+		$(call in,,$(EXAMPLES)) $(call in,,$(addprefix build/asan/examples/,$(notdir $(EXAMPLES)))) \
+		$(call in,sh,$(wildcard tests/house/*.sh)) \
+		'build/explore/clean all 3' 'sh tests/mutants/run.sh' \
+		'bash tests/cli/known_pages.sh' 'bash tests/cli/errors.sh' 'bash tests/cli/busybox.sh' \
+		'env VELLUM=build/asan/vellum bash tests/cli/known_pages.sh' \
+		'env VELLUM=build/tsan/vellum bash tests/cli/known_pages.sh'
+
+# What takes longer: every combination of the known-pages programs 100 times, deep exploration, and
+# the randomized core tests again and again.
+SOAK_RUNS ?= 100
+.PHONY: soak
+soak: all unit-build guests build/explore/clean
+	@tests/tap-sum -t 10000 \
+		'build/explore/clean all 5' \
+		'bash tests/cli/known_pages.sh --full $(SOAK_RUNS)' \
+		'sh tests/soak_unit.sh 20'

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tests/explore/clean.c - the clean helper against a CPU that stores, and against another collector.
+ * tests/explore/clean.c - the helpers against a CPU that stores or loads, and against another collector.
  *
  * usage: clean [SCENARIO [PREEMPTIONS]]
  */
@@ -156,6 +156,23 @@ static const char *bits_kept(void)
 	return pte_young(pte_make(raw(0))) ? NULL : "a bit that the CPU set was dropped";
 }
 
+/* --- write-protect against a store that sets D --- */
+
+static void setup_clean(void)
+{
+	setup();
+	collect(0);
+	bitmap[0] = 0;
+	dirty_at_start[0] = dirty_at_start[1] = false;
+	for (unsigned i = 0; i < PAGES; i++)
+		memcpy(replica[i], bytes(i), VELLUM_PAGE_SIZE);
+}
+
+static void protector(void)
+{
+	vellum_wp_shared_mapping_range(object, 0, PAGES, NULL);
+}
+
 /* --- two collectors --- */
 
 static bool returned[2];
@@ -188,7 +205,7 @@ static const char *somebody_has_it(void)
 
 	for (unsigned i = 0; i < 2; i++)
 		if (returned[i] && bitmap[i] != all &&
-		    ((bitmap[0] | bitmap[1]) != all || mutex_is_locked(&object->collect_lock)))
+		    ((bitmap[0] | bitmap[1]) != all || mm->tlb_flush_pending))
 			return "guarantee (a): a collector returned while another had the dirt and was not done";
 	return handed_over();
 }
@@ -201,6 +218,7 @@ static const char *nothing(void)
 static const struct scenario scenarios[] = {
 	{ "clean_vs_store", 2, setup, { collector, storer }, handed_over, replica_equals, teardown },
 	{ "clean_vs_load", 2, setup_old, { only_collect, loader }, handed_over, bits_kept, teardown },
+	{ "wp_vs_store", 2, setup_clean, { protector, storer }, nothing, replica_equals, teardown },
 	{ "clean_vs_clean", 2, setup_two, { first_collector, second_collector }, somebody_has_it, nothing,
 	  teardown },
 };

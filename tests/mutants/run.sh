@@ -7,7 +7,7 @@ cd "$top" || exit 1
 . ./tests/mutants/sources.sh
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
-failed=0
+failed=0 last=
 
 say() {
 	[ "$1" = ok ] || failed=1
@@ -29,7 +29,7 @@ caught_by_explorer() {	# scenario
 }
 
 caught_by_verify() {	# method
-	make -s -C "$tmp/tree" build/vellum >"$tmp/log" 2>&1 || { cat "$tmp/log"; return 2; }
+	make -s -j2 -C "$tmp/tree" build/vellum >"$tmp/log" 2>&1 || { cat "$tmp/log"; return 2; }
 	# A store is only lost if it falls into the window: a busy program and many collections.
 	timeout 120 "$tmp/tree/build/vellum" run --track="$1" --verify --interval=1ms \
 		"$top/build/guest/storm" >"$tmp/log" 2>&1
@@ -38,11 +38,11 @@ caught_by_verify() {	# method
 
 while IFS='	' read -r name file expression test; do
 	case $name in '#'* | '') continue ;; esac
-	expression=$(printf '%s' "$expression")
-	if ! mutate "$file" "$expression"; then
+	if [ "$name" != "$last" ] && ! mutate "$file" "$expression"; then
 		say 'not ok' "$name: the expression changes nothing in $file"
 		continue
 	fi
+	last=$name
 	kind=${test%% *} what=${test#* }
 	case $kind in
 	explore) caught_by_explorer "$what" ;;
