@@ -75,16 +75,25 @@ static void wait_for_cpu(struct cpu_pool *pool, struct task *t)
 	t->cpu = w.cpu;
 }
 
-/* The CPU is ours; make it hold our state. Pool lock held: it is what protects the resident's. */
+/* Take the FPU state of whoever left it there. Pool lock held. */
+static void evict(struct cpu_pool *pool, unsigned cpu)
+{
+	struct task *resident = pool->slot[cpu].resident;
+
+	if (!resident)
+		return;
+	pool->machine->ops->save_fpu(pool->machine, cpu, &resident->st);
+	resident->last_cpu = -1;
+	pool->slot[cpu].resident = NULL;
+}
+
+/* The CPU is ours; make it hold our state. Pool lock held. */
 static void move_in(struct cpu_pool *pool, struct task *t)
 {
 	struct cpu_slot *slot = &pool->slot[t->cpu];
 
 	if (slot->resident != t) {
-		if (slot->resident) {
-			pool->machine->ops->save_fpu(pool->machine, (unsigned)t->cpu, &slot->resident->st);
-			slot->resident->last_cpu = -1;
-		}
+		evict(pool, (unsigned)t->cpu);
 		slot->resident = t;
 		t->last_cpu = t->cpu;
 		t->load |= VCPU_LOAD_FPU | VCPU_LOAD_SEGMENTS;
@@ -101,6 +110,7 @@ void cpu_acquire(struct task *t)
 {
 	struct cpu_pool *pool = t->kernel->pool;
 
+	/* Only the owner of a CPU changes what the slot says of it. */
 	if (t->cpu >= 0 && pool->slot[t->cpu].mm == t->gmm->mm)
 		return;
 	pthread_mutex_lock(&pool->lock);
@@ -126,6 +136,8 @@ void cpu_release(struct task *t)
 		pool->first = w->next;
 		if (!pool->first)
 			pool->last = &pool->first;
+		/* At once: we may be on another CPU before the waiter wakes. */
+		evict(pool, (unsigned)t->cpu);
 		w->cpu = t->cpu;	/* stays busy, in other hands */
 		pthread_cond_signal(&w->cond);
 	} else {
@@ -147,6 +159,16 @@ void cpu_save_fpu(struct task *t)
 	pthread_mutex_lock(&pool->lock);
 	if (t->last_cpu >= 0 && pool->slot[t->last_cpu].resident == t && !(t->load & VCPU_LOAD_FPU))
 		pool->machine->ops->save_fpu(pool->machine, (unsigned)t->last_cpu, &t->st);
+	pthread_mutex_unlock(&pool->lock);
+}
+
+void cpu_kick(struct task *t)
+{
+	struct cpu_pool *pool = t->kernel->pool;
+
+	pthread_mutex_lock(&pool->lock);
+	if (t->cpu >= 0)
+		pool->machine->ops->kick(pool->machine, (unsigned)t->cpu);
 	pthread_mutex_unlock(&pool->lock);
 }
 

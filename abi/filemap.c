@@ -201,11 +201,20 @@ void abi_mapping_name(const struct guest_mm *gmm, const struct vellum_vma_info *
 		snprintf(name, ABI_MAX_NAME, "[vvar]");
 }
 
-/* Return: it is a file's. */
-static bool initial_page(const struct vellum_vma_info *info, uint64_t addr, void *buf)
+static void object_page(const struct vellum_vma_info *info, uint64_t pgoff, void *buf)
 {
-	struct vellum_vmf vmf = { .size = sizeof(vmf), .page = buf,
-				  .pgoff = info->pgoff + (addr - info->start) / VELLUM_PAGE_SIZE };
+	vellum_mapping_read(info->mapping, pgoff * VELLUM_PAGE_SIZE, buf, VELLUM_PAGE_SIZE);
+}
+
+static uint64_t page_index(const struct vellum_vma_info *info, uint64_t addr)
+{
+	return info->pgoff + (addr - info->start) / VELLUM_PAGE_SIZE;
+}
+
+/* Return: it is a host file's page. */
+static bool file_page(const struct vellum_vma_info *info, uint64_t addr, void *buf)
+{
+	struct vellum_vmf vmf = { .size = sizeof(vmf), .page = buf, .pgoff = page_index(info, addr) };
 	struct filemap *fm = NULL;
 
 	memset(buf, 0, VELLUM_PAGE_SIZE);
@@ -218,17 +227,16 @@ static bool initial_page(const struct vellum_vma_info *info, uint64_t addr, void
 	return fm != NULL;
 }
 
+/* Shared memory starts as zeros; a private mapping of another object (the vDSO) as its bytes. */
 void abi_initial_page(const struct vellum_vma_info *info, uint64_t addr, void *buf)
 {
-	initial_page(info, addr, buf);
+	if (!file_page(info, addr, buf) && info->mapping && !info->shared)
+		object_page(info, page_index(info, addr), buf);
 }
 
+/* An object keeps its pages when nobody has them in a table. */
 void abi_absent_page(const struct vellum_vma_info *info, uint64_t addr, void *buf)
 {
-	uint64_t pgoff = info->pgoff + (addr - info->start) / VELLUM_PAGE_SIZE;
-
-	if (initial_page(info, addr, buf) || !info->mapping)
-		return;
-	/* Shared memory keeps its pages when nobody has them in a table. */
-	vellum_mapping_read(info->mapping, pgoff * VELLUM_PAGE_SIZE, buf, VELLUM_PAGE_SIZE);
+	if (!file_page(info, addr, buf) && info->mapping)
+		object_page(info, page_index(info, addr), buf);
 }

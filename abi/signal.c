@@ -84,6 +84,22 @@ static uint64_t bit(int signo)
 
 #define UNBLOCKABLE (bit(SIGKILL) | bit(SIGSTOP))
 
+/* The task's own thread writes the mask; whoever sends it a signal reads it. */
+static uint64_t blocked_of(const struct task *t)
+{
+	return __atomic_load_n(&t->blocked, __ATOMIC_RELAXED);
+}
+
+void signal_set_blocked(struct task *t, uint64_t set)
+{
+	__atomic_store_n(&t->blocked, set & ~UNBLOCKABLE, __ATOMIC_RELAXED);
+}
+
+static void drop_pending(struct task *t, uint64_t set)
+{
+	__atomic_fetch_and(&t->pending, ~set, __ATOMIC_RELEASE);
+}
+
 static bool default_ignores(int signo)
 {
 	return signo == SIGCHLD || signo == SIGURG || signo == SIGWINCH || signo == SIGCONT;
@@ -106,15 +122,14 @@ static bool is_ignored(const struct task *t, int signo)
 static void wake_task(struct task *t)
 {
 	pthread_cond_broadcast(&t->kernel->changed);
-	if (t->in_host)
+	if (__atomic_load_n(&t->in_host, __ATOMIC_SEQ_CST))
 		pthread_kill(t->thread, KICK_SIGNAL);
-	if (t->cpu >= 0)	/* racy on purpose: a kick too many does no harm, and the ticker repeats */
-		t->kernel->args->machine->ops->kick(t->kernel->args->machine, (unsigned)t->cpu);
+	cpu_kick(t);
 }
 
 static void continue_task(struct task *t)
 {
-	t->pending &= ~(bit(SIGSTOP) | bit(SIGTSTP) | bit(SIGTTIN) | bit(SIGTTOU));
+	drop_pending(t, bit(SIGSTOP) | bit(SIGTSTP) | bit(SIGTTIN) | bit(SIGTTOU));
 	if (t->state == TASK_STOPPED)
 		t->state = TASK_RUNNING;
 }
@@ -129,8 +144,8 @@ void signal_send(struct kernel *k, struct task *t, const struct sig_info *info)
 	if (signo == SIGCONT || signo == SIGKILL)
 		continue_task(t);
 	if (default_stops(signo))
-		t->pending &= ~bit(SIGCONT);
-	if (is_ignored(t, signo) && !(t->blocked & bit(signo))) {
+		drop_pending(t, bit(SIGCONT));
+	if (is_ignored(t, signo) && !(blocked_of(t) & bit(signo))) {
 		pthread_cond_broadcast(&t->kernel->changed);
 		return;
 	}
@@ -143,7 +158,7 @@ void signal_send(struct kernel *k, struct task *t, const struct sig_info *info)
 
 static uint64_t deliverable(const struct task *t)
 {
-	return __atomic_load_n(&t->pending, __ATOMIC_ACQUIRE) & (~t->blocked | UNBLOCKABLE);
+	return __atomic_load_n(&t->pending, __ATOMIC_ACQUIRE) & (~blocked_of(t) | UNBLOCKABLE);
 }
 
 bool signal_pending(struct task *t)
@@ -159,7 +174,7 @@ void signal_fault(struct task *t, int signo, int code, uint64_t addr)
 	pthread_mutex_lock(&t->kernel->lock);
 	if ((t->blocked & bit(signo)) || t->action[signo].handler == HANDLER_IGNORE) {
 		t->action[signo].handler = HANDLER_DEFAULT;
-		t->blocked &= ~bit(signo);
+		signal_set_blocked(t, t->blocked & ~bit(signo));
 	}
 	t->info[signo] = info;
 	__atomic_fetch_or(&t->pending, bit(signo), __ATOMIC_RELEASE);
@@ -168,9 +183,11 @@ void signal_fault(struct task *t, int signo, int code, uint64_t addr)
 
 void signal_exec(struct task *t)
 {
+	pthread_mutex_lock(&t->kernel->lock);
 	for (int signo = 1; signo <= NR_SIGNALS; signo++)
 		if (t->action[signo].handler != HANDLER_IGNORE)
 			memset(&t->action[signo], 0, sizeof(t->action[signo]));
+	pthread_mutex_unlock(&t->kernel->lock);
 	t->alt_sp = t->alt_size = 0;
 	t->alt_flags = ALT_DISABLE;
 }
@@ -295,7 +312,7 @@ int64_t signal_return(struct task *t)
 	*(uint32_t *)&t->st.fpu[24] &= 0xffff;
 	t->load |= VCPU_LOAD_FPU;
 	restore_context(t, &frame.uc.mcontext);
-	t->blocked = frame.uc.sigmask & ~UNBLOCKABLE;
+	signal_set_blocked(t, frame.uc.sigmask);
 	if (frame.uc.stack.size && !on_alt_stack(t)) {
 		t->alt_sp = frame.uc.stack.sp;
 		t->alt_size = frame.uc.stack.size;
@@ -348,11 +365,12 @@ static void run_handler(struct task *t, int signo, const struct sig_info *info)
 		task_exit(t, SIGSEGV);
 	}
 	t->restore_blocked = false;
-	t->blocked |= act.mask & ~UNBLOCKABLE;
-	if (!(act.flags & FLAG_NODEFER))
-		t->blocked |= bit(signo);
-	if (act.flags & FLAG_RESETHAND)
+	signal_set_blocked(t, t->blocked | act.mask | (act.flags & FLAG_NODEFER ? 0 : bit(signo)));
+	if (act.flags & FLAG_RESETHAND) {
+		pthread_mutex_lock(&t->kernel->lock);
 		t->action[signo].handler = HANDLER_DEFAULT;
+		pthread_mutex_unlock(&t->kernel->lock);
+	}
 }
 
 /* Take one pending signal; synchronous ones first, as the program would see its fault first. */
@@ -370,7 +388,7 @@ static int take_signal(struct task *t, struct sig_info *info)
 		signo = __builtin_ctzll(set & sync ? set & sync : set) + 1;
 	if (signo) {
 		*info = t->info[signo];
-		__atomic_fetch_and(&t->pending, ~bit(signo), __ATOMIC_RELEASE);
+		drop_pending(t, bit(signo));
 	}
 	pthread_mutex_unlock(&t->kernel->lock);
 	return signo;
@@ -400,7 +418,7 @@ void signal_deliver(struct task *t)
 	}
 	settle_restart(t, false, 0);
 	if (t->restore_blocked) {
-		t->blocked = t->saved_blocked;
+		signal_set_blocked(t, t->saved_blocked);
 		t->restore_blocked = false;
 	}
 }
@@ -424,7 +442,7 @@ SYSCALL(rt_sigaction)
 		pthread_mutex_lock(&t->kernel->lock);
 		t->action[signo] = new;
 		if (is_ignored(t, signo))
-			t->pending &= ~bit(signo);
+			drop_pending(t, bit(signo));
 		pthread_mutex_unlock(&t->kernel->lock);
 	}
 	return 0;
@@ -449,7 +467,7 @@ SYSCALL(rt_sigprocmask)
 	if (a[2] && user_write(t, a[2], &old, 8))
 		return -EFAULT;
 	if (a[1])
-		t->blocked = set & ~UNBLOCKABLE;
+		signal_set_blocked(t, set);
 	return 0;
 }
 
@@ -481,7 +499,7 @@ SYSCALL(rt_sigsuspend)
 		return -EFAULT;
 	t->saved_blocked = t->blocked;
 	t->restore_blocked = true;
-	t->blocked = set & ~UNBLOCKABLE;
+	signal_set_blocked(t, set);
 	return wait_for_signal(t);
 }
 

@@ -301,7 +301,7 @@ static int64_t wait_ready(struct task *t, struct pollfd *fds, nfds_t nr, const s
 	if (mask) {
 		t->saved_blocked = blocked;
 		t->restore_blocked = true;
-		t->blocked = *mask & ~(1ull << (SIGKILL - 1) | 1ull << (SIGSTOP - 1));
+		signal_set_blocked(t, *mask);
 	}
 	block_begin(t);
 	if (!signal_pending(t)) {
@@ -310,7 +310,7 @@ static int64_t wait_ready(struct task *t, struct pollfd *fds, nfds_t nr, const s
 	}
 	block_end(t);
 	if (n >= 0 && mask) {
-		t->blocked = blocked;
+		signal_set_blocked(t, blocked);
 		t->restore_blocked = false;
 	}
 	return n >= 0 ? n : -err;

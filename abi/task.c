@@ -79,17 +79,10 @@ static struct task *task_create(struct kernel *k)
 	t->cwd = -1;
 	t->syscall_nr = -1;
 	t->load = VCPU_LOAD_FPU | VCPU_LOAD_SEGMENTS;
-	return t;
-}
-
-static void link_task(struct kernel *k, struct task *t)
-{
 	pthread_mutex_lock(&k->lock);
 	t->pid = k->next_pid++;
-	t->next = k->tasks;
-	k->tasks = t;
-	k->nr_live++;
 	pthread_mutex_unlock(&k->lock);
+	return t;
 }
 
 /* kernel->lock held. */
@@ -111,7 +104,7 @@ void kernel_fail(struct kernel *k, const char *why)
 	__atomic_store_n(&k->dying, true, __ATOMIC_RELAXED);
 	pthread_cond_broadcast(&k->changed);
 	for (struct task *t = k->tasks; t; t = t->next)
-		if (t->in_host)
+		if (__atomic_load_n(&t->in_host, __ATOMIC_SEQ_CST))
 			pthread_kill(t->thread, KICK_SIGNAL);
 	pthread_mutex_unlock(&k->lock);
 }
@@ -272,6 +265,8 @@ static void *task_main(void *arg)
 {
 	struct task *t = arg;
 
+	pthread_mutex_lock(&t->kernel->lock);	/* start_task() is through */
+	pthread_mutex_unlock(&t->kernel->lock);
 	for (;;) {
 		if (signal_pending(t) || t->syscall_nr >= 0 || t->restore_blocked)
 			signal_deliver(t);
@@ -281,15 +276,24 @@ static void *task_main(void *arg)
 	return NULL;
 }
 
-static int start_thread(struct task *t)
+/* The task is complete: from here on others see it, and it runs. */
+static int start_task(struct task *t)
 {
+	struct kernel *k = t->kernel;
 	pthread_attr_t attr;
 	int err;
 
 	pthread_attr_init(&attr);
 	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
 	pthread_attr_setstacksize(&attr, 256 << 10);
+	pthread_mutex_lock(&k->lock);	/* it waits for this before its first step: thread is set by then */
 	err = pthread_create(&t->thread, &attr, task_main, t);
+	if (!err) {
+		t->next = k->tasks;
+		k->tasks = t;
+		k->nr_live++;
+	}
+	pthread_mutex_unlock(&k->lock);
 	pthread_attr_destroy(&attr);
 	return err ? -EAGAIN : 0;
 }
@@ -345,18 +349,13 @@ static void copy_task(struct task *child, struct task *parent)
 	fds_fork(child, parent);
 }
 
-static void abandon_child(struct task *child)
+/* It never ran and nobody has seen it. */
+static void abandon_task(struct task *t)
 {
-	struct kernel *k = child->kernel;
-
-	fds_close_all(child);
-	if (child->gmm)
-		gmm_put(child, child->gmm);
-	pthread_mutex_lock(&k->lock);
-	unlink_task(k, child);
-	k->nr_live--;
-	pthread_mutex_unlock(&k->lock);
-	free(child);
+	fds_close_all(t);
+	if (t->gmm)
+		gmm_put(t, t->gmm);
+	free(t);
 }
 
 static void wait_vfork(struct task *parent)
@@ -372,14 +371,12 @@ static void wait_vfork(struct task *parent)
 
 int task_fork(struct task *parent, uint64_t flags, uint64_t stack, uint64_t child_tid)
 {
-	struct kernel *k = parent->kernel;
-	struct task *child = task_create(k);
+	struct task *child = task_create(parent->kernel);
 	uint32_t tid;
 	int err, pid;
 
 	if (!child)
 		return -ENOMEM;
-	link_task(k, child);
 	pid = child->pid;
 	tid = (uint32_t)pid;
 	copy_task(child, parent);
@@ -395,10 +392,10 @@ int task_fork(struct task *parent, uint64_t flags, uint64_t stack, uint64_t chil
 			parent->vfork_done = false;
 			child->vfork_parent = parent;
 		}
-		err = start_thread(child);
+		err = start_task(child);
 	}
 	if (err) {
-		abandon_child(child);
+		abandon_task(child);
 		return err;
 	}
 	if (flags & CLONE_VFORK)
@@ -437,7 +434,7 @@ static void tick_task(struct kernel *k, struct task *t, uint64_t now)
 		t->alarm_at = t->alarm_interval ? now + t->alarm_interval : 0;
 	}
 	/* A kick that came just before the host call began was lost: again. */
-	if (t->in_host && t->state != TASK_ZOMBIE && signal_pending(t))
+	if (__atomic_load_n(&t->in_host, __ATOMIC_SEQ_CST) && t->state != TASK_ZOMBIE && signal_pending(t))
 		pthread_kill(t->thread, KICK_SIGNAL);
 }
 
@@ -496,19 +493,14 @@ static int start_first(struct kernel *k, const struct abi_args *args)
 
 	if (!t)
 		return -ENOMEM;
-	link_task(k, t);
 	t->pgid = t->sid = t->pid;
 	err = open_standard_files(t);
 	if (!err)
 		err = exec_load(t, args->path, args->argv, args->envp);
 	if (!err)
-		err = start_thread(t);
-	if (err) {
-		if (t->gmm)
-			gmm_put(t, t->gmm);
-		t->gmm = NULL;
-		abandon_child(t);
-	}
+		err = start_task(t);
+	if (err)
+		abandon_task(t);
 	return err;
 }
 

@@ -76,7 +76,7 @@ struct task {
 	uint32_t alt_flags;
 	uint64_t clear_child_tid;
 	uint64_t alarm_at, alarm_interval;	/* ns, CLOCK_MONOTONIC; kernel->lock */
-	bool in_host;			/* may block in a host call: kick reaches it */
+	bool in_host;			/* may block in a host call: a signal reaches it; atomic */
 	uint64_t nr_syscalls;
 	int64_t syscall_nr;		/* for restart */
 };
@@ -115,6 +115,7 @@ void cpu_acquire(struct task *t);	/* blocks until there is one; loads what must 
 void cpu_release(struct task *t);	/* before anything that may block */
 bool cpu_wanted(struct cpu_pool *pool);	/* somebody waits for one */
 void cpu_save_fpu(struct task *t);	/* st.fpu becomes current */
+void cpu_kick(struct task *t);		/* out of the program, if it is there; any thread */
 void pool_forget_task(struct cpu_pool *pool, struct task *t);
 void pool_forget_mm(struct cpu_pool *pool, struct vellum_mm *mm);
 void pool_kick_all(struct cpu_pool *pool);
@@ -126,6 +127,7 @@ bool signal_pending(struct task *t);
 void signal_deliver(struct task *t);	/* before it returns to the program; may end it */
 int64_t signal_return(struct task *t);	/* rt_sigreturn(2) */
 void signal_exec(struct task *t);
+void signal_set_blocked(struct task *t, uint64_t set);
 
 /* exec.c */
 int exec_load(struct task *t, const char *path, char *const *argv, char *const *envp);
