@@ -111,7 +111,7 @@ void cpu_acquire(struct task *t)
 	struct cpu_pool *pool = t->kernel->pool;
 
 	/* Only the owner of a CPU changes what the slot says of it. */
-	if (t->cpu >= 0 && pool->slot[t->cpu].mm == t->gmm->mm)
+	if (t->cpu >= 0 && pool->slot[t->cpu].mm == t->gmm->mm && pool->slot[t->cpu].resident == t)
 		return;
 	pthread_mutex_lock(&pool->lock);
 	if (t->cpu < 0)
@@ -152,13 +152,14 @@ bool cpu_wanted(struct cpu_pool *pool)
 	return __atomic_load_n(&pool->nr_waiting, __ATOMIC_RELAXED) != 0;
 }
 
+/* After it no CPU holds any: st.fpu is the task's to read and change until it runs again. */
 void cpu_save_fpu(struct task *t)
 {
 	struct cpu_pool *pool = t->kernel->pool;
 
 	pthread_mutex_lock(&pool->lock);
-	if (t->last_cpu >= 0 && pool->slot[t->last_cpu].resident == t && !(t->load & VCPU_LOAD_FPU))
-		pool->machine->ops->save_fpu(pool->machine, (unsigned)t->last_cpu, &t->st);
+	if (t->last_cpu >= 0 && pool->slot[t->last_cpu].resident == t)
+		evict(pool, (unsigned)t->last_cpu);
 	pthread_mutex_unlock(&pool->lock);
 }
 

@@ -14,7 +14,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
 VELLUM=${VELLUM:-$root/build/vellum}
 GUEST_DIR=${GUEST_DIR:-$root/build/guest}
-PROGRAMS=${PROGRAMS:-anon layout forks sysio reexec}
+PROGRAMS=${PROGRAMS:-anon layout forks sysio reexec churn}
 METHODS=${METHODS:-wp clean}
 
 # sysio.c wants 15.5 pages without a zero byte.
