@@ -487,24 +487,26 @@ static int on_after_fork(void *arg, struct guest_mm *parent, struct guest_mm *ch
 	return mt ? 0 : -1;
 }
 
+/*
+ * The lock stays taken while the range goes: a collection in between would take what vanishes for
+ * changes by the program.
+ */
 static void on_before_unmap(void *arg, struct guest_mm *gmm, uint64_t start, uint64_t end)
 {
 	struct mm_track *mt = gmm->observer_data;
 	struct track *track = arg;
 
-	pthread_mutex_lock(&track->lock);
+	pthread_mutex_lock(&track->lock);	/* until on_after_unmap() */
 	collect_range(mt, start, end, true);
 	list_rows(mt, start, end, &mt->losing);
-	pthread_mutex_unlock(&track->lock);
 }
 
-/* An empty range: nothing was unmapped after all. */
+/* An empty range: nothing was unmapped after all. The lock is held since on_before_unmap(). */
 static void on_after_unmap(void *arg, struct guest_mm *gmm, uint64_t start, uint64_t end)
 {
 	struct mm_track *mt = gmm->observer_data;
 	struct track *track = arg;
 
-	pthread_mutex_lock(&track->lock);
 	finish_rows(mt, &mt->losing, start, end);
 	if (start < end) {
 		collect_range(mt, start, end, false);
