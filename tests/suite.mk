@@ -27,7 +27,7 @@ test: all unit-build guests examples variants build/explore/clean
 	@tests/tap-sum \
 		$(call in,$(TAP),$(UNIT)) \
 		$(foreach v,$(VARIANTS),$(call in,$(TAP),$(addprefix build/$(v)/unit/,$(unit_names)))) \
-		$(call in,,$(EXAMPLES)) $(call in,,$(addprefix build/asan/examples/,$(notdir $(EXAMPLES)))) \
+		$(call in,sh tests/example.sh,$(EXAMPLES) $(addprefix build/asan/examples/,$(notdir $(EXAMPLES)))) \
 		$(call in,sh,$(wildcard tests/house/*.sh)) \
 		'build/explore/clean all 3' 'sh tests/mutants/run.sh' \
 		'bash tests/cli/known_pages.sh' 'bash tests/cli/errors.sh' 'bash tests/cli/busybox.sh' \

@@ -127,6 +127,11 @@ applets() {
 	same "dd, od, base64, xxd" '' "$busybox" sh -c \
 		'dd if=../../in/big bs=4095 skip=3 count=7 2>/dev/null | tee f | od -A d -t x2 | tail -n 4
 		base64 f | base64 -d | cmp - f; xxd -l 64 f; dd if=f of=g bs=1k seek=5 conv=notrunc 2>/dev/null'
+	same "reads and writes of 3 MiB at once" "$wp" "$busybox" sh -c \
+		'for f in /dev/zero ../../in/big; do
+			dd if=$f bs=3M count=2 of=f 2>&1 | grep records
+			md5sum f
+		done'
 	same "bc" '' "$busybox" sh -c 'echo "scale=60; 4*a(1); 2^200" | busybox bc -l'
 	same "wc of a large stdin" "$wp" "$busybox" sh -c 'cat ../../in/big | wc'
 }
@@ -201,9 +206,10 @@ signals() {
 	for sig in 9 TERM HUP USR1 ABRT PIPE; do
 		sh_same '' "kill -$sig \$\$; echo not reached"
 	done
-	for how in segv readonly jump ill fpe; do
+	for how in segv readonly jump ill fpe stack; do
 		same "killed by itself: $how" '' "$GUEST_DIR/crash" "$how"
 	done
+	same "killed by itself: bus" "$wp" "$GUEST_DIR/crash" bus ../../in/small
 	same "killed by itself: segv" "$wp" "$GUEST_DIR/crash" segv
 	sh_same '' 'trap "echo caught" USR1; kill -USR1 $$; echo after; trap "" TERM; kill -TERM $$; echo alive'
 	sh_same "$wp" 'trap "echo caught" USR1; (sleep 0.1; kill -USR1 $$) & wait; echo $?; wait; echo $?'
@@ -308,6 +314,10 @@ signals_from_outside() {
 	start "$busybox" sh -c 'trap "echo caught; exit 3" TERM; echo ready; while :; do sleep 0.1; done'
 	kill -TERM "$vellum_pid"
 	reap "SIGTERM runs the program's handler" 3 $'ready\ncaught'
+
+	start "$busybox" sh -c 'trap "" TERM; echo ready; sleep 0.5; echo end; exit 5'
+	kill -TERM "$vellum_pid"
+	reap "SIGTERM that the program ignores" 5 $'ready\nend'
 
 	for how in spin fork; do
 		start "$GUEST_DIR/crash" "$how"

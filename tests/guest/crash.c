@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tests/guest/crash.c HOW [MIB] - ends in the way that it is told to.
+ * tests/guest/crash.c HOW [ARG] - ends in the way that it is told to.
  *
  *   segv   stores to an address that isn't mapped        readonly  stores to a read-only page
  *   jump   runs at an address that isn't mapped          ill       runs an undefined instruction
  *   fpe    divides by zero                               spin      says "ready" and runs for ever
  *   fork   says "ready" and runs for ever, with a child that does too
- *   hog    stores to each page of MIB megabytes; status 3 if mmap refuses
+ *   stack  calls itself without end                      bus FILE  stores behind a mapped file's end
+ *   hog MIB  stores to each page of so many megabytes; status 3 if mmap refuses
  */
 #include "guest.h"
 
@@ -43,6 +44,24 @@ __attribute__((noreturn)) static void spin(void)
 		burn(1000);
 }
 
+/* On the stack that the system made, so that it is the system that says where it ends. */
+static void overflow_stack(void)
+{
+	__asm__ volatile("mov %0, %%rsp\n\t"
+			 "1: call 1b"
+			 :
+			 : "r"(loader_stack)
+			 : "memory");
+}
+
+static void store_behind_end(const char *path)
+{
+	int fd = (int)SYS(NR_open, path, 0, 0);
+	char *m = map_at(SLOT(0), 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd);
+
+	store(m, "0+1,4095+1");
+}
+
 int guest_main(int argc, char **argv, char **envp)
 {
 	const char *how = argc > 1 ? argv[1] : "";
@@ -61,6 +80,10 @@ int guest_main(int argc, char **argv, char **envp)
 				 :
 				 :
 				 : "eax", "ecx", "edx");
+	if (same(how, "stack"))
+		overflow_stack();
+	if (same(how, "bus") && argc == 3)
+		store_behind_end(argv[2]);
 	if (same(how, "fork"))
 		SYS(NR_fork, 0);
 	if (same(how, "spin") || same(how, "fork"))

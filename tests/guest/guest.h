@@ -73,6 +73,7 @@ enum {
 	SIGUSR1 = 10,
 	EAGAIN = 11,
 	EBADF = 9,
+	EFAULT = 14,
 };
 
 struct timespec {

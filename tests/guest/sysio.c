@@ -115,6 +115,19 @@ static void signal_frame(void)
 	expect(1, m, "rw-p", "3+1");
 }
 
+/* Where a read can't store, or can't go on storing. */
+static void no_place(int fd)
+{
+	char *m = map_private(SLOT(11), 4);
+	char *fixed = map_at(SLOT(12), 4, PROT_READ, MAP_PRIVATE | MAP_ANON, -1);
+
+	check(SYS(NR_pread64, fd, fixed, 10, 0) == -EFAULT, "read into a read-only page");
+	check(SYS(NR_pread64, fd, 16, 10, 0) == -EFAULT, "read into no page");
+	check(SYS(NR_pread64, fd, m + 3 * PAGE, 2 * PAGE, 0) == PAGE, "read over the mapping's end");
+	expect(1, m, "rw-p", "3+1");
+	expect(1, fixed, "r--p", "-");
+}
+
 /* Results of other calls. None of them is all zero, so that the page changes for sure. */
 static void results(int fd)
 {
@@ -193,6 +206,7 @@ int guest_main(int argc, char **argv, char **envp)
 	from_file((int)fd);
 	from_pipe();
 	signal_frame();
+	no_place((int)fd);
 	results((int)fd);
 	private_file((int)fd);
 	other_file_mappings((int)fd);
