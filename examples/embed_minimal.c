@@ -8,7 +8,7 @@
 static int print_run(void *sum, uint64_t first, uint64_t nr)
 {
 	*(uint64_t *)sum += nr;
-	return printf("# dirty: %u page(s) from %#llx000\n", (unsigned)nr, (unsigned long long)first) < 0;
+	return printf("# dirty: %d page(s) from %#llx000\n", (int)nr, (long long)first) < 0;
 }
 
 int main(void)
@@ -22,12 +22,13 @@ int main(void)
 
 	if (vellum_host_ram_create(16 << 20, &ram) || vellum_soft_create(1, &soft))
 		return 1;
-	struct vellum_memory_args args = { .size = sizeof(args), .host = vellum_host_posix(), .host_ctx = &ram,
-		.mmu = vellum_soft_mmu_ops(), .machine = soft, .ram = ram.base, .ram_size = ram.size };
-	struct vellum_map_args map = { .size = sizeof(map), .len = len, .prot = VELLUM_PROT_READ | VELLUM_PROT_WRITE,
+	struct vellum_memory_args args = { .size = sizeof(args), .ram = ram.base, .ram_size = ram.size,
+		.host = vellum_host_posix(), .host_ctx = &ram, .mmu = vellum_soft_mmu_ops(), .machine = soft };
+	struct vellum_map_args map = { .size = sizeof(map), .len = len,
+		.prot = VELLUM_PROT_READ | VELLUM_PROT_WRITE,
 		.flags = VELLUM_MAP_PRIVATE | VELLUM_MAP_ANONYMOUS };
-	if (vellum_memory_create(&args, &mem) || vellum_mm_create(mem, &mm) || vellum_mmap(mm, &map, &at) ||
-	    vellum_track_mm(mm, at, at + len, VELLUM_TRACK_CLEAN, &tracker))
+	if (vellum_memory_create(&args, &mem) || vellum_mm_create(mem, &mm) ||
+	    vellum_mmap(mm, &map, &at) || vellum_track_mm(mm, at, at + len, VELLUM_TRACK_CLEAN, &tracker))
 		return 1;
 	vellum_soft_run(vellum_soft_cpu(soft, 0), mm);
 	vellum_soft_store64(vellum_soft_cpu(soft, 0), at + 3 * VELLUM_PAGE_SIZE, 42);

@@ -314,6 +314,15 @@ static void qemu_kick(struct machine *m, unsigned cpu)
 
 /* --- what the core asks for --- */
 
+/* QEMU's threads need a processor to answer: give ours away after a moment. */
+static void relax(uint64_t waited_ns)
+{
+	if (waited_ns < SPIN_NS)
+		__builtin_ia32_pause();
+	else
+		usleep(20);
+}
+
 static void ask_flush(struct qemu_machine *q, uint64_t cpus)
 {
 	uint64_t want[MAX_VCPUS], start;
@@ -337,7 +346,7 @@ static void ask_flush(struct qemu_machine *q, uint64_t cpus)
 			kicked = true;
 			if (now_ns() - start > HANG_TIMEOUT_NS)
 				declare_dead(q, QEMU_PROGRAM " stopped answering; run again, or use fewer --cpus");
-			sched_yield();
+			relax(now_ns() - start);
 		}
 	}
 }
