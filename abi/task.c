@@ -247,6 +247,10 @@ static void run_once(struct task *t)
 	struct machine *m = t->kernel->args->machine;
 	uint32_t load = t->load;
 
+	if (t->st.regs.rip >> 47) {	/* the stub's way into the program would fault in ring 0 */
+		signal_fault(t, SIGSEGV, SI_KERNEL, 0);
+		return;
+	}
 	t->load = 0;
 	if (m->ops->run(m, (unsigned)t->cpu, &t->st, load)) {
 		kernel_fail(t->kernel, m->ops->why(m));

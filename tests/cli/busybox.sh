@@ -62,6 +62,9 @@ list_files() {
 differences() {
 	cmp "$tmp/native/status" "$tmp/vellum/status" >/dev/null ||
 		echo "status $(cat "$tmp/vellum/status"), natively $(cat "$tmp/native/status")"
+	cmp "$tmp/native/stdout" "$tmp/vellum/stdout" >/dev/null ||
+		diff -a <(head -c 100000 "$tmp/native/stdout") <(head -c 100000 "$tmp/vellum/stdout") |
+		head -n 6 | cat -v
 	cmp "$tmp/native/stdout" "$tmp/vellum/stdout" 2>&1
 	grep -v '^vellum: ' "$tmp/vellum/stderr" | diff "$tmp/native/stderr" - | sed 's/^/stderr /'
 	diff <(list_files native) <(list_files vellum)
