@@ -80,6 +80,9 @@ void abi_take_signals(void);
 /* Run @args->path to its end, and all processes it started. */
 void abi_run(const struct abi_args *args, struct abi_result *result);
 
+/* Names of the system calls that programs can use, one at a time; NULL at the end. */
+const char *abi_supported(unsigned i);
+
 /* Names of system calls that were asked for and are not supported, one at a time; NULL at the end. */
 const char *abi_unsupported(unsigned i);
 

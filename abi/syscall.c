@@ -48,6 +48,14 @@ const char *abi_unsupported(unsigned i)
 	return NULL;
 }
 
+const char *abi_supported(unsigned i)
+{
+	for (size_t nr = 0; nr < NR_TABLE; nr++)
+		if (table[nr].name && i-- == 0)
+			return table[nr].name;
+	return NULL;
+}
+
 static int64_t refuse(uint64_t nr)
 {
 	/* glibc asks for this one at every start and does without. */

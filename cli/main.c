@@ -8,6 +8,7 @@
 
 static const char help[] =
 	"usage: vellum run [OPTION...] [--] PROGRAM [ARG...]\n"
+	"       vellum syscalls         list the system calls that programs can use\n"
 	"\n"
 	"Runs an unmodified static x86-64 Linux program, and all processes it starts, on Vellum's own\n"
 	"memory manager, and tells which pages of memory they changed.\n"
@@ -34,6 +35,11 @@ int main(int argc, char **argv)
 	}
 	if (!strcmp(argv[1], "--version")) {
 		puts("vellum " VELLUM_VERSION);
+		return 0;
+	}
+	if (!strcmp(argv[1], "syscalls")) {
+		for (unsigned i = 0; abi_supported(i); i++)
+			puts(abi_supported(i));
 		return 0;
 	}
 	if (strcmp(argv[1], "run"))

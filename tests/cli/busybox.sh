@@ -332,7 +332,7 @@ signals_from_outside() {
 	kill -KILL "$vellum_pid"
 	reap "SIGKILL of vellum leaves nothing: sleep" 137 ready
 
-	start "$busybox" sh -c 'echo ready; sleep 0.5'
+	start "$busybox" sh -c 'echo ready; sleep 1'
 	reap "the end of the program leaves nothing" 0 ready
 }
 

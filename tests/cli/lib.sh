@@ -54,7 +54,7 @@ finish() {
 fields() {
 	local stat
 
-	stat=$(cat "/proc/$1/stat" 2>/dev/null) || return 1
+	{ read -r stat <"/proc/$1/stat"; } 2>/dev/null || return 1
 	echo "${stat##*) }"
 }
 
