@@ -106,6 +106,9 @@ static int copy_user(struct access *ac, gva_t addr, uint64_t len, uint64_t *done
 			err = fault_in(ac, addr);
 			if (err)
 				break;
+			/* A hook may have put us off until somebody has unmapped something. */
+			read_unlock(&ac->mm->mmap_lock, mm_host(ac->mm));
+			read_lock(&ac->mm->mmap_lock, mm_host(ac->mm));
 		}
 		if (err)
 			break;

@@ -92,6 +92,7 @@ static int notify_then_write(struct vma *vma, gva_t addr, pte_t *ptep, pte_t old
 {
 	struct vellum_memory *m = vma->mm->memory;
 	struct folio *page = normal_folio(m, old);
+	uint32_t seq = __atomic_load_n(&vma->mapping->wp_seq, __ATOMIC_ACQUIRE);
 	int result = FAULT_AGAIN;
 
 	if (page)
@@ -103,7 +104,8 @@ static int notify_then_write(struct vma *vma, gva_t addr, pte_t *ptep, pte_t old
 		result = notify_mkwrite(vma, addr, page, pte_pfn(old));
 	if (!result) {
 		mutex_lock(ptl, &m->host);
-		if (pte_mkyoung(ptep_get(ptep)).val == pte_mkyoung(old).val)
+		if (pte_mkyoung(ptep_get(ptep)).val == pte_mkyoung(old).val &&
+		    seq == __atomic_load_n(&vma->mapping->wp_seq, __ATOMIC_ACQUIRE))
 			make_writable(vma, addr, ptep);
 		else
 			result = FAULT_AGAIN;

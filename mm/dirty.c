@@ -131,6 +131,7 @@ EXPORT int vellum_wp_shared_mapping_range(struct vellum_mapping *mapping, uint64
 
 	if (!range_valid(mapping, first, nr))
 		return -EINVAL;
+	__atomic_fetch_add(&mapping->wp_seq, 1, __ATOMIC_SEQ_CST);
 	walk_shared(mapping, first, nr, &wp_walk_ops, &ww);
 	if (count)
 		*count = ww.total;

@@ -154,6 +154,7 @@ static int map_file_page(struct vma *vma, gva_t addr, pte_t *ptep, struct mutex 
 	bool write = (flags & FAULT_WRITE) && !(flags & FAULT_POPULATE);
 	pfn_t pfn = folio_pfn(m, page);
 	pte_t pte = pte_mk(pfn, vma->page_prot);
+	uint32_t seq = __atomic_load_n(&vma->mapping->wp_seq, __ATOMIC_ACQUIRE);
 
 	if (write) {
 		int result = notify_mkwrite(vma, addr, page, pfn);
@@ -163,6 +164,10 @@ static int map_file_page(struct vma *vma, gva_t addr, pte_t *ptep, struct mutex 
 		pte = pte_mkwrite(pte_mkdirty(pte));
 	}
 	mutex_lock(ptl, &m->host);
+	if (write && seq != __atomic_load_n(&vma->mapping->wp_seq, __ATOMIC_ACQUIRE)) {
+		mutex_unlock(ptl, &m->host);
+		return FAULT_AGAIN;
+	}
 	if (pte_none(ptep_get(ptep))) {
 		if (write)
 			track_grant(vma, addr);
@@ -189,7 +194,7 @@ static int map_pfn(struct vma *vma, pte_t *ptep, struct mutex *ptl, struct vellu
 	pte_t pte;
 
 	if (code == VELLUM_VMF_NOPAGE)
-		return FAULT_AGAIN;
+		return FAULT_NOPAGE;
 	if (code != VELLUM_VMF_OK)
 		return code == VELLUM_VMF_OOM ? VELLUM_FAULT_OOM : VELLUM_FAULT_SIGBUS;
 	pte = pte_mkspecial(pte_mk(vmf->pfn, vma->page_prot));
@@ -278,6 +283,7 @@ static int handle_pte_fault(struct vma *vma, gva_t addr, unsigned flags)
 	return VELLUM_FAULT_OK;
 }
 
+/* A hook that answered NOPAGE has not granted the access: the CPU comes again, without our locks. */
 enum vellum_fault_result handle_mm_fault(struct vma *vma, gva_t addr, unsigned flags)
 {
 	int result;
@@ -287,7 +293,7 @@ enum vellum_fault_result handle_mm_fault(struct vma *vma, gva_t addr, unsigned f
 	do {
 		result = handle_pte_fault(vma, addr & PAGE_MASK, flags);
 	} while (result == FAULT_AGAIN);
-	return (enum vellum_fault_result)result;
+	return result == FAULT_NOPAGE ? VELLUM_FAULT_OK : (enum vellum_fault_result)result;
 }
 
 EXPORT enum vellum_fault_result vellum_handle_fault(struct vellum_mm *mm, uint64_t addr,

@@ -73,7 +73,7 @@ static int hook_result(int code)
 	case VELLUM_VMF_LOCKED:
 		return 0;
 	case VELLUM_VMF_NOPAGE:
-		return FAULT_AGAIN;
+		return FAULT_NOPAGE;
 	case VELLUM_VMF_OOM:
 		return VELLUM_FAULT_OOM;
 	default:

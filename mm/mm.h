@@ -251,6 +251,7 @@ struct vellum_mapping {
 	uint32_t refs;			/* atomic */
 	struct mutex collect_lock;
 	struct rwlock i_mmap_lock;
+	uint32_t wp_seq;		/* atomic: write-protections begun: a grant on its way asks again */
 	struct tree i_mmap;		/* i_mmap_lock */
 	struct mutex pages_lock;
 	struct radix pages;		/* pages_lock: index to folio, one reference each */
@@ -382,6 +383,7 @@ void map_anon_folio(struct vma *vma, gva_t addr, pte_t *ptep, struct folio *foli
 void prepare_exec(struct vma *vma, struct folio *folio);
 
 #define FAULT_AGAIN (-1)	/* the entry changed meanwhile: look again; never leaves fault.c */
+#define FAULT_NOPAGE (-2)	/* a hook wants the instruction run again; to the CPU that is OK */
 
 /* cow.c: a store to an entry that is present and read-only; ptl held, dropped on return */
 int do_wp_page(struct vma *vma, gva_t addr, pte_t *ptep, pte_t pte, struct mutex *ptl);

@@ -28,7 +28,7 @@ static bool hand_over(struct vma *vma, gva_t addr, pte_t old, struct folio *page
 		return false;
 	if (page)
 		folio_mark_dirty(page);
-	else if (mapping && mapping->ops && mapping->ops->dirt)
+	if (mapping && mapping->ops && mapping->ops->dirt)
 		mapping->ops->dirt(mapping->ctx, vma_page_index(vma, addr));
 	return true;
 }

@@ -23,7 +23,7 @@ enum {
 	VELLUM_VMF_OK = 0,
 	VELLUM_VMF_OOM = 1,
 	VELLUM_VMF_SIGBUS = 2,
-	VELLUM_VMF_NOPAGE = 0x100,	/* done or to be retried: run the instruction again */
+	VELLUM_VMF_NOPAGE = 0x100,	/* done, or not now: the CPU runs the instruction again */
 	VELLUM_VMF_LOCKED = 0x200,	/* page_mkwrite only; the same as OK: the core has locked */
 };
 
@@ -56,8 +56,11 @@ struct vellum_vmf {
  * @page_mkwrite: a clean, read-only page of a shared mapping is about to become writable. Called
  *         with the page locked. NULL: nobody has to know.
  * @pfn_mkwrite: the same for an entry without a page.
- * @dirt: dirt leaves the page tables for good: an entry without a page that was dirty has been
- *        removed (unmap, zap). Called with a page-table lock held: record it, call nothing.
+ * @dirt: dirt leaves the page tables: a dirty entry has been removed (unmap, zap, exit), and what it
+ *         said is lost unless it is recorded now. Called with a page-table lock held and before the
+ *         flush: set a bit (atomically, in a bitmap of its own: the helpers may be at work), call
+ *         nothing, take no lock that is held around a call of a helper. Whoever uses the record
+ *         calls a helper on that range first: it waits for the lock, so the flush is over then.
  * @release: the last reference to the mapping went away.
  *
  * All but @dirt are called with the mmap lock of the faulting address space held for reading,

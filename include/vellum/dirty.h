@@ -26,7 +26,8 @@ struct vellum_tracker;
  * shared ones of an object that was opened read-only. Huge entries are skipped, never split. An
  * entry's dirtiness is kept.
  *
- * (c) After return the next store through a visited mapping faults, until something grants W again.
+ * (c) After return the next store through a visited mapping faults, until something grants W again; of
+ * an object with mkwrite hooks, only a hook that was called after this call began can have agreed.
  *
  * Context: takes the mapping's rmap lock for reading and page-table locks, no mmap lock; not
  *          callable from a hook of this mapping. Notifies secondary MMUs; flushes.

@@ -332,7 +332,9 @@ signals_from_outside() {
 	kill -KILL "$vellum_pid"
 	reap "SIGKILL of vellum leaves nothing: sleep" 137 ready
 
-	start "$busybox" sh -c 'echo ready; sleep 1'
+	mkfifo "$tmp/go"
+	start "$busybox" sh -c 'echo ready; read -r line <"$0"' "$tmp/go"
+	echo >"$tmp/go"
 	reap "the end of the program leaves nothing" 0 ready
 }
 

@@ -50,40 +50,43 @@ finish() {
 
 # --- processes, as "pid:start time", since a pid alone may be used again ---
 
-# fields PID: the fields of /proc/PID/stat after the name: state, ppid, ...
-fields() {
-	local stat
-
-	{ read -r stat <"/proc/$1/stat"; } 2>/dev/null || return 1
-	echo "${stat##*) }"
-}
-
-# identify PID: its PID:START, with start 0 if there is no such process.
-identify() {
+# read_stat PID: sets state, parent and start from /proc/PID/stat; "Z", 0 and 0 if there is none.
+# Without a subshell: the scans below do it for every process there is.
+read_stat() {
+	local line
 	local -a f
 
-	read -ra f <<<"$(fields "$1")"
-	echo "$1:${f[19]:-0}"
+	state=Z parent=0 start=0
+	{ read -r line <"/proc/$1/stat"; } 2>/dev/null || return
+	read -ra f <<<"${line##*) }" # the name before it may have any character
+	state=${f[0]} parent=${f[1]} start=${f[19]}
+}
+
+# identify PID: its PID:START.
+identify() {
+	local state parent start
+
+	read_stat "$1"
+	echo "$1:$start"
 }
 
 # alive PID:START: it runs; a zombie doesn't.
 alive() {
-	local -a f
+	local state parent start
 
-	read -ra f <<<"$(fields "${1%%:*}")"
-	[ "${f[0]:-Z}" != Z ] && [ "${f[19]}" = "${1##*:}" ]
+	read_stat "${1%%:*}"
+	[ "$state" != Z ] && [ "$start" = "${1##*:}" ]
 }
 
 # descendants PID: its children, their children, and so on.
 descendants() {
-	local entry pid
-	local -a f
+	local entry pid state parent start
 
 	for entry in /proc/[0-9]*; do
 		pid=${entry#/proc/}
-		read -ra f <<<"$(fields "$pid")"
-		if [ "${f[1]:-}" = "$1" ]; then
-			echo "$pid:${f[19]}"
+		read_stat "$pid"
+		if [ "$parent" = "$1" ]; then
+			echo "$pid:$start"
 			descendants "$pid"
 		fi
 	done
