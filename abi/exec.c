@@ -14,7 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "abi/task.h"
+#include "abi/path.h"
 #include "vellum/backing.h"
 
 #define PAGE		VELLUM_PAGE_SIZE
@@ -99,46 +99,40 @@ static int check_segments(const struct image *im, char *why, size_t size, const 
 	return any ? 0 : refuse(why, size, path, "ELF file without loadable segments");
 }
 
-/* Open and read the headers. 0, or 126/127 with a line in @why; then nothing is open. */
-static int image_open(struct image *im, const char *path, char *why, size_t size)
+/* A regular file that may be executed. */
+static bool is_executable(int fd)
+{
+	char name[FD_NAME_BYTES];
+	struct stat st;
+
+	return fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && access(path_fd_name(fd, name), X_OK) == 0;
+}
+
+/* Read and check the headers of an open file, @im->fd. 0, or 126 with a line in @why. */
+static int image_read(struct image *im, const char *path, char *why, size_t size)
 {
 	struct stat st;
 	ssize_t have;
 	int status;
 
-	memset(im, 0, sizeof(*im));
-	im->fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (im->fd < 0 || fstat(im->fd, &st)) {
-		status = errno == ENOENT ? 127 : 126;
-		snprintf(why, size, "%s: %s", path, strerror(errno));
-		return status;
-	}
-	if (!S_ISREG(st.st_mode) || access(path, X_OK)) {
-		status = refuse(why, size, path, S_ISDIR(st.st_mode) ? "is a directory" :
-						 "permission denied: not an executable file");
-	} else {
-		have = pread(im->fd, &im->eh, sizeof(im->eh), 0);
-		status = check_header(im, have, why, size, path);
-		if (!status && !read_at(im->fd, im->ph, im->eh.e_phnum * sizeof(im->ph[0]), im->eh.e_phoff))
-			status = refuse(why, size, path, "truncated ELF file");
-		if (!status)
-			status = check_segments(im, why, size, path);
-	}
-	if (status)
-		close(im->fd);
-	return status;
+	if (!is_executable(im->fd))
+		return refuse(why, size, path,
+			      fstat(im->fd, &st) == 0 && S_ISDIR(st.st_mode) ? "is a directory" :
+			      "permission denied: not an executable file");
+	have = pread(im->fd, &im->eh, sizeof(im->eh), 0);
+	status = check_header(im, have, why, size, path);
+	if (!status && !read_at(im->fd, im->ph, im->eh.e_phnum * sizeof(im->ph[0]), im->eh.e_phoff))
+		status = refuse(why, size, path, "truncated ELF file");
+	return status ? status : check_segments(im, why, size, path);
 }
 
 /* "#!interpreter [one argument]". Return: it is a script. */
-static bool read_shebang(const char *path, char interp[256], char arg[256])
+static bool read_shebang(int fd, char interp[256], char arg[256])
 {
 	char line[256];
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t n = fd < 0 ? -1 : read(fd, line, sizeof(line) - 1);
+	ssize_t n = is_executable(fd) ? pread(fd, line, sizeof(line) - 1, 0) : -1;
 	char *at, *end;
 
-	if (fd >= 0)
-		close(fd);
 	if (n < 3 || line[0] != '#' || line[1] != '!')
 		return false;
 	line[n] = 0;
@@ -153,27 +147,27 @@ static bool read_shebang(const char *path, char interp[256], char arg[256])
 	return interp[0] != 0;
 }
 
-static bool is_executable(const char *path)
-{
-	struct stat st;
-
-	return stat(path, &st) == 0 && S_ISREG(st.st_mode) && access(path, X_OK) == 0;
-}
-
 int abi_check_program(const char *path, char *why, size_t why_size)
 {
-	char interp[256], arg[256], next[256];
+	char interp[256], arg[256];
 	struct image im;
 	int status;
 
-	for (int depth = 0; depth < MAX_SCRIPTS && is_executable(path) && read_shebang(path, next, arg);
-	     depth++) {
-		memcpy(interp, next, sizeof(interp));
+	memset(&im, 0, sizeof(im));
+	for (int depth = 0;; depth++) {
+		im.fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+		if (im.fd < 0) {
+			status = errno == ENOENT ? 127 : 126;
+			snprintf(why, why_size, "%s: %s", path, strerror(errno));
+			return status;
+		}
+		if (depth == MAX_SCRIPTS || !read_shebang(im.fd, interp, arg))
+			break;
+		close(im.fd);
 		path = interp;
 	}
-	status = image_open(&im, path, why, why_size);
-	if (!status)
-		close(im.fd);
+	status = image_read(&im, path, why, why_size);
+	close(im.fd);
 	return status;
 }
 
@@ -364,7 +358,7 @@ static uint64_t arg_bytes(char *const *argv, char *const *envp)
 static int build_image(struct task *t, struct guest_mm *gmm, struct image *im, const char *path,
 		       char *const *argv, char *const *envp, uint64_t *sp)
 {
-	int err = load_segments(t, gmm, im, path);
+	int err = load_segments(t, gmm, im, gmm->exe);
 
 	if (err)
 		return err;
@@ -404,8 +398,8 @@ static void become(struct task *t, struct guest_mm *gmm, const struct image *im,
 	t->load = VCPU_LOAD_FPU | VCPU_LOAD_SEGMENTS;
 }
 
-static int load_image(struct task *t, struct image *im, const char *path, char *const *argv,
-		      char *const *envp)
+static int load_image(struct task *t, struct image *im, const char *path, const char *exe,
+		      char *const *argv, char *const *envp)
 {
 	const struct abi_observer *ob = t->kernel->args->observer;
 	struct guest_mm *gmm = gmm_create(t->kernel, t->pid);
@@ -414,7 +408,7 @@ static int load_image(struct task *t, struct image *im, const char *path, char *
 
 	if (!gmm)
 		return -ENOMEM;
-	snprintf(gmm->exe, sizeof(gmm->exe), "%s", path);
+	snprintf(gmm->exe, sizeof(gmm->exe), "%s", exe);
 	if (ob && ob->mm_new && ob->mm_new(ob->arg, gmm))
 		err = -ENOMEM;
 	else
@@ -431,17 +425,6 @@ static int load_image(struct task *t, struct image *im, const char *path, char *
 	return 0;
 }
 
-static int status_errno(int status, const char *path, const char *why)
-{
-	if (status == 127)
-		return -ENOENT;
-	if (!is_executable(path))
-		return access(path, X_OK) && errno == ENOTDIR ? -ENOTDIR : -EACCES;
-	/* The program only learns "exec format error": say what it is that we don't support. */
-	fprintf(stderr, "vellum: %s\n", why);
-	return -ENOEXEC;
-}
-
 static void free_vector(char **argv)
 {
 	for (size_t i = 0; argv && argv[i]; i++)
@@ -453,50 +436,77 @@ static void free_vector(char **argv)
 static char **script_vector(const char *interp, const char *arg, const char *script, char *const *argv)
 {
 	size_t n = count(argv), at = 0;
+	const char **from = calloc(n + 4, sizeof(*from));
 	char **out = calloc(n + 4, sizeof(*out));
 
-	if (!out)
-		return NULL;
-	out[at++] = strdup(interp);
-	if (arg[0])
-		out[at++] = strdup(arg);
-	out[at++] = strdup(script);
-	for (size_t i = 1; i < n; i++)
-		out[at++] = strdup(argv[i]);
-	while (at--)
-		if (!out[at]) {
-			free_vector(out);	/* what is behind the hole is lost with the process */
-			return NULL;
+	if (from && out) {
+		from[at++] = interp;
+		if (arg[0])
+			from[at++] = arg;
+		from[at++] = script;
+		for (size_t i = 1; i < n; i++)
+			from[at++] = argv[i];
+		for (size_t i = 0; i < at; i++) {
+			out[i] = strdup(from[i]);
+			if (!out[i]) {
+				free_vector(out);
+				out = NULL;
+				break;
+			}
 		}
+	}
+	free(from);
 	return out;
 }
 
-static int load_file(struct task *t, const char *path, char *const *argv, char *const *envp)
+static int open_program(struct task *t, const char *path)
 {
-	char why[512], resolved[4096];
-	struct image im;
-	int err = image_open(&im, path, why, sizeof(why));
+	return path_open(t, AT_FDCWD, path, O_RDONLY | O_NONBLOCK, 0);
+}
 
-	if (err)
-		return status_errno(err, path, why);
-	if (!realpath(path, resolved))
-		snprintf(resolved, sizeof(resolved), "%s", path);
-	err = load_image(t, &im, resolved, argv, envp);
-	close(im.fd);
+/* @fd is the program's file, and closed. */
+static int load_file(struct task *t, int fd, const char *path, char *const *argv, char *const *envp)
+{
+	char why[512], name[FD_NAME_BYTES];
+	struct image im;
+	ssize_t n;
+	int err;
+
+	memset(&im, 0, sizeof(im));
+	im.fd = fd;
+	if (!is_executable(fd)) {
+		err = -EACCES;
+	} else if (image_read(&im, path, why, sizeof(why))) {
+		/* The program only learns "exec format error": say what it is that we don't support. */
+		fprintf(stderr, "vellum: %s\n", why);
+		err = -ENOEXEC;
+	} else {
+		char exe[sizeof(((struct guest_mm *)0)->exe)];
+
+		n = readlink(path_fd_name(fd, name), exe, sizeof(exe) - 1);
+		exe[n > 0 ? n : 0] = 0;
+		err = load_image(t, &im, path, exe, argv, envp);
+	}
+	close(fd);
 	return err;
 }
 
-/* @path as the host opens it. A script runs its interpreter, which may be a script again. */
+/* A script runs its interpreter, which may be a script again. */
 int exec_load(struct task *t, const char *path, char *const *argv, char *const *envp)
 {
 	char interp[256], arg[256], script[4096];
 	char **vector = NULL;
-	int err = 0;
+	int err = 0, fd = -1;
 
 	if (arg_bytes(argv, envp) > MAX_ARG_BYTES)
 		return -E2BIG;
 	snprintf(script, sizeof(script), "%s", path);
-	for (int depth = 0; is_executable(script) && read_shebang(script, interp, arg); depth++) {
+	for (int depth = 0;; depth++) {
+		fd = open_program(t, script);
+		if (fd < 0 || !read_shebang(fd, interp, arg))
+			break;
+		close(fd);
+		fd = -1;
 		char **next = script_vector(interp, arg, script, vector ? vector : argv);
 
 		free_vector(vector);
@@ -508,7 +518,7 @@ int exec_load(struct task *t, const char *path, char *const *argv, char *const *
 		snprintf(script, sizeof(script), "%s", interp);
 	}
 	if (!err)
-		err = load_file(t, script, vector ? vector : argv, envp);
+		err = fd < 0 ? fd : load_file(t, fd, script, vector ? vector : argv, envp);
 	free_vector(vector);
 	return err;
 }

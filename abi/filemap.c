@@ -201,42 +201,34 @@ void abi_mapping_name(const struct guest_mm *gmm, const struct vellum_vma_info *
 		snprintf(name, ABI_MAX_NAME, "[vvar]");
 }
 
-static void object_page(const struct vellum_vma_info *info, uint64_t pgoff, void *buf)
+static void object_page(const struct vellum_vma_info *info, uint64_t addr, void *buf)
 {
-	vellum_mapping_read(info->mapping, pgoff * VELLUM_PAGE_SIZE, buf, VELLUM_PAGE_SIZE);
-}
-
-static uint64_t page_index(const struct vellum_vma_info *info, uint64_t addr)
-{
-	return info->pgoff + (addr - info->start) / VELLUM_PAGE_SIZE;
-}
-
-/* Return: it is a host file's page. */
-static bool file_page(const struct vellum_vma_info *info, uint64_t addr, void *buf)
-{
-	struct vellum_vmf vmf = { .size = sizeof(vmf), .page = buf, .pgoff = page_index(info, addr) };
-	struct filemap *fm = NULL;
+	uint64_t pgoff = info->pgoff + (addr - info->start) / VELLUM_PAGE_SIZE;
 
 	memset(buf, 0, VELLUM_PAGE_SIZE);
-	pthread_mutex_lock(&lock);
 	if (info->mapping)
-		fm = filemap_of(info->mapping);
-	if (fm)
-		filemap_fault(fm, &vmf);
-	pthread_mutex_unlock(&lock);
-	return fm != NULL;
+		vellum_mapping_read(info->mapping, pgoff * VELLUM_PAGE_SIZE, buf, VELLUM_PAGE_SIZE);
 }
 
-/* Shared memory starts as zeros; a private mapping of another object (the vDSO) as its bytes. */
+/*
+ * Shared memory starts as zeros. A file's page is what was read when somebody first touched it; the
+ * file may have changed since, and a page that nobody touched was never seen by the program.
+ */
 void abi_initial_page(const struct vellum_vma_info *info, uint64_t addr, void *buf)
 {
-	if (!file_page(info, addr, buf) && info->mapping && !info->shared)
-		object_page(info, page_index(info, addr), buf);
+	bool is_file;
+
+	pthread_mutex_lock(&lock);
+	is_file = info->mapping && filemap_of(info->mapping);
+	pthread_mutex_unlock(&lock);
+	if (is_file || !info->shared)
+		object_page(info, addr, buf);
+	else
+		memset(buf, 0, VELLUM_PAGE_SIZE);
 }
 
 /* An object keeps its pages when nobody has them in a table. */
 void abi_absent_page(const struct vellum_vma_info *info, uint64_t addr, void *buf)
 {
-	if (!file_page(info, addr, buf) && info->mapping)
-		object_page(info, page_index(info, addr), buf);
+	object_page(info, addr, buf);
 }

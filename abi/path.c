@@ -1,22 +1,26 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * abi/path.c - paths of a program, made safe to hand to the host.
- *
- * One host process serves many: its current directory, its umask and its /proc/self are not the
- * program's. Paths start from a descriptor of the program's directory; what is opened is checked
- * not to be a file of this process in procfs, through which a program could reach all of Vellum.
- */
+/* abi/path.c - paths of a program; see path.h. */
 #define _GNU_SOURCE
 #include "abi/path.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <linux/openat2.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/vfs.h>
 #include <unistd.h>
+
+const char *path_fd_name(int fd, char name[FD_NAME_BYTES])
+{
+	snprintf(name, FD_NAME_BYTES, "/proc/self/fd/%d", fd);
+	return name;
+}
 
 /* "/proc/self/REST", or "/proc/PID/REST" with the program's own number: REST, else NULL. */
 static const char *proc_self_rest(const struct task *t, const char *path)
@@ -24,37 +28,11 @@ static const char *proc_self_rest(const struct task *t, const char *path)
 	char own[32];
 	size_t n;
 
-	snprintf(own, sizeof(own), "/proc/%d/", t->pid);
 	if (!strncmp(path, "/proc/self/", 11))
 		return path + 11;
+	snprintf(own, sizeof(own), "/proc/%d/", t->pid);
 	n = strlen(own);
 	return strncmp(path, own, n) ? NULL : path + n;
-}
-
-/* Into @host: what the program's own procfs file stands for. */
-static int translate_proc(struct task *t, const char *rest, char *host, size_t size)
-{
-	char *end;
-	long fd;
-	int own;
-
-	if (!strcmp(rest, "exe")) {
-		snprintf(host, size, "%s", t->gmm->exe);
-		return 0;
-	}
-	if (!strcmp(rest, "cwd")) {
-		snprintf(host, size, "/proc/self/fd/%d", t->cwd);
-		return 0;
-	}
-	if (!strncmp(rest, "fd/", 3)) {
-		fd = strtol(rest + 3, &end, 10);
-		own = *end || end == rest + 3 ? -1 : fd_host(t, (uint64_t)fd);
-		if (own < 0)
-			return -ENOENT;
-		snprintf(host, size, "/proc/self/fd/%d", own);
-		return 0;
-	}
-	return -ENOENT;
 }
 
 /* /dev/stdin and its like are links into /proc/self/fd. */
@@ -69,70 +47,151 @@ static const char *standard_stream(const char *path)
 	return strncmp(path, "/dev/fd/", 8) ? NULL : path + 5;
 }
 
-static int translate(struct task *t, const char *path, char *host, size_t size)
+/* A path that means the program: what of it, or NULL for an ordinary path. */
+static const char *own_rest(const struct task *t, const char *path)
 {
 	const char *rest = proc_self_rest(t, path);
 
-	if (!rest)
-		rest = standard_stream(path);
-	if (rest)
-		return translate_proc(t, rest, host, size);
-	snprintf(host, size, "%s", path);
-	return 0;
+	return rest ? rest : standard_stream(path);
 }
 
-int path_get(struct task *t, int64_t dirfd, uint64_t addr, struct host_path *hp)
+bool path_is_exe(const struct task *t, const char *path)
 {
-	char path[PATH_BYTES];
-	int err = user_string(t, path, sizeof(path), addr);
+	const char *rest = own_rest(t, path);
 
-	if (err)
-		return err;
-	if ((int)dirfd == AT_FDCWD || path[0] == '/') {
-		hp->dir = t->cwd;
-	} else {
-		hp->dir = fd_host(t, (uint32_t)dirfd);
-		if (hp->dir < 0)
-			return -EBADF;
-	}
-	return translate(t, path, hp->path, sizeof(hp->path));
+	return rest && !strcmp(rest, "exe");
 }
 
-int path_for_host(struct task *t, const char *path, char *host, size_t size)
-{
-	if (!path[0])
-		return -ENOENT;
-	if (path[0] == '/')
-		return translate(t, path, host, size);
-	return snprintf(host, size, "/proc/self/fd/%d/%s", t->cwd, path) >= (int)size ? -ENAMETOOLONG : 0;
-}
+/* --- doors to Vellum --- */
 
-/* Is /proc/@number one of ours: the process or a thread of it? */
-static bool is_own_number(const char *number)
+/* A component of a procfs path: is it a number of ours, a thread's of ours, or QEMU's? */
+static bool is_ours(const struct task *t, const char *component)
 {
 	char task[64];
+	int len = (int)strcspn(component, "/");
 
-	snprintf(task, sizeof(task), "/proc/self/task/%.*s", (int)strcspn(number, "/"), number);
+	if (!isdigit((unsigned char)*component))
+		return false;
+	if (atoi(component) == t->kernel->args->machine->child_pid)
+		return true;
+	snprintf(task, sizeof(task), "/proc/self/task/%.*s", len, component);
 	return access(task, F_OK) == 0;
 }
 
-int path_check_opened(int fd)
+static int check_opened(const struct task *t, int fd)
 {
-	char link[64], name[256];
-	const char *last;
+	char link[FD_NAME_BYTES], name[512];
 	struct statfs fs;
 	ssize_t n;
 
 	if (fstatfs(fd, &fs) || fs.f_type != PROC_SUPER_MAGIC)
 		return 0;
-	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
-	n = readlink(link, name, sizeof(name) - 1);
+	n = readlink(path_fd_name(fd, link), name, sizeof(name) - 1);
 	if (n < 0)
 		return -EACCES;
 	name[n] = 0;
-	last = strrchr(name, '/');
-	/* Nobody's memory either: QEMU's is the program's machine. */
-	if (last && !strcmp(last, "/mem"))
+	for (const char *at = strchr(name, '/'); at; at = strchr(at + 1, '/'))
+		/* Nobody's memory either. */
+		if (is_ours(t, at + 1) || !strcmp(at, "/mem"))
+			return -EACCES;
+	return 0;
+}
+
+/* --- opening --- */
+
+/* Where a relative path starts. */
+static int start_of(struct task *t, int64_t dirfd, const char *path)
+{
+	return (int)dirfd == AT_FDCWD || path[0] == '/' ? t->cwd : fd_host(t, (uint32_t)dirfd);
+}
+
+static int open_checked(struct task *t, int dir, const char *path, uint64_t flags, mode_t mode)
+{
+	struct open_how how = { .flags = flags | O_CLOEXEC, .resolve = RESOLVE_NO_MAGICLINKS };
+	int fd, err;
+
+	if (dir < 0)
+		return -EBADF;
+	if (flags & (O_CREAT | __O_TMPFILE))
+		how.mode = mode & 07777;
+	fd = (int)syscall(SYS_openat2, dir, path, &how, sizeof(how));
+	if (fd < 0)
+		return -errno;
+	err = check_opened(t, fd);
+	if (err)
+		close(fd);
+	return err ? err : fd;
+}
+
+/* What the program's own procfs file stands for. */
+static int open_own(struct task *t, const char *rest, int flags, mode_t mode)
+{
+	char link[FD_NAME_BYTES], *end;
+	int host, fd;
+
+	if (!strcmp(rest, "exe"))
+		return open_checked(t, t->cwd, t->gmm->exe, (uint64_t)flags, mode);
+	if (!strcmp(rest, "cwd"))
+		host = t->cwd;
+	else if (!strncmp(rest, "fd/", 3) && isdigit((unsigned char)rest[3]))
+		host = fd_host(t, strtoul(rest + 3, &end, 10));
+	else
+		return -ENOENT;
+	if (host < 0 || (rest[0] == 'f' && *end))
+		return -ENOENT;
+	fd = open(path_fd_name(host, link), flags | O_CLOEXEC, mode);
+	return fd < 0 ? -errno : fd;
+}
+
+int path_open(struct task *t, int64_t dirfd, const char *path, int flags, mode_t mode)
+{
+	/* openat2(2) refuses what open(2) ignores. */
+	const int known = O_ACCMODE | O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_APPEND | O_NONBLOCK |
+			  O_DSYNC | O_DIRECT | O_LARGEFILE | O_DIRECTORY | O_NOFOLLOW | O_NOATIME | O_SYNC |
+			  O_PATH | O_TMPFILE;
+	const char *rest = own_rest(t, path);
+
+	if (flags & O_PATH)
+		flags &= O_PATH | O_DIRECTORY | O_NOFOLLOW;
+	flags &= known;
+	if (rest)
+		return open_own(t, rest, flags & ~O_NOFOLLOW, mode);
+	return open_checked(t, start_of(t, dirfd, path), path, (uint64_t)(unsigned)flags, mode);
+}
+
+int path_object(struct task *t, int64_t dirfd, uint64_t addr, int flags)
+{
+	char path[PATH_BYTES];
+	int err = user_string(t, path, sizeof(path), addr), fd;
+
+	if (err)
+		return err;
+	if (!path[0] && (flags & AT_EMPTY_PATH)) {
+		fd = (int)dirfd == AT_FDCWD ? t->cwd : fd_host(t, (uint32_t)dirfd);
+		fd = fd < 0 ? fd : fcntl(fd, F_DUPFD_CLOEXEC, 0);
+		return fd < 0 ? -EBADF : fd;
+	}
+	return path_open(t, dirfd, path, O_PATH | (flags & AT_SYMLINK_NOFOLLOW ? O_NOFOLLOW : 0), 0);
+}
+
+int path_parent(struct task *t, int64_t dirfd, uint64_t addr, char name[PATH_BYTES])
+{
+	char path[PATH_BYTES];
+	int err = user_string(t, path, sizeof(path), addr);
+	size_t end, at;
+
+	if (err)
+		return err;
+	if (!path[0])
+		return -ENOENT;
+	if (own_rest(t, path))
 		return -EACCES;
-	return !strncmp(name, "/proc/", 6) && name[6] && is_own_number(name + 6) ? -EACCES : 0;
+	end = strlen(path);
+	while (end > 1 && path[end - 1] == '/')		/* they stay with the name: "must be a directory" */
+		end--;
+	for (at = end; at && path[at - 1] != '/';)
+		at--;
+	snprintf(name, PATH_BYTES, "%s", path[at] ? path + at : ".");
+	path[at] = 0;
+	return open_checked(t, start_of(t, dirfd, path), path[0] ? path : ".", O_PATH | O_DIRECTORY, 0);
 }

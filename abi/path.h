@@ -1,27 +1,32 @@
 /* SPDX-License-Identifier: MIT */
-/* abi/path.h - paths of a program, made safe to hand to the host. */
+/*
+ * abi/path.h - paths of a program, opened so that they cannot lead into Vellum.
+ *
+ * One host process serves many programs. What /proc/self and /dev/fd mean is the program; no other
+ * path may pass a link of procfs into an open descriptor of some process, and nothing of Vellum's
+ * or QEMU's own procfs may be opened at all.
+ */
 #ifndef ABI_PATH_H
 #define ABI_PATH_H
+
+#include <sys/types.h>
 
 #include "abi/task.h"
 
 #define PATH_BYTES 4096
 
-/*
- * A path as system calls of the host take it: a descriptor to start from, and a string. What
- * /proc/self means is the program, not Vellum: the parts of it that programs need are translated,
- * the rest is refused.
- */
-struct host_path {
-	int dir;
-	char path[PATH_BYTES + 64];
-};
+/* All return a host descriptor of the caller's (O_CLOEXEC), or a negative errno. */
+/* open(2) as the program asked, but for its umask. */
+int path_open(struct task *t, int64_t dirfd, const char *path, int flags, mode_t mode);
+/* The object itself, as O_PATH; @flags: AT_SYMLINK_NOFOLLOW, AT_EMPTY_PATH. */
+int path_object(struct task *t, int64_t dirfd, uint64_t addr, int flags);
+/* The directory that holds the last component, which is copied to @name. */
+int path_parent(struct task *t, int64_t dirfd, uint64_t addr, char name[PATH_BYTES]);
 
-/* Copy the path at @addr, relative to the program's @dirfd. 0 or negative errno. */
-int path_get(struct task *t, int64_t dirfd, uint64_t addr, struct host_path *hp);
-/* The same as one string for the host. */
-int path_for_host(struct task *t, const char *path, char *host, size_t size);
-/* A descriptor just opened: is it a door to Vellum's own insides? 0 or -EACCES. */
-int path_check_opened(int fd);
+/* Is it the program's own /proc/self/exe? */
+bool path_is_exe(const struct task *t, const char *path);
+/* A name by which the host finds an open descriptor again. */
+#define FD_NAME_BYTES 32
+const char *path_fd_name(int fd, char name[FD_NAME_BYTES]);
 
 #endif

@@ -294,18 +294,21 @@ int64_t signal_return(struct task *t)
 {
 	uint32_t fpu_size = t->kernel->args->machine->fpu_size;
 	uint64_t at = t->st.regs.rsp - 8;	/* the handler's ret took the restorer's address */
+	uint8_t fpu[VCPU_FPU_MAX];
 	struct sig_frame frame;
 
 	if (user_read(t, &frame, at, sizeof(frame))) {
 		signal_fault(t, SIGSEGV, SEGV_MAPERR, at);
 		return 0;
 	}
-	cpu_save_fpu(t);
-	if (frame.uc.mcontext.fpstate &&
-	    user_read(t, t->st.fpu, frame.uc.mcontext.fpstate, fpu_size)) {
+	/* Aside first: half of it must not stay in what the stub will load. */
+	if (frame.uc.mcontext.fpstate && user_read(t, fpu, frame.uc.mcontext.fpstate, fpu_size)) {
 		signal_fault(t, SIGSEGV, SEGV_MAPERR, frame.uc.mcontext.fpstate);
 		return 0;
 	}
+	cpu_save_fpu(t);
+	if (frame.uc.mcontext.fpstate)
+		memcpy(t->st.fpu, fpu, fpu_size);
 	/* The header says which parts are there; anything odd would fault the stub that loads it. */
 	*(uint64_t *)&t->st.fpu[512] &= 7;
 	memset(&t->st.fpu[520], 0, 56);
@@ -475,7 +478,7 @@ SYSCALL(rt_sigpending)
 {
 	uint64_t set = __atomic_load_n(&t->pending, __ATOMIC_ACQUIRE) & t->blocked;
 
-	return user_write(t, a[0], &set, a[1] < 8 ? a[1] : 8);
+	return a[1] > 8 ? -EINVAL : user_write(t, a[0], &set, a[1]);
 }
 
 /* Sleep until a signal comes that is not blocked. */

@@ -18,28 +18,22 @@
 
 #define NO_ERRNO(expr) ((expr) ? -errno : 0)
 
+/* Opening a FIFO waits for its other end: without a CPU, and within reach of a signal. */
 static int64_t do_open(struct task *t, int64_t dirfd, uint64_t addr, int flags, mode_t mode)
 {
-	struct host_path hp;
-	int err = path_get(t, dirfd, addr, &hp), fd;
+	char path[PATH_BYTES];
+	int err = user_string(t, path, sizeof(path), addr), fd;
 
 	if (err)
 		return err;
-	if (!hp.path[0])
+	if (!path[0])
 		return -ENOENT;
-	cpu_release(t);		/* a FIFO waits for its other end */
+	cpu_release(t);
 	__atomic_store_n(&t->in_host, true, __ATOMIC_SEQ_CST);
-	fd = signal_pending(t) ? -1 :
-				 openat(hp.dir, hp.path, flags | O_CLOEXEC | O_NOCTTY, mode & ~t->umask);
-	err = fd < 0 && signal_pending(t) ? EINTR : errno;
+	fd = path_open(t, dirfd, path, flags | O_NOCTTY, mode & ~t->umask);
 	__atomic_store_n(&t->in_host, false, __ATOMIC_SEQ_CST);
 	if (fd < 0)
-		return err == EINTR ? -ERESTARTSYS : -err;
-	err = path_check_opened(fd);
-	if (err) {
-		close(fd);
-		return err;
-	}
+		return fd == -EINTR ? -ERESTARTSYS : fd;
 	return fd_install(t, file_open(fd), 0, flags & O_CLOEXEC);
 }
 
@@ -62,18 +56,15 @@ SYSCALL(creat)
 
 static int64_t do_stat(struct task *t, int64_t dirfd, uint64_t path, uint64_t out, int flags)
 {
-	struct host_path hp;
+	int fd = path_object(t, dirfd, path, flags);
 	struct stat st;
-	int err = path_get(t, dirfd, path, &hp);
+	int err;
 
-	if (err)
-		return err;
-	/* A translated link must be followed: it stands for the thing itself. */
-	if (!strncmp(hp.path, "/proc/self/fd/", 14))
-		flags &= ~AT_SYMLINK_NOFOLLOW;
-	if (fstatat(hp.dir, hp.path, &st, flags & (AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH)))
-		return -errno;
-	return user_write(t, out, &st, sizeof(st));
+	if (fd < 0)
+		return fd;
+	err = NO_ERRNO(fstat(fd, &st));
+	close(fd);
+	return err ? err : user_write(t, out, &st, sizeof(st));
 }
 
 SYSCALL(stat)
@@ -88,6 +79,8 @@ SYSCALL(lstat)
 
 SYSCALL(newfstatat)
 {
+	if (a[3] & ~(uint64_t)(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH | AT_NO_AUTOMOUNT))
+		return -EINVAL;
 	return do_stat(t, (int)a[0], a[1], a[2], (int)a[3]);
 }
 
@@ -105,30 +98,25 @@ SYSCALL(fstat)
 
 SYSCALL(statx)
 {
-	struct host_path hp;
+	int fd = path_object(t, (int)a[0], a[1], (int)a[2]), err;
 	struct statx stx;
-	int err = path_get(t, (int)a[0], a[1], &hp);
 
-	if (err)
-		return err;
-	if (statx(hp.dir, hp.path, (int)a[2], (unsigned)a[3], &stx))
-		return -errno;
-	return user_write(t, a[4], &stx, sizeof(stx));
+	if (fd < 0)
+		return fd;
+	err = NO_ERRNO(statx(fd, "", AT_EMPTY_PATH | ((int)a[2] & AT_STATX_SYNC_TYPE), (unsigned)a[3], &stx));
+	close(fd);
+	return err ? err : user_write(t, a[4], &stx, sizeof(stx));
 }
 
 SYSCALL(statfs)
 {
-	struct host_path hp;
+	int fd = path_object(t, AT_FDCWD, a[0], 0), err;
 	struct statfs fs;
-	int err = path_get(t, AT_FDCWD, a[0], &hp), fd;
 
-	if (err)
-		return err;
-	fd = openat(hp.dir, hp.path, O_PATH | O_CLOEXEC);
-	if (fd < 0 || fstatfs(fd, &fs))
-		err = -errno;
-	if (fd >= 0)
-		close(fd);
+	if (fd < 0)
+		return fd;
+	err = NO_ERRNO(fstatfs(fd, &fs));
+	close(fd);
 	return err ? err : user_write(t, a[1], &fs, sizeof(fs));
 }
 
@@ -142,12 +130,16 @@ SYSCALL(fstatfs)
 	return fstatfs(fd, &fs) ? -errno : user_write(t, a[1], &fs, sizeof(fs));
 }
 
-static int64_t do_access(struct task *t, int64_t dirfd, uint64_t addr, uint64_t mode, uint64_t flags)
+static int64_t do_access(struct task *t, int64_t dirfd, uint64_t addr, uint64_t mode, int flags)
 {
-	struct host_path hp;
-	int err = path_get(t, dirfd, addr, &hp);
+	int fd = path_object(t, dirfd, addr, flags), err;
+	char name[FD_NAME_BYTES];
 
-	return err ? err : NO_ERRNO(faccessat(hp.dir, hp.path, (int)mode, (int)flags));
+	if (fd < 0)
+		return fd;
+	err = NO_ERRNO(faccessat(AT_FDCWD, path_fd_name(fd, name), (int)mode, flags & AT_EACCESS));
+	close(fd);
+	return err;
 }
 
 SYSCALL(access)
@@ -162,28 +154,30 @@ SYSCALL(faccessat)
 
 SYSCALL(faccessat2)
 {
-	return do_access(t, (int)a[0], a[1], a[2], a[3]);
+	return do_access(t, (int)a[0], a[1], a[2], (int)a[3]);
 }
 
 static int64_t do_readlink(struct task *t, int64_t dirfd, uint64_t addr, uint64_t buf, uint64_t size)
 {
 	char link[PATH_BYTES], path[PATH_BYTES];
-	struct host_path hp;
-	int err = path_get(t, dirfd, addr, &hp);
+	int err = user_string(t, path, sizeof(path), addr), fd;
 	ssize_t n;
 
 	if (err)
 		return err;
 	if ((int64_t)size <= 0)
 		return -EINVAL;
-	n = readlinkat(hp.dir, hp.path, link, sizeof(link));
-	if (n < 0) {
-		err = errno;
-		/* /proc/self/exe was translated to the program's own path, which is no link. */
-		if (err != EINVAL || user_string(t, path, sizeof(path), addr) || !strstr(path, "/exe"))
+	if (path_is_exe(t, path)) {
+		n = snprintf(link, sizeof(link), "%s", t->gmm->exe);
+	} else {
+		fd = path_object(t, dirfd, addr, AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH);
+		if (fd < 0)
+			return fd;
+		n = readlinkat(fd, "", link, sizeof(link));
+		err = errno == ENOENT ? EINVAL : errno;	/* not a link: what Linux says of a path */
+		close(fd);
+		if (n < 0)
 			return -err;
-		n = (ssize_t)strlen(hp.path);
-		memcpy(link, hp.path, (size_t)n);
 	}
 	if ((uint64_t)n > size)
 		n = (ssize_t)size;
@@ -240,13 +234,14 @@ SYSCALL(getcwd)
 
 static int64_t enter_directory(struct task *t, int fd)
 {
-	if (fd < 0)
-		return -errno;
-	if (faccessat(fd, ".", X_OK, AT_EACCESS)) {
-		int err = errno;
+	int err;
 
+	if (fd < 0)
+		return fd;
+	err = NO_ERRNO(faccessat(fd, ".", X_OK, AT_EACCESS));
+	if (err) {
 		close(fd);
-		return -err;
+		return err;
 	}
 	close(t->cwd);
 	t->cwd = fd;
@@ -255,17 +250,20 @@ static int64_t enter_directory(struct task *t, int fd)
 
 SYSCALL(chdir)
 {
-	struct host_path hp;
-	int err = path_get(t, AT_FDCWD, a[0], &hp);
+	char path[PATH_BYTES];
+	int err = user_string(t, path, sizeof(path), a[0]);
 
-	return err ? err : enter_directory(t, openat(hp.dir, hp.path, O_PATH | O_DIRECTORY | O_CLOEXEC));
+	return err ? err : enter_directory(t, path_open(t, AT_FDCWD, path, O_PATH | O_DIRECTORY, 0));
 }
 
 SYSCALL(fchdir)
 {
 	int fd = fd_host(t, a[0]);
 
-	return fd < 0 ? fd : enter_directory(t, openat(fd, ".", O_PATH | O_DIRECTORY | O_CLOEXEC));
+	if (fd < 0)
+		return fd;
+	fd = openat(fd, ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	return enter_directory(t, fd < 0 ? -errno : fd);
 }
 
 SYSCALL(umask)
@@ -276,14 +274,18 @@ SYSCALL(umask)
 	return old;
 }
 
-/* --- names made and removed --- */
+/* --- names made and removed: always in a directory that was opened safely --- */
 
 static int64_t do_mkdir(struct task *t, int64_t dirfd, uint64_t addr, uint64_t mode)
 {
-	struct host_path hp;
-	int err = path_get(t, dirfd, addr, &hp);
+	char name[PATH_BYTES];
+	int dir = path_parent(t, dirfd, addr, name), err;
 
-	return err ? err : NO_ERRNO(mkdirat(hp.dir, hp.path, (mode_t)mode & ~t->umask));
+	if (dir < 0)
+		return dir;
+	err = NO_ERRNO(mkdirat(dir, name, (mode_t)mode & ~t->umask));
+	close(dir);
+	return err;
 }
 
 SYSCALL(mkdir)
@@ -298,10 +300,14 @@ SYSCALL(mkdirat)
 
 static int64_t do_mknod(struct task *t, int64_t dirfd, uint64_t addr, uint64_t mode, uint64_t dev)
 {
-	struct host_path hp;
-	int err = path_get(t, dirfd, addr, &hp);
+	char name[PATH_BYTES];
+	int dir = path_parent(t, dirfd, addr, name), err;
 
-	return err ? err : NO_ERRNO(mknodat(hp.dir, hp.path, (mode_t)mode & ~t->umask, dev));
+	if (dir < 0)
+		return dir;
+	err = NO_ERRNO(mknodat(dir, name, (mode_t)mode & ~t->umask, dev));
+	close(dir);
+	return err;
 }
 
 SYSCALL(mknod)
@@ -316,10 +322,14 @@ SYSCALL(mknodat)
 
 static int64_t do_unlink(struct task *t, int64_t dirfd, uint64_t addr, uint64_t flags)
 {
-	struct host_path hp;
-	int err = path_get(t, dirfd, addr, &hp);
+	char name[PATH_BYTES];
+	int dir = path_parent(t, dirfd, addr, name), err;
 
-	return err ? err : NO_ERRNO(unlinkat(hp.dir, hp.path, (int)flags));
+	if (dir < 0)
+		return dir;
+	err = NO_ERRNO(unlinkat(dir, name, (int)flags));
+	close(dir);
+	return err;
 }
 
 SYSCALL(unlink)
@@ -340,12 +350,17 @@ SYSCALL(unlinkat)
 static int64_t do_rename(struct task *t, int64_t from_dir, uint64_t from, int64_t to_dir, uint64_t to,
 			 uint64_t flags)
 {
-	struct host_path a, b;
-	int err = path_get(t, from_dir, from, &a);
+	char old[PATH_BYTES], new[PATH_BYTES];
+	int a = path_parent(t, from_dir, from, old), b, err;
 
-	if (!err)
-		err = path_get(t, to_dir, to, &b);
-	return err ? err : NO_ERRNO(renameat2(a.dir, a.path, b.dir, b.path, (unsigned)flags));
+	if (a < 0)
+		return a;
+	b = path_parent(t, to_dir, to, new);
+	err = b < 0 ? b : NO_ERRNO(renameat2(a, old, b, new, (unsigned)flags));
+	close(a);
+	if (b >= 0)
+		close(b);
+	return err;
 }
 
 SYSCALL(rename)
@@ -366,12 +381,19 @@ SYSCALL(renameat2)
 static int64_t do_link(struct task *t, int64_t from_dir, uint64_t from, int64_t to_dir, uint64_t to,
 		       uint64_t flags)
 {
-	struct host_path a, b;
-	int err = path_get(t, from_dir, from, &a);
+	int follow = flags & AT_SYMLINK_FOLLOW ? 0 : AT_SYMLINK_NOFOLLOW;
+	int object = path_object(t, from_dir, from, follow), dir, err;
+	char name[PATH_BYTES], link[FD_NAME_BYTES];
 
-	if (!err)
-		err = path_get(t, to_dir, to, &b);
-	return err ? err : NO_ERRNO(linkat(a.dir, a.path, b.dir, b.path, (int)flags));
+	if (object < 0)
+		return object;
+	dir = path_parent(t, to_dir, to, name);
+	err = dir < 0 ? dir : NO_ERRNO(linkat(AT_FDCWD, path_fd_name(object, link), dir, name,
+					      AT_SYMLINK_FOLLOW));
+	close(object);
+	if (dir >= 0)
+		close(dir);
+	return err;
 }
 
 SYSCALL(link)
@@ -386,13 +408,17 @@ SYSCALL(linkat)
 
 static int64_t do_symlink(struct task *t, uint64_t target, int64_t dirfd, uint64_t addr)
 {
-	char text[PATH_BYTES];
-	struct host_path hp;
-	int err = user_string(t, text, sizeof(text), target);
+	char text[PATH_BYTES], name[PATH_BYTES];
+	int err = user_string(t, text, sizeof(text), target), dir;
 
-	if (!err)
-		err = path_get(t, dirfd, addr, &hp);
-	return err ? err : NO_ERRNO(symlinkat(text, hp.dir, hp.path));
+	if (err)
+		return err;
+	dir = path_parent(t, dirfd, addr, name);
+	if (dir < 0)
+		return dir;
+	err = NO_ERRNO(symlinkat(text, dir, name));
+	close(dir);
+	return err;
 }
 
 SYSCALL(symlink)
@@ -409,10 +435,14 @@ SYSCALL(symlinkat)
 
 static int64_t do_chmod(struct task *t, int64_t dirfd, uint64_t addr, uint64_t mode)
 {
-	struct host_path hp;
-	int err = path_get(t, dirfd, addr, &hp);
+	int fd = path_object(t, dirfd, addr, 0), err;
+	char name[FD_NAME_BYTES];
 
-	return err ? err : NO_ERRNO(fchmodat(hp.dir, hp.path, (mode_t)mode, 0));
+	if (fd < 0)
+		return fd;
+	err = NO_ERRNO(chmod(path_fd_name(fd, name), (mode_t)mode));
+	close(fd);
+	return err;
 }
 
 SYSCALL(chmod)
@@ -434,10 +464,13 @@ SYSCALL(fchmod)
 
 static int64_t do_chown(struct task *t, int64_t dirfd, uint64_t addr, uint64_t uid, uint64_t gid, int flags)
 {
-	struct host_path hp;
-	int err = path_get(t, dirfd, addr, &hp);
+	int fd = path_object(t, dirfd, addr, flags), err;
 
-	return err ? err : NO_ERRNO(fchownat(hp.dir, hp.path, (uid_t)uid, (gid_t)gid, flags));
+	if (fd < 0)
+		return fd;
+	err = NO_ERRNO(fchownat(fd, "", (uid_t)uid, (gid_t)gid, AT_EMPTY_PATH));
+	close(fd);
+	return err;
 }
 
 SYSCALL(chown)
@@ -465,31 +498,38 @@ SYSCALL(fchown)
 SYSCALL(utimensat)
 {
 	struct timespec ts[2];
-	struct host_path hp;
-	int err;
+	char name[FD_NAME_BYTES];
+	int fd, err;
 
 	if (a[2] && user_read(t, ts, a[2], sizeof(ts)))
 		return -EFAULT;
 	if (!a[1]) {
-		int fd = fd_host(t, (uint32_t)a[0]);
-
+		fd = fd_host(t, (uint32_t)a[0]);
 		return fd < 0 ? fd : NO_ERRNO(futimens(fd, a[2] ? ts : NULL));
 	}
-	err = path_get(t, (int)a[0], a[1], &hp);
-	return err ? err : NO_ERRNO(utimensat(hp.dir, hp.path, a[2] ? ts : NULL, (int)a[3]));
+	fd = path_object(t, (int)a[0], a[1], (int)a[3]);
+	if (fd < 0)
+		return fd;
+	if (a[3] & AT_SYMLINK_NOFOLLOW)
+		err = NO_ERRNO(utimensat(fd, "", a[2] ? ts : NULL, AT_EMPTY_PATH));
+	else
+		err = NO_ERRNO(utimensat(AT_FDCWD, path_fd_name(fd, name), a[2] ? ts : NULL, 0));
+	close(fd);
+	return err;
 }
 
 SYSCALL(truncate)
 {
-	struct host_path hp;
-	int err = path_get(t, AT_FDCWD, a[0], &hp), fd;
+	char path[PATH_BYTES];
+	int err = user_string(t, path, sizeof(path), a[0]), fd;
+	struct stat st;
 
 	if (err)
 		return err;
-	fd = openat(hp.dir, hp.path, O_WRONLY | O_CLOEXEC);
+	fd = path_open(t, AT_FDCWD, path, O_WRONLY | O_NONBLOCK, 0);
 	if (fd < 0)
-		return -errno;
-	err = NO_ERRNO(ftruncate(fd, (off_t)a[1]));
+		return fd == -ENXIO ? -EINVAL : fd;
+	err = fstat(fd, &st) || !S_ISREG(st.st_mode) ? -EINVAL : NO_ERRNO(ftruncate(fd, (off_t)a[1]));
 	close(fd);
 	return err;
 }

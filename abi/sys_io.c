@@ -20,6 +20,7 @@
 #include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/uio.h>
 #include <termios.h>
 #include <unistd.h>
@@ -74,10 +75,16 @@ static int64_t host_io(struct task *t, int fd, void *buf, size_t len, int64_t of
 	return err == EINTR ? -ERESTARTSYS : -err;
 }
 
-static void broken_pipe(struct task *t)
+/* The signal that goes with an error of write(2). */
+static void write_failed(struct task *t, int64_t error)
 {
+	struct sig_info info = { .signo = error == -EPIPE ? SIGPIPE : SIGXFSZ, .code = SI_USER,
+				 .pid = t->pid };
+
+	if (error != -EPIPE && error != -EFBIG)
+		return;
 	pthread_mutex_lock(&t->kernel->lock);
-	signal_send(t->kernel, t, &(struct sig_info){ .signo = SIGPIPE, .code = SI_USER, .pid = t->pid });
+	signal_send(t->kernel, t, &info);
 	pthread_mutex_unlock(&t->kernel->lock);
 }
 
@@ -135,9 +142,16 @@ static int64_t move_chunk(struct task *t, int fd, char *buf, struct user_vector 
 	if (!len)
 		return -EFAULT;
 	n = host_io(t, fd, buf, len, offset, OUT);
-	if (n == -EPIPE)
-		broken_pipe(t);
+	write_failed(t, n);
 	return n;
+}
+
+/* A second read of a pipe or terminal could wait for what never comes; not so of /dev/zero. */
+static bool is_endless(int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) == 0 && S_ISCHR(st.st_mode) && major(st.st_rdev) == 1;
 }
 
 static int64_t move_vector(struct task *t, int fd, struct user_vector *v, uint64_t len, int64_t offset,
@@ -145,7 +159,7 @@ static int64_t move_vector(struct task *t, int fd, struct user_vector *v, uint64
 {
 	size_t size = len < CHUNK ? len : CHUNK;
 	int64_t done = 0, n = 0;
-	bool again = !may_block(fd) || dir == OUT;	/* a second read could wait for what never comes */
+	bool again = !may_block(fd) || dir == OUT || is_endless(fd);
 	char *buf;
 
 	if (!len)
@@ -253,8 +267,8 @@ SYSCALL(sendfile)
 	n = sendfile(out, in, a[2] ? &offset : NULL, len);
 	err = errno;
 	block_end(t);
-	if (n < 0 && err == EPIPE)
-		broken_pipe(t);
+	if (n < 0)
+		write_failed(t, -err);
 	if (n >= 0 && a[2] && user_write(t, a[2], &offset, sizeof(offset)))
 		return -EFAULT;
 	return n >= 0 ? n : err == EINTR ? -ERESTARTSYS : -err;
@@ -292,11 +306,31 @@ SYSCALL(pipe)
 
 /* --- waiting for readiness --- */
 
+/* A signal that is blocked, or only stopped us, does not end the wait. */
+static int poll_until(struct task *t, struct pollfd *fds, nfds_t nr, const struct timespec *timeout)
+{
+	uint64_t now = clock_ns(CLOCK_MONOTONIC), until = ~0ull;
+	struct timespec left;
+	int n;
+
+	if (timeout && timeout->tv_sec < 1l << 32)
+		until = now + (uint64_t)timeout->tv_sec * 1000000000u + (uint64_t)timeout->tv_nsec;
+	do {
+		if (signal_pending(t))
+			return -EINTR;
+		now = clock_ns(CLOCK_MONOTONIC);
+		left.tv_sec = (time_t)(until > now ? (until - now) / 1000000000u : 0);
+		left.tv_nsec = (long)(until > now ? (until - now) % 1000000000u : 0);
+		n = ppoll(fds, nr, until == ~0ull ? NULL : &left, NULL);
+	} while (n < 0 && errno == EINTR);
+	return n < 0 ? -errno : n;
+}
+
 static int64_t wait_ready(struct task *t, struct pollfd *fds, nfds_t nr, const struct timespec *timeout,
 			  const uint64_t *mask)
 {
 	uint64_t blocked = t->blocked;
-	int n = -1, err = EINTR;
+	int n;
 
 	if (mask) {
 		t->saved_blocked = blocked;
@@ -304,21 +338,19 @@ static int64_t wait_ready(struct task *t, struct pollfd *fds, nfds_t nr, const s
 		signal_set_blocked(t, *mask);
 	}
 	block_begin(t);
-	if (!signal_pending(t)) {
-		n = ppoll(fds, nr, timeout, NULL);
-		err = errno;
-	}
+	n = poll_until(t, fds, nr, timeout);
 	block_end(t);
 	if (n >= 0 && mask) {
 		signal_set_blocked(t, blocked);
 		t->restore_blocked = false;
 	}
-	return n >= 0 ? n : -err;
+	return n;
 }
 
 static int64_t do_poll(struct task *t, uint64_t addr, uint64_t nr, const struct timespec *timeout,
 		       const uint64_t *mask)
 {
+	static const struct timespec at_once;
 	struct pollfd *fds, *host;
 	int64_t n;
 
@@ -335,6 +367,8 @@ static int64_t do_poll(struct task *t, uint64_t addr, uint64_t nr, const struct 
 	for (uint64_t i = 0; i < nr; i++) {
 		host[i] = fds[i];
 		host[i].fd = fds[i].fd < 0 ? -1 : fd_host(t, (uint64_t)fds[i].fd);
+		if (fds[i].fd >= 0 && host[i].fd < 0)
+			timeout = &at_once;	/* POLLNVAL is an answer */
 	}
 	n = wait_ready(t, host, nr, timeout, mask);
 	for (uint64_t i = 0; i < nr && n >= 0; i++) {

@@ -106,18 +106,16 @@ static int read_strings(struct task *t, uint64_t addr, char ***out)
 
 SYSCALL(execve)
 {
-	char path[PATH_BYTES], host[PATH_BYTES + 64];
+	char path[PATH_BYTES];
 	char **argv = NULL, **envp = NULL;
 	int err = user_string(t, path, sizeof(path), a[0]);
 
 	if (!err)
-		err = path_for_host(t, path, host, sizeof(host));
-	if (!err)
-		err = read_strings(t, a[1], &argv);
+		err = path[0] ? read_strings(t, a[1], &argv) : -ENOENT;
 	if (!err)
 		err = read_strings(t, a[2], &envp);
 	if (!err)
-		err = exec_load(t, host, argv, envp);
+		err = exec_load(t, path, argv, envp);
 	free_strings(argv);
 	free_strings(envp);
 	/* On success the registers are the new program's; its rax starts as 0. */
@@ -174,7 +172,7 @@ SYSCALL(wait4)
 	static const char no_usage[sizeof(struct rusage)];
 	int pid, status = 0, options = (int)a[2];
 
-	if (options & ~(WNOHANG | WUNTRACED | WCONTINUED))
+	if (options & ~(WNOHANG | WUNTRACED | WCONTINUED | (int)(__WALL | __WNOTHREAD | __WCLONE)))
 		return -EINVAL;
 	pthread_mutex_lock(&k->lock);
 	pid = reap(t, (int)a[0], options, &status);
@@ -237,6 +235,8 @@ SYSCALL(setpgid)
 	struct task *other;
 	int err = 0;
 
+	if ((int)a[1] < 0)
+		return -EINVAL;
 	pthread_mutex_lock(&t->kernel->lock);
 	other = self_or(t, a[0]);
 	if (!other || (other != t && other->ppid != t->pid))
@@ -318,6 +318,8 @@ SYSCALL(arch_prctl)
 {
 	uint64_t value;
 
+	if ((a[0] == 0x1001 || a[0] == 0x1002) && a[1] >= VELLUM_TASK_SIZE)
+		return -EPERM;
 	switch (a[0]) {
 	case 0x1001: t->st.gs_base = a[1]; break;	/* ARCH_SET_GS */
 	case 0x1002: t->st.fs_base = a[1]; break;	/* ARCH_SET_FS */
@@ -325,8 +327,6 @@ SYSCALL(arch_prctl)
 	case 0x1004: value = t->st.gs_base; return user_write(t, a[1], &value, 8);
 	default: return -EINVAL;
 	}
-	if (a[1] >= VELLUM_TASK_SIZE)
-		return -EPERM;
 	t->load |= VCPU_LOAD_SEGMENTS;
 	return 0;
 }

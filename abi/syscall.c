@@ -11,6 +11,7 @@
 
 #define NR_TABLE   (sizeof(table) / sizeof(table[0]))
 #define MAX_NUMBER 1024
+#define RT_SIGRETURN 15
 
 /* What was asked for in vain: a bit per number. Atomic. */
 static uint64_t unsupported[MAX_NUMBER / 64 + 1];
@@ -129,7 +130,7 @@ int64_t syscall_dispatch(struct task *t)
 		result = refuse(nr);
 	if (strace)
 		trace_leave(pid, line, result);
-	if (result == -ERESTARTSYS)
+	if (result == -ERESTARTSYS && nr != RT_SIGRETURN)	/* that one returns the program's own rax */
 		t->syscall_nr = (int64_t)nr;
 	return result;
 }

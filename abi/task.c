@@ -368,7 +368,7 @@ static void wait_vfork(struct task *parent)
 
 	cpu_release(parent);
 	pthread_mutex_lock(&k->lock);
-	while (!parent->vfork_done && !k->dying)
+	while (!parent->vfork_done)
 		pthread_cond_wait(&k->changed, &k->lock);
 	pthread_mutex_unlock(&k->lock);
 }
@@ -423,10 +423,15 @@ static void forward_signal(struct kernel *k, int signo)
 {
 	struct sig_info info = { .signo = signo, .code = SI_USER };
 
+	bool to_all = signo == SIGINT || signo == SIGQUIT;
+	const struct task *first;
+
 	pthread_mutex_lock(&k->lock);
+	/* The terminal's signals go to everybody, others to the first process, while there is one. */
+	first = task_find(k, 1);
+	to_all |= !first || first->state == TASK_ZOMBIE;
 	for (struct task *t = k->tasks; t; t = t->next)
-		/* The terminal's signals go to everybody, others to the first process. */
-		if (signo == SIGINT || signo == SIGQUIT ? t->pgid == 1 : t->pid == 1)
+		if (t->pid == 1 || to_all)
 			signal_send(k, t, &info);
 	pthread_mutex_unlock(&k->lock);
 }
@@ -485,8 +490,7 @@ static int open_standard_files(struct task *t)
 			return -ENOMEM;
 	}
 	t->cwd = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	t->umask = umask(0);
-	umask(t->umask);
+	t->umask = umask(0);		/* ours stays 0: each program has its own */
 	return t->cwd < 0 ? -errno : 0;
 }
 
@@ -527,7 +531,8 @@ void abi_run(const struct abi_args *args, struct abi_result *result)
 	pthread_mutex_init(&k.lock, NULL);
 	pthread_cond_init(&k.changed, NULL);
 	sigaction(KICK_SIGNAL, &quiet, NULL);
-	sigaction(SIGPIPE, &no_pipe, NULL);
+	sigaction(SIGPIPE, &no_pipe, NULL);	/* the program's, not ours: the calls' errors tell */
+	sigaction(SIGXFSZ, &no_pipe, NULL);
 	k.pool = pool_create(args->machine);
 	vdso_init(&k);
 	pthread_create(&k.ticker, NULL, ticker, &k);

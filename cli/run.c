@@ -348,6 +348,7 @@ int cmd_run(int argc, char **argv)
 	prctl(PR_SET_DUMPABLE, 0);	/* the program cannot reach us through /proc */
 	raise_file_limit();
 	abi_take_signals();
+	signal(SIGCHLD, SIG_DFL);	/* QEMU is waited for, even if we were started with it ignored */
 	status = set_up(&r);
 	if (!status) {
 		run_program(&r);

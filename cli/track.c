@@ -30,6 +30,7 @@ struct mm_track {		/* of one address space */
 	struct radix dirty;		/* page / WORD_BITS to uint64_t: changed since it started */
 	struct replica replica;		/* private pages */
 	struct rows losing;		/* mappings that may be about to go */
+	bool started;			/* what changes now is the program's doing */
 };
 
 struct object {			/* a shared object's replica */
@@ -171,6 +172,8 @@ static void update_page(struct mm_track *mt, const struct vellum_vma_info *info,
 	struct replica *r = replica_of(mt, info, page, &index);
 	int found = vellum_peek(mt->gmm->mm, page * PAGE, bytes);
 
+	if (is_shared(info))
+		replica_drop(&mt->replica, page);	/* what was private here before */
 	if (found == 1) {
 		replica_store(r, index, bytes);
 	} else if (is_shared(info)) {
@@ -291,7 +294,7 @@ static void collect_everything(struct track *track)
 	uint64_t t = monotonic_ns();
 
 	for (struct mm_track *mt = track->mms; mt; mt = mt->next)
-		collect_mm(mt, 0, ALL_PAGES, true, &rec);
+		collect_mm(mt, 0, ALL_PAGES, mt->started, &rec);
 	keep_record(track, &rec, t);
 }
 
@@ -398,7 +401,7 @@ static void finish_rows(struct mm_track *mt, struct rows *rows, uint64_t start, 
 		struct row row = rows->at[i];
 		uint64_t cut = row.start < start ? start - row.start : 0;
 
-		if (row.end <= start || row.start >= end)
+		if (start == end || row.end <= start || row.start >= end)
 			continue;
 		row.start += cut;
 		if (cut && (row.offset || row.name[0] == '/'))
@@ -455,11 +458,12 @@ static int on_new(void *arg, struct guest_mm *gmm)
 /* What the loader wrote belongs in the replica, but is no change by the program. */
 static void on_start(void *arg, struct guest_mm *gmm)
 {
+	struct mm_track *mt = gmm->observer_data;
 	struct track *track = arg;
 
 	pthread_mutex_lock(&track->lock);
-	collect_range(gmm->observer_data, 0, VELLUM_TASK_SIZE, false);
-	clear_dirty(gmm->observer_data);	/* a collection at the interval may have come in between */
+	collect_range(mt, 0, VELLUM_TASK_SIZE, false);
+	mt->started = true;
 	pthread_mutex_unlock(&track->lock);
 }
 
@@ -481,6 +485,8 @@ static int on_after_fork(void *arg, struct guest_mm *parent, struct guest_mm *ch
 
 	pthread_mutex_lock(&track->lock);
 	mt = watch(track, child);
+	if (mt)
+		mt->started = true;
 	if (mt && track->opt->verify)
 		replica_clone(&mt->replica, &from->replica);
 	pthread_mutex_unlock(&track->lock);

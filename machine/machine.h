@@ -52,6 +52,7 @@ struct machine {
 	const struct machine_ops *ops;
 	const struct vellum_mmu_ops *mmu;	/* for vellum_memory_create(), with this as context */
 	unsigned nr_cpus;
+	int child_pid;				/* of the process that runs the CPUs; 0: none */
 	uint32_t fpu_size;			/* bytes of vcpu_state.fpu in use */
 	uint64_t reserved;			/* bytes at the start of RAM that are the machine's */
 	uint64_t hole_start, hole_size;		/* of guest-physical addresses */

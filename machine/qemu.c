@@ -84,11 +84,13 @@ struct qemu_machine {
 	char why[160];			/* set before dead */
 	pthread_mutex_t why_lock;
 	pthread_t reader;
+	bool has_reader;
 	struct qemu_vcpu vcpu[MAX_VCPUS];
 	pthread_mutex_t scrub_lock;
 	/* scrub_lock protects: */
-	uint64_t scrub[MAX_SCRUB];
+	uint64_t *scrub;		/* [max_scrub] physical addresses */
 	uint32_t nr_scrub;		/* also read without the lock */
+	uint32_t max_scrub;
 };
 
 static struct qemu_machine *to_qemu(struct machine *m)
@@ -156,7 +158,8 @@ static void send_kick(struct qemu_machine *q)
 {
 	char byte = 1;
 
-	while (send(q->sock, &byte, 1, MSG_NOSIGNAL) < 0 && errno == EINTR)
+	/* A full line is as good: its bytes reach the CPUs after our request was stored. */
+	while (send(q->sock, &byte, 1, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 && errno == EINTR)
 		;
 }
 
@@ -171,6 +174,20 @@ static void sleep_for_byte(struct qemu_vcpu *v)
 	__atomic_store_n(&v->mb->host_sleeps, 0, __ATOMIC_RELAXED);
 }
 
+/* Time really spent waiting: when all of us are frozen for a while, that is one step. */
+struct patience {
+	uint64_t last, waited;
+};
+
+static bool is_exhausted(struct patience *p)
+{
+	uint64_t now = now_ns(), step = p->last ? now - p->last : 0;
+
+	p->last = now;
+	p->waited += step < 2 * WATCH_NS ? step : 2 * WATCH_NS;
+	return p->waited > HANG_TIMEOUT_NS;
+}
+
 static bool is_idle(struct qemu_vcpu *v)
 {
 	return state_of(v->mb) == STATE_IDLE;
@@ -182,7 +199,8 @@ static bool is_idle(struct qemu_vcpu *v)
  */
 static int wait_idle(struct qemu_machine *q, struct qemu_vcpu *v)
 {
-	uint64_t start = now_ns(), asked = 0, asked_at = 0;
+	uint64_t start = now_ns(), asked = 0;
+	struct patience patience = { 0, 0 };
 
 	while (!is_idle(v)) {
 		uint64_t now = now_ns();
@@ -200,9 +218,9 @@ static int wait_idle(struct qemu_machine *q, struct qemu_vcpu *v)
 			continue;
 		if (__atomic_load_n(&v->mb->flush_ack, __ATOMIC_SEQ_CST) >= asked) {
 			asked = __atomic_add_fetch(&v->mb->flush_req, 1, __ATOMIC_SEQ_CST);
-			asked_at = now;
+			patience = (struct patience){ 0, 0 };
 			send_kick(q);
-		} else if (now - asked_at > HANG_TIMEOUT_NS) {
+		} else if (is_exhausted(&patience) && !is_idle(v)) {
 			declare_dead(q, QEMU_PROGRAM " stopped answering; run again, or use fewer --cpus");
 			return -1;
 		}
@@ -233,33 +251,55 @@ static int scrub_pending(struct qemu_machine *q, struct qemu_vcpu *v)
 	int err = 0;
 
 	pthread_mutex_lock(&q->scrub_lock);	/* others wait here until the pages are clean */
-	if (q->nr_scrub) {
-		memcpy(v->mb->scrub, q->scrub, q->nr_scrub * sizeof(q->scrub[0]));
-		v->mb->nr_scrub = q->nr_scrub;
+	for (uint32_t at = 0, n; at < q->nr_scrub && !err; at += n) {
+		n = q->nr_scrub - at < MAX_SCRUB ? q->nr_scrub - at : MAX_SCRUB;
+		memcpy(v->mb->scrub, q->scrub + at, n * sizeof(q->scrub[0]));
+		v->mb->nr_scrub = n;
 		err = command(q, v, CMD_SCRUB);
-		__atomic_store_n(&q->nr_scrub, 0, __ATOMIC_RELEASE);
 	}
+	__atomic_store_n(&q->nr_scrub, 0, __ATOMIC_RELEASE);
 	pthread_mutex_unlock(&q->scrub_lock);
 	return err;
 }
 
-/* Done before the next entry of any CPU; the program's own threads are outside, in this fault. */
+static bool is_queued(const struct qemu_machine *q, uint64_t gpa)
+{
+	/* The usual repetition is of the page just written. */
+	return q->nr_scrub && q->scrub[q->nr_scrub - 1] == gpa;
+}
+
+static bool grow_queue(struct qemu_machine *q)
+{
+	uint32_t max = q->max_scrub ? 2 * q->max_scrub : MAX_SCRUB;
+	uint64_t *more = realloc(q->scrub, max * sizeof(*more));
+
+	if (!more)
+		return false;
+	q->scrub = more;
+	q->max_scrub = max;
+	return true;
+}
+
+/*
+ * Done before the next entry of any CPU; the program's own threads are outside, in this fault. Called
+ * with a page-table lock held, so it only queues.
+ */
 static void qemu_sync_icache(void *machine, uint64_t pfn)
 {
 	struct qemu_machine *q = machine;
-	bool queued = false;
+	bool ok = true;
 
-	while (!queued && !is_dead(q)) {
-		pthread_mutex_lock(&q->scrub_lock);
-		if (q->nr_scrub < MAX_SCRUB) {
+	pthread_mutex_lock(&q->scrub_lock);
+	if (!is_queued(q, frame_gpa(pfn))) {
+		ok = q->nr_scrub < q->max_scrub || grow_queue(q);
+		if (ok) {
 			q->scrub[q->nr_scrub] = frame_gpa(pfn);
 			__atomic_store_n(&q->nr_scrub, q->nr_scrub + 1, __ATOMIC_RELEASE);
-			queued = true;
 		}
-		pthread_mutex_unlock(&q->scrub_lock);
-		if (!queued)
-			sched_yield();	/* full: any CPU that enters empties it */
 	}
+	pthread_mutex_unlock(&q->scrub_lock);
+	if (!ok)
+		declare_dead(q, "out of memory");
 }
 
 /* --- running --- */
@@ -325,6 +365,7 @@ static void relax(uint64_t waited_ns)
 
 static void ask_flush(struct qemu_machine *q, uint64_t cpus)
 {
+	struct patience patience = { 0, 0 };
 	uint64_t want[MAX_VCPUS], start;
 	bool kicked = false;
 
@@ -344,7 +385,7 @@ static void ask_flush(struct qemu_machine *q, uint64_t cpus)
 			if (!kicked)
 				send_kick(q);
 			kicked = true;
-			if (now_ns() - start > HANG_TIMEOUT_NS)
+			if (is_exhausted(&patience) && state_of(mb) == STATE_GUEST)
 				declare_dead(q, QEMU_PROGRAM " stopped answering; run again, or use fewer --cpus");
 			relax(now_ns() - start);
 		}
@@ -578,7 +619,10 @@ static bool wait_booted(struct qemu_machine *q, int err_fd, char *why, size_t wh
 	int status;
 
 	while (!all_booted(q)) {
-		if (waitpid(q->pid, &status, WNOHANG) == q->pid) {
+		pid_t ended = waitpid(q->pid, &status, WNOHANG);
+
+		/* Where SIGCHLD is ignored nobody is there to wait for. */
+		if (ended == q->pid || (ended < 0 && errno == ECHILD)) {
 			read_complaint(err_fd, why, why_size);
 			q->pid = -1;
 			return false;
@@ -661,15 +705,18 @@ static void qemu_destroy(struct machine *m)
 {
 	struct qemu_machine *q = to_qemu(m);
 
-	if (q->pid > 0) {
+	if (q->pid > 0)
 		kill(q->pid, SIGKILL);
-		while (waitpid(q->pid, NULL, 0) < 0 && errno == EINTR)
-			;
-	}
-	shutdown(q->sock, SHUT_RDWR);
-	if (q->reader)
+	if (q->sock >= 0)
+		shutdown(q->sock, SHUT_RDWR);
+	if (q->has_reader)
 		pthread_join(q->reader, NULL);
-	close(q->sock);
+	/* Last: until it is waited for, its number is nobody else's, and the reader kills it too. */
+	while (q->pid > 0 && waitpid(q->pid, NULL, 0) < 0 && errno == EINTR)
+		;
+	if (q->sock >= 0)
+		close(q->sock);
+	free(q->scrub);
 	free(q);
 }
 
@@ -681,33 +728,48 @@ static const struct machine_ops qemu_ops = {
 	.destroy = qemu_destroy,
 };
 
+static void close_pair(const int fd[2])
+{
+	for (int i = 0; i < 2; i++)
+		if (fd[i] >= 0)
+			close(fd[i]);
+}
+
 static bool start_qemu(struct qemu_machine *q, const struct vellum_host_ram *ram, char *why, size_t size)
 {
-	int line[2], err[2];
+	int line[2] = { -1, -1 }, err[2] = { -1, -1 };
 	struct start s = { .ram = ram, .rom = make_rom() };
 	pid_t parent = getpid();
-	bool ok;
+	bool ok = false;
 
 	if (s.rom < 0 || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, line) ||
 	    pipe2(err, O_CLOEXEC)) {
 		snprintf(why, size, "cannot make the files that QEMU needs: %s", strerror(errno));
-		return false;
+		goto out;
 	}
 	s.sock = line[1];
 	s.err = err[1];
-	q->sock = line[0];
 	q->pid = fork();
 	if (q->pid == 0)
 		exec_qemu(q, &s, parent);
-	close(line[1]);
-	close(err[1]);
-	close(s.rom);
-	ok = q->pid > 0 && wait_booted(q, err[0], why, size);
-	if (ok && pthread_create(&q->reader, NULL, read_line, q)) {
-		snprintf(why, size, "cannot make a thread");
-		ok = false;
+	if (q->pid < 0) {
+		snprintf(why, size, "cannot start a process: %s", strerror(errno));
+		goto out;
 	}
-	close(err[0]);
+	q->sock = line[0];
+	line[0] = -1;
+	close(err[1]);		/* so that the end of its words can be seen */
+	err[1] = -1;
+	ok = wait_booted(q, err[0], why, size);
+	q->has_reader = ok && pthread_create(&q->reader, NULL, read_line, q) == 0;
+	if (ok && !q->has_reader)
+		snprintf(why, size, "cannot make a thread");
+	ok &= q->has_reader;
+out:
+	if (s.rom >= 0)
+		close(s.rom);
+	close_pair(line);
+	close_pair(err);
 	return ok;
 }
 
@@ -717,11 +779,13 @@ struct machine *machine_qemu_create(const struct vellum_host_ram *ram, unsigned 
 	struct qemu_machine *q = calloc(1, sizeof(*q));
 
 	if (!q || nr_cpus == 0 || nr_cpus > MAX_VCPUS) {
-		snprintf(why, why_size, "the qemu machine has 1 to %d CPUs", MAX_VCPUS);
+		snprintf(why, why_size, "the qemu machine has 1 to %d CPUs, and needs memory", MAX_VCPUS);
 		free(q);
 		return NULL;
 	}
 	q->ram = ram->base;
+	q->sock = -1;
+	why[0] = 0;
 	q->base = (struct machine){ .ops = &qemu_ops, .mmu = &qemu_mmu_ops, .nr_cpus = nr_cpus,
 				    .reserved = PMD_SIZE };
 	if (ram->size > LOW_RAM_MAX) {
@@ -739,6 +803,7 @@ struct machine *machine_qemu_create(const struct vellum_host_ram *ram, unsigned 
 			explain(why, why_size);
 		return NULL;
 	}
+	q->base.child_pid = q->pid;
 	q->base.fpu_size = q->vcpu[0].mb->fpu_size;
 	if (q->base.fpu_size > VCPU_FPU_MAX)
 		q->base.fpu_size = VCPU_FPU_MAX;

@@ -183,8 +183,7 @@ scrub:
 	movabsq	$DIRECT_VA, %rsi
 	addq	(%rdi), %rsi
 	movl	$512, %edx
-2:	movq	(%rsi), %rax
-	movq	%rax, (%rsi)
+2:	lock orq $0, (%rsi)	/* atomic: the frame may be in use by others */
 	addq	$8, %rsi
 	decl	%edx
 	jnz	2b

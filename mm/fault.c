@@ -55,8 +55,8 @@ void prepare_exec(struct vma *vma, struct folio *folio)
 		return;
 	folio_set(folio, PG_EXECUTED);
 	if ((folio_flags(folio) & PG_ICACHE_STALE) && m->mmu && m->mmu->sync_icache) {
-		folio_clear(folio, PG_ICACHE_STALE);
 		m->mmu->sync_icache(m->machine, folio_pfn(m, folio));
+		folio_clear(folio, PG_ICACHE_STALE);	/* after: who sees it clear may run at once */
 	}
 }
 
@@ -190,6 +190,7 @@ static int map_pfn(struct vma *vma, pte_t *ptep, struct mutex *ptl, struct vellu
 {
 	struct vellum_memory *m = vma->mm->memory;
 	const struct vellum_mapping *mapping = vma->mapping;
+	uint32_t seq = __atomic_load_n(&mapping->unmap_seq, __ATOMIC_SEQ_CST);
 	int code = mapping->ops->fault(mapping->ctx, vmf);
 	pte_t pte;
 
@@ -199,6 +200,10 @@ static int map_pfn(struct vma *vma, pte_t *ptep, struct mutex *ptl, struct vellu
 		return code == VELLUM_VMF_OOM ? VELLUM_FAULT_OOM : VELLUM_FAULT_SIGBUS;
 	pte = pte_mkspecial(pte_mk(vmf->pfn, vma->page_prot));
 	mutex_lock(ptl, &m->host);
+	if (__atomic_load_n(&mapping->unmap_seq, __ATOMIC_SEQ_CST) != seq) {
+		mutex_unlock(ptl, &m->host);	/* the driver may have taken the frame back meanwhile */
+		return FAULT_AGAIN;
+	}
 	if (pte_none(ptep_get(ptep))) {
 		if (pte_write(pte) && vma_wp_tracked(vma))
 			pte = pte_wrprotect(pte);

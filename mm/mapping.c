@@ -214,6 +214,7 @@ EXPORT void vellum_unmap_mapping_range(struct vellum_mapping *mapping, uint64_t 
 
 	if (nr == 0 || last < first)
 		return;
+	__atomic_fetch_add(&mapping->unmap_seq, 1, __ATOMIC_SEQ_CST);
 	read_lock(&mapping->i_mmap_lock, host);
 	for (struct interval *iv = interval_first(&mapping->i_mmap, first, last); iv;
 	     iv = interval_next(iv, first, last)) {

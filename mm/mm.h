@@ -251,6 +251,7 @@ struct vellum_mapping {
 	uint32_t refs;			/* atomic */
 	struct mutex collect_lock;
 	struct rwlock i_mmap_lock;
+	uint32_t unmap_seq;		/* atomic: unmaps begun: a frame that a hook named before is asked for again */
 	uint32_t wp_seq;		/* atomic: write-protections begun: a grant on its way asks again */
 	struct tree i_mmap;		/* i_mmap_lock */
 	struct mutex pages_lock;

@@ -48,11 +48,11 @@ static int change_pte(pte_t *ptep, gva_t addr, struct mm_walk *walk)
 
 	if (!pte_present(old))
 		return 0;
+	if (!pte_special(old))
+		prepare_exec(walk->vma, pfn_folio(walk->vma->mm->memory, pte_pfn(old)));
 	do {
 		new = changed(walk->vma, old);
 	} while (!ptep_cmpxchg(ptep, &old, new));
-	if (!pte_special(new))
-		prepare_exec(walk->vma, pfn_folio(walk->vma->mm->memory, pte_pfn(new)));
 	if (needs_flush(old, new))
 		tlb_change(walk->private, addr, PAGE_SIZE, VELLUM_FLUSH_RIGHTS, pte_pfn(old));
 	return 0;

@@ -114,7 +114,9 @@ int vellum_mapping_read(struct vellum_mapping *mapping, uint64_t offset, void *b
  * vellum_unmap_mapping_range - remove every entry that maps pages of the object
  * @first: first page index. @nr: pages, at least 1.
  *
- * Dirt goes to the pages, or to the dirt() hook. Private copies stay. The next access faults.
+ * Dirt goes to the pages, or to the dirt() hook. Private copies stay. The next access faults. A driver
+ * that takes frames back changes what its fault() hook answers first: answers from before this call
+ * began are asked for again.
  *
  * Context: takes the mapping's rmap lock and page-table locks; flushes.
  */

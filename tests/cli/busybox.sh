@@ -282,7 +282,7 @@ reap() {
 	local name=$1 status=$2 output=$3 got wrong=''
 
 	# A child that stays would stay for ever: don't wait for it without limit.
-	if [ -n "$(still_alive 5 "$(identify "$vellum_pid")")" ]; then
+	if [ -n "$(still_alive 10 "$(identify "$vellum_pid")")" ]; then
 		wrong="vellum itself didn't end"
 		kill -9 "$vellum_pid"
 	fi

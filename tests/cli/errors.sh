@@ -288,8 +288,15 @@ stdout: $(cat "$tmp/stdout")"
 	result "$megabytes MiB in a RAM of $ram" "$wrong"
 }
 
-# The rest of the report's path may be fine and the run may fail all the same.
-report_survives_nothing() {
+# A report that nobody gets isn't a success.
+lost_report() {
+	fails "a report to a full disk" 125 "$VELLUM" run --json=/dev/full -- "$busybox" true
+	fails "a report to a closed stdout" 125 sh -c 'exec "$@" >&-' sh \
+		"$VELLUM" run --json=- -- "$busybox" touch "$tmp/started"
+}
+
+# The path may be fine and the run may fail all the same.
+older_report() {
 	echo old >"$tmp/existing"
 	run "$VELLUM" run --json="$tmp/existing" -- "$tmp/nosuch"
 	result "an older report isn't replaced by a partial one" \
@@ -312,7 +319,8 @@ main() {
 	says "16 MiB in a RAM of 64M" 0 "done" "$VELLUM" run --ram=64M -- "$GUEST_DIR/crash" hog 16
 	out_of_memory 4M 16
 	out_of_memory 64M 256
-	report_survives_nothing
+	lost_report
+	older_report
 	finish
 }
 
