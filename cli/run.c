@@ -343,6 +343,8 @@ int cmd_run(int argc, char **argv)
 		fail("%s", why);
 		return status;
 	}
+	if (r.opt.json && !strcmp(r.opt.json, "-") && (r.closed_fds & 2))
+		return fail("cannot write the report: stdout is closed");
 	if (r.opt.json && json_check(r.opt.json, why, sizeof(why)))
 		return fail("cannot write the report: %s", why);
 	prctl(PR_SET_DUMPABLE, 0);	/* the program cannot reach us through /proc */

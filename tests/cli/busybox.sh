@@ -47,16 +47,16 @@ run_in() {
 
 	shift
 	rm -rf "$dir"
-	mkdir -p "$dir/work"
+	mkdir -p "$dir/cwd"
 	{
-		(cd "$dir/work" && exec timeout -k 5 "$limit" "$@" <"$input" >../stdout 2>../stderr)
+		(cd "$dir/cwd" && exec timeout -k 5 "$limit" "$@" <"$input" >../stdout 2>../stderr)
 		echo $? >"$dir/status"
 	} 2>/dev/null # "Killed", "Segmentation fault" of this shell
 }
 
 # Everything about the files that a command made, but their inodes and directories' sizes.
 list_files() {
-	(cd "$tmp/$1/work" && find . -type d -printf '%p %m\n' -o -printf '%p %y %m %n %s %l\n' | sort)
+	(cd "$tmp/$1/cwd" && find . -type d -printf '%p %m\n' -o -printf '%p %y %m %n %s %l\n' | sort)
 }
 
 differences() {
@@ -68,7 +68,7 @@ differences() {
 	cmp "$tmp/native/stdout" "$tmp/vellum/stdout" 2>&1
 	grep -v '^vellum: ' "$tmp/vellum/stderr" | diff "$tmp/native/stderr" - | sed 's/^/stderr /'
 	diff <(list_files native) <(list_files vellum)
-	diff -r --no-dereference "$tmp/native/work" "$tmp/vellum/work"
+	diff -r --no-dereference "$tmp/native/cwd" "$tmp/vellum/cwd"
 }
 
 # same NAME OPTIONS COMMAND...

@@ -152,7 +152,7 @@ static int counting_fault(void *ctx, struct vellum_vmf *vmf)
 {
 	struct counting *c = ctx;
 
-	c->faults++;
+	__atomic_fetch_add(&c->faults, 1, __ATOMIC_RELAXED);
 	if (c->fault_code)
 		return c->fault_code;
 	if (vmf->page)
@@ -167,7 +167,7 @@ static int counting_mkwrite(void *ctx, struct vellum_vmf *vmf)
 	struct counting *c = ctx;
 
 	(void)vmf;
-	c->mkwrites++;
+	__atomic_fetch_add(&c->mkwrites, 1, __ATOMIC_RELAXED);
 	return c->mkwrite_code;
 }
 
@@ -175,9 +175,9 @@ static void counting_dirt(void *ctx, uint64_t pgoff)
 {
 	struct counting *c = ctx;
 
-	c->dirts++;
+	__atomic_fetch_add(&c->dirts, 1, __ATOMIC_RELAXED);
 	if (pgoff < 64)
-		c->dirt_mask |= 1ull << pgoff;
+		__atomic_fetch_or(&c->dirt_mask, 1ull << pgoff, __ATOMIC_RELAXED);
 }
 
 static void counting_release(void *ctx)
