@@ -13,109 +13,32 @@
  *             with new bytes becomes executable, a stub rewrites it (sync_icache).
  */
 #define _GNU_SOURCE
-#include "machine/machine.h"
+#include "machine/qemu.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/futex.h>
-#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
-#include <x86intrin.h>
 
 #include "arch/x86/pgtable.h"
-#include "machine/qemu_layout.h"
 
-#define QEMU_PROGRAM	"qemu-system-x86_64"
-#define MIN_QEMU_MAJOR	7
-#define START_TIMEOUT_NS 10000000000ull
 #define HANG_TIMEOUT_NS	 10000000000ull
 #define WATCH_NS	 1000000000ull
 #define SPIN_NS		 15000ull
-#define LOW_RAM_MAX	 0xc0000000ull	/* microvm: RAM above this appears at 4 GiB */
-#define ROM_SIZE	 0x10000
 
-extern const char vellum_qemu_start16[], vellum_qemu_start16_end[];
-extern const char vellum_qemu_code[], vellum_qemu_code_end[], vellum_qemu_vectors[];
-
-struct mailbox {
-	uint32_t cmd, state, sleeping, flags, host_sleeps, exit_req;
-	uint64_t flush_req, flush_ack;
-	uint64_t cr3, cr2, fs_base, gs_base, user_rsp, rsp0;
-	uint32_t nr_scrub, id;
-	uint64_t tsc;
-	uint32_t fpu_size;
-	uint8_t stack[MB_REGS - 0x6c];
-	struct vcpu_regs regs;
-	uint8_t fpu[VCPU_FPU_MAX];
-	uint64_t scrub[MAX_SCRUB];
-};
-
-_Static_assert(offsetof(struct mailbox, tsc) == MB_TSC, "mailbox layout");
-_Static_assert(offsetof(struct mailbox, regs) == MB_REGS, "mailbox layout");
-_Static_assert(offsetof(struct mailbox, regs) + sizeof(struct vcpu_regs) == MB_RSP0_AT, "mailbox layout");
-_Static_assert(offsetof(struct mailbox, fpu) == MB_FPU, "mailbox layout");
-_Static_assert(offsetof(struct mailbox, scrub) == MB_SCRUB, "mailbox layout");
-_Static_assert(sizeof(struct mailbox) == MAILBOX_SIZE, "mailbox layout");
-
-struct qemu_vcpu {
-	struct mailbox *mb;
-	uint32_t wake;			/* futex: counts the stub's bytes */
-	bool load_cr3;			/* the address space changed; written by the CPU's owner */
-};
-
-struct qemu_machine {
-	struct machine base;
-	pid_t pid;
-	int sock;			/* the serial line */
-	char *ram;
-	uint32_t dead;			/* atomic */
-	char why[160];			/* set before dead */
-	pthread_mutex_t why_lock;
-	pthread_t reader;
-	bool has_reader;
-	struct qemu_vcpu vcpu[MAX_VCPUS];
-	pthread_mutex_t scrub_lock;
-	/* scrub_lock protects: */
-	uint64_t *scrub;		/* [max_scrub] physical addresses */
-	uint32_t nr_scrub;		/* also read without the lock */
-	uint32_t max_scrub;
-};
-
-static struct qemu_machine *to_qemu(struct machine *m)
-{
-	return (struct qemu_machine *)m;
-}
-
-static uint64_t now_ns(void)
+uint64_t qemu_now_ns(void)
 {
 	struct timespec ts;
 
 	clock_gettime(CLOCK_MONOTONIC, &ts);
 	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-}
-
-void vcpu_state_init(struct vcpu_state *st, uint64_t rip, uint64_t rsp)
-{
-	memset(st, 0, sizeof(*st));
-	st->regs.rip = rip;
-	st->regs.rsp = rsp;
-	st->regs.cs = VCPU_USER_CS;
-	st->regs.ss = VCPU_USER_SS;
-	st->regs.rflags = VCPU_RFLAGS_IF | 2;
-	*(uint16_t *)&st->fpu[0] = 0x37f;	/* x87 control word and MXCSR as Linux starts a program */
-	*(uint32_t *)&st->fpu[24] = 0x1f80;
 }
 
 /* --- the end of it --- */
@@ -126,7 +49,7 @@ static bool is_dead(const struct qemu_machine *q)
 }
 
 /* The first reason counts. */
-static void declare_dead(struct qemu_machine *q, const char *why)
+void qemu_declare_dead(struct qemu_machine *q, const char *why)
 {
 	pthread_mutex_lock(&q->why_lock);
 	if (!q->dead) {
@@ -148,7 +71,7 @@ static const char *qemu_why(struct machine *m)
 
 /* --- commands --- */
 
-static uint32_t state_of(const struct mailbox *mb)
+uint32_t qemu_state(const struct mailbox *mb)
 {
 	return __atomic_load_n(&mb->state, __ATOMIC_SEQ_CST);
 }
@@ -169,7 +92,7 @@ static void sleep_for_byte(struct qemu_vcpu *v)
 	uint32_t seen = __atomic_load_n(&v->wake, __ATOMIC_SEQ_CST);
 
 	__atomic_store_n(&v->mb->host_sleeps, 1, __ATOMIC_SEQ_CST);
-	if (state_of(v->mb) == STATE_GUEST || state_of(v->mb) == STATE_COMMANDED)
+	if (qemu_state(v->mb) == STATE_GUEST || qemu_state(v->mb) == STATE_COMMANDED)
 		syscall(SYS_futex, &v->wake, FUTEX_WAIT_PRIVATE, seen, &ts, NULL, 0);
 	__atomic_store_n(&v->mb->host_sleeps, 0, __ATOMIC_RELAXED);
 }
@@ -181,7 +104,7 @@ struct patience {
 
 static bool is_exhausted(struct patience *p)
 {
-	uint64_t now = now_ns(), step = p->last ? now - p->last : 0;
+	uint64_t now = qemu_now_ns(), step = p->last ? now - p->last : 0;
 
 	p->last = now;
 	p->waited += step < 2 * WATCH_NS ? step : 2 * WATCH_NS;
@@ -190,7 +113,7 @@ static bool is_exhausted(struct patience *p)
 
 static bool is_idle(struct qemu_vcpu *v)
 {
-	return state_of(v->mb) == STATE_IDLE;
+	return qemu_state(v->mb) == STATE_IDLE;
 }
 
 /*
@@ -199,11 +122,11 @@ static bool is_idle(struct qemu_vcpu *v)
  */
 static int wait_idle(struct qemu_machine *q, struct qemu_vcpu *v)
 {
-	uint64_t start = now_ns(), asked = 0;
+	uint64_t start = qemu_now_ns(), asked = 0;
 	struct patience patience = { 0, 0 };
 
 	while (!is_idle(v)) {
-		uint64_t now = now_ns();
+		uint64_t now = qemu_now_ns();
 
 		if (is_dead(q))
 			return -1;
@@ -213,7 +136,7 @@ static int wait_idle(struct qemu_machine *q, struct qemu_vcpu *v)
 			continue;
 		}
 		sleep_for_byte(v);
-		now = now_ns();
+		now = qemu_now_ns();
 		if (is_idle(v) || now - start < WATCH_NS)
 			continue;
 		if (__atomic_load_n(&v->mb->flush_ack, __ATOMIC_SEQ_CST) >= asked) {
@@ -221,14 +144,14 @@ static int wait_idle(struct qemu_machine *q, struct qemu_vcpu *v)
 			patience = (struct patience){ 0, 0 };
 			send_kick(q);
 		} else if (is_exhausted(&patience) && !is_idle(v)) {
-			declare_dead(q, QEMU_PROGRAM " stopped answering; run again, or use fewer --cpus");
+			qemu_declare_dead(q, QEMU_PROGRAM " stopped answering; run again, or use fewer --cpus");
 			return -1;
 		}
 	}
 	return 0;
 }
 
-static int command(struct qemu_machine *q, struct qemu_vcpu *v, uint32_t cmd)
+int qemu_command(struct qemu_machine *q, struct qemu_vcpu *v, uint32_t cmd)
 {
 	if (is_dead(q))
 		return -1;
@@ -255,7 +178,7 @@ static int scrub_pending(struct qemu_machine *q, struct qemu_vcpu *v)
 		n = q->nr_scrub - at < MAX_SCRUB ? q->nr_scrub - at : MAX_SCRUB;
 		memcpy(v->mb->scrub, q->scrub + at, n * sizeof(q->scrub[0]));
 		v->mb->nr_scrub = n;
-		err = command(q, v, CMD_SCRUB);
+		err = qemu_command(q, v, CMD_SCRUB);
 	}
 	__atomic_store_n(&q->nr_scrub, 0, __ATOMIC_RELEASE);
 	pthread_mutex_unlock(&q->scrub_lock);
@@ -299,7 +222,7 @@ static void qemu_sync_icache(void *machine, uint64_t pfn)
 	}
 	pthread_mutex_unlock(&q->scrub_lock);
 	if (!ok)
-		declare_dead(q, "out of memory");
+		qemu_declare_dead(q, "out of memory");
 }
 
 /* --- running --- */
@@ -322,7 +245,7 @@ static int qemu_run(struct machine *m, unsigned cpu, struct vcpu_state *st, uint
 		memcpy(mb->fpu, st->fpu, m->fpu_size);
 	mb->flags = load | (v->load_cr3 ? LOAD_CR3 : 0);
 	v->load_cr3 = false;
-	if (command(q, v, CMD_RUN))
+	if (qemu_command(q, v, CMD_RUN))
 		return -1;
 	__atomic_fetch_add(&m->nr_exits, 1, __ATOMIC_RELAXED);
 	st->regs = mb->regs;
@@ -336,7 +259,7 @@ static int qemu_save_fpu(struct machine *m, unsigned cpu, struct vcpu_state *st)
 {
 	struct qemu_machine *q = to_qemu(m);
 
-	if (command(q, &q->vcpu[cpu], CMD_SAVE_FPU))
+	if (qemu_command(q, &q->vcpu[cpu], CMD_SAVE_FPU))
 		return -1;
 	memcpy(st->fpu, q->vcpu[cpu].mb->fpu, m->fpu_size);
 	return 0;
@@ -348,7 +271,7 @@ static void qemu_kick(struct machine *m, unsigned cpu)
 	struct mailbox *mb = q->vcpu[cpu].mb;
 
 	__atomic_store_n(&mb->exit_req, 1, __ATOMIC_SEQ_CST);
-	if (state_of(mb) == STATE_GUEST)
+	if (qemu_state(mb) == STATE_GUEST)
 		send_kick(q);
 }
 
@@ -374,20 +297,20 @@ static void ask_flush(struct qemu_machine *q, uint64_t cpus)
 
 		want[cpu] = __atomic_add_fetch(&q->vcpu[cpu].mb->flush_req, 1, __ATOMIC_SEQ_CST);
 	}
-	start = now_ns();
+	start = qemu_now_ns();
 	for (uint64_t mask = cpus; mask; mask &= mask - 1) {
 		const struct mailbox *mb = q->vcpu[__builtin_ctzll(mask)].mb;
 
-		while (state_of(mb) == STATE_GUEST &&
+		while (qemu_state(mb) == STATE_GUEST &&
 		       __atomic_load_n(&mb->flush_ack, __ATOMIC_SEQ_CST) < want[__builtin_ctzll(mask)]) {
 			if (is_dead(q))
 				return;
 			if (!kicked)
 				send_kick(q);
 			kicked = true;
-			if (is_exhausted(&patience) && state_of(mb) == STATE_GUEST)
-				declare_dead(q, QEMU_PROGRAM " stopped answering; run again, or use fewer --cpus");
-			relax(now_ns() - start);
+			if (is_exhausted(&patience) && qemu_state(mb) == STATE_GUEST)
+				qemu_declare_dead(q, QEMU_PROGRAM " stopped answering; run again, or use fewer --cpus");
+			relax(qemu_now_ns() - start);
 		}
 	}
 }
@@ -422,7 +345,7 @@ static void qemu_deactivate(void *machine, unsigned cpu, struct vellum_mm *mm)
 	struct qemu_machine *q = machine;
 
 	(void)mm;	/* its tables may be freed next: use others */
-	command(q, &q->vcpu[cpu], CMD_IDLE);
+	qemu_command(q, &q->vcpu[cpu], CMD_IDLE);
 }
 
 static void qemu_init_pgd(void *machine, uint64_t *upper)
@@ -431,7 +354,7 @@ static void qemu_init_pgd(void *machine, uint64_t *upper)
 	upper[255] = HIGH_PDPT | X86_TABLE;
 }
 
-static const struct vellum_mmu_ops qemu_mmu_ops = {
+const struct vellum_mmu_ops qemu_mmu_ops = {
 	.size = sizeof(qemu_mmu_ops),
 	.flush = qemu_flush,
 	.flush_mm = qemu_flush_mm,
@@ -441,372 +364,10 @@ static const struct vellum_mmu_ops qemu_mmu_ops = {
 	.sync_icache = qemu_sync_icache,
 };
 
-/* --- guest memory as the stubs expect it --- */
-
-static uint64_t *at(struct qemu_machine *q, uint64_t addr)
-{
-	return (uint64_t *)(q->ram + addr);
-}
-
-static void lay_tables(struct qemu_machine *q)
-{
-	const uint64_t leaf = X86_PRESENT | X86_RW | X86_ACCESSED | X86_DIRTY | X86_PSE;
-
-	at(q, BOOT_PML4)[0] = BOOT_PDPT | X86_TABLE;
-	at(q, BOOT_PML4)[511] = HIGH_PDPT | X86_TABLE;
-	at(q, BOOT_PDPT)[0] = BOOT_PD | X86_TABLE;
-	at(q, BOOT_PD)[0] = 0 | leaf;
-	for (uint64_t i = 0; i < 510; i++)
-		at(q, HIGH_PDPT)[i] = i << PUD_SHIFT | leaf | X86_NX;
-	at(q, HIGH_PDPT)[510] = STUB_PD | X86_TABLE;
-	at(q, STUB_PD)[0] = 0 | leaf;
-	/* Both APICs are in the last 32 MiB below 4 GiB; uncached. */
-	at(q, STUB_PD)[1] = 0xfec00000 | leaf | X86_PCD | X86_NX;
-	at(q, STUB_PD)[2] = 0xfee00000 | leaf | X86_PCD | X86_NX;
-}
-
-static void lay_tss(struct qemu_machine *q, unsigned cpu)
-{
-	uint64_t tss = STUB_VA + TSS_ADDR + 0x80 * cpu;
-	uint64_t *desc = at(q, GDT_ADDR + SEL_TSS + 16 * cpu);
-	uint8_t *bytes = (uint8_t *)at(q, TSS_ADDR + 0x80 * cpu);
-	uint64_t rsp0 = STUB_VA + MAILBOX_ADDR + (uint64_t)MAILBOX_SIZE * cpu + MB_RSP0_AT;
-	uint16_t io_map = 104;		/* beyond the limit: ring 3 has no port */
-
-	memcpy(bytes + 4, &rsp0, sizeof(rsp0));
-	memcpy(bytes + 102, &io_map, sizeof(io_map));
-	desc[0] = 103 | (tss & 0xffffff) << 16 | 0x89ull << 40 | (tss >> 24 & 0xff) << 56;
-	desc[1] = tss >> 32;
-	q->vcpu[cpu].mb = (struct mailbox *)at(q, MAILBOX_ADDR + MAILBOX_SIZE * cpu);
-	q->vcpu[cpu].mb->rsp0 = rsp0;
-}
-
-static void lay_descriptors(struct qemu_machine *q)
-{
-	uint64_t vectors = STUB_VA + CODE_ADDR + (uint64_t)(vellum_qemu_vectors - vellum_qemu_code);
-
-	at(q, GDT_ADDR)[SEL_CODE0 / 8] = 0x00af9b000000ffff;
-	at(q, GDT_ADDR)[SEL_DATA0 / 8] = 0x00cf93000000ffff;
-	at(q, GDT_ADDR)[SEL_DATA3 / 8] = 0x00cff3000000ffff;
-	at(q, GDT_ADDR)[SEL_CODE3 / 8] = 0x00affb000000ffff;
-	for (unsigned i = 0; i <= 32; i++) {
-		unsigned vector = i == 32 ? KICK_VECTOR : i;
-		uint64_t entry = vectors + 16 * i;
-		uint64_t type = vector == 3 || vector == 4 ? 0xee : 0x8e;	/* int3, into: ring 3 may */
-		uint64_t *desc = at(q, IDT_ADDR + 16 * vector);
-
-		desc[0] = (entry & 0xffff) | SEL_CODE0 << 16 | type << 40 | (entry >> 16 & 0xffff) << 48;
-		desc[1] = entry >> 32;
-	}
-}
-
-static void lay_memory(struct qemu_machine *q)
-{
-	lay_tables(q);
-	lay_descriptors(q);
-	for (unsigned i = 0; i < q->base.nr_cpus; i++)
-		lay_tss(q, i);
-	memcpy(at(q, CODE_ADDR), vellum_qemu_code, (size_t)(vellum_qemu_code_end - vellum_qemu_code));
-	memcpy(at(q, AP_ADDR), vellum_qemu_start16,
-	       (size_t)(vellum_qemu_start16_end - vellum_qemu_start16));
-}
-
-/* The reset vector's image: a far jump to its start, which is the 16-bit stub. */
-static int make_rom(void)
-{
-	static const uint8_t jump[] = { 0xea, 0x00, 0x00, 0x00, 0xf0 };
-	int fd = memfd_create("vellum-rom", 0);
-
-	if (fd < 0)
-		return -1;
-	if (ftruncate(fd, ROM_SIZE) ||
-	    pwrite(fd, vellum_qemu_start16, (size_t)(vellum_qemu_start16_end - vellum_qemu_start16), 0) < 0 ||
-	    pwrite(fd, jump, sizeof(jump), ROM_SIZE - 16) < 0) {
-		close(fd);
-		return -1;
-	}
-	return fd;
-}
-
-/* --- starting QEMU --- */
-
-struct start {
-	const struct vellum_host_ram *ram;
-	int rom, sock, err;	/* err: QEMU's stderr, for its one line of complaint */
-};
-
-static void keep_fd(int fd)
-{
-	fcntl(fd, F_SETFD, 0);
-}
-
-/* In the child. */
-static void exec_qemu(const struct qemu_machine *q, const struct start *s, pid_t parent)
-{
-	char mem[96], size[32], smp[16], rom[40], chardev[48];
-	char *const argv[] = { (char *)QEMU_PROGRAM, (char *)"-accel", (char *)"tcg,thread=multi", (char *)"-M",
-			       (char *)"microvm,memory-backend=ram,pit=off,pic=off,rtc=off,"
-				       "x-option-roms=off,auto-kernel-cmdline=off,ioapic2=off",
-			       (char *)"-cpu", (char *)"max,-la57", (char *)"-smp", smp, (char *)"-m", size,
-			       (char *)"-object", mem, (char *)"-bios", rom, (char *)"-chardev", chardev,
-			       (char *)"-serial", (char *)"chardev:line", (char *)"-display", (char *)"none",
-			       (char *)"-monitor", (char *)"none", (char *)"-nodefaults",
-			       (char *)"-no-user-config", (char *)"-no-reboot", NULL };
-
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (getppid() != parent)
-		_exit(127);
-	setsid();	/* the terminal's signals are for the program */
-	snprintf(mem, sizeof(mem), "memory-backend-file,id=ram,share=on,mem-path=/proc/self/fd/%d,size=%llu",
-		 s->ram->fd, (unsigned long long)s->ram->size);
-	snprintf(size, sizeof(size), "%lluM", (unsigned long long)(s->ram->size >> 20));
-	snprintf(smp, sizeof(smp), "%u", q->base.nr_cpus);
-	snprintf(rom, sizeof(rom), "/proc/self/fd/%d", s->rom);
-	snprintf(chardev, sizeof(chardev), "socket,id=line,fd=%d", s->sock);
-	keep_fd(s->ram->fd);
-	keep_fd(s->rom);
-	keep_fd(s->sock);
-	dup2(open("/dev/null", O_RDWR), 0);
-	dup2(s->err, 1);
-	dup2(s->err, 2);
-	execvp(QEMU_PROGRAM, argv);
-	dprintf(2, "cannot run %s: %s\n", QEMU_PROGRAM, strerror(errno));
-	_exit(127);
-}
-
-/* Wakes the threads whose CPU wrote a byte; the end of the stream is the end of QEMU. */
-static void *read_line(void *arg)
-{
-	struct qemu_machine *q = arg;
-	unsigned char bytes[64];
-	ssize_t n;
-
-	while ((n = recv(q->sock, bytes, sizeof(bytes), 0)) > 0 || (n < 0 && errno == EINTR))
-		for (ssize_t i = 0; i < n; i++) {
-			unsigned cpu = bytes[i] - 1u;
-
-			if (cpu >= q->base.nr_cpus)
-				continue;
-			__atomic_fetch_add(&q->vcpu[cpu].wake, 1, __ATOMIC_SEQ_CST);
-			syscall(SYS_futex, &q->vcpu[cpu].wake, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
-		}
-	declare_dead(q, QEMU_PROGRAM " ended unexpectedly (killed, or out of memory?)");
-	return NULL;
-}
-
-/* The first line that QEMU printed. */
-static void read_complaint(int fd, char *why, size_t size)
-{
-	ssize_t n = read(fd, why, size - 1);
-
-	why[n > 0 ? n : 0] = 0;
-	why[strcspn(why, "\n")] = 0;
-	if (!why[0])
-		snprintf(why, size, "%s ended at once without a word", QEMU_PROGRAM);
-}
-
-static bool all_booted(const struct qemu_machine *q)
-{
-	for (unsigned i = 0; i < q->base.nr_cpus; i++)
-		if (state_of(q->vcpu[i].mb) != STATE_IDLE)
-			return false;
-	return true;
-}
-
-static bool wait_booted(struct qemu_machine *q, int err_fd, char *why, size_t why_size)
-{
-	uint64_t start = now_ns();
-	int status;
-
-	while (!all_booted(q)) {
-		pid_t ended = waitpid(q->pid, &status, WNOHANG);
-
-		/* Where SIGCHLD is ignored nobody is there to wait for. */
-		if (ended == q->pid || (ended < 0 && errno == ECHILD)) {
-			read_complaint(err_fd, why, why_size);
-			q->pid = -1;
-			return false;
-		}
-		if (now_ns() - start > START_TIMEOUT_NS) {
-			snprintf(why, why_size, "%s does not start: no answer in %llu s", QEMU_PROGRAM,
-				 START_TIMEOUT_NS / 1000000000u);
-			return false;
-		}
-		usleep(500);
-	}
-	return true;
-}
-
-/* "QEMU emulator version 7.2.22 (Debian ...)": the major number, or -1. */
-static int qemu_major_version(void)
-{
-	FILE *f = popen("exec " QEMU_PROGRAM " --version 2>/dev/null </dev/null", "re");
-	int major = -1;
-
-	if (!f)
-		return -1;
-	if (fscanf(f, "QEMU emulator version %d", &major) != 1)
-		major = -1;
-	pclose(f);
-	return major;
-}
-
-/* Is it worth a look why it failed? Only then the version is asked for: it costs a start. */
-static void explain(char *why, size_t size)
-{
-	char reason[120];
-	int major = qemu_major_version();
-
-	snprintf(reason, sizeof(reason), "%.119s", why);
-	if (strstr(reason, "cannot run"))
-		snprintf(why, size, "%s not found; install it (Debian: apt install qemu-system-x86)",
-			 QEMU_PROGRAM);
-	else if (major >= 0 && major < MIN_QEMU_MAJOR)
-		snprintf(why, size, "%s is too old: version %d, need %d or later", QEMU_PROGRAM, major,
-			 MIN_QEMU_MAJOR);
-	else
-		snprintf(why, size, "cannot start %s: %s", QEMU_PROGRAM, reason);
-}
-
-/* The program's counter minus ours: the tightest of a few tries. */
-static bool measure_tsc(struct qemu_machine *q, int64_t *offset, uint64_t *error)
-{
-	*error = ~0ull;
-	for (int i = 0; i < 8; i++) {
-		uint64_t before = __rdtsc(), after;
-
-		if (command(q, &q->vcpu[0], CMD_TSC))
-			return false;
-		after = __rdtsc();
-		if (after - before < *error) {
-			*error = after - before;
-			*offset = (int64_t)(q->vcpu[0].mb->tsc - before - (after - before) / 2);
-		}
-	}
-	return true;
-}
-
-/* Is the offset constant? Then programs may read clocks from a page instead of calling. */
-static void learn_tsc(struct qemu_machine *q)
-{
-	int64_t first, second;
-	uint64_t e1, e2;
-
-	if (!measure_tsc(q, &first, &e1))
-		return;
-	usleep(1000);
-	if (!measure_tsc(q, &second, &e2))
-		return;
-	q->base.tsc_offset = second;
-	q->base.has_tsc = (uint64_t)llabs(second - first) <= e1 + e2;
-}
-
-static void qemu_destroy(struct machine *m)
-{
-	struct qemu_machine *q = to_qemu(m);
-
-	if (q->pid > 0)
-		kill(q->pid, SIGKILL);
-	if (q->sock >= 0)
-		shutdown(q->sock, SHUT_RDWR);
-	if (q->has_reader)
-		pthread_join(q->reader, NULL);
-	/* Last: until it is waited for, its number is nobody else's, and the reader kills it too. */
-	while (q->pid > 0 && waitpid(q->pid, NULL, 0) < 0 && errno == EINTR)
-		;
-	if (q->sock >= 0)
-		close(q->sock);
-	free(q->scrub);
-	free(q);
-}
-
-static const struct machine_ops qemu_ops = {
+const struct machine_ops qemu_machine_ops = {
 	.run = qemu_run,
 	.save_fpu = qemu_save_fpu,
 	.kick = qemu_kick,
 	.why = qemu_why,
 	.destroy = qemu_destroy,
 };
-
-static void close_pair(const int fd[2])
-{
-	for (int i = 0; i < 2; i++)
-		if (fd[i] >= 0)
-			close(fd[i]);
-}
-
-static bool start_qemu(struct qemu_machine *q, const struct vellum_host_ram *ram, char *why, size_t size)
-{
-	int line[2] = { -1, -1 }, err[2] = { -1, -1 };
-	struct start s = { .ram = ram, .rom = make_rom() };
-	pid_t parent = getpid();
-	bool ok = false;
-
-	if (s.rom < 0 || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, line) ||
-	    pipe2(err, O_CLOEXEC)) {
-		snprintf(why, size, "cannot make the files that QEMU needs: %s", strerror(errno));
-		goto out;
-	}
-	s.sock = line[1];
-	s.err = err[1];
-	q->pid = fork();
-	if (q->pid == 0)
-		exec_qemu(q, &s, parent);
-	if (q->pid < 0) {
-		snprintf(why, size, "cannot start a process: %s", strerror(errno));
-		goto out;
-	}
-	q->sock = line[0];
-	line[0] = -1;
-	close(err[1]);		/* so that the end of its words can be seen */
-	err[1] = -1;
-	ok = wait_booted(q, err[0], why, size);
-	q->has_reader = ok && pthread_create(&q->reader, NULL, read_line, q) == 0;
-	if (ok && !q->has_reader)
-		snprintf(why, size, "cannot make a thread");
-	ok &= q->has_reader;
-out:
-	if (s.rom >= 0)
-		close(s.rom);
-	close_pair(line);
-	close_pair(err);
-	return ok;
-}
-
-struct machine *machine_qemu_create(const struct vellum_host_ram *ram, unsigned nr_cpus, char *why,
-				    size_t why_size)
-{
-	struct qemu_machine *q = calloc(1, sizeof(*q));
-
-	if (!q || nr_cpus == 0 || nr_cpus > MAX_VCPUS) {
-		snprintf(why, why_size, "the qemu machine has 1 to %d CPUs, and needs memory", MAX_VCPUS);
-		free(q);
-		return NULL;
-	}
-	q->ram = ram->base;
-	q->sock = -1;
-	why[0] = 0;
-	q->base = (struct machine){ .ops = &qemu_ops, .mmu = &qemu_mmu_ops, .nr_cpus = nr_cpus,
-				    .reserved = PMD_SIZE };
-	if (ram->size > LOW_RAM_MAX) {
-		q->base.hole_start = LOW_RAM_MAX;
-		q->base.hole_size = (1ull << 32) - LOW_RAM_MAX;
-	}
-	pthread_mutex_init(&q->why_lock, NULL);
-	pthread_mutex_init(&q->scrub_lock, NULL);
-	lay_memory(q);
-	if (!start_qemu(q, ram, why, why_size)) {
-		bool hung = strstr(why, "no answer") != NULL;
-
-		qemu_destroy(&q->base);
-		if (!hung)
-			explain(why, why_size);
-		return NULL;
-	}
-	q->base.child_pid = q->pid;
-	q->base.fpu_size = q->vcpu[0].mb->fpu_size;
-	if (q->base.fpu_size > VCPU_FPU_MAX)
-		q->base.fpu_size = VCPU_FPU_MAX;
-	learn_tsc(q);
-	return &q->base;
-}

@@ -224,6 +224,8 @@ $version
 exec sleep 1000
 END
 	in_time "a QEMU that hangs after its version" "$tmp/hangs_late:$PATH"
+	fake_qemu hangs_asked <<<'case "$*" in *version*) exec sleep 1000;; esac; exit 1'
+	in_time "a QEMU that fails, and hangs when asked for its version" "$tmp/hangs_asked:$PATH"
 }
 
 # in_time NAME PATH: Vellum gives up by itself.

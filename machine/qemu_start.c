@@ -1,0 +1,394 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * machine/qemu_start.c - start and end of QEMU: what the stubs expect in memory, the process, its
+ * complaints, and what it is good for.
+ */
+#define _GNU_SOURCE
+#include "machine/qemu.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <x86intrin.h>
+
+#include "arch/x86/pgtable.h"
+
+#define MIN_QEMU_MAJOR	7
+#define START_TIMEOUT_NS 10000000000ull
+#define LOW_RAM_MAX	 0xc0000000ull	/* microvm: RAM above this appears at 4 GiB */
+#define ROM_SIZE	 0x10000
+
+extern const char vellum_qemu_start16[], vellum_qemu_start16_end[];
+extern const char vellum_qemu_code[], vellum_qemu_code_end[], vellum_qemu_vectors[];
+
+/* --- guest memory as the stubs expect it --- */
+
+static uint64_t *at(struct qemu_machine *q, uint64_t addr)
+{
+	return (uint64_t *)(q->ram + addr);
+}
+
+static void lay_tables(struct qemu_machine *q)
+{
+	const uint64_t leaf = X86_PRESENT | X86_RW | X86_ACCESSED | X86_DIRTY | X86_PSE;
+
+	at(q, BOOT_PML4)[0] = BOOT_PDPT | X86_TABLE;
+	at(q, BOOT_PML4)[511] = HIGH_PDPT | X86_TABLE;
+	at(q, BOOT_PDPT)[0] = BOOT_PD | X86_TABLE;
+	at(q, BOOT_PD)[0] = 0 | leaf;
+	for (uint64_t i = 0; i < 510; i++)
+		at(q, HIGH_PDPT)[i] = i << PUD_SHIFT | leaf | X86_NX;
+	at(q, HIGH_PDPT)[510] = STUB_PD | X86_TABLE;
+	at(q, STUB_PD)[0] = 0 | leaf;
+	/* Both APICs are in the last 32 MiB below 4 GiB; uncached. */
+	at(q, STUB_PD)[1] = 0xfec00000 | leaf | X86_PCD | X86_NX;
+	at(q, STUB_PD)[2] = 0xfee00000 | leaf | X86_PCD | X86_NX;
+}
+
+static void lay_tss(struct qemu_machine *q, unsigned cpu)
+{
+	uint64_t tss = STUB_VA + TSS_ADDR + 0x80 * cpu;
+	uint64_t *desc = at(q, GDT_ADDR + SEL_TSS + 16 * cpu);
+	uint8_t *bytes = (uint8_t *)at(q, TSS_ADDR + 0x80 * cpu);
+	uint64_t rsp0 = STUB_VA + MAILBOX_ADDR + (uint64_t)MAILBOX_SIZE * cpu + MB_RSP0_AT;
+	uint16_t io_map = 104;		/* beyond the limit: ring 3 has no port */
+
+	memcpy(bytes + 4, &rsp0, sizeof(rsp0));
+	memcpy(bytes + 102, &io_map, sizeof(io_map));
+	desc[0] = 103 | (tss & 0xffffff) << 16 | 0x89ull << 40 | (tss >> 24 & 0xff) << 56;
+	desc[1] = tss >> 32;
+	q->vcpu[cpu].mb = (struct mailbox *)at(q, MAILBOX_ADDR + MAILBOX_SIZE * cpu);
+	q->vcpu[cpu].mb->rsp0 = rsp0;
+}
+
+static void lay_descriptors(struct qemu_machine *q)
+{
+	uint64_t vectors = STUB_VA + CODE_ADDR + (uint64_t)(vellum_qemu_vectors - vellum_qemu_code);
+
+	at(q, GDT_ADDR)[SEL_CODE0 / 8] = 0x00af9b000000ffff;
+	at(q, GDT_ADDR)[SEL_DATA0 / 8] = 0x00cf93000000ffff;
+	at(q, GDT_ADDR)[SEL_DATA3 / 8] = 0x00cff3000000ffff;
+	at(q, GDT_ADDR)[SEL_CODE3 / 8] = 0x00affb000000ffff;
+	for (unsigned i = 0; i <= 32; i++) {
+		unsigned vector = i == 32 ? KICK_VECTOR : i;
+		uint64_t entry = vectors + 16 * i;
+		uint64_t type = vector == 3 || vector == 4 ? 0xee : 0x8e;	/* int3, into: ring 3 may */
+		uint64_t *desc = at(q, IDT_ADDR + 16 * vector);
+
+		desc[0] = (entry & 0xffff) | SEL_CODE0 << 16 | type << 40 | (entry >> 16 & 0xffff) << 48;
+		desc[1] = entry >> 32;
+	}
+}
+
+static void lay_memory(struct qemu_machine *q)
+{
+	lay_tables(q);
+	lay_descriptors(q);
+	for (unsigned i = 0; i < q->base.nr_cpus; i++)
+		lay_tss(q, i);
+	memcpy(at(q, CODE_ADDR), vellum_qemu_code, (size_t)(vellum_qemu_code_end - vellum_qemu_code));
+	memcpy(at(q, AP_ADDR), vellum_qemu_start16,
+	       (size_t)(vellum_qemu_start16_end - vellum_qemu_start16));
+}
+
+/* The reset vector's image: a far jump to its start, which is the 16-bit stub. */
+static int make_rom(void)
+{
+	static const uint8_t jump[] = { 0xea, 0x00, 0x00, 0x00, 0xf0 };
+	int fd = memfd_create("vellum-rom", 0);
+
+	if (fd < 0)
+		return -1;
+	if (ftruncate(fd, ROM_SIZE) ||
+	    pwrite(fd, vellum_qemu_start16, (size_t)(vellum_qemu_start16_end - vellum_qemu_start16), 0) < 0 ||
+	    pwrite(fd, jump, sizeof(jump), ROM_SIZE - 16) < 0) {
+		close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+/* --- starting QEMU --- */
+
+struct start {
+	const struct vellum_host_ram *ram;
+	int rom, sock, err;	/* err: QEMU's stderr, for its one line of complaint */
+};
+
+static void keep_fd(int fd)
+{
+	fcntl(fd, F_SETFD, 0);
+}
+
+/* In the child. */
+static void exec_qemu(const struct qemu_machine *q, const struct start *s, pid_t parent)
+{
+	char mem[96], size[32], smp[16], rom[40], chardev[48];
+	char *const argv[] = { (char *)QEMU_PROGRAM, (char *)"-accel", (char *)"tcg,thread=multi", (char *)"-M",
+			       (char *)"microvm,memory-backend=ram,pit=off,pic=off,rtc=off,"
+				       "x-option-roms=off,auto-kernel-cmdline=off,ioapic2=off",
+			       (char *)"-cpu", (char *)"max,-la57", (char *)"-smp", smp, (char *)"-m", size,
+			       (char *)"-object", mem, (char *)"-bios", rom, (char *)"-chardev", chardev,
+			       (char *)"-serial", (char *)"chardev:line", (char *)"-display", (char *)"none",
+			       (char *)"-monitor", (char *)"none", (char *)"-nodefaults",
+			       (char *)"-no-user-config", (char *)"-no-reboot", NULL };
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != parent)
+		_exit(127);
+	setsid();	/* the terminal's signals are for the program */
+	snprintf(mem, sizeof(mem), "memory-backend-file,id=ram,share=on,mem-path=/proc/self/fd/%d,size=%llu",
+		 s->ram->fd, (unsigned long long)s->ram->size);
+	snprintf(size, sizeof(size), "%lluM", (unsigned long long)(s->ram->size >> 20));
+	snprintf(smp, sizeof(smp), "%u", q->base.nr_cpus);
+	snprintf(rom, sizeof(rom), "/proc/self/fd/%d", s->rom);
+	snprintf(chardev, sizeof(chardev), "socket,id=line,fd=%d", s->sock);
+	keep_fd(s->ram->fd);
+	keep_fd(s->rom);
+	keep_fd(s->sock);
+	dup2(open("/dev/null", O_RDWR), 0);
+	dup2(s->err, 1);
+	dup2(s->err, 2);
+	execvp(QEMU_PROGRAM, argv);
+	dprintf(2, "cannot run %s: %s\n", QEMU_PROGRAM, strerror(errno));
+	_exit(127);
+}
+
+/* Wakes the threads whose CPU wrote a byte; the end of the stream is the end of QEMU. */
+static void *read_line(void *arg)
+{
+	struct qemu_machine *q = arg;
+	unsigned char bytes[64];
+	ssize_t n;
+
+	while ((n = recv(q->sock, bytes, sizeof(bytes), 0)) > 0 || (n < 0 && errno == EINTR))
+		for (ssize_t i = 0; i < n; i++) {
+			unsigned cpu = bytes[i] - 1u;
+
+			if (cpu >= q->base.nr_cpus)
+				continue;
+			__atomic_fetch_add(&q->vcpu[cpu].wake, 1, __ATOMIC_SEQ_CST);
+			syscall(SYS_futex, &q->vcpu[cpu].wake, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+		}
+	qemu_declare_dead(q, QEMU_PROGRAM " ended unexpectedly (killed, or out of memory?)");
+	return NULL;
+}
+
+/* The first line that QEMU printed. */
+static void read_complaint(int fd, char *why, size_t size)
+{
+	ssize_t n = read(fd, why, size - 1);
+
+	why[n > 0 ? n : 0] = 0;
+	why[strcspn(why, "\n")] = 0;
+	if (!why[0])
+		snprintf(why, size, "%s ended at once without a word", QEMU_PROGRAM);
+}
+
+static bool all_booted(const struct qemu_machine *q)
+{
+	for (unsigned i = 0; i < q->base.nr_cpus; i++)
+		if (qemu_state(q->vcpu[i].mb) != STATE_IDLE)
+			return false;
+	return true;
+}
+
+static bool wait_booted(struct qemu_machine *q, int err_fd, char *why, size_t why_size)
+{
+	uint64_t start = qemu_now_ns();
+	int status;
+
+	while (!all_booted(q)) {
+		pid_t ended = waitpid(q->pid, &status, WNOHANG);
+
+		/* Where SIGCHLD is ignored nobody is there to wait for. */
+		if (ended == q->pid || (ended < 0 && errno == ECHILD)) {
+			read_complaint(err_fd, why, why_size);
+			q->pid = -1;
+			return false;
+		}
+		if (qemu_now_ns() - start > START_TIMEOUT_NS) {
+			snprintf(why, why_size, "%s does not start: no answer in %llu s", QEMU_PROGRAM,
+				 START_TIMEOUT_NS / 1000000000u);
+			return false;
+		}
+		usleep(500);
+	}
+	return true;
+}
+
+/* "QEMU emulator version 7.2.22 (Debian ...)": the major number, or -1. */
+static int qemu_major_version(void)
+{
+	FILE *f = popen("exec " QEMU_PROGRAM " --version 2>/dev/null </dev/null", "re");
+	int major = -1;
+
+	if (!f)
+		return -1;
+	if (fscanf(f, "QEMU emulator version %d", &major) != 1)
+		major = -1;
+	pclose(f);
+	return major;
+}
+
+/* Is it worth a look why it failed? Only then the version is asked for: it costs a start. */
+static void explain(char *why, size_t size)
+{
+	char reason[120];
+	int major = qemu_major_version();
+
+	snprintf(reason, sizeof(reason), "%.119s", why);
+	if (strstr(reason, "cannot run"))
+		snprintf(why, size, "%s not found; install it (Debian: apt install qemu-system-x86)",
+			 QEMU_PROGRAM);
+	else if (major >= 0 && major < MIN_QEMU_MAJOR)
+		snprintf(why, size, "%s is too old: version %d, need %d or later", QEMU_PROGRAM, major,
+			 MIN_QEMU_MAJOR);
+	else
+		snprintf(why, size, "cannot start %s: %s", QEMU_PROGRAM, reason);
+}
+
+/* The program's counter minus ours: the tightest of a few tries. */
+static bool measure_tsc(struct qemu_machine *q, int64_t *offset, uint64_t *error)
+{
+	*error = ~0ull;
+	for (int i = 0; i < 8; i++) {
+		uint64_t before = __rdtsc(), after;
+
+		if (qemu_command(q, &q->vcpu[0], CMD_TSC))
+			return false;
+		after = __rdtsc();
+		if (after - before < *error) {
+			*error = after - before;
+			*offset = (int64_t)(q->vcpu[0].mb->tsc - before - (after - before) / 2);
+		}
+	}
+	return true;
+}
+
+/* Is the offset constant? Then programs may read clocks from a page instead of calling. */
+static void learn_tsc(struct qemu_machine *q)
+{
+	int64_t first, second;
+	uint64_t e1, e2;
+
+	if (!measure_tsc(q, &first, &e1))
+		return;
+	usleep(1000);
+	if (!measure_tsc(q, &second, &e2))
+		return;
+	q->base.tsc_offset = second;
+	q->base.has_tsc = (uint64_t)llabs(second - first) <= e1 + e2;
+}
+
+void qemu_destroy(struct machine *m)
+{
+	struct qemu_machine *q = to_qemu(m);
+
+	if (q->pid > 0)
+		kill(q->pid, SIGKILL);
+	if (q->sock >= 0)
+		shutdown(q->sock, SHUT_RDWR);
+	if (q->has_reader)
+		pthread_join(q->reader, NULL);
+	/* Last: until it is waited for, its number is nobody else's, and the reader kills it too. */
+	while (q->pid > 0 && waitpid(q->pid, NULL, 0) < 0 && errno == EINTR)
+		;
+	if (q->sock >= 0)
+		close(q->sock);
+	free(q->scrub);
+	free(q);
+}
+
+static void close_pair(const int fd[2])
+{
+	for (int i = 0; i < 2; i++)
+		if (fd[i] >= 0)
+			close(fd[i]);
+}
+
+static bool start_qemu(struct qemu_machine *q, const struct vellum_host_ram *ram, char *why, size_t size)
+{
+	int line[2] = { -1, -1 }, err[2] = { -1, -1 };
+	struct start s = { .ram = ram, .rom = make_rom() };
+	pid_t parent = getpid();
+	bool ok = false;
+
+	if (s.rom < 0 || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, line) ||
+	    pipe2(err, O_CLOEXEC)) {
+		snprintf(why, size, "cannot make the files that QEMU needs: %s", strerror(errno));
+		goto out;
+	}
+	s.sock = line[1];
+	s.err = err[1];
+	q->pid = fork();
+	if (q->pid == 0)
+		exec_qemu(q, &s, parent);
+	if (q->pid < 0) {
+		snprintf(why, size, "cannot start a process: %s", strerror(errno));
+		goto out;
+	}
+	q->sock = line[0];
+	line[0] = -1;
+	close(err[1]);		/* so that the end of its words can be seen */
+	err[1] = -1;
+	ok = wait_booted(q, err[0], why, size);
+	q->has_reader = ok && pthread_create(&q->reader, NULL, read_line, q) == 0;
+	if (ok && !q->has_reader)
+		snprintf(why, size, "cannot make a thread");
+	ok &= q->has_reader;
+out:
+	if (s.rom >= 0)
+		close(s.rom);
+	close_pair(line);
+	close_pair(err);
+	return ok;
+}
+
+struct machine *machine_qemu_create(const struct vellum_host_ram *ram, unsigned nr_cpus, char *why,
+				    size_t why_size)
+{
+	struct qemu_machine *q = calloc(1, sizeof(*q));
+
+	if (!q || nr_cpus == 0 || nr_cpus > MAX_VCPUS) {
+		snprintf(why, why_size, "the qemu machine has 1 to %d CPUs, and needs memory", MAX_VCPUS);
+		free(q);
+		return NULL;
+	}
+	q->ram = ram->base;
+	q->sock = -1;
+	why[0] = 0;
+	q->base = (struct machine){ .ops = &qemu_machine_ops, .mmu = &qemu_mmu_ops, .nr_cpus = nr_cpus,
+				    .reserved = PMD_SIZE };
+	if (ram->size > LOW_RAM_MAX) {
+		q->base.hole_start = LOW_RAM_MAX;
+		q->base.hole_size = (1ull << 32) - LOW_RAM_MAX;
+	}
+	pthread_mutex_init(&q->why_lock, NULL);
+	pthread_mutex_init(&q->scrub_lock, NULL);
+	lay_memory(q);
+	if (!start_qemu(q, ram, why, why_size)) {
+		bool hung = strstr(why, "no answer") != NULL;
+
+		qemu_destroy(&q->base);
+		if (!hung)
+			explain(why, why_size);
+		return NULL;
+	}
+	q->base.child_pid = q->pid;
+	q->base.fpu_size = q->vcpu[0].mb->fpu_size;
+	if (q->base.fpu_size > VCPU_FPU_MAX)
+		q->base.fpu_size = VCPU_FPU_MAX;
+	learn_tsc(q);
+	return &q->base;
+}

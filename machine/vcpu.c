@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: MIT */
+/* machine/vcpu.c - the state of a CPU as a new program finds it, on any machine. */
+#include <string.h>
+
+#include "machine/machine.h"
+
+void vcpu_state_init(struct vcpu_state *st, uint64_t rip, uint64_t rsp)
+{
+	memset(st, 0, sizeof(*st));
+	st->regs.rip = rip;
+	st->regs.rsp = rsp;
+	st->regs.cs = VCPU_USER_CS;
+	st->regs.ss = VCPU_USER_SS;
+	st->regs.rflags = VCPU_RFLAGS_IF | 2;
+	*(uint16_t *)&st->fpu[0] = 0x37f;	/* x87 control word and MXCSR as Linux starts a program */
+	*(uint32_t *)&st->fpu[24] = 0x1f80;
+}
