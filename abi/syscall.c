@@ -73,7 +73,8 @@ static int print_arg(struct task *t, char kind, uint64_t value, char *out, size_
 	int err;
 
 	switch (kind) {
-	case 'd': return snprintf(out, size, "%lld", (long long)value);
+	case 'd':	/* most are int, and the upper half is not always sign-extended */
+		return snprintf(out, size, "%lld", value >> 32 ? (long long)value : (int)value);
 	case 'o': return snprintf(out, size, "0%llo", (unsigned long long)value);
 	case 's':
 		err = user_string(t, text, sizeof(text), value);

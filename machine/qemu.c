@@ -57,7 +57,8 @@ void qemu_declare_dead(struct qemu_machine *q, const char *why)
 		__atomic_store_n(&q->dead, 1, __ATOMIC_RELEASE);
 	}
 	pthread_mutex_unlock(&q->why_lock);
-	kill(q->pid, SIGKILL);
+	if (q->pid > 0)
+		kill(q->pid, SIGKILL);
 	for (unsigned i = 0; i < q->base.nr_cpus; i++) {
 		__atomic_fetch_add(&q->vcpu[i].wake, 1, __ATOMIC_SEQ_CST);
 		syscall(SYS_futex, &q->vcpu[i].wake, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);

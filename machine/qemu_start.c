@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/futex.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,6 +28,7 @@
 #define START_TIMEOUT_NS 10000000000ull
 #define LOW_RAM_MAX	 0xc0000000ull	/* microvm: RAM above this appears at 4 GiB */
 #define ROM_SIZE	 0x10000
+#define VERSION_TIMEOUT_MS 2000
 
 extern const char vellum_qemu_start16[], vellum_qemu_start16_end[];
 extern const char vellum_qemu_code[], vellum_qemu_code_end[], vellum_qemu_vectors[];
@@ -227,18 +229,45 @@ static bool wait_booted(struct qemu_machine *q, int err_fd, char *why, size_t wh
 	return true;
 }
 
+/* What QEMU says of its version, into @text; it is not waited for longer than a moment. */
+static void ask_version(char *text, size_t size)
+{
+	struct pollfd answer = { .events = POLLIN };
+	int fd[2];
+	ssize_t n = 0;
+	pid_t pid;
+
+	text[0] = 0;
+	if (pipe2(fd, O_CLOEXEC))
+		return;
+	pid = fork();
+	if (pid == 0) {
+		dup2(open("/dev/null", O_RDWR), 0);
+		dup2(fd[1], 1);
+		dup2(open("/dev/null", O_RDWR), 2);
+		execlp(QEMU_PROGRAM, QEMU_PROGRAM, "--version", (char *)NULL);
+		_exit(127);
+	}
+	close(fd[1]);
+	answer.fd = fd[0];
+	if (pid > 0 && poll(&answer, 1, VERSION_TIMEOUT_MS) == 1)
+		n = read(fd[0], text, size - 1);
+	text[n > 0 ? n : 0] = 0;
+	close(fd[0]);
+	if (pid > 0) {
+		kill(pid, SIGKILL);
+		waitpid(pid, NULL, 0);
+	}
+}
+
 /* "QEMU emulator version 7.2.22 (Debian ...)": the major number, or -1. */
 static int qemu_major_version(void)
 {
-	FILE *f = popen("exec " QEMU_PROGRAM " --version 2>/dev/null </dev/null", "re");
-	int major = -1;
+	char text[128];
+	int major;
 
-	if (!f)
-		return -1;
-	if (fscanf(f, "QEMU emulator version %d", &major) != 1)
-		major = -1;
-	pclose(f);
-	return major;
+	ask_version(text, sizeof(text));
+	return sscanf(text, "QEMU emulator version %d", &major) == 1 ? major : -1;
 }
 
 /* Is it worth a look why it failed? Only then the version is asked for: it costs a start. */

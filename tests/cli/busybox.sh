@@ -100,6 +100,7 @@ same_tracked() {
 sh_same() {
 	local name=${2//$'\n'/; }
 
+	name=${name//$'\t'/}
 	same "sh: ${name:0:90}" "$1" "$busybox" sh -c "$2"
 }
 
@@ -190,11 +191,13 @@ shell() {
 $x
 END'
 	sh_same '' 'set -- "a b" "" c; for a in "$@"; do echo "[$a]"; done; printf "%s|" "$@"; echo ../../in/l*'
-	sh_same '' 'echo "$A_VARIABLE"; A_VARIABLE=changed sh -c "echo \$A_VARIABLE"; unset A_VARIABLE; env | grep -c A_VAR'
+	sh_same '' 'echo "$A_VARIABLE"; A_VARIABLE=changed sh -c "echo \$A_VARIABLE"'
+	sh_same '' 'unset A_VARIABLE; env | grep -c A_VARIABLE'
 	sh_same '' '(exit 3); echo $?; false || echo or; ! true; echo $?; set -e; false; echo never'
 	sh_same '' 'f() { [ "$1" -eq 0 ] && return 5; f $(($1 - 1)); }; f 50; echo $?'
 	sh_same "$wp" '(sh -c "exit 4" & wait $!; echo $?); (sleep 0.1; echo late) & echo early; wait'
-	sh_same "$clean" 'for i in 1 2 3 4; do (sleep 0.0$i; exit $i) & done; for j in 1 2 3 4; do wait %$j; echo $?; done'
+	sh_same "$clean" 'for i in 1 2 3 4; do (sleep 0.0$i; exit $i) & done
+		for j in 1 2 3 4; do wait %$j; echo $?; done'
 	sh_same '' 'exec busybox echo replaced'
 	input=$tmp/in/lines
 	sh_same '' 'read -r a; read -r b; echo "$b"; cat | md5sum'
