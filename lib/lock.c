@@ -26,6 +26,12 @@ void mutex_lock(struct mutex *lock, const struct host *host)
 		sleep_on(&lock->word, 2, host);
 }
 
+bool mutex_trylock(struct mutex *lock)
+{
+	sched_point(SCHED_LOCK, lock);
+	return try_change(&lock->word, 0, 1);
+}
+
 void mutex_unlock(struct mutex *lock, const struct host *host)
 {
 	if (__atomic_exchange_n(&lock->word, 0, __ATOMIC_RELEASE) == 2)

@@ -19,6 +19,7 @@ struct rwlock {
 };
 
 void mutex_lock(struct mutex *lock, const struct host *host);
+bool mutex_trylock(struct mutex *lock);
 void mutex_unlock(struct mutex *lock, const struct host *host);
 void read_lock(struct rwlock *lock, const struct host *host);
 void read_unlock(struct rwlock *lock, const struct host *host);

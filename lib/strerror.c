@@ -11,6 +11,7 @@ EXPORT const char *vellum_strerror(int err)
 	case 0: return "success";
 	case EPERM: return "operation not permitted";
 	case ENOENT: return "no such file or directory";
+	case EIO: return "input/output error";
 	case EBADF: return "bad file descriptor";
 	case EAGAIN: return "resource temporarily unavailable";
 	case ENOMEM: return "cannot allocate memory";
@@ -20,6 +21,8 @@ EXPORT const char *vellum_strerror(int err)
 	case EEXIST: return "already exists";
 	case ENODEV: return "no such device";
 	case EINVAL: return "invalid argument";
+	case EFBIG: return "file too large";
+	case ENOSPC: return "no space left on device";
 	case EOVERFLOW: return "value too large";
 	case EOPNOTSUPP: return "operation not supported";
 	default: return "unknown error";

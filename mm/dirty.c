@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * mm/dirty.c - the two helpers for shared mappings: write-protect, and clean and record.
+ * mm/dirty.c - the two helpers for shared mappings: write-protect, and clean and record; and what
+ * writeback does first, which is both at once.
  *
  * INV-DIRTY-1: D leaves an entry and its bit enters the bitmap under one hold of the page-table
  *              lock; no path does the first without the second.
@@ -91,9 +92,30 @@ static int clean_record_pte(pte_t *ptep, gva_t addr, struct mm_walk *walk)
 	record_bit(ww, vma_page_index(walk->vma, addr) - ww->bitmap_pgoff);
 	if (!pte_special(pte))
 		folio_mark_dirty(pfn_folio(walk->vma->mm->memory, pte_pfn(pte)));
-	track_change(walk->vma, addr);
+	track_cleaned(walk->vma, addr);
 	ptep_update(ptep, pte_mkclean);
 	note_change(ww, addr, pte);
+	return 0;
+}
+
+static pte_t protected_and_clean(pte_t pte)
+{
+	return pte_mkclean(pte_wrprotect(pte));
+}
+
+/* For writeback. A raw frame has nothing to be written from. */
+static int clean_for_io_pte(pte_t *ptep, gva_t addr, struct mm_walk *walk)
+{
+	pte_t pte = ptep_get(ptep);
+
+	if (!pte_present(pte) || pte_special(pte) || (!pte_dirty(pte) && !pte_write(pte)))
+		return 0;
+	pte = ptep_update(ptep, protected_and_clean);
+	if (pte_dirty(pte)) {
+		folio_mark_dirty(pfn_folio(walk->vma->mm->memory, pte_pfn(pte)));
+		track_cleaned(walk->vma, addr);
+	}
+	note_change(walk->private, addr, pte);
 	return 0;
 }
 
@@ -111,6 +133,13 @@ static const struct mm_walk_ops clean_walk_ops = {
 	.pte = clean_record_pte,
 };
 
+static const struct mm_walk_ops clean_for_io_ops = {
+	.test_vma = wp_test_vma,
+	.pre_vma = wp_pre_vma,
+	.post_vma = wp_post_vma,
+	.pte = clean_for_io_pte,
+};
+
 static bool range_valid(const struct vellum_mapping *mapping, uint64_t first, uint64_t nr)
 {
 	return mapping && nr && first + nr > first && first + nr <= 1ull << 52;
@@ -122,6 +151,14 @@ static void walk_shared(struct vellum_mapping *mapping, uint64_t first, uint64_t
 	read_lock(&mapping->i_mmap_lock, &mapping->memory->host);
 	walk_mapping(mapping, first, nr, ops, ww);
 	read_unlock(&mapping->i_mmap_lock, &mapping->memory->host);
+}
+
+void clean_mapping_range(struct vellum_mapping *mapping, pgoff_t first, uint64_t nr)
+{
+	struct wp_walk ww = { .total = 0 };
+
+	__atomic_fetch_add(&mapping->wp_seq, 1, __ATOMIC_SEQ_CST);
+	walk_shared(mapping, first, nr, &clean_for_io_ops, &ww);
 }
 
 EXPORT int vellum_wp_shared_mapping_range(struct vellum_mapping *mapping, uint64_t first, uint64_t nr,

@@ -62,7 +62,7 @@ void prepare_exec(struct vma *vma, struct folio *folio)
 
 /* The entry for a new own page. A populated page has not been written: clean, and under a wp
  * tracker not writable yet, so that the first store is seen. */
-static pte_t anon_entry(struct vma *vma, pfn_t pfn, unsigned flags)
+static pte_t anon_entry(struct vma *vma, gva_t addr, pfn_t pfn, unsigned flags)
 {
 	pte_t pte = pte_mk(pfn, vma->page_prot);
 
@@ -70,12 +70,12 @@ static pte_t anon_entry(struct vma *vma, pfn_t pfn, unsigned flags)
 		return pte;
 	if (!(flags & FAULT_POPULATE))
 		return pte_mkwrite(pte_mkdirty(pte));
-	return vma_wp_tracked(vma) ? pte : pte_mkwrite(pte);
+	return wp_tracked(vma, addr) ? pte : pte_mkwrite(pte);
 }
 
 void map_anon_folio(struct vma *vma, gva_t addr, pte_t *ptep, struct folio *folio, unsigned flags)
 {
-	pte_t pte = anon_entry(vma, folio_pfn(vma->mm->memory, folio), flags);
+	pte_t pte = anon_entry(vma, addr, folio_pfn(vma->mm->memory, folio), flags);
 
 	folio->anon_vma = vma_anon(vma);
 	anon_vma_get(folio->anon_vma);
@@ -171,7 +171,7 @@ static int map_file_page(struct vma *vma, gva_t addr, pte_t *ptep, struct mutex 
 	if (pte_none(ptep_get(ptep))) {
 		if (write)
 			track_grant(vma, addr);
-		else if (pte_write(pte) && vma_wp_tracked(vma))
+		else if (pte_write(pte) && wp_tracked(vma, addr))
 			pte = pte_wrprotect(pte);
 		__atomic_fetch_add(&page->count, FOLIO_MAPPED, __ATOMIC_RELAXED);
 		prepare_exec(vma, page);
@@ -186,7 +186,7 @@ static int map_file_page(struct vma *vma, gva_t addr, pte_t *ptep, struct mutex 
 }
 
 /* A frame without a folio: read-only at first; the store's fault then asks pfn_mkwrite. */
-static int map_pfn(struct vma *vma, pte_t *ptep, struct mutex *ptl, struct vellum_vmf *vmf)
+static int map_pfn(struct vma *vma, gva_t addr, pte_t *ptep, struct mutex *ptl, struct vellum_vmf *vmf)
 {
 	struct vellum_memory *m = vma->mm->memory;
 	const struct vellum_mapping *mapping = vma->mapping;
@@ -205,7 +205,7 @@ static int map_pfn(struct vma *vma, pte_t *ptep, struct mutex *ptl, struct vellu
 		return FAULT_AGAIN;
 	}
 	if (pte_none(ptep_get(ptep))) {
-		if (pte_write(pte) && vma_wp_tracked(vma))
+		if (pte_write(pte) && wp_tracked(vma, addr))
 			pte = pte_wrprotect(pte);
 		ptep_set(ptep, pte);
 		mm_add_rss(vma->mm, 1);
@@ -229,9 +229,9 @@ static int do_file_page(struct vma *vma, gva_t addr, pte_t *ptep, struct mutex *
 	int result;
 
 	if (vma->flags & VM_PFNMAP) {
-		if (vmf.pgoff >= vma->mapping->nr_pages)
+		if (vmf.pgoff >= mapping_nr_pages(vma->mapping))
 			return VELLUM_FAULT_SIGBUS;
-		return map_pfn(vma, ptep, ptl, &vmf);
+		return map_pfn(vma, addr, ptep, ptl, &vmf);
 	}
 	result = mapping_get_folio(vma->mapping, &vmf, &page);
 	if (result)

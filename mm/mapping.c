@@ -1,11 +1,44 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * mm/mapping.c - objects that are mapped, and their pages.
+ * mm/mapping.c - objects that are mapped, and the index of their pages.
  *
  * INV-MAP-1: a folio in mapping->pages has mapping and index of its place and one reference
  *            for it.
+ * INV-MAP-2: a page enters the cache only under invalidate_lock (read), with an index within the size;
+ *            it leaves only with its folio lock held.
  */
 #include "mm/mm.h"
+
+/* Writeback and reclaim find the mappings that are caches here. */
+static void list_cached(struct vellum_mapping *mapping)
+{
+	struct vellum_memory *m = mapping->memory;
+
+	if (!(mapping->flags & VELLUM_MAPPING_WRITEBACK))
+		return;
+	mutex_lock(&m->lock, &m->host);
+	mapping->next = m->cached;
+	if (mapping->next)
+		mapping->next->prev = mapping;
+	m->cached = mapping;
+	mutex_unlock(&m->lock, &m->host);
+}
+
+static void unlist_cached(struct vellum_mapping *mapping)
+{
+	struct vellum_memory *m = mapping->memory;
+
+	if (!(mapping->flags & VELLUM_MAPPING_WRITEBACK))
+		return;
+	mutex_lock(&m->lock, &m->host);
+	if (mapping->next)
+		mapping->next->prev = mapping->prev;
+	if (mapping->prev)
+		mapping->prev->next = mapping->next;
+	else
+		m->cached = mapping->next;
+	mutex_unlock(&m->lock, &m->host);
+}
 
 EXPORT int vellum_mapping_create(struct vellum_memory *memory, const struct vellum_backing_ops *ops,
 				 void *ctx, uint64_t nr_pages, uint32_t flags,
@@ -25,11 +58,12 @@ EXPORT int vellum_mapping_create(struct vellum_memory *memory, const struct vell
 	mapping->memory = memory;
 	mapping->ops = ops;
 	mapping->ctx = ctx;
-	mapping->nr_pages = nr_pages;
+	mapping->size = nr_pages << PAGE_SHIFT;
 	mapping->flags = flags;
 	mapping->refs = 1;
 	mapping->i_mmap = (struct tree)INTERVAL_TREE_INIT;
 	__atomic_fetch_add(&memory->nr_mappings, 1, __ATOMIC_RELAXED);
+	list_cached(mapping);
 	*out = mapping;
 	return 0;
 }
@@ -44,7 +78,10 @@ static void destroy_mapping(struct vellum_mapping *mapping)
 	struct vellum_memory *m = mapping->memory;
 	struct folio *folio;
 
+	unlist_cached(mapping);
+	/* Nobody maps it any more: what is dirty is marked so. */
 	for (uint64_t index = 0; (folio = radix_next(&mapping->pages, &index)); index++) {
+		folio_write(mapping, folio);
 		folio->mapping = NULL;
 		folio_put(m, folio);
 	}
@@ -63,7 +100,12 @@ EXPORT void vellum_mapping_put(struct vellum_mapping *mapping)
 
 void folio_mark_dirty(struct folio *folio)
 {
+	struct vellum_mapping *mapping = __atomic_load_n(&folio->mapping, __ATOMIC_RELAXED);
+
 	folio_set(folio, PG_DIRTY);
+	/* After the flag: who clears the hint sees the page. */
+	if (mapping && !(folio_flags(folio) & PG_ANON))
+		__atomic_store_n(&mapping->maybe_dirty, 1, __ATOMIC_RELEASE);
 }
 
 static int hook_result(int code)
@@ -120,6 +162,48 @@ static struct folio *find_or_add(struct vellum_mapping *mapping, pgoff_t index, 
 	return folio;
 }
 
+struct folio *mapping_find(struct vellum_mapping *mapping, pgoff_t index)
+{
+	return find_or_add(mapping, index, NULL);
+}
+
+struct folio *mapping_next(struct vellum_mapping *mapping, pgoff_t *index, pgoff_t last, bool dirty)
+{
+	const struct host *host = &mapping->memory->host;
+	struct folio *folio;
+
+	mutex_lock(&mapping->pages_lock, host);
+	folio = radix_next(&mapping->pages, index);
+	while (folio && dirty && *index <= last && !(folio_flags(folio) & PG_DIRTY)) {
+		++*index;
+		folio = radix_next(&mapping->pages, index);
+	}
+	if (folio && *index > last)
+		folio = NULL;
+	if (folio)
+		folio_get(folio);
+	mutex_unlock(&mapping->pages_lock, host);
+	return folio;
+}
+
+bool mapping_remove(struct vellum_mapping *mapping, struct folio *folio, uint64_t wanted)
+{
+	struct vellum_memory *m = mapping->memory;
+	bool ok;
+
+	mutex_lock(&mapping->pages_lock, &m->host);
+	/* New references come from the cache, under this lock, or from entries that don't exist. */
+	ok = __atomic_load_n(&folio->count, __ATOMIC_ACQUIRE) <= wanted;
+	if (ok)
+		radix_delete(&mapping->pages, folio->index, &m->host);
+	mutex_unlock(&mapping->pages_lock, &m->host);
+	if (ok) {
+		__atomic_store_n(&folio->mapping, NULL, __ATOMIC_RELAXED);
+		folio_put(m, folio);	/* the cache's reference */
+	}
+	return ok;
+}
+
 /* Bring a new, locked page in. On failure it leaves the cache again. */
 static int fill_folio(struct vellum_mapping *mapping, struct vellum_vmf *vmf, struct folio *folio)
 {
@@ -133,101 +217,74 @@ static int fill_folio(struct vellum_mapping *mapping, struct vellum_vmf *vmf, st
 		folio_set(folio, PG_UPTODATE);
 		return 0;
 	}
-	mutex_lock(&mapping->pages_lock, &m->host);
-	radix_delete(&mapping->pages, folio->index, &m->host);
-	mutex_unlock(&mapping->pages_lock, &m->host);
-	folio->mapping = NULL;
-	folio_put(m, folio);	/* the cache's reference */
+	mapping_remove(mapping, folio, ~0ull);
+	return result;
+}
+
+/* A page that is not there. As mapping_get_folio(); *@out NULL and 0: another one was first. */
+static int add_folio(struct vellum_mapping *mapping, struct vellum_vmf *vmf, struct folio **out)
+{
+	struct vellum_memory *m = mapping->memory;
+	struct folio *fresh = folio_alloc(m, 0), *folio;
+	int result;
+
+	*out = NULL;
+	if (!fresh)
+		return VELLUM_FAULT_OOM;
+	mutex_lock(&fresh->lock, &m->host);
+	folio = find_or_add(mapping, vmf->pgoff, fresh);
+	if (folio == fresh) {
+		result = fill_folio(mapping, vmf, fresh);
+		if (!result) {
+			*out = fresh;	/* locked; the first reference is the cache's now */
+			return 0;
+		}
+	} else {
+		result = folio ? 0 : VELLUM_FAULT_OOM;
+		if (folio)
+			folio_put(m, folio);
+	}
+	mutex_unlock(&fresh->lock, &m->host);
+	folio_put(m, fresh);
+	return result;
+}
+
+static int find_or_bring_in(struct vellum_mapping *mapping, struct vellum_vmf *vmf, struct folio **out)
+{
+	const struct host *host = &mapping->memory->host;
+	int result = 0;
+
+	*out = NULL;
+	read_lock(&mapping->invalidate_lock, host);
+	if (vmf->pgoff >= mapping_nr_pages(mapping))
+		result = VELLUM_FAULT_SIGBUS;
+	while (!result && !*out) {
+		struct folio *folio = mapping_find(mapping, vmf->pgoff);
+
+		if (folio) {
+			mutex_lock(&folio->lock, host);
+			*out = folio;
+		} else {
+			result = add_folio(mapping, vmf, out);
+		}
+	}
+	read_unlock(&mapping->invalidate_lock, host);
 	return result;
 }
 
 int mapping_get_folio(struct vellum_mapping *mapping, struct vellum_vmf *vmf, struct folio **out)
 {
 	struct vellum_memory *m = mapping->memory;
-	struct folio *folio, *fresh = NULL;
-	int result = 0;
+	int result = find_or_bring_in(mapping, vmf, out);
+	struct folio *folio = *out;
 
-	if (vmf->pgoff >= mapping->nr_pages)
-		return VELLUM_FAULT_SIGBUS;
-	folio = find_or_add(mapping, vmf->pgoff, NULL);
-	if (!folio) {
-		fresh = folio_alloc(m, 0);
-		if (!fresh)
-			return VELLUM_FAULT_OOM;
-		mutex_lock(&fresh->lock, &m->host);
-		folio = find_or_add(mapping, vmf->pgoff, fresh);
-		if (folio == fresh) {
-			result = fill_folio(mapping, vmf, fresh);
-			if (!result) {
-				*out = fresh;	/* ours, locked; the cache has the first reference */
-				return 0;
-			}
-		}
-		mutex_unlock(&fresh->lock, &m->host);
-		folio_put(m, fresh);
-		if (!folio)
-			return VELLUM_FAULT_OOM;
-		if (folio == fresh)
-			return result;
-	}
-	mutex_lock(&folio->lock, &m->host);
-	if (folio->mapping != mapping) {	/* its filling failed, or it was dropped */
+	if (result)
+		return result;
+	/* Its filling failed, or it was dropped while we waited for its lock. */
+	if (folio->mapping != mapping) {
 		mutex_unlock(&folio->lock, &m->host);
 		folio_put(m, folio);
 		return FAULT_AGAIN;
 	}
-	*out = folio;
 	return 0;
-}
-
-EXPORT int vellum_mapping_read(struct vellum_mapping *mapping, uint64_t offset, void *buf,
-			       uint64_t len)
-{
-	struct vellum_memory *m = mapping->memory;
-	uint64_t size = mapping->nr_pages << PAGE_SHIFT;
-	char *to = buf;
-
-	if ((mapping->flags & VELLUM_MAPPING_PFN) || offset > size || len > size - offset)
-		return -EINVAL;
-	while (len) {
-		uint64_t in_page = offset & (PAGE_SIZE - 1);
-		uint64_t n = min_u64(len, PAGE_SIZE - in_page);
-		struct folio *folio = find_or_add(mapping, offset >> PAGE_SHIFT, NULL);
-
-		if (folio) {
-			memcpy(to, (char *)frame_address(m, folio_pfn(m, folio)) + in_page, n);
-			folio_put(m, folio);
-		} else {
-			memset(to, 0, n);
-		}
-		offset += n;
-		to += n;
-		len -= n;
-	}
-	return 0;
-}
-
-EXPORT void vellum_unmap_mapping_range(struct vellum_mapping *mapping, uint64_t first, uint64_t nr)
-{
-	const struct host *host = &mapping->memory->host;
-	uint64_t last = first + nr - 1;
-
-	if (nr == 0 || last < first)
-		return;
-	__atomic_fetch_add(&mapping->unmap_seq, 1, __ATOMIC_SEQ_CST);
-	read_lock(&mapping->i_mmap_lock, host);
-	for (struct interval *iv = interval_first(&mapping->i_mmap, first, last); iv;
-	     iv = interval_next(iv, first, last)) {
-		struct vma *vma = container_of(iv, struct vma, map_node);
-		gva_t start = vma->start + ((max_u64(first, iv->start) - iv->start) << PAGE_SHIFT);
-		gva_t end = vma->start + ((min_u64(last, iv->last) + 1 - iv->start) << PAGE_SHIFT);
-		struct tlb_gather tlb;
-
-		notify_start(vma->mm, VELLUM_NOTIFY_CLEAR, start, end);
-		tlb_begin(&tlb, vma->mm);
-		zap_mapping_range(&tlb, vma, start, end);
-		tlb_finish(&tlb);
-		notify_finish(vma->mm, VELLUM_NOTIFY_CLEAR, start, end);
-	}
-	read_unlock(&mapping->i_mmap_lock, host);
 }

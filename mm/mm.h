@@ -97,6 +97,7 @@ struct vellum_memory {
 	uint8_t *committed;		/* per 2 MiB: the host was asked to back it */
 	struct device_range *devices;	/* only grows; read without the lock */
 	struct vellum_mm *mms;
+	struct vellum_mapping *cached;	/* those with VELLUM_MAPPING_WRITEBACK */
 	uint32_t nr_mappings;
 };
 
@@ -177,6 +178,14 @@ void *pfn_host(struct vellum_memory *m, pfn_t pfn);	/* RAM or device; NULL */
 #define VM_MAYEXEC	0x40u
 #define VM_MAYSHARE	0x80u
 #define VM_PFNMAP	0x400u
+#define VM_GROWSDOWN	0x100u
+#define VM_LOCKED	0x2000u
+#define VM_SEQ_READ	0x8000u
+#define VM_RAND_READ	0x10000u
+#define VM_DONTCOPY	0x20000u
+#define VM_LOCKONFAULT	0x80000u
+#define VM_WIPEONFORK	0x2000000u
+#define VM_DONTDUMP	0x4000000u
 #define VM_NORESERVE	0x200000u
 #define VM_SPECIAL	VM_PFNMAP
 
@@ -246,10 +255,14 @@ struct vellum_mapping {
 	struct vellum_memory *memory;
 	const struct vellum_backing_ops *ops;	/* NULL: zero-filled */
 	void *ctx;
-	uint64_t nr_pages;
+	uint64_t size;			/* atomic: bytes; changes with invalidate_lock held for writing */
 	uint32_t flags;
 	uint32_t refs;			/* atomic */
+	uint32_t seals;			/* atomic: VELLUM_SEAL_*, set with i_mmap_lock held for writing */
+	uint32_t maybe_dirty;		/* atomic: a page was marked dirty since the last whole writeback */
+	int wb_error;			/* atomic: of a writeback that nobody has been told of, or 0 */
 	struct mutex collect_lock;
+	struct rwlock invalidate_lock;
 	struct rwlock i_mmap_lock;
 	uint32_t unmap_seq;		/* atomic: unmaps begun: a frame that a hook named before is asked for again */
 	uint32_t wp_seq;		/* atomic: write-protections begun: a grant on its way asks again */
@@ -257,7 +270,14 @@ struct vellum_mapping {
 	struct mutex pages_lock;
 	struct radix pages;		/* pages_lock: index to folio, one reference each */
 	struct tracker_list trackers;
+	struct vellum_mapping *next, *prev;	/* memory->cached, memory->lock */
 };
+
+/* Pages that the object has, the last one maybe in part. */
+static inline uint64_t mapping_nr_pages(const struct vellum_mapping *mapping)
+{
+	return (__atomic_load_n(&mapping->size, __ATOMIC_SEQ_CST) + PAGE_SIZE - 1) >> PAGE_SHIFT;
+}
 
 /* --- address spaces --- */
 
@@ -394,7 +414,18 @@ int notify_mkwrite(struct vma *vma, gva_t addr, struct folio *folio, pfn_t pfn);
 /* mapping.c */
 /* The page, brought in if need be: locked and referenced. 0 or enum vellum_fault_result. */
 int mapping_get_folio(struct vellum_mapping *mapping, struct vellum_vmf *vmf, struct folio **out);
+struct folio *mapping_find(struct vellum_mapping *mapping, pgoff_t index);	/* referenced, or NULL */
+/* The first cached page at *@index to @last, referenced, dirty ones only or all; or NULL. */
+struct folio *mapping_next(struct vellum_mapping *mapping, pgoff_t *index, pgoff_t last, bool dirty);
+/* Out of the cache, if @wanted references are all there are; its lock is held. */
+bool mapping_remove(struct vellum_mapping *mapping, struct folio *folio, uint64_t wanted);
 void folio_mark_dirty(struct folio *folio);
+
+/* writeback.c */
+int folio_write(struct vellum_mapping *mapping, struct folio *folio);	/* if dirty; its lock is held */
+
+/* dirty.c: shared entries of the range lose W and D, the dirt goes to the folios; flushed */
+void clean_mapping_range(struct vellum_mapping *mapping, pgoff_t first, uint64_t nr);
 
 /* rmap.c */
 struct anon_vma *anon_vma_create(const struct host *host);
@@ -414,12 +445,14 @@ void zap_range(struct tlb_gather *tlb, struct vma *vma, gva_t start, gva_t end);
 void zap_mapping_range(struct tlb_gather *tlb, struct vma *vma, gva_t start, gva_t end);
 
 /* mprotect.c */
-bool can_make_writable(struct vma *vma, pte_t pte);
+bool can_make_writable(struct vma *vma, gva_t addr, pte_t pte);
 
 /* tracker.c: the one hook that sees content change and write permission granted; ptl held */
 void track_change(struct vma *vma, gva_t addr);	/* content changed, or D handed over */
 void track_place(struct vma *vma, gva_t addr);	/* other content at the address, no object's changed */
 void track_grant(struct vma *vma, gva_t addr);	/* W set in the entry */
-bool vma_wp_tracked(struct vma *vma);		/* grant W only through a write fault */
+void track_cleaned(struct vma *vma, gva_t addr);	/* D taken from the entry, by whoever */
+void track_object(struct vellum_mapping *mapping, pgoff_t first, pgoff_t last); /* changed from outside */
+bool wp_tracked(struct vma *vma, gva_t addr);	/* grant W only through a write fault */
 
 #endif

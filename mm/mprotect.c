@@ -8,11 +8,11 @@
 #include "mm/pagewalk.h"
 
 /* May the entry get W outside a fault? (SPEC.md "Who may grant W"). ptl held. */
-bool can_make_writable(struct vma *vma, pte_t pte)
+bool can_make_writable(struct vma *vma, gva_t addr, pte_t pte)
 {
 	const struct vellum_memory *m = vma->mm->memory;
 
-	if (!(vma->flags & VM_WRITE) || !(pte.val & X86_PRESENT) || vma_wp_tracked(vma))
+	if (!(vma->flags & VM_WRITE) || !(pte.val & X86_PRESENT) || wp_tracked(vma, addr))
 		return false;
 	if (vma->flags & VM_SHARED)
 		return pte_dirty(pte);	/* it has been notified already */
@@ -22,13 +22,13 @@ bool can_make_writable(struct vma *vma, pte_t pte)
 	       (PG_ANON | PG_EXCLUSIVE);
 }
 
-static pte_t changed(struct vma *vma, pte_t old)
+static pte_t changed(struct vma *vma, gva_t addr, pte_t old)
 {
 	pte_t new = pte_modify(old, vma->page_prot);
 
-	if (pte_write(new) && !pte_write(old) && vma_wp_tracked(vma))
+	if (pte_write(new) && !pte_write(old) && wp_tracked(vma, addr))
 		new = pte_wrprotect(new);
-	else if (!pte_write(new) && can_make_writable(vma, new))
+	else if (!pte_write(new) && can_make_writable(vma, addr, new))
 		new = pte_mkwrite(new);
 	return new;
 }
@@ -51,7 +51,7 @@ static int change_pte(pte_t *ptep, gva_t addr, struct mm_walk *walk)
 	if (!pte_special(old))
 		prepare_exec(walk->vma, pfn_folio(walk->vma->mm->memory, pte_pfn(old)));
 	do {
-		new = changed(walk->vma, old);
+		new = changed(walk->vma, addr, old);
 	} while (!ptep_cmpxchg(ptep, &old, new));
 	if (needs_flush(old, new))
 		tlb_change(walk->private, addr, PAGE_SIZE, VELLUM_FLUSH_RIGHTS, pte_pfn(old));

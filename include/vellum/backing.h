@@ -61,11 +61,18 @@ struct vellum_vmf {
  *         flush: set a bit (atomically, in a bitmap of its own: the helpers may be at work), call
  *         nothing, take no lock that is held around a call of a helper. Whoever uses the record
  *         calls a helper on that range first: it waits for the lock, so the flush is over then.
- * @release: the last reference to the mapping went away.
+ * @release: the last reference to the mapping went away; its dirty pages have been written.
+ * @writepage: write back the first @len bytes (1 to 4096: less only where the object ends) of page
+ *         @pgoff. Called with the page locked, after it was write-protected and cleaned everywhere, so a
+ *         store that comes meanwhile makes it dirty again. 0 or a negative error number: the page
+ *         then stays dirty, and the error is reported by the next vellum_mapping_sync().
+ * @sync:  make what writepage() wrote durable, as fsync(2). 0 or a negative error number.
+ * @punch: deallocate the bytes [@offset, @offset + @len), which then read as zero. 0 or a negative
+ *         error number. NULL: the object cannot have holes.
  *
- * All but @dirt are called with the mmap lock of the faulting address space held for reading,
- * so they must not map or unmap there. Any return but those named above counts as
- * VELLUM_VMF_SIGBUS.
+ * @fault, @page_mkwrite and @pfn_mkwrite may be called with the mmap lock of the faulting address
+ * space held for reading, so they must not map or unmap there. Any return of theirs but those named
+ * above counts as VELLUM_VMF_SIGBUS.
  */
 struct vellum_backing_ops {
 	uint32_t size;
@@ -74,11 +81,18 @@ struct vellum_backing_ops {
 	int (*pfn_mkwrite)(void *ctx, struct vellum_vmf *vmf);
 	void (*dirt)(void *ctx, uint64_t pgoff);
 	void (*release)(void *ctx);
+	int (*writepage)(void *ctx, uint64_t pgoff, const void *page, uint32_t len);
+	int (*sync)(void *ctx);
+	int (*punch)(void *ctx, uint64_t offset, uint64_t len);
 };
 
 enum {
 	VELLUM_MAPPING_PFN = 1 << 0,	/* entries map raw frames: device memory */
-	VELLUM_MAPPING_WRITEBACK = 1 << 1, /* dirty pages are written back: writers are notified */
+	/*
+	 * The pages are a cache: writers are notified, dirty pages are written back, clean ones may be
+	 * dropped under pressure if there is a fault() hook to bring them back.
+	 */
+	VELLUM_MAPPING_WRITEBACK = 1 << 1,
 };
 
 /**
@@ -86,7 +100,8 @@ enum {
  * @memory:   where its pages live.
  * @ops:      hooks, kept; NULL for zero-filled shared memory.
  * @ctx:      passed to the hooks.
- * @nr_pages: its length in pages, 1 to 2^40; an access beyond is SIGBUS.
+ * @nr_pages: its length in pages, 1 to 2^40 (vellum_mapping_set_size() has bytes); an access beyond
+ *            is SIGBUS.
  * @flags:    VELLUM_MAPPING_*.
  * @out:      the mapping with one reference.
  *
@@ -99,16 +114,148 @@ void vellum_mapping_get(struct vellum_mapping *mapping);
 /** vellum_mapping_put - drop a reference; VMAs hold theirs. The last one calls release(). */
 void vellum_mapping_put(struct vellum_mapping *mapping);
 
+/* --- the page cache: what hangs on a mapping --- */
+
 /**
  * vellum_mapping_read - copy bytes out of the mapping's own pages
- * @offset: bytes from the start. @len: bytes; @offset + @len within the mapping.
+ * @offset: bytes from the start. @len: bytes; @offset + @len within the object's size.
  *
- * Pages never brought in read as zero. Not for pfn mappings. Not atomic against writers.
+ * Pages that are not there are brought in by fault(); without the hook they read as zero. Not for pfn
+ * mappings. Not atomic against writers.
  *
- * Context: takes the mapping's page lock.
- * Return: 0, or -VELLUM_EINVAL.
+ * Context: takes page locks. Not callable from a hook of this mapping.
+ * Return: 0, -VELLUM_EINVAL, -VELLUM_ENOMEM, -VELLUM_EIO (fault() failed).
  */
 int vellum_mapping_read(struct vellum_mapping *mapping, uint64_t offset, void *buf, uint64_t len);
+
+/**
+ * vellum_mapping_write - store bytes as write(2) would: pages become dirty, trackers are told
+ *
+ * As vellum_mapping_read(); page_mkwrite() is asked before a page is changed. What is before the
+ * page that failed has been written.
+ *
+ * Return: 0; also -VELLUM_EPERM (sealed), -VELLUM_ENOSPC (page_mkwrite() refused).
+ */
+int vellum_mapping_write(struct vellum_mapping *mapping, uint64_t offset, const void *buf, uint64_t len);
+
+/**
+ * vellum_mapping_update - the object's bytes changed behind the cache: follow, where pages are cached
+ *
+ * For a backing that has just put the same bytes where fault() finds them; it keeps fault() and
+ * writepage() of these pages from running from before that until this call is over. Pages do not
+ * become dirty by it; trackers are told. Bytes beyond the size are ignored.
+ *
+ * Context: takes the rmap lock for reading; callable with page locks held by others.
+ */
+void vellum_mapping_update(struct vellum_mapping *mapping, uint64_t offset, const void *buf, uint64_t len);
+
+/**
+ * vellum_mapping_overlay - replace the bytes of @buf by the cached ones, where pages are cached
+ *
+ * For a read(2) that went to the backing: cached pages may be newer.
+ */
+void vellum_mapping_overlay(struct vellum_mapping *mapping, uint64_t offset, void *buf, uint64_t len);
+
+/**
+ * vellum_mapping_set_size - make the object longer or shorter
+ * @size: bytes, at most 2^52.
+ *
+ * Shorter: pages beyond are removed everywhere, private copies of them too, dirty or not; the rest of
+ * the last page reads as zero. Longer: the new bytes read as zero. An access at or beyond the end,
+ * rounded up to a page, is SIGBUS. fault() and writepage() are told of the new end by @len alone.
+ *
+ * Context: takes page, rmap and page-table locks. Not callable from a hook of this mapping.
+ * Return: 0, -VELLUM_EINVAL (too long, or a pfn mapping), -VELLUM_EPERM (sealed).
+ * Source: ftruncate(2), mmap(2) on SIGBUS.
+ */
+int vellum_mapping_set_size(struct vellum_mapping *mapping, uint64_t size);
+uint64_t vellum_mapping_size(const struct vellum_mapping *mapping);
+
+/**
+ * vellum_mapping_punch_hole - the bytes read as zero from here on, and take no memory
+ *
+ * Whole pages are removed everywhere, but private copies stay; parts of pages are zeroed. punch() is
+ * called while no page of the object can be brought in.
+ *
+ * Return: 0, -VELLUM_EINVAL, -VELLUM_EPERM (sealed), -VELLUM_EOPNOTSUPP (there is a fault() but no
+ *   punch() hook), or what punch() returned (the pages are gone from the cache all the same, after
+ *   being written back). Source: fallocate(2), FALLOC_FL_PUNCH_HOLE.
+ */
+int vellum_mapping_punch_hole(struct vellum_mapping *mapping, uint64_t offset, uint64_t len);
+
+enum {	/* as in fcntl(2), F_ADD_SEALS */
+	VELLUM_SEAL_SEAL = 0x1,
+	VELLUM_SEAL_SHRINK = 0x2,
+	VELLUM_SEAL_GROW = 0x4,
+	VELLUM_SEAL_WRITE = 0x8,
+	VELLUM_SEAL_FUTURE_WRITE = 0x10,
+};
+
+/**
+ * vellum_mapping_add_seals - forbid changes for good
+ * Return: 0; -VELLUM_EINVAL (unknown seal); -VELLUM_EPERM (sealed against it);
+ *   -VELLUM_EBUSY (VELLUM_SEAL_WRITE while shared mappings exist that may be made writable).
+ * Source: fcntl(2).
+ */
+int vellum_mapping_add_seals(struct vellum_mapping *mapping, uint32_t seals);
+uint32_t vellum_mapping_seals(const struct vellum_mapping *mapping);
+
+/**
+ * vellum_mapping_writeback - write dirty pages back
+ * @first: page index. @nr: pages.
+ * @written: out, may be NULL: pages written.
+ *
+ * First every shared entry of the range loses W and D, the dirt going to the pages; flushed; then each
+ * dirty page is written. What was stored before the call is with the backing when it returns 0;
+ * what is stored meanwhile is written or the page is dirty again.
+ *
+ * Context: as vellum_mapping_set_size().
+ * Return: 0 or the first error of writepage(); those pages stay dirty.
+ */
+int vellum_mapping_writeback(struct vellum_mapping *mapping, uint64_t first, uint64_t nr, uint64_t *written);
+
+/**
+ * vellum_mapping_sync - vellum_mapping_writeback(), then sync(): fsync(2) of a part of a mapped file
+ *
+ * Return: also an error of an earlier writeback that nobody has been told of, once.
+ */
+int vellum_mapping_sync(struct vellum_mapping *mapping, uint64_t first, uint64_t nr);
+
+/**
+ * vellum_mapping_invalidate - drop clean pages: the object was changed behind the cache
+ *
+ * The next access brings them in again. Dirty pages stay: their bytes win when they are written.
+ */
+void vellum_mapping_invalidate(struct vellum_mapping *mapping);
+
+/** struct vellum_mapping_info - a snapshot; counts are exact if nothing runs meanwhile. */
+struct vellum_mapping_info {
+	uint64_t size;		/* bytes */
+	uint64_t nr_cached;	/* pages */
+	uint64_t nr_dirty;	/* cached pages known to be newer than the backing */
+	uint64_t nr_mapped;	/* VMAs, of all processes */
+	uint64_t nr_writable;	/* of these: shared, and may be made writable */
+};
+void vellum_mapping_info(struct vellum_mapping *mapping, struct vellum_mapping_info *info);
+
+/**
+ * vellum_writeback_step - the background part of writeback, for the embedder to call now and then
+ * @max: pages to write at most; 0: all.
+ *
+ * Return: pages written. Errors wait for the next vellum_mapping_sync().
+ */
+uint64_t vellum_writeback_step(struct vellum_memory *memory, uint64_t max);
+
+/**
+ * vellum_reclaim - make frames free by dropping cached pages, clean ones first
+ * @nr: frames wanted.
+ *
+ * Faults and forks do this by themselves before they fail for want of frames.
+ *
+ * Context: no core lock held.
+ * Return: frames freed; fewer if there is no more.
+ */
+uint64_t vellum_reclaim(struct vellum_memory *memory, uint64_t nr);
 
 /**
  * vellum_unmap_mapping_range - remove every entry that maps pages of the object

@@ -69,6 +69,7 @@ int vellum_clean_record_shared_mapping_range(struct vellum_mapping *mapping, uin
 enum vellum_track_method {
 	VELLUM_TRACK_CLEAN = 0,	/* collect and clear dirty bits: no faults, scans tables */
 	VELLUM_TRACK_WP = 1,	/* take W away: one fault a page and collection, no scan */
+	VELLUM_TRACK_AUTO = 2,	/* for every 512 pages, what costs less there; follows changes */
 };
 
 /**
@@ -94,6 +95,24 @@ int vellum_track_mapping(struct vellum_mapping *mapping, uint64_t first, uint64_
 			 enum vellum_track_method method, struct vellum_tracker **out);
 
 void vellum_tracker_destroy(struct vellum_tracker *tracker);
+
+/**
+ * vellum_tracker_costs - what VELLUM_TRACK_AUTO weighs; for other methods without effect
+ * @fault_ns: a write fault, in nanoseconds from the program's instruction to its next. @scan_ns: a look
+ *            at 512 entries. Both 1 to 10^9. Until the call: figures of the software MMU.
+ *
+ * Return: 0, -VELLUM_EINVAL.
+ */
+int vellum_tracker_costs(struct vellum_tracker *tracker, uint64_t fault_ns, uint64_t scan_ns);
+
+/**
+ * typedef vellum_switch_fn - a run of pages changed over to @method (VELLUM_TRACK_WP or _CLEAN)
+ *
+ * Called by vellum_tracker_collect() before it hands out pages, with the tracker's collect lock held.
+ * With VELLUM_TRACK_AUTO a range of at least 512 pages begins with wp, a smaller one with clean.
+ */
+typedef void (*vellum_switch_fn)(void *arg, uint64_t first, uint64_t nr, enum vellum_track_method method);
+void vellum_tracker_on_switch(struct vellum_tracker *tracker, vellum_switch_fn fn, void *arg);
 
 /**
  * typedef vellum_collect_fn - one run of pages of a collection

@@ -456,7 +456,7 @@ static void wrong_arguments(void **state)
 	assert_int_equal(vellum_track_mm(w->mm, BASE, PAGE(1) + 1, WP, &t), -EINVAL);
 	assert_int_equal(vellum_track_mm(w->mm, BASE, BASE, WP, &t), -EINVAL);
 	assert_int_equal(vellum_track_mm(w->mm, BASE, VELLUM_TASK_SIZE + 4096, WP, &t), -EINVAL);
-	assert_int_equal(vellum_track_mm(w->mm, BASE, PAGE(1), 2, &t), -EINVAL);
+	assert_int_equal(vellum_track_mm(w->mm, BASE, PAGE(1), 3, &t), -EINVAL);
 	assert_int_equal(vellum_track_mapping(obj, 0, 0, WP, &t), -EINVAL);
 	assert_int_equal(vellum_track_mapping(obj, ~0ull, 2, WP, &t), -EINVAL);
 	assert_int_equal(vellum_track_mapping(obj, 0, 8, 7, &t), -EINVAL);

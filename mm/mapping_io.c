@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * mm/mapping_io.c - bytes of an object read and written from outside, and what is known of it.
+ */
+#include "mm/mm.h"
+
+/* The part of [offset, offset + len) that lies in the first page. */
+static uint64_t part_of_page(uint64_t offset, uint64_t len)
+{
+	return min_u64(len, PAGE_SIZE - (offset & ~PAGE_MASK));
+}
+
+static char *byte_of(const struct vellum_memory *m, const struct folio *folio, uint64_t offset)
+{
+	return (char *)frame_address(m, folio_pfn(m, folio)) + (offset & ~PAGE_MASK);
+}
+
+static bool range_valid(const struct vellum_mapping *mapping, uint64_t offset, uint64_t len)
+{
+	uint64_t size = vellum_mapping_size(mapping);
+
+	return !(mapping->flags & VELLUM_MAPPING_PFN) && offset <= size && len <= size - offset;
+}
+
+/* Instructions that a CPU decoded from the page are not what it holds any more. */
+static void bytes_changed(struct vellum_memory *m, struct folio *folio)
+{
+	if ((folio_flags(folio) & PG_EXECUTED) && m->mmu && m->mmu->sync_icache)
+		m->mmu->sync_icache(m->machine, folio_pfn(m, folio));
+}
+
+static int error_of(int fault_result)
+{
+	return fault_result == VELLUM_FAULT_OOM ? -ENOMEM : -EIO;
+}
+
+/* The page's folio, locked and referenced. 0 or a negative error. */
+static int get_locked(struct vellum_mapping *mapping, pgoff_t index, struct folio **out)
+{
+	struct vellum_vmf vmf = { .size = sizeof(vmf), .pgoff = index };
+	int result;
+
+	do {
+		result = mapping_get_folio(mapping, &vmf, out);
+	} while (result == FAULT_AGAIN || result == FAULT_NOPAGE);
+	return result ? error_of(result) : 0;
+}
+
+static void put_locked(struct vellum_memory *m, struct folio *folio)
+{
+	mutex_unlock(&folio->lock, &m->host);
+	folio_put(m, folio);
+}
+
+static int read_page(struct vellum_mapping *mapping, uint64_t offset, void *buf, uint64_t n)
+{
+	struct vellum_memory *m = mapping->memory;
+	struct folio *folio = mapping_find(mapping, offset >> PAGE_SHIFT);
+	int err;
+
+	if (!folio && !(mapping->ops && mapping->ops->fault)) {
+		memset(buf, 0, n);
+		return 0;
+	}
+	if (folio)
+		folio_put(m, folio);	/* it may be on its way in: wait for its lock */
+	err = get_locked(mapping, offset >> PAGE_SHIFT, &folio);
+	if (err)
+		return err;
+	memcpy(buf, byte_of(m, folio, offset), n);
+	put_locked(m, folio);
+	return 0;
+}
+
+EXPORT int vellum_mapping_read(struct vellum_mapping *mapping, uint64_t offset, void *buf,
+			       uint64_t len)
+{
+	int err = 0;
+
+	if (!range_valid(mapping, offset, len))
+		return -EINVAL;
+	for (uint64_t done = 0, n; done < len && !err; done += n) {
+		n = part_of_page(offset + done, len - done);
+		err = read_page(mapping, offset + done, (char *)buf + done, n);
+	}
+	return err;
+}
+
+static int write_page(struct vellum_mapping *mapping, uint64_t offset, const void *buf, uint64_t n)
+{
+	struct vellum_memory *m = mapping->memory;
+	struct vellum_vmf vmf = { .size = sizeof(vmf), .write = 1, .pgoff = offset >> PAGE_SHIFT };
+	struct folio *folio;
+	int err = get_locked(mapping, vmf.pgoff, &folio);
+
+	if (err)
+		return err;
+	vmf.page = frame_address(m, folio_pfn(m, folio));
+	vmf.pfn = folio_pfn(m, folio);
+	if (mapping->ops && mapping->ops->page_mkwrite) {
+		int code = mapping->ops->page_mkwrite(mapping->ctx, &vmf);
+
+		if (code != VELLUM_VMF_OK && code != VELLUM_VMF_LOCKED)
+			err = code == VELLUM_VMF_OOM ? -ENOMEM : -ENOSPC;
+	}
+	if (!err) {
+		memcpy(byte_of(m, folio, offset), buf, n);
+		bytes_changed(m, folio);
+		folio_mark_dirty(folio);
+		track_object(mapping, vmf.pgoff, vmf.pgoff);
+	}
+	put_locked(m, folio);
+	return err;
+}
+
+EXPORT int vellum_mapping_write(struct vellum_mapping *mapping, uint64_t offset, const void *buf,
+				uint64_t len)
+{
+	int err = 0;
+
+	if (!range_valid(mapping, offset, len))
+		return -EINVAL;
+	if (vellum_mapping_seals(mapping) & (VELLUM_SEAL_WRITE | VELLUM_SEAL_FUTURE_WRITE))
+		return -EPERM;
+	for (uint64_t done = 0, n; done < len && !err; done += n) {
+		n = part_of_page(offset + done, len - done);
+		err = write_page(mapping, offset + done, (const char *)buf + done, n);
+	}
+	return err;
+}
+
+EXPORT void vellum_mapping_update(struct vellum_mapping *mapping, uint64_t offset, const void *buf,
+				  uint64_t len)
+{
+	struct vellum_memory *m = mapping->memory;
+	uint64_t size = vellum_mapping_size(mapping);
+
+	if (offset >= size || !len)
+		return;
+	len = min_u64(len, size - offset);
+	for (uint64_t done = 0, n; done < len; done += n) {
+		struct folio *folio = mapping_find(mapping, (offset + done) >> PAGE_SHIFT);
+
+		n = part_of_page(offset + done, len - done);
+		if (!folio)
+			continue;
+		memcpy(byte_of(m, folio, offset + done), (const char *)buf + done, n);
+		bytes_changed(m, folio);
+		folio_put(m, folio);
+	}
+	/* Pages that are not cached too: what a process would find there has changed. */
+	track_object(mapping, offset >> PAGE_SHIFT, (offset + len - 1) >> PAGE_SHIFT);
+}
+
+EXPORT void vellum_mapping_overlay(struct vellum_mapping *mapping, uint64_t offset, void *buf,
+				   uint64_t len)
+{
+	struct vellum_memory *m = mapping->memory;
+
+	for (uint64_t done = 0, n; done < len; done += n) {
+		struct folio *folio = mapping_find(mapping, (offset + done) >> PAGE_SHIFT);
+
+		n = part_of_page(offset + done, len - done);
+		if (!folio)
+			continue;
+		if (folio_flags(folio) & PG_UPTODATE)
+			memcpy((char *)buf + done, byte_of(m, folio, offset + done), n);
+		folio_put(m, folio);
+	}
+}
+
+EXPORT uint64_t vellum_mapping_size(const struct vellum_mapping *mapping)
+{
+	return __atomic_load_n(&mapping->size, __ATOMIC_SEQ_CST);
+}
+
+static void count_pages(struct vellum_mapping *mapping, struct vellum_mapping_info *info)
+{
+	const struct host *host = &mapping->memory->host;
+	const struct folio *folio;
+
+	mutex_lock(&mapping->pages_lock, host);
+	for (uint64_t i = 0; (folio = radix_next(&mapping->pages, &i)); i++) {
+		info->nr_cached++;
+		info->nr_dirty += (folio_flags(folio) & PG_DIRTY) != 0;
+	}
+	mutex_unlock(&mapping->pages_lock, host);
+}
+
+EXPORT void vellum_mapping_info(struct vellum_mapping *mapping, struct vellum_mapping_info *info)
+{
+	const struct host *host = &mapping->memory->host;
+
+	*info = (struct vellum_mapping_info){ .size = vellum_mapping_size(mapping) };
+	count_pages(mapping, info);
+	read_lock(&mapping->i_mmap_lock, host);
+	for (struct interval *iv = interval_first(&mapping->i_mmap, 0, ~0ull); iv;
+	     iv = interval_next(iv, 0, ~0ull)) {
+		info->nr_mapped++;
+		info->nr_writable += vma_shared_maywrite(container_of(iv, struct vma, map_node));
+	}
+	read_unlock(&mapping->i_mmap_lock, host);
+}

@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * mm/writeback.c - dirty pages go to their backing; clean ones make room.
+ *
+ * INV-WB-1: a page is written after its entries lost W and D and were flushed. A store that comes
+ *           later has gone through page_mkwrite and made entry and page dirty again, so it is
+ *           written next time; one that came before is in the bytes that are written.
+ * INV-WB-2: an entry with D of a page that is not PG_DIRTY is found by the next writeback, which
+ *           looks at the entries first.
+ */
+#include "mm/mm.h"
+
+static void note_error(struct vellum_mapping *mapping, int err)
+{
+	__atomic_store_n(&mapping->wb_error, err, __ATOMIC_RELAXED);
+}
+
+int folio_write(struct vellum_mapping *mapping, struct folio *folio)
+{
+	struct vellum_memory *m = mapping->memory;
+	uint64_t size = vellum_mapping_size(mapping), offset = folio->index << PAGE_SHIFT;
+	int err;
+
+	if (!(folio_flags(folio) & PG_DIRTY) || !mapping->ops || !mapping->ops->writepage)
+		return 0;
+	folio_clear(folio, PG_DIRTY);	/* before the bytes are read: later dirt counts anew */
+	if (offset >= size)
+		return 0;		/* cut off; the truncation is about to remove it */
+	err = mapping->ops->writepage(mapping->ctx, folio->index, frame_address(m, folio_pfn(m, folio)),
+				      (uint32_t)min_u64(size - offset, PAGE_SIZE));
+	if (err) {
+		folio_mark_dirty(folio);
+		note_error(mapping, err);
+	}
+	return err;
+}
+
+/* Return: the first error. */
+static int write_dirty(struct vellum_mapping *mapping, pgoff_t first, pgoff_t last, uint64_t max,
+		       uint64_t *written)
+{
+	struct vellum_memory *m = mapping->memory;
+	struct folio *folio;
+	int first_err = 0;
+
+	for (pgoff_t i = first; *written < max && (folio = mapping_next(mapping, &i, last, true)); i++) {
+		int err = 0;
+
+		mutex_lock(&folio->lock, &m->host);
+		if (folio->mapping == mapping) {
+			err = folio_write(mapping, folio);
+			*written += !err;
+		}
+		mutex_unlock(&folio->lock, &m->host);
+		folio_put(m, folio);
+		if (err && !first_err)
+			first_err = err;
+	}
+	return first_err;
+}
+
+static bool can_write_back(const struct vellum_mapping *mapping)
+{
+	return (mapping->flags & VELLUM_MAPPING_WRITEBACK) && mapping->ops && mapping->ops->writepage;
+}
+
+EXPORT int vellum_mapping_writeback(struct vellum_mapping *mapping, uint64_t first, uint64_t nr,
+				    uint64_t *written)
+{
+	uint64_t done = 0;
+	int err = 0;
+
+	nr = min_u64(nr, (1ull << 52) - min_u64(first, 1ull << 52));
+	if (nr && can_write_back(mapping)) {
+		clean_mapping_range(mapping, first, nr);
+		err = write_dirty(mapping, first, first + nr - 1, ~0ull, &done);
+	}
+	if (written)
+		*written = done;
+	return err;
+}
+
+EXPORT int vellum_mapping_sync(struct vellum_mapping *mapping, uint64_t first, uint64_t nr)
+{
+	int err = vellum_mapping_writeback(mapping, first, nr, NULL), old;
+
+	if (!err && mapping->ops && mapping->ops->sync)
+		err = mapping->ops->sync(mapping->ctx);
+	old = __atomic_exchange_n(&mapping->wb_error, 0, __ATOMIC_RELAXED);
+	return err ? err : old;
+}
+
+/* --- all mappings of a memory, one after the other --- */
+
+/* A reference, unless the last one has gone. */
+static bool try_get(struct vellum_mapping *mapping)
+{
+	uint32_t refs = __atomic_load_n(&mapping->refs, __ATOMIC_RELAXED);
+
+	while (refs && !__atomic_compare_exchange_n(&mapping->refs, &refs, refs + 1, true,
+						    __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+		;
+	return refs != 0;
+}
+
+/* The next one in the list, referenced; @prev's reference is dropped. NULL: the end. */
+static struct vellum_mapping *next_cached(struct vellum_memory *m, struct vellum_mapping *prev)
+{
+	struct vellum_mapping *mapping;
+
+	mutex_lock(&m->lock, &m->host);
+	mapping = prev ? prev->next : m->cached;
+	while (mapping && !try_get(mapping))
+		mapping = mapping->next;
+	mutex_unlock(&m->lock, &m->host);
+	vellum_mapping_put(prev);
+	return mapping;
+}
+
+EXPORT uint64_t vellum_writeback_step(struct vellum_memory *memory, uint64_t max)
+{
+	struct vellum_mapping *mapping = NULL;
+	uint64_t written = 0;
+
+	while ((mapping = next_cached(memory, mapping))) {
+		if (max && written >= max)
+			continue;	/* only to give the references back */
+		if (!can_write_back(mapping) ||
+		    !__atomic_exchange_n(&mapping->maybe_dirty, 0, __ATOMIC_ACQ_REL))
+			continue;
+		clean_mapping_range(mapping, 0, 1ull << 52);
+		/* What is left, for an error or for @max, is looked at again. */
+		if (write_dirty(mapping, 0, ~0ull, max ? max : ~0ull, &written) || (max && written >= max))
+			__atomic_store_n(&mapping->maybe_dirty, 1, __ATOMIC_RELEASE);
+	}
+	return written;
+}
+
+/* --- reclaim --- */
+
+/* Clean pages that nobody maps go first; then mapped ones; then dirty ones, written. */
+enum effort { RECLAIM_UNMAPPED, RECLAIM_CLEAN, RECLAIM_DIRTY };
+
+static bool is_mapped(const struct folio *folio)
+{
+	return __atomic_load_n(&folio->count, __ATOMIC_ACQUIRE) >= FOLIO_MAP;
+}
+
+/* Some mapping of the page is locked in memory. i_mmap_lock is taken. */
+static bool is_mlocked(struct vellum_mapping *mapping, pgoff_t index)
+{
+	const struct host *host = &mapping->memory->host;
+	bool locked = false;
+
+	read_lock(&mapping->i_mmap_lock, host);
+	for (struct interval *iv = interval_first(&mapping->i_mmap, index, index); iv && !locked;
+	     iv = interval_next(iv, index, index))
+		locked = vma_flags(container_of(iv, struct vma, map_node)) & VM_LOCKED;
+	read_unlock(&mapping->i_mmap_lock, host);
+	return locked;
+}
+
+/* The folio's lock is held, and a reference. */
+static bool drop_folio(struct vellum_mapping *mapping, struct folio *folio, enum effort effort)
+{
+	if (folio->mapping != mapping || !(folio_flags(folio) & PG_UPTODATE))
+		return false;
+	if (is_mapped(folio)) {
+		if (effort == RECLAIM_UNMAPPED || is_mlocked(mapping, folio->index))
+			return false;
+		/* Nobody can map it again while it is locked; dirt of the entries goes to the flag. */
+		vellum_unmap_mapping_range(mapping, folio->index, 1);
+	}
+	if (effort == RECLAIM_DIRTY)
+		folio_write(mapping, folio);
+	/* The cache's reference and ours. */
+	return !(folio_flags(folio) & PG_DIRTY) && mapping_remove(mapping, folio, 2 * FOLIO_REF);
+}
+
+static uint64_t shrink_mapping(struct vellum_mapping *mapping, uint64_t nr, enum effort effort)
+{
+	struct vellum_memory *m = mapping->memory;
+	struct folio *folio;
+	uint64_t freed = 0;
+
+	for (pgoff_t i = 0; freed < nr && (folio = mapping_next(mapping, &i, ~0ull, false)); i++) {
+		if (mutex_trylock(&folio->lock)) {	/* a fault that holds it may wait for frames */
+			freed += drop_folio(mapping, folio, effort);
+			mutex_unlock(&folio->lock, &m->host);
+		}
+		folio_put(m, folio);
+	}
+	return freed;
+}
+
+EXPORT uint64_t vellum_reclaim(struct vellum_memory *memory, uint64_t nr)
+{
+	uint64_t freed = 0;
+
+	for (enum effort effort = RECLAIM_UNMAPPED; effort <= RECLAIM_DIRTY && freed < nr; effort++) {
+		struct vellum_mapping *mapping = NULL;
+
+		while ((mapping = next_cached(memory, mapping)))
+			if (freed < nr && mapping->ops && mapping->ops->fault)
+				freed += shrink_mapping(mapping, nr - freed, effort);
+	}
+	return freed;
+}
