@@ -1,0 +1,101 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# The core is brought to a second host and a second machine as docs/porting.md says: from sources.mk's
+# list and what a porter writes, tests/link/second_*.c; and the guide quotes what is compiled here.
+. "$(dirname "$0")/tap"
+
+core=$(printf 'include sources.mk\nall:\n\t@echo $(VELLUM_CORE_SRC)\n' |
+	MAKEFLAGS='' "${MAKE:-make}" -s -f - all)
+
+objects() { # COMPILER FLAGS...: the core's, in $tmp/core
+	rm -rf "$tmp/core"
+	mkdir "$tmp/core"
+	for f in $core; do
+		"$@" -c "$f" -o "$tmp/core/$(echo "$f" | tr / -).o" || return 1
+	done
+}
+port() { # PROGRAM SOURCES...: the core with these, and with no flag that isn't in the guide
+	out=$1
+	shift
+	# shellcheck disable=SC2086 # CC may have flags
+	$CC -std=c11 -O1 -Wall -Wextra -Werror -I. -Iinclude "$@" "$tmp"/core/*.o -o "$out" -lpthread
+}
+
+# shellcheck disable=SC2086
+check "the core compiles from sources.mk" objects $CC -std=c11 -O1 -I. -Iinclude
+check "a second host links with a machine of its own" \
+	port "$tmp/own" tests/link/second_host.c tests/link/second_machine.c
+"$tmp/own" || bad=1
+check "a second host links with the software machine" \
+	port "$tmp/soft" tests/link/second_host.c tests/link/second_soft.c machine/soft.c
+"$tmp/soft" || bad=1
+
+frugal() { # the host and its machine: what they and the core take from libc
+	# shellcheck disable=SC2086
+	for f in tests/link/second_host.c tests/link/second_machine.c; do
+		$CC -std=c11 -O1 -I. -Iinclude -c "$f" -o "$tmp/$(basename "$f").o" || return 1
+	done
+	ld -r -o "$tmp/all.o" "$tmp"/core/*.o "$tmp"/second_*.o && nm -u "$tmp/all.o" >"$tmp/nm" || return 1
+	# printf, puts and exit are the test's own words.
+	! grep -vE ' (malloc|free|mem(cpy|move|set|cmp)|printf|puts|putchar|exit|_GLOBAL_OFFSET_TABLE_|__.*_chk(_fail)?)$' "$tmp/nm"
+}
+check "malloc and free are all that they need" frugal
+
+planted() { # FROM TO FILE: the workload with a line of the host or machine changed
+	sed "s/$1/$2/" "tests/link/$3" >"$tmp/planted_$3"
+	! cmp -s "$tmp/planted_$3" "tests/link/$3" || { echo "nothing was planted"; return 0; }
+	case $3 in
+	second_host.c) port "$tmp/planted" "$tmp/planted_$3" tests/link/second_machine.c ;;
+	*) port "$tmp/planted" tests/link/second_host.c "$tmp/planted_$3" ;;
+	esac && timeout 60 "$tmp/planted"
+}
+caught "planted: a flush that forgets nothing" "not ok - a store after a collection" \
+	planted 'forget(machine, batch.*' '(void)machine, (void)forget;' second_machine.c
+caught "planted: a load's translation that may store" "not ok - a store after a collection" \
+	planted ' && (entry & ENTRY_DIRTY);' ';' second_machine.c
+caught "planted: a block that keeps its bytes" "not ok - discarded blocks" \
+	planted 'memset(host->ram + offset, 0, len);.*' '(void)len;' second_host.c
+
+for target in aarch64-none-elf riscv64-none-elf; do
+	if command -v clang >/dev/null; then
+		check "the core compiles for $target" \
+			objects clang --target=$target -std=c11 -O1 -ffreestanding -I. -Iinclude
+	else
+		echo "ok - the core compiles for $target # SKIP no clang"
+	fi
+done
+
+quotes() { # each block below <!-- from FILE --> is in that file, line by line
+	awk '
+	function look(	 line, at, n, i, j, hit) {
+		while ((getline line < from) > 0)
+			text[++n] = line
+		close(from)
+		for (i = 1; i + nr - 1 <= n && !hit; i++) {
+			for (j = 1; j <= nr && text[i + j - 1] == quote[j]; j++)
+				;
+			hit = j > nr
+		}
+		seen++
+		if (!hit) {
+			print "not in " from ": " quote[1]
+			bad = 1
+		}
+	}
+	/^<!-- from .* -->$/ { from = $3; next }
+	from != "" && /^```c$/ { inside = 1; nr = 0; next }
+	inside && /^```$/ { look(); inside = 0; from = ""; next }
+	inside { quote[++nr] = $0 }
+	END { if (!seen) print "no quotes"; exit bad || !seen }' "$1"
+}
+check "docs/porting.md quotes the files as they are" quotes docs/porting.md
+hooks() { # HEADER STRUCT: every hook of it is in the guide
+	sed -n "/^struct $2 {/,/^}/s/.*(\*\([a-z_]*\))(.*/\1/p" "include/vellum/$1" >"$tmp/hooks"
+	[ -s "$tmp/hooks" ] || return 1
+	while read -r h; do
+		grep -qF "\`$h\`" docs/porting.md || { echo "$h is not in docs/porting.md"; return 1; }
+	done <"$tmp/hooks"
+}
+check "docs/porting.md has every hook of the host" hooks host.h vellum_host_ops
+check "docs/porting.md has every hook of the machine" hooks mmu.h vellum_mmu_ops
+exit $bad
