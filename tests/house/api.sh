@@ -1,0 +1,35 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# docs/api.md is what the headers say, and every function of the library has its text there.
+. "$(dirname "$0")/tap"
+
+current() { # DIR: docs/api.md is what gen-api makes of these headers
+	tools/gen-api "$1" >"$tmp/api.md" || return 1
+	cmp -s docs/api.md "$tmp/api.md" || {
+		echo "docs/api.md is not what the headers say: run tools/gen-api > docs/api.md"
+		diff docs/api.md "$tmp/api.md" | head -n 20
+		return 1
+	}
+}
+documented() { # DIR: all that libvellum.so exports is in the headers with a comment
+	tools/gen-api -f "$1" | sort -u >"$tmp/documented" || return 1
+	nm -D --defined-only build/libvellum.so | awk 'NF == 3 && $2 != "A" { print $3 }' |
+		sort -u >"$tmp/exported"
+	[ -s "$tmp/exported" ] || { echo "no exported functions"; return 1; }
+	comm -13 "$tmp/documented" "$tmp/exported" >"$tmp/bare"
+	[ ! -s "$tmp/bare" ] || { sed 's/$/: no comment above it or its group/' "$tmp/bare"; return 1; }
+}
+check "docs/api.md is made from the headers as they are" current include/vellum
+check "every exported function is documented" documented include/vellum
+check "the same comes out a second time" current include/vellum
+
+copy() { # SED-SCRIPT FILE: the headers with a change
+	rm -rf "$tmp/headers"
+	cp -R include/vellum "$tmp/headers"
+	sed "$1" "include/vellum/$2" >"$tmp/headers/$2"
+}
+copy 's/^ \* vellum_strerror - .*/ * vellum_strerror - planted/' errno.h
+caught "planted: another text" "run tools/gen-api > docs/api.md" current "$tmp/headers"
+copy 's/^int vellum_peek(/\n&/' access.h
+caught "planted: a function apart from its comment" "vellum_peek: no comment" documented "$tmp/headers"
+exit $bad
