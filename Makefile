@@ -11,6 +11,9 @@ SANITIZE ?=
 DEFINES  ?=
 PREFIX   ?= /usr/local
 DESTDIR  ?=
+LIBDIR   ?= $(PREFIX)/lib
+MANDIR   ?= $(PREFIX)/share/man
+DOCDIR   ?= $(PREFIX)/share/doc/vellum
 Q        := $(if $(V),,@)
 VERSION  := 0.1.0
 SOVERSION := 0
@@ -43,7 +46,8 @@ help:
 	@echo "make test       every test; ends with 'N passed, N failed' (./check installs what it needs)"
 	@echo "make unit       the unit tests of one variant: BUILD=... CC=... SANITIZE=..."
 	@echo "make soak       what takes longer: full matrices, long stress"
-	@echo "make install    PREFIX=$(PREFIX) DESTDIR="
+	@echo "make install    PREFIX=$(PREFIX) DESTDIR= LIBDIR= MANDIR= DOCDIR=; make uninstall takes it back"
+	@echo "make deb        Debian packages: build/*.deb"
 	@echo "make clean"
 
 # --- objects ---
@@ -97,9 +101,14 @@ $(BUILD)/libvellum.so.$(SOVERSION): $(LIB_OBJ)
 $(BUILD)/libvellum.so: $(BUILD)/libvellum.so.$(SOVERSION)
 	$(Q)ln -sf $(<F) $@
 
-$(BUILD)/vellum.pc: Makefile
+# Anew each time, as the folders may be others.
+.PHONY: FORCE
+$(BUILD)/vellum.pc: FORCE
 	@mkdir -p $(@D)
-	@printf 'prefix=%s\nlibdir=$${prefix}/lib\nincludedir=$${prefix}/include\n\nName: vellum\nDescription: Linux memory management as a library\nVersion: %s\nLibs: -L$${libdir} -lvellum\nLibs.private: -lpthread\nCflags: -I$${includedir}\n' '$(PREFIX)' '$(VERSION)' > $@
+	@printf '%s\n' 'prefix=$(PREFIX)' 'libdir=$(LIBDIR:$(PREFIX)/%=$${prefix}/%)' \
+		'includedir=$${prefix}/include' '' 'Name: vellum' \
+		'Description: Linux memory management as a library' 'Version: $(VERSION)' \
+		'Libs: -L$${libdir} -lvellum' 'Libs.private: -lpthread' 'Cflags: -I$${includedir}' > $@
 
 # --- command ---
 
@@ -133,15 +142,39 @@ unit: unit-build
 
 include tests/suite.mk
 
-.PHONY: install clean
+.PHONY: install uninstall deb clean
+
+TO_BIN     = $(DESTDIR)$(PREFIX)/bin
+TO_LIB     = $(DESTDIR)$(LIBDIR)
+TO_INCLUDE = $(DESTDIR)$(PREFIX)/include/vellum
+TO_MAN     = $(DESTDIR)$(MANDIR)
+TO_DOC     = $(DESTDIR)$(DOCDIR)
+DOCS       = README.md ARCHITECTURE.md SPEC.md LICENSE $(wildcard docs/*.md examples/*.c)
+
 install: all
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/include/vellum
-	install -m 755 $(BUILD)/vellum $(DESTDIR)$(PREFIX)/bin
-	install -m 644 $(BUILD)/libvellum.a $(DESTDIR)$(PREFIX)/lib
-	install -m 755 $(BUILD)/libvellum.so.$(SOVERSION) $(DESTDIR)$(PREFIX)/lib
-	ln -sf libvellum.so.$(SOVERSION) $(DESTDIR)$(PREFIX)/lib/libvellum.so
-	install -m 644 $(BUILD)/vellum.pc $(DESTDIR)$(PREFIX)/lib/pkgconfig
-	install -m 644 include/vellum/*.h $(DESTDIR)$(PREFIX)/include/vellum
+	install -d $(TO_BIN) $(TO_LIB)/pkgconfig $(TO_INCLUDE) $(TO_MAN)/man1 $(TO_MAN)/man3 \
+		$(TO_DOC)/docs $(TO_DOC)/examples
+	install -m 755 $(BUILD)/vellum $(TO_BIN)
+	install -m 644 $(BUILD)/libvellum.a $(TO_LIB)
+	install -m 644 $(BUILD)/libvellum.so.$(SOVERSION) $(TO_LIB)
+	ln -sf libvellum.so.$(SOVERSION) $(TO_LIB)/libvellum.so
+	install -m 644 $(BUILD)/vellum.pc $(TO_LIB)/pkgconfig
+	install -m 644 include/vellum/*.h $(TO_INCLUDE)
+	install -m 644 man/vellum.1 $(TO_MAN)/man1
+	install -m 644 man/vellum.3 $(TO_MAN)/man3
+	for f in $(DOCS); do install -m 644 $$f $(TO_DOC)/$$f || exit 1; done
+	@# The loader's cache, where it is ours to change.
+	@if [ -z "$(DESTDIR)" ] && [ "$$(id -u)" = 0 ]; then PATH=$$PATH:/sbin ldconfig || true; fi
+
+uninstall:
+	rm -f $(TO_BIN)/vellum $(TO_LIB)/libvellum.a $(TO_LIB)/libvellum.so* \
+		$(TO_LIB)/pkgconfig/vellum.pc $(TO_MAN)/man1/vellum.1 $(TO_MAN)/man3/vellum.3
+	rm -f $(addprefix $(TO_DOC)/,$(DOCS)) $(addprefix $(TO_INCLUDE)/,$(notdir $(wildcard include/vellum/*.h)))
+	@# The folders that were ours alone.
+	-rmdir --ignore-fail-on-non-empty $(TO_DOC)/docs $(TO_DOC)/examples $(TO_DOC) $(TO_INCLUDE)
+
+deb:
+	$(Q)tools/make-deb $(VERSION)
 
 clean:
 	rm -rf build

@@ -1,0 +1,73 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# The man pages are well-formed, and agree with the command, the headers and the compiler.
+. "$(dirname "$0")/tap"
+
+lint() { # FILE: nothing but that the other page isn't installed yet
+	mandoc -T lint "$1" 2>/dev/null >"$tmp/lint"
+	! grep -vE 'STYLE: referenced manual not found: Xr' "$tmp/lint"
+}
+formats() {
+	groff -mandoc -ww -Tutf8 "$1" >/dev/null 2>"$tmp/groff" || return 1
+	cat "$tmp/groff"
+	[ ! -s "$tmp/groff" ]
+}
+for page in man/vellum.1 man/vellum.3; do
+	if command -v mandoc >/dev/null; then
+		check "mandoc finds no fault with $page" lint $page
+	else
+		echo "ok - mandoc finds no fault with $page # SKIP no mandoc"
+	fi
+	if command -v groff >/dev/null; then
+		check "groff formats $page" formats $page
+	else
+		echo "ok - groff formats $page # SKIP no groff"
+	fi
+done
+
+# Without mandoc's and groff's help: the words of a page, with mdoc's marks gone.
+words() {
+	sed 's/^\.[A-Z][A-Za-z]* *//; s/ *Ns *//g; s/Fl -/--/g; s/\\-/-/g' "$1"
+}
+options() { # every option and command that the help names
+	words man/vellum.1 >"$tmp/words"
+	build/vellum --help >"$tmp/help" || return 1
+	sed -n 's/^  \(--[a-z]*\).*/\1/p; s/^ *\(usage: \)\{0,1\}vellum \([a-z]*\).*/\2/p' "$tmp/help" |
+		sort -u >"$tmp/named"
+	[ "$(wc -l <"$tmp/named")" -gt 8 ] || { echo "too few options in the help"; return 1; }
+	while read -r o; do
+		grep -qwF -e "$o" "$tmp/words" || { echo "$o is not in man/vellum.1"; return 1; }
+	done <"$tmp/named"
+}
+check "vellum(1) has every option and command of --help" options
+
+headers() {
+	for h in include/vellum/*.h; do
+		grep -qx "\.In vellum/${h##*/}" man/vellum.3 ||
+			{ echo "vellum/${h##*/} is not in man/vellum.3"; return 1; }
+	done
+}
+check "vellum(3) has every header" headers
+functions() { # those that the page names are there
+	cat include/vellum/*.h >"$tmp/headers"
+	sed -n 's/^\.Fn \(vellum_[a-z_0-9]*\).*/\1/p' man/vellum.3 | while read -r f; do
+		# vellum_soft_load64 and the like are made by a macro.
+		grep -qE "\b($f|$(echo "$f" | sed 's/[0-9]*$//')##bits)\(" "$tmp/headers" ||
+			{ echo "$f is in no header"; return 1; }
+	done
+}
+check "what vellum(3) names is in the headers" functions
+
+awk '/^\.\\" begin example/ { on = 1; next }
+	/^\.\\" end example/ { exit }
+	on && !/^\.[BE]d/ { gsub(/\\e/, "\\"); print }' man/vellum.3 >"$tmp/example.c"
+# shellcheck disable=SC2086 # CC may have flags
+check "vellum(3)'s example compiles" $CC -std=c11 -Wall -Wextra -Werror -Iinclude "$tmp/example.c" \
+	build/libvellum.a -lpthread -o "$tmp/example"
+finds_page() {
+	timeout 60 "$tmp/example" >"$tmp/out" || return 1
+	cat "$tmp/out"
+	grep -q '^1 changed from page 0x[0-9a-f]* on$' "$tmp/out"
+}
+check "vellum(3)'s example finds the page it stored to" finds_page
+exit $bad
