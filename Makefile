@@ -108,7 +108,9 @@ $(BUILD)/vellum.pc: FORCE
 	@printf '%s\n' 'prefix=$(PREFIX)' 'libdir=$(LIBDIR:$(PREFIX)/%=$${prefix}/%)' \
 		'includedir=$${prefix}/include' '' 'Name: vellum' \
 		'Description: Linux memory management as a library' 'Version: $(VERSION)' \
-		'Libs: -L$${libdir} -lvellum' 'Libs.private: -lpthread' 'Cflags: -I$${includedir}' > $@
+		'Libs: -L$${libdir} -lvellum' 'Libs.private: -lpthread' 'Cflags: -I$${includedir}' > $@.tmp
+	@# A new file, not new bytes: the old one may be root's, from an install.
+	@if cmp -s $@.tmp $@; then rm -f $@.tmp; else mv -f $@.tmp $@; fi
 
 # --- command ---
 

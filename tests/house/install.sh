@@ -7,7 +7,7 @@
 prefix=/opt/vellum
 root=$tmp/root
 quietly() { # TARGET: make as a user runs it, apart from the make that runs the tests
-	env -u MAKEFLAGS -u MAKELEVEL -u MFLAGS "${MAKE:-make}" -s "$1" DESTDIR="$root" PREFIX=$prefix
+	env -u MAKEFLAGS -u MAKELEVEL -u MFLAGS "${MAKE:-make}" -s "$1" DESTDIR="$root" PREFIX="$prefix"
 }
 check "make install" quietly install
 there() {

@@ -4,6 +4,7 @@
 # list and what a porter writes, tests/link/second_*.c; and the guide quotes what is compiled here.
 . "$(dirname "$0")/tap"
 
+# shellcheck disable=SC2016 # the $ is make's
 core=$(printf 'include sources.mk\nall:\n\t@echo $(VELLUM_CORE_SRC)\n' |
 	MAKEFLAGS='' "${MAKE:-make}" -s -f - all)
 
