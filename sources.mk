@@ -3,9 +3,10 @@
 # compiled with -I<here> -I<here>/include.
 VELLUM_CORE_SRC := \
 	lib/lock.c lib/radix.c lib/strerror.c lib/tree.c \
-	mm/access.c mm/collect.c mm/cow.c mm/dirty.c mm/fault.c mm/fork.c mm/mapping.c mm/mapping_io.c \
-	mm/memory.c mm/mmap.c mm/mprotect.c mm/mremap.c mm/notifier.c mm/page_set.c mm/pagewalk.c \
-	mm/pgtable.c mm/rmap.c mm/tlb.c mm/track_auto.c mm/tracker.c mm/truncate.c mm/validate.c mm/vma.c \
+	mm/access.c mm/collect.c mm/cow.c mm/dirty.c mm/fault.c mm/fault_around.c mm/fork.c mm/madvise.c \
+	mm/mapping.c mm/mapping_io.c mm/memory.c mm/mlock.c mm/mmap.c mm/mprotect.c mm/mremap.c \
+	mm/msync.c mm/notifier.c mm/page_set.c mm/pagewalk.c mm/pgtable.c mm/populate.c mm/rmap.c \
+	mm/stack.c mm/tlb.c mm/track_auto.c mm/tracker.c mm/truncate.c mm/validate.c mm/vma.c \
 	mm/writeback.c mm/zap.c
 VELLUM_HOST_SRC := host/posix.c
 VELLUM_SOFT_SRC := machine/soft.c

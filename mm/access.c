@@ -75,18 +75,30 @@ static int try_copy(const struct access *ac, gva_t addr, uint64_t n)
 	return err;
 }
 
-/* mmap_lock held for reading. */
+/* mmap_lock held for reading. -EAGAIN: a stack has to grow first. */
 static int fault_in(const struct access *ac, gva_t addr)
 {
 	struct vma *vma = find_vma(ac->mm, addr);
 	enum vellum_fault_result result;
 
+	if (vma && vma->start > addr && (vma->flags & VM_GROWSDOWN))
+		return -EAGAIN;
 	if (!vma || vma->start > addr || !vma_permits(vma, ac->write ? VELLUM_FAULT_WRITE : 0))
 		return -EFAULT;
 	result = handle_mm_fault(vma, addr, ac->write ? FAULT_WRITE : 0);
 	if (result == VELLUM_FAULT_OOM)
 		return -ENOMEM;
 	return result == VELLUM_FAULT_OK ? 0 : -EFAULT;
+}
+
+/* What stood in the way, without the mmap lock: 0 to try again, or the error. */
+static int mend(struct vellum_mm *mm, gva_t addr, int err)
+{
+	if (err == -EAGAIN)
+		return grow_stack(mm, addr);
+	if (err == -ENOMEM && vellum_reclaim(mm->memory, RECLAIM_BATCH))
+		return 0;
+	return err;
 }
 
 static int copy_user(struct access *ac, gva_t addr, uint64_t len, uint64_t *done)
@@ -104,11 +116,12 @@ static int copy_user(struct access *ac, gva_t addr, uint64_t len, uint64_t *done
 
 		while ((err = try_copy(ac, addr, n)) == -EAGAIN) {
 			err = fault_in(ac, addr);
+			/* Unlocked: a hook may have put us off until somebody has unmapped something. */
+			read_unlock(&ac->mm->mmap_lock, mm_host(ac->mm));
+			err = mend(ac->mm, addr, err);
+			read_lock(&ac->mm->mmap_lock, mm_host(ac->mm));
 			if (err)
 				break;
-			/* A hook may have put us off until somebody has unmapped something. */
-			read_unlock(&ac->mm->mmap_lock, mm_host(ac->mm));
-			read_lock(&ac->mm->mmap_lock, mm_host(ac->mm));
 		}
 		if (err)
 			break;

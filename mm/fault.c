@@ -242,6 +242,8 @@ static int do_file_page(struct vma *vma, gva_t addr, pte_t *ptep, struct mutex *
 		result = map_file_page(vma, addr, ptep, ptl, page, flags);
 	mutex_unlock(&page->lock, &m->host);
 	folio_put(m, page);
+	if (result == VELLUM_FAULT_OK && !flags)
+		fault_around(vma, addr, ptep, ptl);
 	return result;
 }
 
@@ -301,14 +303,15 @@ enum vellum_fault_result handle_mm_fault(struct vma *vma, gva_t addr, unsigned f
 	return result == FAULT_NOPAGE ? VELLUM_FAULT_OK : (enum vellum_fault_result)result;
 }
 
-EXPORT enum vellum_fault_result vellum_handle_fault(struct vellum_mm *mm, uint64_t addr,
-						    uint32_t error)
+/* Once, with the mmap lock held for reading. *@grow: a stack below that has to grow first. */
+static enum vellum_fault_result fault_locked(struct vellum_mm *mm, gva_t addr, uint32_t error, bool *grow)
 {
 	enum vellum_fault_result result;
 	struct vma *vma;
 
 	read_lock(&mm->mmap_lock, mm_host(mm));
 	vma = find_vma(mm, addr);
+	*grow = vma && vma->start > addr && (vma->flags & VM_GROWSDOWN);
 	if (!vma || vma->start > addr)
 		result = VELLUM_FAULT_SIGSEGV_MAPERR;
 	else if (!vma_permits(vma, error) || (error & VELLUM_FAULT_SHSTK))
@@ -316,6 +319,20 @@ EXPORT enum vellum_fault_result vellum_handle_fault(struct vellum_mm *mm, uint64
 	else
 		result = handle_mm_fault(vma, addr, error & VELLUM_FAULT_WRITE ? FAULT_WRITE : 0);
 	read_unlock(&mm->mmap_lock, mm_host(mm));
+	return result;
+}
+
+EXPORT enum vellum_fault_result vellum_handle_fault(struct vellum_mm *mm, uint64_t addr,
+						    uint32_t error)
+{
+	enum vellum_fault_result result;
+	bool again, grow;
+
+	do {
+		result = fault_locked(mm, addr, error, &grow);
+		again = (grow && !grow_stack(mm, addr)) ||
+			(result == VELLUM_FAULT_OOM && vellum_reclaim(mm->memory, RECLAIM_BATCH));
+	} while (again);
 	if (result != VELLUM_FAULT_OK)
 		mm_count(mm, VELLUM_COUNT_FAULT_ERROR);
 	return result;

@@ -17,6 +17,8 @@ struct fork_walk {
 /* Does the child need entries, or can faults bring them back? (SPEC.md "Fork") */
 static bool vma_needs_copy(const struct vma *src)
 {
+	if (src->flags & VM_WIPEONFORK)
+		return false;
 	return (src->flags & VM_PFNMAP) || src->anon_vma;
 }
 
@@ -72,12 +74,16 @@ static const struct mm_walk_ops fork_walk_ops = { .pte_table = copy_table };
 
 static int copy_vma(struct vma *src, struct vellum_mm *child, struct fork_walk *fw)
 {
-	struct vma *vma = vma_alloc(child, src->start, src->end, src->flags, src->mapping, src->pgoff);
+	uint32_t flags = src->flags & ~(VM_LOCKED | VM_LOCKONFAULT);	/* locks are not inherited */
+	struct vma *vma;
 	int err;
 
+	if (flags & VM_DONTCOPY)
+		return 0;
+	vma = vma_alloc(child, src->start, src->end, flags, src->mapping, src->pgoff);
 	if (!vma)
 		return -ENOMEM;
-	if (src->anon_vma) {
+	if (src->anon_vma && !(flags & VM_WIPEONFORK)) {
 		anon_vma_get(src->anon_vma);
 		vma->anon_vma = src->anon_vma;
 	}
@@ -92,7 +98,7 @@ static int copy_vma(struct vma *src, struct vellum_mm *child, struct fork_walk *
 	return err;
 }
 
-EXPORT int vellum_fork(struct vellum_mm *parent, struct vellum_mm **out)
+static int fork_once(struct vellum_mm *parent, struct vellum_mm **out)
 {
 	struct fork_walk fw = { .protected = false };
 	struct vellum_flush_batch batch = { .full = false };
@@ -105,6 +111,8 @@ EXPORT int vellum_fork(struct vellum_mm *parent, struct vellum_mm **out)
 	child->brk_start = parent->brk_start;
 	child->brk = parent->brk;
 	child->mmap_top = parent->mmap_top;
+	child->memlock_limit = parent->memlock_limit;
+	child->stack_limit = parent->stack_limit;
 	notify_start(parent, VELLUM_NOTIFY_PROTECTION_PAGE, 0, TASK_SIZE);
 	flush_window_open(parent);
 	for (struct vma *vma = vma_first(parent); vma && !err; vma = vma_next(vma))
@@ -122,4 +130,14 @@ EXPORT int vellum_fork(struct vellum_mm *parent, struct vellum_mm **out)
 	}
 	*out = child;
 	return 0;
+}
+
+EXPORT int vellum_fork(struct vellum_mm *parent, struct vellum_mm **out)
+{
+	int err;
+
+	do {
+		err = fork_once(parent, out);
+	} while (err == -ENOMEM && vellum_reclaim(parent->memory, RECLAIM_BATCH));
+	return err;
 }

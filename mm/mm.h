@@ -37,6 +37,9 @@
 #define MAX_ORDER	9
 #define MAX_MAP_COUNT	65530
 #define MMAP_MIN_ADDR	0x10000ul
+#define RECLAIM_BATCH	32	/* frames that a failed allocation asks for */
+#define STACK_GUARD_GAP	(256 * PAGE_SIZE)
+#define DEFAULT_STACK_LIMIT (8ull << 20)
 
 /* --- folios --- */
 
@@ -216,6 +219,11 @@ static inline uint32_t vma_flags(const struct vma *vma)
 	return __atomic_load_n(&vma->flags, __ATOMIC_RELAXED);
 }
 
+static inline bool user_range(gva_t addr, uint64_t len)
+{
+	return len && addr < TASK_SIZE && len <= TASK_SIZE - addr;
+}
+
 static inline bool vma_is_cow(const struct vma *vma)
 {
 	return (vma_flags(vma) & (VM_SHARED | VM_MAYWRITE)) == VM_MAYWRITE;
@@ -294,6 +302,9 @@ struct vellum_mm {
 	uint32_t nr_vmas;
 	gva_t brk_start, brk;
 	gva_t mmap_top;		/* mappings without an address of their own end below */
+	uint32_t def_flags;	/* VM_LOCKED, VM_LOCKONFAULT of mappings to come */
+	uint64_t memlock_limit;	/* bytes that may be locked */
+	uint64_t stack_limit;	/* bytes that a VM_GROWSDOWN mapping may grow to */
 	struct tracker_list trackers;
 	struct rwlock notifier_lock;
 	struct vellum_notifier *notifiers;	/* notifier_lock; the pointer alone is atomic */
@@ -380,6 +391,8 @@ void vma_set_range(struct vma *vma, gva_t start, gva_t end);	/* pgoff follows st
 int vma_split(struct vma *vma, gva_t addr);	/* vma keeps the lower part */
 struct vma *vma_merge(struct vma *vma);		/* with its neighbours; what it became */
 int vma_isolate(struct vellum_mm *mm, gva_t start, gva_t end);	/* split at the edges */
+/* Flags that no entry depends on, of the part [start, end) of one VMA. What it became, or NULL */
+struct vma *vma_change_flags(struct vma *vma, gva_t start, gva_t end, uint32_t flags);
 gva_t find_gap(const struct vellum_mm *mm, uint64_t len, gva_t low, gva_t high); /* 0: none */
 uint64_t vma_gap_below(const struct vma *vma);
 void vma_update_prot(struct vma *vma);
@@ -390,8 +403,26 @@ bool vma_wants_writenotify(const struct vma *vma);
 
 /* mmap.c */
 int do_munmap(struct vellum_mm *mm, gva_t start, uint64_t len);	/* mmap_lock held for writing */
-int populate_range(struct vellum_mm *mm, gva_t start, gva_t end); /* best effort, read lock */
 void exit_mmap(struct vellum_mm *mm);
+
+/* mlock.c */
+bool may_lock(const struct vellum_mm *mm, uint64_t len);	/* @len more bytes; mmap_lock held */
+
+/* populate.c: fault pages in before anybody accesses them; no lock held */
+enum populate_why {
+	POPULATE_FOR_MMAP,	/* and mlock: a store's fault where private pages would be copied */
+	POPULATE_READ,
+	POPULATE_WRITE,
+};
+/* 0; -ENOMEM: a hole; -EINVAL: rights (READ, WRITE), device memory; -EFAULT: SIGBUS; -EAGAIN: no frames */
+int populate_range(struct vellum_mm *mm, gva_t start, gva_t end, enum populate_why why);
+static inline bool wants_populate(const struct vellum_mm *mm)
+{
+	return (__atomic_load_n(&mm->def_flags, __ATOMIC_RELAXED) & (VM_LOCKED | VM_LOCKONFAULT)) == VM_LOCKED;
+}
+
+/* stack.c: a VM_GROWSDOWN mapping grows down to @addr; no lock held. 0, or -EFAULT */
+int grow_stack(struct vellum_mm *mm, gva_t addr);
 
 /* fault.c */
 enum fault_flag { FAULT_WRITE = 1, FAULT_POPULATE = 2 /* nothing is accessed yet */ };
@@ -402,6 +433,9 @@ int fault_anon_vma(struct vma *vma);	/* 0 or -ENOMEM */
 void map_anon_folio(struct vma *vma, gva_t addr, pte_t *ptep, struct folio *folio, unsigned flags);
 /* A frame is about to become executable through an entry. */
 void prepare_exec(struct vma *vma, struct folio *folio);
+
+/* fault_around.c: the neighbours of a page that was just mapped for a load, if they are cached */
+void fault_around(struct vma *vma, gva_t addr, pte_t *ptep, struct mutex *ptl);
 
 #define FAULT_AGAIN (-1)	/* the entry changed meanwhile: look again; never leaves fault.c */
 #define FAULT_NOPAGE (-2)	/* a hook wants the instruction run again; to the CPU that is OK */

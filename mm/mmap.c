@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * mm/mmap.c - address spaces come and go; mmap, munmap, brk, madvise, and their counters.
+ * mm/mmap.c - address spaces come and go; mmap, munmap, brk, and their counters.
  */
 #include "mm/pagewalk.h"
 
+#define SEALS_WRITE (VELLUM_SEAL_WRITE | VELLUM_SEAL_FUTURE_WRITE)
 #define LEGACY_MAP_FLAGS 0x0007ffffu	/* what SHARED_VALIDATE may come with, and FIXED_NOREPLACE */
 
 EXPORT int vellum_mm_create(struct vellum_memory *memory, struct vellum_mm **out)
@@ -24,6 +25,8 @@ EXPORT int vellum_mm_create(struct vellum_memory *memory, struct vellum_mm **out
 	mm->memory = m;
 	mm->refs = 1;
 	mm->mmap_top = TASK_SIZE;
+	mm->memlock_limit = ~0ull;
+	mm->stack_limit = DEFAULT_STACK_LIMIT;
 	mm->pgd_pfn = folio_pfn(m, pgd);
 	mm->pgd = frame_address(m, mm->pgd_pfn);
 	if (m->mmu && m->mmu->init_pgd)
@@ -126,11 +129,6 @@ int do_munmap(struct vellum_mm *mm, gva_t start, uint64_t len)
 	return 0;
 }
 
-static bool user_range(gva_t addr, uint64_t len)
-{
-	return len && addr < TASK_SIZE && len <= TASK_SIZE - addr;
-}
-
 EXPORT int vellum_munmap(struct vellum_mm *mm, uint64_t addr, uint64_t len)
 {
 	int err;
@@ -161,6 +159,9 @@ static int check_mmap(const struct vellum_map_args *a, uint64_t len)
 		if (a->addr < MMAP_MIN_ADDR)
 			return -EPERM;
 	}
+	if ((a->flags & VELLUM_MAP_GROWSDOWN) &&
+	    (!(a->flags & VELLUM_MAP_ANONYMOUS) || type != VELLUM_MAP_PRIVATE))
+		return -EINVAL;
 	if (a->flags & VELLUM_MAP_ANONYMOUS)
 		return type == VELLUM_MAP_SHARED_VALIDATE ? -EINVAL : 0;
 	if (!a->mapping)
@@ -175,6 +176,9 @@ static int check_mmap(const struct vellum_map_args *a, uint64_t len)
 	if (type != VELLUM_MAP_PRIVATE && (a->prot & VELLUM_PROT_WRITE) &&
 	    !(a->file_prot & VELLUM_PROT_WRITE))
 		return -EACCES;
+	if (type != VELLUM_MAP_PRIVATE && (a->prot & VELLUM_PROT_WRITE) &&
+	    (vellum_mapping_seals(a->mapping) & SEALS_WRITE))
+		return -EPERM;
 	return 0;
 }
 
@@ -187,7 +191,13 @@ static uint32_t flags_of(const struct vellum_map_args *a)
 		flags |= VM_SHARED | VM_MAYSHARE;
 		if (!(a->flags & VELLUM_MAP_ANONYMOUS) && !(a->file_prot & VELLUM_PROT_WRITE))
 			flags &= ~(VM_SHARED | VM_MAYWRITE);
+		if (a->mapping && (vellum_mapping_seals(a->mapping) & SEALS_WRITE))
+			flags &= ~VM_MAYWRITE;
 	}
+	if (a->flags & VELLUM_MAP_GROWSDOWN)
+		flags |= VM_GROWSDOWN;
+	if (a->flags & VELLUM_MAP_LOCKED)
+		flags |= VM_LOCKED;
 	if (a->flags & VELLUM_MAP_NORESERVE)
 		flags |= VM_NORESERVE;
 	if (a->mapping && (a->mapping->flags & VELLUM_MAPPING_PFN))
@@ -217,23 +227,38 @@ static int choose_address(struct vellum_mm *mm, const struct vellum_map_args *a,
 	return *addr ? 0 : -ENOMEM;
 }
 
+/* Linux's heuristic: refused is only what could never be used, all of RAM in one mapping. */
+static bool overcommits(const struct vellum_mm *mm, uint32_t flags, uint64_t len)
+{
+	return (flags & (VM_SHARED | VM_MAYSHARE | VM_WRITE | VM_NORESERVE)) == VM_WRITE &&
+	       len >> PAGE_SHIFT > mm->memory->nr_frames;
+}
+
 static int map_locked(struct vellum_mm *mm, const struct vellum_map_args *a,
 		      struct vellum_mapping *mapping, uint64_t len, gva_t *addr)
 {
+	uint32_t flags = flags_of(a) | mm->def_flags;
 	struct vma *vma;
 	pgoff_t pgoff;
 	int err;
 
-	if (mm->nr_vmas >= MAX_MAP_COUNT)
+	if (mm->nr_vmas >= MAX_MAP_COUNT || overcommits(mm, flags, len))
 		return -ENOMEM;
+	if ((flags & VM_LOCKED) && !may_lock(mm, len))
+		return -EAGAIN;
 	err = choose_address(mm, a, len, addr);
 	if (err)
 		return err;
 	pgoff = a->flags & VELLUM_MAP_ANONYMOUS ? (mapping ? 0 : *addr >> PAGE_SHIFT) : a->pgoff;
-	vma = vma_alloc(mm, *addr, *addr + len, flags_of(a), mapping, pgoff);
+	vma = vma_alloc(mm, *addr, *addr + len, flags, mapping, pgoff);
 	if (!vma)
 		return -ENOMEM;
 	vma_insert(vma);
+	/* Who seals the object has seen the VMA in its tree, or we see the seal here. */
+	if (mapping && vma_shared_maywrite(vma) && (vellum_mapping_seals(mapping) & SEALS_WRITE)) {
+		do_munmap(mm, *addr, len);
+		return -EPERM;
+	}
 	vma_merge(vma);
 	return 0;
 }
@@ -260,27 +285,9 @@ EXPORT int vellum_mmap(struct vellum_mm *mm, const struct vellum_map_args *args,
 	err = map_locked(mm, args, mapping, len, addr);
 	write_unlock(&mm->mmap_lock, mm_host(mm));
 	vellum_mapping_put(shm);	/* the VMA has its own */
-	if (!err && (args->flags & VELLUM_MAP_POPULATE)) {
-		read_lock(&mm->mmap_lock, mm_host(mm));
-		populate_range(mm, *addr, *addr + len);
-		read_unlock(&mm->mmap_lock, mm_host(mm));
-	}
+	if (!err && ((args->flags & (VELLUM_MAP_POPULATE | VELLUM_MAP_LOCKED)) || wants_populate(mm)))
+		populate_range(mm, *addr, *addr + len, POPULATE_FOR_MMAP);
 	return err;
-}
-
-int populate_range(struct vellum_mm *mm, gva_t start, gva_t end)
-{
-	for (gva_t at = start; at < end; at += PAGE_SIZE) {
-		struct vma *vma = find_vma(mm, at);
-		bool cow;
-
-		if (!vma || vma->start > at || !(vma->flags & VM_ACCESS))
-			return -ENOMEM;
-		cow = (vma->flags & (VM_SHARED | VM_WRITE)) == VM_WRITE;
-		if (handle_mm_fault(vma, at, FAULT_POPULATE | (cow ? FAULT_WRITE : 0)))
-			return -EFAULT;
-	}
-	return 0;
 }
 
 /* --- brk --- */
@@ -315,7 +322,7 @@ static int grow_brk(struct vellum_mm *mm, gva_t from, gva_t to)
 
 EXPORT uint64_t vellum_brk(struct vellum_mm *mm, uint64_t addr)
 {
-	gva_t old_end, new_end, result;
+	gva_t old_end = 0, new_end = 0, result;
 	int err = 0;
 
 	write_lock(&mm->mmap_lock, mm_host(mm));
@@ -331,67 +338,9 @@ EXPORT uint64_t vellum_brk(struct vellum_mm *mm, uint64_t addr)
 	}
 	result = mm->brk;
 	write_unlock(&mm->mmap_lock, mm_host(mm));
+	if (result == addr && new_end > old_end && wants_populate(mm))
+		populate_range(mm, old_end, new_end, POPULATE_FOR_MMAP);
 	return result;
-}
-
-/* --- madvise --- */
-
-static int dontneed_range(struct vellum_mm *mm, gva_t start, gva_t end)
-{
-	struct vma *vma = find_vma(mm, start);
-	struct tlb_gather tlb;
-	gva_t at = start;
-	int err = 0;
-
-	notify_start(mm, VELLUM_NOTIFY_CLEAR, start, end);
-	tlb_begin(&tlb, mm);
-	for (; at < end; vma = vma_next(vma)) {
-		if (!vma || vma->start >= end) {
-			err = -ENOMEM;
-			break;
-		}
-		if (vma->flags & VM_PFNMAP) {
-			err = -EINVAL;
-			break;
-		}
-		if (vma->start > at)
-			err = -ENOMEM;	/* a hole: the rest is still processed */
-		zap_range(&tlb, vma, max_u64(at, vma->start), min_u64(vma->end, end));
-		at = vma->end;
-	}
-	tlb_finish(&tlb);
-	notify_finish(mm, VELLUM_NOTIFY_CLEAR, start, end);
-	return err;
-}
-
-static bool fully_mapped(struct vellum_mm *mm, gva_t start, gva_t end)
-{
-	struct vma *vma = find_vma(mm, start);
-
-	for (; vma && vma->start <= start && start < end; vma = vma_next(vma))
-		start = vma->end;
-	return start >= end;
-}
-
-EXPORT int vellum_madvise(struct vellum_mm *mm, uint64_t addr, uint64_t len, int advice)
-{
-	uint64_t size = page_align_up(len);
-	int err = 0;
-
-	if ((advice != VELLUM_MADV_NORMAL && advice != VELLUM_MADV_DONTNEED) ||
-	    (addr & ~PAGE_MASK) || (len && !size) || addr + size < addr)
-		return -EINVAL;
-	if (!size)
-		return 0;
-	if (!user_range(addr, size))
-		return -ENOMEM;
-	read_lock(&mm->mmap_lock, mm_host(mm));
-	if (advice == VELLUM_MADV_DONTNEED)
-		err = dontneed_range(mm, addr, addr + size);
-	else
-		err = fully_mapped(mm, addr, addr + size) ? 0 : -ENOMEM;
-	read_unlock(&mm->mmap_lock, mm_host(mm));
-	return err;
 }
 
 /* --- counters --- */

@@ -120,19 +120,23 @@ static int move_all(struct move *mv)
 	return done < mv->len ? -ENOMEM : 0;
 }
 
-/* [old, old + old_len) is a part of @vma; @new is free. */
+/*
+ * [old, old + old_len) is a part of @vma; @new is free. @keep: the old mapping stays, empty; without
+ * @old_len that is a second mapping of shared pages.
+ */
 static int move_vma(struct vma *vma, gva_t old, uint64_t old_len, gva_t new, uint64_t new_len,
-		    gva_t *addr)
+		    bool keep, gva_t *addr)
 {
 	struct vellum_mm *mm = vma->mm;
 	struct vma *copy;
 	int err;
 
 	/* The copy, and what a split at both edges makes. */
-	if (!new || mm->nr_vmas + 3 >= MAX_MAP_COUNT || vma_isolate(mm, old, old + old_len))
+	if (!new || mm->nr_vmas + 3 >= MAX_MAP_COUNT ||
+	    (old_len && vma_isolate(mm, old, old + old_len)))
 		return -ENOMEM;
 	vma = find_vma(mm, old);
-	copy = vma_alloc(mm, new, new + new_len, vma->flags, vma->mapping, vma->pgoff);
+	copy = vma_alloc(mm, new, new + new_len, vma->flags, vma->mapping, vma_page_index(vma, old));
 	if (!copy) {
 		vma_merge(vma);
 		return -ENOMEM;
@@ -150,7 +154,10 @@ static int move_vma(struct vma *vma, gva_t old, uint64_t old_len, gva_t new, uin
 		vma_merge(vma);
 		return err;
 	}
-	do_munmap(mm, old, old_len);	/* on VMA borders: needs no split, cannot fail */
+	if (!keep)
+		do_munmap(mm, old, old_len);	/* on VMA borders: needs no split, cannot fail */
+	else if (old_len)
+		vma->flags &= ~(VM_LOCKED | VM_LOCKONFAULT);	/* what was locked has moved */
 	vma_merge(copy);
 	*addr = new;
 	return 0;
@@ -162,6 +169,12 @@ static bool can_grow_in_place(struct vma *vma, gva_t old_end, uint64_t by)
 	       !find_vma_intersection(vma->mm, old_end, old_end + by);
 }
 
+/* Locked memory must not grow beyond the limit. */
+static bool may_become(const struct vma *vma, uint64_t old_len, uint64_t new_len)
+{
+	return !(vma->flags & VM_LOCKED) || new_len <= old_len || may_lock(vma->mm, new_len - old_len);
+}
+
 /* May [old, old + old_len) become @new_len long? It must lie in one VMA. */
 static int check_resize(const struct vma *vma, gva_t old, uint64_t old_len, uint64_t new_len)
 {
@@ -169,7 +182,9 @@ static int check_resize(const struct vma *vma, gva_t old, uint64_t old_len, uint
 		return -EFAULT;
 	if (new_len > old_len && (vma->flags & VM_PFNMAP))
 		return -EFAULT;
-	return vma_page_index(vma, old) + (new_len >> PAGE_SHIFT) < vma->pgoff ? -EINVAL : 0;
+	if (vma_page_index(vma, old) + (new_len >> PAGE_SHIFT) < vma->pgoff)
+		return -EINVAL;
+	return may_become(vma, old_len, new_len) ? 0 : -EAGAIN;
 }
 
 static int grow(struct vellum_mm *mm, gva_t old, uint64_t old_len, uint64_t new_len, uint32_t flags,
@@ -189,24 +204,24 @@ static int grow(struct vellum_mm *mm, gva_t old, uint64_t old_len, uint64_t new_
 	if (!(flags & VELLUM_MREMAP_MAYMOVE))
 		return -ENOMEM;
 	return move_vma(vma, old, old_len, find_gap(mm, new_len, MMAP_MIN_ADDR, mm->mmap_top), new_len,
-			addr);
+			false, addr);
 }
 
 /* To @new, whatever is mapped there; both ranges are checked not to overlap. */
 static int move_fixed(struct vellum_mm *mm, gva_t old, uint64_t old_len, gva_t new, uint64_t new_len,
-		      gva_t *addr)
+		      bool keep, gva_t *addr)
 {
 	int err = check_resize(find_vma(mm, old), old, min_u64(old_len, new_len), new_len);
 
 	if (!err)
 		err = do_munmap(mm, new, new_len);
-	if (!err && new_len < old_len) {
+	if (!err && old_len && new_len < old_len) {
 		err = do_munmap(mm, old + new_len, old_len - new_len);
 		old_len = new_len;
 	}
 	if (!err)
 		err = check_resize(find_vma(mm, old), old, old_len, new_len);
-	return err ? err : move_vma(find_vma(mm, old), old, old_len, new, new_len, addr);
+	return err ? err : move_vma(find_vma(mm, old), old, old_len, new, new_len, keep, addr);
 }
 
 static int remap_locked(struct vellum_mm *mm, gva_t old, uint64_t old_len, uint64_t new_len,
@@ -214,8 +229,6 @@ static int remap_locked(struct vellum_mm *mm, gva_t old, uint64_t old_len, uint6
 {
 	int err;
 
-	if (!find_vma_intersection(mm, old, old + 1))
-		return -EFAULT;
 	if (new_len > old_len)
 		return grow(mm, old, old_len, new_len, flags, addr);
 	if (new_len < old_len) {
@@ -227,13 +240,62 @@ static int remap_locked(struct vellum_mm *mm, gva_t old, uint64_t old_len, uint6
 	return 0;
 }
 
-static bool fixed_target_ok(gva_t old, uint64_t old_len, gva_t new, uint64_t new_len, uint32_t flags)
+/* The old mapping stays: DONTUNMAP, or no length to move. */
+static int remap_kept(struct vellum_mm *mm, gva_t old, uint64_t old_len, uint64_t new_len,
+		      uint32_t flags, gva_t *addr)
 {
-	if (!(flags & VELLUM_MREMAP_MAYMOVE) || (new & ~PAGE_MASK) || new < MMAP_MIN_ADDR)
+	struct vma *vma = find_vma(mm, old);
+	int err;
+
+	if ((flags & VELLUM_MREMAP_DONTUNMAP) && (vma->flags & VM_SPECIAL))
+		return -EINVAL;
+	if (!old_len && !(vma->flags & VM_MAYSHARE))
+		return -EINVAL;
+	if (flags & VELLUM_MREMAP_FIXED)
+		return move_fixed(mm, old, old_len, *addr, new_len, true, addr);
+	err = check_resize(vma, old, old_len, new_len);
+	return err ? err : move_vma(vma, old, old_len,
+				    find_gap(mm, new_len, MMAP_MIN_ADDR, mm->mmap_top), new_len, true, addr);
+}
+
+static bool fixed_target_ok(gva_t old, uint64_t old_len, gva_t new, uint64_t new_len)
+{
+	if ((new & ~PAGE_MASK) || new < MMAP_MIN_ADDR)
 		return false;
 	if (new >= TASK_SIZE || new_len > TASK_SIZE - new)
 		return false;
 	return new + new_len <= old || old + old_len <= new;
+}
+
+static bool flags_ok(uint64_t old_len, uint64_t new_len, uint32_t flags)
+{
+	const uint32_t moving = VELLUM_MREMAP_FIXED | VELLUM_MREMAP_DONTUNMAP;
+
+	if (flags & ~(moving | VELLUM_MREMAP_MAYMOVE))
+		return false;
+	if (((flags & moving) || !old_len) && !(flags & VELLUM_MREMAP_MAYMOVE))
+		return false;
+	return !(flags & VELLUM_MREMAP_DONTUNMAP) || old_len == new_len;
+}
+
+static int remap(struct vellum_mm *mm, gva_t old, uint64_t from, uint64_t to, uint32_t flags, gva_t *addr)
+{
+	if (!find_vma_intersection(mm, old, old + 1))
+		return -EFAULT;
+	if (!from || (flags & VELLUM_MREMAP_DONTUNMAP))
+		return remap_kept(mm, old, from, to, flags, addr);
+	if (flags & VELLUM_MREMAP_FIXED)
+		return move_fixed(mm, old, from, *addr, to, false, addr);
+	return remap_locked(mm, old, from, to, flags, addr);
+}
+
+/* What locked memory has grown by comes in at once. */
+static void populate_growth(struct vellum_mm *mm, gva_t addr, uint64_t from, uint64_t to)
+{
+	struct vellum_vma_info info;
+
+	if (to > from && vellum_vma_next(mm, addr, &info) == 0 && info.locked)
+		populate_range(mm, addr + from, addr + to, POPULATE_FOR_MMAP);
 }
 
 EXPORT int vellum_mremap(struct vellum_mm *mm, uint64_t old_addr, uint64_t old_len, uint64_t new_len,
@@ -242,20 +304,16 @@ EXPORT int vellum_mremap(struct vellum_mm *mm, uint64_t old_addr, uint64_t old_l
 	uint64_t from = page_align_up(old_len), to = page_align_up(new_len);
 	int err;
 
-	if ((old_addr & ~PAGE_MASK) || !from || !to || !new_addr ||
-	    (flags & ~(uint32_t)(VELLUM_MREMAP_MAYMOVE | VELLUM_MREMAP_FIXED)))
+	if ((old_addr & ~PAGE_MASK) || (old_len && !from) || !to || !new_addr || !flags_ok(from, to, flags))
 		return -EINVAL;
 	if (old_addr >= TASK_SIZE || from > TASK_SIZE - old_addr || to > TASK_SIZE)
 		return -EINVAL;
-	if ((flags & VELLUM_MREMAP_FIXED) && !fixed_target_ok(old_addr, from, *new_addr, to, flags))
+	if ((flags & VELLUM_MREMAP_FIXED) && !fixed_target_ok(old_addr, from, *new_addr, to))
 		return -EINVAL;
 	write_lock(&mm->mmap_lock, mm_host(mm));
-	if (!(flags & VELLUM_MREMAP_FIXED))
-		err = remap_locked(mm, old_addr, from, to, flags, new_addr);
-	else if (find_vma_intersection(mm, old_addr, old_addr + 1))
-		err = move_fixed(mm, old_addr, from, *new_addr, to, new_addr);
-	else
-		err = -EFAULT;
+	err = remap(mm, old_addr, from, to, flags, new_addr);
 	write_unlock(&mm->mmap_lock, mm_host(mm));
+	if (!err)
+		populate_growth(mm, *new_addr, from, to);
 	return err;
 }

@@ -305,6 +305,25 @@ struct vma *vma_merge(struct vma *vma)
 	return vma;
 }
 
+struct vma *vma_change_flags(struct vma *vma, gva_t start, gva_t end, uint32_t flags)
+{
+	struct vellum_mm *mm = vma->mm;
+
+	if (vma->flags == flags)
+		return vma;
+	if (vma_isolate(mm, start, end))
+		return NULL;
+	vma = find_vma(mm, start);
+	__atomic_store_n(&vma->flags, flags, __ATOMIC_RELAXED);
+	return vma_merge(vma);
+}
+
+/* Room that a stack needs to grow, and to fault in when it grows too far. */
+static uint64_t guard_below(const struct vma *vma)
+{
+	return vma->flags & VM_GROWSDOWN ? STACK_GUARD_GAP : 0;
+}
+
 /* Highest place for @len bytes in the gaps of the subtree, below @high and from @low on. */
 static gva_t gap_in(const struct vma *vma, uint64_t len, gva_t low, gva_t high)
 {
@@ -317,7 +336,7 @@ static gva_t gap_in(const struct vma *vma, uint64_t len, gva_t low, gva_t high)
 		if (at)
 			return at;
 	}
-	top = min_u64(vma->start, high);
+	top = min_u64(vma->start - min_u64(guard_below(vma), vma->gap), high);
 	if (top >= len && vma->gap >= len && top - len >= max_u64(vma->start - vma->gap, low))
 		return top - len;
 	return gap_in(to_vma(vma->node.left), len, low, high);
@@ -390,6 +409,7 @@ EXPORT int vellum_vma_next(struct vellum_mm *mm, uint64_t addr, struct vellum_vm
 		info->end = vma->end;
 		info->prot = vma->flags & VM_ACCESS;
 		info->shared = (vma->flags & VM_MAYSHARE) != 0;
+		info->locked = (vma->flags & (VM_LOCKED | VM_LOCKONFAULT)) == VM_LOCKED;
 		info->device = (vma->flags & VM_PFNMAP) != 0;
 		info->mapping = vma->mapping;
 		info->pgoff = vma->pgoff;

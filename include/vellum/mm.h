@@ -99,6 +99,8 @@ enum {
 	VELLUM_MAP_SHARED_VALIDATE = 3,
 	VELLUM_MAP_FIXED = 0x10,
 	VELLUM_MAP_ANONYMOUS = 0x20,
+	VELLUM_MAP_GROWSDOWN = 0x100,	/* a fault below it makes it grow */
+	VELLUM_MAP_LOCKED = 0x2000,
 	VELLUM_MAP_NORESERVE = 0x4000,
 	VELLUM_MAP_POPULATE = 0x8000,
 	VELLUM_MAP_STACK = 0x20000,
@@ -132,10 +134,11 @@ struct vellum_map_args {
  * vellum_mmap - map pages
  * @addr: out, where.
  *
- * Return: 0; -VELLUM_EINVAL (length 0, unaligned, bad type), -VELLUM_ENOMEM (no gap, map count,
- *   memory), -VELLUM_EACCES (shared writable mapping of an object not open for writing, object not
+ * Return: 0; -VELLUM_EINVAL (length 0, unaligned, bad type, GROWSDOWN of what is not private and
+ *   anonymous), -VELLUM_ENOMEM (no gap, map count, memory; private writable memory larger than RAM without
+ *   NORESERVE), -VELLUM_EAGAIN (LOCKED beyond the limit), -VELLUM_EACCES (shared writable mapping of an object not open for writing, object not
  *   readable), -VELLUM_EBADF (no object), -VELLUM_EEXIST (FIXED_NOREPLACE on something),
- *   -VELLUM_EOVERFLOW (@pgoff + length), -VELLUM_EPERM (below the lowest address, 64 KiB),
+ *   -VELLUM_EOVERFLOW (@pgoff + length), -VELLUM_EPERM (below the lowest address, 64 KiB; a seal),
  *   -VELLUM_EOPNOTSUPP (SHARED_VALIDATE with an unknown flag). If MAP_FIXED fails after the old
  *   mappings were removed, they stay removed.
  * Source: mmap(2).
@@ -156,14 +159,17 @@ int vellum_munmap(struct vellum_mm *mm, uint64_t addr, uint64_t len);
  */
 int vellum_mprotect(struct vellum_mm *mm, uint64_t addr, uint64_t len, uint32_t prot);
 
-enum { VELLUM_MREMAP_MAYMOVE = 1, VELLUM_MREMAP_FIXED = 2 };
+enum { VELLUM_MREMAP_MAYMOVE = 1, VELLUM_MREMAP_FIXED = 2, VELLUM_MREMAP_DONTUNMAP = 4 };
 
 /**
  * vellum_mremap - grow, shrink or move a mapping
- * @flags: 0 or VELLUM_MREMAP_*; FIXED needs MAYMOVE and unmaps what is at the target.
+ * @flags: 0 or VELLUM_MREMAP_*; FIXED needs MAYMOVE and unmaps what is at the target; DONTUNMAP needs
+ *         MAYMOVE and equal lengths: the pages move, the old mapping stays and is empty.
+ * @old_len: 0: a second mapping of the same shared pages; needs MAYMOVE.
  * @new_addr: out; with VELLUM_MREMAP_FIXED also in: the target.
  *
- * Return: 0; -VELLUM_EINVAL (unaligned, @new_len 0, @old_len 0, bad flags, a bad or overlapping target); -VELLUM_EFAULT (nothing
+ * Return: 0; -VELLUM_EINVAL (unaligned, @new_len 0, @old_len 0 of private memory, bad flags, a bad or
+ *   overlapping target); -VELLUM_EAGAIN (locked memory would grow beyond the limit); -VELLUM_EFAULT (nothing
  *   mapped there, or the old range crosses the end of its mapping); -VELLUM_ENOMEM (no room, or may
  *   not move; on a failed move everything is moved back). Source: mremap(2).
  */
@@ -189,17 +195,94 @@ void vellum_set_mmap_top(struct vellum_mm *mm, uint64_t top);
  */
 uint64_t vellum_brk(struct vellum_mm *mm, uint64_t addr);
 
-enum { VELLUM_MADV_NORMAL = 0, VELLUM_MADV_DONTNEED = 4 };
+enum {
+	VELLUM_MADV_NORMAL = 0,
+	VELLUM_MADV_RANDOM = 1,
+	VELLUM_MADV_SEQUENTIAL = 2,
+	VELLUM_MADV_WILLNEED = 3,
+	VELLUM_MADV_DONTNEED = 4,
+	VELLUM_MADV_FREE = 8,
+	VELLUM_MADV_REMOVE = 9,
+	VELLUM_MADV_DONTFORK = 10,
+	VELLUM_MADV_DOFORK = 11,
+	VELLUM_MADV_MERGEABLE = 12,
+	VELLUM_MADV_UNMERGEABLE = 13,
+	VELLUM_MADV_HUGEPAGE = 14,
+	VELLUM_MADV_NOHUGEPAGE = 15,
+	VELLUM_MADV_DONTDUMP = 16,
+	VELLUM_MADV_DODUMP = 17,
+	VELLUM_MADV_WIPEONFORK = 18,
+	VELLUM_MADV_KEEPONFORK = 19,
+	VELLUM_MADV_COLD = 20,
+	VELLUM_MADV_PAGEOUT = 21,
+	VELLUM_MADV_POPULATE_READ = 22,
+	VELLUM_MADV_POPULATE_WRITE = 23,
+	VELLUM_MADV_DONTNEED_LOCKED = 24,
+};
 
 /**
  * vellum_madvise - advice about a range
- * @advice: VELLUM_MADV_DONTNEED drops the pages now: private memory reads as zero or as the object
- *   again. VELLUM_MADV_NORMAL is accepted. Others: -VELLUM_EINVAL.
+ * @advice: VELLUM_MADV_*.
  *
- * Return: 0; -VELLUM_EINVAL (unaligned, wrap, advice, or device memory); -VELLUM_ENOMEM (parts are
- *   not mapped; the mapped rest was processed). Source: madvise(2).
+ * DONTNEED drops the pages now: private memory reads as zero or as the object again. FREE does the
+ * same with private anonymous memory (Linux may do it later). REMOVE punches a hole into the object.
+ * WILLNEED brings the object's pages into the cache; POPULATE_* also maps them, as loads or stores would,
+ * and says what went wrong. DONTFORK: a child has nothing there; WIPEONFORK: it finds zeros. RANDOM: a
+ * fault maps no neighbours. The others are taken and change nothing that can be seen here.
+ *
+ * Return: 0; -VELLUM_EINVAL (unaligned, wrap, advice; DONTNEED, REMOVE of locked memory; DONTNEED,
+ *   POPULATE, REMOVE of device memory; FREE, WIPEONFORK of what is not private and anonymous; REMOVE of what
+ *   has no object; POPULATE without the right); -VELLUM_ENOMEM (parts are not mapped; the mapped rest was
+ *   processed, but POPULATE stops); -VELLUM_EACCES (REMOVE through a mapping that may not be written);
+ *   -VELLUM_EAGAIN (no memory); -VELLUM_EFAULT (POPULATE: the access would be SIGBUS); REMOVE also: as
+ *   vellum_mapping_punch_hole(). Source: madvise(2).
  */
 int vellum_madvise(struct vellum_mm *mm, uint64_t addr, uint64_t len, int advice);
+
+enum { VELLUM_MS_ASYNC = 1, VELLUM_MS_INVALIDATE = 2, VELLUM_MS_SYNC = 4 };
+
+/**
+ * vellum_msync - write a mapped range back
+ * @flags: VELLUM_MS_SYNC: what was stored through shared mappings is with the backing, and its sync()
+ *   was called, when this returns. ASYNC checks only: vellum_writeback_step() will write.
+ *
+ * Context: the mmap lock is not held while pages are written.
+ * Return: 0; -VELLUM_EINVAL (unaligned, unknown flag, ASYNC and SYNC); -VELLUM_ENOMEM (a hole; with
+ *   SYNC the rest was written); -VELLUM_EBUSY (INVALIDATE of locked memory); or as
+ *   vellum_mapping_sync(). Source: msync(2).
+ */
+int vellum_msync(struct vellum_mm *mm, uint64_t addr, uint64_t len, int flags);
+
+/**
+ * vellum_mincore - which pages are in memory
+ * @vec: one byte for each page of @len, bit 0: an access would need nothing brought in.
+ *
+ * Return: 0; -VELLUM_EINVAL (unaligned); -VELLUM_ENOMEM (a hole). Source: mincore(2).
+ */
+int vellum_mincore(struct vellum_mm *mm, uint64_t addr, uint64_t len, uint8_t *vec);
+
+enum { VELLUM_MLOCK_ONFAULT = 1 };
+enum { VELLUM_MCL_CURRENT = 1, VELLUM_MCL_FUTURE = 2, VELLUM_MCL_ONFAULT = 4 };
+
+/**
+ * vellum_mlock - bring a range in and keep it: reclaim passes it over
+ * @addr: rounded down to a page. @flags: 0, or VELLUM_MLOCK_ONFAULT: pages as they are faulted in.
+ *
+ * Return: 0; -VELLUM_EINVAL (flags, wrap); -VELLUM_ENOMEM (a hole, beyond the limit, a split beyond the map
+ *   count); -VELLUM_EPERM (the limit is 0); -VELLUM_EAGAIN (some pages could not be brought in).
+ * Source: mlock(2).
+ */
+int vellum_mlock(struct vellum_mm *mm, uint64_t addr, uint64_t len, uint32_t flags);
+int vellum_munlock(struct vellum_mm *mm, uint64_t addr, uint64_t len);
+int vellum_mlockall(struct vellum_mm *mm, uint32_t flags);
+int vellum_munlockall(struct vellum_mm *mm);
+
+/**
+ * vellum_set_limits - RLIMIT_MEMLOCK and RLIMIT_STACK of an address space, in bytes
+ *
+ * ~0: none. Until the call: no limit for locked memory, 8 MiB for what MAP_GROWSDOWN may grow to.
+ */
+void vellum_set_limits(struct vellum_mm *mm, uint64_t memlock, uint64_t stack);
 
 /**
  * vellum_fork - copy an address space, private pages copy-on-write
@@ -216,6 +299,7 @@ struct vellum_vma_info {
 	uint64_t start, end;
 	uint32_t prot;		/* VELLUM_PROT_* */
 	int shared;
+	int locked;		/* by mlock, not only as it is faulted in */
 	int device;		/* raw frames: may change without any store */
 	struct vellum_mapping *mapping; /* NULL: private anonymous. Valid while it stays mapped */
 	uint64_t pgoff;

@@ -764,7 +764,7 @@ static void out_of_memory_is_a_result(void **state)
 
 	(void)state;
 	world_create(&w, 4 << 20);
-	map_at(w.mm, 0, 2048, RW, ANON);
+	map_at(w.mm, 0, 2048, RW, ANON | VELLUM_MAP_NORESERVE); /* twice RAM */
 	map_at(w.mm, 4096, 64, RW, SHANON);
 	while (try_store(w.cpu[0], PAGE(pages), pages + 1) == VELLUM_FAULT_OK)
 		pages++;
@@ -793,7 +793,7 @@ static void cow_out_of_memory(void **state)
 
 	(void)state;
 	world_create(&w, 4 << 20);
-	map_at(w.mm, 0, 2048, RW, ANON);
+	map_at(w.mm, 0, 2048, RW, ANON | VELLUM_MAP_NORESERVE); /* twice RAM */
 	for (unsigned i = 0; i < 8; i++)
 		store(w.cpu[0], PAGE(i), i);
 	child = fork_on(w.mm, w.cpu[1]);

@@ -360,10 +360,12 @@ static const struct {
 	{PAGE(0) + 1, 4096, 8192, 1, -EINVAL},
 	{PAGE(0), 4096, 0, 1, -EINVAL},
 	{PAGE(0), 0, 4096, 1, -EINVAL},
-	{PAGE(20), 0, 4096, 1, -EINVAL},
+	{PAGE(20), 0, 4096, 0, -EINVAL}, /* a second mapping has to be elsewhere */
 	{PAGE(0), 4096, 8192, 2, -EINVAL},
 	{PAGE(0), 4096, 8192, 3, -EINVAL},
-	{PAGE(0), 4096, 4096, 5, -EINVAL},
+	{PAGE(0), 4096, 4096, 4, -EINVAL},
+	{PAGE(0), 4096, 8192, 5, -EINVAL},
+	{PAGE(24), 4096, 4096, 5, -EINVAL}, /* DONTUNMAP of device memory */
 	{PAGE(0), 4096, 8192, 8, -EINVAL},
 	{PAGE(12), 4096, 8192, 1, -EFAULT},	    /* a hole */
 	{PAGE(7), 8192, 3 * 4096, 1, -EFAULT},	    /* crosses the end of its mapping */

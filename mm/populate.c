@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * mm/populate.c - pages are faulted in before anybody accesses them: MAP_POPULATE, mlock(2),
+ * MADV_POPULATE_READ and _WRITE.
+ */
+#include "mm/mm.h"
+
+/* Populated memory has not been written: but for POPULATE_WRITE the entry is clean. */
+static unsigned fault_flags(const struct vma *vma, enum populate_why why)
+{
+	bool cow = (vma->flags & (VM_SHARED | VM_WRITE)) == VM_WRITE;
+
+	if (why == POPULATE_WRITE)
+		return FAULT_WRITE;
+	return FAULT_POPULATE | (why == POPULATE_FOR_MMAP && cow ? FAULT_WRITE : 0);
+}
+
+static int check_vma(const struct vma *vma, gva_t at, enum populate_why why)
+{
+	if (!vma || vma->start > at)
+		return -ENOMEM;
+	if (why == POPULATE_FOR_MMAP)
+		return vma->flags & VM_ACCESS ? 0 : -ENOMEM;
+	if (vma->flags & VM_PFNMAP)
+		return -EINVAL;
+	return vma_permits(vma, why == POPULATE_WRITE ? VELLUM_FAULT_WRITE : 0) ? 0 : -EINVAL;
+}
+
+/* mmap_lock held for reading. */
+static int populate_page(struct vellum_mm *mm, gva_t at, enum populate_why why)
+{
+	struct vma *vma = find_vma(mm, at);
+	int err = check_vma(vma, at, why);
+
+	if (err)
+		return err;
+	switch (handle_mm_fault(vma, at, fault_flags(vma, why))) {
+	case VELLUM_FAULT_OK:
+		return 0;
+	case VELLUM_FAULT_OOM:
+		return -EAGAIN;
+	default:
+		return -EFAULT;
+	}
+}
+
+int populate_range(struct vellum_mm *mm, gva_t start, gva_t end, enum populate_why why)
+{
+	const struct host *host = mm_host(mm);
+	gva_t at = start;
+	int err = 0;
+
+	read_lock(&mm->mmap_lock, host);
+	while (at < end && !err) {
+		err = populate_page(mm, at, why);
+		if (err == -EAGAIN) {
+			read_unlock(&mm->mmap_lock, host);
+			if (vellum_reclaim(mm->memory, RECLAIM_BATCH))
+				err = 0;
+			read_lock(&mm->mmap_lock, host);
+		} else {
+			at += PAGE_SIZE;
+		}
+	}
+	read_unlock(&mm->mmap_lock, host);
+	return err;
+}
