@@ -116,9 +116,12 @@ $(BUILD)/vellum.pc: FORCE
 
 $(CLI_OBJ): ALL_CFLAGS += -DVELLUM_VERSION='"$(VERSION)"'
 
-# Linked with the library's objects: it shares lib/ with the core.
+$(OBJ)/cli/html_blob.o: cli/report.html
+
+# Linked with the library's objects: it shares lib/ with the core. Jansson reads reports; the library
+# does without.
 $(BUILD)/vellum: $(CLI_OBJ) $(LIB_OBJ)
-	$(Q)$(CC) $(LDFLAGS_ALL) $^ $(LDLIBS) -o $@
+	$(Q)$(CC) $(LDFLAGS_ALL) $^ $(LDLIBS) -ljansson -o $@
 
 # --- tests ---
 

@@ -17,4 +17,5 @@ VELLUM_MACHINE_SRC := machine/qemu.c machine/qemu_start.c machine/qemu_stubs.S m
 VELLUM_ABI_SRC := \
 	abi/cpu.c abi/exec.c abi/fd.c abi/filemap.c abi/path.c abi/signal.c abi/sys_fs.c abi/sys_io.c \
 	abi/sys_mm.c abi/sys_proc.c abi/sys_time.c abi/syscall.c abi/task.c abi/usermem.c abi/vdso.c abi/vdso/blob.S
-VELLUM_CLI_SRC := cli/main.c cli/run.c cli/track.c cli/replica.c cli/report.c
+VELLUM_CLI_SRC := cli/main.c cli/run.c cli/track.c cli/replica.c cli/report.c cli/html.c \
+	cli/html_blob.S

@@ -24,6 +24,7 @@ struct run_options {
 };
 
 int cmd_run(int argc, char **argv);
+int cmd_report(int argc, char **argv);
 
 /* One line on stderr, "vellum: ..."; returns EXIT_VELLUM. */
 int fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
@@ -111,5 +112,13 @@ struct run_report {
 int json_check(const char *path, char *why, size_t size);	/* can it be written? before the run */
 int json_write(const struct run_report *report);		/* 0 or -1 with a line said */
 void print_summary(const struct run_report *report);
+
+/* What put() prints becomes the file; "-" is stdout. 0 or -1 with a line said. */
+int file_write(const char *path, void (*put)(FILE *f, const void *arg), const void *arg);
+
+/* --- html.c --- */
+
+/* A page from a report as json_write() makes it, which is not checked. 0 or -1 with a line said. */
+int html_write(const char *path, const char *json, size_t len);
 
 #endif

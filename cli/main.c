@@ -8,6 +8,8 @@
 
 static const char help[] =
 	"usage: vellum run [OPTION...] [--] PROGRAM [ARG...]\n"
+	"       vellum report FILE.json -o FILE.html\n"
+	"                               make an HTML page from what run --json wrote\n"
 	"       vellum syscalls         list the system calls that programs can use\n"
 	"\n"
 	"Runs an unmodified static x86-64 Linux program, and all processes it starts, on Vellum's own\n"
@@ -42,6 +44,8 @@ int main(int argc, char **argv)
 			puts(abi_supported(i));
 		return 0;
 	}
+	if (!strcmp(argv[1], "report"))
+		return cmd_report(argc - 1, argv + 1);
 	if (strcmp(argv[1], "run"))
 		return fail("%s: unknown command; see vellum --help", argv[1]);
 	return cmd_run(argc - 1, argv + 1);

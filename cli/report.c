@@ -167,9 +167,8 @@ int json_check(const char *path, char *why, size_t size)
 }
 
 /* Beside the file, then renamed: nobody finds half a report. */
-int json_write(const struct run_report *r)
+int file_write(const char *path, void (*put)(FILE *f, const void *arg), const void *arg)
 {
-	const char *path = r->opt->json;
 	char temp[4160];
 	bool direct = !strcmp(path, "-") || in_place(path), ok;
 	FILE *f;
@@ -189,7 +188,7 @@ int json_write(const struct run_report *r)
 		fail("cannot write %s: %s", path, strerror(errno));
 		return -1;
 	}
-	json_all(f, r);
+	put(f, arg);
 	ok = fflush(f) == 0 && !ferror(f);
 	if (f != stdout)
 		ok &= fclose(f) == 0;
@@ -204,6 +203,16 @@ int json_write(const struct run_report *r)
 		return -1;
 	}
 	return 0;
+}
+
+static void json_put(FILE *f, const void *report)
+{
+	json_all(f, report);
+}
+
+int json_write(const struct run_report *r)
+{
+	return file_write(r->opt->json, json_put, r);
 }
 
 /* --- summary --- */
