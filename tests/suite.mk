@@ -31,6 +31,7 @@ test: all unit-build guests examples variants build/explore/clean
 		$(call in,sh,$(wildcard tests/house/*.sh)) \
 		'build/explore/clean all 3' 'sh tests/mutants/run.sh' \
 		'bash tests/cli/known_pages.sh' 'bash tests/cli/errors.sh' 'bash tests/cli/busybox.sh' \
+		'bash tests/cli/report.sh' 'env VELLUM=build/asan/vellum bash tests/cli/report.sh' \
 		'env VELLUM=build/asan/vellum bash tests/cli/known_pages.sh' \
 		'env VELLUM=build/tsan/vellum bash tests/cli/known_pages.sh'
 
