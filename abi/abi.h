@@ -46,6 +46,8 @@ struct abi_observer {
 	/* [start, end) is about to lose what is mapped there; has lost it. */
 	void (*before_unmap)(void *arg, struct guest_mm *gmm, uint64_t start, uint64_t end);
 	void (*after_unmap)(void *arg, struct guest_mm *gmm, uint64_t start, uint64_t end);
+	/* [start, end) was mapped. */
+	void (*mapped)(void *arg, struct guest_mm *gmm, uint64_t start, uint64_t end);
 	/* The last process left it; it still stands. */
 	void (*mm_end)(void *arg, struct guest_mm *gmm);
 };
@@ -89,6 +91,9 @@ const char *abi_unsupported(unsigned i);
 /* What a mapping is called in a report: a path, "[heap]", "[stack]", "[vdso]" or "". */
 void abi_mapping_name(const struct guest_mm *gmm, const struct vellum_vma_info *info,
 		      char name[ABI_MAX_NAME]);
+
+/* A host file, not memory shared by processes. */
+bool abi_is_file(const struct vellum_vma_info *info);
 
 /* The bytes that a page of a mapping had before anybody stored to it: the file's, or zeros. */
 void abi_initial_page(const struct vellum_vma_info *info, uint64_t addr, void *buf);

@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "abi/filemap.h"
 #include "abi/path.h"
 #include "vellum/backing.h"
 
@@ -231,10 +232,10 @@ static int load_segment(struct guest_mm *gmm, const struct image *im, const Elf6
 	return err;
 }
 
-static int load_segments(struct task *t, struct guest_mm *gmm, struct image *im, const char *path)
+static int load_segments(struct task *t, struct guest_mm *gmm, struct image *im)
 {
-	struct vellum_mapping *mapping = filemap_get(t->kernel, im->fd, path);
-	int err = mapping ? 0 : -ENOMEM;
+	struct vellum_mapping *mapping = NULL;
+	int err = filemap_get(t->kernel, im->fd, false, &mapping);
 
 	im->bias = im->eh.e_type == ET_DYN ? PIE_BASE : 0;
 	im->entry = im->eh.e_entry + im->bias;
@@ -358,7 +359,7 @@ static uint64_t arg_bytes(char *const *argv, char *const *envp)
 static int build_image(struct task *t, struct guest_mm *gmm, struct image *im, const char *path,
 		       char *const *argv, char *const *envp, uint64_t *sp)
 {
-	int err = load_segments(t, gmm, im, gmm->exe);
+	int err = load_segments(t, gmm, im);
 
 	if (err)
 		return err;

@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "abi/task.h"
@@ -10,6 +11,7 @@
 struct file *file_open(int host_fd)
 {
 	struct file *file = calloc(1, sizeof(*file));
+	struct stat st;
 
 	if (!file) {
 		close(host_fd);
@@ -17,6 +19,11 @@ struct file *file_open(int host_fd)
 	}
 	file->refs = 1;
 	file->fd = host_fd;
+	if (fstat(host_fd, &st) == 0) {
+		file->regular = S_ISREG(st.st_mode);
+		file->dev = st.st_dev;
+		file->ino = st.st_ino;
+	}
 	return file;
 }
 
@@ -51,6 +58,11 @@ int fd_install(struct task *t, struct file *file, int from, bool cloexec)
 int fd_host(struct task *t, uint64_t fd)
 {
 	return fd < MAX_FDS && t->fds[fd].file ? t->fds[fd].file->fd : -EBADF;
+}
+
+struct file *fd_file(struct task *t, uint64_t fd)
+{
+	return fd < MAX_FDS ? t->fds[fd].file : NULL;
 }
 
 void fds_fork(struct task *child, const struct task *parent)

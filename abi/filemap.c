@@ -1,195 +1,517 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * abi/filemap.c - objects for private mappings of host files, read through the host.
- *
- * Processes that map the same file share its pages: objects are kept by device, inode, size and
- * time of change, so a file that was changed in between gets a new one.
- */
+/* abi/filemap.c - the list of mapped files, and the core's hooks into them; see filemap.h. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
-#include <stdlib.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
-#include "abi/task.h"
-#include "vellum/backing.h"
+#include "abi/filemap.h"
 
-#define MAX_KEPT 64
+#define MAX_KEPT 64		/* files that nobody maps any more */
+#define PAGE	 VELLUM_PAGE_SIZE
+#define STEP_SECONDS 5		/* between background steps, as Linux has it */
 
-struct filemap {
-	struct filemap *next;
-	struct vellum_mapping *mapping;	/* one reference while in the list */
-	struct stat id;
-	int fd;
-	bool listed;
-	char path[ABI_MAX_NAME];
-};
+static pthread_mutex_t list_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct filemap *all;	/* list_lock */
+static unsigned nr_writable;	/* files that were mapped shared for writing; atomic */
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static struct filemap *all;		/* every live object, for its name; lock */
+/* --- the core's hooks; page locks are held --- */
 
-static int filemap_fault(void *ctx, struct vellum_vmf *vmf)
+/* Bytes from the host; what is beyond the end of the file stays as it is. 0 or an errno. */
+static int read_fully(int fd, char *buf, size_t len, uint64_t offset)
 {
-	const struct filemap *fm = ctx;
-	size_t have = 0;
+	while (len) {
+		ssize_t n = pread(fd, buf, len, (off_t)offset);
 
-	while (have < VELLUM_PAGE_SIZE) {
-		ssize_t n = pread(fm->fd, (char *)vmf->page + have, VELLUM_PAGE_SIZE - have,
-				  (off_t)(vmf->pgoff * VELLUM_PAGE_SIZE + have));
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return VELLUM_VMF_SIGBUS;
+		if (n < 0 && errno != EINTR)
+			return errno;
 		if (n == 0)
-			break;		/* the end of the file: the rest of the page is zero */
-		have += (size_t)n;
+			return 0;
+		if (n > 0) {
+			buf += n;
+			len -= (size_t)n;
+			offset += (uint64_t)n;
+		}
 	}
-	return VELLUM_VMF_OK;
+	return 0;
 }
 
-static void filemap_release(void *ctx)
+static int write_fully(int fd, const char *buf, size_t len, uint64_t offset)
 {
-	struct filemap *fm = ctx, **at = &all;
+	while (len) {
+		ssize_t n = pwrite(fd, buf, len, (off_t)offset);
 
-	pthread_mutex_lock(&lock);
-	while (*at && *at != fm)
-		at = &(*at)->next;
-	if (*at)
-		*at = fm->next;
-	pthread_mutex_unlock(&lock);
+		if (n < 0 && errno != EINTR)
+			return errno;
+		if (n > 0) {
+			buf += n;
+			len -= (size_t)n;
+			offset += (uint64_t)n;
+		}
+	}
+	return 0;
+}
+
+static int fault_hook(void *ctx, struct vellum_vmf *vmf)
+{
+	struct filemap *fm = ctx;
+	int err;
+
+	pthread_mutex_lock(&fm->io_lock);
+	err = read_fully(fm->fd, vmf->page, PAGE, vmf->pgoff * PAGE);
+	pthread_mutex_unlock(&fm->io_lock);
+	return err ? VELLUM_VMF_SIGBUS : VELLUM_VMF_OK;
+}
+
+/* The part of a page that lies in the file. io_lock held. */
+static size_t length_in_file(const struct filemap *fm, uint64_t pgoff, size_t len)
+{
+	uint64_t offset = pgoff * PAGE;
+
+	if (offset >= fm->limit)
+		return 0;
+	return fm->limit - offset < len ? (size_t)(fm->limit - offset) : len;
+}
+
+/*
+ * Room on the disk for what is about to be stored: no room is SIGBUS now, instead of data lost at
+ * writeback. A file system without fallocate(2) is asked by writing the page as it is.
+ */
+static int mkwrite_hook(void *ctx, struct vellum_vmf *vmf)
+{
+	struct filemap *fm = ctx;
+	size_t len;
+	int err = 0;
+
+	pthread_mutex_lock(&fm->io_lock);
+	len = length_in_file(fm, vmf->pgoff, PAGE);
+	while (len && fallocate(fm->write_fd, FALLOC_FL_KEEP_SIZE, (off_t)(vmf->pgoff * PAGE), (off_t)len)) {
+		err = errno;
+		if (err == EOPNOTSUPP || err == ENOSYS)
+			err = write_fully(fm->write_fd, vmf->page, len, vmf->pgoff * PAGE);
+		if (err != EINTR)
+			break;
+		err = 0;
+	}
+	pthread_mutex_unlock(&fm->io_lock);
+	return err ? VELLUM_VMF_SIGBUS : VELLUM_VMF_OK;
+}
+
+static int writepage_hook(void *ctx, uint64_t pgoff, const void *page, uint32_t len)
+{
+	struct filemap *fm = ctx;
+	int err;
+
+	pthread_mutex_lock(&fm->io_lock);
+	err = write_fully(fm->write_fd, page, length_in_file(fm, pgoff, len), pgoff * PAGE);
+	if (err) {
+		fm->nr_failed++;
+		fm->failure = err;
+	}
+	pthread_mutex_unlock(&fm->io_lock);
+	return -err;
+}
+
+static int sync_hook(void *ctx)
+{
+	struct filemap *fm = ctx;
+
+	return fm->write_fd >= 0 && fdatasync(fm->write_fd) ? -errno : 0;
+}
+
+static int punch_hook(void *ctx, uint64_t offset, uint64_t len)
+{
+	struct filemap *fm = ctx;
+	int err = 0;
+
+	pthread_mutex_lock(&fm->io_lock);
+	if (fm->write_fd < 0)
+		err = -EBADF;
+	else if (fallocate(fm->write_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)len))
+		err = -errno;
+	pthread_mutex_unlock(&fm->io_lock);
+	return err;
+}
+
+/* The cache is gone: its dirty pages were written, or could not be. */
+static void release_hook(void *ctx)
+{
+	struct filemap *fm = ctx;
+
+	if (fm->write_fd >= 0) {
+		close(fm->write_fd);
+		__atomic_fetch_sub(&nr_writable, 1, __ATOMIC_RELAXED);
+	}
 	close(fm->fd);
+	pthread_mutex_destroy(&fm->io_lock);
+	pthread_mutex_destroy(&fm->size_lock);
 	free(fm);
 }
 
 static const struct vellum_backing_ops filemap_ops = {
 	.size = sizeof(filemap_ops),
-	.fault = filemap_fault,
-	.release = filemap_release,
+	.fault = fault_hook,
+	.page_mkwrite = mkwrite_hook,
+	.release = release_hook,
+	.writepage = writepage_hook,
+	.sync = sync_hook,
+	.punch = punch_hook,
 };
 
-static bool same_file(const struct stat *a, const struct stat *b)
-{
-	return a->st_dev == b->st_dev && a->st_ino == b->st_ino && a->st_size == b->st_size &&
-	       a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
-}
+/* --- the list --- */
 
-/* With a reference for the caller, or NULL. lock held. */
-static struct vellum_mapping *find(const struct stat *id)
+/* With a reference. list_lock held. */
+static struct filemap *find(dev_t dev, ino_t ino)
 {
 	for (struct filemap *fm = all; fm; fm = fm->next)
-		if (fm->listed && same_file(&fm->id, id)) {
+		if (fm->dev == dev && fm->ino == ino) {
 			vellum_mapping_get(fm->mapping);
-			return fm->mapping;
+			return fm;
 		}
 	return NULL;
 }
 
-/* Too many: the oldest (the list's last) loses the list's reference. lock held; to be put after. */
-static struct vellum_mapping *take_oldest(void)
+struct filemap *filemap_find(const struct file *file)
+{
+	struct filemap *fm;
+
+	if (!file->regular || !__atomic_load_n(&all, __ATOMIC_ACQUIRE))
+		return NULL;
+	pthread_mutex_lock(&list_lock);
+	fm = find(file->dev, file->ino);
+	pthread_mutex_unlock(&list_lock);
+	return fm;
+}
+
+void filemap_put(struct filemap *fm)
+{
+	if (fm)
+		vellum_mapping_put(fm->mapping);
+}
+
+static void unlist(struct filemap *fm)
+{
+	struct filemap **at = &all;
+
+	while (*at != fm)
+		at = &(*at)->next;
+	__atomic_store_n(at, fm->next, __ATOMIC_RELEASE);
+}
+
+/* Of files that nobody maps: the one that came first, if there are too many. list_lock held; referenced. */
+static struct filemap *too_many(void)
 {
 	struct filemap *oldest = NULL;
 	unsigned n = 0;
 
-	for (struct filemap *fm = all; fm; fm = fm->next)
-		if (fm->listed) {
+	for (struct filemap *fm = all; fm; fm = fm->next) {
+		struct vellum_mapping_info info;
+
+		vellum_mapping_info(fm->mapping, &info);
+		if (!info.nr_mapped) {
 			oldest = fm;
 			n++;
 		}
+	}
 	if (n <= MAX_KEPT)
 		return NULL;
-	oldest->listed = false;
-	return oldest->mapping;
+	vellum_mapping_get(oldest->mapping);
+	return oldest;
 }
 
-static struct filemap *new_filemap(struct kernel *k, int host_fd, const struct stat *id,
-				   const char *path)
+/* One file less, its dirty pages written first; a file that can't be written stays. */
+static void evict(struct filemap *fm)
+{
+	struct vellum_mapping_info info;
+	bool gone;
+
+	vellum_mapping_writeback(fm->mapping, 0, ~0ull, NULL);
+	pthread_mutex_lock(&list_lock);
+	vellum_mapping_info(fm->mapping, &info);
+	gone = !info.nr_mapped && !info.nr_dirty;
+	if (gone)
+		unlist(fm);
+	pthread_mutex_unlock(&list_lock);
+	if (gone)
+		vellum_mapping_put(fm->mapping);	/* the list's */
+	filemap_put(fm);
+}
+
+/* What the path of a descriptor is now; for reports. */
+static void name_of(int fd, char name[ABI_MAX_NAME])
+{
+	char link[64];
+	ssize_t n;
+
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	n = readlink(link, name, ABI_MAX_NAME - 1);
+	name[n > 0 ? n : 0] = 0;
+}
+
+static struct filemap *new_filemap(struct kernel *k, int host_fd, const struct stat *st)
 {
 	struct filemap *fm = calloc(1, sizeof(*fm));
-	uint64_t pages = ((uint64_t)id->st_size + VELLUM_PAGE_SIZE - 1) / VELLUM_PAGE_SIZE;
+	int seals;
 
 	if (!fm)
 		return NULL;
-	fm->id = *id;
-	snprintf(fm->path, sizeof(fm->path), "%s", path);
+	fm->dev = st->st_dev;
+	fm->ino = st->st_ino;
+	fm->write_fd = -1;
+	fm->limit = fm->seen_size = (uint64_t)st->st_size;
+	fm->seen_mtime = st->st_mtim;
+	name_of(host_fd, fm->path);
 	fm->fd = fcntl(host_fd, F_DUPFD_CLOEXEC, 0);
-	if (fm->fd < 0 || vellum_mapping_create(k->args->memory, &filemap_ops, fm, pages ? pages : 1, 0,
-						&fm->mapping)) {
+	if (fm->fd < 0 || vellum_mapping_create(k->args->memory, &filemap_ops, fm, 1,
+						VELLUM_MAPPING_WRITEBACK, &fm->mapping)) {
 		if (fm->fd >= 0)
 			close(fm->fd);
 		free(fm);
 		return NULL;
 	}
+	pthread_mutex_init(&fm->size_lock, NULL);
+	pthread_mutex_init(&fm->io_lock, NULL);
+	vellum_mapping_set_size(fm->mapping, (uint64_t)st->st_size);
+	seals = fcntl(host_fd, F_GET_SEALS);
+	if (seals > 0)
+		vellum_mapping_add_seals(fm->mapping, (uint32_t)seals & 0x1f);
 	return fm;
 }
 
-struct vellum_mapping *filemap_get(struct kernel *k, int host_fd, const char *path)
+/* Changed by others since we looked: what is cached and clean is not the file's any more. */
+static void revalidate(struct filemap *fm)
 {
-	struct vellum_mapping *mapping, *old = NULL;
-	struct filemap *fm;
-	struct stat id;
+	struct stat st;
 
-	if (fstat(host_fd, &id))
-		return NULL;
-	pthread_mutex_lock(&lock);
-	mapping = find(&id);
-	if (!mapping) {
-		fm = new_filemap(k, host_fd, &id, path);
+	pthread_mutex_lock(&fm->size_lock);
+	if (fstat(fm->fd, &st) == 0 &&
+	    ((uint64_t)st.st_size != fm->seen_size || st.st_mtim.tv_sec != fm->seen_mtime.tv_sec ||
+	     st.st_mtim.tv_nsec != fm->seen_mtime.tv_nsec)) {
+		pthread_mutex_lock(&fm->io_lock);
+		fm->limit = (uint64_t)st.st_size;
+		pthread_mutex_unlock(&fm->io_lock);
+		vellum_mapping_set_size(fm->mapping, (uint64_t)st.st_size);
+		vellum_mapping_invalidate(fm->mapping);
+		fm->seen_size = (uint64_t)st.st_size;
+		fm->seen_mtime = st.st_mtim;
+	}
+	pthread_mutex_unlock(&fm->size_lock);
+}
+
+void filemap_opened(const struct file *file, bool truncated)
+{
+	struct filemap *fm = filemap_find(file);
+
+	if (!fm)
+		return;
+	/* A page may have been written back after the host cut the file off: cut again. */
+	if (truncated)
+		filemap_truncate(file, 0);
+	revalidate(fm);
+	filemap_put(fm);
+}
+
+/*
+ * A descriptor of our own to write through: the program's may come to append, or be closed. 0 or a
+ * negative errno.
+ */
+static int make_writable(struct filemap *fm, int host_fd)
+{
+	char link[64];
+	int fd = -1, err = 0;
+
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", host_fd);
+	pthread_mutex_lock(&fm->io_lock);
+	if (fm->write_fd < 0) {
+		fd = open(link, O_RDWR | O_CLOEXEC);
+		err = fd < 0 ? -errno : 0;
+		fm->write_fd = fd;
+	}
+	pthread_mutex_unlock(&fm->io_lock);
+	if (fd >= 0)
+		__atomic_fetch_add(&nr_writable, 1, __ATOMIC_RELAXED);
+	return err;
+}
+
+int filemap_get(struct kernel *k, int host_fd, bool for_writing, struct vellum_mapping **out)
+{
+	struct filemap *fm, *old = NULL;
+	bool found;
+	struct stat st;
+	int err;
+
+	if (fstat(host_fd, &st))
+		return -errno;
+	pthread_mutex_lock(&list_lock);
+	fm = find(st.st_dev, st.st_ino);
+	found = fm != NULL;
+	if (!fm) {
+		fm = new_filemap(k, host_fd, &st);
 		if (fm) {
-			fm->listed = true;
+			vellum_mapping_get(fm->mapping);	/* the list's and the caller's */
 			fm->next = all;
-			all = fm;
-			mapping = fm->mapping;
-			vellum_mapping_get(mapping);	/* the list's and the caller's */
-			old = take_oldest();
+			__atomic_store_n(&all, fm, __ATOMIC_RELEASE);
+			old = too_many();
 		}
 	}
-	pthread_mutex_unlock(&lock);
-	vellum_mapping_put(old);
-	return mapping;
+	pthread_mutex_unlock(&list_lock);
+	if (old)
+		evict(old);
+	if (!fm)
+		return -ENOMEM;
+	if (found)
+		revalidate(fm);
+	err = for_writing ? make_writable(fm, host_fd) : 0;
+	if (err)
+		filemap_put(fm);
+	else
+		*out = fm->mapping;
+	return err;
 }
 
-void filemap_drop_all(void)
-{
-	for (;;) {
-		struct vellum_mapping *mapping = NULL;
+/* --- all files, one after the other --- */
 
-		pthread_mutex_lock(&lock);
-		for (struct filemap *fm = all; fm && !mapping; fm = fm->next)
-			if (fm->listed) {
-				fm->listed = false;
-				mapping = fm->mapping;
-			}
-		pthread_mutex_unlock(&lock);
-		if (!mapping)
-			return;
-		vellum_mapping_put(mapping);
+/* The one after @prev, referenced; @prev's reference is dropped. */
+static struct filemap *next_filemap(struct filemap *prev)
+{
+	struct filemap *fm;
+
+	pthread_mutex_lock(&list_lock);
+	fm = all;
+	if (prev) {
+		/* It may have left the list: then we begin anew, with what is clean by now. */
+		for (struct filemap *at = all; at; at = at->next)
+			if (at == prev)
+				fm = at->next;
+	}
+	if (fm)
+		vellum_mapping_get(fm->mapping);
+	pthread_mutex_unlock(&list_lock);
+	filemap_put(prev);
+	return fm;
+}
+
+void filemap_sync_all(void)
+{
+	struct filemap *fm = NULL;
+
+	while ((fm = next_filemap(fm)))
+		vellum_mapping_sync(fm->mapping, 0, ~0ull);
+}
+
+void filemap_unmapped(void)
+{
+	struct filemap *fm = NULL;
+
+	if (!__atomic_load_n(&nr_writable, __ATOMIC_RELAXED))
+		return;
+	while ((fm = next_filemap(fm)))
+		vellum_mapping_writeback_unmapped(fm->mapping);
+}
+
+/* --- the background step --- */
+
+static struct {
+	pthread_t thread;
+	pthread_mutex_t lock;
+	pthread_cond_t wake;
+	bool running, stop;		/* lock */
+	struct vellum_memory *memory;
+} flusher = { .lock = PTHREAD_MUTEX_INITIALIZER };
+
+static void *flush_thread(void *arg)
+{
+	(void)arg;
+	pthread_mutex_lock(&flusher.lock);
+	while (!flusher.stop) {
+		struct timespec until;
+
+		clock_gettime(CLOCK_MONOTONIC, &until);
+		until.tv_sec += STEP_SECONDS;
+		pthread_cond_timedwait(&flusher.wake, &flusher.lock, &until);
+		if (flusher.stop)
+			break;
+		pthread_mutex_unlock(&flusher.lock);
+		vellum_writeback_step(flusher.memory, 0);
+		pthread_mutex_lock(&flusher.lock);
+	}
+	pthread_mutex_unlock(&flusher.lock);
+	return NULL;
+}
+
+void filemap_start(struct kernel *k)
+{
+	pthread_condattr_t attr;
+
+	flusher.memory = k->args->memory;
+	flusher.stop = false;
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&flusher.wake, &attr);
+	pthread_condattr_destroy(&attr);
+	flusher.running = pthread_create(&flusher.thread, NULL, flush_thread, NULL) == 0;
+}
+
+/* A page that cannot be written is lost when we leave: say so. */
+static void write_last(struct filemap *fm)
+{
+	struct vellum_mapping_info info;
+
+	vellum_mapping_writeback(fm->mapping, 0, ~0ull, NULL);
+	vellum_mapping_info(fm->mapping, &info);
+	if (info.nr_dirty && fm->write_fd >= 0)
+		fprintf(stderr, "vellum: %s: %llu pages stored through a mapping could not be written: %s\n",
+			fm->path, (unsigned long long)info.nr_dirty, strerror(fm->failure));
+}
+
+void filemap_stop(void)
+{
+	struct filemap *fm;
+
+	pthread_mutex_lock(&flusher.lock);
+	flusher.stop = true;
+	if (flusher.running)
+		pthread_cond_signal(&flusher.wake);
+	pthread_mutex_unlock(&flusher.lock);
+	if (flusher.running)
+		pthread_join(flusher.thread, NULL);
+	flusher.running = false;
+	while ((fm = all)) {
+		write_last(fm);
+		unlist(fm);
+		vellum_mapping_put(fm->mapping);
 	}
 }
 
+/* --- names and bytes for reports --- */
+
+/* Referenced, or NULL: no file. */
 static struct filemap *filemap_of(const struct vellum_mapping *mapping)
 {
-	struct filemap *fm = all;
+	struct filemap *fm;
 
+	pthread_mutex_lock(&list_lock);
+	fm = all;
 	while (fm && fm->mapping != mapping)
 		fm = fm->next;
+	if (fm)
+		vellum_mapping_get(fm->mapping);
+	pthread_mutex_unlock(&list_lock);
 	return fm;
 }
 
 void abi_mapping_name(const struct guest_mm *gmm, const struct vellum_vma_info *info,
 		      char name[ABI_MAX_NAME])
 {
-	const struct filemap *fm;
+	struct filemap *fm = info->mapping ? filemap_of(info->mapping) : NULL;
 
-	name[0] = 0;
-	pthread_mutex_lock(&lock);
-	fm = info->mapping ? filemap_of(info->mapping) : NULL;
-	if (fm)
-		snprintf(name, ABI_MAX_NAME, "%s", fm->path);
-	pthread_mutex_unlock(&lock);
+	snprintf(name, ABI_MAX_NAME, "%s", fm ? fm->path : "");
+	filemap_put(fm);
 	if (info->start < gmm->stack_end && info->end > gmm->stack_start)
 		snprintf(name, ABI_MAX_NAME, "[stack]");
 	else if (info->start >= gmm->brk_start && gmm->brk_start && info->start - gmm->brk_start < 1ull << 40 &&
@@ -201,34 +523,36 @@ void abi_mapping_name(const struct guest_mm *gmm, const struct vellum_vma_info *
 		snprintf(name, ABI_MAX_NAME, "[vvar]");
 }
 
-static void object_page(const struct vellum_vma_info *info, uint64_t addr, void *buf)
+bool abi_is_file(const struct vellum_vma_info *info)
 {
-	uint64_t pgoff = info->pgoff + (addr - info->start) / VELLUM_PAGE_SIZE;
+	struct filemap *fm = info->mapping ? filemap_of(info->mapping) : NULL;
 
-	memset(buf, 0, VELLUM_PAGE_SIZE);
-	if (info->mapping)
-		vellum_mapping_read(info->mapping, pgoff * VELLUM_PAGE_SIZE, buf, VELLUM_PAGE_SIZE);
-}
-
-/*
- * Shared memory starts as zeros. A file's page is what was read when somebody first touched it; the
- * file may have changed since, and a page that nobody touched was never seen by the program.
- */
-void abi_initial_page(const struct vellum_vma_info *info, uint64_t addr, void *buf)
-{
-	bool is_file;
-
-	pthread_mutex_lock(&lock);
-	is_file = info->mapping && filemap_of(info->mapping);
-	pthread_mutex_unlock(&lock);
-	if (is_file || !info->shared)
-		object_page(info, addr, buf);
-	else
-		memset(buf, 0, VELLUM_PAGE_SIZE);
+	filemap_put(fm);
+	return fm != NULL;
 }
 
 /* An object keeps its pages when nobody has them in a table. */
 void abi_absent_page(const struct vellum_vma_info *info, uint64_t addr, void *buf)
 {
-	object_page(info, addr, buf);
+	uint64_t pgoff = info->pgoff + (addr - info->start) / PAGE;
+	struct filemap *fm = info->mapping ? filemap_of(info->mapping) : NULL;
+
+	memset(buf, 0, PAGE);
+	if (fm)
+		filemap_page(fm, pgoff, buf);
+	else if (info->mapping)
+		vellum_mapping_overlay(info->mapping, pgoff * PAGE, buf, PAGE);
+	filemap_put(fm);
+}
+
+/*
+ * Shared memory starts as zeros, a file's page as the file has it. (The file may have changed since a
+ * program looked: but then that was noted as a change.)
+ */
+void abi_initial_page(const struct vellum_vma_info *info, uint64_t addr, void *buf)
+{
+	if (!info->shared || abi_is_file(info))
+		abi_absent_page(info, addr, buf);
+	else
+		memset(buf, 0, PAGE);
 }

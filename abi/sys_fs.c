@@ -9,11 +9,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "abi/filemap.h"
 #include "abi/path.h"
 
 #define NO_ERRNO(expr) ((expr) ? -errno : 0)
@@ -23,6 +25,7 @@ static int64_t do_open(struct task *t, int64_t dirfd, uint64_t addr, int flags, 
 {
 	char path[PATH_BYTES];
 	int err = user_string(t, path, sizeof(path), addr), fd;
+	struct file *file;
 
 	if (err)
 		return err;
@@ -34,7 +37,10 @@ static int64_t do_open(struct task *t, int64_t dirfd, uint64_t addr, int flags, 
 	__atomic_store_n(&t->in_host, false, __ATOMIC_SEQ_CST);
 	if (fd < 0)
 		return fd == -EINTR ? -ERESTARTSYS : fd;
-	return fd_install(t, file_open(fd), 0, flags & O_CLOEXEC);
+	file = file_open(fd);
+	if (file)
+		filemap_opened(file, flags & O_TRUNC);
+	return fd_install(t, file, 0, flags & O_CLOEXEC);
 }
 
 SYSCALL(open)
@@ -522,14 +528,30 @@ SYSCALL(truncate)
 {
 	char path[PATH_BYTES];
 	int err = user_string(t, path, sizeof(path), a[0]), fd;
-	struct stat st;
+	struct file *file;
 
 	if (err)
 		return err;
 	fd = path_open(t, AT_FDCWD, path, O_WRONLY | O_NONBLOCK, 0);
 	if (fd < 0)
 		return fd == -ENXIO ? -EINVAL : fd;
-	err = fstat(fd, &st) || !S_ISREG(st.st_mode) ? -EINVAL : NO_ERRNO(ftruncate(fd, (off_t)a[1]));
-	close(fd);
+	file = file_open(fd);
+	if (!file)
+		return -ENOMEM;
+	err = file->regular ? filemap_truncate(file, (off_t)a[1]) : -EINVAL;
+	file_put(file);
 	return err;
+}
+
+SYSCALL(memfd_create)
+{
+	char name[250];
+	int err = user_string(t, name, sizeof(name), a[0]), fd;
+
+	if (err)
+		return err == -ENAMETOOLONG ? -EINVAL : err;
+	if (a[1] & ~(uint64_t)(MFD_CLOEXEC | MFD_ALLOW_SEALING))
+		return -EINVAL;
+	fd = memfd_create(name, (unsigned)a[1] | MFD_CLOEXEC);
+	return fd < 0 ? -errno : fd_install(t, file_open(fd), 0, a[1] & MFD_CLOEXEC);
 }

@@ -17,7 +17,6 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/select.h>
-#include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -25,18 +24,10 @@
 #include <termios.h>
 #include <unistd.h>
 
-#include "abi/task.h"
+#include "abi/filemap.h"
 
 #define CHUNK		(128u << 10)
 #define MAX_IO		0x7ffff000ull	/* what one call moves at most, as in Linux */
-
-/* Regular files never keep us waiting long; all else may. */
-static bool may_block(int fd)
-{
-	struct stat st;
-
-	return fstat(fd, &st) || !S_ISREG(st.st_mode);
-}
 
 /* A host call that may block: without a CPU, and within reach of a kick. */
 static void block_begin(struct task *t)
@@ -52,27 +43,38 @@ static void block_end(struct task *t)
 
 enum direction { IN, OUT };
 
-/* One host call. Return: bytes, or negative errno (-ERESTARTSYS for a signal). */
-static int64_t host_io(struct task *t, int fd, void *buf, size_t len, int64_t offset, enum direction dir)
+/* Of anything but a regular file. */
+static int64_t blocking_io(struct task *t, int fd, void *buf, size_t len, int64_t offset, enum direction dir)
 {
-	bool block = may_block(fd);
 	ssize_t n = -1;
 	int err = EINTR;
 
-	if (block)
-		block_begin(t);
-	if (!block || !signal_pending(t)) {
+	block_begin(t);
+	if (!signal_pending(t)) {
 		if (offset >= 0)
 			n = dir == IN ? pread(fd, buf, len, offset) : pwrite(fd, buf, len, offset);
 		else
 			n = dir == IN ? read(fd, buf, len) : write(fd, buf, len);
 		err = errno;
 	}
-	if (block)
-		block_end(t);
-	if (n >= 0)
-		return n;
-	return err == EINTR ? -ERESTARTSYS : -err;
+	block_end(t);
+	return n >= 0 ? n : -err;
+}
+
+/*
+ * One host call. Return: bytes, or negative errno (-ERESTARTSYS for a signal). Regular files never keep
+ * us waiting long; all else may.
+ */
+static int64_t host_io(struct task *t, const struct file *file, void *buf, size_t len, int64_t offset,
+		       enum direction dir)
+{
+	int64_t n;
+
+	if (!file->regular)
+		n = blocking_io(t, file->fd, buf, len, offset, dir);
+	else
+		n = dir == IN ? filemap_read(file, buf, len, offset) : filemap_write(file, buf, len, offset);
+	return n == -EINTR ? -ERESTARTSYS : n;
 }
 
 /* The signal that goes with an error of write(2). */
@@ -124,13 +126,13 @@ static uint64_t copy_vector(struct task *t, struct user_vector *v, char *buf, ui
 }
 
 /* One host call's worth. */
-static int64_t move_chunk(struct task *t, int fd, char *buf, struct user_vector *v, size_t len,
+static int64_t move_chunk(struct task *t, const struct file *file, char *buf, struct user_vector *v, size_t len,
 			  int64_t offset, enum direction dir)
 {
 	int64_t n;
 
 	if (dir == IN) {
-		n = host_io(t, fd, buf, len, offset, IN);
+		n = host_io(t, file, buf, len, offset, IN);
 		if (n > 0) {
 			uint64_t stored = copy_vector(t, v, buf, (uint64_t)n, IN);
 
@@ -141,7 +143,7 @@ static int64_t move_chunk(struct task *t, int fd, char *buf, struct user_vector 
 	len = copy_vector(t, v, buf, len, OUT);
 	if (!len)
 		return -EFAULT;
-	n = host_io(t, fd, buf, len, offset, OUT);
+	n = host_io(t, file, buf, len, offset, OUT);
 	write_failed(t, n);
 	return n;
 }
@@ -154,23 +156,23 @@ static bool is_endless(int fd)
 	return fstat(fd, &st) == 0 && S_ISCHR(st.st_mode) && major(st.st_rdev) == 1;
 }
 
-static int64_t move_vector(struct task *t, int fd, struct user_vector *v, uint64_t len, int64_t offset,
-			   enum direction dir)
+static int64_t move_vector(struct task *t, const struct file *file, struct user_vector *v, uint64_t len,
+			   int64_t offset, enum direction dir)
 {
 	size_t size = len < CHUNK ? len : CHUNK;
 	int64_t done = 0, n = 0;
-	bool again = !may_block(fd) || dir == OUT || is_endless(fd);
+	bool again = file->regular || dir == OUT || is_endless(file->fd);
 	char *buf;
 
 	if (!len)
-		return host_io(t, fd, NULL, 0, offset, dir);
+		return host_io(t, file, NULL, 0, offset, dir);
 	buf = malloc(size);
 	if (!buf)
 		return -ENOMEM;
 	do {
 		size_t want = len - (uint64_t)done < size ? len - (uint64_t)done : size;
 
-		n = move_chunk(t, fd, buf, v, want, offset < 0 ? -1 : offset + done, dir);
+		n = move_chunk(t, file, buf, v, want, offset < 0 ? -1 : offset + done, dir);
 		if (n > 0)
 			done += n;
 		if (n < (int64_t)want)
@@ -180,48 +182,50 @@ static int64_t move_vector(struct task *t, int fd, struct user_vector *v, uint64
 	return done ? done : n;
 }
 
-static int64_t move_bytes(struct task *t, int fd, uint64_t addr, uint64_t len, int64_t offset,
+static int64_t move_bytes(struct task *t, uint64_t fd, uint64_t addr, uint64_t len, int64_t offset,
 			  enum direction dir)
 {
 	struct iovec iov = { (void *)addr, len < MAX_IO ? len : MAX_IO };
 	struct user_vector v = { .iov = &iov, .nr = 1 };
+	const struct file *file = fd_file(t, fd);
 
-	if (fd < 0)
-		return fd;
+	if (!file)
+		return -EBADF;
 	if (addr >= VELLUM_TASK_SIZE || len > VELLUM_TASK_SIZE - addr)
 		return -EFAULT;
-	return move_vector(t, fd, &v, iov.iov_len, offset, dir);
+	return move_vector(t, file, &v, iov.iov_len, offset, dir);
 }
 
 SYSCALL(read)
 {
-	return move_bytes(t, fd_host(t, a[0]), a[1], a[2], -1, IN);
+	return move_bytes(t, a[0], a[1], a[2], -1, IN);
 }
 
 SYSCALL(write)
 {
-	return move_bytes(t, fd_host(t, a[0]), a[1], a[2], -1, OUT);
+	return move_bytes(t, a[0], a[1], a[2], -1, OUT);
 }
 
 SYSCALL(pread64)
 {
-	return (int64_t)a[3] < 0 ? -EINVAL : move_bytes(t, fd_host(t, a[0]), a[1], a[2], (int64_t)a[3], IN);
+	return (int64_t)a[3] < 0 ? -EINVAL : move_bytes(t, a[0], a[1], a[2], (int64_t)a[3], IN);
 }
 
 SYSCALL(pwrite64)
 {
-	return (int64_t)a[3] < 0 ? -EINVAL : move_bytes(t, fd_host(t, a[0]), a[1], a[2], (int64_t)a[3], OUT);
+	return (int64_t)a[3] < 0 ? -EINVAL : move_bytes(t, a[0], a[1], a[2], (int64_t)a[3], OUT);
 }
 
-static int64_t vector_call(struct task *t, const uint64_t a[6], enum direction dir)
+static int64_t vector_call(struct task *t, const uint64_t a[6], int64_t offset, enum direction dir)
 {
+	const struct file *file = fd_file(t, a[0]);
 	struct iovec iov[IOV_MAX];
 	struct user_vector v = { .iov = iov, .nr = a[2] };
 	uint64_t len = 0;
 
 	if (a[2] > IOV_MAX)
 		return -EINVAL;
-	if (fd_host(t, a[0]) < 0)
+	if (!file)
 		return -EBADF;
 	if (user_read(t, iov, a[1], a[2] * sizeof(iov[0])))
 		return -EFAULT;
@@ -230,17 +234,27 @@ static int64_t vector_call(struct task *t, const uint64_t a[6], enum direction d
 			return -EINVAL;
 		len += iov[i].iov_len;
 	}
-	return move_vector(t, fd_host(t, a[0]), &v, len < MAX_IO ? len : MAX_IO, -1, dir);
+	return move_vector(t, file, &v, len < MAX_IO ? len : MAX_IO, offset, dir);
 }
 
 SYSCALL(readv)
 {
-	return vector_call(t, a, IN);
+	return vector_call(t, a, -1, IN);
 }
 
 SYSCALL(writev)
 {
-	return vector_call(t, a, OUT);
+	return vector_call(t, a, -1, OUT);
+}
+
+SYSCALL(preadv)
+{
+	return (int64_t)a[3] < 0 ? -EINVAL : vector_call(t, a, (int64_t)a[3], IN);
+}
+
+SYSCALL(pwritev)
+{
+	return (int64_t)a[3] < 0 ? -EINVAL : vector_call(t, a, (int64_t)a[3], OUT);
 }
 
 SYSCALL(lseek)
@@ -251,27 +265,83 @@ SYSCALL(lseek)
 	return fd < 0 ? fd : at < 0 ? -errno : at;
 }
 
+/* --- from file to file --- */
+
+/* Through a buffer: either file may be mapped. @*in_at, @*out_at: -1 is the file's own position. */
+static int64_t copy_between(struct task *t, const struct file *in, int64_t *in_at, const struct file *out,
+			    int64_t *out_at, size_t len)
+{
+	char *buf = malloc(len);
+	int64_t n, done;
+
+	if (!buf)
+		return -ENOMEM;
+	n = host_io(t, in, buf, len, *in_at, IN);
+	done = n > 0 ? host_io(t, out, buf, (size_t)n, *out_at, OUT) : n;
+	free(buf);
+	if (n > 0)
+		write_failed(t, done);
+	if (n > 0 && *in_at < 0 && done < n)	/* what was read and not written is still to come */
+		lseek(in->fd, (done > 0 ? done : 0) - n, SEEK_CUR);
+	if (*in_at >= 0 && done > 0)
+		*in_at += done;
+	if (*out_at >= 0 && done > 0)
+		*out_at += done;
+	return done;
+}
+
+/* A file position that is passed by pointer; NULL: -1. */
+static int read_position(struct task *t, uint64_t addr, int64_t *at)
+{
+	*at = -1;
+	if (!addr)
+		return 0;
+	if (user_read(t, at, addr, sizeof(*at)))
+		return -EFAULT;
+	return *at < 0 ? -EINVAL : 0;
+}
+
 SYSCALL(sendfile)
 {
-	int out = fd_host(t, a[0]), in = fd_host(t, a[1]);
-	size_t len = a[3] < CHUNK ? a[3] : CHUNK;
-	off_t offset;
-	ssize_t n;
+	const struct file *out = fd_file(t, a[0]), *in = fd_file(t, a[1]);
+	int64_t in_at, out_at = -1, n;
 	int err;
 
-	if (out < 0 || in < 0)
+	if (!out || !in)
 		return -EBADF;
-	if (a[2] && user_read(t, &offset, a[2], sizeof(offset)))
+	err = read_position(t, a[2], &in_at);
+	if (err)
+		return err;
+	if (!in->regular)		/* what can be mapped; a pipe cannot be read from twice */
+		return -EINVAL;
+	n = copy_between(t, in, &in_at, out, &out_at, a[3] < CHUNK ? a[3] : CHUNK);
+	if (n >= 0 && a[2] && user_write(t, a[2], &in_at, sizeof(in_at)))
 		return -EFAULT;
-	block_begin(t);
-	n = sendfile(out, in, a[2] ? &offset : NULL, len);
-	err = errno;
-	block_end(t);
-	if (n < 0)
-		write_failed(t, -err);
-	if (n >= 0 && a[2] && user_write(t, a[2], &offset, sizeof(offset)))
+	return n;
+}
+
+SYSCALL(copy_file_range)
+{
+	const struct file *in = fd_file(t, a[0]), *out = fd_file(t, a[2]);
+	int64_t in_at, out_at, n;
+	int err;
+
+	if (!in || !out)
+		return -EBADF;
+	if (a[5] || !in->regular || !out->regular)
+		return -EINVAL;
+	if (fcntl(out->fd, F_GETFL) & O_APPEND)
+		return -EBADF;
+	err = read_position(t, a[1], &in_at);
+	if (!err)
+		err = read_position(t, a[3], &out_at);
+	if (err)
+		return err;
+	n = copy_between(t, in, &in_at, out, &out_at, a[4] < CHUNK ? a[4] : CHUNK);
+	if (n >= 0 && ((a[1] && user_write(t, a[1], &in_at, sizeof(in_at))) ||
+		       (a[3] && user_write(t, a[3], &out_at, sizeof(out_at)))))
 		return -EFAULT;
-	return n >= 0 ? n : err == EINTR ? -ERESTARTSYS : -err;
+	return n;
 }
 
 /* --- pipes --- */
@@ -546,6 +616,9 @@ SYSCALL(fcntl)
 	case F_SETLK:
 	case F_SETLKW:
 		return file_lock(t, fd, (int)a[1], a[2]);
+	case F_ADD_SEALS:
+		return filemap_add_seals(fd_file(t, a[0]), (unsigned)a[2]);
+	case F_GET_SEALS:
 	case F_SETPIPE_SZ:
 	case F_GETPIPE_SZ:
 		n = fcntl(fd, (int)a[1], (int)a[2]);
@@ -604,23 +677,57 @@ SYSCALL(flock)
 
 SYSCALL(fsync)
 {
+	const struct file *file = fd_file(t, a[0]);
+
+	return file ? filemap_fsync(file, false) : -EBADF;
+}
+
+SYSCALL(fdatasync)
+{
+	const struct file *file = fd_file(t, a[0]);
+
+	return file ? filemap_fsync(file, true) : -EBADF;
+}
+
+SYSCALL(sync)
+{
+	(void)t, (void)a;
+	filemap_sync_all();
+	sync();
+	return 0;
+}
+
+SYSCALL(syncfs)
+{
 	int fd = fd_host(t, a[0]);
 
-	return fd < 0 ? fd : fsync(fd) ? -errno : 0;
+	if (fd < 0)
+		return fd;
+	filemap_sync_all();
+	return syncfs(fd) ? -errno : 0;
 }
 
 SYSCALL(ftruncate)
 {
-	int fd = fd_host(t, a[0]);
+	const struct file *file = fd_file(t, a[0]);
 
-	return fd < 0 ? fd : ftruncate(fd, (off_t)a[1]) ? -errno : 0;
+	return file ? filemap_truncate(file, (off_t)a[1]) : -EBADF;
 }
 
 SYSCALL(fallocate)
 {
-	int fd = fd_host(t, a[0]);
+	const struct file *file = fd_file(t, a[0]);
 
-	return fd < 0 ? fd : fallocate(fd, (int)a[1], (off_t)a[2], (off_t)a[3]) ? -errno : 0;
+	return file ? filemap_fallocate(file, (int)a[1], (off_t)a[2], (off_t)a[3]) : -EBADF;
+}
+
+SYSCALL(readahead)
+{
+	const struct file *file = fd_file(t, a[0]);
+
+	if (!file)
+		return -EBADF;
+	return file->regular ? 0 : -EINVAL;	/* advice: the host reads ahead by itself */
 }
 
 SYSCALL(fadvise64)

@@ -3,12 +3,11 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
-#include "abi/task.h"
-#include "vellum/backing.h"
+#include "abi/filemap.h"
 
 #define PAGE_UP(x) (((x) + VELLUM_PAGE_SIZE - 1) & ~(uint64_t)(VELLUM_PAGE_SIZE - 1))
 
@@ -35,11 +34,16 @@ static bool sane_range(uint64_t addr, uint64_t len)
 	       addr < VELLUM_TASK_SIZE && PAGE_UP(len) <= VELLUM_TASK_SIZE - addr;
 }
 
+/* /dev/zero is memory without a name. */
+static bool is_zero_device(const struct stat *st)
+{
+	return S_ISCHR(st->st_mode) && st->st_rdev == makedev(1, 5);
+}
+
 static int open_object(struct task *t, int fd, struct vellum_map_args *args)
 {
-	char link[64], path[ABI_MAX_NAME];
+	bool writable;
 	struct stat st;
-	ssize_t n;
 	int flags;
 
 	if (fd < 0)
@@ -47,19 +51,29 @@ static int open_object(struct task *t, int fd, struct vellum_map_args *args)
 	flags = fcntl(fd, F_GETFL);
 	if (flags < 0 || fstat(fd, &st))
 		return -EBADF;
-	if ((flags & O_ACCMODE) == O_WRONLY || (flags & O_PATH))
+	if (flags & O_PATH)
+		return -EBADF;
+	if ((flags & O_ACCMODE) == O_WRONLY)
 		return -EACCES;
+	if (is_zero_device(&st)) {
+		args->flags |= VELLUM_MAP_ANONYMOUS;
+		return 0;
+	}
 	if (!S_ISREG(st.st_mode))
 		return -ENODEV;
-	/* Shared writable mappings of files come with their writeback. */
-	if ((args->flags & 3) != VELLUM_MAP_PRIVATE && (args->prot & VELLUM_PROT_WRITE))
-		return (flags & O_ACCMODE) == O_RDWR ? -ENODEV : -EACCES;
-	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
-	n = readlink(link, path, sizeof(path) - 1);
-	path[n > 0 ? n : 0] = 0;
-	args->mapping = filemap_get(t->kernel, fd, path);
-	args->file_prot = VELLUM_PROT_READ;
-	return args->mapping ? 0 : -ENOMEM;
+	writable = (flags & O_ACCMODE) == O_RDWR;
+	args->file_prot = VELLUM_PROT_READ | (writable ? VELLUM_PROT_WRITE : 0);
+	/* It may be made writable later. */
+	return filemap_get(t->kernel, fd, writable && (args->flags & 3) != VELLUM_MAP_PRIVATE, &args->mapping);
+}
+
+/* The observer looks at what appeared. */
+static void mapped(struct task *t, uint64_t start, uint64_t len)
+{
+	const struct abi_observer *ob = t->kernel->args->observer;
+
+	if (ob && ob->mapped && t->gmm->observer_data)
+		ob->mapped(ob->arg, t->gmm, start, start + PAGE_UP(len));
 }
 
 SYSCALL(mmap)
@@ -85,6 +99,8 @@ SYSCALL(mmap)
 	if (fixed)
 		after_unmap(t, a[0], err ? 0 : a[1]);
 	vellum_mapping_put(args.mapping);
+	if (!err)
+		mapped(t, addr, a[1]);
 	return err ? err : (int64_t)addr;
 }
 
@@ -98,6 +114,7 @@ static int unmap(struct task *t, uint64_t addr, uint64_t len)
 	err = vellum_munmap(t->gmm->mm, addr, len);
 	if (sane)
 		after_unmap(t, addr, err ? 0 : len);
+	filemap_unmapped();
 	return err;
 }
 
@@ -126,6 +143,10 @@ SYSCALL(mremap)
 	bool sane = sane_range(a[0], a[1]);
 	uint64_t addr = a[4];
 	int err = 0;
+
+	/* There the new address is a hint, and looked at (seen on Linux 6.18). */
+	if ((a[3] & VELLUM_MREMAP_DONTUNMAP) && (a[4] & (VELLUM_PAGE_SIZE - 1)))
+		return -EINVAL;
 
 	/* As mremap would itself; a step of its own so that what was there before is told apart. */
 	if ((a[3] & VELLUM_MREMAP_FIXED) && can_move_to(t, a))
@@ -160,14 +181,57 @@ SYSCALL(brk)
 
 SYSCALL(madvise)
 {
-	/* Advice that changes nothing a program can see is taken; FREE may drop at once or never. */
-	switch (a[2]) {
-	case 1: case 2: case 3:			/* RANDOM, SEQUENTIAL, WILLNEED */
-	case 8:					/* FREE */
-	case 12: case 13: case 14: case 15:	/* UNMERGEABLE to NOHUGEPAGE */
-	case 16: case 17: case 20:		/* DONTDUMP, DODUMP, COLD */
-		return vellum_madvise(t->gmm->mm, a[0], a[1], VELLUM_MADV_NORMAL);
-	default:
-		return vellum_madvise(t->gmm->mm, a[0], a[1], (int)a[2]);
+	return vellum_madvise(t->gmm->mm, a[0], a[1], (int)a[2]);
+}
+
+/* Pages are written without a CPU: the other programs go on meanwhile. */
+SYSCALL(msync)
+{
+	cpu_release(t);
+	return vellum_msync(t->gmm->mm, a[0], a[1], (int)a[2]);
+}
+
+SYSCALL(mincore)
+{
+	uint64_t pages = PAGE_UP(a[1]) / VELLUM_PAGE_SIZE;
+	uint8_t vec[4096];
+	int err = 0;
+
+	if (a[1] > VELLUM_TASK_SIZE)
+		return -ENOMEM;
+	if (!pages)
+		return vellum_mincore(t->gmm->mm, a[0], 0, vec);
+	for (uint64_t done = 0, n; done < pages && !err; done += n) {
+		n = pages - done < sizeof(vec) ? pages - done : sizeof(vec);
+		err = vellum_mincore(t->gmm->mm, a[0] + done * VELLUM_PAGE_SIZE, n * VELLUM_PAGE_SIZE, vec);
+		if (!err)
+			err = user_write(t, a[2] + done, vec, n);
 	}
+	return err;
+}
+
+SYSCALL(mlock)
+{
+	return vellum_mlock(t->gmm->mm, a[0], a[1], 0);
+}
+
+SYSCALL(mlock2)
+{
+	return vellum_mlock(t->gmm->mm, a[0], a[1], a[2] > 1 ? ~0u : (uint32_t)a[2]);
+}
+
+SYSCALL(munlock)
+{
+	return vellum_munlock(t->gmm->mm, a[0], a[1]);
+}
+
+SYSCALL(mlockall)
+{
+	return vellum_mlockall(t->gmm->mm, a[0] > 7 ? ~0u : (uint32_t)a[0]);
+}
+
+SYSCALL(munlockall)
+{
+	(void)a;
+	return vellum_munlockall(t->gmm->mm);
 }

@@ -10,11 +10,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "abi/task.h"
+#include "abi/filemap.h"
 
 #define TICK_NS 5000000		/* time slice while somebody waits for a CPU; and re-kicks */
 
@@ -28,6 +29,17 @@ uint64_t clock_ns(clockid_t clock)
 
 /* --- address spaces --- */
 
+/* Ours are the program's; root may lock what it wants. */
+static void set_limits(struct vellum_mm *mm)
+{
+	struct rlimit lock = { RLIM_INFINITY, RLIM_INFINITY }, stack = { RLIM_INFINITY, RLIM_INFINITY };
+
+	if (geteuid() != 0)
+		getrlimit(RLIMIT_MEMLOCK, &lock);
+	getrlimit(RLIMIT_STACK, &stack);
+	vellum_set_limits(mm, lock.rlim_cur, stack.rlim_cur);
+}
+
 struct guest_mm *gmm_create(struct kernel *k, int pid)
 {
 	struct guest_mm *gmm = calloc(1, sizeof(*gmm));
@@ -38,6 +50,7 @@ struct guest_mm *gmm_create(struct kernel *k, int pid)
 		free(gmm);
 		return NULL;
 	}
+	set_limits(gmm->mm);
 	gmm->refs = 1;
 	gmm->pid = pid;
 	return gmm;
@@ -53,6 +66,7 @@ void gmm_put(struct task *t, struct guest_mm *gmm)
 		ob->mm_end(ob->arg, gmm);
 	pool_forget_mm(t->kernel->pool, gmm->mm);
 	vellum_mm_put(gmm->mm);
+	filemap_unmapped();
 	free(gmm);
 }
 
@@ -535,6 +549,7 @@ void abi_run(const struct abi_args *args, struct abi_result *result)
 	sigaction(SIGXFSZ, &no_pipe, NULL);
 	k.pool = pool_create(args->machine);
 	vdso_init(&k);
+	filemap_start(&k);
 	pthread_create(&k.ticker, NULL, ticker, &k);
 	err = k.pool ? start_first(&k, args) : -ENOMEM;
 	if (err)
@@ -551,7 +566,7 @@ void abi_run(const struct abi_args *args, struct abi_result *result)
 		k.tasks = t->next;
 		free(t);
 	}
-	filemap_drop_all();
+	filemap_stop();
 	vdso_fini(&k);
 	pool_destroy(k.pool);
 }

@@ -26,6 +26,9 @@
 struct file {			/* an open file description; several descriptors may share it */
 	uint32_t refs;		/* atomic */
 	int fd;			/* the host's */
+	bool regular;		/* a regular file: the host never keeps us waiting for it */
+	dev_t dev;
+	ino_t ino;
 };
 
 struct fd_entry {
@@ -137,14 +140,11 @@ struct file *file_open(int host_fd);		/* takes over the descriptor */
 void file_put(struct file *file);
 int fd_install(struct task *t, struct file *file, int from, bool cloexec);
 int fd_host(struct task *t, uint64_t fd);	/* or -EBADF */
+struct file *fd_file(struct task *t, uint64_t fd);	/* NULL: EBADF */
 int64_t fd_dup(struct task *t, uint64_t fd, int from, bool cloexec);
 void fds_fork(struct task *child, const struct task *parent);
 void fds_exec(struct task *t);
 void fds_close_all(struct task *t);
-
-/* filemap.c: objects for private file mappings */
-struct vellum_mapping *filemap_get(struct kernel *k, int host_fd, const char *path);
-void filemap_drop_all(void);
 
 /* usermem.c */
 int user_read(struct task *t, void *buf, uint64_t addr, uint64_t len);	/* 0 or -EFAULT */

@@ -11,13 +11,15 @@
 
 #define EXIT_VELLUM 125		/* Vellum's own failure, as env(1) and timeout(1) have it */
 
-enum track_mode { TRACK_NONE, TRACK_WP, TRACK_CLEAN };
+enum track_mode { TRACK_NONE, TRACK_WP, TRACK_CLEAN, TRACK_AUTO };
 
 struct run_options {
 	enum track_mode track;
 	uint64_t interval_ns;
 	bool verify, strace;
 	const char *json;		/* NULL: none; "-": stdout */
+	const char *html;		/* NULL: none */
+	uint64_t fault_ns, scan_ns;	/* what the machine says a fault costs, and a look at a table */
 	uint64_t ram;
 	unsigned cpus;
 	char **argv;			/* the program's */
@@ -61,6 +63,7 @@ struct ranges {
 struct row {			/* one mapping as it stood at its end */
 	int pid;
 	uint64_t start, end, offset, write_faults, dirty_pages;
+	uint64_t start_ns, end_ns;	/* from its process' start; when it ended */
 	char prot[5];
 	char name[ABI_MAX_NAME];
 	struct ranges dirty;	/* from the mapping's start */
@@ -71,8 +74,11 @@ struct rows {
 	size_t nr, max;
 };
 
+#define NR_FAULT_KINDS VELLUM_COUNT_TLB_FLUSHES	/* the counters before it are of faults */
+
 struct collection_record {
-	uint64_t t_ns, pages, scan_ns;
+	uint64_t t_ns, pages, scan_ns, cost_ns;
+	uint64_t write_faults, faults[NR_FAULT_KINDS];	/* since the last one that is listed */
 	struct {
 		int pid;
 		uint64_t addr, count;
@@ -80,8 +86,27 @@ struct collection_record {
 	size_t nr_ranges, max_ranges;
 };
 
+struct process_record {		/* one address space of a program */
+	int pid, ppid;
+	char *name;
+	uint64_t start_ns, end_ns, rss_pages;
+	uint64_t counters[VELLUM_NR_COUNTERS];
+};
+
+struct method_switch {
+	uint64_t t_ns;
+	int pid;
+	uint64_t addr, pages;
+	bool wp;		/* from now on; else clean */
+};
+
 struct track_result {
 	struct rows rows;
+	struct process_record *processes;
+	size_t nr_processes, max_processes;
+	struct method_switch *switches;
+	size_t nr_switches, max_switches;
+	uint64_t total_switches;
 	struct collection_record *records;
 	size_t nr_records, max_records;
 	uint64_t nr_collections, nr_pages, scan_ns;	/* all, also those without a record */
@@ -98,7 +123,7 @@ void track_stop(struct track *track);
 const struct track_result *track_get_result(struct track *track);
 void track_destroy(struct track *track);
 
-/* --- report.c --- */
+/* --- json.c, report.c --- */
 
 struct run_report {
 	const struct run_options *opt;
@@ -111,6 +136,7 @@ struct run_report {
 
 int json_check(const char *path, char *why, size_t size);	/* can it be written? before the run */
 int json_write(const struct run_report *report);		/* 0 or -1 with a line said */
+int html_report(const struct run_report *report);		/* the same */
 void print_summary(const struct run_report *report);
 
 /* What put() prints becomes the file; "-" is stdout. 0 or -1 with a line said. */

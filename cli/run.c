@@ -19,6 +19,7 @@
 #define MIN_RAM (4ull << 20)
 #define MAX_RAM (256ull << 30)
 #define MAX_CPUS 16
+#define SCAN_NS 600	/* a look at 512 entries that are not in the caches, measured */
 
 extern char **environ;
 
@@ -89,9 +90,9 @@ static bool parse_size(const char *text, uint64_t *bytes)
 
 static bool parse_track(const char *text, enum track_mode *track)
 {
-	static const enum track_mode modes[] = { TRACK_NONE, TRACK_WP, TRACK_CLEAN };
+	static const enum track_mode modes[] = { TRACK_NONE, TRACK_WP, TRACK_CLEAN, TRACK_AUTO };
 
-	for (size_t i = 0; i < 3; i++)
+	for (size_t i = 0; i < 4; i++)
 		if (!strcmp(text, track_name(modes[i]))) {
 			*track = modes[i];
 			return true;
@@ -99,12 +100,14 @@ static bool parse_track(const char *text, enum track_mode *track)
 	return false;
 }
 
-enum { OPT_MACHINE = 256, OPT_TRACK, OPT_INTERVAL, OPT_VERIFY, OPT_JSON, OPT_RAM, OPT_CPUS, OPT_STRACE };
+enum { OPT_MACHINE = 256, OPT_TRACK, OPT_INTERVAL, OPT_VERIFY, OPT_JSON, OPT_REPORT, OPT_RAM, OPT_CPUS,
+       OPT_STRACE };
 
 static const struct option long_options[] = {
 	{ "machine", required_argument, NULL, OPT_MACHINE }, { "track", required_argument, NULL, OPT_TRACK },
 	{ "interval", required_argument, NULL, OPT_INTERVAL }, { "verify", no_argument, NULL, OPT_VERIFY },
-	{ "json", required_argument, NULL, OPT_JSON },	     { "ram", required_argument, NULL, OPT_RAM },
+	{ "json", required_argument, NULL, OPT_JSON }, { "report", required_argument, NULL, OPT_REPORT },
+	{ "ram", required_argument, NULL, OPT_RAM },
 	{ "cpus", required_argument, NULL, OPT_CPUS },	     { "strace", no_argument, NULL, OPT_STRACE },
 	{ NULL, 0, NULL, 0 },
 };
@@ -138,7 +141,7 @@ static int take_option(int opt, const char *arg, struct run_options *o)
 		       fail("--machine=%s: unknown machine; use auto or qemu", arg);
 	case OPT_TRACK:
 		return parse_track(arg, &o->track) ? 0 :
-		       fail("--track=%s: unknown method; use none, wp or clean", arg);
+		       fail("--track=%s: unknown method; use none, wp, clean or auto", arg);
 	case OPT_INTERVAL:
 		return parse_interval(arg, &o->interval_ns) ? 0 :
 		       fail("--interval=%s: not a time from 100us to 1 hour; write for example 10ms", arg);
@@ -148,6 +151,9 @@ static int take_option(int opt, const char *arg, struct run_options *o)
 	case OPT_JSON:
 		o->json = arg;
 		return arg[0] ? 0 : fail("--json=: needs a file name, or - for stdout");
+	case OPT_REPORT:
+		o->html = arg;
+		return arg[0] ? 0 : fail("--report=: needs a file name");
 	case OPT_RAM:
 		return parse_ram(arg, &o->ram);
 	case OPT_CPUS:
@@ -176,7 +182,7 @@ static int parse_options(int argc, char **argv, struct run_options *o)
 	if (optind >= argc)
 		return fail("no program to run; see vellum --help");
 	if (o->verify && o->track == TRACK_NONE)
-		return fail("--verify needs --track=wp or --track=clean");
+		return fail("--verify needs --track=wp, --track=clean or --track=auto");
 	o->argv = &argv[optind];
 	return 0;
 }
@@ -249,6 +255,8 @@ static int set_up(struct run *r)
 		return fail("%s", why);
 	if (create_memory(r))
 		return EXIT_VELLUM;
+	r->opt.fault_ns = r->machine->fault_ns;
+	r->opt.scan_ns = SCAN_NS;
 	r->track = track_create(&r->opt);
 	return r->track ? 0 : fail("out of memory");
 }
@@ -298,7 +306,7 @@ static int report(struct run *r)
 	if (r->result.error[0])
 		return status;
 	print_summary(&rep);
-	if (r->opt.json && json_write(&rep))
+	if ((r->opt.json && json_write(&rep)) || (r->opt.html && html_report(&rep)))
 		return EXIT_VELLUM;
 	return status;
 }
@@ -346,6 +354,8 @@ int cmd_run(int argc, char **argv)
 	if (r.opt.json && !strcmp(r.opt.json, "-") && (r.closed_fds & 2))
 		return fail("cannot write the report: stdout is closed");
 	if (r.opt.json && json_check(r.opt.json, why, sizeof(why)))
+		return fail("cannot write the report: %s", why);
+	if (r.opt.html && json_check(r.opt.html, why, sizeof(why)))
 		return fail("cannot write the report: %s", why);
 	prctl(PR_SET_DUMPABLE, 0);	/* the program cannot reach us through /proc */
 	raise_file_limit();

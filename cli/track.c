@@ -1,10 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * cli/track.c - one tracker per address space of a run; collections at an interval and wherever
- * something is about to vanish; the replica that --verify feeds from nothing else.
- *
- * track->lock protects all of it. It is taken by the collecting thread and by processes that are in a
- * system call, never while the program runs.
+ * something is about to vanish.
  */
 #define _GNU_SOURCE
 #include <pthread.h>
@@ -13,46 +10,15 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "cli/cli.h"
-#include "vellum/access.h"
-#include "vellum/backing.h"
+#include "cli/track.h"
 
-#define PAGE		VELLUM_PAGE_SIZE
-#define ALL_PAGES	(VELLUM_TASK_SIZE / PAGE)
-#define WORD_BITS	64
-#define RETRIES		1000	/* of a comparison with memory that others store to meanwhile */
+static void no_memory(void)
+{
+	fail("out of memory for the report");
+	exit(EXIT_VELLUM);
+}
 
-struct mm_track {		/* of one address space */
-	struct mm_track *next;
-	struct track *track;
-	struct guest_mm *gmm;
-	struct vellum_tracker *tracker;
-	struct radix dirty;		/* page / WORD_BITS to uint64_t: changed since it started */
-	struct replica replica;		/* private pages */
-	struct rows losing;		/* mappings that may be about to go */
-	bool started;			/* what changes now is the program's doing */
-};
-
-struct object {			/* a shared object's replica */
-	struct object *next;
-	struct vellum_mapping *mapping;
-	struct replica replica;
-};
-
-struct track {
-	const struct run_options *opt;
-	struct abi_observer observer;
-	pthread_mutex_t lock;
-	struct mm_track *mms;
-	struct object *objects;
-	struct track_result result;
-	uint64_t t0;
-	pthread_t thread;
-	bool running, stop;
-	pthread_cond_t wake;
-};
-
-static void *grow(void *array, size_t nr, size_t *max, size_t size)
+void *grow(void *array, size_t nr, size_t *max, size_t size)
 {
 	void *more;
 
@@ -60,147 +26,9 @@ static void *grow(void *array, size_t nr, size_t *max, size_t size)
 		return array;
 	*max = *max ? 2 * *max : 16;
 	more = realloc(array, *max * size);
-	if (!more) {
-		fail("out of memory for the report");
-		exit(EXIT_VELLUM);
-	}
+	if (!more)
+		no_memory();
 	return more;
-}
-
-static void add_range(struct ranges *r, uint64_t first, uint64_t count)
-{
-	if (r->nr && r->at[r->nr - 1].first + r->at[r->nr - 1].count == first) {
-		r->at[r->nr - 1].count += count;
-		return;
-	}
-	r->at = grow(r->at, r->nr, &r->max, sizeof(*r->at));
-	r->at[r->nr++] = (struct range){ first, count };
-}
-
-/* --- pages that changed --- */
-
-static void mark_dirty(struct mm_track *mt, uint64_t page)
-{
-	uint64_t *word = radix_get(&mt->dirty, page / WORD_BITS);
-
-	if (!word) {
-		word = calloc(1, sizeof(*word));
-		if (!word || radix_set(&mt->dirty, page / WORD_BITS, word, cli_host())) {
-			fail("out of memory for the report");
-			exit(EXIT_VELLUM);
-		}
-	}
-	*word |= 1ull << page % WORD_BITS;
-}
-
-static void forget_dirty(struct mm_track *mt, uint64_t first, uint64_t end)
-{
-	uint64_t *word;
-
-	for (uint64_t i = first / WORD_BITS;
-	     (word = radix_next(&mt->dirty, &i)) && i <= (end - 1) / WORD_BITS; i++)
-		for (unsigned bit = 0; bit < WORD_BITS; bit++)
-			if (i * WORD_BITS + bit >= first && i * WORD_BITS + bit < end)
-				*word &= ~(1ull << bit);
-}
-
-static void dirty_ranges(const struct mm_track *mt, uint64_t first, uint64_t end, struct ranges *out)
-{
-	const uint64_t *word;
-
-	for (uint64_t i = first / WORD_BITS;
-	     (word = radix_next(&mt->dirty, &i)) && i <= (end - 1) / WORD_BITS; i++)
-		for (unsigned bit = 0; bit < WORD_BITS; bit++) {
-			uint64_t page = i * WORD_BITS + bit;
-
-			if ((*word >> bit & 1) && page >= first && page < end)
-				add_range(out, page - first, 1);
-		}
-}
-
-static void clear_dirty(struct mm_track *mt)
-{
-	uint64_t *word;
-
-	for (uint64_t i = 0; (word = radix_next(&mt->dirty, &i)); i++)
-		free(word);
-	radix_destroy(&mt->dirty, cli_host());
-}
-
-/* --- the replica --- */
-
-static struct object *find_object(struct track *track, struct vellum_mapping *mapping)
-{
-	struct object *o = track->objects;
-
-	while (o && o->mapping != mapping)
-		o = o->next;
-	if (o)
-		return o;
-	o = calloc(1, sizeof(*o));
-	if (!o) {
-		fail("out of memory for the replica of --verify");
-		exit(EXIT_VELLUM);
-	}
-	vellum_mapping_get(mapping);
-	o->mapping = mapping;
-	o->next = track->objects;
-	track->objects = o;
-	return o;
-}
-
-static bool is_shared(const struct vellum_vma_info *info)
-{
-	return info->shared && info->mapping;
-}
-
-/* The replica that a page of a mapping belongs to, and its number there. */
-static struct replica *replica_of(struct mm_track *mt, const struct vellum_vma_info *info, uint64_t page,
-				  uint64_t *index)
-{
-	*index = page;
-	if (!is_shared(info))
-		return &mt->replica;
-	*index = info->pgoff + page - info->start / PAGE;
-	return &find_object(mt->track, info->mapping)->replica;
-}
-
-static void update_page(struct mm_track *mt, const struct vellum_vma_info *info, uint64_t page)
-{
-	char bytes[PAGE];
-	uint64_t index;
-	struct replica *r = replica_of(mt, info, page, &index);
-	int found = vellum_peek(mt->gmm->mm, page * PAGE, bytes);
-
-	if (is_shared(info))
-		replica_drop(&mt->replica, page);	/* what was private here before */
-	if (found == 1) {
-		replica_store(r, index, bytes);
-	} else if (is_shared(info)) {
-		abi_absent_page(info, page * PAGE, bytes);
-		replica_store(r, index, bytes);
-	} else {
-		replica_drop(r, index);		/* as it was at first */
-	}
-}
-
-/* A run of collected pages: what is mapped there now is copied, what is not is dropped. */
-static void update_replica(struct mm_track *mt, uint64_t first, uint64_t end)
-{
-	struct vellum_vma_info info = { .end = 0 };
-
-	for (uint64_t page = first; page < end; page++) {
-		bool mapped = true;
-
-		if (page * PAGE >= info.end)
-			mapped = vellum_vma_next(mt->gmm->mm, page * PAGE, &info) == 0;
-		if (!mapped)
-			info = (struct vellum_vma_info){ .start = ~0ull, .end = ~0ull };
-		if (page * PAGE >= info.start)
-			update_page(mt, &info, page);
-		else
-			replica_drop(&mt->replica, page);
-	}
 }
 
 /* --- collecting --- */
@@ -261,6 +89,43 @@ static void collect_mm(struct mm_track *mt, uint64_t first, uint64_t end, bool c
 	rec->scan_ns += (h.scan_end ? h.scan_end : monotonic_ns()) - start;
 }
 
+/* Is there a report that tells of every collection? */
+static bool keeps_records(const struct track *track)
+{
+	return track->opt->json || track->opt->html;
+}
+
+/* Faults of all processes up to now. */
+static uint64_t count_faults(const struct track *track, enum vellum_counter kind)
+{
+	uint64_t sum = track->result.counters[kind];
+
+	for (const struct mm_track *mt = track->mms; mt; mt = mt->next)
+		sum += vellum_mm_counter(mt->gmm->mm, kind);
+	return sum;
+}
+
+static bool is_write_fault(unsigned kind)
+{
+	return kind == VELLUM_COUNT_FAULT_ANON || kind == VELLUM_COUNT_FAULT_COW ||
+	       kind == VELLUM_COUNT_FAULT_REUSE || kind == VELLUM_COUNT_FAULT_FILE_COW ||
+	       kind == VELLUM_COUNT_FAULT_SHARED || kind == VELLUM_COUNT_FAULT_NOTIFY;
+}
+
+/* Since the last collection that is listed. What faults cost is the machine's figure. */
+static void add_faults(struct track *track, struct collection_record *rec)
+{
+	for (unsigned i = 0; i < NR_FAULT_KINDS; i++) {
+		uint64_t now = count_faults(track, (enum vellum_counter)i);
+
+		rec->faults[i] = now - track->listed_faults[i];
+		track->listed_faults[i] = now;
+		if (is_write_fault(i))
+			rec->write_faults += rec->faults[i];
+	}
+	rec->cost_ns = rec->scan_ns + rec->write_faults * track->opt->fault_ns;
+}
+
 static void keep_record(struct track *track, struct collection_record *rec, uint64_t start)
 {
 	struct track_result *res = &track->result;
@@ -269,10 +134,11 @@ static void keep_record(struct track *track, struct collection_record *rec, uint
 	res->nr_pages += rec->pages;
 	res->scan_ns += rec->scan_ns;
 	rec->t_ns = start - track->t0;
-	if (!rec->pages || !track->opt->json) {
+	if (!rec->pages || !keeps_records(track)) {
 		free(rec->ranges);
 		return;
 	}
+	add_faults(track, rec);
 	res->records = grow(res->records, res->nr_records, &res->max_records, sizeof(*res->records));
 	res->records[res->nr_records++] = *rec;
 }
@@ -288,7 +154,7 @@ static void collect_range(struct mm_track *mt, uint64_t start, uint64_t end, boo
 	keep_record(mt->track, &rec, t);
 }
 
-static void collect_everything(struct track *track)
+void collect_everything(struct track *track)
 {
 	struct collection_record rec = { .pages = 0 };
 	uint64_t t = monotonic_ns();
@@ -298,124 +164,6 @@ static void collect_everything(struct track *track)
 	keep_record(track, &rec, t);
 }
 
-/* --- comparing --- */
-
-/* Memory and replica of one page. */
-static bool page_equal(struct mm_track *mt, const struct vellum_vma_info *info, uint64_t page)
-{
-	char actual[PAGE], initial[PAGE];
-	uint64_t index;
-	const struct replica *r = replica_of(mt, info, page, &index);
-	const void *expected = replica_get(r, index);
-	int found = vellum_peek(mt->gmm->mm, page * PAGE, actual);
-
-	if (found != 1 && !expected && !is_shared(info))
-		return true;		/* never touched */
-	if (found != 1)
-		abi_absent_page(info, page * PAGE, actual);
-	if (!expected) {
-		abi_initial_page(info, page * PAGE, initial);
-		expected = initial;
-	}
-	return memcmp(actual, expected, PAGE) == 0;
-}
-
-/* Shared pages may be stored to by others now: a difference counts if a collection can't mend it. */
-static bool settles(struct mm_track *mt, const struct vellum_vma_info *info, uint64_t page)
-{
-	for (int i = 0; is_shared(info) && i < RETRIES; i++) {
-		collect_everything(mt->track);
-		if (page_equal(mt, info, page))
-			return true;
-	}
-	return false;
-}
-
-static void verify_mm(struct mm_track *mt)
-{
-	struct track_result *res = &mt->track->result;
-	struct vellum_vma_info info;
-	char name[ABI_MAX_NAME];
-
-	for (uint64_t at = 0; vellum_vma_next(mt->gmm->mm, at, &info) == 0; at = info.end)
-		for (uint64_t page = info.start / PAGE; page < info.end / PAGE; page++) {
-			if (info.device || page_equal(mt, &info, page) || settles(mt, &info, page))
-				continue;
-			if (res->nr_differences++ > 10)
-				return;
-			abi_mapping_name(mt->gmm, &info, name);
-			fail("verify: pid %d: page at 0x%llx (%s, page %llu) differs from the replica",
-			     mt->gmm->pid, (unsigned long long)(page * PAGE), name[0] ? name : "anonymous",
-			     (unsigned long long)(page - info.start / PAGE));
-		}
-}
-
-/* --- rows of the report --- */
-
-static struct row row_of(const struct mm_track *mt, const struct vellum_vma_info *info)
-{
-	struct row row = { .pid = mt->gmm->pid, .start = info->start, .end = info->end,
-			   .offset = info->mapping ? info->pgoff * PAGE : 0,
-			   .write_faults = info->write_faults };
-
-	row.prot[0] = info->prot & VELLUM_PROT_READ ? 'r' : '-';
-	row.prot[1] = info->prot & VELLUM_PROT_WRITE ? 'w' : '-';
-	row.prot[2] = info->prot & VELLUM_PROT_EXEC ? 'x' : '-';
-	row.prot[3] = info->shared ? 's' : 'p';
-	abi_mapping_name(mt->gmm, info, row.name);
-	return row;
-}
-
-static void push_row(struct rows *rows, const struct row *row)
-{
-	rows->at = grow(rows->at, rows->nr, &rows->max, sizeof(*rows->at));
-	rows->at[rows->nr++] = *row;
-}
-
-/* The mapping ends here: what changed in it is final. */
-static void finish_row(struct mm_track *mt, struct row row)
-{
-	dirty_ranges(mt, row.start / PAGE, row.end / PAGE, &row.dirty);
-	for (size_t i = 0; i < row.dirty.nr; i++)
-		row.dirty_pages += row.dirty.at[i].count;
-	push_row(&mt->track->result.rows, &row);
-}
-
-/* The mappings that meet [start, end), as they stand. */
-static void list_rows(const struct mm_track *mt, uint64_t start, uint64_t end, struct rows *rows)
-{
-	struct vellum_vma_info info;
-
-	for (uint64_t at = start; vellum_vma_next(mt->gmm->mm, at, &info) == 0 && info.start < end;
-	     at = info.end) {
-		struct row row = row_of(mt, &info);
-
-		push_row(rows, &row);
-	}
-}
-
-/* The listed mappings lost [start, end): that part of them is final. */
-static void finish_rows(struct mm_track *mt, struct rows *rows, uint64_t start, uint64_t end)
-{
-	for (size_t i = 0; i < rows->nr; i++) {
-		struct row row = rows->at[i];
-		uint64_t cut = row.start < start ? start - row.start : 0;
-
-		if (start == end || row.end <= start || row.start >= end)
-			continue;
-		row.start += cut;
-		if (cut && (row.offset || row.name[0] == '/'))
-			row.offset += cut;
-		if (cut)
-			row.write_faults = 0;	/* they stay with the part that stays */
-		if (row.end > end)
-			row.end = end;
-		finish_row(mt, row);
-	}
-	free(rows->at);
-	*rows = (struct rows){ .nr = 0 };
-}
-
 /* --- what the observer is told --- */
 
 static bool tracking(const struct track *track)
@@ -423,18 +171,65 @@ static bool tracking(const struct track *track)
 	return track->opt->track != TRACK_NONE;
 }
 
+/* A range changed over; called by a collection, so with the lock held. */
+static void on_switch(void *arg, uint64_t first, uint64_t nr, enum vellum_track_method method)
+{
+	struct mm_track *mt = arg;
+	struct track_result *res = &mt->track->result;
+	struct method_switch sw = { .t_ns = monotonic_ns() - mt->track->t0, .pid = mt->gmm->pid,
+				    .addr = first * PAGE, .pages = nr, .wp = method == VELLUM_TRACK_WP };
+	struct method_switch *last = res->nr_switches ? &res->switches[res->nr_switches - 1] : NULL;
+
+	res->total_switches++;
+	if (!keeps_records(mt->track))
+		return;
+	if (last && last->pid == sw.pid && last->wp == sw.wp && last->addr + last->pages * PAGE == sw.addr &&
+	    sw.t_ns - last->t_ns < 1000000) {	/* of the same collection: one range */
+		last->pages += nr;
+		return;
+	}
+	res->switches = grow(res->switches, res->nr_switches, &res->max_switches, sizeof(sw));
+	res->switches[res->nr_switches++] = sw;
+}
+
+static int start_tracker(struct mm_track *mt)
+{
+	static const enum vellum_track_method methods[] = { [TRACK_WP] = VELLUM_TRACK_WP,
+							    [TRACK_CLEAN] = VELLUM_TRACK_CLEAN,
+							    [TRACK_AUTO] = VELLUM_TRACK_AUTO };
+	const struct run_options *opt = mt->track->opt;
+
+	if (vellum_track_mm(mt->gmm->mm, 0, VELLUM_TASK_SIZE, methods[opt->track], &mt->tracker))
+		return -1;
+	if (opt->track != TRACK_AUTO)
+		return 0;
+	vellum_tracker_costs(mt->tracker, opt->fault_ns, opt->scan_ns);
+	vellum_tracker_on_switch(mt->tracker, on_switch, mt);
+	on_switch(mt, 0, ALL_PAGES, VELLUM_TRACK_WP);	/* what it begins with */
+	return 0;
+}
+
+/* Of a process that executes another program: as before. A fork says so itself. */
+static int parent_of(const struct track *track, int pid)
+{
+	for (const struct mm_track *mt = track->mms; mt; mt = mt->next)
+		if (mt->gmm->pid == pid)
+			return mt->ppid;
+	return 0;
+}
+
 /* lock held. NULL: no memory. */
 static struct mm_track *watch(struct track *track, struct guest_mm *gmm)
 {
 	struct mm_track *mt = calloc(1, sizeof(*mt));
-	enum vellum_track_method method =
-		track->opt->track == TRACK_WP ? VELLUM_TRACK_WP : VELLUM_TRACK_CLEAN;
 
 	if (!mt)
 		return NULL;
 	mt->track = track;
 	mt->gmm = gmm;
-	if (tracking(track) && vellum_track_mm(gmm->mm, 0, VELLUM_TASK_SIZE, method, &mt->tracker)) {
+	mt->start_ns = monotonic_ns() - track->t0;
+	mt->ppid = parent_of(track, gmm->pid);
+	if (tracking(track) && start_tracker(mt)) {
 		free(mt);
 		return NULL;
 	}
@@ -485,8 +280,10 @@ static int on_after_fork(void *arg, struct guest_mm *parent, struct guest_mm *ch
 
 	pthread_mutex_lock(&track->lock);
 	mt = watch(track, child);
-	if (mt)
+	if (mt) {
 		mt->started = true;
+		mt->ppid = parent->pid;
+	}
 	if (mt && track->opt->verify)
 		replica_clone(&mt->replica, &from->replica);
 	pthread_mutex_unlock(&track->lock);
@@ -521,10 +318,41 @@ static void on_after_unmap(void *arg, struct guest_mm *gmm, uint64_t start, uint
 	pthread_mutex_unlock(&track->lock);
 }
 
+static void on_mapped(void *arg, struct guest_mm *gmm, uint64_t start, uint64_t end)
+{
+	struct track *track = arg;
+
+	if (!track->opt->verify)
+		return;
+	pthread_mutex_lock(&track->lock);
+	verify_mapped(gmm->observer_data, start, end);
+	pthread_mutex_unlock(&track->lock);
+}
+
+static void add_process(struct mm_track *mt)
+{
+	struct track_result *res = &mt->track->result;
+	struct process_record *p;
+
+	if (!keeps_records(mt->track) || !mt->gmm->loaded)
+		return;
+	res->processes = grow(res->processes, res->nr_processes, &res->max_processes, sizeof(*p));
+	p = &res->processes[res->nr_processes++];
+	*p = (struct process_record){ .pid = mt->gmm->pid, .ppid = mt->ppid, .start_ns = mt->start_ns,
+				      .end_ns = monotonic_ns() - mt->track->t0,
+				      .rss_pages = mt->rss_pages };
+	p->name = strdup(mt->gmm->exe);
+	if (!p->name)
+		no_memory();
+	for (unsigned i = 0; i < VELLUM_NR_COUNTERS; i++)
+		p->counters[i] = vellum_mm_counter(mt->gmm->mm, (enum vellum_counter)i);
+}
+
 static void unwatch(struct mm_track *mt)
 {
 	struct mm_track **at = &mt->track->mms;
 
+	add_process(mt);
 	while (*at != mt)
 		at = &(*at)->next;
 	*at = mt->next;
@@ -543,6 +371,7 @@ static void on_end(void *arg, struct guest_mm *gmm)
 	struct mm_track *mt = gmm->observer_data;
 
 	pthread_mutex_lock(&track->lock);
+	mt->rss_pages = vellum_mm_rss(gmm->mm);
 	if (gmm->loaded) {
 		collect_range(mt, 0, VELLUM_TASK_SIZE, true);
 		if (track->opt->verify)
@@ -603,7 +432,7 @@ struct track *track_create(const struct run_options *opt)
 		return NULL;
 	track->opt = opt;
 	track->observer = (struct abi_observer){ track, on_new, on_start, on_before_fork, on_after_fork,
-						 on_before_unmap, on_after_unmap, on_end };
+						 on_before_unmap, on_after_unmap, on_mapped, on_end };
 	pthread_mutex_init(&track->lock, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -645,19 +474,16 @@ void track_destroy(struct track *track)
 {
 	struct track_result *res = &track->result;
 
-	while (track->objects) {
-		struct object *o = track->objects;
-
-		track->objects = o->next;
-		replica_clear(&o->replica);
-		vellum_mapping_put(o->mapping);
-		free(o);
-	}
+	forget_objects(track);
 	for (size_t i = 0; i < res->rows.nr; i++)
 		free(res->rows.at[i].dirty.at);
 	for (size_t i = 0; i < res->nr_records; i++)
 		free(res->records[i].ranges);
 	free(res->rows.at);
 	free(res->records);
+	for (size_t i = 0; i < res->nr_processes; i++)
+		free(res->processes[i].name);
+	free(res->processes);
+	free(res->switches);
 	free(track);
 }

@@ -59,6 +59,7 @@ struct machine {
 	uint64_t nr_exits;			/* atomic */
 	int64_t tsc_offset;			/* the program's TSC minus this host's; see has_tsc */
 	bool has_tsc;
+	uint64_t fault_ns;			/* what a page fault costs, about: measured */
 };
 
 struct machine_ops {

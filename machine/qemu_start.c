@@ -6,6 +6,8 @@
 #define _GNU_SOURCE
 #include "machine/qemu.h"
 
+#define FAULT_NS	5500	/* a fault with its way to the host and back, measured; see ARCHITECTURE.md */
+
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/futex.h>
@@ -398,6 +400,7 @@ struct machine *machine_qemu_create(const struct vellum_host_ram *ram, unsigned 
 	q->sock = -1;
 	why[0] = 0;
 	q->base = (struct machine){ .ops = &qemu_machine_ops, .mmu = &qemu_mmu_ops, .nr_cpus = nr_cpus,
+				    .fault_ns = FAULT_NS,
 				    .reserved = PMD_SIZE };
 	if (ram->size > LOW_RAM_MAX) {
 		q->base.hole_start = LOW_RAM_MAX;

@@ -90,8 +90,11 @@ static void zero_in_page(struct vellum_mapping *mapping, uint64_t from, uint64_t
 /* invalidate_lock held. */
 static void shrink(struct vellum_mapping *mapping, uint64_t size)
 {
+	pgoff_t end = mapping_nr_pages(mapping);
+
 	__atomic_store_n(&mapping->size, size, __ATOMIC_SEQ_CST);
-	drop_pages(mapping, page_align_up(size) >> PAGE_SHIFT, (1ull << 52) - 1, true);
+	if (end)
+		drop_pages(mapping, page_align_up(size) >> PAGE_SHIFT, end - 1, true);
 	zero_in_page(mapping, size, page_align_up(size));
 }
 

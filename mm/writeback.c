@@ -80,6 +80,28 @@ EXPORT int vellum_mapping_writeback(struct vellum_mapping *mapping, uint64_t fir
 	return err;
 }
 
+/* Nobody has a mapping through which the object may be written. */
+static bool no_writer(struct vellum_mapping *mapping)
+{
+	const struct host *host = &mapping->memory->host;
+	bool found = false;
+
+	read_lock(&mapping->i_mmap_lock, host);
+	for (struct interval *iv = interval_first(&mapping->i_mmap, 0, ~0ull); iv && !found;
+	     iv = interval_next(iv, 0, ~0ull))
+		found = vma_shared_maywrite(container_of(iv, struct vma, map_node));
+	read_unlock(&mapping->i_mmap_lock, host);
+	return !found;
+}
+
+EXPORT int vellum_mapping_writeback_unmapped(struct vellum_mapping *mapping)
+{
+	if (!__atomic_load_n(&mapping->maybe_dirty, __ATOMIC_ACQUIRE) || !no_writer(mapping))
+		return 0;
+	__atomic_store_n(&mapping->maybe_dirty, 0, __ATOMIC_RELEASE);
+	return vellum_mapping_writeback(mapping, 0, ~0ull, NULL);	/* a failure sets the hint again */
+}
+
 EXPORT int vellum_mapping_sync(struct vellum_mapping *mapping, uint64_t first, uint64_t nr)
 {
 	int err = vellum_mapping_writeback(mapping, first, nr, NULL), old;

@@ -215,6 +215,15 @@ uint32_t vellum_mapping_seals(const struct vellum_mapping *mapping);
 int vellum_mapping_writeback(struct vellum_mapping *mapping, uint64_t first, uint64_t nr, uint64_t *written);
 
 /**
+ * vellum_mapping_writeback_unmapped - all of it, if no mapping is left through which it may be written
+ *
+ * Cheap where there is nothing to do: for an embedder that writes files back at the last unmap.
+ *
+ * Return: 0, also if there was nothing to do; or as vellum_mapping_writeback().
+ */
+int vellum_mapping_writeback_unmapped(struct vellum_mapping *mapping);
+
+/**
  * vellum_mapping_sync - vellum_mapping_writeback(), then sync(): fsync(2) of a part of a mapped file
  *
  * Return: also an error of an earlier writeback that nobody has been told of, once.

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * abi/filemap.h - host files that are mapped, or were lately: one object each, by device and inode.
+ *
+ * What programs inside read and write goes through the object's cached pages, so all of them see
+ * the same bytes at once. The host's file gets what was stored through shared mappings at msync,
+ * fsync, sync, the last unmap, exit, and every few seconds. What other host processes do to the file is
+ * noticed when it is mapped or opened next, by size and time of change.
+ */
+#ifndef ABI_FILEMAP_H
+#define ABI_FILEMAP_H
+
+#include "abi/task.h"
+#include "vellum/backing.h"
+
+/*
+ * Locks, outermost first:
+ *   size_lock	changes of the file's size: write(2), truncate(2), fallocate(2)
+ *   (the core's locks, as its hooks are called with some)
+ *   io_lock	the host's file and cached pages agree: a page is read in or written back, or
+ *		both are changed
+ * The list's lock is a leaf beside them.
+ */
+struct filemap {
+	struct filemap *next;		/* the list's lock */
+	struct vellum_mapping *mapping;	/* one reference while in the list; from it, its ctx is us */
+	dev_t dev;
+	ino_t ino;
+	int fd;				/* for reading */
+	pthread_mutex_t size_lock, io_lock;
+	int write_fd;			/* io_lock; -1: never mapped shared for writing */
+	uint64_t limit;			/* io_lock: the host file's size: nothing is written beyond */
+	struct timespec seen_mtime;	/* size_lock: as last looked at */
+	uint64_t seen_size;
+	uint64_t nr_failed;		/* io_lock: pages that could not be written and are dirty still */
+	int failure;			/* errno of the last of them */
+	char path[ABI_MAX_NAME];
+};
+
+/* The object for an open file, for mmap: a reference to its mapping. 0 or negative errno. */
+int filemap_get(struct kernel *k, int host_fd, bool for_writing, struct vellum_mapping **out);
+
+/* The object of a regular file, if it has one: with a reference on its mapping. NULL: none. */
+struct filemap *filemap_find(const struct file *file);
+void filemap_put(struct filemap *fm);
+
+void filemap_start(struct kernel *k);		/* the background step */
+void filemap_stop(void);			/* ... and all that is left is written */
+void filemap_unmapped(void);		/* somebody unmapped: what nobody can store to any more is written */
+void filemap_sync_all(void);
+
+/* filemap_io.c: system calls on a file that may be mapped; as the host's calls, but negative errno */
+int64_t filemap_read(const struct file *file, void *buf, size_t len, int64_t offset);	/* offset -1: its own */
+int64_t filemap_write(const struct file *file, const void *buf, size_t len, int64_t offset);
+int filemap_truncate(const struct file *file, off_t size);
+int filemap_fallocate(const struct file *file, int mode, off_t offset, off_t len);
+int filemap_fsync(const struct file *file, bool data_only);
+int filemap_add_seals(const struct file *file, unsigned seals);
+void filemap_opened(const struct file *file, bool truncated);
+/* The file's bytes as a program would find them, 0 beyond the end. */
+void filemap_page(struct filemap *fm, uint64_t pgoff, void *buf);
+
+#endif

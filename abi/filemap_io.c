@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * abi/filemap_io.c - read(2), write(2) and what changes sizes, on files that may be mapped.
+ *
+ * A file without an object goes straight to the host. One that has one: the host does the call,
+ * and the cached pages follow or are laid over, both under io_lock, so that a page that is read in or
+ * written back meanwhile comes before or after, not in between.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "abi/filemap.h"
+
+static int64_t host_read(int fd, void *buf, size_t len, int64_t offset)
+{
+	ssize_t n = offset >= 0 ? pread(fd, buf, len, offset) : read(fd, buf, len);
+
+	return n < 0 ? -errno : n;
+}
+
+static int64_t host_write(int fd, const void *buf, size_t len, int64_t offset)
+{
+	ssize_t n = offset >= 0 ? pwrite(fd, buf, len, offset) : write(fd, buf, len);
+
+	return n < 0 ? -errno : n;
+}
+
+int64_t filemap_read(const struct file *file, void *buf, size_t len, int64_t offset)
+{
+	struct filemap *fm = filemap_find(file);
+	int64_t start, n;
+
+	if (!fm)
+		return host_read(file->fd, buf, len, offset);
+	pthread_mutex_lock(&fm->io_lock);
+	start = offset >= 0 ? offset : lseek(file->fd, 0, SEEK_CUR);
+	n = host_read(file->fd, buf, len, offset);
+	if (n > 0 && start >= 0)
+		vellum_mapping_overlay(fm->mapping, (uint64_t)start, buf, (uint64_t)n);
+	pthread_mutex_unlock(&fm->io_lock);
+	filemap_put(fm);
+	return n;
+}
+
+/* Where a write will begin. size_lock held: no program inside changes the size. */
+static int64_t write_start(const struct file *file, int64_t offset)
+{
+	int flags = fcntl(file->fd, F_GETFL);
+	struct stat st;
+
+	if (flags >= 0 && (flags & O_APPEND))	/* pwrite(2) too, says BUGS of its page */
+		return fstat(file->fd, &st) ? -1 : st.st_size;
+	return offset >= 0 ? offset : lseek(file->fd, 0, SEEK_CUR);
+}
+
+static void set_limit(struct filemap *fm, uint64_t end)
+{
+	if (end > fm->limit)
+		fm->limit = end;
+}
+
+/*
+ * The object grows before the file does: its pages are then in order for the bytes to come. What
+ * is not written after all is cut off again.
+ */
+static int64_t write_mapped(struct filemap *fm, const struct file *file, const void *buf, size_t len,
+			    int64_t offset)
+{
+	uint64_t size = vellum_mapping_size(fm->mapping);
+	int64_t start = write_start(file, offset), n;
+	bool grows = start >= 0 && len && (uint64_t)start + len > size;
+
+	if (grows)
+		vellum_mapping_set_size(fm->mapping, (uint64_t)start + len);
+	pthread_mutex_lock(&fm->io_lock);
+	n = host_write(file->fd, buf, len, offset);
+	if (n > 0 && start >= 0) {
+		set_limit(fm, (uint64_t)start + (uint64_t)n);
+		vellum_mapping_update(fm->mapping, (uint64_t)start, buf, (uint64_t)n);
+	}
+	pthread_mutex_unlock(&fm->io_lock);
+	if (grows && n < (int64_t)len) {
+		uint64_t end = n > 0 ? (uint64_t)start + (uint64_t)n : 0;
+
+		vellum_mapping_set_size(fm->mapping, end > size ? end : size);
+	}
+	return n;
+}
+
+int64_t filemap_write(const struct file *file, const void *buf, size_t len, int64_t offset)
+{
+	struct filemap *fm = filemap_find(file);
+	int64_t n;
+
+	if (!fm)
+		return host_write(file->fd, buf, len, offset);
+	pthread_mutex_lock(&fm->size_lock);
+	n = write_mapped(fm, file, buf, len, offset);
+	pthread_mutex_unlock(&fm->size_lock);
+	filemap_put(fm);
+	return n;
+}
+
+/* size_lock held. */
+static int truncate_mapped(struct filemap *fm, int fd, off_t size)
+{
+	int err;
+
+	/* From here on no page that is written back makes the file longer again. */
+	pthread_mutex_lock(&fm->io_lock);
+	err = ftruncate(fd, size) ? -errno : 0;
+	if (!err)
+		fm->limit = (uint64_t)size;
+	pthread_mutex_unlock(&fm->io_lock);
+	return err ? err : vellum_mapping_set_size(fm->mapping, (uint64_t)size);
+}
+
+int filemap_truncate(const struct file *file, off_t size)
+{
+	struct filemap *fm = filemap_find(file);
+	int err;
+
+	if (!fm)
+		return ftruncate(file->fd, size) ? -errno : 0;
+	pthread_mutex_lock(&fm->size_lock);
+	err = truncate_mapped(fm, file->fd, size);
+	pthread_mutex_unlock(&fm->size_lock);
+	filemap_put(fm);
+	return err;
+}
+
+/*
+ * Of a mapped file the cache gives way: dirty pages are written, the host moves the bytes, what was
+ * cached is dropped. A store to the range meanwhile may come before or after. size_lock held.
+ */
+static int fallocate_mapped(struct filemap *fm, int fd, int mode, off_t offset, off_t len)
+{
+	int err = vellum_mapping_writeback(fm->mapping, 0, ~0ull, NULL);
+	struct stat st;
+
+	if (err)
+		return err;
+	pthread_mutex_lock(&fm->io_lock);
+	err = fallocate(fd, mode, offset, len) ? -errno : 0;
+	if (fstat(fd, &st) == 0)
+		fm->limit = (uint64_t)st.st_size;
+	pthread_mutex_unlock(&fm->io_lock);
+	if (err)
+		return err;
+	vellum_mapping_set_size(fm->mapping, fm->limit);
+	if (mode & ~FALLOC_FL_KEEP_SIZE)
+		vellum_mapping_invalidate(fm->mapping);
+	return 0;
+}
+
+int filemap_fallocate(const struct file *file, int mode, off_t offset, off_t len)
+{
+	struct filemap *fm = filemap_find(file);
+	int err;
+
+	if (!fm)
+		return fallocate(file->fd, mode, offset, len) ? -errno : 0;
+	pthread_mutex_lock(&fm->size_lock);
+	err = fallocate_mapped(fm, file->fd, mode, offset, len);
+	pthread_mutex_unlock(&fm->size_lock);
+	filemap_put(fm);
+	return err;
+}
+
+int filemap_fsync(const struct file *file, bool data_only)
+{
+	struct filemap *fm = filemap_find(file);
+	int err = 0;
+
+	if (fm) {
+		err = vellum_mapping_sync(fm->mapping, 0, ~0ull);
+		filemap_put(fm);
+	}
+	if ((data_only ? fdatasync(file->fd) : fsync(file->fd)) && !err)
+		err = -errno;
+	return err;
+}
+
+/* Ours first: a mapping through which the object may be written forbids F_SEAL_WRITE. */
+int filemap_add_seals(const struct file *file, unsigned seals)
+{
+	struct filemap *fm = filemap_find(file);
+	int err = 0;
+
+	if (fm && fcntl(file->fd, F_GET_SEALS) >= 0) {
+		err = vellum_mapping_add_seals(fm->mapping, seals & 0x1f);
+		if (!err)
+			err = vellum_mapping_writeback(fm->mapping, 0, ~0ull, NULL);
+	}
+	if (!err && fcntl(file->fd, F_ADD_SEALS, seals))
+		err = -errno;
+	filemap_put(fm);
+	return err;
+}
+
+void filemap_page(struct filemap *fm, uint64_t pgoff, void *buf)
+{
+	uint64_t offset = pgoff * VELLUM_PAGE_SIZE;
+	ssize_t n;
+
+	memset(buf, 0, VELLUM_PAGE_SIZE);
+	pthread_mutex_lock(&fm->io_lock);
+	n = pread(fm->fd, buf, VELLUM_PAGE_SIZE, (off_t)offset);
+	(void)n;		/* what can't be read is what a program would not get either */
+	vellum_mapping_overlay(fm->mapping, offset, buf, VELLUM_PAGE_SIZE);
+	pthread_mutex_unlock(&fm->io_lock);
+}

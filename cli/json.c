@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: MIT */
+/* cli/json.c - the report as JSON (SPEC.md "Report"), and how reports are written. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+
+/* Bytes that are not UTF-8 are written as U+FFFD: the file stays valid JSON. */
+static size_t utf8_length(const unsigned char *s)
+{
+	size_t n = *s < 0x80 ? 1 : (*s & 0xe0) == 0xc0 ? 2 : (*s & 0xf0) == 0xe0 ? 3 :
+		   (*s & 0xf8) == 0xf0		       ? 4 : 0;
+
+	for (size_t i = 1; i < n; i++)
+		if ((s[i] & 0xc0) != 0x80)
+			return 0;
+	return n;
+}
+
+static void json_string(FILE *f, const char *text)
+{
+	const unsigned char *s = (const unsigned char *)text;
+
+	fputc('"', f);
+	while (*s) {
+		size_t n = utf8_length(s);
+
+		if (*s == '"' || *s == '\\')
+			fprintf(f, "\\%c", *s);
+		else if (*s < 0x20)
+			fprintf(f, "\\u%04x", *s);
+		else if (n)
+			fwrite(s, 1, n, f);
+		else
+			fputs("\xef\xbf\xbd", f);
+		s += n ? n : 1;
+	}
+	fputc('"', f);
+}
+
+static void json_exit(FILE *f, const struct abi_result *result)
+{
+	if (result->signal)
+		fprintf(f, "{\"signal\":%d}", result->signal);
+	else
+		fprintf(f, "{\"code\":%d}", result->code);
+}
+
+static void json_row(FILE *f, const struct row *row)
+{
+	fprintf(f, "{\"pid\":%d,\"start\":\"0x%llx\",\"end\":\"0x%llx\",\"prot\":\"%s\",\"name\":", row->pid,
+		(unsigned long long)row->start, (unsigned long long)row->end, row->prot);
+	json_string(f, row->name);
+	fprintf(f, ",\"offset\":%llu,\"pages\":%llu,\"dirty_pages\":%llu,\"dirty_ranges\":[",
+		(unsigned long long)row->offset,
+		(unsigned long long)((row->end - row->start) / VELLUM_PAGE_SIZE),
+		(unsigned long long)row->dirty_pages);
+	for (size_t i = 0; i < row->dirty.nr; i++)
+		fprintf(f, "%s[%llu,%llu]", i ? "," : "", (unsigned long long)row->dirty.at[i].first,
+			(unsigned long long)row->dirty.at[i].count);
+	fprintf(f, "],\"write_faults\":%llu,\"start_ns\":%llu,\"end_ns\":%llu}",
+		(unsigned long long)row->write_faults, (unsigned long long)row->start_ns,
+		(unsigned long long)row->end_ns);
+}
+
+/* {"anon":12,...}; @all: those that are 0 too. */
+static void json_faults(FILE *f, const uint64_t *faults, bool all)
+{
+	bool first = true;
+
+	fputc('{', f);
+	for (unsigned i = 0; i < NR_FAULT_KINDS; i++) {
+		if (!faults[i] && !all)
+			continue;
+		fprintf(f, "%s\"%s\":%llu", first ? "" : ",", vellum_counter_name((enum vellum_counter)i),
+			(unsigned long long)faults[i]);
+		first = false;
+	}
+	fputc('}', f);
+}
+
+static void json_collection(FILE *f, const struct collection_record *rec, const char *method)
+{
+	fprintf(f, "{\"t_ns\":%llu,\"pages\":%llu,\"scan_ns\":%llu,\"cost_ns\":%llu,\"method\":\"%s\"",
+		(unsigned long long)rec->t_ns, (unsigned long long)rec->pages,
+		(unsigned long long)rec->scan_ns, (unsigned long long)rec->cost_ns, method);
+	fprintf(f, ",\"write_faults\":%llu,\"faults\":", (unsigned long long)rec->write_faults);
+	json_faults(f, rec->faults, false);
+	fputs(",\"ranges\":[", f);
+	for (size_t i = 0; i < rec->nr_ranges; i++)
+		fprintf(f, "%s[%d,\"0x%llx\",%llu]", i ? "," : "", rec->ranges[i].pid,
+			(unsigned long long)rec->ranges[i].addr, (unsigned long long)rec->ranges[i].count);
+	fputs("]}", f);
+}
+
+static void json_process(FILE *f, const struct process_record *p)
+{
+	fprintf(f, "{\"pid\":%d,\"ppid\":%d,\"name\":", p->pid, p->ppid);
+	json_string(f, p->name);
+	fprintf(f, ",\"start_ns\":%llu,\"end_ns\":%llu,\"faults\":", (unsigned long long)p->start_ns,
+		(unsigned long long)p->end_ns);
+	json_faults(f, p->counters, true);
+	fprintf(f, ",\"tlb_flushes\":%llu,\"rss_pages\":%llu}",
+		(unsigned long long)p->counters[VELLUM_COUNT_TLB_FLUSHES], (unsigned long long)p->rss_pages);
+}
+
+static void json_switch(FILE *f, const struct method_switch *sw)
+{
+	fprintf(f, "{\"t_ns\":%llu,\"pid\":%d,\"addr\":\"0x%llx\",\"pages\":%llu,\"method\":\"%s\"}",
+		(unsigned long long)sw->t_ns, sw->pid, (unsigned long long)sw->addr,
+		(unsigned long long)sw->pages, sw->wp ? "wp" : "clean");
+}
+
+static void json_counters(FILE *f, const struct run_report *r)
+{
+	fputs("{\"faults\":", f);
+	json_faults(f, r->track->counters, true);
+	fprintf(f, ",\"tlb_flushes\":%llu,\"exits\":%llu,\"syscalls\":%llu}",
+		(unsigned long long)r->track->counters[VELLUM_COUNT_TLB_FLUSHES],
+		(unsigned long long)r->nr_exits, (unsigned long long)r->result->nr_syscalls);
+}
+
+static void json_all(FILE *f, const struct run_report *r)
+{
+	fputs("{\"schema\":\"vellum-run/1\",\"program\":[", f);
+	for (size_t i = 0; r->opt->argv[i]; i++) {
+		if (i)
+			fputc(',', f);
+		json_string(f, r->opt->argv[i]);
+	}
+	fputs("],\"exit\":", f);
+	json_exit(f, r->result);
+	fprintf(f, ",\"machine\":\"%s\",\"track\":\"%s\",\"page_size\":%u,\"run_ns\":%llu,\"interval_ns\":%llu",
+		r->machine, track_name(r->opt->track), VELLUM_PAGE_SIZE, (unsigned long long)r->run_ns,
+		(unsigned long long)r->opt->interval_ns);
+	fputs(",\n\"processes\":[", f);
+	for (size_t i = 0; i < r->track->nr_processes; i++) {
+		fputs(i ? ",\n" : "\n", f);
+		json_process(f, &r->track->processes[i]);
+	}
+	fputs("],\n\"mappings\":[", f);
+	for (size_t i = 0; i < r->track->rows.nr; i++) {
+		fputs(i ? ",\n" : "\n", f);
+		json_row(f, &r->track->rows.at[i]);
+	}
+	fputs("],\n\"switches\":[", f);
+	for (size_t i = 0; i < r->track->nr_switches; i++) {
+		fputs(i ? ",\n" : "\n", f);
+		json_switch(f, &r->track->switches[i]);
+	}
+	fprintf(f, "],\n\"total_collections\":%llu", (unsigned long long)r->track->nr_collections);
+	fputs(",\n\"collections\":[", f);
+	for (size_t i = 0; i < r->track->nr_records; i++) {
+		fputs(i ? ",\n" : "\n", f);
+		json_collection(f, &r->track->records[i], track_name(r->opt->track));
+	}
+	fputs("],\n\"counters\":", f);
+	json_counters(f, r);
+	fputs("}\n", f);
+}
+
+/* A file that is not a regular one (/dev/stderr, a FIFO) is written in place. */
+static bool in_place(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 && !S_ISREG(st.st_mode);
+}
+
+static void directory_of(const char *path, char dir[4096])
+{
+	const char *slash = strrchr(path, '/');
+
+	snprintf(dir, 4096, "%.*s", slash ? (int)(slash - path) : 1, slash ? path : ".");
+	if (slash == path)
+		snprintf(dir, 4096, "/");
+}
+
+int json_check(const char *path, char *why, size_t size)
+{
+	char dir[4096];
+	struct stat st;
+
+	if (!strcmp(path, "-"))
+		return 0;
+	directory_of(path, dir);
+	if (stat(path, &st) == 0) {
+		if (S_ISDIR(st.st_mode)) {
+			snprintf(why, size, "%s: is a directory", path);
+			return -1;
+		}
+		if (access(path, W_OK)) {
+			snprintf(why, size, "%s: %s", path, strerror(errno));
+			return -1;
+		}
+	}
+	if (!in_place(path) && access(dir, W_OK | X_OK)) {
+		snprintf(why, size, "%s: %s", path, strerror(errno));
+		return -1;
+	}
+	return 0;
+}
+
+/* Beside the file, then renamed: nobody finds half a report. */
+int file_write(const char *path, void (*put)(FILE *f, const void *arg), const void *arg)
+{
+	char temp[4160];
+	bool direct = !strcmp(path, "-") || in_place(path), ok;
+	FILE *f;
+	int fd;
+
+	snprintf(temp, sizeof(temp), "%s", path);
+	if (!strcmp(path, "-")) {
+		f = stdout;
+	} else if (direct) {
+		f = fopen(path, "we");
+	} else {
+		snprintf(temp, sizeof(temp), "%s.XXXXXX", path);
+		fd = mkstemp(temp);
+		f = fd < 0 ? NULL : fdopen(fd, "w");
+	}
+	if (!f) {
+		fail("cannot write %s: %s", path, strerror(errno));
+		return -1;
+	}
+	put(f, arg);
+	ok = fflush(f) == 0 && !ferror(f);
+	if (f != stdout)
+		ok &= fclose(f) == 0;
+	if (!direct) {
+		chmod(temp, 0644);
+		ok = ok && rename(temp, path) == 0;
+	}
+	if (!ok) {
+		fail("cannot write %s: %s", path, strerror(errno));
+		if (!direct)
+			unlink(temp);
+		return -1;
+	}
+	return 0;
+}
+
+static void json_put(FILE *f, const void *report)
+{
+	json_all(f, report);
+}
+
+int json_write(const struct run_report *r)
+{
+	return file_write(r->opt->json, json_put, r);
+}
+
+int html_report(const struct run_report *r)
+{
+	char *json = NULL;
+	size_t len = 0;
+	FILE *f = open_memstream(&json, &len);
+	int err = -1;
+
+	if (f) {
+		json_all(f, r);
+		if (fclose(f) == 0)
+			err = html_write(r->opt->html, json, len);
+		else
+			fail("out of memory for the report");
+	} else {
+		fail("out of memory for the report");
+	}
+	free(json);
+	return err;
+}

@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: MIT */
+/* cli/rows.c - which pages a process changed, and its mappings as rows of the report. */
+#include <stdlib.h>
+
+#include "cli/track.h"
+
+#define WORD_BITS	64
+
+static void add_range(struct ranges *r, uint64_t first, uint64_t count)
+{
+	if (r->nr && r->at[r->nr - 1].first + r->at[r->nr - 1].count == first) {
+		r->at[r->nr - 1].count += count;
+		return;
+	}
+	r->at = grow(r->at, r->nr, &r->max, sizeof(*r->at));
+	r->at[r->nr++] = (struct range){ first, count };
+}
+
+void mark_dirty(struct mm_track *mt, uint64_t page)
+{
+	uint64_t *word = radix_get(&mt->dirty, page / WORD_BITS);
+
+	if (!word) {
+		word = calloc(1, sizeof(*word));
+		if (!word || radix_set(&mt->dirty, page / WORD_BITS, word, cli_host())) {
+			fail("out of memory for the report");
+			exit(EXIT_VELLUM);
+		}
+	}
+	*word |= 1ull << page % WORD_BITS;
+}
+
+void forget_dirty(struct mm_track *mt, uint64_t first, uint64_t end)
+{
+	uint64_t *word;
+
+	for (uint64_t i = first / WORD_BITS;
+	     (word = radix_next(&mt->dirty, &i)) && i <= (end - 1) / WORD_BITS; i++)
+		for (unsigned bit = 0; bit < WORD_BITS; bit++)
+			if (i * WORD_BITS + bit >= first && i * WORD_BITS + bit < end)
+				*word &= ~(1ull << bit);
+}
+
+static void dirty_ranges(const struct mm_track *mt, uint64_t first, uint64_t end, struct ranges *out)
+{
+	const uint64_t *word;
+
+	for (uint64_t i = first / WORD_BITS;
+	     (word = radix_next(&mt->dirty, &i)) && i <= (end - 1) / WORD_BITS; i++)
+		for (unsigned bit = 0; bit < WORD_BITS; bit++) {
+			uint64_t page = i * WORD_BITS + bit;
+
+			if ((*word >> bit & 1) && page >= first && page < end)
+				add_range(out, page - first, 1);
+		}
+}
+
+void clear_dirty(struct mm_track *mt)
+{
+	uint64_t *word;
+
+	for (uint64_t i = 0; (word = radix_next(&mt->dirty, &i)); i++)
+		free(word);
+	radix_destroy(&mt->dirty, cli_host());
+}
+
+/* --- rows of the report --- */
+
+static struct row row_of(const struct mm_track *mt, const struct vellum_vma_info *info)
+{
+	struct row row = { .pid = mt->gmm->pid, .start = info->start, .end = info->end,
+			   .offset = info->mapping ? info->pgoff * PAGE : 0,
+			   .write_faults = info->write_faults, .start_ns = mt->start_ns };
+
+	row.prot[0] = info->prot & VELLUM_PROT_READ ? 'r' : '-';
+	row.prot[1] = info->prot & VELLUM_PROT_WRITE ? 'w' : '-';
+	row.prot[2] = info->prot & VELLUM_PROT_EXEC ? 'x' : '-';
+	row.prot[3] = info->shared ? 's' : 'p';
+	abi_mapping_name(mt->gmm, info, row.name);
+	return row;
+}
+
+static void push_row(struct rows *rows, const struct row *row)
+{
+	rows->at = grow(rows->at, rows->nr, &rows->max, sizeof(*rows->at));
+	rows->at[rows->nr++] = *row;
+}
+
+/* The mapping ends here: what changed in it is final. */
+static void finish_row(struct mm_track *mt, struct row row)
+{
+	row.end_ns = monotonic_ns() - mt->track->t0;
+	dirty_ranges(mt, row.start / PAGE, row.end / PAGE, &row.dirty);
+	for (size_t i = 0; i < row.dirty.nr; i++)
+		row.dirty_pages += row.dirty.at[i].count;
+	push_row(&mt->track->result.rows, &row);
+}
+
+/* The mappings that meet [start, end), as they stand. */
+void list_rows(const struct mm_track *mt, uint64_t start, uint64_t end, struct rows *rows)
+{
+	struct vellum_vma_info info;
+
+	for (uint64_t at = start; vellum_vma_next(mt->gmm->mm, at, &info) == 0 && info.start < end;
+	     at = info.end) {
+		struct row row = row_of(mt, &info);
+
+		push_row(rows, &row);
+	}
+}
+
+/* The listed mappings lost [start, end): that part of them is final. */
+void finish_rows(struct mm_track *mt, struct rows *rows, uint64_t start, uint64_t end)
+{
+	for (size_t i = 0; i < rows->nr; i++) {
+		struct row row = rows->at[i];
+		uint64_t cut = row.start < start ? start - row.start : 0;
+
+		if (start == end || row.end <= start || row.start >= end)
+			continue;
+		row.start += cut;
+		if (cut && (row.offset || row.name[0] == '/'))
+			row.offset += cut;
+		if (cut)
+			row.write_faults = 0;	/* they stay with the part that stays */
+		if (row.end > end)
+			row.end = end;
+		finish_row(mt, row);
+	}
+	free(rows->at);
+	*rows = (struct rows){ .nr = 0 };
+}

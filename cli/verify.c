@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * cli/verify.c - --verify: a replica of all memory, fed from collections alone, compared with memory
+ * at the end of every process. A shared object has one replica, fed from the collections of all.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/track.h"
+#include "vellum/access.h"
+#include "vellum/backing.h"
+
+#define RETRIES		1000	/* of a comparison with memory that others store to meanwhile */
+
+static struct object *find_object(struct track *track, struct vellum_mapping *mapping)
+{
+	struct object *o = track->objects;
+
+	while (o && o->mapping != mapping)
+		o = o->next;
+	if (o)
+		return o;
+	o = calloc(1, sizeof(*o));
+	if (!o) {
+		fail("out of memory for the replica of --verify");
+		exit(EXIT_VELLUM);
+	}
+	vellum_mapping_get(mapping);
+	o->mapping = mapping;
+	o->next = track->objects;
+	track->objects = o;
+	return o;
+}
+
+static bool is_shared(const struct vellum_vma_info *info)
+{
+	return info->shared && info->mapping;
+}
+
+/* The replica that a page of a mapping belongs to, and its number there. */
+static struct replica *replica_of(struct mm_track *mt, const struct vellum_vma_info *info, uint64_t page,
+				  uint64_t *index)
+{
+	*index = page;
+	if (!is_shared(info))
+		return &mt->replica;
+	*index = info->pgoff + page - info->start / PAGE;
+	return &find_object(mt->track, info->mapping)->replica;
+}
+
+static void update_page(struct mm_track *mt, const struct vellum_vma_info *info, uint64_t page)
+{
+	char bytes[PAGE];
+	uint64_t index;
+	struct replica *r = replica_of(mt, info, page, &index);
+	int found = vellum_peek(mt->gmm->mm, page * PAGE, bytes);
+
+	if (is_shared(info))
+		replica_drop(&mt->replica, page);	/* what was private here before */
+	if (found == 1) {
+		replica_store(r, index, bytes);
+	} else if (is_shared(info)) {
+		abi_absent_page(info, page * PAGE, bytes);
+		replica_store(r, index, bytes);
+	} else {
+		replica_drop(r, index);		/* as it was at first */
+	}
+}
+
+/* A run of collected pages: what is mapped there now is copied, what is not is dropped. */
+void update_replica(struct mm_track *mt, uint64_t first, uint64_t end)
+{
+	struct vellum_vma_info info = { .end = 0 };
+
+	for (uint64_t page = first; page < end; page++) {
+		bool mapped = true;
+
+		if (page * PAGE >= info.end)
+			mapped = vellum_vma_next(mt->gmm->mm, page * PAGE, &info) == 0;
+		if (!mapped)
+			info = (struct vellum_vma_info){ .start = ~0ull, .end = ~0ull };
+		if (page * PAGE >= info.start)
+			update_page(mt, &info, page);
+		else
+			replica_drop(&mt->replica, page);
+	}
+}
+
+/* Nobody else maps the object: what the replica has of it may be out of date. */
+static bool is_only_mapping(struct vellum_mapping *mapping)
+{
+	struct vellum_mapping_info now;
+
+	vellum_mapping_info(mapping, &now);
+	return now.nr_mapped <= 1;
+}
+
+/* Without this a missed store to a file would be compared with itself. lock held. */
+static void snapshot(struct mm_track *mt, const struct vellum_vma_info *info)
+{
+	struct replica *r = &find_object(mt->track, info->mapping)->replica;
+	bool anew = is_only_mapping(info->mapping);
+	char bytes[PAGE];
+
+	for (uint64_t at = info->start; at < info->end; at += PAGE) {
+		uint64_t index = info->pgoff + (at - info->start) / PAGE;
+
+		if (!anew && replica_get(r, index))
+			continue;
+		abi_absent_page(info, at, bytes);
+		replica_store(r, index, bytes);
+	}
+}
+
+void verify_mapped(struct mm_track *mt, uint64_t start, uint64_t end)
+{
+	struct vellum_vma_info info;
+
+	for (uint64_t at = start; at < end && vellum_vma_next(mt->gmm->mm, at, &info) == 0 && info.start < end;
+	     at = info.end)
+		if (is_shared(&info) && abi_is_file(&info))
+			snapshot(mt, &info);
+}
+
+void forget_objects(struct track *track)
+{
+	while (track->objects) {
+		struct object *o = track->objects;
+
+		track->objects = o->next;
+		replica_clear(&o->replica);
+		vellum_mapping_put(o->mapping);
+		free(o);
+	}
+}
+
+/* --- comparing --- */
+
+/* Memory and replica of one page. */
+static bool page_equal(struct mm_track *mt, const struct vellum_vma_info *info, uint64_t page)
+{
+	char actual[PAGE], initial[PAGE];
+	uint64_t index;
+	const struct replica *r = replica_of(mt, info, page, &index);
+	const void *expected = replica_get(r, index);
+	int found = vellum_peek(mt->gmm->mm, page * PAGE, actual);
+
+	if (found != 1 && !expected && !is_shared(info))
+		return true;		/* never touched */
+	if (found != 1)
+		abi_absent_page(info, page * PAGE, actual);
+	if (!expected) {
+		abi_initial_page(info, page * PAGE, initial);
+		expected = initial;
+	}
+	return memcmp(actual, expected, PAGE) == 0;
+}
+
+/* An object may be stored to by others now: a difference counts if a collection can't mend it. */
+static bool settles(struct mm_track *mt, const struct vellum_vma_info *info, uint64_t page)
+{
+	for (int i = 0; info->mapping && i < RETRIES; i++) {
+		collect_everything(mt->track);
+		if (page_equal(mt, info, page))
+			return true;
+	}
+	return false;
+}
+
+void verify_mm(struct mm_track *mt)
+{
+	struct track_result *res = &mt->track->result;
+	struct vellum_vma_info info;
+	char name[ABI_MAX_NAME];
+
+	for (uint64_t at = 0; vellum_vma_next(mt->gmm->mm, at, &info) == 0; at = info.end)
+		for (uint64_t page = info.start / PAGE; page < info.end / PAGE; page++) {
+			if (info.device || page_equal(mt, &info, page) || settles(mt, &info, page))
+				continue;
+			if (res->nr_differences++ > 10)
+				return;
+			abi_mapping_name(mt->gmm, &info, name);
+			fail("verify: pid %d: page at 0x%llx (%s, page %llu) differs from the replica",
+			     mt->gmm->pid, (unsigned long long)(page * PAGE), name[0] ? name : "anonymous",
+			     (unsigned long long)(page - info.start / PAGE));
+		}
+}
