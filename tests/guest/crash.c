@@ -23,8 +23,8 @@ static int same(const char *a, const char *b)
 static int hog(const char *megabytes)
 {
 	unsigned long nr_pages = parse_number(&megabytes) * 256;
-	long m = SYS(NR_mmap, 0, nr_pages * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANON,
-		     -1, 0);
+	long m = SYS(NR_mmap, 0, nr_pages * PAGE, PROT_READ | PROT_WRITE,
+		     MAP_PRIVATE | MAP_ANON | MAP_NORESERVE, -1, 0);
 
 	if (m < 0) {
 		put("no memory\n");
