@@ -46,6 +46,7 @@ help:
 	@echo "make test       every test; ends with 'N passed, N failed' (./check installs what it needs)"
 	@echo "make unit       the unit tests of one variant: BUILD=... CC=... SANITIZE=..."
 	@echo "make soak       what takes longer: full matrices, long stress"
+	@echo "make bench      Vellum and the host's kernel side by side; build/bench.json. ROWS=fork: only these"
 	@echo "make install    PREFIX=$(PREFIX) DESTDIR= LIBDIR= MANDIR= DOCDIR=; make uninstall takes it back"
 	@echo "make deb        Debian packages: build/*.deb"
 	@echo "make clean"
@@ -146,6 +147,7 @@ unit: unit-build
 	@tests/tap-sum $(foreach t,$(UNIT),'env CMOCKA_MESSAGE_OUTPUT=TAP $(t)')
 
 include tests/suite.mk
+include bench/bench.mk
 
 .PHONY: install uninstall deb clean
 
