@@ -64,6 +64,7 @@ void row_sample(struct row *row, double vellum, double host);
 /* Goals: the host's value is at least so many times ours; ours is at most so much. */
 void row_goal_ratio(struct row *row, double at_least);
 void row_goal_value(struct row *row, double at_most);
+/* A line below the row; a second note is added to it. */
 void row_note(struct row *row, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 void report_table(void);

@@ -39,7 +39,7 @@ static struct row *row_with(struct host_side *h, const char *name, const char *v
 	struct row *row = row_add(name, "ns/page", vellum_is, host_is);
 
 	if (h->missing)
-		row_note(row, "host: not available: %s", h->missing);
+		row_note(row, "host: not available (%s)", h->missing);
 	return row;
 }
 
@@ -127,7 +127,7 @@ static void bench_clean(struct shared *s)
 	row_goal_ratio(none, 3);
 	row_goal_ratio(all, 5);
 	clean_vellum(s, s->pages);
-	for (unsigned i = amount(15, 2); i--;)
+	for (unsigned i = amount(25, 2); i--;)
 		for (unsigned j = 0; j < 3; j++) {
 			uint64_t dirty = c[j].step ? (s->pages + c[j].step - 1) / c[j].step : 0;
 			double ours;
@@ -173,7 +173,7 @@ static void bench_wp(struct shared *s)
 
 	row_note(wp, "all pages writable");
 	row_note(store, "first store to a page after it");
-	for (unsigned i = amount(15, 2); i--;) {
+	for (unsigned i = amount(25, 2); i--;) {
 		double ours, theirs, n = (double)s->pages;
 		uint64_t before;
 

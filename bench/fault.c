@@ -46,7 +46,7 @@ static void first_touch(struct world *w, uint64_t pages)
 
 	row_note(used, "Vellum's RAM was used before: the frame is cleared, as the host clears its own");
 	row_note(fresh, "Vellum's RAM was given back to the host: its page faults are in Vellum's figure");
-	for (unsigned i = amount(31, 3); i--;) {
+	for (unsigned i = amount(101, 3); i--;) {
 		double host = touch_host(pages);
 
 		row_sample(used, touch_vellum(w, pages), host);
@@ -104,7 +104,7 @@ static void copy_on_write(struct world *w, uint64_t pages)
 	uint64_t at = map_vellum(w->mm, pages, ANON);
 	char *host = map_host(pages, MAP_PRIVATE);
 
-	for (unsigned i = amount(31, 3); i--;) {
+	for (unsigned i = amount(101, 3); i--;) {
 		double ours = cow_vellum(w, at, pages, 2 * i);
 
 		row_sample(row, ours, cow_host(host, pages, 2 * i));
@@ -115,7 +115,7 @@ static void copy_on_write(struct world *w, uint64_t pages)
 
 void bench_fault(void)
 {
-	uint64_t pages = amount(4096, 512);
+	uint64_t pages = amount(1024, 512);
 	struct world w;
 
 	world_open(&w, 2 * pages);
@@ -184,14 +184,14 @@ void bench_threads(void)
 	struct row *one = row_add("threads.1", "ns/page", by_library, by_hardware);
 	struct row *two = row_add("threads.2", "ns/page", by_library, by_hardware);
 	struct row *scaling = row_add("threads.2/1", "x", by_library, by_hardware);
-	uint64_t pages = amount(4096, 512);
+	uint64_t pages = amount(1024, 512);
 	struct world w;
 
 	row_note(one, "first touch in regions of one address space; time by page of all threads together");
 	row_note(scaling, "0.5 would be perfect, 1 no gain; the machine has %ld CPUs",
 		 sysconf(_SC_NPROCESSORS_ONLN));
 	world_open(&w, 2 * pages);
-	for (unsigned i = amount(31, 3); i--;) {
+	for (unsigned i = amount(101, 3); i--;) {
 		double v1 = touch_by(&w, 1, pages), h1 = touch_by(NULL, 1, pages);
 		double v2 = touch_by(&w, 2, pages), h2 = touch_by(NULL, 2, pages);
 

@@ -84,7 +84,7 @@ void bench_fork(void)
 	row_note(written, "%llu MiB mapped; all pages written since the last fork",
 		 (unsigned long long)(pages * PAGE / MIB));
 	row_note(again, "none written since the last fork");
-	for (unsigned i = 1; i <= amount(11, 2); i++) {
+	for (unsigned i = 1; i <= amount(15, 2); i++) {
 		double v[2], v2[2], n = (double)pages;
 		struct answer h, h2;
 

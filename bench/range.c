@@ -83,12 +83,12 @@ void bench_range(void)
 					"system call mprotect(2)");
 	struct row *unmap = row_add("range.munmap", "ns/page", "library call vellum_munmap()",
 				    "system call munmap(2)");
-	uint64_t pages = amount(4096, 512);
+	uint64_t pages = amount(2048, 512);
 	struct world w;
 
 	row_note(protect, "of a private range with all pages written; the frames are freed in munmap");
 	world_open(&w, pages);
-	for (unsigned i = amount(41, 3); i--;) {
+	for (unsigned i = amount(101, 3); i--;) {
 		struct times v = range_vellum(&w, pages), h = range_host(pages);
 
 		row_sample(protect, v.protect, h.protect);
@@ -102,17 +102,17 @@ void bench_range(void)
 
 #define FEW_VMAS 10
 #define MANY_VMAS 100000	/* wanted: as many of them as Vellum and the host let us have are used */
-#define SPARE_VMAS 32		/* of the limit: for what an operation maps, and the host's own */
+#define SPARE_VMAS 64		/* of the limit: for what an operation maps, and the host's own */
 #define OPS 256
 #define FIRST_VMA 0x200000000ull
 #define MAX_MAP_COUNT "/proc/sys/vm/max_map_count"
 
-enum { MAP_UNMAP, PROTECT, COUNT };
+enum { MAP_UNMAP, PROTECT, PROTECT_ONE, COUNT };
 
-/* Where an operation goes: all over the place, and the same at every run. */
-static uint64_t spot(unsigned op, uint64_t nr)
+/* Where an operation goes: all over the place, and the same at every run; or always to the middle. */
+static uint64_t spot(unsigned op, uint64_t nr, bool one)
 {
-	return FIRST_VMA + op * 2654435761u % nr * PAGE;
+	return FIRST_VMA + (one ? nr / 2 : op * 2654435761u % nr) * PAGE;
 }
 
 /* Neighbours differ, so they don't merge. */
@@ -155,13 +155,13 @@ static double map_unmap_vellum(struct vellum_mm *mm)
 }
 
 /* Two calls an operation: rights away, and back. */
-static double protect_vellum(struct vellum_mm *mm, uint64_t nr)
+static double protect_vellum(struct vellum_mm *mm, uint64_t nr, bool one)
 {
 	double start = now_ns();
 	int err = 0;
 
 	for (unsigned i = 0; i < OPS; i++) {
-		uint64_t at = spot(i, nr);
+		uint64_t at = spot(i, nr, one);
 
 		err |= vellum_mprotect(mm, at, PAGE, VELLUM_PROT_NONE);
 		err |= vellum_mprotect(mm, at, PAGE, prot_of(at));
@@ -209,13 +209,13 @@ static bool map_unmap_host(double *ns)
 	return good;
 }
 
-static bool protect_host(uint64_t nr, double *ns)
+static bool protect_host(uint64_t nr, bool one, double *ns)
 {
 	double start = now_ns();
 	int err = 0;
 
 	for (unsigned i = 0; i < OPS; i++) {
-		uint64_t at = spot(i, nr);
+		uint64_t at = spot(i, nr, one);
 
 		err |= mprotect((void *)at, PAGE, PROT_NONE);
 		err |= mprotect((void *)at, PAGE, (int)prot_of(at));
@@ -244,8 +244,8 @@ static void serve(void *arg, int command, struct answer *a)
 	if (!s->mapped && !(s->mapped = make_host(s->nr)))
 		return;
 	a->done = command == MAP_UNMAP ? map_unmap_host(a->ns) :
-		  command == PROTECT   ? protect_host(s->nr, a->ns) :
-					 count_host(s->nr);
+		  command == COUNT     ? count_host(s->nr) :
+					 protect_host(s->nr, command == PROTECT_ONE, a->ns);
 }
 
 /* --- the host's limit --- */
@@ -335,18 +335,20 @@ struct sides {
 	struct host_side side[2];
 };
 
-static void measure(struct sides *s, struct vma_rows *map, struct vma_rows *protect)
+/* @r: by command. */
+static void measure(struct sides *s, struct vma_rows r[COUNT])
 {
-	double v[2][2], h[2][2];
+	for (int command = 0; command < COUNT; command++) {
+		double v[2], h[2];
 
-	for (unsigned i = 0; i < 2; i++) {
-		v[0][i] = map_unmap_vellum(s->mm[i]);
-		h[0][i] = helper_ask(&s->host[i], MAP_UNMAP).ns[0];
-		v[1][i] = protect_vellum(s->mm[i], s->nr[i]);
-		h[1][i] = helper_ask(&s->host[i], PROTECT).ns[0];
+		for (unsigned i = 0; i < 2; i++) {
+			v[i] = command == MAP_UNMAP ?
+				       map_unmap_vellum(s->mm[i]) :
+				       protect_vellum(s->mm[i], s->nr[i], command == PROTECT_ONE);
+			h[i] = helper_ask(&s->host[i], command).ns[0];
+		}
+		sample(&r[command], v, h);
 	}
-	sample(map, v[0], h[0]);
-	sample(protect, v[1], h[1]);
 }
 
 /* As many as both sides give; the spare ones are unmapped again. */
@@ -369,22 +371,26 @@ static void make_sides(struct world *w, struct sides *s)
 
 void bench_vmas(void)
 {
-	struct vma_rows map = rows_for("mmap+munmap", "library calls vellum_mmap() and vellum_munmap()",
-				       "system calls mmap(2) and munmap(2)");
-	struct vma_rows protect = rows_for("mprotect", "library call vellum_mprotect()",
-					   "system call mprotect(2)");
+	static const char by_mprotect[] = "library call vellum_mprotect()";
+	struct vma_rows rows[COUNT] = {
+		rows_for("mmap+munmap", "library calls vellum_mmap() and vellum_munmap()",
+			 "system calls mmap(2) and munmap(2)"),
+		rows_for("mprotect", by_mprotect, "system call mprotect(2)"),
+		rows_for("mprotect-one", by_mprotect, "system call mprotect(2)"),
+	};
 	struct sides s;
 	struct world w;
 
 	world_open(&w, 512);
 	make_sides(&w, &s);
-	row_note(map.few, "one page, placed by the system; %llu mappings (host: and the program's own)",
+	row_note(rows[MAP_UNMAP].few, "one page, placed by the system; %llu mappings (host: and the program's own)",
 		 (unsigned long long)s.nr[0]);
-	row_note(map.many, "%llu mappings (wanted: %u)", (unsigned long long)s.nr[1],
+	row_note(rows[MAP_UNMAP].many, "%llu mappings (wanted: %u)", (unsigned long long)s.nr[1],
 		 amount(MANY_VMAS, 2000));
-	row_note(protect.few, "one page that is a mapping of its own, anywhere");
-	for (unsigned i = amount(41, 3); i--;)
-		measure(&s, &map, &protect);
+	row_note(rows[PROTECT].few, "a page that is a mapping of its own, another one each time");
+	row_note(rows[PROTECT_ONE].few, "always the same page");
+	for (unsigned i = amount(101, 3); i--;)
+		measure(&s, rows);
 	for (unsigned i = 0; i < 2; i++) {
 		helper_ask(&s.host[i], COUNT);
 		must(count_vellum(s.mm[i]) == s.nr[i], "vmas: other mappings than there should be");

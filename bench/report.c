@@ -16,7 +16,7 @@ enum { VELLUM, HOST, RATIO, NR_SERIES };
 
 struct row {
 	const char *unit, *is[2];
-	char name[48], note[160];
+	char name[48], note[240];
 	double series[NR_SERIES][MAX_ROUNDS];
 	unsigned nr;
 	double goal_ratio, goal_value;	/* 0: none */
@@ -74,10 +74,13 @@ void row_goal_value(struct row *row, double at_most)
 
 void row_note(struct row *row, const char *format, ...)
 {
+	size_t len = strlen(row->note);
 	va_list args;
 
+	if (len && len + 2 < sizeof(row->note))
+		len += (size_t)sprintf(row->note + len, "; ");
 	va_start(args, format);
-	vsnprintf(row->note, sizeof(row->note), format, args);
+	vsnprintf(row->note + len, sizeof(row->note) - len, format, args);
 	va_end(args);
 }
 
@@ -118,10 +121,14 @@ static bool has_goal(const struct row *row)
 	return row->goal_ratio || row->goal_value;
 }
 
-static bool goal_met(const struct row *row)
+static const char *goal_text(const struct row *row, const char *met, const char *missed,
+			     const char *unknown)
 {
-	return row->goal_ratio ? stats_of(row, RATIO).median >= row->goal_ratio :
-				 stats_of(row, VELLUM).median <= row->goal_value;
+	double ratio = stats_of(row, RATIO).median;
+
+	if (row->goal_ratio)
+		return isnan(ratio) ? unknown : ratio >= row->goal_ratio ? met : missed;
+	return stats_of(row, VELLUM).median <= row->goal_value ? met : missed;
 }
 
 static bool shown(const struct row *row)
@@ -172,7 +179,7 @@ static void print_row(const struct row *row)
 	       number(b[0], sizeof(b[0]), v.median), spread(b[1], sizeof(b[1]), v),
 	       number(b[2], sizeof(b[2]), h.median), spread(b[3], sizeof(b[3]), h),
 	       number(b[4], sizeof(b[4]), r.median), isnan(r.median) ? "-" : range, goal,
-	       !has_goal(row) ? "" : isnan(r.median) ? "?" : goal_met(row) ? "met" : "missed");
+	       has_goal(row) ? goal_text(row, "met", "missed", "?") : "");
 	if (row->note[0])
 		printf("    %s\n", row->note);
 }
@@ -250,7 +257,7 @@ static void put_row(FILE *f, const struct row *row)
 	else if (row->goal_value)
 		fprintf(f, ", \"goal\": {\"vellum_at_most\": %g", row->goal_value);
 	if (has_goal(row))
-		fprintf(f, ", \"met\": %s}", goal_met(row) ? "true" : "false");
+		fprintf(f, ", \"met\": %s}", goal_text(row, "true", "false", "null"));
 	if (row->note[0]) {
 		fprintf(f, ",\n     ");
 		put_field(f, "note", row->note);

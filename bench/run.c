@@ -215,13 +215,13 @@ void bench_run(void)
 	if (takes("--track=auto"))
 		modes[3] = "--track=auto";
 	for (unsigned i = 0; i < sizeof(busybox) / sizeof(busybox[0]); i++)
-		bench_program(&busybox[i], modes, amount(i ? 3 : 9, 1));
+		bench_program(&busybox[i], modes, amount(i ? 5 : 15, 1));
 	for (unsigned i = 0; i < sizeof(guests) / sizeof(guests[0]); i++) {
 		char path[256];
 		struct program p = { guests[i].name, { path }, guests[i].says };
 
 		snprintf(path, sizeof(path), "%s/guest/%s", options.guests, guests[i].name);
-		bench_program(&p, modes, amount(3, 1));
+		bench_program(&p, modes, amount(5, 1));
 	}
 }
 
@@ -256,7 +256,7 @@ void bench_guest(void)
 	native[0] = path;
 	under_vellum(argv, "--track=none", native);
 	row_note(getppid, "measured by the program itself: the way out of the CPU, the call, and back");
-	for (unsigned i = amount(9, 1); i--;) {
+	for (unsigned i = amount(15, 1); i--;) {
 		struct ops v = run_ops(argv), h = run_ops(native);
 
 		row_sample(getppid, v.getppid, h.getppid);

@@ -107,7 +107,7 @@ static double chase_host(struct tlb *t)
 
 static void prepare(struct tlb *t)
 {
-	t->accesses = amount(1 << 20, 1 << 14);
+	t->accesses = amount(1 << 18, 1 << 14);
 	world_open(&t->w, NR_PAGES + 1);
 	t->at = map_vellum(t->w.mm, NR_PAGES, ANON);
 	t->flushed = map_vellum(t->w.mm, 1, ANON);
@@ -202,7 +202,7 @@ static void bench_loop(struct tlb *t, const char *what, loop_fn *vellum, loop_fn
 	row_goal_ratio(flushed, 1 / 3.0);
 	vellum(t);
 	host(t);
-	for (unsigned i = amount(41, 3); i--;) {
+	for (unsigned i = amount(101, 3); i--;) {
 		double ours = vellum(t);
 
 		row_sample(alone, ours, host(t));

@@ -68,39 +68,49 @@ static int open_uffd(void)
 	return fd;
 }
 
-static bool scan(struct wp_async *w, uint64_t flags, long *nr)
+/* The whole range: a call may end before its end, as it does in Linux 6.18 with over 512 regions. */
+static bool scan(struct wp_async *w, uint64_t flags, uint64_t *nr)
 {
 	struct scan_arg arg = {
 		.size = sizeof(arg),
 		.flags = flags,
-		.start = (uintptr_t)w->at,
+		.walk_end = (uintptr_t)w->at,
 		.end = (uintptr_t)w->at + w->pages * PAGE,
-		.vec = (uintptr_t)w->regions,
-		.vec_len = w->pages,
 		.category_mask = PAGE_IS_WRITTEN,
 		.return_mask = PAGE_IS_WRITTEN,
 	};
 
-	*nr = ioctl(w->pagemap, SCAN_IOCTL, &arg);
-	return *nr >= 0 && arg.walk_end == arg.end;
+	*nr = 0;
+	do {
+		long got;
+
+		arg.start = arg.walk_end;
+		arg.vec = (uintptr_t)((struct scan_region *)w->regions + *nr);
+		arg.vec_len = w->pages - *nr;
+		got = ioctl(w->pagemap, SCAN_IOCTL, &arg);
+		if (got < 0)
+			return false;
+		*nr += (uint64_t)got;
+	} while (arg.walk_end < arg.end && arg.walk_end > arg.start);
+	return arg.walk_end == arg.end;
 }
 
 const char *wp_async_open(struct wp_async *w, char *at, uint64_t pages)
 {
 	struct uffd_register reg = { (uintptr_t)at, pages * PAGE, REGISTER_MODE_WP, 0 };
 	const char *why = NULL;
-	long nr;
+	uint64_t nr;
 
 	*w = (struct wp_async){ open_uffd(), open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC), at, pages,
 				calloc(pages, sizeof(struct scan_region)) };
 	must(w->regions, "no memory");
 	memset(w->regions, 0, pages * sizeof(struct scan_region));	/* faults now, not in a scan */
 	if (w->uffd < 0)
-		why = "no userfaultfd with WP_ASYNC here (kernel before 6.7, or no right to it)";
+		why = "no userfaultfd with WP_ASYNC: kernel before 6.7, or no right";
 	else if (ioctl(w->uffd, UFFD_REGISTER, &reg))
 		why = "userfaultfd does not take this memory";
 	else if (w->pagemap < 0 || !scan(w, SCAN_WP_MATCHING | SCAN_CHECK_WPASYNC, &nr))
-		why = "no PAGEMAP_SCAN here (kernel before 6.7)";
+		why = "no PAGEMAP_SCAN: kernel before 6.7";
 	if (why)
 		wp_async_close(w);
 	return why;
@@ -118,12 +128,11 @@ void wp_async_close(struct wp_async *w)
 uint64_t wp_async_written(struct wp_async *w, bool arm)
 {
 	const struct scan_region *region = w->regions;
-	uint64_t bytes = 0;
-	long nr;
+	uint64_t bytes = 0, nr;
 
 	must(scan(w, arm ? SCAN_WP_MATCHING | SCAN_CHECK_WPASYNC : 0, &nr), "PAGEMAP_SCAN: %s",
 	     strerror(errno));
-	for (long i = 0; i < nr; i++)
+	for (uint64_t i = 0; i < nr; i++)
 		bytes += region[i].end - region[i].start;
 	return bytes / PAGE;
 }
