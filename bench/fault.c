@@ -5,6 +5,7 @@
 #include "vellum/access.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -126,10 +127,30 @@ void bench_fault(void)
 
 /* --- two threads --- */
 
+/* Both begin at once, so nobody is woken: a wake-up takes as long as a hundred faults. */
+static void meet(unsigned *waiting)
+{
+	__atomic_fetch_sub(waiting, 1, __ATOMIC_ACQ_REL);
+	while (__atomic_load_n(waiting, __ATOMIC_ACQUIRE))
+		sched_yield();
+}
+
+/* The @i-th of the CPUs that we may use; the scheduler would often leave both threads on one. */
+static void pin(const cpu_set_t *all, unsigned i)
+{
+	cpu_set_t one;
+
+	CPU_ZERO(&one);
+	for (int cpu = 0; cpu < CPU_SETSIZE; cpu++)
+		if (CPU_ISSET(cpu, all) && i-- == 0)
+			CPU_SET(cpu, &one);
+	sched_setaffinity(0, sizeof(one), &one);	/* fails if there is no such CPU */
+}
+
 struct toucher {
 	struct world *world;	/* NULL: the host */
-	pthread_barrier_t *start;
-	unsigned cpu;
+	const cpu_set_t *cpus;
+	unsigned *before, *after, cpu;
 	uint64_t pages;
 	double from, to;	/* out */
 };
@@ -140,14 +161,15 @@ static void *touch(void *arg)
 	uint64_t at = t->world ? map_vellum(t->world->mm, t->pages, ANON) : 0;
 	char *host = t->world ? NULL : map_host(t->pages, MAP_PRIVATE);
 
-	pthread_barrier_wait(t->start);
+	pin(t->cpus, t->cpu);
+	meet(t->before);
 	t->from = now_ns();
 	if (t->world)
 		store_vellum(t->world->cpu[t->cpu], at, t->pages, 1, 1);
 	else
 		store_host(host, t->pages, 1, 1);
 	t->to = now_ns();
-	pthread_barrier_wait(t->start);
+	meet(t->after);
 	if (t->world)
 		must(!vellum_munmap(t->world->mm, at, t->pages * PAGE), "munmap");
 	else
@@ -156,24 +178,21 @@ static void *touch(void *arg)
 }
 
 /* Time from the first start to the last end, by page of all threads together. */
-static double touch_by(struct world *w, unsigned nr_threads, uint64_t pages)
+static double touch_by(struct world *w, unsigned nr_threads, uint64_t pages, const cpu_set_t *cpus)
 {
-	struct toucher t[2] = { { .world = w, .cpu = 0, .pages = pages },
-				{ .world = w, .cpu = 1, .pages = pages } };
+	unsigned start = nr_threads, end = nr_threads;
+	struct toucher t[2] = { { w, cpus, &start, &end, 0, pages, 0, 0 },
+				{ w, cpus, &start, &end, 1, pages, 0, 0 } };
 	uint64_t before = w ? count_of(w, VELLUM_COUNT_FAULT_ANON) : minor_faults();
 	uint64_t faults;
-	pthread_barrier_t start;
 	pthread_t other;
 
-	pthread_barrier_init(&start, NULL, nr_threads);
-	t[0].start = t[1].start = &start;
 	must(nr_threads < 2 || !pthread_create(&other, NULL, touch, &t[1]), "pthread_create");
 	touch(&t[0]);
 	if (nr_threads == 2)
 		pthread_join(other, NULL);
 	else
 		t[1].from = t[0].from, t[1].to = t[0].to;
-	pthread_barrier_destroy(&start);
 	faults = (w ? count_of(w, VELLUM_COUNT_FAULT_ANON) : minor_faults()) - before;
 	must(faults >= nr_threads * pages, "threads: not a fault a page");
 	return (fmax(t[0].to, t[1].to) - fmin(t[0].from, t[1].from)) / (double)(nr_threads * pages);
@@ -186,18 +205,20 @@ void bench_threads(void)
 	struct row *scaling = row_add("threads.2/1", "x", by_library, by_hardware);
 	uint64_t pages = amount(1024, 512);
 	struct world w;
+	cpu_set_t cpus;
 
+	must(!sched_getaffinity(0, sizeof(cpus), &cpus), "sched_getaffinity");
 	row_note(one, "first touch in regions of one address space; time by page of all threads together");
-	row_note(scaling, "0.5 would be perfect, 1 no gain; the machine has %ld CPUs",
-		 sysconf(_SC_NPROCESSORS_ONLN));
+	row_note(scaling, "0.5 would be perfect, 1 no gain; %d CPUs", CPU_COUNT(&cpus));
 	world_open(&w, 2 * pages);
 	for (unsigned i = amount(101, 3); i--;) {
-		double v1 = touch_by(&w, 1, pages), h1 = touch_by(NULL, 1, pages);
-		double v2 = touch_by(&w, 2, pages), h2 = touch_by(NULL, 2, pages);
+		double v1 = touch_by(&w, 1, pages, &cpus), h1 = touch_by(NULL, 1, pages, &cpus);
+		double v2 = touch_by(&w, 2, pages, &cpus), h2 = touch_by(NULL, 2, pages, &cpus);
 
 		row_sample(one, v1, h1);
 		row_sample(two, v2, h2);
 		row_sample(scaling, v2 / v1, h2 / h1);
 	}
+	sched_setaffinity(0, sizeof(cpus), &cpus);
 	world_close(&w);
 }

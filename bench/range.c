@@ -104,7 +104,7 @@ void bench_range(void)
 #define MANY_VMAS 100000	/* wanted: as many of them as Vellum and the host let us have are used */
 #define SPARE_VMAS 64		/* of the limit: for what an operation maps, and the host's own */
 #define OPS 256
-#define FIRST_VMA 0x200000000ull
+#define FIRST_VMA 0x300000000000ull
 #define MAX_MAP_COUNT "/proc/sys/vm/max_map_count"
 
 enum { MAP_UNMAP, PROTECT, PROTECT_ONE, COUNT };
