@@ -29,6 +29,7 @@ struct vellum_soft {
 	pthread_mutex_t *locks;		/* per CPU: who edits its TLB */
 	void (*hook)(void *arg);
 	void *hook_arg;
+	uint32_t stops;			/* threads that keep CPUs from walking */
 };
 
 #ifdef VELLUM_EXPLORE
@@ -130,6 +131,27 @@ static uint32_t error_bits(pte_t pte, enum vellum_soft_access kind)
 	return kind == VELLUM_SOFT_FETCH ? error | VELLUM_FAULT_INSTR : error;
 }
 
+/* Never waits long: who stops walks waits for nothing but walks that are on their way. */
+static void enter_walk(struct vellum_soft_cpu *cpu)
+{
+	for (;;) {
+		__atomic_exchange_n(&cpu->walking, 1, __ATOMIC_SEQ_CST);
+		if (!__atomic_load_n(&cpu->soft->stops, __ATOMIC_SEQ_CST))
+			return;
+		__atomic_store_n(&cpu->walking, 0, __ATOMIC_RELEASE);
+		for (unsigned spins = 0; __atomic_load_n(&cpu->soft->stops, __ATOMIC_ACQUIRE); spins++) {
+			sched_point(SCHED_WAIT, &cpu->soft->stops);
+			if (spins > 100)
+				sched_yield();
+		}
+	}
+}
+
+static void leave_walk(struct vellum_soft_cpu *cpu)
+{
+	__atomic_store_n(&cpu->walking, 0, __ATOMIC_RELEASE);
+}
+
 /* Translate, setting A and D as silicon does. False: @error says why not; 0: nothing answers there. */
 static bool translate(struct vellum_soft_cpu *cpu, uint64_t addr, enum vellum_soft_access kind,
 		      uint32_t *error)
@@ -193,7 +215,12 @@ EXPORT enum vellum_fault_result vellum_soft_access_slow(struct vellum_soft_cpu *
 		bool ok;
 
 		enter_waiting(cpu);
-		ok = look_up(cpu, addr >> PAGE_SHIFT, kind) || translate(cpu, addr, kind, &error);
+		ok = look_up(cpu, addr >> PAGE_SHIFT, kind);
+		if (!ok) {
+			enter_walk(cpu);
+			ok = translate(cpu, addr, kind, &error);
+			leave_walk(cpu);
+		}
 		if (ok) {
 			sched_point(SCHED_MEMORY, set_of(cpu, addr >> PAGE_SHIFT)->host);
 			fn(set_of(cpu, addr >> PAGE_SHIFT)->host + (addr & ~PAGE_MASK), arg);
@@ -334,12 +361,38 @@ static void soft_flush_mm(void *machine, struct vellum_mm *mm)
 	flush_cpus(machine, mm, NULL);
 }
 
+static void soft_stop_walks(void *machine, struct vellum_mm *mm)
+{
+	struct vellum_soft *soft = machine;
+
+	__atomic_fetch_add(&soft->stops, 1, __ATOMIC_SEQ_CST);
+	for (uint64_t mask = vellum_mm_cpumask(mm); mask; mask &= mask - 1) {
+		const struct vellum_soft_cpu *cpu = &soft->cpus[__builtin_ctzll(mask)];
+
+		for (unsigned spins = 0; __atomic_load_n(&cpu->walking, __ATOMIC_SEQ_CST); spins++) {
+			sched_point(SCHED_WAIT, &cpu->walking);
+			if (spins > 100)
+				sched_yield();
+		}
+	}
+}
+
+static void soft_resume_walks(void *machine, struct vellum_mm *mm)
+{
+	struct vellum_soft *soft = machine;
+
+	(void)mm;
+	__atomic_fetch_sub(&soft->stops, 1, __ATOMIC_RELEASE);
+}
+
 EXPORT const struct vellum_mmu_ops *vellum_soft_mmu_ops(void)
 {
 	static const struct vellum_mmu_ops ops = {
 		.size = sizeof(ops),
 		.flush = soft_flush,
 		.flush_mm = soft_flush_mm,
+		.stop_walks = soft_stop_walks,
+		.resume_walks = soft_resume_walks,
 	};
 
 	return &ops;

@@ -8,6 +8,7 @@
  * is taken before the window closes so that a page which another collector cleaned and has not
  * flushed yet cannot be in the set unless his window is seen open.
  */
+#include "mm/table_edit.h"
 #include "mm/tracker.h"
 
 void for_each_part(struct collection *c, uint64_t first, uint64_t last,
@@ -82,29 +83,27 @@ static void close_window(struct collection *c)
 		for_each_part(c, c->first, c->last, &close_ops);
 }
 
-void note_changed(struct collection *c, gva_t addr, pte_t old)
+uint64_t watched_page(const struct vellum_tracker *t, const struct vma *vma, gva_t addr)
 {
-	batch_add(&c->batch, addr, addr + PAGE_SIZE, VELLUM_FLUSH_RIGHTS);
-	batch_add_frame(&c->batch, pte_pfn(old));
+	return t->mm ? addr >> PAGE_SHIFT : vma_page_index(vma, addr);
 }
 
-/* clean: D moves from the entries to the sets of all who watch the page. ptl held. */
+/* D moves from the entries to the sets of all who find the page by it. ptl held. */
 static int harvest_table(pte_t *ptep, gva_t start, gva_t end, struct mm_walk *walk)
 {
-	const struct vellum_memory *m = walk->vma->mm->memory;
+	struct collection *c = walk->private;
+	struct table_edit ed = edit_table(walk->vma->mm, &c->batch, ptep, start);
+	uint64_t page = watched_page(c->t, walk->vma, start);
+	unsigned nr = (unsigned)((end - start) >> PAGE_SHIFT);
 
-	for (gva_t addr = start; addr < end; addr += PAGE_SIZE, ptep++) {
-		pte_t pte = ptep_get(ptep);
+	for (unsigned i = 0; i < nr; i += 64) {
+		uint64_t mask = edit_entries(&ed, i, nr - i < 64 ? nr - i : 64,
+					     X86_DIRTY | X86_SAVED_DIRTY, pte_mkclean);
 
-		if (!pte_present(pte) || !pte_dirty(pte))
-			continue;
-		/* The dirt may be all that says the folio is newer than its backing. */
-		if (!pte_special(pte))
-			folio_mark_dirty(pfn_folio(m, pte_pfn(pte)));
-		track_cleaned(walk->vma, addr);
-		ptep_update(ptep, pte_mkclean);
-		note_changed(walk->private, addr, pte);
+		tracker_record_mask(c->t, page + i, mask);
+		hand_dirt_over(walk->vma, start + ((uint64_t)i << PAGE_SHIFT), ptep + i, mask, c->t);
 	}
+	edit_done(&ed);
 	return 0;
 }
 
@@ -113,30 +112,37 @@ static const struct mm_walk_ops harvest_ops = {
 	.pte_table = harvest_table,
 };
 
-uint64_t watched_page(const struct vellum_tracker *t, const struct vma *vma, gva_t addr)
+/*
+ * Of up to 64 entries from @i on: those whose pages are in the taken set and found by faults lose W; D
+ * stays for whoever wants it.
+ */
+static void rearm_entries(struct collection *c, struct table_edit *ed, uint64_t page, unsigned i, unsigned nr)
 {
-	return t->mm ? addr >> PAGE_SHIFT : vma_page_index(vma, addr);
+	uint64_t wanted = c->everything ? ~0ull : page_set_mask(&c->taken, page + i), changed = 0;
+
+	for (unsigned j = 0; wanted && j < nr; j++) {
+		pte_t pte = ptep_get(&ed->table[i + j]);
+
+		if (!(wanted >> j & 1) || !pte_present(pte) || !pte_write(pte) ||
+		    tracker_is_clean(c->t, page + i + j))
+			continue;
+		edit_begin(ed);
+		edit_entry(ed, &ed->table[i + j], pte_wrprotect);
+		changed |= 1ull << j;
+	}
+	edit_note(ed, i, changed);
 }
 
-/* Pages of the taken set that are found by faults lose W; D stays for whoever wants it. ptl held. */
+/* ptl held. */
 static int rearm_table(pte_t *ptep, gva_t start, gva_t end, struct mm_walk *walk)
 {
 	struct collection *c = walk->private;
+	struct table_edit ed = edit_table(walk->vma->mm, &c->batch, ptep, start);
+	unsigned nr = (unsigned)((end - start) >> PAGE_SHIFT);
 
-	for (gva_t addr = start; addr < end; addr += PAGE_SIZE, ptep++) {
-		uint64_t page = watched_page(c->t, walk->vma, addr);
-		const uint64_t *leaf = radix_get(&c->taken.leaves, page >> LEAF_SHIFT);
-		pte_t pte = ptep_get(ptep);
-
-		if (!pte_present(pte) || !pte_write(pte))
-			continue;
-		if (!c->everything && !(leaf && leaf_has(leaf, page)))
-			continue;
-		if (tracker_is_clean(c->t, page))
-			continue;
-		ptep_update(ptep, pte_wrprotect);
-		note_changed(c, addr, pte);
-	}
+	for (unsigned i = 0; i < nr; i += 64)
+		rearm_entries(c, &ed, watched_page(c->t, walk->vma, start), i, nr - i < 64 ? nr - i : 64);
+	edit_done(&ed);
 	return 0;
 }
 

@@ -9,11 +9,11 @@
  *              entry was cleaned; a later store sets D again.
  */
 #include "mm/pagewalk.h"
+#include "mm/table_edit.h"
 
 struct wp_walk {
 	uint64_t total;			/* entries changed */
-	gva_t first, end;		/* changed in this VMA; empty when first >= end */
-	struct vellum_flush_batch batch;
+	struct vellum_flush_batch batch; /* of this VMA */
 	/* clean and record only: */
 	pgoff_t bitmap_pgoff;
 	uint64_t *bitmap;
@@ -35,8 +35,6 @@ static int wp_pre_vma(struct mm_walk *walk)
 	const struct vellum_memory *m = walk->vma->mm->memory;
 	struct wp_walk *ww = walk->private;
 
-	ww->first = walk->end;
-	ww->end = walk->start;
 	ww->batch = (struct vellum_flush_batch){ .kinds = 0 };
 	notify_start(walk->vma->mm, VELLUM_NOTIFY_PROTECTION_PAGE, walk->start, walk->end);
 	if (m->mmu && m->mmu->flush_cache_range)
@@ -50,51 +48,54 @@ static void wp_post_vma(struct mm_walk *walk)
 {
 	struct wp_walk *ww = walk->private;
 
-	if (ww->first < ww->end)
-		batch_add(&ww->batch, ww->first, ww->end, VELLUM_FLUSH_RIGHTS);
 	flush_window_close(walk->vma->mm, &ww->batch, walk->start, walk->end);
 	notify_finish(walk->vma->mm, VELLUM_NOTIFY_PROTECTION_PAGE, walk->start, walk->end);
 }
 
-static void note_change(struct wp_walk *ww, gva_t addr, pte_t old)
+static int wp_table(pte_t *ptep, gva_t start, gva_t end, struct mm_walk *walk)
 {
-	ww->total++;
-	ww->first = min_u64(ww->first, addr);
-	ww->end = max_u64(ww->end, addr + PAGE_SIZE);
-	batch_add_frame(&ww->batch, pte_pfn(old));
-}
+	struct wp_walk *ww = walk->private;
+	struct table_edit ed = edit_table(walk->vma->mm, &ww->batch, ptep, start);
+	unsigned nr = (unsigned)((end - start) >> PAGE_SHIFT);
 
-static int wp_pte(pte_t *ptep, gva_t addr, struct mm_walk *walk)
-{
-	pte_t pte = ptep_get(ptep);
-
-	if (!pte_present(pte) || !pte_write(pte))
-		return 0;
-	ptep_update(ptep, pte_wrprotect);
-	note_change(walk->private, addr, pte);
+	for (unsigned i = 0; i < nr; i += 64)
+		edit_entries(&ed, i, nr - i < 64 ? nr - i : 64, X86_RW, pte_wrprotect);
+	edit_done(&ed);
+	ww->total += ed.nr;
 	return 0;
 }
 
-static void record_bit(struct wp_walk *ww, uint64_t bit)
+/* Bits @bit and up of the bitmap, as many as @mask has. */
+static void record_bits(struct wp_walk *ww, uint64_t bit, uint64_t mask)
 {
-	ww->bitmap[bit / 64] |= 1ull << bit % 64;
-	ww->bit_start = min_u64(ww->bit_start, bit);
-	ww->bit_end = max_u64(ww->bit_end, bit + 1);
+	unsigned shift = bit % 64;
+
+	if (!mask)
+		return;
+	ww->bitmap[bit / 64] |= mask << shift;
+	if (shift && mask >> (64 - shift))
+		ww->bitmap[bit / 64 + 1] |= mask >> (64 - shift);
+	ww->bit_start = min_u64(ww->bit_start, bit + (uint64_t)__builtin_ctzll(mask));
+	ww->bit_end = max_u64(ww->bit_end, bit + 64 - (uint64_t)__builtin_clzll(mask));
 }
 
-static int clean_record_pte(pte_t *ptep, gva_t addr, struct mm_walk *walk)
+
+static int clean_record_table(pte_t *ptep, gva_t start, gva_t end, struct mm_walk *walk)
 {
 	struct wp_walk *ww = walk->private;
-	pte_t pte = ptep_get(ptep);
+	struct table_edit ed = edit_table(walk->vma->mm, &ww->batch, ptep, start);
+	uint64_t bit = vma_page_index(walk->vma, start) - ww->bitmap_pgoff;
+	unsigned nr = (unsigned)((end - start) >> PAGE_SHIFT);
 
-	if (!pte_present(pte) || !pte_dirty(pte))	/* most: no locked instruction for them */
-		return 0;
-	record_bit(ww, vma_page_index(walk->vma, addr) - ww->bitmap_pgoff);
-	if (!pte_special(pte))
-		folio_mark_dirty(pfn_folio(walk->vma->mm->memory, pte_pfn(pte)));
-	track_cleaned(walk->vma, addr);
-	ptep_update(ptep, pte_mkclean);
-	note_change(ww, addr, pte);
+	for (unsigned i = 0; i < nr; i += 64) {
+		uint64_t mask = edit_entries(&ed, i, nr - i < 64 ? nr - i : 64,
+					     X86_DIRTY | X86_SAVED_DIRTY, pte_mkclean);
+
+		record_bits(ww, bit + i, mask);
+		hand_dirt_over(walk->vma, start + ((uint64_t)i << PAGE_SHIFT), ptep + i, mask, NULL);
+	}
+	edit_done(&ed);
+	ww->total += ed.nr;
 	return 0;
 }
 
@@ -104,18 +105,24 @@ static pte_t protected_and_clean(pte_t pte)
 }
 
 /* For writeback. A raw frame has nothing to be written from. */
-static int clean_for_io_pte(pte_t *ptep, gva_t addr, struct mm_walk *walk)
+static int clean_for_io_table(pte_t *ptep, gva_t start, gva_t end, struct mm_walk *walk)
 {
-	pte_t pte = ptep_get(ptep);
+	struct wp_walk *ww = walk->private;
+	struct table_edit ed = edit_table(walk->vma->mm, &ww->batch, ptep, start);
+	unsigned nr = (unsigned)((end - start) >> PAGE_SHIFT);
 
-	if (!pte_present(pte) || pte_special(pte) || (!pte_dirty(pte) && !pte_write(pte)))
-		return 0;
-	pte = ptep_update(ptep, protected_and_clean);
-	if (pte_dirty(pte)) {
-		folio_mark_dirty(pfn_folio(walk->vma->mm->memory, pte_pfn(pte)));
-		track_cleaned(walk->vma, addr);
+	for (unsigned i = 0; i < nr; i++) {
+		pte_t pte = ptep_get(&ptep[i]);
+
+		if (!pte_present(pte) || pte_special(pte) || (!pte_dirty(pte) && !pte_write(pte)))
+			continue;
+		edit_begin(&ed);
+		pte = edit_entry(&ed, &ptep[i], protected_and_clean);
+		edit_note(&ed, i, 1);
+		if (pte_dirty(pte))
+			hand_dirt_over(walk->vma, start + ((uint64_t)i << PAGE_SHIFT), &ptep[i], 1, NULL);
 	}
-	note_change(walk->private, addr, pte);
+	edit_done(&ed);
 	return 0;
 }
 
@@ -123,21 +130,21 @@ static const struct mm_walk_ops wp_walk_ops = {
 	.test_vma = wp_test_vma,
 	.pre_vma = wp_pre_vma,
 	.post_vma = wp_post_vma,
-	.pte = wp_pte,
+	.pte_table = wp_table,
 };
 
 static const struct mm_walk_ops clean_walk_ops = {
 	.test_vma = wp_test_vma,
 	.pre_vma = wp_pre_vma,
 	.post_vma = wp_post_vma,
-	.pte = clean_record_pte,
+	.pte_table = clean_record_table,
 };
 
 static const struct mm_walk_ops clean_for_io_ops = {
 	.test_vma = wp_test_vma,
 	.pre_vma = wp_pre_vma,
 	.post_vma = wp_post_vma,
-	.pte = clean_for_io_pte,
+	.pte_table = clean_for_io_table,
 };
 
 static bool range_valid(const struct vellum_mapping *mapping, uint64_t first, uint64_t nr)
@@ -159,6 +166,13 @@ void clean_mapping_range(struct vellum_mapping *mapping, pgoff_t first, uint64_t
 
 	__atomic_fetch_add(&mapping->wp_seq, 1, __ATOMIC_SEQ_CST);
 	walk_shared(mapping, first, nr, &clean_for_io_ops, &ww);
+}
+
+void clean_folio(struct vellum_mapping *mapping, struct folio *folio)
+{
+	struct wp_walk ww = { .total = 0 };
+
+	walk_shared(mapping, folio->index, 1, &clean_for_io_ops, &ww);
 }
 
 EXPORT int vellum_wp_shared_mapping_range(struct vellum_mapping *mapping, uint64_t first, uint64_t nr,

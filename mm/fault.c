@@ -80,7 +80,7 @@ void map_anon_folio(struct vma *vma, gva_t addr, pte_t *ptep, struct folio *foli
 	folio->anon_vma = vma_anon(vma);
 	anon_vma_get(folio->anon_vma);
 	folio->index = vma_page_index(vma, addr);
-	folio_set(folio, PG_ANON | PG_EXCLUSIVE | PG_UPTODATE);
+	folio_set(folio, PG_ANON | PG_EXCLUSIVE | PG_UPTODATE | PG_DIRTY);
 	__atomic_fetch_add(&folio->count, FOLIO_MAP, __ATOMIC_RELAXED);	/* ref: the allocation's */
 	prepare_exec(vma, folio);
 	if (pte_write(pte))

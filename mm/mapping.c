@@ -98,16 +98,6 @@ EXPORT void vellum_mapping_put(struct vellum_mapping *mapping)
 		destroy_mapping(mapping);
 }
 
-void folio_mark_dirty(struct folio *folio)
-{
-	struct vellum_mapping *mapping = __atomic_load_n(&folio->mapping, __ATOMIC_RELAXED);
-
-	folio_set(folio, PG_DIRTY);
-	/* After the flag: who clears the hint sees the page. */
-	if (mapping && !(folio_flags(folio) & PG_ANON))
-		__atomic_store_n(&mapping->maybe_dirty, 1, __ATOMIC_RELEASE);
-}
-
 static int hook_result(int code)
 {
 	switch (code) {
@@ -214,7 +204,7 @@ static int fill_folio(struct vellum_mapping *mapping, struct vellum_vmf *vmf, st
 	if (mapping->ops && mapping->ops->fault)
 		result = hook_result(mapping->ops->fault(mapping->ctx, vmf));
 	if (!result) {
-		folio_set(folio, PG_UPTODATE);
+		folio_set(folio, mapping->flags & VELLUM_MAPPING_WRITEBACK ? PG_UPTODATE : PG_UPTODATE | PG_DIRTY);
 		return 0;
 	}
 	mapping_remove(mapping, folio, ~0ull);

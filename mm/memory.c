@@ -13,7 +13,7 @@ static void list_push(struct vellum_memory *m, uint32_t index, unsigned order)
 {
 	struct folio *f = &m->folios[index];
 
-	f->order = order;
+	f->order = (uint8_t)order;
 	f->prev = 0;
 	f->next = m->free_head[order];
 	if (f->next)
@@ -51,7 +51,7 @@ static void free_block(struct vellum_memory *m, uint64_t index, unsigned order)
 		if (!is_free_block(m, buddy, order))
 			break;
 		list_remove(m, (uint32_t)buddy);
-		m->folios[buddy > index ? buddy : index].order = ~0u;
+		m->folios[buddy > index ? buddy : index].order = NO_ORDER;
 		index &= ~(1ull << order);
 		order++;
 	}
@@ -91,7 +91,7 @@ static int64_t take_block(struct vellum_memory *m, unsigned order)
 		from--;
 		list_push(m, index + (1u << from), from);
 	}
-	m->folios[index].order = order;
+	m->folios[index].order = (uint8_t)order;
 	m->nr_free -= 1ull << order;
 	return index;
 }
@@ -108,7 +108,7 @@ static struct folio *alloc_block(struct vellum_memory *m, unsigned order)
 		/* Translated code outlives the page it came from: prepare_exec(). */
 		uint32_t stale = was & (PG_EXECUTED | PG_ICACHE_STALE) ? PG_ICACHE_STALE : 0;
 
-		__atomic_store_n(&f->flags, PG_USED | stale | (was & PG_TOUCHED), __ATOMIC_RELAXED);
+		__atomic_store_n(&f->flags, (uint16_t)(PG_USED | stale | (was & PG_TOUCHED)), __ATOMIC_RELAXED);
 		f->mapping = NULL;
 		f->index = 0;
 	}
@@ -161,7 +161,7 @@ static void free_folio(struct vellum_memory *m, struct folio *folio)
 		__atomic_fetch_and(&f->flags, PG_TOUCHED | PG_EXECUTED | PG_ICACHE_STALE,
 				   __ATOMIC_RELAXED);
 		if (i)
-			f->order = ~0u;
+			f->order = NO_ORDER;
 	}
 	free_block(m, index, folio->order);
 	mutex_unlock(&m->lock, &m->host);
@@ -209,7 +209,7 @@ static bool args_valid(const struct vellum_memory_args *a)
 static void add_free_frames(struct vellum_memory *m, uint64_t first)
 {
 	for (uint64_t i = 0; i < m->nr_frames; i++)
-		m->folios[i].order = ~0u;
+		m->folios[i].order = NO_ORDER;
 	for (uint64_t i = 0; i < first; i++)
 		m->folios[i].flags = PG_USED;
 	while (first < m->nr_frames) {

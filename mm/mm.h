@@ -47,7 +47,7 @@ enum folio_flag {
 	PG_USED = 1 << 0,	/* not in the free lists */
 	PG_ANON = 1 << 1,	/* owner is an anon_vma; else a mapping, or none */
 	PG_EXCLUSIVE = 1 << 2,	/* anonymous and no other address space may map it */
-	PG_DIRTY = 1 << 3,	/* newer than what the backing has */
+	PG_DIRTY = 1 << 3,	/* newer than what the backing has; without one, from the start */
 	PG_UPTODATE = 1 << 4,
 	PG_TABLE = 1 << 5,	/* a page table */
 	PG_DEVICE = 1 << 6,	/* handed to a driver: no folio semantics */
@@ -61,20 +61,30 @@ enum folio_flag {
 #define FOLIO_MAP	(1ull << 32)
 #define FOLIO_MAPPED	(FOLIO_MAP | FOLIO_REF)	/* every mapping holds a reference */
 
-/* Metadata of one frame: one folio, at most 64 bytes. */
+#define NO_ORDER 0xff
+
+/* Metadata of one frame: one folio. 32 bytes: fork and the collectors stream through them. */
 struct folio {
 	uint64_t count;		/* atomic: references (low half), mappings (high half) */
-	uint32_t flags;		/* atomic: enum folio_flag */
-	uint32_t order;		/* of a free block or a larger allocation, in its first frame */
-	struct mutex lock;	/* content and owner while a fault or a hook works on it */
-	struct mutex ptl;	/* page tables: protects the entries */
+	uint16_t flags;		/* atomic: enum folio_flag */
+	uint8_t order;		/* of a free block or a larger allocation, in its first frame; or NO_ORDER */
+	union {
+		struct mutex lock;	/* content and owner while a fault or a hook works on it */
+		struct mutex ptl;	/* page tables: protects the entries */
+	};
 	union {
 		struct vellum_mapping *mapping;
 		struct anon_vma *anon_vma;	/* holds a reference */
 	};
-	pgoff_t index;		/* in the mapping, or of the linear address in the anon VMA */
-	uint32_t next, prev;	/* free list: frame indices, memory->lock */
+	union {
+		pgoff_t index;	/* in the mapping, or of the linear address in the anon VMA */
+		struct {
+			uint32_t next, prev;	/* free list: frame indices, memory->lock */
+		};
+	};
 };
+
+_Static_assert(sizeof(struct folio) == 32, "two to a cache line");
 
 struct device_range {
 	struct device_range *next;
@@ -145,13 +155,13 @@ static inline uint32_t folio_flags(const struct folio *folio)
 static inline void folio_set(struct folio *folio, uint32_t flag)
 {
 	if (!(folio_flags(folio) & flag))
-		__atomic_fetch_or(&folio->flags, flag, __ATOMIC_RELAXED);
+		__atomic_fetch_or(&folio->flags, (uint16_t)flag, __ATOMIC_RELAXED);
 }
 
 static inline void folio_clear(struct folio *folio, uint32_t flag)
 {
 	if (folio_flags(folio) & flag)
-		__atomic_fetch_and(&folio->flags, ~flag, __ATOMIC_RELAXED);
+		__atomic_fetch_and(&folio->flags, (uint16_t)~flag, __ATOMIC_RELAXED);
 }
 
 static inline void folio_get(struct folio *folio)
@@ -287,6 +297,12 @@ static inline uint64_t mapping_nr_pages(const struct vellum_mapping *mapping)
 	return (__atomic_load_n(&mapping->size, __ATOMIC_SEQ_CST) + PAGE_SIZE - 1) >> PAGE_SHIFT;
 }
 
+/* Its entries' D is what tells that a page has to be written back. */
+static inline bool vma_is_written_back(const struct vma *vma)
+{
+	return (vma_flags(vma) & VM_SHARED) && (vma->mapping->flags & VELLUM_MAPPING_WRITEBACK);
+}
+
 /* --- address spaces --- */
 
 struct vellum_mm {
@@ -353,6 +369,9 @@ void batch_add(struct vellum_flush_batch *batch, gva_t start, gva_t end, uint32_
 void batch_add_frame(struct vellum_flush_batch *batch, pfn_t pfn);
 void flush_batch(struct vellum_mm *mm, const struct vellum_flush_batch *batch);
 bool tlb_nested(const struct vellum_mm *mm);	/* somebody else's window is open too */
+/* Keep CPUs from walking the tables, for a moment. False: this machine can't. */
+bool walks_stop(struct vellum_mm *mm);
+void walks_resume(struct vellum_mm *mm);
 /* A window without a gather: for what changes entries but frees nothing. */
 void flush_window_open(struct vellum_mm *mm);
 void flush_window_close(struct vellum_mm *mm, struct vellum_flush_batch *batch, gva_t start, gva_t end);
@@ -445,6 +464,20 @@ int do_wp_page(struct vma *vma, gva_t addr, pte_t *ptep, pte_t pte, struct mutex
 /* Ask a driver before a page or frame becomes writable. 0 go on; FAULT_AGAIN; or a result */
 int notify_mkwrite(struct vma *vma, gva_t addr, struct folio *folio, pfn_t pfn);
 
+/* Newer than what its backing has; the object is told that there is something to write. */
+static inline void folio_mark_dirty(struct folio *folio)
+{
+	struct vellum_mapping *mapping;
+
+	folio_set(folio, PG_DIRTY);
+	if (folio_flags(folio) & PG_ANON)
+		return;
+	/* After the flag: who clears the hint sees the page. */
+	mapping = __atomic_load_n(&folio->mapping, __ATOMIC_RELAXED);
+	if (mapping && !__atomic_load_n(&mapping->maybe_dirty, __ATOMIC_RELAXED))
+		__atomic_store_n(&mapping->maybe_dirty, 1, __ATOMIC_RELEASE);
+}
+
 /* mapping.c */
 /* The page, brought in if need be: locked and referenced. 0 or enum vellum_fault_result. */
 int mapping_get_folio(struct vellum_mapping *mapping, struct vellum_vmf *vmf, struct folio **out);
@@ -453,13 +486,13 @@ struct folio *mapping_find(struct vellum_mapping *mapping, pgoff_t index);	/* re
 struct folio *mapping_next(struct vellum_mapping *mapping, pgoff_t *index, pgoff_t last, bool dirty);
 /* Out of the cache, if @wanted references are all there are; its lock is held. */
 bool mapping_remove(struct vellum_mapping *mapping, struct folio *folio, uint64_t wanted);
-void folio_mark_dirty(struct folio *folio);
 
 /* writeback.c */
 int folio_write(struct vellum_mapping *mapping, struct folio *folio);	/* if dirty; its lock is held */
 
 /* dirty.c: shared entries of the range lose W and D, the dirt goes to the folios; flushed */
 void clean_mapping_range(struct vellum_mapping *mapping, pgoff_t first, uint64_t nr);
+void clean_folio(struct vellum_mapping *mapping, struct folio *folio);	/* one page; its lock is held */
 
 /* rmap.c */
 struct anon_vma *anon_vma_create(const struct host *host);
@@ -485,7 +518,12 @@ bool can_make_writable(struct vma *vma, gva_t addr, pte_t pte);
 void track_change(struct vma *vma, gva_t addr);	/* content changed, or D handed over */
 void track_place(struct vma *vma, gva_t addr);	/* other content at the address, no object's changed */
 void track_grant(struct vma *vma, gva_t addr);	/* W set in the entry */
-void track_cleaned(struct vma *vma, gva_t addr);	/* D taken from the entry, by whoever */
+/*
+ * D was taken from the entries in @mask of those from @ptep on, at @addr: who writes their pages back, or
+ * watches them by D (but for @except), is told.
+ */
+void hand_dirt_over(struct vma *vma, gva_t addr, const pte_t *ptep, uint64_t mask,
+		    const struct vellum_tracker *except);
 void track_object(struct vellum_mapping *mapping, pgoff_t first, pgoff_t last); /* changed from outside */
 bool wp_tracked(struct vma *vma, gva_t addr);	/* grant W only through a write fault */
 

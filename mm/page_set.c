@@ -2,20 +2,49 @@
 /* mm/page_set.c - sets of page numbers; see page_set.h. */
 #include "mm/page_set.h"
 
-bool page_set_add(struct page_set *set, uint64_t page, const struct host *host)
+/* The leaf that @page is in, made if there is none; NULL: no memory. */
+static uint64_t *get_leaf(struct page_set *set, uint64_t page, const struct host *host)
 {
 	uint64_t *leaf = radix_get(&set->leaves, page >> LEAF_SHIFT);
 
-	if (!leaf) {
-		leaf = host_alloc(host, LEAF_WORDS * sizeof(*leaf));
+	if (leaf)
+		return leaf;
+	leaf = host_alloc(host, LEAF_WORDS * sizeof(*leaf));
+	if (leaf && radix_set(&set->leaves, page >> LEAF_SHIFT, leaf, host)) {
+		host_free(host, leaf, LEAF_WORDS * sizeof(*leaf));
+		return NULL;
+	}
+	return leaf;
+}
+
+bool page_set_add(struct page_set *set, uint64_t page, const struct host *host)
+{
+	uint64_t *leaf = get_leaf(set, page, host);
+
+	if (!leaf)
+		return false;
+	leaf[page % LEAF_PAGES / 64] |= 1ull << page % 64;
+	return true;
+}
+
+bool page_set_add_mask(struct page_set *set, uint64_t page, uint64_t mask, const struct host *host)
+{
+	unsigned shift = page % 64;
+	uint64_t low = mask << shift, high = shift ? mask >> (64 - shift) : 0;
+	uint64_t *leaf;
+
+	if (low) {
+		leaf = get_leaf(set, page, host);
 		if (!leaf)
 			return false;
-		if (radix_set(&set->leaves, page >> LEAF_SHIFT, leaf, host)) {
-			host_free(host, leaf, LEAF_WORDS * sizeof(*leaf));
-			return false;
-		}
+		leaf[page % LEAF_PAGES / 64] |= low;
 	}
-	leaf[page % LEAF_PAGES / 64] |= 1ull << page % 64;
+	if (high) {
+		leaf = get_leaf(set, page + 64, host);
+		if (!leaf)
+			return false;
+		leaf[(page + 64) % LEAF_PAGES / 64] |= high;
+	}
 	return true;
 }
 
@@ -66,4 +95,19 @@ uint64_t page_set_count(const uint64_t *leaf)
 	for (unsigned i = 0; i < LEAF_WORDS; i++)
 		n += (uint64_t)__builtin_popcountll(leaf[i]);
 	return n;
+}
+
+static uint64_t word_of(const struct page_set *set, uint64_t page)
+{
+	const uint64_t *leaf = radix_get(&set->leaves, page >> LEAF_SHIFT);
+
+	return leaf ? leaf[page % LEAF_PAGES / 64] : 0;
+}
+
+uint64_t page_set_mask(const struct page_set *set, uint64_t page)
+{
+	unsigned shift = page % 64;
+	uint64_t mask = word_of(set, page) >> shift;
+
+	return shift ? mask | word_of(set, page + 64) << (64 - shift) : mask;
 }

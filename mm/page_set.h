@@ -17,10 +17,14 @@ struct page_set {
 };
 
 bool page_set_add(struct page_set *set, uint64_t page, const struct host *host);	/* false: no memory */
+/* Pages from @page on, a bit each of @mask. */
+bool page_set_add_mask(struct page_set *set, uint64_t page, uint64_t mask, const struct host *host);
 void page_set_clear(struct page_set *set, const struct host *host);
 /* The next run of pages in the set from @*page on. Return: its length, 0 if there is none. */
 uint64_t page_set_next_run(const struct page_set *set, uint64_t *page);
 uint64_t page_set_count(const uint64_t *leaf);
+/* Which of the 64 pages from @page on are in the set. */
+uint64_t page_set_mask(const struct page_set *set, uint64_t page);
 
 static inline bool leaf_has(const uint64_t *leaf, uint64_t page)
 {

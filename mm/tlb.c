@@ -168,6 +168,26 @@ void flush_page(struct vellum_mm *mm, gva_t addr, uint32_t kind, pfn_t pfn)
 	flush_batch(mm, &batch);
 }
 
+bool walks_stop(struct vellum_mm *mm)
+{
+	const struct vellum_mmu_ops *mmu = mm->memory->mmu;
+
+	if (!mmu)
+		return true;		/* nobody walks at all */
+	if (!mmu->stop_walks)
+		return false;
+	mmu->stop_walks(mm->memory->machine, mm);
+	return true;
+}
+
+void walks_resume(struct vellum_mm *mm)
+{
+	const struct vellum_mmu_ops *mmu = mm->memory->mmu;
+
+	if (mmu)
+		mmu->resume_walks(mm->memory->machine, mm);
+}
+
 /* --- who runs where --- */
 
 EXPORT void vellum_mm_activate(struct vellum_mm *mm, unsigned cpu)

@@ -13,6 +13,7 @@
  *             their page-table locks. A store's fault that saw the old method is found by that walk;
  *             one that sees the new one needs no finding.
  */
+#include "mm/table_edit.h"
 #include "mm/tracker.h"
 
 static const char to_wp, to_clean;	/* values of collection.switched */
@@ -120,22 +121,24 @@ static pte_t protected_and_clean(pte_t pte)
 static int protect_table(pte_t *ptep, gva_t start, gva_t end, struct mm_walk *walk)
 {
 	struct collection *c = walk->private;
-	const struct vellum_memory *m = walk->vma->mm->memory;
+	struct table_edit ed = edit_table(walk->vma->mm, &c->batch, ptep, start);
+	unsigned nr = (unsigned)((end - start) >> PAGE_SHIFT);
 
-	for (gva_t addr = start; addr < end; addr += PAGE_SIZE, ptep++) {
-		pte_t pte = ptep_get(ptep);
+	for (unsigned i = 0; i < nr; i++) {
+		pte_t pte = ptep_get(&ptep[i]);
+		gva_t addr = start + ((gva_t)i << PAGE_SHIFT);
 
 		if (!pte_present(pte) || (!pte_write(pte) && !pte_dirty(pte)))
 			continue;
-		pte = ptep_update(ptep, protected_and_clean);
-		note_changed(c, addr, pte);
+		edit_begin(&ed);
+		pte = edit_entry(&ed, &ptep[i], protected_and_clean);
+		edit_note(&ed, i, 1);
 		if (!pte_dirty(pte))
 			continue;
-		if (!pte_special(pte))
-			folio_mark_dirty(pfn_folio(m, pte_pfn(pte)));
-		track_cleaned_but(walk->vma, addr, c->t);
+		hand_dirt_over(walk->vma, addr, &ptep[i], 1, c->t);
 		tracker_record(c->t, watched_page(c->t, walk->vma, addr));
 	}
+	edit_done(&ed);
 	return 0;
 }
 
@@ -146,23 +149,24 @@ static int protect_table(pte_t *ptep, gva_t start, gva_t end, struct mm_walk *wa
 static int release_table(pte_t *ptep, gva_t start, gva_t end, struct mm_walk *walk)
 {
 	struct collection *c = walk->private;
-	const struct vellum_memory *m = walk->vma->mm->memory;
+	struct table_edit ed = edit_table(walk->vma->mm, &c->batch, ptep, start);
+	uint64_t page = watched_page(c->t, walk->vma, start);
+	unsigned nr = (unsigned)((end - start) >> PAGE_SHIFT);
 
-	for (gva_t addr = start; addr < end; addr += PAGE_SIZE, ptep++) {
-		uint64_t page = watched_page(c->t, walk->vma, addr);
-		const uint64_t *leaf = radix_get(&c->taken.leaves, page >> LEAF_SHIFT);
-		pte_t pte = ptep_get(ptep);
+	for (unsigned i = 0; i < nr; i += 64) {
+		uint64_t mask = edit_entries(&ed, i, nr - i < 64 ? nr - i : 64,
+					     X86_DIRTY | X86_SAVED_DIRTY, pte_mkclean);
+		uint64_t unknown = mask & ~page_set_mask(&c->taken, page + i);
 
-		if (!pte_present(pte) || !pte_dirty(pte))
-			continue;
-		pte = ptep_update(ptep, pte_mkclean);
-		note_changed(c, addr, pte);
-		if (!pte_special(pte))
-			folio_mark_dirty(pfn_folio(m, pte_pfn(pte)));
-		track_cleaned_but(walk->vma, addr, c->t);
-		if (pte_write(pte) && !(leaf && leaf_has(leaf, page)))
-			tracker_record(c->t, page);
+		hand_dirt_over(walk->vma, start + ((gva_t)i << PAGE_SHIFT), ptep + i, mask, c->t);
+		for (; unknown; unknown &= unknown - 1) {
+			unsigned j = i + (unsigned)__builtin_ctzll(unknown);
+
+			if (pte_write(ptep_get(&ptep[j])))
+				tracker_record(c->t, page + j);
+		}
 	}
+	edit_done(&ed);
 	return 0;
 }
 

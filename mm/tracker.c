@@ -33,6 +33,16 @@ void tracker_record(struct vellum_tracker *t, uint64_t page)
 	mutex_unlock(&t->lock, tracker_host(t));
 }
 
+void tracker_record_mask(struct vellum_tracker *t, uint64_t page, uint64_t mask)
+{
+	if (!mask)
+		return;
+	mutex_lock(&t->lock, tracker_host(t));
+	if (!page_set_add_mask(&t->changed, page, mask, tracker_host(t)))
+		t->lost = true;
+	mutex_unlock(&t->lock, tracker_host(t));
+}
+
 static void record(struct vellum_tracker *t, uint64_t page, enum record_what what)
 {
 	mutex_lock(&t->lock, tracker_host(t));
@@ -79,14 +89,37 @@ void track_grant(struct vma *vma, gva_t addr)
 	tell_trackers(vma, addr, RECORD_GRANT, NULL);
 }
 
-void track_cleaned(struct vma *vma, gva_t addr)
+/* Somebody other than @only watches. One that comes now has to wait for the caller's table. */
+static bool has_other(const struct tracker_list *list, const struct vellum_tracker *only)
 {
-	tell_trackers(vma, addr, RECORD_CLEANED, NULL);
+	uint32_t nr = __atomic_load_n(&list->nr, __ATOMIC_ACQUIRE);
+
+	return nr > 1 || (nr == 1 && !only);
 }
 
-void track_cleaned_but(struct vma *vma, gva_t addr, const struct vellum_tracker *except)
+static bool others_watch(const struct vma *vma, const struct vellum_tracker *only)
 {
-	tell_trackers(vma, addr, RECORD_CLEANED, except);
+	bool by_mm = only && only->mm;
+
+	return has_other(&vma->mm->trackers, by_mm ? only : NULL) ||
+	       (vma->mapping && has_other(&vma->mapping->trackers, by_mm ? NULL : only));
+}
+
+void hand_dirt_over(struct vma *vma, gva_t addr, const pte_t *ptep, uint64_t mask,
+		    const struct vellum_tracker *except)
+{
+	bool dirt = vma_is_written_back(vma), watched = others_watch(vma, except);
+
+	for (; (dirt || watched) && mask; mask &= mask - 1) {
+		unsigned i = (unsigned)__builtin_ctzll(mask);
+
+		pte_t pte = ptep_get(&ptep[i]);
+
+		if (dirt && !pte_special(pte))
+			folio_mark_dirty(pfn_folio(vma->mm->memory, pte_pfn(pte)));
+		if (watched)
+			tell_trackers(vma, addr + ((uint64_t)i << PAGE_SHIFT), RECORD_CLEANED, except);
+	}
 }
 
 /* One address space's view of pages [first, last] of the object. */

@@ -52,15 +52,14 @@ static inline const struct host *tracker_host(const struct vellum_tracker *t)
 
 /* tracker.c */
 void tracker_record(struct vellum_tracker *t, uint64_t page);
-/* D was taken from an entry: all who watch its page by D are told, but for @except. */
-void track_cleaned_but(struct vma *vma, gva_t addr, const struct vellum_tracker *except);
+/* Pages from @page on, a bit each. */
+void tracker_record_mask(struct vellum_tracker *t, uint64_t page, uint64_t mask);
 
 /* collect.c */
 uint64_t watched_page(const struct vellum_tracker *t, const struct vma *vma, gva_t addr);
 /* Walk what maps pages [first, last] of the watched range. */
 void for_each_part(struct collection *c, uint64_t first, uint64_t last, const struct mm_walk_ops *ops);
 int part_of_object(struct vma *vma, struct mm_walk *walk);
-void note_changed(struct collection *c, gva_t addr, pte_t old);
 
 /* track_auto.c */
 /* Its pages are found by their D; else by write faults. t->lock or collect_lock held. */

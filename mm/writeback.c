@@ -5,8 +5,9 @@
  * INV-WB-1: a page is written after its entries lost W and D and were flushed. A store that comes
  *           later has gone through page_mkwrite and made entry and page dirty again, so it is
  *           written next time; one that came before is in the bytes that are written.
- * INV-WB-2: an entry with D of a page that is not PG_DIRTY is found by the next writeback, which
- *           looks at the entries first.
+ * INV-WB-2: with the folio locked nobody is granted W. So from its cleaning on no CPU can store to the
+ *           page unseen, not even through a translation that a collector cleaned and has not
+ *           flushed yet.
  */
 #include "mm/mm.h"
 
@@ -23,6 +24,7 @@ int folio_write(struct vellum_mapping *mapping, struct folio *folio)
 
 	if (!(folio_flags(folio) & PG_DIRTY) || !mapping->ops || !mapping->ops->writepage)
 		return 0;
+	clean_folio(mapping, folio);	/* who was granted W since the whole range was cleaned */
 	folio_clear(folio, PG_DIRTY);	/* before the bytes are read: later dirt counts anew */
 	if (offset >= size)
 		return 0;		/* cut off; the truncation is about to remove it */

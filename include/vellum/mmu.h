@@ -76,6 +76,11 @@ enum {
  * @init_pgd: optional. Fill the upper 256 entries of a new top-level table, the machine's own.
  * @sync_icache: optional. The bytes of frame @pfn were changed by the host: no CPU may execute
  *         instructions that it decoded from it before. For machines that cache translated code.
+ * @stop_walks, @resume_walks: optional, both or none. From the return of the first to the call of the
+ *         second no CPU reads or changes entries of @mm's tables; what it has cached it may go on
+ *         using. Called with a page-table lock held and for a few hundred instructions; may overlap from
+ *         several threads. The core then does without locked instructions. Leave them out where
+ *         CPUs walk by themselves, as hardware does.
  * All take the machine context given at vellum_memory_create().
  */
 struct vellum_mmu_ops {
@@ -88,6 +93,8 @@ struct vellum_mmu_ops {
 	void (*deactivate)(void *machine, unsigned cpu, struct vellum_mm *mm);
 	void (*init_pgd)(void *machine, uint64_t *upper);
 	void (*sync_icache)(void *machine, uint64_t pfn);
+	void (*stop_walks)(void *machine, struct vellum_mm *mm);
+	void (*resume_walks)(void *machine, struct vellum_mm *mm);
 };
 
 /**

@@ -8,7 +8,8 @@
  *
  * Remote flushes: while a CPU uses a translation it is busy; a flusher asks for attention, makes
  * every CPU see that (membarrier(2), so that the hit path needs no fence), waits until the CPU is
- * not busy, and edits its TLB. A CPU that is asked stays out until the flusher is done.
+ * not busy, and edits its TLB. A CPU that is asked stays out until the flusher is done. On a miss a CPU says
+ * that it walks, with a full fence: whoever changes many entries of a table keeps CPUs from walking meanwhile.
  */
 #ifndef VELLUM_SOFT_H
 #define VELLUM_SOFT_H
@@ -41,6 +42,7 @@ struct vellum_soft_cpu {
 	uint32_t busy;		/* using a translation; written by the CPU's thread */
 	uint32_t attention;	/* a flusher wants it out; written under the flusher's lock */
 	uint32_t fenced;	/* no asymmetric fence on this host: the CPU pays */
+	uint32_t walking;	/* reads or changes entries; written by the CPU's thread */
 	uint32_t id;
 	struct vellum_soft *soft;
 	struct vellum_mm *mm;	/* NULL: in no address space */

@@ -216,11 +216,14 @@ static const char *nothing(void)
 }
 
 static const struct scenario scenarios[] = {
-	{ "clean_vs_store", 2, setup, { collector, storer }, handed_over, replica_equals, teardown },
-	{ "clean_vs_load", 2, setup_old, { only_collect, loader }, handed_over, bits_kept, teardown },
-	{ "wp_vs_store", 2, setup_clean, { protector, storer }, nothing, replica_equals, teardown },
+	{ "clean_vs_store", 2, setup, { collector, storer }, handed_over, replica_equals, teardown, false },
+	{ "clean_vs_load", 2, setup_old, { only_collect, loader }, handed_over, bits_kept, teardown, false },
+	{ "wp_vs_store", 2, setup_clean, { protector, storer }, nothing, replica_equals, teardown, false },
 	{ "clean_vs_clean", 2, setup_two, { first_collector, second_collector }, somebody_has_it, nothing,
-	  teardown },
+	  teardown, false },
+	{ "clean_vs_store_stopped", 2, setup, { collector, storer }, handed_over, replica_equals, teardown, true },
+	{ "clean_vs_load_stopped", 2, setup_old, { only_collect, loader }, handed_over, bits_kept, teardown, true },
+	{ "wp_vs_store_stopped", 2, setup_clean, { protector, storer }, nothing, replica_equals, teardown, true },
 };
 
 int main(int argc, char **argv)

@@ -73,6 +73,7 @@ static void run_thread(int i)
 static void make_world(void)
 {
 	static struct vellum_host_ops ops;
+	static struct vellum_mmu_ops mmu;
 	struct vellum_memory_args args = { .size = sizeof(args), .ram_size = RAM_BYTES };
 
 	ops = *test_host_ops();
@@ -84,7 +85,10 @@ static void make_world(void)
 	vellum_soft_create(2, &soft);
 	args.host = &ops;
 	args.host_ctx = &host;
-	args.mmu = vellum_soft_mmu_ops();
+	mmu = *vellum_soft_mmu_ops();
+	if (!scenario->stops_walks)
+		mmu.stop_walks = mmu.resume_walks = NULL;
+	args.mmu = &mmu;
 	args.machine = soft;
 	args.ram = ram;
 	if (vellum_memory_create(&args, &memory) || vellum_mm_create(memory, &mm))

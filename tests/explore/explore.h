@@ -25,6 +25,7 @@ struct scenario {
 	/* After the last one ended. */
 	const char *(*check_end)(void);
 	void (*teardown)(void);
+	bool stops_walks;	/* the machine can: else the core needs locked instructions */
 };
 
 /* The world that setup() finds: a software machine with two CPUs and an empty address space. */

@@ -18,7 +18,7 @@ say() {
 mutate() {	# file, expression
 	rm -rf "$tmp/tree"
 	mkdir "$tmp/tree"
-	cp -r arch include lib mm machine abi cli host tests tools Makefile sources.mk "$tmp/tree"
+	cp -r arch bench include lib mm machine abi cli host tests tools Makefile sources.mk "$tmp/tree"
 	sed "$2" "$1" >"$tmp/tree/$1"
 	! cmp -s "$1" "$tmp/tree/$1"
 }
