@@ -25,7 +25,10 @@ static void *posix_alloc(void *host, size_t size, size_t align)
 	if (size >= HUGE_PAGE) {	/* sparse: frame metadata of RAM that is never used */
 		ptr = mmap(NULL, size, PROT_READ | PROT_WRITE,
 			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-		return ptr == MAP_FAILED ? NULL : ptr;
+		if (ptr == MAP_FAILED)
+			return NULL;
+		madvise(ptr, size, MADV_HUGEPAGE);	/* fork and collectors stream through it */
+		return ptr;
 	}
 	if (posix_memalign(&ptr, align < sizeof(void *) ? sizeof(void *) : align, size))
 		return NULL;

@@ -6,6 +6,9 @@
  * no fault can copy a page meanwhile, and the child does not run yet.
  */
 #include "mm/pagewalk.h"
+#include "mm/table_edit.h"
+
+#define PREFETCH 16	/* entries ahead */
 
 struct fork_walk {
 	struct vma *child;
@@ -22,18 +25,31 @@ static bool vma_needs_copy(const struct vma *src)
 	return (src->flags & VM_PFNMAP) || src->anon_vma;
 }
 
-static void share_folio(struct folio *folio)
+/*
+ * The child maps the page too. @alone: CPUs don't walk, so a reference to an anonymous page that has no
+ * other comes from nowhere: its only entry's lock is held, and the mmap lock for writing. Whoever is to take
+ * references from elsewhere (without both) has to be kept out by stop_walks, as CPUs are.
+ */
+static inline void share_folio(struct folio *folio, bool alone)
 {
+	uint32_t flags = folio_flags(folio);
+
+	if (alone && (flags & PG_ANON) &&
+	    __atomic_load_n(&folio->count, __ATOMIC_ACQUIRE) == FOLIO_MAPPED) {
+		__atomic_store_n(&folio->count, 2 * FOLIO_MAPPED, __ATOMIC_RELAXED);
+		__atomic_store_n(&folio->flags, (uint16_t)(flags & ~(uint32_t)PG_EXCLUSIVE), __ATOMIC_RELAXED);
+		return;
+	}
 	__atomic_fetch_add(&folio->count, FOLIO_MAPPED, __ATOMIC_RELAXED);
-	if (folio_flags(folio) & PG_ANON)
+	if (flags & PG_ANON)
 		folio_clear(folio, PG_EXCLUSIVE);
 }
 
-/* What the child gets for the parent's present entry; the parent's loses W if it must. */
-static pte_t copy_present(struct fork_walk *fw, pte_t *src, pte_t pte)
+/* The child's entry for the parent's present one; the parent's loses W if it must. */
+static inline pte_t copy_present(struct fork_walk *fw, struct table_edit *ed, pte_t *src, pte_t pte)
 {
 	if (fw->cow && pte_write(pte)) {
-		pte = pte_wrprotect(ptep_update(src, pte_wrprotect));
+		pte = pte_wrprotect(edit_entry(ed, src, pte_wrprotect));
 		fw->protected = true;
 	}
 	if (!fw->cow)
@@ -41,32 +57,52 @@ static pte_t copy_present(struct fork_walk *fw, pte_t *src, pte_t pte)
 	return pte_mkold(pte);
 }
 
+/* Metadata of the frame some entries ahead, if it has any. A wrong address does no harm. */
+static inline void prefetch_folio(const struct vellum_memory *m, const pte_t *ahead)
+{
+	__builtin_prefetch(pfn_folio(m, pte_pfn(*ahead)), 1);
+}
+
+/* Both tables' locks are held. */
+static void copy_entries(struct fork_walk *fw, struct table_edit *ed, pte_t *dst, unsigned nr)
+{
+	struct vellum_memory *m = ed->mm->memory;
+
+	edit_begin(ed);
+	for (unsigned i = 0; i < nr; i++) {
+		pte_t pte = ptep_get(&ed->table[i]);
+
+		if (i + PREFETCH < nr)
+			prefetch_folio(m, &ed->table[i + PREFETCH]);
+		if (!pte_present(pte))
+			continue;
+		pte = copy_present(fw, ed, &ed->table[i], pte);
+		if (!pte_special(pte))
+			share_folio(pfn_folio(m, pte_pfn(pte)), ed->alone);
+		ptep_set(&dst[i], pte);
+		fw->nr_copied++;
+	}
+	edit_done(ed);
+}
+
 static int copy_table(pte_t *src, gva_t start, gva_t end, struct mm_walk *walk)
 {
 	struct fork_walk *fw = walk->private;
-	struct vellum_memory *m = walk->vma->mm->memory;
+	struct table_edit ed = edit_table(walk->vma->mm, NULL, src, start);
+	unsigned nr = (unsigned)((end - start) >> PAGE_SHIFT), i = 0;
 	struct mutex *ptl;
-	pte_t *dst = NULL;
+	pte_t *dst;
 
-	for (gva_t addr = start; addr < end; addr += PAGE_SIZE, src++) {
-		pte_t pte = ptep_get(src);
-
-		if (!pte_present(pte))
-			continue;
-		if (!dst) {
-			dst = pte_alloc(fw->child->mm, addr & PMD_MASK, &ptl);
-			if (!dst)
-				return -ENOMEM;
-			mutex_lock(ptl, &m->host);
-		}
-		pte = copy_present(fw, src, pte);
-		if (!pte_special(pte))
-			share_folio(pfn_folio(m, pte_pfn(pte)));
-		ptep_set(&dst[table_index(addr, PAGE_SHIFT)], pte);
-		fw->nr_copied++;
-	}
-	if (dst)
-		mutex_unlock(ptl, &m->host);
+	while (i < nr && !pte_present(ptep_get(&src[i])))
+		i++;
+	if (i == nr)
+		return 0;
+	dst = pte_alloc(fw->child->mm, start, &ptl);
+	if (!dst)
+		return -ENOMEM;
+	mutex_lock(ptl, mm_host(walk->vma->mm));
+	copy_entries(fw, &ed, dst, nr);
+	mutex_unlock(ptl, mm_host(walk->vma->mm));
 	return 0;
 }
 
