@@ -28,6 +28,7 @@
 #include <unistd.h>
 
 #include "arch/x86/pgtable.h"
+#include "vellum/mm.h"
 
 #define HANG_TIMEOUT_NS	 10000000000ull
 #define WATCH_NS	 1000000000ull
@@ -117,6 +118,45 @@ static bool is_idle(struct qemu_vcpu *v)
 	return qemu_state(v->mb) == STATE_IDLE;
 }
 
+/* The pages of the batch, if they are few. False: everything is simpler. */
+static bool list_pages(const struct vellum_flush_batch *batch, uint64_t addr[MAX_FLUSH_PAGES], uint32_t *nr)
+{
+	*nr = 0;
+	if (!batch || batch->full || (batch->kinds & VELLUM_FLUSH_TABLES))
+		return false;
+	for (unsigned i = 0; i < batch->nr_ranges; i++)
+		for (uint64_t at = batch->range[i].start; at < batch->range[i].end; at += VELLUM_PAGE_SIZE) {
+			if (*nr == MAX_FLUSH_PAGES)
+				return false;
+			addr[(*nr)++] = at;
+		}
+	return true;
+}
+
+/*
+ * Ask one CPU to forget the pages of @batch; NULL: all. The stub may be reading the list of a request
+ * that it has not acknowledged: then it is told to forget all the next time round.
+ * Return: the number that it will acknowledge.
+ */
+static uint64_t request_flush(struct qemu_vcpu *v, const struct vellum_flush_batch *batch)
+{
+	struct mailbox *mb = v->mb;
+	uint64_t addr[MAX_FLUSH_PAGES], req;
+	uint32_t nr;
+	bool few = list_pages(batch, addr, &nr);
+
+	pthread_mutex_lock(&v->flush_lock);
+	if (few && __atomic_load_n(&mb->flush_ack, __ATOMIC_SEQ_CST) == mb->flush_req) {
+		memcpy(mb->flush_addr, addr, nr * sizeof(addr[0]));
+		__atomic_store_n(&mb->flush_nr, nr, __ATOMIC_RELEASE);
+	} else {
+		__atomic_store_n(&mb->flush_nr, MAX_FLUSH_PAGES + 1, __ATOMIC_RELEASE);
+	}
+	req = __atomic_add_fetch(&mb->flush_req, 1, __ATOMIC_SEQ_CST);
+	pthread_mutex_unlock(&v->flush_lock);
+	return req;
+}
+
 /*
  * Wait until the CPU is idle. A program may compute for hours, so silence alone is no hang: each
  * second the CPU is asked for a sign of life, which interrupts it but not the program.
@@ -141,7 +181,7 @@ static int wait_idle(struct qemu_machine *q, struct qemu_vcpu *v)
 		if (is_idle(v) || now - start < WATCH_NS)
 			continue;
 		if (__atomic_load_n(&v->mb->flush_ack, __ATOMIC_SEQ_CST) >= asked) {
-			asked = __atomic_add_fetch(&v->mb->flush_req, 1, __ATOMIC_SEQ_CST);
+			asked = request_flush(v, NULL);
 			patience = (struct patience){ 0, 0 };
 			send_kick(q);
 		} else if (is_exhausted(&patience) && !is_idle(v)) {
@@ -287,7 +327,7 @@ static void relax(uint64_t waited_ns)
 		usleep(20);
 }
 
-static void ask_flush(struct qemu_machine *q, uint64_t cpus)
+static void ask_flush(struct qemu_machine *q, uint64_t cpus, const struct vellum_flush_batch *batch)
 {
 	struct patience patience = { 0, 0 };
 	uint64_t want[MAX_VCPUS], start;
@@ -296,7 +336,7 @@ static void ask_flush(struct qemu_machine *q, uint64_t cpus)
 	for (uint64_t mask = cpus; mask; mask &= mask - 1) {
 		unsigned cpu = (unsigned)__builtin_ctzll(mask);
 
-		want[cpu] = __atomic_add_fetch(&q->vcpu[cpu].mb->flush_req, 1, __ATOMIC_SEQ_CST);
+		want[cpu] = request_flush(&q->vcpu[cpu], batch);
 	}
 	start = qemu_now_ns();
 	for (uint64_t mask = cpus; mask; mask &= mask - 1) {
@@ -318,17 +358,13 @@ static void ask_flush(struct qemu_machine *q, uint64_t cpus)
 
 static void qemu_flush_mm(void *machine, struct vellum_mm *mm)
 {
-	ask_flush(machine, vellum_mm_cpumask(mm));
+	ask_flush(machine, vellum_mm_cpumask(mm), NULL);
 }
 
-/*
- * TCG has no paging-structure caches and no PCIDs: reloading CR3 forgets all. A shorter list of
- * single invalidations would only pay on the few flushes of one page.
- */
+/* A few pages one by one, so that a program keeps the rest of its TLB over a fault; else all. */
 static void qemu_flush(void *machine, struct vellum_mm *mm, const struct vellum_flush_batch *batch)
 {
-	(void)batch;
-	ask_flush(machine, vellum_mm_cpumask(mm));
+	ask_flush(machine, vellum_mm_cpumask(mm), batch);
 }
 
 /* Both are called by the CPU's owner, with the CPU idle. */

@@ -17,14 +17,17 @@ struct mailbox {
 	uint64_t cr3, cr2, fs_base, gs_base, user_rsp, rsp0;
 	uint32_t nr_scrub, id;
 	uint64_t tsc;
-	uint32_t fpu_size;
-	uint8_t stack[MB_REGS - 0x6c];
+	uint32_t fpu_size, flush_nr;
+	uint64_t flush_addr[MAX_FLUSH_PAGES];
+	uint8_t stack[MB_REGS - MB_FLUSH_ADDR - 8 * MAX_FLUSH_PAGES];
 	struct vcpu_regs regs;
 	uint8_t fpu[VCPU_FPU_MAX];
 	uint64_t scrub[MAX_SCRUB];
 };
 
 _Static_assert(offsetof(struct mailbox, tsc) == MB_TSC, "mailbox layout");
+_Static_assert(offsetof(struct mailbox, flush_nr) == MB_FLUSH_NR, "mailbox layout");
+_Static_assert(offsetof(struct mailbox, flush_addr) == MB_FLUSH_ADDR, "mailbox layout");
 _Static_assert(offsetof(struct mailbox, regs) == MB_REGS, "mailbox layout");
 _Static_assert(offsetof(struct mailbox, regs) + sizeof(struct vcpu_regs) == MB_RSP0_AT, "mailbox layout");
 _Static_assert(offsetof(struct mailbox, fpu) == MB_FPU, "mailbox layout");
@@ -35,6 +38,7 @@ struct qemu_vcpu {
 	struct mailbox *mb;
 	uint32_t wake;			/* futex: counts the stub's bytes */
 	bool load_cr3;			/* the address space changed; written by the CPU's owner */
+	pthread_mutex_t flush_lock;	/* the mailbox' flush_req, flush_nr, flush_addr */
 };
 
 struct qemu_machine {

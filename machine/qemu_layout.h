@@ -51,6 +51,9 @@
 #define MB_ID		0x5c
 #define MB_TSC		0x60
 #define MB_FPU_SIZE	0x68
+#define MB_FLUSH_NR	0x6c	/* pages in the list; more than MAX_FLUSH_PAGES: all */
+#define MB_FLUSH_ADDR	0x70
+#define MAX_FLUSH_PAGES	8
 #define MB_REGS		0x350	/* struct vcpu_regs; the ring-0 stack is below */
 #define MB_RSP0_AT	0x400	/* where an exception pushes: the end of regs */
 #define MB_FPU		0x400

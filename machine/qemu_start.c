@@ -73,6 +73,7 @@ static void lay_tss(struct qemu_machine *q, unsigned cpu)
 	desc[1] = tss >> 32;
 	q->vcpu[cpu].mb = (struct mailbox *)at(q, MAILBOX_ADDR + MAILBOX_SIZE * cpu);
 	q->vcpu[cpu].mb->rsp0 = rsp0;
+	pthread_mutex_init(&q->vcpu[cpu].flush_lock, NULL);
 }
 
 static void lay_descriptors(struct qemu_machine *q)

@@ -218,9 +218,18 @@ enter:
 1:	movq	MB_FLUSH_REQ(%rbx), %rax
 	cmpq	MB_FLUSH_ACK(%rbx), %rax
 	je	2f
-	movq	%cr3, %rcx
+	movl	MB_FLUSH_NR(%rbx), %ecx
+	cmpl	$MAX_FLUSH_PAGES, %ecx
+	ja	5f
+4:	testl	%ecx, %ecx
+	jz	6f
+	decl	%ecx
+	movq	MB_FLUSH_ADDR(%rbx,%rcx,8), %rdx
+	invlpg	(%rdx)
+	jmp	4b
+5:	movq	%cr3, %rcx
 	movq	%rcx, %cr3
-	movq	%rax, MB_FLUSH_ACK(%rbx)
+6:	movq	%rax, MB_FLUSH_ACK(%rbx)
 	jmp	1b
 2:	cmpl	$0, MB_EXIT_REQ(%rbx)
 	jne	3f
