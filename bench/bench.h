@@ -44,6 +44,7 @@ void bench_range(void);
 void bench_vmas(void);
 void bench_shared(void);
 void bench_track(void);
+void bench_auto(void);
 void bench_tlb(void);
 void bench_threads(void);
 void bench_memory(void);

@@ -15,7 +15,8 @@ static const struct scenario {
 } scenarios[] = {
 	{ "fault", bench_fault }, { "threads", bench_threads }, { "fork", bench_fork },
 	{ "memory", bench_memory }, { "range", bench_range }, { "vmas", bench_vmas },
-	{ "shared", bench_shared }, { "track", bench_track }, { "tlb", bench_tlb },
+	{ "shared", bench_shared }, { "track", bench_track }, { "auto", bench_auto },
+	{ "tlb", bench_tlb },
 	{ "guest", bench_guest }, { "run", bench_run },
 };
 #define NR_SCENARIOS (sizeof(scenarios) / sizeof(scenarios[0]))

@@ -206,8 +206,8 @@ static void arm(struct vellum_tracker *t)
 }
 
 /* Measured on the software MMU; what a machine's faults cost, only its owner knows. */
-#define DEFAULT_FAULT_NS	700
-#define DEFAULT_SCAN_NS		350
+#define DEFAULT_FAULT_NS	250
+#define DEFAULT_SCAN_NS		150
 
 static int add_tracker(const struct vellum_tracker *wanted, const struct host *host,
 		       struct vellum_tracker **out)
