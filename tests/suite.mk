@@ -35,12 +35,20 @@ test: all unit-build guests examples variants build/explore/clean
 		'env VELLUM=build/asan/vellum bash tests/cli/known_pages.sh' \
 		'env VELLUM=build/tsan/vellum bash tests/cli/known_pages.sh'
 
-# What takes longer: every combination of the known-pages programs 100 times, deep exploration, and
-# the randomized core tests again and again.
+build/soak/soft: tests/soak/soft.c host/test.c build/libvellum.a
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) $^ $(LDFLAGS_ALL) $(LDLIBS) -o $@
+
+# What takes longer: every combination of the known-pages programs 100 times, deep exploration, the
+# randomized core tests again and again; and half an hour each of address spaces on the software MMU and
+# of programs on two vCPUs.
 SOAK_RUNS ?= 100
+SOAK_MINUTES ?= 30
 .PHONY: soak
-soak: all unit-build guests build/explore/clean
+soak: all unit-build guests build/explore/clean build/soak/soft
 	@tests/tap-sum -t 10000 \
+		'build/soak/soft $(SOAK_MINUTES)' \
+		'bash tests/soak/command.sh $(SOAK_MINUTES)' \
 		'build/explore/clean all 5' \
 		'bash tests/cli/known_pages.sh --full $(SOAK_RUNS)' \
-		'sh tests/soak_unit.sh 20'
+		'sh tests/soak/unit.sh 20'

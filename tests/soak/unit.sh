@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# soak_unit.sh N: the threaded and random core tests N times over: races show with repetition. TAP.
-cd "$(dirname "$0")/.." || exit 1
+# unit.sh N: the threaded and random core tests N times over: races show with repetition. TAP.
+cd "$(dirname "$0")/../.." || exit 1
 failed=0
 for name in test_stress test_tracker test_dirty test_tlb; do
 	bad=0
