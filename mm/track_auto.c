@@ -7,7 +7,8 @@
  * costs one look at its 512 entries in every collection. What faults cost (or would) in the chunk is
  * kept as an average that halves in every collection; a chunk changes over where that is a quarter more,
  * or a fifth less, than the look. It is clipped to four looks, so that three idle collections
- * are enough to change back, however busy the chunk was.
+ * are enough to change back, however busy the chunk was. A chunk that is soon busy again has paid a fault
+ * a page for that: its patience doubles, until it has been left alone for long.
  *
  * INV-AUTO-1: a chunk's method changes first, under t->lock; then its entries are made to fit it, under
  *             their page-table locks. A store's fault that saw the old method is found by that walk;
@@ -73,7 +74,7 @@ void auto_begin(struct vellum_tracker *t)
 
 		if (!chunk)
 			return;
-		*chunk = (struct chunk){ .clean = true, .load = 2 * t->scan_ns };
+		*chunk = (struct chunk){ .clean = true, .load = (uint32_t)min_u64(2 * t->scan_ns, ~0u) };
 		if (radix_set(&t->chunks, nr, chunk, host))
 			host_free(host, chunk, sizeof(*chunk));
 	}
@@ -181,13 +182,10 @@ static void note_switch(struct collection *c, uint64_t nr, const char *way)
 }
 
 /* [first, last]: what is watched of the chunk. */
-static void make_clean(struct collection *c, uint64_t nr, uint64_t first, uint64_t last)
+static void make_clean(struct collection *c, struct chunk *chunk, uint64_t nr, uint64_t first, uint64_t last)
 {
 	struct vellum_tracker *t = c->t;
-	struct chunk *chunk = get_chunk(t, nr);
 
-	if (!chunk)
-		return;
 	mutex_lock(&t->lock, tracker_host(t));
 	chunk->clean = true;
 	mutex_unlock(&t->lock, tracker_host(t));
@@ -195,14 +193,36 @@ static void make_clean(struct collection *c, uint64_t nr, uint64_t first, uint64
 	note_switch(c, nr, &to_clean);
 }
 
-static void make_wp(struct collection *c, uint64_t nr, uint64_t first, uint64_t last)
+static void make_wp(struct collection *c, struct chunk *chunk, uint64_t nr, uint64_t first, uint64_t last)
 {
-	forget_chunk(c->t, nr);
+	struct vellum_tracker *t = c->t;
+
+	mutex_lock(&t->lock, tracker_host(t));
+	chunk->clean = false;
+	mutex_unlock(&t->lock, tracker_host(t));
+	chunk->went_wp = t->nr_collections;
 	for_each_part(c, first, last, &protect_ops);
 	note_switch(c, nr, &to_wp);
 }
 
 /* --- deciding --- */
+
+#define MAX_PATIENCE	10
+#define SOON		16	/* collections, times the patience */
+#define FORGET_AFTER	(SOON << MAX_PATIENCE)
+
+/* It has just become clean again. */
+static void learn_patience(const struct vellum_tracker *t, struct chunk *chunk)
+{
+	uint64_t rest = t->nr_collections - chunk->went_wp;
+
+	if (!chunk->went_wp)
+		return;
+	if (rest > (uint64_t)SOON << chunk->patience)
+		chunk->patience = 0;
+	else if (chunk->patience < MAX_PATIENCE)
+		chunk->patience++;
+}
 
 /* @n pages of the chunk changed. Return: the average with it. */
 static uint64_t new_load(const struct vellum_tracker *t, const struct chunk *chunk, uint64_t n)
@@ -214,27 +234,34 @@ static uint64_t new_load(const struct vellum_tracker *t, const struct chunk *chu
 	return (load + min_u64(n * t->fault_ns, 4 * t->scan_ns)) / 2;
 }
 
+static bool is_idle(const struct vellum_tracker *t, const struct chunk *chunk, uint64_t load)
+{
+	return 5 * load < 4 * t->scan_ns && t->nr_collections - chunk->busy >= 3ull << chunk->patience;
+}
+
 static void decide_chunk(struct collection *c, uint64_t nr, uint64_t n)
 {
 	struct vellum_tracker *t = c->t;
 	uint64_t first = max_u64(nr << LEAF_SHIFT, t->first);
 	uint64_t last = min_u64((nr << LEAF_SHIFT) + LEAF_PAGES - 1, t->last);
 	struct chunk *chunk = radix_get(&t->chunks, nr);
-	bool clean = chunk && chunk->clean;
 	uint64_t load = new_load(t, chunk, n);
 
 	if (first < c->first || last > c->last)
 		return;		/* half a chunk says little */
-	if (!clean && 4 * load > 5 * t->scan_ns)
-		make_clean(c, nr, first, last);
-	else if (clean && 5 * load < 4 * t->scan_ns)
-		make_wp(c, nr, first, last);
-	else if (!clean && !chunk && load)
-		get_chunk(t, nr);
-	chunk = radix_get(&t->chunks, nr);
-	if (chunk) {
-		chunk->load = load;
-		chunk->seen = t->nr_collections;
+	if (!chunk && load)
+		chunk = get_chunk(t, nr);
+	if (!chunk)
+		return;
+	chunk->load = (uint32_t)min_u64(load, ~0u);
+	chunk->seen = t->nr_collections;
+	if (n * t->fault_ns > t->scan_ns)
+		chunk->busy = t->nr_collections;
+	if (!chunk->clean && 4 * load > 5 * t->scan_ns) {
+		learn_patience(t, chunk);
+		make_clean(c, chunk, nr, first, last);
+	} else if (chunk->clean && is_idle(t, chunk, load)) {
+		make_wp(c, chunk, nr, first, last);
 	}
 }
 
@@ -255,7 +282,7 @@ void auto_decide(struct collection *c)
 			continue;
 		if (chunk->clean)
 			decide_chunk(c, nr, 0);
-		else if (t->nr_collections - chunk->seen > 8)
+		else if (t->nr_collections - chunk->seen > FORGET_AFTER)
 			forget_chunk(c->t, nr);
 	}
 }

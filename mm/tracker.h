@@ -8,12 +8,15 @@
 
 /*
  * What VELLUM_TRACK_AUTO knows of 512 pages. A chunk without one is wp, and nothing was stored there
- * lately.
+ * for long. Collections are told by their numbers.
  */
 struct chunk {
 	bool clean;		/* else wp */
-	uint64_t load;		/* what wp costs a collection here, ns; a decaying average */
-	uint64_t seen;		/* number of the collection that @load is of */
+	uint8_t patience;	/* it goes to wp after 3 << patience idle collections */
+	uint32_t load;		/* what wp costs a collection here, ns; a decaying average */
+	uint64_t seen;		/* the collection that @load is of */
+	uint64_t busy;		/* the last one that wp would have cost more in than a look */
+	uint64_t went_wp;	/* when it did; 0: never */
 };
 
 struct vellum_tracker {
