@@ -134,6 +134,11 @@ $(BUILD)/examples/%: examples/%.c $(BUILD)/libvellum.a
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) $< $(BUILD)/libvellum.a $(LDFLAGS_ALL) $(LDLIBS) -o $@
 
+# Ordinary programs for Linux, to be run on Vellum.
+build/programs/%: examples/programs/%.c
+	@mkdir -p $(@D)
+	$(Q)gcc -std=gnu11 -O1 -g -static $(WARNINGS) $< -o $@
+
 GUEST_CFLAGS := -O1 -g -static -nostdlib -ffreestanding -fno-stack-protector -fno-pic -no-pie -mno-sse
 build/guest/%: tests/guest/%.c tests/guest/guest.h
 	@mkdir -p $(@D)
