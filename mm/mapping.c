@@ -194,6 +194,15 @@ bool mapping_remove(struct vellum_mapping *mapping, struct folio *folio, uint64_
 	return ok;
 }
 
+/* What a backing has behind the object's end is not the object's. invalidate_lock keeps the size. */
+static void zero_beyond_end(const struct vellum_mapping *mapping, struct vellum_vmf *vmf)
+{
+	uint64_t left = vellum_mapping_size(mapping) - (vmf->pgoff << PAGE_SHIFT);
+
+	if (left < PAGE_SIZE)
+		memset((char *)vmf->page + left, 0, PAGE_SIZE - left);
+}
+
 /* Bring a new, locked page in. On failure it leaves the cache again. */
 static int fill_folio(struct vellum_mapping *mapping, struct vellum_vmf *vmf, struct folio *folio)
 {
@@ -204,6 +213,7 @@ static int fill_folio(struct vellum_mapping *mapping, struct vellum_vmf *vmf, st
 	if (mapping->ops && mapping->ops->fault)
 		result = hook_result(mapping->ops->fault(mapping->ctx, vmf));
 	if (!result) {
+		zero_beyond_end(mapping, vmf);
 		folio_set(folio, mapping->flags & VELLUM_MAPPING_WRITEBACK ? PG_UPTODATE : PG_UPTODATE | PG_DIRTY);
 		return 0;
 	}
