@@ -74,17 +74,20 @@ static void drop_pages(struct vellum_mapping *mapping, pgoff_t first, pgoff_t la
 static void zero_in_page(struct vellum_mapping *mapping, uint64_t from, uint64_t to)
 {
 	struct vellum_memory *m = mapping->memory;
-	struct folio *folio = from < to ? mapping_find(mapping, from >> PAGE_SHIFT) : NULL;
+	struct folio *folio;
 
-	if (!folio)
+	if (from >= to)
 		return;
-	mutex_lock(&folio->lock, &m->host);
-	if (folio->mapping == mapping) {
-		memset((char *)frame_address(m, folio_pfn(m, folio)) + (from & ~PAGE_MASK), 0, to - from);
-		track_object(mapping, folio->index, folio->index);
+	folio = mapping_find(mapping, from >> PAGE_SHIFT);
+	if (folio) {
+		mutex_lock(&folio->lock, &m->host);
+		if (folio->mapping == mapping)
+			memset((char *)frame_address(m, folio_pfn(m, folio)) + (from & ~PAGE_MASK), 0,
+			       to - from);
+		mutex_unlock(&folio->lock, &m->host);
+		folio_put(m, folio);
 	}
-	mutex_unlock(&folio->lock, &m->host);
-	folio_put(m, folio);
+	track_object(mapping, from >> PAGE_SHIFT, from >> PAGE_SHIFT);
 }
 
 /* invalidate_lock held. */
