@@ -92,11 +92,11 @@ static int fault_in(const struct access *ac, gva_t addr)
 }
 
 /* What stood in the way, without the mmap lock: 0 to try again, or the error. */
-static int mend(struct vellum_mm *mm, gva_t addr, int err)
+static int mend(struct vellum_mm *mm, gva_t addr, int err, unsigned *tries)
 {
 	if (err == -EAGAIN)
 		return grow_stack(mm, addr);
-	if (err == -ENOMEM && vellum_reclaim(mm->memory, RECLAIM_BATCH))
+	if (err == -ENOMEM && reclaim_for_retry(mm->memory, tries))
 		return 0;
 	return err;
 }
@@ -113,12 +113,13 @@ static int copy_user(struct access *ac, gva_t addr, uint64_t len, uint64_t *done
 
 	while (left) {
 		uint64_t n = min_u64(left, PAGE_SIZE - (addr & ~PAGE_MASK));
+		unsigned tries = 0;
 
 		while ((err = try_copy(ac, addr, n)) == -EAGAIN) {
 			err = fault_in(ac, addr);
 			/* Unlocked: a hook may have put us off until somebody has unmapped something. */
 			read_unlock(&ac->mm->mmap_lock, mm_host(ac->mm));
-			err = mend(ac->mm, addr, err);
+			err = mend(ac->mm, addr, err, &tries);
 			read_lock(&ac->mm->mmap_lock, mm_host(ac->mm));
 			if (err)
 				break;

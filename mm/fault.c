@@ -326,12 +326,13 @@ EXPORT enum vellum_fault_result vellum_handle_fault(struct vellum_mm *mm, uint64
 						    uint32_t error)
 {
 	enum vellum_fault_result result;
+	unsigned tries = 0;
 	bool again, grow;
 
 	do {
 		result = fault_locked(mm, addr, error, &grow);
 		again = (grow && !grow_stack(mm, addr)) ||
-			(result == VELLUM_FAULT_OOM && vellum_reclaim(mm->memory, RECLAIM_BATCH));
+			(result == VELLUM_FAULT_OOM && reclaim_for_retry(mm->memory, &tries));
 	} while (again);
 	if (result != VELLUM_FAULT_OK)
 		mm_count(mm, VELLUM_COUNT_FAULT_ERROR);

@@ -170,10 +170,11 @@ static int fork_once(struct vellum_mm *parent, struct vellum_mm **out)
 
 EXPORT int vellum_fork(struct vellum_mm *parent, struct vellum_mm **out)
 {
+	unsigned tries = 0;
 	int err;
 
 	do {
 		err = fork_once(parent, out);
-	} while (err == -ENOMEM && vellum_reclaim(parent->memory, RECLAIM_BATCH));
+	} while (err == -ENOMEM && reclaim_for_retry(parent->memory, &tries));
 	return err;
 }

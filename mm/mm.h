@@ -38,6 +38,7 @@
 #define MAX_MAP_COUNT	65530
 #define MMAP_MIN_ADDR	0x10000ul
 #define RECLAIM_BATCH	32	/* frames that a failed allocation asks for */
+#define RECLAIM_TRIES	16	/* times that it asks */
 #define STACK_GUARD_GAP	(256 * PAGE_SIZE)
 #define DEFAULT_STACK_LIMIT (8ull << 20)
 
@@ -489,6 +490,8 @@ bool mapping_remove(struct vellum_mapping *mapping, struct folio *folio, uint64_
 
 /* writeback.c */
 int folio_write(struct vellum_mapping *mapping, struct folio *folio);	/* if dirty; its lock is held */
+/* There was no memory: cached pages were dropped, so that it is worth trying again. No lock held. */
+bool reclaim_for_retry(struct vellum_memory *m, unsigned *tries);	/* *tries: 0 at first */
 
 /* dirty.c: shared entries of the range lose W and D, the dirt goes to the folios; flushed */
 void clean_mapping_range(struct vellum_mapping *mapping, pgoff_t first, uint64_t nr);

@@ -47,6 +47,7 @@ static int populate_page(struct vellum_mm *mm, gva_t at, enum populate_why why)
 int populate_range(struct vellum_mm *mm, gva_t start, gva_t end, enum populate_why why)
 {
 	const struct host *host = mm_host(mm);
+	unsigned tries = 0;
 	gva_t at = start;
 	int err = 0;
 
@@ -55,11 +56,12 @@ int populate_range(struct vellum_mm *mm, gva_t start, gva_t end, enum populate_w
 		err = populate_page(mm, at, why);
 		if (err == -EAGAIN) {
 			read_unlock(&mm->mmap_lock, host);
-			if (vellum_reclaim(mm->memory, RECLAIM_BATCH))
+			if (reclaim_for_retry(mm->memory, &tries))
 				err = 0;
 			read_lock(&mm->mmap_lock, host);
 		} else {
 			at += PAGE_SIZE;
+			tries = 0;
 		}
 	}
 	read_unlock(&mm->mmap_lock, host);

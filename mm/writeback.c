@@ -230,3 +230,12 @@ EXPORT uint64_t vellum_reclaim(struct vellum_memory *memory, uint64_t nr)
 	}
 	return freed;
 }
+
+/*
+ * Not as long as anything can be dropped: that may be the page that each try brings in before it
+ * fails for want of a second one.
+ */
+bool reclaim_for_retry(struct vellum_memory *m, unsigned *tries)
+{
+	return (*tries)++ < RECLAIM_TRIES && vellum_reclaim(m, RECLAIM_BATCH);
+}
