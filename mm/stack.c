@@ -8,6 +8,9 @@ static bool may_grow(const struct vma *vma, gva_t addr)
 
 	if (vma->end - addr > vma->mm->stack_limit || addr < MMAP_MIN_ADDR)
 		return false;
+	/* A stack that was moved up keeps the indices of its pages, and there is none below 0. */
+	if ((vma->start - addr) >> PAGE_SHIFT > vma->pgoff)
+		return false;
 	if ((vma->flags & VM_LOCKED) && !may_lock(vma->mm, vma->start - addr))
 		return false;
 	/* A stack that grows over its guard must not reach what others store to. */
