@@ -154,10 +154,14 @@ static int move_vma(struct vma *vma, gva_t old, uint64_t old_len, gva_t new, uin
 		vma_merge(vma);
 		return err;
 	}
-	if (!keep)
+	if (!keep) {
 		do_munmap(mm, old, old_len);	/* on VMA borders: needs no split, cannot fail */
-	else if (old_len)
-		vma->flags &= ~(VM_LOCKED | VM_LOCKONFAULT);	/* what was locked has moved */
+	} else if (old_len) {
+		/* What was locked has moved. Reclaim reads the flags without the mmap lock. */
+		__atomic_store_n(&vma->flags, vma->flags & ~(VM_LOCKED | VM_LOCKONFAULT),
+				 __ATOMIC_RELAXED);
+		vma_merge(vma);
+	}
 	vma_merge(copy);
 	*addr = new;
 	return 0;
