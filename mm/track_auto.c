@@ -67,7 +67,7 @@ void auto_begin(struct vellum_tracker *t)
 {
 	const struct host *host = tracker_host(t);
 
-	if (t->last - t->first >= LEAF_PAGES)
+	if (t->last - t->first + 1 >= LEAF_PAGES)
 		return;
 	for (uint64_t nr = t->first >> LEAF_SHIFT; nr <= t->last >> LEAF_SHIFT; nr++) {
 		struct chunk *chunk = host_alloc(host, sizeof(*chunk));
