@@ -8,23 +8,6 @@
  */
 #include "mm/mm.h"
 
-/* One thread's copy of bytes that CPUs may change meanwhile, as on real hardware. */
-static void copy_racy(void *to, const void *from, uint64_t n)
-{
-#ifdef VELLUM_TSAN
-	uint8_t *t = to;
-	const uint8_t *f = from;
-
-	for (; n >= 8 && !(((uintptr_t)t | (uintptr_t)f) & 7); n -= 8, t += 8, f += 8)
-		__atomic_store_n((uint64_t *)t, __atomic_load_n((const uint64_t *)f, __ATOMIC_RELAXED),
-				 __ATOMIC_RELAXED);
-	for (; n; n--)
-		__atomic_store_n(t++, __atomic_load_n(f++, __ATOMIC_RELAXED), __ATOMIC_RELAXED);
-#else
-	memcpy(to, from, n);
-#endif
-}
-
 static pte_t stored_to(pte_t pte)
 {
 	return pte_mkdirty(pte_mkyoung(pte));

@@ -40,7 +40,7 @@ static void copy_contents(struct vellum_memory *m, struct folio *to, pfn_t from)
 	void *src = from == m->zero_pfn ? NULL : pfn_host(m, from);
 
 	if (src)
-		memcpy(dst, src, PAGE_SIZE);
+		copy_racy(dst, src, PAGE_SIZE);
 	else
 		memset(dst, 0, PAGE_SIZE);
 }

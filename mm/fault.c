@@ -133,7 +133,7 @@ static int do_cow_fault(struct vma *vma, gva_t addr, pte_t *ptep, struct mutex *
 	copy = folio_alloc_raw(m);
 	if (!copy)
 		return VELLUM_FAULT_OOM;
-	memcpy(frame_address(m, folio_pfn(m, copy)), frame_address(m, folio_pfn(m, page)), PAGE_SIZE);
+	copy_racy(frame_address(m, folio_pfn(m, copy)), frame_address(m, folio_pfn(m, page)), PAGE_SIZE);
 	mutex_lock(ptl, &m->host);
 	if (pte_none(ptep_get(ptep))) {
 		map_anon_folio(vma, addr, ptep, copy, flags);

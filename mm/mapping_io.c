@@ -67,7 +67,7 @@ static int read_page(struct vellum_mapping *mapping, uint64_t offset, void *buf,
 	err = get_locked(mapping, offset >> PAGE_SHIFT, &folio);
 	if (err)
 		return err;
-	memcpy(buf, byte_of(m, folio, offset), n);
+	copy_racy(buf, byte_of(m, folio, offset), n);
 	put_locked(m, folio);
 	return 0;
 }
@@ -104,7 +104,7 @@ static int write_page(struct vellum_mapping *mapping, uint64_t offset, const voi
 			err = code == VELLUM_VMF_OOM ? -ENOMEM : -ENOSPC;
 	}
 	if (!err) {
-		memcpy(byte_of(m, folio, offset), buf, n);
+		copy_racy(byte_of(m, folio, offset), buf, n);
 		bytes_changed(m, folio);
 		folio_mark_dirty(folio);
 		track_object(mapping, vmf.pgoff, vmf.pgoff);
@@ -144,7 +144,7 @@ EXPORT void vellum_mapping_update(struct vellum_mapping *mapping, uint64_t offse
 		n = part_of_page(offset + done, len - done);
 		if (!folio)
 			continue;
-		memcpy(byte_of(m, folio, offset + done), (const char *)buf + done, n);
+		copy_racy(byte_of(m, folio, offset + done), (const char *)buf + done, n);
 		bytes_changed(m, folio);
 		folio_put(m, folio);
 	}
@@ -164,7 +164,7 @@ EXPORT void vellum_mapping_overlay(struct vellum_mapping *mapping, uint64_t offs
 		if (!folio)
 			continue;
 		if (folio_flags(folio) & PG_UPTODATE)
-			memcpy((char *)buf + done, byte_of(m, folio, offset + done), n);
+			copy_racy((char *)buf + done, byte_of(m, folio, offset + done), n);
 		folio_put(m, folio);
 	}
 }

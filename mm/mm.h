@@ -170,6 +170,23 @@ static inline void folio_get(struct folio *folio)
 	__atomic_fetch_add(&folio->count, FOLIO_REF, __ATOMIC_RELAXED);
 }
 
+/* One thread's copy of bytes that CPUs may change meanwhile, as on real hardware. */
+static inline void copy_racy(void *to, const void *from, uint64_t n)
+{
+#ifdef VELLUM_TSAN
+	uint8_t *t = to;
+	const uint8_t *f = from;
+
+	for (; n >= 8 && !(((uintptr_t)t | (uintptr_t)f) & 7); n -= 8, t += 8, f += 8)
+		__atomic_store_n((uint64_t *)t, __atomic_load_n((const uint64_t *)f, __ATOMIC_RELAXED),
+				 __ATOMIC_RELAXED);
+	for (; n; n--)
+		__atomic_store_n(t++, __atomic_load_n(f++, __ATOMIC_RELAXED), __ATOMIC_RELAXED);
+#else
+	memcpy(to, from, n);
+#endif
+}
+
 /* memory.c */
 struct folio *folio_alloc(struct vellum_memory *m, unsigned order);	/* one ref, zeroed */
 struct folio *folio_alloc_raw(struct vellum_memory *m);	/* one frame, one ref, any bytes */
