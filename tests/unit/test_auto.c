@@ -127,11 +127,11 @@ static void busy_then_idle(void **state)
 	struct switches s;
 
 	map_at(w->mm, 0, CHUNK, RW, ANON);
-	t = track(w, 0, CHUNK, &s);
 	for (unsigned busy = 1; busy < 40; busy += 6) {
 		uint64_t faults;
 		unsigned rounds = 0;
 
+		t = track(w, 0, CHUNK, &s);
 		for (unsigned i = 0; i < busy + 2; i++) {
 			store_range(w, 0, CHUNK, i);
 			assert_int_equal(collect_all(t, &s)->nr, CHUNK);
@@ -152,9 +152,32 @@ static void busy_then_idle(void **state)
 		for (unsigned i = 0; i < CHUNK; i++)
 			assert_false(has_w(w->mm, PAGE(i)));
 		assert_int_equal(collect_all(t, &s)->nr, 0);
+		assert_false(s.late);
+		assert_int_equal(s.to_wp, s.to_clean);
+		vellum_tracker_destroy(t);
 	}
-	assert_false(s.late);
-	assert_int_equal(s.to_wp, s.to_clean);
+}
+
+/* A range that is always busy again soon after it was given up is given up ever later; then, left alone, at last. */
+static void patience(void **state)
+{
+	struct world *w = *state;
+	struct vellum_tracker *t;
+	struct switches s;
+	unsigned idle = 0;
+
+	map_at(w->mm, 0, CHUNK, RW, ANON);
+	t = track(w, 0, CHUNK, &s);
+	for (unsigned round = 0; round < 400; round++) {
+		if (round % 10 < 3)
+			store_range(w, 0, CHUNK, round);
+		assert_int_equal(collect_all(t, &s)->nr, round % 10 < 3 ? CHUNK : 0);
+	}
+	assert_in_range(s.to_wp, 1, 2);
+	assert_int_equal(s.now[0], VELLUM_TRACK_CLEAN);
+	for (; s.now[0] == VELLUM_TRACK_CLEAN; idle++)
+		collect_all(t, &s);
+	assert_in_range(idle, 4, 3 << 3);
 	vellum_tracker_destroy(t);
 }
 
@@ -460,7 +483,7 @@ static void several_at_once(void **state)
 		memset(pending[which], 0, sizeof(pending[which]));
 		check_world(w);
 	}
-	assert_true(s[0].to_wp > 5 && s[1].to_clean > 5);
+	assert_true(s[0].to_wp > 2 && s[1].to_clean > 2);
 	for (unsigned i = 0; i < 4; i++)
 		vellum_tracker_destroy(t[i]);
 }
@@ -470,6 +493,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		WORLD_TEST(begins_by_size),
 		WORLD_TEST(busy_then_idle),
+		WORLD_TEST(patience),
 		WORLD_TEST(stores_around_a_switch),
 		WORLD_TEST(dense_and_sparse),
 		WORLD_TEST(costs_are_honoured),
