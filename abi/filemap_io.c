@@ -105,16 +105,30 @@ int64_t filemap_write(const struct file *file, const void *buf, size_t len, int6
 	return n;
 }
 
+/* Zeros from @start to @end, cached or not; whoever tracks these pages is told. io_lock held. */
+static void update_zeros(struct filemap *fm, uint64_t start, uint64_t end)
+{
+	static const char zeros[64 * VELLUM_PAGE_SIZE];
+
+	for (uint64_t n; start < end; start += n) {
+		n = end - start < sizeof(zeros) ? end - start : sizeof(zeros);
+		vellum_mapping_update(fm->mapping, start, zeros, n);
+	}
+}
+
 /* size_lock held. */
 static int truncate_mapped(struct filemap *fm, int fd, off_t size)
 {
+	uint64_t page_end = ((uint64_t)size + VELLUM_PAGE_SIZE - 1) & ~(VELLUM_PAGE_SIZE - 1ull);
 	int err;
 
 	/* From here on no page that is written back makes the file longer again. */
 	pthread_mutex_lock(&fm->io_lock);
 	err = ftruncate(fd, size) ? -errno : 0;
-	if (!err)
+	if (!err) {
 		fm->limit = (uint64_t)size;
+		update_zeros(fm, (uint64_t)size, page_end);	/* if it gets shorter */
+	}
 	pthread_mutex_unlock(&fm->io_lock);
 	return err ? err : vellum_mapping_set_size(fm->mapping, (uint64_t)size);
 }
@@ -133,6 +147,27 @@ int filemap_truncate(const struct file *file, off_t size)
 	return err;
 }
 
+/* Whole pages moved: all from @start on is read anew. io_lock held. */
+static void update_from_host(struct filemap *fm, uint64_t start)
+{
+	char buf[VELLUM_PAGE_SIZE];
+	ssize_t n;
+
+	while ((n = pread(fm->fd, buf, sizeof(buf), (off_t)start)) > 0) {
+		vellum_mapping_update(fm->mapping, start, buf, (uint64_t)n);
+		start += (uint64_t)n;
+	}
+}
+
+/* The host did it: the cached pages follow, and trackers are told of those that aren't cached. io_lock held. */
+static void follow_fallocate(struct filemap *fm, int mode, uint64_t start, uint64_t len)
+{
+	if (mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE))
+		update_zeros(fm, start, start + len < fm->limit ? start + len : fm->limit);
+	else if (mode & (FALLOC_FL_COLLAPSE_RANGE | FALLOC_FL_INSERT_RANGE))
+		update_from_host(fm, start);
+}
+
 /*
  * Of a mapped file the cache gives way: dirty pages are written, the host moves the bytes, what was
  * cached is dropped. A store to the range meanwhile may come before or after. size_lock held.
@@ -148,6 +183,8 @@ static int fallocate_mapped(struct filemap *fm, int fd, int mode, off_t offset, 
 	err = fallocate(fd, mode, offset, len) ? -errno : 0;
 	if (fstat(fd, &st) == 0)
 		fm->limit = (uint64_t)st.st_size;
+	if (!err)
+		follow_fallocate(fm, mode, (uint64_t)offset, (uint64_t)len);
 	pthread_mutex_unlock(&fm->io_lock);
 	if (err)
 		return err;
