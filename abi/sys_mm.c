@@ -162,6 +162,8 @@ SYSCALL(mremap)
 		after_unmap(t, a[0] + PAGE_UP(a[2]), PAGE_UP(a[1]) - PAGE_UP(a[2]));
 	else if (sane)
 		after_unmap(t, 0, 0);
+	if (sane && !err && PAGE_UP(a[2]) > PAGE_UP(a[1]))	/* it has grown */
+		mapped(t, addr + PAGE_UP(a[1]), PAGE_UP(a[2]) - PAGE_UP(a[1]));
 	return err ? err : (int64_t)addr;
 }
 

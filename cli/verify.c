@@ -48,6 +48,26 @@ static struct replica *replica_of(struct mm_track *mt, const struct vellum_vma_i
 	return &find_object(mt->track, info->mapping)->replica;
 }
 
+/*
+ * A page of a private file mapping may still be the file's, and then follows it: stores through
+ * other mappings are seen and no change of this one. So it is noted whether it was like the file's.
+ */
+#define FOLLOWS (1ull << 40)	/* beside the page number; the bytes there don't matter */
+
+static void store_private(struct mm_track *mt, const struct vellum_vma_info *info, uint64_t page,
+			  const char *bytes)
+{
+	char file[PAGE];
+
+	replica_store(&mt->replica, page, bytes);
+	replica_drop(&mt->replica, page | FOLLOWS);
+	if (!info->mapping)
+		return;
+	abi_absent_page(info, page * PAGE, file);
+	if (memcmp(file, bytes, PAGE) == 0)
+		replica_store(&mt->replica, page | FOLLOWS, bytes);
+}
+
 static void update_page(struct mm_track *mt, const struct vellum_vma_info *info, uint64_t page)
 {
 	char bytes[PAGE];
@@ -57,7 +77,9 @@ static void update_page(struct mm_track *mt, const struct vellum_vma_info *info,
 
 	if (is_shared(info))
 		replica_drop(&mt->replica, page);	/* what was private here before */
-	if (found == 1) {
+	if (found == 1 && !is_shared(info)) {
+		store_private(mt, info, page, bytes);
+	} else if (found == 1) {
 		replica_store(r, index, bytes);
 	} else if (is_shared(info)) {
 		abi_absent_page(info, page * PAGE, bytes);
@@ -86,30 +108,64 @@ void update_replica(struct mm_track *mt, uint64_t first, uint64_t end)
 	}
 }
 
-/* Nobody else maps the object: what the replica has of it may be out of date. */
-static bool is_only_mapping(struct vellum_mapping *mapping)
-{
-	struct vellum_mapping_info now;
+/* --- pages of files that appear --- */
 
-	vellum_mapping_info(mapping, &now);
-	return now.nr_mapped <= 1;
+static void add_feeder(struct ranges *r, const struct vellum_vma_info *info, uint64_t from, uint64_t to)
+{
+	if (from >= to)
+		return;
+	r->at = grow(r->at, r->nr, &r->max, sizeof(*r->at));
+	r->at[r->nr++] = (struct range){ info->pgoff + (from - info->start) / PAGE, (to - from) / PAGE };
 }
 
-/* Without this a missed store to a file would be compared with itself. lock held. */
-static void snapshot(struct mm_track *mt, const struct vellum_vma_info *info)
+/* Parts of the object whose stores come in collections: mapped shared, other than by [start, end) of @mt. */
+static void list_feeders(struct mm_track *mt, const struct vellum_mapping *mapping, uint64_t start,
+			 uint64_t end, struct ranges *out)
+{
+	struct vellum_vma_info info;
+
+	for (struct mm_track *o = mt->track->mms; o; o = o->next)
+		for (uint64_t at = 0; vellum_vma_next(o->gmm->mm, at, &info) == 0; at = info.end) {
+			if (info.mapping != mapping || !is_shared(&info))
+				continue;
+			if (o != mt) {
+				add_feeder(out, &info, info.start, info.end);
+				continue;
+			}
+			/* It may be one with its neighbours. */
+			add_feeder(out, &info, info.start, info.end < start ? info.end : start);
+			add_feeder(out, &info, info.start > end ? info.start : end, info.end);
+		}
+}
+
+static bool in_ranges(const struct ranges *r, uint64_t index)
+{
+	for (size_t i = 0; i < r->nr; i++)
+		if (index >= r->at[i].first && index - r->at[i].first < r->at[i].count)
+			return true;
+	return false;
+}
+
+/*
+ * Without this a missed store to a file would be compared with itself. What the replica has of a page
+ * that nobody mapped shared is out of date. lock held.
+ */
+static void snapshot(struct mm_track *mt, const struct vellum_vma_info *info, uint64_t start, uint64_t end)
 {
 	struct replica *r = &find_object(mt->track, info->mapping)->replica;
-	bool anew = is_only_mapping(info->mapping);
+	struct ranges feeders = { .nr = 0 };
 	char bytes[PAGE];
 
-	for (uint64_t at = info->start; at < info->end; at += PAGE) {
+	list_feeders(mt, info->mapping, start, end, &feeders);
+	for (uint64_t at = start; at < end; at += PAGE) {
 		uint64_t index = info->pgoff + (at - info->start) / PAGE;
 
-		if (!anew && replica_get(r, index))
+		if (replica_get(r, index) && in_ranges(&feeders, index))
 			continue;
 		abi_absent_page(info, at, bytes);
 		replica_store(r, index, bytes);
 	}
+	free(feeders.at);
 }
 
 void verify_mapped(struct mm_track *mt, uint64_t start, uint64_t end)
@@ -119,7 +175,8 @@ void verify_mapped(struct mm_track *mt, uint64_t start, uint64_t end)
 	for (uint64_t at = start; at < end && vellum_vma_next(mt->gmm->mm, at, &info) == 0 && info.start < end;
 	     at = info.end)
 		if (is_shared(&info) && abi_is_file(&info))
-			snapshot(mt, &info);
+			snapshot(mt, &info, info.start > start ? info.start : start,
+				 info.end < end ? info.end : end);
 }
 
 void forget_objects(struct track *track)
@@ -153,7 +210,12 @@ static bool page_equal(struct mm_track *mt, const struct vellum_vma_info *info, 
 		abi_initial_page(info, page * PAGE, initial);
 		expected = initial;
 	}
-	return memcmp(actual, expected, PAGE) == 0;
+	if (memcmp(actual, expected, PAGE) == 0)
+		return true;
+	if (is_shared(info) || !info->mapping || !replica_get(r, index | FOLLOWS))
+		return false;
+	abi_absent_page(info, page * PAGE, initial);
+	return memcmp(actual, initial, PAGE) == 0;
 }
 
 /* An object may be stored to by others now: a difference counts if a collection can't mend it. */
