@@ -35,6 +35,7 @@ TEST_OBJ := $(call objs,host/test.c tests/unit/support.c)
 CLI_OBJ  := $(call objs,$(VELLUM_MACHINE_SRC) $(VELLUM_ABI_SRC) $(VELLUM_CLI_SRC))
 UNIT     := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(wildcard tests/unit/test_*.c))
 GUEST    := $(patsubst tests/guest/%.c,build/guest/%,$(wildcard tests/guest/*.c))
+PROGRAMS := $(patsubst tests/programs/%.c,build/programs/%,$(wildcard tests/programs/*.c))
 EXAMPLES := $(patsubst examples/%.c,$(BUILD)/examples/%,$(wildcard examples/*.c))
 
 .PHONY: all
@@ -144,9 +145,14 @@ build/guest/%: tests/guest/%.c tests/guest/guest.h
 	@mkdir -p $(@D)
 	$(Q)gcc $(GUEST_CFLAGS) $< -o $@
 
+# Programs with a libc.
+build/programs/%: tests/programs/%.c
+	@mkdir -p $(@D)
+	$(Q)gcc -std=c11 -O2 -g -static $(WARNINGS) $< -o $@
+
 .PHONY: unit unit-build guests examples
 unit-build: $(UNIT)
-guests: $(GUEST)
+guests: $(GUEST) $(PROGRAMS)
 examples: $(EXAMPLES)
 unit: unit-build
 	@tests/tap-sum $(foreach t,$(UNIT),'env CMOCKA_MESSAGE_OUTPUT=TAP $(t)')
