@@ -128,6 +128,7 @@ static struct vellum_mm *make_vellum(struct world *w, uint64_t wanted, uint64_t 
 	struct vellum_mm *mm;
 	uint64_t at;
 
+	vellum_set_max_map_count(w->memory, (uint32_t)wanted + SPARE_VMAS);
 	must(!vellum_mm_create(w->memory, &mm), "no address space");
 	for (*nr = 0; *nr < wanted; ++*nr) {
 		args.addr = FIRST_VMA + *nr * PAGE;

@@ -26,7 +26,8 @@ void mutex_lock(struct mutex *lock, const struct host *host)
 {
 	sched_point(SCHED_LOCK, lock);
 	for (int i = 0; i < SPINS; i++) {
-		if (try_change(&lock->word, 0, 1))
+		/* Looking first leaves the line with its holder. */
+		if (!__atomic_load_n(&lock->word, __ATOMIC_RELAXED) && try_change(&lock->word, 0, 1))
 			return;
 		relax();
 	}

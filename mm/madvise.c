@@ -173,7 +173,7 @@ static int advise_flags(struct vellum_mm *mm, gva_t start, gva_t end, int advice
 		if (flags < 0)
 			return (int)flags;
 		if (!vma_change_flags(vma, start, next, (uint32_t)flags))
-			return mm->nr_vmas >= MAX_MAP_COUNT ? -ENOMEM : -EAGAIN;
+			return mm->nr_vmas >= max_map_count(mm) ? -ENOMEM : -EAGAIN;
 		start = next;
 	}
 	return hole;

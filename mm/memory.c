@@ -255,6 +255,7 @@ EXPORT int vellum_memory_create(const struct vellum_memory_args *args, struct ve
 	m->host = host;
 	m->mmu = args->mmu;
 	m->machine = args->machine;
+	m->max_map_count = DEFAULT_MAX_MAP_COUNT;
 	m->ram = args->ram;
 	m->nr_frames = args->ram_size >> PAGE_SHIFT;
 	m->hole_first = args->hole_size ? args->hole_start >> PAGE_SHIFT : m->nr_frames;
@@ -292,6 +293,14 @@ EXPORT void vellum_memory_info(struct vellum_memory *memory, struct vellum_memor
 	info->nr_free = memory->nr_free;
 	info->frame_metadata = sizeof(struct folio);
 	mutex_unlock(&memory->lock, &memory->host);
+}
+
+EXPORT int vellum_set_max_map_count(struct vellum_memory *memory, uint32_t max)
+{
+	if (!max || max > 1u << 30)
+		return -EINVAL;
+	__atomic_store_n(&memory->max_map_count, max, __ATOMIC_RELAXED);
+	return 0;
 }
 
 /* All 2 MiB of a free block go back; only whole chunks, since commit works on them. */

@@ -35,7 +35,7 @@
 #define EXPORT __attribute__((visibility("default")))
 
 #define MAX_ORDER	9
-#define MAX_MAP_COUNT	65530
+#define DEFAULT_MAX_MAP_COUNT 65530
 #define MMAP_MIN_ADDR	0x10000ul
 #define RECLAIM_BATCH	32	/* frames that a failed allocation asks for */
 #define RECLAIM_TRIES	16	/* times that it asks */
@@ -113,6 +113,7 @@ struct vellum_memory {
 	struct vellum_mm *mms;
 	struct vellum_mapping *cached;	/* those with VELLUM_MAPPING_WRITEBACK */
 	uint32_t nr_mappings;
+	uint32_t max_map_count;		/* VMAs of an address space; atomic, relaxed */
 };
 
 static inline uint64_t pfn_index(const struct vellum_memory *m, pfn_t pfn)
@@ -355,6 +356,11 @@ static inline void mm_count(struct vellum_mm *mm, enum vellum_counter counter)
 static inline void mm_add_rss(struct vellum_mm *mm, int64_t pages)
 {
 	__atomic_fetch_add(&mm->rss, (uint64_t)pages, __ATOMIC_RELAXED);
+}
+
+static inline uint32_t max_map_count(const struct vellum_mm *mm)
+{
+	return __atomic_load_n(&mm->memory->max_map_count, __ATOMIC_RELAXED);
 }
 
 static inline const struct host *mm_host(const struct vellum_mm *mm)

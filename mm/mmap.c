@@ -242,7 +242,7 @@ static int map_locked(struct vellum_mm *mm, const struct vellum_map_args *a,
 	pgoff_t pgoff;
 	int err;
 
-	if (mm->nr_vmas >= MAX_MAP_COUNT || overcommits(mm, flags, len))
+	if (mm->nr_vmas >= max_map_count(mm) || overcommits(mm, flags, len))
 		return -ENOMEM;
 	if ((flags & VM_LOCKED) && !may_lock(mm, len))
 		return -EAGAIN;

@@ -73,9 +73,11 @@ static struct vma *protect_vma(struct vma *vma, gva_t start, gva_t end, uint32_t
 
 	if (new_flags(vma, prot) == vma->flags)
 		return vma;
-	if (vma_isolate(mm, start, end))
-		return NULL;
-	vma = find_vma(mm, start);
+	if (vma->start < start || vma->end > end) {
+		if (vma_isolate(mm, start, end))
+			return NULL;
+		vma = find_vma(mm, start);
+	}
 	__atomic_store_n(&vma->flags, new_flags(vma, prot), __ATOMIC_RELAXED);
 	vma_update_prot(vma);
 	walk_vma_range(vma, start, end, &change_walk_ops, tlb);
@@ -110,7 +112,7 @@ static int protect_range(struct vellum_mm *mm, gva_t start, gva_t end, uint32_t 
 			break;
 		}
 		start = next;
-		vma = find_vma(mm, start);
+		vma = start < end ? find_vma(mm, start) : NULL;
 	}
 	tlb_finish(&tlb);
 	notify_finish(mm, VELLUM_NOTIFY_PROTECTION_VMA, first, end);

@@ -132,7 +132,7 @@ static int move_vma(struct vma *vma, gva_t old, uint64_t old_len, gva_t new, uin
 	int err;
 
 	/* The copy, and what a split at both edges makes. */
-	if (!new || mm->nr_vmas + 3 >= MAX_MAP_COUNT ||
+	if (!new || mm->nr_vmas + 3 >= max_map_count(mm) ||
 	    (old_len && vma_isolate(mm, old, old + old_len)))
 		return -ENOMEM;
 	vma = find_vma(mm, old);

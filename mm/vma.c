@@ -222,7 +222,7 @@ int vma_split(struct vma *vma, gva_t addr)
 {
 	struct vma *upper;
 
-	if (vma->mm->nr_vmas >= MAX_MAP_COUNT)
+	if (vma->mm->nr_vmas >= max_map_count(vma->mm))
 		return -ENOMEM;
 	upper = vma_alloc(vma->mm, addr, vma->end, vma->flags, vma->mapping,
 			  vma_page_index(vma, addr));
@@ -311,9 +311,11 @@ struct vma *vma_change_flags(struct vma *vma, gva_t start, gva_t end, uint32_t f
 
 	if (vma->flags == flags)
 		return vma;
-	if (vma_isolate(mm, start, end))
-		return NULL;
-	vma = find_vma(mm, start);
+	if (vma->start < start || vma->end > end) {
+		if (vma_isolate(mm, start, end))
+			return NULL;
+		vma = find_vma(mm, start);
+	}
 	__atomic_store_n(&vma->flags, flags, __ATOMIC_RELAXED);
 	return vma_merge(vma);
 }

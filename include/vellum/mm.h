@@ -78,6 +78,14 @@ void vellum_memory_info(struct vellum_memory *memory, struct vellum_memory_info 
 void vellum_memory_trim(struct vellum_memory *memory);
 
 /**
+ * vellum_set_max_map_count - how many mappings an address space of this memory may have
+ * @max: 1 to 2^30; at first 65530, as vm.max_map_count of Linux.
+ *
+ * Address spaces that have more keep them. Return: 0, -VELLUM_EINVAL. Source: proc_sys_vm(5).
+ */
+int vellum_set_max_map_count(struct vellum_memory *memory, uint32_t max);
+
+/**
  * vellum_mm_create - an empty address space with one reference
  * Return: 0, -VELLUM_ENOMEM.
  */

@@ -573,19 +573,24 @@ static void map_count_limit(void **state)
 		.size = sizeof(args), .len = BYTES(3), .prot = RW, .flags = ANON};
 
 	map_at(w->mm, 0, 3, RW, ANON);
-	for (unsigned i = 1; i < MAX_MAP_COUNT; i++)
+	for (unsigned i = 1; i < DEFAULT_MAX_MAP_COUNT; i++)
 		map_at(w->mm, 4 * i, 3, RW, ANON);
-	assert_int_equal(nr_vmas(w->mm), MAX_MAP_COUNT);
+	assert_int_equal(nr_vmas(w->mm), DEFAULT_MAX_MAP_COUNT);
 	assert_int_equal(vellum_mmap(w->mm, &args, &addr), -ENOMEM);
 	assert_int_equal(vellum_munmap(w->mm, PAGE(5), BYTES(1)), -ENOMEM);
 	assert_int_equal(vellum_mprotect(w->mm, PAGE(5), BYTES(1), RO), -ENOMEM);
 	assert_int_equal(vellum_mremap(w->mm, PAGE(4), BYTES(3), BYTES(8), 1, &addr), -ENOMEM);
-	assert_int_equal(nr_vmas(w->mm), MAX_MAP_COUNT);
+	assert_int_equal(nr_vmas(w->mm), DEFAULT_MAX_MAP_COUNT);
 	store(w->cpu[0], PAGE(5), 1);
 	unmap(w->mm, 4, 3); /* whole: needs no split */
 	unmap(w->mm, 8, 3);
 	unmap(w->mm, 13, 1);
-	assert_int_equal(nr_vmas(w->mm), MAX_MAP_COUNT - 1);
+	assert_int_equal(nr_vmas(w->mm), DEFAULT_MAX_MAP_COUNT - 1);
+	map_at(w->mm, 4, 1, RW, ANON);
+	assert_int_equal(vellum_mprotect(w->mm, PAGE(17), BYTES(1), RO), -ENOMEM);
+	OK(vellum_set_max_map_count(w->memory, DEFAULT_MAX_MAP_COUNT + 2));
+	OK(vellum_mprotect(w->mm, PAGE(17), BYTES(1), RO));
+	assert_int_equal(vellum_set_max_map_count(w->memory, 0), -EINVAL);
 }
 
 /* --- brk --- */
