@@ -36,6 +36,15 @@ static inline uint64_t max_u64(uint64_t a, uint64_t b)
 	return a > b ? a : b;
 }
 
+/* Set bits. (The compiler's own may call libgcc.) */
+static inline unsigned popcount64(uint64_t v)
+{
+	v -= v >> 1 & 0x5555555555555555ull;
+	v = (v & 0x3333333333333333ull) + (v >> 2 & 0x3333333333333333ull);
+	v = (v + (v >> 4)) & 0x0f0f0f0f0f0f0f0full;
+	return (unsigned)(v * 0x0101010101010101ull >> 56);
+}
+
 static inline uint64_t page_align_up(uint64_t v)
 {
 	return (v + PAGE_SIZE - 1) & PAGE_MASK;

@@ -19,14 +19,6 @@ struct access {
 	bool write;
 };
 
-/* Instructions that a CPU decoded from the page are not what it holds any more. */
-static void wrote_page(const struct vellum_memory *m, pte_t pte)
-{
-	if (!pte_special(pte) && (folio_flags(pfn_folio(m, pte_pfn(pte))) & PG_EXECUTED) && m->mmu &&
-	    m->mmu->sync_icache)
-		m->mmu->sync_icache(m->machine, pte_pfn(pte));
-}
-
 /* Copy within one page. 0; -EAGAIN: the entry does not allow it yet; -EFAULT: no bytes are there. */
 static int try_copy(const struct access *ac, gva_t addr, uint64_t n)
 {
@@ -51,8 +43,8 @@ static int try_copy(const struct access *ac, gva_t addr, uint64_t n)
 			copy_racy(page + (addr & ~PAGE_MASK), ac->buf, n);
 		else if (page)
 			copy_racy(ac->buf, page + (addr & ~PAGE_MASK), n);
-		if (page && ac->write)
-			wrote_page(m, pte);
+		if (page && ac->write && !pte_special(pte))
+			folio_bytes_changed(m, pfn_folio(m, pte_pfn(pte)));
 	}
 	mutex_unlock(ptl, &m->host);
 	return err;

@@ -22,13 +22,6 @@ static bool range_valid(const struct vellum_mapping *mapping, uint64_t offset, u
 	return !(mapping->flags & VELLUM_MAPPING_PFN) && offset <= size && len <= size - offset;
 }
 
-/* Instructions that a CPU decoded from the page are not what it holds any more. */
-static void bytes_changed(struct vellum_memory *m, struct folio *folio)
-{
-	if ((folio_flags(folio) & PG_EXECUTED) && m->mmu && m->mmu->sync_icache)
-		m->mmu->sync_icache(m->machine, folio_pfn(m, folio));
-}
-
 static int error_of(int fault_result)
 {
 	return fault_result == VELLUM_FAULT_OOM ? -ENOMEM : -EIO;
@@ -105,7 +98,7 @@ static int write_page(struct vellum_mapping *mapping, uint64_t offset, const voi
 	}
 	if (!err) {
 		copy_racy(byte_of(m, folio, offset), buf, n);
-		bytes_changed(m, folio);
+		folio_bytes_changed(m, folio);
 		folio_mark_dirty(folio);
 		track_object(mapping, vmf.pgoff, vmf.pgoff);
 	}
@@ -145,7 +138,7 @@ EXPORT void vellum_mapping_update(struct vellum_mapping *mapping, uint64_t offse
 		if (!folio)
 			continue;
 		copy_racy(byte_of(m, folio, offset + done), (const char *)buf + done, n);
-		bytes_changed(m, folio);
+		folio_bytes_changed(m, folio);
 		folio_put(m, folio);
 	}
 	/* Pages that are not cached too: what a process would find there has changed. */

@@ -188,6 +188,13 @@ static inline void copy_racy(void *to, const void *from, uint64_t n)
 #endif
 }
 
+/* Instructions that a CPU decoded from the page are not what it holds any more. */
+static inline void folio_bytes_changed(const struct vellum_memory *m, const struct folio *folio)
+{
+	if ((folio_flags(folio) & PG_EXECUTED) && m->mmu && m->mmu->sync_icache)
+		m->mmu->sync_icache(m->machine, folio_pfn(m, folio));
+}
+
 /* memory.c */
 struct folio *folio_alloc(struct vellum_memory *m, unsigned order);	/* one ref, zeroed */
 struct folio *folio_alloc_raw(struct vellum_memory *m);	/* one frame, one ref, any bytes */

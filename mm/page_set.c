@@ -93,7 +93,7 @@ uint64_t page_set_count(const uint64_t *leaf)
 	uint64_t n = 0;
 
 	for (unsigned i = 0; i < LEAF_WORDS; i++)
-		n += (uint64_t)__builtin_popcountll(leaf[i]);
+		n += popcount64(leaf[i]);
 	return n;
 }
 

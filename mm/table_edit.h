@@ -53,7 +53,7 @@ static inline void edit_note(struct table_edit *ed, unsigned i, uint64_t mask)
 {
 	if (!mask)
 		return;
-	ed->nr += (uint64_t)__builtin_popcountll(mask);
+	ed->nr += popcount64(mask);
 	ed->first = min_u64(ed->first, ed->start + ((i + (uint64_t)__builtin_ctzll(mask)) << PAGE_SHIFT));
 	ed->end = ed->start + ((i + 64 - (uint64_t)__builtin_clzll(mask)) << PAGE_SHIFT);
 	for (; ed->batch && !ed->batch->all_frames && mask; mask &= mask - 1)

@@ -73,6 +73,7 @@ static void drop_pages(struct vellum_mapping *mapping, pgoff_t first, pgoff_t la
 /* [from, to) lies in one page; if it is not cached, its backing sees to it. */
 static void zero_in_page(struct vellum_mapping *mapping, uint64_t from, uint64_t to)
 {
+	static const char zeros[PAGE_SIZE];
 	struct vellum_memory *m = mapping->memory;
 	struct folio *folio;
 
@@ -81,9 +82,11 @@ static void zero_in_page(struct vellum_mapping *mapping, uint64_t from, uint64_t
 	folio = mapping_find(mapping, from >> PAGE_SHIFT);
 	if (folio) {
 		mutex_lock(&folio->lock, &m->host);
-		if (folio->mapping == mapping)
-			memset((char *)frame_address(m, folio_pfn(m, folio)) + (from & ~PAGE_MASK), 0,
-			       to - from);
+		if (folio->mapping == mapping) {
+			copy_racy((char *)frame_address(m, folio_pfn(m, folio)) + (from & ~PAGE_MASK), zeros,
+				  to - from);
+			folio_bytes_changed(m, folio);
+		}
 		mutex_unlock(&folio->lock, &m->host);
 		folio_put(m, folio);
 	}
@@ -173,7 +176,7 @@ EXPORT int vellum_mapping_punch_hole(struct vellum_mapping *mapping, uint64_t of
 		return -EINVAL;
 	if (vellum_mapping_seals(mapping) & (VELLUM_SEAL_WRITE | VELLUM_SEAL_FUTURE_WRITE))
 		return -EPERM;
-	if (mapping->ops && mapping->ops->fault && !mapping->ops->punch)
+	if (mapping->ops && (mapping->ops->fault || mapping->ops->writepage) && !mapping->ops->punch)
 		return -EOPNOTSUPP;
 	end = min_u64(offset + len, page_align_up(size));
 	write_lock(&mapping->invalidate_lock, host);

@@ -11,6 +11,7 @@
  */
 #include "mm/mm.h"
 
+/* For the next sync: whoever calls that is told, as nobody else can be now. */
 static void note_error(struct vellum_mapping *mapping, int err)
 {
 	__atomic_store_n(&mapping->wb_error, err, __ATOMIC_RELAXED);
@@ -30,10 +31,8 @@ int folio_write(struct vellum_mapping *mapping, struct folio *folio)
 		return 0;		/* cut off; the truncation is about to remove it */
 	err = mapping->ops->writepage(mapping->ctx, folio->index, frame_address(m, folio_pfn(m, folio)),
 				      (uint32_t)min_u64(size - offset, PAGE_SIZE));
-	if (err) {
+	if (err)
 		folio_mark_dirty(folio);
-		note_error(mapping, err);
-	}
 	return err;
 }
 
@@ -98,10 +97,15 @@ static bool no_writer(struct vellum_mapping *mapping)
 
 EXPORT int vellum_mapping_writeback_unmapped(struct vellum_mapping *mapping)
 {
+	int err;
+
 	if (!__atomic_load_n(&mapping->maybe_dirty, __ATOMIC_ACQUIRE) || !no_writer(mapping))
 		return 0;
 	__atomic_store_n(&mapping->maybe_dirty, 0, __ATOMIC_RELEASE);
-	return vellum_mapping_writeback(mapping, 0, ~0ull, NULL);	/* a failure sets the hint again */
+	err = vellum_mapping_writeback(mapping, 0, ~0ull, NULL);	/* a failure sets the hint again */
+	if (err)
+		note_error(mapping, err);
+	return err;
 }
 
 EXPORT int vellum_mapping_sync(struct vellum_mapping *mapping, uint64_t first, uint64_t nr)
@@ -145,6 +149,7 @@ EXPORT uint64_t vellum_writeback_step(struct vellum_memory *memory, uint64_t max
 {
 	struct vellum_mapping *mapping = NULL;
 	uint64_t written = 0;
+	int err;
 
 	while ((mapping = next_cached(memory, mapping))) {
 		if (max && written >= max)
@@ -153,8 +158,11 @@ EXPORT uint64_t vellum_writeback_step(struct vellum_memory *memory, uint64_t max
 		    !__atomic_exchange_n(&mapping->maybe_dirty, 0, __ATOMIC_ACQ_REL))
 			continue;
 		clean_mapping_range(mapping, 0, 1ull << 52);
+		err = write_dirty(mapping, 0, ~0ull, max ? max : ~0ull, &written);
+		if (err)
+			note_error(mapping, err);
 		/* What is left, for an error or for @max, is looked at again. */
-		if (write_dirty(mapping, 0, ~0ull, max ? max : ~0ull, &written) || (max && written >= max))
+		if (err || (max && written >= max))
 			__atomic_store_n(&mapping->maybe_dirty, 1, __ATOMIC_RELEASE);
 	}
 	return written;
@@ -187,6 +195,8 @@ static bool is_mlocked(struct vellum_mapping *mapping, pgoff_t index)
 /* The folio's lock is held, and a reference. */
 static bool drop_folio(struct vellum_mapping *mapping, struct folio *folio, enum effort effort)
 {
+	int err;
+
 	if (folio->mapping != mapping || !(folio_flags(folio) & PG_UPTODATE))
 		return false;
 	if (is_mapped(folio)) {
@@ -195,8 +205,9 @@ static bool drop_folio(struct vellum_mapping *mapping, struct folio *folio, enum
 		/* Nobody can map it again while it is locked; dirt of the entries goes to the flag. */
 		vellum_unmap_mapping_range(mapping, folio->index, 1);
 	}
-	if (effort == RECLAIM_DIRTY)
-		folio_write(mapping, folio);
+	err = effort == RECLAIM_DIRTY ? folio_write(mapping, folio) : 0;
+	if (err)
+		note_error(mapping, err);
 	/* The cache's reference and ours. */
 	return !(folio_flags(folio) & PG_DIRTY) && mapping_remove(mapping, folio, 2 * FOLIO_REF);
 }

@@ -65,7 +65,8 @@ struct vellum_vmf {
  * @writepage: write back the first @len bytes (1 to 4096: less only where the object ends) of page
  *         @pgoff. Called with the page locked, after it was write-protected and cleaned everywhere, so a
  *         store that comes meanwhile makes it dirty again. 0 or a negative error number: the page
- *         then stays dirty, and the error is reported by the next vellum_mapping_sync().
+ *         then stays dirty, and the error goes to the caller, or, if that is the background step or an unmap, to the
+ *         next vellum_mapping_sync().
  * @sync:  make what writepage() wrote durable, as fsync(2). 0 or a negative error number.
  * @punch: deallocate the bytes [@offset, @offset + @len), which then read as zero. 0 or a negative
  *         error number. NULL: the object cannot have holes.
@@ -177,9 +178,9 @@ uint64_t vellum_mapping_size(const struct vellum_mapping *mapping);
  * Whole pages are removed everywhere, but private copies stay; parts of pages are zeroed. punch() is
  * called while no page of the object can be brought in.
  *
- * Return: 0, -VELLUM_EINVAL, -VELLUM_EPERM (sealed), -VELLUM_EOPNOTSUPP (there is a fault() but no
- *   punch() hook), or what punch() returned (the pages are gone from the cache all the same, after
- *   being written back). Source: fallocate(2), FALLOC_FL_PUNCH_HOLE.
+ * Return: 0, -VELLUM_EINVAL, -VELLUM_EPERM (sealed), -VELLUM_EOPNOTSUPP (there is a fault() or
+ *   writepage(), but no punch() hook), or what writepage() or punch() returned (after an error of punch()
+ *   the pages are gone from the cache all the same, having been written back). Source: fallocate(2), FALLOC_FL_PUNCH_HOLE.
  */
 int vellum_mapping_punch_hole(struct vellum_mapping *mapping, uint64_t offset, uint64_t len);
 
@@ -219,7 +220,8 @@ int vellum_mapping_writeback(struct vellum_mapping *mapping, uint64_t first, uin
  *
  * Cheap where there is nothing to do: for an embedder that writes files back at the last unmap.
  *
- * Return: 0, also if there was nothing to do; or as vellum_mapping_writeback().
+ * Return: 0, also if there was nothing to do; or as vellum_mapping_writeback(): the next
+ *         vellum_mapping_sync() returns the error too, since whoever unmapped cannot be told.
  */
 int vellum_mapping_writeback_unmapped(struct vellum_mapping *mapping);
 

@@ -94,6 +94,7 @@ int vellum_track_mm(struct vellum_mm *mm, uint64_t start, uint64_t end,
 int vellum_track_mapping(struct vellum_mapping *mapping, uint64_t first, uint64_t nr,
 			 enum vellum_track_method method, struct vellum_tracker **out);
 
+/** vellum_tracker_destroy - stop watching; NULL is fine. No collection of it may be on its way. */
 void vellum_tracker_destroy(struct vellum_tracker *tracker);
 
 /**
