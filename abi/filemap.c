@@ -20,6 +20,35 @@ static pthread_mutex_t list_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct filemap *all;	/* list_lock */
 static unsigned nr_writable;	/* files that were mapped shared for writing; atomic */
 
+/* --- who changed the file? --- */
+
+static bool as_seen(const struct filemap *fm, const struct stat *st)
+{
+	return (uint64_t)st->st_size == fm->seen_size && st->st_mtim.tv_sec == fm->seen_mtime.tv_sec &&
+	       st->st_mtim.tv_nsec == fm->seen_mtime.tv_nsec;
+}
+
+static void see(struct filemap *fm, const struct stat *st)
+{
+	fm->seen_size = (uint64_t)st->st_size;
+	fm->seen_mtime = st->st_mtim;
+}
+
+bool filemap_unchanged(const struct filemap *fm)
+{
+	struct stat st;
+
+	return fstat(fm->fd, &st) == 0 && as_seen(fm, &st);
+}
+
+void filemap_changed(struct filemap *fm, bool was_unchanged)
+{
+	struct stat st;
+
+	if (was_unchanged && fstat(fm->fd, &st) == 0)
+		see(fm, &st);
+}
+
 /* --- the core's hooks; page locks are held --- */
 
 /* Bytes from the host; what is beyond the end of the file stays as it is. 0 or an errno. */
@@ -85,10 +114,12 @@ static size_t length_in_file(const struct filemap *fm, uint64_t pgoff, size_t le
 static int mkwrite_hook(void *ctx, struct vellum_vmf *vmf)
 {
 	struct filemap *fm = ctx;
+	bool ours;
 	size_t len;
 	int err = 0;
 
 	pthread_mutex_lock(&fm->io_lock);
+	ours = filemap_unchanged(fm);
 	len = length_in_file(fm, vmf->pgoff, PAGE);
 	while (len && fallocate(fm->write_fd, FALLOC_FL_KEEP_SIZE, (off_t)(vmf->pgoff * PAGE), (off_t)len)) {
 		err = errno;
@@ -98,6 +129,7 @@ static int mkwrite_hook(void *ctx, struct vellum_vmf *vmf)
 			break;
 		err = 0;
 	}
+	filemap_changed(fm, ours);
 	pthread_mutex_unlock(&fm->io_lock);
 	return err ? VELLUM_VMF_SIGBUS : VELLUM_VMF_OK;
 }
@@ -105,10 +137,13 @@ static int mkwrite_hook(void *ctx, struct vellum_vmf *vmf)
 static int writepage_hook(void *ctx, uint64_t pgoff, const void *page, uint32_t len)
 {
 	struct filemap *fm = ctx;
+	bool ours;
 	int err;
 
 	pthread_mutex_lock(&fm->io_lock);
+	ours = filemap_unchanged(fm);
 	err = write_fully(fm->write_fd, page, length_in_file(fm, pgoff, len), pgoff * PAGE);
+	filemap_changed(fm, ours);
 	if (err) {
 		fm->nr_failed++;
 		fm->failure = err;
@@ -127,13 +162,16 @@ static int sync_hook(void *ctx)
 static int punch_hook(void *ctx, uint64_t offset, uint64_t len)
 {
 	struct filemap *fm = ctx;
+	bool ours;
 	int err = 0;
 
 	pthread_mutex_lock(&fm->io_lock);
+	ours = filemap_unchanged(fm);
 	if (fm->write_fd < 0)
 		err = -EBADF;
 	else if (fallocate(fm->write_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)len))
 		err = -errno;
+	filemap_changed(fm, ours);
 	pthread_mutex_unlock(&fm->io_lock);
 	return err;
 }
@@ -263,8 +301,8 @@ static struct filemap *new_filemap(struct kernel *k, int host_fd, const struct s
 	fm->dev = st->st_dev;
 	fm->ino = st->st_ino;
 	fm->write_fd = -1;
-	fm->limit = fm->seen_size = (uint64_t)st->st_size;
-	fm->seen_mtime = st->st_mtim;
+	fm->limit = (uint64_t)st->st_size;
+	see(fm, st);
 	name_of(host_fd, fm->path);
 	fm->fd = fcntl(host_fd, F_DUPFD_CLOEXEC, 0);
 	if (fm->fd < 0 || vellum_mapping_create(k->args->memory, &filemap_ops, fm, 1,
@@ -286,19 +324,20 @@ static struct filemap *new_filemap(struct kernel *k, int host_fd, const struct s
 /* Changed by others since we looked: what is cached and clean is not the file's any more. */
 static void revalidate(struct filemap *fm)
 {
+	bool changed;
 	struct stat st;
 
 	pthread_mutex_lock(&fm->size_lock);
-	if (fstat(fm->fd, &st) == 0 &&
-	    ((uint64_t)st.st_size != fm->seen_size || st.st_mtim.tv_sec != fm->seen_mtime.tv_sec ||
-	     st.st_mtim.tv_nsec != fm->seen_mtime.tv_nsec)) {
-		pthread_mutex_lock(&fm->io_lock);
+	pthread_mutex_lock(&fm->io_lock);
+	changed = fstat(fm->fd, &st) == 0 && !as_seen(fm, &st);
+	if (changed) {
 		fm->limit = (uint64_t)st.st_size;
-		pthread_mutex_unlock(&fm->io_lock);
+		see(fm, &st);
+	}
+	pthread_mutex_unlock(&fm->io_lock);
+	if (changed) {
 		vellum_mapping_set_size(fm->mapping, (uint64_t)st.st_size);
 		vellum_mapping_invalidate(fm->mapping);
-		fm->seen_size = (uint64_t)st.st_size;
-		fm->seen_mtime = st.st_mtim;
 	}
 	pthread_mutex_unlock(&fm->size_lock);
 }

@@ -30,7 +30,7 @@ struct filemap {
 	pthread_mutex_t size_lock, io_lock;
 	int write_fd;			/* io_lock; -1: never mapped shared for writing */
 	uint64_t limit;			/* io_lock: the host file's size: nothing is written beyond */
-	struct timespec seen_mtime;	/* size_lock: as last looked at */
+	struct timespec seen_mtime;	/* io_lock: as last looked at, or left by ourselves */
 	uint64_t seen_size;
 	uint64_t nr_failed;		/* io_lock: pages that could not be written and are dirty still */
 	int failure;			/* errno of the last of them */
@@ -43,6 +43,13 @@ int filemap_get(struct kernel *k, int host_fd, bool for_writing, struct vellum_m
 /* The object of a regular file, if it has one: with a reference on its mapping. NULL: none. */
 struct filemap *filemap_find(const struct file *file);
 void filemap_put(struct filemap *fm);
+
+/*
+ * Around what we do to the host's file: unless others changed it too, that is nothing to notice later.
+ * io_lock held. The first returns what the second wants.
+ */
+bool filemap_unchanged(const struct filemap *fm);
+void filemap_changed(struct filemap *fm, bool was_unchanged);
 
 void filemap_start(struct kernel *k);		/* the background step */
 void filemap_stop(void);			/* ... and all that is left is written */

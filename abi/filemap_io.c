@@ -72,12 +72,14 @@ static int64_t write_mapped(struct filemap *fm, const struct file *file, const v
 {
 	uint64_t size = vellum_mapping_size(fm->mapping);
 	int64_t start = write_start(file, offset), n;
-	bool grows = start >= 0 && len && (uint64_t)start + len > size;
+	bool grows = start >= 0 && len && (uint64_t)start + len > size, ours;
 
 	if (grows)
 		vellum_mapping_set_size(fm->mapping, (uint64_t)start + len);
 	pthread_mutex_lock(&fm->io_lock);
+	ours = filemap_unchanged(fm);
 	n = host_write(file->fd, buf, len, offset);
+	filemap_changed(fm, ours);
 	if (n > 0 && start >= 0) {
 		set_limit(fm, (uint64_t)start + (uint64_t)n);
 		vellum_mapping_update(fm->mapping, (uint64_t)start, buf, (uint64_t)n);
@@ -120,11 +122,14 @@ static void update_zeros(struct filemap *fm, uint64_t start, uint64_t end)
 static int truncate_mapped(struct filemap *fm, int fd, off_t size)
 {
 	uint64_t page_end = ((uint64_t)size + VELLUM_PAGE_SIZE - 1) & ~(VELLUM_PAGE_SIZE - 1ull);
+	bool ours;
 	int err;
 
 	/* From here on no page that is written back makes the file longer again. */
 	pthread_mutex_lock(&fm->io_lock);
+	ours = filemap_unchanged(fm);
 	err = ftruncate(fd, size) ? -errno : 0;
+	filemap_changed(fm, ours);
 	if (!err) {
 		fm->limit = (uint64_t)size;
 		update_zeros(fm, (uint64_t)size, page_end);	/* if it gets shorter */
@@ -147,50 +152,47 @@ int filemap_truncate(const struct file *file, off_t size)
 	return err;
 }
 
-/* Whole pages moved: all from @start on is read anew. io_lock held. */
+/* Bytes moved: all from @start on is read anew. size_lock held. */
 static void update_from_host(struct filemap *fm, uint64_t start)
 {
 	char buf[VELLUM_PAGE_SIZE];
 	ssize_t n;
 
+	pthread_mutex_lock(&fm->io_lock);
 	while ((n = pread(fm->fd, buf, sizeof(buf), (off_t)start)) > 0) {
 		vellum_mapping_update(fm->mapping, start, buf, (uint64_t)n);
 		start += (uint64_t)n;
 	}
-}
-
-/* The host did it: the cached pages follow, and trackers are told of those that aren't cached. io_lock held. */
-static void follow_fallocate(struct filemap *fm, int mode, uint64_t start, uint64_t len)
-{
-	if (mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE))
-		update_zeros(fm, start, start + len < fm->limit ? start + len : fm->limit);
-	else if (mode & (FALLOC_FL_COLLAPSE_RANGE | FALLOC_FL_INSERT_RANGE))
-		update_from_host(fm, start);
+	pthread_mutex_unlock(&fm->io_lock);
 }
 
 /*
- * Of a mapped file the cache gives way: dirty pages are written, the host moves the bytes, what was
- * cached is dropped. A store to the range meanwhile may come before or after. size_lock held.
+ * Dirty pages are written, the host moves the bytes, the cache follows. A store to the range meanwhile may
+ * come before or after. size_lock held.
  */
 static int fallocate_mapped(struct filemap *fm, int fd, int mode, off_t offset, off_t len)
 {
 	int err = vellum_mapping_writeback(fm->mapping, 0, ~0ull, NULL);
+	uint64_t end = (uint64_t)offset + (uint64_t)len;
 	struct stat st;
+	bool ours;
 
 	if (err)
 		return err;
 	pthread_mutex_lock(&fm->io_lock);
+	ours = filemap_unchanged(fm);
 	err = fallocate(fd, mode, offset, len) ? -errno : 0;
+	filemap_changed(fm, ours);
 	if (fstat(fd, &st) == 0)
 		fm->limit = (uint64_t)st.st_size;
-	if (!err)
-		follow_fallocate(fm, mode, (uint64_t)offset, (uint64_t)len);
+	if (!err && (mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE)))
+		update_zeros(fm, (uint64_t)offset, end < fm->limit ? end : fm->limit);
 	pthread_mutex_unlock(&fm->io_lock);
 	if (err)
 		return err;
 	vellum_mapping_set_size(fm->mapping, fm->limit);
-	if (mode & ~FALLOC_FL_KEEP_SIZE)
-		vellum_mapping_invalidate(fm->mapping);
+	if (mode & (FALLOC_FL_COLLAPSE_RANGE | FALLOC_FL_INSERT_RANGE))
+		update_from_host(fm, (uint64_t)offset);
 	return 0;
 }
 
