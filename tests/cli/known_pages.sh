@@ -14,10 +14,10 @@ here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
 VELLUM=${VELLUM:-$root/build/vellum}
 GUEST_DIR=${GUEST_DIR:-$root/build/guest}
-PROGRAMS=${PROGRAMS:-anon layout forks sysio reexec churn}
-METHODS=${METHODS:-wp clean}
+PROGRAMS=${PROGRAMS:-anon layout forks sysio reexec churn files}
+METHODS=${METHODS:-wp clean auto}
 
-# sysio.c wants 15.5 pages without a zero byte.
+# sysio.c and files.c want 15.5 pages without a zero byte.
 make_input_file() {
 	seq -f 'line %08.0f of a file' 4000 | head -c 63488 >"$1"
 }
@@ -34,7 +34,7 @@ try() {
 	mkdir "$dir"
 	make_input_file "$dir/file"
 	cp "$dir/file" "$dir/file.before"
-	[ "$program" = sysio ] && args=("$dir/file")
+	case $program in sysio | files) args=("$dir/file") ;; esac
 	timeout -k 5 60 "$VELLUM" run --track="$method" --interval="$interval" --cpus="$cpus" \
 		--verify --json="$dir/report" -- "$GUEST_DIR/$program" "${args[@]}" \
 		</dev/null >"$dir/said" 2>"$dir/stderr"

@@ -428,6 +428,34 @@ static void op_fallocate(void)
 		f->size = offset + len;
 }
 
+/* Pages out of the middle, or into it. Private copies behind are not looked at: there are none. */
+static void op_move(void)
+{
+	struct file *f = &files[below(NR_FILES)];
+	long offset = below(MAX_PAGES) * PAGE, len = (1 + below(4)) * PAGE, rest = f->size - offset;
+	bool insert = below(2);
+
+	for (struct map *m = maps; m < maps + NR_MAPS; m++)
+		if (is_child || (m->addr && m->file == f && !m->shared))
+			return;
+	if (insert ? rest <= 0 || f->size + len > MAX_SIZE : rest <= len)
+		return;
+	if (fallocate(f->fd, insert ? FALLOC_FL_INSERT_RANGE : FALLOC_FL_COLLAPSE_RANGE, offset, len)) {
+		if (errno == EOPNOTSUPP)
+			return;
+		die("%ld + %ld: %s", offset, len, strerror(errno));
+	}
+	if (insert) {
+		memmove(f->bytes + offset + len, f->bytes + offset, (size_t)rest);
+		memset(f->bytes + offset, 0, (size_t)len);
+		f->size += len;
+	} else {
+		memmove(f->bytes + offset, f->bytes + offset + len, (size_t)(rest - len));
+		memset(f->bytes + f->size - len, 0, (size_t)len);
+		f->size -= len;
+	}
+}
+
 /* Pages [first, first + nr) of a mapping. */
 static struct map *some_pages(long *first, long *nr)
 {
@@ -678,6 +706,7 @@ static const struct {
 	{ "store", op_store, 20 },	{ "load", op_load, 10 },	{ "write", op_write, 10 },
 	{ "write from a mapping", op_write_from_mapping, 5 },
 	{ "read into a mapping", op_read_into_mapping, 5 },
+	{ "move", op_move, 2 },
 	{ "copy", op_copy, 4 },		{ "truncate", op_truncate, 6 }, { "fallocate", op_fallocate, 6 },
 	{ "dontneed", op_dontneed, 5 }, { "remove", op_remove, 4 },	{ "advise", op_advise, 3 },
 	{ "populate", op_populate, 3 }, { "msync", op_msync, 5 },	{ "fsync", op_fsync, 2 },
