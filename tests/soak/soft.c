@@ -124,18 +124,27 @@ static void *cpu_main(void *arg)
 	return NULL;
 }
 
+/* A page that is in no table is the object's, or zero. */
+static void current_bytes(struct cycle *c, uint64_t i, char *buf)
+{
+	int found = vellum_peek(c->mm, BASE + i * PAGE, buf);
+
+	if (found == 1)
+		return;
+	memset(buf, 0, PAGE);
+	if (i >= ANON_PAGES && found == 0)
+		vellum_mapping_read(i < ANON_PAGES + OBJ_PAGES ? c->object : c->file,
+				    (i - ANON_PAGES) % OBJ_PAGES * PAGE, buf, PAGE);
+}
+
 static int copy_run(void *arg, uint64_t first, uint64_t nr)
 {
 	struct cycle *c = arg;
 
 	__atomic_fetch_add(&c->nr_collected, nr, __ATOMIC_RELAXED);
-	for (uint64_t page = first; page < first + nr; page++) {
-		uint64_t i = page - BASE / PAGE;
-		int found = i < NR_PAGES ? vellum_peek(c->mm, page * PAGE, c->replica + i * PAGE) : 0;
-
-		if (i < NR_PAGES && found != 1)
-			memset(c->replica + i * PAGE, 0, PAGE);
-	}
+	for (uint64_t page = first; page < first + nr; page++)
+		if (page - BASE / PAGE < NR_PAGES)
+			current_bytes(c, page - BASE / PAGE, c->replica + (page * PAGE - BASE));
 	return 0;
 }
 
@@ -224,19 +233,6 @@ static void *operator_main(void *arg)
 
 /* --- a cycle --- */
 
-/* A page that is in no table is the object's, or zero. */
-static void current_bytes(struct cycle *c, uint64_t i, char *buf)
-{
-	int found = vellum_peek(c->mm, BASE + i * PAGE, buf);
-
-	if (found == 1)
-		return;
-	memset(buf, 0, PAGE);
-	if (i >= ANON_PAGES && found == 0)
-		vellum_mapping_read(i < ANON_PAGES + OBJ_PAGES ? c->object : c->file,
-				    (i - ANON_PAGES) % OBJ_PAGES * PAGE, buf, PAGE);
-}
-
 static void compare(struct cycle *c)
 {
 	char buf[PAGE];
@@ -244,13 +240,8 @@ static void compare(struct cycle *c)
 
 	vellum_tracker_collect(c->tracker, 0, ~0ull, copy_run, c);
 	for (uint64_t i = 0; i < NR_PAGES; i++) {
-		char *copy = c->replica + i * PAGE;
-
-		/* An object's page that was dropped from the table has kept its bytes. */
-		if (i >= ANON_PAGES && vellum_peek(c->mm, BASE + i * PAGE, buf) != 1)
-			current_bytes(c, i, copy);
 		current_bytes(c, i, buf);
-		if (memcmp(copy, buf, PAGE))
+		if (memcmp(c->replica + i * PAGE, buf, PAGE))
 			bad(c, "the replica differs from memory");
 	}
 	if (vellum_mapping_sync(c->file, 0, OBJ_PAGES))
