@@ -7,8 +7,8 @@
  * costs one look at its 512 entries in every collection. What faults cost (or would) in the chunk is
  * kept as an average that halves in every collection; a chunk changes over where that is a quarter more,
  * or a fifth less, than the look. It is clipped to four looks, so that three idle collections
- * are enough to change back, however busy the chunk was. A chunk that is soon busy again has paid a fault
- * a page for that: its patience doubles, until it has been left alone for long.
+ * are enough to change back, however busy the chunk was. A chunk that comes back after a pause has paid a
+ * fault a page for that. If looking all the while would have cost less, it is given twice the pause the next time.
  *
  * INV-AUTO-1: a chunk's method changes first, under t->lock; then its entries are made to fit it, under
  *             their page-table locks. A store's fault that saw the old method is found by that walk;
@@ -200,28 +200,36 @@ static void make_wp(struct collection *c, struct chunk *chunk, uint64_t nr, uint
 	mutex_lock(&t->lock, tracker_host(t));
 	chunk->clean = false;
 	mutex_unlock(&t->lock, tracker_host(t));
-	chunk->went_wp = t->nr_collections;
 	for_each_part(c, first, last, &protect_ops);
 	note_switch(c, nr, &to_wp);
 }
 
 /* --- deciding --- */
 
-#define MAX_PATIENCE	10
-#define SOON		16	/* collections, times the patience */
-#define FORGET_AFTER	(SOON << MAX_PATIENCE)
+#define MAX_PATIENCE	14
+#define FORGET_AFTER	(1u << MAX_PATIENCE)	/* collections */
 
-/* It has just become clean again. */
-static void learn_patience(const struct vellum_tracker *t, struct chunk *chunk)
+/*
+ * The chunk is busy again, after @gap collections; @n pages changed. Where their faults cost, or would have,
+ * more than looking all the while, it will be waited for twice as long.
+ */
+static void learn_patience(const struct vellum_tracker *t, struct chunk *chunk, uint64_t gap, uint64_t n)
 {
-	uint64_t rest = t->nr_collections - chunk->went_wp;
-
-	if (!chunk->went_wp)
-		return;
-	if (rest > (uint64_t)SOON << chunk->patience)
+	if (gap * t->scan_ns >= n * t->fault_ns) {
 		chunk->patience = 0;
-	else if (chunk->patience < MAX_PATIENCE)
+		return;
+	}
+	while (chunk->patience < MAX_PATIENCE && 3ull << chunk->patience < 2 * gap)
 		chunk->patience++;
+}
+
+static void note_busy(const struct vellum_tracker *t, struct chunk *chunk, uint64_t n)
+{
+	uint64_t gap = t->nr_collections - chunk->busy;
+
+	if (chunk->busy && gap > 1)
+		learn_patience(t, chunk, gap, n);
+	chunk->busy = t->nr_collections;
 }
 
 /* @n pages of the chunk changed. Return: the average with it. */
@@ -256,13 +264,11 @@ static void decide_chunk(struct collection *c, uint64_t nr, uint64_t n)
 	chunk->load = (uint32_t)min_u64(load, ~0u);
 	chunk->seen = t->nr_collections;
 	if (n * t->fault_ns > t->scan_ns)
-		chunk->busy = t->nr_collections;
-	if (!chunk->clean && 4 * load > 5 * t->scan_ns) {
-		learn_patience(t, chunk);
+		note_busy(t, chunk, n);
+	if (!chunk->clean && 4 * load > 5 * t->scan_ns)
 		make_clean(c, chunk, nr, first, last);
-	} else if (chunk->clean && is_idle(t, chunk, load)) {
+	else if (chunk->clean && is_idle(t, chunk, load))
 		make_wp(c, chunk, nr, first, last);
-	}
 }
 
 void auto_decide(struct collection *c)

@@ -16,7 +16,6 @@ struct chunk {
 	uint32_t load;		/* what wp costs a collection here, ns; a decaying average */
 	uint64_t seen;		/* the collection that @load is of */
 	uint64_t busy;		/* the last one that wp would have cost more in than a look */
-	uint64_t went_wp;	/* when it did; 0: never */
 };
 
 struct vellum_tracker {

@@ -111,8 +111,8 @@ int vellum_tracker_costs(struct vellum_tracker *tracker, uint64_t fault_ns, uint
  *
  * Called by vellum_tracker_collect() before it hands out pages, with the tracker's collect lock held.
  * With VELLUM_TRACK_AUTO a range of at least 512 pages begins with wp, a smaller one with clean. Dense stores
- * make 512 pages clean in the next collection, three idle collections make them wp; if they were soon busy
- * after that, the next time it takes twice as many.
+ * make 512 pages clean in the next collection, three idle collections make them wp; after a pause that would
+ * have been cheaper to look through, they are given twice its length.
  */
 typedef void (*vellum_switch_fn)(void *arg, uint64_t first, uint64_t nr, enum vellum_track_method method);
 void vellum_tracker_on_switch(struct vellum_tracker *tracker, vellum_switch_fn fn, void *arg);
