@@ -25,6 +25,7 @@ struct run_options {
 	char **argv;			/* the program's */
 };
 
+int print_help(void);	/* 0 */
 int cmd_run(int argc, char **argv);
 int cmd_report(int argc, char **argv);
 

@@ -29,14 +29,18 @@ static const char help[] =
 	"stdin, stdout, stderr and the exit status (128+signal) are the program's. Vellum's own failure\n"
 	"is status 125, a program that cannot be run 126, one that is not found 127.\n";
 
+int print_help(void)
+{
+	fputs(help, stdout);
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	if (argc < 2)
 		return fail("no command; see vellum --help");
-	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "help")) {
-		fputs(help, stdout);
-		return 0;
-	}
+	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "help"))
+		return print_help();
 	if (!strcmp(argv[1], "--version")) {
 		puts("vellum " VELLUM_VERSION);
 		return 0;
@@ -50,5 +54,7 @@ int main(int argc, char **argv)
 		return cmd_report(argc - 1, argv + 1);
 	if (strcmp(argv[1], "run"))
 		return fail("%s: unknown command; see vellum --help", argv[1]);
+	if (argc > 2 && !strcmp(argv[2], "--help"))
+		return print_help();
 	return cmd_run(argc - 1, argv + 1);
 }
