@@ -20,6 +20,48 @@ static pthread_mutex_t list_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct filemap *all;	/* list_lock */
 static unsigned nr_writable;	/* files that were mapped shared for writing; atomic */
 
+/* --- files that are gone --- */
+
+static void unlist(struct filemap *fm)
+{
+	struct filemap **at = &all;
+
+	while (*at != fm)
+		at = &(*at)->next;
+	__atomic_store_n(at, fm->next, __ATOMIC_RELEASE);
+}
+
+/* Nobody maps it or has a name for it, and all is written: keeping it would only keep its room. */
+static bool is_gone(const struct filemap *fm)
+{
+	struct vellum_mapping_info info;
+	struct stat st;
+
+	vellum_mapping_info(fm->mapping, &info);
+	return !info.nr_mapped && !info.nr_dirty && fstat(fm->fd, &st) == 0 && st.st_nlink == 0;
+}
+
+bool filemap_make_room(void)
+{
+	struct filemap *gone = NULL, *fm, *next;
+
+	pthread_mutex_lock(&list_lock);
+	for (fm = all; fm; fm = next) {
+		next = fm->next;
+		if (!is_gone(fm))
+			continue;
+		unlist(fm);
+		fm->next = gone;	/* nobody is in the list's lock, so nobody is at it */
+		gone = fm;
+	}
+	pthread_mutex_unlock(&list_lock);
+	for (fm = gone; fm; fm = next) {
+		next = fm->next;
+		vellum_mapping_put(fm->mapping);	/* the list's */
+	}
+	return gone != NULL;
+}
+
 /* --- who changed the file? --- */
 
 static bool as_seen(const struct filemap *fm, const struct stat *st)
@@ -125,7 +167,7 @@ static int mkwrite_hook(void *ctx, struct vellum_vmf *vmf)
 		err = errno;
 		if (err == EOPNOTSUPP || err == ENOSYS)
 			err = write_fully(fm->write_fd, vmf->page, len, vmf->pgoff * PAGE);
-		if (err != EINTR)
+		if (err != EINTR && !(err == ENOSPC && filemap_make_room()))
 			break;
 		err = 0;
 	}
@@ -232,15 +274,6 @@ void filemap_put(struct filemap *fm)
 		vellum_mapping_put(fm->mapping);
 }
 
-static void unlist(struct filemap *fm)
-{
-	struct filemap **at = &all;
-
-	while (*at != fm)
-		at = &(*at)->next;
-	__atomic_store_n(at, fm->next, __ATOMIC_RELEASE);
-}
-
 /* Of files that nobody maps: the one that came first, if there are too many. list_lock held; referenced. */
 static struct filemap *too_many(void)
 {
@@ -280,6 +313,20 @@ static void evict(struct filemap *fm)
 	filemap_put(fm);
 }
 
+/*
+ * The file of a descriptor, opened anew: one that shared the program's own would keep its locks when the
+ * program has closed it. Where rights have changed since, a shared one has to do.
+ */
+static int open_again(int host_fd, int flags)
+{
+	char link[64];
+	int fd;
+
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", host_fd);
+	fd = open(link, flags | O_CLOEXEC | O_NOCTTY);
+	return fd >= 0 ? fd : fcntl(host_fd, F_DUPFD_CLOEXEC, 0);
+}
+
 /* What the path of a descriptor is now; for reports. */
 static void name_of(int fd, char name[ABI_MAX_NAME])
 {
@@ -304,7 +351,7 @@ static struct filemap *new_filemap(struct kernel *k, int host_fd, const struct s
 	fm->limit = (uint64_t)st->st_size;
 	see(fm, st);
 	name_of(host_fd, fm->path);
-	fm->fd = fcntl(host_fd, F_DUPFD_CLOEXEC, 0);
+	fm->fd = open_again(host_fd, O_RDONLY);
 	if (fm->fd < 0 || vellum_mapping_create(k->args->memory, &filemap_ops, fm, 1,
 						VELLUM_MAPPING_WRITEBACK, &fm->mapping)) {
 		if (fm->fd >= 0)
@@ -356,18 +403,15 @@ void filemap_opened(const struct file *file, bool truncated)
 }
 
 /*
- * A descriptor of our own to write through: the program's may come to append, or be closed. 0 or a
- * negative errno.
+ * A descriptor of our own to write through: the program's may come to append. 0 or a negative errno.
  */
 static int make_writable(struct filemap *fm, int host_fd)
 {
-	char link[64];
 	int fd = -1, err = 0;
 
-	snprintf(link, sizeof(link), "/proc/self/fd/%d", host_fd);
 	pthread_mutex_lock(&fm->io_lock);
 	if (fm->write_fd < 0) {
-		fd = open(link, O_RDWR | O_CLOEXEC);
+		fd = open_again(host_fd, O_RDWR);
 		err = fd < 0 ? -errno : 0;
 		fm->write_fd = fd;
 	}
@@ -477,6 +521,7 @@ static void *flush_thread(void *arg)
 			break;
 		pthread_mutex_unlock(&flusher.lock);
 		vellum_writeback_step(flusher.memory, 0);
+		filemap_make_room();
 		pthread_mutex_lock(&flusher.lock);
 	}
 	pthread_mutex_unlock(&flusher.lock);

@@ -44,6 +44,9 @@ int filemap_get(struct kernel *k, int host_fd, bool for_writing, struct vellum_m
 struct filemap *filemap_find(const struct file *file);
 void filemap_put(struct filemap *fm);
 
+/* Lets go of files that nobody has a name for any more, nor maps. True: there were some. */
+bool filemap_make_room(void);
+
 /*
  * Around what we do to the host's file: unless others changed it too, that is nothing to notice later.
  * io_lock held. The first returns what the second wants.

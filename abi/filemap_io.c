@@ -24,8 +24,11 @@ static int64_t host_read(int fd, void *buf, size_t len, int64_t offset)
 
 static int64_t host_write(int fd, const void *buf, size_t len, int64_t offset)
 {
-	ssize_t n = offset >= 0 ? pwrite(fd, buf, len, offset) : write(fd, buf, len);
+	ssize_t n;
 
+	do
+		n = offset >= 0 ? pwrite(fd, buf, len, offset) : write(fd, buf, len);
+	while (n < 0 && errno == ENOSPC && filemap_make_room());
 	return n < 0 ? -errno : n;
 }
 

@@ -89,11 +89,30 @@ static void update_page(struct mm_track *mt, const struct vellum_vma_info *info,
 	}
 }
 
+/* Nobody feeds their replicas; and to hold on to a file's object would keep the file's room. */
+static void forget_unmapped(struct track *track)
+{
+	struct vellum_mapping_info info;
+
+	for (struct object **at = &track->objects, *o; (o = *at);) {
+		vellum_mapping_info(o->mapping, &info);
+		if (info.nr_mapped) {
+			at = &o->next;
+			continue;
+		}
+		*at = o->next;
+		replica_clear(&o->replica);
+		vellum_mapping_put(o->mapping);
+		free(o);
+	}
+}
+
 /* A run of collected pages: what is mapped there now is copied, what is not is dropped. */
 void update_replica(struct mm_track *mt, uint64_t first, uint64_t end)
 {
 	struct vellum_vma_info info = { .end = 0 };
 
+	forget_unmapped(mt->track);
 	for (uint64_t page = first; page < end; page++) {
 		bool mapped = true;
 
