@@ -164,7 +164,7 @@ struct folio *mapping_next(struct vellum_mapping *mapping, pgoff_t *index, pgoff
 
 	mutex_lock(&mapping->pages_lock, host);
 	folio = radix_next(&mapping->pages, index);
-	while (folio && dirty && *index <= last && !(folio_flags(folio) & PG_DIRTY)) {
+	while (folio && dirty && *index <= last && !(folio_flags(folio) & (PG_DIRTY | PG_WRITING))) {
 		++*index;
 		folio = radix_next(&mapping->pages, index);
 	}

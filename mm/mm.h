@@ -55,6 +55,7 @@ enum folio_flag {
 	PG_TOUCHED = 1 << 7,	/* free frame: may hold old bytes */
 	PG_EXECUTED = 1 << 8,	/* a CPU may have decoded instructions from it */
 	PG_ICACHE_STALE = 1 << 9, /* and its bytes were replaced since */
+	PG_WRITING = 1 << 10,	/* not dirty, but its bytes are still on their way to the backing */
 };
 
 /* References and mappings in one word, so that fork pays one atomic a page. */
@@ -513,7 +514,7 @@ static inline void folio_mark_dirty(struct folio *folio)
 /* The page, brought in if need be: locked and referenced. 0 or enum vellum_fault_result. */
 int mapping_get_folio(struct vellum_mapping *mapping, struct vellum_vmf *vmf, struct folio **out);
 struct folio *mapping_find(struct vellum_mapping *mapping, pgoff_t index);	/* referenced, or NULL */
-/* The first cached page at *@index to @last, referenced, dirty ones only or all; or NULL. */
+/* The first cached page at *@index to @last, referenced: all, or those that the backing has not; or NULL. */
 struct folio *mapping_next(struct vellum_mapping *mapping, pgoff_t *index, pgoff_t last, bool dirty);
 /* Out of the cache, if @wanted references are all there are; its lock is held. */
 bool mapping_remove(struct vellum_mapping *mapping, struct folio *folio, uint64_t wanted);

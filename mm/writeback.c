@@ -8,6 +8,8 @@
  * INV-WB-2: with the folio locked nobody is granted W. So from its cleaning on no CPU can store to the
  *           page unseen, not even through a translation that a collector cleaned and has not
  *           flushed yet.
+ * INV-WB-3: a page without PG_DIRTY and PG_WRITING is with the backing. Who wants that of a range waits for
+ *           the lock of pages that another thread is writing, and so hears of its failure.
  */
 #include "mm/mm.h"
 
@@ -21,18 +23,20 @@ int folio_write(struct vellum_mapping *mapping, struct folio *folio)
 {
 	struct vellum_memory *m = mapping->memory;
 	uint64_t size = vellum_mapping_size(mapping), offset = folio->index << PAGE_SHIFT;
-	int err;
+	int err = 0;
 
 	if (!(folio_flags(folio) & PG_DIRTY) || !mapping->ops || !mapping->ops->writepage)
 		return 0;
 	clean_folio(mapping, folio);	/* who was granted W since the whole range was cleaned */
+	folio_set(folio, PG_WRITING);
 	folio_clear(folio, PG_DIRTY);	/* before the bytes are read: later dirt counts anew */
-	if (offset >= size)
-		return 0;		/* cut off; the truncation is about to remove it */
-	err = mapping->ops->writepage(mapping->ctx, folio->index, frame_address(m, folio_pfn(m, folio)),
-				      (uint32_t)min_u64(size - offset, PAGE_SIZE));
+	if (offset < size)		/* else cut off; the truncation is about to remove it */
+		err = mapping->ops->writepage(mapping->ctx, folio->index,
+					      frame_address(m, folio_pfn(m, folio)),
+					      (uint32_t)min_u64(size - offset, PAGE_SIZE));
 	if (err)
 		folio_mark_dirty(folio);
+	folio_clear(folio, PG_WRITING);
 	return err;
 }
 
@@ -48,7 +52,7 @@ static int write_dirty(struct vellum_mapping *mapping, pgoff_t first, pgoff_t la
 		int err = 0;
 
 		mutex_lock(&folio->lock, &m->host);
-		if (folio->mapping == mapping) {
+		if (folio->mapping == mapping && (folio_flags(folio) & PG_DIRTY)) {
 			err = folio_write(mapping, folio);
 			*written += !err;
 		}

@@ -1,5 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* Writeback: what was stored is with the backing, later stores are seen again; and reclaim. */
+#define _GNU_SOURCE
+#include <pthread.h>
+#include <sched.h>
+#include <time.h>
+
 #include "file_support.h"
 
 static uint64_t writeback(struct world *w, struct file *f)
@@ -506,6 +511,66 @@ static void msync_writes(void **state)
 	file_destroy(&f);
 }
 
+/* --- two writers: who finds a page clean because another is writing it waits for that --- */
+
+static struct {
+	bool inside, go; /* atomic: writepage() was called; it may return */
+	int result;
+} slow;
+
+static int slow_writepage(void *ctx, uint64_t pgoff, const void *page, uint32_t len)
+{
+	__atomic_store_n(&slow.inside, true, __ATOMIC_SEQ_CST);
+	while (!__atomic_load_n(&slow.go, __ATOMIC_SEQ_CST))
+		sched_yield();
+	return slow.result ? slow.result : file_writepage(ctx, pgoff, page, len);
+}
+
+static void *step(void *memory)
+{
+	vellum_writeback_step(memory, 0);
+	return NULL;
+}
+
+static void *let_go(void *arg)
+{
+	(void)arg;
+	nanosleep(&(struct timespec){ .tv_nsec = 50000000 }, NULL);
+	__atomic_store_n(&slow.go, true, __ATOMIC_SEQ_CST);
+	return NULL;
+}
+
+static void sync_waits_for_others_writes(void **state)
+{
+	struct vellum_backing_ops ops = file_ops;
+	struct world *w = *state;
+	pthread_t writer, timer;
+	struct file f;
+
+	ops.writepage = slow_writepage;
+	file_create_with(&f, w, 4, &ops, VELLUM_MAPPING_WRITEBACK);
+	map_shared(w->mm, 0, 4, &f, 0);
+	for (int err = 0; err >= -VELLUM_EIO; err -= VELLUM_EIO) {
+		store(w->cpu[0], PAGE(1), 7);
+		slow.inside = slow.go = false;
+		slow.result = err;
+		OK(pthread_create(&writer, NULL, step, w->memory));
+		while (!__atomic_load_n(&slow.inside, __ATOMIC_SEQ_CST))
+			sched_yield();
+		OK(pthread_create(&timer, NULL, let_go, NULL));
+		assert_int_equal(vellum_mapping_sync(f.mapping, 0, 4), err);
+		assert_true(__atomic_load_n(&slow.go, __ATOMIC_SEQ_CST));
+		pthread_join(writer, NULL);
+		pthread_join(timer, NULL);
+		assert_int_equal(f.writes, 1);
+		assert_int_equal(nr_dirty(&f), err ? 1 : 0);
+	}
+	slow.result = 0;
+	check_world(w);
+	unmap(w->mm, 0, 4);
+	file_destroy(&f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -524,6 +589,7 @@ int main(void)
 		WORLD_TEST(steps),
 		WORLD_TEST(writeback_and_collectors),
 		WORLD_TEST(msync_writes),
+		WORLD_TEST(sync_waits_for_others_writes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
