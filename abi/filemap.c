@@ -17,6 +17,8 @@
 #define STEP_SECONDS 5		/* between background steps, as Linux has it */
 
 static pthread_mutex_t list_lock = PTHREAD_MUTEX_INITIALIZER;
+/* Held for reading by calls that go to the host past the list, for writing where a file gets its object. */
+static pthread_rwlock_t gate = PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP;
 static struct filemap *all;	/* list_lock */
 static unsigned nr_writable;	/* files that were mapped shared for writing; atomic */
 
@@ -268,6 +270,27 @@ struct filemap *filemap_find(const struct file *file)
 	return fm;
 }
 
+struct filemap *filemap_begin(const struct file *file)
+{
+	struct filemap *fm = filemap_find(file);
+
+	if (fm)
+		return fm;
+	pthread_rwlock_rdlock(&gate);
+	fm = filemap_find(file);
+	if (fm)
+		pthread_rwlock_unlock(&gate);
+	return fm;
+}
+
+void filemap_end(struct filemap *fm)
+{
+	if (fm)
+		filemap_put(fm);
+	else
+		pthread_rwlock_unlock(&gate);
+}
+
 void filemap_put(struct filemap *fm)
 {
 	if (fm)
@@ -421,18 +444,21 @@ static int make_writable(struct filemap *fm, int host_fd)
 	return err;
 }
 
-int filemap_get(struct kernel *k, int host_fd, bool for_writing, struct vellum_mapping **out)
+/* The file's object, made: no call that goes past the list changes the file meanwhile. 0 or -errno. */
+static int add_filemap(struct kernel *k, int host_fd, struct filemap **out)
 {
 	struct filemap *fm, *old = NULL;
-	bool found;
 	struct stat st;
-	int err;
+	int err = 0;
 
-	if (fstat(host_fd, &st))
-		return -errno;
+	pthread_rwlock_wrlock(&gate);
+	if (fstat(host_fd, &st)) {
+		err = -errno;
+		pthread_rwlock_unlock(&gate);
+		return err;
+	}
 	pthread_mutex_lock(&list_lock);
-	fm = find(st.st_dev, st.st_ino);
-	found = fm != NULL;
+	fm = find(st.st_dev, st.st_ino);	/* another was first */
 	if (!fm) {
 		fm = new_filemap(k, host_fd, &st);
 		if (fm) {
@@ -443,12 +469,30 @@ int filemap_get(struct kernel *k, int host_fd, bool for_writing, struct vellum_m
 		}
 	}
 	pthread_mutex_unlock(&list_lock);
+	pthread_rwlock_unlock(&gate);
 	if (old)
 		evict(old);
-	if (!fm)
-		return -ENOMEM;
-	if (found)
+	*out = fm;
+	return fm ? 0 : -ENOMEM;
+}
+
+int filemap_get(struct kernel *k, int host_fd, bool for_writing, struct vellum_mapping **out)
+{
+	struct filemap *fm;
+	struct stat st;
+	int err = 0;
+
+	if (fstat(host_fd, &st))
+		return -errno;
+	pthread_mutex_lock(&list_lock);
+	fm = find(st.st_dev, st.st_ino);
+	pthread_mutex_unlock(&list_lock);
+	if (fm)
 		revalidate(fm);
+	else
+		err = add_filemap(k, host_fd, &fm);
+	if (err)
+		return err;
 	err = for_writing ? make_writable(fm, host_fd) : 0;
 	if (err)
 		filemap_put(fm);

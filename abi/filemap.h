@@ -15,6 +15,7 @@
 
 /*
  * Locks, outermost first:
+ *   gate	(filemap.c) a file gets its object, or a call goes to the host past the list
  *   size_lock	changes of the file's size: write(2), truncate(2), fallocate(2)
  *   (the core's locks, as its hooks are called with some)
  *   io_lock	the host's file and cached pages agree: a page is read in or written back, or
@@ -43,6 +44,9 @@ int filemap_get(struct kernel *k, int host_fd, bool for_writing, struct vellum_m
 /* The object of a regular file, if it has one: with a reference on its mapping. NULL: none. */
 struct filemap *filemap_find(const struct file *file);
 void filemap_put(struct filemap *fm);
+/* The same for a call that changes the file. If it has none, it gets none before filemap_end(). */
+struct filemap *filemap_begin(const struct file *file);
+void filemap_end(struct filemap *fm);
 
 /* Lets go of files that nobody has a name for any more, nor maps. True: there were some. */
 bool filemap_make_room(void);

@@ -2,9 +2,9 @@
 /*
  * abi/filemap_io.c - read(2), write(2) and what changes sizes, on files that may be mapped.
  *
- * A file without an object goes straight to the host. One that has one: the host does the call,
- * and the cached pages follow or are laid over, both under io_lock, so that a page that is read in or
- * written back meanwhile comes before or after, not in between.
+ * A file without an object goes straight to the host, and gets none while it is changed there. One that
+ * has one: the host does the call, and the cached pages follow or are laid over, both under io_lock, so
+ * that a page that is read in or written back meanwhile comes before or after, not in between.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -98,15 +98,17 @@ static int64_t write_mapped(struct filemap *fm, const struct file *file, const v
 
 int64_t filemap_write(const struct file *file, const void *buf, size_t len, int64_t offset)
 {
-	struct filemap *fm = filemap_find(file);
+	struct filemap *fm = filemap_begin(file);
 	int64_t n;
 
-	if (!fm)
-		return host_write(file->fd, buf, len, offset);
-	pthread_mutex_lock(&fm->size_lock);
-	n = write_mapped(fm, file, buf, len, offset);
-	pthread_mutex_unlock(&fm->size_lock);
-	filemap_put(fm);
+	if (!fm) {
+		n = host_write(file->fd, buf, len, offset);
+	} else {
+		pthread_mutex_lock(&fm->size_lock);
+		n = write_mapped(fm, file, buf, len, offset);
+		pthread_mutex_unlock(&fm->size_lock);
+	}
+	filemap_end(fm);
 	return n;
 }
 
@@ -143,15 +145,17 @@ static int truncate_mapped(struct filemap *fm, int fd, off_t size)
 
 int filemap_truncate(const struct file *file, off_t size)
 {
-	struct filemap *fm = filemap_find(file);
+	struct filemap *fm = filemap_begin(file);
 	int err;
 
-	if (!fm)
-		return ftruncate(file->fd, size) ? -errno : 0;
-	pthread_mutex_lock(&fm->size_lock);
-	err = truncate_mapped(fm, file->fd, size);
-	pthread_mutex_unlock(&fm->size_lock);
-	filemap_put(fm);
+	if (!fm) {
+		err = ftruncate(file->fd, size) ? -errno : 0;
+	} else {
+		pthread_mutex_lock(&fm->size_lock);
+		err = truncate_mapped(fm, file->fd, size);
+		pthread_mutex_unlock(&fm->size_lock);
+	}
+	filemap_end(fm);
 	return err;
 }
 
@@ -201,15 +205,17 @@ static int fallocate_mapped(struct filemap *fm, int fd, int mode, off_t offset, 
 
 int filemap_fallocate(const struct file *file, int mode, off_t offset, off_t len)
 {
-	struct filemap *fm = filemap_find(file);
+	struct filemap *fm = filemap_begin(file);
 	int err;
 
-	if (!fm)
-		return fallocate(file->fd, mode, offset, len) ? -errno : 0;
-	pthread_mutex_lock(&fm->size_lock);
-	err = fallocate_mapped(fm, file->fd, mode, offset, len);
-	pthread_mutex_unlock(&fm->size_lock);
-	filemap_put(fm);
+	if (!fm) {
+		err = fallocate(file->fd, mode, offset, len) ? -errno : 0;
+	} else {
+		pthread_mutex_lock(&fm->size_lock);
+		err = fallocate_mapped(fm, file->fd, mode, offset, len);
+		pthread_mutex_unlock(&fm->size_lock);
+	}
+	filemap_end(fm);
 	return err;
 }
 
