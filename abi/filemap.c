@@ -297,7 +297,7 @@ void filemap_put(struct filemap *fm)
 		vellum_mapping_put(fm->mapping);
 }
 
-/* Of files that nobody maps: the one that came first, if there are too many. list_lock held; referenced. */
+/* Of files that only the list knows: the one that came first, if there are too many. list_lock held; referenced. */
 static struct filemap *too_many(void)
 {
 	struct filemap *oldest = NULL;
@@ -307,7 +307,7 @@ static struct filemap *too_many(void)
 		struct vellum_mapping_info info;
 
 		vellum_mapping_info(fm->mapping, &info);
-		if (!info.nr_mapped) {
+		if (info.nr_refs == 1) {
 			oldest = fm;
 			n++;
 		}
@@ -318,7 +318,10 @@ static struct filemap *too_many(void)
 	return oldest;
 }
 
-/* One file less, its dirty pages written first; a file that can't be written stays. */
+/*
+ * One file less, its dirty pages written first; a file that can't be written stays. So does one that
+ * somebody else has a reference on: he is about to map it, and the file must not get a second object.
+ */
 static void evict(struct filemap *fm)
 {
 	struct vellum_mapping_info info;
@@ -327,7 +330,7 @@ static void evict(struct filemap *fm)
 	vellum_mapping_writeback(fm->mapping, 0, ~0ull, NULL);
 	pthread_mutex_lock(&list_lock);
 	vellum_mapping_info(fm->mapping, &info);
-	gone = !info.nr_mapped && !info.nr_dirty;
+	gone = info.nr_refs == 2 && !info.nr_dirty;	/* the list's and ours; new ones come from the list */
 	if (gone)
 		unlist(fm);
 	pthread_mutex_unlock(&list_lock);

@@ -184,7 +184,8 @@ EXPORT void vellum_mapping_info(struct vellum_mapping *mapping, struct vellum_ma
 {
 	const struct host *host = &mapping->memory->host;
 
-	*info = (struct vellum_mapping_info){ .size = vellum_mapping_size(mapping) };
+	*info = (struct vellum_mapping_info){ .size = vellum_mapping_size(mapping),
+					      .nr_refs = __atomic_load_n(&mapping->refs, __ATOMIC_ACQUIRE) };
 	count_pages(mapping, info);
 	read_lock(&mapping->i_mmap_lock, host);
 	for (struct interval *iv = interval_first(&mapping->i_mmap, 0, ~0ull); iv;

@@ -246,6 +246,7 @@ struct vellum_mapping_info {
 	uint64_t nr_dirty;	/* cached pages known to be newer than the backing */
 	uint64_t nr_mapped;	/* VMAs, of all processes */
 	uint64_t nr_writable;	/* of these: shared, and may be made writable */
+	uint64_t nr_refs;	/* references; each VMA and each tracker has one */
 };
 void vellum_mapping_info(struct vellum_mapping *mapping, struct vellum_mapping_info *info);
 
