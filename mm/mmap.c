@@ -5,6 +5,7 @@
 #include "mm/pagewalk.h"
 
 #define SEALS_WRITE (VELLUM_SEAL_WRITE | VELLUM_SEAL_FUTURE_WRITE)
+#define MAX_FILE_PAGES (1ull << 51)	/* 2^63 bytes: offsets are signed */
 #define LEGACY_MAP_FLAGS 0x0007ffffu	/* what SHARED_VALIDATE may come with, and FIXED_NOREPLACE */
 
 EXPORT int vellum_mm_create(struct vellum_memory *memory, struct vellum_mm **out)
@@ -166,7 +167,7 @@ static int check_mmap(const struct vellum_map_args *a, uint64_t len)
 		return type == VELLUM_MAP_SHARED_VALIDATE ? -EINVAL : 0;
 	if (!a->mapping)
 		return -EBADF;
-	if (a->pgoff + (len >> PAGE_SHIFT) < a->pgoff || a->pgoff >> 52)
+	if (a->pgoff > MAX_FILE_PAGES - (len >> PAGE_SHIFT))
 		return -EOVERFLOW;
 	if (type == VELLUM_MAP_SHARED_VALIDATE &&
 	    (a->flags & ~(LEGACY_MAP_FLAGS | VELLUM_MAP_FIXED_NOREPLACE)))

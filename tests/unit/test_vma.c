@@ -223,6 +223,7 @@ static const struct {
 	{0, 4096, RO, PRF, 0, VELLUM_PROT_WRITE, -EACCES},
 	{0, 8192, RO, PRF, ~0ull, RW, -EOVERFLOW},
 	{0, 8192, RO, PRF, 1ull << 52, RW, -EOVERFLOW},
+	{0, 8192, RO, PRF, (1ull << 51) - 1, RW, -EOVERFLOW},
 	{0, 4096, RO, VELLUM_MAP_SHARED_VALIDATE | 0x200000, 0, RW, -EOPNOTSUPP},
 	{PAGE(7), 4096, RW, ANON | NOREP, 0, 0, -EEXIST},
 };
