@@ -233,17 +233,31 @@ int filemap_fsync(const struct file *file, bool data_only)
 	return err;
 }
 
-/* Ours first: a mapping through which the object may be written forbids F_SEAL_WRITE. */
+#define ALL_SEALS 0x3fu		/* that the host may know; ours are the first five */
+
+/*
+ * Ours come first: a mapping through which the object may be written forbids F_SEAL_WRITE. They cannot be
+ * taken back, so what the host will refuse is refused here.
+ */
+static int seal_object(struct filemap *fm, const struct file *file, unsigned seals)
+{
+	int flags = fcntl(file->fd, F_GETFL), err;
+
+	if (fcntl(file->fd, F_GET_SEALS) < 0)
+		return 0;
+	if (flags < 0 || (flags & O_ACCMODE) == O_RDONLY)
+		return -EPERM;
+	if (seals & ~ALL_SEALS)
+		return -EINVAL;
+	err = vellum_mapping_add_seals(fm->mapping, seals & 0x1f);
+	return err ? err : vellum_mapping_writeback(fm->mapping, 0, ~0ull, NULL);
+}
+
 int filemap_add_seals(const struct file *file, unsigned seals)
 {
 	struct filemap *fm = filemap_find(file);
-	int err = 0;
+	int err = fm ? seal_object(fm, file, seals) : 0;
 
-	if (fm && fcntl(file->fd, F_GET_SEALS) >= 0) {
-		err = vellum_mapping_add_seals(fm->mapping, seals & 0x1f);
-		if (!err)
-			err = vellum_mapping_writeback(fm->mapping, 0, ~0ull, NULL);
-	}
 	if (!err && fcntl(file->fd, F_ADD_SEALS, seals))
 		err = -errno;
 	filemap_put(fm);
