@@ -33,14 +33,14 @@ static void unlist(struct filemap *fm)
 	__atomic_store_n(at, fm->next, __ATOMIC_RELEASE);
 }
 
-/* Nobody maps it or has a name for it, and all is written: keeping it would only keep its room. */
+/* Only the list knows it, it has no name, and all is written: keeping it would only keep its room. */
 static bool is_gone(const struct filemap *fm)
 {
 	struct vellum_mapping_info info;
 	struct stat st;
 
 	vellum_mapping_info(fm->mapping, &info);
-	return !info.nr_mapped && !info.nr_dirty && fstat(fm->fd, &st) == 0 && st.st_nlink == 0;
+	return info.nr_refs == 1 && !info.nr_dirty && fstat(fm->fd, &st) == 0 && st.st_nlink == 0;
 }
 
 bool filemap_make_room(void)

@@ -115,12 +115,8 @@ int64_t filemap_write(const struct file *file, const void *buf, size_t len, int6
 /* Zeros from @start to @end, cached or not; whoever tracks these pages is told. io_lock held. */
 static void update_zeros(struct filemap *fm, uint64_t start, uint64_t end)
 {
-	static const char zeros[64 * VELLUM_PAGE_SIZE];
-
-	for (uint64_t n; start < end; start += n) {
-		n = end - start < sizeof(zeros) ? end - start : sizeof(zeros);
-		vellum_mapping_update(fm->mapping, start, zeros, n);
-	}
+	if (start < end)
+		vellum_mapping_update(fm->mapping, start, NULL, end - start);
 }
 
 /* size_lock held. */

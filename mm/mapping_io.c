@@ -125,24 +125,25 @@ EXPORT int vellum_mapping_write(struct vellum_mapping *mapping, uint64_t offset,
 EXPORT void vellum_mapping_update(struct vellum_mapping *mapping, uint64_t offset, const void *buf,
 				  uint64_t len)
 {
+	static const char zeros[PAGE_SIZE];
 	struct vellum_memory *m = mapping->memory;
-	uint64_t size = vellum_mapping_size(mapping);
+	uint64_t size = vellum_mapping_size(mapping), end;
+	struct folio *folio;
 
 	if (offset >= size || !len)
 		return;
-	len = min_u64(len, size - offset);
-	for (uint64_t done = 0, n; done < len; done += n) {
-		struct folio *folio = mapping_find(mapping, (offset + done) >> PAGE_SHIFT);
+	end = offset + min_u64(len, size - offset);
+	for (pgoff_t i = offset >> PAGE_SHIFT;
+	     (folio = mapping_next(mapping, &i, (end - 1) >> PAGE_SHIFT, false)); i++) {
+		uint64_t at = max_u64(offset, i << PAGE_SHIFT);
 
-		n = part_of_page(offset + done, len - done);
-		if (!folio)
-			continue;
-		copy_racy(byte_of(m, folio, offset + done), (const char *)buf + done, n);
+		copy_racy(byte_of(m, folio, at), buf ? (const char *)buf + (at - offset) : zeros,
+			  part_of_page(at, end - at));
 		folio_bytes_changed(m, folio);
 		folio_put(m, folio);
 	}
 	/* Pages that are not cached too: what a process would find there has changed. */
-	track_object(mapping, offset >> PAGE_SHIFT, (offset + len - 1) >> PAGE_SHIFT);
+	track_object(mapping, offset >> PAGE_SHIFT, (end - 1) >> PAGE_SHIFT);
 }
 
 EXPORT void vellum_mapping_overlay(struct vellum_mapping *mapping, uint64_t offset, void *buf,

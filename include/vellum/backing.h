@@ -141,6 +141,7 @@ int vellum_mapping_write(struct vellum_mapping *mapping, uint64_t offset, const 
 
 /**
  * vellum_mapping_update - the object's bytes changed behind the cache: follow, where pages are cached
+ * @buf: the @len new bytes; NULL: zeros, which takes time for cached pages only.
  *
  * For a backing that has just put the same bytes where fault() finds them; it keeps fault() and
  * writepage() of these pages from running from before that until this call is over. Pages do not

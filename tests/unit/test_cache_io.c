@@ -176,6 +176,29 @@ static void update_and_overlay(void **state)
 	file_destroy(&f);
 }
 
+/* However large a hole is, only what is cached in it takes time. */
+static void update_with_zeros(void **state)
+{
+	const uint64_t pages = 1ull << 40;
+	struct world *w = *state;
+	struct file f;
+
+	file_create(&f, w, 4);
+	OK(vellum_mapping_set_size(f.mapping, BYTES(pages)));
+	map_shared(w->mm, 0, 4, &f, 0);
+	for (unsigned i = 0; i < 4; i++)
+		load(w->cpu[0], PAGE(i));
+	vellum_mapping_update(f.mapping, BYTES(1) + 8, NULL, BYTES(pages - 1));
+	check_world(w);
+	assert_int_equal(load(w->cpu[0], PAGE(0)), file_initial(0));
+	assert_int_equal(load(w->cpu[0], PAGE(1)), file_initial(1));
+	assert_int_equal(load(w->cpu[0], PAGE(1) + 8), 0);
+	assert_int_equal(load(w->cpu[0], PAGE(3) + 4088), 0);
+	assert_int_equal(nr_dirty(&f), 0);
+	unmap(w->mm, 0, 4);
+	file_destroy(&f);
+}
+
 static void invalidate(void **state)
 {
 	struct world *w = *state;
@@ -246,6 +269,7 @@ int main(void)
 		WORLD_TEST(trackers_are_told),
 		WORLD_TEST(trackers_are_told_of_parts),
 		WORLD_TEST(update_and_overlay),
+		WORLD_TEST(update_with_zeros),
 		WORLD_TEST(invalidate),
 		WORLD_TEST(invalidate_keeps_shared_memory),
 	};
