@@ -93,6 +93,24 @@ static void zero_in_page(struct vellum_mapping *mapping, uint64_t from, uint64_t
 	track_object(mapping, from >> PAGE_SHIFT, from >> PAGE_SHIFT);
 }
 
+/*
+ * A part of a page, in the hole. The page may have been written back between the backing's zeros and
+ * ours, with the bytes of before: it has to be written again.
+ */
+static void punch_in_page(struct vellum_mapping *mapping, uint64_t from, uint64_t to)
+{
+	struct folio *folio;
+
+	if (from >= to)
+		return;
+	zero_in_page(mapping, from, to);
+	folio = mapping_find(mapping, from >> PAGE_SHIFT);
+	if (!folio)
+		return;
+	folio_mark_dirty(folio);
+	folio_put(mapping->memory, folio);
+}
+
 /* invalidate_lock held. */
 static void shrink(struct vellum_mapping *mapping, uint64_t size)
 {
@@ -158,10 +176,10 @@ static int punch(struct vellum_mapping *mapping, uint64_t offset, uint64_t end)
 	if (err)
 		return err;
 	if (first > last) {		/* within one page */
-		zero_in_page(mapping, offset, end);
+		punch_in_page(mapping, offset, end);
 	} else {
-		zero_in_page(mapping, offset, first);
-		zero_in_page(mapping, last, end);
+		punch_in_page(mapping, offset, first);
+		punch_in_page(mapping, last, end);
 	}
 	return 0;
 }

@@ -320,6 +320,44 @@ static void punch_hole(void **state)
 	file_destroy(&f);
 }
 
+static struct {
+	struct world *w;
+	struct vellum_mapping *mapping;
+} meanwhile;
+
+/* As soon as the backing has its hole a page at its edge is written back, by some other thread. */
+static int punch_then_writeback(void *ctx, uint64_t offset, uint64_t len)
+{
+	int err = file_punch(ctx, offset, len);
+
+	store(meanwhile.w->cpu[0], PAGE(1), 44);
+	OK(vellum_mapping_writeback(meanwhile.mapping, 0, 8, NULL));
+	return err;
+}
+
+static void punch_hole_and_writeback(void **state)
+{
+	struct vellum_backing_ops ops = file_ops;
+	struct world *w = *state;
+	struct file f;
+
+	ops.punch = punch_then_writeback;
+	file_create_with(&f, w, 8, &ops, VELLUM_MAPPING_WRITEBACK);
+	map_shared(w->mm, 0, 8, &f, 0);
+	meanwhile.w = w;
+	meanwhile.mapping = f.mapping;
+	load(w->cpu[0], PAGE(1));
+	OK(vellum_mapping_punch_hole(f.mapping, BYTES(2) - 8, 8));
+	assert_int_equal(load(w->cpu[0], PAGE(2) - 8), 0);
+	OK(vellum_mapping_writeback(f.mapping, 0, 8, NULL));
+	vellum_mapping_invalidate(f.mapping);
+	assert_int_equal(load(w->cpu[0], PAGE(2) - 8), 0);
+	assert_int_equal(load(w->cpu[0], PAGE(1)), 44);
+	check_world(w);
+	unmap(w->mm, 0, 8);
+	file_destroy(&f);
+}
+
 static void punch_hole_errors(void **state)
 {
 	struct vellum_backing_ops no_punch = file_ops;
@@ -452,6 +490,7 @@ int main(void)
 		WORLD_TEST(shared_memory_has_sizes_too),
 		WORLD_TEST(truncation_with_a_wide_tracker),
 		WORLD_TEST(punch_hole),
+		WORLD_TEST(punch_hole_and_writeback),
 		WORLD_TEST(punch_hole_errors),
 		WORLD_TEST(seals_on_size),
 		WORLD_TEST(seals_on_writes),
