@@ -112,7 +112,10 @@ static bool is_write_fault(unsigned kind)
 	       kind == VELLUM_COUNT_FAULT_SHARED || kind == VELLUM_COUNT_FAULT_NOTIFY;
 }
 
-/* Since the last collection that is listed. What faults cost is the machine's figure. */
+/*
+ * Since the last collection that is listed. What a fault costs is the machine's figure; those on pages that were
+ * there and read-only are taken for tracking's, the others would have come without it.
+ */
 static void add_faults(struct track *track, struct collection_record *rec)
 {
 	for (unsigned i = 0; i < NR_FAULT_KINDS; i++) {
@@ -123,7 +126,8 @@ static void add_faults(struct track *track, struct collection_record *rec)
 		if (is_write_fault(i))
 			rec->write_faults += rec->faults[i];
 	}
-	rec->cost_ns = rec->scan_ns + rec->write_faults * track->opt->fault_ns;
+	rec->cost_ns = rec->scan_ns + track->opt->fault_ns * (rec->faults[VELLUM_COUNT_FAULT_REUSE] +
+							      rec->faults[VELLUM_COUNT_FAULT_NOTIFY]);
 }
 
 static void keep_record(struct track *track, struct collection_record *rec, uint64_t start)
