@@ -101,8 +101,11 @@ struct method_switch {
 	bool wp;		/* from now on; else clean */
 };
 
+#define MAX_SUMMARY_ROWS 40
+
 struct track_result {
 	struct rows rows;
+	uint64_t nr_hidden_rows;	/* written mappings that are not among them */
 	struct process_record *processes;
 	size_t nr_processes, max_processes;
 	struct method_switch *switches;

@@ -2,8 +2,6 @@
 /* cli/report.c - the summary for people. */
 #include "cli/cli.h"
 
-#define MAX_SUMMARY_ROWS 40
-
 const char *track_name(enum track_mode mode)
 {
 	static const char *const names[] = { "none", "wp", "clean", "auto" };
@@ -13,7 +11,7 @@ const char *track_name(enum track_mode mode)
 
 static void print_rows(const struct track_result *res)
 {
-	size_t shown = 0, hidden = 0;
+	uint64_t shown = 0, hidden = res->nr_hidden_rows;
 
 	for (size_t i = 0; i < res->rows.nr; i++) {
 		const struct row *row = &res->rows.at[i];
@@ -34,7 +32,8 @@ static void print_rows(const struct track_result *res)
 			row->name[0] ? row->name : "anonymous");
 	}
 	if (hidden)
-		fprintf(stderr, "vellum: and %zu more mappings that were written: see --json\n", hidden);
+		fprintf(stderr, "vellum: and %llu more mappings that were written: see --json\n",
+			(unsigned long long)hidden);
 }
 
 static void print_faults(const struct run_report *r)

@@ -86,6 +86,21 @@ static void push_row(struct rows *rows, const struct row *row)
 	rows->at[rows->nr++] = *row;
 }
 
+/* Without a report that lists all, only what the summary shows: a run may go on for days. */
+static bool keeps_row(struct track *track, const struct row *row)
+{
+	struct track_result *res = &track->result;
+
+	if (keeps_records(track))
+		return true;
+	if (!row->dirty_pages && !row->write_faults)
+		return false;
+	if (res->rows.nr < MAX_SUMMARY_ROWS)
+		return true;
+	res->nr_hidden_rows++;
+	return false;
+}
+
 /* The mapping ends here: what changed in it is final. */
 static void finish_row(struct mm_track *mt, struct row row)
 {
@@ -93,7 +108,10 @@ static void finish_row(struct mm_track *mt, struct row row)
 	dirty_ranges(mt, row.start / PAGE, row.end / PAGE, &row.dirty);
 	for (size_t i = 0; i < row.dirty.nr; i++)
 		row.dirty_pages += row.dirty.at[i].count;
-	push_row(&mt->track->result.rows, &row);
+	if (keeps_row(mt->track, &row))
+		push_row(&mt->track->result.rows, &row);
+	else
+		free(row.dirty.at);
 }
 
 /* The mappings that meet [start, end), as they stand. */

@@ -90,7 +90,7 @@ static void collect_mm(struct mm_track *mt, uint64_t first, uint64_t end, bool c
 }
 
 /* Is there a report that tells of every collection? */
-static bool keeps_records(const struct track *track)
+bool keeps_records(const struct track *track)
 {
 	return track->opt->json || track->opt->html;
 }

@@ -51,6 +51,7 @@ struct track {
 void *grow(void *array, size_t nr, size_t *max, size_t size);	/* room for one more, or exit */
 
 /* track.c */
+bool keeps_records(const struct track *track);	/* is there a report that tells of everything? */
 void collect_everything(struct track *track);
 
 /* rows.c: pages that changed, and the mappings of the report */
