@@ -79,7 +79,6 @@ static void record_bits(struct wp_walk *ww, uint64_t bit, uint64_t mask)
 	ww->bit_end = max_u64(ww->bit_end, bit + 64 - (uint64_t)__builtin_clzll(mask));
 }
 
-
 static int clean_record_table(pte_t *ptep, gva_t start, gva_t end, struct mm_walk *walk)
 {
 	struct wp_walk *ww = walk->private;

@@ -7,6 +7,7 @@
  *   tracker->collect_lock, mapping->collect_lock	one collection of a tracker, or by the clean
  *					helper of a mapping, at a time
  *   mm->mmap_lock			VMAs of an address space and their fields (rwlock)
+ *   mapping->invalidate_lock	no page enters the object's cache, its size stays (rwlock)
  *   folio->lock			a page's content and identity during fault and mkwrite
  *   mapping->i_mmap_lock		which VMAs map the object (rwlock)
  *   anon_vma->lock			which VMAs may map its anonymous pages (rwlock)

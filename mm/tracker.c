@@ -2,7 +2,7 @@
 /*
  * mm/tracker.c - trackers come and go; the hooks that tell them what happens to entries.
  *
- * Each tracker has its own set of changed pages. track_change(), track_grant(), track_cleaned() and
+ * Each tracker has its own set of changed pages. track_change(), track_grant(), hand_dirt_over() and
  * their kin are the one place that sees every creation and removal of D and W that matters, under
  * the page-table lock.
  *
