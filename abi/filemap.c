@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -178,6 +179,17 @@ static int mkwrite_hook(void *ctx, struct vellum_vmf *vmf)
 	return err ? VELLUM_VMF_SIGBUS : VELLUM_VMF_OK;
 }
 
+/* io_lock held. 0 or an errno. */
+static int write_back(struct filemap *fm, const char *page, size_t len, uint64_t offset)
+{
+	if (!fm->sealed)
+		return write_fully(fm->write_fd, page, len, offset);
+	if (offset + len > fm->sealed_len)
+		return EPERM;
+	memcpy(fm->sealed + offset, page, len);	/* within the file: its size is ours to change */
+	return 0;
+}
+
 static int writepage_hook(void *ctx, uint64_t pgoff, const void *page, uint32_t len)
 {
 	struct filemap *fm = ctx;
@@ -186,7 +198,7 @@ static int writepage_hook(void *ctx, uint64_t pgoff, const void *page, uint32_t 
 
 	pthread_mutex_lock(&fm->io_lock);
 	ours = filemap_unchanged(fm);
-	err = write_fully(fm->write_fd, page, length_in_file(fm, pgoff, len), pgoff * PAGE);
+	err = write_back(fm, page, length_in_file(fm, pgoff, len), pgoff * PAGE);
 	filemap_changed(fm, ours);
 	if (err) {
 		fm->nr_failed++;
@@ -229,6 +241,8 @@ static void release_hook(void *ctx)
 		close(fm->write_fd);
 		__atomic_fetch_sub(&nr_writable, 1, __ATOMIC_RELAXED);
 	}
+	if (fm->sealed)
+		munmap(fm->sealed, fm->sealed_len);
 	close(fm->fd);
 	pthread_mutex_destroy(&fm->io_lock);
 	pthread_mutex_destroy(&fm->size_lock);

@@ -33,6 +33,8 @@ struct filemap {
 	uint64_t limit;			/* io_lock: the host file's size: nothing is written beyond */
 	struct timespec seen_mtime;	/* io_lock: as last looked at, or left by ourselves */
 	uint64_t seen_size;
+	char *sealed;			/* io_lock; F_SEAL_FUTURE_WRITE: mapped before, for what is written back */
+	size_t sealed_len;
 	uint64_t nr_failed;		/* io_lock: pages that could not be written and are dirty still */
 	int failure;			/* errno of the last of them */
 	char path[ABI_MAX_NAME];

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -229,7 +230,23 @@ int filemap_fsync(const struct file *file, bool data_only)
 	return err;
 }
 
-#define ALL_SEALS 0x3fu		/* that the host may know; ours are the first five */
+#define ALL_SEALS 0x3fu		/*
+ * Mappings that are writable now stay so, says F_SEAL_FUTURE_WRITE, and so must our way to write back: the
+ * host takes no write(2) after it, but does not look at mappings.
+ */
+static void keep_writable(struct filemap *fm)
+{
+	pthread_mutex_lock(&fm->io_lock);
+	if (fm->write_fd >= 0 && !fm->sealed && fm->limit) {
+		void *at = mmap(NULL, fm->limit, PROT_READ | PROT_WRITE, MAP_SHARED, fm->write_fd, 0);
+
+		fm->sealed = at == MAP_FAILED ? NULL : at;
+		fm->sealed_len = fm->limit;
+	}
+	pthread_mutex_unlock(&fm->io_lock);
+}
+
+/* that the host may know; ours are the first five */
 
 /*
  * Ours come first: a mapping through which the object may be written forbids F_SEAL_WRITE. They cannot be
@@ -246,6 +263,8 @@ static int seal_object(struct filemap *fm, const struct file *file, unsigned sea
 	if (seals & ~ALL_SEALS)
 		return -EINVAL;
 	err = vellum_mapping_add_seals(fm->mapping, seals & 0x1f);
+	if (!err && (seals & VELLUM_SEAL_FUTURE_WRITE))
+		keep_writable(fm);
 	return err ? err : vellum_mapping_writeback(fm->mapping, 0, ~0ull, NULL);
 }
 

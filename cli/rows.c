@@ -16,7 +16,8 @@ static void add_range(struct ranges *r, uint64_t first, uint64_t count)
 	r->at[r->nr++] = (struct range){ first, count };
 }
 
-void mark_dirty(struct mm_track *mt, uint64_t page)
+/* Bits @mask of the word that @page is in. */
+static void mark_word(struct mm_track *mt, uint64_t page, uint64_t mask)
 {
 	uint64_t *word = radix_get(&mt->dirty, page / WORD_BITS);
 
@@ -27,7 +28,17 @@ void mark_dirty(struct mm_track *mt, uint64_t page)
 			exit(EXIT_VELLUM);
 		}
 	}
-	*word |= 1ull << page % WORD_BITS;
+	*word |= mask;
+}
+
+void mark_dirty(struct mm_track *mt, uint64_t first, uint64_t end)
+{
+	for (uint64_t page = first; page < end;) {
+		uint64_t bit = page % WORD_BITS, nr = WORD_BITS - bit < end - page ? WORD_BITS - bit : end - page;
+
+		mark_word(mt, page, (nr < WORD_BITS ? (1ull << nr) - 1 : ~0ull) << bit);
+		page += nr;
+	}
 }
 
 void forget_dirty(struct mm_track *mt, uint64_t first, uint64_t end)

@@ -62,8 +62,7 @@ static int take_run(void *arg, uint64_t first, uint64_t nr)
 			to = first + nr;
 		}
 		if (h->count) {
-			for (uint64_t page = from; page < to; page++)
-				mark_dirty(h->mt, page);
+			mark_dirty(h->mt, from, to);
 			rec->pages += to - from;
 			rec->ranges = grow(rec->ranges, rec->nr_ranges, &rec->max_ranges,
 					   sizeof(*rec->ranges));

@@ -55,7 +55,7 @@ bool keeps_records(const struct track *track);	/* is there a report that tells o
 void collect_everything(struct track *track);
 
 /* rows.c: pages that changed, and the mappings of the report */
-void mark_dirty(struct mm_track *mt, uint64_t page);
+void mark_dirty(struct mm_track *mt, uint64_t first, uint64_t end);
 void forget_dirty(struct mm_track *mt, uint64_t first, uint64_t end);
 void clear_dirty(struct mm_track *mt);
 /* The mappings that meet [start, end), as they stand. */

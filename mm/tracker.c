@@ -122,6 +122,27 @@ void hand_dirt_over(struct vma *vma, gva_t addr, const pte_t *ptep, uint64_t mas
 	}
 }
 
+/* A range that would take gigabytes to note page by page counts as lost. */
+#define MAX_NOTED (1ull << 28)
+
+/* Those of pages [first, last] that @t watches, 64 at a time. */
+static void record_pages(struct vellum_tracker *t, uint64_t first, uint64_t last)
+{
+	first = max_u64(first, t->first);
+	last = min_u64(last, t->last);
+	if (first <= last && last - first >= MAX_NOTED) {
+		mutex_lock(&t->lock, tracker_host(t));
+		t->lost = true;
+		mutex_unlock(&t->lock, tracker_host(t));
+		return;
+	}
+	for (uint64_t page = first; page <= last; page += 64) {
+		uint64_t nr = min_u64(last - page + 1, 64);
+
+		tracker_record_mask(t, page, nr < 64 ? (1ull << nr) - 1 : ~0ull);
+	}
+}
+
 /* One address space's view of pages [first, last] of the object. */
 static void record_range(struct vma *vma, pgoff_t first, pgoff_t last)
 {
@@ -129,8 +150,12 @@ static void record_range(struct vma *vma, pgoff_t first, pgoff_t last)
 
 	if (likely(!__atomic_load_n(&vma->mm->trackers.nr, __ATOMIC_ACQUIRE)))
 		return;
-	for (pgoff_t i = max_u64(first, iv->start); i <= min_u64(last, iv->last); i++)
-		track_place(vma, vma->start + ((i - iv->start) << PAGE_SHIFT));
+	first = (vma->start >> PAGE_SHIFT) + max_u64(first, iv->start) - iv->start;
+	last = (vma->start >> PAGE_SHIFT) + min_u64(last, iv->last) - iv->start;
+	read_lock(&vma->mm->trackers.lock, mm_host(vma->mm));
+	for (struct vellum_tracker *t = vma->mm->trackers.first; t; t = t->next)
+		record_pages(t, first, last);
+	read_unlock(&vma->mm->trackers.lock, mm_host(vma->mm));
 }
 
 /* The bytes of pages changed, and no entry says so. */
@@ -147,8 +172,7 @@ void track_object(struct vellum_mapping *mapping, pgoff_t first, pgoff_t last)
 		return;
 	read_lock(&mapping->trackers.lock, host);
 	for (struct vellum_tracker *t = mapping->trackers.first; t; t = t->next)
-		for (pgoff_t i = max_u64(first, t->first); i <= min_u64(last, t->last); i++)
-			tracker_record(t, i);
+		record_pages(t, first, last);
 	read_unlock(&mapping->trackers.lock, host);
 }
 

@@ -54,7 +54,8 @@ int vellum_wp_shared_mapping_range(struct vellum_mapping *mapping, uint64_t firs
  *
  * (a) An entry that was dirty before the call is recorded in @bitmap when it returns, or in the
  *     bitmap of a concurrent call that returns no later, or, if a tracker's collection was on its way,
- *     in the sets of all trackers that watch the page. Calls on one mapping take turns.
+ *     in the sets of all trackers that watch the page. Of an object that is written back, writeback may have
+ *     taken it: the page was then handed to writepage(). Calls on one mapping take turns.
  * (b) A page dirtied after that is recorded, or still dirty, or both.
  * The flush comes after the entries changed and before the return, so nobody acts on @bitmap while
  * a CPU can still store without setting the dirty bit again. Not promised: that nothing is dirty at
