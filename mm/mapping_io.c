@@ -55,8 +55,14 @@ static int read_page(struct vellum_mapping *mapping, uint64_t offset, void *buf,
 		memset(buf, 0, n);
 		return 0;
 	}
+	/* Without its lock, which a hook may be called with that waits for our caller. */
+	if (folio && folio_is_uptodate(folio)) {
+		copy_racy(buf, byte_of(m, folio, offset), n);
+		folio_put(m, folio);
+		return 0;
+	}
 	if (folio)
-		folio_put(m, folio);	/* it may be on its way in: wait for its lock */
+		folio_put(m, folio);	/* on its way in */
 	err = get_locked(mapping, offset >> PAGE_SHIFT, &folio);
 	if (err)
 		return err;
@@ -157,7 +163,7 @@ EXPORT void vellum_mapping_overlay(struct vellum_mapping *mapping, uint64_t offs
 		n = part_of_page(offset + done, len - done);
 		if (!folio)
 			continue;
-		if (folio_flags(folio) & PG_UPTODATE)
+		if (folio_is_uptodate(folio))
 			copy_racy((char *)buf + done, byte_of(m, folio, offset + done), n);
 		folio_put(m, folio);
 	}

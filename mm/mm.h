@@ -159,13 +159,19 @@ static inline uint32_t folio_flags(const struct folio *folio)
 static inline void folio_set(struct folio *folio, uint32_t flag)
 {
 	if (!(folio_flags(folio) & flag))
-		__atomic_fetch_or(&folio->flags, (uint16_t)flag, __ATOMIC_RELAXED);
+		__atomic_fetch_or(&folio->flags, (uint16_t)flag, __ATOMIC_RELEASE);
 }
 
 static inline void folio_clear(struct folio *folio, uint32_t flag)
 {
 	if (folio_flags(folio) & flag)
 		__atomic_fetch_and(&folio->flags, (uint16_t)~flag, __ATOMIC_RELAXED);
+}
+
+/* It has its bytes: they can be copied without its lock. */
+static inline bool folio_is_uptodate(const struct folio *folio)
+{
+	return __atomic_load_n(&folio->flags, __ATOMIC_ACQUIRE) & PG_UPTODATE;
 }
 
 static inline void folio_get(struct folio *folio)

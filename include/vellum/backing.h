@@ -124,7 +124,7 @@ void vellum_mapping_put(struct vellum_mapping *mapping);
  * Pages that are not there are brought in by fault(); without the hook they read as zero. Not for pfn
  * mappings. Not atomic against writers.
  *
- * Context: takes page locks. Not callable from a hook of this mapping.
+ * Context: takes page locks, of pages that are not there yet. Not callable from a hook of this mapping.
  * Return: 0, -VELLUM_EINVAL, -VELLUM_ENOMEM, -VELLUM_EIO (fault() failed).
  */
 int vellum_mapping_read(struct vellum_mapping *mapping, uint64_t offset, void *buf, uint64_t len);
