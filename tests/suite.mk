@@ -33,7 +33,8 @@ test: all unit-build guests examples variants build/explore/clean
 		'bash tests/cli/known_pages.sh' 'bash tests/cli/errors.sh' 'bash tests/cli/busybox.sh' \
 		'bash tests/cli/report.sh' 'env VELLUM=build/asan/vellum bash tests/cli/report.sh' \
 		'env VELLUM=build/asan/vellum bash tests/cli/known_pages.sh' \
-		'env VELLUM=build/tsan/vellum bash tests/cli/known_pages.sh'
+		'env VELLUM=build/tsan/vellum bash tests/cli/known_pages.sh' \
+		'bash tests/cli/files.sh' 'env VELLUM=build/asan/vellum bash tests/cli/files.sh'
 
 build/soak/soft: tests/soak/soft.c host/test.c build/libvellum.a
 	@mkdir -p $(@D)
@@ -51,4 +52,5 @@ soak: all unit-build guests build/explore/clean build/soak/soft
 		'bash tests/soak/command.sh $(SOAK_MINUTES)' \
 		'build/explore/clean all 5' \
 		'bash tests/cli/known_pages.sh --full $(SOAK_RUNS)' \
+		'bash tests/cli/files.sh --full' \
 		'sh tests/soak/unit.sh 20'

@@ -1,0 +1,591 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+#
+# Mapped files under `vellum run`: what is in the host's file and when, whatever happens.
+#
+#   files.sh          a sample, about a minute
+#   files.sh --full   200 kills, many seeds of the random operations; about ten minutes
+#
+# From the environment: VELLUM, GUEST_DIR, PROGRAM_DIR (see tests/guest, tests/programs), METHODS, SEED
+# (of the first random run). Prints TAP.
+set -u
+. "$(dirname "$0")/lib.sh"
+
+PROGRAM_DIR=${PROGRAM_DIR:-$root/build/programs}
+METHODS=${METHODS:-none wp clean auto}
+limit=60 # seconds, of one run
+
+# options METHOD: of one run.
+options() {
+	case $1 in
+	none) echo --track=none ;;
+	*) echo "--track=$1 --verify --interval=2ms" ;;
+	esac
+}
+
+# what_vellum_said FILE: but for its summary.
+what_vellum_said() {
+	grep -v '^vellum:  \|^vellum: \(and [0-9]* more\|faults:\|tracked by\|verified:\)' "$1" | head -n 5
+}
+
+# --- step by step: a program inside does what we say, see tests/programs/steps.c ---
+
+# start OPTION...: under vellum.
+start() {
+	coproc INSIDE { exec timeout -k 5 "$limit" "$VELLUM" run "$@" -- "$PROGRAM_DIR/steps" 2>"$tmp/stderr"; }
+	inside=$INSIDE_PID wrong=
+	exec {to}>&"${INSIDE[1]}" {from}<&"${INSIDE[0]}" # bash keeps its own from subshells
+}
+
+# tell LINE: in a shell of its own, as there may be nobody to read it.
+tell() {
+	(echo "$1" >&"$to") 2>/dev/null
+}
+
+# ask LINE: its answer in $answer.
+ask() {
+	answer='no answer'
+	tell "$1" && { IFS= read -r -t 30 answer <&"$from"; } 2>/dev/null
+}
+
+# wants LINE ANSWER
+wants() {
+	ask "$1"
+	[ "$answer" = "$2" ] || wrong="$wrong
+$1: $answer, expected $2"
+}
+
+# ok LINE...: each succeeds.
+ok() {
+	local line
+
+	for line; do
+		wants "$line" ok
+	done
+}
+
+# end NAME STATUS: the program ends, and this was one test.
+end() {
+	local said
+
+	[ "$2" = killed ] || tell "exit $2"
+	wait "$inside" 2>/dev/null
+	ended=$?
+	exec {to}>&- {from}<&-
+	[ "$2" = killed ] || [ "$ended" -eq "$2" ] || wrong="$wrong
+status $ended, expected $2"
+	said=$(what_vellum_said "$tmp/stderr")
+	[ -z "$said" ] || wrong="$wrong
+$said"
+	result "$1" "$(grep . <<<"$wrong")"
+}
+
+# in_file FILE OFFSET TEXT: what the host's file has.
+in_file() {
+	[ "$(dd if="$1" bs=1 skip="$2" count=${#3} status=none | tr '\0' .)" = "$3" ]
+}
+
+# holds OFFSET TEXT: the host's file has it now.
+holds() {
+	in_file "$file" "$1" "$2" || wrong="$wrong
+the file has $(dd if="$file" bs=1 skip="$1" count=${#2} status=none | tr '\0' .) at $1, expected $2"
+}
+
+# comes SECONDS OFFSET TEXT: by then.
+comes() {
+	local deadline=$((SECONDS + $1))
+
+	while ! in_file "$file" "$2" "$3" && [ "$SECONDS" -le "$deadline" ]; do
+		sleep 0.1
+	done
+	holds "$2" "$3"
+}
+
+put() {
+	printf %s "$2" | dd of="$file" bs=1 seek="$1" conv=notrunc status=none
+}
+
+# fresh NR: a file of so many pages of the letter z.
+fresh() {
+	file=$tmp/file
+	rm -f "$file"
+	head -c $(($1 * 4096)) /dev/zero | tr '\0' z >"$file"
+}
+
+# --- what others see, and when ---
+
+seen_outside() {
+	local method=$1
+
+	fresh 8
+	# shellcheck disable=SC2046 # options are words
+	start $(options "$method")
+	ok "open a $file w" "map m a shared 0 8" "store m 5000 one" "msync m"
+	holds 5000 one
+	ok "store m 4095 two" "fsync a"
+	holds 4095 two
+	ok "store m 9000 three" sync
+	holds 9000 three
+	ok "store m 100 four" "map n a shared 2 2" "unmap m" "store n 5 five" "unmap n"
+	holds 100 four
+	holds 8197 five
+	ok "map m a shared 0 8" "store m 20000 six"
+	comes 8 20000 six
+	ok "store m 20000 seven" fork "child store m 100 eight" "child store m 30000 nine"
+	wants wait 0
+	ok "store m 12000 ten"
+	end "seen by others after msync, fsync, sync, munmap, a while and exit ($method)" 3
+	for line in "20000 seven" "100 eight" "30000 nine" "12000 ten"; do
+		# shellcheck disable=SC2086 # two words
+		in_file "$file" $line || echo "# not there after the end: $line"
+	done | tee "$tmp/lost"
+	result "seen by others after the end ($method)" "$(cat "$tmp/lost")"
+}
+
+# A program that is killed has its memory written all the same.
+seen_after_death() {
+	fresh 8
+	# shellcheck disable=SC2046
+	start $(options "$1")
+	ok "open a $file w" "map m a shared 0 8" "store m 5000 one" fork "child store m 9000 two"
+	tell "child crash"
+	sleep 0.1
+	tell crash
+	end "a program that is killed ($1)" killed
+	wrong=
+	holds 5000 one
+	holds 9000 two
+	[ "$ended" -eq 137 ] || wrong="$wrong
+status $ended"
+	result "what a killed program stored is in the file ($1)" "$(grep . <<<"$wrong")"
+}
+
+# Changes by others: at the next open or mmap.
+changed_outside() {
+	fresh 8
+	# shellcheck disable=SC2046
+	start $(options "$1")
+	ok "open a $file w" "map m a shared 0 4" "map p a private 0 4"
+	wants "load m 5000 3" zzz
+	wants "load p 9000 3" zzz
+	put 5000 one
+	put 9000 two
+	ok "open b $file r"
+	wants "load m 5000 3" one
+	wants "load p 9000 3" two
+	wants "read a 5000 3" one
+	put 5000 ten
+	put 12288 new
+	ok "map n b shared 0 8"
+	wants "load n 5000 3" ten
+	wants "load m 5000 3" ten
+	wants "load m 12288 3" new
+	# Longer and shorter.
+	head -c 4096 /dev/zero >>"$file"
+	put 32768 more
+	ok "open c $file r" "map q c shared 8 1"
+	wants "load q 0 4" more
+	truncate -s 4100 "$file"
+	ok "open d $file r"
+	wants "size a" 4100
+	wants "load m 4096 6" zzzz..
+	wants "load m 8192 1" SIGBUS
+	wants "load q 0 1" SIGBUS
+	wants "read a 4090 100" zzzzzzzzzz
+	ok "store m 4096 end" "msync m"
+	holds 4096 endz
+	[ "$(stat -c %s "$file")" -eq 4100 ] || wrong="$wrong
+the file has $(stat -c %s "$file") bytes"
+	end "changes by others ($1)" 0
+}
+
+# --- several processes inside ---
+
+several_processes() {
+	fresh 8
+	# shellcheck disable=SC2046
+	start $(options "$1") --cpus=2
+	ok "open a $file w" "map m a shared 0 8" "store m 100 parent" fork
+	wants "child load m 100 6" parent
+	ok "child store m 5000 child"
+	wants "read a 5000 5" child
+	wants "load m 5000 5" child
+	ok "child write a 9000 written"
+	wants "load m 9000 7" written
+	ok "write a 9003 TT"
+	wants "child load m 9000 7" wriTTen
+	ok "child open b $file w" "child map n b private 0 8"
+	wants "child load n 100 6" parent
+	ok "store m 100 PARENT"
+	wants "child load n 100 6" PARENT
+	ok "child store n 103 own"
+	wants "load m 100 6" PARENT
+	wants "child load n 100 6" PARown
+	ok "truncate a 8192"
+	wants "child load m 8192 1" SIGBUS
+	wants "child size b" 8192
+	ok "child truncate b 20000"
+	wants "load m 12000 2" ..
+	ok "child remove m 0 4096"
+	wants "load m 100 3" ...
+	wants "child load n 100 6" PARown
+	wants "read a 100 3" ...
+	ok "child unmap m" "store m 4096 last"
+	wants wait 0
+	end "several processes share a file ($1)" 0
+	wrong=
+	holds 100 ...
+	holds 4096 last
+	holds 12000 ..
+	result "the file after several processes ($1)" "$(grep . <<<"$wrong")"
+}
+
+sealed() {
+	# shellcheck disable=SC2046
+	start $(options "$1")
+	ok "memfd a" "truncate a 8192" "map m a shared 0 2" "store m 4090 sealed" "write a 4096 ALED"
+	wants "load m 4090 10" "sealedALED"
+	wants "seal a 8" "Device or resource busy"
+	ok "map p a private 0 2" "seal a 2"
+	wants "truncate a 4096" "Operation not permitted"
+	ok "unmap m" "seal a 8"
+	wants "write a 0 no" "Operation not permitted"
+	wants "map m a shared 0 2" "Operation not permitted"
+	wants "read a 4090 10" sealedALED
+	ok "store p 4090 own"
+	wants "read a 4090 3" sea
+	ok "seal a 1"
+	wants "seal a 4" "Operation not permitted"
+	end "a memfd and its seals ($1)" 0
+}
+
+# The last descriptor and the last mapping are gone: so are lock and room.
+let_go() {
+	fresh 8
+	# shellcheck disable=SC2046
+	start $(options "$1")
+	ok "open a $file w" "flock a" "map m a shared 0 8" "store m 0 x" "unmap m" "close a"
+	ok "open b $file w" "flock b"
+	end "a lock ends with its descriptor and mapping ($1)" 0
+}
+
+# What a shell with tools does to a mapped file; the same without Vellum.
+shell_script() {
+	cat <<'END'
+mkfifo in
+"$STEPS" <in >out &
+exec 3>in
+n=0
+# tell LINE: and wait for the answer.
+tell() {
+	echo "$1" >&3
+	n=$((n + 1))
+	while [ "$(wc -l <out)" -lt $n ]; do usleep 2000; done
+	echo "$1: $(tail -n 1 out)"
+}
+seq 1 5000 >f
+tell "open a f w"
+tell "map m a shared 0 6"
+tell "map p a private 0 6"
+tell "store m 5000 HELLO"
+grep -c HELLO f
+md5sum f
+echo patch | dd of=f bs=1 seek=9000 conv=notrunc 2>/dev/null
+tell "load m 9000 6"
+cp f g
+cmp f g && echo same
+cat g >>f
+tell "size a"
+tell "store p 100 own"
+head -c 10000 g | tail -c 10 | od -c
+head -c 6000 g >f
+tell "size a"
+tell "load m 5000 5"
+tell "load m 8192 1"
+tell "load p 100 3"
+sed -i s/HELLO/BYE/ f
+tell "load m 5000 5"
+grep -c BYE f
+tell "open b f w"
+tell "map n b shared 0 2"
+tell "store n 10 SED"
+gzip -k f
+gzip -dc f.gz | cmp - f && echo packed
+tar -c f g | tar -x -O f | md5sum
+mv f h
+tell "store n 20 MOVED"
+head -c 30 h
+rm h
+tell "load n 20 5"
+tell "fsync b"
+echo "exit 0" >&3
+wait
+rm in f.gz
+END
+}
+
+with_busybox() {
+	local side wrong=
+
+	for side in native vellum; do
+		rm -rf "${tmp:?}/$side"
+		mkdir "$tmp/$side"
+		(
+			cd "$tmp/$side" || exit 1
+			if [ "$side" = native ]; then
+				set --
+			else
+				# shellcheck disable=SC2046
+				set -- "$VELLUM" run $(options "$1") --cpus=2 --
+			fi
+			# shellcheck disable=SC2154 # from find_busybox
+			STEPS="$PROGRAM_DIR/steps" timeout -k 5 "$limit" "$@" "$busybox" sh -c "$(shell_script)" \
+				>stdout 2>stderr </dev/null
+			echo $? >status
+			what_vellum_said stderr >said
+			rm stderr
+		)
+	done
+	wrong=$(diff -r "$tmp/native" "$tmp/vellum")
+	[ -s "$tmp/native/h" ] || [ "$(wc -l <"$tmp/native/stdout")" -gt 30 ] || wrong="$wrong
+the script did not come to its end"
+	result "busybox on files that are mapped ($1)" "$wrong"
+}
+
+# --- a full disk ---
+
+# on_small_disk SIZE
+on_small_disk() {
+	disk=$tmp/disk
+	mkdir -p "$disk"
+	mount -t tmpfs -o "size=$1" vellum-test "$disk" 2>"$tmp/mount" || return 1
+	mounted=$disk
+}
+
+leave_disk() {
+	[ -z "$mounted" ] || umount "$mounted"
+	mounted=
+}
+
+# count_pages FILE CHAR: pages that begin with it.
+count_pages() {
+	printf 'open a %s r\ncount a %s\n' "$1" "$2" | "$PROGRAM_DIR/steps" | tail -n 1
+}
+
+disk_full() {
+	local accepted
+
+	if ! on_small_disk 2M; then
+		skip "stores to a full disk ($1)" "no mount: $(head -n 1 "$tmp/mount")"
+		return
+	fi
+	file=$disk/file
+	truncate -s 8M "$file"
+	# shellcheck disable=SC2046
+	start $(options "$1")
+	ok "open a $file w" "map m a shared 0 2048"
+	ask "fill m 0 2048 x"
+	accepted=$answer
+	[ "$accepted" -ge 500 ] && [ "$accepted" -le 512 ] || wrong="$wrong
+$accepted pages accepted, expected about 512"
+	wants "store m $((accepted * 4096)) y" SIGBUS
+	wants "writes a $((1000 * 4096)) 10 w" 0
+	ok "msync m" "store m 0 y" "fsync a"
+	holds 0 y
+	# A store where there is room already.
+	wants "fill m 1 $((accepted - 1)) u" $((accepted - 1))
+	# Room again.
+	ok "remove m 4096 $((50 * 4096))"
+	wants "fill m 1500 50 v" 50
+	wants "writes a $((1600 * 4096)) 10 w" 0
+	end "stores to a full disk ($1)" 0
+	wrong=
+	[ "$(count_pages "$file" u)" -eq $((accepted - 51)) ] || wrong="$wrong
+$(count_pages "$file" u) of $((accepted - 51)) pages that were accepted are in the file"
+	[ "$(count_pages "$file" v)" -eq 50 ] || wrong="$wrong
+$(count_pages "$file" v) of 50 pages that were accepted later are in the file"
+	result "what was accepted is in the file ($1)" "$(grep . <<<"$wrong")"
+	leave_disk
+}
+
+written_to_full_disk() {
+	local accepted
+
+	if ! on_small_disk 2M; then
+		skip "write(2) to a mapped file on a full disk ($1)" "no mount: $(head -n 1 "$tmp/mount")"
+		return
+	fi
+	file=$disk/file
+	truncate -s 8K "$file"
+	# shellcheck disable=SC2046
+	start $(options "$1")
+	ok "open a $file w" "map m a shared 0 2048" "store m 0 y" "store m 4096 y"
+	ask "writes a 8192 1000 w"
+	accepted=$answer
+	[ "$accepted" -gt 2000000 ] && [ "$accepted" -lt 2097152 ] || wrong="$wrong
+$accepted bytes accepted"
+	wants "size a" $((8192 + accepted))
+	wants "write a $((8192 + accepted)) no" "No space left on device"
+	wants "load m $((8192 + accepted - 1)) 1" w
+	wants "load m $((8192 + (accepted + 4095) / 4096 * 4096)) 1" SIGBUS
+	ok "store m 9000 inside" "truncate a 8192"
+	wants "writes a 8192 10 v" 40960
+	# Files that are gone take no room.
+	for i in 1 2 3 4; do
+		ok "truncate a 8192" "open t $disk/t$i wc" "truncate t 1400000" "map t t shared 0 300"
+		wants "fill t 0 300 t" 300
+		ok "unmap t" "close t" "unlink $disk/t$i"
+	done
+	wants "writes a 8192 300 v" 1228800
+	end "write(2) to a mapped file on a full disk ($1)" 0
+	wrong=
+	[ "$(count_pages "$file" v)" -eq 300 ] || wrong="$(count_pages "$file" v) pages"
+	holds 0 y
+	result "the file that was written to a full disk ($1)" "$wrong"
+	leave_disk
+}
+
+# --- more file than memory ---
+
+pressure() {
+	local pages=12288
+
+	file=$tmp/file
+	rm -f "$file"
+	truncate -s $((pages * 4096)) "$file"
+	# shellcheck disable=SC2046
+	start $(options "$1") --ram=16M
+	ok "open a $file w" "map m a shared 0 $pages"
+	wants "fill m 0 $pages a" $pages
+	wants "sum m $pages" $((pages * 97))
+	wants "fill m 0 6000 b" 6000
+	ok "store m $((7000 * 4096 + 10)) z"
+	wants "sum m $pages" $((pages * 97 + 6000 + 122))
+	end "a file of three times the RAM ($1)" 0
+	wrong=
+	[ "$(count_pages "$file" b)" -eq 6000 ] || wrong="$(count_pages "$file" b) of 6000 pages"
+	[ "$(count_pages "$file" a)" -eq $((pages - 6000)) ] || wrong="$wrong
+$(count_pages "$file" a) of $((pages - 6000)) pages"
+	holds $((7000 * 4096)) a.........z
+	result "all of it is in the file ($1)" "$(grep . <<<"$wrong")"
+	rm -f "$file"
+}
+
+# --- killed from outside ---
+
+# kill_once METHOD PROCESSES: what is wrong.
+kill_once() {
+	local mark=$$.$RANDOM pid left processes delay
+
+	rm -f "$tmp/records"
+	# shellcheck disable=SC2046
+	VELLUM_TEST_MARK=$mark "$VELLUM" run $(options "$1") --cpus="$2" -- "$PROGRAM_DIR/records" write \
+		"$tmp/records" "$2" </dev/null >"$tmp/log" 2>"$tmp/stderr" &
+	pid=$!
+	# Up to 2 s; starting takes 0.15.
+	printf -v delay '%d.%03d' $(((RANDOM % 1500 + 150) / 1000)) $(((RANDOM * 7 + 150) % 1000))
+	sleep "$delay"
+	kill -KILL "$pid"
+	wait "$pid" 2>/dev/null
+	mapfile -t processes < <(marked "$mark")
+	left=$(still_alive 3 "${processes[@]}")
+	[ -z "$left" ] || echo "left behind: $left"
+	[ -s "$tmp/log" ] || return
+	"$PROGRAM_DIR/records" check "$tmp/records" <"$tmp/log" 2>"$tmp/counts"
+	read -r -a counts <"$tmp/counts"
+	syncs=$((syncs + counts[0]))
+}
+
+killed() {
+	local rounds=$1 i=0 wrong='' method methods
+
+	read -r -a methods <<<"$METHODS"
+	syncs=0
+	while [ "$i" -lt "$rounds" ]; do
+		method=${methods[i % ${#methods[@]}]}
+		kill_once "$method" $((i / 4 % 2 + 1)) >"$tmp/wrong" 2>"$tmp/shell"
+		[ ! -s "$tmp/wrong" ] || wrong="$wrong
+kill $i, $method: $(cat "$tmp/wrong")"
+		i=$((i + 1))
+	done
+	[ "$syncs" -gt "$rounds" ] || wrong="$wrong
+only $syncs syncs in $rounds runs"
+	echo "# $rounds kills, $syncs returned syncs"
+	result "what was synced is there after a kill" "$(grep . <<<"$wrong")"
+}
+
+# --- random operations ---
+
+# random_run SEED METHOD STEPS: what is wrong.
+random_run() {
+	local dir=$tmp/random args=("$1" "$3" "$tmp/random") status
+
+	rm -rf "$dir"
+	mkdir "$dir"
+	[ $(($1 % 5)) -ne 0 ] || args+=(memfd)
+	# Whatever the host's kernel doesn't do is not asked of Vellum.
+	if ! timeout -k 5 "$limit" "$PROGRAM_DIR/random_files" "${args[@]}" >/dev/null 2>"$tmp/stderr"; then
+		echo "natively: $(head -n 2 "$tmp/stderr")"
+		return
+	fi
+	# shellcheck disable=SC2046
+	timeout -k 5 "$limit" "$VELLUM" run $(options "$2") --cpus=$(($1 / 3 % 2 + 1)) -- \
+		"$PROGRAM_DIR/random_files" "${args[@]}" >"$tmp/stdout" 2>"$tmp/stderr" </dev/null
+	status=$?
+	[ "$status" -eq 0 ] || echo "seed $1, $2, $3 steps: status $status"
+	what_vellum_said "$tmp/stderr"
+	[ $(($1 % 5)) -eq 0 ] || cat "$dir/random.0" "$dir/random.1" | cmp - "$tmp/stdout" 2>&1
+}
+
+random_operations() {
+	local first=$1 nr=$2 steps=$3 method seed i=0 wrong
+
+	for method in $METHODS; do
+		wrong=
+		for ((seed = first + i; seed < first + nr; seed += 4)); do
+			wrong="$wrong$(random_run "$seed" "$method" "$steps")"
+		done
+		i=$((i + 1))
+		result "random operations, seeds $first to $((first + nr - 1)) ($method)" "$wrong"
+	done
+}
+
+clean_up() {
+	leave_disk
+	rm -rf "$tmp"
+}
+
+main() {
+	local method kills=10 seeds=16 steps=300 full=
+
+	[ -x "$VELLUM" ] || bail "no $VELLUM"
+	[ -x "$PROGRAM_DIR/steps" ] || bail "no $PROGRAM_DIR/steps"
+	if [ "${1:-}" = --full ]; then
+		kills=200 seeds=400 steps=600 full=1
+	elif [ $# -gt 0 ]; then
+		echo "usage: $0 [--full]" >&2
+		exit 2
+	fi
+	find_busybox
+	VELLUM=$(realpath "$VELLUM")
+	mounted=
+	tmp=$(mktemp -d)
+	trap clean_up EXIT
+	for method in $METHODS; do
+		seen_outside "$method"
+		seen_after_death "$method"
+		changed_outside "$method"
+		several_processes "$method"
+		sealed "$method"
+		let_go "$method"
+		with_busybox "$method"
+		disk_full "$method"
+		written_to_full_disk "$method"
+		case $full$method in 1* | wp) pressure "$method" ;; esac
+	done
+	killed "$kills"
+	random_operations "${SEED:-1}" "$seeds" "$steps"
+	finish
+}
+
+main "$@"
