@@ -40,6 +40,9 @@ struct filemap {
 	char path[ABI_MAX_NAME];
 };
 
+extern const struct vellum_backing_ops filemap_ops;	/* filemap_ops.c */
+extern unsigned filemap_nr_writable;	/* files that were mapped shared for writing; atomic */
+
 /* The object for an open file, for mmap: a reference to its mapping. 0 or negative errno. */
 int filemap_get(struct kernel *k, int host_fd, bool for_writing, struct vellum_mapping **out);
 

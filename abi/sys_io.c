@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * abi/sys_io.c - bytes in and out: read(2), write(2) and kin, pipes, poll, ioctl, fcntl.
+ * abi/sys_io.c - bytes in and out: read(2), write(2) and kin, ioctl, fcntl, and what is done to whole files.
  *
  * Bytes go through a buffer of the host: what the program passes is copied once, and only what
  * arrived is stored (and so dirties its pages). Nothing of the program is held while the host call
@@ -10,13 +10,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/select.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -30,13 +28,13 @@
 #define MAX_IO		0x7ffff000ull	/* what one call moves at most, as in Linux */
 
 /* A host call that may block: without a CPU, and within reach of a kick. */
-static void block_begin(struct task *t)
+void block_begin(struct task *t)
 {
 	cpu_release(t);
 	__atomic_store_n(&t->in_host, true, __ATOMIC_SEQ_CST);
 }
 
-static void block_end(struct task *t)
+void block_end(struct task *t)
 {
 	__atomic_store_n(&t->in_host, false, __ATOMIC_SEQ_CST);
 }
@@ -342,232 +340,6 @@ SYSCALL(copy_file_range)
 		       (a[3] && user_write(t, a[3], &out_at, sizeof(out_at)))))
 		return -EFAULT;
 	return n;
-}
-
-/* --- pipes --- */
-
-SYSCALL(pipe2)
-{
-	int host[2], guest[2];
-	bool cloexec = a[1] & O_CLOEXEC;
-
-	if (a[1] & ~(uint64_t)(O_CLOEXEC | O_NONBLOCK))
-		return -EINVAL;
-	if (pipe2(host, O_CLOEXEC | (int)(a[1] & O_NONBLOCK)))
-		return -errno;
-	guest[0] = fd_install(t, file_open(host[0]), 0, cloexec);
-	guest[1] = fd_install(t, file_open(host[1]), 0, cloexec);
-	if (guest[0] >= 0 && guest[1] >= 0 && user_write(t, a[0], guest, sizeof(guest)) == 0)
-		return 0;
-	for (int i = 0; i < 2; i++)
-		if (guest[i] >= 0) {
-			file_put(t->fds[guest[i]].file);
-			t->fds[guest[i]].file = NULL;
-		}
-	return guest[0] < 0 || guest[1] < 0 ? -EMFILE : -EFAULT;
-}
-
-SYSCALL(pipe)
-{
-	const uint64_t b[6] = { a[0], 0 };
-
-	return sys_pipe2(t, b);
-}
-
-/* --- waiting for readiness --- */
-
-/* A signal that is blocked, or only stopped us, does not end the wait. */
-static int poll_until(struct task *t, struct pollfd *fds, nfds_t nr, const struct timespec *timeout)
-{
-	uint64_t now = clock_ns(CLOCK_MONOTONIC), until = ~0ull;
-	struct timespec left;
-	int n;
-
-	if (timeout && timeout->tv_sec < 1l << 32)
-		until = now + (uint64_t)timeout->tv_sec * 1000000000u + (uint64_t)timeout->tv_nsec;
-	do {
-		if (signal_pending(t))
-			return -EINTR;
-		now = clock_ns(CLOCK_MONOTONIC);
-		left.tv_sec = (time_t)(until > now ? (until - now) / 1000000000u : 0);
-		left.tv_nsec = (long)(until > now ? (until - now) % 1000000000u : 0);
-		n = ppoll(fds, nr, until == ~0ull ? NULL : &left, NULL);
-	} while (n < 0 && errno == EINTR);
-	return n < 0 ? -errno : n;
-}
-
-static int64_t wait_ready(struct task *t, struct pollfd *fds, nfds_t nr, const struct timespec *timeout,
-			  const uint64_t *mask)
-{
-	uint64_t blocked = t->blocked;
-	int n;
-
-	if (mask) {
-		t->saved_blocked = blocked;
-		t->restore_blocked = true;
-		signal_set_blocked(t, *mask);
-	}
-	block_begin(t);
-	n = poll_until(t, fds, nr, timeout);
-	block_end(t);
-	if (n >= 0 && mask) {
-		signal_set_blocked(t, blocked);
-		t->restore_blocked = false;
-	}
-	return n;
-}
-
-static int64_t do_poll(struct task *t, uint64_t addr, uint64_t nr, const struct timespec *timeout,
-		       const uint64_t *mask)
-{
-	static const struct timespec at_once;
-	struct pollfd *fds, *host;
-	int64_t n;
-
-	if (nr > MAX_FDS)
-		return -EINVAL;
-	fds = calloc(nr + 1, 2 * sizeof(*fds));
-	if (!fds)
-		return -ENOMEM;
-	host = fds + nr;
-	if (user_read(t, fds, addr, nr * sizeof(*fds))) {
-		free(fds);
-		return -EFAULT;
-	}
-	for (uint64_t i = 0; i < nr; i++) {
-		host[i] = fds[i];
-		host[i].fd = fds[i].fd < 0 ? -1 : fd_host(t, (uint64_t)fds[i].fd);
-		if (fds[i].fd >= 0 && host[i].fd < 0)
-			timeout = &at_once;	/* POLLNVAL is an answer */
-	}
-	n = wait_ready(t, host, nr, timeout, mask);
-	for (uint64_t i = 0; i < nr && n >= 0; i++) {
-		fds[i].revents = host[i].revents;
-		if (fds[i].fd >= 0 && fd_host(t, (uint64_t)fds[i].fd) < 0) {
-			fds[i].revents = POLLNVAL;
-			n++;
-		}
-	}
-	if (n >= 0 && user_write(t, addr, fds, nr * sizeof(*fds)))
-		n = -EFAULT;
-	free(fds);
-	return n;
-}
-
-SYSCALL(poll)
-{
-	struct timespec ts = { (int)a[2] / 1000, (int)a[2] % 1000 * 1000000l };
-
-	return do_poll(t, a[0], a[1], (int)a[2] < 0 ? NULL : &ts, NULL);
-}
-
-/* Optional timeout and signal mask of ppoll and pselect6. */
-static int read_timeout(struct task *t, uint64_t addr, struct timespec *ts)
-{
-	if (user_read(t, ts, addr, sizeof(*ts)))
-		return -EFAULT;
-	return ts->tv_sec < 0 || ts->tv_nsec < 0 || ts->tv_nsec > 999999999 ? -EINVAL : 0;
-}
-
-SYSCALL(ppoll)
-{
-	struct timespec ts;
-	uint64_t mask;
-	int err;
-
-	if (a[2]) {
-		err = read_timeout(t, a[2], &ts);
-		if (err)
-			return err;
-	}
-	if (a[3] && (a[4] != 8 || user_read(t, &mask, a[3], 8)))
-		return a[4] != 8 ? -EINVAL : -EFAULT;
-	return do_poll(t, a[0], a[1], a[2] ? &ts : NULL, a[3] ? &mask : NULL);
-}
-
-static const short select_events[3] = { POLLIN | POLLHUP | POLLERR, POLLOUT | POLLERR, POLLPRI };
-
-static bool in_set(const fd_set *set, int fd)
-{
-	return ((const uint64_t *)set)[fd / 64] >> (fd % 64) & 1;
-}
-
-static int64_t do_select(struct task *t, const uint64_t a[6], const struct timespec *timeout,
-			 const uint64_t *mask)
-{
-	int nr = a[0] > MAX_FDS ? MAX_FDS : (int)a[0];
-	size_t bytes = ((size_t)nr + 63) / 64 * 8;
-	struct pollfd fds[MAX_FDS];
-	int number[MAX_FDS];
-	fd_set sets[3], out[3];
-	nfds_t used = 0;
-	int64_t n, found = 0;
-
-	if ((int)a[0] < 0)
-		return -EINVAL;
-	memset(sets, 0, sizeof(sets));
-	memset(out, 0, sizeof(out));
-	for (int s = 0; s < 3; s++)
-		if (a[1 + s] && user_read(t, &sets[s], a[1 + s], bytes))
-			return -EFAULT;
-	for (int fd = 0; fd < nr; fd++) {
-		short events = 0;
-
-		for (int s = 0; s < 3; s++)
-			events |= in_set(&sets[s], fd) ? select_events[s] : 0;
-		if (!events)
-			continue;
-		if (fd_host(t, (uint64_t)fd) < 0)
-			return -EBADF;
-		number[used] = fd;
-		fds[used++] = (struct pollfd){ .fd = fd_host(t, (uint64_t)fd), .events = events };
-	}
-	n = wait_ready(t, fds, used, timeout, mask);
-	if (n < 0)
-		return n;
-	for (nfds_t i = 0; i < used; i++)
-		for (int s = 0; s < 3; s++)
-			if (in_set(&sets[s], number[i]) && (fds[i].revents & select_events[s])) {
-				((uint64_t *)&out[s])[number[i] / 64] |= 1ull << (number[i] % 64);
-				found++;
-			}
-	for (int s = 0; s < 3; s++)
-		if (a[1 + s] && user_write(t, a[1 + s], &out[s], bytes))
-			return -EFAULT;
-	return found;
-}
-
-SYSCALL(select)
-{
-	struct timeval tv;
-	struct timespec ts;
-
-	if (a[4]) {
-		if (user_read(t, &tv, a[4], sizeof(tv)))
-			return -EFAULT;
-		if (tv.tv_sec < 0 || tv.tv_usec < 0)
-			return -EINVAL;
-		ts = (struct timespec){ tv.tv_sec + tv.tv_usec / 1000000, tv.tv_usec % 1000000 * 1000 };
-	}
-	return do_select(t, a, a[4] ? &ts : NULL, NULL);
-}
-
-SYSCALL(pselect6)
-{
-	uint64_t sigset[2] = { 0, 0 }, mask;
-	struct timespec ts;
-	int err;
-
-	if (a[4]) {
-		err = read_timeout(t, a[4], &ts);
-		if (err)
-			return err;
-	}
-	if (a[5] && user_read(t, sigset, a[5], sizeof(sigset)))
-		return -EFAULT;
-	if (sigset[0] && (sigset[1] != 8 || user_read(t, &mask, sigset[0], 8)))
-		return sigset[1] != 8 ? -EINVAL : -EFAULT;
-	return do_select(t, a, a[4] ? &ts : NULL, sigset[0] ? &mask : NULL);
 }
 
 /* --- descriptors' properties --- */

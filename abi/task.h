@@ -151,6 +151,10 @@ int user_read(struct task *t, void *buf, uint64_t addr, uint64_t len);	/* 0 or -
 int user_write(struct task *t, uint64_t addr, const void *buf, uint64_t len);
 int user_string(struct task *t, char *buf, size_t size, uint64_t addr);	/* 0, -EFAULT, -ENAMETOOLONG */
 
+/* sys_io.c: a host call that may block: without a CPU, and within reach of a kick */
+void block_begin(struct task *t);
+void block_end(struct task *t);
+
 /* syscall.c */
 int64_t syscall_dispatch(struct task *t);
 

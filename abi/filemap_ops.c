@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: MIT */
+/* abi/filemap_ops.c - the core's hooks into a mapped file, called with page locks held; see filemap.h. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "abi/filemap.h"
+
+#define PAGE	 VELLUM_PAGE_SIZE
+
+/* Bytes from the host; what is beyond the end of the file stays as it is. 0 or an errno. */
+static int read_fully(int fd, char *buf, size_t len, uint64_t offset)
+{
+	while (len) {
+		ssize_t n = pread(fd, buf, len, (off_t)offset);
+
+		if (n < 0 && errno != EINTR)
+			return errno;
+		if (n == 0)
+			return 0;
+		if (n > 0) {
+			buf += n;
+			len -= (size_t)n;
+			offset += (uint64_t)n;
+		}
+	}
+	return 0;
+}
+
+static int write_fully(int fd, const char *buf, size_t len, uint64_t offset)
+{
+	while (len) {
+		ssize_t n = pwrite(fd, buf, len, (off_t)offset);
+
+		if (n < 0 && errno != EINTR)
+			return errno;
+		if (n > 0) {
+			buf += n;
+			len -= (size_t)n;
+			offset += (uint64_t)n;
+		}
+	}
+	return 0;
+}
+
+static int fault_hook(void *ctx, struct vellum_vmf *vmf)
+{
+	struct filemap *fm = ctx;
+	int err;
+
+	pthread_mutex_lock(&fm->io_lock);
+	err = read_fully(fm->fd, vmf->page, PAGE, vmf->pgoff * PAGE);
+	pthread_mutex_unlock(&fm->io_lock);
+	return err ? VELLUM_VMF_SIGBUS : VELLUM_VMF_OK;
+}
+
+/* The part of a page that lies in the file. io_lock held. */
+static size_t length_in_file(const struct filemap *fm, uint64_t pgoff, size_t len)
+{
+	uint64_t offset = pgoff * PAGE;
+
+	if (offset >= fm->limit)
+		return 0;
+	return fm->limit - offset < len ? (size_t)(fm->limit - offset) : len;
+}
+
+/*
+ * Room on the disk for what is about to be stored: no room is SIGBUS now, instead of data lost at
+ * writeback. A file system without fallocate(2) is asked by writing the page as it is.
+ */
+static int mkwrite_hook(void *ctx, struct vellum_vmf *vmf)
+{
+	struct filemap *fm = ctx;
+	bool ours;
+	size_t len;
+	int err = 0;
+
+	pthread_mutex_lock(&fm->io_lock);
+	ours = filemap_unchanged(fm);
+	len = length_in_file(fm, vmf->pgoff, PAGE);
+	while (len && fallocate(fm->write_fd, FALLOC_FL_KEEP_SIZE, (off_t)(vmf->pgoff * PAGE), (off_t)len)) {
+		err = errno;
+		if (err == EOPNOTSUPP || err == ENOSYS)
+			err = write_fully(fm->write_fd, vmf->page, len, vmf->pgoff * PAGE);
+		if (err != EINTR && !(err == ENOSPC && filemap_make_room()))
+			break;
+		err = 0;
+	}
+	filemap_changed(fm, ours);
+	pthread_mutex_unlock(&fm->io_lock);
+	return err ? VELLUM_VMF_SIGBUS : VELLUM_VMF_OK;
+}
+
+/* io_lock held. 0 or an errno. */
+static int write_back(struct filemap *fm, const char *page, size_t len, uint64_t offset)
+{
+	if (!fm->sealed)
+		return write_fully(fm->write_fd, page, len, offset);
+	if (offset + len > fm->sealed_len)
+		return EPERM;
+	memcpy(fm->sealed + offset, page, len);	/* within the file: its size is ours to change */
+	return 0;
+}
+
+static int writepage_hook(void *ctx, uint64_t pgoff, const void *page, uint32_t len)
+{
+	struct filemap *fm = ctx;
+	bool ours;
+	int err;
+
+	pthread_mutex_lock(&fm->io_lock);
+	ours = filemap_unchanged(fm);
+	err = write_back(fm, page, length_in_file(fm, pgoff, len), pgoff * PAGE);
+	filemap_changed(fm, ours);
+	if (err) {
+		fm->nr_failed++;
+		fm->failure = err;
+	}
+	pthread_mutex_unlock(&fm->io_lock);
+	return -err;
+}
+
+static int sync_hook(void *ctx)
+{
+	struct filemap *fm = ctx;
+
+	return fm->write_fd >= 0 && fdatasync(fm->write_fd) ? -errno : 0;
+}
+
+static int punch_hook(void *ctx, uint64_t offset, uint64_t len)
+{
+	struct filemap *fm = ctx;
+	bool ours;
+	int err = 0;
+
+	pthread_mutex_lock(&fm->io_lock);
+	ours = filemap_unchanged(fm);
+	if (fm->write_fd < 0)
+		err = -EBADF;
+	else if (fallocate(fm->write_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)len))
+		err = -errno;
+	filemap_changed(fm, ours);
+	pthread_mutex_unlock(&fm->io_lock);
+	return err;
+}
+
+/* The cache is gone: its dirty pages were written, or could not be. */
+static void release_hook(void *ctx)
+{
+	struct filemap *fm = ctx;
+
+	if (fm->write_fd >= 0) {
+		close(fm->write_fd);
+		__atomic_fetch_sub(&filemap_nr_writable, 1, __ATOMIC_RELAXED);
+	}
+	if (fm->sealed)
+		munmap(fm->sealed, fm->sealed_len);
+	close(fm->fd);
+	pthread_mutex_destroy(&fm->io_lock);
+	pthread_mutex_destroy(&fm->size_lock);
+	free(fm);
+}
+
+const struct vellum_backing_ops filemap_ops = {
+	.size = sizeof(filemap_ops),
+	.fault = fault_hook,
+	.page_mkwrite = mkwrite_hook,
+	.release = release_hook,
+	.writepage = writepage_hook,
+	.sync = sync_hook,
+	.punch = punch_hook,
+};
