@@ -66,21 +66,30 @@ static int populate_error(int err)
 	return err == -EAGAIN ? -EAGAIN : err ? -ENOMEM : 0;
 }
 
+/* To whole pages; nothing: *@size 0. */
+static int round_range(uint64_t addr, uint64_t len, gva_t *start, uint64_t *size)
+{
+	*start = addr & PAGE_MASK;
+	*size = len ? page_align_up(len + (addr & ~PAGE_MASK)) : 0;
+	if (!len)
+		return 0;
+	if (*size < len || *start + *size < *start)
+		return -EINVAL;
+	return user_range(*start, *size) ? 0 : -ENOMEM;
+}
+
 EXPORT int vellum_mlock(struct vellum_mm *mm, uint64_t addr, uint64_t len, uint32_t flags)
 {
 	uint32_t set = VM_LOCKED | (flags & VELLUM_MLOCK_ONFAULT ? VM_LOCKONFAULT : 0);
-	gva_t start = addr & PAGE_MASK;
-	uint64_t size = page_align_up(len + (addr & ~PAGE_MASK));
+	gva_t start;
+	uint64_t size;
 	int err;
 
 	if (flags & ~(uint32_t)VELLUM_MLOCK_ONFAULT)
 		return -EINVAL;
-	if (!len)
-		return 0;
-	if (size < len || start + size < start)
-		return -EINVAL;
-	if (!user_range(start, size))
-		return -ENOMEM;
+	err = round_range(addr, len, &start, &size);
+	if (err || !size)
+		return err;
 	write_lock(&mm->mmap_lock, mm_host(mm));
 	if (!mm->memlock_limit)
 		err = -EPERM;
@@ -96,16 +105,12 @@ EXPORT int vellum_mlock(struct vellum_mm *mm, uint64_t addr, uint64_t len, uint3
 
 EXPORT int vellum_munlock(struct vellum_mm *mm, uint64_t addr, uint64_t len)
 {
-	gva_t start = addr & PAGE_MASK;
-	uint64_t size = page_align_up(len + (addr & ~PAGE_MASK));
-	int err;
+	gva_t start;
+	uint64_t size;
+	int err = round_range(addr, len, &start, &size);
 
-	if (!len)
-		return 0;
-	if (size < len || start + size < start)
-		return -EINVAL;
-	if (!user_range(start, size))
-		return -ENOMEM;
+	if (err || !size)
+		return err;
 	write_lock(&mm->mmap_lock, mm_host(mm));
 	err = change_range(mm, start, start + size, 0);
 	write_unlock(&mm->mmap_lock, mm_host(mm));

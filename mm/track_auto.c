@@ -181,27 +181,16 @@ static void note_switch(struct collection *c, uint64_t nr, const char *way)
 		(void)!radix_set(&c->switched, nr, (void *)(uintptr_t)way, tracker_host(c->t));
 }
 
-/* [first, last]: what is watched of the chunk. */
-static void make_clean(struct collection *c, struct chunk *chunk, uint64_t nr, uint64_t first, uint64_t last)
+/* INV-AUTO-1. [first, last]: what is watched of the chunk. */
+static void change_over(struct collection *c, struct chunk *chunk, uint64_t nr, uint64_t first, uint64_t last)
 {
 	struct vellum_tracker *t = c->t;
 
 	mutex_lock(&t->lock, tracker_host(t));
-	chunk->clean = true;
+	chunk->clean = !chunk->clean;
 	mutex_unlock(&t->lock, tracker_host(t));
-	for_each_part(c, first, last, &release_ops);
-	note_switch(c, nr, &to_clean);
-}
-
-static void make_wp(struct collection *c, struct chunk *chunk, uint64_t nr, uint64_t first, uint64_t last)
-{
-	struct vellum_tracker *t = c->t;
-
-	mutex_lock(&t->lock, tracker_host(t));
-	chunk->clean = false;
-	mutex_unlock(&t->lock, tracker_host(t));
-	for_each_part(c, first, last, &protect_ops);
-	note_switch(c, nr, &to_wp);
+	for_each_part(c, first, last, chunk->clean ? &release_ops : &protect_ops);
+	note_switch(c, nr, chunk->clean ? &to_clean : &to_wp);
 }
 
 /* --- deciding --- */
@@ -265,10 +254,8 @@ static void decide_chunk(struct collection *c, uint64_t nr, uint64_t n)
 	chunk->seen = t->nr_collections;
 	if (n * t->fault_ns > t->scan_ns)
 		note_busy(t, chunk, n);
-	if (!chunk->clean && 4 * load > 5 * t->scan_ns)
-		make_clean(c, chunk, nr, first, last);
-	else if (chunk->clean && is_idle(t, chunk, load))
-		make_wp(c, chunk, nr, first, last);
+	if (chunk->clean ? is_idle(t, chunk, load) : 4 * load > 5 * t->scan_ns)
+		change_over(c, chunk, nr, first, last);
 }
 
 void auto_decide(struct collection *c)
