@@ -537,16 +537,18 @@ random_run() {
 	[ $(($1 % 5)) -eq 0 ] || cat "$dir/random.0" "$dir/random.1" | cmp - "$tmp/stdout" 2>&1
 }
 
+# random_operations FIRST NR STEPS: each method has its share of the seeds.
 random_operations() {
-	local first=$1 nr=$2 steps=$3 method seed i=0 wrong
+	local first=$1 nr=$2 steps=$3 seed i=0 wrong methods
 
-	for method in $METHODS; do
+	read -r -a methods <<<"$METHODS"
+	for ((i = 0; i < ${#methods[@]}; i++)); do
 		wrong=
-		for ((seed = first + i; seed < first + nr; seed += 4)); do
-			wrong="$wrong$(random_run "$seed" "$method" "$steps")"
+		for ((seed = first + i; seed < first + nr; seed += ${#methods[@]})); do
+			wrong="$wrong$(random_run "$seed" "${methods[i]}" "$steps")"
 		done
-		i=$((i + 1))
-		result "random operations, seeds $first to $((first + nr - 1)) ($method)" "$wrong"
+		result "random operations, of seeds $first to $((first + nr - 1)) one in ${#methods[@]} (${methods[i]})" \
+			"$wrong"
 	done
 }
 
