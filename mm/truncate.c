@@ -225,6 +225,7 @@ EXPORT void vellum_mapping_invalidate(struct vellum_mapping *mapping)
 		mutex_unlock(&folio->lock, &m->host);
 		folio_put(m, folio);
 	}
+	track_object(mapping, 0, ~0ull);	/* what a process would find where nothing is cached, too */
 	write_unlock(&mapping->invalidate_lock, &m->host);
 }
 

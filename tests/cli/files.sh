@@ -199,6 +199,17 @@ the file has $(stat -c %s "$file") bytes"
 	end "changes by others ($1)" 0
 }
 
+# Where nothing is cached, and nobody looks.
+changed_afar() {
+	fresh 200
+	# shellcheck disable=SC2046
+	start $(options "$1")
+	ok "open a $file w" "map m a shared 0 200" "store m 0 here"
+	put 600000 far
+	ok "open b $file r" "map n b private 0 1"
+	end "changes by others to pages that aren't cached ($1)" 0
+}
+
 # --- several processes inside ---
 
 several_processes() {
@@ -577,6 +588,7 @@ main() {
 		seen_outside "$method"
 		seen_after_death "$method"
 		changed_outside "$method"
+		changed_afar "$method"
 		several_processes "$method"
 		sealed "$method"
 		let_go "$method"
