@@ -89,26 +89,33 @@ void track_grant(struct vma *vma, gva_t addr)
 	tell_trackers(vma, addr, RECORD_GRANT, NULL);
 }
 
-/* Somebody other than @only watches. One that comes now has to wait for the caller's table. */
-static bool has_other(const struct tracker_list *list, const struct vellum_tracker *only)
+/* Somebody but @except watches one of the 64 pages from @page on. One that comes now has to wait for the table. */
+static bool has_other(struct tracker_list *list, const struct host *host, uint64_t page,
+		      const struct vellum_tracker *except)
 {
-	uint32_t nr = __atomic_load_n(&list->nr, __ATOMIC_ACQUIRE);
+	bool found = false;
 
-	return nr > 1 || (nr == 1 && !only);
+	if (likely(!__atomic_load_n(&list->nr, __ATOMIC_ACQUIRE)))
+		return false;
+	read_lock(&list->lock, host);
+	for (const struct vellum_tracker *t = list->first; t && !found; t = t->next)
+		found = t != except && page <= t->last && t->first <= page + 63;
+	read_unlock(&list->lock, host);
+	return found;
 }
 
-static bool others_watch(const struct vma *vma, const struct vellum_tracker *only)
+static bool others_watch(struct vma *vma, gva_t addr, const struct vellum_tracker *except)
 {
-	bool by_mm = only && only->mm;
+	const struct host *host = mm_host(vma->mm);
 
-	return has_other(&vma->mm->trackers, by_mm ? only : NULL) ||
-	       (vma->mapping && has_other(&vma->mapping->trackers, by_mm ? NULL : only));
+	return has_other(&vma->mm->trackers, host, addr >> PAGE_SHIFT, except) ||
+	       (vma->mapping && has_other(&vma->mapping->trackers, host, vma_page_index(vma, addr), except));
 }
 
 void hand_dirt_over(struct vma *vma, gva_t addr, const pte_t *ptep, uint64_t mask,
 		    const struct vellum_tracker *except)
 {
-	bool dirt = vma_is_written_back(vma), watched = others_watch(vma, except);
+	bool dirt = vma_is_written_back(vma), watched = mask && others_watch(vma, addr, except);
 
 	for (; (dirt || watched) && mask; mask &= mask - 1) {
 		unsigned i = (unsigned)__builtin_ctzll(mask);
