@@ -132,11 +132,16 @@ static void bench_clean(struct shared *s)
 			uint64_t dirty = c[j].step ? (s->pages + c[j].step - 1) / c[j].step : 0;
 			double ours;
 
-			if (dirty) {
+			/* Each side right after its own stores, or after a scan of its own: as warm as the other. */
+			if (dirty)
 				store_vellum(s->w.cpu[0], s->at, s->pages, c[j].step, i);
-				store_host(s->host.at, s->pages, c[j].step, i);
-			}
+			else
+				clean_vellum(s, 0);
 			ours = clean_vellum(s, dirty);
+			if (dirty)
+				store_host(s->host.at, s->pages, c[j].step, i);
+			else
+				scan_host(&s->host, 0);
 			row_sample(c[j].row, ours, scan_host(&s->host, dirty));
 		}
 }
