@@ -98,11 +98,6 @@ static int clean_record_table(pte_t *ptep, gva_t start, gva_t end, struct mm_wal
 	return 0;
 }
 
-static pte_t protected_and_clean(pte_t pte)
-{
-	return pte_mkclean(pte_wrprotect(pte));
-}
-
 /* For writeback. A raw frame has nothing to be written from. */
 static int clean_for_io_table(pte_t *ptep, gva_t start, gva_t end, struct mm_walk *walk)
 {

@@ -48,6 +48,12 @@ static inline pte_t edit_entry(const struct table_edit *ed, pte_t *ptep, pte_t (
 	return old;
 }
 
+/* For edit_entry(): W and D go. */
+static inline pte_t protected_and_clean(pte_t pte)
+{
+	return pte_mkclean(pte_wrprotect(pte));
+}
+
 /* Entries @i and up, a bit each in @mask, have been changed. */
 static inline void edit_note(struct table_edit *ed, unsigned i, uint64_t mask)
 {

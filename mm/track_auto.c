@@ -114,11 +114,6 @@ bool auto_next_clean(const struct vellum_tracker *t, uint64_t *first, uint64_t l
  * From D to faults: W goes. A store since the harvest has set D again: it belongs to the next
  * collection, and D must not tell of it twice.
  */
-static pte_t protected_and_clean(pte_t pte)
-{
-	return pte_mkclean(pte_wrprotect(pte));
-}
-
 static int protect_table(pte_t *ptep, gva_t start, gva_t end, struct mm_walk *walk)
 {
 	struct collection *c = walk->private;

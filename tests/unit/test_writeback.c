@@ -571,9 +571,54 @@ static void sync_waits_for_others_writes(void **state)
 	file_destroy(&f);
 }
 
+/* --- a store between the cleaning of the range and the writing of its page --- */
+
+static struct {
+	struct world *w;
+	bool was_writable; /* page 1, while it was written */
+} between;
+
+/* While page 0 is written, page 1, which was cleaned with it, is stored to. */
+static int storing_writepage(void *ctx, uint64_t pgoff, const void *page, uint32_t len)
+{
+	if (pgoff == 0)
+		store(between.w->cpu[0], PAGE(1), 22);
+	else
+		between.was_writable = has_w(between.w->mm, PAGE(1)) || has_d(between.w->mm, PAGE(1));
+	return file_writepage(ctx, pgoff, page, len);
+}
+
+static void granted_between_cleaning_and_writing(void **state)
+{
+	struct vellum_backing_ops ops = file_ops;
+	struct world *w = *state;
+	uint64_t val;
+	struct file f;
+
+	ops.writepage = storing_writepage;
+	between.w = w;
+	between.was_writable = true;
+	file_create_with(&f, w, 2, &ops, VELLUM_MAPPING_WRITEBACK);
+	map_shared(w->mm, 0, 2, &f, 0);
+	store(w->cpu[0], PAGE(0), 1);
+	store(w->cpu[0], PAGE(1), 2);
+	OK(vellum_mapping_writeback(f.mapping, 0, 2, NULL));
+	assert_false(between.was_writable); /* its bytes were read when no CPU could store unseen */
+	memcpy(&val, f.bytes + BYTES(1), sizeof(val));
+	assert_int_equal(val, 22);
+	store(w->cpu[0], PAGE(1), 33); /* and a later store is dirt again */
+	assert_int_equal(nr_dirty(&f), 1);
+	between.w = NULL;
+	check_world(w);
+	unmap(w->mm, 0, 2);
+	OK(vellum_mapping_set_size(f.mapping, 0));
+	file_destroy(&f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		WORLD_TEST(granted_between_cleaning_and_writing),
 		WORLD_TEST(write_cycle),
 		WORLD_TEST(write_cycle_without_mkwrite),
 		WORLD_TEST(store_during_writeback),
