@@ -28,6 +28,11 @@ caught_by_explorer() {	# scenario
 	! timeout 300 "$tmp/explorer" "$1" >"$tmp/log" 2>&1 && grep -q "^not ok - explore $1:" "$tmp/log"
 }
 
+caught_by_unit() {	# program
+	make -s -j2 -C "$tmp/tree" "build/unit/$1" >"$tmp/log" 2>&1 || { cat "$tmp/log"; return 2; }
+	! timeout 120 "$tmp/tree/build/unit/$1" >"$tmp/log" 2>&1
+}
+
 caught_by_verify() {	# method
 	make -s -j2 -C "$tmp/tree" build/vellum >"$tmp/log" 2>&1 || { cat "$tmp/log"; return 2; }
 	# A store is only lost if it falls into the window: a busy program and many collections.
@@ -46,6 +51,7 @@ while IFS='	' read -r name file expression test; do
 	kind=${test%% *} what=${test#* }
 	case $kind in
 	explore) caught_by_explorer "$what" ;;
+	unit) caught_by_unit "$what" ;;
 	verify) caught_by_verify "$what" ;;
 	esac
 	case $? in
