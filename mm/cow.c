@@ -126,7 +126,7 @@ static int wp_shared(struct vma *vma, gva_t addr, pte_t *ptep, pte_t pte, struct
 	int result = VELLUM_FAULT_OK;
 
 	mm_count(vma->mm, VELLUM_COUNT_FAULT_NOTIFY);
-	if (vma_wants_writenotify(vma))
+	if (vma_needs_dirty_tracking(vma))
 		return notify_then_write(vma, addr, ptep, pte, ptl);
 	make_writable(vma, addr, ptep);
 	if (page)

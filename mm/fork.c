@@ -110,7 +110,7 @@ static const struct mm_walk_ops fork_walk_ops = { .pte_table = copy_table };
 
 static int copy_vma(struct vma *src, struct vellum_mm *child, struct fork_walk *fw)
 {
-	uint32_t flags = src->flags & ~(VM_LOCKED | VM_LOCKONFAULT);	/* locks are not inherited */
+	uint64_t flags = src->flags & ~(VM_LOCKED | VM_LOCKONFAULT);	/* locks are not inherited */
 	struct vma *vma;
 	int err;
 

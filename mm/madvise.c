@@ -124,32 +124,32 @@ static bool is_private_anonymous(const struct vma *vma)
 /* The VMA's flags after the advice, or -EINVAL. */
 static int64_t advised_flags(const struct vma *vma, int advice)
 {
-	uint32_t f = vma->flags;
+	uint64_t f = vma->flags;
 
 	switch (advice) {
 	case VELLUM_MADV_NORMAL:
-		return f & ~(VM_RAND_READ | VM_SEQ_READ);
+		return (int64_t)(f & ~(VM_RAND_READ | VM_SEQ_READ));
 	case VELLUM_MADV_RANDOM:
-		return (f & ~VM_SEQ_READ) | VM_RAND_READ;
+		return (int64_t)((f & ~VM_SEQ_READ) | VM_RAND_READ);
 	case VELLUM_MADV_SEQUENTIAL:
-		return (f & ~VM_RAND_READ) | VM_SEQ_READ;
+		return (int64_t)((f & ~VM_RAND_READ) | VM_SEQ_READ);
 	case VELLUM_MADV_DONTFORK:
-		return f | VM_DONTCOPY;
+		return (int64_t)(f | VM_DONTCOPY);
 	case VELLUM_MADV_DOFORK:
-		return f & ~VM_DONTCOPY;
+		return (int64_t)(f & ~VM_DONTCOPY);
 	case VELLUM_MADV_DONTDUMP:
-		return f | VM_DONTDUMP;
+		return (int64_t)(f | VM_DONTDUMP);
 	case VELLUM_MADV_DODUMP:
 		return f & VM_SPECIAL ? -EINVAL : (int64_t)(f & ~VM_DONTDUMP);
 	case VELLUM_MADV_WIPEONFORK:
 		return is_private_anonymous(vma) ? (int64_t)(f | VM_WIPEONFORK) : -EINVAL;
 	case VELLUM_MADV_KEEPONFORK:
-		return f & ~VM_WIPEONFORK;
+		return (int64_t)(f & ~VM_WIPEONFORK);
 	case VELLUM_MADV_COLD:
 	case VELLUM_MADV_PAGEOUT:
 		return f & (VM_LOCKED | VM_PFNMAP) ? -EINVAL : (int64_t)f;
 	default:	/* MERGEABLE to NOHUGEPAGE: taken, nothing here depends on it */
-		return f;
+		return (int64_t)f;
 	}
 }
 
@@ -172,7 +172,7 @@ static int advise_flags(struct vellum_mm *mm, gva_t start, gva_t end, int advice
 		flags = advised_flags(vma, advice);
 		if (flags < 0)
 			return (int)flags;
-		if (!vma_change_flags(vma, start, next, (uint32_t)flags))
+		if (!vma_change_flags(vma, start, next, (uint64_t)flags))
 			return mm->nr_vmas >= max_map_count(mm) ? -ENOMEM : -EAGAIN;
 		start = next;
 	}

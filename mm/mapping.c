@@ -9,6 +9,9 @@
  */
 #include "mm/mm.h"
 
+#define KNOWN_FLAGS (VELLUM_MAPPING_PFN | VELLUM_MAPPING_WRITEBACK | VELLUM_MAPPING_READ_FIRST | \
+		     VELLUM_MAPPING_UNCACHED | VELLUM_MAPPING_WRITE_COMBINING)
+
 /* Writeback and reclaim find the mappings that are caches here. */
 static void list_cached(struct vellum_mapping *mapping)
 {
@@ -47,7 +50,7 @@ EXPORT int vellum_mapping_create(struct vellum_memory *memory, const struct vell
 	struct vellum_mapping *mapping;
 
 	if (!memory || !out || nr_pages == 0 || nr_pages > 1ull << 40 ||
-	    (flags & ~(uint32_t)(VELLUM_MAPPING_PFN | VELLUM_MAPPING_WRITEBACK)))
+	    (flags & ~(uint32_t)KNOWN_FLAGS))
 		return -EINVAL;
 	if ((ops && ops->size != sizeof(*ops)) ||
 	    ((flags & VELLUM_MAPPING_PFN) && !(ops && ops->fault)))

@@ -32,7 +32,7 @@ EXPORT void vellum_set_limits(struct vellum_mm *mm, uint64_t memlock, uint64_t s
 }
 
 /* mmap_lock held for writing. Up to the first hole. */
-static int change_range(struct vellum_mm *mm, gva_t start, gva_t end, uint32_t set)
+static int change_range(struct vellum_mm *mm, gva_t start, gva_t end, uint64_t set)
 {
 	while (start < end) {
 		struct vma *vma = find_vma(mm, start);
@@ -80,7 +80,7 @@ static int round_range(uint64_t addr, uint64_t len, gva_t *start, uint64_t *size
 
 EXPORT int vellum_mlock(struct vellum_mm *mm, uint64_t addr, uint64_t len, uint32_t flags)
 {
-	uint32_t set = VM_LOCKED | (flags & VELLUM_MLOCK_ONFAULT ? VM_LOCKONFAULT : 0);
+	uint64_t set = VM_LOCKED | (flags & VELLUM_MLOCK_ONFAULT ? VM_LOCKONFAULT : 0);
 	gva_t start;
 	uint64_t size;
 	int err;
@@ -118,7 +118,7 @@ EXPORT int vellum_munlock(struct vellum_mm *mm, uint64_t addr, uint64_t len)
 }
 
 /* mmap_lock held for writing. Of all mappings; no split is needed. */
-static void change_all(struct vellum_mm *mm, uint32_t set)
+static void change_all(struct vellum_mm *mm, uint64_t set)
 {
 	for (struct vma *vma = vma_first(mm); vma; vma = vma_next(vma))
 		if (!(vma->flags & VM_SPECIAL))
@@ -136,7 +136,7 @@ static void populate_all(struct vellum_mm *mm)
 
 EXPORT int vellum_mlockall(struct vellum_mm *mm, uint32_t flags)
 {
-	uint32_t set = VM_LOCKED | (flags & VELLUM_MCL_ONFAULT ? VM_LOCKONFAULT : 0);
+	uint64_t set = VM_LOCKED | (flags & VELLUM_MCL_ONFAULT ? VM_LOCKONFAULT : 0);
 	int err = 0;
 
 	if (!flags || (flags & ~7u) || flags == VELLUM_MCL_ONFAULT)

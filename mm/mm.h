@@ -215,26 +215,37 @@ void *pfn_host(struct vellum_memory *m, pfn_t pfn);	/* RAM or device; NULL */
 
 /* --- VMAs --- */
 
-#define VM_READ		0x1u
-#define VM_WRITE	0x2u
-#define VM_EXEC		0x4u
+#define VM_READ		0x1ull
+#define VM_WRITE	0x2ull
+#define VM_EXEC		0x4ull
 #define VM_ACCESS	(VM_READ | VM_WRITE | VM_EXEC)
-#define VM_SHARED	0x8u
-#define VM_MAYREAD	0x10u
-#define VM_MAYWRITE	0x20u
-#define VM_MAYEXEC	0x40u
-#define VM_MAYSHARE	0x80u
-#define VM_PFNMAP	0x400u
-#define VM_GROWSDOWN	0x100u
-#define VM_LOCKED	0x2000u
-#define VM_SEQ_READ	0x8000u
-#define VM_RAND_READ	0x10000u
-#define VM_DONTCOPY	0x20000u
-#define VM_LOCKONFAULT	0x80000u
-#define VM_WIPEONFORK	0x2000000u
-#define VM_DONTDUMP	0x4000000u
-#define VM_NORESERVE	0x200000u
-#define VM_SPECIAL	VM_PFNMAP
+#define VM_SHARED	0x8ull
+#define VM_MAYREAD	0x10ull
+#define VM_MAYWRITE	0x20ull
+#define VM_MAYEXEC	0x40ull
+#define VM_MAYSHARE	0x80ull
+#define VM_GROWSDOWN	0x100ull
+#define VM_UFFD_MISSING	0x200ull
+#define VM_PFNMAP	0x400ull
+#define VM_UFFD_WP	0x1000ull
+#define VM_LOCKED	0x2000ull
+#define VM_IO		0x4000ull
+#define VM_SEQ_READ	0x8000ull
+#define VM_RAND_READ	0x10000ull
+#define VM_DONTCOPY	0x20000ull
+#define VM_DONTEXPAND	0x40000ull
+#define VM_LOCKONFAULT	0x80000ull
+#define VM_NORESERVE	0x200000ull
+#define VM_WIPEONFORK	0x2000000ull
+#define VM_DONTDUMP	0x4000000ull
+#define VM_SOFTDIRTY	0x8000000ull	/* everything counts as soft-dirty: no entry is watched */
+#define VM_MIXEDMAP	0x10000000ull
+#define VM_HUGEPAGE	0x20000000ull
+#define VM_NOHUGEPAGE	0x40000000ull
+#define VM_SHADOW_STACK	(1ull << 37)
+#define VM_UFFD_MINOR	(1ull << 38)
+#define VM_UFFD		(VM_UFFD_MISSING | VM_UFFD_WP | VM_UFFD_MINOR)
+#define VM_SPECIAL	(VM_IO | VM_DONTEXPAND | VM_PFNMAP | VM_MIXEDMAP)
 
 struct anon_vma {
 	uint32_t refs;		/* atomic: VMAs and folios */
@@ -248,7 +259,7 @@ struct vma {
 	uint64_t gap;		/* bytes between the previous VMA's end and start */
 	uint64_t max_gap;	/* of the subtree */
 	struct vellum_mm *mm;
-	uint32_t flags;		/* VM_*; atomic, since by-mapping walks read it without mmap_lock */
+	uint64_t flags;		/* VM_*; atomic, since by-mapping walks read it without mmap_lock */
 	uint64_t page_prot;	/* protection bits of a new entry */
 	struct vellum_mapping *mapping;	/* NULL: private anonymous */
 	pgoff_t pgoff;
@@ -256,9 +267,10 @@ struct vma {
 	struct interval map_node;	/* in mapping->i_mmap, in pages */
 	struct interval anon_node;	/* in anon_vma->vmas, in pages */
 	uint64_t write_faults;		/* atomic */
+	struct vellum_uffd *uffd;	/* registered with it, or NULL; holds a reference */
 };
 
-static inline uint32_t vma_flags(const struct vma *vma)
+static inline uint64_t vma_flags(const struct vma *vma)
 {
 	return __atomic_load_n(&vma->flags, __ATOMIC_RELAXED);
 }
@@ -276,6 +288,17 @@ static inline bool vma_is_cow(const struct vma *vma)
 static inline bool vma_shared_maywrite(const struct vma *vma)
 {
 	return (vma_flags(vma) & (VM_SHARED | VM_MAYWRITE)) == (VM_SHARED | VM_MAYWRITE);
+}
+
+/* Linux compiles soft-dirty tracking in or out; here a VMA is tracked once its flag was cleared. */
+static inline bool vma_soft_dirty_enabled(const struct vma *vma)
+{
+	return !(vma_flags(vma) & VM_SOFTDIRTY);
+}
+
+static inline bool vma_uffd_wp(const struct vma *vma)
+{
+	return vma_flags(vma) & VM_UFFD_WP;
 }
 
 static inline bool vma_is_anonymous(const struct vma *vma)
@@ -352,7 +375,7 @@ struct vellum_mm {
 	uint32_t nr_vmas;
 	gva_t brk_start, brk;
 	gva_t mmap_top;		/* mappings without an address of their own end below */
-	uint32_t def_flags;	/* VM_LOCKED, VM_LOCKONFAULT of mappings to come */
+	uint64_t def_flags;	/* VM_LOCKED, VM_LOCKONFAULT of mappings to come */
 	uint64_t memlock_limit;	/* bytes that may be locked */
 	uint64_t stack_limit;	/* bytes that a VM_GROWSDOWN mapping may grow to */
 	struct tracker_list trackers;
@@ -438,7 +461,7 @@ struct vma *find_vma_intersection(const struct vellum_mm *mm, gva_t start, gva_t
 struct vma *vma_first(const struct vellum_mm *mm);
 struct vma *vma_next(const struct vma *vma);
 struct vma *vma_prev(const struct vma *vma);
-struct vma *vma_alloc(struct vellum_mm *mm, gva_t start, gva_t end, uint32_t flags,
+struct vma *vma_alloc(struct vellum_mm *mm, gva_t start, gva_t end, uint64_t flags,
 		      struct vellum_mapping *mapping, pgoff_t pgoff);
 void vma_free(struct vma *vma);
 void vma_insert(struct vma *vma);
@@ -450,14 +473,16 @@ int vma_split(struct vma *vma, gva_t addr);	/* vma keeps the lower part */
 struct vma *vma_merge(struct vma *vma);		/* with its neighbours; what it became */
 int vma_isolate(struct vellum_mm *mm, gva_t start, gva_t end);	/* split at the edges */
 /* Flags that no entry depends on, of the part [start, end) of one VMA. What it became, or NULL */
-struct vma *vma_change_flags(struct vma *vma, gva_t start, gva_t end, uint32_t flags);
+struct vma *vma_change_flags(struct vma *vma, gva_t start, gva_t end, uint64_t flags);
 gva_t find_gap(const struct vellum_mm *mm, uint64_t len, gva_t low, gva_t high); /* 0: none */
 uint64_t vma_gap_below(const struct vma *vma);
 void vma_update_prot(struct vma *vma);
 
 /* The two questions about writes through a VMA (SPEC.md "Write notify"). */
+/* Must somebody learn of every page that becomes dirty through the VMA? */
 bool vma_needs_dirty_tracking(const struct vma *vma);
-bool vma_wants_writenotify(const struct vma *vma);
+/* Must @prot, the VMA's full protection, lose W so that the first store to a page faults? */
+bool vma_wants_writenotify(const struct vma *vma, uint64_t prot);
 
 /* mmap.c */
 int do_munmap(struct vellum_mm *mm, gva_t start, uint64_t len);	/* mmap_lock held for writing */

@@ -184,9 +184,9 @@ static int check_mmap(const struct vellum_map_args *a, uint64_t len)
 }
 
 /* SPEC.md "Flags of a mapping". */
-static uint32_t flags_of(const struct vellum_map_args *a)
+static uint64_t flags_of(const struct vellum_map_args *a)
 {
-	uint32_t flags = a->prot | VM_MAYREAD | VM_MAYWRITE | VM_MAYEXEC;
+	uint64_t flags = a->prot | VM_MAYREAD | VM_MAYWRITE | VM_MAYEXEC | VM_SOFTDIRTY;
 
 	if ((a->flags & 3) != VELLUM_MAP_PRIVATE) {
 		flags |= VM_SHARED | VM_MAYSHARE;
@@ -229,7 +229,7 @@ static int choose_address(struct vellum_mm *mm, const struct vellum_map_args *a,
 }
 
 /* Linux's heuristic: refused is only what could never be used, all of RAM in one mapping. */
-static bool overcommits(const struct vellum_mm *mm, uint32_t flags, uint64_t len)
+static bool overcommits(const struct vellum_mm *mm, uint64_t flags, uint64_t len)
 {
 	return (flags & (VM_SHARED | VM_MAYSHARE | VM_WRITE | VM_NORESERVE)) == VM_WRITE &&
 	       len >> PAGE_SHIFT > mm->memory->nr_frames;
@@ -238,7 +238,7 @@ static bool overcommits(const struct vellum_mm *mm, uint32_t flags, uint64_t len
 static int map_locked(struct vellum_mm *mm, const struct vellum_map_args *a,
 		      struct vellum_mapping *mapping, uint64_t len, gva_t *addr)
 {
-	uint32_t flags = flags_of(a) | mm->def_flags;
+	uint64_t flags = flags_of(a) | mm->def_flags;
 	struct vma *vma;
 	pgoff_t pgoff;
 	int err;

@@ -60,7 +60,7 @@ static int change_pte(pte_t *ptep, gva_t addr, struct mm_walk *walk)
 
 static const struct mm_walk_ops change_walk_ops = { .pte = change_pte };
 
-static uint32_t new_flags(const struct vma *vma, uint32_t prot)
+static uint64_t new_flags(const struct vma *vma, uint32_t prot)
 {
 	return (vma->flags & ~VM_ACCESS) | prot;
 }

@@ -80,7 +80,7 @@ static void update_gap(struct vma *vma)
 	tree_augment_up(&vma->mm->vmas, &vma->node);
 }
 
-struct vma *vma_alloc(struct vellum_mm *mm, gva_t start, gva_t end, uint32_t flags,
+struct vma *vma_alloc(struct vellum_mm *mm, gva_t start, gva_t end, uint64_t flags,
 		      struct vellum_mapping *mapping, pgoff_t pgoff)
 {
 	struct vma *vma = host_alloc(mm_host(mm), sizeof(*vma));
@@ -258,8 +258,8 @@ int vma_isolate(struct vellum_mm *mm, gva_t start, gva_t end)
 
 static bool can_merge(const struct vma *low, const struct vma *high)
 {
-	return low->end == high->start && low->flags == high->flags && !(low->flags & VM_SPECIAL) &&
-	       low->mapping == high->mapping && vma_page_index(low, low->end) == high->pgoff &&
+	return low->end == high->start && !((low->flags ^ high->flags) & ~VM_SOFTDIRTY) &&
+	       !(low->flags & VM_SPECIAL) && low->uffd == high->uffd && low->mapping == high->mapping && vma_page_index(low, low->end) == high->pgoff &&
 	       (low->anon_vma == high->anon_vma || !low->anon_vma || !high->anon_vma);
 }
 
@@ -277,12 +277,22 @@ static void share_anon_vma(struct vma *low, struct vma *high)
 	write_unlock(&has->anon_vma->lock, mm_host(has->mm));
 }
 
+/* A flag that says more than the other's is no lie: what counts as soft-dirty is reported. */
+static void merge_soft_dirty(struct vma *low, const struct vma *high)
+{
+	if (!((low->flags ^ high->flags) & VM_SOFTDIRTY))
+		return;
+	__atomic_store_n(&low->flags, low->flags | VM_SOFTDIRTY, __ATOMIC_RELAXED);
+	vma_update_prot(low);
+}
+
 /* @high disappears; @low grows over it. */
 static void absorb(struct vma *low, struct vma *high)
 {
 	gva_t end = high->end;
 
 	low->write_faults += high->write_faults;
+	merge_soft_dirty(low, high);
 	share_anon_vma(low, high);
 	vma_lock_rmaps(low);		/* of both */
 	unlink_rmap(high);
@@ -305,7 +315,7 @@ struct vma *vma_merge(struct vma *vma)
 	return vma;
 }
 
-struct vma *vma_change_flags(struct vma *vma, gva_t start, gva_t end, uint32_t flags)
+struct vma *vma_change_flags(struct vma *vma, gva_t start, gva_t end, uint64_t flags)
 {
 	struct vellum_mm *mm = vma->mm;
 
@@ -362,7 +372,7 @@ gva_t find_gap(const struct vellum_mm *mm, uint64_t len, gva_t low, gva_t high)
 
 static bool shared_writable(const struct vma *vma)
 {
-	uint32_t flags = vma_flags(vma);
+	uint64_t flags = vma_flags(vma);
 
 	return (flags & (VM_SHARED | VM_WRITE)) == (VM_SHARED | VM_WRITE);
 }
@@ -385,17 +395,44 @@ bool vma_needs_dirty_tracking(const struct vma *vma)
 	return shared_writable(vma) && (has_mkwrite(vma) || can_write_back(vma));
 }
 
-bool vma_wants_writenotify(const struct vma *vma)
+static uint64_t prot_of_flags(const struct vma *vma, bool shared)
 {
-	return shared_writable(vma) && (has_mkwrite(vma) || can_write_back(vma));
+	uint64_t f = vma_flags(vma);
+
+	return x86_prot(f & VM_READ, f & VM_WRITE, f & VM_EXEC, shared);
+}
+
+bool vma_wants_writenotify(const struct vma *vma, uint64_t prot)
+{
+	if (!shared_writable(vma))
+		return false;
+	if (has_mkwrite(vma))
+		return true;
+	/* Somebody has changed what a change of protection does not keep: it is his to care. */
+	if (x86_prot_modify(prot, prot_of_flags(vma, true)) != prot)
+		return false;
+	return vma_soft_dirty_enabled(vma) || vma_uffd_wp(vma) || can_write_back(vma);
+}
+
+/* Whatever the driver wants in every entry, or out of it. */
+static uint64_t driver_prot(const struct vma *vma, uint64_t prot)
+{
+	uint32_t flags = vma->mapping ? vma->mapping->flags : 0;
+
+	if (flags & VELLUM_MAPPING_UNCACHED)
+		prot |= X86_PCD;
+	if (flags & VELLUM_MAPPING_WRITE_COMBINING)
+		prot |= X86_PWT;
+	return flags & VELLUM_MAPPING_READ_FIRST ? prot & ~X86_RW : prot;
 }
 
 void vma_update_prot(struct vma *vma)
 {
-	uint32_t f = vma->flags;
-	bool shared = (f & VM_SHARED) && !vma_wants_writenotify(vma);
+	uint64_t prot = driver_prot(vma, prot_of_flags(vma, vma_flags(vma) & VM_SHARED));
 
-	vma->page_prot = x86_prot(f & VM_READ, f & VM_WRITE, f & VM_EXEC, shared);
+	if (vma_wants_writenotify(vma, prot))
+		prot = driver_prot(vma, prot_of_flags(vma, false));
+	vma->page_prot = prot;
 }
 
 /* --- for callers of the library --- */

@@ -212,6 +212,12 @@ static inline pte_t pte_mk(pfn_t pfn, uint64_t prot)
 	return pte_make(x86_with_pfn_bits(prot, pfn << PAGE_SHIFT));
 }
 
+/* What a change of protection makes of protection bits: X86_CHG_MASK stays, the rest is @to's. */
+static inline uint64_t x86_prot_modify(uint64_t prot, uint64_t to)
+{
+	return (prot & X86_CHG_MASK) | (to & ~X86_CHG_MASK);
+}
+
 /* Change of protection: what X86_CHG_MASK names stays, the rest comes from @prot. */
 static inline pte_t pte_modify(pte_t pte, uint64_t prot)
 {

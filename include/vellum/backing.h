@@ -94,6 +94,13 @@ enum {
 	 * dropped under pressure if there is a fault() hook to bring them back.
 	 */
 	VELLUM_MAPPING_WRITEBACK = 1 << 1,
+	/*
+	 * Every entry starts without W, though no hook asks for it: the first store to a page faults, and is let
+	 * through. For a driver that looks at its entries itself.
+	 */
+	VELLUM_MAPPING_READ_FIRST = 1 << 2,
+	VELLUM_MAPPING_UNCACHED = 1 << 3,	/* entries have the cache-disable bit (PCD) */
+	VELLUM_MAPPING_WRITE_COMBINING = 1 << 4, /* entries have the write-through bit (PWT): WC by Linux's PAT */
 };
 
 /**
