@@ -6,7 +6,7 @@
 
 #define SEALS_WRITE (VELLUM_SEAL_WRITE | VELLUM_SEAL_FUTURE_WRITE)
 #define MAX_FILE_PAGES (1ull << 51)	/* 2^63 bytes: offsets are signed */
-#define LEGACY_MAP_FLAGS 0x0007ffffu	/* what SHARED_VALIDATE may come with, and FIXED_NOREPLACE */
+#define LEGACY_MAP_FLAGS 0x0007ffffu	/* what SHARED_VALIDATE may come with */
 
 EXPORT int vellum_mm_create(struct vellum_memory *memory, struct vellum_mm **out)
 {
@@ -169,8 +169,7 @@ static int check_mmap(const struct vellum_map_args *a, uint64_t len)
 		return -EBADF;
 	if (a->pgoff > MAX_FILE_PAGES - (len >> PAGE_SHIFT))
 		return -EOVERFLOW;
-	if (type == VELLUM_MAP_SHARED_VALIDATE &&
-	    (a->flags & ~(LEGACY_MAP_FLAGS | VELLUM_MAP_FIXED_NOREPLACE)))
+	if (type == VELLUM_MAP_SHARED_VALIDATE && (a->flags & ~LEGACY_MAP_FLAGS))
 		return -EOPNOTSUPP;
 	if (!(a->file_prot & VELLUM_PROT_READ))
 		return -EACCES;
