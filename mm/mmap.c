@@ -205,11 +205,22 @@ static uint64_t flags_of(const struct vellum_map_args *a)
 	return flags;
 }
 
+/* Not in what a stack above keeps free either. */
+static bool may_take(const struct vellum_mm *mm, gva_t hint, uint64_t len)
+{
+	const struct vma *next;
+
+	if (hint < MMAP_MIN_ADDR || !user_range(hint, len))
+		return false;
+	next = find_vma(mm, hint);
+	return !next || next->start >= hint + len + (next->flags & VM_GROWSDOWN ? STACK_GUARD_GAP : 0);
+}
+
 /* mmap_lock held for writing. Where the mapping goes, with the place made free. */
 static int choose_address(struct vellum_mm *mm, const struct vellum_map_args *a, uint64_t len,
 			  gva_t *addr)
 {
-	gva_t hint = page_align_up(a->addr);
+	gva_t hint = a->addr & PAGE_MASK;
 
 	if (a->flags & VELLUM_MAP_FIXED_NOREPLACE) {
 		*addr = a->addr;
@@ -219,8 +230,7 @@ static int choose_address(struct vellum_mm *mm, const struct vellum_map_args *a,
 		*addr = a->addr;
 		return do_munmap(mm, a->addr, len);
 	}
-	if (hint >= MMAP_MIN_ADDR && user_range(hint, len) &&
-	    !find_vma_intersection(mm, hint, hint + len))
+	if (may_take(mm, hint, len))
 		*addr = hint;
 	else
 		*addr = find_gap(mm, len, MMAP_MIN_ADDR, mm->mmap_top);

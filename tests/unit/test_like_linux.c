@@ -10,14 +10,6 @@ static int map_hint(struct world *w, uint64_t hint, uint32_t flags, uint64_t *ad
 	return vellum_mmap(w->mm, &args, addr);
 }
 
-static bool core(struct world *w, unsigned page)
-{
-	uint8_t vec;
-
-	OK(vellum_mincore(w->mm, PAGE(page), 4096, &vec));
-	return vec;
-}
-
 static void hints_are_rounded_down(void **state) /* T-sys-01 */
 {
 	struct world *w = *state;
@@ -41,171 +33,11 @@ static void hints_keep_clear_of_stacks(void **state) /* T-sys-01 */
 	assert_int_equal(addr, PAGE(1004));
 }
 
-static void mprotect_changes_what_is_before_the_last_address(void **state) /* T-sys-01 */
-{
-	struct world *w = *state;
-
-	map_at(w->mm, 0, 4, RW, ANON);
-	assert_int_equal(vellum_mprotect(w->mm, PAGE(2), 1ull << 47, RO), -ENOMEM);
-	check_world(w);
-	assert_int_equal(try_store(w->cpu[0], PAGE(3), 1), VELLUM_FAULT_SIGSEGV_ACCERR);
-	store(w->cpu[0], PAGE(1), 1);
-}
-
-static void populate_read_wants_the_right_to_read(void **state) /* T-sys-04 */
-{
-	struct world *w = *state;
-
-	map_at(w->mm, 0, 2, VELLUM_PROT_WRITE, ANON);
-	assert_int_equal(vellum_madvise(w->mm, PAGE(0), BYTES(2), VELLUM_MADV_POPULATE_READ), -EINVAL);
-	assert_int_equal(vellum_madvise(w->mm, PAGE(0), BYTES(4), VELLUM_MADV_POPULATE_READ), -EINVAL);
-	OK(vellum_madvise(w->mm, PAGE(0), BYTES(2), VELLUM_MADV_POPULATE_WRITE));
-	assert_int_equal(load(w->cpu[0], PAGE(0)), 0); /* the machine cannot tell */
-}
-
-/* After mlock no store has to wait for a page: not where zeros were read, not where a child has the page too. */
-static void mlock_brings_in_own_pages(void **state)
-{
-	struct world *w = *state;
-	struct counting *c = new_counting();
-	struct vellum_mapping *obj = new_object(w, c, 4);
-	struct vellum_mm *child;
-	uint64_t cows;
-
-	map_at(w->mm, 0, 4, RW, ANON);
-	map_object(w->mm, 4, 4, RW, VELLUM_MAP_PRIVATE, obj, 0, RW);
-	load(w->cpu[0], PAGE(0));
-	store(w->cpu[0], PAGE(1), 7);
-	load(w->cpu[0], PAGE(4));
-	child = fork_on(w->mm, w->cpu[1]);
-	OK(vellum_mlock(w->mm, PAGE(0), BYTES(8), 0));
-	check_world(w);
-	cows = count_of(w, VELLUM_COUNT_FAULT_COW) + count_of(w, VELLUM_COUNT_FAULT_ANON);
-	for (unsigned i = 0; i < 8; i++) {
-		assert_int_equal(has_d(w->mm, PAGE(i)), i == 1); /* nobody else has stored yet */
-		store(w->cpu[0], PAGE(i), 100 + i);
-	}
-	assert_int_equal(count_of(w, VELLUM_COUNT_FAULT_COW) + count_of(w, VELLUM_COUNT_FAULT_ANON), cows);
-	assert_int_equal(load(w->cpu[1], PAGE(1)), 7);
-	/* Once more: nothing to do for what is our own. */
-	OK(vellum_mlock(w->mm, PAGE(0), BYTES(8), 0));
-	check_world(w);
-	assert_int_equal(count_of(w, VELLUM_COUNT_FAULT_COW) + count_of(w, VELLUM_COUNT_FAULT_ANON), cows);
-	end_child(child, w->cpu[1]);
-	unmap(w->mm, 0, 8);
-	vellum_mapping_put(obj);
-}
-
-static void locked_memory_is_brought_in_when_it_becomes_writable(void **state)
-{
-	struct world *w = *state;
-
-	OK(vellum_mlockall(w->mm, VELLUM_MCL_FUTURE));
-	map_at(w->mm, 0, 4, 0, ANON);
-	map_at(w->mm, 8, 4, 0, SHANON);
-	protect(w->mm, 0, 2, RO);
-	assert_false(core(w, 0));
-	protect(w->mm, 0, 1, RW);
-	protect(w->mm, 8, 4, RW);
-	check_world(w);
-	assert_true(core(w, 0));
-	assert_false(core(w, 1) || core(w, 8)); /* still read-only; shared */
-	assert_int_equal(vellum_mprotect(w->mm, PAGE(3), BYTES(2), RW), -ENOMEM);
-	assert_true(core(w, 3)); /* what changed before the hole, too */
-	OK(vellum_mlockall(w->mm, VELLUM_MCL_FUTURE | VELLUM_MCL_ONFAULT));
-	map_at(w->mm, 16, 4, 0, ANON);
-	protect(w->mm, 16, 4, RW);
-	assert_false(core(w, 16));
-}
-
-static void onfault_wins_over_flags_of_mmap(void **state)
-{
-	struct world *w = *state;
-
-	OK(vellum_mlockall(w->mm, VELLUM_MCL_FUTURE | VELLUM_MCL_ONFAULT));
-	map_at(w->mm, 0, 1, RW, ANON | VELLUM_MAP_LOCKED);
-	map_at(w->mm, 1, 1, RW, ANON | VELLUM_MAP_POPULATE);
-	assert_false(core(w, 0) || core(w, 1));
-	OK(vellum_munlockall(w->mm));
-	map_at(w->mm, 2, 1, RW, ANON | VELLUM_MAP_LOCKED);
-	assert_true(core(w, 2));
-}
-
-static void mlock_locks_what_is_before_the_last_address(void **state)
-{
-	struct world *w = *state;
-
-	map_at(w->mm, 0, 4, RW, ANON);
-	assert_int_equal(vellum_mlock(w->mm, PAGE(2), 1ull << 47, VELLUM_MLOCK_ONFAULT), -ENOMEM);
-	check_world(w);
-	assert_int_equal(vellum_madvise(w->mm, PAGE(3), 4096, VELLUM_MADV_DONTNEED), -EINVAL);
-	OK(vellum_madvise(w->mm, PAGE(1), 4096, VELLUM_MADV_DONTNEED));
-	assert_int_equal(vellum_munlock(w->mm, PAGE(2), 1ull << 47), -ENOMEM);
-	OK(vellum_madvise(w->mm, PAGE(3), 4096, VELLUM_MADV_DONTNEED));
-}
-
-static void mlock_of_nothing_within_a_page(void **state)
-{
-	struct world *w = *state;
-
-	map_at(w->mm, 0, 1, RW, ANON);
-	OK(vellum_mlock(w->mm, PAGE(0) + 1, 0, 0));
-	assert_true(core(w, 0));
-	assert_int_equal(vellum_mlock(w->mm, PAGE(1) + 1, 0, 0), -ENOMEM);
-	OK(vellum_mlock(w->mm, PAGE(1), 0, 0));
-}
-
-/* Only ASYNC alone gives up at the first hole. */
-static void msync_invalidate_goes_on_behind_a_hole(void **state) /* T-sys-06 */
-{
-	struct world *w = *state;
-
-	map_at(w->mm, 4, 4, RW, ANON);
-	OK(vellum_mlock(w->mm, PAGE(6), BYTES(2), 0));
-	assert_int_equal(vellum_msync(w->mm, PAGE(0), BYTES(8), VELLUM_MS_ASYNC), -ENOMEM);
-	assert_int_equal(vellum_msync(w->mm, PAGE(0), BYTES(8), VELLUM_MS_ASYNC | VELLUM_MS_INVALIDATE), -EBUSY);
-}
-
-static void untouched_memory_merges_where_it_is_moved_to(void **state) /* T-vma-01 */
-{
-	struct world *w = *state;
-	uint64_t addr = PAGE(4);
-
-	map_at(w->mm, 0, 4, RW, ANON);
-	map_at(w->mm, 20, 4, RW, ANON);
-	load(w->cpu[0], PAGE(20)); /* zeros are not pages of its own */
-	OK(vellum_mremap(w->mm, PAGE(20), BYTES(4), BYTES(4), 3, &addr));
-	check_world(w);
-	assert_int_equal(nr_vmas(w->mm), 1);
-	map_at(w->mm, 20, 4, RW, ANON);
-	store(w->cpu[0], PAGE(20), 5);
-	addr = PAGE(8);
-	OK(vellum_mremap(w->mm, PAGE(20), BYTES(4), BYTES(4), 3, &addr));
-	check_world(w);
-	assert_int_equal(nr_vmas(w->mm), 2);
-	assert_int_equal(load(w->cpu[0], PAGE(8)), 5);
-	/* With what it has left behind, too. */
-	map_at(w->mm, 40, 4, RW, ANON);
-	addr = PAGE(44);
-	OK(vellum_mremap(w->mm, PAGE(40), BYTES(4), BYTES(4), 7, &addr));
-	check_world(w);
-	assert_int_equal(nr_vmas(w->mm), 3);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		WORLD_TEST(hints_are_rounded_down),
 		WORLD_TEST(hints_keep_clear_of_stacks),
-		WORLD_TEST(mprotect_changes_what_is_before_the_last_address),
-		WORLD_TEST(populate_read_wants_the_right_to_read),
-		WORLD_TEST(mlock_brings_in_own_pages),
-		WORLD_TEST(locked_memory_is_brought_in_when_it_becomes_writable),
-		WORLD_TEST(onfault_wins_over_flags_of_mmap),
-		WORLD_TEST(mlock_locks_what_is_before_the_last_address),
-		WORLD_TEST(mlock_of_nothing_within_a_page),
-		WORLD_TEST(msync_invalidate_goes_on_behind_a_hole),
-		WORLD_TEST(untouched_memory_merges_where_it_is_moved_to),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
