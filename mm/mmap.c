@@ -295,7 +295,9 @@ EXPORT int vellum_mmap(struct vellum_mm *mm, const struct vellum_map_args *args,
 	err = map_locked(mm, args, mapping, len, addr);
 	write_unlock(&mm->mmap_lock, mm_host(mm));
 	vellum_mapping_put(shm);	/* the VMA has its own */
-	if (!err && ((args->flags & (VELLUM_MAP_POPULATE | VELLUM_MAP_LOCKED)) || wants_populate(mm)))
+	/* What mlockall(2) wants to come in as it is faulted comes in no other way. */
+	if (!err && !(mm->def_flags & VM_LOCKONFAULT) &&
+	    ((args->flags & (VELLUM_MAP_POPULATE | VELLUM_MAP_LOCKED)) || wants_populate(mm)))
 		populate_range(mm, *addr, *addr + len, POPULATE_FOR_MMAP);
 	return err;
 }

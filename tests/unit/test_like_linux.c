@@ -10,6 +10,14 @@ static int map_hint(struct world *w, uint64_t hint, uint32_t flags, uint64_t *ad
 	return vellum_mmap(w->mm, &args, addr);
 }
 
+static bool core(struct world *w, unsigned page)
+{
+	uint8_t vec;
+
+	OK(vellum_mincore(w->mm, PAGE(page), 4096, &vec));
+	return vec;
+}
+
 static void hints_are_rounded_down(void **state) /* T-sys-01 */
 {
 	struct world *w = *state;
@@ -33,11 +41,25 @@ static void hints_keep_clear_of_stacks(void **state) /* T-sys-01 */
 	assert_int_equal(addr, PAGE(1004));
 }
 
+static void onfault_wins_over_flags_of_mmap(void **state)
+{
+	struct world *w = *state;
+
+	OK(vellum_mlockall(w->mm, VELLUM_MCL_FUTURE | VELLUM_MCL_ONFAULT));
+	map_at(w->mm, 0, 1, RW, ANON | VELLUM_MAP_LOCKED);
+	map_at(w->mm, 1, 1, RW, ANON | VELLUM_MAP_POPULATE);
+	assert_false(core(w, 0) || core(w, 1));
+	OK(vellum_munlockall(w->mm));
+	map_at(w->mm, 2, 1, RW, ANON | VELLUM_MAP_LOCKED);
+	assert_true(core(w, 2));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		WORLD_TEST(hints_are_rounded_down),
 		WORLD_TEST(hints_keep_clear_of_stacks),
+		WORLD_TEST(onfault_wins_over_flags_of_mmap),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
