@@ -46,16 +46,18 @@ static void copy_contents(struct vellum_memory *m, struct folio *to, pfn_t from)
 }
 
 /* Replace the entry by one for @copy. ptl held. */
-static void switch_to_copy(struct vma *vma, gva_t addr, pte_t *ptep, pte_t old, struct folio *copy)
+static void switch_to_copy(struct vma *vma, gva_t addr, pte_t *ptep, pte_t old, struct folio *copy,
+			   unsigned flags)
 {
 	/* No CPU may have old and new frame at once: clear, flush, then set. */
 	ptep_get_and_clear(ptep);
 	flush_page(vma->mm, addr, VELLUM_FLUSH_UNMAP, pte_pfn(old));
-	map_anon_folio(vma, addr, ptep, copy, 0);
+	/* What was stored before is in the copy: only what was clean stays clean. */
+	map_anon_folio(vma, addr, ptep, copy, pte_dirty(old) ? 0 : flags);
 	mm_add_rss(vma->mm, -1);	/* one entry replaced another */
 }
 
-static int copy_page(struct vma *vma, gva_t addr, pte_t *ptep, pte_t old, struct mutex *ptl)
+static int copy_page(struct vma *vma, gva_t addr, pte_t *ptep, pte_t old, struct mutex *ptl, unsigned flags)
 {
 	struct vellum_memory *m = vma->mm->memory;
 	struct folio *page = normal_folio(m, old), *copy;
@@ -71,7 +73,7 @@ static int copy_page(struct vma *vma, gva_t addr, pte_t *ptep, pte_t old, struct
 		mutex_lock(ptl, &m->host);
 		same = pte_mkyoung(ptep_get(ptep)).val == pte_mkyoung(old).val;
 		if (same)
-			switch_to_copy(vma, addr, ptep, old, copy);
+			switch_to_copy(vma, addr, ptep, old, copy, flags);
 		mutex_unlock(ptl, &m->host);
 		notify_finish(vma->mm, VELLUM_NOTIFY_CLEAR, addr, addr + PAGE_SIZE);
 		if (!same)
@@ -135,18 +137,22 @@ static int wp_shared(struct vma *vma, gva_t addr, pte_t *ptep, pte_t pte, struct
 	return result;
 }
 
-int do_wp_page(struct vma *vma, gva_t addr, pte_t *ptep, pte_t pte, struct mutex *ptl)
+int do_wp_page(struct vma *vma, gva_t addr, pte_t *ptep, pte_t pte, struct mutex *ptl, unsigned flags)
 {
 	struct folio *page = normal_folio(vma->mm->memory, pte);
 
 	if (vma->flags & (VM_SHARED | VM_MAYSHARE))
 		return wp_shared(vma, addr, ptep, pte, ptl);
 	if (page && can_reuse(page)) {
+		if (flags & FAULT_POPULATE) {	/* it is our own already; the store will say so */
+			mutex_unlock(ptl, mm_host(vma->mm));
+			return VELLUM_FAULT_OK;
+		}
 		folio_set(page, PG_EXCLUSIVE);
 		make_writable(vma, addr, ptep);
 		mutex_unlock(ptl, mm_host(vma->mm));
 		mm_count(vma->mm, VELLUM_COUNT_FAULT_REUSE);
 		return VELLUM_FAULT_OK;
 	}
-	return copy_page(vma, addr, ptep, pte, ptl);
+	return copy_page(vma, addr, ptep, pte, ptl, flags);
 }

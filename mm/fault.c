@@ -283,8 +283,8 @@ static int handle_pte_fault(struct vma *vma, gva_t addr, unsigned flags)
 		mutex_unlock(ptl, host);
 		return FAULT_AGAIN;
 	}
-	if ((flags & FAULT_WRITE) && !pte_write(pte) && !(flags & FAULT_POPULATE))
-		return do_wp_page(vma, addr, ptep, pte, ptl);
+	if ((flags & FAULT_WRITE) && !pte_write(pte))
+		return do_wp_page(vma, addr, ptep, pte, ptl, flags);
 	spurious(vma, ptep, flags);
 	mutex_unlock(ptl, host);
 	return VELLUM_FAULT_OK;

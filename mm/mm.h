@@ -524,7 +524,7 @@ void fault_around(struct vma *vma, gva_t addr, pte_t *ptep, struct mutex *ptl);
 #define FAULT_NOPAGE (-2)	/* a hook wants the instruction run again; to the CPU that is OK */
 
 /* cow.c: a store to an entry that is present and read-only; ptl held, dropped on return */
-int do_wp_page(struct vma *vma, gva_t addr, pte_t *ptep, pte_t pte, struct mutex *ptl);
+int do_wp_page(struct vma *vma, gva_t addr, pte_t *ptep, pte_t pte, struct mutex *ptl, unsigned flags);
 /* Ask a driver before a page or frame becomes writable. 0 go on; FAULT_AGAIN; or a result */
 int notify_mkwrite(struct vma *vma, gva_t addr, struct folio *folio, pfn_t pfn);
 

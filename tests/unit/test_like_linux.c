@@ -41,6 +41,39 @@ static void hints_keep_clear_of_stacks(void **state) /* T-sys-01 */
 	assert_int_equal(addr, PAGE(1004));
 }
 
+/* After mlock no store has to wait for a page: not where zeros were read, not where a child has the page too. */
+static void mlock_brings_in_own_pages(void **state)
+{
+	struct world *w = *state;
+	struct counting *c = new_counting();
+	struct vellum_mapping *obj = new_object(w, c, 4);
+	struct vellum_mm *child;
+	uint64_t cows;
+
+	map_at(w->mm, 0, 4, RW, ANON);
+	map_object(w->mm, 4, 4, RW, VELLUM_MAP_PRIVATE, obj, 0, RW);
+	load(w->cpu[0], PAGE(0));
+	store(w->cpu[0], PAGE(1), 7);
+	load(w->cpu[0], PAGE(4));
+	child = fork_on(w->mm, w->cpu[1]);
+	OK(vellum_mlock(w->mm, PAGE(0), BYTES(8), 0));
+	check_world(w);
+	cows = count_of(w, VELLUM_COUNT_FAULT_COW) + count_of(w, VELLUM_COUNT_FAULT_ANON);
+	for (unsigned i = 0; i < 8; i++) {
+		assert_int_equal(has_d(w->mm, PAGE(i)), i == 1); /* nobody else has stored yet */
+		store(w->cpu[0], PAGE(i), 100 + i);
+	}
+	assert_int_equal(count_of(w, VELLUM_COUNT_FAULT_COW) + count_of(w, VELLUM_COUNT_FAULT_ANON), cows);
+	assert_int_equal(load(w->cpu[1], PAGE(1)), 7);
+	/* Once more: nothing to do for what is our own. */
+	OK(vellum_mlock(w->mm, PAGE(0), BYTES(8), 0));
+	check_world(w);
+	assert_int_equal(count_of(w, VELLUM_COUNT_FAULT_COW) + count_of(w, VELLUM_COUNT_FAULT_ANON), cows);
+	end_child(child, w->cpu[1]);
+	unmap(w->mm, 0, 8);
+	vellum_mapping_put(obj);
+}
+
 static void onfault_wins_over_flags_of_mmap(void **state)
 {
 	struct world *w = *state;
@@ -59,6 +92,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		WORLD_TEST(hints_are_rounded_down),
 		WORLD_TEST(hints_keep_clear_of_stacks),
+		WORLD_TEST(mlock_brings_in_own_pages),
 		WORLD_TEST(onfault_wins_over_flags_of_mmap),
 	};
 
