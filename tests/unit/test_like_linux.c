@@ -41,6 +41,17 @@ static void hints_keep_clear_of_stacks(void **state) /* T-sys-01 */
 	assert_int_equal(addr, PAGE(1004));
 }
 
+static void mprotect_changes_what_is_before_the_last_address(void **state) /* T-sys-01 */
+{
+	struct world *w = *state;
+
+	map_at(w->mm, 0, 4, RW, ANON);
+	assert_int_equal(vellum_mprotect(w->mm, PAGE(2), 1ull << 47, RO), -ENOMEM);
+	check_world(w);
+	assert_int_equal(try_store(w->cpu[0], PAGE(3), 1), VELLUM_FAULT_SIGSEGV_ACCERR);
+	store(w->cpu[0], PAGE(1), 1);
+}
+
 /* After mlock no store has to wait for a page: not where zeros were read, not where a child has the page too. */
 static void mlock_brings_in_own_pages(void **state)
 {
@@ -92,6 +103,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		WORLD_TEST(hints_are_rounded_down),
 		WORLD_TEST(hints_keep_clear_of_stacks),
+		WORLD_TEST(mprotect_changes_what_is_before_the_last_address),
 		WORLD_TEST(mlock_brings_in_own_pages),
 		WORLD_TEST(onfault_wins_over_flags_of_mmap),
 	};
