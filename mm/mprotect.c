@@ -84,7 +84,9 @@ static struct vma *protect_vma(struct vma *vma, gva_t start, gva_t end, uint32_t
 	return vma_merge(vma);
 }
 
-static int protect_range(struct vellum_mm *mm, gva_t start, gva_t end, uint32_t prot)
+/* [*@first_locked, *@last_locked): of it, what was locked and could not be stored to. */
+static int protect_range(struct vellum_mm *mm, gva_t start, gva_t end, uint32_t prot, gva_t *first_locked,
+			 gva_t *last_locked)
 {
 	struct tlb_gather tlb;
 	struct vma *vma = find_vma(mm, start);
@@ -107,6 +109,10 @@ static int protect_range(struct vellum_mm *mm, gva_t start, gva_t end, uint32_t 
 			err = -EACCES;
 			break;
 		}
+		if ((vma->flags & (VM_LOCKED | VM_SHARED | VM_WRITE)) == VM_LOCKED) {
+			*first_locked = min_u64(*first_locked, start);
+			*last_locked = next;
+		}
 		if (!protect_vma(vma, start, next, prot, &tlb)) {
 			err = -ENOMEM;
 			break;
@@ -119,8 +125,19 @@ static int protect_range(struct vellum_mm *mm, gva_t start, gva_t end, uint32_t 
 	return err;
 }
 
+/* Locked private memory that may be stored to from now on has its own pages from now on. */
+static void populate_locked(struct vellum_mm *mm, gva_t start, gva_t end)
+{
+	struct vellum_vma_info info;
+
+	for (; vellum_vma_next(mm, start, &info) == 0 && info.start < end; start = info.end)
+		if (info.locked && !info.shared && (info.prot & VM_WRITE))
+			populate_range(mm, max_u64(start, info.start), min_u64(info.end, end), POPULATE_FOR_MMAP);
+}
+
 EXPORT int vellum_mprotect(struct vellum_mm *mm, uint64_t addr, uint64_t len, uint32_t prot)
 {
+	gva_t first = ~0ull, last = 0;
 	int err;
 
 	if (addr & ~PAGE_MASK)
@@ -134,7 +151,9 @@ EXPORT int vellum_mprotect(struct vellum_mm *mm, uint64_t addr, uint64_t len, ui
 		return -EINVAL;
 	/* What lies beyond the last address is a hole like any other: what is before it changes. */
 	write_lock(&mm->mmap_lock, mm_host(mm));
-	err = protect_range(mm, addr, addr + len, prot);
+	err = protect_range(mm, addr, addr + len, prot, &first, &last);
 	write_unlock(&mm->mmap_lock, mm_host(mm));
+	if (prot & VM_WRITE)
+		populate_locked(mm, first, last);
 	return err;
 }

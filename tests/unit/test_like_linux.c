@@ -85,6 +85,28 @@ static void mlock_brings_in_own_pages(void **state)
 	vellum_mapping_put(obj);
 }
 
+static void locked_memory_is_brought_in_when_it_becomes_writable(void **state)
+{
+	struct world *w = *state;
+
+	OK(vellum_mlockall(w->mm, VELLUM_MCL_FUTURE));
+	map_at(w->mm, 0, 4, 0, ANON);
+	map_at(w->mm, 8, 4, 0, SHANON);
+	protect(w->mm, 0, 2, RO);
+	assert_false(core(w, 0));
+	protect(w->mm, 0, 1, RW);
+	protect(w->mm, 8, 4, RW);
+	check_world(w);
+	assert_true(core(w, 0));
+	assert_false(core(w, 1) || core(w, 8)); /* still read-only; shared */
+	assert_int_equal(vellum_mprotect(w->mm, PAGE(3), BYTES(2), RW), -ENOMEM);
+	assert_true(core(w, 3)); /* what changed before the hole, too */
+	OK(vellum_mlockall(w->mm, VELLUM_MCL_FUTURE | VELLUM_MCL_ONFAULT));
+	map_at(w->mm, 16, 4, 0, ANON);
+	protect(w->mm, 16, 4, RW);
+	assert_false(core(w, 16));
+}
+
 static void onfault_wins_over_flags_of_mmap(void **state)
 {
 	struct world *w = *state;
@@ -105,6 +127,7 @@ int main(void)
 		WORLD_TEST(hints_keep_clear_of_stacks),
 		WORLD_TEST(mprotect_changes_what_is_before_the_last_address),
 		WORLD_TEST(mlock_brings_in_own_pages),
+		WORLD_TEST(locked_memory_is_brought_in_when_it_becomes_writable),
 		WORLD_TEST(onfault_wins_over_flags_of_mmap),
 	};
 
