@@ -23,7 +23,8 @@ static int check_vma(const struct vma *vma, gva_t at, enum populate_why why)
 		return vma->flags & VM_ACCESS ? 0 : -ENOMEM;
 	if (vma->flags & VM_PFNMAP)
 		return -EINVAL;
-	return vma_permits(vma, why == POPULATE_WRITE ? VELLUM_FAULT_WRITE : 0) ? 0 : -EINVAL;
+	/* The right itself: that W lets loads through too is the machine's doing. */
+	return vma->flags & (why == POPULATE_WRITE ? VM_WRITE : VM_READ) ? 0 : -EINVAL;
 }
 
 /* mmap_lock held for reading. */

@@ -52,6 +52,17 @@ static void mprotect_changes_what_is_before_the_last_address(void **state) /* T-
 	store(w->cpu[0], PAGE(1), 1);
 }
 
+static void populate_read_wants_the_right_to_read(void **state) /* T-sys-04 */
+{
+	struct world *w = *state;
+
+	map_at(w->mm, 0, 2, VELLUM_PROT_WRITE, ANON);
+	assert_int_equal(vellum_madvise(w->mm, PAGE(0), BYTES(2), VELLUM_MADV_POPULATE_READ), -EINVAL);
+	assert_int_equal(vellum_madvise(w->mm, PAGE(0), BYTES(4), VELLUM_MADV_POPULATE_READ), -EINVAL);
+	OK(vellum_madvise(w->mm, PAGE(0), BYTES(2), VELLUM_MADV_POPULATE_WRITE));
+	assert_int_equal(load(w->cpu[0], PAGE(0)), 0); /* the machine cannot tell */
+}
+
 /* After mlock no store has to wait for a page: not where zeros were read, not where a child has the page too. */
 static void mlock_brings_in_own_pages(void **state)
 {
@@ -126,6 +137,7 @@ int main(void)
 		WORLD_TEST(hints_are_rounded_down),
 		WORLD_TEST(hints_keep_clear_of_stacks),
 		WORLD_TEST(mprotect_changes_what_is_before_the_last_address),
+		WORLD_TEST(populate_read_wants_the_right_to_read),
 		WORLD_TEST(mlock_brings_in_own_pages),
 		WORLD_TEST(locked_memory_is_brought_in_when_it_becomes_writable),
 		WORLD_TEST(onfault_wins_over_flags_of_mmap),
