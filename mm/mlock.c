@@ -66,16 +66,16 @@ static int populate_error(int err)
 	return err == -EAGAIN ? -EAGAIN : err ? -ENOMEM : 0;
 }
 
-/* To whole pages; nothing: *@size 0. */
+/* To whole pages, as Linux does: a page that an empty range lies inside of counts. Nothing: *@size 0. */
 static int round_range(uint64_t addr, uint64_t len, gva_t *start, uint64_t *size)
 {
 	*start = addr & PAGE_MASK;
-	*size = len ? page_align_up(len + (addr & ~PAGE_MASK)) : 0;
-	if (!len)
+	*size = page_align_up(len + (addr & ~PAGE_MASK));
+	if (!len && !*size)
 		return 0;
 	if (*size < len || *start + *size < *start)
 		return -EINVAL;
-	return user_range(*start, *size) ? 0 : -ENOMEM;
+	return 0;	/* beyond the last address: a hole like any other */
 }
 
 EXPORT int vellum_mlock(struct vellum_mm *mm, uint64_t addr, uint64_t len, uint32_t flags)

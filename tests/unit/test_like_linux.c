@@ -131,6 +131,30 @@ static void onfault_wins_over_flags_of_mmap(void **state)
 	assert_true(core(w, 2));
 }
 
+static void mlock_locks_what_is_before_the_last_address(void **state)
+{
+	struct world *w = *state;
+
+	map_at(w->mm, 0, 4, RW, ANON);
+	assert_int_equal(vellum_mlock(w->mm, PAGE(2), 1ull << 47, VELLUM_MLOCK_ONFAULT), -ENOMEM);
+	check_world(w);
+	assert_int_equal(vellum_madvise(w->mm, PAGE(3), 4096, VELLUM_MADV_DONTNEED), -EINVAL);
+	OK(vellum_madvise(w->mm, PAGE(1), 4096, VELLUM_MADV_DONTNEED));
+	assert_int_equal(vellum_munlock(w->mm, PAGE(2), 1ull << 47), -ENOMEM);
+	OK(vellum_madvise(w->mm, PAGE(3), 4096, VELLUM_MADV_DONTNEED));
+}
+
+static void mlock_of_nothing_within_a_page(void **state)
+{
+	struct world *w = *state;
+
+	map_at(w->mm, 0, 1, RW, ANON);
+	OK(vellum_mlock(w->mm, PAGE(0) + 1, 0, 0));
+	assert_true(core(w, 0));
+	assert_int_equal(vellum_mlock(w->mm, PAGE(1) + 1, 0, 0), -ENOMEM);
+	OK(vellum_mlock(w->mm, PAGE(1), 0, 0));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -141,6 +165,8 @@ int main(void)
 		WORLD_TEST(mlock_brings_in_own_pages),
 		WORLD_TEST(locked_memory_is_brought_in_when_it_becomes_writable),
 		WORLD_TEST(onfault_wins_over_flags_of_mmap),
+		WORLD_TEST(mlock_locks_what_is_before_the_last_address),
+		WORLD_TEST(mlock_of_nothing_within_a_page),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
