@@ -58,7 +58,7 @@ EXPORT int vellum_msync(struct vellum_mm *mm, uint64_t addr, uint64_t len, int f
 		if (err)
 			break;
 		hole |= part.hole;
-		if (hole && (flags & ~VELLUM_MS_INVALIDATE) == VELLUM_MS_ASYNC)
+		if (hole && flags == VELLUM_MS_ASYNC)	/* nothing to do behind it either */
 			err = -ENOMEM;
 		else if (part.mapping && (flags & VELLUM_MS_SYNC))
 			err = vellum_mapping_sync(part.mapping, part.first, part.nr);

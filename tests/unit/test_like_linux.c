@@ -155,6 +155,17 @@ static void mlock_of_nothing_within_a_page(void **state)
 	OK(vellum_mlock(w->mm, PAGE(1), 0, 0));
 }
 
+/* Only ASYNC alone gives up at the first hole. */
+static void msync_invalidate_goes_on_behind_a_hole(void **state) /* T-sys-06 */
+{
+	struct world *w = *state;
+
+	map_at(w->mm, 4, 4, RW, ANON);
+	OK(vellum_mlock(w->mm, PAGE(6), BYTES(2), 0));
+	assert_int_equal(vellum_msync(w->mm, PAGE(0), BYTES(8), VELLUM_MS_ASYNC), -ENOMEM);
+	assert_int_equal(vellum_msync(w->mm, PAGE(0), BYTES(8), VELLUM_MS_ASYNC | VELLUM_MS_INVALIDATE), -EBUSY);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -167,6 +178,7 @@ int main(void)
 		WORLD_TEST(onfault_wins_over_flags_of_mmap),
 		WORLD_TEST(mlock_locks_what_is_before_the_last_address),
 		WORLD_TEST(mlock_of_nothing_within_a_page),
+		WORLD_TEST(msync_invalidate_goes_on_behind_a_hole),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
