@@ -120,6 +120,12 @@ static int move_all(struct move *mv)
 	return done < mv->len ? -ENOMEM : 0;
 }
 
+/* Anonymous memory without a page of its own counts from its new place: there it can merge. */
+static pgoff_t index_at(const struct vma *vma, gva_t old, gva_t new)
+{
+	return vma_is_anonymous(vma) && !vma->anon_vma ? new >> PAGE_SHIFT : vma_page_index(vma, old);
+}
+
 /*
  * [old, old + old_len) is a part of @vma; @new is free. @keep: the old mapping stays, empty; without
  * @old_len that is a second mapping of shared pages.
@@ -136,7 +142,7 @@ static int move_vma(struct vma *vma, gva_t old, uint64_t old_len, gva_t new, uin
 	    (old_len && vma_isolate(mm, old, old + old_len)))
 		return -ENOMEM;
 	vma = find_vma(mm, old);
-	copy = vma_alloc(mm, new, new + new_len, vma->flags, vma->mapping, vma_page_index(vma, old));
+	copy = vma_alloc(mm, new, new + new_len, vma->flags, vma->mapping, index_at(vma, old, new));
 	if (!copy) {
 		vma_merge(vma);
 		return -ENOMEM;
@@ -160,9 +166,9 @@ static int move_vma(struct vma *vma, gva_t old, uint64_t old_len, gva_t new, uin
 		/* What was locked has moved. Reclaim reads the flags without the mmap lock. */
 		__atomic_store_n(&vma->flags, vma->flags & ~(VM_LOCKED | VM_LOCKONFAULT),
 				 __ATOMIC_RELAXED);
-		vma_merge(vma);
+		vma_merge(vma);		/* perhaps with the copy */
 	}
-	vma_merge(copy);
+	vma_merge(find_vma(mm, new));
 	*addr = new;
 	return 0;
 }

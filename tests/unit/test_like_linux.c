@@ -166,6 +166,32 @@ static void msync_invalidate_goes_on_behind_a_hole(void **state) /* T-sys-06 */
 	assert_int_equal(vellum_msync(w->mm, PAGE(0), BYTES(8), VELLUM_MS_ASYNC | VELLUM_MS_INVALIDATE), -EBUSY);
 }
 
+static void untouched_memory_merges_where_it_is_moved_to(void **state) /* T-vma-01 */
+{
+	struct world *w = *state;
+	uint64_t addr = PAGE(4);
+
+	map_at(w->mm, 0, 4, RW, ANON);
+	map_at(w->mm, 20, 4, RW, ANON);
+	load(w->cpu[0], PAGE(20)); /* zeros are not pages of its own */
+	OK(vellum_mremap(w->mm, PAGE(20), BYTES(4), BYTES(4), 3, &addr));
+	check_world(w);
+	assert_int_equal(nr_vmas(w->mm), 1);
+	map_at(w->mm, 20, 4, RW, ANON);
+	store(w->cpu[0], PAGE(20), 5);
+	addr = PAGE(8);
+	OK(vellum_mremap(w->mm, PAGE(20), BYTES(4), BYTES(4), 3, &addr));
+	check_world(w);
+	assert_int_equal(nr_vmas(w->mm), 2);
+	assert_int_equal(load(w->cpu[0], PAGE(8)), 5);
+	/* With what it has left behind, too. */
+	map_at(w->mm, 40, 4, RW, ANON);
+	addr = PAGE(44);
+	OK(vellum_mremap(w->mm, PAGE(40), BYTES(4), BYTES(4), 7, &addr));
+	check_world(w);
+	assert_int_equal(nr_vmas(w->mm), 3);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -179,6 +205,7 @@ int main(void)
 		WORLD_TEST(mlock_locks_what_is_before_the_last_address),
 		WORLD_TEST(mlock_of_nothing_within_a_page),
 		WORLD_TEST(msync_invalidate_goes_on_behind_a_hole),
+		WORLD_TEST(untouched_memory_merges_where_it_is_moved_to),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
