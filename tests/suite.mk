@@ -19,17 +19,23 @@ build/explore/clean: tests/explore/clean.c tests/explore/explore.c tests/explore
 	@mkdir -p $(@D)
 	$(Q). tests/mutants/sources.sh && explorer_build $@
 
+# Random operations on the host's kernel and on Vellum, compared. Links the library as anybody would.
+DIFF_SRC := $(wildcard tests/diff/*.c)
+$(BUILD)/diff/diff: $(DIFF_SRC) tests/diff/diff.h host/test.c $(BUILD)/libvellum.a
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(filter-out -MMD -MP,$(ALL_CFLAGS)) $(filter %.c %.a,$^) $(LDFLAGS_ALL) $(LDLIBS) -o $@
+
 in = $(foreach x,$(2),'$(1) $(x)')
 unit_names := $(notdir $(UNIT))
 
 .PHONY: test
-test: all unit-build guests examples variants build/explore/clean
+test: all unit-build guests examples variants build/explore/clean build/diff/diff
 	@tests/tap-sum \
 		$(call in,$(TAP),$(UNIT)) \
 		$(foreach v,$(VARIANTS),$(call in,$(TAP),$(addprefix build/$(v)/unit/,$(unit_names)))) \
 		$(call in,sh tests/example.sh,$(EXAMPLES) $(addprefix build/asan/examples/,$(notdir $(EXAMPLES)))) \
 		$(call in,sh,$(wildcard tests/house/*.sh)) \
-		'build/explore/clean all 3' 'sh tests/mutants/run.sh' \
+		'build/explore/clean all 3' 'sh tests/mutants/run.sh' 'build/diff/diff --ops 60000' \
 		'bash tests/cli/known_pages.sh' 'bash tests/cli/errors.sh' 'bash tests/cli/busybox.sh' \
 		'bash tests/cli/report.sh' 'env VELLUM=build/asan/vellum bash tests/cli/report.sh' \
 		'env VELLUM=build/asan/vellum bash tests/cli/known_pages.sh' \
@@ -46,11 +52,12 @@ build/soak/soft: tests/soak/soft.c host/test.c build/libvellum.a
 SOAK_RUNS ?= 100
 SOAK_MINUTES ?= 30
 .PHONY: soak
-soak: all unit-build guests build/explore/clean build/soak/soft
+soak: all unit-build guests build/explore/clean build/soak/soft build/diff/diff
 	@tests/tap-sum -t 10000 \
 		'build/soak/soft $(SOAK_MINUTES)' \
 		'bash tests/soak/command.sh $(SOAK_MINUTES)' \
 		'build/explore/clean all 5' \
+		"build/diff/diff --ops 1000000 --seed $$(date +%s)" \
 		'bash tests/cli/known_pages.sh --full $(SOAK_RUNS)' \
 		'bash tests/cli/files.sh --full' \
 		'sh tests/soak/unit.sh 20'

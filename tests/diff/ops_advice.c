@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: MIT */
+/* tests/diff/ops_advice.c - madvise, the mlock family, msync, mincore. */
+#define _GNU_SOURCE
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "tests/diff/diff.h"
+
+/* --- madvise --- */
+
+static void gen_madvise(struct generator *g, struct op *op)
+{
+	static const uint32_t often[] = { 4, 4, 4, 24, 8, 9, 18, 10, 11, 19, 22, 23 };
+
+	some_range(g, op);
+	op->flags = one_in(g, 2) ? often[below(g, sizeof(often) / sizeof(often[0]))] : below(g, 25);
+	if (one_in(g, 64))
+		op->flags = 26 + below(g, 70);
+}
+
+/* Linux drops what FREE names when it likes to; Vellum does at once. Where it took effect, like it here too. */
+static void drop_freed(const struct op *op)
+{
+	uint64_t len = (op->len + PAGE - 1) & ~(PAGE - 1);
+
+	for (uint64_t at = op->addr; at < op->addr + len && at < HIGH; at += PAGE) {
+		long ret = syscall(SYS_madvise, at, PAGE, MADV_FREE);
+
+		if (ret == 0)
+			syscall(SYS_madvise, at, PAGE, MADV_DONTNEED);
+		else if (errno != ENOMEM)
+			break;
+	}
+}
+
+static void host_madvise(const struct op *op, struct result *r)
+{
+	/* The same errors, and what reclaim likes to drop is none of ours. */
+	int advice = op->flags == MADV_PAGEOUT ? MADV_COLD : (int)op->flags;
+
+	r->ret = host_error(syscall(SYS_madvise, op->addr, op->len, advice));
+	if (op->flags == MADV_FREE && (r->ret == 0 || r->ret == -ENOMEM || r->ret == -EINVAL))
+		drop_freed(op);
+}
+
+static void vellum_madvise_op(struct world *w, const struct op *op, struct result *r)
+{
+	r->ret = vellum_madvise(w->mm[op->proc], op->addr, op->len, (int)op->flags);
+}
+
+/* --- mlock --- */
+
+static void gen_mlock(struct generator *g, struct op *op)
+{
+	some_range(g, op);
+	op->flags = one_in(g, 32) ? below(g, 4) : below(g, 2);
+}
+
+static void host_mlock(const struct op *op, struct result *r)
+{
+	r->ret = host_error(syscall(SYS_mlock2, op->addr, op->len, op->flags));
+}
+
+static void vellum_mlock_op(struct world *w, const struct op *op, struct result *r)
+{
+	r->ret = vellum_mlock(w->mm[op->proc], op->addr, op->len, op->flags);
+}
+
+static void host_munlock(const struct op *op, struct result *r)
+{
+	r->ret = host_error(syscall(SYS_munlock, op->addr, op->len));
+}
+
+static void vellum_munlock_op(struct world *w, const struct op *op, struct result *r)
+{
+	r->ret = vellum_munlock(w->mm[op->proc], op->addr, op->len);
+}
+
+static void gen_mlockall(struct generator *g, struct op *op)
+{
+	op->flags = below(g, one_in(g, 8) ? 16 : 8);
+}
+
+static void host_mlockall(const struct op *op, struct result *r)
+{
+	r->ret = host_error(syscall(SYS_mlockall, op->flags));
+}
+
+static void vellum_mlockall_op(struct world *w, const struct op *op, struct result *r)
+{
+	r->ret = vellum_mlockall(w->mm[op->proc], op->flags);
+}
+
+static void gen_munlockall(struct generator *g, struct op *op)
+{
+	(void)g, (void)op;
+}
+
+static void host_munlockall(const struct op *op, struct result *r)
+{
+	(void)op;
+	r->ret = host_error(syscall(SYS_munlockall));
+}
+
+static void vellum_munlockall_op(struct world *w, const struct op *op, struct result *r)
+{
+	r->ret = vellum_munlockall(w->mm[op->proc]);
+}
+
+/* --- msync, mincore --- */
+
+static void gen_msync(struct generator *g, struct op *op)
+{
+	some_range(g, op);
+	op->flags = below(g, one_in(g, 16) ? 16 : 8);
+}
+
+static void host_msync(const struct op *op, struct result *r)
+{
+	r->ret = host_error(syscall(SYS_msync, op->addr, op->len, op->flags));
+}
+
+static void vellum_msync_op(struct world *w, const struct op *op, struct result *r)
+{
+	r->ret = vellum_msync(w->mm[op->proc], op->addr, op->len, (int)op->flags);
+}
+
+static void gen_mincore(struct generator *g, struct op *op)
+{
+	some_range(g, op);
+}
+
+/* After a hole the bytes mean nothing. */
+static void host_mincore(const struct op *op, struct result *r)
+{
+	r->ret = host_error(syscall(SYS_mincore, op->addr, op->len, r->vec));
+	if (r->ret)
+		memset(r->vec, 0, sizeof(r->vec));
+}
+
+static void vellum_mincore_op(struct world *w, const struct op *op, struct result *r)
+{
+	r->ret = vellum_mincore(w->mm[op->proc], op->addr, op->len, r->vec);
+	if (r->ret)
+		memset(r->vec, 0, sizeof(r->vec));
+}
+
+const struct kind advice_kinds[] = {
+	{ "madvise", 14, true, gen_madvise, host_madvise, vellum_madvise_op, NULL },
+	{ "mlock", 2, false, gen_mlock, host_mlock, vellum_mlock_op, NULL },
+	{ "munlock", 3, false, gen_mincore, host_munlock, vellum_munlock_op, NULL },
+	{ "mlockall", 1, false, gen_mlockall, host_mlockall, vellum_mlockall_op, NULL },
+	{ "munlockall", 1, false, gen_munlockall, host_munlockall, vellum_munlockall_op, NULL },
+	{ "msync", 2, false, gen_msync, host_msync, vellum_msync_op, NULL },
+	{ "mincore", 1, false, gen_mincore, host_mincore, vellum_mincore_op, NULL },
+};
+const unsigned nr_advice_kinds = sizeof(advice_kinds) / sizeof(advice_kinds[0]);

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: MIT */
+/* tests/diff/vellum.c - Vellum's side: memory, one CPU a process, and what a process sees. */
+#define _GNU_SOURCE
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#include "tests/diff/diff.h"
+
+#define RAM (8ull << 20)
+
+static void must(bool ok)
+{
+	if (!ok)
+		abort();
+}
+
+void world_open(struct world *w)
+{
+	struct vellum_memory_args args = { .size = sizeof(args), .host = test_host_ops(), .host_ctx = &w->host,
+					   .mmu = vellum_soft_mmu_ops(), .ram_size = RAM };
+
+	memset(w, 0, sizeof(*w));
+	w->ram = mmap(NULL, RAM, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	must(w->ram != MAP_FAILED && vellum_soft_create(MAX_PROCS, &w->soft) == 0);
+	args.ram = w->ram;
+	args.machine = w->soft;
+	must(vellum_memory_create(&args, &w->memory) == 0 && vellum_mm_create(w->memory, &w->mm[0]) == 0);
+	for (unsigned i = 0; i < MAX_PROCS; i++)
+		w->cpu[i] = vellum_soft_cpu(w->soft, i);
+	vellum_soft_run(w->cpu[0], w->mm[0]);
+	for (unsigned i = 0; i < NR_OBJECTS; i++)
+		must(vellum_mapping_create(w->memory, NULL, NULL, OBJECT_PAGES, 0, &w->object[i]) == 0);
+}
+
+const char *world_close(struct world *w)
+{
+	struct vellum_memory_info info;
+	const char *wrong = NULL;
+
+	for (unsigned i = 0; i < MAX_PROCS; i++) {
+		vellum_soft_run(w->cpu[i], NULL);
+		vellum_mm_put(w->mm[i]);
+	}
+	for (unsigned i = 0; i < NR_OBJECTS; i++)
+		vellum_mapping_put(w->object[i]);
+	vellum_memory_info(w->memory, &info);
+	if (info.nr_free != info.nr_frames - 2)		/* the reserved page and the zero page */
+		wrong = "frames were not given back";
+	if (vellum_memory_destroy(w->memory))
+		return "objects live on in the memory";
+	vellum_soft_destroy(w->soft);
+	munmap(w->ram, RAM);
+	if (w->host.live || w->host.live_bytes)
+		wrong = "allocations were not given back";
+	return w->host.bugs ? w->host.last_bug : wrong;
+}
+
+void set_fault(struct result *r, enum vellum_fault_result fault)
+{
+	static const struct {
+		int sig, code;
+	} signal_of[] = {
+		[VELLUM_FAULT_OK] = { 0, 0 },
+		[VELLUM_FAULT_SIGSEGV_MAPERR] = { 11, 1 },
+		[VELLUM_FAULT_SIGSEGV_ACCERR] = { 11, 2 },
+		[VELLUM_FAULT_SIGBUS] = { 7, 2 },
+		[VELLUM_FAULT_OOM] = { 9, 0 },
+	};
+
+	r->sig = signal_of[fault].sig;
+	r->code = signal_of[fault].code;
+}
+
+static uint64_t object_number(const struct world *w, const struct vellum_mapping *mapping,
+			      const struct vellum_mapping **others, uint64_t *nr)
+{
+	uint64_t i;
+
+	if (!mapping)
+		return 0;
+	for (i = 0; i < NR_OBJECTS; i++)
+		if (w->object[i] == mapping)
+			return i + 1;
+	for (i = 0; i < *nr && others[i] != mapping; i++)
+		;
+	if (i == *nr)
+		others[(*nr)++] = mapping;
+	return NR_OBJECTS + 1 + i;
+}
+
+static void look_at_page(struct world *w, unsigned proc, unsigned i, struct view *view)
+{
+	char page[PAGE];
+	uint64_t val;
+	struct result r;
+
+	set_fault(&r, vellum_soft_load64(w->cpu[proc], FIRST + i * PAGE, &val));
+	view->look[i].sig = r.sig;
+	view->look[i].code = r.code;
+	if (!r.sig && vellum_copy_from_user(w->mm[proc], page, FIRST + i * PAGE, PAGE, NULL) == 0)
+		view->look[i].hash = hash_bytes(page, PAGE);
+}
+
+void world_view(struct world *w, unsigned proc, bool look, struct view *view)
+{
+	const struct vellum_mapping *others[MAX_VMAS];
+	uint64_t nr_others = 0;
+	struct vellum_vma_info info;
+
+	memset(view, 0, sizeof(*view));
+	memset(view->core, 0xff, sizeof(view->core));
+	view->looked = look;
+	for (uint64_t at = LOW; vellum_vma_next(w->mm[proc], at, &info) == 0 && info.start < HIGH; at = info.end) {
+		must(view->nr < MAX_VMAS);
+		struct sight *s = &view->vma[view->nr++];
+
+		*s = (struct sight){ .start = info.start, .end = info.end, .prot = info.prot,
+				     .shared = info.shared != 0, .pgoff = info.mapping ? info.pgoff : 0,
+				     .object = object_number(w, info.mapping, others, &nr_others) };
+		for (unsigned i = 0; i < SEEN; i++) {
+			uint64_t page = FIRST + i * PAGE;
+
+			if (page >= s->start && page < s->end)
+				must(vellum_mincore(w->mm[proc], page, PAGE, &view->core[i]) == 0);
+		}
+	}
+	/* After all of mincore: a load may bring in what others map too. */
+	for (unsigned i = 0; look && i < SEEN; i++)
+		if (view->core[i] != 0xff)
+			look_at_page(w, proc, i, view);
+	for (unsigned i = 0; i < NR_OBJECTS; i++) {
+		view->object[i].size = vellum_mapping_size(w->object[i]);
+		view->object[i].seals = vellum_mapping_seals(w->object[i]);
+	}
+}
