@@ -41,7 +41,8 @@ typedef struct { uint64_t val; } pgd_t;
 /* What a table (not a leaf) entry has; rights are decided by the leaf. */
 #define X86_TABLE	(X86_PRESENT | X86_RW | X86_USER | X86_ACCESSED | X86_DIRTY)
 
-/* What a change of protection keeps (SPEC.md "Change of protection"). */
+/* What a change of protection keeps (SPEC.md "Change of protection"); of a huge leaf, PSE and its PAT too,
+ * as bit 7 and one of the frame's bits. */
 #define X86_CHG_MASK                                                                          \
 	(X86_PFN_MASK | X86_PCD | X86_PWT | X86_SPECIAL | X86_ACCESSED | X86_DIRTY |          \
 	 X86_SAVED_DIRTY | X86_SOFT_DIRTY | X86_DEVMAP | X86_UFFD_WP | X86_PAT)
@@ -79,20 +80,27 @@ static inline bool x86_protnone(uint64_t v)
 	return (v & (X86_PRESENT | X86_PROTNONE)) == X86_PROTNONE;
 }
 
-/* The PFN of a no-access entry is inverted, so that no CPU speculates into the frame (L1TF). */
-static inline uint64_t x86_pfn_bits(uint64_t v)
+/*
+ * The PFN of a no-access entry is inverted, so that no CPU speculates into the frame (L1TF). @mask: the
+ * bits that name the frame at this level.
+ */
+static inline uint64_t x86_pfn_bits(uint64_t v, uint64_t mask)
 {
-	return (x86_protnone(v) ? ~v : v) & X86_PFN_MASK;
+	return (x86_protnone(v) ? ~v : v) & mask;
 }
 
-static inline uint64_t x86_with_pfn_bits(uint64_t v, uint64_t pfn_bits)
+static inline uint64_t x86_with_pfn_bits(uint64_t v, uint64_t pfn_bits, uint64_t mask)
 {
-	return (v & ~X86_PFN_MASK) | ((x86_protnone(v) ? ~pfn_bits : pfn_bits) & X86_PFN_MASK);
+	return (v & ~mask) | ((x86_protnone(v) ? ~pfn_bits : pfn_bits) & mask);
 }
 
-/* --- the same words for leaves of each level --- */
+/*
+ * --- the same words for leaves of each level ---
+ *
+ * @pfn_mask: a huge leaf's frame begins at bit 21 or 30; bit 12 is its PAT. @pse: what makes it a leaf there.
+ */
 
-#define X86_LEAF_WORDS(lvl, type)                                                             \
+#define X86_LEAF_WORDS(lvl, type, pfn_mask, pse)                                              \
 	static inline type lvl##_make(uint64_t val) { return (type){ val }; }                 \
 	/* A and D may be set in an empty entry by an erratum: they don't count. */           \
 	static inline bool lvl##_none(type e)                                                 \
@@ -149,11 +157,29 @@ static inline uint64_t x86_with_pfn_bits(uint64_t v, uint64_t pfn_bits)
 	static inline type lvl##_clear_soft_dirty(type e)                                     \
 	{                                                                                     \
 		return lvl##_make(e.val & ~X86_SOFT_DIRTY);                                   \
+	}                                                                                     \
+	/* The first frame of a leaf. */                                                      \
+	static inline pfn_t lvl##_pfn(type e)                                                 \
+	{                                                                                     \
+		return x86_pfn_bits(e.val, pfn_mask) >> PAGE_SHIFT;                           \
+	}                                                                                     \
+	/* A leaf that maps @pfn and up with protection bits @prot (vma.page_prot). */        \
+	static inline type lvl##_mk(pfn_t pfn, uint64_t prot)                                 \
+	{                                                                                     \
+		return lvl##_make(x86_with_pfn_bits(prot | (pse), pfn << PAGE_SHIFT, pfn_mask)); \
+	}                                                                                     \
+	/* Change of protection: what X86_CHG_MASK names stays, the rest comes from @prot. */ \
+	static inline type lvl##_modify(type e, uint64_t prot)                                \
+	{                                                                                     \
+		uint64_t v = (e.val & X86_CHG_MASK & ~(pfn_mask)) | (prot & ~X86_CHG_MASK);   \
+                                                                                              \
+		v = x86_with_pfn_bits(v, x86_pfn_bits(e.val, pfn_mask), pfn_mask);            \
+		return lvl##_make(e.val & X86_RW ? x86_save_dirty(v) : x86_unsave_dirty(v));  \
 	}
 
-X86_LEAF_WORDS(pte, pte_t)
-X86_LEAF_WORDS(pmd, pmd_t)
-X86_LEAF_WORDS(pud, pud_t)
+X86_LEAF_WORDS(pte, pte_t, X86_PFN_MASK, 0)
+X86_LEAF_WORDS(pmd, pmd_t, X86_PFN_MASK & PMD_MASK, X86_PSE)
+X86_LEAF_WORDS(pud, pud_t, X86_PFN_MASK & PUD_MASK, X86_PSE)
 
 static inline bool pte_present(pte_t pte)
 {
@@ -201,30 +227,10 @@ static inline bool pud_write(pud_t pud)
 	return (pud.val & X86_RW) != 0;
 }
 
-static inline pfn_t pte_pfn(pte_t pte)
-{
-	return x86_pfn_bits(pte.val) >> PAGE_SHIFT;
-}
-
-/* A leaf that maps @pfn with protection bits @prot (vma.page_prot). */
-static inline pte_t pte_mk(pfn_t pfn, uint64_t prot)
-{
-	return pte_make(x86_with_pfn_bits(prot, pfn << PAGE_SHIFT));
-}
-
 /* What a change of protection makes of protection bits: X86_CHG_MASK stays, the rest is @to's. */
 static inline uint64_t x86_prot_modify(uint64_t prot, uint64_t to)
 {
 	return (prot & X86_CHG_MASK) | (to & ~X86_CHG_MASK);
-}
-
-/* Change of protection: what X86_CHG_MASK names stays, the rest comes from @prot. */
-static inline pte_t pte_modify(pte_t pte, uint64_t prot)
-{
-	uint64_t v = (pte.val & X86_CHG_MASK & ~X86_PFN_MASK) | (prot & ~X86_CHG_MASK);
-
-	v = x86_with_pfn_bits(v, x86_pfn_bits(pte.val));
-	return pte_make(pte.val & X86_RW ? x86_save_dirty(v) : x86_unsave_dirty(v));
 }
 
 /* --- tables --- */

@@ -136,6 +136,37 @@ static void modify_keeps_its_list(void **state)
 			 0x1000025 | SD);
 }
 
+/* A huge leaf keeps PSE and the PAT at bit 12, which is none of the frame; PROT_NONE inverts only the frame. */
+static void huge_leaves(void **state)
+{
+	const uint64_t none = prot_of(0, false), rw = prot_of(RW, true), pat = X86_PAT_LARGE;
+
+	(void)state;
+	for (uint64_t frame = 1; frame < 1ull << 31; frame <<= 1) {
+		pmd_t pmd = pmd_make(pmd_mk(frame << 9, rw).val | pat), off = pmd_modify(pmd, none);
+
+		assert_int_equal(pmd.val, frame << 21 | rw | X86_PSE | pat);
+		assert_int_equal(pmd_pfn(pmd), frame << 9);
+		assert_true(pmd_leaf(off));
+		assert_int_equal(off.val, (~(frame << 21) & X86_PFN_MASK & PMD_MASK) | none | X86_PSE | pat);
+		assert_int_equal(pmd_pfn(off), frame << 9);
+		assert_int_equal(pmd_modify(off, rw).val, pmd.val);
+		assert_int_equal(pmd_pfn(pmd_mk(frame << 9, none)), frame << 9);
+	}
+	for (uint64_t frame = 1; frame < 1ull << 22; frame <<= 1) {
+		pud_t pud = pud_make(pud_mk(frame << 18, rw).val | pat), off = pud_modify(pud, none);
+
+		assert_int_equal(pud.val, frame << 30 | rw | X86_PSE | pat);
+		assert_int_equal(pud_pfn(pud), frame << 18);
+		assert_true(pud_leaf(off));
+		assert_int_equal(off.val, (~(frame << 30) & X86_PFN_MASK & PUD_MASK) | none | X86_PSE | pat);
+		assert_int_equal(pud_pfn(off), frame << 18);
+		assert_int_equal(pud_modify(off, rw).val, pud.val);
+	}
+	/* Under invalidation: the frame is not inverted. */
+	assert_int_equal(pmd_pfn(pmd_make(0x40000000 | X86_PSE | X86_RW)), 0x40000);
+}
+
 /* --- empty entries --- */
 
 static void pte_02_none(void **state) /* T-pte-02 */
@@ -367,6 +398,8 @@ static void shs_01_exhaustive(void **state) /* T-shs-01 */
 				uint64_t prot = X86_PRESENT | X86_USER | (op == TO_RW ? X86_RW : 0);
 
 				got = pte_modify(pte_make(v), prot).val;
+				assert_int_equal(pmd_modify(pmd_make(v), prot).val, want);
+				assert_int_equal(pud_modify(pud_make(v), prot).val, want);
 			} else {
 				got = pte_apply(v, op);
 				assert_int_equal(pmd_apply(v, op), want);
@@ -401,6 +434,7 @@ int main(void)
 		cmocka_unit_test(page_protections),
 		cmocka_unit_test(pte_03_protnone_round_trip),
 		cmocka_unit_test(modify_keeps_its_list),
+		cmocka_unit_test(huge_leaves),
 		cmocka_unit_test(pte_02_none),
 		cmocka_unit_test(present_shapes),
 		WORLD_TEST(pte_02_every_operation),
