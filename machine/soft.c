@@ -5,7 +5,7 @@
  * INV-SOFT-1: a TLB is read and filled only while its CPU is busy, and edited by others only
  *             while it is not and cannot become so.
  * INV-SOFT-2: tlbe->store names a page only if its entry was seen writable with D set in one
- *             atomic operation since the last flush of it.
+ *             atomic operation since the last flush of it; with VELLUM_SOFT_SHSTK: read-only with D.
  */
 #define _GNU_SOURCE
 #include "vellum/soft.h"
@@ -46,9 +46,19 @@ static void drop_all(struct vellum_soft_cpu *cpu)
 
 /* --- TLB of one CPU; it is busy, or locked out --- */
 
-static uint64_t key_for(const struct vellum_soft_tlbe *e, enum vellum_soft_access kind)
+/* Does the translation let this access through to @page, with nothing to be set in the entry? */
+static bool serves(const struct vellum_soft_tlbe *e, uint64_t page, enum vellum_soft_access kind)
 {
-	return kind == VELLUM_SOFT_LOAD ? e->load : kind == VELLUM_SOFT_STORE ? e->store : e->fetch;
+	switch (kind) {
+	case VELLUM_SOFT_LOAD:
+		return e->load == page;
+	case VELLUM_SOFT_STORE:
+		return e->store == page;
+	case VELLUM_SOFT_FETCH:
+		return e->fetch == page;
+	default:
+		return e->store == (page | VELLUM_SOFT_SHSTK);
+	}
 }
 
 /* Move a way to the front, where the inline path looks. */
@@ -65,70 +75,140 @@ static struct vellum_soft_tlbe *set_of(struct vellum_soft_cpu *cpu, uint64_t pag
 	return cpu->tlb[page & (VELLUM_SOFT_SETS - 1)];
 }
 
-static bool look_up(struct vellum_soft_cpu *cpu, uint64_t page, enum vellum_soft_access kind)
+static struct vellum_soft_tlbe *look_up(struct vellum_soft_cpu *cpu, uint64_t page,
+					enum vellum_soft_access kind)
 {
 	struct vellum_soft_tlbe *set = set_of(cpu, page);
 
 	sched_point(SCHED_TLB, set);
 	for (unsigned way = 0; way < VELLUM_SOFT_WAYS; way++)
-		if (key_for(&set[way], kind) == page) {
+		if (serves(&set[way], page, kind)) {
 			to_front(set, way);
-			return true;
+			return &set[0];
 		}
-	return false;
+	return NULL;
 }
 
-static void fill(struct vellum_soft_cpu *cpu, uint64_t page, pte_t pte, char *host)
+static struct vellum_soft_tlbe *fill(struct vellum_soft_cpu *cpu, const struct vellum_soft_tlbe *e)
 {
-	struct vellum_soft_tlbe *set = set_of(cpu, page);
+	struct vellum_soft_tlbe *set = set_of(cpu, e->load);
 	unsigned way = 0;
 
 	sched_point(SCHED_TLB, set);
-	while (way < VELLUM_SOFT_WAYS - 1 && set[way].load != page)
+	while (way < VELLUM_SOFT_WAYS - 1 && set[way].load != e->load)
 		way++;
-	set[way].load = page;
-	set[way].store = pte_write(pte) && pte_dirty(pte) ? page : VELLUM_SOFT_NO_PAGE;
-	set[way].fetch = pte_exec(pte) ? page : VELLUM_SOFT_NO_PAGE;
-	set[way].host = host;
+	set[way] = *e;
 	to_front(set, way);
+	return &set[0];
 }
 
 /* --- the walk --- */
 
-static uint64_t *next_table(struct vellum_memory *m, uint64_t *entry)
-{
-	uint64_t old = entry_load(entry);
+/* The entry that ends a walk: a leaf if it is present. It covers 1 << @shift bytes. */
+struct leaf {
+	uint64_t *entry;
+	uint64_t val;
+	unsigned shift;
+};
 
-	while ((old & X86_PRESENT) && !(old & X86_ACCESSED) &&
-	       !entry_cmpxchg(entry, &old, old | X86_ACCESSED))
-		;
-	return old & X86_PRESENT ? vellum_frame_host(m, x86_table_pfn(old)) : NULL;
+static bool is_table(const struct leaf *leaf)
+{
+	if (!(leaf->val & X86_PRESENT) || leaf->shift == PAGE_SHIFT)
+		return false;
+	return leaf->shift == PGD_SHIFT || !(leaf->val & X86_PSE);
 }
 
-static pte_t *walk_to_pte(struct vellum_soft_cpu *cpu, uint64_t addr)
+/* In one atomic operation, if any is missing. False: the entry changed; leaf->val is what it is now. */
+static bool set_bits(struct leaf *leaf, uint64_t bits)
+{
+	if ((leaf->val & bits) != bits && !entry_cmpxchg(leaf->entry, &leaf->val, leaf->val | bits))
+		return false;
+	leaf->val |= bits;
+	return true;
+}
+
+static void look_at(struct leaf *leaf, uint64_t *table, uint64_t addr)
+{
+	leaf->entry = &table[table_index(addr, leaf->shift)];
+	leaf->val = entry_load(leaf->entry);
+}
+
+static struct leaf walk(struct vellum_soft_cpu *cpu, uint64_t addr)
 {
 	struct vellum_memory *m = vellum_mm_memory(cpu->mm);
+	struct leaf leaf = { .shift = PGD_SHIFT };
 	uint64_t *table = vellum_frame_host(m, vellum_mm_pgd(cpu->mm));
 
-	for (unsigned shift = PGD_SHIFT; shift > PAGE_SHIFT && table; shift -= 9)
-		table = next_table(m, &table[table_index(addr, shift)]);
-	return table ? (pte_t *)&table[table_index(addr, PAGE_SHIFT)] : NULL;
+	look_at(&leaf, table, addr);
+	while (is_table(&leaf)) {
+		if (!set_bits(&leaf, X86_ACCESSED))
+			continue;
+		table = vellum_frame_host(m, x86_table_pfn(leaf.val));
+		if (!table)
+			return (struct leaf){ .val = 0 };
+		leaf.shift -= 9;
+		look_at(&leaf, table, addr);
+	}
+	return leaf;
 }
 
-static bool allowed(pte_t pte, enum vellum_soft_access kind)
+/* RW=0 with D=1 is a shadow stack's, which shadow-stack accesses alone may use, apart from ordinary loads. */
+static bool allowed(uint64_t val, enum vellum_soft_access kind)
 {
-	if (!(pte.val & X86_PRESENT) || !(pte.val & X86_USER))
+	if (!(val & X86_PRESENT) || !(val & X86_USER))
 		return false;
-	return kind == VELLUM_SOFT_LOAD || (kind == VELLUM_SOFT_STORE ? pte_write(pte) : pte_exec(pte));
+	switch (kind) {
+	case VELLUM_SOFT_LOAD:
+		return true;
+	case VELLUM_SOFT_STORE:
+		return val & X86_RW;
+	case VELLUM_SOFT_FETCH:
+		return !(val & X86_NX);
+	default:
+		return (val & (X86_RW | X86_DIRTY)) == X86_DIRTY;
+	}
 }
 
-static uint32_t error_bits(pte_t pte, enum vellum_soft_access kind)
+static uint32_t error_bits(uint64_t val, enum vellum_soft_access kind)
 {
-	uint32_t error = VELLUM_FAULT_USER | (pte.val & X86_PRESENT ? VELLUM_FAULT_PRESENT : 0);
+	static const uint32_t of_kind[] = {
+		[VELLUM_SOFT_LOAD] = 0,
+		[VELLUM_SOFT_STORE] = VELLUM_FAULT_WRITE,
+		[VELLUM_SOFT_FETCH] = VELLUM_FAULT_INSTR,
+		[VELLUM_SOFT_SHSTK_LOAD] = VELLUM_FAULT_SHSTK,
+		[VELLUM_SOFT_SHSTK_STORE] = VELLUM_FAULT_SHSTK | VELLUM_FAULT_WRITE,
+	};
 
-	if (kind == VELLUM_SOFT_STORE)
-		error |= VELLUM_FAULT_WRITE;
-	return kind == VELLUM_SOFT_FETCH ? error | VELLUM_FAULT_INSTR : error;
+	return VELLUM_FAULT_USER | (val & X86_PRESENT ? VELLUM_FAULT_PRESENT : 0) | of_kind[kind];
+}
+
+/* The frame of one page of what a leaf maps. */
+static pfn_t leaf_pfn(const struct leaf *leaf, uint64_t addr)
+{
+	uint64_t page = addr >> PAGE_SHIFT & ((1ull << (leaf->shift - PAGE_SHIFT)) - 1);
+
+	switch (leaf->shift) {
+	case PUD_SHIFT:
+		return pud_pfn(pud_make(leaf->val)) + page;
+	case PMD_SHIFT:
+		return pmd_pfn(pmd_make(leaf->val)) + page;
+	default:
+		return pte_pfn(pte_make(leaf->val));
+	}
+}
+
+/*
+ * What the TLB keeps of a leaf: always one page of 4 KiB. CPUs may break a huge translation into
+ * pieces like that, so whoever flushes a huge leaf names all that it covered.
+ */
+static struct vellum_soft_tlbe tlbe_of(const struct leaf *leaf, uint64_t addr, char *host)
+{
+	uint64_t page = addr >> PAGE_SHIFT, store = VELLUM_SOFT_NO_PAGE;
+
+	if (leaf->val & X86_DIRTY)
+		store = leaf->val & X86_RW ? page : page | VELLUM_SOFT_SHSTK;
+	return (struct vellum_soft_tlbe){ .load = page, .store = store, .host = host,
+					  .fetch = leaf->val & X86_NX ? VELLUM_SOFT_NO_PAGE : page };
 }
 
 /* Never waits long: who stops walks waits for nothing but walks that are on their way. */
@@ -152,30 +232,29 @@ static void leave_walk(struct vellum_soft_cpu *cpu)
 	__atomic_store_n(&cpu->walking, 0, __ATOMIC_RELEASE);
 }
 
-/* Translate, setting A and D as silicon does. False: @error says why not; 0: nothing answers there. */
-static bool translate(struct vellum_soft_cpu *cpu, uint64_t addr, enum vellum_soft_access kind,
-		      uint32_t *error)
+/* Translate, setting A and D as silicon does. NULL: @error says why not; 0: nothing answers there. */
+static struct vellum_soft_tlbe *translate(struct vellum_soft_cpu *cpu, uint64_t addr,
+					  enum vellum_soft_access kind, uint32_t *error)
 {
 	uint64_t want = X86_ACCESSED | (kind == VELLUM_SOFT_STORE ? X86_DIRTY : 0);
-	pte_t *ptep = walk_to_pte(cpu, addr), pte = { 0 };
+	struct vellum_soft_tlbe e;
+	struct leaf leaf;
 	char *host;
 
-	if (ptep)
-		pte = ptep_get(ptep);
 	do {
-		if (!allowed(pte, kind)) {
-			*error = error_bits(pte, kind);
-			return false;
+		leaf = walk(cpu, addr);
+		if (!allowed(leaf.val, kind)) {
+			*error = error_bits(leaf.val, kind);
+			return NULL;
 		}
-	} while ((pte.val & want) != want && !ptep_cmpxchg(ptep, &pte, pte_make(pte.val | want)));
-	pte.val |= want;
-	host = vellum_frame_host(vellum_mm_memory(cpu->mm), pte_pfn(pte));
+	} while (!set_bits(&leaf, want));
+	host = vellum_frame_host(vellum_mm_memory(cpu->mm), leaf_pfn(&leaf, addr));
 	if (!host) {
 		*error = 0;
-		return false;
+		return NULL;
 	}
-	fill(cpu, addr >> PAGE_SHIFT, pte, host);
-	return true;
+	e = tlbe_of(&leaf, addr, host);
+	return fill(cpu, &e);
 }
 
 static pthread_mutex_t *tlb_lock(struct vellum_soft_cpu *cpu)
@@ -212,21 +291,21 @@ EXPORT enum vellum_fault_result vellum_soft_access_slow(struct vellum_soft_cpu *
 	if (!cpu->mm || addr >= TASK_SIZE)
 		return VELLUM_FAULT_SIGSEGV_MAPERR;
 	while (result == VELLUM_FAULT_OK) {
-		bool ok;
+		const struct vellum_soft_tlbe *e;
 
 		enter_waiting(cpu);
-		ok = look_up(cpu, addr >> PAGE_SHIFT, kind);
-		if (!ok) {
+		e = look_up(cpu, addr >> PAGE_SHIFT, kind);
+		if (!e) {
 			enter_walk(cpu);
-			ok = translate(cpu, addr, kind, &error);
+			e = translate(cpu, addr, kind, &error);
 			leave_walk(cpu);
 		}
-		if (ok) {
-			sched_point(SCHED_MEMORY, set_of(cpu, addr >> PAGE_SHIFT)->host);
-			fn(set_of(cpu, addr >> PAGE_SHIFT)->host + (addr & ~PAGE_MASK), arg);
+		if (e) {
+			sched_point(SCHED_MEMORY, e->host);
+			fn(e->host + (addr & ~PAGE_MASK), arg);
 		}
 		vellum_soft_leave(cpu);
-		if (ok)
+		if (e)
 			break;
 		result = error ? vellum_handle_fault(cpu->mm, addr, error) : VELLUM_FAULT_SIGBUS;
 	}
@@ -278,6 +357,18 @@ EXPORT enum vellum_fault_result vellum_soft_fetch(struct vellum_soft_cpu *cpu, u
 	struct fetch f = { buf, len };
 
 	return vellum_soft_access_slow(cpu, addr, VELLUM_SOFT_FETCH, do_fetch, &f);
+}
+
+EXPORT enum vellum_fault_result vellum_soft_shstk_load64(struct vellum_soft_cpu *cpu, uint64_t addr,
+							 uint64_t *val)
+{
+	return vellum_soft_access_slow(cpu, addr, VELLUM_SOFT_SHSTK_LOAD, vellum_soft_do_load64, val);
+}
+
+EXPORT enum vellum_fault_result vellum_soft_shstk_store64(struct vellum_soft_cpu *cpu, uint64_t addr,
+							  uint64_t val)
+{
+	return vellum_soft_access_slow(cpu, addr, VELLUM_SOFT_SHSTK_STORE, vellum_soft_do_store64, &val);
 }
 
 /* --- flush --- */

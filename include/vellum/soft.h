@@ -27,11 +27,13 @@ extern "C" {
 #define VELLUM_SOFT_SETS 64
 #define VELLUM_SOFT_WAYS 4
 #define VELLUM_SOFT_NO_PAGE (~0ull)
+#define VELLUM_SOFT_SHSTK (1ull << 63)	/* no page number has it */
 
 struct vellum_soft;
 
 /* One translation. A page number that the access may use, or VELLUM_SOFT_NO_PAGE, per kind of
- * access; "store" only if the entry is writable and known dirty. */
+ * access; "store" only if the entry is writable and known dirty, or, with VELLUM_SOFT_SHSTK, for
+ * shadow-stack accesses alone. */
 struct vellum_soft_tlbe {
 	uint64_t load, store, fetch;
 	char *host;		/* of the page's first byte */
@@ -73,7 +75,13 @@ void vellum_soft_run(struct vellum_soft_cpu *cpu, struct vellum_mm *mm);
  */
 void vellum_soft_set_flush_hook(struct vellum_soft *soft, void (*hook)(void *arg), void *arg);
 
-enum vellum_soft_access { VELLUM_SOFT_LOAD, VELLUM_SOFT_STORE, VELLUM_SOFT_FETCH };
+enum vellum_soft_access {
+	VELLUM_SOFT_LOAD,
+	VELLUM_SOFT_STORE,
+	VELLUM_SOFT_FETCH,
+	VELLUM_SOFT_SHSTK_LOAD,
+	VELLUM_SOFT_SHSTK_STORE,
+};
 
 /* What an access does with the page's bytes once it may. */
 typedef void (*vellum_soft_fn)(char *host, void *arg);
@@ -167,6 +175,18 @@ enum vellum_fault_result vellum_soft_cmpxchg64(struct vellum_soft_cpu *cpu, uint
 /** vellum_soft_fetch - read @len bytes of instructions; they must not cross a page. */
 enum vellum_fault_result vellum_soft_fetch(struct vellum_soft_cpu *cpu, uint64_t addr, void *buf,
 					   size_t len);
+
+/**
+ * vellum_soft_shstk_load64, vellum_soft_shstk_store64 - one shadow-stack access of 8 aligned bytes
+ *
+ * As a CPU's own pushes and pops of return addresses: only to pages whose entries have the
+ * shadow-stack encoding (RW=0, D=1); elsewhere they fault with VELLUM_FAULT_SHSTK. Ordinary stores fault
+ * on such pages, ordinary loads don't.
+ */
+enum vellum_fault_result vellum_soft_shstk_load64(struct vellum_soft_cpu *cpu, uint64_t addr,
+						  uint64_t *val);
+enum vellum_fault_result vellum_soft_shstk_store64(struct vellum_soft_cpu *cpu, uint64_t addr,
+						   uint64_t val);
 
 #ifdef __cplusplus
 }
