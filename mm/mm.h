@@ -431,6 +431,10 @@ void batch_add(struct vellum_flush_batch *batch, gva_t start, gva_t end, uint32_
 void batch_add_frame(struct vellum_flush_batch *batch, pfn_t pfn);
 void flush_batch(struct vellum_mm *mm, const struct vellum_flush_batch *batch);
 bool tlb_nested(const struct vellum_mm *mm);	/* somebody else's window is open too */
+/* The machine wants an entry cleared and flushed before its rights are lowered (VELLUM_MMU_CLEAR_FLUSH). */
+bool must_clear_flush(const struct vellum_mm *mm);
+/* Its page-table lock is held: who finds it empty waits there, and then finds the new value. */
+pte_t clear_and_flush(struct vellum_mm *mm, gva_t addr, pte_t *ptep);
 /* Keep CPUs from walking the tables, for a moment. False: this machine can't. */
 bool walks_stop(struct vellum_mm *mm);
 void walks_resume(struct vellum_mm *mm);

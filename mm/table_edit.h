@@ -5,7 +5,8 @@
  * A locked instruction for every entry is most of what such a change costs. Where the machine can
  * keep its CPUs from walking for a moment (mmu_ops->stop_walks), nobody else touches the entries
  * meanwhile, and plain loads and stores do. It is asked at the first change of a table only: most tables
- * have none.
+ * have none. A machine that has to forget an entry before its rights are lowered (VELLUM_MMU_CLEAR_FLUSH) gets
+ * that here, entry by entry.
  */
 #ifndef MM_TABLE_EDIT_H
 #define MM_TABLE_EDIT_H
@@ -18,6 +19,7 @@ struct table_edit {
 	pte_t *table;				/* the first entry that is looked at, */
 	gva_t start;				/* and its address */
 	bool begun, alone;
+	bool one_by_one;			/* this machine wants each entry cleared and flushed first */
 	gva_t first, end;			/* changed; empty: first >= end */
 	uint64_t nr;				/* entries changed */
 };
@@ -32,7 +34,8 @@ static inline void edit_begin(struct table_edit *ed)
 {
 	if (!ed->begun) {
 		ed->begun = true;
-		ed->alone = walks_stop(ed->mm);
+		ed->one_by_one = must_clear_flush(ed->mm);
+		ed->alone = !ed->one_by_one && walks_stop(ed->mm);
 	}
 }
 
@@ -41,9 +44,11 @@ static inline pte_t edit_entry(const struct table_edit *ed, pte_t *ptep, pte_t (
 {
 	pte_t old;
 
-	if (!ed->alone)
+	if (!ed->alone && !ed->one_by_one)
 		return ptep_update(ptep, change);
-	old = ptep_get(ptep);
+	old = ed->one_by_one ?
+		      clear_and_flush(ed->mm, ed->start + ((gva_t)(ptep - ed->table) << PAGE_SHIFT), ptep) :
+		      ptep_get(ptep);
 	ptep_set(ptep, change(old));
 	return old;
 }

@@ -168,6 +168,21 @@ void flush_page(struct vellum_mm *mm, gva_t addr, uint32_t kind, pfn_t pfn)
 	flush_batch(mm, &batch);
 }
 
+bool must_clear_flush(const struct vellum_mm *mm)
+{
+	const struct vellum_mmu_ops *mmu = mm->memory->mmu;
+
+	return mmu && (mmu->caps & VELLUM_MMU_CLEAR_FLUSH);
+}
+
+pte_t clear_and_flush(struct vellum_mm *mm, gva_t addr, pte_t *ptep)
+{
+	pte_t old = ptep_get_and_clear(ptep);
+
+	flush_page(mm, addr, VELLUM_FLUSH_RIGHTS, pte_pfn(old));
+	return old;
+}
+
 bool walks_stop(struct vellum_mm *mm)
 {
 	const struct vellum_mmu_ops *mmu = mm->memory->mmu;

@@ -59,6 +59,10 @@ enum {
 	/* A CPU that left an address space may still use its translations when it comes back:
 	 * address spaces that no CPU runs must be flushed as well. */
 	VELLUM_MMU_SURVIVES_DEACTIVATION = 1 << 0,
+	/* Rights of a present entry (D is one of them) may only be lowered by clearing it, flushing that page,
+	 * and writing the new value: for CPUs that write a cached copy of an entry back while the entry is
+	 * present, and so would give it again what was taken. One flush for each page; walks are not stopped. */
+	VELLUM_MMU_CLEAR_FLUSH = 1 << 1,
 };
 
 /**
