@@ -52,6 +52,10 @@ static int change_pte(pte_t *ptep, gva_t addr, struct mm_walk *walk)
 		prepare_exec(walk->vma, pfn_folio(walk->vma->mm->memory, pte_pfn(old)));
 	do {
 		new = changed(walk->vma, addr, old);
+		if (needs_flush(old, new) && must_clear_flush(walk->vma->mm)) {
+			ptep_set(ptep, changed(walk->vma, addr, clear_and_flush(walk->vma->mm, addr, ptep)));
+			return 0;
+		}
 	} while (!ptep_cmpxchg(ptep, &old, new));
 	if (needs_flush(old, new))
 		tlb_change(walk->private, addr, PAGE_SIZE, VELLUM_FLUSH_RIGHTS, pte_pfn(old));

@@ -365,7 +365,7 @@ static void writeback_is_exact(void **state)
 	file_destroy(&f);
 }
 
-/* --- fork takes W from private pages --- */
+/* --- fork takes W from private pages, mprotect from any --- */
 
 static void fork_separates(void **state)
 {
@@ -384,6 +384,22 @@ static void fork_separates(void **state)
 	vellum_mm_put(child);
 }
 
+static void mprotect_lasts(void **state)
+{
+	struct machine *m = *state;
+
+	map_at(m->w.mm, 0, PAGES, RW, ANON);
+	put(m, 0, 3, 1);
+	put(m, 1, 4, 1);
+	protect(m->w.mm, 0, PAGES, RO);
+	write_all_back(m);
+	assert_false(has_w(m->w.mm, PAGE(3)) || has_w(m->w.mm, PAGE(4)));
+	assert_int_equal(get(m, 1, 3), 1);
+	protect(m->w.mm, 0, PAGES, RW);
+	put(m, 0, 4, 2);
+	assert_int_equal(get(m, 1, 4), 2);
+}
+
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 
 int main(void)
@@ -395,6 +411,7 @@ int main(void)
 		TEST(trackers_are_exact),
 		TEST(writeback_is_exact),
 		TEST(fork_separates),
+		TEST(mprotect_lasts),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
