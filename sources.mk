@@ -9,7 +9,7 @@ VELLUM_CORE_SRC := \
 	mm/stack.c mm/tlb.c mm/track_auto.c mm/tracker.c mm/truncate.c mm/validate.c mm/vma.c \
 	mm/writeback.c mm/zap.c
 VELLUM_HOST_SRC := host/posix.c
-VELLUM_SOFT_SRC := machine/soft.c
+VELLUM_SOFT_SRC := machine/soft.c machine/soft_hostile.c
 VELLUM_LIB_SRC := $(VELLUM_CORE_SRC) $(VELLUM_HOST_SRC) $(VELLUM_SOFT_SRC)
 
 # The command, on top of the library.

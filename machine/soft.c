@@ -20,8 +20,12 @@
 
 #include "arch/x86/entry.h"
 #include "lib/errnum.h"
+#include "machine/soft_hostile.h"
 
 #define EXPORT __attribute__((visibility("default")))
+
+#define READ_ONLY (1ull << 62)		/* in tlbe->store: no access compares with it */
+#define OWN_TLB (VELLUM_SOFT_KEEP | VELLUM_SOFT_VCACHE)	/* nothing is in cpu->tlb: all accesses come by here */
 
 struct vellum_soft {
 	unsigned nr_cpus;
@@ -30,6 +34,7 @@ struct vellum_soft {
 	void (*hook)(void *arg);
 	void *hook_arg;
 	uint32_t stops;			/* threads that keep CPUs from walking */
+	struct hostile *hostile;	/* or NULL */
 };
 
 #ifdef VELLUM_EXPLORE
@@ -41,6 +46,8 @@ void vellum_soft_point(const volatile void *where)
 
 static void drop_all(struct vellum_soft_cpu *cpu)
 {
+	if (cpu->soft->hostile)
+		hostile_drop(cpu->soft->hostile, cpu->id, NULL);
 	memset(cpu->tlb, 0xff, sizeof(cpu->tlb));	/* VELLUM_SOFT_NO_PAGE everywhere */
 }
 
@@ -75,11 +82,27 @@ static struct vellum_soft_tlbe *set_of(struct vellum_soft_cpu *cpu, uint64_t pag
 	return cpu->tlb[page & (VELLUM_SOFT_SETS - 1)];
 }
 
+/* NULL: nothing cached; or, if @faults is set, what is cached refuses the access. */
+static struct vellum_soft_tlbe *look_up_kept(struct vellum_soft_cpu *cpu, uint64_t page,
+					     enum vellum_soft_access kind, bool *faults)
+{
+	struct vellum_soft_tlbe *e = hostile_find(cpu->soft->hostile, cpu->id, page);
+
+	if (!e || serves(e, page, kind))
+		return e;
+	/* Writable and not known dirty: a store has to look at the entry. */
+	*faults = hostile_is(cpu->soft->hostile, VELLUM_SOFT_KEEP) &&
+		  !(kind == VELLUM_SOFT_STORE && e->store == VELLUM_SOFT_NO_PAGE);
+	return NULL;
+}
+
 static struct vellum_soft_tlbe *look_up(struct vellum_soft_cpu *cpu, uint64_t page,
-					enum vellum_soft_access kind)
+					enum vellum_soft_access kind, bool *faults)
 {
 	struct vellum_soft_tlbe *set = set_of(cpu, page);
 
+	if (unlikely(hostile_is(cpu->soft->hostile, OWN_TLB)))
+		return look_up_kept(cpu, page, kind, faults);
 	sched_point(SCHED_TLB, set);
 	for (unsigned way = 0; way < VELLUM_SOFT_WAYS; way++)
 		if (serves(&set[way], page, kind)) {
@@ -94,6 +117,8 @@ static struct vellum_soft_tlbe *fill(struct vellum_soft_cpu *cpu, const struct v
 	struct vellum_soft_tlbe *set = set_of(cpu, e->load);
 	unsigned way = 0;
 
+	if (unlikely(hostile_is(cpu->soft->hostile, OWN_TLB)))
+		return hostile_fill(cpu->soft->hostile, cpu->id, e);
 	sched_point(SCHED_TLB, set);
 	while (way < VELLUM_SOFT_WAYS - 1 && set[way].load != e->load)
 		way++;
@@ -133,20 +158,32 @@ static void look_at(struct leaf *leaf, uint64_t *table, uint64_t addr)
 	leaf->val = entry_load(leaf->entry);
 }
 
+/* Where a walk begins: at the top, or at the table that a cache for tables has. */
+static uint64_t *first_table(struct vellum_soft_cpu *cpu, uint64_t addr, unsigned *shift)
+{
+	uint64_t *table = NULL;
+
+	if (unlikely(hostile_is(cpu->soft->hostile, VELLUM_SOFT_KEEP)))
+		table = hostile_table(cpu->soft->hostile, cpu->id, addr);
+	*shift = table ? PAGE_SHIFT : PGD_SHIFT;
+	return table ? table : vellum_frame_host(vellum_mm_memory(cpu->mm), vellum_mm_pgd(cpu->mm));
+}
+
 static struct leaf walk(struct vellum_soft_cpu *cpu, uint64_t addr)
 {
-	struct vellum_memory *m = vellum_mm_memory(cpu->mm);
-	struct leaf leaf = { .shift = PGD_SHIFT };
-	uint64_t *table = vellum_frame_host(m, vellum_mm_pgd(cpu->mm));
+	struct leaf leaf;
+	uint64_t *table = first_table(cpu, addr, &leaf.shift);
 
 	look_at(&leaf, table, addr);
 	while (is_table(&leaf)) {
 		if (!set_bits(&leaf, X86_ACCESSED))
 			continue;
-		table = vellum_frame_host(m, x86_table_pfn(leaf.val));
+		table = vellum_frame_host(vellum_mm_memory(cpu->mm), x86_table_pfn(leaf.val));
 		if (!table)
 			return (struct leaf){ .val = 0 };
 		leaf.shift -= 9;
+		if (unlikely(hostile_is(cpu->soft->hostile, VELLUM_SOFT_KEEP)) && leaf.shift == PAGE_SHIFT)
+			hostile_keep_table(cpu->soft->hostile, cpu->id, addr, table);
 		look_at(&leaf, table, addr);
 	}
 	return leaf;
@@ -182,6 +219,11 @@ static uint32_t error_bits(uint64_t val, enum vellum_soft_access kind)
 	return VELLUM_FAULT_USER | (val & X86_PRESENT ? VELLUM_FAULT_PRESENT : 0) | of_kind[kind];
 }
 
+static bool stores(enum vellum_soft_access kind)
+{
+	return kind == VELLUM_SOFT_STORE || kind == VELLUM_SOFT_SHSTK_STORE;
+}
+
 /* The frame of one page of what a leaf maps. */
 static pfn_t leaf_pfn(const struct leaf *leaf, uint64_t addr)
 {
@@ -207,6 +249,8 @@ static struct vellum_soft_tlbe tlbe_of(const struct leaf *leaf, uint64_t addr, c
 
 	if (leaf->val & X86_DIRTY)
 		store = leaf->val & X86_RW ? page : page | VELLUM_SOFT_SHSTK;
+	else if (!(leaf->val & X86_RW))
+		store = page | READ_ONLY;
 	return (struct vellum_soft_tlbe){ .load = page, .store = store, .host = host,
 					  .fetch = leaf->val & X86_NX ? VELLUM_SOFT_NO_PAGE : page };
 }
@@ -232,6 +276,43 @@ static void leave_walk(struct vellum_soft_cpu *cpu)
 	__atomic_store_n(&cpu->walking, 0, __ATOMIC_RELEASE);
 }
 
+static bool is_cached(struct vellum_soft_cpu *cpu, uint64_t page)
+{
+	const struct vellum_soft_tlbe *set = set_of(cpu, page);
+
+	if (hostile_is(cpu->soft->hostile, OWN_TLB))
+		return hostile_find(cpu->soft->hostile, cpu->id, page);
+	for (unsigned way = 0; way < VELLUM_SOFT_WAYS; way++)
+		if (set[way].load == page)
+			return true;
+	return false;
+}
+
+/* Loads that the program never makes: the entries in the leaf's cache line get A, and translations. */
+static void speculate(struct vellum_soft_cpu *cpu, const struct leaf *leaf, uint64_t addr)
+{
+	unsigned at = table_index(addr, PAGE_SHIFT) % 8;
+
+	for (unsigned i = 0; i < 8 && leaf->shift == PAGE_SHIFT; i++) {
+		uint64_t near = (addr & ~(8 * PAGE_SIZE - 1)) + i * PAGE_SIZE;
+		struct leaf n = { .entry = leaf->entry - at + i, .shift = PAGE_SHIFT };
+		struct vellum_soft_tlbe e;
+		char *host;
+
+		if (i == at || is_cached(cpu, near >> PAGE_SHIFT))
+			continue;
+		n.val = entry_load(n.entry);
+		while (allowed(n.val, VELLUM_SOFT_LOAD) && !set_bits(&n, X86_ACCESSED))
+			;
+		if (!allowed(n.val, VELLUM_SOFT_LOAD))
+			continue;
+		host = vellum_frame_host(vellum_mm_memory(cpu->mm), leaf_pfn(&n, near));
+		e = tlbe_of(&n, near, host);
+		if (host)
+			fill(cpu, &e);
+	}
+}
+
 /* Translate, setting A and D as silicon does. NULL: @error says why not; 0: nothing answers there. */
 static struct vellum_soft_tlbe *translate(struct vellum_soft_cpu *cpu, uint64_t addr,
 					  enum vellum_soft_access kind, uint32_t *error)
@@ -253,6 +334,8 @@ static struct vellum_soft_tlbe *translate(struct vellum_soft_cpu *cpu, uint64_t 
 		*error = 0;
 		return NULL;
 	}
+	if (unlikely(hostile_is(cpu->soft->hostile, VELLUM_SOFT_A_AT_WILL)))
+		speculate(cpu, &leaf, addr);
 	e = tlbe_of(&leaf, addr, host);
 	return fill(cpu, &e);
 }
@@ -281,6 +364,25 @@ static void enter_waiting(struct vellum_soft_cpu *cpu)
 	}
 }
 
+/* What the CPU has cached, or what a walk finds; NULL as in translate(). */
+static const struct vellum_soft_tlbe *look_up_or_walk(struct vellum_soft_cpu *cpu, uint64_t addr,
+						      enum vellum_soft_access kind, uint32_t *error)
+{
+	bool faults = false;
+	const struct vellum_soft_tlbe *e = look_up(cpu, addr >> PAGE_SHIFT, kind, &faults);
+
+	if (faults) {
+		*error = error_bits(X86_PRESENT, kind);
+	} else if (!e) {
+		enter_walk(cpu);
+		e = translate(cpu, addr, kind, error);
+		leave_walk(cpu);
+	}
+	if (unlikely(cpu->soft->hostile != NULL) && !e)
+		hostile_fault(cpu->soft->hostile, cpu->id, addr);
+	return e;
+}
+
 EXPORT enum vellum_fault_result vellum_soft_access_slow(struct vellum_soft_cpu *cpu, uint64_t addr,
 							enum vellum_soft_access kind,
 							vellum_soft_fn fn, void *arg)
@@ -294,15 +396,13 @@ EXPORT enum vellum_fault_result vellum_soft_access_slow(struct vellum_soft_cpu *
 		const struct vellum_soft_tlbe *e;
 
 		enter_waiting(cpu);
-		e = look_up(cpu, addr >> PAGE_SHIFT, kind);
-		if (!e) {
-			enter_walk(cpu);
-			e = translate(cpu, addr, kind, &error);
-			leave_walk(cpu);
-		}
+		e = look_up_or_walk(cpu, addr, kind, &error);
 		if (e) {
 			sched_point(SCHED_MEMORY, e->host);
-			fn(e->host + (addr & ~PAGE_MASK), arg);
+			if (unlikely(hostile_is(cpu->soft->hostile, VELLUM_SOFT_VCACHE)))
+				hostile_access(cpu->soft->hostile, cpu, addr, e->host, stores(kind), fn, arg);
+			else
+				fn(e->host + (addr & ~PAGE_MASK), arg);
 		}
 		vellum_soft_leave(cpu);
 		if (e)
@@ -395,6 +495,8 @@ static void drop_page(struct vellum_soft_cpu *cpu, uint64_t page)
 
 static void drop_batch(struct vellum_soft_cpu *cpu, const struct vellum_flush_batch *batch)
 {
+	if (cpu->soft->hostile)
+		hostile_drop(cpu->soft->hostile, cpu->id, batch);
 	for (unsigned i = 0; i < batch->nr_ranges; i++) {
 		uint64_t start = batch->range[i].start >> PAGE_SHIFT;
 		uint64_t end = batch->range[i].end >> PAGE_SHIFT;
@@ -440,6 +542,8 @@ static void flush_cpus(struct vellum_soft *soft, struct vellum_mm *mm,
 		soft->hook(soft->hook_arg);
 	for (uint64_t mask = vellum_mm_cpumask(mm); mask; mask &= mask - 1)
 		flush_cpu(&soft->cpus[__builtin_ctzll(mask)], batch);
+	if (hostile_is(soft->hostile, VELLUM_SOFT_VCACHE))
+		hostile_flushed(soft->hostile, mm, batch);
 }
 
 static void soft_flush(void *machine, struct vellum_mm *mm, const struct vellum_flush_batch *batch)
@@ -450,6 +554,14 @@ static void soft_flush(void *machine, struct vellum_mm *mm, const struct vellum_
 static void soft_flush_mm(void *machine, struct vellum_mm *mm)
 {
 	flush_cpus(machine, mm, NULL);
+}
+
+static void soft_flush_cache_range(void *machine, struct vellum_mm *mm, uint64_t start, uint64_t end)
+{
+	const struct vellum_soft *soft = machine;
+
+	if (hostile_is(soft->hostile, VELLUM_SOFT_VCACHE))
+		hostile_flush_cache(soft->hostile, mm, start, end);
 }
 
 static void soft_stop_walks(void *machine, struct vellum_mm *mm)
@@ -482,6 +594,7 @@ EXPORT const struct vellum_mmu_ops *vellum_soft_mmu_ops(void)
 		.size = sizeof(ops),
 		.flush = soft_flush,
 		.flush_mm = soft_flush_mm,
+		.flush_cache_range = soft_flush_cache_range,
 		.stop_walks = soft_stop_walks,
 		.resume_walks = soft_resume_walks,
 	};
@@ -493,6 +606,8 @@ EXPORT const struct vellum_mmu_ops *vellum_soft_mmu_ops(void)
 
 EXPORT void vellum_soft_run(struct vellum_soft_cpu *cpu, struct vellum_mm *mm)
 {
+	if (cpu->soft->hostile)		/* before the frames may be freed without our hearing of it */
+		hostile_write_back(cpu->soft->hostile, cpu);
 	if (cpu->mm)
 		vellum_mm_deactivate(cpu->mm, cpu->id);
 	cpu->mm = NULL;
@@ -514,6 +629,27 @@ EXPORT void vellum_soft_set_flush_hook(struct vellum_soft *soft, void (*hook)(vo
 {
 	soft->hook = hook;
 	soft->hook_arg = arg;
+}
+
+EXPORT int vellum_soft_set_hostile(struct vellum_soft *soft, uint32_t flags)
+{
+	struct hostile *h = NULL;
+
+	if (flags & ~(uint32_t)(VELLUM_SOFT_KEEP | VELLUM_SOFT_A_AT_WILL | VELLUM_SOFT_VCACHE))
+		return -EINVAL;
+	if (flags && hostile_create(soft->nr_cpus, flags, &h))
+		return -ENOMEM;
+	for (unsigned i = 0; i < soft->nr_cpus; i++)
+		flush_cpu(&soft->cpus[i], NULL);
+	hostile_destroy(soft->hostile);
+	soft->hostile = h;
+	return 0;
+}
+
+EXPORT void vellum_soft_write_back(struct vellum_soft *soft)
+{
+	if (soft->hostile)
+		hostile_write_back(soft->hostile, NULL);
 }
 
 static bool must_fence(void)
@@ -557,6 +693,7 @@ EXPORT void vellum_soft_destroy(struct vellum_soft *soft)
 {
 	if (!soft)
 		return;
+	hostile_destroy(soft->hostile);
 	free(soft->locks);
 	free(soft->cpus);
 	free(soft);

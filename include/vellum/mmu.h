@@ -74,7 +74,9 @@ enum {
  *         get there: a CPU inside a fault counts as outside. Called with a page-table lock or
  *         the mapping's lock held, or with none.
  * @flush_mm: the same for everything of the address space.
- * @flush_cache_range: optional. Virtually indexed caches hold nothing of [start, end).
+ * @flush_cache_range: optional. Virtually indexed caches hold nothing of [start, end); nor of what is stored
+ *         there afterwards, on return of the flush that follows. Called before a collection or a
+ *         helper for shared mappings changes entries.
  * @activate: optional. @cpu is now in @mm's cpumask; its tables are at frame @pgd.
  * @deactivate: optional. @cpu left @mm's cpumask.
  * @init_pgd: optional. Fill the upper 256 entries of a new top-level table, the machine's own.

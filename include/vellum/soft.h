@@ -75,6 +75,45 @@ void vellum_soft_run(struct vellum_soft_cpu *cpu, struct vellum_mm *mm);
  */
 void vellum_soft_set_flush_hook(struct vellum_soft *soft, void (*hook)(void *arg), void *arg);
 
+/*
+ * What CPUs may do and seldom do, for vellum_soft_set_hostile().
+ *
+ * VELLUM_SOFT_KEEP: a translation stays until a flush names its page (or everything of the address space),
+ * the CPU leaves, or a fault at its address drops it, which also is the only way in which the CPU learns
+ * that rights were raised: a huge TLB with luck. Pointers to last-level tables stay too, until a flush names an
+ * address below them or says VELLUM_FLUSH_TABLES: a paging-structure cache. A table freed without a
+ * flush goes on being walked.
+ *
+ * VELLUM_SOFT_A_AT_WILL: a walk sets A in all present entries in the cache line of the one that it is for,
+ * and caches these translations: speculative loads. D is never set so.
+ *
+ * VELLUM_SOFT_VCACHE: what a CPU stores goes to a cache of its own, found by virtual page, and to memory when
+ * the CPU has stored to 64 other pages, another CPU or another virtual page of it accesses the frame, the CPU
+ * leaves, flush_cache_range() or vellum_soft_write_back() wants it, or a flush says that the entry was
+ * removed; and that may be after the entry became read-only and clean. Whoever reads memory without
+ * being a CPU (vellum_peek(), a backing) sees old bytes until then: as on machines with virtually
+ * indexed caches that are written back.
+ */
+enum {
+	VELLUM_SOFT_KEEP = 1 << 0,
+	VELLUM_SOFT_A_AT_WILL = 1 << 1,
+	VELLUM_SOFT_VCACHE = 1 << 2,
+};
+
+/**
+ * vellum_soft_set_hostile - for tests, and for authors of emulators: CPUs do the worst that they may
+ * @flags: VELLUM_SOFT_*; 0 ends it. With KEEP or VCACHE no access takes the inline path: it is slow.
+ *
+ * What works on a machine of this kind does not depend on luck. Drops all TLBs and writes the caches back.
+ *
+ * Context: no access and no flush is on its way.
+ * Return: 0, -VELLUM_EINVAL, -VELLUM_ENOMEM (nothing changed).
+ */
+int vellum_soft_set_hostile(struct vellum_soft *soft, uint32_t flags);
+
+/** vellum_soft_write_back - the caches of VELLUM_SOFT_VCACHE write back all they have, as they may at will */
+void vellum_soft_write_back(struct vellum_soft *soft);
+
 enum vellum_soft_access {
 	VELLUM_SOFT_LOAD,
 	VELLUM_SOFT_STORE,

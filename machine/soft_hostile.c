@@ -1,0 +1,330 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * machine/soft_hostile.c - the worst that CPUs may do: translations and tables that are kept until a
+ * flush names them, and caches for data that memory learns of late.
+ *
+ * INV-HOSTILE-1: a frame has at most one line, of the CPU and the virtual page that stored to it last.
+ */
+#include "machine/soft_hostile.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "arch/x86/pgtable.h"
+#include "lib/errnum.h"
+
+#define KEPT 4096		/* translations of a CPU */
+#define KEPT_TABLES 64
+#define MAX_LINES 64
+#define MAX_NAMED 64
+#define WORDS (PAGE_SIZE / 8)
+#define NO_REGION (~0ull)
+
+struct kept_table {
+	uint64_t region;	/* address >> PMD_SHIFT, or NO_REGION */
+	uint64_t *table;
+};
+
+struct hostile_cpu {
+	unsigned nr, next;	/* translations; the one to be replaced when all are in use */
+	unsigned next_table;
+	struct vellum_soft_tlbe kept[KEPT];
+	struct kept_table table[KEPT_TABLES];
+};
+
+/* What a CPU stored to a page and memory has not got. Kept by words: others may change the rest. */
+struct line {
+	struct line *next;	/* older */
+	const struct vellum_soft_cpu *cpu;
+	const struct vellum_mm *mm;
+	uint64_t addr;		/* virtual, of the page */
+	uint64_t *memory;
+	uint64_t dirty[WORDS / 64];
+	uint64_t word[WORDS];
+};
+
+struct range {
+	const struct vellum_mm *mm;
+	uint64_t start, end;
+};
+
+struct hostile {
+	uint32_t flags;
+	struct hostile_cpu *cpus;
+	pthread_mutex_t lock;
+	/* lock protects: */
+	struct line *lines;
+	struct range named[MAX_NAMED];	/* what hostile_flush_cache() was ever called for */
+	unsigned nr_named;
+};
+
+bool hostile_is(const struct hostile *h, uint32_t flags)
+{
+	return h && (h->flags & flags);
+}
+
+/* --- translations --- */
+
+struct vellum_soft_tlbe *hostile_find(struct hostile *h, unsigned cpu, uint64_t page)
+{
+	struct hostile_cpu *hc = &h->cpus[cpu];
+
+	for (unsigned i = 0; i < hc->nr; i++)
+		if (hc->kept[i].load == page)
+			return &hc->kept[i];
+	return NULL;
+}
+
+struct vellum_soft_tlbe *hostile_fill(struct hostile *h, unsigned cpu, const struct vellum_soft_tlbe *e)
+{
+	struct hostile_cpu *hc = &h->cpus[cpu];
+	struct vellum_soft_tlbe *slot = hostile_find(h, cpu, e->load);
+
+	if (!slot)
+		slot = &hc->kept[hc->nr < KEPT ? hc->nr++ : hc->next++ % KEPT];
+	*slot = *e;
+	return slot;
+}
+
+uint64_t *hostile_table(struct hostile *h, unsigned cpu, uint64_t addr)
+{
+	for (unsigned i = 0; i < KEPT_TABLES; i++)
+		if (h->cpus[cpu].table[i].region == addr >> PMD_SHIFT)
+			return h->cpus[cpu].table[i].table;
+	return NULL;
+}
+
+void hostile_keep_table(struct hostile *h, unsigned cpu, uint64_t addr, uint64_t *table)
+{
+	struct hostile_cpu *hc = &h->cpus[cpu];
+
+	hc->table[hc->next_table++ % KEPT_TABLES] = (struct kept_table){ addr >> PMD_SHIFT, table };
+}
+
+static bool names(const struct vellum_flush_batch *batch, uint64_t start, uint64_t end)
+{
+	for (unsigned i = 0; i < batch->nr_ranges; i++)
+		if (start < batch->range[i].end && batch->range[i].start < end)
+			return true;
+	return false;
+}
+
+void hostile_drop(struct hostile *h, unsigned cpu, const struct vellum_flush_batch *batch)
+{
+	struct hostile_cpu *hc = &h->cpus[cpu];
+
+	for (unsigned i = 0; i < KEPT_TABLES; i++) {
+		uint64_t start = hc->table[i].region << PMD_SHIFT;
+
+		if (!batch || (batch->kinds & VELLUM_FLUSH_TABLES) || names(batch, start, start + PMD_SIZE))
+			hc->table[i].region = NO_REGION;
+	}
+	for (unsigned i = hc->nr; i--;) {
+		uint64_t start = hc->kept[i].load << PAGE_SHIFT;
+
+		if (!batch || names(batch, start, start + PAGE_SIZE))
+			hc->kept[i] = hc->kept[--hc->nr];
+	}
+}
+
+void hostile_fault(struct hostile *h, unsigned cpu, uint64_t addr)
+{
+	struct vellum_flush_batch page = { .nr_ranges = 1 };
+
+	page.range[0].start = addr & PAGE_MASK;
+	page.range[0].end = page.range[0].start + PAGE_SIZE;
+	hostile_drop(h, cpu, &page);
+}
+
+/* --- data --- */
+
+/* Others read and write memory meanwhile, and CPUs through other lines. */
+static uint64_t peek(const uint64_t *word)
+{
+	return __atomic_load_n(word, __ATOMIC_RELAXED);
+}
+
+/* To memory, and out of the list. */
+static void retire(struct line **link)
+{
+	struct line *line = *link;
+
+	for (unsigned i = 0; i < WORDS; i++)
+		if (line->dirty[i / 64] >> i % 64 & 1)
+			__atomic_store_n(&line->memory[i], line->word[i], __ATOMIC_RELAXED);
+	*link = line->next;
+	free(line);
+}
+
+/* What others changed since shows in the words that are not ours. */
+static void refresh(struct line *line)
+{
+	for (unsigned i = 0; i < WORDS; i++)
+		if (!(line->dirty[i / 64] >> i % 64 & 1))
+			line->word[i] = peek(&line->memory[i]);
+}
+
+static void note_stores(struct line *line)
+{
+	for (unsigned i = 0; i < WORDS; i++)
+		if (line->word[i] != peek(&line->memory[i]))
+			line->dirty[i / 64] |= 1ull << i % 64;
+}
+
+/* The frame's line, if it is this CPU's for this address; another's goes to memory. NULL: none. */
+static struct line *line_for(struct hostile *h, const struct vellum_soft_cpu *cpu, uint64_t addr,
+			     const char *host)
+{
+	struct line **link = &h->lines;
+
+	while (*link && (const char *)(*link)->memory != host)
+		link = &(*link)->next;
+	if (*link && ((*link)->cpu != cpu || (*link)->addr != addr))
+		retire(link);
+	else if (*link)
+		return *link;
+	return NULL;
+}
+
+/* NULL: no memory, so the store goes through. */
+static struct line *line_new(struct hostile *h, const struct vellum_soft_cpu *cpu, uint64_t addr, char *host)
+{
+	struct line *line = calloc(1, sizeof(*line)), **link = &h->lines;
+
+	if (!line)
+		return NULL;
+	*line = (struct line){ .next = h->lines, .cpu = cpu, .mm = cpu->mm, .addr = addr,
+			       .memory = (uint64_t *)(void *)host };
+	h->lines = line;
+	for (unsigned i = 0; *link && i < MAX_LINES; i++)
+		link = &(*link)->next;
+	if (*link)
+		retire(link);
+	return line;
+}
+
+void hostile_access(struct hostile *h, const struct vellum_soft_cpu *cpu, uint64_t addr, char *host,
+		    bool write, vellum_soft_fn fn, void *arg)
+{
+	const uint64_t offset = addr & ~PAGE_MASK;
+	struct line *line;
+
+	pthread_mutex_lock(&h->lock);
+	line = line_for(h, cpu, addr - offset, host);
+	if (!line && write)
+		line = line_new(h, cpu, addr - offset, host);
+	if (line) {
+		refresh(line);
+		fn((char *)line->word + offset, arg);
+		note_stores(line);
+	} else {
+		fn(host + offset, arg);
+	}
+	pthread_mutex_unlock(&h->lock);
+}
+
+static bool was_named(const struct hostile *h, const struct line *line)
+{
+	for (unsigned i = 0; i < h->nr_named; i++)
+		if (h->named[i].mm == line->mm && line->addr >= h->named[i].start &&
+		    line->addr < h->named[i].end)
+			return true;
+	return h->nr_named == MAX_NAMED;
+}
+
+static void note_named(struct hostile *h, const struct vellum_mm *mm, uint64_t start, uint64_t end)
+{
+	for (unsigned i = 0; i < h->nr_named; i++)
+		if (h->named[i].mm == mm && h->named[i].start <= start && end <= h->named[i].end)
+			return;
+	if (h->nr_named < MAX_NAMED)
+		h->named[h->nr_named++] = (struct range){ mm, start, end };
+}
+
+void hostile_flush_cache(struct hostile *h, const struct vellum_mm *mm, uint64_t start, uint64_t end)
+{
+	struct line **link = &h->lines;
+
+	pthread_mutex_lock(&h->lock);
+	note_named(h, mm, start, end);
+	while (*link)
+		if ((*link)->mm == mm && (*link)->addr >= start && (*link)->addr < end)
+			retire(link);
+		else
+			link = &(*link)->next;
+	pthread_mutex_unlock(&h->lock);
+}
+
+/*
+ * What was stored between the flush of the cache and that of the translations has to be in memory when the
+ * second returns; which stores these were cannot be told, as flushes for other reasons come in between. So a
+ * page that was named once is written back at every flush. The frame of an entry that was removed is
+ * about to be somebody else's.
+ */
+static bool must_retire(const struct hostile *h, const struct line *line,
+			const struct vellum_flush_batch *batch)
+{
+	if (!batch)
+		return true;
+	if (!names(batch, line->addr, line->addr + PAGE_SIZE))
+		return false;
+	return (batch->kinds & ~(uint32_t)(VELLUM_FLUSH_RIGHTS | VELLUM_FLUSH_ACCESSED)) || was_named(h, line);
+}
+
+void hostile_flushed(struct hostile *h, const struct vellum_mm *mm, const struct vellum_flush_batch *batch)
+{
+	struct line **link = &h->lines;
+
+	pthread_mutex_lock(&h->lock);
+	while (*link)
+		if ((*link)->mm == mm && must_retire(h, *link, batch))
+			retire(link);
+		else
+			link = &(*link)->next;
+	pthread_mutex_unlock(&h->lock);
+}
+
+void hostile_write_back(struct hostile *h, const struct vellum_soft_cpu *cpu)
+{
+	struct line **link = &h->lines;
+
+	pthread_mutex_lock(&h->lock);
+	while (*link)
+		if (!cpu || (*link)->cpu == cpu)
+			retire(link);
+		else
+			link = &(*link)->next;
+	pthread_mutex_unlock(&h->lock);
+}
+
+/* --- life --- */
+
+int hostile_create(unsigned nr_cpus, uint32_t flags, struct hostile **out)
+{
+	struct hostile *h = calloc(1, sizeof(*h));
+
+	if (!h)
+		return -ENOMEM;
+	h->flags = flags;
+	h->cpus = calloc(nr_cpus, sizeof(*h->cpus));
+	if (!h->cpus) {
+		free(h);
+		return -ENOMEM;
+	}
+	pthread_mutex_init(&h->lock, NULL);
+	for (unsigned i = 0; i < nr_cpus; i++)
+		hostile_drop(h, i, NULL);
+	*out = h;
+	return 0;
+}
+
+void hostile_destroy(struct hostile *h)
+{
+	if (!h)
+		return;
+	hostile_write_back(h, NULL);
+	pthread_mutex_destroy(&h->lock);
+	free(h->cpus);
+	free(h);
+}
