@@ -31,6 +31,7 @@ OBJ  := $(BUILD)/obj
 objs  = $(patsubst %.c,$(OBJ)/%.o,$(filter %.c,$(1))) $(patsubst %.S,$(OBJ)/%.o,$(filter %.S,$(1)))
 
 LIB_OBJ  := $(call objs,$(VELLUM_LIB_SRC))
+SWAP_ZSTD_OBJ := $(call objs,$(VELLUM_SWAP_ZSTD_SRC))
 TEST_OBJ := $(call objs,host/test.c tests/unit/support.c)
 CLI_OBJ  := $(call objs,$(VELLUM_MACHINE_SRC) $(VELLUM_ABI_SRC) $(VELLUM_CLI_SRC))
 UNIT     := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(wildcard tests/unit/test_*.c))
@@ -39,11 +40,12 @@ PROGRAMS := $(patsubst tests/programs/%.c,build/programs/%,$(wildcard tests/prog
 EXAMPLES := $(patsubst examples/%.c,$(BUILD)/examples/%,$(wildcard examples/*.c))
 
 .PHONY: all
-all: $(BUILD)/vellum $(BUILD)/libvellum.a $(BUILD)/libvellum.so $(BUILD)/vellum.pc
+all: $(BUILD)/vellum $(BUILD)/libvellum.a $(BUILD)/libvellum.so $(BUILD)/vellum.pc \
+	$(BUILD)/libvellum-swap-zstd.a $(BUILD)/vellum-swap-zstd.pc
 
 .PHONY: help
 help:
-	@echo "make            build/vellum, build/libvellum.{a,so}"
+	@echo "make            build/vellum, build/libvellum.{a,so}, build/libvellum-swap-zstd.a"
 	@echo "make test       every test; ends with 'N passed, N failed' (./check installs what it needs)"
 	@echo "make unit       the unit tests of one variant: BUILD=... CC=... SANITIZE=..."
 	@echo "make soak       what takes longer: full matrices, long stress"
@@ -55,7 +57,7 @@ help:
 # --- objects ---
 
 # Only what the library is made of is compiled with hidden symbols.
-$(LIB_OBJ) $(OBJ)/host/test.o: ALL_CFLAGS += $(LIB_CFLAGS)
+$(LIB_OBJ) $(SWAP_ZSTD_OBJ) $(OBJ)/host/test.o: ALL_CFLAGS += $(LIB_CFLAGS)
 $(call objs,$(VELLUM_CORE_SRC)): ALL_CFLAGS += -ffreestanding
 
 $(OBJ)/%.o: %.c
@@ -103,14 +105,21 @@ $(BUILD)/libvellum.so.$(SOVERSION): $(LIB_OBJ)
 $(BUILD)/libvellum.so: $(BUILD)/libvellum.so.$(SOVERSION)
 	$(Q)ln -sf $(<F) $@
 
-# Anew each time, as the folders may be others.
+$(BUILD)/libvellum-swap-zstd.a: $(SWAP_ZSTD_OBJ)
+	@rm -f $@
+	$(Q)$(AR) rcs $@ $^
+
+# Anew each time, as the folders may be others. The archive of swap-zstd is static, so whoever links it
+# links libzstd.
+PC_HEAD := 'prefix=$(PREFIX)' 'libdir=$(LIBDIR:$(PREFIX)/%=$${prefix}/%)' 'includedir=$${prefix}/include' ''
 .PHONY: FORCE
-$(BUILD)/vellum.pc: FORCE
+$(BUILD)/vellum.pc: PC_BODY = 'Name: vellum' 'Description: Linux memory management as a library' \
+	'Version: $(VERSION)' 'Libs: -L$${libdir} -lvellum' 'Libs.private: -lpthread'
+$(BUILD)/vellum-swap-zstd.pc: PC_BODY = 'Name: vellum-swap-zstd' 'Description: swap to memory for Vellum' \
+	'Version: $(VERSION)' 'Requires: vellum libzstd' 'Libs: -L$${libdir} -lvellum-swap-zstd -lpthread'
+$(BUILD)/vellum.pc $(BUILD)/vellum-swap-zstd.pc: FORCE
 	@mkdir -p $(@D)
-	@printf '%s\n' 'prefix=$(PREFIX)' 'libdir=$(LIBDIR:$(PREFIX)/%=$${prefix}/%)' \
-		'includedir=$${prefix}/include' '' 'Name: vellum' \
-		'Description: Linux memory management as a library' 'Version: $(VERSION)' \
-		'Libs: -L$${libdir} -lvellum' 'Libs.private: -lpthread' 'Cflags: -I$${includedir}' > $@.tmp
+	@printf '%s\n' $(PC_HEAD) $(PC_BODY) 'Cflags: -I$${includedir}' > $@.tmp
 	@# A new file, not new bytes: the old one may be root's, from an install.
 	@if cmp -s $@.tmp $@; then rm -f $@.tmp; else mv -f $@.tmp $@; fi
 
@@ -129,7 +138,13 @@ $(BUILD)/vellum: $(CLI_OBJ) $(LIB_OBJ)
 
 $(BUILD)/unit/%: tests/unit/%.c $(LIB_OBJ) $(TEST_OBJ)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(ALL_CFLAGS) -Itests/unit $< $(LIB_OBJ) $(TEST_OBJ) $(LDFLAGS_ALL) -lcmocka $(LDLIBS) -o $@
+	$(Q)$(CC) $(ALL_CFLAGS) -Itests/unit $(filter %.c %.o,$^) $(LDFLAGS_ALL) -lcmocka $(LDLIBS) -o $@
+
+# Its calls of the system go through the test, which has them fail.
+$(BUILD)/unit/test_swap_backends: $(SWAP_ZSTD_OBJ)
+$(BUILD)/unit/test_swap_backends: LDLIBS += -lzstd
+$(BUILD)/unit/test_swap_backends: LDFLAGS_ALL += \
+	-Wl,--wrap=pread,--wrap=pwrite,--wrap=fallocate,--wrap=ZSTD_createCCtx
 
 $(BUILD)/examples/%: examples/%.c $(BUILD)/libvellum.a
 	@mkdir -p $(@D)
@@ -173,10 +188,10 @@ install: all
 	install -d $(TO_BIN) $(TO_LIB)/pkgconfig $(TO_INCLUDE) $(TO_MAN)/man1 $(TO_MAN)/man3 \
 		$(TO_DOC)/docs $(TO_DOC)/examples
 	install -m 755 $(BUILD)/vellum $(TO_BIN)
-	install -m 644 $(BUILD)/libvellum.a $(TO_LIB)
+	install -m 644 $(BUILD)/libvellum.a $(BUILD)/libvellum-swap-zstd.a $(TO_LIB)
 	install -m 644 $(BUILD)/libvellum.so.$(SOVERSION) $(TO_LIB)
 	ln -sf libvellum.so.$(SOVERSION) $(TO_LIB)/libvellum.so
-	install -m 644 $(BUILD)/vellum.pc $(TO_LIB)/pkgconfig
+	install -m 644 $(BUILD)/vellum.pc $(BUILD)/vellum-swap-zstd.pc $(TO_LIB)/pkgconfig
 	install -m 644 include/vellum/*.h $(TO_INCLUDE)
 	install -m 644 man/vellum.1 $(TO_MAN)/man1
 	install -m 644 man/vellum.3 $(TO_MAN)/man3
@@ -185,8 +200,9 @@ install: all
 	@if [ -z "$(DESTDIR)" ] && [ "$$(id -u)" = 0 ]; then PATH=$$PATH:/sbin ldconfig || true; fi
 
 uninstall:
-	rm -f $(TO_BIN)/vellum $(TO_LIB)/libvellum.a $(TO_LIB)/libvellum.so* \
-		$(TO_LIB)/pkgconfig/vellum.pc $(TO_MAN)/man1/vellum.1 $(TO_MAN)/man3/vellum.3
+	rm -f $(TO_BIN)/vellum $(TO_LIB)/libvellum.a $(TO_LIB)/libvellum.so* $(TO_LIB)/libvellum-swap-zstd.a \
+		$(addprefix $(TO_LIB)/pkgconfig/,vellum.pc vellum-swap-zstd.pc) \
+		$(TO_MAN)/man1/vellum.1 $(TO_MAN)/man3/vellum.3
 	rm -f $(addprefix $(TO_DOC)/,$(DOCS)) $(addprefix $(TO_INCLUDE)/,$(notdir $(wildcard include/vellum/*.h)))
 	@# The folders that were ours alone.
 	-rmdir --ignore-fail-on-non-empty $(TO_DOC)/docs $(TO_DOC)/examples $(TO_DOC) $(TO_INCLUDE)

@@ -8,9 +8,12 @@ VELLUM_CORE_SRC := \
 	mm/msync.c mm/notifier.c mm/page_set.c mm/pagewalk.c mm/pgtable.c mm/populate.c mm/rmap.c \
 	mm/stack.c mm/tlb.c mm/track_auto.c mm/tracker.c mm/truncate.c mm/validate.c mm/vma.c \
 	mm/writeback.c mm/zap.c
-VELLUM_HOST_SRC := host/posix.c
+VELLUM_HOST_SRC := host/posix.c host/swap_file.c
 VELLUM_SOFT_SRC := machine/soft.c machine/soft_hostile.c
 VELLUM_LIB_SRC := $(VELLUM_CORE_SRC) $(VELLUM_HOST_SRC) $(VELLUM_SOFT_SRC)
+
+# A library of its own, as it needs libzstd.
+VELLUM_SWAP_ZSTD_SRC := host/swap_zstd.c
 
 # The command, on top of the library.
 VELLUM_MACHINE_SRC := machine/qemu.c machine/qemu_start.c machine/qemu_stubs.S machine/vcpu.c

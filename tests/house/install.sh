@@ -12,6 +12,7 @@ quietly() { # TARGET: make as a user runs it, apart from the make that runs the 
 check "make install" quietly install
 there() {
 	for f in bin/vellum lib/libvellum.a lib/libvellum.so lib/libvellum.so.0 lib/pkgconfig/vellum.pc \
+		lib/libvellum-swap-zstd.a lib/pkgconfig/vellum-swap-zstd.pc include/vellum/swap_backends.h \
 		include/vellum/mm.h share/man/man1/vellum.1 share/man/man3/vellum.3 \
 		share/doc/vellum/README.md share/doc/vellum/docs/api.md \
 		share/doc/vellum/docs/porting.md share/doc/vellum/examples/embed_minimal.c; do
@@ -38,6 +39,10 @@ awk '/^<!-- embed-example -->$/ { mark = 1 }
 config() {
 	PKG_CONFIG_SYSROOT_DIR=$root PKG_CONFIG_LIBDIR=$root$prefix/lib/pkgconfig pkg-config "$@"
 }
+with_zstd() { # libzstd.pc is where the system has it
+	PKG_CONFIG_LIBDIR=$root$prefix/lib/pkgconfig:$(pkg-config --variable pc_path pkg-config) \
+		pkg-config --define-variable=prefix="$root$prefix" "$@" vellum-swap-zstd
+}
 # Away from the sources: only what is installed is found.
 built() { # NAME FLAGS...: with flags from pkg-config
 	name=$1
@@ -58,6 +63,18 @@ if command -v pkg-config >/dev/null; then
 	check "README's example builds with the static library" \
 		built static -static $(config --static --cflags --libs vellum)
 	check "and runs" timeout 60 "$tmp/static"
+	cat >"$tmp/example.c" <<-EOF
+	#include <vellum/swap_backends.h>
+	int main(void)
+	{
+		struct vellum_swap_zstd *area;
+		return vellum_swap_zstd_create(8, 0, &area) ? 1 : (vellum_swap_zstd_destroy(area), 0);
+	}
+	EOF
+	# shellcheck disable=SC2046
+	check "a program with a compressed swap area builds" \
+		built swap $(with_zstd --cflags --libs)
+	check "and runs with it" env LD_LIBRARY_PATH="$root$prefix/lib" timeout 60 "$tmp/swap"
 else
 	echo "ok - README's example from the installed files # SKIP no pkg-config"
 fi

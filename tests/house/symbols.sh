@@ -13,6 +13,13 @@ only_ours() { # NM-FLAGS... FILE
 }
 check "libvellum.a defines only vellum_*" only_ours -g --defined-only build/libvellum.a
 check "libvellum.so defines only vellum_*" only_ours -D --defined-only build/libvellum.so
+check "libvellum-swap-zstd.a defines only vellum_*" \
+	only_ours -g --defined-only build/libvellum-swap-zstd.a
+without_zstd() {
+	nm -u build/libvellum.a >"$tmp/nm" && nm -D -u build/libvellum.so >>"$tmp/nm" || return 1
+	! grep -i zstd "$tmp/nm"
+}
+check "libvellum does without zstd" without_zstd
 
 echo 'int planted_symbol;' >"$tmp/planted.c"
 # shellcheck disable=SC2086 # CC may have flags
