@@ -6,6 +6,7 @@
 
 static bool try_change(uint32_t *word, uint32_t from, uint32_t to)
 {
+	sched_locked();
 	return __atomic_compare_exchange_n(word, &from, to, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
 }
 
@@ -31,6 +32,7 @@ void mutex_lock(struct mutex *lock, const struct host *host)
 			return;
 		relax();
 	}
+	sched_locked();
 	while (__atomic_exchange_n(&lock->word, 2, __ATOMIC_ACQUIRE) != 0)
 		sleep_on(&lock->word, 2, host);
 }
@@ -43,6 +45,7 @@ bool mutex_trylock(struct mutex *lock)
 
 void mutex_unlock(struct mutex *lock, const struct host *host)
 {
+	sched_locked();
 	if (__atomic_exchange_n(&lock->word, 0, __ATOMIC_RELEASE) == 2)
 		host->ops->wake(host->ctx, &lock->word);
 	sched_point(SCHED_LOCK, lock);
@@ -76,7 +79,10 @@ static void wake_sleepers(struct rwlock *lock, const struct host *host)
 
 void read_unlock(struct rwlock *lock, const struct host *host)
 {
-	uint32_t now = __atomic_sub_fetch(&lock->word, 1, __ATOMIC_RELEASE);
+	uint32_t now;
+
+	sched_locked();
+	now = __atomic_sub_fetch(&lock->word, 1, __ATOMIC_RELEASE);
 
 	if (!(now & RW_READERS) && (now & RW_SLEEPERS))
 		wake_sleepers(lock, host);
@@ -104,8 +110,10 @@ void write_lock(struct rwlock *lock, const struct host *host)
 
 void write_unlock(struct rwlock *lock, const struct host *host)
 {
-	uint32_t old = __atomic_fetch_and(&lock->word, ~RW_WRITER, __ATOMIC_RELEASE);
+	uint32_t old;
 
+	sched_locked();
+	old = __atomic_fetch_and(&lock->word, ~RW_WRITER, __ATOMIC_RELEASE);
 	if (old & RW_SLEEPERS)
 		wake_sleepers(lock, host);
 	sched_point(SCHED_LOCK, lock);

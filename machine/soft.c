@@ -42,6 +42,11 @@ void vellum_soft_point(const volatile void *where)
 {
 	sched_point(SCHED_TLB, where);
 }
+
+void vellum_soft_memory_point(const volatile void *where)
+{
+	sched_point(SCHED_MEMORY, where);
+}
 #endif
 
 static void drop_all(struct vellum_soft_cpu *cpu)
@@ -259,10 +264,12 @@ static struct vellum_soft_tlbe tlbe_of(const struct leaf *leaf, uint64_t addr, c
 static void enter_walk(struct vellum_soft_cpu *cpu)
 {
 	for (;;) {
+		sched_locked();
 		__atomic_exchange_n(&cpu->walking, 1, __ATOMIC_SEQ_CST);
+		sched_point(SCHED_TLB, &cpu->soft->stops);
 		if (!__atomic_load_n(&cpu->soft->stops, __ATOMIC_SEQ_CST))
 			return;
-		__atomic_store_n(&cpu->walking, 0, __ATOMIC_RELEASE);
+		sched_store(&cpu->walking, 0, __ATOMIC_RELEASE);
 		for (unsigned spins = 0; __atomic_load_n(&cpu->soft->stops, __ATOMIC_ACQUIRE); spins++) {
 			sched_point(SCHED_WAIT, &cpu->soft->stops);
 			if (spins > 100)
@@ -273,7 +280,7 @@ static void enter_walk(struct vellum_soft_cpu *cpu)
 
 static void leave_walk(struct vellum_soft_cpu *cpu)
 {
-	__atomic_store_n(&cpu->walking, 0, __ATOMIC_RELEASE);
+	sched_store(&cpu->walking, 0, __ATOMIC_RELEASE);
 }
 
 static bool is_cached(struct vellum_soft_cpu *cpu, uint64_t page)
@@ -348,6 +355,7 @@ static pthread_mutex_t *tlb_lock(struct vellum_soft_cpu *cpu)
 /* Held for the time of one flush. Tried rather than waited for: the explorer's CPUs share a thread. */
 static void lock_tlb(struct vellum_soft_cpu *cpu)
 {
+	sched_locked();
 	while (pthread_mutex_trylock(tlb_lock(cpu))) {
 		sched_point(SCHED_WAIT, tlb_lock(cpu));
 		sched_yield();
@@ -398,7 +406,6 @@ EXPORT enum vellum_fault_result vellum_soft_access_slow(struct vellum_soft_cpu *
 		enter_waiting(cpu);
 		e = look_up_or_walk(cpu, addr, kind, &error);
 		if (e) {
-			sched_point(SCHED_MEMORY, e->host);
 			if (unlikely(hostile_is(cpu->soft->hostile, VELLUM_SOFT_VCACHE)))
 				hostile_access(cpu->soft->hostile, cpu, addr, e->host, stores(kind), fn, arg);
 			else
@@ -421,6 +428,8 @@ static void do_cmpxchg(char *host, void *arg)
 {
 	struct cmpxchg *c = arg;
 
+	sched_point(SCHED_MEMORY, host);
+	sched_locked();
 	c->swapped = __atomic_compare_exchange_n((uint64_t *)host, &c->old, c->desired, false,
 						 __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
 }
@@ -448,6 +457,7 @@ static void do_fetch(char *host, void *arg)
 {
 	const struct fetch *f = arg;
 
+	sched_point(SCHED_MEMORY, host);
 	memcpy(f->buf, host, f->len);
 }
 
@@ -512,7 +522,11 @@ static void drop_batch(struct vellum_soft_cpu *cpu, const struct vellum_flush_ba
 /* Every running thread has executed a full fence when this returns. */
 static void heavy_fence(void)
 {
+#ifdef VELLUM_EXPLORE
+	vellum_explore_fence_all();
+#else
 	syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
+#endif
 }
 
 static void flush_cpu(struct vellum_soft_cpu *cpu, const struct vellum_flush_batch *batch)
@@ -654,8 +668,10 @@ EXPORT void vellum_soft_write_back(struct vellum_soft *soft)
 
 static bool must_fence(void)
 {
-#if defined(VELLUM_TSAN) || defined(VELLUM_EXPLORE)
-	return true;	/* neither sees what membarrier does */
+#if defined(VELLUM_EXPLORE)
+	return !vellum_explore_membarrier();
+#elif defined(VELLUM_TSAN)
+	return true;	/* does not see what membarrier does */
 #else
 	return syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) != 0;
 #endif

@@ -16,19 +16,20 @@
 static inline uint64_t entry_load(const uint64_t *entry)
 {
 	sched_point(SCHED_ENTRY, entry);
-	return __atomic_load_n(entry, __ATOMIC_ACQUIRE);
+	return sched_load(entry, __ATOMIC_ACQUIRE);
 }
 
 /* Only where no CPU can use the old value: none to something, or a table not yet linked. */
 static inline void entry_store(uint64_t *entry, uint64_t val)
 {
 	sched_point(SCHED_ENTRY, entry);
-	__atomic_store_n(entry, val, __ATOMIC_RELEASE);
+	sched_store(entry, val, __ATOMIC_RELEASE);
 }
 
 static inline uint64_t entry_exchange(uint64_t *entry, uint64_t val)
 {
 	sched_point(SCHED_ENTRY, entry);
+	sched_locked();
 	return __atomic_exchange_n(entry, val, __ATOMIC_ACQ_REL);
 }
 
@@ -36,6 +37,7 @@ static inline uint64_t entry_exchange(uint64_t *entry, uint64_t val)
 static inline bool entry_cmpxchg(uint64_t *entry, uint64_t *old, uint64_t val)
 {
 	sched_point(SCHED_ENTRY, entry);
+	sched_locked();
 	return __atomic_compare_exchange_n(entry, old, val, false, __ATOMIC_ACQ_REL,
 					   __ATOMIC_ACQUIRE);
 }

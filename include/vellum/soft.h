@@ -130,28 +130,40 @@ enum vellum_fault_result vellum_soft_access_slow(struct vellum_soft_cpu *cpu, ui
 						 enum vellum_soft_access kind, vellum_soft_fn fn,
 						 void *arg);
 
-#ifdef VELLUM_EXPLORE	/* a test build: another CPU may run here */
+#ifdef VELLUM_EXPLORE	/* a test build: another CPU may run here; stores wait in a buffer, as on x86 */
 void vellum_soft_point(const volatile void *where);
+void vellum_soft_memory_point(const volatile void *where);
+void vellum_explore_store(volatile void *where, uint64_t val, unsigned size);
+uint64_t vellum_explore_load(const volatile void *where, unsigned size);
+void vellum_explore_locked(void);
+#define vellum_soft_put(where, val, order) vellum_explore_store(where, val, sizeof(*(where)))
+#define vellum_soft_get(where, order) vellum_explore_load(where, sizeof(*(where)))
+#define vellum_soft_locked() vellum_explore_locked()
 #else
 #define vellum_soft_point(where) ((void)(where))
+#define vellum_soft_memory_point(where) ((void)(where))
+#define vellum_soft_put(where, val, order) __atomic_store_n(where, val, order)
+#define vellum_soft_get(where, order) __atomic_load_n(where, order)
+#define vellum_soft_locked() ((void)0)
 #endif
 
 static inline bool vellum_soft_enter(struct vellum_soft_cpu *cpu)
 {
+	vellum_soft_point(&cpu->busy);
 	if (__builtin_expect(cpu->fenced, 0)) {
+		vellum_soft_locked();
 		__atomic_exchange_n(&cpu->busy, 1, __ATOMIC_SEQ_CST);
 	} else {
-		__atomic_store_n(&cpu->busy, 1, __ATOMIC_RELAXED);
+		vellum_soft_put(&cpu->busy, 1, __ATOMIC_RELAXED);
 		__atomic_signal_fence(__ATOMIC_SEQ_CST);	/* the flusher's membarrier does the rest */
 	}
-	vellum_soft_point(&cpu->busy);
+	vellum_soft_point(&cpu->attention);
 	return !__atomic_load_n(&cpu->attention, __ATOMIC_ACQUIRE);
 }
 
 static inline void vellum_soft_leave(struct vellum_soft_cpu *cpu)
 {
-	vellum_soft_point(&cpu->busy);
-	__atomic_store_n(&cpu->busy, 0, __ATOMIC_RELEASE);
+	vellum_soft_put(&cpu->busy, 0, __ATOMIC_RELEASE);
 }
 
 #define VELLUM_SOFT_SIZES(X) X(8) X(16) X(32) X(64)
@@ -165,11 +177,14 @@ static inline void vellum_soft_leave(struct vellum_soft_cpu *cpu)
 #define VELLUM_SOFT_DEFINE(bits)                                                                 \
 	static inline void vellum_soft_do_load##bits(char *host, void *arg)                     \
 	{                                                                                        \
-		*(uint##bits##_t *)arg = __atomic_load_n((uint##bits##_t *)host, __ATOMIC_RELAXED); \
+		vellum_soft_memory_point(host);                                                  \
+		*(uint##bits##_t *)arg =                                                         \
+			(uint##bits##_t)vellum_soft_get((uint##bits##_t *)host, __ATOMIC_RELAXED); \
 	}                                                                                        \
 	static inline void vellum_soft_do_store##bits(char *host, void *arg)                    \
 	{                                                                                        \
-		__atomic_store_n((uint##bits##_t *)host, *(uint##bits##_t *)arg, __ATOMIC_RELAXED); \
+		vellum_soft_memory_point(host);                                                  \
+		vellum_soft_put((uint##bits##_t *)host, *(uint##bits##_t *)arg, __ATOMIC_RELAXED); \
 	}                                                                                        \
 	static inline enum vellum_fault_result vellum_soft_load##bits(                          \
 		struct vellum_soft_cpu *cpu, uint64_t addr, uint##bits##_t *val)                 \
