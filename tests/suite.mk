@@ -15,9 +15,17 @@ variants:
 	$(MAKE) --no-print-directory $(variant_clang) examples
 
 # The core with a scheduler at every entry access, TLB access, lock and wait.
-build/explore/clean: tests/explore/clean.c tests/explore/explore.c tests/explore/explore.h $(LIB_OBJ)
+EXPLORE_OBJ := $(patsubst %.c,build/explore/obj/%.o,$(wildcard tests/explore/*.c) host/test.c \
+	$(VELLUM_CORE_SRC) $(VELLUM_SOFT_SRC))
+
+build/explore/obj/%.o: %.c
 	@mkdir -p $(@D)
-	$(Q). tests/mutants/sources.sh && explorer_build $@
+	$(Q)gcc -std=c11 -g -O2 $(WARNINGS) -DVELLUM_EXPLORE -I. -Iinclude -MMD -MP -c $< -o $@
+
+build/explore/explore: $(EXPLORE_OBJ)
+	$(Q)gcc $^ -lpthread -o $@
+
+-include $(EXPLORE_OBJ:.o=.d)
 
 # Random operations on the host's kernel and on Vellum, compared. Links the library as anybody would.
 DIFF_SRC := $(wildcard tests/diff/*.c)
@@ -29,13 +37,13 @@ in = $(foreach x,$(2),'$(1) $(x)')
 unit_names := $(notdir $(UNIT))
 
 .PHONY: test
-test: all unit-build guests examples variants build/explore/clean build/diff/diff
+test: all unit-build guests examples variants build/explore/explore build/diff/diff
 	@tests/tap-sum \
 		$(call in,$(TAP),$(UNIT)) \
 		$(foreach v,$(VARIANTS),$(call in,$(TAP),$(addprefix build/$(v)/unit/,$(unit_names)))) \
 		$(call in,sh tests/example.sh,$(EXAMPLES) $(addprefix build/asan/examples/,$(notdir $(EXAMPLES)))) \
 		$(call in,sh,$(wildcard tests/house/*.sh)) \
-		'build/explore/clean all 3' 'sh tests/mutants/run.sh' 'build/diff/diff --ops 60000' \
+		'build/explore/explore all' 'sh tests/mutants/run.sh' 'build/diff/diff --ops 60000' \
 		'bash tests/cli/known_pages.sh' 'bash tests/cli/errors.sh' 'bash tests/cli/busybox.sh' \
 		'bash tests/cli/report.sh' 'env VELLUM=build/asan/vellum bash tests/cli/report.sh' \
 		'env VELLUM=build/asan/vellum bash tests/cli/known_pages.sh' \
@@ -52,11 +60,11 @@ build/soak/soft: tests/soak/soft.c host/test.c build/libvellum.a
 SOAK_RUNS ?= 100
 SOAK_MINUTES ?= 30
 .PHONY: soak
-soak: all unit-build guests build/explore/clean build/soak/soft build/diff/diff
+soak: all unit-build guests build/explore/explore build/soak/soft build/diff/diff
 	@tests/tap-sum -t 10000 \
 		'build/soak/soft $(SOAK_MINUTES)' \
 		'bash tests/soak/command.sh $(SOAK_MINUTES)' \
-		'build/explore/clean all 5' \
+		'build/explore/explore all +1' 'build/explore/explore all --random 200000' \
 		"build/diff/diff --ops 1000000 --seed $$(date +%s)" \
 		'bash tests/cli/known_pages.sh --full $(SOAK_RUNS)' \
 		'bash tests/cli/files.sh --full' \

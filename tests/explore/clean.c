@@ -1,81 +1,30 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * tests/explore/clean.c - the helpers against a CPU that stores or loads, and against another collector.
- *
- * usage: clean [SCENARIO [PREEMPTIONS]]
- */
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include "explore.h"
+/* tests/explore/clean.c - the two helpers against a CPU that stores or loads, and against each other. */
+#include "scenarios.h"
 
 #define PAGES 2
 #define STORES 3
 
-static struct vellum_mapping *object;
 static uint64_t bitmap[2];		/* of each collector */
 static char replica[PAGES][VELLUM_PAGE_SIZE];
 static bool dirty_at_start[PAGES];
 
-static pte_t *entry(unsigned page)
-{
-	struct mutex *ptl;
-
-	return pte_lookup(mm, BASE + page * VELLUM_PAGE_SIZE, &ptl);
-}
-
-static bool ptl_held(unsigned page)
-{
-	struct mutex *ptl;
-
-	pte_lookup(mm, BASE + page * VELLUM_PAGE_SIZE, &ptl);
-	return mutex_is_locked(ptl);
-}
-
-/* Raw, without a scheduling point: the checker is nobody. */
-static uint64_t raw(unsigned page)
-{
-	return __atomic_load_n(&entry(page)->val, __ATOMIC_SEQ_CST);
-}
-
-static bool is_dirty(unsigned page)
-{
-	return pte_dirty(pte_make(raw(page)));
-}
-
-static const void *bytes(unsigned page)
-{
-	return vellum_frame_host(memory, pte_pfn(pte_make(raw(page))));
-}
-
 /* Both pages mapped shared, written by CPU 1, whose TLB knows them as dirty. */
-static void setup(void)
+static void setup_with(const struct vellum_backing_ops *ops)
 {
-	struct vellum_map_args args = { .size = sizeof(args), .addr = BASE,
-					.len = PAGES * VELLUM_PAGE_SIZE,
-					.prot = VELLUM_PROT_READ | VELLUM_PROT_WRITE,
-					.flags = VELLUM_MAP_SHARED | VELLUM_MAP_FIXED,
-					.file_prot = VELLUM_PROT_READ | VELLUM_PROT_WRITE };
-	uint64_t addr;
-
-	if (vellum_mapping_create(memory, NULL, NULL, PAGES, 0, &object))
-		abort();
-	args.mapping = object;
-	if (vellum_mmap(mm, &args, &addr))
-		abort();
+	new_object(ops, PAGES, 0);
+	map_pages(mm, 0, PAGES, RW, SHARED, object, 0);
 	memset(bitmap, 0, sizeof(bitmap));
 	for (unsigned i = 0; i < PAGES; i++) {
-		if (vellum_soft_store64(cpu[1], BASE + i * VELLUM_PAGE_SIZE, 1))
-			abort();
+		store(1, i, 1);
 		dirty_at_start[i] = true;
 		memset(replica[i], 0, VELLUM_PAGE_SIZE);
 	}
 }
 
-static void teardown(void)
+static void setup(void)
 {
-	vellum_mapping_put(object);
+	setup_with(NULL);
 }
 
 static void collect(unsigned who)
@@ -90,8 +39,8 @@ static void consume(unsigned who)
 {
 	for (unsigned i = 0; i < PAGES; i++)
 		if (bitmap[who] >> i & 1) {
-			sched_point(SCHED_MEMORY, replica[i]);
-			memcpy(replica[i], bytes(i), VELLUM_PAGE_SIZE);
+			pause_here();
+			memcpy(replica[i], raw_bytes(mm, i), VELLUM_PAGE_SIZE);
 		}
 }
 
@@ -104,15 +53,14 @@ static void collector(void)
 static void storer(void)
 {
 	for (uint64_t i = 0; i < STORES; i++)
-		if (vellum_soft_store64(cpu[1], BASE + VELLUM_PAGE_SIZE, 2 + i))
-			abort();
+		store(1, 1, 2 + i);
 }
 
 /* INV-DIRTY-1: whoever can take the lock finds the dirt in the entry or in a bitmap. */
 static const char *handed_over(void)
 {
 	for (unsigned i = 0; i < PAGES; i++)
-		if (dirty_at_start[i] && !is_dirty(i) && !ptl_held(i) &&
+		if (dirty_at_start[i] && !pte_dirty(pte_make(raw_entry(mm, i))) && !entry_locked(mm, i) &&
 		    !((bitmap[0] | bitmap[1]) >> i & 1))
 			return "INV-DIRTY-1: the dirty bit is neither in the entry nor in the bitmap";
 	return NULL;
@@ -124,7 +72,7 @@ static const char *replica_equals(void)
 	bitmap[0] = 0;
 	collector();
 	for (unsigned i = 0; i < PAGES; i++)
-		if (memcmp(replica[i], bytes(i), VELLUM_PAGE_SIZE))
+		if (memcmp(replica[i], raw_bytes(mm, i), VELLUM_PAGE_SIZE))
 			return "INV-DIRTY-2: a store reached memory and no collection";
 	return NULL;
 }
@@ -133,17 +81,19 @@ static const char *replica_equals(void)
 
 static void setup_old(void)
 {
+	struct mutex *ptl;
+
 	setup();
-	for (unsigned i = 0; i < PAGES; i++)
-		ptep_set(entry(i), pte_mkold(ptep_get(entry(i))));
+	for (unsigned i = 0; i < PAGES; i++) {
+		pte_t *ptep = pte_lookup(mm, PAGE(i), &ptl);
+
+		ptep_set(ptep, pte_mkold(ptep_get(ptep)));
+	}
 }
 
 static void loader(void)
 {
-	uint64_t val;
-
-	if (vellum_soft_load64(cpu[0], BASE, &val))
-		abort();
+	load(0, 0);
 }
 
 static void only_collect(void)
@@ -153,24 +103,95 @@ static void only_collect(void)
 
 static const char *bits_kept(void)
 {
-	return pte_young(pte_make(raw(0))) ? NULL : "a bit that the CPU set was dropped";
+	return pte_young(pte_make(raw_entry(mm, 0))) ? NULL : "a bit that the CPU set was dropped";
 }
 
 /* --- write-protect against a store that sets D --- */
 
-static void setup_clean(void)
+static void start_clean(void)
 {
-	setup();
 	collect(0);
 	bitmap[0] = 0;
 	dirty_at_start[0] = dirty_at_start[1] = false;
 	for (unsigned i = 0; i < PAGES; i++)
-		memcpy(replica[i], bytes(i), VELLUM_PAGE_SIZE);
+		memcpy(replica[i], raw_bytes(mm, i), VELLUM_PAGE_SIZE);
+}
+
+static void setup_clean(void)
+{
+	setup();
+	start_clean();
 }
 
 static void protector(void)
 {
 	vellum_wp_shared_mapping_range(object, 0, PAGES, NULL);
+}
+
+/* --- T-wpc-08: an exact snapshot: no grants from the hook, write-protect, and nothing changes --- */
+
+static bool blocked, frozen;
+static uint64_t frozen_word[PAGES];
+
+static int hook_mkwrite(void *ctx, struct vellum_vmf *vmf)
+{
+	(void)ctx, (void)vmf;
+	pause_here();
+	if (blocked) {
+		wait_for_others(&blocked);
+		return VELLUM_VMF_NOPAGE;
+	}
+	pause_here();		/* the answer is on its way */
+	return VELLUM_VMF_OK;
+}
+
+static const struct vellum_backing_ops hook_ops = { .size = sizeof(hook_ops), .page_mkwrite = hook_mkwrite };
+
+/* Page 1 is known to CPU 1 as writable; page 0 has never been touched. */
+static void setup_hook(void)
+{
+	blocked = frozen = false;
+	new_object(&hook_ops, PAGES, 0);
+	map_pages(mm, 0, PAGES, RW, SHARED, object, 0);
+	store(1, 1, 1);
+}
+
+static void setup_hook_read(void)
+{
+	setup_hook();
+	load(1, 0);
+	protector();
+}
+
+static void snapshooter(void)
+{
+	blocked = true;
+	protector();
+	for (unsigned i = 0; i < PAGES; i++)
+		frozen_word[i] = raw_word(mm, i);
+	frozen = true;
+	pause_here();
+	pause_here();
+	frozen = false;
+	blocked = false;
+}
+
+static void hook_storer(void)
+{
+	store(1, 0, 2);
+	store(1, 1, 3);
+}
+
+static const char *nothing_changes(void)
+{
+	for (unsigned i = 0; frozen && i < PAGES; i++) {
+		/* A page that was not there then may come in, to be read. */
+		if (pte_write(pte_make(raw_entry(mm, i))))
+			return "T-wpc-08: W was granted after the write-protection, without the hook's consent";
+		if (frozen_word[i] != ~0ull && raw_word(mm, i) != frozen_word[i])
+			return "T-wpc-08: a store came after the write-protection was flushed";
+	}
+	return NULL;
 }
 
 /* --- two collectors --- */
@@ -210,29 +231,43 @@ static const char *somebody_has_it(void)
 	return handed_over();
 }
 
-static const char *nothing(void)
+/* Each consumer copies what it was told of: after both, one more collection is enough. */
+static void consuming_collector(void)
 {
-	return NULL;
+	collect(1);
+	consume(1);
 }
 
-static const struct scenario scenarios[] = {
-	{ "clean_vs_store", 2, setup, { collector, storer }, handed_over, replica_equals, teardown, false },
-	{ "clean_vs_load", 2, setup_old, { only_collect, loader }, handed_over, bits_kept, teardown, false },
-	{ "wp_vs_store", 2, setup_clean, { protector, storer }, nothing, replica_equals, teardown, false },
-	{ "clean_vs_clean", 2, setup_two, { first_collector, second_collector }, somebody_has_it, nothing,
-	  teardown, false },
-	{ "clean_vs_store_stopped", 2, setup, { collector, storer }, handed_over, replica_equals, teardown, true },
-	{ "clean_vs_load_stopped", 2, setup_old, { only_collect, loader }, handed_over, bits_kept, teardown, true },
-	{ "wp_vs_store_stopped", 2, setup_clean, { protector, storer }, nothing, replica_equals, teardown, true },
+const struct scenario clean_scenarios[] = {
+	{ .name = "clean_vs_store", .setup = setup, .thread = { THREAD(collector), THREAD(storer) },
+	  .check_step = handed_over, .check_end = replica_equals },
+	{ .name = "clean_vs_store_stopped", .machine = STOPS_WALKS, .setup = setup,
+	  .thread = { THREAD(collector), THREAD(storer) }, .check_step = handed_over,
+	  .check_end = replica_equals },
+	{ .name = "clean_vs_store_membarrier", .machine = MEMBARRIER, .setup = setup,
+	  .thread = { THREAD(collector), THREAD(storer) }, .check_step = handed_over,
+	  .check_end = replica_equals },
+	{ .name = "clean_vs_load", .setup = setup_old, .thread = { THREAD(only_collect), THREAD(loader) },
+	  .check_step = handed_over, .check_end = bits_kept },
+	{ .name = "clean_vs_load_stopped", .machine = STOPS_WALKS, .setup = setup_old,
+	  .thread = { THREAD(only_collect), THREAD(loader) }, .check_step = handed_over, .check_end = bits_kept },
+	{ .name = "wp_vs_store", .setup = setup_clean, .thread = { THREAD(protector), THREAD(storer) },
+	  .check_end = replica_equals },
+	{ .name = "wp_vs_store_stopped", .machine = STOPS_WALKS, .setup = setup_clean,
+	  .thread = { THREAD(protector), THREAD(storer) }, .check_end = replica_equals },
+	{ .name = "wp_vs_fault_mkwrite", .setup = setup_hook,
+	  .thread = { THREAD(snapshooter), THREAD(hook_storer) }, .check_step = nothing_changes },
+	{ .name = "wp_vs_store_mkwrite", .setup = setup_hook_read,
+	  .thread = { THREAD(snapshooter), THREAD(hook_storer) }, .check_step = nothing_changes },
+	{ .name = "wp_vs_store_mkwrite_membarrier", .machine = MEMBARRIER | STOPS_WALKS, .setup = setup_hook_read,
+	  .thread = { THREAD(snapshooter), THREAD(hook_storer) }, .check_step = nothing_changes },
+	{ .name = "clean_vs_clean", .setup = setup_two,
+	  .thread = { THREAD(first_collector), THREAD(second_collector) }, .check_step = somebody_has_it },
+	{ .name = "clean_vs_clean_vs_store", .nr_cpus = 3, .setup = setup, .bound = 1,
+	  .thread = { THREAD(collector), THREAD(consuming_collector), THREAD(storer) },
+	  .check_end = replica_equals },
+	{ .name = "clean_vs_wp_vs_store", .nr_cpus = 3, .setup = setup, .bound = 1,
+	  .thread = { THREAD(collector), THREAD(protector), THREAD(storer) }, .check_step = handed_over,
+	  .check_end = replica_equals },
+	{ .name = NULL },
 };
-
-int main(int argc, char **argv)
-{
-	unsigned preemptions = argc > 2 ? (unsigned)atoi(argv[2]) : 2;
-	int failed = 0;
-
-	for (size_t i = 0; i < ARRAY_SIZE(scenarios); i++)
-		if (argc < 2 || !strcmp(argv[1], "all") || !strcmp(argv[1], scenarios[i].name))
-			failed |= explore(&scenarios[i], preemptions);
-	return failed;
-}

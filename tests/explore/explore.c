@@ -1,195 +1,248 @@
 /* SPDX-License-Identifier: MIT */
-/* tests/explore/explore.c - see explore.h. */
+/* tests/explore/explore.c - coroutines, and which of them makes the next step; see engine.h. */
 #define _GNU_SOURCE
-#include "explore.h"
+#include "engine.h"
 
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
+#include <setjmp.h>
+#include <signal.h>
 #include <ucontext.h>
-
-#include "host/test.h"
+#include <unistd.h>
 
 #define STACK_BYTES (256 << 10)
-#define MAX_STEPS 20000
-#define RAM_BYTES (4ull << 20)
 
 struct coroutine {
-	ucontext_t ctx;
+	jmp_buf ctx;
+	ucontext_t start;
 	void *stack;
-	bool done;
+	bool started, done;
 	bool waits;		/* cannot go on until somebody else made a step */
 	enum sched_kind kind;	/* of the point it stands at */
+	const volatile void *where;
 };
 
 struct choice {
-	uint8_t taken, options;	/* index among the eligible threads; how many there were */
-	uint8_t thread;
-	uint8_t kind;
+	uint8_t taken, options;	/* index among the actors that can go; how many of them may be tried */
 };
 
-struct vellum_memory *memory;
-struct vellum_mm *mm;
-struct vellum_soft_cpu *cpu[2];
+const struct scenario *scenario;
+int running = -1;
+bool buffers_on = true;
 
-static struct vellum_soft *soft;
-static struct test_host host;
-static void *ram;
 static struct coroutine threads[MAX_THREADS];
-static struct coroutine *current;
-static ucontext_t scheduler;
+static unsigned nr_threads;
+static jmp_buf scheduler;
+static unsigned made[MAX_ACTORS];	/* steps of each actor in this run */
 static struct choice path[MAX_STEPS];
 static unsigned path_len;	/* choices that the next run must repeat */
-static const struct scenario *scenario;
+static struct schedule taken;	/* what this run has done so far */
+static const char *violation;	/* found in the middle of a step */
+
+/* --- coroutines --- */
+
+static void to_scheduler(struct coroutine *self)
+{
+	if (!_setjmp(self->ctx))
+		_longjmp(scheduler, 1);
+}
+
+void violated(const char *what)
+{
+	violation = what;
+	threads[running].done = true;
+	_longjmp(scheduler, 1);
+}
 
 void vellum_explore_point(enum sched_kind kind, const volatile void *where)
 {
-	struct coroutine *self = current;
+	const char *why;
+	struct coroutine *self;
 
-	(void)where;
-	if (!self)
+	if (running < 0)
 		return;		/* setting up or checking */
+	self = &threads[running];
 	self->kind = kind;
+	self->where = where;
 	self->waits = kind == SCHED_WAIT;
-	swapcontext(&self->ctx, &scheduler);
+	to_scheduler(self);
+	why = check_access(kind, where);
+	if (why)
+		violated(why);
 }
 
-/* The core's locks wait here: control goes to whoever holds them. */
-static void explore_wait(void *ctx, uint32_t *word, uint32_t value)
+static void thread_main(int i)
 {
-	(void)ctx, (void)value;
-	vellum_explore_point(SCHED_WAIT, word);
+	scenario->thread[i].run();
+	threads[i].done = true;
+	_longjmp(scheduler, 1);
+}
+
+static void make_threads(void)
+{
+	nr_threads = 0;
+	while (nr_threads < MAX_THREADS && scenario->thread[nr_threads].run) {
+		struct coroutine *t = &threads[nr_threads++];
+		void *stack = t->stack ? t->stack : malloc(STACK_BYTES);
+
+		t->stack = stack;
+		t->started = t->done = t->waits = false;
+		t->kind = SCHED_WAIT;
+		t->where = NULL;
+	}
 }
 
 static void run_thread(int i)
 {
-	scenario->thread[i]();
-	threads[i].done = true;
-	current = NULL;
-	setcontext(&scheduler);
-}
+	struct coroutine *t = &threads[i];
 
-static void make_world(void)
-{
-	static struct vellum_host_ops ops;
-	static struct vellum_mmu_ops mmu;
-	struct vellum_memory_args args = { .size = sizeof(args), .ram_size = RAM_BYTES };
-
-	ops = *test_host_ops();
-	ops.wait = explore_wait;
-	memset(&host, 0, sizeof(host));
-	if (!ram)
-		ram = mmap(NULL, RAM_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	madvise(ram, RAM_BYTES, MADV_DONTNEED);
-	vellum_soft_create(2, &soft);
-	args.host = &ops;
-	args.host_ctx = &host;
-	mmu = *vellum_soft_mmu_ops();
-	if (!scenario->stops_walks)
-		mmu.stop_walks = mmu.resume_walks = NULL;
-	args.mmu = &mmu;
-	args.machine = soft;
-	args.ram = ram;
-	if (vellum_memory_create(&args, &memory) || vellum_mm_create(memory, &mm))
-		abort();
-	for (unsigned i = 0; i < 2; i++) {
-		cpu[i] = vellum_soft_cpu(soft, i);
-		vellum_soft_run(cpu[i], mm);
+	running = i;
+	if (_setjmp(scheduler) == 0) {
+		if (t->started)
+			_longjmp(t->ctx, 1);
+		t->started = true;
+		getcontext(&t->start);
+		t->start.uc_stack.ss_sp = t->stack;
+		t->start.uc_stack.ss_size = STACK_BYTES;
+		makecontext(&t->start, (void (*)(void))thread_main, 1, i);
+		setcontext(&t->start);
 	}
-	scenario->setup();
-	for (unsigned i = 0; i < scenario->nr_threads; i++) {
-		struct coroutine *t = &threads[i];
-		void *stack = t->stack ? t->stack : malloc(STACK_BYTES);
+	running = -1;
+}
 
-		memset(t, 0, sizeof(*t));
-		t->stack = stack;
-		getcontext(&t->ctx);
-		t->ctx.uc_stack.ss_sp = stack;
-		t->ctx.uc_stack.ss_size = STACK_BYTES;
-		makecontext(&t->ctx, (void (*)(void))run_thread, 1, (int)i);
+static void step(int actor)
+{
+	made[actor]++;
+	if (actor >= MAX_THREADS) {
+		buffer_drain_one(actor - MAX_THREADS);
+	} else {
+		const struct coroutine *t = &threads[actor];
+		bool waited = t->started && t->kind == SCHED_WAIT;
+		const volatile void *where = t->where;
+
+		run_thread(actor);
+		if (waited && t->waits && t->where == where)
+			return;		/* looked again in vain: no reason for others to */
 	}
+	for (int i = 0; i < (int)nr_threads; i++)
+		if (i != actor)
+			threads[i].waits = false;	/* what they wait for may be there after this */
 }
 
-static void drop_world(void)
+/* --- who can go --- */
+
+static bool thread_can_go(int i)
 {
-	if (scenario->teardown)
-		scenario->teardown();
-	for (unsigned i = 0; i < 2; i++)
-		vellum_soft_run(cpu[i], NULL);
-	vellum_mm_put(mm);
-	vellum_memory_destroy(memory);
-	vellum_soft_destroy(soft);
+	return i >= 0 && i < (int)nr_threads && !threads[i].done && !threads[i].waits;
 }
 
-/* Threads that can make a step; the one that ran last comes first unless it waits. */
-static unsigned eligible(int last, int out[MAX_THREADS])
+/* A buffer's step makes a difference only if somebody else can look before its thread goes on. */
+static unsigned add_buffers(int but, int *out, unsigned n)
 {
-	unsigned n = 0;
-
-	if (last >= 0 && !threads[last].done && !threads[last].waits)
-		out[n++] = last;
-	for (int i = 0; i < (int)scenario->nr_threads; i++)
-		if (i != last && !threads[i].done && !threads[i].waits)
-			out[n++] = i;
+	for (int i = 0; i < (int)nr_threads; i++)
+		if (i != but && !buffer_empty(i))
+			out[n++] = MAX_THREADS + i;
 	return n;
 }
 
-static void step(int i)
+/*
+ * The actors that can make the next step; first who is to go on. @runner: the thread that ran last. A store
+ * buffer that has come in between leaves the word to it; or, if it is the runner's own, to another.
+ */
+static unsigned eligible(int last, int runner, int out[MAX_ACTORS])
 {
-	for (unsigned j = 0; j < scenario->nr_threads; j++)
-		if ((int)j != i)
-			threads[j].waits = false;	/* what they wait for may be there after this */
-	current = &threads[i];
-	swapcontext(&scheduler, &threads[i].ctx);
-	current = NULL;
+	bool own = last == MAX_THREADS + runner;
+	unsigned n = 0;
+
+	if (thread_can_go(runner) && !own)
+		out[n++] = runner;
+	if (last < MAX_THREADS || own || !n)
+		for (int i = 0; i < (int)nr_threads; i++)
+			if (i != runner && thread_can_go(i))
+				out[n++] = i;
+	n = add_buffers(n == 1 && out[0] == runner ? runner : -1, out, n);
+	if (!n && thread_can_go(runner))
+		out[n++] = runner;
+	return n;
 }
 
-static void print_trace(unsigned steps)
+static bool all_done(void)
 {
-	static const char *const kinds[] = { "entry", "lock", "tlb", "memory", "wait" };
-
-	printf("# schedule:");
-	for (unsigned i = 0; i < steps; i++)
-		if (i == 0 || path[i].thread != path[i - 1].thread)
-			printf(" step %u: thread %u (at %s)", i, path[i].thread, kinds[path[i].kind]);
-	printf("\n");
+	for (unsigned i = 0; i < nr_threads; i++)
+		if (!threads[i].done)
+			return false;
+	return true;
 }
 
-/* One run along path[0..path_len), then first choices. Return: NULL, or what was violated. */
-static const char *run(unsigned preemptions, unsigned *steps)
+/* --- one run --- */
+
+typedef unsigned (*choose_fn)(void *arg, int last, const int *who, unsigned n, bool preempts);
+
+static const char *after_step(void)
 {
+	const char *why = violation ? violation : check_world_step();
+
+	return why || !scenario->check_step ? why : scenario->check_step();
+}
+
+static void note_switch(int from, int to)
+{
+	if (taken.nr < MAX_SWITCHES)
+		taken.at[taken.nr++] = (struct sched_switch){ from, from < 0 ? 0 : made[from], to };
+}
+
+/* Return: NULL, or what was violated. */
+static const char *run(choose_fn choose, void *arg, bool traced, unsigned *steps)
+{
+	int last = -1, runner = -1, who[MAX_ACTORS];
 	const char *why = NULL;
-	int last = -1;
 
+	memset(made, 0, sizeof(made));
+	taken.nr = 0;
+	violation = NULL;
+	buffers_clear();
+	make_threads();
 	for (*steps = 0; !why; ++*steps) {
-		int who[MAX_THREADS];
-		unsigned n = eligible(last, who);
-		struct choice *c = &path[*steps];
-		bool preempts = last >= 0 && !threads[last].done && !threads[last].waits;
+		unsigned n = eligible(last, runner, who), c;
 
 		if (!n) {
-			for (unsigned i = 0; i < scenario->nr_threads; i++)
-				if (!threads[i].done)
-					return "deadlock";
+			why = all_done() ? NULL : "deadlock";
 			break;
 		}
 		if (*steps == MAX_STEPS - 1)
 			return "does not end";
-		if (*steps >= path_len) {
-			c->taken = 0;
-			c->options = (uint8_t)(preempts && !preemptions ? 1 : n);
-		}
-		if (preempts && c->taken)
-			preemptions--;
-		last = who[c->taken];
-		c->thread = (uint8_t)last;
-		c->kind = (uint8_t)threads[last].kind;
+		c = choose(arg, last, who, n, last >= 0 && who[0] == last);
+		if (c)
+			note_switch(last, who[c]);
+		last = who[c];
+		runner = last < MAX_THREADS ? last : runner;
+		if (traced)
+			trace_step(last, threads[last % MAX_THREADS].kind, threads[last % MAX_THREADS].where);
 		step(last);
-		if (scenario->check_step)
-			why = scenario->check_step();
+		why = after_step();
 	}
-	return why ? why : scenario->check_end();
+	if (!why && scenario->check_end)
+		why = scenario->check_end();
+	return why ? why : check_world_end();
+}
+
+/* --- depth first, up to a number of preemptions --- */
+
+struct dfs {
+	unsigned at, preemptions;
+};
+
+static unsigned choose_dfs(void *arg, int last, const int *who, unsigned n, bool preempts)
+{
+	struct dfs *d = arg;
+	struct choice *c = &path[d->at++];
+
+	(void)last, (void)who;
+	if (d->at > path_len) {
+		c->taken = 0;
+		c->options = (uint8_t)(preempts && !d->preemptions ? 1 : n);
+	}
+	if (preempts && c->taken)
+		d->preemptions--;
+	return c->taken;
 }
 
 /* The next path in depth-first order. */
@@ -204,28 +257,226 @@ static bool advance(unsigned steps)
 	return true;
 }
 
-int explore(const struct scenario *s, unsigned preemptions)
-{
-	unsigned long nr = 0;
-	unsigned steps = 0, longest = 0;
-	const char *why;
+/* --- at random --- */
 
-	scenario = s;
+struct random {
+	uint64_t state;
+	unsigned rarely;	/* one preemption in so many steps */
+};
+
+static uint64_t next_random(struct random *r)
+{
+	uint64_t z = r->state += 0x9e3779b97f4a7c15ull;
+
+	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
+	z = (z ^ z >> 27) * 0x94d049bb133111ebull;
+	return z ^ z >> 31;
+}
+
+static unsigned choose_random(void *arg, int last, const int *who, unsigned n, bool preempts)
+{
+	struct random *r = arg;
+
+	(void)last, (void)who;
+	if (preempts && next_random(r) % r->rarely)
+		return 0;
+	return (unsigned)(next_random(r) % n);
+}
+
+static const char *run_random(uint64_t seed, unsigned *steps)
+{
+	struct random r = { .state = seed };
+
+	r.rarely = 1u << (1 + next_random(&r) % 5);
+	return run(choose_random, &r, false, steps);
+}
+
+/* --- a given schedule --- */
+
+static unsigned choose_given(void *arg, int last, const int *who, unsigned n, bool preempts)
+{
+	const struct schedule *s = arg;
+	unsigned after = last < 0 ? 0 : made[last];
+
+	(void)preempts;
+	for (unsigned i = 0; i < s->nr; i++)
+		if (s->at[i].from == last && s->at[i].after == after)
+			for (unsigned c = 0; c < n; c++)
+				if (who[c] == s->at[i].to)
+					return c;
+	return 0;
+}
+
+const char *run_schedule(const struct schedule *schedule, bool traced)
+{
+	struct schedule copy = *schedule;
+	const char *why;
+	unsigned steps;
+
+	make_world();
+	if (traced)
+		trace_begin();
+	why = run(choose_given, &copy, traced, &steps);
+	if (traced)
+		trace_end();
+	if (why)
+		abandon_world();
+	else
+		drop_world();
+	return why;
+}
+
+/* Leave out every switch without which it still fails. */
+static void shorten(struct schedule *s)
+{
+	bool again = true;
+
+	while (again) {
+		again = false;
+		for (unsigned i = s->nr; i-- > 0;) {
+			struct schedule without = *s;
+
+			memmove(&without.at[i], &without.at[i + 1], (s->nr - i - 1) * sizeof(s->at[0]));
+			without.nr--;
+			if (run_schedule(&without, false)) {
+				*s = without;
+				again = true;
+			}
+		}
+	}
+}
+
+/* --- reports --- */
+
+const char *actor_name(int actor)
+{
+	return scenario->thread[actor % MAX_THREADS].name;
+}
+
+static int failed(const char *why)
+{
+	struct schedule s = taken;
+	const char *short_why;
+
+	abandon_world();
+	printf("not ok - explore %s: %s\n", scenario->name, why);
+	fflush(stdout);
+	shorten(&s);
+	short_why = run_schedule(&s, true);
+	if (short_why && strcmp(short_why, why))
+		printf("# shortened: %s\n", short_why);
+	printf("# replay: explore %s --replay ", scenario->name);
+	schedule_print(&s);
+	printf("\n");
+	return 1;
+}
+
+/* The core has run into something that is not there any more. */
+static void crashed(int sig)
+{
+	printf("not ok - explore %s: signal %d in %s\n# replay: explore %s --replay ", scenario->name, sig,
+	       running < 0 ? "a check" : actor_name(running), scenario->name);
+	schedule_print(&taken);
+	printf("\n");
+	fflush(stdout);
+	_exit(1);
+}
+
+static void catch_crashes(void)
+{
+	static char stack[64 << 10];
+	const stack_t alt = { .ss_sp = stack, .ss_size = sizeof(stack) };
+	struct sigaction sa = { .sa_handler = crashed, .sa_flags = (int)(SA_ONSTACK | SA_RESETHAND) };
+
+	sigaltstack(&alt, NULL);
+	sigaction(SIGSEGV, &sa, NULL);
+	sigaction(SIGBUS, &sa, NULL);
+	sigaction(SIGABRT, &sa, NULL);
+}
+
+static void print_ok(const char *how, unsigned long nr, unsigned long states, unsigned longest)
+{
+	printf("ok - explore %s: %s; %lu schedules, %lu states, %u steps, %u threads\n", scenario->name, how, nr,
+	       states, longest, nr_threads);
+	fflush(stdout);
+}
+
+static int explore_all(unsigned preemptions)
+{
+	unsigned long nr = 0, states = 0;
+	unsigned steps, longest = 0, repeated;
+	char how[64];
+
 	path_len = 0;
 	do {
+		struct dfs d = { .preemptions = preemptions };
+		const char *why;
+
+		repeated = path_len ? path_len - 1 : 0;
 		make_world();
-		why = run(preemptions, &steps);
+		why = run(choose_dfs, &d, false, &steps);
+		if (why)
+			return failed(why);
+		drop_world();
 		nr++;
+		states += steps - repeated;
 		longest = steps > longest ? steps : longest;
+	} while (advance(steps));
+	snprintf(how, sizeof(how), "at most %u preemptions", preemptions);
+	print_ok(how, nr, states, longest);
+	return 0;
+}
+
+static int explore_random(unsigned long runs, uint64_t seed)
+{
+	unsigned long states = 0;
+	unsigned steps, longest = 0;
+	char how[64];
+
+	for (unsigned long i = 0; i < runs; i++) {
+		const char *why;
+
+		make_world();
+		why = run_random(seed + i, &steps);
 		if (why) {
-			printf("not ok - explore %s: %s\n", s->name, why);
-			printf("# schedule %lu of at most %u preemptions\n", nr, preemptions);
-			print_trace(steps);
-			return 1;	/* the world is left as it is: threads stand in the middle of it */
+			int result = failed(why);
+
+			printf("# or: --seed %llu --random 1\n", (unsigned long long)(seed + i));
+			return result;
 		}
 		drop_world();
-	} while (advance(steps));
-	printf("ok - explore %s: %lu schedules, at most %u preemptions, %u steps\n", s->name, nr, preemptions,
-	       longest);
+		states += steps;
+		longest = steps > longest ? steps : longest;
+	}
+	snprintf(how, sizeof(how), "random, seeds from %llu", (unsigned long long)seed);
+	print_ok(how, runs, states, longest);
 	return 0;
+}
+
+static int replay(const char *text)
+{
+	struct schedule s;
+	const char *why;
+
+	if (!schedule_parse(text, &s)) {
+		fprintf(stderr, "explore: bad schedule: %s\n", text);
+		return 2;
+	}
+	why = run_schedule(&s, true);
+	printf("%sok - explore %s: %s\n", why ? "not " : "", scenario->name, why ? why : "replayed");
+	return why != NULL;
+}
+
+int explore(const struct scenario *s, const struct options *opt)
+{
+	unsigned bound = opt->bound >= 0 ? (unsigned)opt->bound : (s->bound ? s->bound : 2) + opt->more;
+
+	scenario = s;
+	buffers_on = !opt->sc;
+	catch_crashes();
+	if (opt->replay)
+		return replay(opt->replay);
+	if (opt->nr_random)
+		return explore_random(opt->nr_random, opt->seed);
+	return explore_all(bound);
 }

@@ -1,63 +1,127 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# run.sh: build every mutant of the table and see the test that is named for it fail. TAP.
+# run.sh [-j WORKERS] [-s] [NAME...]: build mutants of the table, all or the named ones, and see the test that
+# is named for each fail. -s: only the first test of each. TAP.
+#
+# Each worker has a tree of its own with the objects of the unmutated code; what a mutation makes stale is put
+# aside, built anew, and put back afterwards.
 set -u
 top=$(cd "$(dirname "$0")/../.." && pwd)
 cd "$top" || exit 1
-. ./tests/mutants/sources.sh
+table=tests/mutants/table
+workers=$(nproc) short=
+while getopts j:s opt; do
+	case $opt in
+	j) workers=$OPTARG ;;
+	s) short=1 ;;
+	*) exit 2 ;;
+	esac
+done
+shift $((OPTIND - 1))
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
-failed=0 last=
 
-say() {
-	[ "$1" = ok ] || failed=1
-	echo "$1 - mutant $2"
+# The lines to run, those of one mutant together.
+awk -F '\t' -v names=" $* " -v short="$short" '
+	/^#/ || /^$/ { next }
+	names !~ /^ *$/ && index(names, " " $1 " ") == 0 { next }
+	short && seen[$1]++ { next }
+	{ print }' "$table" >"$tmp/lines"
+if [ ! -s "$tmp/lines" ]; then
+	echo "not ok - no mutant is called $*"
+	exit 1
+fi
+
+make -s -j"$workers" build/explore/explore unit-build guests build/vellum >"$tmp/log" 2>&1 || {
+	sed 's/^/# /' "$tmp/log"
+	echo 'not ok - the unmutated code does not build'
+	exit 1
 }
 
-# The mutated file in a tree of links, so that includes find it.
+# A copy with the times of the original, so that make finds its objects up to date.
+make_tree() {	# folder
+	mkdir -p "$1/build/unit"
+	cp -rp abi arch bench cli examples host include lib machine mm tests tools Makefile sources.mk "$1"
+	for f in obj gen explore; do cp -rp "build/$f" "$1/build"; done
+	cp -p build/unit/*.d "$1/build/unit"
+}
+
+# Put aside what was made from the file $1, and mutate that. False: the expression changes nothing.
 mutate() {	# file, expression
-	rm -rf "$tmp/tree"
-	mkdir "$tmp/tree"
-	cp -r arch bench include lib mm machine abi cli host tests tools Makefile sources.mk "$tmp/tree"
-	sed "$2" "$1" >"$tmp/tree/$1"
-	! cmp -s "$1" "$tmp/tree/$1"
+	mkdir -p "$tree/aside/$(dirname "$1")"
+	cp -p "$top/$1" "$tree/aside/$1"
+	sed "$2" "$top/$1" >"$tree/$1"
+	! cmp -s "$top/$1" "$tree/$1" || return 1
+	(
+		cd "$tree" || exit
+		grep -rlE --include='*.d' "(^| )$1( |:|\$)" build | while read -r d; do
+			mkdir -p "aside/${d%/*}"
+			[ ! -e "${d%.d}.o" ] || mv "${d%.d}.o" "aside/${d%.d}.o"
+		done
+	)
 }
 
-caught_by_explorer() {	# scenario
-	(cd "$tmp/tree" && explorer_build "$tmp/explorer") >"$tmp/log" 2>&1 || { cat "$tmp/log"; return 2; }
-	! timeout 300 "$tmp/explorer" "$1" >"$tmp/log" 2>&1 && grep -q "^not ok - explore $1:" "$tmp/log"
+restore() {
+	rm -f "$tree/build/explore/explore" "$tree/build/vellum"
+	find "$tree/build/unit" -type f ! -name '*.d' -delete
+	(cd "$tree/aside" && find . -type f) | while read -r f; do mv "$tree/aside/$f" "$tree/$f"; done
 }
 
-caught_by_unit() {	# program
-	make -s -j2 -C "$tmp/tree" "build/unit/$1" >"$tmp/log" 2>&1 || { cat "$tmp/log"; return 2; }
-	! timeout 120 "$tmp/tree/build/unit/$1" >"$tmp/log" 2>&1
+build() {	# target
+	make -s -C "$tree" WARNINGS=-w "$1" >"$tree/log" 2>&1	# code that a mutation leaves unused is fine
 }
 
-caught_by_verify() {	# method
-	make -s -j2 -C "$tmp/tree" build/vellum >"$tmp/log" 2>&1 || { cat "$tmp/log"; return 2; }
-	# A store is only lost if it falls into the window: a busy program and many collections.
-	timeout 120 "$tmp/tree/build/vellum" run --track="$1" --verify --interval=1ms \
-		"$top/build/guest/storm" >"$tmp/log" 2>&1
-	[ $? = 125 ] && grep -q 'differs from the replica' "$tmp/log"
-}
-
-while IFS='	' read -r name file expression test; do
-	case $name in '#'* | '') continue ;; esac
-	if [ "$name" != "$last" ] && ! mutate "$file" "$expression"; then
-		say 'not ok' "$name: the expression changes nothing in $file"
-		continue
-	fi
-	last=$name
-	kind=${test%% *} what=${test#* }
-	case $kind in
-	explore) caught_by_explorer "$what" ;;
-	unit) caught_by_unit "$what" ;;
-	verify) caught_by_verify "$what" ;;
+# 0: the test fails, as it should. 1: it does not. 2: does not build.
+caught() {	# kind, what
+	case $1 in
+	explore)
+		build build/explore/explore || return 2
+		! timeout 120 "$tree/build/explore/explore" "$2" >"$tree/log" 2>&1 &&
+			grep -q "^not ok - explore $2:" "$tree/log"
+		;;
+	unit)
+		build "build/unit/$2" || return 2
+		! timeout 120 "$tree/build/unit/$2" >"$tree/log" 2>&1
+		;;
+	verify)
+		build build/vellum || return 2
+		# A store is only lost if it falls into the window: a busy program and many collections.
+		timeout 120 "$tree/build/vellum" run --track="$2" --verify --interval=1ms \
+			"$top/build/guest/storm" >"$tree/log" 2>&1
+		[ $? = 125 ] && grep -q 'differs from the replica' "$tree/log"
+		;;
 	esac
-	case $? in
-	0) say ok "$name is caught by $test" ;;
-	2) say 'not ok' "$name does not build" ;;
-	*) say 'not ok' "$name survives $test"; sed 's/^/# /' "$tmp/log" | tail -n 5 ;;
-	esac
-done <tests/mutants/table
-exit $failed
+}
+
+worker() {	# number
+	tree=$tmp/tree$1 last=
+	make_tree "$tree"
+	awk -F '\t' -v n="$workers" -v w="$1" '$1 != last { i++; last = $1 } i % n == w' "$tmp/lines" >"$tree/lines"
+	while IFS='	' read -r name file expression test <&3; do
+		if [ "$name" != "$last" ]; then
+			[ -z "$last" ] || restore
+			last=$name
+			changed=1
+			mutate "$file" "$expression" || changed=
+		fi
+		if [ -z "$changed" ]; then
+			echo "not ok - mutant $name: the expression changes nothing in $file"
+			continue
+		fi
+		caught "${test%% *}" "${test#* }"
+		case $? in
+		0) echo "ok - mutant $name is caught by $test" ;;
+		2) echo "not ok - mutant $name does not build"; sed 's/^/# /' "$tree/log" | tail -n 5 ;;
+		*) echo "not ok - mutant $name survives $test"; sed 's/^/# /' "$tree/log" | tail -n 5 ;;
+		esac
+	done 3<"$tree/lines" >"$tmp/out$1"
+}
+
+n=0
+while [ "$n" -lt "$workers" ]; do
+	worker "$n" &
+	n=$((n + 1))
+done
+wait
+cat "$tmp"/out*
+! grep -q '^not ok' "$tmp"/out*

@@ -1,0 +1,2 @@
+#include "scenarios.h"
+const struct scenario mremap_scenarios[] = { { .name = NULL } };

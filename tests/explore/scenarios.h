@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: MIT */
+/* tests/explore/scenarios.h - the tables of scenarios, each ended by one without a name. */
+#ifndef TESTS_EXPLORE_SCENARIOS_H
+#define TESTS_EXPLORE_SCENARIOS_H
+
+#include "scenario.h"
+
+extern const struct scenario clean_scenarios[];		/* the two helpers */
+extern const struct scenario collect_scenarios[];	/* trackers, and bytes changed from outside */
+extern const struct scenario cow_scenarios[];		/* fork and copy-on-write */
+extern const struct scenario mremap_scenarios[];
+extern const struct scenario truncate_scenarios[];	/* pages leave an object */
+extern const struct scenario writeback_scenarios[];	/* and reclaim of cached pages */
+extern const struct scenario zap_scenarios[];		/* entries are removed: munmap, madvise, unmap by mapping */
+
+#endif

@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: MIT */
+/* tests/explore/world.c - what a scenario runs in, and the checks that hold in all of them. */
+#define _GNU_SOURCE
+#include <sys/mman.h>
+
+#include "engine.h"
+#include "host/test.h"
+
+#define RAM_BYTES (4ull << 20)
+
+struct vellum_memory *memory;
+struct vellum_mm *mm;
+struct vellum_soft_cpu *cpu[MAX_CPUS];
+struct vellum_mapping *object;
+
+static struct vellum_soft *soft;
+static unsigned nr_cpus;
+static struct test_host host;
+static char *ram;
+
+bool vellum_explore_membarrier(void)
+{
+	return scenario->machine & MEMBARRIER;
+}
+
+/* The core's locks wait here: control goes to whoever holds them. */
+static void explore_wait(void *ctx, uint32_t *word, uint32_t value)
+{
+	(void)ctx, (void)value;
+	vellum_explore_point(SCHED_WAIT, word);
+}
+
+/* What is used after that is not what it was. */
+static void poison_and_free(void *ctx, void *ptr, size_t size)
+{
+	memset(ptr, 0xdb, size);
+	test_host_ops()->free(ctx, ptr, size);
+}
+
+void explore_broken(const char *call)
+{
+	printf("not ok - explore %s: cannot set up: %s\n", scenario->name, call);
+	exit(1);
+}
+
+void make_world(void)
+{
+	static struct vellum_host_ops ops;
+	static struct vellum_mmu_ops mmu;
+	struct vellum_memory_args args = { .size = sizeof(args), .ram_size = RAM_BYTES };
+
+	ops = *test_host_ops();
+	ops.wait = explore_wait;
+	ops.free = poison_and_free;
+	memset(&host, 0, sizeof(host));
+	if (!ram)
+		ram = mmap(NULL, RAM_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	nr_cpus = scenario->nr_cpus ? scenario->nr_cpus : 2;
+	MUST(vellum_soft_create(nr_cpus, &soft));
+	args.host = &ops;
+	args.host_ctx = &host;
+	mmu = *vellum_soft_mmu_ops();
+	if (!(scenario->machine & STOPS_WALKS))
+		mmu.stop_walks = mmu.resume_walks = NULL;
+	args.mmu = &mmu;
+	args.machine = soft;
+	args.ram = ram;
+	MUST(vellum_memory_create(&args, &memory));
+	MUST(vellum_mm_create(memory, &mm));
+	for (unsigned i = 0; i < nr_cpus; i++) {
+		cpu[i] = vellum_soft_cpu(soft, i);
+		vellum_soft_run(cpu[i], mm);
+	}
+	object = NULL;
+	scenario->setup();
+}
+
+/* For the next world: its memory is new. */
+static void wipe_ram(void)
+{
+	for (uint64_t i = 0; i < memory->nr_frames; i++)
+		if (folio_flags(&memory->folios[i]) & (PG_USED | PG_TOUCHED))
+			memset(ram + i * PAGE_SIZE, 0, PAGE_SIZE);
+}
+
+void drop_world(void)
+{
+	if (scenario->teardown)
+		scenario->teardown();
+	for (unsigned i = 0; i < nr_cpus; i++)
+		vellum_soft_run(cpu[i], NULL);
+	vellum_mm_put(mm);
+	vellum_mapping_put(object);
+	wipe_ram();
+	vellum_memory_destroy(memory);
+	vellum_soft_destroy(soft);
+	if (host.live)
+		explore_broken("something leaks");
+}
+
+void abandon_world(void)
+{
+	running = -1;
+	ram = NULL;	/* and all that points there stays as it is */
+}
+
+/* --- what holds everywhere --- */
+
+/* The folio of RAM at a host address, or NULL. */
+static struct folio *folio_at(const volatile void *where)
+{
+	uint64_t offset = (uint64_t)((const volatile char *)where - ram);
+
+	return offset < RAM_BYTES ? &memory->folios[offset / PAGE_SIZE] : NULL;
+}
+
+static struct vellum_soft_tlbe *set_for(unsigned c, unsigned page)
+{
+	return cpu[c]->tlb[(PAGE(page) >> PAGE_SHIFT) % VELLUM_SOFT_SETS];
+}
+
+/* INV-TLB-1: no CPU has a translation to a frame that is free, or a table by now. */
+const char *check_world_step(void)
+{
+	for (unsigned c = 0; c < nr_cpus; c++)
+		for (unsigned page = 0; page < MAX_PAGES; page++)
+			for (unsigned way = 0; way < VELLUM_SOFT_WAYS; way++) {
+				const struct vellum_soft_tlbe *e = &set_for(c, page)[way];
+				const struct folio *folio;
+
+				if (e->load == VELLUM_SOFT_NO_PAGE)
+					continue;
+				folio = folio_at(e->host);
+				if (folio && (folio_flags(folio) & (PG_USED | PG_TABLE)) != PG_USED)
+					return "INV-TLB-1: a CPU has a translation to a freed frame";
+			}
+	return host.bugs ? host.last_bug : NULL;
+}
+
+/* Looked at by a thread that is about to access it. */
+const char *check_access(enum sched_kind kind, const volatile void *where)
+{
+	const char *folios = (const char *)memory->folios;
+	const struct folio *folio = folio_at(where);
+
+	if (kind == SCHED_ENTRY && folio && !(folio_flags(folio) & PG_TABLE))
+		return "INV-TLB-1: an entry is accessed in a table that was freed";
+	if (kind == SCHED_MEMORY && folio && !(folio_flags(folio) & PG_USED))
+		return "INV-TLB-1: a freed frame is accessed";
+	if (kind == SCHED_LOCK && (uintptr_t)where - (uintptr_t)folios < memory->nr_frames * sizeof(*folio)) {
+		folio = &memory->folios[((const volatile char *)where - folios) / sizeof(*folio)];
+		if (!(folio_flags(folio) & PG_USED))
+			return "the lock of a freed frame is taken";
+	}
+	return NULL;
+}
+
+const char *check_world_end(void)
+{
+	const char *why = NULL;
+
+	if (vellum_validate(memory, &why) && !why)
+		why = "the validator fails";
+	return why;
+}
+
+/* --- for scenarios --- */
+
+void new_object(const struct vellum_backing_ops *ops, uint64_t pages, uint32_t flags)
+{
+	MUST(vellum_mapping_create(memory, ops, NULL, pages, flags, &object));
+}
+
+void map_pages(struct vellum_mm *to, unsigned at, unsigned pages, uint32_t prot, uint32_t flags,
+	       struct vellum_mapping *mapping, uint64_t pgoff)
+{
+	struct vellum_map_args args = { .size = sizeof(args), .addr = PAGE(at), .len = pages * PAGE_SIZE,
+					.prot = prot, .flags = flags | VELLUM_MAP_FIXED, .mapping = mapping,
+					.pgoff = pgoff, .file_prot = RW };
+	uint64_t addr;
+
+	if (!mapping)
+		args.flags |= VELLUM_MAP_ANONYMOUS;
+	MUST(vellum_mmap(to, &args, &addr));
+}
+
+void store(unsigned c, unsigned page, uint64_t val)
+{
+	if (try_store(c, page, val)) {
+		if (running < 0)
+			explore_broken("store");
+		violated("a store failed");
+	}
+}
+
+void store_and_fence(unsigned c, unsigned page, uint64_t val)
+{
+	store(c, page, val);
+	vellum_explore_point(SCHED_TLB, &cpu[c]->busy);
+	vellum_explore_locked();
+}
+
+uint64_t load(unsigned c, unsigned page)
+{
+	uint64_t val;
+
+	if (vellum_soft_load64(cpu[c], PAGE(page), &val)) {
+		if (running < 0)
+			explore_broken("load");
+		violated("a load failed");
+	}
+	return val;
+}
+
+void pause_here(void)
+{
+	vellum_explore_point(SCHED_TLB, NULL);
+}
+
+void wait_for_others(const volatile void *what)
+{
+	vellum_explore_point(SCHED_WAIT, what);
+}
+
+/* Raw: no scheduling point, and nobody's store buffer. */
+static uint64_t *raw_table(struct vellum_mm *of, unsigned page)
+{
+	uint64_t *table = &of->pgd[0].val;
+
+	for (unsigned shift = PGD_SHIFT; shift > PAGE_SHIFT; shift -= 9) {
+		uint64_t val = __atomic_load_n(&table[table_index(PAGE(page), shift)], __ATOMIC_SEQ_CST);
+
+		if (!(val & X86_PRESENT))
+			return NULL;
+		table = table_of(memory, val);
+	}
+	return table;
+}
+
+uint64_t raw_entry(struct vellum_mm *of, unsigned page)
+{
+	const uint64_t *table = raw_table(of, page);
+
+	return table ? __atomic_load_n(&table[table_index(PAGE(page), PAGE_SHIFT)], __ATOMIC_SEQ_CST) : 0;
+}
+
+bool entry_locked(struct vellum_mm *of, unsigned page)
+{
+	const uint64_t *table = raw_table(of, page);
+
+	return table && mutex_is_locked(&folio_at(table)->ptl);
+}
+
+const void *raw_bytes(struct vellum_mm *of, unsigned page)
+{
+	uint64_t val = raw_entry(of, page);
+
+	return val & X86_PRESENT ? vellum_frame_host(memory, pte_pfn(pte_make(val))) : NULL;
+}
+
+uint64_t raw_word(struct vellum_mm *of, unsigned page)
+{
+	const uint64_t *bytes = raw_bytes(of, page);
+
+	return bytes ? *bytes : ~0ull;
+}
+
+bool tlb_reaches(const void *at, bool to_store)
+{
+	for (unsigned c = 0; c < nr_cpus; c++)
+		for (unsigned page = 0; page < MAX_PAGES; page++)
+			for (unsigned way = 0; way < VELLUM_SOFT_WAYS; way++) {
+				const struct vellum_soft_tlbe *e = &set_for(c, page)[way];
+
+				if ((to_store ? e->store : e->load) != VELLUM_SOFT_NO_PAGE && e->host == at)
+					return true;
+			}
+	return false;
+}

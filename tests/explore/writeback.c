@@ -1,0 +1,2 @@
+#include "scenarios.h"
+const struct scenario writeback_scenarios[] = { { .name = NULL } };
