@@ -135,10 +135,12 @@ static bool thread_can_go(int i)
 }
 
 /* A buffer's step makes a difference only if somebody else can look before its thread goes on. */
-static unsigned add_buffers(int but, int *out, unsigned n)
+static unsigned add_buffers(int first, int but, int *out, unsigned n)
 {
+	if (first >= MAX_THREADS && !buffer_empty(first - MAX_THREADS) && first != MAX_THREADS + but)
+		out[n++] = first;
 	for (int i = 0; i < (int)nr_threads; i++)
-		if (i != but && !buffer_empty(i))
+		if (i != but && MAX_THREADS + i != first && !buffer_empty(i))
 			out[n++] = MAX_THREADS + i;
 	return n;
 }
@@ -146,21 +148,30 @@ static unsigned add_buffers(int but, int *out, unsigned n)
 /*
  * The actors that can make the next step; first who is to go on. @runner: the thread that ran last. A store
  * buffer that has come in between leaves the word to it; or, if it is the runner's own, to another.
+ * @nr_free: the first so many cost nothing: another thread when the runner cannot go on, and one more step of
+ * the buffer that has just made one. All others count as preemptions.
  */
-static unsigned eligible(int last, int runner, int out[MAX_ACTORS])
+static unsigned eligible(int last, int runner, int out[MAX_ACTORS], unsigned *nr_free)
 {
 	bool own = last == MAX_THREADS + runner;
 	unsigned n = 0;
 
 	if (thread_can_go(runner) && !own)
 		out[n++] = runner;
+	*nr_free = n;
 	if (last < MAX_THREADS || own || !n)
 		for (int i = 0; i < (int)nr_threads; i++)
 			if (i != runner && thread_can_go(i))
 				out[n++] = i;
-	n = add_buffers(n == 1 && out[0] == runner ? runner : -1, out, n);
+	if (!*nr_free || last >= MAX_THREADS)
+		*nr_free = n;
+	n = add_buffers(last, n == 1 && out[0] == runner ? runner : -1, out, n);
+	if (last >= MAX_THREADS && *nr_free < n && out[*nr_free] == last)
+		++*nr_free;
 	if (!n && thread_can_go(runner))
 		out[n++] = runner;
+	if (!*nr_free && n)
+		*nr_free = 1;
 	return n;
 }
 
@@ -174,7 +185,7 @@ static bool all_done(void)
 
 /* --- one run --- */
 
-typedef unsigned (*choose_fn)(void *arg, int last, const int *who, unsigned n, bool preempts);
+typedef unsigned (*choose_fn)(void *arg, int last, const int *who, unsigned n, unsigned nr_free);
 
 static const char *after_step(void)
 {
@@ -201,7 +212,7 @@ static const char *run(choose_fn choose, void *arg, bool traced, unsigned *steps
 	buffers_clear();
 	make_threads();
 	for (*steps = 0; !why; ++*steps) {
-		unsigned n = eligible(last, runner, who), c;
+		unsigned nr_free, n = eligible(last, runner, who, &nr_free), c;
 
 		if (!n) {
 			why = all_done() ? NULL : "deadlock";
@@ -209,7 +220,7 @@ static const char *run(choose_fn choose, void *arg, bool traced, unsigned *steps
 		}
 		if (*steps == MAX_STEPS - 1)
 			return "does not end";
-		c = choose(arg, last, who, n, last >= 0 && who[0] == last);
+		c = choose(arg, last, who, n, nr_free);
 		if (c)
 			note_switch(last, who[c]);
 		last = who[c];
@@ -230,7 +241,7 @@ struct dfs {
 	unsigned at, preemptions;
 };
 
-static unsigned choose_dfs(void *arg, int last, const int *who, unsigned n, bool preempts)
+static unsigned choose_dfs(void *arg, int last, const int *who, unsigned n, unsigned nr_free)
 {
 	struct dfs *d = arg;
 	struct choice *c = &path[d->at++];
@@ -238,9 +249,9 @@ static unsigned choose_dfs(void *arg, int last, const int *who, unsigned n, bool
 	(void)last, (void)who;
 	if (d->at > path_len) {
 		c->taken = 0;
-		c->options = (uint8_t)(preempts && !d->preemptions ? 1 : n);
+		c->options = (uint8_t)(d->preemptions ? n : nr_free);
 	}
-	if (preempts && c->taken)
+	if (c->taken >= nr_free)
 		d->preemptions--;
 	return c->taken;
 }
@@ -273,13 +284,13 @@ static uint64_t next_random(struct random *r)
 	return z ^ z >> 31;
 }
 
-static unsigned choose_random(void *arg, int last, const int *who, unsigned n, bool preempts)
+static unsigned choose_random(void *arg, int last, const int *who, unsigned n, unsigned nr_free)
 {
 	struct random *r = arg;
 
 	(void)last, (void)who;
-	if (preempts && next_random(r) % r->rarely)
-		return 0;
+	if (nr_free < n && next_random(r) % r->rarely)
+		return (unsigned)(next_random(r) % nr_free);
 	return (unsigned)(next_random(r) % n);
 }
 
@@ -293,12 +304,12 @@ static const char *run_random(uint64_t seed, unsigned *steps)
 
 /* --- a given schedule --- */
 
-static unsigned choose_given(void *arg, int last, const int *who, unsigned n, bool preempts)
+static unsigned choose_given(void *arg, int last, const int *who, unsigned n, unsigned nr_free)
 {
 	const struct schedule *s = arg;
 	unsigned after = last < 0 ? 0 : made[last];
 
-	(void)preempts;
+	(void)nr_free;
 	for (unsigned i = 0; i < s->nr; i++)
 		if (s->at[i].from == last && s->at[i].after == after)
 			for (unsigned c = 0; c < n; c++)

@@ -1,2 +1,144 @@
+/* SPDX-License-Identifier: MIT */
+/* tests/explore/mremap.c - a mapping moves while CPUs store to it and walks by object look for its pages. */
 #include "scenarios.h"
-const struct scenario mremap_scenarios[] = { { .name = NULL } };
+
+#define TO 4	/* where page 0 goes */
+
+static uint64_t last, bitmap, replica;
+static bool blocked, frozen, over;
+
+static void mover(void)
+{
+	uint64_t addr = PAGE(TO);
+
+	MUST(vellum_mremap(mm, PAGE(0), PAGE_SIZE, PAGE_SIZE, VELLUM_MREMAP_MAYMOVE | VELLUM_MREMAP_FIXED, &addr));
+}
+
+/* At the old place as long as that is there, then at the other. */
+static void storer(void)
+{
+	for (uint64_t val = 2; val < 5; val++) {
+		if (try_store(1, 0, val) && try_store(1, TO, val))
+			violated("mremap: neither place can be stored to");
+		last = val;
+	}
+}
+
+static void setup_anon(void)
+{
+	last = 1;
+	keep_tables();
+	map_pages(mm, 0, 1, RW, PRIVATE, NULL, 0);
+	store(1, 0, 1);
+}
+
+static const char *store_moved(void)
+{
+	return raw_word(mm, TO) == last ? NULL : "mremap: a store was lost";
+}
+
+/* --- a walk by object --- */
+
+static void setup_object(void)
+{
+	last = 1;
+	keep_tables();
+	bitmap = replica = 0;
+	new_object(NULL, 1, 0);
+	map_pages(mm, 0, 1, RW, SHARED, object, 0);
+	store(1, 0, 1);
+}
+
+static void collector(void)
+{
+	uint64_t start = 0, end = 0;
+
+	vellum_clean_record_shared_mapping_range(object, 0, 1, 0, &bitmap, &start, &end, NULL);
+	pause_here();
+	if (bitmap)
+		replica = object_word(0);
+}
+
+static const char *replica_equals(void)
+{
+	bitmap = 0;
+	collector();
+	return replica == last ? store_moved() : "mremap: a store reached memory and no collection";
+}
+
+/* --- write-protection finds the page at one place or the other --- */
+
+static int mkwrite(void *ctx, struct vellum_vmf *vmf)
+{
+	(void)ctx, (void)vmf;
+	if (blocked) {
+		wait_for_others(&blocked);
+		return VELLUM_VMF_NOPAGE;
+	}
+	return VELLUM_VMF_OK;
+}
+
+static const struct vellum_backing_ops hook_ops = { .size = sizeof(hook_ops), .page_mkwrite = mkwrite };
+
+static void setup_hook(void)
+{
+	last = 1;
+	keep_tables();
+	blocked = frozen = false;
+	new_object(&hook_ops, 1, 0);
+	map_pages(mm, 0, 1, RW, SHARED, object, 0);
+	store(1, 0, 1);
+}
+
+static void protector(void)
+{
+	blocked = true;
+	vellum_wp_shared_mapping_range(object, 0, 1, NULL);
+	frozen = true;
+	pause_here();
+	frozen = false;
+	blocked = false;
+}
+
+static const char *protected_everywhere(void)
+{
+	if (frozen && (pte_write(pte_make(raw_entry(mm, 0))) || pte_write(pte_make(raw_entry(mm, TO)))))
+		return "mremap: an entry on its way was not write-protected";
+	return NULL;
+}
+
+/* --- truncation too --- */
+
+static void setup_truncate(void)
+{
+	over = false;
+	setup_object();
+}
+
+static void truncater(void)
+{
+	MUST(vellum_mapping_set_size(object, 0));
+	over = true;
+	pause_here();
+}
+
+static const char *nothing_beyond(void)
+{
+	if (over && (raw_present(mm, 0) || raw_present(mm, TO)))
+		return "mremap: an entry on its way was not truncated";
+	return NULL;
+}
+
+const struct scenario mremap_scenarios[] = {
+	{ .name = "mremap_vs_store", .setup = setup_anon, .thread = { THREAD(mover), THREAD(storer) },
+	  .check_end = store_moved },
+	{ .name = "mremap_vs_clean_vs_store", .setup = setup_object, .bound = 1,
+	  .thread = { THREAD(mover), THREAD(collector), THREAD(storer) }, .check_end = replica_equals },
+	{ .name = "mremap_vs_wp", .setup = setup_hook, .thread = { THREAD(mover), THREAD(protector) },
+	  .check_step = protected_everywhere },
+	{ .name = "mremap_vs_wp_vs_store", .setup = setup_hook, .bound = 1,
+	  .thread = { THREAD(mover), THREAD(protector), THREAD(storer) }, .check_step = protected_everywhere },
+	{ .name = "mremap_vs_truncate", .setup = setup_truncate, .thread = { THREAD(mover), THREAD(truncater) },
+	  .check_step = nothing_beyond },
+	{ .name = NULL },
+};

@@ -61,6 +61,8 @@ void explore_broken(const char *call) __attribute__((noreturn));
 void new_object(const struct vellum_backing_ops *ops, uint64_t pages, uint32_t flags);
 void map_pages(struct vellum_mm *to, unsigned at, unsigned pages, uint32_t prot, uint32_t flags,
 	       struct vellum_mapping *mapping, uint64_t pgoff);
+/* Map a page that nobody uses, so that an unmap leaves the tables: freeing them looks at each of their entries. */
+void keep_tables(void);
 #define RW (VELLUM_PROT_READ | VELLUM_PROT_WRITE)
 #define SHARED VELLUM_MAP_SHARED
 #define PRIVATE VELLUM_MAP_PRIVATE
@@ -89,6 +91,9 @@ static inline bool raw_present(struct vellum_mm *of, unsigned page)
 {
 	return pte_present(pte_make(raw_entry(of, page)));
 }
+/* A cached page of @object. */
+const void *object_bytes(unsigned page);	/* NULL: not cached */
+uint64_t object_word(unsigned page);		/* ~0: not cached */
 /* Some CPU has a translation to the frame at @host: for stores, or for anything. */
 bool tlb_reaches(const void *host, bool to_store);
 

@@ -184,6 +184,11 @@ void map_pages(struct vellum_mm *to, unsigned at, unsigned pages, uint32_t prot,
 	MUST(vellum_mmap(to, &args, &addr));
 }
 
+void keep_tables(void)
+{
+	map_pages(mm, MAX_PAGES - 1, 1, RW, PRIVATE, NULL, 0);
+}
+
 void store(unsigned c, unsigned page, uint64_t val)
 {
 	if (try_store(c, page, val)) {
@@ -261,6 +266,20 @@ const void *raw_bytes(struct vellum_mm *of, unsigned page)
 uint64_t raw_word(struct vellum_mm *of, unsigned page)
 {
 	const uint64_t *bytes = raw_bytes(of, page);
+
+	return bytes ? *bytes : ~0ull;
+}
+
+const void *object_bytes(unsigned page)
+{
+	const struct folio *folio = radix_get(&object->pages, page);
+
+	return folio ? frame_address(memory, folio_pfn(memory, folio)) : NULL;
+}
+
+uint64_t object_word(unsigned page)
+{
+	const uint64_t *bytes = object_bytes(page);
 
 	return bytes ? *bytes : ~0ull;
 }
