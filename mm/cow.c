@@ -39,6 +39,7 @@ static void copy_contents(struct vellum_memory *m, struct folio *to, pfn_t from)
 	void *dst = frame_address(m, folio_pfn(m, to));
 	void *src = from == m->zero_pfn ? NULL : pfn_host(m, from);
 
+	sched_point(SCHED_MEMORY, src);
 	if (src)
 		copy_racy(dst, src, PAGE_SIZE);
 	else

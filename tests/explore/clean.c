@@ -56,6 +56,15 @@ static void storer(void)
 		store(1, 1, 2 + i);
 }
 
+/* What a load has cached says nothing of D. */
+static void load_and_store(void)
+{
+	for (uint64_t i = 0; i < STORES; i++) {
+		load(1, 1);
+		store(1, 1, 2 + i);
+	}
+}
+
 /* INV-DIRTY-1: whoever can take the lock finds the dirt in the entry or in a bitmap. */
 static const char *handed_over(void)
 {
@@ -163,6 +172,14 @@ static void setup_hook_read(void)
 	protector();
 }
 
+/* W without D. */
+static void setup_hook_clean(void)
+{
+	setup_hook();
+	collect(0);
+	load(1, 1);
+}
+
 static void snapshooter(void)
 {
 	blocked = true;
@@ -247,6 +264,8 @@ const struct scenario clean_scenarios[] = {
 	{ .name = "clean_vs_store_membarrier", .machine = MEMBARRIER, .setup = setup,
 	  .thread = { THREAD(collector), THREAD(storer) }, .check_step = handed_over,
 	  .check_end = replica_equals },
+	{ .name = "clean_vs_load_and_store", .setup = setup, .thread = { THREAD(collector), THREAD(load_and_store) },
+	  .check_step = handed_over, .check_end = replica_equals },
 	{ .name = "clean_vs_load", .setup = setup_old, .thread = { THREAD(only_collect), THREAD(loader) },
 	  .check_step = handed_over, .check_end = bits_kept },
 	{ .name = "clean_vs_load_stopped", .machine = STOPS_WALKS, .setup = setup_old,
@@ -258,6 +277,8 @@ const struct scenario clean_scenarios[] = {
 	{ .name = "wp_vs_fault_mkwrite", .setup = setup_hook,
 	  .thread = { THREAD(snapshooter), THREAD(hook_storer) }, .check_step = nothing_changes },
 	{ .name = "wp_vs_store_mkwrite", .setup = setup_hook_read,
+	  .thread = { THREAD(snapshooter), THREAD(hook_storer) }, .check_step = nothing_changes },
+	{ .name = "wp_vs_first_store", .setup = setup_hook_clean,
 	  .thread = { THREAD(snapshooter), THREAD(hook_storer) }, .check_step = nothing_changes },
 	{ .name = "wp_vs_store_mkwrite_membarrier", .machine = MEMBARRIER | STOPS_WALKS, .setup = setup_hook_read,
 	  .thread = { THREAD(snapshooter), THREAD(hook_storer) }, .check_step = nothing_changes },

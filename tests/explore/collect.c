@@ -89,6 +89,14 @@ static void setup_both(void)
 	store(1, 0, 1);
 }
 
+static void setup_two_clean(void)
+{
+	setup_page(PRIVATE);
+	track(0, VELLUM_TRACK_CLEAN);
+	track(1, VELLUM_TRACK_CLEAN);
+	store(1, 0, 1);
+}
+
 static void setup_object(enum vellum_track_method method)
 {
 	setup_page(SHARED);
@@ -121,6 +129,14 @@ static const char *replicas_equal(void)
 	return NULL;
 }
 
+/* The helper takes D as well: trackers are told, and have to wait until it has flushed. */
+static void helper(void)
+{
+	uint64_t bitmap = 0, start = 0, end = 0;
+
+	vellum_clean_record_shared_mapping_range(object, 0, 1, 0, &bitmap, &start, &end, NULL);
+}
+
 /* --- what changes pages besides CPUs --- */
 
 static void writer(void)
@@ -146,6 +162,19 @@ static void try_storer(void)
 {
 	for (uint64_t val = 2; val < 4 && !try_store(1, 0, val); val++)
 		last = val;
+}
+
+static void protector(void)
+{
+	MUST(vellum_mprotect(mm, PAGE(0), PAGE_SIZE, VELLUM_PROT_READ));
+}
+
+/* W without D: the next store sets it. */
+static void setup_collected(void)
+{
+	setup_clean();
+	collect(0);
+	load(1, 0);
 }
 
 static void setup_shared_with_child(void)
@@ -187,10 +216,19 @@ const struct scenario collect_scenarios[] = {
 	{ .name = "trackers_vs_store", .setup = setup_both, .bound = 1,
 	  .thread = { THREAD(collector), THREAD(second_collector), THREAD(storer) },
 	  .check_end = replicas_equal, .teardown = drop_trackers },
+	{ .name = "trackers_clean_vs_store", .setup = setup_two_clean, .bound = 1,
+	  .thread = { THREAD(collector), THREAD(second_collector), THREAD(storer) },
+	  .check_end = replicas_equal, .teardown = drop_trackers },
+	{ .name = "tracker_vs_helper_vs_store", .setup = setup_object_clean, .bound = 1,
+	  .thread = { THREAD(helper), THREAD(collector), THREAD(storer) },
+	  .check_end = replicas_equal, .teardown = drop_trackers },
 	{ .name = "tracker_clean_vs_copy", .setup = setup_clean, .thread = { THREAD(collector), THREAD(writer) },
 	  .check_end = replicas_equal, .teardown = drop_trackers },
 	{ .name = "tracker_wp_vs_copy", .setup = setup_wp, .thread = { THREAD(collector), THREAD(writer) },
 	  .check_end = replicas_equal, .teardown = drop_trackers },
+	{ .name = "tracker_clean_vs_mprotect", .setup = setup_collected,
+	  .thread = { THREAD(protector), THREAD(try_storer) }, .check_end = replicas_equal,
+	  .teardown = drop_trackers },
 	{ .name = "tracker_object_vs_write", .setup = setup_object_clean,
 	  .thread = { THREAD(collector), THREAD(object_writer) }, .check_end = replicas_equal,
 	  .teardown = drop_trackers },

@@ -80,6 +80,38 @@ static void reader_on_3(void)
 	read_from(3, 2);
 }
 
+/* Somebody stores through the copy as soon as that is there. */
+static void setup_three_cpus(void)
+{
+	setup_shared();
+	load(2, 0);
+}
+
+static void copier_of_first(void)
+{
+	store(0, 0, 2);
+}
+
+static void second_on_2(void)
+{
+	if (vellum_soft_store64(cpu[2], PAGE(0) + 8, 3))
+		violated("a store failed");
+	vellum_explore_point(SCHED_TLB, &cpu[2]->busy);
+	vellum_explore_locked();
+	stored = true;
+}
+
+static void reader_of_second(void)
+{
+	for (int i = 0; i < 2; i++) {
+		bool must_see = stored;
+		uint64_t val = 0;
+
+		if (vellum_soft_load64(cpu[1], PAGE(0) + 8, &val) || (must_see && val != 3))
+			violated("INV-COW-1: one CPU uses the copy while another still reads the old page");
+	}
+}
+
 /* --- two CPUs store to the page at once --- */
 
 static void store_word(unsigned c, unsigned word, uint64_t val)
@@ -228,6 +260,9 @@ const struct scenario cow_scenarios[] = {
 	  .thread = { THREAD(copier), THREAD(reader) }, .check_end = child_kept, .teardown = drop_child },
 	{ .name = "cow_vs_three_loads", .nr_cpus = 4, .setup = setup_four_cpus, .bound = 1,
 	  .thread = { THREAD(copier), THREAD(reader), THREAD(reader_on_2), THREAD(reader_on_3) },
+	  .check_end = child_kept, .teardown = drop_child },
+	{ .name = "cow_vs_store_vs_load", .nr_cpus = 3, .setup = setup_three_cpus, .bound = 1,
+	  .thread = { THREAD(copier_of_first), THREAD(second_on_2), THREAD(reader_of_second) },
 	  .check_end = child_kept, .teardown = drop_child },
 	{ .name = "cow_vs_cow", .setup = setup_shared, .thread = { THREAD(first_word), THREAD(second_word) },
 	  .check_end = both_words, .teardown = drop_child },

@@ -93,7 +93,7 @@ static void setup_hook(void)
 static void protector(void)
 {
 	blocked = true;
-	vellum_wp_shared_mapping_range(object, 0, 1, NULL);
+	vellum_wp_shared_mapping_range(object, 0, 2, NULL);
 	frozen = true;
 	pause_here();
 	frozen = false;
@@ -104,6 +104,48 @@ static const char *protected_everywhere(void)
 {
 	if (frozen && (pte_write(pte_make(raw_entry(mm, 0))) || pte_write(pte_make(raw_entry(mm, TO)))))
 		return "mremap: an entry on its way was not write-protected";
+	return NULL;
+}
+
+/* --- a move that fails halfway goes back: behind a walk by object, which has seen that place --- */
+
+#define FAR 1023	/* this page and the next are in different tables */
+
+static uint64_t hoard[2048], nr_hoarded;
+
+static void setup_no_tables(void)
+{
+	blocked = frozen = false;
+	nr_hoarded = 0;
+	new_object(&hook_ops, 2, 0);
+	map_pages(mm, 0, 2, RW, SHARED, object, 0);
+	store(1, 0, 1);
+	store(1, 1, 1);
+	while (nr_hoarded < 2048 && !vellum_memory_alloc_device(memory, 1, &hoard[nr_hoarded]))
+		nr_hoarded++;
+	vellum_memory_free_device(memory, hoard[--nr_hoarded], 1);	/* one table, not two */
+}
+
+static void drop_hoard(void)
+{
+	while (nr_hoarded)
+		vellum_memory_free_device(memory, hoard[--nr_hoarded], 1);
+}
+
+static void failing_mover(void)
+{
+	uint64_t addr = PAGE(FAR);
+
+	if (!vellum_mremap(mm, PAGE(0), 2 * PAGE_SIZE, 2 * PAGE_SIZE,
+			   VELLUM_MREMAP_MAYMOVE | VELLUM_MREMAP_FIXED, &addr))
+		violated("mremap found a frame for its table");
+}
+
+static const char *protected_on_return(void)
+{
+	for (unsigned i = 0; frozen && i < 2; i++)
+		if (pte_write(pte_make(raw_entry(mm, i))) || pte_write(pte_make(raw_entry(mm, FAR + i))))
+			return "mremap: an entry on its way back was not write-protected";
 	return NULL;
 }
 
@@ -138,6 +180,9 @@ const struct scenario mremap_scenarios[] = {
 	  .check_step = protected_everywhere },
 	{ .name = "mremap_vs_wp_vs_store", .setup = setup_hook, .bound = 1,
 	  .thread = { THREAD(mover), THREAD(protector), THREAD(storer) }, .check_step = protected_everywhere },
+	{ .name = "mremap_back_vs_wp", .setup = setup_no_tables,
+	  .thread = { THREAD(failing_mover), THREAD(protector) }, .check_step = protected_on_return,
+	  .teardown = drop_hoard },
 	{ .name = "mremap_vs_truncate", .setup = setup_truncate, .thread = { THREAD(mover), THREAD(truncater) },
 	  .check_step = nothing_beyond },
 	{ .name = NULL },

@@ -45,6 +45,35 @@ static void setup_known(void)
 	store(1, 1, 1);
 }
 
+static int slow_mkwrite(void *ctx, struct vellum_vmf *vmf)
+{
+	(void)ctx;
+	if (object_bytes((unsigned)vmf->pgoff) != vmf->page)
+		violated("T-dirty-05: the hook is asked about a page that is not the object's any more");
+	pause_here();
+	return VELLUM_VMF_OK;
+}
+
+static const struct vellum_backing_ops notified_ops = { .size = sizeof(notified_ops), .fault = slow_fault,
+							.page_mkwrite = slow_mkwrite };
+
+/* Mapped, but a store asks the hook first. */
+static void setup_notified(void)
+{
+	over = false;
+	new_object(&notified_ops, 2, 0);
+	map_pages(mm, 0, 2, RW, SHARED, object, 0);
+	load(1, 0);
+	load(1, 1);
+}
+
+/* Private, and a store has to copy. */
+static void setup_private_known(void)
+{
+	setup_private();
+	load(1, 1);
+}
+
 static void truncater(void)
 {
 	MUST(vellum_mapping_set_size(object, PAGE_SIZE));
@@ -73,6 +102,29 @@ static const char *nothing_beyond(void)
 	if (raw_present(mm, 1))
 		return "a page is mapped beyond the end of its object";
 	return object_bytes(1) ? "a page is cached beyond the end of its object" : NULL;
+}
+
+/* --- a page that could not be brought in, and others who wait for it --- */
+
+static bool failed_once;
+
+static int failing_fault(void *ctx, struct vellum_vmf *vmf)
+{
+	(void)ctx, (void)vmf;
+	pause_here();
+	if (failed_once)
+		return VELLUM_VMF_OK;
+	failed_once = true;
+	return VELLUM_VMF_SIGBUS;
+}
+
+static const struct vellum_backing_ops failing_ops = { .size = sizeof(failing_ops), .fault = failing_fault };
+
+static void setup_failing(void)
+{
+	failed_once = over = false;
+	new_object(&failing_ops, 2, 0);
+	map_pages(mm, 0, 2, RW, SHARED, object, 0);
 }
 
 /* --- a hole --- */
@@ -114,6 +166,11 @@ const struct scenario truncate_scenarios[] = {
 	{ .name = "truncate_vs_cow", .setup = setup_private, .thread = { THREAD(truncater), THREAD(storer) },
 	  .check_step = nothing_beyond },
 	{ .name = "truncate_vs_store", .setup = setup_known, .thread = { THREAD(truncater), THREAD(storer) },
+	  .check_step = nothing_beyond },
+	{ .name = "truncate_vs_copy", .setup = setup_private_known,
+	  .thread = { THREAD(truncater), THREAD(storer) }, .check_step = nothing_beyond },
+	{ .name = "failed_fault_vs_fault", .setup = setup_failing, .thread = { THREAD(storer), THREAD(loader) } },
+	{ .name = "truncate_vs_mkwrite", .setup = setup_notified, .thread = { THREAD(truncater), THREAD(storer) },
 	  .check_step = nothing_beyond },
 	{ .name = "truncate_vs_fault_vs_load", .setup = setup_shared, .bound = 1,
 	  .thread = { THREAD(truncater), THREAD(storer), THREAD(loader) }, .check_step = nothing_beyond },

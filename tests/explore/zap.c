@@ -83,6 +83,13 @@ static void setup_anon_alone(void)
 	store(1, 0, 1);
 }
 
+/* Nothing but tables to be freed; and no CPU knows an address in them. */
+static void setup_tables(void)
+{
+	setup_anon_alone();
+	vellum_madvise(mm, PAGE(0), PAGE_SIZE, VELLUM_MADV_DONTNEED);
+}
+
 /* Takes a frame that has been freed as soon as it can. */
 static void reuser(void)
 {
@@ -118,6 +125,19 @@ static const char *word_stays(void)
 	return over && raw_word(mm, 0) != word_then ? "a store came after mprotect returned" : NULL;
 }
 
+static void setup_protect_object(void)
+{
+	over = false;
+	new_object(NULL, 1, 0);
+	map_pages(mm, 0, 1, RW, SHARED, object, 0);
+	store(1, 0, 1);
+}
+
+static void wp_helper(void)
+{
+	vellum_wp_shared_mapping_range(object, 0, 1, NULL);
+}
+
 /* --- a walk by object against munmap: the dirt goes to the walk, or to the driver's hook --- */
 
 static uint64_t bitmap, dirt, replica;
@@ -136,8 +156,13 @@ static void setup_driver(void)
 	last = 1;
 	new_object(&driver_ops, 1, 0);
 	map_pages(mm, 0, 1, RW, SHARED, object, 0);
-	keep_tables();
 	store(1, 0, 1);
+}
+
+static void setup_driver_and_tables(void)
+{
+	setup_driver();
+	keep_tables();
 }
 
 static void collector(void)
@@ -157,6 +182,14 @@ static const char *replica_equals(void)
 {
 	collector();
 	return replica == last ? NULL : "a store reached an object's page and neither a collection nor the hook";
+}
+
+/* Clean, and CPU 1 knows that: its next store sets D. */
+static void setup_driver_clean(void)
+{
+	setup_driver_and_tables();
+	collector();
+	load(1, 0);
 }
 
 /* --- a driver takes its frame back --- */
@@ -229,9 +262,17 @@ const struct scenario zap_scenarios[] = {
 	{ .name = "free_vs_store", .setup = setup_anon, .bound = 1,
 	  .thread = { THREAD(dropper), THREAD(storer), THREAD(reuser) }, .check_end = reused_kept },
 	{ .name = "free_tables_vs_store", .bound = 1, .setup = setup_anon_alone, .thread = { THREAD(unmapper), THREAD(storer) } },
+	{ .name = "free_tables_vs_walk", .bound = 1, .setup = setup_tables,
+	  .thread = { THREAD(unmapper), THREAD(storer) } },
+	{ .name = "mprotect_vs_wp_vs_store", .bound = 1, .setup = setup_protect_object,
+	  .thread = { THREAD(wp_helper), THREAD(protector), THREAD(storer) }, .check_step = word_stays },
+	{ .name = "munmap_vs_first_store", .setup = setup_driver_clean,
+	  .thread = { THREAD(unmapper), THREAD(storer) }, .check_end = replica_equals },
 	{ .name = "mprotect_vs_store", .setup = setup_protect, .thread = { THREAD(protector), THREAD(storer) },
 	  .check_step = word_stays },
-	{ .name = "munmap_vs_clean_vs_store", .setup = setup_driver, .bound = 1,
+	{ .name = "free_tables_vs_clean", .setup = setup_driver, .bound = 1,
+	  .thread = { THREAD(unmapper), THREAD(collector) }, .check_end = replica_equals },
+	{ .name = "munmap_vs_clean_vs_store", .setup = setup_driver_and_tables, .bound = 1,
 	  .thread = { THREAD(unmapper), THREAD(collector), THREAD(storer) }, .check_end = replica_equals },
 	{ .name = "revoke_vs_fault", .setup = setup_device, .thread = { THREAD(revoker), THREAD(device_storer) },
 	  .check_step = frame_is_free, .teardown = free_device },
