@@ -65,7 +65,7 @@ static void sizes_that_are_refused(void **state)
 	assert_int_equal(vellum_mapping_create(w->memory, NULL, NULL, 0, 0, &obj), -EINVAL);
 	assert_int_equal(vellum_mapping_create(w->memory, NULL, NULL, (1ull << 40) + 1, 0, &obj),
 			 -EINVAL);
-	assert_int_equal(vellum_mapping_create(w->memory, NULL, NULL, 1, 4, &obj), -EINVAL);
+	assert_int_equal(vellum_mapping_create(w->memory, NULL, NULL, 1, 1 << 5, &obj), -EINVAL);
 	OK(vellum_mapping_create(w->memory, NULL, NULL, 1ull << 40, 0, &obj));
 	assert_int_equal(vellum_mapping_size(obj), 1ull << 52);
 	assert_int_equal(vellum_mapping_set_size(obj, (1ull << 52) + 1), -EINVAL);
