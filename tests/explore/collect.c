@@ -200,12 +200,14 @@ static void forker(void)
 }
 
 const struct scenario collect_scenarios[] = {
-	{ .name = "tracker_clean_vs_store", .setup = setup_clean, .thread = { THREAD(collector), THREAD(storer) },
+	{ .name = "tracker_clean_vs_store", .bound = 3, .setup = setup_clean,
+	  .thread = { THREAD(collector), THREAD(storer) },
 	  .check_end = replicas_equal, .teardown = drop_trackers },
 	{ .name = "tracker_clean_vs_store_stopped", .machine = STOPS_WALKS | MEMBARRIER, .setup = setup_clean,
 	  .thread = { THREAD(collector), THREAD(storer) }, .check_end = replicas_equal, .teardown = drop_trackers,
 	  .bound = 1 },
-	{ .name = "tracker_wp_vs_store", .setup = setup_wp, .thread = { THREAD(collector), THREAD(storer) },
+	{ .name = "tracker_wp_vs_store", .bound = 3, .setup = setup_wp,
+	  .thread = { THREAD(collector), THREAD(storer) },
 	  .check_end = replicas_equal, .teardown = drop_trackers },
 	{ .name = "tracker_wp_vs_store_stopped", .machine = STOPS_WALKS, .setup = setup_wp,
 	  .thread = { THREAD(collector), THREAD(storer) }, .check_end = replicas_equal, .teardown = drop_trackers },
@@ -226,7 +228,7 @@ const struct scenario collect_scenarios[] = {
 	  .check_end = replicas_equal, .teardown = drop_trackers },
 	{ .name = "tracker_wp_vs_copy", .setup = setup_wp, .thread = { THREAD(collector), THREAD(writer) },
 	  .check_end = replicas_equal, .teardown = drop_trackers },
-	{ .name = "tracker_clean_vs_mprotect", .setup = setup_collected,
+	{ .name = "tracker_clean_vs_mprotect", .bound = 3, .setup = setup_collected,
 	  .thread = { THREAD(protector), THREAD(try_storer) }, .check_end = replicas_equal,
 	  .teardown = drop_trackers },
 	{ .name = "tracker_object_vs_write", .setup = setup_object_clean,

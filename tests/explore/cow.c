@@ -276,7 +276,7 @@ const struct scenario cow_scenarios[] = {
 	  .teardown = run_no_child },
 	{ .name = "cow_vs_exit", .setup = setup_shared, .thread = { THREAD(copier), THREAD(exiter) },
 	  .check_end = word_is_2, .bound = 1 },
-	{ .name = "fork_vs_store", .setup = setup_page, .thread = { THREAD(forker), THREAD(storer) },
+	{ .name = "fork_vs_store", .bound = 3, .setup = setup_page, .thread = { THREAD(forker), THREAD(storer) },
 	  .check_step = child_stays, .check_end = word_is_3, .teardown = drop_child },
 	{ .name = "fork_vs_store_stopped", .machine = STOPS_WALKS, .setup = setup_page,
 	  .thread = { THREAD(forker), THREAD(storer) }, .check_step = child_stays, .check_end = word_is_3,

@@ -176,7 +176,7 @@ const struct scenario mremap_scenarios[] = {
 	  .check_end = store_moved },
 	{ .name = "mremap_vs_clean_vs_store", .setup = setup_object, .bound = 1,
 	  .thread = { THREAD(mover), THREAD(collector), THREAD(storer) }, .check_end = replica_equals },
-	{ .name = "mremap_vs_wp", .setup = setup_hook, .thread = { THREAD(mover), THREAD(protector) },
+	{ .name = "mremap_vs_wp", .bound = 3, .setup = setup_hook, .thread = { THREAD(mover), THREAD(protector) },
 	  .check_step = protected_everywhere },
 	{ .name = "mremap_vs_wp_vs_store", .setup = setup_hook, .bound = 1,
 	  .thread = { THREAD(mover), THREAD(protector), THREAD(storer) }, .check_step = protected_everywhere },

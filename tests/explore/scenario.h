@@ -61,7 +61,7 @@ void explore_broken(const char *call) __attribute__((noreturn));
 void new_object(const struct vellum_backing_ops *ops, uint64_t pages, uint32_t flags);
 void map_pages(struct vellum_mm *to, unsigned at, unsigned pages, uint32_t prot, uint32_t flags,
 	       struct vellum_mapping *mapping, uint64_t pgoff);
-/* Map a page that nobody uses, so that an unmap leaves the tables: freeing them looks at each of their entries. */
+/* Map a page that nobody uses, so that an unmap leaves the tables: freeing them takes a thousand steps. */
 void keep_tables(void);
 #define RW (VELLUM_PROT_READ | VELLUM_PROT_WRITE)
 #define SHARED VELLUM_MAP_SHARED

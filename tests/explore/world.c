@@ -101,7 +101,7 @@ void drop_world(void)
 void abandon_world(void)
 {
 	running = -1;
-	ram = NULL;	/* and all that points there stays as it is */
+	madvise(ram, RAM_BYTES, MADV_DONTNEED);	/* whoever points there will not run again */
 }
 
 /* --- what holds everywhere --- */

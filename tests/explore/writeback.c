@@ -153,7 +153,8 @@ static void invalidater(void)
 const struct scenario writeback_scenarios[] = {
 	{ .name = "writeback_vs_store", .setup = setup_dirty, .thread = { THREAD(writer), THREAD(storer) },
 	  .check_end = all_written },
-	{ .name = "writeback_vs_store_stopped", .machine = STOPS_WALKS | MEMBARRIER, .setup = setup_dirty, .bound = 1,
+	{ .name = "writeback_vs_store_stopped", .machine = STOPS_WALKS | MEMBARRIER, .setup = setup_dirty, .bound = 1
+	  ,
 	  .thread = { THREAD(writer), THREAD(storer) }, .check_end = all_written },
 	{ .name = "writeback_vs_mkwrite", .setup = setup_clean, .thread = { THREAD(writer), THREAD(storer) },
 	  .check_end = all_written },

@@ -8,7 +8,7 @@
 set -u
 top=$(cd "$(dirname "$0")/../.." && pwd)
 cd "$top" || exit 1
-table=${TABLE:-tests/mutants/table}
+table=tests/mutants/table
 workers=$(nproc) short=
 while getopts j:s opt; do
 	case $opt in
