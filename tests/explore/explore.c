@@ -48,6 +48,8 @@ static void to_scheduler(struct coroutine *self)
 void violated(const char *what)
 {
 	violation = what;
+	if (running < 0)
+		return;		/* in a check, which goes on */
 	threads[running].done = true;
 	_longjmp(scheduler, 1);
 }
@@ -232,6 +234,8 @@ static const char *run(choose_fn choose, void *arg, bool traced, unsigned *steps
 	}
 	if (!why && scenario->check_end)
 		why = scenario->check_end();
+	if (!why)
+		why = violation;
 	return why ? why : check_world_end();
 }
 

@@ -98,6 +98,6 @@ uint64_t object_word(unsigned page);		/* ~0: not cached */
 bool tlb_reaches(const void *host, bool to_store);
 
 /* A violation found in the middle of a thread: it does not return. */
-void violated(const char *what) __attribute__((noreturn));
+void violated(const char *what);
 
 #endif

@@ -291,7 +291,10 @@ bool tlb_reaches(const void *at, bool to_store)
 			for (unsigned way = 0; way < VELLUM_SOFT_WAYS; way++) {
 				const struct vellum_soft_tlbe *e = &set_for(c, page)[way];
 
-				if ((to_store ? e->store : e->load) != VELLUM_SOFT_NO_PAGE && e->host == at)
+				if (e->load == VELLUM_SOFT_NO_PAGE || e->host != at)
+					continue;
+				/* Its high bits say of other keys why a store is refused. */
+				if (!to_store || e->store == e->load)
 					return true;
 			}
 	return false;
