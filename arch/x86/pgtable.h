@@ -304,9 +304,75 @@ static inline uint64_t pte_swp_offset(pte_t pte)
 	return ~pte.val >> SWP_OFFSET_SHIFT & ((1ull << SWP_OFFSET_BITS) - 1);
 }
 
+static inline bool pte_swp_soft_dirty(pte_t pte) { return (pte.val & SWP_SOFT_DIRTY) != 0; }
+static inline bool pte_swp_uffd_wp(pte_t pte) { return (pte.val & SWP_UFFD_WP) != 0; }
+static inline bool pte_swp_exclusive(pte_t pte) { return (pte.val & SWP_EXCLUSIVE) != 0; }
+static inline pte_t pte_swp_mksoft_dirty(pte_t pte) { return pte_make(pte.val | SWP_SOFT_DIRTY); }
+static inline pte_t pte_swp_mkuffd_wp(pte_t pte) { return pte_make(pte.val | SWP_UFFD_WP); }
+static inline pte_t pte_swp_mkexclusive(pte_t pte) { return pte_make(pte.val | SWP_EXCLUSIVE); }
+static inline pte_t pte_swp_clear_soft_dirty(pte_t pte) { return pte_make(pte.val & ~SWP_SOFT_DIRTY); }
+static inline pte_t pte_swp_clear_uffd_wp(pte_t pte) { return pte_make(pte.val & ~SWP_UFFD_WP); }
+static inline pte_t pte_swp_clear_exclusive(pte_t pte) { return pte_make(pte.val & ~SWP_EXCLUSIVE); }
+
+/* The same entry with other type and flags kept: a write entry becomes a read entry. */
+static inline pte_t pte_swp_with_type(pte_t pte, unsigned type)
+{
+	return pte_make((pte.val & ~(31ull << SWP_TYPE_SHIFT)) | (uint64_t)type << SWP_TYPE_SHIFT);
+}
+
+/* Migration and device entries keep a frame number in the low bits of the offset. */
+static inline pfn_t pte_swp_pfn(pte_t pte)
+{
+	return pte_swp_offset(pte) & (MIGRATION_YOUNG - 1);
+}
+
+static inline bool pte_has_swp_type(pte_t pte, unsigned first, unsigned last)
+{
+	return pte_is_swp(pte) && pte_swp_type(pte) >= first && pte_swp_type(pte) <= last;
+}
+
+static inline bool pte_is_genuine_swap(pte_t pte) { return pte_has_swp_type(pte, 0, SWP_GENUINE_MAX); }
+
+static inline bool pte_is_migration(pte_t pte)
+{
+	return pte_has_swp_type(pte, SWP_MIGRATION_READ, SWP_MIGRATION_WRITE);
+}
+
+static inline bool pte_is_device_private(pte_t pte)
+{
+	return pte_has_swp_type(pte, SWP_DEVICE_WRITE, SWP_DEVICE_READ);
+}
+
+static inline bool pte_is_device_exclusive(pte_t pte)
+{
+	return pte_has_swp_type(pte, SWP_DEVICE_EXCL_WRITE, SWP_DEVICE_EXCL_READ);
+}
+
 static inline pte_t pte_marker(unsigned bits)
 {
 	return swp_entry_pte(SWP_MARKER, bits);
+}
+
+static inline bool pte_is_marker(pte_t pte) { return pte_has_swp_type(pte, SWP_MARKER, SWP_MARKER); }
+
+/* MARKER_* of a marker, else 0. Markers may have the flags of swap entries too: no raw compares. */
+static inline unsigned pte_marker_bits(pte_t pte)
+{
+	return pte_is_marker(pte) ? (unsigned)pte_swp_offset(pte) & 7u : 0;
+}
+
+/* In any form: present, swapped out, or a marker. */
+static inline bool pte_is_uffd_wp(pte_t pte)
+{
+	if (pte_present(pte))
+		return pte_uffd_wp(pte);
+	return pte_is_swp(pte) && (pte_swp_uffd_wp(pte) || (pte_marker_bits(pte) & MARKER_UFFD_WP));
+}
+
+/* Nothing is there, though maybe a promise: what a fault populates. */
+static inline bool pte_none_or_wp_marker(pte_t pte)
+{
+	return pte_none(pte) || pte_marker_bits(pte) == MARKER_UFFD_WP;
 }
 
 /* --- protections --- */

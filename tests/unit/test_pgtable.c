@@ -426,6 +426,55 @@ static void live_update_keeps_bits(void **state)
 	assert_int_equal(pte.val, 0);
 }
 
+/* Flags of entries that are not present, alone and together; type and offset stay what they are. */
+static void swap_flags(void **state) /* T-pte-03 */
+{
+	(void)state;
+	for (unsigned type = 0; type < 32; type++)
+		for (unsigned flags = 0; flags < 8; flags++) {
+			pte_t pte = swp_entry_pte(type, 0x1234);
+
+			pte = flags & 1 ? pte_swp_mksoft_dirty(pte) : pte;
+			pte = flags & 2 ? pte_swp_mkuffd_wp(pte) : pte;
+			pte = flags & 4 ? pte_swp_mkexclusive(pte) : pte;
+			assert_true(pte_is_swp(pte) && !pte_present(pte) && !pte_none(pte));
+			assert_int_equal(pte_swp_type(pte), type);
+			assert_int_equal(pte_swp_offset(pte), 0x1234);
+			assert_int_equal(pte_swp_soft_dirty(pte), flags & 1);
+			assert_int_equal(pte_swp_uffd_wp(pte), flags >> 1 & 1);
+			assert_int_equal(pte_swp_exclusive(pte), flags >> 2);
+			assert_int_equal(pte_is_uffd_wp(pte), flags >> 1 & 1);
+			assert_int_equal(pte_is_genuine_swap(pte), type <= 22);
+			assert_int_equal(pte_is_migration(pte), type >= 24 && type <= 26);
+			assert_int_equal(pte_is_device_private(pte), type == 27 || type == 28);
+			assert_int_equal(pte_is_device_exclusive(pte), type == 29 || type == 30);
+			assert_int_equal(pte_is_marker(pte), type == 31);
+			pte = pte_swp_clear_exclusive(pte_swp_clear_uffd_wp(pte_swp_clear_soft_dirty(pte)));
+			assert_int_equal(pte.val, swp_entry_pte(type, 0x1234).val);
+		}
+}
+
+/* A marker is known by type and offset, whatever flags it has been given on its way. */
+static void marker_bits(void **state) /* T-pte-03 */
+{
+	(void)state;
+	for (unsigned bits = 0; bits < 8; bits++) {
+		pte_t pte = pte_marker(bits), flagged = pte_swp_mksoft_dirty(pte);
+
+		assert_int_equal(pte_marker_bits(pte), bits);
+		assert_int_equal(pte_marker_bits(flagged), bits);
+		assert_int_equal(pte_is_uffd_wp(pte), bits & MARKER_UFFD_WP);
+		assert_int_equal(pte_none_or_wp_marker(flagged), bits == MARKER_UFFD_WP);
+	}
+	assert_true(pte_none_or_wp_marker(pte_make(0)));
+	assert_false(pte_none_or_wp_marker(swp_entry_pte(1, 1)));
+	assert_int_equal(pte_marker_bits(swp_entry_pte(1, 1)), 0);
+	assert_true(pte_is_uffd_wp(pte_mkuffd_wp(pte_mk(1, x86_prot(true, true, false, true)))));
+	assert_int_equal(pte_swp_pfn(swp_entry_pte(SWP_MIGRATION_WRITE, 77 | MIGRATION_DIRTY | MIGRATION_YOUNG)), 77);
+	assert_int_equal(pte_swp_type(pte_swp_with_type(swp_entry_pte(SWP_MIGRATION_WRITE, 77),
+							SWP_MIGRATION_READ)), SWP_MIGRATION_READ);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -438,6 +487,8 @@ int main(void)
 		cmocka_unit_test(pte_02_none),
 		cmocka_unit_test(present_shapes),
 		WORLD_TEST(pte_02_every_operation),
+		cmocka_unit_test(swap_flags),
+		cmocka_unit_test(marker_bits),
 		cmocka_unit_test(shs_01_vectors),
 		cmocka_unit_test(shs_01_exhaustive),
 		cmocka_unit_test(live_update_keeps_bits),
