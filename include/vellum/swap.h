@@ -3,7 +3,8 @@
  * vellum/swap.h - swap areas: where pages of private memory are kept while they are not in RAM.
  *
  * An area is a number of slots of one page each, and hooks that store and bring back. The core chooses
- * the slots. Backends that are ready for use are in vellum/swap_backends.h.
+ * the slots. Backends that are ready for use are in vellum/swap_backends.h. The core does not swap yet: so far
+ * they serve only whoever calls the hooks himself.
  */
 #ifndef VELLUM_SWAP_H
 #define VELLUM_SWAP_H
