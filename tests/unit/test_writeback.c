@@ -18,7 +18,7 @@ static uint64_t writeback(struct world *w, struct file *f)
 
 /* --- the cycle: T-dirty-01, 02 --- */
 
-static void write_cycle(void **state)
+static void write_cycle(void **state) /* T-dirty-02 */
 {
 	struct world *w = *state;
 	struct file f;
