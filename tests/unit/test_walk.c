@@ -183,7 +183,9 @@ static void walk_04_by_mapping(void **state) /* T-walk-04 */
 		assert_int_equal(seen[i], (i >= 2 && i < 8) + (i >= 4 && i < 10));
 	vellum_soft_run(w->cpu[1], NULL);
 	vellum_mm_put(other);
+	unmap(w->mm, 0, 36);
 	vellum_mapping_put(obj);
+	assert_int_equal(c.releases, 1);
 }
 
 int main(void)
