@@ -8,9 +8,10 @@
  */
 #include "mm/mm.h"
 
+/* What a CPU's store leaves: no soft-dirty, which faults set. */
 static pte_t stored_to(pte_t pte)
 {
-	return pte_mkdirty(pte_mkyoung(pte));
+	return pte_make(pte.val | X86_ACCESSED | X86_DIRTY);
 }
 
 struct access {

@@ -242,7 +242,7 @@ static int do_file_page(struct vma *vma, gva_t addr, pte_t *ptep, struct mutex *
 		result = map_file_page(vma, addr, ptep, ptl, page, flags);
 	mutex_unlock(&page->lock, &m->host);
 	folio_put(m, page);
-	if (result == VELLUM_FAULT_OK && !flags)
+	if (result == VELLUM_FAULT_OK && !(flags & FAULT_WRITE))
 		fault_around(vma, addr, ptep, ptl);
 	return result;
 }

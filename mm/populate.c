@@ -27,13 +27,32 @@ static int check_vma(const struct vma *vma, gva_t at, enum populate_why why)
 	return vma->flags & (why == POPULATE_WRITE ? VM_WRITE : VM_READ) ? 0 : -EINVAL;
 }
 
+/* The entry allows it already: no fault, so A and D stay; but for writing the page counts as newer. */
+static bool is_populated(const struct vma *vma, gva_t at, enum populate_why why)
+{
+	struct vellum_mm *mm = vma->mm;
+	bool write = fault_flags(vma, why) & FAULT_WRITE, there;
+	struct mutex *ptl;
+	pte_t *ptep = pte_lookup(mm, at, &ptl), pte;
+
+	if (!ptep)
+		return false;
+	mutex_lock(ptl, mm_host(mm));
+	pte = ptep_get(ptep);
+	there = (pte.val & X86_PRESENT) && (!write || pte_write(pte));
+	if (there && write && !pte_dirty(pte) && !pte_special(pte))
+		folio_mark_dirty(pfn_folio(mm->memory, pte_pfn(pte)));
+	mutex_unlock(ptl, mm_host(mm));
+	return there;
+}
+
 /* mmap_lock held for reading. */
 static int populate_page(struct vellum_mm *mm, gva_t at, enum populate_why why)
 {
 	struct vma *vma = find_vma(mm, at);
 	int err = check_vma(vma, at, why);
 
-	if (err)
+	if (err || is_populated(vma, at, why))
 		return err;
 	switch (handle_mm_fault(vma, at, fault_flags(vma, why))) {
 	case VELLUM_FAULT_OK:

@@ -192,9 +192,41 @@ static void untouched_memory_merges_where_it_is_moved_to(void **state) /* T-vma-
 	assert_int_equal(nr_vmas(w->mm), 3);
 }
 
+/* What is there and allows the access takes no fault: A and D say what CPUs did. */
+static void populate_leaves_entries_alone(void **state)
+{
+	struct world *w = *state;
+	static const int advice[] = { VELLUM_MADV_POPULATE_READ, VELLUM_MADV_POPULATE_WRITE };
+
+	map_at(w->mm, 0, 1, RW, ANON);
+	store(w->cpu[0], PAGE(0), 1);
+	set_entry_at(w->mm, PAGE(0), pte_mkold(pte_mkclean(entry_at(w->mm, PAGE(0)))));
+	for (unsigned i = 0; i < ARRAY_SIZE(advice); i++) {
+		OK(vellum_madvise(w->mm, PAGE(0), BYTES(1), advice[i]));
+		assert_false(pte_young(entry_at(w->mm, PAGE(0))) || pte_dirty(entry_at(w->mm, PAGE(0))));
+		assert_true(pte_write(entry_at(w->mm, PAGE(0))));
+	}
+}
+
+/* A store from outside sets what a CPU's would: soft-dirty is the fault's to set. */
+static void outside_stores_set_a_and_d(void **state)
+{
+	struct world *w = *state;
+	pte_t pte;
+
+	map_at(w->mm, 0, 1, RW, ANON);
+	store(w->cpu[0], PAGE(0), 1);
+	set_entry_at(w->mm, PAGE(0), pte_clear_soft_dirty(pte_mkold(pte_mkclean(entry_at(w->mm, PAGE(0))))));
+	OK(vellum_copy_to_user(w->mm, PAGE(0), "x", 1, NULL));
+	pte = entry_at(w->mm, PAGE(0));
+	assert_true(pte_young(pte) && pte_dirty(pte) && !pte_soft_dirty(pte));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		WORLD_TEST(populate_leaves_entries_alone),
+		WORLD_TEST(outside_stores_set_a_and_d),
 		WORLD_TEST(hints_are_rounded_down),
 		WORLD_TEST(hints_keep_clear_of_stacks),
 		WORLD_TEST(mprotect_changes_what_is_before_the_last_address),
