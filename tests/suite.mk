@@ -66,6 +66,7 @@ soak: all unit-build guests build/explore/explore build/soak/soft build/diff/dif
 		'bash tests/soak/command.sh $(SOAK_MINUTES)' \
 		'build/explore/explore all +1' 'build/explore/explore all --random 200000' \
 		"build/diff/diff --ops 1000000 --seed $$(date +%s)" \
+		'bash tests/oracle/run.sh --full' \
 		'bash tests/cli/known_pages.sh --full $(SOAK_RUNS)' \
 		'bash tests/cli/files.sh --full' \
 		'sh tests/soak/unit.sh 20'

@@ -1,0 +1,497 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * oracle.c - objects to map, the helpers for shared mappings, and raw page-table entries.
+ *
+ * Objects, by letter:
+ *   M  managed pages, page_mkwrite		Q  managed pages, nobody is told of writes
+ *   P  raw frames, pfn_mkwrite			R  raw frames, nobody is told
+ *
+ * Each has two devices: /dev/oracleM, and /dev/oracleM-twin with the same pages but an address_space
+ * of its own (run.sh and differences.c say what for).
+ */
+#include <linux/fs.h>
+#include <linux/highmem.h>
+#include <linux/miscdevice.h>
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/pagemap.h>
+#include <linux/sched/mm.h>
+#include <linux/slab.h>
+#include <linux/swap.h>
+#include <linux/swapops.h>
+#include <linux/uaccess.h>
+#include <linux/version.h>
+
+#include "oracle.h"
+
+#define NR_OBJECTS 4
+#define MAX_PIN 32
+#define NO_PAGE ~0ul
+
+struct object {
+	char letter;
+	bool raw, told;
+	struct page *page[ORACLE_PAGES];
+	unsigned int mkwrites;	/* that agreed */
+	bool refuse;
+	struct miscdevice dev[2];
+	char name[2][16];
+};
+
+static struct object objects[NR_OBJECTS] = {
+	{ .letter = 'M', .told = true },
+	{ .letter = 'Q' },
+	{ .letter = 'P', .told = true, .raw = true },
+	{ .letter = 'R', .raw = true },
+};
+
+static struct pin {
+	struct page *page[MAX_PIN];
+	int nr;
+} pins[ORACLE_PINS];
+
+/* --- faults --- */
+
+static vm_fault_t oracle_fault(struct vm_fault *vmf)
+{
+	struct object *obj = vmf->vma->vm_private_data;
+
+	if (vmf->pgoff >= ORACLE_PAGES)
+		return VM_FAULT_SIGBUS;
+	if (obj->raw)
+		return vmf_insert_pfn(vmf->vma, vmf->address, page_to_pfn(obj->page[vmf->pgoff]));
+	vmf->page = obj->page[vmf->pgoff];
+	get_page(vmf->page);
+	return 0;
+}
+
+static bool refused(struct object *obj)
+{
+	if (!obj->refuse)
+		obj->mkwrites++;
+	return obj->refuse;
+}
+
+static vm_fault_t oracle_page_mkwrite(struct vm_fault *vmf)
+{
+	if (refused(vmf->vma->vm_private_data))
+		return VM_FAULT_SIGBUS;
+	lock_page(vmf->page);
+	return VM_FAULT_LOCKED;
+}
+
+static vm_fault_t oracle_pfn_mkwrite(struct vm_fault *vmf)
+{
+	return refused(vmf->vma->vm_private_data) ? VM_FAULT_SIGBUS : 0;
+}
+
+static const struct vm_operations_struct quiet_ops = { .fault = oracle_fault };
+static const struct vm_operations_struct page_ops = {
+	.fault = oracle_fault,
+	.page_mkwrite = oracle_page_mkwrite,
+};
+static const struct vm_operations_struct pfn_ops = {
+	.fault = oracle_fault,
+	.pfn_mkwrite = oracle_pfn_mkwrite,
+};
+
+static void add_flags(struct vm_area_struct *vma, unsigned long flags)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 3, 0)
+	vm_flags_set(vma, flags);
+#else
+	vma->vm_flags |= flags;
+#endif
+}
+
+static int oracle_mmap(struct file *file, struct vm_area_struct *vma)
+{
+	struct object *obj = file->private_data;
+
+	if (obj->raw && (vma->vm_flags & (VM_SHARED | VM_MAYWRITE)) == VM_MAYWRITE)
+		return -EINVAL;		/* vmf_insert_pfn() is not for copy-on-write mappings */
+	if (obj->raw)
+		add_flags(vma, VM_PFNMAP | VM_IO | VM_DONTEXPAND | VM_DONTDUMP);
+	vma->vm_private_data = obj;
+	vma->vm_ops = !obj->told ? &quiet_ops : obj->raw ? &pfn_ops : &page_ops;
+	return 0;
+}
+
+/* --- entries --- */
+
+static unsigned long page_word(struct page *page)
+{
+	unsigned long *at = kmap_local_page(page), word = READ_ONCE(*at);
+
+	kunmap_local(at);
+	return word;
+}
+
+static bool find_in_objects(struct page *page, struct oracle_entry *e)
+{
+	for (int o = 0; o < NR_OBJECTS; o++) {
+		for (int i = 0; i < ORACLE_PAGES; i++) {
+			if (objects[o].page[i] != page)
+				continue;
+			e->kind = ORACLE_OBJECT;
+			e->owner = objects[o].letter;
+			e->index = i;
+			return true;
+		}
+	}
+	return false;
+}
+
+static void describe_frame(unsigned long pfn, struct oracle_entry *e)
+{
+	struct page *page;
+
+	e->kind = ORACLE_OTHER;
+	e->owner = pfn;
+	if (is_zero_pfn(pfn)) {
+		e->kind = ORACLE_ZERO;
+		return;
+	}
+	if (!pfn_valid(pfn))
+		return;
+	page = pfn_to_page(pfn);
+	e->word = page_word(page);
+	if (find_in_objects(page, e))
+		return;
+	if (PageAnon(page)) {
+		e->kind = ORACLE_ANON;
+	} else if (page->mapping && page->mapping->host) {
+		e->kind = ORACLE_FILE;
+		e->owner = page->mapping->host->i_ino;
+		e->index = page->index;
+	}
+}
+
+static void describe_pte(pte_t pte, struct oracle_entry *e)
+{
+	swp_entry_t swp;
+
+	e->level = 1;
+	e->raw = pte_val(pte);
+	if (pte_none(pte))
+		return;
+	if (pte_present(pte)) {
+		describe_frame(pte_pfn(pte), e);
+		return;
+	}
+	swp = pte_to_swp_entry(pte);
+	e->kind = ORACLE_SWAP;
+	e->owner = swp_type(swp);
+	if (is_pte_marker_entry(swp)) {
+		e->kind = ORACLE_MARKER;
+		e->index = pte_marker_get(swp);
+	}
+}
+
+/* mmap lock held: tables stay. */
+static void describe(struct mm_struct *mm, unsigned long addr, struct oracle_entry *e)
+{
+	pgd_t *pgd = pgd_offset(mm, addr);
+	p4d_t *p4d;
+	pud_t *pud;
+	pmd_t *pmd;
+
+	if (pgd_none(*pgd))
+		return;
+	p4d = p4d_offset(pgd, addr);
+	if (p4d_none(*p4d))
+		return;
+	pud = pud_offset(p4d, addr);
+	if (pud_none(*pud))
+		return;
+	if (pud_leaf(*pud)) {
+		e->level = 3;
+		e->raw = pud_val(*pud);
+		describe_frame(pud_pfn(*pud) + (addr & ~PUD_MASK) / PAGE_SIZE, e);
+		return;
+	}
+	pmd = pmd_offset(pud, addr);
+	if (pmd_none(*pmd))
+		return;
+	if (pmd_leaf(*pmd)) {
+		e->level = 2;
+		e->raw = pmd_val(*pmd);
+		describe_frame(pmd_pfn(*pmd) + (addr & ~PMD_MASK) / PAGE_SIZE, e);
+		return;
+	}
+	describe_pte(READ_ONCE(*pte_offset_kernel(pmd, addr)), e);
+}
+
+static struct mm_struct *mm_of(u32 nr)
+{
+	struct pid *pid = find_get_pid(nr);
+	struct task_struct *task = get_pid_task(pid, PIDTYPE_PID);
+	struct mm_struct *mm = task ? get_task_mm(task) : NULL;
+
+	if (task)
+		put_task_struct(task);
+	put_pid(pid);
+	return mm;
+}
+
+static long get_entries(void __user *arg)
+{
+	struct oracle_entries req;
+	struct oracle_entry *out;
+	struct mm_struct *mm;
+	long err = 0;
+
+	if (copy_from_user(&req, arg, sizeof(req)))
+		return -EFAULT;
+	if (!req.nr || req.nr > 512)
+		return -EINVAL;
+	out = kcalloc(req.nr, sizeof(*out), GFP_KERNEL);
+	if (!out)
+		return -ENOMEM;
+	mm = mm_of(req.pid);
+	if (mm) {
+		mmap_read_lock(mm);
+		for (u32 i = 0; i < req.nr; i++)
+			describe(mm, req.start + i * PAGE_SIZE, &out[i]);
+		mmap_read_unlock(mm);
+		mmput(mm);
+		if (copy_to_user(u64_to_user_ptr(req.out), out, req.nr * sizeof(*out)))
+			err = -EFAULT;
+	} else {
+		err = -ESRCH;
+	}
+	kfree(out);
+	return err;
+}
+
+static u32 owner_of(struct vm_area_struct *vma)
+{
+	if (!vma->vm_file)
+		return 0;
+	if (vma->vm_ops == &quiet_ops || vma->vm_ops == &page_ops || vma->vm_ops == &pfn_ops)
+		return ((struct object *)vma->vm_private_data)->letter;
+	return strncmp(vma->vm_file->f_path.dentry->d_name.name, "memfd:", 6) ? 0 : 'F';
+}
+
+static void describe_vma(struct vm_area_struct *vma, struct oracle_vma *out)
+{
+	out->start = vma->vm_start;
+	out->end = vma->vm_end;
+	out->pgoff = vma->vm_pgoff;
+	out->owner = owner_of(vma);
+	out->flags = (vma->vm_flags & VM_READ ? ORACLE_VMA_READ : 0) |
+		     (vma->vm_flags & VM_WRITE ? ORACLE_VMA_WRITE : 0) |
+		     (vma->vm_flags & VM_MAYSHARE ? ORACLE_VMA_SHARED : 0);
+}
+
+static long get_vmas(void __user *arg)
+{
+	struct oracle_vmas req;
+	struct oracle_vma *out;
+	struct vm_area_struct *vma;
+	struct mm_struct *mm;
+	long err = 0;
+	u32 nr = 0;
+
+	if (copy_from_user(&req, arg, sizeof(req)))
+		return -EFAULT;
+	if (!req.nr || req.nr > 512)
+		return -EINVAL;
+	out = kcalloc(req.nr, sizeof(*out), GFP_KERNEL);
+	if (!out)
+		return -ENOMEM;
+	mm = mm_of(req.pid);
+	if (mm) {
+		mmap_read_lock(mm);
+		for (vma = find_vma(mm, req.start); vma && vma->vm_start < req.end && nr < req.nr;
+		     vma = find_vma(mm, vma->vm_end))
+			describe_vma(vma, &out[nr++]);
+		mmap_read_unlock(mm);
+		mmput(mm);
+		req.nr = nr;
+		if (copy_to_user(u64_to_user_ptr(req.out), out, nr * sizeof(*out)) ||
+		    copy_to_user(arg, &req, sizeof(req)))
+			err = -EFAULT;
+	} else {
+		err = -ESRCH;
+	}
+	kfree(out);
+	return err;
+}
+
+/* --- the kernel's helpers --- */
+
+static long walk(struct file *file, unsigned int cmd, void __user *arg)
+{
+	struct oracle_walk req;
+	unsigned long bitmap = 0;
+	pgoff_t start, end;
+
+	if (copy_from_user(&req, arg, sizeof(req)))
+		return -EFAULT;
+	if (req.first >= 64 || req.nr > 64 - req.first)
+		return -EINVAL;
+	start = req.start;
+	end = req.end;
+	switch (cmd) {
+	case ORACLE_WP:
+		req.count = wp_shared_mapping_range(file->f_mapping, req.first, req.nr);
+		break;
+	case ORACLE_CLEAN:
+		req.count = clean_record_shared_mapping_range(file->f_mapping, req.first, req.nr, 0,
+							      &bitmap, &start, &end);
+		break;
+	case ORACLE_ZAP:
+		unmap_mapping_range(file->f_mapping, (loff_t)req.first << PAGE_SHIFT,
+				    (loff_t)req.nr << PAGE_SHIFT, 0);
+		break;
+	}
+	req.bitmap = bitmap;
+	req.start = start;
+	req.end = end;
+	return copy_to_user(arg, &req, sizeof(req)) ? -EFAULT : 0;
+}
+
+/* --- pins --- */
+
+static void unpin(struct pin *pin)
+{
+	if (pin->nr)
+		unpin_user_pages(pin->page, pin->nr);
+	pin->nr = 0;
+}
+
+static long pin_or_unpin(unsigned int cmd, void __user *arg)
+{
+	struct oracle_pin req;
+	struct pin *pin;
+	int nr;
+
+	if (copy_from_user(&req, arg, sizeof(req)))
+		return -EFAULT;
+	if (req.slot >= ORACLE_PINS || req.nr > MAX_PIN)
+		return -EINVAL;
+	pin = &pins[req.slot];
+	if (cmd == ORACLE_UNPIN) {
+		nr = pin->nr;
+		unpin(pin);
+		return nr;
+	}
+	if (pin->nr)
+		return -EBUSY;
+	nr = pin_user_pages_fast(req.addr, req.nr,
+				 (req.write ? FOLL_WRITE : 0) | (req.longterm ? FOLL_LONGTERM : 0),
+				 pin->page);
+	pin->nr = nr > 0 ? nr : 0;
+	return nr;
+}
+
+/* --- the device --- */
+
+static void set_word(struct page *page, u64 word)
+{
+	void *at = kmap_local_page(page);
+
+	memset(at, 0, PAGE_SIZE);
+	*(u64 *)at = word;
+	kunmap_local(at);
+}
+
+static int reset(void)
+{
+	for (int i = 0; i < ORACLE_PINS; i++)
+		unpin(&pins[i]);
+	for (int o = 0; o < NR_OBJECTS; o++) {
+		struct object *obj = &objects[o];
+
+		obj->mkwrites = 0;
+		obj->refuse = false;
+		for (int i = 0; i < ORACLE_PAGES; i++) {
+			struct page *page = obj->page[i];
+
+			/* Whoever still maps a page from the last scenario would be a bug of the runner. */
+			if (page_count(page) != 1)
+				return -EBUSY;
+			ClearPageDirty(page);
+			set_word(page, ORACLE_WORD(obj->letter, i));
+		}
+	}
+	return 0;
+}
+
+static long oracle_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
+{
+	struct object *obj = file->private_data;
+	void __user *user = (void __user *)arg;
+
+	switch (cmd) {
+	case ORACLE_GET_ENTRIES:
+		return get_entries(user);
+	case ORACLE_GET_VMAS:
+		return get_vmas(user);
+	case ORACLE_WP:
+	case ORACLE_CLEAN:
+	case ORACLE_ZAP:
+		return walk(file, cmd, user);
+	case ORACLE_PIN:
+	case ORACLE_UNPIN:
+		return pin_or_unpin(cmd, user);
+	case ORACLE_RESET:
+		return reset();
+	case ORACLE_MKWRITES:
+		return obj->mkwrites;
+	case ORACLE_REFUSE:
+		obj->refuse = arg;
+		return 0;
+	}
+	return -ENOTTY;
+}
+
+static int oracle_open(struct inode *inode, struct file *file)
+{
+	for (int o = 0; o < NR_OBJECTS; o++)
+		for (int t = 0; t < 2; t++)
+			if (objects[o].dev[t].minor == iminor(inode))
+				file->private_data = &objects[o];
+	return 0;
+}
+
+static const struct file_operations oracle_fops = {
+	.owner = THIS_MODULE,
+	.open = oracle_open,
+	.mmap = oracle_mmap,
+	.unlocked_ioctl = oracle_ioctl,
+};
+
+static int add_object(struct object *obj)
+{
+	int err = 0;
+
+	for (int i = 0; i < ORACLE_PAGES; i++) {
+		obj->page[i] = alloc_page(GFP_KERNEL | __GFP_ZERO);
+		if (!obj->page[i])
+			return -ENOMEM;
+	}
+	for (int t = 0; t < 2 && !err; t++) {
+		snprintf(obj->name[t], sizeof(obj->name[t]), "oracle%c%s", obj->letter, t ? "-twin" : "");
+		obj->dev[t].minor = MISC_DYNAMIC_MINOR;
+		obj->dev[t].name = obj->name[t];
+		obj->dev[t].fops = &oracle_fops;
+		err = misc_register(&obj->dev[t]);
+	}
+	return err;
+}
+
+/* A machine for one test, which is switched off afterwards: nothing is undone. */
+static int __init oracle_init(void)
+{
+	int err = 0;
+
+	for (int o = 0; o < NR_OBJECTS && !err; o++)
+		err = add_object(&objects[o]);
+	return err;
+}
+module_init(oracle_init);
+
+MODULE_LICENSE("GPL");
+MODULE_DESCRIPTION("What the kernel does to page-table entries, for comparison");

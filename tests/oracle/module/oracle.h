@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0 */
+/* What the module tells and takes: shared by oracle.c and the program inside the guest. */
+#ifndef ORACLE_MODULE_H
+#define ORACLE_MODULE_H
+
+#include <linux/ioctl.h>
+#include <linux/types.h>
+
+#define ORACLE_PAGES 16		/* of each object */
+#define ORACLE_PINS 4		/* slots */
+
+/* What an entry maps. */
+enum oracle_kind {
+	ORACLE_NOTHING,		/* an empty entry, or no table */
+	ORACLE_ZERO,		/* the zero page */
+	ORACLE_ANON,		/* @owner: the frame */
+	ORACLE_OBJECT,		/* @owner: the object's letter, @index: its page */
+	ORACLE_FILE,		/* @owner: the inode, @index: its page */
+	ORACLE_OTHER,		/* @owner: the frame */
+	ORACLE_MARKER,		/* @index: its bits */
+	ORACLE_SWAP,		/* not present, anything else */
+};
+
+struct oracle_entry {
+	__u64 raw;
+	__u64 word;		/* the first 8 bytes of the page */
+	__u64 owner;
+	__u32 index;
+	__u16 kind;
+	__u16 level;		/* 1: a page-table entry; 2: a PMD that is a leaf; 3: a PUD */
+};
+
+struct oracle_entries {
+	__u32 pid, nr;
+	__u64 start;
+	__u64 out;		/* struct oracle_entry[nr] */
+};
+
+struct oracle_vma {
+	__u64 start, end, pgoff;
+	__u32 flags;		/* ORACLE_VMA_* */
+	__u32 owner;		/* the object's letter; F: a memfd; 0: none, or shared memory without a name */
+};
+
+#define ORACLE_VMA_READ		0x1
+#define ORACLE_VMA_WRITE	0x2
+#define ORACLE_VMA_SHARED	0x8	/* VM_MAYSHARE: as /proc/PID/maps says it */
+
+struct oracle_vmas {
+	__u32 pid, nr;		/* nr: in: room; out: how many */
+	__u64 start, end;
+	__u64 out;		/* struct oracle_vma[nr] */
+};
+
+/* bit 0 of the bitmap is page 0 */
+struct oracle_walk {
+	__u64 first, nr;
+	__u64 bitmap, start, end;
+	__u64 count;
+};
+
+struct oracle_pin {
+	__u64 addr;
+	__u32 nr, slot;
+	__u32 write, longterm;
+};
+
+#define ORACLE_GET_ENTRIES _IOW('O', 1, struct oracle_entries)
+#define ORACLE_GET_VMAS	_IOWR('O', 2, struct oracle_vmas)
+#define ORACLE_WP	_IOWR('O', 3, struct oracle_walk)
+#define ORACLE_CLEAN	_IOWR('O', 4, struct oracle_walk)
+#define ORACLE_RESET	_IO('O', 5)	/* all objects, counters and pins as in the beginning */
+#define ORACLE_MKWRITES	_IO('O', 6)	/* mkwrites of this object that agreed, since the reset */
+#define ORACLE_REFUSE	_IO('O', 7)	/* mkwrites of this object fail, if @arg */
+#define ORACLE_PIN	_IOW('O', 8, struct oracle_pin)
+#define ORACLE_UNPIN	_IOW('O', 9, struct oracle_pin)
+#define ORACLE_ZAP	_IOW('O', 10, struct oracle_walk)	/* unmap_mapping_range() */
+
+/* Page @index of object @letter begins with this. */
+#define ORACLE_WORD(letter, index) ((__u64)(letter) << 32 | 0x1000u | (index))
+
+#endif

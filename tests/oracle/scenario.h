@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * tests/oracle/scenario.h - what is done: a line for each operation, read and written alike.
+ *
+ *	scenario 17
+ *	P0 map M shared rw 3 4 0
+ *	P0 store 3 0x11
+ *	P0 fork 1
+ *	P1 load 3
+ *	-- clean M 0 16
+ *
+ * A new operation is a row in the table of scenario.c, a case in guest.c and in vellum.c, and a
+ * weight in generate.c.
+ */
+#ifndef ORACLE_SCENARIO_H
+#define ORACLE_SCENARIO_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#define NR_PROCS 4
+#define NR_PAGES 32			/* pages of interest, at the same place in every process */
+#define REGION	 0x100001f0000ull	/* half of them below, half above a boundary of tables */
+#define PAGE	 4096ull
+#define PAGE_AT(i) (REGION + (uint64_t)(i) * PAGE)
+#define OBJECTS	 "MQPRF"		/* F is a memfd, the others are the module's */
+#define MAX_OPS	 256
+#define MAX_ARGS 6
+#define NOBODY	 -1
+
+enum op_kind {
+	OP_MAP, OP_MAPRO, OP_ANON, OP_LOAD, OP_STORE, OP_GET, OP_PUT, OP_FORK, OP_EXIT, OP_PROTECT, OP_UNMAP,
+	OP_MOVE, OP_RESIZE, OP_DROP, OP_POPULATE, OP_WP, OP_CLEAN, OP_ZAP, OP_REFUSE, OP_PIN, OP_UNPIN,
+	NR_OP_KINDS
+};
+
+enum { PROT_R = 1, PROT_W = 2, PROT_X = 4 };
+
+struct op {
+	enum op_kind kind;
+	int proc;			/* NOBODY: no process does it */
+	uint64_t arg[MAX_ARGS];		/* a number; a letter; PROT_*; 1: shared */
+};
+
+struct scenario {
+	uint64_t seed;
+	unsigned nr_ops;
+	struct op op[MAX_OPS];
+};
+
+/* 1: read; 0: end of file; -1: what @why says. */
+int scenario_read(FILE *in, struct scenario *s, const char **why);
+void op_print(FILE *out, const struct op *op);
+
+#endif
