@@ -3,11 +3,14 @@
 # compiled with -I<here> -I<here>/include.
 VELLUM_CORE_SRC := \
 	lib/lock.c lib/radix.c lib/strerror.c lib/tree.c \
-	mm/access.c mm/collect.c mm/cow.c mm/dirty.c mm/fault.c mm/fault_around.c mm/fork.c mm/madvise.c \
-	mm/mapping.c mm/mapping_io.c mm/memory.c mm/mlock.c mm/mmap.c mm/mprotect.c mm/mremap.c \
-	mm/msync.c mm/notifier.c mm/page_set.c mm/pagewalk.c mm/pgtable.c mm/populate.c mm/rmap.c \
-	mm/stack.c mm/tlb.c mm/track_auto.c mm/tracker.c mm/truncate.c mm/validate.c mm/vma.c \
-	mm/writeback.c mm/zap.c
+	mm/access.c mm/clear_refs.c mm/collapse.c mm/collect.c mm/cow.c mm/device.c mm/dirty.c mm/fault.c \
+	mm/fault_around.c mm/fault_file.c mm/fault_huge.c mm/fork.c mm/gup.c mm/huge.c mm/madvise.c \
+	mm/madvise_drop.c mm/madvise_reclaim.c mm/mapping.c mm/mapping_io.c mm/memory.c mm/migrate.c \
+	mm/mlock.c mm/mmap.c mm/mprotect.c mm/mremap.c mm/msync.c mm/notifier.c mm/page_set.c mm/pagemap.c \
+	mm/pagewalk.c mm/pgtable.c mm/populate.c mm/reclaim.c mm/remap.c mm/rmap.c mm/scan.c mm/shmem.c \
+	mm/shmem_huge.c mm/stack.c mm/swap.c mm/swap_in.c mm/swap_off.c mm/tlb.c mm/track_auto.c \
+	mm/tracker.c mm/truncate.c mm/uffd.c mm/uffd_event.c mm/uffd_fault.c mm/uffd_fill.c mm/uffd_fork.c \
+	mm/uffd_move.c mm/uffd_wp.c mm/validate.c mm/vma.c mm/writeback.c mm/zap.c
 VELLUM_HOST_SRC := host/posix.c host/swap_file.c
 VELLUM_SOFT_SRC := machine/soft.c machine/soft_hostile.c
 VELLUM_LIB_SRC := $(VELLUM_CORE_SRC) $(VELLUM_HOST_SRC) $(VELLUM_SOFT_SRC)

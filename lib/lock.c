@@ -118,3 +118,71 @@ void write_unlock(struct rwlock *lock, const struct host *host)
 		wake_sleepers(lock, host);
 	sched_point(SCHED_LOCK, lock);
 }
+
+#define GROUP_FIRST	1u
+#define GROUP_SECOND	(1u << 16)
+#define GROUP_SLEEPERS	(1u << 31)
+#define GROUP_FIRST_MASK (GROUP_SECOND - 1)
+#define GROUP_SECOND_MASK (~GROUP_FIRST_MASK & ~GROUP_SLEEPERS)
+
+/* One more of @one, when none of @others is in. */
+static void group_enter(struct group_lock *lock, uint32_t one, uint32_t others, const struct host *host)
+{
+	sched_point(SCHED_LOCK, lock);
+	for (;;) {
+		uint32_t old = __atomic_load_n(&lock->word, __ATOMIC_RELAXED);
+
+		if (!(old & others)) {
+			if (try_change(&lock->word, old, old + one))
+				return;
+		} else if ((old & GROUP_SLEEPERS) || try_change(&lock->word, old, old | GROUP_SLEEPERS)) {
+			sleep_on(&lock->word, old | GROUP_SLEEPERS, host);
+		}
+	}
+}
+
+static void group_leave(struct group_lock *lock, uint32_t one, uint32_t mine, const struct host *host)
+{
+	uint32_t now;
+
+	sched_locked();
+	now = __atomic_sub_fetch(&lock->word, one, __ATOMIC_RELEASE);
+	if ((now & GROUP_SLEEPERS) && !(now & mine)) {
+		__atomic_fetch_and(&lock->word, ~GROUP_SLEEPERS, __ATOMIC_RELAXED);
+		host->ops->wake(host->ctx, &lock->word);
+	}
+	sched_point(SCHED_LOCK, lock);
+}
+
+void group_enter_first(struct group_lock *lock, const struct host *host)
+{
+	group_enter(lock, GROUP_FIRST, GROUP_SECOND_MASK, host);
+}
+
+void group_leave_first(struct group_lock *lock, const struct host *host)
+{
+	group_leave(lock, GROUP_FIRST, GROUP_FIRST_MASK, host);
+}
+
+void group_enter_second(struct group_lock *lock, const struct host *host)
+{
+	group_enter(lock, GROUP_SECOND, GROUP_FIRST_MASK, host);
+}
+
+bool group_try_enter_second(struct group_lock *lock)
+{
+	uint32_t old = __atomic_load_n(&lock->word, __ATOMIC_RELAXED);
+
+	sched_point(SCHED_LOCK, lock);
+	while (!(old & GROUP_FIRST_MASK)) {
+		if (try_change(&lock->word, old, old + GROUP_SECOND))
+			return true;
+		old = __atomic_load_n(&lock->word, __ATOMIC_RELAXED);
+	}
+	return false;
+}
+
+void group_leave_second(struct group_lock *lock, const struct host *host)
+{
+	group_leave(lock, GROUP_SECOND, GROUP_SECOND_MASK, host);
+}

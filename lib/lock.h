@@ -18,6 +18,11 @@ struct rwlock {
 	uint32_t word;	/* RW_* flags and the number of readers */
 };
 
+/* Two groups of threads that keep each other out; those of one group let each other in. */
+struct group_lock {
+	uint32_t word;	/* low half: members of the first group; then of the second; top bit: somebody sleeps */
+};
+
 void mutex_lock(struct mutex *lock, const struct host *host);
 bool mutex_trylock(struct mutex *lock);
 void mutex_unlock(struct mutex *lock, const struct host *host);
@@ -25,6 +30,12 @@ void read_lock(struct rwlock *lock, const struct host *host);
 void read_unlock(struct rwlock *lock, const struct host *host);
 void write_lock(struct rwlock *lock, const struct host *host);
 void write_unlock(struct rwlock *lock, const struct host *host);
+
+void group_enter_first(struct group_lock *lock, const struct host *host);	/* waits for the second to leave */
+void group_leave_first(struct group_lock *lock, const struct host *host);
+bool group_try_enter_second(struct group_lock *lock);	/* false: the first group is in */
+void group_enter_second(struct group_lock *lock, const struct host *host);	/* waits for the first to leave */
+void group_leave_second(struct group_lock *lock, const struct host *host);
 
 static inline bool mutex_is_locked(const struct mutex *lock)
 {

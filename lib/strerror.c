@@ -11,6 +11,8 @@ EXPORT const char *vellum_strerror(int err)
 	case 0: return "success";
 	case EPERM: return "operation not permitted";
 	case ENOENT: return "no such file or directory";
+	case ESRCH: return "no such process";
+	case EINTR: return "interrupted";
 	case EIO: return "input/output error";
 	case EBADF: return "bad file descriptor";
 	case EAGAIN: return "resource temporarily unavailable";
@@ -25,6 +27,7 @@ EXPORT const char *vellum_strerror(int err)
 	case ENOSPC: return "no space left on device";
 	case EOVERFLOW: return "value too large";
 	case EOPNOTSUPP: return "operation not supported";
+	case EHWPOISON: return "memory page has a hardware error";
 	default: return "unknown error";
 	}
 }

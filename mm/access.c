@@ -6,73 +6,101 @@
  * collector either comes before (and D is new) or after (and the bytes are there): there is no
  * moment at which it could clean D and hand the page out without them.
  */
-#include "mm/mm.h"
+#include "mm/fault.h"
+#include "mm/huge.h"
+#include "mm/uffd.h"
 
-/* What a CPU's store leaves: no soft-dirty, which faults set. */
-static pte_t stored_to(pte_t pte)
+/* What a CPU's store leaves: no soft-dirty, which faults set. The same bits in entries of all sizes. */
+static uint64_t stored_to(uint64_t val)
 {
-	return pte_make(pte.val | X86_ACCESSED | X86_DIRTY);
+	return val | X86_ACCESSED | X86_DIRTY;
+}
+
+static uint64_t loaded_from(uint64_t val)
+{
+	return val | X86_ACCESSED;
 }
 
 struct access {
 	struct vellum_mm *mm;
 	char *buf;
 	bool write;
+	struct uffd_wait wait;	/* for somebody to resolve a fault */
+	bool waits;
 };
+
+/* Copy within one page of what the locked @entry maps. As try_copy(). */
+static int copy_mapped(const struct access *ac, uint64_t *entry, pte_t pte, gva_t addr, uint64_t n)
+{
+	struct vellum_memory *m = ac->mm->memory;
+	char *page;
+
+	if (!(pte.val & X86_PRESENT) || (ac->write && !(pte.val & X86_RW)))
+		return -EAGAIN;
+	page = pfn_host(m, pte_pfn(pte));
+	if (!page)
+		return -EFAULT;
+	leaf_update(entry, ac->write ? stored_to : loaded_from);
+	sched_point(SCHED_MEMORY, page);
+	if (ac->write)
+		copy_racy(page + (addr & ~PAGE_MASK), ac->buf, n);
+	else
+		copy_racy(ac->buf, page + (addr & ~PAGE_MASK), n);
+	if (ac->write && !pte_special(pte))
+		folio_bytes_changed(m, pfn_folio(m, pte_pfn(pte)));
+	return 0;
+}
 
 /* Copy within one page. 0; -EAGAIN: the entry does not allow it yet; -EFAULT: no bytes are there. */
 static int try_copy(const struct access *ac, gva_t addr, uint64_t n)
 {
-	struct vellum_memory *m = ac->mm->memory;
 	struct mutex *ptl;
 	pte_t *ptep = pte_lookup(ac->mm, addr, &ptl);
-	int err = -EAGAIN;
-	pte_t pte;
+	struct leaf leaf;
+	uint64_t val;
+	int err;
 
-	if (!ptep)
-		return -EAGAIN;
-	mutex_lock(ptl, &m->host);
-	pte = ptep_get(ptep);
-	if ((pte.val & X86_PRESENT) && (!ac->write || pte_write(pte))) {
-		char *page = pfn_host(m, pte_pfn(pte));
-
-		err = page ? 0 : -EFAULT;
-		if (page)
-			ptep_update(ptep, ac->write ? stored_to : pte_mkyoung);
-		sched_point(SCHED_MEMORY, page);
-		if (page && ac->write)
-			copy_racy(page + (addr & ~PAGE_MASK), ac->buf, n);
-		else if (page)
-			copy_racy(ac->buf, page + (addr & ~PAGE_MASK), n);
-		if (page && ac->write && !pte_special(pte))
-			folio_bytes_changed(m, pfn_folio(m, pte_pfn(pte)));
+	if (ptep) {
+		mutex_lock(ptl, mm_host(ac->mm));
+		err = copy_mapped(ac, &ptep->val, ptep_get(ptep), addr, n);
+		mutex_unlock(ptl, mm_host(ac->mm));
+		return err;
 	}
-	mutex_unlock(ptl, &m->host);
+	if (!huge_lock(ac->mm, addr, &leaf, &val))
+		return -EAGAIN;
+	err = copy_mapped(ac, leaf.entry, leaf_pte(val, leaf.shift, addr), addr, n);
+	huge_unlock(ac->mm, &leaf);
 	return err;
 }
 
-/* mmap_lock held for reading. -EAGAIN: a stack has to grow first. */
-static int fault_in(const struct access *ac, gva_t addr)
+/* mmap_lock held for reading. -EAGAIN: something has to be done first, without it: a stack grows, or a wait. */
+static int fault_in(struct access *ac, gva_t addr)
 {
 	struct vma *vma = find_vma(ac->mm, addr);
-	enum vellum_fault_result result;
+	int result;
 
+	ac->waits = false;
 	if (vma && vma->start > addr && (vma->flags & VM_GROWSDOWN))
 		return -EAGAIN;
 	if (!vma || vma->start > addr || !vma_permits(vma, ac->write ? VELLUM_FAULT_WRITE : 0))
 		return -EFAULT;
-	result = handle_mm_fault(vma, addr, ac->write ? FAULT_WRITE : 0);
+	result = handle_mm_fault(vma, addr, ac->write ? FAULT_WRITE : 0, &ac->wait);
+	ac->waits = result == FAULT_WAIT;
+	if (ac->waits)
+		return -EAGAIN;
 	if (result == VELLUM_FAULT_OOM)
 		return -ENOMEM;
 	return result == VELLUM_FAULT_OK ? 0 : -EFAULT;
 }
 
 /* What stood in the way, without the mmap lock: 0 to try again, or the error. */
-static int mend(struct vellum_mm *mm, gva_t addr, int err, unsigned *tries)
+static int mend(struct access *ac, gva_t addr, int err, unsigned *tries)
 {
+	if (ac->waits)
+		return uffd_wait_over(&ac->wait, mm_host(ac->mm)) ? 0 : -EINTR;
 	if (err == -EAGAIN)
-		return grow_stack(mm, addr);
-	if (err == -ENOMEM && reclaim_for_retry(mm->memory, tries))
+		return grow_stack(ac->mm, addr);
+	if (err == -ENOMEM && reclaim_for_retry(ac->mm->memory, tries))
 		return 0;
 	return err;
 }
@@ -95,7 +123,7 @@ static int copy_user(struct access *ac, gva_t addr, uint64_t len, uint64_t *done
 			err = fault_in(ac, addr);
 			/* Unlocked: a hook may have put us off until somebody has unmapped something. */
 			read_unlock(&ac->mm->mmap_lock, mm_host(ac->mm));
-			err = mend(ac->mm, addr, err, &tries);
+			err = mend(ac, addr, err, &tries);
 			read_lock(&ac->mm->mmap_lock, mm_host(ac->mm));
 			if (err)
 				break;
@@ -128,30 +156,46 @@ EXPORT int vellum_copy_from_user(struct vellum_mm *mm, void *buf, uint64_t addr,
 	return copy_user(&ac, addr, len, done);
 }
 
+/* The bytes that @pte maps, its lock held. 1, or 0: there are none. */
+static int peek_page(struct vellum_memory *m, pte_t pte, void *buf)
+{
+	const void *page = pte_present(pte) ? pfn_host(m, pte_pfn(pte)) : NULL;
+
+	if (page)
+		copy_racy(buf, page, PAGE_SIZE);
+	return page != NULL;
+}
+
+static int peek(struct vellum_mm *mm, gva_t addr, void *buf)
+{
+	struct mutex *ptl;
+	const pte_t *ptep = pte_lookup(mm, addr, &ptl);
+	struct leaf leaf;
+	uint64_t val;
+	int found;
+
+	if (ptep) {
+		mutex_lock(ptl, mm_host(mm));
+		found = peek_page(mm->memory, ptep_get(ptep), buf);
+		mutex_unlock(ptl, mm_host(mm));
+		return found;
+	}
+	if (!huge_lock(mm, addr, &leaf, &val))
+		return 0;
+	found = peek_page(mm->memory, leaf_pte(val, leaf.shift, addr), buf);
+	huge_unlock(mm, &leaf);
+	return found;
+}
+
 EXPORT int vellum_peek(struct vellum_mm *mm, uint64_t addr, void *buf)
 {
-	struct vellum_memory *m = mm->memory;
-	struct mutex *ptl;
-	pte_t *ptep;
-	int found = 0;
+	int found = -EFAULT;
 
 	if (addr & ~PAGE_MASK)
 		return -EFAULT;
-	read_lock(&mm->mmap_lock, &m->host);
-	ptep = addr < TASK_SIZE ? pte_lookup(mm, addr, &ptl) : NULL;
-	if (!find_vma_intersection(mm, addr, addr + 1)) {
-		found = -EFAULT;
-	} else if (ptep) {
-		mutex_lock(ptl, &m->host);
-		pte_t pte = ptep_get(ptep);
-		const void *page = pte_present(pte) ? pfn_host(m, pte_pfn(pte)) : NULL;
-
-		if (page) {
-			copy_racy(buf, page, PAGE_SIZE);
-			found = 1;
-		}
-		mutex_unlock(ptl, &m->host);
-	}
-	read_unlock(&mm->mmap_lock, &m->host);
+	read_lock(&mm->mmap_lock, mm_host(mm));
+	if (addr < TASK_SIZE && find_vma_intersection(mm, addr, addr + 1))
+		found = peek(mm, addr, buf);
+	read_unlock(&mm->mmap_lock, mm_host(mm));
 	return found;
 }

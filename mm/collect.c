@@ -107,8 +107,16 @@ static int harvest_table(pte_t *ptep, gva_t start, gva_t end, struct mm_walk *wa
 	return 0;
 }
 
+/* What is watched is watched page by page. */
+static int split_leaf(uint64_t *entry, gva_t start, gva_t end, unsigned shift, struct mm_walk *walk)
+{
+	(void)entry, (void)start, (void)end, (void)shift, (void)walk;
+	return WALK_SPLIT;
+}
+
 static const struct mm_walk_ops harvest_ops = {
 	.test_vma = part_of_object,
+	.huge_leaf = split_leaf,
 	.pte_table = harvest_table,
 };
 
@@ -148,6 +156,7 @@ static int rearm_table(pte_t *ptep, gva_t start, gva_t end, struct mm_walk *walk
 
 static const struct mm_walk_ops rearm_ops = {
 	.test_vma = part_of_object,
+	.huge_leaf = split_leaf,
 	.pte_table = rearm_table,
 };
 

@@ -1,36 +1,51 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * mm/cow.c - a store to a present, read-only entry: reuse, copy, or tell the owner of the page.
+ * mm/cow.c - a store to a present, read-only entry: reuse, copy, or tell the owner of the page; and a pin for
+ * reading that wants the page to be the process's own.
  *
  * INV-COW-1: the old page loses its mapping only after no CPU can reach it through the old entry.
  */
-#include "mm/mm.h"
-
-/* The entry's folio; NULL: the zero page or a raw frame. */
-static struct folio *normal_folio(const struct vellum_memory *m, pte_t pte)
-{
-	return pte_special(pte) ? NULL : pfn_folio(m, pte_pfn(pte));
-}
+#include "mm/fault.h"
+#include "mm/swap.h"
+#include "mm/uffd.h"
 
 static pte_t grant_write(pte_t pte)
 {
 	return pte_mkwrite(pte_mkdirty(pte_mkyoung(pte)));
 }
 
-/* ptl held. The CPU may set A meanwhile, nothing else can change. */
-static void make_writable(struct vma *vma, gva_t addr, pte_t *ptep)
+static pte_t grant_write_shstk(pte_t pte)
 {
-	track_grant(vma, addr);
-	ptep_update(ptep, grant_write);
+	return pte_mkwrite_shstk(pte_mkdirty(pte_mkyoung(pte)));
+}
+
+/* Forced: the mapping's rights have no W, but the page is going to be stored to. */
+static pte_t grant_dirt(pte_t pte)
+{
+	return pte_mkdirty(pte_mkyoung(pte));
+}
+
+/* ptl held. The CPU may set A meanwhile, nothing else can change. */
+static void make_writable(const struct fault *f)
+{
+	if (!(f->vma->flags & VM_WRITE)) {
+		track_change(f->vma, f->addr);
+		ptep_update(f->ptep, grant_dirt);
+		return;
+	}
+	track_grant(f->vma, f->addr);
+	ptep_update(f->ptep, f->vma->flags & VM_SHADOW_STACK ? grant_write_shstk : grant_write);
 }
 
 /* An anonymous page that nobody else can reach. */
-static bool can_reuse(struct folio *folio)
+static bool can_reuse(struct vellum_memory *m, struct folio *folio)
 {
 	if (!(folio_flags(folio) & PG_ANON))
 		return false;
 	if (folio_flags(folio) & PG_EXCLUSIVE)
 		return true;
+	if (folio_flags(folio) & PG_SWAPCACHE)
+		swap_cache_trydrop(m, folio);
 	return __atomic_load_n(&folio->count, __ATOMIC_ACQUIRE) == FOLIO_MAPPED;
 }
 
@@ -46,42 +61,61 @@ static void copy_contents(struct vellum_memory *m, struct folio *to, pfn_t from)
 		memset(dst, 0, PAGE_SIZE);
 }
 
-/* Replace the entry by one for @copy. ptl held. */
-static void switch_to_copy(struct vma *vma, gva_t addr, pte_t *ptep, pte_t old, struct folio *copy,
-			   unsigned flags)
+/* What the copy's entry is like. What was stored before is in the copy: only what was clean stays clean. */
+static pte_t entry_of_copy(const struct fault *f, pfn_t pfn)
 {
+	struct fault as = *f;
+	pte_t pte;
+
+	if (!(f->flags & FAULT_UNSHARE)) {
+		if (pte_dirty(f->orig))
+			as.flags &= ~(unsigned)FAULT_POPULATE;
+		return anon_entry(&as, pfn);
+	}
+	pte = pte_mkyoung(pte_mk(pfn, f->vma->page_prot));
+	if (pte_soft_dirty(f->orig))
+		pte = pte_mksoft_dirty(pte);
+	return pte_uffd_wp(f->orig) ? pte_mkuffd_wp(pte) : pte;
+}
+
+/* Replace the entry by one for @copy. ptl held. */
+static void switch_to_copy(const struct fault *f, struct folio *copy)
+{
+	struct vma *vma = f->vma;
+
 	/* No CPU may have old and new frame at once: clear, flush, then set. */
-	ptep_get_and_clear(ptep);
-	flush_page(vma->mm, addr, VELLUM_FLUSH_UNMAP, pte_pfn(old));
-	/* What was stored before is in the copy: only what was clean stays clean. */
-	map_anon_folio(vma, addr, ptep, copy, pte_dirty(old) ? 0 : flags);
+	ptep_get_and_clear(f->ptep);
+	flush_page(vma->mm, f->addr, VELLUM_FLUSH_UNMAP, pte_pfn(f->orig));
+	map_anon_folio(vma, f->addr, f->ptep, copy, entry_of_copy(f, folio_pfn(fault_memory(f), copy)));
 	mm_add_rss(vma->mm, -1);	/* one entry replaced another */
 }
 
-static int copy_page(struct vma *vma, gva_t addr, pte_t *ptep, pte_t old, struct mutex *ptl, unsigned flags)
+/* ptl held, dropped. */
+static int copy_page(struct fault *f)
 {
-	struct vellum_memory *m = vma->mm->memory;
-	struct folio *page = normal_folio(m, old), *copy;
+	struct vellum_memory *m = fault_memory(f);
+	struct vellum_mm *mm = f->vma->mm;
+	struct folio *page = normal_folio(m, f->orig), *copy;
 	bool same;
 
 	if (page)
 		folio_get(page);
-	mutex_unlock(ptl, &m->host);
-	copy = fault_anon_vma(vma) ? NULL : folio_alloc_raw(m);
+	mutex_unlock(f->ptl, &m->host);
+	copy = fault_anon_vma(f->vma) ? NULL : folio_alloc_raw(m);
 	if (copy) {
-		copy_contents(m, copy, pte_pfn(old));
-		notify_start(vma->mm, VELLUM_NOTIFY_CLEAR, addr, addr + PAGE_SIZE);
-		mutex_lock(ptl, &m->host);
-		same = pte_mkyoung(ptep_get(ptep)).val == pte_mkyoung(old).val;
+		copy_contents(m, copy, pte_pfn(f->orig));
+		notify_start(mm, VELLUM_NOTIFY_CLEAR, f->addr, f->addr + PAGE_SIZE);
+		mutex_lock(f->ptl, &m->host);
+		same = fault_is_same(f);
 		if (same)
-			switch_to_copy(vma, addr, ptep, old, copy, flags);
-		mutex_unlock(ptl, &m->host);
-		notify_finish(vma->mm, VELLUM_NOTIFY_CLEAR, addr, addr + PAGE_SIZE);
+			switch_to_copy(f, copy);
+		mutex_unlock(f->ptl, &m->host);
+		notify_finish(mm, VELLUM_NOTIFY_CLEAR, f->addr, f->addr + PAGE_SIZE);
 		if (!same)
 			folio_put(m, copy);
 		else if (page)
 			folio_drop(m, page, FOLIO_MAPPED);
-		mm_count(vma->mm, VELLUM_COUNT_FAULT_COW);
+		mm_count(mm, VELLUM_COUNT_FAULT_COW);
 	}
 	if (page)
 		folio_put(m, page);
@@ -90,29 +124,29 @@ static int copy_page(struct vma *vma, gva_t addr, pte_t *ptep, pte_t old, struct
 	return same ? VELLUM_FAULT_OK : FAULT_AGAIN;
 }
 
-/* Shared mapping, and somebody wants to know before the page becomes writable. */
-static int notify_then_write(struct vma *vma, gva_t addr, pte_t *ptep, pte_t old, struct mutex *ptl)
+/* Shared mapping, and somebody wants to know before the page becomes writable. ptl held, dropped. */
+static int notify_then_write(struct fault *f)
 {
-	struct vellum_memory *m = vma->mm->memory;
-	struct folio *page = normal_folio(m, old);
-	uint32_t seq = __atomic_load_n(&vma->mapping->wp_seq, __ATOMIC_ACQUIRE);
+	struct vellum_memory *m = fault_memory(f);
+	struct vellum_mapping *mapping = f->vma->mapping;
+	struct folio *page = normal_folio(m, f->orig);
+	uint32_t seq = __atomic_load_n(&mapping->wp_seq, __ATOMIC_ACQUIRE);
 	int result = FAULT_AGAIN;
 
 	if (page)
 		folio_get(page);
-	mutex_unlock(ptl, &m->host);
+	mutex_unlock(f->ptl, &m->host);
 	if (page)
 		mutex_lock(&page->lock, &m->host);
-	if (!page || page->mapping == vma->mapping)
-		result = notify_mkwrite(vma, addr, page, pte_pfn(old));
+	if (!page || page->mapping == mapping)
+		result = notify_mkwrite(f->vma, f->addr, page, pte_pfn(f->orig));
 	if (!result) {
-		mutex_lock(ptl, &m->host);
-		if (pte_mkyoung(ptep_get(ptep)).val == pte_mkyoung(old).val &&
-		    seq == __atomic_load_n(&vma->mapping->wp_seq, __ATOMIC_ACQUIRE))
-			make_writable(vma, addr, ptep);
+		mutex_lock(f->ptl, &m->host);
+		if (fault_is_same(f) && seq == __atomic_load_n(&mapping->wp_seq, __ATOMIC_ACQUIRE))
+			make_writable(f);
 		else
 			result = FAULT_AGAIN;
-		mutex_unlock(ptl, &m->host);
+		mutex_unlock(f->ptl, &m->host);
 		if (!result && page)
 			folio_mark_dirty(page);
 	}
@@ -123,37 +157,69 @@ static int notify_then_write(struct vma *vma, gva_t addr, pte_t *ptep, pte_t old
 	return result;
 }
 
-static int wp_shared(struct vma *vma, gva_t addr, pte_t *ptep, pte_t pte, struct mutex *ptl)
+static int wp_shared(struct fault *f)
 {
-	struct folio *page = normal_folio(vma->mm->memory, pte);
-	int result = VELLUM_FAULT_OK;
+	struct folio *page = normal_folio(fault_memory(f), f->orig);
 
-	mm_count(vma->mm, VELLUM_COUNT_FAULT_NOTIFY);
-	if (vma_needs_dirty_tracking(vma))
-		return notify_then_write(vma, addr, ptep, pte, ptl);
-	make_writable(vma, addr, ptep);
+	mm_count(f->vma->mm, VELLUM_COUNT_FAULT_NOTIFY);
+	if (vma_needs_dirty_tracking(f->vma))
+		return notify_then_write(f);
+	make_writable(f);
 	if (page)
 		folio_mark_dirty(page);
-	mutex_unlock(ptl, mm_host(vma->mm));
-	return result;
+	mutex_unlock(f->ptl, mm_host(f->vma->mm));
+	return VELLUM_FAULT_OK;
 }
 
-int do_wp_page(struct vma *vma, gva_t addr, pte_t *ptep, pte_t pte, struct mutex *ptl, unsigned flags)
+/* An own page. ptl held, dropped. */
+static int reuse_page(struct fault *f, struct folio *page)
 {
-	struct folio *page = normal_folio(vma->mm->memory, pte);
+	/* Populating and unsharing store nothing: it is our own already, and the store will say so. */
+	bool store = (f->flags & FAULT_WRITE) && !(f->flags & FAULT_POPULATE);
 
-	if (vma->flags & (VM_SHARED | VM_MAYSHARE))
-		return wp_shared(vma, addr, ptep, pte, ptl);
-	if (page && can_reuse(page)) {
-		if (flags & FAULT_POPULATE) {	/* it is our own already; the store will say so */
-			mutex_unlock(ptl, mm_host(vma->mm));
-			return VELLUM_FAULT_OK;
-		}
+	if (store || (f->flags & FAULT_UNSHARE))
 		folio_set(page, PG_EXCLUSIVE);
-		make_writable(vma, addr, ptep);
-		mutex_unlock(ptl, mm_host(vma->mm));
-		mm_count(vma->mm, VELLUM_COUNT_FAULT_REUSE);
-		return VELLUM_FAULT_OK;
+	if (store)
+		make_writable(f);
+	mutex_unlock(f->ptl, mm_host(f->vma->mm));
+	if (store)
+		mm_count(f->vma->mm, VELLUM_COUNT_FAULT_REUSE);
+	return VELLUM_FAULT_OK;
+}
+
+/*
+ * A store through an entry that is protected by userfaultfd. Return: FAULT_AGAIN: nobody has to be told, go on;
+ * ptl is still held then. Else as uffd_fault(), ptl dropped.
+ */
+static int wp_by_uffd(struct fault *f)
+{
+	if (!vma_uffd_wp_async(f->vma)) {
+		mutex_unlock(f->ptl, mm_host(f->vma->mm));
+		return uffd_fault(f, UFFD_REASON_WP);
 	}
-	return copy_page(vma, addr, ptep, pte, ptl, flags);
+	ptep_update(f->ptep, pte_clear_uffd_wp);	/* nothing is granted by that: no flush */
+	f->orig = ptep_get(f->ptep);
+	return FAULT_AGAIN;
+}
+
+int do_wp_page(struct fault *f)
+{
+	struct vellum_memory *m = fault_memory(f);
+	struct folio *page = normal_folio(m, f->orig);
+	struct vma *vma = f->vma;
+
+	if (vma_uffd_wp(vma) && (f->flags & FAULT_WRITE)) {
+		int result = pte_uffd_wp(f->orig) ? wp_by_uffd(f) : FAULT_AGAIN;
+
+		if (result != FAULT_AGAIN)
+			return result;
+		/* Who protected the page may not have flushed yet: a CPU could store while it is copied. */
+		if (flush_is_pending(vma->mm))
+			flush_page(vma->mm, f->addr, VELLUM_FLUSH_RIGHTS, pte_pfn(f->orig));
+	}
+	if (vma->flags & (VM_SHARED | VM_MAYSHARE))
+		return wp_shared(f);
+	if (page && can_reuse(m, page))
+		return reuse_page(f, page);
+	return copy_page(f);
 }

@@ -120,10 +120,21 @@ static int clean_for_io_table(pte_t *ptep, gva_t start, gva_t end, struct mm_wal
 	return 0;
 }
 
+/*
+ * Raw frames are passed over: their driver keeps what it wants to have watched in small entries, and a leaf that
+ * it put there it looks at itself. Of memory with folios nothing may be missed, and a split loses nothing.
+ */
+static int split_managed(uint64_t *entry, gva_t start, gva_t end, unsigned shift, struct mm_walk *walk)
+{
+	(void)start, (void)end, (void)shift, (void)walk;
+	return leaf_is_raw(entry_load(entry)) ? 0 : WALK_SPLIT;
+}
+
 static const struct mm_walk_ops wp_walk_ops = {
 	.test_vma = wp_test_vma,
 	.pre_vma = wp_pre_vma,
 	.post_vma = wp_post_vma,
+	.huge_leaf = split_managed,
 	.pte_table = wp_table,
 };
 
@@ -131,6 +142,7 @@ static const struct mm_walk_ops clean_walk_ops = {
 	.test_vma = wp_test_vma,
 	.pre_vma = wp_pre_vma,
 	.post_vma = wp_post_vma,
+	.huge_leaf = split_managed,
 	.pte_table = clean_record_table,
 };
 
@@ -138,6 +150,7 @@ static const struct mm_walk_ops clean_for_io_ops = {
 	.test_vma = wp_test_vma,
 	.pre_vma = wp_pre_vma,
 	.post_vma = wp_post_vma,
+	.huge_leaf = split_managed,
 	.pte_table = clean_for_io_table,
 };
 

@@ -9,10 +9,17 @@
  * INV-FAULT-1: an anonymous entry with W maps a folio that is PG_EXCLUSIVE.
  * INV-FAULT-2: W is granted to a write-notified mapping together with D, after mkwrite agreed.
  */
-#include "mm/mm.h"
+#include "mm/fault.h"
+#include "mm/huge.h"
+#include "mm/uffd.h"
 
 bool vma_permits(const struct vma *vma, uint32_t error)
 {
+	bool shadow_stack = vma->flags & VM_SHADOW_STACK;
+
+	/* Ordinary loads may look at a shadow stack; all else is for its own kind of access. */
+	if ((error & VELLUM_FAULT_SHSTK) ? !shadow_stack : shadow_stack && (error & VELLUM_FAULT_WRITE))
+		return false;
 	if (error & VELLUM_FAULT_WRITE)
 		return vma->flags & VM_WRITE;
 	if (error & VELLUM_FAULT_INSTR)
@@ -60,23 +67,25 @@ void prepare_exec(struct vma *vma, struct folio *folio)
 	}
 }
 
-/* The entry for a new own page. A populated page has not been written: clean, and under a wp
- * tracker not writable yet, so that the first store is seen. */
-static pte_t anon_entry(struct vma *vma, gva_t addr, pfn_t pfn, unsigned flags)
+/*
+ * The entry for a new own page. A populated page has not been written: clean, and where the first store has to be
+ * seen, by a wp tracker or for soft-dirty, not writable yet.
+ */
+pte_t anon_entry(const struct fault *f, pfn_t pfn)
 {
+	struct vma *vma = f->vma;
 	pte_t pte = pte_mk(pfn, vma->page_prot);
 
 	if (!(vma->flags & VM_WRITE))
 		return pte;
-	if (!(flags & FAULT_POPULATE))
-		return pte_mkwrite(pte_mkdirty(pte));
-	return wp_tracked(vma, addr) ? pte : pte_mkwrite(pte);
+	if (!(f->flags & FAULT_POPULATE))
+		return maybe_mkwrite(vma, pte_mkdirty(pte));
+	return wp_tracked(vma, f->addr) || vma_soft_dirty_enabled(vma) || (vma->flags & VM_SHADOW_STACK) ?
+		       pte : pte_mkwrite(pte);
 }
 
-void map_anon_folio(struct vma *vma, gva_t addr, pte_t *ptep, struct folio *folio, unsigned flags)
+void map_anon_folio(struct vma *vma, gva_t addr, pte_t *ptep, struct folio *folio, pte_t pte)
 {
-	pte_t pte = anon_entry(vma, addr, folio_pfn(vma->mm->memory, folio), flags);
-
 	folio->anon_vma = vma_anon(vma);
 	anon_vma_get(folio->anon_vma);
 	folio->index = vma_page_index(vma, addr);
@@ -89,235 +98,159 @@ void map_anon_folio(struct vma *vma, gva_t addr, pte_t *ptep, struct folio *foli
 	mm_add_rss(vma->mm, 1);
 }
 
-static int do_anonymous_page(struct vma *vma, gva_t addr, pte_t *ptep, struct mutex *ptl,
-			     unsigned flags)
+static int do_anonymous_page(struct fault *f)
 {
-	struct vellum_memory *m = vma->mm->memory;
+	struct vma *vma = f->vma;
+	struct vellum_memory *m = fault_memory(f);
 	struct folio *folio = NULL;
 	bool installed = false;
 
-	if (flags & FAULT_WRITE) {
+	if (vma->flags & VM_UFFD_MISSING)
+		return uffd_fault(f, UFFD_REASON_MISSING);
+	if (f->flags & FAULT_WRITE) {
 		if (fault_anon_vma(vma))
 			return VELLUM_FAULT_OOM;
 		folio = folio_alloc(m, 0);
 		if (!folio)
 			return VELLUM_FAULT_OOM;
 	}
-	mutex_lock(ptl, &m->host);
-	if (pte_none(ptep_get(ptep))) {
+	mutex_lock(f->ptl, &m->host);
+	if (fault_is_same(f)) {
 		installed = true;
 		if (folio) {
-			map_anon_folio(vma, addr, ptep, folio, flags);
+			map_anon_folio(vma, f->addr, f->ptep, folio,
+				       fault_keep_wp(f, anon_entry(f, folio_pfn(m, folio))));
 		} else {
-			ptep_set(ptep, pte_mkspecial(pte_mk(m->zero_pfn, vma->page_prot)));
+			ptep_set(f->ptep, fault_keep_wp(f, pte_mkspecial(pte_mk(m->zero_pfn, vma->page_prot))));
 			mm_add_rss(vma->mm, 1);
 		}
 	}
-	mutex_unlock(ptl, &m->host);
+	mutex_unlock(f->ptl, &m->host);
 	if (folio && !installed)
 		folio_put(m, folio);
 	mm_count(vma->mm, folio ? VELLUM_COUNT_FAULT_ANON : VELLUM_COUNT_FAULT_READ_ZERO);
 	return VELLUM_FAULT_OK;
 }
 
-/* First store to a page of a private mapping: the process gets its own copy at once. */
-static int do_cow_fault(struct vma *vma, gva_t addr, pte_t *ptep, struct mutex *ptl,
-			struct folio *page, unsigned flags)
+static int do_missing_page(struct fault *f)
 {
-	struct vellum_memory *m = vma->mm->memory;
-	struct folio *copy;
-	bool installed = false;
-
-	if (fault_anon_vma(vma))
-		return VELLUM_FAULT_OOM;
-	copy = folio_alloc_raw(m);
-	if (!copy)
-		return VELLUM_FAULT_OOM;
-	copy_racy(frame_address(m, folio_pfn(m, copy)), frame_address(m, folio_pfn(m, page)), PAGE_SIZE);
-	mutex_lock(ptl, &m->host);
-	if (pte_none(ptep_get(ptep))) {
-		map_anon_folio(vma, addr, ptep, copy, flags);
-		installed = true;
-	}
-	mutex_unlock(ptl, &m->host);
-	if (!installed)
-		folio_put(m, copy);
-	mm_count(vma->mm, VELLUM_COUNT_FAULT_FILE_COW);
-	return VELLUM_FAULT_OK;
+	return vma_is_anonymous(f->vma) ? do_anonymous_page(f) : do_file_page(f);
 }
 
-/* Map a page of the object itself. */
-static int map_file_page(struct vma *vma, gva_t addr, pte_t *ptep, struct mutex *ptl,
-			 struct folio *page, unsigned flags)
+/* The mapping it was a promise for does not protect any more. */
+static int drop_stale_marker(struct fault *f)
 {
-	struct vellum_memory *m = vma->mm->memory;
-	bool write = (flags & FAULT_WRITE) && !(flags & FAULT_POPULATE);
-	pfn_t pfn = folio_pfn(m, page);
-	pte_t pte = pte_mk(pfn, vma->page_prot);
-	uint32_t seq = __atomic_load_n(&vma->mapping->wp_seq, __ATOMIC_ACQUIRE);
+	const struct host *host = mm_host(f->vma->mm);
 
-	if (write) {
-		int result = notify_mkwrite(vma, addr, page, pfn);
-
-		if (result)
-			return result;
-		pte = pte_mkwrite(pte_mkdirty(pte));
-	}
-	mutex_lock(ptl, &m->host);
-	if (write && seq != __atomic_load_n(&vma->mapping->wp_seq, __ATOMIC_ACQUIRE)) {
-		mutex_unlock(ptl, &m->host);
-		return FAULT_AGAIN;
-	}
-	if (pte_none(ptep_get(ptep))) {
-		if (write)
-			track_grant(vma, addr);
-		else if (pte_write(pte) && wp_tracked(vma, addr))
-			pte = pte_wrprotect(pte);
-		__atomic_fetch_add(&page->count, FOLIO_MAPPED, __ATOMIC_RELAXED);
-		prepare_exec(vma, page);
-		ptep_set(ptep, pte);
-		mm_add_rss(vma->mm, 1);
-		if (write)
-			folio_mark_dirty(page);	/* entry first, folio second: under the folio's lock */
-	}
-	mutex_unlock(ptl, &m->host);
-	mm_count(vma->mm, write ? VELLUM_COUNT_FAULT_SHARED : VELLUM_COUNT_FAULT_FILE_READ);
-	return VELLUM_FAULT_OK;
+	mutex_lock(f->ptl, host);
+	if (fault_is_same(f))
+		ptep_set(f->ptep, pte_make(0));
+	mutex_unlock(f->ptl, host);
+	return FAULT_AGAIN;
 }
 
-/* A frame without a folio: read-only at first; the store's fault then asks pfn_mkwrite. */
-static int map_pfn(struct vma *vma, gva_t addr, pte_t *ptep, struct mutex *ptl, struct vellum_vmf *vmf)
+static int do_marker(struct fault *f)
 {
-	struct vellum_memory *m = vma->mm->memory;
-	const struct vellum_mapping *mapping = vma->mapping;
-	uint32_t seq = __atomic_load_n(&mapping->unmap_seq, __ATOMIC_SEQ_CST);
-	int code = mapping->ops->fault(mapping->ctx, vmf);
-	pte_t pte;
+	unsigned bits = pte_marker_bits(f->orig);
 
-	if (code == VELLUM_VMF_NOPAGE)
-		return FAULT_NOPAGE;
-	if (code != VELLUM_VMF_OK)
-		return code == VELLUM_VMF_OOM ? VELLUM_FAULT_OOM : VELLUM_FAULT_SIGBUS;
-	pte = pte_mkspecial(pte_mk(vmf->pfn, vma->page_prot));
-	mutex_lock(ptl, &m->host);
-	if (__atomic_load_n(&mapping->unmap_seq, __ATOMIC_SEQ_CST) != seq) {
-		mutex_unlock(ptl, &m->host);	/* the driver may have taken the frame back meanwhile */
-		return FAULT_AGAIN;
-	}
-	if (pte_none(ptep_get(ptep))) {
-		if (pte_write(pte) && wp_tracked(vma, addr))
-			pte = pte_wrprotect(pte);
-		ptep_set(ptep, pte);
-		mm_add_rss(vma->mm, 1);
-	}
-	mutex_unlock(ptl, &m->host);
-	mm_count(vma->mm, VELLUM_COUNT_FAULT_FILE_READ);
-	return VELLUM_FAULT_OK;
-}
-
-static int do_file_page(struct vma *vma, gva_t addr, pte_t *ptep, struct mutex *ptl, unsigned flags)
-{
-	struct vellum_memory *m = vma->mm->memory;
-	struct vellum_vmf vmf = {
-		.size = sizeof(vmf),
-		.write = (flags & FAULT_WRITE) != 0,
-		.mm = vma->mm,
-		.address = addr,
-		.pgoff = vma_page_index(vma, addr),
-	};
-	struct folio *page;
-	int result;
-
-	if (vma->flags & VM_PFNMAP) {
-		if (vmf.pgoff >= mapping_nr_pages(vma->mapping))
-			return VELLUM_FAULT_SIGBUS;
-		return map_pfn(vma, addr, ptep, ptl, &vmf);
-	}
-	result = mapping_get_folio(vma->mapping, &vmf, &page);
-	if (result)
-		return result;
-	if ((flags & FAULT_WRITE) && !(vma->flags & VM_MAYSHARE))
-		result = do_cow_fault(vma, addr, ptep, ptl, page, flags);
-	else
-		result = map_file_page(vma, addr, ptep, ptl, page, flags);
-	mutex_unlock(&page->lock, &m->host);
-	folio_put(m, page);
-	if (result == VELLUM_FAULT_OK && !(flags & FAULT_WRITE))
-		fault_around(vma, addr, ptep, ptl);
-	return result;
+	if (bits & MARKER_POISON)
+		return VELLUM_FAULT_HWPOISON;
+	if (bits & MARKER_GUARD)
+		return VELLUM_FAULT_SIGSEGV_MAPERR;
+	if (!pte_is_uffd_wp(f->orig))
+		return VELLUM_FAULT_SIGBUS;	/* a marker of nothing */
+	return vma_uffd_wp(f->vma) ? do_missing_page(f) : drop_stale_marker(f);
 }
 
 /* The entry allows the access by now: another CPU's fault, or a stale translation. */
-static void spurious(struct vma *vma, pte_t *ptep, unsigned flags)
+static void spurious(struct fault *f)
 {
-	pte_t old = ptep_get(ptep), new;
+	pte_t old = ptep_get(f->ptep), new;
 
 	do {
 		if (!pte_present(old))
 			return;
 		new = pte_mkyoung(old);
-		if ((flags & FAULT_WRITE) && pte_write(old) && !(flags & FAULT_POPULATE))
+		if ((f->flags & FAULT_WRITE) && pte_write(old) && !(f->flags & FAULT_POPULATE))
 			new = pte_mkdirty(new);
-	} while (new.val != old.val && !ptep_cmpxchg(ptep, &old, new));
-	mm_count(vma->mm, VELLUM_COUNT_FAULT_SPURIOUS);
+	} while (new.val != old.val && !ptep_cmpxchg(f->ptep, &old, new));
+	mm_count(f->vma->mm, VELLUM_COUNT_FAULT_SPURIOUS);
 }
 
-static int handle_pte_fault(struct vma *vma, gva_t addr, unsigned flags)
+static int do_present_page(struct fault *f)
 {
-	const struct host *host = mm_host(vma->mm);
-	struct mutex *ptl;
-	pte_t *ptep = pte_alloc(vma->mm, addr, &ptl);
-	pte_t pte;
+	const struct host *host = mm_host(f->vma->mm);
 
-	if (!ptep)
-		return VELLUM_FAULT_OOM;
-	pte = ptep_get(ptep);
-	if (pte_none(pte))
-		return vma_is_anonymous(vma) ? do_anonymous_page(vma, addr, ptep, ptl, flags) :
-					       do_file_page(vma, addr, ptep, ptl, flags);
-	if (!pte_present(pte))
-		return VELLUM_FAULT_SIGBUS;
-	mutex_lock(ptl, host);
-	pte = ptep_get(ptep);
-	if (!pte_present(pte)) {
-		mutex_unlock(ptl, host);
+	mutex_lock(f->ptl, host);
+	f->orig = ptep_get(f->ptep);
+	if (!pte_present(f->orig)) {
+		mutex_unlock(f->ptl, host);
 		return FAULT_AGAIN;
 	}
-	if ((flags & FAULT_WRITE) && !pte_write(pte))
-		return do_wp_page(vma, addr, ptep, pte, ptl, flags);
-	spurious(vma, ptep, flags);
-	mutex_unlock(ptl, host);
+	if ((f->flags & (FAULT_WRITE | FAULT_UNSHARE)) && !pte_write(f->orig))
+		return do_wp_page(f);
+	spurious(f);
+	mutex_unlock(f->ptl, host);
 	return VELLUM_FAULT_OK;
 }
 
-/* A hook that answered NOPAGE has not granted the access: the CPU comes again, without our locks. */
-enum vellum_fault_result handle_mm_fault(struct vma *vma, gva_t addr, unsigned flags)
+static int handle_pte_fault(struct fault *f)
 {
+	f->ptep = pte_lookup(f->vma->mm, f->addr, &f->ptl);
+	if (!f->ptep) {
+		int result = do_huge_fault(f);
+
+		if (result != FAULT_AGAIN)
+			return result;
+		f->ptep = pte_alloc(f->vma->mm, f->addr, &f->ptl);
+	}
+	if (!f->ptep)	/* no memory, or a huge leaf came in just now */
+		return huge_lookup(f->vma->mm, f->addr, NULL) ? FAULT_AGAIN : VELLUM_FAULT_OOM;
+	f->orig = ptep_get(f->ptep);
+	if (pte_none(f->orig))
+		return do_missing_page(f);
+	if (pte_present(f->orig))
+		return do_present_page(f);
+	return pte_is_marker(f->orig) ? do_marker(f) : do_swap_page(f);
+}
+
+/* A hook that answered NOPAGE has not granted the access: the CPU comes again, without our locks. */
+int handle_mm_fault(struct vma *vma, gva_t addr, unsigned flags, struct uffd_wait *wait)
+{
+	struct fault f = { .vma = vma, .addr = addr & PAGE_MASK, .exact = addr, .flags = flags, .wait = wait };
 	int result;
 
+	if ((flags & FAULT_UNSHARE) && !vma_is_cow(vma))
+		f.flags &= ~(unsigned)FAULT_UNSHARE;
 	if ((flags & FAULT_WRITE) && !(flags & FAULT_POPULATE))
 		__atomic_fetch_add(&vma->write_faults, 1, __ATOMIC_RELAXED);
 	do {
-		result = handle_pte_fault(vma, addr & PAGE_MASK, flags);
+		result = handle_pte_fault(&f);
 	} while (result == FAULT_AGAIN);
-	return result == FAULT_NOPAGE ? VELLUM_FAULT_OK : (enum vellum_fault_result)result;
+	return result == FAULT_NOPAGE ? VELLUM_FAULT_OK : result;
+}
+
+/* What a CPU's access means for the entry. A shadow stack is popped from where it is pushed to. */
+static unsigned flags_of_error(uint32_t error)
+{
+	return FAULT_USER | (error & (VELLUM_FAULT_WRITE | VELLUM_FAULT_SHSTK) ? FAULT_WRITE : 0);
 }
 
 /* Once, with the mmap lock held for reading. *@grow: a stack below that has to grow first. */
-static enum vellum_fault_result fault_locked(struct vellum_mm *mm, gva_t addr, uint32_t error, bool *grow)
+static int fault_locked(struct vellum_mm *mm, gva_t addr, uint32_t error, struct uffd_wait *wait, bool *grow)
 {
-	enum vellum_fault_result result;
 	struct vma *vma;
+	int result;
 
 	read_lock(&mm->mmap_lock, mm_host(mm));
 	vma = find_vma(mm, addr);
 	*grow = vma && vma->start > addr && (vma->flags & VM_GROWSDOWN);
 	if (!vma || vma->start > addr)
 		result = VELLUM_FAULT_SIGSEGV_MAPERR;
-	else if (!vma_permits(vma, error) || (error & VELLUM_FAULT_SHSTK))
+	else if (!vma_permits(vma, error))
 		result = VELLUM_FAULT_SIGSEGV_ACCERR;
 	else
-		result = handle_mm_fault(vma, addr, error & VELLUM_FAULT_WRITE ? FAULT_WRITE : 0);
+		result = handle_mm_fault(vma, addr, flags_of_error(error), wait);
 	read_unlock(&mm->mmap_lock, mm_host(mm));
 	return result;
 }
@@ -325,16 +258,22 @@ static enum vellum_fault_result fault_locked(struct vellum_mm *mm, gva_t addr, u
 EXPORT enum vellum_fault_result vellum_handle_fault(struct vellum_mm *mm, uint64_t addr,
 						    uint32_t error)
 {
-	enum vellum_fault_result result;
+	struct uffd_wait wait = { .ctx = NULL };
 	unsigned tries = 0;
 	bool again, grow;
+	int result;
 
 	do {
-		result = fault_locked(mm, addr, error, &grow);
-		again = (grow && !grow_stack(mm, addr)) ||
-			(result == VELLUM_FAULT_OOM && reclaim_for_retry(mm->memory, &tries));
+		result = fault_locked(mm, addr, error, &wait, &grow);
+		if (result == FAULT_WAIT)
+			again = uffd_wait_over(&wait, mm_host(mm));
+		else
+			again = (grow && !grow_stack(mm, addr)) ||
+				(result == VELLUM_FAULT_OOM && reclaim_for_retry(mm->memory, &tries));
 	} while (again);
-	if (result != VELLUM_FAULT_OK)
+	if (result == FAULT_WAIT)
+		result = VELLUM_FAULT_INTERRUPTED;
+	else if (result != VELLUM_FAULT_OK)
 		mm_count(mm, VELLUM_COUNT_FAULT_ERROR);
-	return result;
+	return (enum vellum_fault_result)result;
 }

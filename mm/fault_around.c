@@ -43,7 +43,7 @@ void fault_around(struct vma *vma, gva_t addr, pte_t *ptep, struct mutex *ptl)
 	gva_t start = max_u64(addr & ~(size - 1), vma->start);
 	gva_t end = min_u64((addr & ~(size - 1)) + size, vma->end);
 
-	if (vma->flags & VM_RAND_READ)
+	if (vma->flags & (VM_RAND_READ | VM_UFFD_WP | VM_UFFD_MINOR))
 		return;
 	mutex_lock(ptl, mm_host(vma->mm));
 	for (gva_t at = start; at < end; at += PAGE_SIZE) {

@@ -1,48 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* mm/madvise.c - madvise(2). */
-#include "mm/mm.h"
-
-/* --- dropping pages --- */
-
-static int drop_part(struct tlb_gather *tlb, struct vma *vma, gva_t start, gva_t end, int advice)
-{
-	if (vma->flags & VM_PFNMAP)
-		return -EINVAL;
-	if ((vma->flags & VM_LOCKED) && advice != VELLUM_MADV_DONTNEED_LOCKED)
-		return -EINVAL;
-	if (advice == VELLUM_MADV_FREE && (!vma_is_anonymous(vma) || (vma->flags & VM_MAYSHARE)))
-		return -EINVAL;
-	zap_range(tlb, vma, start, end);
-	return 0;
-}
-
-static int drop_range(struct vellum_mm *mm, gva_t start, gva_t end, int advice)
-{
-	struct vma *vma = find_vma(mm, start);
-	struct tlb_gather tlb;
-	gva_t at = start;
-	int err = 0, part;
-
-	notify_start(mm, VELLUM_NOTIFY_CLEAR, start, end);
-	tlb_begin(&tlb, mm);
-	for (; at < end; vma = vma_next(vma)) {
-		if (!vma || vma->start >= end) {
-			err = -ENOMEM;
-			break;
-		}
-		if (vma->start > at)
-			err = -ENOMEM;	/* a hole: the rest is still processed */
-		part = drop_part(&tlb, vma, max_u64(at, vma->start), min_u64(vma->end, end), advice);
-		if (part) {
-			err = part;
-			break;
-		}
-		at = vma->end;
-	}
-	tlb_finish(&tlb);
-	notify_finish(mm, VELLUM_NOTIFY_CLEAR, start, end);
-	return err;
-}
+/* mm/madvise.c - madvise(2): the call, and the advice that is about objects or flags. */
+#include "mm/madvise.h"
+#include "mm/uffd.h"
 
 /* --- the objects behind the range --- */
 
@@ -58,7 +17,7 @@ static int get_part(struct vellum_mm *mm, gva_t at, gva_t end, int advice, struc
 	struct vma *vma;
 	int err = 0;
 
-	part->mapping = NULL;
+	*part = (struct part){ .end = end };
 	read_lock(&mm->mmap_lock, mm_host(mm));
 	vma = find_vma(mm, at);
 	if (!vma || vma->start >= end) {
@@ -77,6 +36,8 @@ static int get_part(struct vellum_mm *mm, gva_t at, gva_t end, int advice, struc
 			err = -EINVAL;
 		else if (advice == VELLUM_MADV_REMOVE && !vma_shared_maywrite(vma))
 			err = -EACCES;
+		else if (advice == VELLUM_MADV_REMOVE)
+			uffd_remove(vma, at, part->end, &err);
 	}
 	read_unlock(&mm->mmap_lock, mm_host(mm));
 	return err;
@@ -145,10 +106,11 @@ static int64_t advised_flags(const struct vma *vma, int advice)
 		return is_private_anonymous(vma) ? (int64_t)(f | VM_WIPEONFORK) : -EINVAL;
 	case VELLUM_MADV_KEEPONFORK:
 		return (int64_t)(f & ~VM_WIPEONFORK);
-	case VELLUM_MADV_COLD:
-	case VELLUM_MADV_PAGEOUT:
-		return f & (VM_LOCKED | VM_PFNMAP) ? -EINVAL : (int64_t)f;
-	default:	/* MERGEABLE to NOHUGEPAGE: taken, nothing here depends on it */
+	case VELLUM_MADV_HUGEPAGE:
+		return (int64_t)((f & ~VM_NOHUGEPAGE) | VM_HUGEPAGE);
+	case VELLUM_MADV_NOHUGEPAGE:
+		return (int64_t)((f & ~VM_HUGEPAGE) | VM_NOHUGEPAGE);
+	default:	/* MERGEABLE, UNMERGEABLE: taken, nothing here depends on it */
 		return (int64_t)f;
 	}
 }
@@ -190,10 +152,15 @@ static int advise(struct vellum_mm *mm, gva_t start, gva_t end, int advice)
 	case VELLUM_MADV_DONTNEED:
 	case VELLUM_MADV_DONTNEED_LOCKED:
 	case VELLUM_MADV_FREE:
-		read_lock(&mm->mmap_lock, host);
-		err = drop_range(mm, start, end, advice);
-		read_unlock(&mm->mmap_lock, host);
-		return err;
+		return madvise_drop(mm, start, end, advice);
+	case VELLUM_MADV_COLD:
+	case VELLUM_MADV_PAGEOUT:
+		return madvise_reclaim(mm, start, end, advice);
+	case VELLUM_MADV_COLLAPSE:
+		return madvise_collapse(mm, start, end);
+	case VELLUM_MADV_GUARD_INSTALL:
+	case VELLUM_MADV_GUARD_REMOVE:
+		return madvise_guard(mm, start, end, advice);
 	case VELLUM_MADV_REMOVE:
 	case VELLUM_MADV_WILLNEED:
 		return advise_objects(mm, start, end, advice);
@@ -212,7 +179,8 @@ static int advise(struct vellum_mm *mm, gva_t start, gva_t end, int advice)
 static bool is_known(int advice)
 {
 	return (advice >= VELLUM_MADV_NORMAL && advice <= VELLUM_MADV_DONTNEED) ||
-	       (advice >= VELLUM_MADV_FREE && advice <= VELLUM_MADV_DONTNEED_LOCKED);
+	       (advice >= VELLUM_MADV_FREE && advice <= VELLUM_MADV_COLLAPSE) ||
+	       advice == VELLUM_MADV_GUARD_INSTALL || advice == VELLUM_MADV_GUARD_REMOVE;
 }
 
 EXPORT int vellum_madvise(struct vellum_mm *mm, uint64_t addr, uint64_t len, int advice)

@@ -7,40 +7,74 @@
  * INV-MAP-2: a page enters the cache only under invalidate_lock (read), with an index within the size;
  *            it leaves only with its folio lock held.
  */
-#include "mm/mm.h"
+#include "mm/fault.h"
+#include "mm/swap.h"
 
 #define KNOWN_FLAGS (VELLUM_MAPPING_PFN | VELLUM_MAPPING_WRITEBACK | VELLUM_MAPPING_READ_FIRST | \
-		     VELLUM_MAPPING_UNCACHED | VELLUM_MAPPING_WRITE_COMBINING)
+		     VELLUM_MAPPING_UNCACHED | VELLUM_MAPPING_WRITE_COMBINING | VELLUM_MAPPING_MIXED | \
+		     VELLUM_MAPPING_DEVMAP)
 
-/* Writeback and reclaim find the mappings that are caches here. */
-static void list_cached(struct vellum_mapping *mapping)
+/* Writeback and reclaim find the mappings here. */
+static void list_mapping(struct vellum_mapping *mapping)
 {
 	struct vellum_memory *m = mapping->memory;
 
-	if (!(mapping->flags & VELLUM_MAPPING_WRITEBACK))
-		return;
 	mutex_lock(&m->lock, &m->host);
-	mapping->next = m->cached;
+	mapping->next = m->mappings;
 	if (mapping->next)
 		mapping->next->prev = mapping;
-	m->cached = mapping;
+	m->mappings = mapping;
 	mutex_unlock(&m->lock, &m->host);
 }
 
-static void unlist_cached(struct vellum_mapping *mapping)
+static void unlist_mapping(struct vellum_mapping *mapping)
 {
 	struct vellum_memory *m = mapping->memory;
 
-	if (!(mapping->flags & VELLUM_MAPPING_WRITEBACK))
-		return;
 	mutex_lock(&m->lock, &m->host);
 	if (mapping->next)
 		mapping->next->prev = mapping->prev;
 	if (mapping->prev)
 		mapping->prev->next = mapping->next;
 	else
-		m->cached = mapping->next;
+		m->mappings = mapping->next;
 	mutex_unlock(&m->lock, &m->host);
+}
+
+/* A reference, unless the last one has gone. */
+static bool try_get(struct vellum_mapping *mapping)
+{
+	uint32_t refs = __atomic_load_n(&mapping->refs, __ATOMIC_RELAXED);
+
+	while (refs && !__atomic_compare_exchange_n(&mapping->refs, &refs, refs + 1, true,
+						    __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+		;
+	return refs != 0;
+}
+
+struct vellum_mapping *mapping_after(struct vellum_memory *m, struct vellum_mapping *prev)
+{
+	struct vellum_mapping *mapping;
+
+	mutex_lock(&m->lock, &m->host);
+	mapping = prev ? prev->next : m->mappings;
+	while (mapping && !try_get(mapping))
+		mapping = mapping->next;
+	mutex_unlock(&m->lock, &m->host);
+	vellum_mapping_put(prev);
+	return mapping;
+}
+
+/* What the flags and hooks need of each other. */
+static bool kind_valid(const struct vellum_backing_ops *ops, uint32_t flags)
+{
+	if (ops && ops->size != sizeof(*ops))
+		return false;
+	if ((flags & VELLUM_MAPPING_PFN) && !(ops && ops->fault))
+		return false;
+	if ((flags & VELLUM_MAPPING_MIXED) && (!(ops && ops->pfn_fault) || (flags & VELLUM_MAPPING_PFN)))
+		return false;
+	return !(flags & VELLUM_MAPPING_DEVMAP) || (flags & (VELLUM_MAPPING_PFN | VELLUM_MAPPING_MIXED));
 }
 
 EXPORT int vellum_mapping_create(struct vellum_memory *memory, const struct vellum_backing_ops *ops,
@@ -52,8 +86,7 @@ EXPORT int vellum_mapping_create(struct vellum_memory *memory, const struct vell
 	if (!memory || !out || nr_pages == 0 || nr_pages > 1ull << 40 ||
 	    (flags & ~(uint32_t)KNOWN_FLAGS))
 		return -EINVAL;
-	if ((ops && ops->size != sizeof(*ops)) ||
-	    ((flags & VELLUM_MAPPING_PFN) && !(ops && ops->fault)))
+	if (!kind_valid(ops, flags))
 		return -EINVAL;
 	mapping = host_alloc(&memory->host, sizeof(*mapping));
 	if (!mapping)
@@ -66,7 +99,7 @@ EXPORT int vellum_mapping_create(struct vellum_memory *memory, const struct vell
 	mapping->refs = 1;
 	mapping->i_mmap = (struct tree)INTERVAL_TREE_INIT;
 	__atomic_fetch_add(&memory->nr_mappings, 1, __ATOMIC_RELAXED);
-	list_cached(mapping);
+	list_mapping(mapping);
 	*out = mapping;
 	return 0;
 }
@@ -81,14 +114,18 @@ static void destroy_mapping(struct vellum_mapping *mapping)
 	struct vellum_memory *m = mapping->memory;
 	struct folio *folio;
 
-	unlist_cached(mapping);
+	unlist_mapping(mapping);
 	/* Nobody maps it any more: what is dirty is marked so. */
 	for (uint64_t index = 0; (folio = radix_next(&mapping->pages, &index)); index++) {
+		mutex_lock(&folio->lock, &m->host);	/* reclaim may be at it */
 		folio_write(mapping, folio);
 		folio->mapping = NULL;
+		mutex_unlock(&folio->lock, &m->host);
 		folio_put(m, folio);
 	}
+	shmem_drop_swapped(mapping, 0, ~0ull);
 	radix_destroy(&mapping->pages, &m->host);
+	radix_destroy(&mapping->swapped, &m->host);
 	if (mapping->ops && mapping->ops->release)
 		mapping->ops->release(mapping->ctx);
 	__atomic_fetch_sub(&m->nr_mappings, 1, __ATOMIC_RELAXED);
@@ -215,6 +252,8 @@ static int fill_folio(struct vellum_mapping *mapping, struct vellum_vmf *vmf, st
 	vmf->page = frame_address(m, folio_pfn(m, folio));
 	if (mapping->ops && mapping->ops->fault)
 		result = hook_result(mapping->ops->fault(mapping->ctx, vmf));
+	else if (shmem_swap_in(mapping, folio) < 0)
+		result = VELLUM_FAULT_SIGBUS;
 	if (!result) {
 		zero_beyond_end(mapping, vmf);
 		folio_set(folio, mapping->flags & VELLUM_MAPPING_WRITEBACK ? PG_UPTODATE : PG_UPTODATE | PG_DIRTY);
@@ -290,4 +329,61 @@ int mapping_get_folio(struct vellum_mapping *mapping, struct vellum_vmf *vmf, st
 		return FAULT_AGAIN;
 	}
 	return 0;
+}
+
+int mapping_add_page(struct vellum_mapping *mapping, pgoff_t index, const void *bytes, struct folio **out)
+{
+	struct vellum_memory *m = mapping->memory;
+	struct folio *fresh = folio_alloc(m, 0), *folio = NULL;
+	int err = fresh ? 0 : -ENOMEM;
+
+	read_lock(&mapping->invalidate_lock, &m->host);
+	if (!err && index >= mapping_nr_pages(mapping))
+		err = -EFAULT;
+	if (!err && mapping_has(mapping, index))
+		err = -EEXIST;
+	if (!err) {
+		mutex_lock(&fresh->lock, &m->host);
+		if (bytes)
+			memcpy(frame_address(m, folio_pfn(m, fresh)), bytes, PAGE_SIZE);
+		folio_set(fresh, PG_UPTODATE | PG_DIRTY);
+		folio = find_or_add(mapping, index, fresh);
+		if (folio == fresh) {
+			*out = fresh;	/* the allocation's reference is the cache's; ours came with the look-up */
+		} else {
+			mutex_unlock(&fresh->lock, &m->host);
+			err = folio ? -EEXIST : -ENOMEM;
+		}
+	}
+	read_unlock(&mapping->invalidate_lock, &m->host);
+	if (err && folio)
+		folio_put(m, folio);
+	if (err && fresh)
+		folio_put(m, fresh);
+	return err;
+}
+
+int mapping_fetch_swapped(struct vellum_mapping *mapping, pgoff_t index)
+{
+	struct vellum_memory *m = mapping->memory;
+	struct vellum_vmf vmf = { .size = sizeof(vmf), .pgoff = index };
+	struct folio *folio = NULL;
+	unsigned tries = 0;
+	int result = 0;
+
+	if (!mapping_is_shmem(mapping) || !mapping_has(mapping, index))
+		return 0;
+	do {
+		folio = mapping_find(mapping, index);
+		if (folio) {
+			folio_put(m, folio);
+			return 0;
+		}
+		result = add_folio(mapping, &vmf, &folio);
+		if (folio) {
+			mutex_unlock(&folio->lock, &m->host);
+			folio_put(m, folio);
+		}
+	} while (!folio && (!result || (result == VELLUM_FAULT_OOM && reclaim_for_retry(m, &tries))));
+	return !result ? 0 : result == VELLUM_FAULT_OOM ? -ENOMEM : -EIO;
 }

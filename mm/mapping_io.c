@@ -2,7 +2,7 @@
 /*
  * mm/mapping_io.c - bytes of an object read and written from outside, and what is known of it.
  */
-#include "mm/mm.h"
+#include "mm/fault.h"
 
 /* The part of [offset, offset + len) that lies in the first page. */
 static uint64_t part_of_page(uint64_t offset, uint64_t len)
@@ -51,7 +51,7 @@ static int read_page(struct vellum_mapping *mapping, uint64_t offset, void *buf,
 	struct folio *folio = mapping_find(mapping, offset >> PAGE_SHIFT);
 	int err;
 
-	if (!folio && !(mapping->ops && mapping->ops->fault)) {
+	if (!folio && !(mapping->ops && mapping->ops->fault) && !mapping_has(mapping, offset >> PAGE_SHIFT)) {
 		memset(buf, 0, n);
 		return 0;
 	}

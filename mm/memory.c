@@ -5,7 +5,7 @@
  * INV-MEM-1: a frame is in exactly one place: reserved, free in one list, or in use.
  * INV-MEM-2: a free frame without PG_TOUCHED reads as zero once its 2 MiB are committed.
  */
-#include "mm/mm.h"
+#include "mm/swap.h"
 
 #define CHUNK_FRAMES	(1ull << MAX_ORDER)
 
@@ -153,6 +153,11 @@ static void free_folio(struct vellum_memory *m, struct folio *folio)
 
 	if (folio_flags(folio) & PG_ANON)
 		anon_vma_put(folio->anon_vma, &m->host);
+	/* A page table that fast pins may be walking: those that have begun end first. */
+	if (folio_flags(folio) & PG_TABLE) {
+		group_enter_first(&m->frame_refs, &m->host);
+		group_leave_first(&m->frame_refs, &m->host);
+	}
 	mutex_lock(&m->lock, &m->host);
 	for (uint64_t i = 0; i < nr; i++) {
 		struct folio *f = &folio[i];
@@ -280,8 +285,9 @@ EXPORT int vellum_memory_destroy(struct vellum_memory *memory)
 {
 	if (!memory)
 		return 0;
-	if (memory->mms || memory->nr_mappings)
+	if (memory->mms || memory->nr_mappings || memory->private_devices)
 		return -EBUSY;
+	swap_destroy(memory);
 	free_memory(memory);
 	return 0;
 }

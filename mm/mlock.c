@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* mm/mlock.c - memory that stays: mlock(2), mlockall(2), their limit, and mincore(2). */
-#include "mm/mm.h"
+#include "mm/huge.h"
 
 #define LOCK_FLAGS (VM_LOCKED | VM_LOCKONFAULT)
 
@@ -187,7 +187,8 @@ static bool is_present(const struct vma *vma, gva_t addr)
 	struct mutex *ptl;
 	const pte_t *ptep = pte_lookup(vma->mm, addr, &ptl);
 
-	return ptep && pte_present(ptep_get(ptep));
+	return ptep ? pte_present(ptep_get(ptep)) || pte_is_migration(ptep_get(ptep)) :
+		      huge_lookup(vma->mm, addr, NULL);
 }
 
 EXPORT int vellum_mincore(struct vellum_mm *mm, uint64_t addr, uint64_t len, uint8_t *vec)

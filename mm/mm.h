@@ -22,196 +22,14 @@
 #ifndef MM_MM_H
 #define MM_MM_H
 
-#include "arch/x86/entry.h"
-#include "lib/errnum.h"
-#include "lib/lock.h"
-#include "lib/radix.h"
-#include "lib/tree.h"
-#include "vellum/access.h"
-#include "vellum/backing.h"
-#include "vellum/dirty.h"
-#include "vellum/mm.h"
-#include "vellum/mmu.h"
+#include "mm/folio.h"
 
-#define EXPORT __attribute__((visibility("default")))
-
-#define MAX_ORDER	9
 #define DEFAULT_MAX_MAP_COUNT 65530
 #define MMAP_MIN_ADDR	0x10000ul
 #define RECLAIM_BATCH	32	/* frames that a failed allocation asks for */
 #define RECLAIM_TRIES	16	/* times that it asks */
 #define STACK_GUARD_GAP	(256 * PAGE_SIZE)
 #define DEFAULT_STACK_LIMIT (8ull << 20)
-
-/* --- folios --- */
-
-enum folio_flag {
-	PG_USED = 1 << 0,	/* not in the free lists */
-	PG_ANON = 1 << 1,	/* owner is an anon_vma; else a mapping, or none */
-	PG_EXCLUSIVE = 1 << 2,	/* anonymous and no other address space may map it */
-	PG_DIRTY = 1 << 3,	/* newer than what the backing has; without one, from the start */
-	PG_UPTODATE = 1 << 4,
-	PG_TABLE = 1 << 5,	/* a page table */
-	PG_DEVICE = 1 << 6,	/* handed to a driver: no folio semantics */
-	PG_TOUCHED = 1 << 7,	/* free frame: may hold old bytes */
-	PG_EXECUTED = 1 << 8,	/* a CPU may have decoded instructions from it */
-	PG_ICACHE_STALE = 1 << 9, /* and its bytes were replaced since */
-	PG_WRITING = 1 << 10,	/* not dirty, but its bytes are still on their way to the backing */
-};
-
-/* References and mappings in one word, so that fork pays one atomic a page. */
-#define FOLIO_REF	1ull
-#define FOLIO_MAP	(1ull << 32)
-#define FOLIO_MAPPED	(FOLIO_MAP | FOLIO_REF)	/* every mapping holds a reference */
-
-#define NO_ORDER 0xff
-
-/* Metadata of one frame: one folio. 32 bytes: fork and the collectors stream through them. */
-struct folio {
-	uint64_t count;		/* atomic: references (low half), mappings (high half) */
-	uint16_t flags;		/* atomic: enum folio_flag */
-	uint8_t order;		/* of a free block or a larger allocation, in its first frame; or NO_ORDER */
-	union {
-		struct mutex lock;	/* content and owner while a fault or a hook works on it */
-		struct mutex ptl;	/* page tables: protects the entries */
-	};
-	union {
-		struct vellum_mapping *mapping;
-		struct anon_vma *anon_vma;	/* holds a reference */
-	};
-	union {
-		pgoff_t index;	/* in the mapping, or of the linear address in the anon VMA */
-		struct {
-			uint32_t next, prev;	/* free list: frame indices, memory->lock */
-		};
-	};
-};
-
-_Static_assert(sizeof(struct folio) == 32, "two to a cache line");
-
-struct device_range {
-	struct device_range *next;
-	pfn_t first, nr;
-	char *host;
-};
-
-/* --- memory --- */
-
-struct vellum_memory {
-	struct host host;
-	const struct vellum_mmu_ops *mmu;
-	void *machine;
-	char *ram;
-	uint64_t nr_frames;		/* frames of RAM, by index: physical address = offset ... */
-	uint64_t hole_first, hole_nr;	/* ... but frames from hole_first on are hole_nr higher */
-	struct folio *folios;		/* [nr_frames] */
-	pfn_t zero_pfn;
-	struct mutex lock;
-	/* lock protects: */
-	uint32_t free_head[MAX_ORDER + 1];	/* frame index + 1, 0: empty */
-	uint64_t nr_free;
-	uint8_t *committed;		/* per 2 MiB: the host was asked to back it */
-	struct device_range *devices;	/* only grows; read without the lock */
-	struct vellum_mm *mms;
-	struct vellum_mapping *cached;	/* those with VELLUM_MAPPING_WRITEBACK */
-	uint32_t nr_mappings;
-	uint32_t max_map_count;		/* VMAs of an address space; atomic, relaxed */
-};
-
-static inline uint64_t pfn_index(const struct vellum_memory *m, pfn_t pfn)
-{
-	return pfn < m->hole_first ? pfn : pfn - m->hole_nr;
-}
-
-static inline pfn_t index_pfn(const struct vellum_memory *m, uint64_t index)
-{
-	return index < m->hole_first ? index : index + m->hole_nr;
-}
-
-static inline bool pfn_is_ram(const struct vellum_memory *m, pfn_t pfn)
-{
-	if (pfn >= m->hole_first && pfn < m->hole_first + m->hole_nr)
-		return false;
-	return pfn_index(m, pfn) < m->nr_frames;
-}
-
-static inline struct folio *pfn_folio(const struct vellum_memory *m, pfn_t pfn)
-{
-	return &m->folios[pfn_index(m, pfn)];
-}
-
-static inline pfn_t folio_pfn(const struct vellum_memory *m, const struct folio *folio)
-{
-	return index_pfn(m, (uint64_t)(folio - m->folios));
-}
-
-/* A frame of RAM in host memory. */
-static inline void *frame_address(const struct vellum_memory *m, pfn_t pfn)
-{
-	return m->ram + (pfn_index(m, pfn) << PAGE_SHIFT);
-}
-
-static inline uint32_t folio_flags(const struct folio *folio)
-{
-	return __atomic_load_n(&folio->flags, __ATOMIC_RELAXED);
-}
-
-static inline void folio_set(struct folio *folio, uint32_t flag)
-{
-	if (!(folio_flags(folio) & flag))
-		__atomic_fetch_or(&folio->flags, (uint16_t)flag, __ATOMIC_RELEASE);
-}
-
-static inline void folio_clear(struct folio *folio, uint32_t flag)
-{
-	if (folio_flags(folio) & flag)
-		__atomic_fetch_and(&folio->flags, (uint16_t)~flag, __ATOMIC_RELAXED);
-}
-
-/* It has its bytes: they can be copied without its lock. */
-static inline bool folio_is_uptodate(const struct folio *folio)
-{
-	return __atomic_load_n(&folio->flags, __ATOMIC_ACQUIRE) & PG_UPTODATE;
-}
-
-static inline void folio_get(struct folio *folio)
-{
-	__atomic_fetch_add(&folio->count, FOLIO_REF, __ATOMIC_RELAXED);
-}
-
-/* One thread's copy of bytes that CPUs may change meanwhile, as on real hardware. */
-static inline void copy_racy(void *to, const void *from, uint64_t n)
-{
-#ifdef VELLUM_TSAN
-	uint8_t *t = to;
-	const uint8_t *f = from;
-
-	for (; n >= 8 && !(((uintptr_t)t | (uintptr_t)f) & 7); n -= 8, t += 8, f += 8)
-		__atomic_store_n((uint64_t *)t, __atomic_load_n((const uint64_t *)f, __ATOMIC_RELAXED),
-				 __ATOMIC_RELAXED);
-	for (; n; n--)
-		__atomic_store_n(t++, __atomic_load_n(f++, __ATOMIC_RELAXED), __ATOMIC_RELAXED);
-#else
-	memcpy(to, from, n);
-#endif
-}
-
-/* Instructions that a CPU decoded from the page are not what it holds any more. */
-static inline void folio_bytes_changed(const struct vellum_memory *m, const struct folio *folio)
-{
-	if ((folio_flags(folio) & PG_EXECUTED) && m->mmu && m->mmu->sync_icache)
-		m->mmu->sync_icache(m->machine, folio_pfn(m, folio));
-}
-
-/* memory.c */
-struct folio *folio_alloc(struct vellum_memory *m, unsigned order);	/* one ref, zeroed */
-struct folio *folio_alloc_raw(struct vellum_memory *m);	/* one frame, one ref, any bytes */
-void folio_drop(struct vellum_memory *m, struct folio *folio, uint64_t what);
-static inline void folio_put(struct vellum_memory *m, struct folio *folio)
-{
-	folio_drop(m, folio, FOLIO_REF);
-}
-void *pfn_host(struct vellum_memory *m, pfn_t pfn);	/* RAM or device; NULL */
 
 /* --- VMAs --- */
 
@@ -344,9 +162,19 @@ struct vellum_mapping {
 	struct tree i_mmap;		/* i_mmap_lock */
 	struct mutex pages_lock;
 	struct radix pages;		/* pages_lock: index to folio, one reference each */
+	struct radix swapped;		/* pages_lock: index to slot, of shared memory: mm/shmem.c */
 	struct tracker_list trackers;
-	struct vellum_mapping *next, *prev;	/* memory->cached, memory->lock */
+	struct vellum_mapping *next, *prev;	/* memory->mappings, memory->lock */
 };
+
+/* Entries may map frames without a folio. */
+#define MAPPING_RAW (VELLUM_MAPPING_PFN | VELLUM_MAPPING_MIXED | VELLUM_MAPPING_DEVMAP)
+
+/* Shared memory: its bytes are nowhere but in its pages. */
+static inline bool mapping_is_shmem(const struct vellum_mapping *mapping)
+{
+	return !(mapping->ops && mapping->ops->fault) && !(mapping->flags & (MAPPING_RAW | VELLUM_MAPPING_WRITEBACK));
+}
 
 /* Pages that the object has, the last one maybe in part. */
 static inline uint64_t mapping_nr_pages(const struct vellum_mapping *mapping)
@@ -381,7 +209,12 @@ struct vellum_mm {
 	struct tracker_list trackers;
 	struct rwlock notifier_lock;
 	struct vellum_notifier *notifiers;	/* notifier_lock; the pointer alone is atomic */
-	uint64_t rss;			/* atomic: present entries */
+	uint64_t rss;			/* atomic: present entries, of huge leaves each page */
+	uint64_t swapped;		/* atomic: entries that name a slot of a swap area */
+	struct vellum_uffd *uffds;	/* memory->uffd_lock */
+	struct uffd_event *kept_events;	/* mmap_lock, for writing: mmap_write_unlock() delivers them */
+	uint32_t write_protect_seq;	/* atomic: odd while a fork takes W from entries */
+	uint32_t has_pinned;		/* atomic: some page of it was pinned once */
 	uint64_t counters[VELLUM_NR_COUNTERS];	/* atomic, relaxed */
 	struct vellum_mm *next, *prev;	/* memory->mms, memory->lock */
 };
@@ -394,6 +227,22 @@ static inline void mm_count(struct vellum_mm *mm, enum vellum_counter counter)
 static inline void mm_add_rss(struct vellum_mm *mm, int64_t pages)
 {
 	__atomic_fetch_add(&mm->rss, (uint64_t)pages, __ATOMIC_RELAXED);
+}
+
+static inline void mm_add_swapped(struct vellum_mm *mm, int64_t pages)
+{
+	__atomic_fetch_add(&mm->swapped, (uint64_t)pages, __ATOMIC_RELAXED);
+}
+
+/* A reference, unless the last one has gone. */
+static inline bool mm_try_get(struct vellum_mm *mm)
+{
+	uint32_t refs = __atomic_load_n(&mm->refs, __ATOMIC_RELAXED);
+
+	while (refs && !__atomic_compare_exchange_n(&mm->refs, &refs, refs + 1, true, __ATOMIC_ACQUIRE,
+						    __ATOMIC_RELAXED))
+		;
+	return refs != 0;
 }
 
 static inline uint32_t max_map_count(const struct vellum_mm *mm)
@@ -431,6 +280,7 @@ void batch_add(struct vellum_flush_batch *batch, gva_t start, gva_t end, uint32_
 void batch_add_frame(struct vellum_flush_batch *batch, pfn_t pfn);
 void flush_batch(struct vellum_mm *mm, const struct vellum_flush_batch *batch);
 bool tlb_nested(const struct vellum_mm *mm);	/* somebody else's window is open too */
+bool flush_is_pending(const struct vellum_mm *mm);	/* somebody's window is open */
 /* The machine wants an entry cleared and flushed before its rights are lowered (VELLUM_MMU_CLEAR_FLUSH). */
 bool must_clear_flush(const struct vellum_mm *mm);
 /* Its page-table lock is held: who finds it empty waits there, and then finds the new value. */
@@ -450,7 +300,9 @@ void notify_release(struct vellum_mm *mm);
 /* pgtable.c: tables */
 uint64_t *pgd_entry(struct vellum_mm *mm, gva_t addr);
 pte_t *pte_lookup(struct vellum_mm *mm, gva_t addr, struct mutex **ptl);
-pte_t *pte_alloc(struct vellum_mm *mm, gva_t addr, struct mutex **ptl);
+pte_t *pte_alloc(struct vellum_mm *mm, gva_t addr, struct mutex **ptl);	/* NULL: no memory, or a huge leaf */
+/* The entry for @addr in a table of entries of 1 << @shift bytes each, tables made as required; NULL as above. */
+uint64_t *table_entry_alloc(struct vellum_mm *mm, gva_t addr, unsigned shift);
 /* [start, end) was unmapped and no VMA is left in [floor, ceiling): unlink tables only of that. */
 void free_page_tables(struct tlb_gather *tlb, gva_t start, gva_t end, gva_t floor, gva_t ceiling);
 /* The table that @entry (of a PGD, PUD or PMD) points to. */
@@ -489,7 +341,8 @@ bool vma_needs_dirty_tracking(const struct vma *vma);
 bool vma_wants_writenotify(const struct vma *vma, uint64_t prot);
 
 /* mmap.c */
-int do_munmap(struct vellum_mm *mm, gva_t start, uint64_t len);	/* mmap_lock held for writing */
+/* mmap_lock held for writing; mmap_write_unlock() tells who wants to know. */
+int do_munmap(struct vellum_mm *mm, gva_t start, uint64_t len);
 void exit_mmap(struct vellum_mm *mm);
 
 /* mlock.c */
@@ -511,24 +364,24 @@ static inline bool wants_populate(const struct vellum_mm *mm)
 /* stack.c: a VM_GROWSDOWN mapping grows down to @addr; no lock held. 0, or -EFAULT */
 int grow_stack(struct vellum_mm *mm, gva_t addr);
 
-/* fault.c */
-enum fault_flag { FAULT_WRITE = 1, FAULT_POPULATE = 2 /* nothing is accessed yet */ };
-enum vellum_fault_result handle_mm_fault(struct vma *vma, gva_t addr, unsigned flags);
+/* fault.c; the rest of what a fault passes through is in mm/fault.h */
+enum fault_flag {
+	FAULT_WRITE = 1,
+	FAULT_POPULATE = 2,	/* nothing is accessed yet */
+	FAULT_UNSHARE = 4,	/* a pin for reading: an anonymous page has to be the process's own */
+	FAULT_USER = 8,		/* a CPU's access; else somebody's on the program's behalf */
+};
+struct uffd_wait;
+/* mmap_lock held for reading. enum vellum_fault_result; or, with @wait, FAULT_WAIT (mm/fault.h). */
+int handle_mm_fault(struct vma *vma, gva_t addr, unsigned flags, struct uffd_wait *wait);
 bool vma_permits(const struct vma *vma, uint32_t error);
 int fault_anon_vma(struct vma *vma);	/* 0 or -ENOMEM */
-/* Put a new own anonymous page into an empty entry; ptl held. */
-void map_anon_folio(struct vma *vma, gva_t addr, pte_t *ptep, struct folio *folio, unsigned flags);
 /* A frame is about to become executable through an entry. */
 void prepare_exec(struct vma *vma, struct folio *folio);
 
 /* fault_around.c: the neighbours of a page that was just mapped for a load, if they are cached */
 void fault_around(struct vma *vma, gva_t addr, pte_t *ptep, struct mutex *ptl);
 
-#define FAULT_AGAIN (-1)	/* the entry changed meanwhile: look again; never leaves fault.c */
-#define FAULT_NOPAGE (-2)	/* a hook wants the instruction run again; to the CPU that is OK */
-
-/* cow.c: a store to an entry that is present and read-only; ptl held, dropped on return */
-int do_wp_page(struct vma *vma, gva_t addr, pte_t *ptep, pte_t pte, struct mutex *ptl, unsigned flags);
 /* Ask a driver before a page or frame becomes writable. 0 go on; FAULT_AGAIN; or a result */
 int notify_mkwrite(struct vma *vma, gva_t addr, struct folio *folio, pfn_t pfn);
 
@@ -552,11 +405,22 @@ int mapping_get_folio(struct vellum_mapping *mapping, struct vellum_vmf *vmf, st
 struct folio *mapping_find(struct vellum_mapping *mapping, pgoff_t index);	/* referenced, or NULL */
 /* The first cached page at *@index to @last, referenced: all, or those that the backing has not; or NULL. */
 struct folio *mapping_next(struct vellum_mapping *mapping, pgoff_t *index, pgoff_t last, bool dirty);
+/* The object has the page, in RAM or swapped out. */
+bool mapping_has(struct vellum_mapping *mapping, pgoff_t index);
+/* Into RAM, if it is swapped out; invalidate_lock held for writing. 0, -ENOMEM or -EIO */
+int mapping_fetch_swapped(struct vellum_mapping *mapping, pgoff_t index);
+/* A new page with these bytes (NULL: zeros), locked and referenced. 0; -EEXIST; -ENOMEM; -EFAULT: beyond the end */
+int mapping_add_page(struct vellum_mapping *mapping, pgoff_t index, const void *bytes, struct folio **out);
+/* All mappings of a memory, one after the other: referenced, @prev's reference is dropped. NULL: the end. */
+struct vellum_mapping *mapping_after(struct vellum_memory *m, struct vellum_mapping *prev);
 /* Out of the cache, if @wanted references are all there are; its lock is held. */
 bool mapping_remove(struct vellum_mapping *mapping, struct folio *folio, uint64_t wanted);
 
 /* writeback.c */
 int folio_write(struct vellum_mapping *mapping, struct folio *folio);	/* if dirty; its lock is held */
+/* reclaim.c */
+/* Some mapping of the page is locked in memory. */
+bool is_mlocked(struct vellum_mapping *mapping, pgoff_t index);
 /* There was no memory: cached pages were dropped, so that it is worth trying again. No lock held. */
 bool reclaim_for_retry(struct vellum_memory *m, unsigned *tries);	/* *tries: 0 at first */
 
@@ -574,6 +438,10 @@ void anon_vma_put(struct anon_vma *anon_vma, const struct host *host);
  */
 int rmap_walk(struct vellum_memory *m, struct folio *folio,
 	      int (*fn)(struct folio *folio, struct vma *vma, gva_t addr, void *arg), void *arg);
+
+/* The same for an anonymous page that is known by its place only; @folio is passed on. */
+int rmap_walk_anon(struct vellum_memory *m, struct anon_vma *anon_vma, pgoff_t index, struct folio *folio,
+		   int (*fn)(struct folio *folio, struct vma *vma, gva_t addr, void *arg), void *arg);
 
 /* zap.c: remove entries; the VMA goes too, or stays */
 void unmap_range(struct tlb_gather *tlb, struct vma *vma, gva_t start, gva_t end);

@@ -3,6 +3,7 @@
  * mm/mmap.c - address spaces come and go; mmap, munmap, brk, and their counters.
  */
 #include "mm/pagewalk.h"
+#include "mm/uffd.h"
 
 #define SEALS_WRITE (VELLUM_SEAL_WRITE | VELLUM_SEAL_FUTURE_WRITE)
 #define MAX_FILE_PAGES (1ull << 51)	/* 2^63 bytes: offsets are signed */
@@ -65,6 +66,7 @@ void exit_mmap(struct vellum_mm *mm)
 	free_page_tables(&tlb, 0, 1ull << 47, 0, 1ull << 47);
 	tlb_finish(&tlb);
 	write_unlock(&mm->mmap_lock, mm_host(mm));
+	uffd_mm_gone(mm);
 }
 
 static void destroy_mm(struct vellum_mm *mm)
@@ -124,7 +126,7 @@ int do_munmap(struct vellum_mm *mm, gva_t start, uint64_t len)
 
 	if (!find_vma_intersection(mm, start, end))
 		return 0;
-	if (vma_isolate(mm, start, end))
+	if (uffd_unmap_prepare(mm, start, end) || vma_isolate(mm, start, end))
 		return -ENOMEM;
 	unmap_vmas(mm, start, end);
 	return 0;
@@ -138,7 +140,7 @@ EXPORT int vellum_munmap(struct vellum_mm *mm, uint64_t addr, uint64_t len)
 		return -EINVAL;
 	write_lock(&mm->mmap_lock, mm_host(mm));
 	err = do_munmap(mm, addr, len);
-	write_unlock(&mm->mmap_lock, mm_host(mm));
+	mmap_write_unlock(mm);
 	return err;
 }
 
@@ -200,8 +202,8 @@ static uint64_t flags_of(const struct vellum_map_args *a)
 		flags |= VM_LOCKED;
 	if (a->flags & VELLUM_MAP_NORESERVE)
 		flags |= VM_NORESERVE;
-	if (a->mapping && (a->mapping->flags & VELLUM_MAPPING_PFN))
-		flags |= VM_PFNMAP;
+	if (a->mapping && (a->mapping->flags & MAPPING_RAW) && !(a->mapping->flags & VELLUM_MAPPING_DEVMAP))
+		flags |= a->mapping->flags & VELLUM_MAPPING_MIXED ? VM_MIXEDMAP : VM_PFNMAP;
 	return flags;
 }
 
@@ -244,10 +246,11 @@ static bool overcommits(const struct vellum_mm *mm, uint64_t flags, uint64_t len
 	       len >> PAGE_SHIFT > mm->memory->nr_frames;
 }
 
-static int map_locked(struct vellum_mm *mm, const struct vellum_map_args *a,
-		      struct vellum_mapping *mapping, uint64_t len, gva_t *addr)
+/* @more: VM_* that no caller can ask for by VELLUM_MAP_*. */
+static int map_with_flags(struct vellum_mm *mm, const struct vellum_map_args *a, struct vellum_mapping *mapping,
+			  uint64_t len, uint64_t more, gva_t *addr)
 {
-	uint64_t flags = flags_of(a) | mm->def_flags;
+	uint64_t flags = flags_of(a) | mm->def_flags | more;
 	struct vma *vma;
 	pgoff_t pgoff;
 	int err;
@@ -273,6 +276,12 @@ static int map_locked(struct vellum_mm *mm, const struct vellum_map_args *a,
 	return 0;
 }
 
+static int map_locked(struct vellum_mm *mm, const struct vellum_map_args *a,
+		      struct vellum_mapping *mapping, uint64_t len, gva_t *addr)
+{
+	return map_with_flags(mm, a, mapping, len, 0, addr);
+}
+
 EXPORT int vellum_mmap(struct vellum_mm *mm, const struct vellum_map_args *args, uint64_t *addr)
 {
 	struct vellum_mapping *mapping, *shm = NULL;
@@ -293,12 +302,30 @@ EXPORT int vellum_mmap(struct vellum_mm *mm, const struct vellum_map_args *args,
 	mapping = args->flags & VELLUM_MAP_ANONYMOUS ? shm : args->mapping;
 	write_lock(&mm->mmap_lock, mm_host(mm));
 	err = map_locked(mm, args, mapping, len, addr);
-	write_unlock(&mm->mmap_lock, mm_host(mm));
+	mmap_write_unlock(mm);
 	vellum_mapping_put(shm);	/* the VMA has its own */
 	/* What mlockall(2) wants to come in as it is faulted comes in no other way. */
 	if (!err && !(mm->def_flags & VM_LOCKONFAULT) &&
 	    ((args->flags & (VELLUM_MAP_POPULATE | VELLUM_MAP_LOCKED)) || wants_populate(mm)))
 		populate_range(mm, *addr, *addr + len, POPULATE_FOR_MMAP);
+	return err;
+}
+
+EXPORT int vellum_map_shadow_stack(struct vellum_mm *mm, uint64_t *addr, uint64_t len)
+{
+	struct vellum_map_args args = { .size = sizeof(args),
+					.addr = *addr,
+					.len = len,
+					.prot = VM_READ | VM_WRITE,
+					.flags = VELLUM_MAP_PRIVATE | VELLUM_MAP_ANONYMOUS |
+						 (*addr ? VELLUM_MAP_FIXED_NOREPLACE : 0) };
+	int err = check_mmap(&args, page_align_up(len));
+
+	if (err)
+		return err;
+	write_lock(&mm->mmap_lock, mm_host(mm));
+	err = map_with_flags(mm, &args, NULL, page_align_up(len), VM_SHADOW_STACK, addr);
+	mmap_write_unlock(mm);
 	return err;
 }
 
@@ -349,7 +376,7 @@ EXPORT uint64_t vellum_brk(struct vellum_mm *mm, uint64_t addr)
 			mm->brk = addr;
 	}
 	result = mm->brk;
-	write_unlock(&mm->mmap_lock, mm_host(mm));
+	mmap_write_unlock(mm);
 	if (result == addr && new_end > old_end && wants_populate(mm))
 		populate_range(mm, old_end, new_end, POPULATE_FOR_MMAP);
 	return result;
@@ -376,6 +403,9 @@ EXPORT const char *vellum_counter_name(enum vellum_counter counter)
 		[VELLUM_COUNT_FAULT_SHARED] = "shared",
 		[VELLUM_COUNT_FAULT_NOTIFY] = "notify",
 		[VELLUM_COUNT_FAULT_SPURIOUS] = "spurious",
+		[VELLUM_COUNT_FAULT_UFFD] = "uffd",
+		[VELLUM_COUNT_FAULT_SWAP] = "swap",
+		[VELLUM_COUNT_FAULT_HUGE] = "huge",
 		[VELLUM_COUNT_FAULT_ERROR] = "error",
 		[VELLUM_COUNT_TLB_FLUSHES] = "tlb_flushes",
 	};
@@ -386,4 +416,9 @@ EXPORT const char *vellum_counter_name(enum vellum_counter counter)
 EXPORT uint64_t vellum_mm_rss(const struct vellum_mm *mm)
 {
 	return __atomic_load_n(&mm->rss, __ATOMIC_RELAXED);
+}
+
+EXPORT uint64_t vellum_mm_swapped(const struct vellum_mm *mm)
+{
+	return __atomic_load_n(&mm->swapped, __ATOMIC_RELAXED);
 }

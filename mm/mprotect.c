@@ -5,7 +5,10 @@
  * Rights that are taken away are flushed before the call returns; rights that are added need no
  * flush: a stale translation costs one spurious fault.
  */
+#include "mm/fault.h"
 #include "mm/pagewalk.h"
+#include "mm/swap.h"
+#include "mm/uffd.h"
 
 /* May the entry get W outside a fault? (SPEC.md "Who may grant W"). ptl held. */
 bool can_make_writable(struct vma *vma, gva_t addr, pte_t pte)
@@ -13,6 +16,10 @@ bool can_make_writable(struct vma *vma, gva_t addr, pte_t pte)
 	const struct vellum_memory *m = vma->mm->memory;
 
 	if (!(vma->flags & VM_WRITE) || !(pte.val & X86_PRESENT) || wp_tracked(vma, addr))
+		return false;
+	if (vma_soft_dirty_enabled(vma) && !pte_soft_dirty(pte))
+		return false;
+	if (vma_uffd_wp(vma) && pte_uffd_wp(pte))
 		return false;
 	if (vma->flags & VM_SHARED)
 		return pte_dirty(pte);	/* it has been notified already */
@@ -24,45 +31,93 @@ bool can_make_writable(struct vma *vma, gva_t addr, pte_t pte)
 
 static pte_t changed(struct vma *vma, gva_t addr, pte_t old)
 {
-	pte_t new = pte_modify(old, vma->page_prot);
+	pte_t new = pte_modify(vma->flags & VM_SHADOW_STACK ? pte_wrprotect(old) : old, vma->page_prot);
 
-	if (pte_write(new) && !pte_write(old) && wp_tracked(vma, addr))
+	if (pte_write(new) && (wp_tracked(vma, addr) || (vma_uffd_wp(vma) && pte_uffd_wp(new))))
 		new = pte_wrprotect(new);
 	else if (!pte_write(new) && can_make_writable(vma, addr, new))
-		new = pte_mkwrite(new);
+		new = maybe_mkwrite(vma, new);
 	return new;
 }
 
 /* Rights or presence that @new lacks and @old had. */
-static bool needs_flush(pte_t old, pte_t new)
+static bool needs_flush(uint64_t old, uint64_t new)
 {
 	const uint64_t rights = X86_PRESENT | X86_RW | X86_USER | X86_DIRTY;
 
-	return (old.val & X86_PRESENT) &&
-	       ((old.val & rights & ~new.val) || (~old.val & new.val & X86_NX));
+	return (old & X86_PRESENT) && ((old & rights & ~new) || (~old & new & X86_NX));
+}
+
+/* What names a page for storing to it names it for reading from here on: W comes with a fault, if it may. */
+static void change_swp(pte_t *ptep, pte_t pte, const struct vma *vma)
+{
+	unsigned type = pte_swp_type(pte);
+
+	if (type == SWP_MIGRATION_WRITE)
+		type = migration_is_anon(vma->mm->memory, pte) ? SWP_MIGRATION_READ_EXCL : SWP_MIGRATION_READ;
+	else if (type == SWP_DEVICE_WRITE || type == SWP_DEVICE_EXCL_WRITE)
+		type++;		/* the one for reading follows */
+	if (type != pte_swp_type(pte))
+		ptep_set(ptep, pte_swp_with_type(pte, type));
 }
 
 static int change_pte(pte_t *ptep, gva_t addr, struct mm_walk *walk)
 {
 	pte_t old = ptep_get(ptep), new;
 
+	if (pte_is_swp(old))
+		change_swp(ptep, old, walk->vma);
 	if (!pte_present(old))
 		return 0;
 	if (!pte_special(old))
 		prepare_exec(walk->vma, pfn_folio(walk->vma->mm->memory, pte_pfn(old)));
 	do {
 		new = changed(walk->vma, addr, old);
-		if (needs_flush(old, new) && must_clear_flush(walk->vma->mm)) {
+		if (needs_flush(old.val, new.val) && must_clear_flush(walk->vma->mm)) {
 			ptep_set(ptep, changed(walk->vma, addr, clear_and_flush(walk->vma->mm, addr, ptep)));
 			return 0;
 		}
 	} while (!ptep_cmpxchg(ptep, &old, new));
-	if (needs_flush(old, new))
+	if (needs_flush(old.val, new.val))
 		tlb_change(walk->private, addr, PAGE_SIZE, VELLUM_FLUSH_RIGHTS, pte_pfn(old));
 	return 0;
 }
 
-static const struct mm_walk_ops change_walk_ops = { .pte = change_pte };
+/* @pte: what its first page would have. Of a PUD W is left to the fault. */
+static uint64_t changed_leaf(struct vma *vma, gva_t addr, uint64_t old, unsigned shift)
+{
+	if (shift == PUD_SHIFT) {
+		pud_t pud = pud_modify(pud_make(old), vma->page_prot | X86_PSE);
+
+		return (pud_write(pud) && !(old & X86_RW) && vma_is_cow(vma) ? pud_wrprotect(pud) : pud).val;
+	}
+	pmd_t pmd = pmd_modify(pmd_make(old), vma->page_prot | X86_PSE);
+
+	if (!pmd_write(pmd) && can_make_writable(vma, addr, leaf_pte(pmd.val, shift, addr)))
+		pmd = pmd_mkwrite(pmd);
+	else if (pmd_write(pmd) && vma_uffd_wp(vma) && pmd_uffd_wp(pmd))
+		pmd = pmd_wrprotect(pmd);
+	return pmd.val;
+}
+
+static int change_leaf(uint64_t *entry, gva_t start, gva_t end, unsigned shift, struct mm_walk *walk)
+{
+	struct tlb_gather *tlb = walk->private;
+	uint64_t old = entry_load(entry), new;
+
+	if (end - start != 1ull << shift || must_clear_flush(walk->vma->mm))
+		return WALK_SPLIT;
+	do {
+		new = changed_leaf(walk->vma, start, old, shift);
+	} while (!entry_cmpxchg(entry, &old, new));
+	if (needs_flush(old, new)) {
+		tlb_change(tlb, start, end - start, VELLUM_FLUSH_RIGHTS, leaf_pfn(old, shift));
+		tlb->batch.all_frames = true;
+	}
+	return 0;
+}
+
+static const struct mm_walk_ops change_walk_ops = { .huge_leaf = change_leaf, .pte = change_pte };
 
 static uint64_t new_flags(const struct vma *vma, uint32_t prot)
 {

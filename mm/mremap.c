@@ -5,12 +5,15 @@
  * A move holds the rmap locks of the pages concerned, so that no reverse walk can miss an entry
  * that is on its way; and flushes the old place before its page-table lock is dropped.
  */
-#include "mm/mm.h"
+#include "mm/huge.h"
+#include "mm/swap.h"
+#include "mm/uffd.h"
 
 struct move {
 	struct vma *from, *to;
 	gva_t old, new;
 	uint64_t len;
+	bool drop_wp;		/* the new place is not registered with the userfaultfd of the old */
 };
 
 /* Both locks, in the order of their addresses; they may be the same. */
@@ -39,10 +42,28 @@ static bool was_stored_to(const struct vellum_memory *m, pte_t pte)
 static void track_move(const struct move *mv, gva_t old, gva_t new, pte_t pte)
 {
 	track_place(mv->from, old);
-	if (was_stored_to(mv->from->mm->memory, pte))
+	if (!pte_present(pte))
+		track_place(mv->to, new);
+	else if (was_stored_to(mv->from->mm->memory, pte))
 		track_place(mv->to, new);
 	else if (pte_write(pte))
 		track_grant(mv->to, new);
+}
+
+/* The entry at its new place. Who clears soft-dirty has to see that there is something else now. */
+static pte_t moved(const struct move *mv, pte_t pte)
+{
+	if (pte_present(pte)) {
+		pte = pte_mksoft_dirty(pte);
+		return mv->drop_wp ? pte_clear_uffd_wp(pte) : pte;
+	}
+	if (pte_is_marker(pte)) {
+		unsigned bits = pte_marker_bits(pte) & (mv->drop_wp ? ~MARKER_UFFD_WP : ~0u);
+
+		return bits ? pte_marker(bits) : pte_make(0);
+	}
+	pte = pte_swp_mksoft_dirty(pte);
+	return mv->drop_wp ? pte_swp_clear_uffd_wp(pte) : pte;
 }
 
 /* Up to @nr neighbouring entries within one table on each side. */
@@ -59,9 +80,11 @@ static void move_entries(const struct move *mv, gva_t old, gva_t new, pte_t *src
 			continue;
 		pte = ptep_get_and_clear(&src[i]);
 		track_move(mv, from, to, pte);
-		batch_add(&batch, from, from + PAGE_SIZE, VELLUM_FLUSH_UNMAP);
-		batch_add_frame(&batch, pte_pfn(pte));
-		ptep_set(&dst[i], pte_mksoft_dirty(pte));
+		if (pte_present(pte)) {
+			batch_add(&batch, from, from + PAGE_SIZE, VELLUM_FLUSH_UNMAP);
+			batch_add_frame(&batch, pte_pfn(pte));
+		}
+		ptep_set(&dst[i], moved(mv, pte));
 	}
 	if (batch.nr_ranges)
 		flush_batch(mv->from->mm, &batch);
@@ -71,6 +94,50 @@ static void move_entries(const struct move *mv, gva_t old, gva_t new, pte_t *src
 static uint64_t pages_in_table(gva_t addr)
 {
 	return ENTRIES_PER_TABLE - table_index(addr, PAGE_SHIFT);
+}
+
+static uint64_t moved_leaf(const struct move *mv, uint64_t val)
+{
+	pmd_t pmd = pmd_mksoft_dirty(pmd_make(val));	/* the same bits in a PUD */
+
+	return (mv->drop_wp ? pmd_clear_uffd_wp(pmd) : pmd).val;
+}
+
+/*
+ * A whole leaf, to a place as aligned as it is. False: it is smaller entries now, or there is no memory; those don't
+ * need any, once their table is there.
+ */
+static bool move_leaf(const struct move *mv, gva_t old, gva_t new, uint64_t len)
+{
+	struct vellum_mm *mm = mv->from->mm;
+	struct vellum_flush_batch batch = { .all_frames = true };
+	struct leaf leaf;
+	uint64_t val, size;
+	bool whole;
+
+	if (!huge_lock(mm, old, &leaf, &val))
+		return false;
+	size = 1ull << leaf.shift;
+	/* Installed before the old one goes: the mmap lock and the rmap locks keep everybody away but CPUs. */
+	whole = !((old | new) & (size - 1)) && size <= len &&
+		!huge_install(mm, new, leaf.shift, X86_PSE, NULL, NULL);
+	if (whole) {
+		struct leaf to;
+
+		val = entry_exchange(leaf.entry, 0);
+		for (gva_t at = 0; at < size; at += PAGE_SIZE)
+			track_move(mv, old + at, new + at, leaf_pte(val, leaf.shift, old + at));
+		batch_add(&batch, old, old + size, VELLUM_FLUSH_UNMAP);
+		flush_batch(mm, &batch);
+		huge_lookup(mm, new, &to);
+		entry_store(to.entry, moved_leaf(mv, val));
+		mm_add_rss(mm, -(int64_t)(size >> PAGE_SHIFT));		/* it was counted twice */
+		huge_removed(mm->memory, leaf.entry, leaf.shift);
+	} else {
+		huge_split_locked(mm, leaf.entry, old, leaf.shift);
+	}
+	huge_unlock(mm, &leaf);
+	return whole;
 }
 
 /* Return: bytes moved; less than the length if a table could not be allocated. */
@@ -83,12 +150,22 @@ static uint64_t move_page_tables(const struct move *mv)
 		gva_t old = mv->old + done, new = mv->new + done;
 		uint64_t nr = min_u64(pages_in_table(old), pages_in_table(new));
 		struct mutex *src_lock, *dst_lock;
-		pte_t *src = pte_lookup(mm, old, &src_lock), *dst;
+		struct leaf leaf;
+		pte_t *src, *dst;
+
+		if (huge_lookup(mm, old, &leaf)) {
+			if (move_leaf(mv, old, new, mv->len - done))
+				done += 1ull << leaf.shift;
+			continue;	/* what was split is looked at again */
+		}
+		src = pte_lookup(mm, old, &src_lock);
 
 		if (!src)
 			nr = pages_in_table(old);
 		nr = min_u64(nr, (mv->len - done) >> PAGE_SHIFT);
 		if (src) {
+			if (huge_lookup(mm, new, NULL))		/* moving back, over what came as a whole */
+				huge_split_range(mm, new, new + PAGE_SIZE);
 			dst = pte_alloc(mm, new, &dst_lock);
 			if (!dst)
 				return done;
@@ -111,7 +188,7 @@ static int move_all(struct move *mv)
 	done = move_page_tables(mv);
 	if (done < mv->len) {
 		/* The old tables are still there: moving back needs no memory. */
-		struct move back = { mv->to, mv->from, mv->new, mv->old, done };
+		struct move back = { mv->to, mv->from, mv->new, mv->old, done, false };
 
 		move_page_tables(&back);
 	}
@@ -126,6 +203,27 @@ static pgoff_t index_at(const struct vma *vma, gva_t old, gva_t new)
 	return vma_is_anonymous(vma) && !vma->anon_vma ? new >> PAGE_SHIFT : vma_page_index(vma, old);
 }
 
+/* 0, and *@ev if somebody wants to hear of the move; or -ENOMEM */
+static int prepare_remap_event(const struct vma *vma, gva_t old, gva_t new, uint64_t len, struct uffd_event **ev)
+{
+	if (!vma->uffd || !len || !uffd_has(vma->uffd, VELLUM_UFFD_FEATURE_EVENT_REMAP))
+		return 0;
+	*ev = uffd_event_new(vma->uffd, VELLUM_UFFD_EVENT_REMAP);
+	if (!*ev)
+		return -ENOMEM;
+	(*ev)->msg.arg.remap.from = old;
+	(*ev)->msg.arg.remap.to = new;
+	(*ev)->msg.arg.remap.len = len;
+	return 0;
+}
+
+static void cancel_move_events(struct vellum_mm *mm, struct uffd_event *ev, gva_t old, uint64_t len)
+{
+	uffd_unmap_forget(mm, old, old + len);
+	if (ev)
+		uffd_event_cancel(ev);
+}
+
 /*
  * [old, old + old_len) is a part of @vma; @new is free. @keep: the old mapping stays, empty; without
  * @old_len that is a second mapping of shared pages.
@@ -134,16 +232,23 @@ static int move_vma(struct vma *vma, gva_t old, uint64_t old_len, gva_t new, uin
 		    bool keep, gva_t *addr)
 {
 	struct vellum_mm *mm = vma->mm;
+	struct uffd_event *ev = NULL;
 	struct vma *copy;
 	int err;
 
 	/* The copy, and what a split at both edges makes. */
-	if (!new || mm->nr_vmas + 3 >= max_map_count(mm) ||
-	    (old_len && vma_isolate(mm, old, old + old_len)))
+	if (!new || mm->nr_vmas + 3 >= max_map_count(mm) || prepare_remap_event(vma, old, new, old_len, &ev))
 		return -ENOMEM;
+	/* What the unmapping of the old place would need is there before anything moves. */
+	if (old_len && ((!keep && uffd_unmap_prepare(mm, old, old + old_len)) ||
+			vma_isolate(mm, old, old + old_len))) {
+		cancel_move_events(mm, ev, old, old_len);
+		return -ENOMEM;
+	}
 	vma = find_vma(mm, old);
-	copy = vma_alloc(mm, new, new + new_len, vma->flags, vma->mapping, index_at(vma, old, new));
+	copy = vma_alloc(mm, new, new + new_len, vma->flags & ~VM_UFFD, vma->mapping, index_at(vma, old, new));
 	if (!copy) {
+		cancel_move_events(mm, ev, old, old_len);
 		vma_merge(vma);
 		return -ENOMEM;
 	}
@@ -151,15 +256,20 @@ static int move_vma(struct vma *vma, gva_t old, uint64_t old_len, gva_t new, uin
 		anon_vma_get(vma->anon_vma);
 		copy->anon_vma = vma->anon_vma;
 	}
+	if (vma->uffd && uffd_has(vma->uffd, VELLUM_UFFD_FEATURE_EVENT_REMAP))
+		vma_set_uffd(copy, vma->uffd, vma->flags & VM_UFFD);
 	vma_insert(copy);
-	struct move mv = { vma, copy, old, new, old_len };
+	struct move mv = { vma, copy, old, new, old_len, vma->uffd && !copy->uffd };
 
 	err = move_all(&mv);
 	if (err) {
+		cancel_move_events(mm, ev, old, old_len);
 		do_munmap(mm, new, new_len);
 		vma_merge(vma);
 		return err;
 	}
+	if (ev)
+		uffd_event_keep_first(mm, ev);
 	if (!keep) {
 		do_munmap(mm, old, old_len);	/* on VMA borders: needs no split, cannot fail */
 	} else if (old_len) {
@@ -322,7 +432,7 @@ EXPORT int vellum_mremap(struct vellum_mm *mm, uint64_t old_addr, uint64_t old_l
 		return -EINVAL;
 	write_lock(&mm->mmap_lock, mm_host(mm));
 	err = remap(mm, old_addr, from, to, flags, new_addr);
-	write_unlock(&mm->mmap_lock, mm_host(mm));
+	mmap_write_unlock(mm);
 	if (!err)
 		populate_growth(mm, *new_addr, from, to);
 	return err;

@@ -34,6 +34,29 @@ static int walk_last_level(uint64_t pmd, gva_t start, gva_t end, struct mm_walk 
 	return err;
 }
 
+#define WALK_AGAIN 3	/* the entry is another by now */
+
+/* Nothing, or WALK_AGAIN: what was a leaf is a table, or will be looked at as what it has become. */
+static int walk_huge_leaf(uint64_t *entry, gva_t start, gva_t end, unsigned shift, struct mm_walk *walk)
+{
+	struct vellum_mm *mm = walk->vma->mm;
+	struct mutex *lock = &table_folio(mm->memory, entry)->ptl;
+	int err = WALK_AGAIN;
+
+	if (!walk->ops->huge_leaf)
+		return 0;
+	mutex_lock(lock, mm_host(mm));
+	if (is_huge_leaf(entry_load(entry))) {
+		err = walk->ops->huge_leaf(entry, start, end, shift, walk);
+		if (err == WALK_SPLIT) {
+			huge_split_locked(mm, entry, start, shift);
+			err = WALK_AGAIN;
+		}
+	}
+	mutex_unlock(lock, mm_host(mm));
+	return err;
+}
+
 /* @entry covers 1 << @shift bytes; [start, end) lies within. */
 static int walk_level(uint64_t *entry, gva_t start, gva_t end, unsigned shift, struct mm_walk *walk)
 {
@@ -41,10 +64,15 @@ static int walk_level(uint64_t *entry, gva_t start, gva_t end, unsigned shift, s
 	unsigned below = shift - 9;
 	int err = 0;
 
+	while (shift < PGD_SHIFT && is_huge_leaf(val)) {
+		err = walk_huge_leaf(entry, start, end, shift, walk);
+		if (err != WALK_AGAIN)
+			return err;
+		val = entry_load(entry);
+		err = 0;
+	}
 	if (!(val & X86_PRESENT))
 		return walk->ops->hole ? walk->ops->hole(start, end, walk) : 0;
-	if (shift < PGD_SHIFT && (val & X86_PSE))
-		return walk->ops->huge_leaf ? walk->ops->huge_leaf(entry, start, shift, walk) : 0;
 	if (shift == PMD_SHIFT)
 		return walk_last_level(val, start, end, walk);
 	table = table_of(walk->vma->mm->memory, val);

@@ -9,9 +9,10 @@
 #ifndef MM_PAGEWALK_H
 #define MM_PAGEWALK_H
 
-#include "mm/mm.h"
+#include "mm/huge.h"
 
 #define WALK_SKIP 1
+#define WALK_SPLIT 2
 
 struct mm_walk {
 	const struct mm_walk_ops *ops;
@@ -27,10 +28,10 @@ struct mm_walk_ops {
 	int (*pre_vma)(struct mm_walk *walk);
 	void (*post_vma)(struct mm_walk *walk);
 	/*
-	 * A huge leaf, of 1 << @shift bytes at @addr. Without the callback it is skipped; the walker
-	 * never splits one.
+	 * The part [start, end) of a huge leaf of 1 << @shift bytes; its lock is held. 0: done with it; WALK_SPLIT: go
+	 * on below it, with smaller entries. Without the callback it is skipped, never split.
 	 */
-	int (*huge_leaf)(uint64_t *entry, gva_t addr, unsigned shift, struct mm_walk *walk);
+	int (*huge_leaf)(uint64_t *entry, gva_t start, gva_t end, unsigned shift, struct mm_walk *walk);
 	/* The entries of one last-level table for [start, end); its lock is held. */
 	int (*pte_table)(pte_t *first, gva_t start, gva_t end, struct mm_walk *walk);
 	/* Every entry of an existing table, empty ones included; its lock is held. */

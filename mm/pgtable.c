@@ -51,31 +51,37 @@ pte_t *pte_lookup(struct vellum_mm *mm, gva_t addr, struct mutex **ptl)
 /* As step_down(), making the table if it is missing. NULL: no memory, or a huge leaf. */
 static uint64_t *step_down_alloc(struct vellum_memory *m, uint64_t *entry, gva_t addr, unsigned shift)
 {
-	uint64_t none = 0;
+	uint64_t none = entry_load(entry);
 	struct folio *table;
 
-	if (!(entry_load(entry) & X86_PRESENT)) {
+	if (!(none & (X86_PRESENT | X86_PSE))) {
 		table = folio_alloc(m, 0);
 		if (!table)
 			return NULL;
 		folio_set(table, PG_TABLE);
+		none = 0;
 		if (!entry_cmpxchg(entry, &none, x86_mk_table(folio_pfn(m, table))))
 			folio_put(m, table);	/* somebody else was first */
 	}
 	return step_down(m, entry, addr, shift);
 }
 
+uint64_t *table_entry_alloc(struct vellum_mm *mm, gva_t addr, unsigned shift)
+{
+	uint64_t *entry = pgd_entry(mm, addr);
+
+	for (unsigned at = PUD_SHIFT; entry && at >= shift; at -= 9)
+		entry = step_down_alloc(mm->memory, entry, addr, at);
+	return entry;
+}
+
 pte_t *pte_alloc(struct vellum_mm *mm, gva_t addr, struct mutex **ptl)
 {
-	struct vellum_memory *m = mm->memory;
 	pte_t *ptep = pte_lookup(mm, addr, ptl);
-	uint64_t *pud, *pmd;
 
 	if (likely(ptep))
 		return ptep;
-	pud = step_down_alloc(m, pgd_entry(mm, addr), addr, PUD_SHIFT);
-	pmd = pud ? step_down_alloc(m, pud, addr, PMD_SHIFT) : NULL;
-	if (!pmd || !step_down_alloc(m, pmd, addr, PAGE_SHIFT))
+	if (!table_entry_alloc(mm, addr, PAGE_SHIFT))
 		return NULL;
 	return pte_lookup(mm, addr, ptl);
 }

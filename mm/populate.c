@@ -3,7 +3,9 @@
  * mm/populate.c - pages are faulted in before anybody accesses them: MAP_POPULATE, mlock(2),
  * MADV_POPULATE_READ and _WRITE.
  */
-#include "mm/mm.h"
+#include "mm/fault.h"
+#include "mm/huge.h"
+#include "mm/uffd.h"
 
 /* Populated memory has not been written: but for POPULATE_WRITE the entry is clean. */
 static unsigned fault_flags(const struct vma *vma, enum populate_why why)
@@ -28,56 +30,82 @@ static int check_vma(const struct vma *vma, gva_t at, enum populate_why why)
 }
 
 /* The entry allows it already: no fault, so A and D stay; but for writing the page counts as newer. */
+static bool entry_allows(struct vellum_memory *m, pte_t pte, bool write)
+{
+	if (!(pte.val & X86_PRESENT) || (write && !pte_write(pte)))
+		return false;
+	if (write && !pte_dirty(pte) && !pte_special(pte))
+		folio_mark_dirty(pfn_folio(m, pte_pfn(pte)));
+	return true;
+}
+
 static bool is_populated(const struct vma *vma, gva_t at, enum populate_why why)
 {
 	struct vellum_mm *mm = vma->mm;
 	bool write = fault_flags(vma, why) & FAULT_WRITE, there;
 	struct mutex *ptl;
-	pte_t *ptep = pte_lookup(mm, at, &ptl), pte;
+	pte_t *ptep = pte_lookup(mm, at, &ptl);
+	struct leaf leaf;
+	uint64_t val;
 
-	if (!ptep)
+	if (ptep) {
+		mutex_lock(ptl, mm_host(mm));
+		there = entry_allows(mm->memory, ptep_get(ptep), write);
+		mutex_unlock(ptl, mm_host(mm));
+		return there;
+	}
+	if (!huge_lock(mm, at, &leaf, &val))
 		return false;
-	mutex_lock(ptl, mm_host(mm));
-	pte = ptep_get(ptep);
-	there = (pte.val & X86_PRESENT) && (!write || pte_write(pte));
-	if (there && write && !pte_dirty(pte) && !pte_special(pte))
-		folio_mark_dirty(pfn_folio(mm->memory, pte_pfn(pte)));
-	mutex_unlock(ptl, mm_host(mm));
+	there = entry_allows(mm->memory, leaf_pte(val, leaf.shift, at), write);
+	huge_unlock(mm, &leaf);
 	return there;
 }
 
-/* mmap_lock held for reading. */
-static int populate_page(struct vellum_mm *mm, gva_t at, enum populate_why why)
+/* mmap_lock held for reading. As populate_range(); also FAULT_WAIT. */
+static int populate_page(struct vellum_mm *mm, gva_t at, enum populate_why why, struct uffd_wait *wait)
 {
 	struct vma *vma = find_vma(mm, at);
-	int err = check_vma(vma, at, why);
+	int err = check_vma(vma, at, why), result;
 
 	if (err || is_populated(vma, at, why))
 		return err;
-	switch (handle_mm_fault(vma, at, fault_flags(vma, why))) {
+	result = handle_mm_fault(vma, at, fault_flags(vma, why), wait);
+	switch (result) {
 	case VELLUM_FAULT_OK:
 		return 0;
 	case VELLUM_FAULT_OOM:
 		return -EAGAIN;
+	case VELLUM_FAULT_HWPOISON:
+		return why == POPULATE_FOR_MMAP ? -EFAULT : -EHWPOISON;
+	case FAULT_WAIT:
+		return FAULT_WAIT;
 	default:
 		return -EFAULT;
 	}
 }
 
+/* What stood in the way, without the mmap lock: 0 to try again, or the error. */
+static int mend(struct vellum_mm *mm, int err, struct uffd_wait *wait, unsigned *tries)
+{
+	if (err == FAULT_WAIT)
+		return uffd_wait_over(wait, mm_host(mm)) ? 0 : -EINTR;
+	return reclaim_for_retry(mm->memory, tries) ? 0 : err;
+}
+
 int populate_range(struct vellum_mm *mm, gva_t start, gva_t end, enum populate_why why)
 {
 	const struct host *host = mm_host(mm);
+	struct uffd_wait wait = { .ctx = NULL };
 	unsigned tries = 0;
 	gva_t at = start;
 	int err = 0;
 
 	read_lock(&mm->mmap_lock, host);
 	while (at < end && !err) {
-		err = populate_page(mm, at, why);
-		if (err == -EAGAIN) {
+		err = populate_page(mm, at, why, &wait);
+		if (err == -EAGAIN || err == FAULT_WAIT) {
 			read_unlock(&mm->mmap_lock, host);
-			if (reclaim_for_retry(mm->memory, &tries))
-				err = 0;
+			err = mend(mm, err, &wait, &tries);
 			read_lock(&mm->mmap_lock, host);
 		} else {
 			at += PAGE_SIZE;

@@ -35,10 +35,9 @@ void anon_vma_put(struct anon_vma *anon_vma, const struct host *host)
 
 typedef int (*rmap_fn)(struct folio *folio, struct vma *vma, gva_t addr, void *arg);
 
-static int walk_anon(struct vellum_memory *m, struct folio *folio, rmap_fn fn, void *arg)
+int rmap_walk_anon(struct vellum_memory *m, struct anon_vma *anon_vma, pgoff_t index, struct folio *folio,
+		   rmap_fn fn, void *arg)
 {
-	struct anon_vma *anon_vma = folio->anon_vma;
-	pgoff_t index = folio->index;
 	int err = 0;
 
 	read_lock(&anon_vma->lock, &m->host);
@@ -73,6 +72,6 @@ static int walk_file(struct vellum_memory *m, struct folio *folio, rmap_fn fn, v
 
 int rmap_walk(struct vellum_memory *m, struct folio *folio, rmap_fn fn, void *arg)
 {
-	return folio_flags(folio) & PG_ANON ? walk_anon(m, folio, fn, arg) :
+	return folio_flags(folio) & PG_ANON ? rmap_walk_anon(m, folio->anon_vma, folio->index, folio, fn, arg) :
 					      walk_file(m, folio, fn, arg);
 }

@@ -25,6 +25,11 @@ bool tlb_nested(const struct vellum_mm *mm)
 	return __atomic_load_n(&mm->tlb_flush_pending, __ATOMIC_SEQ_CST) > 1;
 }
 
+bool flush_is_pending(const struct vellum_mm *mm)
+{
+	return __atomic_load_n(&mm->tlb_flush_pending, __ATOMIC_SEQ_CST) != 0;
+}
+
 void batch_add(struct vellum_flush_batch *batch, gva_t start, gva_t end, uint32_t kind)
 {
 	unsigned n = batch->nr_ranges;

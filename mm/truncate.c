@@ -7,7 +7,7 @@
  * its lock; entries are removed once more, since a fault that had its page already may have put
  * one in between.
  */
-#include "mm/mm.h"
+#include "mm/swap.h"
 
 /* @cows: private copies go too. */
 static void unmap_pages(struct vellum_mapping *mapping, pgoff_t first, pgoff_t last, bool cows)
@@ -58,6 +58,7 @@ static void remove_pages(struct vellum_mapping *mapping, pgoff_t first, pgoff_t 
 		mutex_unlock(&folio->lock, &m->host);
 		folio_put(m, folio);
 	}
+	shmem_drop_swapped(mapping, first, last);
 }
 
 static void drop_pages(struct vellum_mapping *mapping, pgoff_t first, pgoff_t last, bool cows)
@@ -119,6 +120,8 @@ static void shrink(struct vellum_mapping *mapping, uint64_t size)
 	__atomic_store_n(&mapping->size, size, __ATOMIC_SEQ_CST);
 	if (end)
 		drop_pages(mapping, page_align_up(size) >> PAGE_SHIFT, end - 1, true);
+	if (size & ~PAGE_MASK)	/* if it can't be brought in, it will be zeroed there when it comes in */
+		mapping_fetch_swapped(mapping, size >> PAGE_SHIFT);
 	zero_in_page(mapping, size, page_align_up(size));
 }
 
@@ -126,14 +129,19 @@ static void shrink(struct vellum_mapping *mapping, uint64_t size)
  * invalidate_lock held. What was stored beyond the end, in the last page, never belonged to the
  * object; and who stores there from now on is told anew: the bytes have become valid.
  */
-static void extend(struct vellum_mapping *mapping, uint64_t size)
+static int extend(struct vellum_mapping *mapping, uint64_t size)
 {
 	uint64_t old = vellum_mapping_size(mapping);
+	int err = old & ~PAGE_MASK ? mapping_fetch_swapped(mapping, old >> PAGE_SHIFT) : 0;
+
+	if (err)
+		return err;
 
 	if ((mapping->flags & VELLUM_MAPPING_WRITEBACK) && (old & ~PAGE_MASK))
 		clean_mapping_range(mapping, old >> PAGE_SHIFT, 1);
 	zero_in_page(mapping, old, page_align_up(old));
 	__atomic_store_n(&mapping->size, size, __ATOMIC_SEQ_CST);
+	return 0;
 }
 
 EXPORT int vellum_mapping_set_size(struct vellum_mapping *mapping, uint64_t size)
@@ -153,7 +161,7 @@ EXPORT int vellum_mapping_set_size(struct vellum_mapping *mapping, uint64_t size
 	else if (size < old)
 		shrink(mapping, size);
 	else if (size > old)
-		extend(mapping, size);
+		err = extend(mapping, size);
 	write_unlock(&mapping->invalidate_lock, host);
 	return err;
 }
@@ -168,6 +176,10 @@ static int punch(struct vellum_mapping *mapping, uint64_t offset, uint64_t end)
 	err = ops && ops->punch ? vellum_mapping_writeback(mapping, offset >> PAGE_SHIFT,
 							    ((end - 1) >> PAGE_SHIFT) -
 								    (offset >> PAGE_SHIFT) + 1, NULL) : 0;
+	if (!err && (offset & ~PAGE_MASK))
+		err = mapping_fetch_swapped(mapping, offset >> PAGE_SHIFT);
+	if (!err && (end & ~PAGE_MASK))
+		err = mapping_fetch_swapped(mapping, end >> PAGE_SHIFT);
 	if (err)
 		return err;
 	if (first < last)

@@ -4,12 +4,17 @@
  *
  * Nothing else may run meanwhile. Tests call it after every operation.
  */
+#include "mm/device.h"
 #include "mm/pagewalk.h"
+#include "mm/swap.h"
+#include "mm/uffd.h"
 
 struct validation {
 	struct vellum_memory *m;
 	uint32_t *mapped;	/* entries found, per frame index */
-	uint64_t rss;		/* of the current address space */
+	uint64_t rss, swapped;	/* of the current address space */
+	struct radix slots;	/* how often each slot of a swap area is named, as 2 * times + 1 */
+	bool no_memory;
 	const char *why;
 };
 
@@ -61,10 +66,50 @@ static void check_folio(struct validation *v, const struct vma *vma, gva_t addr,
 		REQUIRE(v, folio->anon_vma == vma->anon_vma, "INV-RMAP-1: anon_vma");
 		REQUIRE(v, !(vma->flags & VM_MAYSHARE), "private page in a shared mapping");
 		REQUIRE(v, !pte_write(pte) || (flags & PG_EXCLUSIVE), "INV-FAULT-1: W without X");
+		REQUIRE(v, (flags & (PG_EXCLUSIVE | PG_SWAPCACHE)) != (PG_EXCLUSIVE | PG_SWAPCACHE),
+			"INV-SWAP-2: X in the swap cache");
+		REQUIRE(v, (flags & PG_EXCLUSIVE) || !folio_maybe_pinned(folio), "INV-GUP-1: pinned without X");
 	} else {
-		REQUIRE(v, folio->mapping == vma->mapping, "INV-RMAP-1: mapping");
+		REQUIRE(v, folio->mapping == vma->mapping || (!folio->mapping && folio_maybe_pinned(folio)),
+			"INV-RMAP-1: mapping");
 		REQUIRE(v, !pte_write(pte) || (vma->flags & VM_SHARED), "W on a page of the object");
 	}
+}
+
+/* Bits of an entry that is there, of any size. */
+static void check_present(struct validation *v, const struct vma *vma, pte_t pte)
+{
+	bool shadow_stack = vma->flags & VM_SHADOW_STACK;
+
+	REQUIRE(v, shadow_stack || (pte.val & X86_RW) || !(pte.val & X86_DIRTY), "INV-PTE-1: RW=0 and D=1");
+	REQUIRE(v, !shadow_stack || !(pte.val & X86_RW), "INV-PTE-1: RW in a shadow stack");
+	REQUIRE(v, !pte_write(pte) || (vma->flags & VM_WRITE), "W beyond the VMA's rights");
+	REQUIRE(v, !(vma_uffd_wp(vma) && pte_uffd_wp(pte)) || !pte_write(pte), "INV-UFFD-1: protected, and W");
+	REQUIRE(v, !pte_write(pte) || !vma_soft_dirty_enabled(vma) || pte_soft_dirty(pte) || (vma->flags & VM_PFNMAP),
+		"INV-SOFTDIRTY-1: W before a store was seen");
+}
+
+static void count_slot(struct validation *v, slot_t slot)
+{
+	uint64_t times = ((uintptr_t)radix_get(&v->slots, slot) >> 1) + 1;
+
+	if (radix_set(&v->slots, slot, (void *)(uintptr_t)(2 * times + 1), &v->m->host))
+		v->no_memory = true;
+}
+
+static void check_swp(struct validation *v, const struct vma *vma, pte_t pte)
+{
+	if (pte_is_genuine_swap(pte)) {
+		v->swapped++;
+		count_slot(v, pte_slot(pte));
+		REQUIRE(v, vma->anon_vma, "swapped out where no private page was");
+		return;
+	}
+	if (!pte_is_marker(pte))
+		return;
+	REQUIRE(v, pte_marker_bits(pte), "a marker of nothing");
+	REQUIRE(v, !vma_uffd_wp(vma) || pte_marker_bits(pte) != MARKER_UFFD_WP || vma_uses_markers(vma),
+		"INV-MARKER-2: a promise that nobody made");
 }
 
 static int check_pte(pte_t *ptep, gva_t addr, struct mm_walk *walk)
@@ -74,9 +119,11 @@ static int check_pte(pte_t *ptep, gva_t addr, struct mm_walk *walk)
 
 	if (pte_none(pte))
 		return 0;
-	REQUIRE(v, pte_present(pte), "entry neither none nor present");
-	REQUIRE(v, pte_write(pte) || !(pte.val & X86_DIRTY), "INV-PTE-1: RW=0 and D=1");
-	REQUIRE(v, !pte_write(pte) || (walk->vma->flags & VM_WRITE), "W beyond the VMA's rights");
+	if (!pte_present(pte)) {
+		check_swp(v, walk->vma, pte);
+		return 0;
+	}
+	check_present(v, walk->vma, pte);
 	v->rss++;
 	if (!pte_special(pte)) {
 		REQUIRE(v, pfn_is_ram(v->m, pte_pfn(pte)), "entry maps no RAM");
@@ -86,21 +133,56 @@ static int check_pte(pte_t *ptep, gva_t addr, struct mm_walk *walk)
 	return 0;
 }
 
-static const struct mm_walk_ops check_walk_ops = { .pte = check_pte };
+static int check_leaf(uint64_t *entry, gva_t start, gva_t end, unsigned shift, struct mm_walk *walk)
+{
+	struct validation *v = walk->private;
+	uint64_t val = entry_load(entry);
 
-/* Entries outside any VMA: every table is walked, and its entries must have been seen. */
-static uint64_t entries_below(const struct vellum_memory *m, const uint64_t *table, unsigned nr,
-			      unsigned shift)
+	REQUIRE(v, end - start == 1ull << shift, "a huge leaf of two mappings");
+	REQUIRE(v, !leaf_is_raw(val) || !vma_is_cow(walk->vma) || !leaf_write(val), "INV-HUGE-3: W in a private raw leaf");
+	v->rss += (end - start) >> PAGE_SHIFT;
+	for (gva_t addr = start; addr < end && !v->why; addr += PAGE_SIZE) {
+		pte_t pte = leaf_pte(val, shift, addr);
+
+		check_present(v, walk->vma, pte);
+		if (leaf_is_raw(val))
+			break;
+		check_folio(v, walk->vma, addr, pte);
+	}
+	return 0;
+}
+
+static const struct mm_walk_ops check_walk_ops = { .huge_leaf = check_leaf, .pte = check_pte };
+
+/* What a table's leaves keep for their splits. */
+static void check_deposits(struct validation *v, const uint64_t *table, unsigned shift)
+{
+	const struct folio *at = table_folio(v->m, table)->deposited;
+	uint64_t leaves = 0, kept = 0;
+
+	for (unsigned i = 0; i < ENTRIES_PER_TABLE; i++)
+		leaves += is_huge_leaf(entry_load(&table[i]));
+	for (; at && kept <= leaves * (ENTRIES_PER_TABLE + 1); at = at->deposited)
+		kept++;
+	REQUIRE(v, kept == leaves * (shift == PMD_SHIFT ? 1 : ENTRIES_PER_TABLE + 1), "INV-HUGE-1: deposits");
+}
+
+/* Entries outside any VMA: every table is walked, and its entries must have been seen. Pages, but markers. */
+static uint64_t entries_below(struct validation *v, const uint64_t *table, unsigned nr, unsigned shift)
 {
 	uint64_t found = 0;
 
+	if (shift == PMD_SHIFT || shift == PUD_SHIFT)
+		check_deposits(v, table, shift);
 	for (unsigned i = 0; i < nr; i++) {
 		uint64_t val = entry_load(&table[i]);
 
 		if (shift == PAGE_SHIFT)
-			found += !pte_none(pte_make(val));
+			found += pte_present(pte_make(val)) || pte_is_genuine_swap(pte_make(val));
+		else if (shift < PGD_SHIFT && is_huge_leaf(val))
+			found += 1ull << (shift - PAGE_SHIFT);
 		else if (val & X86_PRESENT)
-			found += entries_below(m, table_of(m, val), ENTRIES_PER_TABLE, shift - 9);
+			found += entries_below(v, table_of(v->m, val), ENTRIES_PER_TABLE, shift - 9);
 	}
 	return found;
 }
@@ -110,7 +192,7 @@ static void check_mm(struct validation *v, struct vellum_mm *mm)
 	const struct vma *prev = NULL;
 	uint32_t nr = 0;
 
-	v->rss = 0;
+	v->rss = v->swapped = 0;
 	for (struct vma *vma = vma_first(mm); vma; vma = vma_next(vma)) {
 		check_vma(v, vma, prev);
 		check_linked(v, vma);
@@ -122,8 +204,11 @@ static void check_mm(struct validation *v, struct vellum_mm *mm)
 	}
 	REQUIRE(v, nr == mm->nr_vmas, "INV-VMA-1: count");
 	REQUIRE(v, v->rss == vellum_mm_rss(mm), "rss is not the number of entries");
-	REQUIRE(v, v->rss == entries_below(v->m, &mm->pgd[0].val, USER_PGD_ENTRIES, PGD_SHIFT),
+	REQUIRE(v, v->swapped == vellum_mm_swapped(mm), "swapped is not the number of entries");
+	REQUIRE(v, v->rss + v->swapped == entries_below(v, &mm->pgd[0].val, USER_PGD_ENTRIES, PGD_SHIFT),
 		"entry outside any VMA");
+	REQUIRE(v, !mm->kept_events, "an event that nobody delivered");
+	REQUIRE(v, !(mm->write_protect_seq & 1), "a fork that did not end");
 	REQUIRE(v, mm->tlb_flush_pending == 0, "INV-TLB-2: window left open");
 }
 
@@ -145,6 +230,16 @@ static void check_counts(struct validation *v)
 	REQUIRE(v, free_frames == v->m->nr_free, "INV-MEM-1: free count");
 }
 
+static void count_slots_of(struct validation *v, const struct vellum_mapping *mapping)
+{
+	const void *value;
+
+	for (uint64_t i = 0; (value = radix_next(&mapping->swapped, &i)); i++) {
+		count_slot(v, (uintptr_t)value >> 1);
+		REQUIRE(v, !radix_get(&mapping->pages, i), "INV-SHMEM-1: a page that is in and out");
+	}
+}
+
 EXPORT int vellum_validate(struct vellum_memory *memory, const char **why)
 {
 	struct vellum_memory *m = memory;
@@ -157,8 +252,13 @@ EXPORT int vellum_validate(struct vellum_memory *memory, const char **why)
 		check_mm(&v, mm);
 	if (!v.why)
 		check_counts(&v);
+	for (const struct vellum_mapping *mapping = m->mappings; mapping && !v.why; mapping = mapping->next)
+		count_slots_of(&v, mapping);
+	if (!v.why && !v.no_memory)
+		v.why = swap_check(m, &v.slots);
+	radix_destroy(&v.slots, &m->host);
 	host_free(&m->host, v.mapped, m->nr_frames * sizeof(*v.mapped));
 	if (why)
 		*why = v.why;
-	return v.why ? -EFAULT : 0;
+	return v.why ? -EFAULT : v.no_memory ? -ENOMEM : 0;
 }

@@ -8,7 +8,8 @@
  * INV-VMA-2: gap is the distance to the previous VMA's end, max_gap the subtree's largest.
  * INV-VMA-3: a VMA is in its mapping's and its anon_vma's interval tree with its page range.
  */
-#include "mm/mm.h"
+#include "mm/huge.h"
+#include "mm/uffd.h"
 
 static struct vma *to_vma(struct tree_node *node)
 {
@@ -101,6 +102,7 @@ struct vma *vma_alloc(struct vellum_mm *mm, gva_t start, gva_t end, uint64_t fla
 
 void vma_free(struct vma *vma)
 {
+	uffd_ref_put(vma->uffd);
 	if (vma->mapping)
 		vellum_mapping_put(vma->mapping);
 	if (vma->anon_vma)
@@ -232,6 +234,10 @@ int vma_split(struct vma *vma, gva_t addr)
 		anon_vma_get(vma->anon_vma);
 		upper->anon_vma = vma->anon_vma;
 	}
+	if (vma->uffd)
+		uffd_ref_get(vma->uffd);
+	upper->uffd = vma->uffd;
+	huge_split_at(vma->mm, addr);	/* a leaf never belongs to two */
 	vma_lock_rmaps(vma);		/* of both: they have the same mapping and anon_vma */
 	set_range(vma, vma->start, addr);
 	tree_add(upper);
@@ -259,7 +265,8 @@ int vma_isolate(struct vellum_mm *mm, gva_t start, gva_t end)
 static bool can_merge(const struct vma *low, const struct vma *high)
 {
 	return low->end == high->start && !((low->flags ^ high->flags) & ~VM_SOFTDIRTY) &&
-	       !(low->flags & VM_SPECIAL) && low->uffd == high->uffd && low->mapping == high->mapping && vma_page_index(low, low->end) == high->pgoff &&
+	       !(low->flags & VM_SPECIAL) && low->uffd == high->uffd && low->mapping == high->mapping &&
+	       vma_page_index(low, low->end) == high->pgoff &&
 	       (low->anon_vma == high->anon_vma || !low->anon_vma || !high->anon_vma);
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * mm/writeback.c - dirty pages go to their backing; clean ones make room.
+ * mm/writeback.c - dirty pages go to their backing.
  *
  * INV-WB-1: a page is written after its entries lost W and D and were flushed. A store that comes
  *           later has gone through page_mkwrite and made entry and page dirty again, so it is
@@ -122,40 +122,13 @@ EXPORT int vellum_mapping_sync(struct vellum_mapping *mapping, uint64_t first, u
 	return err ? err : old;
 }
 
-/* --- all mappings of a memory, one after the other --- */
-
-/* A reference, unless the last one has gone. */
-static bool try_get(struct vellum_mapping *mapping)
-{
-	uint32_t refs = __atomic_load_n(&mapping->refs, __ATOMIC_RELAXED);
-
-	while (refs && !__atomic_compare_exchange_n(&mapping->refs, &refs, refs + 1, true,
-						    __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
-		;
-	return refs != 0;
-}
-
-/* The next one in the list, referenced; @prev's reference is dropped. NULL: the end. */
-static struct vellum_mapping *next_cached(struct vellum_memory *m, struct vellum_mapping *prev)
-{
-	struct vellum_mapping *mapping;
-
-	mutex_lock(&m->lock, &m->host);
-	mapping = prev ? prev->next : m->cached;
-	while (mapping && !try_get(mapping))
-		mapping = mapping->next;
-	mutex_unlock(&m->lock, &m->host);
-	vellum_mapping_put(prev);
-	return mapping;
-}
-
 EXPORT uint64_t vellum_writeback_step(struct vellum_memory *memory, uint64_t max)
 {
 	struct vellum_mapping *mapping = NULL;
 	uint64_t written = 0;
 	int err;
 
-	while ((mapping = next_cached(memory, mapping))) {
+	while ((mapping = mapping_after(memory, mapping))) {
 		if (max && written >= max)
 			continue;	/* only to give the references back */
 		if (!can_write_back(mapping) ||
@@ -170,87 +143,4 @@ EXPORT uint64_t vellum_writeback_step(struct vellum_memory *memory, uint64_t max
 			__atomic_store_n(&mapping->maybe_dirty, 1, __ATOMIC_RELEASE);
 	}
 	return written;
-}
-
-/* --- reclaim --- */
-
-/* Clean pages that nobody maps go first; then mapped ones; then dirty ones, written. */
-enum effort { RECLAIM_UNMAPPED, RECLAIM_CLEAN, RECLAIM_DIRTY };
-
-static bool is_mapped(const struct folio *folio)
-{
-	return __atomic_load_n(&folio->count, __ATOMIC_ACQUIRE) >= FOLIO_MAP;
-}
-
-/* Some mapping of the page is locked in memory. i_mmap_lock is taken. */
-static bool is_mlocked(struct vellum_mapping *mapping, pgoff_t index)
-{
-	const struct host *host = &mapping->memory->host;
-	bool locked = false;
-
-	read_lock(&mapping->i_mmap_lock, host);
-	for (struct interval *iv = interval_first(&mapping->i_mmap, index, index); iv && !locked;
-	     iv = interval_next(iv, index, index))
-		locked = vma_flags(container_of(iv, struct vma, map_node)) & VM_LOCKED;
-	read_unlock(&mapping->i_mmap_lock, host);
-	return locked;
-}
-
-/* The folio's lock is held, and a reference. */
-static bool drop_folio(struct vellum_mapping *mapping, struct folio *folio, enum effort effort)
-{
-	int err;
-
-	if (folio->mapping != mapping || !(folio_flags(folio) & PG_UPTODATE))
-		return false;
-	if (is_mapped(folio)) {
-		if (effort == RECLAIM_UNMAPPED || is_mlocked(mapping, folio->index))
-			return false;
-		/* Nobody can map it again while it is locked; dirt of the entries goes to the flag. */
-		vellum_unmap_mapping_range(mapping, folio->index, 1);
-	}
-	err = effort == RECLAIM_DIRTY ? folio_write(mapping, folio) : 0;
-	if (err)
-		note_error(mapping, err);
-	/* The cache's reference and ours. */
-	return !(folio_flags(folio) & PG_DIRTY) && mapping_remove(mapping, folio, 2 * FOLIO_REF);
-}
-
-static uint64_t shrink_mapping(struct vellum_mapping *mapping, uint64_t nr, enum effort effort)
-{
-	struct vellum_memory *m = mapping->memory;
-	struct folio *folio;
-	uint64_t freed = 0;
-
-	for (pgoff_t i = 0; freed < nr && (folio = mapping_next(mapping, &i, ~0ull, false)); i++) {
-		if (mutex_trylock(&folio->lock)) {	/* a fault that holds it may wait for frames */
-			freed += drop_folio(mapping, folio, effort);
-			mutex_unlock(&folio->lock, &m->host);
-		}
-		folio_put(m, folio);
-	}
-	return freed;
-}
-
-EXPORT uint64_t vellum_reclaim(struct vellum_memory *memory, uint64_t nr)
-{
-	uint64_t freed = 0;
-
-	for (enum effort effort = RECLAIM_UNMAPPED; effort <= RECLAIM_DIRTY && freed < nr; effort++) {
-		struct vellum_mapping *mapping = NULL;
-
-		while ((mapping = next_cached(memory, mapping)))
-			if (freed < nr && mapping->ops && mapping->ops->fault)
-				freed += shrink_mapping(mapping, nr - freed, effort);
-	}
-	return freed;
-}
-
-/*
- * Not as long as anything can be dropped: that may be the page that each try brings in before it
- * fails for want of a second one.
- */
-bool reclaim_for_retry(struct vellum_memory *m, unsigned *tries)
-{
-	return (*tries)++ < RECLAIM_TRIES && vellum_reclaim(m, RECLAIM_BATCH);
 }

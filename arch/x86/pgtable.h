@@ -142,6 +142,7 @@ static inline uint64_t x86_with_pfn_bits(uint64_t v, uint64_t pfn_bits, uint64_t
 	static inline type lvl##_mkyoung(type e) { return lvl##_make(e.val | X86_ACCESSED); } \
 	static inline type lvl##_mkold(type e) { return lvl##_make(e.val & ~X86_ACCESSED); }  \
 	static inline type lvl##_mkspecial(type e) { return lvl##_make(e.val | X86_SPECIAL); } \
+	static inline type lvl##_mkdevmap(type e) { return lvl##_make(e.val | X86_DEVMAP); }  \
 	static inline type lvl##_mkuffd_wp(type e)                                            \
 	{                                                                                     \
 		return lvl##_wrprotect(lvl##_make(e.val | X86_UFFD_WP));                      \
@@ -212,14 +213,20 @@ static inline bool pgd_none(pgd_t pgd)
 	return (pgd.val & X86_PRESENT) == 0;
 }
 
+/* RW, or the shadow-stack encoding: what may be stored to, by somebody. There are no shadow stacks in PUDs. */
+static inline bool x86_writable(uint64_t v)
+{
+	return (v & X86_RW) || (v & X86_DIRTY);
+}
+
 static inline bool pte_write(pte_t pte)
 {
-	return (pte.val & X86_RW) != 0;
+	return x86_writable(pte.val);
 }
 
 static inline bool pmd_write(pmd_t pmd)
 {
-	return (pmd.val & X86_RW) != 0;
+	return x86_writable(pmd.val);
 }
 
 static inline bool pud_write(pud_t pud)

@@ -24,6 +24,7 @@ enum {
 	VELLUM_VMF_OOM = 1,
 	VELLUM_VMF_SIGBUS = 2,
 	VELLUM_VMF_NOPAGE = 0x100,	/* done, or not now: the CPU runs the instruction again */
+	VELLUM_VMF_FALLBACK = 0x800,	/* huge_fault: smaller, please; pfn_fault: the object's own page */
 	VELLUM_VMF_LOCKED = 0x200,	/* page_mkwrite only; the same as OK: the core has locked */
 };
 
@@ -37,6 +38,7 @@ enum {
  * @page:  managed mappings: host address of the page's 4096 bytes. In fault(): new, zeroed, to
  *         be filled. In page_mkwrite(): the page that is about to become writable.
  * @pfn:   pfn mappings: fault() sets it; pfn_mkwrite() finds it set.
+ * @order: huge_fault(): 9 or 18: how many pages, as a power of two; else 0.
  */
 struct vellum_vmf {
 	uint32_t size;
@@ -46,6 +48,7 @@ struct vellum_vmf {
 	uint64_t pgoff;
 	void *page;
 	uint64_t pfn;
+	uint32_t order;
 };
 
 /**
@@ -71,7 +74,15 @@ struct vellum_vmf {
  * @punch: deallocate the bytes [@offset, @offset + @len), which then read as zero. 0 or a negative
  *         error number. NULL: the object cannot have holes.
  *
- * @fault, @page_mkwrite and @pfn_mkwrite may be called with the mmap lock of the faulting address
+ * @pfn_fault: of a VELLUM_MAPPING_MIXED object: set @vmf->pfn to the raw frame behind the page, or
+ *         VELLUM_VMF_FALLBACK: it is a page of the object's own, which fault() fills.
+ * @huge_fault: optional, of objects with raw frames. Nothing is mapped in the 2 MiB or 1 GiB (@vmf->order 9 or 18)
+ *         around @vmf->address, and the mapping covers all of it: set @vmf->pfn to the frame at their start, so
+ *         aligned, and they get one huge entry; or VELLUM_VMF_FALLBACK. Asked again, with @vmf->write, when a huge
+ *         entry that is there is stored to and the object has pfn_mkwrite(): OK lets all of it be written,
+ *         FALLBACK splits it, so that pfn_mkwrite() is asked page by page.
+ *
+ * @fault, @pfn_fault, @huge_fault, @page_mkwrite and @pfn_mkwrite may be called with the mmap lock of the faulting address
  * space held for reading, so they must not map or unmap there. Any return of theirs but those named
  * above counts as VELLUM_VMF_SIGBUS.
  */
@@ -85,6 +96,8 @@ struct vellum_backing_ops {
 	int (*writepage)(void *ctx, uint64_t pgoff, const void *page, uint32_t len);
 	int (*sync)(void *ctx);
 	int (*punch)(void *ctx, uint64_t offset, uint64_t len);
+	int (*pfn_fault)(void *ctx, struct vellum_vmf *vmf);
+	int (*huge_fault)(void *ctx, struct vellum_vmf *vmf);
 };
 
 enum {
@@ -101,6 +114,13 @@ enum {
 	VELLUM_MAPPING_READ_FIRST = 1 << 2,
 	VELLUM_MAPPING_UNCACHED = 1 << 3,	/* entries have the cache-disable bit (PCD) */
 	VELLUM_MAPPING_WRITE_COMBINING = 1 << 4, /* entries have the write-through bit (PWT): WC by Linux's PAT */
+	/* Some pages are raw frames, the others the object's own: pfn_fault() says which. */
+	VELLUM_MAPPING_MIXED = 1 << 5,
+	/*
+	 * With VELLUM_MAPPING_PFN or _MIXED: the frames are a device's memory that stands for pages of a file (DAX). Their
+	 * entries say so (devmap), a fork does not copy them, since faults bring them back, and long-term pins are refused.
+	 */
+	VELLUM_MAPPING_DEVMAP = 1 << 6,
 };
 
 /**
@@ -174,7 +194,8 @@ void vellum_mapping_overlay(struct vellum_mapping *mapping, uint64_t offset, voi
  * rounded up to a page, is SIGBUS. fault() and writepage() are told of the new end by @len alone.
  *
  * Context: takes page, rmap and page-table locks. Not callable from a hook of this mapping.
- * Return: 0, -VELLUM_EINVAL (too long, or a pfn mapping), -VELLUM_EPERM (sealed).
+ * Return: 0, -VELLUM_EINVAL (too long, or a pfn mapping), -VELLUM_EPERM (sealed), -VELLUM_ENOMEM or -VELLUM_EIO
+ *   (longer: the last page was swapped out and cannot come back).
  * Source: ftruncate(2), mmap(2) on SIGBUS.
  */
 int vellum_mapping_set_size(struct vellum_mapping *mapping, uint64_t size);
@@ -288,6 +309,19 @@ uint64_t vellum_reclaim(struct vellum_memory *memory, uint64_t nr);
  * Context: takes the mapping's rmap lock and page-table locks; flushes.
  */
 void vellum_unmap_mapping_range(struct vellum_mapping *mapping, uint64_t first, uint64_t nr);
+
+/**
+ * vellum_remap_pfn_range - map frames of a device at once, without faults
+ * @addr, @len: page aligned, inside one mapping of a VELLUM_MAPPING_PFN object, where nothing is mapped yet.
+ * @pfn: the first frame.
+ *
+ * Pieces that are aligned so, in address and frame, get entries of 1 GiB and 2 MiB. Those of a private mapping are read-only,
+ * and never huge: a huge entry that a private mapping could write through would have to be copied whole.
+ *
+ * Return: 0; -VELLUM_EINVAL (range, not such a mapping; a private one must be mapped as a whole); -VELLUM_EBUSY (something is
+ *   there: what is before it is mapped); -VELLUM_ENOMEM (as well).
+ */
+int vellum_remap_pfn_range(struct vellum_mm *mm, uint64_t addr, uint64_t pfn, uint64_t len);
 
 /**
  * vellum_memory_alloc_device - frames of RAM without a folio, as a device would own them

@@ -32,6 +32,10 @@ extern "C" {
  *           make sure they can be touched. 0, or -VELLUM_ENOMEM: the frames are then not used.
  * @discard: optional. Nothing is kept any more in these bytes of RAM; after it they must read as
  *           zero or be committed again before use.
+ * @thread_id: optional. A number of the calling thread, as programs know it: goes into messages about its
+ *           faults.
+ * @interrupted: optional. The calling thread should not go on waiting for somebody to resolve its fault: a
+ *           signal has come. It is looked at whenever wait() returns.
  * @bug:     the core found itself or its caller in a state that must not be; @what says which.
  *           May return: the operation then goes on as best it can.
  */
@@ -44,6 +48,8 @@ struct vellum_host_ops {
 	int (*commit)(void *host, uint64_t offset, uint64_t len);
 	void (*discard)(void *host, uint64_t offset, uint64_t len);
 	void (*bug)(void *host, const char *what, const char *file, int line);
+	uint32_t (*thread_id)(void *host);
+	int (*interrupted)(void *host);
 };
 
 /**

@@ -62,7 +62,8 @@ int vellum_memory_create(const struct vellum_memory_args *args, struct vellum_me
 /**
  * vellum_memory_destroy - free it
  *
- * Return: 0, or -VELLUM_EBUSY while address spaces or mappings live in it.
+ * Swap areas are forgotten with it.
+ * Return: 0, or -VELLUM_EBUSY while address spaces, mappings or devices live in it.
  */
 int vellum_memory_destroy(struct vellum_memory *memory);
 
@@ -185,6 +186,14 @@ int vellum_mremap(struct vellum_mm *mm, uint64_t old_addr, uint64_t old_len, uin
 		  uint32_t flags, uint64_t *new_addr);
 
 /**
+ * vellum_map_shadow_stack - memory for a shadow stack: private, and stored to by shadow-stack accesses alone
+ * @addr: in: where, page aligned, or 0: anywhere; out: where it is. @len: bytes, rounded up to pages.
+ *
+ * Return: as vellum_mmap() with MAP_FIXED_NOREPLACE. Source: the kernel's arch/x86/shstk.rst.
+ */
+int vellum_map_shadow_stack(struct vellum_mm *mm, uint64_t *addr, uint64_t len);
+
+/**
  * vellum_set_brk - where the heap is: an empty heap at @start (page aligned); for a loader
  */
 void vellum_set_brk(struct vellum_mm *mm, uint64_t start);
@@ -226,24 +235,31 @@ enum {
 	VELLUM_MADV_POPULATE_READ = 22,
 	VELLUM_MADV_POPULATE_WRITE = 23,
 	VELLUM_MADV_DONTNEED_LOCKED = 24,
+	VELLUM_MADV_COLLAPSE = 25,
+	VELLUM_MADV_GUARD_INSTALL = 102,
+	VELLUM_MADV_GUARD_REMOVE = 103,
 };
 
 /**
  * vellum_madvise - advice about a range
  * @advice: VELLUM_MADV_*.
  *
- * DONTNEED drops the pages now: private memory reads as zero or as the object again. FREE does the
- * same with private anonymous memory (Linux may do it later). REMOVE punches a hole into the object.
+ * DONTNEED drops the pages now: private memory reads as zero or as the object again. FREE lets private anonymous
+ * pages be dropped rather than swapped out, until they are stored to again. REMOVE punches a hole into the object.
  * WILLNEED brings the object's pages into the cache; POPULATE_* also maps them, as loads or stores would,
- * and says what went wrong. DONTFORK: a child has nothing there; WIPEONFORK: it finds zeros. RANDOM: a
- * fault maps no neighbours. The others are taken and change nothing that can be seen here.
+ * and says what went wrong. COLD takes the signs of use away, PAGEOUT swaps out and writes back at once.
+ * DONTFORK: a child has nothing there; WIPEONFORK: it finds zeros. RANDOM: a fault maps no neighbours. HUGEPAGE: a
+ * first store brings 2 MiB in at once where they fit; COLLAPSE makes 2 MiB of what is there. GUARD_INSTALL:
+ * accesses are a SIGSEGV, without a mapping of its own, until GUARD_REMOVE. The others change nothing that can be seen.
  *
- * Return: 0; -VELLUM_EINVAL (unaligned, wrap, advice; DONTNEED, REMOVE of locked memory; DONTNEED,
- *   POPULATE, REMOVE of device memory; FREE, WIPEONFORK of what is not private and anonymous; REMOVE of what
- *   has no object; POPULATE without the right); -VELLUM_ENOMEM (parts are not mapped; the mapped rest was
+ * Return: 0; -VELLUM_EINVAL (unaligned, wrap, advice; DONTNEED, REMOVE, PAGEOUT, COLD of locked memory; DONTNEED,
+ *   POPULATE, REMOVE, PAGEOUT, COLD of device memory; FREE, WIPEONFORK, GUARD_* of what is not private and anonymous;
+ *   GUARD_INSTALL of locked memory; REMOVE of what has no object; POPULATE without the right; COLLAPSE of less than an
+ *   aligned 2 MiB, or of what cannot be huge); -VELLUM_ENOMEM (parts are not mapped; the mapped rest was
  *   processed, but POPULATE stops); -VELLUM_EACCES (REMOVE through a mapping that may not be written);
- *   -VELLUM_EAGAIN (no memory); -VELLUM_EFAULT (POPULATE: the access would be SIGBUS); REMOVE also: as
- *   vellum_mapping_punch_hole(). Source: madvise(2).
+ *   -VELLUM_EAGAIN (no memory; COLLAPSE: a page is in use elsewhere); -VELLUM_EBUSY (COLLAPSE: no block of
+ *   2 MiB, or a userfaultfd would miss a fault); -VELLUM_EFAULT (POPULATE: the access would be a signal);
+ *   -VELLUM_EHWPOISON (POPULATE); REMOVE also: as vellum_mapping_punch_hole(). Source: madvise(2).
  */
 int vellum_madvise(struct vellum_mm *mm, uint64_t addr, uint64_t len, int advice);
 
@@ -330,6 +346,9 @@ enum vellum_counter {
 	VELLUM_COUNT_FAULT_SHARED,	/* store that brought a shared page in */
 	VELLUM_COUNT_FAULT_NOTIFY,	/* store to a read-only shared page */
 	VELLUM_COUNT_FAULT_SPURIOUS,
+	VELLUM_COUNT_FAULT_UFFD,	/* waited for a userfaultfd's reader */
+	VELLUM_COUNT_FAULT_SWAP,	/* brought a page back that was swapped out */
+	VELLUM_COUNT_FAULT_HUGE,	/* mapped or changed a huge page */
 	VELLUM_COUNT_FAULT_ERROR,	/* ended in a signal */
 	VELLUM_COUNT_TLB_FLUSHES,
 	VELLUM_NR_COUNTERS
@@ -342,6 +361,8 @@ const char *vellum_counter_name(enum vellum_counter counter);
 
 /** vellum_mm_rss - pages present now. */
 uint64_t vellum_mm_rss(const struct vellum_mm *mm);
+/** vellum_mm_swapped - pages that are swapped out, by entries that name them. */
+uint64_t vellum_mm_swapped(const struct vellum_mm *mm);
 
 /**
  * vellum_validate - check every invariant (ARCHITECTURE.md, INV-*) of all address spaces

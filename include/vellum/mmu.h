@@ -146,6 +146,8 @@ enum vellum_fault_result {
 	VELLUM_FAULT_SIGSEGV_ACCERR,	/* mapped, but not for this access */
 	VELLUM_FAULT_SIGBUS,		/* beyond the object's end, or the backing failed */
 	VELLUM_FAULT_OOM,		/* no memory; nothing changed */
+	VELLUM_FAULT_HWPOISON,		/* SIGBUS with BUS_MCEERR_AR: the page is poisoned */
+	VELLUM_FAULT_INTERRUPTED,	/* a wait was broken off by the host: deliver the signal, then try again */
 };
 
 /**

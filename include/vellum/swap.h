@@ -3,13 +3,14 @@
  * vellum/swap.h - swap areas: where pages of private memory are kept while they are not in RAM.
  *
  * An area is a number of slots of one page each, and hooks that store and bring back. The core chooses
- * the slots. Backends that are ready for use are in vellum/swap_backends.h. The core does not swap yet: so far
- * they serve only whoever calls the hooks himself.
+ * the slots. Backends that are ready for use are in vellum/swap_backends.h.
  */
 #ifndef VELLUM_SWAP_H
 #define VELLUM_SWAP_H
 
 #include <stdint.h>
+
+struct vellum_memory;
 
 #ifdef __cplusplus
 extern "C" {
@@ -35,6 +36,38 @@ struct vellum_swap_ops {
 	int (*read)(void *ctx, uint64_t slot, void *page);
 	void (*free)(void *ctx, uint64_t slot);
 };
+
+#define VELLUM_MAX_SWAP_AREAS 23
+
+/**
+ * vellum_swap_add - an area that private and shared memory is swapped out to
+ * @ops: hooks, kept. @ctx: passed to them. @nr_slots: 1 to 2^32.
+ * @area: out, may be NULL: its number, for vellum_swap_remove().
+ *
+ * Faults, copies and forks that find no frame swap out by themselves, after cached pages of files were dropped.
+ * A slot takes 4 bytes of the host's memory once one in its neighbourhood is used.
+ *
+ * Return: 0, -VELLUM_EINVAL, -VELLUM_ENOSPC (VELLUM_MAX_SWAP_AREAS are there), -VELLUM_ENOMEM.
+ */
+int vellum_swap_add(struct vellum_memory *memory, const struct vellum_swap_ops *ops, void *ctx, uint64_t nr_slots,
+		    unsigned *area);
+
+/**
+ * vellum_swap_remove - bring everything back and forget the area, as swapoff(2)
+ *
+ * A page that cannot be read becomes poison: an access is VELLUM_FAULT_HWPOISON.
+ * Return: 0, -VELLUM_EINVAL (no such area), -VELLUM_ENOMEM (what has come back stays; the area goes on), -VELLUM_EIO (a page
+ *   of a shared-memory object cannot be read; the area goes on).
+ */
+int vellum_swap_remove(struct vellum_memory *memory, unsigned area);
+
+/** struct vellum_swap_info - of all areas; a snapshot. */
+struct vellum_swap_info {
+	uint64_t nr_slots;
+	uint64_t nr_used;	/* slots, also of pages that are in RAM as well */
+	uint64_t nr_out, nr_in;	/* pages written and read so far */
+};
+void vellum_swap_info(struct vellum_memory *memory, struct vellum_swap_info *info);
 
 #ifdef __cplusplus
 }

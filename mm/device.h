@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: MIT */
+/* mm/device.h - pages in a device's memory, as entries name them; and pages that a device has for itself. */
+#ifndef MM_DEVICE_H
+#define MM_DEVICE_H
+
+#include "mm/mm.h"
+#include "vellum/device.h"
+
+struct fault;
+
+void device_page_put(struct vellum_memory *m, pfn_t pfn);	/* an entry for it went; ptl held */
+void device_page_share(struct vellum_memory *m, pfn_t pfn);	/* another one came, by fork */
+int device_private_fault(struct fault *f);
+int device_exclusive_fault(struct fault *f);
+/* The locked anonymous folio's entry in a VMA, ptl held, or NULL; a huge leaf is split for it. */
+pte_t *lock_entry_of(struct vellum_memory *m, const struct folio *folio, struct vma *vma, gva_t addr,
+		     struct mutex **ptl);
+
+#endif

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: MIT */
+/* mm/madvise_reclaim.c - MADV_COLD and MADV_PAGEOUT: pages of a range look unused, or leave RAM now. */
+#include "mm/madvise.h"
+#include "mm/pagewalk.h"
+#include "mm/swap.h"
+
+#define BATCH 64
+
+/* Pages to be taken out of RAM, referenced, a few at a time: no lock of an entry may be held meanwhile. */
+struct pageout {
+	struct folio *folio[BATCH];
+	unsigned nr;
+	bool cold;		/* only A is taken away */
+	gva_t stopped;		/* the batch is full: go on here */
+};
+
+/* Somebody else maps it as well. */
+static bool is_shared(const struct folio *folio)
+{
+	return __atomic_load_n(&folio->count, __ATOMIC_ACQUIRE) >> 32 > 1;
+}
+
+static int take_pte(pte_t *ptep, gva_t addr, struct mm_walk *walk)
+{
+	struct pageout *po = walk->private;
+	struct vellum_memory *m = walk->vma->mm->memory;
+	pte_t pte = ptep_get(ptep);
+	struct folio *folio;
+
+	if (!pte_present(pte) || pte_special(pte))
+		return 0;
+	folio = pfn_folio(m, pte_pfn(pte));
+	if (is_shared(folio))
+		return 0;
+	ptep_update(ptep, pte_mkold);
+	if (po->cold)
+		return 0;
+	if (po->nr == BATCH) {
+		po->stopped = addr;
+		return WALK_SKIP;
+	}
+	folio_get(folio);
+	po->folio[po->nr++] = folio;
+	return 0;
+}
+
+static int take_leaf(uint64_t *entry, gva_t start, gva_t end, unsigned shift, struct mm_walk *walk)
+{
+	(void)start, (void)end, (void)shift, (void)walk;
+	return leaf_is_raw(entry_load(entry)) ? 0 : WALK_SPLIT;
+}
+
+static const struct mm_walk_ops take_walk_ops = { .huge_leaf = take_leaf, .pte = take_pte };
+
+/* A page of a file's cache is written and dropped, others are swapped out. */
+static void put_out(struct vellum_memory *m, struct folio *folio)
+{
+	struct vellum_mapping *mapping = NULL;
+
+	if (!(folio_flags(folio) & (PG_ANON | PG_SWAPCACHE))) {
+		mutex_lock(&folio->lock, &m->host);
+		mapping = folio->mapping && !mapping_is_shmem(folio->mapping) ? folio->mapping : NULL;
+		if (mapping)
+			reclaim_cached(mapping, folio);
+		mutex_unlock(&folio->lock, &m->host);
+	}
+	if (!mapping)
+		reclaim_folio(m, folio, true);
+	folio_put(m, folio);
+}
+
+/* mmap_lock held for reading. */
+static void reclaim_part(struct vma *vma, gva_t start, gva_t end, bool cold)
+{
+	struct pageout po = { .cold = cold };
+
+	while (start < end) {
+		po.nr = 0;
+		po.stopped = end;
+		walk_vma_range(vma, start, end, &take_walk_ops, &po);
+		for (unsigned i = 0; i < po.nr; i++)
+			put_out(vma->mm->memory, po.folio[i]);
+		start = po.stopped;
+	}
+}
+
+int madvise_reclaim(struct vellum_mm *mm, gva_t start, gva_t end, int advice)
+{
+	int hole = 0, err = 0;
+
+	read_lock(&mm->mmap_lock, mm_host(mm));
+	while (start < end && !err) {
+		struct vma *vma = find_vma_intersection(mm, start, end);
+
+		if (!vma) {
+			hole = -ENOMEM;
+			break;
+		}
+		if (vma->start > start)
+			hole = -ENOMEM;
+		if (vma->flags & (VM_LOCKED | VM_PFNMAP))
+			err = -EINVAL;
+		else
+			reclaim_part(vma, max_u64(start, vma->start), min_u64(vma->end, end),
+				     advice == VELLUM_MADV_COLD);
+		start = vma->end;
+	}
+	read_unlock(&mm->mmap_lock, mm_host(mm));
+	return err ? err : hole;
+}

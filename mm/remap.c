@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: MIT */
+/* mm/remap.c - a driver maps its frames at once, in the largest entries that fit. */
+#include "mm/huge.h"
+
+/* The largest entry for the rest of the range. */
+static unsigned best_shift(const struct vma *vma, gva_t addr, pfn_t pfn, uint64_t len)
+{
+	bool watched = __atomic_load_n(&vma->mm->trackers.nr, __ATOMIC_ACQUIRE) ||
+		       __atomic_load_n(&vma->mapping->trackers.nr, __ATOMIC_ACQUIRE);
+
+	for (unsigned shift = PUD_SHIFT; shift > PAGE_SHIFT && !vma_is_cow(vma) && !watched; shift -= 9)
+		if (!((addr | pfn << PAGE_SHIFT) & ((1ull << shift) - 1)) && len >= 1ull << shift)
+			return shift;
+	return PAGE_SHIFT;
+}
+
+static int map_small(struct vma *vma, gva_t addr, pfn_t pfn)
+{
+	const struct host *host = mm_host(vma->mm);
+	struct mutex *ptl;
+	pte_t *ptep = pte_alloc(vma->mm, addr, &ptl), pte = frame_pte(vma, pfn);
+	int err = 0;
+
+	if (!ptep)
+		return huge_lookup(vma->mm, addr, NULL) ? -EBUSY : -ENOMEM;
+	mutex_lock(ptl, host);
+	if (pte_none(ptep_get(ptep))) {
+		if (pte_write(pte) && wp_tracked(vma, addr))
+			pte = pte_wrprotect(pte);
+		ptep_set(ptep, pte);
+		mm_add_rss(vma->mm, 1);
+	} else {
+		err = -EBUSY;
+	}
+	mutex_unlock(ptl, host);
+	return err;
+}
+
+/* mmap_lock held. */
+static int remap_locked(struct vellum_mm *mm, gva_t addr, pfn_t pfn, uint64_t len)
+{
+	struct vma *vma = find_vma_intersection(mm, addr, addr + 1);
+	int err = 0;
+
+	if (!vma || vma->start > addr || vma->end - addr < len || !(vma->flags & VM_PFNMAP))
+		return -EINVAL;
+	if (vma_is_cow(vma) && (vma->start != addr || vma->end != addr + len))
+		return -EINVAL;
+	for (uint64_t done = 0, size; done < len && !err; done += size) {
+		gva_t at = addr + done;
+		pfn_t frame = pfn + (done >> PAGE_SHIFT);
+		unsigned shift = best_shift(vma, at, frame, len - done);
+
+		size = 1ull << shift;
+		err = shift == PAGE_SHIFT ? map_small(vma, at, frame) :
+					    huge_install(mm, at, shift, frame_leaf(vma, frame, shift), NULL, NULL);
+		if (err == -EBUSY && shift > PAGE_SHIFT && !huge_lookup(mm, at, NULL)) {
+			size = PAGE_SIZE;	/* a table is there, which may be empty */
+			err = map_small(vma, at, frame);
+		}
+	}
+	return err;
+}
+
+EXPORT int vellum_remap_pfn_range(struct vellum_mm *mm, uint64_t addr, uint64_t pfn, uint64_t len)
+{
+	int err;
+
+	if (((addr | len) & ~PAGE_MASK) || !user_range(addr, len) || pfn + (len >> PAGE_SHIFT) > 1ull << 40)
+		return -EINVAL;
+	read_lock(&mm->mmap_lock, mm_host(mm));
+	err = remap_locked(mm, addr, pfn, len);
+	read_unlock(&mm->mmap_lock, mm_host(mm));
+	return err;
+}
