@@ -31,11 +31,13 @@ static int error_of(int fault_result)
 static int get_locked(struct vellum_mapping *mapping, pgoff_t index, struct folio **out)
 {
 	struct vellum_vmf vmf = { .size = sizeof(vmf), .pgoff = index };
+	unsigned tries = 0;
 	int result;
 
 	do {
 		result = mapping_get_folio(mapping, &vmf, out);
-	} while (result == FAULT_AGAIN || result == FAULT_NOPAGE);
+	} while (result == FAULT_AGAIN || result == FAULT_NOPAGE ||
+		 (result == VELLUM_FAULT_OOM && reclaim_for_retry(mapping->memory, &tries)));
 	return result ? error_of(result) : 0;
 }
 

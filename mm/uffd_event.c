@@ -84,7 +84,6 @@ void uffd_event_deliver(struct uffd_event *ev)
 
 	if (enqueue(ev)) {
 		while (!__atomic_load_n(&ev->done, __ATOMIC_ACQUIRE)) {
-			sched_point(SCHED_WAIT, &ev->done);
 			if (host->ops->interrupted && host->ops->interrupted(host->ctx))
 				break;
 			host->ops->wait(host->ctx, &ev->done, 0);

@@ -125,10 +125,9 @@ int uffd_fault(struct fault *f, uint32_t reason)
 		return VELLUM_FAULT_SIGBUS;
 	if (!f->wait || (!(f->flags & FAULT_USER) && (uffd->flags & VELLUM_UFFD_USER_MODE_ONLY)))
 		return VELLUM_FAULT_SIGBUS;
-	if (__atomic_load_n(&uffd->released, __ATOMIC_SEQ_CST))
-		return FAULT_WAIT;	/* it wants the mmap lock, to forget this range: out of its way */
+	/* One that is being closed wakes all who wait, after it has forgotten this range, for which it needs our lock. */
 	queue(f, uffd, reason);
-	if (!__atomic_load_n(&uffd->released, __ATOMIC_SEQ_CST) && must_wait(f, reason)) {
+	if (must_wait(f, reason)) {
 		mm_count(f->vma->mm, VELLUM_COUNT_FAULT_UFFD);
 		return FAULT_WAIT;
 	}
@@ -146,7 +145,6 @@ bool uffd_wait_over(struct uffd_wait *wait, const struct host *host)
 	if (!wait->ctx)
 		return true;
 	while (!__atomic_load_n(&wait->woken, __ATOMIC_ACQUIRE)) {
-		sched_point(SCHED_WAIT, &wait->woken);
 		if (interrupted(host)) {
 			dequeue(wait);
 			return false;
@@ -245,7 +243,6 @@ EXPORT int vellum_uffd_read(struct vellum_uffd *uffd, struct vellum_uffd_msg *ms
 			return 0;
 		if (!wait)
 			return -EAGAIN;
-		sched_point(SCHED_WAIT, &uffd->activity);
 		if (interrupted(host))
 			return -EINTR;
 		host->ops->wait(host->ctx, &uffd->activity, seen);

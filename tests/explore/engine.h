@@ -67,6 +67,7 @@ void buffer_drain_one(int thread);
 void name_place(char *out, size_t len, enum sched_kind kind, const volatile void *where);
 void trace_begin(void);
 void trace_step(int actor, enum sched_kind kind, const volatile void *where);
+void trace_stuck(int actor, enum sched_kind kind, const volatile void *where);
 void trace_end(void);
 void schedule_print(const struct schedule *s);
 bool schedule_parse(const char *text, struct schedule *out);

@@ -117,10 +117,12 @@ static void step(int actor)
 		buffer_drain_one(actor - MAX_THREADS);
 	} else {
 		const struct coroutine *t = &threads[actor];
-		bool waited = t->started && t->kind == SCHED_WAIT;
+		bool waited = t->started && t->kind == SCHED_WAIT, pending = !buffer_empty(actor);
 		const volatile void *where = t->where;
 
 		run_thread(actor);
+		if (pending && buffer_empty(actor))
+			waited = false;		/* what it had stored is visible now */
 		if (waited && t->waits && t->where == where)
 			return;		/* looked again in vain: no reason for others to */
 	}
@@ -218,6 +220,9 @@ static const char *run(choose_fn choose, void *arg, bool traced, unsigned *steps
 
 		if (!n) {
 			why = all_done() ? NULL : "deadlock";
+			for (int i = 0; traced && i < (int)nr_threads; i++)
+				if (!threads[i].done)
+					trace_stuck(i, threads[i].kind, threads[i].where);
 			break;
 		}
 		if (*steps == MAX_STEPS - 1)

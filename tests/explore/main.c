@@ -18,7 +18,9 @@ static const struct scenario *const subjects[] = {
 	collect_scenarios,
 	cow_scenarios,
 	mremap_scenarios,
+	swap_scenarios,
 	truncate_scenarios,
+	uffd_scenarios,
 	writeback_scenarios,
 	zap_scenarios,
 };

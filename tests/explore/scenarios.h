@@ -9,7 +9,9 @@ extern const struct scenario clean_scenarios[];		/* the two helpers */
 extern const struct scenario collect_scenarios[];	/* trackers, and bytes changed from outside */
 extern const struct scenario cow_scenarios[];		/* fork and copy-on-write */
 extern const struct scenario mremap_scenarios[];
+extern const struct scenario swap_scenarios[];		/* swap, pins, moves */
 extern const struct scenario truncate_scenarios[];	/* pages leave an object */
+extern const struct scenario uffd_scenarios[];		/* userfaultfd, markers, PAGEMAP_SCAN */
 extern const struct scenario writeback_scenarios[];	/* and reclaim of cached pages */
 extern const struct scenario zap_scenarios[];		/* entries are removed: munmap, madvise, unmap by mapping */
 

@@ -179,6 +179,17 @@ void trace_step(int actor, enum sched_kind kind, const volatile void *where)
 	tracing = actor;
 }
 
+void trace_stuck(int actor, enum sched_kind kind, const volatile void *where)
+{
+	char place[96] = "its start";
+
+	if (where || kind != SCHED_WAIT)
+		name_place(place, sizeof(place), kind, where);
+	end_of_turn();
+	tracing = -1;
+	printf("# %s does not go on from %s\n", actor_name(actor), place);
+}
+
 void trace_end(void)
 {
 	end_of_turn();

@@ -26,8 +26,9 @@ bool vellum_explore_membarrier(void)
 /* The core's locks wait here: control goes to whoever holds them. */
 static void explore_wait(void *ctx, uint32_t *word, uint32_t value)
 {
-	(void)ctx, (void)value;
-	vellum_explore_point(SCHED_WAIT, word);
+	(void)ctx;
+	if (__atomic_load_n(word, __ATOMIC_SEQ_CST) == value)
+		vellum_explore_point(SCHED_WAIT, word);
 }
 
 /* What is used after that is not what it was. */

@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: MIT */
+/* tests/explore/uffd.c - userfaultfd: who waits and who wakes, protection against stores, markers. */
+#include "scenarios.h"
+#include "vellum/pagemap.h"
+#include "vellum/uffd.h"
+
+static struct vellum_uffd *uffd;
+static uint64_t last;		/* value of the newest store that was done */
+static uint64_t replica;	/* what a consumer of reports has */
+
+static void make_uffd(uint64_t features)
+{
+	MUST(vellum_uffd_create(mm, 0, &uffd));
+	MUST(vellum_uffd_api(uffd, VELLUM_UFFD_API, features, NULL, NULL));
+}
+
+static void watch(unsigned pages, uint64_t modes)
+{
+	MUST(vellum_uffd_register(uffd, PAGE(0), pages * PAGE_SIZE, modes, NULL));
+}
+
+static void drop_uffd(void)
+{
+	vellum_uffd_put(uffd);
+}
+
+static void storer(void)
+{
+	for (uint64_t val = 2; val < 5; val++) {
+		store(1, 0, val);
+		last = val;
+	}
+}
+
+static void one_store(void)
+{
+	store(1, 0, 2);
+	last = 2;
+}
+
+static void protector(void)
+{
+	if (vellum_uffd_writeprotect(uffd, PAGE(0), PAGE_SIZE, VELLUM_UFFD_WRITEPROTECT_WP))
+		violated("writeprotect failed");
+}
+
+/* --- a fault waits: it is always woken --- */
+
+static void setup_missing(void)
+{
+	last = 0;
+	make_uffd(0);
+	map_pages(mm, 0, 1, RW, PRIVATE, NULL, 0);
+	keep_tables();
+	watch(1, VELLUM_UFFD_MISSING);
+}
+
+static void setup_protected(void)
+{
+	last = 1;
+	make_uffd(0);
+	map_pages(mm, 0, 1, RW, PRIVATE, NULL, 0);
+	watch(1, VELLUM_UFFD_WP);
+	store(1, 0, 1);
+	protector();
+}
+
+/* Waits for the message, and resolves. */
+static void manager(void)
+{
+	static const uint64_t page[PAGE_SIZE / 8] = { 9 };
+	struct vellum_uffd_msg msg;
+	uint32_t got;
+
+	if (vellum_uffd_read(uffd, &msg, 1, true, &got))
+		violated("read failed");
+	if (msg.arg.pagefault.flags & VELLUM_UFFD_FLAG_WP)
+		vellum_uffd_writeprotect(uffd, PAGE(0), PAGE_SIZE, 0);
+	else
+		vellum_uffd_copy(uffd, PAGE(0), 0, page, PAGE_SIZE, 0, NULL);
+}
+
+static void closer(void)
+{
+	vellum_uffd_close(uffd);
+}
+
+/* Resolves without having been asked: the fault may not sleep after it. */
+static void early_resolver(void)
+{
+	static const uint64_t page[PAGE_SIZE / 8] = { 9 };
+
+	vellum_uffd_copy(uffd, PAGE(0), 0, page, PAGE_SIZE, 0, NULL);
+}
+
+static void early_lifter(void)
+{
+	vellum_uffd_writeprotect(uffd, PAGE(0), PAGE_SIZE, 0);
+}
+
+static const char *word_is_2(void)
+{
+	return raw_word(mm, 0) == 2 ? NULL : "a store was lost";
+}
+
+/* --- INV-SCAN-1, T-scan-01: get and protect against a CPU that stores --- */
+
+static void setup_async(void)
+{
+	last = replica = 1;
+	make_uffd(VELLUM_UFFD_FEATURE_WP_ASYNC);
+	map_pages(mm, 0, 1, RW, PRIVATE, NULL, 0);
+	watch(1, VELLUM_UFFD_WP);
+	store(1, 0, 1);
+}
+
+static void scan(void)
+{
+	struct vellum_page_region vec[1];
+	struct vellum_scan_args a = { .size = sizeof(a), .flags = VELLUM_SCAN_WP_MATCHING, .start = PAGE(0),
+				      .end = PAGE(1), .vec = vec, .vec_len = 1,
+				      .category_mask = VELLUM_PAGE_IS_WRITTEN, .return_mask = VELLUM_PAGE_IS_WRITTEN };
+	uint64_t nr;
+
+	if (vellum_pagemap_scan(mm, &a, &nr))
+		violated("scan failed");
+	if (!nr)
+		return;
+	pause_here();
+	replica = raw_word(mm, 0);
+}
+
+static void scanner(void)
+{
+	scan();
+	scan();
+}
+
+static const char *replica_is_memory(void)
+{
+	scan();
+	return replica == raw_word(mm, 0) && replica == last ? NULL : "T-scan-01: a store was not reported";
+}
+
+/* --- T-uffd-09: protection that is not flushed yet, a CPU that stores through it, a fault that copies --- */
+
+static struct vellum_mm *child;
+
+static void setup_shared_with_child(void)
+{
+	setup_async();
+	MUST(vellum_fork(mm, &child));
+	store(1, 0, 1);		/* the parent's own again, and W cached */
+}
+
+static void forker_again(void)
+{
+	struct vellum_mm *second;
+
+	if (vellum_fork(mm, &second))
+		violated("fork failed");
+	vellum_mm_put(second);
+}
+
+static void drop_both(void)
+{
+	vellum_mm_put(child);
+	drop_uffd();
+}
+
+static const char *nothing_lost(void)
+{
+	return raw_word(mm, 0) == last ? NULL : "T-uffd-09: a store was lost";
+}
+
+/* --- INV-MARKER-1: protection of shared memory is there at every step --- */
+
+static void setup_shared_memory(void)
+{
+	last = 1;
+	make_uffd(VELLUM_UFFD_FEATURE_WP_ASYNC);
+	new_object(NULL, 1, 0);
+	map_pages(mm, 0, 1, RW, SHARED, object, 0);
+	watch(1, VELLUM_UFFD_WP);
+	store(1, 0, 1);
+	protector();
+}
+
+static void dropper(void)
+{
+	vellum_madvise(mm, PAGE(0), PAGE_SIZE, VELLUM_MADV_DONTNEED);
+}
+
+static void reader(void)
+{
+	load(1, 0);
+}
+
+static void unmapper_by_object(void)
+{
+	vellum_unmap_mapping_range(object, 0, 1);
+}
+
+static const char *protected(void)
+{
+	if (!pte_is_uffd_wp(pte_make(raw_entry(mm, 0))) && !entry_locked(mm, 0))
+		return "INV-MARKER-1: protection of shared memory is gone";
+	return NULL;
+}
+
+const struct scenario uffd_scenarios[] = {
+	{ .name = "uffd_missing_vs_manager", .setup = setup_missing, .thread = { THREAD(one_store), THREAD(manager) },
+	  .check_end = word_is_2, .teardown = drop_uffd },
+	{ .name = "uffd_missing_vs_early_copy", .setup = setup_missing, .check_end = word_is_2,
+	  .thread = { THREAD(one_store), THREAD(early_resolver) }, .teardown = drop_uffd },
+	{ .name = "uffd_missing_vs_close", .setup = setup_missing, .thread = { THREAD(one_store), THREAD(closer) },
+	  .check_end = word_is_2, .teardown = drop_uffd },
+	{ .name = "uffd_wp_vs_manager", .setup = setup_protected, .thread = { THREAD(one_store), THREAD(manager) },
+	  .check_end = word_is_2, .teardown = drop_uffd },
+	{ .name = "uffd_wp_vs_resolve", .setup = setup_protected, .thread = { THREAD(one_store), THREAD(early_lifter) },
+	  .check_end = word_is_2, .teardown = drop_uffd },
+	{ .name = "uffd_wp_vs_close", .setup = setup_protected, .thread = { THREAD(one_store), THREAD(closer) },
+	  .check_end = word_is_2, .teardown = drop_uffd },
+	{ .name = "scan_vs_store", .setup = setup_async, .thread = { THREAD(scanner), THREAD(storer) },
+	  .check_end = replica_is_memory, .teardown = drop_uffd },
+	{ .name = "scan_vs_protect_vs_store", .setup = setup_async, .bound = 1,
+	  .thread = { THREAD(scanner), THREAD(protector), THREAD(storer) }, .teardown = drop_uffd },
+	/* T-uffd-09 */
+	{ .name = "uffd_wp_vs_store_vs_fork", .setup = setup_shared_with_child, .bound = 1,
+	  .thread = { THREAD(protector), THREAD(storer), THREAD(forker_again) }, .check_end = nothing_lost,
+	  .teardown = drop_both },
+	{ .name = "marker_vs_drop_vs_load", .setup = setup_shared_memory, .check_step = protected, .bound = 1,
+	  .thread = { THREAD(dropper), THREAD(reader), THREAD(unmapper_by_object) }, .teardown = drop_uffd },
+	{ .name = "marker_vs_drop", .setup = setup_shared_memory, .check_step = protected,
+	  .thread = { THREAD(dropper), THREAD(reader) }, .teardown = drop_uffd },
+	{ .name = NULL },
+};
