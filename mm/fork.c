@@ -19,6 +19,8 @@ struct fork_walk {
 	struct uffd_fork uffd;
 	bool cow;
 	bool keep_wp;		/* the child's mapping is protected by userfaultfd as well */
+	bool pins;		/* some page of the parent was pinned once */
+	uint64_t child_keeps;	/* bits of a present entry that the child's has too */
 	bool protected;		/* some entry of the parent lost W: flush */
 	int64_t nr_copied;
 };
@@ -51,14 +53,10 @@ static inline void share_folio(struct folio *folio, bool alone)
 		folio_clear(folio, PG_EXCLUSIVE);
 }
 
-/* What the child's entry is like, whatever the parent's is. */
-static inline pte_t for_child(const struct fork_walk *fw, pte_t pte)
+/* The child's is old; the parent's D records a shared page's dirt, once; protection needs somebody who lifts it. */
+static uint64_t bits_for_child(const struct fork_walk *fw)
 {
-	if (!fw->cow)
-		pte = pte_mkclean(pte);		/* the parent's D records the dirt, once */
-	if (!fw->keep_wp)
-		pte = pte_clear_uffd_wp(pte);
-	return pte_mkold(pte);
+	return ~(X86_ACCESSED | (fw->cow ? 0 : X86_DIRTY | X86_SAVED_DIRTY) | (fw->keep_wp ? 0 : X86_UFFD_WP));
 }
 
 /* The child's entry for the parent's present one; the parent's loses W if it must. */
@@ -68,7 +66,7 @@ static inline pte_t copy_present(struct fork_walk *fw, struct table_edit *ed, pt
 		pte = pte_wrprotect(edit_entry(ed, src, pte_wrprotect));
 		fw->protected = true;
 	}
-	return for_child(fw, pte);
+	return pte_make(pte.val & fw->child_keeps);
 }
 
 /*
@@ -90,26 +88,11 @@ static int copy_pinned(struct fork_walk *fw, const struct table_edit *ed, unsign
 	return 0;
 }
 
-static inline bool must_copy(const struct fork_walk *fw, const struct table_edit *ed, const struct folio *folio)
+static bool must_copy(const struct fork_walk *fw, const struct vellum_memory *m, pte_t pte)
 {
-	return unlikely(__atomic_load_n(&ed->mm->has_pinned, __ATOMIC_RELAXED)) && fw->cow &&
-	       (folio_flags(folio) & PG_EXCLUSIVE) && folio_maybe_pinned(folio);
-}
+	const struct folio *folio = pte_special(pte) ? NULL : pfn_folio(m, pte_pfn(pte));
 
-/* 0 or -ENOMEM; the child's entry is there. */
-static int copy_mapped(struct fork_walk *fw, struct table_edit *ed, unsigned i, pte_t *dst, pte_t pte)
-{
-	struct vellum_memory *m = ed->mm->memory;
-	struct folio *folio = pte_special(pte) ? NULL : pfn_folio(m, pte_pfn(pte));
-
-	if (folio && must_copy(fw, ed, folio))
-		return copy_pinned(fw, ed, i, dst, pte);
-	pte = copy_present(fw, ed, &ed->table[i], pte);
-	if (folio)
-		share_folio(folio, ed->alone);
-	ptep_set(dst, pte);
-	fw->nr_copied++;
-	return 0;
+	return folio && fw->cow && (folio_flags(folio) & PG_EXCLUSIVE) && folio_maybe_pinned(folio);
 }
 
 /* A write entry becomes one for reading, in both; nobody has a translation: no flush. */
@@ -176,10 +159,20 @@ static int copy_entries(struct fork_walk *fw, struct table_edit *ed, pte_t *dst,
 
 		if (i + PREFETCH < nr)
 			prefetch_folio(m, &ed->table[i + PREFETCH]);
-		if (pte_present(pte))
-			err = copy_mapped(fw, ed, i, &dst[i], pte);
-		else if (unlikely(pte_is_swp(pte)))
-			copy_swp(fw, ed, &ed->table[i], &dst[i], pte);
+		if (unlikely(!pte_present(pte))) {
+			if (!pte_none(pte))
+				copy_swp(fw, ed, &ed->table[i], &dst[i], pte);
+			continue;
+		}
+		if (unlikely(fw->pins) && must_copy(fw, m, pte)) {
+			err = copy_pinned(fw, ed, i, &dst[i], pte);
+			continue;
+		}
+		pte = copy_present(fw, ed, &ed->table[i], pte);
+		if (!pte_special(pte))
+			share_folio(pfn_folio(m, pte_pfn(pte)), ed->alone);
+		ptep_set(&dst[i], pte);
+		fw->nr_copied++;
 	}
 	edit_done(ed);
 	return err;
@@ -240,7 +233,7 @@ static int copy_leaf(uint64_t *entry, gva_t start, gva_t end, unsigned shift, st
 		return 0;	/* the object's own pages */
 	if (raw && (val & X86_DEVMAP) && !(walk->vma->flags & (VM_PFNMAP | VM_MIXEDMAP)))
 		return 0;
-	if (!raw && __atomic_load_n(&walk->vma->mm->has_pinned, __ATOMIC_RELAXED) && leaf_is_pinned(m, val))
+	if (!raw && fw->pins && leaf_is_pinned(m, val))
 		return WALK_SPLIT;
 	if (fw->cow && leaf_write(val)) {
 		leaf_update(entry, leaf_wrprotect);
@@ -276,8 +269,9 @@ static int copy_vma(struct vma *src, struct vellum_mm *child, struct fork_walk *
 	if (err || !vma_needs_copy(src, vma))
 		return err;
 	fw->child = vma;
-	fw->keep_wp = vma_uffd_wp(vma);
 	fw->cow = vma_is_cow(src);
+	fw->keep_wp = vma_uffd_wp(vma);
+	fw->child_keeps = bits_for_child(fw);
 	fw->nr_copied = 0;
 	err = walk_vma_range(src, src->start, src->end, &fork_walk_ops, fw);
 	mm_add_rss(child, fw->nr_copied);
@@ -306,6 +300,7 @@ static int fork_once(struct vellum_mm *parent, struct vellum_mm **out)
 	/* Fast pins see one of the two and leave it to the slow path, which waits for the mmap lock. */
 	__atomic_fetch_add(&parent->write_protect_seq, 1, __ATOMIC_SEQ_CST);
 	group_enter_first(&parent->memory->frame_refs, host);
+	fw.pins = __atomic_load_n(&parent->has_pinned, __ATOMIC_SEQ_CST);
 	for (struct vma *vma = vma_first(parent); vma && !err; vma = vma_next(vma))
 		err = copy_vma(vma, child, &fw);
 	group_leave_first(&parent->memory->frame_refs, host);

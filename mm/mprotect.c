@@ -33,7 +33,7 @@ static pte_t changed(struct vma *vma, gva_t addr, pte_t old)
 {
 	pte_t new = pte_modify(vma->flags & VM_SHADOW_STACK ? pte_wrprotect(old) : old, vma->page_prot);
 
-	if (pte_write(new) && (wp_tracked(vma, addr) || (vma_uffd_wp(vma) && pte_uffd_wp(new))))
+	if (pte_write(new) && !pte_write(old) && (wp_tracked(vma, addr) || (vma_uffd_wp(vma) && pte_uffd_wp(new))))
 		new = pte_wrprotect(new);
 	else if (!pte_write(new) && can_make_writable(vma, addr, new))
 		new = maybe_mkwrite(vma, new);
@@ -65,10 +65,11 @@ static int change_pte(pte_t *ptep, gva_t addr, struct mm_walk *walk)
 {
 	pte_t old = ptep_get(ptep), new;
 
-	if (pte_is_swp(old))
-		change_swp(ptep, old, walk->vma);
-	if (!pte_present(old))
+	if (unlikely(!pte_present(old))) {
+		if (!pte_none(old))
+			change_swp(ptep, old, walk->vma);
 		return 0;
+	}
 	if (!pte_special(old))
 		prepare_exec(walk->vma, pfn_folio(walk->vma->mm->memory, pte_pfn(old)));
 	do {

@@ -30,7 +30,7 @@ static bool hand_dirt(struct vma *vma, gva_t addr, struct folio *page)
 }
 
 /* Hand the removed entry's dirt over. @return: flush before the lock is dropped. */
-static bool hand_over(struct vma *vma, gva_t addr, pte_t old, struct folio *page, enum zap_why why)
+static inline bool hand_over(struct vma *vma, gva_t addr, pte_t old, struct folio *page, enum zap_why why)
 {
 	bool anon = page && (folio_flags(page) & PG_ANON);
 
@@ -103,10 +103,12 @@ static int zap_table(pte_t *ptep, gva_t start, gva_t end, struct mm_walk *walk, 
 	for (gva_t addr = start; addr < end; addr += PAGE_SIZE, ptep++) {
 		pte_t pte = ptep_get(ptep);
 
-		if (pte_is_swp(pte))
-			zap_swp(walk->vma, addr, ptep, pte, why);
-		else if (pte_present(pte) && !(why == ZAP_OBJECT && is_private_copy(tlb->mm->memory, pte)))
+		if (unlikely(!pte_present(pte))) {
+			if (!pte_none(pte))
+				zap_swp(walk->vma, addr, ptep, pte, why);
+		} else if (!(why == ZAP_OBJECT && is_private_copy(tlb->mm->memory, pte))) {
 			dirty |= zap_pte(tlb, walk->vma, addr, ptep, why);
+		}
 	}
 	if (dirty)
 		tlb_flush(tlb);		/* INV-ZAP-1 */
