@@ -48,6 +48,9 @@ void bench_auto(void);
 void bench_tlb(void);
 void bench_threads(void);
 void bench_memory(void);
+void bench_uffd(void);
+void bench_pin(void);
+void bench_fork_huge(void);
 void bench_guest(void);
 void bench_run(void);
 

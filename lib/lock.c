@@ -15,14 +15,6 @@ static void sleep_on(uint32_t *word, uint32_t value, const struct host *host)
 	host->ops->wait(host->ctx, word, value);
 }
 
-/* Tells the processor that we spin; others than x86 do without. */
-static void relax(void)
-{
-#if defined(__x86_64__) || defined(__i386__)
-	__builtin_ia32_pause();
-#endif
-}
-
 void mutex_lock(struct mutex *lock, const struct host *host)
 {
 	sched_point(SCHED_LOCK, lock);
@@ -30,7 +22,7 @@ void mutex_lock(struct mutex *lock, const struct host *host)
 		/* Looking first leaves the line with its holder. */
 		if (!__atomic_load_n(&lock->word, __ATOMIC_RELAXED) && try_change(&lock->word, 0, 1))
 			return;
-		relax();
+		cpu_relax();
 	}
 	sched_locked();
 	while (__atomic_exchange_n(&lock->word, 2, __ATOMIC_ACQUIRE) != 0)

@@ -37,6 +37,14 @@ bool group_try_enter_second(struct group_lock *lock);	/* false: the first group 
 void group_enter_second(struct group_lock *lock, const struct host *host);	/* waits for the first to leave */
 void group_leave_second(struct group_lock *lock, const struct host *host);
 
+/* Tells the processor that we spin; others than x86 do without. */
+static inline void cpu_relax(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+	__builtin_ia32_pause();
+#endif
+}
+
 static inline bool mutex_is_locked(const struct mutex *lock)
 {
 	return __atomic_load_n(&lock->word, __ATOMIC_RELAXED) != 0;

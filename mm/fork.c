@@ -34,15 +34,15 @@ static bool vma_needs_copy(const struct vma *src, const struct vma *child)
 }
 
 /*
- * The child maps the page too. @alone: CPUs don't walk, so a reference to an anonymous page that has no
- * other comes from nowhere: its only entry's lock is held, and the mmap lock for writing. Who takes references
- * without both (reclaim, fast pins) is kept out by memory->frame_refs.
+ * The child maps the page too. A reference to an anonymous page that has no other would come from nowhere: its only
+ * entry's lock is held, and the mmap lock for writing, and who takes references without both (reclaim, fast pins) is
+ * kept out by memory->frame_refs. So plain stores do.
  */
-static inline void share_folio(struct folio *folio, bool alone)
+static inline void share_folio(struct folio *folio)
 {
 	uint32_t flags = folio_flags(folio);
 
-	if (alone && (flags & PG_ANON) &&
+	if ((flags & PG_ANON) &&
 	    __atomic_load_n(&folio->count, __ATOMIC_ACQUIRE) == FOLIO_MAPPED) {
 		__atomic_store_n(&folio->count, 2 * FOLIO_MAPPED, __ATOMIC_RELAXED);
 		__atomic_store_n(&folio->flags, (uint16_t)(flags & ~(uint32_t)PG_EXCLUSIVE), __ATOMIC_RELAXED);
@@ -170,7 +170,7 @@ static int copy_entries(struct fork_walk *fw, struct table_edit *ed, pte_t *dst,
 		}
 		pte = copy_present(fw, ed, &ed->table[i], pte);
 		if (!pte_special(pte))
-			share_folio(pfn_folio(m, pte_pfn(pte)), ed->alone);
+			share_folio(pfn_folio(m, pte_pfn(pte)));
 		ptep_set(&dst[i], pte);
 		fw->nr_copied++;
 	}
@@ -243,7 +243,7 @@ static int copy_leaf(uint64_t *entry, gva_t start, gva_t end, unsigned shift, st
 	val &= ~(X86_ACCESSED | (fw->keep_wp ? 0 : X86_UFFD_WP));
 	err = huge_install(fw->child->mm, start, shift, val, NULL, NULL);
 	for (uint64_t i = 0; !err && !raw && i < PMD_PAGES; i++)
-		share_folio(pfn_folio(m, leaf_pfn(val, shift) + i), false);
+		share_folio(pfn_folio(m, leaf_pfn(val, shift) + i));
 	return err;
 }
 

@@ -89,6 +89,16 @@ static inline bool line_has(const pte_t *line, uint64_t bits)
 	return (any[0] | any[1]) & bits;
 }
 
+/* Do all eight have all of @bits? */
+static inline bool line_has_all(const pte_t *line, uint64_t bits)
+{
+	typedef uint64_t pair __attribute__((vector_size(16), may_alias));
+	const volatile pair *e = (const volatile pair *)line;
+	pair all = e[0] & e[1] & e[2] & e[3];
+
+	return (all[0] & all[1] & bits) == bits;
+}
+
 /*
  * Apply @change to the present entries with one of @bits among up to 64 from @i on. Cache lines without one
  * are passed over at a glance; a CPU may set a bit there behind us: it is found next time.

@@ -140,10 +140,19 @@ static bool interrupted(const struct host *host)
 	return host->ops->interrupted && host->ops->interrupted(host->ctx);
 }
 
+#define SPINS 200	/* who resolves is often at it already: cheaper to look again than to sleep */
+
+static void spin_while(const uint32_t *word, uint32_t value)
+{
+	for (int i = 0; i < SPINS && __atomic_load_n(word, __ATOMIC_RELAXED) == value; i++)
+		cpu_relax();
+}
+
 bool uffd_wait_over(struct uffd_wait *wait, const struct host *host)
 {
 	if (!wait->ctx)
 		return true;
+	spin_while(&wait->woken, 0);
 	while (!__atomic_load_n(&wait->woken, __ATOMIC_ACQUIRE)) {
 		if (interrupted(host)) {
 			dequeue(wait);
@@ -245,6 +254,7 @@ EXPORT int vellum_uffd_read(struct vellum_uffd *uffd, struct vellum_uffd_msg *ms
 			return -EAGAIN;
 		if (interrupted(host))
 			return -EINTR;
+		spin_while(&uffd->activity, seen);
 		host->ops->wait(host->ctx, &uffd->activity, seen);
 	}
 }
