@@ -143,9 +143,15 @@ static inline uint32_t folio_flags(const struct folio *folio)
 	return __atomic_load_n(&folio->flags, __ATOMIC_RELAXED);
 }
 
+/* Who sees PG_ANON sees the owner and index that it came with. */
+static inline uint32_t folio_flags_acquire(const struct folio *folio)
+{
+	return __atomic_load_n(&folio->flags, __ATOMIC_ACQUIRE);
+}
+
 static inline void folio_set(struct folio *folio, uint32_t flag)
 {
-	if (!(folio_flags(folio) & flag))
+	if ((folio_flags(folio) & flag) != flag)
 		__atomic_fetch_or(&folio->flags, (uint16_t)flag, __ATOMIC_RELEASE);
 }
 
@@ -158,7 +164,7 @@ static inline void folio_clear(struct folio *folio, uint32_t flag)
 /* It has its bytes: they can be copied without its lock. */
 static inline bool folio_is_uptodate(const struct folio *folio)
 {
-	return __atomic_load_n(&folio->flags, __ATOMIC_ACQUIRE) & PG_UPTODATE;
+	return folio_flags_acquire(folio) & PG_UPTODATE;
 }
 
 /* A pin counts as many references: who else could hold so many beside its mappings? */

@@ -288,7 +288,7 @@ bool reclaim_folio(struct vellum_memory *m, struct folio *folio, bool force)
 
 	if (!mutex_trylock(&folio->lock))
 		return false;
-	anon = folio_flags(folio) & (PG_ANON | PG_SWAPCACHE);
+	anon = folio_flags_acquire(folio) & (PG_ANON | PG_SWAPCACHE);
 	if (anon)
 		freed = reclaim_anon(m, folio, force);
 	else if (folio_is_uptodate(folio))

@@ -125,6 +125,7 @@ static gva_t passed_over(const struct scan *sc, gva_t addr, gva_t end, const pte
 {
 	gva_t at = addr;
 
+	(void)sc, (void)end, (void)ptep;
 #if !defined(VELLUM_EXPLORE) && !defined(VELLUM_TSAN)	/* they want every access of its own */
 	if ((sc->a->category_mask & ~sc->a->category_inverted) & VELLUM_PAGE_IS_WRITTEN)
 		while (!((uintptr_t)ptep & 63) && at + 8 * PAGE_SIZE <= end &&

@@ -11,7 +11,8 @@ variant_tsan  := BUILD=build/tsan CC=gcc SANITIZE=thread
 .PHONY: variants
 variants:
 	$(foreach v,$(VARIANTS),$(MAKE) --no-print-directory $(variant_$(v)) unit-build build/$(v)/vellum &&) true
-	$(MAKE) --no-print-directory $(variant_asan) examples
+	$(MAKE) --no-print-directory $(variant_asan) examples build/asan/soak/pressure
+	$(MAKE) --no-print-directory $(variant_tsan) build/tsan/soak/pressure
 	$(MAKE) --no-print-directory $(variant_clang) examples
 
 # The core with a scheduler at every entry access, TLB access, lock and wait.
@@ -37,22 +38,23 @@ in = $(foreach x,$(2),'$(1) $(x)')
 unit_names := $(notdir $(UNIT))
 
 .PHONY: test
-test: all unit-build guests examples variants build/explore/explore build/diff/diff
+test: all unit-build guests examples variants build/explore/explore build/diff/diff build/soak/pressure
 	@tests/tap-sum \
 		$(call in,$(TAP),$(UNIT)) \
 		$(foreach v,$(VARIANTS),$(call in,$(TAP),$(addprefix build/$(v)/unit/,$(unit_names)))) \
 		$(call in,sh tests/example.sh,$(EXAMPLES) $(addprefix build/asan/examples/,$(notdir $(EXAMPLES)))) \
 		$(call in,sh,$(wildcard tests/house/*.sh)) \
 		'build/explore/explore all' 'sh tests/mutants/run.sh' 'build/diff/diff --ops 60000' \
+		'build/soak/pressure 0.3' 'build/tsan/soak/pressure 0.2' 'build/asan/soak/pressure 0.2' \
 		'bash tests/cli/known_pages.sh' 'bash tests/cli/errors.sh' 'bash tests/cli/busybox.sh' \
 		'bash tests/cli/report.sh' 'env VELLUM=build/asan/vellum bash tests/cli/report.sh' \
 		'env VELLUM=build/asan/vellum bash tests/cli/known_pages.sh' \
 		'env VELLUM=build/tsan/vellum bash tests/cli/known_pages.sh' \
 		'bash tests/cli/files.sh' 'env VELLUM=build/asan/vellum bash tests/cli/files.sh'
 
-build/soak/soft: tests/soak/soft.c host/test.c build/libvellum.a
+$(BUILD)/soak/%: tests/soak/%.c host/test.c $(BUILD)/libvellum.a
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(ALL_CFLAGS) $^ $(LDFLAGS_ALL) $(LDLIBS) -o $@
+	$(Q)$(CC) $(filter-out -MMD -MP,$(ALL_CFLAGS)) $^ $(LDFLAGS_ALL) $(LDLIBS) -o $@
 
 # What takes longer: every combination of the known-pages programs 100 times, deep exploration, the
 # randomized core tests again and again; and half an hour each of address spaces on the software MMU and
@@ -60,9 +62,10 @@ build/soak/soft: tests/soak/soft.c host/test.c build/libvellum.a
 SOAK_RUNS ?= 100
 SOAK_MINUTES ?= 30
 .PHONY: soak
-soak: all unit-build guests build/explore/explore build/soak/soft build/diff/diff
+soak: all unit-build guests build/explore/explore build/soak/soft build/soak/pressure build/diff/diff variants
 	@tests/tap-sum -t 10000 \
-		'build/soak/soft $(SOAK_MINUTES)' \
+		'build/soak/soft $(SOAK_MINUTES)' 'build/soak/pressure 10' 'build/tsan/soak/pressure 2' \
+		'build/asan/soak/pressure 2' \
 		'bash tests/soak/command.sh $(SOAK_MINUTES)' \
 		'build/explore/explore all +1' 'build/explore/explore all --random 200000' \
 		"build/diff/diff --ops 1000000 --seed $$(date +%s)" \
