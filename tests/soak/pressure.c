@@ -533,6 +533,8 @@ int main(int argc, char **argv)
 	vellum_mapping_put(shared);
 	check_gone(&swap);
 	vellum_swap_file_destroy(area);
+	free(replica);
+	free(ram);
 	printf("%s - pressure: %llu rounds, %llu operations, %llu pages out and %llu in, seed %llu\n",
 	       bad_count ? "not ok" : "ok", (unsigned long long)rounds, (unsigned long long)op_count,
 	       (unsigned long long)swap.nr_out, (unsigned long long)swap.nr_in, (unsigned long long)seed);
