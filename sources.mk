@@ -10,8 +10,8 @@ VELLUM_CORE_SRC := \
 	mm/pagewalk.c mm/pgtable.c mm/populate.c mm/reclaim.c mm/remap.c mm/rmap.c mm/scan.c mm/shmem.c \
 	mm/shmem_huge.c mm/stack.c mm/swap.c mm/swap_in.c mm/swap_off.c mm/tlb.c mm/track_auto.c \
 	mm/tracker.c mm/truncate.c mm/uffd.c mm/uffd_event.c mm/uffd_fault.c mm/uffd_fill.c mm/uffd_fork.c \
-	mm/uffd_move.c mm/uffd_wp.c mm/validate.c mm/vma.c mm/writeback.c mm/zap.c
-VELLUM_HOST_SRC := host/posix.c host/swap_file.c
+	mm/uffd_move.c mm/uffd_wp.c mm/validate.c mm/vma.c mm/vma_usage.c mm/writeback.c mm/zap.c
+VELLUM_HOST_SRC := host/maps_text.c host/posix.c host/swap_file.c
 VELLUM_SOFT_SRC := machine/soft.c machine/soft_hostile.c
 VELLUM_LIB_SRC := $(VELLUM_CORE_SRC) $(VELLUM_HOST_SRC) $(VELLUM_SOFT_SRC)
 

@@ -333,6 +333,7 @@ struct vma *vma_change_flags(struct vma *vma, gva_t start, gva_t end, uint64_t f
 gva_t find_gap(const struct vellum_mm *mm, uint64_t len, gva_t low, gva_t high); /* 0: none */
 uint64_t vma_gap_below(const struct vma *vma);
 void vma_update_prot(struct vma *vma);
+void vma_describe(const struct vma *vma, struct vellum_vma_info *info);	/* for callers of the library */
 
 /* The two questions about writes through a VMA (SPEC.md "Write notify"). */
 /* Must somebody learn of every page that becomes dirty through the VMA? */

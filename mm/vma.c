@@ -444,23 +444,27 @@ void vma_update_prot(struct vma *vma)
 
 /* --- for callers of the library --- */
 
+void vma_describe(const struct vma *vma, struct vellum_vma_info *info)
+{
+	info->start = vma->start;
+	info->end = vma->end;
+	info->prot = vma->flags & VM_ACCESS;
+	info->shared = (vma->flags & VM_MAYSHARE) != 0;
+	info->locked = (vma->flags & (VM_LOCKED | VM_LOCKONFAULT)) == VM_LOCKED;
+	info->device = (vma->flags & VM_PFNMAP) != 0;
+	info->mapping = vma->mapping;
+	info->pgoff = vma->pgoff;
+	info->write_faults = __atomic_load_n(&vma->write_faults, __ATOMIC_RELAXED);
+}
+
 EXPORT int vellum_vma_next(struct vellum_mm *mm, uint64_t addr, struct vellum_vma_info *info)
 {
 	struct vma *vma;
 
 	read_lock(&mm->mmap_lock, mm_host(mm));
 	vma = find_vma(mm, addr);
-	if (vma) {
-		info->start = vma->start;
-		info->end = vma->end;
-		info->prot = vma->flags & VM_ACCESS;
-		info->shared = (vma->flags & VM_MAYSHARE) != 0;
-		info->locked = (vma->flags & (VM_LOCKED | VM_LOCKONFAULT)) == VM_LOCKED;
-		info->device = (vma->flags & VM_PFNMAP) != 0;
-		info->mapping = vma->mapping;
-		info->pgoff = vma->pgoff;
-		info->write_faults = __atomic_load_n(&vma->write_faults, __ATOMIC_RELAXED);
-	}
+	if (vma)
+		vma_describe(vma, info);
 	read_unlock(&mm->mmap_lock, mm_host(mm));
 	return vma ? 0 : -ENOENT;
 }

@@ -103,6 +103,47 @@ struct vellum_scan_args {
  */
 int vellum_pagemap_scan(struct vellum_mm *mm, struct vellum_scan_args *args, uint64_t *nr);
 
+/* --- maps and smaps --- */
+
+struct vellum_vma_info;
+
+/**
+ * struct vellum_vma_usage - what one mapping takes, in bytes
+ *
+ * @pss, @pss_dirty, @swap_pss: a page's share: its size by the number of its mappings. @locked: the share of what is locked.
+ * @vm_flags: letters as in VmFlags of /proc/PID/smaps, two and a space each, ended by a zero byte.
+ */
+struct vellum_vma_usage {
+	uint64_t size, rss, pss, pss_dirty;
+	uint64_t shared_clean, shared_dirty, private_clean, private_dirty;
+	uint64_t referenced, anonymous, lazyfree;
+	uint64_t anon_huge, shmem_huge;
+	uint64_t swap, swap_pss, locked;
+	char vm_flags[96];
+};
+
+/** vellum_vma_usage - of the mapping that contains @addr; with its info. 0, or -VELLUM_ENOENT. */
+int vellum_vma_usage(struct vellum_mm *mm, uint64_t addr, struct vellum_vma_info *info,
+		     struct vellum_vma_usage *usage);
+
+/** struct vellum_vma_name - what a mapping is called; the core does not know. */
+struct vellum_vma_name {
+	const char *name;
+	unsigned dev_major, dev_minor;
+	uint64_t inode;
+};
+
+/**
+ * vellum_maps_line - a mapping as a line of /proc/PID/maps; vellum_smaps_text - and as /proc/PID/smaps has it
+ * @name: path, "[heap]", ... or "". @dev_major, @dev_minor, @inode: of the file, or 0.
+ *
+ * Return: length without the ending zero byte, as snprintf(3): the text is cut if it is not below @size.
+ * Source: proc_pid_maps(5), proc_pid_smaps(5).
+ */
+int vellum_maps_line(const struct vellum_vma_info *info, const struct vellum_vma_name *name, char *buf, uint64_t size);
+int vellum_smaps_text(const struct vellum_vma_info *info, const struct vellum_vma_usage *usage,
+		      const struct vellum_vma_name *name, char *buf, uint64_t size);
+
 /* --- every entry, decoded --- */
 
 enum vellum_entry_kind {
