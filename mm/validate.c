@@ -86,7 +86,7 @@ static void check_present(struct validation *v, const struct vma *vma, pte_t pte
 	REQUIRE(v, !pte_write(pte) || (vma->flags & VM_WRITE), "W beyond the VMA's rights");
 	REQUIRE(v, !(vma_uffd_wp(vma) && pte_uffd_wp(pte)) || !pte_write(pte), "INV-UFFD-1: protected, and W");
 	REQUIRE(v, !pte_write(pte) || !vma_soft_dirty_enabled(vma) || pte_soft_dirty(pte) || (vma->flags & VM_PFNMAP),
-		"INV-SOFTDIRTY-1: W before a store was seen");
+		"INV-PTE-2: W before a store was seen");
 }
 
 static void count_slot(struct validation *v, slot_t slot)
