@@ -116,7 +116,8 @@ static void what_they_survive(void **state)
 	is_guarded(w, 1);
 	OK(vellum_clear_refs(w->mm, VELLUM_CLEAR_REFS_SOFT_DIRTY));
 	is_guarded(w, 1);
-	OK(vellum_mremap(w->mm, PAGE(0), BYTES(4), BYTES(4), VELLUM_MREMAP_MAYMOVE | VELLUM_MREMAP_FIXED, &to));
+	OK(vellum_mremap(w->mm, PAGE(0), BYTES(4), BYTES(4),
+			 VELLUM_MREMAP_MAYMOVE | VELLUM_MREMAP_FIXED, &to));
 	check_world(w);
 	is_guarded(w, 101);
 	store(w->cpu[0], PAGE(100), 2);

@@ -7,17 +7,6 @@
 #define EV_REMOVE VELLUM_UFFD_FEATURE_EVENT_REMOVE
 #define EV_UNMAP  VELLUM_UFFD_FEATURE_EVENT_UNMAP
 
-/* Shared memory: page 0 is there and protected, page 1 is a promise. */
-static void map_protected(struct world *w, struct vellum_uffd *u, unsigned at)
-{
-	map_at(w->mm, at, 4, RW, SHANON);
-	store(w->cpu[0], PAGE(at), 1);
-	enrol(w, u, at, 4, WP);
-	guard_writes(w, u, at, 4);
-	assert_word(w, at, IS_WP_PAGE);
-	assert_word(w, at + 1, IS_WP_NONE);
-}
-
 static void until_told(struct vellum_uffd *u, const struct job *job)
 {
 	while (vellum_uffd_poll(u) != 1) {
@@ -26,157 +15,6 @@ static void until_told(struct vellum_uffd *u, const struct job *job)
 		sched_yield();
 	}
 	assert_false(is_over(job)); /* it waits for the reader */
-}
-
-/* --- holes, truncation --- */
-
-static void T_uffd_06_holes(void **state)
-{
-	struct world *w = *state;
-	struct vellum_uffd *u = new_uffd(w, 0);
-	struct vellum_mapping *mapping = new_shmem(w, 4);
-
-	map_object(w->mm, 0, 4, RW, VELLUM_MAP_PRIVATE, mapping, 0, RW);
-	map_object(w->mm, 8, 4, RW, VELLUM_MAP_SHARED, mapping, 0, RW);
-	store(w->cpu[0], PAGE(1), 61); /* a copy of its own */
-	store(w->cpu[0], PAGE(9), 62);
-	enrol(w, u, 0, 12, WP);
-	guard_writes(w, u, 0, 12);
-	OK(vellum_mapping_punch_hole(mapping, 0, BYTES(2)));
-	check_world(w);
-	assert_word(w, 1, IS_WP_PAGE);
-	assert_int_equal(load(w->cpu[0], PAGE(1)), 61);
-	assert_word(w, 9, IS_WP_NONE);
-	assert_int_equal(load(w->cpu[0], PAGE(9)), 0);
-	assert_word(w, 9, IS_WP_PAGE);
-	store_waits(w, u, 1, 63);
-	store_waits(w, u, 9, 64);
-	unmap(w->mm, 0, 12);
-	vellum_mapping_put(mapping);
-	vellum_uffd_put(u);
-}
-
-static void T_uffd_06_truncation(void **state)
-{
-	struct world *w = *state;
-	struct vellum_uffd *u = new_uffd(w, 0);
-	struct vellum_mapping *mapping = new_shmem(w, 4);
-
-	map_object(w->mm, 0, 4, RW, VELLUM_MAP_PRIVATE, mapping, 0, RW);
-	map_object(w->mm, 8, 4, RW, VELLUM_MAP_SHARED, mapping, 0, RW);
-	store(w->cpu[0], PAGE(1), 61);
-	store(w->cpu[0], PAGE(9), 62);
-	enrol(w, u, 0, 12, WP);
-	guard_writes(w, u, 0, 12);
-	OK(vellum_mapping_set_size(mapping, 0));
-	check_world(w);
-	assert_int_equal(try_load(w->cpu[0], PAGE(9)), VELLUM_FAULT_SIGBUS);
-	OK(vellum_mapping_set_size(mapping, BYTES(4)));
-	check_world(w);
-	for (unsigned i = 1; i < 12; i += 8) { /* private copies go too; the promise stays */
-		assert_word(w, i, IS_WP_NONE);
-		assert_int_equal(load(w->cpu[0], PAGE(i)), 0);
-		check_world(w);
-		assert_word(w, i, IS_WP_PAGE);
-		store_waits(w, u, i, 65 + i);
-	}
-	unmap(w->mm, 0, 12);
-	vellum_mapping_put(mapping);
-	vellum_uffd_put(u);
-}
-
-static void advice_remove_keeps_the_promise(void **state)
-{
-	struct world *w = *state;
-	struct vellum_uffd *u = new_uffd(w, 0);
-
-	map_protected(w, u, 0);
-	OK(vellum_madvise(w->mm, PAGE(0), BYTES(4), VELLUM_MADV_REMOVE));
-	check_world(w);
-	assert_word(w, 0, IS_WP_NONE);
-	assert_int_equal(load(w->cpu[0], PAGE(0)), 0);
-	store_waits(w, u, 0, 2);
-	vellum_uffd_put(u);
-}
-
-/* --- reclaim, other address spaces, huge pages --- */
-
-static void reclaim_leaves_a_marker(void **state)
-{
-	struct world *w = *state;
-	struct vellum_uffd *u = new_uffd(w, 0);
-	struct swap_array *swap = malloc(sizeof(*swap));
-
-	add_swap(w, swap);
-	map_protected(w, u, 0);
-	OK(vellum_madvise(w->mm, PAGE(0), BYTES(4), VELLUM_MADV_PAGEOUT));
-	check_world(w);
-	assert_true(pte_is_marker(entry_at(w->mm, PAGE(0))));
-	assert_word(w, 0, IS_WP_NONE);
-	assert_int_equal(load(w->cpu[0], PAGE(0)), 1);
-	check_world(w);
-	assert_word(w, 0, IS_WP_PAGE);
-	store_waits(w, u, 0, 2);
-	unmap(w->mm, 0, 4);
-	vellum_uffd_put(u);
-	OK(vellum_swap_remove(w->memory, 0));
-	free(swap);
-}
-
-static void another_address_space_fills_the_page(void **state)
-{
-	struct world *w = *state;
-	struct vellum_uffd *u = new_uffd(w, 0);
-	struct vellum_mapping *mapping;
-	struct vellum_mm *other;
-
-	OK(vellum_mapping_create(w->memory, NULL, NULL, 4, 0, &mapping));
-	OK(vellum_mm_create(w->memory, &other));
-	map_object(other, 0, 4, RW, VELLUM_MAP_SHARED, mapping, 0, RW);
-	map_object(w->mm, 0, 4, RW, VELLUM_MAP_SHARED, mapping, 0, RW);
-	enrol(w, u, 0, 4, WP);
-	guard_writes(w, u, 0, 4);
-	vellum_soft_run(w->cpu[2], other);
-	store(w->cpu[2], PAGE(1), 7);
-	assert_word(w, 1, IS_WP_NONE);
-	assert_int_equal(load(w->cpu[0], PAGE(1)), 7);
-	assert_word(w, 1, IS_WP_PAGE);
-	store_waits(w, u, 1, 8);
-	assert_int_equal(load(w->cpu[2], PAGE(1)), 8);
-	store(w->cpu[2], PAGE(1), 9); /* its own entry is none of the context's */
-	end_child(other, w->cpu[2]);
-	unmap(w->mm, 0, 4);
-	vellum_mapping_put(mapping);
-	vellum_uffd_put(u);
-}
-
-static void huge_page_of_an_object(void **state)
-{
-	struct world *w = *state;
-	struct vellum_uffd *u = new_uffd(w, 0);
-
-	map_at(w->mm, 512, 512, RW, SHANON);
-	for (unsigned i = 0; i < 512; i++)
-		store(w->cpu[0], PAGE(512 + i), i);
-	OK(vellum_madvise(w->mm, PAGE(512), BYTES(512), VELLUM_MADV_COLLAPSE));
-	check_world(w);
-	assert_int_equal(load(w->cpu[0], PAGE(513)), 1);
-	assert_int_equal(entry_at(w->mm, PAGE(513)).val, 0); /* no table */
-	enrol(w, u, 512, 512, WP);
-	guard_writes(w, u, 512, 512);
-	for (unsigned i = 0; i < 512; i++) /* small pages, or promises of them */
-		assert_int_equal(word(w, 512 + i) & VELLUM_PM_UFFD_WP, VELLUM_PM_UFFD_WP);
-	assert_int_equal(load(w->cpu[0], PAGE(514)), 2);
-	check_world(w);
-	assert_word(w, 514, IS_WP_PAGE);
-	store_waits(w, u, 514, 3);
-	store_waits(w, u, 515, 4);
-	/* Where protection is promised nothing becomes huge again. */
-	vellum_madvise(w->mm, PAGE(512), BYTES(512), VELLUM_MADV_COLLAPSE);
-	check_world(w);
-	store_waits(w, u, 516, 5);
-	unmap(w->mm, 512, 512);
-	vellum_uffd_put(u);
 }
 
 /* --- mremap --- */
@@ -188,13 +26,15 @@ static void T_uffd_11_moved_without_the_event(void **state)
 	uint64_t to = PAGE(100);
 
 	map_protected(w, u, 0);
-	OK(vellum_mremap(w->mm, PAGE(0), BYTES(4), BYTES(4), VELLUM_MREMAP_MAYMOVE | VELLUM_MREMAP_FIXED, &to));
+	OK(vellum_mremap(w->mm, PAGE(0), BYTES(4), BYTES(4),
+			 VELLUM_MREMAP_MAYMOVE | VELLUM_MREMAP_FIXED, &to));
 	check_world(w);
 	assert_int_equal(word(w, 100) & VELLUM_PM_UFFD_WP, 0);
 	assert_word(w, 101, 0);
 	for (unsigned i = 0; i < 4; i++)
 		store_passes(w, u, 100 + i, 111);
-	assert_int_equal(vellum_uffd_writeprotect(u, PAGE(100), BYTES(4), VELLUM_UFFD_WRITEPROTECT_WP), -ENOENT);
+	assert_int_equal(vellum_uffd_writeprotect(u, PAGE(100), BYTES(4), VELLUM_UFFD_WRITEPROTECT_WP),
+			 -ENOENT);
 	vellum_uffd_put(u);
 }
 
@@ -220,7 +60,8 @@ static void T_uffd_11_tables_moved_without_the_event(void **state)
 	vellum_uffd_put(u);
 }
 
-static void says_remap(struct vellum_uffd *u, const struct job *job, unsigned from, unsigned to, unsigned pages)
+static void says_remap(struct vellum_uffd *u, const struct job *job, unsigned from, unsigned to,
+		       unsigned pages)
 {
 	struct vellum_uffd_msg msg = message(u, job);
 
@@ -540,7 +381,8 @@ static void mapping_vanishes_meanwhile(void **state)
 /* --- UNMAP --- */
 
 /* Both contexts get just one message, in whichever order. */
-static void says_unmap_to_both(struct vellum_uffd *const u[2], const struct job *job, unsigned at, unsigned pages)
+static void says_unmap_to_both(struct vellum_uffd *const u[2], const struct job *job, unsigned at,
+			       unsigned pages)
 {
 	unsigned told = 0;
 
@@ -659,7 +501,8 @@ static void T_uffd_13_no_filling_while_an_event_is_on_its_way(void **state)
 	done = 0;
 	assert_int_equal(vellum_uffd_move(u, PAGE(5), PAGE(6), PAGE_SIZE, 0, &done), -EAGAIN);
 	assert_int_equal(done, -EAGAIN);
-	assert_int_equal(vellum_uffd_writeprotect(u, PAGE(5), PAGE_SIZE, VELLUM_UFFD_WRITEPROTECT_WP), -EAGAIN);
+	assert_int_equal(vellum_uffd_writeprotect(u, PAGE(5), PAGE_SIZE, VELLUM_UFFD_WRITEPROTECT_WP),
+			 -EAGAIN);
 	assert_word(w, 5, 0);
 	says_range(u, &job, VELLUM_UFFD_EVENT_REMOVE, 0, 4);
 	ends(&job);
@@ -709,12 +552,6 @@ static void close_drops_events(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		WORLD_TEST(T_uffd_06_holes),
-		WORLD_TEST(T_uffd_06_truncation),
-		WORLD_TEST(advice_remove_keeps_the_promise),
-		WORLD_TEST(reclaim_leaves_a_marker),
-		WORLD_TEST(another_address_space_fills_the_page),
-		WORLD_TEST(huge_page_of_an_object),
 		WORLD_TEST(T_uffd_11_moved_without_the_event),
 		WORLD_TEST(T_uffd_11_tables_moved_without_the_event),
 		WORLD_TEST(T_uffd_11_moved_with_the_event),

@@ -123,7 +123,8 @@ static void copy_errors(void **state)
 	enrol(w, u, 8, 12, MISSING);
 	assert_int_equal(copy_in(u, 2, 1, 0), -ENOENT); /* not registered */
 	assert_int_equal(copy_in(u, 30, 1, 0), -ENOENT);
-	assert_int_equal(vellum_uffd_copy(u, PAGE(1), PAGE(2), NULL, BYTES(2), 0, &done), -ENOENT); /* leaves it */
+	/* Leaves the mapping. */
+	assert_int_equal(vellum_uffd_copy(u, PAGE(1), PAGE(2), NULL, BYTES(2), 0, &done), -ENOENT);
 	assert_int_equal(copy_in(u, 10, 1, 0), -EFAULT); /* beyond the end */
 	assert_int_equal(copy_in(u, 18, 1, 0), -EFAULT);
 	assert_int_equal(vellum_uffd_copy(u, PAGE(1), PAGE(50), NULL, BYTES(1), 0, &done), -EFAULT);
@@ -231,7 +232,8 @@ static void writeprotect_errors(void **state)
 	enrol(w, u, 0, 4, WP);
 	enrol(w, u, 4, 2, MISSING);
 	assert_int_equal(vellum_uffd_writeprotect(u, PAGE(0), BYTES(1), 4), -EINVAL);
-	assert_int_equal(vellum_uffd_writeprotect(u, PAGE(0), BYTES(1), wp | VELLUM_UFFD_WRITEPROTECT_DONTWAKE),
+	assert_int_equal(vellum_uffd_writeprotect(u, PAGE(0), BYTES(1),
+						  wp | VELLUM_UFFD_WRITEPROTECT_DONTWAKE),
 			 -EINVAL);
 	assert_int_equal(vellum_uffd_writeprotect(u, PAGE(20), BYTES(1), wp), -ENOENT);
 	assert_int_equal(vellum_uffd_writeprotect(u, PAGE(4), BYTES(1), wp), -ENOENT);
@@ -272,7 +274,8 @@ static void installed_entries(void **state)
 		assert_int_equal(load(w->cpu[0], PAGE(i + 1)), 11 + i);
 		assert_int_equal(load(w->cpu[0], PAGE(i + 2)), 0);
 	}
-	OK(vellum_mapping_read(mapping, 0, &val, 8)); /* the shared one's; the private copy is nobody else's */
+	/* The object has what the shared mapping got, and nothing of the private one. */
+	OK(vellum_mapping_read(mapping, 0, &val, 8));
 	assert_int_equal(val, 14);
 	OK(vellum_mapping_read(mapping, BYTES(1), &val, 8));
 	assert_int_equal(val, 15);
@@ -397,7 +400,8 @@ static void poison(void **state)
 		job = (struct job){.addr = PAGE(i), .advice = VELLUM_GUP_HWPOISON};
 		start(w, &job, job_pin_poison);
 		ends_with(&job, -EHWPOISON);
-		assert_int_equal(vellum_madvise(w->mm, PAGE(i), BYTES(1), VELLUM_MADV_POPULATE_READ), -EHWPOISON);
+		assert_int_equal(vellum_madvise(w->mm, PAGE(i), BYTES(1), VELLUM_MADV_POPULATE_READ),
+				 -EHWPOISON);
 	}
 	protect(w->mm, 0, 8, RO);
 	protect(w->mm, 0, 8, RW);

@@ -146,6 +146,12 @@ static inline unsigned nr_waiting(struct world *w, struct vellum_uffd *u)
 	return nr;
 }
 
+static inline void wait_for_nr(struct world *w, struct vellum_uffd *u, unsigned nr)
+{
+	while (nr_waiting(w, u) != nr)
+		sched_yield();
+}
+
 /* --- jobs --- */
 
 struct job {
@@ -363,6 +369,30 @@ static inline struct vellum_mapping *new_shmem(struct world *w, uint64_t pages)
 		OK(vellum_mapping_write(mapping, BYTES(i), &val, sizeof(val)));
 	}
 	return mapping;
+}
+
+/* Shared memory: page 0 is there and protected, page 1 is a promise. */
+static inline void map_protected(struct world *w, struct vellum_uffd *u, unsigned at)
+{
+	map_at(w->mm, at, 4, RW, SHANON);
+	store(w->cpu[0], PAGE(at), 1);
+	enrol(w, u, at, 4, WP);
+	guard_writes(w, u, at, 4);
+	assert_word(w, at, IS_WP_PAGE);
+	assert_word(w, at + 1, IS_WP_NONE);
+}
+
+/* A huge page at 512, asynchronous protection. */
+static inline struct vellum_uffd *huge_world(struct world *w)
+{
+	struct vellum_uffd *u = new_uffd(w, ASYNC);
+
+	map_at(w->mm, 512, 512, RW, ANON);
+	OK(vellum_madvise(w->mm, PAGE(512), BYTES(512), VELLUM_MADV_HUGEPAGE));
+	store(w->cpu[0], PAGE(512), 1);
+	assert_int_equal(vellum_mm_rss(w->mm), 512);
+	enrol(w, u, 512, 512, WP);
+	return u;
 }
 
 #define SWAP_SLOTS 64
