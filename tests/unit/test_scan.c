@@ -221,7 +221,7 @@ static void T_scan_01_nothing_is_missed(void **state)
 {
 	struct world *w = *state;
 	unsigned reports[NR_PAGES] = {0};
-	uint64_t seen[NR_PAGES] = {0};
+	uint64_t seen[NR_PAGES] = {0}; /* by the last report */
 	struct scan_call s;
 	struct vellum_uffd *u = watched_pages(w, &s);
 	struct job job;
@@ -232,7 +232,6 @@ static void T_scan_01_nothing_is_missed(void **state)
 	ends(&job);
 	take(w, &s, reports, seen);
 	for (unsigned i = 0; i < NR_PAGES; i++) {
-		/* The last report came after the last store. The last page is never stored to. */
 		assert_int_equal(seen[i], load(w->cpu[0], PAGE(i)));
 		assert_int_equal(!reports[i], i == NR_PAGES - 1);
 	}
