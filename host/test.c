@@ -6,6 +6,8 @@
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "vellum/errno.h"
 
@@ -65,6 +67,17 @@ static void test_bug(void *host, const char *what, const char *file, int line)
 	th->last_bug = what;
 }
 
+static uint32_t test_thread_id(void *host)
+{
+	(void)host;
+	return (uint32_t)syscall(SYS_gettid);
+}
+
+static int test_interrupted(void *host)
+{
+	return __atomic_load_n(&((struct test_host *)host)->interrupted, __ATOMIC_ACQUIRE) != 0;
+}
+
 const struct vellum_host_ops *test_host_ops(void)
 {
 	static const struct vellum_host_ops ops = {
@@ -75,6 +88,8 @@ const struct vellum_host_ops *test_host_ops(void)
 		.wake = test_wake,
 		.commit = test_commit,
 		.bug = test_bug,
+		.thread_id = test_thread_id,
+		.interrupted = test_interrupted,
 	};
 
 	return &ops;

@@ -13,6 +13,7 @@ struct test_host {
 	uint64_t live_bytes;
 	uint64_t bugs;		/* calls of bug() */
 	const char *last_bug;
+	uint64_t interrupted;	/* waits are to be broken off */
 };
 
 const struct vellum_host_ops *test_host_ops(void);
