@@ -66,7 +66,7 @@ static bool report(struct scan *sc, uint64_t categories, gva_t start, gva_t *end
 	uint64_t nr = (*end - start) >> PAGE_SHIFT, fits = nr;
 	bool joins;
 
-	if (!a->vec)
+	if (!a->vec_len)
 		return true;
 	categories &= a->return_mask;
 	joins = last && last->end == start && last->categories == categories;
@@ -140,7 +140,7 @@ static gva_t passed_over(const struct scan *sc, gva_t addr, gva_t end, const pte
 /* Up to the end of one table. 0, or SCAN_FULL. */
 static int scan_table(struct scan *sc, gva_t addr, gva_t end, pte_t *ptep, struct mutex *ptl)
 {
-	bool all = !sc->a->vec && protects(sc);		/* nothing is asked, everything is protected */
+	bool all = !sc->a->vec_len && protects(sc);		/* nothing is asked, everything is protected */
 	int full = 0;
 
 	mutex_lock(ptl, mm_host(sc->mm));
@@ -176,7 +176,7 @@ static int scan_hole(struct scan *sc, gva_t addr, gva_t end)
 	struct mutex *ptl;
 	pte_t *ptep;
 
-	if (!matches(sc, c) && !(protect && !sc->a->vec))
+	if (!matches(sc, c) && !(protect && !sc->a->vec_len))
 		return 0;
 	if (!protect)
 		return report(sc, c, addr, &end) ? 0 : SCAN_FULL;
@@ -302,10 +302,6 @@ EXPORT int vellum_pagemap_scan(struct vellum_mm *mm, struct vellum_scan_args *ar
 	if (err)
 		return err;
 	end = page_align_up(args->end);
-	if (args->vec && !args->vec_len) {
-		args->walk_end = args->start;
-		return 0;
-	}
 	if (protects(&sc))
 		notify_start(mm, VELLUM_NOTIFY_PROTECTION_VMA, args->start, end);
 	args->walk_end = args->start;

@@ -188,6 +188,8 @@ static int poison_one(struct fill *fill, struct vma *vma)
 
 	if (vma->mapping && vma_page_index(vma, fill->addr) >= mapping_nr_pages(vma->mapping))
 		return -EFAULT;
+	if (!(vma->flags & VM_SHARED) && fault_anon_vma(vma))	/* so that a fork copies its entries */
+		return -ENOMEM;
 	ptep = lock_entry(fill, &ptl, &err);
 	if (!ptep)
 		return err;
@@ -234,6 +236,18 @@ static int fill_page(struct fill *fill)
 	return err;
 }
 
+/* Before bytes are fetched: that may wait for long, and would be for nothing. */
+static int check_target(struct fill *fill)
+{
+	struct vma *vma;
+	int err;
+
+	read_lock(&fill->mm->mmap_lock, mm_host(fill->mm));
+	err = uffd_changing(fill->uffd) ? -EAGAIN : find_target(fill, &vma);
+	read_unlock(&fill->mm->mmap_lock, mm_host(fill->mm));
+	return err;
+}
+
 /* @src: where the bytes are, or 0. @page: room for one page of them, if they come from the program's memory. */
 static int fill_pages(struct fill *fill, gva_t src, const char *bytes, void *page)
 {
@@ -243,6 +257,8 @@ static int fill_pages(struct fill *fill, gva_t src, const char *bytes, void *pag
 		fill->addr = fill->start + at;
 		fill->bytes = bytes ? bytes + at : page;
 		if (page)
+			err = check_target(fill);
+		if (page && !err)
 			err = vellum_copy_from_user(fill->mm, page, src + at, PAGE_SIZE, NULL);
 		if (!err)
 			err = fill_page(fill);
