@@ -5,7 +5,7 @@
 #include <pthread.h>
 
 #define PAGES  8
-#define ROUNDS 400
+#define ROUNDS 2000
 
 struct race {
 	struct world *w;
