@@ -407,6 +407,71 @@ static void dontneed_whole(void **state)
 	assert_int_equal(load(w->cpu[0], PAGE(7)), 0);
 }
 
+/* Swapped out page by page, and back. */
+static void reclaim_of_a_huge_page(void **state)
+{
+	struct world *w = *state;
+	struct ram_swap swap;
+
+	ram_swap_start(w, &swap, 4096);
+	map_huge(w, HUGE);
+	for (unsigned i = 0; i < HUGE; i++)
+		store(w->cpu[0], PAGE(i), i + 1);
+	assert_true(pmd_at(w->mm, 0));
+	for (unsigned i = 0; i < 16 && vellum_mm_swapped(w->mm) < HUGE; i++) {
+		vellum_reclaim(w->memory, HUGE);
+		check_world(w);
+	}
+	assert_true(vellum_mm_swapped(w->mm) > 0);
+	for (unsigned i = 0; i < HUGE; i++)
+		assert_int_equal(load(w->cpu[0], PAGE(i)), i + 1);
+	check_world(w);
+	unmap(w->mm, 0, HUGE);
+	ram_swap_stop(w, &swap);
+}
+
+/* Shared memory that asked for it: one leaf in each mapping; swapped out, and back as pages. */
+static void shared_huge_pages(void **state)
+{
+	struct world *w = *state;
+	struct vellum_mapping *shm;
+	struct vellum_mm *child;
+	struct ram_swap swap;
+
+	ram_swap_start(w, &swap, 4096);
+	OK(vellum_mapping_create(w->memory, NULL, NULL, HUGE, 0, &shm));
+	map_object(w->mm, 0, HUGE, RW, VELLUM_MAP_SHARED, shm, 0, RW);
+	map_object(w->mm, 2 * HUGE, HUGE, RW, VELLUM_MAP_PRIVATE, shm, 0, RW);
+	advise(w->mm, 0, HUGE, VELLUM_MADV_HUGEPAGE);
+	advise(w->mm, 2 * HUGE, HUGE, VELLUM_MADV_HUGEPAGE);
+	for (unsigned i = 0; i < HUGE; i++)
+		store(w->cpu[0], PAGE(i), i + 1);
+	assert_true(pmd_at(w->mm, 0) & X86_RW);
+	assert_int_equal(load(w->cpu[0], PAGE(2 * HUGE + 9)), 10);
+	assert_false(pmd_at(w->mm, 2 * HUGE) & X86_RW);
+	check_world(w);
+	store(w->cpu[0], PAGE(2 * HUGE + 9), 99);	/* a private store copies one page */
+	check_world(w);
+	assert_int_equal(load(w->cpu[0], PAGE(9)), 10);
+	child = fork_on(w->mm, w->cpu[1]);
+	check_world(w);
+	assert_int_equal(load(w->cpu[1], PAGE(2 * HUGE + 9)), 99);
+	store(w->cpu[1], PAGE(10), 77);
+	assert_int_equal(load(w->cpu[0], PAGE(10)), 77);
+	for (unsigned i = 0; i < 16; i++) {
+		vellum_reclaim(w->memory, 2 * HUGE);
+		check_world(w);
+	}
+	for (unsigned i = 0; i < HUGE; i++) {
+		assert_int_equal(load(w->cpu[0], PAGE(i)), i == 10 ? 77 : i + 1);
+		assert_int_equal(load(w->cpu[0], PAGE(2 * HUGE + i)), i == 9 ? 99 : i == 10 ? 77 : i + 1);
+	}
+	end_child(child, w->cpu[1]);
+	unmap(w->mm, 0, 4 * HUGE);
+	vellum_mapping_put(shm);
+	ram_swap_stop(w, &swap);
+}
+
 static void mprotect_and_mremap(void **state)
 {
 	struct world *w = *state;
@@ -446,6 +511,8 @@ int main(void)
 		BIG_TEST(dontneed_and_free_in_part),
 		BIG_TEST(free_whole_in_place),
 		BIG_TEST(dontneed_whole),
+		BIG_TEST(reclaim_of_a_huge_page),
+		BIG_TEST(shared_huge_pages),
 		BIG_TEST(mprotect_and_mremap),
 	};
 
