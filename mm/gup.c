@@ -184,6 +184,8 @@ static int check_vma(const struct gup *g, const struct vma *vma)
 /* A store through an entry without W, because it is forced, and the page is the process's own. */
 static bool may_force(const struct gup *g, const struct vma *vma, pte_t pte, const struct folio *folio)
 {
+	if (vma_soft_dirty_enabled(vma) && !pte_soft_dirty(pte))
+		return false;
 	if (!(g->flags & VELLUM_GUP_FORCE) || (vma->flags & (VM_MAYSHARE | VM_WRITE)) || !(vma->flags & VM_MAYWRITE))
 		return (g->flags & VELLUM_GUP_FORCE) && (vma->flags & VM_SHADOW_STACK) && pte_write(pte);
 	if (!folio || (folio_flags(folio) & (PG_ANON | PG_EXCLUSIVE)) != (PG_ANON | PG_EXCLUSIVE))

@@ -48,10 +48,40 @@ static int free_pte(pte_t *ptep, gva_t addr, struct mm_walk *walk)
 	return 0;
 }
 
+static uint64_t leaf_aged(uint64_t val)
+{
+	return aged(pte_make(val)).val;		/* the same bits */
+}
+
+static bool is_ours_alone(struct folio *first)
+{
+	for (unsigned i = 0; i < PMD_PAGES; i++)
+		if ((folio_flags(&first[i]) & (PG_ANON | PG_SWAPCACHE)) != PG_ANON ||
+		    __atomic_load_n(&first[i].count, __ATOMIC_ACQUIRE) != FOLIO_MAPPED)
+			return false;
+	return true;
+}
+
+/* All of a huge page that is the process's own stays one; of others a part is looked at page by page. */
 static int free_leaf(uint64_t *entry, gva_t start, gva_t end, unsigned shift, struct mm_walk *walk)
 {
-	(void)entry, (void)start, (void)end, (void)shift, (void)walk;
-	return WALK_SPLIT;
+	struct tlb_gather *tlb = walk->private;
+	struct vellum_memory *m = tlb->mm->memory;
+	uint64_t val = entry_load(entry);
+	struct folio *first = pfn_folio(m, leaf_pfn(val, shift));
+
+	if (end - start != PMD_SIZE || must_clear_flush(tlb->mm) || !is_ours_alone(first))
+		return WALK_SPLIT;
+	leaf_update(entry, leaf_aged);
+	for (unsigned i = 0; i < PMD_PAGES; i++) {
+		track_change(walk->vma, start + ((gva_t)i << PAGE_SHIFT));
+		folio_clear(&first[i], PG_DIRTY);
+		folio_set(&first[i], PG_LAZYFREE);
+	}
+	tlb_change(tlb, start, PMD_SIZE, VELLUM_FLUSH_RIGHTS, leaf_pfn(val, shift));
+	tlb->batch.all_frames = true;
+	__atomic_store_n(&m->has_lazyfree, 1, __ATOMIC_RELAXED);
+	return 0;
 }
 
 static const struct mm_walk_ops free_walk_ops = { .huge_leaf = free_leaf, .pte = free_pte };

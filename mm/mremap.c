@@ -103,6 +103,27 @@ static uint64_t moved_leaf(const struct move *mv, uint64_t val)
 	return (mv->drop_wp ? pmd_clear_uffd_wp(pmd) : pmd).val;
 }
 
+/* The leaf that is at @old goes to @new, where an invalid one keeps its place. */
+static void replace_leaf(const struct move *mv, gva_t old, gva_t new, unsigned shift)
+{
+	struct vellum_mm *mm = mv->from->mm;
+	struct vellum_flush_batch batch = { .all_frames = true };
+	uint64_t val, size = 1ull << shift;
+	struct leaf from, to;
+
+	huge_lock(mm, old, &from, &val);	/* the mmap lock and the rmap locks keep it a leaf */
+	val = entry_exchange(from.entry, 0);
+	for (gva_t at = 0; at < size; at += PAGE_SIZE)
+		track_move(mv, old + at, new + at, leaf_pte(val, shift, old + at));
+	batch_add(&batch, old, old + size, VELLUM_FLUSH_UNMAP);
+	flush_batch(mm, &batch);
+	huge_lookup(mm, new, &to);
+	entry_store(to.entry, moved_leaf(mv, val));
+	mm_add_rss(mm, -(int64_t)(size >> PAGE_SHIFT));		/* it was counted twice */
+	huge_removed(mm->memory, from.entry, shift);
+	huge_unlock(mm, &from);
+}
+
 /*
  * A whole leaf, to a place as aligned as it is. False: it is smaller entries now, or there is no memory; those don't
  * need any, once their table is there.
@@ -110,34 +131,22 @@ static uint64_t moved_leaf(const struct move *mv, uint64_t val)
 static bool move_leaf(const struct move *mv, gva_t old, gva_t new, uint64_t len)
 {
 	struct vellum_mm *mm = mv->from->mm;
-	struct vellum_flush_batch batch = { .all_frames = true };
 	struct leaf leaf;
 	uint64_t val, size;
-	bool whole;
 
-	if (!huge_lock(mm, old, &leaf, &val))
+	if (!huge_lookup(mm, old, &leaf))
 		return false;
 	size = 1ull << leaf.shift;
-	/* Installed before the old one goes: the mmap lock and the rmap locks keep everybody away but CPUs. */
-	whole = !((old | new) & (size - 1)) && size <= len &&
-		!huge_install(mm, new, leaf.shift, X86_PSE, NULL, NULL);
-	if (whole) {
-		struct leaf to;
-
-		val = entry_exchange(leaf.entry, 0);
-		for (gva_t at = 0; at < size; at += PAGE_SIZE)
-			track_move(mv, old + at, new + at, leaf_pte(val, leaf.shift, old + at));
-		batch_add(&batch, old, old + size, VELLUM_FLUSH_UNMAP);
-		flush_batch(mm, &batch);
-		huge_lookup(mm, new, &to);
-		entry_store(to.entry, moved_leaf(mv, val));
-		mm_add_rss(mm, -(int64_t)(size >> PAGE_SHIFT));		/* it was counted twice */
-		huge_removed(mm->memory, leaf.entry, leaf.shift);
-	} else {
-		huge_split_locked(mm, leaf.entry, old, leaf.shift);
+	/* Its place is taken first, with the old one's lock free: both may be in one table. */
+	if (!((old | new) & (size - 1)) && size <= len && !huge_install(mm, new, leaf.shift, X86_PSE, NULL, NULL)) {
+		replace_leaf(mv, old, new, leaf.shift);
+		return true;
 	}
-	huge_unlock(mm, &leaf);
-	return whole;
+	if (huge_lock(mm, old, &leaf, &val)) {
+		huge_split_locked(mm, leaf.entry, old, leaf.shift);
+		huge_unlock(mm, &leaf);
+	}
+	return false;
 }
 
 /* Return: bytes moved; less than the length if a table could not be allocated. */

@@ -285,13 +285,15 @@ static bool reclaim_shmem(struct vellum_memory *m, struct folio *folio, bool for
 bool reclaim_folio(struct vellum_memory *m, struct folio *folio, bool force)
 {
 	bool freed = false, anon;
+	uint32_t flags;
 
 	if (!mutex_trylock(&folio->lock))
 		return false;
-	anon = folio_flags_acquire(folio) & (PG_ANON | PG_SWAPCACHE);
+	flags = folio_flags_acquire(folio);	/* once: a page becomes somebody's without its lock */
+	anon = flags & (PG_ANON | PG_SWAPCACHE);
 	if (anon)
 		freed = reclaim_anon(m, folio, force);
-	else if (folio_is_uptodate(folio))
+	else if (flags & PG_UPTODATE)
 		freed = reclaim_shmem(m, folio, force);
 	if (anon)
 		anon_unlock(m, folio);

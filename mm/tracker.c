@@ -116,14 +116,18 @@ void hand_dirt_over(struct vma *vma, gva_t addr, const pte_t *ptep, uint64_t mas
 		    const struct vellum_tracker *except)
 {
 	bool dirt = vma_is_written_back(vma), watched = mask && others_watch(vma, addr, except);
+	const struct vellum_backing_ops *ops = except && vma->mapping ? vma->mapping->ops : NULL;
+	bool raw = ops && ops->dirt;	/* who calls a helper has the record himself */
 
-	for (; (dirt || watched) && mask; mask &= mask - 1) {
+	for (; (dirt || watched || raw) && mask; mask &= mask - 1) {
 		unsigned i = (unsigned)__builtin_ctzll(mask);
 
 		pte_t pte = ptep_get(&ptep[i]);
 
 		if (dirt && !pte_special(pte))
 			folio_mark_dirty(pfn_folio(vma->mm->memory, pte_pfn(pte)));
+		if (raw && pte_special(pte))
+			ops->dirt(vma->mapping->ctx, vma_page_index(vma, addr) + i);
 		if (watched)
 			tell_trackers(vma, addr + ((uint64_t)i << PAGE_SHIFT), RECORD_CLEANED, except);
 	}

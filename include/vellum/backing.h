@@ -59,8 +59,8 @@ struct vellum_vmf {
  * @page_mkwrite: a clean, read-only page of a shared mapping is about to become writable. Called
  *         with the page locked. NULL: nobody has to know.
  * @pfn_mkwrite: the same for an entry without a page.
- * @dirt: dirt leaves the page tables: a dirty entry has been removed (unmap, zap, exit), and what it
- *         said is lost unless it is recorded now. Called with a page-table lock held and before the
+ * @dirt: dirt leaves the page tables: a dirty entry has been removed (unmap, zap, exit), or a tracker took D of a raw
+ *         frame's entry, and what it said is lost unless it is recorded now. Called with a page-table lock held and before the
  *         flush: set a bit (atomically, in a bitmap of its own: the helpers may be at work), call
  *         nothing, take no lock that is held around a call of a helper. Whoever uses the record
  *         calls a helper on that range first: it waits for the lock, so the flush is over then.

@@ -67,7 +67,7 @@ void vellum_unpin_pages(struct vellum_memory *memory, const uint64_t *pfns, uint
 /**
  * vellum_unpin_pages_dirty - the pages were stored to
  *
- * Those that do not count as newer than their backing yet are locked and marked so, before the pin goes; trackers of the
+ * Before the pin goes each page is locked, marked as newer than its backing unless it is so already, and trackers of the
  * object, and of the address spaces that map it, are told.
  * Context: takes page locks: not callable with one held.
  */
