@@ -9,9 +9,10 @@
 #include "mm/swap.h"
 #include "mm/uffd.h"
 
+/* A protection bit that is left over from a registration that is no more means nothing, and goes. */
 static pte_t grant_write(pte_t pte)
 {
-	return pte_mkwrite(pte_mkdirty(pte_mkyoung(pte)));
+	return pte_mkwrite(pte_mkdirty(pte_mkyoung(pte_clear_uffd_wp(pte))));
 }
 
 static pte_t grant_write_shstk(pte_t pte)

@@ -297,14 +297,12 @@ static int fork_once(struct vellum_mm *parent, struct vellum_mm **out)
 	child->stack_limit = parent->stack_limit;
 	notify_start(parent, VELLUM_NOTIFY_PROTECTION_PAGE, 0, TASK_SIZE);
 	flush_window_open(parent);
-	/* Fast pins see one of the two and leave it to the slow path, which waits for the mmap lock. */
-	__atomic_fetch_add(&parent->write_protect_seq, 1, __ATOMIC_SEQ_CST);
+	/* Fast pins are kept out, and leave it to the slow path, which waits for the mmap lock. */
 	group_enter_first(&parent->memory->frame_refs, host);
 	fw.pins = __atomic_load_n(&parent->has_pinned, __ATOMIC_SEQ_CST);
 	for (struct vma *vma = vma_first(parent); vma && !err; vma = vma_next(vma))
 		err = copy_vma(vma, child, &fw);
 	group_leave_first(&parent->memory->frame_refs, host);
-	__atomic_fetch_add(&parent->write_protect_seq, 1, __ATOMIC_SEQ_CST);
 	if (fw.protected) {
 		batch.kinds = VELLUM_FLUSH_RIGHTS;
 		batch.full = batch.all_frames = true;

@@ -136,24 +136,20 @@ static void give_back(struct vellum_memory *m, const uint64_t *pfns, uint64_t nr
 			folio_drop(m, pfn_folio(m, pfns[i]), what);
 }
 
-/* A fork of the address space would share what we pin: its end of it, or ours, starts over. */
+/*
+ * A fork keeps us out as long as it lasts. One that has ended has taken W from what it shared, and PG_EXCLUSIVE, and
+ * both are looked at; one that begins later sees what is pinned.
+ */
 static void gup_fast(struct gup *g)
 {
 	struct vellum_memory *m = g->mm->memory;
-	uint32_t seq = __atomic_load_n(&g->mm->write_protect_seq, __ATOMIC_SEQ_CST);
-	gva_t addr = g->addr;
 
 	if ((g->flags & (VELLUM_GUP_FORCE | VELLUM_GUP_ANON | VELLUM_GUP_SPLIT_PMD | VELLUM_GUP_DUMP)) ||
-	    (g->pin && (seq & 1)) || !group_try_enter_second(&m->frame_refs))
+	    !group_try_enter_second(&m->frame_refs))
 		return;
 	while (g->done < g->nr && pin_fast(g))
 		;
 	group_leave_second(&m->frame_refs, &m->host);
-	if (g->pin && seq != __atomic_load_n(&g->mm->write_protect_seq, __ATOMIC_SEQ_CST)) {
-		give_back(m, g->pfns, g->done, FOLIO_PIN);
-		g->done = 0;
-		g->addr = addr;
-	}
 }
 
 /* --- with the mmap lock --- */

@@ -213,7 +213,6 @@ struct vellum_mm {
 	uint64_t swapped;		/* atomic: entries that name a slot of a swap area */
 	struct vellum_uffd *uffds;	/* memory->uffd_lock */
 	struct uffd_event *kept_events;	/* mmap_lock, for writing: mmap_write_unlock() delivers them */
-	uint32_t write_protect_seq;	/* atomic: odd while a fork takes W from entries */
 	uint32_t has_pinned;		/* atomic: some page of it was pinned once */
 	uint64_t counters[VELLUM_NR_COUNTERS];	/* atomic, relaxed */
 	struct vellum_mm *next, *prev;	/* memory->mms, memory->lock */

@@ -208,7 +208,7 @@ static void check_mm(struct validation *v, struct vellum_mm *mm)
 	REQUIRE(v, v->rss + v->swapped == entries_below(v, &mm->pgd[0].val, USER_PGD_ENTRIES, PGD_SHIFT),
 		"entry outside any VMA");
 	REQUIRE(v, !mm->kept_events, "an event that nobody delivered");
-	REQUIRE(v, !(mm->write_protect_seq & 1), "a fork that did not end");
+	REQUIRE(v, !v->m->frame_refs.word, "a fork, or a pin, that did not end");
 	REQUIRE(v, mm->tlb_flush_pending == 0, "INV-TLB-2: window left open");
 }
 

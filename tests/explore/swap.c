@@ -175,6 +175,15 @@ static void setup_pin(void)
 	nr_pinned = 0;
 }
 
+static void setup_pin_alone(void)
+{
+	last = 1;
+	child = NULL;
+	nr_pinned = 0;
+	map_pages(mm, 0, 1, RW, PRIVATE, NULL, 0);
+	store(1, 0, 1);
+}
+
 static void pinner(void)
 {
 	if (vellum_pin_pages(mm, PAGE(0), 1, VELLUM_GUP_WRITE, &pfn, &nr_pinned))
@@ -301,6 +310,9 @@ const struct scenario swap_scenarios[] = {
 	SWAP("pin_fast_vs_migrate", setup_pin, pin_sees, THREAD(fast_pinner), THREAD(mover)),
 	{ .name = "pin_fast_vs_munmap", .setup = setup_pin, .thread = { THREAD(pin_and_unmap_later), THREAD(unmapper) },
 	  .bound = 3, .teardown = drop_child },
+	/* Without keep_tables(): the tables that the pin walks are freed. */
+	{ .name = "pin_fast_vs_free_tables", .setup = setup_pin_alone, .bound = 1,
+	  .thread = { THREAD(pin_and_unmap_later), THREAD(unmapper) }, .teardown = drop_child },
 	SWAP("migrate_vs_store", setup_page, nothing_lost, THREAD(mover), THREAD(storer)),
 	{ .name = "migrate_vs_fork_vs_store", .setup = setup_page, .bound = 1,
 	  .thread = { THREAD(mover), THREAD(forker), THREAD(storer) }, .check_end = own_sides, .teardown = drop_child },
