@@ -124,11 +124,12 @@ static void T_gup_06_fast_during_fork(void **state)
 
 	map_at(w->mm, 0, 1, RW, ANON);
 	store(w->cpu[0], PAGE(0), 1);
-	w->mm->write_protect_seq++;
+	group_enter_first(&w->memory->frame_refs, mm_host(w->mm));
 	assert_int_equal(gup_one(w->mm, PAGE(0), WRITE | PIN | FAST, pfn), -EAGAIN);
-	OK(gup_one(w->mm, PAGE(0), WRITE | FAST, pfn));
+	assert_int_equal(gup_one(w->mm, PAGE(0), WRITE | FAST, pfn), -EAGAIN);
+	OK(gup_one(w->mm, PAGE(0), WRITE, pfn));
 	OK(gup_one(w->mm, PAGE(0), WRITE | PIN, pfn + 1));
-	w->mm->write_protect_seq++;
+	group_leave_first(&w->memory->frame_refs, mm_host(w->mm));
 	give_one(w->memory, 0, pfn[0]);
 	give_one(w->memory, PIN, pfn[1]);
 	check_world(w);
