@@ -98,6 +98,7 @@ static void remove_of_one_area_leaves_the_other(void **state)
 	static struct disk second;
 
 	OK(vellum_swap_remove(w->memory, sw->disk.area));
+	disk_destroy(&sw->disk);
 	disk_create(&sw->disk, w, 4);
 	disk_create(&second, w, 100);
 	map_at(w->mm, 0, 4, RW, ANON);
