@@ -409,9 +409,9 @@ static void T_fork_07_device_exclusive(void **state)
 	assert_int_equal(load(w->cpu[1], PAGE(0)), 2);
 	check_world(w);
 	end_child(child, w->cpu[1]);
+	gpu_destroy(gpu);
 	assert_int_equal(told, 1);
 	assert_true(present[0] && present[1]);
-	gpu_destroy(gpu);
 }
 
 static void create_errors(void **state)

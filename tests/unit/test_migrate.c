@@ -332,6 +332,7 @@ static void T_pte_05_threads(void **state)
 	map_at(w->mm, 0, 1, RW, ANON);
 	map_at(w->mm, 1, 1, RW, SHANON);
 	for (unsigned i = 0; i < 2; i++) {
+		store(w->cpu[0], c[i].addr, 1);	/* there is something to move from the start */
 		vellum_soft_run(c[i].cpu, w->mm);
 		assert_int_equal(pthread_create(&thread[i], NULL, count_up, &c[i]), 0);
 	}
