@@ -10,7 +10,7 @@ enum { PRIVATE_PAGES = 2048, OBJECT_PAGES = 2048, STABLE = 1024, OBJECT_AT = 409
 #ifdef VELLUM_TSAN
 enum { STORES = 4000 };
 #else
-enum { STORES = 200000 };
+enum { STORES = 120000 };
 #endif
 
 struct stress {
