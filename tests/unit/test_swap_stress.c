@@ -8,7 +8,7 @@
 enum { PRIVATE_PAGES = 2048, OBJECT_PAGES = 2048, STABLE = 1024, OBJECT_AT = 4096, SAMPLES = 24 };
 
 #ifdef VELLUM_TSAN
-enum { STORES = 4000 };
+enum { STORES = 12000 };
 #else
 enum { STORES = 120000 };
 #endif
@@ -243,10 +243,60 @@ static void everything_moves(void **state)
 	swap_world_destroy(&st.sw);
 }
 
+/* --- pages that are new while somebody looks for some to take --- */
+
+struct newcomer {
+	struct vellum_mm *mm;
+	struct vellum_soft_cpu *cpu;
+	unsigned *running, at, wrong;
+	pthread_t thread;
+};
+
+static void *bring_in_and_drop(void *arg)
+{
+	struct newcomer *n = arg;
+
+	for (unsigned i = 0; i < STORES; i++) {
+		uint64_t addr = PAGE(n->at + i % 32), val = 0;
+
+		if (vellum_soft_store64(n->cpu, addr, i + 1) || vellum_soft_load64(n->cpu, addr, &val) || val != i + 1)
+			n->wrong++;
+		if (i % 32 == 31 && vellum_madvise(n->mm, PAGE(n->at), BYTES(32), VELLUM_MADV_DONTNEED))
+			n->wrong++;
+	}
+	__atomic_fetch_sub(n->running, 1, __ATOMIC_RELEASE);
+	return NULL;
+}
+
+static void reclaim_meets_new_pages(void **state)
+{
+	static struct swap_world sw;
+	struct newcomer n[2];
+	unsigned running = 2;
+
+	(void)state;
+	swap_world_create(&sw, 4 << 20, 4096);
+	for (unsigned i = 0; i < 2; i++) {
+		map_at(sw.w.mm, 1024 * i, 32, RW, ANON);
+		n[i] = (struct newcomer){ .mm = sw.w.mm, .cpu = sw.w.cpu[1 + i], .at = 1024 * i, .running = &running };
+		vellum_soft_run(n[i].cpu, sw.w.mm);
+		assert_int_equal(pthread_create(&n[i].thread, NULL, bring_in_and_drop, &n[i]), 0);
+	}
+	while (__atomic_load_n(&running, __ATOMIC_ACQUIRE))
+		vellum_reclaim(sw.w.memory, 8);
+	for (unsigned i = 0; i < 2; i++) {
+		pthread_join(n[i].thread, NULL);
+		vellum_soft_run(n[i].cpu, NULL);
+		assert_int_equal(n[i].wrong, 0);
+	}
+	swap_world_destroy(&sw);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(everything_moves),
+		cmocka_unit_test(reclaim_meets_new_pages),
 	};
 
 	return cmocka_run_group_tests_name("swap_stress", tests, NULL, NULL);
