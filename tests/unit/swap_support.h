@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* tests/unit/swap_support.h - a world with a swap area in memory that can fail, and what entries look like. */
+/* tests/unit/swap_support.h - a world with a swap area in memory that can fail; what entries say. */
 #ifndef TESTS_UNIT_SWAP_SUPPORT_H
 #define TESTS_UNIT_SWAP_SUPPORT_H
 
@@ -200,7 +200,8 @@ static inline struct vellum_uffd *new_uffd(struct vellum_mm *mm, uint64_t featur
 	return uffd;
 }
 
-static inline struct vellum_uffd *register_wp(struct vellum_mm *mm, unsigned at, unsigned pages, uint64_t features)
+static inline struct vellum_uffd *register_wp(struct vellum_mm *mm, unsigned at, unsigned pages,
+					      uint64_t features)
 {
 	struct vellum_uffd *uffd = new_uffd(mm, features);
 	uint64_t ioctls;

@@ -385,7 +385,7 @@ static void T_pte_01_device_exclusive_rights(void **state)
 	gpu_destroy(gpu);
 }
 
-/* 6.4: mapped again before it is copied, so the device is told, and what it stores later is not the child's. */
+/* 6.4: mapped again before the copy, so the device is told, and stores no more to what the child has. */
 static void T_fork_07_device_exclusive(void **state)
 {
 	struct world *w = *state;

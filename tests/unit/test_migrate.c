@@ -79,7 +79,7 @@ static void T_pte_05_anon(void **state)
 	}
 }
 
-/* A shared page gets W where the mapping's protection has it, which it has not where stores are watched: 4.7. */
+/* 4.7: a shared page gets W where the mapping's protection has it: not where stores are watched. */
 static void one_shared(struct world *w, unsigned bits, bool watched, bool fails)
 {
 	struct vellum_uffd *uffd = NULL;
@@ -122,7 +122,7 @@ static void T_pte_05_shared(void **state)
 /* Other rights: nothing is given that was not there. */
 static void T_pte_05_rights(void **state)
 {
-	static const uint32_t prots[] = { VELLUM_PROT_NONE, RO, RO | VELLUM_PROT_EXEC, RW | VELLUM_PROT_EXEC };
+	static const uint32_t prots[] = {VELLUM_PROT_NONE, RO, RO | VELLUM_PROT_EXEC, RW | VELLUM_PROT_EXEC};
 	struct world *w = *state;
 
 	for (unsigned i = 0; i < 8; i++) {
@@ -316,7 +316,8 @@ static void *count_up(void *arg)
 	uint64_t val;
 
 	for (uint64_t i = 1; i <= ROUNDS; i++)
-		if (vellum_soft_store64(c->cpu, c->addr, i) || vellum_soft_load64(c->cpu, c->addr, &val) || val != i)
+		if (vellum_soft_store64(c->cpu, c->addr, i) || vellum_soft_load64(c->cpu, c->addr, &val) ||
+		    val != i)
 			c->bad++;
 	return NULL;
 }
@@ -325,7 +326,7 @@ static void *count_up(void *arg)
 static void T_pte_05_threads(void **state)
 {
 	struct world *w = *state;
-	struct counter c[2] = { { .cpu = w->cpu[1], .addr = PAGE(0) }, { .cpu = w->cpu[2], .addr = PAGE(1) + 8 } };
+	struct counter c[2] = {{.cpu = w->cpu[1], .addr = PAGE(0)}, {.cpu = w->cpu[2], .addr = PAGE(1) + 8}};
 	pthread_t thread[2];
 	unsigned moved = 0;
 

@@ -29,8 +29,10 @@ static void go_out(struct swap_world *sw, const struct swap_case *c, struct vell
 	assert_int_equal(pte_swp_exclusive(pte), c->sharing == EXCLUSIVE);
 	assert_int_equal(vellum_mm_swapped(w->mm), 1);
 	assert_int_equal(slots_used(w), 1);
-	assert_int_equal(pagemap_word(w->mm, PAGE(0)) >> 55,
-			 (VELLUM_PM_SWAP | (c->soft ? VELLUM_PM_SOFT_DIRTY : 0) | (c->wp ? VELLUM_PM_UFFD_WP : 0)) >> 55);
+	assert_int_equal(
+		pagemap_word(w->mm, PAGE(0)) >> 55,
+		(VELLUM_PM_SWAP | (c->soft ? VELLUM_PM_SOFT_DIRTY : 0) | (c->wp ? VELLUM_PM_UFFD_WP : 0)) >>
+			55);
 	if (*child)
 		assert_true(is_out(*child, PAGE(0)));
 	if (c->sharing == SOLE) {
@@ -312,7 +314,8 @@ static void T_fork_07_markers_and_advice(void **state)
 	assert_int_equal(pte_marker_bits(entry_at(child, PAGE(0))), MARKER_POISON);
 	assert_int_equal(try_load(w->cpu[1], PAGE(0)), VELLUM_FAULT_HWPOISON);
 	assert_int_equal(pte_marker_bits(entry_at(child, PAGE(1))), MARKER_GUARD);
-	assert_in_range(try_load(w->cpu[1], PAGE(1)), VELLUM_FAULT_SIGSEGV_MAPERR, VELLUM_FAULT_SIGSEGV_ACCERR);
+	assert_in_range(try_load(w->cpu[1], PAGE(1)), VELLUM_FAULT_SIGSEGV_MAPERR,
+			VELLUM_FAULT_SIGSEGV_ACCERR);
 	assert_int_equal(try_load(w->cpu[1], PAGE(2)), VELLUM_FAULT_SIGSEGV_MAPERR);
 	assert_int_equal(load(w->cpu[1], PAGE(4)), 0);
 	store(w->cpu[1], PAGE(5), 1);
@@ -456,7 +459,7 @@ static void full_areas_are_oom(void **state)
 	assert_true(n > 1024 && n < 1024 + SLOTS);
 	check_world(w);
 	assert_int_equal(slots_used(w), SLOTS);
-	assert_int_equal(try_load(w->cpu[0], PAGE(n)), VELLUM_FAULT_OK);	/* the zero page takes nothing */
+	assert_int_equal(try_load(w->cpu[0], PAGE(n)), VELLUM_FAULT_OK); /* the zero page takes nothing */
 	/* As many as there were before, less or more: what is out can change places with what is in. */
 	dontneed(w->mm, (int)n - 40, 40);
 	for (unsigned i = 0; i < n - 40; i++)

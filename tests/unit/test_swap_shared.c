@@ -144,7 +144,7 @@ static void truncate_drops_slots(void **state)
 	vellum_mapping_put(obj);
 }
 
-/* A part of the page that is out goes; then the object is longer again: zeros, however the page comes back. */
+/* A part of the page that is out goes, then the object is longer again: zeros, however it comes back. */
 static void partial_page_is_zeroed(void **state)
 {
 	for (unsigned i = 0; i < 4; i++) {
@@ -222,7 +222,8 @@ static void T_uffd_04_private_swap(void **state)
 	uint32_t got;
 
 	map_object(w->mm, 8, 2, RW, VELLUM_MAP_PRIVATE, obj, 0, RO);
-	uffd = register_wp(w->mm, 8, 2, VELLUM_UFFD_FEATURE_WP_ASYNC | VELLUM_UFFD_FEATURE_WP_HUGETLBFS_SHMEM);
+	uffd = register_wp(w->mm, 8, 2,
+			   VELLUM_UFFD_FEATURE_WP_ASYNC | VELLUM_UFFD_FEATURE_WP_HUGETLBFS_SHMEM);
 	store(w->cpu[0], PAGE(8), 80);	/* a copy of a page that was out */
 	assert_int_equal(load(w->cpu[0], PAGE(8) + 4088), 101);
 	wp(uffd, 8, 2);
@@ -237,7 +238,8 @@ static void T_uffd_04_private_swap(void **state)
 	assert_true(pte_uffd_wp(entry_at(w->mm, PAGE(8))) && !has_w(w->mm, PAGE(8)));
 	store(w->cpu[0], PAGE(8), 81);
 	assert_false(pte_uffd_wp(entry_at(w->mm, PAGE(8))));
-	assert_int_equal(vellum_uffd_read(uffd, &msg, 1, false, &got), -VELLUM_EAGAIN);	/* WP_ASYNC tells nobody */
+	assert_int_equal(vellum_uffd_read(uffd, &msg, 1, false, &got),
+			 -VELLUM_EAGAIN); /* WP_ASYNC tells nobody */
 	assert_int_equal(load(w->cpu[0], PAGE(0)), 1);
 	vellum_uffd_put(uffd);
 	vellum_mapping_put(obj);
@@ -275,7 +277,8 @@ static void T_uffd_03_shared_swap(void **state)
 	struct vellum_uffd *uffd;
 
 	map_object(w->mm, 0, 2, RW, VELLUM_MAP_SHARED, obj, 0, RW);
-	uffd = register_wp(w->mm, 0, 2, VELLUM_UFFD_FEATURE_WP_ASYNC | VELLUM_UFFD_FEATURE_WP_HUGETLBFS_SHMEM);
+	uffd = register_wp(w->mm, 0, 2,
+			   VELLUM_UFFD_FEATURE_WP_ASYNC | VELLUM_UFFD_FEATURE_WP_HUGETLBFS_SHMEM);
 	store(w->cpu[0], PAGE(0), 1);
 	store(w->cpu[0], PAGE(1), 2);
 	wp(uffd, 0, 1);
@@ -386,7 +389,8 @@ static void T_tlb_03_store_during_write(void **state)
 		struct window win = { .sw = sw, .addr = PAGE(0), .val = 99 };
 		struct vellum_mapping *obj = new_shmem(w, 1);
 
-		map_object(w->mm, 0, 1, RW, way ? VELLUM_MAP_SHARED : ANON, way ? obj : NULL, 0, way ? RW : 0);
+		map_object(w->mm, 0, 1, RW, way ? VELLUM_MAP_SHARED : ANON, way ? obj : NULL, 0,
+			   way ? RW : 0);
 		win.obj = way == 2 ? obj : NULL;
 		store(w->cpu[0], PAGE(0) + 8, 1);
 		vellum_soft_run(w->cpu[1], w->mm);
@@ -457,7 +461,7 @@ static void T_pte_04_lazyfree_store_in_window(void **state)
 	map_at(w->mm, 0, 1, RW, ANON);
 	store(w->cpu[0], PAGE(0), 1);
 	vellum_soft_set_flush_hook(w->soft, store_in_window, &win);
-	madv_free(w, 0, 1);		/* D was taken, the CPU does not know: the store is older than the advice */
+	madv_free(w, 0, 1); /* D was taken, the CPU does not know: the store is older than the advice */
 	vellum_soft_set_flush_hook(w->soft, NULL, NULL);
 	assert_int_equal(win.stores, 1);
 	store(w->cpu[0], PAGE(0) + 8, 2);	/* this one is not */

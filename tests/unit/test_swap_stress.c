@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Four times as many pages as RAM has, two CPUs that store, and everything else that moves pages: no byte is lost. */
+/* Four times as many pages as RAM has, two CPUs that store, and all that moves pages: no byte is lost. */
 #include <pthread.h>
 #include <sched.h>
 
@@ -58,7 +58,8 @@ static void store_private(struct storer *s)
 	unsigned page = 2 * random_below(&s->seed, PRIVATE_PAGES / 2) + s->nr;
 	uint64_t val = 0, last = 0, now = get(&s->st->private[page]);
 
-	if (vellum_soft_load64(s->cpu, PAGE(page), &val) || vellum_soft_load64(s->cpu, PAGE(page) + 4088, &last))
+	if (vellum_soft_load64(s->cpu, PAGE(page), &val) ||
+	    vellum_soft_load64(s->cpu, PAGE(page) + 4088, &last))
 		disk_count(&s->st->oom);
 	else if (val != now || last != now)
 		disk_count(&s->st->wrong);
@@ -149,7 +150,8 @@ static void truncate_for_a_while(struct stress *st, uint64_t *seed)
 static void one_round(struct stress *st, uint64_t *seed)
 {
 	struct world *w = &st->sw.w;
-	unsigned at = random_below(seed, PRIVATE_PAGES - 64), object_at = OBJECT_AT + random_below(seed, OBJECT_PAGES - 64);
+	unsigned at = random_below(seed, PRIVATE_PAGES - 64),
+		 object_at = OBJECT_AT + random_below(seed, OBJECT_PAGES - 64);
 
 	switch (random_below(seed, 8)) {
 	case 0:
@@ -259,7 +261,8 @@ static void *bring_in_and_drop(void *arg)
 	for (unsigned i = 0; i < STORES; i++) {
 		uint64_t addr = PAGE(n->at + i % 32), val = 0;
 
-		if (vellum_soft_store64(n->cpu, addr, i + 1) || vellum_soft_load64(n->cpu, addr, &val) || val != i + 1)
+		if (vellum_soft_store64(n->cpu, addr, i + 1) || vellum_soft_load64(n->cpu, addr, &val) ||
+		    val != i + 1)
 			n->wrong++;
 		if (i % 32 == 31 && vellum_madvise(n->mm, PAGE(n->at), BYTES(32), VELLUM_MADV_DONTNEED))
 			n->wrong++;
@@ -278,7 +281,8 @@ static void reclaim_meets_new_pages(void **state)
 	swap_world_create(&sw, 4 << 20, 4096);
 	for (unsigned i = 0; i < 2; i++) {
 		map_at(sw.w.mm, 1024 * i, 32, RW, ANON);
-		n[i] = (struct newcomer){ .mm = sw.w.mm, .cpu = sw.w.cpu[1 + i], .at = 1024 * i, .running = &running };
+		n[i] = (struct newcomer){
+			.mm = sw.w.mm, .cpu = sw.w.cpu[1 + i], .at = 1024 * i, .running = &running};
 		vellum_soft_run(n[i].cpu, sw.w.mm);
 		assert_int_equal(pthread_create(&n[i].thread, NULL, bring_in_and_drop, &n[i]), 0);
 	}
