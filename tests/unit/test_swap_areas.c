@@ -171,6 +171,32 @@ static void remove_after_write_errors(void **state)
 	assert_int_equal(sw->disk.reads, 0);
 }
 
+/* Too much is out to fit into RAM: what has come back stays, the area goes on. */
+static void remove_without_room(void **state)
+{
+	enum { PAGES = 1200 };
+	static struct swap_world sw;
+	struct world *w = &sw.w;
+
+	(void)state;
+	swap_world_create(&sw, 4 << 20, 2000);
+	map_at(w->mm, 0, PAGES, RW, ANON | VELLUM_MAP_NORESERVE);
+	for (unsigned i = 0; i < PAGES; i++)
+		store(w->cpu[0], PAGE(i), i + 1);
+	assert_int_equal(vellum_swap_remove(w->memory, sw.disk.area), -ENOMEM);
+	check_world(w);
+	assert_int_equal(vellum_mm_rss(w->mm) + vellum_mm_swapped(w->mm), PAGES);
+	for (unsigned i = 0; i < PAGES; i++)
+		assert_int_equal(load(w->cpu[0], PAGE(i)), i + 1);	/* pages go out to it again */
+	dontneed(w->mm, 600, 600);
+	OK(vellum_swap_remove(w->memory, sw.disk.area));
+	check_world(w);
+	assert_int_equal(vellum_mm_swapped(w->mm), 0);
+	for (unsigned i = 0; i < 600; i++)
+		assert_int_equal(load(w->cpu[0], PAGE(i)), i + 1);
+	swap_world_destroy(&sw);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -180,6 +206,7 @@ int main(void)
 		SWAP_TEST(remove_of_one_area_leaves_the_other),
 		SWAP_TEST(unreadable_pages_become_poison),
 		SWAP_TEST(remove_after_write_errors),
+		cmocka_unit_test(remove_without_room),
 	};
 
 	return cmocka_run_group_tests_name("swap_areas", tests, NULL, NULL);

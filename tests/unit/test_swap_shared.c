@@ -121,6 +121,35 @@ static void write_errors_of_shared_pages(void **state)
 	vellum_mapping_put(obj);
 }
 
+/* Who has a reference may store by the frame: the page stays the object's. */
+static void referenced_shared_pages_stay(void **state)
+{
+	struct world *w = *state;
+	struct vellum_mapping *obj = new_shmem(w, 2);
+	uint64_t pfn, n;
+
+	map_object(w->mm, 0, 2, RW, VELLUM_MAP_SHARED, obj, 0, RW);
+	for (unsigned pin = 0; pin < 2; pin++) {
+		store(w->cpu[0], PAGE(0), 1);
+		store(w->cpu[0], PAGE(1), 2);
+		if (pin)
+			OK(vellum_pin_pages(w->mm, PAGE(0), 1, VELLUM_GUP_WRITE, &pfn, &n));
+		else
+			OK(vellum_get_pages(w->mm, PAGE(0), 1, VELLUM_GUP_WRITE, &pfn, &n));
+		pageout(w->mm, 0, 2);
+		reclaim_all(w);
+		assert_int_equal(slots_used(w), 1);
+		*(uint64_t *)pfn_host(w->memory, pfn) = 5;
+		assert_int_equal(load(w->cpu[0], PAGE(0)), 5);
+		if (pin)
+			vellum_unpin_pages_dirty(w->memory, &pfn, 1);
+		else
+			vellum_put_pages(w->memory, &pfn, 1);
+		assert_int_equal(load(w->cpu[0], PAGE(1)), 2);
+	}
+	vellum_mapping_put(obj);
+}
+
 /* --- the object changes its length while pages are out --- */
 
 static void truncate_drops_slots(void **state)
@@ -147,12 +176,14 @@ static void truncate_drops_slots(void **state)
 /* A part of the page that is out goes, then the object is longer again: zeros, however it comes back. */
 static void partial_page_is_zeroed(void **state)
 {
-	for (unsigned i = 0; i < 4; i++) {
+	for (unsigned i = 0; i < 8; i++) {
 		struct world *w = *state;
 		struct vellum_mapping *obj = shmem_that_is_out(w, 3);
 		uint64_t words[2];
 
 		OK(vellum_mapping_set_size(obj, BYTES(1) + 8));
+		if (i & 4)
+			assert_int_equal(load(w->cpu[0], PAGE(1) + 4088), 0);
 		if (i & 1)
 			pageout(w->mm, 0, 2);
 		if (i & 2)
@@ -527,6 +558,7 @@ int main(void)
 		SWAP_TEST(shared_pages_come_back),
 		SWAP_TEST(read_and_write_of_what_is_out),
 		SWAP_TEST(write_errors_of_shared_pages),
+		SWAP_TEST(referenced_shared_pages_stay),
 		SWAP_TEST(truncate_drops_slots),
 		SWAP_TEST(partial_page_is_zeroed),
 		SWAP_TEST(stores_beyond_the_end),
