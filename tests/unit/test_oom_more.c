@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: MIT */
+/* No memory for swap, huge pages, pins, guards, devices and moving pages: each allocation fails once. */
+#include "oom_support.h"
+
+/* --- swap --- */
+
+static void run_swap(struct stage *s, bool again)
+{
+	struct vellum_mm *child = NULL;
+
+	pageout(s->w->mm, 0, 8);
+	pageout(s->w->mm, 16, 4);
+	check_now(s);
+	if (!failed(vellum_fork(s->w->mm, &child), again)) {
+		vellum_soft_run(s->w->cpu[1], child);
+		oom(try_load(s->w->cpu[1], PAGE(0)), again);
+		oom(try_store(s->w->cpu[1], PAGE(1), 1), again);
+		check_now(s);
+		end_child(child, s->w->cpu[1]);
+	}
+	for (unsigned i = 0; i < 20; i++)
+		if (i < 8 || i >= 16)
+			oom(try_store(s->w->cpu[0], PAGE(i), 100 + i), again);
+}
+
+static void run_swap_areas(struct stage *s, bool again)
+{
+	struct disk d = { .nr = 2000, .bad_slot = ~0ull };
+
+	d.bytes = malloc(BYTES(d.nr));
+	d.full = calloc(d.nr, 1);
+	pageout(s->w->mm, 0, 4);
+	if (!failed(vellum_swap_add(s->w->memory, &disk_ops, &d, d.nr, &d.area), again)) {
+		pageout(s->w->mm, 4, 4);
+		check_now(s);
+		if (failed(vellum_swap_remove(s->w->memory, d.area), again)) {
+			s->w->host.fail_at = 0;
+			OK(vellum_swap_remove(s->w->memory, d.area));
+		}
+	}
+	check_now(s);
+	disk_destroy(&d);
+}
+
+/* --- huge pages --- */
+
+static bool is_huge_err(int err)
+{
+	return !err || err == -ENOMEM || err == -EAGAIN || err == -VELLUM_EBUSY;
+}
+
+static void run_huge_fault(struct stage *s, bool again)
+{
+	if (!try_map(s, HUGE_AT, 512, again))
+		return;
+	failed(vellum_madvise(s->w->mm, PAGE(HUGE_AT), BYTES(512), VELLUM_MADV_HUGEPAGE), again);
+	if (!oom(try_store(s->w->cpu[0], PAGE(HUGE_AT + 9), 9), again)) {
+		/* Pieces: by rights, by unmapping, by advice. */
+		failed(vellum_mprotect(s->w->mm, PAGE(HUGE_AT + 9), BYTES(1), RO), again);
+		check_now(s);
+		failed(vellum_munmap(s->w->mm, PAGE(HUGE_AT + 100), BYTES(1)), again);
+		check_now(s);
+		assert_int_equal(load(s->w->cpu[0], PAGE(HUGE_AT + 9)), 9);
+	}
+	unmap_whole(s, HUGE_AT, 512);
+}
+
+static void run_collapse(struct stage *s, bool again)
+{
+	unsigned stored = 0;
+	int err;
+
+	if (!try_map(s, HUGE_AT, 512, again))
+		return;
+	failed(vellum_madvise(s->w->mm, PAGE(HUGE_AT), BYTES(512), VELLUM_MADV_NOHUGEPAGE), again);
+	while (stored < 8 && !oom(try_store(s->w->cpu[0], PAGE(HUGE_AT + stored), stored), again))
+		stored++;
+	failed(vellum_madvise(s->w->mm, PAGE(HUGE_AT), BYTES(512), VELLUM_MADV_HUGEPAGE), again);
+	err = vellum_madvise(s->w->mm, PAGE(HUGE_AT), BYTES(512), VELLUM_MADV_COLLAPSE);
+	assert_true(is_huge_err(err) || (err == -EINVAL && !stored));
+	assert_false(again && err);
+	check_now(s);
+	for (unsigned i = 0; i < stored; i++)
+		assert_int_equal(load(s->w->cpu[0], PAGE(HUGE_AT + i)), i);
+	unmap_whole(s, HUGE_AT, 512);
+}
+
+/* @pages frames of the device at once: 512 of them make one huge entry. */
+static void insert_raw(struct stage *s, unsigned pages, bool again)
+{
+	struct vellum_map_args args = {.size = sizeof(args),
+				       .addr = PAGE(RAW_AT),
+				       .len = BYTES(512),
+				       .prot = RW,
+				       .flags = VELLUM_MAP_SHARED | VELLUM_MAP_FIXED,
+				       .mapping = s->raw,
+				       .file_prot = RW};
+	uint64_t addr;
+
+	if (failed(vellum_mmap(s->w->mm, &args, &addr), again))
+		return;
+	if (!failed(vellum_remap_pfn_range(s->w->mm, addr, s->raw_counts.first_pfn, BYTES(pages)), again)) {
+		oom(try_store(s->w->cpu[0], addr, 3), again);
+		failed(vellum_mprotect(s->w->mm, addr + BYTES(1), BYTES(1), RO), again);
+	}
+	check_now(s);
+	unmap_whole(s, RAW_AT, 512);
+}
+
+static void run_raw_huge(struct stage *s, bool again)
+{
+	insert_raw(s, 512, again);
+}
+
+static void run_raw_small(struct stage *s, bool again)
+{
+	insert_raw(s, 5, again);
+}
+
+/* --- pins, guards --- */
+
+static void run_pins(struct stage *s, bool again)
+{
+	struct vellum_mm *child;
+	uint64_t pfns[8], n = 0;
+
+	if (failed(vellum_fork(s->w->mm, &child), again))
+		return;
+	if (!failed(vellum_pin_pages(s->w->mm, PAGE(0), 4, 0, pfns, &n), again))
+		vellum_unpin_pages(s->w->memory, pfns, n);
+	assert_true(!again || n == 4);
+	check_now(s);
+	if (!failed(vellum_pin_pages(s->w->mm, PAGE(4), 4, VELLUM_GUP_WRITE, pfns, &n), again)) {
+		struct vellum_mm *second;
+
+		if (!failed(vellum_fork(s->w->mm, &second), again))	/* copies what is pinned */
+			vellum_mm_put(second);
+		check_now(s);
+		vellum_unpin_pages(s->w->memory, pfns, n);
+	}
+	vellum_mm_put(child);
+}
+
+static void run_guards(struct stage *s, bool again)
+{
+	int err;
+
+	if (!try_map(s, FAR_AT, 1200, again))
+		return;
+	err = vellum_madvise(s->w->mm, PAGE(FAR_AT), BYTES(1200), VELLUM_MADV_GUARD_INSTALL);
+	failed(err, again);
+	check_now(s);
+	if (!err)
+		assert_int_not_equal(try_load(s->w->cpu[0], PAGE(FAR_AT + 700)), VELLUM_FAULT_OK);
+	failed(vellum_madvise(s->w->mm, PAGE(FAR_AT), BYTES(1200), VELLUM_MADV_GUARD_REMOVE), again);
+	oom(try_load(s->w->cpu[0], PAGE(FAR_AT + 700)), again);
+	unmap_whole(s, FAR_AT, 1200);
+}
+
+/* --- devices and moving pages, shadow stacks --- */
+
+static void run_device(struct stage *s, bool again)
+{
+	struct vellum_device *dev;
+	uint64_t pfn;
+
+	if (!failed(vellum_device_create(s->w->memory, &gpu_ops, s->gpu, 4, &dev), again))
+		OK(vellum_device_destroy(dev));
+	to_gpu(s->gpu, s->w->mm, 0, 4);
+	check_now(s);
+	for (unsigned i = 0; i < 4; i++)
+		oom(try_load(s->w->cpu[0], PAGE(i)), again);
+	failed(vellum_device_make_exclusive(s->gpu->dev, s->w->mm, PAGE(5), &pfn), again);
+	check_now(s);
+	oom(try_load(s->w->cpu[0], PAGE(5)), again);
+}
+
+static void run_migrate(struct stage *s, bool again)
+{
+	for (unsigned i = 0; i < 20; i++)
+		if (i < 8 || i >= 16)
+			failed(vellum_migrate_page(s->w->mm, PAGE(i)), again);
+}
+
+static void run_shadow_stack(struct stage *s, bool again)
+{
+	uint64_t addr = PAGE(FAR_AT), val;
+
+	if (failed(vellum_map_shadow_stack(s->w->mm, &addr, BYTES(2)), again))
+		return;
+	if (!oom(vellum_soft_shstk_store64(s->w->cpu[0], addr, 5), again)) {
+		OK(vellum_soft_shstk_load64(s->w->cpu[0], addr, &val));
+		assert_int_equal(val, 5);
+	}
+	unmap_whole(s, FAR_AT, 2);
+}
+
+OOM_TEST(swap)
+OOM_TEST(swap_areas)
+OOM_TEST(huge_fault)
+OOM_TEST(collapse)
+OOM_TEST(raw_huge)
+OOM_TEST(raw_small)
+OOM_TEST(pins)
+OOM_TEST(guards)
+OOM_TEST(device)
+OOM_TEST(migrate)
+OOM_TEST(shadow_stack)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(oom_swap),
+		cmocka_unit_test(oom_swap_areas),
+		cmocka_unit_test(oom_huge_fault),
+		cmocka_unit_test(oom_collapse),
+		cmocka_unit_test(oom_raw_huge),
+		cmocka_unit_test(oom_raw_small),
+		cmocka_unit_test(oom_pins),
+		cmocka_unit_test(oom_guards),
+		cmocka_unit_test(oom_device),
+		cmocka_unit_test(oom_migrate),
+		cmocka_unit_test(oom_shadow_stack),
+	};
+
+	return cmocka_run_group_tests_name("oom_more", tests, NULL, NULL);
+}
