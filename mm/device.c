@@ -391,26 +391,26 @@ static void tell_devices(struct vellum_memory *m, pfn_t pfn)
 	mutex_unlock(&m->lock, &m->host);
 }
 
-/* ptl held, the entry as it was. */
-static void map_exclusive_again(struct fault *f, struct folio *folio)
+void device_exclusive_restore(struct vma *vma, gva_t addr, pte_t *ptep)
 {
-	struct vma *vma = f->vma;
-	struct vellum_memory *m = fault_memory(f);
-	pte_t pte = pte_mkold(pte_mk(folio_pfn(m, folio), vma->page_prot));
+	struct vellum_memory *m = vma->mm->memory;
+	pte_t old = ptep_get(ptep), pte;
+	struct folio *folio = pfn_folio(m, pte_swp_pfn(old));
 
 	tell_devices(m, folio_pfn(m, folio));
-	if (pte_swp_soft_dirty(f->orig))
+	pte = pte_mkold(pte_mk(folio_pfn(m, folio), vma->page_prot));
+	if (pte_swp_soft_dirty(old))
 		pte = pte_mksoft_dirty(pte);
-	if (pte_swp_uffd_wp(f->orig))
+	if (pte_swp_uffd_wp(old))
 		pte = pte_mkuffd_wp(pte);
-	else if (pte_swp_type(f->orig) == SWP_DEVICE_EXCL_WRITE && (folio_flags(folio) & PG_EXCLUSIVE) &&
-		 !wp_tracked(vma, f->addr))
+	else if (pte_swp_type(old) == SWP_DEVICE_EXCL_WRITE && (folio_flags(folio) & PG_EXCLUSIVE) &&
+		 !wp_tracked(vma, addr))
 		pte = maybe_mkwrite(vma, pte_mkdirty(pte));
-	track_change(vma, f->addr);	/* the device may have stored to it */
+	track_change(vma, addr);	/* the device may have stored to it */
 	if (pte_write(pte))
-		track_grant(vma, f->addr);
+		track_grant(vma, addr);
 	__atomic_fetch_add(&folio->count, FOLIO_MAP, __ATOMIC_RELAXED);	/* its reference is the entry's */
-	ptep_set(f->ptep, pte);
+	ptep_set(ptep, pte);
 	mm_add_rss(vma->mm, 1);
 }
 
@@ -422,7 +422,7 @@ int device_exclusive_fault(struct fault *f)
 	notify_start(mm, VELLUM_NOTIFY_EXCLUSIVE, f->addr, f->addr + PAGE_SIZE);
 	mutex_lock(f->ptl, &m->host);
 	if (fault_is_same(f))
-		map_exclusive_again(f, pfn_folio(m, pte_swp_pfn(f->orig)));
+		device_exclusive_restore(f->vma, f->addr, f->ptep);
 	mutex_unlock(f->ptl, &m->host);
 	notify_finish(mm, VELLUM_NOTIFY_EXCLUSIVE, f->addr, f->addr + PAGE_SIZE);
 	return FAULT_AGAIN;

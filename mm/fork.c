@@ -15,7 +15,7 @@
 #define PREFETCH 16	/* entries ahead */
 
 struct fork_walk {
-	struct vma *child;
+	struct vma *parent, *child;
 	struct uffd_fork uffd;
 	bool cow;
 	bool keep_wp;		/* the child's mapping is protected by userfaultfd as well */
@@ -104,8 +104,6 @@ static unsigned type_for_reading(unsigned type)
 		return SWP_MIGRATION_READ;
 	case SWP_DEVICE_WRITE:
 		return SWP_DEVICE_READ;
-	case SWP_DEVICE_EXCL_WRITE:
-		return SWP_DEVICE_EXCL_READ;
 	default:
 		return type;
 	}
@@ -132,11 +130,6 @@ static void copy_swp(struct fork_walk *fw, struct table_edit *ed, pte_t *src, pt
 		mm_add_swapped(fw->child->mm, 1);
 	} else if (pte_is_device_private(pte)) {
 		device_page_share(m, pte_swp_pfn(pte));
-	} else if (pte_is_device_exclusive(pte)) {
-		struct folio *folio = pfn_folio(m, pte_swp_pfn(pte));
-
-		folio_get(folio);
-		folio_clear(folio, PG_EXCLUSIVE);
 	}
 	ptep_set(dst, fw->keep_wp ? pte : pte_swp_clear_uffd_wp(pte));
 }
@@ -159,10 +152,14 @@ static int copy_entries(struct fork_walk *fw, struct table_edit *ed, pte_t *dst,
 
 		if (i + PREFETCH < nr)
 			prefetch_folio(m, &ed->table[i + PREFETCH]);
-		if (unlikely(!pte_present(pte))) {
+		if (unlikely(!pte_present(pte)) && !pte_is_device_exclusive(pte)) {
 			if (!pte_none(pte))
 				copy_swp(fw, ed, &ed->table[i], &dst[i], pte);
 			continue;
+		}
+		if (unlikely(!pte_present(pte))) {	/* it is the processes' again first */
+			device_exclusive_restore(fw->parent, ed->start + ((gva_t)i << PAGE_SHIFT), &ed->table[i]);
+			pte = ptep_get(&ed->table[i]);
 		}
 		if (unlikely(fw->pins) && must_copy(fw, m, pte)) {
 			err = copy_pinned(fw, ed, i, &dst[i], pte);
@@ -268,6 +265,7 @@ static int copy_vma(struct vma *src, struct vellum_mm *child, struct fork_walk *
 	err = uffd_fork_vma(&fw->uffd, src, vma);
 	if (err || !vma_needs_copy(src, vma))
 		return err;
+	fw->parent = src;
 	fw->child = vma;
 	fw->cow = vma_is_cow(src);
 	fw->keep_wp = vma_uffd_wp(vma);

@@ -151,6 +151,14 @@ struct unmapping {
 	slot_t slot;		/* 0: the page is dropped, if nobody has stored to it */
 };
 
+/* References that are neither its mappings' nor ours. */
+static bool has_other_users(const struct folio *folio)
+{
+	uint64_t count = __atomic_load_n(&folio->count, __ATOMIC_SEQ_CST);
+
+	return (uint32_t)count - (uint32_t)(count >> 32) != 1;
+}
+
 /* ptl held; the entry is cleared and flushed: @old is what it was. False: it was put back. */
 static bool replace_entry(const struct unmapping *un, struct folio *folio, struct vma *vma, gva_t addr, pte_t *ptep,
 			  pte_t old)
@@ -158,7 +166,7 @@ static bool replace_entry(const struct unmapping *un, struct folio *folio, struc
 	bool exclusive = folio_flags(folio) & PG_EXCLUSIVE;
 
 	/* The pin that comes now sees that the entry is gone; one from before is seen here. */
-	if (folio_maybe_pinned(folio) || (!un->slot && pte_dirty(old))) {
+	if (folio_maybe_pinned(folio) || (!un->slot && (pte_dirty(old) || has_other_users(folio)))) {
 		ptep_set(ptep, old);
 		return false;
 	}

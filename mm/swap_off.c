@@ -73,25 +73,29 @@ static int empty_mm(struct vellum_mm *mm, unsigned type)
 	return err < 0 ? err : 0;
 }
 
-/* Pages of shared memory: read, as by an access. One that cannot be read stays out. */
-static int empty_mapping(struct vellum_mapping *mapping)
+/* The next page of the object at *@index or above that is in the area. False: none. */
+static bool next_in_area(struct vellum_mapping *mapping, unsigned type, uint64_t *index)
 {
 	const struct host *host = &mapping->memory->host;
+	bool found = false;
+
+	mutex_lock(&mapping->pages_lock, host);
+	for (; !found && radix_next(&mapping->swapped, index); *index += !found)
+		found = pte_swp_type(slot_pte(shmem_slot(mapping, *index))) == type;
+	mutex_unlock(&mapping->pages_lock, host);
+	return found;
+}
+
+/* Pages of shared memory: read, as by an access. One that cannot be read stays out. */
+static int empty_mapping(struct vellum_mapping *mapping, unsigned type)
+{
 	uint64_t index = 0;
 	char byte;
 	int err = 0;
 
-	for (; err != -ENOMEM; index++) {
-		bool out;
-
-		mutex_lock(&mapping->pages_lock, host);
-		out = radix_next(&mapping->swapped, &index);
-		mutex_unlock(&mapping->pages_lock, host);
-		if (!out)
-			return 0;
+	for (; err != -ENOMEM && next_in_area(mapping, type, &index); index++)
 		err = vellum_mapping_read(mapping, index << PAGE_SHIFT, &byte, 1);
-	}
-	return err;
+	return err == -ENOMEM ? err : 0;
 }
 
 /* The next address space of the memory after @prev, referenced; @prev's reference is dropped. */
@@ -118,7 +122,7 @@ EXPORT int vellum_swap_remove(struct vellum_memory *memory, unsigned area)
 		return err;
 	while ((mapping = mapping_after(memory, mapping)))
 		if (!err)
-			err = empty_mapping(mapping);
+			err = empty_mapping(mapping, area);
 	while ((mm = mm_after(memory, mm)))
 		if (!err)
 			err = empty_mm(mm, area);
