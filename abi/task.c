@@ -207,7 +207,7 @@ void task_exit(struct task *t, int status)
 
 void task_out_of_memory(struct task *t)
 {
-	fprintf(stderr, "vellum: out of memory: process %d (%s) killed; run with more --ram, or with --swap\n",
+	fprintf(stderr, "vellum: out of memory: process %d (%s) killed; run with more --ram or --swap\n",
 		t->pid, t->comm);
 	inspect_signal(t, SIGKILL);
 	task_exit(t, SIGKILL);

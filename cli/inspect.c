@@ -48,7 +48,8 @@ static int parse_syscall(const char *arg, char *name, struct inspection *ins)
 		*colon = 0;
 		ins->nth = strtoull(colon + 1, &end, 10);
 		if (*end || ins->nth < 1 || colon[1] < '0' || colon[1] > '9')
-			return fail("--inspect=%s: %s is not a number of a call, which count from 1", arg, colon + 1);
+			return fail("--inspect=%s: calls are counted from 1; write for example "
+				    "--inspect=syscall:write:3", arg);
 	}
 	ins->number = abi_syscall_number(name);
 	return ins->number >= 0 ? 0 : fail("--inspect=%s: no such system call: %s; see vellum syscalls", arg, name);

@@ -48,7 +48,8 @@ test: all unit-build guests examples variants build/explore/explore build/diff/d
 		'bash tests/cli/report.sh' 'env VELLUM=build/asan/vellum bash tests/cli/report.sh' \
 		'env VELLUM=build/asan/vellum bash tests/cli/known_pages.sh' \
 		'env VELLUM=build/tsan/vellum bash tests/cli/known_pages.sh' \
-		'bash tests/cli/files.sh' 'env VELLUM=build/asan/vellum bash tests/cli/files.sh'
+		'bash tests/cli/files.sh' 'env VELLUM=build/asan/vellum bash tests/cli/files.sh' \
+		'bash tests/cli/inspect.sh' 'env VELLUM=build/asan/vellum bash tests/cli/inspect.sh'
 
 build/soak/soft: tests/soak/soft.c host/test.c build/libvellum.a
 	@mkdir -p $(@D)
