@@ -383,7 +383,7 @@ int cmd_run(int argc, char **argv)
 		return status;
 	}
 	if ((r.closed_fds & 2) && uses_stdout(&r.opt))
-		return fail("cannot write the report: stdout is closed");
+		return fail("--json=- and --inspect=...,- need stdout, which is closed");
 	if (r.opt.json && json_check(r.opt.json, why, sizeof(why)))
 		return fail("cannot write the report: %s", why);
 	if (r.opt.html && json_check(r.opt.html, why, sizeof(why)))
