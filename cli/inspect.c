@@ -15,6 +15,7 @@
 struct inspect {
 	const struct run_options *opt;
 	struct abi_inspector inspector;
+	struct host host;			/* for the trees */
 	pthread_mutex_t count_lock;
 	struct radix calls[MAX_INSPECTIONS];	/* by process: how often it made the call */
 	pthread_mutex_t write_lock;		/* one snapshot at a time; held while a pipe is full */
@@ -162,7 +163,7 @@ static uint64_t count_call(struct inspect *in, unsigned i, int pid)
 
 	pthread_mutex_lock(&in->count_lock);
 	nr = (uint64_t)(uintptr_t)radix_get(&in->calls[i], (uint64_t)pid) + 1;
-	if (radix_set(&in->calls[i], (uint64_t)pid, (void *)(uintptr_t)nr, cli_host())) {
+	if (radix_set(&in->calls[i], (uint64_t)pid, (void *)(uintptr_t)nr, &in->host)) {
 		fail("out of memory for --inspect");
 		exit(EXIT_VELLUM);
 	}
@@ -191,7 +192,7 @@ static void at_exit(void *arg, const struct guest_mm *gmm, int pid)
 			show(in, i, gmm, pid);
 	pthread_mutex_lock(&in->count_lock);
 	for (unsigned i = 0; i < in->opt->nr_inspections; i++)
-		radix_delete(&in->calls[i], (uint64_t)pid, cli_host());
+		radix_delete(&in->calls[i], (uint64_t)pid, &in->host);
 	pthread_mutex_unlock(&in->count_lock);
 }
 
@@ -230,6 +231,7 @@ struct inspect *inspect_create(const struct run_options *o)
 		return NULL;
 	}
 	in->opt = o;
+	in->host.ops = vellum_host_posix();
 	pthread_mutex_init(&in->count_lock, NULL);
 	pthread_mutex_init(&in->write_lock, NULL);
 	in->inspector.arg = in;
@@ -262,7 +264,7 @@ void inspect_destroy(struct inspect *in)
 	for (unsigned i = 0; i < in->opt->nr_inspections; i++) {
 		if (in->fd[i] >= 0)
 			close(in->fd[i]);
-		radix_destroy(&in->calls[i], cli_host());
+		radix_destroy(&in->calls[i], &in->host);
 	}
 	pthread_mutex_destroy(&in->count_lock);
 	pthread_mutex_destroy(&in->write_lock);
