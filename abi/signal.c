@@ -53,10 +53,7 @@ struct guest_siginfo {
 		struct {
 			int32_t pid, uid, status;
 		} child;
-		struct {
-			uint64_t addr;
-			int16_t addr_lsb;	/* with BUS_MCEERR_AR: log2 of how much is lost */
-		} fault;
+		struct { uint64_t addr; int16_t addr_lsb; } fault;
 		uint8_t bytes[112];
 	};
 };
@@ -258,7 +255,7 @@ static void fill_info(struct guest_siginfo *out, const struct sig_info *info)
 	    info->signo == SIGILL || info->signo == SIGTRAP) {
 		out->fault.addr = info->addr;
 		if (info->signo == SIGBUS && info->code == BUS_MCEERR_AR)
-			out->fault.addr_lsb = 12;
+			out->fault.addr_lsb = 12;	/* a page is lost */
 	} else {
 		out->child.pid = info->pid;
 		out->child.status = info->status;
@@ -296,11 +293,12 @@ static int push_frame(struct task *t, const struct sig_action *act, const struct
 }
 
 /* The frame to return to cannot be read. */
-static void bad_frame(struct task *t, uint64_t addr)
+static int64_t bad_frame(struct task *t, uint64_t addr)
 {
 	if (t->copy_error == -ENOMEM)
 		task_out_of_memory(t);
 	signal_fault(t, SIGSEGV, SEGV_MAPERR, addr);
+	return 0;
 }
 
 int64_t signal_return(struct task *t)
@@ -310,15 +308,11 @@ int64_t signal_return(struct task *t)
 	uint8_t fpu[VCPU_FPU_MAX];
 	struct sig_frame frame;
 
-	if (user_read(t, &frame, at, sizeof(frame))) {
-		bad_frame(t, at);
-		return 0;
-	}
+	if (user_read(t, &frame, at, sizeof(frame)))
+		return bad_frame(t, at);
 	/* Aside first: half of it must not stay in what the stub will load. */
-	if (frame.uc.mcontext.fpstate && user_read(t, fpu, frame.uc.mcontext.fpstate, fpu_size)) {
-		bad_frame(t, frame.uc.mcontext.fpstate);
-		return 0;
-	}
+	if (frame.uc.mcontext.fpstate && user_read(t, fpu, frame.uc.mcontext.fpstate, fpu_size))
+		return bad_frame(t, frame.uc.mcontext.fpstate);
 	cpu_save_fpu(t);
 	if (frame.uc.mcontext.fpstate)
 		memcpy(t->st.fpu, fpu, fpu_size);

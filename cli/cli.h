@@ -177,7 +177,7 @@ int file_write(const char *path, void (*put)(FILE *f, const void *arg), const vo
 struct swap_area;
 
 int swap_parse(const char *arg, struct swap_options *o);	/* 0, or EXIT_VELLUM with a line said */
-struct swap_area *swap_area_create(const struct swap_options *o, struct vellum_memory *memory);	/* NULL: the same */
+struct swap_area *swap_area_create(const struct swap_options *o, struct vellum_memory *memory);	/* or NULL */
 void swap_area_destroy(struct swap_area *swap);	/* after the memory */
 
 /* --- inspect.c: --inspect; inspect_show.c: how an address space is shown --- */
@@ -191,7 +191,8 @@ bool inspect_failed(const struct inspect *inspect);	/* something could not be wr
 void inspect_destroy(struct inspect *inspect);
 
 /* @prefix: of every line of the text. false: out of memory. */
-bool inspect_show(FILE *f, const struct inspection *ins, const char *prefix, const struct guest_mm *gmm, int pid);
+bool inspect_show(FILE *f, const struct inspection *ins, const char *prefix, const struct guest_mm *gmm,
+		  int pid);
 
 /* --- html.c --- */
 

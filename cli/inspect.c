@@ -53,7 +53,8 @@ static int parse_syscall(const char *arg, char *name, struct inspection *ins)
 				    "--inspect=syscall:write:3", arg);
 	}
 	ins->number = abi_syscall_number(name);
-	return ins->number >= 0 ? 0 : fail("--inspect=%s: no such system call: %s; see vellum syscalls", arg, name);
+	return ins->number >= 0 ? 0 :
+	       fail("--inspect=%s: no such system call: %s; see vellum syscalls", arg, name);
 }
 
 static int parse_when(const char *arg, struct inspection *ins)
@@ -215,7 +216,8 @@ static bool open_outputs(struct inspect *in)
 
 		in->fd[i] = open_output(file);
 		if (in->fd[i] < 0) {
-			fail("cannot write what --inspect shows to %s: %s", file ? file : "stderr", strerror(errno));
+			fail("cannot write what --inspect shows to %s: %s", file ? file : "stderr",
+			     strerror(errno));
 			return false;
 		}
 	}

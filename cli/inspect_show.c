@@ -248,8 +248,9 @@ static void show_text(FILE *f, const struct inspection *ins, const char *prefix,
 {
 	struct vellum_vma_info info;
 
-	fprintf(f, "%sprocess %d (%s) at %s: %llu pages there, %llu swapped out\n", prefix, pid, gmm->exe, ins->when,
-		(unsigned long long)vellum_mm_rss(gmm->mm), (unsigned long long)vellum_mm_swapped(gmm->mm));
+	fprintf(f, "%sprocess %d (%s) at %s: %llu pages there, %llu swapped out\n", prefix, pid, gmm->exe,
+		ins->when, (unsigned long long)vellum_mm_rss(gmm->mm),
+		(unsigned long long)vellum_mm_swapped(gmm->mm));
 	for (uint64_t at = 0; vellum_vma_next(gmm->mm, at, &info) == 0; at = info.end) {
 		collect(runs, gmm, &info);
 		text_mapping(f, prefix, gmm, &info, runs);
@@ -286,9 +287,10 @@ static void json_mapping(FILE *f, const struct guest_mm *gmm, const struct vellu
 
 	prot_text(info, prot);
 	abi_mapping_name(gmm, info, name);
-	fprintf(f, "{\"start\":\"0x%llx\",\"end\":\"0x%llx\",\"prot\":\"%s\",\"shared\":%s,\"offset\":%llu,\"name\":",
+	fprintf(f, "{\"start\":\"0x%llx\",\"end\":\"0x%llx\",\"prot\":\"%s\",\"shared\":%s",
 		(unsigned long long)info->start, (unsigned long long)info->end, prot,
-		info->shared ? "true" : "false", offset_of(info));
+		info->shared ? "true" : "false");
+	fprintf(f, ",\"offset\":%llu,\"name\":", offset_of(info));
 	json_text(f, name);
 	fprintf(f, ",\"rss_pages\":%llu,\"swapped_pages\":%llu,\"entries\":[", PAGES(runs->present),
 		PAGES(runs->swapped));
@@ -317,7 +319,8 @@ static void show_json(FILE *f, const struct inspection *ins, const struct guest_
 	fputs("]}\n", f);
 }
 
-bool inspect_show(FILE *f, const struct inspection *ins, const char *prefix, const struct guest_mm *gmm, int pid)
+bool inspect_show(FILE *f, const struct inspection *ins, const char *prefix, const struct guest_mm *gmm,
+		  int pid)
 {
 	struct runs runs = { .split = ins->json };
 

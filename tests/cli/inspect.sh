@@ -5,6 +5,8 @@
 # need more memory than --ram with and without --swap (tests/guest/swapped.c).
 #
 # From the environment: VELLUM, GUEST_DIR (see tests/guest). Prints TAP.
+#
+# shellcheck disable=SC2016 # what is in single quotes, jq and the shell under test expand
 set -u
 . "$(dirname "$0")/lib.sh"
 
@@ -40,28 +42,28 @@ space() {
 # --- JSON ---
 
 exits() {
-	local f=$tmp/exits
+	local out=$tmp/exits
 
-	space --inspect="exit,json,$f"
+	space --inspect="exit,json,$out"
 	result "exit: the program runs to its end" "$(ended 0; cmp "$tmp/stdout" - <<<DONE)"
-	result "exit: a snapshot for each process, in order" "$(holds "$f" \
+	result "exit: a snapshot for each process, in order" "$(holds "$out" \
 		'map([.schema, .pid, .when]) == [["vellum-inspect/1", 2, "exit"], ["vellum-inspect/1", 1, "exit"]]')"
-	result "exit: the program's name" "$(holds "$f" 'all(.[]; .name | endswith("/space"))')"
-	result "exit: mappings have the members that SPEC.md lists" "$(holds "$f" 'all(.[].mappings[];
+	result "exit: the program's name" "$(holds "$out" 'all(.[]; .name | endswith("/space"))')"
+	result "exit: mappings have the members that SPEC.md lists" "$(holds "$out" 'all(.[].mappings[];
 		keys == ["end", "entries", "name", "offset", "prot", "rss_pages", "shared", "start", "swapped_pages"])')"
-	result "exit: the counts are those of the entries" "$(holds "$f" 'all(.[].mappings[]; . as $m |
+	result "exit: the counts are those of the entries" "$(holds "$out" 'all(.[].mappings[]; . as $m |
 		([.entries[] | select(.kind | IN("page", "zero", "raw")) | .pages] | add // 0) == $m.rss_pages
 		and $m.swapped_pages == 0)')"
-	result "a child that stored to one of its pages" "$(holds "$f" '.[0] | entries("0x100000000") == [
+	result "a child that stored to one of its pages" "$(holds "$out" '.[0] | entries("0x100000000") == [
 		["0x100000000", 1, "page", "dirty soft-dirty saved-dirty anon"], ["0x100001000", 1, "page", own],
 		["0x100002000", 1, "page", "dirty soft-dirty saved-dirty anon"], ["0x100004000", 2, "zero", ""],
 		["0x100008000", 1, "page", "dirty soft-dirty saved-dirty anon"]]')"
-	result "its parent" "$(holds "$f" '.[1] | entries("0x100000000") == [["0x100000000", 3, "page", shared_by_fork],
+	result "its parent" "$(holds "$out" '.[1] | entries("0x100000000") == [["0x100000000", 3, "page", shared_by_fork],
 		["0x100004000", 2, "zero", "accessed"], ["0x100008000", 1, "page", shared_by_fork]]')"
-	result "a page that both still have, and one that the child copied" "$(holds "$f" '
+	result "a page that both still have, and one that the child copied" "$(holds "$out" '
 		map([mapping("0x100000000").entries[] | range(.pages) as $i | .pfn + $i]) |
 		.[0][0] == .[1][0] and .[0][1] != .[1][1]')"
-	result "shared memory that the child did not touch" "$(holds "$f" '
+	result "shared memory that the child did not touch" "$(holds "$out" '
 		(.[0] | entries("0x104000000") == []) and (.[1] | mapping("0x104000000") |
 		.shared and .prot == "rw-" and .rss_pages == 1)')"
 }
@@ -132,7 +134,6 @@ text() {
 outputs() {
 	local i
 
-	# shellcheck disable=SC2016 # the shell under test expands it
 	run --cpus=4 --inspect=exit,json,- --inspect=exit,json,"$tmp/many" -- "$busybox" sh -c \
 		'for i in 1 2 3 4 5 6 7 8 9 10 11 12; do busybox true & done; wait'
 	for i in "$tmp/stdout" "$tmp/many"; do

@@ -2,8 +2,9 @@
 /*
  * tests/guest/space.c FILE - an address space with one of each kind of entry, for `vellum run --inspect`.
  *
- * Process 1 calls getpid(2) before its first store and after its last; then it forks process 2, which stores to one
- * page of what it got and ends, and sends itself SIGUSR1. tests/cli/inspect.sh says what has to be seen.
+ * Process 1 calls getpid(2) before its first store and after its last; then it forks process 2, which
+ * stores to one page of what it got and ends, and sends itself SIGUSR1. tests/cli/inspect.sh says what has
+ * to be seen.
  */
 #include "guest.h"
 

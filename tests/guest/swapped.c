@@ -2,8 +2,8 @@
 /*
  * tests/guest/swapped.c MIB - a working set of so many megabytes, for a RAM that is smaller.
  *
- * Half of it is private and half shared memory. Every page has its own contents, which are looked at again when all
- * have them; then a child stores to every second page, and both look.
+ * Half of it is private and half shared memory. Every page has its own contents, which are looked at again
+ * when all have them; then a child stores to every second page, and both look.
  */
 #include "guest.h"
 
