@@ -131,8 +131,8 @@ $(OBJ)/cli/html_blob.o: cli/report.html
 
 # Linked with the library's objects: it shares lib/ with the core. Jansson reads reports; the library
 # does without.
-$(BUILD)/vellum: $(CLI_OBJ) $(LIB_OBJ)
-	$(Q)$(CC) $(LDFLAGS_ALL) $^ $(LDLIBS) -ljansson -o $@
+$(BUILD)/vellum: $(CLI_OBJ) $(LIB_OBJ) $(SWAP_ZSTD_OBJ)
+	$(Q)$(CC) $(LDFLAGS_ALL) $^ $(LDLIBS) -ljansson -lzstd -o $@
 
 # --- tests ---
 

@@ -52,6 +52,20 @@ struct abi_observer {
 	void (*mm_end)(void *arg, struct guest_mm *gmm);
 };
 
+/*
+ * Shown the address space of a process that gets somewhere, by that process's own thread, which is not in
+ * the program and holds no CPU meanwhile. Any may be NULL.
+ */
+struct abi_inspector {
+	void *arg;
+	/* Before a system call. */
+	void (*at_syscall)(void *arg, const struct guest_mm *gmm, int pid, uint64_t nr);
+	/* Before a signal is delivered, or kills; not for one that is ignored. */
+	void (*at_signal)(void *arg, const struct guest_mm *gmm, int pid, int signo);
+	/* At the end of the process. */
+	void (*at_exit)(void *arg, const struct guest_mm *gmm, int pid);
+};
+
 struct abi_args {
 	struct machine *machine;
 	struct vellum_memory *memory;
@@ -61,6 +75,7 @@ struct abi_args {
 	bool strace;
 	unsigned closed_fds;		/* bit i: descriptor i was closed when Vellum started */
 	const struct abi_observer *observer;
+	const struct abi_inspector *inspector;	/* NULL: none */
 };
 
 struct abi_result {
@@ -84,6 +99,9 @@ void abi_run(const struct abi_args *args, struct abi_result *result);
 
 /* Names of the system calls that programs can use, one at a time; NULL at the end. */
 const char *abi_supported(unsigned i);
+
+/* The number of a system call that programs can use, or -1. */
+int abi_syscall_number(const char *name);
 
 /* Names of system calls that were asked for and are not supported, one at a time; NULL at the end. */
 const char *abi_unsupported(unsigned i);

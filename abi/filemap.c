@@ -520,7 +520,7 @@ void abi_absent_page(const struct vellum_vma_info *info, uint64_t addr, void *bu
 	if (fm)
 		filemap_page(fm, pgoff, buf);
 	else if (info->mapping)
-		vellum_mapping_overlay(info->mapping, pgoff * PAGE, buf, PAGE);
+		vellum_mapping_read(info->mapping, pgoff * PAGE, buf, PAGE);	/* also what is swapped out */
 	filemap_put(fm);
 }
 

@@ -53,7 +53,7 @@ struct guest_siginfo {
 		struct {
 			int32_t pid, uid, status;
 		} child;
-		uint64_t addr;
+		struct { uint64_t addr; int16_t addr_lsb; } fault;
 		uint8_t bytes[112];
 	};
 };
@@ -253,7 +253,9 @@ static void fill_info(struct guest_siginfo *out, const struct sig_info *info)
 	out->code = info->code;
 	if (info->signo == SIGSEGV || info->signo == SIGBUS || info->signo == SIGFPE ||
 	    info->signo == SIGILL || info->signo == SIGTRAP) {
-		out->addr = info->addr;
+		out->fault.addr = info->addr;
+		if (info->signo == SIGBUS && info->code == BUS_MCEERR_AR)
+			out->fault.addr_lsb = 12;	/* a page is lost */
 	} else {
 		out->child.pid = info->pid;
 		out->child.status = info->status;
@@ -290,6 +292,15 @@ static int push_frame(struct task *t, const struct sig_action *act, const struct
 	return 0;
 }
 
+/* The frame to return to cannot be read. */
+static int64_t bad_frame(struct task *t, uint64_t addr)
+{
+	if (t->copy_error == -ENOMEM)
+		task_out_of_memory(t);
+	signal_fault(t, SIGSEGV, SEGV_MAPERR, addr);
+	return 0;
+}
+
 int64_t signal_return(struct task *t)
 {
 	uint32_t fpu_size = t->kernel->args->machine->fpu_size;
@@ -297,15 +308,11 @@ int64_t signal_return(struct task *t)
 	uint8_t fpu[VCPU_FPU_MAX];
 	struct sig_frame frame;
 
-	if (user_read(t, &frame, at, sizeof(frame))) {
-		signal_fault(t, SIGSEGV, SEGV_MAPERR, at);
-		return 0;
-	}
+	if (user_read(t, &frame, at, sizeof(frame)))
+		return bad_frame(t, at);
 	/* Aside first: half of it must not stay in what the stub will load. */
-	if (frame.uc.mcontext.fpstate && user_read(t, fpu, frame.uc.mcontext.fpstate, fpu_size)) {
-		signal_fault(t, SIGSEGV, SEGV_MAPERR, frame.uc.mcontext.fpstate);
-		return 0;
-	}
+	if (frame.uc.mcontext.fpstate && user_read(t, fpu, frame.uc.mcontext.fpstate, fpu_size))
+		return bad_frame(t, frame.uc.mcontext.fpstate);
 	cpu_save_fpu(t);
 	if (frame.uc.mcontext.fpstate)
 		memcpy(t->st.fpu, fpu, fpu_size);
@@ -364,7 +371,12 @@ static void run_handler(struct task *t, int signo, const struct sig_info *info)
 	struct sig_action act = t->action[signo];
 
 	settle_restart(t, true, act.flags);
+	t->copy_error = 0;
 	if (push_frame(t, &act, info)) {
+		if (t->copy_error == -ENOMEM)
+			task_out_of_memory(t);
+		if (signo != SIGSEGV)
+			inspect_signal(t, SIGSEGV);
 		task_exit(t, SIGSEGV);
 	}
 	t->restore_blocked = false;
@@ -408,13 +420,12 @@ void signal_deliver(struct task *t)
 		signo = take_signal(t, &info);
 		if (!signo)
 			break;
-		if (t->action[signo].handler > HANDLER_IGNORE) {
-			run_handler(t, signo, &info);
-			continue;
-		}
 		if (is_ignored(t, signo))
 			continue;
-		if (default_stops(signo))
+		inspect_signal(t, signo);
+		if (t->action[signo].handler > HANDLER_IGNORE)
+			run_handler(t, signo, &info);
+		else if (default_stops(signo))
 			stop_task(t, signo);
 		else
 			task_exit(t, signo);

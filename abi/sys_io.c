@@ -101,13 +101,13 @@ static uint64_t copy_vector(struct task *t, struct user_vector *v, char *buf, ui
 	uint64_t total = 0;
 
 	while (len && v->nr) {
-		uint64_t left = v->iov->iov_len - v->offset, n = left < len ? left : len, done = 0;
+		uint64_t left = v->iov->iov_len - v->offset, n = left < len ? left : len, done;
 		uint64_t addr = (uint64_t)v->iov->iov_base + v->offset;
 
 		if (dir == IN)
-			vellum_copy_to_user(t->gmm->mm, addr, buf, n, &done);
+			done = user_write_some(t, addr, buf, n);
 		else
-			vellum_copy_from_user(t->gmm->mm, buf, addr, n, &done);
+			done = user_read_some(t, buf, addr, n);
 		total += done;
 		buf += done;
 		len -= done;

@@ -57,6 +57,14 @@ const char *abi_supported(unsigned i)
 	return NULL;
 }
 
+int abi_syscall_number(const char *name)
+{
+	for (size_t nr = 0; nr < NR_TABLE; nr++)
+		if (table[nr].name && !strcmp(table[nr].name, name))
+			return (int)nr;
+	return -1;
+}
+
 static int64_t refuse(uint64_t nr)
 {
 	/* glibc asks for this one at every start and does without. */
@@ -123,12 +131,16 @@ int64_t syscall_dispatch(struct task *t)
 
 	t->nr_syscalls++;
 	t->syscall_nr = -1;
+	inspect_syscall(t, nr);
 	if (strace)
 		trace_enter(t, nr, a, line);
+	t->copy_error = 0;
 	if (nr < NR_TABLE && table[nr].handler)
 		result = table[nr].handler(t, a);
 	else
 		result = refuse(nr);
+	if (result == -EFAULT && t->copy_error)	/* handlers answer that to any copy that fails */
+		result = t->copy_error;
 	if (strace)
 		trace_leave(pid, line, result);
 	if (result == -ERESTARTSYS && nr != RT_SIGRETURN)	/* that one returns the program's own rax */

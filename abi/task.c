@@ -181,6 +181,7 @@ void task_exit(struct task *t, int status)
 	if (t->clear_child_tid)
 		user_write(t, t->clear_child_tid, &zero, sizeof(zero));
 	fds_close_all(t);
+	inspect_exit(t);
 	gmm_put(t, t->gmm);
 	task_release_vfork(t);
 	pool_forget_task(k->pool, t);
@@ -204,6 +205,14 @@ void task_exit(struct task *t, int status)
 	pthread_exit(NULL);
 }
 
+void task_out_of_memory(struct task *t)
+{
+	fprintf(stderr, "vellum: out of memory: process %d (%s) killed; run with more --ram or --swap\n",
+		t->pid, t->comm);
+	inspect_signal(t, SIGKILL);
+	task_exit(t, SIGKILL);
+}
+
 /* --- running --- */
 
 static void fault_signal(struct task *t, enum vellum_fault_result result)
@@ -222,10 +231,13 @@ static void fault_signal(struct task *t, enum vellum_fault_result result)
 	case VELLUM_FAULT_SIGBUS:
 		signal_fault(t, SIGBUS, BUS_ADRERR, addr);
 		break;
+	case VELLUM_FAULT_HWPOISON:
+		signal_fault(t, SIGBUS, BUS_MCEERR_AR, addr);
+		break;
+	case VELLUM_FAULT_INTERRUPTED:	/* signals are delivered, then the instruction runs again */
+		break;
 	case VELLUM_FAULT_OOM:
-		fprintf(stderr, "vellum: out of memory: process %d (%s) killed; run with more --ram\n",
-			t->pid, t->comm);
-		task_exit(t, SIGKILL);
+		task_out_of_memory(t);
 	}
 }
 

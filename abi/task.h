@@ -82,6 +82,7 @@ struct task {
 	bool in_host;			/* may block in a host call: a signal reaches it; atomic */
 	uint64_t nr_syscalls;
 	int64_t syscall_nr;		/* for restart */
+	int copy_error;			/* of the last copy that failed: what an EFAULT really is */
 };
 
 struct kernel {
@@ -103,6 +104,7 @@ struct kernel {
 struct task *task_find(struct kernel *k, int pid);		/* kernel->lock held */
 int task_fork(struct task *parent, uint64_t flags, uint64_t stack, uint64_t child_tid);
 void task_exit(struct task *t, int status) __attribute__((noreturn));
+void task_out_of_memory(struct task *t) __attribute__((noreturn));	/* says so, and kills it */
 void task_release_vfork(struct task *t);
 void kernel_fail(struct kernel *k, const char *why);
 uint64_t clock_ns(clockid_t clock);
@@ -146,9 +148,16 @@ void fds_fork(struct task *child, const struct task *parent);
 void fds_exec(struct task *t);
 void fds_close_all(struct task *t);
 
-/* usermem.c */
+/* inspect.c: without a CPU, the inspector looks, if there is one for this */
+void inspect_syscall(struct task *t, uint64_t nr);
+void inspect_signal(struct task *t, int signo);
+void inspect_exit(struct task *t);
+
+/* usermem.c: a copy that fails leaves why in copy_error */
 int user_read(struct task *t, void *buf, uint64_t addr, uint64_t len);	/* 0 or -EFAULT */
 int user_write(struct task *t, uint64_t addr, const void *buf, uint64_t len);
+uint64_t user_read_some(struct task *t, void *buf, uint64_t addr, uint64_t len);	/* how much */
+uint64_t user_write_some(struct task *t, uint64_t addr, const void *buf, uint64_t len);
 int user_string(struct task *t, char *buf, size_t size, uint64_t addr);	/* 0, -EFAULT, -ENAMETOOLONG */
 
 /* sys_io.c: a host call that may block: without a CPU, and within reach of a kick */

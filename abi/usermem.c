@@ -6,14 +6,34 @@
 
 #include "abi/task.h"
 
+uint64_t user_read_some(struct task *t, void *buf, uint64_t addr, uint64_t len)
+{
+	uint64_t done = 0;
+	int err = vellum_copy_from_user(t->gmm->mm, buf, addr, len, &done);
+
+	if (err)
+		t->copy_error = err;
+	return done;
+}
+
+uint64_t user_write_some(struct task *t, uint64_t addr, const void *buf, uint64_t len)
+{
+	uint64_t done = 0;
+	int err = vellum_copy_to_user(t->gmm->mm, addr, buf, len, &done);
+
+	if (err)
+		t->copy_error = err;
+	return done;
+}
+
 int user_read(struct task *t, void *buf, uint64_t addr, uint64_t len)
 {
-	return vellum_copy_from_user(t->gmm->mm, buf, addr, len, NULL) ? -EFAULT : 0;
+	return user_read_some(t, buf, addr, len) < len ? -EFAULT : 0;
 }
 
 int user_write(struct task *t, uint64_t addr, const void *buf, uint64_t len)
 {
-	return vellum_copy_to_user(t->gmm->mm, addr, buf, len, NULL) ? -EFAULT : 0;
+	return user_write_some(t, addr, buf, len) < len ? -EFAULT : 0;
 }
 
 int user_string(struct task *t, char *buf, size_t size, uint64_t addr)
@@ -26,7 +46,7 @@ int user_string(struct task *t, char *buf, size_t size, uint64_t addr)
 
 		if (n > size - have)
 			n = size - have;
-		vellum_copy_from_user(t->gmm->mm, buf + have, addr + have, n, &done);
+		done = user_read_some(t, buf + have, addr + have, n);
 		if (memchr(buf + have, 0, done))
 			return 0;
 		if (done < n)

@@ -8,10 +8,28 @@
 #include "abi/abi.h"
 #include "lib/radix.h"
 #include "vellum/dirty.h"
+#include "vellum/swap.h"
 
 #define EXIT_VELLUM 125		/* Vellum's own failure, as env(1) and timeout(1) have it */
 
 enum track_mode { TRACK_NONE, TRACK_WP, TRACK_CLEAN, TRACK_AUTO };
+
+struct swap_options {
+	uint64_t size;			/* bytes, a page's multiple; 0: no swap */
+	bool zstd;			/* in memory, compressed; else in a file */
+	const char *path;		/* file or folder; NULL: a folder for temporary files */
+};
+
+#define MAX_INSPECTIONS 16
+
+struct inspection {			/* one --inspect */
+	enum { AT_EXIT, AT_SIGNAL, AT_SYSCALL } at;
+	int number;			/* of the signal or the system call */
+	uint64_t nth;			/* call of a process */
+	bool json;
+	char when[80];			/* as it was asked for */
+	const char *file;		/* NULL: stderr; "-": stdout */
+};
 
 struct run_options {
 	enum track_mode track;
@@ -22,6 +40,9 @@ struct run_options {
 	uint64_t fault_ns, scan_ns;	/* what the machine says a fault costs, and a look at a table */
 	uint64_t ram;
 	unsigned cpus;
+	struct swap_options swap;
+	struct inspection inspections[MAX_INSPECTIONS];
+	unsigned nr_inspections;
 	char **argv;			/* the program's */
 };
 
@@ -31,6 +52,8 @@ int cmd_report(int argc, char **argv);
 
 /* One line on stderr, "vellum: ..."; returns EXIT_VELLUM. */
 int fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+bool parse_size(const char *text, uint64_t *bytes);	/* with a unit or without; false: it is none */
 
 const char *track_name(enum track_mode mode);
 uint64_t monotonic_ns(void);
@@ -134,9 +157,12 @@ struct run_report {
 	const struct abi_result *result;
 	const struct track_result *track;
 	const char *machine;
+	const struct vellum_swap_info *swap;
 	uint64_t nr_exits;
 	uint64_t run_ns;
 };
+
+void json_text(FILE *f, const char *text);
 
 int json_check(const char *path, char *why, size_t size);	/* can it be written? before the run */
 int json_write(const struct run_report *report);		/* 0 or -1 with a line said */
@@ -145,6 +171,28 @@ void print_summary(const struct run_report *report);
 
 /* What put() prints becomes the file; "-" is stdout. 0 or -1 with a line said. */
 int file_write(const char *path, void (*put)(FILE *f, const void *arg), const void *arg);
+
+/* --- swap.c: --swap --- */
+
+struct swap_area;
+
+int swap_parse(const char *arg, struct swap_options *o);	/* 0, or EXIT_VELLUM with a line said */
+struct swap_area *swap_area_create(const struct swap_options *o, struct vellum_memory *memory);	/* or NULL */
+void swap_area_destroy(struct swap_area *swap);	/* after the memory */
+
+/* --- inspect.c: --inspect; inspect_show.c: how an address space is shown --- */
+
+struct inspect;
+
+int inspect_parse(const char *arg, struct run_options *o);	/* 0, or EXIT_VELLUM with a line said */
+struct inspect *inspect_create(const struct run_options *o);	/* NULL: the same */
+const struct abi_inspector *inspect_inspector(const struct inspect *inspect);
+bool inspect_failed(const struct inspect *inspect);	/* something could not be written; it was said */
+void inspect_destroy(struct inspect *inspect);
+
+/* @prefix: of every line of the text. false: out of memory. */
+bool inspect_show(FILE *f, const struct inspection *ins, const char *prefix, const struct guest_mm *gmm,
+		  int pid);
 
 /* --- html.c --- */
 

@@ -21,7 +21,7 @@ static size_t utf8_length(const unsigned char *s)
 	return n;
 }
 
-static void json_string(FILE *f, const char *text)
+void json_text(FILE *f, const char *text)
 {
 	const unsigned char *s = (const unsigned char *)text;
 
@@ -54,7 +54,7 @@ static void json_row(FILE *f, const struct row *row)
 {
 	fprintf(f, "{\"pid\":%d,\"start\":\"0x%llx\",\"end\":\"0x%llx\",\"prot\":\"%s\",\"name\":", row->pid,
 		(unsigned long long)row->start, (unsigned long long)row->end, row->prot);
-	json_string(f, row->name);
+	json_text(f, row->name);
 	fprintf(f, ",\"offset\":%llu,\"pages\":%llu,\"dirty_pages\":%llu,\"dirty_ranges\":[",
 		(unsigned long long)row->offset,
 		(unsigned long long)((row->end - row->start) / VELLUM_PAGE_SIZE),
@@ -100,7 +100,7 @@ static void json_collection(FILE *f, const struct collection_record *rec, const 
 static void json_process(FILE *f, const struct process_record *p)
 {
 	fprintf(f, "{\"pid\":%d,\"ppid\":%d,\"name\":", p->pid, p->ppid);
-	json_string(f, p->name);
+	json_text(f, p->name);
 	fprintf(f, ",\"start_ns\":%llu,\"end_ns\":%llu,\"faults\":", (unsigned long long)p->start_ns,
 		(unsigned long long)p->end_ns);
 	json_faults(f, p->counters, true);
@@ -119,9 +119,11 @@ static void json_counters(FILE *f, const struct run_report *r)
 {
 	fputs("{\"faults\":", f);
 	json_faults(f, r->track->counters, true);
-	fprintf(f, ",\"tlb_flushes\":%llu,\"exits\":%llu,\"syscalls\":%llu}",
+	fprintf(f, ",\"tlb_flushes\":%llu,\"exits\":%llu,\"syscalls\":%llu",
 		(unsigned long long)r->track->counters[VELLUM_COUNT_TLB_FLUSHES],
 		(unsigned long long)r->nr_exits, (unsigned long long)r->result->nr_syscalls);
+	fprintf(f, ",\"swapped_out\":%llu,\"swapped_in\":%llu}", (unsigned long long)r->swap->nr_out,
+		(unsigned long long)r->swap->nr_in);
 }
 
 static void json_all(FILE *f, const struct run_report *r)
@@ -130,7 +132,7 @@ static void json_all(FILE *f, const struct run_report *r)
 	for (size_t i = 0; r->opt->argv[i]; i++) {
 		if (i)
 			fputc(',', f);
-		json_string(f, r->opt->argv[i]);
+		json_text(f, r->opt->argv[i]);
 	}
 	fputs("],\"exit\":", f);
 	json_exit(f, r->result);

@@ -60,6 +60,9 @@ void print_summary(const struct run_report *r)
 
 	for (unsigned i = 0; (missing = abi_unsupported(i)); i++)
 		fprintf(stderr, "vellum: unsupported system call: %s\n", missing);
+	if (r->opt->swap.size)
+		fprintf(stderr, "vellum: swap: %llu pages out, %llu in\n", (unsigned long long)r->swap->nr_out,
+			(unsigned long long)r->swap->nr_in);
 	if (r->opt->track == TRACK_NONE)
 		return;
 	print_rows(res);

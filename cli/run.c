@@ -76,7 +76,7 @@ static bool parse_interval(const char *text, uint64_t *ns)
 	return true;
 }
 
-static bool parse_size(const char *text, uint64_t *bytes)
+bool parse_size(const char *text, uint64_t *bytes)
 {
 	static const char *const units[] = { "", "K", "M", "G", NULL };
 	static const double scales[] = { 1, 1024, 1024.0 * 1024, 1024.0 * 1024 * 1024 };
@@ -101,7 +101,7 @@ static bool parse_track(const char *text, enum track_mode *track)
 }
 
 enum { OPT_MACHINE = 256, OPT_TRACK, OPT_INTERVAL, OPT_VERIFY, OPT_JSON, OPT_REPORT, OPT_RAM, OPT_CPUS,
-       OPT_STRACE };
+       OPT_STRACE, OPT_SWAP, OPT_INSPECT };
 
 static const struct option long_options[] = {
 	{ "machine", required_argument, NULL, OPT_MACHINE }, { "track", required_argument, NULL, OPT_TRACK },
@@ -109,6 +109,7 @@ static const struct option long_options[] = {
 	{ "json", required_argument, NULL, OPT_JSON }, { "report", required_argument, NULL, OPT_REPORT },
 	{ "ram", required_argument, NULL, OPT_RAM },
 	{ "cpus", required_argument, NULL, OPT_CPUS },	     { "strace", no_argument, NULL, OPT_STRACE },
+	{ "swap", required_argument, NULL, OPT_SWAP },	     { "inspect", required_argument, NULL, OPT_INSPECT },
 	{ NULL, 0, NULL, 0 },
 };
 
@@ -158,6 +159,10 @@ static int take_option(int opt, const char *arg, struct run_options *o)
 		return parse_ram(arg, &o->ram);
 	case OPT_CPUS:
 		return parse_cpus(arg, &o->cpus);
+	case OPT_SWAP:
+		return swap_parse(arg, &o->swap);
+	case OPT_INSPECT:
+		return inspect_parse(arg, o);
 	case OPT_STRACE:
 		o->strace = true;
 		return 0;
@@ -216,7 +221,9 @@ struct run {
 	struct vellum_host_ram ram;
 	struct machine *machine;
 	struct vellum_memory *memory;
+	struct swap_area *swap;
 	struct track *track;
+	struct inspect *inspect;
 	struct abi_result result;
 	uint64_t run_ns;
 	unsigned closed_fds;
@@ -255,6 +262,14 @@ static int set_up(struct run *r)
 		return fail("%s", why);
 	if (create_memory(r))
 		return EXIT_VELLUM;
+	if (r->opt.swap.size) {
+		r->swap = swap_area_create(&r->opt.swap, r->memory);
+		if (!r->swap)
+			return EXIT_VELLUM;
+	}
+	r->inspect = inspect_create(&r->opt);
+	if (!r->inspect)
+		return EXIT_VELLUM;
 	r->opt.fault_ns = r->machine->fault_ns;
 	r->opt.scan_ns = SCAN_NS;
 	r->track = track_create(&r->opt);
@@ -265,8 +280,12 @@ static void tear_down(struct run *r)
 {
 	if (r->track)
 		track_destroy(r->track);
+	if (r->inspect)
+		inspect_destroy(r->inspect);
 	if (r->memory)
 		vellum_memory_destroy(r->memory);
+	if (r->swap)
+		swap_area_destroy(r->swap);
 	if (r->machine)
 		r->machine->ops->destroy(r->machine);
 	if (r->ram.base)
@@ -278,7 +297,8 @@ static void run_program(struct run *r)
 	const struct abi_args args = { .machine = r->machine, .memory = r->memory, .path = r->path,
 				       .argv = r->opt.argv, .envp = environ, .strace = r->opt.strace,
 				       .closed_fds = r->closed_fds,
-				       .observer = track_observer(r->track) };
+				       .observer = track_observer(r->track),
+				       .inspector = inspect_inspector(r->inspect) };
 	uint64_t start = monotonic_ns();
 
 	track_start(r->track);
@@ -291,18 +311,20 @@ static int exit_status(const struct run *r)
 {
 	if (r->result.error[0])
 		return fail("%s", r->result.error);
-	if (track_get_result(r->track)->nr_differences)
+	if (track_get_result(r->track)->nr_differences || inspect_failed(r->inspect))
 		return EXIT_VELLUM;
 	return r->result.signal ? 128 + r->result.signal : r->result.code;
 }
 
 static int report(struct run *r)
 {
-	const struct run_report rep = { .opt = &r->opt, .result = &r->result,
+	struct vellum_swap_info swap;
+	const struct run_report rep = { .opt = &r->opt, .result = &r->result, .swap = &swap,
 					.track = track_get_result(r->track), .machine = "qemu",
 					.nr_exits = r->machine->nr_exits, .run_ns = r->run_ns };
 	int status = exit_status(r);
 
+	vellum_swap_info(r->memory, &swap);
 	if (r->result.error[0])
 		return status;
 	print_summary(&rep);
@@ -332,6 +354,15 @@ static void raise_file_limit(void)
 	}
 }
 
+static bool uses_stdout(const struct run_options *o)
+{
+	bool uses = o->json && !strcmp(o->json, "-");
+
+	for (unsigned i = 0; i < o->nr_inspections; i++)
+		uses |= o->inspections[i].file && !strcmp(o->inspections[i].file, "-");
+	return uses;
+}
+
 int cmd_run(int argc, char **argv)
 {
 	struct run r = { .opt = { .interval_ns = 10000000, .ram = 1ull << 30, .cpus = 2 } };
@@ -351,8 +382,8 @@ int cmd_run(int argc, char **argv)
 		fail("%s", why);
 		return status;
 	}
-	if (r.opt.json && !strcmp(r.opt.json, "-") && (r.closed_fds & 2))
-		return fail("cannot write the report: stdout is closed");
+	if ((r.closed_fds & 2) && uses_stdout(&r.opt))
+		return fail("--json=- and --inspect=...,- need stdout, which is closed");
 	if (r.opt.json && json_check(r.opt.json, why, sizeof(why)))
 		return fail("cannot write the report: %s", why);
 	if (r.opt.html && json_check(r.opt.html, why, sizeof(why)))

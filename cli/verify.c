@@ -9,6 +9,8 @@
 #include "cli/track.h"
 #include "vellum/access.h"
 #include "vellum/backing.h"
+#include "vellum/gup.h"
+#include "vellum/pagemap.h"
 
 #define RETRIES		1000	/* of a comparison with memory that others store to meanwhile */
 
@@ -68,12 +70,27 @@ static void store_private(struct mm_track *mt, const struct vellum_vma_info *inf
 		replica_store(&mt->replica, page | FOLLOWS, bytes);
 }
 
+/* As vellum_peek(), but what is swapped out is brought back. */
+static int look(struct vellum_mm *mm, uint64_t addr, void *buf)
+{
+	uint64_t word = 0, pfn, got;
+	int found = vellum_peek(mm, addr, buf);
+
+	if (found == 0)
+		vellum_pagemap_read(mm, addr, 1, 0, &word);
+	if (!(word & VELLUM_PM_SWAP) || vellum_get_pages(mm, addr, 1, VELLUM_GUP_FORCE, &pfn, &got))
+		return found;
+	memcpy(buf, vellum_frame_host(vellum_mm_memory(mm), pfn), PAGE);
+	vellum_put_pages(vellum_mm_memory(mm), &pfn, 1);
+	return 1;
+}
+
 static void update_page(struct mm_track *mt, const struct vellum_vma_info *info, uint64_t page)
 {
 	char bytes[PAGE];
 	uint64_t index;
 	struct replica *r = replica_of(mt, info, page, &index);
-	int found = vellum_peek(mt->gmm->mm, page * PAGE, bytes);
+	int found = look(mt->gmm->mm, page * PAGE, bytes);
 
 	if (is_shared(info))
 		replica_drop(&mt->replica, page);	/* what was private here before */
@@ -219,7 +236,7 @@ static bool page_equal(struct mm_track *mt, const struct vellum_vma_info *info, 
 	uint64_t index;
 	const struct replica *r = replica_of(mt, info, page, &index);
 	const void *expected = replica_get(r, index);
-	int found = vellum_peek(mt->gmm->mm, page * PAGE, actual);
+	int found = look(mt->gmm->mm, page * PAGE, actual);
 
 	if (found != 1 && !expected && !is_shared(info))
 		return true;		/* never touched */

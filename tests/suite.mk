@@ -50,7 +50,8 @@ test: all unit-build guests examples variants build/explore/explore build/diff/d
 		'bash tests/cli/report.sh' 'env VELLUM=build/asan/vellum bash tests/cli/report.sh' \
 		'env VELLUM=build/asan/vellum bash tests/cli/known_pages.sh' \
 		'env VELLUM=build/tsan/vellum bash tests/cli/known_pages.sh' \
-		'bash tests/cli/files.sh' 'env VELLUM=build/asan/vellum bash tests/cli/files.sh'
+		'bash tests/cli/files.sh' 'env VELLUM=build/asan/vellum bash tests/cli/files.sh' \
+		'bash tests/cli/inspect.sh' 'env VELLUM=build/asan/vellum bash tests/cli/inspect.sh'
 
 $(BUILD)/soak/%: tests/soak/%.c host/test.c $(BUILD)/libvellum.a
 	@mkdir -p $(@D)

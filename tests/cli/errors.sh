@@ -255,7 +255,13 @@ arguments() {
 		--track=foo --track= --machine=foo --machine= \
 		--cpus=0 --cpus=abc --cpus=-1 --cpus=100000 --cpus=2x \
 		--ram=garbage --ram= --ram=-1 --ram=0 --ram=1M --ram=64X --ram=99999999999999999999G \
-		--verify=yes --json=; do
+		--verify=yes --json= \
+		--swap= --swap=garbage --swap=0 --swap=-1 --swap=1K --swap=99999999999G --swap=64M, \
+		--swap=64M,/dev/null --swap=64M,/no/such/folder/file \
+		--inspect= --inspect=never --inspect=exit, --inspect=exit,json, --inspect=exit,/no/such/folder/file \
+		--inspect=exit,/ --inspect=signal --inspect=signal: --inspect=signal:BOGUS --inspect=syscall: \
+		--inspect=syscall:bogus --inspect=syscall:write: --inspect=syscall:write:0 --inspect=syscall:write:-1 \
+		--inspect=syscall:write:1x; do
 		bad "$arg" "$arg"
 	done
 	bad "a report in a missing directory" --json="$tmp/nowhere/report"
@@ -295,6 +301,8 @@ lost_report() {
 	fails "a report to a full disk" 125 "$VELLUM" run --json=/dev/full -- "$busybox" true
 	fails "a report to a closed stdout" 125 sh -c 'exec "$@" >&-' sh \
 		"$VELLUM" run --json=- -- "$busybox" touch "$tmp/started"
+	fails "an inspection to a closed stdout" 125 sh -c 'exec "$@" >&-' sh \
+		"$VELLUM" run --inspect=exit,- -- "$busybox" touch "$tmp/started"
 }
 
 # The path may be fine and the run may fail all the same.

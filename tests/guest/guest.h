@@ -34,6 +34,7 @@ enum {
 	NR_fstat = 5,
 	NR_lseek = 8,
 	NR_mmap = 9,
+	NR_mprotect = 10,
 	NR_munmap = 11,
 	NR_brk = 12,
 	NR_rt_sigaction = 13,
