@@ -8,6 +8,7 @@
  */
 #include "mm/fault.h"
 #include "mm/huge.h"
+#include "mm/swap.h"
 #include "mm/uffd.h"
 
 /* What a CPU's store leaves: no soft-dirty, which faults set. The same bits in entries of all sizes. */
@@ -156,17 +157,35 @@ EXPORT int vellum_copy_from_user(struct vellum_mm *mm, void *buf, uint64_t addr,
 	return copy_user(&ac, addr, len, done);
 }
 
-/* The bytes that @pte maps, its lock held. 1, or 0: there are none. */
+/* The bytes that @pte maps, its lock held. 1; 0: there are none; -EAGAIN: they are not in RAM. */
 static int peek_page(struct vellum_memory *m, pte_t pte, void *buf)
 {
 	const void *page = pte_present(pte) ? pfn_host(m, pte_pfn(pte)) : NULL;
 
 	if (page)
 		copy_racy(buf, page, PAGE_SIZE);
-	return page != NULL;
+	return page ? 1 : pte_is_swp(pte) && !pte_is_marker(pte) ? -EAGAIN : 0;
 }
 
-static int peek(struct vellum_mm *mm, gva_t addr, void *buf)
+/* A page that is swapped out is read, but nobody maps it by that. 1, -ENOMEM, -EIO; -EAGAIN: it is another by now. */
+static int peek_swapped(struct vellum_memory *m, pte_t pte, void *buf)
+{
+	struct folio *folio;
+	int result;
+
+	if (!pte_is_genuine_swap(pte))
+		return -EBUSY;
+	result = swap_in(m, pte_slot(pte), &folio);
+	if (result)
+		return result == VELLUM_FAULT_OOM ? -ENOMEM : result == FAULT_AGAIN ? -EAGAIN : -EIO;
+	copy_racy(buf, frame_address(m, folio_pfn(m, folio)), PAGE_SIZE);
+	anon_unlock(m, folio);
+	folio_put(m, folio);
+	return 1;
+}
+
+/* As vellum_peek(); mmap_lock held for reading. *@seen: what was there if it is -EAGAIN. */
+static int peek(struct vellum_mm *mm, gva_t addr, void *buf, pte_t *seen)
 {
 	struct mutex *ptl;
 	const pte_t *ptep = pte_lookup(mm, addr, &ptl);
@@ -176,7 +195,8 @@ static int peek(struct vellum_mm *mm, gva_t addr, void *buf)
 
 	if (ptep) {
 		mutex_lock(ptl, mm_host(mm));
-		found = peek_page(mm->memory, ptep_get(ptep), buf);
+		*seen = ptep_get(ptep);
+		found = peek_page(mm->memory, *seen, buf);
 		mutex_unlock(ptl, mm_host(mm));
 		return found;
 	}
@@ -187,15 +207,35 @@ static int peek(struct vellum_mm *mm, gva_t addr, void *buf)
 	return found;
 }
 
+/* Is the entry still what the bytes were fetched for? */
+static bool still_is(struct vellum_mm *mm, gva_t addr, pte_t seen)
+{
+	struct mutex *ptl;
+	const pte_t *ptep = pte_lookup(mm, addr, &ptl);
+
+	return ptep && ptep_get(ptep).val == seen.val;
+}
+
 EXPORT int vellum_peek(struct vellum_mm *mm, uint64_t addr, void *buf)
 {
-	int found = -EFAULT;
+	unsigned tries = 0;
+	int found;
 
 	if (addr & ~PAGE_MASK)
 		return -EFAULT;
-	read_lock(&mm->mmap_lock, mm_host(mm));
-	if (addr < TASK_SIZE && find_vma_intersection(mm, addr, addr + 1))
-		found = peek(mm, addr, buf);
-	read_unlock(&mm->mmap_lock, mm_host(mm));
+	do {
+		pte_t seen = pte_make(0);
+
+		found = -EFAULT;
+		read_lock(&mm->mmap_lock, mm_host(mm));
+		if (addr < TASK_SIZE && find_vma_intersection(mm, addr, addr + 1))
+			found = peek(mm, addr, buf, &seen);
+		if (found == -EAGAIN) {
+			found = peek_swapped(mm->memory, seen, buf);
+			if (found == 1 && !still_is(mm, addr, seen))
+				found = -EAGAIN;
+		}
+		read_unlock(&mm->mmap_lock, mm_host(mm));
+	} while (found == -EAGAIN || (found == -ENOMEM && reclaim_for_retry(mm->memory, &tries)));
 	return found;
 }

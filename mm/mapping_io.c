@@ -163,6 +163,8 @@ EXPORT void vellum_mapping_overlay(struct vellum_mapping *mapping, uint64_t offs
 		struct folio *folio = mapping_find(mapping, (offset + done) >> PAGE_SHIFT);
 
 		n = part_of_page(offset + done, len - done);
+		if (!folio && mapping_has(mapping, (offset + done) >> PAGE_SHIFT))
+			read_page(mapping, offset + done, (char *)buf + done, n);	/* it is swapped out */
 		if (!folio)
 			continue;
 		if (folio_is_uptodate(folio))

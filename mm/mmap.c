@@ -4,6 +4,7 @@
  */
 #include "mm/pagewalk.h"
 #include "mm/uffd.h"
+#include "vellum/swap.h"
 
 #define SEALS_WRITE (VELLUM_SEAL_WRITE | VELLUM_SEAL_FUTURE_WRITE)
 #define MAX_FILE_PAGES (1ull << 51)	/* 2^63 bytes: offsets are signed */
@@ -239,11 +240,16 @@ static int choose_address(struct vellum_mm *mm, const struct vellum_map_args *a,
 	return *addr ? 0 : -ENOMEM;
 }
 
-/* Linux's heuristic: refused is only what could never be used, all of RAM in one mapping. */
+/* Linux's heuristic: refused is only what could never be used, more than RAM and swap in one mapping. */
 static bool overcommits(const struct vellum_mm *mm, uint64_t flags, uint64_t len)
 {
-	return (flags & (VM_SHARED | VM_MAYSHARE | VM_WRITE | VM_NORESERVE)) == VM_WRITE &&
-	       len >> PAGE_SHIFT > mm->memory->nr_frames;
+	struct vellum_swap_info swap;
+
+	if ((flags & (VM_SHARED | VM_MAYSHARE | VM_WRITE | VM_NORESERVE)) != VM_WRITE ||
+	    len >> PAGE_SHIFT <= mm->memory->nr_frames)
+		return false;
+	vellum_swap_info(mm->memory, &swap);
+	return len >> PAGE_SHIFT > mm->memory->nr_frames + swap.nr_slots;
 }
 
 /* @more: VM_* that no caller can ask for by VELLUM_MAP_*. */

@@ -35,10 +35,11 @@ int vellum_copy_from_user(struct vellum_mm *mm, void *buf, uint64_t addr, uint64
  * vellum_peek - what a page holds, without touching it
  * @addr: page aligned. @buf: 4096 bytes.
  *
- * Unlike vellum_copy_from_user() it ignores access rights, brings nothing in and sets no bit.
+ * Unlike vellum_copy_from_user() it ignores access rights, maps nothing and sets no bit.
  *
- * Return: 1 and the bytes, if a page is there; 0, if nothing is in the page table (private memory
- *         then holds zeros or the object's bytes); -VELLUM_EFAULT, if nothing is mapped.
+ * Return: 1 and the bytes, if a page is there, or swapped out; 0, if nothing is in the page table (private memory
+ *         then holds zeros or the object's bytes); -VELLUM_EFAULT, if nothing is mapped; -VELLUM_EBUSY, if the page
+ *         is with a device or on its way; -VELLUM_ENOMEM, -VELLUM_EIO, if it cannot be read back.
  */
 int vellum_peek(struct vellum_mm *mm, uint64_t addr, void *buf);
 

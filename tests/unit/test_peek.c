@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT */
+/* vellum_peek() of what is not in RAM; swap counts as memory for the heuristic of overcommitment. */
+#include "swap_support.h"
+
+#include "vellum/access.h"
+
+static void peek_swapped_out(void **state)
+{
+	struct world *w = *state;
+	uint64_t page[PAGE_SIZE / 8];
+	struct disk d;
+
+	disk_create(&d, w, 16);
+	map_at(w->mm, 0, 3, RW, ANON);
+	store(w->cpu[0], PAGE(1), 11);
+	assert_int_equal(vellum_peek(w->mm, PAGE(0), page), 0);
+	OK(vellum_madvise(w->mm, PAGE(1), PAGE_SIZE, VELLUM_MADV_PAGEOUT));
+	assert_false(pte_present(entry_at(w->mm, PAGE(1))));
+	assert_int_equal(vellum_peek(w->mm, PAGE(1), page), 1);
+	assert_int_equal(page[0], 11);
+	assert_false(pte_present(entry_at(w->mm, PAGE(1))));
+	check_world(w);
+	assert_int_equal(load(w->cpu[0], PAGE(1)), 11);
+	assert_int_equal(vellum_peek(w->mm, PAGE(5), page), -EFAULT);
+	OK(vellum_swap_remove(w->memory, d.area));
+	disk_destroy(&d);
+}
+
+static void swap_is_memory(void **state)
+{
+	struct world *w = *state;
+	struct vellum_map_args a = { .size = sizeof(a), .len = 20 << 20, .prot = RW, .flags = ANON };
+	struct disk d;
+	uint64_t addr;
+
+	assert_int_equal(vellum_mmap(w->mm, &a, &addr), -ENOMEM);	/* 16 MiB of RAM */
+	disk_create(&d, w, 2048);
+	OK(vellum_mmap(w->mm, &a, &addr));
+	a.len = 26 << 20;
+	assert_int_equal(vellum_mmap(w->mm, &a, &addr), -ENOMEM);
+	OK(vellum_swap_remove(w->memory, d.area));
+	disk_destroy(&d);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		WORLD_TEST(peek_swapped_out),
+		WORLD_TEST(swap_is_memory),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
