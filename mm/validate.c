@@ -12,7 +12,7 @@
 struct validation {
 	struct vellum_memory *m;
 	uint32_t *mapped;	/* entries found, per frame index */
-	uint64_t rss, swapped;	/* of the current address space */
+	uint64_t rss, swapped, others;	/* entries of the current address space; pages of huge ones */
 	struct radix slots;	/* how often each slot of a swap area is named, as 2 * times + 1 */
 	bool no_memory;
 	const char *why;
@@ -105,6 +105,7 @@ static void check_swp(struct validation *v, const struct vma *vma, pte_t pte)
 		REQUIRE(v, vma->anon_vma, "swapped out where no private page was");
 		return;
 	}
+	v->others++;
 	if (!pte_is_marker(pte))
 		return;
 	REQUIRE(v, pte_marker_bits(pte), "a marker of nothing");
@@ -167,7 +168,7 @@ static void check_deposits(struct validation *v, const uint64_t *table, unsigned
 	REQUIRE(v, kept == leaves * (shift == PMD_SHIFT ? 1 : ENTRIES_PER_TABLE + 1), "INV-HUGE-1: deposits");
 }
 
-/* Entries outside any VMA: every table is walked, and its entries must have been seen. Pages, but markers. */
+/* Entries outside any VMA: every table is walked, and its entries must have been seen. */
 static uint64_t entries_below(struct validation *v, const uint64_t *table, unsigned nr, unsigned shift)
 {
 	uint64_t found = 0;
@@ -178,7 +179,7 @@ static uint64_t entries_below(struct validation *v, const uint64_t *table, unsig
 		uint64_t val = entry_load(&table[i]);
 
 		if (shift == PAGE_SHIFT)
-			found += pte_present(pte_make(val)) || pte_is_genuine_swap(pte_make(val));
+			found += !pte_none(pte_make(val));
 		else if (shift < PGD_SHIFT && is_huge_leaf(val))
 			found += 1ull << (shift - PAGE_SHIFT);
 		else if (val & X86_PRESENT)
@@ -192,7 +193,7 @@ static void check_mm(struct validation *v, struct vellum_mm *mm)
 	const struct vma *prev = NULL;
 	uint32_t nr = 0;
 
-	v->rss = v->swapped = 0;
+	v->rss = v->swapped = v->others = 0;
 	for (struct vma *vma = vma_first(mm); vma; vma = vma_next(vma)) {
 		check_vma(v, vma, prev);
 		check_linked(v, vma);
@@ -205,7 +206,7 @@ static void check_mm(struct validation *v, struct vellum_mm *mm)
 	REQUIRE(v, nr == mm->nr_vmas, "INV-VMA-1: count");
 	REQUIRE(v, v->rss == vellum_mm_rss(mm), "rss is not the number of entries");
 	REQUIRE(v, v->swapped == vellum_mm_swapped(mm), "swapped is not the number of entries");
-	REQUIRE(v, v->rss + v->swapped == entries_below(v, &mm->pgd[0].val, USER_PGD_ENTRIES, PGD_SHIFT),
+	REQUIRE(v, v->rss + v->swapped + v->others == entries_below(v, &mm->pgd[0].val, USER_PGD_ENTRIES, PGD_SHIFT),
 		"entry outside any VMA");
 	REQUIRE(v, !mm->kept_events, "an event that nobody delivered");
 	REQUIRE(v, !v->m->frame_refs.word, "a fork, or a pin, that did not end");

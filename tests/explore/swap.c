@@ -9,6 +9,7 @@
 
 static char slots[SLOTS][VELLUM_PAGE_SIZE];
 static struct vellum_mm *child;
+static bool freed, kept;	/* MADV_FREE is over; and was when the last store began */
 static uint64_t last;		/* value of the newest store that was done */
 
 static int slot_out(void *ctx, uint64_t slot, const void *page)
@@ -33,6 +34,7 @@ static const struct vellum_swap_ops swap_ops = { .size = sizeof(swap_ops), .writ
 static void setup_page(void)
 {
 	last = 1;
+	freed = kept = false;
 	child = NULL;
 	memset(slots, 0xee, sizeof(slots));
 	MUST(vellum_swap_add(memory, &swap_ops, NULL, SLOTS, NULL));
@@ -93,6 +95,7 @@ static void dropper(void)
 static void freer(void)
 {
 	vellum_madvise(mm, PAGE(0), PAGE_SIZE, VELLUM_MADV_FREE);
+	freed = true;
 	vellum_reclaim(memory, 1);
 }
 
@@ -137,12 +140,18 @@ static const char *as_stored(void)
 {
 	uint64_t val = word_of(mm);
 
+	if (kept && val != last)
+		return "T-pte-04: a store to freed memory was lost";
 	return val == last || !val ? NULL : "T-pte-04: freed memory is neither what was stored nor empty";
 }
 
 static void store_after_free(void)
 {
-	storer();
+	for (uint64_t val = 2; val < 4; val++) {
+		kept = freed;
+		store(1, 0, val);
+		last = val;
+	}
 }
 
 /* --- pages of an object --- */
