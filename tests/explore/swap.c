@@ -204,6 +204,30 @@ static void fast_pinner(void)
 	vellum_pin_pages(mm, PAGE(0), 1, VELLUM_GUP_WRITE | VELLUM_GUP_FAST_ONLY, &pfn, &nr_pinned);
 }
 
+/* The frame is free, and another page's, between the look at the entry and the pin. */
+static void unmap_and_use_again(void)
+{
+	unmapper();
+	store(0, 1, 77);
+}
+
+static void pin_and_look(void)
+{
+	fast_pinner();
+	if (!nr_pinned)
+		return;
+	if (*(const uint64_t *)vellum_frame_host(memory, pfn) == 77)
+		violated("a page was pinned that was never at the address");
+	vellum_unpin_pages(memory, &pfn, 1);
+	nr_pinned = 0;
+}
+
+static void setup_pin_and_other(void)
+{
+	setup_pin();
+	map_pages(mm, 1, 1, RW, PRIVATE, NULL, 0);
+}
+
 static void fast_reader_pinner(void)
 {
 	vellum_pin_pages(mm, PAGE(0), 1, VELLUM_GUP_FAST_ONLY, &pfn, &nr_pinned);
@@ -319,6 +343,8 @@ const struct scenario swap_scenarios[] = {
 	SWAP("pin_fast_vs_migrate", setup_pin, pin_sees, THREAD(fast_pinner), THREAD(mover)),
 	{ .name = "pin_fast_vs_munmap", .setup = setup_pin, .thread = { THREAD(pin_and_unmap_later), THREAD(unmapper) },
 	  .bound = 3, .teardown = drop_child },
+	{ .name = "pin_fast_vs_reuse", .setup = setup_pin_and_other, .thread = { THREAD(pin_and_look), THREAD(unmap_and_use_again) },
+	  .teardown = drop_child },
 	/* Without keep_tables(): the tables that the pin walks are freed. */
 	{ .name = "pin_fast_vs_free_tables", .setup = setup_pin_alone, .bound = 1,
 	  .thread = { THREAD(pin_and_unmap_later), THREAD(unmapper) }, .teardown = drop_child },

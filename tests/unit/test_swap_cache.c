@@ -1,8 +1,38 @@
 /* SPDX-License-Identifier: MIT */
-/* vellum_peek() of what is not in RAM; swap counts as memory for the heuristic of overcommitment. */
+/*
+ * Pages that are in RAM and have a slot; vellum_peek() of what is not in RAM; swap counts as memory for the
+ * heuristic of overcommitment.
+ */
 #include "swap_support.h"
 
 #include "vellum/access.h"
+#include "vellum/gup.h"
+
+/* Somebody's reference keeps the page in the cache: after a fork it is nobody's own, though it was when it went out. */
+static void cached_page_is_shared_by_fork(void **state)
+{
+	struct world *w = *state;
+	struct vellum_mm *child;
+	uint64_t pfn, got;
+	struct disk d;
+
+	disk_create(&d, w, 16);
+	map_at(w->mm, 0, 1, RW, ANON);
+	store(w->cpu[0], PAGE(0), 11);
+	OK(vellum_get_pages(w->mm, PAGE(0), 1, 0, &pfn, &got));
+	OK(vellum_madvise(w->mm, PAGE(0), PAGE_SIZE, VELLUM_MADV_PAGEOUT));
+	assert_true(pte_is_genuine_swap(entry_at(w->mm, PAGE(0))));
+	child = fork_on(w->mm, w->cpu[1]);
+	assert_int_equal(load(w->cpu[0], PAGE(0)), 11);
+	store(w->cpu[1], PAGE(0), 22);
+	check_world(w);
+	assert_int_equal(load(w->cpu[0], PAGE(0)), 11);
+	vellum_put_pages(w->memory, &pfn, 1);
+	end_child(child, w->cpu[1]);
+	check_world(w);
+	OK(vellum_swap_remove(w->memory, d.area));
+	disk_destroy(&d);
+}
 
 static void peek_swapped_out(void **state)
 {
@@ -45,6 +75,7 @@ static void swap_is_memory(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		WORLD_TEST(cached_page_is_shared_by_fork),
 		WORLD_TEST(peek_swapped_out),
 		WORLD_TEST(swap_is_memory),
 	};
