@@ -183,8 +183,10 @@ static inline bool folio_maybe_pinned(const struct folio *folio)
 /* A reference, but not to a frame that is free or about to be. */
 static inline bool folio_try_get(struct folio *folio, uint64_t what)
 {
-	uint64_t count = __atomic_load_n(&folio->count, __ATOMIC_RELAXED);
+	uint64_t count;
 
+	sched_point(SCHED_TLB, folio);	/* it was found without a lock: anything may have happened to it */
+	count = __atomic_load_n(&folio->count, __ATOMIC_RELAXED);
 	while (count && !__atomic_compare_exchange_n(&folio->count, &count, count + what, true, __ATOMIC_SEQ_CST,
 						     __ATOMIC_RELAXED))
 		;

@@ -222,10 +222,17 @@ static void pin_and_look(void)
 	nr_pinned = 0;
 }
 
+/* Frames on both sides of the page's are in use, so that it is the first to be used again. */
 static void setup_pin_and_other(void)
 {
-	setup_pin();
-	map_pages(mm, 1, 1, RW, PRIVATE, NULL, 0);
+	last = 1;
+	child = NULL;
+	nr_pinned = 0;
+	map_pages(mm, 0, 4, RW, PRIVATE, NULL, 0);
+	keep_tables();
+	store(0, 2, 1);
+	store(1, 0, 1);
+	store(0, 3, 1);
 }
 
 static void fast_reader_pinner(void)
