@@ -190,11 +190,7 @@ static int entry_to_device(struct folio *folio, struct vma *vma, gva_t addr, voi
 		mutex_unlock(ptl, &td->m->host);
 		return 1;
 	}
-	new = swp_entry_pte(pte_write(old) ? SWP_DEVICE_WRITE : SWP_DEVICE_READ, td->pfn);
-	if (pte_soft_dirty(old))
-		new = pte_swp_mksoft_dirty(new);
-	if (pte_uffd_wp(old))
-		new = pte_swp_mkuffd_wp(new);
+	new = pte_swp_keep_flags(swp_entry_pte(pte_write(old) ? SWP_DEVICE_WRITE : SWP_DEVICE_READ, td->pfn), old);
 	if (pte_dirty(old))
 		track_change(vma, addr);
 	__atomic_fetch_add(&td->page->refs, 1, __ATOMIC_RELAXED);
@@ -224,12 +220,9 @@ static int entry_to_ram(struct folio *folio, struct vma *vma, gva_t addr, void *
 	mutex_lock(ptl, &tr->m->host);
 	old = ptep_get(ptep);
 	if (pte_is_device_private(old) && pte_swp_pfn(old) == tr->pfn) {
-		new = pte_mkold(pte_mk(folio_pfn(tr->m, folio), vma->page_prot));
-		if (pte_swp_soft_dirty(old))
-			new = pte_mksoft_dirty(new);
-		if (pte_swp_uffd_wp(old))
-			new = pte_mkuffd_wp(new);
-		else if (pte_swp_type(old) == SWP_DEVICE_WRITE && tr->exclusive && !wp_tracked(vma, addr))
+		new = pte_keep_swp_flags(pte_mkold(pte_mk(folio_pfn(tr->m, folio), vma->page_prot)), old);
+		if (pte_swp_type(old) == SWP_DEVICE_WRITE && tr->exclusive && !pte_swp_uffd_wp(old) &&
+		    !wp_tracked(vma, addr))
 			new = maybe_mkwrite(vma, pte_mkdirty(new));
 		if (pte_write(new))
 			track_grant(vma, addr);
@@ -398,13 +391,9 @@ void device_exclusive_restore(struct vma *vma, gva_t addr, pte_t *ptep)
 	struct folio *folio = pfn_folio(m, pte_swp_pfn(old));
 
 	tell_devices(m, folio_pfn(m, folio));
-	pte = pte_mkold(pte_mk(folio_pfn(m, folio), vma->page_prot));
-	if (pte_swp_soft_dirty(old))
-		pte = pte_mksoft_dirty(pte);
-	if (pte_swp_uffd_wp(old))
-		pte = pte_mkuffd_wp(pte);
-	else if (pte_swp_type(old) == SWP_DEVICE_EXCL_WRITE && (folio_flags(folio) & PG_EXCLUSIVE) &&
-		 !wp_tracked(vma, addr))
+	pte = pte_keep_swp_flags(pte_mkold(pte_mk(folio_pfn(m, folio), vma->page_prot)), old);
+	if (pte_swp_type(old) == SWP_DEVICE_EXCL_WRITE && (folio_flags(folio) & PG_EXCLUSIVE) &&
+	    !pte_swp_uffd_wp(old) && !wp_tracked(vma, addr))
 		pte = maybe_mkwrite(vma, pte_mkdirty(pte));
 	track_change(vma, addr);	/* the device may have stored to it */
 	if (pte_write(pte))
@@ -447,10 +436,7 @@ static int take_entry(struct vma *vma, gva_t addr, pfn_t *pfn)
 			ptep_set(ptep, old);
 		} else {
 			new = swp_entry_pte(pte_write(old) ? SWP_DEVICE_EXCL_WRITE : SWP_DEVICE_EXCL_READ, pte_pfn(old));
-			if (pte_soft_dirty(old))
-				new = pte_swp_mksoft_dirty(new);
-			if (pte_uffd_wp(old))
-				new = pte_swp_mkuffd_wp(new);
+			new = pte_swp_keep_flags(new, old);
 			track_change(vma, addr);
 			ptep_set(ptep, new);
 			mm_add_rss(vma->mm, -1);

@@ -3,6 +3,26 @@
 #include "mm/madvise.h"
 #include "mm/uffd.h"
 
+int advise_each(struct vellum_mm *mm, gva_t start, gva_t end, int advice, advise_fn fn)
+{
+	int hole = 0, err;
+
+	for (gva_t next; start < end; start = next) {
+		struct vma *vma = find_vma_intersection(mm, start, end);
+
+		if (!vma)
+			return -ENOMEM;
+		if (vma->start > start)
+			hole = -ENOMEM;
+		start = max_u64(start, vma->start);
+		next = min_u64(vma->end, end);
+		err = fn(vma, start, next, advice, &next);
+		if (err)
+			return err;
+	}
+	return hole;
+}
+
 /* --- the objects behind the range --- */
 
 struct part {

@@ -135,23 +135,12 @@ static int drop_vma(struct vma *vma, gva_t start, gva_t end, int advice, gva_t *
 
 int madvise_drop(struct vellum_mm *mm, gva_t start, gva_t end, int advice)
 {
-	int hole = 0, err = 0;
+	int err;
 
 	read_lock(&mm->mmap_lock, mm_host(mm));
-	while (start < end && !err) {
-		struct vma *vma = find_vma_intersection(mm, start, end);
-
-		if (!vma) {
-			hole = -ENOMEM;
-			break;
-		}
-		if (vma->start > start)
-			hole = -ENOMEM;		/* the rest is still processed */
-		start = max_u64(start, vma->start);
-		err = drop_vma(vma, start, min_u64(vma->end, end), advice, &start);
-	}
+	err = advise_each(mm, start, end, advice, drop_vma);
 	read_unlock(&mm->mmap_lock, mm_host(mm));
-	return err ? err : hole;
+	return err;
 }
 
 /* --- guards --- */
@@ -204,41 +193,26 @@ static bool may_guard(const struct vma *vma, bool install)
 	return !install || !(vma->flags & VM_LOCKED);
 }
 
-/* mmap_lock held for writing where guards come, so that no fault is quicker. */
-static int guard_range(struct vellum_mm *mm, gva_t start, gva_t end, bool install)
+static int guard_vma(struct vma *vma, gva_t start, gva_t end, int advice, gva_t *next)
 {
-	int hole = 0;
+	bool install = advice == VELLUM_MADV_GUARD_INSTALL;
 
-	while (start < end) {
-		struct vma *vma = find_vma_intersection(mm, start, end);
-		int err;
-
-		if (!vma)
-			return -ENOMEM;
-		if (vma->start > start)
-			hole = -ENOMEM;
-		start = max_u64(start, vma->start);
-		err = may_guard(vma, install) ? 0 : -EINVAL;
-		if (!err && install)
-			err = fault_anon_vma(vma) ? -EAGAIN : 0;	/* so that a fork copies its entries */
-		if (!err)
-			err = guard_part(vma, start, min_u64(vma->end, end), install);
-		if (err)
-			return err;
-		start = vma->end;
-	}
-	return hole;
+	(void)next;
+	if (!may_guard(vma, install))
+		return -EINVAL;
+	if (install && fault_anon_vma(vma))	/* so that a fork copies its entries */
+		return -EAGAIN;
+	return guard_part(vma, start, end, install);
 }
 
 int madvise_guard(struct vellum_mm *mm, gva_t start, gva_t end, int advice)
 {
-	bool install = advice == VELLUM_MADV_GUARD_INSTALL;
 	unsigned tries = 0;
 	int err;
 
 	do {
-		write_lock(&mm->mmap_lock, mm_host(mm));
-		err = guard_range(mm, start, end, install);
+		write_lock(&mm->mmap_lock, mm_host(mm));	/* so that no fault is quicker */
+		err = advise_each(mm, start, end, advice, guard_vma);
 		mmap_write_unlock(mm);
 	} while (err == -EAGAIN && reclaim_for_retry(mm->memory, &tries));
 	return err;

@@ -69,11 +69,13 @@ static void put_out(struct vellum_memory *m, struct folio *folio)
 	folio_put(m, folio);
 }
 
-/* mmap_lock held for reading. */
-static void reclaim_part(struct vma *vma, gva_t start, gva_t end, bool cold)
+static int reclaim_vma(struct vma *vma, gva_t start, gva_t end, int advice, gva_t *next)
 {
-	struct pageout po = { .cold = cold };
+	struct pageout po = { .cold = advice == VELLUM_MADV_COLD };
 
+	(void)next;
+	if (vma->flags & (VM_LOCKED | VM_PFNMAP))
+		return -EINVAL;
 	while (start < end) {
 		po.nr = 0;
 		po.stopped = end;
@@ -82,29 +84,15 @@ static void reclaim_part(struct vma *vma, gva_t start, gva_t end, bool cold)
 			put_out(vma->mm->memory, po.folio[i]);
 		start = po.stopped;
 	}
+	return 0;
 }
 
 int madvise_reclaim(struct vellum_mm *mm, gva_t start, gva_t end, int advice)
 {
-	int hole = 0, err = 0;
+	int err;
 
 	read_lock(&mm->mmap_lock, mm_host(mm));
-	while (start < end && !err) {
-		struct vma *vma = find_vma_intersection(mm, start, end);
-
-		if (!vma) {
-			hole = -ENOMEM;
-			break;
-		}
-		if (vma->start > start)
-			hole = -ENOMEM;
-		if (vma->flags & (VM_LOCKED | VM_PFNMAP))
-			err = -EINVAL;
-		else
-			reclaim_part(vma, max_u64(start, vma->start), min_u64(vma->end, end),
-				     advice == VELLUM_MADV_COLD);
-		start = vma->end;
-	}
+	err = advise_each(mm, start, end, advice, reclaim_vma);
 	read_unlock(&mm->mmap_lock, mm_host(mm));
-	return err ? err : hole;
+	return err;
 }

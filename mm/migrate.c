@@ -23,9 +23,7 @@ static pte_t migration_entry(const struct folio *folio, pte_t old)
 	pte_t pte = swp_entry_pte(type, pte_pfn(old) | (pte_young(old) ? MIGRATION_YOUNG : 0) |
 						(pte_dirty(old) ? MIGRATION_DIRTY : 0));
 
-	if (pte_soft_dirty(old))
-		pte = pte_swp_mksoft_dirty(pte);
-	return pte_uffd_wp(old) ? pte_swp_mkuffd_wp(pte) : pte;
+	return pte_swp_keep_flags(pte, old);
 }
 
 /* For rmap_walk(). 1: it may not move. */

@@ -137,12 +137,8 @@ static int was_accessed(struct folio *folio, struct vma *vma, gva_t addr, void *
 /* The swap entry in place of @old. */
 static pte_t swap_entry_for(pte_t old, slot_t slot, bool exclusive)
 {
-	pte_t pte = slot_pte(slot);
+	pte_t pte = pte_swp_keep_flags(slot_pte(slot), old);
 
-	if (pte_soft_dirty(old))
-		pte = pte_swp_mksoft_dirty(pte);
-	if (pte_uffd_wp(old))
-		pte = pte_swp_mkuffd_wp(pte);
 	return exclusive ? pte_swp_mkexclusive(pte) : pte;
 }
 

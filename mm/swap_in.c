@@ -68,10 +68,7 @@ static pte_t entry_of(const struct fault *f, const struct folio *folio, bool exc
 	bool store = (f->flags & FAULT_WRITE) && !(f->flags & FAULT_POPULATE);
 	pte_t pte = pte_mkyoung(pte_mk(folio_pfn(fault_memory(f), folio), vma->page_prot));
 
-	if (pte_swp_soft_dirty(f->orig))
-		pte = pte_mksoft_dirty(pte);
-	if (pte_swp_uffd_wp(f->orig))
-		pte = pte_mkuffd_wp(pte);
+	pte = pte_keep_swp_flags(pte, f->orig);
 	if (!exclusive || !(vma->flags & VM_WRITE) || (vma_uffd_wp(vma) && pte_uffd_wp(pte)))
 		return pte;
 	if (store)

@@ -327,6 +327,21 @@ static inline pte_t pte_swp_with_type(pte_t pte, unsigned type)
 	return pte_make((pte.val & ~(31ull << SWP_TYPE_SHIFT)) | (uint64_t)type << SWP_TYPE_SHIFT);
 }
 
+/* What travels with an entry that goes, and comes back with it: soft-dirty and uffd-wp. */
+static inline pte_t pte_swp_keep_flags(pte_t swp, pte_t old)
+{
+	if (pte_soft_dirty(old))
+		swp = pte_swp_mksoft_dirty(swp);
+	return pte_uffd_wp(old) ? pte_swp_mkuffd_wp(swp) : swp;
+}
+
+static inline pte_t pte_keep_swp_flags(pte_t pte, pte_t swp)
+{
+	if (pte_swp_soft_dirty(swp))
+		pte = pte_mksoft_dirty(pte);
+	return pte_swp_uffd_wp(swp) ? pte_mkuffd_wp(pte) : pte;
+}
+
 /* Migration and device entries keep a frame number in the low bits of the offset. */
 static inline pfn_t pte_swp_pfn(pte_t pte)
 {
