@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "abi/filemap.h"
@@ -74,6 +75,7 @@ static size_t length_in_file(const struct filemap *fm, uint64_t pgoff, size_t le
  */
 static int mkwrite_hook(void *ctx, struct vellum_vmf *vmf)
 {
+	static const struct timespec modified_now[2] = { { .tv_nsec = UTIME_OMIT }, { .tv_nsec = UTIME_NOW } };
 	struct filemap *fm = ctx;
 	bool ours;
 	size_t len;
@@ -90,6 +92,8 @@ static int mkwrite_hook(void *ctx, struct vellum_vmf *vmf)
 			break;
 		err = 0;
 	}
+	if (!err)
+		futimens(fm->write_fd, modified_now);	/* as Linux, at the first store; its failure changes no byte */
 	filemap_changed(fm, ours);
 	pthread_mutex_unlock(&fm->io_lock);
 	return err ? VELLUM_VMF_SIGBUS : VELLUM_VMF_OK;

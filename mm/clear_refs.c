@@ -125,6 +125,7 @@ EXPORT int vellum_clear_refs(struct vellum_mm *mm, int what)
 	if (soft) {
 		watch_entries(mm);
 		notify_start(mm, VELLUM_NOTIFY_SOFT_DIRTY, 0, TASK_SIZE);
+		flush_cache(mm, 0, TASK_SIZE);
 	}
 	flush_window_open(mm);
 	walk_page_range(mm, 0, TASK_SIZE, &clear_walk_ops, &cw);

@@ -32,11 +32,8 @@ int part_of_object(struct vma *vma, struct mm_walk *walk)
 
 static void prepare_range(struct vellum_mm *mm, gva_t start, gva_t end)
 {
-	const struct vellum_memory *m = mm->memory;
-
 	notify_start(mm, VELLUM_NOTIFY_PROTECTION_PAGE, start, end);
-	if (m->mmu && m->mmu->flush_cache_range)
-		m->mmu->flush_cache_range(m->machine, mm, start, end);
+	flush_cache(mm, start, end);
 	flush_window_open(mm);
 }
 

@@ -32,13 +32,11 @@ static int wp_test_vma(struct vma *vma, struct mm_walk *walk)
 
 static int wp_pre_vma(struct mm_walk *walk)
 {
-	const struct vellum_memory *m = walk->vma->mm->memory;
 	struct wp_walk *ww = walk->private;
 
 	ww->batch = (struct vellum_flush_batch){ .kinds = 0 };
 	notify_start(walk->vma->mm, VELLUM_NOTIFY_PROTECTION_PAGE, walk->start, walk->end);
-	if (m->mmu && m->mmu->flush_cache_range)
-		m->mmu->flush_cache_range(m->machine, walk->vma->mm, walk->start, walk->end);
+	flush_cache(walk->vma->mm, walk->start, walk->end);
 	flush_window_open(walk->vma->mm);
 	return 0;
 }

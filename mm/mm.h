@@ -280,6 +280,8 @@ void batch_add_frame(struct vellum_flush_batch *batch, pfn_t pfn);
 void flush_batch(struct vellum_mm *mm, const struct vellum_flush_batch *batch);
 bool tlb_nested(const struct vellum_mm *mm);	/* somebody else's window is open too */
 bool flush_is_pending(const struct vellum_mm *mm);	/* somebody's window is open */
+/* Virtually indexed caches: before entries become read-only or clean that somebody then reads the pages of by frame. */
+void flush_cache(struct vellum_mm *mm, gva_t start, gva_t end);
 /* The machine wants an entry cleared and flushed before its rights are lowered (VELLUM_MMU_CLEAR_FLUSH). */
 bool must_clear_flush(const struct vellum_mm *mm);
 /* Its page-table lock is held: who finds it empty waits there, and then finds the new value. */

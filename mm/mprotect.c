@@ -156,6 +156,7 @@ static int protect_range(struct vellum_mm *mm, gva_t start, gva_t end, uint32_t 
 	if (!vma || vma->start > start)
 		return -ENOMEM;
 	notify_start(mm, VELLUM_NOTIFY_PROTECTION_VMA, first, end);
+	flush_cache(mm, first, end);
 	tlb_begin(&tlb, mm);
 	while (start < end) {
 		gva_t next;

@@ -302,8 +302,10 @@ EXPORT int vellum_pagemap_scan(struct vellum_mm *mm, struct vellum_scan_args *ar
 	if (err)
 		return err;
 	end = page_align_up(args->end);
-	if (protects(&sc))
+	if (protects(&sc)) {
 		notify_start(mm, VELLUM_NOTIFY_PROTECTION_VMA, args->start, end);
+		flush_cache(mm, args->start, end);
+	}
 	args->walk_end = args->start;
 	do {
 		gva_t from = args->walk_end;

@@ -173,6 +173,14 @@ void flush_page(struct vellum_mm *mm, gva_t addr, uint32_t kind, pfn_t pfn)
 	flush_batch(mm, &batch);
 }
 
+void flush_cache(struct vellum_mm *mm, gva_t start, gva_t end)
+{
+	const struct vellum_memory *m = mm->memory;
+
+	if (m->mmu && m->mmu->flush_cache_range)
+		m->mmu->flush_cache_range(m->machine, mm, start, end);
+}
+
 bool must_clear_flush(const struct vellum_mm *mm)
 {
 	const struct vellum_mmu_ops *mmu = mm->memory->mmu;

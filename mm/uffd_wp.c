@@ -151,6 +151,7 @@ static int protect_range(struct vellum_mm *mm, gva_t start, gva_t end, bool prot
 	int err = vma ? 0 : -ENOENT;
 
 	notify_start(mm, VELLUM_NOTIFY_PROTECTION_VMA, start, end);
+	flush_cache(mm, start, end);
 	tlb_begin(&tlb, mm);
 	for (; vma && vma->start < end && !err; vma = vma_next(vma)) {
 		if (!vma_uffd_wp(vma))
