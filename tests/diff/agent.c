@@ -177,6 +177,15 @@ static void ask_mincore(const struct sight *s, struct view *view)
 		syscall(SYS_mincore, start, len, &view->core[(start - FIRST) / PAGE]);
 }
 
+static void read_pagemap(uint64_t *word)
+{
+	const off_t at = (off_t)(FIRST / PAGE * 8);
+
+	must(pread(agent.pagemap, word, SEEN * 8, at) == SEEN * 8, "/proc/self/pagemap");
+	for (unsigned i = 0; i < SEEN; i++)
+		word[i] &= WORD_BITS;
+}
+
 static void look_at_pages(const struct sight *s, struct view *view)
 {
 	uint64_t start, len = seen_part(s, &start);
@@ -215,8 +224,10 @@ static void take_view(bool look, struct view *view)
 	}
 	for (unsigned i = 0; i < view->nr; i++)
 		ask_mincore(&view->vma[i], view);
+	read_pagemap(view->word);
 	for (unsigned i = 0; look && i < view->nr; i++)
 		look_at_pages(&view->vma[i], view);
+	read_pagemap(view->left);
 	for (unsigned i = 0; i < NR_OBJECTS; i++) {
 		struct stat st;
 
@@ -232,7 +243,8 @@ static void start_serving(unsigned slot)
 {
 	agent.slot = slot;
 	agent.maps = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
-	must(agent.maps >= 0, "/proc/self/maps");
+	agent.pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	must(agent.maps >= 0 && agent.pagemap >= 0, "/proc/self/maps and pagemap");
 }
 
 void agent_exit(void)
@@ -279,6 +291,7 @@ int agent_fork(unsigned slot)
 	pid = fork();
 	if (pid == 0) {
 		close(agent.maps);
+		close(agent.pagemap);
 		start_serving(slot);
 		return 0;
 	}

@@ -20,6 +20,7 @@
 #include "vellum/access.h"
 #include "vellum/backing.h"
 #include "vellum/mm.h"
+#include "vellum/pagemap.h"
 #include "vellum/soft.h"
 
 #define PAGE	 4096ull
@@ -34,6 +35,7 @@
 #define NR_OBJECTS 4u
 #define OBJECT_PAGES 16u
 #define MAX_VMAS 160u
+#define WORD_BITS (VELLUM_PM_UFFD_WP | VELLUM_PM_GUARD | VELLUM_PM_FILE | VELLUM_PM_SWAP | VELLUM_PM_PRESENT)
 #define ELSEWHERE 1ull	/* any address outside [LOW, HIGH): where is up to each side */
 
 /* One operation; what the fields mean is up to its kind. */
@@ -68,6 +70,8 @@ struct view {
 	uint32_t child;			/* not the first process */
 	struct sight vma[MAX_VMAS];
 	uint8_t core[SEEN];		/* mincore(2); 0xff: not mapped */
+	uint64_t word[SEEN];		/* of pagemap, as far as it is compared */
+	uint64_t left[SEEN];		/* the same after the loads */
 	struct {
 		int32_t sig, code;
 		uint64_t hash;
@@ -100,7 +104,7 @@ void set_fault(struct result *r, enum vellum_fault_result fault);
 /* In an agent: what its operations may use. */
 struct agent {
 	unsigned slot;
-	int maps;			/* /proc/self/maps of this process */
+	int maps, pagemap;		/* /proc/self/maps, /proc/self/pagemap of this process */
 	int fd[NR_OBJECTS][3];		/* by access_prot[] */
 	int scratch_in, scratch_out;	/* files for copies */
 };

@@ -19,29 +19,12 @@ static void gen_madvise(struct generator *g, struct op *op)
 		op->flags = 26 + below(g, 70);
 }
 
-/* Linux drops what FREE names when it likes to; Vellum does at once. Where it took effect, like it here too. */
-static void drop_freed(const struct op *op)
-{
-	uint64_t len = (op->len + PAGE - 1) & ~(PAGE - 1);
-
-	for (uint64_t at = op->addr; at < op->addr + len && at < HIGH; at += PAGE) {
-		long ret = syscall(SYS_madvise, at, PAGE, MADV_FREE);
-
-		if (ret == 0)
-			syscall(SYS_madvise, at, PAGE, MADV_DONTNEED);
-		else if (errno != ENOMEM)
-			break;
-	}
-}
-
 static void host_madvise(const struct op *op, struct result *r)
 {
 	/* The same errors, and what reclaim likes to drop is none of ours. */
 	int advice = op->flags == MADV_PAGEOUT ? MADV_COLD : (int)op->flags;
 
 	r->ret = host_error(syscall(SYS_madvise, op->addr, op->len, advice));
-	if (op->flags == MADV_FREE && (r->ret == 0 || r->ret == -ENOMEM || r->ret == -EINVAL))
-		drop_freed(op);
 }
 
 static void vellum_madvise_op(struct world *w, const struct op *op, struct result *r)

@@ -101,6 +101,13 @@ static void look_at_page(struct world *w, unsigned proc, unsigned i, struct view
 		view->look[i].hash = hash_bytes(page, PAGE);
 }
 
+static void read_pagemap(struct world *w, unsigned proc, uint64_t *word)
+{
+	must(vellum_pagemap_read(w->mm[proc], FIRST, SEEN, 0, word) == 0);
+	for (unsigned i = 0; i < SEEN; i++)
+		word[i] &= WORD_BITS;
+}
+
 void world_view(struct world *w, unsigned proc, bool look, struct view *view)
 {
 	const struct vellum_mapping *others[MAX_VMAS];
@@ -124,10 +131,12 @@ void world_view(struct world *w, unsigned proc, bool look, struct view *view)
 				must(vellum_mincore(w->mm[proc], page, PAGE, &view->core[i]) == 0);
 		}
 	}
+	read_pagemap(w, proc, view->word);
 	/* After all of mincore: a load may bring in what others map too. */
 	for (unsigned i = 0; look && i < SEEN; i++)
 		if (view->core[i] != 0xff)
 			look_at_page(w, proc, i, view);
+	read_pagemap(w, proc, view->left);
 	for (unsigned i = 0; i < NR_OBJECTS; i++) {
 		view->object[i].size = vellum_mapping_size(w->object[i]);
 		view->object[i].seals = vellum_mapping_seals(w->object[i]);
