@@ -11,7 +11,7 @@
 
 static void gen_madvise(struct generator *g, struct op *op)
 {
-	static const uint32_t often[] = { 4, 4, 4, 24, 8, 9, 18, 10, 11, 19, 22, 23 };
+	static const uint32_t often[] = { 4, 4, 4, 24, 8, 9, 18, 10, 11, 19, 22, 23, 102, 102, 103 };
 
 	some_range(g, op);
 	op->flags = one_in(g, 2) ? often[below(g, sizeof(often) / sizeof(often[0]))] : below(g, 25);
