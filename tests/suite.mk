@@ -30,7 +30,7 @@ build/explore/explore: $(EXPLORE_OBJ)
 
 # Random operations on the host's kernel and on Vellum, compared. Links the library as anybody would.
 DIFF_SRC := $(wildcard tests/diff/*.c)
-$(BUILD)/diff/diff: $(DIFF_SRC) tests/diff/diff.h host/test.c $(BUILD)/libvellum.a
+$(BUILD)/diff/diff: $(DIFF_SRC) $(wildcard tests/diff/*.h) host/test.c $(BUILD)/libvellum.a
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(filter-out -MMD -MP,$(ALL_CFLAGS)) $(filter %.c %.a,$^) $(LDFLAGS_ALL) $(LDLIBS) -o $@
 

@@ -20,7 +20,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "tests/diff/diff.h"
+#include "tests/diff/reader.h"
 
 enum { IDLE, RUN, LOOK, QUIT };
 
@@ -30,6 +30,11 @@ struct slot {
 	struct op op;
 	struct result result;
 	struct view view;
+	struct {		/* what a fork in the parent made for this process */
+		int fd;		/* the parent's; -1: nothing */
+		uint64_t state;
+	} context[NR_CONTEXTS];
+	uint32_t offered;	/* 1: context[] is filled; 2: it is taken */
 };
 
 struct agent agent;
@@ -177,6 +182,15 @@ static void ask_mincore(const struct sight *s, struct view *view)
 		syscall(SYS_mincore, start, len, &view->core[(start - FIRST) / PAGE]);
 }
 
+static void read_pagemap(uint64_t *word)
+{
+	const off_t at = (off_t)(FIRST / PAGE * 8);
+
+	must(pread(agent.pagemap, word, SEEN * 8, at) == SEEN * 8, "/proc/self/pagemap");
+	for (unsigned i = 0; i < SEEN; i++)
+		word[i] &= WORD_BITS;
+}
+
 static void look_at_pages(const struct sight *s, struct view *view)
 {
 	uint64_t start, len = seen_part(s, &start);
@@ -215,30 +229,46 @@ static void take_view(bool look, struct view *view)
 	}
 	for (unsigned i = 0; i < view->nr; i++)
 		ask_mincore(&view->vma[i], view);
+	read_pagemap(view->word);
 	for (unsigned i = 0; look && i < view->nr; i++)
 		look_at_pages(&view->vma[i], view);
+	read_pagemap(view->left);
+	reader_tell(agent.reader, view);
 	for (unsigned i = 0; i < NR_OBJECTS; i++) {
 		struct stat st;
 
 		fstat(agent.fd[i][0], &st);
 		view->object[i].size = (uint64_t)st.st_size;
-		view->object[i].seals = (uint64_t)fcntl(agent.fd[i][0], F_GET_SEALS) & 0x1f;
+		view->object[i].seals = i == FILE_OBJECT ? 0 : (uint64_t)fcntl(agent.fd[i][0], F_GET_SEALS) & 0x1f;
 	}
 }
 
 /* --- serving --- */
 
+static void map_anchors(void)
+{
+	for (unsigned i = 0; i < 2; i++) {
+		volatile char *page = mmap((void *)(uintptr_t)ANCHOR(i), PAGE, PROT_READ | PROT_WRITE,
+					   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+
+		must(page != MAP_FAILED, "mmap");
+		*page = 1;
+	}
+}
+
 static void start_serving(unsigned slot)
 {
 	agent.slot = slot;
 	agent.maps = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
-	must(agent.maps >= 0, "/proc/self/maps");
+	agent.pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	must(agent.maps >= 0 && agent.pagemap >= 0, "/proc/self/maps and pagemap");
 }
 
 void agent_exit(void)
 {
 	struct slot *s = &slots[agent.slot];
 
+	reader_stop(agent.reader);
 	/* The driver goes on when nothing is mapped here any more: a process that ends takes its time. */
 	munmap((void *)(uintptr_t)LOW, HIGH - LOW);
 	s->pid = 0;
@@ -262,6 +292,7 @@ static void serve(void)
 			agent_exit();
 		if (turn == RUN) {
 			memset(&s->result, 0, sizeof(s->result));
+			reader_begin(agent.reader, &s->op);
 			kind_at(s->op.kind)->run_host(&s->op, &s->result);
 			if (s != &slots[agent.slot])	/* we are the child */
 				continue;
@@ -271,20 +302,78 @@ static void serve(void)
 	}
 }
 
+/* --- forks --- */
+
+/* The contexts that the parent's reader got for us. */
+static void take_contexts(struct slot *s)
+{
+	int pidfd = (int)syscall(SYS_pidfd_open, getppid(), 0);
+
+	while (__atomic_load_n(&s->offered, __ATOMIC_ACQUIRE) != 1)
+		wait_while(&s->offered, 0);
+	for (unsigned i = 0; i < NR_CONTEXTS; i++) {
+		if (s->context[i].fd < 0)
+			continue;
+		int fd = (int)syscall(SYS_pidfd_getfd, pidfd, s->context[i].fd, 0);
+
+		must(fd >= 0, "pidfd_getfd");
+		reader_adopt(agent.reader, i, s->context[i].state, fd, NULL);
+	}
+	close(pidfd);
+	hand_over(&s->offered, 2);
+}
+
+static void offer_contexts(struct slot *s)
+{
+	struct reader *r = agent.reader;
+
+	reader_sync(r);
+	for (unsigned i = 0; i < NR_CONTEXTS; i++) {
+		s->context[i].fd = r->context[i].child_fd;
+		s->context[i].state = r->context[i].state;
+	}
+	hand_over(&s->offered, 1);
+	while (__atomic_load_n(&s->offered, __ATOMIC_ACQUIRE) != 2)
+		wait_while(&s->offered, 1);
+	for (unsigned i = 0; i < NR_CONTEXTS; i++) {
+		if (r->context[i].child_fd >= 0)
+			close(r->context[i].child_fd);
+		r->context[i].child_fd = -1;
+	}
+}
+
+/* Descriptors of the parent's contexts would keep them from closing. */
+static void forget_contexts(void)
+{
+	struct reader *r = agent.reader;
+
+	for (unsigned i = 0; i < NR_CONTEXTS; i++)
+		if (r->context[i].fd >= 0)
+			close(r->context[i].fd);
+	if (r->running)
+		close(r->kick);
+	reader_init(r, &host_side, NULL, 0);
+}
+
 int agent_fork(unsigned slot)
 {
 	pid_t pid;
 
 	slots[slot].turn = IDLE;
+	slots[slot].offered = 0;
 	pid = fork();
 	if (pid == 0) {
+		forget_contexts();
+		take_contexts(&slots[slot]);
 		close(agent.maps);
+		close(agent.pagemap);
 		start_serving(slot);
 		return 0;
 	}
 	if (pid < 0)
 		return -errno;
 	slots[slot].pid = pid;
+	offer_contexts(&slots[slot]);
 	return 0;
 }
 
@@ -301,7 +390,7 @@ static bool wait_for(struct slot *s)
 		clock_gettime(CLOCK_MONOTONIC, &before);
 		wait_while(&s->turn, turn);
 		clock_gettime(CLOCK_MONOTONIC, &after);
-		if (after.tv_sec > before.tv_sec && (kill(s->pid, 0) || ++seconds > 30))
+		if (after.tv_sec > before.tv_sec && (kill(s->pid, 0) || ++seconds > 10))
 			return false;
 	}
 	return true;
@@ -351,6 +440,18 @@ static void fill_scratch(int fd)
 	}
 }
 
+static int open_object(unsigned i)
+{
+	char path[] = "/var/tmp/vellum-diff-XXXXXX";
+	int fd;
+
+	if (i != FILE_OBJECT)
+		return memfd_create("object", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	fd = mkostemp(path, O_CLOEXEC);
+	unlink(path);
+	return fd;
+}
+
 static void open_objects(void)
 {
 	static const int how[3] = { O_RDWR, O_RDONLY, O_WRONLY };
@@ -358,7 +459,7 @@ static void open_objects(void)
 	struct stat st;
 
 	for (unsigned i = 0; i < NR_OBJECTS; i++) {
-		int fd = memfd_create("object", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+		int fd = open_object(i);
 
 		must(fd >= 0 && ftruncate(fd, OBJECT_PAGES * PAGE) == 0 && fstat(fd, &st) == 0, "memfd_create");
 		inode_of[i] = st.st_ino;
@@ -410,7 +511,12 @@ bool agents_open(void)
 	open_objects();
 	pid = fork();
 	if (pid == 0) {
+		static struct reader reader;
+
 		catch_signals();
+		agent.reader = &reader;
+		reader_init(&reader, &host_side, NULL, 0);
+		map_anchors();
 		start_serving(0);
 		serve();
 	}

@@ -20,6 +20,7 @@
 #include "vellum/access.h"
 #include "vellum/backing.h"
 #include "vellum/mm.h"
+#include "vellum/pagemap.h"
 #include "vellum/soft.h"
 
 #define PAGE	 4096ull
@@ -30,10 +31,20 @@
 #define FIRST	 (BASE - MARGIN * PAGE)
 #define LOW	 (BASE - (1ull << 30))	/* mappings in [LOW, HIGH) are compared: agents have none of their own */
 #define HIGH	 (BASE + (1ull << 30))
+/*
+ * A page in each of the window's two last-level tables, outside of what is compared: whether a table is there shows in
+ * PAGEMAP_SCAN, and when an empty one comes and goes is up to each side.
+ */
+#define ANCHOR(i) (FIRST + SEEN / 2 * PAGE + ((i) ? 1ull << 20 : -(1ull << 20)))
 #define MAX_PROCS 3u
-#define NR_OBJECTS 4u
+#define NR_OBJECTS 5u
+#define FILE_OBJECT (NR_OBJECTS - 1)	/* a file on a disk; the others are memfds */
+#define DISK_PAGES 64u
 #define OBJECT_PAGES 16u
 #define MAX_VMAS 160u
+#define NR_CONTEXTS 3u	/* userfaultfds of a process */
+#define MAX_NOTES 16u
+#define WORD_BITS (VELLUM_PM_UFFD_WP | VELLUM_PM_GUARD | VELLUM_PM_FILE | VELLUM_PM_SWAP | VELLUM_PM_PRESENT)
 #define ELSEWHERE 1ull	/* any address outside [LOW, HIGH): where is up to each side */
 
 /* One operation; what the fields mean is up to its kind. */
@@ -55,6 +66,13 @@ struct result {
 	uint8_t vec[SEEN];
 };
 
+/* A message of a userfaultfd, and how it was answered. */
+struct note {
+	uint32_t context, event, call, unused;
+	uint64_t word[3];
+	int64_t ret, val;
+};
+
 struct sight {
 	uint64_t start, end, pgoff;
 	uint64_t object;	/* 0: private anonymous; 1..NR_OBJECTS: ours; then in order of appearance */
@@ -68,6 +86,8 @@ struct view {
 	uint32_t child;			/* not the first process */
 	struct sight vma[MAX_VMAS];
 	uint8_t core[SEEN];		/* mincore(2); 0xff: not mapped */
+	uint64_t word[SEEN];		/* of pagemap, as far as it is compared */
+	uint64_t left[SEEN];		/* the same after the loads */
 	struct {
 		int32_t sig, code;
 		uint64_t hash;
@@ -75,6 +95,9 @@ struct view {
 	struct {
 		uint64_t size, seals;
 	} object[NR_OBJECTS];
+	uint32_t nr_notes;
+	uint64_t notes_hash;
+	struct note note[MAX_NOTES];	/* the first of them */
 };
 
 /* --- Vellum's side --- */
@@ -87,22 +110,28 @@ struct world {
 	struct vellum_mm *mm[MAX_PROCS];
 	struct vellum_soft_cpu *cpu[MAX_PROCS];
 	struct vellum_mapping *object[NR_OBJECTS];
+	struct reader *reader[MAX_PROCS];
 };
 
 void world_open(struct world *w);
 /* Return: NULL, or what was wrong at the end: leaks, calls of bug(). */
 const char *world_close(struct world *w);
 void world_view(struct world *w, unsigned proc, bool look, struct view *view);
+extern const struct vellum_backing_ops disk_ops;
+void disk_cut(uint64_t size);		/* nothing is behind it any more */
 void set_fault(struct result *r, enum vellum_fault_result fault);
 
 /* --- the host's side --- */
 
+struct reader;
+
 /* In an agent: what its operations may use. */
 struct agent {
 	unsigned slot;
-	int maps;			/* /proc/self/maps of this process */
+	int maps, pagemap;		/* /proc/self/maps, /proc/self/pagemap of this process */
 	int fd[NR_OBJECTS][3];		/* by access_prot[] */
 	int scratch_in, scratch_out;	/* files for copies */
+	struct reader *reader;
 };
 extern struct agent agent;
 extern const uint32_t access_prot[3];
@@ -151,8 +180,10 @@ struct kind {
 	bool (*same)(const struct op *op, const struct result *host, const struct result *vellum);
 };
 
-extern const struct kind map_kinds[], advice_kinds[], access_kinds[], object_kinds[], process_kinds[];
-extern const unsigned nr_map_kinds, nr_advice_kinds, nr_access_kinds, nr_object_kinds, nr_process_kinds;
+extern const struct kind map_kinds[], advice_kinds[], access_kinds[], object_kinds[], process_kinds[],
+	uffd_kinds[], scan_kinds[];
+extern const unsigned nr_map_kinds, nr_advice_kinds, nr_access_kinds, nr_object_kinds, nr_process_kinds,
+	nr_uffd_kinds, nr_scan_kinds;
 
 const struct kind *kind_at(unsigned i);	/* NULL beyond the last */
 int kind_named(const char *name);
@@ -193,13 +224,43 @@ static inline uint64_t hash_bytes(const void *buf, uint64_t len)
 struct before {
 	const struct view *host, *vellum;	/* of the process */
 	bool may_be_locked;			/* something in it */
+	bool may_be_watched;			/* by a userfaultfd */
 };
+
+static inline uint64_t page_up(uint64_t n)
+{
+	return (n + PAGE - 1) & ~(PAGE - 1);
+}
+
+static inline bool is(const struct op *op, const char *kind)
+{
+	return strcmp(kind_at(op->kind)->name, kind) == 0;
+}
+
+static inline const struct sight *mapping_at(const struct view *view, uint64_t addr)
+{
+	for (unsigned i = 0; i < view->nr; i++)
+		if (view->vma[i].start <= addr && addr < view->vma[i].end)
+			return &view->vma[i];
+	return NULL;
+}
+
+static inline bool reaches_the_file(const struct view *view, uint64_t start, uint64_t len)
+{
+	for (unsigned i = 0; i < view->nr; i++)
+		if (view->vma[i].object == FILE_OBJECT + 1 && view->vma[i].end > start &&
+		    view->vma[i].start < start + page_up(len))
+			return true;
+	return false;
+}
 
 /* Why the operation is not run on either side, or NULL. Counted. */
 const char *not_compared(const struct op *op, const struct before *before);
 /* False, and a line for people: what differs. */
 bool same_result(const struct op *op, const struct result *h, const struct result *v, char *why, size_t size);
 bool same_view(const struct view *h, const struct view *v, char *why, size_t size);
-void print_intended(void);	/* the table, with how often each was met */
+void print_intended(void);	/* what differs as is meant, with how often each was met */
+void print_not_run(void);
+void print_difference(const char *what, unsigned long met, const char *name, const char *reason);
 
 #endif

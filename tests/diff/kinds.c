@@ -12,7 +12,8 @@ static const struct {
 } families[] = {
 	{ map_kinds, &nr_map_kinds },	    { advice_kinds, &nr_advice_kinds },
 	{ access_kinds, &nr_access_kinds }, { object_kinds, &nr_object_kinds },
-	{ process_kinds, &nr_process_kinds },
+	{ process_kinds, &nr_process_kinds }, { uffd_kinds, &nr_uffd_kinds },
+	{ scan_kinds, &nr_scan_kinds },
 };
 
 const struct kind *kind_at(unsigned i)

@@ -63,11 +63,12 @@ static void vellum_load(struct world *w, const struct op *op, struct result *r)
 /*
  * --- execute: only bytes that return at once, or that may not be read ---
  *
- * The load brings the page in first: Linux checks the right to execute only when the page is there.
+ * The load brings the page in first: Linux checks the right to execute only when the page is there, which it never
+ * is where there is a guard.
  */
 static bool may_fetch(const struct result *r)
 {
-	return r->sig == 11 || (!r->sig && (r->val & 0xff) == RETURN_BYTE);
+	return (r->sig == 11 && r->code == 2) || (!r->sig && (r->val & 0xff) == RETURN_BYTE);
 }
 
 static void do_call(uint64_t addr, uint64_t *val)

@@ -11,27 +11,12 @@
 
 static void gen_madvise(struct generator *g, struct op *op)
 {
-	static const uint32_t often[] = { 4, 4, 4, 24, 8, 9, 18, 10, 11, 19, 22, 23 };
+	static const uint32_t often[] = { 4, 4, 4, 24, 8, 9, 18, 10, 11, 19, 22, 23, 102, 102, 103 };
 
 	some_range(g, op);
 	op->flags = one_in(g, 2) ? often[below(g, sizeof(often) / sizeof(often[0]))] : below(g, 25);
 	if (one_in(g, 64))
 		op->flags = 26 + below(g, 70);
-}
-
-/* Linux drops what FREE names when it likes to; Vellum does at once. Where it took effect, like it here too. */
-static void drop_freed(const struct op *op)
-{
-	uint64_t len = (op->len + PAGE - 1) & ~(PAGE - 1);
-
-	for (uint64_t at = op->addr; at < op->addr + len && at < HIGH; at += PAGE) {
-		long ret = syscall(SYS_madvise, at, PAGE, MADV_FREE);
-
-		if (ret == 0)
-			syscall(SYS_madvise, at, PAGE, MADV_DONTNEED);
-		else if (errno != ENOMEM)
-			break;
-	}
 }
 
 static void host_madvise(const struct op *op, struct result *r)
@@ -40,8 +25,6 @@ static void host_madvise(const struct op *op, struct result *r)
 	int advice = op->flags == MADV_PAGEOUT ? MADV_COLD : (int)op->flags;
 
 	r->ret = host_error(syscall(SYS_madvise, op->addr, op->len, advice));
-	if (op->flags == MADV_FREE && (r->ret == 0 || r->ret == -ENOMEM || r->ret == -EINVAL))
-		drop_freed(op);
 }
 
 static void vellum_madvise_op(struct world *w, const struct op *op, struct result *r)

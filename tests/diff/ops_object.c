@@ -41,6 +41,8 @@ static void host_truncate(const struct op *op, struct result *r)
 static void vellum_truncate(struct world *w, const struct op *op, struct result *r)
 {
 	r->ret = vellum_mapping_set_size(w->object[op->object], op->len);
+	if (!r->ret && op->object == FILE_OBJECT)
+		disk_cut(op->len);
 }
 
 static void gen_punch(struct generator *g, struct op *op)
@@ -132,7 +134,7 @@ static void vellum_read(struct world *w, const struct op *op, struct result *r)
 
 static void gen_seal(struct generator *g, struct op *op)
 {
-	op->object = 1 + below(g, NR_OBJECTS - 1);
+	op->object = 1 + below(g, FILE_OBJECT - 1);
 	op->flags = 1u << below(g, 5);
 	if (op->flags == VELLUM_SEAL_SEAL && !one_in(g, 4))
 		op->flags = VELLUM_SEAL_WRITE;

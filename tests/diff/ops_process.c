@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* tests/diff/ops_process.c - processes come and go. The first one stays. */
-#include "tests/diff/diff.h"
+#include "tests/diff/reader.h"
 
 static void gen_fork(struct generator *g, struct op *op)
 {
@@ -16,9 +16,18 @@ static void host_fork(const struct op *op, struct result *r)
 
 static void vellum_fork_op(struct world *w, const struct op *op, struct result *r)
 {
+	struct reader *parent = w->reader[op->proc];
+
 	r->ret = vellum_fork(w->mm[op->proc], &w->mm[op->val]);
-	if (r->ret == 0)
-		vellum_soft_run(w->cpu[op->val], w->mm[op->val]);
+	if (r->ret)
+		return;
+	vellum_soft_run(w->cpu[op->val], w->mm[op->val]);
+	reader_sync(parent);
+	for (unsigned i = 0; i < NR_CONTEXTS; i++) {
+		if (parent->context[i].child)
+			reader_adopt(w->reader[op->val], i, parent->context[i].state, -1, parent->context[i].child);
+		parent->context[i].child = NULL;
+	}
 }
 
 static void gen_exit(struct generator *g, struct op *op)
@@ -36,6 +45,7 @@ static void host_exit(const struct op *op, struct result *r)
 static void vellum_exit(struct world *w, const struct op *op, struct result *r)
 {
 	(void)r;
+	reader_stop(w->reader[op->proc]);
 	vellum_soft_run(w->cpu[op->proc], NULL);
 	vellum_mm_put(w->mm[op->proc]);
 	w->mm[op->proc] = NULL;

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-#include "tests/diff/diff.h"
+#include "tests/diff/reader.h"
 
 #define RAM (8ull << 20)
 
@@ -12,6 +12,19 @@ static void must(bool ok)
 {
 	if (!ok)
 		abort();
+}
+
+static void map_anchors(struct world *w)
+{
+	struct vellum_map_args args = { .size = sizeof(args), .len = PAGE, .prot = 3,
+					.flags = VELLUM_MAP_PRIVATE | VELLUM_MAP_ANONYMOUS | VELLUM_MAP_FIXED };
+	uint64_t addr;
+
+	for (unsigned i = 0; i < 2; i++) {
+		args.addr = ANCHOR(i);
+		must(vellum_mmap(w->mm[0], &args, &addr) == 0 &&
+		     vellum_soft_store64(w->cpu[0], addr, 1) == VELLUM_FAULT_OK);
+	}
 }
 
 void world_open(struct world *w)
@@ -25,11 +38,17 @@ void world_open(struct world *w)
 	args.ram = w->ram;
 	args.machine = w->soft;
 	must(vellum_memory_create(&args, &w->memory) == 0 && vellum_mm_create(w->memory, &w->mm[0]) == 0);
-	for (unsigned i = 0; i < MAX_PROCS; i++)
+	for (unsigned i = 0; i < MAX_PROCS; i++) {
 		w->cpu[i] = vellum_soft_cpu(w->soft, i);
+		w->reader[i] = malloc(sizeof(*w->reader[i]));
+		reader_init(w->reader[i], &vellum_side, w, i);
+	}
 	vellum_soft_run(w->cpu[0], w->mm[0]);
+	map_anchors(w);
 	for (unsigned i = 0; i < NR_OBJECTS; i++)
-		must(vellum_mapping_create(w->memory, NULL, NULL, OBJECT_PAGES, 0, &w->object[i]) == 0);
+		must(vellum_mapping_create(w->memory, i == FILE_OBJECT ? &disk_ops : NULL, NULL, OBJECT_PAGES,
+					   i == FILE_OBJECT ? VELLUM_MAPPING_WRITEBACK : 0, &w->object[i]) == 0);
+	disk_cut(0);
 }
 
 const char *world_close(struct world *w)
@@ -38,6 +57,8 @@ const char *world_close(struct world *w)
 	const char *wrong = NULL;
 
 	for (unsigned i = 0; i < MAX_PROCS; i++) {
+		reader_stop(w->reader[i]);
+		free(w->reader[i]);
 		vellum_soft_run(w->cpu[i], NULL);
 		vellum_mm_put(w->mm[i]);
 	}
@@ -65,6 +86,7 @@ void set_fault(struct result *r, enum vellum_fault_result fault)
 		[VELLUM_FAULT_SIGSEGV_ACCERR] = { 11, 2 },
 		[VELLUM_FAULT_SIGBUS] = { 7, 2 },
 		[VELLUM_FAULT_OOM] = { 9, 0 },
+		[VELLUM_FAULT_HWPOISON] = { 7, 2 },	/* as by kernels without memory failure: no code of its own */
 	};
 
 	r->sig = signal_of[fault].sig;
@@ -101,6 +123,13 @@ static void look_at_page(struct world *w, unsigned proc, unsigned i, struct view
 		view->look[i].hash = hash_bytes(page, PAGE);
 }
 
+static void read_pagemap(struct world *w, unsigned proc, uint64_t *word)
+{
+	must(vellum_pagemap_read(w->mm[proc], FIRST, SEEN, 0, word) == 0);
+	for (unsigned i = 0; i < SEEN; i++)
+		word[i] &= WORD_BITS;
+}
+
 void world_view(struct world *w, unsigned proc, bool look, struct view *view)
 {
 	const struct vellum_mapping *others[MAX_VMAS];
@@ -124,10 +153,13 @@ void world_view(struct world *w, unsigned proc, bool look, struct view *view)
 				must(vellum_mincore(w->mm[proc], page, PAGE, &view->core[i]) == 0);
 		}
 	}
+	read_pagemap(w, proc, view->word);
 	/* After all of mincore: a load may bring in what others map too. */
 	for (unsigned i = 0; look && i < SEEN; i++)
 		if (view->core[i] != 0xff)
 			look_at_page(w, proc, i, view);
+	read_pagemap(w, proc, view->left);
+	reader_tell(w->reader[proc], view);
 	for (unsigned i = 0; i < NR_OBJECTS; i++) {
 		view->object[i].size = vellum_mapping_size(w->object[i]);
 		view->object[i].seals = vellum_mapping_seals(w->object[i]);

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * tests/diff/ops_scan.c - PAGEMAP_SCAN: op.val has the four masks, a byte each from the lowest: inverted, all of, any
+ * of, returned. op.new_len regions, op.to pages at most; op.access: no vector.
+ */
+#define _GNU_SOURCE
+#include <sys/ioctl.h>
+
+#include "tests/diff/diff.h"
+
+#define MAX_REGIONS 64u
+#define UNKNOWN_CATEGORY (1ull << 32)	/* in op.val */
+#define BAD_SIZE (1ull << 33)
+/* No soft-dirty on kernels without it, and no huge pages here. */
+#define CATEGORIES (VELLUM_PAGE_IS_WPALLOWED | VELLUM_PAGE_IS_WRITTEN | VELLUM_PAGE_IS_FILE | VELLUM_PAGE_IS_PRESENT | \
+		    VELLUM_PAGE_IS_SWAPPED | VELLUM_PAGE_IS_PFNZERO | VELLUM_PAGE_IS_HUGE)
+
+static uint64_t some_mask(struct generator *g, unsigned bits)
+{
+	uint64_t mask = 0;
+
+	while (bits--)
+		mask |= 1ull << below(g, 7);
+	return mask & CATEGORIES;
+}
+
+static void gen_scan(struct generator *g, struct op *op)
+{
+	some_range(g, op);
+	if (one_in(g, 2)) {
+		op->addr = FIRST;
+		op->len = SEEN * PAGE;
+	}
+	op->flags = one_in(g, 32) ? below(g, 8) : below(g, 4);
+	if (one_in(g, 2))
+		op->flags &= ~(uint32_t)VELLUM_SCAN_CHECK_WPASYNC;
+	op->val = some_mask(g, one_in(g, 3)) | some_mask(g, below(g, 3)) << 8 | some_mask(g, below(g, 3)) << 16;
+	op->val |= (one_in(g, 4) ? some_mask(g, 3) : CATEGORIES) << 24;
+	op->new_len = one_in(g, 2) ? MAX_REGIONS : below(g, 5);
+	op->to = one_in(g, 2) ? 0 : 1 + below(g, 8);
+	op->access = one_in(g, 8);
+	if (op->access && !one_in(g, 16))
+		op->new_len = 0;
+	if (one_in(g, 64))
+		op->val |= one_in(g, 2) ? UNKNOWN_CATEGORY : BAD_SIZE;
+}
+
+static void fill_args(const struct op *op, struct vellum_scan_args *args, struct vellum_page_region *vec)
+{
+	*args = (struct vellum_scan_args){
+		.size = op->val & BAD_SIZE ? 80 : sizeof(*args), .flags = op->flags,
+		.start = op->addr, .end = op->addr + op->len,
+		.vec = op->access ? NULL : vec, .vec_len = op->new_len, .max_pages = op->to,
+		.category_inverted = op->val & 0xff, .category_mask = op->val >> 8 & 0xff,
+		.category_anyof_mask = op->val >> 16 & 0xff, .return_mask = op->val >> 24 & 0xff,
+	};
+	if (op->val & UNKNOWN_CATEGORY)
+		args->category_mask |= 1ull << 20;
+}
+
+/* The regions; and for people what each page is said to be. */
+static void tell(const struct vellum_scan_args *args, const struct vellum_page_region *vec, struct result *r)
+{
+	uint64_t nr = r->ret > 0 ? (uint64_t)r->ret : 0;
+
+	r->addr = args->walk_end;
+	r->val = hash_bytes(vec, nr * sizeof(vec[0]));
+	for (uint64_t i = 0; i < nr; i++)
+		for (uint64_t at = vec[i].start; at < vec[i].end; at += PAGE)
+			if (at >= FIRST && at < FIRST + SEEN * PAGE)
+				r->vec[(at - FIRST) / PAGE] = 0x80 | (uint8_t)vec[i].categories;
+}
+
+/* The layout of Linux's struct pm_scan_arg is that of ours. */
+static void host_scan(const struct op *op, struct result *r)
+{
+	struct vellum_page_region vec[MAX_REGIONS];
+	struct vellum_scan_args args;
+
+	fill_args(op, &args, vec);
+	r->ret = host_error(ioctl(agent.pagemap, _IOC(_IOC_READ | _IOC_WRITE, 'f', 16u, sizeof(args)), &args));
+	tell(&args, vec, r);
+}
+
+static void vellum_scan(struct world *w, const struct op *op, struct result *r)
+{
+	struct vellum_page_region vec[MAX_REGIONS];
+	struct vellum_scan_args args;
+	uint64_t nr;
+
+	fill_args(op, &args, vec);
+	r->ret = vellum_pagemap_scan(w->mm[op->proc], &args, &nr);
+	if (!r->ret)
+		r->ret = (int64_t)nr;
+	tell(&args, vec, r);
+}
+
+/* Where it stopped means nothing after an error. */
+static bool same_scan(const struct op *op, const struct result *host, const struct result *vellum)
+{
+	(void)op;
+	return host->ret < 0 ? host->ret == vellum->ret : memcmp(host, vellum, sizeof(*host)) == 0;
+}
+
+const struct kind scan_kinds[] = {
+	{ "scan", 12, false, gen_scan, host_scan, vellum_scan, same_scan },
+};
+const unsigned nr_scan_kinds = sizeof(scan_kinds) / sizeof(scan_kinds[0]);
