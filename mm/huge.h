@@ -86,7 +86,7 @@ void huge_split_at(struct vellum_mm *mm, gva_t addr);
 /* No leaf is left in [start, end). */
 void huge_split_range(struct vellum_mm *mm, gva_t start, gva_t end);
 
-/* The last-level table for @addr is empty: it goes, so that a leaf can come. mmap_lock held for writing. False: it isn't. */
+/* If the last-level table for @addr is empty it goes, so that a leaf can come. mmap_lock held for writing. */
 bool huge_free_table(struct vma *vma, gva_t addr);
 /* shmem_huge.c: mmap_lock held for writing. 0 or a negative error */
 int shmem_collapse(struct vma *vma, gva_t addr);

@@ -94,9 +94,12 @@ static int check_drop(const struct vma *vma, int advice)
 		return -EINVAL;
 	if ((vma->flags & VM_LOCKED) && advice != VELLUM_MADV_DONTNEED_LOCKED)
 		return -EINVAL;
-	if (advice == VELLUM_MADV_FREE && (!vma_is_anonymous(vma) || (vma->flags & VM_MAYSHARE)))
-		return -EINVAL;
 	return 0;
+}
+
+static bool may_free(const struct vma *vma)
+{
+	return vma_is_anonymous(vma) && !(vma->flags & VM_MAYSHARE);
 }
 
 static void drop_part(struct vma *vma, gva_t start, gva_t end, int advice)
@@ -127,6 +130,8 @@ static int drop_vma(struct vma *vma, gva_t start, gva_t end, int advice, gva_t *
 		end = min_u64(end, vma->end);
 		err = check_drop(vma, advice);
 	}
+	if (!err && advice == VELLUM_MADV_FREE && !may_free(vma))
+		err = -EINVAL;
 	if (!err)
 		drop_part(vma, start, end, advice);
 	*next = end;

@@ -352,6 +352,7 @@ bool may_lock(const struct vellum_mm *mm, uint64_t len);	/* @len more bytes; mma
 
 /* populate.c: fault pages in before anybody accesses them; no lock held */
 enum populate_why {
+	POPULATE_FOR_MPROTECT,	/* as FOR_MMAP, but nobody is waited for: a userfaultfd ends it */
 	POPULATE_FOR_MMAP,	/* and mlock: a store's fault where private pages would be copied */
 	POPULATE_READ,
 	POPULATE_WRITE,

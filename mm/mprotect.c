@@ -193,7 +193,7 @@ static void populate_locked(struct vellum_mm *mm, gva_t start, gva_t end)
 
 	for (; vellum_vma_next(mm, start, &info) == 0 && info.start < end; start = info.end)
 		if (info.locked && !info.shared && (info.prot & VM_WRITE))
-			populate_range(mm, max_u64(start, info.start), min_u64(info.end, end), POPULATE_FOR_MMAP);
+			populate_range(mm, max_u64(start, info.start), min_u64(info.end, end), POPULATE_FOR_MPROTECT);
 }
 
 EXPORT int vellum_mprotect(struct vellum_mm *mm, uint64_t addr, uint64_t len, uint32_t prot)

@@ -215,7 +215,7 @@ static pgoff_t index_at(const struct vma *vma, gva_t old, gva_t new)
 /* 0, and *@ev if somebody wants to hear of the move; or -ENOMEM */
 static int prepare_remap_event(const struct vma *vma, gva_t old, gva_t new, uint64_t len, struct uffd_event **ev)
 {
-	if (!vma->uffd || !len || !uffd_has(vma->uffd, VELLUM_UFFD_FEATURE_EVENT_REMAP))
+	if (!vma->uffd || !uffd_has(vma->uffd, VELLUM_UFFD_FEATURE_EVENT_REMAP))
 		return 0;
 	*ev = uffd_event_new(vma->uffd, VELLUM_UFFD_EVENT_REMAP);
 	if (!*ev)
@@ -278,7 +278,7 @@ static int move_vma(struct vma *vma, gva_t old, uint64_t old_len, gva_t new, uin
 		return err;
 	}
 	if (ev)
-		uffd_event_keep_first(mm, ev);
+		uffd_event_keep_after(mm, ev, new);
 	if (!keep) {
 		do_munmap(mm, old, old_len);	/* on VMA borders: needs no split, cannot fail */
 	} else if (old_len) {

@@ -7,6 +7,11 @@
 #include "mm/huge.h"
 #include "mm/uffd.h"
 
+static bool for_mmap(enum populate_why why)
+{
+	return why == POPULATE_FOR_MMAP || why == POPULATE_FOR_MPROTECT;
+}
+
 /* Populated memory has not been written: but for POPULATE_WRITE the entry is clean. */
 static unsigned fault_flags(const struct vma *vma, enum populate_why why)
 {
@@ -14,14 +19,14 @@ static unsigned fault_flags(const struct vma *vma, enum populate_why why)
 
 	if (why == POPULATE_WRITE)
 		return FAULT_WRITE;
-	return FAULT_POPULATE | (why == POPULATE_FOR_MMAP && cow ? FAULT_WRITE : 0);
+	return FAULT_POPULATE | (for_mmap(why) && cow ? FAULT_WRITE : 0);
 }
 
 static int check_vma(const struct vma *vma, gva_t at, enum populate_why why)
 {
 	if (!vma || vma->start > at)
 		return -ENOMEM;
-	if (why == POPULATE_FOR_MMAP)
+	if (for_mmap(why))
 		return vma->flags & VM_ACCESS ? 0 : -ENOMEM;
 	if (vma->flags & VM_PFNMAP)
 		return -EINVAL;
@@ -61,6 +66,21 @@ static bool is_populated(const struct vma *vma, gva_t at, enum populate_why why)
 	return there;
 }
 
+/* What a marker protected has come in protected: the store is still to be resolved, or told of. */
+static bool is_protected(const struct vma *vma, gva_t at)
+{
+	struct mutex *ptl;
+	pte_t *ptep = vma_uffd_wp(vma) ? pte_lookup(vma->mm, at, &ptl) : NULL;
+	pte_t pte;
+
+	if (!ptep)
+		return false;
+	mutex_lock(ptl, mm_host(vma->mm));
+	pte = ptep_get(ptep);
+	mutex_unlock(ptl, mm_host(vma->mm));
+	return pte_present(pte) && pte_uffd_wp(pte);
+}
+
 /* mmap_lock held for reading. As populate_range(); also FAULT_WAIT. */
 static int populate_page(struct vellum_mm *mm, gva_t at, enum populate_why why, struct uffd_wait *wait)
 {
@@ -72,11 +92,11 @@ static int populate_page(struct vellum_mm *mm, gva_t at, enum populate_why why, 
 	result = handle_mm_fault(vma, at, fault_flags(vma, why), wait);
 	switch (result) {
 	case VELLUM_FAULT_OK:
-		return 0;
+		return (fault_flags(vma, why) & FAULT_WRITE) && is_protected(vma, at) ? FAULT_WAIT : 0;
 	case VELLUM_FAULT_OOM:
 		return -EAGAIN;
 	case VELLUM_FAULT_HWPOISON:
-		return why == POPULATE_FOR_MMAP ? -EFAULT : -EHWPOISON;
+		return for_mmap(why) ? -EFAULT : -EHWPOISON;
 	case FAULT_WAIT:
 		return FAULT_WAIT;
 	default:
@@ -102,7 +122,7 @@ int populate_range(struct vellum_mm *mm, gva_t start, gva_t end, enum populate_w
 
 	read_lock(&mm->mmap_lock, host);
 	while (at < end && !err) {
-		err = populate_page(mm, at, why, &wait);
+		err = populate_page(mm, at, why, why == POPULATE_FOR_MPROTECT ? NULL : &wait);
 		if (err == -EAGAIN || err == FAULT_WAIT) {
 			read_unlock(&mm->mmap_lock, host);
 			err = mend(mm, err, &wait, &tries);

@@ -286,9 +286,11 @@ static int check_args(const struct vellum_scan_args *a)
 {
 	if (a->size != sizeof(*a) || (a->flags & ~(uint64_t)(VELLUM_SCAN_WP_MATCHING | VELLUM_SCAN_CHECK_WPASYNC)) ||
 	    ((a->category_inverted | a->category_mask | a->category_anyof_mask | a->return_mask) & ~KNOWN_CATEGORIES) ||
-	    (a->start & ~PAGE_MASK) || (!a->vec && a->vec_len))
+	    (a->start & ~PAGE_MASK))
 		return -EINVAL;
-	return a->end < a->start || a->end > TASK_SIZE ? -EFAULT : 0;
+	if (a->end < a->start || a->end > TASK_SIZE)
+		return -EFAULT;
+	return !a->vec && a->vec_len ? -EINVAL : 0;
 }
 
 EXPORT int vellum_pagemap_scan(struct vellum_mm *mm, struct vellum_scan_args *args, uint64_t *nr)
@@ -302,6 +304,9 @@ EXPORT int vellum_pagemap_scan(struct vellum_mm *mm, struct vellum_scan_args *ar
 	if (err)
 		return err;
 	end = page_align_up(args->end);
+	args->walk_end = end;
+	if (args->start == end)
+		return 0;
 	if (protects(&sc)) {
 		notify_start(mm, VELLUM_NOTIFY_PROTECTION_VMA, args->start, end);
 		flush_cache(mm, args->start, end);

@@ -107,8 +107,8 @@ int shmem_huge_fault(struct fault *f)
 	int result = FAULT_AGAIN;
 	pgoff_t first;
 
-	if ((vma->flags & (VM_HUGEPAGE | VM_NOHUGEPAGE | VM_EXEC)) != VM_HUGEPAGE || vma->uffd || start < vma->start || vma->end - start < PMD_SIZE ||
-	    (write && !(vma->flags & VM_SHARED)) || vma_needs_dirty_tracking(vma) ||
+	if ((vma->flags & (VM_HUGEPAGE | VM_NOHUGEPAGE | VM_EXEC)) != VM_HUGEPAGE || vma->uffd ||
+	    start < vma->start || vma->end - start < PMD_SIZE || (write && !(vma->flags & VM_SHARED)) || vma_needs_dirty_tracking(vma) ||
 	    __atomic_load_n(&vma->mm->trackers.nr, __ATOMIC_ACQUIRE) ||
 	    __atomic_load_n(&mapping->trackers.nr, __ATOMIC_ACQUIRE))
 		return FAULT_AGAIN;

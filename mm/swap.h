@@ -44,9 +44,11 @@ int slot_write(struct vellum_memory *m, slot_t slot, const struct folio *folio);
 int slot_read(struct vellum_memory *m, slot_t slot, struct folio *folio);
 void swap_destroy(struct vellum_memory *m);
 int swap_close(struct vellum_memory *m, unsigned type);		/* no new slots from here on. 0 or -EINVAL */
-bool swap_forget(struct vellum_memory *m, unsigned type);	/* no slot is in use: the area goes; else it is open again */
+/* If no slot is in use the area goes, else it is open again. */
+bool swap_forget(struct vellum_memory *m, unsigned type);
 
-const char *swap_check(struct vellum_memory *m, const struct radix *named);	/* for validate.c: NULL, or what is wrong */
+/* For validate.c: NULL, or what is wrong. */
+const char *swap_check(struct vellum_memory *m, const struct radix *named);
 
 /* The swap cache. */
 int swap_cache_add(struct vellum_memory *m, struct folio *folio, slot_t slot);	/* locked; 0, -ENOMEM, -EEXIST */
@@ -60,7 +62,10 @@ void swap_cache_trydrop(struct vellum_memory *m, struct folio *folio);
 void anon_unlock(struct vellum_memory *m, struct folio *folio);
 
 /* swap_in.c */
-/* The page behind a slot, locked, referenced, in the swap cache. 0, FAULT_AGAIN (the slot is another's by now), or a fault's result */
+/*
+ * The page behind a slot, locked, referenced, in the swap cache. 0, FAULT_AGAIN (the slot is another's by now), or
+ * a fault's result.
+ */
 int swap_in(struct vellum_memory *m, slot_t slot, struct folio **out);
 
 /* An entry of any kind that is not present has been removed, or is to be copied; ptl held. Markers need nothing. */

@@ -148,6 +148,12 @@ static uint64_t vm_of_modes(uint64_t modes)
 	       (modes & VELLUM_UFFD_MINOR ? VM_UFFD_MINOR : 0);
 }
 
+static uint64_t modes_of_vm(uint64_t flags)
+{
+	return (flags & VM_UFFD_MISSING ? VELLUM_UFFD_MISSING : 0) | (flags & VM_UFFD_WP ? VELLUM_UFFD_WP : 0) |
+	       (flags & VM_UFFD_MINOR ? VELLUM_UFFD_MINOR : 0);
+}
+
 void vma_set_uffd(struct vma *vma, struct vellum_uffd *uffd, uint64_t modes)
 {
 	struct vellum_uffd *old = vma->uffd;
@@ -310,7 +316,7 @@ static int check_unregister(const struct vellum_uffd *uffd, struct vellum_mm *mm
 	for (; vma && vma->start < end; vma = vma_next(vma)) {
 		if (vma->uffd && vma->uffd != uffd)
 			return -EINVAL;
-		if (!is_eligible(uffd, vma, VELLUM_UFFD_WP))
+		if (!is_eligible(uffd, vma, modes_of_vm(vma->flags)))
 			return -EINVAL;
 	}
 	return 0;

@@ -93,7 +93,8 @@ int uffd_unmap_prepare(struct vellum_mm *mm, gva_t start, gva_t end);
 void uffd_unmap_forget(struct vellum_mm *mm, gva_t start, gva_t end);	/* it is not to be after all */
 /* The same for one event of any kind. */
 void uffd_event_keep(struct vellum_mm *mm, struct uffd_event *ev);
-void uffd_event_keep_first(struct vellum_mm *mm, struct uffd_event *ev);	/* delivered before the others */
+/* Delivered after those of an unmapping at @target, before others. */
+void uffd_event_keep_after(struct vellum_mm *mm, struct uffd_event *ev, gva_t target);
 /* Unlock a mmap_lock that was held for writing; then deliver what was kept. */
 void mmap_write_unlock(struct vellum_mm *mm);
 /* A range is about to lose its pages. True: somebody was told, mmap_lock (for reading) was dropped meanwhile. */
@@ -116,7 +117,8 @@ int uffd_wp_vma(struct tlb_gather *tlb, struct vma *vma, gva_t start, gva_t end,
 /* Whether a promise for memory that is not there can be kept in the VMA: markers. */
 static inline bool vma_uses_markers(const struct vma *vma)
 {
-	return vma_uffd_wp(vma) && (vma->mapping || (vma->uffd && uffd_has(vma->uffd, VELLUM_UFFD_FEATURE_WP_UNPOPULATED)));
+	return vma_uffd_wp(vma) &&
+	       (vma->mapping || (vma->uffd && uffd_has(vma->uffd, VELLUM_UFFD_FEATURE_WP_UNPOPULATED)));
 }
 
 /* Its context resolves write-protect faults by itself, and keeps count by the entries. */

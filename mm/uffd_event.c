@@ -111,10 +111,14 @@ void uffd_event_keep(struct vellum_mm *mm, struct uffd_event *ev)
 	*at = ev;
 }
 
-void uffd_event_keep_first(struct vellum_mm *mm, struct uffd_event *ev)
+void uffd_event_keep_after(struct vellum_mm *mm, struct uffd_event *ev, gva_t target)
 {
-	ev->next = mm->kept_events;
-	mm->kept_events = ev;
+	struct uffd_event **at = &mm->kept_events;
+
+	while (*at && (*at)->msg.event == VELLUM_UFFD_EVENT_UNMAP && (*at)->msg.arg.remove.start == target)
+		at = &(*at)->next;
+	ev->next = *at;
+	*at = ev;
 }
 
 /* An event for just this range of this context is kept already: one is enough. */

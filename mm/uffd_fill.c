@@ -54,8 +54,6 @@ static int put_anon(struct fill *fill, struct vma *vma)
 	pte_t *ptep;
 	int err = 0;
 
-	if (fault_anon_vma(vma))
-		return -ENOMEM;
 	folio = folio_alloc_raw(m);
 	if (!folio)
 		return -ENOMEM;
@@ -142,10 +140,10 @@ static int zero_one(struct fill *fill, struct vma *vma)
 	pte_t *ptep;
 	int err = 0;
 
-	if (vma->mapping) {
-		ptep = pte_lookup(fill->mm, fill->addr, &ptl);
-		return ptep && !pte_none(ptep_get(ptep)) ? -EEXIST : put_page(fill, vma);
-	}
+	if (vma->mapping && (vma->flags & VM_SHARED))
+		return put_page(fill, vma);
+	if (vma->mapping && vma_page_index(vma, fill->addr) >= mapping_nr_pages(vma->mapping))
+		return -EFAULT;
 	ptep = lock_entry(fill, &ptl, &err);
 	if (!ptep)
 		return err;
@@ -167,7 +165,7 @@ static int continue_one(struct fill *fill, struct vma *vma)
 	struct folio *page;
 	int err;
 
-	if (!vma->mapping || !mapping_is_shmem(vma->mapping))
+	if (!vma->mapping || !mapping_is_shmem(vma->mapping) || vmf.pgoff >= mapping_nr_pages(vma->mapping))
 		return -EINVAL;
 	if (!mapping_has(vma->mapping, vmf.pgoff))
 		return -EFAULT;
@@ -188,8 +186,6 @@ static int poison_one(struct fill *fill, struct vma *vma)
 
 	if (vma->mapping && vma_page_index(vma, fill->addr) >= mapping_nr_pages(vma->mapping))
 		return -EFAULT;
-	if (!(vma->flags & VM_SHARED) && fault_anon_vma(vma))	/* so that a fork copies its entries */
-		return -ENOMEM;
 	ptep = lock_entry(fill, &ptl, &err);
 	if (!ptep)
 		return err;
@@ -229,6 +225,8 @@ static int fill_page(struct fill *fill)
 
 		read_lock(&mm->mmap_lock, mm_host(mm));
 		err = uffd_changing(fill->uffd) ? -EAGAIN : find_target(fill, &vma);
+		if (!err && !(vma->flags & VM_SHARED) && fault_anon_vma(vma))	/* so that fork copies its entries */
+			err = -ENOMEM;
 		if (!err)
 			err = fill->one(fill, vma);
 		read_unlock(&mm->mmap_lock, mm_host(mm));

@@ -5,8 +5,8 @@
 /* The child's context for one of the parent's, made when it is met first. NULL: no memory. */
 static struct vellum_uffd *child_context(struct uffd_fork *uf, struct vellum_uffd *parent)
 {
+	struct uffd_event *ev, **at = &uf->events;
 	struct vellum_uffd *child;
-	struct uffd_event *ev;
 
 	for (ev = uf->events; ev; ev = ev->next)
 		if (ev->ctx == parent)
@@ -21,8 +21,10 @@ static struct vellum_uffd *child_context(struct uffd_fork *uf, struct vellum_uff
 		return NULL;
 	}
 	ev->msg.arg.fork.child = child;
-	ev->next = uf->events;
-	uf->events = ev;
+	while (*at)
+		at = &(*at)->next;
+	ev->next = NULL;
+	*at = ev;
 	return child;
 }
 

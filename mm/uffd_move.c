@@ -34,6 +34,8 @@ static int find_vmas(struct page_move *pm, const struct vellum_uffd *uffd, gva_t
 {
 	pm->src_vma = find_vma_intersection(pm->mm, src, src + 1);
 	pm->dst_vma = find_vma_intersection(pm->mm, dst, dst + 1);
+	if (!pm->src_vma || !pm->dst_vma)
+		return -ENOENT;
 	if (!pm->src_vma || src + len > pm->src_vma->end || !pm->dst_vma || dst + len > pm->dst_vma->end ||
 	    pm->dst_vma->uffd != uffd || !may_move(pm->src_vma, pm->dst_vma))
 		return -EINVAL;

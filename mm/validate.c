@@ -140,7 +140,8 @@ static int check_leaf(uint64_t *entry, gva_t start, gva_t end, unsigned shift, s
 	uint64_t val = entry_load(entry);
 
 	REQUIRE(v, end - start == 1ull << shift, "a huge leaf of two mappings");
-	REQUIRE(v, !leaf_is_raw(val) || !vma_is_cow(walk->vma) || !leaf_write(val), "INV-HUGE-3: W in a private raw leaf");
+	REQUIRE(v, !leaf_is_raw(val) || !vma_is_cow(walk->vma) || !leaf_write(val),
+		"INV-HUGE-3: W in a private raw leaf");
 	v->rss += (end - start) >> PAGE_SHIFT;
 	for (gva_t addr = start; addr < end && !v->why; addr += PAGE_SIZE) {
 		pte_t pte = leaf_pte(val, shift, addr);

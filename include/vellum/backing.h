@@ -60,8 +60,8 @@ struct vellum_vmf {
  *         with the page locked. NULL: nobody has to know.
  * @pfn_mkwrite: the same for an entry without a page.
  * @dirt: dirt leaves the page tables: a dirty entry has been removed (unmap, zap, exit), or a tracker took D of a raw
- *         frame's entry, and what it said is lost unless it is recorded now. Called with a page-table lock held and before the
- *         flush: set a bit (atomically, in a bitmap of its own: the helpers may be at work), call
+ *         frame's entry, and what it said is lost unless it is recorded now. Called with a page-table lock held
+ *         and before the flush: set a bit (atomically, in a bitmap of its own: the helpers may be at work), call
  *         nothing, take no lock that is held around a call of a helper. Whoever uses the record
  *         calls a helper on that range first: it waits for the lock, so the flush is over then.
  * @release: the last reference to the mapping went away; its dirty pages have been written.
@@ -117,8 +117,9 @@ enum {
 	/* Some pages are raw frames, the others the object's own: pfn_fault() says which. */
 	VELLUM_MAPPING_MIXED = 1 << 5,
 	/*
-	 * With VELLUM_MAPPING_PFN or _MIXED: the frames are a device's memory that stands for pages of a file (DAX). Their
-	 * entries say so (devmap), a fork does not copy them, since faults bring them back, and long-term pins are refused.
+	 * With VELLUM_MAPPING_PFN or _MIXED: the frames are a device's memory that stands for pages of a file (DAX).
+	 * Their entries say so (devmap), a fork does not copy them, since faults bring them back, and long-term
+	 * pins are refused.
 	 */
 	VELLUM_MAPPING_DEVMAP = 1 << 6,
 };
@@ -315,11 +316,11 @@ void vellum_unmap_mapping_range(struct vellum_mapping *mapping, uint64_t first, 
  * @addr, @len: page aligned, inside one mapping of a VELLUM_MAPPING_PFN object, where nothing is mapped yet.
  * @pfn: the first frame.
  *
- * Pieces that are aligned so, in address and frame, get entries of 1 GiB and 2 MiB. Those of a private mapping are read-only,
- * and never huge: a huge entry that a private mapping could write through would have to be copied whole.
+ * Pieces that are aligned so, in address and frame, get entries of 1 GiB and 2 MiB. Those of a private mapping are
+ * read-only, and never huge: a huge entry that a private mapping could write through would have to be copied whole.
  *
- * Return: 0; -VELLUM_EINVAL (range, not such a mapping; a private one must be mapped as a whole); -VELLUM_EBUSY (something is
- *   there: what is before it is mapped); -VELLUM_ENOMEM (as well).
+ * Return: 0; -VELLUM_EINVAL (range, not such a mapping; a private one must be mapped as a whole); -VELLUM_EBUSY
+ *   (something is there: what is before it is mapped); -VELLUM_ENOMEM (as well).
  */
 int vellum_remap_pfn_range(struct vellum_mm *mm, uint64_t addr, uint64_t pfn, uint64_t len);
 

@@ -58,8 +58,8 @@ int vellum_device_migrate(struct vellum_device *device, struct vellum_mm *mm, ui
  *
  * The page is brought in and made the process's own, as for a store. The next access of a CPU maps it again, after
  * @exclusive was called.
- * Return: 0; -VELLUM_EINVAL; -VELLUM_EFAULT (not private memory that may be written); -VELLUM_EBUSY (pinned, locked, shared);
- *   -VELLUM_ENOMEM.
+ * Return: 0; -VELLUM_EINVAL; -VELLUM_EFAULT (not private memory that may be written); -VELLUM_EBUSY
+ *   (pinned, locked, shared); -VELLUM_ENOMEM.
  */
 int vellum_device_make_exclusive(struct vellum_device *device, struct vellum_mm *mm, uint64_t addr, uint64_t *pfn);
 

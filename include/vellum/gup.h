@@ -95,7 +95,8 @@ struct vellum_follow_pfnmap {
  *
  * Context: takes the mmap lock for reading and a page-table lock, and returns with both held: nothing that takes core
  * locks in between. Works for entries of all sizes.
- * Return: 0; -VELLUM_EINVAL (no mapping of raw frames there, or no entry yet: fault it in and try again): nothing is held.
+ * Return: 0; -VELLUM_EINVAL (no mapping of raw frames there, or no entry yet: fault it in and try again):
+ *   nothing is held.
  */
 int vellum_follow_pfnmap_start(struct vellum_mm *mm, uint64_t addr, struct vellum_follow_pfnmap *look);
 void vellum_follow_pfnmap_end(struct vellum_follow_pfnmap *look);

@@ -76,7 +76,7 @@ struct vellum_page_region {
  * struct vellum_scan_args - of vellum_pagemap_scan()
  * @size: sizeof(struct vellum_scan_args). @flags: VELLUM_SCAN_*.
  * @start: page aligned; @end: rounded up to a page. @walk_end: out: where it stopped: all before is done.
- * @vec: out: @vec_len regions; may be NULL if that is 0: nothing is reported, and with WP_MATCHING everything is protected.
+ * @vec: out: @vec_len regions. Without any nothing is reported, and with WP_MATCHING everything is protected.
  * @max_pages: report no more than that; 0: no limit.
  * @category_inverted, @category_mask, @category_anyof_mask: a page matches if, with the inverted categories turned
  *         over, it has all of the mask and, unless that is 0, one of the other. @return_mask: what is reported.
@@ -111,7 +111,7 @@ struct vellum_vma_info;
  * struct vellum_vma_usage - what one mapping takes, in bytes
  *
  * @pss, @pss_dirty, @swap_pss: a page's share: its size by the number of its mappings. @locked: the share of what is locked.
- * @vm_flags: letters as in VmFlags of /proc/PID/smaps, two and a space each, ended by a zero byte.
+ * @vm_flags: letters as in VmFlags of /proc/PID/smaps, two and a space each; then a zero byte.
  */
 struct vellum_vma_usage {
 	uint64_t size, rss, pss, pss_dirty;

@@ -56,8 +56,8 @@ int vellum_swap_add(struct vellum_memory *memory, const struct vellum_swap_ops *
  * vellum_swap_remove - bring everything back and forget the area, as swapoff(2)
  *
  * A page that cannot be read becomes poison: an access is VELLUM_FAULT_HWPOISON.
- * Return: 0, -VELLUM_EINVAL (no such area), -VELLUM_ENOMEM (what has come back stays; the area goes on), -VELLUM_EIO (a page
- *   of a shared-memory object cannot be read; the area goes on).
+ * Return: 0, -VELLUM_EINVAL (no such area), -VELLUM_ENOMEM (what has come back stays; the area goes on), -VELLUM_EIO
+ *   (a page of a shared-memory object cannot be read; the area goes on).
  */
 int vellum_swap_remove(struct vellum_memory *memory, unsigned area);
 

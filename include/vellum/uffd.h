@@ -199,10 +199,18 @@ int vellum_uffd_wake(struct vellum_uffd *uffd, uint64_t start, uint64_t len);
 int vellum_uffd_copy(struct vellum_uffd *uffd, uint64_t dst, uint64_t src, const void *bytes, uint64_t len,
 		     uint64_t mode, int64_t *done);
 
-/** vellum_uffd_zeropage - the same with zeros. -VELLUM_EEXIST also over a marker. */
+/**
+ * vellum_uffd_zeropage - the same with zeros
+ *
+ * Private memory gets the shared page of zeros; there a marker is -VELLUM_EEXIST too.
+ */
 int vellum_uffd_zeropage(struct vellum_uffd *uffd, uint64_t start, uint64_t len, uint64_t mode, int64_t *done);
 
-/** vellum_uffd_continue - map what the object has there already. -VELLUM_EFAULT: it has nothing. */
+/**
+ * vellum_uffd_continue - map what the object has there already
+ *
+ * Return: as vellum_uffd_copy(); -VELLUM_EFAULT: it has nothing; -VELLUM_EINVAL: beyond its end.
+ */
 int vellum_uffd_continue(struct vellum_uffd *uffd, uint64_t start, uint64_t len, uint64_t mode, int64_t *done);
 
 /** vellum_uffd_poison - accesses are VELLUM_FAULT_HWPOISON from here on, until something else is put in. */
@@ -223,8 +231,8 @@ int vellum_uffd_writeprotect(struct vellum_uffd *uffd, uint64_t start, uint64_t 
  * @mode: VELLUM_UFFD_MOVE_*.
  *
  * Both ranges lie in one private anonymous mapping each, alike and writable.
- * Return: as vellum_uffd_copy(); -VELLUM_ENOENT (a hole in the source), -VELLUM_EBUSY (a page is pinned, or not
- *   the process's own).
+ * Return: as vellum_uffd_copy(); -VELLUM_ENOENT (no mapping, or a hole in the source), -VELLUM_EBUSY (a page is
+ *   pinned, or not the process's own).
  */
 int vellum_uffd_move(struct vellum_uffd *uffd, uint64_t dst, uint64_t src, uint64_t len, uint64_t mode,
 		     int64_t *done);

@@ -278,7 +278,8 @@ static bool same_notes(const struct view *h, const struct view *v, char *why, si
 bool same_view(const struct view *h, const struct view *v, char *why, size_t size)
 {
 	count_borders(h, v);
-	return same_notes(h, v, why, size) && same_layout(h, v, why, size) && same_pages(h, v, why, size) && same_objects(h, v, why, size);
+	return same_notes(h, v, why, size) && same_layout(h, v, why, size) && same_pages(h, v, why, size) &&
+	       same_objects(h, v, why, size);
 }
 
 void print_difference(const char *what, unsigned long met, const char *name, const char *reason)

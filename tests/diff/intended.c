@@ -295,7 +295,7 @@ static struct intended {
 	  "As for mremap; it shows in events, of which each mapping gets its own.",
 	  tells_by_mappings, 0 },
 	{ "userfaultfd registered with a private mapping of a file on a disk",
-	  "No difference: on Linux 6.18 a load of a page with a marker, in a file that was cut and made longer, may "
+	  "No difference: on Linux 6.18 a load of a page with a marker, may "
 	  "fault without end (seed 1800).",
 	  watches_a_private_file, 0 },
 	{ "madvise GUARD_INSTALL, GUARD_REMOVE of an object",

@@ -350,7 +350,8 @@ const struct scenario swap_scenarios[] = {
 	SWAP("pin_fast_vs_migrate", setup_pin, pin_sees, THREAD(fast_pinner), THREAD(mover)),
 	{ .name = "pin_fast_vs_munmap", .setup = setup_pin, .thread = { THREAD(pin_and_unmap_later), THREAD(unmapper) },
 	  .bound = 3, .teardown = drop_child },
-	{ .name = "pin_fast_vs_reuse", .setup = setup_pin_and_other, .thread = { THREAD(pin_and_look), THREAD(unmap_and_use_again) },
+	{ .name = "pin_fast_vs_reuse", .setup = setup_pin_and_other,
+	  .thread = { THREAD(pin_and_look), THREAD(unmap_and_use_again) },
 	  .teardown = drop_child },
 	/* Without keep_tables(): the tables that the pin walks are freed. */
 	{ .name = "pin_fast_vs_free_tables", .setup = setup_pin_alone, .bound = 1,

@@ -126,7 +126,8 @@ static void move_errors(void **state)
 	assert_int_equal(move_in(u, 8, 48, 1, 0), -EINVAL); /* locked, and not */
 	assert_int_equal(move_in(u, 8, 3, 2, 0), -EINVAL);  /* beyond the mapping */
 	assert_int_equal(move_in(u, 11, 0, 2, HOLES), -EINVAL);
-	assert_int_equal(move_in(u, 8, 100, 1, HOLES), -EINVAL); /* nothing mapped */
+	assert_int_equal(move_in(u, 8, 100, 1, HOLES), -ENOENT); /* nothing mapped */
+	assert_int_equal(move_in(u, 100, 0, 1, HOLES), -ENOENT);
 	check_world(w);
 	OK(move_in(u, 8, 0, 1, 0));
 	vellum_uffd_put(u);
