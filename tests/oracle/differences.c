@@ -87,6 +87,67 @@ static void unmap_after_failed_move(const struct op *op, struct answer *a)
 		unmap(op->proc, arg[0] + arg[2], arg[1] - arg[2]);
 }
 
+static bool vma_at(int proc, uint64_t addr, struct oracle_vma *found)
+{
+	static struct oracle_vma vma[2 * NR_PAGES];
+	unsigned nr = world_vmas(proc, vma, 2 * NR_PAGES);
+
+	for (unsigned i = 0; i < nr; i++) {
+		if (addr < vma[i].start || addr >= vma[i].end)
+			continue;
+		*found = vma[i];
+		return true;
+	}
+	return false;
+}
+
+/* The mapping tells an owner of pages with metadata before one of them is stored to. */
+static bool tells_of_stores(const struct oracle_vma *vma)
+{
+	return (vma->flags & ORACLE_VMA_SHARED) && vma->owner == 'M';
+}
+
+static bool pin_before_notify_rule(const struct op *op, struct answer *a)
+{
+	struct op without = *op;
+	struct oracle_vma vma;
+	bool differs = false;
+
+	if (op->kind != OP_PIN || (op->arg[3] & (PIN_W | PIN_LONGTERM)) != (PIN_W | PIN_LONGTERM))
+		return false;
+	for (uint64_t i = 0; i < op->arg[2]; i++)
+		differs |= vma_at(op->proc, PAGE_AT(op->arg[1] + i), &vma) && tells_of_stores(&vma);
+	without.arg[3] &= ~(uint64_t)PIN_LONGTERM;
+	if (differs)
+		world_do(&without, a);
+	return differs;
+}
+
+static bool pin_before_read_rule(const struct op *op, struct answer *a)
+{
+	struct oracle_entry entry[NR_PAGES] = { 0 };
+	struct op without = *op;
+	struct oracle_vma vma;
+	bool differs = false;
+
+	if (op->kind != OP_PIN || (op->arg[3] & (PIN_W | PIN_LONGTERM)) != PIN_LONGTERM)
+		return false;
+	world_entries(op->proc, entry);
+	for (uint64_t i = op->arg[1]; i < op->arg[1] + op->arg[2] && i < NR_PAGES; i++)
+		differs |= vma_at(op->proc, PAGE_AT(i), &vma) && !(vma.flags & ORACLE_VMA_SHARED) &&
+			   entry[i].kind != ORACLE_ANON;
+	without.arg[3] &= ~(uint64_t)PIN_LONGTERM;
+	if (differs)
+		world_do(&without, a);
+	return differs;
+}
+
+static void hide_pins_of_zero_page(struct oracle_entry *e)
+{
+	if (e->kind == ORACLE_ZERO)
+		e->pinned = 0;
+}
+
 static const struct difference differences[] = {
 	{ .name = "walk-ends",
 	  .reason = "Linux's walk of an object ends at the first mapping that the helpers skip; Vellum's goes on. "
@@ -129,6 +190,19 @@ static const struct difference differences[] = {
 	  .reason = "An mremap that fails with EFAULT changes nothing on Vellum and on Linux from 6.17 on; before, "
 		    "the target, and what the source was to lose, were unmapped. Then both are unmapped.",
 	  .after = unmap_after_failed_move },
+	{ .name = "pin-longterm-write",
+	  .reason = "A long-term pin for writing of shared pages whose owner is told of stores is refused on Vellum and "
+		    "on Linux from 6.5 on; before, it was given. It is asked for without LONGTERM.",
+	  .instead = pin_before_notify_rule },
+	{ .name = "pin-longterm-read",
+	  .reason = "A long-term pin for reading of a private mapping gets a page of its own on Vellum and on Linux "
+		    "from 6.2 on; before, it pinned the zero page or the object's. Where the entry is not a private page "
+		    "already, it is asked for without LONGTERM.",
+	  .instead = pin_before_read_rule },
+	{ .name = "pin-zero",
+	  .reason = "A pin of the zero page is not counted on Vellum and on Linux from 6.5 on; before, it was. That the "
+		    "zero page may be pinned is not shown.",
+	  .entry = hide_pins_of_zero_page },
 };
 
 #define NR_DIFFERENCES (sizeof(differences) / sizeof(differences[0]))

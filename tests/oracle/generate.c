@@ -20,6 +20,7 @@ struct model {
 	uint16_t page[NR_PROCS][NR_PAGES];	/* number of the mapping that it came from; 0: nothing */
 	uint16_t nr_maps;
 	bool refused[2];
+	uint8_t pinned[ORACLE_PINS];		/* pages; probably */
 	uint64_t next_value;
 };
 
@@ -249,6 +250,41 @@ static bool gen_refuse(struct model *m, struct op *op)
 	return true;
 }
 
+static bool gen_pin(struct model *m, struct op *op)
+{
+	static const uint8_t how[] = { 0, 0, PIN_LONGTERM, PIN_W, PIN_W, PIN_W, PIN_W | PIN_LONGTERM,
+				       PIN_W | PIN_FORCE, PIN_FORCE };
+	static const uint8_t way[] = { 0, 0, PIN_SLOW, PIN_REMOTE };
+	unsigned slot = below(m, ORACLE_PINS), nr = chance(m, 80) ? 1 : 2;
+
+	if (m->pinned[slot] && !chance(m, 5))
+		return false;
+	op->kind = OP_PIN;
+	op->arg[0] = slot;
+	op->arg[1] = some_page(m, op->proc);
+	op->arg[2] = op->arg[1] + nr > NR_PAGES ? 1 : nr;
+	op->arg[3] = how[below(m, sizeof(how))] | way[below(m, sizeof(way))];
+	m->pinned[slot] = (uint8_t)op->arg[2];
+	return true;
+}
+
+static bool gen_use_pin(struct model *m, struct op *op)
+{
+	unsigned slot = below(m, ORACLE_PINS);
+	bool poke = chance(m, 50);
+
+	if (!m->pinned[slot])
+		return false;
+	op->proc = NOBODY;
+	op->kind = poke ? OP_POKE : OP_UNPIN;
+	op->arg[0] = slot;
+	op->arg[1] = below(m, poke ? m->pinned[slot] : 2);
+	op->arg[2] = poke ? ++m->next_value : 0;
+	if (!poke)
+		m->pinned[slot] = 0;
+	return true;
+}
+
 static const struct {
 	unsigned weight;
 	bool (*make)(struct model *m, struct op *op);
@@ -256,6 +292,7 @@ static const struct {
 	{ 12, gen_map },   { 7, gen_anon },  { 40, gen_access }, { 7, gen_fork },     { 3, gen_exit },
 	{ 10, gen_protect }, { 4, gen_unmap }, { 7, gen_move },	 { 2, gen_resize },   { 4, gen_drop },
 	{ 2, gen_populate }, { 14, gen_helper }, { 2, gen_refuse },
+	{ 7, gen_pin },	   { 6, gen_use_pin },
 };
 
 static bool make_op(struct model *m, struct op *op)

@@ -174,7 +174,7 @@ static void pin(const struct op *op, struct answer *a)
 	struct oracle_pin p = { .slot = (uint32_t)op->arg[0],
 				.addr = PAGE_AT(op->arg[1]),
 				.nr = (uint32_t)op->arg[2],
-				.write = op->arg[3] & PROT_W };
+				.flags = (uint32_t)op->arg[3] };
 	int nr = ioctl(objects[0].main, ORACLE_PIN, &p);
 
 	a->code = nr < 0 ? -errno : nr;
@@ -302,13 +302,21 @@ static void call_helper(const struct op *op, struct answer *a)
 static void do_outside(const struct op *op, struct answer *a)
 {
 	struct oracle_pin p = { .slot = (uint32_t)op->arg[0] };
+	int result;
 
 	switch (op->kind) {
 	case OP_REFUSE:
 		checked(ioctl(objects[object_index(op->arg[0])].main, ORACLE_REFUSE, op->arg[1]), "refuse");
 		break;
 	case OP_UNPIN:
+		p.dirty = op->arg[1] != 0;
 		a->code = checked(ioctl(objects[0].main, ORACLE_UNPIN, &p), "unpin");
+		break;
+	case OP_POKE:
+		p.index = (uint32_t)op->arg[1];
+		p.word = op->arg[2];
+		result = ioctl(objects[0].main, ORACLE_POKE, &p);
+		a->code = result < 0 ? -errno : 0;
 		break;
 	default:
 		call_helper(op, a);
@@ -361,6 +369,14 @@ unsigned world_mkwrites(char letter)
 	unsigned i = object_index((unsigned char)letter);
 
 	return letter == 'F' ? 0 : (unsigned)checked(ioctl(objects[i].main, ORACLE_MKWRITES), "mkwrites");
+}
+
+unsigned world_pins(unsigned slot, struct oracle_entry page[ORACLE_MAX_PIN])
+{
+	struct oracle_pin p = { .slot = slot, .out = (uintptr_t)page };
+
+	checked(ioctl(objects[0].main, ORACLE_GET_PINS, &p), "pins");
+	return p.nr;
 }
 
 /* --- the machine --- */

@@ -32,15 +32,17 @@
 enum op_kind {
 	OP_MAP, OP_MAPRO, OP_ANON, OP_LOAD, OP_STORE, OP_GET, OP_PUT, OP_FORK, OP_EXIT, OP_PROTECT, OP_UNMAP,
 	OP_MOVE, OP_RESIZE, OP_DROP, OP_POPULATE, OP_WP, OP_CLEAN, OP_ZAP, OP_REFUSE, OP_PIN, OP_UNPIN,
+	OP_POKE,
 	NR_OP_KINDS
 };
 
 enum { PROT_R = 1, PROT_W = 2, PROT_X = 4 };
+enum { PIN_W = 1, PIN_FORCE = 2, PIN_LONGTERM = 4, PIN_SLOW = 8, PIN_REMOTE = 16 };	/* as ORACLE_PIN_* */
 
 struct op {
 	enum op_kind kind;
 	int proc;			/* NOBODY: no process does it */
-	uint64_t arg[MAX_ARGS];		/* a number; a letter; PROT_*; 1: shared */
+	uint64_t arg[MAX_ARGS];		/* a number; a letter; PROT_*; PIN_*; 1: shared */
 };
 
 struct scenario {

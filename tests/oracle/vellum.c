@@ -16,6 +16,7 @@
 #include "differences.h"
 #include "host/test.h"
 #include "mm/mm.h"
+#include "vellum/gup.h"
 #include "vellum/soft.h"
 
 #define NR_OBJECTS (sizeof(OBJECTS) - 1)
@@ -38,6 +39,10 @@ static void *ram;
 /* Shared anonymous objects: with a reference, their addresses stay theirs and can serve as names. */
 static struct vellum_mapping *seen[MAX_SEEN];
 static unsigned nr_seen;
+static struct pin {
+	uint64_t pfn[ORACLE_MAX_PIN], nr;
+	bool write;
+} pins[ORACLE_PINS];
 
 static void die(const char *what)
 {
@@ -173,8 +178,19 @@ static void check(void)
 		printf("  bug: %s\n", host.last_bug);
 }
 
+static void unpin(struct pin *pin, bool dirty)
+{
+	if (dirty)
+		vellum_unpin_pages_dirty(memory, pin->pfn, pin->nr);
+	else
+		vellum_unpin_pages(memory, pin->pfn, pin->nr);
+	pin->nr = 0;
+}
+
 void world_end(void)
 {
+	for (unsigned i = 0; i < ORACLE_PINS; i++)
+		unpin(&pins[i], false);
 	for (int p = 0; p < NR_PROCS; p++)
 		if (mms[p])
 			end_process(p);
@@ -320,6 +336,40 @@ static void call_helper(const struct op *op, struct answer *a)
 		     "clean");
 }
 
+static int pin(const struct op *op)
+{
+	struct pin *p = &pins[op->arg[0] % ORACLE_PINS];
+	uint64_t how = op->arg[3];
+	uint32_t flags = (how & PIN_W ? VELLUM_GUP_WRITE : 0) | (how & PIN_FORCE ? VELLUM_GUP_FORCE : 0) |
+			 (how & PIN_LONGTERM ? VELLUM_GUP_LONGTERM : 0);
+	int err;
+
+	if (op->arg[0] >= ORACLE_PINS || op->arg[2] > ORACLE_MAX_PIN)
+		return -VELLUM_EINVAL;
+	if (p->nr)
+		return -VELLUM_EBUSY;
+	p->write = how & PIN_W;
+	err = vellum_pin_pages(mms[op->proc], PAGE_AT(op->arg[1]), op->arg[2], flags, p->pfn, &p->nr);
+	if (err)
+		p->nr = 0;
+	return err ? err : (int)p->nr;
+}
+
+static int use_pin(const struct op *op)
+{
+	struct pin *p = &pins[op->arg[0] % ORACLE_PINS];
+	int nr = (int)p->nr;
+
+	if (op->kind == OP_UNPIN) {
+		unpin(p, op->arg[1]);
+		return nr;
+	}
+	if (op->arg[1] >= p->nr || !p->write)
+		return -VELLUM_EINVAL;
+	*(uint64_t *)frame_address(memory, p->pfn[op->arg[1]]) = op->arg[2];
+	return 0;
+}
+
 static void do_op(const struct op *op, struct answer *a)
 {
 	struct vellum_mm *mm = op->proc == NOBODY ? NULL : mms[op->proc];
@@ -370,6 +420,13 @@ static void do_op(const struct op *op, struct answer *a)
 	case OP_CLEAN:
 	case OP_ZAP:
 		call_helper(op, a);
+		break;
+	case OP_PIN:
+		a->code = pin(op);
+		break;
+	case OP_UNPIN:
+	case OP_POKE:
+		a->code = use_pin(op);
 		break;
 	default:
 		die("an operation that Vellum does not have");
@@ -431,9 +488,22 @@ static void describe_page(struct folio *folio, struct oracle_entry *e)
 	e->owner = (uintptr_t)folio->mapping;
 }
 
+static void describe_frame(pfn_t pfn, struct oracle_entry *e)
+{
+	e->owner = pfn;
+	if (pfn == memory->zero_pfn) {
+		e->kind = ORACLE_ZERO;
+		return;
+	}
+	e->word = *(uint64_t *)frame_address(memory, pfn);
+	e->pinned = vellum_page_maybe_pinned(memory, pfn);
+	e->kind = ORACLE_OTHER;
+	if (!describe_raw_frame(pfn, e))
+		describe_page(pfn_folio(memory, pfn), e);
+}
+
 static void describe(pte_t pte, struct oracle_entry *e)
 {
-	pfn_t pfn = pte_pfn(pte);
 
 	e->level = 1;
 	e->raw = pte.val;
@@ -445,15 +515,14 @@ static void describe(pte_t pte, struct oracle_entry *e)
 		e->owner = pte_swp_type(pte);
 		return;
 	}
-	e->owner = pfn;
-	if (pfn == memory->zero_pfn) {
-		e->kind = ORACLE_ZERO;
-		return;
-	}
-	e->word = *(uint64_t *)frame_address(memory, pfn);
-	e->kind = ORACLE_OTHER;
-	if (!describe_raw_frame(pfn, e))
-		describe_page(pfn_folio(memory, pfn), e);
+	describe_frame(pte_pfn(pte), e);
+}
+
+unsigned world_pins(unsigned slot, struct oracle_entry page[ORACLE_MAX_PIN])
+{
+	for (unsigned i = 0; i < pins[slot].nr; i++)
+		describe_frame(pins[slot].pfn[i], &page[i]);
+	return (unsigned)pins[slot].nr;
 }
 
 void world_entries(int proc, struct oracle_entry entry[NR_PAGES])

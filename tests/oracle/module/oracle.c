@@ -25,7 +25,6 @@
 #include "oracle.h"
 
 #define NR_OBJECTS 4
-#define MAX_PIN 32
 #define NO_PAGE ~0ul
 
 struct object {
@@ -46,8 +45,9 @@ static struct object objects[NR_OBJECTS] = {
 };
 
 static struct pin {
-	struct page *page[MAX_PIN];
+	struct page *page[ORACLE_MAX_PIN];
 	int nr;
+	bool write;
 } pins[ORACLE_PINS];
 
 /* --- faults --- */
@@ -156,6 +156,7 @@ static void describe_frame(unsigned long pfn, struct oracle_entry *e)
 		return;
 	page = pfn_to_page(pfn);
 	e->word = page_word(page);
+	e->pinned = page_maybe_dma_pinned(page);
 	if (find_in_objects(page, e))
 		return;
 	if (PageAnon(page)) {
@@ -354,14 +355,70 @@ static long walk(struct file *file, unsigned int cmd, void __user *arg)
 
 /* --- pins --- */
 
-static void unpin(struct pin *pin)
+static void unpin(struct pin *pin, bool dirty)
 {
 	if (pin->nr)
-		unpin_user_pages(pin->page, pin->nr);
+		unpin_user_pages_dirty_lock(pin->page, pin->nr, dirty);
 	pin->nr = 0;
 }
 
-static long pin_or_unpin(unsigned int cmd, void __user *arg)
+/* Like get_user_pages_fast(), it does the same as the slow ones: that is what is asked. */
+static long pin_pages(const struct oracle_pin *req, struct page **page)
+{
+	unsigned int flags = (req->flags & ORACLE_PIN_WRITE ? FOLL_WRITE : 0) |
+			     (req->flags & ORACLE_PIN_FORCE ? FOLL_FORCE : 0) |
+			     (req->flags & ORACLE_PIN_LONGTERM ? FOLL_LONGTERM : 0);
+	long nr;
+
+	if (!(req->flags & (ORACLE_PIN_SLOW | ORACLE_PIN_REMOTE)))
+		return pin_user_pages_fast(req->addr, req->nr, flags, page);
+	mmap_read_lock(current->mm);
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 5, 0)
+	if (req->flags & ORACLE_PIN_REMOTE)
+		nr = pin_user_pages_remote(current->mm, req->addr, req->nr, flags, page, NULL);
+	else
+		nr = pin_user_pages(req->addr, req->nr, flags, page);
+#else
+	if (req->flags & ORACLE_PIN_REMOTE)
+		nr = pin_user_pages_remote(current->mm, req->addr, req->nr, flags, page, NULL, NULL);
+	else
+		nr = pin_user_pages(req->addr, req->nr, flags, page, NULL);
+#endif
+	mmap_read_unlock(current->mm);
+	return nr;
+}
+
+static long get_pins(struct oracle_pin *req, struct pin *pin, void __user *arg)
+{
+	struct oracle_entry *out = kcalloc(ORACLE_MAX_PIN, sizeof(*out), GFP_KERNEL);
+	long err = 0;
+
+	if (!out)
+		return -ENOMEM;
+	for (int i = 0; i < pin->nr; i++)
+		describe_frame(page_to_pfn(pin->page[i]), &out[i]);
+	req->nr = pin->nr;
+	if (copy_to_user(u64_to_user_ptr(req->out), out, pin->nr * sizeof(*out)) ||
+	    copy_to_user(arg, req, sizeof(*req)))
+		err = -EFAULT;
+	kfree(out);
+	return err;
+}
+
+/* As a device: nothing else happens to the page. */
+static long poke(const struct oracle_pin *req, struct pin *pin)
+{
+	u64 *at;
+
+	if (req->index >= pin->nr || !pin->write)
+		return -EINVAL;
+	at = kmap_local_page(pin->page[req->index]);
+	WRITE_ONCE(*at, req->word);
+	kunmap_local(at);
+	return 0;
+}
+
+static long use_pins(unsigned int cmd, void __user *arg)
 {
 	struct oracle_pin req;
 	struct pin *pin;
@@ -369,20 +426,24 @@ static long pin_or_unpin(unsigned int cmd, void __user *arg)
 
 	if (copy_from_user(&req, arg, sizeof(req)))
 		return -EFAULT;
-	if (req.slot >= ORACLE_PINS || req.nr > MAX_PIN)
+	if (req.slot >= ORACLE_PINS || req.nr > ORACLE_MAX_PIN)
 		return -EINVAL;
 	pin = &pins[req.slot];
-	if (cmd == ORACLE_UNPIN) {
+	switch (cmd) {
+	case ORACLE_UNPIN:
 		nr = pin->nr;
-		unpin(pin);
+		unpin(pin, req.dirty);
 		return nr;
+	case ORACLE_GET_PINS:
+		return get_pins(&req, pin, arg);
+	case ORACLE_POKE:
+		return poke(&req, pin);
 	}
 	if (pin->nr)
 		return -EBUSY;
-	nr = pin_user_pages_fast(req.addr, req.nr,
-				 (req.write ? FOLL_WRITE : 0) | (req.longterm ? FOLL_LONGTERM : 0),
-				 pin->page);
+	nr = pin_pages(&req, pin->page);
 	pin->nr = nr > 0 ? nr : 0;
+	pin->write = req.flags & ORACLE_PIN_WRITE;
 	return nr;
 }
 
@@ -400,7 +461,7 @@ static void set_word(struct page *page, u64 word)
 static int reset(void)
 {
 	for (int i = 0; i < ORACLE_PINS; i++)
-		unpin(&pins[i]);
+		unpin(&pins[i], false);
 	for (int o = 0; o < NR_OBJECTS; o++) {
 		struct object *obj = &objects[o];
 
@@ -435,7 +496,9 @@ static long oracle_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 		return walk(file, cmd, user);
 	case ORACLE_PIN:
 	case ORACLE_UNPIN:
-		return pin_or_unpin(cmd, user);
+	case ORACLE_GET_PINS:
+	case ORACLE_POKE:
+		return use_pins(cmd, user);
 	case ORACLE_RESET:
 		return reset();
 	case ORACLE_MKWRITES:
