@@ -179,6 +179,16 @@ static void print_pins(FILE *out, unsigned slot)
 
 /* --- mappings --- */
 
+/* The first page of interest that is not below. */
+static unsigned page_of(uint64_t addr)
+{
+	unsigned i;
+
+	for (i = 0; i < NR_PAGES && page_at(i) < addr; i++)
+		;
+	return i;
+}
+
 static void print_vmas(FILE *out, int proc)
 {
 	struct oracle_vma vma[2 * NR_PAGES];
@@ -190,9 +200,8 @@ static void print_vmas(FILE *out, int proc)
 	for (unsigned i = 0; i < nr; i++) {
 		const struct oracle_vma *v = &vma[i];
 
-		len += (size_t)snprintf(text + len, sizeof(text) - len, " %lld+%llu:%s%s%s%c@%llu",
-					((long long)v->start - (long long)REGION) / (long long)PAGE,
-					(unsigned long long)(v->end - v->start) / PAGE,
+		len += (size_t)snprintf(text + len, sizeof(text) - len, " %u+%llu:%s%s%s%c@%llu",
+					page_of(v->start), (unsigned long long)(v->end - v->start) / PAGE,
 					v->flags & ORACLE_VMA_READ ? "r" : "-",
 					v->flags & ORACLE_VMA_WRITE ? "w" : "-",
 					v->flags & ORACLE_VMA_SHARED ? "s" : "p",
@@ -271,6 +280,7 @@ static void run_scenario(FILE *out, const struct scenario *s)
 			strcpy(state.line[p][i], "-");
 	fprintf(out, "scenario %llu\n", (unsigned long long)s->seed);
 	world_begin();
+	normalise_begin();
 	for (unsigned i = 0; i < s->nr_ops; i++)
 		run_op(out, i, &s->op[i]);
 	world_end();

@@ -134,13 +134,14 @@ make_initramfs() {
 
 # TCG: where KVM is nested without hardware tables, it runs a kernel far slower.
 # One CPU, so that nothing is on its way in the kernel when entries are read: per-CPU lists of pages
-# are drained by whoever asks. No huge pages, no balancing: scenarios don't ask for them.
+# are drained by whoever asks. No huge pages of the kernel's own, no balancing: scenarios don't ask for them.
+# The second GiB is the module's, for huge entries; the host gives what is touched of it.
 run_linux() {
 	local limit=$((120 + nr / 5))
 	rm -f "$work/linux.out"
-	timeout -k 5 $limit qemu-system-x86_64 -machine q35,accel=${ORACLE_ACCEL:-tcg} -cpu max -smp 1 -m 512 -nodefaults -display none \
+	timeout -k 5 $limit qemu-system-x86_64 -machine q35,accel=${ORACLE_ACCEL:-tcg} -cpu max -smp 1 -m 2048 -nodefaults -display none \
 		-no-reboot -kernel "$root/boot/vmlinuz-$release" -initrd "$work/initramfs.gz" \
-		-append 'console=ttyS0 quiet panic=-1 transparent_hugepage=never numa_balancing=disable mitigations=off' \
+		-append 'console=ttyS0 quiet panic=-1 transparent_hugepage=never numa_balancing=disable mitigations=off memmap=1G$0x40000000' \
 		-serial "file:$work/console.log" \
 		-device virtio-serial -chardev "file,id=out,path=$work/linux.out" -device virtserialport,chardev=out \
 		>"$work/qemu.log" 2>&1 </dev/null || fail 'run Linux' "$work/qemu.log"

@@ -34,6 +34,7 @@ static const struct {
 	[OP_REFUSE] = { "refuse", "ln" },	/* 1: mkwrites fail; 0: no longer */
 	[OP_PIN] = { "pin", "npng" },		/* slot, pages, how */
 	[OP_UNPIN] = { "unpin", "nn" },		/* slot; 1: the pages were stored to */
+	[OP_GRAIN] = { "grain", "ln" },		/* entries of a huge object: up to 0: 4 KiB, 1: 2 MiB, 2: 1 GiB */
 	[OP_POKE] = { "poke", "nnv" },		/* slot, which of its pages: store by frame */
 };
 
@@ -64,6 +65,12 @@ static bool read_how(const char *word, uint64_t *val)
 	return true;
 }
 
+/* Pages of interest that are named, and the one behind the last, are pages. */
+static uint64_t limit_of(char type)
+{
+	return type == 'c' ? NR_PROCS - 1 : type == 'p' ? NR_PAGES - 1 : 1 << 18;
+}
+
 static bool read_arg(char type, const char *word, uint64_t *val)
 {
 	char *end;
@@ -81,7 +88,7 @@ static bool read_arg(char type, const char *word, uint64_t *val)
 		return read_how(word, val);
 	default:
 		*val = strtoull(word, &end, 0);
-		return end != word && !*end && (type == 'v' || *val < (type == 'c' ? NR_PROCS : 4096));
+		return end != word && !*end && (type == 'v' || *val <= limit_of(type));
 	}
 }
 

@@ -6,7 +6,11 @@
 #include <linux/ioctl.h>
 #include <linux/types.h>
 
-#define ORACLE_PAGES 16		/* of each object */
+#define ORACLE_PAGES 16		/* of each object but H and G */
+#define ORACLE_HUGE_PFN 0x40000ull	/* frames of H and G: 1 GiB that the kernel has no struct page for */
+#define ORACLE_HUGE_PAGES 0x40000ull
+#define ORACLE_HUGE_TOLD 4200	/* the first of them, and the last, begin with ORACLE_WORD */
+#define ORACLE_BITMAP 66	/* words */
 #define ORACLE_PINS 4		/* slots */
 #define ORACLE_MAX_PIN 32	/* pages in a slot */
 
@@ -35,7 +39,7 @@ struct oracle_entry {
 
 struct oracle_entries {
 	__u32 pid, nr;
-	__u64 start;
+	__u64 at;		/* __u64[nr]: addresses */
 	__u64 out;		/* struct oracle_entry[nr] */
 };
 
@@ -55,7 +59,7 @@ struct oracle_vmas {
 	__u64 out;		/* struct oracle_vma[nr] */
 };
 
-/* bit 0 of the bitmap is page 0 */
+/* bit 0 of the bitmap is page 0; a long one is told as oracle_fold() of it */
 struct oracle_walk {
 	__u64 first, nr;
 	__u64 bitmap, start, end;
@@ -91,6 +95,17 @@ struct oracle_pin {
 #define ORACLE_ZAP	_IOW('O', 10, struct oracle_walk)	/* unmap_mapping_range() */
 #define ORACLE_GET_PINS	_IOWR('O', 11, struct oracle_pin)
 #define ORACLE_POKE	_IOW('O', 12, struct oracle_pin)	/* store as a device would: by frame */
+
+#define ORACLE_GRAIN	_IO('O', 13)	/* entries of H or G: 0: small; 1: up to 2 MiB; 2: up to 1 GiB */
+
+static inline __u64 oracle_fold(const __u64 *word, unsigned int nr)
+{
+	__u64 fold = 0;
+
+	for (unsigned int i = 0; i < nr; i++)
+		fold = (fold << 7 | fold >> 57) ^ word[nr - 1 - i];
+	return fold;
+}
 
 /* Page @index of object @letter begins with this. */
 #define ORACLE_WORD(letter, index) ((__u64)(letter) << 32 | 0x1000u | (index))
