@@ -22,7 +22,7 @@ struct difference {
 	/* true: done, else world_do() is to do it */
 	bool (*instead)(const struct op *op, struct answer *a);
 	void (*after)(const struct op *op, struct answer *a);
-	/* Where huge entries were, before_op[] says. */
+	/* After all of them; where huge entries were, before_op[] says. */
 	void (*settle)(const struct op *op, const struct answer *a);
 };
 
@@ -290,7 +290,8 @@ static void drop_what_was_split(const struct op *op, const struct answer *a)
 			continue;
 		world_entries(p, now);
 		for (unsigned u = FIRST_PMD; u < NR_PAGES; u += UNIT)
-			if (leaf_before(p, u) && !still_whole(&now[u], &before_op[p][u]) && !replaced(op, p, u))
+			if (leaf_before(p, u) && !still_whole(&now[u], &before_op[p][u]) &&
+			    !replaced(op, p, u))
 				map_again(p, u);
 	}
 }
@@ -316,6 +317,21 @@ static void drop_protected_puds(const struct op *op, const struct answer *a)
 			map_again(op->proc, u);
 }
 
+/* A driver that is told of stores has been told: the entry is dirty, and may stay or become writable. */
+static void drop_upgraded(const struct op *op, const struct answer *a)
+{
+	struct oracle_vma vma;
+
+	(void)a;
+	if (op->kind != OP_PROTECT || !(op->arg[2] & PROT_W))
+		return;
+	for (unsigned u = FIRST_PMD; u < NR_PAGES; u += UNIT)
+		if (leaf_before(op->proc, u) == 2 && touches(op, 0, u) &&
+		    (before_op[op->proc][u].raw & (X86_DIRTY | X86_SAVED_DIRTY)) &&
+		    vma_at(op->proc, page_at(u), &vma) && vma.owner == 'G')
+			map_again(op->proc, u);
+}
+
 /* What a part of a leaf, or one of 1 GiB, became at its new place. */
 static void drop_moved(const struct op *op, const struct answer *a)
 {
@@ -324,7 +340,8 @@ static void drop_moved(const struct op *op, const struct answer *a)
 	if (op->kind != OP_MOVE || a->code)
 		return;
 	for (unsigned u = FIRST_PMD; u < NR_PAGES; u += UNIT)
-		differs |= leaf_before(op->proc, u) && touches(op, 0, u) && (u >= FIRST_PUD || !covers(op, 0, u));
+		differs |= leaf_before(op->proc, u) && touches(op, 0, u) &&
+			   (u >= FIRST_PUD || !covers(op, 0, u));
 	for (unsigned u = FIRST_PMD; u < NR_PAGES && differs; u += UNIT)
 		if (touches(op, 1, u))
 			map_again(op->proc, u);
@@ -337,6 +354,26 @@ static void drop_puds_first(struct op *op)
 		for (unsigned which = 0; which < 2; which++)
 			if (touches(op, which, u) && !covers(op, which, u) && leaf_before(op->proc, u) == 3)
 				map_again(op->proc, u);
+}
+
+/* What an unshared page is until it is stored to; what it has is stored again. */
+static void store_to_clean_pages(const struct op *op, const struct answer *answer)
+{
+	struct oracle_entry now[NR_PAGES] = { 0 };
+	struct oracle_vma vma;
+
+	(void)answer;
+	if (op->kind != OP_PROTECT || !(op->arg[2] & PROT_W))
+		return;
+	world_entries(op->proc, now);
+	for (uint64_t i = op->arg[0]; i < op->arg[0] + op->arg[1] && i < NR_PAGES; i++) {
+		struct op store = { .kind = OP_STORE, .proc = op->proc, .arg = { i, now[i].word } };
+		struct answer a = { .code = 0 };
+
+		if (now[i].kind == ORACLE_ANON && !(now[i].raw & (X86_DIRTY | X86_SAVED_DIRTY)) &&
+		    vma_at(op->proc, page_at(i), &vma) && (vma.flags & ORACLE_VMA_WRITE))
+			world_do(&store, &a);
+	}
 }
 
 static void hide_pins_of_zero_page(struct oracle_entry *e)
@@ -388,52 +425,67 @@ static const struct difference differences[] = {
 		    "the target, and what the source was to lose, were unmapped. Then both are unmapped.",
 	  .after = unmap_after_failed_move },
 	{ .name = "pin-longterm-write",
-	  .reason = "A long-term pin for writing of shared pages whose owner is told of stores is refused on Vellum and "
-		    "on Linux from 6.5 on; before, it was given. It is asked for without LONGTERM.",
+	  .reason = "A long-term pin for writing of shared pages whose owner is told of stores is refused "
+		    "on Vellum and on Linux from 6.5 on; before, it was given. It is asked for without "
+		    "LONGTERM.",
 	  .before = pin_before_write_rule },
 	{ .name = "pin-longterm-read",
-	  .reason = "A long-term pin for reading of a private mapping gets a page of its own on Vellum and on Linux "
-		    "from 6.2 on; before, it pinned the zero page or the object's. Where the entry is not a private page "
-		    "already, it is asked for without LONGTERM.",
+	  .reason = "A long-term pin for reading of a private mapping gets a page of its own on Vellum and "
+		    "on Linux from 6.2 on; before, it pinned the zero page or the object's. Where the entry "
+		    "is not a private page already, it is asked for without LONGTERM.",
 	  .before = pin_before_read_rule },
 	{ .name = "pin-fast",
-	  .reason = "Vellum has one function, which tries without locks first, as pin_user_pages_fast() does: that finds "
-		    "what is there and lets itself be read by the entry, though the mapping has no right to. Linux's other "
-		    "functions ask the mapping. There, this one is used.",
+	  .reason = "Vellum has one function, which tries without locks first, as pin_user_pages_fast() "
+		    "does: that finds what is there and lets itself be read by the entry, though the "
+		    "mapping has no right to. Linux's other functions ask the mapping. There, this one is "
+		    "used.",
 	  .before = pin_fast_first },
 	{ .name = "pin-zero",
-	  .reason = "A pin of the zero page is not counted on Vellum and on Linux from 6.5 on; before, it was. That the "
-		    "zero page may be pinned is not shown.",
+	  .reason = "A pin of the zero page is not counted on Vellum and on Linux from 6.5 on; before, it "
+		    "was. That the zero page may be pinned is not shown.",
 	  .entry = hide_pins_of_zero_page },
+	{ .name = "mprotect-clean",
+	  .reason = "mprotect that gives the right to store gives W to a clean page of the process's own (a "
+		    "pin for reading unshares so) on Vellum and on Linux from 6.2 on; before, only to dirty "
+		    "ones. Then the page is stored to.",
+	  .settle = store_to_clean_pages },
 	{ .name = "huge-special",
-	  .reason = "Huge entries of raw frames have the special bit on Vellum and on Linux from 6.12 on; before, only small "
-		    "ones had. It is not shown of huge ones.",
+	  .reason = "Huge entries of raw frames have the special bit on Vellum and on Linux from 6.12 on; "
+		    "before, only small ones had. It is not shown of huge ones.",
 	  .entry = hide_special_of_huge },
 	{ .name = "huge-split",
-	  .reason = "What does not concern all of a huge entry of raw frames (a part is unmapped, protected, moved, zapped; "
-		    "a driver wants stores page by page) makes Linux drop it with its dirt; on Vellum it becomes "
-		    "smaller entries. A huge page whose entry is not whole any more is mapped again.",
+	  .reason = "What does not concern all of a huge entry of raw frames (a part is unmapped, "
+		    "protected, moved, zapped; a driver wants stores page by page) makes Linux drop it with "
+		    "its dirt; on Vellum it becomes smaller entries. A huge page whose entry is not whole "
+		    "any more is mapped again.",
 	  .settle = drop_what_was_split },
 	{ .name = "huge-fork",
-	  .reason = "A fork gives the child huge entries of raw frames, and takes no rights, on Vellum and on Linux from 6.12 "
-		    "on; before, it left those of 2 MiB out, and those of 1 GiB lost W on both sides. Then they are mapped "
-		    "again in the child, those of 1 GiB in the parent too.",
+	  .reason = "A fork gives the child huge entries of raw frames, and takes no rights, on Vellum and "
+		    "on Linux from 6.12 on; before, it left those of 2 MiB out, and those of 1 GiB lost W "
+		    "on both sides. Then they are mapped again in the child, those of 1 GiB in the parent "
+		    "too.",
 	  .settle = drop_leaves_of_child },
 	{ .name = "huge-protect",
-	  .reason = "mprotect of 1 GiB changes the entry on Vellum and on Linux from 6.12 on; before, it took the entry for a "
-		    "broken table and cleared it. Then it is mapped again.",
+	  .reason = "mprotect of 1 GiB changes the entry on Vellum and on Linux from 6.12 on; before, it "
+		    "took the entry for a broken table and cleared it. Then it is mapped again.",
 	  .settle = drop_protected_puds },
+	{ .name = "huge-upgrade",
+	  .reason = "mprotect that leaves or gives the right to store lets a dirty entry have W though a "
+		    "driver is told of stores; of 2 MiB too on Vellum and on Linux from 6.2 on, not before. "
+		    "Such are mapped again.",
+	  .settle = drop_upgraded },
 	{ .name = "huge-move",
-	  .reason = "mremap takes an entry of 1 GiB along on Vellum, and what a part of a huge one becomes; Linux 6.1 drops both. "
-		    "What was moved is mapped again at its new place.",
+	  .reason = "mremap takes an entry of 1 GiB along on Vellum, and what a part of a huge one becomes; "
+		    "Linux 6.1 drops both. What was moved is mapped again at its new place.",
 	  .settle = drop_moved },
 	{ .name = "move-table",
-	  .reason = "When mremap moves all of 2 MiB, Linux moves the table, and the entries in it don't become soft-dirty; "
-		    "Vellum moves each, and they do. Soft-dirty is not shown of small entries of H and G.",
+	  .reason = "When mremap moves all of 2 MiB, Linux moves the table, and the entries in it don't "
+		    "become soft-dirty; Vellum moves each, and they do. Soft-dirty is not shown of small "
+		    "entries of H and G.",
 	  .entry = hide_soft_dirty_of_small },
 	{ .name = "huge-inside",
-	  .reason = "Where a mapping is to be divided inside an entry of 1 GiB, Linux before 6.12 takes the entry for a table and "
-		    "crashes. The huge page is mapped again first.",
+	  .reason = "Where a mapping is to be divided inside an entry of 1 GiB, Linux before 6.12 takes the "
+		    "entry for a table and crashes. The huge page is mapped again first.",
 	  .before = drop_puds_first },
 };
 
@@ -442,6 +494,7 @@ static const struct difference differences[] = {
 void normalise_begin(void)
 {
 	huge_mapped = false;
+	memset(before_op, 0, sizeof(before_op));
 }
 
 static void look_before(const struct op *op)
@@ -471,7 +524,7 @@ void do_normalised(const struct op *original, struct answer *a)
 	for (unsigned i = 0; i < NR_DIFFERENCES; i++)
 		if (differences[i].after)
 			differences[i].after(op, a);
-	for (unsigned i = 0; i < NR_DIFFERENCES && huge_mapped; i++)
+	for (unsigned i = 0; i < NR_DIFFERENCES; i++)
 		if (differences[i].settle)
 			differences[i].settle(op, a);
 }

@@ -402,9 +402,9 @@ static const struct maker makers[] = {
 	{ 0, NULL },
 };
 static const struct maker huge_makers[] = {
-	{ 14, gen_huge_map }, { 40, gen_access }, { 6, gen_fork },	  { 3, gen_exit },  { 8, gen_protect },
-	{ 5, gen_unmap },     { 9, gen_huge_move }, { 12, gen_huge_helper }, { 3, gen_grain }, { 2, gen_huge_refuse },
-	{ 2, gen_huge_pin },  { 0, NULL },
+	{ 14, gen_huge_map },  { 40, gen_access },	{ 6, gen_fork },  { 3, gen_exit },
+	{ 8, gen_protect },    { 5, gen_unmap },	{ 9, gen_huge_move }, { 12, gen_huge_helper },
+	{ 3, gen_grain },      { 2, gen_huge_refuse },	{ 2, gen_huge_pin }, { 0, NULL },
 };
 
 /* A third of the scenarios is about huge pages. */

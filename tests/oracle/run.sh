@@ -137,7 +137,6 @@ make_initramfs() {
 # are drained by whoever asks. No huge pages of the kernel's own, no balancing: scenarios don't ask for them.
 # The second GiB is the module's, for huge entries; the host gives what is touched of it.
 run_linux() {
-	local limit=$((120 + nr / 5))
 	rm -f "$work/linux.out"
 	timeout -k 5 $limit qemu-system-x86_64 -machine q35,accel=${ORACLE_ACCEL:-tcg} -cpu max -smp 1 -m 2048 -nodefaults -display none \
 		-no-reboot -kernel "$root/boot/vmlinuz-$release" -initrd "$work/initramfs.gz" \
@@ -158,9 +157,10 @@ if [ -n "$file" ]; then
 else
 	"$work/generate" "$first" "$nr" >"$work/scenarios" || fail 'generate scenarios'
 fi
+limit=$((120 + nr / 5))
 make_initramfs
 run_linux
-"$work/vellum" <"$work/scenarios" >"$work/vellum.out" 2>"$work/vellum.log" ||
+timeout -k 5 $limit "$work/vellum" <"$work/scenarios" >"$work/vellum.out" 2>"$work/vellum.log" ||
 	fail 'Vellum runs all scenarios' "$work/vellum.log"
 [ -z "$show" ] || diff -U 1000 --label Linux --label Vellum "$work/linux.out" "$work/vellum.out" | sed 's/^/# /'
 "$work/compare" "$work/linux.out" "$work/vellum.out" "$nr"

@@ -20,7 +20,7 @@
 #include "vellum/soft.h"
 
 #define NR_OBJECTS (sizeof(OBJECTS) - 1)
-#define RAM	   (32ull << 20)	/* a huge entry has the tables ready that it may be split into: 2 MiB, if it maps 1 GiB */
+#define RAM	   (32ull << 20)	/* for an entry of 1 GiB there are 2 MiB of tables, in case it is split */
 #define MAX_SEEN   256
 
 static struct object {

@@ -447,7 +447,7 @@ static void unpin(struct pin *pin, bool dirty)
 	pin->nr = 0;
 }
 
-/* Like get_user_pages_fast(), it does the same as the slow ones: that is what is asked. */
+/* Three ways that are meant to come to the same. */
 static long pin_pages(const struct oracle_pin *req, struct page **page)
 {
 	unsigned int flags = (req->flags & ORACLE_PIN_WRITE ? FOLL_WRITE : 0) |
