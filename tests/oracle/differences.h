@@ -5,6 +5,8 @@
 
 #include "world.h"
 
+/* A scenario begins. */
+void normalise_begin(void);
 /* world_do() in a way in which listed differences don't show. */
 void do_normalised(const struct op *op, struct answer *a);
 /* What is printed of an entry. */

@@ -5,7 +5,7 @@
  *
  * Frames have names that don't depend on their numbers: an object's page is its letter and index, the zero
  * page is Z, an anonymous page a1, a2, ... in the order in which they are first seen, until no
- * process maps it any more.
+ * process maps it and no pin holds it any more. A ! says that a page may be pinned.
  */
 #include "world.h"
 
@@ -31,6 +31,9 @@ static struct state {
 	struct names anon, file;
 	char line[NR_PROCS][NR_PAGES][LINE];	/* as last printed */
 	char vmas[NR_PROCS][2048];
+	char pins[ORACLE_PINS][32 * ORACLE_MAX_PIN];
+	struct oracle_entry pinned[ORACLE_PINS][ORACLE_MAX_PIN];	/* when they were */
+	unsigned nr_pinned[ORACLE_PINS];
 	unsigned mkwrites[sizeof(OBJECTS)];
 } state;
 
@@ -122,7 +125,8 @@ static void entry_line(char *to, const struct oracle_entry *raw)
 	} else {
 		frame_name(frame, sizeof(frame), &e);
 		bits_of(bits, e.raw);
-		snprintf(to, LINE, "%s%s %s %llx", level[e.level & 3], bits, frame, (unsigned long long)e.word);
+		snprintf(to, LINE, "%s%s %s%s %llx", level[e.level & 3], bits, frame, e.pinned ? "!" : "",
+			 (unsigned long long)e.word);
 	}
 }
 
@@ -143,7 +147,47 @@ static void print_entries(FILE *out, int proc)
 	}
 }
 
+/* A slot that was empty: its pages are known by what they are now. Their object may be gone before the pin. */
+static void remember_pins(unsigned slot, const struct oracle_entry *page, unsigned nr)
+{
+	if (!state.nr_pinned[slot])
+		memcpy(state.pinned[slot], page, nr * sizeof(*page));
+	state.nr_pinned[slot] = nr;
+}
+
+static void print_pins(FILE *out, unsigned slot)
+{
+	struct oracle_entry page[ORACLE_MAX_PIN];
+	char text[sizeof(state.pins[0])] = "", frame[32];
+	unsigned nr;
+	size_t len = 0;
+
+	memset(page, 0, sizeof(page));
+	nr = world_pins(slot, page);
+	remember_pins(slot, page, nr);
+	for (unsigned i = 0; i < nr && len < sizeof(text); i++) {
+		normalise_entry(&page[i]);
+		frame_name(frame, sizeof(frame), &state.pinned[slot][i]);
+		len += (size_t)snprintf(text + len, sizeof(text) - len, " %s%s %llx", frame,
+					page[i].pinned ? "!" : "", (unsigned long long)page[i].word);
+	}
+	if (strcmp(text, state.pins[slot]) == 0)
+		return;
+	strcpy(state.pins[slot], text);
+	fprintf(out, "  pin %u:%s\n", slot, text);
+}
+
 /* --- mappings --- */
+
+/* The first page of interest that is not below. */
+static unsigned page_of(uint64_t addr)
+{
+	unsigned i;
+
+	for (i = 0; i < NR_PAGES && page_at(i) < addr; i++)
+		;
+	return i;
+}
 
 static void print_vmas(FILE *out, int proc)
 {
@@ -156,9 +200,8 @@ static void print_vmas(FILE *out, int proc)
 	for (unsigned i = 0; i < nr; i++) {
 		const struct oracle_vma *v = &vma[i];
 
-		len += (size_t)snprintf(text + len, sizeof(text) - len, " %lld+%llu:%s%s%s%c@%llu",
-					((long long)v->start - (long long)REGION) / (long long)PAGE,
-					(unsigned long long)(v->end - v->start) / PAGE,
+		len += (size_t)snprintf(text + len, sizeof(text) - len, " %u+%llu:%s%s%s%c@%llu",
+					page_of(v->start), (unsigned long long)(v->end - v->start) / PAGE,
 					v->flags & ORACLE_VMA_READ ? "r" : "-",
 					v->flags & ORACLE_VMA_WRITE ? "w" : "-",
 					v->flags & ORACLE_VMA_SHARED ? "s" : "p",
@@ -224,6 +267,8 @@ static void run_op(FILE *out, unsigned nr, const struct op *op)
 		print_vmas(out, p);
 		print_entries(out, p);
 	}
+	for (unsigned slot = 0; slot < ORACLE_PINS; slot++)
+		print_pins(out, slot);
 	forget_unseen(&state.anon);
 }
 
@@ -235,6 +280,7 @@ static void run_scenario(FILE *out, const struct scenario *s)
 			strcpy(state.line[p][i], "-");
 	fprintf(out, "scenario %llu\n", (unsigned long long)s->seed);
 	world_begin();
+	normalise_begin();
 	for (unsigned i = 0; i < s->nr_ops; i++)
 		run_op(out, i, &s->op[i]);
 	world_end();

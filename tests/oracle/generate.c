@@ -17,9 +17,11 @@
 struct model {
 	uint64_t random;
 	bool alive[NR_PROCS];
+	unsigned begin, end;			/* pages that the next operation is about */
 	uint16_t page[NR_PROCS][NR_PAGES];	/* number of the mapping that it came from; 0: nothing */
 	uint16_t nr_maps;
 	bool refused[2];
+	uint8_t pinned[ORACLE_PINS];		/* pages; probably */
 	uint64_t next_value;
 };
 
@@ -48,23 +50,46 @@ static int some_proc(struct model *m)
 	return proc;
 }
 
+static unsigned any_page(struct model *m)
+{
+	return m->begin + below(m, m->end - m->begin);
+}
+
 /* A mapped page, if there is one; now and then any. */
 static unsigned some_page(struct model *m, int proc)
 {
-	unsigned start = below(m, NR_PAGES);
+	unsigned start = any_page(m), page = start;
 
-	for (unsigned i = 0; i < NR_PAGES && !chance(m, 10); i++)
-		if (m->page[proc][(start + i) % NR_PAGES])
-			return (start + i) % NR_PAGES;
+	for (unsigned i = m->begin; i < m->end && !chance(m, 10); i++) {
+		if (m->page[proc][page])
+			return page;
+		page = page + 1 < m->end ? page + 1 : m->begin;
+	}
 	return start;
 }
 
 /* Some pages from @first on: within the region. */
 static unsigned some_pages(struct model *m, unsigned first)
 {
-	unsigned room = NR_PAGES - first, nr = 1 + below(m, chance(m, 70) ? 3 : 8);
+	unsigned room = m->end - first, nr = 1 + below(m, chance(m, 70) ? 3 : 8);
 
 	return nr < room ? nr : room;
+}
+
+/* Among huge pages: often whole ones. */
+static void some_range(struct model *m, struct op *op)
+{
+	unsigned first = some_page(m, op->proc), nr;
+
+	if (m->begin >= FIRST_PMD && chance(m, 60)) {
+		first -= first % UNIT;
+		nr = UNIT * (1 + below(m, 2));
+		nr = first + nr > m->end ? m->end - first : nr;
+	} else {
+		nr = some_pages(m, first);
+	}
+	op->arg[0] = first;
+	op->arg[1] = nr;
 }
 
 static void set_pages(struct model *m, int proc, unsigned first, unsigned nr, uint16_t what)
@@ -88,7 +113,7 @@ static bool gen_map(struct model *m, struct op *op)
 	static const char letters[] = "MMMQPPRF";
 	char letter = letters[below(m, sizeof(letters) - 1)];
 	bool raw = letter == 'P' || letter == 'R';
-	unsigned first = below(m, NR_PAGES), nr = some_pages(m, first);
+	unsigned first = any_page(m), nr = some_pages(m, first);
 
 	op->kind = chance(m, 10) ? OP_MAPRO : OP_MAP;
 	op->arg[0] = (unsigned char)letter;
@@ -105,7 +130,7 @@ static bool gen_map(struct model *m, struct op *op)
 
 static bool gen_anon(struct model *m, struct op *op)
 {
-	unsigned first = below(m, NR_PAGES), nr = some_pages(m, first);
+	unsigned first = any_page(m), nr = some_pages(m, first);
 
 	op->kind = OP_ANON;
 	op->arg[0] = chance(m, 25);
@@ -157,8 +182,7 @@ static bool gen_exit(struct model *m, struct op *op)
 static bool gen_protect(struct model *m, struct op *op)
 {
 	op->kind = OP_PROTECT;
-	op->arg[0] = some_page(m, op->proc);
-	op->arg[1] = some_pages(m, (unsigned)op->arg[0]);
+	some_range(m, op);
 	op->arg[2] = some_rights(m);
 	return true;
 }
@@ -166,8 +190,7 @@ static bool gen_protect(struct model *m, struct op *op)
 static bool gen_unmap(struct model *m, struct op *op)
 {
 	op->kind = OP_UNMAP;
-	op->arg[0] = some_page(m, op->proc);
-	op->arg[1] = some_pages(m, (unsigned)op->arg[0]);
+	some_range(m, op);
 	set_pages(m, op->proc, (unsigned)op->arg[0], (unsigned)op->arg[1], 0);
 	return true;
 }
@@ -177,7 +200,7 @@ static unsigned run_length(struct model *m, int proc, unsigned first)
 {
 	unsigned nr = 1, want = some_pages(m, first);
 
-	while (nr < want && m->page[proc][first + nr] == m->page[proc][first])
+	while (nr < want && first + nr < m->end && m->page[proc][first + nr] == m->page[proc][first])
 		nr++;
 	return nr;
 }
@@ -185,9 +208,9 @@ static unsigned run_length(struct model *m, int proc, unsigned first)
 static bool gen_move(struct model *m, struct op *op)
 {
 	unsigned from = some_page(m, op->proc), nr = run_length(m, op->proc, from);
-	unsigned to = below(m, NR_PAGES), new = chance(m, 80) ? nr : some_pages(m, to);
+	unsigned to = any_page(m), new = chance(m, 80) ? nr : some_pages(m, to);
 
-	if (to + new > NR_PAGES)
+	if (to + new > m->end)
 		return false;
 	op->kind = OP_MOVE;
 	op->arg[0] = from;
@@ -249,27 +272,167 @@ static bool gen_refuse(struct model *m, struct op *op)
 	return true;
 }
 
-static const struct {
+static bool gen_pin(struct model *m, struct op *op)
+{
+	static const uint8_t how[] = { 0, 0, PIN_LONGTERM, PIN_W, PIN_W, PIN_W, PIN_W | PIN_LONGTERM,
+				       PIN_W | PIN_FORCE, PIN_FORCE };
+	static const uint8_t way[] = { 0, 0, PIN_SLOW, PIN_REMOTE };
+	unsigned slot = below(m, ORACLE_PINS), nr = chance(m, 80) ? 1 : 2;
+
+	if (m->pinned[slot] && !chance(m, 5))
+		return false;
+	op->kind = OP_PIN;
+	op->arg[0] = slot;
+	op->arg[1] = some_page(m, op->proc);
+	op->arg[2] = op->arg[1] + nr > m->end ? 1 : nr;
+	op->arg[3] = how[below(m, sizeof(how))] | way[below(m, sizeof(way))];
+	m->pinned[slot] = (uint8_t)op->arg[2];
+	return true;
+}
+
+static bool gen_use_pin(struct model *m, struct op *op)
+{
+	unsigned slot = below(m, ORACLE_PINS);
+	bool poke = chance(m, 50);
+
+	if (!m->pinned[slot])
+		return false;
+	op->proc = NOBODY;
+	op->kind = poke ? OP_POKE : OP_UNPIN;
+	op->arg[0] = slot;
+	op->arg[1] = below(m, poke ? m->pinned[slot] : 2);
+	op->arg[2] = poke ? ++m->next_value : 0;
+	if (!poke)
+		m->pinned[slot] = 0;
+	return true;
+}
+
+/* --- huge pages: in windows of their own, of the objects H and G --- */
+
+static bool gen_huge_map(struct model *m, struct op *op)
+{
+	bool pmds = m->begin == FIRST_PMD;
+	uint64_t window = pmds ? PMD_WINDOW : PUD_WINDOW;
+
+	some_range(m, op);
+	op->kind = OP_MAP;
+	op->arg[3] = op->arg[0];
+	op->arg[4] = op->arg[1];
+	op->arg[0] = (unsigned char)(chance(m, 50) ? 'H' : 'G');
+	op->arg[1] = 1;
+	op->arg[2] = chance(m, 80) ? PROT_R | PROT_W : some_rights(m);
+	/* Mostly aligned as the window is. All of 1 GiB again where more is mapped: the rest is beyond the end. */
+	op->arg[5] = (page_at(op->arg[3]) - window) / PAGE % ORACLE_HUGE_PAGES;
+	op->arg[5] += pmds && chance(m, 30) ? 512 : chance(m, 7) ? 1 : 0;
+	set_pages(m, op->proc, (unsigned)op->arg[3], (unsigned)op->arg[4], ++m->nr_maps);
+	return true;
+}
+
+static bool gen_huge_move(struct model *m, struct op *op)
+{
+	unsigned from = some_page(m, op->proc), nr = UNIT, to;
+
+	if (chance(m, 75))
+		from -= from % UNIT;
+	else
+		nr = 1 + below(m, UNIT - from % UNIT);
+	/* The same place in another huge page, so that it is as long there. */
+	to = m->begin + UNIT * below(m, (m->end - m->begin) / UNIT) + from % UNIT;
+	if (to == from)
+		return false;
+	op->kind = OP_MOVE;
+	op->arg[0] = from;
+	op->arg[1] = nr;
+	op->arg[2] = nr;
+	op->arg[3] = to;
+	set_pages(m, op->proc, from, nr, 0);
+	set_pages(m, op->proc, to, nr, ++m->nr_maps);
+	return true;
+}
+
+static bool gen_huge_helper(struct model *m, struct op *op)
+{
+	static const uint16_t first[] = { 0, 0, 0, 1, 256, 511, 512, 513 }, nr[] = { 1, 2, 512, 1024, 2048 };
+
+	op->proc = NOBODY;
+	op->kind = chance(m, 15) ? OP_ZAP : chance(m, 50) ? OP_WP : OP_CLEAN;
+	op->arg[0] = (unsigned char)(chance(m, 50) ? 'H' : 'G');
+	op->arg[1] = first[below(m, sizeof(first) / sizeof(first[0]))];
+	op->arg[2] = nr[below(m, sizeof(nr) / sizeof(nr[0]))];
+	return true;
+}
+
+static bool gen_grain(struct model *m, struct op *op)
+{
+	op->proc = NOBODY;
+	op->kind = OP_GRAIN;
+	op->arg[0] = (unsigned char)(chance(m, 50) ? 'H' : 'G');
+	op->arg[1] = below(m, 3);
+	return true;
+}
+
+static bool gen_huge_refuse(struct model *m, struct op *op)
+{
+	op->proc = NOBODY;
+	op->kind = OP_REFUSE;
+	op->arg[0] = 'G';
+	op->arg[1] = m->refused[0] = !m->refused[0];
+	return true;
+}
+
+/* By the mapping, which refuses: without locks, Linux of that age looks for a struct page behind a huge entry. */
+static bool gen_huge_pin(struct model *m, struct op *op)
+{
+	if (!gen_pin(m, op))
+		return false;
+	op->arg[2] = 1;
+	op->arg[3] = (op->arg[3] & ~(uint64_t)PIN_REMOTE) | PIN_SLOW;
+	return true;
+}
+
+struct maker {
 	unsigned weight;
 	bool (*make)(struct model *m, struct op *op);
-} makers[] = {
-	{ 12, gen_map },   { 7, gen_anon },  { 40, gen_access }, { 7, gen_fork },     { 3, gen_exit },
-	{ 10, gen_protect }, { 4, gen_unmap }, { 7, gen_move },	 { 2, gen_resize },   { 4, gen_drop },
-	{ 2, gen_populate }, { 14, gen_helper }, { 2, gen_refuse },
 };
 
-static bool make_op(struct model *m, struct op *op)
+static const struct maker makers[] = {
+	{ 12, gen_map },     { 7, gen_anon },	{ 40, gen_access }, { 7, gen_fork },   { 3, gen_exit },
+	{ 10, gen_protect }, { 4, gen_unmap },	{ 7, gen_move },    { 2, gen_resize }, { 4, gen_drop },
+	{ 2, gen_populate }, { 14, gen_helper }, { 2, gen_refuse }, { 7, gen_pin },    { 6, gen_use_pin },
+	{ 0, NULL },
+};
+static const struct maker huge_makers[] = {
+	{ 14, gen_huge_map },  { 40, gen_access },	{ 6, gen_fork },  { 3, gen_exit },
+	{ 8, gen_protect },    { 5, gen_unmap },	{ 9, gen_huge_move }, { 12, gen_huge_helper },
+	{ 3, gen_grain },      { 2, gen_huge_refuse },	{ 2, gen_huge_pin }, { 0, NULL },
+};
+
+/* A third of the scenarios is about huge pages. */
+static bool is_huge(uint64_t seed)
+{
+	return seed % 3 == 0;
+}
+
+static bool make_op(struct model *m, const struct maker *from, struct op *op)
 {
 	unsigned total = 0, at, i;
 
-	for (i = 0; i < sizeof(makers) / sizeof(makers[0]); i++)
-		total += makers[i].weight;
+	for (i = 0; from[i].make; i++)
+		total += from[i].weight;
 	at = below(m, total);
-	for (i = 0; at >= makers[i].weight; i++)
-		at -= makers[i].weight;
+	for (i = 0; at >= from[i].weight; i++)
+		at -= from[i].weight;
 	memset(op, 0, sizeof(*op));
 	op->proc = some_proc(m);
-	return makers[i].make(m, op);
+	return from[i].make(m, op);
+}
+
+static void choose_window(struct model *m, bool huge)
+{
+	bool pmds = huge && chance(m, 70);
+
+	m->begin = pmds ? FIRST_PMD : huge ? FIRST_PUD : 0;
+	m->end = pmds ? FIRST_PUD : huge ? NR_PAGES : FIRST_PMD;
 }
 
 static void generate(uint64_t seed)
@@ -279,10 +442,13 @@ static void generate(uint64_t seed)
 
 	printf("scenario %llu\n", (unsigned long long)seed);
 	for (unsigned i = 0; i < NR_OPS;) {
-		bool made = i == 0 ? (memset(&op, 0, sizeof(op)), gen_map(&m, &op)) : make_op(&m, &op);
-
-		if (!made)
+		choose_window(&m, is_huge(seed));
+		if (i == 0) {
+			memset(&op, 0, sizeof(op));
+			is_huge(seed) ? gen_huge_map(&m, &op) : gen_map(&m, &op);
+		} else if (!make_op(&m, is_huge(seed) ? huge_makers : makers, &op)) {
 			continue;
+		}
 		op_print(stdout, &op);
 		putchar('\n');
 		i++;

@@ -27,7 +27,7 @@
 #include <unistd.h>
 
 #define NR_OBJECTS (sizeof(OBJECTS) - 1)
-#define AT(page) ((void *)PAGE_AT(page))
+#define AT(page) ((void *)page_at(page))
 
 /* Descriptors: of the object that helpers walk; and of its twin, read-write and read-only. */
 static struct {
@@ -136,7 +136,7 @@ static int descriptor(const struct op *op)
 
 static void map_object(const struct op *op, struct answer *a)
 {
-	const void *at = mmap(AT(op->arg[3]), op->arg[4] * PAGE, prot_of(op->arg[2]),
+	const void *at = mmap(AT(op->arg[3]), range_len(op->arg[3], op->arg[4]), prot_of(op->arg[2]),
 			      MAP_FIXED | (op->arg[1] ? MAP_SHARED : MAP_PRIVATE), descriptor(op),
 			      (off_t)(op->arg[5] * PAGE));
 
@@ -145,7 +145,7 @@ static void map_object(const struct op *op, struct answer *a)
 
 static void map_anon(const struct op *op, struct answer *a)
 {
-	const void *at = mmap(AT(op->arg[2]), op->arg[3] * PAGE, prot_of(op->arg[1]),
+	const void *at = mmap(AT(op->arg[2]), range_len(op->arg[2], op->arg[3]), prot_of(op->arg[1]),
 			      MAP_FIXED | MAP_ANONYMOUS | (op->arg[0] ? MAP_SHARED : MAP_PRIVATE), -1, 0);
 
 	set_code(a, at == MAP_FAILED ? -1 : 0);
@@ -154,7 +154,9 @@ static void map_anon(const struct op *op, struct answer *a)
 static void remap(const struct op *op, struct answer *a)
 {
 	int flags = op->kind == OP_MOVE ? MREMAP_MAYMOVE | MREMAP_FIXED : 0;
-	const void *at = mremap(AT(op->arg[0]), op->arg[1] * PAGE, op->arg[2] * PAGE, flags, AT(op->arg[3]));
+	uint64_t new_len = range_len(op->arg[op->kind == OP_MOVE ? 3 : 0], op->arg[2]);
+	const void *at = mremap(AT(op->arg[0]), range_len(op->arg[0], op->arg[1]), new_len, flags,
+				AT(op->arg[3]));
 
 	set_code(a, at == MAP_FAILED ? -1 : 0);
 }
@@ -172,9 +174,9 @@ static void fork_to(int child, struct reply *r)
 static void pin(const struct op *op, struct answer *a)
 {
 	struct oracle_pin p = { .slot = (uint32_t)op->arg[0],
-				.addr = PAGE_AT(op->arg[1]),
+				.addr = page_at(op->arg[1]),
 				.nr = (uint32_t)op->arg[2],
-				.write = op->arg[3] & PROT_W };
+				.flags = (uint32_t)op->arg[3] };
 	int nr = ioctl(objects[0].main, ORACLE_PIN, &p);
 
 	a->code = nr < 0 ? -errno : nr;
@@ -205,20 +207,20 @@ static void do_op(const struct op *op, struct reply *r)
 		fork_to((int)arg[0], r);
 		break;
 	case OP_PROTECT:
-		set_code(a, mprotect(AT(arg[0]), arg[1] * PAGE, prot_of(arg[2])));
+		set_code(a, mprotect(AT(arg[0]), range_len(arg[0], arg[1]), prot_of(arg[2])));
 		break;
 	case OP_UNMAP:
-		set_code(a, munmap(AT(arg[0]), arg[1] * PAGE));
+		set_code(a, munmap(AT(arg[0]), range_len(arg[0], arg[1])));
 		break;
 	case OP_MOVE:
 	case OP_RESIZE:
 		remap(op, a);
 		break;
 	case OP_DROP:
-		set_code(a, madvise(AT(arg[0]), arg[1] * PAGE, MADV_DONTNEED));
+		set_code(a, madvise(AT(arg[0]), range_len(arg[0], arg[1]), MADV_DONTNEED));
 		break;
 	case OP_POPULATE:
-		set_code(a, madvise(AT(arg[0]), arg[1] * PAGE, arg[2] & PROT_W ? 23 : 22));
+		set_code(a, madvise(AT(arg[0]), range_len(arg[0], arg[1]), arg[2] & PROT_W ? 23 : 22));
 		break;
 	case OP_PIN:
 		pin(op, a);
@@ -302,13 +304,24 @@ static void call_helper(const struct op *op, struct answer *a)
 static void do_outside(const struct op *op, struct answer *a)
 {
 	struct oracle_pin p = { .slot = (uint32_t)op->arg[0] };
+	int result;
 
 	switch (op->kind) {
 	case OP_REFUSE:
 		checked(ioctl(objects[object_index(op->arg[0])].main, ORACLE_REFUSE, op->arg[1]), "refuse");
 		break;
+	case OP_GRAIN:
+		checked(ioctl(objects[object_index(op->arg[0])].main, ORACLE_GRAIN, op->arg[1]), "grain");
+		break;
 	case OP_UNPIN:
+		p.dirty = op->arg[1] != 0;
 		a->code = checked(ioctl(objects[0].main, ORACLE_UNPIN, &p), "unpin");
+		break;
+	case OP_POKE:
+		p.index = (uint32_t)op->arg[1];
+		p.word = op->arg[2];
+		result = ioctl(objects[0].main, ORACLE_POKE, &p);
+		a->code = result < 0 ? -errno : 0;
 		break;
 	default:
 		call_helper(op, a);
@@ -341,16 +354,19 @@ bool world_alive(int proc)
 
 void world_entries(int proc, struct oracle_entry entry[NR_PAGES])
 {
-	struct oracle_entries req = { .pid = (uint32_t)pids[proc], .nr = NR_PAGES, .start = REGION,
+	uint64_t at[NR_PAGES];
+	struct oracle_entries req = { .pid = (uint32_t)pids[proc], .nr = NR_PAGES, .at = (uintptr_t)at,
 				      .out = (uintptr_t)entry };
 
+	for (unsigned i = 0; i < NR_PAGES; i++)
+		at[i] = page_at(i);
 	checked(ioctl(objects[0].main, ORACLE_GET_ENTRIES, &req), "entries");
 }
 
 unsigned world_vmas(int proc, struct oracle_vma vma[], unsigned max)
 {
 	struct oracle_vmas req = { .pid = (uint32_t)pids[proc], .nr = max, .start = REGION,
-				   .end = PAGE_AT(NR_PAGES), .out = (uintptr_t)vma };
+				   .end = REGION_END, .out = (uintptr_t)vma };
 
 	checked(ioctl(objects[0].main, ORACLE_GET_VMAS, &req), "mappings");
 	return req.nr;
@@ -361,6 +377,14 @@ unsigned world_mkwrites(char letter)
 	unsigned i = object_index((unsigned char)letter);
 
 	return letter == 'F' ? 0 : (unsigned)checked(ioctl(objects[i].main, ORACLE_MKWRITES), "mkwrites");
+}
+
+unsigned world_pins(unsigned slot, struct oracle_entry page[ORACLE_MAX_PIN])
+{
+	struct oracle_pin p = { .slot = slot, .out = (uintptr_t)page };
+
+	checked(ioctl(objects[0].main, ORACLE_GET_PINS, &p), "pins");
+	return p.nr;
 }
 
 /* --- the machine --- */

@@ -8,7 +8,7 @@
 
 /*
  * Arguments: p page, n count, o page of an object, l object's letter, s shared or private, r rights,
- * v value, c process.
+ * v value, c process, g how to pin.
  */
 static const struct {
 	const char *name, *args;
@@ -32,9 +32,14 @@ static const struct {
 	[OP_CLEAN] = { "clean", "lon" },
 	[OP_ZAP] = { "zap", "lon" },		/* unmap_mapping_range() */
 	[OP_REFUSE] = { "refuse", "ln" },	/* 1: mkwrites fail; 0: no longer */
-	[OP_PIN] = { "pin", "npnr" },		/* slot, pages, for reading or writing */
-	[OP_UNPIN] = { "unpin", "n" },		/* slot */
+	[OP_PIN] = { "pin", "npng" },		/* slot, pages, how */
+	[OP_UNPIN] = { "unpin", "nn" },		/* slot; 1: the pages were stored to */
+	[OP_GRAIN] = { "grain", "ln" },		/* entries of a huge object: up to 0: 4 KiB, 1: 2 MiB, 2: 1 GiB */
+	[OP_POKE] = { "poke", "nnv" },		/* slot, which of its pages: store by frame */
 };
+
+/* In the order of the bits PIN_*; none of them: "r". */
+static const char pin_letters[] = "wflso";
 
 static bool read_rights(const char *word, uint64_t *val)
 {
@@ -45,6 +50,25 @@ static bool read_rights(const char *word, uint64_t *val)
 		*val |= *word == 'r' ? PROT_R : *word == 'w' ? PROT_W : *word == 'x' ? PROT_X : 0;
 	}
 	return true;
+}
+
+static bool read_how(const char *word, uint64_t *val)
+{
+	*val = 0;
+	for (; *word; word++) {
+		const char *at = strchr(pin_letters, *word);
+
+		if (!at && *word != 'r')
+			return false;
+		*val |= at ? 1u << (at - pin_letters) : 0;
+	}
+	return true;
+}
+
+/* Pages of interest that are named, and the one behind the last, are pages. */
+static uint64_t limit_of(char type)
+{
+	return type == 'c' ? NR_PROCS - 1 : type == 'p' ? NR_PAGES - 1 : 1 << 18;
 }
 
 static bool read_arg(char type, const char *word, uint64_t *val)
@@ -60,9 +84,11 @@ static bool read_arg(char type, const char *word, uint64_t *val)
 		return *val || !strcmp(word, "private");
 	case 'r':
 		return read_rights(word, val);
+	case 'g':
+		return read_how(word, val);
 	default:
 		*val = strtoull(word, &end, 0);
-		return end != word && !*end && (type == 'v' || *val < (type == 'c' ? NR_PROCS : 4096));
+		return end != word && !*end && (type == 'v' || *val <= limit_of(type));
 	}
 }
 
@@ -124,6 +150,14 @@ static void print_rights(FILE *out, uint64_t val)
 		val ? "" : "n");
 }
 
+static void print_how(FILE *out, uint64_t val)
+{
+	fprintf(out, val & PIN_W ? " " : " r");
+	for (unsigned i = 0; pin_letters[i]; i++)
+		if (val & 1u << i)
+			putc(pin_letters[i], out);
+}
+
 void op_print(FILE *out, const struct op *op)
 {
 	if (op->proc == NOBODY)
@@ -140,6 +174,9 @@ void op_print(FILE *out, const struct op *op)
 			break;
 		case 'r':
 			print_rights(out, op->arg[i]);
+			break;
+		case 'g':
+			print_how(out, op->arg[i]);
 			break;
 		case 'v':
 			fprintf(out, " 0x%llx", (unsigned long long)op->arg[i]);

@@ -15,11 +15,12 @@
 
 #include "differences.h"
 #include "host/test.h"
-#include "mm/mm.h"
+#include "mm/huge.h"
+#include "vellum/gup.h"
 #include "vellum/soft.h"
 
 #define NR_OBJECTS (sizeof(OBJECTS) - 1)
-#define RAM	   (4ull << 20)
+#define RAM	   (32ull << 20)	/* for an entry of 1 GiB there are 2 MiB of tables, in case it is split */
 #define MAX_SEEN   256
 
 static struct object {
@@ -27,7 +28,7 @@ static struct object {
 	char letter;
 	unsigned mkwrites;
 	bool refuse;
-	uint64_t first_pfn;
+	uint64_t first_pfn, grain;
 } objects[NR_OBJECTS];
 
 static struct test_host host;
@@ -35,9 +36,14 @@ static struct vellum_soft *soft;
 static struct vellum_memory *memory;
 static struct vellum_mm *mms[NR_PROCS];
 static void *ram;
+static uint8_t *huge_memory;	/* of H and G */
 /* Shared anonymous objects: with a reference, their addresses stay theirs and can serve as names. */
 static struct vellum_mapping *seen[MAX_SEEN];
 static unsigned nr_seen;
+static struct pin {
+	uint64_t pfn[ORACLE_MAX_PIN], nr;
+	bool write;
+} pins[ORACLE_PINS];
 
 static void die(const char *what)
 {
@@ -59,11 +65,18 @@ static bool is_raw(char letter)
 	return letter == 'P' || letter == 'R';
 }
 
+static bool is_huge(char letter)
+{
+	return letter == 'H' || letter == 'G';
+}
+
 static int object_fault(void *ctx, struct vellum_vmf *vmf)
 {
 	const struct object *obj = ctx;
 
-	if (is_raw(obj->letter))
+	if (is_huge(obj->letter))
+		vmf->pfn = ORACLE_HUGE_PFN + vmf->pgoff;
+	else if (is_raw(obj->letter))
 		vmf->pfn = obj->first_pfn + vmf->pgoff;
 	else
 		*(uint64_t *)vmf->page = ORACLE_WORD(obj->letter, vmf->pgoff);
@@ -81,6 +94,19 @@ static int object_mkwrite(void *ctx, struct vellum_vmf *vmf)
 	return VELLUM_VMF_OK;
 }
 
+static int object_huge_fault(void *ctx, struct vellum_vmf *vmf)
+{
+	struct object *obj = ctx;
+	bool there = vmf->pfn != 0;
+
+	if (obj->grain < (vmf->order == 9 ? 1 : 2))
+		return VELLUM_VMF_FALLBACK;
+	if (there)
+		return object_mkwrite(ctx, vmf);
+	vmf->pfn = ORACLE_HUGE_PFN + vmf->pgoff;
+	return VELLUM_VMF_OK;
+}
+
 static const struct vellum_backing_ops quiet_ops = { .size = sizeof(quiet_ops), .fault = object_fault };
 static const struct vellum_backing_ops page_ops = {
 	.size = sizeof(page_ops),
@@ -93,6 +119,18 @@ static const struct vellum_backing_ops pfn_ops = {
 	.pfn_mkwrite = object_mkwrite,
 };
 
+static const struct vellum_backing_ops huge_quiet_ops = {
+	.size = sizeof(huge_quiet_ops),
+	.fault = object_fault,
+	.huge_fault = object_huge_fault,
+};
+static const struct vellum_backing_ops huge_told_ops = {
+	.size = sizeof(huge_told_ops),
+	.fault = object_fault,
+	.huge_fault = object_huge_fault,
+	.pfn_mkwrite = object_mkwrite,
+};
+
 static const struct vellum_backing_ops *ops_of(char letter)
 {
 	switch (letter) {
@@ -100,6 +138,10 @@ static const struct vellum_backing_ops *ops_of(char letter)
 		return &page_ops;
 	case 'P':
 		return &pfn_ops;
+	case 'H':
+		return &huge_quiet_ops;
+	case 'G':
+		return &huge_told_ops;
 	case 'F':
 		return NULL;
 	default:
@@ -109,14 +151,14 @@ static const struct vellum_backing_ops *ops_of(char letter)
 
 static void create_object(struct object *obj, char letter)
 {
-	*obj = (struct object){ .letter = letter };
+	*obj = (struct object){ .letter = letter, .grain = 2 };
 	if (is_raw(letter)) {
 		must(vellum_memory_alloc_device(memory, ORACLE_PAGES, &obj->first_pfn), "device frames");
 		for (unsigned i = 0; i < ORACLE_PAGES; i++)
 			*(uint64_t *)frame_address(memory, obj->first_pfn + i) = ORACLE_WORD(letter, i);
 	}
-	must(vellum_mapping_create(memory, ops_of(letter), obj, ORACLE_PAGES,
-				   is_raw(letter) ? VELLUM_MAPPING_PFN : 0, &obj->mapping),
+	must(vellum_mapping_create(memory, ops_of(letter), obj, is_huge(letter) ? ORACLE_HUGE_PAGES : ORACLE_PAGES,
+				   is_raw(letter) || is_huge(letter) ? VELLUM_MAPPING_PFN : 0, &obj->mapping),
 	     "object");
 }
 
@@ -135,6 +177,21 @@ static const struct object *object_with(const struct vellum_mapping *mapping)
 
 /* --- the world --- */
 
+/* The memory behind H and G outlives the world; most of it is never touched. */
+static void set_up_huge_memory(void)
+{
+	if (!huge_memory) {
+		huge_memory = mmap(NULL, ORACLE_HUGE_PAGES * PAGE, PROT_READ | PROT_WRITE,
+				   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+		if (huge_memory == MAP_FAILED)
+			die("mmap");
+	}
+	for (uint64_t i = 0; i < ORACLE_HUGE_TOLD; i++)
+		*(uint64_t *)(huge_memory + i * PAGE) = ORACLE_WORD('H', i);
+	*(uint64_t *)(huge_memory + (ORACLE_HUGE_PAGES - 1) * PAGE) = ORACLE_WORD('H', ORACLE_HUGE_PAGES - 1);
+	must(vellum_memory_add_device(memory, ORACLE_HUGE_PFN, ORACLE_HUGE_PAGES, huge_memory), "device");
+}
+
 void world_begin(void)
 {
 	struct vellum_memory_args args = { .size = sizeof(args), .ram_size = RAM };
@@ -150,6 +207,7 @@ void world_begin(void)
 	args.machine = soft;
 	args.ram = ram;
 	must(vellum_memory_create(&args, &memory), "memory");
+	set_up_huge_memory();
 	for (unsigned i = 0; i < NR_OBJECTS; i++)
 		create_object(&objects[i], OBJECTS[i]);
 	must(vellum_mm_create(memory, &mms[0]), "address space");
@@ -173,8 +231,19 @@ static void check(void)
 		printf("  bug: %s\n", host.last_bug);
 }
 
+static void unpin(struct pin *pin, bool dirty)
+{
+	if (dirty)
+		vellum_unpin_pages_dirty(memory, pin->pfn, pin->nr);
+	else
+		vellum_unpin_pages(memory, pin->pfn, pin->nr);
+	pin->nr = 0;
+}
+
 void world_end(void)
 {
+	for (unsigned i = 0; i < ORACLE_PINS; i++)
+		unpin(&pins[i], false);
 	for (int p = 0; p < NR_PROCS; p++)
 		if (mms[p])
 			end_process(p);
@@ -221,7 +290,7 @@ static void set_signal(struct answer *a, enum vellum_fault_result result)
 static void access_page(const struct op *op, struct answer *a)
 {
 	struct vellum_soft_cpu *cpu = vellum_soft_cpu(soft, (unsigned)op->proc);
-	uint64_t addr = PAGE_AT(op->arg[0]);
+	uint64_t addr = page_at(op->arg[0]);
 	enum vellum_fault_result result;
 
 	if (op->kind == OP_STORE) {
@@ -237,7 +306,7 @@ static void access_page(const struct op *op, struct answer *a)
 static void copy_by_kernel(const struct op *op, struct answer *a)
 {
 	struct vellum_mm *mm = mms[op->proc];
-	uint64_t addr = PAGE_AT(op->arg[0]), word = op->arg[1];
+	uint64_t addr = page_at(op->arg[0]), word = op->arg[1];
 
 	if (op->kind == OP_PUT) {
 		a->code = vellum_copy_to_user(mm, addr, &word, sizeof(word), NULL);
@@ -276,17 +345,19 @@ static int map(const struct op *op)
 	}
 	args.flags |= VELLUM_MAP_FIXED | (arg[0] ? VELLUM_MAP_SHARED : VELLUM_MAP_PRIVATE);
 	args.prot = (uint32_t)arg[1];	/* PROT_R, _W, _X are VELLUM_PROT_* */
-	args.addr = PAGE_AT(arg[2]);
-	args.len = arg[3] * PAGE;
+	args.addr = page_at(arg[2]);
+	args.len = range_len(arg[2], arg[3]);
 	return map_without_neighbours(mms[op->proc], &args);
 }
 
 static int remap(const struct op *op)
 {
 	uint32_t flags = op->kind == OP_MOVE ? VELLUM_MREMAP_MAYMOVE | VELLUM_MREMAP_FIXED : 0;
-	uint64_t addr = PAGE_AT(op->arg[3]);
+	uint64_t new_len = range_len(op->arg[op->kind == OP_MOVE ? 3 : 0], op->arg[2]);
+	uint64_t addr = page_at(op->arg[3]);
 
-	return vellum_mremap(mms[op->proc], PAGE_AT(op->arg[0]), op->arg[1] * PAGE, op->arg[2] * PAGE, flags, &addr);
+	return vellum_mremap(mms[op->proc], page_at(op->arg[0]), range_len(op->arg[0], op->arg[1]), new_len, flags,
+			     &addr);
 }
 
 static int fork_to(const struct op *op)
@@ -303,7 +374,7 @@ static void call_helper(const struct op *op, struct answer *a)
 {
 	struct vellum_mapping *mapping = object_of(op->arg[0])->mapping;
 	struct oracle_walk *w = &a->walk;
-	uint64_t first = op->arg[1], nr = op->arg[2];
+	uint64_t first = op->arg[1], nr = op->arg[2], bitmap[ORACLE_BITMAP] = { 0 };
 
 	if (op->kind == OP_ZAP) {
 		vellum_unmap_mapping_range(mapping, first, nr);
@@ -314,10 +385,45 @@ static void call_helper(const struct op *op, struct answer *a)
 	if (op->kind == OP_WP)
 		must(vellum_wp_shared_mapping_range(mapping, first, nr, (uint64_t *)&w->count), "wp");
 	else
-		must(vellum_clean_record_shared_mapping_range(mapping, first, nr, 0, (uint64_t *)&w->bitmap,
+		must(vellum_clean_record_shared_mapping_range(mapping, first, nr, 0, bitmap,
 							      (uint64_t *)&w->start, (uint64_t *)&w->end,
 							      (uint64_t *)&w->count),
 		     "clean");
+	w->bitmap = oracle_fold((const __u64 *)bitmap, ORACLE_BITMAP);
+}
+
+static int pin(const struct op *op)
+{
+	struct pin *p = &pins[op->arg[0] % ORACLE_PINS];
+	uint64_t how = op->arg[3];
+	uint32_t flags = (how & PIN_W ? VELLUM_GUP_WRITE : 0) | (how & PIN_FORCE ? VELLUM_GUP_FORCE : 0) |
+			 (how & PIN_LONGTERM ? VELLUM_GUP_LONGTERM : 0);
+	int err;
+
+	if (op->arg[0] >= ORACLE_PINS || op->arg[2] > ORACLE_MAX_PIN)
+		return -VELLUM_EINVAL;
+	if (p->nr)
+		return -VELLUM_EBUSY;
+	p->write = how & PIN_W;
+	err = vellum_pin_pages(mms[op->proc], page_at(op->arg[1]), op->arg[2], flags, p->pfn, &p->nr);
+	if (err)
+		p->nr = 0;
+	return err ? err : (int)p->nr;
+}
+
+static int use_pin(const struct op *op)
+{
+	struct pin *p = &pins[op->arg[0] % ORACLE_PINS];
+	int nr = (int)p->nr;
+
+	if (op->kind == OP_UNPIN) {
+		unpin(p, op->arg[1]);
+		return nr;
+	}
+	if (op->arg[1] >= p->nr || !p->write)
+		return -VELLUM_EINVAL;
+	*(uint64_t *)frame_address(memory, p->pfn[op->arg[1]]) = op->arg[2];
+	return 0;
 }
 
 static void do_op(const struct op *op, struct answer *a)
@@ -346,30 +452,40 @@ static void do_op(const struct op *op, struct answer *a)
 		end_process(op->proc);
 		break;
 	case OP_PROTECT:
-		a->code = vellum_mprotect(mm, PAGE_AT(arg[0]), arg[1] * PAGE, (uint32_t)arg[2]);
+		a->code = vellum_mprotect(mm, page_at(arg[0]), range_len(arg[0], arg[1]), (uint32_t)arg[2]);
 		break;
 	case OP_UNMAP:
-		a->code = vellum_munmap(mm, PAGE_AT(arg[0]), arg[1] * PAGE);
+		a->code = vellum_munmap(mm, page_at(arg[0]), range_len(arg[0], arg[1]));
 		break;
 	case OP_MOVE:
 	case OP_RESIZE:
 		a->code = remap(op);
 		break;
 	case OP_DROP:
-		a->code = vellum_madvise(mm, PAGE_AT(arg[0]), arg[1] * PAGE, VELLUM_MADV_DONTNEED);
+		a->code = vellum_madvise(mm, page_at(arg[0]), range_len(arg[0], arg[1]), VELLUM_MADV_DONTNEED);
 		break;
 	case OP_POPULATE:
-		a->code = vellum_madvise(mm, PAGE_AT(arg[0]), arg[1] * PAGE,
+		a->code = vellum_madvise(mm, page_at(arg[0]), range_len(arg[0], arg[1]),
 					 arg[2] & PROT_W ? VELLUM_MADV_POPULATE_WRITE :
 							   VELLUM_MADV_POPULATE_READ);
 		break;
 	case OP_REFUSE:
 		object_of(arg[0])->refuse = arg[1];
 		break;
+	case OP_GRAIN:
+		object_of(arg[0])->grain = arg[1];
+		break;
 	case OP_WP:
 	case OP_CLEAN:
 	case OP_ZAP:
 		call_helper(op, a);
+		break;
+	case OP_PIN:
+		a->code = pin(op);
+		break;
+	case OP_UNPIN:
+	case OP_POKE:
+		a->code = use_pin(op);
 		break;
 	default:
 		die("an operation that Vellum does not have");
@@ -397,6 +513,12 @@ static void remember(struct vellum_mapping *mapping)
 
 static bool describe_raw_frame(pfn_t pfn, struct oracle_entry *e)
 {
+	if (pfn - ORACLE_HUGE_PFN < ORACLE_HUGE_PAGES) {
+		e->kind = ORACLE_OBJECT;
+		e->owner = 'H';
+		e->index = (uint32_t)(pfn - ORACLE_HUGE_PFN);
+		return true;
+	}
 	for (unsigned i = 0; i < NR_OBJECTS; i++) {
 		const struct object *obj = &objects[i];
 
@@ -431,9 +553,22 @@ static void describe_page(struct folio *folio, struct oracle_entry *e)
 	e->owner = (uintptr_t)folio->mapping;
 }
 
+static void describe_frame(pfn_t pfn, struct oracle_entry *e)
+{
+	e->owner = pfn;
+	if (pfn == memory->zero_pfn) {
+		e->kind = ORACLE_ZERO;
+		return;
+	}
+	e->word = *(uint64_t *)pfn_host(memory, pfn);
+	e->pinned = vellum_page_maybe_pinned(memory, pfn);
+	e->kind = ORACLE_OTHER;
+	if (!describe_raw_frame(pfn, e))
+		describe_page(pfn_folio(memory, pfn), e);
+}
+
 static void describe(pte_t pte, struct oracle_entry *e)
 {
-	pfn_t pfn = pte_pfn(pte);
 
 	e->level = 1;
 	e->raw = pte.val;
@@ -445,23 +580,35 @@ static void describe(pte_t pte, struct oracle_entry *e)
 		e->owner = pte_swp_type(pte);
 		return;
 	}
-	e->owner = pfn;
-	if (pfn == memory->zero_pfn) {
-		e->kind = ORACLE_ZERO;
-		return;
-	}
-	e->word = *(uint64_t *)frame_address(memory, pfn);
-	e->kind = ORACLE_OTHER;
-	if (!describe_raw_frame(pfn, e))
-		describe_page(pfn_folio(memory, pfn), e);
+	describe_frame(pte_pfn(pte), e);
+}
+
+static void describe_leaf(const struct leaf *leaf, uint64_t addr, struct oracle_entry *e)
+{
+	e->level = leaf->shift == PMD_SHIFT ? 2 : 3;
+	e->raw = entry_load(leaf->entry);
+	describe_frame(leaf_pfn(e->raw, leaf->shift) + ((addr - leaf_start(addr, leaf->shift)) >> PAGE_SHIFT), e);
+}
+
+unsigned world_pins(unsigned slot, struct oracle_entry page[ORACLE_MAX_PIN])
+{
+	for (unsigned i = 0; i < pins[slot].nr; i++)
+		describe_frame(pins[slot].pfn[i], &page[i]);
+	return (unsigned)pins[slot].nr;
 }
 
 void world_entries(int proc, struct oracle_entry entry[NR_PAGES])
 {
 	for (unsigned i = 0; i < NR_PAGES; i++) {
 		struct mutex *ptl;
-		pte_t *ptep = pte_lookup(mms[proc], PAGE_AT(i), &ptl);
+		struct leaf leaf;
+		pte_t *ptep;
 
+		if (huge_lookup(mms[proc], page_at(i), &leaf)) {
+			describe_leaf(&leaf, page_at(i), &entry[i]);
+			continue;
+		}
+		ptep = pte_lookup(mms[proc], page_at(i), &ptl);
 		if (ptep)
 			describe(ptep_get(ptep), &entry[i]);
 	}

@@ -31,6 +31,8 @@ void world_entries(int proc, struct oracle_entry entry[NR_PAGES]);
 /* Those that begin in the region; @max: room. Return: how many. */
 unsigned world_vmas(int proc, struct oracle_vma vma[], unsigned max);
 unsigned world_mkwrites(char letter);
+/* The pages of a slot, by their frames: no entries. Return: how many. */
+unsigned world_pins(unsigned slot, struct oracle_entry page[ORACLE_MAX_PIN]);
 
 /* Run every scenario of @in. Return: 0, or 1 after a message on stderr. */
 int drive(FILE *in, FILE *out);

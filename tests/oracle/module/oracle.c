@@ -5,6 +5,10 @@
  * Objects, by letter:
  *   M  managed pages, page_mkwrite		Q  managed pages, nobody is told of writes
  *   P  raw frames, pfn_mkwrite			R  raw frames, nobody is told
+ *   G  as P, with huge entries			H  as R, with huge entries
+ *
+ * H and G are one and the same GiB. The kernel is told on its command line to leave that alone, so that there
+ * is no struct page for its frames, as for a device's memory.
  *
  * Each has two devices: /dev/oracleM, and /dev/oracleM-twin with the same pages but an address_space
  * of its own (run.sh and differences.c say what for).
@@ -14,7 +18,9 @@
 #include <linux/miscdevice.h>
 #include <linux/mm.h>
 #include <linux/module.h>
+#include <linux/io.h>
 #include <linux/pagemap.h>
+#include <linux/pfn_t.h>
 #include <linux/sched/mm.h>
 #include <linux/slab.h>
 #include <linux/swap.h>
@@ -24,13 +30,13 @@
 
 #include "oracle.h"
 
-#define NR_OBJECTS 4
-#define MAX_PIN 32
-#define NO_PAGE ~0ul
+#define NR_OBJECTS 6
+#define MAX_ENTRIES 64
 
 struct object {
 	char letter;
-	bool raw, told;
+	bool raw, told, huge;
+	unsigned long grain;	/* ORACLE_GRAIN */
 	struct page *page[ORACLE_PAGES];
 	unsigned int mkwrites;	/* that agreed */
 	bool refuse;
@@ -43,12 +49,19 @@ static struct object objects[NR_OBJECTS] = {
 	{ .letter = 'Q' },
 	{ .letter = 'P', .told = true, .raw = true },
 	{ .letter = 'R', .raw = true },
+	{ .letter = 'H', .raw = true, .huge = true },
+	{ .letter = 'G', .raw = true, .huge = true, .told = true },
 };
 
+static u8 *huge_memory;
+
 static struct pin {
-	struct page *page[MAX_PIN];
+	struct page *page[ORACLE_MAX_PIN];
 	int nr;
+	bool write;
 } pins[ORACLE_PINS];
+
+static const struct file_operations oracle_fops;
 
 /* --- faults --- */
 
@@ -56,8 +69,10 @@ static vm_fault_t oracle_fault(struct vm_fault *vmf)
 {
 	struct object *obj = vmf->vma->vm_private_data;
 
-	if (vmf->pgoff >= ORACLE_PAGES)
+	if (vmf->pgoff >= (obj->huge ? ORACLE_HUGE_PAGES : ORACLE_PAGES))
 		return VM_FAULT_SIGBUS;
+	if (obj->huge)
+		return vmf_insert_pfn(vmf->vma, vmf->address, ORACLE_HUGE_PFN + vmf->pgoff);
 	if (obj->raw)
 		return vmf_insert_pfn(vmf->vma, vmf->address, page_to_pfn(obj->page[vmf->pgoff]));
 	vmf->page = obj->page[vmf->pgoff];
@@ -85,6 +100,50 @@ static vm_fault_t oracle_pfn_mkwrite(struct vm_fault *vmf)
 	return refused(vmf->vma->vm_private_data) ? VM_FAULT_SIGBUS : 0;
 }
 
+/* All of the huge page around the address is mapped by the VMA, and the frames are aligned as it is. */
+static bool fits(const struct vm_fault *vmf, unsigned int order)
+{
+	unsigned long size = PAGE_SIZE << order, start = vmf->address & ~(size - 1);
+	unsigned long pgoff = linear_page_index(vmf->vma, start);
+
+	return start >= vmf->vma->vm_start && vmf->vma->vm_end - start >= size && !(pgoff & ((1ul << order) - 1)) &&
+	       pgoff + (1ul << order) <= ORACLE_HUGE_PAGES;
+}
+
+/* A leaf where nothing is; or one that is there is stored to, and the store may go on. */
+static vm_fault_t insert_huge(struct vm_fault *vmf, unsigned int order, bool write)
+{
+	unsigned long start = vmf->address & ~((PAGE_SIZE << order) - 1);
+	pfn_t pfn = pfn_to_pfn_t(ORACLE_HUGE_PFN + linear_page_index(vmf->vma, start));
+
+	return order == 9 ? vmf_insert_pfn_pmd_prot(vmf, pfn, vmf->vma->vm_page_prot, write) :
+			    vmf_insert_pfn_pud_prot(vmf, pfn, vmf->vma->vm_page_prot, write);
+}
+
+static vm_fault_t huge_fault(struct vm_fault *vmf, unsigned int order)
+{
+	struct object *obj = vmf->vma->vm_private_data;
+	bool there = order == 9 ? !pmd_none(*vmf->pmd) : !pud_none(*vmf->pud);
+
+	if (obj->grain < (order == 9 ? 1 : 2) || !fits(vmf, order))
+		return VM_FAULT_FALLBACK;
+	if (there && obj->told && refused(obj))
+		return VM_FAULT_SIGBUS;
+	return insert_huge(vmf, order, there);
+}
+
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 6, 0)
+static vm_fault_t oracle_huge_fault(struct vm_fault *vmf, unsigned int order)
+{
+	return order ? huge_fault(vmf, order) : VM_FAULT_FALLBACK;
+}
+#else
+static vm_fault_t oracle_huge_fault(struct vm_fault *vmf, enum page_entry_size size)
+{
+	return size == PE_SIZE_PTE ? VM_FAULT_FALLBACK : huge_fault(vmf, size == PE_SIZE_PMD ? 9 : 18);
+}
+#endif
+
 static const struct vm_operations_struct quiet_ops = { .fault = oracle_fault };
 static const struct vm_operations_struct page_ops = {
 	.fault = oracle_fault,
@@ -94,6 +153,22 @@ static const struct vm_operations_struct pfn_ops = {
 	.fault = oracle_fault,
 	.pfn_mkwrite = oracle_pfn_mkwrite,
 };
+static const struct vm_operations_struct huge_quiet_ops = {
+	.fault = oracle_fault,
+	.huge_fault = oracle_huge_fault,
+};
+static const struct vm_operations_struct huge_told_ops = {
+	.fault = oracle_fault,
+	.huge_fault = oracle_huge_fault,
+	.pfn_mkwrite = oracle_pfn_mkwrite,
+};
+
+static const struct vm_operations_struct *ops_of(const struct object *obj)
+{
+	if (obj->huge)
+		return obj->told ? &huge_told_ops : &huge_quiet_ops;
+	return !obj->told ? &quiet_ops : obj->raw ? &pfn_ops : &page_ops;
+}
 
 static void add_flags(struct vm_area_struct *vma, unsigned long flags)
 {
@@ -113,7 +188,7 @@ static int oracle_mmap(struct file *file, struct vm_area_struct *vma)
 	if (obj->raw)
 		add_flags(vma, VM_PFNMAP | VM_IO | VM_DONTEXPAND | VM_DONTDUMP);
 	vma->vm_private_data = obj;
-	vma->vm_ops = !obj->told ? &quiet_ops : obj->raw ? &pfn_ops : &page_ops;
+	vma->vm_ops = ops_of(obj);
 	return 0;
 }
 
@@ -152,10 +227,18 @@ static void describe_frame(unsigned long pfn, struct oracle_entry *e)
 		e->kind = ORACLE_ZERO;
 		return;
 	}
+	if (pfn - ORACLE_HUGE_PFN < ORACLE_HUGE_PAGES) {
+		e->kind = ORACLE_OBJECT;
+		e->owner = 'H';
+		e->index = pfn - ORACLE_HUGE_PFN;
+		e->word = *(u64 *)(huge_memory + e->index * PAGE_SIZE);
+		return;
+	}
 	if (!pfn_valid(pfn))
 		return;
 	page = pfn_to_page(pfn);
 	e->word = page_word(page);
+	e->pinned = page_maybe_dma_pinned(page);
 	if (find_in_objects(page, e))
 		return;
 	if (PageAnon(page)) {
@@ -239,12 +322,15 @@ static long get_entries(void __user *arg)
 	struct oracle_entries req;
 	struct oracle_entry *out;
 	struct mm_struct *mm;
+	u64 at[MAX_ENTRIES];
 	long err = 0;
 
 	if (copy_from_user(&req, arg, sizeof(req)))
 		return -EFAULT;
-	if (!req.nr || req.nr > 512)
+	if (!req.nr || req.nr > MAX_ENTRIES)
 		return -EINVAL;
+	if (copy_from_user(at, u64_to_user_ptr(req.at), req.nr * sizeof(*at)))
+		return -EFAULT;
 	out = kcalloc(req.nr, sizeof(*out), GFP_KERNEL);
 	if (!out)
 		return -ENOMEM;
@@ -252,7 +338,7 @@ static long get_entries(void __user *arg)
 	if (mm) {
 		mmap_read_lock(mm);
 		for (u32 i = 0; i < req.nr; i++)
-			describe(mm, req.start + i * PAGE_SIZE, &out[i]);
+			describe(mm, at[i], &out[i]);
 		mmap_read_unlock(mm);
 		mmput(mm);
 		if (copy_to_user(u64_to_user_ptr(req.out), out, req.nr * sizeof(*out)))
@@ -268,7 +354,7 @@ static u32 owner_of(struct vm_area_struct *vma)
 {
 	if (!vma->vm_file)
 		return 0;
-	if (vma->vm_ops == &quiet_ops || vma->vm_ops == &page_ops || vma->vm_ops == &pfn_ops)
+	if (vma->vm_file->f_op == &oracle_fops)
 		return ((struct object *)vma->vm_private_data)->letter;
 	return strncmp(vma->vm_file->f_path.dentry->d_name.name, "memfd:", 6) ? 0 : 'F';
 }
@@ -324,12 +410,12 @@ static long get_vmas(void __user *arg)
 static long walk(struct file *file, unsigned int cmd, void __user *arg)
 {
 	struct oracle_walk req;
-	unsigned long bitmap = 0;
+	unsigned long bitmap[ORACLE_BITMAP] = { 0 };
 	pgoff_t start, end;
 
 	if (copy_from_user(&req, arg, sizeof(req)))
 		return -EFAULT;
-	if (req.first >= 64 || req.nr > 64 - req.first)
+	if (cmd == ORACLE_CLEAN && (req.first >= ORACLE_BITMAP * 64 || req.nr > ORACLE_BITMAP * 64 - req.first))
 		return -EINVAL;
 	start = req.start;
 	end = req.end;
@@ -339,14 +425,14 @@ static long walk(struct file *file, unsigned int cmd, void __user *arg)
 		break;
 	case ORACLE_CLEAN:
 		req.count = clean_record_shared_mapping_range(file->f_mapping, req.first, req.nr, 0,
-							      &bitmap, &start, &end);
+							      bitmap, &start, &end);
 		break;
 	case ORACLE_ZAP:
 		unmap_mapping_range(file->f_mapping, (loff_t)req.first << PAGE_SHIFT,
 				    (loff_t)req.nr << PAGE_SHIFT, 0);
 		break;
 	}
-	req.bitmap = bitmap;
+	req.bitmap = oracle_fold((const __u64 *)bitmap, ORACLE_BITMAP);
 	req.start = start;
 	req.end = end;
 	return copy_to_user(arg, &req, sizeof(req)) ? -EFAULT : 0;
@@ -354,14 +440,70 @@ static long walk(struct file *file, unsigned int cmd, void __user *arg)
 
 /* --- pins --- */
 
-static void unpin(struct pin *pin)
+static void unpin(struct pin *pin, bool dirty)
 {
 	if (pin->nr)
-		unpin_user_pages(pin->page, pin->nr);
+		unpin_user_pages_dirty_lock(pin->page, pin->nr, dirty);
 	pin->nr = 0;
 }
 
-static long pin_or_unpin(unsigned int cmd, void __user *arg)
+/* Three ways that are meant to come to the same. */
+static long pin_pages(const struct oracle_pin *req, struct page **page)
+{
+	unsigned int flags = (req->flags & ORACLE_PIN_WRITE ? FOLL_WRITE : 0) |
+			     (req->flags & ORACLE_PIN_FORCE ? FOLL_FORCE : 0) |
+			     (req->flags & ORACLE_PIN_LONGTERM ? FOLL_LONGTERM : 0);
+	long nr;
+
+	if (!(req->flags & (ORACLE_PIN_SLOW | ORACLE_PIN_REMOTE)))
+		return pin_user_pages_fast(req->addr, req->nr, flags, page);
+	mmap_read_lock(current->mm);
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 5, 0)
+	if (req->flags & ORACLE_PIN_REMOTE)
+		nr = pin_user_pages_remote(current->mm, req->addr, req->nr, flags, page, NULL);
+	else
+		nr = pin_user_pages(req->addr, req->nr, flags, page);
+#else
+	if (req->flags & ORACLE_PIN_REMOTE)
+		nr = pin_user_pages_remote(current->mm, req->addr, req->nr, flags, page, NULL, NULL);
+	else
+		nr = pin_user_pages(req->addr, req->nr, flags, page, NULL);
+#endif
+	mmap_read_unlock(current->mm);
+	return nr;
+}
+
+static long get_pins(struct oracle_pin *req, struct pin *pin, void __user *arg)
+{
+	struct oracle_entry *out = kcalloc(ORACLE_MAX_PIN, sizeof(*out), GFP_KERNEL);
+	long err = 0;
+
+	if (!out)
+		return -ENOMEM;
+	for (int i = 0; i < pin->nr; i++)
+		describe_frame(page_to_pfn(pin->page[i]), &out[i]);
+	req->nr = pin->nr;
+	if (copy_to_user(u64_to_user_ptr(req->out), out, pin->nr * sizeof(*out)) ||
+	    copy_to_user(arg, req, sizeof(*req)))
+		err = -EFAULT;
+	kfree(out);
+	return err;
+}
+
+/* As a device: nothing else happens to the page. */
+static long poke(const struct oracle_pin *req, struct pin *pin)
+{
+	u64 *at;
+
+	if (req->index >= pin->nr || !pin->write)
+		return -EINVAL;
+	at = kmap_local_page(pin->page[req->index]);
+	WRITE_ONCE(*at, req->word);
+	kunmap_local(at);
+	return 0;
+}
+
+static long use_pins(unsigned int cmd, void __user *arg)
 {
 	struct oracle_pin req;
 	struct pin *pin;
@@ -369,20 +511,24 @@ static long pin_or_unpin(unsigned int cmd, void __user *arg)
 
 	if (copy_from_user(&req, arg, sizeof(req)))
 		return -EFAULT;
-	if (req.slot >= ORACLE_PINS || req.nr > MAX_PIN)
+	if (req.slot >= ORACLE_PINS || req.nr > ORACLE_MAX_PIN)
 		return -EINVAL;
 	pin = &pins[req.slot];
-	if (cmd == ORACLE_UNPIN) {
+	switch (cmd) {
+	case ORACLE_UNPIN:
 		nr = pin->nr;
-		unpin(pin);
+		unpin(pin, req.dirty);
 		return nr;
+	case ORACLE_GET_PINS:
+		return get_pins(&req, pin, arg);
+	case ORACLE_POKE:
+		return poke(&req, pin);
 	}
 	if (pin->nr)
 		return -EBUSY;
-	nr = pin_user_pages_fast(req.addr, req.nr,
-				 (req.write ? FOLL_WRITE : 0) | (req.longterm ? FOLL_LONGTERM : 0),
-				 pin->page);
+	nr = pin_pages(&req, pin->page);
 	pin->nr = nr > 0 ? nr : 0;
+	pin->write = req.flags & ORACLE_PIN_WRITE;
 	return nr;
 }
 
@@ -397,15 +543,26 @@ static void set_word(struct page *page, u64 word)
 	kunmap_local(at);
 }
 
+static void set_huge_words(void)
+{
+	for (u64 i = 0; i < ORACLE_HUGE_TOLD; i++)
+		*(u64 *)(huge_memory + i * PAGE_SIZE) = ORACLE_WORD('H', i);
+	*(u64 *)(huge_memory + (ORACLE_HUGE_PAGES - 1) * PAGE_SIZE) = ORACLE_WORD('H', ORACLE_HUGE_PAGES - 1);
+}
+
 static int reset(void)
 {
+	set_huge_words();
 	for (int i = 0; i < ORACLE_PINS; i++)
-		unpin(&pins[i]);
+		unpin(&pins[i], false);
 	for (int o = 0; o < NR_OBJECTS; o++) {
 		struct object *obj = &objects[o];
 
 		obj->mkwrites = 0;
 		obj->refuse = false;
+		obj->grain = 2;
+		if (obj->huge)
+			continue;
 		for (int i = 0; i < ORACLE_PAGES; i++) {
 			struct page *page = obj->page[i];
 
@@ -435,7 +592,9 @@ static long oracle_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 		return walk(file, cmd, user);
 	case ORACLE_PIN:
 	case ORACLE_UNPIN:
-		return pin_or_unpin(cmd, user);
+	case ORACLE_GET_PINS:
+	case ORACLE_POKE:
+		return use_pins(cmd, user);
 	case ORACLE_RESET:
 		return reset();
 	case ORACLE_MKWRITES:
@@ -443,16 +602,27 @@ static long oracle_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 	case ORACLE_REFUSE:
 		obj->refuse = arg;
 		return 0;
+	case ORACLE_GRAIN:
+		obj->grain = arg;
+		return 0;
 	}
 	return -ENOTTY;
 }
 
 static int oracle_open(struct inode *inode, struct file *file)
 {
+	struct object *obj = NULL;
+
 	for (int o = 0; o < NR_OBJECTS; o++)
 		for (int t = 0; t < 2; t++)
 			if (objects[o].dev[t].minor == iminor(inode))
-				file->private_data = &objects[o];
+				obj = file->private_data = &objects[o];
+	/*
+	 * Only mappings of what says that it is DAX are asked for huge entries by faults of every kernel. That flag
+	 * means nothing else here: the file is no file system's.
+	 */
+	if (obj && obj->huge)
+		inode->i_flags |= S_DAX;
 	return 0;
 }
 
@@ -467,7 +637,7 @@ static int add_object(struct object *obj)
 {
 	int err = 0;
 
-	for (int i = 0; i < ORACLE_PAGES; i++) {
+	for (int i = 0; i < ORACLE_PAGES && !obj->huge; i++) {
 		obj->page[i] = alloc_page(GFP_KERNEL | __GFP_ZERO);
 		if (!obj->page[i])
 			return -ENOMEM;
@@ -487,6 +657,9 @@ static int __init oracle_init(void)
 {
 	int err = 0;
 
+	huge_memory = memremap(ORACLE_HUGE_PFN << PAGE_SHIFT, ORACLE_HUGE_PAGES << PAGE_SHIFT, MEMREMAP_WB);
+	if (!huge_memory)
+		return -ENOMEM;
 	for (int o = 0; o < NR_OBJECTS && !err; o++)
 		err = add_object(&objects[o]);
 	return err;

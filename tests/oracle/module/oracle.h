@@ -6,8 +6,13 @@
 #include <linux/ioctl.h>
 #include <linux/types.h>
 
-#define ORACLE_PAGES 16		/* of each object */
+#define ORACLE_PAGES 16		/* of each object but H and G */
+#define ORACLE_HUGE_PFN 0x40000ull	/* frames of H and G: 1 GiB that the kernel has no struct page for */
+#define ORACLE_HUGE_PAGES 0x40000ull
+#define ORACLE_HUGE_TOLD 4200	/* the first of them, and the last, begin with ORACLE_WORD */
+#define ORACLE_BITMAP 66	/* words */
 #define ORACLE_PINS 4		/* slots */
+#define ORACLE_MAX_PIN 32	/* pages in a slot */
 
 /* What an entry maps. */
 enum oracle_kind {
@@ -28,11 +33,13 @@ struct oracle_entry {
 	__u32 index;
 	__u16 kind;
 	__u16 level;		/* 1: a page-table entry; 2: a PMD that is a leaf; 3: a PUD */
+	__u32 pinned;		/* by its count the page may be pinned */
+	__u32 unused;
 };
 
 struct oracle_entries {
 	__u32 pid, nr;
-	__u64 start;
+	__u64 at;		/* __u64[nr]: addresses */
 	__u64 out;		/* struct oracle_entry[nr] */
 };
 
@@ -52,17 +59,28 @@ struct oracle_vmas {
 	__u64 out;		/* struct oracle_vma[nr] */
 };
 
-/* bit 0 of the bitmap is page 0 */
+/* bit 0 of the bitmap is page 0; a long one is told as oracle_fold() of it */
 struct oracle_walk {
 	__u64 first, nr;
 	__u64 bitmap, start, end;
 	__u64 count;
 };
 
+#define ORACLE_PIN_WRITE	0x1
+#define ORACLE_PIN_FORCE	0x2
+#define ORACLE_PIN_LONGTERM	0x4
+#define ORACLE_PIN_SLOW		0x8	/* with the mmap lock from the beginning */
+#define ORACLE_PIN_REMOTE	0x10	/* the same, by the function for other processes' pages */
+
 struct oracle_pin {
-	__u64 addr;
-	__u32 nr, slot;
-	__u32 write, longterm;
+	__u64 addr;		/* PIN */
+	__u64 word;		/* POKE */
+	__u64 out;		/* GET_PINS: struct oracle_entry[ORACLE_MAX_PIN] without @raw and @level */
+	__u32 nr, slot;		/* PIN; GET_PINS: out */
+	__u32 flags;		/* PIN: ORACLE_PIN_* */
+	__u32 dirty;		/* UNPIN: the pages were stored to */
+	__u32 index;		/* POKE: which page of the slot */
+	__u32 unused;
 };
 
 #define ORACLE_GET_ENTRIES _IOW('O', 1, struct oracle_entries)
@@ -75,6 +93,19 @@ struct oracle_pin {
 #define ORACLE_PIN	_IOW('O', 8, struct oracle_pin)
 #define ORACLE_UNPIN	_IOW('O', 9, struct oracle_pin)
 #define ORACLE_ZAP	_IOW('O', 10, struct oracle_walk)	/* unmap_mapping_range() */
+#define ORACLE_GET_PINS	_IOWR('O', 11, struct oracle_pin)
+#define ORACLE_POKE	_IOW('O', 12, struct oracle_pin)	/* store as a device would: by frame */
+
+#define ORACLE_GRAIN	_IO('O', 13)	/* entries of H or G: 0: small; 1: up to 2 MiB; 2: up to 1 GiB */
+
+static inline __u64 oracle_fold(const __u64 *word, unsigned int nr)
+{
+	__u64 fold = 0;
+
+	for (unsigned int i = 0; i < nr; i++)
+		fold = (fold << 7 | fold >> 57) ^ word[nr - 1 - i];
+	return fold;
+}
 
 /* Page @index of object @letter begins with this. */
 #define ORACLE_WORD(letter, index) ((__u64)(letter) << 32 | 0x1000u | (index))
