@@ -88,6 +88,7 @@ struct view {
 	uint8_t core[SEEN];		/* mincore(2); 0xff: not mapped */
 	uint64_t word[SEEN];		/* of pagemap, as far as it is compared */
 	uint64_t left[SEEN];		/* the same after the loads */
+	bool uffd_wp[SEEN];		/* Vellum's side: in a mapping whose stores a userfaultfd may forbid */
 	struct {
 		int32_t sig, code;
 		uint64_t hash;

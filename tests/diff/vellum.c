@@ -130,6 +130,15 @@ static void read_pagemap(struct world *w, unsigned proc, uint64_t *word)
 		word[i] &= WORD_BITS;
 }
 
+static bool may_protect(struct world *w, unsigned proc, uint64_t addr)
+{
+	struct vellum_vma_info info;
+	struct vellum_vma_usage usage;
+
+	must(vellum_vma_usage(w->mm[proc], addr, &info, &usage) == 0);
+	return strstr(usage.vm_flags, "uw ");
+}
+
 void world_view(struct world *w, unsigned proc, bool look, struct view *view)
 {
 	const struct vellum_mapping *others[MAX_VMAS];
@@ -146,11 +155,15 @@ void world_view(struct world *w, unsigned proc, bool look, struct view *view)
 		*s = (struct sight){ .start = info.start, .end = info.end, .prot = info.prot,
 				     .shared = info.shared != 0, .pgoff = info.mapping ? info.pgoff : 0,
 				     .object = object_number(w, info.mapping, others, &nr_others) };
+		const bool wp = may_protect(w, proc, info.start);
+
 		for (unsigned i = 0; i < SEEN; i++) {
 			uint64_t page = FIRST + i * PAGE;
 
-			if (page >= s->start && page < s->end)
-				must(vellum_mincore(w->mm[proc], page, PAGE, &view->core[i]) == 0);
+			if (page < s->start || page >= s->end)
+				continue;
+			view->uffd_wp[i] = wp;
+			must(vellum_mincore(w->mm[proc], page, PAGE, &view->core[i]) == 0);
 		}
 	}
 	read_pagemap(w, proc, view->word);
