@@ -144,4 +144,29 @@ static inline void map_device(struct vellum_mm *mm, unsigned at, unsigned pages,
 	map_object(mm, at, pages, RW, VELLUM_MAP_SHARED, d->mapping, pgoff, RW);
 }
 
+/* A memory of its own, and a device of one PUD leaf and a bit. */
+struct scene {
+	struct world w;
+	struct device *d;
+};
+
+static inline struct scene *scene_with(const struct vellum_backing_ops *ops, uint32_t flags)
+{
+	struct scene *s = calloc(1, sizeof(*s));
+
+	world_create(&s->w, 32 << 20);
+	s->d = device_create(&s->w, GIANT + HUGE, ops, flags);
+	return s;
+}
+
+static inline void end_scene(struct scene *s)
+{
+	check_world(&s->w);
+	unmap(s->w.mm, 0, 4 * GIANT);
+	vellum_mapping_put(s->d->mapping);
+	world_destroy(&s->w);
+	device_free(s->d);
+	free(s);
+}
+
 #endif

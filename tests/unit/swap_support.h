@@ -220,4 +220,20 @@ static inline void unwp(struct vellum_uffd *uffd, unsigned at, unsigned pages)
 	OK(vellum_uffd_writeprotect(uffd, PAGE(at), BYTES(pages), 0));
 }
 
+/* Of a present entry, in every combination. X: the page is the process's alone. */
+enum { BIT_W = 1, BIT_A = 2, BIT_D = 4, BIT_S = 8, BIT_U = 16, BIT_X = 32, NR_BITS = 64 };
+
+static inline pte_t with_bits(pte_t pte, unsigned bits)
+{
+	pte = pte_clear_uffd_wp(pte_mkclean(pte_wrprotect(pte)));
+	pte = bits & BIT_A ? pte_mkyoung(pte) : pte_mkold(pte);
+	if (bits & BIT_W)
+		pte = pte_mkwrite(pte);
+	if (bits & BIT_D)
+		pte = pte_mkdirty(pte);
+	if (bits & BIT_U)
+		pte = pte_mkuffd_wp(pte);
+	return bits & BIT_S ? pte_mksoft_dirty(pte) : pte_clear_soft_dirty(pte);
+}
+
 #endif

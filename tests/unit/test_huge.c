@@ -5,34 +5,9 @@
 
 #include "mm/pagewalk.h"
 
-/* Each test has a memory of its own, and a device of one PUD leaf and a bit. */
-struct scene {
-	struct world w;
-	struct device *d;
-};
-
-static struct scene *scene_with(const struct vellum_backing_ops *ops, uint32_t flags)
-{
-	struct scene *s = calloc(1, sizeof(*s));
-
-	world_create(&s->w, 32 << 20);
-	s->d = device_create(&s->w, GIANT + HUGE, ops, flags);
-	return s;
-}
-
 static struct scene *scene(void)
 {
 	return scene_with(&device_ops, VELLUM_MAPPING_PFN);
-}
-
-static void end_scene(struct scene *s)
-{
-	check_world(&s->w);
-	unmap(s->w.mm, 0, 4 * GIANT);
-	vellum_mapping_put(s->d->mapping);
-	world_destroy(&s->w);
-	device_free(s->d);
-	free(s);
 }
 
 /* W, D and A of the pages [first, end): all have what one leaf had. */

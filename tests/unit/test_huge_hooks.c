@@ -4,30 +4,6 @@
 #include "huge_support.h"
 #include "vellum/pagemap.h"
 
-struct scene {
-	struct world w;
-	struct device *d;
-};
-
-static struct scene *scene_with(const struct vellum_backing_ops *ops, uint32_t flags)
-{
-	struct scene *s = calloc(1, sizeof(*s));
-
-	world_create(&s->w, 32 << 20);
-	s->d = device_create(&s->w, GIANT, ops, flags);
-	return s;
-}
-
-static void end_scene(struct scene *s)
-{
-	check_world(&s->w);
-	unmap(s->w.mm, 0, 4 * GIANT);
-	vellum_mapping_put(s->d->mapping);
-	world_destroy(&s->w);
-	device_free(s->d);
-	free(s);
-}
-
 /* --- a driver that is asked before stores --- */
 
 static void asked_and_lets_all_of_it(void **state)

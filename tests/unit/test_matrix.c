@@ -13,8 +13,6 @@
 
 /* --- one cell --- */
 
-enum { BIT_W = 1, BIT_D = 2, BIT_A = 4, BIT_S = 8, BIT_U = 16, BIT_X = 32, NR_VARIANTS = 64 };
-
 struct cell {
 	struct swap_world *sw;
 	struct world *w;
@@ -63,19 +61,6 @@ static bool variant_ok(enum kind kind, unsigned bits)
 	if ((bits & BIT_D) && (kind == ZERO_PAGE || kind == PRIVATE_FILE))
 		return false;				/* nobody can have stored */
 	return is_present_kind(kind) || kind == MIGR_A || kind == MIGR_S || !(bits & (BIT_D | BIT_A));
-}
-
-static pte_t with_bits(pte_t pte, unsigned bits)
-{
-	pte = pte_clear_uffd_wp(pte_mkclean(pte_wrprotect(pte)));
-	pte = bits & BIT_A ? pte_mkyoung(pte) : pte_mkold(pte);
-	if (bits & BIT_W)
-		pte = pte_mkwrite(pte);
-	if (bits & BIT_D)
-		pte = pte_mkdirty(pte);
-	if (bits & BIT_U)
-		pte = pte_mkuffd_wp(pte);
-	return bits & BIT_S ? pte_mksoft_dirty(pte) : pte_clear_soft_dirty(pte);
 }
 
 static void map_cell(struct cell *c)
@@ -353,7 +338,7 @@ static unsigned run_kind(struct swap_world *sw, enum op op, enum kind kind)
 		proto.obj = new_pfn_object(&sw->w, &proto.raw_counts, 2);
 	else
 		OK(vellum_mapping_create(sw->w.memory, NULL, NULL, 2, 0, &proto.obj));
-	for (unsigned bits = 0; bits < NR_VARIANTS; bits++) {
+	for (unsigned bits = 0; bits < NR_BITS; bits++) {
 		struct cell c = proto;
 
 		c.bits = bits;

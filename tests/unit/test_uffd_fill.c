@@ -2,21 +2,6 @@
 /* userfaultfd: pages that are put in: COPY, ZEROPAGE, CONTINUE, POISON; what they become, and errors. */
 #include "uffd_support.h"
 
-static bool is_soft_dirty(struct world *w, unsigned page)
-{
-	uint64_t bits;
-
-	OK(vellum_pagemap_read(w->mm, PAGE(page), 1, 0, &bits));
-	return bits & VELLUM_PM_SOFT_DIRTY;
-}
-
-static bool is_zero_page(struct world *w, unsigned page)
-{
-	pte_t pte = entry_at(w->mm, PAGE(page));
-
-	return pte_present(pte) && pte_pfn(pte) == w->memory->zero_pfn;
-}
-
 /* --- T-uffd-13 --- */
 
 static void T_uffd_13_what_is_there_stays(void **state)

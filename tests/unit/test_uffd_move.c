@@ -4,21 +4,6 @@
 
 #define HOLES VELLUM_UFFD_MOVE_ALLOW_SRC_HOLES
 
-static bool is_soft_dirty(struct world *w, unsigned page)
-{
-	uint64_t bits;
-
-	OK(vellum_pagemap_read(w->mm, PAGE(page), 1, 0, &bits));
-	return bits & VELLUM_PM_SOFT_DIRTY;
-}
-
-static bool is_zero_page(struct world *w, unsigned page)
-{
-	pte_t pte = entry_at(w->mm, PAGE(page));
-
-	return pte_present(pte) && pte_pfn(pte) == w->memory->zero_pfn;
-}
-
 static void move_pages(void **state)
 {
 	struct world *w = *state;

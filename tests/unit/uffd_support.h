@@ -50,6 +50,21 @@ static inline uint64_t word(struct world *w, unsigned page)
 
 #define assert_word(w, page, bits) assert_int_equal(word(w, page), bits)
 
+static inline bool is_soft_dirty(struct world *w, unsigned page)
+{
+	uint64_t bits;
+
+	OK(vellum_pagemap_read(w->mm, PAGE(page), 1, 0, &bits));
+	return bits & VELLUM_PM_SOFT_DIRTY;
+}
+
+static inline bool is_zero_page(struct world *w, unsigned page)
+{
+	pte_t pte = entry_at(w->mm, PAGE(page));
+
+	return pte_present(pte) && pte_pfn(pte) == w->memory->zero_pfn;
+}
+
 /* --- contexts --- */
 
 static inline struct vellum_uffd *uffd_with(struct world *w, uint32_t flags, uint64_t features)
