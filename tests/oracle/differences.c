@@ -95,6 +95,22 @@ static void unmap_after_failed_move(const struct op *op, struct answer *a)
 		unmap(op->proc, arg[0] + arg[2], arg[1] - arg[2]);
 }
 
+static void forget_zero_pages(const struct op *op, const struct answer *answer)
+{
+	struct oracle_entry parent[NR_PAGES] = { 0 };
+
+	if (op->kind != OP_FORK || answer->code)
+		return;
+	world_entries(op->proc, parent);
+	for (uint64_t i = 0; i < NR_PAGES; i++) {
+		struct op drop = { .kind = OP_DROP, .proc = (int)op->arg[0], .arg = { i, 1 } };
+		struct answer a = { .code = 0 };
+
+		if (parent[i].kind == ORACLE_ZERO)
+			world_do(&drop, &a);
+	}
+}
+
 static bool vma_at(int proc, uint64_t addr, struct oracle_vma *found)
 {
 	static struct oracle_vma vma[2 * NR_PAGES];
@@ -139,14 +155,16 @@ static void pin_before_write_rule(struct op *op)
 	pin_without(op, PIN_W | PIN_LONGTERM, PIN_W | PIN_LONGTERM, PIN_LONGTERM, tells_of_stores);
 }
 
-static bool private_but_not_its_page(const struct oracle_vma *vma, const struct oracle_entry *e)
+/* Without locks nobody knows whether the mapping is private: who cares for it asks the mapping, and its rights. */
+static bool might_be_unshared(const struct oracle_vma *vma, const struct oracle_entry *e)
 {
-	return !(vma->flags & ORACLE_VMA_SHARED) && e->kind != ORACLE_ANON;
+	return e->kind != ORACLE_ANON &&
+	       (vma->flags & (ORACLE_VMA_SHARED | ORACLE_VMA_READ)) != (ORACLE_VMA_SHARED | ORACLE_VMA_READ);
 }
 
 static void pin_before_read_rule(struct op *op)
 {
-	pin_without(op, PIN_W | PIN_LONGTERM, PIN_LONGTERM, PIN_LONGTERM, private_but_not_its_page);
+	pin_without(op, PIN_W | PIN_LONGTERM, PIN_LONGTERM, PIN_LONGTERM, might_be_unshared);
 }
 
 static bool not_to_be_read(const struct oracle_vma *vma, const struct oracle_entry *e)
@@ -212,7 +230,8 @@ static bool map_op(int proc, unsigned first, const struct oracle_vma *vma, struc
 		.kind = OP_MAP,
 		.proc = proc,
 		.arg = { vma->owner, 1,
-			 (vma->flags & ORACLE_VMA_READ ? PROT_R : 0u) | (vma->flags & ORACLE_VMA_WRITE ? PROT_W : 0u),
+			 (vma->flags & ORACLE_VMA_READ ? PROT_R : 0u) |
+				 (vma->flags & ORACLE_VMA_WRITE ? PROT_W : 0u),
 			 first + at, page_in_unit(first, end) - at, vma->pgoff + (start - vma->start) / PAGE },
 	};
 	return true;
@@ -317,18 +336,33 @@ static void drop_protected_puds(const struct op *op, const struct answer *a)
 			map_again(op->proc, u);
 }
 
-/* A driver that is told of stores has been told: the entry is dirty, and may stay or become writable. */
-static void drop_upgraded(const struct op *op, const struct answer *a)
+static bool had_dirty_pmd(int proc, unsigned unit)
+{
+	for (unsigned i = unit; i < unit + UNIT; i++)
+		if (before_op[proc][i].level == 2 &&
+		    (before_op[proc][i].raw & (X86_DIRTY | X86_SAVED_DIRTY)))
+			return true;
+	return false;
+}
+
+static bool maps_told(int proc, unsigned unit)
 {
 	struct oracle_vma vma;
 
+	for (unsigned i = unit; i < unit + UNIT; i++)
+		if (vma_at(proc, page_at(i), &vma) && vma.owner == 'G')
+			return true;
+	return false;
+}
+
+/* A driver that is told of stores has been told: the entry is dirty, and may stay or become writable. */
+static void drop_upgraded(const struct op *op, const struct answer *a)
+{
 	(void)a;
 	if (op->kind != OP_PROTECT || !(op->arg[2] & PROT_W))
 		return;
 	for (unsigned u = FIRST_PMD; u < NR_PAGES; u += UNIT)
-		if (leaf_before(op->proc, u) == 2 && touches(op, 0, u) &&
-		    (before_op[op->proc][u].raw & (X86_DIRTY | X86_SAVED_DIRTY)) &&
-		    vma_at(op->proc, page_at(u), &vma) && vma.owner == 'G')
+		if (had_dirty_pmd(op->proc, u) && touches(op, 0, u) && maps_told(op->proc, u))
 			map_again(op->proc, u);
 }
 
@@ -376,12 +410,6 @@ static void store_to_clean_pages(const struct op *op, const struct answer *answe
 	}
 }
 
-static void hide_pins_of_zero_page(struct oracle_entry *e)
-{
-	if (e->kind == ORACLE_ZERO)
-		e->pinned = 0;
-}
-
 static const struct difference differences[] = {
 	{ .name = "walk-ends",
 	  .reason = "Linux's walk of an object ends at the first mapping that the helpers skip; Vellum's goes on. "
@@ -404,6 +432,11 @@ static const struct difference differences[] = {
 		    "offsets. Private neighbours that could be one mapping are shown as one, and the generator "
 		    "moves no range that is part of two such.",
 	  .same_vma = private_neighbours },
+	{ .name = "merge-fork",
+	  .reason = "So what is one private mapping on Vellum, with pages of its own, may on Linux be two, and one of "
+		    "them without such pages, whose entries of the zero page a fork leaves out. They are "
+		    "dropped in the child.",
+	  .settle = forget_zero_pages },
 	{ .name = "copy-retries",
 	  .reason = "When a copy to a process fails, Linux tries the rest once more byte by byte, which asks a hook "
 		    "that refused again. Hooks refuse until they are told otherwise, and what they refuse "
@@ -431,8 +464,9 @@ static const struct difference differences[] = {
 	  .before = pin_before_write_rule },
 	{ .name = "pin-longterm-read",
 	  .reason = "A long-term pin for reading of a private mapping gets a page of its own on Vellum and "
-		    "on Linux from 6.2 on; before, it pinned the zero page or the object's. Where the entry "
-		    "is not a private page already, it is asked for without LONGTERM.",
+		    "on Linux from 6.2 on; before, it pinned the zero page or the object's. So from then on it "
+		    "also looks at the rights of a mapping that may not be read, though the entry lets it. "
+		    "Where the entry is not a private page already, it is asked for without LONGTERM.",
 	  .before = pin_before_read_rule },
 	{ .name = "pin-fast",
 	  .reason = "Vellum has one function, which tries without locks first, as pin_user_pages_fast() "
@@ -440,10 +474,6 @@ static const struct difference differences[] = {
 		    "mapping has no right to. Linux's other functions ask the mapping. There, this one is "
 		    "used.",
 	  .before = pin_fast_first },
-	{ .name = "pin-zero",
-	  .reason = "A pin of the zero page is not counted on Vellum and on Linux from 6.5 on; before, it "
-		    "was. That the zero page may be pinned is not shown.",
-	  .entry = hide_pins_of_zero_page },
 	{ .name = "mprotect-clean",
 	  .reason = "mprotect that gives the right to store gives W to a clean page of the process's own (a "
 		    "pin for reading unshares so) on Vellum and on Linux from 6.2 on; before, only to dirty "
@@ -466,8 +496,8 @@ static const struct difference differences[] = {
 		    "too.",
 	  .settle = drop_leaves_of_child },
 	{ .name = "huge-protect",
-	  .reason = "mprotect of 1 GiB changes the entry on Vellum and on Linux from 6.12 on; before, it "
-		    "took the entry for a broken table and cleared it. Then it is mapped again.",
+	  .reason = "mprotect of 1 GiB changes the entry on Vellum and on Linux from 6.12 on; 6.1 takes the "
+		    "entry for a broken table and clears it. Then it is mapped again.",
 	  .settle = drop_protected_puds },
 	{ .name = "huge-upgrade",
 	  .reason = "mprotect that leaves or gives the right to store lets a dirty entry have W though a "
@@ -484,8 +514,8 @@ static const struct difference differences[] = {
 		    "entries of H and G.",
 	  .entry = hide_soft_dirty_of_small },
 	{ .name = "huge-inside",
-	  .reason = "Where a mapping is to be divided inside an entry of 1 GiB, Linux before 6.12 takes the "
-		    "entry for a table and crashes. The huge page is mapped again first.",
+	  .reason = "Where a mapping is to be divided inside an entry of 1 GiB, Linux 6.1 takes the entry "
+		    "for a table and crashes. The huge page is mapped again first.",
 	  .before = drop_puds_first },
 };
 
