@@ -71,7 +71,7 @@ static pte_t entry_of_copy(const struct fault *f, pfn_t pfn)
 	if (!(f->flags & FAULT_UNSHARE)) {
 		if (pte_dirty(f->orig))
 			as.flags &= ~(unsigned)FAULT_POPULATE;
-		return anon_entry(&as, pfn);
+		return anon_copy_entry(&as, pfn);
 	}
 	pte = pte_mkyoung(pte_mk(pfn, f->vma->page_prot));
 	if (pte_soft_dirty(f->orig))

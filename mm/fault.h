@@ -58,6 +58,7 @@ static inline pte_t maybe_mkwrite(const struct vma *vma, pte_t pte)
 
 /* fault.c */
 pte_t anon_entry(const struct fault *f, pfn_t pfn);
+pte_t anon_copy_entry(const struct fault *f, pfn_t pfn);
 /* Put a new own anonymous page into an entry that maps nothing. ptl held. */
 void map_anon_folio(struct vma *vma, gva_t addr, pte_t *ptep, struct folio *folio, pte_t pte);
 

@@ -24,7 +24,7 @@ static int do_cow_fault(struct fault *f, struct folio *page)
 	mutex_lock(f->ptl, &m->host);
 	if (fault_is_same(f)) {
 		map_anon_folio(f->vma, f->addr, f->ptep, copy,
-			       fault_keep_wp(f, anon_entry(f, folio_pfn(m, copy))));
+			       fault_keep_wp(f, anon_copy_entry(f, folio_pfn(m, copy))));
 		installed = true;
 	}
 	mutex_unlock(f->ptl, &m->host);

@@ -84,7 +84,7 @@ static int copy_pinned(struct fork_walk *fw, const struct table_edit *ed, unsign
 		return -ENOMEM;
 	copy_racy(frame_address(m, folio_pfn(m, copy)), frame_address(m, pte_pfn(pte)), PAGE_SIZE);
 	f.orig = fw->keep_wp && pte_uffd_wp(pte) ? pte : pte_make(0);
-	map_anon_folio(fw->child, addr, dst, copy, fault_keep_wp(&f, anon_entry(&f, folio_pfn(m, copy))));
+	map_anon_folio(fw->child, addr, dst, copy, fault_keep_wp(&f, anon_copy_entry(&f, folio_pfn(m, copy))));
 	return 0;
 }
 

@@ -17,6 +17,7 @@ static const struct scenario *const subjects[] = {
 	clean_scenarios,
 	collect_scenarios,
 	cow_scenarios,
+	huge_scenarios,
 	mremap_scenarios,
 	swap_scenarios,
 	truncate_scenarios,

@@ -32,6 +32,7 @@ struct scenario {
 	const char *name;
 	unsigned nr_cpus;	/* 0: 2 */
 	unsigned machine;
+	uint64_t ram;		/* bytes; 0: 4 MiB */
 	void (*setup)(void);
 	struct {
 		const char *name;

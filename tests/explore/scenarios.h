@@ -8,6 +8,7 @@
 extern const struct scenario clean_scenarios[];		/* the two helpers */
 extern const struct scenario collect_scenarios[];	/* trackers, and bytes changed from outside */
 extern const struct scenario cow_scenarios[];		/* fork and copy-on-write */
+extern const struct scenario huge_scenarios[];		/* huge entries */
 extern const struct scenario mremap_scenarios[];
 extern const struct scenario swap_scenarios[];		/* swap, pins, moves */
 extern const struct scenario truncate_scenarios[];	/* pages leave an object */

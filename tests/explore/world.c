@@ -7,6 +7,7 @@
 #include "host/test.h"
 
 #define RAM_BYTES (4ull << 20)
+#define RAM_MAX   (16ull << 20)
 
 struct vellum_memory *memory;
 struct vellum_mm *mm;
@@ -17,6 +18,7 @@ static struct vellum_soft *soft;
 static unsigned nr_cpus;
 static struct test_host host;
 static char *ram;
+static uint64_t ram_bytes;
 
 bool vellum_explore_membarrier(void)
 {
@@ -48,14 +50,14 @@ void make_world(void)
 {
 	static struct vellum_host_ops ops;
 	static struct vellum_mmu_ops mmu;
-	struct vellum_memory_args args = { .size = sizeof(args), .ram_size = RAM_BYTES };
+	struct vellum_memory_args args = { .size = sizeof(args) };
 
 	ops = *test_host_ops();
 	ops.wait = explore_wait;
 	ops.free = poison_and_free;
 	memset(&host, 0, sizeof(host));
 	if (!ram)
-		ram = mmap(NULL, RAM_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		ram = mmap(NULL, RAM_MAX, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	nr_cpus = scenario->nr_cpus ? scenario->nr_cpus : 2;
 	MUST(vellum_soft_create(nr_cpus, &soft));
 	args.host = &ops;
@@ -66,6 +68,7 @@ void make_world(void)
 	args.mmu = &mmu;
 	args.machine = soft;
 	args.ram = ram;
+	args.ram_size = ram_bytes = scenario->ram ? scenario->ram : RAM_BYTES;
 	MUST(vellum_memory_create(&args, &memory));
 	MUST(vellum_mm_create(memory, &mm));
 	for (unsigned i = 0; i < nr_cpus; i++) {
@@ -102,7 +105,7 @@ void drop_world(void)
 void abandon_world(void)
 {
 	running = -1;
-	madvise(ram, RAM_BYTES, MADV_DONTNEED);	/* whoever points there will not run again */
+	madvise(ram, ram_bytes, MADV_DONTNEED);	/* whoever points there will not run again */
 }
 
 /* --- what holds everywhere --- */
@@ -112,7 +115,7 @@ static struct folio *folio_at(const volatile void *where)
 {
 	uint64_t offset = (uint64_t)((const volatile char *)where - ram);
 
-	return offset < RAM_BYTES ? &memory->folios[offset / PAGE_SIZE] : NULL;
+	return offset < ram_bytes ? &memory->folios[offset / PAGE_SIZE] : NULL;
 }
 
 static struct vellum_soft_tlbe *set_for(unsigned c, unsigned page)

@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: MIT */
+/* tests/explore/huge.c - huge entries are split, protected, removed, copied and made while CPUs have them cached. */
+#define _GNU_SOURCE
+#include <sys/mman.h>
+
+#include "mm/huge.h"
+#include "scenarios.h"
+#include "vellum/gup.h"
+
+#define HUGE PMD_PAGES
+#define DEVICE_PFN (4ull << 18)		/* above RAM, aligned */
+
+static uint64_t last;		/* value of the newest store that was done */
+static uint64_t dirt;		/* times that page 0 was reported */
+static char *device;
+static struct vellum_mm *child;
+
+/* Some fail once the page is gone or protected. */
+static void storer(void)
+{
+	for (uint64_t val = 2; val < 4 && !try_store(1, 0, val); val++)
+		last = val;
+}
+
+static void one_store(void)
+{
+	if (!try_store(1, 0, 2))
+		last = 2;
+}
+
+static bool is_huge(struct vellum_mm *of)
+{
+	struct leaf leaf;
+
+	return huge_lookup(of, PAGE(0), &leaf);
+}
+
+static bool is_dirty(struct vellum_mm *of)
+{
+	struct leaf leaf;
+
+	if (huge_lookup(of, PAGE(0), &leaf))
+		return pte_dirty(leaf_pte(entry_load(leaf.entry), leaf.shift, PAGE(0)));
+	return pte_dirty(pte_make(raw_entry(of, 0)));
+}
+
+static void drop_child(void)
+{
+	vellum_mm_put(child);
+	child = NULL;
+}
+
+/* --- raw frames --- */
+
+static void note_dirt(void *ctx, uint64_t pgoff)
+{
+	(void)ctx;
+	dirt += pgoff == 0;
+}
+
+static int frame_fault(void *ctx, struct vellum_vmf *vmf)
+{
+	(void)ctx;
+	vmf->pfn = DEVICE_PFN + vmf->pgoff;
+	return VELLUM_VMF_OK;
+}
+
+static const struct vellum_backing_ops device_ops = { .size = sizeof(device_ops), .fault = frame_fault,
+						      .dirt = note_dirt };
+
+static void setup_leaf(void)
+{
+	last = dirt = 0;
+	child = NULL;
+	if (!device)
+		device = mmap(NULL, PMD_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	memset(device, 0, PAGE_SIZE);
+	MUST(vellum_memory_add_device(memory, DEVICE_PFN, HUGE, device));
+	new_object(&device_ops, HUGE, VELLUM_MAPPING_PFN);
+	map_pages(mm, 0, HUGE, RW, SHARED, object, 0);
+	map_pages(mm, HUGE, 1, RW, PRIVATE, NULL, 0);	/* the table of the leaf stays: freeing it takes many steps */
+	MUST(vellum_remap_pfn_range(mm, PAGE(0), DEVICE_PFN, PMD_SIZE));
+	if (!is_huge(mm))
+		explore_broken("no huge entry");
+}
+
+/* It has been loaded from: cached, and not dirty. */
+static void setup_loaded_leaf(void)
+{
+	setup_leaf();
+	load(1, 0);
+}
+
+static void splitter(void)
+{
+	MUST(vellum_mprotect(mm, PAGE(4), PAGE_SIZE, VELLUM_PROT_READ));
+}
+
+static void protector(void)
+{
+	uint64_t seen;
+
+	MUST(vellum_mprotect(mm, PAGE(0), PMD_SIZE, VELLUM_PROT_READ));
+	seen = *(const volatile uint64_t *)device;
+	pause_here();
+	pause_here();
+	if (*(const volatile uint64_t *)device != seen)
+		violated("a store after mprotect returned");
+}
+
+static void unmapper(void)
+{
+	MUST(vellum_munmap(mm, PAGE(0), PMD_SIZE));
+}
+
+static void forker(void)
+{
+	MUST(vellum_fork(mm, &child));
+}
+
+static const char *split_keeps_dirt(void)
+{
+	if (is_huge(mm))
+		return "it is not split";
+	return last && !is_dirty(mm) ? "INV-HUGE: a store through a split entry left no D" : NULL;
+}
+
+static const char *leaf_keeps_dirt(void)
+{
+	return last && !is_dirty(mm) ? "a store left no D" : NULL;
+}
+
+static const char *dirt_was_told(void)
+{
+	return last && !dirt ? "dirt of a huge entry was removed and not told of" : NULL;
+}
+
+/* --- private memory --- */
+
+static void setup_own(bool huge)
+{
+	last = 1;
+	child = NULL;
+	map_pages(mm, 0, HUGE, RW, PRIVATE, NULL, 0);
+	map_pages(mm, HUGE, 1, RW, PRIVATE, NULL, 0);
+	if (huge)
+		MUST(vellum_madvise(mm, PAGE(0), PMD_SIZE, VELLUM_MADV_HUGEPAGE));
+	store(1, 0, 1);
+	if (is_huge(mm) != huge)
+		explore_broken("a huge page, or none");
+}
+
+static void setup_huge(void)
+{
+	setup_own(true);
+}
+
+static void setup_small(void)
+{
+	setup_own(false);
+}
+
+static void collapser(void)
+{
+	int err = vellum_madvise(mm, PAGE(0), PMD_SIZE, VELLUM_MADV_COLLAPSE);
+
+	if (err && err != -EAGAIN && err != -EBUSY && err != -ENOMEM)
+		violated("MADV_COLLAPSE failed");
+}
+
+static uint64_t pfn, nr_pinned;
+
+static void fast_pinner(void)
+{
+	nr_pinned = 0;
+	vellum_pin_pages(mm, PAGE(0), 1, VELLUM_GUP_WRITE | VELLUM_GUP_FAST_ONLY, &pfn, &nr_pinned);
+}
+
+static const char *nothing_lost(void)
+{
+	return load(0, 0) == last ? NULL : "a store was lost";
+}
+
+static const char *pin_sees(void)
+{
+	bool ok = true;
+
+	if (nr_pinned) {
+		store(1, 0, 99);
+		ok = *(const uint64_t *)vellum_frame_host(memory, pfn) == 99;
+		vellum_unpin_pages(memory, &pfn, nr_pinned);
+	}
+	return ok ? NULL : "INV-GUP-1: the process stores to another page than the pinned one";
+}
+
+/* What the child has is what its parent had at some time, and stays. */
+static const char *child_is_apart(void)
+{
+	uint64_t before, after;
+
+	vellum_soft_run(cpu[0], child);
+	before = load(0, 0);
+	store(1, 0, 50);
+	after = load(0, 0);
+	vellum_soft_run(cpu[0], mm);
+	if (before < 1 || before > last || before != after)
+		return "the child sees what its parent stored";
+	return load(1, 0) == 50 ? NULL : "a store was lost";
+}
+
+#define RAM (12ull << 20)
+
+const struct scenario huge_scenarios[] = {
+	{ .name = "huge_split_vs_store", .bound = 1, .setup = setup_loaded_leaf,
+	  .thread = { THREAD(splitter), THREAD(storer) }, .check_end = split_keeps_dirt },
+	{ .name = "huge_protect_vs_store", .setup = setup_leaf, .thread = { THREAD(protector), THREAD(storer) },
+	  .check_end = leaf_keeps_dirt },
+	{ .name = "huge_unmap_vs_store", .setup = setup_loaded_leaf, .thread = { THREAD(unmapper), THREAD(storer) },
+	  .check_end = dirt_was_told },
+	{ .name = "huge_fork_vs_store", .setup = setup_loaded_leaf, .thread = { THREAD(forker), THREAD(storer) },
+	  .check_end = leaf_keeps_dirt, .teardown = drop_child },
+	{ .name = "huge_own_split_vs_store", .ram = RAM, .bound = 1, .setup = setup_huge,
+	  .thread = { THREAD(splitter), THREAD(one_store) }, .check_end = nothing_lost },
+	{ .name = "huge_own_fork_vs_store", .ram = RAM, .bound = 1, .setup = setup_huge,
+	  .thread = { THREAD(forker), THREAD(one_store) }, .check_end = child_is_apart, .teardown = drop_child },
+	{ .name = "huge_collapse_vs_store", .ram = RAM, .bound = 1, .setup = setup_small,
+	  .thread = { THREAD(collapser), THREAD(one_store) }, .check_end = nothing_lost },
+	{ .name = "huge_collapse_vs_pin_fast", .ram = RAM, .bound = 1, .setup = setup_small,
+	  .thread = { THREAD(collapser), THREAD(fast_pinner) }, .check_end = pin_sees },
+	{ .name = NULL },
+};
