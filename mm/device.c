@@ -11,6 +11,7 @@
 #include "mm/device.h"
 #include "mm/fault.h"
 #include "mm/huge.h"
+#include "mm/swap.h"
 #include "mm/uffd.h"
 
 #define DEVICE_PFN_BASE (1ull << 39)	/* below 2^40, what an entry's offset has room for */
@@ -323,7 +324,7 @@ EXPORT int vellum_device_migrate(struct vellum_device *device, struct vellum_mm 
 		if (!folio)
 			continue;
 		done += move_folio(device, folio);
-		mutex_unlock(&folio->lock, &m->host);
+		anon_unlock(m, folio);
 		folio_put(m, folio);
 	}
 	read_unlock(&mm->mmap_lock, &m->host);
@@ -446,7 +447,7 @@ static int take_entry(struct vma *vma, gva_t addr, pfn_t *pfn)
 		}
 		mutex_unlock(ptl, &m->host);
 	}
-	mutex_unlock(&folio->lock, &m->host);
+	anon_unlock(m, folio);
 	folio_put(m, folio);
 	return err;
 }

@@ -9,6 +9,7 @@
  */
 #include "mm/fault.h"
 #include "mm/huge.h"
+#include "mm/swap.h"
 #include "mm/uffd.h"
 #include "vellum/gup.h"
 
@@ -375,7 +376,7 @@ static void dirty_page(struct vellum_memory *m, struct folio *folio)
 		else
 			track_object(folio->mapping, folio->index, folio->index);
 	}
-	mutex_unlock(&folio->lock, &m->host);
+	anon_unlock(m, folio);
 }
 
 EXPORT void vellum_unpin_pages_dirty(struct vellum_memory *memory, const uint64_t *pfns, uint64_t nr)

@@ -182,7 +182,7 @@ EXPORT int vellum_migrate_page(struct vellum_mm *mm, uint64_t addr)
 	if (folio) {
 		mutex_lock(&folio->lock, &m->host);
 		err = migrate_folio(m, folio);
-		mutex_unlock(&folio->lock, &m->host);
+		anon_unlock(m, folio);
 		folio_put(m, folio);
 	}
 	notify_finish(mm, VELLUM_NOTIFY_CLEAR, addr, addr + PAGE_SIZE);

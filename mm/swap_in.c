@@ -143,7 +143,7 @@ static int wait_for_migration(struct fault *f)
 	mutex_unlock(f->ptl, &m->host);
 	if (folio) {
 		mutex_lock(&folio->lock, &m->host);
-		mutex_unlock(&folio->lock, &m->host);
+		anon_unlock(m, folio);
 		folio_put(m, folio);
 	}
 	return FAULT_AGAIN;
