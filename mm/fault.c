@@ -89,7 +89,7 @@ pte_t anon_copy_entry(const struct fault *f, pfn_t pfn)
 {
 	pte_t pte = anon_entry(f, pfn);
 
-	return f->flags & FAULT_POPULATE ? pte : pte_mkdirty(pte);
+	return (f->flags & FAULT_POPULATE) || (f->vma->flags & VM_WRITE) ? pte : pte_mkdirty(pte);
 }
 
 void map_anon_folio(struct vma *vma, gva_t addr, pte_t *ptep, struct folio *folio, pte_t pte)
