@@ -84,12 +84,12 @@ pte_t anon_entry(const struct fault *f, pfn_t pfn)
 		       pte : pte_mkwrite(pte);
 }
 
-/* The same for a copy of a page, which a forced store may make where the rights have no W: it is changed all the same. */
+/* The same for a copy of a page. A forced store makes one where the rights have no W: it is changed all the same. */
 pte_t anon_copy_entry(const struct fault *f, pfn_t pfn)
 {
 	pte_t pte = anon_entry(f, pfn);
 
-	return (f->flags & FAULT_POPULATE) || (f->vma->flags & VM_WRITE) ? pte : pte_mkdirty(pte);
+	return (f->vma->flags & VM_WRITE) || (f->flags & FAULT_POPULATE) ? pte : pte_mkdirty(pte);
 }
 
 void map_anon_folio(struct vma *vma, gva_t addr, pte_t *ptep, struct folio *folio, pte_t pte)

@@ -213,23 +213,29 @@ static struct vma *change_part(struct vma *vma, gva_t start, gva_t end, struct v
 	return vma_merge(vma);
 }
 
+/* The next part of [@start, @end) that one VMA covers: [@start, @next). NULL: none is left. */
+static struct vma *next_part(struct vellum_mm *mm, gva_t *start, gva_t end, gva_t *next)
+{
+	struct vma *vma = *start < end ? find_vma_intersection(mm, *start, end) : NULL;
+
+	if (vma) {
+		*start = max_u64(*start, vma->start);
+		*next = min_u64(vma->end, end);
+	}
+	return vma;
+}
+
 static int register_range(struct vellum_uffd *uffd, struct vellum_mm *mm, gva_t start, gva_t end, uint64_t modes)
 {
 	uint64_t vm = vm_of_modes(modes);
 	int err = check_register(uffd, mm, start, end, modes);
+	struct vma *vma;
+	gva_t next;
 
-	while (!err && start < end) {
-		struct vma *vma = find_vma_intersection(mm, start, end);
-		gva_t next;
-
-		if (!vma)
-			break;
-		start = max_u64(start, vma->start);
-		next = min_u64(vma->end, end);
+	for (; !err && (vma = next_part(mm, &start, end, &next)); start = next) {
 		/* A registration that has these modes and more stays as it is. */
 		if (!(vma->uffd == uffd && (vma->flags & vm) == vm) && !change_part(vma, start, next, uffd, vm))
 			err = -ENOMEM;
-		start = next;
 	}
 	return err;
 }
@@ -288,21 +294,14 @@ static int unregister_part(struct tlb_gather *tlb, struct vma *vma, gva_t start,
 static int unregister_range(struct vellum_mm *mm, struct vellum_uffd *uffd, gva_t start, gva_t end)
 {
 	struct tlb_gather tlb;
+	struct vma *vma;
+	gva_t next;
 	int err = 0;
 
 	tlb_begin(&tlb, mm);
-	while (start < end && !err) {
-		struct vma *vma = find_vma_intersection(mm, start, end);
-		gva_t next;
-
-		if (!vma)
-			break;
-		start = max_u64(start, vma->start);
-		next = min_u64(vma->end, end);
+	for (; !err && (vma = next_part(mm, &start, end, &next)); start = next)
 		if (vma->uffd == uffd)
 			err = unregister_part(&tlb, vma, start, next);
-		start = next;
-	}
 	tlb_finish(&tlb);
 	return err;
 }

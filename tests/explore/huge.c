@@ -96,21 +96,28 @@ static void splitter(void)
 	MUST(vellum_mprotect(mm, PAGE(4), PAGE_SIZE, VELLUM_PROT_READ));
 }
 
+/* The call that forbids stores has returned. */
+static void word_stays(void)
+{
+	const volatile uint64_t *word = (const void *)device;
+	uint64_t seen = *word;
+
+	pause_here();
+	pause_here();
+	if (*word != seen)
+		violated("a store after the call that forbids it");
+}
+
 static void protector(void)
 {
-	uint64_t seen;
-
 	MUST(vellum_mprotect(mm, PAGE(0), PMD_SIZE, VELLUM_PROT_READ));
-	seen = *(const volatile uint64_t *)device;
-	pause_here();
-	pause_here();
-	if (*(const volatile uint64_t *)device != seen)
-		violated("a store after mprotect returned");
+	word_stays();
 }
 
 static void unmapper(void)
 {
 	MUST(vellum_munmap(mm, PAGE(0), PMD_SIZE));
+	word_stays();
 }
 
 static void forker(void)
