@@ -78,12 +78,13 @@ struct vellum_vmf {
  *         VELLUM_VMF_FALLBACK: it is a page of the object's own, which fault() fills.
  * @huge_fault: optional, of objects with raw frames. Nothing is mapped in the 2 MiB or 1 GiB (@vmf->order 9 or 18)
  *         around @vmf->address, and the mapping covers all of it: set @vmf->pfn to the frame at their start, so
- *         aligned, and they get one huge entry; or VELLUM_VMF_FALLBACK. Asked again, with @vmf->write, when a huge
- *         entry that is there is stored to and the object has pfn_mkwrite(): OK lets all of it be written,
- *         FALLBACK splits it, so that pfn_mkwrite() is asked page by page.
+ *         aligned, and they get one huge entry; or VELLUM_VMF_FALLBACK. Asked again, with @vmf->write and
+ *         @vmf->pfn its first frame, when a huge entry that is there is stored to and the object has
+ *         pfn_mkwrite(): OK lets all of it be written, FALLBACK splits it, so that pfn_mkwrite() is asked page by
+ *         page. A first store where nothing is has @vmf->write too, and @vmf->pfn 0.
  *
- * @fault, @pfn_fault, @huge_fault, @page_mkwrite and @pfn_mkwrite may be called with the mmap lock of the faulting address
- * space held for reading, so they must not map or unmap there. Any return of theirs but those named
+ * @fault, @pfn_fault, @huge_fault, @page_mkwrite and @pfn_mkwrite may be called with the mmap lock of the faulting
+ * address space held for reading, so they must not map or unmap there. Any return of theirs but those named
  * above counts as VELLUM_VMF_SIGBUS.
  */
 struct vellum_backing_ops {
