@@ -154,6 +154,12 @@ static void store_after_free(void)
 	}
 }
 
+/* What was swapped out was dropped or stored over. */
+static const char *old_is_gone(void)
+{
+	return word_of(mm) == 1 ? "what was dropped came back from swap" : NULL;
+}
+
 /* --- pages of an object --- */
 
 static void setup_object(void)
@@ -334,7 +340,7 @@ const struct scenario swap_scenarios[] = {
 	{ .name = "swap_out_vs_fork_vs_store", .setup = setup_page, .bound = 1,
 	  .thread = { THREAD(pager), THREAD(forker), THREAD(storer) }, .check_end = own_sides, .teardown = drop_child },
 	SWAP("swap_out_vs_munmap", setup_page, NULL, THREAD(pager), THREAD(unmapper)),
-	SWAP("swap_in_vs_drop", setup_out, NULL, THREAD(try_storer), THREAD(dropper)),
+	SWAP("swap_in_vs_drop", setup_out, old_is_gone, THREAD(try_storer), THREAD(dropper)),
 	SWAP("free_and_reclaim_vs_store", setup_page, as_stored, THREAD(freer), THREAD(store_after_free)),
 	SWAP("shmem_out_vs_store", setup_object, nothing_lost, THREAD(pager), THREAD(storer)),
 	{ .name = "shmem_out_vs_store_vs_read", .setup = setup_object, .bound = 1, .check_end = nothing_lost,

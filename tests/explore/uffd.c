@@ -170,7 +170,7 @@ static void drop_both(void)
 
 static const char *nothing_lost(void)
 {
-	return raw_word(mm, 0) == last ? NULL : "T-uffd-09: a store was lost";
+	return raw_word(mm, 0) == last ? NULL : "a store was lost";
 }
 
 /* --- INV-MARKER-1: protection of shared memory is there at every step --- */
@@ -224,7 +224,8 @@ const struct scenario uffd_scenarios[] = {
 	{ .name = "scan_vs_store", .setup = setup_async, .thread = { THREAD(scanner), THREAD(storer) },
 	  .check_end = replica_is_memory, .teardown = drop_uffd },
 	{ .name = "scan_vs_protect_vs_store", .setup = setup_async, .bound = 1,
-	  .thread = { THREAD(scanner), THREAD(protector), THREAD(storer) }, .teardown = drop_uffd },
+	  .thread = { THREAD(scanner), THREAD(protector), THREAD(storer) }, .check_end = nothing_lost,
+	  .teardown = drop_uffd },
 	/* T-uffd-09 */
 	{ .name = "uffd_wp_vs_store_vs_fork", .setup = setup_shared_with_child, .bound = 1,
 	  .thread = { THREAD(protector), THREAD(storer), THREAD(forker_again) }, .check_end = nothing_lost,

@@ -170,8 +170,7 @@ static void free_some(struct worker *w)
 	for (unsigned i = page; i < page + nr; i++) {
 		uint64_t val = 0;
 
-		vellum_soft_load64(w->cpu, ADDR(i), &val);
-		if (val && val != w->own[i])
+		if (vellum_soft_load64(w->cpu, ADDR(i), &val) || (val && val != w->own[i]))
 			bad(w, "freed page", i, val, w->own[i]);
 		w->own[i] = val + 2;
 		put(w, w->cpu, ADDR(i), w->own[i], i);
@@ -261,7 +260,11 @@ static void hand_over(struct worker *w)
 	unsigned page = HANDLED + below(w, NR_HANDLED - 16), nr = 1 + below(w, 16);
 
 	if (below(w, 2)) {
-		vellum_uffd_writeprotect(w->handler, ADDR(page), (uint64_t)nr * PAGE, VELLUM_UFFD_WRITEPROTECT_WP);
+		int err = vellum_uffd_writeprotect(w->handler, ADDR(page), (uint64_t)nr * PAGE,
+						   VELLUM_UFFD_WRITEPROTECT_WP);
+
+		if (err)
+			bad(w, "protecting failed", page, (uint64_t)err, 0);
 		return;
 	}
 	advise(w, page, nr, VELLUM_MADV_DONTNEED);
@@ -532,6 +535,8 @@ int main(int argc, char **argv)
 	vellum_tracker_destroy(tracker);
 	vellum_mapping_put(shared);
 	check_gone(&swap);
+	if (!swap.nr_out || !swap.nr_in)
+		bad(NULL, "nothing was swapped", 0, swap.nr_out, swap.nr_in);
 	vellum_swap_file_destroy(area);
 	free(replica);
 	free(ram);

@@ -16,7 +16,7 @@
 struct disk {
 	uint8_t *bytes, *full;	/* full: the slot holds something */
 	uint64_t nr;
-	unsigned writes, reads, frees, bugs, area;
+	unsigned writes, reads, bugs, area;
 	int write_err, read_err;
 	uint64_t bad_slot;	/* reads of it alone fail with @read_err; ~0: all do */
 	void (*on_write)(void *arg, uint64_t slot);	/* before the bytes are taken */
@@ -65,7 +65,10 @@ static inline void disk_free(void *ctx, uint64_t slot)
 {
 	struct disk *d = ctx;
 
-	disk_count(slot < d->nr ? &d->frees : &d->bugs);
+	if (slot >= d->nr) {
+		disk_count(&d->bugs);
+		return;
+	}
 	memset(d->bytes + BYTES(slot), 0xdd, PAGE_SIZE);
 	__atomic_store_n(&d->full[slot], 0, __ATOMIC_RELAXED);
 }

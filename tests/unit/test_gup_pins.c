@@ -281,6 +281,8 @@ static void T_fork_06_no_memory(void **state)
 	struct world *w = *state;
 	struct vellum_mm *child;
 	uint64_t *hoard = calloc(w->memory->nr_frames, 8), n = 0, pfn;
+	unsigned nr[2] = { 0, 0 };
+	int err;
 
 	map_at(w->mm, 0, 1, RW, ANON);
 	store(w->cpu[0], PAGE(0), 1);
@@ -290,13 +292,18 @@ static void T_fork_06_no_memory(void **state)
 	for (unsigned give = 0; give < 8; give++) {
 		for (unsigned i = 0; i < give; i++)
 			vellum_memory_free_device(w->memory, hoard[--n], 1);
-		if (!vellum_fork(w->mm, &child))
+		err = vellum_fork(w->mm, &child);
+		if (err)
+			assert_int_equal(err, -ENOMEM);
+		else
 			vellum_mm_put(child);
+		nr[!err]++;
 		check_world(w);
 		assert_true(is_own_page(w, pfn));
 		store(w->cpu[0], PAGE(0), give);
 		assert_int_equal(frame_words(w, pfn)[0], give);
 	}
+	assert_true(nr[0] && nr[1]);
 	while (n)
 		vellum_memory_free_device(w->memory, hoard[--n], 1);
 	unpin(w, pfn);

@@ -14,7 +14,6 @@
 /* --- one cell --- */
 
 struct cell {
-	struct swap_world *sw;
 	struct world *w;
 	struct gpu *gpu;
 	struct vellum_mapping *obj;
@@ -328,7 +327,7 @@ static unsigned run_cell(struct cell *c)
 
 static unsigned run_kind(struct swap_world *sw, enum op op, enum kind kind)
 {
-	struct cell proto = { .sw = sw, .w = &sw->w, .kind = kind, .op = op };
+	struct cell proto = { .w = &sw->w, .kind = kind, .op = op };
 	unsigned bad = 0;
 
 	if (after[op][kind] == '-')

@@ -62,7 +62,7 @@ static void run_huge_fault(struct stage *s, bool again)
 		check_now(s);
 		assert_int_equal(load(s->w->cpu[0], PAGE(HUGE_AT + 9)), 9);
 	}
-	unmap_whole(s, HUGE_AT, 512);
+	unmap(s->w->mm, HUGE_AT, 512);
 }
 
 static void run_collapse(struct stage *s, bool again)
@@ -82,7 +82,7 @@ static void run_collapse(struct stage *s, bool again)
 	check_now(s);
 	for (unsigned i = 0; i < stored; i++)
 		assert_int_equal(load(s->w->cpu[0], PAGE(HUGE_AT + i)), i);
-	unmap_whole(s, HUGE_AT, 512);
+	unmap(s->w->mm, HUGE_AT, 512);
 }
 
 /* @pages frames of the device at once: 512 of them make one huge entry. */
@@ -104,7 +104,7 @@ static void insert_raw(struct stage *s, unsigned pages, bool again)
 		failed(vellum_mprotect(s->w->mm, addr + BYTES(1), BYTES(1), RO), again);
 	}
 	check_now(s);
-	unmap_whole(s, RAW_AT, 512);
+	unmap(s->w->mm, RAW_AT, 512);
 }
 
 static void run_raw_huge(struct stage *s, bool again)
@@ -154,7 +154,7 @@ static void run_guards(struct stage *s, bool again)
 		assert_int_not_equal(try_load(s->w->cpu[0], PAGE(FAR_AT + 700)), VELLUM_FAULT_OK);
 	failed(vellum_madvise(s->w->mm, PAGE(FAR_AT), BYTES(1200), VELLUM_MADV_GUARD_REMOVE), again);
 	oom(try_load(s->w->cpu[0], PAGE(FAR_AT + 700)), again);
-	unmap_whole(s, FAR_AT, 1200);
+	unmap(s->w->mm, FAR_AT, 1200);
 }
 
 /* --- devices and moving pages, shadow stacks --- */
@@ -192,7 +192,7 @@ static void run_shadow_stack(struct stage *s, bool again)
 		OK(vellum_soft_shstk_load64(s->w->cpu[0], addr, &val));
 		assert_int_equal(val, 5);
 	}
-	unmap_whole(s, FAR_AT, 2);
+	unmap(s->w->mm, FAR_AT, 2);
 }
 
 OOM_TEST(swap)

@@ -52,7 +52,7 @@ static void run_fill(struct stage *s, bool again)
 	check_now(s);
 	if (uffd)
 		vellum_uffd_put(uffd);
-	unmap_whole(s, MISSING_AT, 6);
+	unmap(s->w->mm, MISSING_AT, 6);
 }
 
 /* Markers need tables where none are. */
@@ -73,7 +73,7 @@ static void run_writeprotect(struct stage *s, bool again)
 	}
 	if (uffd)
 		vellum_uffd_put(uffd);
-	unmap_whole(s, FAR_AT, 1200);
+	unmap(s->w->mm, FAR_AT, 1200);
 }
 
 static void run_move(struct stage *s, bool again)
@@ -105,9 +105,9 @@ static void run_move(struct stage *s, bool again)
 		}
 		if (uffd)
 			vellum_uffd_put(uffd);
-		unmap_whole(s, FAR_AT, 2);
+		unmap(s->w->mm, FAR_AT, 2);
 	}
-	unmap_whole(s, MISSING_AT, 2);
+	unmap(s->w->mm, MISSING_AT, 2);
 }
 
 struct reader {
@@ -168,7 +168,7 @@ static void run_events(struct stage *s, bool again)
 		events(s, uffd, again);
 	if (uffd)
 		vellum_uffd_put(uffd);
-	unmap_whole(s, MISSING_AT, 12);
+	unmap(s->w->mm, MISSING_AT, 12);
 }
 
 static void scan_wp(struct stage *s, bool again)
@@ -206,7 +206,7 @@ static void run_scan(struct stage *s, bool again)
 	}
 	if (uffd)
 		vellum_uffd_put(uffd);
-	unmap_whole(s, FAR_AT, 1200);
+	unmap(s->w->mm, FAR_AT, 1200);
 }
 
 OOM_TEST(register)

@@ -100,6 +100,7 @@ static void lines_of_smaps(void **state)
 	static char ours[4096], theirs[8192];
 	FILE *f = fopen("/proc/self/smaps", "r");
 	const char *at = theirs;
+	char *flags;
 
 	map_at(w->mm, 0, 2, RW, ANON);
 	store(w->cpu[0], PAGE(0), 1);
@@ -113,6 +114,9 @@ static void lines_of_smaps(void **state)
 		skip();
 	}
 	fclose(f);
+	flags = strstr(theirs, "\nVmFlags:");	/* the last line of the first mapping: no further */
+	assert_non_null(flags);
+	flags[strlen("\nVmFlags:")] = '\0';
 	for (const char *line = strchr(ours, '\n') + 1; *line; line = strchr(line, '\n') + 1) {
 		at = same_label(at, line);
 		if (!at)

@@ -20,7 +20,7 @@ struct stress {
 	struct vellum_mapping *obj;
 	uint64_t private[PRIVATE_PAGES], object[OBJECT_PAGES];	/* what was stored last; atomic */
 	unsigned running;	/* storers; atomic */
-	unsigned oom, wrong, refused;	/* atomic */
+	unsigned oom, wrong;	/* atomic */
 };
 
 struct storer {
@@ -41,10 +41,8 @@ static enum vellum_fault_result patient_store(struct storer *s, uint64_t addr, u
 {
 	enum vellum_fault_result result;
 
-	while ((result = vellum_soft_store64(s->cpu, addr, val)) == VELLUM_FAULT_SIGSEGV_ACCERR) {
-		disk_count(&s->st->refused);
+	while ((result = vellum_soft_store64(s->cpu, addr, val)) == VELLUM_FAULT_SIGSEGV_ACCERR)
 		sched_yield();
-	}
 	if (result == VELLUM_FAULT_OOM)
 		disk_count(&s->st->oom);
 	else if (result != VELLUM_FAULT_OK && result != VELLUM_FAULT_SIGBUS)

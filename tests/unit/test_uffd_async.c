@@ -95,7 +95,7 @@ static void sync_huge(void **state)
 	vellum_uffd_put(u);
 }
 
-/* Half a huge page, and one of an object. */
+/* Half a huge page. */
 static void protecting_a_part_splits(void **state)
 {
 	struct world *w = *state;
