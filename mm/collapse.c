@@ -83,18 +83,18 @@ static void copy_pages(const struct collapse *c, struct folio *head)
 {
 	struct vellum_memory *m = c->vma->mm->memory;
 
+	folio_split_block(head);
 	for (unsigned i = 0; i < PMD_PAGES; i++) {
 		pte_t pte = pte_make(c->old[i]);
 		struct folio *folio = &head[i];
 
 		if (pte_present(pte) && !pte_special(pte))
 			copy_racy(frame_address(m, folio_pfn(m, folio)), frame_address(m, pte_pfn(pte)), PAGE_SIZE);
-		folio->order = 0;
 		folio->anon_vma = vma_anon(c->vma);
 		anon_vma_get(folio->anon_vma);
 		folio->index = vma_page_index(c->vma, c->addr + ((gva_t)i << PAGE_SHIFT));
 		folio_set(folio, PG_ANON | PG_EXCLUSIVE | PG_UPTODATE | PG_DIRTY);
-		__atomic_store_n(&folio->count, FOLIO_MAPPED, __ATOMIC_RELEASE);
+		__atomic_fetch_add(&folio->count, FOLIO_MAP, __ATOMIC_RELEASE);	/* ref: the allocation's */
 	}
 }
 

@@ -87,6 +87,8 @@ static void switch_to_copy(const struct fault *f, struct folio *copy)
 	/* No CPU may have old and new frame at once: clear, flush, then set. */
 	ptep_get_and_clear(f->ptep);
 	flush_page(vma->mm, f->addr, VELLUM_FLUSH_UNMAP, pte_pfn(f->orig));
+	if ((f->flags & FAULT_UNSHARE) && pte_dirty(f->orig))
+		track_change(vma, f->addr);	/* the new entry is clean */
 	map_anon_folio(vma, f->addr, f->ptep, copy, entry_of_copy(f, folio_pfn(fault_memory(f), copy)));
 	mm_add_rss(vma->mm, -1);	/* one entry replaced another */
 }

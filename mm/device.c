@@ -192,8 +192,10 @@ static int entry_to_device(struct folio *folio, struct vma *vma, gva_t addr, voi
 		return 1;
 	}
 	new = pte_swp_keep_flags(swp_entry_pte(pte_write(old) ? SWP_DEVICE_WRITE : SWP_DEVICE_READ, td->pfn), old);
-	if (pte_dirty(old))
+	if (pte_dirty(old)) {
 		track_change(vma, addr);
+		folio_mark_dirty(folio);
+	}
 	__atomic_fetch_add(&td->page->refs, 1, __ATOMIC_RELAXED);
 	ptep_set(ptep, new);
 	mm_add_rss(vma->mm, -1);
@@ -439,6 +441,7 @@ static int take_entry(struct vma *vma, gva_t addr, pfn_t *pfn)
 			new = swp_entry_pte(pte_write(old) ? SWP_DEVICE_EXCL_WRITE : SWP_DEVICE_EXCL_READ, pte_pfn(old));
 			new = pte_swp_keep_flags(new, old);
 			track_change(vma, addr);
+			folio_mark_dirty(folio);	/* the device may store */
 			ptep_set(ptep, new);
 			mm_add_rss(vma->mm, -1);
 			__atomic_fetch_sub(&folio->count, FOLIO_MAP, __ATOMIC_RELAXED);

@@ -179,7 +179,8 @@ static void spurious(struct fault *f)
 		if (!pte_present(old))
 			return;
 		new = pte_mkyoung(old);
-		if ((f->flags & FAULT_WRITE) && pte_write(old) && !(f->flags & FAULT_POPULATE))
+		/* What is writable without RW, a shadow stack's, has D. */
+		if ((f->flags & FAULT_WRITE) && (old.val & X86_RW) && !(f->flags & FAULT_POPULATE))
 			new = pte_mkdirty(new);
 	} while (new.val != old.val && !ptep_cmpxchg(f->ptep, &old, new));
 	mm_count(f->vma->mm, VELLUM_COUNT_FAULT_SPURIOUS);

@@ -78,7 +78,7 @@ int do_wp_page(struct fault *f);
 int do_swap_page(struct fault *f);
 
 /* uffd_fault.c */
-/* Queue a message: FAULT_WAIT; FAULT_AGAIN if there is nothing to wait for any more; or SIGBUS. No ptl held. */
+/* Queue a message: FAULT_WAIT (f->wait without a context: try again at once), or SIGBUS. No ptl held. */
 int uffd_fault(struct fault *f, uint32_t reason);
 
 #endif

@@ -37,10 +37,7 @@ static uint64_t leaf_grant(uint64_t val)
 
 static void grant_leaf(const struct fault *f, const struct leaf *leaf)
 {
-	gva_t start = leaf_start(f->addr, leaf->shift);
-
-	for (gva_t at = start; at < start + (1ull << leaf->shift); at += PAGE_SIZE)
-		track_grant(f->vma, at);
+	huge_track(f->vma, leaf_start(f->addr, leaf->shift), leaf->shift);
 	leaf_update(leaf->entry, leaf_grant);
 }
 
@@ -186,16 +183,15 @@ static bool is_empty(const struct fault *f, unsigned shift)
 
 static void give_anon_folios(struct vma *vma, gva_t start, struct folio *first)
 {
-	first->order = 0;	/* frames that go their own ways from here on */
+	folio_split_block(first);
 	for (unsigned i = 0; i < PMD_PAGES; i++) {
 		struct folio *folio = &first[i];
 
-		folio->order = 0;
 		folio->anon_vma = vma_anon(vma);
 		anon_vma_get(folio->anon_vma);
 		folio->index = vma_page_index(vma, start + ((gva_t)i << PAGE_SHIFT));
 		folio_set(folio, PG_ANON | PG_EXCLUSIVE | PG_UPTODATE | PG_DIRTY);
-		__atomic_store_n(&folio->count, FOLIO_MAPPED, __ATOMIC_RELEASE);
+		__atomic_fetch_add(&folio->count, FOLIO_MAP, __ATOMIC_RELEASE);	/* ref: the allocation's */
 	}
 	prepare_exec(vma, first);
 }
@@ -242,6 +238,8 @@ static int do_huge_anon(struct fault *f)
 			folio_drop(m, &al.first[i], FOLIO_MAPPED);
 		return FAULT_AGAIN;
 	}
+	if (pmd_write(pmd))
+		huge_track(vma, leaf_start(f->addr, PMD_SHIFT), PMD_SHIFT);
 	mm_count(vma->mm, VELLUM_COUNT_FAULT_HUGE);
 	return VELLUM_FAULT_OK;
 }
@@ -282,6 +280,8 @@ static int do_huge_raw(struct fault *f, unsigned shift)
 		       code == VELLUM_VMF_OOM ? VELLUM_FAULT_OOM : VELLUM_FAULT_SIGBUS;
 	switch (huge_install(vma->mm, start, shift, frame_leaf(vma, pfn, shift), still_named, &rc)) {
 	case 0:
+		if (leaf_write(frame_leaf(vma, pfn, shift)))
+			huge_track(vma, start, shift);
 		mm_count(vma->mm, VELLUM_COUNT_FAULT_HUGE);
 		return VELLUM_FAULT_OK;
 	case -ENOMEM:

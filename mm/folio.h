@@ -224,6 +224,7 @@ static inline void folio_bytes_changed(const struct vellum_memory *m, const stru
 
 /* memory.c */
 struct folio *folio_alloc(struct vellum_memory *m, unsigned order);	/* one ref, zeroed */
+void folio_split_block(struct folio *first);
 struct folio *folio_alloc_raw(struct vellum_memory *m);	/* one frame, one ref, any bytes */
 void folio_drop(struct vellum_memory *m, struct folio *folio, uint64_t what);
 static inline void folio_put(struct vellum_memory *m, struct folio *folio)

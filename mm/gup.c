@@ -292,6 +292,8 @@ static int gup_slow(struct gup *g)
 	read_lock(&mm->mmap_lock, mm_host(mm));
 	while (g->done < g->nr && !err) {
 		err = step(g);
+		if (!err)
+			tries = 0;
 		if (err != -ENOMEM && err != FAULT_WAIT)
 			continue;
 		read_unlock(&mm->mmap_lock, mm_host(mm));

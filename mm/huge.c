@@ -281,6 +281,15 @@ void huge_split_locked(struct vellum_mm *mm, uint64_t *entry, gva_t addr, unsign
 	entry_store(entry, x86_mk_table(folio_pfn(m, dep.table)));
 }
 
+void huge_track(struct vma *vma, gva_t start, unsigned shift)
+{
+	if (!__atomic_load_n(&vma->mm->trackers.nr, __ATOMIC_SEQ_CST) &&
+	    !(vma->mapping && __atomic_load_n(&vma->mapping->trackers.nr, __ATOMIC_SEQ_CST)))
+		return;
+	for (gva_t at = start; at < start + (1ull << shift); at += PAGE_SIZE)
+		track_grant(vma, at);
+}
+
 void huge_split_at(struct vellum_mm *mm, gva_t addr)
 {
 	struct leaf leaf;

@@ -27,7 +27,7 @@ struct leaf {
 /* A present huge leaf, one under invalidation included. */
 static inline bool is_huge_leaf(uint64_t val)
 {
-	return (val & X86_PSE) && (val & (X86_PRESENT | X86_PROTNONE | X86_PSE));
+	return val & X86_PSE;
 }
 
 static inline bool leaf_write(uint64_t val)
@@ -79,6 +79,11 @@ uint64_t leaf_update(uint64_t *entry, uint64_t (*change)(uint64_t));
 int huge_install(struct vellum_mm *mm, gva_t addr, unsigned shift, uint64_t val, int (*prepare)(void *arg), void *arg);
 /* Cleared already; its lock is held: the deposits go. */
 void huge_removed(struct vellum_memory *m, uint64_t *entry, unsigned shift);
+/*
+ * The leaf at @start can be stored to: those who track it hear. After it was put there: a tracker that came meanwhile has
+ * either found the leaf or is seen here.
+ */
+void huge_track(struct vma *vma, gva_t start, unsigned shift);
 /* Its lock is held. It becomes a table of leaves of the next lower size, and is flushed. */
 void huge_split_locked(struct vellum_mm *mm, uint64_t *entry, gva_t addr, unsigned shift);
 /* No leaf crosses @addr afterwards; mmap lock or an rmap lock of the VMA held. */

@@ -113,14 +113,20 @@ static void destroy_mapping(struct vellum_mapping *mapping)
 {
 	struct vellum_memory *m = mapping->memory;
 	struct folio *folio;
+	bool ours;
 
 	unlist_mapping(mapping);
-	/* Nobody maps it any more: what is dirty is marked so. */
-	for (uint64_t index = 0; (folio = radix_next(&mapping->pages, &index)); index++) {
-		mutex_lock(&folio->lock, &m->host);	/* reclaim may be at it */
-		folio_write(mapping, folio);
-		folio->mapping = NULL;
+	/* Nobody maps it any more: what is dirty is marked so. Reclaim may be at a page, and take it out. */
+	for (pgoff_t index = 0; (folio = mapping_next(mapping, &index, ~0ull, false)); index++) {
+		mutex_lock(&folio->lock, &m->host);
+		ours = folio->mapping == mapping;
+		if (ours) {
+			folio_write(mapping, folio);
+			folio->mapping = NULL;
+		}
 		mutex_unlock(&folio->lock, &m->host);
+		if (ours)
+			folio_put(m, folio);	/* the object's reference */
 		folio_put(m, folio);
 	}
 	shmem_drop_swapped(mapping, 0, ~0ull);

@@ -119,6 +119,16 @@ static struct folio *alloc_block(struct vellum_memory *m, unsigned order)
 	return &m->folios[index];
 }
 
+/* Each frame of a block of 2 MiB is a page from here on, with one reference. The first may have more: the hand's. */
+void folio_split_block(struct folio *first)
+{
+	first->order = 0;
+	for (uint64_t i = 1; i < 1ull << MAX_ORDER; i++) {
+		first[i].order = 0;
+		__atomic_store_n(&first[i].count, FOLIO_REF, __ATOMIC_RELEASE);
+	}
+}
+
 static void zero_frames(struct vellum_memory *m, struct folio *folio, uint64_t nr)
 {
 	for (uint64_t i = 0; i < nr; i++) {

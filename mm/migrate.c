@@ -57,12 +57,12 @@ static pte_t entry_again(const struct migration *mg, const struct vma *vma, pte_
 	uint64_t flags = pte_swp_offset(old);
 
 	pte = flags & MIGRATION_YOUNG ? pte_mkyoung(pte) : pte_mkold(pte);
+	if (flags & MIGRATION_DIRTY)
+		pte = pte_mkdirty(pte);	/* first: in a shadow stack D is part of W */
 	if (pte_swp_type(old) == SWP_MIGRATION_WRITE)
 		pte = maybe_mkwrite(vma, pte);
 	else if (pte_swp_uffd_wp(old))
 		pte = pte_mkuffd_wp(pte);
-	if (flags & MIGRATION_DIRTY)
-		pte = pte_mkdirty(pte);
 	return pte_swp_soft_dirty(old) ? pte_mksoft_dirty(pte) : pte_clear_soft_dirty(pte);
 }
 

@@ -48,17 +48,13 @@ static bool needs_flush(uint64_t old, uint64_t new)
 	return (old & X86_PRESENT) && ((old & rights & ~new) || (~old & new & X86_NX));
 }
 
-/* What names a page for storing to it names it for reading from here on: W comes with a fault, if it may. */
+/* W comes back with a fault, if it may. */
 static void change_swp(pte_t *ptep, pte_t pte, const struct vma *vma)
 {
-	unsigned type = pte_swp_type(pte);
+	pte_t new = pte_is_marker(pte) ? pte : swp_wrprotect(vma->mm->memory, pte);
 
-	if (type == SWP_MIGRATION_WRITE)
-		type = migration_is_anon(vma->mm->memory, pte) ? SWP_MIGRATION_READ_EXCL : SWP_MIGRATION_READ;
-	else if (type == SWP_DEVICE_WRITE || type == SWP_DEVICE_EXCL_WRITE)
-		type++;		/* the one for reading follows */
-	if (type != pte_swp_type(pte))
-		ptep_set(ptep, pte_swp_with_type(pte, type));
+	if (new.val != pte.val)
+		ptep_set(ptep, new);
 }
 
 static int change_pte(pte_t *ptep, gva_t addr, struct mm_walk *walk)

@@ -162,7 +162,9 @@ static bool replace_entry(const struct unmapping *un, struct folio *folio, struc
 	bool exclusive = folio_flags(folio) & PG_EXCLUSIVE;
 
 	/* The pin that comes now sees that the entry is gone; one from before is seen here. */
-	if (folio_maybe_pinned(folio) || (!un->slot && (pte_dirty(old) || has_other_users(folio)))) {
+	bool stored = pte_dirty(old) || (folio_flags(folio) & PG_DIRTY);	/* since MADV_FREE: that clears both */
+
+	if (folio_maybe_pinned(folio) || (!un->slot && (stored || has_other_users(folio)))) {
 		ptep_set(ptep, old);
 		return false;
 	}
@@ -229,7 +231,7 @@ static bool swap_out(struct vellum_memory *m, struct folio *folio)
 	bool fresh = !un.slot;
 
 	if (fresh) {
-		un.slot = slot_alloc(m, 1);	/* ours until the page has it */
+		un.slot = slot_alloc(m);	/* ours until the page has it */
 		if (!un.slot)
 			return false;
 		if (swap_cache_add(m, folio, un.slot)) {

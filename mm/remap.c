@@ -54,6 +54,8 @@ static int remap_locked(struct vellum_mm *mm, gva_t addr, pfn_t pfn, uint64_t le
 		size = 1ull << shift;
 		err = shift == PAGE_SHIFT ? map_small(vma, at, frame) :
 					    huge_install(mm, at, shift, frame_leaf(vma, frame, shift), NULL, NULL);
+		if (!err && shift > PAGE_SHIFT && leaf_write(frame_leaf(vma, frame, shift)))
+			huge_track(vma, at, shift);
 		if (err == -EBUSY && shift > PAGE_SHIFT && !huge_lookup(mm, at, NULL)) {
 			size = PAGE_SIZE;	/* a table is there, which may be empty */
 			err = map_small(vma, at, frame);

@@ -101,7 +101,7 @@ static void protect_entry(struct scan *sc, gva_t addr, pte_t *ptep, pte_t pte)
 	} else if (pte_is_marker(pte)) {
 		return;		/* poison and guards: nothing to be stored to */
 	} else if (!pte_present(pte)) {
-		ptep_set(ptep, pte_swp_mkuffd_wp(pte));
+		ptep_set(ptep, pte_swp_mkuffd_wp(swp_wrprotect(sc->mm->memory, pte)));
 	} else if (must_clear_flush(sc->mm)) {
 		ptep_set(ptep, pte_mkuffd_wp(clear_and_flush(sc->mm, addr, ptep)));
 	} else if (pte_write(ptep_update(ptep, pte_mkuffd_wp))) {

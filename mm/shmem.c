@@ -43,7 +43,7 @@ bool shmem_swap_out(struct vellum_mapping *mapping, struct folio *folio)
 
 	if (is_mlocked(mapping, folio->index))
 		return false;
-	slot = slot_alloc(m, 1);
+	slot = slot_alloc(m);
 	if (!slot)
 		return false;
 	vellum_unmap_mapping_range(mapping, folio->index, 1);	/* markers stay where protection was */

@@ -44,13 +44,11 @@ static int put_row(struct vellum_mapping *mapping, pgoff_t first, struct folio *
 				radix_delete(&mapping->pages, first + i, host);
 			return -ENOMEM;
 		}
-	head->order = 0;
+	folio_split_block(head);
 	for (unsigned i = 0; i < PMD_PAGES; i++) {
-		head[i].order = 0;
 		head[i].mapping = mapping;
 		head[i].index = first + i;
 		folio_set(&head[i], PG_UPTODATE | PG_DIRTY);
-		__atomic_store_n(&head[i].count, FOLIO_REF, __ATOMIC_RELEASE);
 	}
 	return 0;
 }
@@ -90,6 +88,8 @@ static int map_row(struct fault *f, pgoff_t first)
 	if (write)
 		pmd = pmd_mkwrite(pmd_mkdirty(pmd));
 	if (!huge_install(vma->mm, leaf_start(f->addr, PMD_SHIFT), PMD_SHIFT, pmd.val, NULL, NULL)) {
+		if (write)
+			huge_track(vma, leaf_start(f->addr, PMD_SHIFT), PMD_SHIFT);
 		mm_count(vma->mm, VELLUM_COUNT_FAULT_HUGE);
 		return VELLUM_FAULT_OK;
 	}
@@ -148,11 +148,9 @@ static bool replace_page(struct vellum_mapping *mapping, pgoff_t index, struct f
 		copy_racy(frame_address(m, folio_pfn(m, to)), frame_address(m, folio_pfn(m, from)), PAGE_SIZE);
 	ok = ok && !radix_set(&mapping->pages, index, to, &m->host);
 	if (ok) {
-		to->order = 0;
 		to->mapping = mapping;
 		to->index = index;
 		folio_set(to, PG_UPTODATE | PG_DIRTY);
-		__atomic_store_n(&to->count, FOLIO_REF, __ATOMIC_RELEASE);
 		if (from)
 			__atomic_store_n(&from->mapping, NULL, __ATOMIC_RELAXED);
 	}
@@ -164,16 +162,6 @@ static bool replace_page(struct vellum_mapping *mapping, pgoff_t index, struct f
 		folio_put(m, from);
 	}
 	return ok;
-}
-
-/* What was not taken of a block goes back, frame by frame. */
-static void free_rest(struct vellum_memory *m, struct folio *head, unsigned from)
-{
-	for (unsigned i = from; i < PMD_PAGES; i++) {
-		head[i].order = 0;
-		__atomic_store_n(&head[i].count, FOLIO_REF, __ATOMIC_RELEASE);
-		folio_put(m, &head[i]);
-	}
 }
 
 /* invalidate_lock held for writing: no page comes in, and no fault has one locked. */
@@ -195,10 +183,12 @@ static int make_row(struct vellum_mapping *mapping, pgoff_t first)
 	head = folio_alloc(m, MAX_ORDER);
 	if (!head)
 		return -EBUSY;
+	folio_split_block(head);
 	vellum_unmap_mapping_range(mapping, first, PMD_PAGES);
 	for (unsigned i = 0; i < PMD_PAGES; i++)
 		if (!replace_page(mapping, first + i, &head[i])) {
-			free_rest(m, head, i);	/* the others are good pages too */
+			while (i < PMD_PAGES)
+				folio_put(m, &head[i++]);	/* the others are good pages too */
 			return -EAGAIN;
 		}
 	return 0;

@@ -45,6 +45,19 @@ static uint32_t *word_of(const struct swap_state *st, slot_t slot)
 	return &area_of(st, slot)->chunks[number_of(slot) / CHUNK_SLOTS][number_of(slot) % CHUNK_SLOTS];
 }
 
+/*
+ * lock held. The word of a slot that an entry named when it was looked at without a lock: NULL if it is free by now, is
+ * being given back, or its area is gone or another.
+ */
+static uint32_t *live_word(const struct swap_state *st, slot_t slot)
+{
+	const struct swap_area *area = area_of(st, slot);
+	uint64_t nr = number_of(slot);
+	uint32_t *chunk = area && nr < area->nr_slots ? area->chunks[nr / CHUNK_SLOTS] : NULL;
+
+	return chunk && (chunk[nr % CHUNK_SLOTS] & (SLOT_COUNT | SLOT_CACHED)) ? &chunk[nr % CHUNK_SLOTS] : NULL;
+}
+
 static uint64_t nr_chunks(const struct swap_area *area)
 {
 	return (area->nr_slots + CHUNK_SLOTS - 1) / CHUNK_SLOTS;
@@ -82,7 +95,7 @@ static uint64_t find_free(struct swap_area *area, const struct host *host)
 	return area->nr_slots;
 }
 
-slot_t slot_alloc(struct vellum_memory *m, uint32_t count)
+slot_t slot_alloc(struct vellum_memory *m)
 {
 	struct swap_state *st = state_of(m);
 	slot_t slot = 0;
@@ -97,7 +110,7 @@ slot_t slot_alloc(struct vellum_memory *m, uint32_t count)
 		if (!area || at == area->nr_slots)
 			continue;
 		slot = make_slot(type, at);
-		*word_of(st, slot) = count;
+		*word_of(st, slot) = 1;
 		area->nr_used++;
 		area->next = at + 1 < area->nr_slots ? at + 1 : 0;
 	}
@@ -194,20 +207,22 @@ int swap_cache_add(struct vellum_memory *m, struct folio *folio, slot_t slot)
 	struct swap_state *st = state_of(m);
 	uint64_t frame = (uint64_t)(folio - m->folios);
 	void *as_value = (void *)(uintptr_t)(2 * slot + 1);	/* never a real pointer */
+	uint32_t *word;
 	int err = 0;
 
 	mutex_lock(&st->lock, &m->host);
-	if (*word_of(st, slot) & SLOT_CACHED)
-		err = -EEXIST;
-	else if (!*word_of(st, slot))
+	word = live_word(st, slot);
+	if (!word)
 		err = -ENOENT;
+	else if (*word & SLOT_CACHED)
+		err = -EEXIST;
 	else if (radix_set(&st->cache, slot, folio, &m->host))
 		err = -ENOMEM;
 	else if (radix_set(&st->slots, frame, as_value, &m->host)) {
 		radix_delete(&st->cache, slot, &m->host);
 		err = -ENOMEM;
 	} else {
-		*word_of(st, slot) |= SLOT_CACHED;
+		*word |= SLOT_CACHED;
 		folio_set(folio, PG_SWAPCACHE);
 		folio_get(folio);
 	}

@@ -36,7 +36,7 @@ static inline pte_t slot_pte(slot_t slot)
 }
 
 /* swap.c: slots */
-slot_t slot_alloc(struct vellum_memory *m, uint32_t count);	/* 0: all areas are full, or there is none */
+slot_t slot_alloc(struct vellum_memory *m);	/* named once. 0: all areas are full, or there is none */
 void slot_dup(struct vellum_memory *m, slot_t slot);
 void slot_put(struct vellum_memory *m, slot_t slot);
 uint32_t slot_count(struct vellum_memory *m, slot_t slot);
@@ -72,6 +72,8 @@ int swap_in(struct vellum_memory *m, slot_t slot, struct folio **out);
 void swp_entry_drop(struct vellum_mm *mm, pte_t pte);
 /* A migration entry of a private page; ptl held. */
 bool migration_is_anon(const struct vellum_memory *m, pte_t pte);
+/* What names its page for storing to, of an entry that is no marker, names it for reading. ptl held. */
+pte_t swp_wrprotect(const struct vellum_memory *m, pte_t pte);
 
 /* reclaim.c */
 /* Swap out or drop one page; @force: even if it was used just now. Return: a frame was freed. No lock held. */

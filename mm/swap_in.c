@@ -180,3 +180,16 @@ bool migration_is_anon(const struct vellum_memory *m, pte_t pte)
 {
 	return folio_flags(pfn_folio(m, pte_swp_pfn(pte))) & PG_ANON;
 }
+
+pte_t swp_wrprotect(const struct vellum_memory *m, pte_t pte)
+{
+	switch (pte_swp_type(pte)) {
+	case SWP_MIGRATION_WRITE:
+		return pte_swp_with_type(pte, migration_is_anon(m, pte) ? SWP_MIGRATION_READ_EXCL : SWP_MIGRATION_READ);
+	case SWP_DEVICE_WRITE:
+	case SWP_DEVICE_EXCL_WRITE:
+		return pte_swp_with_type(pte, pte_swp_type(pte) + 1);	/* the one for reading follows */
+	default:
+		return pte;
+	}
+}

@@ -115,7 +115,9 @@ static bool others_watch(struct vma *vma, gva_t addr, const struct vellum_tracke
 void hand_dirt_over(struct vma *vma, gva_t addr, const pte_t *ptep, uint64_t mask,
 		    const struct vellum_tracker *except)
 {
-	bool dirt = vma_is_written_back(vma), watched = mask && others_watch(vma, addr, except);
+	struct vellum_memory *m = vma->mm->memory;
+	/* Without D a page after MADV_FREE would be dropped. */
+	bool dirt = vma_is_written_back(vma) || __atomic_load_n(&m->has_lazyfree, __ATOMIC_RELAXED), watched = mask && others_watch(vma, addr, except);
 	const struct vellum_backing_ops *ops = except && vma->mapping ? vma->mapping->ops : NULL;
 	bool raw = ops && ops->dirt;	/* who calls a helper has the record himself */
 
@@ -125,7 +127,7 @@ void hand_dirt_over(struct vma *vma, gva_t addr, const pte_t *ptep, uint64_t mas
 		pte_t pte = ptep_get(&ptep[i]);
 
 		if (dirt && !pte_special(pte))
-			folio_mark_dirty(pfn_folio(vma->mm->memory, pte_pfn(pte)));
+			folio_mark_dirty(pfn_folio(m, pte_pfn(pte)));
 		if (raw && pte_special(pte))
 			ops->dirt(vma->mapping->ctx, vma_page_index(vma, addr) + i);
 		if (watched)

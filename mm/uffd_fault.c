@@ -127,11 +127,10 @@ int uffd_fault(struct fault *f, uint32_t reason)
 		return VELLUM_FAULT_SIGBUS;
 	/* One that is being closed wakes all who wait, after it has forgotten this range, for which it needs our lock. */
 	queue(f, uffd, reason);
-	if (must_wait(f, reason)) {
+	if (must_wait(f, reason))
 		mm_count(f->vma->mm, VELLUM_COUNT_FAULT_UFFD);
-		return FAULT_WAIT;
-	}
-	dequeue(f->wait);
+	else
+		dequeue(f->wait);	/* nothing to wait for: it is tried again at once */
 	return FAULT_WAIT;
 }
 

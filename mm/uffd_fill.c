@@ -57,10 +57,7 @@ static int put_anon(struct fill *fill, struct vma *vma)
 	folio = folio_alloc_raw(m);
 	if (!folio)
 		return -ENOMEM;
-	if (fill->bytes)
-		memcpy(frame_address(m, folio_pfn(m, folio)), fill->bytes, PAGE_SIZE);
-	else
-		memset(frame_address(m, folio_pfn(m, folio)), 0, PAGE_SIZE);
+	memcpy(frame_address(m, folio_pfn(m, folio)), fill->bytes, PAGE_SIZE);
 	ptep = lock_entry(fill, &ptl, &err);
 	if (ptep && may_overwrite(ptep_get(ptep))) {
 		track_change(vma, fill->addr);

@@ -36,7 +36,7 @@ static int find_vmas(struct page_move *pm, const struct vellum_uffd *uffd, gva_t
 	pm->dst_vma = find_vma_intersection(pm->mm, dst, dst + 1);
 	if (!pm->src_vma || !pm->dst_vma)
 		return -ENOENT;
-	if (!pm->src_vma || src + len > pm->src_vma->end || !pm->dst_vma || dst + len > pm->dst_vma->end ||
+	if (src + len > pm->src_vma->end || dst + len > pm->dst_vma->end ||
 	    pm->dst_vma->uffd != uffd || !may_move(pm->src_vma, pm->dst_vma))
 		return -EINVAL;
 	return fault_anon_vma(pm->dst_vma) ? -ENOMEM : 0;
@@ -113,6 +113,8 @@ static int move_swapped(const struct page_move *pm, pte_t old, struct folio *fol
 {
 	if (!pte_swp_exclusive(old))
 		return -EBUSY;
+	if (folio && folio_slot(pm->mm->memory, folio) != pte_slot(old))
+		return -EAGAIN;		/* it was another slot's page before we had its lock */
 	if (folio && (folio_flags(folio) & PG_ANON))
 		move_place(pm, folio);
 	tell_trackers(pm);

@@ -11,18 +11,6 @@ struct wp_change {
 	bool protect;
 };
 
-/* What is named for storing to is named for reading from here on. */
-static pte_t protect_swp(const struct wp_change *wc, pte_t pte)
-{
-	unsigned type = pte_swp_type(pte);
-
-	if (type == SWP_MIGRATION_WRITE)
-		type = migration_is_anon(wc->vma->mm->memory, pte) ? SWP_MIGRATION_READ_EXCL : SWP_MIGRATION_READ;
-	else if (type == SWP_DEVICE_WRITE || type == SWP_DEVICE_EXCL_WRITE)
-		type++;		/* the one for reading follows */
-	return pte_swp_mkuffd_wp(pte_swp_with_type(pte, type));
-}
-
 /* ptl held. */
 static void change_not_present(const struct wp_change *wc, pte_t *ptep, pte_t pte)
 {
@@ -33,7 +21,8 @@ static void change_not_present(const struct wp_change *wc, pte_t *ptep, pte_t pt
 		if (!wc->protect && pte_marker_bits(pte) == MARKER_UFFD_WP)
 			ptep_set(ptep, pte_make(0));	/* poison and guards are none of ours */
 	} else {
-		ptep_set(ptep, wc->protect ? protect_swp(wc, pte) : pte_swp_clear_uffd_wp(pte));
+		ptep_set(ptep, wc->protect ? pte_swp_mkuffd_wp(swp_wrprotect(wc->vma->mm->memory, pte)) :
+					    pte_swp_clear_uffd_wp(pte));
 	}
 }
 
