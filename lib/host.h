@@ -16,6 +16,11 @@ static inline void *host_alloc(const struct host *host, size_t size)
 	return host->ops->alloc(host->ctx, size, 64);
 }
 
+static inline bool host_interrupted(const struct host *host)
+{
+	return host->ops->interrupted && host->ops->interrupted(host->ctx);
+}
+
 static inline void host_free(const struct host *host, void *ptr, size_t size)
 {
 	if (ptr)

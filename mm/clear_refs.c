@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* mm/clear_refs.c - soft-dirty and accessed bits are taken away, to see which come again. */
 #include "mm/pagewalk.h"
-#include "mm/swap.h"
 #include "vellum/pagemap.h"
 
 struct clear_walk {

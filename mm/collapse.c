@@ -8,8 +8,6 @@
  */
 #include "mm/huge.h"
 #include "mm/madvise.h"
-#include "mm/swap.h"
-#include "mm/uffd.h"
 
 struct collapse {
 	struct vma *vma;

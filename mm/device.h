@@ -14,8 +14,5 @@ int device_private_fault(struct fault *f);
 int device_exclusive_fault(struct fault *f);
 /* The device has it no longer: the entry maps the page again. ptl held. */
 void device_exclusive_restore(struct vma *vma, gva_t addr, pte_t *ptep);
-/* The locked anonymous folio's entry in a VMA, ptl held, or NULL; a huge leaf is split for it. */
-pte_t *lock_entry_of(struct vellum_memory *m, const struct folio *folio, struct vma *vma, gva_t addr,
-		     struct mutex **ptl);
 
 #endif

@@ -37,7 +37,7 @@ static int take_pte(pte_t *ptep, gva_t addr, struct mm_walk *walk)
 		return 0;
 	if (po->nr == BATCH) {
 		po->stopped = addr;
-		return WALK_SKIP;
+		return WALK_STOP;
 	}
 	folio_get(folio);
 	po->folio[po->nr++] = folio;

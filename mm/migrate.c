@@ -4,11 +4,10 @@
  *
  * The page is locked from the first such entry to the last: who runs into one waits for the lock.
  */
-#include "mm/device.h"
 #include "mm/fault.h"
 #include "mm/huge.h"
 #include "mm/swap.h"
-#include "mm/uffd.h"
+#include "vellum/device.h"
 
 struct migration {
 	struct vellum_memory *m;

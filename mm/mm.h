@@ -445,6 +445,9 @@ int rmap_walk(struct vellum_memory *m, struct folio *folio,
 /* The same for an anonymous page that is known by its place only; @folio is passed on. */
 int rmap_walk_anon(struct vellum_memory *m, struct anon_vma *anon_vma, pgoff_t index, struct folio *folio,
 		   int (*fn)(struct folio *folio, struct vma *vma, gva_t addr, void *arg), void *arg);
+/* The entry for the folio in @vma, its lock held; or NULL. A huge leaf is split for it. */
+pte_t *lock_entry_of(struct vellum_memory *m, const struct folio *folio, struct vma *vma, gva_t addr,
+		     struct mutex **ptl);
 
 /* zap.c: remove entries; the VMA goes too, or stays */
 void unmap_range(struct tlb_gather *tlb, struct vma *vma, gva_t start, gva_t end);

@@ -2,7 +2,6 @@
 /*
  * mm/mmap.c - address spaces come and go; mmap, munmap, brk, and their counters.
  */
-#include "mm/pagewalk.h"
 #include "mm/uffd.h"
 #include "vellum/swap.h"
 

@@ -8,7 +8,6 @@
 #include "mm/fault.h"
 #include "mm/pagewalk.h"
 #include "mm/swap.h"
-#include "mm/uffd.h"
 
 /* May the entry get W outside a fault? (SPEC.md "Who may grant W"). ptl held. */
 bool can_make_writable(struct vma *vma, gva_t addr, pte_t pte)

@@ -6,7 +6,6 @@
  * that is on its way; and flushes the old place before its page-table lock is dropped.
  */
 #include "mm/huge.h"
-#include "mm/swap.h"
 #include "mm/uffd.h"
 
 struct move {

@@ -3,8 +3,8 @@
  * mm/pagewalk.h - the one page walker, by address range and by mapping.
  *
  * A const table of callbacks per operation; callbacks may be shared between tables. All are
- * optional. They return 0 to go on, WALK_SKIP (test_vma, pre_vma) to pass over a VMA, another
- * positive value to stop with it, or a negative error.
+ * optional. They return 0 to go on, WALK_SKIP (test_vma, pre_vma) to pass over a VMA, WALK_STOP to
+ * end the walk, which returns it, or a negative error.
  */
 #ifndef MM_PAGEWALK_H
 #define MM_PAGEWALK_H
@@ -13,6 +13,7 @@
 
 #define WALK_SKIP 1
 #define WALK_SPLIT 2
+#define WALK_STOP 3
 
 struct mm_walk {
 	const struct mm_walk_ops *ops;

@@ -7,8 +7,6 @@
  * that whoever maps the page would hold; memory->frame_refs keeps fork out meanwhile, which counts on there
  * being no such thing (share_folio()).
  */
-#include "mm/device.h"
-#include "mm/fault.h"
 #include "mm/huge.h"
 #include "mm/swap.h"
 
@@ -96,25 +94,6 @@ static uint64_t shrink_caches(struct vellum_memory *m, uint64_t nr, enum effort 
 }
 
 /* --- private pages --- */
-
-/* The entry for the folio in @vma, its lock held; or NULL. A huge leaf is split for it. */
-pte_t *lock_entry_of(struct vellum_memory *m, const struct folio *folio, struct vma *vma, gva_t addr,
-			    struct mutex **ptl)
-{
-	pte_t *ptep, pte;
-
-	if (huge_lookup(vma->mm, addr, NULL))
-		huge_split_range(vma->mm, addr, addr + PAGE_SIZE);
-	ptep = pte_lookup(vma->mm, addr, ptl);
-	if (!ptep)
-		return NULL;
-	mutex_lock(*ptl, &m->host);
-	pte = ptep_get(ptep);
-	if (pte_present(pte) && !pte_special(pte) && pte_pfn(pte) == folio_pfn(m, folio))
-		return ptep;
-	mutex_unlock(*ptl, &m->host);
-	return NULL;
-}
 
 /* For rmap_walk(): clear A; 1 if it was set, or the mapping is locked in memory. */
 static int was_accessed(struct folio *folio, struct vma *vma, gva_t addr, void *arg)

@@ -9,7 +9,7 @@
  * INV-RMAP-1: a present entry of a folio is found by rmap_walk(): its VMA is in the tree of the
  *             folio's owner, and the folio's index is the VMA's index at the entry's address.
  */
-#include "mm/mm.h"
+#include "mm/huge.h"
 
 struct anon_vma *anon_vma_create(const struct host *host)
 {
@@ -74,4 +74,22 @@ int rmap_walk(struct vellum_memory *m, struct folio *folio, rmap_fn fn, void *ar
 {
 	return folio_flags(folio) & PG_ANON ? rmap_walk_anon(m, folio->anon_vma, folio->index, folio, fn, arg) :
 					      walk_file(m, folio, fn, arg);
+}
+
+pte_t *lock_entry_of(struct vellum_memory *m, const struct folio *folio, struct vma *vma, gva_t addr,
+		     struct mutex **ptl)
+{
+	pte_t *ptep, pte;
+
+	if (huge_lookup(vma->mm, addr, NULL))
+		huge_split_range(vma->mm, addr, addr + PAGE_SIZE);
+	ptep = pte_lookup(vma->mm, addr, ptl);
+	if (!ptep)
+		return NULL;
+	mutex_lock(*ptl, &m->host);
+	pte = ptep_get(ptep);
+	if (pte_present(pte) && !pte_special(pte) && pte_pfn(pte) == folio_pfn(m, folio))
+		return ptep;
+	mutex_unlock(*ptl, &m->host);
+	return NULL;
 }

@@ -7,7 +7,6 @@
  */
 #include "mm/fault.h"
 #include "mm/huge.h"
-#include "mm/swap.h"
 
 /* pages_lock held. The first of 512 pages in one aligned row, or NULL. */
 static struct folio *row_at(struct vellum_mapping *mapping, pgoff_t first)

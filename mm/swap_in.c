@@ -3,7 +3,6 @@
 #include "mm/device.h"
 #include "mm/fault.h"
 #include "mm/swap.h"
-#include "mm/uffd.h"
 
 /* The folio is in the cache of this slot, locked; or it is not, and is dropped. */
 static bool lock_cached(struct vellum_memory *m, struct folio *folio, slot_t slot)

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* mm/swap_off.c - a swap area goes: everything in it comes back to RAM, entry by entry. */
-#include "mm/fault.h"
 #include "mm/pagewalk.h"
 #include "mm/swap.h"
 
@@ -17,7 +16,7 @@ static int find_entry(pte_t *ptep, gva_t addr, struct mm_walk *walk)
 	if (!pte_is_genuine_swap(pte) || pte_swp_type(pte) != fw->type)
 		return 0;
 	fw->found = addr;
-	return WALK_SPLIT;	/* any positive value ends the walk */
+	return WALK_STOP;
 }
 
 static const struct mm_walk_ops find_walk_ops = { .pte = find_entry };
@@ -45,7 +44,7 @@ static int bring_next(struct vellum_mm *mm, unsigned type, gva_t *at)
 	struct vma *vma;
 	int result;
 
-	if (walk_page_range(mm, *at, TASK_SIZE, &find_walk_ops, &fw) != WALK_SPLIT)
+	if (walk_page_range(mm, *at, TASK_SIZE, &find_walk_ops, &fw) != WALK_STOP)
 		return 1;
 	*at = fw.found;
 	vma = find_vma(mm, fw.found);

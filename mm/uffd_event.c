@@ -84,7 +84,7 @@ void uffd_event_deliver(struct uffd_event *ev)
 
 	if (enqueue(ev)) {
 		while (!__atomic_load_n(&ev->done, __ATOMIC_ACQUIRE)) {
-			if (host->ops->interrupted && host->ops->interrupted(host->ctx))
+			if (host_interrupted(host))
 				break;
 			host->ops->wait(host->ctx, &ev->done, 0);
 		}

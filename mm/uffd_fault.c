@@ -134,11 +134,6 @@ int uffd_fault(struct fault *f, uint32_t reason)
 	return FAULT_WAIT;
 }
 
-static bool interrupted(const struct host *host)
-{
-	return host->ops->interrupted && host->ops->interrupted(host->ctx);
-}
-
 #define SPINS 200	/* who resolves is often at it already: cheaper to look again than to sleep */
 
 static void spin_while(const uint32_t *word, uint32_t value)
@@ -153,7 +148,7 @@ bool uffd_wait_over(struct uffd_wait *wait, const struct host *host)
 		return true;
 	spin_while(&wait->woken, 0);
 	while (!__atomic_load_n(&wait->woken, __ATOMIC_ACQUIRE)) {
-		if (interrupted(host)) {
+		if (host_interrupted(host)) {
 			dequeue(wait);
 			return false;
 		}
@@ -251,7 +246,7 @@ EXPORT int vellum_uffd_read(struct vellum_uffd *uffd, struct vellum_uffd_msg *ms
 			return 0;
 		if (!wait)
 			return -EAGAIN;
-		if (interrupted(host))
+		if (host_interrupted(host))
 			return -EINTR;
 		spin_while(&uffd->activity, seen);
 		host->ops->wait(host->ctx, &uffd->activity, seen);

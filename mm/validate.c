@@ -4,7 +4,6 @@
  *
  * Nothing else may run meanwhile. Tests call it after every operation.
  */
-#include "mm/device.h"
 #include "mm/pagewalk.h"
 #include "mm/swap.h"
 #include "mm/uffd.h"

@@ -6,7 +6,6 @@
  *            its page keeps its mapping count until then: nobody can call the page clean and
  *            unmapped while a CPU can still store to it.
  */
-#include "mm/device.h"
 #include "mm/pagewalk.h"
 #include "mm/swap.h"
 #include "mm/uffd.h"

@@ -29,7 +29,15 @@ static int slot_in(void *ctx, uint64_t slot, void *page)
 	return 0;
 }
 
-static const struct vellum_swap_ops swap_ops = { .size = sizeof(swap_ops), .write = slot_out, .read = slot_in };
+static void slot_back(void *ctx, uint64_t slot)
+{
+	(void)ctx;
+	pause_here();
+	memset(slots[slot], 0xee, VELLUM_PAGE_SIZE);
+}
+
+static const struct vellum_swap_ops swap_ops = { .size = sizeof(swap_ops), .write = slot_out, .read = slot_in,
+						 .free = slot_back };
 
 static void setup_page(void)
 {

@@ -219,6 +219,26 @@ static void unpin_dirty_tells_trackers(void **state)
 	vellum_mapping_put(shm);
 }
 
+/* A copy that is made for a pin is clean: what was stored before is told of now. */
+static void unsharing_tells_trackers(void **state)
+{
+	struct world *w = *state;
+	struct vellum_tracker *t;
+	struct vellum_mm *child;
+	uint64_t pfn;
+
+	map_at(w->mm, 0, 1, RW, ANON);
+	OK(vellum_track_mm(w->mm, PAGE(0), PAGE(1), VELLUM_TRACK_CLEAN, &t));
+	store(w->cpu[0], PAGE(0), 1);
+	child = fork_on(w->mm, w->cpu[1]);
+	pfn = pin(w->mm, PAGE(0), 0);
+	assert_false(has_d(w->mm, PAGE(0)));
+	assert_int_equal(collect(t, PAGE(0) >> 12), 1);
+	unpin(w, pfn);
+	end_child(child, w->cpu[1]);
+	vellum_tracker_destroy(t);
+}
+
 /* --- T-fork-06 --- */
 
 static void T_fork_06_pinned(void **state)
@@ -517,6 +537,7 @@ int main(void)
 		WORLD_TEST(T_gup_08_unpin_dirty),
 		WORLD_TEST(pinned_for_store_is_dirty),
 		WORLD_TEST(unpin_dirty_tells_trackers),
+		WORLD_TEST(unsharing_tells_trackers),
 		WORLD_TEST(T_fork_06_pinned),
 		WORLD_TEST(T_fork_06_read_only_and_references),
 		WORLD_TEST(T_fork_06_no_memory),

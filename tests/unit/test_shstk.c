@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* tests/unit/test_shstk.c - shadow stacks: RW=0 with D=1 means "stored to by calls alone", and nothing else makes it. */
 #include "gup_support.h"
+#include "vellum/device.h"
 #include "vellum/pagemap.h"
 #include "vellum/uffd.h"
 
@@ -212,6 +213,23 @@ static void T_fork_06_pinned_stack(void **state)
 	end_child(child, w->cpu[1]);
 }
 
+/* Another frame, and a fault that finds the entry as it should be: it stays writable for the stack. */
+static void stays_a_stack(void **state)
+{
+	struct world *w = *state;
+
+	map_stack(w->mm, 0, 1);
+	push(w->cpu[0], PAGE(0), 5);
+	OK(vellum_migrate_page(w->mm, PAGE(0)));
+	assert_int_equal(shape_of(w->mm, 0), STACK);
+	assert_int_equal(vellum_handle_fault(w->mm, PAGE(0), VELLUM_FAULT_PRESENT | VELLUM_FAULT_WRITE |
+							     VELLUM_FAULT_USER | VELLUM_FAULT_SHSTK),
+			 VELLUM_FAULT_OK);
+	assert_int_equal(shape_of(w->mm, 0), STACK);
+	assert_int_equal(pop(w->cpu[0], PAGE(0)), 5);
+	check_world(w);
+}
+
 static void uffd_is_refused(void **state)
 {
 	static const uint64_t modes[] = { VELLUM_UFFD_MISSING, VELLUM_UFFD_WP, VELLUM_UFFD_MINOR };
@@ -306,6 +324,7 @@ int main(void)
 		WORLD_TEST(mprotect_and_fork),
 		WORLD_TEST(gup_of_a_stack),
 		WORLD_TEST(T_fork_06_pinned_stack),
+		WORLD_TEST(stays_a_stack),
 		WORLD_TEST(uffd_is_refused),
 		WORLD_TEST(other_roads_to_w),
 		WORLD_TEST(mremap_of_a_stack),

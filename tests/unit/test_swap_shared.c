@@ -481,6 +481,35 @@ static void T_pte_04_lazyfree(void **state)
 	check_world(w);
 }
 
+/* D is not all that says of a store: a tracker has taken it, or a pin's owner stored. */
+static void T_pte_04_lazyfree_stored_without_d(void **state)
+{
+	struct swap_world *sw = *state;
+	struct world *w = &sw->w;
+	struct vellum_tracker *t;
+	uint64_t pfn, done;
+
+	map_at(w->mm, 0, 2, RW, ANON);
+	store(w->cpu[0], PAGE(0), 1);
+	store(w->cpu[0], PAGE(1), 1);
+	OK(vellum_track_mm(w->mm, PAGE(0), PAGE(2), VELLUM_TRACK_CLEAN, &t));
+	madv_free(w, 0, 2);
+	store(w->cpu[0], PAGE(0), 2);
+	collect(t, PAGE(0) >> 12);
+	assert_false(has_d(w->mm, PAGE(0)));
+	OK(vellum_pin_pages(w->mm, PAGE(1), 1, VELLUM_GUP_WRITE, &pfn, &done));
+	OK(vellum_madvise(w->mm, PAGE(1), BYTES(1), VELLUM_MADV_FREE));
+	*(uint64_t *)vellum_frame_host(w->memory, pfn) = 3;
+	vellum_unpin_pages_dirty(w->memory, &pfn, 1);
+	reclaim_all(w);
+	reclaim_all(w);
+	assert_true(is_out(w->mm, PAGE(0)));
+	assert_int_equal(load(w->cpu[0], PAGE(0)), 2);
+	assert_int_equal(load(w->cpu[0], PAGE(1)), 3);
+	check_world(w);
+	vellum_tracker_destroy(t);
+}
+
 /* A store between the look at the entry and the flush. */
 static void T_pte_04_lazyfree_store_in_window(void **state)
 {
@@ -569,6 +598,7 @@ int main(void)
 		SWAP_TEST(T_tlb_03_store_before_flush),
 		SWAP_TEST(T_tlb_03_store_during_write),
 		SWAP_TEST(T_pte_04_lazyfree),
+		SWAP_TEST(T_pte_04_lazyfree_stored_without_d),
 		SWAP_TEST(T_pte_04_lazyfree_store_in_window),
 		SWAP_TEST(T_pte_04_lazyfree_referenced),
 		SWAP_TEST(T_pte_04_lazyfree_and_fork),
