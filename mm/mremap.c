@@ -12,7 +12,6 @@ struct move {
 	struct vma *from, *to;
 	gva_t old, new;
 	uint64_t len;
-	bool drop_wp;		/* the new place is not registered with the userfaultfd of the old */
 };
 
 /* Both locks, in the order of their addresses; they may be the same. */
@@ -50,19 +49,11 @@ static void track_move(const struct move *mv, gva_t old, gva_t new, pte_t pte)
 }
 
 /* The entry at its new place. Who clears soft-dirty has to see that there is something else now. */
-static pte_t moved(const struct move *mv, pte_t pte)
+static pte_t moved(pte_t pte)
 {
-	if (pte_present(pte)) {
-		pte = pte_mksoft_dirty(pte);
-		return mv->drop_wp ? pte_clear_uffd_wp(pte) : pte;
-	}
-	if (pte_is_marker(pte)) {
-		unsigned bits = pte_marker_bits(pte) & (mv->drop_wp ? ~MARKER_UFFD_WP : ~0u);
-
-		return bits ? pte_marker(bits) : pte_make(0);
-	}
-	pte = pte_swp_mksoft_dirty(pte);
-	return mv->drop_wp ? pte_swp_clear_uffd_wp(pte) : pte;
+	if (pte_present(pte))
+		return pte_mksoft_dirty(pte);
+	return pte_is_marker(pte) ? pte : pte_swp_mksoft_dirty(pte);
 }
 
 /* Up to @nr neighbouring entries within one table on each side. */
@@ -83,7 +74,7 @@ static void move_entries(const struct move *mv, gva_t old, gva_t new, pte_t *src
 			batch_add(&batch, from, from + PAGE_SIZE, VELLUM_FLUSH_UNMAP);
 			batch_add_frame(&batch, pte_pfn(pte));
 		}
-		ptep_set(&dst[i], moved(mv, pte));
+		ptep_set(&dst[i], moved(pte));
 	}
 	if (batch.nr_ranges)
 		flush_batch(mv->from->mm, &batch);
@@ -95,11 +86,9 @@ static uint64_t pages_in_table(gva_t addr)
 	return ENTRIES_PER_TABLE - table_index(addr, PAGE_SHIFT);
 }
 
-static uint64_t moved_leaf(const struct move *mv, uint64_t val)
+static uint64_t moved_leaf(uint64_t val)
 {
-	pmd_t pmd = pmd_mksoft_dirty(pmd_make(val));	/* the same bits in a PUD */
-
-	return (mv->drop_wp ? pmd_clear_uffd_wp(pmd) : pmd).val;
+	return pmd_mksoft_dirty(pmd_make(val)).val;	/* the same bits in a PUD */
 }
 
 /* The leaf that is at @old goes to @new, where an invalid one keeps its place. */
@@ -117,7 +106,7 @@ static void replace_leaf(const struct move *mv, gva_t old, gva_t new, unsigned s
 	batch_add(&batch, old, old + size, VELLUM_FLUSH_UNMAP);
 	flush_batch(mm, &batch);
 	huge_lookup(mm, new, &to);
-	entry_store(to.entry, moved_leaf(mv, val));
+	entry_store(to.entry, moved_leaf(val));
 	mm_add_rss(mm, -(int64_t)(size >> PAGE_SHIFT));		/* it was counted twice */
 	huge_removed(mm->memory, from.entry, shift);
 	huge_unlock(mm, &from);
@@ -196,13 +185,23 @@ static int move_all(struct move *mv)
 	done = move_page_tables(mv);
 	if (done < mv->len) {
 		/* The old tables are still there: moving back needs no memory. */
-		struct move back = { mv->to, mv->from, mv->new, mv->old, done, false };
+		struct move back = { mv->to, mv->from, mv->new, mv->old, done };
 
 		move_page_tables(&back);
 	}
 	vma_unlock_rmaps(mv->from);
 	notify_finish(mm, VELLUM_NOTIFY_UNMAP, mv->old, mv->old + mv->len);
 	return done < mv->len ? -ENOMEM : 0;
+}
+
+/* What has moved is registered no more. */
+static void drop_protection(const struct move *mv)
+{
+	struct tlb_gather tlb;
+
+	tlb_begin(&tlb, mv->to->mm);
+	uffd_wp_vma(&tlb, mv->to, mv->new, mv->new + mv->len, false);	/* on its borders: needs no memory */
+	tlb_finish(&tlb);
 }
 
 /* Anonymous memory without a page of its own counts from its new place: there it can merge. */
@@ -267,7 +266,7 @@ static int move_vma(struct vma *vma, gva_t old, uint64_t old_len, gva_t new, uin
 	if (vma->uffd && uffd_has(vma->uffd, VELLUM_UFFD_FEATURE_EVENT_REMAP))
 		vma_set_uffd(copy, vma->uffd, vma->flags & VM_UFFD);
 	vma_insert(copy);
-	struct move mv = { vma, copy, old, new, old_len, vma->uffd && !copy->uffd };
+	struct move mv = { vma, copy, old, new, old_len };
 
 	err = move_all(&mv);
 	if (err) {
@@ -276,6 +275,8 @@ static int move_vma(struct vma *vma, gva_t old, uint64_t old_len, gva_t new, uin
 		vma_merge(vma);
 		return err;
 	}
+	if (vma->uffd && !copy->uffd)
+		drop_protection(&mv);
 	if (ev)
 		uffd_event_keep_after(mm, ev, new);
 	if (!keep) {

@@ -60,6 +60,41 @@ static void T_uffd_11_tables_moved_without_the_event(void **state)
 	vellum_uffd_put(u);
 }
 
+/* No frame for the second table of the new place: what has moved comes back as it was. */
+static void failed_move_keeps_protection(void **state)
+{
+	struct world *w = *state;
+	struct vellum_uffd *u = new_uffd(w, 0);
+	uint64_t *hoard = calloc(w->memory->nr_frames, 8), n = 0, to = PAGE(2048);
+	unsigned failed = 0;
+	int err = -ENOMEM;
+
+	map_at(w->mm, 512, 1024, RW, ANON);
+	store(w->cpu[0], PAGE(512), 1);
+	store(w->cpu[0], PAGE(1024), 2);
+	enrol(w, u, 512, 1024, WP);
+	guard_writes(w, u, 512, 1024);
+	while (!vellum_memory_alloc_device(w->memory, 1, &hoard[n]))
+		n++;
+	for (; err; failed++) {
+		err = vellum_mremap(w->mm, PAGE(512), BYTES(1024), BYTES(1024),
+				    VELLUM_MREMAP_MAYMOVE | VELLUM_MREMAP_FIXED, &to);
+		check_world(w);
+		if (!err)
+			break;
+		assert_int_equal(err, -ENOMEM);
+		assert_word(w, 512, IS_WP_PAGE);
+		assert_word(w, 1024, IS_WP_PAGE);
+		vellum_memory_free_device(w->memory, hoard[--n], 1);
+	}
+	assert_true(failed >= 2);	/* no table, and one */
+	assert_word(w, 2048, IS_PAGE);
+	while (n)
+		vellum_memory_free_device(w->memory, hoard[--n], 1);
+	free(hoard);
+	vellum_uffd_put(u);
+}
+
 static void says_remap(struct vellum_uffd *u, const struct job *job, unsigned from, unsigned to,
 		       unsigned pages)
 {
@@ -554,6 +589,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		WORLD_TEST(T_uffd_11_moved_without_the_event),
 		WORLD_TEST(T_uffd_11_tables_moved_without_the_event),
+		WORLD_TEST(failed_move_keeps_protection),
 		WORLD_TEST(T_uffd_11_moved_with_the_event),
 		WORLD_TEST(remap_and_unmap),
 		WORLD_TEST(remap_without_unmapping),
