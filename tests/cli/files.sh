@@ -284,6 +284,7 @@ let_go() {
 shell_script() {
 	cat <<'END'
 mkfifo in
+: >out		# it is looked for before the other side has opened it
 "$STEPS" <in >out &
 exec 3>in
 n=0
