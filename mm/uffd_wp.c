@@ -30,7 +30,8 @@ static pte_t changed(const struct wp_change *wc, gva_t addr, pte_t old)
 {
 	pte_t new = wc->protect ? pte_mkuffd_wp(old) : pte_clear_uffd_wp(old);
 
-	if (!wc->protect && pte_uffd_wp(old) && can_make_writable(wc->vma, addr, new))
+	/* What mremap has taken out of the registration gets W by a fault. */
+	if (!wc->protect && vma_uffd_wp(wc->vma) && pte_uffd_wp(old) && can_make_writable(wc->vma, addr, new))
 		new = maybe_mkwrite(wc->vma, new);
 	return new;
 }
