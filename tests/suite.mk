@@ -36,15 +36,13 @@ $(BUILD)/diff/diff: $(DIFF_SRC) $(wildcard tests/diff/*.h) host/test.c $(BUILD)/
 
 in = $(foreach x,$(2),'$(1) $(x)')
 unit_names := $(notdir $(UNIT))
-# One after the other: they build in the same tree.
-house = for t in tests/house/*.sh; do echo \# $$t; sh $$t || echo not ok - $$t fails; done
 
 .PHONY: test
 test: all unit-build guests examples variants build/explore/explore build/diff/diff build/soak/pressure
 	@tests/tap-sum \
 		'tests/side-by-side $(foreach u,$(UNIT) $(foreach v,$(VARIANTS),$(addprefix build/$(v)/unit/,$(unit_names))),"$(TAP) $(u)")' \
 		$(call in,sh tests/example.sh,$(EXAMPLES) $(addprefix build/asan/examples/,$(notdir $(EXAMPLES)))) \
-		'tests/side-by-side "build/explore/explore all" "$(house)"' \
+		'tests/side-by-side "build/explore/explore all" "sh tests/house.sh"' \
 		'sh tests/mutants/run.sh' 'build/diff/diff --ops 60000' \
 		'build/soak/pressure 0.3' 'build/tsan/soak/pressure 0.2' 'build/asan/soak/pressure 0.2' \
 		'bash tests/cli/known_pages.sh' 'bash tests/cli/errors.sh' 'bash tests/cli/busybox.sh' \
