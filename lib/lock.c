@@ -43,6 +43,20 @@ void mutex_unlock(struct mutex *lock, const struct host *host)
 	sched_point(SCHED_LOCK, lock);
 }
 
+void mutex_lock_both(struct mutex *a, struct mutex *b, const struct host *host)
+{
+	mutex_lock(a < b ? a : b, host);
+	if (a != b)
+		mutex_lock(a < b ? b : a, host);
+}
+
+void mutex_unlock_both(struct mutex *a, struct mutex *b, const struct host *host)
+{
+	if (a != b)
+		mutex_unlock(b, host);
+	mutex_unlock(a, host);
+}
+
 #define RW_WRITER	(1u << 31)
 #define RW_SLEEPERS	(1u << 30)	/* somebody waits in the host */
 #define RW_PENDING	(1u << 29)	/* a writer waits: no new readers, or it starves */

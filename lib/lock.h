@@ -26,6 +26,9 @@ struct group_lock {
 void mutex_lock(struct mutex *lock, const struct host *host);
 bool mutex_trylock(struct mutex *lock);
 void mutex_unlock(struct mutex *lock, const struct host *host);
+/* Two of one kind, in the order of their addresses; they may be the same. */
+void mutex_lock_both(struct mutex *a, struct mutex *b, const struct host *host);
+void mutex_unlock_both(struct mutex *a, struct mutex *b, const struct host *host);
 void read_lock(struct rwlock *lock, const struct host *host);
 void read_unlock(struct rwlock *lock, const struct host *host);
 void write_lock(struct rwlock *lock, const struct host *host);

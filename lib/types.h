@@ -45,6 +45,16 @@ static inline unsigned popcount64(uint64_t v)
 	return (unsigned)(v * 0x0101010101010101ull >> 56);
 }
 
+/* A reference, unless the last one has gone. Whoever calls knows that the counter's memory is still there. */
+static inline bool ref_try_get(uint32_t *refs)
+{
+	uint32_t old = __atomic_load_n(refs, __ATOMIC_RELAXED);
+
+	while (old && !__atomic_compare_exchange_n(refs, &old, old + 1, true, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+		;
+	return old != 0;
+}
+
 static inline uint64_t page_align_up(uint64_t v)
 {
 	return (v + PAGE_SIZE - 1) & PAGE_MASK;

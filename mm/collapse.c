@@ -2,9 +2,10 @@
 /*
  * mm/collapse.c - MADV_COLLAPSE: 2 MiB of small pages become one huge page.
  *
- * Private memory: the mmap lock and the rmap lock are held for writing, so nobody looks at the entries but CPUs and fast
- * pins. The entries are cleared and flushed, references are counted (a pin that comes now finds no entry), and if
- * all is well the bytes are copied and a leaf takes the table's place. Else every entry is put back as it was.
+ * Private memory: the mmap lock and the rmap lock are held for writing, so nobody looks at the entries but CPUs
+ * and fast pins. The entries are cleared and flushed, references are counted (a pin that comes now finds no
+ * entry), and if all is well the bytes are copied and a leaf takes the table's place. Else every entry is put
+ * back as it was.
  */
 #include "mm/huge.h"
 #include "mm/madvise.h"

@@ -75,17 +75,6 @@ void device_page_share(struct vellum_memory *m, pfn_t pfn)
 	__atomic_store_n(&page->exclusive, 0, __ATOMIC_RELAXED);
 }
 
-/* A reference to what an entry names, taken with the entry's lock held. */
-static bool device_page_try_get(struct device_page *page)
-{
-	uint32_t refs = __atomic_load_n(&page->refs, __ATOMIC_RELAXED);
-
-	while (refs && !__atomic_compare_exchange_n(&page->refs, &refs, refs + 1, true, __ATOMIC_ACQUIRE,
-						    __ATOMIC_RELAXED))
-		;
-	return refs != 0;
-}
-
 /* --- create and destroy --- */
 
 EXPORT int vellum_device_create(struct vellum_memory *memory, const struct vellum_device_ops *ops, void *ctx,
@@ -287,24 +276,14 @@ static bool move_folio(struct vellum_device *dev, struct folio *folio)
 /* The page that maps @addr, referenced and locked; NULL: none of private memory. mmap_lock held. */
 static struct folio *lock_anon_at(struct vellum_mm *mm, gva_t addr)
 {
-	struct vellum_memory *m = mm->memory;
-	struct mutex *ptl;
-	pte_t *ptep, pte;
-	struct folio *folio = NULL;
+	struct folio *folio = folio_mapped_at(mm, addr);
 
-	huge_split_range(mm, addr, addr + PAGE_SIZE);
-	ptep = pte_lookup(mm, addr, &ptl);
-	if (!ptep)
+	if (folio && !(folio_flags(folio) & PG_ANON)) {
+		folio_put(mm->memory, folio);
 		return NULL;
-	mutex_lock(ptl, &m->host);
-	pte = ptep_get(ptep);
-	if (pte_present(pte) && !pte_special(pte) && (folio_flags(pfn_folio(m, pte_pfn(pte))) & PG_ANON)) {
-		folio = pfn_folio(m, pte_pfn(pte));
-		folio_get(folio);
 	}
-	mutex_unlock(ptl, &m->host);
 	if (folio)
-		mutex_lock(&folio->lock, &m->host);
+		mutex_lock(&folio->lock, mm_host(mm));
 	return folio;
 }
 
@@ -350,7 +329,7 @@ int device_private_fault(struct fault *f)
 	if (fault_is_same(f)) {
 		dev = device_of(m, pfn);
 		page = &dev->pages[pfn - dev->first];
-		if (!device_page_try_get(page))
+		if (!ref_try_get(&page->refs))
 			page = NULL;
 	}
 	mutex_unlock(f->ptl, &m->host);
@@ -438,7 +417,8 @@ static int take_entry(struct vma *vma, gva_t addr, pfn_t *pfn)
 		if (!(folio_flags(folio) & PG_EXCLUSIVE) || folio_maybe_pinned(folio)) {
 			ptep_set(ptep, old);
 		} else {
-			new = swp_entry_pte(pte_write(old) ? SWP_DEVICE_EXCL_WRITE : SWP_DEVICE_EXCL_READ, pte_pfn(old));
+			new = swp_entry_pte(pte_write(old) ? SWP_DEVICE_EXCL_WRITE : SWP_DEVICE_EXCL_READ,
+					    pte_pfn(old));
 			new = pte_swp_keep_flags(new, old);
 			track_change(vma, addr);
 			folio_mark_dirty(folio);	/* the device may store */
@@ -455,7 +435,8 @@ static int take_entry(struct vma *vma, gva_t addr, pfn_t *pfn)
 	return err;
 }
 
-EXPORT int vellum_device_make_exclusive(struct vellum_device *device, struct vellum_mm *mm, uint64_t addr, uint64_t *pfn)
+EXPORT int vellum_device_make_exclusive(struct vellum_device *device, struct vellum_mm *mm, uint64_t addr,
+					uint64_t *pfn)
 {
 	struct uffd_wait wait = { .ctx = NULL };
 	unsigned tries = 0;

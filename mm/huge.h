@@ -35,6 +35,16 @@ static inline bool leaf_write(uint64_t val)
 	return x86_writable(val);
 }
 
+static inline uint64_t leaf_mkuffd_wp(uint64_t val)
+{
+	return pmd_mkuffd_wp(pmd_make(val)).val;
+}
+
+static inline uint64_t leaf_clear_uffd_wp(uint64_t val)
+{
+	return pmd_clear_uffd_wp(pmd_make(val)).val;
+}
+
 static inline gva_t leaf_start(gva_t addr, unsigned shift)
 {
 	return addr & ~((1ull << shift) - 1);
@@ -80,8 +90,8 @@ int huge_install(struct vellum_mm *mm, gva_t addr, unsigned shift, uint64_t val,
 /* Cleared already; its lock is held: the deposits go. */
 void huge_removed(struct vellum_memory *m, uint64_t *entry, unsigned shift);
 /*
- * The leaf at @start can be stored to: those who track it hear. After it was put there: a tracker that came meanwhile has
- * either found the leaf or is seen here.
+ * The leaf at @start can be stored to: those who track it hear. After it was put there: a tracker that came
+ * meanwhile has either found the leaf or is seen here.
  */
 void huge_track(struct vma *vma, gva_t start, unsigned shift);
 /* Its lock is held. It becomes a table of leaves of the next lower size, and is flushed. */

@@ -6,8 +6,8 @@
 #include "mm/mm.h"
 
 /*
- * A part of one VMA. The lock may be dropped meanwhile: *@next is @end, or up to where it was done. 0 or an error, which
- * ends it.
+ * A part of one VMA. The lock may be dropped meanwhile: *@next is @end, or up to where it was done. 0 or an
+ * error, which ends it.
  */
 typedef int (*advise_fn)(struct vma *vma, gva_t start, gva_t end, int advice, gva_t *next);
 /* All VMAs in the range; mmap_lock held. Also -ENOMEM, after the rest was done: parts are not mapped. */

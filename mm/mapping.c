@@ -41,24 +41,13 @@ static void unlist_mapping(struct vellum_mapping *mapping)
 	mutex_unlock(&m->lock, &m->host);
 }
 
-/* A reference, unless the last one has gone. */
-static bool try_get(struct vellum_mapping *mapping)
-{
-	uint32_t refs = __atomic_load_n(&mapping->refs, __ATOMIC_RELAXED);
-
-	while (refs && !__atomic_compare_exchange_n(&mapping->refs, &refs, refs + 1, true,
-						    __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
-		;
-	return refs != 0;
-}
-
 struct vellum_mapping *mapping_after(struct vellum_memory *m, struct vellum_mapping *prev)
 {
 	struct vellum_mapping *mapping;
 
 	mutex_lock(&m->lock, &m->host);
 	mapping = prev ? prev->next : m->mappings;
-	while (mapping && !try_get(mapping))
+	while (mapping && !ref_try_get(&mapping->refs))
 		mapping = mapping->next;
 	mutex_unlock(&m->lock, &m->host);
 	vellum_mapping_put(prev);

@@ -147,26 +147,6 @@ static int migrate_folio(struct vellum_memory *m, struct folio *folio)
 	return err;
 }
 
-/* The page that maps @addr, referenced; NULL: none with metadata. mmap_lock held. */
-static struct folio *folio_at(struct vellum_mm *mm, gva_t addr)
-{
-	struct folio *folio = NULL;
-	struct mutex *ptl;
-	pte_t *ptep;
-
-	huge_split_range(mm, addr, addr + PAGE_SIZE);
-	ptep = pte_lookup(mm, addr, &ptl);
-	if (!ptep)
-		return NULL;
-	mutex_lock(ptl, mm_host(mm));
-	if (pte_present(ptep_get(ptep)))
-		folio = normal_folio(mm->memory, ptep_get(ptep));
-	if (folio)
-		folio_get(folio);
-	mutex_unlock(ptl, mm_host(mm));
-	return folio;
-}
-
 EXPORT int vellum_migrate_page(struct vellum_mm *mm, uint64_t addr)
 {
 	struct vellum_memory *m = mm->memory;
@@ -177,7 +157,7 @@ EXPORT int vellum_migrate_page(struct vellum_mm *mm, uint64_t addr)
 		return -EFAULT;
 	read_lock(&mm->mmap_lock, &m->host);
 	notify_start(mm, VELLUM_NOTIFY_CLEAR, addr, addr + PAGE_SIZE);
-	folio = folio_at(mm, addr);
+	folio = folio_mapped_at(mm, addr);
 	if (folio) {
 		mutex_lock(&folio->lock, &m->host);
 		err = migrate_folio(m, folio);

@@ -157,7 +157,7 @@ struct vellum_mapping {
 	struct mutex collect_lock;
 	struct rwlock invalidate_lock;
 	struct rwlock i_mmap_lock;
-	uint32_t unmap_seq;		/* atomic: unmaps begun: a frame that a hook named before is asked for again */
+	uint32_t unmap_seq;		/* atomic: unmaps begun: a frame named by a hook before is asked for again */
 	uint32_t wp_seq;		/* atomic: write-protections begun: a grant on its way asks again */
 	struct tree i_mmap;		/* i_mmap_lock */
 	struct mutex pages_lock;
@@ -231,17 +231,6 @@ static inline void mm_add_rss(struct vellum_mm *mm, int64_t pages)
 static inline void mm_add_swapped(struct vellum_mm *mm, int64_t pages)
 {
 	__atomic_fetch_add(&mm->swapped, (uint64_t)pages, __ATOMIC_RELAXED);
-}
-
-/* A reference, unless the last one has gone. */
-static inline bool mm_try_get(struct vellum_mm *mm)
-{
-	uint32_t refs = __atomic_load_n(&mm->refs, __ATOMIC_RELAXED);
-
-	while (refs && !__atomic_compare_exchange_n(&mm->refs, &refs, refs + 1, true, __ATOMIC_ACQUIRE,
-						    __ATOMIC_RELAXED))
-		;
-	return refs != 0;
 }
 
 static inline uint32_t max_map_count(const struct vellum_mm *mm)
@@ -422,8 +411,6 @@ bool mapping_remove(struct vellum_mapping *mapping, struct folio *folio, uint64_
 /* writeback.c */
 int folio_write(struct vellum_mapping *mapping, struct folio *folio);	/* if dirty; its lock is held */
 /* reclaim.c */
-/* Some mapping of the page is locked in memory. */
-bool is_mlocked(struct vellum_mapping *mapping, pgoff_t index);
 /* There was no memory: cached pages were dropped, so that it is worth trying again. No lock held. */
 bool reclaim_for_retry(struct vellum_memory *m, unsigned *tries);	/* *tries: 0 at first */
 
@@ -445,6 +432,10 @@ int rmap_walk(struct vellum_memory *m, struct folio *folio,
 /* The same for an anonymous page that is known by its place only; @folio is passed on. */
 int rmap_walk_anon(struct vellum_memory *m, struct anon_vma *anon_vma, pgoff_t index, struct folio *folio,
 		   int (*fn)(struct folio *folio, struct vma *vma, gva_t addr, void *arg), void *arg);
+/* Some VMA of these pages has one of @flags. i_mmap_lock is taken. */
+bool is_mapped_with(struct vellum_mapping *mapping, pgoff_t first, pgoff_t last, uint64_t flags);
+/* The page that a small entry at @addr maps, referenced; NULL: none with metadata. mmap_lock held; a huge leaf is split. */
+struct folio *folio_mapped_at(struct vellum_mm *mm, gva_t addr);
 /* The entry for the folio in @vma, its lock held; or NULL. A huge leaf is split for it. */
 pte_t *lock_entry_of(struct vellum_memory *m, const struct folio *folio, struct vma *vma, gva_t addr,
 		     struct mutex **ptl);

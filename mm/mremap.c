@@ -14,21 +14,6 @@ struct move {
 	uint64_t len;
 };
 
-/* Both locks, in the order of their addresses; they may be the same. */
-static void lock_both(struct mutex *a, struct mutex *b, const struct host *host)
-{
-	mutex_lock(a < b ? a : b, host);
-	if (a != b)
-		mutex_lock(a < b ? b : a, host);
-}
-
-static void unlock_both(struct mutex *a, struct mutex *b, const struct host *host)
-{
-	if (a != b)
-		mutex_unlock(b, host);
-	mutex_unlock(a, host);
-}
-
 /* Else the page's bytes are the object's, or zeros, as anybody who maps it anew would find. */
 static bool was_stored_to(const struct vellum_memory *m, pte_t pte)
 {
@@ -166,9 +151,9 @@ static uint64_t move_page_tables(const struct move *mv)
 			dst = pte_alloc(mm, new, &dst_lock);
 			if (!dst)
 				return done;
-			lock_both(src_lock, dst_lock, mm_host(mm));
+			mutex_lock_both(src_lock, dst_lock, mm_host(mm));
 			move_entries(mv, old, new, src, dst, nr);
-			unlock_both(src_lock, dst_lock, mm_host(mm));
+			mutex_unlock_both(src_lock, dst_lock, mm_host(mm));
 		}
 		done += nr << PAGE_SHIFT;
 	}

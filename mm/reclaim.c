@@ -26,20 +26,6 @@ static bool is_mapped(const struct folio *folio)
 	return __atomic_load_n(&folio->count, __ATOMIC_ACQUIRE) >= FOLIO_MAP;
 }
 
-/* Some mapping of the page is locked in memory. i_mmap_lock is taken. */
-bool is_mlocked(struct vellum_mapping *mapping, pgoff_t index)
-{
-	const struct host *host = &mapping->memory->host;
-	bool locked = false;
-
-	read_lock(&mapping->i_mmap_lock, host);
-	for (struct interval *iv = interval_first(&mapping->i_mmap, index, index); iv && !locked;
-	     iv = interval_next(iv, index, index))
-		locked = vma_flags(container_of(iv, struct vma, map_node)) & VM_LOCKED;
-	read_unlock(&mapping->i_mmap_lock, host);
-	return locked;
-}
-
 /* The folio's lock is held, and a reference. */
 static bool drop_folio(struct vellum_mapping *mapping, struct folio *folio, enum effort effort)
 {
@@ -48,7 +34,7 @@ static bool drop_folio(struct vellum_mapping *mapping, struct folio *folio, enum
 	if (folio->mapping != mapping || !(folio_flags(folio) & PG_UPTODATE) || folio_maybe_pinned(folio))
 		return false;
 	if (is_mapped(folio)) {
-		if (effort == RECLAIM_UNMAPPED || is_mlocked(mapping, folio->index))
+		if (effort == RECLAIM_UNMAPPED || is_mapped_with(mapping, folio->index, folio->index, VM_LOCKED))
 			return false;
 		/* Nobody can map it again while it is locked; dirt of the entries goes to the flag. */
 		vellum_unmap_mapping_range(mapping, folio->index, 1);

@@ -9,6 +9,7 @@
  * INV-RMAP-1: a present entry of a folio is found by rmap_walk(): its VMA is in the tree of the
  *             folio's owner, and the folio's index is the VMA's index at the entry's address.
  */
+#include "mm/fault.h"
 #include "mm/huge.h"
 
 struct anon_vma *anon_vma_create(const struct host *host)
@@ -74,6 +75,38 @@ int rmap_walk(struct vellum_memory *m, struct folio *folio, rmap_fn fn, void *ar
 {
 	return folio_flags(folio) & PG_ANON ? rmap_walk_anon(m, folio->anon_vma, folio->index, folio, fn, arg) :
 					      walk_file(m, folio, fn, arg);
+}
+
+bool is_mapped_with(struct vellum_mapping *mapping, pgoff_t first, pgoff_t last, uint64_t flags)
+{
+	const struct host *host = &mapping->memory->host;
+	bool found = false;
+
+	read_lock(&mapping->i_mmap_lock, host);
+	for (struct interval *iv = interval_first(&mapping->i_mmap, first, last); iv && !found;
+	     iv = interval_next(iv, first, last))
+		found = vma_flags(container_of(iv, struct vma, map_node)) & flags;
+	read_unlock(&mapping->i_mmap_lock, host);
+	return found;
+}
+
+struct folio *folio_mapped_at(struct vellum_mm *mm, gva_t addr)
+{
+	struct folio *folio = NULL;
+	struct mutex *ptl;
+	pte_t *ptep;
+
+	huge_split_range(mm, addr, addr + PAGE_SIZE);
+	ptep = pte_lookup(mm, addr, &ptl);
+	if (!ptep)
+		return NULL;
+	mutex_lock(ptl, mm_host(mm));
+	if (pte_present(ptep_get(ptep)))
+		folio = normal_folio(mm->memory, ptep_get(ptep));
+	if (folio)
+		folio_get(folio);
+	mutex_unlock(ptl, mm_host(mm));
+	return folio;
 }
 
 pte_t *lock_entry_of(struct vellum_memory *m, const struct folio *folio, struct vma *vma, gva_t addr,

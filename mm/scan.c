@@ -187,17 +187,12 @@ static int scan_hole(struct scan *sc, gva_t addr, gva_t end)
 	return -ENOMEM;
 }
 
-static uint64_t leaf_protected(uint64_t val)
-{
-	return pmd_mkuffd_wp(pmd_make(val)).val;
-}
-
 /* A part [addr, end) of a leaf, its lock held. 0, SCAN_FULL; *@split: by small entries, please. */
 static int scan_leaf_locked(struct scan *sc, const struct leaf *leaf, uint64_t val, gva_t addr, gva_t end, bool *split)
 {
 	uint64_t c = categories_of(sc, leaf_pte(val, leaf->shift, addr)) | VELLUM_PAGE_IS_HUGE;
 	bool whole = end - addr == 1ull << leaf->shift, fits;
-	struct scan before = *sc;
+	uint64_t nr = sc->nr, pages = sc->pages;
 	gva_t stop = end;
 
 	if (!matches(sc, c))
@@ -206,14 +201,14 @@ static int scan_leaf_locked(struct scan *sc, const struct leaf *leaf, uint64_t v
 	if (protects(sc) && (c & VELLUM_PAGE_IS_WRITTEN) && stop > addr) {
 		*split = !whole || !fits || leaf->shift != PMD_SHIFT || must_clear_flush(sc->mm);
 		if (*split) {
-			sc->nr = before.nr;	/* reported page by page then */
-			sc->pages = before.pages;
+			sc->nr = nr;	/* reported page by page then */
+			sc->pages = pages;
 			if (sc->nr)
 				sc->a->vec[sc->nr - 1].end = min_u64(sc->a->vec[sc->nr - 1].end, addr);
 			huge_split_locked(sc->mm, leaf->entry, addr, leaf->shift);
 			return 0;
 		}
-		if (leaf_write(leaf_update(leaf->entry, leaf_protected))) {
+		if (leaf_write(leaf_update(leaf->entry, leaf_mkuffd_wp))) {
 			batch_add(&sc->batch, addr, end, VELLUM_FLUSH_RIGHTS);
 			sc->batch.all_frames = true;
 			flush_changes(sc);

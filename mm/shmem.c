@@ -41,7 +41,7 @@ bool shmem_swap_out(struct vellum_mapping *mapping, struct folio *folio)
 	struct vellum_memory *m = mapping->memory;
 	slot_t slot;
 
-	if (is_mlocked(mapping, folio->index))
+	if (is_mapped_with(mapping, folio->index, folio->index, VM_LOCKED))
 		return false;
 	slot = slot_alloc(m);
 	if (!slot)

@@ -107,7 +107,8 @@ int shmem_huge_fault(struct fault *f)
 	pgoff_t first;
 
 	if ((vma->flags & (VM_HUGEPAGE | VM_NOHUGEPAGE | VM_EXEC)) != VM_HUGEPAGE || vma->uffd ||
-	    start < vma->start || vma->end - start < PMD_SIZE || (write && !(vma->flags & VM_SHARED)) || vma_needs_dirty_tracking(vma) ||
+	    start < vma->start || vma->end - start < PMD_SIZE || (write && !(vma->flags & VM_SHARED)) ||
+	    vma_needs_dirty_tracking(vma) ||
 	    __atomic_load_n(&vma->mm->trackers.nr, __ATOMIC_ACQUIRE) ||
 	    __atomic_load_n(&mapping->trackers.nr, __ATOMIC_ACQUIRE))
 		return FAULT_AGAIN;
@@ -193,20 +194,6 @@ static int make_row(struct vellum_mapping *mapping, pgoff_t first)
 	return 0;
 }
 
-/* Somebody's userfaultfd counts on the object's holes staying what they are. */
-static bool is_armed(struct vellum_mapping *mapping, pgoff_t first)
-{
-	const struct host *host = &mapping->memory->host;
-	bool armed = false;
-
-	read_lock(&mapping->i_mmap_lock, host);
-	for (struct interval *iv = interval_first(&mapping->i_mmap, first, first + PMD_PAGES - 1); iv && !armed;
-	     iv = interval_next(iv, first, first + PMD_PAGES - 1))
-		armed = vma_flags(container_of(iv, struct vma, map_node)) & VM_UFFD;
-	read_unlock(&mapping->i_mmap_lock, host);
-	return armed;
-}
-
 /* The row is there: a leaf in place of small entries, which are gone. */
 static int map_collapsed(struct vma *vma, gva_t addr)
 {
@@ -234,10 +221,11 @@ int shmem_collapse(struct vma *vma, gva_t addr)
 	pgoff_t first = vma_page_index(vma, addr);
 	int err;
 
-	if ((first & (PMD_PAGES - 1)) || first + PMD_PAGES > mapping_nr_pages(mapping) || vma_needs_dirty_tracking(vma) ||
-	    __atomic_load_n(&mapping->trackers.nr, __ATOMIC_ACQUIRE))
+	if ((first & (PMD_PAGES - 1)) || first + PMD_PAGES > mapping_nr_pages(mapping) ||
+	    vma_needs_dirty_tracking(vma) || __atomic_load_n(&mapping->trackers.nr, __ATOMIC_ACQUIRE))
 		return -EINVAL;
-	if (is_armed(mapping, first))
+	/* Somebody's userfaultfd counts on the object's holes staying what they are. */
+	if (is_mapped_with(mapping, first, first + PMD_PAGES - 1, VM_UFFD))
 		return -EBUSY;
 	write_lock(&mapping->invalidate_lock, mm_host(vma->mm));
 	err = make_row(mapping, first);

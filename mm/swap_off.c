@@ -104,7 +104,7 @@ static struct vellum_mm *mm_after(struct vellum_memory *m, struct vellum_mm *pre
 
 	mutex_lock(&m->lock, &m->host);
 	mm = prev ? prev->next : m->mms;
-	while (mm && !mm_try_get(mm))
+	while (mm && !ref_try_get(&mm->refs))
 		mm = mm->next;
 	mutex_unlock(&m->lock, &m->host);
 	vellum_mm_put(prev);

@@ -117,7 +117,8 @@ void hand_dirt_over(struct vma *vma, gva_t addr, const pte_t *ptep, uint64_t mas
 {
 	struct vellum_memory *m = vma->mm->memory;
 	/* Without D a page after MADV_FREE would be dropped. */
-	bool dirt = vma_is_written_back(vma) || __atomic_load_n(&m->has_lazyfree, __ATOMIC_RELAXED), watched = mask && others_watch(vma, addr, except);
+	bool dirt = vma_is_written_back(vma) || __atomic_load_n(&m->has_lazyfree, __ATOMIC_RELAXED);
+	bool watched = mask && others_watch(vma, addr, except);
 	const struct vellum_backing_ops *ops = except && vma->mapping ? vma->mapping->ops : NULL;
 	bool raw = ops && ops->dirt;	/* who calls a helper has the record himself */
 

@@ -66,7 +66,7 @@ struct vellum_mm *uffd_get_mm(struct vellum_uffd *uffd)
 
 	mutex_lock(&m->uffd_lock, &m->host);
 	mm = uffd->mm;
-	if (mm && !mm_try_get(mm))
+	if (mm && !ref_try_get(&mm->refs))
 		mm = NULL;
 	mutex_unlock(&m->uffd_lock, &m->host);
 	return mm;

@@ -222,7 +222,8 @@ static int fill_page(struct fill *fill)
 
 		read_lock(&mm->mmap_lock, mm_host(mm));
 		err = uffd_changing(fill->uffd) ? -EAGAIN : find_target(fill, &vma);
-		if (!err && !(vma->flags & VM_SHARED) && fault_anon_vma(vma))	/* so that fork copies its entries */
+		/* So that fork copies its entries. */
+		if (!err && !(vma->flags & VM_SHARED) && fault_anon_vma(vma))
 			err = -ENOMEM;
 		if (!err)
 			err = fill->one(fill, vma);
@@ -309,7 +310,9 @@ static int run(struct fill *fill, gva_t src, const char *bytes, bool from_user, 
 EXPORT int vellum_uffd_copy(struct vellum_uffd *uffd, uint64_t dst, uint64_t src, const void *bytes, uint64_t len,
 			    uint64_t mode, int64_t *done)
 {
-	struct fill fill = { .uffd = uffd, .start = dst, .len = len, .wp = mode & VELLUM_UFFD_COPY_WP, .one = put_page };
+	struct fill fill = {
+		.uffd = uffd, .start = dst, .len = len, .wp = mode & VELLUM_UFFD_COPY_WP, .one = put_page
+	};
 	int err = check_range(uffd, dst, len, mode, VELLUM_UFFD_COPY_DONTWAKE | VELLUM_UFFD_COPY_WP);
 
 	if (!err && !bytes && (src + len < src || src + len > TASK_SIZE))

@@ -42,23 +42,6 @@ static int find_vmas(struct page_move *pm, const struct vellum_uffd *uffd, gva_t
 	return fault_anon_vma(pm->dst_vma) ? -ENOMEM : 0;
 }
 
-static void lock_both(struct page_move *pm)
-{
-	const struct host *host = mm_host(pm->mm);
-	struct mutex *a = pm->src_lock, *b = pm->dst_lock;
-
-	mutex_lock(a < b ? a : b, host);
-	if (a != b)
-		mutex_lock(a < b ? b : a, host);
-}
-
-static void unlock_both(struct page_move *pm)
-{
-	if (pm->src_lock != pm->dst_lock)
-		mutex_unlock(pm->dst_lock, mm_host(pm->mm));
-	mutex_unlock(pm->src_lock, mm_host(pm->mm));
-}
-
 /* 0: both entries are known; -ENOMEM; -EEXIST: a huge page is at the target; -ENOENT: no table at the source. */
 static int find_entries(struct page_move *pm)
 {
@@ -186,9 +169,9 @@ static int move_page(struct page_move *pm)
 	folio = get_source(pm, &seen);
 	if (folio)
 		mutex_lock(&folio->lock, &m->host);
-	lock_both(pm);
+	mutex_lock_both(pm->src_lock, pm->dst_lock, &m->host);
 	err = move_locked(pm, seen, folio);
-	unlock_both(pm);
+	mutex_unlock_both(pm->src_lock, pm->dst_lock, &m->host);
 	if (folio) {
 		anon_unlock(m, folio);
 		folio_put(m, folio);

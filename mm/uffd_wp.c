@@ -70,16 +70,6 @@ static void change_table(const struct wp_change *wc, gva_t addr, gva_t end, pte_
 	mutex_unlock(ptl, mm_host(wc->vma->mm));
 }
 
-static uint64_t leaf_protect(uint64_t val)
-{
-	return pmd_mkuffd_wp(pmd_make(val)).val;
-}
-
-static uint64_t leaf_resolve(uint64_t val)
-{
-	return pmd_clear_uffd_wp(pmd_make(val)).val;
-}
-
 /* A leaf of private memory, all of it in the range: changed as it is. False: by smaller entries, please. */
 static bool change_leaf(const struct wp_change *wc, gva_t addr, gva_t end)
 {
@@ -94,7 +84,7 @@ static bool change_leaf(const struct wp_change *wc, gva_t addr, gva_t end)
 		!must_clear_flush(mm) && !leaf_is_raw(val) &&
 		(folio_flags(pfn_folio(mm->memory, leaf_pfn(val, PMD_SHIFT))) & PG_ANON);
 	if (whole) {
-		leaf_update(leaf.entry, wc->protect ? leaf_protect : leaf_resolve);
+		leaf_update(leaf.entry, wc->protect ? leaf_mkuffd_wp : leaf_clear_uffd_wp);
 		if (wc->protect && leaf_write(val)) {
 			tlb_change(wc->tlb, addr, PMD_SIZE, VELLUM_FLUSH_RIGHTS, leaf_pfn(val, PMD_SHIFT));
 			wc->tlb->batch.all_frames = true;

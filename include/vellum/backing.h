@@ -211,7 +211,8 @@ uint64_t vellum_mapping_size(const struct vellum_mapping *mapping);
  *
  * Return: 0, -VELLUM_EINVAL, -VELLUM_EPERM (sealed), -VELLUM_EOPNOTSUPP (there is a fault() or
  *   writepage(), but no punch() hook), or what writepage() or punch() returned (after an error of punch()
- *   the pages are gone from the cache all the same, having been written back). Source: fallocate(2), FALLOC_FL_PUNCH_HOLE.
+ *   the pages are gone from the cache all the same, having been written back).
+ * Source: fallocate(2), FALLOC_FL_PUNCH_HOLE.
  */
 int vellum_mapping_punch_hole(struct vellum_mapping *mapping, uint64_t offset, uint64_t len);
 

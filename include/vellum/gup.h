@@ -67,8 +67,8 @@ void vellum_unpin_pages(struct vellum_memory *memory, const uint64_t *pfns, uint
 /**
  * vellum_unpin_pages_dirty - the pages were stored to
  *
- * Before the pin goes each page is locked, marked as newer than its backing unless it is so already, and trackers of the
- * object, and of the address spaces that map it, are told.
+ * Before the pin goes each page is locked, marked as newer than its backing unless it is so already, and trackers
+ * of the object, and of the address spaces that map it, are told.
  * Context: takes page locks: not callable with one held.
  */
 void vellum_unpin_pages_dirty(struct vellum_memory *memory, const uint64_t *pfns, uint64_t nr);

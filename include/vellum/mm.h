@@ -146,8 +146,8 @@ struct vellum_map_args {
  * Return: 0; -VELLUM_EINVAL (length 0, unaligned, bad type, GROWSDOWN of what is not private and
  *   anonymous), -VELLUM_ENOMEM (no gap, map count, memory; private writable memory larger than RAM and
  *   swap without NORESERVE), -VELLUM_EAGAIN (LOCKED beyond the limit), -VELLUM_EACCES (shared
- *   writable mapping of an object not open for writing, object not readable), -VELLUM_EBADF (no object), -VELLUM_EEXIST (FIXED_NOREPLACE on something),
- *   -VELLUM_EOVERFLOW (@pgoff + length), -VELLUM_EPERM (below the lowest address, 64 KiB; a seal),
+ *   writable mapping of an object not open for writing, object not readable), -VELLUM_EBADF (no object),
+ *   -VELLUM_EEXIST (FIXED_NOREPLACE on something), -VELLUM_EOVERFLOW (@pgoff + length), -VELLUM_EPERM (below the lowest address, 64 KiB; a seal),
  *   -VELLUM_EOPNOTSUPP (SHARED_VALIDATE with an unknown flag). If MAP_FIXED fails after the old
  *   mappings were removed, they stay removed.
  * Source: mmap(2).

@@ -110,7 +110,8 @@ struct vellum_vma_info;
 /**
  * struct vellum_vma_usage - what one mapping takes, in bytes
  *
- * @pss, @pss_dirty, @swap_pss: a page's share: its size by the number of its mappings. @locked: the share of what is locked.
+ * @pss, @pss_dirty, @swap_pss: a page's share: its size by the number of its mappings. @locked: the share of what
+ * is locked.
  * @vm_flags: letters as in VmFlags of /proc/PID/smaps, two and a space each; then a zero byte.
  */
 struct vellum_vma_usage {

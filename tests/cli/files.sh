@@ -25,7 +25,7 @@ options() {
 
 # what_vellum_said FILE: but for its summary.
 what_vellum_said() {
-	grep -v '^vellum:  \|^vellum: \(and [0-9]* more\|faults:\|tracked by\|verified:\)' "$1" | head -n 5
+	grep -v '^vellum:  \|^vellum: \(and [0-9]* more\|faults:\|swap:\|tracked by\|verified:\)' "$1" | head -n 5
 }
 
 # --- step by step: a program inside does what we say, see tests/programs/steps.c ---
@@ -483,6 +483,25 @@ $(count_pages "$file" a) of $((pages - 6000)) pages"
 	rm -f "$file"
 }
 
+# --- a swap area that loses pages ---
+
+# Pages that cannot be read back are errors for who looks at them, never other bytes.
+lost() {
+	fresh 4
+	start --track="$1" --swap=16M,"$tmp/area" # verifying looks at pages, which brings them back
+	ok "open a $file w" "map m a private 0 4" "store m 0 one" "store m 4096 two" "store m 8192 three" \
+		"pageout m 0 8192"
+	: >"$tmp/area"
+	wants "load m 0 3" SIGBUS
+	wants "store m 4096 new" SIGBUS
+	wants "send a 0 m 0 3" "Bad address"
+	wants "load m 8192 5" three
+	ok "send a 0 m 8192 5" "unmap m" "map m a private 0 4"
+	wants "load m 0 6" threez
+	end "swapped pages that are lost ($1)" 0
+	rm -f "$tmp/area"
+}
+
 # --- killed from outside ---
 
 # kill_once METHOD PROCESSES: what is wrong.
@@ -596,6 +615,7 @@ main() {
 		with_busybox "$method"
 		disk_full "$method"
 		written_to_full_disk "$method"
+		lost "$method"
 		case $full$method in 1* | wp) pressure "$method" ;; esac
 	done
 	killed "$kills"

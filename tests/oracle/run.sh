@@ -157,7 +157,7 @@ if [ -n "$file" ]; then
 else
 	"$work/generate" "$first" "$nr" >"$work/scenarios" || fail 'generate scenarios'
 fi
-limit=$((120 + nr / 5))
+limit=$((120 + nr))
 make_initramfs
 run_linux
 timeout -k 5 $limit "$work/vellum" <"$work/scenarios" >"$work/vellum.out" 2>"$work/vellum.log" ||

@@ -11,7 +11,9 @@
  *   fill M FIRST PAGES CHAR  stores to each page until a signal comes; says how many took it
  *   writes F OFFSET PAGES CHAR  the same by pwrite(2), page by page; says how many bytes were taken
  *   sum M PAGES              of all bytes, each page looked at
+ *   send F OFFSET M FROM LEN  pwrite(2) from a mapping
  *   truncate F SIZE          remove M OFFSET LEN    dontneed M OFFSET LEN  punch F OFFSET LEN
+ *   pageout M OFFSET LEN
  *   count F CHAR             pages that begin with it
  *   msync M                  fsync F                sync                   unlink PATH
  *   flock F                  seal F N
@@ -194,7 +196,7 @@ static void do_wait(void)
 static void obey(const char *verb, const char *rest)
 {
 	char a = 0, b = 0, text[4096] = "";
-	long x = 0, y = 0;
+	long x = 0, y = 0, z = 0;
 	int sig;
 
 	sscanf(rest, " %c", &a);
@@ -238,6 +240,10 @@ static void obey(const char *verb, const char *rest)
 		result(madvise(maps[(int)a].addr + x, (size_t)y, MADV_REMOVE));
 	else if (!strcmp(verb, "dontneed") && sscanf(rest, " %c %ld %ld", &a, &x, &y) == 3)
 		result(madvise(maps[(int)a].addr + x, (size_t)y, MADV_DONTNEED));
+	else if (!strcmp(verb, "pageout") && sscanf(rest, " %c %ld %ld", &a, &x, &y) == 3)
+		result(madvise(maps[(int)a].addr + x, (size_t)y, MADV_PAGEOUT));
+	else if (!strcmp(verb, "send") && sscanf(rest, " %c %ld %c %ld %ld", &a, &x, &b, &y, &z) == 5)
+		result(pwrite(files[(int)a], maps[(int)b].addr + y, (size_t)z, x));
 	else if (!strcmp(verb, "punch") && sscanf(rest, " %c %ld %ld", &a, &x, &y) == 3)
 		result(fallocate(files[(int)a], FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, x, y));
 	else if (!strcmp(verb, "msync"))
