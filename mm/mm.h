@@ -211,7 +211,7 @@ struct vellum_mm {
 	struct vellum_notifier *notifiers;	/* notifier_lock; the pointer alone is atomic */
 	uint64_t rss;			/* atomic: present entries, of huge leaves each page */
 	uint64_t swapped;		/* atomic: entries that name a slot of a swap area */
-	struct vellum_uffd *uffds;	/* memory->uffd_lock */
+	struct vellum_uffd *uffds;	/* atomic; changed with memory->uffd_lock: those that VMAs may name, and others */
 	struct uffd_event *kept_events;	/* mmap_lock, for writing: mmap_write_unlock() delivers them */
 	uint32_t has_pinned;		/* atomic: some page of it was pinned once */
 	uint64_t counters[VELLUM_NR_COUNTERS];	/* atomic, relaxed */

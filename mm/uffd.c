@@ -21,7 +21,7 @@ int uffd_new(struct vellum_mm *mm, uint32_t flags, struct vellum_uffd **out)
 	uffd->next = mm->uffds;
 	if (uffd->next)
 		uffd->next->prev = uffd;
-	mm->uffds = uffd;
+	__atomic_store_n(&mm->uffds, uffd, __ATOMIC_RELAXED);
 	mutex_unlock(&m->uffd_lock, &m->host);
 	*out = uffd;
 	return 0;
@@ -42,7 +42,7 @@ static void leave_mm(struct vellum_uffd *uffd)
 	if (uffd->prev)
 		uffd->prev->next = uffd->next;
 	else
-		uffd->mm->uffds = uffd->next;
+		__atomic_store_n(&uffd->mm->uffds, uffd->next, __ATOMIC_RELAXED);
 	uffd->mm = NULL;
 }
 

@@ -133,6 +133,8 @@ static bool is_kept(const struct vellum_mm *mm, const struct vellum_uffd *ctx, g
 
 int uffd_unmap_prepare(struct vellum_mm *mm, gva_t start, gva_t end)
 {
+	if (!__atomic_load_n(&mm->uffds, __ATOMIC_RELAXED))
+		return 0;
 	for (struct vma *vma = find_vma_intersection(mm, start, end); vma && vma->start < end; vma = vma_next(vma)) {
 		struct uffd_event *ev;
 
