@@ -5,7 +5,7 @@
 
 #include "device_support.h"
 
-enum { MISSING_AT = 64, MOVE_AT = 72, HUGE_AT = 1024, RAW_AT = 2048, FAR_AT = 40960 };
+enum { MISSING_AT = 64, MOVE_AT = 72, HUGE_AT = 1024, RAW_AT = 2048, FAR_AT = 40960, GIANT_AT = 512 * 512 };
 
 /* 0 to 7: private, 100 + i in page i; 16 to 19: an object, the same; frames of a device above RAM. */
 struct stage {
@@ -168,16 +168,26 @@ static inline struct vellum_uffd *try_uffd(struct stage *s, uint64_t features, b
 	return uffd;
 }
 
-static inline bool try_map(struct stage *s, unsigned at, unsigned pages, bool again)
+/* An object's pages from @pgoff on; NULL: what @flags say. */
+static inline bool try_map_object(struct stage *s, unsigned at, unsigned pages, uint32_t flags,
+				  struct vellum_mapping *mapping, uint64_t pgoff, bool again)
 {
 	struct vellum_map_args args = {.size = sizeof(args),
 				       .addr = PAGE(at),
 				       .len = BYTES(pages),
 				       .prot = RW,
-				       .flags = ANON | VELLUM_MAP_FIXED};
+				       .flags = flags | VELLUM_MAP_FIXED,
+				       .mapping = mapping,
+				       .pgoff = pgoff,
+				       .file_prot = RW};
 	uint64_t addr;
 
 	return !failed(vellum_mmap(s->w->mm, &args, &addr), again);
+}
+
+static inline bool try_map(struct stage *s, unsigned at, unsigned pages, bool again)
+{
+	return try_map_object(s, at, pages, ANON, NULL, 0, again);
 }
 
 #define OOM_TEST(name)                            \

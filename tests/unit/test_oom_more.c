@@ -1,16 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /* No memory for swap, huge pages, pins, guards, devices and moving pages: each allocation fails once. */
 #include "oom_support.h"
+#include "mm/huge.h"
 
 /* --- swap --- */
 
 static void run_swap(struct stage *s, bool again)
 {
+	static uint64_t page[PAGE_SIZE / 8];
 	struct vellum_mm *child = NULL;
 
 	pageout(s->w->mm, 0, 8);
 	pageout(s->w->mm, 16, 4);
 	check_now(s);
+	failed(vellum_peek(s->w->mm, PAGE(2), page) == 1 ? 0 : -ENOMEM, again);
 	if (!failed(vellum_fork(s->w->mm, &child), again)) {
 		vellum_soft_run(s->w->cpu[1], child);
 		oom(try_load(s->w->cpu[1], PAGE(0)), again);
@@ -85,19 +88,92 @@ static void run_collapse(struct stage *s, bool again)
 	unmap(s->w->mm, HUGE_AT, 512);
 }
 
+/* Shared memory: a huge page by a fault, which a store to a small one precedes if @small. */
+static void shared_huge(struct stage *s, bool small, bool again)
+{
+	bool stored;
+	int err;
+
+	if (!try_map_object(s, HUGE_AT, 512, SHANON, NULL, 0, again))
+		return;
+	stored = small && !oom(try_store(s->w->cpu[0], PAGE(HUGE_AT + 7), 7), again);
+	failed(vellum_madvise(s->w->mm, PAGE(HUGE_AT), BYTES(512), VELLUM_MADV_HUGEPAGE), again);
+	if (!oom(try_store(s->w->cpu[0], PAGE(HUGE_AT + 9), 9), again)) {
+		err = vellum_madvise(s->w->mm, PAGE(HUGE_AT), BYTES(512), VELLUM_MADV_COLLAPSE);
+		assert_true(is_huge_err(err));
+		assert_false(again && err);
+		check_now(s);
+		assert_int_equal(load(s->w->cpu[0], PAGE(HUGE_AT + 9)), 9);
+		if (stored)
+			assert_int_equal(load(s->w->cpu[0], PAGE(HUGE_AT + 7)), 7);
+		failed(vellum_madvise(s->w->mm, PAGE(HUGE_AT + 100), BYTES(9), VELLUM_MADV_REMOVE), again);
+		check_now(s);
+	}
+	unmap(s->w->mm, HUGE_AT, 512);
+}
+
+static void run_shared_huge(struct stage *s, bool again)
+{
+	shared_huge(s, false, again);
+}
+
+static void run_shared_collapse(struct stage *s, bool again)
+{
+	shared_huge(s, true, again);
+}
+
+/* All of it, with a child that has the same. */
+static void fork_and_move_raw(struct stage *s, bool again)
+{
+	uint64_t to = PAGE(FAR_AT);
+	struct vellum_mm *child;
+
+	if (!failed(vellum_fork(s->w->mm, &child), again))
+		vellum_mm_put(child);
+	check_now(s);
+	if (!failed(vellum_mremap(s->w->mm, PAGE(RAW_AT), BYTES(512), BYTES(512),
+				  VELLUM_MREMAP_MAYMOVE | VELLUM_MREMAP_FIXED, &to), again))
+		unmap(s->w->mm, FAR_AT, 512);
+	check_now(s);
+}
+
+static void run_raw_move(struct stage *s, bool again)
+{
+	uint64_t first = s->raw_counts.first_pfn;
+
+	if (!try_map_object(s, RAW_AT, 512, VELLUM_MAP_SHARED, s->raw, 0, again))
+		return;
+	if (!failed(vellum_remap_pfn_range(s->w->mm, PAGE(RAW_AT), first, BYTES(512)), again))
+		fork_and_move_raw(s, again);
+	unmap(s->w->mm, RAW_AT, 512);
+}
+
+/* 1 GiB in one entry, and cut to pieces. */
+static void run_raw_giant(struct stage *s, bool again)
+{
+	const uint64_t pages = 512 * 512;
+	struct vellum_mapping *giant;
+
+	if (failed(vellum_mapping_create(s->w->memory, &counting_pfn_ops, &s->raw_counts, pages,
+					 VELLUM_MAPPING_PFN, &giant), again))
+		return;
+	if (try_map_object(s, GIANT_AT, (unsigned)pages, VELLUM_MAP_SHARED, giant, 0, again) &&
+	    !failed(vellum_remap_pfn_range(s->w->mm, PAGE(GIANT_AT), s->raw_counts.first_pfn, BYTES(pages)), again)) {
+		assert_true(!again || huge_lookup(s->w->mm, PAGE(GIANT_AT + 5), NULL));
+		oom(try_store(s->w->cpu[0], PAGE(GIANT_AT + 5), 3), again);
+		failed(vellum_mprotect(s->w->mm, PAGE(GIANT_AT + 1000), BYTES(1), RO), again);
+		check_now(s);
+	}
+	unmap(s->w->mm, GIANT_AT, (unsigned)pages);
+	vellum_mapping_put(giant);
+}
+
 /* @pages frames of the device at once: 512 of them make one huge entry. */
 static void insert_raw(struct stage *s, unsigned pages, bool again)
 {
-	struct vellum_map_args args = {.size = sizeof(args),
-				       .addr = PAGE(RAW_AT),
-				       .len = BYTES(512),
-				       .prot = RW,
-				       .flags = VELLUM_MAP_SHARED | VELLUM_MAP_FIXED,
-				       .mapping = s->raw,
-				       .file_prot = RW};
-	uint64_t addr;
+	uint64_t addr = PAGE(RAW_AT);
 
-	if (failed(vellum_mmap(s->w->mm, &args, &addr), again))
+	if (!try_map_object(s, RAW_AT, 512, VELLUM_MAP_SHARED, s->raw, 0, again))
 		return;
 	if (!failed(vellum_remap_pfn_range(s->w->mm, addr, s->raw_counts.first_pfn, BYTES(pages)), again)) {
 		oom(try_store(s->w->cpu[0], addr, 3), again);
@@ -173,6 +249,11 @@ static void run_device(struct stage *s, bool again)
 	failed(vellum_device_make_exclusive(s->gpu->dev, s->w->mm, PAGE(5), &pfn), again);
 	check_now(s);
 	oom(try_load(s->w->cpu[0], PAGE(5)), again);
+	if (!try_map(s, FAR_AT, 1, again))
+		return;
+	failed(vellum_device_make_exclusive(s->gpu->dev, s->w->mm, PAGE(FAR_AT), &pfn), again);	/* comes in for it */
+	check_now(s);
+	unmap(s->w->mm, FAR_AT, 1);
 }
 
 static void run_migrate(struct stage *s, bool again)
@@ -199,6 +280,10 @@ OOM_TEST(swap)
 OOM_TEST(swap_areas)
 OOM_TEST(huge_fault)
 OOM_TEST(collapse)
+OOM_TEST(shared_huge)
+OOM_TEST(shared_collapse)
+OOM_TEST(raw_move)
+OOM_TEST(raw_giant)
 OOM_TEST(raw_huge)
 OOM_TEST(raw_small)
 OOM_TEST(pins)
@@ -214,6 +299,10 @@ int main(void)
 		cmocka_unit_test(oom_swap_areas),
 		cmocka_unit_test(oom_huge_fault),
 		cmocka_unit_test(oom_collapse),
+		cmocka_unit_test(oom_shared_huge),
+		cmocka_unit_test(oom_shared_collapse),
+		cmocka_unit_test(oom_raw_move),
+		cmocka_unit_test(oom_raw_giant),
 		cmocka_unit_test(oom_raw_huge),
 		cmocka_unit_test(oom_raw_small),
 		cmocka_unit_test(oom_pins),

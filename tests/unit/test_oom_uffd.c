@@ -55,6 +55,39 @@ static void run_fill(struct stage *s, bool again)
 	unmap(s->w->mm, MISSING_AT, 6);
 }
 
+/* The object has its first pages, but not in this mapping; the others are holes. */
+static void fill_shared(struct stage *s, struct vellum_uffd *uffd, bool again)
+{
+	static uint8_t bytes[2 * 4096];
+	int64_t done;
+
+	memset(bytes, 7, sizeof(bytes));
+	if (failed(vellum_uffd_copy(uffd, PAGE(FAR_AT + 200), 0, bytes, BYTES(2), VELLUM_UFFD_COPY_WP, &done), again))
+		assert_true(done == -ENOMEM || done == 4096);
+	failed(vellum_uffd_zeropage(uffd, PAGE(FAR_AT + 400), BYTES(1), 0, &done), again);
+	failed(vellum_uffd_continue(uffd, PAGE(FAR_AT), BYTES(2), 0, &done), again);
+	failed(vellum_uffd_poison(uffd, PAGE(FAR_AT + 7), BYTES(1), 0, &done), again);
+	check_now(s);
+}
+
+static void run_fill_shared(struct stage *s, bool again)
+{
+	struct vellum_uffd *uffd;
+	uint64_t ioctls;
+
+	if (!try_map_object(s, FAR_AT, 512, VELLUM_MAP_SHARED, s->obj, 0, again))
+		return;
+	uffd = try_uffd(s, 0, again);
+	if (uffd && !failed(vellum_uffd_register(uffd, PAGE(FAR_AT), BYTES(512),
+						 VELLUM_UFFD_MISSING | VELLUM_UFFD_MINOR | VELLUM_UFFD_WP, &ioctls),
+			    again))
+		fill_shared(s, uffd, again);
+	if (uffd)
+		vellum_uffd_put(uffd);
+	unmap(s->w->mm, FAR_AT, 512);
+	OK(vellum_mapping_punch_hole(s->obj, BYTES(200), BYTES(300)));
+}
+
 /* Markers need tables where none are. */
 static void run_writeprotect(struct stage *s, bool again)
 {
@@ -130,20 +163,22 @@ static void *read_events(void *arg)
 	return NULL;
 }
 
-/* Fork, move and unmap, each with an event. */
+/* Fork, move, drop and unmap, each with an event. */
 static void events(struct stage *s, struct vellum_uffd *uffd, bool again)
 {
 	struct reader r = { .uffd = uffd };
 	struct vellum_mm *child;
 	pthread_t thread;
 	uint64_t to = PAGE(MOVE_AT);
+	bool moved;
 
 	assert_int_equal(pthread_create(&thread, NULL, read_events, &r), 0);
 	if (!failed(vellum_fork(s->w->mm, &child), again))
 		vellum_mm_put(child);
-	failed(vellum_mremap(s->w->mm, PAGE(MISSING_AT), BYTES(2), BYTES(2),
-			     VELLUM_MREMAP_MAYMOVE | VELLUM_MREMAP_FIXED, &to),
-	       again);
+	moved = !failed(vellum_mremap(s->w->mm, PAGE(MISSING_AT), BYTES(2), BYTES(2),
+				      VELLUM_MREMAP_MAYMOVE | VELLUM_MREMAP_FIXED, &to), again);
+	failed(vellum_madvise(s->w->mm, PAGE(moved ? MOVE_AT : MISSING_AT), BYTES(1),
+			      VELLUM_MADV_DONTNEED), again);
 	failed(vellum_munmap(s->w->mm, PAGE(MISSING_AT), BYTES(12)), again);
 	__atomic_store_n(&r.stop, 1, __ATOMIC_RELEASE);
 	pthread_join(thread, NULL);
@@ -211,6 +246,7 @@ static void run_scan(struct stage *s, bool again)
 
 OOM_TEST(register)
 OOM_TEST(fill)
+OOM_TEST(fill_shared)
 OOM_TEST(writeprotect)
 OOM_TEST(move)
 OOM_TEST(events)
@@ -221,6 +257,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(oom_register),
 		cmocka_unit_test(oom_fill),
+		cmocka_unit_test(oom_fill_shared),
 		cmocka_unit_test(oom_writeprotect),
 		cmocka_unit_test(oom_move),
 		cmocka_unit_test(oom_events),
