@@ -291,10 +291,11 @@ static bool replaced(const struct op *op, int proc, unsigned unit)
 	return proc == op->proc && op->kind != OP_PROTECT && (covers(op, 0, unit) || covers(op, 1, unit));
 }
 
+/* Pages that had no huge entry may have got a table: a fault beyond the end makes one on Vellum. */
 static bool still_whole(const struct oracle_entry *now, const struct oracle_entry *before)
 {
 	for (unsigned i = 0; i < UNIT; i++)
-		if (now[i].level != before[i].level || now[i].index != before[i].index)
+		if (before[i].level > 1 && (now[i].level != before[i].level || now[i].index != before[i].index))
 			return false;
 	return true;
 }
