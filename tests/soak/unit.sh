@@ -3,7 +3,7 @@
 # unit.sh N: the threaded and random core tests N times over: races show with repetition. TAP.
 cd "$(dirname "$0")/../.." || exit 1
 failed=0
-for name in test_stress test_tracker test_dirty test_tlb; do
+for name in test_stress test_tracker_random test_dirty test_tlb test_gup_races test_swap_stress test_cache_stress; do
 	bad=0
 	for i in $(seq "${1:-10}"); do
 		build/unit/$name >/tmp/vellum-soak.$$ 2>&1 || { bad=$((bad + 1)); tail -n 5 /tmp/vellum-soak.$$ | sed 's/^/# /'; }

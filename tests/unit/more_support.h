@@ -86,6 +86,21 @@ static inline struct counting *new_counting(void)
 	return &pool[next++ % 256];
 }
 
+/* A new object with hooks that count, mapped at PAGE(0). */
+static inline struct vellum_mapping *map_new(struct world *w, struct counting *c, unsigned pages, uint32_t prot,
+					     uint32_t flags)
+{
+	struct vellum_mapping *obj = new_object(w, c, pages);
+
+	map_object(w->mm, 0, pages, prot, flags, obj, 0, RW);
+	return obj;
+}
+
+static inline struct folio *folio_at(struct world *w, unsigned at)
+{
+	return pfn_folio(w->memory, pte_pfn(entry_at(w->mm, PAGE(at))));
+}
+
 /* --- the mappings of an address space, as a caller sees them --- */
 
 #define LIST_MAX 64
