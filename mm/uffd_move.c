@@ -21,7 +21,7 @@ struct page_move {
 
 static bool may_move(const struct vma *src, const struct vma *dst)
 {
-	const uint64_t alike = VM_ACCESS | VM_LOCKED | VM_LOCKONFAULT;
+	const uint64_t alike = VM_ACCESS | VM_LOCKED;
 
 	if (!vma_is_anonymous(src) || !vma_is_anonymous(dst) || ((src->flags | dst->flags) & VM_MAYSHARE))
 		return false;

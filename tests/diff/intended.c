@@ -221,12 +221,25 @@ static bool has_other_borders(const struct view *a, const struct view *b, uint64
 	return false;
 }
 
+static bool cut_differently(const struct before *before, uint64_t start, uint64_t len)
+{
+	return has_other_borders(before->host, before->vellum, start, len) ||
+	       has_other_borders(before->vellum, before->host, start, len);
+}
+
 /* An event for each mapping. */
 static bool tells_by_mappings(const struct op *op, const struct before *before)
 {
-	return is(op, "madvise") && before->may_be_watched &&
-	       (has_other_borders(before->host, before->vellum, op->addr, op->len) ||
-		has_other_borders(before->vellum, before->host, op->addr, op->len));
+	return is(op, "madvise") && before->may_be_watched && cut_differently(before, op->addr, op->len);
+}
+
+/* What cannot come in ends it for the rest of its mapping. */
+static bool brings_in_by_mappings(const struct op *op, const struct before *before)
+{
+	for (unsigned i = 0; is(op, "mlockall") && i < SEEN; i++)
+		if (before->host->left[i] & VELLUM_PM_GUARD)
+			return cut_differently(before, 0, 1ull << 47);
+	return false;
 }
 
 static struct intended {
@@ -294,6 +307,9 @@ static struct intended {
 	{ "madvise of watched memory over a border that one side has merged",
 	  "As for mremap; it shows in events, of which each mapping gets its own.",
 	  tells_by_mappings, 0 },
+	{ "mlockall with a guard in a mapping that one side has merged",
+	  "As for mremap; what is behind the guard in its mapping does not come in, the next mapping does.",
+	  brings_in_by_mappings, 0 },
 	{ "userfaultfd registered with a private mapping of a file on a disk",
 	  "No difference: on Linux 6.18 a load of a page with a marker, may "
 	  "fault without end (seed 1800).",

@@ -33,9 +33,9 @@ static void host_truncate(const struct op *op, struct result *r)
 {
 	uint64_t old = host_size(op), part = old & (PAGE - 1);
 
-	if (op->len > old && part)
-		fallocate(rw(op), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)old, (off_t)(PAGE - part));
 	r->ret = host_error(ftruncate(rw(op), (off_t)op->len));
+	if (!r->ret && op->len > old && part)
+		fallocate(rw(op), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)old, (off_t)(PAGE - part));
 }
 
 static void vellum_truncate(struct world *w, const struct op *op, struct result *r)

@@ -115,6 +115,10 @@ static void move_errors(void **state)
 	assert_int_equal(move_in(u, 100, 0, 1, HOLES), -ENOENT);
 	check_world(w);
 	OK(move_in(u, 8, 0, 1, 0));
+	map_at(w->mm, 56, 4, RW, ANON);
+	OK(vellum_mlock(w->mm, PAGE(56), BYTES(4), 0));
+	enrol(w, u, 56, 4, MISSING);
+	assert_int_equal(move_in(u, 56, 48, 1, 0), -EEXIST); /* locked at once, and on faults: locked both */
 	vellum_uffd_put(u);
 	vellum_uffd_put(other);
 }
