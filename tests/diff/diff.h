@@ -112,6 +112,7 @@ struct world {
 	struct vellum_soft_cpu *cpu[MAX_PROCS];
 	struct vellum_mapping *object[NR_OBJECTS];
 	struct reader *reader[MAX_PROCS];
+	bool may_lose;		/* pages after MADV_FREE: those are zeros when they leave RAM */
 };
 
 void world_open(struct world *w);

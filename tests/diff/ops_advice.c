@@ -29,7 +29,10 @@ static void host_madvise(const struct op *op, struct result *r)
 
 static void vellum_madvise_op(struct world *w, const struct op *op, struct result *r)
 {
-	r->ret = vellum_madvise(w->mm[op->proc], op->addr, op->len, (int)op->flags);
+	int advice = op->flags == VELLUM_MADV_PAGEOUT && w->may_lose ? VELLUM_MADV_COLD : (int)op->flags;
+
+	r->ret = vellum_madvise(w->mm[op->proc], op->addr, op->len, advice);
+	w->may_lose |= op->flags == VELLUM_MADV_FREE;
 }
 
 /* --- mlock --- */
