@@ -67,7 +67,7 @@ soak: all unit-build guests build/explore/explore build/soak/soft build/soak/pre
 		'build/soak/soft $(SOAK_MINUTES)' 'build/soak/pressure 10' 'build/tsan/soak/pressure 2' \
 		'build/asan/soak/pressure 2' \
 		'bash tests/soak/command.sh $(SOAK_MINUTES)' \
-		'build/explore/explore all +1' 'build/explore/explore all --random 200000' \
+		'build/explore/explore all +1 --most 200000' 'build/explore/explore all --random 200000' \
 		"build/diff/diff --ops 1000000 --seed $$(date +%s)" \
 		'bash tests/oracle/run.sh --full' \
 		'bash tests/cli/known_pages.sh --full $(SOAK_RUNS)' \

@@ -30,6 +30,7 @@ struct schedule {
 struct options {
 	int bound;		/* preemptions; < 0: the scenario's own, plus @more */
 	unsigned more;
+	unsigned long most;	/* schedules of a scenario; 0: all */
 	bool sc;		/* no store buffers */
 	unsigned long nr_random;
 	uint64_t seed;

@@ -421,10 +421,11 @@ static void print_ok(const char *how, unsigned long nr, unsigned long states, un
 	fflush(stdout);
 }
 
-static int explore_all(unsigned preemptions)
+static int explore_all(unsigned preemptions, unsigned long most)
 {
 	unsigned long nr = 0, states = 0;
 	unsigned steps, longest = 0, repeated;
+	bool more;
 	char how[64];
 
 	path_len = 0;
@@ -441,8 +442,9 @@ static int explore_all(unsigned preemptions)
 		nr++;
 		states += steps - repeated;
 		longest = steps > longest ? steps : longest;
-	} while (advance(steps));
-	snprintf(how, sizeof(how), "at most %u preemptions", preemptions);
+		more = advance(steps);
+	} while (more && nr != most);
+	snprintf(how, sizeof(how), "at most %u preemptions%s", preemptions, more ? ", not all" : "");
 	print_ok(how, nr, states, longest);
 	return 0;
 }
@@ -498,5 +500,5 @@ int explore(const struct scenario *s, const struct options *opt)
 		return replay(opt->replay);
 	if (opt->nr_random)
 		return explore_random(opt->nr_random, opt->seed);
-	return explore_all(bound);
+	return explore_all(bound, opt->most);
 }

@@ -2,11 +2,12 @@
 /*
  * tests/explore/main.c - the explorer's command line.
  *
- * usage: explore SCENARIO|PREFIX*|all|list [BOUND|+MORE] [--sc] [--random RUNS] [--seed SEED]
+ * usage: explore SCENARIO|PREFIX*|all|list [BOUND|+MORE] [--most N] [--sc] [--random RUNS] [--seed SEED]
  *                [--replay SCHEDULE]
  *
- * BOUND is the greatest number of preemptions; +MORE adds to what each scenario's short form has. Without
- * bounds, --random. A schedule that failed is printed so that it can be given to --replay.
+ * BOUND is the greatest number of preemptions; +MORE adds to what each scenario's short form has; of those
+ * schedules at most N are run, and it is said if there are more. Without bounds, --random. A schedule that
+ * failed is printed so that it can be given to --replay.
  */
 #include "engine.h"
 
@@ -37,7 +38,7 @@ static bool matches(const char *pattern, const char *name)
 
 static int usage(void)
 {
-	fprintf(stderr, "usage: explore SCENARIO|PREFIX*|all|list [BOUND|+MORE] [--sc] [--random RUNS] "
+	fprintf(stderr, "usage: explore SCENARIO|PREFIX*|all|list [BOUND|+MORE] [--most N] [--sc] [--random RUNS] "
 			"[--seed SEED] [--replay SCHEDULE]\n");
 	return 2;
 }
@@ -49,6 +50,8 @@ static bool parse(int argc, char **argv, struct options *opt)
 			opt->sc = true;
 		else if (!strcmp(argv[i], "--random") && i + 1 < argc)
 			opt->nr_random = strtoul(argv[++i], NULL, 0);
+		else if (!strcmp(argv[i], "--most") && i + 1 < argc)
+			opt->most = strtoul(argv[++i], NULL, 0);
 		else if (!strcmp(argv[i], "--seed") && i + 1 < argc)
 			opt->seed = strtoull(argv[++i], NULL, 0);
 		else if (!strcmp(argv[i], "--replay") && i + 1 < argc)
