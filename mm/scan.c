@@ -117,6 +117,12 @@ static void flush_changes(struct scan *sc)
 	sc->batch = (struct vellum_flush_batch){ .kinds = 0 };
 }
 
+/* Nothing that is protected can be what is wanted. */
+static bool wants_written(const struct scan *sc)
+{
+	return sc->a->category_mask & ~sc->a->category_inverted & VELLUM_PAGE_IS_WRITTEN;
+}
+
 /*
  * Entries from @ptep on that cannot be what is wanted, a cache line or more of them: only what is written is, and
  * they are all protected.
@@ -127,7 +133,7 @@ static gva_t passed_over(const struct scan *sc, gva_t addr, gva_t end, const pte
 
 	(void)sc, (void)end, (void)ptep;
 #if !defined(VELLUM_EXPLORE) && !defined(VELLUM_TSAN)	/* they want every access of its own */
-	if ((sc->a->category_mask & ~sc->a->category_inverted) & VELLUM_PAGE_IS_WRITTEN)
+	if (wants_written(sc))
 		while (!((uintptr_t)ptep & 63) && at + 8 * PAGE_SIZE <= end &&
 		       line_has_all(ptep, X86_PRESENT | X86_UFFD_WP)) {
 			at += 8 * PAGE_SIZE;
@@ -141,6 +147,7 @@ static gva_t passed_over(const struct scan *sc, gva_t addr, gva_t end, const pte
 static int scan_table(struct scan *sc, gva_t addr, gva_t end, pte_t *ptep, struct mutex *ptl)
 {
 	bool all = !sc->a->vec_len && protects(sc);		/* nothing is asked, everything is protected */
+	bool written = wants_written(sc);
 	int full = 0;
 
 	mutex_lock(ptl, mm_host(sc->mm));
@@ -154,8 +161,9 @@ static int scan_table(struct scan *sc, gva_t addr, gva_t end, pte_t *ptep, struc
 		if (addr == end)
 			break;
 		pte = ptep_get(ptep);
+		if (written && pte_is_uffd_wp(pte))	/* without a look at its page */
+			continue;
 		c = categories_of(sc, pte);
-
 		if (!all && !matches(sc, c))
 			continue;
 		if (!report(sc, c, addr, &next))
