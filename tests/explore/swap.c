@@ -90,6 +90,27 @@ static void drop_child(void)
 		vellum_mm_put(child);
 }
 
+/* The slot has two names. */
+static void setup_out_of_two(void)
+{
+	setup_page();
+	MUST(vellum_fork(mm, &child));
+	for (unsigned i = 0; raw_present(mm, 0) && i < 4; i++)
+		vellum_reclaim(memory, 1);
+	if (raw_present(mm, 0))
+		explore_broken("the page did not go out");
+}
+
+static void loader(void)
+{
+	load(1, 0);
+}
+
+static void child_unmapper(void)
+{
+	vellum_munmap(child, PAGE(0), PAGE_SIZE);
+}
+
 static void unmapper(void)
 {
 	vellum_munmap(mm, PAGE(0), PAGE_SIZE);
@@ -340,14 +361,16 @@ static void drop_device(void)
 const struct scenario swap_scenarios[] = {
 	SWAP("swap_out_vs_store", setup_page, nothing_lost, THREAD(pager), THREAD(storer)),
 	SWAP("swap_in_vs_swap_in", setup_out, both_words, THREAD(storer), THREAD(other_word)),
-	{ .name = "swap_in_vs_swap_out", .setup = setup_out, .thread = { THREAD(storer), THREAD(pager), THREAD(pager) },
-	  .check_end = nothing_lost, .bound = 1, .teardown = drop_child },
+	SWAP("swap_in_vs_swap_out", setup_out, nothing_lost, THREAD(storer), THREAD(pager)),
+	{ .name = "swap_in_vs_two_swap_outs", .setup = setup_out, .check_end = nothing_lost, .bound = 1,
+	  .thread = { THREAD(storer), THREAD(pager), THREAD(pager) }, .teardown = drop_child },
 	SWAP("swap_out_vs_fork", setup_page, own_sides, THREAD(pager), THREAD(forker)),
 	{ .name = "swap_in_vs_fork", .setup = setup_out, .thread = { THREAD(storer), THREAD(forker) },
 	  .check_end = own_sides, .teardown = drop_child },
 	{ .name = "swap_out_vs_fork_vs_store", .setup = setup_page, .bound = 1,
 	  .thread = { THREAD(pager), THREAD(forker), THREAD(storer) }, .check_end = own_sides, .teardown = drop_child },
 	SWAP("swap_out_vs_munmap", setup_page, NULL, THREAD(pager), THREAD(unmapper)),
+	SWAP("swap_in_vs_munmap_of_child", setup_out_of_two, nothing_lost, THREAD(loader), THREAD(child_unmapper)),
 	SWAP("swap_in_vs_drop", setup_out, old_is_gone, THREAD(try_storer), THREAD(dropper)),
 	SWAP("free_and_reclaim_vs_store", setup_page, as_stored, THREAD(freer), THREAD(store_after_free)),
 	SWAP("shmem_out_vs_store", setup_object, nothing_lost, THREAD(pager), THREAD(storer)),
