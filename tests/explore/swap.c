@@ -372,6 +372,7 @@ const struct scenario swap_scenarios[] = {
 	SWAP("swap_out_vs_munmap", setup_page, NULL, THREAD(pager), THREAD(unmapper)),
 	SWAP("swap_in_vs_munmap_of_child", setup_out_of_two, nothing_lost, THREAD(loader), THREAD(child_unmapper)),
 	SWAP("swap_in_vs_drop", setup_out, old_is_gone, THREAD(try_storer), THREAD(dropper)),
+	SWAP("swap_in_vs_drop_of_a_name", setup_out_of_two, old_is_gone, THREAD(try_storer), THREAD(dropper)),
 	SWAP("free_and_reclaim_vs_store", setup_page, as_stored, THREAD(freer), THREAD(store_after_free)),
 	SWAP("shmem_out_vs_store", setup_object, nothing_lost, THREAD(pager), THREAD(storer)),
 	{ .name = "shmem_out_vs_store_vs_read", .setup = setup_object, .bound = 1, .check_end = nothing_lost,
