@@ -158,6 +158,19 @@ static bool depends_on_the_cache(const struct op *op, const struct before *befor
 	       reaches_the_file(before->host, op->addr, op->len);
 }
 
+/* The largest file of an ext4 has some 2^32 pages; how large an object can be is up to its owner. */
+static bool is_too_far_for_a_disk(const struct op *op, const struct before *before)
+{
+	for (unsigned i = 0; is(op, "madvise") && op->flags == VELLUM_MADV_REMOVE && i < before->host->nr; i++) {
+		const struct sight *s = &before->host->vma[i];
+
+		if (s->object == FILE_OBJECT + 1 && s->pgoff >> 30 && s->end > op->addr &&
+		    s->start < op->addr + page_up(op->len))
+			return true;
+	}
+	return false;
+}
+
 /* Nothing is swapped out on either side, so what else is neither there nor none is poison. */
 static bool protects_what_is_no_page(const struct op *op, const struct before *before)
 {
@@ -297,6 +310,9 @@ static struct intended {
 	{ "mincore, msync, PAGEOUT of a file on a disk",
 	  "When its pages are read ahead, written and dropped is up to each side; a write cuts off what is behind its end.",
 	  depends_on_the_cache, 0 },
+	{ "MADV_REMOVE of a file on a disk, further than its file system reaches",
+	  "madvise(2) has what fallocate(2) fails with, and EFBIG is the file system's.",
+	  is_too_far_for_a_disk, 0 },
 	{ "PAGEMAP_SCAN that protects guards or poison",
 	  "They cannot be stored to, so the library has nothing to protect. Linux sets a bit in the marker, and where "
 	  "the object is truncated that is what stays of it.",
