@@ -32,6 +32,8 @@ static pte_t changed(struct vma *vma, gva_t addr, pte_t old)
 {
 	pte_t new = pte_modify(vma->flags & VM_SHADOW_STACK ? pte_wrprotect(old) : old, vma->page_prot);
 
+	if (!(vma->flags & VM_WRITE))
+		return new;	/* without W, as the mapping's rights are */
 	if (pte_write(new) && !pte_write(old) && (wp_tracked(vma, addr) || (vma_uffd_wp(vma) && pte_uffd_wp(new))))
 		new = pte_wrprotect(new);
 	else if (!pte_write(new) && can_make_writable(vma, addr, new))
