@@ -226,7 +226,7 @@ static int collapse_at(struct vellum_mm *mm, gva_t addr)
 	vma = find_vma_intersection(mm, addr, addr + 1);
 	if (!vma || vma->start > addr || vma->end < addr + PMD_SIZE) {
 		err = -EINVAL;
-	} else if (!may_be_huge(vma) || __atomic_load_n(&mm->trackers.nr, __ATOMIC_ACQUIRE)) {
+	} else if (!may_be_huge(vma) || vma_is_tracked(vma)) {
 		err = -EINVAL;
 	} else if (vma_is_anonymous(vma)) {
 		vma_lock_rmaps(vma);

@@ -169,8 +169,7 @@ static bool fits(const struct fault *f, unsigned shift)
 
 	if (start < vma->start || vma->end - start < 1ull << shift)
 		return false;
-	return !__atomic_load_n(&vma->mm->trackers.nr, __ATOMIC_ACQUIRE) &&
-	       !(vma->mapping && __atomic_load_n(&vma->mapping->trackers.nr, __ATOMIC_ACQUIRE));
+	return !vma_is_tracked(vma);
 }
 
 /* Nothing at all, not even an empty table. */

@@ -283,8 +283,7 @@ void huge_split_locked(struct vellum_mm *mm, uint64_t *entry, gva_t addr, unsign
 
 void huge_track(struct vma *vma, gva_t start, unsigned shift)
 {
-	if (!__atomic_load_n(&vma->mm->trackers.nr, __ATOMIC_SEQ_CST) &&
-	    !(vma->mapping && __atomic_load_n(&vma->mapping->trackers.nr, __ATOMIC_SEQ_CST)))
+	if (!vma_is_tracked(vma))
 		return;
 	for (gva_t at = start; at < start + (1ull << shift); at += PAGE_SIZE)
 		track_grant(vma, at);

@@ -211,7 +211,7 @@ struct vellum_mm {
 	struct vellum_notifier *notifiers;	/* notifier_lock; the pointer alone is atomic */
 	uint64_t rss;			/* atomic: present entries, of huge leaves each page */
 	uint64_t swapped;		/* atomic: entries that name a slot of a swap area */
-	struct vellum_uffd *uffds;	/* atomic; changed with memory->uffd_lock: those that VMAs may name, and others */
+	struct vellum_uffd *uffds;	/* atomic, changed with memory->uffd_lock: all that a VMA may name */
 	struct uffd_event *kept_events;	/* mmap_lock, for writing: mmap_write_unlock() delivers them */
 	uint32_t has_pinned;		/* atomic: some page of it was pinned once */
 	uint64_t counters[VELLUM_NR_COUNTERS];	/* atomic, relaxed */
@@ -231,6 +231,13 @@ static inline void mm_add_rss(struct vellum_mm *mm, int64_t pages)
 static inline void mm_add_swapped(struct vellum_mm *mm, int64_t pages)
 {
 	__atomic_fetch_add(&mm->swapped, (uint64_t)pages, __ATOMIC_RELAXED);
+}
+
+/* There is a tracker of the address space or of the object: it counts by page, so no huge entry comes in. */
+static inline bool vma_is_tracked(const struct vma *vma)
+{
+	return __atomic_load_n(&vma->mm->trackers.nr, __ATOMIC_SEQ_CST) ||
+	       (vma->mapping && __atomic_load_n(&vma->mapping->trackers.nr, __ATOMIC_SEQ_CST));
 }
 
 static inline uint32_t max_map_count(const struct vellum_mm *mm)
@@ -434,7 +441,7 @@ int rmap_walk_anon(struct vellum_memory *m, struct anon_vma *anon_vma, pgoff_t i
 		   int (*fn)(struct folio *folio, struct vma *vma, gva_t addr, void *arg), void *arg);
 /* Some VMA of these pages has one of @flags. i_mmap_lock is taken. */
 bool is_mapped_with(struct vellum_mapping *mapping, pgoff_t first, pgoff_t last, uint64_t flags);
-/* The page that a small entry at @addr maps, referenced; NULL: none with metadata. mmap_lock held; a huge leaf is split. */
+/* The page that maps @addr, referenced; NULL: none with metadata. mmap_lock held; a huge leaf is split. */
 struct folio *folio_mapped_at(struct vellum_mm *mm, gva_t addr);
 /* The entry for the folio in @vma, its lock held; or NULL. A huge leaf is split for it. */
 pte_t *lock_entry_of(struct vellum_memory *m, const struct folio *folio, struct vma *vma, gva_t addr,

@@ -34,7 +34,7 @@ static int walk_last_level(uint64_t pmd, gva_t start, gva_t end, struct mm_walk 
 	return err;
 }
 
-#define WALK_AGAIN 3	/* the entry is another by now */
+#define WALK_AGAIN (WALK_STOP + 1)	/* no callback returns it: the entry is another by now */
 
 /* Nothing, or WALK_AGAIN: what was a leaf is a table, or will be looked at as what it has become. */
 static int walk_huge_leaf(uint64_t *entry, gva_t start, gva_t end, unsigned shift, struct mm_walk *walk)

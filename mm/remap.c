@@ -5,10 +5,9 @@
 /* The largest entry for the rest of the range. */
 static unsigned best_shift(const struct vma *vma, gva_t addr, pfn_t pfn, uint64_t len)
 {
-	bool watched = __atomic_load_n(&vma->mm->trackers.nr, __ATOMIC_ACQUIRE) ||
-		       __atomic_load_n(&vma->mapping->trackers.nr, __ATOMIC_ACQUIRE);
+	bool small = vma_is_cow(vma) || vma_is_tracked(vma);
 
-	for (unsigned shift = PUD_SHIFT; shift > PAGE_SHIFT && !vma_is_cow(vma) && !watched; shift -= 9)
+	for (unsigned shift = PUD_SHIFT; shift > PAGE_SHIFT && !small; shift -= 9)
 		if (!((addr | pfn << PAGE_SHIFT) & ((1ull << shift) - 1)) && len >= 1ull << shift)
 			return shift;
 	return PAGE_SHIFT;

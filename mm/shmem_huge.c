@@ -14,7 +14,8 @@ static struct folio *row_at(struct vellum_mapping *mapping, pgoff_t first)
 	const struct vellum_memory *m = mapping->memory;
 	struct folio *head = radix_get(&mapping->pages, first);
 
-	if (!head || (folio_pfn(m, head) & (PMD_PAGES - 1)) || (uint64_t)(head - m->folios) + PMD_PAGES > m->nr_frames ||
+	if (!head || (folio_pfn(m, head) & (PMD_PAGES - 1)) ||
+	    (uint64_t)(head - m->folios) + PMD_PAGES > m->nr_frames ||
 	    folio_pfn(m, head + PMD_PAGES - 1) != folio_pfn(m, head) + PMD_PAGES - 1)
 		return NULL;
 	for (unsigned i = 0; i < PMD_PAGES; i++)
@@ -108,9 +109,7 @@ int shmem_huge_fault(struct fault *f)
 
 	if ((vma->flags & (VM_HUGEPAGE | VM_NOHUGEPAGE | VM_EXEC)) != VM_HUGEPAGE || vma->uffd ||
 	    start < vma->start || vma->end - start < PMD_SIZE || (write && !(vma->flags & VM_SHARED)) ||
-	    vma_needs_dirty_tracking(vma) ||
-	    __atomic_load_n(&vma->mm->trackers.nr, __ATOMIC_ACQUIRE) ||
-	    __atomic_load_n(&mapping->trackers.nr, __ATOMIC_ACQUIRE))
+	    vma_needs_dirty_tracking(vma) || vma_is_tracked(vma))
 		return FAULT_AGAIN;
 	first = vma_page_index(vma, start);
 	if (first & (PMD_PAGES - 1))
@@ -222,7 +221,7 @@ int shmem_collapse(struct vma *vma, gva_t addr)
 	int err;
 
 	if ((first & (PMD_PAGES - 1)) || first + PMD_PAGES > mapping_nr_pages(mapping) ||
-	    vma_needs_dirty_tracking(vma) || __atomic_load_n(&mapping->trackers.nr, __ATOMIC_ACQUIRE))
+	    vma_needs_dirty_tracking(vma))
 		return -EINVAL;
 	/* Somebody's userfaultfd counts on the object's holes staying what they are. */
 	if (is_mapped_with(mapping, first, first + PMD_PAGES - 1, VM_UFFD))

@@ -330,8 +330,8 @@ void swap_cache_trydrop(struct vellum_memory *m, struct folio *folio)
 
 void anon_unlock(struct vellum_memory *m, struct folio *folio)
 {
-	/* Before anybody else can have the lock: who swaps it out would think that its slot holds what is stored now. */
-	if (is_unnamed(m, folio))
+	/* Before anybody else can have the lock: who swaps it out would take its slot's bytes for the page's. */
+	if (folio_flags(folio) & PG_SWAPCACHE)
 		drop_if_unnamed(m, folio);
 	mutex_unlock(&folio->lock, &m->host);
 	swap_cache_trydrop(m, folio);	/* a name that went since: who found the page locked left that to us */

@@ -85,7 +85,8 @@ bool reclaim_cached(struct vellum_mapping *mapping, struct folio *folio);
 /* shmem.c: pages of shared-memory objects */
 bool shmem_swap_out(struct vellum_mapping *mapping, struct folio *folio);	/* locked, referenced */
 slot_t shmem_slot(struct vellum_mapping *mapping, pgoff_t index);	/* 0: not swapped out; pages_lock held */
-int shmem_swap_in(struct vellum_mapping *mapping, struct folio *folio);	/* new, locked; 0: not, 1: done, or -EIO */
+/* @folio: new, locked. 0: the page is not out; 1: done; or -EIO */
+int shmem_swap_in(struct vellum_mapping *mapping, struct folio *folio);
 void shmem_drop_swapped(struct vellum_mapping *mapping, pgoff_t first, pgoff_t last);
 
 #endif

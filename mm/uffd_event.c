@@ -134,7 +134,7 @@ static bool is_kept(const struct vellum_mm *mm, const struct vellum_uffd *ctx, g
 int uffd_unmap_prepare(struct vellum_mm *mm, gva_t start, gva_t end)
 {
 	if (!__atomic_load_n(&mm->uffds, __ATOMIC_RELAXED))
-		return 0;
+		return 0;	/* no VMA has one, and none can get one while we hold the mmap lock */
 	for (struct vma *vma = find_vma_intersection(mm, start, end); vma && vma->start < end; vma = vma_next(vma)) {
 		struct uffd_event *ev;
 

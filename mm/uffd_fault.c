@@ -125,7 +125,7 @@ int uffd_fault(struct fault *f, uint32_t reason)
 		return VELLUM_FAULT_SIGBUS;
 	if (!f->wait || (!(f->flags & FAULT_USER) && (uffd->flags & VELLUM_UFFD_USER_MODE_ONLY)))
 		return VELLUM_FAULT_SIGBUS;
-	/* One that is being closed wakes all who wait, after it has forgotten this range: it needs our lock for that. */
+	/* One that is being closed forgets this range first, for which it needs our lock, then wakes all who wait. */
 	queue(f, uffd, reason);
 	if (must_wait(f, reason))
 		mm_count(f->vma->mm, VELLUM_COUNT_FAULT_UFFD);

@@ -147,9 +147,9 @@ struct vellum_map_args {
  *   anonymous), -VELLUM_ENOMEM (no gap, map count, memory; private writable memory larger than RAM and
  *   swap without NORESERVE), -VELLUM_EAGAIN (LOCKED beyond the limit), -VELLUM_EACCES (shared
  *   writable mapping of an object not open for writing, object not readable), -VELLUM_EBADF (no object),
- *   -VELLUM_EEXIST (FIXED_NOREPLACE on something), -VELLUM_EOVERFLOW (@pgoff + length), -VELLUM_EPERM (below the lowest address, 64 KiB; a seal),
- *   -VELLUM_EOPNOTSUPP (SHARED_VALIDATE with an unknown flag). If MAP_FIXED fails after the old
- *   mappings were removed, they stay removed.
+ *   -VELLUM_EEXIST (FIXED_NOREPLACE on something), -VELLUM_EOVERFLOW (@pgoff + length),
+ *   -VELLUM_EPERM (below the lowest address, 64 KiB; a seal), -VELLUM_EOPNOTSUPP (SHARED_VALIDATE with
+ *   an unknown flag). If MAP_FIXED fails after the old mappings were removed, they stay removed.
  * Source: mmap(2).
  */
 int vellum_mmap(struct vellum_mm *mm, const struct vellum_map_args *args, uint64_t *addr);

@@ -164,7 +164,7 @@ static bool is_too_far_for_a_disk(const struct op *op, const struct before *befo
 	for (unsigned i = 0; is(op, "madvise") && op->flags == VELLUM_MADV_REMOVE && i < before->host->nr; i++) {
 		const struct sight *s = &before->host->vma[i];
 
-		if (s->object == FILE_OBJECT + 1 && s->pgoff >> 30 && s->end > op->addr &&
+		if (s->object == FILE_OBJECT + 1 && s->pgoff >> 32 && s->end > op->addr &&
 		    s->start < op->addr + page_up(op->len))
 			return true;
 	}

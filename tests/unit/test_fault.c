@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What an access to each kind of memory finds, costs and leaves behind. */
+/* What an access to private memory finds, costs and leaves behind; copy on write; no memory; spurious faults. */
 #include "more_support.h"
 
 /* --- private anonymous memory --- */

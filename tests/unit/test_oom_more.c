@@ -151,46 +151,82 @@ static void run_raw_move(struct stage *s, bool again)
 /* 1 GiB in one entry, and cut to pieces. */
 static void run_raw_giant(struct stage *s, bool again)
 {
-	const uint64_t pages = 512 * 512;
+	const unsigned pages = 512 * 512;
 	struct vellum_mapping *giant;
 
 	if (failed(vellum_mapping_create(s->w->memory, &counting_pfn_ops, &s->raw_counts, pages,
 					 VELLUM_MAPPING_PFN, &giant), again))
 		return;
-	if (try_map_object(s, GIANT_AT, (unsigned)pages, VELLUM_MAP_SHARED, giant, 0, again) &&
+	if (try_map_object(s, GIANT_AT, pages, VELLUM_MAP_SHARED, giant, 0, again) &&
 	    !failed(vellum_remap_pfn_range(s->w->mm, PAGE(GIANT_AT), s->raw_counts.first_pfn, BYTES(pages)), again)) {
 		assert_true(!again || huge_lookup(s->w->mm, PAGE(GIANT_AT + 5), NULL));
 		oom(try_store(s->w->cpu[0], PAGE(GIANT_AT + 5), 3), again);
 		failed(vellum_mprotect(s->w->mm, PAGE(GIANT_AT + 1000), BYTES(1), RO), again);
 		check_now(s);
 	}
-	unmap(s->w->mm, GIANT_AT, (unsigned)pages);
+	unmap(s->w->mm, GIANT_AT, pages);
 	vellum_mapping_put(giant);
 }
 
 /* @pages frames of the device at once: 512 of them make one huge entry. */
-static void insert_raw(struct stage *s, unsigned pages, bool again)
+static void insert_raw(struct stage *s, unsigned at, unsigned pages, bool again)
 {
-	uint64_t addr = PAGE(RAW_AT);
+	uint64_t addr = PAGE(at);
 
-	if (!try_map_object(s, RAW_AT, 512, VELLUM_MAP_SHARED, s->raw, 0, again))
+	if (!try_map_object(s, at, 512, VELLUM_MAP_SHARED, s->raw, 0, again))
 		return;
 	if (!failed(vellum_remap_pfn_range(s->w->mm, addr, s->raw_counts.first_pfn, BYTES(pages)), again)) {
 		oom(try_store(s->w->cpu[0], addr, 3), again);
 		failed(vellum_mprotect(s->w->mm, addr + BYTES(1), BYTES(1), RO), again);
 	}
 	check_now(s);
-	unmap(s->w->mm, RAW_AT, 512);
+	unmap(s->w->mm, at, 512);
 }
 
 static void run_raw_huge(struct stage *s, bool again)
 {
-	insert_raw(s, 512, again);
+	insert_raw(s, RAW_AT, 512, again);
+}
+
+/* Where no table is that the entry could go to. */
+static void run_raw_far(struct stage *s, bool again)
+{
+	insert_raw(s, GIANT_AT, 512, again);
+}
+
+static int give_huge(void *ctx, struct vellum_vmf *vmf)
+{
+	vmf->pfn = ((struct counting *)ctx)->first_pfn + vmf->pgoff;
+	return vmf->order == 9 ? VELLUM_VMF_OK : VELLUM_VMF_FALLBACK;
+}
+
+static int give_small(void *ctx, struct vellum_vmf *vmf)
+{
+	vmf->pfn = ((struct counting *)ctx)->first_pfn + vmf->pgoff;
+	return VELLUM_VMF_OK;
+}
+
+/* The driver is asked by a fault. */
+static void run_huge_hook(struct stage *s, bool again)
+{
+	static const struct vellum_backing_ops ops = { .size = sizeof(ops), .fault = give_small,
+						       .huge_fault = give_huge };
+	struct vellum_mapping *driver;
+
+	if (failed(vellum_mapping_create(s->w->memory, &ops, &s->raw_counts, 512, VELLUM_MAPPING_PFN, &driver), again))
+		return;
+	if (try_map_object(s, GIANT_AT, 512, VELLUM_MAP_SHARED, driver, 0, again)) {
+		oom(try_store(s->w->cpu[0], PAGE(GIANT_AT + 5), 3), again);
+		assert_true(!again || huge_lookup(s->w->mm, PAGE(GIANT_AT + 5), NULL));
+		check_now(s);
+	}
+	unmap(s->w->mm, GIANT_AT, 512);
+	vellum_mapping_put(driver);
 }
 
 static void run_raw_small(struct stage *s, bool again)
 {
-	insert_raw(s, 5, again);
+	insert_raw(s, RAW_AT, 5, again);
 }
 
 /* --- pins, guards --- */
@@ -285,6 +321,8 @@ OOM_TEST(shared_collapse)
 OOM_TEST(raw_move)
 OOM_TEST(raw_giant)
 OOM_TEST(raw_huge)
+OOM_TEST(raw_far)
+OOM_TEST(huge_hook)
 OOM_TEST(raw_small)
 OOM_TEST(pins)
 OOM_TEST(guards)
@@ -304,6 +342,8 @@ int main(void)
 		cmocka_unit_test(oom_raw_move),
 		cmocka_unit_test(oom_raw_giant),
 		cmocka_unit_test(oom_raw_huge),
+		cmocka_unit_test(oom_raw_far),
+		cmocka_unit_test(oom_huge_hook),
 		cmocka_unit_test(oom_raw_small),
 		cmocka_unit_test(oom_pins),
 		cmocka_unit_test(oom_guards),

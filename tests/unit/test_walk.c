@@ -6,7 +6,7 @@
 #define FAR (PMD_SIZE / PAGE_SIZE)	/* pages to the next last-level table */
 
 struct call {
-	char what;		/* t test, ( pre, ) post, e entry, h hole */
+	char what;		/* t test, ( pre, ) post, l huge leaf, e entry, h hole */
 	uint64_t start, end;	/* pages from BASE */
 };
 
@@ -58,9 +58,16 @@ static int note_hole(gva_t start, gva_t end, struct mm_walk *walk)
 }
 
 
+static int note_leaf(uint64_t *entry, gva_t start, gva_t end, unsigned shift, struct mm_walk *walk)
+{
+	(void)entry;
+	assert_int_equal(shift, PMD_SHIFT);
+	return note(walk, 'l', start, end);
+}
+
 static const struct mm_walk_ops note_ops = {
 	.test_vma = note_test, .pre_vma = note_pre, .post_vma = note_post,
-	.pte = note_pte, .hole = note_hole,
+	.huge_leaf = note_leaf, .pte = note_pte, .hole = note_hole,
 };
 
 static int walk_pages(struct world *w, uint64_t first, uint64_t end, struct log *log)
@@ -118,6 +125,28 @@ static void walk_01_order_and_holes(void **state) /* T-walk-01 */
 	assert_int_equal(walk_pages(w, 4 * FAR - 1, 4 * FAR + 1, &log), 0);
 	EXPECT(&log, { 't', 4 * FAR - 1, 4 * FAR + 1 }, { '(', 4 * FAR - 1, 4 * FAR + 1 },
 	       { 'h', 4 * FAR - 1, 4 * FAR }, { 'h', 4 * FAR, 4 * FAR + 1 }, { ')', 4 * FAR - 1, 4 * FAR + 1 });
+}
+
+/* A leaf is told once, ends the walk as an entry does, and is a table of entries for who wants it split. */
+static void walk_of_huge_leaves(void **state)
+{
+	struct world *w = *state;
+	struct log log = { .at = 0 }, stops = { .at = 'l', .page = FAR, .answer = WALK_STOP };
+	struct log splits = { .at = 'l', .page = FAR, .answer = WALK_SPLIT };
+
+	map_at(w->mm, FAR, 2 * FAR, RW, ANON);
+	OK(vellum_madvise(w->mm, PAGE(FAR), BYTES(2 * FAR), VELLUM_MADV_HUGEPAGE));
+	store(w->cpu[0], PAGE(FAR), 1);
+	store(w->cpu[0], PAGE(2 * FAR), 1);
+	assert_int_equal(walk_pages(w, FAR, 2 * FAR + 1, &log), 0);
+	EXPECT(&log, { 't', FAR, 2 * FAR + 1 }, { '(', FAR, 2 * FAR + 1 }, { 'l', FAR, 2 * FAR },
+	       { 'l', 2 * FAR, 2 * FAR + 1 }, { ')', FAR, 2 * FAR + 1 });
+	assert_int_equal(walk_pages(w, FAR, 2 * FAR + 1, &stops), WALK_STOP);
+	EXPECT(&stops, { 't', FAR, 2 * FAR + 1 }, { '(', FAR, 2 * FAR + 1 }, { 'l', FAR, 2 * FAR },
+	       { ')', FAR, 2 * FAR + 1 });
+	assert_int_equal(walk_pages(w, FAR, FAR + 2, &splits), 0);
+	EXPECT(&splits, { 't', FAR, FAR + 2 }, { '(', FAR, FAR + 2 }, { 'l', FAR, FAR + 2 }, { 'e', FAR, FAR + 1 },
+	       { 'e', FAR + 1, FAR + 2 }, { ')', FAR, FAR + 2 });
 }
 
 /* What a callback answers ends the walk with that; post runs where pre has; a skipped mapping ends nothing. */
@@ -192,6 +221,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		WORLD_TEST(walk_01_order_and_holes),
+		WORLD_TEST(walk_of_huge_leaves),
 		WORLD_TEST(walk_03_codes),
 		WORLD_TEST(walk_04_by_mapping),
 	};
