@@ -36,21 +36,21 @@ $(BUILD)/diff/diff: $(DIFF_SRC) $(wildcard tests/diff/*.h) host/test.c $(BUILD)/
 
 in = $(foreach x,$(2),'$(1) $(x)')
 unit_names := $(notdir $(UNIT))
+cli_and_asan = "bash tests/cli/$(t).sh" "env VELLUM=build/asan/vellum bash tests/cli/$(t).sh"
 
-.PHONY: test
-test: all unit-build guests examples variants build/explore/explore build/diff/diff build/soak/pressure
+# Apart from `test`, so that all CPUs can build it (-j) and only the tests say what is a failure.
+.PHONY: test-build test
+test-build: all unit-build guests examples variants build/explore/explore build/diff/diff build/soak/pressure
+test: test-build
 	@tests/tap-sum \
 		'tests/side-by-side $(foreach u,$(UNIT) $(foreach v,$(VARIANTS),$(addprefix build/$(v)/unit/,$(unit_names))),"$(TAP) $(u)")' \
 		$(call in,sh tests/example.sh,$(EXAMPLES) $(addprefix build/asan/examples/,$(notdir $(EXAMPLES)))) \
 		'tests/side-by-side "build/explore/explore all" "sh tests/house.sh"' \
 		'sh tests/mutants/run.sh' 'build/diff/diff --ops 60000' \
 		'build/soak/pressure 0.3' 'build/tsan/soak/pressure 0.2' 'build/asan/soak/pressure 0.2' \
-		'bash tests/cli/known_pages.sh' 'bash tests/cli/errors.sh' 'bash tests/cli/busybox.sh' \
-		'bash tests/cli/report.sh' 'env VELLUM=build/asan/vellum bash tests/cli/report.sh' \
-		'env VELLUM=build/asan/vellum bash tests/cli/known_pages.sh' \
 		'env VELLUM=build/tsan/vellum bash tests/cli/known_pages.sh' \
-		'bash tests/cli/files.sh' 'env VELLUM=build/asan/vellum bash tests/cli/files.sh' \
-		'bash tests/cli/inspect.sh' 'env VELLUM=build/asan/vellum bash tests/cli/inspect.sh'
+		'tests/side-by-side "bash tests/cli/busybox.sh" $(foreach t,files known_pages inspect report,$(cli_and_asan)) \
+			"bash tests/cli/errors.sh"'
 
 $(BUILD)/soak/%: tests/soak/%.c host/test.c $(BUILD)/libvellum.a
 	@mkdir -p $(@D)
