@@ -140,6 +140,9 @@ $(BUILD)/unit/%: tests/unit/%.c $(LIB_OBJ) $(TEST_OBJ)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) -Itests/unit $(filter %.c %.o,$^) $(LDFLAGS_ALL) -lcmocka $(LDLIBS) -o $@
 
+# Not intermediate: make would take it away, miss it the next time, and build all unit tests anew.
+.SECONDARY: $(TEST_OBJ)
+
 # Its calls of the system go through the test, which has them fail.
 $(BUILD)/unit/test_swap_backends: $(SWAP_ZSTD_OBJ)
 $(BUILD)/unit/test_swap_backends: LDLIBS += -lzstd
