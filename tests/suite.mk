@@ -36,7 +36,7 @@ $(BUILD)/diff/diff: $(DIFF_SRC) $(wildcard tests/diff/*.h) host/test.c $(BUILD)/
 
 in = $(foreach x,$(2),'$(1) $(x)')
 unit_names := $(notdir $(UNIT))
-cli_tests := "bash tests/cli/busybox.sh" $(foreach t,files known_pages inspect report,\
+program_tests := "bash tests/oracle/run.sh" "bash tests/cli/busybox.sh" $(foreach t,files known_pages inspect report,\
 	"bash tests/cli/$(t).sh" "env VELLUM=build/asan/vellum bash tests/cli/$(t).sh") "bash tests/cli/errors.sh"
 
 # Apart from `test`, so that all CPUs can build it (-j) and only the tests say what is a failure.
@@ -50,7 +50,7 @@ test: test-build
 		'sh tests/mutants/run.sh' 'build/diff/diff --ops 60000' \
 		'build/soak/pressure 0.3' 'build/tsan/soak/pressure 0.2' 'build/asan/soak/pressure 0.2' \
 		'env VELLUM=build/tsan/vellum bash tests/cli/known_pages.sh' \
-		'tests/side-by-side $(cli_tests)'
+		'tests/side-by-side $(program_tests)'
 
 $(BUILD)/soak/%: tests/soak/%.c host/test.c $(BUILD)/libvellum.a
 	@mkdir -p $(@D)
