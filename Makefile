@@ -32,7 +32,7 @@ objs  = $(patsubst %.c,$(OBJ)/%.o,$(filter %.c,$(1))) $(patsubst %.S,$(OBJ)/%.o,
 
 LIB_OBJ  := $(call objs,$(VELLUM_LIB_SRC))
 SWAP_ZSTD_OBJ := $(call objs,$(VELLUM_SWAP_ZSTD_SRC))
-TEST_OBJ := $(call objs,host/test.c tests/unit/support.c)
+TEST_OBJ := $(call objs,host/test.c tests/unit/support.c tests/unit/fail_sweep.c)
 CLI_OBJ  := $(call objs,$(VELLUM_MACHINE_SRC) $(VELLUM_ABI_SRC) $(VELLUM_CLI_SRC))
 UNIT     := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(wildcard tests/unit/test_*.c))
 GUEST    := $(patsubst tests/guest/%.c,build/guest/%,$(wildcard tests/guest/*.c))
@@ -142,6 +142,9 @@ $(BUILD)/unit/%: tests/unit/%.c $(LIB_OBJ) $(TEST_OBJ)
 
 # Not intermediate: make would take it away, miss it the next time, and build all unit tests anew.
 .SECONDARY: $(TEST_OBJ)
+
+# Allocations of frames go through a test that has them fail: fail_sweep.h.
+$(BUILD)/unit/%: LDFLAGS_ALL += -Wl,--wrap=folio_alloc,--wrap=folio_alloc_raw
 
 # Its calls of the system go through the test, which has them fail.
 $(BUILD)/unit/test_swap_backends: $(SWAP_ZSTD_OBJ)

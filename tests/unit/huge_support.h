@@ -6,6 +6,7 @@
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
+#include "fail_sweep.h"
 #include "gup_support.h"
 #include "mm/huge.h"
 
@@ -27,6 +28,7 @@ static inline void set_leaf_at(struct vellum_mm *mm, uint64_t addr, uint64_t val
 {
 	struct leaf leaf;
 
+	fail_sweep_by_hand();
 	assert_true(huge_lookup(mm, addr, &leaf));
 	entry_store(leaf.entry, val);
 }

@@ -2,7 +2,10 @@
 #define _GNU_SOURCE
 #include "support.h"
 
+#include <stdio.h>
 #include <sys/mman.h>
+
+#include "fail_sweep.h"
 
 void world_create(struct world *w, uint64_t ram_size)
 {
@@ -23,6 +26,7 @@ void world_create(struct world *w, uint64_t ram_size)
 	for (unsigned i = 0; i < 4; i++)
 		w->cpu[i] = vellum_soft_cpu(w->soft, i);
 	vellum_soft_run(w->cpu[0], w->mm);
+	fail_sweep_begin(w);
 }
 
 void world_destroy(struct world *w)
@@ -41,6 +45,7 @@ void world_destroy(struct world *w)
 	assert_int_equal(w->host.live_bytes, 0);
 	assert_int_equal(w->host.bugs, 0);
 	munmap(w->ram, w->ram_size);
+	fail_sweep_end(w);
 }
 
 int world_setup(void **state)
@@ -55,6 +60,14 @@ int world_teardown(void **state)
 	world_destroy(*state);
 	free(*state);
 	return 0;
+}
+
+void must_in_thread(bool ok)
+{
+	if (!ok) {
+		fprintf(stderr, "error: Failure! in a thread\n");
+		abort();
+	}
 }
 
 void check_world(struct world *w)
@@ -118,6 +131,7 @@ void set_entry_at(struct vellum_mm *mm, uint64_t addr, pte_t pte)
 {
 	struct mutex *ptl;
 
+	fail_sweep_by_hand();
 	ptep_set(pte_lookup(mm, addr, &ptl), pte);
 }
 

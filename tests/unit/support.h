@@ -35,6 +35,9 @@ void world_destroy(struct world *w);
 int world_setup(void **state);		/* cmocka fixtures: *state is a struct world */
 int world_teardown(void **state);
 
+/* In a thread: cmocka's assertions are for the main one. Ends the process. */
+void must_in_thread(bool ok);
+
 /* Run the validator; fails the test with the invariant's name. */
 void check_world(struct world *w);
 

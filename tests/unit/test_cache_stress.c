@@ -44,12 +44,6 @@ static void *work(void *arg)
 	return NULL;
 }
 
-static void must(bool ok)
-{
-	if (!ok)
-		abort(); /* cmocka's assertions are for the main thread */
-}
-
 /* What is cut off meanwhile may be gone, or lost; the rest counts up without a gap. */
 static void store_some(struct show *s, uint64_t *seed, unsigned nr)
 {
@@ -59,7 +53,7 @@ static void store_some(struct show *s, uint64_t *seed, unsigned nr)
 
 	if (vellum_soft_load64(cpu, PAGE(page), &val) ||
 	    vellum_soft_store64(cpu, PAGE(page), val + 1)) {
-		must(page >= STABLE);
+		must_in_thread(page >= STABLE);
 		return;
 	}
 	__atomic_fetch_add(&s->stores[nr], 1, __ATOMIC_RELAXED);
@@ -85,11 +79,11 @@ static void copy_privately(struct show *s, uint64_t *seed, unsigned i)
 	unsigned page = PRIVATE_AT + random_below(seed, PAGES);
 
 	if (i % 8 == 0)
-		must(!vellum_madvise(s->w->mm, PAGE(page), BYTES(1), VELLUM_MADV_DONTNEED));
+		must_in_thread(!vellum_madvise(s->w->mm, PAGE(page), BYTES(1), VELLUM_MADV_DONTNEED));
 	else if (i % 3)
 		try_load(s->w->cpu[3], PAGE(page));
 	else
-		must(try_store(s->w->cpu[3], PAGE(page), i) == VELLUM_FAULT_OK ||
+		must_in_thread(try_store(s->w->cpu[3], PAGE(page), i) == VELLUM_FAULT_OK ||
 		     page >= PRIVATE_AT + STABLE);
 }
 
@@ -99,9 +93,9 @@ static void write_from_outside(struct show *s, uint64_t *seed, unsigned i)
 	uint64_t page = random_below(seed, PAGES), val = i, got = 0;
 	int err = vellum_mapping_write(s->f.mapping, BYTES(page) + 1024, &val, 8);
 
-	must(!err || page >= STABLE);
+	must_in_thread(!err || page >= STABLE);
 	err = vellum_mapping_read(s->f.mapping, BYTES(page) + 1024, &got, 8);
-	must(page >= STABLE || (!err && got == val));
+	must_in_thread(page >= STABLE || (!err && got == val));
 	sched_yield();
 }
 
@@ -109,13 +103,13 @@ static void write_back(struct show *s, uint64_t *seed, unsigned i)
 {
 	switch (i % 4) {
 	case 0:
-		must(!vellum_mapping_writeback(s->f.mapping, random_below(seed, PAGES), 8, NULL));
+		must_in_thread(!vellum_mapping_writeback(s->f.mapping, random_below(seed, PAGES), 8, NULL));
 		break;
 	case 1:
 		vellum_writeback_step(s->w->memory, random_below(seed, 16));
 		break;
 	case 2:
-		must(!vellum_mapping_sync(s->f.mapping, 0, PAGES));
+		must_in_thread(!vellum_mapping_sync(s->f.mapping, 0, PAGES));
 		break;
 	default: /* with a mapping that is not there, too */
 		vellum_msync(s->child, PAGE(random_below(seed, PAGES)), BYTES(20), VELLUM_MS_SYNC);
@@ -130,12 +124,12 @@ static void cut_and_punch(struct show *s, uint64_t *seed, unsigned i)
 	uint64_t at = STABLE + random_below(seed, PAGES - STABLE);
 
 	if (i % 2) {
-		must(!vellum_mapping_set_size(s->f.mapping, BYTES(pages)));
+		must_in_thread(!vellum_mapping_set_size(s->f.mapping, BYTES(pages)));
 		memset(s->f.bytes + BYTES(pages), 0, BYTES(PAGES - pages));
 		sched_yield();
-		must(!vellum_mapping_set_size(s->f.mapping, BYTES(PAGES)));
+		must_in_thread(!vellum_mapping_set_size(s->f.mapping, BYTES(PAGES)));
 	} else {
-		must(!vellum_mapping_punch_hole(s->f.mapping, BYTES(at), BYTES(2)));
+		must_in_thread(!vellum_mapping_punch_hole(s->f.mapping, BYTES(at), BYTES(2)));
 	}
 	sched_yield();
 }
@@ -149,11 +143,11 @@ static void drop_and_clean(struct show *s, uint64_t *seed, unsigned i)
 		vellum_reclaim(s->w->memory, 1 + random_below(seed, 8));
 		break;
 	case 1:
-		must(!vellum_clean_record_shared_mapping_range(s->f.mapping, 0, PAGES, 0, bitmap,
+		must_in_thread(!vellum_clean_record_shared_mapping_range(s->f.mapping, 0, PAGES, 0, bitmap,
 							       &start, &end, NULL));
 		break;
 	case 2:
-		must(!vellum_wp_shared_mapping_range(s->f.mapping, random_below(seed, PAGES), 4,
+		must_in_thread(!vellum_wp_shared_mapping_range(s->f.mapping, random_below(seed, PAGES), 4,
 						     NULL));
 		break;
 	case 3:

@@ -4,6 +4,7 @@
  * entry that is present has them raised again, unless it was cleared and flushed in between.
  */
 #define _GNU_SOURCE
+#include "fail_sweep.h"
 #include "file_support.h"
 
 #include <sys/mman.h>
@@ -180,6 +181,7 @@ static void create(struct machine *m, uint32_t caps)
 	OK(vellum_mm_create(m->w.memory, &m->w.mm));
 	for (unsigned cpu = 0; cpu < NR_CPUS; cpu++)
 		run(m, cpu, m->w.mm);
+	fail_sweep_begin(&m->w);
 }
 
 static void destroy(struct machine *m)
@@ -191,6 +193,7 @@ static void destroy(struct machine *m)
 	assert_int_equal(m->w.host.live, 0);
 	assert_int_equal(m->w.host.bugs, 0);
 	munmap(m->w.ram, m->w.ram_size);
+	fail_sweep_end(&m->w);
 }
 
 static int setup(void **state)

@@ -96,7 +96,10 @@ static void register_cell(struct cell *c)
 
 static void set_page_bits(struct cell *c)
 {
-	set_entry_at(c->w->mm, PAGE(0), with_bits(entry_at(c->w->mm, PAGE(0)), c->bits));
+	pte_t pte = entry_at(c->w->mm, PAGE(0));
+
+	assert_true(pte_present(pte));
+	set_entry_at(c->w->mm, PAGE(0), with_bits(pte, c->bits));
 	vellum_soft_run(c->w->cpu[0], c->w->mm);	/* it has seen nothing else */
 }
 
@@ -108,6 +111,7 @@ static void build_migration(struct cell *c)
 	unsigned type = c->bits & BIT_W ? SWP_MIGRATION_WRITE :
 		  c->bits & BIT_X	? SWP_MIGRATION_READ_EXCL : SWP_MIGRATION_READ;
 
+	assert_true(pte_present(pte));
 	c->moving = pfn_folio(w->memory, pte_pfn(pte));
 	folio_get(c->moving);
 	new = swp_entry_pte(type, pte_pfn(pte) | (c->bits & BIT_A ? MIGRATION_YOUNG : 0) |
@@ -242,8 +246,11 @@ static int apply_with_reader(struct cell *c)
 	vellum_soft_set_flush_hook(c->w->soft, store_in_window, c);
 	err = apply(c);
 	vellum_soft_set_flush_hook(c->w->soft, NULL, NULL);
+	if (c->reading && err)	/* there may be no event */
+		__atomic_store_n(&c->w->host.interrupted, 1, __ATOMIC_RELEASE);
 	if (c->reading)
 		pthread_join(c->reader, NULL);
+	c->w->host.interrupted = 0;
 	return err;
 }
 

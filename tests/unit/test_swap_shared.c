@@ -402,8 +402,7 @@ static void start_store(void *arg, uint64_t slot)
 
 	(void)slot;
 	win->sw->disk.after_write = NULL;
-	if (pthread_create(&win->thread, NULL, store_from_thread, win))
-		abort();
+	must_in_thread(!pthread_create(&win->thread, NULL, store_from_thread, win));
 	while (!__atomic_load_n(&win->started, __ATOMIC_ACQUIRE))
 		sched_yield();
 	for (unsigned i = 0; i < 200; i++)	/* time enough to go wrong; right without it too */

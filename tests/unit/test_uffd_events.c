@@ -9,11 +9,7 @@
 
 static void until_told(struct vellum_uffd *u, const struct job *job)
 {
-	while (vellum_uffd_poll(u) != 1) {
-		if (is_over(job) && vellum_uffd_poll(u) != 1)
-			fail_msg("it ended (%d) without a message", job->result);
-		sched_yield();
-	}
+	wait_for_message(u, job);
 	assert_false(is_over(job)); /* it waits for the reader */
 }
 
@@ -85,6 +81,7 @@ static void failed_move_keeps_protection(void **state)
 		assert_int_equal(err, -ENOMEM);
 		assert_word(w, 512, IS_WP_PAGE);
 		assert_word(w, 1024, IS_WP_PAGE);
+		assert_true(n);
 		vellum_memory_free_device(w->memory, hoard[--n], 1);
 	}
 	assert_true(failed >= 2);	/* no table, and one */

@@ -288,12 +288,11 @@ static void reading_many(void **state)
 	assert_int_equal(vellum_uffd_read(u, msg, 0, false, &got), -EINVAL);
 	assert_int_equal(vellum_uffd_read(u, msg, 4, false, &got), -EAGAIN);
 	start_madvise(w, &removal, 8, 4, VELLUM_MADV_DONTNEED);
-	while (vellum_uffd_poll(u) != 1)
-		sched_yield();
+	wait_for_message(u, &removal);
 	start_access(w, &first, 1, job_load, PAGE(2), 0);
-	wait_for_nr(w, u, 1);
+	wait_for_nr(w, u, 1, &first);
 	start_access(w, &second, 2, job_load, PAGE(1), 0);
-	wait_for_nr(w, u, 2);
+	wait_for_nr(w, u, 2, &second);
 	OK(vellum_uffd_read(u, msg, 4, false, &got));
 	assert_int_equal(got, 3);
 	assert_int_equal(msg[0].arg.pagefault.address, PAGE(2));

@@ -21,7 +21,7 @@ static void waits_can_be_broken_off(void **state)
 		if (read)
 			says_fault(u, &job, PAGE(0), 0);
 		else
-			wait_for_nr(w, u, 1);
+			wait_for_nr(w, u, 1, &job);
 		__atomic_store_n(&w->host.interrupted, 1, __ATOMIC_RELEASE);
 		ends_with(&job, VELLUM_FAULT_INTERRUPTED);
 		assert_int_equal(vellum_uffd_read(u, &msg, 1, true, &got), -EINTR);
@@ -210,13 +210,13 @@ static void woken_too_early(void **state)
 		OK(vellum_uffd_wake(u, PAGE(0), BYTES(4)));
 		says_fault(u, &job, PAGE(1), VELLUM_UFFD_FLAG_WRITE);
 	}
-	wait_for_nr(w, u, 1);
+	wait_for_nr(w, u, 1, &job);
 	OK(zero_in(u, 1));
 	ends(&job);
 	assert_int_equal(load(w->cpu[0], PAGE(1)), 5);
 	/* A message that nobody has read goes with its fault. */
 	start_load(w, &job, PAGE(2));
-	wait_for_nr(w, u, 1);
+	wait_for_nr(w, u, 1, &job);
 	OK(zero_in(u, 2));
 	ends(&job);
 	says_nothing(u);
@@ -261,9 +261,10 @@ static void waiters_of_a_page_go_together(void **state)
 
 	map_at(w->mm, 0, 4, RW, ANON);
 	enrol(w, u, 0, 4, MISSING);
-	for (unsigned i = 0; i < 2; i++)
+	for (unsigned i = 0; i < 2; i++) {
 		start_access(w, &job[i], 1 + i, job_load, PAGE(3), 0);
-	wait_for_nr(w, u, 2);
+		wait_for_nr(w, u, 1 + i, &job[i]);
+	}
 	OK(copy_in(u, 3, 33, 0));
 	assert_int_equal(nr_waiting(w, u), 0);
 	for (unsigned i = 0; i < 2; i++)

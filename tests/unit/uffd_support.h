@@ -161,12 +161,6 @@ static inline unsigned nr_waiting(struct world *w, struct vellum_uffd *u)
 	return nr;
 }
 
-static inline void wait_for_nr(struct world *w, struct vellum_uffd *u, unsigned nr)
-{
-	while (nr_waiting(w, u) != nr)
-		sched_yield();
-}
-
 /* --- jobs --- */
 
 struct job {
@@ -204,6 +198,25 @@ static inline void start(struct world *w, struct job *job, void (*fn)(struct job
 static inline bool is_over(const struct job *job)
 {
 	return __atomic_load_n(&job->over, __ATOMIC_ACQUIRE);
+}
+
+/* @job is the last of the @nr that wait. */
+static inline void wait_for_nr(struct world *w, struct vellum_uffd *u, unsigned nr, const struct job *job)
+{
+	while (nr_waiting(w, u) != nr) {
+		if (is_over(job))
+			fail_msg("it ended (%d) without waiting", job->result);
+		sched_yield();
+	}
+}
+
+static inline void wait_for_message(struct vellum_uffd *u, const struct job *job)
+{
+	while (vellum_uffd_poll(u) != 1) {
+		if (is_over(job) && vellum_uffd_poll(u) != 1)
+			fail_msg("it ended (%d) without a message", job->result);
+		sched_yield();
+	}
 }
 
 /* It ends so. Nothing else may be at work. */
@@ -310,11 +323,7 @@ static inline struct vellum_uffd_msg message(struct vellum_uffd *u, const struct
 	struct vellum_uffd_msg msg;
 	uint32_t got = 0;
 
-	while (vellum_uffd_poll(u) != 1) {
-		if (is_over(job) && vellum_uffd_poll(u) != 1)
-			fail_msg("it ended (%d) without a message", job->result);
-		sched_yield();
-	}
+	wait_for_message(u, job);
 	OK(vellum_uffd_read(u, &msg, 1, true, &got));
 	assert_int_equal(got, 1);
 	return msg;
