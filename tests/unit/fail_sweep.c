@@ -82,6 +82,8 @@ static void must_be_valid(const char *when)
 static void test_failed(int signal)
 {
 	(void)signal;
+	if (!was_reached())
+		broken("the test fails", "and nothing made it");
 	now.first_frame = 0;
 	now.w->host.fail_at = 0;
 	now.w->host.interrupted = 1;	/* nobody takes its events */
