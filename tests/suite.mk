@@ -36,10 +36,14 @@ $(BUILD)/diff/diff: $(DIFF_SRC) $(wildcard tests/diff/*.h) host/test.c $(BUILD)/
 
 in = $(foreach x,$(2),'$(1) $(x)')
 unit_names := $(notdir $(UNIT))
-program_tests := "bash tests/oracle/run.sh" "bash tests/cli/busybox.sh" $(foreach t,files known_pages inspect report,\
-	"bash tests/cli/$(t).sh" "env VELLUM=build/asan/vellum bash tests/cli/$(t).sh") "bash tests/cli/errors.sh"
-fail_sweeps := $(foreach what,allocs frames,"env UNIT=build/asan/unit sh tests/soak/fail_sweep.sh $(what) $(addprefix test_,\
-	cache_io device fault_object gup gup_pins guard mlock scan shstk softdirty uffd uffd_fill uffd_move uffd_persist)")
+# On a command line each; the longest first.
+program_tests := "bash tests/oracle/run.sh" \
+	"env VELLUM=build/tsan/vellum bash tests/cli/known_pages.sh" "bash tests/cli/busybox.sh" \
+	$(foreach t,files known_pages inspect report,"bash tests/cli/$(t).sh" \
+		"env VELLUM=build/asan/vellum bash tests/cli/$(t).sh") "bash tests/cli/errors.sh"
+fail_sweeps := $(foreach what,allocs frames,"env UNIT=build/asan/unit sh tests/soak/fail_sweep.sh $(what) \
+	$(addprefix test_,cache_io device fault_object gup gup_pins guard mlock scan shstk softdirty uffd uffd_fill \
+		uffd_move uffd_persist)")
 
 # Apart from `test`, so that all CPUs can build it (-j) and only the tests say what is a failure.
 .PHONY: test-build test
@@ -51,7 +55,6 @@ test: test-build
 		'tests/side-by-side "build/explore/explore all" "sh tests/house.sh"' \
 		'sh tests/mutants/run.sh' 'build/diff/diff --ops 60000' \
 		'build/soak/pressure 0.3' 'build/tsan/soak/pressure 0.2' 'build/asan/soak/pressure 0.2' \
-		'env VELLUM=build/tsan/vellum bash tests/cli/known_pages.sh' \
 		'tests/side-by-side $(program_tests) $(fail_sweeps)'
 
 $(BUILD)/soak/%: tests/soak/%.c host/test.c $(BUILD)/libvellum.a
