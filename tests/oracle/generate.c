@@ -179,11 +179,26 @@ static bool gen_exit(struct model *m, struct op *op)
 	return true;
 }
 
+/* Of what mprotect has parted, Linux may join less again: differences.c, "merge". */
+static void part_from_rest(struct model *m, int proc, unsigned first, unsigned nr)
+{
+	unsigned was = 0;
+
+	for (unsigned i = first; i < first + nr; i++) {
+		if (m->page[proc][i] != was)
+			m->nr_maps++;
+		was = m->page[proc][i];
+		if (was)
+			m->page[proc][i] = m->nr_maps;
+	}
+}
+
 static bool gen_protect(struct model *m, struct op *op)
 {
 	op->kind = OP_PROTECT;
 	some_range(m, op);
 	op->arg[2] = some_rights(m);
+	part_from_rest(m, op->proc, (unsigned)op->arg[0], (unsigned)op->arg[1]);
 	return true;
 }
 
