@@ -84,7 +84,7 @@ static void copy_privately(struct show *s, uint64_t *seed, unsigned i)
 		try_load(s->w->cpu[3], PAGE(page));
 	else
 		must_in_thread(try_store(s->w->cpu[3], PAGE(page), i) == VELLUM_FAULT_OK ||
-		     page >= PRIVATE_AT + STABLE);
+			       page >= PRIVATE_AT + STABLE);
 }
 
 /* write(2) and read(2), at another word than the CPUs'. */

@@ -200,19 +200,14 @@ static int give_huge(void *ctx, struct vellum_vmf *vmf)
 	return vmf->order == 9 ? VELLUM_VMF_OK : VELLUM_VMF_FALLBACK;
 }
 
-static int give_small(void *ctx, struct vellum_vmf *vmf)
-{
-	vmf->pfn = ((struct counting *)ctx)->first_pfn + vmf->pgoff;
-	return VELLUM_VMF_OK;
-}
-
 /* The driver is asked by a fault. */
 static void run_huge_hook(struct stage *s, bool again)
 {
-	static const struct vellum_backing_ops ops = { .size = sizeof(ops), .fault = give_small,
-						       .huge_fault = give_huge };
+	static struct vellum_backing_ops ops;
 	struct vellum_mapping *driver;
 
+	ops = counting_pfn_ops;
+	ops.huge_fault = give_huge;
 	if (failed(vellum_mapping_create(s->w->memory, &ops, &s->raw_counts, 512, VELLUM_MAPPING_PFN, &driver), again))
 		return;
 	if (try_map_object(s, GIANT_AT, 512, VELLUM_MAP_SHARED, driver, 0, again)) {
