@@ -34,7 +34,7 @@ struct inspection {			/* one --inspect */
 struct run_options {
 	enum track_mode track;
 	uint64_t interval_ns;
-	bool verify, strace;
+	bool verify, strace, no_isolation;
 	const char *json;		/* NULL: none; "-": stdout */
 	const char *html;		/* NULL: none */
 	uint64_t fault_ns, scan_ns;	/* what the machine says a fault costs, and a look at a table */

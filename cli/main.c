@@ -28,6 +28,7 @@ static const char help[] =
 	"  --inspect=WHEN[,text|,json][,FILE|,-]  show the address space of the process that gets to: exit,\n"
 	"                          signal:SEGV (before a signal), syscall:mmap:3 (before the 3rd such call)\n"
 	"  --cpus=2                CPUs of the machine\n"
+	"  --no-isolation          run although this QEMU lets programs reach beyond their memory\n"
 	"  --strace                print every system call\n"
 	"\n"
 	"stdin, stdout, stderr and the exit status (128+signal) are the program's. Vellum's own failure\n"

@@ -101,7 +101,7 @@ static bool parse_track(const char *text, enum track_mode *track)
 }
 
 enum { OPT_MACHINE = 256, OPT_TRACK, OPT_INTERVAL, OPT_VERIFY, OPT_JSON, OPT_REPORT, OPT_RAM, OPT_CPUS,
-       OPT_STRACE, OPT_SWAP, OPT_INSPECT };
+       OPT_STRACE, OPT_SWAP, OPT_INSPECT, OPT_NO_ISOLATION };
 
 static const struct option long_options[] = {
 	{ "machine", required_argument, NULL, OPT_MACHINE }, { "track", required_argument, NULL, OPT_TRACK },
@@ -110,6 +110,7 @@ static const struct option long_options[] = {
 	{ "ram", required_argument, NULL, OPT_RAM },
 	{ "cpus", required_argument, NULL, OPT_CPUS },	     { "strace", no_argument, NULL, OPT_STRACE },
 	{ "swap", required_argument, NULL, OPT_SWAP },	     { "inspect", required_argument, NULL, OPT_INSPECT },
+	{ "no-isolation", no_argument, NULL, OPT_NO_ISOLATION },
 	{ NULL, 0, NULL, 0 },
 };
 
@@ -163,6 +164,9 @@ static int take_option(int opt, const char *arg, struct run_options *o)
 		return swap_parse(arg, &o->swap);
 	case OPT_INSPECT:
 		return inspect_parse(arg, o);
+	case OPT_NO_ISOLATION:
+		o->no_isolation = true;
+		return 0;
 	case OPT_STRACE:
 		o->strace = true;
 		return 0;
@@ -257,9 +261,14 @@ static int set_up(struct run *r)
 	if (vellum_host_ram_create(r->opt.ram, &r->ram))
 		return fail("cannot reserve %llu MiB of RAM: %s; use a smaller --ram",
 			    (unsigned long long)(r->opt.ram >> 20), strerror(errno));
-	r->machine = machine_qemu_create(&r->ram, r->opt.cpus, why, sizeof(why));
+	r->machine = machine_qemu_create(&r->ram, r->opt.cpus, !r->opt.no_isolation, why, sizeof(why));
 	if (!r->machine)
 		return fail("%s", why);
+	if (r->machine->leak[0] && !r->opt.no_isolation)
+		return fail("programs are not isolated: %s; use another QEMU, or --no-isolation if you trust the "
+			    "program", r->machine->leak);
+	if (r->machine->leak[0])
+		fail("the program is not isolated (--no-isolation): %s", r->machine->leak);
 	if (create_memory(r))
 		return EXIT_VELLUM;
 	if (r->opt.swap.size) {

@@ -60,6 +60,7 @@ struct machine {
 	int64_t tsc_offset;			/* the program's TSC minus this host's; see has_tsc */
 	bool has_tsc;
 	uint64_t fault_ns;			/* what a page fault costs, about: measured */
+	char leak[160];				/* how ring 3 gets beyond its address space; empty: it does not */
 };
 
 struct machine_ops {
@@ -81,9 +82,10 @@ void vcpu_state_init(struct vcpu_state *st, uint64_t rip, uint64_t rsp);
 
 /*
  * QEMU's TCG as a child process. @ram is shared with it. @why gets one line on failure.
+ * @confined: the process has no rights that it does not need; machine->leak says whether the ring boundary holds.
  * Must be called by a thread that lives as long as the machine: QEMU dies with it.
  */
-struct machine *machine_qemu_create(const struct vellum_host_ram *ram, unsigned nr_cpus,
+struct machine *machine_qemu_create(const struct vellum_host_ram *ram, unsigned nr_cpus, bool confined,
 				    char *why, size_t why_size);
 
 #endif

@@ -33,6 +33,9 @@
 #define HANG_TIMEOUT_NS	 10000000000ull
 #define WATCH_NS	 1000000000ull
 #define SPIN_NS		 15000ull
+#define RFLAGS_TF	 0x100ull
+#define VECTOR_TS	 10		/* to VECTOR_GP: exceptions whose error code is a selector */
+#define VECTOR_GP	 13
 
 uint64_t qemu_now_ns(void)
 {
@@ -268,18 +271,70 @@ static void qemu_sync_icache(void *machine, uint64_t pfn)
 
 /* --- running --- */
 
+/*
+ * sysret takes rip from rcx and flags from r11. After a system call both hold that already; else the trampoline
+ * loads what the program has in them. Return: through the trampoline.
+ */
+static bool set_entry(struct qemu_vcpu *v, unsigned cpu, struct vcpu_regs *r)
+{
+	struct trampoline_slot *slot = (struct trampoline_slot *)(v->page + TRAMPOLINE_SLOTS) + cpu;
+
+	r->cs = VCPU_USER_CS;
+	r->ss = VCPU_USER_SS;
+	r->rflags = (r->rflags & VCPU_USER_RFLAGS) | VCPU_RFLAGS_IF | 2;
+	if (r->rcx == r->rip && r->r11 == r->rflags && r->rip < VELLUM_TASK_SIZE) {
+		v->mb->entry = r->rip;
+		return false;
+	}
+	*slot = (struct trampoline_slot){ .rip = r->rip, .rcx = r->rcx, .r11 = r->r11 };
+	r->rflags &= ~RFLAGS_TF;	/* it would trap in the trampoline, without end */
+	v->mb->entry = VELLUM_MACHINE_PAGE + cpu * TRAMPOLINE_SIZE;
+	return true;
+}
+
+/* An exit from the trampoline is one from where it was about to go. */
+static void rewind_trampoline(struct vcpu_regs *r, const struct vcpu_regs *wanted)
+{
+	if (r->rip - VELLUM_MACHINE_PAGE >= VELLUM_PAGE_SIZE)
+		return;
+	r->rip = wanted->rip;
+	r->rcx = wanted->rcx;
+	r->r11 = wanted->r11;
+}
+
+/*
+ * What an exit says of the upper half is what a CPU would say whose upper half is not the program's: nothing of
+ * what is mapped there. QEMU's far returns read it with supervisor rights, and the error code then has bytes of it.
+ */
+static void hide_upper_half(struct vcpu_state *st)
+{
+	struct vcpu_regs *r = &st->regs;
+
+	if (r->vector >= VECTOR_TS && r->vector <= VECTOR_GP && r->rsp >> 47) {
+		r->vector = VCPU_VECTOR_PAGE_FAULT;
+		r->error = 0;
+		st->cr2 = r->rsp;
+	}
+	if (r->vector != VCPU_VECTOR_PAGE_FAULT)
+		return;
+	r->error |= VELLUM_FAULT_USER;
+	if (st->cr2 >> 47)
+		r->error = (r->error & (VELLUM_FAULT_WRITE | VELLUM_FAULT_INSTR)) | VELLUM_FAULT_USER |
+			   VELLUM_FAULT_PRESENT;
+}
+
 static int qemu_run(struct machine *m, unsigned cpu, struct vcpu_state *st, uint32_t load)
 {
 	struct qemu_machine *q = to_qemu(m);
 	struct qemu_vcpu *v = &q->vcpu[cpu];
+	const struct vcpu_regs wanted = st->regs;
 	struct mailbox *mb = v->mb;
+	bool trampoline;
 
 	if (__atomic_load_n(&q->nr_scrub, __ATOMIC_ACQUIRE) && scrub_pending(q, v))
 		return -1;
+	trampoline = set_entry(v, cpu, &st->regs);
 	mb->regs = st->regs;
-	mb->regs.cs = VCPU_USER_CS;
-	mb->regs.ss = VCPU_USER_SS;
-	mb->regs.rflags = (st->regs.rflags & VCPU_USER_RFLAGS) | VCPU_RFLAGS_IF | 2;
 	mb->fs_base = st->fs_base;
 	mb->gs_base = st->gs_base;
 	if (load & VCPU_LOAD_FPU)
@@ -290,7 +345,10 @@ static int qemu_run(struct machine *m, unsigned cpu, struct vcpu_state *st, uint
 		return -1;
 	__atomic_fetch_add(&m->nr_exits, 1, __ATOMIC_RELAXED);
 	st->regs = mb->regs;
+	if (trampoline)
+		rewind_trampoline(&st->regs, &wanted);
 	st->cr2 = mb->cr2;
+	hide_upper_half(st);
 	st->fs_base = mb->fs_base;
 	st->gs_base = mb->gs_base;
 	return 0;
@@ -372,7 +430,7 @@ static void qemu_activate(void *machine, unsigned cpu, struct vellum_mm *mm, uin
 {
 	struct qemu_machine *q = machine;
 
-	(void)mm;
+	q->vcpu[cpu].page = vellum_mm_machine_page(mm);
 	q->vcpu[cpu].mb->cr3 = frame_gpa(pgd);
 	q->vcpu[cpu].load_cr3 = true;
 }
@@ -385,12 +443,6 @@ static void qemu_deactivate(void *machine, unsigned cpu, struct vellum_mm *mm)
 	qemu_command(q, &q->vcpu[cpu], CMD_IDLE);
 }
 
-static void qemu_init_pgd(void *machine, uint64_t *upper)
-{
-	(void)machine;
-	upper[255] = HIGH_PDPT | X86_TABLE;
-}
-
 const struct vellum_mmu_ops qemu_mmu_ops = {
 	.size = sizeof(qemu_mmu_ops),
 	.flush = qemu_flush,
@@ -398,6 +450,7 @@ const struct vellum_mmu_ops qemu_mmu_ops = {
 	.activate = qemu_activate,
 	.deactivate = qemu_deactivate,
 	.init_pgd = qemu_init_pgd,
+	.machine_page = qemu_machine_page,
 	.sync_icache = qemu_sync_icache,
 };
 

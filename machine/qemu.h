@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* machine/qemu.h - the qemu machine's own structures, for qemu.c (running) and qemu_start.c. */
+/*
+ * machine/qemu.h - the qemu machine's own structures: qemu.c runs CPUs, qemu_memory.c lays out what the stubs
+ * expect in RAM, qemu_start.c starts and ends the process, qemu_test.c tries its ring boundary.
+ */
 #ifndef MACHINE_QEMU_H
 #define MACHINE_QEMU_H
 
@@ -19,7 +22,8 @@ struct mailbox {
 	uint64_t tsc;
 	uint32_t fpu_size, flush_nr;
 	uint64_t flush_addr[MAX_FLUSH_PAGES];
-	uint8_t stack[MB_REGS - MB_FLUSH_ADDR - 8 * MAX_FLUSH_PAGES];
+	uint64_t entry, broken_vector, broken_rip;
+	uint8_t stack[MB_REGS - MB_BROKEN - 16];
 	struct vcpu_regs regs;
 	uint8_t fpu[VCPU_FPU_MAX];
 	uint64_t scrub[MAX_SCRUB];
@@ -28,14 +32,24 @@ struct mailbox {
 _Static_assert(offsetof(struct mailbox, tsc) == MB_TSC, "mailbox layout");
 _Static_assert(offsetof(struct mailbox, flush_nr) == MB_FLUSH_NR, "mailbox layout");
 _Static_assert(offsetof(struct mailbox, flush_addr) == MB_FLUSH_ADDR, "mailbox layout");
+_Static_assert(offsetof(struct mailbox, entry) == MB_ENTRY, "mailbox layout");
+_Static_assert(offsetof(struct mailbox, broken_vector) == MB_BROKEN, "mailbox layout");
 _Static_assert(offsetof(struct mailbox, regs) == MB_REGS, "mailbox layout");
+_Static_assert(offsetof(struct mailbox, regs.rflags) == MB_REGS + REGS_RFLAGS, "mailbox layout");
+_Static_assert(offsetof(struct mailbox, regs.rsp) == MB_REGS + REGS_RSP, "mailbox layout");
 _Static_assert(offsetof(struct mailbox, regs) + sizeof(struct vcpu_regs) == MB_RSP0_AT, "mailbox layout");
 _Static_assert(offsetof(struct mailbox, fpu) == MB_FPU, "mailbox layout");
 _Static_assert(offsetof(struct mailbox, scrub) == MB_SCRUB, "mailbox layout");
 _Static_assert(sizeof(struct mailbox) == MAILBOX_SIZE, "mailbox layout");
 
+/* What a trampoline loads. */
+struct trampoline_slot {
+	uint64_t rip, rcx, r11, unused;
+};
+
 struct qemu_vcpu {
 	struct mailbox *mb;
+	char *page;			/* the machine's page of the address space that is loaded; the owner's */
 	uint32_t wake;			/* futex: counts the stub's bytes */
 	bool load_cr3;			/* the address space changed; written by the CPU's owner */
 	pthread_mutex_t flush_lock;	/* the mailbox' flush_req, flush_nr, flush_addr */
@@ -46,6 +60,7 @@ struct qemu_machine {
 	pid_t pid;
 	int sock;			/* the serial line */
 	char *ram;
+	bool confined;
 	uint32_t dead;			/* atomic */
 	char why[160];			/* set before dead */
 	pthread_mutex_t why_lock;
@@ -74,7 +89,21 @@ int qemu_command(struct qemu_machine *q, struct qemu_vcpu *v, uint32_t cmd);
 /* No CPU runs any more; the first reason counts. */
 void qemu_declare_dead(struct qemu_machine *q, const char *why);
 
+/* qemu_confine.c: in the child, before it becomes QEMU: no right that it does not need */
+void qemu_confine(void);
+
 /* qemu_start.c */
 void qemu_destroy(struct machine *m);
+
+/* qemu_memory.c */
+void qemu_lay_memory(struct qemu_machine *q);	/* before QEMU starts */
+int qemu_make_rom(void);			/* a memory file with the reset vector's image, or -1 */
+void qemu_init_pgd(void *machine, uint64_t *upper);
+void qemu_machine_page(void *machine, void *bytes);
+
+/*
+ * qemu_test.c: can ring 3 write or read the upper half? Every CPU is idle. True: no; else @why is one line.
+ */
+bool qemu_test_rings(struct qemu_machine *q, char *why, size_t why_size);
 
 #endif

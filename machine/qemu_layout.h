@@ -2,37 +2,51 @@
 /*
  * machine/qemu_layout.h - the first 2 MiB of RAM, shared by QEMU's stubs and the host; for C and
  * assembly. Addresses are guest-physical; the stubs see them at STUB_VA + address.
+ *
+ * There are two sets of upper halves. The boot tables map all of RAM and both APICs; a CPU uses them only while it
+ * starts, idles or scrubs. A program's tables map what an exit needs, in 4 KiB pages without the user bit: the stubs'
+ * code, GDT, IDT and TSS read-only; the first page of each CPU's mailbox and the local APIC writable.
  */
 #ifndef MACHINE_QEMU_LAYOUT_H
 #define MACHINE_QEMU_LAYOUT_H
 
 #define MAX_VCPUS	16
 
-#define BOOT_PML4	0x2000	/* boot and idle: identity and upper half */
+#define BOOT_PML4	0x2000	/* identity and boot upper half */
 #define BOOT_PDPT	0x3000	/* identity */
 #define BOOT_PD		0x4000
-#define HIGH_PDPT	0x5000	/* upper half, in every address space: direct map and stubs */
-#define STUB_PD		0x6000	/* 2 MiB of stubs, then the pages of IOAPIC and local APIC */
+#define BOOT_HIGH_PDPT	0x5000	/* direct map and stubs */
+#define BOOT_HIGH_PD	0x6000
 #define GDT_ADDR	0x7000
 #define AP_ADDR		0x8000	/* trampoline of the other CPUs: SIPI vector 8 */
 #define IDT_ADDR	0x9000
 #define TSS_ADDR	0xa000	/* MAX_VCPUS of 0x80 bytes */
+#define HIGH_PDPT	0xb000	/* the upper half of every program's tables */
+#define HIGH_PD		0xc000
+#define STUB_PT		0xd000
+#define APIC_PT		0xe000
 #define CODE_ADDR	0x10000
+#define CODE_MAX	0x1000
 #define MAILBOX_ADDR	0x20000	/* MAX_VCPUS of MAILBOX_SIZE */
 #define MAILBOX_SIZE	0x2000
+#define TEST_ADDR	0x40000	/* the self-test's tables and pages */
 
-#define DIRECT_VA	0xffffff8000000000	/* physical 0 and up, 1 GiB pages */
+#define DIRECT_VA	0xffffff8000000000	/* boot tables: physical 0 and up, 1 GiB pages */
 #define STUB_VA		0xffffffff80000000
-#define IOAPIC_VA	(STUB_VA + 0x200000)	/* maps 0xfec00000 */
-#define LAPIC_VA	(STUB_VA + 0x400000)	/* maps 0xfee00000 */
+#define LAPIC_VA	(STUB_VA + 0x200000)	/* maps 0xfee00000 */
+#define IOAPIC_VA	(STUB_VA + 0x400000)	/* boot tables: maps 0xfec00000 */
 
+/*
+ * Selectors. There is no descriptor of user code: with one, QEMU's far call pushes its return address with
+ * supervisor rights. A program is entered by sysret, which reads no descriptor.
+ */
 #define SEL_CODE0	0x08
 #define SEL_DATA0	0x10
 #define SEL_DATA3	0x2b
-#define SEL_CODE3	0x33
+#define SEL_CODE3	0x33	/* what sysret loads: no descriptor is behind it */
 #define SEL_TSS		0x40	/* 16 bytes a CPU */
 
-/* Mailbox: struct mailbox in qemu.c must agree. */
+/* Mailbox: struct mailbox in qemu.h must agree. */
 #define MB_CMD		0x00
 #define MB_STATE	0x04
 #define MB_SLEEPING	0x08
@@ -54,13 +68,17 @@
 #define MB_FLUSH_NR	0x6c	/* pages in the list; more than MAX_FLUSH_PAGES: all */
 #define MB_FLUSH_ADDR	0x70
 #define MAX_FLUSH_PAGES	8
+#define MB_ENTRY	0xb0	/* where sysret goes: the program, or its trampoline */
+#define MB_BROKEN	0xb8	/* STATE_BROKEN: vector and rip of the fault */
 #define MB_REGS		0x350	/* struct vcpu_regs; the ring-0 stack is below */
 #define MB_RSP0_AT	0x400	/* where an exception pushes: the end of regs */
 #define MB_FPU		0x400
-#define MB_SCRUB	0x1000	/* physical addresses of pages */
+#define MB_SCRUB	0x1000	/* physical addresses of pages; boot tables only */
 #define MAX_SCRUB	512
 
 #define REGS_VECTOR	(15 * 8)
+#define REGS_RFLAGS	(19 * 8)
+#define REGS_RSP	(20 * 8)
 
 #define CMD_RUN		1
 #define CMD_SAVE_FPU	2
@@ -72,6 +90,7 @@
 #define STATE_IDLE	1	/* waits for a command, in ring 0 */
 #define STATE_GUEST	2	/* in the program, or on the way */
 #define STATE_COMMANDED	3	/* set by the host with a command */
+#define STATE_BROKEN	4	/* a stub faulted: the CPU has halted */
 
 #define LOAD_CR3	1	/* beside VCPU_LOAD_* of machine.h */
 #define LOAD_SEGMENTS	2
@@ -82,5 +101,12 @@
 
 #define SERIAL_PORT	0x3f8
 #define SERIAL_GSI	4
+
+/*
+ * The machine's page of an address space (VELLUM_MACHINE_PAGE): for each CPU a trampoline, which loads rcx and r11
+ * and jumps, and its operands. sysret itself overwrites both registers.
+ */
+#define TRAMPOLINE_SIZE	 32
+#define TRAMPOLINE_SLOTS 0x800	/* MAX_VCPUS of struct trampoline_slot */
 
 #endif

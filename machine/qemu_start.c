@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * machine/qemu_start.c - start and end of QEMU: what the stubs expect in memory, the process, its
- * complaints, and what it is good for.
+ * machine/qemu_start.c - start and end of QEMU: the process, its complaints, and what it is good for.
  */
 #define _GNU_SOURCE
 #include "machine/qemu.h"
@@ -16,7 +15,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -29,99 +27,7 @@
 #define MIN_QEMU_MAJOR	7
 #define START_TIMEOUT_NS 10000000000ull
 #define LOW_RAM_MAX	 0xc0000000ull	/* microvm: RAM above this appears at 4 GiB */
-#define ROM_SIZE	 0x10000
 #define VERSION_TIMEOUT_MS 2000
-
-extern const char vellum_qemu_start16[], vellum_qemu_start16_end[];
-extern const char vellum_qemu_code[], vellum_qemu_code_end[], vellum_qemu_vectors[];
-
-/* --- guest memory as the stubs expect it --- */
-
-static uint64_t *at(struct qemu_machine *q, uint64_t addr)
-{
-	return (uint64_t *)(q->ram + addr);
-}
-
-static void lay_tables(struct qemu_machine *q)
-{
-	const uint64_t leaf = X86_PRESENT | X86_RW | X86_ACCESSED | X86_DIRTY | X86_PSE;
-
-	at(q, BOOT_PML4)[0] = BOOT_PDPT | X86_TABLE;
-	at(q, BOOT_PML4)[511] = HIGH_PDPT | X86_TABLE;
-	at(q, BOOT_PDPT)[0] = BOOT_PD | X86_TABLE;
-	at(q, BOOT_PD)[0] = 0 | leaf;
-	for (uint64_t i = 0; i < 510; i++)
-		at(q, HIGH_PDPT)[i] = i << PUD_SHIFT | leaf | X86_NX;
-	at(q, HIGH_PDPT)[510] = STUB_PD | X86_TABLE;
-	at(q, STUB_PD)[0] = 0 | leaf;
-	/* Both APICs are in the last 32 MiB below 4 GiB; uncached. */
-	at(q, STUB_PD)[1] = 0xfec00000 | leaf | X86_PCD | X86_NX;
-	at(q, STUB_PD)[2] = 0xfee00000 | leaf | X86_PCD | X86_NX;
-}
-
-static void lay_tss(struct qemu_machine *q, unsigned cpu)
-{
-	uint64_t tss = STUB_VA + TSS_ADDR + 0x80 * cpu;
-	uint64_t *desc = at(q, GDT_ADDR + SEL_TSS + 16 * cpu);
-	uint8_t *bytes = (uint8_t *)at(q, TSS_ADDR + 0x80 * cpu);
-	uint64_t rsp0 = STUB_VA + MAILBOX_ADDR + (uint64_t)MAILBOX_SIZE * cpu + MB_RSP0_AT;
-	uint16_t io_map = 104;		/* beyond the limit: ring 3 has no port */
-
-	memcpy(bytes + 4, &rsp0, sizeof(rsp0));
-	memcpy(bytes + 102, &io_map, sizeof(io_map));
-	desc[0] = 103 | (tss & 0xffffff) << 16 | 0x89ull << 40 | (tss >> 24 & 0xff) << 56;
-	desc[1] = tss >> 32;
-	q->vcpu[cpu].mb = (struct mailbox *)at(q, MAILBOX_ADDR + MAILBOX_SIZE * cpu);
-	q->vcpu[cpu].mb->rsp0 = rsp0;
-	pthread_mutex_init(&q->vcpu[cpu].flush_lock, NULL);
-}
-
-static void lay_descriptors(struct qemu_machine *q)
-{
-	uint64_t vectors = STUB_VA + CODE_ADDR + (uint64_t)(vellum_qemu_vectors - vellum_qemu_code);
-
-	at(q, GDT_ADDR)[SEL_CODE0 / 8] = 0x00af9b000000ffff;
-	at(q, GDT_ADDR)[SEL_DATA0 / 8] = 0x00cf93000000ffff;
-	at(q, GDT_ADDR)[SEL_DATA3 / 8] = 0x00cff3000000ffff;
-	at(q, GDT_ADDR)[SEL_CODE3 / 8] = 0x00affb000000ffff;
-	for (unsigned i = 0; i <= 32; i++) {
-		unsigned vector = i == 32 ? KICK_VECTOR : i;
-		uint64_t entry = vectors + 16 * i;
-		uint64_t type = vector == 3 || vector == 4 ? 0xee : 0x8e;	/* int3, into: ring 3 may */
-		uint64_t *desc = at(q, IDT_ADDR + 16 * vector);
-
-		desc[0] = (entry & 0xffff) | SEL_CODE0 << 16 | type << 40 | (entry >> 16 & 0xffff) << 48;
-		desc[1] = entry >> 32;
-	}
-}
-
-static void lay_memory(struct qemu_machine *q)
-{
-	lay_tables(q);
-	lay_descriptors(q);
-	for (unsigned i = 0; i < q->base.nr_cpus; i++)
-		lay_tss(q, i);
-	memcpy(at(q, CODE_ADDR), vellum_qemu_code, (size_t)(vellum_qemu_code_end - vellum_qemu_code));
-	memcpy(at(q, AP_ADDR), vellum_qemu_start16,
-	       (size_t)(vellum_qemu_start16_end - vellum_qemu_start16));
-}
-
-/* The reset vector's image: a far jump to its start, which is the 16-bit stub. */
-static int make_rom(void)
-{
-	static const uint8_t jump[] = { 0xea, 0x00, 0x00, 0x00, 0xf0 };
-	int fd = memfd_create("vellum-rom", 0);
-
-	if (fd < 0)
-		return -1;
-	if (ftruncate(fd, ROM_SIZE) ||
-	    pwrite(fd, vellum_qemu_start16, (size_t)(vellum_qemu_start16_end - vellum_qemu_start16), 0) < 0 ||
-	    pwrite(fd, jump, sizeof(jump), ROM_SIZE - 16) < 0) {
-		close(fd);
-		return -1;
-	}
-	return fd;
-}
 
 /* --- starting QEMU --- */
 
@@ -135,10 +41,25 @@ static void keep_fd(int fd)
 	fcntl(fd, F_SETFD, 0);
 }
 
+/* Where the caller's PATH has it. */
+static bool find_qemu(char *path, size_t size)
+{
+	const char *dirs = getenv("PATH");
+
+	for (const char *dir = dirs ? dirs : "/usr/bin:/bin", *end; dir; dir = *end ? end + 1 : NULL) {
+		end = strchrnul(dir, ':');
+		snprintf(path, size, "%.*s%s%s", (int)(end - dir), dir, end > dir ? "/" : "", QEMU_PROGRAM);
+		if (access(path, X_OK) == 0)
+			return true;
+	}
+	return false;
+}
+
 /* In the child. */
 static void exec_qemu(const struct qemu_machine *q, const struct start *s, pid_t parent)
 {
 	char mem[96], size[32], smp[16], rom[40], chardev[48];
+	static char *const no_env[] = { NULL };
 	char *const argv[] = { (char *)QEMU_PROGRAM, (char *)"-accel", (char *)"tcg,thread=multi", (char *)"-M",
 			       (char *)"microvm,memory-backend=ram,pit=off,pic=off,rtc=off,"
 				       "x-option-roms=off,auto-kernel-cmdline=off,ioapic2=off",
@@ -146,11 +67,12 @@ static void exec_qemu(const struct qemu_machine *q, const struct start *s, pid_t
 			       (char *)"-object", mem, (char *)"-bios", rom, (char *)"-chardev", chardev,
 			       (char *)"-serial", (char *)"chardev:line", (char *)"-display", (char *)"none",
 			       (char *)"-monitor", (char *)"none", (char *)"-nodefaults",
-			       (char *)"-no-user-config", (char *)"-no-reboot", NULL };
+			       (char *)"-no-user-config", (char *)"-no-reboot",
+			       (char *)(q->confined ? "-sandbox" : NULL),
+			       (char *)"on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
+			       NULL };
+	char program[4096];
 
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (getppid() != parent)
-		_exit(127);
 	setsid();	/* the terminal's signals are for the program */
 	snprintf(mem, sizeof(mem), "memory-backend-file,id=ram,share=on,mem-path=/proc/self/fd/%d,size=%llu",
 		 s->ram->fd, (unsigned long long)s->ram->size);
@@ -164,7 +86,16 @@ static void exec_qemu(const struct qemu_machine *q, const struct start *s, pid_t
 	dup2(open("/dev/null", O_RDWR), 0);
 	dup2(s->err, 1);
 	dup2(s->err, 2);
-	execvp(QEMU_PROGRAM, argv);
+	if (!find_qemu(program, sizeof(program))) {
+		dprintf(2, "cannot run %s: %s\n", QEMU_PROGRAM, strerror(ENOENT));
+		_exit(127);
+	}
+	if (q->confined)
+		qemu_confine();
+	prctl(PR_SET_PDEATHSIG, SIGKILL);	/* after a change of user, which ends it */
+	if (getppid() != parent)
+		_exit(127);
+	execve(program, argv, no_env);
 	dprintf(2, "cannot run %s: %s\n", QEMU_PROGRAM, strerror(errno));
 	_exit(127);
 }
@@ -352,7 +283,7 @@ static void close_pair(const int fd[2])
 static bool start_qemu(struct qemu_machine *q, const struct vellum_host_ram *ram, char *why, size_t size)
 {
 	int line[2] = { -1, -1 }, err[2] = { -1, -1 };
-	struct start s = { .ram = ram, .rom = make_rom() };
+	struct start s = { .ram = ram, .rom = qemu_make_rom() };
 	pid_t parent = getpid();
 	bool ok = false;
 
@@ -387,8 +318,8 @@ out:
 	return ok;
 }
 
-struct machine *machine_qemu_create(const struct vellum_host_ram *ram, unsigned nr_cpus, char *why,
-				    size_t why_size)
+struct machine *machine_qemu_create(const struct vellum_host_ram *ram, unsigned nr_cpus, bool confined,
+				    char *why, size_t why_size)
 {
 	struct qemu_machine *q = calloc(1, sizeof(*q));
 
@@ -399,6 +330,7 @@ struct machine *machine_qemu_create(const struct vellum_host_ram *ram, unsigned 
 	}
 	q->ram = ram->base;
 	q->sock = -1;
+	q->confined = confined;
 	why[0] = 0;
 	q->base = (struct machine){ .ops = &qemu_machine_ops, .mmu = &qemu_mmu_ops, .nr_cpus = nr_cpus,
 				    .fault_ns = FAULT_NS,
@@ -409,7 +341,9 @@ struct machine *machine_qemu_create(const struct vellum_host_ram *ram, unsigned 
 	}
 	pthread_mutex_init(&q->why_lock, NULL);
 	pthread_mutex_init(&q->scrub_lock, NULL);
-	lay_memory(q);
+	for (unsigned i = 0; i < nr_cpus; i++)
+		pthread_mutex_init(&q->vcpu[i].flush_lock, NULL);
+	qemu_lay_memory(q);
 	if (!start_qemu(q, ram, why, why_size)) {
 		bool hung = strstr(why, "no answer") != NULL;
 
@@ -423,5 +357,6 @@ struct machine *machine_qemu_create(const struct vellum_host_ram *ram, unsigned 
 	if (q->base.fpu_size > VCPU_FPU_MAX)
 		q->base.fpu_size = VCPU_FPU_MAX;
 	learn_tsc(q);
+	qemu_test_rings(q, q->base.leak, sizeof(q->base.leak));
 	return &q->base;
 }

@@ -5,6 +5,9 @@
  * The host copies the two blobs into guest memory. A CPU is told apart by its APIC id and has a
  * mailbox page; an exception from ring 3 pushes its frame right into mailbox.regs (RSP0 points to
  * its end), so that rsp leads to the mailbox without touching the program's GS.
+ *
+ * QEMU's TCG checks some of ring 3's far transfers with supervisor rights. So the GDT has no user code to
+ * transfer to and the LDT is empty; the way to ring 3 is sysret, which needs no descriptor.
  */
 #include "machine/qemu_layout.h"
 
@@ -18,7 +21,7 @@
 vellum_qemu_start16:
 	cli
 	lgdtl	%cs:(1f - vellum_qemu_start16)
-	movl	$0x50620, %eax		/* PAE OSFXSR OSXMMEXCPT FSGSBASE OSXSAVE */
+	movl	$0x150e20, %eax		/* PAE OSFXSR OSXMMEXCPT UMIP FSGSBASE OSXSAVE SMEP */
 	movl	%eax, %cr4
 	movl	$BOOT_PML4, %eax
 	movl	%eax, %cr3
@@ -60,10 +63,13 @@ high:
 	shll	$4, %ecx
 	addl	$SEL_TSS, %ecx
 	ltr	%cx
-	/* syscall: CS and SS of ring 0, entry, flags to clear (TF IF DF NT AC) */
-	movl	$0xc0000081, %ecx
 	xorl	%eax, %eax
-	movl	$(0x00130000 | SEL_CODE0), %edx
+	lldt	%ax			/* at reset it has 64 KiB at address 0, where a program's memory is */
+	movl	%eax, %ds
+	movl	%eax, %es
+	/* syscall and sysret: selectors, entry, flags to clear (TF IF DF NT AC) */
+	movl	$0xc0000081, %ecx
+	movl	$((SEL_CODE3 - 16) << 16 | SEL_CODE0), %edx
 	wrmsr
 	movl	$0xc0000082, %ecx
 	leaq	syscall_entry(%rip), %rax
@@ -176,10 +182,13 @@ save_fpu:
  * old contents, which the host has replaced behind its back.
  */
 scrub:
+	movq	%cr3, %r8
+	movl	$BOOT_PML4, %eax		/* a program's tables do not map RAM for us */
+	movq	%rax, %cr3
 	movl	MB_NR_SCRUB(%rbx), %ecx
 	leaq	MB_SCRUB(%rbx), %rdi
 1:	testl	%ecx, %ecx
-	jz	exit_to_host
+	jz	3f
 	movabsq	$DIRECT_VA, %rsi
 	addq	(%rdi), %rsi
 	movl	$512, %edx
@@ -190,6 +199,8 @@ scrub:
 	addq	$8, %rdi
 	decl	%ecx
 	jmp	1b
+3:	movq	%r8, %cr3
+	jmp	exit_to_host
 
 run:
 	movl	MB_FLAGS(%rbx), %ecx
@@ -200,6 +211,11 @@ run:
 	xrstor64 MB_FPU(%rbx)
 1:	testl	$LOAD_SEGMENTS, %ecx
 	jz	2f
+	xorl	%eax, %eax			/* selectors that another program left */
+	movl	%eax, %ds
+	movl	%eax, %es
+	movl	%eax, %fs
+	movl	%eax, %gs
 	movq	MB_FS_BASE(%rbx), %rax
 	wrfsbase %rax
 	movq	MB_GS_BASE(%rbx), %rax
@@ -233,23 +249,25 @@ enter:
 	jmp	1b
 2:	cmpl	$0, MB_EXIT_REQ(%rbx)
 	jne	3f
+	movq	MB_ENTRY(%rbx), %rcx
+	movq	REGS_RFLAGS(%rsp), %r11
 	popq	%r15
 	popq	%r14
 	popq	%r13
 	popq	%r12
 	popq	%rbp
 	popq	%rbx
-	popq	%r11
+	addq	$8, %rsp		/* r11 */
 	popq	%r10
 	popq	%r9
 	popq	%r8
 	popq	%rax
-	popq	%rcx
+	addq	$8, %rsp		/* rcx */
 	popq	%rdx
 	popq	%rsi
 	popq	%rdi
-	addq	$16, %rsp
-	iretq
+	movq	(REGS_RSP - REGS_VECTOR)(%rsp), %rsp
+	sysretq
 3:	movl	$0, MB_EXIT_REQ(%rbx)
 	movq	$KICK_VECTOR, REGS_VECTOR(%rsp)
 	jmp	exit_to_host
@@ -268,6 +286,8 @@ syscall_entry:
 	pushq	$SYSCALL_VECTOR
 /* Stack: vector, error, rip, cs, rflags, rsp, ss */
 common:
+	testb	$3, 24(%rsp)
+	jz	broken
 	pushq	%rdi
 	pushq	%rsi
 	pushq	%rdx
@@ -286,21 +306,31 @@ common:
 	cld
 	leaq	-MB_REGS(%rsp), %rbx
 	cmpq	$KICK_VECTOR, REGS_VECTOR(%rsp)
-	je	kicked
-	movq	%cr2, %rax
+	jne	1f
+	call	acknowledge
+	movl	$0, MB_EXIT_REQ(%rbx)
+1:	movq	%cr2, %rax
 	movq	%rax, MB_CR2(%rbx)
 	rdfsbase %rax
 	movq	%rax, MB_FS_BASE(%rbx)
 	rdgsbase %rax
 	movq	%rax, MB_GS_BASE(%rbx)
 	jmp	exit_to_host
-kicked:
-	call	acknowledge
-	rdfsbase %rax
-	movq	%rax, MB_FS_BASE(%rbx)
-	rdgsbase %rax
-	movq	%rax, MB_GS_BASE(%rbx)
-	jmp	enter
+
+/* A stub faulted, with whatever registers: the host starts QEMU again. */
+broken:
+	swapgs
+	popq	%gs:MB_BROKEN
+	addq	$8, %rsp
+	popq	%gs:(MB_BROKEN + 8)
+	movl	$STATE_BROKEN, %gs:MB_STATE
+	movl	%gs:MB_ID, %eax
+	incl	%eax
+	movl	$SERIAL_PORT, %edx
+	outb	%al, %dx
+1:	cli
+	hlt
+	jmp	1b
 
 /* Empty the serial port and end the interrupt. Clobbers rax, rdx. */
 acknowledge:
@@ -316,12 +346,12 @@ acknowledge:
 	ret
 
 kick_entry:
-	testb	$3, 8(%rsp)		/* from ring 0: it was asleep in wait_command */
+	testb	$3, 8(%rsp)
 	jz	1f
 	pushq	$0
 	pushq	$KICK_VECTOR
 	jmp	common
-1:	pushq	%rax
+1:	pushq	%rax			/* from ring 0: it was asleep in wait_command */
 	pushq	%rdx
 	call	acknowledge
 	popq	%rdx

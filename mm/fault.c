@@ -56,15 +56,8 @@ int fault_anon_vma(struct vma *vma)
 
 void prepare_exec(struct vma *vma, struct folio *folio)
 {
-	const struct vellum_memory *m = vma->mm->memory;
-
-	if (!(vma->flags & VM_EXEC))
-		return;
-	folio_set(folio, PG_EXECUTED);
-	if ((folio_flags(folio) & PG_ICACHE_STALE) && m->mmu && m->mmu->sync_icache) {
-		m->mmu->sync_icache(m->machine, folio_pfn(m, folio));
-		folio_clear(folio, PG_ICACHE_STALE);	/* after: who sees it clear may run at once */
-	}
+	if (vma->flags & VM_EXEC)
+		folio_prepare_exec(vma->mm->memory, folio);
 }
 
 /*

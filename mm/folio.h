@@ -222,6 +222,16 @@ static inline void folio_bytes_changed(const struct vellum_memory *m, const stru
 		m->mmu->sync_icache(m->machine, folio_pfn(m, folio));
 }
 
+/* The frame is about to become executable: instructions that a CPU decoded from its old bytes are dropped. */
+static inline void folio_prepare_exec(const struct vellum_memory *m, struct folio *folio)
+{
+	folio_set(folio, PG_EXECUTED);
+	if ((folio_flags(folio) & PG_ICACHE_STALE) && m->mmu && m->mmu->sync_icache) {
+		m->mmu->sync_icache(m->machine, folio_pfn(m, folio));
+		folio_clear(folio, PG_ICACHE_STALE);	/* last: a thread that sees it clear may run the code at once */
+	}
+}
+
 /* memory.c */
 struct folio *folio_alloc(struct vellum_memory *m, unsigned order);	/* one ref, zeroed */
 void folio_split_block(struct folio *first);

@@ -197,6 +197,7 @@ struct vellum_mm {
 	uint64_t cpumask;		/* atomic */
 	pgd_t *pgd;
 	pfn_t pgd_pfn;
+	struct folio *machine_page;	/* at TASK_SIZE, in no VMA (vellum/mmu.h); or NULL */
 	struct rwlock mmap_lock;
 	/* mmap_lock protects: */
 	struct tree vmas;
@@ -341,7 +342,6 @@ bool vma_wants_writenotify(const struct vma *vma, uint64_t prot);
 /* mmap.c */
 /* mmap_lock held for writing; mmap_write_unlock() tells who wants to know. */
 int do_munmap(struct vellum_mm *mm, gva_t start, uint64_t len);
-void exit_mmap(struct vellum_mm *mm);
 
 /* mlock.c */
 bool may_lock(const struct vellum_mm *mm, uint64_t len);	/* @len more bytes; mmap_lock held */

@@ -9,6 +9,79 @@
 #define MAX_FILE_PAGES (1ull << 51)	/* 2^63 bytes: offsets are signed */
 #define LEGACY_MAP_FLAGS 0x0007ffffu	/* what SHARED_VALIDATE may come with */
 
+/* The page that the machine has in every address space, if it wants one. 0 or -ENOMEM */
+static int machine_page_map(struct vellum_mm *mm)
+{
+	struct vellum_memory *m = mm->memory;
+	uint64_t *entry;
+
+	if (!m->mmu || !m->mmu->machine_page)
+		return 0;
+	mm->machine_page = folio_alloc(m, 0);
+	if (!mm->machine_page)
+		return -ENOMEM;
+	folio_set(mm->machine_page, PG_DEVICE);
+	entry = table_entry_alloc(mm, VELLUM_MACHINE_PAGE, PAGE_SHIFT);
+	if (!entry)
+		return -ENOMEM;
+	m->mmu->machine_page(m->machine, frame_address(m, folio_pfn(m, mm->machine_page)));
+	folio_prepare_exec(m, mm->machine_page);
+	entry_store(entry, pte_mkspecial(pte_mk(folio_pfn(m, mm->machine_page),
+						X86_PRESENT | X86_USER | X86_ACCESSED)).val);
+	return 0;
+}
+
+/* No CPU is in the address space any more. */
+static void machine_page_unmap(struct vellum_mm *mm)
+{
+	struct mutex *ptl;
+	pte_t *ptep;
+
+	if (!mm->machine_page)
+		return;
+	ptep = pte_lookup(mm, VELLUM_MACHINE_PAGE, &ptl);
+	if (ptep)
+		ptep_get_and_clear(ptep);
+	folio_put(mm->memory, mm->machine_page);
+	mm->machine_page = NULL;
+}
+
+/* No VMA is above the last one, but the machine's page may be. */
+static gva_t tables_end(const struct vellum_mm *mm)
+{
+	return mm->machine_page ? TASK_SIZE : 1ull << 47;
+}
+
+/* Unmap everything with one flush; nobody else uses the address space any more. */
+static void exit_mmap(struct vellum_mm *mm)
+{
+	struct tlb_gather tlb;
+	struct vma *vma;
+
+	write_lock(&mm->mmap_lock, mm_host(mm));
+	notify_release(mm);
+	tlb_begin(&tlb, mm);
+	for (vma = vma_first(mm); vma; vma = vma_next(vma))
+		unmap_range(&tlb, vma, vma->start, vma->end);
+	while ((vma = vma_first(mm))) {
+		vma_remove(vma);
+		vma_free(vma);
+	}
+	machine_page_unmap(mm);
+	free_page_tables(&tlb, 0, 1ull << 47, 0, 1ull << 47);
+	tlb_finish(&tlb);
+	write_unlock(&mm->mmap_lock, mm_host(mm));
+	uffd_mm_gone(mm);
+}
+
+static void mm_free(struct vellum_mm *mm)
+{
+	struct vellum_memory *m = mm->memory;
+
+	folio_put(m, pfn_folio(m, mm->pgd_pfn));
+	host_free(&m->host, mm, sizeof(*mm));
+}
+
 EXPORT int vellum_mm_create(struct vellum_memory *memory, struct vellum_mm **out)
 {
 	struct vellum_memory *m = memory;
@@ -33,6 +106,11 @@ EXPORT int vellum_mm_create(struct vellum_memory *memory, struct vellum_mm **out
 	mm->pgd = frame_address(m, mm->pgd_pfn);
 	if (m->mmu && m->mmu->init_pgd)
 		m->mmu->init_pgd(m->machine, &mm->pgd[USER_PGD_ENTRIES].val);
+	if (machine_page_map(mm)) {
+		exit_mmap(mm);
+		mm_free(mm);
+		return -ENOMEM;
+	}
 	mutex_lock(&m->lock, &m->host);
 	mm->next = m->mms;
 	if (mm->next)
@@ -46,27 +124,6 @@ EXPORT int vellum_mm_create(struct vellum_memory *memory, struct vellum_mm **out
 EXPORT void vellum_mm_get(struct vellum_mm *mm)
 {
 	__atomic_fetch_add(&mm->refs, 1, __ATOMIC_RELAXED);
-}
-
-/* Unmap everything with one flush; nobody else uses the address space any more. */
-void exit_mmap(struct vellum_mm *mm)
-{
-	struct tlb_gather tlb;
-	struct vma *vma;
-
-	write_lock(&mm->mmap_lock, mm_host(mm));
-	notify_release(mm);
-	tlb_begin(&tlb, mm);
-	for (vma = vma_first(mm); vma; vma = vma_next(vma))
-		unmap_range(&tlb, vma, vma->start, vma->end);
-	while ((vma = vma_first(mm))) {
-		vma_remove(vma);
-		vma_free(vma);
-	}
-	free_page_tables(&tlb, 0, 1ull << 47, 0, 1ull << 47);
-	tlb_finish(&tlb);
-	write_unlock(&mm->mmap_lock, mm_host(mm));
-	uffd_mm_gone(mm);
 }
 
 static void destroy_mm(struct vellum_mm *mm)
@@ -83,8 +140,7 @@ static void destroy_mm(struct vellum_mm *mm)
 	else
 		m->mms = mm->next;
 	mutex_unlock(&m->lock, &m->host);
-	folio_put(m, pfn_folio(m, mm->pgd_pfn));
-	host_free(&m->host, mm, sizeof(*mm));
+	mm_free(mm);
 }
 
 EXPORT void vellum_mm_put(struct vellum_mm *mm)
@@ -114,7 +170,7 @@ static void unmap_vmas(struct vellum_mm *mm, gva_t start, gva_t end)
 		vma_free(vma);
 		vma = next;
 	}
-	ceiling = vma ? vma->start : 1ull << 47;
+	ceiling = vma ? vma->start : tables_end(mm);
 	free_page_tables(&tlb, start, end, floor, ceiling);
 	tlb_finish(&tlb);
 	notify_finish(mm, VELLUM_NOTIFY_UNMAP, start, end);

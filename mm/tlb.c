@@ -246,6 +246,11 @@ EXPORT uint64_t vellum_mm_pgd(const struct vellum_mm *mm)
 	return mm->pgd_pfn;
 }
 
+EXPORT void *vellum_mm_machine_page(const struct vellum_mm *mm)
+{
+	return mm->machine_page ? frame_address(mm->memory, folio_pfn(mm->memory, mm->machine_page)) : NULL;
+}
+
 EXPORT struct vellum_memory *vellum_mm_memory(const struct vellum_mm *mm)
 {
 	return mm->memory;

@@ -206,6 +206,7 @@ static void check_mm(struct validation *v, struct vellum_mm *mm)
 	REQUIRE(v, nr == mm->nr_vmas, "INV-VMA-1: count");
 	REQUIRE(v, v->rss == vellum_mm_rss(mm), "rss is not the number of entries");
 	REQUIRE(v, v->swapped == vellum_mm_swapped(mm), "swapped is not the number of entries");
+	v->others += mm->machine_page != NULL;
 	REQUIRE(v, v->rss + v->swapped + v->others == entries_below(v, &mm->pgd[0].val, USER_PGD_ENTRIES, PGD_SHIFT),
 		"entry outside any VMA");
 	REQUIRE(v, !mm->kept_events, "an event that nobody delivered");

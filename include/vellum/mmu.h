@@ -80,6 +80,10 @@ enum {
  * @activate: optional. @cpu is now in @mm's cpumask; its tables are at frame @pgd.
  * @deactivate: optional. @cpu left @mm's cpumask.
  * @init_pgd: optional. Fill the upper 256 entries of a new top-level table, the machine's own.
+ * @machine_page: optional. Every address space gets a page of the machine's at VELLUM_MACHINE_PAGE. @bytes are its
+ *         4096 zeroed bytes, for the machine to fill; vellum_mm_machine_page() finds them again. Programs can
+ *         read and execute the page, not write it; it is in no VMA, and only the end of the address space
+ *         removes it. Called while the address space is made; takes no lock.
  * @sync_icache: optional. The bytes of frame @pfn were changed by the host: no CPU may execute
  *         instructions that it decoded from it before. For machines that cache translated code.
  * @stop_walks, @resume_walks: optional, both or none. From the return of the first to the call of the
@@ -98,6 +102,7 @@ struct vellum_mmu_ops {
 	void (*activate)(void *machine, unsigned cpu, struct vellum_mm *mm, uint64_t pgd);
 	void (*deactivate)(void *machine, unsigned cpu, struct vellum_mm *mm);
 	void (*init_pgd)(void *machine, uint64_t *upper);
+	void (*machine_page)(void *machine, void *bytes);
 	void (*sync_icache)(void *machine, uint64_t pfn);
 	void (*stop_walks)(void *machine, struct vellum_mm *mm);
 	void (*resume_walks)(void *machine, struct vellum_mm *mm);
@@ -119,6 +124,12 @@ uint64_t vellum_mm_cpumask(const struct vellum_mm *mm);
 
 /** vellum_mm_pgd - frame number of the top-level table: what goes to CR3, times 4096. */
 uint64_t vellum_mm_pgd(const struct vellum_mm *mm);
+
+/* The page above VELLUM_TASK_SIZE, the last of the lower half: no program can map anything there. */
+#define VELLUM_MACHINE_PAGE 0x7ffffffff000ull
+
+/** vellum_mm_machine_page - host address of the page at VELLUM_MACHINE_PAGE; NULL: the machine has none. */
+void *vellum_mm_machine_page(const struct vellum_mm *mm);
 
 /** vellum_mm_memory - the memory that the address space lives in. */
 struct vellum_memory *vellum_mm_memory(const struct vellum_mm *mm);

@@ -90,6 +90,11 @@ caught() {	# kind, what
 			"$top/build/guest/storm" >"$tree/log" 2>&1
 		[ $? = 125 ] && grep -q 'differs from the replica' "$tree/log"
 		;;
+	start)	# the self-test of the machine, at every start
+		build build/vellum || return 2
+		timeout 120 "$tree/build/vellum" run "$top/build/guest/crash" ill >"$tree/log" 2>&1
+		[ $? = 125 ] && grep -q 'not isolated' "$tree/log"
+		;;
 	esac
 }
 
