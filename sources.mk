@@ -3,7 +3,7 @@
 # compiled with -I<here> -I<here>/include.
 VELLUM_CORE_SRC := \
 	lib/lock.c lib/radix.c lib/strerror.c lib/tree.c \
-	mm/access.c mm/clear_refs.c mm/collapse.c mm/collect.c mm/cow.c mm/device.c mm/dirty.c mm/fault.c \
+	mm/access.c mm/clear_refs.c mm/collapse.c mm/collect.c mm/cow.c mm/device.c mm/dirty.c mm/exposed.c mm/fault.c \
 	mm/fault_around.c mm/fault_file.c mm/fault_huge.c mm/fork.c mm/gup.c mm/huge.c mm/madvise.c \
 	mm/madvise_drop.c mm/madvise_reclaim.c mm/mapping.c mm/mapping_io.c mm/memory.c mm/migrate.c \
 	mm/mlock.c mm/mmap.c mm/mprotect.c mm/mremap.c mm/msync.c mm/notifier.c mm/page_set.c mm/pagemap.c \

@@ -223,6 +223,7 @@ struct run {
 	struct run_options opt;
 	char path[4096];
 	struct vellum_host_ram ram;
+	struct vellum_host_ops host_ops;	/* those of POSIX, and what a forged entry ends in */
 	struct machine *machine;
 	struct vellum_memory *memory;
 	struct swap_area *swap;
@@ -233,11 +234,20 @@ struct run {
 	unsigned closed_fds;
 };
 
+/* Locks of the core are held, and what a program reached once it can reach again: end at once. */
+static void end_forged(void *host, uint64_t entry, const char *what)
+{
+	(void)host;
+	fail("a page table has %s (0x%llx), which Vellum did not write: the run ends, as the program may have broken "
+	     "out of its memory", what, (unsigned long long)entry);
+	_exit(EXIT_VELLUM);
+}
+
 static int create_memory(struct run *r)
 {
 	struct vellum_memory_args args = {
 		.size = sizeof(args),
-		.host = vellum_host_posix(),
+		.host = &r->host_ops,
 		.host_ctx = &r->ram,
 		.mmu = r->machine->mmu,
 		.machine = r->machine,
@@ -247,8 +257,11 @@ static int create_memory(struct run *r)
 		.hole_start = r->machine->hole_start,
 		.hole_size = r->machine->hole_size,
 	};
-	int err = vellum_memory_create(&args, &r->memory);
+	int err;
 
+	r->host_ops = *vellum_host_posix();
+	r->host_ops.forged = end_forged;
+	err = vellum_memory_create(&args, &r->memory);
 	return err ? fail("cannot set up %llu MiB of RAM: %s", (unsigned long long)(r->ram.size >> 20),
 			  vellum_strerror(err)) :
 		     0;

@@ -445,6 +445,7 @@ static void qemu_deactivate(void *machine, unsigned cpu, struct vellum_mm *mm)
 
 const struct vellum_mmu_ops qemu_mmu_ops = {
 	.size = sizeof(qemu_mmu_ops),
+	.caps = VELLUM_MMU_TABLES_EXPOSED,
 	.flush = qemu_flush,
 	.flush_mm = qemu_flush_mm,
 	.activate = qemu_activate,

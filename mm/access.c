@@ -38,7 +38,7 @@ static int copy_mapped(const struct access *ac, uint64_t *entry, pte_t pte, gva_
 
 	if (!(pte.val & X86_PRESENT) || (ac->write && !(pte.val & X86_RW)))
 		return -EAGAIN;
-	page = pfn_host(m, pte_pfn(pte));
+	page = pte_host(m, pte);
 	if (!page)
 		return -EFAULT;
 	leaf_update(entry, ac->write ? stored_to : loaded_from);
@@ -48,7 +48,7 @@ static int copy_mapped(const struct access *ac, uint64_t *entry, pte_t pte, gva_
 	else
 		copy_racy(ac->buf, page + (addr & ~PAGE_MASK), n);
 	if (ac->write && !pte_special(pte))
-		folio_bytes_changed(m, pfn_folio(m, pte_pfn(pte)));
+		folio_bytes_changed(m, pte_folio(m, pte));
 	return 0;
 }
 
@@ -160,7 +160,7 @@ EXPORT int vellum_copy_from_user(struct vellum_mm *mm, void *buf, uint64_t addr,
 /* The bytes that @pte maps, its lock held. 1; 0: there are none; -EAGAIN: they are not in RAM. */
 static int peek_page(struct vellum_memory *m, pte_t pte, void *buf)
 {
-	const void *page = pte_present(pte) ? pfn_host(m, pte_pfn(pte)) : NULL;
+	const void *page = pte_present(pte) ? pte_host(m, pte) : NULL;
 
 	if (page)
 		copy_racy(buf, page, PAGE_SIZE);

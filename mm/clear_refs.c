@@ -30,7 +30,7 @@ static pte_t cleared(pte_t pte)
 /* Stores by frame set no bit: the page counts as soft-dirty as long as it is pinned. */
 static bool must_stay(const struct vma *vma, pte_t pte)
 {
-	const struct folio *folio = pte_special(pte) ? NULL : pfn_folio(vma->mm->memory, pte_pfn(pte));
+	const struct folio *folio = pte_special(pte) ? NULL : pte_folio(vma->mm->memory, pte);
 
 	return folio && vma_is_cow(vma) && pte_write(pte) &&
 	       __atomic_load_n(&vma->mm->has_pinned, __ATOMIC_RELAXED) && folio_maybe_pinned(folio);

@@ -31,7 +31,7 @@ static int check_entry(const struct collapse *c, pte_t pte, bool *writable)
 	if (!pte_present(pte))
 		return -EINVAL;
 	*writable |= pte_write(pte);
-	if (!(folio_flags(pfn_folio(m, pte_pfn(pte))) & PG_ANON))
+	if (!(folio_flags(pte_folio(m, pte)) & PG_ANON))
 		return -EINVAL;
 	return 0;
 }
@@ -72,7 +72,7 @@ static bool is_ours_alone(const struct collapse *c)
 		pte_t pte = pte_make(c->old[i]);
 
 		if (pte_present(pte) && !pte_special(pte) &&
-		    __atomic_load_n(&pfn_folio(m, pte_pfn(pte))->count, __ATOMIC_SEQ_CST) != FOLIO_MAPPED)
+		    __atomic_load_n(&pte_folio(m, pte)->count, __ATOMIC_SEQ_CST) != FOLIO_MAPPED)
 			return false;
 	}
 	return true;
@@ -88,7 +88,7 @@ static void copy_pages(const struct collapse *c, struct folio *head)
 		struct folio *folio = &head[i];
 
 		if (pte_present(pte) && !pte_special(pte))
-			copy_racy(frame_address(m, folio_pfn(m, folio)), frame_address(m, pte_pfn(pte)), PAGE_SIZE);
+			copy_racy(frame_address(m, folio_pfn(m, folio)), pte_host(m, pte), PAGE_SIZE);
 		folio->anon_vma = vma_anon(c->vma);
 		anon_vma_get(folio->anon_vma);
 		folio->index = vma_page_index(c->vma, c->addr + ((gva_t)i << PAGE_SHIFT));
@@ -116,7 +116,7 @@ static void put_leaf(struct collapse *c, struct folio *head)
 
 		were += pte_present(pte);
 		if (pte_present(pte) && !pte_special(pte))
-			folio_drop(m, pfn_folio(m, pte_pfn(pte)), FOLIO_MAPPED);
+			folio_drop(m, pte_folio(m, pte), FOLIO_MAPPED);
 	}
 	c->table_folio->deposited = above->deposited;
 	above->deposited = c->table_folio;
@@ -159,7 +159,7 @@ static bool find_table(struct collapse *c)
 	if (!(val & X86_PRESENT))
 		return false;
 	c->table = table_of(m, val);
-	c->table_folio = pfn_folio(m, x86_table_pfn(val));
+	c->table_folio = entry_table_folio(m, val);
 	return true;
 }
 

@@ -106,6 +106,8 @@ static int copy_page(struct fault *f)
 	mutex_unlock(f->ptl, &m->host);
 	copy = fault_anon_vma(f->vma) ? NULL : folio_alloc_raw(m);
 	if (copy) {
+		if (unlikely(m->exposed) && pte_special(f->orig))
+			check_raw_entry(m, pte_pfn(f->orig), f->orig.val);
 		copy_contents(m, copy, pte_pfn(f->orig));
 		notify_start(mm, VELLUM_NOTIFY_CLEAR, f->addr, f->addr + PAGE_SIZE);
 		mutex_lock(f->ptl, &m->host);

@@ -37,7 +37,7 @@ struct vellum_device {
 	struct device_page *pages;
 };
 
-static struct vellum_device *device_of(struct vellum_memory *m, pfn_t pfn)
+static struct vellum_device *find_device(struct vellum_memory *m, pfn_t pfn)
 {
 	struct vellum_device *dev;
 
@@ -46,6 +46,23 @@ static struct vellum_device *device_of(struct vellum_memory *m, pfn_t pfn)
 		;
 	mutex_unlock(&m->lock, &m->host);
 	return dev;
+}
+
+/* The device whose page an entry names. */
+static struct vellum_device *device_of(struct vellum_memory *m, pfn_t pfn)
+{
+	struct vellum_device *dev = find_device(m, pfn);
+
+	if (unlikely(!dev))
+		entry_forged(m, swp_entry_pte(SWP_DEVICE_READ, pfn).val, "an entry that names no device");
+	return dev;
+}
+
+bool device_page_exists(struct vellum_memory *m, pfn_t pfn)
+{
+	const struct vellum_device *dev = find_device(m, pfn);
+
+	return dev && __atomic_load_n(&dev->pages[pfn - dev->first].refs, __ATOMIC_RELAXED);
 }
 
 static struct device_page *page_of(struct vellum_memory *m, pfn_t pfn)
@@ -370,7 +387,7 @@ void device_exclusive_restore(struct vma *vma, gva_t addr, pte_t *ptep)
 {
 	struct vellum_memory *m = vma->mm->memory;
 	pte_t old = ptep_get(ptep), pte;
-	struct folio *folio = pfn_folio(m, pte_swp_pfn(old));
+	struct folio *folio = swp_folio(m, old);
 
 	tell_devices(m, folio_pfn(m, folio));
 	pte = pte_keep_swp_flags(pte_mkold(pte_mk(folio_pfn(m, folio), vma->page_prot)), old);

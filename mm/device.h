@@ -10,6 +10,7 @@ struct fault;
 
 void device_page_put(struct vellum_memory *m, pfn_t pfn);	/* an entry for it went; ptl held */
 void device_page_share(struct vellum_memory *m, pfn_t pfn);	/* another one came, by fork */
+bool device_page_exists(struct vellum_memory *m, pfn_t pfn);	/* entries may name it: mm/exposed.h */
 int device_private_fault(struct fault *f);
 int device_exclusive_fault(struct fault *f);
 /* The device has it no longer: the entry maps the page again. ptl held. */

@@ -196,9 +196,34 @@ static int do_present_page(struct fault *f)
 	return VELLUM_FAULT_OK;
 }
 
+/* Exposed tables: the entry names what it may. Without its lock, what it names could just have changed. */
+static void check_entry_locked(struct fault *f)
+{
+	struct vellum_memory *m = fault_memory(f);
+	struct leaf leaf;
+	uint64_t val;
+	pte_t pte;
+
+	if (f->ptep) {
+		mutex_lock(f->ptl, &m->host);
+		pte = ptep_get(f->ptep);
+		if (pte_is_swp(pte))
+			check_swp_entry(m, pte);
+		else if (pte_present(pte) && !pte_special(pte))
+			check_page_entry(m, pte_pfn(pte), pte.val);
+		mutex_unlock(f->ptl, &m->host);
+	} else if (huge_lock(f->vma->mm, f->addr, &leaf, &val)) {
+		if (!leaf_is_raw(val))
+			check_huge_entry(m, val, leaf.shift);
+		huge_unlock(f->vma->mm, &leaf);
+	}
+}
+
 static int handle_pte_fault(struct fault *f)
 {
 	f->ptep = pte_lookup(f->vma->mm, f->addr, &f->ptl);
+	if (unlikely(fault_memory(f)->exposed))
+		check_entry_locked(f);
 	if (!f->ptep) {
 		int result = do_huge_fault(f);
 

@@ -45,7 +45,7 @@ static inline pte_t fault_keep_wp(const struct fault *f, pte_t pte)
 /* The entry's folio; NULL: the zero page or a raw frame. */
 static inline struct folio *normal_folio(const struct vellum_memory *m, pte_t pte)
 {
-	return pte_special(pte) ? NULL : pfn_folio(m, pte_pfn(pte));
+	return pte_special(pte) ? NULL : pte_folio(m, pte);
 }
 
 /* Only if the mapping's rights have W: a forced write goes without. */

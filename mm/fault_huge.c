@@ -15,13 +15,13 @@
 
 static bool is_anon_leaf(const struct vellum_memory *m, uint64_t val)
 {
-	return !leaf_is_raw(val) && (folio_flags(pfn_folio(m, leaf_pfn(val, PMD_SHIFT))) & PG_ANON);
+	return !leaf_is_raw(val) && (folio_flags(huge_folio(m, val, PMD_SHIFT)) & PG_ANON);
 }
 
 /* Every page of it is the process's own, or could be. */
 static bool all_reusable(struct vellum_memory *m, uint64_t val)
 {
-	struct folio *first = pfn_folio(m, leaf_pfn(val, PMD_SHIFT));
+	struct folio *first = huge_folio(m, val, PMD_SHIFT);
 
 	for (unsigned i = 0; i < PMD_PAGES; i++)
 		if (!(folio_flags(&first[i]) & PG_EXCLUSIVE) &&
@@ -52,7 +52,7 @@ static int wp_anon_leaf(struct fault *f, const struct leaf *leaf, uint64_t val)
 		return uffd_fault(f, UFFD_REASON_WP);
 	}
 	if (!protected && (f->flags & FAULT_WRITE) && !(f->flags & FAULT_POPULATE) && all_reusable(m, val)) {
-		struct folio *first = pfn_folio(m, leaf_pfn(val, PMD_SHIFT));
+		struct folio *first = huge_folio(m, val, PMD_SHIFT);
 
 		for (unsigned i = 0; i < PMD_PAGES; i++)
 			folio_set(&first[i], PG_EXCLUSIVE);

@@ -103,6 +103,7 @@ struct vellum_memory {
 	struct mutex reclaim_lock;	/* one thread moves the hand at a time */
 	struct vellum_device *private_devices;	/* mm/device.h; lock */
 	uint32_t max_map_count;		/* VMAs of an address space; atomic, relaxed */
+	bool exposed;			/* programs may have written the tables: mm/exposed.h */
 };
 
 static inline uint64_t pfn_index(const struct vellum_memory *m, pfn_t pfn)

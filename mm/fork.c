@@ -82,7 +82,7 @@ static int copy_pinned(struct fork_walk *fw, const struct table_edit *ed, unsign
 
 	if (!copy)
 		return -ENOMEM;
-	copy_racy(frame_address(m, folio_pfn(m, copy)), frame_address(m, pte_pfn(pte)), PAGE_SIZE);
+	copy_racy(frame_address(m, folio_pfn(m, copy)), pte_host(m, pte), PAGE_SIZE);
 	f.orig = fw->keep_wp && pte_uffd_wp(pte) ? pte : pte_make(0);
 	map_anon_folio(fw->child, addr, dst, copy, fault_keep_wp(&f, anon_copy_entry(&f, folio_pfn(m, copy))));
 	return 0;
@@ -90,7 +90,7 @@ static int copy_pinned(struct fork_walk *fw, const struct table_edit *ed, unsign
 
 static bool must_copy(const struct fork_walk *fw, const struct vellum_memory *m, pte_t pte)
 {
-	const struct folio *folio = pte_special(pte) ? NULL : pfn_folio(m, pte_pfn(pte));
+	const struct folio *folio = pte_special(pte) ? NULL : pte_folio(m, pte);
 
 	return folio && fw->cow && (folio_flags(folio) & PG_EXCLUSIVE) && folio_maybe_pinned(folio);
 }
@@ -114,6 +114,8 @@ static void copy_swp(struct fork_walk *fw, struct table_edit *ed, pte_t *src, pt
 {
 	struct vellum_memory *m = ed->mm->memory;
 
+	if (unlikely(m->exposed))
+		check_swp_entry(m, pte);
 	if (pte_is_marker(pte)) {
 		unsigned bits = pte_marker_bits(pte) & (fw->keep_wp ? ~0u : ~MARKER_UFFD_WP);
 
@@ -167,7 +169,7 @@ static int copy_entries(struct fork_walk *fw, struct table_edit *ed, pte_t *dst,
 		}
 		pte = copy_present(fw, ed, &ed->table[i], pte);
 		if (!pte_special(pte))
-			share_folio(pfn_folio(m, pte_pfn(pte)));
+			share_folio(pte_folio(m, pte));
 		ptep_set(&dst[i], pte);
 		fw->nr_copied++;
 	}
@@ -207,7 +209,7 @@ static uint64_t leaf_wrprotect(uint64_t val)
 static bool leaf_is_pinned(const struct vellum_memory *m, uint64_t val)
 {
 	for (uint64_t i = 0; i < PMD_PAGES; i++)
-		if (folio_maybe_pinned(pfn_folio(m, leaf_pfn(val, PMD_SHIFT) + i)))
+		if (folio_maybe_pinned(huge_page_folio(m, val, PMD_SHIFT, i)))
 			return true;
 	return false;
 }
@@ -240,7 +242,7 @@ static int copy_leaf(uint64_t *entry, gva_t start, gva_t end, unsigned shift, st
 	val &= ~(X86_ACCESSED | (fw->keep_wp ? 0 : X86_UFFD_WP));
 	err = huge_install(fw->child->mm, start, shift, val, NULL, NULL);
 	for (uint64_t i = 0; !err && !raw && i < PMD_PAGES; i++)
-		share_folio(pfn_folio(m, leaf_pfn(val, shift) + i));
+		share_folio(huge_page_folio(m, val, shift, i));
 	return err;
 }
 

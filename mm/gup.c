@@ -116,6 +116,8 @@ static bool pin_fast(struct gup *g)
 	struct folio *folio;
 	pte_t pte;
 
+	if (unlikely(m->exposed))
+		return false;		/* what an entry names can only be checked with its lock held */
 	if (!look(g, &fl) || ((g->flags & VELLUM_GUP_WRITE) && !(fl.val & X86_RW)) ||
 	    (fl.val & (X86_SPECIAL | X86_DEVMAP)))
 		return false;

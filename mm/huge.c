@@ -149,14 +149,16 @@ static void deposit_put(struct folio *in, const struct deposit *dep)
 	in->deposited = dep->table;
 }
 
-static struct deposit deposit_take(struct folio *in, unsigned shift)
+static struct deposit deposit_take(const struct vellum_memory *m, struct folio *in, unsigned shift)
 {
 	unsigned nr = shift == PMD_SHIFT ? 1 : 1 + ENTRIES_PER_TABLE;
 	struct deposit dep = { .table = in->deposited };
 	struct folio *last = dep.table;
 
-	while (--nr)
+	while (last && --nr)
 		last = last->deposited;
+	if (unlikely(!last))
+		entry_forged(m, 0, "a leaf for which no table was kept");
 	in->deposited = last->deposited;
 	last->deposited = NULL;
 	dep.below = dep.table->deposited;
@@ -166,7 +168,7 @@ static struct deposit deposit_take(struct folio *in, unsigned shift)
 
 void huge_removed(struct vellum_memory *m, uint64_t *entry, unsigned shift)
 {
-	struct deposit dep = deposit_take(table_folio(m, entry), shift);
+	struct deposit dep = deposit_take(m, table_folio(m, entry), shift);
 
 	free_deposits(m, dep.below);
 	free_deposits(m, dep.table);
@@ -225,7 +227,7 @@ bool huge_free_table(struct vma *vma, gva_t addr)
 	struct vellum_mm *mm = vma->mm;
 	struct vellum_memory *m = mm->memory;
 	uint64_t *pmd = table_entry_alloc(mm, addr, PMD_SHIFT), val = pmd ? entry_load(pmd) : 0;
-	struct folio *table = val & X86_PRESENT ? pfn_folio(m, x86_table_pfn(val)) : NULL;
+	struct folio *table = val & X86_PRESENT ? entry_table_folio(m, val) : NULL;
 	struct tlb_gather tlb;
 	bool empty;
 
@@ -264,7 +266,7 @@ void huge_split_locked(struct vellum_mm *mm, uint64_t *entry, gva_t addr, unsign
 {
 	struct vellum_memory *m = mm->memory;
 	struct vellum_flush_batch batch = { .all_frames = true };
-	struct deposit dep = deposit_take(table_folio(m, entry), shift);
+	struct deposit dep = deposit_take(m, table_folio(m, entry), shift);
 	uint64_t *table = frame_address(m, folio_pfn(m, dep.table));
 	gva_t start = leaf_start(addr, shift);
 	uint64_t val = entry_exchange(entry, X86_PSE);	/* invalid, but a leaf: INV-HUGE-2 */

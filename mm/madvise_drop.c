@@ -16,7 +16,7 @@ static pte_t aged(pte_t pte)
 static void free_present(struct mm_walk *walk, gva_t addr, pte_t *ptep, pte_t pte)
 {
 	struct vellum_memory *m = walk->vma->mm->memory;
-	struct folio *folio = pte_special(pte) ? NULL : pfn_folio(m, pte_pfn(pte));
+	struct folio *folio = pte_special(pte) ? NULL : pte_folio(m, pte);
 
 	if (!folio || !(folio_flags(folio) & PG_ANON) || (folio_flags(folio) & PG_SWAPCACHE) ||
 	    __atomic_load_n(&folio->count, __ATOMIC_ACQUIRE) != FOLIO_MAPPED)
@@ -68,7 +68,7 @@ static int free_leaf(uint64_t *entry, gva_t start, gva_t end, unsigned shift, st
 	struct tlb_gather *tlb = walk->private;
 	struct vellum_memory *m = tlb->mm->memory;
 	uint64_t val = entry_load(entry);
-	struct folio *first = pfn_folio(m, leaf_pfn(val, shift));
+	struct folio *first = huge_folio(m, val, shift);
 
 	if (end - start != PMD_SIZE || must_clear_flush(tlb->mm) || !is_ours_alone(first))
 		return WALK_SPLIT;

@@ -29,7 +29,7 @@ static int take_pte(pte_t *ptep, gva_t addr, struct mm_walk *walk)
 
 	if (!pte_present(pte) || pte_special(pte))
 		return 0;
-	folio = pfn_folio(m, pte_pfn(pte));
+	folio = pte_folio(m, pte);
 	if (is_shared(folio))
 		return 0;
 	ptep_update(ptep, pte_mkold);

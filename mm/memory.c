@@ -270,6 +270,7 @@ EXPORT int vellum_memory_create(const struct vellum_memory_args *args, struct ve
 	m->host = host;
 	m->mmu = args->mmu;
 	m->machine = args->machine;
+	m->exposed = args->mmu && (args->mmu->caps & VELLUM_MMU_TABLES_EXPOSED);
 	m->max_map_count = DEFAULT_MAX_MAP_COUNT;
 	m->ram = args->ram;
 	m->nr_frames = args->ram_size >> PAGE_SHIFT;

@@ -22,7 +22,7 @@
 #ifndef MM_MM_H
 #define MM_MM_H
 
-#include "mm/folio.h"
+#include "mm/exposed.h"
 
 #define DEFAULT_MAX_MAP_COUNT 65530
 #define MMAP_MIN_ADDR	0x10000ul
@@ -303,12 +303,6 @@ pte_t *pte_alloc(struct vellum_mm *mm, gva_t addr, struct mutex **ptl);	/* NULL:
 uint64_t *table_entry_alloc(struct vellum_mm *mm, gva_t addr, unsigned shift);
 /* [start, end) was unmapped and no VMA is left in [floor, ceiling): unlink tables only of that. */
 void free_page_tables(struct tlb_gather *tlb, gva_t start, gva_t end, gva_t floor, gva_t ceiling);
-/* The table that @entry (of a PGD, PUD or PMD) points to. */
-static inline uint64_t *table_of(const struct vellum_memory *m, uint64_t entry)
-{
-	return frame_address(m, x86_table_pfn(entry));
-}
-
 /* vma.c: the tree of VMAs; touches no entry */
 struct vma *find_vma(const struct vellum_mm *mm, gva_t addr);	/* first with end > addr */
 struct vma *find_vma_intersection(const struct vellum_mm *mm, gva_t start, gva_t end);

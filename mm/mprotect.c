@@ -24,7 +24,7 @@ bool can_make_writable(struct vma *vma, gva_t addr, pte_t pte)
 		return pte_dirty(pte);	/* it has been notified already */
 	if (pte_special(pte))
 		return false;
-	return (folio_flags(pfn_folio(m, pte_pfn(pte))) & (PG_ANON | PG_EXCLUSIVE)) ==
+	return (folio_flags(pte_folio(m, pte)) & (PG_ANON | PG_EXCLUSIVE)) ==
 	       (PG_ANON | PG_EXCLUSIVE);
 }
 
@@ -52,7 +52,11 @@ static bool needs_flush(uint64_t old, uint64_t new)
 /* W comes back with a fault, if it may. */
 static void change_swp(pte_t *ptep, pte_t pte, const struct vma *vma)
 {
-	pte_t new = pte_is_marker(pte) ? pte : swp_wrprotect(vma->mm->memory, pte);
+	pte_t new;
+
+	if (unlikely(vma->mm->memory->exposed))
+		check_swp_entry(vma->mm->memory, pte);
+	new = pte_is_marker(pte) ? pte : swp_wrprotect(vma->mm->memory, pte);
 
 	if (new.val != pte.val)
 		ptep_set(ptep, new);
@@ -68,7 +72,7 @@ static int change_pte(pte_t *ptep, gva_t addr, struct mm_walk *walk)
 		return 0;
 	}
 	if (!pte_special(old))
-		prepare_exec(walk->vma, pfn_folio(walk->vma->mm->memory, pte_pfn(old)));
+		prepare_exec(walk->vma, pte_folio(walk->vma->mm->memory, old));
 	do {
 		new = changed(walk->vma, addr, old);
 		if (needs_flush(old.val, new.val) && must_clear_flush(walk->vma->mm)) {

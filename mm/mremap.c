@@ -17,7 +17,7 @@ struct move {
 /* Else the page's bytes are the object's, or zeros, as anybody who maps it anew would find. */
 static bool was_stored_to(const struct vellum_memory *m, pte_t pte)
 {
-	return pte_dirty(pte) || (!pte_special(pte) && (folio_flags(pfn_folio(m, pte_pfn(pte))) &
+	return pte_dirty(pte) || (!pte_special(pte) && (folio_flags(pte_folio(m, pte)) &
 							(PG_ANON | PG_DIRTY)));
 }
 

@@ -32,7 +32,7 @@ static uint64_t vma_word(const struct vma *vma)
 
 static uint64_t word_of_page(const struct vellum_memory *m, pte_t pte)
 {
-	const struct folio *folio = pte_special(pte) ? NULL : pfn_folio(m, pte_pfn(pte));
+	const struct folio *folio = pte_special(pte) ? NULL : pte_folio(m, pte);
 
 	if (!folio)
 		return 0;
@@ -131,8 +131,12 @@ static uint32_t flags_of_present(uint64_t val)
 
 static void decode_present(const struct vellum_memory *m, struct vellum_entry *e, bool raw, pfn_t pfn)
 {
-	const struct folio *folio = raw ? NULL : pfn_folio(m, pfn);
+	const struct folio *folio;
 	uint64_t count;
+
+	if (unlikely(m->exposed) && !raw)
+		check_page_entry(m, pfn, e->raw);
+	folio = raw ? NULL : pfn_folio(m, pfn);
 
 	e->pfn = pfn;
 	e->flags = flags_of_present(e->raw);

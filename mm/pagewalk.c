@@ -21,7 +21,7 @@ static int walk_ptes(pte_t *ptep, gva_t start, gva_t end, struct mm_walk *walk)
 static int walk_last_level(uint64_t pmd, gva_t start, gva_t end, struct mm_walk *walk)
 {
 	struct vellum_memory *m = walk->vma->mm->memory;
-	struct mutex *ptl = &pfn_folio(m, x86_table_pfn(pmd))->ptl;
+	struct mutex *ptl = &entry_table_folio(m, pmd)->ptl;
 	pte_t *first = (pte_t *)table_of(m, pmd) + table_index(start, PAGE_SHIFT);
 	int err = 0;
 
@@ -71,7 +71,7 @@ static int walk_level(uint64_t *entry, gva_t start, gva_t end, unsigned shift, s
 		val = entry_load(entry);
 		err = 0;
 	}
-	if (!(val & X86_PRESENT))
+	if (no_table(walk->vma->mm->memory, val) || !(val & X86_PRESENT))
 		return walk->ops->hole ? walk->ops->hole(start, end, walk) : 0;
 	if (shift == PMD_SHIFT)
 		return walk_last_level(val, start, end, walk);

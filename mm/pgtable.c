@@ -10,7 +10,14 @@
 
 uint64_t *pgd_entry(struct vellum_mm *mm, gva_t addr)
 {
-	return &mm->pgd[table_index(addr, PGD_SHIFT)].val;
+	uint64_t *entry = &mm->pgd[table_index(addr, PGD_SHIFT)].val, val;
+
+	if (unlikely(mm->memory->exposed)) {
+		val = entry_load(entry);
+		if (val && (val & (X86_PRESENT | X86_PSE)) != X86_PRESENT)
+			entry_forged(mm->memory, val, "an entry of the top level that is no table");
+	}
+	return entry;
 }
 
 /* The entry of the next lower level for @addr, or NULL if there is no table. */
@@ -19,7 +26,7 @@ static uint64_t *step_down(const struct vellum_memory *m, const uint64_t *entry,
 {
 	uint64_t val = entry_load(entry);
 
-	if (!(val & X86_PRESENT) || (val & X86_PSE))
+	if (no_table(m, val) || !(val & X86_PRESENT) || (val & X86_PSE))
 		return NULL;
 	return table_of(m, val) + table_index(addr, shift);
 }
@@ -34,7 +41,7 @@ static uint64_t *pmd_lookup(struct vellum_mm *mm, gva_t addr)
 
 static struct mutex *table_lock(const struct vellum_memory *m, uint64_t pmd)
 {
-	return &pfn_folio(m, x86_table_pfn(pmd))->ptl;
+	return &entry_table_folio(m, pmd)->ptl;
 }
 
 pte_t *pte_lookup(struct vellum_mm *mm, gva_t addr, struct mutex **ptl)
@@ -42,7 +49,7 @@ pte_t *pte_lookup(struct vellum_mm *mm, gva_t addr, struct mutex **ptl)
 	uint64_t *pmd = pmd_lookup(mm, addr);
 	uint64_t val = pmd ? entry_load(pmd) : 0;
 
-	if (!(val & X86_PRESENT) || (val & X86_PSE))
+	if (no_table(mm->memory, val) || !(val & X86_PRESENT) || (val & X86_PSE))
 		return NULL;
 	*ptl = table_lock(mm->memory, val);
 	return (pte_t *)table_of(mm->memory, val) + table_index(addr, PAGE_SHIFT);
@@ -54,7 +61,7 @@ static uint64_t *step_down_alloc(struct vellum_memory *m, uint64_t *entry, gva_t
 	uint64_t none = entry_load(entry);
 	struct folio *table;
 
-	if (!(none & (X86_PRESENT | X86_PSE))) {
+	if (no_table(m, none)) {
 		table = folio_alloc(m, 0);
 		if (!table)
 			return NULL;
@@ -107,14 +114,14 @@ static void free_below(const struct free_walk *fw, uint64_t *entry, gva_t base, 
 	uint64_t val = entry_load(entry);
 	uint64_t *table;
 
-	if (!(val & X86_PRESENT) || (val & X86_PSE))
+	if (no_table(fw->tlb->mm->memory, val) || !(val & X86_PRESENT) || (val & X86_PSE))
 		return;
 	table = table_of(fw->tlb->mm->memory, val);
 	for (gva_t addr = from; shift > PAGE_SHIFT && addr < to; addr += step)
 		free_below(fw, &table[table_index(addr, shift)], addr, shift - 9);
 	if (unused) {
 		entry_exchange(entry, 0);
-		tlb_free_table(fw->tlb, pfn_folio(fw->tlb->mm->memory, x86_table_pfn(val)));
+		tlb_free_table(fw->tlb, entry_table_folio(fw->tlb->mm->memory, val));
 	}
 }
 

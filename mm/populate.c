@@ -40,7 +40,7 @@ static bool entry_allows(struct vellum_memory *m, pte_t pte, bool write)
 	if (!(pte.val & X86_PRESENT) || (write && !pte_write(pte)))
 		return false;
 	if (write && !pte_dirty(pte) && !pte_special(pte))
-		folio_mark_dirty(pfn_folio(m, pte_pfn(pte)));
+		folio_mark_dirty(pte_folio(m, pte));
 	return true;
 }
 

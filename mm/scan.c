@@ -44,7 +44,7 @@ static uint64_t categories_of(const struct scan *sc, pte_t pte)
 		       (pte_is_migration(pte) && !migration_is_anon(m, pte) ? VELLUM_PAGE_IS_FILE : 0);
 	c |= VELLUM_PAGE_IS_PRESENT | (pte_soft_dirty(pte) ? VELLUM_PAGE_IS_SOFT_DIRTY : 0);
 	if (!pte_special(pte))
-		return c | (folio_flags(pfn_folio(m, pte_pfn(pte))) & PG_ANON ? 0 : VELLUM_PAGE_IS_FILE);
+		return c | (folio_flags(pte_folio(m, pte)) & PG_ANON ? 0 : VELLUM_PAGE_IS_FILE);
 	return c | (pte_pfn(pte) == m->zero_pfn ? VELLUM_PAGE_IS_PFNZERO : 0);
 }
 

@@ -118,18 +118,59 @@ slot_t slot_alloc(struct vellum_memory *m)
 	return slot;
 }
 
-void slot_dup(struct vellum_memory *m, slot_t slot)
+/*
+ * The word of a slot that an entry names whose lock the caller holds: it is in use, unless the entry is forged. Not
+ * for the owner of a slot that no entry names yet. st->lock held.
+ */
+static uint32_t *named_word(const struct vellum_memory *m, const struct swap_state *st, slot_t slot)
+{
+	uint32_t *word;
+
+	if (likely(!m->exposed))
+		return word_of(st, slot);
+	word = live_word(st, slot);
+	if (!word || !(*word & SLOT_COUNT))
+		entry_forged(m, slot_pte(slot).val, "an entry that names a slot that is not in use");
+	return word;
+}
+
+bool swap_slot_exists(const struct vellum_memory *m, slot_t slot)
+{
+	struct swap_state *st = state_of(m);
+	const uint32_t *word = NULL;
+	bool exists;
+
+	if (!st)
+		return false;
+	mutex_lock(&st->lock, &m->host);
+	word = live_word(st, slot);
+	exists = word && (*word & SLOT_COUNT);
+	mutex_unlock(&st->lock, &m->host);
+	return exists;
+}
+
+/* The areas, which an entry that names a slot says are there. */
+static struct swap_state *state_of_slot(const struct vellum_memory *m, slot_t slot)
 {
 	struct swap_state *st = state_of(m);
 
+	if (unlikely(!st))
+		entry_forged(m, slot_pte(slot).val, "an entry that names a slot where there is no swap");
+	return st;
+}
+
+void slot_dup(struct vellum_memory *m, slot_t slot)
+{
+	struct swap_state *st = state_of_slot(m, slot);
+
 	mutex_lock(&st->lock, &m->host);
-	++*word_of(st, slot);
+	++*named_word(m, st, slot);
 	mutex_unlock(&st->lock, &m->host);
 }
 
 uint32_t slot_count(struct vellum_memory *m, slot_t slot)
 {
-	struct swap_state *st = state_of(m);
+	struct swap_state *st = state_of_slot(m, slot);
 	uint32_t count;
 
 	mutex_lock(&st->lock, &m->host);
@@ -156,12 +197,12 @@ static void free_slot(struct vellum_memory *m, struct swap_state *st, slot_t slo
 
 void slot_put(struct vellum_memory *m, slot_t slot)
 {
-	struct swap_state *st = state_of(m);
+	struct swap_state *st = state_of_slot(m, slot);
 	struct folio *folio = NULL;
 	uint32_t now;
 
 	mutex_lock(&st->lock, &m->host);
-	now = --*word_of(st, slot);
+	now = --*named_word(m, st, slot);
 	if (!now) {
 		free_slot(m, st, slot);
 		return;

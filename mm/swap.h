@@ -39,6 +39,8 @@ static inline pte_t slot_pte(slot_t slot)
 slot_t slot_alloc(struct vellum_memory *m);	/* named once. 0: all areas are full, or there is none */
 void slot_dup(struct vellum_memory *m, slot_t slot);
 void slot_put(struct vellum_memory *m, slot_t slot);
+/* Entries name it: for entries in exposed tables (mm/exposed.h), whose lock is held. */
+bool swap_slot_exists(const struct vellum_memory *m, slot_t slot);
 uint32_t slot_count(struct vellum_memory *m, slot_t slot);
 int slot_write(struct vellum_memory *m, slot_t slot, const struct folio *folio);
 int slot_read(struct vellum_memory *m, slot_t slot, struct folio *folio);

@@ -136,7 +136,7 @@ static int wait_for_migration(struct fault *f)
 
 	mutex_lock(f->ptl, &m->host);
 	if (fault_is_same(f)) {
-		folio = pfn_folio(m, pte_swp_pfn(f->orig));
+		folio = swp_folio(m, f->orig);
 		folio_get(folio);	/* the mover's reference is there as long as the entry */
 	}
 	mutex_unlock(f->ptl, &m->host);
@@ -171,13 +171,13 @@ void swp_entry_drop(struct vellum_mm *mm, pte_t pte)
 	} else if (pte_is_device_private(pte)) {
 		device_page_put(m, pte_swp_pfn(pte));
 	} else if (pte_is_device_exclusive(pte)) {
-		folio_put(m, pfn_folio(m, pte_swp_pfn(pte)));
+		folio_put(m, swp_folio(m, pte));
 	}
 }
 
 bool migration_is_anon(const struct vellum_memory *m, pte_t pte)
 {
-	return folio_flags(pfn_folio(m, pte_swp_pfn(pte))) & PG_ANON;
+	return folio_flags(swp_folio(m, pte)) & PG_ANON;
 }
 
 pte_t swp_wrprotect(const struct vellum_memory *m, pte_t pte)

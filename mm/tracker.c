@@ -128,7 +128,7 @@ void hand_dirt_over(struct vma *vma, gva_t addr, const pte_t *ptep, uint64_t mas
 		pte_t pte = ptep_get(&ptep[i]);
 
 		if (dirt && !pte_special(pte))
-			folio_mark_dirty(pfn_folio(m, pte_pfn(pte)));
+			folio_mark_dirty(pte_folio(m, pte));
 		if (raw && pte_special(pte))
 			ops->dirt(vma->mapping->ctx, vma_page_index(vma, addr) + i);
 		if (watched)

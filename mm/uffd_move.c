@@ -146,7 +146,7 @@ static struct folio *get_source(const struct page_move *pm, pte_t *seen)
 	if (pte_present(*seen))
 		folio = normal_folio(m, *seen);
 	else if (pte_is_migration(*seen))
-		folio = pfn_folio(m, pte_swp_pfn(*seen));	/* its lock is free when it has arrived */
+		folio = swp_folio(m, *seen);	/* its lock is free when it has arrived */
 	if (folio)
 		folio_get(folio);
 	else if (pte_is_genuine_swap(*seen))

@@ -82,7 +82,7 @@ static bool change_leaf(const struct wp_change *wc, gva_t addr, gva_t end)
 		return false;
 	whole = leaf.shift == PMD_SHIFT && leaf_start(addr, PMD_SHIFT) == addr && end - addr >= PMD_SIZE &&
 		!must_clear_flush(mm) && !leaf_is_raw(val) &&
-		(folio_flags(pfn_folio(mm->memory, leaf_pfn(val, PMD_SHIFT))) & PG_ANON);
+		(folio_flags(huge_folio(mm->memory, val, PMD_SHIFT)) & PG_ANON);
 	if (whole) {
 		leaf_update(leaf.entry, wc->protect ? leaf_mkuffd_wp : leaf_clear_uffd_wp);
 		if (wc->protect && leaf_write(val)) {

@@ -34,7 +34,7 @@ static int usage_pte(pte_t *ptep, gva_t addr, struct mm_walk *walk)
 
 	(void)addr;
 	if (pte_present(pte) && !pte_special(pte)) {
-		count_page(u, walk->vma, pte, pfn_folio(m, pte_pfn(pte)));
+		count_page(u, walk->vma, pte, pte_folio(m, pte));
 	} else if (pte_is_genuine_swap(pte)) {
 		u->swap += PAGE_SIZE;
 		u->swap_pss += (PAGE_SIZE << PSS_SHIFT) / max_u64(slot_count(m, pte_slot(pte)), 1);
@@ -50,7 +50,7 @@ static int usage_leaf(uint64_t *entry, gva_t start, gva_t end, unsigned shift, s
 
 	if (leaf_is_raw(val))
 		return 0;
-	first = pfn_folio(walk->vma->mm->memory, leaf_pfn(val, shift));
+	first = huge_folio(walk->vma->mm->memory, val, shift);
 	for (gva_t addr = start; addr < end; addr += PAGE_SIZE)
 		count_page(u, walk->vma, leaf_pte(val, shift, addr), &first[table_index(addr, PAGE_SHIFT)]);
 	*(folio_flags(first) & PG_ANON ? &u->anon_huge : &u->shmem_huge) += end - start;

@@ -45,7 +45,7 @@ static bool zap_pte(struct tlb_gather *tlb, struct vma *vma, gva_t addr, pte_t *
 {
 	struct vellum_memory *m = vma->mm->memory;
 	pte_t old = ptep_get_and_clear(ptep);
-	struct folio *page = pte_special(old) ? NULL : pfn_folio(m, pte_pfn(old));
+	struct folio *page = pte_special(old) ? NULL : pte_folio(m, old);
 	bool dirty = hand_over(vma, addr, old, page, why);
 
 	if (why != ZAP_UNMAP)
@@ -59,7 +59,7 @@ static bool zap_pte(struct tlb_gather *tlb, struct vma *vma, gva_t addr, pte_t *
 
 static bool is_private_copy(const struct vellum_memory *m, pte_t pte)
 {
-	return !pte_special(pte) && (folio_flags(pfn_folio(m, pte_pfn(pte))) & PG_ANON);
+	return !pte_special(pte) && (folio_flags(pte_folio(m, pte)) & PG_ANON);
 }
 
 /* Does a marker survive? Poison is about a private page; a wp marker is a promise about an object's pages. */
@@ -79,6 +79,8 @@ static bool marker_stays(const struct vma *vma, pte_t pte, enum zap_why why)
 /* An entry that maps nothing now; ptl held. */
 static void zap_swp(struct vma *vma, gva_t addr, pte_t *ptep, pte_t pte, enum zap_why why)
 {
+	if (unlikely(vma->mm->memory->exposed))
+		check_swp_entry(vma->mm->memory, pte);
 	if (pte_is_marker(pte)) {
 		if (!marker_stays(vma, pte, why))
 			ptep_set(ptep, pte_make(0));
@@ -141,7 +143,7 @@ static bool hand_leaf_over(struct tlb_gather *tlb, struct vma *vma, gva_t start,
 
 	for (uint64_t i = 0; i < nr; i++) {
 		gva_t addr = start + (i << PAGE_SHIFT);
-		struct folio *page = leaf_is_raw(val) ? NULL : pfn_folio(m, leaf_pfn(val, shift) + i);
+		struct folio *page = leaf_is_raw(val) ? NULL : huge_page_folio(m, val, shift, i);
 
 		dirty |= hand_over(vma, addr, leaf_pte(val, shift, addr), page, why);
 	}
@@ -156,7 +158,7 @@ static int zap_leaf(uint64_t *entry, gva_t start, gva_t end, unsigned shift, str
 	struct vellum_memory *m = tlb->mm->memory;
 	uint64_t val = entry_load(entry), nr = 1ull << (shift - PAGE_SHIFT);
 
-	if (why == ZAP_OBJECT && !leaf_is_raw(val) && (folio_flags(pfn_folio(m, leaf_pfn(val, shift))) & PG_ANON))
+	if (why == ZAP_OBJECT && !leaf_is_raw(val) && (folio_flags(huge_folio(m, val, shift)) & PG_ANON))
 		return 0;
 	if (end - start != 1ull << shift)
 		return WALK_SPLIT;
@@ -166,7 +168,7 @@ static int zap_leaf(uint64_t *entry, gva_t start, gva_t end, unsigned shift, str
 	if (hand_leaf_over(tlb, walk->vma, start, shift, val, why))
 		tlb_flush(tlb);		/* INV-ZAP-1 */
 	for (uint64_t i = 0; i < nr && !leaf_is_raw(val); i++)
-		tlb_free_page(tlb, pfn_folio(m, leaf_pfn(val, shift) + i));
+		tlb_free_page(tlb, huge_page_folio(m, val, shift, i));
 	return 0;
 }
 

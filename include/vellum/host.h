@@ -36,6 +36,10 @@ extern "C" {
  *           faults.
  * @interrupted: optional. The calling thread should not go on waiting for somebody to resolve its fault: a
  *           signal has come. It is looked at whenever wait() returns.
+ * @forged:  optional. A page-table entry has the value @entry, which the core has not written: @what says why not.
+ *           Called only where tables are exposed (VELLUM_MMU_TABLES_EXPOSED), before anything is accessed through the
+ *           entry. Must not return: core locks are held, and nothing in this RAM can be relied on any more.
+ *           Without it, or if it returns, the core calls @bug and then traps.
  * @bug:     the core found itself or its caller in a state that must not be; @what says which.
  *           May return: the operation then goes on as best it can.
  */
@@ -50,6 +54,7 @@ struct vellum_host_ops {
 	void (*bug)(void *host, const char *what, const char *file, int line);
 	uint32_t (*thread_id)(void *host);
 	int (*interrupted)(void *host);
+	void (*forged)(void *host, uint64_t entry, const char *what);
 };
 
 /**

@@ -63,6 +63,9 @@ enum {
 	 * and writing the new value: for CPUs that write a cached copy of an entry back while the entry is
 	 * present, and so would give it again what was taken. One flush for each page; walks are not stopped. */
 	VELLUM_MMU_CLEAR_FLUSH = 1 << 1,
+	/* A program may be able to write the tables, as RAM is shared with a process that is not trusted. The core
+	 * then checks each entry that it follows; see vellum_host_ops.forged. */
+	VELLUM_MMU_TABLES_EXPOSED = 1 << 2,
 };
 
 /**
