@@ -82,6 +82,7 @@ struct abi_result {
 	int code;			/* exit status, or -1 */
 	int signal;			/* that killed it, or 0 */
 	uint64_t nr_syscalls;
+	bool started;			/* the program ran: there is something to report, with an error too */
 	char error[256];		/* not empty: Vellum's own failure, one line */
 };
 

@@ -82,7 +82,8 @@ static void evict(struct cpu_pool *pool, unsigned cpu)
 
 	if (!resident)
 		return;
-	pool->machine->ops->save_fpu(pool->machine, cpu, &resident->st);
+	if (pool->machine->ops->save_fpu(pool->machine, cpu, &resident->st))
+		resident->lost = true;
 	resident->last_cpu = -1;
 	pool->slot[cpu].resident = NULL;
 }

@@ -17,6 +17,7 @@
 
 #include "abi/filemap.h"
 
+#define MAX_INSTRUCTION 15	/* bytes, on x86-64 */
 #define TICK_NS 5000000		/* time slice while somebody waits for a CPU; and re-kicks */
 
 uint64_t clock_ns(clockid_t clock)
@@ -268,17 +269,41 @@ static void handle_exception(struct task *t)
 	}
 }
 
+/*
+ * The machine ended while the task was on it, and was started again without its registers. Nothing of the program
+ * can handle that.
+ */
+static void task_lost(struct task *t)
+{
+	struct machine *m = t->kernel->args->machine;
+	char reason[256], bytes[3 * MAX_INSTRUCTION + 1] = "";
+	uint8_t code[MAX_INSTRUCTION];
+	uint64_t n = user_read_some(t, code, t->st.regs.rip, sizeof(code));
+
+	m->ops->lost(m, reason, sizeof(reason));
+	for (uint64_t i = 0; i < n; i++)
+		snprintf(bytes + 3 * i, 4, " %02x", code[i]);
+	fprintf(stderr, "vellum: process %d (%s) is killed with SIGILL: %s; it was last entered at 0x%llx:%s\n", t->pid, t->comm, reason,
+		(unsigned long long)t->st.regs.rip, n ? bytes : " nothing is there");
+	inspect_signal(t, SIGILL);
+	task_exit(t, SIGILL);
+}
+
 static void run_once(struct task *t)
 {
 	struct machine *m = t->kernel->args->machine;
 	uint32_t load = t->load;
+	int status;
 
 	if (t->st.regs.rip >> 47) {	/* the stub's way into the program would fault in ring 0 */
 		signal_fault(t, SIGSEGV, SI_KERNEL, 0);
 		return;
 	}
 	t->load = 0;
-	if (m->ops->run(m, (unsigned)t->cpu, &t->st, load)) {
+	status = t->lost ? MACHINE_LOST : m->ops->run(m, (unsigned)t->cpu, &t->st, load);
+	if (status == MACHINE_LOST)
+		task_lost(t);
+	if (status) {
 		kernel_fail(t->kernel, m->ops->why(m));
 		task_exit(t, SIGKILL);
 	}
@@ -564,6 +589,7 @@ void abi_run(const struct abi_args *args, struct abi_result *result)
 	filemap_start(&k);
 	pthread_create(&k.ticker, NULL, ticker, &k);
 	err = k.pool ? start_first(&k, args) : -ENOMEM;
+	result->started = !err;
 	if (err)
 		snprintf(result->error, sizeof(result->error), "cannot run %s: %s", args->path, strerror(-err));
 	pthread_mutex_lock(&k.lock);

@@ -65,6 +65,7 @@ struct task {
 	int cpu;			/* that we hold, or -1 */
 	int last_cpu;			/* that may still hold our FPU state, or -1 */
 	uint32_t load;			/* VCPU_LOAD_* for the next run */
+	bool lost;			/* its FPU state went with a machine that ended; the pool's lock */
 	/* files */
 	struct fd_entry fds[MAX_FDS];
 	int cwd;			/* host descriptor */

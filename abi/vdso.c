@@ -105,6 +105,16 @@ void vdso_tick(struct kernel *k)
 	write_page(vd->vvar, tsc, base, real_offset, mult);
 }
 
+/* The program's counter began anew: clocks are read by system calls from now on. No CPU runs. */
+static void counter_restarted(void *arg)
+{
+	struct vdso *vd = arg;
+
+	__atomic_store_n(&vd->vvar->seq, vd->vvar->seq + 1, __ATOMIC_SEQ_CST);
+	vd->vvar->valid = 0;
+	__atomic_store_n(&vd->vvar->seq, vd->vvar->seq + 1, __ATOMIC_SEQ_CST);
+}
+
 static int create_objects(struct kernel *k, struct vdso *vd)
 {
 	struct vellum_memory *m = k->args->memory;
@@ -131,6 +141,8 @@ void vdso_init(struct kernel *k)
 	}
 	vd->first_ns = clock_ns(CLOCK_MONOTONIC);
 	vd->first_tsc = guest_tsc(k);
+	k->args->machine->restarted_arg = vd;
+	k->args->machine->restarted = counter_restarted;
 }
 
 void vdso_fini(struct kernel *k)
@@ -139,6 +151,7 @@ void vdso_fini(struct kernel *k)
 
 	if (!vd)
 		return;
+	k->args->machine->restarted = NULL;
 	vellum_mapping_put(vd->vvar_map);
 	vellum_mapping_put(vd->code_map);
 	if (vd->vvar)

@@ -347,7 +347,7 @@ static int report(struct run *r)
 	int status = exit_status(r);
 
 	vellum_swap_info(r->memory, &swap);
-	if (r->result.error[0])
+	if (!r->result.started)
 		return status;
 	print_summary(&rep);
 	if ((r->opt.json && json_write(&rep)) || (r->opt.html && html_report(&rep)))

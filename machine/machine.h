@@ -34,7 +34,7 @@ struct vcpu_regs {
 #define VCPU_USER_RFLAGS 0x244dd5ull
 #define VCPU_RFLAGS_IF	 0x200ull
 
-#define VCPU_FPU_MAX	3072	/* XSAVE area, standard format */
+#define VCPU_FPU_MAX	1536	/* XSAVE area, standard format: x87, SSE and AVX need 832 */
 
 struct vcpu_state {
 	struct vcpu_regs regs;
@@ -59,21 +59,31 @@ struct machine {
 	uint64_t nr_exits;			/* atomic */
 	int64_t tsc_offset;			/* the program's TSC minus this host's; see has_tsc */
 	bool has_tsc;
+	/* Called while no CPU runs, after the machine was started again: tsc_offset and has_tsc are others. */
+	void (*restarted)(void *arg);
+	void *restarted_arg;
 	uint64_t fault_ns;			/* what a page fault costs, about: measured */
 	char leak[160];				/* how ring 3 gets beyond its address space; empty: it does not */
 };
 
+enum {
+	MACHINE_GONE = -1,	/* no CPU will run any more; why() tells the reason */
+	MACHINE_LOST = 1,	/* the machine ended and was started again; the task's registers went with it */
+};
+
 struct machine_ops {
 	/*
-	 * Run until the next exit; st->regs says why. 0, or -1: the machine is gone and machine_why()
-	 * tells the reason.
+	 * Run until the next exit; st->regs says why. 0, MACHINE_GONE, or MACHINE_LOST: st->regs.rip is the last
+	 * address that is known of it, and lost() tells the reason.
 	 */
 	int (*run)(struct machine *m, unsigned cpu, struct vcpu_state *st, uint32_t load);
-	/* Fetch the FPU state that the CPU holds. 0 or -1. */
+	/* Fetch the FPU state that the CPU holds. 0; MACHINE_GONE; MACHINE_LOST: it went with the machine. */
 	int (*save_fpu)(struct machine *m, unsigned cpu, struct vcpu_state *st);
 	/* Make the CPU leave the program soon; an exit with VCPU_VECTOR_KICK. Any thread. */
 	void (*kick)(struct machine *m, unsigned cpu);
 	const char *(*why)(struct machine *m);
+	/* How the machine ended the last time, one line into @text. Any thread. */
+	void (*lost)(struct machine *m, char *text, size_t size);
 	void (*destroy)(struct machine *m);
 };
 

@@ -45,24 +45,23 @@ uint64_t qemu_now_ns(void)
 	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
-/* --- the end of it --- */
+/* --- the end of QEMU, and what follows --- */
 
-static bool is_dead(const struct qemu_machine *q)
+static bool is_down(const struct qemu_machine *q)
 {
-	return __atomic_load_n(&q->dead, __ATOMIC_ACQUIRE);
+	return __atomic_load_n(&q->down, __ATOMIC_ACQUIRE);
 }
 
-/* The first reason counts. */
-void qemu_declare_dead(struct qemu_machine *q, const char *why)
+void qemu_declare_down(struct qemu_machine *q, const char *why)
 {
 	pthread_mutex_lock(&q->why_lock);
-	if (!q->dead) {
+	if (!q->down) {
 		snprintf(q->why, sizeof(q->why), "%s", why);
-		__atomic_store_n(&q->dead, 1, __ATOMIC_RELEASE);
+		__atomic_store_n(&q->down, 1, __ATOMIC_RELEASE);
 	}
-	pthread_mutex_unlock(&q->why_lock);
 	if (q->pid > 0)
 		kill(q->pid, SIGKILL);
+	pthread_mutex_unlock(&q->why_lock);
 	for (unsigned i = 0; i < q->base.nr_cpus; i++) {
 		__atomic_fetch_add(&q->vcpu[i].wake, 1, __ATOMIC_SEQ_CST);
 		syscall(SYS_futex, &q->vcpu[i].wake, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
@@ -74,11 +73,52 @@ static const char *qemu_why(struct machine *m)
 	return to_qemu(m)->why;
 }
 
+static void qemu_lost(struct machine *m, char *text, size_t size)
+{
+	struct qemu_machine *q = to_qemu(m);
+
+	pthread_mutex_lock(&q->why_lock);
+	while (is_down(q) && !q->gone)
+		pthread_cond_wait(&q->changed, &q->why_lock);
+	snprintf(text, size, "%s", q->lost);
+	pthread_mutex_unlock(&q->why_lock);
+}
+
+/* Mailboxes may be used until leave(). False: there is no QEMU any more. */
+static bool enter(struct qemu_machine *q)
+{
+	bool gone = false;
+
+	for (;;) {
+		pthread_rwlock_rdlock(&q->life);
+		if (!is_down(q))
+			return true;
+		pthread_rwlock_unlock(&q->life);
+		pthread_mutex_lock(&q->why_lock);
+		while (is_down(q) && !q->gone)
+			pthread_cond_wait(&q->changed, &q->why_lock);
+		gone = q->gone;
+		pthread_mutex_unlock(&q->why_lock);
+		if (gone)
+			return false;
+	}
+}
+
+static void leave(struct qemu_machine *q)
+{
+	pthread_rwlock_unlock(&q->life);
+}
+
 /* --- commands --- */
 
 uint32_t qemu_state(const struct mailbox *mb)
 {
 	return __atomic_load_n(&mb->state, __ATOMIC_SEQ_CST);
+}
+
+bool qemu_not_begun(const struct mailbox *mb)
+{
+	return __atomic_load_n(&mb->cmd, __ATOMIC_SEQ_CST) != 0;
 }
 
 /* Interrupt every CPU that sleeps or is in the program. */
@@ -160,6 +200,16 @@ static uint64_t request_flush(struct qemu_vcpu *v, const struct vellum_flush_bat
 	return req;
 }
 
+/* A stub faulted: it was given something that it cannot load, or QEMU does what no CPU does. */
+static void declare_broken(struct qemu_machine *q, const struct qemu_vcpu *v)
+{
+	char why[120];
+
+	snprintf(why, sizeof(why), "a stub faulted in " QEMU_PROGRAM ": vector %llu at 0x%llx",
+		 (unsigned long long)v->mb->broken_vector, (unsigned long long)v->mb->broken_rip);
+	qemu_declare_down(q, why);
+}
+
 /*
  * Wait until the CPU is idle. A program may compute for hours, so silence alone is no hang: each
  * second the CPU is asked for a sign of life, which interrupts it but not the program.
@@ -172,8 +222,10 @@ static int wait_idle(struct qemu_machine *q, struct qemu_vcpu *v)
 	while (!is_idle(v)) {
 		uint64_t now = qemu_now_ns();
 
-		if (is_dead(q))
+		if (is_down(q))
 			return -1;
+		if (qemu_state(v->mb) == STATE_BROKEN)
+			declare_broken(q, v);
 		if (now - start < SPIN_NS) {
 			for (int i = 0; i < 50 && !is_idle(v); i++)
 				__builtin_ia32_pause();
@@ -188,7 +240,7 @@ static int wait_idle(struct qemu_machine *q, struct qemu_vcpu *v)
 			patience = (struct patience){ 0, 0 };
 			send_kick(q);
 		} else if (is_exhausted(&patience) && !is_idle(v)) {
-			qemu_declare_dead(q, QEMU_PROGRAM " stopped answering; run again, or use fewer --cpus");
+			qemu_declare_down(q, QEMU_PROGRAM " stopped answering");
 			return -1;
 		}
 	}
@@ -197,7 +249,7 @@ static int wait_idle(struct qemu_machine *q, struct qemu_vcpu *v)
 
 int qemu_command(struct qemu_machine *q, struct qemu_vcpu *v, uint32_t cmd)
 {
-	if (is_dead(q))
+	if (is_down(q))
 		return -1;
 	__atomic_store_n(&v->mb->state, STATE_COMMANDED, __ATOMIC_RELAXED);
 	__atomic_store_n(&v->mb->cmd, cmd, __ATOMIC_SEQ_CST);
@@ -266,7 +318,7 @@ static void qemu_sync_icache(void *machine, uint64_t pfn)
 	}
 	pthread_mutex_unlock(&q->scrub_lock);
 	if (!ok)
-		qemu_declare_dead(q, "out of memory");
+		qemu_declare_down(q, "out of memory");
 }
 
 /* --- running --- */
@@ -323,27 +375,57 @@ static void hide_upper_half(struct vcpu_state *st)
 			   VELLUM_FAULT_PRESENT;
 }
 
-static int qemu_run(struct machine *m, unsigned cpu, struct vcpu_state *st, uint32_t load)
+/* QEMU was started again: the CPU must load what it held. False: that is lost. */
+static bool refresh(struct qemu_vcpu *v, struct vcpu_state *st, uint32_t *load)
 {
-	struct qemu_machine *q = to_qemu(m);
-	struct qemu_vcpu *v = &q->vcpu[cpu];
-	const struct vcpu_regs wanted = st->regs;
-	struct mailbox *mb = v->mb;
-	bool trampoline;
+	if (!(*load & VCPU_LOAD_FPU) && !v->has_kept)
+		return false;
+	if (!(*load & VCPU_LOAD_FPU))
+		memcpy(st->fpu, v->kept, sizeof(v->kept));
+	*load |= VCPU_LOAD_FPU | VCPU_LOAD_SEGMENTS;
+	v->load_cr3 = true;
+	v->fresh = v->has_kept = false;
+	return true;
+}
 
-	if (__atomic_load_n(&q->nr_scrub, __ATOMIC_ACQUIRE) && scrub_pending(q, v))
-		return -1;
-	trampoline = set_entry(v, cpu, &st->regs);
+/* To the mailbox, except for what the CPU has already. Return: the program is entered through the trampoline. */
+static bool load_mailbox(const struct qemu_machine *q, unsigned cpu, struct qemu_vcpu *v, struct vcpu_state *st,
+			 uint32_t load)
+{
+	struct mailbox *mb = v->mb;
+	bool trampoline = set_entry(v, cpu, &st->regs);
+
 	mb->regs = st->regs;
 	mb->fs_base = st->fs_base;
 	mb->gs_base = st->gs_base;
+	mb->cr3 = v->cr3;
 	if (load & VCPU_LOAD_FPU)
-		memcpy(mb->fpu, st->fpu, m->fpu_size);
+		memcpy(mb->fpu, st->fpu, q->base.fpu_size);
 	mb->flags = load | (v->load_cr3 ? LOAD_CR3 : 0);
 	v->load_cr3 = false;
-	if (qemu_command(q, v, CMD_RUN))
-		return -1;
-	__atomic_fetch_add(&m->nr_exits, 1, __ATOMIC_RELAXED);
+	return trampoline;
+}
+
+#define RUN_AGAIN 2	/* QEMU ended before the CPU took anything over */
+
+/* life is held for reading. */
+static int run_once(struct qemu_machine *q, unsigned cpu, struct vcpu_state *st, uint32_t load)
+{
+	struct qemu_vcpu *v = &q->vcpu[cpu];
+	const struct vcpu_regs wanted = st->regs;
+	const struct mailbox *mb = v->mb;
+	bool trampoline;
+
+	if (v->fresh && !refresh(v, st, &load))
+		return MACHINE_LOST;
+	if (__atomic_load_n(&q->nr_scrub, __ATOMIC_ACQUIRE) && scrub_pending(q, v))
+		return RUN_AGAIN;
+	trampoline = load_mailbox(q, cpu, v, st, load);
+	if (qemu_command(q, v, CMD_RUN)) {
+		st->regs = wanted;
+		return qemu_not_begun(mb) ? RUN_AGAIN : MACHINE_LOST;
+	}
+	__atomic_fetch_add(&q->base.nr_exits, 1, __ATOMIC_RELAXED);
 	st->regs = mb->regs;
 	if (trampoline)
 		rewind_trampoline(&st->regs, &wanted);
@@ -354,14 +436,42 @@ static int qemu_run(struct machine *m, unsigned cpu, struct vcpu_state *st, uint
 	return 0;
 }
 
+static int qemu_run(struct machine *m, unsigned cpu, struct vcpu_state *st, uint32_t load)
+{
+	struct qemu_machine *q = to_qemu(m);
+	int status;
+
+	do {
+		if (!enter(q))
+			return MACHINE_GONE;
+		status = run_once(q, cpu, st, load);
+		leave(q);
+	} while (status == RUN_AGAIN);
+	return status;
+}
+
 static int qemu_save_fpu(struct machine *m, unsigned cpu, struct vcpu_state *st)
 {
 	struct qemu_machine *q = to_qemu(m);
+	struct qemu_vcpu *v = &q->vcpu[cpu];
+	int status = 0;
 
-	if (qemu_command(q, &q->vcpu[cpu], CMD_SAVE_FPU))
-		return -1;
-	memcpy(st->fpu, q->vcpu[cpu].mb->fpu, m->fpu_size);
-	return 0;
+	if (!enter(q))
+		return MACHINE_GONE;
+	if (v->fresh && !v->has_kept) {
+		status = MACHINE_LOST;
+	} else if (v->fresh) {
+		memcpy(st->fpu, v->kept, sizeof(v->kept));
+		v->has_kept = false;
+	} else if (!qemu_command(q, v, CMD_SAVE_FPU)) {
+		memcpy(st->fpu, v->mb->fpu, m->fpu_size);
+	} else if (v->mb->idle_saved) {
+		memcpy(st->fpu, v->mb->idle_fpu, m->fpu_size);
+	} else {
+		status = MACHINE_LOST;
+	}
+	leave(q);
+	return status;
 }
 
 static void qemu_kick(struct machine *m, unsigned cpu)
@@ -402,13 +512,13 @@ static void ask_flush(struct qemu_machine *q, uint64_t cpus, const struct vellum
 
 		while (qemu_state(mb) == STATE_GUEST &&
 		       __atomic_load_n(&mb->flush_ack, __ATOMIC_SEQ_CST) < want[__builtin_ctzll(mask)]) {
-			if (is_dead(q))
+			if (is_down(q))
 				return;
 			if (!kicked)
 				send_kick(q);
 			kicked = true;
 			if (is_exhausted(&patience) && qemu_state(mb) == STATE_GUEST)
-				qemu_declare_dead(q, QEMU_PROGRAM " stopped answering; run again, or use fewer --cpus");
+				qemu_declare_down(q, QEMU_PROGRAM " stopped answering");
 			relax(qemu_now_ns() - start);
 		}
 	}
@@ -431,7 +541,7 @@ static void qemu_activate(void *machine, unsigned cpu, struct vellum_mm *mm, uin
 	struct qemu_machine *q = machine;
 
 	q->vcpu[cpu].page = vellum_mm_machine_page(mm);
-	q->vcpu[cpu].mb->cr3 = frame_gpa(pgd);
+	q->vcpu[cpu].cr3 = frame_gpa(pgd);
 	q->vcpu[cpu].load_cr3 = true;
 }
 
@@ -439,8 +549,11 @@ static void qemu_deactivate(void *machine, unsigned cpu, struct vellum_mm *mm)
 {
 	struct qemu_machine *q = machine;
 
-	(void)mm;	/* its tables may be freed next: use others */
-	qemu_command(q, &q->vcpu[cpu], CMD_IDLE);
+	(void)mm;	/* its tables may be freed next: use others; a QEMU that starts again does */
+	pthread_rwlock_rdlock(&q->life);
+	if (!is_down(q))
+		qemu_command(q, &q->vcpu[cpu], CMD_IDLE);
+	leave(q);
 }
 
 const struct vellum_mmu_ops qemu_mmu_ops = {
@@ -460,5 +573,6 @@ const struct machine_ops qemu_machine_ops = {
 	.save_fpu = qemu_save_fpu,
 	.kick = qemu_kick,
 	.why = qemu_why,
+	.lost = qemu_lost,
 	.destroy = qemu_destroy,
 };

@@ -23,9 +23,10 @@ struct mailbox {
 	uint32_t fpu_size, flush_nr;
 	uint64_t flush_addr[MAX_FLUSH_PAGES];
 	uint64_t entry, broken_vector, broken_rip;
-	uint8_t stack[MB_REGS - MB_BROKEN - 16];
+	uint32_t idle_saved;
+	uint8_t stack[MB_REGS - MB_IDLE_SAVED - 4];
 	struct vcpu_regs regs;
-	uint8_t fpu[VCPU_FPU_MAX];
+	uint8_t fpu[VCPU_FPU_MAX], idle_fpu[VCPU_FPU_MAX];
 	uint64_t scrub[MAX_SCRUB];
 };
 
@@ -34,6 +35,8 @@ _Static_assert(offsetof(struct mailbox, flush_nr) == MB_FLUSH_NR, "mailbox layou
 _Static_assert(offsetof(struct mailbox, flush_addr) == MB_FLUSH_ADDR, "mailbox layout");
 _Static_assert(offsetof(struct mailbox, entry) == MB_ENTRY, "mailbox layout");
 _Static_assert(offsetof(struct mailbox, broken_vector) == MB_BROKEN, "mailbox layout");
+_Static_assert(offsetof(struct mailbox, idle_saved) == MB_IDLE_SAVED, "mailbox layout");
+_Static_assert(offsetof(struct mailbox, idle_fpu) == MB_IDLE_FPU, "mailbox layout");
 _Static_assert(offsetof(struct mailbox, regs) == MB_REGS, "mailbox layout");
 _Static_assert(offsetof(struct mailbox, regs.rflags) == MB_REGS + REGS_RFLAGS, "mailbox layout");
 _Static_assert(offsetof(struct mailbox, regs.rsp) == MB_REGS + REGS_RSP, "mailbox layout");
@@ -51,8 +54,13 @@ struct qemu_vcpu {
 	struct mailbox *mb;
 	char *page;			/* the machine's page of the address space that is loaded; the owner's */
 	uint32_t wake;			/* futex: counts the stub's bytes */
+	uint64_t cr3;			/* of that address space; the owner's */
 	bool load_cr3;			/* the address space changed; written by the CPU's owner */
 	pthread_mutex_t flush_lock;	/* the mailbox' flush_req, flush_nr, flush_addr */
+	/* life protects, for writing; for reading, the CPU's owner changes them: */
+	bool fresh;			/* QEMU was started again, and the CPU has not run since */
+	bool has_kept;			/* then: kept is the FPU state that it held */
+	uint8_t kept[VCPU_FPU_MAX];
 };
 
 struct qemu_machine {
@@ -61,9 +69,20 @@ struct qemu_machine {
 	int sock;			/* the serial line */
 	char *ram;
 	bool confined;
-	uint32_t dead;			/* atomic */
-	char why[160];			/* set before dead */
+	struct vellum_host_ram ram_file;
+	int err;			/* QEMU's stderr, for its complaint; not blocking */
+	/*
+	 * Held for reading by threads that use mailboxes, for writing by the reader while it starts QEMU again. What is
+	 * down makes readers leave soon. Outermost.
+	 */
+	pthread_rwlock_t life;
+	uint32_t down;			/* atomic: this QEMU has ended, or must */
 	pthread_mutex_t why_lock;
+	pthread_cond_t changed;
+	/* why_lock protects: */
+	bool gone, ending;		/* QEMU is not started again; nobody wants it any more */
+	char why[256];			/* the first reason since QEMU was started */
+	char lost[200];			/* the reason of the last end that was mended */
 	pthread_t reader;
 	bool has_reader;
 	struct qemu_vcpu vcpu[MAX_VCPUS];
@@ -84,10 +103,12 @@ extern const struct machine_ops qemu_machine_ops;
 extern const struct vellum_mmu_ops qemu_mmu_ops;
 uint64_t qemu_now_ns(void);
 uint32_t qemu_state(const struct mailbox *mb);
-/* Give the CPU a command and wait until it is idle again. 0, or -1: the machine is dead. */
+/* The CPU has not taken the command that it was given. */
+bool qemu_not_begun(const struct mailbox *mb);
+/* Give the CPU a command and wait until it is idle again. 0, or -1: QEMU is down. life is held for reading. */
 int qemu_command(struct qemu_machine *q, struct qemu_vcpu *v, uint32_t cmd);
-/* No CPU runs any more; the first reason counts. */
-void qemu_declare_dead(struct qemu_machine *q, const char *why);
+/* QEMU has ended, or is ended by this; the first reason counts. The reader starts it again. */
+void qemu_declare_down(struct qemu_machine *q, const char *why);
 
 /* qemu_confine.c: in the child, before it becomes QEMU: no right that it does not need */
 void qemu_confine(void);

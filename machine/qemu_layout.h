@@ -70,9 +70,11 @@
 #define MAX_FLUSH_PAGES	8
 #define MB_ENTRY	0xb0	/* where sysret goes: the program, or its trampoline */
 #define MB_BROKEN	0xb8	/* STATE_BROKEN: vector and rip of the fault */
+#define MB_IDLE_SAVED	0xc8	/* MB_IDLE_FPU holds what the CPU holds */
 #define MB_REGS		0x350	/* struct vcpu_regs; the ring-0 stack is below */
 #define MB_RSP0_AT	0x400	/* where an exception pushes: the end of regs */
-#define MB_FPU		0x400
+#define MB_FPU		0x400	/* VCPU_FPU_MAX bytes: commands */
+#define MB_IDLE_FPU	0xa00	/* VCPU_FPU_MAX bytes: saved while the CPU waits, in case QEMU ends */
 #define MB_SCRUB	0x1000	/* physical addresses of pages; boot tables only */
 #define MAX_SCRUB	512
 

@@ -28,6 +28,7 @@
 #define START_TIMEOUT_NS 10000000000ull
 #define LOW_RAM_MAX	 0xc0000000ull	/* microvm: RAM above this appears at 4 GiB */
 #define VERSION_TIMEOUT_MS 2000
+#define ENDED		 "ended"	/* why, until its process was asked */
 
 /* --- starting QEMU --- */
 
@@ -84,7 +85,7 @@ static void exec_qemu(const struct qemu_machine *q, const struct start *s, pid_t
 	keep_fd(s->rom);
 	keep_fd(s->sock);
 	dup2(open("/dev/null", O_RDWR), 0);
-	dup2(s->err, 1);
+	dup2(s->err, 1);	/* not blocking: if nobody reads, what it says is lost, not its time */
 	dup2(s->err, 2);
 	if (!find_qemu(program, sizeof(program))) {
 		dprintf(2, "cannot run %s: %s\n", QEMU_PROGRAM, strerror(ENOENT));
@@ -100,33 +101,18 @@ static void exec_qemu(const struct qemu_machine *q, const struct start *s, pid_t
 	_exit(127);
 }
 
-/* Wakes the threads whose CPU wrote a byte; the end of the stream is the end of QEMU. */
-static void *read_line(void *arg)
+/* The first line that QEMU printed, or nothing. */
+static void read_words(int fd, char *words, size_t size)
 {
-	struct qemu_machine *q = arg;
-	unsigned char bytes[64];
-	ssize_t n;
+	ssize_t n = read(fd, words, size - 1);
 
-	while ((n = recv(q->sock, bytes, sizeof(bytes), 0)) > 0 || (n < 0 && errno == EINTR))
-		for (ssize_t i = 0; i < n; i++) {
-			unsigned cpu = bytes[i] - 1u;
-
-			if (cpu >= q->base.nr_cpus)
-				continue;
-			__atomic_fetch_add(&q->vcpu[cpu].wake, 1, __ATOMIC_SEQ_CST);
-			syscall(SYS_futex, &q->vcpu[cpu].wake, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
-		}
-	qemu_declare_dead(q, QEMU_PROGRAM " ended unexpectedly (killed, or out of memory?)");
-	return NULL;
+	words[n > 0 ? n : 0] = 0;
+	words[strcspn(words, "\n")] = 0;
 }
 
-/* The first line that QEMU printed. */
 static void read_complaint(int fd, char *why, size_t size)
 {
-	ssize_t n = read(fd, why, size - 1);
-
-	why[n > 0 ? n : 0] = 0;
-	why[strcspn(why, "\n")] = 0;
+	read_words(fd, why, size);
 	if (!why[0])
 		snprintf(why, size, "%s ended at once without a word", QEMU_PROGRAM);
 }
@@ -254,25 +240,6 @@ static void learn_tsc(struct qemu_machine *q)
 	q->base.has_tsc = (uint64_t)llabs(second - first) <= e1 + e2;
 }
 
-void qemu_destroy(struct machine *m)
-{
-	struct qemu_machine *q = to_qemu(m);
-
-	if (q->pid > 0)
-		kill(q->pid, SIGKILL);
-	if (q->sock >= 0)
-		shutdown(q->sock, SHUT_RDWR);
-	if (q->has_reader)
-		pthread_join(q->reader, NULL);
-	/* Last: until it is waited for, its number is nobody else's, and the reader kills it too. */
-	while (q->pid > 0 && waitpid(q->pid, NULL, 0) < 0 && errno == EINTR)
-		;
-	if (q->sock >= 0)
-		close(q->sock);
-	free(q->scrub);
-	free(q);
-}
-
 static void close_pair(const int fd[2])
 {
 	for (int i = 0; i < 2; i++)
@@ -280,42 +247,177 @@ static void close_pair(const int fd[2])
 			close(fd[i]);
 }
 
-static bool start_qemu(struct qemu_machine *q, const struct vellum_host_ram *ram, char *why, size_t size)
+/* A new QEMU on the RAM as it is laid out: its process, its line, and all CPUs idle. */
+static bool start_qemu(struct qemu_machine *q, char *why, size_t size)
 {
 	int line[2] = { -1, -1 }, err[2] = { -1, -1 };
-	struct start s = { .ram = ram, .rom = qemu_make_rom() };
-	pid_t parent = getpid();
+	struct start s = { .ram = &q->ram_file, .rom = qemu_make_rom() };
+	pid_t parent = getpid(), pid;
 	bool ok = false;
 
 	if (s.rom < 0 || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, line) ||
-	    pipe2(err, O_CLOEXEC)) {
+	    pipe2(err, O_CLOEXEC | O_NONBLOCK)) {
 		snprintf(why, size, "cannot make the files that QEMU needs: %s", strerror(errno));
 		goto out;
 	}
 	s.sock = line[1];
 	s.err = err[1];
-	q->pid = fork();
-	if (q->pid == 0)
+	pid = fork();
+	if (pid == 0)
 		exec_qemu(q, &s, parent);
-	if (q->pid < 0) {
+	if (pid < 0) {
 		snprintf(why, size, "cannot start a process: %s", strerror(errno));
 		goto out;
 	}
+	pthread_mutex_lock(&q->why_lock);
+	q->pid = pid;
 	q->sock = line[0];
-	line[0] = -1;
+	q->err = err[0];
+	pthread_mutex_unlock(&q->why_lock);
+	line[0] = err[0] = -1;
 	close(err[1]);		/* so that the end of its words can be seen */
 	err[1] = -1;
-	ok = wait_booted(q, err[0], why, size);
-	q->has_reader = ok && pthread_create(&q->reader, NULL, read_line, q) == 0;
-	if (ok && !q->has_reader)
-		snprintf(why, size, "cannot make a thread");
-	ok &= q->has_reader;
+	ok = wait_booted(q, q->err, why, size);
 out:
 	if (s.rom >= 0)
 		close(s.rom);
 	close_pair(line);
 	close_pair(err);
 	return ok;
+}
+
+/* Its process, waited for, and our ends of what led to it. Whoever kills it holds why_lock too. */
+static void end_qemu(struct qemu_machine *q, int *status)
+{
+	*status = 0;
+	pthread_mutex_lock(&q->why_lock);
+	if (q->pid > 0) {
+		kill(q->pid, SIGKILL);
+		while (waitpid(q->pid, status, 0) < 0 && errno == EINTR)
+			;
+	}
+	q->pid = -1;
+	if (q->sock >= 0)
+		close(q->sock);
+	if (q->err >= 0)
+		close(q->err);
+	q->sock = q->err = -1;
+	pthread_mutex_unlock(&q->why_lock);
+}
+
+/* Why it ended, if nobody has said so yet: its own last words, or the signal. */
+static void explain_end(struct qemu_machine *q, const char *complaint, int status)
+{
+	char *text = q->lost;
+	size_t size = sizeof(q->lost);
+
+	if (strcmp(q->why, ENDED) != 0)
+		snprintf(text, size, "%.190s", q->why);
+	else if (complaint[0])
+		snprintf(text, size, QEMU_PROGRAM " ended: %.150s", complaint);
+	else if (WIFSIGNALED(status) && WTERMSIG(status) != SIGKILL)
+		snprintf(text, size, QEMU_PROGRAM " ended: %s", strsignal(WTERMSIG(status)));
+	else
+		snprintf(text, size, QEMU_PROGRAM " was killed");
+}
+
+/* What the CPUs held and saved in time. life is held for writing. */
+static void keep_fpu(struct qemu_machine *q)
+{
+	for (unsigned i = 0; i < q->base.nr_cpus; i++) {
+		struct qemu_vcpu *v = &q->vcpu[i];
+
+		if (v->fresh)
+			continue;	/* has not run since the last time */
+		v->fresh = true;
+		v->has_kept = v->mb->idle_saved && (qemu_state(v->mb) == STATE_IDLE || qemu_not_begun(v->mb));
+		if (v->has_kept)
+			memcpy(v->kept, v->mb->idle_fpu, sizeof(v->kept));
+	}
+}
+
+/*
+ * QEMU has ended: start another on the same RAM and tables, which are all in shared memory. What a CPU did at that
+ * moment is lost; everything else goes on. False: nobody wants it, or it cannot be started.
+ */
+static bool revive(struct qemu_machine *q)
+{
+	char complaint[160], why[100];
+	bool ok = false, ending;
+	int status;
+
+	pthread_rwlock_wrlock(&q->life);
+	read_words(q->err, complaint, sizeof(complaint));
+	end_qemu(q, &status);
+	pthread_mutex_lock(&q->why_lock);
+	explain_end(q, complaint, status);
+	ending = q->ending;
+	pthread_mutex_unlock(&q->why_lock);
+	if (!ending) {
+		keep_fpu(q);
+		qemu_lay_memory(q);
+		pthread_mutex_lock(&q->scrub_lock);
+		q->nr_scrub = 0;	/* the new one has decoded nothing */
+		pthread_mutex_unlock(&q->scrub_lock);
+		ok = start_qemu(q, why, sizeof(why));
+		q->base.child_pid = q->pid;
+	}
+	q->base.has_tsc = false;	/* the counter began anew */
+	if (ok && q->base.restarted)
+		q->base.restarted(q->base.restarted_arg);
+	pthread_mutex_lock(&q->why_lock);
+	q->gone = !ok;
+	if (ok)
+		__atomic_store_n(&q->down, 0, __ATOMIC_RELEASE);
+	else if (!ending)
+		snprintf(q->why, sizeof(q->why), "%.90s, and cannot be started again: %.90s", q->lost, why);
+	pthread_cond_broadcast(&q->changed);
+	pthread_mutex_unlock(&q->why_lock);
+	pthread_rwlock_unlock(&q->life);
+	return ok;
+}
+
+static void wake_thread(struct qemu_machine *q, unsigned cpu)
+{
+	if (cpu >= q->base.nr_cpus)
+		return;
+	__atomic_fetch_add(&q->vcpu[cpu].wake, 1, __ATOMIC_SEQ_CST);
+	syscall(SYS_futex, &q->vcpu[cpu].wake, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+}
+
+/* Wakes the threads whose CPU wrote a byte. The end of the stream is the end of QEMU: it is started again. */
+static void *read_line(void *arg)
+{
+	struct qemu_machine *q = arg;
+	unsigned char bytes[64];
+	ssize_t n;
+
+	do {
+		while ((n = recv(q->sock, bytes, sizeof(bytes), 0)) > 0 || (n < 0 && errno == EINTR))
+			for (ssize_t i = 0; i < n; i++)
+				wake_thread(q, bytes[i] - 1u);
+		qemu_declare_down(q, ENDED);
+	} while (revive(q));
+	return NULL;
+}
+
+void qemu_destroy(struct machine *m)
+{
+	struct qemu_machine *q = to_qemu(m);
+	int status;
+
+	pthread_mutex_lock(&q->why_lock);
+	q->ending = true;
+	if (q->pid > 0)
+		kill(q->pid, SIGKILL);
+	if (q->sock >= 0)
+		shutdown(q->sock, SHUT_RDWR);
+	pthread_mutex_unlock(&q->why_lock);
+	if (q->has_reader)
+		pthread_join(q->reader, NULL);
+	end_qemu(q, &status);
+	free(q->scrub);
+	free(q);
 }
 
 struct machine *machine_qemu_create(const struct vellum_host_ram *ram, unsigned nr_cpus, bool confined,
@@ -329,8 +431,9 @@ struct machine *machine_qemu_create(const struct vellum_host_ram *ram, unsigned 
 		return NULL;
 	}
 	q->ram = ram->base;
-	q->sock = -1;
+	q->sock = q->err = -1;
 	q->confined = confined;
+	q->ram_file = *ram;
 	why[0] = 0;
 	q->base = (struct machine){ .ops = &qemu_machine_ops, .mmu = &qemu_mmu_ops, .nr_cpus = nr_cpus,
 				    .fault_ns = FAULT_NS,
@@ -340,11 +443,13 @@ struct machine *machine_qemu_create(const struct vellum_host_ram *ram, unsigned 
 		q->base.hole_size = (1ull << 32) - LOW_RAM_MAX;
 	}
 	pthread_mutex_init(&q->why_lock, NULL);
+	pthread_cond_init(&q->changed, NULL);
+	pthread_rwlock_init(&q->life, NULL);
 	pthread_mutex_init(&q->scrub_lock, NULL);
 	for (unsigned i = 0; i < nr_cpus; i++)
 		pthread_mutex_init(&q->vcpu[i].flush_lock, NULL);
 	qemu_lay_memory(q);
-	if (!start_qemu(q, ram, why, why_size)) {
+	if (!start_qemu(q, why, why_size)) {
 		bool hung = strstr(why, "no answer") != NULL;
 
 		qemu_destroy(&q->base);
@@ -356,7 +461,15 @@ struct machine *machine_qemu_create(const struct vellum_host_ram *ram, unsigned 
 	q->base.fpu_size = q->vcpu[0].mb->fpu_size;
 	if (q->base.fpu_size > VCPU_FPU_MAX)
 		q->base.fpu_size = VCPU_FPU_MAX;
+	if (pthread_create(&q->reader, NULL, read_line, q)) {
+		snprintf(why, why_size, "cannot make a thread");
+		qemu_destroy(&q->base);
+		return NULL;
+	}
+	q->has_reader = true;
+	pthread_rwlock_rdlock(&q->life);
 	learn_tsc(q);
+	pthread_rwlock_unlock(&q->life);
 	qemu_test_rings(q, q->base.leak, sizeof(q->base.leak));
 	return &q->base;
 }

@@ -135,12 +135,25 @@ exit_to_host:
 	incl	%eax
 	movl	$SERIAL_PORT, %edx
 	outb	%al, %dx
+/*
+ * A CPU that waits longer than an exit usually takes saves its FPU state where the host finds it, should QEMU end.
+ */
 wait_command:
 	movl	$20000, %ecx
 1:	cmpl	$0, MB_CMD(%rbx)
 	jne	command
 	decl	%ecx
-	jnz	1b
+	jz	3f
+	cmpl	$19000, %ecx
+	jne	1b
+	cmpl	$0, MB_IDLE_SAVED(%rbx)
+	jne	1b
+	movl	$-1, %eax
+	movl	$-1, %edx
+	xsave64	MB_IDLE_FPU(%rbx)
+	movl	$1, MB_IDLE_SAVED(%rbx)
+	jmp	1b
+3:
 	movl	$1, %eax
 	xchgl	%eax, MB_SLEEPING(%rbx)
 	cmpl	$0, MB_CMD(%rbx)
@@ -203,6 +216,7 @@ scrub:
 	jmp	exit_to_host
 
 run:
+	movl	$0, MB_IDLE_SAVED(%rbx)
 	movl	MB_FLAGS(%rbx), %ecx
 	testl	$LOAD_FPU, %ecx
 	jz	1f

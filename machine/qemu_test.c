@@ -6,6 +6,7 @@
  * rdi at each page of the upper half. It must fault where it stands, the upper half must keep its bytes, and the
  * exit must not tell what they are.
  */
+#define _GNU_SOURCE
 #include "machine/qemu.h"
 
 #include <stdio.h>
@@ -93,7 +94,7 @@ static const uint16_t selectors[] = { SEL_CODE3, SEL_CODE0, SEL_DATA3, SEL_TSS, 
 /* Where rsp and rdi point: every kind of page of a program's upper half, and what should not be there. */
 static const uint64_t targets[] = {
 	STUB_VA + CODE_ADDR + 0x800, STUB_VA + GDT_ADDR + 0x800, STUB_VA + IDT_ADDR + 0x800, STUB_VA + TSS_ADDR + 0xa00,
-	STUB_VA + MAILBOX_ADDR + MB_FPU + 0x800, LAPIC_VA + 0x300, STUB_VA + GDT_ADDR + 0xffc,
+	STUB_VA + MAILBOX_ADDR + MB_FPU + 0x500, LAPIC_VA + 0x300, STUB_VA + GDT_ADDR + 0xffc,
 	STUB_VA + TEST_DATA + 0x800, DIRECT_VA + TEST_DATA + 0x800, IOAPIC_VA + 0x10, ~0ull - 0xff,
 };
 
@@ -202,7 +203,7 @@ bool qemu_test_rings(struct qemu_machine *q, char *why, size_t why_size)
 	lay_test(q);
 	memcpy(before, q->ram, WATCHED);
 	v->page = (char *)at(q, TEST_PAGE);
-	v->mb->cr3 = TEST_PGD;
+	v->cr3 = TEST_PGD;
 	v->load_cr3 = true;
 	ok = test_all(q, before, why, why_size);
 	free(before);

@@ -1,0 +1,65 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# QEMU ends, is killed or hangs: it is started again, what ran on a CPU dies, all else goes on, the report is written.
+# shellcheck source=tests/cli/lib.sh
+. "$(dirname "$0")/lib.sh"
+find_busybox
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+abort=$root/build/guest/abort
+
+# Instructions that make QEMU 7.2 abort; a QEMU that knows them lets the program live, or raises SIGILL.
+for how in lock-bt lock-bts vpinsrw vroundss three-byte; do
+	timeout -k 5 60 "$VELLUM" run "$abort" "$how" >"$tmp/out" 2>"$tmp/err"
+	status=$?
+	result "$how ends the program, not the run" "$([ $status = 132 ] || [ $status = 0 ] || { echo "status $status"; cat "$tmp/err"; })"
+	result "$how is said in one line, if it is" "$([ "$(grep -c . "$tmp/err")" -le 1 ] || cat "$tmp/err")"
+done
+
+cat >"$tmp/script" <<END
+$abort lock-bt
+echo "status \$?"
+seq 1 20000 | sort -r | head -n 1
+$abort lock-bt
+echo "status \$?"
+echo after
+END
+timeout -k 5 120 "$VELLUM" run --track=clean --verify --json="$tmp/json" -- "$busybox" sh "$tmp/script" >"$tmp/out" 2>"$tmp/err"
+status=$?
+result "the other processes go on, and are verified" "$([ $status = 0 ] && [ "$(grep -v '^status' "$tmp/out" | tr '\n' ' ')" = "9999 after " ] &&
+	grep -q 'verified: the replica' "$tmp/err" || { echo "status $status"; cat "$tmp/out" "$tmp/err"; })"
+result "the report is valid" "$(jq -e '.exit.code == 0 and (.mappings | length) > 0' "$tmp/json" 2>&1 | grep -vx true)"
+
+# qemu_of VELLUM: its child.
+qemu_of() { pgrep -P "$1" qemu-system | head -n 1; }
+
+# A process that waits has nothing on a CPU: it survives what kills QEMU.
+for signal in KILL STOP; do
+	rm -f "$tmp/go"
+	mkfifo "$tmp/go"
+	timeout -k 5 120 "$VELLUM" run --track=clean --verify -- "$busybox" sh -c "echo ready; read x <'$tmp/go'; echo \$x; echo \$((6 * 7))" \
+		>"$tmp/out" 2>"$tmp/err" &
+	timeout=$!
+	while ! grep -q ready "$tmp/out" 2>/dev/null && kill -0 $timeout 2>/dev/null; do sleep 0.1; done
+	sleep 0.3
+	vellum=$(pgrep -P $timeout)
+	kill -$signal "$(qemu_of "$vellum")"
+	echo word >"$tmp/go"
+	wait $timeout
+	status=$?
+	result "a process that waits survives SIG$signal of QEMU" "$([ $status = 0 ] && [ "$(tr '\n' ' ' <"$tmp/out")" = "ready word 42 " ] ||
+		{ echo "status $status"; cat "$tmp/out" "$tmp/err"; })"
+done
+
+# What is on a CPU dies with it.
+"$VELLUM" run --track=clean --json="$tmp/json" "$root/build/guest/crash" spin >"$tmp/out" 2>"$tmp/err" &
+vellum=$!
+while ! grep -q ready "$tmp/out" 2>/dev/null && kill -0 $vellum 2>/dev/null; do sleep 0.1; done
+kill -KILL "$(qemu_of $vellum)"
+wait $vellum
+status=$?
+result "what runs on a CPU dies with SIGILL, in one line" "$([ $status = 132 ] && grep -q 'process 1 (crash) is killed with SIGILL: qemu-system-x86_64 was killed' "$tmp/err" ||
+	{ echo "status $status"; cat "$tmp/err"; })"
+result "its report is written" "$(jq -e '.exit.signal == 4' "$tmp/json" 2>&1 | grep -vx true)"
+
+finish
