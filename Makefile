@@ -188,7 +188,7 @@ TO_LIB     = $(DESTDIR)$(LIBDIR)
 TO_INCLUDE = $(DESTDIR)$(PREFIX)/include/vellum
 TO_MAN     = $(DESTDIR)$(MANDIR)
 TO_DOC     = $(DESTDIR)$(DOCDIR)
-DOCS       = README.md ARCHITECTURE.md SPEC.md LICENSE $(wildcard docs/*.md examples/*.c)
+DOCS       = README.md ARCHITECTURE.md SPEC.md THREAT-MODEL.md LICENSE $(wildcard docs/*.md examples/*.c)
 
 install: all
 	install -d $(TO_BIN) $(TO_LIB)/pkgconfig $(TO_INCLUDE) $(TO_MAN)/man1 $(TO_MAN)/man3 \
