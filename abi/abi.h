@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "machine/machine.h"
+#include "vellum/host.h"
 #include "vellum/mm.h"
 
 #define ABI_MAX_NAME 256
@@ -90,6 +91,9 @@ struct abi_result {
  * line in @why.
  */
 int abi_check_program(const char *path, char *why, size_t why_size);
+
+/* Hooks for the memory that programs run in: a long call of theirs ends when a signal does. Call before any thread. */
+const struct vellum_host_ops *abi_host(void);
 
 /* Call before any thread is made: signals to Vellum are the program's. */
 void abi_take_signals(void);

@@ -166,6 +166,19 @@ bool signal_pending(struct task *t)
 	return deliverable(t) != 0 || __atomic_load_n(&t->kernel->dying, __ATOMIC_RELAXED);
 }
 
+bool signal_kills(const struct task *t)
+{
+	uint64_t pending = deliverable(t);
+	bool kills = __atomic_load_n(&t->kernel->dying, __ATOMIC_RELAXED);
+
+	for (; pending && !kills; pending &= pending - 1) {
+		int signo = __builtin_ctzll(pending) + 1;
+
+		kills = t->action[signo].handler == HANDLER_DEFAULT && !default_ignores(signo) && !default_stops(signo);
+	}
+	return kills;
+}
+
 /* A fault of the task's own instruction: a blocked or ignored one kills. */
 void signal_fault(struct task *t, int signo, int code, uint64_t addr)
 {

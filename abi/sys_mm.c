@@ -181,8 +181,11 @@ SYSCALL(brk)
 	return (int64_t)now;
 }
 
+/* What may take long lets other programs have the CPU. */
 SYSCALL(madvise)
 {
+	if ((int)a[2] >= VELLUM_MADV_COLD)
+		cpu_release(t);
 	return vellum_madvise(t->gmm->mm, a[0], a[1], (int)a[2]);
 }
 
@@ -204,6 +207,8 @@ SYSCALL(mincore)
 	if (!pages)
 		return vellum_mincore(t->gmm->mm, a[0], 0, vec);
 	for (uint64_t done = 0, n; done < pages && !err; done += n) {
+		if (signal_kills(t))
+			return -EINTR;
 		n = pages - done < sizeof(vec) ? pages - done : sizeof(vec);
 		err = vellum_mincore(t->gmm->mm, a[0] + done * VELLUM_PAGE_SIZE, n * VELLUM_PAGE_SIZE, vec);
 		if (!err)
@@ -214,11 +219,13 @@ SYSCALL(mincore)
 
 SYSCALL(mlock)
 {
+	cpu_release(t);
 	return vellum_mlock(t->gmm->mm, a[0], a[1], 0);
 }
 
 SYSCALL(mlock2)
 {
+	cpu_release(t);
 	return vellum_mlock(t->gmm->mm, a[0], a[1], a[2] > 1 ? ~0u : (uint32_t)a[2]);
 }
 
@@ -229,6 +236,7 @@ SYSCALL(munlock)
 
 SYSCALL(mlockall)
 {
+	cpu_release(t);
 	return vellum_mlockall(t->gmm->mm, a[0] > 7 ? ~0u : (uint32_t)a[0]);
 }
 

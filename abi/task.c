@@ -291,10 +291,31 @@ static void run_once(struct task *t)
 	}
 }
 
+/* The task whose thread this is; NULL: a thread of Vellum's own. */
+static _Thread_local struct task *current;
+
+static int interrupted(void *host)
+{
+	(void)host;
+	if (!current)
+		return 0;
+	return signal_kills(current) ? VELLUM_KILLED : signal_pending(current) ? VELLUM_INTERRUPTED : 0;
+}
+
+const struct vellum_host_ops *abi_host(void)
+{
+	static struct vellum_host_ops ops;
+
+	ops = *vellum_host_posix();
+	ops.interrupted = interrupted;
+	return &ops;
+}
+
 static void *task_main(void *arg)
 {
 	struct task *t = arg;
 
+	current = t;
 	pthread_mutex_lock(&t->kernel->lock);	/* start_task() is through */
 	pthread_mutex_unlock(&t->kernel->lock);
 	for (;;) {

@@ -223,7 +223,7 @@ struct run {
 	struct run_options opt;
 	char path[4096];
 	struct vellum_host_ram ram;
-	struct vellum_host_ops host_ops;	/* those of POSIX, and what a forged entry ends in */
+	struct vellum_host_ops host_ops;	/* those of the programs' memory, and what a forged entry ends in */
 	struct machine *machine;
 	struct vellum_memory *memory;
 	struct swap_area *swap;
@@ -259,7 +259,7 @@ static int create_memory(struct run *r)
 	};
 	int err;
 
-	r->host_ops = *vellum_host_posix();
+	r->host_ops = *abi_host();
 	r->host_ops.forged = end_forged;
 	err = vellum_memory_create(&args, &r->memory);
 	return err ? fail("cannot set up %llu MiB of RAM: %s", (unsigned long long)(r->ram.size >> 20),
