@@ -117,8 +117,11 @@ void abi_mapping_name(const struct guest_mm *gmm, const struct vellum_vma_info *
 /* A host file, not memory shared by processes. */
 bool abi_is_file(const struct vellum_vma_info *info);
 
-/* The bytes that a page of a mapping had before anybody stored to it: the file's, or zeros. */
-void abi_initial_page(const struct vellum_vma_info *info, uint64_t addr, void *buf);
+/*
+ * The first run of pages of an object from @*first on that may hold other bytes than zeros: up to @*end.
+ * False: none.
+ */
+bool abi_next_data(const struct vellum_vma_info *info, uint64_t *first, uint64_t *end);
 
 /* The bytes of a page that is mapped but in no page table. */
 void abi_absent_page(const struct vellum_vma_info *info, uint64_t addr, void *buf);

@@ -524,14 +524,41 @@ void abi_absent_page(const struct vellum_vma_info *info, uint64_t addr, void *bu
 	filemap_put(fm);
 }
 
-/*
- * Shared memory starts as zeros, a file's page as the file has it. (The file may have changed since a
- * program looked: but then that was noted as a change.)
- */
-void abi_initial_page(const struct vellum_vma_info *info, uint64_t addr, void *buf)
+/* The first run of bytes from @*start on that a file's file system keeps. False: none. */
+static bool next_in_file(const struct filemap *fm, uint64_t *start, uint64_t *end)
 {
-	if (!info->shared || abi_is_file(info))
-		abi_absent_page(info, addr, buf);
-	else
-		memset(buf, 0, PAGE);
+	char link[64];
+	off_t data, hole;
+	int fd;
+
+	/* A position of its own: the program may share that of fm->fd. */
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fm->fd);
+	fd = open(link, O_RDONLY | O_CLOEXEC);
+	data = lseek(fd, (off_t)*start, SEEK_DATA);
+	hole = data < 0 ? -1 : lseek(fd, data, SEEK_HOLE);
+	if (fd >= 0)
+		close(fd);
+	if (data < 0 && errno == ENXIO)
+		return false;		/* a hole up to the end of the file */
+	*start = data < 0 ? *start : (uint64_t)data;
+	*end = hole < 0 ? (uint64_t)INT64_MAX : (uint64_t)hole;
+	return true;
+}
+
+bool abi_next_data(const struct vellum_vma_info *info, uint64_t *first, uint64_t *end)
+{
+	struct filemap *fm = filemap_of(info->mapping);
+	uint64_t start = *first * PAGE, stop = 0, cached = *first;
+	bool in_file = fm && next_in_file(fm, &start, &stop), has = vellum_mapping_next(info->mapping, &cached) == 0;
+
+	filemap_put(fm);
+	if (!has && !in_file)
+		return false;
+	*first = cached;
+	*end = cached + 1;
+	if (in_file && (!has || start / PAGE <= cached)) {
+		*first = start / PAGE;
+		*end = (stop + PAGE - 1) / PAGE;
+	}
+	return true;
 }
