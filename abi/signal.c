@@ -5,6 +5,7 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -457,7 +458,7 @@ SYSCALL(rt_sigaction)
 	int signo = (int)a[0];
 	struct sig_action new;
 
-	if (a[0] < 1 || a[0] > NR_SIGNALS || a[3] != 8)
+	if (signo < 1 || signo > NR_SIGNALS || a[3] != 8)
 		return -EINVAL;
 	if (a[1] && (signo == SIGKILL || signo == SIGSTOP))
 		return -EINVAL;
@@ -574,6 +575,8 @@ static int64_t kill_matching(struct task *t, int pid, int signo)
 	struct sig_info info = { .signo = signo, .code = SI_USER, .pid = t->pid };
 	bool found = false;
 
+	if (pid == INT_MIN)		/* no group has that number */
+		return -ESRCH;
 	pthread_mutex_lock(&k->lock);
 	for (struct task *other = k->tasks; other; other = other->next) {
 		bool match = pid > 0 ? other->pid == pid :

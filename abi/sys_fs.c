@@ -174,7 +174,7 @@ static int64_t do_readlink(struct task *t, int64_t dirfd, uint64_t addr, uint64_
 
 	if (err)
 		return err;
-	if ((int64_t)size <= 0)
+	if ((int)size <= 0)
 		return -EINVAL;
 	if (path_own_link(t, path, link)) {
 		n = (ssize_t)strlen(link);

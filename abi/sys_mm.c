@@ -91,6 +91,10 @@ SYSCALL(mmap)
 		err = open_object(t, fd_host(t, a[4]), &args);
 		if (err)
 			return err;
+		if ((int64_t)a[5] >= 0 && PAGE_UP(a[1]) > INT64_MAX - a[5]) {
+			vellum_mapping_put(args.mapping);
+			return -EOVERFLOW;
+		}
 	}
 	fixed = fixed && sane_range(a[0], a[1]);
 	if (fixed)

@@ -54,7 +54,7 @@ static bool parse_scaled(const char *text, const char *const *units, const doubl
 	char *end;
 	double value = strtod(text, &end);
 
-	if (end == text || value < 0 || text[0] == '-' || text[0] == '+')
+	if (end == text || !(value >= 0) || text[0] == '-' || text[0] == '+')
 		return false;
 	for (size_t i = 0; units[i]; i++)
 		if (!strcmp(end, units[i])) {

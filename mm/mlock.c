@@ -71,9 +71,9 @@ static int round_range(uint64_t addr, uint64_t len, gva_t *start, uint64_t *size
 {
 	*start = addr & PAGE_MASK;
 	*size = page_align_up(len + (addr & ~PAGE_MASK));
-	if (!len && !*size)
+	if (!*size)		/* as in Linux, also for a length that rounds up to 2^64 */
 		return 0;
-	if (*size < len || *start + *size < *start)
+	if (*start + *size < *start)
 		return -EINVAL;
 	return 0;	/* beyond the last address: a hole like any other */
 }
