@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "abi/filemap.h"
+#include "abi/text.h"
 
 #define MAX_KEPT 64		/* files that nobody maps any more */
 #define PAGE	 VELLUM_PAGE_SIZE
@@ -439,13 +440,14 @@ void filemap_start(struct kernel *k)
 /* A page that cannot be written is lost when we leave: say so. */
 static void write_last(struct filemap *fm)
 {
+	char path[PRINTABLE_BYTES(sizeof(fm->path))];
 	struct vellum_mapping_info info;
 
 	vellum_mapping_writeback(fm->mapping, 0, ~0ull, NULL);
 	vellum_mapping_info(fm->mapping, &info);
 	if (info.nr_dirty && fm->write_fd >= 0)
 		fprintf(stderr, "vellum: %s: %llu pages stored through a mapping could not be written: %s\n",
-			fm->path, (unsigned long long)info.nr_dirty, strerror(fm->failure));
+			printable(fm->path, path, sizeof(path)), (unsigned long long)info.nr_dirty, strerror(fm->failure));
 }
 
 void filemap_stop(void)

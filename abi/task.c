@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "abi/filemap.h"
+#include "abi/text.h"
 
 #define TICK_NS 5000000		/* time slice while somebody waits for a CPU; and re-kicks */
 
@@ -207,8 +208,10 @@ void task_exit(struct task *t, int status)
 
 void task_out_of_memory(struct task *t)
 {
+	char name[PRINTABLE_BYTES(sizeof(t->comm))];
+
 	fprintf(stderr, "vellum: out of memory: process %d (%s) killed; run with more --ram or --swap\n",
-		t->pid, t->comm);
+		t->pid, printable(t->comm, name, sizeof(name)));
 	inspect_signal(t, SIGKILL);
 	task_exit(t, SIGKILL);
 }
@@ -251,6 +254,7 @@ static void handle_exception(struct task *t)
 		[16] = { SIGFPE, FPE_FLTINV }, [17] = { SIGBUS, BUS_ADRALN }, [19] = { SIGFPE, FPE_FLTINV },
 	};
 	struct vcpu_regs *r = &t->st.regs;
+	char name[PRINTABLE_BYTES(sizeof(t->comm))];
 
 	if (r->vector == VCPU_VECTOR_PAGE_FAULT) {
 		if (t->st.cr2 >> 47)	/* the machine's half, or not canonical */
@@ -259,7 +263,7 @@ static void handle_exception(struct task *t)
 			fault_signal(t, vellum_handle_fault(t->gmm->mm, t->st.cr2, (uint32_t)r->error));
 	} else if (r->vector == 13 && r->error == 0x80 * 8 + 2) {
 		fprintf(stderr, "vellum: process %d (%s) made a 32-bit system call (int 0x80): not supported\n",
-			t->pid, t->comm);
+			t->pid, printable(t->comm, name, sizeof(name)));
 		signal_fault(t, SIGSEGV, SI_KERNEL, 0);
 	} else if (r->vector < 32 && map[r->vector].signo) {
 		signal_fault(t, map[r->vector].signo, map[r->vector].code, r->rip);

@@ -14,6 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "abi/text.h"
 #include "cli/cli.h"
 
 #define MIN_RAM (4ull << 20)
@@ -33,16 +34,13 @@ uint64_t monotonic_ns(void)
 
 int fail(const char *format, ...)
 {
-	char line[1024];
+	char line[1024], text[PRINTABLE_BYTES(sizeof(line))];
 	va_list ap;
 
 	va_start(ap, format);
 	vsnprintf(line, sizeof(line), format, ap);
 	va_end(ap);
-	for (char *c = line; *c; c++)
-		if (*c == '\n')
-			*c = ' ';
-	fprintf(stderr, "vellum: %s\n", line);
+	fprintf(stderr, "vellum: %s\n", printable(line, text, sizeof(text)));
 	return EXIT_VELLUM;
 }
 

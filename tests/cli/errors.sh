@@ -265,6 +265,9 @@ arguments() {
 		bad "$arg" "$arg"
 	done
 	bad "a report in a missing directory" --json="$tmp/nowhere/report"
+	echo text >"$tmp/plain"
+	chmod 755 "$tmp/plain"
+	bad "a report below a file" --json="$tmp/plain/report"
 	bad "a report over a directory" --json="$tmp"
 	fails "no program" 125 "$VELLUM" run
 	fails "no program after --" 125 "$VELLUM" run --
