@@ -551,7 +551,8 @@ bool abi_next_data(const struct vellum_vma_info *info, uint64_t *first, uint64_t
 {
 	struct filemap *fm = filemap_of(info->mapping);
 	uint64_t start = *first * PAGE, stop = 0, cached = *first;
-	bool in_file = fm && next_in_file(fm, &start, &stop), has = vellum_mapping_next(info->mapping, &cached) == 0;
+	/* The cache first: what is written back and dropped meanwhile is in the file by then. */
+	bool has = vellum_mapping_next(info->mapping, &cached) == 0, in_file = fm && next_in_file(fm, &start, &stop);
 
 	filemap_put(fm);
 	if (!has && !in_file)
