@@ -146,6 +146,9 @@ $(BUILD)/unit/%: tests/unit/%.c $(LIB_OBJ) $(TEST_OBJ)
 # Allocations of frames go through a test that has them fail: fail_sweep.h.
 $(BUILD)/unit/%: LDFLAGS_ALL += -Wl,--wrap=folio_alloc,--wrap=folio_alloc_raw
 
+# It counts the look-ups of entries.
+$(BUILD)/unit/test_large: LDFLAGS_ALL += -Wl,--wrap=pte_lookup,--wrap=huge_lookup,--wrap=find_vma
+
 # Its calls of the system go through the test, which has them fail.
 $(BUILD)/unit/test_swap_backends: $(SWAP_ZSTD_OBJ)
 $(BUILD)/unit/test_swap_backends: LDLIBS += -lzstd

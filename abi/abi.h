@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "machine/machine.h"
+#include "vellum/host.h"
 #include "vellum/mm.h"
 
 #define ABI_MAX_NAME 256
@@ -92,6 +93,9 @@ struct abi_result {
  */
 int abi_check_program(const char *path, char *why, size_t why_size);
 
+/* Hooks for the memory that programs run in: a long call of theirs ends when a signal does. Call before any thread. */
+const struct vellum_host_ops *abi_host(void);
+
 /* Call before any thread is made: signals to Vellum are the program's. */
 void abi_take_signals(void);
 
@@ -114,8 +118,11 @@ void abi_mapping_name(const struct guest_mm *gmm, const struct vellum_vma_info *
 /* A host file, not memory shared by processes. */
 bool abi_is_file(const struct vellum_vma_info *info);
 
-/* The bytes that a page of a mapping had before anybody stored to it: the file's, or zeros. */
-void abi_initial_page(const struct vellum_vma_info *info, uint64_t addr, void *buf);
+/*
+ * The first run of pages of an object from @*first on that may hold other bytes than zeros: up to @*end.
+ * False: none.
+ */
+bool abi_next_data(const struct vellum_vma_info *info, uint64_t *first, uint64_t *end);
 
 /* The bytes of a page that is mapped but in no page table. */
 void abi_absent_page(const struct vellum_vma_info *info, uint64_t addr, void *buf);

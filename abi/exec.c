@@ -16,6 +16,7 @@
 
 #include "abi/filemap.h"
 #include "abi/path.h"
+#include "abi/text.h"
 #include "vellum/backing.h"
 
 #define PAGE		VELLUM_PAGE_SIZE
@@ -468,7 +469,7 @@ static int open_program(struct task *t, const char *path)
 /* @fd is the program's file, and closed. */
 static int load_file(struct task *t, int fd, const char *path, char *const *argv, char *const *envp)
 {
-	char why[512], name[FD_NAME_BYTES];
+	char why[512], text[PRINTABLE_BYTES(sizeof(why))], name[FD_NAME_BYTES];
 	struct image im;
 	ssize_t n;
 	int err;
@@ -479,7 +480,7 @@ static int load_file(struct task *t, int fd, const char *path, char *const *argv
 		err = -EACCES;
 	} else if (image_read(&im, path, why, sizeof(why))) {
 		/* The program only learns "exec format error": say what it is that we don't support. */
-		fprintf(stderr, "vellum: %s\n", why);
+		fprintf(stderr, "vellum: %s\n", printable(why, text, sizeof(text)));
 		err = -ENOEXEC;
 	} else {
 		char exe[sizeof(((struct guest_mm *)0)->exe)];

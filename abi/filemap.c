@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "abi/filemap.h"
+#include "abi/text.h"
 
 #define MAX_KEPT 64		/* files that nobody maps any more */
 #define PAGE	 VELLUM_PAGE_SIZE
@@ -439,13 +440,14 @@ void filemap_start(struct kernel *k)
 /* A page that cannot be written is lost when we leave: say so. */
 static void write_last(struct filemap *fm)
 {
+	char path[PRINTABLE_BYTES(sizeof(fm->path))];
 	struct vellum_mapping_info info;
 
 	vellum_mapping_writeback(fm->mapping, 0, ~0ull, NULL);
 	vellum_mapping_info(fm->mapping, &info);
 	if (info.nr_dirty && fm->write_fd >= 0)
 		fprintf(stderr, "vellum: %s: %llu pages stored through a mapping could not be written: %s\n",
-			fm->path, (unsigned long long)info.nr_dirty, strerror(fm->failure));
+			printable(fm->path, path, sizeof(path)), (unsigned long long)info.nr_dirty, strerror(fm->failure));
 }
 
 void filemap_stop(void)
@@ -524,14 +526,42 @@ void abi_absent_page(const struct vellum_vma_info *info, uint64_t addr, void *bu
 	filemap_put(fm);
 }
 
-/*
- * Shared memory starts as zeros, a file's page as the file has it. (The file may have changed since a
- * program looked: but then that was noted as a change.)
- */
-void abi_initial_page(const struct vellum_vma_info *info, uint64_t addr, void *buf)
+/* The first run of bytes from @*start on that a file's file system keeps. False: none. */
+static bool next_in_file(const struct filemap *fm, uint64_t *start, uint64_t *end)
 {
-	if (!info->shared || abi_is_file(info))
-		abi_absent_page(info, addr, buf);
-	else
-		memset(buf, 0, PAGE);
+	char link[64];
+	off_t data, hole;
+	int fd;
+
+	/* A position of its own: the program may share that of fm->fd. */
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fm->fd);
+	fd = open(link, O_RDONLY | O_CLOEXEC);
+	data = lseek(fd, (off_t)*start, SEEK_DATA);
+	hole = data < 0 ? -1 : lseek(fd, data, SEEK_HOLE);
+	if (fd >= 0)
+		close(fd);
+	if (data < 0 && errno == ENXIO)
+		return false;		/* a hole up to the end of the file */
+	*start = data < 0 ? *start : (uint64_t)data;
+	*end = hole < 0 ? (uint64_t)INT64_MAX : (uint64_t)hole;
+	return true;
+}
+
+bool abi_next_data(const struct vellum_vma_info *info, uint64_t *first, uint64_t *end)
+{
+	struct filemap *fm = filemap_of(info->mapping);
+	uint64_t start = *first * PAGE, stop = 0, cached = *first;
+	/* The cache first: what is written back and dropped meanwhile is in the file by then. */
+	bool has = vellum_mapping_next(info->mapping, &cached) == 0, in_file = fm && next_in_file(fm, &start, &stop);
+
+	filemap_put(fm);
+	if (!has && !in_file)
+		return false;
+	*first = cached;
+	*end = cached + 1;
+	if (in_file && (!has || start / PAGE <= cached)) {
+		*first = start / PAGE;
+		*end = (stop + PAGE - 1) / PAGE;
+	}
+	return true;
 }

@@ -6,15 +6,15 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/magic.h>
 #include <linux/openat2.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/vfs.h>
 #include <unistd.h>
+
+#include "abi/kernel_fs.h"
 
 const char *path_fd_name(int fd, char name[FD_NAME_BYTES])
 {
@@ -22,29 +22,61 @@ const char *path_fd_name(int fd, char name[FD_NAME_BYTES])
 	return name;
 }
 
-/* "/proc/self/REST", or "/proc/PID/REST" with the program's own number: REST, else NULL. */
+/* Past slashes and "." components. */
+static const char *skip_slashes(const char *path)
+{
+	while (*path == '/' || (path[0] == '.' && path[1] == '/'))
+		path++;
+	return path;
+}
+
+/* The next component of @path is @name: what follows it, which is nothing or starts with a slash; else NULL. */
+static const char *skip_component(const char *path, const char *name)
+{
+	size_t len = strlen(name);
+
+	path = skip_slashes(path);
+	return strncmp(path, name, len) || (path[len] && path[len] != '/') ? NULL : path + len;
+}
+
+/* What follows "/proc/self", "/proc/thread-self" or "/proc/PID" with the program's own number; else NULL. */
+static const char *skip_own_directory(const struct task *t, const char *path)
+{
+	const char *proc = path[0] == '/' ? skip_component(path, "proc") : NULL, *rest, *task;
+	char own[16];
+
+	if (!proc)
+		return NULL;
+	snprintf(own, sizeof(own), "%d", t->pid);
+	rest = skip_component(proc, "self");
+	rest = rest ? rest : skip_component(proc, "thread-self");
+	rest = rest ? rest : skip_component(proc, own);
+	task = rest ? skip_component(rest, "task") : NULL;
+	task = task ? skip_component(task, own) : NULL;		/* its only thread */
+	return task ? task : rest;
+}
+
+/* "/proc/self/REST", or what means the same: REST, else NULL. */
 static const char *proc_self_rest(const struct task *t, const char *path)
 {
-	char own[32];
-	size_t n;
+	const char *rest = skip_own_directory(t, path);
 
-	if (!strncmp(path, "/proc/self/", 11))
-		return path + 11;
-	snprintf(own, sizeof(own), "/proc/%d/", t->pid);
-	n = strlen(own);
-	return strncmp(path, own, n) ? NULL : path + n;
+	return rest && *rest == '/' ? skip_slashes(rest) : NULL;
 }
 
 /* /dev/stdin and its like are links into /proc/self/fd. */
 static const char *standard_stream(const char *path)
 {
-	static const char *const names[][2] = { { "/dev/stdin", "fd/0" }, { "/dev/stdout", "fd/1" },
-						{ "/dev/stderr", "fd/2" } };
+	static const char *const names[][2] = { { "stdin", "fd/0" }, { "stdout", "fd/1" }, { "stderr", "fd/2" } };
+	const char *dev = path[0] == '/' ? skip_component(path, "dev") : NULL, *rest;
 
-	for (size_t i = 0; i < 3; i++)
-		if (!strcmp(path, names[i][0]))
+	for (size_t i = 0; dev && i < 3; i++) {
+		rest = skip_component(dev, names[i][0]);
+		if (rest && !*rest)
 			return names[i][1];
-	return strncmp(path, "/dev/fd/", 8) ? NULL : path + 5;
+	}
+	rest = dev ? skip_component(dev, "fd") : NULL;
+	return rest && *rest == '/' ? rest - 2 : NULL;
 }
 
 /* A path that means the program: what of it, or NULL for an ordinary path. */
@@ -55,46 +87,35 @@ static const char *own_rest(const struct task *t, const char *path)
 	return rest ? rest : standard_stream(path);
 }
 
-bool path_is_exe(const struct task *t, const char *path)
+/* The descriptor that "fd/N" names: the host's; -ENOENT: none. -1: it is another name. */
+static int own_descriptor(struct task *t, const char *rest)
 {
-	const char *rest = own_rest(t, path);
+	const char *digits = skip_component(rest, "fd");
+	char *end;
+	int host;
 
-	return rest && !strcmp(rest, "exe");
+	digits = digits ? skip_slashes(digits) : "";
+	if (!isdigit((unsigned char)*digits))
+		return -1;
+	host = fd_host(t, strtoul(digits, &end, 10));
+	return *end || host < 0 ? -ENOENT : host;
 }
 
-/* --- doors to Vellum --- */
-
-/* A component of a procfs path: is it a number of ours, a thread's of ours, or QEMU's? */
-static bool is_ours(const struct task *t, const char *component)
+/* What readlink(2) says of a link that means the program. False: it is no such link, or one of the host's. */
+bool path_own_link(const struct task *t, const char *path, char link[PATH_BYTES])
 {
-	char task[64];
-	int len = (int)strcspn(component, "/");
+	const char *proc = path[0] == '/' ? skip_component(path, "proc") : NULL, *rest;
 
-	if (!isdigit((unsigned char)*component))
-		return false;
-	if (atoi(component) == t->kernel->args->machine->child_pid)
-		return true;
-	snprintf(task, sizeof(task), "/proc/self/task/%.*s", len, component);
-	return access(task, F_OK) == 0;
-}
-
-static int check_opened(const struct task *t, int fd)
-{
-	char link[FD_NAME_BYTES], name[512];
-	struct statfs fs;
-	ssize_t n;
-
-	if (fstatfs(fd, &fs) || fs.f_type != PROC_SUPER_MAGIC)
-		return 0;
-	n = readlink(path_fd_name(fd, link), name, sizeof(name) - 1);
-	if (n < 0)
-		return -EACCES;
-	name[n] = 0;
-	for (const char *at = strchr(name, '/'); at; at = strchr(at + 1, '/'))
-		/* Nobody's memory either. */
-		if (is_ours(t, at + 1) || !strcmp(at, "/mem"))
-			return -EACCES;
-	return 0;
+	rest = proc ? skip_component(proc, "self") : NULL;
+	if (rest && !*rest)
+		return snprintf(link, PATH_BYTES, "%d", t->pid) > 0;
+	rest = proc ? skip_component(proc, "thread-self") : NULL;
+	if (rest && !*rest)
+		return snprintf(link, PATH_BYTES, "%d/task/%d", t->pid, t->pid) > 0;
+	rest = own_rest(t, path);
+	if (rest && !strcmp(rest, "exe"))
+		return snprintf(link, PATH_BYTES, "%s", t->gmm->exe) > 0;
+	return false;
 }
 
 /* --- opening --- */
@@ -105,7 +126,7 @@ static int start_of(struct task *t, int64_t dirfd, const char *path)
 	return (int)dirfd == AT_FDCWD || path[0] == '/' ? t->cwd : fd_host(t, (uint32_t)dirfd);
 }
 
-static int open_checked(struct task *t, int dir, const char *path, uint64_t flags, mode_t mode)
+static int open_checked(int dir, const char *path, uint64_t flags, mode_t mode)
 {
 	struct open_how how = { .flags = flags | O_CLOEXEC, .resolve = RESOLVE_NO_MAGICLINKS };
 	int fd, err;
@@ -117,30 +138,42 @@ static int open_checked(struct task *t, int dir, const char *path, uint64_t flag
 	fd = (int)syscall(SYS_openat2, dir, path, &how, sizeof(how));
 	if (fd < 0)
 		return -errno;
-	err = check_opened(t, fd);
+	err = kernel_fs_check(fd, (int)flags);
 	if (err)
 		close(fd);
 	return err ? err : fd;
 }
 
-/* What the program's own procfs file stands for. */
+/* The object behind a descriptor of the host, opened anew: with rights that the descriptor may not have. */
+static int open_again(int host, int flags, mode_t mode)
+{
+	char link[FD_NAME_BYTES];
+	int fd = open(path_fd_name(host, link), flags | O_CLOEXEC, mode), err;
+
+	if (fd < 0)
+		return -errno;
+	err = kernel_fs_check(fd, flags);
+	if (err)
+		close(fd);
+	return err ? err : fd;
+}
+
+/* What the program's own procfs file stands for; of the rest, the host's list tells which are the same for it. */
 static int open_own(struct task *t, const char *rest, int flags, mode_t mode)
 {
-	char link[FD_NAME_BYTES], *end;
-	int host, fd;
+	char path[PATH_BYTES + 16];
+	int host = own_descriptor(t, rest);
 
+	if (host == -ENOENT)
+		return -ENOENT;
+	if (host >= 0)
+		return open_again(host, flags, mode);
 	if (!strcmp(rest, "exe"))
-		return open_checked(t, t->cwd, t->gmm->exe, (uint64_t)flags, mode);
+		return open_checked(t->cwd, t->gmm->exe, (uint64_t)flags, mode);
 	if (!strcmp(rest, "cwd"))
-		host = t->cwd;
-	else if (!strncmp(rest, "fd/", 3) && isdigit((unsigned char)rest[3]))
-		host = fd_host(t, strtoul(rest + 3, &end, 10));
-	else
-		return -ENOENT;
-	if (host < 0 || (rest[0] == 'f' && *end))
-		return -ENOENT;
-	fd = open(path_fd_name(host, link), flags | O_CLOEXEC, mode);
-	return fd < 0 ? -errno : fd;
+		return open_again(t->cwd, flags, mode);
+	snprintf(path, sizeof(path), "/proc/self/%s", rest);
+	return open_checked(t->cwd, path, (uint64_t)flags, mode);
 }
 
 int path_open(struct task *t, int64_t dirfd, const char *path, int flags, mode_t mode)
@@ -156,7 +189,7 @@ int path_open(struct task *t, int64_t dirfd, const char *path, int flags, mode_t
 	flags &= known;
 	if (rest)
 		return open_own(t, rest, flags & ~O_NOFOLLOW, mode);
-	return open_checked(t, start_of(t, dirfd, path), path, (uint64_t)(unsigned)flags, mode);
+	return open_checked(start_of(t, dirfd, path), path, (uint64_t)(unsigned)flags, mode);
 }
 
 int path_object(struct task *t, int64_t dirfd, uint64_t addr, int flags)
@@ -174,10 +207,19 @@ int path_object(struct task *t, int64_t dirfd, uint64_t addr, int flags)
 	return path_open(t, dirfd, path, O_PATH | (flags & AT_SYMLINK_NOFOLLOW ? O_NOFOLLOW : 0), 0);
 }
 
+int path_to_change(struct task *t, int64_t dirfd, uint64_t addr, int flags)
+{
+	int fd = path_object(t, dirfd, addr, flags), err = fd < 0 ? fd : kernel_fs_check_change(fd);
+
+	if (err && fd >= 0)
+		close(fd);
+	return err ? err : fd;
+}
+
 int path_parent(struct task *t, int64_t dirfd, uint64_t addr, char name[PATH_BYTES])
 {
 	char path[PATH_BYTES];
-	int err = user_string(t, path, sizeof(path), addr);
+	int err = user_string(t, path, sizeof(path), addr), dir;
 	size_t end, at;
 
 	if (err)
@@ -193,5 +235,9 @@ int path_parent(struct task *t, int64_t dirfd, uint64_t addr, char name[PATH_BYT
 		at--;
 	snprintf(name, PATH_BYTES, "%s", path[at] ? path + at : ".");
 	path[at] = 0;
-	return open_checked(t, start_of(t, dirfd, path), path[0] ? path : ".", O_PATH | O_DIRECTORY, 0);
+	dir = open_checked(start_of(t, dirfd, path), path[0] ? path : ".", O_PATH | O_DIRECTORY, 0);
+	err = dir < 0 ? 0 : kernel_fs_check_change(dir);
+	if (err)
+		close(dir);
+	return err ? err : dir;
 }

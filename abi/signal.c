@@ -5,6 +5,7 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -164,6 +165,19 @@ static uint64_t deliverable(const struct task *t)
 bool signal_pending(struct task *t)
 {
 	return deliverable(t) != 0 || __atomic_load_n(&t->kernel->dying, __ATOMIC_RELAXED);
+}
+
+bool signal_kills(const struct task *t)
+{
+	uint64_t pending = deliverable(t);
+	bool kills = __atomic_load_n(&t->kernel->dying, __ATOMIC_RELAXED);
+
+	for (; pending && !kills; pending &= pending - 1) {
+		int signo = __builtin_ctzll(pending) + 1;
+
+		kills = t->action[signo].handler == HANDLER_DEFAULT && !default_ignores(signo) && !default_stops(signo);
+	}
+	return kills;
 }
 
 /* A fault of the task's own instruction: a blocked or ignored one kills. */
@@ -444,7 +458,7 @@ SYSCALL(rt_sigaction)
 	int signo = (int)a[0];
 	struct sig_action new;
 
-	if (a[0] < 1 || a[0] > NR_SIGNALS || a[3] != 8)
+	if (signo < 1 || signo > NR_SIGNALS || a[3] != 8)
 		return -EINVAL;
 	if (a[1] && (signo == SIGKILL || signo == SIGSTOP))
 		return -EINVAL;
@@ -561,6 +575,8 @@ static int64_t kill_matching(struct task *t, int pid, int signo)
 	struct sig_info info = { .signo = signo, .code = SI_USER, .pid = t->pid };
 	bool found = false;
 
+	if (pid == INT_MIN)		/* no group has that number */
+		return -ESRCH;
 	pthread_mutex_lock(&k->lock);
 	for (struct task *other = k->tasks; other; other = other->next) {
 		bool match = pid > 0 ? other->pid == pid :

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "abi/filemap.h"
+#include "abi/kernel_fs.h"
 #include "abi/path.h"
 
 #define NO_ERRNO(expr) ((expr) ? -errno : 0)
@@ -143,7 +144,9 @@ static int64_t do_access(struct task *t, int64_t dirfd, uint64_t addr, uint64_t 
 
 	if (fd < 0)
 		return fd;
-	err = NO_ERRNO(faccessat(AT_FDCWD, path_fd_name(fd, name), (int)mode, flags & AT_EACCESS));
+	err = mode ? kernel_fs_check(fd, mode & W_OK ? O_RDWR : O_RDONLY) : 0;
+	if (!err)
+		err = NO_ERRNO(faccessat(AT_FDCWD, path_fd_name(fd, name), (int)mode, flags & AT_EACCESS));
 	close(fd);
 	return err;
 }
@@ -171,10 +174,10 @@ static int64_t do_readlink(struct task *t, int64_t dirfd, uint64_t addr, uint64_
 
 	if (err)
 		return err;
-	if ((int64_t)size <= 0)
+	if ((int)size <= 0)
 		return -EINVAL;
-	if (path_is_exe(t, path)) {
-		n = snprintf(link, sizeof(link), "%s", t->gmm->exe);
+	if (path_own_link(t, path, link)) {
+		n = (ssize_t)strlen(link);
 	} else {
 		fd = path_object(t, dirfd, addr, AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH);
 		if (fd < 0)
@@ -206,15 +209,19 @@ SYSCALL(getdents64)
 	size_t size = a[2] < 65536 ? a[2] : 65536;
 	char *buf;
 	long n;
+	int err;
 
 	if (fd < 0)
 		return fd;
 	buf = malloc(size ? size : 1);
 	if (!buf)
 		return -ENOMEM;
-	n = syscall(SYS_getdents64, fd, buf, size);
+	do {
+		n = syscall(SYS_getdents64, fd, buf, size);
+		err = n < 0 ? errno : 0;
+	} while (n > 0 && !(n = kernel_fs_filter_names(fd, buf, n)));	/* 0 would be the end */
 	if (n < 0)
-		n = -errno;
+		n = -err;
 	else if (user_write(t, a[1], buf, (uint64_t)n))
 		n = -EFAULT;
 	free(buf);
@@ -439,9 +446,17 @@ SYSCALL(symlinkat)
 
 /* --- attributes --- */
 
+/* A descriptor whose file is to be changed. */
+static int fd_to_change(struct task *t, uint64_t number)
+{
+	int fd = fd_host(t, number), err = fd < 0 ? fd : kernel_fs_check_change(fd);
+
+	return err ? err : fd;
+}
+
 static int64_t do_chmod(struct task *t, int64_t dirfd, uint64_t addr, uint64_t mode)
 {
-	int fd = path_object(t, dirfd, addr, 0), err;
+	int fd = path_to_change(t, dirfd, addr, 0), err;
 	char name[FD_NAME_BYTES];
 
 	if (fd < 0)
@@ -463,14 +478,14 @@ SYSCALL(fchmodat)
 
 SYSCALL(fchmod)
 {
-	int fd = fd_host(t, a[0]);
+	int fd = fd_to_change(t, a[0]);
 
 	return fd < 0 ? fd : NO_ERRNO(fchmod(fd, (mode_t)a[1]));
 }
 
 static int64_t do_chown(struct task *t, int64_t dirfd, uint64_t addr, uint64_t uid, uint64_t gid, int flags)
 {
-	int fd = path_object(t, dirfd, addr, flags), err;
+	int fd = path_to_change(t, dirfd, addr, flags), err;
 
 	if (fd < 0)
 		return fd;
@@ -496,7 +511,7 @@ SYSCALL(fchownat)
 
 SYSCALL(fchown)
 {
-	int fd = fd_host(t, a[0]);
+	int fd = fd_to_change(t, a[0]);
 
 	return fd < 0 ? fd : NO_ERRNO(fchown(fd, (uid_t)a[1], (gid_t)a[2]));
 }
@@ -510,10 +525,10 @@ SYSCALL(utimensat)
 	if (a[2] && user_read(t, ts, a[2], sizeof(ts)))
 		return -EFAULT;
 	if (!a[1]) {
-		fd = fd_host(t, (uint32_t)a[0]);
+		fd = fd_to_change(t, (uint32_t)a[0]);
 		return fd < 0 ? fd : NO_ERRNO(futimens(fd, a[2] ? ts : NULL));
 	}
-	fd = path_object(t, (int)a[0], a[1], (int)a[3]);
+	fd = path_to_change(t, (int)a[0], a[1], (int)a[3]);
 	if (fd < 0)
 		return fd;
 	if (a[3] & AT_SYMLINK_NOFOLLOW)

@@ -15,6 +15,7 @@
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -80,8 +81,12 @@ static void write_failed(struct task *t, int64_t error)
 {
 	struct sig_info info = { .signo = error == -EPIPE ? SIGPIPE : SIGXFSZ, .code = SI_USER,
 				 .pid = t->pid };
+	struct rlimit lim = { 0, 0 };
 
 	if (error != -EPIPE && error != -EFBIG)
+		return;
+	/* What is too large for the file system is an error alone. */
+	if (error == -EFBIG && getrlimit(RLIMIT_FSIZE, &lim) == 0 && lim.rlim_cur == RLIM_INFINITY)
 		return;
 	pthread_mutex_lock(&t->kernel->lock);
 	signal_send(t->kernel, t, &info);
@@ -164,6 +169,8 @@ static int64_t move_vector(struct task *t, const struct file *file, struct user_
 
 	if (!len)
 		return host_io(t, file, NULL, 0, offset, dir);
+	if (offset >= 0 && len > (uint64_t)(INT64_MAX - offset))	/* what has no positions says so first */
+		return lseek(file->fd, 0, SEEK_CUR) < 0 ? -errno : -EINVAL;
 	buf = malloc(size);
 	if (!buf)
 		return -ENOMEM;

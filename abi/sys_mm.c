@@ -91,6 +91,10 @@ SYSCALL(mmap)
 		err = open_object(t, fd_host(t, a[4]), &args);
 		if (err)
 			return err;
+		if ((int64_t)a[5] >= 0 && PAGE_UP(a[1]) > INT64_MAX - a[5]) {
+			vellum_mapping_put(args.mapping);
+			return -EOVERFLOW;
+		}
 	}
 	fixed = fixed && sane_range(a[0], a[1]);
 	if (fixed)
@@ -181,8 +185,11 @@ SYSCALL(brk)
 	return (int64_t)now;
 }
 
+/* What may take long lets other programs have the CPU. */
 SYSCALL(madvise)
 {
+	if ((int)a[2] >= VELLUM_MADV_COLD)
+		cpu_release(t);
 	return vellum_madvise(t->gmm->mm, a[0], a[1], (int)a[2]);
 }
 
@@ -204,6 +211,8 @@ SYSCALL(mincore)
 	if (!pages)
 		return vellum_mincore(t->gmm->mm, a[0], 0, vec);
 	for (uint64_t done = 0, n; done < pages && !err; done += n) {
+		if (signal_kills(t))
+			return -EINTR;
 		n = pages - done < sizeof(vec) ? pages - done : sizeof(vec);
 		err = vellum_mincore(t->gmm->mm, a[0] + done * VELLUM_PAGE_SIZE, n * VELLUM_PAGE_SIZE, vec);
 		if (!err)
@@ -214,11 +223,13 @@ SYSCALL(mincore)
 
 SYSCALL(mlock)
 {
+	cpu_release(t);
 	return vellum_mlock(t->gmm->mm, a[0], a[1], 0);
 }
 
 SYSCALL(mlock2)
 {
+	cpu_release(t);
 	return vellum_mlock(t->gmm->mm, a[0], a[1], a[2] > 1 ? ~0u : (uint32_t)a[2]);
 }
 
@@ -229,6 +240,7 @@ SYSCALL(munlock)
 
 SYSCALL(mlockall)
 {
+	cpu_release(t);
 	return vellum_mlockall(t->gmm->mm, a[0] > 7 ? ~0u : (uint32_t)a[0]);
 }
 

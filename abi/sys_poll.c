@@ -126,15 +126,18 @@ SYSCALL(poll)
 {
 	struct timespec ts = { (int)a[2] / 1000, (int)a[2] % 1000 * 1000000l };
 
-	return do_poll(t, a[0], a[1], (int)a[2] < 0 ? NULL : &ts, NULL);
+	return do_poll(t, a[0], (uint32_t)a[1], (int)a[2] < 0 ? NULL : &ts, NULL);
+}
+
+static int check_timeout(const struct timespec *ts)
+{
+	return ts->tv_sec < 0 || ts->tv_nsec < 0 || ts->tv_nsec > 999999999 ? -EINVAL : 0;
 }
 
 /* Optional timeout and signal mask of ppoll and pselect6. */
 static int read_timeout(struct task *t, uint64_t addr, struct timespec *ts)
 {
-	if (user_read(t, ts, addr, sizeof(*ts)))
-		return -EFAULT;
-	return ts->tv_sec < 0 || ts->tv_nsec < 0 || ts->tv_nsec > 999999999 ? -EINVAL : 0;
+	return user_read(t, ts, addr, sizeof(*ts)) ? -EFAULT : check_timeout(ts);
 }
 
 SYSCALL(ppoll)
@@ -150,7 +153,7 @@ SYSCALL(ppoll)
 	}
 	if (a[3] && (a[4] != 8 || user_read(t, &mask, a[3], 8)))
 		return a[4] != 8 ? -EINVAL : -EFAULT;
-	return do_poll(t, a[0], a[1], a[2] ? &ts : NULL, a[3] ? &mask : NULL);
+	return do_poll(t, a[0], (uint32_t)a[1], a[2] ? &ts : NULL, a[3] ? &mask : NULL);
 }
 
 static const short select_events[3] = { POLLIN | POLLHUP | POLLERR, POLLOUT | POLLERR, POLLPRI };
@@ -163,7 +166,7 @@ static bool in_set(const fd_set *set, int fd)
 static int64_t do_select(struct task *t, const uint64_t a[6], const struct timespec *timeout,
 			 const uint64_t *mask)
 {
-	int nr = a[0] > MAX_FDS ? MAX_FDS : (int)a[0];
+	int nr = (int)a[0] > MAX_FDS ? MAX_FDS : (int)a[0];
 	size_t bytes = ((size_t)nr + 63) / 64 * 8;
 	struct pollfd fds[MAX_FDS];
 	int number[MAX_FDS];
@@ -213,9 +216,11 @@ SYSCALL(select)
 	if (a[4]) {
 		if (user_read(t, &tv, a[4], sizeof(tv)))
 			return -EFAULT;
-		if (tv.tv_sec < 0 || tv.tv_usec < 0)
+		/* More microseconds than a second has are none too many; the sum wraps, as in Linux. */
+		ts.tv_sec = (time_t)((uint64_t)tv.tv_sec + (uint64_t)(tv.tv_usec / 1000000));
+		ts.tv_nsec = tv.tv_usec % 1000000 * 1000;
+		if (check_timeout(&ts))
 			return -EINVAL;
-		ts = (struct timespec){ tv.tv_sec + tv.tv_usec / 1000000, tv.tv_usec % 1000000 * 1000 };
 	}
 	return do_select(t, a, a[4] ? &ts : NULL, NULL);
 }

@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -171,6 +172,9 @@ SYSCALL(wait4)
 	struct kernel *k = t->kernel;
 	static const char no_usage[sizeof(struct rusage)];
 	int pid, status = 0, options = (int)a[2];
+
+	if ((int)a[0] == INT_MIN)	/* no group has that number */
+		return -ESRCH;
 
 	if (options & ~(WNOHANG | WUNTRACED | WCONTINUED | (int)(__WALL | __WNOTHREAD | __WCLONE)))
 		return -EINVAL;
@@ -398,7 +402,7 @@ SYSCALL(prlimit64)
 
 SYSCALL(getrlimit)
 {
-	const uint64_t b[6] = { 0, a[0], 0, a[1] };
+	const uint64_t b[6] = { 0, (uint32_t)a[0], 0, a[1] };
 
 	return sys_prlimit64(t, b);
 }

@@ -8,10 +8,18 @@
 
 #include "abi/task.h"
 
+/* A clock of the host's; one that belongs to a process or descriptor would be of the host's, too. */
+static bool is_clock(uint64_t clock)
+{
+	return (clockid_t)clock >= 0;
+}
+
 SYSCALL(clock_gettime)
 {
 	struct timespec ts;
 
+	if (!is_clock(a[0]))
+		return -EINVAL;
 	if (clock_gettime((clockid_t)a[0], &ts))
 		return -errno;
 	return user_write(t, a[1], &ts, sizeof(ts));
@@ -21,6 +29,8 @@ SYSCALL(clock_getres)
 {
 	struct timespec ts;
 
+	if (!is_clock(a[0]))
+		return -EINVAL;
 	if (clock_getres((clockid_t)a[0], &ts))
 		return -errno;
 	return a[1] ? user_write(t, a[1], &ts, sizeof(ts)) : 0;
@@ -73,17 +83,25 @@ static int sleep_until(struct task *t, uint64_t until)
 	return err;
 }
 
-static int64_t do_sleep(struct task *t, const struct timespec *ts, uint64_t rest)
+#define MAX_SECONDS (INT64_MAX / 1000000000)	/* of what can be counted in ns: longer times are this long, as in Linux */
+
+static bool is_time(const struct timespec *ts)
 {
-	uint64_t until, now;
+	return ts->tv_sec >= 0 && ts->tv_nsec >= 0 && ts->tv_nsec <= 999999999;
+}
+
+static uint64_t timespec_ns(const struct timespec *ts)
+{
+	return ts->tv_sec < MAX_SECONDS ? (uint64_t)ts->tv_sec * 1000000000u + (uint64_t)ts->tv_nsec : INT64_MAX;
+}
+
+/* @ns from now on. Both are below 2^63, so their sum can be counted. */
+static int64_t sleep_for(struct task *t, uint64_t ns, uint64_t rest)
+{
+	uint64_t until = clock_ns(CLOCK_MONOTONIC) + ns, now;
 	struct timespec left;
 	int err;
 
-	if (ts->tv_sec < 0 || ts->tv_nsec < 0 || ts->tv_nsec > 999999999)
-		return -EINVAL;
-	until = clock_ns(CLOCK_MONOTONIC) +
-		(ts->tv_sec < 1l << 32 ? (uint64_t)ts->tv_sec : 1ull << 32) * 1000000000u +
-		(uint64_t)ts->tv_nsec;
 	err = sleep_until(t, until);
 	if (err && rest) {
 		now = clock_ns(CLOCK_MONOTONIC);
@@ -101,34 +119,37 @@ SYSCALL(nanosleep)
 
 	if (user_read(t, &ts, a[0], sizeof(ts)))
 		return -EFAULT;
-	return do_sleep(t, &ts, a[1]);
+	return is_time(&ts) ? sleep_for(t, timespec_ns(&ts), a[1]) : -EINVAL;
 }
 
 SYSCALL(clock_nanosleep)
 {
 	struct timespec ts, now;
+	uint64_t until, from;
 
+	if (!is_clock(a[0]) || clock_gettime((clockid_t)a[0], &now))
+		return -EINVAL;
 	if (user_read(t, &ts, a[2], sizeof(ts)))
 		return -EFAULT;
-	if (a[1] & TIMER_ABSTIME) {
-		int64_t delta;
-
-		if (clock_gettime((clockid_t)a[0], &now))
-			return -errno;
-		delta = (ts.tv_sec - now.tv_sec) * 1000000000ll + ts.tv_nsec - now.tv_nsec;
-		if (delta <= 0)
-			return 0;
-		ts = (struct timespec){ delta / 1000000000, delta % 1000000000 };
-		return do_sleep(t, &ts, 0);
-	}
-	return do_sleep(t, &ts, a[3]);
+	if (!is_time(&ts))
+		return -EINVAL;
+	if (!(a[1] & TIMER_ABSTIME))
+		return sleep_for(t, timespec_ns(&ts), a[3]);
+	until = timespec_ns(&ts);
+	from = timespec_ns(&now);
+	return until > from ? sleep_for(t, until - from, 0) : 0;
 }
 
 /* --- the real-time interval timer --- */
 
+static bool is_timeval(const struct timeval *tv)
+{
+	return tv->tv_sec >= 0 && tv->tv_usec >= 0 && tv->tv_usec <= 999999;
+}
+
 static uint64_t timeval_ns(const struct timeval *tv)
 {
-	return (uint64_t)tv->tv_sec * 1000000000u + (uint64_t)tv->tv_usec * 1000u;
+	return timespec_ns(&(struct timespec){ tv->tv_sec, tv->tv_usec * 1000 });
 }
 
 static void get_timer(struct task *t, struct itimerval *it)
@@ -143,9 +164,12 @@ static void get_timer(struct task *t, struct itimerval *it)
 
 static void set_timer(struct task *t, uint64_t value, uint64_t interval, struct itimerval *old)
 {
+	uint64_t now;
+
 	pthread_mutex_lock(&t->kernel->lock);
 	get_timer(t, old);
-	t->alarm_at = value ? clock_ns(CLOCK_MONOTONIC) + value : 0;
+	now = clock_ns(CLOCK_MONOTONIC);
+	t->alarm_at = !value ? 0 : value < INT64_MAX - now ? now + value : INT64_MAX;
 	t->alarm_interval = interval;
 	pthread_mutex_unlock(&t->kernel->lock);
 }
@@ -158,7 +182,7 @@ SYSCALL(setitimer)
 		return -EINVAL;
 	if (user_read(t, &new, a[1], sizeof(new)))
 		return -EFAULT;
-	if (new.it_value.tv_sec < 0 || new.it_value.tv_usec < 0 || new.it_value.tv_usec > 999999)
+	if (!is_timeval(&new.it_value) || !is_timeval(&new.it_interval))
 		return -EINVAL;
 	set_timer(t, timeval_ns(&new.it_value), timeval_ns(&new.it_interval), &old);
 	return a[2] ? user_write(t, a[2], &old, sizeof(old)) : 0;
@@ -180,6 +204,8 @@ SYSCALL(alarm)
 {
 	struct itimerval old;
 
-	set_timer(t, a[0] * 1000000000ull, 0, &old);
-	return old.it_value.tv_sec + (old.it_value.tv_usec ? 1 : 0);
+	set_timer(t, (uint32_t)a[0] * 1000000000ull, 0, &old);
+	/* To the nearest second, but not to none. */
+	return old.it_value.tv_sec +
+	       (old.it_value.tv_usec >= 500000 || (!old.it_value.tv_sec && old.it_value.tv_usec));
 }

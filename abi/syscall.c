@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "abi/task.h"
+#include "abi/text.h"
 
 #include "syscall_table.h"	/* made from syscall.tbl */
 
@@ -77,7 +78,7 @@ static int64_t refuse(uint64_t nr)
 
 static int print_arg(struct task *t, char kind, uint64_t value, char *out, size_t size)
 {
-	char text[64];
+	char text[64], quoted[PRINTABLE_BYTES(sizeof(text))];
 	int err;
 
 	switch (kind) {
@@ -88,7 +89,7 @@ static int print_arg(struct task *t, char kind, uint64_t value, char *out, size_
 		err = user_string(t, text, sizeof(text), value);
 		text[sizeof(text) - 1] = 0;
 		if (!err || err == -ENAMETOOLONG)
-			return snprintf(out, size, "\"%s\"%s", text, err ? "..." : "");
+			return snprintf(out, size, "\"%s\"%s", printable_quoted(text, quoted, sizeof(quoted)), err ? "..." : "");
 		/* fall through */
 	default: return snprintf(out, size, "0x%llx", (unsigned long long)value);
 	}

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "abi/filemap.h"
+#include "abi/text.h"
 
 #define MAX_INSTRUCTION 15	/* bytes, on x86-64 */
 #define TICK_NS 5000000		/* time slice while somebody waits for a CPU; and re-kicks */
@@ -208,8 +209,10 @@ void task_exit(struct task *t, int status)
 
 void task_out_of_memory(struct task *t)
 {
+	char name[PRINTABLE_BYTES(sizeof(t->comm))];
+
 	fprintf(stderr, "vellum: out of memory: process %d (%s) killed; run with more --ram or --swap\n",
-		t->pid, t->comm);
+		t->pid, printable(t->comm, name, sizeof(name)));
 	inspect_signal(t, SIGKILL);
 	task_exit(t, SIGKILL);
 }
@@ -252,6 +255,7 @@ static void handle_exception(struct task *t)
 		[16] = { SIGFPE, FPE_FLTINV }, [17] = { SIGBUS, BUS_ADRALN }, [19] = { SIGFPE, FPE_FLTINV },
 	};
 	struct vcpu_regs *r = &t->st.regs;
+	char name[PRINTABLE_BYTES(sizeof(t->comm))];
 
 	if (r->vector == VCPU_VECTOR_PAGE_FAULT) {
 		if (t->st.cr2 >> 47)	/* the machine's half, or not canonical */
@@ -260,7 +264,7 @@ static void handle_exception(struct task *t)
 			fault_signal(t, vellum_handle_fault(t->gmm->mm, t->st.cr2, (uint32_t)r->error));
 	} else if (r->vector == 13 && r->error == 0x80 * 8 + 2) {
 		fprintf(stderr, "vellum: process %d (%s) made a 32-bit system call (int 0x80): not supported\n",
-			t->pid, t->comm);
+			t->pid, printable(t->comm, name, sizeof(name)));
 		signal_fault(t, SIGSEGV, SI_KERNEL, 0);
 	} else if (r->vector < 32 && map[r->vector].signo) {
 		signal_fault(t, map[r->vector].signo, map[r->vector].code, r->rip);
@@ -316,10 +320,31 @@ static void run_once(struct task *t)
 	}
 }
 
+/* The task whose thread this is; NULL: a thread of Vellum's own. */
+static _Thread_local struct task *current;
+
+static int interrupted(void *host)
+{
+	(void)host;
+	if (!current)
+		return 0;
+	return signal_kills(current) ? VELLUM_KILLED : signal_pending(current) ? VELLUM_INTERRUPTED : 0;
+}
+
+const struct vellum_host_ops *abi_host(void)
+{
+	static struct vellum_host_ops ops;
+
+	ops = *vellum_host_posix();
+	ops.interrupted = interrupted;
+	return &ops;
+}
+
 static void *task_main(void *arg)
 {
 	struct task *t = arg;
 
+	current = t;
 	pthread_mutex_lock(&t->kernel->lock);	/* start_task() is through */
 	pthread_mutex_unlock(&t->kernel->lock);
 	for (;;) {

@@ -130,6 +130,7 @@ void pool_kick_all(struct cpu_pool *pool);
 void signal_send(struct kernel *k, struct task *t, const struct sig_info *info);	/* lock held */
 void signal_fault(struct task *t, int signo, int code, uint64_t addr);	/* of its own instruction */
 bool signal_pending(struct task *t);
+bool signal_kills(const struct task *t);	/* a signal that ends the task is pending */
 void signal_deliver(struct task *t);	/* before it returns to the program; may end it */
 int64_t signal_return(struct task *t);	/* rt_sigreturn(2) */
 void signal_exec(struct task *t);

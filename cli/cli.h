@@ -69,6 +69,7 @@ struct replica {		/* page number (or index in an object) to contents */
 void replica_store(struct replica *r, uint64_t page, const void *bytes);
 void replica_drop(struct replica *r, uint64_t page);
 const void *replica_get(const struct replica *r, uint64_t page);	/* NULL: as it was at first */
+bool replica_next(const struct replica *r, uint64_t *page);	/* the first at *@page or above */
 void replica_clone(struct replica *to, const struct replica *from);
 void replica_clear(struct replica *r);
 const struct host *cli_host(void);

@@ -141,14 +141,10 @@ struct where {			/* the way to a value, from the value up */
 	size_t index;
 };
 
-/* For a terminal: no bytes that move the cursor, and not the whole of a long text. */
-static void printable(char *to, size_t size, const char *from)
+/* Not the whole of a long text; fail() sees to odd bytes. */
+static void shorten(char *to, size_t size, const char *from)
 {
-	size_t i = 0;
-
-	for (; from[i] && i < size - 1 && i < 80; i++)
-		to[i] = from[i] < ' ' || from[i] > '~' ? '?' : from[i];
-	to[i] = 0;
+	snprintf(to, size, "%.80s", from);
 }
 
 static void print_where(FILE *f, const struct where *at)
@@ -162,7 +158,7 @@ static void print_where(FILE *f, const struct where *at)
 		fprintf(f, "[%zu]", at->index);
 		return;
 	}
-	printable(name, sizeof(name), at->name);
+	shorten(name, sizeof(name), at->name);
 	fprintf(f, "%s%s", at->up ? "." : "", name);
 }
 
@@ -299,7 +295,7 @@ static int check_schema(const char *path, const json_t *report)
 	}
 	if (!strcmp(json_string_value(schema), SCHEMA))
 		return 0;
-	printable(name, sizeof(name), json_string_value(schema));
+	shorten(name, sizeof(name), json_string_value(schema));
 	fail("%s: has the schema \"%s\", but this is a vellum for \"" SCHEMA "\"; use the one that wrote it",
 	     path, name);
 	return -1;
@@ -332,7 +328,7 @@ static int check_report(const char *path, const char *json, size_t len)
 	int bad;
 
 	if (!report) {
-		printable(text, sizeof(text), err.text);
+		shorten(text, sizeof(text), err.text);
 		fail("%s: is not JSON: line %d, column %d: %s; " HINT, path, err.line, err.column, text);
 		return -1;
 	}

@@ -5,6 +5,7 @@
  */
 #include <stdlib.h>
 
+#include "abi/text.h"
 #include "cli/cli.h"
 #include "vellum/pagemap.h"
 
@@ -224,14 +225,14 @@ static void text_mapping(FILE *f, const char *prefix, const struct guest_mm *gmm
 			 const struct vellum_vma_info *info, const struct runs *runs)
 {
 	struct tables shown = { .nr_levels = 0 };
-	char name[ABI_MAX_NAME], prot[4];
+	char name[ABI_MAX_NAME], text[PRINTABLE_BYTES(ABI_MAX_NAME)], prot[4];
 
 	prot_text(info, prot);
 	abi_mapping_name(gmm, info, name);
 	fprintf(f, "%s%012llx-%012llx %s%c %08llx rss %llu swapped %llu of %llu  %s\n", prefix,
 		(unsigned long long)info->start, (unsigned long long)info->end, prot, info->shared ? 's' : 'p',
 		offset_of(info), PAGES(runs->present), PAGES(runs->swapped), PAGES(info->end - info->start),
-		name[0] ? name : "anonymous");
+		name[0] ? printable(name, text, sizeof(text)) : "anonymous");
 	for (size_t i = 0; i < runs->nr; i++) {
 		const struct tables tables = tables_of(&runs->at[i]);
 
@@ -246,10 +247,11 @@ static void text_mapping(FILE *f, const char *prefix, const struct guest_mm *gmm
 static void show_text(FILE *f, const struct inspection *ins, const char *prefix, const struct guest_mm *gmm,
 		      int pid, struct runs *runs)
 {
+	char exe[PRINTABLE_BYTES(sizeof(gmm->exe))];
 	struct vellum_vma_info info;
 
-	fprintf(f, "%sprocess %d (%s) at %s: %llu pages there, %llu swapped out\n", prefix, pid, gmm->exe,
-		ins->when, (unsigned long long)vellum_mm_rss(gmm->mm),
+	fprintf(f, "%sprocess %d (%s) at %s: %llu pages there, %llu swapped out\n", prefix, pid,
+		printable(gmm->exe, exe, sizeof(exe)), ins->when, (unsigned long long)vellum_mm_rss(gmm->mm),
 		(unsigned long long)vellum_mm_swapped(gmm->mm));
 	for (uint64_t at = 0; vellum_vma_next(gmm->mm, at, &info) == 0; at = info.end) {
 		collect(runs, gmm, &info);

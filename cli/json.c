@@ -7,37 +7,26 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "abi/text.h"
 #include "cli/cli.h"
 
 /* Bytes that are not UTF-8 are written as U+FFFD: the file stays valid JSON. */
-static size_t utf8_length(const unsigned char *s)
-{
-	size_t n = *s < 0x80 ? 1 : (*s & 0xe0) == 0xc0 ? 2 : (*s & 0xf0) == 0xe0 ? 3 :
-		   (*s & 0xf8) == 0xf0		       ? 4 : 0;
-
-	for (size_t i = 1; i < n; i++)
-		if ((s[i] & 0xc0) != 0x80)
-			return 0;
-	return n;
-}
-
 void json_text(FILE *f, const char *text)
 {
-	const unsigned char *s = (const unsigned char *)text;
-
 	fputc('"', f);
-	while (*s) {
-		size_t n = utf8_length(s);
+	while (*text) {
+		uint32_t c;
+		size_t n = utf8_decode(text, &c);
 
-		if (*s == '"' || *s == '\\')
-			fprintf(f, "\\%c", *s);
-		else if (*s < 0x20)
-			fprintf(f, "\\u%04x", *s);
-		else if (n)
-			fwrite(s, 1, n, f);
-		else
+		if (!n)
 			fputs("\xef\xbf\xbd", f);
-		s += n ? n : 1;
+		else if (c == '"' || c == '\\')
+			fprintf(f, "\\%c", (int)c);
+		else if (c < 0x20)
+			fprintf(f, "\\u%04x", (unsigned)c);
+		else
+			fwrite(text, 1, n, f);
+		text += n ? n : 1;
 	}
 	fputc('"', f);
 }
@@ -182,6 +171,16 @@ static void directory_of(const char *path, char dir[4096])
 		snprintf(dir, 4096, "/");
 }
 
+static bool is_writable_directory(const char *dir)
+{
+	struct stat st;
+
+	if (stat(dir, &st))
+		return false;
+	errno = ENOTDIR;
+	return S_ISDIR(st.st_mode) && access(dir, W_OK | X_OK) == 0;
+}
+
 int json_check(const char *path, char *why, size_t size)
 {
 	char dir[4096];
@@ -200,7 +199,7 @@ int json_check(const char *path, char *why, size_t size)
 			return -1;
 		}
 	}
-	if (!in_place(path) && access(dir, W_OK | X_OK)) {
+	if (!in_place(path) && !is_writable_directory(dir)) {
 		snprintf(why, size, "%s: %s", path, strerror(errno));
 		return -1;
 	}

@@ -57,6 +57,11 @@ const void *replica_get(const struct replica *r, uint64_t page)
 	return p ? p->bytes : NULL;
 }
 
+bool replica_next(const struct replica *r, uint64_t *page)
+{
+	return radix_next(&r->pages, page) != NULL;
+}
+
 void replica_clone(struct replica *to, const struct replica *from)
 {
 	struct replica_page *p;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* cli/report.c - the summary for people. */
+#include "abi/text.h"
 #include "cli/cli.h"
 
 const char *track_name(enum track_mode mode)
@@ -15,6 +16,7 @@ static void print_rows(const struct track_result *res)
 
 	for (size_t i = 0; i < res->rows.nr; i++) {
 		const struct row *row = &res->rows.at[i];
+		char name[PRINTABLE_BYTES(sizeof(row->name))];
 
 		if (!row->dirty_pages && !row->write_faults)
 			continue;
@@ -29,7 +31,7 @@ static void print_rows(const struct track_result *res)
 			(unsigned long long)row->start, (unsigned long long)row->end, row->prot,
 			(unsigned long long)((row->end - row->start) / VELLUM_PAGE_SIZE),
 			(unsigned long long)row->dirty_pages, (unsigned long long)row->write_faults,
-			row->name[0] ? row->name : "anonymous");
+			row->name[0] ? printable(row->name, name, sizeof(name)) : "anonymous");
 	}
 	if (hidden)
 		fprintf(stderr, "vellum: and %llu more mappings that were written: see --json\n",

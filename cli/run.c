@@ -14,6 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "abi/text.h"
 #include "cli/cli.h"
 
 #define MIN_RAM (4ull << 20)
@@ -33,16 +34,13 @@ uint64_t monotonic_ns(void)
 
 int fail(const char *format, ...)
 {
-	char line[1024];
+	char line[1024], text[PRINTABLE_BYTES(sizeof(line))];
 	va_list ap;
 
 	va_start(ap, format);
 	vsnprintf(line, sizeof(line), format, ap);
 	va_end(ap);
-	for (char *c = line; *c; c++)
-		if (*c == '\n')
-			*c = ' ';
-	fprintf(stderr, "vellum: %s\n", line);
+	fprintf(stderr, "vellum: %s\n", printable(line, text, sizeof(text)));
 	return EXIT_VELLUM;
 }
 
@@ -54,7 +52,7 @@ static bool parse_scaled(const char *text, const char *const *units, const doubl
 	char *end;
 	double value = strtod(text, &end);
 
-	if (end == text || value < 0 || text[0] == '-' || text[0] == '+')
+	if (end == text || !(value >= 0) || text[0] == '-' || text[0] == '+')
 		return false;
 	for (size_t i = 0; units[i]; i++)
 		if (!strcmp(end, units[i])) {
@@ -223,7 +221,7 @@ struct run {
 	struct run_options opt;
 	char path[4096];
 	struct vellum_host_ram ram;
-	struct vellum_host_ops host_ops;	/* those of POSIX, and what a forged entry ends in */
+	struct vellum_host_ops host_ops;	/* those of the programs' memory, and what a forged entry ends in */
 	struct machine *machine;
 	struct vellum_memory *memory;
 	struct swap_area *swap;
@@ -259,7 +257,7 @@ static int create_memory(struct run *r)
 	};
 	int err;
 
-	r->host_ops = *vellum_host_posix();
+	r->host_ops = *abi_host();
 	r->host_ops.forged = end_forged;
 	err = vellum_memory_create(&args, &r->memory);
 	return err ? fail("cannot set up %llu MiB of RAM: %s", (unsigned long long)(r->ram.size >> 20),

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "cli/track.h"
+#include "vellum/pagemap.h"
 
 static void no_memory(void)
 {
@@ -40,40 +41,39 @@ struct hand_out {
 	uint64_t scan_end;
 };
 
+/* Pages [first, end) changed. */
+static void record_run(struct hand_out *h, uint64_t first, uint64_t end)
+{
+	struct collection_record *rec = h->record;
+
+	mark_dirty(h->mt, first, end);
+	rec->pages += end - first;
+	rec->ranges = grow(rec->ranges, rec->nr_ranges, &rec->max_ranges, sizeof(*rec->ranges));
+	rec->ranges[rec->nr_ranges].pid = h->mt->gmm->pid;
+	rec->ranges[rec->nr_ranges].addr = first * PAGE;
+	rec->ranges[rec->nr_ranges++].count = end - first;
+}
+
+static int record_entry(void *arg, const struct vellum_entry *entry)
+{
+	record_run(arg, entry->start / PAGE, (entry->start + entry->len) / PAGE);
+	return 0;
+}
+
+#define MAX_RUN (1ull << 24)	/* pages; a longer one is a record that was lost, and names all that is watched */
+
 static int take_run(void *arg, uint64_t first, uint64_t nr)
 {
 	struct hand_out *h = arg;
-	struct collection_record *rec = h->record;
-	struct vellum_vma_info info;
 
 	if (!h->scan_end)
 		h->scan_end = monotonic_ns();
-	/* A lost record names the whole range: only what is mapped can have changed. */
-	for (uint64_t at = first; at < first + nr;) {
-		uint64_t from, to;
-
-		if (nr > 1ull << 24) {
-			if (vellum_vma_next(h->mt->gmm->mm, at * PAGE, &info))
-				break;
-			from = info.start / PAGE > at ? info.start / PAGE : at;
-			to = info.end / PAGE < first + nr ? info.end / PAGE : first + nr;
-		} else {
-			from = at;
-			to = first + nr;
-		}
-		if (h->count) {
-			mark_dirty(h->mt, from, to);
-			rec->pages += to - from;
-			rec->ranges = grow(rec->ranges, rec->nr_ranges, &rec->max_ranges,
-					   sizeof(*rec->ranges));
-			rec->ranges[rec->nr_ranges].pid = h->mt->gmm->pid;
-			rec->ranges[rec->nr_ranges].addr = from * PAGE;
-			rec->ranges[rec->nr_ranges++].count = to - from;
-		}
-		if (h->mt->track->opt->verify)
-			update_replica(h->mt, from, to);
-		at = to;
-	}
+	if (h->count && nr <= MAX_RUN)
+		record_run(h, first, first + nr);
+	else if (h->count)	/* only what is there can have changed */
+		vellum_walk_entries(h->mt->gmm->mm, first * PAGE, (first + nr) * PAGE, record_entry, h);
+	if (h->mt->track->opt->verify)
+		update_replica(h->mt, first, first + nr);
 	return 0;
 }
 

@@ -85,6 +85,79 @@ static int look(struct vellum_mm *mm, uint64_t addr, void *buf)
 	return 1;
 }
 
+/* --- pages that can be other than zeros: what a mapping names may be far more --- */
+
+struct span {			/* of a mapping, in pages; ascending */
+	struct mm_track *mt;
+	const struct vellum_vma_info *info;
+	uint64_t end;
+	uint64_t entry;		/* the next one with an entry, */
+	uint64_t kept;		/* in the replica, */
+	uint64_t data, data_end;	/* and those that the object has */
+};
+
+static int note_entry(void *arg, const struct vellum_entry *entry)
+{
+	uint64_t *page = arg;
+
+	if (entry->start / PAGE > *page)
+		*page = entry->start / PAGE;
+	return 1;
+}
+
+static uint64_t next_entry(const struct span *s, uint64_t from)
+{
+	return vellum_walk_entries(s->mt->gmm->mm, from * PAGE, s->end * PAGE, note_entry, &from) == 1 ? from : s->end;
+}
+
+static uint64_t next_kept(const struct span *s, uint64_t from)
+{
+	uint64_t index;
+	const struct replica *r = replica_of(s->mt, s->info, from, &index);
+	uint64_t found = index;
+
+	return replica_next(r, &found) && found - index < s->end - from ? from + found - index : s->end;
+}
+
+static void next_data(struct span *s, uint64_t from)
+{
+	uint64_t start = s->info->pgoff + from - s->info->start / PAGE, first = start, end;
+
+	s->data = s->data_end = s->end;
+	if (!is_shared(s->info) || !abi_next_data(s->info, &first, &end) || first - start >= s->end - from)
+		return;
+	s->data = from + first - start;
+	s->data_end = end - first < s->end - s->data ? s->data + end - first : s->end;
+}
+
+static struct span span_of(struct mm_track *mt, const struct vellum_vma_info *info, uint64_t from, uint64_t end)
+{
+	struct span s = { .mt = mt, .info = info, .end = end };
+
+	s.entry = next_entry(&s, from);
+	s.kept = next_kept(&s, from);
+	next_data(&s, from);
+	return s;
+}
+
+/* The first page from @from on; s->end: none. */
+static uint64_t next_page(struct span *s, uint64_t from)
+{
+	uint64_t page;
+
+	if (from >= s->end)
+		return s->end;
+	if (s->entry < from)
+		s->entry = next_entry(s, from);
+	if (s->kept < from)
+		s->kept = next_kept(s, from);
+	if (s->data_end <= from)
+		next_data(s, from);
+	page = s->data > from ? s->data : from;
+	page = s->entry < page ? s->entry : page;
+	return s->kept < page ? s->kept : page;
+}
+
 static void update_page(struct mm_track *mt, const struct vellum_vma_info *info, uint64_t page)
 {
 	char bytes[PAGE];
@@ -92,8 +165,6 @@ static void update_page(struct mm_track *mt, const struct vellum_vma_info *info,
 	struct replica *r = replica_of(mt, info, page, &index);
 	int found = look(mt->gmm->mm, page * PAGE, bytes);
 
-	if (is_shared(info))
-		replica_drop(&mt->replica, page);	/* what was private here before */
 	if (found == 1 && !is_shared(info)) {
 		store_private(mt, info, page, bytes);
 	} else if (found == 1) {
@@ -124,23 +195,35 @@ static void forget_unmapped(struct track *track)
 	}
 }
 
+/* Private pages [first, end) that the replica has. */
+static void drop_pages(struct replica *r, uint64_t first, uint64_t end)
+{
+	for (uint64_t page = first; replica_next(r, &page) && page < end; page++)
+		replica_drop(r, page);
+}
+
 /* A run of collected pages: what is mapped there now is copied, what is not is dropped. */
 void update_replica(struct mm_track *mt, uint64_t first, uint64_t end)
 {
-	struct vellum_vma_info info = { .end = 0 };
+	struct vellum_vma_info info;
 
 	forget_unmapped(mt->track);
-	for (uint64_t page = first; page < end; page++) {
-		bool mapped = true;
+	for (uint64_t at = first, to; at < end; at = to) {
+		bool mapped = vellum_vma_next(mt->gmm->mm, at * PAGE, &info) == 0;
+		uint64_t start = mapped ? info.start / PAGE : end;
+		struct span s;
 
-		if (page * PAGE >= info.end)
-			mapped = vellum_vma_next(mt->gmm->mm, page * PAGE, &info) == 0;
-		if (!mapped)
-			info = (struct vellum_vma_info){ .start = ~0ull, .end = ~0ull };
-		if (page * PAGE >= info.start)
+		to = start < end ? start : end;
+		if (to > at)
+			drop_pages(&mt->replica, at, to);
+		if (to == end || to > at)
+			continue;
+		to = info.end / PAGE < end ? info.end / PAGE : end;
+		if (is_shared(&info))
+			drop_pages(&mt->replica, at, to);	/* what was private here before */
+		s = span_of(mt, &info, at, to);
+		for (uint64_t page = next_page(&s, at); page < to; page = next_page(&s, page + 1))
 			update_page(mt, &info, page);
-		else
-			replica_drop(&mt->replica, page);
 	}
 }
 
@@ -189,16 +272,17 @@ static bool in_ranges(const struct ranges *r, uint64_t index)
 static void snapshot(struct mm_track *mt, const struct vellum_vma_info *info, uint64_t start, uint64_t end)
 {
 	struct replica *r = &find_object(mt->track, info->mapping)->replica;
+	struct span s = span_of(mt, info, start / PAGE, end / PAGE);
 	struct ranges feeders = { .nr = 0 };
 	char bytes[PAGE];
 
 	list_feeders(mt, info->mapping, start, end, &feeders);
-	for (uint64_t at = start; at < end; at += PAGE) {
-		uint64_t index = info->pgoff + (at - info->start) / PAGE;
+	for (uint64_t page = next_page(&s, start / PAGE); page < s.end; page = next_page(&s, page + 1)) {
+		uint64_t index = info->pgoff + page - info->start / PAGE;
 
 		if (replica_get(r, index) && in_ranges(&feeders, index))
 			continue;
-		abi_absent_page(info, at, bytes);
+		abi_absent_page(info, page * PAGE, bytes);
 		replica_store(r, index, bytes);
 	}
 	free(feeders.at);
@@ -242,10 +326,10 @@ static bool page_equal(struct mm_track *mt, const struct vellum_vma_info *info, 
 		return true;		/* never touched */
 	if (found != 1)
 		abi_absent_page(info, page * PAGE, actual);
-	if (!expected) {
-		abi_initial_page(info, page * PAGE, initial);
-		expected = initial;
-	}
+	if (!expected && is_shared(info))	/* snapshot() had nothing there */
+		expected = memset(initial, 0, PAGE);
+	else if (!expected)
+		abi_absent_page(info, page * PAGE, initial), expected = initial;
 	if (memcmp(actual, expected, PAGE) == 0)
 		return true;
 	if (is_shared(info) || !info->mapping || !replica_get(r, index | FOLLOWS))
@@ -265,21 +349,33 @@ static bool settles(struct mm_track *mt, const struct vellum_vma_info *info, uin
 	return false;
 }
 
-void verify_mm(struct mm_track *mt)
+/* A page differs. False: enough was said. */
+static bool tell_difference(struct mm_track *mt, const struct vellum_vma_info *info, uint64_t page)
 {
-	struct track_result *res = &mt->track->result;
-	struct vellum_vma_info info;
 	char name[ABI_MAX_NAME];
 
-	for (uint64_t at = 0; vellum_vma_next(mt->gmm->mm, at, &info) == 0; at = info.end)
-		for (uint64_t page = info.start / PAGE; page < info.end / PAGE; page++) {
-			if (info.device || page_equal(mt, &info, page) || settles(mt, &info, page))
-				continue;
-			if (res->nr_differences++ > 10)
+	if (mt->track->result.nr_differences++ > 10)
+		return false;
+	abi_mapping_name(mt->gmm, info, name);
+	fail("verify: pid %d: page at 0x%llx (%s, page %llu) differs from the replica", mt->gmm->pid,
+	     (unsigned long long)(page * PAGE), name[0] ? name : "anonymous",
+	     (unsigned long long)(page - info->start / PAGE));
+	return true;
+}
+
+void verify_mm(struct mm_track *mt)
+{
+	struct vellum_vma_info info;
+
+	for (uint64_t at = 0; vellum_vma_next(mt->gmm->mm, at, &info) == 0; at = info.end) {
+		struct span s;
+
+		if (info.device)
+			continue;
+		s = span_of(mt, &info, info.start / PAGE, info.end / PAGE);
+		for (uint64_t page = next_page(&s, info.start / PAGE); page < s.end; page = next_page(&s, page + 1))
+			if (!page_equal(mt, &info, page) && !settles(mt, &info, page) &&
+			    !tell_difference(mt, &info, page))
 				return;
-			abi_mapping_name(mt->gmm, &info, name);
-			fail("verify: pid %d: page at 0x%llx (%s, page %llu) differs from the replica",
-			     mt->gmm->pid, (unsigned long long)(page * PAGE), name[0] ? name : "anonymous",
-			     (unsigned long long)(page - info.start / PAGE));
-		}
+	}
 }

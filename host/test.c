@@ -75,7 +75,11 @@ static uint32_t test_thread_id(void *host)
 
 static int test_interrupted(void *host)
 {
-	return __atomic_load_n(&((struct test_host *)host)->interrupted, __ATOMIC_ACQUIRE) != 0;
+	struct test_host *th = host;
+
+	if (count(&th->nr_asked, 1) >= th->kill_at && th->kill_at)
+		return VELLUM_KILLED;
+	return (int)__atomic_load_n(&th->interrupted, __ATOMIC_ACQUIRE);
 }
 
 const struct vellum_host_ops *test_host_ops(void)

@@ -13,7 +13,9 @@ struct test_host {
 	uint64_t live_bytes;
 	uint64_t bugs;		/* calls of bug() */
 	const char *last_bug;
-	uint64_t interrupted;	/* waits are to be broken off */
+	uint64_t interrupted;	/* what the hook says: VELLUM_INTERRUPTED, VELLUM_KILLED */
+	uint64_t nr_asked;	/* how often it was called */
+	uint64_t kill_at;	/* from this call on it says VELLUM_KILLED; 0: never */
 };
 
 const struct vellum_host_ops *test_host_ops(void);

@@ -21,6 +21,12 @@ static inline bool host_interrupted(const struct host *host)
 	return host->ops->interrupted && host->ops->interrupted(host->ctx);
 }
 
+/* The process is about to end: what a long call has not done yet, it need not do. */
+static inline bool host_killed(const struct host *host)
+{
+	return host->ops->interrupted && host->ops->interrupted(host->ctx) == VELLUM_KILLED;
+}
+
 static inline void host_free(const struct host *host, void *ptr, size_t size)
 {
 	if (ptr)

@@ -191,9 +191,22 @@ static int collapse_anon(struct vellum_mm *mm, struct vma *vma, gva_t addr)
 	return err;
 }
 
+static bool has_table(struct vellum_mm *mm, gva_t addr)
+{
+	struct mutex *ptl;
+	bool has;
+
+	read_lock(&mm->mmap_lock, mm_host(mm));
+	has = pte_lookup(mm, addr, &ptl) != NULL;
+	read_unlock(&mm->mmap_lock, mm_host(mm));
+	return has;
+}
+
 /* What is swapped out comes in first: faults, without our lock. */
 static int bring_in(struct vellum_mm *mm, gva_t addr)
 {
+	if (!has_table(mm, addr))
+		return 0;
 	for (gva_t at = addr; at < addr + PMD_SIZE; at += PAGE_SIZE) {
 		struct mutex *ptl;
 		const pte_t *ptep;
@@ -241,15 +254,44 @@ static int collapse_at(struct vellum_mm *mm, gva_t addr)
 	return err;
 }
 
+/* Where to go on: past what has no table and nothing to make a huge page of, which is -EINVAL. */
+static gva_t skip_empty(struct vellum_mm *mm, gva_t addr, gva_t end)
+{
+	const struct vma *vma;
+	gva_t next = addr;
+
+	read_lock(&mm->mmap_lock, mm_host(mm));
+	vma = find_vma(mm, addr);
+	if (!vma)
+		next = end;
+	else if (vma->start > addr)
+		next = min_u64(vma->start, end);
+	else if (vma_is_anonymous(vma))		/* shared memory gets pages where it has none */
+		next = skip_absent_tables(mm, addr, min_u64(vma->end, end));
+	read_unlock(&mm->mmap_lock, mm_host(mm));
+	return next & PMD_MASK;
+}
+
 int madvise_collapse(struct vellum_mm *mm, gva_t start, gva_t end)
 {
 	gva_t first = (start + PMD_SIZE - 1) & PMD_MASK;
 	int err = first + PMD_SIZE <= end ? 0 : -EINVAL, one;
 
-	for (gva_t addr = first; first < end && addr + PMD_SIZE <= end; addr += PMD_SIZE) {
+	end &= PMD_MASK;
+	for (gva_t addr = first, next; addr < end; addr = next) {
+		if (host_killed(mm_host(mm)))
+			return -EINTR;
+		next = skip_empty(mm, addr, end);
+		if (next > addr) {
+			err = -EINVAL;
+			continue;
+		}
+		next = addr + PMD_SIZE;
 		one = collapse_at(mm, addr);
 		if (one)
 			err = one;
+		if (one == -EBUSY)	/* no frames, so none for the next one */
+			break;
 	}
 	return err;
 }

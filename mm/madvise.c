@@ -63,16 +63,18 @@ static int get_part(struct vellum_mm *mm, gva_t at, gva_t end, int advice, struc
 	return err;
 }
 
+#define MAX_READ_AHEAD (32ull << 20)	/* bytes of one VMA; the advice may name a whole sparse file */
+
 /* Read-ahead: errors are found again by whoever accesses the page. */
 static void bring_in(struct vellum_mapping *mapping, uint64_t offset, uint64_t len)
 {
-	uint64_t last = min_u64(offset + len, page_align_up(vellum_mapping_size(mapping)));
+	uint64_t last = min_u64(offset + min_u64(len, MAX_READ_AHEAD), page_align_up(vellum_mapping_size(mapping)));
 	char byte;
 
 	if (!mapping->ops || !mapping->ops->fault)
 		return;
 	for (; offset < last; offset += PAGE_SIZE)
-		if (vellum_mapping_read(mapping, offset, &byte, 1))
+		if (host_killed(&mapping->memory->host) || vellum_mapping_read(mapping, offset, &byte, 1))
 			return;
 }
 

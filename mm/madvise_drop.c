@@ -182,8 +182,14 @@ static int guard_part(struct vma *vma, gva_t start, gva_t end, bool install)
 	if (install)
 		drop_part(vma, start, end, VELLUM_MADV_DONTNEED);
 	for (gva_t next; start < end && !err; start = next) {
+		if (!install)
+			start = skip_absent_tables(vma->mm, start, end);
 		next = min_u64((start & PMD_MASK) + PMD_SIZE, end);
-		if (huge_lookup(vma->mm, start, NULL) && install)
+		if (start == end)
+			break;
+		if (install && host_killed(mm_host(vma->mm)))
+			err = -EINTR;
+		else if (install && huge_lookup(vma->mm, start, NULL))
 			err = -EAGAIN;
 		else
 			err = guard_table(vma, start, next, install);

@@ -77,6 +77,8 @@ static int reclaim_vma(struct vma *vma, gva_t start, gva_t end, int advice, gva_
 	if (vma->flags & (VM_LOCKED | VM_PFNMAP))
 		return -EINVAL;
 	while (start < end) {
+		if (host_killed(mm_host(vma->mm)))
+			return -EINTR;
 		po.nr = 0;
 		po.stopped = end;
 		walk_vma_range(vma, start, end, &take_walk_ops, &po);

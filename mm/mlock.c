@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* mm/mlock.c - memory that stays: mlock(2), mlockall(2), their limit, and mincore(2). */
-#include "mm/huge.h"
+#include "mm/pagewalk.h"
 
 #define LOCK_FLAGS (VM_LOCKED | VM_LOCKONFAULT)
 
@@ -63,7 +63,7 @@ static uint64_t not_locked(const struct vellum_mm *mm, gva_t start, gva_t end)
 /* As the system call says it. */
 static int populate_error(int err)
 {
-	return err == -EAGAIN ? -EAGAIN : err ? -ENOMEM : 0;
+	return err == -EAGAIN || err == -EINTR ? err : err ? -ENOMEM : 0;
 }
 
 /* To whole pages, as Linux does: a page that an empty range lies inside of counts. Nothing: *@size 0. */
@@ -71,9 +71,9 @@ static int round_range(uint64_t addr, uint64_t len, gva_t *start, uint64_t *size
 {
 	*start = addr & PAGE_MASK;
 	*size = page_align_up(len + (addr & ~PAGE_MASK));
-	if (!len && !*size)
+	if (!*size)		/* as in Linux, also for a length that rounds up to 2^64 */
 		return 0;
-	if (*size < len || *start + *size < *start)
+	if (*start + *size < *start)
 		return -EINVAL;
 	return 0;	/* beyond the last address: a hole like any other */
 }
@@ -131,7 +131,8 @@ static void populate_all(struct vellum_mm *mm)
 	struct vellum_vma_info info;
 
 	for (gva_t at = 0; vellum_vma_next(mm, at, &info) == 0; at = info.end)
-		populate_range(mm, info.start, info.end, POPULATE_FOR_MMAP);
+		if (populate_range(mm, info.start, info.end, POPULATE_FOR_MMAP) == -EINTR)
+			break;
 }
 
 EXPORT int vellum_mlockall(struct vellum_mm *mm, uint32_t flags)
@@ -167,33 +168,51 @@ EXPORT int vellum_munlockall(struct vellum_mm *mm)
 
 /* --- mincore --- */
 
-static bool is_cached(const struct vma *vma, gva_t addr)
-{
-	struct folio *folio;
-	bool there;
+struct mincore {
+	gva_t start;
+	uint8_t *vec;
+};
 
-	if (!vma->mapping || (vma->flags & VM_PFNMAP))
-		return false;
-	folio = mapping_find(vma->mapping, vma_page_index(vma, addr));
-	if (!folio)
-		return false;
-	there = folio_flags(folio) & PG_UPTODATE;
-	folio_put(vma->mm->memory, folio);
-	return there;
+static int mincore_pte(pte_t *ptep, gva_t addr, struct mm_walk *walk)
+{
+	const struct mincore *mc = walk->private;
+	pte_t pte = ptep_get(ptep);
+
+	if (pte_present(pte) || pte_is_migration(pte))
+		mc->vec[(addr - mc->start) >> PAGE_SHIFT] = 1;
+	return 0;
 }
 
-static bool is_present(const struct vma *vma, gva_t addr)
+static int mincore_leaf(uint64_t *entry, gva_t start, gva_t end, unsigned shift, struct mm_walk *walk)
 {
-	struct mutex *ptl;
-	const pte_t *ptep = pte_lookup(vma->mm, addr, &ptl);
+	const struct mincore *mc = walk->private;
 
-	return ptep ? pte_present(ptep_get(ptep)) || pte_is_migration(ptep_get(ptep)) :
-		      huge_lookup(vma->mm, addr, NULL);
+	(void)entry, (void)shift;
+	memset(&mc->vec[(start - mc->start) >> PAGE_SHIFT], 1, (end - start) >> PAGE_SHIFT);
+	return 0;
+}
+
+static const struct mm_walk_ops mincore_walk_ops = { .huge_leaf = mincore_leaf, .pte = mincore_pte };
+
+/* Pages that the object has in its cache, mapped or not. */
+static void mincore_cached(const struct mincore *mc, const struct vma *vma, gva_t start, gva_t end)
+{
+	pgoff_t first = vma_page_index(vma, start), last = first + ((end - start) >> PAGE_SHIFT) - 1;
+	struct folio *folio;
+
+	if (!vma->mapping || (vma->flags & VM_PFNMAP))
+		return;
+	for (pgoff_t i = first; (folio = mapping_next(vma->mapping, &i, last, false)); i++) {
+		if (folio_flags(folio) & PG_UPTODATE)
+			mc->vec[((start - mc->start) >> PAGE_SHIFT) + i - first] = 1;
+		folio_put(vma->mm->memory, folio);
+	}
 }
 
 EXPORT int vellum_mincore(struct vellum_mm *mm, uint64_t addr, uint64_t len, uint8_t *vec)
 {
 	uint64_t size = page_align_up(len);
+	struct mincore mc = { addr, vec };
 	int err = 0;
 
 	if (addr & ~PAGE_MASK)
@@ -202,14 +221,18 @@ EXPORT int vellum_mincore(struct vellum_mm *mm, uint64_t addr, uint64_t len, uin
 		return 0;
 	if (size < len || !user_range(addr, size))
 		return -ENOMEM;
+	memset(vec, 0, size >> PAGE_SHIFT);
 	read_lock(&mm->mmap_lock, mm_host(mm));
-	for (gva_t at = addr; at < addr + size && !err; at += PAGE_SIZE) {
-		const struct vma *vma = find_vma(mm, at);
+	for (gva_t at = addr, next; at < addr + size && !err; at = next) {
+		struct vma *vma = find_vma(mm, at);
 
-		if (!vma || vma->start > at)
+		next = vma ? min_u64(vma->end, addr + size) : at;
+		if (!vma || vma->start > at) {
 			err = -ENOMEM;
-		else
-			*vec++ = is_present(vma, at) || is_cached(vma, at);
+			break;
+		}
+		walk_vma_range(vma, at, next, &mincore_walk_ops, &mc);
+		mincore_cached(&mc, vma, at, next);
 	}
 	read_unlock(&mm->mmap_lock, mm_host(mm));
 	return err;

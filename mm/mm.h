@@ -299,6 +299,8 @@ void notify_release(struct vellum_mm *mm);
 uint64_t *pgd_entry(struct vellum_mm *mm, gva_t addr);
 pte_t *pte_lookup(struct vellum_mm *mm, gva_t addr, struct mutex **ptl);
 pte_t *pte_alloc(struct vellum_mm *mm, gva_t addr, struct mutex **ptl);	/* NULL: no memory, or a huge leaf */
+/* The first address in [addr, end) that a last-level table or a huge leaf covers; @end: none. mmap_lock held */
+gva_t skip_absent_tables(struct vellum_mm *mm, gva_t addr, gva_t end);
 /* The entry for @addr in a table of entries of 1 << @shift bytes each, tables made as required; NULL as above. */
 uint64_t *table_entry_alloc(struct vellum_mm *mm, gva_t addr, unsigned shift);
 /* [start, end) was unmapped and no VMA is left in [floor, ceiling): unlink tables only of that. */
@@ -347,7 +349,8 @@ enum populate_why {
 	POPULATE_READ,
 	POPULATE_WRITE,
 };
-/* 0; -ENOMEM: a hole; -EINVAL: rights (READ, WRITE), device memory; -EFAULT: SIGBUS; -EAGAIN: no frames */
+/* 0; -ENOMEM: a hole; -EINVAL: rights (READ, WRITE), device memory; -EFAULT: SIGBUS; -EAGAIN: no frames;
+   -EINTR: the process is to end */
 int populate_range(struct vellum_mm *mm, gva_t start, gva_t end, enum populate_why why);
 static inline bool wants_populate(const struct vellum_mm *mm)
 {

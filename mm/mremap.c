@@ -143,7 +143,7 @@ static uint64_t move_page_tables(const struct move *mv)
 		src = pte_lookup(mm, old, &src_lock);
 
 		if (!src)
-			nr = pages_in_table(old);
+			nr = (skip_absent_tables(mm, old, mv->old + mv->len) - old) >> PAGE_SHIFT;
 		nr = min_u64(nr, (mv->len - done) >> PAGE_SHIFT);
 		if (src) {
 			if (huge_lookup(mm, new, NULL))		/* moving back, over what came as a whole */

@@ -49,7 +49,9 @@ EXPORT int vellum_msync(struct vellum_mm *mm, uint64_t addr, uint64_t len, int f
 	if ((flags & ~known) || (addr & ~PAGE_MASK) ||
 	    ((flags & VELLUM_MS_ASYNC) && (flags & VELLUM_MS_SYNC)))
 		return -EINVAL;
-	if (size < len || addr + size < addr || (size && !user_range(addr, size)))
+	if (!size)		/* as in Linux, also for a length that rounds up to 2^64 */
+		return 0;
+	if (addr + size < addr || !user_range(addr, size))
 		return -ENOMEM;
 	for (gva_t at = addr; at < addr + size && !err;) {
 		struct sync_part part;

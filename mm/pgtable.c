@@ -6,7 +6,7 @@
  * the mmap lock held for writing, after no VMA that could lead a walker there is left in any
  * tree. So who holds the mmap lock, or the rmap lock of a VMA that overlaps, may follow them.
  */
-#include "mm/mm.h"
+#include "mm/huge.h"
 
 uint64_t *pgd_entry(struct vellum_mm *mm, gva_t addr)
 {
@@ -71,6 +71,33 @@ static uint64_t *step_down_alloc(struct vellum_memory *m, uint64_t *entry, gva_t
 			folio_put(m, table);	/* somebody else was first */
 	}
 	return step_down(m, entry, addr, shift);
+}
+
+/* The bytes that the lowest entry above @addr that is not there covers; 0: all are there. */
+static uint64_t absent_at(struct vellum_mm *mm, gva_t addr)
+{
+	uint64_t *entry = pgd_entry(mm, addr);
+
+	for (unsigned shift = PGD_SHIFT;; shift -= 9) {
+		uint64_t val = entry_load(entry);
+
+		if (shift < PGD_SHIFT && is_huge_leaf(val))
+			return 0;
+		if (no_table(mm->memory, val) || !(val & X86_PRESENT))
+			return 1ull << shift;
+		if (shift == PMD_SHIFT)
+			return 0;
+		entry = &table_of(mm->memory, val)[table_index(addr, shift - 9)];
+	}
+}
+
+gva_t skip_absent_tables(struct vellum_mm *mm, gva_t addr, gva_t end)
+{
+	uint64_t size;
+
+	while (addr < end && (size = absent_at(mm, addr)))
+		addr = (addr & ~(size - 1)) + size;
+	return min_u64(addr, end);
 }
 
 uint64_t *table_entry_alloc(struct vellum_mm *mm, gva_t addr, unsigned shift)

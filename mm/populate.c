@@ -122,6 +122,10 @@ int populate_range(struct vellum_mm *mm, gva_t start, gva_t end, enum populate_w
 
 	read_lock(&mm->mmap_lock, host);
 	while (at < end && !err) {
+		if (host_killed(host)) {
+			err = -EINTR;
+			break;
+		}
 		err = populate_page(mm, at, why, why == POPULATE_FOR_MPROTECT ? NULL : &wait);
 		if (err == -EAGAIN || err == FAULT_WAIT) {
 			read_unlock(&mm->mmap_lock, host);

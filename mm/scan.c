@@ -176,18 +176,34 @@ static int scan_table(struct scan *sc, gva_t addr, gva_t end, pte_t *ptep, struc
 	return full;
 }
 
-/* No table covers [addr, end). 0, SCAN_FULL, or -ENOMEM: nothing from @addr on is done. */
+/* What pages without a table are. */
+static uint64_t categories_of_hole(const struct scan *sc)
+{
+	return sc->of_vma | (vma_uffd_wp(sc->vma) ? VELLUM_PAGE_IS_WRITTEN : 0);
+}
+
+/* Are entries of pages without a table to be changed? */
+static bool protects_holes(const struct scan *sc)
+{
+	uint64_t c = categories_of_hole(sc);
+
+	return protects(sc) && (c & VELLUM_PAGE_IS_WRITTEN) && (matches(sc, c) || !sc->a->vec_len);
+}
+
+/*
+ * No table covers [addr, end), which is within one table if holes are protected. 0, SCAN_FULL, or a negative error:
+ * nothing from @addr on is done.
+ */
 static int scan_hole(struct scan *sc, gva_t addr, gva_t end)
 {
-	uint64_t c = sc->of_vma | (vma_uffd_wp(sc->vma) ? VELLUM_PAGE_IS_WRITTEN : 0);
-	bool protect = protects(sc) && (c & VELLUM_PAGE_IS_WRITTEN);
+	uint64_t c = categories_of_hole(sc);
 	struct mutex *ptl;
 	pte_t *ptep;
 
-	if (!matches(sc, c) && !(protect && !sc->a->vec_len))
-		return 0;
-	if (!protect)
-		return report(sc, c, addr, &end) ? 0 : SCAN_FULL;
+	if (!protects_holes(sc))
+		return !matches(sc, c) || report(sc, c, addr, &end) ? 0 : SCAN_FULL;
+	if (host_killed(mm_host(sc->mm)))
+		return -EINTR;
 	ptep = pte_alloc(sc->mm, addr, &ptl);
 	if (ptep)
 		return scan_table(sc, addr, end, ptep, ptl);
@@ -278,6 +294,11 @@ static int scan_range(struct scan *sc, gva_t start, gva_t end)
 			continue;
 		}
 		for (gva_t addr = max_u64(sc->vma->start, start); addr < stop && !err; addr = next) {
+			next = protects_holes(sc) ? addr : skip_absent_tables(sc->mm, addr, stop);
+			if (next > addr) {
+				err = scan_hole(sc, addr, next);
+				continue;
+			}
 			next = min_u64((addr & PMD_MASK) + PMD_SIZE, stop);
 			err = scan_part(sc, addr, next);
 		}

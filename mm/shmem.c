@@ -89,6 +89,22 @@ void shmem_drop_swapped(struct vellum_mapping *mapping, pgoff_t first, pgoff_t l
 	mutex_unlock(&mapping->pages_lock, &m->host);
 }
 
+EXPORT int vellum_mapping_next(struct vellum_mapping *mapping, uint64_t *index)
+{
+	const struct host *host = &mapping->memory->host;
+	uint64_t in = *index, out = *index;
+	bool cached, swapped;
+
+	mutex_lock(&mapping->pages_lock, host);
+	cached = radix_next(&mapping->pages, &in);
+	swapped = radix_next(&mapping->swapped, &out);
+	mutex_unlock(&mapping->pages_lock, host);
+	if (!cached && !swapped)
+		return -ENOENT;
+	*index = cached && (!swapped || in < out) ? in : out;
+	return 0;
+}
+
 bool mapping_has(struct vellum_mapping *mapping, pgoff_t index)
 {
 	const struct host *host = &mapping->memory->host;

@@ -187,6 +187,9 @@ static int punch(struct vellum_mapping *mapping, uint64_t offset, uint64_t end)
 	err = ops && ops->punch ? ops->punch(mapping->ctx, offset, end - offset) : 0;
 	if (err)
 		return err;
+	/* Again: a collection meanwhile, followed by a look at the backing, found the bytes of before. */
+	if (first < last && ops && ops->punch)
+		track_object(mapping, first >> PAGE_SHIFT, (last >> PAGE_SHIFT) - 1);
 	if (first > last) {		/* within one page */
 		punch_in_page(mapping, offset, end);
 	} else {

@@ -251,6 +251,8 @@ static int fill_pages(struct fill *fill, gva_t src, const char *bytes, void *pag
 
 	for (uint64_t at = 0; at < fill->len && !err; at += PAGE_SIZE) {
 		fill->addr = fill->start + at;
+		if (host_killed(mm_host(fill->mm)))
+			return -EINTR;
 		fill->bytes = bytes ? bytes + at : page;
 		if (page)
 			err = check_target(fill);

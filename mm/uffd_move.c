@@ -186,6 +186,8 @@ static int move_range(struct page_move *pm, const struct vellum_uffd *uffd, gva_
 	int err = uffd_changing(uffd) ? -EAGAIN : find_vmas(pm, uffd, dst, src, len);
 
 	while (!err && *done < len) {
+		if (host_killed(mm_host(pm->mm)))
+			return -EINTR;
 		pm->src = src + *done;
 		pm->dst = dst + *done;
 		err = move_page(pm);

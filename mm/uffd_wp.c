@@ -106,7 +106,13 @@ int uffd_wp_vma(struct tlb_gather *tlb, struct vma *vma, gva_t start, gva_t end,
 		struct mutex *ptl;
 		pte_t *ptep;
 
+		if (!alloc)
+			addr = skip_absent_tables(vma->mm, addr, end);
+		else if (host_killed(mm_host(vma->mm)))
+			return -EINTR;
 		next = min_u64((addr & PMD_MASK) + PMD_SIZE, end);
+		if (addr == end)
+			break;
 		while (huge_lookup(vma->mm, addr, NULL))
 			if (change_leaf(&wc, addr, end))
 				break;

@@ -271,6 +271,14 @@ int vellum_mapping_sync(struct vellum_mapping *mapping, uint64_t first, uint64_t
  */
 void vellum_mapping_invalidate(struct vellum_mapping *mapping);
 
+/**
+ * vellum_mapping_next - find a page that an object has, in RAM or swapped out
+ * @index: in: the first page number to look at; out: that of the page, written on success only.
+ *
+ * Return: 0; -VELLUM_ENOENT: there is none from @index on.
+ */
+int vellum_mapping_next(struct vellum_mapping *mapping, uint64_t *index);
+
 /** struct vellum_mapping_info - a snapshot; counts are exact if nothing runs meanwhile. */
 struct vellum_mapping_info {
 	uint64_t size;		/* bytes */

@@ -17,6 +17,10 @@
 extern "C" {
 #endif
 
+/* What the hook interrupted() returns. */
+#define VELLUM_INTERRUPTED	1
+#define VELLUM_KILLED		2
+
 /**
  * struct vellum_host_ops - hooks into the host; const, shared by any number of instances
  * @size:    sizeof(struct vellum_host_ops) as the embedder compiled it.
@@ -34,8 +38,10 @@ extern "C" {
  *           zero or be committed again before use.
  * @thread_id: optional. A number of the calling thread, as programs know it: goes into messages about its
  *           faults.
- * @interrupted: optional. The calling thread should not go on waiting for somebody to resolve its fault: a
- *           signal has come. It is looked at whenever wait() returns.
+ * @interrupted: optional. VELLUM_INTERRUPTED: a signal has come for the calling thread, which should not go on
+ *           waiting for its fault to be resolved. VELLUM_KILLED: the signal will end the process, so a call that has
+ *           much to do should not go on either; it returns -VELLUM_EINTR. 0: neither. Called whenever wait() returns,
+ *           and page by page in long calls, with core locks held; must not call back.
  * @forged:  optional. A page-table entry has the value @entry, which the core has not written: @what says why not.
  *           Called only where tables are exposed (VELLUM_MMU_TABLES_EXPOSED), before anything is accessed through the
  *           entry. Must not return: core locks are held, and nothing in this RAM can be relied on any more.

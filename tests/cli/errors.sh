@@ -251,10 +251,10 @@ arguments() {
 	local arg
 
 	for arg in --bogus --bogus=1 -x \
-		--interval=abc --interval= --interval=-5ms --interval=5parsecs --interval=ms \
+		--interval=abc --interval= --interval=-5ms --interval=5parsecs --interval=ms --interval=nanms --interval=infs \
 		--track=foo --track= --machine=foo --machine= \
 		--cpus=0 --cpus=abc --cpus=-1 --cpus=100000 --cpus=2x \
-		--ram=garbage --ram= --ram=-1 --ram=0 --ram=1M --ram=64X --ram=99999999999999999999G \
+		--ram=garbage --ram= --ram=-1 --ram=0 --ram=1M --ram=64X --ram=99999999999999999999G --ram=nan --ram=infG --swap=nan \
 		--verify=yes --json= \
 		--swap= --swap=garbage --swap=0 --swap=-1 --swap=1K --swap=99999999999G --swap=64M, \
 		--swap=64M,/dev/null --swap=64M,/no/such/folder/file \
@@ -265,6 +265,9 @@ arguments() {
 		bad "$arg" "$arg"
 	done
 	bad "a report in a missing directory" --json="$tmp/nowhere/report"
+	echo text >"$tmp/plain"
+	chmod 755 "$tmp/plain"
+	bad "a report below a file" --json="$tmp/plain/report"
 	bad "a report over a directory" --json="$tmp"
 	fails "no program" 125 "$VELLUM" run
 	fails "no program after --" 125 "$VELLUM" run --

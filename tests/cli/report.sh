@@ -167,6 +167,13 @@ bad_json() {
 	refuses_json "text that isn't UTF-8" 'is not JSON' < <(printf '{"\033[2J\377":1}')
 	refuses_json "a string with NUL" 'is not JSON' <<<'{"schema":"vellum-run/1","program":["\u0000"]}'
 	refuses_json "100000 levels" 'is not JSON' < <(head -c 100000 /dev/zero | tr '\0' '[')
+	refuses_json "overlong UTF-8" 'is not JSON' < <(printf '{"\300\257":1}')
+	refuses_json "half a surrogate pair" 'is not JSON' <<<'{"\ud800":1}'
+	refuses_json "a number beyond all" 'is not JSON' <<<'[1e999]'
+	refuses_json "an integer beyond all" 'is not JSON' <<<'[99999999999999999999]'
+	refuses_json "a schema that moves the cursor" 'has the schema "\\x1b\[2J' <<<'{"schema":"\u001b[2J"}'
+	refuses_json "a schema of 50 MB" 'has the schema "xxx' \
+		< <(printf '{"schema":"' && head -c 50000000 /dev/zero | tr '\0' x && printf '"}')
 	refuses_json "a list" 'has no "schema"' <<<'[1]'
 	refuses_json "an empty object" 'has no "schema"' <<<'{}'
 	changed "another schema" 'the schema "vellum-run/2"' '.schema = "vellum-run/2"'

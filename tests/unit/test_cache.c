@@ -358,6 +358,32 @@ static void punch_hole_and_writeback(void **state)
 	file_destroy(&f);
 }
 
+static struct vellum_tracker *tracker_meanwhile;
+
+/* A collection comes before the backing has its hole. */
+static int collect_then_punch(void *ctx, uint64_t offset, uint64_t len)
+{
+	collect(tracker_meanwhile, PAGE(0) >> PAGE_SHIFT);
+	return file_punch(ctx, offset, len);
+}
+
+static void punch_hole_is_tracked(void **state)
+{
+	struct vellum_backing_ops ops = file_ops;
+	struct world *w = *state;
+	struct file f;
+
+	ops.punch = collect_then_punch;
+	file_create_with(&f, w, 8, &ops, VELLUM_MAPPING_WRITEBACK);
+	map_shared(w->mm, 0, 8, &f, 0);
+	OK(vellum_track_mm(w->mm, 0, VELLUM_TASK_SIZE, VELLUM_TRACK_WP, &tracker_meanwhile));
+	OK(vellum_mapping_punch_hole(f.mapping, BYTES(2), BYTES(3)));
+	assert_int_equal(collect(tracker_meanwhile, PAGE(0) >> PAGE_SHIFT), 7 << 2);
+	vellum_tracker_destroy(tracker_meanwhile);
+	unmap(w->mm, 0, 8);
+	file_destroy(&f);
+}
+
 static void punch_hole_errors(void **state)
 {
 	struct vellum_backing_ops no_punch = file_ops;
@@ -491,6 +517,7 @@ int main(void)
 		WORLD_TEST(truncation_with_a_wide_tracker),
 		WORLD_TEST(punch_hole),
 		WORLD_TEST(punch_hole_and_writeback),
+		WORLD_TEST(punch_hole_is_tracked),
 		WORLD_TEST(punch_hole_errors),
 		WORLD_TEST(seals_on_size),
 		WORLD_TEST(seals_on_writes),

@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: MIT */
+/* abi/kernel_fs.c - file systems of the host's kernel; see kernel_fs.h. */
+#define _GNU_SOURCE
+#include "abi/kernel_fs.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include "abi/path.h"
+
+#define PROC "/proc"
+
+enum access { ANY, READ_ONLY, BY_NAME, NONE };
+
+/* --- by type --- */
+
+static enum access access_of_type(long type)
+{
+	static const struct {
+		long type;
+		enum access access;
+	} types[] = {
+		{ PROC_SUPER_MAGIC, BY_NAME },
+		{ SYSFS_MAGIC, READ_ONLY },
+		{ CGROUP_SUPER_MAGIC, READ_ONLY },
+		{ CGROUP2_SUPER_MAGIC, READ_ONLY },
+		{ SECURITYFS_MAGIC, READ_ONLY },
+		{ SELINUX_MAGIC, READ_ONLY },
+		{ EFIVARFS_MAGIC, READ_ONLY },
+		{ PSTOREFS_MAGIC, READ_ONLY },
+		{ BINFMTFS_MAGIC, READ_ONLY },
+		{ DEBUGFS_MAGIC, NONE },
+		{ TRACEFS_MAGIC, NONE },
+		{ BPF_FS_MAGIC, NONE },
+		{ 0x62656570, NONE },		/* configfs, which has no name in linux/magic.h */
+		{ NSFS_MAGIC, NONE },
+	};
+
+	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++)
+		if (types[i].type == type)
+			return types[i].access;
+	return ANY;
+}
+
+/* --- by name, in procfs --- */
+
+/* Below /proc. A name that ends in a slash stands for all that is below it, too. */
+static const char *const proc_names[] = {
+	"", "buddyinfo", "cgroups", "cmdline", "consoles", "cpuinfo", "devices", "diskstats", "execdomains", "fb",
+	"filesystems", "interrupts", "loadavg", "locks", "meminfo", "misc", "modules", "mounts", "net", "partitions",
+	"pressure/", "self", "softirqs", "stat", "swaps", "sys/", "thread-self", "tty", "tty/drivers", "uptime",
+	"version", "vmstat", "zoneinfo",
+};
+
+/* Below /proc/PID of this process: what is the same for the program, which shares the namespaces. */
+static const char *const own_names[] = { "mountinfo", "mounts", "net/" };
+
+static bool is_named(const char *name, const char *const *names, size_t nr)
+{
+	for (size_t i = 0; i < nr; i++) {
+		size_t len = strlen(names[i]);
+
+		if (!strcmp(name, names[i]))
+			return true;
+		if (len && names[i][len - 1] == '/' && !strncmp(name, names[i], len - 1) &&
+		    (name[len - 1] == '/' || !name[len - 1]))
+			return true;
+	}
+	return false;
+}
+
+/* @path is what the host calls the opened file. Another mount of procfs has no names that are allowed. */
+static bool may_open_in_proc(const char *path)
+{
+	size_t len = strlen(PROC);
+	char own[32];
+	size_t n;
+
+	if (strncmp(path, PROC, len) || (path[len] && path[len] != '/'))
+		return false;
+	path += len + (path[len] == '/');
+	n = (size_t)snprintf(own, sizeof(own), "%d/", getpid());
+	if (!strncmp(path, own, n))
+		return is_named(path + n, own_names, sizeof(own_names) / sizeof(own_names[0]));
+	return is_named(path, proc_names, sizeof(proc_names) / sizeof(proc_names[0]));
+}
+
+/* What the host calls an opened file. False: it has no name that fits. */
+static bool name_of(int fd, char *name, size_t size)
+{
+	char link[FD_NAME_BYTES];
+	ssize_t n = readlink(path_fd_name(fd, link), name, size - 1);
+
+	name[n > 0 ? n : 0] = 0;
+	return n > 0 && (size_t)n < size - 1;
+}
+
+/* --- the checks --- */
+
+static enum access access_of(int fd)
+{
+	struct statfs fs;
+
+	return fstatfs(fd, &fs) ? ANY : access_of_type((long)fs.f_type);
+}
+
+static bool is_memory_device(int fd)
+{
+	struct stat st;
+
+	/* mem, kmem and port: the host's memory and I/O ports, which QEMU's and Vellum's are part of. */
+	return fstat(fd, &st) == 0 && S_ISCHR(st.st_mode) && major(st.st_rdev) == 1 &&
+	       (minor(st.st_rdev) == 1 || minor(st.st_rdev) == 2 || minor(st.st_rdev) == 4);
+}
+
+int kernel_fs_check(int fd, int flags)
+{
+	bool writes = !(flags & O_PATH) && ((flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC));
+	enum access access = access_of(fd);
+	char name[PATH_BYTES];
+
+	if (access == NONE || (is_memory_device(fd) && !(flags & O_PATH)))
+		return -EACCES;
+	if (access == BY_NAME && (!name_of(fd, name, sizeof(name)) || !may_open_in_proc(name)))
+		return -ENOENT;
+	return access != ANY && writes ? -EACCES : 0;
+}
+
+int kernel_fs_check_change(int fd)
+{
+	return access_of(fd) == ANY ? 0 : -EACCES;
+}
+
+struct dirent_head {		/* as getdents64(2) has it, before the name */
+	uint64_t ino, off;
+	uint16_t len;
+	uint8_t type;
+} __attribute__((packed));
+
+long kernel_fs_filter_names(int fd, char *buf, long bytes)
+{
+	char path[PATH_BYTES + 256 + 2];
+	long kept = 0;
+	size_t dir;
+
+	if (bytes <= 0 || access_of(fd) != BY_NAME)
+		return bytes;
+	if (!name_of(fd, path, PATH_BYTES))
+		return 0;
+	dir = strlen(path);
+	for (long at = 0; at < bytes;) {
+		struct dirent_head head;
+		const char *name = buf + at + sizeof(head);
+
+		memcpy(&head, buf + at, sizeof(head));
+		snprintf(path + dir, sizeof(path) - dir, "/%s", name);
+		if (!strcmp(name, ".") || !strcmp(name, "..") || may_open_in_proc(path)) {
+			memmove(buf + kept, buf + at, head.len);
+			kept += head.len;
+		}
+		at += head.len;
+	}
+	return kept;
+}
