@@ -48,6 +48,8 @@ int filemap_get(struct kernel *k, int host_fd, bool for_writing, struct vellum_m
 
 /* The object of a regular file, if it has one: with a reference on its mapping. NULL: none. */
 struct filemap *filemap_find(const struct file *file);
+/* The file whose object it is, referenced; NULL: it is no file's. */
+struct filemap *filemap_of(const struct vellum_mapping *mapping);
 void filemap_put(struct filemap *fm);
 /* The same for a call that changes the file. If it has none, it gets none before filemap_end(). */
 struct filemap *filemap_begin(const struct file *file);
