@@ -40,6 +40,14 @@ void file_put(struct file *file)
 	}
 }
 
+bool fd_available(const struct task *t)
+{
+	for (int fd = 0; fd < MAX_FDS; fd++)
+		if (!t->fds[fd].file)
+			return true;
+	return false;
+}
+
 /* The lowest free number from @from on. Takes over the reference, also on failure. */
 int fd_install(struct task *t, struct file *file, int from, bool cloexec)
 {

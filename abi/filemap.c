@@ -276,15 +276,12 @@ static void revalidate(struct filemap *fm)
 	pthread_mutex_unlock(&fm->size_lock);
 }
 
-void filemap_opened(const struct file *file, bool truncated)
+void filemap_opened(const struct file *file)
 {
 	struct filemap *fm = filemap_find(file);
 
 	if (!fm)
 		return;
-	/* A page may have been written back after the host cut the file off: cut again. */
-	if (truncated)
-		filemap_truncate(file, 0);
 	revalidate(fm);
 	filemap_put(fm);
 }

@@ -33,7 +33,7 @@ struct filemap {
 	uint64_t limit;			/* io_lock: the host file's size: nothing is written beyond */
 	struct timespec seen_mtime;	/* io_lock: as last looked at, or left by ourselves */
 	uint64_t seen_size;
-	char *sealed;			/* io_lock; F_SEAL_FUTURE_WRITE: mapped before, for what is written back */
+	char *sealed;			/* io_lock; F_SEAL_FUTURE_WRITE: mapped before; never stored to by ourselves */
 	size_t sealed_len;
 	uint64_t nr_failed;		/* io_lock: pages that could not be written and are dirty still */
 	int failure;			/* errno of the last of them */
@@ -77,7 +77,7 @@ int filemap_truncate(const struct file *file, off_t size);
 int filemap_fallocate(const struct file *file, int mode, off_t offset, off_t len);
 int filemap_fsync(const struct file *file, bool data_only);
 int filemap_add_seals(const struct file *file, unsigned seals);
-void filemap_opened(const struct file *file, bool truncated);
+void filemap_opened(const struct file *file);
 /* The file's bytes as a program would find them, 0 beyond the end. */
 void filemap_page(struct filemap *fm, uint64_t pgoff, void *buf);
 

@@ -230,23 +230,41 @@ int filemap_fsync(const struct file *file, bool data_only)
 	return err;
 }
 
-#define ALL_SEALS 0x3fu		/*
- * Mappings that are writable now stay so, says F_SEAL_FUTURE_WRITE, and so must our way to write back: the
- * host takes no write(2) after it, but does not look at mappings.
- */
-static void keep_writable(struct filemap *fm)
-{
-	pthread_mutex_lock(&fm->io_lock);
-	if (fm->write_fd >= 0 && !fm->sealed && fm->limit) {
-		void *at = mmap(NULL, fm->limit, PROT_READ | PROT_WRITE, MAP_SHARED, fm->write_fd, 0);
+#define ALL_SEALS 0x3fu		/* that the host may know; ours are the first five */
 
-		fm->sealed = at == MAP_FAILED ? NULL : at;
-		fm->sealed_len = fm->limit;
+/*
+ * Mappings that are writable now stay so, says F_SEAL_FUTURE_WRITE, and so must our way to write back: the
+ * host takes no write(2) after it, and no new mapping. Those of programs may reach beyond the file's end, and
+ * it may grow: so does ours, as far as there are addresses. 0 or a negative errno.
+ */
+static int keep_writable(struct filemap *fm)
+{
+	uint64_t least = (fm->limit | (VELLUM_PAGE_SIZE - 1)) + 1, len = 1ull << 40;
+	void *at = MAP_FAILED;
+
+	pthread_mutex_lock(&fm->io_lock);
+	if (fm->write_fd < 0 || fm->sealed) {
+		pthread_mutex_unlock(&fm->io_lock);
+		return 0;
 	}
+	for (; len >= least && at == MAP_FAILED; len /= 16) {
+		at = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fm->write_fd, 0);
+		fm->sealed_len = len;
+	}
+	fm->sealed = at == MAP_FAILED ? NULL : at;
 	pthread_mutex_unlock(&fm->io_lock);
+	return at == MAP_FAILED ? -ENOMEM : 0;
 }
 
-/* that the host may know; ours are the first five */
+/* Nobody can store to the file any more, and all is written: our mapping would keep the host from F_SEAL_WRITE. */
+static void drop_writable(struct filemap *fm)
+{
+	pthread_mutex_lock(&fm->io_lock);
+	if (fm->sealed)
+		munmap(fm->sealed, fm->sealed_len);
+	fm->sealed = NULL;
+	pthread_mutex_unlock(&fm->io_lock);
+}
 
 /*
  * Ours come first: a mapping through which the object may be written forbids F_SEAL_WRITE. They cannot be
@@ -254,7 +272,7 @@ static void keep_writable(struct filemap *fm)
  */
 static int seal_object(struct filemap *fm, const struct file *file, unsigned seals)
 {
-	int flags = fcntl(file->fd, F_GETFL), err;
+	int flags = fcntl(file->fd, F_GETFL), err = 0;
 
 	if (fcntl(file->fd, F_GET_SEALS) < 0)
 		return 0;
@@ -262,10 +280,15 @@ static int seal_object(struct filemap *fm, const struct file *file, unsigned sea
 		return -EPERM;
 	if (seals & ~ALL_SEALS)
 		return -EINVAL;
-	err = vellum_mapping_add_seals(fm->mapping, seals & 0x1f);
-	if (!err && (seals & VELLUM_SEAL_FUTURE_WRITE))
-		keep_writable(fm);
-	return err ? err : vellum_mapping_writeback(fm->mapping, 0, ~0ull, NULL);
+	if (seals & VELLUM_SEAL_FUTURE_WRITE)
+		err = keep_writable(fm);
+	if (!err)
+		err = vellum_mapping_add_seals(fm->mapping, seals & 0x1f);
+	if (!err)
+		err = vellum_mapping_writeback(fm->mapping, 0, ~0ull, NULL);
+	if (!err && (seals & VELLUM_SEAL_WRITE))
+		drop_writable(fm);
+	return err;
 }
 
 int filemap_add_seals(const struct file *file, unsigned seals)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * abi/sys_fs.c - names in the file system: open(2), stat(2), and what creates, links and removes.
+ * abi/sys_fs.c - names in the file system: stat(2), and what creates, links and removes.
  * With the caller's rights, from the program's own directory and with its own umask.
  */
 #define _GNU_SOURCE
@@ -9,54 +9,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "abi/filemap.h"
 #include "abi/path.h"
 
 #define NO_ERRNO(expr) ((expr) ? -errno : 0)
-
-/* Opening a FIFO waits for its other end: without a CPU, and within reach of a signal. */
-static int64_t do_open(struct task *t, int64_t dirfd, uint64_t addr, int flags, mode_t mode)
-{
-	char path[PATH_BYTES];
-	int err = user_string(t, path, sizeof(path), addr), fd;
-	struct file *file;
-
-	if (err)
-		return err;
-	if (!path[0])
-		return -ENOENT;
-	cpu_release(t);
-	__atomic_store_n(&t->in_host, true, __ATOMIC_SEQ_CST);
-	fd = path_open(t, dirfd, path, flags | O_NOCTTY, mode & ~t->umask);
-	__atomic_store_n(&t->in_host, false, __ATOMIC_SEQ_CST);
-	if (fd < 0)
-		return fd == -EINTR ? -ERESTARTSYS : fd;
-	file = file_open(fd);
-	if (file)
-		filemap_opened(file, flags & O_TRUNC);
-	return fd_install(t, file, 0, flags & O_CLOEXEC);
-}
-
-SYSCALL(open)
-{
-	return do_open(t, AT_FDCWD, a[0], (int)a[1], (mode_t)a[2]);
-}
-
-SYSCALL(openat)
-{
-	return do_open(t, (int)a[0], a[1], (int)a[2], (mode_t)a[3]);
-}
-
-SYSCALL(creat)
-{
-	return do_open(t, AT_FDCWD, a[0], O_CREAT | O_WRONLY | O_TRUNC, (mode_t)a[1]);
-}
 
 /* --- stat --- */
 
@@ -522,36 +482,4 @@ SYSCALL(utimensat)
 		err = NO_ERRNO(utimensat(AT_FDCWD, path_fd_name(fd, name), a[2] ? ts : NULL, 0));
 	close(fd);
 	return err;
-}
-
-SYSCALL(truncate)
-{
-	char path[PATH_BYTES];
-	int err = user_string(t, path, sizeof(path), a[0]), fd;
-	struct file *file;
-
-	if (err)
-		return err;
-	fd = path_open(t, AT_FDCWD, path, O_WRONLY | O_NONBLOCK, 0);
-	if (fd < 0)
-		return fd == -ENXIO ? -EINVAL : fd;
-	file = file_open(fd);
-	if (!file)
-		return -ENOMEM;
-	err = file->regular ? filemap_truncate(file, (off_t)a[1]) : -EINVAL;
-	file_put(file);
-	return err;
-}
-
-SYSCALL(memfd_create)
-{
-	char name[250];
-	int err = user_string(t, name, sizeof(name), a[0]), fd;
-
-	if (err)
-		return err == -ENAMETOOLONG ? -EINVAL : err;
-	if (a[1] & ~(uint64_t)(MFD_CLOEXEC | MFD_ALLOW_SEALING))
-		return -EINVAL;
-	fd = memfd_create(name, (unsigned)a[1] | MFD_CLOEXEC);
-	return fd < 0 ? -errno : fd_install(t, file_open(fd), 0, a[1] & MFD_CLOEXEC);
 }

@@ -140,6 +140,7 @@ int exec_load(struct task *t, const char *path, char *const *argv, char *const *
 /* fd.c */
 struct file *file_open(int host_fd);		/* takes over the descriptor */
 void file_put(struct file *file);
+bool fd_available(const struct task *t);	/* a number is free */
 int fd_install(struct task *t, struct file *file, int from, bool cloexec);
 int fd_host(struct task *t, uint64_t fd);	/* or -EBADF */
 struct file *fd_file(struct task *t, uint64_t fd);	/* NULL: EBADF */

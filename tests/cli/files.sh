@@ -364,6 +364,55 @@ the script did not come to its end"
 	result "busybox on files that are mapped ($1)" "$wrong"
 }
 
+# --- calls at their edges: as natively ---
+
+# as_native SUBJECT [OPTION...]: tests/programs/file_calls.c says and leaves the same.
+as_native() {
+	local subject=$1 side
+
+	shift
+	for side in native vellum; do
+		rm -rf "${tmp:?}/$side"
+		mkdir "$tmp/$side"
+		(
+			ulimit -n 1024 # as many as a program inside has
+			cd "$tmp/$side" || exit 1
+			if [ "$side" = native ]; then
+				set --
+			else
+				set -- "$VELLUM" run "$@" --
+			fi
+			timeout -k 5 "$limit" "$@" "$PROGRAM_DIR/file_calls" "$subject" >stdout 2>stderr </dev/null
+			echo $? >status
+			what_vellum_said stderr >said
+			rm stderr
+		)
+	done
+	[ "$(wc -l <"$tmp/native/stdout")" -gt 10 ] || bail "file_calls $subject says nothing"
+	result "$subject: as natively" "$(diff -r "$tmp/native" "$tmp/vellum")"
+}
+
+# A file that was sealed against future stores is written through a mapping of ours, and may get shorter before we
+# know of it.
+sealed_and_cut() {
+	local vellum fd
+
+	start
+	ok "memfd a" "truncate a 16384" "map m a shared 0 4" "store m 0 one" "seal a 16" "store m 4096 two"
+	vellum=$(pgrep -P "$inside" vellum)
+	for fd in "/proc/$vellum/fd"/*; do
+		case $(readlink "$fd") in /memfd:steps*) break ;; esac
+	done
+	truncate -s 0 "$fd"
+	ok "msync m" "store m 8192 three"
+	truncate -s 8195 "$fd"
+	ok "msync m"
+	wants "read a 8192 5" thr
+	file=$fd
+	holds 8192 thr
+	end "a sealed file that others cut off" 0
+}
+
 # --- a full disk ---
 
 # on_small_disk SIZE
@@ -604,6 +653,9 @@ main() {
 	mounted=
 	tmp=$(mktemp -d)
 	trap clean_up EXIT
+	as_native opens
+	sealed_and_cut
+	[ -z "${ONLY_NEW:-}" ] || { finish; exit; }
 	for method in $METHODS; do
 		seen_outside "$method"
 		seen_after_death "$method"
