@@ -10,6 +10,7 @@
 #ifndef ABI_FILEMAP_H
 #define ABI_FILEMAP_H
 
+#include "abi/bounce.h"
 #include "abi/task.h"
 #include "vellum/backing.h"
 
@@ -71,8 +72,8 @@ void filemap_unmapped(void);		/* somebody unmapped: what nobody can store to any
 void filemap_sync_all(void);
 
 /* filemap_io.c: system calls on a file that may be mapped; as the host's calls, but negative errno */
-int64_t filemap_read(const struct file *file, void *buf, size_t len, int64_t offset);	/* offset -1: its own */
-int64_t filemap_write(const struct file *file, const void *buf, size_t len, int64_t offset);
+int64_t filemap_read(const struct file *file, struct bounce *b, int64_t offset);	/* offset -1: its own */
+int64_t filemap_write(const struct file *file, const struct bounce *b, size_t len, int64_t offset);
 int filemap_truncate(const struct file *file, off_t size);
 int filemap_fallocate(const struct file *file, int mode, off_t offset, off_t len);
 int filemap_fsync(const struct file *file, bool data_only);

@@ -16,35 +16,38 @@
 
 #include "abi/filemap.h"
 
-static int64_t host_read(int fd, void *buf, size_t len, int64_t offset)
+static int64_t host_write(int fd, const struct bounce *b, int64_t offset)
 {
-	ssize_t n = offset >= 0 ? pread(fd, buf, len, offset) : read(fd, buf, len);
-
-	return n < 0 ? -errno : n;
-}
-
-static int64_t host_write(int fd, const void *buf, size_t len, int64_t offset)
-{
-	ssize_t n;
+	int64_t n;
 
 	do
-		n = offset >= 0 ? pwrite(fd, buf, len, offset) : write(fd, buf, len);
-	while (n < 0 && errno == ENOSPC && filemap_make_room());
-	return n < 0 ? -errno : n;
+		n = bounce_io(fd, b, offset, OUT);
+	while (n == -ENOSPC && filemap_make_room());
+	return n;
 }
 
-int64_t filemap_read(const struct file *file, void *buf, size_t len, int64_t offset)
+/* Into @b->bytes, whatever it gave the host. */
+static int64_t host_read(int fd, struct bounce *b, int64_t offset)
+{
+	int64_t n = bounce_io(fd, b, offset, IN);
+
+	if (n > 0)
+		bounce_gather(b, b->bytes, (size_t)n);
+	return n;
+}
+
+int64_t filemap_read(const struct file *file, struct bounce *b, int64_t offset)
 {
 	struct filemap *fm = filemap_find(file);
 	int64_t start, n;
 
 	if (!fm)
-		return host_read(file->fd, buf, len, offset);
+		return host_read(file->fd, b, offset);
 	pthread_mutex_lock(&fm->io_lock);
 	start = offset >= 0 ? offset : lseek(file->fd, 0, SEEK_CUR);
-	n = host_read(file->fd, buf, len, offset);
+	n = host_read(file->fd, b, offset);
 	if (n > 0 && start >= 0)
-		vellum_mapping_overlay(fm->mapping, (uint64_t)start, buf, (uint64_t)n);
+		vellum_mapping_overlay(fm->mapping, (uint64_t)start, b->bytes, (uint64_t)n);
 	pthread_mutex_unlock(&fm->io_lock);
 	filemap_put(fm);
 	return n;
@@ -71,7 +74,7 @@ static void set_limit(struct filemap *fm, uint64_t end)
  * The object grows before the file does: its pages are then in order for the bytes to come. What
  * is not written after all is cut off again.
  */
-static int64_t write_mapped(struct filemap *fm, const struct file *file, const void *buf, size_t len,
+static int64_t write_mapped(struct filemap *fm, const struct file *file, const struct bounce *b, size_t len,
 			    int64_t offset)
 {
 	uint64_t size = vellum_mapping_size(fm->mapping);
@@ -82,11 +85,11 @@ static int64_t write_mapped(struct filemap *fm, const struct file *file, const v
 		vellum_mapping_set_size(fm->mapping, (uint64_t)start + len);
 	pthread_mutex_lock(&fm->io_lock);
 	ours = filemap_unchanged(fm);
-	n = host_write(file->fd, buf, len, offset);
+	n = host_write(file->fd, b, offset);
 	filemap_changed(fm, ours);
 	if (n > 0 && start >= 0) {
 		set_limit(fm, (uint64_t)start + (uint64_t)n);
-		vellum_mapping_update(fm->mapping, (uint64_t)start, buf, (uint64_t)n);
+		vellum_mapping_update(fm->mapping, (uint64_t)start, b->bytes, (uint64_t)n);
 	}
 	pthread_mutex_unlock(&fm->io_lock);
 	if (grows && n < (int64_t)len) {
@@ -97,16 +100,16 @@ static int64_t write_mapped(struct filemap *fm, const struct file *file, const v
 	return n;
 }
 
-int64_t filemap_write(const struct file *file, const void *buf, size_t len, int64_t offset)
+int64_t filemap_write(const struct file *file, const struct bounce *b, size_t len, int64_t offset)
 {
 	struct filemap *fm = filemap_begin(file);
 	int64_t n;
 
 	if (!fm) {
-		n = host_write(file->fd, buf, len, offset);
+		n = host_write(file->fd, b, offset);
 	} else {
 		pthread_mutex_lock(&fm->size_lock);
-		n = write_mapped(fm, file, buf, len, offset);
+		n = write_mapped(fm, file, b, len, offset);
 		pthread_mutex_unlock(&fm->size_lock);
 	}
 	filemap_end(fm);

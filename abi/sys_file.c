@@ -49,8 +49,11 @@ SYSCALL(fcntl)
 		n = fcntl(fd, F_GETFL);
 		return n < 0 ? -errno : n;
 	case F_SETFL:
-		n = fcntl(fd, F_SETFL, (int)a[2] & (O_APPEND | O_NONBLOCK | O_NOATIME));
-		return n < 0 ? -errno : n;
+		n = fcntl(fd, F_SETFL, (int)a[2] & (O_APPEND | O_NONBLOCK | O_NOATIME | O_DIRECT));
+		if (n < 0)
+			return -errno;
+		file_flags_changed(fd_file(t, a[0]));
+		return 0;
 	case F_GETLK:
 	case F_SETLK:
 	case F_SETLKW:
@@ -79,7 +82,7 @@ SYSCALL(ioctl)
 		{ TIOCGWINSZ, 8, false }, { FIONREAD, 4, false }, { FIONBIO, 4, true },
 	};
 	int fd = fd_host(t, a[0]), value;
-	char buf[64];
+	_Alignas(8) char buf[64];
 
 	if (fd < 0)
 		return fd;
@@ -96,6 +99,8 @@ SYSCALL(ioctl)
 			return -EFAULT;
 		if (ioctl(fd, known[i].request, buf))
 			return -errno;
+		if (a[1] == FIONREAD)
+			*(int *)buf += (int)file_nr_unread(fd_file(t, a[0]));
 		return known[i].in ? 0 : user_write(t, a[2], buf, known[i].size);
 	}
 	return -ENOTTY;

@@ -4,8 +4,10 @@
  * With the caller's rights, from the program's own directory and with its own umask.
  */
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +16,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "abi/bounce.h"
 #include "abi/path.h"
 
 #define NO_ERRNO(expr) ((expr) ? -errno : 0)
@@ -160,25 +163,58 @@ SYSCALL(readlinkat)
 	return do_readlink(t, (int)a[0], a[1], a[2], a[3]);
 }
 
+/* Entries that begin in the first @stored bytes and end there; the directory's position follows. */
+static long whole_entries(int fd, const char *buf, size_t stored, off_t start)
+{
+	const struct dirent64 *d;
+	size_t done = 0;
+
+	for (; done + offsetof(struct dirent64, d_type) <= stored; done += d->d_reclen) {
+		d = (const struct dirent64 *)(buf + done);
+		if (done + d->d_reclen > stored)
+			break;
+		start = d->d_off;
+	}
+	lseek(fd, start, SEEK_SET);
+	return done ? (long)done : -EFAULT;
+}
+
+static long read_directory(struct task *t, int fd, const struct iovec *iov, struct bounce *b)
+{
+	struct user_vector v = { .iov = iov, .nr = 1 };
+	size_t size = iov->iov_len, good = vector_storable(t, &v, size), stored;
+	off_t start = lseek(fd, 0, SEEK_CUR);
+	long n, err = 0;
+
+	if (good < size && bounce_mirror(b, &v, size, good))
+		return -ENOMEM;
+	if (good == size)
+		bounce_plain(b, size);
+	block_begin(t);
+	n = syscall(SYS_getdents64, fd, b->iov->iov_base, size);
+	err = n < 0 ? -errno : 0;
+	block_end(t);
+	if (n <= 0)
+		return err;
+	bounce_gather(b, b->bytes, (size_t)n);
+	stored = vector_store(t, &v, b->bytes, (size_t)n);
+	return stored < (size_t)n ? whole_entries(fd, b->bytes, stored, start) : n;
+}
+
 SYSCALL(getdents64)
 {
+	struct iovec iov = { (void *)a[1], (uint32_t)a[2] < 65536 ? (uint32_t)a[2] : 65536 };
 	int fd = fd_host(t, a[0]);
-	size_t size = a[2] < 65536 ? a[2] : 65536;
-	char *buf;
+	struct bounce b;
 	long n;
 
 	if (fd < 0)
 		return fd;
-	buf = malloc(size ? size : 1);
-	if (!buf)
+	if (bounce_init(&b, iov.iov_len + 1))
 		return -ENOMEM;
-	n = syscall(SYS_getdents64, fd, buf, size);
-	if (n < 0)
-		n = -errno;
-	else if (user_write(t, a[1], buf, (uint64_t)n))
-		n = -EFAULT;
-	free(buf);
-	return n;
+	n = read_directory(t, fd, &iov, &b);
+	bounce_fini(&b);
+	return n == -EINTR ? -ERESTARTSYS : n;
 }
 
 /* --- the current directory --- */

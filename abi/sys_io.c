@@ -12,7 +12,7 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/uio.h>
@@ -21,6 +21,7 @@
 #include "abi/filemap.h"
 
 #define CHUNK		(128u << 10)
+#define DIRECT_CHUNK	(4u << 20)	/* what does not fit the disk's blocks is refused as a whole */
 #define MAX_IO		0x7ffff000ull	/* what one call moves at most, as in Linux */
 
 /* A host call that may block: without a CPU, and within reach of a kick. */
@@ -35,145 +36,208 @@ void block_end(struct task *t)
 	__atomic_store_n(&t->in_host, false, __ATOMIC_SEQ_CST);
 }
 
-enum direction { IN, OUT };
-
-/* Of anything but a regular file. */
-static int64_t blocking_io(struct task *t, int fd, void *buf, size_t len, int64_t offset, enum direction dir)
+void signal_self(struct task *t, int signo)
 {
-	ssize_t n = -1;
-	int err = EINTR;
+	const struct sig_info info = { .signo = signo, .code = SI_USER, .pid = t->pid };
 
-	block_begin(t);
-	if (!signal_pending(t)) {
-		if (offset >= 0)
-			n = dir == IN ? pread(fd, buf, len, offset) : pwrite(fd, buf, len, offset);
-		else
-			n = dir == IN ? read(fd, buf, len) : write(fd, buf, len);
-		err = errno;
-	}
-	block_end(t);
-	return n >= 0 ? n : -err;
-}
-
-/*
- * One host call. Return: bytes, or negative errno (-ERESTARTSYS for a signal). Regular files never keep
- * us waiting long; all else may.
- */
-static int64_t host_io(struct task *t, const struct file *file, void *buf, size_t len, int64_t offset,
-		       enum direction dir)
-{
-	int64_t n;
-
-	if (!file->regular)
-		n = blocking_io(t, file->fd, buf, len, offset, dir);
-	else
-		n = dir == IN ? filemap_read(file, buf, len, offset) : filemap_write(file, buf, len, offset);
-	return n == -EINTR ? -ERESTARTSYS : n;
-}
-
-/* The signal that goes with an error of write(2). */
-static void write_failed(struct task *t, int64_t error)
-{
-	struct sig_info info = { .signo = error == -EPIPE ? SIGPIPE : SIGXFSZ, .code = SI_USER,
-				 .pid = t->pid };
-
-	if (error != -EPIPE && error != -EFBIG)
-		return;
 	pthread_mutex_lock(&t->kernel->lock);
 	signal_send(t->kernel, t, &info);
 	pthread_mutex_unlock(&t->kernel->lock);
 }
 
-/* A list of stretches of the program's memory, and how far it has been worked through. */
-struct user_vector {
-	const struct iovec *iov;
-	size_t nr;
-	size_t offset;		/* in iov[0] */
-};
-
-/* Copy between @buf and the vector's next @len bytes. Return: how many; less where memory is bad. */
-static uint64_t copy_vector(struct task *t, struct user_vector *v, char *buf, uint64_t len, enum direction dir)
+/*
+ * One host call. Return: bytes, or negative errno (-ERESTARTSYS for a signal). Files of a disk never keep us
+ * waiting long; all else may.
+ */
+static int64_t host_io(struct task *t, const struct file *file, struct bounce *b, size_t len, int64_t offset,
+		       enum direction dir)
 {
-	uint64_t total = 0;
+	int64_t n = -EINTR;
 
-	while (len && v->nr) {
-		uint64_t left = v->iov->iov_len - v->offset, n = left < len ? left : len, done;
-		uint64_t addr = (uint64_t)v->iov->iov_base + v->offset;
-
-		if (dir == IN)
-			done = user_write_some(t, addr, buf, n);
-		else
-			done = user_read_some(t, buf, addr, n);
-		total += done;
-		buf += done;
-		len -= done;
-		v->offset += done;
-		if (done < n)
-			break;
-		if (v->offset == v->iov->iov_len) {
-			v->iov++;
-			v->nr--;
-			v->offset = 0;
-		}
-	}
-	return total;
+	if (file->waits)
+		block_begin(t);
+	if (!file->waits || !signal_pending(t))
+		n = dir == IN ? filemap_read(file, b, offset) : filemap_write(file, b, len, offset);
+	if (file->waits)
+		block_end(t);
+	return n == -EINTR ? -ERESTARTSYS : n;
 }
 
-/* One host call's worth. */
-static int64_t move_chunk(struct task *t, const struct file *file, char *buf, struct user_vector *v, size_t len,
-			  int64_t offset, enum direction dir)
+/*
+ * The signal that goes with an error of write(2). One past RLIMIT_FSIZE is told of only if nothing was written
+ * before.
+ */
+static void write_failed(struct task *t, int64_t error, bool first)
 {
-	int64_t n;
+	if (error == -EPIPE)
+		signal_self(t, SIGPIPE);
+	else if (error == -EFBIG && first)
+		signal_self(t, SIGXFSZ);
+}
 
-	if (dir == IN) {
-		n = host_io(t, file, buf, len, offset, IN);
-		if (n > 0) {
-			uint64_t stored = copy_vector(t, v, buf, (uint64_t)n, IN);
+/* --- reading --- */
 
-			return stored ? (int64_t)stored : -EFAULT;
-		}
-		return n;
+/* Is it taken by being read? A message is gone with its end if that does not fit. */
+static bool is_stream(int fd)
+{
+	socklen_t len = sizeof(int);
+	int type;
+
+	return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) || type == SOCK_STREAM;
+}
+
+/* What was read and not stored is the next call's. */
+static void put_back(struct file *file, const char *bytes, size_t len, int64_t offset)
+{
+	if (offset < 0 && lseek(file->fd, -(off_t)len, SEEK_CUR) < 0 && is_stream(file->fd))
+		file_unread(file, bytes, len);
+}
+
+/*
+ * The host's kernel may have stored more than it counts: the beginning of what then did not fit. @before: the
+ * @good bytes of the program's memory from before the call.
+ */
+static void store_uncounted(struct task *t, struct bounce *b, struct user_vector v, const char *before, size_t good,
+			    size_t counted)
+{
+	char *after = malloc(good);
+	size_t first = counted, end = good;
+
+	if (!after)
+		return;
+	bounce_gather(b, after, good);
+	while (first < end && after[first] == before[first])
+		first++;
+	while (end > first && after[end - 1] == before[end - 1])
+		end--;
+	vector_skip(&v, first);
+	vector_store(t, &v, after + first, end - first);
+	free(after);
+}
+
+/* Into memory of which the first @good bytes can be stored to. */
+static int64_t read_partly(struct task *t, struct file *file, struct bounce *b, const struct user_vector *v, size_t len,
+			   size_t good, int64_t offset)
+{
+	struct user_vector at = *v;
+	char *before = malloc(good + 1);
+	int64_t n = -ENOMEM;
+
+	if (before && bounce_mirror(b, v, len, good) == 0) {
+		vector_load(t, &at, b->bytes, good);
+		memcpy(before, b->bytes, good);
+		bounce_scatter(b, good);
+		n = host_io(t, file, b, len, offset, IN);
+		if (n != -ERESTARTSYS)
+			store_uncounted(t, b, *v, before, good, n > 0 ? (size_t)n : 0);
 	}
-	len = copy_vector(t, v, buf, len, OUT);
-	if (!len)
-		return -EFAULT;
-	n = host_io(t, file, buf, len, offset, OUT);
-	write_failed(t, n);
+	free(before);
 	return n;
 }
 
-/* A second read of a pipe or terminal could wait for what never comes; not so of /dev/zero. */
-static bool is_endless(int fd)
+/* One host call's worth. */
+static int64_t read_chunk(struct task *t, struct file *file, struct bounce *b, struct user_vector *v, size_t len,
+			  int64_t offset)
+{
+	size_t good = vector_storable(t, v, len), stored;
+	int64_t n = (int64_t)file_take_unread(file, b->bytes, good);
+
+	if (n == 0) {
+		if (good < len) {
+			n = read_partly(t, file, b, v, len, good, offset);
+		} else if (!file->direct) {
+			bounce_plain(b, len);
+			n = host_io(t, file, b, len, offset, IN);
+		} else {
+			n = bounce_mirror(b, v, len, len);
+			n = n ? n : host_io(t, file, b, len, offset, IN);
+		}
+	}
+	if (n <= 0)
+		return n;
+	stored = vector_store(t, v, b->bytes, (size_t)n);
+	if (stored < (size_t)n)
+		put_back(file, b->bytes + stored, (size_t)n - stored, offset);
+	return stored ? (int64_t)stored : -EFAULT;
+}
+
+/* --- writing --- */
+
+static int64_t write_chunk(struct task *t, struct file *file, struct bounce *b, struct user_vector *v, size_t len,
+			   int64_t offset)
+{
+	struct user_vector start = *v;
+	size_t good = vector_load(t, v, b->bytes, len);
+
+	if (good == len && !file->direct) {
+		bounce_plain(b, len);
+	} else {
+		if (bounce_mirror(b, &start, len, good))
+			return -ENOMEM;
+		bounce_scatter(b, good);
+	}
+	return host_io(t, file, b, len, offset, OUT);
+}
+
+/* --- the calls --- */
+
+/* A second read of a pipe or terminal could wait for what never comes; not so of a disk, or /dev/zero. */
+static bool is_endless(const struct file *file)
 {
 	struct stat st;
 
-	return fstat(fd, &st) == 0 && S_ISCHR(st.st_mode) && major(st.st_rdev) == 1;
+	if (!file->waits)
+		return true;
+	return fstat(file->fd, &st) == 0 && ((S_ISREG(st.st_mode) && st.st_size > 0) ||
+					     (S_ISCHR(st.st_mode) && major(st.st_rdev) == 1));
 }
 
-static int64_t move_vector(struct task *t, const struct file *file, struct user_vector *v, uint64_t len,
-			   int64_t offset, enum direction dir)
+static int64_t move_vector(struct task *t, struct file *file, struct user_vector *v, uint64_t len, int64_t offset,
+			   enum direction dir)
 {
-	size_t size = len < CHUNK ? len : CHUNK;
+	size_t most = file->direct ? DIRECT_CHUNK : CHUNK, size = len < most ? len : most;
+	bool again = len > size && (dir == OUT || is_endless(file));
 	int64_t done = 0, n = 0;
-	bool again = file->regular || dir == OUT || is_endless(file->fd);
-	char *buf;
+	struct bounce b;
 
-	if (!len)
-		return host_io(t, file, NULL, 0, offset, dir);
-	buf = malloc(size);
-	if (!buf)
+	if (bounce_init(&b, size))
 		return -ENOMEM;
 	do {
 		size_t want = len - (uint64_t)done < size ? len - (uint64_t)done : size;
+		int64_t at = offset < 0 ? -1 : offset + done;
 
-		n = move_chunk(t, file, buf, v, want, offset < 0 ? -1 : offset + done, dir);
+		n = dir == IN ? read_chunk(t, file, &b, v, want, at) : write_chunk(t, file, &b, v, want, at);
 		if (n > 0)
 			done += n;
 		if (n < (int64_t)want)
 			break;
 	} while (again && (uint64_t)done < len);
-	free(buf);
+	bounce_fini(&b);
+	if (dir == OUT)
+		write_failed(t, n, done == 0);
 	return done ? done : n;
+}
+
+/* Nothing to move: the host's call says whether it could be. */
+static int64_t move_nothing(struct task *t, const struct file *file, int64_t offset, enum direction dir)
+{
+	struct bounce b = { .nr = 1 };
+
+	b.iov = &b.plain;
+	return host_io(t, file, &b, 0, offset, dir);
+}
+
+/* An address or a length that no program can have is an error before anything is done, but not the first. */
+static int64_t bad_argument(const struct file *file, enum direction dir, int64_t error)
+{
+	int flags = fcntl(file->fd, F_GETFL), mode = flags & O_ACCMODE;
+
+	return (flags & O_PATH) || (dir == IN ? mode == O_WRONLY : mode == O_RDONLY) ? -EBADF : error;
+}
+
+static bool is_user_range(uint64_t addr, uint64_t len)
+{
+	return addr <= VELLUM_TASK_SIZE && len <= VELLUM_TASK_SIZE - addr;
 }
 
 static int64_t move_bytes(struct task *t, uint64_t fd, uint64_t addr, uint64_t len, int64_t offset,
@@ -181,13 +245,13 @@ static int64_t move_bytes(struct task *t, uint64_t fd, uint64_t addr, uint64_t l
 {
 	struct iovec iov = { (void *)addr, len < MAX_IO ? len : MAX_IO };
 	struct user_vector v = { .iov = &iov, .nr = 1 };
-	const struct file *file = fd_file(t, fd);
+	struct file *file = fd_file(t, fd);
 
 	if (!file)
 		return -EBADF;
-	if (addr >= VELLUM_TASK_SIZE || len > VELLUM_TASK_SIZE - addr)
-		return -EFAULT;
-	return move_vector(t, file, &v, iov.iov_len, offset, dir);
+	if (!is_user_range(addr, len))
+		return bad_argument(file, dir, -EFAULT);
+	return len ? move_vector(t, file, &v, iov.iov_len, offset, dir) : move_nothing(t, file, offset, dir);
 }
 
 SYSCALL(read)
@@ -210,25 +274,41 @@ SYSCALL(pwrite64)
 	return (int64_t)a[3] < 0 ? -EINVAL : move_bytes(t, a[0], a[1], a[2], (int64_t)a[3], OUT);
 }
 
+/* The list that a program passes. 0 or -EFAULT, -EINVAL. */
+static int read_vector(struct task *t, struct iovec *iov, uint64_t addr, uint64_t nr, uint64_t *len)
+{
+	*len = 0;
+	if (nr > IOV_MAX)
+		return -EINVAL;
+	if (user_read(t, iov, addr, nr * sizeof(iov[0])))
+		return -EFAULT;
+	for (uint64_t i = 0; i < nr; i++)
+		if ((int64_t)iov[i].iov_len < 0)
+			return -EINVAL;
+	for (uint64_t i = 0; i < nr; i++) {
+		if (!is_user_range((uint64_t)iov[i].iov_base, iov[i].iov_len))
+			return -EFAULT;
+		if (iov[i].iov_len > MAX_IO - *len)
+			iov[i].iov_len = MAX_IO - *len;
+		*len += iov[i].iov_len;
+	}
+	return 0;
+}
+
 static int64_t vector_call(struct task *t, const uint64_t a[6], int64_t offset, enum direction dir)
 {
-	const struct file *file = fd_file(t, a[0]);
+	struct file *file = fd_file(t, a[0]);
 	struct iovec iov[IOV_MAX];
 	struct user_vector v = { .iov = iov, .nr = a[2] };
-	uint64_t len = 0;
+	uint64_t len;
+	int err;
 
-	if (a[2] > IOV_MAX)
-		return -EINVAL;
 	if (!file)
 		return -EBADF;
-	if (user_read(t, iov, a[1], a[2] * sizeof(iov[0])))
-		return -EFAULT;
-	for (uint64_t i = 0; i < a[2]; i++) {
-		if (iov[i].iov_len > INT64_MAX - len)
-			return -EINVAL;
-		len += iov[i].iov_len;
-	}
-	return move_vector(t, file, &v, len < MAX_IO ? len : MAX_IO, offset, dir);
+	err = read_vector(t, iov, a[1], a[2], &len);
+	if (err)
+		return bad_argument(file, dir, err);
+	return len ? move_vector(t, file, &v, len, offset, dir) : move_nothing(t, file, offset, dir);
 }
 
 SYSCALL(readv)
@@ -265,16 +345,19 @@ SYSCALL(lseek)
 static int64_t copy_between(struct task *t, const struct file *in, int64_t *in_at, const struct file *out,
 			    int64_t *out_at, size_t len)
 {
-	char *buf = malloc(len);
+	struct bounce b;
 	int64_t n, done;
 
-	if (!buf)
+	if (bounce_init(&b, len ? len : 1))
 		return -ENOMEM;
-	n = host_io(t, in, buf, len, *in_at, IN);
-	done = n > 0 ? host_io(t, out, buf, (size_t)n, *out_at, OUT) : n;
-	free(buf);
-	if (n > 0)
-		write_failed(t, done);
+	bounce_plain(&b, len);
+	n = done = host_io(t, in, &b, len, *in_at, IN);
+	if (n > 0) {
+		bounce_plain(&b, (size_t)n);
+		done = host_io(t, out, &b, (size_t)n, *out_at, OUT);
+		write_failed(t, done, true);
+	}
+	bounce_fini(&b);
 	if (n > 0 && *in_at < 0 && done < n)	/* what was read and not written is still to come */
 		lseek(in->fd, (done > 0 ? done : 0) - n, SEEK_CUR);
 	if (*in_at >= 0 && done > 0)
@@ -332,8 +415,10 @@ SYSCALL(copy_file_range)
 	if (err)
 		return err;
 	n = copy_between(t, in, &in_at, out, &out_at, a[4] < CHUNK ? a[4] : CHUNK);
-	if (n >= 0 && ((a[1] && user_write(t, a[1], &in_at, sizeof(in_at))) ||
-		       (a[3] && user_write(t, a[3], &out_at, sizeof(out_at)))))
-		return -EFAULT;
-	return n;
+	if (n < 0)
+		return n;
+	err = a[1] ? user_write(t, a[1], &in_at, sizeof(in_at)) : 0;
+	if (a[3] && user_write(t, a[3], &out_at, sizeof(out_at)))
+		err = -EFAULT;
+	return err ? err : n;
 }

@@ -366,30 +366,52 @@ the script did not come to its end"
 
 # --- calls at their edges: as natively ---
 
+# file_calls SIDE SUBJECT [OPTION...]: what it says in $tmp/SIDE.out; in an empty folder below $place.
+file_calls() {
+	local side=$1 subject=$2
+
+	shift 2
+	rm -rf "${place:?}/$side"
+	mkdir "$place/$side"
+	(
+		ulimit -S -n 1024 # as many as a program inside has
+		cd "$place/$side" || exit 1
+		if [ "$side" = native ]; then
+			set --
+		else
+			set -- "$VELLUM" run "$@" --
+		fi
+		timeout -k 5 "$limit" "$@" "$PROGRAM_DIR/file_calls" "$subject" >"$tmp/$side.out" 2>"$tmp/stderr" \
+			</dev/null
+		echo "status $?" >>"$tmp/$side.out"
+		what_vellum_said "$tmp/stderr" >>"$tmp/$side.out"
+	)
+}
+
 # as_native SUBJECT [OPTION...]: tests/programs/file_calls.c says and leaves the same.
 as_native() {
-	local subject=$1 side
+	local place=$tmp
 
-	shift
+	file_calls native "$@"
+	file_calls vellum "$@"
+	[ "$(wc -l <"$tmp/native.out")" -gt 10 ] || bail "file_calls $1 says nothing"
+	result "$1: as natively" "$(diff "$tmp/native.out" "$tmp/vellum.out" && diff -r "$tmp/native" "$tmp/vellum")"
+}
+
+# The same on a full disk, one after the other.
+as_native_on_full_disk() {
+	local place side
+
 	for side in native vellum; do
-		rm -rf "${tmp:?}/$side"
-		mkdir "$tmp/$side"
-		(
-			ulimit -n 1024 # as many as a program inside has
-			cd "$tmp/$side" || exit 1
-			if [ "$side" = native ]; then
-				set --
-			else
-				set -- "$VELLUM" run "$@" --
-			fi
-			timeout -k 5 "$limit" "$@" "$PROGRAM_DIR/file_calls" "$subject" >stdout 2>stderr </dev/null
-			echo $? >status
-			what_vellum_said stderr >said
-			rm stderr
-		)
+		if ! on_small_disk 2M; then
+			skip "disk: as natively" "no mount: $(head -n 1 "$tmp/mount")"
+			return
+		fi
+		place=$disk
+		file_calls "$side" disk
+		leave_disk
 	done
-	[ "$(wc -l <"$tmp/native/stdout")" -gt 10 ] || bail "file_calls $subject says nothing"
-	result "$subject: as natively" "$(diff -r "$tmp/native" "$tmp/vellum")"
+	result "disk: as natively" "$(diff "$tmp/native.out" "$tmp/vellum.out")"
 }
 
 # A file that was sealed against future stores is written through a mapping of ours, and may get shorter before we
@@ -399,7 +421,8 @@ sealed_and_cut() {
 
 	start
 	ok "memfd a" "truncate a 16384" "map m a shared 0 4" "store m 0 one" "seal a 16" "store m 4096 two"
-	vellum=$(pgrep -P "$inside" vellum)
+	vellum=$(descendants "$inside" | head -n 1)
+	vellum=${vellum%%:*}
 	for fd in "/proc/$vellum/fd"/*; do
 		case $(readlink "$fd") in /memfd:steps*) break ;; esac
 	done
@@ -654,6 +677,9 @@ main() {
 	tmp=$(mktemp -d)
 	trap clean_up EXIT
 	as_native opens
+	as_native buffers
+	as_native direct
+	as_native_on_full_disk
 	sealed_and_cut
 	[ -z "${ONLY_NEW:-}" ] || { finish; exit; }
 	for method in $METHODS; do

@@ -5,14 +5,24 @@
  * It runs in an empty directory, and prints the same wherever the calls do what Linux does.
  */
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/select.h>
+#include <sys/sendfile.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define PAGE 4096l
@@ -145,6 +155,399 @@ static void opens(void)
 	show_size("unmade");
 }
 
+/* --- buffers: memory of which only a part is good --- */
+
+static char big[65536];
+/* What no compiler would let pass. */
+static char *volatile nothing;
+static volatile int too_many = 5000;
+static volatile size_t everything = SIZE_MAX;
+
+static void show_text(const char *what, const char *text, long len)
+{
+	printf("%s: ", what);
+	for (long i = 0; i < len; i++)
+		putchar(text[i] < ' ' || text[i] > '~' ? '.' : text[i]);
+	putchar('\n');
+}
+
+/* What is left in a pipe. */
+static void show_rest(int fd)
+{
+	int flags = fcntl(fd, F_GETFL);
+	long n;
+
+	fcntl(fd, F_SETFL, flags | O_NONBLOCK);
+	n = read(fd, big, sizeof(big));
+	fcntl(fd, F_SETFL, flags);
+	if (n < 0)
+		printf("rest: %s\n", strerrorname_np(errno));
+	else
+		show_text("rest", big, n < 20 ? n : 20), printf("of %ld\n", n);
+}
+
+static void pipe_buffers(char *bad, char *read_only)
+{
+	struct iovec iov[3] = { { bad - 100, 2 }, { bad, 4 }, { big, 5 } };
+	int p[2];
+
+	if (pipe(p))
+		exit(1);
+	write(p[1], "123456", 6);
+	SHOW(read(p[0], bad, 2));
+	SHOW(read(p[0], bad - 1, 1));
+	SHOW(read(p[0], bad - 1, 2));
+	show_text("stored", bad - 1, 1);
+	show_rest(p[0]);
+	write(p[1], "123456", 6);
+	SHOW(readv(p[0], iov, 3));
+	show_text("stored", bad - 100, 2);
+	SHOW(read(p[0], read_only, 4));
+	SHOW(read(p[0], nothing, 4));
+	show_rest(p[0]);
+	for (long i = 0; i < 3 * PAGE; i++)
+		big[i] = (char)('a' + i / PAGE);
+	write(p[1], big, 3 * PAGE);
+	SHOW(read(p[0], bad - 2 * PAGE, 3 * PAGE));
+	show_rest(p[0]);
+	memset(bad - 2 * PAGE - 100, '-', 2 * PAGE + 100);
+	for (long i = 0; i < 3 * PAGE; i++)
+		big[i] = (char)('a' + i / PAGE);
+	write(p[1], big, 3 * PAGE);
+	SHOW(read(p[0], bad - 2 * PAGE - 100, 3 * PAGE));
+	show_text("stored", bad - 101, 101);
+	show_rest(p[0]);
+	SHOW(write(p[1], bad - 1, 2));
+	SHOW(write(p[1], bad, 2));
+	iov[0].iov_base = big;
+	SHOW(writev(p[1], iov, 3));
+	SHOW(write(p[1], bad - PAGE - 5, PAGE + 10));
+	show_rest(p[0]);
+	SHOW(pread(p[0], bad, 4, 0));
+	close(p[0]);
+	SHOW(signal(SIGPIPE, SIG_IGN) == SIG_ERR);
+	SHOW(write(p[1], bad, 2));
+	close(p[1]);
+}
+
+static void file_buffers(char *bad)
+{
+	struct iovec iov[3] = { { big, 3 }, { bad, 4 }, { big, 5 } };
+	int fd = open("f", O_RDWR | O_CREAT | O_TRUNC, 0600), other = open("f", O_WRONLY);
+
+	memcpy(bad - 8, "abcdefgh", 8);
+	SHOW(write(fd, bad - 8, 20));
+	SHOW(lseek(fd, 0, SEEK_CUR));
+	SHOW(write(fd, bad, 20));
+	SHOW(write(fd, bad - 5000, 9000));
+	SHOW(lseek(fd, 0, SEEK_CUR));
+	SHOW(writev(fd, iov, 3));
+	SHOW(lseek(fd, 0, SEEK_CUR));
+	SHOW(pwritev(fd, iov, 3, 10000));
+	show_size("f");
+	SHOW(lseek(fd, 0, SEEK_SET));
+	SHOW(read(fd, bad - 3, 10));
+	show_text("stored", bad - 3, 3);
+	SHOW(lseek(fd, 0, SEEK_CUR));
+	SHOW(read(fd, bad, 10));
+	SHOW(lseek(fd, 0, SEEK_CUR));
+	SHOW(readv(fd, iov, 3));
+	SHOW(lseek(fd, 0, SEEK_CUR));
+	SHOW(pread(fd, bad - 3, 10, 4));
+	show_text("stored", bad - 3, 3);
+	/* Arguments that no program may pass. */
+	iov[1].iov_base = (void *)-4096l;
+	SHOW(readv(fd, iov, 3));
+	SHOW(readv(other, iov, 3));
+	iov[1].iov_base = (void *)0x7ffffffff000l;
+	SHOW(writev(fd, iov, 3));
+	iov[1].iov_len = (size_t)-1;
+	SHOW(readv(fd, iov, 3));
+	SHOW(readv(fd, iov, too_many));
+	SHOW(readv(other, iov, too_many));
+	SHOW(readv(999, iov, too_many));
+	SHOW(readv(fd, (void *)bad, 2));
+	SHOW(readv(fd, (void *)bad, 0));
+	SHOW(read(fd, (void *)-1l, 0));
+	SHOW(read(other, (void *)-1l, 4));
+	SHOW(read(other, bad, 0));
+	SHOW(write(other, bad, 0));
+	SHOW(read(fd, bad - 1, everything));
+	SHOW(lseek(fd, 0, SEEK_CUR));
+	close(fd);
+	close(other);
+}
+
+/* The file is mapped, and is itself where bytes go. */
+static void mapped_buffers(char *bad)
+{
+	int fd = open("m", O_RDWR | O_CREAT | O_TRUNC, 0600), p[2];
+	char *at;
+
+	if (pipe(p) || ftruncate(fd, 2 * PAGE + 10))
+		exit(1);
+	at = map(4 * PAGE, PROT_READ | PROT_WRITE, fd);
+	memcpy(at + 8, "MAPPED", 6);
+	SHOW(lseek(fd, 8, SEEK_SET));
+	SHOW(read(fd, bad - 3, 6));
+	show_text("stored", bad - 3, 3);
+	SHOW(lseek(fd, 0, SEEK_CUR));
+	SHOW(write(fd, bad - 3, 6));
+	show_text("mapped", at, 20);
+	SHOW(lseek(fd, 0, SEEK_CUR));
+	write(p[1], "0123456789", 10);
+	SHOW(read(p[0], at + 4 * PAGE - 4, 10));
+	SHOW(read(p[0], at + 3 * PAGE - 4, 10));
+	show_text("mapped", at + 3 * PAGE - 4, 4);
+	show_rest(p[0]);
+	SHOW(lseek(fd, 0, SEEK_SET));
+	SHOW(read(fd, at + 2 * PAGE, 2 * PAGE));
+	munmap(at, 4 * PAGE);
+	close(fd);
+	close(p[0]);
+	close(p[1]);
+}
+
+/* MADV_GUARD_INSTALL; older kernels have none. */
+static void guarded_buffers(void)
+{
+	char *at = map(3 * PAGE, PROT_READ | PROT_WRITE, -1);
+	int p[2];
+
+	if (madvise(at + PAGE, PAGE, 102) || pipe(p))
+		return;
+	write(p[1], "0123456789", 10);
+	SHOW(read(p[0], at + PAGE, 10));
+	SHOW(read(p[0], at + PAGE - 5, 10));
+	show_text("stored", at + PAGE - 5, 5);
+	show_rest(p[0]);
+	close(p[0]);
+	close(p[1]);
+}
+
+static void device_buffers(char *bad)
+{
+	int zero = open("/dev/zero", O_RDWR), null = open("/dev/null", O_RDWR), random = open("/dev/urandom", O_RDONLY);
+	int list = open("/proc/filesystems", O_RDONLY), full = open("/dev/full", O_RDWR);
+
+	SHOW(read(zero, bad - 2, 6));
+	SHOW(read(zero, bad, 6));
+	SHOW(read(zero, bad - 3 * PAGE, 5 * PAGE));
+	SHOW(write(zero, bad - 2, 6));
+	SHOW(read(null, bad, 6));
+	SHOW(write(null, bad - 2, 6));
+	SHOW(write(null, bad, 6));
+	SHOW(write(full, bad, 6));
+	SHOW(read(random, bad - 2, 6));
+	SHOW(read(random, bad, 6));
+	SHOW(getrandom(bad - 2, 6, 0));
+	SHOW(getrandom(bad, 6, 0));
+	if (list < 0)
+		return;
+	SHOW(read(list, bad - 20, 100));
+	SHOW(lseek(list, 0, SEEK_CUR));
+	SHOW(read(list, bad, 100));
+	SHOW(lseek(list, 0, SEEK_CUR));
+}
+
+static int nr_entries(const char *at, long len)
+{
+	int nr = 0;
+
+	for (long i = 0; i < len; i += ((const struct dirent64 *)(at + i))->d_reclen)
+		nr++;
+	return nr;
+}
+
+static void directory_buffers(char *bad)
+{
+	char name[32];
+	int fd, nr = 0;
+	long n;
+
+	mkdir("d", 0700);
+	for (int i = 0; i < 10; i++) {
+		snprintf(name, sizeof(name), "d/name%d", i);
+		close(open(name, O_WRONLY | O_CREAT, 0600));
+	}
+	fd = open("d", O_RDONLY | O_DIRECTORY);
+	SHOW(syscall(SYS_getdents64, fd, bad, 1000));
+	SHOW(syscall(SYS_getdents64, fd, bad - 10, 1000));
+	SHOW(syscall(SYS_getdents64, fd, bad - 5, 3));
+	while ((n = syscall(SYS_getdents64, fd, bad - 100, 1000)) > 0)
+		nr += nr_entries(bad - 100, n);
+	printf("%d entries, then %ld\n", nr, n);
+	SHOW(syscall(SYS_getdents64, fd, bad, 1000));
+	close(fd);
+}
+
+static void pointers(char *bad, char *read_only)
+{
+	struct pollfd *poll_set = (void *)(read_only + 64);
+	int fd = open("s", O_RDWR | O_CREAT | O_TRUNC, 0600), out[2], fds[2];
+	off_t *offset = (off_t *)read_only;
+
+	if (pipe(out))
+		exit(1);
+	write(fd, "0123456789", 10);
+	SHOW(sendfile(out[1], fd, (off_t *)bad, 4));
+	SHOW(sendfile(out[1], fd, offset, 4));
+	show_rest(out[0]);
+	SHOW(copy_file_range(fd, offset, fd, (off_t *)bad, 4, 0));
+	*(off_t *)big = 20;
+	SHOW(copy_file_range(fd, offset, fd, (off_t *)big, 4, 0));
+	printf("offset %ld\n", (long)*(off_t *)big);
+	show_size("s");
+	SHOW(pipe2((int *)(bad - 4), 0));
+	SHOW(pipe(fds));
+	printf("next descriptors %d %d\n", fds[0] - out[1], fds[1] - out[1]);
+	SHOW(poll((struct pollfd *)bad, 1, 0));
+	SHOW(poll(poll_set, 1, 0));
+	write(fds[1], "x", 1);
+	SHOW(fstat(fd, (struct stat *)(bad - 10)));
+	SHOW(syscall(SYS_getcwd, bad - 1, 100));
+	SHOW(symlink("target", "symbolic"));
+	SHOW(readlink("symbolic", bad - 1, 100));
+	SHOW(unlink("symbolic"));
+	if (fork() == 0)
+		_exit(7);
+	SHOW(wait4(-1, (int *)bad, 0, NULL) < 0);
+	SHOW(wait4(-1, NULL, 0, NULL));
+	show_rest(fds[0]);
+}
+
+static void buffers(void)
+{
+	char *memory = map(8 * PAGE, PROT_READ | PROT_WRITE, -1), *bad = memory + 5 * PAGE;
+	char *read_only = map(PAGE, PROT_READ, -1);
+
+	mprotect(bad, PAGE, PROT_NONE);
+	pipe_buffers(bad, read_only);
+	file_buffers(bad);
+	mapped_buffers(bad);
+	guarded_buffers();
+	device_buffers(bad);
+	directory_buffers(bad);
+	pointers(bad, read_only);
+}
+
+/* --- disk: in a full one, memory that cannot be stored to although it may be --- */
+
+static void fill_disk(void)
+{
+	int fd = open("filler", O_WRONLY | O_CREAT, 0600);
+
+	while (write(fd, big, sizeof(big)) > 0 || write(fd, big, 4096) > 0)
+		;
+	close(fd);
+}
+
+static void disk(void)
+{
+	int sparse = open("sparse", O_RDWR | O_CREAT, 0600), text = open("text", O_RDWR | O_CREAT, 0600), p[2], dir;
+	struct pollfd ready;
+	fd_set set;
+	char *at;
+	int n;
+
+	if (pipe(p) || ftruncate(sparse, 16 * PAGE))
+		exit(1);
+	write(text, "0123456789", 10);
+	dir = open(".", O_RDONLY | O_DIRECTORY);
+	fill_disk();
+	at = map(16 * PAGE, PROT_READ | PROT_WRITE, sparse);
+	write(p[1], "123456", 6);
+	SHOW(read(p[0], at, 6));
+	ready = (struct pollfd){ .fd = p[0], .events = POLLIN | POLLOUT };
+	SHOW(poll(&ready, 1, 5000));
+	printf("events %x\n", ready.revents);
+	FD_ZERO(&set);
+	FD_SET(p[0], &set);
+	SHOW(select(p[0] + 1, &set, NULL, NULL, NULL));
+	SHOW(FD_ISSET(p[0], &set));
+	SHOW(ioctl(p[0], FIONREAD, &n));
+	printf("%d bytes\n", n);
+	SHOW(read(p[0], big, 2));
+	show_text("read", big, 2);
+	SHOW(read(p[0], at + PAGE, 2));
+	SHOW(read(p[0], big, 100));
+	show_text("read", big, 4);
+	SHOW(fcntl(p[0], F_SETFL, O_NONBLOCK));
+	SHOW(read(p[0], big, 100));
+	SHOW(lseek(text, 2, SEEK_SET));
+	SHOW(read(text, at + 2 * PAGE, 4));
+	SHOW(lseek(text, 0, SEEK_CUR));
+	SHOW(pread(text, at + 2 * PAGE, 4, 1));
+	SHOW(syscall(SYS_getdents64, dir, at + 3 * PAGE, 1000));
+	SHOW(lseek(dir, 0, SEEK_CUR));
+	SHOW(unlink("filler"));
+	printf("%d entries\n", nr_entries(big, syscall(SYS_getdents64, dir, big, sizeof(big))));
+	SHOW(read(text, at + 2 * PAGE, 4));
+	show_text("mapped", at + 2 * PAGE, 4);
+}
+
+/* --- direct: O_DIRECT --- */
+
+static void direct(void)
+{
+	char *at = map(80 * PAGE, PROT_READ | PROT_WRITE, -1), *bad = at + 40 * PAGE;
+	struct iovec iov[2] = { { at, PAGE }, { at + 2 * PAGE, PAGE } };
+	int fd = open("direct", O_RDWR | O_CREAT | O_TRUNC | O_DIRECT, 0600), plain, out;
+
+	if (fd < 0) {
+		printf("no O_DIRECT: %s\n", strerrorname_np(errno));
+		for (int i = 0; i < 20; i++)
+			printf("none\n");
+		return;
+	}
+	mprotect(bad, PAGE, PROT_NONE);
+	memset(at, 'q', 40 * PAGE);
+	SHOW(write(fd, at, 2 * PAGE));
+	SHOW(pwrite(fd, at, 16 * PAGE, PAGE));
+	SHOW(pread(fd, at, 16 * PAGE, 0));
+	SHOW(preadv(fd, iov, 2, 0));
+	SHOW(pwritev(fd, iov, 2, 2 * PAGE));
+	for (int offset = 1; offset < PAGE; offset *= 2) {
+		printf("at %d: ", offset);
+		SHOW(pread(fd, at + offset, PAGE, 0));
+		printf("at %d: ", offset);
+		SHOW(pwrite(fd, at + offset, PAGE, 0));
+		printf("length %d: ", offset);
+		SHOW(pread(fd, at, (size_t)offset, 0));
+		printf("length %d: ", offset);
+		SHOW(pwrite(fd, at, (size_t)offset, 0));
+		printf("offset %d: ", offset);
+		SHOW(pread(fd, at, PAGE, offset));
+	}
+	iov[0].iov_len = 512;
+	SHOW(preadv(fd, iov, 2, 0));
+	iov[0].iov_len = 100;
+	SHOW(preadv(fd, iov, 2, 0));
+	SHOW(pread(fd, bad - 2 * PAGE, 4 * PAGE, 0));
+	SHOW(pread(fd, bad - PAGE - 512, 4 * PAGE, 0));
+	SHOW(pwrite(fd, bad - PAGE - 512, 4 * PAGE, 0));
+	SHOW(pread(fd, bad, PAGE, 0));
+	SHOW(pwrite(fd, at, 36 * PAGE, 0));
+	SHOW(pread(fd, at, 36 * PAGE, 0));
+	SHOW(pread(fd, at, 36 * PAGE + 100, 0));
+	SHOW(lseek(fd, 0, SEEK_END));
+	/* Switched off and on. */
+	SHOW(fcntl(fd, F_SETFL, 0));
+	SHOW(pread(fd, at + 1, 100, 1));
+	SHOW(fcntl(fd, F_SETFL, O_DIRECT));
+	SHOW(fcntl(fd, F_GETFL) & O_DIRECT);
+	SHOW(pread(fd, at + 1, 100, 1));
+	SHOW(pread(fd, at, PAGE, 0));
+	plain = open("direct", O_RDWR);
+	out = open("out", O_RDWR | O_CREAT | O_DIRECT, 0600);
+	SHOW(sendfile(out, plain, NULL, 4 * PAGE));
+	SHOW(copy_file_range(fd, NULL, out, NULL, 4 * PAGE, 0));
+	show_size("out");
+	*(char *)map(PAGE, PROT_READ | PROT_WRITE, plain) = 'M';
+	SHOW(pread(fd, at, PAGE, 0));
+	show_text("read", at, 4);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct {
@@ -152,6 +555,9 @@ int main(int argc, char **argv)
 		void (*run)(void);
 	} subjects[] = {
 		{ "opens", opens },
+		{ "buffers", buffers },
+		{ "disk", disk },
+		{ "direct", direct },
 	};
 
 	setvbuf(stdout, NULL, _IONBF, 0);
