@@ -63,35 +63,6 @@ bool filemap_make_room(void)
 	return gone != NULL;
 }
 
-/* --- who changed the file? --- */
-
-static bool as_seen(const struct filemap *fm, const struct stat *st)
-{
-	return (uint64_t)st->st_size == fm->seen_size && st->st_mtim.tv_sec == fm->seen_mtime.tv_sec &&
-	       st->st_mtim.tv_nsec == fm->seen_mtime.tv_nsec;
-}
-
-static void see(struct filemap *fm, const struct stat *st)
-{
-	fm->seen_size = (uint64_t)st->st_size;
-	fm->seen_mtime = st->st_mtim;
-}
-
-bool filemap_unchanged(const struct filemap *fm)
-{
-	struct stat st;
-
-	return fstat(fm->fd, &st) == 0 && as_seen(fm, &st);
-}
-
-void filemap_changed(struct filemap *fm, bool was_unchanged)
-{
-	struct stat st;
-
-	if (was_unchanged && fstat(fm->fd, &st) == 0)
-		see(fm, &st);
-}
-
 /* --- the list --- */
 
 /* With a reference. list_lock held. */
@@ -236,10 +207,9 @@ static struct filemap *new_filemap(struct kernel *k, int host_fd, const struct s
 	fm->ino = st->st_ino;
 	fm->write_fd = -1;
 	fm->limit = (uint64_t)st->st_size;
-	see(fm, st);
 	name_of(host_fd, fm->path);
 	fm->fd = open_again(host_fd, O_RDONLY);
-	if (fm->fd < 0 || vellum_mapping_create(k->args->memory, &filemap_ops, fm, 1,
+	if (fm->fd < 0 || filemap_note_init(fm) || vellum_mapping_create(k->args->memory, &filemap_ops, fm, 1,
 						VELLUM_MAPPING_WRITEBACK, &fm->mapping)) {
 		if (fm->fd >= 0)
 			close(fm->fd);
@@ -255,34 +225,13 @@ static struct filemap *new_filemap(struct kernel *k, int host_fd, const struct s
 	return fm;
 }
 
-/* Changed by others since we looked: what is cached and clean is not the file's any more. */
-static void revalidate(struct filemap *fm)
-{
-	bool changed;
-	struct stat st;
-
-	pthread_mutex_lock(&fm->size_lock);
-	pthread_mutex_lock(&fm->io_lock);
-	changed = fstat(fm->fd, &st) == 0 && !as_seen(fm, &st);
-	if (changed) {
-		fm->limit = (uint64_t)st.st_size;
-		see(fm, &st);
-	}
-	pthread_mutex_unlock(&fm->io_lock);
-	if (changed) {
-		vellum_mapping_set_size(fm->mapping, (uint64_t)st.st_size);
-		vellum_mapping_invalidate(fm->mapping);
-	}
-	pthread_mutex_unlock(&fm->size_lock);
-}
-
 void filemap_opened(const struct file *file)
 {
 	struct filemap *fm = filemap_find(file);
 
 	if (!fm)
 		return;
-	revalidate(fm);
+	filemap_revalidate(fm);
 	filemap_put(fm);
 }
 
@@ -349,7 +298,7 @@ int filemap_get(struct kernel *k, int host_fd, bool for_writing, struct vellum_m
 	fm = find(st.st_dev, st.st_ino);
 	pthread_mutex_unlock(&list_lock);
 	if (fm)
-		revalidate(fm);
+		filemap_revalidate(fm);
 	else
 		err = add_filemap(k, host_fd, &fm);
 	if (err)

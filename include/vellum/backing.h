@@ -271,6 +271,16 @@ int vellum_mapping_sync(struct vellum_mapping *mapping, uint64_t first, uint64_t
  */
 void vellum_mapping_invalidate(struct vellum_mapping *mapping);
 
+/**
+ * vellum_mapping_is_stale - whether a clean cached page differs from what fault() reads now
+ *
+ * For an embedder that cannot tell by other means that the object was changed behind the cache.
+ *
+ * Context: takes page locks, and calls fault() with them. Not callable from a hook of this mapping.
+ * Return: 1 if one does; 0 if none does, or if there is no fault(); -VELLUM_ENOMEM; -VELLUM_EIO (fault() failed).
+ */
+int vellum_mapping_is_stale(struct vellum_mapping *mapping);
+
 /** struct vellum_mapping_info - a snapshot; counts are exact if nothing runs meanwhile. */
 struct vellum_mapping_info {
 	uint64_t size;		/* bytes */
