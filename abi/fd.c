@@ -204,11 +204,20 @@ void fds_close_all(struct task *t)
 	t->cwd = -1;
 }
 
+/* Of some files it waits until all is sent. */
 SYSCALL(close)
 {
-	if (fd_host(t, a[0]) < 0)
+	const struct file *file = fd_file(t, a[0]);
+	bool waits;
+
+	if (!file)
 		return -EBADF;
+	waits = file->waits;
+	if (waits)
+		block_begin(t);
 	close_fd(t, (int)a[0]);
+	if (waits)
+		block_end(t);
 	return 0;
 }
 

@@ -159,16 +159,25 @@ int filemap_truncate(const struct file *file, off_t size)
 	return err;
 }
 
-/* Bytes moved: all from @start on is read anew. size_lock held. */
+/* Bytes moved: what is cached from @start on is read anew, and all of it has changed. size_lock held. */
 static void update_from_host(struct filemap *fm, uint64_t start)
 {
+	uint64_t size = vellum_mapping_size(fm->mapping), page = start / VELLUM_PAGE_SIZE;
 	char buf[VELLUM_PAGE_SIZE];
-	ssize_t n;
 
 	pthread_mutex_lock(&fm->io_lock);
-	while ((n = pread(fm->fd, buf, sizeof(buf), (off_t)start)) > 0) {
-		vellum_mapping_update(fm->mapping, start, buf, (uint64_t)n);
-		start += (uint64_t)n;
+	while (start < size) {
+		uint64_t at = size;
+		ssize_t n = 0;
+
+		if (vellum_mapping_next_cached(fm->mapping, &page) && page * VELLUM_PAGE_SIZE < size)
+			at = page * VELLUM_PAGE_SIZE > start ? page * VELLUM_PAGE_SIZE : start;
+		vellum_mapping_update(fm->mapping, start, NULL, at - start);	/* no page is there, but trackers */
+		if (at < size)
+			n = pread(fm->fd, buf, VELLUM_PAGE_SIZE - at % VELLUM_PAGE_SIZE, (off_t)at);
+		if (n > 0)
+			vellum_mapping_update(fm->mapping, at, buf, (uint64_t)n);
+		start = ++page * VELLUM_PAGE_SIZE;
 	}
 	pthread_mutex_unlock(&fm->io_lock);
 }

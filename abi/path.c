@@ -114,9 +114,12 @@ static int open_checked(struct task *t, int dir, const char *path, uint64_t flag
 		return -EBADF;
 	if (flags & (O_CREAT | __O_TMPFILE))
 		how.mode = mode & 07777;
+	block_begin(t);			/* a FIFO waits for its other end, a path may lead through a server's files */
 	fd = (int)syscall(SYS_openat2, dir, path, &how, sizeof(how));
-	if (fd < 0)
-		return -errno;
+	err = fd < 0 ? -errno : 0;
+	block_end(t);
+	if (err)
+		return err == -EINTR ? -ERESTARTSYS : err;
 	err = check_opened(t, fd);
 	if (err)
 		close(fd);
@@ -127,7 +130,7 @@ static int open_checked(struct task *t, int dir, const char *path, uint64_t flag
 static int open_own(struct task *t, const char *rest, int flags, mode_t mode)
 {
 	char link[FD_NAME_BYTES], *end;
-	int host, fd;
+	int host, fd, err;
 
 	if (!strcmp(rest, "exe"))
 		return open_checked(t, t->cwd, t->gmm->exe, (uint64_t)flags, mode);
@@ -139,8 +142,13 @@ static int open_own(struct task *t, const char *rest, int flags, mode_t mode)
 		return -ENOENT;
 	if (host < 0 || (rest[0] == 'f' && *end))
 		return -ENOENT;
+	block_begin(t);
 	fd = open(path_fd_name(host, link), flags | O_CLOEXEC, mode);
-	return fd < 0 ? -errno : fd;
+	err = fd < 0 ? -errno : 0;
+	block_end(t);
+	if (err)
+		return err == -EINTR ? -ERESTARTSYS : err;
+	return fd;
 }
 
 int path_open(struct task *t, int64_t dirfd, const char *path, int flags, mode_t mode)

@@ -11,6 +11,12 @@
 
 #include "abi/filemap.h"
 
+/* Of a host call that a kick may have ended. */
+static int64_t restarts(int64_t result)
+{
+	return result == -EINTR ? -ERESTARTSYS : result;
+}
+
 static int64_t file_lock(struct task *t, int fd, int cmd, uint64_t addr)
 {
 	/* Open-file-description locks: the host's per-process ones would be all programs'. */
@@ -26,7 +32,7 @@ static int64_t file_lock(struct task *t, int fd, int cmd, uint64_t addr)
 	err = errno;
 	block_end(t);
 	if (n)
-		return err == EINTR ? -ERESTARTSYS : -err;
+		return restarts(-err);
 	return cmd == F_GETLK ? user_write(t, addr, &fl, sizeof(fl)) : 0;
 }
 
@@ -97,8 +103,11 @@ SYSCALL(ioctl)
 			continue;
 		if (known[i].in && user_read(t, buf, a[2], known[i].size))
 			return -EFAULT;
-		if (ioctl(fd, known[i].request, buf))
-			return -errno;
+		block_begin(t);		/* some wait until all is sent */
+		value = ioctl(fd, known[i].request, buf) ? -errno : 0;
+		block_end(t);
+		if (value)
+			return restarts(value);
 		if (a[1] == FIONREAD)
 			*(int *)buf += (int)file_nr_unread(fd_file(t, a[0]));
 		return known[i].in ? 0 : user_write(t, a[2], buf, known[i].size);
@@ -116,53 +125,81 @@ SYSCALL(flock)
 	n = flock(fd, (int)a[1]);
 	err = errno;
 	block_end(t);
-	return n == 0 ? 0 : err == EINTR ? -ERESTARTSYS : -err;
+	return n == 0 ? 0 : restarts(-err);
+}
+
+static int64_t do_fsync(struct task *t, uint64_t fd, bool data_only)
+{
+	const struct file *file = fd_file(t, fd);
+	int err;
+
+	if (!file)
+		return -EBADF;
+	block_begin(t);
+	err = filemap_fsync(file, data_only);
+	block_end(t);
+	return restarts(err);
 }
 
 SYSCALL(fsync)
 {
-	const struct file *file = fd_file(t, a[0]);
-
-	return file ? filemap_fsync(file, false) : -EBADF;
+	return do_fsync(t, a[0], false);
 }
 
 SYSCALL(fdatasync)
 {
-	const struct file *file = fd_file(t, a[0]);
-
-	return file ? filemap_fsync(file, true) : -EBADF;
+	return do_fsync(t, a[0], true);
 }
 
 SYSCALL(sync)
 {
-	(void)t, (void)a;
+	(void)a;
+	block_begin(t);
 	filemap_sync_all();
 	sync();
+	block_end(t);
 	return 0;
 }
 
 SYSCALL(syncfs)
 {
-	int fd = fd_host(t, a[0]);
+	int fd = fd_host(t, a[0]), err;
 
 	if (fd < 0)
 		return fd;
+	block_begin(t);
 	filemap_sync_all();
-	return syncfs(fd) ? -errno : 0;
+	err = syncfs(fd) ? -errno : 0;
+	block_end(t);
+	return restarts(err);
 }
 
 SYSCALL(ftruncate)
 {
 	const struct file *file = fd_file(t, a[0]);
+	int err;
 
-	return file ? filemap_truncate(file, (off_t)a[1]) : -EBADF;
+	if (!file)
+		return -EBADF;
+	block_begin(t);
+	err = filemap_truncate(file, (off_t)a[1]);
+	block_end(t);
+	size_refused(t, err);
+	return restarts(err);
 }
 
 SYSCALL(fallocate)
 {
 	const struct file *file = fd_file(t, a[0]);
+	int err;
 
-	return file ? filemap_fallocate(file, (int)a[1], (off_t)a[2], (off_t)a[3]) : -EBADF;
+	if (!file)
+		return -EBADF;
+	block_begin(t);
+	err = filemap_fallocate(file, (int)a[1], (off_t)a[2], (off_t)a[3]);
+	block_end(t);
+	size_refused(t, err);
+	return restarts(err);
 }
 
 SYSCALL(readahead)

@@ -12,6 +12,7 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -63,16 +64,21 @@ static int64_t host_io(struct task *t, const struct file *file, struct bounce *b
 	return n == -EINTR ? -ERESTARTSYS : n;
 }
 
-/*
- * The signal that goes with an error of write(2). One past RLIMIT_FSIZE is told of only if nothing was written
- * before.
- */
+void size_refused(struct task *t, int64_t error)
+{
+	struct rlimit limit;
+
+	if (error == -EFBIG && getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY)
+		signal_self(t, SIGXFSZ);
+}
+
+/* The signal that goes with an error of write(2). SIGXFSZ comes only if nothing was written before. */
 static void write_failed(struct task *t, int64_t error, bool first)
 {
 	if (error == -EPIPE)
 		signal_self(t, SIGPIPE);
-	else if (error == -EFBIG && first)
-		signal_self(t, SIGXFSZ);
+	else if (first)
+		size_refused(t, error);
 }
 
 /* --- reading --- */
@@ -381,7 +387,8 @@ static int read_position(struct task *t, uint64_t addr, int64_t *at)
 SYSCALL(sendfile)
 {
 	const struct file *out = fd_file(t, a[0]), *in = fd_file(t, a[1]);
-	int64_t in_at, out_at = -1, n;
+	int64_t in_at, out_at = -1, n, more;
+	size_t len = a[3] < CHUNK ? a[3] : CHUNK;
 	int err;
 
 	if (!out || !in)
@@ -391,7 +398,11 @@ SYSCALL(sendfile)
 		return err;
 	if (!in->regular)		/* what can be mapped; a pipe cannot be read from twice */
 		return -EINVAL;
-	n = copy_between(t, in, &in_at, out, &out_at, a[3] < CHUNK ? a[3] : CHUNK);
+	n = copy_between(t, in, &in_at, out, &out_at, len);
+	if (n > 0 && (size_t)n < len && !out->waits) {	/* a file that takes no more says why by a signal */
+		more = copy_between(t, in, &in_at, out, &out_at, len - (size_t)n);
+		n += more > 0 ? more : 0;
+	}
 	if (n >= 0 && a[2] && user_write(t, a[2], &in_at, sizeof(in_at)))
 		return -EFAULT;
 	return n;

@@ -92,7 +92,6 @@ static int opened(int fd, int flags, bool created, struct file **out)
 	return 0;
 }
 
-/* Opening a FIFO waits for its other end, a disk may too: without a CPU, and within reach of a signal. */
 static int64_t do_open(struct task *t, int64_t dirfd, uint64_t addr, int flags, mode_t mode)
 {
 	char path[PATH_BYTES];
@@ -108,9 +107,11 @@ static int64_t do_open(struct task *t, int64_t dirfd, uint64_t addr, int flags, 
 		return -EMFILE;
 	if (flags & O_PATH)
 		flags &= ~(O_TRUNC | O_CREAT);
-	block_begin(t);
 	fd = open_file(t, dirfd, path, flags | O_NOCTTY, mode & ~t->umask, &created);
-	err = fd < 0 ? fd : opened(fd, flags, created, &file);
+	if (fd < 0)
+		return fd;
+	block_begin(t);
+	err = opened(fd, flags, created, &file);
 	block_end(t);
 	if (err)
 		return err == -EINTR ? -ERESTARTSYS : err;
@@ -180,5 +181,6 @@ SYSCALL(truncate)
 	err = filemap_truncate(file, (off_t)a[1]);
 	block_end(t);
 	file_put(file);
-	return err;
+	size_refused(t, err);
+	return err == -EINTR ? -ERESTARTSYS : err;
 }

@@ -176,6 +176,7 @@ int user_string(struct task *t, char *buf, size_t size, uint64_t addr);	/* 0, -E
 void block_begin(struct task *t);
 void block_end(struct task *t);
 void signal_self(struct task *t, int signo);	/* for what its own system call met */
+void size_refused(struct task *t, int64_t error);	/* the signal for a file that RLIMIT_FSIZE keeps from growing */
 
 /* syscall.c */
 int64_t syscall_dispatch(struct task *t);

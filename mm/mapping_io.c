@@ -154,6 +154,15 @@ EXPORT void vellum_mapping_update(struct vellum_mapping *mapping, uint64_t offse
 	track_object(mapping, offset >> PAGE_SHIFT, (end - 1) >> PAGE_SHIFT);
 }
 
+EXPORT int vellum_mapping_next_cached(struct vellum_mapping *mapping, uint64_t *pgoff)
+{
+	struct folio *folio = mapping_next(mapping, pgoff, ~0ull, false);
+
+	if (folio)
+		folio_put(mapping->memory, folio);
+	return folio != NULL;
+}
+
 EXPORT void vellum_mapping_overlay(struct vellum_mapping *mapping, uint64_t offset, void *buf,
 				   uint64_t len)
 {

@@ -181,6 +181,14 @@ int vellum_mapping_write(struct vellum_mapping *mapping, uint64_t offset, const 
 void vellum_mapping_update(struct vellum_mapping *mapping, uint64_t offset, const void *buf, uint64_t len);
 
 /**
+ * vellum_mapping_next_cached - the next page that is cached
+ * @pgoff: in: where to look from; out: the page's index, if there is one.
+ *
+ * Return: 1, or 0: there is none. Pages come and go meanwhile.
+ */
+int vellum_mapping_next_cached(struct vellum_mapping *mapping, uint64_t *pgoff);
+
+/**
  * vellum_mapping_overlay - replace the bytes of @buf by the cached ones, where pages are cached
  *
  * For a read(2) that went to the backing: cached pages may be newer.

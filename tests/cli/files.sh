@@ -439,6 +439,43 @@ as_native() {
 	result "$1: as natively" "$(diff "$tmp/native.out" "$tmp/vellum.out" && diff -r "$tmp/native" "$tmp/vellum")"
 }
 
+# The same with a limit to the size of files. What was stored through a mapping beyond it is in the file.
+as_native_within_limits() {
+	local place=$tmp side
+
+	for side in native vellum; do
+		head -c 65536 /dev/zero | tr '\0' z >"$tmp/$side.big"
+		(
+			ulimit -S -f 16
+			BIG_FILE=$tmp/$side.big file_calls "$side" limits
+		)
+	done
+	result "limits: as natively" "$(diff "$tmp/native.out" "$tmp/vellum.out" && diff -r "$tmp/native" "$tmp/vellum" &&
+		cmp "$tmp/native.big" "$tmp/vellum.big")"
+}
+
+# A file that is a regular one, but waits for what is to come: a signal ends that.
+waiting_file() {
+	local traces=$tmp/traces
+
+	mkdir -p "$traces"
+	if ! mount -t tracefs vellum-test "$traces" 2>"$tmp/mount"; then
+		skip "a regular file that waits" "no mount: $(head -n 1 "$tmp/mount")"
+		return
+	fi
+	mounted=$traces
+	timeout -k 5 "$limit" "$VELLUM" run -- "$busybox" sh -c 'echo begins; exec head -c 1' <"$traces/trace_pipe" \
+		>"$tmp/stdout" 2>"$tmp/stderr" &
+	inside=$!
+	while [ ! -s "$tmp/stdout" ] && alive "$(identify "$inside")"; do sleep 0.1; done
+	sleep 0.2
+	kill -TERM "$inside"
+	wait "$inside"
+	# shellcheck disable=SC2181 # that of wait
+	[ $? -eq 143 ] && result "a regular file that waits" "" || result "a regular file that waits" "status $?"
+	leave_disk
+}
+
 # The same on a full disk, one after the other.
 as_native_on_full_disk() {
 	local place side
@@ -720,7 +757,10 @@ main() {
 	as_native opens
 	as_native buffers
 	as_native direct
+	as_native waits
 	as_native_on_full_disk
+	as_native_within_limits
+	waiting_file
 	sealed_and_cut
 	changed_unseen
 	[ -z "${ONLY_NEW:-}" ] || { finish; exit; }

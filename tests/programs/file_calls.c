@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/random.h>
@@ -21,6 +22,7 @@
 #include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -548,6 +550,125 @@ static void direct(void)
 	show_text("read", at, 4);
 }
 
+/* --- limits: files may have 16 KiB; $BIG_FILE has more already --- */
+
+static volatile sig_atomic_t nr_signals;
+
+static void count_signal(int sig)
+{
+	(void)sig;
+	nr_signals++;
+}
+
+#define SHOW_SIGNALS(call) (SHOW(call), printf("signals: %d\n", (int)nr_signals))
+
+static void limits(void)
+{
+	static char bytes[400000];
+	int fd = open("f", O_RDWR | O_CREAT | O_TRUNC, 0600), status = 0;
+	int existing = open(getenv("BIG_FILE"), O_RDWR);
+	struct iovec iov[2] = { { bytes, 3000 }, { bytes, 3000 } };
+	char *at;
+
+	signal(SIGXFSZ, count_signal);
+	memset(bytes, 'b', sizeof(bytes));
+	SHOW_SIGNALS(write(fd, bytes, 20000));
+	SHOW_SIGNALS(write(fd, bytes, 1));
+	SHOW_SIGNALS(pwrite(fd, bytes, 1000, 16000));
+	SHOW_SIGNALS(pwrite(fd, bytes, 1, 1 << 20));
+	SHOW_SIGNALS(pwrite(fd, bytes, 0, 1 << 20));
+	SHOW_SIGNALS(lseek(fd, 12000, SEEK_SET));
+	SHOW_SIGNALS(writev(fd, iov, 2));
+	SHOW_SIGNALS(ftruncate(fd, 20000));
+	SHOW_SIGNALS(ftruncate(fd, 0));
+	SHOW_SIGNALS(write(fd, bytes, sizeof(bytes)));
+	SHOW_SIGNALS(truncate("f", 20000));
+	SHOW_SIGNALS(ftruncate(fd, 10000));
+	SHOW_SIGNALS(fallocate(fd, 0, 0, 20000));
+	SHOW_SIGNALS(fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, 20000));
+	SHOW_SIGNALS(lseek(existing, 100, SEEK_SET));
+	SHOW_SIGNALS(lseek(fd, 10000, SEEK_SET));
+	SHOW_SIGNALS(sendfile(fd, existing, NULL, 20000));
+	SHOW_SIGNALS(lseek(existing, 0, SEEK_CUR));
+	SHOW_SIGNALS(sendfile(fd, existing, NULL, 20000));
+	/* A mapped file, and stores beyond the limit. */
+	at = map(64 * 1024, PROT_READ | PROT_WRITE, existing);
+	memcpy(at + 40000, "stored", 6);
+	SHOW_SIGNALS(msync(at, 64 * 1024, MS_SYNC));
+	SHOW_SIGNALS(pwrite(existing, bytes, 1000, 16000));
+	SHOW_SIGNALS(pwrite(existing, bytes, 1000, 40000));
+	SHOW_SIGNALS(ftruncate(existing, 70000));
+	memcpy(at + 50000, "stored", 6);
+	SHOW_SIGNALS(fsync(existing));
+	memcpy(at + 60000, "stored", 6);
+	fflush(stdout);
+	if (fork() == 0) {
+		signal(SIGXFSZ, SIG_DFL);
+		_exit(pwrite(fd, bytes, 1, 1 << 20) < 0);
+	}
+	SHOW(wait(&status) < 0);
+	printf("signal %d\n", WTERMSIG(status));
+}
+
+/* --- waits: a signal ends them --- */
+
+static void signal_soon(void)
+{
+	const struct itimerval soon = { .it_value = { .tv_usec = 100000 } };
+
+	setitimer(ITIMER_REAL, &soon, NULL);
+}
+
+#define SHOW_INTERRUPTED(call) (signal_soon(), SHOW(call), printf("signals: %d\n", (int)nr_signals))
+
+static void hold_locks(int ready)
+{
+	struct flock lock = { .l_type = F_WRLCK };
+	int fd = open("locked", O_RDWR);
+
+	if (flock(fd, LOCK_EX) || fcntl(fd, F_SETLK, &lock))
+		_exit(1);
+	write(ready, "x", 1);
+	pause();
+	_exit(0);
+}
+
+static void waits(void)
+{
+	struct sigaction interrupt = { .sa_handler = count_signal };
+	static char bytes[400000];
+	struct flock lock = { .l_type = F_WRLCK };
+	int p[2], q[2], fd = open("locked", O_RDWR | O_CREAT, 0600), text = open("text", O_RDWR | O_CREAT, 0600);
+	pid_t child;
+
+	sigaction(SIGALRM, &interrupt, NULL);
+	if (pipe(p) || pipe(q) || mkfifo("fifo", 0600))
+		exit(1);
+	write(text, bytes, 100000);
+	SHOW(lseek(text, 0, SEEK_SET));
+	SHOW_INTERRUPTED(read(p[0], bytes, 1));
+	SHOW_INTERRUPTED(open("fifo", O_WRONLY));
+	SHOW_INTERRUPTED(write(p[1], bytes, sizeof(bytes)));
+	SHOW_INTERRUPTED(write(p[1], bytes, 1));
+	SHOW_INTERRUPTED(sendfile(p[1], text, NULL, 1000));
+	SHOW(lseek(text, 0, SEEK_CUR));
+	SHOW(sendfile(q[1], text, NULL, 65536));
+	SHOW_INTERRUPTED(sendfile(q[1], text, NULL, 1000));
+	SHOW(lseek(text, 0, SEEK_CUR));
+	close(q[0]);
+	child = fork();
+	if (child == 0)
+		hold_locks(p[1]);
+	while (read(p[0], bytes, sizeof(bytes)) != 1)
+		;
+	SHOW_INTERRUPTED(flock(fd, LOCK_EX));
+	SHOW_INTERRUPTED(fcntl(fd, F_SETLKW, &lock));
+	kill(child, SIGKILL);
+	SHOW(wait(NULL) < 0);
+	SHOW(flock(fd, LOCK_EX));
+	SHOW(unlink("fifo"));
+}
+
 int main(int argc, char **argv)
 {
 	static const struct {
@@ -558,6 +679,8 @@ int main(int argc, char **argv)
 		{ "buffers", buffers },
 		{ "disk", disk },
 		{ "direct", direct },
+		{ "limits", limits },
+		{ "waits", waits },
 	};
 
 	setvbuf(stdout, NULL, _IONBF, 0);
