@@ -148,6 +148,8 @@ static int64_t read_chunk(struct task *t, struct file *file, struct bounce *b, s
 	size_t good = vector_storable(t, v, len), stored;
 	int64_t n = (int64_t)file_take_unread(file, b->bytes, good);
 
+	if (n == 0 && !good && file_nr_unread(file))
+		return -EFAULT;		/* the host would wait for more */
 	if (n == 0) {
 		if (good < len) {
 			n = read_partly(t, file, b, v, len, good, offset);

@@ -435,7 +435,7 @@ as_native() {
 
 	file_calls native "$@"
 	file_calls vellum "$@"
-	[ "$(wc -l <"$tmp/native.out")" -gt 10 ] || bail "file_calls $1 says nothing"
+	[ "$(wc -l <"$tmp/native.out")" -gt 2 ] || bail "file_calls $1 says nothing"
 	result "$1: as natively" "$(diff "$tmp/native.out" "$tmp/vellum.out" && diff -r "$tmp/native" "$tmp/vellum")"
 }
 
@@ -471,8 +471,7 @@ waiting_file() {
 	sleep 0.2
 	kill -TERM "$inside"
 	wait "$inside"
-	# shellcheck disable=SC2181 # that of wait
-	[ $? -eq 143 ] && result "a regular file that waits" "" || result "a regular file that waits" "status $?"
+	result "a regular file that waits" "$(echo "status $?" | grep -v 'status 143$')"
 	leave_disk
 }
 
@@ -758,12 +757,13 @@ main() {
 	as_native buffers
 	as_native direct
 	as_native waits
+	as_native moved
+	as_native raced
 	as_native_on_full_disk
 	as_native_within_limits
 	waiting_file
 	sealed_and_cut
 	changed_unseen
-	[ -z "${ONLY_NEW:-}" ] || { finish; exit; }
 	for method in $METHODS; do
 		seen_outside "$method"
 		seen_after_death "$method"

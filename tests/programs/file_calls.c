@@ -550,6 +550,93 @@ static void direct(void)
 	show_text("read", at, 4);
 }
 
+/* --- moved: bytes of a mapped file change their place --- */
+
+static void show_pages(const char *what, const char *at)
+{
+	printf("%s:", what);
+	for (int i = 0; i < 8; i++)
+		printf(" %c", at[i * PAGE] ? at[i * PAGE] : '.');
+	putchar('\n');
+}
+
+static void moved(void)
+{
+	int fd = open("moved", O_RDWR | O_CREAT | O_TRUNC, 0600);
+	char *shared, *private;
+
+	for (int i = 0; i < 16; i++)
+		memset(big + i * PAGE, 'a' + i, PAGE);
+	write(fd, big, sizeof(big));
+	shared = map(8 * PAGE, PROT_READ | PROT_WRITE, fd);
+	private = mmap(NULL, 8 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
+	if (private == MAP_FAILED)
+		exit(1);
+	shared[3 * PAGE] = 'S';
+	private[PAGE] = 'P';
+	private[5 * PAGE] = 'P';
+	show_pages("shared", shared);
+	show_pages("private", private);
+	SHOW(fallocate(fd, FALLOC_FL_INSERT_RANGE, 2 * PAGE, 2 * PAGE));
+	show_pages("shared", shared);
+	SHOW(private[PAGE]);
+	SHOW(lseek(fd, 0, SEEK_END));
+	shared[6 * PAGE] = 'T';
+	SHOW(fallocate(fd, FALLOC_FL_COLLAPSE_RANGE, PAGE, 2 * PAGE));
+	show_pages("shared", shared);
+	SHOW(lseek(fd, 0, SEEK_END));
+	SHOW(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, PAGE, 100));
+	SHOW(fallocate(fd, FALLOC_FL_ZERO_RANGE, 3 * PAGE, 2 * PAGE));
+	show_pages("shared", shared);
+	for (int i = 0; i < 16; i++) {
+		pread(fd, big, 1, i * PAGE);
+		putchar(*big ? *big : '.');
+	}
+	putchar('\n');
+	SHOW(fallocate(fd, FALLOC_FL_INSERT_RANGE, 100, PAGE));
+	SHOW(fallocate(fd, FALLOC_FL_COLLAPSE_RANGE, 0, 64 * PAGE));
+	SHOW(fallocate(fd, 0, -1, PAGE));
+}
+
+/* --- raced: the buffer of read(2) goes and comes --- */
+
+static void change_size_for_ever(int fd)
+{
+	for (;;)
+		if (ftruncate(fd, 0) || ftruncate(fd, 4 * PAGE))
+			_exit(1);
+}
+
+/* A pipe loses no byte by it. */
+static void raced(void)
+{
+	int fd = open("raced", O_RDWR | O_CREAT | O_TRUNC, 0600), p[2];
+	long total = 0, n = 0, refused = 0;
+	char *at = map(4 * PAGE, PROT_READ | PROT_WRITE, fd);
+	pid_t child;
+
+	if (pipe(p))
+		exit(1);
+	child = fork();
+	if (child == 0)
+		change_size_for_ever(fd);
+	for (int i = 0; i < 3000; i++) {
+		write(p[1], big, 1000);
+		do {
+			n = read(p[0], at + i % 4 * PAGE + 3000, 1000);
+			refused += n < 0;
+		} while (n < 0 && errno == EFAULT);
+		total += n;
+	}
+	kill(child, SIGKILL);
+	SHOW(wait(NULL) < 0);
+	fcntl(p[0], F_SETFL, O_NONBLOCK);
+	while ((n = read(p[0], big, sizeof(big))) > 0)
+		total += n;
+	SHOW(unlink("raced"));
+	printf("%ld bytes, some reads refused: %d\n", total, refused > 0);
+}
+
 /* --- limits: files may have 16 KiB; $BIG_FILE has more already --- */
 
 static volatile sig_atomic_t nr_signals;
@@ -680,6 +767,8 @@ int main(int argc, char **argv)
 		{ "disk", disk },
 		{ "direct", direct },
 		{ "limits", limits },
+		{ "moved", moved },
+		{ "raced", raced },
 		{ "waits", waits },
 	};
 
