@@ -2,11 +2,40 @@
 /* abi/fd.c - descriptors of a process: its own numbers for descriptors of the host. */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "abi/task.h"
+
+/* A file system that answers by itself, without a server or a process that it waits for. */
+static bool is_local(int host_fd)
+{
+	static const long local[] = { EXT4_SUPER_MAGIC, TMPFS_MAGIC, OVERLAYFS_SUPER_MAGIC, BTRFS_SUPER_MAGIC,
+				      F2FS_SUPER_MAGIC, SQUASHFS_MAGIC, ISOFS_SUPER_MAGIC, RAMFS_MAGIC, XFS_SUPER_MAGIC,
+				      HUGETLBFS_MAGIC };
+	struct statfs fs;
+
+	if (fstatfs(host_fd, &fs))
+		return false;
+	for (size_t i = 0; i < sizeof(local) / sizeof(local[0]); i++)
+		if ((long)fs.f_type == local[i])
+			return true;
+	return false;
+}
+
+void file_flags_changed(struct file *file)
+{
+	int flags = fcntl(file->fd, F_GETFL);
+	struct stat st;
+
+	file->direct = flags >= 0 && (flags & O_DIRECT) && fstat(file->fd, &st) == 0 &&
+		       (S_ISREG(st.st_mode) || S_ISBLK(st.st_mode));
+}
 
 struct file *file_open(int host_fd)
 {
@@ -19,11 +48,14 @@ struct file *file_open(int host_fd)
 	}
 	file->refs = 1;
 	file->fd = host_fd;
+	file->waits = true;
 	if (fstat(host_fd, &st) == 0) {
 		file->regular = S_ISREG(st.st_mode);
+		file->waits = !file->regular || !is_local(host_fd);
 		file->dev = st.st_dev;
 		file->ino = st.st_ino;
 	}
+	file_flags_changed(file);
 	return file;
 }
 
@@ -36,8 +68,81 @@ void file_put(struct file *file)
 {
 	if (__atomic_sub_fetch(&file->refs, 1, __ATOMIC_ACQ_REL) == 0) {
 		close(file->fd);
+		free(file->unread);
 		free(file);
 	}
+}
+
+/* --- bytes that are read again --- */
+
+struct unread {
+	size_t len;
+	char bytes[];
+};
+
+static pthread_mutex_t unread_lock = PTHREAD_MUTEX_INITIALIZER;
+
+/* In front of what is there already. Without memory for them they are lost. */
+void file_unread(struct file *file, const void *bytes, size_t len)
+{
+	struct unread *old, *u;
+
+	pthread_mutex_lock(&unread_lock);
+	old = file->unread;
+	u = malloc(sizeof(*u) + len + (old ? old->len : 0));
+	if (u) {
+		u->len = len + (old ? old->len : 0);
+		memcpy(u->bytes, bytes, len);
+		if (old)
+			memcpy(u->bytes + len, old->bytes, old->len);
+		__atomic_store_n(&file->unread, u, __ATOMIC_RELEASE);
+		free(old);
+	}
+	pthread_mutex_unlock(&unread_lock);
+}
+
+size_t file_take_unread(struct file *file, void *bytes, size_t len)
+{
+	struct unread *u;
+	size_t n = 0;
+
+	if (!__atomic_load_n(&file->unread, __ATOMIC_ACQUIRE))
+		return 0;
+	pthread_mutex_lock(&unread_lock);
+	u = file->unread;
+	if (u) {
+		n = u->len < len ? u->len : len;
+		memcpy(bytes, u->bytes, n);
+		u->len -= n;
+		memmove(u->bytes, u->bytes + n, u->len);
+		if (!u->len) {
+			__atomic_store_n(&file->unread, NULL, __ATOMIC_RELEASE);
+			free(u);
+		}
+	}
+	pthread_mutex_unlock(&unread_lock);
+	return n;
+}
+
+size_t file_nr_unread(const struct file *file)
+{
+	size_t n = 0;
+
+	if (!__atomic_load_n(&file->unread, __ATOMIC_ACQUIRE))
+		return 0;
+	pthread_mutex_lock(&unread_lock);
+	if (file->unread)
+		n = file->unread->len;
+	pthread_mutex_unlock(&unread_lock);
+	return n;
+}
+
+bool fd_available(const struct task *t)
+{
+	for (int fd = 0; fd < MAX_FDS; fd++)
+		if (!t->fds[fd].file)
+			return true;
+	return false;
 }
 
 /* The lowest free number from @from on. Takes over the reference, also on failure. */
@@ -99,11 +204,20 @@ void fds_close_all(struct task *t)
 	t->cwd = -1;
 }
 
+/* Of some files it waits until all is sent. */
 SYSCALL(close)
 {
-	if (fd_host(t, a[0]) < 0)
+	const struct file *file = fd_file(t, a[0]);
+	bool waits;
+
+	if (!file)
 		return -EBADF;
+	waits = file->waits;
+	if (waits)
+		block_begin(t);
 	close_fd(t, (int)a[0]);
+	if (waits)
+		block_end(t);
 	return 0;
 }
 

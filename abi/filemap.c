@@ -14,7 +14,6 @@
 #include "abi/text.h"
 
 #define MAX_KEPT 64		/* files that nobody maps any more */
-#define PAGE	 VELLUM_PAGE_SIZE
 #define STEP_SECONDS 5		/* between background steps, as Linux has it */
 
 static pthread_mutex_t list_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -63,35 +62,6 @@ bool filemap_make_room(void)
 		vellum_mapping_put(fm->mapping);	/* the list's */
 	}
 	return gone != NULL;
-}
-
-/* --- who changed the file? --- */
-
-static bool as_seen(const struct filemap *fm, const struct stat *st)
-{
-	return (uint64_t)st->st_size == fm->seen_size && st->st_mtim.tv_sec == fm->seen_mtime.tv_sec &&
-	       st->st_mtim.tv_nsec == fm->seen_mtime.tv_nsec;
-}
-
-static void see(struct filemap *fm, const struct stat *st)
-{
-	fm->seen_size = (uint64_t)st->st_size;
-	fm->seen_mtime = st->st_mtim;
-}
-
-bool filemap_unchanged(const struct filemap *fm)
-{
-	struct stat st;
-
-	return fstat(fm->fd, &st) == 0 && as_seen(fm, &st);
-}
-
-void filemap_changed(struct filemap *fm, bool was_unchanged)
-{
-	struct stat st;
-
-	if (was_unchanged && fstat(fm->fd, &st) == 0)
-		see(fm, &st);
 }
 
 /* --- the list --- */
@@ -144,6 +114,20 @@ void filemap_put(struct filemap *fm)
 {
 	if (fm)
 		vellum_mapping_put(fm->mapping);
+}
+
+struct filemap *filemap_of(const struct vellum_mapping *mapping)
+{
+	struct filemap *fm;
+
+	pthread_mutex_lock(&list_lock);
+	fm = all;
+	while (fm && fm->mapping != mapping)
+		fm = fm->next;
+	if (fm)
+		vellum_mapping_get(fm->mapping);
+	pthread_mutex_unlock(&list_lock);
+	return fm;
 }
 
 /* Of files that only the list knows: the one that came first, if there are too many. list_lock held; referenced. */
@@ -224,10 +208,9 @@ static struct filemap *new_filemap(struct kernel *k, int host_fd, const struct s
 	fm->ino = st->st_ino;
 	fm->write_fd = -1;
 	fm->limit = (uint64_t)st->st_size;
-	see(fm, st);
 	name_of(host_fd, fm->path);
 	fm->fd = open_again(host_fd, O_RDONLY);
-	if (fm->fd < 0 || vellum_mapping_create(k->args->memory, &filemap_ops, fm, 1,
+	if (fm->fd < 0 || filemap_note_init(fm) || vellum_mapping_create(k->args->memory, &filemap_ops, fm, 1,
 						VELLUM_MAPPING_WRITEBACK, &fm->mapping)) {
 		if (fm->fd >= 0)
 			close(fm->fd);
@@ -243,37 +226,13 @@ static struct filemap *new_filemap(struct kernel *k, int host_fd, const struct s
 	return fm;
 }
 
-/* Changed by others since we looked: what is cached and clean is not the file's any more. */
-static void revalidate(struct filemap *fm)
-{
-	bool changed;
-	struct stat st;
-
-	pthread_mutex_lock(&fm->size_lock);
-	pthread_mutex_lock(&fm->io_lock);
-	changed = fstat(fm->fd, &st) == 0 && !as_seen(fm, &st);
-	if (changed) {
-		fm->limit = (uint64_t)st.st_size;
-		see(fm, &st);
-	}
-	pthread_mutex_unlock(&fm->io_lock);
-	if (changed) {
-		vellum_mapping_set_size(fm->mapping, (uint64_t)st.st_size);
-		vellum_mapping_invalidate(fm->mapping);
-	}
-	pthread_mutex_unlock(&fm->size_lock);
-}
-
-void filemap_opened(const struct file *file, bool truncated)
+void filemap_opened(const struct file *file)
 {
 	struct filemap *fm = filemap_find(file);
 
 	if (!fm)
 		return;
-	/* A page may have been written back after the host cut the file off: cut again. */
-	if (truncated)
-		filemap_truncate(file, 0);
-	revalidate(fm);
+	filemap_revalidate(fm);
 	filemap_put(fm);
 }
 
@@ -340,7 +299,7 @@ int filemap_get(struct kernel *k, int host_fd, bool for_writing, struct vellum_m
 	fm = find(st.st_dev, st.st_ino);
 	pthread_mutex_unlock(&list_lock);
 	if (fm)
-		revalidate(fm);
+		filemap_revalidate(fm);
 	else
 		err = add_filemap(k, host_fd, &fm);
 	if (err)
@@ -467,101 +426,4 @@ void filemap_stop(void)
 		unlist(fm);
 		vellum_mapping_put(fm->mapping);
 	}
-}
-
-/* --- names and bytes for reports --- */
-
-/* Referenced, or NULL: no file. */
-static struct filemap *filemap_of(const struct vellum_mapping *mapping)
-{
-	struct filemap *fm;
-
-	pthread_mutex_lock(&list_lock);
-	fm = all;
-	while (fm && fm->mapping != mapping)
-		fm = fm->next;
-	if (fm)
-		vellum_mapping_get(fm->mapping);
-	pthread_mutex_unlock(&list_lock);
-	return fm;
-}
-
-void abi_mapping_name(const struct guest_mm *gmm, const struct vellum_vma_info *info,
-		      char name[ABI_MAX_NAME])
-{
-	struct filemap *fm = info->mapping ? filemap_of(info->mapping) : NULL;
-
-	snprintf(name, ABI_MAX_NAME, "%s", fm ? fm->path : "");
-	filemap_put(fm);
-	if (info->start < gmm->stack_end && info->end > gmm->stack_start)
-		snprintf(name, ABI_MAX_NAME, "[stack]");
-	else if (info->start >= gmm->brk_start && gmm->brk_start && info->start - gmm->brk_start < 1ull << 40 &&
-		 !info->mapping && info->start <= vellum_brk(gmm->mm, 0))
-		snprintf(name, ABI_MAX_NAME, "[heap]");
-	else if (gmm->vdso && info->start == gmm->vdso)
-		snprintf(name, ABI_MAX_NAME, "[vdso]");
-	else if (gmm->vdso && info->end == gmm->vdso)
-		snprintf(name, ABI_MAX_NAME, "[vvar]");
-}
-
-bool abi_is_file(const struct vellum_vma_info *info)
-{
-	struct filemap *fm = info->mapping ? filemap_of(info->mapping) : NULL;
-
-	filemap_put(fm);
-	return fm != NULL;
-}
-
-/* An object keeps its pages when nobody has them in a table. */
-void abi_absent_page(const struct vellum_vma_info *info, uint64_t addr, void *buf)
-{
-	uint64_t pgoff = info->pgoff + (addr - info->start) / PAGE;
-	struct filemap *fm = info->mapping ? filemap_of(info->mapping) : NULL;
-
-	memset(buf, 0, PAGE);
-	if (fm)
-		filemap_page(fm, pgoff, buf);
-	else if (info->mapping)
-		vellum_mapping_read(info->mapping, pgoff * PAGE, buf, PAGE);	/* also what is swapped out */
-	filemap_put(fm);
-}
-
-/* The first run of bytes from @*start on that a file's file system keeps. False: none. */
-static bool next_in_file(const struct filemap *fm, uint64_t *start, uint64_t *end)
-{
-	char link[64];
-	off_t data, hole;
-	int fd;
-
-	/* A position of its own: the program may share that of fm->fd. */
-	snprintf(link, sizeof(link), "/proc/self/fd/%d", fm->fd);
-	fd = open(link, O_RDONLY | O_CLOEXEC);
-	data = lseek(fd, (off_t)*start, SEEK_DATA);
-	hole = data < 0 ? -1 : lseek(fd, data, SEEK_HOLE);
-	if (fd >= 0)
-		close(fd);
-	if (data < 0 && errno == ENXIO)
-		return false;		/* a hole up to the end of the file */
-	*start = data < 0 ? *start : (uint64_t)data;
-	*end = hole < 0 ? (uint64_t)INT64_MAX : (uint64_t)hole;
-	return true;
-}
-
-bool abi_next_data(const struct vellum_vma_info *info, uint64_t *first, uint64_t *end)
-{
-	struct filemap *fm = filemap_of(info->mapping);
-	uint64_t start = *first * PAGE, stop = 0, cached = *first;
-	/* The cache first: what is written back and dropped meanwhile is in the file by then. */
-	bool has = vellum_mapping_next(info->mapping, &cached) == 0, in_file = fm && next_in_file(fm, &start, &stop);
-
-	filemap_put(fm);
-	if (!has && !in_file)
-		return false;
-	*first = cached;
-	*end = cached + 1;
-	if (in_file && (!has || start / PAGE <= cached)) {
-		*first = start / PAGE;
-		*end = (stop + PAGE - 1) / PAGE;
-	}
-	return true;
 }

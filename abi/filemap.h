@@ -5,11 +5,12 @@
  * What programs inside read and write goes through the object's cached pages, so all of them see
  * the same bytes at once. The host's file gets what was stored through shared mappings at msync,
  * fsync, sync, the last unmap, exit, and every few seconds. What other host processes do to the file is
- * noticed when it is mapped or opened next, by size and time of change.
+ * noticed when it is mapped or opened next: by size and times, or, where a time may be too coarse, by bytes.
  */
 #ifndef ABI_FILEMAP_H
 #define ABI_FILEMAP_H
 
+#include "abi/bounce.h"
 #include "abi/task.h"
 #include "vellum/backing.h"
 
@@ -22,6 +23,14 @@
  *		both are changed
  * The list's lock is a leaf beside them.
  */
+/* How a file was at some moment: what tells that others changed it since. */
+struct file_note {
+	uint64_t size;
+	int64_t mtime, ctime;	/* ns */
+	/* It may change once more without another time of change: only its bytes can tell. */
+	bool racy;
+};
+
 struct filemap {
 	struct filemap *next;		/* the list's lock */
 	struct vellum_mapping *mapping;	/* one reference while in the list; from it, its ctx is us */
@@ -31,9 +40,9 @@ struct filemap {
 	pthread_mutex_t size_lock, io_lock;
 	int write_fd;			/* io_lock; -1: never mapped shared for writing */
 	uint64_t limit;			/* io_lock: the host file's size: nothing is written beyond */
-	struct timespec seen_mtime;	/* io_lock: as last looked at, or left by ourselves */
-	uint64_t seen_size;
-	char *sealed;			/* io_lock; F_SEAL_FUTURE_WRITE: mapped before, for what is written back */
+	bool fine_times;		/* each change after a look gets a time of its own */
+	struct file_note note;		/* io_lock: as last looked at, or left by ourselves */
+	char *sealed;			/* io_lock; F_SEAL_FUTURE_WRITE: mapped before; never stored to by ourselves */
 	size_t sealed_len;
 	uint64_t nr_failed;		/* io_lock: pages that could not be written and are dirty still */
 	int failure;			/* errno of the last of them */
@@ -48,6 +57,8 @@ int filemap_get(struct kernel *k, int host_fd, bool for_writing, struct vellum_m
 
 /* The object of a regular file, if it has one: with a reference on its mapping. NULL: none. */
 struct filemap *filemap_find(const struct file *file);
+/* The file whose object it is, referenced; NULL: it is no file's. */
+struct filemap *filemap_of(const struct vellum_mapping *mapping);
 void filemap_put(struct filemap *fm);
 /* The same for a call that changes the file. If it has none, it gets none before filemap_end(). */
 struct filemap *filemap_begin(const struct file *file);
@@ -56,12 +67,16 @@ void filemap_end(struct filemap *fm);
 /* Lets go of files that nobody has a name for any more, nor maps. True: there were some. */
 bool filemap_make_room(void);
 
+/* --- filemap_note.c: did others change the file? --- */
+int filemap_note_init(struct filemap *fm);	/* 0, or -1: the file cannot be looked at */
 /*
  * Around what we do to the host's file: unless others changed it too, that is nothing to notice later.
  * io_lock held. The first returns what the second wants.
  */
-bool filemap_unchanged(const struct filemap *fm);
+bool filemap_unchanged(struct filemap *fm);
 void filemap_changed(struct filemap *fm, bool was_unchanged);
+/* Changed by others since we looked: what is cached and clean is not the file's any more. */
+void filemap_revalidate(struct filemap *fm);
 
 void filemap_start(struct kernel *k);		/* the background step */
 void filemap_stop(void);			/* ... and all that is left is written */
@@ -69,13 +84,13 @@ void filemap_unmapped(void);		/* somebody unmapped: what nobody can store to any
 void filemap_sync_all(void);
 
 /* filemap_io.c: system calls on a file that may be mapped; as the host's calls, but negative errno */
-int64_t filemap_read(const struct file *file, void *buf, size_t len, int64_t offset);	/* offset -1: its own */
-int64_t filemap_write(const struct file *file, const void *buf, size_t len, int64_t offset);
+int64_t filemap_read(const struct file *file, struct bounce *b, int64_t offset);	/* offset -1: its own */
+int64_t filemap_write(const struct file *file, const struct bounce *b, size_t len, int64_t offset);
 int filemap_truncate(const struct file *file, off_t size);
 int filemap_fallocate(const struct file *file, int mode, off_t offset, off_t len);
 int filemap_fsync(const struct file *file, bool data_only);
 int filemap_add_seals(const struct file *file, unsigned seals);
-void filemap_opened(const struct file *file, bool truncated);
+void filemap_opened(const struct file *file);
 /* The file's bytes as a program would find them, 0 beyond the end. */
 void filemap_page(struct filemap *fm, uint64_t pgoff, void *buf);
 

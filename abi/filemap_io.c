@@ -16,35 +16,38 @@
 
 #include "abi/filemap.h"
 
-static int64_t host_read(int fd, void *buf, size_t len, int64_t offset)
+static int64_t host_write(int fd, const struct bounce *b, int64_t offset)
 {
-	ssize_t n = offset >= 0 ? pread(fd, buf, len, offset) : read(fd, buf, len);
-
-	return n < 0 ? -errno : n;
-}
-
-static int64_t host_write(int fd, const void *buf, size_t len, int64_t offset)
-{
-	ssize_t n;
+	int64_t n;
 
 	do
-		n = offset >= 0 ? pwrite(fd, buf, len, offset) : write(fd, buf, len);
-	while (n < 0 && errno == ENOSPC && filemap_make_room());
-	return n < 0 ? -errno : n;
+		n = bounce_io(fd, b, offset, OUT);
+	while (n == -ENOSPC && filemap_make_room());
+	return n;
 }
 
-int64_t filemap_read(const struct file *file, void *buf, size_t len, int64_t offset)
+/* Into @b->bytes, whatever it gave the host. */
+static int64_t host_read(int fd, struct bounce *b, int64_t offset)
+{
+	int64_t n = bounce_io(fd, b, offset, IN);
+
+	if (n > 0)
+		bounce_gather(b, b->bytes, (size_t)n);
+	return n;
+}
+
+int64_t filemap_read(const struct file *file, struct bounce *b, int64_t offset)
 {
 	struct filemap *fm = filemap_find(file);
 	int64_t start, n;
 
 	if (!fm)
-		return host_read(file->fd, buf, len, offset);
+		return host_read(file->fd, b, offset);
 	pthread_mutex_lock(&fm->io_lock);
 	start = offset >= 0 ? offset : lseek(file->fd, 0, SEEK_CUR);
-	n = host_read(file->fd, buf, len, offset);
+	n = host_read(file->fd, b, offset);
 	if (n > 0 && start >= 0)
-		vellum_mapping_overlay(fm->mapping, (uint64_t)start, buf, (uint64_t)n);
+		vellum_mapping_overlay(fm->mapping, (uint64_t)start, b->bytes, (uint64_t)n);
 	pthread_mutex_unlock(&fm->io_lock);
 	filemap_put(fm);
 	return n;
@@ -71,7 +74,7 @@ static void set_limit(struct filemap *fm, uint64_t end)
  * The object grows before the file does: its pages are then in order for the bytes to come. What
  * is not written after all is cut off again.
  */
-static int64_t write_mapped(struct filemap *fm, const struct file *file, const void *buf, size_t len,
+static int64_t write_mapped(struct filemap *fm, const struct file *file, const struct bounce *b, size_t len,
 			    int64_t offset)
 {
 	uint64_t size = vellum_mapping_size(fm->mapping);
@@ -82,11 +85,11 @@ static int64_t write_mapped(struct filemap *fm, const struct file *file, const v
 		vellum_mapping_set_size(fm->mapping, (uint64_t)start + len);
 	pthread_mutex_lock(&fm->io_lock);
 	ours = filemap_unchanged(fm);
-	n = host_write(file->fd, buf, len, offset);
+	n = host_write(file->fd, b, offset);
 	filemap_changed(fm, ours);
 	if (n > 0 && start >= 0) {
 		set_limit(fm, (uint64_t)start + (uint64_t)n);
-		vellum_mapping_update(fm->mapping, (uint64_t)start, buf, (uint64_t)n);
+		vellum_mapping_update(fm->mapping, (uint64_t)start, b->bytes, (uint64_t)n);
 	}
 	pthread_mutex_unlock(&fm->io_lock);
 	if (grows && n < (int64_t)len) {
@@ -97,16 +100,16 @@ static int64_t write_mapped(struct filemap *fm, const struct file *file, const v
 	return n;
 }
 
-int64_t filemap_write(const struct file *file, const void *buf, size_t len, int64_t offset)
+int64_t filemap_write(const struct file *file, const struct bounce *b, size_t len, int64_t offset)
 {
 	struct filemap *fm = filemap_begin(file);
 	int64_t n;
 
 	if (!fm) {
-		n = host_write(file->fd, buf, len, offset);
+		n = host_write(file->fd, b, offset);
 	} else {
 		pthread_mutex_lock(&fm->size_lock);
-		n = write_mapped(fm, file, buf, len, offset);
+		n = write_mapped(fm, file, b, len, offset);
 		pthread_mutex_unlock(&fm->size_lock);
 	}
 	filemap_end(fm);
@@ -156,16 +159,25 @@ int filemap_truncate(const struct file *file, off_t size)
 	return err;
 }
 
-/* Bytes moved: all from @start on is read anew. size_lock held. */
+/* Bytes moved: what is cached from @start on is read anew, and all of it has changed. size_lock held. */
 static void update_from_host(struct filemap *fm, uint64_t start)
 {
+	uint64_t size = vellum_mapping_size(fm->mapping), page = start / VELLUM_PAGE_SIZE;
 	char buf[VELLUM_PAGE_SIZE];
-	ssize_t n;
 
 	pthread_mutex_lock(&fm->io_lock);
-	while ((n = pread(fm->fd, buf, sizeof(buf), (off_t)start)) > 0) {
-		vellum_mapping_update(fm->mapping, start, buf, (uint64_t)n);
-		start += (uint64_t)n;
+	while (start < size) {
+		uint64_t at = size;
+		ssize_t n = 0;
+
+		if (vellum_mapping_next_cached(fm->mapping, &page) && page * VELLUM_PAGE_SIZE < size)
+			at = page * VELLUM_PAGE_SIZE > start ? page * VELLUM_PAGE_SIZE : start;
+		vellum_mapping_update(fm->mapping, start, NULL, at - start);	/* no page is there, but trackers */
+		if (at < size)
+			n = pread(fm->fd, buf, VELLUM_PAGE_SIZE - at % VELLUM_PAGE_SIZE, (off_t)at);
+		if (n > 0)
+			vellum_mapping_update(fm->mapping, at, buf, (uint64_t)n);
+		start = ++page * VELLUM_PAGE_SIZE;
 	}
 	pthread_mutex_unlock(&fm->io_lock);
 }
@@ -230,23 +242,41 @@ int filemap_fsync(const struct file *file, bool data_only)
 	return err;
 }
 
-#define ALL_SEALS 0x3fu		/*
- * Mappings that are writable now stay so, says F_SEAL_FUTURE_WRITE, and so must our way to write back: the
- * host takes no write(2) after it, but does not look at mappings.
- */
-static void keep_writable(struct filemap *fm)
-{
-	pthread_mutex_lock(&fm->io_lock);
-	if (fm->write_fd >= 0 && !fm->sealed && fm->limit) {
-		void *at = mmap(NULL, fm->limit, PROT_READ | PROT_WRITE, MAP_SHARED, fm->write_fd, 0);
+#define ALL_SEALS 0x3fu		/* that the host may know; ours are the first five */
 
-		fm->sealed = at == MAP_FAILED ? NULL : at;
-		fm->sealed_len = fm->limit;
+/*
+ * Mappings that are writable now stay so, says F_SEAL_FUTURE_WRITE, and so must our way to write back: the
+ * host takes no write(2) after it, and no new mapping. Those of programs may reach beyond the file's end, and
+ * it may grow: so does ours, as far as there are addresses. 0 or a negative errno.
+ */
+static int keep_writable(struct filemap *fm)
+{
+	uint64_t least = (fm->limit | (VELLUM_PAGE_SIZE - 1)) + 1, len = 1ull << 40;
+	void *at = MAP_FAILED;
+
+	pthread_mutex_lock(&fm->io_lock);
+	if (fm->write_fd < 0 || fm->sealed) {
+		pthread_mutex_unlock(&fm->io_lock);
+		return 0;
 	}
+	for (; len >= least && at == MAP_FAILED; len /= 16) {
+		at = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fm->write_fd, 0);
+		fm->sealed_len = len;
+	}
+	fm->sealed = at == MAP_FAILED ? NULL : at;
 	pthread_mutex_unlock(&fm->io_lock);
+	return at == MAP_FAILED ? -ENOMEM : 0;
 }
 
-/* that the host may know; ours are the first five */
+/* Nobody can store to the file any more, and all is written: our mapping would keep the host from F_SEAL_WRITE. */
+static void drop_writable(struct filemap *fm)
+{
+	pthread_mutex_lock(&fm->io_lock);
+	if (fm->sealed)
+		munmap(fm->sealed, fm->sealed_len);
+	fm->sealed = NULL;
+	pthread_mutex_unlock(&fm->io_lock);
+}
 
 /*
  * Ours come first: a mapping through which the object may be written forbids F_SEAL_WRITE. They cannot be
@@ -254,7 +284,7 @@ static void keep_writable(struct filemap *fm)
  */
 static int seal_object(struct filemap *fm, const struct file *file, unsigned seals)
 {
-	int flags = fcntl(file->fd, F_GETFL), err;
+	int flags = fcntl(file->fd, F_GETFL), err = 0;
 
 	if (fcntl(file->fd, F_GET_SEALS) < 0)
 		return 0;
@@ -262,10 +292,15 @@ static int seal_object(struct filemap *fm, const struct file *file, unsigned sea
 		return -EPERM;
 	if (seals & ~ALL_SEALS)
 		return -EINVAL;
-	err = vellum_mapping_add_seals(fm->mapping, seals & 0x1f);
-	if (!err && (seals & VELLUM_SEAL_FUTURE_WRITE))
-		keep_writable(fm);
-	return err ? err : vellum_mapping_writeback(fm->mapping, 0, ~0ull, NULL);
+	if (seals & VELLUM_SEAL_FUTURE_WRITE)
+		err = keep_writable(fm);
+	if (!err)
+		err = vellum_mapping_add_seals(fm->mapping, seals & 0x1f);
+	if (!err)
+		err = vellum_mapping_writeback(fm->mapping, 0, ~0ull, NULL);
+	if (!err && (seals & VELLUM_SEAL_WRITE))
+		drop_writable(fm);
+	return err;
 }
 
 int filemap_add_seals(const struct file *file, unsigned seals)

@@ -4,9 +4,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "abi/filemap.h"
@@ -99,15 +99,53 @@ static int mkwrite_hook(void *ctx, struct vellum_vmf *vmf)
 	return err ? VELLUM_VMF_SIGBUS : VELLUM_VMF_OK;
 }
 
+/*
+ * A copy into a mapping of the file, made by the host's kernel: where others have cut the file off it fails, while a
+ * store of ours would be SIGBUS. 0 or an errno.
+ */
+static int copy_to_mapped_file(void *to, const void *from, size_t len)
+{
+	struct iovec source = { (void *)(uintptr_t)from, len }, target = { to, len };
+	ssize_t n = process_vm_writev(getpid(), &source, 1, &target, 1, 0);
+
+	return n == (ssize_t)len ? 0 : n < 0 ? errno : EFAULT;
+}
+
+/* Is nothing of these bytes in the file any more? Others cut it off, and what was stored there is gone with it. */
+static bool is_cut_off(const struct filemap *fm, uint64_t offset)
+{
+	struct stat st;
+
+	return fstat(fm->fd, &st) == 0 && (uint64_t)st.st_size <= offset;
+}
+
+/* Stores through a mapping are bound neither by a seal against future ones nor by RLIMIT_FSIZE; write(2) is. */
+static int write_by_mapping(struct filemap *fm, const char *page, size_t len, uint64_t offset)
+{
+	bool in_sealed = fm->sealed && offset + len <= fm->sealed_len;
+	char *at = in_sealed ? fm->sealed + offset :
+			       mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fm->write_fd, (off_t)offset);
+	int err;
+
+	if (at == MAP_FAILED)
+		return errno;
+	err = copy_to_mapped_file(at, page, len);
+	if (err == EFAULT)
+		err = is_cut_off(fm, offset) ? 0 : EIO;
+	if (!in_sealed)
+		munmap(at, PAGE);
+	return err;
+}
+
 /* io_lock held. 0 or an errno. */
 static int write_back(struct filemap *fm, const char *page, size_t len, uint64_t offset)
 {
-	if (!fm->sealed)
-		return write_fully(fm->write_fd, page, len, offset);
-	if (offset + len > fm->sealed_len)
-		return EPERM;
-	memcpy(fm->sealed + offset, page, len);	/* within the file: its size is ours to change */
-	return 0;
+	int err;
+
+	if (!len)
+		return 0;
+	err = fm->sealed ? EPERM : write_fully(fm->write_fd, page, len, offset);
+	return err == EPERM || err == EFBIG ? write_by_mapping(fm, page, len, offset) : err;
 }
 
 static int writepage_hook(void *ctx, uint64_t pgoff, const void *page, uint32_t len)

@@ -126,7 +126,7 @@ static int start_of(struct task *t, int64_t dirfd, const char *path)
 	return (int)dirfd == AT_FDCWD || path[0] == '/' ? t->cwd : fd_host(t, (uint32_t)dirfd);
 }
 
-static int open_checked(int dir, const char *path, uint64_t flags, mode_t mode)
+static int open_checked(struct task *t, int dir, const char *path, uint64_t flags, mode_t mode)
 {
 	struct open_how how = { .flags = flags | O_CLOEXEC, .resolve = RESOLVE_NO_MAGICLINKS };
 	int fd, err;
@@ -135,9 +135,12 @@ static int open_checked(int dir, const char *path, uint64_t flags, mode_t mode)
 		return -EBADF;
 	if (flags & (O_CREAT | __O_TMPFILE))
 		how.mode = mode & 07777;
+	block_begin(t);			/* a FIFO waits for its other end, a path may lead through a server's files */
 	fd = (int)syscall(SYS_openat2, dir, path, &how, sizeof(how));
-	if (fd < 0)
-		return -errno;
+	err = fd < 0 ? -errno : 0;
+	block_end(t);
+	if (err)
+		return err == -EINTR ? -ERESTARTSYS : err;
 	err = kernel_fs_check(fd, (int)flags);
 	if (err)
 		close(fd);
@@ -145,13 +148,17 @@ static int open_checked(int dir, const char *path, uint64_t flags, mode_t mode)
 }
 
 /* The object behind a descriptor of the host, opened anew: with rights that the descriptor may not have. */
-static int open_again(int host, int flags, mode_t mode)
+static int open_again(struct task *t, int host, int flags, mode_t mode)
 {
 	char link[FD_NAME_BYTES];
-	int fd = open(path_fd_name(host, link), flags | O_CLOEXEC, mode), err;
+	int fd, err;
 
-	if (fd < 0)
-		return -errno;
+	block_begin(t);
+	fd = open(path_fd_name(host, link), flags | O_CLOEXEC, mode);
+	err = fd < 0 ? -errno : 0;
+	block_end(t);
+	if (err)
+		return err == -EINTR ? -ERESTARTSYS : err;
 	err = kernel_fs_check(fd, flags);
 	if (err)
 		close(fd);
@@ -167,13 +174,13 @@ static int open_own(struct task *t, const char *rest, int flags, mode_t mode)
 	if (host == -ENOENT)
 		return -ENOENT;
 	if (host >= 0)
-		return open_again(host, flags, mode);
+		return open_again(t, host, flags, mode);
 	if (!strcmp(rest, "exe"))
-		return open_checked(t->cwd, t->gmm->exe, (uint64_t)flags, mode);
+		return open_checked(t, t->cwd, t->gmm->exe, (uint64_t)flags, mode);
 	if (!strcmp(rest, "cwd"))
-		return open_again(t->cwd, flags, mode);
+		return open_again(t, t->cwd, flags, mode);
 	snprintf(path, sizeof(path), "/proc/self/%s", rest);
-	return open_checked(t->cwd, path, (uint64_t)flags, mode);
+	return open_checked(t, t->cwd, path, (uint64_t)flags, mode);
 }
 
 int path_open(struct task *t, int64_t dirfd, const char *path, int flags, mode_t mode)
@@ -189,7 +196,7 @@ int path_open(struct task *t, int64_t dirfd, const char *path, int flags, mode_t
 	flags &= known;
 	if (rest)
 		return open_own(t, rest, flags & ~O_NOFOLLOW, mode);
-	return open_checked(start_of(t, dirfd, path), path, (uint64_t)(unsigned)flags, mode);
+	return open_checked(t, start_of(t, dirfd, path), path, (uint64_t)(unsigned)flags, mode);
 }
 
 int path_object(struct task *t, int64_t dirfd, uint64_t addr, int flags)
@@ -235,7 +242,7 @@ int path_parent(struct task *t, int64_t dirfd, uint64_t addr, char name[PATH_BYT
 		at--;
 	snprintf(name, PATH_BYTES, "%s", path[at] ? path + at : ".");
 	path[at] = 0;
-	dir = open_checked(start_of(t, dirfd, path), path[0] ? path : ".", O_PATH | O_DIRECTORY, 0);
+	dir = open_checked(t, start_of(t, dirfd, path), path[0] ? path : ".", O_PATH | O_DIRECTORY, 0);
 	err = dir < 0 ? 0 : kernel_fs_check_change(dir);
 	if (err)
 		close(dir);

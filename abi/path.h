@@ -15,7 +15,7 @@
 
 #define PATH_BYTES 4096
 
-/* All return a host descriptor of the caller's (O_CLOEXEC), or a negative errno. */
+/* All return a host descriptor of the caller's (O_CLOEXEC), or a negative errno. They may wait: without a CPU. */
 /* open(2) as the program asked, but for its umask. */
 int path_open(struct task *t, int64_t dirfd, const char *path, int flags, mode_t mode);
 /* The object itself, as O_PATH; @flags: AT_SYMLINK_NOFOLLOW, AT_EMPTY_PATH. */

@@ -1,63 +1,26 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * abi/sys_fs.c - names in the file system: open(2), stat(2), and what creates, links and removes.
+ * abi/sys_fs.c - names in the file system: stat(2), and what creates, links and removes.
  * With the caller's rights, from the program's own directory and with its own umask.
  */
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "abi/filemap.h"
+#include "abi/bounce.h"
 #include "abi/kernel_fs.h"
 #include "abi/path.h"
 
 #define NO_ERRNO(expr) ((expr) ? -errno : 0)
-
-/* Opening a FIFO waits for its other end: without a CPU, and within reach of a signal. */
-static int64_t do_open(struct task *t, int64_t dirfd, uint64_t addr, int flags, mode_t mode)
-{
-	char path[PATH_BYTES];
-	int err = user_string(t, path, sizeof(path), addr), fd;
-	struct file *file;
-
-	if (err)
-		return err;
-	if (!path[0])
-		return -ENOENT;
-	cpu_release(t);
-	__atomic_store_n(&t->in_host, true, __ATOMIC_SEQ_CST);
-	fd = path_open(t, dirfd, path, flags | O_NOCTTY, mode & ~t->umask);
-	__atomic_store_n(&t->in_host, false, __ATOMIC_SEQ_CST);
-	if (fd < 0)
-		return fd == -EINTR ? -ERESTARTSYS : fd;
-	file = file_open(fd);
-	if (file)
-		filemap_opened(file, flags & O_TRUNC);
-	return fd_install(t, file, 0, flags & O_CLOEXEC);
-}
-
-SYSCALL(open)
-{
-	return do_open(t, AT_FDCWD, a[0], (int)a[1], (mode_t)a[2]);
-}
-
-SYSCALL(openat)
-{
-	return do_open(t, (int)a[0], a[1], (int)a[2], (mode_t)a[3]);
-}
-
-SYSCALL(creat)
-{
-	return do_open(t, AT_FDCWD, a[0], O_CREAT | O_WRONLY | O_TRUNC, (mode_t)a[1]);
-}
 
 /* --- stat --- */
 
@@ -203,29 +166,61 @@ SYSCALL(readlinkat)
 	return do_readlink(t, (int)a[0], a[1], a[2], a[3]);
 }
 
+/* Entries that begin in the first @stored bytes and end there; the directory's position follows. */
+static long whole_entries(int fd, const char *buf, size_t stored, off_t start)
+{
+	const struct dirent64 *d;
+	size_t done = 0;
+
+	for (; done + offsetof(struct dirent64, d_type) <= stored; done += d->d_reclen) {
+		d = (const struct dirent64 *)(buf + done);
+		if (done + d->d_reclen > stored)
+			break;
+		start = d->d_off;
+	}
+	lseek(fd, start, SEEK_SET);
+	return done ? (long)done : -EFAULT;
+}
+
+static long read_directory(struct task *t, int fd, const struct iovec *iov, struct bounce *b)
+{
+	struct user_vector v = { .iov = iov, .nr = 1 };
+	size_t size = iov->iov_len, good = vector_storable(t, &v, size), stored;
+	off_t start = lseek(fd, 0, SEEK_CUR);
+	long n, err = 0;
+
+	if (good < size && bounce_mirror(b, &v, size, good))
+		return -ENOMEM;
+	if (good == size)
+		bounce_plain(b, size);
+	do {
+		block_begin(t);
+		n = syscall(SYS_getdents64, fd, b->iov->iov_base, size);
+		err = n < 0 ? -errno : 0;
+		block_end(t);
+		if (n <= 0)
+			return err;
+		bounce_gather(b, b->bytes, (size_t)n);
+		n = kernel_fs_filter_names(fd, b->bytes, n);
+	} while (!n);		/* which would be the end of the directory */
+	stored = vector_store(t, &v, b->bytes, (size_t)n);
+	return stored < (size_t)n ? whole_entries(fd, b->bytes, stored, start) : n;
+}
+
 SYSCALL(getdents64)
 {
+	struct iovec iov = { (void *)a[1], (uint32_t)a[2] < 65536 ? (uint32_t)a[2] : 65536 };
 	int fd = fd_host(t, a[0]);
-	size_t size = a[2] < 65536 ? a[2] : 65536;
-	char *buf;
+	struct bounce b;
 	long n;
-	int err;
 
 	if (fd < 0)
 		return fd;
-	buf = malloc(size ? size : 1);
-	if (!buf)
+	if (bounce_init(&b, iov.iov_len + 1))
 		return -ENOMEM;
-	do {
-		n = syscall(SYS_getdents64, fd, buf, size);
-		err = n < 0 ? errno : 0;
-	} while (n > 0 && !(n = kernel_fs_filter_names(fd, buf, n)));	/* 0 would be the end */
-	if (n < 0)
-		n = -err;
-	else if (user_write(t, a[1], buf, (uint64_t)n))
-		n = -EFAULT;
-	free(buf);
-	return n;
+	n = read_directory(t, fd, &iov, &b);
+	bounce_fini(&b);
+	return n == -EINTR ? -ERESTARTSYS : n;
 }
 
 /* --- the current directory --- */
@@ -537,36 +532,4 @@ SYSCALL(utimensat)
 		err = NO_ERRNO(utimensat(AT_FDCWD, path_fd_name(fd, name), a[2] ? ts : NULL, 0));
 	close(fd);
 	return err;
-}
-
-SYSCALL(truncate)
-{
-	char path[PATH_BYTES];
-	int err = user_string(t, path, sizeof(path), a[0]), fd;
-	struct file *file;
-
-	if (err)
-		return err;
-	fd = path_open(t, AT_FDCWD, path, O_WRONLY | O_NONBLOCK, 0);
-	if (fd < 0)
-		return fd == -ENXIO ? -EINVAL : fd;
-	file = file_open(fd);
-	if (!file)
-		return -ENOMEM;
-	err = file->regular ? filemap_truncate(file, (off_t)a[1]) : -EINVAL;
-	file_put(file);
-	return err;
-}
-
-SYSCALL(memfd_create)
-{
-	char name[250];
-	int err = user_string(t, name, sizeof(name), a[0]), fd;
-
-	if (err)
-		return err == -ENAMETOOLONG ? -EINVAL : err;
-	if (a[1] & ~(uint64_t)(MFD_CLOEXEC | MFD_ALLOW_SEALING))
-		return -EINVAL;
-	fd = memfd_create(name, (unsigned)a[1] | MFD_CLOEXEC);
-	return fd < 0 ? -errno : fd_install(t, file_open(fd), 0, a[1] & MFD_CLOEXEC);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * abi/sys_io.c - bytes in and out: read(2), write(2) and kin, ioctl, fcntl, and what is done to whole files.
+ * abi/sys_io.c - bytes in and out: read(2), write(2) and kin, and from file to file.
  *
  * Bytes go through a buffer of the host: what the program passes is copied once, and only what
  * arrived is stored (and so dirties its pages). Nothing of the program is held while the host call
@@ -12,20 +12,17 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
-#include <sys/ioctl.h>
-#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/uio.h>
-#include <termios.h>
 #include <unistd.h>
 
 #include "abi/filemap.h"
 
 #define CHUNK		(128u << 10)
+#define DIRECT_CHUNK	(4u << 20)	/* what does not fit the disk's blocks is refused as a whole */
 #define MAX_IO		0x7ffff000ull	/* what one call moves at most, as in Linux */
 
 /* A host call that may block: without a CPU, and within reach of a kick. */
@@ -40,151 +37,217 @@ void block_end(struct task *t)
 	__atomic_store_n(&t->in_host, false, __ATOMIC_SEQ_CST);
 }
 
-enum direction { IN, OUT };
-
-/* Of anything but a regular file. */
-static int64_t blocking_io(struct task *t, int fd, void *buf, size_t len, int64_t offset, enum direction dir)
+void signal_self(struct task *t, int signo)
 {
-	ssize_t n = -1;
-	int err = EINTR;
+	const struct sig_info info = { .signo = signo, .code = SI_USER, .pid = t->pid };
 
-	block_begin(t);
-	if (!signal_pending(t)) {
-		if (offset >= 0)
-			n = dir == IN ? pread(fd, buf, len, offset) : pwrite(fd, buf, len, offset);
-		else
-			n = dir == IN ? read(fd, buf, len) : write(fd, buf, len);
-		err = errno;
-	}
-	block_end(t);
-	return n >= 0 ? n : -err;
-}
-
-/*
- * One host call. Return: bytes, or negative errno (-ERESTARTSYS for a signal). Regular files never keep
- * us waiting long; all else may.
- */
-static int64_t host_io(struct task *t, const struct file *file, void *buf, size_t len, int64_t offset,
-		       enum direction dir)
-{
-	int64_t n;
-
-	if (!file->regular)
-		n = blocking_io(t, file->fd, buf, len, offset, dir);
-	else
-		n = dir == IN ? filemap_read(file, buf, len, offset) : filemap_write(file, buf, len, offset);
-	return n == -EINTR ? -ERESTARTSYS : n;
-}
-
-/* The signal that goes with an error of write(2). */
-static void write_failed(struct task *t, int64_t error)
-{
-	struct sig_info info = { .signo = error == -EPIPE ? SIGPIPE : SIGXFSZ, .code = SI_USER,
-				 .pid = t->pid };
-	struct rlimit lim = { 0, 0 };
-
-	if (error != -EPIPE && error != -EFBIG)
-		return;
-	/* What is too large for the file system is an error alone. */
-	if (error == -EFBIG && getrlimit(RLIMIT_FSIZE, &lim) == 0 && lim.rlim_cur == RLIM_INFINITY)
-		return;
 	pthread_mutex_lock(&t->kernel->lock);
 	signal_send(t->kernel, t, &info);
 	pthread_mutex_unlock(&t->kernel->lock);
 }
 
-/* A list of stretches of the program's memory, and how far it has been worked through. */
-struct user_vector {
-	const struct iovec *iov;
-	size_t nr;
-	size_t offset;		/* in iov[0] */
-};
-
-/* Copy between @buf and the vector's next @len bytes. Return: how many; less where memory is bad. */
-static uint64_t copy_vector(struct task *t, struct user_vector *v, char *buf, uint64_t len, enum direction dir)
+/*
+ * One host call. Return: bytes, or negative errno (-ERESTARTSYS for a signal). Files of a disk never keep us
+ * waiting long; all else may.
+ */
+static int64_t host_io(struct task *t, const struct file *file, struct bounce *b, size_t len, int64_t offset,
+		       enum direction dir)
 {
-	uint64_t total = 0;
+	int64_t n = -EINTR;
 
-	while (len && v->nr) {
-		uint64_t left = v->iov->iov_len - v->offset, n = left < len ? left : len, done;
-		uint64_t addr = (uint64_t)v->iov->iov_base + v->offset;
-
-		if (dir == IN)
-			done = user_write_some(t, addr, buf, n);
-		else
-			done = user_read_some(t, buf, addr, n);
-		total += done;
-		buf += done;
-		len -= done;
-		v->offset += done;
-		if (done < n)
-			break;
-		if (v->offset == v->iov->iov_len) {
-			v->iov++;
-			v->nr--;
-			v->offset = 0;
-		}
-	}
-	return total;
+	if (file->waits)
+		block_begin(t);
+	if (!file->waits || !signal_pending(t))
+		n = dir == IN ? filemap_read(file, b, offset) : filemap_write(file, b, len, offset);
+	if (file->waits)
+		block_end(t);
+	return n == -EINTR ? -ERESTARTSYS : n;
 }
 
-/* One host call's worth. */
-static int64_t move_chunk(struct task *t, const struct file *file, char *buf, struct user_vector *v, size_t len,
-			  int64_t offset, enum direction dir)
+void size_refused(struct task *t, int64_t error)
 {
-	int64_t n;
+	struct rlimit limit;
 
-	if (dir == IN) {
-		n = host_io(t, file, buf, len, offset, IN);
-		if (n > 0) {
-			uint64_t stored = copy_vector(t, v, buf, (uint64_t)n, IN);
+	if (error == -EFBIG && getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY)
+		signal_self(t, SIGXFSZ);
+}
 
-			return stored ? (int64_t)stored : -EFAULT;
-		}
-		return n;
+/* The signal that goes with an error of write(2). SIGXFSZ comes only if nothing was written before. */
+static void write_failed(struct task *t, int64_t error, bool first)
+{
+	if (error == -EPIPE)
+		signal_self(t, SIGPIPE);
+	else if (first)
+		size_refused(t, error);
+}
+
+/* --- reading --- */
+
+/* Is it taken by being read? A message is gone with its end if that does not fit. */
+static bool is_stream(int fd)
+{
+	socklen_t len = sizeof(int);
+	int type;
+
+	return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) || type == SOCK_STREAM;
+}
+
+/* What was read and not stored is the next call's. */
+static void put_back(struct file *file, const char *bytes, size_t len, int64_t offset)
+{
+	if (offset < 0 && lseek(file->fd, -(off_t)len, SEEK_CUR) < 0 && is_stream(file->fd))
+		file_unread(file, bytes, len);
+}
+
+/*
+ * The host's kernel may have stored more than it counts: the beginning of what then did not fit. @before: the
+ * @good bytes of the program's memory from before the call.
+ */
+static void store_uncounted(struct task *t, struct bounce *b, struct user_vector v, const char *before, size_t good,
+			    size_t counted)
+{
+	char *after = malloc(good);
+	size_t first = counted, end = good;
+
+	if (!after)
+		return;
+	bounce_gather(b, after, good);
+	while (first < end && after[first] == before[first])
+		first++;
+	while (end > first && after[end - 1] == before[end - 1])
+		end--;
+	vector_skip(&v, first);
+	vector_store(t, &v, after + first, end - first);
+	free(after);
+}
+
+/* Into memory of which the first @good bytes can be stored to. */
+static int64_t read_partly(struct task *t, struct file *file, struct bounce *b, const struct user_vector *v, size_t len,
+			   size_t good, int64_t offset)
+{
+	struct user_vector at = *v;
+	char *before = malloc(good + 1);
+	int64_t n = -ENOMEM;
+
+	if (before && bounce_mirror(b, v, len, good) == 0) {
+		vector_load(t, &at, b->bytes, good);
+		memcpy(before, b->bytes, good);
+		bounce_scatter(b, good);
+		n = host_io(t, file, b, len, offset, IN);
+		if (n != -ERESTARTSYS)
+			store_uncounted(t, b, *v, before, good, n > 0 ? (size_t)n : 0);
 	}
-	len = copy_vector(t, v, buf, len, OUT);
-	if (!len)
-		return -EFAULT;
-	n = host_io(t, file, buf, len, offset, OUT);
-	write_failed(t, n);
+	free(before);
 	return n;
 }
 
-/* A second read of a pipe or terminal could wait for what never comes; not so of /dev/zero. */
-static bool is_endless(int fd)
+/* One host call's worth. */
+static int64_t read_chunk(struct task *t, struct file *file, struct bounce *b, struct user_vector *v, size_t len,
+			  int64_t offset)
+{
+	size_t good = vector_storable(t, v, len), stored;
+	int64_t n = (int64_t)file_take_unread(file, b->bytes, good);
+
+	if (n == 0 && !good && file_nr_unread(file))
+		return -EFAULT;		/* the host would wait for more */
+	if (n == 0) {
+		if (good < len) {
+			n = read_partly(t, file, b, v, len, good, offset);
+		} else if (!file->direct) {
+			bounce_plain(b, len);
+			n = host_io(t, file, b, len, offset, IN);
+		} else {
+			n = bounce_mirror(b, v, len, len);
+			n = n ? n : host_io(t, file, b, len, offset, IN);
+		}
+	}
+	if (n <= 0)
+		return n;
+	stored = vector_store(t, v, b->bytes, (size_t)n);
+	if (stored < (size_t)n)
+		put_back(file, b->bytes + stored, (size_t)n - stored, offset);
+	return stored ? (int64_t)stored : -EFAULT;
+}
+
+/* --- writing --- */
+
+static int64_t write_chunk(struct task *t, struct file *file, struct bounce *b, struct user_vector *v, size_t len,
+			   int64_t offset)
+{
+	struct user_vector start = *v;
+	size_t good = vector_load(t, v, b->bytes, len);
+
+	if (good == len && !file->direct) {
+		bounce_plain(b, len);
+	} else {
+		if (bounce_mirror(b, &start, len, good))
+			return -ENOMEM;
+		bounce_scatter(b, good);
+	}
+	return host_io(t, file, b, len, offset, OUT);
+}
+
+/* --- the calls --- */
+
+/* A second read of a pipe or terminal could wait for what never comes; not so of a disk, or /dev/zero. */
+static bool is_endless(const struct file *file)
 {
 	struct stat st;
 
-	return fstat(fd, &st) == 0 && S_ISCHR(st.st_mode) && major(st.st_rdev) == 1;
+	if (!file->waits)
+		return true;
+	return fstat(file->fd, &st) == 0 && ((S_ISREG(st.st_mode) && st.st_size > 0) ||
+					     (S_ISCHR(st.st_mode) && major(st.st_rdev) == 1));
 }
 
-static int64_t move_vector(struct task *t, const struct file *file, struct user_vector *v, uint64_t len,
-			   int64_t offset, enum direction dir)
+static int64_t move_vector(struct task *t, struct file *file, struct user_vector *v, uint64_t len, int64_t offset,
+			   enum direction dir)
 {
-	size_t size = len < CHUNK ? len : CHUNK;
+	size_t most = file->direct ? DIRECT_CHUNK : CHUNK, size = len < most ? len : most;
+	bool again = len > size && (dir == OUT || is_endless(file));
 	int64_t done = 0, n = 0;
-	bool again = file->regular || dir == OUT || is_endless(file->fd);
-	char *buf;
+	struct bounce b;
 
-	if (!len)
-		return host_io(t, file, NULL, 0, offset, dir);
 	if (offset >= 0 && len > (uint64_t)(INT64_MAX - offset))	/* what has no positions says so first */
 		return lseek(file->fd, 0, SEEK_CUR) < 0 ? -errno : -EINVAL;
-	buf = malloc(size);
-	if (!buf)
+	if (bounce_init(&b, size))
 		return -ENOMEM;
 	do {
 		size_t want = len - (uint64_t)done < size ? len - (uint64_t)done : size;
+		int64_t at = offset < 0 ? -1 : offset + done;
 
-		n = move_chunk(t, file, buf, v, want, offset < 0 ? -1 : offset + done, dir);
+		n = dir == IN ? read_chunk(t, file, &b, v, want, at) : write_chunk(t, file, &b, v, want, at);
 		if (n > 0)
 			done += n;
 		if (n < (int64_t)want)
 			break;
 	} while (again && (uint64_t)done < len);
-	free(buf);
+	bounce_fini(&b);
+	if (dir == OUT)
+		write_failed(t, n, done == 0);
 	return done ? done : n;
+}
+
+/* Nothing to move: the host's call says whether it could be. */
+static int64_t move_nothing(struct task *t, const struct file *file, int64_t offset, enum direction dir)
+{
+	struct bounce b = { .nr = 1 };
+
+	b.iov = &b.plain;
+	return host_io(t, file, &b, 0, offset, dir);
+}
+
+/* An address or a length that no program can have is an error before anything is done, but not the first. */
+static int64_t bad_argument(const struct file *file, enum direction dir, int64_t error)
+{
+	int flags = fcntl(file->fd, F_GETFL), mode = flags & O_ACCMODE;
+
+	return (flags & O_PATH) || (dir == IN ? mode == O_WRONLY : mode == O_RDONLY) ? -EBADF : error;
+}
+
+static bool is_user_range(uint64_t addr, uint64_t len)
+{
+	return addr <= VELLUM_TASK_SIZE && len <= VELLUM_TASK_SIZE - addr;
 }
 
 static int64_t move_bytes(struct task *t, uint64_t fd, uint64_t addr, uint64_t len, int64_t offset,
@@ -192,13 +255,13 @@ static int64_t move_bytes(struct task *t, uint64_t fd, uint64_t addr, uint64_t l
 {
 	struct iovec iov = { (void *)addr, len < MAX_IO ? len : MAX_IO };
 	struct user_vector v = { .iov = &iov, .nr = 1 };
-	const struct file *file = fd_file(t, fd);
+	struct file *file = fd_file(t, fd);
 
 	if (!file)
 		return -EBADF;
-	if (addr >= VELLUM_TASK_SIZE || len > VELLUM_TASK_SIZE - addr)
-		return -EFAULT;
-	return move_vector(t, file, &v, iov.iov_len, offset, dir);
+	if (!is_user_range(addr, len))
+		return bad_argument(file, dir, -EFAULT);
+	return len ? move_vector(t, file, &v, iov.iov_len, offset, dir) : move_nothing(t, file, offset, dir);
 }
 
 SYSCALL(read)
@@ -221,25 +284,41 @@ SYSCALL(pwrite64)
 	return (int64_t)a[3] < 0 ? -EINVAL : move_bytes(t, a[0], a[1], a[2], (int64_t)a[3], OUT);
 }
 
+/* The list that a program passes. 0 or -EFAULT, -EINVAL. */
+static int read_vector(struct task *t, struct iovec *iov, uint64_t addr, uint64_t nr, uint64_t *len)
+{
+	*len = 0;
+	if (nr > IOV_MAX)
+		return -EINVAL;
+	if (user_read(t, iov, addr, nr * sizeof(iov[0])))
+		return -EFAULT;
+	for (uint64_t i = 0; i < nr; i++)
+		if ((int64_t)iov[i].iov_len < 0)
+			return -EINVAL;
+	for (uint64_t i = 0; i < nr; i++) {
+		if (!is_user_range((uint64_t)iov[i].iov_base, iov[i].iov_len))
+			return -EFAULT;
+		if (iov[i].iov_len > MAX_IO - *len)
+			iov[i].iov_len = MAX_IO - *len;
+		*len += iov[i].iov_len;
+	}
+	return 0;
+}
+
 static int64_t vector_call(struct task *t, const uint64_t a[6], int64_t offset, enum direction dir)
 {
-	const struct file *file = fd_file(t, a[0]);
+	struct file *file = fd_file(t, a[0]);
 	struct iovec iov[IOV_MAX];
 	struct user_vector v = { .iov = iov, .nr = a[2] };
-	uint64_t len = 0;
+	uint64_t len;
+	int err;
 
-	if (a[2] > IOV_MAX)
-		return -EINVAL;
 	if (!file)
 		return -EBADF;
-	if (user_read(t, iov, a[1], a[2] * sizeof(iov[0])))
-		return -EFAULT;
-	for (uint64_t i = 0; i < a[2]; i++) {
-		if (iov[i].iov_len > INT64_MAX - len)
-			return -EINVAL;
-		len += iov[i].iov_len;
-	}
-	return move_vector(t, file, &v, len < MAX_IO ? len : MAX_IO, offset, dir);
+	err = read_vector(t, iov, a[1], a[2], &len);
+	if (err)
+		return bad_argument(file, dir, err);
+	return len ? move_vector(t, file, &v, len, offset, dir) : move_nothing(t, file, offset, dir);
 }
 
 SYSCALL(readv)
@@ -276,16 +355,19 @@ SYSCALL(lseek)
 static int64_t copy_between(struct task *t, const struct file *in, int64_t *in_at, const struct file *out,
 			    int64_t *out_at, size_t len)
 {
-	char *buf = malloc(len);
+	struct bounce b;
 	int64_t n, done;
 
-	if (!buf)
+	if (bounce_init(&b, len ? len : 1))
 		return -ENOMEM;
-	n = host_io(t, in, buf, len, *in_at, IN);
-	done = n > 0 ? host_io(t, out, buf, (size_t)n, *out_at, OUT) : n;
-	free(buf);
-	if (n > 0)
-		write_failed(t, done);
+	bounce_plain(&b, len);
+	n = done = host_io(t, in, &b, len, *in_at, IN);
+	if (n > 0) {
+		bounce_plain(&b, (size_t)n);
+		done = host_io(t, out, &b, (size_t)n, *out_at, OUT);
+		write_failed(t, done, true);
+	}
+	bounce_fini(&b);
 	if (n > 0 && *in_at < 0 && done < n)	/* what was read and not written is still to come */
 		lseek(in->fd, (done > 0 ? done : 0) - n, SEEK_CUR);
 	if (*in_at >= 0 && done > 0)
@@ -309,7 +391,8 @@ static int read_position(struct task *t, uint64_t addr, int64_t *at)
 SYSCALL(sendfile)
 {
 	const struct file *out = fd_file(t, a[0]), *in = fd_file(t, a[1]);
-	int64_t in_at, out_at = -1, n;
+	int64_t in_at, out_at = -1, n, more;
+	size_t len = a[3] < CHUNK ? a[3] : CHUNK;
 	int err;
 
 	if (!out || !in)
@@ -319,7 +402,11 @@ SYSCALL(sendfile)
 		return err;
 	if (!in->regular)		/* what can be mapped; a pipe cannot be read from twice */
 		return -EINVAL;
-	n = copy_between(t, in, &in_at, out, &out_at, a[3] < CHUNK ? a[3] : CHUNK);
+	n = copy_between(t, in, &in_at, out, &out_at, len);
+	if (n > 0 && (size_t)n < len && !out->waits) {	/* a file that takes no more says why by a signal */
+		more = copy_between(t, in, &in_at, out, &out_at, len - (size_t)n);
+		n += more > 0 ? more : 0;
+	}
 	if (n >= 0 && a[2] && user_write(t, a[2], &in_at, sizeof(in_at)))
 		return -EFAULT;
 	return n;
@@ -343,173 +430,10 @@ SYSCALL(copy_file_range)
 	if (err)
 		return err;
 	n = copy_between(t, in, &in_at, out, &out_at, a[4] < CHUNK ? a[4] : CHUNK);
-	if (n >= 0 && ((a[1] && user_write(t, a[1], &in_at, sizeof(in_at))) ||
-		       (a[3] && user_write(t, a[3], &out_at, sizeof(out_at)))))
-		return -EFAULT;
-	return n;
-}
-
-/* --- descriptors' properties --- */
-
-static int64_t file_lock(struct task *t, int fd, int cmd, uint64_t addr)
-{
-	/* Open-file-description locks: the host's per-process ones would be all programs'. */
-	const int host_cmd = cmd == F_GETLK ? F_OFD_GETLK : cmd == F_SETLK ? F_OFD_SETLK : F_OFD_SETLKW;
-	struct flock fl;
-	int n, err;
-
-	if (user_read(t, &fl, addr, sizeof(fl)))
-		return -EFAULT;
-	fl.l_pid = 0;
-	block_begin(t);
-	n = fcntl(fd, host_cmd, &fl);
-	err = errno;
-	block_end(t);
-	if (n)
-		return err == EINTR ? -ERESTARTSYS : -err;
-	return cmd == F_GETLK ? user_write(t, addr, &fl, sizeof(fl)) : 0;
-}
-
-SYSCALL(fcntl)
-{
-	int fd = fd_host(t, a[0]), n;
-
-	if (fd < 0)
-		return fd;
-	switch (a[1]) {
-	case F_DUPFD:
-	case F_DUPFD_CLOEXEC:
-		return fd_dup(t, a[0], (int)a[2], a[1] == F_DUPFD_CLOEXEC);
-	case F_GETFD:
-		return t->fds[a[0]].cloexec ? FD_CLOEXEC : 0;
-	case F_SETFD:
-		t->fds[a[0]].cloexec = a[2] & FD_CLOEXEC;
-		return 0;
-	case F_GETFL:
-		n = fcntl(fd, F_GETFL);
-		return n < 0 ? -errno : n;
-	case F_SETFL:
-		n = fcntl(fd, F_SETFL, (int)a[2] & (O_APPEND | O_NONBLOCK | O_NOATIME));
-		return n < 0 ? -errno : n;
-	case F_GETLK:
-	case F_SETLK:
-	case F_SETLKW:
-		return file_lock(t, fd, (int)a[1], a[2]);
-	case F_ADD_SEALS:
-		return filemap_add_seals(fd_file(t, a[0]), (unsigned)a[2]);
-	case F_GET_SEALS:
-	case F_SETPIPE_SZ:
-	case F_GETPIPE_SZ:
-		n = fcntl(fd, (int)a[1], (int)a[2]);
-		return n < 0 ? -errno : n;
-	default:
-		return -EINVAL;
-	}
-}
-
-/* Terminals and counts; a request that we don't know could pass pointers. */
-SYSCALL(ioctl)
-{
-	static const struct {
-		unsigned long request;
-		size_t size;
-		bool in;
-	} known[] = {
-		{ TCGETS, 36, false }, { TCSETS, 36, true }, { TCSETSW, 36, true }, { TCSETSF, 36, true },
-		{ TIOCGWINSZ, 8, false }, { FIONREAD, 4, false }, { FIONBIO, 4, true },
-	};
-	int fd = fd_host(t, a[0]), value;
-	char buf[64];
-
-	if (fd < 0)
-		return fd;
-	if (a[1] == TIOCGPGRP) {
-		value = t->pgid;
-		return isatty(fd) ? user_write(t, a[2], &value, 4) : -ENOTTY;
-	}
-	if (a[1] == TIOCSPGRP)
-		return isatty(fd) ? 0 : -ENOTTY;
-	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
-		if (known[i].request != a[1])
-			continue;
-		if (known[i].in && user_read(t, buf, a[2], known[i].size))
-			return -EFAULT;
-		if (ioctl(fd, known[i].request, buf))
-			return -errno;
-		return known[i].in ? 0 : user_write(t, a[2], buf, known[i].size);
-	}
-	return -ENOTTY;
-}
-
-SYSCALL(flock)
-{
-	int fd = fd_host(t, a[0]), n, err;
-
-	if (fd < 0)
-		return fd;
-	block_begin(t);
-	n = flock(fd, (int)a[1]);
-	err = errno;
-	block_end(t);
-	return n == 0 ? 0 : err == EINTR ? -ERESTARTSYS : -err;
-}
-
-SYSCALL(fsync)
-{
-	const struct file *file = fd_file(t, a[0]);
-
-	return file ? filemap_fsync(file, false) : -EBADF;
-}
-
-SYSCALL(fdatasync)
-{
-	const struct file *file = fd_file(t, a[0]);
-
-	return file ? filemap_fsync(file, true) : -EBADF;
-}
-
-SYSCALL(sync)
-{
-	(void)t, (void)a;
-	filemap_sync_all();
-	sync();
-	return 0;
-}
-
-SYSCALL(syncfs)
-{
-	int fd = fd_host(t, a[0]);
-
-	if (fd < 0)
-		return fd;
-	filemap_sync_all();
-	return syncfs(fd) ? -errno : 0;
-}
-
-SYSCALL(ftruncate)
-{
-	const struct file *file = fd_file(t, a[0]);
-
-	return file ? filemap_truncate(file, (off_t)a[1]) : -EBADF;
-}
-
-SYSCALL(fallocate)
-{
-	const struct file *file = fd_file(t, a[0]);
-
-	return file ? filemap_fallocate(file, (int)a[1], (off_t)a[2], (off_t)a[3]) : -EBADF;
-}
-
-SYSCALL(readahead)
-{
-	const struct file *file = fd_file(t, a[0]);
-
-	if (!file)
-		return -EBADF;
-	return file->regular ? 0 : -EINVAL;	/* advice: the host reads ahead by itself */
-}
-
-SYSCALL(fadvise64)
-{
-	return fd_host(t, a[0]) < 0 ? -EBADF : 0;
+	if (n < 0)
+		return n;
+	err = a[1] ? user_write(t, a[1], &in_at, sizeof(in_at)) : 0;
+	if (a[3] && user_write(t, a[3], &out_at, sizeof(out_at)))
+		err = -EFAULT;
+	return err ? err : n;
 }

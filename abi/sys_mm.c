@@ -196,8 +196,12 @@ SYSCALL(madvise)
 /* Pages are written without a CPU: the other programs go on meanwhile. */
 SYSCALL(msync)
 {
-	cpu_release(t);
-	return vellum_msync(t->gmm->mm, a[0], a[1], (int)a[2]);
+	int err;
+
+	block_begin(t);
+	err = vellum_msync(t->gmm->mm, a[0], a[1], (int)a[2]);
+	block_end(t);
+	return err == -EINTR ? -ERESTARTSYS : err;
 }
 
 SYSCALL(mincore)

@@ -85,10 +85,19 @@ static int64_t wait_ready(struct task *t, struct pollfd *fds, nfds_t nr, const s
 	return n;
 }
 
+static const struct timespec at_once;
+
+/* Bytes that a read(2) will get though the host knows of none any more: what of @events they are. */
+static short unread_events(struct task *t, int fd, short events)
+{
+	const struct file *file = fd < 0 ? NULL : fd_file(t, (uint64_t)fd);
+
+	return file && file_nr_unread(file) ? events & (POLLIN | POLLRDNORM) : 0;
+}
+
 static int64_t do_poll(struct task *t, uint64_t addr, uint64_t nr, const struct timespec *timeout,
 		       const uint64_t *mask)
 {
-	static const struct timespec at_once;
 	struct pollfd *fds, *host;
 	int64_t n;
 
@@ -105,12 +114,13 @@ static int64_t do_poll(struct task *t, uint64_t addr, uint64_t nr, const struct 
 	for (uint64_t i = 0; i < nr; i++) {
 		host[i] = fds[i];
 		host[i].fd = fds[i].fd < 0 ? -1 : fd_host(t, (uint64_t)fds[i].fd);
-		if (fds[i].fd >= 0 && host[i].fd < 0)
+		if ((fds[i].fd >= 0 && host[i].fd < 0) || unread_events(t, fds[i].fd, fds[i].events))
 			timeout = &at_once;	/* POLLNVAL is an answer */
 	}
 	n = wait_ready(t, host, nr, timeout, mask);
 	for (uint64_t i = 0; i < nr && n >= 0; i++) {
-		fds[i].revents = host[i].revents;
+		fds[i].revents = host[i].revents | unread_events(t, fds[i].fd, fds[i].events);
+		n += fds[i].revents && !host[i].revents;
 		if (fds[i].fd >= 0 && fd_host(t, (uint64_t)fds[i].fd) < 0) {
 			fds[i].revents = POLLNVAL;
 			n++;
@@ -190,18 +200,22 @@ static int64_t do_select(struct task *t, const uint64_t a[6], const struct times
 			continue;
 		if (fd_host(t, (uint64_t)fd) < 0)
 			return -EBADF;
+		if (unread_events(t, fd, events))
+			timeout = &at_once;
 		number[used] = fd;
 		fds[used++] = (struct pollfd){ .fd = fd_host(t, (uint64_t)fd), .events = events };
 	}
 	n = wait_ready(t, fds, used, timeout, mask);
 	if (n < 0)
 		return n;
-	for (nfds_t i = 0; i < used; i++)
+	for (nfds_t i = 0; i < used; i++) {
+		fds[i].revents |= unread_events(t, number[i], fds[i].events);
 		for (int s = 0; s < 3; s++)
 			if (in_set(&sets[s], number[i]) && (fds[i].revents & select_events[s])) {
 				((uint64_t *)&out[s])[number[i] / 64] |= 1ull << (number[i] % 64);
 				found++;
 			}
+	}
 	for (int s = 0; s < 3; s++)
 		if (a[1 + s] && user_write(t, a[1 + s], &out[s], bytes))
 			return -EFAULT;

@@ -363,7 +363,7 @@ SYSCALL(uname)
 
 SYSCALL(getrandom)
 {
-	uint64_t done = 0;
+	uint64_t done = 0, stored;
 	char buf[4096];
 
 	if (a[2] & ~7ull)
@@ -374,9 +374,10 @@ SYSCALL(getrandom)
 
 		if (n < 0)
 			return done ? (int64_t)done : -errno;
-		if (user_write(t, a[0] + done, buf, (size_t)n))
-			return -EFAULT;
-		done += (uint64_t)n;
+		stored = user_write_some(t, a[0] + done, buf, (size_t)n);
+		done += stored;
+		if (stored < (uint64_t)n)
+			return done ? (int64_t)done : -EFAULT;
 	}
 	return (int64_t)done;
 }

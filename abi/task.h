@@ -26,9 +26,12 @@
 struct file {			/* an open file description; several descriptors may share it */
 	uint32_t refs;		/* atomic */
 	int fd;			/* the host's */
-	bool regular;		/* a regular file: the host never keeps us waiting for it */
+	bool regular;		/* a regular file */
+	bool waits;		/* the host may keep us waiting for it: anything but a disk's file or memory */
+	bool direct;		/* O_DIRECT */
 	dev_t dev;
 	ino_t ino;
+	struct unread *unread;	/* atomic; NULL: none */
 };
 
 struct fd_entry {
@@ -142,6 +145,15 @@ int exec_load(struct task *t, const char *path, char *const *argv, char *const *
 /* fd.c */
 struct file *file_open(int host_fd);		/* takes over the descriptor */
 void file_put(struct file *file);
+void file_flags_changed(struct file *file);	/* after F_SETFL */
+/*
+ * Bytes that were read from what cannot be read twice, and that the program's memory did not take after all: the
+ * next read(2) gets them first.
+ */
+void file_unread(struct file *file, const void *bytes, size_t len);
+size_t file_take_unread(struct file *file, void *bytes, size_t len);
+size_t file_nr_unread(const struct file *file);
+bool fd_available(const struct task *t);	/* a number is free */
 int fd_install(struct task *t, struct file *file, int from, bool cloexec);
 int fd_host(struct task *t, uint64_t fd);	/* or -EBADF */
 struct file *fd_file(struct task *t, uint64_t fd);	/* NULL: EBADF */
@@ -165,6 +177,8 @@ int user_string(struct task *t, char *buf, size_t size, uint64_t addr);	/* 0, -E
 /* sys_io.c: a host call that may block: without a CPU, and within reach of a kick */
 void block_begin(struct task *t);
 void block_end(struct task *t);
+void signal_self(struct task *t, int signo);	/* for what its own system call met */
+void size_refused(struct task *t, int64_t error);	/* the signal for a file that RLIMIT_FSIZE keeps from growing */
 
 /* syscall.c */
 int64_t syscall_dispatch(struct task *t);

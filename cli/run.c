@@ -230,6 +230,7 @@ struct run {
 	struct abi_result result;
 	uint64_t run_ns;
 	unsigned closed_fds;
+	struct rlimit size_limit;	/* the program's RLIMIT_FSIZE */
 };
 
 /* Locks of the core are held, and what a program reached once it can reach again: end at once. */
@@ -270,8 +271,9 @@ static int set_up(struct run *r)
 	char why[256] = "";
 
 	if (vellum_host_ram_create(r->opt.ram, &r->ram))
-		return fail("cannot reserve %llu MiB of RAM: %s; use a smaller --ram",
-			    (unsigned long long)(r->opt.ram >> 20), strerror(errno));
+		return fail("cannot reserve %llu MiB of RAM: %s; use a smaller --ram%s",
+			    (unsigned long long)(r->opt.ram >> 20), strerror(errno),
+			    errno == EFBIG ? " or a larger ulimit -f" : "");
 	r->machine = machine_qemu_create(&r->ram, r->opt.cpus, !r->opt.no_isolation, why, sizeof(why));
 	if (!r->machine)
 		return fail("%s", why);
@@ -321,8 +323,14 @@ static void run_program(struct run *r)
 				       .inspector = inspect_inspector(r->inspect) };
 	uint64_t start = monotonic_ns();
 
+	struct rlimit ours;
+
+	getrlimit(RLIMIT_FSIZE, &ours);
 	track_start(r->track);
+	if (r->size_limit.rlim_cur < ours.rlim_cur)
+		setrlimit(RLIMIT_FSIZE, &(struct rlimit){ r->size_limit.rlim_cur, ours.rlim_max });
 	abi_run(&args, &r->result);
+	setrlimit(RLIMIT_FSIZE, &ours);
 	track_stop(r->track);
 	r->run_ns = monotonic_ns() - start;
 }
@@ -374,6 +382,21 @@ static void raise_file_limit(void)
 	}
 }
 
+/*
+ * RLIMIT_FSIZE is for the program's files, not for RAM and reports: lifted, as far as we may, while it does not run.
+ */
+static void lift_size_limit(struct rlimit *of_program)
+{
+	struct rlimit none = { RLIM_INFINITY, RLIM_INFINITY };
+
+	getrlimit(RLIMIT_FSIZE, of_program);
+	if (setrlimit(RLIMIT_FSIZE, &none)) {
+		none.rlim_cur = none.rlim_max = of_program->rlim_max;
+		setrlimit(RLIMIT_FSIZE, &none);
+	}
+	signal(SIGXFSZ, SIG_IGN);	/* the calls' errors tell */
+}
+
 static bool uses_stdout(const struct run_options *o)
 {
 	bool uses = o->json && !strcmp(o->json, "-");
@@ -410,6 +433,7 @@ int cmd_run(int argc, char **argv)
 		return fail("cannot write the report: %s", why);
 	prctl(PR_SET_DUMPABLE, 0);	/* the program cannot reach us through /proc */
 	raise_file_limit();
+	lift_size_limit(&r.size_limit);
 	abi_take_signals();
 	signal(SIGCHLD, SIG_DFL);	/* QEMU is waited for, even if we were started with it ignored */
 	status = set_up(&r);

@@ -157,6 +157,63 @@ EXPORT int vellum_copy_from_user(struct vellum_mm *mm, void *buf, uint64_t addr,
 	return copy_user(&ac, addr, len, done);
 }
 
+/* Is the page a guard, or lost? */
+static bool is_forbidden(struct vellum_mm *mm, gva_t addr)
+{
+	struct mutex *ptl;
+	pte_t *ptep = pte_lookup(mm, addr, &ptl);
+	pte_t pte;
+
+	if (!ptep)
+		return false;
+	mutex_lock(ptl, mm_host(mm));
+	pte = ptep_get(ptep);
+	mutex_unlock(ptl, mm_host(mm));
+	return (pte_marker_bits(pte) & (MARKER_GUARD | MARKER_POISON)) ||
+	       pte_has_swp_type(pte, SWP_HWPOISON, SWP_HWPOISON);
+}
+
+/* mmap_lock held for reading. 1, 0; -EAGAIN: a stack has to grow first, without the lock. */
+static int page_storable(struct vellum_mm *mm, gva_t addr)
+{
+	struct vma *vma = find_vma(mm, addr);
+
+	if (!vma)
+		return 0;
+	if (vma->start > addr)
+		return vma->flags & VM_GROWSDOWN ? -EAGAIN : 0;
+	if (!vma_permits(vma, VELLUM_FAULT_WRITE))
+		return 0;
+	if (vma->mapping && vma_page_index(vma, addr) >= mapping_nr_pages(vma->mapping))
+		return 0;
+	return !is_forbidden(mm, addr);
+}
+
+EXPORT uint64_t vellum_storable(struct vellum_mm *mm, uint64_t addr, uint64_t len)
+{
+	uint64_t end, at = addr;
+
+	if (addr >= TASK_SIZE)
+		return 0;
+	end = addr + min_u64(len, TASK_SIZE - addr);
+	read_lock(&mm->mmap_lock, mm_host(mm));
+	while (at < end) {
+		int storable = page_storable(mm, at);
+
+		if (storable == -EAGAIN) {
+			read_unlock(&mm->mmap_lock, mm_host(mm));
+			storable = grow_stack(mm, at) ? 0 : -EAGAIN;
+			read_lock(&mm->mmap_lock, mm_host(mm));
+		}
+		if (!storable)
+			break;
+		if (storable > 0)
+			at = (at & PAGE_MASK) + PAGE_SIZE;
+	}
+	read_unlock(&mm->mmap_lock, mm_host(mm));
+	return min_u64(at, end) - addr;
+}
+
 /* The bytes that @pte maps, its lock held. 1; 0: there are none; -EAGAIN: they are not in RAM. */
 static int peek_page(struct vellum_memory *m, pte_t pte, void *buf)
 {

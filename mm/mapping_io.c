@@ -154,6 +154,15 @@ EXPORT void vellum_mapping_update(struct vellum_mapping *mapping, uint64_t offse
 	track_object(mapping, offset >> PAGE_SHIFT, (end - 1) >> PAGE_SHIFT);
 }
 
+EXPORT int vellum_mapping_next_cached(struct vellum_mapping *mapping, uint64_t *pgoff)
+{
+	struct folio *folio = mapping_next(mapping, pgoff, ~0ull, false);
+
+	if (folio)
+		folio_put(mapping->memory, folio);
+	return folio != NULL;
+}
+
 EXPORT void vellum_mapping_overlay(struct vellum_mapping *mapping, uint64_t offset, void *buf,
 				   uint64_t len)
 {
@@ -171,6 +180,42 @@ EXPORT void vellum_mapping_overlay(struct vellum_mapping *mapping, uint64_t offs
 			copy_racy((char *)buf + done, byte_of(m, folio, offset + done), n);
 		folio_put(m, folio);
 	}
+}
+
+/* The page, locked, against the backing; @buf has room for both. As vellum_mapping_is_stale(). */
+static int is_stale(struct vellum_mapping *mapping, const struct folio *folio, pgoff_t index, char *buf)
+{
+	struct vellum_vmf vmf = { .size = sizeof(vmf), .pgoff = index, .page = buf };
+	uint32_t flags = folio_flags(folio);
+
+	if (folio->mapping != mapping || (flags & (PG_DIRTY | PG_WRITING)) || !(flags & PG_UPTODATE))
+		return 0;
+	memset(buf, 0, PAGE_SIZE);
+	if (mapping->ops->fault(mapping->ctx, &vmf) != VELLUM_VMF_OK)
+		return -EIO;
+	copy_racy(buf + PAGE_SIZE, byte_of(mapping->memory, folio, 0), PAGE_SIZE);
+	return memcmp(buf, buf + PAGE_SIZE, PAGE_SIZE) != 0;
+}
+
+EXPORT int vellum_mapping_is_stale(struct vellum_mapping *mapping)
+{
+	struct vellum_memory *m = mapping->memory;
+	struct folio *folio;
+	int stale = 0;
+	char *buf;
+
+	if ((mapping->flags & VELLUM_MAPPING_PFN) || !mapping->ops || !mapping->ops->fault)
+		return 0;
+	buf = host_alloc(&m->host, 2 * PAGE_SIZE);
+	if (!buf)
+		return -ENOMEM;
+	for (pgoff_t i = 0; !stale && (folio = mapping_next(mapping, &i, ~0ull, false)); i++) {
+		mutex_lock(&folio->lock, &m->host);
+		stale = is_stale(mapping, folio, i, buf);
+		put_locked(m, folio);
+	}
+	host_free(&m->host, buf, 2 * PAGE_SIZE);
+	return stale;
 }
 
 EXPORT uint64_t vellum_mapping_size(const struct vellum_mapping *mapping)

@@ -32,6 +32,19 @@ int vellum_copy_from_user(struct vellum_mm *mm, void *buf, uint64_t addr, uint64
 			  uint64_t *done);
 
 /**
+ * vellum_storable - how much of a range vellum_copy_to_user() would reach
+ * @addr: guest address. @len: bytes.
+ *
+ * For a caller that takes its bytes from where they are gone afterwards, and so has to ask before. The rights of
+ * mappings, the ends of objects, guards and poison decide; no page is faulted in and no bit changes, but a stack
+ * grows. A copy stops earlier where a fault fails: without memory, or if a page cannot be read in or made writable.
+ *
+ * Context: takes the mmap lock and page-table locks.
+ * Return: bytes from @addr on, at most @len.
+ */
+uint64_t vellum_storable(struct vellum_mm *mm, uint64_t addr, uint64_t len);
+
+/**
  * vellum_peek - what a page holds, without touching it
  * @addr: page aligned. @buf: 4096 bytes.
  *

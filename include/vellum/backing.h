@@ -181,6 +181,14 @@ int vellum_mapping_write(struct vellum_mapping *mapping, uint64_t offset, const 
 void vellum_mapping_update(struct vellum_mapping *mapping, uint64_t offset, const void *buf, uint64_t len);
 
 /**
+ * vellum_mapping_next_cached - the next page that is cached
+ * @pgoff: in: where to look from; out: the page's index, if there is one.
+ *
+ * Return: 1, or 0: there is none. Pages come and go meanwhile.
+ */
+int vellum_mapping_next_cached(struct vellum_mapping *mapping, uint64_t *pgoff);
+
+/**
  * vellum_mapping_overlay - replace the bytes of @buf by the cached ones, where pages are cached
  *
  * For a read(2) that went to the backing: cached pages may be newer.
@@ -278,6 +286,16 @@ void vellum_mapping_invalidate(struct vellum_mapping *mapping);
  * Return: 0; -VELLUM_ENOENT: there is none from @index on.
  */
 int vellum_mapping_next(struct vellum_mapping *mapping, uint64_t *index);
+
+/**
+ * vellum_mapping_is_stale - whether a clean cached page differs from what fault() reads now
+ *
+ * For an embedder that cannot tell by other means that the object was changed behind the cache.
+ *
+ * Context: takes page locks, and calls fault() with them. Not callable from a hook of this mapping.
+ * Return: 1 if one does; 0 if none does, or if there is no fault(); -VELLUM_ENOMEM; -VELLUM_EIO (fault() failed).
+ */
+int vellum_mapping_is_stale(struct vellum_mapping *mapping);
 
 /** struct vellum_mapping_info - a snapshot; counts are exact if nothing runs meanwhile. */
 struct vellum_mapping_info {

@@ -199,6 +199,47 @@ the file has $(stat -c %s "$file") bytes"
 	end "changes by others ($1)" 0
 }
 
+# Changes that leave size and time of change as they were.
+changed_unseen() {
+	local i
+
+	fresh 2
+	start
+	ok "open a $file w" "map m a shared 0 2"
+	wants "load m 0 1" z
+	touch -r "$file" "$tmp/times"
+	put 0 y
+	touch -r "$tmp/times" "$file"
+	ok "open b $file r"
+	wants "load m 0 1" y
+	end "a change by others that sets the time back" 0
+	disk=$tmp/disk
+	mkdir -p "$disk"
+	if ! mount -t ramfs vellum-test "$disk" 2>"$tmp/mount"; then
+		skip "changes by others within a tick" "no mount: $(head -n 1 "$tmp/mount")"
+		return
+	fi
+	mounted=$disk file=$disk/file
+	printf zzzz >"$file"
+	start
+	ok "open a $file w" "map m a shared 0 1"
+	# The times of ramfs are coarse: two changes often have the same. No command is started in between.
+	for ((i = 0; i < 30; i++)); do
+		printf %d $((i % 10)) 1<>"$file"
+		printf '%s\n' "open b $file r" "load m 0 1" >&"$to"
+		read -r answer <&"$from"
+		read -r answer <&"$from"
+		printf x 1<>"$file"
+		[ "$answer" = $((i % 10)) ] || wrong="$wrong
+round $i: $answer, expected $((i % 10))"
+		ok "close b" "open b $file r"
+		wants "load m 0 1" x
+		ok "close b"
+	done
+	end "changes by others within a tick" 0
+	leave_disk
+}
+
 # Where nothing is cached, and nobody looks.
 changed_afar() {
 	fresh 200
@@ -362,6 +403,126 @@ with_busybox() {
 	[ -s "$tmp/native/h" ] || [ "$(wc -l <"$tmp/native/stdout")" -gt 30 ] || wrong="$wrong
 the script did not come to its end"
 	result "busybox on files that are mapped ($1)" "$wrong"
+}
+
+# --- calls at their edges: as natively ---
+
+# file_calls SIDE SUBJECT [OPTION...]: what it says in $tmp/SIDE.out; in an empty folder below $place.
+file_calls() {
+	local side=$1 subject=$2
+
+	shift 2
+	rm -rf "${place:?}/$side"
+	mkdir "$place/$side"
+	(
+		ulimit -S -n 1024 # as many as a program inside has
+		cd "$place/$side" || exit 1
+		if [ "$side" = native ]; then
+			set --
+		else
+			set -- "$VELLUM" run "$@" --
+		fi
+		timeout -k 5 "$limit" "$@" "$PROGRAM_DIR/file_calls" "$subject" >"$tmp/$side.out" 2>"$tmp/stderr" \
+			</dev/null
+		echo "status $?" >>"$tmp/$side.out"
+		what_vellum_said "$tmp/stderr" >>"$tmp/$side.out"
+	)
+}
+
+# as_native SUBJECT [OPTION...]: tests/programs/file_calls.c says and leaves the same.
+as_native() {
+	local place=$tmp
+
+	file_calls native "$@"
+	file_calls vellum "$@"
+	[ "$(wc -l <"$tmp/native.out")" -gt 2 ] || bail "file_calls $1 says nothing"
+	result "$1: as natively" "$(diff "$tmp/native.out" "$tmp/vellum.out" && diff -r "$tmp/native" "$tmp/vellum")"
+}
+
+# The same with a limit to the size of files. What was stored through a mapping beyond it is in the file.
+as_native_within_limits() {
+	local place=$tmp side
+
+	for side in native vellum; do
+		head -c 65536 /dev/zero | tr '\0' z >"$tmp/$side.big"
+		(
+			ulimit -S -f 16
+			BIG_FILE=$tmp/$side.big file_calls "$side" limits
+		)
+	done
+	result "limits: as natively" "$(diff "$tmp/native.out" "$tmp/vellum.out" && diff -r "$tmp/native" "$tmp/vellum" &&
+		cmp "$tmp/native.big" "$tmp/vellum.big")"
+}
+
+# A file that is a regular one, but waits for what is to come: a signal ends that.
+waiting_file() {
+	local traces=$tmp/traces instance
+
+	mkdir -p "$traces"
+	if ! mount -t tracefs vellum-test "$traces" 2>"$tmp/mount"; then
+		skip "a regular file that waits" "no mount: $(head -n 1 "$tmp/mount")"
+		return
+	fi
+	mounted=$traces instance=$traces/instances/vellum-test-$$
+	if ! mkdir "$instance" 2>"$tmp/mount"; then
+		skip "a regular file that waits" "no tracing instance: $(head -n 1 "$tmp/mount")"
+		leave_disk
+		return
+	fi
+	timeout -k 5 "$limit" "$VELLUM" run -- "$busybox" sh -c 'echo begins; exec head -c 1' <"$instance/trace_pipe" \
+		>"$tmp/stdout" 2>"$tmp/stderr" &
+	inside=$!
+	while [ ! -s "$tmp/stdout" ] && alive "$(identify "$inside")"; do sleep 0.1; done
+	sleep 0.2
+	kill -TERM "$inside"
+	wait "$inside"
+	result "a regular file that waits" "$(echo "status $?" | grep -v 'status 143$')"
+	rmdir "$instance"
+	leave_disk
+}
+
+# The same on a full disk, one after the other.
+as_native_on_full_disk() {
+	local place side
+
+	for side in native vellum; do
+		if ! on_small_disk 2M; then
+			skip "disk: as natively" "no mount: $(head -n 1 "$tmp/mount")"
+			return
+		fi
+		place=$disk
+		file_calls "$side" disk
+		leave_disk
+	done
+	result "disk: as natively" "$(diff "$tmp/native.out" "$tmp/vellum.out")"
+}
+
+# A file that was sealed against future stores is written through a mapping of ours, and may get shorter before we
+# know of it.
+sealed_and_cut() {
+	local vellum fd
+
+	start
+	ok "memfd a" "truncate a 16384" "map m a shared 0 4" "store m 0 one" "seal a 16" "store m 4096 two"
+	vellum=$(descendants "$inside" | head -n 1)
+	vellum=${vellum%%:*}
+	if ! ls "/proc/$vellum/fd" >/dev/null 2>&1; then
+		wrong=
+		end "a sealed file that is written back" 0
+		skip "a sealed file that others cut off" "its descriptor cannot be reached"
+		return
+	fi
+	for fd in "/proc/$vellum/fd"/*; do
+		case $(readlink "$fd") in /memfd:steps*) break ;; esac
+	done
+	truncate -s 0 "$fd"
+	ok "msync m" "store m 8192 three"
+	truncate -s 8195 "$fd"
+	ok "msync m"
+	wants "read a 8192 5" thr
+	file=$fd
+	holds 8192 thr
+	end "a sealed file that others cut off" 0
 }
 
 # --- a full disk ---
@@ -604,6 +765,17 @@ main() {
 	mounted=
 	tmp=$(mktemp -d)
 	trap clean_up EXIT
+	as_native opens
+	as_native buffers
+	as_native direct
+	as_native waits
+	as_native moved
+	as_native raced
+	as_native_on_full_disk
+	as_native_within_limits
+	waiting_file
+	sealed_and_cut
+	changed_unseen
 	for method in $METHODS; do
 		seen_outside "$method"
 		seen_after_death "$method"

@@ -74,6 +74,38 @@ static void partial_copies(void **state)
 	assert_false(has_d(w->mm, PAGE(8)));
 }
 
+static void storable(void **state)
+{
+	struct world *w = *state;
+	struct counting *c = new_counting();
+	struct vellum_mapping *obj = new_object(w, c, 3);
+
+	map_at(w->mm, 0, 4, RW, ANON);
+	map_at(w->mm, 5, 3, RW, ANON);
+	map_at(w->mm, 8, 1, RO, ANON);
+	map_at(w->mm, 12, 1, 0, ANON);
+	map_object(w->mm, 16, 6, RW, VELLUM_MAP_SHARED, obj, 0, RW); /* half of it beyond the end */
+	map_object(w->mm, 24, 6, RW, VELLUM_MAP_PRIVATE, obj, 0, RW);
+	map_at(w->mm, 32, 8, RW, ANON);
+	OK(vellum_madvise(w->mm, PAGE(35), 4096, VELLUM_MADV_GUARD_INSTALL));
+	for (unsigned i = 0; i < ARRAY_SIZE(copies); i++)
+		if (copies[i].write && copies[i].addr < PAGE(100))
+			assert_int_equal(vellum_storable(w->mm, copies[i].addr, copies[i].len), copies[i].done);
+	assert_int_equal(vellum_storable(w->mm, PAGE(17) + 1, 1 << 20), 2 * 4096 - 1);
+	assert_int_equal(vellum_storable(w->mm, PAGE(24), 1 << 20), 3 * 4096);
+	assert_int_equal(vellum_storable(w->mm, PAGE(32) + 5, 1 << 20), 3 * 4096 - 5);
+	assert_int_equal(vellum_storable(w->mm, PAGE(36), 3), 3);
+	assert_int_equal(vellum_storable(w->mm, PAGE(35), 3), 0);
+	assert_int_equal(vellum_storable(w->mm, PAGE(36), 0), 0);
+	assert_int_equal(vellum_storable(w->mm, VELLUM_TASK_SIZE, 1), 0);
+	assert_int_equal(vellum_storable(w->mm, ~0ull - 5, 40), 0);
+	/* Nothing came by it. */
+	assert_int_equal(vellum_mm_rss(w->mm), 0);
+	assert_int_equal(c->faults, 0);
+	check_world(w);
+	vellum_mapping_put(obj);
+}
+
 static void copy_to_user_breaks_cow(void **state)
 {
 	struct world *w = *state;
@@ -156,6 +188,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		WORLD_TEST(copy_to_and_from),
 		WORLD_TEST(partial_copies),
+		WORLD_TEST(storable),
 		WORLD_TEST(copy_to_user_breaks_cow),
 		WORLD_TEST(peek_touches_nothing),
 		WORLD_TEST(populate),

@@ -261,10 +261,42 @@ static void invalidate_keeps_shared_memory(void **state)
 	vellum_mapping_put(obj);
 }
 
+static void stale_pages(void **state)
+{
+	struct world *w = *state;
+	struct file f;
+	uint64_t at = 0;
+
+	file_create(&f, w, 8);
+	map_shared(w->mm, 0, 8, &f, 0);
+	assert_int_equal(vellum_mapping_is_stale(f.mapping), 0);
+	assert_int_equal(vellum_mapping_next_cached(f.mapping, &at), 0);
+	load(w->cpu[0], PAGE(1));
+	load(w->cpu[0], PAGE(2));
+	store(w->cpu[0], PAGE(2), 5);
+	at = 0;
+	assert_int_equal(vellum_mapping_next_cached(f.mapping, &at), 1);
+	assert_int_equal(at, 1);
+	at = 3;
+	assert_int_equal(vellum_mapping_next_cached(f.mapping, &at), 0);
+	f.bytes[BYTES(3)]++; /* not cached */
+	f.bytes[BYTES(2)]++; /* dirty: ours will win */
+	assert_int_equal(vellum_mapping_is_stale(f.mapping), 0);
+	f.bytes[BYTES(1) + 4095]++;
+	assert_int_equal(vellum_mapping_is_stale(f.mapping), 1);
+	check_world(w);
+	vellum_mapping_invalidate(f.mapping);
+	assert_int_equal(vellum_mapping_is_stale(f.mapping), 0);
+	assert_int_equal(load(w->cpu[0], PAGE(2)), 5);
+	unmap(w->mm, 0, 8);
+	file_destroy(&f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		WORLD_TEST(read_and_write),
+		WORLD_TEST(stale_pages),
 		WORLD_TEST(write_errors),
 		WORLD_TEST(trackers_are_told),
 		WORLD_TEST(trackers_are_told_of_parts),

@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: MIT */
+/* abi/bounce.c - host memory that stands for a program's in one call of the host; see bounce.h. */
+#define _GNU_SOURCE
+#include "abi/bounce.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define PAGE VELLUM_PAGE_SIZE
+
+/* --- the program's side --- */
+
+/* The stretch that the vector is at: its address, and its part of @len bytes. */
+static uint64_t stretch(const struct user_vector *v, size_t len, size_t *n)
+{
+	size_t left = v->iov->iov_len - v->offset;
+
+	*n = left < len ? left : len;
+	return (uint64_t)v->iov->iov_base + v->offset;
+}
+
+static void advance(struct user_vector *v, size_t n)
+{
+	v->offset += n;
+	if (v->offset == v->iov->iov_len) {
+		v->iov++;
+		v->nr--;
+		v->offset = 0;
+	}
+}
+
+size_t vector_storable(struct task *t, const struct user_vector *v, size_t len)
+{
+	struct user_vector at = *v;
+	size_t total = 0;
+
+	while (total < len && at.nr) {
+		size_t n, good;
+		uint64_t addr = stretch(&at, len - total, &n);
+
+		good = vellum_storable(t->gmm->mm, addr, n);
+		total += good;
+		if (good < n)
+			break;
+		advance(&at, n);
+	}
+	return total;
+}
+
+size_t vector_store(struct task *t, struct user_vector *v, const void *buf, size_t len)
+{
+	size_t total = 0, n, done;
+
+	while (total < len && v->nr) {
+		uint64_t addr = stretch(v, len - total, &n);
+
+		done = user_write_some(t, addr, (const char *)buf + total, n);
+		total += done;
+		advance(v, done);
+		if (done < n)
+			break;
+	}
+	return total;
+}
+
+size_t vector_load(struct task *t, struct user_vector *v, void *buf, size_t len)
+{
+	size_t total = 0, n, done;
+
+	while (total < len && v->nr) {
+		uint64_t addr = stretch(v, len - total, &n);
+
+		done = user_read_some(t, (char *)buf + total, addr, n);
+		total += done;
+		advance(v, done);
+		if (done < n)
+			break;
+	}
+	return total;
+}
+
+void vector_skip(struct user_vector *v, size_t len)
+{
+	size_t n;
+
+	while (len && v->nr) {
+		stretch(v, len, &n);
+		advance(v, n);
+		len -= n;
+	}
+}
+
+/* --- the host's side --- */
+
+int bounce_init(struct bounce *b, size_t size)
+{
+	*b = (struct bounce){ .size = size };
+	b->bytes = aligned_alloc(PAGE, (size + PAGE - 1) & ~(PAGE - 1ul));
+	return b->bytes ? 0 : -ENOMEM;
+}
+
+static void drop_mirror(struct bounce *b)
+{
+	if (b->mirror)
+		munmap(b->mirror, b->mirror_len);
+	if (b->iov != &b->plain)
+		free(b->iov);
+	b->mirror = NULL;
+	b->iov = NULL;
+	b->nr = 0;
+}
+
+void bounce_fini(struct bounce *b)
+{
+	drop_mirror(b);
+	free(b->bytes);
+	b->bytes = NULL;
+}
+
+void bounce_plain(struct bounce *b, size_t len)
+{
+	drop_mirror(b);
+	b->plain = (struct iovec){ b->bytes, len };
+	b->iov = &b->plain;
+	b->nr = 1;
+}
+
+/* Where the stretches lie in the mirror: offsets for now. Return: its length. */
+static size_t lay_out(struct bounce *b, struct user_vector v, size_t len)
+{
+	size_t total = 0, n;
+
+	while (len && v.nr) {
+		uint64_t addr = stretch(&v, len, &n);
+		size_t in_page = addr & (PAGE - 1);
+
+		if (n) {
+			b->iov[b->nr++] = (struct iovec){ (void *)(total + in_page), n };
+			total += (in_page + n + PAGE - 1) & ~(PAGE - 1ul);
+		}
+		advance(&v, n);
+		len -= n;
+	}
+	return total;
+}
+
+/* No access to what is behind the first @good bytes: that begins a page, or a stretch. */
+static int close_from(struct bounce *b, size_t good)
+{
+	for (int i = 0; i < b->nr; i++) {
+		char *bad = (char *)b->iov[i].iov_base + good;
+
+		if (good < b->iov[i].iov_len) {
+			bad -= (uintptr_t)bad & (PAGE - 1);
+			return mprotect(bad, (size_t)(b->mirror + b->mirror_len - bad), PROT_NONE) ? -ENOMEM : 0;
+		}
+		good -= b->iov[i].iov_len;
+	}
+	return 0;
+}
+
+int bounce_mirror(struct bounce *b, const struct user_vector *v, size_t len, size_t good)
+{
+	drop_mirror(b);
+	b->iov = calloc(v->nr + 1, sizeof(*b->iov));
+	if (!b->iov)
+		return -ENOMEM;
+	b->mirror_len = lay_out(b, *v, len);
+	b->mirror = mmap(NULL, b->mirror_len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+			 -1, 0);
+	if (b->mirror == MAP_FAILED) {
+		b->mirror = NULL;
+		return -ENOMEM;
+	}
+	for (int i = 0; i < b->nr; i++)
+		b->iov[i].iov_base = b->mirror + (uintptr_t)b->iov[i].iov_base;
+	return close_from(b, good);
+}
+
+void bounce_gather(const struct bounce *b, void *bytes, size_t len)
+{
+	size_t done = 0;
+
+	for (int i = 0; b->mirror && i < b->nr && done < len; i++) {
+		size_t n = len - done < b->iov[i].iov_len ? len - done : b->iov[i].iov_len;
+
+		memcpy((char *)bytes + done, b->iov[i].iov_base, n);
+		done += n;
+	}
+}
+
+void bounce_scatter(struct bounce *b, size_t len)
+{
+	size_t done = 0;
+
+	for (int i = 0; b->mirror && i < b->nr && done < len; i++) {
+		size_t n = len - done < b->iov[i].iov_len ? len - done : b->iov[i].iov_len;
+
+		memcpy(b->iov[i].iov_base, b->bytes + done, n);
+		done += n;
+	}
+}
+
+int64_t bounce_io(int fd, const struct bounce *b, int64_t offset, enum direction dir)
+{
+	const struct iovec *iov = b->iov;
+	ssize_t n;
+
+	if (b->nr == 1 && offset < 0)
+		n = dir == IN ? read(fd, iov->iov_base, iov->iov_len) : write(fd, iov->iov_base, iov->iov_len);
+	else if (b->nr == 1)
+		n = dir == IN ? pread(fd, iov->iov_base, iov->iov_len, offset) :
+				pwrite(fd, iov->iov_base, iov->iov_len, offset);
+	else if (offset < 0)
+		n = dir == IN ? readv(fd, iov, b->nr) : writev(fd, iov, b->nr);
+	else
+		n = dir == IN ? preadv(fd, iov, b->nr, offset) : pwritev(fd, iov, b->nr, offset);
+	return n < 0 ? -errno : n;
+}

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * abi/filemap_note.c - did others change the file? By size and times; and by its bytes while these may not tell.
+ *
+ * A file system's clock has ticks. What is changed twice within one has the same times after both, so a look in
+ * between says nothing of the second. Such a note is racy until the file's bytes were compared after the tick.
+ */
+#define _GNU_SOURCE
+#include <linux/magic.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <sys/utsname.h>
+#include <sys/vfs.h>
+#include <time.h>
+
+#include "abi/filemap.h"
+
+#define TICK_NS		20000000	/* two, of the slowest clock that Linux has */
+#define COARSE_NS	2100000000	/* where times are whole seconds, and even ones */
+
+/* Since 6.13 these give each change after a look a time of its own. */
+static bool has_fine_times(int fd)
+{
+	static const long fine[] = { EXT4_SUPER_MAGIC, TMPFS_MAGIC, BTRFS_SUPER_MAGIC, XFS_SUPER_MAGIC };
+	static int kernel;	/* version, 1000 * major + minor; atomic */
+	int version = __atomic_load_n(&kernel, __ATOMIC_RELAXED), major = 0, minor = 0;
+	struct utsname u;
+	struct statfs fs;
+
+	if (!version) {
+		if (uname(&u) == 0 && sscanf(u.release, "%d.%d", &major, &minor) == 2)
+			version = 1000 * major + minor;
+		__atomic_store_n(&kernel, version ? version : 1, __ATOMIC_RELAXED);
+	}
+	if (version < 6013 || fstatfs(fd, &fs))
+		return false;
+	for (size_t i = 0; i < sizeof(fine) / sizeof(fine[0]); i++)
+		if ((long)fs.f_type == fine[i])
+			return true;
+	return false;
+}
+
+static int64_t ns_of(const struct timespec *ts)
+{
+	return (int64_t)ts->tv_sec * 1000000000 + ts->tv_nsec;
+}
+
+/* 0 or -1. */
+static int take_note(const struct filemap *fm, struct file_note *note)
+{
+	struct timespec before;
+	struct stat st;
+
+	clock_gettime(CLOCK_REALTIME_COARSE, &before);
+	if (fstat(fm->fd, &st))
+		return -1;
+	*note = (struct file_note){ .size = (uint64_t)st.st_size, .mtime = ns_of(&st.st_mtim),
+				    .ctime = ns_of(&st.st_ctim) };
+	note->racy = !fm->fine_times && ns_of(&before) - note->ctime < (st.st_ctim.tv_nsec ? TICK_NS : COARSE_NS);
+	return 0;
+}
+
+int filemap_note_init(struct filemap *fm)
+{
+	fm->fine_times = has_fine_times(fm->fd);
+	return take_note(fm, &fm->note);
+}
+
+static bool same_bytes_claimed(const struct file_note *a, const struct file_note *b)
+{
+	return a->size == b->size && a->mtime == b->mtime;
+}
+
+bool filemap_unchanged(struct filemap *fm)
+{
+	struct file_note now;
+
+	if (take_note(fm, &now) || !same_bytes_claimed(&now, &fm->note))
+		return false;
+	fm->note.racy |= now.ctime != fm->note.ctime;
+	return true;
+}
+
+/* Whether others changed the file before us, unseen, stays unknown. */
+void filemap_changed(struct filemap *fm, bool was_unchanged)
+{
+	bool racy = fm->note.racy;
+
+	if (!was_unchanged || take_note(fm, &fm->note))
+		return;
+	fm->note.racy |= racy;
+}
+
+/* size_lock held. *@size: the new one, where others changed the file. */
+static bool is_changed(struct filemap *fm, uint64_t *size)
+{
+	bool differs = false, doubtful = false;
+	struct file_note now;
+
+	pthread_mutex_lock(&fm->io_lock);
+	if (take_note(fm, &now) == 0) {
+		differs = !same_bytes_claimed(&now, &fm->note);
+		/* Anybody may set mtime; and ctime changes with names and rights, too. */
+		doubtful = fm->note.racy || now.ctime != fm->note.ctime;
+		if (differs)
+			fm->limit = now.size;
+		if (differs || doubtful)
+			fm->note = now;
+		*size = now.size;
+	}
+	pthread_mutex_unlock(&fm->io_lock);
+	return differs || (doubtful && vellum_mapping_is_stale(fm->mapping));
+}
+
+void filemap_revalidate(struct filemap *fm)
+{
+	uint64_t size;
+
+	pthread_mutex_lock(&fm->size_lock);
+	if (is_changed(fm, &size)) {
+		vellum_mapping_set_size(fm->mapping, size);
+		vellum_mapping_invalidate(fm->mapping);
+	}
+	pthread_mutex_unlock(&fm->size_lock);
+}

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: MIT */
+/* abi/filemap_report.c - what reports and replicas ask of mappings: names, and bytes that no page table has. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "abi/filemap.h"
+
+#define PAGE	 VELLUM_PAGE_SIZE
+
+void abi_mapping_name(const struct guest_mm *gmm, const struct vellum_vma_info *info,
+		      char name[ABI_MAX_NAME])
+{
+	struct filemap *fm = info->mapping ? filemap_of(info->mapping) : NULL;
+
+	snprintf(name, ABI_MAX_NAME, "%s", fm ? fm->path : "");
+	filemap_put(fm);
+	if (info->start < gmm->stack_end && info->end > gmm->stack_start)
+		snprintf(name, ABI_MAX_NAME, "[stack]");
+	else if (info->start >= gmm->brk_start && gmm->brk_start && info->start - gmm->brk_start < 1ull << 40 &&
+		 !info->mapping && info->start <= vellum_brk(gmm->mm, 0))
+		snprintf(name, ABI_MAX_NAME, "[heap]");
+	else if (gmm->vdso && info->start == gmm->vdso)
+		snprintf(name, ABI_MAX_NAME, "[vdso]");
+	else if (gmm->vdso && info->end == gmm->vdso)
+		snprintf(name, ABI_MAX_NAME, "[vvar]");
+}
+
+bool abi_is_file(const struct vellum_vma_info *info)
+{
+	struct filemap *fm = info->mapping ? filemap_of(info->mapping) : NULL;
+
+	filemap_put(fm);
+	return fm != NULL;
+}
+
+/* An object keeps its pages when nobody has them in a table. */
+void abi_absent_page(const struct vellum_vma_info *info, uint64_t addr, void *buf)
+{
+	uint64_t pgoff = info->pgoff + (addr - info->start) / PAGE;
+	struct filemap *fm = info->mapping ? filemap_of(info->mapping) : NULL;
+
+	memset(buf, 0, PAGE);
+	if (fm)
+		filemap_page(fm, pgoff, buf);
+	else if (info->mapping)
+		vellum_mapping_read(info->mapping, pgoff * PAGE, buf, PAGE);	/* also what is swapped out */
+	filemap_put(fm);
+}
+
+/* The first run of bytes from @*start on that a file's file system keeps. False: none. */
+static bool next_in_file(const struct filemap *fm, uint64_t *start, uint64_t *end)
+{
+	char link[64];
+	off_t data, hole;
+	int fd;
+
+	/* A position of its own: the program may share that of fm->fd. */
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fm->fd);
+	fd = open(link, O_RDONLY | O_CLOEXEC);
+	data = lseek(fd, (off_t)*start, SEEK_DATA);
+	hole = data < 0 ? -1 : lseek(fd, data, SEEK_HOLE);
+	if (fd >= 0)
+		close(fd);
+	if (data < 0 && errno == ENXIO)
+		return false;		/* a hole up to the end of the file */
+	*start = data < 0 ? *start : (uint64_t)data;
+	*end = hole < 0 ? (uint64_t)INT64_MAX : (uint64_t)hole;
+	return true;
+}
+
+bool abi_next_data(const struct vellum_vma_info *info, uint64_t *first, uint64_t *end)
+{
+	struct filemap *fm = filemap_of(info->mapping);
+	uint64_t start = *first * PAGE, stop = 0, cached = *first;
+	/* The cache first: what is written back and dropped meanwhile is in the file by then. */
+	bool has = vellum_mapping_next(info->mapping, &cached) == 0, in_file = fm && next_in_file(fm, &start, &stop);
+
+	filemap_put(fm);
+	if (!has && !in_file)
+		return false;
+	*first = cached;
+	*end = cached + 1;
+	if (in_file && (!has || start / PAGE <= cached)) {
+		*first = start / PAGE;
+		*end = (stop + PAGE - 1) / PAGE;
+	}
+	return true;
+}

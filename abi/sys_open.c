@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * abi/sys_open.c - open(2) and truncate(2): files become known, or lose their bytes.
+ *
+ * The host never gets O_TRUNC: it would shorten a file of which pages are being written back. The
+ * file is opened as it is and shortened under its locks, with the checks that Linux makes for O_TRUNC.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "abi/filemap.h"
+#include "abi/path.h"
+
+/* An open descriptor's file, opened once more by the host. A descriptor or a negative errno. */
+static int reopen(int host_fd, int flags)
+{
+	char name[FD_NAME_BYTES];
+	int fd = open(path_fd_name(host_fd, name), flags | O_CLOEXEC | O_NOCTTY);
+
+	return fd < 0 ? -errno : fd;
+}
+
+/* A descriptor that cannot be written to: the right to write to the file is needed all the same. */
+static int truncate_unwritable(const struct file *file)
+{
+	struct file writable = *file;
+	int err;
+
+	writable.fd = reopen(file->fd, O_WRONLY);
+	if (writable.fd < 0)
+		return writable.fd;
+	err = filemap_truncate(&writable, 0);
+	close(writable.fd);
+	return err;
+}
+
+/* O_TRUNC, of a file that was opened without it. */
+static int truncate_opened(const struct file *file, int flags)
+{
+	int access = flags & O_ACCMODE;
+	char name[FD_NAME_BYTES];
+	struct stat st;
+
+	if (file->regular)
+		return access == O_WRONLY || access == O_RDWR ? filemap_truncate(file, 0) :
+								truncate_unwritable(file);
+	if (fstat(file->fd, &st) == 0 && S_ISDIR(st.st_mode))
+		return -EISDIR;
+	/* Nothing to shorten, but the right to do so is asked for. */
+	return faccessat(AT_FDCWD, path_fd_name(file->fd, name), W_OK, AT_EACCESS) ? -errno : 0;
+}
+
+/*
+ * As path_open(). *@created: the file was not there before, so a right to write to it is not asked for. Told
+ * only where it matters: a file that is both truncated and opened for reading.
+ */
+static int open_file(struct task *t, int64_t dirfd, const char *path, int flags, mode_t mode, bool *created)
+{
+	const int asked = flags & (O_CREAT | O_EXCL | O_TRUNC | O_ACCMODE);
+	int fd;
+
+	if (asked == (O_CREAT | O_TRUNC | O_RDONLY)) {
+		fd = path_open(t, dirfd, path, (flags | O_EXCL) & ~O_TRUNC, mode);
+		*created = fd >= 0;
+		if (fd != -EEXIST)
+			return fd;
+	}
+	*created = (flags & O_CREAT) && (flags & O_EXCL);
+	return path_open(t, dirfd, path, flags & ~O_TRUNC, mode);
+}
+
+/* Takes over @fd. 0 and a file that is installed nowhere yet, or a negative errno. */
+static int opened(int fd, int flags, bool created, struct file **out)
+{
+	struct file *file = file_open(fd);
+	int err = 0;
+
+	if (!file)
+		return -ENOMEM;
+	if ((flags & O_TRUNC) && !created)
+		err = truncate_opened(file, flags);
+	if (err) {
+		file_put(file);
+		return err;
+	}
+	filemap_opened(file);
+	*out = file;
+	return 0;
+}
+
+static int64_t do_open(struct task *t, int64_t dirfd, uint64_t addr, int flags, mode_t mode)
+{
+	char path[PATH_BYTES];
+	int err = user_string(t, path, sizeof(path), addr), fd;
+	struct file *file;
+	bool created;
+
+	if (err)
+		return err;
+	if (!path[0])
+		return -ENOENT;
+	if (!fd_available(t))		/* before a file is made or loses its bytes */
+		return -EMFILE;
+	if (flags & O_PATH)
+		flags &= ~(O_TRUNC | O_CREAT);
+	fd = open_file(t, dirfd, path, flags | O_NOCTTY, mode & ~t->umask, &created);
+	if (fd < 0)
+		return fd;
+	block_begin(t);
+	err = opened(fd, flags, created, &file);
+	block_end(t);
+	if (err)
+		return err == -EINTR ? -ERESTARTSYS : err;
+	return fd_install(t, file, 0, flags & O_CLOEXEC);
+}
+
+SYSCALL(open)
+{
+	return do_open(t, AT_FDCWD, a[0], (int)a[1], (mode_t)a[2]);
+}
+
+SYSCALL(openat)
+{
+	return do_open(t, (int)a[0], a[1], (int)a[2], (mode_t)a[3]);
+}
+
+SYSCALL(creat)
+{
+	return do_open(t, AT_FDCWD, a[0], O_CREAT | O_WRONLY | O_TRUNC, (mode_t)a[1]);
+}
+
+SYSCALL(memfd_create)
+{
+	char name[250];
+	int err = user_string(t, name, sizeof(name), a[0]), fd;
+
+	if (err)
+		return err == -ENAMETOOLONG ? -EINVAL : err;
+	if (a[1] & ~(uint64_t)(MFD_CLOEXEC | MFD_ALLOW_SEALING))
+		return -EINVAL;
+	fd = memfd_create(name, (unsigned)a[1] | MFD_CLOEXEC);
+	return fd < 0 ? -errno : fd_install(t, file_open(fd), 0, a[1] & MFD_CLOEXEC);
+}
+
+/* The host's file, for writing; what is no regular file is not opened, which could wait or do something. */
+static int open_to_truncate(struct task *t, uint64_t path)
+{
+	int object = path_object(t, AT_FDCWD, path, 0), fd;
+	struct stat st;
+
+	if (object < 0)
+		return object;
+	if (fstat(object, &st))
+		fd = -errno;
+	else if (!S_ISREG(st.st_mode))
+		fd = S_ISDIR(st.st_mode) ? -EISDIR : -EINVAL;
+	else
+		fd = reopen(object, O_WRONLY);
+	close(object);
+	return fd;
+}
+
+SYSCALL(truncate)
+{
+	struct file *file;
+	int err, fd;
+
+	if ((int64_t)a[1] < 0)
+		return -EINVAL;
+	fd = open_to_truncate(t, a[0]);
+	if (fd < 0)
+		return fd;
+	file = file_open(fd);
+	if (!file)
+		return -ENOMEM;
+	block_begin(t);
+	err = filemap_truncate(file, (off_t)a[1]);
+	block_end(t);
+	file_put(file);
+	size_refused(t, err);
+	return err == -EINTR ? -ERESTARTSYS : err;
+}
