@@ -101,15 +101,24 @@ struct kernel {
 };
 
 /* task.c */
+struct task *task_create(struct kernel *k);
 struct task *task_find(struct kernel *k, int pid);		/* kernel->lock held */
-int task_fork(struct task *parent, uint64_t flags, uint64_t stack, uint64_t child_tid);
-void task_exit(struct task *t, int status) __attribute__((noreturn));
-void task_out_of_memory(struct task *t) __attribute__((noreturn));	/* says so, and kills it */
-void task_release_vfork(struct task *t);
+void task_unlink(struct kernel *k, struct task *t);		/* kernel->lock held */
+void *task_main(void *arg);
 void kernel_fail(struct kernel *k, const char *why);
 uint64_t clock_ns(clockid_t clock);
 
-/* gmm */
+/* fork.c */
+int task_start(struct task *t);			/* it is complete: others see it, and it runs */
+void task_abandon(struct task *t);		/* it never ran and nobody has seen it */
+int task_fork(struct task *parent, uint64_t flags, uint64_t stack, uint64_t child_tid);
+
+/* exit.c */
+void task_exit(struct task *t, int status) __attribute__((noreturn));
+void task_out_of_memory(struct task *t) __attribute__((noreturn));	/* says so, and kills it */
+void task_release_vfork(struct task *t);
+
+/* task.c: address spaces */
 struct guest_mm *gmm_create(struct kernel *k, int pid);
 void gmm_put(struct task *t, struct guest_mm *gmm);
 
