@@ -84,7 +84,7 @@ void task_exit(struct task *t, int status)
 	k->nr_live--;
 	pthread_cond_broadcast(&k->changed);
 	pthread_mutex_unlock(&k->lock);
-	pthread_exit(NULL);
+	task_leave();
 }
 
 void task_out_of_memory(struct task *t)

@@ -2,6 +2,7 @@
 /* abi/fd.c - descriptors of a process: its own numbers for descriptors of the host. */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -10,11 +11,19 @@
 
 struct file *file_open(int host_fd)
 {
-	struct file *file = calloc(1, sizeof(*file));
+	struct file *file = NULL;
 	struct stat st;
+	int err = ENFILE;
 
+	if (hostfd_take(1)) {
+		file = calloc(1, sizeof(*file));
+		err = ENOMEM;
+		if (!file)
+			hostfd_give(1);
+	}
 	if (!file) {
 		close(host_fd);
+		errno = err;
 		return NULL;
 	}
 	file->refs = 1;
@@ -36,15 +45,30 @@ void file_put(struct file *file)
 {
 	if (__atomic_sub_fetch(&file->refs, 1, __ATOMIC_ACQ_REL) == 0) {
 		close(file->fd);
+		hostfd_give(1);
 		free(file);
 	}
+}
+
+int fd_room(struct task *t, unsigned nr)
+{
+	unsigned numbers = 0;
+
+	for (int fd = 0; fd < MAX_FDS && numbers < nr; fd++)
+		numbers += !t->fds[fd].file;
+	if (numbers < nr)
+		return -EMFILE;
+	if (!hostfd_take(nr))
+		return -ENFILE;
+	hostfd_give(nr);
+	return 0;
 }
 
 /* The lowest free number from @from on. Takes over the reference, also on failure. */
 int fd_install(struct task *t, struct file *file, int from, bool cloexec)
 {
 	if (!file)
-		return -ENOMEM;
+		return -errno;
 	for (int fd = from; fd >= 0 && fd < MAX_FDS; fd++)
 		if (!t->fds[fd].file) {
 			t->fds[fd].file = file;
@@ -65,13 +89,18 @@ struct file *fd_file(struct task *t, uint64_t fd)
 	return fd < MAX_FDS ? t->fds[fd].file : NULL;
 }
 
-void fds_fork(struct task *child, const struct task *parent)
+/* The directory is a descriptor of its own. 0 or negative errno. */
+int fds_fork(struct task *child, const struct task *parent)
 {
+	child->cwd = fcntl(parent->cwd, F_DUPFD_CLOEXEC, 0);
+	if (child->cwd < 0)
+		return -errno;
 	for (int fd = 0; fd < MAX_FDS; fd++) {
 		child->fds[fd] = parent->fds[fd];
 		if (child->fds[fd].file)
 			file_get(child->fds[fd].file);
 	}
+	return 0;
 }
 
 static void close_fd(struct task *t, int fd)
@@ -97,6 +126,7 @@ void fds_close_all(struct task *t)
 	if (t->cwd >= 0)
 		close(t->cwd);
 	t->cwd = -1;
+	hostfd_give_task();
 }
 
 SYSCALL(close)

@@ -2,7 +2,6 @@
 /* abi/fork.c - processes are born: fork(2) and its kin, and the thread of the host that each one is. */
 #define _GNU_SOURCE
 #include <errno.h>
-#include <fcntl.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
@@ -62,7 +61,8 @@ static int copy_mm(struct task *child, struct task *parent, bool share)
 	return 0;
 }
 
-static void copy_task(struct task *child, struct task *parent)
+/* 0 or negative errno. */
+static int copy_task(struct task *child, struct task *parent)
 {
 	cpu_save_fpu(parent);
 	child->st = parent->st;
@@ -76,8 +76,7 @@ static void copy_task(struct task *child, struct task *parent)
 	memcpy(child->action, parent->action, sizeof(child->action));
 	child->alt_sp = parent->alt_sp;
 	child->alt_size = parent->alt_size;
-	child->cwd = fcntl(parent->cwd, F_DUPFD_CLOEXEC, 0);
-	fds_fork(child, parent);
+	return fds_fork(child, parent);
 }
 
 /* It never ran and nobody has seen it. */
@@ -107,13 +106,14 @@ int task_fork(struct task *parent, uint64_t flags, uint64_t stack, uint64_t chil
 	int err, pid;
 
 	if (!child)
-		return -ENOMEM;
+		return -errno;
 	pid = child->pid;
 	tid = (uint32_t)pid;
-	copy_task(child, parent);
+	err = copy_task(child, parent);
 	if (stack)
 		child->st.regs.rsp = stack;
-	err = copy_mm(child, parent, flags & CLONE_VM);
+	if (!err)
+		err = copy_mm(child, parent, flags & CLONE_VM);
 	if (!err) {
 		if (flags & CLONE_CHILD_SETTID)
 			user_write(child, child_tid, &tid, sizeof(tid));

@@ -91,10 +91,13 @@ static void ignore_signal(int signo)
 static int open_standard_files(struct task *t)
 {
 	for (int fd = 0; fd <= 2; fd++) {
-		int host = t->kernel->args->closed_fds >> fd & 1 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 3);
+		int host;
 
-		if (host >= 0 && fd_install(t, file_open(host), fd, false) < 0)
-			return -ENOMEM;
+		if (t->kernel->args->closed_fds >> fd & 1)
+			continue;
+		host = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+		if (host < 0 || fd_install(t, file_open(host), fd, false) < 0)
+			return -errno;
 	}
 	t->cwd = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	t->umask = umask(0);		/* ours stays 0: each program has its own */
@@ -107,7 +110,7 @@ static int start_first(struct kernel *k, const struct abi_args *args)
 	int err;
 
 	if (!t)
-		return -ENOMEM;
+		return -errno;
 	t->pgid = t->sid = t->pid;
 	err = open_standard_files(t);
 	if (!err)
@@ -137,6 +140,8 @@ void abi_run(const struct abi_args *args, struct abi_result *result)
 	result->code = -1;
 	pthread_mutex_init(&k.lock, NULL);
 	pthread_cond_init(&k.changed, NULL);
+	if (hostfd_start(result->error, sizeof(result->error)))
+		return;
 	sigaction(KICK_SIGNAL, &quiet, NULL);
 	sigaction(SIGPIPE, &no_pipe, NULL);	/* the program's, not ours: the calls' errors tell */
 	sigaction(SIGXFSZ, &no_pipe, NULL);

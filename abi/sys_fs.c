@@ -31,6 +31,9 @@ static int64_t do_open(struct task *t, int64_t dirfd, uint64_t addr, int flags, 
 		return err;
 	if (!path[0])
 		return -ENOENT;
+	err = fd_room(t, 1);	/* before the file is made or emptied */
+	if (err)
+		return err;
 	cpu_release(t);
 	__atomic_store_n(&t->in_host, true, __ATOMIC_SEQ_CST);
 	fd = path_open(t, dirfd, path, flags | O_NOCTTY, mode & ~t->umask);
@@ -537,7 +540,7 @@ SYSCALL(truncate)
 		return fd == -ENXIO ? -EINVAL : fd;
 	file = file_open(fd);
 	if (!file)
-		return -ENOMEM;
+		return -errno;
 	err = file->regular ? filemap_truncate(file, (off_t)a[1]) : -EINVAL;
 	file_put(file);
 	return err;
@@ -552,6 +555,9 @@ SYSCALL(memfd_create)
 		return err == -ENAMETOOLONG ? -EINVAL : err;
 	if (a[1] & ~(uint64_t)(MFD_CLOEXEC | MFD_ALLOW_SEALING))
 		return -EINVAL;
+	err = fd_room(t, 1);
+	if (err)
+		return err;
 	fd = memfd_create(name, (unsigned)a[1] | MFD_CLOEXEC);
 	return fd < 0 ? -errno : fd_install(t, file_open(fd), 0, a[1] & MFD_CLOEXEC);
 }

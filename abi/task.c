@@ -3,6 +3,8 @@
  * abi/task.c - processes: their table, their address spaces, and how they run. One host thread each.
  */
 #define _GNU_SOURCE
+#include <errno.h>
+#include <setjmp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -76,10 +78,18 @@ struct task *task_find(struct kernel *k, int pid)
 
 struct task *task_create(struct kernel *k)
 {
-	struct task *t = aligned_alloc(64, (sizeof(struct task) + 63) & ~63ul);
+	struct task *t;
 
-	if (!t)
+	if (!hostfd_take_task()) {
+		errno = EAGAIN;
 		return NULL;
+	}
+	t = aligned_alloc(64, (sizeof(struct task) + 63) & ~63ul);
+	if (!t) {
+		hostfd_give_task();
+		errno = ENOMEM;
+		return NULL;
+	}
 	memset(t, 0, sizeof(*t));
 	t->kernel = k;
 	t->cpu = t->last_cpu = -1;
@@ -194,9 +204,20 @@ static void run_once(struct task *t)
 	}
 }
 
+/* Not by pthread_exit(3): that loads a library the first time, which may fail. */
+static _Thread_local jmp_buf way_out;
+
+void task_leave(void)
+{
+	longjmp(way_out, 1);
+}
+
 void *task_main(void *arg)
 {
 	struct task *t = arg;
+
+	if (setjmp(way_out))
+		return NULL;
 
 	pthread_mutex_lock(&t->kernel->lock);	/* task_start() is through */
 	pthread_mutex_unlock(&t->kernel->lock);
@@ -206,5 +227,4 @@ void *task_main(void *arg)
 		cpu_acquire(t);
 		run_once(t);
 	}
-	return NULL;
 }

@@ -18,6 +18,7 @@
 
 #define NR_SIGNALS	64
 #define MAX_FDS		1024
+#define MAX_TASKS	4096		/* processes, zombies too */
 #define KICK_SIGNAL	SIGURG		/* to a thread that blocks in the host; does nothing else */
 
 /* What a system call returns to be started again after a signal, as in the kernel. */
@@ -101,10 +102,11 @@ struct kernel {
 };
 
 /* task.c */
-struct task *task_create(struct kernel *k);
+struct task *task_create(struct kernel *k);		/* NULL: errno says why */
 struct task *task_find(struct kernel *k, int pid);		/* kernel->lock held */
 void task_unlink(struct kernel *k, struct task *t);		/* kernel->lock held */
 void *task_main(void *arg);
+void task_leave(void) __attribute__((noreturn));	/* the thread's end */
 void kernel_fail(struct kernel *k, const char *why);
 uint64_t clock_ns(clockid_t clock);
 
@@ -147,15 +149,23 @@ void signal_set_blocked(struct task *t, uint64_t set);
 int exec_load(struct task *t, const char *path, char *const *argv, char *const *envp);
 
 /* fd.c */
-struct file *file_open(int host_fd);		/* takes over the descriptor */
+struct file *file_open(int host_fd);		/* takes over the descriptor; NULL: errno says why */
 void file_put(struct file *file);
 int fd_install(struct task *t, struct file *file, int from, bool cloexec);
+int fd_room(struct task *t, unsigned nr);	/* 0, or why no file can be opened: before anything is done */
 int fd_host(struct task *t, uint64_t fd);	/* or -EBADF */
 struct file *fd_file(struct task *t, uint64_t fd);	/* NULL: EBADF */
 int64_t fd_dup(struct task *t, uint64_t fd, int from, bool cloexec);
-void fds_fork(struct task *child, const struct task *parent);
+int fds_fork(struct task *child, const struct task *parent);
 void fds_exec(struct task *t);
 void fds_close_all(struct task *t);
+
+/* hostfd.c */
+int hostfd_start(char *why, size_t size);	/* 0, or -1 with one line */
+bool hostfd_take(unsigned n);			/* false: Vellum needs the rest */
+void hostfd_give(unsigned n);
+bool hostfd_take_task(void);
+void hostfd_give_task(void);
 
 /* inspect.c: without a CPU, the inspector looks, if there is one for this */
 void inspect_syscall(struct task *t, uint64_t nr);
