@@ -9,10 +9,9 @@
 
 void task_release_vfork(struct task *t)
 {
-	if (!t->vfork_parent)
-		return;
 	pthread_mutex_lock(&t->kernel->lock);
-	t->vfork_parent->vfork_done = true;
+	if (t->vfork_parent)
+		t->vfork_parent->vfork_done = true;
 	t->vfork_parent = NULL;
 	pthread_cond_broadcast(&t->kernel->changed);
 	pthread_mutex_unlock(&t->kernel->lock);
@@ -30,7 +29,7 @@ static void reparent_children(struct kernel *k, const struct task *t)
 		c->ppid = t->pid == 1 ? 0 : 1;
 		if (c->state == TASK_ZOMBIE && c->ppid == 0) {
 			task_unlink(k, c);
-			free(c);
+			task_free(c);
 		}
 	}
 }
@@ -79,7 +78,7 @@ void task_exit(struct task *t, int status)
 	report_to_parent(k, t, &reaped);
 	if (reaped) {
 		task_unlink(k, t);
-		free(t);
+		task_free(t);
 	}
 	k->nr_live--;
 	pthread_cond_broadcast(&k->changed);

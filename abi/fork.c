@@ -8,8 +8,24 @@
 
 #include "abi/task.h"
 
-/* The task is complete: from here on others see it, and it runs. */
-int task_start(struct task *t)
+/* What @parent is and gets at the moment when others see @t: no signal to all of a group misses it. kernel->lock held. */
+static int join(struct task *t, struct task *parent)
+{
+	struct kernel *k = t->kernel;
+
+	parent->forking = false;
+	if (k->dying || signal_fatal(parent))
+		return -ERESTARTNOINTR;		/* it never will */
+	t->ppid = parent->pid;
+	t->pgid = parent->pgid;
+	t->sid = parent->sid;
+	for (int signo = 1; signo <= NR_SIGNALS; signo++)
+		if (parent->fork_pending >> (signo - 1) & 1)
+			signal_send(k, t, &parent->info[signo]);
+	return 0;
+}
+
+int task_start(struct task *t, struct task *parent)
 {
 	struct kernel *k = t->kernel;
 	pthread_attr_t attr;
@@ -19,7 +35,9 @@ int task_start(struct task *t)
 	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
 	pthread_attr_setstacksize(&attr, 256 << 10);
 	pthread_mutex_lock(&k->lock);	/* it waits for this before its first step: thread is set by then */
-	err = pthread_create(&t->thread, &attr, task_main, t);
+	err = parent ? join(t, parent) : 0;
+	if (!err && pthread_create(&t->thread, &attr, task_main, t))
+		err = -EAGAIN;
 	if (!err) {
 		t->next = k->tasks;
 		k->tasks = t;
@@ -27,7 +45,7 @@ int task_start(struct task *t)
 	}
 	pthread_mutex_unlock(&k->lock);
 	pthread_attr_destroy(&attr);
-	return err ? -EAGAIN : 0;
+	return err;
 }
 
 static int copy_mm(struct task *child, struct task *parent, bool share)
@@ -67,9 +85,6 @@ static int copy_task(struct task *child, struct task *parent)
 	cpu_save_fpu(parent);
 	child->st = parent->st;
 	child->st.regs.rax = 0;
-	child->ppid = parent->pid;
-	child->pgid = parent->pgid;
-	child->sid = parent->sid;
 	child->umask = parent->umask;
 	memcpy(child->comm, parent->comm, sizeof(child->comm));
 	child->blocked = parent->blocked;
@@ -85,21 +100,48 @@ void task_abandon(struct task *t)
 	fds_close_all(t);
 	if (t->gmm)
 		gmm_put(t, t->gmm);
-	free(t);
+	pthread_mutex_lock(&t->kernel->lock);
+	task_free(t);
+	pthread_mutex_unlock(&t->kernel->lock);
 }
 
+/* Until the child has a memory of its own; or the parent is to die, and then the child has none to tell. */
 static void wait_vfork(struct task *parent)
 {
 	struct kernel *k = parent->kernel;
 
 	cpu_release(parent);
 	pthread_mutex_lock(&k->lock);
-	while (!parent->vfork_done)
+	while (!parent->vfork_done && !k->dying && !signal_fatal(parent))
 		pthread_cond_wait(&k->changed, &k->lock);
+	for (struct task *t = k->tasks; t; t = t->next)
+		if (t->vfork_parent == parent)
+			t->vfork_parent = NULL;
 	pthread_mutex_unlock(&k->lock);
 }
 
-int task_fork(struct task *parent, uint64_t flags, uint64_t stack, uint64_t child_tid)
+/* A signal comes first: what it may do to the parent, it does to no child. kernel->lock is taken. */
+static int begin_fork(struct task *parent)
+{
+	int err = 0;
+
+	pthread_mutex_lock(&parent->kernel->lock);
+	if (signal_pending(parent))
+		err = -ERESTARTNOINTR;
+	parent->forking = !err;
+	parent->fork_pending = 0;
+	pthread_mutex_unlock(&parent->kernel->lock);
+	return err;
+}
+
+static void end_fork(struct task *parent)
+{
+	pthread_mutex_lock(&parent->kernel->lock);
+	parent->forking = false;
+	pthread_mutex_unlock(&parent->kernel->lock);
+}
+
+static int make_child(struct task *parent, uint64_t flags, uint64_t stack, uint64_t child_tid)
 {
 	struct task *child = task_create(parent->kernel);
 	uint32_t tid;
@@ -123,13 +165,24 @@ int task_fork(struct task *parent, uint64_t flags, uint64_t stack, uint64_t chil
 			parent->vfork_done = false;
 			child->vfork_parent = parent;
 		}
-		err = task_start(child);
+		err = task_start(child, parent);
 	}
 	if (err) {
 		task_abandon(child);
 		return err;
 	}
-	if (flags & CLONE_VFORK)
+	return pid;
+}
+
+int task_fork(struct task *parent, uint64_t flags, uint64_t stack, uint64_t child_tid)
+{
+	int pid = begin_fork(parent);
+
+	if (pid)
+		return pid;
+	pid = make_child(parent, flags, stack, child_tid);
+	end_fork(parent);
+	if (pid > 0 && (flags & CLONE_VFORK))
 		wait_vfork(parent);
 	return pid;
 }

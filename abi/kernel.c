@@ -39,7 +39,7 @@ static void forward_signal(struct kernel *k, int signo)
 	to_all |= !first || first->state == TASK_ZOMBIE;
 	for (struct task *t = k->tasks; t; t = t->next)
 		if (t->pid == 1 || to_all)
-			signal_send(k, t, &info);
+			signal_send_many(k, t, &info);
 	pthread_mutex_unlock(&k->lock);
 }
 
@@ -116,7 +116,7 @@ static int start_first(struct kernel *k, const struct abi_args *args)
 	if (!err)
 		err = exec_load(t, args->path, args->argv, args->envp);
 	if (!err)
-		err = task_start(t);
+		err = task_start(t, NULL);
 	if (err)
 		task_abandon(t);
 	return err;
@@ -162,7 +162,7 @@ void abi_run(const struct abi_args *args, struct abi_result *result)
 		struct task *t = k.tasks;
 
 		k.tasks = t->next;
-		free(t);
+		task_free(t);
 	}
 	filemap_stop();
 	vdso_fini(&k);

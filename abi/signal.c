@@ -122,6 +122,14 @@ void signal_send(struct kernel *k, struct task *t, const struct sig_info *info)
 	wake_task(t);
 }
 
+/* A fork in progress is of the group already: its child gets what the group gets. */
+void signal_send_many(struct kernel *k, struct task *t, const struct sig_info *info)
+{
+	signal_send(k, t, info);
+	if (t->forking)
+		t->fork_pending |= bit(info->signo);
+}
+
 static uint64_t deliverable(const struct task *t)
 {
 	return __atomic_load_n(&t->pending, __ATOMIC_ACQUIRE) & (~blocked_of(t) | UNBLOCKABLE);
@@ -130,6 +138,17 @@ static uint64_t deliverable(const struct task *t)
 bool signal_pending(struct task *t)
 {
 	return deliverable(t) != 0 || __atomic_load_n(&t->kernel->dying, __ATOMIC_RELAXED);
+}
+
+bool signal_fatal(struct task *t)
+{
+	uint64_t set = deliverable(t);
+
+	for (int signo = 1; signo <= NR_SIGNALS; signo++)
+		if ((set & bit(signo)) && t->action[signo].handler == HANDLER_DEFAULT &&
+		    !default_ignores(signo) && !default_stops(signo))
+			return true;
+	return false;
 }
 
 /* A fault of the task's own instruction: a blocked or ignored one kills. */
@@ -150,6 +169,7 @@ void signal_fault(struct task *t, int signo, int code, uint64_t addr)
 void signal_exec(struct task *t)
 {
 	pthread_mutex_lock(&t->kernel->lock);
+	t->has_execed = true;
 	for (int signo = 1; signo <= NR_SIGNALS; signo++)
 		if (t->action[signo].handler != HANDLER_IGNORE)
 			memset(&t->action[signo], 0, sizeof(t->action[signo]));
@@ -316,9 +336,11 @@ static void stop_task(struct task *t, int signo)
 /* @restart: the interrupted system call's own wish. */
 static void settle_restart(struct task *t, bool handler, uint64_t flags)
 {
-	if ((int64_t)t->st.regs.rax != -ERESTARTSYS || t->syscall_nr < 0)
+	int64_t result = (int64_t)t->st.regs.rax;
+
+	if ((result != -ERESTARTSYS && result != -ERESTARTNOINTR) || t->syscall_nr < 0)
 		return;
-	if (handler && !(flags & FLAG_RESTART)) {
+	if (handler && result == -ERESTARTSYS && !(flags & FLAG_RESTART)) {
 		t->st.regs.rax = (uint64_t)-EINTR;
 	} else {
 		t->st.regs.rax = (uint64_t)t->syscall_nr;

@@ -12,65 +12,98 @@ SYSCALL(getpid)
 	return t->pid;
 }
 
+/* @pid's, 0 meaning @t. kernel->lock held. */
+static struct task *self_or(struct task *t, uint64_t pid)
+{
+	return (int)pid == 0 || (int)pid == t->pid ? t : task_find(t->kernel, (int)pid);
+}
+
+/* Others change these of ours, too. */
+static int64_t read_id(struct task *t, uint64_t pid, size_t offset)
+{
+	const struct task *other;
+	int64_t id;
+
+	pthread_mutex_lock(&t->kernel->lock);
+	other = self_or(t, pid);
+	id = other ? *(const int *)((const char *)other + offset) : -ESRCH;
+	pthread_mutex_unlock(&t->kernel->lock);
+	return id;
+}
+
 SYSCALL(getppid)
 {
 	(void)a;
-	return t->ppid;
-}
-
-static struct task *self_or(struct task *t, uint64_t pid)
-{
-	return pid == 0 || (int)pid == t->pid ? t : task_find(t->kernel, (int)pid);
+	return read_id(t, 0, offsetof(struct task, ppid));
 }
 
 SYSCALL(getpgid)
 {
-	struct task *other;
-	int64_t pgid;
-
-	pthread_mutex_lock(&t->kernel->lock);
-	other = self_or(t, a[0]);
-	pgid = other ? other->pgid : -ESRCH;
-	pthread_mutex_unlock(&t->kernel->lock);
-	return pgid;
+	return read_id(t, a[0], offsetof(struct task, pgid));
 }
 
 SYSCALL(getpgrp)
 {
 	(void)a;
-	return t->pgid;
+	return read_id(t, 0, offsetof(struct task, pgid));
+}
+
+SYSCALL(getsid)
+{
+	return read_id(t, a[0], offsetof(struct task, sid));
+}
+
+/* kernel->lock held. */
+static bool has_group(const struct kernel *k, int pgid, int sid)
+{
+	const struct task *t = k->tasks;
+
+	while (t && (t->pgid != pgid || (sid && t->sid != sid)))
+		t = t->next;
+	return t != NULL;
+}
+
+/* Of itself or a child that has not executed a program yet, within the session. kernel->lock held. */
+static int set_group(struct task *t, uint64_t pid, int pgid)
+{
+	struct task *other = self_or(t, pid);
+
+	if (!other || (other != t && other->ppid != t->pid))
+		return -ESRCH;
+	if (other != t && other->sid != t->sid)
+		return -EPERM;
+	if (other != t && other->has_execed)
+		return -EACCES;
+	if (other->sid == other->pid)
+		return -EPERM;
+	if (pgid && pgid != other->pid && !has_group(t->kernel, pgid, t->sid))
+		return -EPERM;
+	other->pgid = pgid ? pgid : other->pid;
+	return 0;
 }
 
 SYSCALL(setpgid)
 {
-	struct task *other;
-	int err = 0;
+	int err;
 
 	if ((int)a[1] < 0)
 		return -EINVAL;
 	pthread_mutex_lock(&t->kernel->lock);
-	other = self_or(t, a[0]);
-	if (!other || (other != t && other->ppid != t->pid))
-		err = -ESRCH;
-	else
-		other->pgid = a[1] ? (int)a[1] : other->pid;
+	err = set_group(t, a[0], (int)a[1]);
 	pthread_mutex_unlock(&t->kernel->lock);
 	return err;
 }
 
 SYSCALL(setsid)
 {
-	(void)a;
-	if (t->pgid == t->pid)
-		return -EPERM;
-	t->pgid = t->sid = t->pid;
-	return t->sid;
-}
+	int64_t sid = -EPERM;
 
-SYSCALL(getsid)
-{
 	(void)a;
-	return t->sid;
+	pthread_mutex_lock(&t->kernel->lock);
+	if (!has_group(t->kernel, t->pid, 0))
+		sid = t->pgid = t->sid = t->pid;
+	pthread_mutex_unlock(&t->kernel->lock);
+	return sid;
 }
 
 SYSCALL(getuid)

@@ -2,7 +2,7 @@
 /* abi/sys_proc.c - processes: clone(2), execve(2), wait4(2), exit(2), limits, uname(2). */
 #define _GNU_SOURCE
 #include <errno.h>
-#include <fcntl.h>
+#include <limits.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -154,7 +154,7 @@ static int reap(struct task *t, int pid, int options, int *status)
 
 			*status = child->exit_status;
 			*at = child->next;
-			free(child);
+			task_free(child);
 			return found;
 		}
 		if ((options & WUNTRACED) && child->state == TASK_STOPPED && !child->stop_reported) {
@@ -174,6 +174,8 @@ SYSCALL(wait4)
 
 	if (options & ~(WNOHANG | WUNTRACED | WCONTINUED | (int)(__WALL | __WNOTHREAD | __WCLONE)))
 		return -EINVAL;
+	if ((int)a[0] == INT_MIN)	/* no group has that number */
+		return -ESRCH;
 	pthread_mutex_lock(&k->lock);
 	pid = reap(t, (int)a[0], options, &status);
 	if (pid == 0 && !(options & WNOHANG)) {

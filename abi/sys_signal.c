@@ -2,6 +2,7 @@
 /* abi/sys_signal.c - sigaction(2), sigprocmask(2) and kin; kill(2). */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <limits.h>
 
 #include "abi/signals.h"
 
@@ -127,6 +128,8 @@ static int64_t kill_matching(struct task *t, int pid, int signo)
 	struct sig_info info = { .signo = signo, .code = SI_USER, .pid = t->pid };
 	bool found = false;
 
+	if (pid == INT_MIN)	/* no group has that number */
+		return -ESRCH;
 	pthread_mutex_lock(&k->lock);
 	for (struct task *other = k->tasks; other; other = other->next) {
 		bool match = pid > 0 ? other->pid == pid :
@@ -137,7 +140,7 @@ static int64_t kill_matching(struct task *t, int pid, int signo)
 			continue;
 		found = true;
 		if (signo)
-			signal_send(k, other, &info);
+			signal_send_many(k, other, &info);
 	}
 	pthread_mutex_unlock(&k->lock);
 	return found ? 0 : -ESRCH;

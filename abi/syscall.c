@@ -110,11 +110,16 @@ static void trace_enter(struct task *t, uint64_t nr, const uint64_t a[6], char l
 	}
 }
 
+static bool is_restart(int64_t result)
+{
+	return result == -ERESTARTSYS || result == -ERESTARTNOINTR;
+}
+
 static void trace_leave(int pid, const char *line, int64_t result)
 {
 	if (result < 0 && result > -4096)
 		fprintf(stderr, "vellum: [%d] %s) = -1 (%s)\n", pid, line,
-			result == -ERESTARTSYS ? "restart" : strerror((int)-result));
+			is_restart(result) ? "restart" : strerror((int)-result));
 	else
 		fprintf(stderr, "vellum: [%d] %s) = 0x%llx\n", pid, line, (unsigned long long)result);
 }
@@ -143,7 +148,7 @@ int64_t syscall_dispatch(struct task *t)
 		result = t->copy_error;
 	if (strace)
 		trace_leave(pid, line, result);
-	if (result == -ERESTARTSYS && nr != RT_SIGRETURN)	/* that one returns the program's own rax */
+	if (is_restart(result) && nr != RT_SIGRETURN)	/* that one returns the program's own rax */
 		t->syscall_nr = (int64_t)nr;
 	return result;
 }

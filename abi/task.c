@@ -14,6 +14,9 @@
 
 #include "abi/filemap.h"
 
+#define MAX_PID		4194303	/* as Linux has it on 64-bit machines */
+#define FIRST_PID_AGAIN	301	/* after all were used: the first few stay apart, as there */
+
 uint64_t clock_ns(clockid_t clock)
 {
 	struct timespec ts;
@@ -76,18 +79,44 @@ struct task *task_find(struct kernel *k, int pid)
 	return t;
 }
 
+/* A number that no process, group or session has. kernel->lock held. */
+static int new_pid(struct kernel *k)
+{
+	const struct task *t;
+
+	do {
+		if (k->next_pid > MAX_PID)
+			k->next_pid = FIRST_PID_AGAIN;
+		for (t = k->tasks; t; t = t->next)
+			if (t->pid == k->next_pid || t->pgid == k->next_pid || t->sid == k->next_pid)
+				break;
+		k->next_pid++;
+	} while (t);
+	return k->next_pid - 1;
+}
+
+/* One more, zombies among them, if there may be. 0 or an errno. */
+static int count_task(struct kernel *k)
+{
+	int err = 0;
+
+	pthread_mutex_lock(&k->lock);
+	if (k->nr_tasks == MAX_TASKS || !hostfd_take_task())
+		err = EAGAIN;
+	else
+		k->nr_tasks++;
+	pthread_mutex_unlock(&k->lock);
+	return err;
+}
+
 struct task *task_create(struct kernel *k)
 {
-	struct task *t;
+	struct task *t = aligned_alloc(64, (sizeof(struct task) + 63) & ~63ul);
+	int err = t ? count_task(k) : ENOMEM;
 
-	if (!hostfd_take_task()) {
-		errno = EAGAIN;
-		return NULL;
-	}
-	t = aligned_alloc(64, (sizeof(struct task) + 63) & ~63ul);
-	if (!t) {
-		hostfd_give_task();
-		errno = ENOMEM;
+	if (err) {
+		free(t);
+		errno = err;
 		return NULL;
 	}
 	memset(t, 0, sizeof(*t));
@@ -97,9 +126,15 @@ struct task *task_create(struct kernel *k)
 	t->syscall_nr = -1;
 	t->load = VCPU_LOAD_FPU | VCPU_LOAD_SEGMENTS;
 	pthread_mutex_lock(&k->lock);
-	t->pid = k->next_pid++;
+	t->pid = new_pid(k);
 	pthread_mutex_unlock(&k->lock);
 	return t;
+}
+
+void task_free(struct task *t)
+{
+	t->kernel->nr_tasks--;
+	free(t);
 }
 
 /* kernel->lock held. */

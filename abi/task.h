@@ -23,6 +23,7 @@
 
 /* What a system call returns to be started again after a signal, as in the kernel. */
 #define ERESTARTSYS	512
+#define ERESTARTNOINTR	513		/* whatever the handler's flags say */
 
 struct file {			/* an open file description; several descriptors may share it */
 	uint32_t refs;		/* atomic */
@@ -53,7 +54,9 @@ enum task_state { TASK_RUNNING, TASK_STOPPED, TASK_ZOMBIE };
 struct task {
 	struct kernel *kernel;
 	struct task *next;		/* kernel->tasks */
-	int pid, ppid, pgid, sid;
+	int pid;
+	int ppid, pgid, sid;		/* kernel->lock */
+	bool has_execed;		/* kernel->lock: since its fork */
 	pthread_t thread;
 	enum task_state state;		/* kernel->lock */
 	int exit_status;		/* as wait4(2) gives it */
@@ -73,6 +76,8 @@ struct task {
 	char comm[16];
 	/* signals: kernel->lock for pending; the rest is the task's own */
 	uint64_t pending, blocked, saved_blocked;
+	bool forking;			/* kernel->lock: sets fork_pending aside, for the child too */
+	uint64_t fork_pending;		/* kernel->lock: came to several at once meanwhile */
 	bool restore_blocked;		/* sigsuspend: saved_blocked comes back after the handler */
 	struct sig_info info[NR_SIGNALS + 1];
 	struct sig_action action[NR_SIGNALS + 1];
@@ -92,7 +97,7 @@ struct kernel {
 	pthread_cond_t changed;		/* a task changed state, or a signal came */
 	struct task *tasks;
 	int next_pid;
-	unsigned nr_live;
+	unsigned nr_tasks, nr_live;	/* with and without zombies */
 	bool dying;			/* the machine is gone: everybody leaves */
 	struct abi_result *result;
 	pthread_t ticker;
@@ -105,13 +110,14 @@ struct kernel {
 struct task *task_create(struct kernel *k);		/* NULL: errno says why */
 struct task *task_find(struct kernel *k, int pid);		/* kernel->lock held */
 void task_unlink(struct kernel *k, struct task *t);		/* kernel->lock held */
+void task_free(struct task *t);				/* kernel->lock held */
 void *task_main(void *arg);
 void task_leave(void) __attribute__((noreturn));	/* the thread's end */
 void kernel_fail(struct kernel *k, const char *why);
 uint64_t clock_ns(clockid_t clock);
 
 /* fork.c */
-int task_start(struct task *t);			/* it is complete: others see it, and it runs */
+int task_start(struct task *t, struct task *parent);	/* it is complete: others see it, and it runs */
 void task_abandon(struct task *t);		/* it never ran and nobody has seen it */
 int task_fork(struct task *parent, uint64_t flags, uint64_t stack, uint64_t child_tid);
 
@@ -138,6 +144,8 @@ void pool_kick_all(struct cpu_pool *pool);
 
 /* signal.c */
 void signal_send(struct kernel *k, struct task *t, const struct sig_info *info);	/* lock held */
+void signal_send_many(struct kernel *k, struct task *t, const struct sig_info *info);	/* ... one of many */
+bool signal_fatal(struct task *t);	/* it is about to be killed; lock held */
 void signal_fault(struct task *t, int signo, int code, uint64_t addr);	/* of its own instruction */
 bool signal_pending(struct task *t);
 void signal_deliver(struct task *t);	/* before it returns to the program; may end it */
