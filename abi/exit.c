@@ -52,6 +52,23 @@ static void report_to_parent(struct kernel *k, struct task *t, bool *reaped)
 	signal_send(k, parent, &info);
 }
 
+/* As with the first process of a PID namespace: nobody outlives it. kernel->lock held. */
+static void end_with_first(struct kernel *k, const struct task *first)
+{
+	const struct sig_info info = { .signo = SIGKILL, .code = SI_KERNEL };
+
+	k->first_gone = true;
+	k->result->code = WIFEXITED(first->exit_status) ? WEXITSTATUS(first->exit_status) : -1;
+	k->result->signal = WIFSIGNALED(first->exit_status) ? WTERMSIG(first->exit_status) : 0;
+	if (k->ended_by) {
+		k->result->code = -1;
+		k->result->signal = k->ended_by;
+	}
+	for (struct task *t = k->tasks; t; t = t->next)
+		if (t != first)
+			signal_send_many(k, t, &info);
+}
+
 void task_exit(struct task *t, int status)
 {
 	struct kernel *k = t->kernel;
@@ -70,10 +87,8 @@ void task_exit(struct task *t, int status)
 	t->exit_status = status;
 	t->state = TASK_ZOMBIE;
 	k->result->nr_syscalls += t->nr_syscalls;
-	if (t->pid == 1) {
-		k->result->code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-		k->result->signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
-	}
+	if (t->pid == 1)
+		end_with_first(k, t);
 	reparent_children(k, t);
 	report_to_parent(k, t, &reaped);
 	if (reaped) {

@@ -12,7 +12,8 @@
 
 #include "abi/filemap.h"
 
-#define TICK_NS 5000000		/* time slice while somebody waits for a CPU; and re-kicks */
+#define TICK_NS	 5000000	/* time slice while somebody waits for a CPU; and re-kicks */
+#define HURRY_NS 10000000000u	/* a run that was told to end may take that long, and that long again to report */
 
 /* --- timers, time slices, lost kicks, signals to Vellum --- */
 
@@ -26,20 +27,53 @@ static void taken_signals(sigset_t *set)
 		sigaddset(set, signals[i]);
 }
 
+/*
+ * The second time that we are asked to end we do, whatever the program does with the signal; unless it is
+ * the terminal's, and process 1 took the one before: a shell is asked often. lock held.
+ */
+static bool is_second(struct kernel *k, int signo)
+{
+	const struct task *first = task_find(k, 1);
+	unsigned asked = k->asked_to_end;
+
+	if (signo != SIGTERM && signo != SIGINT)
+		return false;
+	k->asked_to_end |= 1u << signo;
+	if (k->first_gone || !first)
+		return true;
+	if (signo == SIGINT && signal_takes(first, signo))
+		return false;
+	return asked & (1u << SIGTERM | 1u << SIGINT);
+}
+
+/* Towards the end, one step a signal, or after some time. lock held. */
+static void hurry(struct kernel *k, int signo)
+{
+	k->hurry_at = clock_ns(CLOCK_MONOTONIC) + HURRY_NS;
+	if (!k->dying || !k->ended_by) {
+		k->ended_by = signo;
+		__atomic_store_n(&k->dying, true, __ATOMIC_RELAXED);
+	} else if (!k->abandoned) {
+		k->abandoned = true;
+	} else {
+		fprintf(stderr, "vellum: ended by a signal before everything was written\n");
+		_exit(128 + k->ended_by);
+	}
+	pthread_cond_broadcast(&k->changed);
+}
+
+/* The terminal's signals go to everybody, others to the first process. */
 static void forward_signal(struct kernel *k, int signo)
 {
-	struct sig_info info = { .signo = signo, .code = SI_USER };
-
-	bool to_all = signo == SIGINT || signo == SIGQUIT;
-	const struct task *first;
+	const struct sig_info info = { .signo = signo, .code = SI_USER };
 
 	pthread_mutex_lock(&k->lock);
-	/* The terminal's signals go to everybody, others to the first process, while there is one. */
-	first = task_find(k, 1);
-	to_all |= !first || first->state == TASK_ZOMBIE;
-	for (struct task *t = k->tasks; t; t = t->next)
-		if (t->pid == 1 || to_all)
-			signal_send_many(k, t, &info);
+	if (k->ended_by || is_second(k, signo))
+		hurry(k, signo);
+	else
+		for (struct task *t = k->tasks; t; t = t->next)
+			if (t->pid == 1 || signo == SIGINT || signo == SIGQUIT)
+				signal_send_many(k, t, &info);
 	pthread_mutex_unlock(&k->lock);
 }
 
@@ -73,6 +107,8 @@ static void *ticker(void *arg)
 			tick_task(k, t, now);
 			kick |= t->state != TASK_ZOMBIE && signal_pending(t);
 		}
+		if (k->hurry_at && now >= k->hurry_at)
+			hurry(k, k->ended_by);
 		pthread_mutex_unlock(&k->lock);
 		if (kick)
 			pool_kick_all(k->pool);
@@ -130,6 +166,46 @@ void abi_take_signals(void)
 	pthread_sigmask(SIG_BLOCK, &taken, NULL);
 }
 
+/* Signals that came too late for the program end us as they would anybody. */
+static void release_signals(void)
+{
+	static const struct timespec at_once;
+	sigset_t taken;
+
+	taken_signals(&taken);
+	while (sigtimedwait(&taken, NULL, &at_once) > 0)
+		;
+	pthread_sigmask(SIG_UNBLOCK, &taken, NULL);
+}
+
+/* Somebody is still in a call of the host. The ticker ends us if what is left to do takes long, too. */
+static void abandon(struct kernel *k) __attribute__((noreturn));
+static void abandon(struct kernel *k)
+{
+	int status;
+
+	fprintf(stderr, "vellum: %u process%s not end but wait%s for the host: left behind\n", k->nr_live,
+		k->nr_live == 1 ? " does" : "es do", k->nr_live == 1 ? "s" : "");
+	if (!k->first_gone) {
+		k->result->code = -1;
+		k->result->signal = k->ended_by;
+	}
+	status = k->args->abandoned(k->args->abandoned_arg);
+	filemap_sync_all();
+	_exit(status);
+}
+
+/* Until nobody is left. */
+static void wait_for_end(struct kernel *k)
+{
+	pthread_mutex_lock(&k->lock);
+	while (k->nr_live && !k->abandoned)
+		pthread_cond_wait(&k->changed, &k->lock);
+	pthread_mutex_unlock(&k->lock);
+	if (k->abandoned)
+		abandon(k);
+}
+
 void abi_run(const struct abi_args *args, struct abi_result *result)
 {
 	struct kernel k = { .args = args, .result = result, .next_pid = 1 };
@@ -152,10 +228,8 @@ void abi_run(const struct abi_args *args, struct abi_result *result)
 	err = k.pool ? start_first(&k, args) : -ENOMEM;
 	if (err)
 		snprintf(result->error, sizeof(result->error), "cannot run %s: %s", args->path, strerror(-err));
-	pthread_mutex_lock(&k.lock);
-	while (k.nr_live)
-		pthread_cond_wait(&k.changed, &k.lock);
-	pthread_mutex_unlock(&k.lock);
+	wait_for_end(&k);
+	filemap_stop();
 	__atomic_store_n(&k.ticker_stop, true, __ATOMIC_RELAXED);
 	pthread_join(k.ticker, NULL);
 	while (k.tasks) {
@@ -164,7 +238,7 @@ void abi_run(const struct abi_args *args, struct abi_result *result)
 		k.tasks = t->next;
 		task_free(t);
 	}
-	filemap_stop();
 	vdso_fini(&k);
 	pool_destroy(k.pool);
+	release_signals();
 }

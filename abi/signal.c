@@ -140,6 +140,11 @@ bool signal_pending(struct task *t)
 	return deliverable(t) != 0 || __atomic_load_n(&t->kernel->dying, __ATOMIC_RELAXED);
 }
 
+bool signal_takes(const struct task *t, int signo)
+{
+	return t->action[signo].handler > HANDLER_IGNORE && !(t->pending & bit(signo));
+}
+
 bool signal_fatal(struct task *t)
 {
 	uint64_t set = deliverable(t);

@@ -98,7 +98,12 @@ struct kernel {
 	struct task *tasks;
 	int next_pid;
 	unsigned nr_tasks, nr_live;	/* with and without zombies */
-	bool dying;			/* the machine is gone: everybody leaves */
+	bool dying;			/* the machine is gone, or we are told to end: everybody leaves */
+	bool first_gone;		/* lock: process 1 has ended, and all others are killed */
+	unsigned asked_to_end;		/* lock: bit per signal that asked for it */
+	int ended_by;			/* lock: the signal that the run ends by, or 0 */
+	uint64_t hurry_at;		/* lock: when the next step towards the end is due, or 0 */
+	bool abandoned;			/* lock: who has not left by now is left behind */
 	struct abi_result *result;
 	pthread_t ticker;
 	bool ticker_stop;
@@ -145,6 +150,7 @@ void pool_kick_all(struct cpu_pool *pool);
 /* signal.c */
 void signal_send(struct kernel *k, struct task *t, const struct sig_info *info);	/* lock held */
 void signal_send_many(struct kernel *k, struct task *t, const struct sig_info *info);	/* ... one of many */
+bool signal_takes(const struct task *t, int signo);	/* by a handler, the last one taken; lock held */
 bool signal_fatal(struct task *t);	/* it is about to be killed; lock held */
 void signal_fault(struct task *t, int signo, int code, uint64_t addr);	/* of its own instruction */
 bool signal_pending(struct task *t);

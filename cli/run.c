@@ -230,7 +230,7 @@ struct run {
 	struct track *track;
 	struct inspect *inspect;
 	struct abi_result result;
-	uint64_t run_ns;
+	uint64_t start_ns, run_ns;
 	unsigned closed_fds;
 };
 
@@ -314,19 +314,32 @@ static void tear_down(struct run *r)
 		vellum_host_ram_destroy(&r->ram);
 }
 
+static int report(struct run *r);
+
+/* What is known so far; the threads of the run are still there. */
+static int report_abandoned(void *arg)
+{
+	struct run *r = arg;
+
+	track_abandon(r->track);
+	r->run_ns = monotonic_ns() - r->start_ns;
+	return report(r);
+}
+
 static void run_program(struct run *r)
 {
 	const struct abi_args args = { .machine = r->machine, .memory = r->memory, .path = r->path,
 				       .argv = r->opt.argv, .envp = environ, .strace = r->opt.strace,
 				       .closed_fds = r->closed_fds,
 				       .observer = track_observer(r->track),
-				       .inspector = inspect_inspector(r->inspect) };
-	uint64_t start = monotonic_ns();
+				       .inspector = inspect_inspector(r->inspect),
+				       .abandoned = report_abandoned, .abandoned_arg = r };
 
+	r->start_ns = monotonic_ns();
 	track_start(r->track);
 	abi_run(&args, &r->result);
 	track_stop(r->track);
-	r->run_ns = monotonic_ns() - start;
+	r->run_ns = monotonic_ns() - r->start_ns;
 }
 
 static int exit_status(const struct run *r)
