@@ -97,12 +97,14 @@ static int copy_task(struct task *child, struct task *parent)
 /* It never ran and nobody has seen it. */
 void task_abandon(struct task *t)
 {
+	struct kernel *k = t->kernel;
+
 	fds_close_all(t);
 	if (t->gmm)
 		gmm_put(t, t->gmm);
-	pthread_mutex_lock(&t->kernel->lock);
+	pthread_mutex_lock(&k->lock);
 	task_free(t);
-	pthread_mutex_unlock(&t->kernel->lock);
+	pthread_mutex_unlock(&k->lock);
 }
 
 /* Until the child has a memory of its own; or the parent is to die, and then the child has none to tell. */
