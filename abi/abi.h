@@ -73,6 +73,7 @@ struct abi_args {
 	char *const *argv;
 	char *const *envp;
 	bool strace;
+	const struct rlimit *limits;	/* all RLIM_NLIMITS, as the program shall find them */
 	unsigned closed_fds;		/* bit i: descriptor i was closed when Vellum started */
 	const struct abi_observer *observer;
 	const struct abi_inspector *inspector;	/* NULL: none */

@@ -50,11 +50,17 @@ void file_put(struct file *file)
 	}
 }
 
+/* RLIMIT_NOFILE; what is open beyond it stays so. */
+static int fd_limit(const struct task *t)
+{
+	return (int)rlimit_of(t, RLIMIT_NOFILE);
+}
+
 int fd_room(struct task *t, unsigned nr)
 {
 	unsigned numbers = 0;
 
-	for (int fd = 0; fd < MAX_FDS && numbers < nr; fd++)
+	for (int fd = 0; fd < fd_limit(t) && numbers < nr; fd++)
 		numbers += !t->fds[fd].file;
 	if (numbers < nr)
 		return -EMFILE;
@@ -69,7 +75,7 @@ int fd_install(struct task *t, struct file *file, int from, bool cloexec)
 {
 	if (!file)
 		return -errno;
-	for (int fd = from; fd >= 0 && fd < MAX_FDS; fd++)
+	for (int fd = from; fd >= 0 && fd < fd_limit(t); fd++)
 		if (!t->fds[fd].file) {
 			t->fds[fd].file = file;
 			t->fds[fd].cloexec = cloexec;
@@ -141,7 +147,7 @@ static int64_t dup_to(struct task *t, uint64_t from, uint64_t to, bool cloexec)
 {
 	struct file *file;
 
-	if (fd_host(t, from) < 0 || to >= MAX_FDS)
+	if (fd_host(t, from) < 0 || to >= (uint64_t)fd_limit(t))
 		return -EBADF;
 	file = t->fds[from].file;
 	file_get(file);
@@ -155,7 +161,7 @@ int64_t fd_dup(struct task *t, uint64_t fd, int from, bool cloexec)
 {
 	if (fd_host(t, fd) < 0)
 		return -EBADF;
-	if (from < 0 || from >= MAX_FDS)
+	if (from < 0 || from >= fd_limit(t))
 		return -EINVAL;
 	file_get(t->fds[fd].file);
 	return fd_install(t, t->fds[fd].file, from, cloexec);

@@ -87,6 +87,9 @@ static int copy_task(struct task *child, struct task *parent)
 	child->st.regs.rax = 0;
 	child->umask = parent->umask;
 	memcpy(child->comm, parent->comm, sizeof(child->comm));
+	pthread_mutex_lock(&parent->kernel->lock);
+	memcpy(child->rlimits, parent->rlimits, sizeof(child->rlimits));
+	pthread_mutex_unlock(&parent->kernel->lock);
 	child->blocked = parent->blocked;
 	memcpy(child->action, parent->action, sizeof(child->action));
 	child->alt_sp = parent->alt_sp;
@@ -145,7 +148,7 @@ static void end_fork(struct task *parent)
 
 static int make_child(struct task *parent, uint64_t flags, uint64_t stack, uint64_t child_tid)
 {
-	struct task *child = task_create(parent->kernel);
+	struct task *child = task_create(parent->kernel, rlimit_tasks(parent));
 	uint32_t tid;
 	int err, pid;
 

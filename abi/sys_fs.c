@@ -541,7 +541,9 @@ SYSCALL(truncate)
 	file = file_open(fd);
 	if (!file)
 		return -errno;
-	err = file->regular ? filemap_truncate(file, (off_t)a[1]) : -EINVAL;
+	err = file->regular ? rlimit_size(t, file, (off_t)a[1]) : -EINVAL;
+	if (!err)
+		err = filemap_truncate(file, (off_t)a[1]);
 	file_put(file);
 	return err;
 }

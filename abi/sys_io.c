@@ -66,8 +66,11 @@ static int64_t blocking_io(struct task *t, int fd, void *buf, size_t len, int64_
 static int64_t host_io(struct task *t, const struct file *file, void *buf, size_t len, int64_t offset,
 		       enum direction dir)
 {
-	int64_t n;
+	int64_t n = dir == OUT ? rlimit_write(t, file, len, offset) : (int64_t)len;
 
+	if (n < 0)
+		return n;
+	len = (size_t)n;
 	if (!file->regular)
 		n = blocking_io(t, file->fd, buf, len, offset, dir);
 	else
@@ -482,15 +485,21 @@ SYSCALL(syncfs)
 SYSCALL(ftruncate)
 {
 	const struct file *file = fd_file(t, a[0]);
+	int err = file ? rlimit_size(t, file, (off_t)a[1]) : -EBADF;
 
-	return file ? filemap_truncate(file, (off_t)a[1]) : -EBADF;
+	return err ? err : filemap_truncate(file, (off_t)a[1]);
 }
 
 SYSCALL(fallocate)
 {
 	const struct file *file = fd_file(t, a[0]);
+	int err = 0;
 
-	return file ? filemap_fallocate(file, (int)a[1], (off_t)a[2], (off_t)a[3]) : -EBADF;
+	if (!file)
+		return -EBADF;
+	if (!(a[1] & (FALLOC_FL_KEEP_SIZE | FALLOC_FL_COLLAPSE_RANGE)) && (int64_t)a[2] >= 0 && (int64_t)a[3] > 0)
+		err = rlimit_size(t, file, a[2] > INT64_MAX - a[3] ? INT64_MAX : (int64_t)(a[2] + a[3]));
+	return err ? err : filemap_fallocate(file, (int)a[1], (off_t)a[2], (off_t)a[3]);
 }
 
 SYSCALL(readahead)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* abi/sys_proc.c - processes: clone(2), execve(2), wait4(2), exit(2), limits, uname(2). */
+/* abi/sys_proc.c - processes: clone(2), execve(2), wait4(2), exit(2), uname(2). */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <limits.h>
@@ -18,7 +18,6 @@
 #include "abi/path.h"
 #include "abi/task.h"
 
-#define MAX_STRINGS	65536
 #define MAX_STRING	131072
 
 SYSCALL(fork)
@@ -73,9 +72,8 @@ static int read_strings(struct task *t, uint64_t addr, char ***out)
 			max = max ? 2 * max : 32;
 			char **more = realloc(strings, max * sizeof(*strings));
 
-			if (!more || n > MAX_STRINGS) {
-				err = more ? -E2BIG : -ENOMEM;
-				strings = more ? more : strings;
+			if (!more) {
+				err = -ENOMEM;
 				break;
 			}
 			strings = more;
@@ -89,10 +87,10 @@ static int read_strings(struct task *t, uint64_t addr, char ***out)
 		if (err == -ENAMETOOLONG)
 			err = -E2BIG;
 		if (!err) {
-			total += strlen(buf);
+			total += strlen(buf) + 9;
 			strings[n] = strdup(buf);
 			strings[n + 1] = NULL;
-			if (!strings[n] || total > 2 << 20)
+			if (!strings[n] || total > max_arg_bytes(t))
 				err = strings[n] ? -E2BIG : -ENOMEM;
 		}
 	}
@@ -270,32 +268,6 @@ SYSCALL(getrandom)
 		done += (uint64_t)n;
 	}
 	return (int64_t)done;
-}
-
-SYSCALL(prlimit64)
-{
-	struct rlimit lim;
-
-	if (a[0] && (int)a[0] != t->pid)
-		return -ESRCH;
-	if (a[1] >= RLIM_NLIMITS)
-		return -EINVAL;
-	if (a[2])
-		return -EPERM;		/* limits are the host's */
-	if (getrlimit((int)a[1], &lim))
-		return -errno;
-	if (a[1] == RLIMIT_NOFILE)
-		lim.rlim_cur = lim.rlim_max = MAX_FDS;
-	if (a[1] == RLIMIT_STACK)
-		lim.rlim_cur = 8 << 20;
-	return a[3] ? user_write(t, a[3], &lim, sizeof(lim)) : 0;
-}
-
-SYSCALL(getrlimit)
-{
-	const uint64_t b[6] = { 0, a[0], 0, a[1] };
-
-	return sys_prlimit64(t, b);
 }
 
 SYSCALL(getrusage)

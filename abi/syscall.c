@@ -25,7 +25,7 @@ static const char *name_of(unsigned nr)
 	} known[] = {
 		{ 26, "msync" }, { 27, "mincore" }, { 29, "shmget" }, { 41, "socket" }, { 42, "connect" },
 		{ 53, "socketpair" }, { 101, "ptrace" }, { 105, "setuid" }, { 106, "setgid" },
-		{ 149, "mlock" }, { 160, "setrlimit" }, { 161, "chroot" }, { 165, "mount" },
+		{ 149, "mlock" }, { 161, "chroot" }, { 165, "mount" },
 		{ 213, "epoll_create" }, { 284, "eventfd" }, { 290, "eventfd2" }, { 291, "epoll_create1" },
 		{ 319, "memfd_create" }, { 323, "userfaultfd" }, { 326, "copy_file_range" },
 		{ 334, "rseq" }, { 424, "pidfd_send_signal" }, { 435, "clone3" }, { 425, "io_uring_setup" },

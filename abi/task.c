@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -27,30 +26,19 @@ uint64_t clock_ns(clockid_t clock)
 
 /* --- address spaces --- */
 
-/* Ours are the program's; root may lock what it wants. */
-static void set_limits(struct vellum_mm *mm)
-{
-	struct rlimit lock = { RLIM_INFINITY, RLIM_INFINITY }, stack = { RLIM_INFINITY, RLIM_INFINITY };
-
-	if (geteuid() != 0)
-		getrlimit(RLIMIT_MEMLOCK, &lock);
-	getrlimit(RLIMIT_STACK, &stack);
-	vellum_set_limits(mm, lock.rlim_cur, stack.rlim_cur);
-}
-
-struct guest_mm *gmm_create(struct kernel *k, int pid)
+struct guest_mm *gmm_create(struct task *t)
 {
 	struct guest_mm *gmm = calloc(1, sizeof(*gmm));
 
 	if (!gmm)
 		return NULL;
-	if (vellum_mm_create(k->args->memory, &gmm->mm)) {
+	if (vellum_mm_create(t->kernel->args->memory, &gmm->mm)) {
 		free(gmm);
 		return NULL;
 	}
-	set_limits(gmm->mm);
+	rlimit_apply(t, gmm->mm);
 	gmm->refs = 1;
-	gmm->pid = pid;
+	gmm->pid = t->pid;
 	return gmm;
 }
 
@@ -96,12 +84,12 @@ static int new_pid(struct kernel *k)
 }
 
 /* One more, zombies among them, if there may be. 0 or an errno. */
-static int count_task(struct kernel *k)
+static int count_task(struct kernel *k, uint64_t max)
 {
 	int err = 0;
 
 	pthread_mutex_lock(&k->lock);
-	if (k->nr_tasks == MAX_TASKS || !hostfd_take_task())
+	if (k->nr_tasks >= max || !hostfd_take_task())
 		err = EAGAIN;
 	else
 		k->nr_tasks++;
@@ -109,10 +97,10 @@ static int count_task(struct kernel *k)
 	return err;
 }
 
-struct task *task_create(struct kernel *k)
+struct task *task_create(struct kernel *k, uint64_t max)
 {
 	struct task *t = aligned_alloc(64, (sizeof(struct task) + 63) & ~63ul);
-	int err = t ? count_task(k) : ENOMEM;
+	int err = t ? count_task(k, max < MAX_TASKS ? max : MAX_TASKS) : ENOMEM;
 
 	if (err) {
 		free(t);
@@ -259,6 +247,7 @@ void *task_main(void *arg)
 	for (;;) {
 		if (signal_pending(t) || t->syscall_nr >= 0 || t->restore_blocked)
 			signal_deliver(t);
+		rlimit_settle(t);
 		cpu_acquire(t);
 		run_once(t);
 	}

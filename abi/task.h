@@ -11,6 +11,7 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/types.h>
 
 #include "abi/abi.h"
@@ -86,6 +87,8 @@ struct task {
 	uint64_t clear_child_tid;
 	uint64_t alarm_at, alarm_interval;	/* ns, CLOCK_MONOTONIC; kernel->lock */
 	bool in_host;			/* may block in a host call: a signal reaches it; atomic */
+	struct rlimit rlimits[RLIM_NLIMITS];	/* kernel->lock; its own thread reads them without */
+	bool limits_changed;		/* atomic: the address space is to learn of it */
 	uint64_t nr_syscalls;
 	int64_t syscall_nr;		/* for restart */
 	int copy_error;			/* of the last copy that failed: what an EFAULT really is */
@@ -112,7 +115,7 @@ struct kernel {
 };
 
 /* task.c */
-struct task *task_create(struct kernel *k);		/* NULL: errno says why */
+struct task *task_create(struct kernel *k, uint64_t max);	/* of @max in all; NULL: errno says why */
 struct task *task_find(struct kernel *k, int pid);		/* kernel->lock held */
 void task_unlink(struct kernel *k, struct task *t);		/* kernel->lock held */
 void task_free(struct task *t);				/* kernel->lock held */
@@ -132,7 +135,7 @@ void task_out_of_memory(struct task *t) __attribute__((noreturn));	/* says so, a
 void task_release_vfork(struct task *t);
 
 /* task.c: address spaces */
-struct guest_mm *gmm_create(struct kernel *k, int pid);
+struct guest_mm *gmm_create(struct task *t);
 void gmm_put(struct task *t, struct guest_mm *gmm);
 
 /* cpu.c: CPUs are borrowed */
@@ -160,6 +163,7 @@ void signal_exec(struct task *t);
 void signal_set_blocked(struct task *t, uint64_t set);
 
 /* exec.c */
+uint64_t max_arg_bytes(const struct task *t);	/* strings and their pointers: E2BIG beyond */
 int exec_load(struct task *t, const char *path, char *const *argv, char *const *envp);
 
 /* fd.c */
@@ -180,6 +184,18 @@ bool hostfd_take(unsigned n);			/* false: Vellum needs the rest */
 void hostfd_give(unsigned n);
 bool hostfd_take_task(void);
 void hostfd_give_task(void);
+
+/* rlimit.c */
+uint64_t rlimit_of(const struct task *t, int resource);
+void rlimit_init(struct task *t, const struct rlimit *limits);
+void rlimit_apply(struct task *t, struct vellum_mm *mm);
+void rlimit_settle(struct task *t);
+uint64_t rlimit_tasks(const struct task *t);	/* processes that there may be for it to fork */
+/* May @more bytes be mapped, where [start, end) is replaced? 0 or -ENOMEM. */
+int rlimit_map(struct task *t, uint64_t start, uint64_t end, uint64_t more, uint32_t prot, bool shared);
+/* How much of a write may be done, or -EFBIG. @offset -1: the file's own. */
+int64_t rlimit_write(struct task *t, const struct file *file, uint64_t len, int64_t offset);
+int rlimit_size(struct task *t, const struct file *file, int64_t size);	/* 0, or -EFBIG and the signal is sent */
 
 /* inspect.c: without a CPU, the inspector looks, if there is one for this */
 void inspect_syscall(struct task *t, uint64_t nr);

@@ -232,6 +232,7 @@ struct run {
 	struct abi_result result;
 	uint64_t start_ns, run_ns;
 	unsigned closed_fds;
+	struct rlimit limits[RLIM_NLIMITS];	/* as we were started */
 };
 
 /* Locks of the core are held, and what a program reached once it can reach again: end at once. */
@@ -272,8 +273,10 @@ static int set_up(struct run *r)
 	char why[256] = "";
 
 	if (vellum_host_ram_create(r->opt.ram, &r->ram))
-		return fail("cannot reserve %llu MiB of RAM: %s; use a smaller --ram",
-			    (unsigned long long)(r->opt.ram >> 20), strerror(errno));
+		return fail("cannot reserve %llu MiB of RAM: %s; use a smaller --ram%s",
+			    (unsigned long long)(r->opt.ram >> 20), strerror(errno),
+			    errno == EFBIG ? ", or raise the limit of file sizes (ulimit -f)" :
+			    errno == ENOMEM ? ", or raise the limit of memory (ulimit -v)" : "");
 	r->machine = machine_qemu_create(&r->ram, r->opt.cpus, !r->opt.no_isolation, why, sizeof(why));
 	if (!r->machine)
 		return fail("%s", why);
@@ -330,7 +333,7 @@ static void run_program(struct run *r)
 {
 	const struct abi_args args = { .machine = r->machine, .memory = r->memory, .path = r->path,
 				       .argv = r->opt.argv, .envp = environ, .strace = r->opt.strace,
-				       .closed_fds = r->closed_fds,
+				       .closed_fds = r->closed_fds, .limits = r->limits,
 				       .observer = track_observer(r->track),
 				       .inspector = inspect_inspector(r->inspect),
 				       .abandoned = report_abandoned, .abandoned_arg = r };
@@ -379,14 +382,21 @@ static unsigned fill_closed_fds(void)
 	return closed;
 }
 
-static void raise_file_limit(void)
+/* What is meant for one program: each process inside gets it, and we take what there is. */
+static void raise_limits(struct rlimit limits[RLIM_NLIMITS])
 {
-	struct rlimit lim;
+	static const int raised[] = { RLIMIT_NOFILE, RLIMIT_FSIZE, RLIMIT_AS, RLIMIT_DATA, RLIMIT_NPROC };
 
-	if (getrlimit(RLIMIT_NOFILE, &lim) == 0) {
+	for (int i = 0; i < (int)RLIM_NLIMITS; i++)
+		if (getrlimit(i, &limits[i]))
+			limits[i] = (struct rlimit){ RLIM_INFINITY, RLIM_INFINITY };
+	for (size_t i = 0; i < sizeof(raised) / sizeof(raised[0]); i++) {
+		struct rlimit lim = limits[raised[i]];
+
 		lim.rlim_cur = lim.rlim_max;
-		setrlimit(RLIMIT_NOFILE, &lim);
+		setrlimit(raised[i], &lim);
 	}
+	signal(SIGXFSZ, SIG_IGN);	/* the calls' errors tell */
 }
 
 static bool uses_stdout(const struct run_options *o)
@@ -424,7 +434,7 @@ int cmd_run(int argc, char **argv)
 	if (r.opt.html && json_check(r.opt.html, why, sizeof(why)))
 		return fail("cannot write the report: %s", why);
 	prctl(PR_SET_DUMPABLE, 0);	/* the program cannot reach us through /proc */
-	raise_file_limit();
+	raise_limits(r.limits);
 	abi_take_signals();
 	signal(SIGCHLD, SIG_DFL);	/* QEMU is waited for, even if we were started with it ignored */
 	status = set_up(&r);

@@ -52,6 +52,27 @@ processes() {
 	expect "one SIGKILL to a group that forks leaves nobody" 0 '0 survived'
 }
 
+# as_natively NAME SCRIPT: the shell's output and status.
+as_natively() {
+	local native
+
+	native=$(cd "$tmp" && "$busybox" sh -c "$2" 2>/dev/null; echo "status $?")
+	output=$(cd "$tmp" && timeout -k 5 "$seconds" "$VELLUM" run -- "$busybox" sh -c "$2" 2>"$tmp/stderr"; echo "status $?")
+	result "$1" "$([ "$output" = "$native" ] || diff <(echo "$native") <(echo "$output"))"
+}
+
+own_limits() {
+	as_natively "descriptors stay below their limit" \
+		'ulimit -n 9; ulimit -n; exec 7</dev/null; echo 7; exec 9</dev/null; echo 9'
+	as_natively "a file ends at the limit of its size, with SIGXFSZ" \
+		'ulimit -f 4; dd if=/dev/zero of=file bs=1k count=100; echo $?; wc -c <file'
+	as_natively "no more address space than its limit" 'ulimit -v 6000; dd if=/dev/zero of=/dev/null bs=64M count=1; echo $?'
+	as_natively "no more data than its limit" 'ulimit -d 1000; dd if=/dev/zero of=/dev/null bs=64M count=1; echo $?'
+	as_natively "limits are kept over fork and exec" "ulimit -s 4000; ulimit -c 0; $busybox sh -c '(ulimit -s; ulimit -c)'"
+	as_natively "arguments have a quarter of the stack" \
+		'ulimit -s 1024; x=$(head -c 100000 /dev/zero | tr "\0" x); busybox true $x $x; echo $?; busybox true $x $x $x; echo $?'
+}
+
 # --- ends ---
 
 # started MODE...: a run in the background, once it has said that it is ready: in $pid.
@@ -146,6 +167,7 @@ main() {
 	find_busybox
 	tmp=$(mktemp -d)
 	trap 'rm -rf "$tmp"' EXIT
+	own_limits
 	if $box true 2>/dev/null; then
 		descriptors
 		processes
