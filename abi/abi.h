@@ -74,9 +74,16 @@ struct abi_args {
 	char *const *argv;
 	char *const *envp;
 	bool strace;
+	const struct rlimit *limits;	/* all RLIM_NLIMITS, as the program shall find them */
 	unsigned closed_fds;		/* bit i: descriptor i was closed when Vellum started */
 	const struct abi_observer *observer;
 	const struct abi_inspector *inspector;	/* NULL: none */
+	/*
+	 * The run was to end, and a process does not come back from a call of the host: report what is known.
+	 * Return: the exit status. Its threads are still there, so nothing may be freed.
+	 */
+	int (*abandoned)(void *arg);
+	void *abandoned_arg;
 };
 
 struct abi_result {
@@ -99,7 +106,10 @@ const struct vellum_host_ops *abi_host(void);
 /* Call before any thread is made: signals to Vellum are the program's. */
 void abi_take_signals(void);
 
-/* Run @args->path to its end, and all processes it started. */
+/*
+ * Run @args->path to its end; with it, all processes that it started are killed. SIGTERM and SIGINT are the
+ * program's the first time, and end the run the second time.
+ */
 void abi_run(const struct abi_args *args, struct abi_result *result);
 
 /* Names of the system calls that programs can use, one at a time; NULL at the end. */

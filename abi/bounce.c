@@ -180,6 +180,17 @@ int bounce_mirror(struct bounce *b, const struct user_vector *v, size_t len, siz
 	return close_from(b, good);
 }
 
+void bounce_shorten(struct bounce *b, size_t len)
+{
+	for (int i = 0; i < b->nr; i++) {
+		if (len < b->iov[i].iov_len) {
+			b->iov[i].iov_len = len;
+			b->nr = i + 1;
+		}
+		len -= b->iov[i].iov_len;
+	}
+}
+
 void bounce_gather(const struct bounce *b, void *bytes, size_t len)
 {
 	size_t done = 0;

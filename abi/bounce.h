@@ -44,6 +44,8 @@ int bounce_mirror(struct bounce *b, const struct user_vector *v, size_t len, siz
 /* Between @bytes and the mirror, if there is one: the first @len bytes. */
 void bounce_gather(const struct bounce *b, void *bytes, size_t len);
 void bounce_scatter(struct bounce *b, size_t len);
+/* The host gets the first @len bytes only. */
+void bounce_shorten(struct bounce *b, size_t len);
 /* The host's call. @offset -1: at the file's own position. Return: bytes, or a negative errno. */
 int64_t bounce_io(int fd, const struct bounce *b, int64_t offset, enum direction dir);
 

@@ -22,11 +22,14 @@
 #define PAGE		VELLUM_PAGE_SIZE
 #define MAX_PHDRS	64
 #define MAX_SCRIPTS	4		/* interpreters that are scripts themselves */
-#define STACK_SIZE	(8ull << 20)
 #define STACK_TOP	0x7fffffff0000ull	/* above it: the vDSO */
 #define STACK_GAP	(1ull << 20)	/* nothing is mapped right below the stack */
+#define STACK_ROOM	(128ull << 10)	/* it begins with that much more than it holds, and grows */
+#define MIN_MMAP_GAP	(128ull << 20)	/* mappings begin that far below the top of the stack, or its limit */
+#define MAX_MMAP_GAP	(VELLUM_TASK_SIZE / 6 * 5)
 #define HEAP_GAP	(64ull << 10)
-#define MAX_ARG_BYTES	(2ull << 20)
+#define MIN_ARG_BYTES	(128ull << 10)	/* a quarter of the stack's limit, but within these */
+#define MAX_ARG_BYTES	(6ull << 20)
 #define PIE_BASE	0x555555554000ull
 
 struct image {
@@ -182,13 +185,13 @@ static uint32_t prot_of(const Elf64_Phdr *ph)
 }
 
 static int map(struct guest_mm *gmm, uint64_t addr, uint64_t len, uint32_t prot,
-	       struct vellum_mapping *mapping, uint64_t pgoff)
+	       struct vellum_mapping *mapping, uint64_t pgoff, uint32_t flags)
 {
 	struct vellum_map_args args = { .size = sizeof(args),
 					.addr = addr,
 					.len = len,
 					.prot = prot,
-					.flags = VELLUM_MAP_PRIVATE | VELLUM_MAP_FIXED |
+					.flags = flags | VELLUM_MAP_PRIVATE | VELLUM_MAP_FIXED |
 						 (mapping ? 0 : VELLUM_MAP_ANONYMOUS),
 					.mapping = mapping,
 					.pgoff = pgoff,
@@ -223,11 +226,11 @@ static int load_segment(struct guest_mm *gmm, const struct image *im, const Elf6
 	int err = 0;
 
 	if (ph->p_filesz)
-		err = map(gmm, start, file_top - start, prot_of(ph), mapping, ph->p_offset / PAGE);
+		err = map(gmm, start, file_top - start, prot_of(ph), mapping, ph->p_offset / PAGE, 0);
 	else
 		file_top = start;
 	if (!err && mem_top > file_top)
-		err = map(gmm, file_top, mem_top - file_top, prot_of(ph), NULL, 0);
+		err = map(gmm, file_top, mem_top - file_top, prot_of(ph), NULL, 0, 0);
 	if (!err && ph->p_filesz && mem_end > file_end)
 		err = clear_tail(gmm, file_end, mem_end, prot_of(ph));
 	return err;
@@ -356,6 +359,25 @@ static uint64_t arg_bytes(char *const *argv, char *const *envp)
 	return n;
 }
 
+/* It grows down to the limit that the process has when it grows. */
+static int map_stack(struct task *t, struct guest_mm *gmm, uint64_t args)
+{
+	uint64_t limit = rlimit_of(t, RLIMIT_STACK), gap = MAX_MMAP_GAP;
+	uint64_t size = (args + STACK_ROOM + PAGE - 1) & ~(uint64_t)(PAGE - 1);
+
+	if (limit < MAX_MMAP_GAP - STACK_GAP)
+		gap = limit + STACK_GAP > MIN_MMAP_GAP ? limit + STACK_GAP : MIN_MMAP_GAP;
+	if (size > limit)
+		size = limit & ~(uint64_t)(PAGE - 1);
+	vellum_set_mmap_top(gmm->mm, (STACK_TOP - gap) & ~(uint64_t)(PAGE - 1));
+	gmm->stack_start = STACK_TOP - size;
+	gmm->stack_end = STACK_TOP;
+	if (!size)
+		return -ENOMEM;
+	return map(gmm, gmm->stack_start, size, VELLUM_PROT_READ | VELLUM_PROT_WRITE, NULL, 0,
+		   VELLUM_MAP_GROWSDOWN);
+}
+
 /* A new address space with the program in it. */
 static int build_image(struct task *t, struct guest_mm *gmm, struct image *im, const char *path,
 		       char *const *argv, char *const *envp, uint64_t *sp)
@@ -367,10 +389,7 @@ static int build_image(struct task *t, struct guest_mm *gmm, struct image *im, c
 	/* Apart from the program's own data, so that the heap is a mapping of its own. */
 	gmm->brk_start = ((im->brk + PAGE - 1) & ~(uint64_t)(PAGE - 1)) + HEAP_GAP;
 	vellum_set_brk(gmm->mm, gmm->brk_start);
-	gmm->stack_start = STACK_TOP - STACK_SIZE;
-	gmm->stack_end = STACK_TOP;
-	vellum_set_mmap_top(gmm->mm, gmm->stack_start - STACK_GAP);
-	err = map(gmm, gmm->stack_start, STACK_SIZE, VELLUM_PROT_READ | VELLUM_PROT_WRITE, NULL, 0);
+	err = map_stack(t, gmm, arg_bytes(argv, envp));
 	if (err)
 		return err;
 	gmm->vdso = vdso_map(t, gmm);
@@ -404,7 +423,7 @@ static int load_image(struct task *t, struct image *im, const char *path, const 
 		      char *const *argv, char *const *envp)
 {
 	const struct abi_observer *ob = t->kernel->args->observer;
-	struct guest_mm *gmm = gmm_create(t->kernel, t->pid);
+	struct guest_mm *gmm = gmm_create(t);
 	uint64_t sp;
 	int err;
 
@@ -493,6 +512,13 @@ static int load_file(struct task *t, int fd, const char *path, char *const *argv
 	return err;
 }
 
+uint64_t max_arg_bytes(const struct task *t)
+{
+	uint64_t max = rlimit_of(t, RLIMIT_STACK) / 4;
+
+	return max < MIN_ARG_BYTES ? MIN_ARG_BYTES : max < MAX_ARG_BYTES ? max : MAX_ARG_BYTES;
+}
+
 /* A script runs its interpreter, which may be a script again. */
 int exec_load(struct task *t, const char *path, char *const *argv, char *const *envp)
 {
@@ -500,7 +526,7 @@ int exec_load(struct task *t, const char *path, char *const *argv, char *const *
 	char **vector = NULL;
 	int err = 0, fd = -1;
 
-	if (arg_bytes(argv, envp) > MAX_ARG_BYTES)
+	if (arg_bytes(argv, envp) > max_arg_bytes(t))
 		return -E2BIG;
 	snprintf(script, sizeof(script), "%s", path);
 	for (int depth = 0;; depth++) {

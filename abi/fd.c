@@ -39,11 +39,19 @@ void file_flags_changed(struct file *file)
 
 struct file *file_open(int host_fd)
 {
-	struct file *file = calloc(1, sizeof(*file));
+	struct file *file = NULL;
 	struct stat st;
+	int err = ENFILE;
 
+	if (hostfd_take(1)) {
+		file = calloc(1, sizeof(*file));
+		err = ENOMEM;
+		if (!file)
+			hostfd_give(1);
+	}
 	if (!file) {
 		close(host_fd);
+		errno = err;
 		return NULL;
 	}
 	file->refs = 1;
@@ -69,6 +77,7 @@ void file_put(struct file *file)
 	if (__atomic_sub_fetch(&file->refs, 1, __ATOMIC_ACQ_REL) == 0) {
 		close(file->fd);
 		free(file->unread);
+		hostfd_give(1);
 		free(file);
 	}
 }
@@ -137,20 +146,32 @@ size_t file_nr_unread(const struct file *file)
 	return n;
 }
 
-bool fd_available(const struct task *t)
+/* RLIMIT_NOFILE; what is open beyond it stays so. */
+static int fd_limit(const struct task *t)
 {
-	for (int fd = 0; fd < MAX_FDS; fd++)
-		if (!t->fds[fd].file)
-			return true;
-	return false;
+	return (int)rlimit_of(t, RLIMIT_NOFILE);
+}
+
+int fd_room(struct task *t, unsigned nr)
+{
+	unsigned numbers = 0;
+
+	for (int fd = 0; fd < fd_limit(t) && numbers < nr; fd++)
+		numbers += !t->fds[fd].file;
+	if (numbers < nr)
+		return -EMFILE;
+	if (!hostfd_take(nr))
+		return -ENFILE;
+	hostfd_give(nr);
+	return 0;
 }
 
 /* The lowest free number from @from on. Takes over the reference, also on failure. */
 int fd_install(struct task *t, struct file *file, int from, bool cloexec)
 {
 	if (!file)
-		return -ENOMEM;
-	for (int fd = from; fd >= 0 && fd < MAX_FDS; fd++)
+		return -errno;
+	for (int fd = from; fd >= 0 && fd < fd_limit(t); fd++)
 		if (!t->fds[fd].file) {
 			t->fds[fd].file = file;
 			t->fds[fd].cloexec = cloexec;
@@ -170,13 +191,18 @@ struct file *fd_file(struct task *t, uint64_t fd)
 	return fd < MAX_FDS ? t->fds[fd].file : NULL;
 }
 
-void fds_fork(struct task *child, const struct task *parent)
+/* The directory is a descriptor of its own. 0 or negative errno. */
+int fds_fork(struct task *child, const struct task *parent)
 {
+	child->cwd = fcntl(parent->cwd, F_DUPFD_CLOEXEC, 0);
+	if (child->cwd < 0)
+		return -errno;
 	for (int fd = 0; fd < MAX_FDS; fd++) {
 		child->fds[fd] = parent->fds[fd];
 		if (child->fds[fd].file)
 			file_get(child->fds[fd].file);
 	}
+	return 0;
 }
 
 static void close_fd(struct task *t, int fd)
@@ -202,6 +228,7 @@ void fds_close_all(struct task *t)
 	if (t->cwd >= 0)
 		close(t->cwd);
 	t->cwd = -1;
+	hostfd_give_task();
 }
 
 /* Of some files it waits until all is sent. */
@@ -225,7 +252,7 @@ static int64_t dup_to(struct task *t, uint64_t from, uint64_t to, bool cloexec)
 {
 	struct file *file;
 
-	if (fd_host(t, from) < 0 || to >= MAX_FDS)
+	if (fd_host(t, from) < 0 || to >= (uint64_t)fd_limit(t))
 		return -EBADF;
 	file = t->fds[from].file;
 	file_get(file);
@@ -239,7 +266,7 @@ int64_t fd_dup(struct task *t, uint64_t fd, int from, bool cloexec)
 {
 	if (fd_host(t, fd) < 0)
 		return -EBADF;
-	if (from < 0 || from >= MAX_FDS)
+	if (from < 0 || from >= fd_limit(t))
 		return -EINVAL;
 	file_get(t->fds[fd].file);
 	return fd_install(t, t->fds[fd].file, from, cloexec);

@@ -181,9 +181,17 @@ static int open_again(int host_fd, int flags)
 	char link[64];
 	int fd;
 
+	if (!hostfd_take(1)) {
+		errno = ENFILE;
+		return -1;
+	}
 	snprintf(link, sizeof(link), "/proc/self/fd/%d", host_fd);
 	fd = open(link, flags | O_CLOEXEC | O_NOCTTY);
-	return fd >= 0 ? fd : fcntl(host_fd, F_DUPFD_CLOEXEC, 0);
+	if (fd < 0)
+		fd = fcntl(host_fd, F_DUPFD_CLOEXEC, 0);
+	if (fd < 0)
+		hostfd_give(1);
+	return fd;
 }
 
 /* What the path of a descriptor is now; for reports. */
@@ -212,8 +220,10 @@ static struct filemap *new_filemap(struct kernel *k, int host_fd, const struct s
 	fm->fd = open_again(host_fd, O_RDONLY);
 	if (fm->fd < 0 || filemap_note_init(fm) || vellum_mapping_create(k->args->memory, &filemap_ops, fm, 1,
 						VELLUM_MAPPING_WRITEBACK, &fm->mapping)) {
-		if (fm->fd >= 0)
+		if (fm->fd >= 0) {
 			close(fm->fd);
+			hostfd_give(1);
+		}
 		free(fm);
 		return NULL;
 	}

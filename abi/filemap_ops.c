@@ -197,11 +197,13 @@ static void release_hook(void *ctx)
 
 	if (fm->write_fd >= 0) {
 		close(fm->write_fd);
+		hostfd_give(1);
 		__atomic_fetch_sub(&filemap_nr_writable, 1, __ATOMIC_RELAXED);
 	}
 	if (fm->sealed)
 		munmap(fm->sealed, fm->sealed_len);
 	close(fm->fd);
+	hostfd_give(1);
 	pthread_mutex_destroy(&fm->io_lock);
 	pthread_mutex_destroy(&fm->size_lock);
 	free(fm);

@@ -9,10 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "abi/task.h"
-
-#define HANDLER_DEFAULT 0
-#define HANDLER_IGNORE	1
+#include "abi/signals.h"
 
 #define FLAG_NOCLDSTOP	0x1ull
 #define FLAG_RESTORER	0x04000000ull
@@ -20,9 +17,6 @@
 #define FLAG_RESTART	0x10000000ull
 #define FLAG_NODEFER	0x40000000ull
 #define FLAG_RESETHAND	0x80000000ull
-
-#define ALT_ONSTACK	1u
-#define ALT_DISABLE	2u
 
 #define RED_ZONE	128
 
@@ -33,12 +27,6 @@ struct guest_sigcontext {
 	uint64_t err, trapno, oldmask, cr2;
 	uint64_t fpstate;
 	uint64_t reserved[8];
-};
-
-struct guest_stack {
-	uint64_t sp;
-	uint32_t flags, pad;
-	uint64_t size;
 };
 
 struct guest_ucontext {
@@ -78,11 +66,6 @@ struct fp_sw_bytes {
 #define UC_SIGCONTEXT_SS 2u
 #define UC_STRICT_RESTORE_SS 4u
 
-static uint64_t bit(int signo)
-{
-	return 1ull << (signo - 1);
-}
-
 #define UNBLOCKABLE (bit(SIGKILL) | bit(SIGSTOP))
 
 /* The task's own thread writes the mask; whoever sends it a signal reads it. */
@@ -96,26 +79,9 @@ void signal_set_blocked(struct task *t, uint64_t set)
 	__atomic_store_n(&t->blocked, set & ~UNBLOCKABLE, __ATOMIC_RELAXED);
 }
 
-static void drop_pending(struct task *t, uint64_t set)
-{
-	__atomic_fetch_and(&t->pending, ~set, __ATOMIC_RELEASE);
-}
-
-static bool default_ignores(int signo)
-{
-	return signo == SIGCHLD || signo == SIGURG || signo == SIGWINCH || signo == SIGCONT;
-}
-
 static bool default_stops(int signo)
 {
 	return signo == SIGSTOP || signo == SIGTSTP || signo == SIGTTIN || signo == SIGTTOU;
-}
-
-static bool is_ignored(const struct task *t, int signo)
-{
-	uint64_t handler = t->action[signo].handler;
-
-	return handler == HANDLER_IGNORE || (handler == HANDLER_DEFAULT && default_ignores(signo));
 }
 
 /* --- sending --- */
@@ -157,6 +123,14 @@ void signal_send(struct kernel *k, struct task *t, const struct sig_info *info)
 	wake_task(t);
 }
 
+/* A fork in progress is of the group already: its child gets what the group gets. */
+void signal_send_many(struct kernel *k, struct task *t, const struct sig_info *info)
+{
+	signal_send(k, t, info);
+	if (t->forking)
+		t->fork_pending |= bit(info->signo);
+}
+
 static uint64_t deliverable(const struct task *t)
 {
 	return __atomic_load_n(&t->pending, __ATOMIC_ACQUIRE) & (~blocked_of(t) | UNBLOCKABLE);
@@ -165,6 +139,11 @@ static uint64_t deliverable(const struct task *t)
 bool signal_pending(struct task *t)
 {
 	return deliverable(t) != 0 || __atomic_load_n(&t->kernel->dying, __ATOMIC_RELAXED);
+}
+
+bool signal_takes(const struct task *t, int signo)
+{
+	return t->action[signo].handler > HANDLER_IGNORE && !(t->pending & bit(signo));
 }
 
 bool signal_kills(const struct task *t)
@@ -198,6 +177,7 @@ void signal_fault(struct task *t, int signo, int code, uint64_t addr)
 void signal_exec(struct task *t)
 {
 	pthread_mutex_lock(&t->kernel->lock);
+	t->has_execed = true;
 	for (int signo = 1; signo <= NR_SIGNALS; signo++)
 		if (t->action[signo].handler != HANDLER_IGNORE)
 			memset(&t->action[signo], 0, sizeof(t->action[signo]));
@@ -232,11 +212,6 @@ static void restore_context(struct task *t, const struct guest_sigcontext *c)
 	r->rdx = c->rdx; r->rax = c->rax; r->rcx = c->rcx; r->rsp = c->rsp;
 	r->rip = c->rip;
 	r->rflags = c->eflags;		/* the machine lets only a program's flags through */
-}
-
-static bool on_alt_stack(const struct task *t)
-{
-	return t->alt_size && t->st.regs.rsp - t->alt_sp < t->alt_size;
 }
 
 static uint64_t frame_stack(const struct task *t, const struct sig_action *act)
@@ -369,9 +344,11 @@ static void stop_task(struct task *t, int signo)
 /* @restart: the interrupted system call's own wish. */
 static void settle_restart(struct task *t, bool handler, uint64_t flags)
 {
-	if ((int64_t)t->st.regs.rax != -ERESTARTSYS || t->syscall_nr < 0)
+	int64_t result = (int64_t)t->st.regs.rax;
+
+	if ((result != -ERESTARTSYS && result != -ERESTARTNOINTR) || t->syscall_nr < 0)
 		return;
-	if (handler && !(flags & FLAG_RESTART)) {
+	if (handler && result == -ERESTARTSYS && !(flags & FLAG_RESTART)) {
 		t->st.regs.rax = (uint64_t)-EINTR;
 	} else {
 		t->st.regs.rax = (uint64_t)t->syscall_nr;
@@ -449,167 +426,4 @@ void signal_deliver(struct task *t)
 		signal_set_blocked(t, t->saved_blocked);
 		t->restore_blocked = false;
 	}
-}
-
-/* --- system calls --- */
-
-SYSCALL(rt_sigaction)
-{
-	int signo = (int)a[0];
-	struct sig_action new;
-
-	if (signo < 1 || signo > NR_SIGNALS || a[3] != 8)
-		return -EINVAL;
-	if (a[1] && (signo == SIGKILL || signo == SIGSTOP))
-		return -EINVAL;
-	if (a[1] && user_read(t, &new, a[1], sizeof(new)))
-		return -EFAULT;
-	if (a[2] && user_write(t, a[2], &t->action[signo], sizeof(new)))
-		return -EFAULT;
-	if (a[1]) {
-		pthread_mutex_lock(&t->kernel->lock);
-		t->action[signo] = new;
-		if (is_ignored(t, signo))
-			drop_pending(t, bit(signo));
-		pthread_mutex_unlock(&t->kernel->lock);
-	}
-	return 0;
-}
-
-SYSCALL(rt_sigprocmask)
-{
-	uint64_t set, old = t->blocked;
-
-	if (a[3] != 8)
-		return -EINVAL;
-	if (a[1]) {
-		if (user_read(t, &set, a[1], 8))
-			return -EFAULT;
-		switch (a[0]) {
-		case SIG_BLOCK: set = old | set; break;
-		case SIG_UNBLOCK: set = old & ~set; break;
-		case SIG_SETMASK: break;
-		default: return -EINVAL;
-		}
-	}
-	if (a[2] && user_write(t, a[2], &old, 8))
-		return -EFAULT;
-	if (a[1])
-		signal_set_blocked(t, set);
-	return 0;
-}
-
-SYSCALL(rt_sigpending)
-{
-	uint64_t set = __atomic_load_n(&t->pending, __ATOMIC_ACQUIRE) & t->blocked;
-
-	return a[1] > 8 ? -EINVAL : user_write(t, a[0], &set, a[1]);
-}
-
-/* Sleep until a signal comes that is not blocked. */
-static int64_t wait_for_signal(struct task *t)
-{
-	cpu_release(t);
-	pthread_mutex_lock(&t->kernel->lock);
-	while (!signal_pending(t))
-		pthread_cond_wait(&t->kernel->changed, &t->kernel->lock);
-	pthread_mutex_unlock(&t->kernel->lock);
-	return -EINTR;
-}
-
-SYSCALL(rt_sigsuspend)
-{
-	uint64_t set;
-
-	if (a[1] != 8)
-		return -EINVAL;
-	if (user_read(t, &set, a[0], 8))
-		return -EFAULT;
-	t->saved_blocked = t->blocked;
-	t->restore_blocked = true;
-	signal_set_blocked(t, set);
-	return wait_for_signal(t);
-}
-
-SYSCALL(pause)
-{
-	(void)a;
-	return wait_for_signal(t);
-}
-
-SYSCALL(rt_sigreturn)
-{
-	(void)a;
-	return signal_return(t);
-}
-
-SYSCALL(sigaltstack)
-{
-	struct guest_stack new, old = { .sp = t->alt_sp, .size = t->alt_size };
-
-	old.flags = !t->alt_size ? ALT_DISABLE : on_alt_stack(t) ? ALT_ONSTACK : 0;
-	if (a[0]) {
-		if (user_read(t, &new, a[0], sizeof(new)))
-			return -EFAULT;
-		if (on_alt_stack(t))
-			return -EPERM;
-		if (new.flags & ~(ALT_DISABLE | ALT_ONSTACK))
-			return -EINVAL;
-		if (!(new.flags & ALT_DISABLE) && new.size < 2048)
-			return -ENOMEM;
-	}
-	if (a[1] && user_write(t, a[1], &old, sizeof(old)))
-		return -EFAULT;
-	if (a[0]) {
-		t->alt_sp = new.flags & ALT_DISABLE ? 0 : new.sp;
-		t->alt_size = new.flags & ALT_DISABLE ? 0 : new.size;
-	}
-	return 0;
-}
-
-/* --- kill(2) --- */
-
-static int64_t kill_matching(struct task *t, int pid, int signo)
-{
-	struct kernel *k = t->kernel;
-	struct sig_info info = { .signo = signo, .code = SI_USER, .pid = t->pid };
-	bool found = false;
-
-	if (pid == INT_MIN)		/* no group has that number */
-		return -ESRCH;
-	pthread_mutex_lock(&k->lock);
-	for (struct task *other = k->tasks; other; other = other->next) {
-		bool match = pid > 0 ? other->pid == pid :
-			     pid == 0 ? other->pgid == t->pgid :
-			     pid == -1 ? other->pid != t->pid && other->pid != 1 : other->pgid == -pid;
-
-		if (!match)
-			continue;
-		found = true;
-		if (signo)
-			signal_send(k, other, &info);
-	}
-	pthread_mutex_unlock(&k->lock);
-	return found ? 0 : -ESRCH;
-}
-
-SYSCALL(kill)
-{
-	if (a[1] > NR_SIGNALS)
-		return -EINVAL;
-	return kill_matching(t, (int)a[0], (int)a[1]);
-}
-
-SYSCALL(tkill)
-{
-	if (a[1] > NR_SIGNALS || (int)a[0] <= 0)
-		return -EINVAL;
-	return kill_matching(t, (int)a[0], (int)a[1]);
-}
-
-SYSCALL(tgkill)
-{
-	if (a[2] > NR_SIGNALS || (int)a[0] <= 0 || (int)a[1] <= 0)
-		return -EINVAL;
-	return a[0] == a[1] ? kill_matching(t, (int)a[1], (int)a[2]) : -ESRCH;
 }

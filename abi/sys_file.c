@@ -181,24 +181,29 @@ SYSCALL(ftruncate)
 
 	if (!file)
 		return -EBADF;
+	err = rlimit_size(t, file, (off_t)a[1]);
+	if (err)
+		return err;
 	block_begin(t);
 	err = filemap_truncate(file, (off_t)a[1]);
 	block_end(t);
-	size_refused(t, err);
 	return restarts(err);
 }
 
 SYSCALL(fallocate)
 {
 	const struct file *file = fd_file(t, a[0]);
-	int err;
+	int err = 0;
 
 	if (!file)
 		return -EBADF;
+	if (!(a[1] & (FALLOC_FL_KEEP_SIZE | FALLOC_FL_COLLAPSE_RANGE)) && (int64_t)a[2] >= 0 && (int64_t)a[3] > 0)
+		err = rlimit_size(t, file, a[2] > INT64_MAX - a[3] ? INT64_MAX : (int64_t)(a[2] + a[3]));
+	if (err)
+		return err;
 	block_begin(t);
 	err = filemap_fallocate(file, (int)a[1], (off_t)a[2], (off_t)a[3]);
 	block_end(t);
-	size_refused(t, err);
 	return restarts(err);
 }
 

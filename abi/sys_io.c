@@ -53,8 +53,14 @@ void signal_self(struct task *t, int signo)
 static int64_t host_io(struct task *t, const struct file *file, struct bounce *b, size_t len, int64_t offset,
 		       enum direction dir)
 {
-	int64_t n = -EINTR;
+	int64_t n = dir == OUT ? rlimit_write(t, file, len, offset) : (int64_t)len;
 
+	if (n < 0)
+		return n;
+	if ((size_t)n < len)
+		bounce_shorten(b, (size_t)n);
+	len = (size_t)n;
+	n = -EINTR;
 	if (file->waits)
 		block_begin(t);
 	if (!file->waits || !signal_pending(t))
@@ -64,21 +70,13 @@ static int64_t host_io(struct task *t, const struct file *file, struct bounce *b
 	return n == -EINTR ? -ERESTARTSYS : n;
 }
 
-void size_refused(struct task *t, int64_t error)
-{
-	struct rlimit limit;
-
-	if (error == -EFBIG && getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY)
-		signal_self(t, SIGXFSZ);
-}
-
 /* The signal that goes with an error of write(2). SIGXFSZ comes only if nothing was written before. */
 static void write_failed(struct task *t, int64_t error, bool first)
 {
 	if (error == -EPIPE)
 		signal_self(t, SIGPIPE);
-	else if (first)
-		size_refused(t, error);
+	else if (error == -EFBIG && first && rlimit_of(t, RLIMIT_FSIZE) != RLIM_INFINITY)
+		signal_self(t, SIGXFSZ);
 }
 
 /* --- reading --- */

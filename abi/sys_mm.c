@@ -97,6 +97,12 @@ SYSCALL(mmap)
 		}
 	}
 	fixed = fixed && sane_range(a[0], a[1]);
+	err = rlimit_map(t, fixed ? a[0] : 0, fixed ? a[0] + PAGE_UP(a[1]) : 0, a[1], args.prot,
+			 (args.flags & 3) != VELLUM_MAP_PRIVATE);
+	if (err) {
+		vellum_mapping_put(args.mapping);
+		return err;
+	}
 	if (fixed)
 		before_unmap(t, a[0], a[1]);
 	err = vellum_mmap(t->gmm->mm, &args, &addr);
@@ -142,6 +148,16 @@ static bool can_move_to(struct task *t, const uint64_t a[6])
 	       vellum_vma_next(t->gmm->mm, a[0], &info) == 0 && info.start <= a[0];
 }
 
+/* The mapping at @addr, by @more. */
+static int may_grow(struct task *t, uint64_t addr, uint64_t more)
+{
+	struct vellum_vma_info info;
+
+	if (vellum_vma_next(t->gmm->mm, addr, &info) || info.start > addr)
+		return 0;	/* mremap says what is wrong with it */
+	return rlimit_map(t, 0, 0, more, info.prot, info.shared);
+}
+
 SYSCALL(mremap)
 {
 	bool sane = sane_range(a[0], a[1]);
@@ -155,6 +171,10 @@ SYSCALL(mremap)
 	/* As mremap would itself; a step of its own so that what was there before is told apart. */
 	if ((a[3] & VELLUM_MREMAP_FIXED) && can_move_to(t, a))
 		err = unmap(t, a[4], a[2]);
+	if (err)
+		return err;
+	if (PAGE_UP(a[2]) > PAGE_UP(a[1]))
+		err = may_grow(t, a[0], PAGE_UP(a[2]) - PAGE_UP(a[1]));
 	if (err)
 		return err;
 	if (sane)
@@ -177,6 +197,9 @@ SYSCALL(brk)
 	bool shrinks = a[0] >= t->gmm->brk_start && PAGE_UP(a[0]) < PAGE_UP(now);
 	uint64_t from = PAGE_UP(a[0]), len = PAGE_UP(now) - from;
 
+	if (PAGE_UP(a[0]) > PAGE_UP(now) &&
+	    rlimit_map(t, 0, 0, PAGE_UP(a[0]) - PAGE_UP(now), VELLUM_PROT_WRITE, false))
+		return (int64_t)now;
 	if (shrinks)
 		before_unmap(t, from, len);
 	now = vellum_brk(t->gmm->mm, a[0]);

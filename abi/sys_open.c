@@ -80,7 +80,7 @@ static int opened(int fd, int flags, bool created, struct file **out)
 	int err = 0;
 
 	if (!file)
-		return -ENOMEM;
+		return errno == ENFILE ? -ENFILE : -ENOMEM;
 	if ((flags & O_TRUNC) && !created)
 		err = truncate_opened(file, flags);
 	if (err) {
@@ -103,8 +103,9 @@ static int64_t do_open(struct task *t, int64_t dirfd, uint64_t addr, int flags, 
 		return err;
 	if (!path[0])
 		return -ENOENT;
-	if (!fd_available(t))		/* before a file is made or loses its bytes */
-		return -EMFILE;
+	err = fd_room(t, 1);		/* before a file is made or loses its bytes */
+	if (err)
+		return err;
 	if (flags & O_PATH)
 		flags &= ~(O_TRUNC | O_CREAT);
 	fd = open_file(t, dirfd, path, flags | O_NOCTTY, mode & ~t->umask, &created);
@@ -142,6 +143,9 @@ SYSCALL(memfd_create)
 		return err == -ENAMETOOLONG ? -EINVAL : err;
 	if (a[1] & ~(uint64_t)(MFD_CLOEXEC | MFD_ALLOW_SEALING))
 		return -EINVAL;
+	err = fd_room(t, 1);
+	if (err)
+		return err;
 	fd = memfd_create(name, (unsigned)a[1] | MFD_CLOEXEC);
 	return fd < 0 ? -errno : fd_install(t, file_open(fd), 0, a[1] & MFD_CLOEXEC);
 }
@@ -176,11 +180,12 @@ SYSCALL(truncate)
 		return fd;
 	file = file_open(fd);
 	if (!file)
-		return -ENOMEM;
+		return -errno;
+	err = rlimit_size(t, file, (off_t)a[1]);
 	block_begin(t);
-	err = filemap_truncate(file, (off_t)a[1]);
+	if (!err)
+		err = filemap_truncate(file, (off_t)a[1]);
 	block_end(t);
 	file_put(file);
-	size_refused(t, err);
 	return err == -EINTR ? -ERESTARTSYS : err;
 }

@@ -18,9 +18,13 @@ SYSCALL(pipe2)
 {
 	int host[2], guest[2];
 	bool cloexec = a[1] & O_CLOEXEC;
+	int err;
 
 	if (a[1] & ~(uint64_t)(O_CLOEXEC | O_NONBLOCK))
 		return -EINVAL;
+	err = fd_room(t, 2);
+	if (err)
+		return err;
 	if (pipe2(host, O_CLOEXEC | (int)(a[1] & O_NONBLOCK)))
 		return -errno;
 	guest[0] = fd_install(t, file_open(host[0]), 0, cloexec);
@@ -32,7 +36,7 @@ SYSCALL(pipe2)
 			file_put(t->fds[guest[i]].file);
 			t->fds[guest[i]].file = NULL;
 		}
-	return guest[0] < 0 || guest[1] < 0 ? -EMFILE : -EFAULT;
+	return guest[0] < 0 ? guest[0] : guest[1] < 0 ? guest[1] : -EFAULT;
 }
 
 SYSCALL(pipe)

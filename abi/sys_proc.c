@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* abi/sys_proc.c - processes: clone(2), execve(2), wait4(2), exit(2), ids, limits, uname(2). */
+/* abi/sys_proc.c - processes: clone(2), execve(2), wait4(2), exit(2), uname(2). */
 #define _GNU_SOURCE
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <sched.h>
 #include <signal.h>
@@ -19,7 +18,6 @@
 #include "abi/path.h"
 #include "abi/task.h"
 
-#define MAX_STRINGS	65536
 #define MAX_STRING	131072
 
 SYSCALL(fork)
@@ -74,9 +72,8 @@ static int read_strings(struct task *t, uint64_t addr, char ***out)
 			max = max ? 2 * max : 32;
 			char **more = realloc(strings, max * sizeof(*strings));
 
-			if (!more || n > MAX_STRINGS) {
-				err = more ? -E2BIG : -ENOMEM;
-				strings = more ? more : strings;
+			if (!more) {
+				err = -ENOMEM;
 				break;
 			}
 			strings = more;
@@ -90,10 +87,10 @@ static int read_strings(struct task *t, uint64_t addr, char ***out)
 		if (err == -ENAMETOOLONG)
 			err = -E2BIG;
 		if (!err) {
-			total += strlen(buf);
+			total += strlen(buf) + 9;
 			strings[n] = strdup(buf);
 			strings[n + 1] = NULL;
-			if (!strings[n] || total > 2 << 20)
+			if (!strings[n] || total > max_arg_bytes(t))
 				err = strings[n] ? -E2BIG : -ENOMEM;
 		}
 	}
@@ -155,7 +152,7 @@ static int reap(struct task *t, int pid, int options, int *status)
 
 			*status = child->exit_status;
 			*at = child->next;
-			free(child);
+			task_free(child);
 			return found;
 		}
 		if ((options & WUNTRACED) && child->state == TASK_STOPPED && !child->stop_reported) {
@@ -173,11 +170,10 @@ SYSCALL(wait4)
 	static const char no_usage[sizeof(struct rusage)];
 	int pid, status = 0, options = (int)a[2];
 
-	if ((int)a[0] == INT_MIN)	/* no group has that number */
-		return -ESRCH;
-
 	if (options & ~(WNOHANG | WUNTRACED | WCONTINUED | (int)(__WALL | __WNOTHREAD | __WCLONE)))
 		return -EINVAL;
+	if ((int)a[0] == INT_MIN)	/* no group has that number */
+		return -ESRCH;
 	pthread_mutex_lock(&k->lock);
 	pid = reap(t, (int)a[0], options, &status);
 	if (pid == 0 && !(options & WNOHANG)) {
@@ -195,113 +191,6 @@ SYSCALL(wait4)
 	if (pid > 0 && a[3] && user_write(t, a[3], no_usage, sizeof(no_usage)))
 		return -EFAULT;
 	return pid;
-}
-
-/* --- ids --- */
-
-SYSCALL(getpid)
-{
-	(void)a;
-	return t->pid;
-}
-
-SYSCALL(getppid)
-{
-	(void)a;
-	return t->ppid;
-}
-
-static struct task *self_or(struct task *t, uint64_t pid)
-{
-	return pid == 0 || (int)pid == t->pid ? t : task_find(t->kernel, (int)pid);
-}
-
-SYSCALL(getpgid)
-{
-	struct task *other;
-	int64_t pgid;
-
-	pthread_mutex_lock(&t->kernel->lock);
-	other = self_or(t, a[0]);
-	pgid = other ? other->pgid : -ESRCH;
-	pthread_mutex_unlock(&t->kernel->lock);
-	return pgid;
-}
-
-SYSCALL(getpgrp)
-{
-	(void)a;
-	return t->pgid;
-}
-
-SYSCALL(setpgid)
-{
-	struct task *other;
-	int err = 0;
-
-	if ((int)a[1] < 0)
-		return -EINVAL;
-	pthread_mutex_lock(&t->kernel->lock);
-	other = self_or(t, a[0]);
-	if (!other || (other != t && other->ppid != t->pid))
-		err = -ESRCH;
-	else
-		other->pgid = a[1] ? (int)a[1] : other->pid;
-	pthread_mutex_unlock(&t->kernel->lock);
-	return err;
-}
-
-SYSCALL(setsid)
-{
-	(void)a;
-	if (t->pgid == t->pid)
-		return -EPERM;
-	t->pgid = t->sid = t->pid;
-	return t->sid;
-}
-
-SYSCALL(getsid)
-{
-	(void)a;
-	return t->sid;
-}
-
-SYSCALL(getuid)
-{
-	(void)t, (void)a;
-	return getuid();
-}
-
-SYSCALL(geteuid)
-{
-	(void)t, (void)a;
-	return geteuid();
-}
-
-SYSCALL(getgid)
-{
-	(void)t, (void)a;
-	return getgid();
-}
-
-SYSCALL(getegid)
-{
-	(void)t, (void)a;
-	return getegid();
-}
-
-SYSCALL(getgroups)
-{
-	gid_t groups[256];
-	int n = getgroups(256, groups);
-
-	if (n < 0)
-		return -errno;
-	if (a[0] == 0)
-		return n;
-	if ((int)a[0] < n)
-		return -EINVAL;
-	return user_write(t, a[1], groups, (size_t)n * sizeof(gid_t)) ? -EFAULT : n;
 }
 
 /* --- the rest --- */
@@ -380,32 +269,6 @@ SYSCALL(getrandom)
 			return done ? (int64_t)done : -EFAULT;
 	}
 	return (int64_t)done;
-}
-
-SYSCALL(prlimit64)
-{
-	struct rlimit lim;
-
-	if (a[0] && (int)a[0] != t->pid)
-		return -ESRCH;
-	if (a[1] >= RLIM_NLIMITS)
-		return -EINVAL;
-	if (a[2])
-		return -EPERM;		/* limits are the host's */
-	if (getrlimit((int)a[1], &lim))
-		return -errno;
-	if (a[1] == RLIMIT_NOFILE)
-		lim.rlim_cur = lim.rlim_max = MAX_FDS;
-	if (a[1] == RLIMIT_STACK)
-		lim.rlim_cur = 8 << 20;
-	return a[3] ? user_write(t, a[3], &lim, sizeof(lim)) : 0;
-}
-
-SYSCALL(getrlimit)
-{
-	const uint64_t b[6] = { 0, (uint32_t)a[0], 0, a[1] };
-
-	return sys_prlimit64(t, b);
 }
 
 SYSCALL(getrusage)

@@ -26,7 +26,7 @@ static const char *name_of(unsigned nr)
 	} known[] = {
 		{ 26, "msync" }, { 27, "mincore" }, { 29, "shmget" }, { 41, "socket" }, { 42, "connect" },
 		{ 53, "socketpair" }, { 101, "ptrace" }, { 105, "setuid" }, { 106, "setgid" },
-		{ 149, "mlock" }, { 160, "setrlimit" }, { 161, "chroot" }, { 165, "mount" },
+		{ 149, "mlock" }, { 161, "chroot" }, { 165, "mount" },
 		{ 213, "epoll_create" }, { 284, "eventfd" }, { 290, "eventfd2" }, { 291, "epoll_create1" },
 		{ 319, "memfd_create" }, { 323, "userfaultfd" }, { 326, "copy_file_range" },
 		{ 334, "rseq" }, { 424, "pidfd_send_signal" }, { 435, "clone3" }, { 425, "io_uring_setup" },
@@ -111,11 +111,16 @@ static void trace_enter(struct task *t, uint64_t nr, const uint64_t a[6], char l
 	}
 }
 
+static bool is_restart(int64_t result)
+{
+	return result == -ERESTARTSYS || result == -ERESTARTNOINTR;
+}
+
 static void trace_leave(int pid, const char *line, int64_t result)
 {
 	if (result < 0 && result > -4096)
 		fprintf(stderr, "vellum: [%d] %s) = -1 (%s)\n", pid, line,
-			result == -ERESTARTSYS ? "restart" : strerror((int)-result));
+			is_restart(result) ? "restart" : strerror((int)-result));
 	else
 		fprintf(stderr, "vellum: [%d] %s) = 0x%llx\n", pid, line, (unsigned long long)result);
 }
@@ -144,7 +149,7 @@ int64_t syscall_dispatch(struct task *t)
 		result = t->copy_error;
 	if (strace)
 		trace_leave(pid, line, result);
-	if (result == -ERESTARTSYS && nr != RT_SIGRETURN)	/* that one returns the program's own rax */
+	if (is_restart(result) && nr != RT_SIGRETURN)	/* that one returns the program's own rax */
 		t->syscall_nr = (int64_t)nr;
 	return result;
 }

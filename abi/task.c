@@ -1,17 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * abi/task.c - processes: born, run, die; and the kernel that holds them. One host thread each.
+ * abi/task.c - processes: their table, their address spaces, and how they run. One host thread each.
  */
 #define _GNU_SOURCE
 #include <errno.h>
-#include <fcntl.h>
-#include <sched.h>
+#include <setjmp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <sys/resource.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -19,7 +15,8 @@
 #include "abi/text.h"
 
 #define MAX_INSTRUCTION 15	/* bytes, on x86-64 */
-#define TICK_NS 5000000		/* time slice while somebody waits for a CPU; and re-kicks */
+#define MAX_PID		4194303	/* as Linux has it on 64-bit machines */
+#define FIRST_PID_AGAIN	301	/* after all were used: the first few stay apart, as there */
 
 uint64_t clock_ns(clockid_t clock)
 {
@@ -31,30 +28,19 @@ uint64_t clock_ns(clockid_t clock)
 
 /* --- address spaces --- */
 
-/* Ours are the program's; root may lock what it wants. */
-static void set_limits(struct vellum_mm *mm)
-{
-	struct rlimit lock = { RLIM_INFINITY, RLIM_INFINITY }, stack = { RLIM_INFINITY, RLIM_INFINITY };
-
-	if (geteuid() != 0)
-		getrlimit(RLIMIT_MEMLOCK, &lock);
-	getrlimit(RLIMIT_STACK, &stack);
-	vellum_set_limits(mm, lock.rlim_cur, stack.rlim_cur);
-}
-
-struct guest_mm *gmm_create(struct kernel *k, int pid)
+struct guest_mm *gmm_create(struct task *t)
 {
 	struct guest_mm *gmm = calloc(1, sizeof(*gmm));
 
 	if (!gmm)
 		return NULL;
-	if (vellum_mm_create(k->args->memory, &gmm->mm)) {
+	if (vellum_mm_create(t->kernel->args->memory, &gmm->mm)) {
 		free(gmm);
 		return NULL;
 	}
-	set_limits(gmm->mm);
+	rlimit_apply(t, gmm->mm);
 	gmm->refs = 1;
-	gmm->pid = pid;
+	gmm->pid = t->pid;
 	return gmm;
 }
 
@@ -83,12 +69,46 @@ struct task *task_find(struct kernel *k, int pid)
 	return t;
 }
 
-static struct task *task_create(struct kernel *k)
+/* A number that no process, group or session has. kernel->lock held. */
+static int new_pid(struct kernel *k)
+{
+	const struct task *t;
+
+	do {
+		if (k->next_pid > MAX_PID)
+			k->next_pid = FIRST_PID_AGAIN;
+		for (t = k->tasks; t; t = t->next)
+			if (t->pid == k->next_pid || t->pgid == k->next_pid || t->sid == k->next_pid)
+				break;
+		k->next_pid++;
+	} while (t);
+	return k->next_pid - 1;
+}
+
+/* One more, zombies among them, if there may be. 0 or an errno. */
+static int count_task(struct kernel *k, uint64_t max)
+{
+	int err = 0;
+
+	pthread_mutex_lock(&k->lock);
+	if (k->nr_tasks >= max || !hostfd_take_task())
+		err = EAGAIN;
+	else
+		k->nr_tasks++;
+	pthread_mutex_unlock(&k->lock);
+	return err;
+}
+
+struct task *task_create(struct kernel *k, uint64_t max)
 {
 	struct task *t = aligned_alloc(64, (sizeof(struct task) + 63) & ~63ul);
+	int err = t ? count_task(k, max < MAX_TASKS ? max : MAX_TASKS) : ENOMEM;
 
-	if (!t)
+	if (err) {
+		free(t);
+		errno = err;
 		return NULL;
+	}
 	memset(t, 0, sizeof(*t));
 	t->kernel = k;
 	t->cpu = t->last_cpu = -1;
@@ -96,13 +116,19 @@ static struct task *task_create(struct kernel *k)
 	t->syscall_nr = -1;
 	t->load = VCPU_LOAD_FPU | VCPU_LOAD_SEGMENTS;
 	pthread_mutex_lock(&k->lock);
-	t->pid = k->next_pid++;
+	t->pid = new_pid(k);
 	pthread_mutex_unlock(&k->lock);
 	return t;
 }
 
+void task_free(struct task *t)
+{
+	t->kernel->nr_tasks--;
+	free(t);
+}
+
 /* kernel->lock held. */
-static void unlink_task(struct kernel *k, struct task *t)
+void task_unlink(struct kernel *k, struct task *t)
 {
 	struct task **at = &k->tasks;
 
@@ -123,98 +149,6 @@ void kernel_fail(struct kernel *k, const char *why)
 		if (__atomic_load_n(&t->in_host, __ATOMIC_SEQ_CST))
 			pthread_kill(t->thread, KICK_SIGNAL);
 	pthread_mutex_unlock(&k->lock);
-}
-
-/* --- exit --- */
-
-void task_release_vfork(struct task *t)
-{
-	if (!t->vfork_parent)
-		return;
-	pthread_mutex_lock(&t->kernel->lock);
-	t->vfork_parent->vfork_done = true;
-	t->vfork_parent = NULL;
-	pthread_cond_broadcast(&t->kernel->changed);
-	pthread_mutex_unlock(&t->kernel->lock);
-}
-
-/* Children go to pid 1, or, with nobody to wait for them, vanish. kernel->lock held. */
-static void reparent_children(struct kernel *k, const struct task *t)
-{
-	struct task *next;
-
-	for (struct task *c = k->tasks; c; c = next) {
-		next = c->next;
-		if (c->ppid != t->pid)
-			continue;
-		c->ppid = t->pid == 1 ? 0 : 1;
-		if (c->state == TASK_ZOMBIE && c->ppid == 0) {
-			unlink_task(k, c);
-			free(c);
-		}
-	}
-}
-
-static bool parent_ignores_children(const struct task *parent)
-{
-	return parent->action[SIGCHLD].handler == 1 || (parent->action[SIGCHLD].flags & 2);
-}
-
-static void report_to_parent(struct kernel *k, struct task *t, bool *reaped)
-{
-	struct task *parent = task_find(k, t->ppid);
-	struct sig_info info = { .signo = SIGCHLD, .pid = t->pid };
-
-	*reaped = !parent || parent->state == TASK_ZOMBIE || parent_ignores_children(parent);
-	if (!parent)
-		return;
-	info.code = WIFSIGNALED(t->exit_status) ? CLD_KILLED : CLD_EXITED;
-	info.status = WIFSIGNALED(t->exit_status) ? WTERMSIG(t->exit_status) : WEXITSTATUS(t->exit_status);
-	signal_send(k, parent, &info);
-}
-
-void task_exit(struct task *t, int status)
-{
-	struct kernel *k = t->kernel;
-	uint32_t zero = 0;
-	bool reaped;
-
-	cpu_release(t);
-	if (t->clear_child_tid)
-		user_write(t, t->clear_child_tid, &zero, sizeof(zero));
-	fds_close_all(t);
-	inspect_exit(t);
-	gmm_put(t, t->gmm);
-	task_release_vfork(t);
-	pool_forget_task(k->pool, t);
-	pthread_mutex_lock(&k->lock);
-	t->exit_status = status;
-	t->state = TASK_ZOMBIE;
-	k->result->nr_syscalls += t->nr_syscalls;
-	if (t->pid == 1) {
-		k->result->code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-		k->result->signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
-	}
-	reparent_children(k, t);
-	report_to_parent(k, t, &reaped);
-	if (reaped) {
-		unlink_task(k, t);
-		free(t);
-	}
-	k->nr_live--;
-	pthread_cond_broadcast(&k->changed);
-	pthread_mutex_unlock(&k->lock);
-	pthread_exit(NULL);
-}
-
-void task_out_of_memory(struct task *t)
-{
-	char name[PRINTABLE_BYTES(sizeof(t->comm))];
-
-	fprintf(stderr, "vellum: out of memory: process %d (%s) killed; run with more --ram or --swap\n",
-		t->pid, printable(t->comm, name, sizeof(name)));
-	inspect_signal(t, SIGKILL);
-	task_exit(t, SIGKILL);
 }
 
 /* --- running --- */
@@ -340,296 +274,28 @@ const struct vellum_host_ops *abi_host(void)
 	return &ops;
 }
 
-static void *task_main(void *arg)
+/* Not by pthread_exit(3): that loads a library the first time, which may fail. */
+static _Thread_local jmp_buf way_out;
+
+void task_leave(void)
+{
+	longjmp(way_out, 1);
+}
+
+void *task_main(void *arg)
 {
 	struct task *t = arg;
 
+	if (setjmp(way_out))
+		return NULL;
 	current = t;
-	pthread_mutex_lock(&t->kernel->lock);	/* start_task() is through */
+	pthread_mutex_lock(&t->kernel->lock);	/* task_start() is through */
 	pthread_mutex_unlock(&t->kernel->lock);
 	for (;;) {
 		if (signal_pending(t) || t->syscall_nr >= 0 || t->restore_blocked)
 			signal_deliver(t);
+		rlimit_settle(t);
 		cpu_acquire(t);
 		run_once(t);
 	}
-	return NULL;
-}
-
-/* The task is complete: from here on others see it, and it runs. */
-static int start_task(struct task *t)
-{
-	struct kernel *k = t->kernel;
-	pthread_attr_t attr;
-	int err;
-
-	pthread_attr_init(&attr);
-	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-	pthread_attr_setstacksize(&attr, 256 << 10);
-	pthread_mutex_lock(&k->lock);	/* it waits for this before its first step: thread is set by then */
-	err = pthread_create(&t->thread, &attr, task_main, t);
-	if (!err) {
-		t->next = k->tasks;
-		k->tasks = t;
-		k->nr_live++;
-	}
-	pthread_mutex_unlock(&k->lock);
-	pthread_attr_destroy(&attr);
-	return err ? -EAGAIN : 0;
-}
-
-/* --- fork --- */
-
-static int copy_mm(struct task *child, struct task *parent, bool share)
-{
-	const struct abi_observer *ob = parent->kernel->args->observer;
-	struct guest_mm *gmm = parent->gmm, *copy;
-	int err;
-
-	if (share) {
-		__atomic_fetch_add(&gmm->refs, 1, __ATOMIC_RELAXED);
-		child->gmm = gmm;
-		return 0;
-	}
-	copy = malloc(sizeof(*copy));
-	if (!copy)
-		return -ENOMEM;
-	*copy = *gmm;
-	copy->refs = 1;
-	copy->pid = child->pid;
-	copy->observer_data = NULL;
-	if (ob && ob->before_fork)
-		ob->before_fork(ob->arg, gmm);
-	err = vellum_fork(gmm->mm, &copy->mm);
-	if (err) {
-		free(copy);
-		return -ENOMEM;
-	}
-	child->gmm = copy;
-	if (ob && ob->after_fork && ob->after_fork(ob->arg, gmm, copy))
-		return -ENOMEM;
-	return 0;
-}
-
-static void copy_task(struct task *child, struct task *parent)
-{
-	cpu_save_fpu(parent);
-	child->st = parent->st;
-	child->st.regs.rax = 0;
-	child->ppid = parent->pid;
-	child->pgid = parent->pgid;
-	child->sid = parent->sid;
-	child->umask = parent->umask;
-	memcpy(child->comm, parent->comm, sizeof(child->comm));
-	child->blocked = parent->blocked;
-	memcpy(child->action, parent->action, sizeof(child->action));
-	child->alt_sp = parent->alt_sp;
-	child->alt_size = parent->alt_size;
-	child->cwd = fcntl(parent->cwd, F_DUPFD_CLOEXEC, 0);
-	fds_fork(child, parent);
-}
-
-/* It never ran and nobody has seen it. */
-static void abandon_task(struct task *t)
-{
-	fds_close_all(t);
-	if (t->gmm)
-		gmm_put(t, t->gmm);
-	free(t);
-}
-
-static void wait_vfork(struct task *parent)
-{
-	struct kernel *k = parent->kernel;
-
-	cpu_release(parent);
-	pthread_mutex_lock(&k->lock);
-	while (!parent->vfork_done)
-		pthread_cond_wait(&k->changed, &k->lock);
-	pthread_mutex_unlock(&k->lock);
-}
-
-int task_fork(struct task *parent, uint64_t flags, uint64_t stack, uint64_t child_tid)
-{
-	struct task *child = task_create(parent->kernel);
-	uint32_t tid;
-	int err, pid;
-
-	if (!child)
-		return -ENOMEM;
-	pid = child->pid;
-	tid = (uint32_t)pid;
-	copy_task(child, parent);
-	if (stack)
-		child->st.regs.rsp = stack;
-	err = copy_mm(child, parent, flags & CLONE_VM);
-	if (!err) {
-		if (flags & CLONE_CHILD_SETTID)
-			user_write(child, child_tid, &tid, sizeof(tid));
-		if (flags & CLONE_CHILD_CLEARTID)
-			child->clear_child_tid = child_tid;
-		if (flags & CLONE_VFORK) {
-			parent->vfork_done = false;
-			child->vfork_parent = parent;
-		}
-		err = start_task(child);
-	}
-	if (err) {
-		abandon_task(child);
-		return err;
-	}
-	if (flags & CLONE_VFORK)
-		wait_vfork(parent);
-	return pid;
-}
-
-/* --- timers, time slices, lost kicks, signals to Vellum --- */
-
-/* Vellum's own signals, which are the program's: waited for by the ticker, blocked elsewhere. */
-static void taken_signals(sigset_t *set)
-{
-	static const int signals[] = { SIGINT, SIGTERM, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2, SIGALRM };
-
-	sigemptyset(set);
-	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
-		sigaddset(set, signals[i]);
-}
-
-static void forward_signal(struct kernel *k, int signo)
-{
-	struct sig_info info = { .signo = signo, .code = SI_USER };
-
-	bool to_all = signo == SIGINT || signo == SIGQUIT;
-	const struct task *first;
-
-	pthread_mutex_lock(&k->lock);
-	/* The terminal's signals go to everybody, others to the first process, while there is one. */
-	first = task_find(k, 1);
-	to_all |= !first || first->state == TASK_ZOMBIE;
-	for (struct task *t = k->tasks; t; t = t->next)
-		if (t->pid == 1 || to_all)
-			signal_send(k, t, &info);
-	pthread_mutex_unlock(&k->lock);
-}
-
-static void tick_task(struct kernel *k, struct task *t, uint64_t now)
-{
-	if (t->alarm_at && now >= t->alarm_at) {
-		signal_send(k, t, &(struct sig_info){ .signo = SIGALRM, .code = SI_KERNEL });
-		t->alarm_at = t->alarm_interval ? now + t->alarm_interval : 0;
-	}
-	/* A kick that came just before the host call began was lost: again. */
-	if (__atomic_load_n(&t->in_host, __ATOMIC_SEQ_CST) && t->state != TASK_ZOMBIE && signal_pending(t))
-		pthread_kill(t->thread, KICK_SIGNAL);
-}
-
-static void *ticker(void *arg)
-{
-	struct kernel *k = arg;
-	struct timespec ts = { 0, TICK_NS };
-	sigset_t taken;
-
-	taken_signals(&taken);
-	while (!__atomic_load_n(&k->ticker_stop, __ATOMIC_RELAXED)) {
-		int signo = sigtimedwait(&taken, NULL, &ts);
-		uint64_t now = clock_ns(CLOCK_MONOTONIC);
-		bool kick = cpu_wanted(k->pool);
-
-		if (signo > 0)
-			forward_signal(k, signo);
-		pthread_mutex_lock(&k->lock);
-		for (struct task *t = k->tasks; t; t = t->next) {
-			tick_task(k, t, now);
-			kick |= t->state != TASK_ZOMBIE && signal_pending(t);
-		}
-		pthread_mutex_unlock(&k->lock);
-		if (kick)
-			pool_kick_all(k->pool);
-		vdso_tick(k);
-	}
-	return NULL;
-}
-
-/* --- the whole --- */
-
-static void ignore_signal(int signo)
-{
-	(void)signo;
-}
-
-static int open_standard_files(struct task *t)
-{
-	for (int fd = 0; fd <= 2; fd++) {
-		int host = t->kernel->args->closed_fds >> fd & 1 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 3);
-
-		if (host >= 0 && fd_install(t, file_open(host), fd, false) < 0)
-			return -ENOMEM;
-	}
-	t->cwd = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	t->umask = umask(0);		/* ours stays 0: each program has its own */
-	return t->cwd < 0 ? -errno : 0;
-}
-
-static int start_first(struct kernel *k, const struct abi_args *args)
-{
-	struct task *t = task_create(k);
-	int err;
-
-	if (!t)
-		return -ENOMEM;
-	t->pgid = t->sid = t->pid;
-	err = open_standard_files(t);
-	if (!err)
-		err = exec_load(t, args->path, args->argv, args->envp);
-	if (!err)
-		err = start_task(t);
-	if (err)
-		abandon_task(t);
-	return err;
-}
-
-void abi_take_signals(void)
-{
-	sigset_t taken;
-
-	taken_signals(&taken);
-	pthread_sigmask(SIG_BLOCK, &taken, NULL);
-}
-
-void abi_run(const struct abi_args *args, struct abi_result *result)
-{
-	struct kernel k = { .args = args, .result = result, .next_pid = 1 };
-	struct sigaction quiet = { .sa_handler = ignore_signal }, no_pipe = { .sa_handler = SIG_IGN };
-	int err;
-
-	memset(result, 0, sizeof(*result));
-	result->code = -1;
-	pthread_mutex_init(&k.lock, NULL);
-	pthread_cond_init(&k.changed, NULL);
-	sigaction(KICK_SIGNAL, &quiet, NULL);
-	sigaction(SIGPIPE, &no_pipe, NULL);	/* the program's, not ours: the calls' errors tell */
-	sigaction(SIGXFSZ, &no_pipe, NULL);
-	k.pool = pool_create(args->machine);
-	vdso_init(&k);
-	filemap_start(&k);
-	pthread_create(&k.ticker, NULL, ticker, &k);
-	err = k.pool ? start_first(&k, args) : -ENOMEM;
-	result->started = !err;
-	if (err)
-		snprintf(result->error, sizeof(result->error), "cannot run %s: %s", args->path, strerror(-err));
-	pthread_mutex_lock(&k.lock);
-	while (k.nr_live)
-		pthread_cond_wait(&k.changed, &k.lock);
-	pthread_mutex_unlock(&k.lock);
-	__atomic_store_n(&k.ticker_stop, true, __ATOMIC_RELAXED);
-	pthread_join(k.ticker, NULL);
-	while (k.tasks) {
-		struct task *t = k.tasks;
-
-		k.tasks = t->next;
-		free(t);
-	}
-	filemap_stop();
-	vdso_fini(&k);
-	pool_destroy(k.pool);
 }

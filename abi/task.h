@@ -11,6 +11,7 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/types.h>
 
 #include "abi/abi.h"
@@ -18,10 +19,12 @@
 
 #define NR_SIGNALS	64
 #define MAX_FDS		1024
+#define MAX_TASKS	4096		/* processes, zombies too */
 #define KICK_SIGNAL	SIGURG		/* to a thread that blocks in the host; does nothing else */
 
 /* What a system call returns to be started again after a signal, as in the kernel. */
 #define ERESTARTSYS	512
+#define ERESTARTNOINTR	513		/* whatever the handler's flags say */
 
 struct file {			/* an open file description; several descriptors may share it */
 	uint32_t refs;		/* atomic */
@@ -55,7 +58,9 @@ enum task_state { TASK_RUNNING, TASK_STOPPED, TASK_ZOMBIE };
 struct task {
 	struct kernel *kernel;
 	struct task *next;		/* kernel->tasks */
-	int pid, ppid, pgid, sid;
+	int pid;
+	int ppid, pgid, sid;		/* kernel->lock */
+	bool has_execed;		/* kernel->lock: since its fork */
 	pthread_t thread;
 	enum task_state state;		/* kernel->lock */
 	int exit_status;		/* as wait4(2) gives it */
@@ -76,6 +81,8 @@ struct task {
 	char comm[16];
 	/* signals: kernel->lock for pending; the rest is the task's own */
 	uint64_t pending, blocked, saved_blocked;
+	bool forking;			/* kernel->lock: sets fork_pending aside, for the child too */
+	uint64_t fork_pending;		/* kernel->lock: came to several at once meanwhile */
 	bool restore_blocked;		/* sigsuspend: saved_blocked comes back after the handler */
 	struct sig_info info[NR_SIGNALS + 1];
 	struct sig_action action[NR_SIGNALS + 1];
@@ -84,6 +91,8 @@ struct task {
 	uint64_t clear_child_tid;
 	uint64_t alarm_at, alarm_interval;	/* ns, CLOCK_MONOTONIC; kernel->lock */
 	bool in_host;			/* may block in a host call: a signal reaches it; atomic */
+	struct rlimit rlimits[RLIM_NLIMITS];	/* kernel->lock; its own thread reads them without */
+	bool limits_changed;		/* atomic: the address space is to learn of it */
 	uint64_t nr_syscalls;
 	int64_t syscall_nr;		/* for restart */
 	int copy_error;			/* of the last copy that failed: what an EFAULT really is */
@@ -95,8 +104,13 @@ struct kernel {
 	pthread_cond_t changed;		/* a task changed state, or a signal came */
 	struct task *tasks;
 	int next_pid;
-	unsigned nr_live;
-	bool dying;			/* the machine is gone: everybody leaves */
+	unsigned nr_tasks, nr_live;	/* with and without zombies */
+	bool dying;			/* the machine is gone, or we are told to end: everybody leaves */
+	bool first_gone;		/* lock: process 1 has ended, and all others are killed */
+	unsigned asked_to_end;		/* lock: bit per signal that asked for it */
+	int ended_by;			/* lock: the signal that the run ends by, or 0 */
+	uint64_t hurry_at;		/* lock: when the next step towards the end is due, or 0 */
+	bool abandoned;			/* lock: who has not left by now is left behind */
 	struct abi_result *result;
 	pthread_t ticker;
 	bool ticker_stop;
@@ -105,16 +119,27 @@ struct kernel {
 };
 
 /* task.c */
+struct task *task_create(struct kernel *k, uint64_t max);	/* of @max in all; NULL: errno says why */
 struct task *task_find(struct kernel *k, int pid);		/* kernel->lock held */
-int task_fork(struct task *parent, uint64_t flags, uint64_t stack, uint64_t child_tid);
-void task_exit(struct task *t, int status) __attribute__((noreturn));
-void task_out_of_memory(struct task *t) __attribute__((noreturn));	/* says so, and kills it */
-void task_release_vfork(struct task *t);
+void task_unlink(struct kernel *k, struct task *t);		/* kernel->lock held */
+void task_free(struct task *t);				/* kernel->lock held */
+void *task_main(void *arg);
+void task_leave(void) __attribute__((noreturn));	/* the thread's end */
 void kernel_fail(struct kernel *k, const char *why);
 uint64_t clock_ns(clockid_t clock);
 
-/* gmm */
-struct guest_mm *gmm_create(struct kernel *k, int pid);
+/* fork.c */
+int task_start(struct task *t, struct task *parent);	/* it is complete: others see it, and it runs */
+void task_abandon(struct task *t);		/* it never ran and nobody has seen it */
+int task_fork(struct task *parent, uint64_t flags, uint64_t stack, uint64_t child_tid);
+
+/* exit.c */
+void task_exit(struct task *t, int status) __attribute__((noreturn));
+void task_out_of_memory(struct task *t) __attribute__((noreturn));	/* says so, and kills it */
+void task_release_vfork(struct task *t);
+
+/* task.c: address spaces */
+struct guest_mm *gmm_create(struct task *t);
 void gmm_put(struct task *t, struct guest_mm *gmm);
 
 /* cpu.c: CPUs are borrowed */
@@ -131,6 +156,8 @@ void pool_kick_all(struct cpu_pool *pool);
 
 /* signal.c */
 void signal_send(struct kernel *k, struct task *t, const struct sig_info *info);	/* lock held */
+void signal_send_many(struct kernel *k, struct task *t, const struct sig_info *info);	/* ... one of many */
+bool signal_takes(const struct task *t, int signo);	/* by a handler, the last one taken; lock held */
 void signal_fault(struct task *t, int signo, int code, uint64_t addr);	/* of its own instruction */
 bool signal_pending(struct task *t);
 bool signal_kills(const struct task *t);	/* a signal that ends the task is pending */
@@ -140,10 +167,11 @@ void signal_exec(struct task *t);
 void signal_set_blocked(struct task *t, uint64_t set);
 
 /* exec.c */
+uint64_t max_arg_bytes(const struct task *t);	/* strings and their pointers: E2BIG beyond */
 int exec_load(struct task *t, const char *path, char *const *argv, char *const *envp);
 
 /* fd.c */
-struct file *file_open(int host_fd);		/* takes over the descriptor */
+struct file *file_open(int host_fd);		/* takes over the descriptor; NULL: errno says why */
 void file_put(struct file *file);
 void file_flags_changed(struct file *file);	/* after F_SETFL */
 /*
@@ -153,14 +181,33 @@ void file_flags_changed(struct file *file);	/* after F_SETFL */
 void file_unread(struct file *file, const void *bytes, size_t len);
 size_t file_take_unread(struct file *file, void *bytes, size_t len);
 size_t file_nr_unread(const struct file *file);
-bool fd_available(const struct task *t);	/* a number is free */
 int fd_install(struct task *t, struct file *file, int from, bool cloexec);
+int fd_room(struct task *t, unsigned nr);	/* 0, or why no file can be opened: before anything is done */
 int fd_host(struct task *t, uint64_t fd);	/* or -EBADF */
 struct file *fd_file(struct task *t, uint64_t fd);	/* NULL: EBADF */
 int64_t fd_dup(struct task *t, uint64_t fd, int from, bool cloexec);
-void fds_fork(struct task *child, const struct task *parent);
+int fds_fork(struct task *child, const struct task *parent);
 void fds_exec(struct task *t);
 void fds_close_all(struct task *t);
+
+/* hostfd.c */
+int hostfd_start(char *why, size_t size);	/* 0, or -1 with one line */
+bool hostfd_take(unsigned n);			/* false: Vellum needs the rest */
+void hostfd_give(unsigned n);
+bool hostfd_take_task(void);
+void hostfd_give_task(void);
+
+/* rlimit.c */
+uint64_t rlimit_of(const struct task *t, int resource);
+void rlimit_init(struct task *t, const struct rlimit *limits);
+void rlimit_apply(struct task *t, struct vellum_mm *mm);
+void rlimit_settle(struct task *t);
+uint64_t rlimit_tasks(const struct task *t);	/* processes that there may be for it to fork */
+/* May @more bytes be mapped, where [start, end) is replaced? 0 or -ENOMEM. */
+int rlimit_map(struct task *t, uint64_t start, uint64_t end, uint64_t more, uint32_t prot, bool shared);
+/* How much of a write may be done, or -EFBIG. @offset -1: the file's own. */
+int64_t rlimit_write(struct task *t, const struct file *file, uint64_t len, int64_t offset);
+int rlimit_size(struct task *t, const struct file *file, int64_t size);	/* 0, or -EFBIG and the signal is sent */
 
 /* inspect.c: without a CPU, the inspector looks, if there is one for this */
 void inspect_syscall(struct task *t, uint64_t nr);
@@ -178,7 +225,6 @@ int user_string(struct task *t, char *buf, size_t size, uint64_t addr);	/* 0, -E
 void block_begin(struct task *t);
 void block_end(struct task *t);
 void signal_self(struct task *t, int signo);	/* for what its own system call met */
-void size_refused(struct task *t, int64_t error);	/* the signal for a file that RLIMIT_FSIZE keeps from growing */
 
 /* syscall.c */
 int64_t syscall_dispatch(struct task *t);

@@ -228,9 +228,9 @@ struct run {
 	struct track *track;
 	struct inspect *inspect;
 	struct abi_result result;
-	uint64_t run_ns;
+	uint64_t start_ns, run_ns;
 	unsigned closed_fds;
-	struct rlimit size_limit;	/* the program's RLIMIT_FSIZE */
+	struct rlimit limits[RLIM_NLIMITS];	/* as we were started */
 };
 
 /* Locks of the core are held, and what a program reached once it can reach again: end at once. */
@@ -273,7 +273,8 @@ static int set_up(struct run *r)
 	if (vellum_host_ram_create(r->opt.ram, &r->ram))
 		return fail("cannot reserve %llu MiB of RAM: %s; use a smaller --ram%s",
 			    (unsigned long long)(r->opt.ram >> 20), strerror(errno),
-			    errno == EFBIG ? " or a larger ulimit -f" : "");
+			    errno == EFBIG ? ", or raise the limit of file sizes (ulimit -f)" :
+			    errno == ENOMEM ? ", or raise the limit of memory (ulimit -v)" : "");
 	r->machine = machine_qemu_create(&r->ram, r->opt.cpus, !r->opt.no_isolation, why, sizeof(why));
 	if (!r->machine)
 		return fail("%s", why);
@@ -314,25 +315,32 @@ static void tear_down(struct run *r)
 		vellum_host_ram_destroy(&r->ram);
 }
 
+static int report(struct run *r);
+
+/* What is known so far; the threads of the run are still there. */
+static int report_abandoned(void *arg)
+{
+	struct run *r = arg;
+
+	track_abandon(r->track);
+	r->run_ns = monotonic_ns() - r->start_ns;
+	return report(r);
+}
+
 static void run_program(struct run *r)
 {
 	const struct abi_args args = { .machine = r->machine, .memory = r->memory, .path = r->path,
 				       .argv = r->opt.argv, .envp = environ, .strace = r->opt.strace,
-				       .closed_fds = r->closed_fds,
+				       .closed_fds = r->closed_fds, .limits = r->limits,
 				       .observer = track_observer(r->track),
-				       .inspector = inspect_inspector(r->inspect) };
-	uint64_t start = monotonic_ns();
+				       .inspector = inspect_inspector(r->inspect),
+				       .abandoned = report_abandoned, .abandoned_arg = r };
 
-	struct rlimit ours;
-
-	getrlimit(RLIMIT_FSIZE, &ours);
+	r->start_ns = monotonic_ns();
 	track_start(r->track);
-	if (r->size_limit.rlim_cur < ours.rlim_cur)
-		setrlimit(RLIMIT_FSIZE, &(struct rlimit){ r->size_limit.rlim_cur, ours.rlim_max });
 	abi_run(&args, &r->result);
-	setrlimit(RLIMIT_FSIZE, &ours);
 	track_stop(r->track);
-	r->run_ns = monotonic_ns() - start;
+	r->run_ns = monotonic_ns() - r->start_ns;
 }
 
 static int exit_status(const struct run *r)
@@ -372,27 +380,22 @@ static unsigned fill_closed_fds(void)
 	return closed;
 }
 
-static void raise_file_limit(void)
+/* What is meant for one program: each process inside gets it, and we take what there is. */
+static void raise_limits(struct rlimit limits[RLIM_NLIMITS])
 {
-	struct rlimit lim;
+	static const struct rlimit none = { RLIM_INFINITY, RLIM_INFINITY };
+	static const int raised[] = { RLIMIT_NOFILE, RLIMIT_FSIZE, RLIMIT_AS, RLIMIT_DATA, RLIMIT_NPROC };
 
-	if (getrlimit(RLIMIT_NOFILE, &lim) == 0) {
+	for (int i = 0; i < (int)RLIM_NLIMITS; i++)
+		if (getrlimit(i, &limits[i]))
+			limits[i] = (struct rlimit){ RLIM_INFINITY, RLIM_INFINITY };
+	for (size_t i = 0; i < sizeof(raised) / sizeof(raised[0]); i++) {
+		struct rlimit lim = limits[raised[i]];
+
 		lim.rlim_cur = lim.rlim_max;
-		setrlimit(RLIMIT_NOFILE, &lim);
-	}
-}
-
-/*
- * RLIMIT_FSIZE is for the program's files, not for RAM and reports: lifted, as far as we may, while it does not run.
- */
-static void lift_size_limit(struct rlimit *of_program)
-{
-	struct rlimit none = { RLIM_INFINITY, RLIM_INFINITY };
-
-	getrlimit(RLIMIT_FSIZE, of_program);
-	if (setrlimit(RLIMIT_FSIZE, &none)) {
-		none.rlim_cur = none.rlim_max = of_program->rlim_max;
-		setrlimit(RLIMIT_FSIZE, &none);
+		/* RAM and reports are no files of the program: without a limit, where we may. */
+		if (raised[i] != RLIMIT_FSIZE || setrlimit(RLIMIT_FSIZE, &none))
+			setrlimit(raised[i], &lim);
 	}
 	signal(SIGXFSZ, SIG_IGN);	/* the calls' errors tell */
 }
@@ -432,8 +435,7 @@ int cmd_run(int argc, char **argv)
 	if (r.opt.html && json_check(r.opt.html, why, sizeof(why)))
 		return fail("cannot write the report: %s", why);
 	prctl(PR_SET_DUMPABLE, 0);	/* the program cannot reach us through /proc */
-	raise_file_limit();
-	lift_size_limit(&r.size_limit);
+	raise_limits(r.limits);
 	abi_take_signals();
 	signal(SIGCHLD, SIG_DFL);	/* QEMU is waited for, even if we were started with it ignored */
 	status = set_up(&r);

@@ -468,6 +468,16 @@ void track_stop(struct track *track)
 	track->running = false;
 }
 
+/* The lock stays taken. Who has it and does not come back changes nothing either. */
+void track_abandon(struct track *track)
+{
+	struct timespec until;
+
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += 2;
+	pthread_mutex_timedlock(&track->lock, &until);
+}
+
 const struct track_result *track_get_result(struct track *track)
 {
 	return &track->result;

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: MIT */
+/* abi/exit.c - processes die: _exit(2), what the parent learns, who inherits the children. */
+#define _GNU_SOURCE
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+
+#include "abi/task.h"
+#include "abi/text.h"
+
+void task_release_vfork(struct task *t)
+{
+	pthread_mutex_lock(&t->kernel->lock);
+	if (t->vfork_parent)
+		t->vfork_parent->vfork_done = true;
+	t->vfork_parent = NULL;
+	pthread_cond_broadcast(&t->kernel->changed);
+	pthread_mutex_unlock(&t->kernel->lock);
+}
+
+/* Children go to pid 1, or, with nobody to wait for them, vanish. kernel->lock held. */
+static void reparent_children(struct kernel *k, const struct task *t)
+{
+	struct task *next;
+
+	for (struct task *c = k->tasks; c; c = next) {
+		next = c->next;
+		if (c->ppid != t->pid)
+			continue;
+		c->ppid = t->pid == 1 ? 0 : 1;
+		if (c->state == TASK_ZOMBIE && c->ppid == 0) {
+			task_unlink(k, c);
+			task_free(c);
+		}
+	}
+}
+
+static bool parent_ignores_children(const struct task *parent)
+{
+	return parent->action[SIGCHLD].handler == 1 || (parent->action[SIGCHLD].flags & 2);
+}
+
+static void report_to_parent(struct kernel *k, struct task *t, bool *reaped)
+{
+	struct task *parent = task_find(k, t->ppid);
+	struct sig_info info = { .signo = SIGCHLD, .pid = t->pid };
+
+	*reaped = !parent || parent->state == TASK_ZOMBIE || parent_ignores_children(parent);
+	if (!parent)
+		return;
+	info.code = WIFSIGNALED(t->exit_status) ? CLD_KILLED : CLD_EXITED;
+	info.status = WIFSIGNALED(t->exit_status) ? WTERMSIG(t->exit_status) : WEXITSTATUS(t->exit_status);
+	signal_send(k, parent, &info);
+}
+
+/* As with the first process of a PID namespace: nobody outlives it. kernel->lock held. */
+static void end_with_first(struct kernel *k, const struct task *first)
+{
+	const struct sig_info info = { .signo = SIGKILL, .code = SI_KERNEL };
+
+	k->first_gone = true;
+	k->result->code = WIFEXITED(first->exit_status) ? WEXITSTATUS(first->exit_status) : -1;
+	k->result->signal = WIFSIGNALED(first->exit_status) ? WTERMSIG(first->exit_status) : 0;
+	if (k->ended_by) {
+		k->result->code = -1;
+		k->result->signal = k->ended_by;
+	}
+	for (struct task *t = k->tasks; t; t = t->next)
+		if (t != first)
+			signal_send_many(k, t, &info);
+}
+
+void task_exit(struct task *t, int status)
+{
+	struct kernel *k = t->kernel;
+	uint32_t zero = 0;
+	bool reaped;
+
+	cpu_release(t);
+	if (t->clear_child_tid)
+		user_write(t, t->clear_child_tid, &zero, sizeof(zero));
+	fds_close_all(t);
+	inspect_exit(t);
+	gmm_put(t, t->gmm);
+	task_release_vfork(t);
+	pool_forget_task(k->pool, t);
+	pthread_mutex_lock(&k->lock);
+	t->exit_status = status;
+	t->state = TASK_ZOMBIE;
+	k->result->nr_syscalls += t->nr_syscalls;
+	if (t->pid == 1)
+		end_with_first(k, t);
+	reparent_children(k, t);
+	report_to_parent(k, t, &reaped);
+	if (reaped) {
+		task_unlink(k, t);
+		task_free(t);
+	}
+	k->nr_live--;
+	pthread_cond_broadcast(&k->changed);
+	pthread_mutex_unlock(&k->lock);
+	task_leave();
+}
+
+void task_out_of_memory(struct task *t)
+{
+	char name[PRINTABLE_BYTES(sizeof(t->comm))];
+
+	fprintf(stderr, "vellum: out of memory: process %d (%s) killed; run with more --ram or --swap\n",
+		t->pid, printable(t->comm, name, sizeof(name)));
+	inspect_signal(t, SIGKILL);
+	task_exit(t, SIGKILL);
+}

@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: MIT */
+/* abi/kernel.c - the kernel that holds the processes: timers, signals to Vellum, start and end of a run. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "abi/filemap.h"
+
+#define TICK_NS	 5000000	/* time slice while somebody waits for a CPU; and re-kicks */
+#define HURRY_NS 10000000000u	/* a run that was told to end may take that long, and that long again to report */
+
+/* --- timers, time slices, lost kicks, signals to Vellum --- */
+
+/* Vellum's own signals, which are the program's: waited for by the ticker, blocked elsewhere. */
+static void taken_signals(sigset_t *set)
+{
+	static const int signals[] = { SIGINT, SIGTERM, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2, SIGALRM };
+
+	sigemptyset(set);
+	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
+		sigaddset(set, signals[i]);
+}
+
+/*
+ * The second time that we are asked to end we do, whatever the program does with the signal; unless it is
+ * the terminal's, and process 1 took the one before: a shell is asked often. lock held.
+ */
+static bool is_second(struct kernel *k, int signo)
+{
+	const struct task *first = task_find(k, 1);
+	unsigned asked = k->asked_to_end;
+
+	if (signo != SIGTERM && signo != SIGINT)
+		return false;
+	k->asked_to_end |= 1u << signo;
+	if (k->first_gone || !first)
+		return true;
+	if (signo == SIGINT && signal_takes(first, signo))
+		return false;
+	return asked & (1u << SIGTERM | 1u << SIGINT);
+}
+
+/* Towards the end, one step a signal, or after some time. lock held. */
+static void hurry(struct kernel *k, int signo)
+{
+	k->hurry_at = clock_ns(CLOCK_MONOTONIC) + HURRY_NS;
+	if (!k->dying || !k->ended_by) {
+		k->ended_by = signo;
+		__atomic_store_n(&k->dying, true, __ATOMIC_RELAXED);
+	} else if (!k->abandoned) {
+		k->abandoned = true;
+	} else {
+		fprintf(stderr, "vellum: ended by a signal before everything was written\n");
+		_exit(128 + k->ended_by);
+	}
+	pthread_cond_broadcast(&k->changed);
+}
+
+/* The terminal's signals go to everybody, others to the first process. */
+static void forward_signal(struct kernel *k, int signo)
+{
+	const struct sig_info info = { .signo = signo, .code = SI_USER };
+
+	pthread_mutex_lock(&k->lock);
+	if (k->ended_by || is_second(k, signo))
+		hurry(k, signo);
+	else
+		for (struct task *t = k->tasks; t; t = t->next)
+			if (t->pid == 1 || signo == SIGINT || signo == SIGQUIT)
+				signal_send_many(k, t, &info);
+	pthread_mutex_unlock(&k->lock);
+}
+
+static void tick_task(struct kernel *k, struct task *t, uint64_t now)
+{
+	if (t->alarm_at && now >= t->alarm_at) {
+		signal_send(k, t, &(struct sig_info){ .signo = SIGALRM, .code = SI_KERNEL });
+		t->alarm_at = t->alarm_interval ? now + t->alarm_interval : 0;
+	}
+	/* A kick that came just before the host call began was lost: again. */
+	if (__atomic_load_n(&t->in_host, __ATOMIC_SEQ_CST) && t->state != TASK_ZOMBIE && signal_pending(t))
+		pthread_kill(t->thread, KICK_SIGNAL);
+}
+
+static void *ticker(void *arg)
+{
+	struct kernel *k = arg;
+	struct timespec ts = { 0, TICK_NS };
+	sigset_t taken;
+
+	taken_signals(&taken);
+	while (!__atomic_load_n(&k->ticker_stop, __ATOMIC_RELAXED)) {
+		int signo = sigtimedwait(&taken, NULL, &ts);
+		uint64_t now = clock_ns(CLOCK_MONOTONIC);
+		bool kick = cpu_wanted(k->pool);
+
+		if (signo > 0)
+			forward_signal(k, signo);
+		pthread_mutex_lock(&k->lock);
+		for (struct task *t = k->tasks; t; t = t->next) {
+			tick_task(k, t, now);
+			kick |= t->state != TASK_ZOMBIE && signal_pending(t);
+		}
+		if (k->hurry_at && now >= k->hurry_at)
+			hurry(k, k->ended_by);
+		pthread_mutex_unlock(&k->lock);
+		if (kick)
+			pool_kick_all(k->pool);
+		vdso_tick(k);
+	}
+	return NULL;
+}
+
+/* --- the whole --- */
+
+static void ignore_signal(int signo)
+{
+	(void)signo;
+}
+
+static int open_standard_files(struct task *t)
+{
+	for (int fd = 0; fd <= 2; fd++) {
+		int host;
+
+		if (t->kernel->args->closed_fds >> fd & 1)
+			continue;
+		host = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+		if (host < 0 || fd_install(t, file_open(host), fd, false) < 0)
+			return -errno;
+	}
+	t->cwd = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	t->umask = umask(0);		/* ours stays 0: each program has its own */
+	return t->cwd < 0 ? -errno : 0;
+}
+
+static int start_first(struct kernel *k, const struct abi_args *args)
+{
+	struct task *t = task_create(k, RLIM_INFINITY);
+	int err;
+
+	if (!t)
+		return -errno;
+	t->pgid = t->sid = t->pid;
+	rlimit_init(t, args->limits);
+	err = open_standard_files(t);
+	if (!err)
+		err = exec_load(t, args->path, args->argv, args->envp);
+	if (!err)
+		err = task_start(t, NULL);
+	if (err)
+		task_abandon(t);
+	return err;
+}
+
+void abi_take_signals(void)
+{
+	sigset_t taken;
+
+	taken_signals(&taken);
+	pthread_sigmask(SIG_BLOCK, &taken, NULL);
+}
+
+/* Signals that came too late for the program end us as they would anybody. */
+static void release_signals(void)
+{
+	static const struct timespec at_once;
+	sigset_t taken;
+
+	taken_signals(&taken);
+	while (sigtimedwait(&taken, NULL, &at_once) > 0)
+		;
+	pthread_sigmask(SIG_UNBLOCK, &taken, NULL);
+}
+
+/* Somebody is still in a call of the host. The ticker ends us if what is left to do takes long, too. */
+static void abandon(struct kernel *k) __attribute__((noreturn));
+static void abandon(struct kernel *k)
+{
+	int status;
+
+	fprintf(stderr, "vellum: %u process%s not end but wait%s for the host: left behind\n", k->nr_live,
+		k->nr_live == 1 ? " does" : "es do", k->nr_live == 1 ? "s" : "");
+	if (!k->first_gone) {
+		k->result->code = -1;
+		k->result->signal = k->ended_by;
+	}
+	status = k->args->abandoned(k->args->abandoned_arg);
+	filemap_sync_all();
+	_exit(status);
+}
+
+/* Until nobody is left. */
+static void wait_for_end(struct kernel *k)
+{
+	pthread_mutex_lock(&k->lock);
+	while (k->nr_live && !k->abandoned)
+		pthread_cond_wait(&k->changed, &k->lock);
+	pthread_mutex_unlock(&k->lock);
+	if (k->abandoned)
+		abandon(k);
+}
+
+void abi_run(const struct abi_args *args, struct abi_result *result)
+{
+	struct kernel k = { .args = args, .result = result, .next_pid = 1 };
+	struct sigaction quiet = { .sa_handler = ignore_signal }, no_pipe = { .sa_handler = SIG_IGN };
+	int err;
+
+	memset(result, 0, sizeof(*result));
+	result->code = -1;
+	pthread_mutex_init(&k.lock, NULL);
+	pthread_cond_init(&k.changed, NULL);
+	if (hostfd_start(result->error, sizeof(result->error)))
+		return;
+	sigaction(KICK_SIGNAL, &quiet, NULL);
+	sigaction(SIGPIPE, &no_pipe, NULL);	/* the program's, not ours: the calls' errors tell */
+	sigaction(SIGXFSZ, &no_pipe, NULL);
+	k.pool = pool_create(args->machine);
+	vdso_init(&k);
+	filemap_start(&k);
+	pthread_create(&k.ticker, NULL, ticker, &k);
+	err = k.pool ? start_first(&k, args) : -ENOMEM;
+	result->started = !err;
+	if (err)
+		snprintf(result->error, sizeof(result->error), "cannot run %s: %s", args->path, strerror(-err));
+	wait_for_end(&k);
+	filemap_stop();
+	__atomic_store_n(&k.ticker_stop, true, __ATOMIC_RELAXED);
+	pthread_join(k.ticker, NULL);
+	while (k.tasks) {
+		struct task *t = k.tasks;
+
+		k.tasks = t->next;
+		task_free(t);
+	}
+	vdso_fini(&k);
+	pool_destroy(k.pool);
+	release_signals();
+}

@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * abi/rlimit.c - a process's limits: getrlimit(2). Forks inherit them, exec keeps them. At first they are
+ * Vellum's own, as they were when it was started.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "abi/task.h"
+
+#define PAGE_UP(x) (((x) + VELLUM_PAGE_SIZE - 1) & ~(uint64_t)(VELLUM_PAGE_SIZE - 1))
+
+uint64_t rlimit_of(const struct task *t, int resource)
+{
+	return __atomic_load_n(&t->rlimits[resource].rlim_cur, __ATOMIC_RELAXED);
+}
+
+/* CAP_SYS_RESOURCE and CAP_IPC_LOCK are root's, and so is the program. */
+static bool is_privileged(void)
+{
+	return geteuid() == 0;
+}
+
+void rlimit_init(struct task *t, const struct rlimit *limits)
+{
+	struct rlimit *files = &t->rlimits[RLIMIT_NOFILE];
+
+	for (int i = 0; i < (int)RLIM_NLIMITS; i++)
+		t->rlimits[i] = limits[i];
+	if (files->rlim_max > MAX_FDS)
+		files->rlim_max = MAX_FDS;
+	if (files->rlim_cur > files->rlim_max)
+		files->rlim_cur = files->rlim_max;
+}
+
+/* The core looks at these two itself. By @t's own thread. */
+void rlimit_apply(struct task *t, struct vellum_mm *mm)
+{
+	vellum_set_limits(mm, is_privileged() ? RLIM_INFINITY : rlimit_of(t, RLIMIT_MEMLOCK),
+			  rlimit_of(t, RLIMIT_STACK));
+}
+
+/* Another process has changed them. */
+void rlimit_settle(struct task *t)
+{
+	if (__atomic_exchange_n(&t->limits_changed, false, __ATOMIC_ACQUIRE))
+		rlimit_apply(t, t->gmm->mm);
+}
+
+/* All are one user's. */
+uint64_t rlimit_tasks(const struct task *t)
+{
+	return is_privileged() ? RLIM_INFINITY : rlimit_of(t, RLIMIT_NPROC);
+}
+
+/* --- memory --- */
+
+static bool is_data(uint32_t prot, bool shared)
+{
+	return (prot & VELLUM_PROT_WRITE) && !shared;
+}
+
+/* What is mapped, without what lies in [start, end). @data: only what RLIMIT_DATA counts. */
+static uint64_t mapped_bytes(struct task *t, uint64_t start, uint64_t end, bool data)
+{
+	struct vellum_vma_info info;
+	uint64_t sum = 0;
+
+	for (uint64_t at = 0; vellum_vma_next(t->gmm->mm, at, &info) == 0; at = info.end) {
+		uint64_t from = info.start > start ? info.start : start;
+		uint64_t to = info.end < end ? info.end : end;
+
+		if (data && (!is_data(info.prot, info.shared) || info.end == t->gmm->stack_end))
+			continue;
+		sum += info.end - info.start - (from < to ? to - from : 0);
+	}
+	return sum;
+}
+
+static bool fits(struct task *t, int resource, uint64_t start, uint64_t end, uint64_t more)
+{
+	uint64_t limit = rlimit_of(t, resource), have;
+
+	if (limit == RLIM_INFINITY)
+		return true;
+	have = mapped_bytes(t, start, end, resource == RLIMIT_DATA);
+	return more <= limit && have <= limit - more;
+}
+
+int rlimit_map(struct task *t, uint64_t start, uint64_t end, uint64_t more, uint32_t prot, bool shared)
+{
+	more = PAGE_UP(more);
+	if (!fits(t, RLIMIT_AS, start, end, more))
+		return -ENOMEM;
+	return is_data(prot, shared) && !fits(t, RLIMIT_DATA, start, end, more) ? -ENOMEM : 0;
+}
+
+/* --- files --- */
+
+/* Where a write(2) begins. */
+static int64_t write_position(const struct file *file, int64_t offset)
+{
+	int flags = fcntl(file->fd, F_GETFL);
+	struct stat st;
+
+	if (flags >= 0 && (flags & O_APPEND))
+		return fstat(file->fd, &st) ? -1 : st.st_size;
+	return offset >= 0 ? offset : lseek(file->fd, 0, SEEK_CUR);
+}
+
+int64_t rlimit_write(struct task *t, const struct file *file, uint64_t len, int64_t offset)
+{
+	uint64_t limit = rlimit_of(t, RLIMIT_FSIZE);
+	int64_t at;
+
+	if (limit == RLIM_INFINITY || !file->regular || !len)
+		return (int64_t)len;
+	at = write_position(file, offset);
+	if (at < 0)
+		return (int64_t)len;
+	if ((uint64_t)at >= limit)
+		return -EFBIG;
+	return (int64_t)(len < limit - (uint64_t)at ? len : limit - (uint64_t)at);
+}
+
+int rlimit_size(struct task *t, const struct file *file, int64_t size)
+{
+	const struct sig_info info = { .signo = SIGXFSZ, .code = SI_USER, .pid = t->pid };
+	uint64_t limit = rlimit_of(t, RLIMIT_FSIZE);
+	struct stat st;
+
+	if (limit == RLIM_INFINITY || size < 0 || (uint64_t)size <= limit)
+		return 0;
+	if (fstat(file->fd, &st) || size <= st.st_size)		/* it does not grow */
+		return 0;
+	pthread_mutex_lock(&t->kernel->lock);
+	signal_send(t->kernel, t, &info);
+	pthread_mutex_unlock(&t->kernel->lock);
+	return -EFBIG;
+}
+
+/* --- system calls --- */
+
+static int check(const struct rlimit *new, const struct rlimit *old, int resource)
+{
+	if (new->rlim_cur > new->rlim_max)
+		return -EINVAL;
+	if (resource == RLIMIT_NOFILE && new->rlim_max > MAX_FDS)
+		return -EPERM;		/* as beyond fs.nr_open */
+	return new->rlim_max > old->rlim_max && !is_privileged() ? -EPERM : 0;
+}
+
+/* kernel->lock held. */
+static int change(struct task *t, struct task *other, int resource, const struct rlimit *new,
+		  struct rlimit *old)
+{
+	int err = 0;
+
+	*old = other->rlimits[resource];
+	if (new)
+		err = check(new, old, resource);
+	if (!new || err)
+		return err;
+	__atomic_store_n(&other->rlimits[resource].rlim_max, new->rlim_max, __ATOMIC_RELAXED);
+	__atomic_store_n(&other->rlimits[resource].rlim_cur, new->rlim_cur, __ATOMIC_RELAXED);
+	__atomic_store_n(&other->limits_changed, true, __ATOMIC_RELEASE);
+	if (other != t)
+		cpu_kick(other);
+	return 0;
+}
+
+static int64_t do_prlimit(struct task *t, uint64_t pid, uint64_t resource, uint64_t new_addr, uint64_t old_addr)
+{
+	struct rlimit new, old;
+	struct task *other;
+	int err = -ESRCH;
+
+	if (resource >= RLIM_NLIMITS)
+		return -EINVAL;
+	if (new_addr && user_read(t, &new, new_addr, sizeof(new)))
+		return -EFAULT;
+	pthread_mutex_lock(&t->kernel->lock);
+	other = (int)pid ? task_find(t->kernel, (int)pid) : t;
+	if (other)
+		err = change(t, other, (int)resource, new_addr ? &new : NULL, &old);
+	pthread_mutex_unlock(&t->kernel->lock);
+	return err || !old_addr ? err : user_write(t, old_addr, &old, sizeof(old));
+}
+
+SYSCALL(prlimit64)
+{
+	return do_prlimit(t, a[0], (uint32_t)a[1], a[2], a[3]);
+}
+
+SYSCALL(getrlimit)
+{
+	return do_prlimit(t, 0, (uint32_t)a[0], 0, a[1]);
+}
+
+SYSCALL(setrlimit)
+{
+	return a[1] ? do_prlimit(t, 0, (uint32_t)a[0], a[1], 0) : -EFAULT;
+}

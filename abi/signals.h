@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT */
+/* abi/signals.h - what signal.c and sys_signal.c share: sets, handlers, the alternate stack. */
+#ifndef ABI_SIGNALS_H
+#define ABI_SIGNALS_H
+
+#include "abi/task.h"
+
+#define HANDLER_DEFAULT 0
+#define HANDLER_IGNORE	1
+
+#define ALT_ONSTACK	1u
+#define ALT_DISABLE	2u
+
+struct guest_stack {
+	uint64_t sp;
+	uint32_t flags, pad;
+	uint64_t size;
+};
+
+static inline uint64_t bit(int signo)
+{
+	return 1ull << (signo - 1);
+}
+
+static inline void drop_pending(struct task *t, uint64_t set)
+{
+	__atomic_fetch_and(&t->pending, ~set, __ATOMIC_RELEASE);
+}
+
+static inline bool default_ignores(int signo)
+{
+	return signo == SIGCHLD || signo == SIGURG || signo == SIGWINCH || signo == SIGCONT;
+}
+
+static inline bool is_ignored(const struct task *t, int signo)
+{
+	uint64_t handler = t->action[signo].handler;
+
+	return handler == HANDLER_IGNORE || (handler == HANDLER_DEFAULT && default_ignores(signo));
+}
+
+static inline bool on_alt_stack(const struct task *t)
+{
+	return t->alt_size && t->st.regs.rsp - t->alt_sp < t->alt_size;
+}
+
+#endif
