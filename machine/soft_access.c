@@ -142,6 +142,7 @@ static void do_access(const struct access *a)
 	if (a->nr_parts == 2)
 		on_part(a, &a->part[1], false, get_bytes, &second);
 	a->fn((char *)&copy, a->arg);
+	sched_locked();		/* the explorer's store buffers must not outlive @copy */
 	if (!write)
 		return;
 	on_part(a, &a->part[0], true, put_bytes, &first);
