@@ -54,6 +54,10 @@ caught "planted: a flush that forgets nothing" "not ok - a store after a collect
 	planted 'forget(machine, batch.*' '(void)machine, (void)forget;' second_machine.c
 caught "planted: a load's translation that may store" "not ok - a store after a collection" \
 	planted ' && (entry & ENTRY_DIRTY);' ';' second_machine.c
+caught "planted: a huge entry for its first page alone" "not ok - they reach the frames" \
+	planted ' + (addr >> 12 & (pages - 1))' ' + 0 * addr' second_machine.c
+caught "planted: an access that is translated once" "not ok - an access may cross" \
+	planted '(addr + i) >> 12 & (TLB' 'addr >> 12 \& (TLB' second_machine.c
 caught "planted: a block that keeps its bytes" "not ok - discarded blocks" \
 	planted 'memset(host->ram + offset, 0, len);.*' '(void)len;' second_host.c
 
