@@ -144,6 +144,22 @@ static void remap_that_meets_an_entry(void **state)
 	end_scene(s);
 }
 
+/* Anonymous memory is no device's, whatever object is named beside it. */
+static void anonymous_ignores_the_object(void **state)
+{
+	struct scene *s = scene();
+
+	(void)state;
+	map_object(s->w.mm, 0, HUGE, RW, ANON, s->d->mapping, 0, RW);
+	map_object(s->w.mm, HUGE, HUGE, RW, SHANON, s->d->mapping, 0, RW);
+	for (unsigned at = 0; at < 2 * HUGE; at += HUGE) {
+		assert_int_equal(vellum_remap_pfn_range(s->w.mm, PAGE(at), DEVICE_PFN, BYTES(HUGE)), -EINVAL);
+		store(s->w.cpu[0], PAGE(at), 1);
+	}
+	check_world(&s->w);
+	end_scene(s);
+}
+
 /* A private mapping: whole, small, read-only; a store copies one page and leaves the device's alone. */
 static void remap_of_private(void **state)
 {
@@ -550,6 +566,7 @@ int main(void)
 		cmocka_unit_test(remap_takes_the_largest),
 		cmocka_unit_test(remap_that_runs_out_of_frames),
 		cmocka_unit_test(remap_that_meets_an_entry),
+		cmocka_unit_test(anonymous_ignores_the_object),
 		cmocka_unit_test(remap_of_private),
 		cmocka_unit_test(private_leaf_is_copied_by_page),
 		cmocka_unit_test(T_fork_03_pmd),
