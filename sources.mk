@@ -12,7 +12,7 @@ VELLUM_CORE_SRC := \
 	mm/tracker.c mm/truncate.c mm/uffd.c mm/uffd_event.c mm/uffd_fault.c mm/uffd_fill.c mm/uffd_fork.c \
 	mm/uffd_move.c mm/uffd_wp.c mm/validate.c mm/vma.c mm/vma_usage.c mm/writeback.c mm/zap.c
 VELLUM_HOST_SRC := host/maps_text.c host/posix.c host/swap_file.c
-VELLUM_SOFT_SRC := machine/soft.c machine/soft_hostile.c
+VELLUM_SOFT_SRC := machine/soft.c machine/soft_access.c machine/soft_hostile.c
 VELLUM_LIB_SRC := $(VELLUM_CORE_SRC) $(VELLUM_HOST_SRC) $(VELLUM_SOFT_SRC)
 
 # A library of its own, as it needs libzstd.

@@ -11,7 +11,6 @@
 #include "vellum/soft.h"
 
 #include <linux/membarrier.h>
-#include <pthread.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,22 +19,10 @@
 
 #include "arch/x86/entry.h"
 #include "lib/errnum.h"
-#include "machine/soft_hostile.h"
+#include "machine/soft_cpu.h"
 
-#define EXPORT __attribute__((visibility("default")))
-
-#define READ_ONLY (1ull << 62)		/* in tlbe->store: no access compares with it */
+#define READ_ONLY (1ull << 10)		/* in tlbe->store: no access compares with it */
 #define OWN_TLB (VELLUM_SOFT_KEEP | VELLUM_SOFT_VCACHE)	/* nothing is in cpu->tlb: all accesses come by here */
-
-struct vellum_soft {
-	unsigned nr_cpus;
-	struct vellum_soft_cpu *cpus;
-	pthread_mutex_t *locks;		/* per CPU: who edits its TLB */
-	void (*hook)(void *arg);
-	void *hook_arg;
-	uint32_t stops;			/* threads that keep CPUs from walking */
-	struct hostile *hostile;	/* or NULL */
-};
 
 #ifdef VELLUM_EXPLORE
 void vellum_soft_point(const volatile void *where)
@@ -58,7 +45,8 @@ static void drop_all(struct vellum_soft_cpu *cpu)
 
 /* --- TLB of one CPU; it is busy, or locked out --- */
 
-/* Does the translation let this access through to @page, with nothing to be set in the entry? */
+/* A page is named by its address. Does the translation let this access through to @page, with nothing to be
+ * set in the entry? */
 static bool serves(const struct vellum_soft_tlbe *e, uint64_t page, enum vellum_soft_access kind)
 {
 	switch (kind) {
@@ -84,7 +72,7 @@ static void to_front(struct vellum_soft_tlbe *set, unsigned way)
 
 static struct vellum_soft_tlbe *set_of(struct vellum_soft_cpu *cpu, uint64_t page)
 {
-	return cpu->tlb[page & (VELLUM_SOFT_SETS - 1)];
+	return cpu->tlb[page >> PAGE_SHIFT & (VELLUM_SOFT_SETS - 1)];
 }
 
 /* NULL: nothing cached; or, if @faults is set, what is cached refuses the access. */
@@ -224,11 +212,6 @@ static uint32_t error_bits(uint64_t val, enum vellum_soft_access kind)
 	return VELLUM_FAULT_USER | (val & X86_PRESENT ? VELLUM_FAULT_PRESENT : 0) | of_kind[kind];
 }
 
-static bool stores(enum vellum_soft_access kind)
-{
-	return kind == VELLUM_SOFT_STORE || kind == VELLUM_SOFT_SHSTK_STORE;
-}
-
 /* The frame of one page of what a leaf maps. */
 static pfn_t leaf_pfn(const struct leaf *leaf, uint64_t addr)
 {
@@ -250,7 +233,7 @@ static pfn_t leaf_pfn(const struct leaf *leaf, uint64_t addr)
  */
 static struct vellum_soft_tlbe tlbe_of(const struct leaf *leaf, uint64_t addr, char *host)
 {
-	uint64_t page = addr >> PAGE_SHIFT, store = VELLUM_SOFT_NO_PAGE;
+	uint64_t page = addr & PAGE_MASK, store = VELLUM_SOFT_NO_PAGE;
 
 	if (leaf->val & X86_DIRTY)
 		store = leaf->val & X86_RW ? page : page | VELLUM_SOFT_SHSTK;
@@ -306,7 +289,7 @@ static void speculate(struct vellum_soft_cpu *cpu, const struct leaf *leaf, uint
 		struct vellum_soft_tlbe e;
 		char *host;
 
-		if (i == at || is_cached(cpu, near >> PAGE_SHIFT))
+		if (i == at || is_cached(cpu, near))
 			continue;
 		n.val = entry_load(n.entry);
 		while (allowed(n.val, VELLUM_SOFT_LOAD) && !set_bits(&n, X86_ACCESSED))
@@ -347,37 +330,11 @@ static struct vellum_soft_tlbe *translate(struct vellum_soft_cpu *cpu, uint64_t 
 	return fill(cpu, &e);
 }
 
-static pthread_mutex_t *tlb_lock(struct vellum_soft_cpu *cpu)
-{
-	return &cpu->soft->locks[cpu->id];
-}
-
-/* Held for the time of one flush. Tried rather than waited for: the explorer's CPUs share a thread. */
-static void lock_tlb(struct vellum_soft_cpu *cpu)
-{
-	sched_locked();
-	while (pthread_mutex_trylock(tlb_lock(cpu))) {
-		sched_point(SCHED_WAIT, tlb_lock(cpu));
-		sched_yield();
-	}
-}
-
-/* Become busy, waiting out whoever wants our attention. */
-static void enter_waiting(struct vellum_soft_cpu *cpu)
-{
-	while (!vellum_soft_enter(cpu)) {
-		vellum_soft_leave(cpu);
-		lock_tlb(cpu);		/* until the flusher is done */
-		pthread_mutex_unlock(tlb_lock(cpu));
-	}
-}
-
-/* What the CPU has cached, or what a walk finds; NULL as in translate(). */
-static const struct vellum_soft_tlbe *look_up_or_walk(struct vellum_soft_cpu *cpu, uint64_t addr,
-						      enum vellum_soft_access kind, uint32_t *error)
+const struct vellum_soft_tlbe *soft_translate(struct vellum_soft_cpu *cpu, uint64_t addr,
+					      enum vellum_soft_access kind, uint32_t *error)
 {
 	bool faults = false;
-	const struct vellum_soft_tlbe *e = look_up(cpu, addr >> PAGE_SHIFT, kind, &faults);
+	const struct vellum_soft_tlbe *e = look_up(cpu, addr & PAGE_MASK, kind, &faults);
 
 	if (faults) {
 		*error = error_bits(X86_PRESENT, kind);
@@ -391,94 +348,58 @@ static const struct vellum_soft_tlbe *look_up_or_walk(struct vellum_soft_cpu *cp
 	return e;
 }
 
-EXPORT enum vellum_fault_result vellum_soft_access_slow(struct vellum_soft_cpu *cpu, uint64_t addr,
-							enum vellum_soft_access kind,
-							vellum_soft_fn fn, void *arg)
+/* --- who may use a CPU's translations --- */
+
+static pthread_mutex_t *tlb_lock(struct vellum_soft_cpu *cpu)
 {
-	enum vellum_fault_result result = VELLUM_FAULT_OK;
-	uint32_t error = 0;
-
-	if (!cpu->mm || addr >= TASK_SIZE)
-		return VELLUM_FAULT_SIGSEGV_MAPERR;
-	while (result == VELLUM_FAULT_OK) {
-		const struct vellum_soft_tlbe *e;
-
-		enter_waiting(cpu);
-		e = look_up_or_walk(cpu, addr, kind, &error);
-		if (e) {
-			if (unlikely(hostile_is(cpu->soft->hostile, VELLUM_SOFT_VCACHE)))
-				hostile_access(cpu->soft->hostile, cpu, addr, e->host, stores(kind), fn, arg);
-			else
-				fn(e->host + (addr & ~PAGE_MASK), arg);
-		}
-		vellum_soft_leave(cpu);
-		if (e)
-			break;
-		result = error ? vellum_handle_fault(cpu->mm, addr, error) : VELLUM_FAULT_SIGBUS;
-	}
-	return result;
+	return &cpu->soft->locks[cpu->id];
 }
 
-struct cmpxchg {
-	uint64_t old, desired;
-	bool swapped;
-};
-
-static void do_cmpxchg(char *host, void *arg)
+void soft_lock(pthread_mutex_t *lock)
 {
-	struct cmpxchg *c = arg;
-
-	sched_point(SCHED_MEMORY, host);
 	sched_locked();
-	c->swapped = __atomic_compare_exchange_n((uint64_t *)host, &c->old, c->desired, false,
-						 __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
-}
-
-EXPORT enum vellum_fault_result vellum_soft_cmpxchg64(struct vellum_soft_cpu *cpu, uint64_t addr,
-						      uint64_t *old, uint64_t desired, bool *swapped)
-{
-	struct cmpxchg c = { *old, desired, false };
-	enum vellum_fault_result result;
-
-	result = vellum_soft_access_slow(cpu, addr, VELLUM_SOFT_STORE, do_cmpxchg, &c);
-	if (result == VELLUM_FAULT_OK) {
-		*old = c.old;
-		*swapped = c.swapped;
+	while (pthread_mutex_trylock(lock)) {
+		sched_point(SCHED_WAIT, lock);
+		sched_yield();
 	}
-	return result;
 }
 
-struct fetch {
-	void *buf;
-	size_t len;
-};
-
-static void do_fetch(char *host, void *arg)
+void soft_enter(struct vellum_soft_cpu *cpu)
 {
-	const struct fetch *f = arg;
-
-	sched_point(SCHED_MEMORY, host);
-	memcpy(f->buf, host, f->len);
+	while (!vellum_soft_enter(cpu)) {
+		vellum_soft_leave(cpu);
+		soft_lock(tlb_lock(cpu));	/* until the other thread is done */
+		pthread_mutex_unlock(tlb_lock(cpu));
+	}
 }
 
-EXPORT enum vellum_fault_result vellum_soft_fetch(struct vellum_soft_cpu *cpu, uint64_t addr,
-						  void *buf, size_t len)
+/* Every running thread has executed a full fence when this returns. */
+static void heavy_fence(void)
 {
-	struct fetch f = { buf, len };
-
-	return vellum_soft_access_slow(cpu, addr, VELLUM_SOFT_FETCH, do_fetch, &f);
+#ifdef VELLUM_EXPLORE
+	vellum_explore_fence_all();
+#else
+	syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
+#endif
 }
 
-EXPORT enum vellum_fault_result vellum_soft_shstk_load64(struct vellum_soft_cpu *cpu, uint64_t addr,
-							 uint64_t *val)
+void soft_hold(struct vellum_soft_cpu *cpu)
 {
-	return vellum_soft_access_slow(cpu, addr, VELLUM_SOFT_SHSTK_LOAD, vellum_soft_do_load64, val);
+	soft_lock(tlb_lock(cpu));
+	__atomic_store_n(&cpu->attention, 1, __ATOMIC_SEQ_CST);
+	if (!cpu->fenced)
+		heavy_fence();
+	for (unsigned spins = 0; __atomic_load_n(&cpu->busy, __ATOMIC_SEQ_CST); spins++) {
+		sched_point(SCHED_WAIT, &cpu->busy);
+		if (spins > 100)
+			sched_yield();
+	}
 }
 
-EXPORT enum vellum_fault_result vellum_soft_shstk_store64(struct vellum_soft_cpu *cpu, uint64_t addr,
-							  uint64_t val)
+void soft_release(struct vellum_soft_cpu *cpu)
 {
-	return vellum_soft_access_slow(cpu, addr, VELLUM_SOFT_SHSTK_STORE, vellum_soft_do_store64, &val);
+	__atomic_store_n(&cpu->attention, 0, __ATOMIC_RELEASE);
+	pthread_mutex_unlock(tlb_lock(cpu));
 }
 
 /* --- flush --- */
@@ -508,45 +429,26 @@ static void drop_batch(struct vellum_soft_cpu *cpu, const struct vellum_flush_ba
 	if (cpu->soft->hostile)
 		hostile_drop(cpu->soft->hostile, cpu->id, batch);
 	for (unsigned i = 0; i < batch->nr_ranges; i++) {
-		uint64_t start = batch->range[i].start >> PAGE_SHIFT;
-		uint64_t end = batch->range[i].end >> PAGE_SHIFT;
+		uint64_t start = batch->range[i].start;
+		uint64_t end = batch->range[i].end;
 
-		if (end - start > VELLUM_SOFT_SETS)
+		if (end - start > VELLUM_SOFT_SETS * PAGE_SIZE)
 			drop_range(cpu, start, end);
 		else
-			for (; start < end; start++)
+			for (; start < end; start += PAGE_SIZE)
 				drop_page(cpu, start);
 	}
 }
 
-/* Every running thread has executed a full fence when this returns. */
-static void heavy_fence(void)
-{
-#ifdef VELLUM_EXPLORE
-	vellum_explore_fence_all();
-#else
-	syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
-#endif
-}
-
 static void flush_cpu(struct vellum_soft_cpu *cpu, const struct vellum_flush_batch *batch)
 {
-	lock_tlb(cpu);
-	__atomic_store_n(&cpu->attention, 1, __ATOMIC_SEQ_CST);
-	if (!cpu->fenced)
-		heavy_fence();
-	for (unsigned spins = 0; __atomic_load_n(&cpu->busy, __ATOMIC_SEQ_CST); spins++) {
-		sched_point(SCHED_WAIT, &cpu->busy);
-		if (spins > 100)
-			sched_yield();
-	}
+	soft_hold(cpu);
 	sched_point(SCHED_TLB, cpu->tlb);
 	if (batch)
 		drop_batch(cpu, batch);
 	else
 		drop_all(cpu);
-	__atomic_store_n(&cpu->attention, 0, __ATOMIC_RELEASE);
-	pthread_mutex_unlock(tlb_lock(cpu));
+	soft_release(cpu);
 }
 
 static void flush_cpus(struct vellum_soft *soft, struct vellum_mm *mm,
@@ -625,7 +527,7 @@ EXPORT void vellum_soft_run(struct vellum_soft_cpu *cpu, struct vellum_mm *mm)
 	if (cpu->mm)
 		vellum_mm_deactivate(cpu->mm, cpu->id);
 	cpu->mm = NULL;
-	enter_waiting(cpu);
+	soft_enter(cpu);
 	drop_all(cpu);
 	vellum_soft_leave(cpu);
 	if (mm) {
@@ -688,6 +590,7 @@ EXPORT int vellum_soft_create(unsigned nr_cpus, struct vellum_soft **out)
 	if (!soft)
 		return -ENOMEM;
 	soft->nr_cpus = nr_cpus;
+	pthread_mutex_init(&soft->bus_lock, NULL);
 	soft->cpus = calloc(nr_cpus, sizeof(*soft->cpus));
 	soft->locks = calloc(nr_cpus, sizeof(*soft->locks));
 	if (!soft->cpus || !soft->locks) {

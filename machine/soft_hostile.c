@@ -121,7 +121,7 @@ void hostile_drop(struct hostile *h, unsigned cpu, const struct vellum_flush_bat
 			hc->table[i].region = NO_REGION;
 	}
 	for (unsigned i = hc->nr; i--;) {
-		uint64_t start = hc->kept[i].load << PAGE_SHIFT;
+		uint64_t start = hc->kept[i].load;
 
 		if (!batch || names(batch, start, start + PAGE_SIZE))
 			hc->kept[i] = hc->kept[--hc->nr];

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* machine/soft_hostile.h - what CPUs keep in hostile mode (vellum_soft_set_hostile()), for soft.c. */
+/* machine/soft_hostile.h - what CPUs keep in hostile mode (vellum_soft_set_hostile()), for soft.c and soft_access.c. */
 #ifndef MACHINE_SOFT_HOSTILE_H
 #define MACHINE_SOFT_HOSTILE_H
 

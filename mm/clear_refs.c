@@ -46,8 +46,13 @@ static void clear_soft_dirty(pte_t *ptep, gva_t addr, struct mm_walk *walk)
 			ptep_set(ptep, pte_swp_clear_soft_dirty(pte));
 		return;
 	}
-	if (!pte_present(pte) || must_stay(walk->vma, pte) || (!pte_write(pte) && !pte_soft_dirty(pte)))
+	if (!pte_present(pte) || (!pte_write(pte) && !pte_soft_dirty(pte)))
 		return;
+	if (must_stay(walk->vma, pte)) {
+		/* It stays writable, so a store that comes later sets nothing: it has to count already. */
+		ptep_update(ptep, pte_mksoft_dirty);
+		return;
+	}
 	if (must_clear_flush(walk->vma->mm))
 		ptep_set(ptep, cleared(clear_and_flush(walk->vma->mm, addr, ptep)));
 	else

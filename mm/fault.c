@@ -20,7 +20,8 @@ bool vma_permits(const struct vma *vma, uint32_t error)
 	/* Ordinary loads may look at a shadow stack; all else is for its own kind of access. */
 	if ((error & VELLUM_FAULT_SHSTK) ? !shadow_stack : shadow_stack && (error & VELLUM_FAULT_WRITE))
 		return false;
-	if (error & VELLUM_FAULT_WRITE)
+	/* A shadow-stack load too needs an entry that its kind of store may use. */
+	if (error & (VELLUM_FAULT_WRITE | VELLUM_FAULT_SHSTK))
 		return vma->flags & VM_WRITE;
 	if (error & VELLUM_FAULT_INSTR)
 		return vma->flags & VM_EXEC;

@@ -343,14 +343,19 @@ static int map_locked(struct vellum_mm *mm, const struct vellum_map_args *a,
 	return map_with_flags(mm, a, mapping, len, 0, addr);
 }
 
-EXPORT int vellum_mmap(struct vellum_mm *mm, const struct vellum_map_args *args, uint64_t *addr)
+EXPORT int vellum_mmap(struct vellum_mm *mm, const struct vellum_map_args *given, uint64_t *addr)
 {
 	struct vellum_mapping *mapping, *shm = NULL;
+	struct vellum_map_args request;
+	const struct vellum_map_args *args = &request;
 	uint64_t len;
 	int err;
 
-	if (!args || args->size != sizeof(*args) || !addr)
+	if (!given || given->size != sizeof(*given) || !addr)
 		return -EINVAL;
+	request = *given;
+	if (request.flags & VELLUM_MAP_ANONYMOUS)
+		request.mapping = NULL;		/* ignored, as mmap(2) ignores the descriptor */
 	len = page_align_up(args->len);
 	err = check_mmap(args, len);
 	if (err)

@@ -165,6 +165,8 @@ static int move_all(struct move *mv)
 	struct vellum_mm *mm = mv->from->mm;
 	uint64_t done;
 
+	if (!mv->len)
+		return 0;
 	notify_start(mm, VELLUM_NOTIFY_UNMAP, mv->old, mv->old + mv->len);
 	vma_lock_rmaps(mv->from);
 	done = move_page_tables(mv);

@@ -35,32 +35,57 @@ static int map_small(struct vma *vma, gva_t addr, pfn_t pfn)
 	return err;
 }
 
+/* One entry at @at, as large as fits. @size: out: the bytes that it maps. */
+static int map_one(struct vma *vma, gva_t at, pfn_t pfn, uint64_t len, uint64_t *size)
+{
+	unsigned shift = best_shift(vma, at, pfn, len);
+	int err;
+
+	*size = 1ull << shift;
+	if (shift == PAGE_SHIFT)
+		return map_small(vma, at, pfn);
+	err = huge_install(vma->mm, at, shift, frame_leaf(vma, pfn, shift), NULL, NULL);
+	if (!err && leaf_write(frame_leaf(vma, pfn, shift)))
+		huge_track(vma, at, shift);
+	if (err == -EBUSY && !huge_lookup(vma->mm, at, NULL)) {
+		*size = PAGE_SIZE;	/* a table is there, which may be empty */
+		err = map_small(vma, at, pfn);
+	}
+	return err;
+}
+
+/* The driver takes its frames back when the call fails, so no entry may go on mapping them. */
+static void unmap_again(struct vma *vma, gva_t start, gva_t end)
+{
+	struct tlb_gather tlb;
+
+	if (start == end)
+		return;
+	notify_start(vma->mm, VELLUM_NOTIFY_CLEAR, start, end);
+	tlb_begin(&tlb, vma->mm);
+	zap_range(&tlb, vma, start, end);
+	tlb_finish(&tlb);
+	notify_finish(vma->mm, VELLUM_NOTIFY_CLEAR, start, end);
+}
+
 /* mmap_lock held. */
 static int remap_locked(struct vellum_mm *mm, gva_t addr, pfn_t pfn, uint64_t len)
 {
 	struct vma *vma = find_vma_intersection(mm, addr, addr + 1);
-	int err = 0;
 
 	if (!vma || vma->start > addr || vma->end - addr < len || !(vma->flags & VM_PFNMAP))
 		return -EINVAL;
 	if (vma_is_cow(vma) && (vma->start != addr || vma->end != addr + len))
 		return -EINVAL;
-	for (uint64_t done = 0, size; done < len && !err; done += size) {
-		gva_t at = addr + done;
-		pfn_t frame = pfn + (done >> PAGE_SHIFT);
-		unsigned shift = best_shift(vma, at, frame, len - done);
+	for (uint64_t done = 0, size; done < len; done += size) {
+		int err = map_one(vma, addr + done, pfn + (done >> PAGE_SHIFT), len - done, &size);
 
-		size = 1ull << shift;
-		err = shift == PAGE_SHIFT ? map_small(vma, at, frame) :
-					    huge_install(mm, at, shift, frame_leaf(vma, frame, shift), NULL, NULL);
-		if (!err && shift > PAGE_SHIFT && leaf_write(frame_leaf(vma, frame, shift)))
-			huge_track(vma, at, shift);
-		if (err == -EBUSY && shift > PAGE_SHIFT && !huge_lookup(mm, at, NULL)) {
-			size = PAGE_SIZE;	/* a table is there, which may be empty */
-			err = map_small(vma, at, frame);
+		if (err) {
+			unmap_again(vma, addr, addr + done);
+			return err;
 		}
 	}
-	return err;
+	return 0;
 }
 
 EXPORT int vellum_remap_pfn_range(struct vellum_mm *mm, uint64_t addr, uint64_t pfn, uint64_t len)

@@ -11,7 +11,7 @@ variant_tsan  := BUILD=build/tsan CC=gcc SANITIZE=thread
 .PHONY: variants
 variants:
 	$(foreach v,$(VARIANTS),$(MAKE) --no-print-directory $(variant_$(v)) unit-build build/$(v)/vellum &&) true
-	$(MAKE) --no-print-directory $(variant_asan) examples build/asan/soak/pressure
+	$(MAKE) --no-print-directory $(variant_asan) examples build/asan/soak/pressure build/asan/fuzz/library
 	$(MAKE) --no-print-directory $(variant_tsan) build/tsan/soak/pressure
 	$(MAKE) --no-print-directory $(variant_clang) examples
 
@@ -57,6 +57,7 @@ test: test-build
 		'tests/side-by-side "build/explore/explore all" "sh tests/house.sh"' \
 		'sh tests/mutants/run.sh' 'build/diff/diff --ops 60000' \
 		'build/soak/pressure 0.3' 'build/tsan/soak/pressure 0.2' 'build/asan/soak/pressure 0.2' \
+		'build/asan/fuzz/library --calls 30000' \
 		'tests/side-by-side $(program_tests) $(fail_sweeps)'
 
 $(BUILD)/soak/%: tests/soak/%.c host/test.c $(BUILD)/libvellum.a
@@ -72,7 +73,7 @@ SOAK_MINUTES ?= 30
 soak: all unit-build guests build/explore/explore build/soak/soft build/soak/pressure build/diff/diff variants
 	@tests/tap-sum -t 10000 \
 		'build/soak/soft $(SOAK_MINUTES)' 'build/soak/pressure 10' 'build/tsan/soak/pressure 2' \
-		'build/asan/soak/pressure 2' \
+		'build/asan/soak/pressure 2' "build/asan/fuzz/library --calls 10000000 --seed $$(date +%s)" \
 		'bash tests/soak/command.sh $(SOAK_MINUTES)' \
 		'build/explore/explore all +1 --most 200000' 'build/explore/explore all --random 200000' \
 		"build/diff/diff --ops 1000000 --seed $$(date +%s)" \

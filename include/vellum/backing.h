@@ -347,8 +347,11 @@ void vellum_unmap_mapping_range(struct vellum_mapping *mapping, uint64_t first, 
  * Pieces that are aligned so, in address and frame, get entries of 1 GiB and 2 MiB. Those of a private mapping are
  * read-only, and never huge: a huge entry that a private mapping could write through would have to be copied whole.
  *
+ * If it fails, what it has mapped until then is unmapped again and flushed: the frames may be used otherwise
+ * when it returns, as with Linux since 6.11. A store that a CPU makes meanwhile is told to the dirt() hook.
+ *
  * Return: 0; -VELLUM_EINVAL (range, not such a mapping; a private one must be mapped as a whole); -VELLUM_EBUSY
- *   (something is there: what is before it is mapped); -VELLUM_ENOMEM (as well).
+ *   (something is there, and stays); -VELLUM_ENOMEM.
  */
 int vellum_remap_pfn_range(struct vellum_mm *mm, uint64_t addr, uint64_t pfn, uint64_t len);
 

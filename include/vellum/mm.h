@@ -123,7 +123,7 @@ enum {
  * @len:   bytes, not 0; rounded up to pages.
  * @prot:  VELLUM_PROT_*.
  * @flags: VELLUM_MAP_*.
- * @mapping: the object, unless VELLUM_MAP_ANONYMOUS. The VMA takes a reference.
+ * @mapping: the object; ignored with VELLUM_MAP_ANONYMOUS. The VMA takes a reference.
  * @pgoff: first page of the object.
  * @file_prot: how the object was opened: VELLUM_PROT_READ and/or VELLUM_PROT_WRITE. Needs READ;
  *         without WRITE a shared mapping never becomes writable.

@@ -27,11 +27,11 @@ extern "C" {
 #define VELLUM_SOFT_SETS 64
 #define VELLUM_SOFT_WAYS 4
 #define VELLUM_SOFT_NO_PAGE (~0ull)
-#define VELLUM_SOFT_SHSTK (1ull << 63)	/* no page number has it */
+#define VELLUM_SOFT_SHSTK (1ull << 11)	/* no address of a page has it */
 
 struct vellum_soft;
 
-/* One translation. A page number that the access may use, or VELLUM_SOFT_NO_PAGE, per kind of
+/* One translation. The address of the page that the access may use, or VELLUM_SOFT_NO_PAGE, per kind of
  * access; "store" only if the entry is writable and known dirty, or, with VELLUM_SOFT_SHSTK, for
  * shadow-stack accesses alone. */
 struct vellum_soft_tlbe {
@@ -48,6 +48,7 @@ struct vellum_soft_cpu {
 	uint32_t id;
 	struct vellum_soft *soft;
 	struct vellum_mm *mm;	/* NULL: in no address space */
+	uint64_t fault_addr;	/* vellum_soft_fault_addr() */
 	struct vellum_soft_tlbe tlb[VELLUM_SOFT_SETS][VELLUM_SOFT_WAYS];
 };
 
@@ -122,13 +123,24 @@ enum vellum_soft_access {
 	VELLUM_SOFT_SHSTK_STORE,
 };
 
-/* What an access does with the page's bytes once it may. */
+/* What an access does with its bytes once it may. */
 typedef void (*vellum_soft_fn)(char *host, void *arg);
 
-/* The slow path: walk, fault, fill; then @fn, with the translation still guaranteed. */
-enum vellum_fault_result vellum_soft_access_slow(struct vellum_soft_cpu *cpu, uint64_t addr,
+/*
+ * The slow path for @size bytes, 1, 2, 4 or 8: walk, fault, fill; then @fn, with the translation still
+ * guaranteed. If the address is not aligned, @fn works on an aligned copy of the bytes.
+ */
+enum vellum_fault_result vellum_soft_access_slow(struct vellum_soft_cpu *cpu, uint64_t addr, unsigned size,
 						 enum vellum_soft_access kind, vellum_soft_fn fn,
 						 void *arg);
+
+/**
+ * vellum_soft_fault_addr - the first byte that the CPU's last failed access could not access, as CR2
+ *
+ * Of an access that crosses a page, that may be the first byte of the second page.
+ * Context: the thread that uses the CPU, after an access returned something else than VELLUM_FAULT_OK.
+ */
+uint64_t vellum_soft_fault_addr(const struct vellum_soft_cpu *cpu);
 
 #ifdef VELLUM_EXPLORE	/* a test build: another CPU may run here; stores wait in a buffer, as on x86 */
 void vellum_soft_point(const volatile void *where);
@@ -168,11 +180,21 @@ static inline void vellum_soft_leave(struct vellum_soft_cpu *cpu)
 
 #define VELLUM_SOFT_SIZES(X) X(8) X(16) X(32) X(64)
 
+/* What the tag of a translation has to be: an address that is not aligned differs from every tag in its low
+ * bits, so the slow path gets it, and no page is left behind unseen. */
+#define VELLUM_SOFT_TAG(addr, bits) ((addr) & (~4095ull | ((bits) / 8 - 1)))
+
 /*
- * vellum_soft_loadN, vellum_soft_storeN - one naturally aligned access of N bits
+ * vellum_soft_loadN, vellum_soft_storeN - one access of N bits
  *
- * Misaligned addresses that do not cross a page work too; one that crosses is the caller's to
- * split. Context: no core lock held. Return: VELLUM_FAULT_OK, or what the access deserves.
+ * A naturally aligned access is atomic. Any other address works too, on the slow path. It may cross a page:
+ * both pages are translated before a byte is read or stored, so an access that fails has changed no memory,
+ * and both entries get A, and D for a store. (As on a CPU, the first page's bits may be set, or its fault be
+ * resolved, before the second page turns out to be inaccessible.) The bytes of an access that is not aligned
+ * may be seen by others one after the other.
+ *
+ * Context: no core lock held. Return: VELLUM_FAULT_OK, or what the access deserves; vellum_soft_fault_addr()
+ * says where. @val is written on VELLUM_FAULT_OK.
  */
 #define VELLUM_SOFT_DEFINE(bits)                                                                 \
 	static inline void vellum_soft_do_load##bits(char *host, void *arg)                     \
@@ -190,52 +212,59 @@ static inline void vellum_soft_leave(struct vellum_soft_cpu *cpu)
 		struct vellum_soft_cpu *cpu, uint64_t addr, uint##bits##_t *val)                 \
 	{                                                                                        \
 		const struct vellum_soft_tlbe *e = cpu->tlb[addr >> 12 & (VELLUM_SOFT_SETS - 1)]; \
-		bool hit = vellum_soft_enter(cpu) && e->load == addr >> 12;                      \
+		bool hit = vellum_soft_enter(cpu) && e->load == VELLUM_SOFT_TAG(addr, bits);                      \
                                                                                                  \
 		if (__builtin_expect(hit, 1))                                                    \
 			vellum_soft_do_load##bits(e->host + (addr & 4095), val);                 \
 		vellum_soft_leave(cpu);                                                          \
 		return __builtin_expect(hit, 1) ?                                                \
 			       VELLUM_FAULT_OK :                                                 \
-			       vellum_soft_access_slow(cpu, addr, VELLUM_SOFT_LOAD,              \
+			       vellum_soft_access_slow(cpu, addr, bits / 8, VELLUM_SOFT_LOAD,    \
 						       vellum_soft_do_load##bits, val);          \
 	}                                                                                        \
 	static inline enum vellum_fault_result vellum_soft_store##bits(                         \
 		struct vellum_soft_cpu *cpu, uint64_t addr, uint##bits##_t val)                  \
 	{                                                                                        \
 		const struct vellum_soft_tlbe *e = cpu->tlb[addr >> 12 & (VELLUM_SOFT_SETS - 1)]; \
-		bool hit = vellum_soft_enter(cpu) && e->store == addr >> 12;                     \
+		bool hit = vellum_soft_enter(cpu) && e->store == VELLUM_SOFT_TAG(addr, bits);                     \
                                                                                                  \
 		if (__builtin_expect(hit, 1))                                                    \
 			vellum_soft_do_store##bits(e->host + (addr & 4095), &val);               \
 		vellum_soft_leave(cpu);                                                          \
 		return __builtin_expect(hit, 1) ?                                                \
 			       VELLUM_FAULT_OK :                                                 \
-			       vellum_soft_access_slow(cpu, addr, VELLUM_SOFT_STORE,             \
+			       vellum_soft_access_slow(cpu, addr, bits / 8, VELLUM_SOFT_STORE,   \
 						       vellum_soft_do_store##bits, &val);        \
 	}
 VELLUM_SOFT_SIZES(VELLUM_SOFT_DEFINE)
 #undef VELLUM_SOFT_DEFINE
 
 /**
- * vellum_soft_cmpxchg64 - compare and exchange 8 aligned bytes
+ * vellum_soft_cmpxchg64 - compare and exchange 8 bytes
  * @old: in: expected; out: what was there. @swapped: out, written on VELLUM_FAULT_OK.
  *
- * A write access even if nothing is exchanged, as on x86.
+ * A write access even if nothing is exchanged, as on x86. Atomic. If @addr is not aligned, the machine's
+ * other CPUs are kept from memory meanwhile, as a bus lock does: correct, also across pages, but slow, and
+ * atomic for CPUs of this machine alone. An embedder whose processor refuses split locks has to check
+ * the alignment first.
  */
 enum vellum_fault_result vellum_soft_cmpxchg64(struct vellum_soft_cpu *cpu, uint64_t addr,
 					       uint64_t *old, uint64_t desired, bool *swapped);
 
-/** vellum_soft_fetch - read @len bytes of instructions; they must not cross a page. */
+/**
+ * vellum_soft_fetch - read @len bytes of instructions
+ *
+ * They may cross pages. If a page cannot be executed, @buf has the bytes before vellum_soft_fault_addr().
+ */
 enum vellum_fault_result vellum_soft_fetch(struct vellum_soft_cpu *cpu, uint64_t addr, void *buf,
 					   size_t len);
 
 /**
- * vellum_soft_shstk_load64, vellum_soft_shstk_store64 - one shadow-stack access of 8 aligned bytes
+ * vellum_soft_shstk_load64, vellum_soft_shstk_store64 - one shadow-stack access of 8 bytes
  *
  * As a CPU's own pushes and pops of return addresses: only to pages whose entries have the
  * shadow-stack encoding (RW=0, D=1); elsewhere they fault with VELLUM_FAULT_SHSTK. Ordinary stores fault
- * on such pages, ordinary loads don't.
+ * on such pages, ordinary loads don't. An address that is not aligned works as for vellum_soft_load64().
  */
 enum vellum_fault_result vellum_soft_shstk_load64(struct vellum_soft_cpu *cpu, uint64_t addr,
 						  uint64_t *val);

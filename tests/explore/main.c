@@ -20,6 +20,7 @@ static const struct scenario *const subjects[] = {
 	cow_scenarios,
 	huge_scenarios,
 	mremap_scenarios,
+	split_scenarios,
 	swap_scenarios,
 	truncate_scenarios,
 	uffd_scenarios,

@@ -10,6 +10,7 @@ extern const struct scenario collect_scenarios[];	/* trackers, and bytes changed
 extern const struct scenario cow_scenarios[];		/* fork and copy-on-write */
 extern const struct scenario huge_scenarios[];		/* huge entries */
 extern const struct scenario mremap_scenarios[];
+extern const struct scenario split_scenarios[];		/* accesses that cross a page */
 extern const struct scenario swap_scenarios[];		/* swap, pins, moves */
 extern const struct scenario truncate_scenarios[];	/* pages leave an object */
 extern const struct scenario uffd_scenarios[];		/* userfaultfd, markers, PAGEMAP_SCAN */

@@ -28,7 +28,7 @@ check "a second host links with a machine of its own" \
 	port "$tmp/own" tests/link/second_host.c tests/link/second_machine.c
 "$tmp/own" || bad=1
 check "a second host links with the software machine" \
-	port "$tmp/soft" tests/link/second_host.c tests/link/second_soft.c machine/soft.c machine/soft_hostile.c
+	port "$tmp/soft" tests/link/second_host.c tests/link/second_soft.c machine/soft.c machine/soft_access.c machine/soft_hostile.c
 "$tmp/soft" || bad=1
 
 frugal() { # the host and its machine: what they and the core take from libc
@@ -54,6 +54,10 @@ caught "planted: a flush that forgets nothing" "not ok - a store after a collect
 	planted 'forget(machine, batch.*' '(void)machine, (void)forget;' second_machine.c
 caught "planted: a load's translation that may store" "not ok - a store after a collection" \
 	planted ' && (entry & ENTRY_DIRTY);' ';' second_machine.c
+caught "planted: a huge entry for its first page alone" "not ok - they reach the frames" \
+	planted ' + (addr >> 12 & (pages - 1))' ' + 0 * addr' second_machine.c
+caught "planted: an access that is translated once" "not ok - an access may cross" \
+	planted '(addr + i) >> 12 & (TLB' 'addr >> 12 \& (TLB' second_machine.c
 caught "planted: a block that keeps its bytes" "not ok - discarded blocks" \
 	planted 'memset(host->ram + offset, 0, len);.*' '(void)len;' second_host.c
 

@@ -22,7 +22,7 @@ done
 
 # The files that are in the repository or would be; without git (or a repository) all but build.
 git ls-files -co --exclude-standard >"$tmp/files" 2>/dev/null && [ -s "$tmp/files" ] ||
-	find . \( -path "./build*" -o -path ./.git \) -prune -o -type f -print >"$tmp/files"
+	find . \( -path "./build*" -o -path ./.git \) -prune -o -type f -print | sed "s|^[.]/||" >"$tmp/files"
 
 # shellcheck disable=SC2016 # ` is one of the characters
 portable() { # FILES...: fails with the lines that only make sense on one machine

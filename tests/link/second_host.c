@@ -14,10 +14,13 @@
 #include "vellum/dirty.h"
 #include "vellum/host.h"
 #include "vellum/mm.h"
+#include "vellum/pagemap.h"
 
 #define PAGES	 8
 #define RAM_SIZE (8ull << 20)
 #define BLOCK	 (2ull << 20)
+#define GIANT	 (1ull << 30)
+#define DEVICE_PFN (1ull << 18)	/* above RAM, aligned for an entry of 1 GiB */
 
 /* --- the host --- */
 
@@ -127,6 +130,7 @@ static const struct vellum_host_ops second_host_ops = {
 struct world {
 	struct second_host host;
 	void *ram;			/* as malloc() returned it */
+	char *device;
 	struct cpu *cpu;
 	struct vellum_memory *memory;
 	struct vellum_mm *mm;
@@ -169,6 +173,7 @@ static bool world_destroy(struct world *w)
 		return false;
 	machine_destroy(w->cpu);
 	free(w->ram);
+	free(w->device);
 	return w->host.live_bytes == 0 && w->host.nr_bugs == 0 && w->host.nr_waits == 0;
 }
 
@@ -322,6 +327,96 @@ static void objects(struct world *w)
 	w->base = private_base;
 }
 
+static int device_page(void *ctx, struct vellum_vmf *vmf)
+{
+	(void)ctx;
+	vmf->pfn = DEVICE_PFN + vmf->pgoff;
+	return VELLUM_VMF_OK;
+}
+
+/* The sizes of entries that are there, and of those that are dirty, as one number each: sizes are powers of two. */
+struct sizes {
+	uint64_t all, dirty;
+};
+
+static int add_size(void *arg, const struct vellum_entry *entry)
+{
+	struct sizes *s = arg;
+
+	s->all |= entry->len;
+	s->dirty |= entry->flags & VELLUM_ENTRY_DIRTY ? entry->len : 0;
+	return 0;
+}
+
+static struct sizes sizes_of(struct world *w, uint64_t addr, uint64_t len)
+{
+	struct sizes s = { 0, 0 };
+
+	vellum_walk_entries(w->mm, addr, addr + len, add_size, &s);
+	return s;
+}
+
+/* A device's frames in an entry of 1 GiB and one of 2 MiB; only what is stored to takes the host's memory. */
+static void huge_entries(struct world *w)
+{
+	static const struct vellum_backing_ops ops = { .size = sizeof(ops), .fault = device_page };
+	struct vellum_map_args args = { .size = sizeof(args), .addr = 4 * GIANT, .len = GIANT + BLOCK, .prot = 3,
+					.flags = VELLUM_MAP_SHARED | VELLUM_MAP_FIXED, .file_prot = 3 };
+	uint64_t at = args.addr, big = at + 77 * 4096 + 8, small = at + GIANT + 99 * 4096, value = 0, second = 0;
+	struct sizes s;
+
+	w->device = malloc(args.len);
+	if (!w->device || vellum_memory_add_device(w->memory, DEVICE_PFN, args.len / 4096, w->device) ||
+	    vellum_mapping_create(w->memory, &ops, NULL, args.len / 4096, VELLUM_MAPPING_PFN, &args.mapping) ||
+	    vellum_mmap(w->mm, &args, &at) || vellum_remap_pfn_range(w->mm, at, DEVICE_PFN, args.len)) {
+		CHECK(false, "a device's memory");
+		return;
+	}
+	memset(w->device + (big - at), 7, 8);
+	CHECK(!cpu_load(w->cpu, big, &value) && value == 0x0707070707070707, "a load through an entry of 1 GiB");
+	s = sizes_of(w, at, args.len);
+	CHECK(s.all == (GIANT | BLOCK) && s.dirty == 0, "huge entries that were loaded from are clean");
+	CHECK(!cpu_store(w->cpu, big, 1) && !cpu_store(w->cpu, small, 2), "stores through huge entries");
+	memcpy(&value, w->device + (big - at), 8);
+	memcpy(&second, w->device + (small - at), 8);
+	CHECK(value == 1 && second == 2, "they reach the frames that they are for");
+	s = sizes_of(w, at, args.len);
+	CHECK(s.dirty == (GIANT | BLOCK), "and make the entries dirty");
+	vellum_munmap(w->mm, at, args.len);
+	CHECK(cpu_load(w->cpu, big, &value) == VELLUM_FAULT_SIGSEGV_MAPERR, "unmapped huge entries are forgotten");
+	vellum_mapping_put(args.mapping);
+}
+
+/* Of private memory, whose entry splits when a page of it goes. */
+static void huge_pages(struct world *w)
+{
+	struct vellum_map_args args = { .size = sizeof(args), .addr = 4 * GIANT, .len = BLOCK, .prot = 3,
+					.flags = VELLUM_MAP_PRIVATE | VELLUM_MAP_ANONYMOUS | VELLUM_MAP_FIXED };
+	uint64_t at = args.addr, value = 0;
+	bool mapped = !vellum_mmap(w->mm, &args, &at) && !vellum_madvise(w->mm, at, BLOCK, VELLUM_MADV_HUGEPAGE);
+
+	CHECK(mapped && !cpu_store(w->cpu, at + 5 * 4096, 5) && sizes_of(w, at, BLOCK).all == BLOCK,
+	      "a first store brings a huge page in");
+	CHECK(!vellum_madvise(w->mm, at + 4 * 4096, 4096, VELLUM_MADV_DONTNEED) &&
+	      !cpu_load(w->cpu, at + 5 * 4096, &value) && value == 5 && !cpu_load(w->cpu, at + 4 * 4096, &value) &&
+	      value == 0, "and its pages stay when it is split");
+	vellum_munmap(w->mm, at, BLOCK);
+}
+
+/* Frames that follow one another in addresses need not do so in RAM. */
+static void across_pages(struct world *w)
+{
+	uint64_t value = 0, border = w->base + 3 * 4096;
+
+	CHECK(!cpu_store(w->cpu, border - 4, 0x1122334455667788) && !cpu_load(w->cpu, border - 4, &value) &&
+	      value == 0x1122334455667788 && !cpu_load(w->cpu, border, &value) && (uint32_t)value == 0x11223344,
+	      "an access may cross a page");
+	border = w->base + PAGES * 4096;
+	value = ~0ull;
+	CHECK(cpu_store(w->cpu, border - 4, 0) != VELLUM_FAULT_OK && !cpu_load(w->cpu, border - 8, &value) && value == 0 &&
+	      store(w, 3, 33), "but not to where nothing is mapped");
+}
+
 static void memory_comes_back(struct world *w)
 {
 	struct vellum_memory_info before, after;
@@ -379,6 +474,9 @@ static uint64_t run(void)
 	forks(&w);
 	forks_without_memory(&w);
 	objects(&w);
+	across_pages(&w);
+	huge_entries(&w);
+	huge_pages(&w);
 	memory_comes_back(&w);
 	blocks_come_back(&w);
 	CHECK(vellum_validate(w.memory, NULL) == 0, "every invariant holds");

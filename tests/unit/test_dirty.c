@@ -430,6 +430,23 @@ static void notifier_order(void **state)
 	vellum_mapping_put(obj);
 }
 
+/* A second mapping of the same pages moves none, so nothing is said. */
+static void duplicate_notifies_nobody(void **state)
+{
+	struct world *w = *state;
+	struct order *o;
+	uint64_t at = PAGE(100);
+
+	map_at(w->mm, 0, 8, RW, SHANON);
+	store(w->cpu[0], PAGE(1), 7);
+	o = watch_order(w);
+	OK(vellum_mremap(w->mm, PAGE(0), 0, BYTES(8), VELLUM_MREMAP_MAYMOVE | VELLUM_MREMAP_FIXED, &at));
+	assert_string_equal(taken(o), "");
+	vellum_notifier_unregister(w->mm, &o->n);
+	vellum_soft_set_flush_hook(w->soft, NULL, NULL);
+	assert_int_equal(load(w->cpu[0], PAGE(101)), 7);
+}
+
 /* @finish: "after the flush". */
 static void mprotect_notifies_until_the_flush(void **state)
 {
@@ -614,6 +631,7 @@ int main(void)
 		WORLD_TEST(device_frames),
 		WORLD_TEST(wrong_arguments),
 		WORLD_TEST(notifier_order),
+		WORLD_TEST(duplicate_notifies_nobody),
 		WORLD_TEST(mprotect_notifies_until_the_flush),
 		WORLD_TEST(fork_notifies_until_the_flush),
 		WORLD_TEST(cow_and_munmap_order),

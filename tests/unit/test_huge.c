@@ -4,6 +4,7 @@
 #include "huge_support.h"
 
 #include "mm/pagewalk.h"
+#include "vellum/pagemap.h"
 
 static struct scene *scene(void)
 {
@@ -77,6 +78,85 @@ static void remap_takes_the_largest(void **state)
 	OK(vellum_remap_pfn_range(mm, PAGE(0), DEVICE_PFN + 1, BYTES(2 * HUGE)));
 	expect_pages(mm, 0, 2 * HUGE, DEVICE_PFN + 1, true, false);
 	assert_int_equal(leaf_at(mm, PAGE(0), PMD_SHIFT), 0);
+	end_scene(s);
+}
+
+static int count_entry(void *arg, const struct vellum_entry *entry)
+{
+	*(uint64_t *)arg += entry->len >> PAGE_SHIFT;
+	return 0;
+}
+
+static uint64_t nr_mapped(struct vellum_mm *mm)
+{
+	uint64_t nr = 0;
+
+	OK(vellum_walk_entries(mm, PAGE(0), PAGE(4 * GIANT), count_entry, &nr));
+	assert_int_equal(vellum_mm_rss(mm), nr);
+	return nr;
+}
+
+/* Small entries, huge ones, small ones: with every number of frames for their tables that is not enough. */
+static void remap_that_runs_out_of_frames(void **state)
+{
+	const unsigned first = HUGE - 3, pages = 3 + 2 * HUGE + 5;
+	struct scene *s = scene();
+	struct world *w = &s->w;
+	uint64_t *hoard = calloc(w->memory->nr_frames, 8), n = 0, left = 0;
+	int err;
+
+	(void)state;
+	map_device(w->mm, 0, GIANT, s->d, 0);
+	while (!vellum_memory_alloc_device(w->memory, 1, &hoard[n]))
+		n++;
+	do {
+		err = vellum_remap_pfn_range(w->mm, PAGE(first), DEVICE_PFN + first, BYTES(pages));
+		assert_int_equal(nr_mapped(w->mm), err ? 0 : pages);
+		check_world(w);
+		if (err) {
+			assert_int_equal(err, -ENOMEM);
+			vellum_memory_free_device(w->memory, hoard[--n], 1);
+			left++;
+		}
+	} while (err);
+	assert_true(left >= 4);
+	while (n)
+		vellum_memory_free_device(w->memory, hoard[--n], 1);
+	free(hoard);
+	end_scene(s);
+}
+
+/* What was there before stays; what the call has put in front of it goes. */
+static void remap_that_meets_an_entry(void **state)
+{
+	struct scene *s = scene();
+	struct vellum_mm *mm = s->w.mm;
+
+	(void)state;
+	s->d->max_order = 0;
+	map_device(mm, 0, 3 * HUGE, s->d, 0);
+	store(s->w.cpu[0], PAGE(2 * HUGE + 1), 5);
+	assert_int_equal(vellum_remap_pfn_range(mm, PAGE(0), DEVICE_PFN + HUGE, BYTES(3 * HUGE)), -EBUSY);
+	assert_int_equal(nr_mapped(mm), 1);
+	assert_int_equal(pte_pfn(entry_at(mm, PAGE(2 * HUGE + 1))), DEVICE_PFN + 2 * HUGE + 1);
+	assert_true(has_d(mm, PAGE(2 * HUGE + 1)));
+	assert_int_equal(load(s->w.cpu[0], PAGE(2 * HUGE + 1)), 5);
+	end_scene(s);
+}
+
+/* Anonymous memory is no device's, whatever object is named beside it. */
+static void anonymous_ignores_the_object(void **state)
+{
+	struct scene *s = scene();
+
+	(void)state;
+	map_object(s->w.mm, 0, HUGE, RW, ANON, s->d->mapping, 0, RW);
+	map_object(s->w.mm, HUGE, HUGE, RW, SHANON, s->d->mapping, 0, RW);
+	for (unsigned at = 0; at < 2 * HUGE; at += HUGE) {
+		assert_int_equal(vellum_remap_pfn_range(s->w.mm, PAGE(at), DEVICE_PFN, BYTES(HUGE)), -EINVAL);
+		store(s->w.cpu[0], PAGE(at), 1);
+	}
+	check_world(&s->w);
 	end_scene(s);
 }
 
@@ -484,6 +564,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(fault_brings_the_largest),
 		cmocka_unit_test(remap_takes_the_largest),
+		cmocka_unit_test(remap_that_runs_out_of_frames),
+		cmocka_unit_test(remap_that_meets_an_entry),
+		cmocka_unit_test(anonymous_ignores_the_object),
 		cmocka_unit_test(remap_of_private),
 		cmocka_unit_test(private_leaf_is_copied_by_page),
 		cmocka_unit_test(T_fork_03_pmd),

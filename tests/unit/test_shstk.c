@@ -112,6 +112,7 @@ static void T_shs_02_fork_flushes(void **state)
 static void mprotect_of_a_stack(void **state)
 {
 	struct world *w = *state;
+	uint64_t val;
 
 	map_stack(w->mm, 0, 2);
 	push(w->cpu[0], PAGE(0), 5);
@@ -122,6 +123,9 @@ static void mprotect_of_a_stack(void **state)
 	check_world(w);
 	assert_int_equal(load(w->cpu[0], PAGE(0)), 5);
 	assert_int_equal(try_store(w->cpu[0], PAGE(0), 1), VELLUM_FAULT_SIGSEGV_ACCERR);
+	load(w->cpu[0], PAGE(1));
+	assert_int_equal(vellum_soft_shstk_load64(w->cpu[0], PAGE(1), &val), VELLUM_FAULT_SIGSEGV_ACCERR);
+	assert_int_equal(vellum_soft_shstk_store64(w->cpu[0], PAGE(1), 1), VELLUM_FAULT_SIGSEGV_ACCERR);
 	protect(w->mm, 0, 2, RW);
 	check_world(w);
 	assert_int_equal(try_store(w->cpu[0], PAGE(0), 1), VELLUM_FAULT_SIGSEGV_ACCERR);

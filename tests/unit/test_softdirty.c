@@ -332,6 +332,30 @@ static void pinned_pages_stay(void **state)
 	unpin(w, pfn);
 }
 
+/* Writable without the bit, as it joined a mapping that counts as a whole; pinned it stays so, and has to count. */
+static void pinned_page_without_the_bit(void **state)
+{
+	struct world *w = *state;
+	uint64_t pfn;
+
+	map_at(w->mm, 0, 1, RW, ANON);
+	store(w->cpu[0], PAGE(0), 1);
+	clear(w);
+	map_at(w->mm, 1, 1, RW, ANON);
+	assert_int_equal(nr_vmas(w->mm), 1);
+	protect(w->mm, 0, 2, RO);
+	protect(w->mm, 0, 2, RW);
+	assert_true(has_w(w->mm, PAGE(0)) && !pte_soft_dirty(entry_at(w->mm, PAGE(0))));
+	pfn = pin(w->mm, PAGE(0), 0);
+	clear(w);
+	check_world(w);
+	assert_int_equal(soft_bits(w->mm, 0), 1);
+	unpin(w, pfn);
+	clear(w);
+	check_world(w);
+	assert_int_equal(soft_bits(w->mm, 0), 0);
+}
+
 /* --- userfaultfd and trackers beside it --- */
 
 static void uffd_wp_beside(void **state)
@@ -442,6 +466,7 @@ int main(void)
 		WORLD_TEST(swap_keeps_it),
 		WORLD_TEST(fork_keeps_it),
 		WORLD_TEST(pinned_pages_stay),
+		WORLD_TEST(pinned_page_without_the_bit),
 		WORLD_TEST(uffd_wp_beside),
 		WORLD_TEST(trackers_beside),
 		WORLD_TEST(helpers_beside),

@@ -1,0 +1,332 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * machine/soft_access.c - the software MMU: accesses that the inline path does not serve.
+ *
+ * INV-SOFT-3: an access reads or stores no byte before all its pages are translated for it, and they stay so
+ *             until its last byte is read or stored.
+ */
+#include "machine/soft_cpu.h"
+
+#include <string.h>
+
+#include "arch/x86/entry.h"
+
+/* What lies in one page. */
+struct part {
+	uint64_t addr;
+	unsigned size;
+	char *host;		/* of its first byte's page */
+};
+
+struct access {
+	struct vellum_soft_cpu *cpu;
+	enum vellum_soft_access kind;
+	vellum_soft_fn fn;
+	void *arg;
+	bool whole;		/* @fn gets the bytes in memory; else a copy of them */
+	bool locked;		/* no other CPU accesses memory meanwhile */
+	unsigned nr_parts;
+	struct part part[2];
+};
+
+static bool stores(enum vellum_soft_access kind)
+{
+	return kind == VELLUM_SOFT_STORE || kind == VELLUM_SOFT_SHSTK_STORE;
+}
+
+/* Of at most a page. */
+static struct access access_of(struct vellum_soft_cpu *cpu, uint64_t addr, unsigned size,
+			       enum vellum_soft_access kind)
+{
+	unsigned room = (unsigned)(PAGE_SIZE - (addr & ~PAGE_MASK)), first = size < room ? size : room;
+
+	return (struct access){ .cpu = cpu, .kind = kind, .nr_parts = size > first ? 2 : 1,
+				.part = { { addr, first, NULL }, { addr + first, size - first, NULL } } };
+}
+
+/* --- bytes of an access that is not aligned --- */
+
+/*
+ * One instruction for a piece of 1, 2, 4 or 8 bytes, at any address, as CPUs do it. Atomics want alignment; so
+ * these are plain to the compiler, and a race of them is the program's own.
+ */
+typedef uint16_t __attribute__((aligned(1), may_alias)) any16;
+typedef uint32_t __attribute__((aligned(1), may_alias)) any32;
+typedef uint64_t __attribute__((aligned(1), may_alias)) any64;
+typedef uint8_t any8;
+
+#ifdef VELLUM_EXPLORE
+#define PIECE_GET(bits, host) ((any##bits)vellum_explore_load(host, bits / 8))
+#define PIECE_PUT(bits, host, val) vellum_explore_store(host, val, bits / 8)
+#else
+#define PIECE_GET(bits, host) (*(const volatile any##bits *)(host))
+#define PIECE_PUT(bits, host, val) (*(volatile any##bits *)(host) = (val))
+#endif
+#define RACY __attribute__((no_sanitize("thread")))
+
+struct bytes {
+	char *at;
+	unsigned size;
+};
+
+static unsigned largest_piece(unsigned left)
+{
+	return left >= 8 ? 8 : left >= 4 ? 4 : left >= 2 ? 2 : 1;
+}
+
+RACY static void get_piece(char *to, const char *host, unsigned size)
+{
+	switch (size) {
+#define CASE(bits) case bits / 8: { any##bits v = PIECE_GET(bits, host); memcpy(to, &v, sizeof(v)); break; }
+	VELLUM_SOFT_SIZES(CASE)
+#undef CASE
+	}
+}
+
+RACY static void put_piece(char *host, const char *from, unsigned size)
+{
+	switch (size) {
+#define CASE(bits) case bits / 8: { any##bits v; memcpy(&v, from, sizeof(v)); PIECE_PUT(bits, host, v); break; }
+	VELLUM_SOFT_SIZES(CASE)
+#undef CASE
+	}
+}
+
+static void get_bytes(char *host, void *arg)
+{
+	const struct bytes *b = arg;
+
+	for (unsigned at = 0, piece; at < b->size; at += piece) {
+		piece = largest_piece(b->size - at);
+		sched_point(SCHED_MEMORY, host);
+		get_piece(b->at + at, host + at, piece);
+	}
+}
+
+static void put_bytes(char *host, void *arg)
+{
+	const struct bytes *b = arg;
+
+	for (unsigned at = 0, piece; at < b->size; at += piece) {
+		piece = largest_piece(b->size - at);
+		sched_point(SCHED_MEMORY, host);
+		put_piece(host + at, b->at + at, piece);
+	}
+}
+
+/* --- one access --- */
+
+static void on_part(const struct access *a, const struct part *part, bool write, vellum_soft_fn fn, void *arg)
+{
+	struct hostile *h = a->cpu->soft->hostile;
+
+	if (unlikely(hostile_is(h, VELLUM_SOFT_VCACHE)))
+		hostile_access(h, a->cpu, part->addr, part->host, write, fn, arg);
+	else
+		fn(part->host + (part->addr & ~PAGE_MASK), arg);
+}
+
+/* Every part is translated. */
+static void do_access(const struct access *a)
+{
+	const bool write = stores(a->kind);
+	uint64_t copy = 0;
+	struct bytes second = { (char *)&copy + a->part[0].size, a->part[1].size };
+	struct bytes first = { (char *)&copy, a->part[0].size };
+
+	if (a->whole) {
+		on_part(a, &a->part[0], write, a->fn, a->arg);
+		return;
+	}
+	on_part(a, &a->part[0], false, get_bytes, &first);
+	if (a->nr_parts == 2)
+		on_part(a, &a->part[1], false, get_bytes, &second);
+	a->fn((char *)&copy, a->arg);
+	sched_locked();		/* the explorer's store buffers must not outlive @copy */
+	if (!write)
+		return;
+	on_part(a, &a->part[0], true, put_bytes, &first);
+	if (a->nr_parts == 2)
+		on_part(a, &a->part[1], true, put_bytes, &second);
+}
+
+/* The part that has no translation, or NULL. */
+static const struct part *translate_parts(struct access *a, uint32_t *error)
+{
+	for (unsigned i = 0; i < a->nr_parts; i++) {
+		const struct vellum_soft_tlbe *e = NULL;
+
+		if (a->part[i].addr < TASK_SIZE)
+			e = soft_translate(a->cpu, a->part[i].addr, a->kind, error);
+		if (!e)
+			return &a->part[i];
+		a->part[i].host = e->host;
+	}
+	return NULL;
+}
+
+static void hold_others(struct vellum_soft_cpu *cpu)
+{
+	struct vellum_soft *soft = cpu->soft;
+
+	soft_lock(&soft->bus_lock);
+	for (unsigned i = 0; i < soft->nr_cpus; i++)
+		if (i != cpu->id)
+			soft_hold(&soft->cpus[i]);
+}
+
+static void release_others(struct vellum_soft_cpu *cpu)
+{
+	struct vellum_soft *soft = cpu->soft;
+
+	sched_locked();
+	for (unsigned i = 0; i < soft->nr_cpus; i++)
+		if (i != cpu->id)
+			soft_release(&soft->cpus[i]);
+	pthread_mutex_unlock(&soft->bus_lock);
+}
+
+/* Do it if nothing is in the way; else the part that has no translation. */
+static const struct part *try_access(struct access *a, uint32_t *error)
+{
+	const struct part *missing;
+
+	if (unlikely(a->locked))
+		hold_others(a->cpu);
+	soft_enter(a->cpu);
+	missing = translate_parts(a, error);
+	if (!missing)
+		do_access(a);
+	vellum_soft_leave(a->cpu);
+	if (unlikely(a->locked))
+		release_others(a->cpu);
+	return missing;
+}
+
+static enum vellum_fault_result fault(const struct access *a, uint64_t addr, uint32_t error)
+{
+	if (!a->cpu->mm || addr >= TASK_SIZE)
+		return VELLUM_FAULT_SIGSEGV_MAPERR;
+	return error ? vellum_handle_fault(a->cpu->mm, addr, error) : VELLUM_FAULT_SIGBUS;
+}
+
+/* With RAM for one page only, the faults of an access to two swap each other's page out, without end. */
+#define MAX_FAULTS 10000
+
+static enum vellum_fault_result run_access(struct access *a)
+{
+	enum vellum_fault_result result = VELLUM_FAULT_OK;
+
+	for (unsigned nr = 0; result == VELLUM_FAULT_OK; nr++) {
+		uint32_t error = 0;
+		const struct part *missing = a->cpu->mm ? try_access(a, &error) : &a->part[0];
+
+		if (!missing)
+			break;
+		a->cpu->fault_addr = missing->addr;
+		result = nr < MAX_FAULTS ? fault(a, missing->addr, error) : VELLUM_FAULT_OOM;
+	}
+	return result;
+}
+
+static enum vellum_fault_result sized_access(struct vellum_soft_cpu *cpu, uint64_t addr, unsigned size,
+					     enum vellum_soft_access kind, vellum_soft_fn fn, void *arg,
+					     bool atomic)
+{
+	struct access a = access_of(cpu, addr, size, kind);
+
+	a.fn = fn;
+	a.arg = arg;
+	a.whole = !(addr & (size - 1));
+	a.locked = atomic && !a.whole;
+	return run_access(&a);
+}
+
+EXPORT enum vellum_fault_result vellum_soft_access_slow(struct vellum_soft_cpu *cpu, uint64_t addr,
+							unsigned size, enum vellum_soft_access kind,
+							vellum_soft_fn fn, void *arg)
+{
+	return sized_access(cpu, addr, size, kind, fn, arg, false);
+}
+
+EXPORT uint64_t vellum_soft_fault_addr(const struct vellum_soft_cpu *cpu)
+{
+	return cpu->fault_addr;
+}
+
+/* --- the kinds that have no inline path --- */
+
+struct cmpxchg {
+	uint64_t old, desired;
+	bool swapped;
+};
+
+static void do_cmpxchg(char *host, void *arg)
+{
+	struct cmpxchg *c = arg;
+
+	sched_point(SCHED_MEMORY, host);
+	sched_locked();
+	c->swapped = __atomic_compare_exchange_n((uint64_t *)host, &c->old, c->desired, false,
+						 __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+}
+
+EXPORT enum vellum_fault_result vellum_soft_cmpxchg64(struct vellum_soft_cpu *cpu, uint64_t addr,
+						      uint64_t *old, uint64_t desired, bool *swapped)
+{
+	struct cmpxchg c = { *old, desired, false };
+	enum vellum_fault_result result;
+
+	result = sized_access(cpu, addr, 8, VELLUM_SOFT_STORE, do_cmpxchg, &c, true);
+	if (result == VELLUM_FAULT_OK) {
+		*old = c.old;
+		*swapped = c.swapped;
+	}
+	return result;
+}
+
+struct fetch {
+	void *buf;
+	size_t len;
+};
+
+static void do_fetch(char *host, void *arg)
+{
+	const struct fetch *f = arg;
+
+	sched_point(SCHED_MEMORY, host);
+	memcpy(f->buf, host, f->len);
+}
+
+/* Page by page: CPUs may read instructions ahead, and nothing is changed by it. */
+EXPORT enum vellum_fault_result vellum_soft_fetch(struct vellum_soft_cpu *cpu, uint64_t addr,
+						  void *buf, size_t len)
+{
+	enum vellum_fault_result result;
+	size_t done = 0;
+
+	do {
+		size_t room = PAGE_SIZE - ((addr + done) & ~PAGE_MASK);
+		struct fetch f = { (char *)buf + done, len - done < room ? len - done : room };
+		struct access a = access_of(cpu, addr + done, (unsigned)f.len, VELLUM_SOFT_FETCH);
+
+		a.fn = do_fetch;
+		a.arg = &f;
+		a.whole = true;
+		result = run_access(&a);
+		done += f.len;
+	} while (result == VELLUM_FAULT_OK && done < len);
+	return result;
+}
+
+EXPORT enum vellum_fault_result vellum_soft_shstk_load64(struct vellum_soft_cpu *cpu, uint64_t addr,
+							 uint64_t *val)
+{
+	return vellum_soft_access_slow(cpu, addr, 8, VELLUM_SOFT_SHSTK_LOAD, vellum_soft_do_load64, val);
+}
+
+EXPORT enum vellum_fault_result vellum_soft_shstk_store64(struct vellum_soft_cpu *cpu, uint64_t addr,
+							  uint64_t val)
+{
+	return vellum_soft_access_slow(cpu, addr, 8, VELLUM_SOFT_SHSTK_STORE, vellum_soft_do_store64, &val);
+}
