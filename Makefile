@@ -182,6 +182,7 @@ unit: unit-build
 	@tests/tap-sum $(foreach t,$(UNIT),'env CMOCKA_MESSAGE_OUTPUT=TAP $(t)')
 
 include tests/suite.mk
+include tests/fuzz/fuzz.mk
 include bench/bench.mk
 
 .PHONY: install uninstall deb clean

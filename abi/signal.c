@@ -581,7 +581,7 @@ static int64_t kill_matching(struct task *t, int pid, int signo)
 	for (struct task *other = k->tasks; other; other = other->next) {
 		bool match = pid > 0 ? other->pid == pid :
 			     pid == 0 ? other->pgid == t->pgid :
-			     pid == -1 ? other->pid != t->pid && other->pid != 1 : other->pgid == -pid;
+			     pid == -1 ? other->pid != t->pid && other->pid != 1 : other->pgid == -(int64_t)pid;
 
 		if (!match)
 			continue;
