@@ -19,7 +19,7 @@
 
 #include "../guest/guest.h"
 
-#define GROUP_LIMIT_MS	4000
+#define GROUP_LIMIT_MS	2000
 #define REAP_LIMIT_MS	20000
 #define TICK_MS		100
 #define MAX_EXTRA	8
@@ -224,7 +224,7 @@ static int fuzz_main(int argc, char **argv, const char *const *names, void (*run
 
 	check(argc >= 5, "usage: FUZZER SEED FIRST GROUPS CASES [v]");
 	check(SYS(NR_getpid, 0) == 1, "the fuzzer is not process 1: it would kill others");
-	fuzz_verbose = argc > 5;
+	fuzz_verbose = argc > 5 && argv[5][0] == 'v';
 	fuzz_names = names;
 	fuzz_counts = (void *)SYS(NR_mmap, 0, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANON, -1, 0);
 	on_signal(SIG_ALRM, count_tick, 0);

@@ -7,6 +7,6 @@ build/fuzz/gen/fuzz_calls.h: abi/syscall.tbl
 	$(Q)awk '/^[0-9]/ { printf "{ %d, \"%s\" },\n", $$1, $$3 }' $< > $@
 
 build/fuzz/syscalls: build/fuzz/gen/fuzz_calls.h
-build/fuzz/%: tests/fuzz/%.c tests/fuzz/fuzz.h tests/guest/guest.h
+build/fuzz/%: tests/fuzz/%.c $(wildcard tests/fuzz/*.h) tests/guest/guest.h
 	@mkdir -p $(@D)
 	$(Q)gcc $(GUEST_CFLAGS) -mgeneral-regs-only $(WARNINGS) -Wno-unused-function -Ibuild/fuzz/gen $< -o $@

@@ -32,8 +32,9 @@ static const struct call calls[] = {
 };
 
 /* Relative, so that they stay in the scratch directory. Few, so that calls meet at one file. */
+#define NR_RELATIVE 17
 static const char *const names[] = {
-	"a", "b", "c", "d", "dir", "dir/a", "dir/sub", "link", "fifo", "a/", "dir/", ".", "", "loop", "missing/a",
+	"a", "b", "c", "d", "dir/a", "dir/sub", "dir", "link", "fifo", "a/", "dir/", ".", "", "loop", "missing/a",
 	"script", "elf", "/dev/null", "/dev/zero", "/proc/self/exe", "/proc/self/fd/3", "/proc/self/mem",
 	"/proc/self/maps", "/proc/self/fd", "/proc/self", "/proc/1/mem", "/proc/thread-self/mem",
 };
@@ -182,10 +183,20 @@ static void stay_alive(void)
 
 static void make_file(const char *name, const char *text, u64 len)
 {
-	long fd = SYS(NR_open, name, O_CREAT_ | 2, 0755);
+	long fd = SYS(NR_open, name, O_CREAT_ | O_NONBLOCK | 2, 0755);	/* by now it may be a FIFO */
 
 	SYS(NR_write, fd, text, len);
 	SYS(NR_close, fd);
+}
+
+/* What the last group left. */
+static void remove_files(void)
+{
+	for (int round = 0; round < 2; round++)
+		for (u64 i = 0; i < NR_RELATIVE; i++) {
+			SYS(87 /* unlink */, names[i]);
+			SYS(84 /* rmdir */, names[i]);
+		}
 }
 
 static void make_files(void)
@@ -212,14 +223,14 @@ static void open_files(void)
 		u32 flags;
 	} files[] = {
 		{ "a", 2 }, { "b", 0 }, { "c", O_CREAT_ | 2 }, { "a", 1 }, { "b", 02000 | 2 }, { "dir", 0200000 },
-		{ ".", 0200000 }, { "fifo", O_NONBLOCK | 2 }, { "/dev/null", 2 }, { "/dev/zero", 2 },
+		{ ".", 0200000 }, { "fifo", 2 }, { "/dev/null", 2 }, { "/dev/zero", 2 },
 		{ "a", 010000000 }, { "dir", 010000000 }, { "b", 02000000 | 2 },
 	};
 
 	for (u64 fd = 0; fd < NR_FDS; fd++)
 		SYS(NR_close, fd);
 	for (u64 i = 0; i < sizeof(files) / sizeof(files[0]); i++)
-		SYS(NR_open, files[i].name, files[i].flags, 0666);
+		SYS(NR_open, files[i].name, files[i].flags | O_NONBLOCK, 0666);
 	SYS(NR_pipe2, STRUCTS, 0);
 	SYS(NR_pipe2, STRUCTS, O_NONBLOCK);
 	SYS(319 /* memfd_create */, "m", 2);
@@ -306,6 +317,18 @@ static int is_wanted(u64 nr, const u64 a[6])
 	}
 }
 
+/* Calls that sleep with what random arguments say. */
+static int may_sleep(u64 nr)
+{
+	switch (nr) {
+	case 0: case 7: case 19: case 23: case 34: case 35: case 61: case 72: case 73: case 130: case 202: case 230:
+	case 270: case 271:
+		return 1;
+	default:
+		return 0;
+	}
+}
+
 /* More than this would take the host's memory: memory files have no limit of their own. */
 static void bound_fallocate(u64 a[6])
 {
@@ -341,6 +364,8 @@ static void one_call(void)
 		bound_fallocate(a);
 	if (!is_wanted(nr, a))
 		return;
+	if (may_sleep(nr) && !chance(50))
+		stay_awake();
 	if (fuzz_verbose)
 		say_call(nr, a);
 	fuzz_counts->cases++;
@@ -366,6 +391,7 @@ static void run_calls(u64 cases)
 	left = cases;
 	if (fuzz_verbose)
 		SYS(33 /* dup2 */, 1, SPOKEN_FD);
+	remove_files();
 	make_world();
 	stay_alive();
 	if (__builtin_setjmp(recovery)) {
