@@ -178,6 +178,8 @@ SYSCALL(wait4)
 
 	if (options & ~(WNOHANG | WUNTRACED | WCONTINUED | (int)(__WALL | __WNOTHREAD | __WCLONE)))
 		return -EINVAL;
+	if ((int)a[0] == INT_MIN)	/* the number of no group */
+		return -ESRCH;
 	pthread_mutex_lock(&k->lock);
 	pid = reap(t, (int)a[0], options, &status);
 	if (pid == 0 && !(options & WNOHANG)) {

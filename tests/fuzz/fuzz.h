@@ -6,7 +6,7 @@
  *
  * Each group of cases is made by a process of its own from the seed and the number of the group, so that any
  * group can be repeated alone. A group may die or hang: the first process kills what is left of it after
- * GROUP_LIMIT_MS and goes on. With "v", a fuzzer says each case before it runs. stdout:
+ * fuzz_limit_ms and goes on. With "v", a fuzzer says each case before it runs. stdout:
  *
  *   group N        before the cases of group N run
  *   FINDING text   what no program should be able to do or get
@@ -19,7 +19,6 @@
 
 #include "../guest/guest.h"
 
-#define GROUP_LIMIT_MS	2000
 #define REAP_LIMIT_MS	20000
 #define TICK_MS		100
 #define MAX_EXTRA	8
@@ -54,6 +53,7 @@ struct fuzz_counts {
 static volatile struct fuzz_counts *fuzz_counts;
 static const char *const *fuzz_names;	/* ends with 0 */
 static int fuzz_verbose;
+static u64 fuzz_limit_ms = 2000;		/* of a group */
 
 /* --- random numbers: splitmix64 --- */
 
@@ -202,7 +202,7 @@ static void run_group(u64 seed, u64 group, u64 cases, void (*run)(u64 cases))
 		run(cases);
 		leave(0);
 	}
-	if (!wait_within(pid, GROUP_LIMIT_MS))
+	if (!wait_within(pid, fuzz_limit_ms))
 		fuzz_counts->extra[0]++;
 	SYS(NR_kill, -1, SIGKILL);
 	if (!wait_within(-1, REAP_LIMIT_MS))

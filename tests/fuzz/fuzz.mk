@@ -1,12 +1,32 @@
 # SPDX-License-Identifier: MIT
-# Fuzzers. $(FUZZERS) are for the suite, $(FUZZERS_LONG) for `make soak` and `make fuzz-long`: a command line each.
-FUZZ_GUESTS := $(addprefix build/fuzz/,syscalls instructions elf sigreturn)
+# Fuzzers. FUZZERS: command lines for the suite, half a minute of CPU together. FUZZERS_LONG: for `make soak` and
+# `make fuzz`. FUZZ_PROGRAMS: what they need.
+-include tests/fuzz/library.mk
+
+fuzz_guests := syscalls instructions elf sigreturn
+FUZZ_PROGRAMS += $(addprefix build/fuzz/,$(fuzz_guests))
+fuzz_run = "env VELLUM=build/$(1)vellum bash tests/fuzz/run.sh $(2)"
+FUZZERS += $(call fuzz_run,asan/,--groups 8 syscalls) $(call fuzz_run,,--groups 10 instructions) \
+	$(call fuzz_run,asan/,--groups 2 elf) $(call fuzz_run,asan/,--groups 6 sigreturn)
+FUZZ_SEED ?= $(shell date +%s)
+FUZZERS_LONG += $(call fuzz_run,asan/,--seed $(FUZZ_SEED) --groups 5000 syscalls) \
+	$(call fuzz_run,asan/,--seed $(FUZZ_SEED) --groups 500 instructions) \
+	$(call fuzz_run,asan/,--seed $(FUZZ_SEED) --groups 500 elf) \
+	$(call fuzz_run,asan/,--seed $(FUZZ_SEED) --groups 500 sigreturn)
 
 build/fuzz/gen/fuzz_calls.h: abi/syscall.tbl
 	@mkdir -p $(@D)
 	$(Q)awk '/^[0-9]/ { printf "{ %d, \"%s\" },\n", $$1, $$3 }' $< > $@
 
 build/fuzz/syscalls: build/fuzz/gen/fuzz_calls.h
-build/fuzz/%: tests/fuzz/%.c $(wildcard tests/fuzz/*.h) tests/guest/guest.h
+$(addprefix build/fuzz/,$(fuzz_guests)): build/fuzz/%: tests/fuzz/%.c $(wildcard tests/fuzz/*.h) tests/guest/guest.h
 	@mkdir -p $(@D)
 	$(Q)gcc $(GUEST_CFLAGS) -mgeneral-regs-only $(WARNINGS) -Wno-unused-function -Ibuild/fuzz/gen $< -o $@
+
+# Hours, and another seed each time; `make fuzz-short` is what the suite runs.
+.PHONY: fuzz fuzz-short
+fuzz: all variants $(FUZZ_PROGRAMS)
+	@tests/tap-sum -t 100000 $(subst ",',$(FUZZERS_LONG))
+
+fuzz-short: all variants $(FUZZ_PROGRAMS)
+	@tests/tap-sum 'tests/side-by-side $(FUZZERS)'

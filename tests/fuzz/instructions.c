@@ -285,5 +285,6 @@ int guest_main(int argc, char **argv, char **envp)
 
 	(void)envp;
 	with_aborts = argc > 5 && argv[argc - 1][0] == 'a';
+	fuzz_limit_ms = 20000;
 	return fuzz_main(argc, argv, counted, run_cases);
 }

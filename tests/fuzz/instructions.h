@@ -259,6 +259,10 @@ static int aborts_at(const struct code *c, u64 at)
 		return has_byte(c, 0, at, 0xf0);
 	if (have >= 3 && b[0] == 0x0f && b[1] == 0x38 && b[2] == 0x0c)
 		return 1;
+	if (have >= 4 && b[0] == 0xc5 && b[2] == 0x38)				/* the same, with a VEX prefix */
+		return 1;
+	if (have >= 4 && b[0] == 0xc4 && (b[3] == 0x38 || ((b[1] & 31) == 2 && b[3] == 0x0c)))
+		return 1;
 	if (have >= 3 && b[0] == 0xc5 && b[2] == 0xc4)				/* vpinsrw */
 		return 1;
 	if (have >= 4 && b[0] == 0xc4 && (b[1] & 31) == 1 && b[3] == 0xc4)

@@ -104,20 +104,25 @@ judge() {
 
 # run_groups FIRST COUNT
 run_groups() {
-	local command=("$FUZZ_DIR/$fuzzer" "$seed" "$1" "$2" "$cases")
-	local way=()
+	local command=("$FUZZ_DIR/$fuzzer" "$seed" "$1" "$2" "$cases") way=() status
 
 	[ -z "$verbose" ] || command+=(v)
 	if [ -n "$native" ]; then
 		way=(--first)
 	else
-		command=("$VELLUM" run --ram=256M "${options[@]}" -- "${command[@]}")
+		command=("$VELLUM" run --ram=512M "${options[@]}" -- "${command[@]}")
 	fi
 	: >"$tmp/out"
 	: >"$tmp/err"
 	timeout -k 5 "$limit" sh "$here/box.sh" "${way[@]}" "$tmp/scratch" "${command[@]}" \
 		</dev/null >"$tmp/out" 2>"$tmp/err"
-	judge $?
+	status=$?
+	# Memory was short, and process 1 wanted some: its groups end here.
+	if [ $status -eq 137 ] && grep -aq '^vellum: out of memory: process 1 ' "$tmp/err"; then
+		echo "DONE cases 0" >>"$tmp/out"
+		status=0
+	fi
+	judge $status
 }
 
 restarts=0 number=0 bad=0
@@ -127,15 +132,15 @@ for ((at = first; at < first + groups; at += count)); do
 	number=$((number + 1))
 	what=$(run_groups "$at" "$count")
 	restarts=$((restarts + $(grep -acE "$restarted" "$tmp/err")))
-	grep -a '^DONE ' "$tmp/out" >>"$tmp/totals"
+	grep -a '^DONE cases [0-9]*,' "$tmp/out" >>"$tmp/totals"
+	# A run that was cut off ended with the group that was said last: go on behind it.
+	stopped=$(sed -n 's/^group \([0-9]*\)$/\1/p' "$tmp/out" | tail -n 1)
+	stopped=$((${stopped:-at}))
+	grep -aq '^DONE cases [0-9]*,' "$tmp/out" || count=$((stopped - at + 1))
 	if [ -z "$what" ]; then
 		echo "ok $number - $fuzzer, seed $seed, groups $at to $((at + count - 1))"
 		continue
 	fi
-	# A run that was cut off ended with the group that was said last: go on behind it.
-	stopped=$(sed -n 's/^group \([0-9]*\)$/\1/p' "$tmp/out" | tail -n 1)
-	stopped=$((${stopped:-at}))
-	grep -aq '^DONE ' "$tmp/out" || count=$((stopped - at + 1))
 	bad=1 keep=1
 	cp "$tmp/out" "$tmp/out.$number"
 	cp "$tmp/err" "$tmp/err.$number"

@@ -316,5 +316,6 @@ int guest_main(int argc, char **argv, char **envp)
 	static const char *const counted[] = { "returns", "SIGSEGV", "other signals", "processes", 0 };
 
 	(void)envp;
+	fuzz_limit_ms = 20000;
 	return fuzz_main(argc, argv, counted, run_cases);
 }

@@ -396,6 +396,7 @@ static void run_calls(u64 cases)
 	stay_alive();
 	if (__builtin_setjmp(recovery)) {
 		fuzz_counts->extra[3]++;
+		left -= left != 0;	/* the same fault may come again */
 		map_memory();
 	}
 	for (; left; left--) {
