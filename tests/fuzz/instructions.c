@@ -180,8 +180,8 @@ static void choose_registers(void)
 /* The fault of an access at @at. Unaligned and non-canonical addresses have faults of another kind. */
 static int is_fault_at(u64 at)
 {
-	if (ended_by == ENDED_ILL || ended_by == ENDED_OTHER)
-		return 1;
+	if (ended_by == ENDED_ILL || ended_by == ENDED_OTHER || ended_by == ENDED_LOOP)
+		return 1;	/* a loop: the machine was slow, which says nothing */
 	if (ended_by != ENDED_SEGV)
 		return 0;
 	return at % 64 || at <= 0xffff800000000000 || (fault_code == 1 && fault_addr - (at - 64) < 1024);
