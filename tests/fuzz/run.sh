@@ -9,6 +9,7 @@
 #     --batch N     groups of one `vellum run`, default 50
 #     --limit S     a run that takes longer hangs, default 300
 #     --verbose     each case is said before it runs
+#     --aborts      of instructions, also those that are known to abort QEMU
 #     --option=X    for `vellum run`; may be repeated
 #     --native      on the host's kernel instead; not for syscalls
 #
@@ -26,7 +27,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
 VELLUM=$(readlink -f "${VELLUM:-$root/build/vellum}")
 FUZZ_DIR=$(readlink -f "${FUZZ_DIR:-$root/build/fuzz}")
-seed=1 first=0 groups=4 cases='' batch=50 limit=300 verbose='' native='' options=()
+seed=1 first=0 groups=4 cases='' batch=50 limit=300 verbose='' aborts='' native='' options=()
 
 # What vellum may say of such programs.
 expected='^vellum: (unsupported system call: .*'
@@ -34,7 +35,7 @@ expected+='|process [0-9]+ \(.*\) made a 32-bit system call .*'
 expected+='|out of memory: process [0-9]+ \(.*\) killed.*'
 expected+='|[^:]*: (not a program|truncated|32-bit program|program for another|ELF file|dynamic program).*'
 expected+='|[^:]*: (is a directory|permission denied).*)$'
-restarted='^vellum: .*instruction.*0x[0-9a-f]+'
+restarted='^vellum: .*instruction .*at 0x[0-9a-f]+'
 
 usage() {
 	sed -n '3,/^$/s/^# \{0,1\}//p' "$0" >&2
@@ -50,6 +51,7 @@ while [ $# -gt 0 ]; do
 	--batch) batch=$2 && shift ;;
 	--limit) limit=$2 && shift ;;
 	--verbose) verbose=v ;;
+	--aborts) aborts=a ;;
 	--option=*) options+=("${1#--option=}") ;;
 	--native) native=1 ;;
 	-*) usage ;;
@@ -83,7 +85,7 @@ fi
 # replay GROUP: the command that repeats one group.
 replay() {
 	echo "VELLUM=$VELLUM bash tests/fuzz/run.sh --seed $seed --first $1 --groups 1 --cases $cases" \
-		"${options[@]/#/--option=}" ${native:+--native} --verbose "$fuzzer"
+		"${options[@]/#/--option=}" ${native:+--native} ${aborts:+--aborts} --verbose "$fuzzer"
 }
 
 # What is wrong with a run that ended with this status; its output is in $tmp/out, vellum's in $tmp/err.
@@ -107,6 +109,7 @@ run_groups() {
 	local command=("$FUZZ_DIR/$fuzzer" "$seed" "$1" "$2" "$cases") way=() status
 
 	[ -z "$verbose" ] || command+=(v)
+	[ -z "$aborts" ] || command+=(a)
 	if [ -n "$native" ]; then
 		way=(--first)
 	else

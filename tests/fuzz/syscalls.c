@@ -380,8 +380,6 @@ static void one_call(void)
 		left = CHILD_CALLS;
 		random_state += depth;
 		stay_awake();	/* timers are not inherited */
-	} else if (nr == NR_execve) {
-		finding("execve returned", (u64)ret);
 	}
 }
 
