@@ -21,7 +21,7 @@ build/fuzz/gen/fuzz_calls.h: abi/syscall.tbl
 build/fuzz/syscalls: build/fuzz/gen/fuzz_calls.h
 $(addprefix build/fuzz/,$(fuzz_guests)): build/fuzz/%: tests/fuzz/%.c $(wildcard tests/fuzz/*.h) tests/guest/guest.h
 	@mkdir -p $(@D)
-	$(Q)gcc $(GUEST_CFLAGS) -mgeneral-regs-only $(WARNINGS) -Wno-unused-function -Ibuild/fuzz/gen $< -o $@
+	$(Q)gcc $(GUEST_CFLAGS) -mgeneral-regs-only $(WARNINGS) -Ibuild/fuzz/gen $< -o $@
 
 # Hours, and another seed each time; `make fuzz-short` is what the suite runs.
 .PHONY: fuzz fuzz-short
