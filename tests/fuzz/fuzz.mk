@@ -6,11 +6,13 @@
 fuzz_guests := syscalls instructions elf sigreturn
 FUZZ_PROGRAMS += $(addprefix build/fuzz/,$(fuzz_guests))
 fuzz_run = "env VELLUM=build/$(1)vellum bash tests/fuzz/run.sh $(2)"
-FUZZERS += $(call fuzz_run,asan/,--groups 8 syscalls) $(call fuzz_run,,--groups 10 instructions) \
-	$(call fuzz_run,asan/,--groups 2 elf) $(call fuzz_run,asan/,--groups 6 sigreturn)
+FUZZERS += $(call fuzz_run,asan/,--groups 8 syscalls) $(call fuzz_run,,--groups 8 instructions) \
+	$(call fuzz_run,,--groups 1 --aborts instructions) $(call fuzz_run,asan/,--groups 2 elf) \
+	$(call fuzz_run,asan/,--groups 6 sigreturn)
 FUZZ_SEED ?= $(shell date +%s)
 FUZZERS_LONG += $(call fuzz_run,asan/,--seed $(FUZZ_SEED) --groups 5000 syscalls) \
 	$(call fuzz_run,asan/,--seed $(FUZZ_SEED) --groups 500 instructions) \
+	$(call fuzz_run,,--seed $(FUZZ_SEED) --groups 100 --aborts instructions) \
 	$(call fuzz_run,asan/,--seed $(FUZZ_SEED) --groups 500 elf) \
 	$(call fuzz_run,asan/,--seed $(FUZZ_SEED) --groups 500 sigreturn)
 

@@ -19,7 +19,7 @@
 #define NO_ACCESS	(ARENA + 24 * PAGE)
 #define TICK		10		/* ms */
 
-enum { ENDED_TRAP = 1, ENDED_ILL, ENDED_SEGV, ENDED_OTHER, ENDED_LOOP };
+enum { ENDED_TRAP = 1, ENDED_ILL, ENDED_SEGV, ENDED_OTHER, ENDED_LOOP, PROCESSES };
 
 struct registers {
 	u64 r[16];			/* as instructions number them */
@@ -266,25 +266,47 @@ static void one_case(void)
 		run_case(at);
 }
 
+static void run_from(volatile u64 *done, u64 cases, u64 seed)
+{
+	catch_all();
+	random_state = seed;
+	fill_arena();
+	while (*done < cases) {
+		random_state = seed + *done * 0x9e3779b97f4a7c15ul;
+		if (*done % 256 == 0)
+			fill_arena();
+		++*done;
+		one_case();
+	}
+}
+
 static void run_cases(u64 cases)
 {
+	volatile u64 *done = (void *)map_shared((char *)ARENA + 64 * PAGE, 1);
+	u64 seed = random64();
 	const int rwx = PROT_READ | PROT_WRITE | PROT_EXEC;
 
 	map_at((char *)CODE, CODE_PAGES, rwx, MAP_PRIVATE | MAP_ANON, -1);
 	map_private((char *)ARENA, ARENA_PAGES);
 	map_at((char *)READ_ONLY, 1, PROT_READ, MAP_PRIVATE | MAP_ANON, -1);
 	map_at((char *)NO_ACCESS, 1, 0, MAP_PRIVATE | MAP_ANON, -1);
-	catch_all();
-	for (u64 i = 0; i < cases; i++) {
-		if (i % 256 == 0)
-			fill_arena();
-		one_case();
+	/* A process that an instruction ends is followed by one that goes on behind it. */
+	while (*done < cases) {
+		long pid = SYS(NR_fork, 0);
+
+		if (pid == 0) {
+			run_from(done, cases, seed);
+			leave(0);
+		}
+		fuzz_counts->extra[PROCESSES]++;
+		if (pid < 0 || SYS(NR_wait4, pid, 0, 0, 0) < 0)
+			return;
 	}
 }
 
 int guest_main(int argc, char **argv, char **envp)
 {
-	static const char *const counted[] = { "traps", "SIGILL", "SIGSEGV", "other signals", "loops", 0 };
+	static const char *const counted[] = { "traps", "SIGILL", "SIGSEGV", "other signals", "loops", "processes", 0 };
 
 	(void)envp;
 	with_aborts = argc > 5 && argv[argc - 1][0] == 'a';

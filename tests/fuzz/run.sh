@@ -35,7 +35,7 @@ expected+='|process [0-9]+ \(.*\) made a 32-bit system call .*'
 expected+='|out of memory: process [0-9]+ \(.*\) killed.*'
 expected+='|[^:]*: (not a program|truncated|32-bit program|program for another|ELF file|dynamic program).*'
 expected+='|[^:]*: (is a directory|permission denied).*)$'
-restarted='^vellum: .*instruction .*at 0x[0-9a-f]+'
+restarted='^vellum: process [0-9]+ \(.*\) is killed with SIGILL: '
 
 usage() {
 	sed -n '3,/^$/s/^# \{0,1\}//p' "$0" >&2
