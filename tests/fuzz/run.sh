@@ -71,7 +71,9 @@ esac
 tmp=$(mktemp -d) || exit 1
 keep=''
 trap '[ -n "$keep" ] || rm -rf "$tmp"' EXIT
-trap 'exit 1' HUP INT TERM
+pid=''
+# The signal is for the box, too.
+trap '[ -z "$pid" ] || { kill "$pid" && wait "$pid"; }; exit 1' HUP INT TERM
 mkdir "$tmp/scratch"
 
 sh "$here/box.sh" "$tmp/scratch" true >"$tmp/out" 2>&1
@@ -118,8 +120,11 @@ run_groups() {
 	: >"$tmp/out"
 	: >"$tmp/err"
 	timeout -k 5 "$limit" sh "$here/box.sh" "${way[@]}" "$tmp/scratch" "${command[@]}" \
-		</dev/null >"$tmp/out" 2>"$tmp/err"
+		</dev/null >"$tmp/out" 2>"$tmp/err" &
+	pid=$!
+	wait "$pid"
 	status=$?
+	pid=''
 	# Memory was short, and process 1 wanted some: its groups end here.
 	if [ $status -eq 137 ] && grep -aq '^vellum: out of memory: process 1 ' "$tmp/err"; then
 		echo "DONE cases 0" >>"$tmp/out"
@@ -133,7 +138,8 @@ restarts=0 number=0 bad=0
 for ((at = first; at < first + groups; at += count)); do
 	count=$((first + groups - at < batch ? first + groups - at : batch))
 	number=$((number + 1))
-	what=$(run_groups "$at" "$count")
+	run_groups "$at" "$count" >"$tmp/what"
+	what=$(cat "$tmp/what")
 	restarts=$((restarts + $(grep -acE "$restarted" "$tmp/err")))
 	grep -a '^DONE cases [0-9]*,' "$tmp/out" >>"$tmp/totals"
 	# A run that was cut off ended with the group that was said last: go on behind it.
