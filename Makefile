@@ -48,6 +48,7 @@ help:
 	@echo "make            build/vellum, build/libvellum.{a,so}, build/libvellum-swap-zstd.a"
 	@echo "make test       every test; ends with 'N passed, N failed' (./check installs what it needs)"
 	@echo "make unit       the unit tests of one variant: BUILD=... CC=... SANITIZE=..."
+	@echo "make fuzz       random system calls, instructions, programs and signal frames; FUZZ_SEED=N repeats"
 	@echo "make soak       what takes longer: full matrices, long stress"
 	@echo "make bench      Vellum and the host's kernel side by side; build/bench.json. ROWS=fork: only these"
 	@echo "make install    PREFIX=$(PREFIX) DESTDIR= LIBDIR= MANDIR= DOCDIR=; make uninstall takes it back"
@@ -181,6 +182,7 @@ examples: $(EXAMPLES)
 unit: unit-build
 	@tests/tap-sum $(foreach t,$(UNIT),'env CMOCKA_MESSAGE_OUTPUT=TAP $(t)')
 
+include tests/fuzz/fuzz.mk
 include tests/suite.mk
 include tests/fuzz/library.mk
 include bench/bench.mk

@@ -19,6 +19,7 @@
 #define FLAG_RESETHAND	0x80000000ull
 
 #define RED_ZONE	128
+#define SIGRETURN_FLAGS	0x50dd5ull	/* AC RF OF DF TF SF ZF AF PF CF: the frame's; others stay */
 
 struct guest_sigcontext {
 	uint64_t r8, r9, r10, r11, r12, r13, r14, r15, rdi, rsi, rbp, rbx, rdx, rax, rcx, rsp, rip;
@@ -211,7 +212,7 @@ static void restore_context(struct task *t, const struct guest_sigcontext *c)
 	r->rdi = c->rdi; r->rsi = c->rsi; r->rbp = c->rbp; r->rbx = c->rbx;
 	r->rdx = c->rdx; r->rax = c->rax; r->rcx = c->rcx; r->rsp = c->rsp;
 	r->rip = c->rip;
-	r->rflags = c->eflags;		/* the machine lets only a program's flags through */
+	r->rflags = (r->rflags & ~SIGRETURN_FLAGS) | (c->eflags & SIGRETURN_FLAGS);
 }
 
 static uint64_t frame_stack(const struct task *t, const struct sig_action *act)

@@ -132,7 +132,7 @@ static bool wanted(const struct task *t, const struct task *child, int pid)
 	if (child->ppid != t->pid)
 		return false;
 	return pid == -1 || (pid == 0 && child->pgid == t->pgid) || child->pid == pid ||
-	       (pid < -1 && child->pgid == -pid);
+	       (pid < -1 && child->pgid == -(int64_t)pid);
 }
 
 /* kernel->lock held. Return: pid, 0: none ready, -ECHILD: none at all. */

@@ -41,7 +41,7 @@ program_tests := "bash tests/oracle/run.sh" \
 	"env VELLUM=build/tsan/vellum bash tests/cli/known_pages.sh" "bash tests/cli/busybox.sh" \
 	$(foreach t,files known_pages inspect report,"bash tests/cli/$(t).sh" \
 		"env VELLUM=build/asan/vellum bash tests/cli/$(t).sh") \
-	$(foreach t,errors isolation restart limits boundary text large extremes,"bash tests/cli/$(t).sh") \
+	$(foreach t,errors isolation restart limits boundary text large extremes odd_values,"bash tests/cli/$(t).sh") \
 	$(foreach t,large extremes,"env VELLUM=build/asan/vellum bash tests/cli/$(t).sh")
 fail_sweeps := $(foreach what,allocs frames,"env UNIT=build/asan/unit sh tests/soak/fail_sweep.sh $(what) \
 	$(addprefix test_,cache_io device fault_object gup gup_pins guard mlock scan shstk softdirty uffd uffd_fill \
@@ -49,7 +49,8 @@ fail_sweeps := $(foreach what,allocs frames,"env UNIT=build/asan/unit sh tests/s
 
 # Apart from `test`, so that all CPUs can build it (-j) and only the tests say what is a failure.
 .PHONY: test-build test
-test-build: all unit-build guests examples variants build/explore/explore build/diff/diff build/soak/pressure
+test-build: all unit-build guests examples variants build/explore/explore build/diff/diff \
+	build/soak/pressure $(FUZZ_PROGRAMS)
 test: test-build
 	@tests/tap-sum \
 		'tests/side-by-side $(foreach u,$(UNIT) $(foreach v,$(VARIANTS),$(addprefix build/$(v)/unit/,$(unit_names))),"$(TAP) $(u)")' \
@@ -57,8 +58,7 @@ test: test-build
 		'tests/side-by-side "build/explore/explore all" "sh tests/house.sh"' \
 		'sh tests/mutants/run.sh' 'build/diff/diff --ops 60000' \
 		'build/soak/pressure 0.3' 'build/tsan/soak/pressure 0.2' 'build/asan/soak/pressure 0.2' \
-		'build/asan/fuzz/library --calls 30000' \
-		'tests/side-by-side $(program_tests) $(fail_sweeps)'
+		'tests/side-by-side $(program_tests) $(fail_sweeps) $(FUZZERS)'
 
 $(BUILD)/soak/%: tests/soak/%.c host/test.c $(BUILD)/libvellum.a
 	@mkdir -p $(@D)
@@ -70,10 +70,11 @@ $(BUILD)/soak/%: tests/soak/%.c host/test.c $(BUILD)/libvellum.a
 SOAK_RUNS ?= 100
 SOAK_MINUTES ?= 30
 .PHONY: soak
-soak: all unit-build guests build/explore/explore build/soak/soft build/soak/pressure build/diff/diff variants
+soak: all unit-build guests build/explore/explore build/soak/soft build/soak/pressure build/diff/diff variants \
+		$(FUZZ_PROGRAMS)
 	@tests/tap-sum -t 10000 \
 		'build/soak/soft $(SOAK_MINUTES)' 'build/soak/pressure 10' 'build/tsan/soak/pressure 2' \
-		'build/asan/soak/pressure 2' "build/asan/fuzz/library --calls 10000000 --seed $$(date +%s)" \
+		'build/asan/soak/pressure 2' \
 		'bash tests/soak/command.sh $(SOAK_MINUTES)' \
 		'build/explore/explore all +1 --most 200000' 'build/explore/explore all --random 200000' \
 		"build/diff/diff --ops 1000000 --seed $$(date +%s)" \
@@ -81,4 +82,5 @@ soak: all unit-build guests build/explore/explore build/soak/soft build/soak/pre
 		'bash tests/cli/known_pages.sh --full $(SOAK_RUNS)' \
 		'bash tests/cli/files.sh --full' \
 		'sh tests/soak/unit.sh 20' \
-		'sh tests/soak/fail_sweep.sh allocs' 'sh tests/soak/fail_sweep.sh frames'
+		'sh tests/soak/fail_sweep.sh allocs' 'sh tests/soak/fail_sweep.sh frames' \
+		$(subst ",',$(FUZZERS_LONG))

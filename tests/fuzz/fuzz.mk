@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: MIT
+# Fuzzers. FUZZERS: command lines for the suite, half a minute of CPU together. FUZZERS_LONG: for `make soak` and
+# `make fuzz`. FUZZ_PROGRAMS: what they need.
+fuzz_guests := syscalls instructions elf sigreturn
+FUZZ_PROGRAMS += $(addprefix build/fuzz/,$(fuzz_guests))
+fuzz_run = "env VELLUM=build/$(1)vellum bash tests/fuzz/run.sh $(2)"
+FUZZERS += $(call fuzz_run,asan/,--groups 8 syscalls) $(call fuzz_run,,--groups 8 instructions) \
+	$(call fuzz_run,,--groups 1 --aborts instructions) $(call fuzz_run,asan/,--groups 2 elf) \
+	$(call fuzz_run,asan/,--groups 6 sigreturn) "build/asan/fuzz/library --calls 30000"
+FUZZ_SEED ?= $(shell date +%s)
+FUZZERS_LONG += $(call fuzz_run,asan/,--seed $(FUZZ_SEED) --groups 5000 syscalls) \
+	$(call fuzz_run,asan/,--seed $(FUZZ_SEED) --groups 500 instructions) \
+	$(call fuzz_run,,--seed $(FUZZ_SEED) --groups 100 --aborts instructions) \
+	$(call fuzz_run,asan/,--seed $(FUZZ_SEED) --groups 500 elf) \
+	$(call fuzz_run,asan/,--seed $(FUZZ_SEED) --groups 500 sigreturn) \
+	"build/asan/fuzz/library --calls 10000000 --seed $(FUZZ_SEED)"
+
+build/fuzz/gen/fuzz_calls.h: abi/syscall.tbl
+	@mkdir -p $(@D)
+	$(Q)awk '/^[0-9]/ { printf "{ %d, \"%s\" },\n", $$1, $$3 }' $< > $@
+
+build/fuzz/syscalls: build/fuzz/gen/fuzz_calls.h
+$(addprefix build/fuzz/,$(fuzz_guests)): build/fuzz/%: tests/fuzz/%.c $(wildcard tests/fuzz/*.h) tests/guest/guest.h
+	@mkdir -p $(@D)
+	$(Q)gcc $(GUEST_CFLAGS) -mgeneral-regs-only $(WARNINGS) -Ibuild/fuzz/gen $< -o $@
+
+# Hours, and another seed each time; `make fuzz-short` is what the suite runs.
+.PHONY: fuzz fuzz-short
+fuzz: all variants $(FUZZ_PROGRAMS)
+	@tests/tap-sum -t 100000 $(subst ",',$(FUZZERS_LONG))
+
+fuzz-short: all variants $(FUZZ_PROGRAMS)
+	@tests/tap-sum 'tests/side-by-side $(FUZZERS)'
