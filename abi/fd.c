@@ -10,6 +10,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "abi/memfd.h"
 #include "abi/task.h"
 
 /* A file system that answers by itself, without a server or a process that it waits for. */
@@ -62,6 +63,7 @@ struct file *file_open(int host_fd)
 		file->waits = !file->regular || !is_local(host_fd);
 		file->dev = st.st_dev;
 		file->ino = st.st_ino;
+		file->memfd = memfd_get(st.st_dev, st.st_ino);
 	}
 	file_flags_changed(file);
 	return file;
@@ -76,6 +78,7 @@ void file_put(struct file *file)
 {
 	if (__atomic_sub_fetch(&file->refs, 1, __ATOMIC_ACQ_REL) == 0) {
 		close(file->fd);
+		memfd_put(file->memfd);
 		free(file->unread);
 		hostfd_give(1);
 		free(file);

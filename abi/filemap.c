@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "abi/filemap.h"
+#include "abi/memfd.h"
 #include "abi/text.h"
 
 #define MAX_KEPT 64		/* files that nobody maps any more */
@@ -62,6 +63,14 @@ bool filemap_make_room(void)
 		vellum_mapping_put(fm->mapping);	/* the list's */
 	}
 	return gone != NULL;
+}
+
+bool filemap_reserve(struct memfd *memfd, uint64_t more)
+{
+	while (!memfd_reserve(memfd, more))
+		if (!filemap_make_room())
+			return false;
+	return true;
 }
 
 /* --- the list --- */
@@ -214,6 +223,7 @@ static struct filemap *new_filemap(struct kernel *k, int host_fd, const struct s
 		return NULL;
 	fm->dev = st->st_dev;
 	fm->ino = st->st_ino;
+	fm->memfd = memfd_get(st->st_dev, st->st_ino);
 	fm->write_fd = -1;
 	fm->limit = (uint64_t)st->st_size;
 	name_of(host_fd, fm->path);
@@ -224,6 +234,7 @@ static struct filemap *new_filemap(struct kernel *k, int host_fd, const struct s
 			close(fm->fd);
 			hostfd_give(1);
 		}
+		memfd_put(fm->memfd);
 		free(fm);
 		return NULL;
 	}

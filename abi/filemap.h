@@ -39,6 +39,7 @@ struct filemap {
 	int fd;				/* for reading */
 	pthread_mutex_t size_lock, io_lock;
 	int write_fd;			/* io_lock; -1: never mapped shared for writing */
+	struct memfd *memfd;		/* its account, referenced, or NULL */
 	uint64_t limit;			/* io_lock: the host file's size: nothing is written beyond */
 	bool fine_times;		/* each change after a look gets a time of its own */
 	struct file_note note;		/* io_lock: as last looked at, or left by ourselves */
@@ -66,6 +67,8 @@ void filemap_end(struct filemap *fm);
 
 /* Lets go of files that nobody has a name for any more, nor maps. True: there were some. */
 bool filemap_make_room(void);
+/* memfd_reserve(), and again as long as that makes room. */
+bool filemap_reserve(struct memfd *memfd, uint64_t more);
 
 /* --- filemap_note.c: did others change the file? --- */
 int filemap_note_init(struct filemap *fm);	/* 0, or -1: the file cannot be looked at */

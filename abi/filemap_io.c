@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "abi/filemap.h"
+#include "abi/memfd.h"
 
 static int64_t host_write(int fd, const struct bounce *b, int64_t offset)
 {
@@ -102,9 +103,12 @@ static int64_t write_mapped(struct filemap *fm, const struct file *file, const s
 
 int64_t filemap_write(const struct file *file, const struct bounce *b, size_t len, int64_t offset)
 {
-	struct filemap *fm = filemap_begin(file);
+	struct filemap *fm;
 	int64_t n;
 
+	if (!filemap_reserve(file->memfd, len))
+		return -ENOSPC;
+	fm = filemap_begin(file);
 	if (!fm) {
 		n = host_write(file->fd, b, offset);
 	} else {
@@ -113,6 +117,7 @@ int64_t filemap_write(const struct file *file, const struct bounce *b, size_t le
 		pthread_mutex_unlock(&fm->size_lock);
 	}
 	filemap_end(fm);
+	memfd_settle(file->memfd, file->fd, len);
 	return n;
 }
 
@@ -156,6 +161,7 @@ int filemap_truncate(const struct file *file, off_t size)
 		pthread_mutex_unlock(&fm->size_lock);
 	}
 	filemap_end(fm);
+	memfd_settle(file->memfd, file->fd, 0);
 	return err;
 }
 
@@ -214,9 +220,13 @@ static int fallocate_mapped(struct filemap *fm, int fd, int mode, off_t offset, 
 
 int filemap_fallocate(const struct file *file, int mode, off_t offset, off_t len)
 {
-	struct filemap *fm = filemap_begin(file);
+	uint64_t more = mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_COLLAPSE_RANGE) || len < 0 ? 0 : (uint64_t)len;
+	struct filemap *fm;
 	int err;
 
+	if (more && !filemap_reserve(file->memfd, more))
+		return -ENOSPC;
+	fm = filemap_begin(file);
 	if (!fm) {
 		err = fallocate(file->fd, mode, offset, len) ? -errno : 0;
 	} else {
@@ -225,6 +235,7 @@ int filemap_fallocate(const struct file *file, int mode, off_t offset, off_t len
 		pthread_mutex_unlock(&fm->size_lock);
 	}
 	filemap_end(fm);
+	memfd_settle(file->memfd, file->fd, more);
 	return err;
 }
 

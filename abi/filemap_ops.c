@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "abi/filemap.h"
+#include "abi/memfd.h"
 
 #define PAGE	 VELLUM_PAGE_SIZE
 
@@ -77,14 +78,16 @@ static int mkwrite_hook(void *ctx, struct vellum_vmf *vmf)
 {
 	static const struct timespec modified_now[2] = { { .tv_nsec = UTIME_OMIT }, { .tv_nsec = UTIME_NOW } };
 	struct filemap *fm = ctx;
-	bool ours;
+	bool ours, reserved;
 	size_t len;
-	int err = 0;
+	int err;
 
 	pthread_mutex_lock(&fm->io_lock);
 	ours = filemap_unchanged(fm);
 	len = length_in_file(fm, vmf->pgoff, PAGE);
-	while (len && fallocate(fm->write_fd, FALLOC_FL_KEEP_SIZE, (off_t)(vmf->pgoff * PAGE), (off_t)len)) {
+	reserved = filemap_reserve(fm->memfd, PAGE);
+	err = reserved ? 0 : ENOSPC;
+	while (!err && len && fallocate(fm->write_fd, FALLOC_FL_KEEP_SIZE, (off_t)(vmf->pgoff * PAGE), (off_t)len)) {
 		err = errno;
 		if (err == EOPNOTSUPP || err == ENOSYS)
 			err = write_fully(fm->write_fd, vmf->page, len, vmf->pgoff * PAGE);
@@ -94,6 +97,8 @@ static int mkwrite_hook(void *ctx, struct vellum_vmf *vmf)
 	}
 	if (!err)
 		futimens(fm->write_fd, modified_now);	/* as Linux, at the first store; its failure changes no byte */
+	if (reserved)
+		memfd_settle(fm->memfd, fm->fd, PAGE);
 	filemap_changed(fm, ours);
 	pthread_mutex_unlock(&fm->io_lock);
 	return err ? VELLUM_VMF_SIGBUS : VELLUM_VMF_OK;
@@ -204,6 +209,7 @@ static void release_hook(void *ctx)
 		munmap(fm->sealed, fm->sealed_len);
 	close(fm->fd);
 	hostfd_give(1);
+	memfd_put(fm->memfd);
 	pthread_mutex_destroy(&fm->io_lock);
 	pthread_mutex_destroy(&fm->size_lock);
 	free(fm);

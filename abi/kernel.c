@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "abi/filemap.h"
+#include "abi/memfd.h"
 
 #define TICK_NS	 5000000	/* time slice while somebody waits for a CPU; and re-kicks */
 #define HURRY_NS 10000000000u	/* a run that was told to end may take that long, and that long again to report */
@@ -210,6 +211,7 @@ static void wait_for_end(struct kernel *k)
 void abi_run(const struct abi_args *args, struct abi_result *result)
 {
 	struct kernel k = { .args = args, .result = result, .next_pid = 1 };
+	struct vellum_memory_info info;
 	struct sigaction quiet = { .sa_handler = ignore_signal }, no_pipe = { .sa_handler = SIG_IGN };
 	int err;
 
@@ -224,6 +226,8 @@ void abi_run(const struct abi_args *args, struct abi_result *result)
 	sigaction(SIGXFSZ, &no_pipe, NULL);
 	k.pool = pool_create(args->machine);
 	vdso_init(&k);
+	vellum_memory_info(args->memory, &info);
+	memfd_start(info.nr_frames * VELLUM_PAGE_SIZE);
 	filemap_start(&k);
 	pthread_create(&k.ticker, NULL, ticker, &k);
 	err = k.pool ? start_first(&k, args) : -ENOMEM;

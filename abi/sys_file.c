@@ -11,6 +11,8 @@
 
 #include "abi/filemap.h"
 
+#define MAX_PIPE (1u << 20)	/* bytes of the host's memory */
+
 /* Of a host call that a kick may have ended. */
 static int64_t restarts(int64_t result)
 {
@@ -66,8 +68,11 @@ SYSCALL(fcntl)
 		return file_lock(t, fd, (int)a[1], a[2]);
 	case F_ADD_SEALS:
 		return filemap_add_seals(fd_file(t, a[0]), (unsigned)a[2]);
-	case F_GET_SEALS:
 	case F_SETPIPE_SZ:
+		if (a[2] > MAX_PIPE)	/* as for a caller without privileges: pipe(7), pipe-max-size */
+			return -EPERM;
+		/* fall through */
+	case F_GET_SEALS:
 	case F_GETPIPE_SZ:
 		n = fcntl(fd, (int)a[1], (int)a[2]);
 		return n < 0 ? -errno : n;

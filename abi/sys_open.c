@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "abi/filemap.h"
+#include "abi/memfd.h"
 #include "abi/path.h"
 
 /* An open descriptor's file, opened once more by the host. A descriptor or a negative errno. */
@@ -138,6 +139,7 @@ SYSCALL(memfd_create)
 {
 	char name[250];
 	int err = user_string(t, name, sizeof(name), a[0]), fd;
+	struct memfd *account;
 
 	if (err)
 		return err == -ENAMETOOLONG ? -EINVAL : err;
@@ -147,7 +149,16 @@ SYSCALL(memfd_create)
 	if (err)
 		return err;
 	fd = memfd_create(name, (unsigned)a[1] | MFD_CLOEXEC);
-	return fd < 0 ? -errno : fd_install(t, file_open(fd), 0, a[1] & MFD_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	account = memfd_new(fd);
+	if (!account) {
+		close(fd);
+		return -ENOMEM;
+	}
+	fd = fd_install(t, file_open(fd), 0, a[1] & MFD_CLOEXEC);
+	memfd_put(account);		/* the file has one of its own */
+	return fd;
 }
 
 /* The host's file, for writing; what is no regular file is not opened, which could wait or do something. */

@@ -35,6 +35,7 @@ struct file {			/* an open file description; several descriptors may share it */
 	dev_t dev;
 	ino_t ino;
 	struct unread *unread;	/* atomic; NULL: none */
+	struct memfd *memfd;	/* the file's account, referenced; NULL: it is none of memfd_create(2) */
 };
 
 struct fd_entry {
