@@ -33,6 +33,15 @@ stderr: $(head -n 5 "$tmp/stderr")"
 
 # --- what there is of everything ---
 
+memfds() {
+	boxed "$VELLUM" run --ram=64M -- "$root/build/programs/memfds" 64
+	expect "files of memfd_create hold as much as RAM" 0 "write: up to the limit, ENOSPC
+fallocate: up to the limit, ENOSPC
+after a truncation: 1
+stores: up to the limit, EFAULT
+write: up to the limit, ENOSPC"
+}
+
 descriptors() {
 	boxed bash -c 'ulimit -n 300; exec "$@"' - "$VELLUM" run -- "$limits" descriptors "$tmp/kept"
 	expect "a process ends when all descriptors are used" 0 $'open: ENFILE\nchild: 3'
@@ -170,6 +179,7 @@ main() {
 	own_limits
 	if $box true 2>/dev/null; then
 		descriptors
+		memfds
 		processes
 		ends
 		stuck

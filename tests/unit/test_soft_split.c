@@ -82,7 +82,7 @@ static void every_width_and_offset(void **state)
 	map_shuffled(w, ANON);
 	for (unsigned s = 0; s < ARRAY_SIZE(sizes); s++)
 		for (unsigned back = 1; back < sizes[s]; back++) {
-			uint64_t at = 4 * PAGE_SIZE - back, val = 0x1122334455667788 * (s + back), got = 0;
+			uint64_t at = 4 * PAGE_SIZE - back, val = 0x1122334455667788ull * (s + back), got = 0;
 
 			assert_int_equal(store_any(w->cpu[0], BASE + at, sizes[s], val), VELLUM_FAULT_OK);
 			memcpy(model + at, &val, sizes[s]);
