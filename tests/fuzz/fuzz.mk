@@ -24,6 +24,14 @@ $(addprefix build/fuzz/,$(fuzz_guests)): build/fuzz/%: tests/fuzz/%.c $(wildcard
 	@mkdir -p $(@D)
 	$(Q)gcc $(GUEST_CFLAGS) -mgeneral-regs-only $(WARNINGS) -Ibuild/fuzz/gen $< -o $@
 
+# Forged page-table entries come from outside, as the program's own would.
+FUZZ_PROGRAMS += build/fuzz/forge
+FUZZERS += "env VELLUM=build/asan/vellum bash tests/fuzz/forge.sh --runs 4"
+FUZZERS_LONG += "env VELLUM=build/asan/vellum bash tests/fuzz/forge.sh --seed $(FUZZ_SEED) --runs 300"
+build/fuzz/forge: tests/fuzz/forge.c arch/x86/pgtable.h machine/qemu_layout.h
+	@mkdir -p $(@D)
+	$(Q)gcc -std=gnu11 -O1 -g $(WARNINGS) -I. -Iinclude $< -o $@
+
 # Hours, and another seed each time; `make fuzz-short` is what the suite runs.
 .PHONY: fuzz fuzz-short
 fuzz: all variants $(FUZZ_PROGRAMS)
