@@ -19,7 +19,7 @@ VELLUM_LIB_SRC := $(VELLUM_CORE_SRC) $(VELLUM_HOST_SRC) $(VELLUM_SOFT_SRC)
 VELLUM_SWAP_ZSTD_SRC := host/swap_zstd.c
 
 # The command, on top of the library.
-VELLUM_MACHINE_SRC := machine/qemu.c machine/qemu_confine.c machine/qemu_memory.c machine/qemu_start.c machine/qemu_stubs.S machine/qemu_test.c machine/vcpu.c
+VELLUM_MACHINE_SRC := machine/qemu.c machine/qemu_confine.c machine/qemu_crash.c machine/qemu_memory.c machine/qemu_start.c machine/qemu_stubs.S machine/qemu_test.c machine/vcpu.c
 VELLUM_ABI_SRC := \
 	abi/bounce.c abi/cpu.c abi/exec.c abi/exit.c abi/fd.c abi/filemap.c abi/filemap_io.c abi/filemap_note.c \
 	abi/filemap_ops.c abi/filemap_report.c abi/fork.c abi/hostfd.c abi/inspect.c abi/kernel.c abi/kernel_fs.c \

@@ -214,15 +214,17 @@ static void handle_exception(struct task *t)
 static void task_lost(struct task *t)
 {
 	struct machine *m = t->kernel->args->machine;
-	char reason[256], bytes[3 * MAX_INSTRUCTION + 1] = "";
+	char reason[256], bytes[3 * MAX_INSTRUCTION + 1] = "", name[PRINTABLE_BYTES(sizeof(t->comm))];
 	uint8_t code[MAX_INSTRUCTION];
 	uint64_t n = user_read_some(t, code, t->st.regs.rip, sizeof(code));
 
 	m->ops->lost(m, reason, sizeof(reason));
 	for (uint64_t i = 0; i < n; i++)
 		snprintf(bytes + 3 * i, 4, " %02x", code[i]);
-	fprintf(stderr, "vellum: process %d (%s) is killed with SIGILL: %s; it was last entered at 0x%llx:%s\n", t->pid, t->comm, reason,
-		(unsigned long long)t->st.regs.rip, n ? bytes : " nothing is there");
+	fprintf(stderr, "vellum: process %d (%s) is killed with SIGILL: %s; it was %s 0x%llx:%s\n", t->pid,
+		printable(t->comm, name, sizeof(name)), reason,
+		t->st.regs.vector == VCPU_VECTOR_LOST_AT ? "in the code at" : "last entered at", (unsigned long long)t->st.regs.rip,
+		n ? bytes : " nothing is there");
 	inspect_signal(t, SIGILL);
 	task_exit(t, SIGILL);
 }

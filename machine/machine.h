@@ -27,6 +27,8 @@ struct vcpu_regs {
 #define VCPU_VECTOR_PAGE_FAULT	14
 #define VCPU_VECTOR_KICK	0x40
 #define VCPU_VECTOR_SYSCALL	0x100
+#define VCPU_VECTOR_LOST	0x200	/* with MACHINE_LOST: rip is where it was entered last, */
+#define VCPU_VECTOR_LOST_AT	0x201	/* or where it was */
 
 #define VCPU_USER_CS	0x33	/* as under Linux: programs look */
 #define VCPU_USER_SS	0x2b

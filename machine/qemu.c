@@ -423,7 +423,10 @@ static int run_once(struct qemu_machine *q, unsigned cpu, struct vcpu_state *st,
 	trampoline = load_mailbox(q, cpu, v, st, load);
 	if (qemu_command(q, v, CMD_RUN)) {
 		st->regs = wanted;
-		return qemu_not_begun(mb) ? RUN_AGAIN : MACHINE_LOST;
+		if (qemu_not_begun(mb))
+			return RUN_AGAIN;
+		v->in_program = true;
+		return MACHINE_LOST;
 	}
 	__atomic_fetch_add(&q->base.nr_exits, 1, __ATOMIC_RELAXED);
 	st->regs = mb->regs;
@@ -434,6 +437,19 @@ static int run_once(struct qemu_machine *q, unsigned cpu, struct vcpu_state *st,
 	st->fs_base = mb->fs_base;
 	st->gs_base = mb->gs_base;
 	return 0;
+}
+
+/* Where it was when QEMU ended, if that could be told; else where it was entered. */
+static void find_lost(struct qemu_machine *q, struct qemu_vcpu *v, struct vcpu_regs *r)
+{
+	pthread_mutex_lock(&q->why_lock);
+	while (is_down(q) && !q->gone)
+		pthread_cond_wait(&q->changed, &q->why_lock);
+	r->vector = v->in_program && v->lost_rip && !(v->lost_rip >> 47) ? VCPU_VECTOR_LOST_AT : VCPU_VECTOR_LOST;
+	if (r->vector == VCPU_VECTOR_LOST_AT)
+		r->rip = v->lost_rip;
+	v->in_program = false;
+	pthread_mutex_unlock(&q->why_lock);
 }
 
 static int qemu_run(struct machine *m, unsigned cpu, struct vcpu_state *st, uint32_t load)
@@ -447,6 +463,8 @@ static int qemu_run(struct machine *m, unsigned cpu, struct vcpu_state *st, uint
 		status = run_once(q, cpu, st, load);
 		leave(q);
 	} while (status == RUN_AGAIN);
+	if (status == MACHINE_LOST)
+		find_lost(q, &q->vcpu[cpu], &st->regs);
 	return status;
 }
 

@@ -61,6 +61,25 @@ struct qemu_vcpu {
 	bool fresh;			/* QEMU was started again, and the CPU has not run since */
 	bool has_kept;			/* then: kept is the FPU state that it held */
 	uint8_t kept[VCPU_FPU_MAX];
+	bool in_program;		/* the owner's: it was when QEMU ended */
+	uint64_t lost_rip;		/* why_lock: where it was when QEMU aborted; 0: not known */
+};
+
+#define CRASH_NEAR 16384		/* qemu_crash.c */
+
+struct crash_registers {
+	uint64_t cr3;
+	uint8_t around[2 * CRASH_NEAR];	/* of QEMU's memory, about its control registers */
+};
+
+struct qemu_crash {
+	int listener;			/* of the filter in QEMU, or -1 */
+	pid_t pid;
+	bool watching;
+	pthread_t thread;
+	/* The thread's until it has ended: */
+	unsigned nr;
+	struct crash_registers found[MAX_VCPUS];
 };
 
 struct qemu_machine {
@@ -83,6 +102,7 @@ struct qemu_machine {
 	bool gone, ending;		/* QEMU is not started again; nobody wants it any more */
 	char why[256];			/* the first reason since QEMU was started */
 	char lost[200];			/* the reason of the last end that was mended */
+	struct qemu_crash crash;	/* the reader's */
 	pthread_t reader;
 	bool has_reader;
 	struct qemu_vcpu vcpu[MAX_VCPUS];
@@ -112,6 +132,12 @@ void qemu_declare_down(struct qemu_machine *q, const char *why);
 
 /* qemu_confine.c: in the child, before it becomes QEMU: no right that it does not need */
 void qemu_confine(void);
+
+/* qemu_crash.c: at which address did QEMU abort? */
+int qemu_crash_filter(void);			/* in the child: its listener, or -1 */
+void qemu_crash_start(struct qemu_crash *crash, pid_t pid, int listener);
+void qemu_crash_end(struct qemu_crash *crash);	/* QEMU has ended */
+void qemu_crash_explain(struct qemu_machine *q);	/* another one runs, its CPUs idle: lost_rip of each CPU */
 
 /* qemu_start.c */
 void qemu_destroy(struct machine *m);

@@ -56,6 +56,46 @@ static bool find_qemu(char *path, size_t size)
 	return false;
 }
 
+/* The filter's listener, before any other byte of the line. */
+static void send_listener(int sock, int listener)
+{
+	char byte = 0, control[CMSG_SPACE(sizeof(int))] = "";
+	struct iovec iov = { &byte, 1 };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+	struct cmsghdr *c;
+
+	if (listener >= 0) {
+		msg.msg_control = control;
+		msg.msg_controllen = sizeof(control);
+		c = CMSG_FIRSTHDR(&msg);
+		c->cmsg_level = SOL_SOCKET;
+		c->cmsg_type = SCM_RIGHTS;
+		c->cmsg_len = CMSG_LEN(sizeof(int));
+		memcpy(CMSG_DATA(c), &listener, sizeof(int));
+	}
+	sendmsg(sock, &msg, MSG_NOSIGNAL);
+	if (listener >= 0)
+		close(listener);
+}
+
+/* Its other end: -1: there is none. Waits for the child to come that far. */
+static int receive_listener(int sock)
+{
+	char byte, control[CMSG_SPACE(sizeof(int))];
+	struct iovec iov = { &byte, 1 };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control,
+			      .msg_controllen = sizeof(control) };
+	struct cmsghdr *c;
+	int listener = -1;
+
+	if (recvmsg(sock, &msg, MSG_CMSG_CLOEXEC) != 1)
+		return -1;
+	c = CMSG_FIRSTHDR(&msg);
+	if (c && c->cmsg_type == SCM_RIGHTS)
+		memcpy(&listener, CMSG_DATA(c), sizeof(int));
+	return listener;
+}
+
 /* In the child. */
 static void exec_qemu(const struct qemu_machine *q, const struct start *s, pid_t parent)
 {
@@ -96,6 +136,7 @@ static void exec_qemu(const struct qemu_machine *q, const struct start *s, pid_t
 	prctl(PR_SET_PDEATHSIG, SIGKILL);	/* after a change of user, which ends it */
 	if (getppid() != parent)
 		_exit(127);
+	send_listener(s->sock, qemu_crash_filter());
 	execve(program, argv, no_env);
 	dprintf(2, "cannot run %s: %s\n", QEMU_PROGRAM, strerror(errno));
 	_exit(127);
@@ -276,7 +317,9 @@ static bool start_qemu(struct qemu_machine *q, char *why, size_t size)
 	pthread_mutex_unlock(&q->why_lock);
 	line[0] = err[0] = -1;
 	close(err[1]);		/* so that the end of its words can be seen */
-	err[1] = -1;
+	close(line[1]);
+	err[1] = line[1] = -1;
+	qemu_crash_start(&q->crash, pid, receive_listener(q->sock));
 	ok = wait_booted(q, q->err, why, size);
 out:
 	if (s.rom >= 0)
@@ -297,6 +340,7 @@ static void end_qemu(struct qemu_machine *q, int *status)
 			;
 	}
 	q->pid = -1;
+	qemu_crash_end(&q->crash);
 	if (q->sock >= 0)
 		close(q->sock);
 	if (q->err >= 0)
@@ -361,6 +405,8 @@ static bool revive(struct qemu_machine *q)
 		pthread_mutex_unlock(&q->scrub_lock);
 		ok = start_qemu(q, why, sizeof(why));
 		q->base.child_pid = q->pid;
+		if (ok)
+			qemu_crash_explain(q);
 	}
 	q->base.has_tsc = false;	/* the counter began anew */
 	if (ok && q->base.restarted)
@@ -431,7 +477,7 @@ struct machine *machine_qemu_create(const struct vellum_host_ram *ram, unsigned 
 		return NULL;
 	}
 	q->ram = ram->base;
-	q->sock = q->err = -1;
+	q->sock = q->err = q->crash.listener = -1;
 	q->confined = confined;
 	q->ram_file = *ram;
 	why[0] = 0;

@@ -14,6 +14,8 @@ for how in lock-bt lock-bts vpinsrw vroundss three-byte; do
 	status=$?
 	result "$how ends the program, not the run" "$([ $status = 132 ] || [ $status = 0 ] || { echo "status $status"; cat "$tmp/err"; })"
 	result "$how is said in one line, if it is" "$([ "$(grep -c . "$tmp/err")" -le 1 ] || cat "$tmp/err")"
+	[ "$how" != lock-bt ] || result "which names the instruction" \
+		"$(grep -v 'it was in the code at 0x[0-9a-f]*: f0 0f a3 c8' "$tmp/err")"
 done
 
 cat >"$tmp/script" <<END
