@@ -48,8 +48,8 @@ struct vellum_soft_cpu {
 	uint32_t id;
 	struct vellum_soft *soft;
 	struct vellum_mm *mm;	/* NULL: in no address space */
-	uint64_t fault_addr;	/* vellum_soft_fault_addr() */
 	struct vellum_soft_tlbe tlb[VELLUM_SOFT_SETS][VELLUM_SOFT_WAYS];
+	uint64_t fault_addr;	/* vellum_soft_fault_addr() */
 };
 
 /**
