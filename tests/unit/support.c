@@ -29,6 +29,18 @@ void world_create(struct world *w, uint64_t ram_size)
 	fail_sweep_begin(w);
 }
 
+void world_remake(struct world *w, const struct vellum_mmu_ops *mmu, const struct vellum_host_ops *host)
+{
+	const struct vellum_memory_args args = { .size = sizeof(args), .ram_size = w->ram_size, .ram = w->ram,
+						 .host = host, .host_ctx = &w->host, .mmu = mmu, .machine = w->soft };
+
+	vellum_soft_run(w->cpu[0], NULL);
+	vellum_mm_put(w->mm);
+	assert_int_equal(vellum_memory_destroy(w->memory), 0);
+	assert_int_equal(vellum_memory_create(&args, &w->memory), 0);
+	assert_int_equal(vellum_mm_create(w->memory, &w->mm), 0);
+}
+
 void world_destroy(struct world *w)
 {
 	struct vellum_memory_info info;

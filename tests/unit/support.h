@@ -32,6 +32,8 @@ struct world {
 /* Build and tear down; teardown checks for leaks, lost frames and bug() calls. */
 void world_create(struct world *w, uint64_t ram_size);
 void world_destroy(struct world *w);
+/* Right after world_create(): another memory and address space, with this machine and host; no CPU runs in it. */
+void world_remake(struct world *w, const struct vellum_mmu_ops *mmu, const struct vellum_host_ops *host);
 int world_setup(void **state);		/* cmocka fixtures: *state is a struct world */
 int world_teardown(void **state);
 

@@ -33,24 +33,12 @@ struct exposed {
 
 static void exposed_create(struct exposed *x)
 {
-	struct vellum_memory_args args = { .size = sizeof(args), .ram_size = 16 << 20 };
-	struct world *w = &x->w;
-
-	world_create(w, 16 << 20);
-	vellum_soft_run(w->cpu[0], NULL);
-	vellum_mm_put(w->mm);
-	vellum_memory_destroy(w->memory);
+	world_create(&x->w, 16 << 20);
 	x->mmu = *vellum_soft_mmu_ops();
 	x->mmu.caps |= VELLUM_MMU_TABLES_EXPOSED;
 	x->host = *test_host_ops();
 	x->host.forged = end_forged;
-	args.host = &x->host;
-	args.host_ctx = &w->host;
-	args.mmu = &x->mmu;
-	args.machine = w->soft;
-	args.ram = w->ram;
-	assert_int_equal(vellum_memory_create(&args, &w->memory), 0);
-	assert_int_equal(vellum_mm_create(w->memory, &w->mm), 0);
+	world_remake(&x->w, &x->mmu, &x->host);
 }
 
 /* --- what is forged --- */

@@ -16,23 +16,12 @@ struct paged {
 static int paged_setup(void **state)
 {
 	struct paged *p = calloc(1, sizeof(*p));
-	struct vellum_memory_args args = { .size = sizeof(args), .ram_size = 16 << 20 };
-	struct world *w = &p->w;
 
-	world_create(w, 16 << 20);
-	vellum_soft_run(w->cpu[0], NULL);
-	vellum_mm_put(w->mm);
-	vellum_memory_destroy(w->memory);
+	world_create(&p->w, 16 << 20);
 	p->mmu = *vellum_soft_mmu_ops();
 	p->mmu.machine_page = fill_page;
-	args.host = test_host_ops();
-	args.host_ctx = &w->host;
-	args.mmu = &p->mmu;
-	args.machine = w->soft;
-	args.ram = w->ram;
-	assert_int_equal(vellum_memory_create(&args, &w->memory), 0);
-	assert_int_equal(vellum_mm_create(w->memory, &w->mm), 0);
-	vellum_soft_run(w->cpu[0], w->mm);
+	world_remake(&p->w, &p->mmu, test_host_ops());
+	vellum_soft_run(p->w.cpu[0], p->w.mm);
 	*state = p;
 	return 0;
 }
