@@ -26,7 +26,7 @@
 /* How a file was at some moment: what tells that others changed it since. */
 struct file_note {
 	uint64_t size;
-	int64_t mtime, ctime;	/* ns */
+	uint64_t mtime, ctime;	/* ns, to compare */
 	/* It may change once more without another time of change: only its bytes can tell. */
 	bool racy;
 };

@@ -40,9 +40,10 @@ static bool has_fine_times(int fd)
 	return false;
 }
 
-static int64_t ns_of(const struct timespec *ts)
+/* To compare: times that programs set far from now wrap around. */
+static uint64_t ns_of(const struct timespec *ts)
 {
-	return (int64_t)ts->tv_sec * 1000000000 + ts->tv_nsec;
+	return (uint64_t)ts->tv_sec * 1000000000u + (uint64_t)ts->tv_nsec;
 }
 
 /* 0 or -1. */
@@ -56,7 +57,8 @@ static int take_note(const struct filemap *fm, struct file_note *note)
 		return -1;
 	*note = (struct file_note){ .size = (uint64_t)st.st_size, .mtime = ns_of(&st.st_mtim),
 				    .ctime = ns_of(&st.st_ctim) };
-	note->racy = !fm->fine_times && ns_of(&before) - note->ctime < (st.st_ctim.tv_nsec ? TICK_NS : COARSE_NS);
+	note->racy = !fm->fine_times &&
+		     (int64_t)(ns_of(&before) - note->ctime) < (st.st_ctim.tv_nsec ? TICK_NS : COARSE_NS);
 	return 0;
 }
 

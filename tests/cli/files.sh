@@ -439,6 +439,19 @@ as_native() {
 	result "$1: as natively" "$(diff "$tmp/native.out" "$tmp/vellum.out" && diff -r "$tmp/native" "$tmp/vellum")"
 }
 
+# A program's file whose times are centuries from now: nanoseconds since 1970 have no room in 64 bits.
+far_times() {
+	local at out
+
+	mkdir "$tmp/far"
+	cp "$busybox" "$tmp/far/busybox"
+	for at in 4147-08-20 1901-12-14; do
+		touch -d "$at" "$tmp/far/busybox"
+		out=$("$VELLUM" run "$tmp/far/busybox" echo right 2>&1)
+		result "a program's file of $at" "$([ "$out" = right ] || echo "$out")"
+	done
+}
+
 # The same with a limit to the size of files. What was stored through a mapping beyond it is in the file.
 as_native_within_limits() {
 	local place=$tmp side
@@ -773,6 +786,7 @@ main() {
 	as_native raced
 	as_native_on_full_disk
 	as_native_within_limits
+	far_times
 	waiting_file
 	sealed_and_cut
 	changed_unseen
