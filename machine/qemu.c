@@ -408,19 +408,19 @@ static bool load_mailbox(const struct qemu_machine *q, unsigned cpu, struct qemu
 
 #define RUN_AGAIN 2	/* QEMU ended before the CPU took anything over */
 
-/* life is held for reading. */
-static int run_once(struct qemu_machine *q, unsigned cpu, struct vcpu_state *st, uint32_t load)
+/* life is held for reading. @load grows by what a QEMU that was started again lacks, for the next attempt too. */
+static int run_once(struct qemu_machine *q, unsigned cpu, struct vcpu_state *st, uint32_t *load)
 {
 	struct qemu_vcpu *v = &q->vcpu[cpu];
 	const struct vcpu_regs wanted = st->regs;
 	const struct mailbox *mb = v->mb;
 	bool trampoline;
 
-	if (v->fresh && !refresh(v, st, &load))
+	if (v->fresh && !refresh(v, st, load))
 		return MACHINE_LOST;
 	if (__atomic_load_n(&q->nr_scrub, __ATOMIC_ACQUIRE) && scrub_pending(q, v))
 		return RUN_AGAIN;
-	trampoline = load_mailbox(q, cpu, v, st, load);
+	trampoline = load_mailbox(q, cpu, v, st, *load);
 	if (qemu_command(q, v, CMD_RUN)) {
 		st->regs = wanted;
 		if (qemu_not_begun(mb))
@@ -460,7 +460,7 @@ static int qemu_run(struct machine *m, unsigned cpu, struct vcpu_state *st, uint
 	do {
 		if (!enter(q))
 			return MACHINE_GONE;
-		status = run_once(q, cpu, st, load);
+		status = run_once(q, cpu, st, &load);
 		leave(q);
 	} while (status == RUN_AGAIN);
 	if (status == MACHINE_LOST)

@@ -111,7 +111,6 @@ static bool is_control(const uint64_t *word, size_t left)
 struct distance {
 	uint64_t control[MAX_VCPUS], general[MAX_VCPUS];
 	unsigned nr_control, nr_general;
-	const struct qemu_machine *q;
 };
 
 static int note_registers(struct search *s, uint64_t addr, const uint64_t *word, size_t left)
@@ -132,7 +131,7 @@ static int note_registers(struct search *s, uint64_t addr, const uint64_t *word,
 /* Bytes from the control registers to the general ones; 0: not found. */
 static int64_t measure_distance(const struct qemu_machine *q)
 {
-	struct distance d = { .q = q };
+	struct distance d = { .nr_control = 0 };
 	struct search s = { .look = note_registers, .arg = &d };
 	int64_t distance;
 
@@ -140,7 +139,7 @@ static int64_t measure_distance(const struct qemu_machine *q)
 	for (unsigned i = 0; i < d.nr_general; i++)
 		for (unsigned j = 0; j < d.nr_control; j++) {
 			distance = (int64_t)(d.general[i] - d.control[j]);
-			if (llabs(distance) < NEAR)
+			if (llabs(distance) < NEAR - 8 * (NR_GPRS + 1))	/* rip is within what was copied */
 				return distance;
 		}
 	return 0;

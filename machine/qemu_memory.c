@@ -15,7 +15,7 @@
 #define TABLE	 (X86_TABLE & ~X86_USER)	/* the upper half: no entry on the way has the user bit */
 
 extern const char vellum_qemu_start16[], vellum_qemu_start16_end[];
-extern const char vellum_qemu_code[], vellum_qemu_code_end[], vellum_qemu_vectors[];
+extern const char vellum_qemu_code[], vellum_qemu_vectors[];
 
 static uint64_t *at(struct qemu_machine *q, uint64_t addr)
 {
@@ -95,15 +95,13 @@ static void lay_descriptors(struct qemu_machine *q)
 
 void qemu_lay_memory(struct qemu_machine *q)
 {
-	size_t code = (size_t)(vellum_qemu_code_end - vellum_qemu_code);
-
 	memset(q->ram, 0, MAILBOX_ADDR);
 	lay_boot_tables(q);
 	lay_program_tables(q);
 	lay_descriptors(q);
 	for (unsigned i = 0; i < q->base.nr_cpus; i++)
 		lay_tss(q, i);
-	memcpy(at(q, CODE_ADDR), vellum_qemu_code, code < CODE_MAX ? code : CODE_MAX);
+	memcpy(at(q, CODE_ADDR), vellum_qemu_code, CODE_MAX);
 	memcpy(at(q, AP_ADDR), vellum_qemu_start16,
 	       (size_t)(vellum_qemu_start16_end - vellum_qemu_start16));
 }

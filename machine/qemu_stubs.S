@@ -39,8 +39,8 @@ vellum_qemu_start16_end:
 /* --- ring 0, 64 bit, copied to CODE_ADDR --- */
 	.code64
 	.balign 16
-	.globl vellum_qemu_code, vellum_qemu_code_end, vellum_qemu_vectors
-	.hidden vellum_qemu_code, vellum_qemu_code_end, vellum_qemu_vectors
+	.globl vellum_qemu_code, vellum_qemu_vectors
+	.hidden vellum_qemu_code, vellum_qemu_vectors
 vellum_qemu_code:
 	movabsq	$(STUB_VA + CODE_ADDR + (high - vellum_qemu_code)), %rax
 	jmp	*%rax
@@ -393,7 +393,6 @@ vellum_qemu_vectors:
 	.endr
 	.balign 16
 	jmp	kick_entry
-	.balign 16
-vellum_qemu_code_end:
+	.org	vellum_qemu_code + CODE_MAX, 0xcc	/* an error if it has no room in its page */
 
 	.section .note.GNU-stack, "", @progbits

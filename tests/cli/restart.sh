@@ -61,6 +61,23 @@ for signal in KILL STOP; do
 		{ echo "status $status"; cat "$tmp/out" "$tmp/err"; })"
 done
 
+# Its FPU state too, which was on the CPU: also if QEMU ends again before it runs.
+for times in 1 2; do
+	rm -f "$tmp/go"
+	mkfifo "$tmp/go"
+	"$VELLUM" run "$root/build/programs/fpu_kept" <>"$tmp/go" >"$tmp/out" 2>"$tmp/err" &
+	vellum=$!
+	while ! grep -q ready "$tmp/out" 2>/dev/null && kill -0 $vellum 2>/dev/null; do sleep 0.1; done
+	for ((i = 0; i < times; i++)); do
+		sleep 0.5
+		kill -KILL "$(qemu_of $vellum)"
+	done
+	sleep 0.5
+	echo >"$tmp/go"
+	wait $vellum
+	result "its FPU state survives $times ends of QEMU" "$([ "$(tail -n 1 "$tmp/out")" = kept ] || cat "$tmp/out" "$tmp/err")"
+done
+
 # What is on a CPU dies with it.
 "$VELLUM" run --track=clean --json="$tmp/json" "$root/build/guest/crash" spin >"$tmp/out" 2>"$tmp/err" &
 vellum=$!
