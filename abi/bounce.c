@@ -128,7 +128,7 @@ void bounce_plain(struct bounce *b, size_t len)
 	b->nr = 1;
 }
 
-/* Where the stretches lie in the mirror: offsets for now. Return: its length. */
+/* Lay the stretches out in the mirror, as offsets: its address is not known before its length. Return: its length. */
 static size_t lay_out(struct bounce *b, struct user_vector v, size_t len)
 {
 	size_t total = 0, n;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* abi/exit.c - processes die: _exit(2), what the parent learns, who inherits the children. */
+/* abi/exit.c - the end of a process: _exit(2), the report to its parent, the new parent of its children. */
 #define _GNU_SOURCE
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,7 +18,7 @@ void task_release_vfork(struct task *t)
 	pthread_mutex_unlock(&t->kernel->lock);
 }
 
-/* Children go to pid 1, or, with nobody to wait for them, vanish. kernel->lock held. */
+/* Children become those of pid 1; after its end, zombies are freed. kernel->lock held. */
 static void reparent_children(struct kernel *k, const struct task *t)
 {
 	struct task *next;
@@ -53,7 +53,7 @@ static void report_to_parent(struct kernel *k, struct task *t, bool *reaped)
 	signal_send(k, parent, &info);
 }
 
-/* As with the first process of a PID namespace: nobody outlives it. kernel->lock held. */
+/* As in a PID namespace, the end of the first process kills all others. kernel->lock held. */
 static void end_with_first(struct kernel *k, const struct task *first)
 {
 	const struct sig_info info = { .signo = SIGKILL, .code = SI_KERNEL };

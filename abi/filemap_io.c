@@ -279,7 +279,7 @@ static int keep_writable(struct filemap *fm)
 	return at == MAP_FAILED ? -ENOMEM : 0;
 }
 
-/* Nobody can store to the file any more, and all is written: our mapping would keep the host from F_SEAL_WRITE. */
+/* No writable mapping is left, and all is written: the host would refuse F_SEAL_WRITE for our own mapping. */
 static void drop_writable(struct filemap *fm)
 {
 	pthread_mutex_lock(&fm->io_lock);

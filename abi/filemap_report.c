@@ -37,7 +37,7 @@ bool abi_is_file(const struct vellum_vma_info *info)
 	return fm != NULL;
 }
 
-/* An object keeps its pages when nobody has them in a table. */
+/* An object keeps pages that no page table maps. */
 void abi_absent_page(const struct vellum_vma_info *info, uint64_t addr, void *buf)
 {
 	uint64_t pgoff = info->pgoff + (addr - info->start) / PAGE;

@@ -97,7 +97,7 @@ static int copy_task(struct task *child, struct task *parent)
 	return fds_fork(child, parent);
 }
 
-/* It never ran and nobody has seen it. */
+/* The task never ran and is in no list. */
 void task_abandon(struct task *t)
 {
 	struct kernel *k = t->kernel;

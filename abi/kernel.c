@@ -13,7 +13,7 @@
 #include "abi/filemap.h"
 #include "abi/memfd.h"
 
-#define TICK_NS	 5000000	/* time slice while somebody waits for a CPU; and re-kicks */
+#define TICK_NS	 5000000	/* time slice while a task waits for a CPU; and re-kicks */
 #define HURRY_NS 10000000000u	/* a run that was told to end may take that long, and that long again to report */
 
 /* --- timers, time slices, lost kicks, signals to Vellum --- */
@@ -180,7 +180,7 @@ static void release_signals(void)
 	pthread_sigmask(SIG_UNBLOCK, &taken, NULL);
 }
 
-/* Somebody is still in a call of the host. The ticker ends us if what is left to do takes long, too. */
+/* A task is still in a call of the host. If the rest takes long too, the ticker ends the process. */
 static void abandon(struct kernel *k) __attribute__((noreturn));
 static void abandon(struct kernel *k)
 {
@@ -197,7 +197,7 @@ static void abandon(struct kernel *k)
 	_exit(status);
 }
 
-/* Until nobody is left. */
+/* Until no task is left. */
 static void wait_for_end(struct kernel *k)
 {
 	pthread_mutex_lock(&k->lock);

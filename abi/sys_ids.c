@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* abi/sys_ids.c - who a process is: getpid(2), setpgid(2), setsid(2), credentials(7). */
+/* abi/sys_ids.c - the ids of a process: getpid(2), setpgid(2), setsid(2), credentials(7). */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <unistd.h>

@@ -111,7 +111,7 @@ struct kernel {
 	unsigned asked_to_end;		/* lock: bit per signal that asked for it */
 	int ended_by;			/* lock: the signal that the run ends by, or 0 */
 	uint64_t hurry_at;		/* lock: when the next step towards the end is due, or 0 */
-	bool abandoned;			/* lock: who has not left by now is left behind */
+	bool abandoned;			/* lock: tasks that have not left by now are left behind */
 	struct abi_result *result;
 	pthread_t ticker;
 	bool ticker_stop;
@@ -131,7 +131,7 @@ uint64_t clock_ns(clockid_t clock);
 
 /* fork.c */
 int task_start(struct task *t, struct task *parent);	/* it is complete: others see it, and it runs */
-void task_abandon(struct task *t);		/* it never ran and nobody has seen it */
+void task_abandon(struct task *t);		/* it never ran and is in no list */
 int task_fork(struct task *parent, uint64_t flags, uint64_t stack, uint64_t child_tid);
 
 /* exit.c */

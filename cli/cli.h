@@ -148,7 +148,7 @@ struct track *track_create(const struct run_options *opt);
 const struct abi_observer *track_observer(struct track *track);
 void track_start(struct track *track);		/* collect at the interval from now on */
 void track_stop(struct track *track);
-void track_abandon(struct track *track);	/* nothing changes any more; who holds a lock keeps it */
+void track_abandon(struct track *track);	/* nothing changes any more; locks that are held stay so */
 const struct track_result *track_get_result(struct track *track);
 void track_destroy(struct track *track);
 

@@ -468,7 +468,7 @@ void track_stop(struct track *track)
 	track->running = false;
 }
 
-/* The lock stays taken. Who has it and does not come back changes nothing either. */
+/* The lock stays taken: its holder may be stuck, and changes nothing then. */
 void track_abandon(struct track *track)
 {
 	struct timespec until;

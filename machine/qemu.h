@@ -99,7 +99,7 @@ struct qemu_machine {
 	pthread_mutex_t why_lock;
 	pthread_cond_t changed;
 	/* why_lock protects: */
-	bool gone, ending;		/* QEMU is not started again; nobody wants it any more */
+	bool gone, ending;		/* QEMU is not started again; the machine is being destroyed */
 	char why[256];			/* the first reason since QEMU was started */
 	char lost[200];			/* the reason of the last end that was mended */
 	struct qemu_crash crash;	/* the reader's */

@@ -125,7 +125,7 @@ static void exec_qemu(const struct qemu_machine *q, const struct start *s, pid_t
 	keep_fd(s->rom);
 	keep_fd(s->sock);
 	dup2(open("/dev/null", O_RDWR), 0);
-	dup2(s->err, 1);	/* not blocking: if nobody reads, what it says is lost, not its time */
+	dup2(s->err, 1);	/* not blocking: a full pipe must not stop QEMU */
 	dup2(s->err, 2);
 	if (!find_qemu(program, sizeof(program))) {
 		dprintf(2, "cannot run %s: %s\n", QEMU_PROGRAM, strerror(ENOENT));
@@ -329,7 +329,7 @@ out:
 	return ok;
 }
 
-/* Its process, waited for, and our ends of what led to it. Whoever kills it holds why_lock too. */
+/* Reap the process and close our ends of its files. why_lock: kill(2) must not meet a reused number. */
 static void end_qemu(struct qemu_machine *q, int *status)
 {
 	*status = 0;
@@ -349,7 +349,7 @@ static void end_qemu(struct qemu_machine *q, int *status)
 	pthread_mutex_unlock(&q->why_lock);
 }
 
-/* Why it ended, if nobody has said so yet: its own last words, or the signal. */
+/* Why QEMU ended, if no thread has said so yet: its own last words, or the signal. */
 static void explain_end(struct qemu_machine *q, const char *complaint, int status)
 {
 	char *text = q->lost;
@@ -382,7 +382,7 @@ static void keep_fpu(struct qemu_machine *q)
 
 /*
  * QEMU has ended: start another on the same RAM and tables, which are all in shared memory. What a CPU did at that
- * moment is lost; everything else goes on. False: nobody wants it, or it cannot be started.
+ * moment is lost; everything else goes on. False: the machine is being destroyed, or QEMU cannot be started.
  */
 static bool revive(struct qemu_machine *q)
 {

@@ -16,7 +16,7 @@
 struct vellum_soft {
 	unsigned nr_cpus;
 	struct vellum_soft_cpu *cpus;
-	pthread_mutex_t *locks;		/* per CPU: who edits its TLB, or keeps it from memory */
+	pthread_mutex_t *locks;		/* per CPU: its TLB is edited, or it is kept from memory */
 	pthread_mutex_t bus_lock;	/* for whom all CPUs but one are kept from memory */
 	void (*hook)(void *arg);
 	void *hook_arg;

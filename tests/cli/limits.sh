@@ -58,7 +58,7 @@ processes() {
 	# By the host's descriptors it may be fewer.
 	expect "as many processes as there may be, and their end" 0 '[1-9]* and EAGAIN'
 	boxed "$VELLUM" run -- "$limits" groups 30
-	expect "one SIGKILL to a group that forks leaves nobody" 0 '0 survived'
+	expect "one SIGKILL to a group that forks leaves no process" 0 '0 survived'
 }
 
 # as_natively NAME SCRIPT: the shell's output and status.

@@ -194,7 +194,7 @@ static void make_world(void)
 
 	memset(&f, 0, sizeof(f));
 	f.rng = rng;
-	f.host.interrupted = 1;		/* a fault that would wait comes back: nobody else is there */
+	f.host.interrupted = 1;		/* a fault that would wait returns: no other thread could resolve it */
 	f.ram = mmap(NULL, RAM, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	f.raw = mmap(NULL, RAW_PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (f.ram == MAP_FAILED || f.raw == MAP_FAILED)

@@ -86,7 +86,7 @@ static void run_on(void)
 			_exit(0);
 }
 
-/* How many groups have somebody left after one SIGKILL to all. */
+/* How many groups have a process left after one SIGKILL to all. */
 static int groups(char *const *arg)
 {
 	int nr = atoi(arg[0]), survived = 0;
