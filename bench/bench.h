@@ -29,6 +29,7 @@ struct options {
 	const char *filter;	/* rows to show: part of their name */
 	const char *json;
 	const char *command;	/* the vellum command */
+	const char *unchecked;	/* it without the checks of exposed tables */
 	const char *guests;	/* folder of the guest programs */
 };
 extern struct options options;
@@ -53,6 +54,7 @@ void bench_pin(void);
 void bench_fork_huge(void);
 void bench_guest(void);
 void bench_run(void);
+void bench_checks(void);
 
 /* --- report.c --- */
 

@@ -7,7 +7,8 @@
 #include <string.h>
 #include <time.h>
 
-struct options options = { .command = "build/vellum", .guests = "build" };
+struct options options = { .command = "build/vellum", .unchecked = "build/bench/vellum-unchecked",
+			   .guests = "build" };
 
 static const struct scenario {
 	const char *name;
@@ -17,12 +18,13 @@ static const struct scenario {
 	{ "memory", bench_memory }, { "range", bench_range }, { "vmas", bench_vmas },
 	{ "shared", bench_shared }, { "track", bench_track }, { "auto", bench_auto },
 	{ "tlb", bench_tlb }, { "uffd", bench_uffd }, { "pin", bench_pin }, { "huge", bench_fork_huge },
-	{ "guest", bench_guest }, { "run", bench_run },
+	{ "guest", bench_guest }, { "run", bench_run }, { "checks", bench_checks },
 };
 #define NR_SCENARIOS (sizeof(scenarios) / sizeof(scenarios[0]))
 
 static const char help[] =
-	"usage: bench [--quick] [--json=FILE] [--vellum=COMMAND] [--guests=FOLDER] [ROWS]\n"
+	"usage: bench [--quick] [--json=FILE] [--vellum=COMMAND] [--unchecked=COMMAND]\n"
+	"             [--guests=FOLDER] [ROWS]\n"
 	"\n"
 	"Times the same work on Vellum and on the host's kernel. ROWS: part of a row's name, which\n"
 	"starts with its scenario:";
@@ -65,6 +67,8 @@ static bool parse(const char *arg)
 		options.json = value;
 	else if ((value = value_of(arg, "--vellum=")))
 		options.command = value;
+	else if ((value = value_of(arg, "--unchecked=")))
+		options.unchecked = value;
 	else if ((value = value_of(arg, "--guests=")))
 		options.guests = value;
 	else if (*arg == '-' || options.filter)

@@ -69,18 +69,23 @@ static bool same_output(int a, int b)
 	return same;
 }
 
-/* argv of `vellum run --track=MODE -- PROGRAM...`. */
-static void under_vellum(const char *out[MAX_ARGS + 5], const char *mode, const char *const argv[])
+/* argv of `COMMAND run --track=MODE -- PROGRAM...`. */
+static void under(const char *command, const char *out[MAX_ARGS + 5], const char *mode, const char *const argv[])
 {
 	unsigned n = 0;
 
-	out[n++] = options.command;
+	out[n++] = command;
 	out[n++] = "run";
 	out[n++] = mode;
 	out[n++] = "--";
 	for (; *argv && n < MAX_ARGS + 4; argv++)
 		out[n++] = *argv;
 	out[n] = NULL;
+}
+
+static void under_vellum(const char *out[MAX_ARGS + 5], const char *mode, const char *const argv[])
+{
+	under(options.command, out, mode, argv);
 }
 
 /* --- programs --- */
@@ -108,15 +113,15 @@ static void check_output(const struct program *p, int out, int native)
 	free(text);
 }
 
-static double run_vellum(const struct program *p, const char *mode, int native)
+static double run_by(const char *command, const struct program *p, const char *mode, int native)
 {
 	const char *argv[MAX_ARGS + 5];
 	int out = new_output();
 	double ns;
 
-	under_vellum(argv, mode, p->argv);
+	under(command, argv, mode, p->argv);
 	ns = spawn(argv, out);
-	must(!isnan(ns), "%s: fails under vellum run %s", p->name, mode);
+	must(!isnan(ns), "%s: fails under %s run %s", p->name, command, mode);
 	check_output(p, out, native);
 	close(out);
 	return ns;
@@ -136,7 +141,7 @@ static void bench_program(const struct program *p, const char *const modes[], un
 		double native = run_native(p, out);
 
 		for (unsigned i = 0; modes[i]; i++)
-			row_sample(rows[i], run_vellum(p, modes[i], out) / 1e6, native / 1e6);
+			row_sample(rows[i], run_by(options.command, p, modes[i], out) / 1e6, native / 1e6);
 		close(out);
 	}
 }
@@ -222,6 +227,35 @@ void bench_run(void)
 
 		snprintf(path, sizeof(path), "%s/guest/%s", options.guests, guests[i].name);
 		bench_program(&p, modes, amount(5, 1));
+	}
+}
+
+/*
+ * What it costs that tables which a program may have written are never trusted: the command that looks at each
+ * entry again (VELLUM_MMU_TABLES_EXPOSED), against one built without. Programs that live on faults and forks.
+ */
+void bench_checks(void)
+{
+	static const struct {
+		const char *name, *says;
+	} guests[] = { { "storm", NULL }, { "forks", "DONE" }, { "churn", "DONE" } };
+
+	for (unsigned i = 0; i < sizeof(guests) / sizeof(guests[0]); i++) {
+		char path[256], name[48];
+		struct program p = { guests[i].name, { path }, guests[i].says };
+		struct row *row;
+		int out = new_output();
+
+		snprintf(path, sizeof(path), "%s/guest/%s", options.guests, guests[i].name);
+		snprintf(name, sizeof(name), "checks.%s", guests[i].name);
+		row = row_add(name, "ms", "vellum run", "vellum run, tables trusted");
+		run_native(&p, out);
+		for (unsigned round = amount(15, 1); round--;) {
+			double checked = run_by(options.command, &p, "--track=none", out);
+
+			row_sample(row, checked / 1e6, run_by(options.unchecked, &p, "--track=none", out) / 1e6);
+		}
+		close(out);
 	}
 }
 

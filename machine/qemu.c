@@ -576,7 +576,9 @@ static void qemu_deactivate(void *machine, unsigned cpu, struct vellum_mm *mm)
 
 const struct vellum_mmu_ops qemu_mmu_ops = {
 	.size = sizeof(qemu_mmu_ops),
+#ifndef BENCH_UNCHECKED	/* bench/checks.c: what do the checks cost? */
 	.caps = VELLUM_MMU_TABLES_EXPOSED,
+#endif
 	.flush = qemu_flush,
 	.flush_mm = qemu_flush_mm,
 	.activate = qemu_activate,
