@@ -311,6 +311,8 @@ static int is_wanted(u64 nr, const u64 a[6])
 	case NR_vfork: return depth < MAX_DEPTH && chance(50);	/* shares depth and left with its parent */
 	case NR_kill: case NR_tkill: return (int)a[0] != 1 && chance(3);
 	case NR_tgkill: return (int)a[0] != 1 && (int)a[1] != 1 && chance(3);
+	/* A limit of process 1 ends the run, with reason. */
+	case NR_prlimit: return (int)a[0] != 1;
 	case NR_munmap: case NR_mprotect: case NR_mmap: case NR_mremap:
 		return a[0] - (u64)ARENA < 1ul << 32 || chance(30);
 	default: return 1;
