@@ -3,14 +3,23 @@
 # compiled with -I<here> -I<here>/include.
 VELLUM_CORE_SRC := \
 	lib/lock.c lib/radix.c lib/strerror.c lib/tree.c \
-	mm/access.c mm/clear_refs.c mm/collapse.c mm/collect.c mm/cow.c mm/device.c mm/dirty.c mm/exposed.c mm/fault.c \
-	mm/fault_around.c mm/fault_file.c mm/fault_huge.c mm/fork.c mm/gup.c mm/huge.c mm/madvise.c \
-	mm/madvise_drop.c mm/madvise_reclaim.c mm/mapping.c mm/mapping_io.c mm/memory.c mm/migrate.c \
-	mm/mlock.c mm/mmap.c mm/mprotect.c mm/mremap.c mm/msync.c mm/notifier.c mm/page_set.c mm/pagemap.c \
-	mm/pagewalk.c mm/pgtable.c mm/populate.c mm/reclaim.c mm/remap.c mm/rmap.c mm/scan.c mm/shmem.c \
-	mm/shmem_huge.c mm/stack.c mm/swap.c mm/swap_in.c mm/swap_off.c mm/tlb.c mm/track_auto.c \
-	mm/tracker.c mm/truncate.c mm/uffd.c mm/uffd_event.c mm/uffd_fault.c mm/uffd_fill.c mm/uffd_fork.c \
-	mm/uffd_move.c mm/uffd_wp.c mm/validate.c mm/vma.c mm/vma_usage.c mm/writeback.c mm/zap.c
+	mm/frame/memory.c mm/frame/migrate.c mm/frame/rmap.c \
+	mm/table/exposed.c mm/table/huge.c mm/table/notifier.c mm/table/pagewalk.c mm/table/pgtable.c \
+	mm/table/tlb.c mm/table/zap.c \
+	mm/space/collapse.c mm/space/fork.c mm/space/madvise.c mm/space/madvise_drop.c \
+	mm/space/madvise_reclaim.c mm/space/mlock.c mm/space/mmap.c mm/space/mprotect.c mm/space/mremap.c \
+	mm/space/populate.c mm/space/vma.c \
+	mm/fault/cow.c mm/fault/fault.c mm/fault/fault_around.c mm/fault/file.c mm/fault/huge.c \
+	mm/fault/stack.c mm/fault/swap_in.c \
+	mm/object/mapping.c mm/object/mapping_io.c mm/object/msync.c mm/object/remap.c mm/object/shmem.c \
+	mm/object/shmem_huge.c mm/object/truncate.c mm/object/writeback.c \
+	mm/swap/reclaim.c mm/swap/swap.c mm/swap/swap_off.c \
+	mm/track/auto.c mm/track/clear_refs.c mm/track/collect.c mm/track/dirty.c mm/track/page_set.c \
+	mm/track/pagemap.c mm/track/scan.c mm/track/tracker.c mm/track/vma_usage.c \
+	mm/uffd/event.c mm/uffd/fill.c mm/uffd/fork.c mm/uffd/move.c mm/uffd/uffd.c mm/uffd/wait.c \
+	mm/uffd/wp.c \
+	mm/outside/access.c mm/outside/device.c mm/outside/gup.c \
+	mm/validate.c
 VELLUM_HOST_SRC := host/maps_text.c host/posix.c host/swap_file.c
 VELLUM_SOFT_SRC := machine/soft.c machine/soft_access.c machine/soft_hostile.c
 VELLUM_LIB_SRC := $(VELLUM_CORE_SRC) $(VELLUM_HOST_SRC) $(VELLUM_SOFT_SRC)
@@ -19,7 +28,9 @@ VELLUM_LIB_SRC := $(VELLUM_CORE_SRC) $(VELLUM_HOST_SRC) $(VELLUM_SOFT_SRC)
 VELLUM_SWAP_ZSTD_SRC := host/swap_zstd.c
 
 # The command, on top of the library.
-VELLUM_MACHINE_SRC := machine/qemu.c machine/qemu_confine.c machine/qemu_crash.c machine/qemu_memory.c machine/qemu_start.c machine/qemu_stubs.S machine/qemu_test.c machine/vcpu.c
+VELLUM_MACHINE_SRC := \
+	machine/qemu.c machine/qemu_confine.c machine/qemu_crash.c machine/qemu_memory.c \
+	machine/qemu_start.c machine/qemu_stubs.S machine/qemu_test.c machine/vcpu.c
 VELLUM_ABI_SRC := \
 	abi/bounce.c abi/cpu.c abi/exec.c abi/exit.c abi/fd.c abi/filemap.c abi/filemap_io.c abi/filemap_note.c \
 	abi/filemap_ops.c abi/filemap_report.c abi/fork.c abi/hostfd.c abi/inspect.c abi/kernel.c abi/kernel_fs.c \

@@ -22,7 +22,7 @@
 #ifndef MM_MM_H
 #define MM_MM_H
 
-#include "mm/exposed.h"
+#include "mm/table/exposed.h"
 
 #define DEFAULT_MAX_MAP_COUNT 65530
 #define MMAP_MIN_ADDR	0x10000ul
@@ -162,7 +162,7 @@ struct vellum_mapping {
 	struct tree i_mmap;		/* i_mmap_lock */
 	struct mutex pages_lock;
 	struct radix pages;		/* pages_lock: index to folio, one reference each */
-	struct radix swapped;		/* pages_lock: index to slot, of shared memory: mm/shmem.c */
+	struct radix swapped;		/* pages_lock: index to slot, of shared memory: mm/object/shmem.c */
 	struct tracker_list trackers;
 	struct vellum_mapping *next, *prev;	/* memory->mappings, memory->lock */
 };
@@ -360,7 +360,7 @@ static inline bool wants_populate(const struct vellum_mm *mm)
 /* stack.c: a VM_GROWSDOWN mapping grows down to @addr; no lock held. 0, or -EFAULT */
 int grow_stack(struct vellum_mm *mm, gva_t addr);
 
-/* fault.c; the rest of what a fault passes through is in mm/fault.h */
+/* fault.c; the rest of what a fault passes through is in mm/fault/fault.h */
 enum fault_flag {
 	FAULT_WRITE = 1,
 	FAULT_POPULATE = 2,	/* nothing is accessed yet */
@@ -368,7 +368,7 @@ enum fault_flag {
 	FAULT_USER = 8,		/* a CPU's access; else somebody's on the program's behalf */
 };
 struct uffd_wait;
-/* mmap_lock held for reading. enum vellum_fault_result; or, with @wait, FAULT_WAIT (mm/fault.h). */
+/* mmap_lock held for reading. enum vellum_fault_result; or, with @wait, FAULT_WAIT (mm/fault/fault.h). */
 int handle_mm_fault(struct vma *vma, gva_t addr, unsigned flags, struct uffd_wait *wait);
 bool vma_permits(const struct vma *vma, uint32_t error);
 int fault_anon_vma(struct vma *vma);	/* 0 or -ENOMEM */

@@ -4,9 +4,9 @@
  *
  * Nothing else may run meanwhile. Tests call it after every operation.
  */
-#include "mm/pagewalk.h"
-#include "mm/swap.h"
-#include "mm/uffd.h"
+#include "mm/table/pagewalk.h"
+#include "mm/swap/swap.h"
+#include "mm/uffd/uffd.h"
 
 struct validation {
 	struct vellum_memory *m;

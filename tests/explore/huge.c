@@ -3,7 +3,7 @@
 #define _GNU_SOURCE
 #include <sys/mman.h>
 
-#include "mm/huge.h"
+#include "mm/table/huge.h"
 #include "scenarios.h"
 #include "vellum/gup.h"
 

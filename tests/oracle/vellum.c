@@ -15,7 +15,7 @@
 
 #include "differences.h"
 #include "host/test.h"
-#include "mm/huge.h"
+#include "mm/table/huge.h"
 #include "vellum/gup.h"
 #include "vellum/soft.h"
 

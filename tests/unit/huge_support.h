@@ -8,7 +8,7 @@
 #endif
 #include "fail_sweep.h"
 #include "gup_support.h"
-#include "mm/huge.h"
+#include "mm/table/huge.h"
 
 #include <sys/mman.h>
 

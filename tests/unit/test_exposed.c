@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Entries that the core has not written (mm/exposed.h): at each level and of each kind, met by each kind of call. Each
+ * Entries that the core has not written (mm/table/exposed.h): at each level and of each kind, met by each kind of call. Each
  * case is a process of its own, which must end in the host's forged() hook, before anything outside RAM is touched.
  */
 #define _GNU_SOURCE
@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "gup_support.h"
-#include "mm/huge.h"
+#include "mm/table/huge.h"
 #include "vellum/access.h"
 #include "vellum/gup.h"
 #include "vellum/pagemap.h"

@@ -3,7 +3,7 @@
 #define _GNU_SOURCE
 #include "huge_support.h"
 
-#include "mm/pagewalk.h"
+#include "mm/table/pagewalk.h"
 #include "vellum/pagemap.h"
 
 static struct scene *scene(void)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Calls about 2^46 bytes with three pages: work in proportion to what is there, and an end when the process is killed. */
 #include "uffd_support.h"
-#include "mm/huge.h"
+#include "mm/table/huge.h"
 
 #define LARGE	(1ull << 46)
 #define MOST	20000	/* look-ups of one call; there are 2^25 tables' worth of addresses */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* No memory for swap, huge pages, pins, guards, devices and moving pages: each allocation fails once. */
 #include "oom_support.h"
-#include "mm/huge.h"
+#include "mm/table/huge.h"
 
 /* --- swap --- */
 

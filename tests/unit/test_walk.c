@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* tests/unit/test_walk.c - the page walker: what it calls, in which order, and what ends it. */
-#include "mm/pagewalk.h"
+#include "mm/table/pagewalk.h"
 #include "more_support.h"
 
 #define FAR (PMD_SIZE / PAGE_SIZE)	/* pages to the next last-level table */

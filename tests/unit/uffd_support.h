@@ -16,7 +16,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "mm/uffd.h"
+#include "mm/uffd/uffd.h"
 #include "vellum/access.h"
 #include "vellum/gup.h"
 #include "vellum/pagemap.h"

@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * mm/fault/cow.c - a store to a present, read-only entry: reuse, copy, or tell the owner of the page; and a pin for
+ * reading that wants the page to be the process's own.
+ *
+ * INV-COW-1: the old page loses its mapping only after no CPU can reach it through the old entry.
+ */
+#include "mm/fault/fault.h"
+#include "mm/swap/swap.h"
+#include "mm/uffd/uffd.h"
+
+/* A protection bit that is left over from a registration that is no more means nothing, and goes. */
+static pte_t grant_write(pte_t pte)
+{
+	return pte_mkwrite(pte_mkdirty(pte_mkyoung(pte_clear_uffd_wp(pte))));
+}
+
+static pte_t grant_write_shstk(pte_t pte)
+{
+	return pte_mkwrite_shstk(pte_mkdirty(pte_mkyoung(pte)));
+}
+
+/* Forced: the mapping's rights have no W, but the page is going to be stored to. */
+static pte_t grant_dirt(pte_t pte)
+{
+	return pte_mkdirty(pte_mkyoung(pte));
+}
+
+/* ptl held. The CPU may set A meanwhile, nothing else can change. */
+static void make_writable(const struct fault *f)
+{
+	if (!(f->vma->flags & VM_WRITE)) {
+		track_change(f->vma, f->addr);
+		ptep_update(f->ptep, grant_dirt);
+		return;
+	}
+	track_grant(f->vma, f->addr);
+	ptep_update(f->ptep, f->vma->flags & VM_SHADOW_STACK ? grant_write_shstk : grant_write);
+}
+
+/* An anonymous page that nobody else can reach. */
+static bool can_reuse(struct vellum_memory *m, struct folio *folio)
+{
+	if (!(folio_flags(folio) & PG_ANON))
+		return false;
+	if (folio_flags(folio) & PG_EXCLUSIVE)
+		return true;
+	if (folio_flags(folio) & PG_SWAPCACHE)
+		swap_cache_trydrop(m, folio);
+	return __atomic_load_n(&folio->count, __ATOMIC_ACQUIRE) == FOLIO_MAPPED;
+}
+
+static void copy_contents(struct vellum_memory *m, struct folio *to, pfn_t from)
+{
+	void *dst = frame_address(m, folio_pfn(m, to));
+	void *src = from == m->zero_pfn ? NULL : pfn_host(m, from);
+
+	sched_point(SCHED_MEMORY, src);
+	if (src)
+		copy_racy(dst, src, PAGE_SIZE);
+	else
+		memset(dst, 0, PAGE_SIZE);
+}
+
+/* What the copy's entry is like. What was stored before is in the copy: only what was clean stays clean. */
+static pte_t entry_of_copy(const struct fault *f, pfn_t pfn)
+{
+	struct fault as = *f;
+	pte_t pte;
+
+	if (!(f->flags & FAULT_UNSHARE)) {
+		if (pte_dirty(f->orig))
+			as.flags &= ~(unsigned)FAULT_POPULATE;
+		return anon_copy_entry(&as, pfn);
+	}
+	pte = pte_mkyoung(pte_mk(pfn, f->vma->page_prot));
+	if (pte_soft_dirty(f->orig))
+		pte = pte_mksoft_dirty(pte);
+	return pte_uffd_wp(f->orig) ? pte_mkuffd_wp(pte) : pte;
+}
+
+/* Replace the entry by one for @copy. ptl held. */
+static void switch_to_copy(const struct fault *f, struct folio *copy)
+{
+	struct vma *vma = f->vma;
+
+	/* No CPU may have old and new frame at once: clear, flush, then set. */
+	ptep_get_and_clear(f->ptep);
+	flush_page(vma->mm, f->addr, VELLUM_FLUSH_UNMAP, pte_pfn(f->orig));
+	if ((f->flags & FAULT_UNSHARE) && pte_dirty(f->orig))
+		track_change(vma, f->addr);	/* the new entry is clean */
+	map_anon_folio(vma, f->addr, f->ptep, copy, entry_of_copy(f, folio_pfn(fault_memory(f), copy)));
+	mm_add_rss(vma->mm, -1);	/* one entry replaced another */
+}
+
+/* ptl held, dropped. */
+static int copy_page(struct fault *f)
+{
+	struct vellum_memory *m = fault_memory(f);
+	struct vellum_mm *mm = f->vma->mm;
+	struct folio *page = normal_folio(m, f->orig), *copy;
+	bool same;
+
+	if (page)
+		folio_get(page);
+	mutex_unlock(f->ptl, &m->host);
+	copy = fault_anon_vma(f->vma) ? NULL : folio_alloc_raw(m);
+	if (copy) {
+		if (unlikely(m->exposed) && pte_special(f->orig))
+			check_raw_entry(m, pte_pfn(f->orig), f->orig.val);
+		copy_contents(m, copy, pte_pfn(f->orig));
+		notify_start(mm, VELLUM_NOTIFY_CLEAR, f->addr, f->addr + PAGE_SIZE);
+		mutex_lock(f->ptl, &m->host);
+		same = fault_is_same(f);
+		if (same)
+			switch_to_copy(f, copy);
+		mutex_unlock(f->ptl, &m->host);
+		notify_finish(mm, VELLUM_NOTIFY_CLEAR, f->addr, f->addr + PAGE_SIZE);
+		if (!same)
+			folio_put(m, copy);
+		else if (page)
+			folio_drop(m, page, FOLIO_MAPPED);
+		mm_count(mm, VELLUM_COUNT_FAULT_COW);
+	}
+	if (page)
+		folio_put(m, page);
+	if (!copy)
+		return VELLUM_FAULT_OOM;
+	return same ? VELLUM_FAULT_OK : FAULT_AGAIN;
+}
+
+/* Shared mapping, and somebody wants to know before the page becomes writable. ptl held, dropped. */
+static int notify_then_write(struct fault *f)
+{
+	struct vellum_memory *m = fault_memory(f);
+	struct vellum_mapping *mapping = f->vma->mapping;
+	struct folio *page = normal_folio(m, f->orig);
+	uint32_t seq = __atomic_load_n(&mapping->wp_seq, __ATOMIC_ACQUIRE);
+	int result = FAULT_AGAIN;
+
+	if (page)
+		folio_get(page);
+	mutex_unlock(f->ptl, &m->host);
+	if (page)
+		mutex_lock(&page->lock, &m->host);
+	if (!page || page->mapping == mapping)
+		result = notify_mkwrite(f->vma, f->addr, page, pte_pfn(f->orig));
+	if (!result) {
+		mutex_lock(f->ptl, &m->host);
+		if (fault_is_same(f) && seq == __atomic_load_n(&mapping->wp_seq, __ATOMIC_ACQUIRE))
+			make_writable(f);
+		else
+			result = FAULT_AGAIN;
+		mutex_unlock(f->ptl, &m->host);
+		if (!result && page)
+			folio_mark_dirty(page);
+	}
+	if (page) {
+		mutex_unlock(&page->lock, &m->host);
+		folio_put(m, page);
+	}
+	return result;
+}
+
+static int wp_shared(struct fault *f)
+{
+	struct folio *page = normal_folio(fault_memory(f), f->orig);
+
+	mm_count(f->vma->mm, VELLUM_COUNT_FAULT_NOTIFY);
+	if (vma_needs_dirty_tracking(f->vma))
+		return notify_then_write(f);
+	make_writable(f);
+	if (page)
+		folio_mark_dirty(page);
+	mutex_unlock(f->ptl, mm_host(f->vma->mm));
+	return VELLUM_FAULT_OK;
+}
+
+/* An own page. ptl held, dropped. */
+static int reuse_page(struct fault *f, struct folio *page)
+{
+	/* Populating and unsharing store nothing: it is our own already, and the store will say so. */
+	bool store = (f->flags & FAULT_WRITE) && !(f->flags & FAULT_POPULATE);
+
+	if (store || (f->flags & FAULT_UNSHARE))
+		folio_set(page, PG_EXCLUSIVE);
+	if (store)
+		make_writable(f);
+	mutex_unlock(f->ptl, mm_host(f->vma->mm));
+	if (store)
+		mm_count(f->vma->mm, VELLUM_COUNT_FAULT_REUSE);
+	return VELLUM_FAULT_OK;
+}
+
+/*
+ * A store through an entry that is protected by userfaultfd. Return: FAULT_AGAIN: nobody has to be told, go on;
+ * ptl is still held then. Else as uffd_fault(), ptl dropped.
+ */
+static int wp_by_uffd(struct fault *f)
+{
+	if (!vma_uffd_wp_async(f->vma)) {
+		mutex_unlock(f->ptl, mm_host(f->vma->mm));
+		return uffd_fault(f, UFFD_REASON_WP);
+	}
+	ptep_update(f->ptep, pte_clear_uffd_wp);	/* nothing is granted by that: no flush */
+	f->orig = ptep_get(f->ptep);
+	return FAULT_AGAIN;
+}
+
+int do_wp_page(struct fault *f)
+{
+	struct vellum_memory *m = fault_memory(f);
+	struct folio *page = normal_folio(m, f->orig);
+	struct vma *vma = f->vma;
+
+	if (vma_uffd_wp(vma) && (f->flags & FAULT_WRITE)) {
+		int result = pte_uffd_wp(f->orig) ? wp_by_uffd(f) : FAULT_AGAIN;
+
+		if (result != FAULT_AGAIN)
+			return result;
+		/* Who protected the page may not have flushed yet: a CPU could store while it is copied. */
+		if (flush_is_pending(vma->mm))
+			flush_page(vma->mm, f->addr, VELLUM_FLUSH_RIGHTS, pte_pfn(f->orig));
+	}
+	if (vma->flags & (VM_SHARED | VM_MAYSHARE))
+		return wp_shared(f);
+	if (page && can_reuse(m, page))
+		return reuse_page(f, page);
+	return copy_page(f);
+}

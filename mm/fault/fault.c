@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * mm/fault/fault.c - page faults: what an access to a missing or too weak entry deserves.
+ *
+ * Runs with the mmap lock held for reading. An entry is looked at without its lock, decided on,
+ * and looked at again under the lock before it is changed; if it is another by then, the fault
+ * starts over (FAULT_AGAIN).
+ *
+ * INV-FAULT-1: an anonymous entry with W maps a folio that is PG_EXCLUSIVE.
+ * INV-FAULT-2: W is granted to a write-notified mapping together with D, after mkwrite agreed.
+ */
+#include "mm/fault/fault.h"
+#include "mm/table/huge.h"
+#include "mm/uffd/uffd.h"
+
+bool vma_permits(const struct vma *vma, uint32_t error)
+{
+	bool shadow_stack = vma->flags & VM_SHADOW_STACK;
+
+	/* Ordinary loads may look at a shadow stack; all else is for its own kind of access. */
+	if ((error & VELLUM_FAULT_SHSTK) ? !shadow_stack : shadow_stack && (error & VELLUM_FAULT_WRITE))
+		return false;
+	/* A shadow-stack load too needs an entry that its kind of store may use. */
+	if (error & (VELLUM_FAULT_WRITE | VELLUM_FAULT_SHSTK))
+		return vma->flags & VM_WRITE;
+	if (error & VELLUM_FAULT_INSTR)
+		return vma->flags & VM_EXEC;
+	/* x86 has no write-only and no execute-only rights: any right lets loads through. */
+	return vma->flags & VM_ACCESS;
+}
+
+int fault_anon_vma(struct vma *vma)
+{
+	const struct host *host = mm_host(vma->mm);
+	struct anon_vma *fresh, *none = NULL;
+
+	if (likely(vma_anon(vma)))
+		return 0;
+	fresh = anon_vma_create(host);
+	if (!fresh)
+		return -ENOMEM;
+	/*
+	 * Linked before it is published, under its own lock, so that no page can be charged to an
+	 * anon_vma whose tree lacks this VMA.
+	 */
+	write_lock(&fresh->lock, host);
+	if (__atomic_compare_exchange_n(&vma->anon_vma, &none, fresh, false, __ATOMIC_ACQ_REL,
+					__ATOMIC_ACQUIRE)) {
+		interval_insert(&fresh->vmas, &vma->anon_node);
+		write_unlock(&fresh->lock, host);
+	} else {
+		write_unlock(&fresh->lock, host);
+		anon_vma_put(fresh, host);	/* another fault was first */
+	}
+	return 0;
+}
+
+void prepare_exec(struct vma *vma, struct folio *folio)
+{
+	if (vma->flags & VM_EXEC)
+		folio_prepare_exec(vma->mm->memory, folio);
+}
+
+/*
+ * The entry for a new own page. A populated page has not been written: clean, and where the first store has to be
+ * seen, by a wp tracker or for soft-dirty, not writable yet.
+ */
+pte_t anon_entry(const struct fault *f, pfn_t pfn)
+{
+	struct vma *vma = f->vma;
+	pte_t pte = pte_mk(pfn, vma->page_prot);
+
+	if (!(vma->flags & VM_WRITE))
+		return pte;
+	if (!(f->flags & FAULT_POPULATE))
+		return maybe_mkwrite(vma, pte_mkdirty(pte));
+	return wp_tracked(vma, f->addr) || vma_soft_dirty_enabled(vma) || (vma->flags & VM_SHADOW_STACK) ?
+		       pte : pte_mkwrite(pte);
+}
+
+/* The same for a copy of a page. A forced store makes one where the rights have no W: it is changed all the same. */
+pte_t anon_copy_entry(const struct fault *f, pfn_t pfn)
+{
+	pte_t pte = anon_entry(f, pfn);
+
+	return (f->vma->flags & VM_WRITE) || (f->flags & FAULT_POPULATE) ? pte : pte_mkdirty(pte);
+}
+
+void map_anon_folio(struct vma *vma, gva_t addr, pte_t *ptep, struct folio *folio, pte_t pte)
+{
+	folio->anon_vma = vma_anon(vma);
+	anon_vma_get(folio->anon_vma);
+	folio->index = vma_page_index(vma, addr);
+	folio_set(folio, PG_ANON | PG_EXCLUSIVE | PG_UPTODATE | PG_DIRTY);
+	__atomic_fetch_add(&folio->count, FOLIO_MAP, __ATOMIC_RELAXED);	/* ref: the allocation's */
+	prepare_exec(vma, folio);
+	if (pte_write(pte))
+		track_grant(vma, addr);
+	ptep_set(ptep, pte);
+	mm_add_rss(vma->mm, 1);
+}
+
+static int do_anonymous_page(struct fault *f)
+{
+	struct vma *vma = f->vma;
+	struct vellum_memory *m = fault_memory(f);
+	struct folio *folio = NULL;
+	bool installed = false;
+
+	if (vma->flags & VM_UFFD_MISSING)
+		return uffd_fault(f, UFFD_REASON_MISSING);
+	if (f->flags & FAULT_WRITE) {
+		if (fault_anon_vma(vma))
+			return VELLUM_FAULT_OOM;
+		folio = folio_alloc(m, 0);
+		if (!folio)
+			return VELLUM_FAULT_OOM;
+	}
+	mutex_lock(f->ptl, &m->host);
+	if (fault_is_same(f)) {
+		installed = true;
+		if (folio) {
+			map_anon_folio(vma, f->addr, f->ptep, folio,
+				       fault_keep_wp(f, anon_entry(f, folio_pfn(m, folio))));
+		} else {
+			ptep_set(f->ptep, fault_keep_wp(f, pte_mkspecial(pte_mk(m->zero_pfn, vma->page_prot))));
+			mm_add_rss(vma->mm, 1);
+		}
+	}
+	mutex_unlock(f->ptl, &m->host);
+	if (folio && !installed)
+		folio_put(m, folio);
+	mm_count(vma->mm, folio ? VELLUM_COUNT_FAULT_ANON : VELLUM_COUNT_FAULT_READ_ZERO);
+	return VELLUM_FAULT_OK;
+}
+
+static int do_missing_page(struct fault *f)
+{
+	return vma_is_anonymous(f->vma) ? do_anonymous_page(f) : do_file_page(f);
+}
+
+/* The mapping it was a promise for does not protect any more. */
+static int drop_stale_marker(struct fault *f)
+{
+	const struct host *host = mm_host(f->vma->mm);
+
+	mutex_lock(f->ptl, host);
+	if (fault_is_same(f))
+		ptep_set(f->ptep, pte_make(0));
+	mutex_unlock(f->ptl, host);
+	return FAULT_AGAIN;
+}
+
+static int do_marker(struct fault *f)
+{
+	unsigned bits = pte_marker_bits(f->orig);
+
+	if (bits & MARKER_POISON)
+		return VELLUM_FAULT_HWPOISON;
+	if (bits & MARKER_GUARD)
+		return VELLUM_FAULT_SIGSEGV_MAPERR;
+	if (!pte_is_uffd_wp(f->orig))
+		return VELLUM_FAULT_SIGBUS;	/* a marker of nothing */
+	return vma_uffd_wp(f->vma) ? do_missing_page(f) : drop_stale_marker(f);
+}
+
+/* The entry allows the access by now: another CPU's fault, or a stale translation. */
+static void spurious(struct fault *f)
+{
+	pte_t old = ptep_get(f->ptep), new;
+
+	do {
+		if (!pte_present(old))
+			return;
+		new = pte_mkyoung(old);
+		/* What is writable without RW, a shadow stack's, has D. */
+		if ((f->flags & FAULT_WRITE) && (old.val & X86_RW) && !(f->flags & FAULT_POPULATE))
+			new = pte_mkdirty(new);
+	} while (new.val != old.val && !ptep_cmpxchg(f->ptep, &old, new));
+	mm_count(f->vma->mm, VELLUM_COUNT_FAULT_SPURIOUS);
+}
+
+static int do_present_page(struct fault *f)
+{
+	const struct host *host = mm_host(f->vma->mm);
+
+	mutex_lock(f->ptl, host);
+	f->orig = ptep_get(f->ptep);
+	if (!pte_present(f->orig)) {
+		mutex_unlock(f->ptl, host);
+		return FAULT_AGAIN;
+	}
+	if ((f->flags & (FAULT_WRITE | FAULT_UNSHARE)) && !pte_write(f->orig))
+		return do_wp_page(f);
+	spurious(f);
+	mutex_unlock(f->ptl, host);
+	return VELLUM_FAULT_OK;
+}
+
+/* Exposed tables: the entry names what it may. Without its lock, what it names could just have changed. */
+static void check_entry_locked(struct fault *f)
+{
+	struct vellum_memory *m = fault_memory(f);
+	struct leaf leaf;
+	uint64_t val;
+	pte_t pte;
+
+	if (f->ptep) {
+		mutex_lock(f->ptl, &m->host);
+		pte = ptep_get(f->ptep);
+		if (pte_is_swp(pte))
+			check_swp_entry(m, pte);
+		else if (pte_present(pte) && !pte_special(pte))
+			check_page_entry(m, pte_pfn(pte), pte.val);
+		mutex_unlock(f->ptl, &m->host);
+	} else if (huge_lock(f->vma->mm, f->addr, &leaf, &val)) {
+		if (!leaf_is_raw(val))
+			check_huge_entry(m, val, leaf.shift);
+		huge_unlock(f->vma->mm, &leaf);
+	}
+}
+
+static int handle_pte_fault(struct fault *f)
+{
+	f->ptep = pte_lookup(f->vma->mm, f->addr, &f->ptl);
+	if (unlikely(fault_memory(f)->exposed))
+		check_entry_locked(f);
+	if (!f->ptep) {
+		int result = do_huge_fault(f);
+
+		if (result != FAULT_AGAIN)
+			return result;
+		f->ptep = pte_alloc(f->vma->mm, f->addr, &f->ptl);
+	}
+	if (!f->ptep)	/* no memory, or a huge leaf came in just now */
+		return huge_lookup(f->vma->mm, f->addr, NULL) ? FAULT_AGAIN : VELLUM_FAULT_OOM;
+	f->orig = ptep_get(f->ptep);
+	if (pte_none(f->orig))
+		return do_missing_page(f);
+	if (pte_present(f->orig))
+		return do_present_page(f);
+	return pte_is_marker(f->orig) ? do_marker(f) : do_swap_page(f);
+}
+
+/* A hook that answered NOPAGE has not granted the access: the CPU comes again, without our locks. */
+int handle_mm_fault(struct vma *vma, gva_t addr, unsigned flags, struct uffd_wait *wait)
+{
+	struct fault f = { .vma = vma, .addr = addr & PAGE_MASK, .exact = addr, .flags = flags, .wait = wait };
+	int result;
+
+	if ((flags & FAULT_UNSHARE) && !vma_is_cow(vma))
+		f.flags &= ~(unsigned)FAULT_UNSHARE;
+	if ((flags & FAULT_WRITE) && !(flags & FAULT_POPULATE))
+		__atomic_fetch_add(&vma->write_faults, 1, __ATOMIC_RELAXED);
+	do {
+		result = handle_pte_fault(&f);
+	} while (result == FAULT_AGAIN);
+	return result == FAULT_NOPAGE ? VELLUM_FAULT_OK : result;
+}
+
+/* What a CPU's access means for the entry. A shadow stack is popped from where it is pushed to. */
+static unsigned flags_of_error(uint32_t error)
+{
+	return FAULT_USER | (error & (VELLUM_FAULT_WRITE | VELLUM_FAULT_SHSTK) ? FAULT_WRITE : 0);
+}
+
+/* Once, with the mmap lock held for reading. *@grow: a stack below that has to grow first. */
+static int fault_locked(struct vellum_mm *mm, gva_t addr, uint32_t error, struct uffd_wait *wait, bool *grow)
+{
+	struct vma *vma;
+	int result;
+
+	read_lock(&mm->mmap_lock, mm_host(mm));
+	vma = find_vma(mm, addr);
+	*grow = vma && vma->start > addr && (vma->flags & VM_GROWSDOWN);
+	if (!vma || vma->start > addr)
+		result = VELLUM_FAULT_SIGSEGV_MAPERR;
+	else if (!vma_permits(vma, error))
+		result = VELLUM_FAULT_SIGSEGV_ACCERR;
+	else
+		result = handle_mm_fault(vma, addr, flags_of_error(error), wait);
+	read_unlock(&mm->mmap_lock, mm_host(mm));
+	return result;
+}
+
+EXPORT enum vellum_fault_result vellum_handle_fault(struct vellum_mm *mm, uint64_t addr,
+						    uint32_t error)
+{
+	struct uffd_wait wait = { .ctx = NULL };
+	unsigned tries = 0;
+	bool again, grow;
+	int result;
+
+	do {
+		result = fault_locked(mm, addr, error, &wait, &grow);
+		if (result == FAULT_WAIT)
+			again = uffd_wait_over(&wait, mm_host(mm));
+		else
+			again = (grow && !grow_stack(mm, addr)) ||
+				(result == VELLUM_FAULT_OOM && reclaim_for_retry(mm->memory, &tries));
+	} while (again);
+	if (result == FAULT_WAIT)
+		result = VELLUM_FAULT_INTERRUPTED;
+	else if (result != VELLUM_FAULT_OK)
+		mm_count(mm, VELLUM_COUNT_FAULT_ERROR);
+	return (enum vellum_fault_result)result;
+}

@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * mm/fault/file.c - an access to a page of an object that no entry maps yet.
+ *
+ * INV-FAULT-2: W is granted to a write-notified mapping together with D, after mkwrite agreed.
+ */
+#include "mm/fault/fault.h"
+#include "mm/table/huge.h"
+#include "mm/uffd/uffd.h"
+
+/* First store to a page of a private mapping: the process gets its own copy at once. */
+static int do_cow_fault(struct fault *f, struct folio *page)
+{
+	struct vellum_memory *m = fault_memory(f);
+	struct folio *copy;
+	bool installed = false;
+
+	if (fault_anon_vma(f->vma))
+		return VELLUM_FAULT_OOM;
+	copy = folio_alloc_raw(m);
+	if (!copy)
+		return VELLUM_FAULT_OOM;
+	copy_racy(frame_address(m, folio_pfn(m, copy)), frame_address(m, folio_pfn(m, page)), PAGE_SIZE);
+	mutex_lock(f->ptl, &m->host);
+	if (fault_is_same(f)) {
+		map_anon_folio(f->vma, f->addr, f->ptep, copy,
+			       fault_keep_wp(f, anon_copy_entry(f, folio_pfn(m, copy))));
+		installed = true;
+	}
+	mutex_unlock(f->ptl, &m->host);
+	if (!installed)
+		folio_put(m, copy);
+	mm_count(f->vma->mm, VELLUM_COUNT_FAULT_FILE_COW);
+	return VELLUM_FAULT_OK;
+}
+
+/*
+ * Map a page of the object itself. Where a marker promises protection, as for a load: the store that comes next
+ * is told to whom it was promised.
+ */
+static int map_file_page(struct fault *f, struct folio *page)
+{
+	struct vma *vma = f->vma;
+	struct vellum_memory *m = fault_memory(f);
+	bool write = (f->flags & FAULT_WRITE) && !(f->flags & FAULT_POPULATE) && pte_none(f->orig);
+	pfn_t pfn = folio_pfn(m, page);
+	pte_t pte = fault_keep_wp(f, pte_mk(pfn, vma->page_prot));
+	uint32_t seq = __atomic_load_n(&vma->mapping->wp_seq, __ATOMIC_ACQUIRE);
+
+	if (write) {
+		int result = notify_mkwrite(vma, f->addr, page, pfn);
+
+		if (result)
+			return result;
+		pte = maybe_mkwrite(vma, pte_mkdirty(pte));
+	}
+	mutex_lock(f->ptl, &m->host);
+	if (write && seq != __atomic_load_n(&vma->mapping->wp_seq, __ATOMIC_ACQUIRE)) {
+		mutex_unlock(f->ptl, &m->host);
+		return FAULT_AGAIN;
+	}
+	if (fault_is_same(f)) {
+		if (write)
+			track_grant(vma, f->addr);
+		else if (pte_write(pte) && wp_tracked(vma, f->addr))
+			pte = pte_wrprotect(pte);
+		__atomic_fetch_add(&page->count, FOLIO_MAPPED, __ATOMIC_RELAXED);
+		prepare_exec(vma, page);
+		ptep_set(f->ptep, pte);
+		mm_add_rss(vma->mm, 1);
+		if (write)
+			folio_mark_dirty(page);	/* entry first, folio second: under the folio's lock */
+	}
+	mutex_unlock(f->ptl, &m->host);
+	mm_count(vma->mm, write ? VELLUM_COUNT_FAULT_SHARED : VELLUM_COUNT_FAULT_FILE_READ);
+	return VELLUM_FAULT_OK;
+}
+
+/* A frame without a folio: read-only at first if a store has to ask pfn_mkwrite. */
+static int install_pfn(struct fault *f, pfn_t pfn, uint32_t seq)
+{
+	struct vma *vma = f->vma;
+	const struct vellum_mapping *mapping = vma->mapping;
+	struct vellum_memory *m = fault_memory(f);
+	pte_t pte = frame_pte(vma, pfn);
+
+	mutex_lock(f->ptl, &m->host);
+	if (__atomic_load_n(&mapping->unmap_seq, __ATOMIC_SEQ_CST) != seq) {
+		mutex_unlock(f->ptl, &m->host);	/* the driver may have taken the frame back meanwhile */
+		return FAULT_AGAIN;
+	}
+	if (fault_is_same(f)) {
+		if (pte_write(pte) && wp_tracked(vma, f->addr))
+			pte = pte_wrprotect(pte);
+		ptep_set(f->ptep, fault_keep_wp(f, pte));
+		mm_add_rss(vma->mm, 1);
+	}
+	mutex_unlock(f->ptl, &m->host);
+	mm_count(vma->mm, VELLUM_COUNT_FAULT_FILE_READ);
+	return VELLUM_FAULT_OK;
+}
+
+/* What a driver says of the frame behind a page; FALLBACK: a page of the object is. */
+static int map_pfn(struct fault *f, struct vellum_vmf *vmf)
+{
+	const struct vellum_mapping *mapping = f->vma->mapping;
+	uint32_t seq = __atomic_load_n(&mapping->unmap_seq, __ATOMIC_SEQ_CST);
+	bool mixed = mapping->flags & VELLUM_MAPPING_MIXED;
+	int code = (mixed ? mapping->ops->pfn_fault : mapping->ops->fault)(mapping->ctx, vmf);
+
+	switch (code) {
+	case VELLUM_VMF_OK:
+		return install_pfn(f, vmf->pfn, seq);
+	case VELLUM_VMF_NOPAGE:
+		return FAULT_NOPAGE;
+	case VELLUM_VMF_OOM:
+		return VELLUM_FAULT_OOM;
+	case VELLUM_VMF_FALLBACK:
+		return mixed ? VELLUM_VMF_FALLBACK : VELLUM_FAULT_SIGBUS;
+	default:
+		return VELLUM_FAULT_SIGBUS;
+	}
+}
+
+/* Is somebody registered for just this: a page that the object lacks, or has and nobody maps? 0: go on. */
+static int ask_uffd(struct fault *f, pgoff_t index)
+{
+	struct vellum_mapping *mapping = f->vma->mapping;
+
+	if (!(f->vma->flags & (VM_UFFD_MISSING | VM_UFFD_MINOR)) || index >= mapping_nr_pages(mapping))
+		return 0;
+	if (mapping_has(mapping, index))
+		return f->vma->flags & VM_UFFD_MINOR ? uffd_fault(f, UFFD_REASON_MINOR) : 0;
+	return f->vma->flags & VM_UFFD_MISSING ? uffd_fault(f, UFFD_REASON_MISSING) : 0;
+}
+
+static int do_cached_page(struct fault *f, struct vellum_vmf *vmf)
+{
+	struct vellum_memory *m = fault_memory(f);
+	struct folio *page;
+	int result = ask_uffd(f, vmf->pgoff);
+
+	if (result)
+		return result;
+	result = mapping_get_folio(f->vma->mapping, vmf, &page);
+	if (result)
+		return result;
+	if ((f->flags & FAULT_WRITE) && !(f->vma->flags & VM_MAYSHARE))
+		result = do_cow_fault(f, page);
+	else
+		result = map_file_page(f, page);
+	mutex_unlock(&page->lock, &m->host);
+	folio_put(m, page);
+	if (result == VELLUM_FAULT_OK && !(f->flags & FAULT_WRITE))
+		fault_around(f->vma, f->addr, f->ptep, f->ptl);
+	return result;
+}
+
+int do_file_page(struct fault *f)
+{
+	struct vma *vma = f->vma;
+	struct vellum_vmf vmf = {
+		.size = sizeof(vmf),
+		.write = (f->flags & FAULT_WRITE) != 0,
+		.mm = vma->mm,
+		.address = f->addr,
+		.pgoff = vma_page_index(vma, f->addr),
+	};
+	int result;
+
+	if (vma->mapping->flags & (VELLUM_MAPPING_PFN | VELLUM_MAPPING_MIXED)) {
+		if (vmf.pgoff >= mapping_nr_pages(vma->mapping))
+			return VELLUM_FAULT_SIGBUS;
+		result = map_pfn(f, &vmf);
+		if (result != VELLUM_VMF_FALLBACK)
+			return result;
+	}
+	return do_cached_page(f, &vmf);
+}

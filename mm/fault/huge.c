@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * mm/fault/huge.c - faults on huge leaves, and huge leaves that faults make.
+ *
+ * A leaf is made where nothing is, not even a table: for private memory that asked for it (MADV_HUGEPAGE), for
+ * shared memory whose object has a huge page in one piece, and for raw frames if the driver has them so.
+ *
+ * INV-HUGE-3: no raw leaf of a private mapping has W: the store's fault is what copies.
+ */
+#include "mm/fault/fault.h"
+#include "mm/table/huge.h"
+#include "mm/uffd/uffd.h"
+
+/* --- a leaf is there --- */
+
+static bool is_anon_leaf(const struct vellum_memory *m, uint64_t val)
+{
+	return !leaf_is_raw(val) && (folio_flags(huge_folio(m, val, PMD_SHIFT)) & PG_ANON);
+}
+
+/* Every page of it is the process's own, or could be. */
+static bool all_reusable(struct vellum_memory *m, uint64_t val)
+{
+	struct folio *first = huge_folio(m, val, PMD_SHIFT);
+
+	for (unsigned i = 0; i < PMD_PAGES; i++)
+		if (!(folio_flags(&first[i]) & PG_EXCLUSIVE) &&
+		    __atomic_load_n(&first[i].count, __ATOMIC_ACQUIRE) != FOLIO_MAPPED)
+			return false;
+	return true;
+}
+
+static uint64_t leaf_grant(uint64_t val)
+{
+	return pmd_clear_uffd_wp(pmd_mkwrite(pmd_mkdirty(pmd_mkyoung(pmd_make(val))))).val;
+}
+
+static void grant_leaf(const struct fault *f, const struct leaf *leaf)
+{
+	huge_track(f->vma, leaf_start(f->addr, leaf->shift), leaf->shift);
+	leaf_update(leaf->entry, leaf_grant);
+}
+
+/* A store to a read-only leaf; its lock is held, dropped. */
+static int wp_anon_leaf(struct fault *f, const struct leaf *leaf, uint64_t val)
+{
+	struct vellum_memory *m = fault_memory(f);
+	bool protected = vma_uffd_wp(f->vma) && (val & X86_UFFD_WP);
+
+	if (protected && !vma_uffd_wp_async(f->vma) && (f->flags & FAULT_WRITE)) {
+		huge_unlock(f->vma->mm, leaf);
+		return uffd_fault(f, UFFD_REASON_WP);
+	}
+	if (!protected && (f->flags & FAULT_WRITE) && !(f->flags & FAULT_POPULATE) && all_reusable(m, val)) {
+		struct folio *first = huge_folio(m, val, PMD_SHIFT);
+
+		for (unsigned i = 0; i < PMD_PAGES; i++)
+			folio_set(&first[i], PG_EXCLUSIVE);
+		grant_leaf(f, leaf);
+		huge_unlock(f->vma->mm, leaf);
+		mm_count(f->vma->mm, VELLUM_COUNT_FAULT_HUGE);
+		return VELLUM_FAULT_OK;
+	}
+	huge_split_locked(f->vma->mm, leaf->entry, f->addr, leaf->shift);
+	huge_unlock(f->vma->mm, leaf);
+	return FAULT_AGAIN;
+}
+
+/* What a driver says to a huge fault: VELLUM_VMF_*. */
+static int ask_driver(const struct fault *f, unsigned shift, bool write, pfn_t *pfn)
+{
+	const struct vellum_mapping *mapping = f->vma->mapping;
+	struct vellum_vmf vmf = {
+		.size = sizeof(vmf),
+		.write = write,
+		.mm = f->vma->mm,
+		.address = leaf_start(f->addr, shift),
+		.pgoff = vma_page_index(f->vma, leaf_start(f->addr, shift)),
+		.pfn = *pfn,
+		.order = shift - PAGE_SHIFT,
+	};
+	int code = mapping->ops && mapping->ops->huge_fault ? mapping->ops->huge_fault(mapping->ctx, &vmf) :
+							      VELLUM_VMF_FALLBACK;
+
+	*pfn = vmf.pfn;
+	return code;
+}
+
+/* A shared leaf that somebody wants to be asked about. Its lock is held, dropped. */
+static int notify_leaf(struct fault *f, const struct leaf *leaf, uint64_t val)
+{
+	uint32_t seq = __atomic_load_n(&f->vma->mapping->wp_seq, __ATOMIC_ACQUIRE);
+	pfn_t pfn = leaf_pfn(val, leaf->shift);
+	struct leaf now;
+	uint64_t again;
+	int code;
+
+	huge_unlock(f->vma->mm, leaf);
+	code = ask_driver(f, leaf->shift, true, &pfn);
+	if (code != VELLUM_VMF_OK && code != VELLUM_VMF_FALLBACK)
+		return code == VELLUM_VMF_NOPAGE ? FAULT_NOPAGE :
+		       code == VELLUM_VMF_OOM ? VELLUM_FAULT_OOM : VELLUM_FAULT_SIGBUS;
+	if (!huge_lock(f->vma->mm, f->addr, &now, &again))
+		return FAULT_AGAIN;
+	if (code == VELLUM_VMF_FALLBACK) {
+		huge_split_locked(f->vma->mm, now.entry, f->addr, now.shift);
+	} else if (now.entry == leaf->entry && (again | X86_ACCESSED) == (val | X86_ACCESSED) &&
+		   seq == __atomic_load_n(&f->vma->mapping->wp_seq, __ATOMIC_ACQUIRE)) {
+		grant_leaf(f, &now);
+		huge_unlock(f->vma->mm, &now);
+		return VELLUM_FAULT_OK;
+	}
+	huge_unlock(f->vma->mm, &now);
+	return FAULT_AGAIN;
+}
+
+/* Its lock is held, dropped. */
+static int wp_shared_leaf(struct fault *f, const struct leaf *leaf, uint64_t val)
+{
+	mm_count(f->vma->mm, VELLUM_COUNT_FAULT_NOTIFY);
+	if (vma_needs_dirty_tracking(f->vma))
+		return notify_leaf(f, leaf, val);
+	grant_leaf(f, leaf);
+	huge_unlock(f->vma->mm, leaf);
+	return VELLUM_FAULT_OK;
+}
+
+static uint64_t leaf_young(uint64_t val)
+{
+	return val | X86_ACCESSED;
+}
+
+static uint64_t leaf_stored(uint64_t val)
+{
+	return val & X86_RW ? pmd_mkdirty(pmd_mkyoung(pmd_make(val))).val : leaf_young(val);
+}
+
+static int do_huge_present(struct fault *f)
+{
+	bool write = f->flags & FAULT_WRITE;
+	struct leaf leaf;
+	uint64_t val;
+
+	if (!huge_lock(f->vma->mm, f->addr, &leaf, &val))
+		return FAULT_AGAIN;
+	if ((write || (f->flags & FAULT_UNSHARE)) && !leaf_write(val)) {
+		if (is_anon_leaf(fault_memory(f), val))
+			return wp_anon_leaf(f, &leaf, val);
+		if (write && (f->vma->flags & (VM_SHARED | VM_MAYSHARE)))
+			return wp_shared_leaf(f, &leaf, val);
+		/* A private mapping: one page of it is copied. */
+		huge_split_locked(f->vma->mm, leaf.entry, f->addr, leaf.shift);
+		huge_unlock(f->vma->mm, &leaf);
+		return FAULT_AGAIN;
+	}
+	leaf_update(leaf.entry, write && !(f->flags & FAULT_POPULATE) ? leaf_stored : leaf_young);
+	huge_unlock(f->vma->mm, &leaf);
+	mm_count(f->vma->mm, VELLUM_COUNT_FAULT_SPURIOUS);
+	return VELLUM_FAULT_OK;
+}
+
+/* --- nothing is there --- */
+
+/* The mapping covers all of the leaf, and no tracker watches it page by page. */
+static bool fits(const struct fault *f, unsigned shift)
+{
+	const struct vma *vma = f->vma;
+	gva_t start = leaf_start(f->addr, shift);
+
+	if (start < vma->start || vma->end - start < 1ull << shift)
+		return false;
+	return !vma_is_tracked(vma);
+}
+
+/* Nothing at all, not even an empty table. */
+static bool is_empty(const struct fault *f, unsigned shift)
+{
+	const uint64_t *entry = table_entry_alloc(f->vma->mm, f->addr, shift);
+
+	return entry && !(entry_load(entry) & (X86_PRESENT | X86_PSE));
+}
+
+static void give_anon_folios(struct vma *vma, gva_t start, struct folio *first)
+{
+	folio_split_block(first);
+	for (unsigned i = 0; i < PMD_PAGES; i++) {
+		struct folio *folio = &first[i];
+
+		folio->anon_vma = vma_anon(vma);
+		anon_vma_get(folio->anon_vma);
+		folio->index = vma_page_index(vma, start + ((gva_t)i << PAGE_SHIFT));
+		folio_set(folio, PG_ANON | PG_EXCLUSIVE | PG_UPTODATE | PG_DIRTY);
+		__atomic_fetch_add(&folio->count, FOLIO_MAP, __ATOMIC_RELEASE);	/* ref: the allocation's */
+	}
+	prepare_exec(vma, first);
+}
+
+struct anon_leaf {
+	struct fault *f;
+	struct folio *first;
+};
+
+/* For huge_install(): the pages are the mapping's before the entry is visible. */
+static int prepare_anon(void *arg)
+{
+	const struct anon_leaf *al = arg;
+
+	give_anon_folios(al->f->vma, leaf_start(al->f->addr, PMD_SHIFT), al->first);
+	return 0;
+}
+
+static int do_huge_anon(struct fault *f)
+{
+	struct vma *vma = f->vma;
+	struct vellum_memory *m = fault_memory(f);
+	struct anon_leaf al = { .f = f };
+	bool write = !(f->flags & FAULT_POPULATE);
+	pmd_t pmd;
+
+	if ((vma->flags & (VM_HUGEPAGE | VM_NOHUGEPAGE | VM_SHADOW_STACK | VM_GROWSDOWN | VM_EXEC)) != VM_HUGEPAGE ||
+	    (vma->flags & VM_UFFD_MISSING) || !(f->flags & FAULT_WRITE) || !fits(f, PMD_SHIFT) ||
+	    !is_empty(f, PMD_SHIFT) || fault_anon_vma(vma))
+		return FAULT_AGAIN;
+	al.first = folio_alloc(m, MAX_ORDER);
+	if (!al.first)
+		return FAULT_AGAIN;
+	pmd = pmd_mk(folio_pfn(m, al.first), vma->page_prot);
+	if (write && (vma->flags & VM_WRITE))
+		pmd = pmd_mkwrite(pmd_mkdirty(pmd));
+	if (huge_install(vma->mm, leaf_start(f->addr, PMD_SHIFT), PMD_SHIFT, pmd.val, prepare_anon, &al)) {
+		/* prepare_anon() runs when nothing stands in the way any more but a table that just came in. */
+		if (!(folio_flags(al.first) & PG_ANON)) {
+			folio_put(m, al.first);
+			return FAULT_AGAIN;
+		}
+		for (unsigned i = 0; i < PMD_PAGES; i++)
+			folio_drop(m, &al.first[i], FOLIO_MAPPED);
+		return FAULT_AGAIN;
+	}
+	if (pmd_write(pmd))
+		huge_track(vma, leaf_start(f->addr, PMD_SHIFT), PMD_SHIFT);
+	mm_count(vma->mm, VELLUM_COUNT_FAULT_HUGE);
+	return VELLUM_FAULT_OK;
+}
+
+/* --- raw frames --- */
+
+struct raw_check {
+	const struct vellum_mapping *mapping;
+	uint32_t seq;
+};
+
+/* For huge_install(): the driver has not taken the frames back since it named them. */
+static int still_named(void *arg)
+{
+	const struct raw_check *rc = arg;
+
+	return __atomic_load_n(&rc->mapping->unmap_seq, __ATOMIC_SEQ_CST) == rc->seq ? 0 : -EAGAIN;
+}
+
+/* FAULT_AGAIN: smaller, please. */
+static int do_huge_raw(struct fault *f, unsigned shift)
+{
+	struct vma *vma = f->vma;
+	struct raw_check rc = { vma->mapping, __atomic_load_n(&vma->mapping->unmap_seq, __ATOMIC_SEQ_CST) };
+	gva_t start = leaf_start(f->addr, shift);
+	uint64_t nr = 1ull << (shift - PAGE_SHIFT);
+	pfn_t pfn = 0;
+	int code;
+
+	if (!fits(f, shift) || (vma_page_index(vma, start) & (nr - 1)) ||
+	    vma_page_index(vma, start) + nr > mapping_nr_pages(vma->mapping) || !is_empty(f, shift))
+		return FAULT_AGAIN;
+	code = ask_driver(f, shift, f->flags & FAULT_WRITE, &pfn);
+	if (code == VELLUM_VMF_FALLBACK || (code == VELLUM_VMF_OK && (pfn & (nr - 1))))
+		return FAULT_AGAIN;
+	if (code != VELLUM_VMF_OK)
+		return code == VELLUM_VMF_NOPAGE ? FAULT_NOPAGE :
+		       code == VELLUM_VMF_OOM ? VELLUM_FAULT_OOM : VELLUM_FAULT_SIGBUS;
+	switch (huge_install(vma->mm, start, shift, frame_leaf(vma, pfn, shift), still_named, &rc)) {
+	case 0:
+		if (leaf_write(frame_leaf(vma, pfn, shift)))
+			huge_track(vma, start, shift);
+		mm_count(vma->mm, VELLUM_COUNT_FAULT_HUGE);
+		return VELLUM_FAULT_OK;
+	case -ENOMEM:
+		return VELLUM_FAULT_OOM;
+	default:
+		return FAULT_AGAIN;
+	}
+}
+
+static int do_huge_missing(struct fault *f)
+{
+	const struct vma *vma = f->vma;
+	bool private_store = (f->flags & FAULT_WRITE) && !(vma->flags & VM_MAYSHARE);
+	int result = FAULT_AGAIN;
+
+	if (vma_is_anonymous(vma))
+		return do_huge_anon(f);
+	if (mapping_is_shmem(vma->mapping))
+		return shmem_huge_fault(f);
+	if (!(vma->mapping->flags & MAPPING_RAW) || private_store || !vma->mapping->ops->huge_fault || vma->uffd)
+		return FAULT_AGAIN;
+	for (unsigned shift = PUD_SHIFT; shift >= PMD_SHIFT && result == FAULT_AGAIN; shift -= 9)
+		result = do_huge_raw(f, shift);
+	return result;
+}
+
+int do_huge_fault(struct fault *f)
+{
+	return huge_lookup(f->vma->mm, f->addr, NULL) ? do_huge_present(f) : do_huge_missing(f);
+}

@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: MIT */
+/* mm/fault/swap_in.c - faults on entries that are neither none nor present: swapped out, on their way, with a device. */
+#include "mm/outside/device.h"
+#include "mm/fault/fault.h"
+#include "mm/swap/swap.h"
+
+/* The folio is in the cache of this slot, locked; or it is not, and is dropped. */
+static bool lock_cached(struct vellum_memory *m, struct folio *folio, slot_t slot)
+{
+	mutex_lock(&folio->lock, &m->host);
+	if (folio_slot(m, folio) == slot)
+		return true;
+	anon_unlock(m, folio);
+	folio_put(m, folio);
+	return false;
+}
+
+/* As swap_in(), when nothing is cached; -EEXIST: something is by now. */
+static int read_in(struct vellum_memory *m, slot_t slot, struct folio **out)
+{
+	struct folio *fresh = folio_alloc_raw(m);
+	int err;
+
+	if (!fresh)
+		return VELLUM_FAULT_OOM;
+	mutex_lock(&fresh->lock, &m->host);
+	err = swap_cache_add(m, fresh, slot);
+	if (!err && !slot_read(m, slot, fresh)) {
+		folio_set(fresh, PG_UPTODATE);
+		*out = fresh;
+		return 0;
+	}
+	if (!err) {
+		swap_cache_remove(m, fresh);
+		err = VELLUM_FAULT_SIGBUS;
+	} else if (err == -ENOMEM) {
+		err = VELLUM_FAULT_OOM;
+	} else if (err == -ENOENT) {
+		err = FAULT_AGAIN;
+	}
+	anon_unlock(m, fresh);
+	folio_put(m, fresh);
+	return err;
+}
+
+int swap_in(struct vellum_memory *m, slot_t slot, struct folio **out)
+{
+	int err = -EEXIST;
+
+	while (err == -EEXIST) {
+		struct folio *folio = swap_cache_get(m, slot);
+
+		if (!folio) {
+			err = read_in(m, slot, out);
+		} else if (lock_cached(m, folio, slot)) {
+			*out = folio;
+			err = 0;
+		}
+	}
+	return err;
+}
+
+/* The entry for a page that has come back. */
+static pte_t entry_of(const struct fault *f, const struct folio *folio, bool exclusive)
+{
+	const struct vma *vma = f->vma;
+	bool store = (f->flags & FAULT_WRITE) && !(f->flags & FAULT_POPULATE);
+	pte_t pte = pte_mkyoung(pte_mk(folio_pfn(fault_memory(f), folio), vma->page_prot));
+
+	pte = pte_keep_swp_flags(pte, f->orig);
+	if (!exclusive || !(vma->flags & VM_WRITE) || (vma_uffd_wp(vma) && pte_uffd_wp(pte)))
+		return pte;
+	if (store)
+		return maybe_mkwrite(vma, pte_mkdirty(pte));
+	if (vma_soft_dirty_enabled(vma) && !pte_soft_dirty(pte))
+		return pte;
+	return (vma->flags & VM_SHADOW_STACK) || wp_tracked(f->vma, f->addr) ? pte : pte_mkwrite(pte);
+}
+
+/* folio locked, ptl held, the entry is as it was. Return: it has W. */
+static bool map_swapped_in(struct fault *f, struct folio *folio, slot_t slot)
+{
+	struct vma *vma = f->vma;
+	struct vellum_memory *m = fault_memory(f);
+	bool mapped = __atomic_load_n(&folio->count, __ATOMIC_ACQUIRE) >= FOLIO_MAP;
+	bool exclusive = pte_swp_exclusive(f->orig) || (!mapped && slot_count(m, slot) == 1);
+	pte_t pte = entry_of(f, folio, exclusive);
+
+	if (!(folio_flags(folio) & PG_ANON)) {
+		folio->anon_vma = vma_anon(vma);
+		anon_vma_get(folio->anon_vma);
+		folio->index = vma_page_index(vma, f->addr);
+		folio_set(folio, PG_ANON);
+	}
+	if (exclusive)
+		folio_set(folio, PG_EXCLUSIVE);
+	__atomic_fetch_add(&folio->count, FOLIO_MAPPED, __ATOMIC_RELAXED);
+	prepare_exec(vma, folio);
+	if (pte_write(pte))
+		track_grant(vma, f->addr);
+	ptep_set(f->ptep, pte);
+	mm_add_rss(vma->mm, 1);
+	swp_entry_drop(vma->mm, f->orig);
+	return pte_write(pte);
+}
+
+static int do_swapped_out(struct fault *f)
+{
+	struct vellum_memory *m = fault_memory(f);
+	slot_t slot = pte_slot(f->orig);
+	struct folio *folio;
+	bool same, writable = false;
+	int result = swap_in(m, slot, &folio);
+
+	if (result)
+		return result;
+	mutex_lock(f->ptl, &m->host);
+	same = fault_is_same(f);
+	if (same)
+		writable = map_swapped_in(f, folio, slot);
+	mutex_unlock(f->ptl, &m->host);
+	anon_unlock(m, folio);
+	folio_put(m, folio);
+	if (!same)
+		return FAULT_AGAIN;
+	mm_count(f->vma->mm, VELLUM_COUNT_FAULT_SWAP);
+	return (f->flags & (FAULT_WRITE | FAULT_UNSHARE)) && !(f->flags & FAULT_POPULATE) && !writable ? FAULT_AGAIN :
+													VELLUM_FAULT_OK;
+}
+
+/* Whoever moves the page has it locked. */
+static int wait_for_migration(struct fault *f)
+{
+	struct vellum_memory *m = fault_memory(f);
+	struct folio *folio = NULL;
+
+	mutex_lock(f->ptl, &m->host);
+	if (fault_is_same(f)) {
+		folio = swp_folio(m, f->orig);
+		folio_get(folio);	/* the mover's reference is there as long as the entry */
+	}
+	mutex_unlock(f->ptl, &m->host);
+	if (folio) {
+		mutex_lock(&folio->lock, &m->host);
+		anon_unlock(m, folio);
+		folio_put(m, folio);
+	}
+	return FAULT_AGAIN;
+}
+
+int do_swap_page(struct fault *f)
+{
+	if (pte_is_genuine_swap(f->orig))
+		return do_swapped_out(f);
+	if (pte_is_migration(f->orig))
+		return wait_for_migration(f);
+	if (pte_is_device_private(f->orig))
+		return device_private_fault(f);
+	if (pte_is_device_exclusive(f->orig))
+		return device_exclusive_fault(f);
+	return VELLUM_FAULT_HWPOISON;
+}
+
+void swp_entry_drop(struct vellum_mm *mm, pte_t pte)
+{
+	struct vellum_memory *m = mm->memory;
+
+	if (pte_is_genuine_swap(pte)) {
+		mm_add_swapped(mm, -1);
+		slot_put(m, pte_slot(pte));
+	} else if (pte_is_device_private(pte)) {
+		device_page_put(m, pte_swp_pfn(pte));
+	} else if (pte_is_device_exclusive(pte)) {
+		folio_put(m, swp_folio(m, pte));
+	}
+}
+
+bool migration_is_anon(const struct vellum_memory *m, pte_t pte)
+{
+	return folio_flags(swp_folio(m, pte)) & PG_ANON;
+}
+
+pte_t swp_wrprotect(const struct vellum_memory *m, pte_t pte)
+{
+	switch (pte_swp_type(pte)) {
+	case SWP_MIGRATION_WRITE:
+		return pte_swp_with_type(pte, migration_is_anon(m, pte) ? SWP_MIGRATION_READ_EXCL : SWP_MIGRATION_READ);
+	case SWP_DEVICE_WRITE:
+	case SWP_DEVICE_EXCL_WRITE:
+		return pte_swp_with_type(pte, pte_swp_type(pte) + 1);	/* the one for reading follows */
+	default:
+		return pte;
+	}
+}

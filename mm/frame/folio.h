@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * mm/frame/folio.h - RAM: frames, their metadata (folios), and the memory that they make up. mm/mm.h has the lock order.
+ */
+#ifndef MM_FOLIO_H
+#define MM_FOLIO_H
+
+#include "arch/x86/entry.h"
+#include "lib/errnum.h"
+#include "lib/lock.h"
+#include "lib/radix.h"
+#include "lib/tree.h"
+#include "vellum/access.h"
+#include "vellum/backing.h"
+#include "vellum/dirty.h"
+#include "vellum/mm.h"
+#include "vellum/mmu.h"
+
+#define EXPORT __attribute__((visibility("default")))
+
+#define MAX_ORDER	9
+
+/* --- folios --- */
+
+enum folio_flag {
+	PG_USED = 1 << 0,	/* not in the free lists */
+	PG_ANON = 1 << 1,	/* owner is an anon_vma; else a mapping, or none */
+	PG_EXCLUSIVE = 1 << 2,	/* anonymous and no other address space may map it */
+	PG_DIRTY = 1 << 3,	/* newer than what the backing has; without one, from the start */
+	PG_UPTODATE = 1 << 4,
+	PG_TABLE = 1 << 5,	/* a page table */
+	PG_DEVICE = 1 << 6,	/* handed to a driver: no folio semantics */
+	PG_TOUCHED = 1 << 7,	/* free frame: may hold old bytes */
+	PG_EXECUTED = 1 << 8,	/* a CPU may have decoded instructions from it */
+	PG_ICACHE_STALE = 1 << 9, /* and its bytes were replaced since */
+	PG_SWAPCACHE = 1 << 11,	/* has a slot of a swap area, under its lock (mm/swap/swap.h) */
+	PG_LAZYFREE = 1 << 12,	/* may be dropped instead of swapped out, if nobody has stored to it since */
+	PG_WRITING = 1 << 10,	/* not dirty, but its bytes are still on their way to the backing */
+};
+
+/* References and mappings in one word, so that fork pays one atomic a page. */
+#define FOLIO_REF	1ull
+#define FOLIO_MAP	(1ull << 32)
+#define FOLIO_MAPPED	(FOLIO_MAP | FOLIO_REF)	/* every mapping holds a reference */
+
+#define NO_ORDER 0xff
+
+/* Metadata of one frame: one folio. 32 bytes: fork and the collectors stream through them. */
+struct folio {
+	uint64_t count;		/* atomic: references (low half), mappings (high half) */
+	uint16_t flags;		/* atomic: enum folio_flag */
+	uint8_t order;		/* of a free block or a larger allocation, in its first frame; or NO_ORDER */
+	union {
+		struct mutex lock;	/* content and owner while a fault or a hook works on it */
+		struct mutex ptl;	/* page tables: protects the entries */
+	};
+	union {
+		struct vellum_mapping *mapping;
+		struct anon_vma *anon_vma;	/* holds a reference */
+		struct folio *deposited;	/* page tables: mm/table/huge.h; ptl of the table at the chain's head */
+	};
+	union {
+		pgoff_t index;	/* in the mapping, or of the linear address in the anon VMA */
+		struct {
+			uint32_t next, prev;	/* free list: frame indices, memory->lock */
+		};
+	};
+};
+
+_Static_assert(sizeof(struct folio) == 32, "two to a cache line");
+
+struct device_range {
+	struct device_range *next;
+	pfn_t first, nr;
+	char *host;
+};
+
+/* --- memory --- */
+
+struct vellum_memory {
+	struct host host;
+	const struct vellum_mmu_ops *mmu;
+	void *machine;
+	char *ram;
+	uint64_t nr_frames;		/* frames of RAM, by index: physical address = offset ... */
+	uint64_t hole_first, hole_nr;	/* ... but frames from hole_first on are hole_nr higher */
+	struct folio *folios;		/* [nr_frames] */
+	pfn_t zero_pfn;
+	struct mutex lock;
+	/* lock protects: */
+	uint32_t free_head[MAX_ORDER + 1];	/* frame index + 1, 0: empty */
+	uint64_t nr_free;
+	uint8_t *committed;		/* per 2 MiB: the host was asked to back it */
+	struct device_range *devices;	/* only grows; read without the lock */
+	struct vellum_mm *mms;
+	struct vellum_mapping *mappings;
+	uint32_t nr_mappings;
+	struct mutex uffd_lock;		/* which address space a userfaultfd context is of; a leaf */
+	struct swap_state *swap;	/* mm/swap/swap.h; NULL until an area is added */
+	struct group_lock frame_refs;	/* mm/frame/folio.h "References from nowhere" */
+	uint32_t has_lazyfree;		/* atomic: MADV_FREE was used: the hand has something to look for */
+	uint64_t clock_hand;		/* reclaim_lock: frame index */
+	struct mutex reclaim_lock;	/* one thread moves the hand at a time */
+	struct vellum_device *private_devices;	/* mm/outside/device.h; lock */
+	uint32_t max_map_count;		/* VMAs of an address space; atomic, relaxed */
+	bool exposed;			/* programs may have written the tables: mm/table/exposed.h */
+};
+
+static inline uint64_t pfn_index(const struct vellum_memory *m, pfn_t pfn)
+{
+	return pfn < m->hole_first ? pfn : pfn - m->hole_nr;
+}
+
+static inline pfn_t index_pfn(const struct vellum_memory *m, uint64_t index)
+{
+	return index < m->hole_first ? index : index + m->hole_nr;
+}
+
+static inline bool pfn_is_ram(const struct vellum_memory *m, pfn_t pfn)
+{
+	if (pfn >= m->hole_first && pfn < m->hole_first + m->hole_nr)
+		return false;
+	return pfn_index(m, pfn) < m->nr_frames;
+}
+
+static inline struct folio *pfn_folio(const struct vellum_memory *m, pfn_t pfn)
+{
+	return &m->folios[pfn_index(m, pfn)];
+}
+
+static inline pfn_t folio_pfn(const struct vellum_memory *m, const struct folio *folio)
+{
+	return index_pfn(m, (uint64_t)(folio - m->folios));
+}
+
+/* A frame of RAM in host memory. */
+static inline void *frame_address(const struct vellum_memory *m, pfn_t pfn)
+{
+	return m->ram + (pfn_index(m, pfn) << PAGE_SHIFT);
+}
+
+static inline uint32_t folio_flags(const struct folio *folio)
+{
+	return __atomic_load_n(&folio->flags, __ATOMIC_RELAXED);
+}
+
+/* Who sees PG_ANON sees the owner and index that it came with. */
+static inline uint32_t folio_flags_acquire(const struct folio *folio)
+{
+	return __atomic_load_n(&folio->flags, __ATOMIC_ACQUIRE);
+}
+
+static inline void folio_set(struct folio *folio, uint32_t flag)
+{
+	if ((folio_flags(folio) & flag) != flag)
+		__atomic_fetch_or(&folio->flags, (uint16_t)flag, __ATOMIC_RELEASE);
+}
+
+static inline void folio_clear(struct folio *folio, uint32_t flag)
+{
+	if (folio_flags(folio) & flag)
+		__atomic_fetch_and(&folio->flags, (uint16_t)~flag, __ATOMIC_RELAXED);
+}
+
+/* It has its bytes: they can be copied without its lock. */
+static inline bool folio_is_uptodate(const struct folio *folio)
+{
+	return folio_flags_acquire(folio) & PG_UPTODATE;
+}
+
+/* A pin counts as many references: who else could hold so many beside its mappings? */
+#define FOLIO_PIN	(1024 * FOLIO_REF)
+
+static inline bool count_maybe_pinned(uint64_t count)
+{
+	return (uint32_t)count - (uint32_t)(count >> 32) >= 1024;
+}
+
+static inline bool folio_maybe_pinned(const struct folio *folio)
+{
+	return count_maybe_pinned(__atomic_load_n(&folio->count, __ATOMIC_SEQ_CST));
+}
+
+/* A reference, but not to a frame that is free or about to be. */
+static inline bool folio_try_get(struct folio *folio, uint64_t what)
+{
+	uint64_t count;
+
+	sched_point(SCHED_TLB, folio);	/* it was found without a lock: anything may have happened to it */
+	count = __atomic_load_n(&folio->count, __ATOMIC_RELAXED);
+	while (count && !__atomic_compare_exchange_n(&folio->count, &count, count + what, true, __ATOMIC_SEQ_CST,
+						     __ATOMIC_RELAXED))
+		;
+	return count != 0;
+}
+
+static inline void folio_get(struct folio *folio)
+{
+	__atomic_fetch_add(&folio->count, FOLIO_REF, __ATOMIC_RELAXED);
+}
+
+/* One thread's copy of bytes that CPUs may change meanwhile, as on real hardware. */
+static inline void copy_racy(void *to, const void *from, uint64_t n)
+{
+#ifdef VELLUM_TSAN
+	uint8_t *t = to;
+	const uint8_t *f = from;
+
+	for (; n >= 8 && !(((uintptr_t)t | (uintptr_t)f) & 7); n -= 8, t += 8, f += 8)
+		__atomic_store_n((uint64_t *)t, __atomic_load_n((const uint64_t *)f, __ATOMIC_RELAXED),
+				 __ATOMIC_RELAXED);
+	for (; n; n--)
+		__atomic_store_n(t++, __atomic_load_n(f++, __ATOMIC_RELAXED), __ATOMIC_RELAXED);
+#else
+	memcpy(to, from, n);
+#endif
+}
+
+/* Instructions that a CPU decoded from the page are not what it holds any more. */
+static inline void folio_bytes_changed(const struct vellum_memory *m, const struct folio *folio)
+{
+	if ((folio_flags(folio) & PG_EXECUTED) && m->mmu && m->mmu->sync_icache)
+		m->mmu->sync_icache(m->machine, folio_pfn(m, folio));
+}
+
+/* The frame is about to become executable: instructions that a CPU decoded from its old bytes are dropped. */
+static inline void folio_prepare_exec(const struct vellum_memory *m, struct folio *folio)
+{
+	folio_set(folio, PG_EXECUTED);
+	if ((folio_flags(folio) & PG_ICACHE_STALE) && m->mmu && m->mmu->sync_icache) {
+		m->mmu->sync_icache(m->machine, folio_pfn(m, folio));
+		folio_clear(folio, PG_ICACHE_STALE);	/* last: a thread that sees it clear may run the code at once */
+	}
+}
+
+/* memory.c */
+struct folio *folio_alloc(struct vellum_memory *m, unsigned order);	/* one ref, zeroed */
+void folio_split_block(struct folio *first);
+struct folio *folio_alloc_raw(struct vellum_memory *m);	/* one frame, one ref, any bytes */
+void folio_drop(struct vellum_memory *m, struct folio *folio, uint64_t what);
+static inline void folio_put(struct vellum_memory *m, struct folio *folio)
+{
+	folio_drop(m, folio, FOLIO_REF);
+}
+void *pfn_host(struct vellum_memory *m, pfn_t pfn);	/* RAM or device; NULL */
+
+#endif

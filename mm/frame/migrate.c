@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * mm/frame/migrate.c - a page moves to another frame. Its entries say "on its way" meanwhile, and keep all that they said.
+ *
+ * The page is locked from the first such entry to the last: who runs into one waits for the lock.
+ */
+#include "mm/fault/fault.h"
+#include "mm/table/huge.h"
+#include "mm/swap/swap.h"
+#include "vellum/device.h"
+
+struct migration {
+	struct vellum_memory *m;
+	pfn_t from;
+	struct folio *to;	/* where the entries point to in the end */
+};
+
+static pte_t migration_entry(const struct folio *folio, pte_t old)
+{
+	bool exclusive = (folio_flags(folio) & (PG_ANON | PG_EXCLUSIVE)) == (PG_ANON | PG_EXCLUSIVE);
+	unsigned type = pte_write(old) ? SWP_MIGRATION_WRITE : exclusive ? SWP_MIGRATION_READ_EXCL : SWP_MIGRATION_READ;
+	pte_t pte = swp_entry_pte(type, pte_pfn(old) | (pte_young(old) ? MIGRATION_YOUNG : 0) |
+						(pte_dirty(old) ? MIGRATION_DIRTY : 0));
+
+	return pte_swp_keep_flags(pte, old);
+}
+
+/* For rmap_walk(). 1: it may not move. */
+static int set_migration_entry(struct folio *folio, struct vma *vma, gva_t addr, void *arg)
+{
+	const struct migration *mg = arg;
+	struct mutex *ptl;
+	pte_t *ptep = lock_entry_of(mg->m, folio, vma, addr, &ptl), old;
+	bool pinned;
+
+	if (!ptep)
+		return 0;
+	old = ptep_get_and_clear(ptep);
+	flush_page(vma->mm, addr, VELLUM_FLUSH_UNMAP, pte_pfn(old));
+	pinned = folio_maybe_pinned(folio);
+	ptep_set(ptep, pinned ? old : migration_entry(folio, old));
+	if (!pinned) {
+		if (pte_dirty(old))
+			folio_mark_dirty(folio);
+		mm_add_rss(vma->mm, -1);
+	}
+	mutex_unlock(ptl, &mg->m->host);
+	if (!pinned)
+		folio_drop(mg->m, folio, FOLIO_MAPPED);
+	return pinned;
+}
+
+static pte_t entry_again(const struct migration *mg, const struct vma *vma, pte_t old)
+{
+	pte_t pte = pte_mk(folio_pfn(mg->m, mg->to), vma->page_prot);
+	uint64_t flags = pte_swp_offset(old);
+
+	pte = flags & MIGRATION_YOUNG ? pte_mkyoung(pte) : pte_mkold(pte);
+	if (flags & MIGRATION_DIRTY)
+		pte = pte_mkdirty(pte);	/* first: in a shadow stack D is part of W */
+	if (pte_swp_type(old) == SWP_MIGRATION_WRITE)
+		pte = maybe_mkwrite(vma, pte);
+	else if (pte_swp_uffd_wp(old))
+		pte = pte_mkuffd_wp(pte);
+	return pte_swp_soft_dirty(old) ? pte_mksoft_dirty(pte) : pte_clear_soft_dirty(pte);
+}
+
+/* For rmap_walk() of where the page was. */
+static int remove_migration_entry(struct folio *folio, struct vma *vma, gva_t addr, void *arg)
+{
+	const struct migration *mg = arg;
+	struct mutex *ptl;
+	pte_t *ptep = pte_lookup(vma->mm, addr, &ptl), old;
+
+	(void)folio;
+	if (!ptep)
+		return 0;
+	mutex_lock(ptl, &mg->m->host);
+	old = ptep_get(ptep);
+	if (pte_is_migration(old) && pte_swp_pfn(old) == mg->from) {
+		pte_t pte = entry_again(mg, vma, old);
+
+		if (pte_write(pte) && wp_tracked(vma, addr) && pte_swp_type(old) != SWP_MIGRATION_WRITE)
+			pte = pte_wrprotect(pte);
+		__atomic_fetch_add(&mg->to->count, FOLIO_MAPPED, __ATOMIC_RELAXED);
+		prepare_exec(vma, mg->to);
+		ptep_set(ptep, pte);
+		mm_add_rss(vma->mm, 1);
+	}
+	mutex_unlock(ptl, &mg->m->host);
+	return 0;
+}
+
+/* Bytes and identity. Both are locked; nobody maps @from. False: somebody else has it. */
+static bool move_identity(struct vellum_memory *m, struct folio *from, struct folio *to)
+{
+	struct vellum_mapping *mapping = folio_flags(from) & PG_ANON ? NULL : from->mapping;
+	uint64_t wanted = mapping ? 2 * FOLIO_REF : FOLIO_REF;
+	bool ok;
+
+	if (mapping)
+		mutex_lock(&mapping->pages_lock, &m->host);
+	ok = __atomic_load_n(&from->count, __ATOMIC_ACQUIRE) == wanted;
+	if (ok) {
+		copy_racy(frame_address(m, folio_pfn(m, to)), frame_address(m, folio_pfn(m, from)), PAGE_SIZE);
+		to->index = from->index;
+		folio_set(to, folio_flags(from) & (PG_ANON | PG_EXCLUSIVE | PG_UPTODATE | PG_DIRTY | PG_LAZYFREE));
+	}
+	if (ok && mapping) {
+		/* In place of a value: needs no memory. */
+		radix_set(&mapping->pages, from->index, to, &m->host);
+		to->mapping = mapping;
+		folio_get(to);
+		__atomic_store_n(&from->mapping, NULL, __ATOMIC_RELAXED);
+	} else if (ok) {
+		to->anon_vma = from->anon_vma;
+		anon_vma_get(to->anon_vma);
+	}
+	if (mapping)
+		mutex_unlock(&mapping->pages_lock, &m->host);
+	if (ok && mapping)
+		folio_put(m, from);	/* the cache's reference */
+	return ok;
+}
+
+/* folio locked, referenced. */
+static int migrate_folio(struct vellum_memory *m, struct folio *folio)
+{
+	struct migration mg = { m, folio_pfn(m, folio), folio };
+	struct folio *fresh;
+	int err = -EBUSY;
+
+	if ((folio_flags(folio) & (PG_SWAPCACHE | PG_WRITING)) || !folio_is_uptodate(folio) ||
+	    (!(folio_flags(folio) & PG_ANON) && !folio->mapping))
+		return -EBUSY;
+	fresh = folio_alloc_raw(m);
+	if (!fresh)
+		return -ENOMEM;
+	mutex_lock(&fresh->lock, &m->host);
+	if (!rmap_walk(m, folio, set_migration_entry, &mg) && move_identity(m, folio, fresh)) {
+		mg.to = fresh;
+		err = 0;
+	}
+	rmap_walk(m, mg.to, remove_migration_entry, &mg);	/* it is found where the old one was */
+	mutex_unlock(&fresh->lock, &m->host);
+	folio_put(m, fresh);
+	return err;
+}
+
+EXPORT int vellum_migrate_page(struct vellum_mm *mm, uint64_t addr)
+{
+	struct vellum_memory *m = mm->memory;
+	struct folio *folio;
+	int err = -EFAULT;
+
+	if ((addr & ~PAGE_MASK) || !user_range(addr, PAGE_SIZE))
+		return -EFAULT;
+	read_lock(&mm->mmap_lock, &m->host);
+	notify_start(mm, VELLUM_NOTIFY_CLEAR, addr, addr + PAGE_SIZE);
+	folio = folio_mapped_at(mm, addr);
+	if (folio) {
+		mutex_lock(&folio->lock, &m->host);
+		err = migrate_folio(m, folio);
+		anon_unlock(m, folio);
+		folio_put(m, folio);
+	}
+	notify_finish(mm, VELLUM_NOTIFY_CLEAR, addr, addr + PAGE_SIZE);
+	read_unlock(&mm->mmap_lock, &m->host);
+	return err;
+}

@@ -1,0 +1,384 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * mm/object/mapping.c - objects that are mapped, and the index of their pages.
+ *
+ * INV-MAP-1: a folio in mapping->pages has mapping and index of its place and one reference
+ *            for it.
+ * INV-MAP-2: a page enters the cache only under invalidate_lock (read), with an index within the size;
+ *            it leaves only with its folio lock held.
+ */
+#include "mm/fault/fault.h"
+#include "mm/swap/swap.h"
+
+#define KNOWN_FLAGS (VELLUM_MAPPING_PFN | VELLUM_MAPPING_WRITEBACK | VELLUM_MAPPING_READ_FIRST | \
+		     VELLUM_MAPPING_UNCACHED | VELLUM_MAPPING_WRITE_COMBINING | VELLUM_MAPPING_MIXED | \
+		     VELLUM_MAPPING_DEVMAP)
+
+/* Writeback and reclaim find the mappings here. */
+static void list_mapping(struct vellum_mapping *mapping)
+{
+	struct vellum_memory *m = mapping->memory;
+
+	mutex_lock(&m->lock, &m->host);
+	mapping->next = m->mappings;
+	if (mapping->next)
+		mapping->next->prev = mapping;
+	m->mappings = mapping;
+	mutex_unlock(&m->lock, &m->host);
+}
+
+static void unlist_mapping(struct vellum_mapping *mapping)
+{
+	struct vellum_memory *m = mapping->memory;
+
+	mutex_lock(&m->lock, &m->host);
+	if (mapping->next)
+		mapping->next->prev = mapping->prev;
+	if (mapping->prev)
+		mapping->prev->next = mapping->next;
+	else
+		m->mappings = mapping->next;
+	mutex_unlock(&m->lock, &m->host);
+}
+
+struct vellum_mapping *mapping_after(struct vellum_memory *m, struct vellum_mapping *prev)
+{
+	struct vellum_mapping *mapping;
+
+	mutex_lock(&m->lock, &m->host);
+	mapping = prev ? prev->next : m->mappings;
+	while (mapping && !ref_try_get(&mapping->refs))
+		mapping = mapping->next;
+	mutex_unlock(&m->lock, &m->host);
+	vellum_mapping_put(prev);
+	return mapping;
+}
+
+/* What the flags and hooks need of each other. */
+static bool kind_valid(const struct vellum_backing_ops *ops, uint32_t flags)
+{
+	if (ops && ops->size != sizeof(*ops))
+		return false;
+	if ((flags & VELLUM_MAPPING_PFN) && !(ops && ops->fault))
+		return false;
+	if ((flags & VELLUM_MAPPING_MIXED) && (!(ops && ops->pfn_fault) || (flags & VELLUM_MAPPING_PFN)))
+		return false;
+	return !(flags & VELLUM_MAPPING_DEVMAP) || (flags & (VELLUM_MAPPING_PFN | VELLUM_MAPPING_MIXED));
+}
+
+EXPORT int vellum_mapping_create(struct vellum_memory *memory, const struct vellum_backing_ops *ops,
+				 void *ctx, uint64_t nr_pages, uint32_t flags,
+				 struct vellum_mapping **out)
+{
+	struct vellum_mapping *mapping;
+
+	if (!memory || !out || nr_pages == 0 || nr_pages > 1ull << 40 ||
+	    (flags & ~(uint32_t)KNOWN_FLAGS))
+		return -EINVAL;
+	if (!kind_valid(ops, flags))
+		return -EINVAL;
+	mapping = host_alloc(&memory->host, sizeof(*mapping));
+	if (!mapping)
+		return -ENOMEM;
+	mapping->memory = memory;
+	mapping->ops = ops;
+	mapping->ctx = ctx;
+	mapping->size = nr_pages << PAGE_SHIFT;
+	mapping->flags = flags;
+	mapping->refs = 1;
+	mapping->i_mmap = (struct tree)INTERVAL_TREE_INIT;
+	__atomic_fetch_add(&memory->nr_mappings, 1, __ATOMIC_RELAXED);
+	list_mapping(mapping);
+	*out = mapping;
+	return 0;
+}
+
+EXPORT void vellum_mapping_get(struct vellum_mapping *mapping)
+{
+	__atomic_fetch_add(&mapping->refs, 1, __ATOMIC_RELAXED);
+}
+
+static void destroy_mapping(struct vellum_mapping *mapping)
+{
+	struct vellum_memory *m = mapping->memory;
+	struct folio *folio;
+	bool ours;
+
+	unlist_mapping(mapping);
+	/* Nobody maps it any more: what is dirty is marked so. Reclaim may be at a page, and take it out. */
+	for (pgoff_t index = 0; (folio = mapping_next(mapping, &index, ~0ull, false)); index++) {
+		mutex_lock(&folio->lock, &m->host);
+		ours = folio->mapping == mapping;
+		if (ours) {
+			folio_write(mapping, folio);
+			folio->mapping = NULL;
+		}
+		mutex_unlock(&folio->lock, &m->host);
+		if (ours)
+			folio_put(m, folio);	/* the object's reference */
+		folio_put(m, folio);
+	}
+	shmem_drop_swapped(mapping, 0, ~0ull);
+	radix_destroy(&mapping->pages, &m->host);
+	radix_destroy(&mapping->swapped, &m->host);
+	if (mapping->ops && mapping->ops->release)
+		mapping->ops->release(mapping->ctx);
+	__atomic_fetch_sub(&m->nr_mappings, 1, __ATOMIC_RELAXED);
+	host_free(&m->host, mapping, sizeof(*mapping));
+}
+
+EXPORT void vellum_mapping_put(struct vellum_mapping *mapping)
+{
+	if (mapping && __atomic_sub_fetch(&mapping->refs, 1, __ATOMIC_ACQ_REL) == 0)
+		destroy_mapping(mapping);
+}
+
+static int hook_result(int code)
+{
+	switch (code) {
+	case VELLUM_VMF_OK:
+	case VELLUM_VMF_LOCKED:
+		return 0;
+	case VELLUM_VMF_NOPAGE:
+		return FAULT_NOPAGE;
+	case VELLUM_VMF_OOM:
+		return VELLUM_FAULT_OOM;
+	default:
+		return VELLUM_FAULT_SIGBUS;
+	}
+}
+
+int notify_mkwrite(struct vma *vma, gva_t addr, struct folio *folio, pfn_t pfn)
+{
+	const struct vellum_backing_ops *ops = vma->mapping->ops;
+	struct vellum_vmf vmf = {
+		.size = sizeof(vmf),
+		.write = 1,
+		.mm = vma->mm,
+		.address = addr,
+		.pgoff = vma_page_index(vma, addr),
+		.page = folio ? frame_address(vma->mm->memory, pfn) : NULL,
+		.pfn = pfn,
+	};
+
+	if (folio && ops && ops->page_mkwrite)
+		return hook_result(ops->page_mkwrite(vma->mapping->ctx, &vmf));
+	if (!folio && ops && ops->pfn_mkwrite)
+		return hook_result(ops->pfn_mkwrite(vma->mapping->ctx, &vmf));
+	return 0;
+}
+
+/* The folio at @index with a reference: there already, or @fresh put in (locked) its place. */
+static struct folio *find_or_add(struct vellum_mapping *mapping, pgoff_t index, struct folio *fresh)
+{
+	const struct host *host = &mapping->memory->host;
+	struct folio *folio;
+
+	mutex_lock(&mapping->pages_lock, host);
+	folio = radix_get(&mapping->pages, index);
+	if (!folio && fresh && radix_set(&mapping->pages, index, fresh, host) == 0) {
+		fresh->mapping = mapping;
+		fresh->index = index;
+		folio = fresh;
+	}
+	if (folio)
+		folio_get(folio);
+	mutex_unlock(&mapping->pages_lock, host);
+	return folio;
+}
+
+struct folio *mapping_find(struct vellum_mapping *mapping, pgoff_t index)
+{
+	return find_or_add(mapping, index, NULL);
+}
+
+struct folio *mapping_next(struct vellum_mapping *mapping, pgoff_t *index, pgoff_t last, bool dirty)
+{
+	const struct host *host = &mapping->memory->host;
+	struct folio *folio;
+
+	mutex_lock(&mapping->pages_lock, host);
+	folio = radix_next(&mapping->pages, index);
+	while (folio && dirty && *index <= last && !(folio_flags(folio) & (PG_DIRTY | PG_WRITING))) {
+		++*index;
+		folio = radix_next(&mapping->pages, index);
+	}
+	if (folio && *index > last)
+		folio = NULL;
+	if (folio)
+		folio_get(folio);
+	mutex_unlock(&mapping->pages_lock, host);
+	return folio;
+}
+
+bool mapping_remove(struct vellum_mapping *mapping, struct folio *folio, uint64_t wanted)
+{
+	struct vellum_memory *m = mapping->memory;
+	bool ok;
+
+	mutex_lock(&mapping->pages_lock, &m->host);
+	/* New references come from the cache, under this lock, or from entries that don't exist. */
+	ok = __atomic_load_n(&folio->count, __ATOMIC_ACQUIRE) <= wanted;
+	if (ok)
+		radix_delete(&mapping->pages, folio->index, &m->host);
+	mutex_unlock(&mapping->pages_lock, &m->host);
+	if (ok) {
+		__atomic_store_n(&folio->mapping, NULL, __ATOMIC_RELAXED);
+		folio_put(m, folio);	/* the cache's reference */
+	}
+	return ok;
+}
+
+/* What a backing has behind the object's end is not the object's. invalidate_lock keeps the size. */
+static void zero_beyond_end(const struct vellum_mapping *mapping, struct vellum_vmf *vmf)
+{
+	uint64_t left = vellum_mapping_size(mapping) - (vmf->pgoff << PAGE_SHIFT);
+
+	if (left < PAGE_SIZE)
+		memset((char *)vmf->page + left, 0, PAGE_SIZE - left);
+}
+
+/* Bring a new, locked page in. On failure it leaves the cache again. */
+static int fill_folio(struct vellum_mapping *mapping, struct vellum_vmf *vmf, struct folio *folio)
+{
+	struct vellum_memory *m = mapping->memory;
+	int result = 0;
+
+	vmf->page = frame_address(m, folio_pfn(m, folio));
+	if (mapping->ops && mapping->ops->fault)
+		result = hook_result(mapping->ops->fault(mapping->ctx, vmf));
+	else if (shmem_swap_in(mapping, folio) < 0)
+		result = VELLUM_FAULT_SIGBUS;
+	if (!result) {
+		zero_beyond_end(mapping, vmf);
+		folio_set(folio, mapping->flags & VELLUM_MAPPING_WRITEBACK ? PG_UPTODATE : PG_UPTODATE | PG_DIRTY);
+		return 0;
+	}
+	mapping_remove(mapping, folio, ~0ull);
+	return result;
+}
+
+/* A page that is not there. As mapping_get_folio(); *@out NULL and 0: another one was first. */
+static int add_folio(struct vellum_mapping *mapping, struct vellum_vmf *vmf, struct folio **out)
+{
+	struct vellum_memory *m = mapping->memory;
+	struct folio *fresh = folio_alloc(m, 0), *folio;
+	int result;
+
+	*out = NULL;
+	if (!fresh)
+		return VELLUM_FAULT_OOM;
+	mutex_lock(&fresh->lock, &m->host);
+	folio = find_or_add(mapping, vmf->pgoff, fresh);
+	if (folio == fresh) {
+		result = fill_folio(mapping, vmf, fresh);
+		if (!result) {
+			*out = fresh;	/* locked; the first reference is the cache's now */
+			return 0;
+		}
+	} else {
+		result = folio ? 0 : VELLUM_FAULT_OOM;
+		if (folio)
+			folio_put(m, folio);
+	}
+	mutex_unlock(&fresh->lock, &m->host);
+	folio_put(m, fresh);
+	return result;
+}
+
+static int find_or_bring_in(struct vellum_mapping *mapping, struct vellum_vmf *vmf, struct folio **out)
+{
+	const struct host *host = &mapping->memory->host;
+	int result = 0;
+
+	*out = NULL;
+	read_lock(&mapping->invalidate_lock, host);
+	if (vmf->pgoff >= mapping_nr_pages(mapping))
+		result = VELLUM_FAULT_SIGBUS;
+	while (!result && !*out) {
+		struct folio *folio = mapping_find(mapping, vmf->pgoff);
+
+		if (folio) {
+			mutex_lock(&folio->lock, host);
+			*out = folio;
+		} else {
+			result = add_folio(mapping, vmf, out);
+		}
+	}
+	read_unlock(&mapping->invalidate_lock, host);
+	return result;
+}
+
+int mapping_get_folio(struct vellum_mapping *mapping, struct vellum_vmf *vmf, struct folio **out)
+{
+	struct vellum_memory *m = mapping->memory;
+	int result = find_or_bring_in(mapping, vmf, out);
+	struct folio *folio = *out;
+
+	if (result)
+		return result;
+	/* Its filling failed, or it was dropped while we waited for its lock. */
+	if (folio->mapping != mapping) {
+		mutex_unlock(&folio->lock, &m->host);
+		folio_put(m, folio);
+		return FAULT_AGAIN;
+	}
+	return 0;
+}
+
+int mapping_add_page(struct vellum_mapping *mapping, pgoff_t index, const void *bytes, struct folio **out)
+{
+	struct vellum_memory *m = mapping->memory;
+	struct folio *fresh = folio_alloc(m, 0), *folio = NULL;
+	int err = fresh ? 0 : -ENOMEM;
+
+	read_lock(&mapping->invalidate_lock, &m->host);
+	if (!err && index >= mapping_nr_pages(mapping))
+		err = -EFAULT;
+	if (!err && mapping_has(mapping, index))
+		err = -EEXIST;
+	if (!err) {
+		mutex_lock(&fresh->lock, &m->host);
+		if (bytes)
+			memcpy(frame_address(m, folio_pfn(m, fresh)), bytes, PAGE_SIZE);
+		folio_set(fresh, PG_UPTODATE | PG_DIRTY);
+		folio = find_or_add(mapping, index, fresh);
+		if (folio == fresh) {
+			*out = fresh;	/* the allocation's reference is the cache's; ours came with the look-up */
+		} else {
+			mutex_unlock(&fresh->lock, &m->host);
+			err = folio ? -EEXIST : -ENOMEM;
+		}
+	}
+	read_unlock(&mapping->invalidate_lock, &m->host);
+	if (err && folio)
+		folio_put(m, folio);
+	if (err && fresh)
+		folio_put(m, fresh);
+	return err;
+}
+
+int mapping_fetch_swapped(struct vellum_mapping *mapping, pgoff_t index)
+{
+	struct vellum_memory *m = mapping->memory;
+	struct vellum_vmf vmf = { .size = sizeof(vmf), .pgoff = index };
+	struct folio *folio = NULL;
+	unsigned tries = 0;
+	int result = 0;
+
+	if (!mapping_is_shmem(mapping) || !mapping_has(mapping, index))
+		return 0;
+	do {
+		folio = mapping_find(mapping, index);
+		if (folio) {
+			folio_put(m, folio);
+			return 0;
+		}
+		result = add_folio(mapping, &vmf, &folio);
+		if (folio) {
+			mutex_unlock(&folio->lock, &m->host);
+			folio_put(m, folio);
+		}
+	} while (!folio && (!result || (result == VELLUM_FAULT_OOM && reclaim_for_retry(m, &tries))));
+	return !result ? 0 : result == VELLUM_FAULT_OOM ? -ENOMEM : -EIO;
+}

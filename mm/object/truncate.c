@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * mm/object/truncate.c - pages leave an object: it gets shorter, gets a hole, or its backing changed.
+ *
+ * The order that makes it race-free against faults (SPEC.md "Truncation"): no page can enter the
+ * cache (invalidate_lock held for writing); entries are removed; pages leave the cache, each under
+ * its lock; entries are removed once more, since a fault that had its page already may have put
+ * one in between.
+ */
+#include "mm/swap/swap.h"
+
+/* @cows: private copies go too. */
+static void unmap_pages(struct vellum_mapping *mapping, pgoff_t first, pgoff_t last, bool cows)
+{
+	const struct host *host = &mapping->memory->host;
+
+	__atomic_fetch_add(&mapping->unmap_seq, 1, __ATOMIC_SEQ_CST);
+	read_lock(&mapping->i_mmap_lock, host);
+	for (struct interval *iv = interval_first(&mapping->i_mmap, first, last); iv;
+	     iv = interval_next(iv, first, last)) {
+		struct vma *vma = container_of(iv, struct vma, map_node);
+		gva_t start = vma->start + ((max_u64(first, iv->start) - iv->start) << PAGE_SHIFT);
+		gva_t end = vma->start + ((min_u64(last, iv->last) + 1 - iv->start) << PAGE_SHIFT);
+		struct tlb_gather tlb;
+
+		notify_start(vma->mm, VELLUM_NOTIFY_CLEAR, start, end);
+		tlb_begin(&tlb, vma->mm);
+		if (cows)
+			zap_range(&tlb, vma, start, end);
+		else
+			zap_mapping_range(&tlb, vma, start, end);
+		tlb_finish(&tlb);
+		notify_finish(vma->mm, VELLUM_NOTIFY_CLEAR, start, end);
+	}
+	read_unlock(&mapping->i_mmap_lock, host);
+}
+
+EXPORT void vellum_unmap_mapping_range(struct vellum_mapping *mapping, uint64_t first, uint64_t nr)
+{
+	uint64_t last = first + nr - 1;
+
+	if (nr && last >= first)
+		unmap_pages(mapping, first, last, false);
+}
+
+/* Whatever is dirty in them is not wanted any more. */
+static void remove_pages(struct vellum_mapping *mapping, pgoff_t first, pgoff_t last)
+{
+	struct vellum_memory *m = mapping->memory;
+	struct folio *folio;
+
+	for (pgoff_t i = first; (folio = mapping_next(mapping, &i, last, false)); i++) {
+		mutex_lock(&folio->lock, &m->host);
+		if (folio->mapping == mapping) {
+			folio_clear(folio, PG_DIRTY);
+			mapping_remove(mapping, folio, ~0ull);
+		}
+		mutex_unlock(&folio->lock, &m->host);
+		folio_put(m, folio);
+	}
+	shmem_drop_swapped(mapping, first, last);
+}
+
+static void drop_pages(struct vellum_mapping *mapping, pgoff_t first, pgoff_t last, bool cows)
+{
+	if (first > last)
+		return;
+	unmap_pages(mapping, first, last, cows);
+	remove_pages(mapping, first, last);
+	unmap_pages(mapping, first, last, cows);
+	track_object(mapping, first, last);
+}
+
+/* [from, to) lies in one page; if it is not cached, its backing sees to it. */
+static void zero_in_page(struct vellum_mapping *mapping, uint64_t from, uint64_t to)
+{
+	static const char zeros[PAGE_SIZE];
+	struct vellum_memory *m = mapping->memory;
+	struct folio *folio;
+
+	if (from >= to)
+		return;
+	folio = mapping_find(mapping, from >> PAGE_SHIFT);
+	if (folio) {
+		mutex_lock(&folio->lock, &m->host);
+		if (folio->mapping == mapping) {
+			copy_racy((char *)frame_address(m, folio_pfn(m, folio)) + (from & ~PAGE_MASK), zeros,
+				  to - from);
+			folio_bytes_changed(m, folio);
+		}
+		mutex_unlock(&folio->lock, &m->host);
+		folio_put(m, folio);
+	}
+	track_object(mapping, from >> PAGE_SHIFT, from >> PAGE_SHIFT);
+}
+
+/*
+ * A part of a page, in the hole. The page may have been written back between the backing's zeros and
+ * ours, with the bytes of before: it has to be written again.
+ */
+static void punch_in_page(struct vellum_mapping *mapping, uint64_t from, uint64_t to)
+{
+	struct folio *folio;
+
+	if (from >= to)
+		return;
+	zero_in_page(mapping, from, to);
+	folio = mapping_find(mapping, from >> PAGE_SHIFT);
+	if (!folio)
+		return;
+	folio_mark_dirty(folio);
+	folio_put(mapping->memory, folio);
+}
+
+/* invalidate_lock held. */
+static void shrink(struct vellum_mapping *mapping, uint64_t size)
+{
+	pgoff_t end = mapping_nr_pages(mapping);
+
+	__atomic_store_n(&mapping->size, size, __ATOMIC_SEQ_CST);
+	if (end)
+		drop_pages(mapping, page_align_up(size) >> PAGE_SHIFT, end - 1, true);
+	if (size & ~PAGE_MASK)	/* if it can't be brought in, it will be zeroed there when it comes in */
+		mapping_fetch_swapped(mapping, size >> PAGE_SHIFT);
+	zero_in_page(mapping, size, page_align_up(size));
+}
+
+/*
+ * invalidate_lock held. What was stored beyond the end, in the last page, never belonged to the
+ * object; and who stores there from now on is told anew: the bytes have become valid.
+ */
+static int extend(struct vellum_mapping *mapping, uint64_t size)
+{
+	uint64_t old = vellum_mapping_size(mapping);
+	int err = old & ~PAGE_MASK ? mapping_fetch_swapped(mapping, old >> PAGE_SHIFT) : 0;
+
+	if (err)
+		return err;
+
+	if ((mapping->flags & VELLUM_MAPPING_WRITEBACK) && (old & ~PAGE_MASK))
+		clean_mapping_range(mapping, old >> PAGE_SHIFT, 1);
+	zero_in_page(mapping, old, page_align_up(old));
+	__atomic_store_n(&mapping->size, size, __ATOMIC_SEQ_CST);
+	return 0;
+}
+
+EXPORT int vellum_mapping_set_size(struct vellum_mapping *mapping, uint64_t size)
+{
+	const struct host *host = &mapping->memory->host;
+	uint32_t seals;
+	uint64_t old;
+	int err = 0;
+
+	if (size > 1ull << 52 || (mapping->flags & VELLUM_MAPPING_PFN))
+		return -EINVAL;
+	write_lock(&mapping->invalidate_lock, host);
+	old = vellum_mapping_size(mapping);
+	seals = vellum_mapping_seals(mapping);
+	if ((size < old && (seals & VELLUM_SEAL_SHRINK)) || (size > old && (seals & VELLUM_SEAL_GROW)))
+		err = -EPERM;
+	else if (size < old)
+		shrink(mapping, size);
+	else if (size > old)
+		err = extend(mapping, size);
+	write_unlock(&mapping->invalidate_lock, host);
+	return err;
+}
+
+static int punch(struct vellum_mapping *mapping, uint64_t offset, uint64_t end)
+{
+	const struct vellum_backing_ops *ops = mapping->ops;
+	uint64_t first = page_align_up(offset), last = end & PAGE_MASK;
+	int err;
+
+	/* A backing that refuses must still have all that was stored. */
+	err = ops && ops->punch ? vellum_mapping_writeback(mapping, offset >> PAGE_SHIFT,
+							    ((end - 1) >> PAGE_SHIFT) -
+								    (offset >> PAGE_SHIFT) + 1, NULL) : 0;
+	if (!err && (offset & ~PAGE_MASK))
+		err = mapping_fetch_swapped(mapping, offset >> PAGE_SHIFT);
+	if (!err && (end & ~PAGE_MASK))
+		err = mapping_fetch_swapped(mapping, end >> PAGE_SHIFT);
+	if (err)
+		return err;
+	if (first < last)
+		drop_pages(mapping, first >> PAGE_SHIFT, (last >> PAGE_SHIFT) - 1, false);
+	err = ops && ops->punch ? ops->punch(mapping->ctx, offset, end - offset) : 0;
+	if (err)
+		return err;
+	/* Again: a collection meanwhile, followed by a look at the backing, found the bytes of before. */
+	if (first < last && ops && ops->punch)
+		track_object(mapping, first >> PAGE_SHIFT, (last >> PAGE_SHIFT) - 1);
+	if (first > last) {		/* within one page */
+		punch_in_page(mapping, offset, end);
+	} else {
+		punch_in_page(mapping, offset, first);
+		punch_in_page(mapping, last, end);
+	}
+	return 0;
+}
+
+EXPORT int vellum_mapping_punch_hole(struct vellum_mapping *mapping, uint64_t offset, uint64_t len)
+{
+	const struct host *host = &mapping->memory->host;
+	uint64_t size = vellum_mapping_size(mapping), end;
+	int err = 0;
+
+	if (!len || offset + len < offset || (mapping->flags & VELLUM_MAPPING_PFN))
+		return -EINVAL;
+	if (vellum_mapping_seals(mapping) & (VELLUM_SEAL_WRITE | VELLUM_SEAL_FUTURE_WRITE))
+		return -EPERM;
+	if (mapping->ops && (mapping->ops->fault || mapping->ops->writepage) && !mapping->ops->punch)
+		return -EOPNOTSUPP;
+	end = min_u64(offset + len, page_align_up(size));
+	write_lock(&mapping->invalidate_lock, host);
+	if (offset < end)
+		err = punch(mapping, offset, end);
+	write_unlock(&mapping->invalidate_lock, host);
+	return err;
+}
+
+EXPORT void vellum_mapping_invalidate(struct vellum_mapping *mapping)
+{
+	struct vellum_memory *m = mapping->memory;
+	struct folio *folio;
+
+	if (mapping->flags & VELLUM_MAPPING_PFN)
+		return;
+	write_lock(&mapping->invalidate_lock, &m->host);
+	clean_mapping_range(mapping, 0, 1ull << 52);
+	for (pgoff_t i = 0; (folio = mapping_next(mapping, &i, ~0ull, false)); i++) {
+		mutex_lock(&folio->lock, &m->host);
+		if (folio->mapping == mapping && !(folio_flags(folio) & PG_DIRTY)) {
+			/* With the folio locked no fault can map it again; a store before that made it dirty. */
+			unmap_pages(mapping, i, i, false);
+			if (!(folio_flags(folio) & PG_DIRTY))
+				mapping_remove(mapping, folio, ~0ull);
+			track_object(mapping, i, i);
+		}
+		mutex_unlock(&folio->lock, &m->host);
+		folio_put(m, folio);
+	}
+	track_object(mapping, 0, ~0ull);	/* what a process would find where nothing is cached, too */
+	write_unlock(&mapping->invalidate_lock, &m->host);
+}
+
+/* --- seals --- */
+
+static bool maybe_written(struct vellum_mapping *mapping)
+{
+	for (struct interval *iv = interval_first(&mapping->i_mmap, 0, ~0ull); iv;
+	     iv = interval_next(iv, 0, ~0ull))
+		if (vma_shared_maywrite(container_of(iv, struct vma, map_node)))
+			return true;
+	return false;
+}
+
+EXPORT int vellum_mapping_add_seals(struct vellum_mapping *mapping, uint32_t seals)
+{
+	const uint32_t known = VELLUM_SEAL_SEAL | VELLUM_SEAL_SHRINK | VELLUM_SEAL_GROW |
+			       VELLUM_SEAL_WRITE | VELLUM_SEAL_FUTURE_WRITE;
+	const struct host *host = &mapping->memory->host;
+	int err = 0;
+
+	if (seals & ~known)
+		return -EINVAL;
+	write_lock(&mapping->i_mmap_lock, host);	/* mappings come in under it, and look at the seals */
+	if (vellum_mapping_seals(mapping) & VELLUM_SEAL_SEAL)
+		err = -EPERM;
+	else if ((seals & VELLUM_SEAL_WRITE) && maybe_written(mapping))
+		err = -EBUSY;
+	else
+		__atomic_fetch_or(&mapping->seals, seals, __ATOMIC_SEQ_CST);
+	write_unlock(&mapping->i_mmap_lock, host);
+	return err;
+}
+
+EXPORT uint32_t vellum_mapping_seals(const struct vellum_mapping *mapping)
+{
+	return __atomic_load_n(&mapping->seals, __ATOMIC_SEQ_CST);
+}

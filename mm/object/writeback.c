@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * mm/object/writeback.c - dirty pages go to their backing.
+ *
+ * INV-WB-1: a page is written after its entries lost W and D and were flushed. A store that comes
+ *           later has gone through page_mkwrite and made entry and page dirty again, so it is
+ *           written next time; one that came before is in the bytes that are written.
+ * INV-WB-2: with the folio locked nobody is granted W. So from its cleaning on no CPU can store to the
+ *           page unseen, not even through a translation that a collector cleaned and has not
+ *           flushed yet.
+ * INV-WB-3: a page without PG_DIRTY and PG_WRITING is with the backing. Who wants that of a range waits for
+ *           the lock of pages that another thread is writing, and so hears of its failure.
+ */
+#include "mm/mm.h"
+
+/* For the next sync: whoever calls that is told, as nobody else can be now. */
+static void note_error(struct vellum_mapping *mapping, int err)
+{
+	__atomic_store_n(&mapping->wb_error, err, __ATOMIC_RELAXED);
+}
+
+int folio_write(struct vellum_mapping *mapping, struct folio *folio)
+{
+	struct vellum_memory *m = mapping->memory;
+	uint64_t size = vellum_mapping_size(mapping), offset = folio->index << PAGE_SHIFT;
+	int err = 0;
+
+	if (!(folio_flags(folio) & PG_DIRTY) || !mapping->ops || !mapping->ops->writepage)
+		return 0;
+	clean_folio(mapping, folio);	/* who was granted W since the whole range was cleaned */
+	folio_set(folio, PG_WRITING);
+	folio_clear(folio, PG_DIRTY);	/* before the bytes are read: later dirt counts anew */
+	if (offset < size)		/* else cut off; the truncation is about to remove it */
+		err = mapping->ops->writepage(mapping->ctx, folio->index,
+					      frame_address(m, folio_pfn(m, folio)),
+					      (uint32_t)min_u64(size - offset, PAGE_SIZE));
+	if (err)
+		folio_mark_dirty(folio);
+	folio_clear(folio, PG_WRITING);
+	return err;
+}
+
+/* Return: the first error. */
+static int write_dirty(struct vellum_mapping *mapping, pgoff_t first, pgoff_t last, uint64_t max,
+		       uint64_t *written)
+{
+	struct vellum_memory *m = mapping->memory;
+	struct folio *folio;
+	int first_err = 0;
+
+	for (pgoff_t i = first; *written < max && (folio = mapping_next(mapping, &i, last, true)); i++) {
+		int err = 0;
+
+		mutex_lock(&folio->lock, &m->host);
+		if (folio->mapping == mapping && (folio_flags(folio) & PG_DIRTY)) {
+			err = folio_write(mapping, folio);
+			*written += !err;
+		}
+		mutex_unlock(&folio->lock, &m->host);
+		folio_put(m, folio);
+		if (err && !first_err)
+			first_err = err;
+	}
+	return first_err;
+}
+
+static bool can_write_back(const struct vellum_mapping *mapping)
+{
+	return (mapping->flags & VELLUM_MAPPING_WRITEBACK) && mapping->ops && mapping->ops->writepage;
+}
+
+EXPORT int vellum_mapping_writeback(struct vellum_mapping *mapping, uint64_t first, uint64_t nr,
+				    uint64_t *written)
+{
+	uint64_t done = 0;
+	int err = 0;
+
+	nr = min_u64(nr, (1ull << 52) - min_u64(first, 1ull << 52));
+	if (nr && can_write_back(mapping)) {
+		clean_mapping_range(mapping, first, nr);
+		err = write_dirty(mapping, first, first + nr - 1, ~0ull, &done);
+	}
+	if (written)
+		*written = done;
+	return err;
+}
+
+/* Nobody has a mapping through which the object may be written. */
+static bool no_writer(struct vellum_mapping *mapping)
+{
+	const struct host *host = &mapping->memory->host;
+	bool found = false;
+
+	read_lock(&mapping->i_mmap_lock, host);
+	for (struct interval *iv = interval_first(&mapping->i_mmap, 0, ~0ull); iv && !found;
+	     iv = interval_next(iv, 0, ~0ull))
+		found = vma_shared_maywrite(container_of(iv, struct vma, map_node));
+	read_unlock(&mapping->i_mmap_lock, host);
+	return !found;
+}
+
+EXPORT int vellum_mapping_writeback_unmapped(struct vellum_mapping *mapping)
+{
+	int err;
+
+	if (!__atomic_load_n(&mapping->maybe_dirty, __ATOMIC_ACQUIRE) || !no_writer(mapping))
+		return 0;
+	__atomic_store_n(&mapping->maybe_dirty, 0, __ATOMIC_RELEASE);
+	err = vellum_mapping_writeback(mapping, 0, ~0ull, NULL);	/* a failure sets the hint again */
+	if (err)
+		note_error(mapping, err);
+	return err;
+}
+
+EXPORT int vellum_mapping_sync(struct vellum_mapping *mapping, uint64_t first, uint64_t nr)
+{
+	int err = vellum_mapping_writeback(mapping, first, nr, NULL), old;
+
+	if (!err && mapping->ops && mapping->ops->sync)
+		err = mapping->ops->sync(mapping->ctx);
+	old = __atomic_exchange_n(&mapping->wb_error, 0, __ATOMIC_RELAXED);
+	return err ? err : old;
+}
+
+EXPORT uint64_t vellum_writeback_step(struct vellum_memory *memory, uint64_t max)
+{
+	struct vellum_mapping *mapping = NULL;
+	uint64_t written = 0;
+	int err;
+
+	while ((mapping = mapping_after(memory, mapping))) {
+		if (max && written >= max)
+			continue;	/* only to give the references back */
+		if (!can_write_back(mapping) ||
+		    !__atomic_exchange_n(&mapping->maybe_dirty, 0, __ATOMIC_ACQ_REL))
+			continue;
+		clean_mapping_range(mapping, 0, 1ull << 52);
+		err = write_dirty(mapping, 0, ~0ull, max ? max : ~0ull, &written);
+		if (err)
+			note_error(mapping, err);
+		/* What is left, for an error or for @max, is looked at again. */
+		if (err || (max && written >= max))
+			__atomic_store_n(&mapping->maybe_dirty, 1, __ATOMIC_RELEASE);
+	}
+	return written;
+}

@@ -1,0 +1,485 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * mm/outside/device.c - device-private pages: their bytes are in a device's memory, and every entry for them says so.
+ *
+ * A page of the device's memory has what a frame of RAM has: a lock, a count of the entries that name it, and
+ * the place (anon_vma, index) by which they are found. Frame numbers of devices are above all of RAM, and no
+ * hardware sees them.
+ *
+ * INV-DEVICE-1: a device page's count is the number of device-private entries that name it.
+ */
+#include "mm/outside/device.h"
+#include "mm/fault/fault.h"
+#include "mm/table/huge.h"
+#include "mm/swap/swap.h"
+#include "mm/uffd/uffd.h"
+
+#define DEVICE_PFN_BASE (1ull << 39)	/* below 2^40, what an entry's offset has room for */
+#define DEVICE_PFN_STEP (1ull << 20)	/* a device's share */
+
+struct device_page {
+	struct mutex lock;
+	uint32_t refs;			/* atomic; 0: free */
+	struct anon_vma *anon_vma;	/* a reference */
+	pgoff_t index;
+	uint32_t exclusive;		/* atomic: of one process */
+};
+
+struct vellum_device {
+	struct vellum_device *next;	/* memory->lock */
+	struct vellum_memory *memory;
+	const struct vellum_device_ops *ops;
+	void *ctx;
+	pfn_t first;
+	uint64_t nr;
+	uint64_t next_free;		/* where to look first; atomic */
+	uint64_t nr_used;		/* atomic */
+	struct device_page *pages;
+};
+
+static struct vellum_device *find_device(struct vellum_memory *m, pfn_t pfn)
+{
+	struct vellum_device *dev;
+
+	mutex_lock(&m->lock, &m->host);
+	for (dev = m->private_devices; dev && pfn - dev->first >= dev->nr; dev = dev->next)
+		;
+	mutex_unlock(&m->lock, &m->host);
+	return dev;
+}
+
+/* The device whose page an entry names. */
+static struct vellum_device *device_of(struct vellum_memory *m, pfn_t pfn)
+{
+	struct vellum_device *dev = find_device(m, pfn);
+
+	if (unlikely(!dev))
+		entry_forged(m, swp_entry_pte(SWP_DEVICE_READ, pfn).val, "an entry that names no device");
+	return dev;
+}
+
+bool device_page_exists(struct vellum_memory *m, pfn_t pfn)
+{
+	const struct vellum_device *dev = find_device(m, pfn);
+
+	return dev && __atomic_load_n(&dev->pages[pfn - dev->first].refs, __ATOMIC_RELAXED);
+}
+
+static struct device_page *page_of(struct vellum_memory *m, pfn_t pfn)
+{
+	struct vellum_device *dev = device_of(m, pfn);
+
+	return &dev->pages[pfn - dev->first];
+}
+
+void device_page_put(struct vellum_memory *m, pfn_t pfn)
+{
+	struct vellum_device *dev = device_of(m, pfn);
+	struct device_page *page = &dev->pages[pfn - dev->first];
+	struct anon_vma *anon_vma = page->anon_vma;
+
+	if (__atomic_sub_fetch(&page->refs, 1, __ATOMIC_ACQ_REL))
+		return;
+	__atomic_fetch_sub(&dev->nr_used, 1, __ATOMIC_RELEASE);
+	anon_vma_put(anon_vma, &m->host);
+}
+
+void device_page_share(struct vellum_memory *m, pfn_t pfn)
+{
+	struct device_page *page = page_of(m, pfn);
+
+	__atomic_fetch_add(&page->refs, 1, __ATOMIC_RELAXED);
+	__atomic_store_n(&page->exclusive, 0, __ATOMIC_RELAXED);
+}
+
+/* --- create and destroy --- */
+
+EXPORT int vellum_device_create(struct vellum_memory *memory, const struct vellum_device_ops *ops, void *ctx,
+				uint64_t nr_pages, struct vellum_device **out)
+{
+	struct vellum_memory *m = memory;
+	struct vellum_device *dev;
+	pfn_t first = DEVICE_PFN_BASE;
+
+	if (!memory || !out || !ops || ops->size != sizeof(*ops) || !ops->to_device || !ops->to_ram || !nr_pages ||
+	    nr_pages > DEVICE_PFN_STEP)
+		return -EINVAL;
+	dev = host_alloc(&m->host, sizeof(*dev));
+	if (!dev)
+		return -ENOMEM;
+	*dev = (struct vellum_device){ .memory = m, .ops = ops, .ctx = ctx, .nr = nr_pages };
+	dev->pages = host_alloc(&m->host, nr_pages * sizeof(*dev->pages));
+	if (!dev->pages) {
+		host_free(&m->host, dev, sizeof(*dev));
+		return -ENOMEM;
+	}
+	mutex_lock(&m->lock, &m->host);
+	for (const struct vellum_device *d = m->private_devices; d; d = d->next)
+		first = max_u64(first, d->first + DEVICE_PFN_STEP);
+	dev->first = first;
+	dev->next = m->private_devices;
+	m->private_devices = dev;
+	mutex_unlock(&m->lock, &m->host);
+	*out = dev;
+	return 0;
+}
+
+EXPORT int vellum_device_destroy(struct vellum_device *device)
+{
+	struct vellum_memory *m;
+
+	if (!device)
+		return 0;
+	m = device->memory;
+	if (vellum_device_used(device))
+		return -EBUSY;
+	mutex_lock(&m->lock, &m->host);
+	for (struct vellum_device **at = &m->private_devices; *at; at = &(*at)->next)
+		if (*at == device) {
+			*at = device->next;
+			break;
+		}
+	mutex_unlock(&m->lock, &m->host);
+	host_free(&m->host, device->pages, device->nr * sizeof(*device->pages));
+	host_free(&m->host, device, sizeof(*device));
+	return 0;
+}
+
+EXPORT uint64_t vellum_device_used(const struct vellum_device *device)
+{
+	return __atomic_load_n(&device->nr_used, __ATOMIC_ACQUIRE);
+}
+
+/* A free page, with one reference and its lock held; ~0: none. */
+static uint64_t take_page(struct vellum_device *dev)
+{
+	uint64_t start = __atomic_fetch_add(&dev->next_free, 1, __ATOMIC_RELAXED);
+
+	for (uint64_t i = 0; i < dev->nr; i++) {
+		struct device_page *page = &dev->pages[(start + i) % dev->nr];
+		uint32_t none = 0;
+
+		if (!mutex_trylock(&page->lock))
+			continue;
+		if (__atomic_compare_exchange_n(&page->refs, &none, 1, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) {
+			__atomic_fetch_add(&dev->nr_used, 1, __ATOMIC_RELAXED);
+			return (start + i) % dev->nr;
+		}
+		mutex_unlock(&page->lock, &dev->memory->host);
+	}
+	return ~0ull;
+}
+
+/* --- out of RAM --- */
+
+struct to_device {
+	struct vellum_memory *m;
+	struct device_page *page;
+	pfn_t pfn;
+};
+
+/* For rmap_walk(): the entry names the device's page instead. 1: it may not. */
+static int entry_to_device(struct folio *folio, struct vma *vma, gva_t addr, void *arg)
+{
+	const struct to_device *td = arg;
+	struct mutex *ptl;
+	pte_t *ptep, old, new;
+
+	if (vma_flags(vma) & VM_LOCKED)
+		return 1;
+	ptep = lock_entry_of(td->m, folio, vma, addr, &ptl);
+	if (!ptep)
+		return 0;
+	old = ptep_get_and_clear(ptep);
+	flush_page(vma->mm, addr, VELLUM_FLUSH_UNMAP, pte_pfn(old));
+	if (folio_maybe_pinned(folio)) {
+		ptep_set(ptep, old);
+		mutex_unlock(ptl, &td->m->host);
+		return 1;
+	}
+	new = pte_swp_keep_flags(swp_entry_pte(pte_write(old) ? SWP_DEVICE_WRITE : SWP_DEVICE_READ, td->pfn), old);
+	if (pte_dirty(old)) {
+		track_change(vma, addr);
+		folio_mark_dirty(folio);
+	}
+	__atomic_fetch_add(&td->page->refs, 1, __ATOMIC_RELAXED);
+	ptep_set(ptep, new);
+	mm_add_rss(vma->mm, -1);
+	mutex_unlock(ptl, &td->m->host);
+	folio_drop(td->m, folio, FOLIO_MAPPED);
+	return 0;
+}
+
+struct to_ram {
+	struct vellum_memory *m;
+	pfn_t pfn;
+	struct folio *folio;
+	bool exclusive;
+};
+
+/* For rmap_walk_anon(): the entry maps RAM again. */
+static int entry_to_ram(struct folio *folio, struct vma *vma, gva_t addr, void *arg)
+{
+	const struct to_ram *tr = arg;
+	struct mutex *ptl;
+	pte_t *ptep = pte_lookup(vma->mm, addr, &ptl), old, new;
+
+	if (!ptep)
+		return 0;
+	mutex_lock(ptl, &tr->m->host);
+	old = ptep_get(ptep);
+	if (pte_is_device_private(old) && pte_swp_pfn(old) == tr->pfn) {
+		new = pte_keep_swp_flags(pte_mkold(pte_mk(folio_pfn(tr->m, folio), vma->page_prot)), old);
+		if (pte_swp_type(old) == SWP_DEVICE_WRITE && tr->exclusive && !pte_swp_uffd_wp(old) &&
+		    !wp_tracked(vma, addr))
+			new = maybe_mkwrite(vma, pte_mkdirty(new));
+		if (pte_write(new))
+			track_grant(vma, addr);
+		__atomic_fetch_add(&folio->count, FOLIO_MAPPED, __ATOMIC_RELAXED);
+		prepare_exec(vma, folio);
+		ptep_set(ptep, new);
+		mm_add_rss(vma->mm, 1);
+		device_page_put(tr->m, tr->pfn);	/* not the last: the caller has one */
+	}
+	mutex_unlock(ptl, &tr->m->host);
+	return 0;
+}
+
+/* The device's page is locked, and has a reference of the caller's. All its entries map @folio (locked) afterwards. */
+static void put_in_ram(struct vellum_memory *m, struct device_page *page, pfn_t pfn, struct folio *folio)
+{
+	struct to_ram tr = { m, pfn, folio, __atomic_load_n(&page->exclusive, __ATOMIC_RELAXED) };
+
+	if (!(folio_flags(folio) & PG_ANON)) {
+		folio->anon_vma = page->anon_vma;
+		anon_vma_get(folio->anon_vma);
+		folio->index = page->index;
+		folio_set(folio, PG_ANON | PG_UPTODATE | PG_DIRTY);
+	}
+	if (tr.exclusive)
+		folio_set(folio, PG_EXCLUSIVE);
+	rmap_walk_anon(m, page->anon_vma, page->index, folio, entry_to_ram, &tr);
+}
+
+/* folio locked, referenced. Return: it is in the device now, and its frame free with our reference. */
+static bool move_folio(struct vellum_device *dev, struct folio *folio)
+{
+	struct vellum_memory *m = dev->memory;
+	uint64_t count = __atomic_load_n(&folio->count, __ATOMIC_ACQUIRE), at;
+	struct device_page *page;
+	bool moved = false;
+
+	if ((folio_flags(folio) & (PG_ANON | PG_SWAPCACHE)) != PG_ANON || (uint32_t)count - (count >> 32) != 1)
+		return false;
+	at = take_page(dev);
+	if (at == ~0ull)
+		return false;
+	page = &dev->pages[at];
+	page->anon_vma = folio->anon_vma;
+	anon_vma_get(page->anon_vma);
+	page->index = folio->index;
+	__atomic_store_n(&page->exclusive, !!(folio_flags(folio) & PG_EXCLUSIVE), __ATOMIC_RELAXED);
+	struct to_device td = { m, page, dev->first + at };
+
+	if (!rmap_walk(m, folio, entry_to_device, &td) && __atomic_load_n(&folio->count, __ATOMIC_ACQUIRE) == FOLIO_REF)
+		moved = !dev->ops->to_device(dev->ctx, at, frame_address(m, folio_pfn(m, folio)));
+	if (!moved)
+		put_in_ram(m, page, dev->first + at, folio);
+	mutex_unlock(&page->lock, &m->host);
+	device_page_put(m, dev->first + at);	/* ours; entries have theirs */
+	return moved;
+}
+
+/* The page that maps @addr, referenced and locked; NULL: none of private memory. mmap_lock held. */
+static struct folio *lock_anon_at(struct vellum_mm *mm, gva_t addr)
+{
+	struct folio *folio = folio_mapped_at(mm, addr);
+
+	if (folio && !(folio_flags(folio) & PG_ANON)) {
+		folio_put(mm->memory, folio);
+		return NULL;
+	}
+	if (folio)
+		mutex_lock(&folio->lock, mm_host(mm));
+	return folio;
+}
+
+EXPORT int vellum_device_migrate(struct vellum_device *device, struct vellum_mm *mm, uint64_t addr, uint64_t nr,
+				 uint64_t *moved)
+{
+	struct vellum_memory *m = mm->memory;
+	uint64_t done = 0;
+	int err;
+
+	if (m != device->memory || (addr & ~PAGE_MASK) || nr > TASK_SIZE >> PAGE_SHIFT ||
+	    !user_range(addr, nr << PAGE_SHIFT))
+		return -EINVAL;
+	read_lock(&mm->mmap_lock, &m->host);
+	err = find_vma_intersection(mm, addr, addr + (nr << PAGE_SHIFT)) ? 0 : -EFAULT;
+	for (uint64_t i = 0; i < nr && !err; i++) {
+		struct folio *folio = lock_anon_at(mm, addr + (i << PAGE_SHIFT));
+
+		if (!folio)
+			continue;
+		done += move_folio(device, folio);
+		anon_unlock(m, folio);
+		folio_put(m, folio);
+	}
+	read_unlock(&mm->mmap_lock, &m->host);
+	if (moved)
+		*moved = done;
+	return err;
+}
+
+/* --- back --- */
+
+int device_private_fault(struct fault *f)
+{
+	struct vellum_memory *m = fault_memory(f);
+	pfn_t pfn = pte_swp_pfn(f->orig);
+	struct vellum_device *dev = NULL;
+	struct device_page *page = NULL;
+	struct folio *folio;
+	int result = FAULT_AGAIN;
+
+	mutex_lock(f->ptl, &m->host);
+	if (fault_is_same(f)) {
+		dev = device_of(m, pfn);
+		page = &dev->pages[pfn - dev->first];
+		if (!ref_try_get(&page->refs))
+			page = NULL;
+	}
+	mutex_unlock(f->ptl, &m->host);
+	if (!page)
+		return FAULT_AGAIN;
+	folio = folio_alloc_raw(m);
+	mutex_lock(&page->lock, &m->host);
+	if (!folio) {
+		result = VELLUM_FAULT_OOM;
+	} else if (__atomic_load_n(&page->refs, __ATOMIC_ACQUIRE) > 1) {	/* else somebody was first */
+		if (dev->ops->to_ram(dev->ctx, pfn - dev->first, frame_address(m, folio_pfn(m, folio))))
+			result = VELLUM_FAULT_SIGBUS;
+		else
+			put_in_ram(m, page, pfn, folio);
+	}
+	mutex_unlock(&page->lock, &m->host);
+	device_page_put(m, pfn);
+	if (folio)
+		folio_put(m, folio);
+	return result;
+}
+
+/* --- pages that a device has for itself --- */
+
+/* Which device it was is not in the entry: all are told, and know their frames. */
+static void tell_devices(struct vellum_memory *m, pfn_t pfn)
+{
+	struct vellum_device *dev;
+
+	mutex_lock(&m->lock, &m->host);
+	for (dev = m->private_devices; dev; dev = dev->next)
+		if (dev->ops->exclusive)
+			dev->ops->exclusive(dev->ctx, pfn);
+	mutex_unlock(&m->lock, &m->host);
+}
+
+void device_exclusive_restore(struct vma *vma, gva_t addr, pte_t *ptep)
+{
+	struct vellum_memory *m = vma->mm->memory;
+	pte_t old = ptep_get(ptep), pte;
+	struct folio *folio = swp_folio(m, old);
+
+	tell_devices(m, folio_pfn(m, folio));
+	pte = pte_keep_swp_flags(pte_mkold(pte_mk(folio_pfn(m, folio), vma->page_prot)), old);
+	if (pte_swp_type(old) == SWP_DEVICE_EXCL_WRITE && (folio_flags(folio) & PG_EXCLUSIVE) &&
+	    !pte_swp_uffd_wp(old) && !wp_tracked(vma, addr))
+		pte = maybe_mkwrite(vma, pte_mkdirty(pte));
+	track_change(vma, addr);	/* the device may have stored to it */
+	if (pte_write(pte))
+		track_grant(vma, addr);
+	__atomic_fetch_add(&folio->count, FOLIO_MAP, __ATOMIC_RELAXED);	/* its reference is the entry's */
+	ptep_set(ptep, pte);
+	mm_add_rss(vma->mm, 1);
+}
+
+int device_exclusive_fault(struct fault *f)
+{
+	struct vellum_memory *m = fault_memory(f);
+	struct vellum_mm *mm = f->vma->mm;
+
+	notify_start(mm, VELLUM_NOTIFY_EXCLUSIVE, f->addr, f->addr + PAGE_SIZE);
+	mutex_lock(f->ptl, &m->host);
+	if (fault_is_same(f))
+		device_exclusive_restore(f->vma, f->addr, f->ptep);
+	mutex_unlock(f->ptl, &m->host);
+	notify_finish(mm, VELLUM_NOTIFY_EXCLUSIVE, f->addr, f->addr + PAGE_SIZE);
+	return FAULT_AGAIN;
+}
+
+/* The entry of a page that is the process's own is replaced. mmap_lock held. 0, -EBUSY or -EFAULT */
+static int take_entry(struct vma *vma, gva_t addr, pfn_t *pfn)
+{
+	struct vellum_memory *m = vma->mm->memory;
+	struct folio *folio = lock_anon_at(vma->mm, addr);
+	struct mutex *ptl;
+	pte_t *ptep, old, new;
+	int err = -EBUSY;
+
+	if (!folio)
+		return -EFAULT;
+	ptep = lock_entry_of(m, folio, vma, addr, &ptl);
+	if (ptep) {
+		old = ptep_get_and_clear(ptep);
+		flush_page(vma->mm, addr, VELLUM_FLUSH_UNMAP, pte_pfn(old));
+		if (!(folio_flags(folio) & PG_EXCLUSIVE) || folio_maybe_pinned(folio)) {
+			ptep_set(ptep, old);
+		} else {
+			new = swp_entry_pte(pte_write(old) ? SWP_DEVICE_EXCL_WRITE : SWP_DEVICE_EXCL_READ,
+					    pte_pfn(old));
+			new = pte_swp_keep_flags(new, old);
+			track_change(vma, addr);
+			folio_mark_dirty(folio);	/* the device may store */
+			ptep_set(ptep, new);
+			mm_add_rss(vma->mm, -1);
+			__atomic_fetch_sub(&folio->count, FOLIO_MAP, __ATOMIC_RELAXED);
+			*pfn = pte_pfn(old);
+			err = 0;
+		}
+		mutex_unlock(ptl, &m->host);
+	}
+	anon_unlock(m, folio);
+	folio_put(m, folio);
+	return err;
+}
+
+EXPORT int vellum_device_make_exclusive(struct vellum_device *device, struct vellum_mm *mm, uint64_t addr,
+					uint64_t *pfn)
+{
+	struct uffd_wait wait = { .ctx = NULL };
+	unsigned tries = 0;
+	bool again;
+	int err;
+
+	if (mm->memory != device->memory || (addr & ~PAGE_MASK) || !user_range(addr, PAGE_SIZE) || !pfn)
+		return -EINVAL;
+	do {
+		struct vma *vma;
+		int result;
+
+		again = false;
+		read_lock(&mm->mmap_lock, mm_host(mm));
+		vma = find_vma_intersection(mm, addr, addr + 1);
+		err = vma && (vma->flags & VM_WRITE) && !(vma->flags & VM_MAYSHARE) ? 0 : -EFAULT;
+		result = err ? VELLUM_FAULT_OK : handle_mm_fault(vma, addr, FAULT_WRITE, &wait);
+		if (!err && result == VELLUM_FAULT_OK)
+			err = vma->flags & VM_LOCKED ? -EBUSY : take_entry(vma, addr, pfn);
+		read_unlock(&mm->mmap_lock, mm_host(mm));
+		if (result == FAULT_WAIT)
+			again = uffd_wait_over(&wait, mm_host(mm));
+		else if (result == VELLUM_FAULT_OOM)
+			again = reclaim_for_retry(mm->memory, &tries);
+		if (result != VELLUM_FAULT_OK)
+			err = result == VELLUM_FAULT_OOM ? -ENOMEM : result == FAULT_WAIT ? -EINTR : -EFAULT;
+	} while (again);
+	return err;
+}

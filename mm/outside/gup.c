@@ -1,0 +1,445 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * mm/outside/gup.c - pages behind addresses are pinned, or referenced, for somebody who goes by frames.
+ *
+ * INV-GUP-1: a pinned anonymous page is PG_EXCLUSIVE, and stays so: who would share, swap out or move it clears the
+ * entry first and looks for pins then; who pins counts first and looks at the entry again then. One of the
+ * two sees the other.
+ * INV-GUP-2: no long-term pin for writing of a page whose shared mappings are dirty-tracked, on any path.
+ */
+#include "mm/fault/fault.h"
+#include "mm/table/huge.h"
+#include "mm/swap/swap.h"
+#include "mm/uffd/uffd.h"
+#include "vellum/gup.h"
+
+#define KNOWN_FLAGS (VELLUM_GUP_WRITE | VELLUM_GUP_DUMP | VELLUM_GUP_FORCE | VELLUM_GUP_NOFAULT | \
+		     VELLUM_GUP_HWPOISON | VELLUM_GUP_ANON | VELLUM_GUP_LONGTERM | VELLUM_GUP_SPLIT_PMD | \
+		     VELLUM_GUP_FAST_ONLY)
+#define REFUSED_LATER (VELLUM_GUP_WRITE | VELLUM_GUP_LONGTERM)
+
+struct gup {
+	struct vellum_mm *mm;
+	uint32_t flags;
+	bool pin;
+	uint64_t *pfns;
+	uint64_t nr, done;
+	gva_t addr;		/* of the next page */
+	unsigned fault_flags;	/* what the next fault is for */
+	struct uffd_wait wait;
+};
+
+static uint64_t what_to_take(const struct gup *g)
+{
+	return g->pin ? FOLIO_PIN : FOLIO_REF;
+}
+
+static void give(struct gup *g, pfn_t pfn)
+{
+	g->pfns[g->done++] = pfn;
+	g->addr += PAGE_SIZE;
+}
+
+/* A private page that others may have too has to be copied before a pin for reading. @cow: as far as is known. */
+static bool must_unshare(const struct gup *g, const struct folio *folio, bool cow)
+{
+	uint32_t flags = folio_flags(folio);
+
+	if (!g->pin || (g->flags & VELLUM_GUP_WRITE))
+		return false;
+	if (flags & PG_ANON)
+		return !(flags & PG_EXCLUSIVE);
+	return (g->flags & VELLUM_GUP_LONGTERM) && cow;
+}
+
+/* --- without locks --- */
+
+/* Pages that may be pinned for long and for writing, by what can be known without the mapping. */
+static bool fast_longterm_ok(const struct folio *folio)
+{
+	const struct vellum_mapping *mapping;
+
+	if (folio_flags(folio) & PG_ANON)
+		return true;
+	mapping = __atomic_load_n(&folio->mapping, __ATOMIC_RELAXED);
+	return mapping && mapping_is_shmem(mapping) && !(mapping->ops && (mapping->ops->page_mkwrite ||
+									   mapping->ops->pfn_mkwrite));
+}
+
+/* The entry for the address and the one that led to it, looked at without locks. */
+struct fast_look {
+	const uint64_t *entry, *above;
+	uint64_t val, above_val;
+	unsigned shift;
+};
+
+static bool look(const struct gup *g, struct fast_look *fl)
+{
+	const struct vellum_memory *m = g->mm->memory;
+	const uint64_t *entry = pgd_entry(g->mm, g->addr);
+
+	fl->val = entry_load(entry);
+	fl->entry = entry;
+	for (fl->shift = PGD_SHIFT; fl->shift > PAGE_SHIFT;) {
+		if (fl->shift < PGD_SHIFT && is_huge_leaf(fl->val))
+			return fl->val & X86_PRESENT;
+		if (!(fl->val & X86_PRESENT))
+			return false;
+		fl->above = fl->entry;
+		fl->above_val = fl->val;
+		fl->shift -= 9;
+		fl->entry = table_of(m, fl->val) + table_index(g->addr, fl->shift);
+		fl->val = entry_load(fl->entry);
+	}
+	return fl->val & X86_PRESENT;
+}
+
+static bool unchanged(const struct fast_look *fl)
+{
+	const uint64_t ignore = X86_ACCESSED | X86_DIRTY;
+
+	return !((entry_load(fl->entry) ^ fl->val) & ~ignore) && !((entry_load(fl->above) ^ fl->above_val) & ~ignore);
+}
+
+static bool fast_allows(const struct gup *g, const struct fast_look *fl, const struct folio *folio)
+{
+	if ((g->flags & REFUSED_LATER) == REFUSED_LATER && !fast_longterm_ok(folio))
+		return false;
+	return unchanged(fl) && !must_unshare(g, folio, true);
+}
+
+/* One page. False: the slow path has to see. */
+static bool pin_fast(struct gup *g)
+{
+	struct vellum_memory *m = g->mm->memory;
+	struct fast_look fl;
+	struct folio *folio;
+	pte_t pte;
+
+	if (unlikely(m->exposed))
+		return false;		/* what an entry names can only be checked with its lock held */
+	if (!look(g, &fl) || ((g->flags & VELLUM_GUP_WRITE) && !(fl.val & X86_RW)) ||
+	    (fl.val & (X86_SPECIAL | X86_DEVMAP)))
+		return false;
+	pte = fl.shift == PAGE_SHIFT ? pte_make(fl.val) : leaf_pte(fl.val, fl.shift, g->addr);
+	folio = pfn_folio(m, pte_pfn(pte));
+	if (!folio_try_get(folio, what_to_take(g)))
+		return false;
+	if (!fast_allows(g, &fl, folio)) {
+		folio_drop(m, folio, what_to_take(g));
+		return false;
+	}
+	give(g, pte_pfn(pte));
+	return true;
+}
+
+static void give_back(struct vellum_memory *m, const uint64_t *pfns, uint64_t nr, uint64_t what)
+{
+	for (uint64_t i = 0; i < nr; i++)
+		if (pfns[i] != m->zero_pfn)
+			folio_drop(m, pfn_folio(m, pfns[i]), what);
+}
+
+/*
+ * A fork keeps us out as long as it lasts. One that has ended has taken W from what it shared, and PG_EXCLUSIVE, and
+ * both are looked at; one that begins later sees what is pinned.
+ */
+static void gup_fast(struct gup *g)
+{
+	struct vellum_memory *m = g->mm->memory;
+
+	if ((g->flags & (VELLUM_GUP_FORCE | VELLUM_GUP_ANON | VELLUM_GUP_SPLIT_PMD | VELLUM_GUP_DUMP)) ||
+	    !group_try_enter_second(&m->frame_refs))
+		return;
+	while (g->done < g->nr && pin_fast(g))
+		;
+	group_leave_second(&m->frame_refs, &m->host);
+}
+
+/* --- with the mmap lock --- */
+
+/* 0, or why pages of the mapping cannot be had so. The order is part of the contract (SPEC.md "Pins"). */
+static int check_vma(const struct gup *g, const struct vma *vma)
+{
+	bool write = g->flags & VELLUM_GUP_WRITE, force = g->flags & VELLUM_GUP_FORCE;
+
+	if (!vma || vma->start > g->addr)
+		return -EFAULT;
+	if (vma->flags & (VM_IO | VM_PFNMAP))
+		return -EFAULT;
+	if ((g->flags & VELLUM_GUP_ANON) && !vma_is_anonymous(vma))
+		return -EFAULT;
+	if ((g->flags & VELLUM_GUP_LONGTERM) && vma->mapping && (vma->mapping->flags & VELLUM_MAPPING_DEVMAP))
+		return -EOPNOTSUPP;
+	if (write && g->pin && (g->flags & VELLUM_GUP_LONGTERM) && !vma_is_anonymous(vma) &&
+	    vma_needs_dirty_tracking(vma))
+		return -EFAULT;
+	if (write && (!(vma->flags & VM_WRITE) || (vma->flags & VM_SHADOW_STACK)))
+		return force && vma_is_cow(vma) ? 0 : -EFAULT;
+	if (!write && !(vma->flags & VM_READ))
+		return force && (vma->flags & VM_MAYREAD) ? 0 : -EFAULT;
+	return 0;
+}
+
+/* A store through an entry without W, because it is forced, and the page is the process's own. */
+static bool may_force(const struct gup *g, const struct vma *vma, pte_t pte, const struct folio *folio)
+{
+	if (vma_soft_dirty_enabled(vma) && !pte_soft_dirty(pte))
+		return false;
+	if (!(g->flags & VELLUM_GUP_FORCE) || (vma->flags & (VM_MAYSHARE | VM_WRITE)) || !(vma->flags & VM_MAYWRITE))
+		return (g->flags & VELLUM_GUP_FORCE) && (vma->flags & VM_SHADOW_STACK) && pte_write(pte);
+	if (!folio || (folio_flags(folio) & (PG_ANON | PG_EXCLUSIVE)) != (PG_ANON | PG_EXCLUSIVE))
+		return false;
+	return !(vma_uffd_wp(vma) && pte_uffd_wp(pte));
+}
+
+enum { NEEDS_FAULT = 1 };
+
+/* The locked entry as it is. 0: the page is ours; NEEDS_FAULT: g->fault_flags says which; or an error. */
+static int follow(struct gup *g, const struct vma *vma, pte_t pte)
+{
+	struct vellum_memory *m = g->mm->memory;
+	bool write = g->flags & VELLUM_GUP_WRITE;
+	struct folio *folio;
+
+	g->fault_flags = write ? FAULT_WRITE : 0;
+	if (!(pte.val & (X86_PRESENT | X86_PROTNONE)))
+		return NEEDS_FAULT;
+	folio = normal_folio(m, pte);
+	if (write && !(pte.val & X86_RW) && !may_force(g, vma, pte, folio))
+		return NEEDS_FAULT;
+	if (!folio && pte_pfn(pte) != m->zero_pfn)
+		return -EEXIST;
+	g->fault_flags = FAULT_UNSHARE;
+	if (folio ? must_unshare(g, folio, vma_is_cow(vma)) :
+		    g->pin && (g->flags & VELLUM_GUP_LONGTERM) && vma_is_cow(vma))
+		return NEEDS_FAULT;
+	if (folio) {
+		__atomic_fetch_add(&folio->count, what_to_take(g), __ATOMIC_SEQ_CST);
+		if (write && !pte_dirty(pte))
+			folio_mark_dirty(folio);
+	}
+	give(g, pte_pfn(pte));
+	return 0;
+}
+
+static int follow_at(struct gup *g, const struct vma *vma)
+{
+	struct vellum_mm *mm = g->mm;
+	struct mutex *ptl;
+	pte_t *ptep = pte_lookup(mm, g->addr, &ptl);
+	struct leaf leaf;
+	uint64_t val;
+	int err;
+
+	g->fault_flags = g->flags & VELLUM_GUP_WRITE ? FAULT_WRITE : 0;
+	if (ptep) {
+		mutex_lock(ptl, mm_host(mm));
+		err = follow(g, vma, ptep_get(ptep));
+		mutex_unlock(ptl, mm_host(mm));
+		return err;
+	}
+	if (!huge_lock(mm, g->addr, &leaf, &val))
+		return NEEDS_FAULT;
+	if ((g->flags & VELLUM_GUP_SPLIT_PMD) && !leaf_is_raw(val)) {
+		huge_split_locked(mm, leaf.entry, g->addr, leaf.shift);
+		err = 0;	/* once more */
+	} else {
+		err = follow(g, vma, leaf_pte(val, leaf.shift, g->addr));
+	}
+	huge_unlock(mm, &leaf);
+	return err;
+}
+
+static int error_of(const struct gup *g, int result)
+{
+	switch (result) {
+	case VELLUM_FAULT_OK:
+		return 0;
+	case VELLUM_FAULT_OOM:
+		return -ENOMEM;
+	case VELLUM_FAULT_HWPOISON:
+		return g->flags & VELLUM_GUP_HWPOISON ? -EHWPOISON : -EFAULT;
+	case FAULT_WAIT:
+		return FAULT_WAIT;
+	default:
+		return -EFAULT;
+	}
+}
+
+/* mmap_lock held for reading. 0: go on; or an error. */
+static int step(struct gup *g)
+{
+	struct vma *vma = find_vma(g->mm, g->addr);
+	int err = g->addr < TASK_SIZE ? check_vma(g, vma) : -EFAULT;
+
+	if (err)
+		return err;
+	err = follow_at(g, vma);
+	if (err != NEEDS_FAULT)
+		return err;
+	if (g->flags & VELLUM_GUP_NOFAULT)
+		return -EAGAIN;
+	if ((g->flags & VELLUM_GUP_DUMP) && vma_is_anonymous(vma))
+		return -EFAULT;
+	return error_of(g, handle_mm_fault(vma, g->addr, g->fault_flags, &g->wait));
+}
+
+/* Pages become the process's own before they are pinned: one that is forked away meanwhile is not missed. */
+static int gup_slow(struct gup *g)
+{
+	struct vellum_mm *mm = g->mm;
+	unsigned tries = 0;
+	int err = 0;
+
+	read_lock(&mm->mmap_lock, mm_host(mm));
+	while (g->done < g->nr && !err) {
+		err = step(g);
+		if (!err)
+			tries = 0;
+		if (err != -ENOMEM && err != FAULT_WAIT)
+			continue;
+		read_unlock(&mm->mmap_lock, mm_host(mm));
+		if (err == FAULT_WAIT)
+			err = uffd_wait_over(&g->wait, mm_host(mm)) ? 0 : -EINTR;
+		else if (reclaim_for_retry(mm->memory, &tries))
+			err = 0;
+		read_lock(&mm->mmap_lock, mm_host(mm));
+	}
+	read_unlock(&mm->mmap_lock, mm_host(mm));
+	return err;
+}
+
+static int gup(struct vellum_mm *mm, gva_t addr, uint64_t nr, uint32_t flags, bool pin, uint64_t *pfns, uint64_t *done)
+{
+	struct gup g = { .mm = mm, .flags = flags, .pin = pin, .pfns = pfns, .nr = nr, .addr = addr };
+	int err;
+
+	if ((flags & ~(uint32_t)KNOWN_FLAGS) || ((flags & VELLUM_GUP_LONGTERM) && !pin) || !pfns || !done || !nr ||
+	    (addr & ~PAGE_MASK))
+		return -EINVAL;
+	*done = 0;
+	if (addr >= TASK_SIZE || nr > (TASK_SIZE - addr) >> PAGE_SHIFT)
+		return -EFAULT;
+	if (pin && !__atomic_load_n(&mm->has_pinned, __ATOMIC_RELAXED))
+		__atomic_store_n(&mm->has_pinned, 1, __ATOMIC_SEQ_CST);
+	gup_fast(&g);
+	err = g.done == nr ? 0 : flags & VELLUM_GUP_FAST_ONLY ? -EAGAIN : gup_slow(&g);
+	*done = g.done;
+	return g.done ? 0 : err;
+}
+
+EXPORT int vellum_pin_pages(struct vellum_mm *mm, uint64_t addr, uint64_t nr, uint32_t flags, uint64_t *pfns,
+			    uint64_t *pinned)
+{
+	return gup(mm, addr, nr, flags, true, pfns, pinned);
+}
+
+EXPORT int vellum_get_pages(struct vellum_mm *mm, uint64_t addr, uint64_t nr, uint32_t flags, uint64_t *pfns,
+			    uint64_t *got)
+{
+	return gup(mm, addr, nr, flags, false, pfns, got);
+}
+
+/* --- giving back --- */
+
+EXPORT void vellum_unpin_pages(struct vellum_memory *memory, const uint64_t *pfns, uint64_t nr)
+{
+	give_back(memory, pfns, nr, FOLIO_PIN);
+}
+
+EXPORT void vellum_put_pages(struct vellum_memory *memory, const uint64_t *pfns, uint64_t nr)
+{
+	give_back(memory, pfns, nr, FOLIO_REF);
+}
+
+/* For rmap_walk(): the address space's trackers don't know of stores that came from nowhere. */
+static int tell_trackers_of(struct folio *folio, struct vma *vma, gva_t addr, void *arg)
+{
+	struct vellum_memory *m = arg;
+	struct mutex *ptl;
+	pte_t *ptep = pte_lookup(vma->mm, addr, &ptl);
+
+	if (!ptep)
+		return 0;	/* a huge leaf: nothing that is watched has one */
+	mutex_lock(ptl, &m->host);
+	if (pte_present(ptep_get(ptep)) && pte_pfn(ptep_get(ptep)) == folio_pfn(m, folio))
+		track_change(vma, addr);
+	mutex_unlock(ptl, &m->host);
+	return 0;
+}
+
+/* A page that was cut off its object meanwhile is nobody's: dirtying it does nothing. */
+static void dirty_page(struct vellum_memory *m, struct folio *folio)
+{
+	mutex_lock(&folio->lock, &m->host);
+	if ((folio_flags(folio) & PG_ANON) || folio->mapping) {
+		if (!(folio_flags(folio) & PG_DIRTY))
+			folio_mark_dirty(folio);
+		if (folio_flags(folio) & PG_ANON)
+			rmap_walk(m, folio, tell_trackers_of, m);
+		else
+			track_object(folio->mapping, folio->index, folio->index);
+	}
+	anon_unlock(m, folio);
+}
+
+EXPORT void vellum_unpin_pages_dirty(struct vellum_memory *memory, const uint64_t *pfns, uint64_t nr)
+{
+	for (uint64_t i = 0; i < nr; i++)
+		if (pfns[i] != memory->zero_pfn)
+			dirty_page(memory, pfn_folio(memory, pfns[i]));
+	give_back(memory, pfns, nr, FOLIO_PIN);
+}
+
+EXPORT int vellum_page_maybe_pinned(struct vellum_memory *memory, uint64_t pfn)
+{
+	return pfn_is_ram(memory, pfn) && folio_maybe_pinned(pfn_folio(memory, pfn));
+}
+
+/* --- looking raw frames up --- */
+
+static void keep_look(struct vellum_follow_pfnmap *at, pte_t pte, struct mutex *lock)
+{
+	at->pfn = pte_pfn(pte);
+	at->writable = pte_write(pte);
+	at->special = pte_special(pte) || pte_devmap(pte);
+	at->lock = lock;
+}
+
+EXPORT int vellum_follow_pfnmap_start(struct vellum_mm *mm, uint64_t addr, struct vellum_follow_pfnmap *at)
+{
+	const struct vma *vma;
+	struct mutex *ptl;
+	const pte_t *ptep;
+	struct leaf leaf;
+	uint64_t val;
+
+	*at = (struct vellum_follow_pfnmap){ .mm = mm };
+	if (addr >= TASK_SIZE)
+		return -EINVAL;
+	read_lock(&mm->mmap_lock, mm_host(mm));
+	vma = find_vma_intersection(mm, addr, addr + 1);
+	if (vma && (vma->flags & (VM_IO | VM_PFNMAP))) {
+		ptep = pte_lookup(mm, addr, &ptl);
+		if (ptep) {
+			mutex_lock(ptl, mm_host(mm));
+			if (pte_present(ptep_get(ptep))) {
+				keep_look(at, ptep_get(ptep), ptl);
+				return 0;
+			}
+			mutex_unlock(ptl, mm_host(mm));
+		} else if (huge_lock(mm, addr, &leaf, &val)) {
+			keep_look(at, leaf_pte(val, leaf.shift, addr), leaf.lock);
+			return 0;
+		}
+	}
+	read_unlock(&mm->mmap_lock, mm_host(mm));
+	return -EINVAL;
+}
+
+EXPORT void vellum_follow_pfnmap_end(struct vellum_follow_pfnmap *at)
+{
+	mutex_unlock(at->lock, mm_host(at->mm));
+	read_unlock(&at->mm->mmap_lock, mm_host(at->mm));
+}

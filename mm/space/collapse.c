@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * mm/space/collapse.c - MADV_COLLAPSE: 2 MiB of small pages become one huge page.
+ *
+ * Private memory: the mmap lock and the rmap lock are held for writing, so nobody looks at the entries but CPUs
+ * and fast pins. The entries are cleared and flushed, references are counted (a pin that comes now finds no
+ * entry), and if all is well the bytes are copied and a leaf takes the table's place. Else every entry is put
+ * back as it was.
+ */
+#include "mm/table/huge.h"
+#include "mm/space/madvise.h"
+
+struct collapse {
+	struct vma *vma;
+	gva_t addr;
+	uint64_t *pmd;			/* what leads to the table */
+	uint64_t *table;
+	struct folio *table_folio;
+	uint64_t old[PMD_PAGES];	/* the entries as they were */
+};
+
+/* May this entry be part of a huge page? 0 or a negative error. */
+static int check_entry(const struct collapse *c, pte_t pte, bool *writable)
+{
+	const struct vellum_memory *m = c->vma->mm->memory;
+
+	if (pte_is_uffd_wp(pte))
+		return -EINVAL;
+	if (pte_none(pte) || (pte_present(pte) && pte_special(pte)))	/* nothing, or the zero page */
+		return c->vma->uffd ? -EBUSY : 0;
+	if (!pte_present(pte))
+		return -EINVAL;
+	*writable |= pte_write(pte);
+	if (!(folio_flags(pte_folio(m, pte)) & PG_ANON))
+		return -EINVAL;
+	return 0;
+}
+
+static int check_table(const struct collapse *c)
+{
+	bool writable = false;
+	int err = 0;
+
+	for (unsigned i = 0; i < PMD_PAGES && !err; i++)
+		err = check_entry(c, pte_make(entry_load(&c->table[i])), &writable);
+	return err ? err : writable ? 0 : -EINVAL;
+}
+
+/* ptl held. All entries are taken away and flushed. */
+static void clear_table(struct collapse *c)
+{
+	struct vellum_flush_batch batch = { .all_frames = true };
+
+	for (unsigned i = 0; i < PMD_PAGES; i++)
+		c->old[i] = entry_exchange(&c->table[i], 0);
+	batch_add(&batch, c->addr, c->addr + PMD_SIZE, VELLUM_FLUSH_UNMAP);
+	flush_batch(c->vma->mm, &batch);
+}
+
+static void put_table_back(struct collapse *c)
+{
+	for (unsigned i = 0; i < PMD_PAGES; i++)
+		entry_store(&c->table[i], c->old[i]);
+}
+
+/* Pages with references of others are in use by somebody who goes by frames, or on their way to swap. */
+static bool is_ours_alone(const struct collapse *c)
+{
+	const struct vellum_memory *m = c->vma->mm->memory;
+
+	for (unsigned i = 0; i < PMD_PAGES; i++) {
+		pte_t pte = pte_make(c->old[i]);
+
+		if (pte_present(pte) && !pte_special(pte) &&
+		    __atomic_load_n(&pte_folio(m, pte)->count, __ATOMIC_SEQ_CST) != FOLIO_MAPPED)
+			return false;
+	}
+	return true;
+}
+
+static void copy_pages(const struct collapse *c, struct folio *head)
+{
+	struct vellum_memory *m = c->vma->mm->memory;
+
+	folio_split_block(head);
+	for (unsigned i = 0; i < PMD_PAGES; i++) {
+		pte_t pte = pte_make(c->old[i]);
+		struct folio *folio = &head[i];
+
+		if (pte_present(pte) && !pte_special(pte))
+			copy_racy(frame_address(m, folio_pfn(m, folio)), pte_host(m, pte), PAGE_SIZE);
+		folio->anon_vma = vma_anon(c->vma);
+		anon_vma_get(folio->anon_vma);
+		folio->index = vma_page_index(c->vma, c->addr + ((gva_t)i << PAGE_SHIFT));
+		folio_set(folio, PG_ANON | PG_EXCLUSIVE | PG_UPTODATE | PG_DIRTY);
+		__atomic_fetch_add(&folio->count, FOLIO_MAP, __ATOMIC_RELEASE);	/* ref: the allocation's */
+	}
+}
+
+/* The leaf takes the table's place; the table becomes what a split will use. */
+static void put_leaf(struct collapse *c, struct folio *head)
+{
+	struct vellum_mm *mm = c->vma->mm;
+	struct vellum_memory *m = mm->memory;
+	struct vellum_flush_batch batch = { .all_frames = true, .full = true, .kinds = VELLUM_FLUSH_TABLES };
+	struct folio *above = table_folio(m, c->pmd);
+	pmd_t pmd = pmd_mkdirty(pmd_mk(folio_pfn(m, head), c->vma->page_prot));
+	int64_t were = 0;
+
+	if (c->vma->flags & VM_WRITE)
+		pmd = pmd_mkwrite(pmd);
+	entry_exchange(c->pmd, 0);
+	flush_batch(mm, &batch);	/* nobody walks the table any more */
+	for (unsigned i = 0; i < PMD_PAGES; i++) {
+		pte_t pte = pte_make(c->old[i]);
+
+		were += pte_present(pte);
+		if (pte_present(pte) && !pte_special(pte))
+			folio_drop(m, pte_folio(m, pte), FOLIO_MAPPED);
+	}
+	c->table_folio->deposited = above->deposited;
+	above->deposited = c->table_folio;
+	entry_store(c->pmd, pmd.val);
+	mm_add_rss(mm, (int64_t)PMD_PAGES - were);
+}
+
+/* Locks of the PMD's table and the table itself are held. */
+static int collapse_locked(struct collapse *c)
+{
+	struct vellum_memory *m = c->vma->mm->memory;
+	struct folio *head;
+	int err = check_table(c);
+
+	if (err)
+		return err;
+	head = folio_alloc(m, MAX_ORDER);
+	if (!head)
+		return -EBUSY;
+	clear_table(c);
+	if (!is_ours_alone(c)) {
+		put_table_back(c);
+		folio_put(m, head);
+		return -EAGAIN;
+	}
+	copy_pages(c, head);
+	put_leaf(c, head);
+	return 0;
+}
+
+/* Where the table is. False: none. */
+static bool find_table(struct collapse *c)
+{
+	struct vellum_mm *mm = c->vma->mm;
+	struct vellum_memory *m = mm->memory;
+	uint64_t val;
+
+	c->pmd = table_entry_alloc(mm, c->addr, PMD_SHIFT);
+	val = c->pmd ? entry_load(c->pmd) : 0;
+	if (!(val & X86_PRESENT))
+		return false;
+	c->table = table_of(m, val);
+	c->table_folio = entry_table_folio(m, val);
+	return true;
+}
+
+/* rmap locks and the mmap lock held for writing. */
+static int collapse_anon(struct vellum_mm *mm, struct vma *vma, gva_t addr)
+{
+	struct collapse *c;
+	int err = -EINVAL;
+
+	if (huge_lookup(mm, addr, NULL))
+		return 0;
+	if (!vma->anon_vma)
+		return -EINVAL;
+	c = host_alloc(mm_host(mm), sizeof(*c));
+	if (!c)
+		return -ENOMEM;
+	c->vma = vma;
+	c->addr = addr;
+	if (find_table(c)) {
+		group_enter_first(&mm->memory->frame_refs, mm_host(mm));	/* no fast pin is in the middle of it */
+		mutex_lock(&table_folio(mm->memory, c->pmd)->ptl, mm_host(mm));
+		mutex_lock(&c->table_folio->ptl, mm_host(mm));
+		err = collapse_locked(c);
+		mutex_unlock(&c->table_folio->ptl, mm_host(mm));
+		mutex_unlock(&table_folio(mm->memory, c->pmd)->ptl, mm_host(mm));
+		group_leave_first(&mm->memory->frame_refs, mm_host(mm));
+	}
+	host_free(mm_host(mm), c, sizeof(*c));
+	return err;
+}
+
+static bool has_table(struct vellum_mm *mm, gva_t addr)
+{
+	struct mutex *ptl;
+	bool has;
+
+	read_lock(&mm->mmap_lock, mm_host(mm));
+	has = pte_lookup(mm, addr, &ptl) != NULL;
+	read_unlock(&mm->mmap_lock, mm_host(mm));
+	return has;
+}
+
+/* What is swapped out comes in first: faults, without our lock. */
+static int bring_in(struct vellum_mm *mm, gva_t addr)
+{
+	if (!has_table(mm, addr))
+		return 0;
+	for (gva_t at = addr; at < addr + PMD_SIZE; at += PAGE_SIZE) {
+		struct mutex *ptl;
+		const pte_t *ptep;
+		bool out;
+
+		read_lock(&mm->mmap_lock, mm_host(mm));
+		ptep = pte_lookup(mm, at, &ptl);
+		out = ptep && pte_is_genuine_swap(ptep_get(ptep)) && !pte_is_uffd_wp(ptep_get(ptep));
+		read_unlock(&mm->mmap_lock, mm_host(mm));
+		if (out && populate_range(mm, at, at + PAGE_SIZE, POPULATE_FOR_MMAP))
+			return -EAGAIN;
+	}
+	return 0;
+}
+
+static bool may_be_huge(const struct vma *vma)
+{
+	return !(vma->flags & (VM_NOHUGEPAGE | VM_SPECIAL | VM_SHADOW_STACK | VM_GROWSDOWN | VM_EXEC)) &&
+	       (vma->flags & VM_WRITE);
+}
+
+static int collapse_at(struct vellum_mm *mm, gva_t addr)
+{
+	struct vma *vma;
+	int err = bring_in(mm, addr);
+
+	if (err)
+		return err;
+	write_lock(&mm->mmap_lock, mm_host(mm));
+	vma = find_vma_intersection(mm, addr, addr + 1);
+	if (!vma || vma->start > addr || vma->end < addr + PMD_SIZE) {
+		err = -EINVAL;
+	} else if (!may_be_huge(vma) || vma_is_tracked(vma)) {
+		err = -EINVAL;
+	} else if (vma_is_anonymous(vma)) {
+		vma_lock_rmaps(vma);
+		notify_start(mm, VELLUM_NOTIFY_CLEAR, addr, addr + PMD_SIZE);
+		err = collapse_anon(mm, vma, addr);
+		notify_finish(mm, VELLUM_NOTIFY_CLEAR, addr, addr + PMD_SIZE);
+		vma_unlock_rmaps(vma);
+	} else {
+		err = mapping_is_shmem(vma->mapping) && (vma->flags & VM_SHARED) ? shmem_collapse(vma, addr) : -EINVAL;
+	}
+	write_unlock(&mm->mmap_lock, mm_host(mm));
+	return err;
+}
+
+/* Where to go on: past what has no table and nothing to make a huge page of, which is -EINVAL. */
+static gva_t skip_empty(struct vellum_mm *mm, gva_t addr, gva_t end)
+{
+	const struct vma *vma;
+	gva_t next = addr;
+
+	read_lock(&mm->mmap_lock, mm_host(mm));
+	vma = find_vma(mm, addr);
+	if (!vma)
+		next = end;
+	else if (vma->start > addr)
+		next = min_u64(vma->start, end);
+	else if (vma_is_anonymous(vma))		/* shared memory gets pages where it has none */
+		next = skip_absent_tables(mm, addr, min_u64(vma->end, end));
+	read_unlock(&mm->mmap_lock, mm_host(mm));
+	return next & PMD_MASK;
+}
+
+int madvise_collapse(struct vellum_mm *mm, gva_t start, gva_t end)
+{
+	gva_t first = (start + PMD_SIZE - 1) & PMD_MASK;
+	int err = first + PMD_SIZE <= end ? 0 : -EINVAL, one;
+
+	end &= PMD_MASK;
+	for (gva_t addr = first, next; addr < end; addr = next) {
+		if (host_killed(mm_host(mm)))
+			return -EINTR;
+		next = skip_empty(mm, addr, end);
+		if (next > addr) {
+			err = -EINVAL;
+			continue;
+		}
+		next = addr + PMD_SIZE;
+		one = collapse_at(mm, addr);
+		if (one)
+			err = one;
+		if (one == -EBUSY)	/* no frames, so none for the next one */
+			break;
+	}
+	return err;
+}

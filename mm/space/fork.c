@@ -1,0 +1,332 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * mm/space/fork.c - copy an address space, private pages copy-on-write.
+ *
+ * The parent's mmap lock is held for writing until its stale writable translations are flushed:
+ * no fault can copy a page meanwhile, and the child does not run yet.
+ */
+#include "mm/outside/device.h"
+#include "mm/fault/fault.h"
+#include "mm/table/pagewalk.h"
+#include "mm/swap/swap.h"
+#include "mm/table/table_edit.h"
+#include "mm/uffd/uffd.h"
+
+#define PREFETCH 16	/* entries ahead */
+
+struct fork_walk {
+	struct vma *parent, *child;
+	struct uffd_fork uffd;
+	bool cow;
+	bool keep_wp;		/* the child's mapping is protected by userfaultfd as well */
+	bool pins;		/* some page of the parent was pinned once */
+	uint64_t child_keeps;	/* bits of a present entry that the child's has too */
+	bool protected;		/* some entry of the parent lost W: flush */
+	int64_t nr_copied;
+};
+
+/* Does the child need entries, or can faults bring them back? (SPEC.md "Fork") */
+static bool vma_needs_copy(const struct vma *src, const struct vma *child)
+{
+	if (src->flags & VM_WIPEONFORK)
+		return false;
+	return vma_uffd_wp(child) || (src->flags & (VM_PFNMAP | VM_MIXEDMAP)) || src->anon_vma;
+}
+
+/*
+ * The child maps the page too. A reference to an anonymous page that has no other would come from nowhere: its only
+ * entry's lock is held, and the mmap lock for writing, and who takes references without both (reclaim, fast pins) is
+ * kept out by memory->frame_refs. So plain stores do.
+ */
+static inline void share_folio(struct folio *folio)
+{
+	uint32_t flags = folio_flags(folio);
+
+	if ((flags & PG_ANON) &&
+	    __atomic_load_n(&folio->count, __ATOMIC_ACQUIRE) == FOLIO_MAPPED) {
+		__atomic_store_n(&folio->count, 2 * FOLIO_MAPPED, __ATOMIC_RELAXED);
+		__atomic_store_n(&folio->flags, (uint16_t)(flags & ~(uint32_t)PG_EXCLUSIVE), __ATOMIC_RELAXED);
+		return;
+	}
+	__atomic_fetch_add(&folio->count, FOLIO_MAPPED, __ATOMIC_RELAXED);
+	if (flags & PG_ANON)
+		folio_clear(folio, PG_EXCLUSIVE);
+}
+
+/* The child's is old; the parent's D records a shared page's dirt, once; protection needs somebody who lifts it. */
+static uint64_t bits_for_child(const struct fork_walk *fw)
+{
+	return ~(X86_ACCESSED | (fw->cow ? 0 : X86_DIRTY | X86_SAVED_DIRTY) | (fw->keep_wp ? 0 : X86_UFFD_WP));
+}
+
+/* The child's entry for the parent's present one; the parent's loses W if it must. */
+static inline pte_t copy_present(struct fork_walk *fw, struct table_edit *ed, pte_t *src, pte_t pte)
+{
+	if (fw->cow && pte_write(pte)) {
+		pte = pte_wrprotect(edit_entry(ed, src, pte_wrprotect));
+		fw->protected = true;
+	}
+	return pte_make(pte.val & fw->child_keeps);
+}
+
+/*
+ * A page that may be pinned stays the parent's, who goes on storing to it for who has the pin: the child gets a copy
+ * at once. 0 or -ENOMEM.
+ */
+static int copy_pinned(struct fork_walk *fw, const struct table_edit *ed, unsigned i, pte_t *dst, pte_t pte)
+{
+	struct vellum_memory *m = ed->mm->memory;
+	gva_t addr = ed->start + ((gva_t)i << PAGE_SHIFT);
+	struct folio *copy = folio_alloc_raw(m);
+	struct fault f = { .vma = fw->child, .addr = addr };
+
+	if (!copy)
+		return -ENOMEM;
+	copy_racy(frame_address(m, folio_pfn(m, copy)), pte_host(m, pte), PAGE_SIZE);
+	f.orig = fw->keep_wp && pte_uffd_wp(pte) ? pte : pte_make(0);
+	map_anon_folio(fw->child, addr, dst, copy, fault_keep_wp(&f, anon_copy_entry(&f, folio_pfn(m, copy))));
+	return 0;
+}
+
+static bool must_copy(const struct fork_walk *fw, const struct vellum_memory *m, pte_t pte)
+{
+	const struct folio *folio = pte_special(pte) ? NULL : pte_folio(m, pte);
+
+	return folio && fw->cow && (folio_flags(folio) & PG_EXCLUSIVE) && folio_maybe_pinned(folio);
+}
+
+/* A write entry becomes one for reading, in both; nobody has a translation: no flush. */
+static unsigned type_for_reading(unsigned type)
+{
+	switch (type) {
+	case SWP_MIGRATION_WRITE:
+	case SWP_MIGRATION_READ_EXCL:
+		return SWP_MIGRATION_READ;
+	case SWP_DEVICE_WRITE:
+		return SWP_DEVICE_READ;
+	default:
+		return type;
+	}
+}
+
+/* An entry that maps nothing: what it names is named twice from here on. */
+static void copy_swp(struct fork_walk *fw, struct table_edit *ed, pte_t *src, pte_t *dst, pte_t pte)
+{
+	struct vellum_memory *m = ed->mm->memory;
+
+	if (unlikely(m->exposed))
+		check_swp_entry(m, pte);
+	if (pte_is_marker(pte)) {
+		unsigned bits = pte_marker_bits(pte) & (fw->keep_wp ? ~0u : ~MARKER_UFFD_WP);
+
+		if (bits)
+			ptep_set(dst, pte_marker(bits));
+		return;
+	}
+	if (fw->cow) {
+		pte = pte_swp_with_type(pte_swp_clear_exclusive(pte), type_for_reading(pte_swp_type(pte)));
+		ptep_set(src, pte);
+	}
+	if (pte_is_genuine_swap(pte)) {
+		slot_dup(m, pte_slot(pte));
+		mm_add_swapped(fw->child->mm, 1);
+	} else if (pte_is_device_private(pte)) {
+		device_page_share(m, pte_swp_pfn(pte));
+	}
+	ptep_set(dst, fw->keep_wp ? pte : pte_swp_clear_uffd_wp(pte));
+}
+
+/* Metadata of the frame some entries ahead, if it has any. A wrong address does no harm. */
+static inline void prefetch_folio(const struct vellum_memory *m, const pte_t *ahead)
+{
+	__builtin_prefetch(pfn_folio(m, pte_pfn(*ahead)), 1);
+}
+
+/* Both tables' locks are held. 0 or -ENOMEM */
+static int copy_entries(struct fork_walk *fw, struct table_edit *ed, pte_t *dst, unsigned nr)
+{
+	struct vellum_memory *m = ed->mm->memory;
+	int err = 0;
+
+	edit_begin(ed);
+	for (unsigned i = 0; i < nr && !err; i++) {
+		pte_t pte = ptep_get(&ed->table[i]);
+
+		if (i + PREFETCH < nr)
+			prefetch_folio(m, &ed->table[i + PREFETCH]);
+		if (unlikely(!pte_present(pte)) && !pte_is_device_exclusive(pte)) {
+			if (!pte_none(pte))
+				copy_swp(fw, ed, &ed->table[i], &dst[i], pte);
+			continue;
+		}
+		if (unlikely(!pte_present(pte))) {	/* it is the processes' again first */
+			device_exclusive_restore(fw->parent, ed->start + ((gva_t)i << PAGE_SHIFT), &ed->table[i]);
+			pte = ptep_get(&ed->table[i]);
+		}
+		if (unlikely(fw->pins) && must_copy(fw, m, pte)) {
+			err = copy_pinned(fw, ed, i, &dst[i], pte);
+			continue;
+		}
+		pte = copy_present(fw, ed, &ed->table[i], pte);
+		if (!pte_special(pte))
+			share_folio(pte_folio(m, pte));
+		ptep_set(&dst[i], pte);
+		fw->nr_copied++;
+	}
+	edit_done(ed);
+	return err;
+}
+
+static int copy_table(pte_t *src, gva_t start, gva_t end, struct mm_walk *walk)
+{
+	struct fork_walk *fw = walk->private;
+	struct table_edit ed = edit_table(walk->vma->mm, NULL, src, start);
+	unsigned nr = (unsigned)((end - start) >> PAGE_SHIFT), i = 0;
+	struct mutex *ptl;
+	pte_t *dst;
+	int err;
+
+	while (i < nr && pte_none(ptep_get(&src[i])))
+		i++;
+	if (i == nr)
+		return 0;
+	dst = pte_alloc(fw->child->mm, start, &ptl);
+	if (!dst)
+		return -ENOMEM;
+	mutex_lock(ptl, mm_host(walk->vma->mm));
+	err = copy_entries(fw, &ed, dst, nr);
+	mutex_unlock(ptl, mm_host(walk->vma->mm));
+	return err;
+}
+
+/* --- huge leaves --- */
+
+static uint64_t leaf_wrprotect(uint64_t val)
+{
+	return pmd_wrprotect(pmd_make(val)).val;	/* the same bits in a PUD */
+}
+
+static bool leaf_is_pinned(const struct vellum_memory *m, uint64_t val)
+{
+	for (uint64_t i = 0; i < PMD_PAGES; i++)
+		if (folio_maybe_pinned(huge_page_folio(m, val, PMD_SHIFT, i)))
+			return true;
+	return false;
+}
+
+/*
+ * Raw frames: only what is COW and writable loses W. A shared mapping comes out of fork as it was, writable in both,
+ * since there may be no fault handler to give W back; its D stays in the parent's entry and the child's (two
+ * reports of one store, rather than none). A device's memory that stands for a file's comes back by faults.
+ */
+static int copy_leaf(uint64_t *entry, gva_t start, gva_t end, unsigned shift, struct mm_walk *walk)
+{
+	struct fork_walk *fw = walk->private;
+	struct vellum_memory *m = walk->vma->mm->memory;
+	uint64_t val = entry_load(entry);
+	bool raw = leaf_is_raw(val);
+	int err;
+
+	(void)end;
+	if (!raw && !fw->cow)
+		return 0;	/* the object's own pages */
+	if (raw && (val & X86_DEVMAP) && !(walk->vma->flags & (VM_PFNMAP | VM_MIXEDMAP)))
+		return 0;
+	if (!raw && fw->pins && leaf_is_pinned(m, val))
+		return WALK_SPLIT;
+	if (fw->cow && leaf_write(val)) {
+		leaf_update(entry, leaf_wrprotect);
+		fw->protected = true;
+		val = entry_load(entry);
+	}
+	val &= ~(X86_ACCESSED | (fw->keep_wp ? 0 : X86_UFFD_WP));
+	err = huge_install(fw->child->mm, start, shift, val, NULL, NULL);
+	for (uint64_t i = 0; !err && !raw && i < PMD_PAGES; i++)
+		share_folio(huge_page_folio(m, val, shift, i));
+	return err;
+}
+
+static const struct mm_walk_ops fork_walk_ops = { .huge_leaf = copy_leaf, .pte_table = copy_table };
+
+static int copy_vma(struct vma *src, struct vellum_mm *child, struct fork_walk *fw)
+{
+	uint64_t flags = src->flags & ~(VM_LOCKED | VM_LOCKONFAULT | VM_UFFD);	/* locks are not inherited */
+	struct vma *vma;
+	int err;
+
+	if (flags & VM_DONTCOPY)
+		return 0;
+	vma = vma_alloc(child, src->start, src->end, flags, src->mapping, src->pgoff);
+	if (!vma)
+		return -ENOMEM;
+	if (src->anon_vma && !(flags & VM_WIPEONFORK)) {
+		anon_vma_get(src->anon_vma);
+		vma->anon_vma = src->anon_vma;
+	}
+	vma_insert(vma);	/* into the rmap trees before entries are copied */
+	err = uffd_fork_vma(&fw->uffd, src, vma);
+	if (err || !vma_needs_copy(src, vma))
+		return err;
+	fw->parent = src;
+	fw->child = vma;
+	fw->cow = vma_is_cow(src);
+	fw->keep_wp = vma_uffd_wp(vma);
+	fw->child_keeps = bits_for_child(fw);
+	fw->nr_copied = 0;
+	err = walk_vma_range(src, src->start, src->end, &fork_walk_ops, fw);
+	mm_add_rss(child, fw->nr_copied);
+	return err;
+}
+
+static int fork_once(struct vellum_mm *parent, struct vellum_mm **out)
+{
+	struct fork_walk fw = { .protected = false };
+	const struct host *host = mm_host(parent);
+	struct vellum_flush_batch batch = { .full = false };
+	struct vellum_mm *child;
+	int err = vellum_mm_create(parent->memory, &child);
+
+	if (err)
+		return err;
+	fw.uffd.child = child;
+	write_lock(&parent->mmap_lock, host);
+	child->brk_start = parent->brk_start;
+	child->brk = parent->brk;
+	child->mmap_top = parent->mmap_top;
+	child->memlock_limit = parent->memlock_limit;
+	child->stack_limit = parent->stack_limit;
+	notify_start(parent, VELLUM_NOTIFY_PROTECTION_PAGE, 0, TASK_SIZE);
+	flush_window_open(parent);
+	/* Fast pins are kept out, and leave it to the slow path, which waits for the mmap lock. */
+	group_enter_first(&parent->memory->frame_refs, host);
+	fw.pins = __atomic_load_n(&parent->has_pinned, __ATOMIC_SEQ_CST);
+	for (struct vma *vma = vma_first(parent); vma && !err; vma = vma_next(vma))
+		err = copy_vma(vma, child, &fw);
+	group_leave_first(&parent->memory->frame_refs, host);
+	if (fw.protected) {
+		batch.kinds = VELLUM_FLUSH_RIGHTS;
+		batch.full = batch.all_frames = true;
+	}
+	flush_window_close(parent, &batch, 0, TASK_SIZE);
+	notify_finish(parent, VELLUM_NOTIFY_PROTECTION_PAGE, 0, TASK_SIZE);
+	write_unlock(&parent->mmap_lock, host);
+	if (err) {
+		uffd_fork_failed(&fw.uffd);
+		vellum_mm_put(child);
+		return err;
+	}
+	uffd_fork_done(&fw.uffd);
+	*out = child;
+	return 0;
+}
+
+EXPORT int vellum_fork(struct vellum_mm *parent, struct vellum_mm **out)
+{
+	unsigned tries = 0;
+	int err;
+
+	do {
+		err = fork_once(parent, out);
+	} while (err == -ENOMEM && reclaim_for_retry(parent->memory, &tries));
+	return err;
+}

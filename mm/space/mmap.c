@@ -1,0 +1,490 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * mm/space/mmap.c - address spaces come and go; mmap, munmap, brk, and their counters.
+ */
+#include "mm/uffd/uffd.h"
+#include "vellum/swap.h"
+
+#define SEALS_WRITE (VELLUM_SEAL_WRITE | VELLUM_SEAL_FUTURE_WRITE)
+#define MAX_FILE_PAGES (1ull << 51)	/* 2^63 bytes: offsets are signed */
+#define LEGACY_MAP_FLAGS 0x0007ffffu	/* what SHARED_VALIDATE may come with */
+
+/* The page that the machine has in every address space, if it wants one. 0 or -ENOMEM */
+static int machine_page_map(struct vellum_mm *mm)
+{
+	struct vellum_memory *m = mm->memory;
+	uint64_t *entry;
+
+	if (!m->mmu || !m->mmu->machine_page)
+		return 0;
+	mm->machine_page = folio_alloc(m, 0);
+	if (!mm->machine_page)
+		return -ENOMEM;
+	folio_set(mm->machine_page, PG_DEVICE);
+	entry = table_entry_alloc(mm, VELLUM_MACHINE_PAGE, PAGE_SHIFT);
+	if (!entry)
+		return -ENOMEM;
+	m->mmu->machine_page(m->machine, frame_address(m, folio_pfn(m, mm->machine_page)));
+	folio_prepare_exec(m, mm->machine_page);
+	entry_store(entry, pte_mkspecial(pte_mk(folio_pfn(m, mm->machine_page),
+						X86_PRESENT | X86_USER | X86_ACCESSED)).val);
+	return 0;
+}
+
+/* No CPU is in the address space any more. */
+static void machine_page_unmap(struct vellum_mm *mm)
+{
+	struct mutex *ptl;
+	pte_t *ptep;
+
+	if (!mm->machine_page)
+		return;
+	ptep = pte_lookup(mm, VELLUM_MACHINE_PAGE, &ptl);
+	if (ptep)
+		ptep_get_and_clear(ptep);
+	folio_put(mm->memory, mm->machine_page);
+	mm->machine_page = NULL;
+}
+
+/* No VMA is above the last one, but the machine's page may be. */
+static gva_t tables_end(const struct vellum_mm *mm)
+{
+	return mm->machine_page ? TASK_SIZE : 1ull << 47;
+}
+
+/* Unmap everything with one flush; nobody else uses the address space any more. */
+static void exit_mmap(struct vellum_mm *mm)
+{
+	struct tlb_gather tlb;
+	struct vma *vma;
+
+	write_lock(&mm->mmap_lock, mm_host(mm));
+	notify_release(mm);
+	tlb_begin(&tlb, mm);
+	for (vma = vma_first(mm); vma; vma = vma_next(vma))
+		unmap_range(&tlb, vma, vma->start, vma->end);
+	while ((vma = vma_first(mm))) {
+		vma_remove(vma);
+		vma_free(vma);
+	}
+	machine_page_unmap(mm);
+	free_page_tables(&tlb, 0, 1ull << 47, 0, 1ull << 47);
+	tlb_finish(&tlb);
+	write_unlock(&mm->mmap_lock, mm_host(mm));
+	uffd_mm_gone(mm);
+}
+
+static void mm_free(struct vellum_mm *mm)
+{
+	struct vellum_memory *m = mm->memory;
+
+	folio_put(m, pfn_folio(m, mm->pgd_pfn));
+	host_free(&m->host, mm, sizeof(*mm));
+}
+
+EXPORT int vellum_mm_create(struct vellum_memory *memory, struct vellum_mm **out)
+{
+	struct vellum_memory *m = memory;
+	struct vellum_mm *mm;
+	struct folio *pgd;
+
+	mm = host_alloc(&m->host, sizeof(*mm));
+	if (!mm)
+		return -ENOMEM;
+	pgd = folio_alloc(m, 0);
+	if (!pgd) {
+		host_free(&m->host, mm, sizeof(*mm));
+		return -ENOMEM;
+	}
+	folio_set(pgd, PG_TABLE);
+	mm->memory = m;
+	mm->refs = 1;
+	mm->mmap_top = TASK_SIZE;
+	mm->memlock_limit = ~0ull;
+	mm->stack_limit = DEFAULT_STACK_LIMIT;
+	mm->pgd_pfn = folio_pfn(m, pgd);
+	mm->pgd = frame_address(m, mm->pgd_pfn);
+	if (m->mmu && m->mmu->init_pgd)
+		m->mmu->init_pgd(m->machine, &mm->pgd[USER_PGD_ENTRIES].val);
+	if (machine_page_map(mm)) {
+		exit_mmap(mm);
+		mm_free(mm);
+		return -ENOMEM;
+	}
+	mutex_lock(&m->lock, &m->host);
+	mm->next = m->mms;
+	if (mm->next)
+		mm->next->prev = mm;
+	m->mms = mm;
+	mutex_unlock(&m->lock, &m->host);
+	*out = mm;
+	return 0;
+}
+
+EXPORT void vellum_mm_get(struct vellum_mm *mm)
+{
+	__atomic_fetch_add(&mm->refs, 1, __ATOMIC_RELAXED);
+}
+
+static void destroy_mm(struct vellum_mm *mm)
+{
+	struct vellum_memory *m = mm->memory;
+
+	host_bug_on(&m->host, vellum_mm_cpumask(mm));
+	exit_mmap(mm);
+	mutex_lock(&m->lock, &m->host);
+	if (mm->next)
+		mm->next->prev = mm->prev;
+	if (mm->prev)
+		mm->prev->next = mm->next;
+	else
+		m->mms = mm->next;
+	mutex_unlock(&m->lock, &m->host);
+	mm_free(mm);
+}
+
+EXPORT void vellum_mm_put(struct vellum_mm *mm)
+{
+	if (mm && __atomic_sub_fetch(&mm->refs, 1, __ATOMIC_ACQ_REL) == 0)
+		destroy_mm(mm);
+}
+
+/* --- munmap --- */
+
+static void unmap_vmas(struct vellum_mm *mm, gva_t start, gva_t end)
+{
+	struct vma *vma = find_vma_intersection(mm, start, end), *prev, *next;
+	gva_t floor, ceiling;
+	struct tlb_gather tlb;
+
+	prev = vma_prev(vma);
+	floor = prev ? prev->end : 0;
+	tlb_begin(&tlb, mm);
+	notify_start(mm, VELLUM_NOTIFY_UNMAP, start, end);
+	for (next = vma; next && next->start < end; next = vma_next(next))
+		unmap_range(&tlb, next, next->start, next->end);
+	/* Out of the rmap trees before the tables go: by-mapping walkers hold no mmap lock. */
+	while (vma && vma->start < end) {
+		next = vma_next(vma);
+		vma_remove(vma);
+		vma_free(vma);
+		vma = next;
+	}
+	ceiling = vma ? vma->start : tables_end(mm);
+	free_page_tables(&tlb, start, end, floor, ceiling);
+	tlb_finish(&tlb);
+	notify_finish(mm, VELLUM_NOTIFY_UNMAP, start, end);
+}
+
+int do_munmap(struct vellum_mm *mm, gva_t start, uint64_t len)
+{
+	gva_t end = start + page_align_up(len);
+
+	if (!find_vma_intersection(mm, start, end))
+		return 0;
+	if (uffd_unmap_prepare(mm, start, end) || vma_isolate(mm, start, end))
+		return -ENOMEM;
+	unmap_vmas(mm, start, end);
+	return 0;
+}
+
+EXPORT int vellum_munmap(struct vellum_mm *mm, uint64_t addr, uint64_t len)
+{
+	int err;
+
+	if ((addr & ~PAGE_MASK) || !user_range(addr, page_align_up(len)))
+		return -EINVAL;
+	write_lock(&mm->mmap_lock, mm_host(mm));
+	err = do_munmap(mm, addr, len);
+	mmap_write_unlock(mm);
+	return err;
+}
+
+/* --- mmap --- */
+
+static int check_mmap(const struct vellum_map_args *a, uint64_t len)
+{
+	uint32_t type = a->flags & 3;
+
+	if (!a->len || (a->prot & ~(uint32_t)VM_ACCESS) || type == 0)
+		return -EINVAL;
+	if (!len || len > TASK_SIZE)
+		return -ENOMEM;
+	if ((a->flags & (VELLUM_MAP_FIXED | VELLUM_MAP_FIXED_NOREPLACE))) {
+		if (a->addr & ~PAGE_MASK)
+			return -EINVAL;
+		if (!user_range(a->addr, len))
+			return -ENOMEM;
+		if (a->addr < MMAP_MIN_ADDR)
+			return -EPERM;
+	}
+	if ((a->flags & VELLUM_MAP_GROWSDOWN) &&
+	    (!(a->flags & VELLUM_MAP_ANONYMOUS) || type != VELLUM_MAP_PRIVATE))
+		return -EINVAL;
+	if (a->flags & VELLUM_MAP_ANONYMOUS)
+		return type == VELLUM_MAP_SHARED_VALIDATE ? -EINVAL : 0;
+	if (!a->mapping)
+		return -EBADF;
+	if (a->pgoff > MAX_FILE_PAGES - (len >> PAGE_SHIFT))
+		return -EOVERFLOW;
+	if (type == VELLUM_MAP_SHARED_VALIDATE && (a->flags & ~LEGACY_MAP_FLAGS))
+		return -EOPNOTSUPP;
+	if (!(a->file_prot & VELLUM_PROT_READ))
+		return -EACCES;
+	if (type != VELLUM_MAP_PRIVATE && (a->prot & VELLUM_PROT_WRITE) &&
+	    !(a->file_prot & VELLUM_PROT_WRITE))
+		return -EACCES;
+	if (type != VELLUM_MAP_PRIVATE && (a->prot & VELLUM_PROT_WRITE) &&
+	    (vellum_mapping_seals(a->mapping) & SEALS_WRITE))
+		return -EPERM;
+	return 0;
+}
+
+/* SPEC.md "Flags of a mapping". */
+static uint64_t flags_of(const struct vellum_map_args *a)
+{
+	uint64_t flags = a->prot | VM_MAYREAD | VM_MAYWRITE | VM_MAYEXEC | VM_SOFTDIRTY;
+
+	if ((a->flags & 3) != VELLUM_MAP_PRIVATE) {
+		flags |= VM_SHARED | VM_MAYSHARE;
+		if (!(a->flags & VELLUM_MAP_ANONYMOUS) && !(a->file_prot & VELLUM_PROT_WRITE))
+			flags &= ~(VM_SHARED | VM_MAYWRITE);
+		if (a->mapping && (vellum_mapping_seals(a->mapping) & SEALS_WRITE))
+			flags &= ~VM_MAYWRITE;
+	}
+	if (a->flags & VELLUM_MAP_GROWSDOWN)
+		flags |= VM_GROWSDOWN;
+	if (a->flags & VELLUM_MAP_LOCKED)
+		flags |= VM_LOCKED;
+	if (a->flags & VELLUM_MAP_NORESERVE)
+		flags |= VM_NORESERVE;
+	if (a->mapping && (a->mapping->flags & MAPPING_RAW) && !(a->mapping->flags & VELLUM_MAPPING_DEVMAP))
+		flags |= a->mapping->flags & VELLUM_MAPPING_MIXED ? VM_MIXEDMAP : VM_PFNMAP;
+	return flags;
+}
+
+/* Not in what a stack above keeps free either. */
+static bool may_take(const struct vellum_mm *mm, gva_t hint, uint64_t len)
+{
+	const struct vma *next;
+
+	if (hint < MMAP_MIN_ADDR || !user_range(hint, len))
+		return false;
+	next = find_vma(mm, hint);
+	return !next || next->start >= hint + len + (next->flags & VM_GROWSDOWN ? STACK_GUARD_GAP : 0);
+}
+
+/* mmap_lock held for writing. Where the mapping goes, with the place made free. */
+static int choose_address(struct vellum_mm *mm, const struct vellum_map_args *a, uint64_t len,
+			  gva_t *addr)
+{
+	gva_t hint = a->addr & PAGE_MASK;
+
+	if (a->flags & VELLUM_MAP_FIXED_NOREPLACE) {
+		*addr = a->addr;
+		return find_vma_intersection(mm, a->addr, a->addr + len) ? -EEXIST : 0;
+	}
+	if (a->flags & VELLUM_MAP_FIXED) {
+		*addr = a->addr;
+		return do_munmap(mm, a->addr, len);
+	}
+	if (may_take(mm, hint, len))
+		*addr = hint;
+	else
+		*addr = find_gap(mm, len, MMAP_MIN_ADDR, mm->mmap_top);
+	return *addr ? 0 : -ENOMEM;
+}
+
+/* Linux's heuristic: refused is only what could never be used, more than RAM and swap in one mapping. */
+static bool overcommits(const struct vellum_mm *mm, uint64_t flags, uint64_t len)
+{
+	struct vellum_swap_info swap;
+
+	if ((flags & (VM_SHARED | VM_MAYSHARE | VM_WRITE | VM_NORESERVE)) != VM_WRITE ||
+	    len >> PAGE_SHIFT <= mm->memory->nr_frames)
+		return false;
+	vellum_swap_info(mm->memory, &swap);
+	return len >> PAGE_SHIFT > mm->memory->nr_frames + swap.nr_slots;
+}
+
+/* @more: VM_* that no caller can ask for by VELLUM_MAP_*. */
+static int map_with_flags(struct vellum_mm *mm, const struct vellum_map_args *a, struct vellum_mapping *mapping,
+			  uint64_t len, uint64_t more, gva_t *addr)
+{
+	uint64_t flags = flags_of(a) | mm->def_flags | more;
+	struct vma *vma;
+	pgoff_t pgoff;
+	int err;
+
+	if (mm->nr_vmas >= max_map_count(mm) || overcommits(mm, flags, len))
+		return -ENOMEM;
+	if ((flags & VM_LOCKED) && !may_lock(mm, len))
+		return -EAGAIN;
+	err = choose_address(mm, a, len, addr);
+	if (err)
+		return err;
+	pgoff = a->flags & VELLUM_MAP_ANONYMOUS ? (mapping ? 0 : *addr >> PAGE_SHIFT) : a->pgoff;
+	vma = vma_alloc(mm, *addr, *addr + len, flags, mapping, pgoff);
+	if (!vma)
+		return -ENOMEM;
+	vma_insert(vma);
+	/* Who seals the object has seen the VMA in its tree, or we see the seal here. */
+	if (mapping && vma_shared_maywrite(vma) && (vellum_mapping_seals(mapping) & SEALS_WRITE)) {
+		do_munmap(mm, *addr, len);
+		return -EPERM;
+	}
+	vma_merge(vma);
+	return 0;
+}
+
+static int map_locked(struct vellum_mm *mm, const struct vellum_map_args *a,
+		      struct vellum_mapping *mapping, uint64_t len, gva_t *addr)
+{
+	return map_with_flags(mm, a, mapping, len, 0, addr);
+}
+
+EXPORT int vellum_mmap(struct vellum_mm *mm, const struct vellum_map_args *given, uint64_t *addr)
+{
+	struct vellum_mapping *mapping, *shm = NULL;
+	struct vellum_map_args request;
+	const struct vellum_map_args *args = &request;
+	uint64_t len;
+	int err;
+
+	if (!given || given->size != sizeof(*given) || !addr)
+		return -EINVAL;
+	request = *given;
+	if (request.flags & VELLUM_MAP_ANONYMOUS)
+		request.mapping = NULL;		/* ignored, as mmap(2) ignores the descriptor */
+	len = page_align_up(args->len);
+	err = check_mmap(args, len);
+	if (err)
+		return err;
+	if ((args->flags & VELLUM_MAP_ANONYMOUS) && (args->flags & 3) == VELLUM_MAP_SHARED) {
+		err = vellum_mapping_create(mm->memory, NULL, NULL, len >> PAGE_SHIFT, 0, &shm);
+		if (err)
+			return err;
+	}
+	mapping = args->flags & VELLUM_MAP_ANONYMOUS ? shm : args->mapping;
+	write_lock(&mm->mmap_lock, mm_host(mm));
+	err = map_locked(mm, args, mapping, len, addr);
+	mmap_write_unlock(mm);
+	vellum_mapping_put(shm);	/* the VMA has its own */
+	/* What mlockall(2) wants to come in as it is faulted comes in no other way. */
+	if (!err && !(mm->def_flags & VM_LOCKONFAULT) &&
+	    ((args->flags & (VELLUM_MAP_POPULATE | VELLUM_MAP_LOCKED)) || wants_populate(mm)))
+		populate_range(mm, *addr, *addr + len, POPULATE_FOR_MMAP);
+	return err;
+}
+
+EXPORT int vellum_map_shadow_stack(struct vellum_mm *mm, uint64_t *addr, uint64_t len)
+{
+	struct vellum_map_args args = { .size = sizeof(args),
+					.addr = *addr,
+					.len = len,
+					.prot = VM_READ | VM_WRITE,
+					.flags = VELLUM_MAP_PRIVATE | VELLUM_MAP_ANONYMOUS |
+						 (*addr ? VELLUM_MAP_FIXED_NOREPLACE : 0) };
+	int err = check_mmap(&args, page_align_up(len));
+
+	if (err)
+		return err;
+	write_lock(&mm->mmap_lock, mm_host(mm));
+	err = map_with_flags(mm, &args, NULL, page_align_up(len), VM_SHADOW_STACK, addr);
+	mmap_write_unlock(mm);
+	return err;
+}
+
+/* --- brk --- */
+
+EXPORT void vellum_set_brk(struct vellum_mm *mm, uint64_t start)
+{
+	write_lock(&mm->mmap_lock, mm_host(mm));
+	mm->brk_start = mm->brk = start;
+	write_unlock(&mm->mmap_lock, mm_host(mm));
+}
+
+EXPORT void vellum_set_mmap_top(struct vellum_mm *mm, uint64_t top)
+{
+	write_lock(&mm->mmap_lock, mm_host(mm));
+	mm->mmap_top = min_u64(top & PAGE_MASK, TASK_SIZE);
+	write_unlock(&mm->mmap_lock, mm_host(mm));
+}
+
+static int grow_brk(struct vellum_mm *mm, gva_t from, gva_t to)
+{
+	struct vellum_map_args args = { .prot = VM_READ | VM_WRITE,
+					.flags = VELLUM_MAP_PRIVATE | VELLUM_MAP_ANONYMOUS |
+						 VELLUM_MAP_FIXED_NOREPLACE,
+					.addr = from };
+	gva_t addr;
+
+	/* One page stays free above, so that the heap never touches the next mapping. */
+	if (find_vma_intersection(mm, from, to + PAGE_SIZE))
+		return -ENOMEM;
+	return map_locked(mm, &args, NULL, to - from, &addr);
+}
+
+EXPORT uint64_t vellum_brk(struct vellum_mm *mm, uint64_t addr)
+{
+	gva_t old_end = 0, new_end = 0, result;
+	int err = 0;
+
+	write_lock(&mm->mmap_lock, mm_host(mm));
+	if (addr >= mm->brk_start && addr < TASK_SIZE - PAGE_SIZE && mm->brk_start) {
+		old_end = page_align_up(mm->brk);
+		new_end = page_align_up(addr);
+		if (new_end > old_end)
+			err = grow_brk(mm, old_end, new_end);
+		else if (new_end < old_end)
+			err = do_munmap(mm, new_end, old_end - new_end);
+		if (!err)
+			mm->brk = addr;
+	}
+	result = mm->brk;
+	mmap_write_unlock(mm);
+	if (result == addr && new_end > old_end && wants_populate(mm))
+		populate_range(mm, old_end, new_end, POPULATE_FOR_MMAP);
+	return result;
+}
+
+/* --- counters --- */
+
+EXPORT uint64_t vellum_mm_counter(const struct vellum_mm *mm, enum vellum_counter counter)
+{
+	if ((unsigned)counter >= VELLUM_NR_COUNTERS)
+		return 0;
+	return __atomic_load_n(&mm->counters[counter], __ATOMIC_RELAXED);
+}
+
+EXPORT const char *vellum_counter_name(enum vellum_counter counter)
+{
+	static const char *const names[VELLUM_NR_COUNTERS] = {
+		[VELLUM_COUNT_FAULT_READ_ZERO] = "read_zero",
+		[VELLUM_COUNT_FAULT_ANON] = "anon",
+		[VELLUM_COUNT_FAULT_COW] = "cow",
+		[VELLUM_COUNT_FAULT_REUSE] = "reuse",
+		[VELLUM_COUNT_FAULT_FILE_READ] = "file_read",
+		[VELLUM_COUNT_FAULT_FILE_COW] = "file_cow",
+		[VELLUM_COUNT_FAULT_SHARED] = "shared",
+		[VELLUM_COUNT_FAULT_NOTIFY] = "notify",
+		[VELLUM_COUNT_FAULT_SPURIOUS] = "spurious",
+		[VELLUM_COUNT_FAULT_UFFD] = "uffd",
+		[VELLUM_COUNT_FAULT_SWAP] = "swap",
+		[VELLUM_COUNT_FAULT_HUGE] = "huge",
+		[VELLUM_COUNT_FAULT_ERROR] = "error",
+		[VELLUM_COUNT_TLB_FLUSHES] = "tlb_flushes",
+	};
+
+	return (unsigned)counter < VELLUM_NR_COUNTERS ? names[counter] : NULL;
+}
+
+EXPORT uint64_t vellum_mm_rss(const struct vellum_mm *mm)
+{
+	return __atomic_load_n(&mm->rss, __ATOMIC_RELAXED);
+}
+
+EXPORT uint64_t vellum_mm_swapped(const struct vellum_mm *mm)
+{
+	return __atomic_load_n(&mm->swapped, __ATOMIC_RELAXED);
+}

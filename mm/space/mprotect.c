@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * mm/space/mprotect.c - change the rights of a range.
+ *
+ * Rights that are taken away are flushed before the call returns; rights that are added need no
+ * flush: a stale translation costs one spurious fault.
+ */
+#include "mm/fault/fault.h"
+#include "mm/table/pagewalk.h"
+#include "mm/swap/swap.h"
+
+/* May the entry get W outside a fault? (SPEC.md "Who may grant W"). ptl held. */
+bool can_make_writable(struct vma *vma, gva_t addr, pte_t pte)
+{
+	const struct vellum_memory *m = vma->mm->memory;
+
+	if (!(vma->flags & VM_WRITE) || !(pte.val & X86_PRESENT) || wp_tracked(vma, addr))
+		return false;
+	if (vma_soft_dirty_enabled(vma) && !pte_soft_dirty(pte))
+		return false;
+	if (vma_uffd_wp(vma) && pte_uffd_wp(pte))
+		return false;
+	if (vma->flags & VM_SHARED)
+		return pte_dirty(pte);	/* it has been notified already */
+	if (pte_special(pte))
+		return false;
+	return (folio_flags(pte_folio(m, pte)) & (PG_ANON | PG_EXCLUSIVE)) ==
+	       (PG_ANON | PG_EXCLUSIVE);
+}
+
+static pte_t changed(struct vma *vma, gva_t addr, pte_t old)
+{
+	pte_t new = pte_modify(vma->flags & VM_SHADOW_STACK ? pte_wrprotect(old) : old, vma->page_prot);
+
+	if (!(vma->flags & VM_WRITE))
+		return new;	/* without W, as the mapping's rights are */
+	if (pte_write(new) && !pte_write(old) && (wp_tracked(vma, addr) || (vma_uffd_wp(vma) && pte_uffd_wp(new))))
+		new = pte_wrprotect(new);
+	else if (!pte_write(new) && can_make_writable(vma, addr, new))
+		new = maybe_mkwrite(vma, new);
+	return new;
+}
+
+/* Rights or presence that @new lacks and @old had. */
+static bool needs_flush(uint64_t old, uint64_t new)
+{
+	const uint64_t rights = X86_PRESENT | X86_RW | X86_USER | X86_DIRTY;
+
+	return (old & X86_PRESENT) && ((old & rights & ~new) || (~old & new & X86_NX));
+}
+
+/* W comes back with a fault, if it may. */
+static void change_swp(pte_t *ptep, pte_t pte, const struct vma *vma)
+{
+	pte_t new;
+
+	if (unlikely(vma->mm->memory->exposed))
+		check_swp_entry(vma->mm->memory, pte);
+	new = pte_is_marker(pte) ? pte : swp_wrprotect(vma->mm->memory, pte);
+
+	if (new.val != pte.val)
+		ptep_set(ptep, new);
+}
+
+static int change_pte(pte_t *ptep, gva_t addr, struct mm_walk *walk)
+{
+	pte_t old = ptep_get(ptep), new;
+
+	if (unlikely(!pte_present(old))) {
+		if (!pte_none(old))
+			change_swp(ptep, old, walk->vma);
+		return 0;
+	}
+	if (!pte_special(old))
+		prepare_exec(walk->vma, pte_folio(walk->vma->mm->memory, old));
+	do {
+		new = changed(walk->vma, addr, old);
+		if (needs_flush(old.val, new.val) && must_clear_flush(walk->vma->mm)) {
+			ptep_set(ptep, changed(walk->vma, addr, clear_and_flush(walk->vma->mm, addr, ptep)));
+			return 0;
+		}
+	} while (!ptep_cmpxchg(ptep, &old, new));
+	if (needs_flush(old.val, new.val))
+		tlb_change(walk->private, addr, PAGE_SIZE, VELLUM_FLUSH_RIGHTS, pte_pfn(old));
+	return 0;
+}
+
+/* @pte: what its first page would have. Of a PUD W is left to the fault. */
+static uint64_t changed_leaf(struct vma *vma, gva_t addr, uint64_t old, unsigned shift)
+{
+	if (shift == PUD_SHIFT) {
+		pud_t pud = pud_modify(pud_make(old), vma->page_prot | X86_PSE);
+
+		return (pud_write(pud) && !(old & X86_RW) && vma_is_cow(vma) ? pud_wrprotect(pud) : pud).val;
+	}
+	pmd_t pmd = pmd_modify(pmd_make(old), vma->page_prot | X86_PSE);
+
+	if (!pmd_write(pmd) && can_make_writable(vma, addr, leaf_pte(pmd.val, shift, addr)))
+		pmd = pmd_mkwrite(pmd);
+	else if (pmd_write(pmd) && vma_uffd_wp(vma) && pmd_uffd_wp(pmd))
+		pmd = pmd_wrprotect(pmd);
+	return pmd.val;
+}
+
+static int change_leaf(uint64_t *entry, gva_t start, gva_t end, unsigned shift, struct mm_walk *walk)
+{
+	struct tlb_gather *tlb = walk->private;
+	uint64_t old = entry_load(entry), new;
+
+	if (end - start != 1ull << shift || must_clear_flush(walk->vma->mm))
+		return WALK_SPLIT;
+	do {
+		new = changed_leaf(walk->vma, start, old, shift);
+	} while (!entry_cmpxchg(entry, &old, new));
+	if (needs_flush(old, new)) {
+		tlb_change(tlb, start, end - start, VELLUM_FLUSH_RIGHTS, leaf_pfn(old, shift));
+		tlb->batch.all_frames = true;
+	}
+	return 0;
+}
+
+static const struct mm_walk_ops change_walk_ops = { .huge_leaf = change_leaf, .pte = change_pte };
+
+static uint64_t new_flags(const struct vma *vma, uint32_t prot)
+{
+	return (vma->flags & ~VM_ACCESS) | prot;
+}
+
+/* [start, end) is inside @vma. Return: the VMA that now ends at or after @end, or NULL. */
+static struct vma *protect_vma(struct vma *vma, gva_t start, gva_t end, uint32_t prot,
+			       struct tlb_gather *tlb)
+{
+	struct vellum_mm *mm = vma->mm;
+
+	if (new_flags(vma, prot) == vma->flags)
+		return vma;
+	if (vma->start < start || vma->end > end) {
+		if (vma_isolate(mm, start, end))
+			return NULL;
+		vma = find_vma(mm, start);
+	}
+	__atomic_store_n(&vma->flags, new_flags(vma, prot), __ATOMIC_RELAXED);
+	vma_update_prot(vma);
+	walk_vma_range(vma, start, end, &change_walk_ops, tlb);
+	return vma_merge(vma);
+}
+
+/* [*@first_locked, *@last_locked): of it, what was locked and could not be stored to. */
+static int protect_range(struct vellum_mm *mm, gva_t start, gva_t end, uint32_t prot, gva_t *first_locked,
+			 gva_t *last_locked)
+{
+	struct tlb_gather tlb;
+	struct vma *vma = find_vma(mm, start);
+	gva_t first = start;
+	int err = 0;
+
+	if (!vma || vma->start > start)
+		return -ENOMEM;
+	notify_start(mm, VELLUM_NOTIFY_PROTECTION_VMA, first, end);
+	flush_cache(mm, first, end);
+	tlb_begin(&tlb, mm);
+	while (start < end) {
+		gva_t next;
+
+		if (!vma || vma->start > start) {
+			err = -ENOMEM;
+			break;
+		}
+		next = min_u64(vma->end, end);
+		if (prot & ~(vma->flags >> 4) & VM_ACCESS) {	/* MAY bits sit above the rights */
+			err = -EACCES;
+			break;
+		}
+		if ((vma->flags & (VM_LOCKED | VM_SHARED | VM_WRITE)) == VM_LOCKED) {
+			*first_locked = min_u64(*first_locked, start);
+			*last_locked = next;
+		}
+		if (!protect_vma(vma, start, next, prot, &tlb)) {
+			err = -ENOMEM;
+			break;
+		}
+		start = next;
+		vma = start < end ? find_vma(mm, start) : NULL;
+	}
+	tlb_finish(&tlb);
+	notify_finish(mm, VELLUM_NOTIFY_PROTECTION_VMA, first, end);
+	return err;
+}
+
+/* Locked private memory that may be stored to from now on has its own pages from now on. */
+static void populate_locked(struct vellum_mm *mm, gva_t start, gva_t end)
+{
+	struct vellum_vma_info info;
+
+	for (; vellum_vma_next(mm, start, &info) == 0 && info.start < end; start = info.end)
+		if (info.locked && !info.shared && (info.prot & VM_WRITE))
+			populate_range(mm, max_u64(start, info.start), min_u64(info.end, end), POPULATE_FOR_MPROTECT);
+}
+
+EXPORT int vellum_mprotect(struct vellum_mm *mm, uint64_t addr, uint64_t len, uint32_t prot)
+{
+	gva_t first = ~0ull, last = 0;
+	int err;
+
+	if (addr & ~PAGE_MASK)
+		return -EINVAL;
+	if (len == 0)
+		return 0;
+	len = page_align_up(len);
+	if (len == 0 || addr + len < addr)
+		return -ENOMEM;
+	if (prot & ~(uint32_t)VM_ACCESS)
+		return -EINVAL;
+	/* What lies beyond the last address is a hole like any other: what is before it changes. */
+	write_lock(&mm->mmap_lock, mm_host(mm));
+	err = protect_range(mm, addr, addr + len, prot, &first, &last);
+	write_unlock(&mm->mmap_lock, mm_host(mm));
+	if (prot & VM_WRITE)
+		populate_locked(mm, first, last);
+	return err;
+}

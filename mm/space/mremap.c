@@ -1,0 +1,435 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * mm/space/mremap.c - grow, shrink and move mappings.
+ *
+ * A move holds the rmap locks of the pages concerned, so that no reverse walk can miss an entry
+ * that is on its way; and flushes the old place before its page-table lock is dropped.
+ */
+#include "mm/table/huge.h"
+#include "mm/uffd/uffd.h"
+
+struct move {
+	struct vma *from, *to;
+	gva_t old, new;
+	uint64_t len;
+};
+
+/* Else the page's bytes are the object's, or zeros, as anybody who maps it anew would find. */
+static bool was_stored_to(const struct vellum_memory *m, pte_t pte)
+{
+	return pte_dirty(pte) || (!pte_special(pte) && (folio_flags(pte_folio(m, pte)) &
+							(PG_ANON | PG_DIRTY)));
+}
+
+/* Tell the trackers: here bytes vanish, there they appear; and W must not go unseen. */
+static void track_move(const struct move *mv, gva_t old, gva_t new, pte_t pte)
+{
+	track_place(mv->from, old);
+	if (!pte_present(pte))
+		track_place(mv->to, new);
+	else if (was_stored_to(mv->from->mm->memory, pte))
+		track_place(mv->to, new);
+	else if (pte_write(pte))
+		track_grant(mv->to, new);
+}
+
+/* The entry at its new place. Who clears soft-dirty has to see that there is something else now. */
+static pte_t moved(pte_t pte)
+{
+	if (pte_present(pte))
+		return pte_mksoft_dirty(pte);
+	return pte_is_marker(pte) ? pte : pte_swp_mksoft_dirty(pte);
+}
+
+/* Up to @nr neighbouring entries within one table on each side. */
+static void move_entries(const struct move *mv, gva_t old, gva_t new, pte_t *src, pte_t *dst,
+			 uint64_t nr)
+{
+	struct vellum_flush_batch batch = { .full = false };
+
+	for (uint64_t i = 0; i < nr; i++) {
+		gva_t from = old + (i << PAGE_SHIFT), to = new + (i << PAGE_SHIFT);
+		pte_t pte;
+
+		if (pte_none(ptep_get(&src[i])))
+			continue;
+		pte = ptep_get_and_clear(&src[i]);
+		track_move(mv, from, to, pte);
+		if (pte_present(pte)) {
+			batch_add(&batch, from, from + PAGE_SIZE, VELLUM_FLUSH_UNMAP);
+			batch_add_frame(&batch, pte_pfn(pte));
+		}
+		ptep_set(&dst[i], moved(pte));
+	}
+	if (batch.nr_ranges)
+		flush_batch(mv->from->mm, &batch);
+}
+
+/* Pages left in the table that @addr is in. */
+static uint64_t pages_in_table(gva_t addr)
+{
+	return ENTRIES_PER_TABLE - table_index(addr, PAGE_SHIFT);
+}
+
+static uint64_t moved_leaf(uint64_t val)
+{
+	return pmd_mksoft_dirty(pmd_make(val)).val;	/* the same bits in a PUD */
+}
+
+/* The leaf that is at @old goes to @new, where an invalid one keeps its place. */
+static void replace_leaf(const struct move *mv, gva_t old, gva_t new, unsigned shift)
+{
+	struct vellum_mm *mm = mv->from->mm;
+	struct vellum_flush_batch batch = { .all_frames = true };
+	uint64_t val, size = 1ull << shift;
+	struct leaf from, to;
+
+	huge_lock(mm, old, &from, &val);	/* the mmap lock and the rmap locks keep it a leaf */
+	val = entry_exchange(from.entry, 0);
+	for (gva_t at = 0; at < size; at += PAGE_SIZE)
+		track_move(mv, old + at, new + at, leaf_pte(val, shift, old + at));
+	batch_add(&batch, old, old + size, VELLUM_FLUSH_UNMAP);
+	flush_batch(mm, &batch);
+	huge_lookup(mm, new, &to);
+	entry_store(to.entry, moved_leaf(val));
+	mm_add_rss(mm, -(int64_t)(size >> PAGE_SHIFT));		/* it was counted twice */
+	huge_removed(mm->memory, from.entry, shift);
+	huge_unlock(mm, &from);
+}
+
+/*
+ * A whole leaf, to a place as aligned as it is. False: it is smaller entries now, or there is no memory; those don't
+ * need any, once their table is there.
+ */
+static bool move_leaf(const struct move *mv, gva_t old, gva_t new, uint64_t len)
+{
+	struct vellum_mm *mm = mv->from->mm;
+	struct leaf leaf;
+	uint64_t val, size;
+
+	if (!huge_lookup(mm, old, &leaf))
+		return false;
+	size = 1ull << leaf.shift;
+	/* Its place is taken first, with the old one's lock free: both may be in one table. */
+	if (!((old | new) & (size - 1)) && size <= len && !huge_install(mm, new, leaf.shift, X86_PSE, NULL, NULL)) {
+		replace_leaf(mv, old, new, leaf.shift);
+		return true;
+	}
+	if (huge_lock(mm, old, &leaf, &val)) {
+		huge_split_locked(mm, leaf.entry, old, leaf.shift);
+		huge_unlock(mm, &leaf);
+	}
+	return false;
+}
+
+/* Return: bytes moved; less than the length if a table could not be allocated. */
+static uint64_t move_page_tables(const struct move *mv)
+{
+	struct vellum_mm *mm = mv->from->mm;
+	uint64_t done = 0;
+
+	while (done < mv->len) {
+		gva_t old = mv->old + done, new = mv->new + done;
+		uint64_t nr = min_u64(pages_in_table(old), pages_in_table(new));
+		struct mutex *src_lock, *dst_lock;
+		struct leaf leaf;
+		pte_t *src, *dst;
+
+		if (huge_lookup(mm, old, &leaf)) {
+			if (move_leaf(mv, old, new, mv->len - done))
+				done += 1ull << leaf.shift;
+			continue;	/* what was split is looked at again */
+		}
+		src = pte_lookup(mm, old, &src_lock);
+
+		if (!src)
+			nr = (skip_absent_tables(mm, old, mv->old + mv->len) - old) >> PAGE_SHIFT;
+		nr = min_u64(nr, (mv->len - done) >> PAGE_SHIFT);
+		if (src) {
+			if (huge_lookup(mm, new, NULL))		/* moving back, over what came as a whole */
+				huge_split_range(mm, new, new + PAGE_SIZE);
+			dst = pte_alloc(mm, new, &dst_lock);
+			if (!dst)
+				return done;
+			mutex_lock_both(src_lock, dst_lock, mm_host(mm));
+			move_entries(mv, old, new, src, dst, nr);
+			mutex_unlock_both(src_lock, dst_lock, mm_host(mm));
+		}
+		done += nr << PAGE_SHIFT;
+	}
+	return done;
+}
+
+static int move_all(struct move *mv)
+{
+	struct vellum_mm *mm = mv->from->mm;
+	uint64_t done;
+
+	if (!mv->len)
+		return 0;
+	notify_start(mm, VELLUM_NOTIFY_UNMAP, mv->old, mv->old + mv->len);
+	vma_lock_rmaps(mv->from);
+	done = move_page_tables(mv);
+	if (done < mv->len) {
+		/* The old tables are still there: moving back needs no memory. */
+		struct move back = { mv->to, mv->from, mv->new, mv->old, done };
+
+		move_page_tables(&back);
+	}
+	vma_unlock_rmaps(mv->from);
+	notify_finish(mm, VELLUM_NOTIFY_UNMAP, mv->old, mv->old + mv->len);
+	return done < mv->len ? -ENOMEM : 0;
+}
+
+/* What has moved is registered no more. */
+static void drop_protection(const struct move *mv)
+{
+	struct tlb_gather tlb;
+
+	tlb_begin(&tlb, mv->to->mm);
+	uffd_wp_vma(&tlb, mv->to, mv->new, mv->new + mv->len, false);	/* on its borders: needs no memory */
+	tlb_finish(&tlb);
+}
+
+/* Anonymous memory without a page of its own counts from its new place: there it can merge. */
+static pgoff_t index_at(const struct vma *vma, gva_t old, gva_t new)
+{
+	return vma_is_anonymous(vma) && !vma->anon_vma ? new >> PAGE_SHIFT : vma_page_index(vma, old);
+}
+
+/* 0, and *@ev if somebody wants to hear of the move; or -ENOMEM */
+static int prepare_remap_event(const struct vma *vma, gva_t old, gva_t new, uint64_t len, struct uffd_event **ev)
+{
+	if (!vma->uffd || !uffd_has(vma->uffd, VELLUM_UFFD_FEATURE_EVENT_REMAP))
+		return 0;
+	*ev = uffd_event_new(vma->uffd, VELLUM_UFFD_EVENT_REMAP);
+	if (!*ev)
+		return -ENOMEM;
+	(*ev)->msg.arg.remap.from = old;
+	(*ev)->msg.arg.remap.to = new;
+	(*ev)->msg.arg.remap.len = len;
+	return 0;
+}
+
+static void cancel_move_events(struct vellum_mm *mm, struct uffd_event *ev, gva_t old, uint64_t len)
+{
+	uffd_unmap_forget(mm, old, old + len);
+	if (ev)
+		uffd_event_cancel(ev);
+}
+
+/*
+ * [old, old + old_len) is a part of @vma; @new is free. @keep: the old mapping stays, empty; without
+ * @old_len that is a second mapping of shared pages.
+ */
+static int move_vma(struct vma *vma, gva_t old, uint64_t old_len, gva_t new, uint64_t new_len,
+		    bool keep, gva_t *addr)
+{
+	struct vellum_mm *mm = vma->mm;
+	struct uffd_event *ev = NULL;
+	struct vma *copy;
+	int err;
+
+	/* The copy, and what a split at both edges makes. */
+	if (!new || mm->nr_vmas + 3 >= max_map_count(mm) || prepare_remap_event(vma, old, new, old_len, &ev))
+		return -ENOMEM;
+	/* What the unmapping of the old place would need is there before anything moves. */
+	if (old_len && ((!keep && uffd_unmap_prepare(mm, old, old + old_len)) ||
+			vma_isolate(mm, old, old + old_len))) {
+		cancel_move_events(mm, ev, old, old_len);
+		return -ENOMEM;
+	}
+	vma = find_vma(mm, old);
+	copy = vma_alloc(mm, new, new + new_len, vma->flags & ~VM_UFFD, vma->mapping, index_at(vma, old, new));
+	if (!copy) {
+		cancel_move_events(mm, ev, old, old_len);
+		vma_merge(vma);
+		return -ENOMEM;
+	}
+	if (vma->anon_vma) {
+		anon_vma_get(vma->anon_vma);
+		copy->anon_vma = vma->anon_vma;
+	}
+	if (vma->uffd && uffd_has(vma->uffd, VELLUM_UFFD_FEATURE_EVENT_REMAP))
+		vma_set_uffd(copy, vma->uffd, vma->flags & VM_UFFD);
+	vma_insert(copy);
+	struct move mv = { vma, copy, old, new, old_len };
+
+	err = move_all(&mv);
+	if (err) {
+		cancel_move_events(mm, ev, old, old_len);
+		do_munmap(mm, new, new_len);
+		vma_merge(vma);
+		return err;
+	}
+	if (vma->uffd && !copy->uffd)
+		drop_protection(&mv);
+	if (ev)
+		uffd_event_keep_after(mm, ev, new);
+	if (!keep) {
+		do_munmap(mm, old, old_len);	/* on VMA borders: needs no split, cannot fail */
+	} else if (old_len) {
+		/* What was locked has moved. Reclaim reads the flags without the mmap lock. */
+		__atomic_store_n(&vma->flags, vma->flags & ~(VM_LOCKED | VM_LOCKONFAULT),
+				 __ATOMIC_RELAXED);
+		vma_merge(vma);		/* perhaps with the copy */
+	}
+	vma_merge(find_vma(mm, new));
+	*addr = new;
+	return 0;
+}
+
+static bool can_grow_in_place(struct vma *vma, gva_t old_end, uint64_t by)
+{
+	return vma->end == old_end && by <= TASK_SIZE - old_end &&
+	       !find_vma_intersection(vma->mm, old_end, old_end + by);
+}
+
+/* Locked memory must not grow beyond the limit. */
+static bool may_become(const struct vma *vma, uint64_t old_len, uint64_t new_len)
+{
+	return !(vma->flags & VM_LOCKED) || new_len <= old_len || may_lock(vma->mm, new_len - old_len);
+}
+
+/* May [old, old + old_len) become @new_len long? It must lie in one VMA. */
+static int check_resize(const struct vma *vma, gva_t old, uint64_t old_len, uint64_t new_len)
+{
+	if (!vma || vma->start > old || old_len > vma->end - old)
+		return -EFAULT;
+	if (new_len > old_len && (vma->flags & VM_PFNMAP))
+		return -EFAULT;
+	if (vma_page_index(vma, old) + (new_len >> PAGE_SHIFT) < vma->pgoff)
+		return -EINVAL;
+	return may_become(vma, old_len, new_len) ? 0 : -EAGAIN;
+}
+
+static int grow(struct vellum_mm *mm, gva_t old, uint64_t old_len, uint64_t new_len, uint32_t flags,
+		gva_t *addr)
+{
+	struct vma *vma = find_vma(mm, old);
+	int err = check_resize(vma, old, old_len, new_len);
+
+	if (err)
+		return err;
+	if (can_grow_in_place(vma, old + old_len, new_len - old_len)) {
+		vma_set_range(vma, vma->start, old + new_len);
+		vma_merge(vma);
+		*addr = old;
+		return 0;
+	}
+	if (!(flags & VELLUM_MREMAP_MAYMOVE))
+		return -ENOMEM;
+	return move_vma(vma, old, old_len, find_gap(mm, new_len, MMAP_MIN_ADDR, mm->mmap_top), new_len,
+			false, addr);
+}
+
+/* To @new, whatever is mapped there; both ranges are checked not to overlap. */
+static int move_fixed(struct vellum_mm *mm, gva_t old, uint64_t old_len, gva_t new, uint64_t new_len,
+		      bool keep, gva_t *addr)
+{
+	int err = check_resize(find_vma(mm, old), old, min_u64(old_len, new_len), new_len);
+
+	if (!err)
+		err = do_munmap(mm, new, new_len);
+	if (!err && old_len && new_len < old_len) {
+		err = do_munmap(mm, old + new_len, old_len - new_len);
+		old_len = new_len;
+	}
+	if (!err)
+		err = check_resize(find_vma(mm, old), old, old_len, new_len);
+	return err ? err : move_vma(find_vma(mm, old), old, old_len, new, new_len, keep, addr);
+}
+
+static int remap_locked(struct vellum_mm *mm, gva_t old, uint64_t old_len, uint64_t new_len,
+			uint32_t flags, gva_t *addr)
+{
+	int err;
+
+	if (new_len > old_len)
+		return grow(mm, old, old_len, new_len, flags, addr);
+	if (new_len < old_len) {
+		err = do_munmap(mm, old + new_len, old_len - new_len);
+		if (err)
+			return err;
+	}
+	*addr = old;
+	return 0;
+}
+
+/* The old mapping stays: DONTUNMAP, or no length to move. */
+static int remap_kept(struct vellum_mm *mm, gva_t old, uint64_t old_len, uint64_t new_len,
+		      uint32_t flags, gva_t *addr)
+{
+	struct vma *vma = find_vma(mm, old);
+	int err;
+
+	if ((flags & VELLUM_MREMAP_DONTUNMAP) && (vma->flags & VM_SPECIAL))
+		return -EINVAL;
+	if (!old_len && !(vma->flags & VM_MAYSHARE))
+		return -EINVAL;
+	if (flags & VELLUM_MREMAP_FIXED)
+		return move_fixed(mm, old, old_len, *addr, new_len, true, addr);
+	err = check_resize(vma, old, old_len, new_len);
+	return err ? err : move_vma(vma, old, old_len,
+				    find_gap(mm, new_len, MMAP_MIN_ADDR, mm->mmap_top), new_len, true, addr);
+}
+
+static bool fixed_target_ok(gva_t old, uint64_t old_len, gva_t new, uint64_t new_len)
+{
+	if ((new & ~PAGE_MASK) || new < MMAP_MIN_ADDR)
+		return false;
+	if (new >= TASK_SIZE || new_len > TASK_SIZE - new)
+		return false;
+	return new + new_len <= old || old + old_len <= new;
+}
+
+static bool flags_ok(uint64_t old_len, uint64_t new_len, uint32_t flags)
+{
+	const uint32_t moving = VELLUM_MREMAP_FIXED | VELLUM_MREMAP_DONTUNMAP;
+
+	if (flags & ~(moving | VELLUM_MREMAP_MAYMOVE))
+		return false;
+	if (((flags & moving) || !old_len) && !(flags & VELLUM_MREMAP_MAYMOVE))
+		return false;
+	return !(flags & VELLUM_MREMAP_DONTUNMAP) || old_len == new_len;
+}
+
+static int remap(struct vellum_mm *mm, gva_t old, uint64_t from, uint64_t to, uint32_t flags, gva_t *addr)
+{
+	if (!find_vma_intersection(mm, old, old + 1))
+		return -EFAULT;
+	if (!from || (flags & VELLUM_MREMAP_DONTUNMAP))
+		return remap_kept(mm, old, from, to, flags, addr);
+	if (flags & VELLUM_MREMAP_FIXED)
+		return move_fixed(mm, old, from, *addr, to, false, addr);
+	return remap_locked(mm, old, from, to, flags, addr);
+}
+
+/* What locked memory has grown by comes in at once. */
+static void populate_growth(struct vellum_mm *mm, gva_t addr, uint64_t from, uint64_t to)
+{
+	struct vellum_vma_info info;
+
+	if (to > from && vellum_vma_next(mm, addr, &info) == 0 && info.locked)
+		populate_range(mm, addr + from, addr + to, POPULATE_FOR_MMAP);
+}
+
+EXPORT int vellum_mremap(struct vellum_mm *mm, uint64_t old_addr, uint64_t old_len, uint64_t new_len,
+			 uint32_t flags, uint64_t *new_addr)
+{
+	uint64_t from = page_align_up(old_len), to = page_align_up(new_len);
+	int err;
+
+	if ((old_addr & ~PAGE_MASK) || (old_len && !from) || !to || !new_addr || !flags_ok(from, to, flags))
+		return -EINVAL;
+	if (old_addr >= TASK_SIZE || from > TASK_SIZE - old_addr || to > TASK_SIZE)
+		return -EINVAL;
+	if ((flags & VELLUM_MREMAP_FIXED) && !fixed_target_ok(old_addr, from, *new_addr, to))
+		return -EINVAL;
+	write_lock(&mm->mmap_lock, mm_host(mm));
+	err = remap(mm, old_addr, from, to, flags, new_addr);
+	mmap_write_unlock(mm);
+	if (!err)
+		populate_growth(mm, *new_addr, from, to);
+	return err;
+}

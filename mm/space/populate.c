@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * mm/space/populate.c - pages are faulted in before anybody accesses them: MAP_POPULATE, mlock(2),
+ * MADV_POPULATE_READ and _WRITE.
+ */
+#include "mm/fault/fault.h"
+#include "mm/table/huge.h"
+#include "mm/uffd/uffd.h"
+
+static bool for_mmap(enum populate_why why)
+{
+	return why == POPULATE_FOR_MMAP || why == POPULATE_FOR_MPROTECT;
+}
+
+/* Populated memory has not been written: but for POPULATE_WRITE the entry is clean. */
+static unsigned fault_flags(const struct vma *vma, enum populate_why why)
+{
+	bool cow = (vma->flags & (VM_SHARED | VM_WRITE)) == VM_WRITE;
+
+	if (why == POPULATE_WRITE)
+		return FAULT_WRITE;
+	return FAULT_POPULATE | (for_mmap(why) && cow ? FAULT_WRITE : 0);
+}
+
+static int check_vma(const struct vma *vma, gva_t at, enum populate_why why)
+{
+	if (!vma || vma->start > at)
+		return -ENOMEM;
+	if (for_mmap(why))
+		return vma->flags & VM_ACCESS ? 0 : -ENOMEM;
+	if (vma->flags & VM_PFNMAP)
+		return -EINVAL;
+	/* The right itself: that W lets loads through too is the machine's doing. */
+	return vma->flags & (why == POPULATE_WRITE ? VM_WRITE : VM_READ) ? 0 : -EINVAL;
+}
+
+/* The entry allows it already: no fault, so A and D stay; but for writing the page counts as newer. */
+static bool entry_allows(struct vellum_memory *m, pte_t pte, bool write)
+{
+	if (!(pte.val & X86_PRESENT) || (write && !pte_write(pte)))
+		return false;
+	if (write && !pte_dirty(pte) && !pte_special(pte))
+		folio_mark_dirty(pte_folio(m, pte));
+	return true;
+}
+
+static bool is_populated(const struct vma *vma, gva_t at, enum populate_why why)
+{
+	struct vellum_mm *mm = vma->mm;
+	bool write = fault_flags(vma, why) & FAULT_WRITE, there;
+	struct mutex *ptl;
+	pte_t *ptep = pte_lookup(mm, at, &ptl);
+	struct leaf leaf;
+	uint64_t val;
+
+	if (ptep) {
+		mutex_lock(ptl, mm_host(mm));
+		there = entry_allows(mm->memory, ptep_get(ptep), write);
+		mutex_unlock(ptl, mm_host(mm));
+		return there;
+	}
+	if (!huge_lock(mm, at, &leaf, &val))
+		return false;
+	there = entry_allows(mm->memory, leaf_pte(val, leaf.shift, at), write);
+	huge_unlock(mm, &leaf);
+	return there;
+}
+
+/* What a marker protected has come in protected: the store is still to be resolved, or told of. */
+static bool is_protected(const struct vma *vma, gva_t at)
+{
+	struct mutex *ptl;
+	pte_t *ptep = vma_uffd_wp(vma) ? pte_lookup(vma->mm, at, &ptl) : NULL;
+	pte_t pte;
+
+	if (!ptep)
+		return false;
+	mutex_lock(ptl, mm_host(vma->mm));
+	pte = ptep_get(ptep);
+	mutex_unlock(ptl, mm_host(vma->mm));
+	return pte_present(pte) && pte_uffd_wp(pte);
+}
+
+/* mmap_lock held for reading. As populate_range(); also FAULT_WAIT. */
+static int populate_page(struct vellum_mm *mm, gva_t at, enum populate_why why, struct uffd_wait *wait)
+{
+	struct vma *vma = find_vma(mm, at);
+	int err = check_vma(vma, at, why), result;
+
+	if (err || is_populated(vma, at, why))
+		return err;
+	result = handle_mm_fault(vma, at, fault_flags(vma, why), wait);
+	switch (result) {
+	case VELLUM_FAULT_OK:
+		return (fault_flags(vma, why) & FAULT_WRITE) && is_protected(vma, at) ? FAULT_WAIT : 0;
+	case VELLUM_FAULT_OOM:
+		return -EAGAIN;
+	case VELLUM_FAULT_HWPOISON:
+		return for_mmap(why) ? -EFAULT : -EHWPOISON;
+	case FAULT_WAIT:
+		return FAULT_WAIT;
+	default:
+		return -EFAULT;
+	}
+}
+
+/* What stood in the way, without the mmap lock: 0 to try again, or the error. */
+static int mend(struct vellum_mm *mm, int err, struct uffd_wait *wait, unsigned *tries)
+{
+	if (err == FAULT_WAIT)
+		return uffd_wait_over(wait, mm_host(mm)) ? 0 : -EINTR;
+	return reclaim_for_retry(mm->memory, tries) ? 0 : err;
+}
+
+int populate_range(struct vellum_mm *mm, gva_t start, gva_t end, enum populate_why why)
+{
+	const struct host *host = mm_host(mm);
+	struct uffd_wait wait = { .ctx = NULL };
+	unsigned tries = 0;
+	gva_t at = start;
+	int err = 0;
+
+	read_lock(&mm->mmap_lock, host);
+	while (at < end && !err) {
+		if (host_killed(host)) {
+			err = -EINTR;
+			break;
+		}
+		err = populate_page(mm, at, why, why == POPULATE_FOR_MPROTECT ? NULL : &wait);
+		if (err == -EAGAIN || err == FAULT_WAIT) {
+			read_unlock(&mm->mmap_lock, host);
+			err = mend(mm, err, &wait, &tries);
+			read_lock(&mm->mmap_lock, host);
+		} else {
+			at += PAGE_SIZE;
+			tries = 0;
+		}
+	}
+	read_unlock(&mm->mmap_lock, host);
+	return err;
+}

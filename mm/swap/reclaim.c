@@ -1,0 +1,333 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * mm/swap/reclaim.c - frames are made free: cached pages of files are dropped, private and shared memory is swapped out.
+ *
+ * A hand goes round over all frames. A page that was accessed since it came by last gets a second chance: its A is
+ * cleared. References from nowhere: the hand takes one to a page that it found by its frame, without a lock
+ * that whoever maps the page would hold; memory->frame_refs keeps fork out meanwhile, which counts on there
+ * being no such thing (share_folio()).
+ */
+#include "mm/table/huge.h"
+#include "mm/swap/swap.h"
+
+/* For the next sync: whoever calls that is told, as nobody else can be now. */
+static void note_error(struct vellum_mapping *mapping, int err)
+{
+	__atomic_store_n(&mapping->wb_error, err, __ATOMIC_RELAXED);
+}
+
+/* --- cached pages of files --- */
+
+/* Clean pages that nobody maps go first; then mapped ones; then dirty ones, written. */
+enum effort { RECLAIM_UNMAPPED, RECLAIM_CLEAN, RECLAIM_DIRTY };
+
+static bool is_mapped(const struct folio *folio)
+{
+	return __atomic_load_n(&folio->count, __ATOMIC_ACQUIRE) >= FOLIO_MAP;
+}
+
+/* The folio's lock is held, and a reference. */
+static bool drop_folio(struct vellum_mapping *mapping, struct folio *folio, enum effort effort)
+{
+	int err;
+
+	if (folio->mapping != mapping || !(folio_flags(folio) & PG_UPTODATE) || folio_maybe_pinned(folio))
+		return false;
+	if (is_mapped(folio)) {
+		if (effort == RECLAIM_UNMAPPED || is_mapped_with(mapping, folio->index, folio->index, VM_LOCKED))
+			return false;
+		/* Nobody can map it again while it is locked; dirt of the entries goes to the flag. */
+		vellum_unmap_mapping_range(mapping, folio->index, 1);
+	}
+	err = effort == RECLAIM_DIRTY ? folio_write(mapping, folio) : 0;
+	if (err)
+		note_error(mapping, err);
+	/* The cache's reference and ours. */
+	return !(folio_flags(folio) & PG_DIRTY) && mapping_remove(mapping, folio, 2 * FOLIO_REF);
+}
+
+bool reclaim_cached(struct vellum_mapping *mapping, struct folio *folio)
+{
+	return mapping->ops && mapping->ops->fault && (mapping->flags & VELLUM_MAPPING_WRITEBACK) &&
+	       drop_folio(mapping, folio, RECLAIM_DIRTY);
+}
+
+static uint64_t shrink_mapping(struct vellum_mapping *mapping, uint64_t nr, enum effort effort)
+{
+	struct vellum_memory *m = mapping->memory;
+	struct folio *folio;
+	uint64_t freed = 0;
+
+	for (pgoff_t i = 0; freed < nr && (folio = mapping_next(mapping, &i, ~0ull, false)); i++) {
+		if (mutex_trylock(&folio->lock)) {	/* a fault that holds it may wait for frames */
+			freed += drop_folio(mapping, folio, effort);
+			mutex_unlock(&folio->lock, &m->host);
+		}
+		folio_put(m, folio);
+	}
+	return freed;
+}
+
+static uint64_t shrink_caches(struct vellum_memory *m, uint64_t nr, enum effort effort)
+{
+	struct vellum_mapping *mapping = NULL;
+	uint64_t freed = 0;
+
+	while ((mapping = mapping_after(m, mapping)))
+		if (freed < nr && (mapping->flags & VELLUM_MAPPING_WRITEBACK) && mapping->ops && mapping->ops->fault)
+			freed += shrink_mapping(mapping, nr - freed, effort);
+	return freed;
+}
+
+/* --- private pages --- */
+
+/* For rmap_walk(): clear A; 1 if it was set, or the mapping is locked in memory. */
+static int was_accessed(struct folio *folio, struct vma *vma, gva_t addr, void *arg)
+{
+	struct vellum_memory *m = arg;
+	struct mutex *ptl;
+	pte_t *ptep;
+	bool young;
+
+	if (vma_flags(vma) & VM_LOCKED)
+		return 1;
+	ptep = lock_entry_of(m, folio, vma, addr, &ptl);
+	if (!ptep)
+		return 0;
+	young = pte_young(ptep_get(ptep)) && pte_young(ptep_update(ptep, pte_mkold));
+	mutex_unlock(ptl, &m->host);
+	return young && !(vma_flags(vma) & VM_SEQ_READ);
+}
+
+/* The swap entry in place of @old. */
+static pte_t swap_entry_for(pte_t old, slot_t slot, bool exclusive)
+{
+	pte_t pte = pte_swp_keep_flags(slot_pte(slot), old);
+
+	return exclusive ? pte_swp_mkexclusive(pte) : pte;
+}
+
+struct unmapping {
+	struct vellum_memory *m;
+	slot_t slot;		/* 0: the page is dropped, if nobody has stored to it */
+};
+
+/* References that are neither its mappings' nor ours. */
+static bool has_other_users(const struct folio *folio)
+{
+	uint64_t count = __atomic_load_n(&folio->count, __ATOMIC_SEQ_CST);
+
+	return (uint32_t)count - (uint32_t)(count >> 32) != 1;
+}
+
+/* ptl held; the entry is cleared and flushed: @old is what it was. False: it was put back. */
+static bool replace_entry(const struct unmapping *un, struct folio *folio, struct vma *vma, gva_t addr, pte_t *ptep,
+			  pte_t old)
+{
+	bool exclusive = folio_flags(folio) & PG_EXCLUSIVE;
+
+	/* The pin that comes now sees that the entry is gone; one from before is seen here. */
+	bool stored = pte_dirty(old) || (folio_flags(folio) & PG_DIRTY);	/* since MADV_FREE: that clears both */
+
+	if (folio_maybe_pinned(folio) || (!un->slot && (stored || has_other_users(folio)))) {
+		ptep_set(ptep, old);
+		return false;
+	}
+	if (un->slot) {
+		folio_clear(folio, PG_EXCLUSIVE);
+		slot_dup(un->m, un->slot);
+		ptep_set(ptep, swap_entry_for(old, un->slot, exclusive));
+		mm_add_swapped(vma->mm, 1);
+	}
+	if (pte_dirty(old) || !un->slot)
+		track_change(vma, addr);
+	return true;
+}
+
+/* For rmap_walk(): 1 breaks off. */
+static int unmap_entry(struct folio *folio, struct vma *vma, gva_t addr, void *arg)
+{
+	const struct unmapping *un = arg;
+	struct vellum_memory *m = un->m;
+	struct mutex *ptl;
+	pte_t *ptep, old;
+	bool done;
+
+	if (vma_flags(vma) & VM_LOCKED)
+		return 1;
+	ptep = lock_entry_of(m, folio, vma, addr, &ptl);
+	if (!ptep)
+		return 0;
+	old = ptep_get_and_clear(ptep);
+	flush_page(vma->mm, addr, VELLUM_FLUSH_UNMAP, pte_pfn(old));
+	done = replace_entry(un, folio, vma, addr, ptep, old);
+	if (done)
+		mm_add_rss(vma->mm, -1);
+	mutex_unlock(ptl, &m->host);
+	if (done)
+		folio_drop(m, folio, FOLIO_MAPPED);	/* the caller's reference is still there */
+	return !done;
+}
+
+/* Its slot holds its bytes. The folio is locked. Return: nobody else has it, it is free with our reference. */
+static bool leave_cache(struct vellum_memory *m, struct folio *folio)
+{
+	if (__atomic_load_n(&folio->count, __ATOMIC_ACQUIRE) != 2 * FOLIO_REF)
+		return false;
+	swap_cache_remove(m, folio);
+	return true;
+}
+
+static bool write_out(struct vellum_memory *m, struct folio *folio, slot_t slot)
+{
+	if (!(folio_flags(folio) & PG_DIRTY))
+		return true;
+	folio_clear(folio, PG_DIRTY);
+	if (!slot_write(m, slot, folio))
+		return true;
+	folio_set(folio, PG_DIRTY);	/* the cache keeps it: nothing is lost */
+	return false;
+}
+
+/* An anonymous page, mapped or not; locked, referenced. */
+static bool swap_out(struct vellum_memory *m, struct folio *folio)
+{
+	struct unmapping un = { .m = m, .slot = folio_slot(m, folio) };
+	bool fresh = !un.slot;
+
+	if (fresh) {
+		un.slot = slot_alloc(m);	/* ours until the page has it */
+		if (!un.slot)
+			return false;
+		if (swap_cache_add(m, folio, un.slot)) {
+			slot_put(m, un.slot);
+			return false;
+		}
+	}
+	rmap_walk(m, folio, unmap_entry, &un);
+	if (fresh)
+		slot_put(m, un.slot);		/* entries name it now, or none does: anon_unlock() sees that */
+	if (is_mapped(folio) || !write_out(m, folio, un.slot))
+		return false;
+	return leave_cache(m, folio);
+}
+
+/* Nobody is to miss it: MADV_FREE. */
+static bool drop_lazyfree(struct vellum_memory *m, struct folio *folio)
+{
+	struct unmapping un = { .m = m };
+
+	rmap_walk(m, folio, unmap_entry, &un);
+	if (is_mapped(folio)) {
+		folio_clear(folio, PG_LAZYFREE);	/* stored to since: it is an ordinary page again */
+		folio_set(folio, PG_DIRTY);
+		return false;
+	}
+	return __atomic_load_n(&folio->count, __ATOMIC_ACQUIRE) == FOLIO_REF;
+}
+
+static bool reclaim_anon(struct vellum_memory *m, struct folio *folio, bool force)
+{
+	if (!is_mapped(folio))
+		return (folio_flags(folio) & PG_SWAPCACHE) && write_out(m, folio, folio_slot(m, folio)) &&
+		       leave_cache(m, folio);
+	if (folio_maybe_pinned(folio))
+		return false;
+	if (folio_flags(folio) & PG_LAZYFREE)
+		return drop_lazyfree(m, folio);
+	if (rmap_walk(m, folio, was_accessed, m) && !force)
+		return false;
+	return swap_out(m, folio);
+}
+
+/* A page of a shared-memory object. */
+static bool reclaim_shmem(struct vellum_memory *m, struct folio *folio, bool force)
+{
+	struct vellum_mapping *mapping = folio->mapping;
+
+	if (!mapping || !mapping_is_shmem(mapping) || folio_maybe_pinned(folio))
+		return false;
+	if (rmap_walk(m, folio, was_accessed, m) && !force)
+		return false;
+	return shmem_swap_out(mapping, folio);
+}
+
+/* Its lock, and a reference that is the caller's. */
+bool reclaim_folio(struct vellum_memory *m, struct folio *folio, bool force)
+{
+	bool freed = false, anon;
+	uint32_t flags;
+
+	if (!mutex_trylock(&folio->lock))
+		return false;
+	flags = folio_flags_acquire(folio);	/* once: a page becomes somebody's without its lock */
+	anon = flags & (PG_ANON | PG_SWAPCACHE);
+	if (anon)
+		freed = reclaim_anon(m, folio, force);
+	else if (flags & PG_UPTODATE)
+		freed = reclaim_shmem(m, folio, force);
+	if (anon)
+		anon_unlock(m, folio);
+	else
+		mutex_unlock(&folio->lock, &m->host);
+	return freed;
+}
+
+/* A page that may be swapped out: some flags are looked at again with its lock. */
+static struct folio *folio_at_hand(struct vellum_memory *m, uint64_t index)
+{
+	struct folio *folio = &m->folios[index];
+	uint32_t flags = folio_flags(folio);
+	bool got;
+
+	if (!(flags & PG_USED) || (flags & (PG_TABLE | PG_DEVICE)) || folio_pfn(m, folio) == m->zero_pfn)
+		return NULL;
+	group_enter_second(&m->frame_refs, &m->host);
+	got = folio_try_get(folio, FOLIO_REF);
+	group_leave_second(&m->frame_refs, &m->host);
+	if (!got)
+		return NULL;
+	if (!(folio_flags(folio) & (PG_TABLE | PG_DEVICE)))
+		return folio;
+	folio_put(m, folio);
+	return NULL;
+}
+
+/* The first round spares what was accessed, the second does not. */
+static uint64_t turn_hand(struct vellum_memory *m, uint64_t nr)
+{
+	uint64_t freed = 0;
+
+	if (!__atomic_load_n(&m->swap, __ATOMIC_RELAXED) && !__atomic_load_n(&m->has_lazyfree, __ATOMIC_RELAXED))
+		return 0;
+	mutex_lock(&m->reclaim_lock, &m->host);
+	for (uint64_t i = 0; i < 2 * m->nr_frames && freed < nr; i++) {
+		uint64_t index = m->clock_hand = m->clock_hand + 1 < m->nr_frames ? m->clock_hand + 1 : 0;
+		struct folio *folio = folio_at_hand(m, index);
+
+		if (!folio)
+			continue;
+		freed += reclaim_folio(m, folio, i >= m->nr_frames);
+		folio_put(m, folio);
+	}
+	mutex_unlock(&m->reclaim_lock, &m->host);
+	return freed;
+}
+
+EXPORT uint64_t vellum_reclaim(struct vellum_memory *memory, uint64_t nr)
+{
+	uint64_t freed = 0;
+
+	for (enum effort effort = RECLAIM_UNMAPPED; effort <= RECLAIM_DIRTY && freed < nr; effort++)
+		freed += shrink_caches(memory, nr - freed, effort);
+	return freed < nr ? freed + turn_hand(memory, nr - freed) : freed;
+}
+
+/*
+ * Not as long as anything can be dropped: that may be the page that each try brings in before it
+ * fails for want of a second one.
+ */
+bool reclaim_for_retry(struct vellum_memory *m, unsigned *tries)
+{
+	return (*tries)++ < RECLAIM_TRIES && vellum_reclaim(m, RECLAIM_BATCH);
+}

@@ -1,0 +1,533 @@
+/* SPDX-License-Identifier: MIT */
+/* mm/swap/swap.c - swap areas: slots and their counts, and the swap cache. See swap.h. */
+#include "mm/swap/swap.h"
+
+#define CHUNK_SLOTS	1024u
+#define SLOT_CACHED	(1u << 31)	/* a page in RAM has it */
+#define SLOT_BUSY	(1u << 30)	/* its bytes are being given back */
+#define SLOT_COUNT	(SLOT_BUSY - 1)
+
+struct swap_area {
+	const struct vellum_swap_ops *ops;
+	void *ctx;
+	uint64_t nr_slots, nr_used;
+	uint64_t next;			/* where to look first */
+	bool closing;			/* no new slots */
+	uint32_t **chunks;		/* [nr_slots / CHUNK_SLOTS], each allocated when it is used first */
+};
+
+struct swap_state {
+	struct mutex lock;		/* a leaf; protects all of it, and PG_SWAPCACHE's change */
+	struct swap_area *area[VELLUM_MAX_SWAP_AREAS];
+	struct radix cache;		/* slot to folio */
+	struct radix slots;		/* frame index to slot, as 2 * slot + 1 */
+	uint64_t nr_out, nr_in;		/* atomic */
+};
+
+static struct swap_state *state_of(const struct vellum_memory *m)
+{
+	return __atomic_load_n(&m->swap, __ATOMIC_ACQUIRE);
+}
+
+static struct swap_area *area_of(const struct swap_state *st, slot_t slot)
+{
+	return st->area[(slot - 1) >> SWP_OFFSET_BITS];
+}
+
+static uint64_t number_of(slot_t slot)
+{
+	return (slot - 1) & ((1ull << SWP_OFFSET_BITS) - 1);
+}
+
+/* lock held; the slot is in use. */
+static uint32_t *word_of(const struct swap_state *st, slot_t slot)
+{
+	return &area_of(st, slot)->chunks[number_of(slot) / CHUNK_SLOTS][number_of(slot) % CHUNK_SLOTS];
+}
+
+/*
+ * lock held. The word of a slot that an entry named when it was looked at without a lock: NULL if it is free by now, is
+ * being given back, or its area is gone or another.
+ */
+static uint32_t *live_word(const struct swap_state *st, slot_t slot)
+{
+	const struct swap_area *area = area_of(st, slot);
+	uint64_t nr = number_of(slot);
+	uint32_t *chunk = area && nr < area->nr_slots ? area->chunks[nr / CHUNK_SLOTS] : NULL;
+
+	return chunk && (chunk[nr % CHUNK_SLOTS] & (SLOT_COUNT | SLOT_CACHED)) ? &chunk[nr % CHUNK_SLOTS] : NULL;
+}
+
+static uint64_t nr_chunks(const struct swap_area *area)
+{
+	return (area->nr_slots + CHUNK_SLOTS - 1) / CHUNK_SLOTS;
+}
+
+/* --- slots --- */
+
+/* The first free one of a chunk, or nr_slots. lock held. */
+static uint64_t free_in_chunk(struct swap_area *area, uint64_t chunk, uint64_t from, const struct host *host)
+{
+	uint64_t end = min_u64((chunk + 1) * CHUNK_SLOTS, area->nr_slots);
+
+	if (!area->chunks[chunk])
+		area->chunks[chunk] = host_alloc(host, CHUNK_SLOTS * sizeof(uint32_t));
+	for (uint64_t i = from; area->chunks[chunk] && i < end; i++)
+		if (!area->chunks[chunk][i % CHUNK_SLOTS])
+			return i;
+	return area->nr_slots;
+}
+
+/* One that is free, or nr_slots. lock held. */
+static uint64_t find_free(struct swap_area *area, const struct host *host)
+{
+	uint64_t first = area->next / CHUNK_SLOTS, found;
+
+	if (area->closing || area->nr_used == area->nr_slots)
+		return area->nr_slots;
+	for (uint64_t i = 0; i <= nr_chunks(area); i++) {
+		uint64_t chunk = (first + i) % nr_chunks(area);
+
+		found = free_in_chunk(area, chunk, i ? chunk * CHUNK_SLOTS : area->next, host);
+		if (found < area->nr_slots)
+			return found;
+	}
+	return area->nr_slots;
+}
+
+slot_t slot_alloc(struct vellum_memory *m)
+{
+	struct swap_state *st = state_of(m);
+	slot_t slot = 0;
+
+	if (!st)
+		return 0;
+	mutex_lock(&st->lock, &m->host);
+	for (unsigned type = 0; type < VELLUM_MAX_SWAP_AREAS && !slot; type++) {
+		struct swap_area *area = st->area[type];
+		uint64_t at = area ? find_free(area, &m->host) : 0;
+
+		if (!area || at == area->nr_slots)
+			continue;
+		slot = make_slot(type, at);
+		*word_of(st, slot) = 1;
+		area->nr_used++;
+		area->next = at + 1 < area->nr_slots ? at + 1 : 0;
+	}
+	mutex_unlock(&st->lock, &m->host);
+	return slot;
+}
+
+/*
+ * The word of a slot that an entry names whose lock the caller holds: it is in use, unless the entry is forged. Not
+ * for the owner of a slot that no entry names yet. st->lock held.
+ */
+static uint32_t *named_word(const struct vellum_memory *m, const struct swap_state *st, slot_t slot)
+{
+	uint32_t *word;
+
+	if (likely(!m->exposed))
+		return word_of(st, slot);
+	word = live_word(st, slot);
+	if (!word || !(*word & SLOT_COUNT))
+		entry_forged(m, slot_pte(slot).val, "an entry that names a slot that is not in use");
+	return word;
+}
+
+bool swap_slot_exists(const struct vellum_memory *m, slot_t slot)
+{
+	struct swap_state *st = state_of(m);
+	const uint32_t *word = NULL;
+	bool exists;
+
+	if (!st)
+		return false;
+	mutex_lock(&st->lock, &m->host);
+	word = live_word(st, slot);
+	exists = word && (*word & SLOT_COUNT);
+	mutex_unlock(&st->lock, &m->host);
+	return exists;
+}
+
+/* The areas, which an entry that names a slot says are there. */
+static struct swap_state *state_of_slot(const struct vellum_memory *m, slot_t slot)
+{
+	struct swap_state *st = state_of(m);
+
+	if (unlikely(!st))
+		entry_forged(m, slot_pte(slot).val, "an entry that names a slot where there is no swap");
+	return st;
+}
+
+void slot_dup(struct vellum_memory *m, slot_t slot)
+{
+	struct swap_state *st = state_of_slot(m, slot);
+
+	mutex_lock(&st->lock, &m->host);
+	++*named_word(m, st, slot);
+	mutex_unlock(&st->lock, &m->host);
+}
+
+uint32_t slot_count(struct vellum_memory *m, slot_t slot)
+{
+	struct swap_state *st = state_of_slot(m, slot);
+	uint32_t count;
+
+	mutex_lock(&st->lock, &m->host);
+	count = *word_of(st, slot) & SLOT_COUNT;
+	mutex_unlock(&st->lock, &m->host);
+	return count;
+}
+
+/* lock held, dropped. Nobody names the slot, and no page has it. */
+static void free_slot(struct vellum_memory *m, struct swap_state *st, slot_t slot)
+{
+	struct swap_area *area = area_of(st, slot);
+
+	if (area->ops->free) {
+		*word_of(st, slot) = SLOT_BUSY;
+		mutex_unlock(&st->lock, &m->host);
+		area->ops->free(area->ctx, number_of(slot));
+		mutex_lock(&st->lock, &m->host);
+	}
+	*word_of(st, slot) = 0;
+	area->nr_used--;
+	mutex_unlock(&st->lock, &m->host);
+}
+
+void slot_put(struct vellum_memory *m, slot_t slot)
+{
+	struct swap_state *st = state_of_slot(m, slot);
+	struct folio *folio = NULL;
+	uint32_t now;
+
+	mutex_lock(&st->lock, &m->host);
+	now = --*named_word(m, st, slot);
+	if (!now) {
+		free_slot(m, st, slot);
+		return;
+	}
+	if (now == SLOT_CACHED) {
+		folio = radix_get(&st->cache, slot);
+		folio_get(folio);
+	}
+	mutex_unlock(&st->lock, &m->host);
+	if (folio) {
+		swap_cache_trydrop(m, folio);
+		folio_put(m, folio);
+	}
+}
+
+int slot_write(struct vellum_memory *m, slot_t slot, const struct folio *folio)
+{
+	struct swap_state *st = state_of(m);
+	struct swap_area *area = area_of(st, slot);
+	int err = area->ops->write(area->ctx, number_of(slot), frame_address(m, folio_pfn(m, folio)));
+
+	if (!err)
+		__atomic_fetch_add(&st->nr_out, 1, __ATOMIC_RELAXED);
+	return err;
+}
+
+int slot_read(struct vellum_memory *m, slot_t slot, struct folio *folio)
+{
+	struct swap_state *st = state_of(m);
+	struct swap_area *area = area_of(st, slot);
+	int err = area->ops->read(area->ctx, number_of(slot), frame_address(m, folio_pfn(m, folio)));
+
+	folio_bytes_changed(m, folio);
+	if (!err)
+		__atomic_fetch_add(&st->nr_in, 1, __ATOMIC_RELAXED);
+	return err;
+}
+
+/* --- the swap cache --- */
+
+int swap_cache_add(struct vellum_memory *m, struct folio *folio, slot_t slot)
+{
+	struct swap_state *st = state_of(m);
+	uint64_t frame = (uint64_t)(folio - m->folios);
+	void *as_value = (void *)(uintptr_t)(2 * slot + 1);	/* never a real pointer */
+	uint32_t *word;
+	int err = 0;
+
+	mutex_lock(&st->lock, &m->host);
+	word = live_word(st, slot);
+	if (!word)
+		err = -ENOENT;
+	else if (*word & SLOT_CACHED)
+		err = -EEXIST;
+	else if (radix_set(&st->cache, slot, folio, &m->host))
+		err = -ENOMEM;
+	else if (radix_set(&st->slots, frame, as_value, &m->host)) {
+		radix_delete(&st->cache, slot, &m->host);
+		err = -ENOMEM;
+	} else {
+		*word |= SLOT_CACHED;
+		folio_set(folio, PG_SWAPCACHE);
+		folio_get(folio);
+	}
+	mutex_unlock(&st->lock, &m->host);
+	return err;
+}
+
+struct folio *swap_cache_get(struct vellum_memory *m, slot_t slot)
+{
+	struct swap_state *st = state_of(m);
+	struct folio *folio;
+
+	mutex_lock(&st->lock, &m->host);
+	folio = radix_get(&st->cache, slot);
+	if (folio)
+		folio_get(folio);
+	mutex_unlock(&st->lock, &m->host);
+	return folio;
+}
+
+/* lock held. */
+static slot_t slot_of(const struct vellum_memory *m, const struct swap_state *st, const struct folio *folio)
+{
+	return (uintptr_t)radix_get(&st->slots, (uint64_t)(folio - m->folios)) >> 1;
+}
+
+slot_t folio_slot(struct vellum_memory *m, const struct folio *folio)
+{
+	struct swap_state *st = state_of(m);
+	slot_t slot;
+
+	if (!st)
+		return 0;
+	mutex_lock(&st->lock, &m->host);
+	slot = slot_of(m, st, folio);
+	mutex_unlock(&st->lock, &m->host);
+	return slot;
+}
+
+/* folio locked; lock held, dropped. */
+static void remove_locked(struct vellum_memory *m, struct swap_state *st, struct folio *folio, slot_t slot)
+{
+	radix_delete(&st->cache, slot, &m->host);
+	radix_delete(&st->slots, (uint64_t)(folio - m->folios), &m->host);
+	folio_clear(folio, PG_SWAPCACHE);
+	if (*word_of(st, slot) & SLOT_COUNT) {
+		*word_of(st, slot) &= ~SLOT_CACHED;
+		mutex_unlock(&st->lock, &m->host);
+	} else {
+		folio_set(folio, PG_DIRTY);	/* its bytes are nowhere else */
+		free_slot(m, st, slot);
+	}
+	folio_put(m, folio);
+}
+
+void swap_cache_remove(struct vellum_memory *m, struct folio *folio)
+{
+	struct swap_state *st = state_of(m);
+	slot_t slot;
+
+	mutex_lock(&st->lock, &m->host);
+	slot = slot_of(m, st, folio);
+	if (slot)
+		remove_locked(m, st, folio, slot);
+	else
+		mutex_unlock(&st->lock, &m->host);
+}
+
+/* folio locked. */
+static void drop_if_unnamed(struct vellum_memory *m, struct folio *folio)
+{
+	struct swap_state *st = state_of(m);
+	slot_t slot;
+
+	mutex_lock(&st->lock, &m->host);
+	slot = slot_of(m, st, folio);
+	if (slot && !(*word_of(st, slot) & SLOT_COUNT))
+		remove_locked(m, st, folio, slot);
+	else
+		mutex_unlock(&st->lock, &m->host);
+}
+
+static bool is_unnamed(struct vellum_memory *m, const struct folio *folio)
+{
+	struct swap_state *st = state_of(m);
+	bool unnamed;
+	slot_t slot;
+
+	if (!(folio_flags(folio) & PG_SWAPCACHE))
+		return false;
+	mutex_lock(&st->lock, &m->host);
+	slot = slot_of(m, st, folio);
+	unnamed = slot && !(*word_of(st, slot) & SLOT_COUNT);
+	mutex_unlock(&st->lock, &m->host);
+	return unnamed;
+}
+
+void swap_cache_trydrop(struct vellum_memory *m, struct folio *folio)
+{
+	while (is_unnamed(m, folio) && mutex_trylock(&folio->lock)) {
+		drop_if_unnamed(m, folio);
+		mutex_unlock(&folio->lock, &m->host);
+	}
+}
+
+void anon_unlock(struct vellum_memory *m, struct folio *folio)
+{
+	/* Before anybody else can have the lock: who swaps it out would take its slot's bytes for the page's. */
+	if (folio_flags(folio) & PG_SWAPCACHE)
+		drop_if_unnamed(m, folio);
+	mutex_unlock(&folio->lock, &m->host);
+	swap_cache_trydrop(m, folio);	/* a name that went since: who found the page locked left that to us */
+}
+
+/* --- areas --- */
+
+static void free_area(struct vellum_memory *m, struct swap_area *area)
+{
+	for (uint64_t i = 0; area->chunks && i < nr_chunks(area); i++)
+		host_free(&m->host, area->chunks[i], CHUNK_SLOTS * sizeof(uint32_t));
+	host_free(&m->host, area->chunks, nr_chunks(area) * sizeof(*area->chunks));
+	host_free(&m->host, area, sizeof(*area));
+}
+
+/* The state that areas hang on, made with the first. NULL: no memory. */
+static struct swap_state *make_state(struct vellum_memory *m)
+{
+	struct swap_state *st = state_of(m), *none = NULL;
+
+	if (st)
+		return st;
+	st = host_alloc(&m->host, sizeof(*st));
+	if (st && !__atomic_compare_exchange_n(&m->swap, &none, st, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
+		host_free(&m->host, st, sizeof(*st));
+		st = none;
+	}
+	return st;
+}
+
+EXPORT int vellum_swap_add(struct vellum_memory *memory, const struct vellum_swap_ops *ops, void *ctx,
+			   uint64_t nr_slots, unsigned *area_out)
+{
+	struct vellum_memory *m = memory;
+	struct swap_state *st;
+	struct swap_area *area;
+	int err = -ENOSPC;
+
+	if (!ops || ops->size != sizeof(*ops) || !ops->read || !ops->write || !nr_slots || nr_slots > 1ull << 32)
+		return -EINVAL;
+	st = make_state(m);
+	area = st ? host_alloc(&m->host, sizeof(*area)) : NULL;
+	if (!area)
+		return -ENOMEM;
+	*area = (struct swap_area){ .ops = ops, .ctx = ctx, .nr_slots = nr_slots };
+	area->chunks = host_alloc(&m->host, nr_chunks(area) * sizeof(*area->chunks));
+	if (!area->chunks) {
+		free_area(m, area);
+		return -ENOMEM;
+	}
+	mutex_lock(&st->lock, &m->host);
+	for (unsigned type = 0; type < VELLUM_MAX_SWAP_AREAS && err; type++)
+		if (!st->area[type]) {
+			st->area[type] = area;
+			if (area_out)
+				*area_out = type;
+			err = 0;
+		}
+	mutex_unlock(&st->lock, &m->host);
+	if (err)
+		free_area(m, area);
+	return err;
+}
+
+EXPORT void vellum_swap_info(struct vellum_memory *memory, struct vellum_swap_info *info)
+{
+	struct swap_state *st = state_of(memory);
+
+	*info = (struct vellum_swap_info){ .nr_slots = 0 };
+	if (!st)
+		return;
+	mutex_lock(&st->lock, &memory->host);
+	for (unsigned type = 0; type < VELLUM_MAX_SWAP_AREAS; type++)
+		if (st->area[type]) {
+			info->nr_slots += st->area[type]->nr_slots;
+			info->nr_used += st->area[type]->nr_used;
+		}
+	mutex_unlock(&st->lock, &memory->host);
+	info->nr_out = __atomic_load_n(&st->nr_out, __ATOMIC_RELAXED);
+	info->nr_in = __atomic_load_n(&st->nr_in, __ATOMIC_RELAXED);
+}
+
+void swap_destroy(struct vellum_memory *m)
+{
+	struct swap_state *st = state_of(m);
+
+	if (!st)
+		return;
+	for (unsigned type = 0; type < VELLUM_MAX_SWAP_AREAS; type++)
+		if (st->area[type])
+			free_area(m, st->area[type]);
+	radix_destroy(&st->cache, &m->host);
+	radix_destroy(&st->slots, &m->host);
+	host_free(&m->host, st, sizeof(*st));
+}
+
+int swap_close(struct vellum_memory *m, unsigned type)
+{
+	struct swap_state *st = state_of(m);
+	int err = -EINVAL;
+
+	if (!st || type >= VELLUM_MAX_SWAP_AREAS)
+		return -EINVAL;
+	mutex_lock(&st->lock, &m->host);
+	if (st->area[type]) {
+		st->area[type]->closing = true;
+		err = 0;
+	}
+	mutex_unlock(&st->lock, &m->host);
+	return err;
+}
+
+bool swap_forget(struct vellum_memory *m, unsigned type)
+{
+	struct swap_state *st = state_of(m);
+	struct swap_area *area;
+	bool empty;
+
+	mutex_lock(&st->lock, &m->host);
+	area = st->area[type];
+	empty = !area->nr_used;
+	if (empty)
+		st->area[type] = NULL;
+	else
+		area->closing = false;
+	mutex_unlock(&st->lock, &m->host);
+	if (empty)
+		free_area(m, area);
+	return empty;
+}
+
+/* Nothing else runs. @named: how often each slot is named, as 2 * times + 1. */
+const char *swap_check(struct vellum_memory *m, const struct radix *named)
+{
+	struct swap_state *st = state_of(m);
+
+	for (unsigned type = 0; st && type < VELLUM_MAX_SWAP_AREAS; type++) {
+		const struct swap_area *area = st->area[type];
+		uint64_t used = 0;
+
+		for (uint64_t i = 0; area && i < area->nr_slots; i++) {
+			const uint32_t *chunk = area->chunks[i / CHUNK_SLOTS];
+			uint32_t word = chunk ? chunk[i % CHUNK_SLOTS] : 0;
+			slot_t slot = make_slot(type, i);
+
+			used += word != 0;
+			if ((word & SLOT_COUNT) != (uintptr_t)radix_get(named, slot) >> 1)
+				return "INV-SWAP-1: a slot's count";
+			if (word && !(word & SLOT_COUNT))
+				return "INV-SWAP-1: a slot that nobody names";
+			if (!(word & SLOT_CACHED) != !radix_get(&st->cache, slot))
+				return "INV-SWAP-1: a slot's page";
+		}
+		if (area && used != area->nr_used)
+			return "INV-SWAP-1: slots in use";
+	}
+	return NULL;
+}

@@ -1,0 +1,319 @@
+/* SPDX-License-Identifier: MIT */
+/* mm/table/huge.c - huge leaves come, are split, and go; see huge.h. */
+#include "mm/table/huge.h"
+
+/* --- values --- */
+
+pte_t leaf_pte(uint64_t val, unsigned shift, gva_t addr)
+{
+	pfn_t pfn = leaf_pfn(val, shift) + ((addr & ((1ull << shift) - 1)) >> PAGE_SHIFT);
+	uint64_t v = val & ~(X86_PFN_MASK | X86_PSE);
+
+	if (val & X86_PAT_LARGE)
+		v |= X86_PAT;
+	if (val & X86_DEVMAP)
+		v |= X86_SPECIAL;	/* no folio: small entries say so with both bits */
+	return pte_make(x86_with_pfn_bits(v, pfn << PAGE_SHIFT, X86_PFN_MASK));
+}
+
+/* The PMD leaf for a part of a PUD leaf. */
+static uint64_t pmd_of_pud(uint64_t val, unsigned i)
+{
+	pfn_t pfn = pud_pfn(pud_make(val)) + i * PMD_PAGES;
+
+	return x86_with_pfn_bits(val & ~(X86_PFN_MASK & PUD_MASK), pfn << PAGE_SHIFT, X86_PFN_MASK & PMD_MASK);
+}
+
+pte_t frame_pte(const struct vma *vma, pfn_t pfn)
+{
+	pte_t pte = pte_mkspecial(pte_mk(pfn, vma->page_prot));
+
+	return vma->mapping->flags & VELLUM_MAPPING_DEVMAP ? pte_mkdevmap(pte) : pte;
+}
+
+uint64_t frame_leaf(const struct vma *vma, pfn_t pfn, unsigned shift)
+{
+	uint64_t kind = vma->mapping->flags & VELLUM_MAPPING_DEVMAP ? X86_DEVMAP : X86_SPECIAL;
+
+	return (shift == PUD_SHIFT ? pud_mk(pfn, vma->page_prot).val : pmd_mk(pfn, vma->page_prot).val) | kind;
+}
+
+uint64_t leaf_update(uint64_t *entry, uint64_t (*change)(uint64_t))
+{
+	uint64_t old = entry_load(entry);
+
+	while (!entry_cmpxchg(entry, &old, change(old)))
+		;
+	return old;
+}
+
+/* --- looking up --- */
+
+bool huge_lookup(struct vellum_mm *mm, gva_t addr, struct leaf *leaf)
+{
+	uint64_t *entry = pgd_entry(mm, addr), val = entry_load(entry);
+	unsigned shift = PUD_SHIFT;
+
+	if (!(val & X86_PRESENT))
+		return false;
+	for (;; shift -= 9) {
+		entry = table_of(mm->memory, val) + table_index(addr, shift);
+		val = entry_load(entry);
+		if (is_huge_leaf(val))
+			break;
+		if (!(val & X86_PRESENT) || shift == PMD_SHIFT)
+			return false;
+	}
+	if (leaf)
+		*leaf = (struct leaf){ entry, shift, &table_folio(mm->memory, entry)->ptl };
+	return true;
+}
+
+bool huge_lock(struct vellum_mm *mm, gva_t addr, struct leaf *leaf, uint64_t *val)
+{
+	while (huge_lookup(mm, addr, leaf)) {
+		mutex_lock(leaf->lock, mm_host(mm));
+		*val = entry_load(leaf->entry);
+		if (is_huge_leaf(*val))
+			return true;
+		mutex_unlock(leaf->lock, mm_host(mm));	/* split or removed meanwhile */
+	}
+	return false;
+}
+
+/* --- deposits --- */
+
+static void free_deposits(struct vellum_memory *m, struct folio *table)
+{
+	while (table) {
+		struct folio *next = table->deposited;
+
+		table->deposited = NULL;
+		folio_put(m, table);
+		table = next;
+	}
+}
+
+/* A chain of @nr empty tables; NULL: no memory. */
+static struct folio *alloc_tables(struct vellum_memory *m, unsigned nr)
+{
+	struct folio *chain = NULL;
+
+	while (nr--) {
+		struct folio *table = folio_alloc(m, 0);
+
+		if (!table) {
+			free_deposits(m, chain);
+			return NULL;
+		}
+		folio_set(table, PG_TABLE);
+		table->deposited = chain;
+		chain = table;
+	}
+	return chain;
+}
+
+/* What a leaf of this size keeps: a table, for a PUD one that can keep 512 leaves itself. */
+struct deposit {
+	struct folio *table;
+	struct folio *below;	/* for @table's own leaves */
+};
+
+static int deposit_alloc(struct vellum_memory *m, unsigned shift, struct deposit *dep)
+{
+	dep->below = NULL;
+	dep->table = alloc_tables(m, 1);
+	if (!dep->table)
+		return -ENOMEM;
+	if (shift == PMD_SHIFT)
+		return 0;
+	dep->below = alloc_tables(m, ENTRIES_PER_TABLE);
+	if (dep->below)
+		return 0;
+	free_deposits(m, dep->table);
+	return -ENOMEM;
+}
+
+/*
+ * A table has one pointer. A PMD table chains the tables of its leaves. A PUD table chains, for each of its leaves,
+ * a PMD table followed by that one's 512: 513 in a row.
+ */
+static void deposit_put(struct folio *in, const struct deposit *dep)
+{
+	struct folio *last = dep->table;
+
+	last->deposited = dep->below;
+	while (last->deposited)
+		last = last->deposited;
+	last->deposited = in->deposited;
+	in->deposited = dep->table;
+}
+
+static struct deposit deposit_take(const struct vellum_memory *m, struct folio *in, unsigned shift)
+{
+	unsigned nr = shift == PMD_SHIFT ? 1 : 1 + ENTRIES_PER_TABLE;
+	struct deposit dep = { .table = in->deposited };
+	struct folio *last = dep.table;
+
+	while (last && --nr)
+		last = last->deposited;
+	if (unlikely(!last))
+		entry_forged(m, 0, "a leaf for which no table was kept");
+	in->deposited = last->deposited;
+	last->deposited = NULL;
+	dep.below = dep.table->deposited;
+	dep.table->deposited = NULL;
+	return dep;
+}
+
+void huge_removed(struct vellum_memory *m, uint64_t *entry, unsigned shift)
+{
+	struct deposit dep = deposit_take(m, table_folio(m, entry), shift);
+
+	free_deposits(m, dep.below);
+	free_deposits(m, dep.table);
+}
+
+/* --- coming --- */
+
+int huge_install(struct vellum_mm *mm, gva_t addr, unsigned shift, uint64_t val, int (*prepare)(void *arg), void *arg)
+{
+	struct vellum_memory *m = mm->memory;
+	uint64_t *entry = table_entry_alloc(mm, addr, shift);
+	struct mutex *lock;
+	struct deposit dep;
+	int err;
+
+	if (!entry)
+		return huge_lookup(mm, addr, NULL) ? -EBUSY : -ENOMEM;
+	err = deposit_alloc(m, shift, &dep);
+	if (err)
+		return err;
+	lock = &table_folio(m, entry)->ptl;
+	mutex_lock(lock, &m->host);
+	if (entry_load(entry) & (X86_PRESENT | X86_PSE | X86_PROTNONE))
+		err = -EBUSY;
+	else if (prepare)
+		err = prepare(arg);
+	if (!err) {
+		uint64_t none = 0;
+
+		/* A table may come in without the lock. */
+		if (entry_cmpxchg(entry, &none, val))
+			deposit_put(table_folio(m, entry), &dep);
+		else
+			err = -EBUSY;
+	}
+	mutex_unlock(lock, &m->host);
+	if (err) {
+		free_deposits(m, dep.below);
+		free_deposits(m, dep.table);
+	} else {
+		mm_add_rss(mm, 1ll << (shift - PAGE_SHIFT));
+	}
+	return err;
+}
+
+static bool table_is_empty(const uint64_t *table)
+{
+	for (unsigned i = 0; i < ENTRIES_PER_TABLE; i++)
+		if (!pte_none(pte_make(entry_load(&table[i]))))
+			return false;
+	return true;
+}
+
+bool huge_free_table(struct vma *vma, gva_t addr)
+{
+	struct vellum_mm *mm = vma->mm;
+	struct vellum_memory *m = mm->memory;
+	uint64_t *pmd = table_entry_alloc(mm, addr, PMD_SHIFT), val = pmd ? entry_load(pmd) : 0;
+	struct folio *table = val & X86_PRESENT ? entry_table_folio(m, val) : NULL;
+	struct tlb_gather tlb;
+	bool empty;
+
+	if (!table)
+		return true;
+	vma_lock_rmaps(vma);	/* who walks by object holds no mmap lock */
+	mutex_lock(&table->ptl, &m->host);
+	empty = table_is_empty(table_of(m, val));
+	if (empty)
+		entry_exchange(pmd, 0);
+	mutex_unlock(&table->ptl, &m->host);
+	if (empty) {
+		tlb_begin(&tlb, mm);
+		tlb_free_table(&tlb, table);
+		tlb_finish(&tlb);
+	}
+	vma_unlock_rmaps(vma);
+	return empty;
+}
+
+/* --- splitting --- */
+
+static void fill_ptes(uint64_t *table, uint64_t val)
+{
+	for (unsigned i = 0; i < ENTRIES_PER_TABLE; i++) {
+		pte_t pte = leaf_pte(val, PMD_SHIFT, (gva_t)i << PAGE_SHIFT);
+
+		/* Dirt that moves into new entries was not looked at by who clears soft-dirty: it counts. */
+		if (pte_dirty(pte) && !pte_special(pte))
+			pte = pte_mksoft_dirty(pte);
+		entry_store(&table[i], pte.val);
+	}
+}
+
+void huge_split_locked(struct vellum_mm *mm, uint64_t *entry, gva_t addr, unsigned shift)
+{
+	struct vellum_memory *m = mm->memory;
+	struct vellum_flush_batch batch = { .all_frames = true };
+	struct deposit dep = deposit_take(m, table_folio(m, entry), shift);
+	uint64_t *table = frame_address(m, folio_pfn(m, dep.table));
+	gva_t start = leaf_start(addr, shift);
+	uint64_t val = entry_exchange(entry, X86_PSE);	/* invalid, but a leaf: INV-HUGE-2 */
+
+	batch_add(&batch, start, start + (1ull << shift), VELLUM_FLUSH_UNMAP);
+	flush_batch(mm, &batch);
+	if (shift == PMD_SHIFT) {
+		fill_ptes(table, val);
+	} else {
+		for (unsigned i = 0; i < ENTRIES_PER_TABLE; i++)
+			entry_store(&table[i], pmd_of_pud(val, i));
+		dep.table->deposited = dep.below;
+	}
+	entry_store(entry, x86_mk_table(folio_pfn(m, dep.table)));
+}
+
+void huge_track(struct vma *vma, gva_t start, unsigned shift)
+{
+	if (!vma_is_tracked(vma))
+		return;
+	for (gva_t at = start; at < start + (1ull << shift); at += PAGE_SIZE)
+		track_grant(vma, at);
+}
+
+void huge_split_at(struct vellum_mm *mm, gva_t addr)
+{
+	struct leaf leaf;
+	uint64_t val;
+
+	/* A PUD becomes PMDs first, one of which may cross still. */
+	while (addr < TASK_SIZE && huge_lookup(mm, addr, &leaf) && leaf_start(addr, leaf.shift) != addr) {
+		if (!huge_lock(mm, addr, &leaf, &val))
+			return;
+		if (leaf_start(addr, leaf.shift) != addr)
+			huge_split_locked(mm, leaf.entry, addr, leaf.shift);
+		huge_unlock(mm, &leaf);
+	}
+}
+
+void huge_split_range(struct vellum_mm *mm, gva_t start, gva_t end)
+{
+	struct leaf leaf;
+	uint64_t val;
+
+	for (gva_t addr = start; addr < end; addr = leaf_start(addr, PMD_SHIFT) + PMD_SIZE)
+		while (huge_lock(mm, addr, &leaf, &val)) {
+			huge_split_locked(mm, leaf.entry, addr, leaf.shift);
+			huge_unlock(mm, &leaf);
+		}
+}

@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * mm/table/zap.c - remove entries: dirt goes to the page or the driver, pages go to the gather.
+ *
+ * INV-ZAP-1: a dirty entry of a shared page is flushed before its page-table lock is dropped, and
+ *            its page keeps its mapping count until then: nobody can call the page clean and
+ *            unmapped while a CPU can still store to it.
+ */
+#include "mm/table/pagewalk.h"
+#include "mm/swap/swap.h"
+#include "mm/uffd/uffd.h"
+
+enum zap_why {
+	ZAP_UNMAP,	/* the VMA goes too: whatever was there is gone, markers too */
+	ZAP_DROP,	/* the VMA stays: private memory starts anew, an object's page is still its */
+	ZAP_OBJECT,	/* the object takes its own pages back; private copies stay */
+};
+
+/* Tell the driver and the page. @return: flush before the lock is dropped. */
+static bool hand_dirt(struct vma *vma, gva_t addr, struct folio *page)
+{
+	const struct vellum_mapping *mapping = vma->mapping;
+
+	if (page)
+		folio_mark_dirty(page);
+	if (mapping && mapping->ops && mapping->ops->dirt)
+		mapping->ops->dirt(mapping->ctx, vma_page_index(vma, addr));
+	return true;
+}
+
+/* Hand the removed entry's dirt over. @return: flush before the lock is dropped. */
+static inline bool hand_over(struct vma *vma, gva_t addr, pte_t old, struct folio *page, enum zap_why why)
+{
+	bool anon = page && (folio_flags(page) & PG_ANON);
+
+	if (anon || pte_dirty(old))
+		track_change(vma, addr);
+	else if (why == ZAP_UNMAP)
+		track_place(vma, addr);
+	return !anon && pte_dirty(old) && hand_dirt(vma, addr, page);
+}
+
+/* One entry; ptl held. @return: as hand_over(). */
+static bool zap_pte(struct tlb_gather *tlb, struct vma *vma, gva_t addr, pte_t *ptep, enum zap_why why)
+{
+	struct vellum_memory *m = vma->mm->memory;
+	pte_t old = ptep_get_and_clear(ptep);
+	struct folio *page = pte_special(old) ? NULL : pte_folio(m, old);
+	bool dirty = hand_over(vma, addr, old, page, why);
+
+	if (why != ZAP_UNMAP)
+		keep_wp_as_marker(vma, ptep, old);
+	tlb_change(tlb, addr, PAGE_SIZE, VELLUM_FLUSH_UNMAP, pte_pfn(old));
+	mm_add_rss(vma->mm, -1);
+	if (page)
+		tlb_free_page(tlb, page);
+	return dirty;
+}
+
+static bool is_private_copy(const struct vellum_memory *m, pte_t pte)
+{
+	return !pte_special(pte) && (folio_flags(pte_folio(m, pte)) & PG_ANON);
+}
+
+/* Does a marker survive? Poison is about a private page; a wp marker is a promise about an object's pages. */
+static bool marker_stays(const struct vma *vma, pte_t pte, enum zap_why why)
+{
+	unsigned bits = pte_marker_bits(pte);
+
+	if (why == ZAP_UNMAP)
+		return false;
+	if (bits & MARKER_GUARD)
+		return true;
+	if (bits & MARKER_POISON)
+		return why == ZAP_OBJECT;
+	return !vma_is_anonymous(vma);
+}
+
+/* An entry that maps nothing now; ptl held. */
+static void zap_swp(struct vma *vma, gva_t addr, pte_t *ptep, pte_t pte, enum zap_why why)
+{
+	if (unlikely(vma->mm->memory->exposed))
+		check_swp_entry(vma->mm->memory, pte);
+	if (pte_is_marker(pte)) {
+		if (!marker_stays(vma, pte, why))
+			ptep_set(ptep, pte_make(0));
+		return;
+	}
+	/* All others are of private pages. */
+	if (why == ZAP_OBJECT && !(pte_is_migration(pte) && !migration_is_anon(vma->mm->memory, pte)))
+		return;
+	ptep_set(ptep, pte_make(0));
+	track_change(vma, addr);
+	if (why != ZAP_UNMAP)
+		keep_wp_as_marker(vma, ptep, pte);
+	swp_entry_drop(vma->mm, pte);
+}
+
+static int zap_table(pte_t *ptep, gva_t start, gva_t end, struct mm_walk *walk, enum zap_why why)
+{
+	struct tlb_gather *tlb = walk->private;
+	bool dirty = false;
+
+	for (gva_t addr = start; addr < end; addr += PAGE_SIZE, ptep++) {
+		pte_t pte = ptep_get(ptep);
+
+		if (unlikely(!pte_present(pte))) {
+			if (!pte_none(pte))
+				zap_swp(walk->vma, addr, ptep, pte, why);
+		} else if (!(why == ZAP_OBJECT && is_private_copy(tlb->mm->memory, pte))) {
+			dirty |= zap_pte(tlb, walk->vma, addr, ptep, why);
+		}
+	}
+	if (dirty)
+		tlb_flush(tlb);		/* INV-ZAP-1 */
+	return 0;
+}
+
+static int zap_unmapped(pte_t *first, gva_t start, gva_t end, struct mm_walk *walk)
+{
+	return zap_table(first, start, end, walk, ZAP_UNMAP);
+}
+
+static int zap_dropped(pte_t *first, gva_t start, gva_t end, struct mm_walk *walk)
+{
+	return zap_table(first, start, end, walk, ZAP_DROP);
+}
+
+static int zap_objects_pages(pte_t *first, gva_t start, gva_t end, struct mm_walk *walk)
+{
+	return zap_table(first, start, end, walk, ZAP_OBJECT);
+}
+
+/* --- huge leaves: whole ones go at once, of others a part is taken from smaller entries --- */
+
+/* Gone already, as a whole. @return: flush before the lock is dropped. */
+static bool hand_leaf_over(struct tlb_gather *tlb, struct vma *vma, gva_t start, unsigned shift, uint64_t val,
+			   enum zap_why why)
+{
+	struct vellum_memory *m = vma->mm->memory;
+	uint64_t nr = 1ull << (shift - PAGE_SHIFT);
+	bool dirty = false;
+
+	for (uint64_t i = 0; i < nr; i++) {
+		gva_t addr = start + (i << PAGE_SHIFT);
+		struct folio *page = leaf_is_raw(val) ? NULL : huge_page_folio(m, val, shift, i);
+
+		dirty |= hand_over(vma, addr, leaf_pte(val, shift, addr), page, why);
+	}
+	tlb_change(tlb, start, 1ull << shift, VELLUM_FLUSH_UNMAP, leaf_pfn(val, shift));
+	tlb->batch.all_frames = true;
+	return dirty;
+}
+
+static int zap_leaf(uint64_t *entry, gva_t start, gva_t end, unsigned shift, struct mm_walk *walk, enum zap_why why)
+{
+	struct tlb_gather *tlb = walk->private;
+	struct vellum_memory *m = tlb->mm->memory;
+	uint64_t val = entry_load(entry), nr = 1ull << (shift - PAGE_SHIFT);
+
+	if (why == ZAP_OBJECT && !leaf_is_raw(val) && (folio_flags(huge_folio(m, val, shift)) & PG_ANON))
+		return 0;
+	if (end - start != 1ull << shift)
+		return WALK_SPLIT;
+	val = entry_exchange(entry, 0);
+	huge_removed(m, entry, shift);
+	mm_add_rss(tlb->mm, -(int64_t)nr);
+	if (hand_leaf_over(tlb, walk->vma, start, shift, val, why))
+		tlb_flush(tlb);		/* INV-ZAP-1 */
+	for (uint64_t i = 0; i < nr && !leaf_is_raw(val); i++)
+		tlb_free_page(tlb, huge_page_folio(m, val, shift, i));
+	return 0;
+}
+
+static int unmap_leaf(uint64_t *entry, gva_t start, gva_t end, unsigned shift, struct mm_walk *walk)
+{
+	return zap_leaf(entry, start, end, shift, walk, ZAP_UNMAP);
+}
+
+static int drop_leaf(uint64_t *entry, gva_t start, gva_t end, unsigned shift, struct mm_walk *walk)
+{
+	return zap_leaf(entry, start, end, shift, walk, ZAP_DROP);
+}
+
+static int take_objects_leaf(uint64_t *entry, gva_t start, gva_t end, unsigned shift, struct mm_walk *walk)
+{
+	return zap_leaf(entry, start, end, shift, walk, ZAP_OBJECT);
+}
+
+/* A raw frame is the driver's, which may use it again as soon as it is unmapped. */
+static void flush_pfnmap(struct mm_walk *walk)
+{
+	if (walk->vma->mapping && (walk->vma->mapping->flags & MAPPING_RAW))
+		tlb_flush(walk->private);
+}
+
+static const struct mm_walk_ops unmap_walk_ops = {
+	.huge_leaf = unmap_leaf, .pte_table = zap_unmapped, .post_vma = flush_pfnmap };
+static const struct mm_walk_ops drop_walk_ops = {
+	.huge_leaf = drop_leaf, .pte_table = zap_dropped, .post_vma = flush_pfnmap };
+static const struct mm_walk_ops object_walk_ops = {
+	.huge_leaf = take_objects_leaf, .pte_table = zap_objects_pages, .post_vma = flush_pfnmap };
+
+void unmap_range(struct tlb_gather *tlb, struct vma *vma, gva_t start, gva_t end)
+{
+	walk_vma_range(vma, start, end, &unmap_walk_ops, tlb);
+}
+
+void zap_range(struct tlb_gather *tlb, struct vma *vma, gva_t start, gva_t end)
+{
+	walk_vma_range(vma, start, end, &drop_walk_ops, tlb);
+}
+
+void zap_mapping_range(struct tlb_gather *tlb, struct vma *vma, gva_t start, gva_t end)
+{
+	walk_vma_range(vma, start, end, &object_walk_ops, tlb);
+}

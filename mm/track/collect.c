@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * mm/track/collect.c - a collection: which pages may have changed since the last one.
+ *
+ * In this order: open a flush window; harvest D where pages are found by D; take the set; (auto) change
+ * methods; take W from the set's pages where they are found by faults; close the window, which flushes
+ * what we changed, and all that is watched if another's window is open; hand the set out. The set
+ * is taken before the window closes so that a page which another collector cleaned and has not
+ * flushed yet cannot be in the set unless his window is seen open.
+ */
+#include "mm/table/table_edit.h"
+#include "mm/track/tracker.h"
+
+void for_each_part(struct collection *c, uint64_t first, uint64_t last,
+			  const struct mm_walk_ops *ops)
+{
+	struct vellum_tracker *t = c->t;
+
+	if (t->mm)
+		walk_page_range(t->mm, first << PAGE_SHIFT, (last + 1) << PAGE_SHIFT, ops, c);
+	else
+		walk_mapping(t->mapping, first, last - first + 1, ops, c);
+}
+
+/* An object's content changes only through shared mappings of it. */
+int part_of_object(struct vma *vma, struct mm_walk *walk)
+{
+	const struct collection *c = walk->private;
+
+	return c->t->mm || vma_shared_maywrite(vma) ? 0 : WALK_SKIP;
+}
+
+static void prepare_range(struct vellum_mm *mm, gva_t start, gva_t end)
+{
+	notify_start(mm, VELLUM_NOTIFY_PROTECTION_PAGE, start, end);
+	flush_cache(mm, start, end);
+	flush_window_open(mm);
+}
+
+static void finish_range(struct vellum_mm *mm, struct vellum_flush_batch *batch, gva_t start, gva_t end)
+{
+	flush_window_close(mm, batch, start, end);
+	notify_finish(mm, VELLUM_NOTIFY_PROTECTION_PAGE, start, end);
+}
+
+static int open_part(struct mm_walk *walk)
+{
+	prepare_range(walk->vma->mm, walk->start, walk->end);
+	return WALK_SKIP;	/* only the VMA is wanted, not its entries */
+}
+
+static int close_part(struct mm_walk *walk)
+{
+	const struct collection *c = walk->private;
+	struct vellum_flush_batch batch = c->batch;	/* each address space, its own addresses */
+
+	batch.nr_ranges = 0;
+	if (c->batch.nr_ranges)
+		batch_add(&batch, walk->start, walk->end, c->batch.kinds);
+	finish_range(walk->vma->mm, &batch, walk->start, walk->end);
+	return WALK_SKIP;
+}
+
+static const struct mm_walk_ops open_ops = { .test_vma = part_of_object, .pre_vma = open_part };
+static const struct mm_walk_ops close_ops = { .test_vma = part_of_object, .pre_vma = close_part };
+
+static void open_window(struct collection *c)
+{
+	if (c->t->mm)
+		prepare_range(c->t->mm, c->first << PAGE_SHIFT, (c->last + 1) << PAGE_SHIFT);
+	else
+		for_each_part(c, c->first, c->last, &open_ops);
+}
+
+static void close_window(struct collection *c)
+{
+	if (c->t->mm)
+		finish_range(c->t->mm, &c->batch, c->first << PAGE_SHIFT, (c->last + 1) << PAGE_SHIFT);
+	else
+		for_each_part(c, c->first, c->last, &close_ops);
+}
+
+uint64_t watched_page(const struct vellum_tracker *t, const struct vma *vma, gva_t addr)
+{
+	return t->mm ? addr >> PAGE_SHIFT : vma_page_index(vma, addr);
+}
+
+/* D moves from the entries to the sets of all who find the page by it. ptl held. */
+static int harvest_table(pte_t *ptep, gva_t start, gva_t end, struct mm_walk *walk)
+{
+	struct collection *c = walk->private;
+	struct table_edit ed = edit_table(walk->vma->mm, &c->batch, ptep, start);
+	uint64_t page = watched_page(c->t, walk->vma, start);
+	unsigned nr = (unsigned)((end - start) >> PAGE_SHIFT);
+
+	for (unsigned i = 0; i < nr; i += 64) {
+		uint64_t mask = edit_entries(&ed, i, nr - i < 64 ? nr - i : 64,
+					     X86_DIRTY | X86_SAVED_DIRTY, pte_mkclean);
+
+		tracker_record_mask(c->t, page + i, mask);
+		hand_dirt_over(walk->vma, start + ((uint64_t)i << PAGE_SHIFT), ptep + i, mask, c->t);
+	}
+	edit_done(&ed);
+	return 0;
+}
+
+/* What is watched is watched page by page. */
+static int split_leaf(uint64_t *entry, gva_t start, gva_t end, unsigned shift, struct mm_walk *walk)
+{
+	(void)entry, (void)start, (void)end, (void)shift, (void)walk;
+	return WALK_SPLIT;
+}
+
+static const struct mm_walk_ops harvest_ops = {
+	.test_vma = part_of_object,
+	.huge_leaf = split_leaf,
+	.pte_table = harvest_table,
+};
+
+/*
+ * Of up to 64 entries from @i on: those whose pages are in the taken set and found by faults lose W; D
+ * stays for whoever wants it.
+ */
+static void rearm_entries(struct collection *c, struct table_edit *ed, uint64_t page, unsigned i, unsigned nr)
+{
+	uint64_t wanted = c->everything ? ~0ull : page_set_mask(&c->taken, page + i), changed = 0;
+
+	for (unsigned j = 0; wanted && j < nr; j++) {
+		pte_t pte = ptep_get(&ed->table[i + j]);
+
+		if (!(wanted >> j & 1) || !pte_present(pte) || !pte_write(pte) ||
+		    tracker_is_clean(c->t, page + i + j))
+			continue;
+		edit_begin(ed);
+		edit_entry(ed, &ed->table[i + j], pte_wrprotect);
+		changed |= 1ull << j;
+	}
+	edit_note(ed, i, changed);
+}
+
+/* ptl held. */
+static int rearm_table(pte_t *ptep, gva_t start, gva_t end, struct mm_walk *walk)
+{
+	struct collection *c = walk->private;
+	struct table_edit ed = edit_table(walk->vma->mm, &c->batch, ptep, start);
+	unsigned nr = (unsigned)((end - start) >> PAGE_SHIFT);
+
+	for (unsigned i = 0; i < nr; i += 64)
+		rearm_entries(c, &ed, watched_page(c->t, walk->vma, start), i, nr - i < 64 ? nr - i : 64);
+	edit_done(&ed);
+	return 0;
+}
+
+static const struct mm_walk_ops rearm_ops = {
+	.test_vma = part_of_object,
+	.huge_leaf = split_leaf,
+	.pte_table = rearm_table,
+};
+
+/* D of all pages that are found by it. */
+static void harvest(struct collection *c)
+{
+	uint64_t first = c->first, last;
+
+	if (c->t->method == VELLUM_TRACK_CLEAN)
+		for_each_part(c, c->first, c->last, &harvest_ops);
+	if (c->t->method != VELLUM_TRACK_AUTO)
+		return;
+	for (; auto_next_clean(c->t, &first, c->last, &last); first = last + 1)
+		for_each_part(c, first, last, &harvest_ops);
+}
+
+/* Only the tables that hold a page of the set. */
+static void rearm(struct collection *c)
+{
+	if (c->t->method == VELLUM_TRACK_CLEAN)
+		return;
+	if (c->everything) {
+		for_each_part(c, c->first, c->last, &rearm_ops);
+		return;
+	}
+	for (uint64_t i = 0; radix_next(&c->taken.leaves, &i); i++)
+		if (!tracker_is_clean(c->t, i << LEAF_SHIFT))
+			for_each_part(c, max_u64(i << LEAF_SHIFT, c->first),
+				      min_u64((i << LEAF_SHIFT) + LEAF_PAGES - 1, c->last), &rearm_ops);
+}
+
+/* Move the part of a leaf that is collected; the rest stays. Return: it could be moved. */
+static bool take_leaf(struct collection *c, uint64_t base, uint64_t *leaf, const struct host *host)
+{
+	bool ok = true;
+
+	for (uint64_t page = max_u64(base, c->first);
+	     page <= min_u64(base + LEAF_PAGES - 1, c->last) && ok; page++)
+		if (leaf_has(leaf, page)) {
+			ok = page_set_add(&c->taken, page, host);
+			if (ok)
+				leaf[page % LEAF_PAGES / 64] &= ~(1ull << page % 64);
+		}
+	return ok;
+}
+
+/* Take the set, or the part of it in [first, last]. */
+static void take_set(struct collection *c)
+{
+	struct vellum_tracker *t = c->t;
+	const struct host *host = tracker_host(t);
+	uint64_t *leaf;
+
+	mutex_lock(&t->lock, host);
+	if (c->first == t->first && c->last == t->last) {
+		c->taken = t->changed;
+		c->everything = t->lost;
+		t->changed = (struct page_set){ .leaves = { .root = NULL } };
+		t->lost = false;
+	} else {
+		c->everything = t->lost;	/* and lost stays: other parts need it too */
+		for (uint64_t i = c->first >> LEAF_SHIFT;
+		     (leaf = radix_next(&t->changed.leaves, &i)) && i <= c->last >> LEAF_SHIFT; i++)
+			if (!take_leaf(c, i << LEAF_SHIFT, leaf, host)) {
+				t->lost = c->everything = true;
+				break;
+			}
+	}
+	mutex_unlock(&t->lock, host);
+}
+
+static void collect_pages(struct collection *c)
+{
+	struct vellum_tracker *t = c->t;
+	const struct host *host = tracker_host(t);
+	struct rwlock *lock = t->mm ? &t->mm->mmap_lock : &t->mapping->i_mmap_lock;
+
+	read_lock(lock, host);
+	open_window(c);
+	t->nr_collections++;
+	harvest(c);
+	take_set(c);
+	if (t->method == VELLUM_TRACK_AUTO)
+		auto_decide(c);
+	rearm(c);
+	close_window(c);
+	read_unlock(lock, host);
+}
+
+/* The hand-out was broken off at @page: what is left counts for the next collection. */
+static void put_back(struct collection *c, uint64_t page)
+{
+	uint64_t nr;
+
+	for (; (nr = page_set_next_run(&c->taken, &page)); page += nr)
+		for (uint64_t i = 0; i < nr; i++)
+			tracker_record(c->t, page + i);
+}
+
+static int hand_out(struct collection *c, vellum_collect_fn fn, void *arg)
+{
+	uint64_t page = 0, nr;
+	int err = 0;
+
+	if (c->everything) {
+		err = fn(arg, c->first, c->last - c->first + 1);
+		if (err) {
+			mutex_lock(&c->t->lock, tracker_host(c->t));
+			c->t->lost = true;
+			mutex_unlock(&c->t->lock, tracker_host(c->t));
+		}
+		return err;
+	}
+	for (; (nr = page_set_next_run(&c->taken, &page)); page += nr) {
+		err = fn(arg, page, nr);
+		if (err) {
+			put_back(c, page);
+			break;
+		}
+	}
+	return err;
+}
+
+EXPORT int vellum_tracker_collect(struct vellum_tracker *tracker, uint64_t start, uint64_t end,
+				  vellum_collect_fn fn, void *arg)
+{
+	const struct host *host = tracker_host(tracker);
+	struct collection c = { .t = tracker, .first = tracker->first, .last = tracker->last };
+	int err;
+
+	if (!fn || start >= end)
+		return -EINVAL;
+	c.first = max_u64(c.first, start);
+	c.last = min_u64(c.last, end - 1);
+	if (c.first > c.last)
+		return 0;
+	mutex_lock(&tracker->collect_lock, host);
+	collect_pages(&c);
+	auto_tell(&c);
+	err = hand_out(&c, fn, arg);
+	page_set_clear(&c.taken, host);
+	mutex_unlock(&tracker->collect_lock, host);
+	return err;
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * mm/track/page_set.h - a sparse set of page numbers: bits in leaves of 512 pages, which is what one
+ * last-level table covers when pages are those of an address space. Not locked.
+ */
+#ifndef MM_PAGE_SET_H
+#define MM_PAGE_SET_H
+
+#include "lib/radix.h"
+
+#define LEAF_SHIFT	9
+#define LEAF_PAGES	(1u << LEAF_SHIFT)
+#define LEAF_WORDS	(LEAF_PAGES / 64)
+
+struct page_set {
+	struct radix leaves;	/* page >> LEAF_SHIFT to uint64_t[LEAF_WORDS] */
+};
+
+bool page_set_add(struct page_set *set, uint64_t page, const struct host *host);	/* false: no memory */
+/* Pages from @page on, a bit each of @mask. */
+bool page_set_add_mask(struct page_set *set, uint64_t page, uint64_t mask, const struct host *host);
+void page_set_clear(struct page_set *set, const struct host *host);
+/* The next run of pages in the set from @*page on. Return: its length, 0 if there is none. */
+uint64_t page_set_next_run(const struct page_set *set, uint64_t *page);
+uint64_t page_set_count(const uint64_t *leaf);
+/* Which of the 64 pages from @page on are in the set. */
+uint64_t page_set_mask(const struct page_set *set, uint64_t page);
+
+static inline bool leaf_has(const uint64_t *leaf, uint64_t page)
+{
+	return leaf[page % LEAF_PAGES / 64] >> page % 64 & 1;
+}
+
+#endif

@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * mm/uffd/event.c - operations on mappings that a userfaultfd wants to hear of.
+ *
+ * An event is made before the operation changes anything, since it may need memory; and delivered after it, with no
+ * lock held. Its maker waits until it was read. From the one to the other pages can't be put in by the
+ * context's calls (mmap_changing): they might end at an address that has just become another's.
+ */
+#include "mm/uffd/uffd.h"
+
+struct uffd_event *uffd_event_new(struct vellum_uffd *ctx, uint8_t event)
+{
+	struct uffd_event *ev = host_alloc(&ctx->memory->host, sizeof(*ev));
+
+	if (!ev)
+		return NULL;
+	uffd_ref_get(ctx);
+	ev->ctx = ctx;
+	ev->msg.event = event;
+	__atomic_fetch_add(&ctx->mmap_changing, 1, __ATOMIC_SEQ_CST);
+	return ev;
+}
+
+static void end_event(struct uffd_event *ev)
+{
+	struct vellum_uffd *ctx = ev->ctx;
+	struct vellum_memory *m = ctx->memory;
+
+	__atomic_fetch_sub(&ctx->mmap_changing, 1, __ATOMIC_SEQ_CST);
+	host_free(&m->host, ev, sizeof(*ev));
+	uffd_ref_put(ctx);
+}
+
+/* What a message that nobody took refers to. */
+static void drop_message(struct uffd_event *ev)
+{
+	if (ev->msg.event == VELLUM_UFFD_EVENT_FORK)
+		vellum_uffd_put(ev->msg.arg.fork.child);
+}
+
+void uffd_event_cancel(struct uffd_event *ev)
+{
+	drop_message(ev);
+	end_event(ev);
+}
+
+/* False: the context is closed. */
+static bool enqueue(struct uffd_event *ev)
+{
+	struct vellum_uffd *ctx = ev->ctx;
+	struct uffd_event **at = &ctx->events;
+	bool ok;
+
+	mutex_lock(&ctx->lock, &ctx->memory->host);
+	ok = !__atomic_load_n(&ctx->released, __ATOMIC_SEQ_CST);
+	if (ok) {
+		while (*at)
+			at = &(*at)->next;
+		ev->next = NULL;
+		ev->queued = true;
+		*at = ev;
+		uffd_activity(ctx);
+	}
+	mutex_unlock(&ctx->lock, &ctx->memory->host);
+	return ok;
+}
+
+/* Take it back, if it is still there. */
+static void take_back(struct uffd_event *ev)
+{
+	struct uffd_event **at = &ev->ctx->events;
+
+	while (*at && *at != ev)
+		at = &(*at)->next;
+	if (*at)
+		*at = ev->next;
+}
+
+void uffd_event_deliver(struct uffd_event *ev)
+{
+	struct vellum_uffd *ctx = ev->ctx;
+	const struct host *host = &ctx->memory->host;
+	bool taken = false;
+
+	if (enqueue(ev)) {
+		while (!__atomic_load_n(&ev->done, __ATOMIC_ACQUIRE)) {
+			if (host_interrupted(host))
+				break;
+			host->ops->wait(host->ctx, &ev->done, 0);
+		}
+		mutex_lock(&ctx->lock, host);	/* whoever read it is done with it */
+		taken = !ev->queued;
+		if (!taken)
+			take_back(ev);
+		mutex_unlock(&ctx->lock, host);
+	}
+	if (!taken)
+		drop_message(ev);
+	end_event(ev);
+}
+
+/* --- events of an operation that holds the mmap lock for writing --- */
+
+void uffd_event_keep(struct vellum_mm *mm, struct uffd_event *ev)
+{
+	struct uffd_event **at = &mm->kept_events;
+
+	while (*at)
+		at = &(*at)->next;
+	ev->next = NULL;
+	*at = ev;
+}
+
+void uffd_event_keep_after(struct vellum_mm *mm, struct uffd_event *ev, gva_t target)
+{
+	struct uffd_event **at = &mm->kept_events;
+
+	while (*at && (*at)->msg.event == VELLUM_UFFD_EVENT_UNMAP && (*at)->msg.arg.remove.start == target)
+		at = &(*at)->next;
+	ev->next = *at;
+	*at = ev;
+}
+
+/* An event for just this range of this context is kept already: one is enough. */
+static bool is_kept(const struct vellum_mm *mm, const struct vellum_uffd *ctx, gva_t start, gva_t end)
+{
+	for (const struct uffd_event *ev = mm->kept_events; ev; ev = ev->next)
+		if (ev->ctx == ctx && ev->msg.event == VELLUM_UFFD_EVENT_UNMAP &&
+		    ev->msg.arg.remove.start == start && ev->msg.arg.remove.end == end)
+			return true;
+	return false;
+}
+
+int uffd_unmap_prepare(struct vellum_mm *mm, gva_t start, gva_t end)
+{
+	if (!__atomic_load_n(&mm->uffds, __ATOMIC_RELAXED))
+		return 0;	/* no VMA has one, and none can get one while we hold the mmap lock */
+	for (struct vma *vma = find_vma_intersection(mm, start, end); vma && vma->start < end; vma = vma_next(vma)) {
+		struct uffd_event *ev;
+
+		if (!vma->uffd || !uffd_has(vma->uffd, VELLUM_UFFD_FEATURE_EVENT_UNMAP) ||
+		    is_kept(mm, vma->uffd, start, end))
+			continue;
+		ev = uffd_event_new(vma->uffd, VELLUM_UFFD_EVENT_UNMAP);
+		if (!ev)
+			return -ENOMEM;
+		ev->msg.arg.remove.start = start;
+		ev->msg.arg.remove.end = end;
+		uffd_event_keep(mm, ev);
+	}
+	return 0;
+}
+
+void uffd_unmap_forget(struct vellum_mm *mm, gva_t start, gva_t end)
+{
+	struct uffd_event **at = &mm->kept_events;
+
+	while (*at) {
+		struct uffd_event *ev = *at;
+
+		if (ev->msg.event == VELLUM_UFFD_EVENT_UNMAP && ev->msg.arg.remove.start == start &&
+		    ev->msg.arg.remove.end == end) {
+			*at = ev->next;
+			uffd_event_cancel(ev);
+		} else {
+			at = &ev->next;
+		}
+	}
+}
+
+void mmap_write_unlock(struct vellum_mm *mm)
+{
+	struct uffd_event *ev = mm->kept_events, *next;
+
+	mm->kept_events = NULL;
+	write_unlock(&mm->mmap_lock, mm_host(mm));
+	for (; ev; ev = next) {
+		next = ev->next;
+		uffd_event_deliver(ev);
+	}
+}
+
+bool uffd_remove(struct vma *vma, gva_t start, gva_t end, int *err)
+{
+	struct vellum_mm *mm = vma->mm;
+	struct uffd_event *ev;
+
+	*err = 0;
+	if (!vma->uffd || !uffd_has(vma->uffd, VELLUM_UFFD_FEATURE_EVENT_REMOVE))
+		return false;
+	ev = uffd_event_new(vma->uffd, VELLUM_UFFD_EVENT_REMOVE);
+	if (!ev) {
+		*err = -ENOMEM;
+		return false;
+	}
+	ev->msg.arg.remove.start = start;
+	ev->msg.arg.remove.end = end;
+	read_unlock(&mm->mmap_lock, mm_host(mm));
+	uffd_event_deliver(ev);
+	read_lock(&mm->mmap_lock, mm_host(mm));
+	return true;
+}

@@ -1,0 +1,348 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * mm/uffd/fill.c - pages are put in by whoever resolves faults: COPY, ZEROPAGE, CONTINUE, POISON.
+ *
+ * Page by page: bytes are fetched first, without a lock, then everything is looked up anew and the page is put
+ * in. So what happened to the mapping meanwhile is no special case.
+ */
+#include "mm/fault/fault.h"
+#include "mm/table/huge.h"
+#include "mm/uffd/uffd.h"
+
+struct fill {
+	struct vellum_uffd *uffd;
+	struct vellum_mm *mm;
+	gva_t start, len, addr;		/* all of it; the page at hand */
+	bool wp;			/* the page comes in write-protected */
+	const void *bytes;		/* of the page; NULL: zeros */
+	int (*one)(struct fill *fill, struct vma *vma);
+};
+
+/* The entry for the address, tables made as required, locked; NULL: no memory, or a huge leaf is there (-EEXIST). */
+static pte_t *lock_entry(struct fill *fill, struct mutex **ptl, int *err)
+{
+	pte_t *ptep = pte_alloc(fill->mm, fill->addr, ptl);
+
+	if (!ptep) {
+		*err = huge_lookup(fill->mm, fill->addr, NULL) ? -EEXIST : -ENOMEM;
+		return NULL;
+	}
+	mutex_lock(*ptl, mm_host(fill->mm));
+	return ptep;
+}
+
+/* Nothing, or a marker that a page may take the place of. A guard is somebody's wish that nothing be there. */
+static bool may_overwrite(pte_t pte)
+{
+	return pte_none(pte) || (pte_is_marker(pte) && !(pte_marker_bits(pte) & MARKER_GUARD));
+}
+
+static pte_t filled_entry(const struct fill *fill, const struct vma *vma, pfn_t pfn, bool writable)
+{
+	pte_t pte = pte_mkdirty(pte_mk(pfn, vma->page_prot));
+
+	if (writable)
+		pte = maybe_mkwrite(vma, pte);
+	return fill->wp ? pte_mkuffd_wp(pte) : pte;
+}
+
+static int put_anon(struct fill *fill, struct vma *vma)
+{
+	struct vellum_memory *m = fill->mm->memory;
+	struct folio *folio;
+	struct mutex *ptl;
+	pte_t *ptep;
+	int err = 0;
+
+	folio = folio_alloc_raw(m);
+	if (!folio)
+		return -ENOMEM;
+	memcpy(frame_address(m, folio_pfn(m, folio)), fill->bytes, PAGE_SIZE);
+	ptep = lock_entry(fill, &ptl, &err);
+	if (ptep && may_overwrite(ptep_get(ptep))) {
+		track_change(vma, fill->addr);
+		map_anon_folio(vma, fill->addr, ptep, folio, filled_entry(fill, vma, folio_pfn(m, folio), true));
+	} else if (ptep) {
+		err = -EEXIST;
+	}
+	if (ptep)
+		mutex_unlock(ptl, &m->host);
+	if (err)
+		folio_put(m, folio);
+	return err;
+}
+
+/* A page of the object, locked. */
+static int map_object_page(struct fill *fill, struct vma *vma, struct folio *page)
+{
+	struct vellum_memory *m = fill->mm->memory;
+	struct mutex *ptl;
+	pte_t *ptep, pte;
+	int err = 0;
+
+	ptep = lock_entry(fill, &ptl, &err);
+	if (!ptep)
+		return err;
+	if (may_overwrite(ptep_get(ptep))) {
+		pte = filled_entry(fill, vma, folio_pfn(m, page), vma->flags & VM_SHARED);
+		track_change(vma, fill->addr);
+		if (pte_write(pte))
+			track_grant(vma, fill->addr);
+		__atomic_fetch_add(&page->count, FOLIO_MAPPED, __ATOMIC_RELAXED);
+		prepare_exec(vma, page);
+		ptep_set(ptep, pte);
+		mm_add_rss(fill->mm, 1);
+		folio_mark_dirty(page);
+	} else {
+		err = -EEXIST;
+	}
+	mutex_unlock(ptl, &m->host);
+	return err;
+}
+
+static int put_shmem(struct fill *fill, struct vma *vma)
+{
+	struct vellum_memory *m = fill->mm->memory;
+	pgoff_t index = vma_page_index(vma, fill->addr);
+	struct mutex *ptl;
+	const pte_t *ptep = pte_lookup(fill->mm, fill->addr, &ptl);
+	struct folio *page;
+	int err;
+
+	if (ptep && !may_overwrite(ptep_get(ptep)))	/* before the object gets a page that nobody asked for */
+		return -EEXIST;
+	err = mapping_add_page(vma->mapping, index, fill->bytes, &page);
+	if (err)
+		return err;
+	err = map_object_page(fill, vma, page);
+	mutex_unlock(&page->lock, &m->host);
+	folio_put(m, page);
+	return err;
+}
+
+/* Private memory of an object too: the object stays as it is. */
+static int put_page(struct fill *fill, struct vma *vma)
+{
+	if (vma->mapping && vma_page_index(vma, fill->addr) >= mapping_nr_pages(vma->mapping))
+		return -EFAULT;
+	return vma->mapping && (vma->flags & VM_SHARED) ? put_shmem(fill, vma) : put_anon(fill, vma);
+}
+
+/* --- the four --- */
+
+static int zero_one(struct fill *fill, struct vma *vma)
+{
+	struct vellum_memory *m = fill->mm->memory;
+	struct mutex *ptl;
+	pte_t *ptep;
+	int err = 0;
+
+	if (vma->mapping && (vma->flags & VM_SHARED))
+		return put_page(fill, vma);
+	if (vma->mapping && vma_page_index(vma, fill->addr) >= mapping_nr_pages(vma->mapping))
+		return -EFAULT;
+	ptep = lock_entry(fill, &ptl, &err);
+	if (!ptep)
+		return err;
+	if (pte_none(ptep_get(ptep))) {
+		track_change(vma, fill->addr);
+		ptep_set(ptep, pte_mkspecial(pte_mk(m->zero_pfn, vma->page_prot)));
+		mm_add_rss(fill->mm, 1);
+	} else {
+		err = -EEXIST;
+	}
+	mutex_unlock(ptl, &m->host);
+	return err;
+}
+
+static int continue_one(struct fill *fill, struct vma *vma)
+{
+	struct vellum_memory *m = fill->mm->memory;
+	struct vellum_vmf vmf = { .size = sizeof(vmf), .pgoff = vma->mapping ? vma_page_index(vma, fill->addr) : 0 };
+	struct folio *page;
+	int err;
+
+	if (!vma->mapping || !mapping_is_shmem(vma->mapping) || vmf.pgoff >= mapping_nr_pages(vma->mapping))
+		return -EINVAL;
+	if (!mapping_has(vma->mapping, vmf.pgoff))
+		return -EFAULT;
+	err = mapping_get_folio(vma->mapping, &vmf, &page);
+	if (err)
+		return err == VELLUM_FAULT_OOM ? -ENOMEM : err == FAULT_AGAIN ? -EAGAIN : -EFAULT;
+	err = map_object_page(fill, vma, page);
+	mutex_unlock(&page->lock, &m->host);
+	folio_put(m, page);
+	return err;
+}
+
+static int poison_one(struct fill *fill, struct vma *vma)
+{
+	struct mutex *ptl;
+	pte_t *ptep;
+	int err = 0;
+
+	if (vma->mapping && vma_page_index(vma, fill->addr) >= mapping_nr_pages(vma->mapping))
+		return -EFAULT;
+	ptep = lock_entry(fill, &ptl, &err);
+	if (!ptep)
+		return err;
+	if (pte_none(ptep_get(ptep)))
+		ptep_set(ptep, pte_marker(MARKER_POISON));
+	else
+		err = -EEXIST;
+	mutex_unlock(ptl, mm_host(fill->mm));
+	return err;
+}
+
+/* --- the loop around them --- */
+
+/* All of the range lies in one registered mapping. mmap_lock held. */
+static int find_target(const struct fill *fill, struct vma **out)
+{
+	struct vma *vma = find_vma_intersection(fill->mm, fill->start, fill->start + 1);
+
+	if (!vma || fill->start + fill->len > vma->end || !vma->uffd)
+		return -ENOENT;
+	if (vma->mapping && !mapping_is_shmem(vma->mapping))
+		return -EINVAL;
+	if (fill->wp && !vma_uffd_wp(vma))
+		return -EINVAL;
+	*out = vma;
+	return 0;
+}
+
+static int fill_page(struct fill *fill)
+{
+	struct vellum_mm *mm = fill->mm;
+	unsigned tries = 0;
+	int err;
+
+	do {
+		struct vma *vma;
+
+		read_lock(&mm->mmap_lock, mm_host(mm));
+		err = uffd_changing(fill->uffd) ? -EAGAIN : find_target(fill, &vma);
+		/* So that fork copies its entries. */
+		if (!err && !(vma->flags & VM_SHARED) && fault_anon_vma(vma))
+			err = -ENOMEM;
+		if (!err)
+			err = fill->one(fill, vma);
+		read_unlock(&mm->mmap_lock, mm_host(mm));
+	} while (err == -ENOMEM && reclaim_for_retry(mm->memory, &tries));
+	return err;
+}
+
+/* Before bytes are fetched: that may wait for long, and would be for nothing. */
+static int check_target(struct fill *fill)
+{
+	struct vma *vma;
+	int err;
+
+	read_lock(&fill->mm->mmap_lock, mm_host(fill->mm));
+	err = uffd_changing(fill->uffd) ? -EAGAIN : find_target(fill, &vma);
+	read_unlock(&fill->mm->mmap_lock, mm_host(fill->mm));
+	return err;
+}
+
+/* @src: where the bytes are, or 0. @page: room for one page of them, if they come from the program's memory. */
+static int fill_pages(struct fill *fill, gva_t src, const char *bytes, void *page)
+{
+	int err = 0;
+
+	for (uint64_t at = 0; at < fill->len && !err; at += PAGE_SIZE) {
+		fill->addr = fill->start + at;
+		if (host_killed(mm_host(fill->mm)))
+			return -EINTR;
+		fill->bytes = bytes ? bytes + at : page;
+		if (page)
+			err = check_target(fill);
+		if (page && !err)
+			err = vellum_copy_from_user(fill->mm, page, src + at, PAGE_SIZE, NULL);
+		if (!err)
+			err = fill_page(fill);
+	}
+	if (!err)
+		fill->addr += PAGE_SIZE;
+	return err;
+}
+
+static int check_range(const struct vellum_uffd *uffd, uint64_t start, uint64_t len, uint64_t mode, uint64_t modes)
+{
+	if (!uffd_ready(uffd) || ((start | len) & ~PAGE_MASK) || !user_range(start, len) || (mode & ~modes))
+		return -EINVAL;
+	return 0;
+}
+
+/* Wake, and say how far it went. */
+static int finish(struct fill *fill, int err, bool wake, int64_t *done)
+{
+	uint64_t did = fill->addr - fill->start;
+
+	if (did && wake)
+		uffd_wake_range(fill->uffd, fill->start, fill->start + did);
+	if (done)
+		*done = did ? (int64_t)did : err;
+	return !err ? 0 : did ? -EAGAIN : err;
+}
+
+static int run(struct fill *fill, gva_t src, const char *bytes, bool from_user, bool wake, int64_t *done)
+{
+	void *page = NULL;
+	int err = 0;
+
+	fill->mm = uffd_get_mm(fill->uffd);
+	fill->addr = fill->start;
+	if (!fill->mm) {
+		if (done)
+			*done = -ESRCH;
+		return -ESRCH;
+	}
+	if (from_user) {
+		page = host_alloc(mm_host(fill->mm), PAGE_SIZE);
+		err = page ? 0 : -ENOMEM;
+	}
+	if (!err)
+		err = fill_pages(fill, src, bytes, page);
+	host_free(mm_host(fill->mm), page, PAGE_SIZE);
+	err = finish(fill, err, wake, done);
+	vellum_mm_put(fill->mm);
+	return err;
+}
+
+EXPORT int vellum_uffd_copy(struct vellum_uffd *uffd, uint64_t dst, uint64_t src, const void *bytes, uint64_t len,
+			    uint64_t mode, int64_t *done)
+{
+	struct fill fill = {
+		.uffd = uffd, .start = dst, .len = len, .wp = mode & VELLUM_UFFD_COPY_WP, .one = put_page
+	};
+	int err = check_range(uffd, dst, len, mode, VELLUM_UFFD_COPY_DONTWAKE | VELLUM_UFFD_COPY_WP);
+
+	if (!err && !bytes && (src + len < src || src + len > TASK_SIZE))
+		err = -EINVAL;
+	return err ? err : run(&fill, src, bytes, !bytes, !(mode & VELLUM_UFFD_COPY_DONTWAKE), done);
+}
+
+EXPORT int vellum_uffd_zeropage(struct vellum_uffd *uffd, uint64_t start, uint64_t len, uint64_t mode, int64_t *done)
+{
+	struct fill fill = { .uffd = uffd, .start = start, .len = len, .one = zero_one };
+	int err = check_range(uffd, start, len, mode, VELLUM_UFFD_COPY_DONTWAKE);
+
+	return err ? err : run(&fill, 0, NULL, false, !mode, done);
+}
+
+EXPORT int vellum_uffd_continue(struct vellum_uffd *uffd, uint64_t start, uint64_t len, uint64_t mode, int64_t *done)
+{
+	struct fill fill = { .uffd = uffd, .start = start, .len = len, .wp = mode & VELLUM_UFFD_CONTINUE_WP,
+			     .one = continue_one };
+	int err = check_range(uffd, start, len, mode, VELLUM_UFFD_CONTINUE_DONTWAKE | VELLUM_UFFD_CONTINUE_WP);
+
+	return err ? err : run(&fill, 0, NULL, false, !(mode & VELLUM_UFFD_CONTINUE_DONTWAKE), done);
+}
+
+EXPORT int vellum_uffd_poison(struct vellum_uffd *uffd, uint64_t start, uint64_t len, uint64_t mode, int64_t *done)
+{
+	struct fill fill = { .uffd = uffd, .start = start, .len = len, .one = poison_one };
+	int err = check_range(uffd, start, len, mode, VELLUM_UFFD_COPY_DONTWAKE);
+
+	return err ? err : run(&fill, 0, NULL, false, !mode, done);
+}
