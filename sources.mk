@@ -6,17 +6,17 @@ VELLUM_CORE_SRC := \
 	mm/frame/memory.c mm/frame/migrate.c mm/frame/rmap.c \
 	mm/table/exposed.c mm/table/huge.c mm/table/notifier.c mm/table/pagewalk.c mm/table/pgtable.c \
 	mm/table/tlb.c mm/table/zap.c \
-	mm/space/collapse.c mm/space/fork.c mm/space/madvise.c mm/space/madvise_drop.c \
-	mm/space/madvise_reclaim.c mm/space/mlock.c mm/space/mmap.c mm/space/mprotect.c mm/space/mremap.c \
+	mm/space/collapse.c mm/space/fork.c mm/space/madvise.c \
+	mm/space/mlock.c mm/space/mmap.c mm/space/mprotect.c mm/space/mremap.c \
 	mm/space/populate.c mm/space/vma.c \
-	mm/fault/cow.c mm/fault/fault.c mm/fault/fault_around.c mm/fault/file.c mm/fault/huge.c \
-	mm/fault/stack.c mm/fault/swap_in.c \
-	mm/object/mapping.c mm/object/mapping_io.c mm/object/msync.c mm/object/remap.c mm/object/shmem.c \
-	mm/object/shmem_huge.c mm/object/truncate.c mm/object/writeback.c \
+	mm/fault/cow.c mm/fault/fault.c mm/fault/file.c mm/fault/huge.c \
+	mm/fault/swap_in.c mm/fault/swp_entry.c \
+	mm/object/mapping.c mm/object/mapping_io.c mm/object/remap.c mm/object/shmem.c \
+	mm/object/truncate.c mm/object/writeback.c \
 	mm/swap/reclaim.c mm/swap/swap.c mm/swap/swap_off.c \
 	mm/track/auto.c mm/track/clear_refs.c mm/track/collect.c mm/track/dirty.c mm/track/page_set.c \
 	mm/track/pagemap.c mm/track/scan.c mm/track/tracker.c mm/track/vma_usage.c \
-	mm/uffd/event.c mm/uffd/fill.c mm/uffd/fork.c mm/uffd/move.c mm/uffd/uffd.c mm/uffd/wait.c \
+	mm/uffd/event.c mm/uffd/fill.c mm/uffd/move.c mm/uffd/uffd.c mm/uffd/wait.c \
 	mm/uffd/wp.c \
 	mm/outside/access.c mm/outside/device.c mm/outside/gup.c \
 	mm/validate.c

@@ -4,9 +4,14 @@
  *
  * Nothing else may run meanwhile. Tests call it after every operation.
  */
-#include "mm/table/pagewalk.h"
+#include "mm/frame/rmap.h"
+#include "mm/space/space.h"
 #include "mm/swap/swap.h"
+#include "mm/table/exposed.h"
+#include "mm/table/huge.h"
+#include "mm/table/pagewalk.h"
 #include "mm/uffd/uffd.h"
+#include "mm/vma.h"
 
 struct validation {
 	struct vellum_memory *m;

@@ -6,8 +6,14 @@
  * INV-COW-1: the old page loses its mapping only after no CPU can reach it through the old entry.
  */
 #include "mm/fault/fault.h"
+#include "mm/space/space.h"
 #include "mm/swap/swap.h"
+#include "mm/table/exposed.h"
+#include "mm/table/pgtable.h"
+#include "mm/table/tlb.h"
+#include "mm/track/hooks.h"
 #include "mm/uffd/uffd.h"
+#include "mm/vma.h"
 
 /* A protection bit that is left over from a registration that is no more means nothing, and goes. */
 static pte_t grant_write(pte_t pte)

@@ -10,8 +10,15 @@
  * INV-FAULT-2: W is granted to a write-notified mapping together with D, after mkwrite agreed.
  */
 #include "mm/fault/fault.h"
+#include "mm/frame/rmap.h"
+#include "mm/space/space.h"
+#include "mm/swap/swap.h"
+#include "mm/table/exposed.h"
 #include "mm/table/huge.h"
+#include "mm/table/pgtable.h"
+#include "mm/track/hooks.h"
 #include "mm/uffd/uffd.h"
+#include "mm/vma.h"
 
 bool vma_permits(const struct vma *vma, uint32_t error)
 {
@@ -65,7 +72,7 @@ void prepare_exec(struct vma *vma, struct folio *folio)
  * The entry for a new own page. A populated page has not been written: clean, and where the first store has to be
  * seen, by a wp tracker or for soft-dirty, not writable yet.
  */
-pte_t anon_entry(const struct fault *f, pfn_t pfn)
+static pte_t anon_entry(const struct fault *f, pfn_t pfn)
 {
 	struct vma *vma = f->vma;
 	pte_t pte = pte_mk(pfn, vma->page_prot);
@@ -304,4 +311,42 @@ EXPORT enum vellum_fault_result vellum_handle_fault(struct vellum_mm *mm, uint64
 	else if (result != VELLUM_FAULT_OK)
 		mm_count(mm, VELLUM_COUNT_FAULT_ERROR);
 	return (enum vellum_fault_result)result;
+}
+
+/* --- stack growth: mappings that grow down when they are accessed below their start --- */
+
+static bool may_grow(const struct vma *vma, gva_t addr)
+{
+	const struct vma *prev = vma_prev(vma);
+
+	if (vma->end - addr > vma->mm->stack_limit || addr < MMAP_MIN_ADDR)
+		return false;
+	/* A stack that was moved up keeps the indices of its pages, and there is none below 0. */
+	if ((vma->start - addr) >> PAGE_SHIFT > vma->pgoff)
+		return false;
+	if ((vma->flags & VM_LOCKED) && !may_lock(vma->mm, vma->start - addr))
+		return false;
+	/* A stack that grows over its guard must not reach what others store to. */
+	return !prev || (prev->flags & VM_GROWSDOWN ? prev->end <= addr :
+			 !(prev->flags & VM_ACCESS) ? prev->end <= addr :
+						      addr - prev->end >= STACK_GUARD_GAP && prev->end <= addr);
+}
+
+int grow_stack(struct vellum_mm *mm, gva_t addr)
+{
+	const struct host *host = mm_host(mm);
+	struct vma *vma;
+	int err = -EFAULT;
+
+	addr &= PAGE_MASK;
+	write_lock(&mm->mmap_lock, host);
+	vma = find_vma(mm, addr);
+	if (vma && vma->start <= addr) {
+		err = 0;		/* somebody else was first */
+	} else if (vma && (vma->flags & VM_GROWSDOWN) && may_grow(vma, addr)) {
+		vma_set_range(vma, addr, vma->end);
+		err = 0;
+	}
+	write_unlock(&mm->mmap_lock, host);
+	return err;
 }

@@ -5,8 +5,65 @@
  * INV-FAULT-2: W is granted to a write-notified mapping together with D, after mkwrite agreed.
  */
 #include "mm/fault/fault.h"
+#include "mm/object/object.h"
 #include "mm/table/huge.h"
+#include "mm/track/hooks.h"
 #include "mm/uffd/uffd.h"
+#include "mm/vma.h"
+
+/* --- fault-around: a load also maps cached neighbours of its page --- */
+
+#define AROUND_PAGES	16
+
+/* ptl and the folio's lock are held; the entry is empty. Old and clean: nobody has accessed it. */
+static void map_neighbour(struct vma *vma, gva_t addr, pte_t *ptep, struct folio *folio)
+{
+	pte_t pte = pte_mkold(pte_mk(folio_pfn(vma->mm->memory, folio), vma->page_prot));
+
+	if (pte_write(pte) && wp_tracked(vma, addr))
+		pte = pte_wrprotect(pte);
+	__atomic_fetch_add(&folio->count, FOLIO_MAPPED, __ATOMIC_RELAXED);
+	prepare_exec(vma, folio);
+	ptep_set(ptep, pte);
+	mm_add_rss(vma->mm, 1);
+}
+
+static void try_neighbour(struct vma *vma, gva_t addr, pte_t *ptep)
+{
+	struct vellum_mapping *mapping = vma->mapping;
+	pgoff_t index = vma_page_index(vma, addr);
+	struct folio *folio = mapping_find(mapping, index);
+
+	if (!folio)
+		return;
+	if (mutex_trylock(&folio->lock)) {	/* a page-table lock is held: no waiting for it */
+		if (folio->mapping == mapping && (folio_flags(folio) & PG_UPTODATE) &&
+		    index < mapping_nr_pages(mapping))
+			map_neighbour(vma, addr, ptep, folio);
+		mutex_unlock(&folio->lock, &mapping->memory->host);
+	}
+	folio_put(mapping->memory, folio);
+}
+
+static void fault_around(struct vma *vma, gva_t addr, pte_t *ptep, struct mutex *ptl)
+{
+	const gva_t size = AROUND_PAGES * PAGE_SIZE;
+	gva_t start = max_u64(addr & ~(size - 1), vma->start);
+	gva_t end = min_u64((addr & ~(size - 1)) + size, vma->end);
+
+	if (vma->flags & (VM_RAND_READ | VM_UFFD_WP | VM_UFFD_MINOR))
+		return;
+	mutex_lock(ptl, mm_host(vma->mm));
+	for (gva_t at = start; at < end; at += PAGE_SIZE) {
+		pte_t *p = ptep + ((int64_t)(at - addr) >> PAGE_SHIFT);
+
+		if (pte_none(ptep_get(p)))
+			try_neighbour(vma, at, p);
+	}
+	mutex_unlock(ptl, mm_host(vma->mm));
+}
+
+/* --- one fault --- */
 
 /* First store to a page of a private mapping: the process gets its own copy at once. */
 static int do_cow_fault(struct fault *f, struct folio *page)

@@ -8,8 +8,15 @@
  * INV-HUGE-3: no raw leaf of a private mapping has W: the store's fault is what copies.
  */
 #include "mm/fault/fault.h"
+#include "mm/frame/rmap.h"
+#include "mm/object/object.h"
+#include "mm/space/space.h"
+#include "mm/table/exposed.h"
 #include "mm/table/huge.h"
+#include "mm/table/pgtable.h"
+#include "mm/track/hooks.h"
 #include "mm/uffd/uffd.h"
+#include "mm/vma.h"
 
 /* --- a leaf is there --- */
 

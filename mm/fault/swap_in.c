@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* mm/fault/swap_in.c - faults on entries that are neither none nor present: swapped out, on their way, with a device. */
-#include "mm/outside/device.h"
 #include "mm/fault/fault.h"
+#include "mm/frame/rmap.h"
+#include "mm/outside/device.h"
 #include "mm/swap/swap.h"
+#include "mm/table/exposed.h"
+#include "mm/track/hooks.h"
+#include "mm/vma.h"
 
 /* The folio is in the cache of this slot, locked; or it is not, and is dropped. */
 static bool lock_cached(struct vellum_memory *m, struct folio *folio, slot_t slot)
@@ -159,36 +163,4 @@ int do_swap_page(struct fault *f)
 	if (pte_is_device_exclusive(f->orig))
 		return device_exclusive_fault(f);
 	return VELLUM_FAULT_HWPOISON;
-}
-
-void swp_entry_drop(struct vellum_mm *mm, pte_t pte)
-{
-	struct vellum_memory *m = mm->memory;
-
-	if (pte_is_genuine_swap(pte)) {
-		mm_add_swapped(mm, -1);
-		slot_put(m, pte_slot(pte));
-	} else if (pte_is_device_private(pte)) {
-		device_page_put(m, pte_swp_pfn(pte));
-	} else if (pte_is_device_exclusive(pte)) {
-		folio_put(m, swp_folio(m, pte));
-	}
-}
-
-bool migration_is_anon(const struct vellum_memory *m, pte_t pte)
-{
-	return folio_flags(swp_folio(m, pte)) & PG_ANON;
-}
-
-pte_t swp_wrprotect(const struct vellum_memory *m, pte_t pte)
-{
-	switch (pte_swp_type(pte)) {
-	case SWP_MIGRATION_WRITE:
-		return pte_swp_with_type(pte, migration_is_anon(m, pte) ? SWP_MIGRATION_READ_EXCL : SWP_MIGRATION_READ);
-	case SWP_DEVICE_WRITE:
-	case SWP_DEVICE_EXCL_WRITE:
-		return pte_swp_with_type(pte, pte_swp_type(pte) + 1);	/* the one for reading follows */
-	default:
-		return pte;
-	}
 }

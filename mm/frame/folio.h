@@ -2,8 +2,8 @@
 /*
  * mm/frame/folio.h - RAM: frames, their metadata (folios), and the memory that they make up. mm/mm.h has the lock order.
  */
-#ifndef MM_FOLIO_H
-#define MM_FOLIO_H
+#ifndef MM_FRAME_FOLIO_H
+#define MM_FRAME_FOLIO_H
 
 #include "arch/x86/entry.h"
 #include "lib/errnum.h"

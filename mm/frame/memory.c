@@ -5,6 +5,8 @@
  * INV-MEM-1: a frame is in exactly one place: reserved, free in one list, or in use.
  * INV-MEM-2: a free frame without PG_TOUCHED reads as zero once its 2 MiB are committed.
  */
+#include "mm/frame/rmap.h"
+#include "mm/mm.h"
 #include "mm/swap/swap.h"
 
 #define CHUNK_FRAMES	(1ull << MAX_ORDER)

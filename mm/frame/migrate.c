@@ -5,8 +5,12 @@
  * The page is locked from the first such entry to the last: who runs into one waits for the lock.
  */
 #include "mm/fault/fault.h"
-#include "mm/table/huge.h"
+#include "mm/frame/rmap.h"
 #include "mm/swap/swap.h"
+#include "mm/table/pgtable.h"
+#include "mm/table/tlb.h"
+#include "mm/track/hooks.h"
+#include "mm/vma.h"
 #include "vellum/device.h"
 
 struct migration {

@@ -10,7 +10,10 @@
  *             folio's owner, and the folio's index is the VMA's index at the entry's address.
  */
 #include "mm/fault/fault.h"
+#include "mm/frame/rmap.h"
 #include "mm/table/huge.h"
+#include "mm/table/pgtable.h"
+#include "mm/vma.h"
 
 struct anon_vma *anon_vma_create(const struct host *host)
 {

@@ -8,7 +8,9 @@
  *            it leaves only with its folio lock held.
  */
 #include "mm/fault/fault.h"
+#include "mm/object/object.h"
 #include "mm/swap/swap.h"
+#include "mm/vma.h"
 
 #define KNOWN_FLAGS (VELLUM_MAPPING_PFN | VELLUM_MAPPING_WRITEBACK | VELLUM_MAPPING_READ_FIRST | \
 		     VELLUM_MAPPING_UNCACHED | VELLUM_MAPPING_WRITE_COMBINING | VELLUM_MAPPING_MIXED | \

@@ -3,6 +3,10 @@
  * mm/object/mapping_io.c - bytes of an object read and written from outside, and what is known of it.
  */
 #include "mm/fault/fault.h"
+#include "mm/object/object.h"
+#include "mm/swap/swap.h"
+#include "mm/track/hooks.h"
+#include "mm/vma.h"
 
 /* The part of [offset, offset + len) that lies in the first page. */
 static uint64_t part_of_page(uint64_t offset, uint64_t len)

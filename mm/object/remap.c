@@ -1,6 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* mm/object/remap.c - a driver maps its frames at once, in the largest entries that fit. */
+#include "mm/space/space.h"
 #include "mm/table/huge.h"
+#include "mm/table/pgtable.h"
+#include "mm/table/tlb.h"
+#include "mm/track/hooks.h"
+#include "mm/vma.h"
 
 /* The largest entry for the rest of the range. */
 static unsigned best_shift(const struct vma *vma, gva_t addr, pfn_t pfn, uint64_t len)

@@ -6,7 +6,14 @@
  *
  * INV-SHMEM-1: a page of the object is in one of the two, or in none (zeros).
  */
+#include "mm/fault/fault.h"
+#include "mm/frame/rmap.h"
+#include "mm/object/object.h"
+#include "mm/space/space.h"
 #include "mm/swap/swap.h"
+#include "mm/table/huge.h"
+#include "mm/track/hooks.h"
+#include "mm/vma.h"
 
 slot_t shmem_slot(struct vellum_mapping *mapping, pgoff_t index)
 {
@@ -114,4 +121,230 @@ bool mapping_has(struct vellum_mapping *mapping, pgoff_t index)
 	has = radix_get(&mapping->pages, index) || radix_get(&mapping->swapped, index);
 	mutex_unlock(&mapping->pages_lock, host);
 	return has;
+}
+
+/* --- huge pages: 512 pages of a mapping that are one aligned block of RAM --- */
+
+/* pages_lock held. The first of 512 pages in one aligned row, or NULL. */
+static struct folio *row_at(struct vellum_mapping *mapping, pgoff_t first)
+{
+	const struct vellum_memory *m = mapping->memory;
+	struct folio *head = radix_get(&mapping->pages, first);
+
+	if (!head || (folio_pfn(m, head) & (PMD_PAGES - 1)) ||
+	    (uint64_t)(head - m->folios) + PMD_PAGES > m->nr_frames ||
+	    folio_pfn(m, head + PMD_PAGES - 1) != folio_pfn(m, head) + PMD_PAGES - 1)
+		return NULL;
+	for (unsigned i = 0; i < PMD_PAGES; i++)
+		if (radix_get(&mapping->pages, first + i) != &head[i] || !folio_is_uptodate(&head[i]))
+			return NULL;
+	return head;
+}
+
+/* pages_lock held. No page of them is there, nor swapped out. */
+static bool is_hole(const struct vellum_mapping *mapping, pgoff_t first)
+{
+	uint64_t in = first, out = first;
+
+	return (!radix_next(&mapping->pages, &in) || in >= first + PMD_PAGES) &&
+	       (!radix_next(&mapping->swapped, &out) || out >= first + PMD_PAGES);
+}
+
+/* pages_lock held. 0 or -ENOMEM: nothing was put in. */
+static int put_row(struct vellum_mapping *mapping, pgoff_t first, struct folio *head)
+{
+	const struct host *host = &mapping->memory->host;
+
+	for (unsigned i = 0; i < PMD_PAGES; i++)
+		if (radix_set(&mapping->pages, first + i, &head[i], host)) {
+			while (i--)
+				radix_delete(&mapping->pages, first + i, host);
+			return -ENOMEM;
+		}
+	folio_split_block(head);
+	for (unsigned i = 0; i < PMD_PAGES; i++) {
+		head[i].mapping = mapping;
+		head[i].index = first + i;
+		folio_set(&head[i], PG_UPTODATE | PG_DIRTY);
+	}
+	return 0;
+}
+
+/* A row, each page mapped once more; made if there is a hole. NULL: there is none. */
+static struct folio *get_row(struct vellum_mapping *mapping, pgoff_t first)
+{
+	struct vellum_memory *m = mapping->memory;
+	struct folio *fresh = NULL, *head;
+
+	mutex_lock(&mapping->pages_lock, &m->host);
+	head = row_at(mapping, first);
+	if (!head && is_hole(mapping, first)) {
+		fresh = folio_alloc(m, MAX_ORDER);
+		head = fresh && !put_row(mapping, first, fresh) ? fresh : NULL;
+	}
+	for (unsigned i = 0; head && i < PMD_PAGES; i++)
+		__atomic_fetch_add(&head[i].count, FOLIO_MAPPED, __ATOMIC_RELAXED);
+	mutex_unlock(&mapping->pages_lock, &m->host);
+	if (fresh && !head)
+		folio_put(m, fresh);
+	return head;
+}
+
+/* invalidate_lock held for reading: the pages stay the object's. */
+static int map_row(struct fault *f, pgoff_t first)
+{
+	struct vma *vma = f->vma;
+	struct vellum_memory *m = fault_memory(f);
+	bool write = (f->flags & FAULT_WRITE) && !(f->flags & FAULT_POPULATE);
+	struct folio *head = get_row(vma->mapping, first);
+	pmd_t pmd;
+
+	if (!head)
+		return FAULT_AGAIN;
+	pmd = pmd_mk(folio_pfn(m, head), vma->page_prot);
+	if (write)
+		pmd = pmd_mkwrite(pmd_mkdirty(pmd));
+	if (!huge_install(vma->mm, leaf_start(f->addr, PMD_SHIFT), PMD_SHIFT, pmd.val, NULL, NULL)) {
+		if (write)
+			huge_track(vma, leaf_start(f->addr, PMD_SHIFT), PMD_SHIFT);
+		mm_count(vma->mm, VELLUM_COUNT_FAULT_HUGE);
+		return VELLUM_FAULT_OK;
+	}
+	for (unsigned i = 0; i < PMD_PAGES; i++)
+		folio_drop(m, &head[i], FOLIO_MAPPED);
+	return FAULT_AGAIN;
+}
+
+int shmem_huge_fault(struct fault *f)
+{
+	struct vma *vma = f->vma;
+	struct vellum_mapping *mapping = vma->mapping;
+	gva_t start = leaf_start(f->addr, PMD_SHIFT);
+	bool write = f->flags & FAULT_WRITE;
+	int result = FAULT_AGAIN;
+	pgoff_t first;
+
+	if ((vma->flags & (VM_HUGEPAGE | VM_NOHUGEPAGE | VM_EXEC)) != VM_HUGEPAGE || vma->uffd ||
+	    start < vma->start || vma->end - start < PMD_SIZE || (write && !(vma->flags & VM_SHARED)) ||
+	    vma_needs_dirty_tracking(vma) || vma_is_tracked(vma))
+		return FAULT_AGAIN;
+	first = vma_page_index(vma, start);
+	if (first & (PMD_PAGES - 1))
+		return FAULT_AGAIN;
+	read_lock(&mapping->invalidate_lock, mm_host(vma->mm));
+	if (first + PMD_PAGES <= mapping_nr_pages(mapping))
+		result = map_row(f, first);
+	read_unlock(&mapping->invalidate_lock, mm_host(vma->mm));
+	return result;
+}
+
+/* --- MADV_COLLAPSE --- */
+
+/* Lock the page at @index; it is in RAM. NULL: there is none. */
+static struct folio *lock_page_at(struct vellum_mapping *mapping, pgoff_t index)
+{
+	struct folio *folio = mapping_find(mapping, index);
+
+	if (folio)
+		mutex_lock(&folio->lock, &mapping->memory->host);	/* nobody but reclaim can hold it */
+	return folio;
+}
+
+/* One page of the row, in place of the one that was there. False: that one is in use by frame. */
+static bool replace_page(struct vellum_mapping *mapping, pgoff_t index, struct folio *to)
+{
+	struct vellum_memory *m = mapping->memory;
+	struct folio *from = lock_page_at(mapping, index);
+	bool ok = true;
+
+	mutex_lock(&mapping->pages_lock, &m->host);
+	if (from)
+		ok = __atomic_load_n(&from->count, __ATOMIC_SEQ_CST) == 2 * FOLIO_REF;
+	if (ok && from)
+		copy_racy(frame_address(m, folio_pfn(m, to)), frame_address(m, folio_pfn(m, from)), PAGE_SIZE);
+	ok = ok && !radix_set(&mapping->pages, index, to, &m->host);
+	if (ok) {
+		to->mapping = mapping;
+		to->index = index;
+		folio_set(to, PG_UPTODATE | PG_DIRTY);
+		if (from)
+			__atomic_store_n(&from->mapping, NULL, __ATOMIC_RELAXED);
+	}
+	mutex_unlock(&mapping->pages_lock, &m->host);
+	if (from) {
+		if (ok)
+			folio_put(m, from);	/* the object's reference */
+		mutex_unlock(&from->lock, &m->host);
+		folio_put(m, from);
+	}
+	return ok;
+}
+
+/* invalidate_lock held for writing: no page comes in, and no fault has one locked. */
+static int make_row(struct vellum_mapping *mapping, pgoff_t first)
+{
+	struct vellum_memory *m = mapping->memory;
+	struct folio *head;
+	int err = 0;
+
+	mutex_lock(&mapping->pages_lock, &m->host);
+	head = row_at(mapping, first);
+	mutex_unlock(&mapping->pages_lock, &m->host);
+	if (head)
+		return 0;
+	for (unsigned i = 0; i < PMD_PAGES && !err; i++)
+		err = mapping_fetch_swapped(mapping, first + i);
+	if (err)
+		return -EAGAIN;
+	head = folio_alloc(m, MAX_ORDER);
+	if (!head)
+		return -EBUSY;
+	folio_split_block(head);
+	vellum_unmap_mapping_range(mapping, first, PMD_PAGES);
+	for (unsigned i = 0; i < PMD_PAGES; i++)
+		if (!replace_page(mapping, first + i, &head[i])) {
+			while (i < PMD_PAGES)
+				folio_put(m, &head[i++]);	/* the others are good pages too */
+			return -EAGAIN;
+		}
+	return 0;
+}
+
+/* The row is there: a leaf in place of small entries, which are gone. */
+static int map_collapsed(struct vma *vma, gva_t addr)
+{
+	struct vellum_mapping *mapping = vma->mapping;
+	struct vellum_memory *m = mapping->memory;
+	struct folio *head;
+	int err;
+
+	if (huge_lookup(vma->mm, addr, NULL))
+		return 0;
+	if (!huge_free_table(vma, addr))
+		return -EAGAIN;
+	head = get_row(mapping, vma_page_index(vma, addr));
+	if (!head)
+		return -EAGAIN;
+	err = huge_install(vma->mm, addr, PMD_SHIFT, pmd_mk(folio_pfn(m, head), vma->page_prot).val, NULL, NULL);
+	for (unsigned i = 0; err && i < PMD_PAGES; i++)
+		folio_drop(m, &head[i], FOLIO_MAPPED);
+	return err ? -EAGAIN : 0;
+}
+
+int shmem_collapse(struct vma *vma, gva_t addr)
+{
+	struct vellum_mapping *mapping = vma->mapping;
+	pgoff_t first = vma_page_index(vma, addr);
+	int err;
+
+	if ((first & (PMD_PAGES - 1)) || first + PMD_PAGES > mapping_nr_pages(mapping) ||
+	    vma_needs_dirty_tracking(vma))
+		return -EINVAL;
+	/* Somebody's userfaultfd counts on the object's holes staying what they are. */
+	if (is_mapped_with(mapping, first, first + PMD_PAGES - 1, VM_UFFD))
+		return -EBUSY;
+	write_lock(&mapping->invalidate_lock, mm_host(vma->mm));
+	err = make_row(mapping, first);
+	write_unlock(&mapping->invalidate_lock, mm_host(vma->mm));
+	return err ? err : map_collapsed(vma, addr);
 }

@@ -7,7 +7,12 @@
  * its lock; entries are removed once more, since a fault that had its page already may have put
  * one in between.
  */
+#include "mm/object/object.h"
 #include "mm/swap/swap.h"
+#include "mm/table/pgtable.h"
+#include "mm/table/tlb.h"
+#include "mm/track/hooks.h"
+#include "mm/vma.h"
 
 /* @cows: private copies go too. */
 static void unmap_pages(struct vellum_mapping *mapping, pgoff_t first, pgoff_t last, bool cows)

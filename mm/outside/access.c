@@ -7,9 +7,13 @@
  * moment at which it could clean D and hand the page out without them.
  */
 #include "mm/fault/fault.h"
-#include "mm/table/huge.h"
+#include "mm/space/space.h"
 #include "mm/swap/swap.h"
+#include "mm/table/exposed.h"
+#include "mm/table/huge.h"
+#include "mm/table/pgtable.h"
 #include "mm/uffd/uffd.h"
+#include "mm/vma.h"
 
 /* What a CPU's store leaves: no soft-dirty, which faults set. The same bits in entries of all sizes. */
 static uint64_t stored_to(uint64_t val)

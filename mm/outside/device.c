@@ -8,11 +8,17 @@
  *
  * INV-DEVICE-1: a device page's count is the number of device-private entries that name it.
  */
-#include "mm/outside/device.h"
 #include "mm/fault/fault.h"
-#include "mm/table/huge.h"
+#include "mm/frame/rmap.h"
+#include "mm/outside/device.h"
+#include "mm/space/space.h"
 #include "mm/swap/swap.h"
+#include "mm/table/exposed.h"
+#include "mm/table/pgtable.h"
+#include "mm/table/tlb.h"
+#include "mm/track/hooks.h"
 #include "mm/uffd/uffd.h"
+#include "mm/vma.h"
 
 #define DEVICE_PFN_BASE (1ull << 39)	/* below 2^40, what an entry's offset has room for */
 #define DEVICE_PFN_STEP (1ull << 20)	/* a device's share */

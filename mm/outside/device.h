@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* mm/outside/device.h - pages in a device's memory, as entries name them; and pages that a device has for itself. */
-#ifndef MM_DEVICE_H
-#define MM_DEVICE_H
+#ifndef MM_OUTSIDE_DEVICE_H
+#define MM_OUTSIDE_DEVICE_H
 
 #include "mm/mm.h"
 #include "vellum/device.h"

@@ -8,9 +8,15 @@
  * INV-GUP-2: no long-term pin for writing of a page whose shared mappings are dirty-tracked, on any path.
  */
 #include "mm/fault/fault.h"
-#include "mm/table/huge.h"
+#include "mm/frame/rmap.h"
+#include "mm/space/space.h"
 #include "mm/swap/swap.h"
+#include "mm/table/exposed.h"
+#include "mm/table/huge.h"
+#include "mm/table/pgtable.h"
+#include "mm/track/hooks.h"
 #include "mm/uffd/uffd.h"
+#include "mm/vma.h"
 #include "vellum/gup.h"
 
 #define KNOWN_FLAGS (VELLUM_GUP_WRITE | VELLUM_GUP_DUMP | VELLUM_GUP_FORCE | VELLUM_GUP_NOFAULT | \

@@ -7,8 +7,15 @@
  * entry), and if all is well the bytes are copied and a leaf takes the table's place. Else every entry is put
  * back as it was.
  */
+#include "mm/frame/rmap.h"
+#include "mm/object/object.h"
+#include "mm/space/space.h"
+#include "mm/table/exposed.h"
 #include "mm/table/huge.h"
-#include "mm/space/madvise.h"
+#include "mm/table/pgtable.h"
+#include "mm/table/tlb.h"
+#include "mm/track/hooks.h"
+#include "mm/vma.h"
 
 struct collapse {
 	struct vma *vma;

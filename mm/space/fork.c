@@ -5,12 +5,19 @@
  * The parent's mmap lock is held for writing until its stale writable translations are flushed:
  * no fault can copy a page meanwhile, and the child does not run yet.
  */
-#include "mm/outside/device.h"
 #include "mm/fault/fault.h"
-#include "mm/table/pagewalk.h"
+#include "mm/frame/rmap.h"
+#include "mm/outside/device.h"
+#include "mm/space/space.h"
 #include "mm/swap/swap.h"
+#include "mm/table/exposed.h"
+#include "mm/table/huge.h"
+#include "mm/table/pagewalk.h"
+#include "mm/table/pgtable.h"
 #include "mm/table/table_edit.h"
+#include "mm/table/tlb.h"
 #include "mm/uffd/uffd.h"
+#include "mm/vma.h"
 
 #define PREFETCH 16	/* entries ahead */
 

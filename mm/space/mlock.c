@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* mm/space/mlock.c - memory that stays: mlock(2), mlockall(2), their limit, and mincore(2). */
+#include "mm/object/object.h"
+#include "mm/space/space.h"
 #include "mm/table/pagewalk.h"
+#include "mm/vma.h"
 
 #define LOCK_FLAGS (VM_LOCKED | VM_LOCKONFAULT)
 

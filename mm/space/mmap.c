@@ -2,7 +2,11 @@
 /*
  * mm/space/mmap.c - address spaces come and go; mmap, munmap, brk, and their counters.
  */
+#include "mm/space/space.h"
+#include "mm/table/pgtable.h"
+#include "mm/table/tlb.h"
 #include "mm/uffd/uffd.h"
+#include "mm/vma.h"
 #include "vellum/swap.h"
 
 #define SEALS_WRITE (VELLUM_SEAL_WRITE | VELLUM_SEAL_FUTURE_WRITE)

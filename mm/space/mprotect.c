@@ -6,8 +6,14 @@
  * flush: a stale translation costs one spurious fault.
  */
 #include "mm/fault/fault.h"
+#include "mm/space/space.h"
+#include "mm/table/exposed.h"
+#include "mm/table/huge.h"
 #include "mm/table/pagewalk.h"
-#include "mm/swap/swap.h"
+#include "mm/table/pgtable.h"
+#include "mm/table/tlb.h"
+#include "mm/track/hooks.h"
+#include "mm/vma.h"
 
 /* May the entry get W outside a fault? (SPEC.md "Who may grant W"). ptl held. */
 bool can_make_writable(struct vma *vma, gva_t addr, pte_t pte)

@@ -5,8 +5,15 @@
  * A move holds the rmap locks of the pages concerned, so that no reverse walk can miss an entry
  * that is on its way; and flushes the old place before its page-table lock is dropped.
  */
+#include "mm/frame/rmap.h"
+#include "mm/space/space.h"
+#include "mm/table/exposed.h"
 #include "mm/table/huge.h"
+#include "mm/table/pgtable.h"
+#include "mm/table/tlb.h"
+#include "mm/track/hooks.h"
 #include "mm/uffd/uffd.h"
+#include "mm/vma.h"
 
 struct move {
 	struct vma *from, *to;

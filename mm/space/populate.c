@@ -4,8 +4,13 @@
  * MADV_POPULATE_READ and _WRITE.
  */
 #include "mm/fault/fault.h"
+#include "mm/space/space.h"
+#include "mm/swap/swap.h"
+#include "mm/table/exposed.h"
 #include "mm/table/huge.h"
+#include "mm/table/pgtable.h"
 #include "mm/uffd/uffd.h"
+#include "mm/vma.h"
 
 static bool for_mmap(enum populate_why why)
 {

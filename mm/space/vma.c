@@ -8,8 +8,11 @@
  * INV-VMA-2: gap is the distance to the previous VMA's end, max_gap the subtree's largest.
  * INV-VMA-3: a VMA is in its mapping's and its anon_vma's interval tree with its page range.
  */
+#include "mm/frame/rmap.h"
+#include "mm/space/space.h"
 #include "mm/table/huge.h"
 #include "mm/uffd/uffd.h"
+#include "mm/vma.h"
 
 static struct vma *to_vma(struct tree_node *node)
 {
@@ -220,7 +223,7 @@ void vma_set_range(struct vma *vma, gva_t start, gva_t end)
  *   |-- vma --|-- upper --|
  *             addr
  */
-int vma_split(struct vma *vma, gva_t addr)
+static int vma_split(struct vma *vma, gva_t addr)
 {
 	struct vma *upper;
 

@@ -7,8 +7,12 @@
  * that whoever maps the page would hold; memory->frame_refs keeps fork out meanwhile, which counts on there
  * being no such thing (share_folio()).
  */
-#include "mm/table/huge.h"
+#include "mm/frame/rmap.h"
+#include "mm/object/object.h"
 #include "mm/swap/swap.h"
+#include "mm/table/tlb.h"
+#include "mm/track/hooks.h"
+#include "mm/vma.h"
 
 /* For the next sync: whoever calls that is told, as nobody else can be now. */
 static void note_error(struct vellum_mapping *mapping, int err)

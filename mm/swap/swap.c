@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* mm/swap/swap.c - swap areas: slots and their counts, and the swap cache. See swap.h. */
+#include "mm/frame/folio.h"
 #include "mm/swap/swap.h"
+#include "mm/table/exposed.h"
 
 #define CHUNK_SLOTS	1024u
 #define SLOT_CACHED	(1u << 31)	/* a page in RAM has it */

@@ -11,10 +11,10 @@
  * page's bytes unless it is PG_DIRTY.
  * INV-SWAP-3: bytes are written to a slot after all entries of the page were removed and flushed.
  */
-#ifndef MM_SWAP_H
-#define MM_SWAP_H
+#ifndef MM_SWAP_SWAP_H
+#define MM_SWAP_SWAP_H
 
-#include "mm/mm.h"
+#include "mm/mapping.h"
 #include "vellum/swap.h"
 
 /* Where a page is: area and number, as a number that is never 0. */
@@ -70,14 +70,11 @@ void anon_unlock(struct vellum_memory *m, struct folio *folio);
  */
 int swap_in(struct vellum_memory *m, slot_t slot, struct folio **out);
 
-/* An entry of any kind that is not present has been removed, or is to be copied; ptl held. Markers need nothing. */
-void swp_entry_drop(struct vellum_mm *mm, pte_t pte);
-/* A migration entry of a private page; ptl held. */
-bool migration_is_anon(const struct vellum_memory *m, pte_t pte);
-/* What names its page for storing to, of an entry that is no marker, names it for reading. ptl held. */
-pte_t swp_wrprotect(const struct vellum_memory *m, pte_t pte);
-
 /* reclaim.c */
+#define RECLAIM_BATCH	32	/* frames that a failed allocation asks for */
+#define RECLAIM_TRIES	16	/* times that it asks */
+/* An allocation failed: reclaim pages. True: trying again is worth it. *@tries: 0 at first. No lock held. */
+bool reclaim_for_retry(struct vellum_memory *m, unsigned *tries);
 /* Swap out or drop one page; @force: even if it was used just now. Return: a frame was freed. No lock held. */
 bool reclaim_folio(struct vellum_memory *m, struct folio *folio, bool force);
 

@@ -1,7 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* mm/swap/swap_off.c - a swap area goes: everything in it comes back to RAM, entry by entry. */
-#include "mm/table/pagewalk.h"
+#include "mm/fault/fault.h"
+#include "mm/object/object.h"
+#include "mm/space/space.h"
 #include "mm/swap/swap.h"
+#include "mm/table/pagewalk.h"
+#include "mm/table/pgtable.h"
+#include "mm/track/hooks.h"
+#include "mm/vma.h"
 
 struct find_walk {
 	unsigned type;

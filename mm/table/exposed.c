@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* mm/table/exposed.c - checks of entries in tables that programs may have written; see exposed.h. */
-#include "mm/outside/device.h"
+#include "mm/frame/folio.h"
 #include "mm/table/exposed.h"
-#include "mm/swap/swap.h"
 
 void entry_forged(const struct vellum_memory *m, uint64_t entry, const char *what)
 {
@@ -12,8 +11,7 @@ void entry_forged(const struct vellum_memory *m, uint64_t entry, const char *wha
 	__builtin_trap();	/* nothing that goes on from here could be relied on */
 }
 
-/* Metadata of a frame that an entry names. */
-static const struct folio *checked_folio(const struct vellum_memory *m, pfn_t pfn, uint64_t entry)
+const struct folio *checked_folio(const struct vellum_memory *m, pfn_t pfn, uint64_t entry)
 {
 	if (!pfn_is_ram(m, pfn))
 		entry_forged(m, entry, "an entry that names no RAM");
@@ -54,26 +52,4 @@ void check_raw_entry(const struct vellum_memory *m, pfn_t pfn, uint64_t entry)
 		return;
 	if (!(folio_flags(pfn_folio(m, pfn)) & PG_DEVICE))
 		entry_forged(m, entry, "a raw entry that names RAM");
-}
-
-void check_swp_entry(const struct vellum_memory *m, pte_t pte)
-{
-	const struct folio *folio;
-
-	if (pte_is_marker(pte)) {
-		if (!pte_marker_bits(pte) || pte_swp_offset(pte) >= 2 * MARKER_GUARD)
-			entry_forged(m, pte.val, "a marker of nothing");
-	} else if (pte_is_genuine_swap(pte)) {
-		if (!swap_slot_exists(m, pte_slot(pte)))
-			entry_forged(m, pte.val, "an entry that names a slot that is not in use");
-	} else if (pte_has_swp_type(pte, SWP_DEVICE_WRITE, SWP_DEVICE_READ)) {
-		if (!device_page_exists((struct vellum_memory *)m, pte_swp_pfn(pte)))	/* takes its lock */
-			entry_forged(m, pte.val, "an entry that names no page of a device");
-	} else if (!pte_has_swp_type(pte, SWP_HWPOISON, SWP_HWPOISON)) {
-		folio = checked_folio(m, pte_swp_pfn(pte), pte.val);
-		if ((folio_flags(folio) & (PG_USED | PG_TABLE | PG_DEVICE)) != PG_USED)
-			entry_forged(m, pte.val, "a migration entry that names no page");
-		if (pte_has_swp_type(pte, SWP_MIGRATION_READ, SWP_MIGRATION_WRITE) && !mutex_is_locked(&folio->lock))
-			entry_forged(m, pte.val, "a migration entry of a page that stays");
-	}
 }

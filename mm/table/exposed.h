@@ -9,20 +9,23 @@
  *
  * A forged entry that names a page of the right kind is not found here: it harms what runs in this RAM, not the host.
  */
-#ifndef MM_EXPOSED_H
-#define MM_EXPOSED_H
+#ifndef MM_TABLE_EXPOSED_H
+#define MM_TABLE_EXPOSED_H
 
 #include "mm/frame/folio.h"
 
 /* Does not return. @entry: the value. */
 void entry_forged(const struct vellum_memory *m, uint64_t entry, const char *what) __attribute__((noreturn, cold));
 
+/* Metadata of a frame of RAM that @entry names. */
+const struct folio *checked_folio(const struct vellum_memory *m, pfn_t pfn, uint64_t entry);
+
 /* The checks, for exposed tables only. */
 void check_table_entry(const struct vellum_memory *m, uint64_t entry);
 void check_page_entry(const struct vellum_memory *m, pfn_t pfn, uint64_t entry);
 void check_huge_entry(const struct vellum_memory *m, uint64_t entry, unsigned shift);
 void check_raw_entry(const struct vellum_memory *m, pfn_t pfn, uint64_t entry);
-void check_swp_entry(const struct vellum_memory *m, pte_t pte);
+void check_swp_entry(const struct vellum_memory *m, pte_t pte);	/* mm/fault/swp_entry.c */
 
 /* The table that @entry (of a PGD, PUD or PMD, present and no leaf) points to. */
 static inline struct folio *entry_table_folio(const struct vellum_memory *m, uint64_t entry)

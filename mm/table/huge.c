@@ -1,6 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* mm/table/huge.c - huge leaves come, are split, and go; see huge.h. */
+#include "mm/space/space.h"
+#include "mm/table/exposed.h"
 #include "mm/table/huge.h"
+#include "mm/table/pgtable.h"
+#include "mm/table/tlb.h"
+#include "mm/track/hooks.h"
+#include "mm/vma.h"
 
 /* --- values --- */
 

@@ -11,10 +11,11 @@
  * INV-HUGE-2: a huge and a small translation of an address never live together: an entry that becomes a table
  * is invalid in between, and flushed.
  */
-#ifndef MM_HUGE_H
-#define MM_HUGE_H
+#ifndef MM_TABLE_HUGE_H
+#define MM_TABLE_HUGE_H
 
 #include "mm/mm.h"
+#include "mm/table/exposed.h"
 
 #define PMD_PAGES (PMD_SIZE >> PAGE_SHIFT)
 
@@ -103,9 +104,6 @@ void huge_split_range(struct vellum_mm *mm, gva_t start, gva_t end);
 
 /* If the last-level table for @addr is empty it goes, so that a leaf can come. mmap_lock held for writing. */
 bool huge_free_table(struct vma *vma, gva_t addr);
-/* shmem_huge.c: mmap_lock held for writing. 0 or a negative error */
-int shmem_collapse(struct vma *vma, gva_t addr);
-
 /* A raw frame's entry by the VMA's protection. */
 pte_t frame_pte(const struct vma *vma, pfn_t pfn);
 uint64_t frame_leaf(const struct vma *vma, pfn_t pfn, unsigned shift);

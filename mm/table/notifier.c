@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* mm/table/notifier.c - secondary MMUs are told before and after entries lose rights or pages. */
 #include "mm/mm.h"
+#include "mm/table/pgtable.h"
 
 static bool none_registered(const struct vellum_mm *mm)
 {

@@ -1,6 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* mm/table/pagewalk.c - the page walker; see pagewalk.h. */
+#include "mm/space/space.h"
+#include "mm/table/exposed.h"
+#include "mm/table/huge.h"
 #include "mm/table/pagewalk.h"
+#include "mm/table/pgtable.h"
+#include "mm/vma.h"
 
 static gva_t level_end(gva_t addr, gva_t end, unsigned shift)
 {

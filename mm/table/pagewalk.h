@@ -6,8 +6,8 @@
  * optional. They return 0 to go on, WALK_SKIP (test_vma, pre_vma) to pass over a VMA, WALK_STOP to
  * end the walk, which returns it, or a negative error.
  */
-#ifndef MM_PAGEWALK_H
-#define MM_PAGEWALK_H
+#ifndef MM_TABLE_PAGEWALK_H
+#define MM_TABLE_PAGEWALK_H
 
 #include "mm/table/huge.h"
 

@@ -6,7 +6,11 @@
  * the mmap lock held for writing, after no VMA that could lead a walker there is left in any
  * tree. So who holds the mmap lock, or the rmap lock of a VMA that overlaps, may follow them.
  */
+#include "mm/mm.h"
+#include "mm/table/exposed.h"
 #include "mm/table/huge.h"
+#include "mm/table/pgtable.h"
+#include "mm/table/tlb.h"
 
 uint64_t *pgd_entry(struct vellum_mm *mm, gva_t addr)
 {

@@ -8,10 +8,10 @@
  * have none. A machine that has to forget an entry before its rights are lowered (VELLUM_MMU_CLEAR_FLUSH) gets
  * that here, entry by entry.
  */
-#ifndef MM_TABLE_EDIT_H
-#define MM_TABLE_EDIT_H
+#ifndef MM_TABLE_TABLE_EDIT_H
+#define MM_TABLE_TABLE_EDIT_H
 
-#include "mm/mm.h"
+#include "mm/table/tlb.h"
 
 struct table_edit {
 	struct vellum_mm *mm;

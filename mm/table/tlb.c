@@ -9,6 +9,7 @@
  *            as long as the flush is outstanding.
  */
 #include "mm/mm.h"
+#include "mm/table/tlb.h"
 
 void tlb_begin(struct tlb_gather *tlb, struct vellum_mm *mm)
 {
@@ -20,7 +21,7 @@ void tlb_begin(struct tlb_gather *tlb, struct vellum_mm *mm)
 	flush_window_open(mm);
 }
 
-bool tlb_nested(const struct vellum_mm *mm)
+static bool tlb_nested(const struct vellum_mm *mm)
 {
 	return __atomic_load_n(&mm->tlb_flush_pending, __ATOMIC_SEQ_CST) > 1;
 }

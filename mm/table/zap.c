@@ -6,9 +6,15 @@
  *            its page keeps its mapping count until then: nobody can call the page clean and
  *            unmapped while a CPU can still store to it.
  */
+#include "mm/fault/fault.h"
+#include "mm/table/exposed.h"
+#include "mm/table/huge.h"
 #include "mm/table/pagewalk.h"
-#include "mm/swap/swap.h"
+#include "mm/table/pgtable.h"
+#include "mm/table/tlb.h"
+#include "mm/track/hooks.h"
 #include "mm/uffd/uffd.h"
+#include "mm/vma.h"
 
 enum zap_why {
 	ZAP_UNMAP,	/* the VMA goes too: whatever was there is gone, markers too */

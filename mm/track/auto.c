@@ -14,7 +14,10 @@
  *             their page-table locks. A store's fault that saw the old method is found by that walk;
  *             one that sees the new one needs no finding.
  */
+#include "mm/table/pagewalk.h"
 #include "mm/table/table_edit.h"
+#include "mm/track/hooks.h"
+#include "mm/track/page_set.h"
 #include "mm/track/tracker.h"
 
 static const char to_wp, to_clean;	/* values of collection.switched */

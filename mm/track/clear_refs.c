@@ -1,6 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* mm/track/clear_refs.c - soft-dirty and accessed bits are taken away, to see which come again. */
+#include "mm/space/space.h"
+#include "mm/table/exposed.h"
+#include "mm/table/huge.h"
 #include "mm/table/pagewalk.h"
+#include "mm/table/pgtable.h"
+#include "mm/table/tlb.h"
+#include "mm/vma.h"
 #include "vellum/pagemap.h"
 
 struct clear_walk {

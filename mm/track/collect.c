@@ -8,8 +8,14 @@
  * is taken before the window closes so that a page which another collector cleaned and has not
  * flushed yet cannot be in the set unless his window is seen open.
  */
+#include "mm/table/pagewalk.h"
+#include "mm/table/pgtable.h"
 #include "mm/table/table_edit.h"
+#include "mm/table/tlb.h"
+#include "mm/track/hooks.h"
+#include "mm/track/page_set.h"
 #include "mm/track/tracker.h"
+#include "mm/vma.h"
 
 void for_each_part(struct collection *c, uint64_t first, uint64_t last,
 			  const struct mm_walk_ops *ops)

@@ -8,8 +8,13 @@
  * INV-DIRTY-2: when the caller can read the bitmap, no TLB holds a translation cached before its
  *              entry was cleaned; a later store sets D again.
  */
+#include "mm/table/huge.h"
 #include "mm/table/pagewalk.h"
+#include "mm/table/pgtable.h"
 #include "mm/table/table_edit.h"
+#include "mm/table/tlb.h"
+#include "mm/track/hooks.h"
+#include "mm/vma.h"
 
 struct wp_walk {
 	uint64_t total;			/* entries changed */

@@ -3,8 +3,8 @@
  * mm/track/page_set.h - a sparse set of page numbers: bits in leaves of 512 pages, which is what one
  * last-level table covers when pages are those of an address space. Not locked.
  */
-#ifndef MM_PAGE_SET_H
-#define MM_PAGE_SET_H
+#ifndef MM_TRACK_PAGE_SET_H
+#define MM_TRACK_PAGE_SET_H
 
 #include "lib/radix.h"
 

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* mm/track/pagemap.c - what entries say, for who asks: pagemap words, and every entry decoded. */
+#include "mm/fault/fault.h"
+#include "mm/table/exposed.h"
+#include "mm/table/huge.h"
 #include "mm/table/pagewalk.h"
-#include "mm/swap/swap.h"
+#include "mm/vma.h"
 #include "vellum/pagemap.h"
 
 /* --- pagemap words --- */

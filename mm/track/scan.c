@@ -5,10 +5,17 @@
  * INV-SCAN-1: a page is reported as written and protected under one hold of its lock, and the translations are
  * flushed before that is dropped: a store is before the report or makes the page written again.
  */
-#include "mm/table/pagewalk.h"
+#include "mm/fault/fault.h"
+#include "mm/space/space.h"
 #include "mm/swap/swap.h"
+#include "mm/table/exposed.h"
+#include "mm/table/huge.h"
+#include "mm/table/pagewalk.h"
+#include "mm/table/pgtable.h"
 #include "mm/table/table_edit.h"
+#include "mm/table/tlb.h"
 #include "mm/uffd/uffd.h"
+#include "mm/vma.h"
 #include "vellum/pagemap.h"
 
 #define KNOWN_CATEGORIES 0xffull

@@ -10,7 +10,11 @@
  * INV-TRACK-2: (pages found by D) a page changed since the last collection has D in its entry or is
  *              in the set of every tracker that watches it so.
  */
+#include "mm/table/exposed.h"
+#include "mm/track/hooks.h"
+#include "mm/track/page_set.h"
 #include "mm/track/tracker.h"
+#include "mm/vma.h"
 
 /* --- the hooks --- */
 

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* mm/track/tracker.h - a tracker, for the files that make it up. */
-#ifndef MM_TRACKER_H
-#define MM_TRACKER_H
+#ifndef MM_TRACK_TRACKER_H
+#define MM_TRACK_TRACKER_H
 
-#include "mm/track/page_set.h"
 #include "mm/table/pagewalk.h"
+#include "mm/table/tlb.h"
+#include "mm/track/hooks.h"
+#include "mm/track/page_set.h"
 
 /*
  * What VELLUM_TRACK_AUTO knows of 512 pages. A chunk without one is wp, and nothing was stored there

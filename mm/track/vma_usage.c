@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* mm/track/vma_usage.c - what a mapping takes: the numbers of /proc/PID/smaps. */
-#include "mm/table/pagewalk.h"
+#include "mm/space/space.h"
 #include "mm/swap/swap.h"
+#include "mm/table/exposed.h"
+#include "mm/table/huge.h"
+#include "mm/table/pagewalk.h"
+#include "mm/vma.h"
 #include "vellum/pagemap.h"
 
 #define PSS_SHIFT 12	/* shares of a page are counted in fractions, and cut to bytes at the end */

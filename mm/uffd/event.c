@@ -6,7 +6,9 @@
  * lock held. Its maker waits until it was read. From the one to the other pages can't be put in by the
  * context's calls (mmap_changing): they might end at an address that has just become another's.
  */
+#include "mm/space/space.h"
 #include "mm/uffd/uffd.h"
+#include "mm/vma.h"
 
 struct uffd_event *uffd_event_new(struct vellum_uffd *ctx, uint8_t event)
 {
@@ -76,7 +78,7 @@ static void take_back(struct uffd_event *ev)
 		*at = ev->next;
 }
 
-void uffd_event_deliver(struct uffd_event *ev)
+static void uffd_event_deliver(struct uffd_event *ev)
 {
 	struct vellum_uffd *ctx = ev->ctx;
 	const struct host *host = &ctx->memory->host;
@@ -101,7 +103,7 @@ void uffd_event_deliver(struct uffd_event *ev)
 
 /* --- events of an operation that holds the mmap lock for writing --- */
 
-void uffd_event_keep(struct vellum_mm *mm, struct uffd_event *ev)
+static void uffd_event_keep(struct vellum_mm *mm, struct uffd_event *ev)
 {
 	struct uffd_event **at = &mm->kept_events;
 
@@ -199,4 +201,69 @@ bool uffd_remove(struct vma *vma, gva_t start, gva_t end, int *err)
 	uffd_event_deliver(ev);
 	read_lock(&mm->mmap_lock, mm_host(mm));
 	return true;
+}
+
+/* --- fork: the child has contexts of its own, or none --- */
+
+/* The child's context for one of the parent's, made when it is met first. NULL: no memory. */
+static struct vellum_uffd *child_context(struct uffd_fork *uf, struct vellum_uffd *parent)
+{
+	struct uffd_event *ev, **at = &uf->events;
+	struct vellum_uffd *child;
+
+	for (ev = uf->events; ev; ev = ev->next)
+		if (ev->ctx == parent)
+			return ev->msg.arg.fork.child;
+	if (uffd_new(uf->child, parent->flags, &child))
+		return NULL;
+	child->features = parent->features;
+	child->api_done = 1;
+	ev = uffd_event_new(parent, VELLUM_UFFD_EVENT_FORK);
+	if (!ev) {
+		vellum_uffd_put(child);
+		return NULL;
+	}
+	ev->msg.arg.fork.child = child;
+	while (*at)
+		at = &(*at)->next;
+	ev->next = NULL;
+	*at = ev;
+	return child;
+}
+
+int uffd_fork_vma(struct uffd_fork *uf, const struct vma *src, struct vma *copy)
+{
+	struct vellum_uffd *ctx;
+
+	if (!src->uffd || !uffd_has(src->uffd, VELLUM_UFFD_FEATURE_EVENT_FORK)) {
+		vma_set_uffd(copy, NULL, 0);
+		return 0;
+	}
+	ctx = child_context(uf, src->uffd);
+	if (!ctx) {
+		vma_set_uffd(copy, NULL, 0);
+		return -ENOMEM;
+	}
+	vma_set_uffd(copy, ctx, src->flags & VM_UFFD);
+	return 0;
+}
+
+void uffd_fork_done(struct uffd_fork *uf)
+{
+	struct uffd_event *ev = uf->events, *next;
+
+	for (; ev; ev = next) {
+		next = ev->next;
+		uffd_event_deliver(ev);
+	}
+}
+
+void uffd_fork_failed(struct uffd_fork *uf)
+{
+	struct uffd_event *ev = uf->events, *next;
+
+	for (; ev; ev = next) {
+		next = ev->next;
+		uffd_event_cancel(ev);
+	}
 }

@@ -6,8 +6,14 @@
  * in. So what happened to the mapping meanwhile is no special case.
  */
 #include "mm/fault/fault.h"
+#include "mm/object/object.h"
+#include "mm/space/space.h"
+#include "mm/swap/swap.h"
 #include "mm/table/huge.h"
+#include "mm/table/pgtable.h"
+#include "mm/track/hooks.h"
 #include "mm/uffd/uffd.h"
+#include "mm/vma.h"
 
 struct fill {
 	struct vellum_uffd *uffd;

@@ -6,9 +6,16 @@
  * entries' locks are held, while entry and place change.
  */
 #include "mm/fault/fault.h"
-#include "mm/table/huge.h"
+#include "mm/frame/rmap.h"
+#include "mm/space/space.h"
 #include "mm/swap/swap.h"
+#include "mm/table/exposed.h"
+#include "mm/table/huge.h"
+#include "mm/table/pgtable.h"
+#include "mm/table/tlb.h"
+#include "mm/track/hooks.h"
 #include "mm/uffd/uffd.h"
+#include "mm/vma.h"
 
 struct page_move {
 	struct vellum_mm *mm;

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* mm/uffd/uffd.c - userfaultfd contexts: handshake, register and unregister ranges, close. */
+#include "mm/space/space.h"
+#include "mm/table/tlb.h"
 #include "mm/uffd/uffd.h"
+#include "mm/vma.h"
 
 #define KNOWN_FEATURES 0x1fdefull	/* bits 0 to 16 but for MISSING_HUGETLBFS and MINOR_HUGETLBFS */
 #define KNOWN_MODES (VELLUM_UFFD_MISSING | VELLUM_UFFD_WP | VELLUM_UFFD_MINOR)

@@ -5,10 +5,11 @@
  * Locks: uffd->lock is a leaf but for host waits and the embedder's on_activity. memory->uffd_lock protects which
  * address space a context is of: a leaf too.
  */
-#ifndef MM_UFFD_H
-#define MM_UFFD_H
+#ifndef MM_UFFD_UFFD_H
+#define MM_UFFD_UFFD_H
 
-#include "mm/mm.h"
+#include "mm/vma.h"
+#include "mm/table/tlb.h"
 #include "vellum/uffd.h"
 
 /* Why a fault is reported; the flags of its message but for WRITE. */
@@ -87,12 +88,9 @@ void uffd_drop_waits(struct vellum_uffd *uffd);		/* it is closed: nobody waits, 
 /* A new event, of a context that wants it (mmap_changing is up from here on). NULL: no memory. */
 struct uffd_event *uffd_event_new(struct vellum_uffd *ctx, uint8_t event);
 void uffd_event_cancel(struct uffd_event *ev);
-void uffd_event_deliver(struct uffd_event *ev);		/* no lock held; waits; frees */
 /* [start, end) is to be unmapped: an event for each context there that wants one, kept in the address space. */
 int uffd_unmap_prepare(struct vellum_mm *mm, gva_t start, gva_t end);
 void uffd_unmap_forget(struct vellum_mm *mm, gva_t start, gva_t end);	/* it is not to be after all */
-/* The same for one event of any kind. */
-void uffd_event_keep(struct vellum_mm *mm, struct uffd_event *ev);
 /* Delivered after those of an unmapping at @target, before others. */
 void uffd_event_keep_after(struct vellum_mm *mm, struct uffd_event *ev, gva_t target);
 /* Unlock a mmap_lock that was held for writing; then deliver what was kept. */

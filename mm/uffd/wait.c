@@ -7,7 +7,9 @@
  * without any lock, and starts over.
  */
 #include "mm/fault/fault.h"
+#include "mm/mm.h"
 #include "mm/table/huge.h"
+#include "mm/table/pgtable.h"
 #include "mm/uffd/uffd.h"
 
 static void list_add(struct uffd_wait_list *list, struct uffd_wait *w)

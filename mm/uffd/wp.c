@@ -1,9 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* mm/uffd/wp.c - protect a range by userfaultfd, entry by entry, and resolve it. */
 #include "mm/fault/fault.h"
-#include "mm/table/huge.h"
+#include "mm/space/space.h"
 #include "mm/swap/swap.h"
+#include "mm/table/exposed.h"
+#include "mm/table/huge.h"
+#include "mm/table/pgtable.h"
+#include "mm/table/tlb.h"
 #include "mm/uffd/uffd.h"
+#include "mm/vma.h"
 
 struct wp_change {
 	struct tlb_gather *tlb;

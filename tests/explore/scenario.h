@@ -13,7 +13,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "mm/mm.h"
+#include "mm/table/exposed.h"
+#include "mm/table/pgtable.h"
+#include "mm/vma.h"
 #include "vellum/soft.h"
 
 #define MAX_THREADS 4

@@ -1,6 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# The libraries take no name of their user's but vellum_*.
+# The libraries define no name outside their own prefix. Inside the core, a room calls only those that it may, and
+# what no other file uses is static.
 . "$(dirname "$0")/tap"
 
 only_ours() { # NM-FLAGS... FILE
@@ -26,4 +27,56 @@ echo 'int planted_symbol;' >"$tmp/planted.c"
 cp build/libvellum.a "$tmp/planted.a" && $CC -c "$tmp/planted.c" -o "$tmp/planted.o" &&
 	ar r "$tmp/planted.a" "$tmp/planted.o"
 caught "planted: another symbol" planted_symbol only_ours -g --defined-only "$tmp/planted.a"
+
+# --- rooms of the core, by the objects: mm/README.md ---
+
+# Lines "user definer symbol" for each use of another file's symbol; "file - symbol" for a symbol that no other uses.
+uses() { # FOLDER of objects
+	(cd "$1" && find lib mm -name '*.o' -exec nm -A {} +) | sed 's/:/ /' | awk '
+		NF == 4 && $3 ~ /^[TDBRV]$/ { at[$4] = $1 }
+		NF == 3 && $2 == "U" { user[++n] = $1; used[n] = $3 }
+		END {
+			for (i = 1; i <= n; i++)
+				if (used[i] in at) {
+					print user[i], at[used[i]], used[i]
+					known[used[i]]
+				}
+			for (s in at)
+				if (!(s in known))
+					print at[s], "-", s
+		}'
+}
+keeps_to_rooms() { # FOLDER
+	uses "$1" >"$tmp/uses" || return 1
+	awk 'BEGIN {
+			not_for["frame"] = "space object uffd outside"
+			not_for["table"] = "object outside"
+			not_for["object"] = not_for["swap"] = "uffd outside"
+			not_for["track"] = "outside"
+		}
+		{
+			split($1, from, "/")
+			split($2, to, "/")
+			n++
+		}
+		from[1] == "lib" && to[1] == "mm" { print; bad = 1 }
+		from[1] == "mm" && to[1] == "mm" && index(" " not_for[from[2]] " ", " " to[2] " ") { print; bad = 1 }
+		$1 != $2 && $2 == "mm/validate.o" { print; bad = 1 }
+		END { exit bad || n < 100 }' "$tmp/uses"
+}
+# A test asks the second of the two questions about writes by itself.
+no_needless_external() { # FOLDER
+	uses "$1" >"$tmp/uses" || return 1
+	! awk '$2 == "-" && $3 !~ /^vellum_/ && $3 != "vma_wants_writenotify"' "$tmp/uses" | grep .
+}
+check "rooms of the core call only those that they may" keeps_to_rooms build/obj
+check "no symbol of the core is external without need" no_needless_external build/obj
+
+mkdir -p "$tmp/obj/mm/frame" "$tmp/obj/lib"
+cp -r build/obj/mm build/obj/lib "$tmp/obj"
+# shellcheck disable=SC2086
+printf 'void do_munmap(void); void planted_call(void); void planted_call(void) { do_munmap(); }' >"$tmp/planted.c" &&
+	$CC -c "$tmp/planted.c" -o "$tmp/obj/mm/frame/planted.o"
+caught "planted: mm/frame calls mm/space" do_munmap keeps_to_rooms "$tmp/obj"
+caught "planted: an external symbol that nothing uses" planted_call no_needless_external "$tmp/obj"
 exit $bad

@@ -13,7 +13,9 @@
 #include <cmocka.h>
 
 #include "host/test.h"
-#include "mm/mm.h"
+#include "mm/table/exposed.h"
+#include "mm/table/pgtable.h"
+#include "mm/vma.h"
 #include "vellum/soft.h"
 
 #define BASE 0x100000000ull

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Faults in mappings of objects and of devices' memory: what they find, ask and leave behind. */
 #include "more_support.h"
+#include "mm/space/space.h"
 
 #include <sys/wait.h>
 #include <unistd.h>

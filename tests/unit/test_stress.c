@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Threads against collectors, and everything against everything: no store is missed. */
 #include "more_support.h"
+#include "mm/space/space.h"
 
 #include <pthread.h>
 #include <sched.h>

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Stale translations: what other CPUs may do inside a flush window, and never after it. */
 #include "more_support.h"
+#include "mm/space/space.h"
 
 /* What CPU 1 does once, when the next flush begins and no TLB has forgotten yet. */
 struct window {

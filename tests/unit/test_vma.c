@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Mappings as a list: split, merge, place, grow; and what wrong calls must not change. */
 #include "more_support.h"
+#include "mm/space/space.h"
 
 /* --- split and merge --- */
 

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: MIT */
+/* mm/fault/swp_entry.c - entries that are neither none nor present, whatever they name: checked, copied, dropped. */
+#include "mm/fault/fault.h"
+#include "mm/mm.h"
+#include "mm/outside/device.h"
+#include "mm/swap/swap.h"
+#include "mm/table/exposed.h"
+
+void swp_entry_drop(struct vellum_mm *mm, pte_t pte)
+{
+	struct vellum_memory *m = mm->memory;
+
+	if (pte_is_genuine_swap(pte)) {
+		mm_add_swapped(mm, -1);
+		slot_put(m, pte_slot(pte));
+	} else if (pte_is_device_private(pte)) {
+		device_page_put(m, pte_swp_pfn(pte));
+	} else if (pte_is_device_exclusive(pte)) {
+		folio_put(m, swp_folio(m, pte));
+	}
+}
+
+bool migration_is_anon(const struct vellum_memory *m, pte_t pte)
+{
+	return folio_flags(swp_folio(m, pte)) & PG_ANON;
+}
+
+pte_t swp_wrprotect(const struct vellum_memory *m, pte_t pte)
+{
+	switch (pte_swp_type(pte)) {
+	case SWP_MIGRATION_WRITE:
+		return pte_swp_with_type(pte, migration_is_anon(m, pte) ? SWP_MIGRATION_READ_EXCL : SWP_MIGRATION_READ);
+	case SWP_DEVICE_WRITE:
+	case SWP_DEVICE_EXCL_WRITE:
+		return pte_swp_with_type(pte, pte_swp_type(pte) + 1);	/* the one for reading follows */
+	default:
+		return pte;
+	}
+}
+
+void check_swp_entry(const struct vellum_memory *m, pte_t pte)
+{
+	const struct folio *folio;
+
+	if (pte_is_marker(pte)) {
+		if (!pte_marker_bits(pte) || pte_swp_offset(pte) >= 2 * MARKER_GUARD)
+			entry_forged(m, pte.val, "a marker of nothing");
+	} else if (pte_is_genuine_swap(pte)) {
+		if (!swap_slot_exists(m, pte_slot(pte)))
+			entry_forged(m, pte.val, "an entry that names a slot that is not in use");
+	} else if (pte_has_swp_type(pte, SWP_DEVICE_WRITE, SWP_DEVICE_READ)) {
+		if (!device_page_exists((struct vellum_memory *)m, pte_swp_pfn(pte)))	/* takes its lock */
+			entry_forged(m, pte.val, "an entry that names no page of a device");
+	} else if (!pte_has_swp_type(pte, SWP_HWPOISON, SWP_HWPOISON)) {
+		folio = checked_folio(m, pte_swp_pfn(pte), pte.val);
+		if ((folio_flags(folio) & (PG_USED | PG_TABLE | PG_DEVICE)) != PG_USED)
+			entry_forged(m, pte.val, "a migration entry that names no page");
+		if (pte_has_swp_type(pte, SWP_MIGRATION_READ, SWP_MIGRATION_WRITE) && !mutex_is_locked(&folio->lock))
+			entry_forged(m, pte.val, "a migration entry of a page that stays");
+	}
+}

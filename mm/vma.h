@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: MIT */
+/* mm/vma.h - VMAs: one range of an address space each. mm->mmap_lock protects their fields. */
+#ifndef MM_VMA_H
+#define MM_VMA_H
+
+#include "mm/mapping.h"
+
+struct anon_vma;
+
+#define VM_READ		0x1ull
+#define VM_WRITE	0x2ull
+#define VM_EXEC		0x4ull
+#define VM_ACCESS	(VM_READ | VM_WRITE | VM_EXEC)
+#define VM_SHARED	0x8ull
+#define VM_MAYREAD	0x10ull
+#define VM_MAYWRITE	0x20ull
+#define VM_MAYEXEC	0x40ull
+#define VM_MAYSHARE	0x80ull
+#define VM_GROWSDOWN	0x100ull
+#define VM_UFFD_MISSING	0x200ull
+#define VM_PFNMAP	0x400ull
+#define VM_UFFD_WP	0x1000ull
+#define VM_LOCKED	0x2000ull
+#define VM_IO		0x4000ull
+#define VM_SEQ_READ	0x8000ull
+#define VM_RAND_READ	0x10000ull
+#define VM_DONTCOPY	0x20000ull
+#define VM_DONTEXPAND	0x40000ull
+#define VM_LOCKONFAULT	0x80000ull
+#define VM_NORESERVE	0x200000ull
+#define VM_WIPEONFORK	0x2000000ull
+#define VM_DONTDUMP	0x4000000ull
+#define VM_SOFTDIRTY	0x8000000ull	/* everything counts as soft-dirty: no entry is watched */
+#define VM_MIXEDMAP	0x10000000ull
+#define VM_HUGEPAGE	0x20000000ull
+#define VM_NOHUGEPAGE	0x40000000ull
+#define VM_SHADOW_STACK	(1ull << 37)
+#define VM_UFFD_MINOR	(1ull << 38)
+#define VM_UFFD		(VM_UFFD_MISSING | VM_UFFD_WP | VM_UFFD_MINOR)
+#define VM_SPECIAL	(VM_IO | VM_DONTEXPAND | VM_PFNMAP | VM_MIXEDMAP)
+
+struct vma {
+	struct tree_node node;	/* in mm->vmas, by start */
+	gva_t start, end;
+	uint64_t gap;		/* bytes between the previous VMA's end and start */
+	uint64_t max_gap;	/* of the subtree */
+	struct vellum_mm *mm;
+	uint64_t flags;		/* VM_*; atomic, since by-mapping walks read it without mmap_lock */
+	uint64_t page_prot;	/* protection bits of a new entry */
+	struct vellum_mapping *mapping;	/* NULL: private anonymous */
+	pgoff_t pgoff;
+	struct anon_vma *anon_vma;	/* atomic pointer, set once; NULL: no anonymous page yet */
+	struct interval map_node;	/* in mapping->i_mmap, in pages */
+	struct interval anon_node;	/* in anon_vma->vmas, in pages */
+	uint64_t write_faults;		/* atomic */
+	struct vellum_uffd *uffd;	/* registered with it, or NULL; holds a reference */
+};
+
+static inline uint64_t vma_flags(const struct vma *vma)
+{
+	return __atomic_load_n(&vma->flags, __ATOMIC_RELAXED);
+}
+
+static inline bool vma_is_cow(const struct vma *vma)
+{
+	return (vma_flags(vma) & (VM_SHARED | VM_MAYWRITE)) == VM_MAYWRITE;
+}
+
+static inline bool vma_shared_maywrite(const struct vma *vma)
+{
+	return (vma_flags(vma) & (VM_SHARED | VM_MAYWRITE)) == (VM_SHARED | VM_MAYWRITE);
+}
+
+/* Linux compiles soft-dirty tracking in or out; here a VMA is tracked once its flag was cleared. */
+static inline bool vma_soft_dirty_enabled(const struct vma *vma)
+{
+	return !(vma_flags(vma) & VM_SOFTDIRTY);
+}
+
+static inline bool vma_uffd_wp(const struct vma *vma)
+{
+	return vma_flags(vma) & VM_UFFD_WP;
+}
+
+static inline bool vma_is_anonymous(const struct vma *vma)
+{
+	return !vma->mapping;
+}
+
+static inline pgoff_t vma_page_index(const struct vma *vma, gva_t addr)
+{
+	return vma->pgoff + ((addr - vma->start) >> PAGE_SHIFT);
+}
+
+static inline struct anon_vma *vma_anon(const struct vma *vma)
+{
+	return __atomic_load_n(&vma->anon_vma, __ATOMIC_ACQUIRE);
+}
+
+/* The dirty bits of its entries decide what has to be written back. */
+static inline bool vma_is_written_back(const struct vma *vma)
+{
+	return (vma_flags(vma) & VM_SHARED) && (vma->mapping->flags & VELLUM_MAPPING_WRITEBACK);
+}
+
+#endif
