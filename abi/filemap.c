@@ -19,15 +19,15 @@
 
 static pthread_mutex_t list_lock = PTHREAD_MUTEX_INITIALIZER;
 /* Held for reading by calls that go to the host past the list, for writing where a file gets its object. */
-static pthread_rwlock_t gate = PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP;
-static struct filemap *all;	/* list_lock */
+static pthread_rwlock_t creation_lock = PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP;
+static struct filemap *filemaps;	/* list_lock */
 unsigned filemap_nr_writable;
 
 /* --- files that are gone --- */
 
 static void unlist(struct filemap *fm)
 {
-	struct filemap **at = &all;
+	struct filemap **at = &filemaps;
 
 	while (*at != fm)
 		at = &(*at)->next;
@@ -49,7 +49,7 @@ bool filemap_make_room(void)
 	struct filemap *gone = NULL, *fm, *next;
 
 	pthread_mutex_lock(&list_lock);
-	for (fm = all; fm; fm = next) {
+	for (fm = filemaps; fm; fm = next) {
 		next = fm->next;
 		if (!is_gone(fm))
 			continue;
@@ -78,7 +78,7 @@ bool filemap_reserve(struct memfd *memfd, uint64_t more)
 /* With a reference. list_lock held. */
 static struct filemap *find(dev_t dev, ino_t ino)
 {
-	for (struct filemap *fm = all; fm; fm = fm->next)
+	for (struct filemap *fm = filemaps; fm; fm = fm->next)
 		if (fm->dev == dev && fm->ino == ino) {
 			vellum_mapping_get(fm->mapping);
 			return fm;
@@ -90,7 +90,7 @@ struct filemap *filemap_find(const struct file *file)
 {
 	struct filemap *fm;
 
-	if (!file->regular || !__atomic_load_n(&all, __ATOMIC_ACQUIRE))
+	if (!file->regular || !__atomic_load_n(&filemaps, __ATOMIC_ACQUIRE))
 		return NULL;
 	pthread_mutex_lock(&list_lock);
 	fm = find(file->dev, file->ino);
@@ -104,10 +104,10 @@ struct filemap *filemap_begin(const struct file *file)
 
 	if (fm)
 		return fm;
-	pthread_rwlock_rdlock(&gate);
+	pthread_rwlock_rdlock(&creation_lock);
 	fm = filemap_find(file);
 	if (fm)
-		pthread_rwlock_unlock(&gate);
+		pthread_rwlock_unlock(&creation_lock);
 	return fm;
 }
 
@@ -116,7 +116,7 @@ void filemap_end(struct filemap *fm)
 	if (fm)
 		filemap_put(fm);
 	else
-		pthread_rwlock_unlock(&gate);
+		pthread_rwlock_unlock(&creation_lock);
 }
 
 void filemap_put(struct filemap *fm)
@@ -130,7 +130,7 @@ struct filemap *filemap_of(const struct vellum_mapping *mapping)
 	struct filemap *fm;
 
 	pthread_mutex_lock(&list_lock);
-	fm = all;
+	fm = filemaps;
 	while (fm && fm->mapping != mapping)
 		fm = fm->next;
 	if (fm)
@@ -145,7 +145,7 @@ static struct filemap *too_many(void)
 	struct filemap *oldest = NULL;
 	unsigned n = 0;
 
-	for (struct filemap *fm = all; fm; fm = fm->next) {
+	for (struct filemap *fm = filemaps; fm; fm = fm->next) {
 		struct vellum_mapping_info info;
 
 		vellum_mapping_info(fm->mapping, &info);
@@ -283,10 +283,10 @@ static int add_filemap(struct kernel *k, int host_fd, struct filemap **out)
 	struct stat st;
 	int err = 0;
 
-	pthread_rwlock_wrlock(&gate);
+	pthread_rwlock_wrlock(&creation_lock);
 	if (fstat(host_fd, &st)) {
 		err = -errno;
-		pthread_rwlock_unlock(&gate);
+		pthread_rwlock_unlock(&creation_lock);
 		return err;
 	}
 	pthread_mutex_lock(&list_lock);
@@ -295,13 +295,13 @@ static int add_filemap(struct kernel *k, int host_fd, struct filemap **out)
 		fm = new_filemap(k, host_fd, &st);
 		if (fm) {
 			vellum_mapping_get(fm->mapping);	/* the list's and the caller's */
-			fm->next = all;
-			__atomic_store_n(&all, fm, __ATOMIC_RELEASE);
+			fm->next = filemaps;
+			__atomic_store_n(&filemaps, fm, __ATOMIC_RELEASE);
 			old = too_many();
 		}
 	}
 	pthread_mutex_unlock(&list_lock);
-	pthread_rwlock_unlock(&gate);
+	pthread_rwlock_unlock(&creation_lock);
 	if (old)
 		evict(old);
 	*out = fm;
@@ -341,10 +341,10 @@ static struct filemap *next_filemap(struct filemap *prev)
 	struct filemap *fm;
 
 	pthread_mutex_lock(&list_lock);
-	fm = all;
+	fm = filemaps;
 	if (prev) {
 		/* It may have left the list: then we begin anew, with what is clean by now. */
-		for (struct filemap *at = all; at; at = at->next)
+		for (struct filemap *at = filemaps; at; at = at->next)
 			if (at == prev)
 				fm = at->next;
 	}
@@ -442,7 +442,7 @@ void filemap_stop(void)
 	if (flusher.running)
 		pthread_join(flusher.thread, NULL);
 	flusher.running = false;
-	while ((fm = all)) {
+	while ((fm = filemaps)) {
 		write_last(fm);
 		unlist(fm);
 		vellum_mapping_put(fm->mapping);

@@ -16,7 +16,7 @@
 
 /*
  * Locks, outermost first:
- *   gate	(filemap.c) a file gets its object, or a call goes to the host past the list
+ *   creation_lock	(filemap.c) a file gets its object, or a call goes to the host past the list
  *   size_lock	changes of the file's size: write(2), truncate(2), fallocate(2)
  *   (the core's locks, as its hooks are called with some)
  *   io_lock	the host's file and cached pages agree: a page is read in or written back, or

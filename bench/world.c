@@ -59,7 +59,7 @@ void world_open(struct world *w, uint64_t pages)
 	     "no memory");
 	for (unsigned i = 0; i < 2; i++) {
 		w->cpu[i] = vellum_soft_cpu(w->soft, i);
-		vellum_soft_run(w->cpu[i], w->mm);
+		vellum_soft_load_mm(w->cpu[i], w->mm);
 	}
 	warm(w);
 }
@@ -67,7 +67,7 @@ void world_open(struct world *w, uint64_t pages)
 void world_close(struct world *w)
 {
 	for (unsigned i = 0; i < 2; i++)
-		vellum_soft_run(w->cpu[i], NULL);
+		vellum_soft_load_mm(w->cpu[i], NULL);
 	vellum_mm_put(w->mm);
 	must(!vellum_memory_destroy(w->memory), "something still lives in memory");
 	must(!w->host.live_bytes, "the core did not free all");

@@ -380,7 +380,7 @@ static void create_world(struct world *w)
 	must(vellum_mm_create(w->memory, &w->mm[0]), "address space");
 	w->cpu[0] = vellum_soft_cpu(w->soft, 0);
 	w->cpu[1] = vellum_soft_cpu(w->soft, 1);
-	vellum_soft_run(w->cpu[0], w->mm[0]);
+	vellum_soft_load_mm(w->cpu[0], w->mm[0]);
 }
 
 static void destroy_world(struct world *w)
@@ -393,7 +393,7 @@ static void destroy_world(struct world *w)
 static void end_programs(struct world *w)
 {
 	for (unsigned i = 0; i < 2; i++) {
-		vellum_soft_run(w->cpu[i], NULL);
+		vellum_soft_load_mm(w->cpu[i], NULL);
 		vellum_mm_put(w->mm[i]);	/* unmaps what is left */
 	}
 }
@@ -498,7 +498,7 @@ static void run_fork(struct world *w, struct device *dev)
 	for (uint64_t page = 0; page < 5; page++)
 		store(w, 0, page, ++w->serial);
 	must(vellum_fork(w->mm[0], &w->mm[1]), "fork");
-	vellum_soft_run(w->cpu[1], w->mm[1]);
+	vellum_soft_load_mm(w->cpu[1], w->mm[1]);
 	store(w, 1, 4, ++w->serial);
 	store(w, 1, 5, ++w->serial);
 	check(dev, upload(dev) == 6 && copy_is_memory(dev), "fork: six pages of two programs");

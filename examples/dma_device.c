@@ -110,9 +110,9 @@ static void run(struct vellum_memory *memory, struct vellum_mm *mm, struct vellu
 	device_receive(&device, 4, "second");
 	check(*(char *)vellum_frame_host(memory, device.pfn[3]) == 'F', "the device sees what the program stores");
 	check(reads(cpu, buffers + 4 * PAGE, "second"), "and the other way round, after a fork");
-	vellum_soft_run(cpu, child);
+	vellum_soft_load_mm(cpu, child);
 	check(reads(cpu, buffers + 3 * PAGE, "first") && reads(cpu, buffers + 4 * PAGE, ""), "the child has its own");
-	vellum_soft_run(cpu, mm);
+	vellum_soft_load_mm(cpu, mm);
 	vellum_mm_put(child);
 
 	if (!vellum_track_mm(mm, buffers, buffers + PAGES * PAGE, VELLUM_TRACK_CLEAN, &tracker)) {
@@ -149,9 +149,9 @@ int main(void)
 				 &memory) ||
 	    vellum_mm_create(memory, &mm))
 		return 1;
-	vellum_soft_run(vellum_soft_cpu(soft, 0), mm);
+	vellum_soft_load_mm(vellum_soft_cpu(soft, 0), mm);
 	run(memory, mm, vellum_soft_cpu(soft, 0));
-	vellum_soft_run(vellum_soft_cpu(soft, 0), NULL);
+	vellum_soft_load_mm(vellum_soft_cpu(soft, 0), NULL);
 	vellum_mm_put(mm);
 	vellum_memory_destroy(memory);
 	vellum_soft_destroy(soft);

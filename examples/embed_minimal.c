@@ -22,10 +22,10 @@ int main(void)
 	    vellum_mm_create(memory, &mm) || vellum_mmap(mm, &map, &addr) ||
 	    vellum_track_mm(mm, 0, VELLUM_TASK_SIZE, VELLUM_TRACK_CLEAN, &tracker))
 		return 1;
-	vellum_soft_run(vellum_soft_cpu(soft, 0), mm);		/* the emulator's CPU enters it, and stores */
+	vellum_soft_load_mm(vellum_soft_cpu(soft, 0), mm);		/* the emulator's CPU enters it, and stores */
 	vellum_soft_store64(vellum_soft_cpu(soft, 0), addr + 5 * VELLUM_PAGE_SIZE, 42);
 	vellum_tracker_collect(tracker, 0, ~0ull, print_run, &n);
-	vellum_soft_run(vellum_soft_cpu(soft, 0), NULL);
+	vellum_soft_load_mm(vellum_soft_cpu(soft, 0), NULL);
 	vellum_tracker_destroy(tracker), vellum_mm_put(mm), vellum_memory_destroy(memory), vellum_soft_destroy(soft);
 	return n != 1;
 }

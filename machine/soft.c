@@ -520,7 +520,7 @@ EXPORT const struct vellum_mmu_ops *vellum_soft_mmu_ops(void)
 
 /* --- CPUs --- */
 
-EXPORT void vellum_soft_run(struct vellum_soft_cpu *cpu, struct vellum_mm *mm)
+EXPORT void vellum_soft_load_mm(struct vellum_soft_cpu *cpu, struct vellum_mm *mm)
 {
 	if (cpu->soft->hostile)		/* before the frames may be freed without our hearing of it */
 		hostile_write_back(cpu->soft->hostile, cpu);

@@ -61,7 +61,7 @@ struct vellum_mm {
 	uint64_t rss;			/* atomic: present entries; a huge leaf counts each of its pages */
 	uint64_t swapped;		/* atomic: entries that name a slot of a swap area */
 	struct vellum_uffd *uffds;	/* atomic, changed with memory->uffd_lock: contexts that VMAs may name */
-	struct uffd_event *kept_events;	/* mmap_lock, for writing: mmap_write_unlock() delivers them */
+	struct uffd_event *kept_events;	/* mmap_lock, for writing: mmap_write_unlock_and_deliver() delivers them */
 	uint32_t has_pinned;		/* atomic: some page of it was pinned once */
 	uint64_t counters[VELLUM_NR_COUNTERS];	/* atomic, relaxed */
 	struct vellum_mm *next, *prev;	/* memory->mms, memory->lock */

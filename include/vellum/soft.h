@@ -66,8 +66,8 @@ const struct vellum_mmu_ops *vellum_soft_mmu_ops(void);
 /** vellum_soft_cpu - CPU @i, or NULL. */
 struct vellum_soft_cpu *vellum_soft_cpu(struct vellum_soft *soft, unsigned i);
 
-/** vellum_soft_run - put a CPU into an address space; NULL: into none. Drops its TLB. */
-void vellum_soft_run(struct vellum_soft_cpu *cpu, struct vellum_mm *mm);
+/** vellum_soft_load_mm - put a CPU into an address space; NULL: into none. Drops its TLB. */
+void vellum_soft_load_mm(struct vellum_soft_cpu *cpu, struct vellum_mm *mm);
 
 /**
  * vellum_soft_set_flush_hook - for tests: call @hook when a flush begins, before any TLB forgets

@@ -53,7 +53,7 @@ static bool can_reuse(struct vellum_memory *m, struct folio *folio)
 		return true;
 	if (folio_flags(folio) & PG_SWAPCACHE)
 		swap_cache_trydrop(m, folio);
-	return __atomic_load_n(&folio->count, __ATOMIC_ACQUIRE) == FOLIO_MAPPED;
+	return __atomic_load_n(&folio->count, __ATOMIC_ACQUIRE) == FOLIO_ONE_MAPPING;
 }
 
 static void copy_contents(struct vellum_memory *m, struct folio *to, pfn_t from)
@@ -110,7 +110,7 @@ static int copy_page(struct fault *f)
 	if (page)
 		folio_get(page);
 	mutex_unlock(f->ptl, &m->host);
-	copy = fault_anon_vma(f->vma) ? NULL : folio_alloc_raw(m);
+	copy = anon_vma_prepare(f->vma) ? NULL : folio_alloc_raw(m);
 	if (copy) {
 		if (unlikely(m->exposed) && pte_special(f->orig))
 			check_raw_entry(m, pte_pfn(f->orig), f->orig.val);
@@ -125,7 +125,7 @@ static int copy_page(struct fault *f)
 		if (!same)
 			folio_put(m, copy);
 		else if (page)
-			folio_drop(m, page, FOLIO_MAPPED);
+			folio_drop(m, page, FOLIO_ONE_MAPPING);
 		mm_count(mm, VELLUM_COUNT_FAULT_COW);
 	}
 	if (page)

@@ -36,7 +36,7 @@ bool vma_permits(const struct vma *vma, uint32_t error)
 	return vma->flags & VM_ACCESS;
 }
 
-int fault_anon_vma(struct vma *vma)
+int anon_vma_prepare(struct vma *vma)
 {
 	const struct host *host = mm_host(vma->mm);
 	struct anon_vma *fresh, *none = NULL;
@@ -117,7 +117,7 @@ static int do_anonymous_page(struct fault *f)
 	if (vma->flags & VM_UFFD_MISSING)
 		return uffd_fault(f, UFFD_REASON_MISSING);
 	if (f->flags & FAULT_WRITE) {
-		if (fault_anon_vma(vma))
+		if (anon_vma_prepare(vma))
 			return VELLUM_FAULT_OOM;
 		folio = folio_alloc(m, 0);
 		if (!folio)

@@ -18,7 +18,7 @@ enum fault_flag {
 /* mmap_lock held for reading. enum vellum_fault_result; or, with @wait, FAULT_WAIT. */
 int handle_mm_fault(struct vma *vma, gva_t addr, unsigned flags, struct uffd_wait *wait);
 bool vma_permits(const struct vma *vma, uint32_t error);
-int fault_anon_vma(struct vma *vma);	/* 0 or -ENOMEM */
+int anon_vma_prepare(struct vma *vma);	/* 0 or -ENOMEM */
 /* A frame is about to become executable through an entry. */
 void prepare_exec(struct vma *vma, struct folio *folio);
 /* Ask a driver before a page or frame becomes writable. 0: continue; FAULT_AGAIN; or a result. */

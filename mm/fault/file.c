@@ -22,7 +22,7 @@ static void map_neighbour(struct vma *vma, gva_t addr, pte_t *ptep, struct folio
 
 	if (pte_write(pte) && wp_tracked(vma, addr))
 		pte = pte_wrprotect(pte);
-	__atomic_fetch_add(&folio->count, FOLIO_MAPPED, __ATOMIC_RELAXED);
+	__atomic_fetch_add(&folio->count, FOLIO_ONE_MAPPING, __ATOMIC_RELAXED);
 	prepare_exec(vma, folio);
 	ptep_set(ptep, pte);
 	mm_add_rss(vma->mm, 1);
@@ -72,7 +72,7 @@ static int do_cow_fault(struct fault *f, struct folio *page)
 	struct folio *copy;
 	bool installed = false;
 
-	if (fault_anon_vma(f->vma))
+	if (anon_vma_prepare(f->vma))
 		return VELLUM_FAULT_OOM;
 	copy = folio_alloc_raw(m);
 	if (!copy)
@@ -121,7 +121,7 @@ static int map_file_page(struct fault *f, struct folio *page)
 			track_grant(vma, f->addr);
 		else if (pte_write(pte) && wp_tracked(vma, f->addr))
 			pte = pte_wrprotect(pte);
-		__atomic_fetch_add(&page->count, FOLIO_MAPPED, __ATOMIC_RELAXED);
+		__atomic_fetch_add(&page->count, FOLIO_ONE_MAPPING, __ATOMIC_RELAXED);
 		prepare_exec(vma, page);
 		ptep_set(f->ptep, pte);
 		mm_add_rss(vma->mm, 1);

@@ -32,7 +32,7 @@ static bool all_reusable(struct vellum_memory *m, uint64_t val)
 
 	for (unsigned i = 0; i < PMD_PAGES; i++)
 		if (!(folio_flags(&first[i]) & PG_EXCLUSIVE) &&
-		    __atomic_load_n(&first[i].count, __ATOMIC_ACQUIRE) != FOLIO_MAPPED)
+		    __atomic_load_n(&first[i].count, __ATOMIC_ACQUIRE) != FOLIO_ONE_MAPPING)
 			return false;
 	return true;
 }
@@ -226,7 +226,7 @@ static int do_huge_anon(struct fault *f)
 
 	if ((vma->flags & (VM_HUGEPAGE | VM_NOHUGEPAGE | VM_SHADOW_STACK | VM_GROWSDOWN | VM_EXEC)) != VM_HUGEPAGE ||
 	    (vma->flags & VM_UFFD_MISSING) || !(f->flags & FAULT_WRITE) || !fits(f, PMD_SHIFT) ||
-	    !is_empty(f, PMD_SHIFT) || fault_anon_vma(vma))
+	    !is_empty(f, PMD_SHIFT) || anon_vma_prepare(vma))
 		return FAULT_AGAIN;
 	al.first = folio_alloc(m, MAX_ORDER);
 	if (!al.first)
@@ -241,7 +241,7 @@ static int do_huge_anon(struct fault *f)
 			return FAULT_AGAIN;
 		}
 		for (unsigned i = 0; i < PMD_PAGES; i++)
-			folio_drop(m, &al.first[i], FOLIO_MAPPED);
+			folio_drop(m, &al.first[i], FOLIO_ONE_MAPPING);
 		return FAULT_AGAIN;
 	}
 	if (pmd_write(pmd))

@@ -14,7 +14,7 @@ static bool lock_cached(struct vellum_memory *m, struct folio *folio, slot_t slo
 	mutex_lock(&folio->lock, &m->host);
 	if (folio_slot(m, folio) == slot)
 		return true;
-	anon_unlock(m, folio);
+	anon_folio_unlock_and_trim(m, folio);
 	folio_put(m, folio);
 	return false;
 }
@@ -42,7 +42,7 @@ static int read_in(struct vellum_memory *m, slot_t slot, struct folio **out)
 	} else if (err == -ENOENT) {
 		err = FAULT_AGAIN;
 	}
-	anon_unlock(m, fresh);
+	anon_folio_unlock_and_trim(m, fresh);
 	folio_put(m, fresh);
 	return err;
 }
@@ -98,7 +98,7 @@ static bool map_swapped_in(struct fault *f, struct folio *folio, slot_t slot)
 	}
 	if (exclusive)
 		folio_set(folio, PG_EXCLUSIVE);
-	__atomic_fetch_add(&folio->count, FOLIO_MAPPED, __ATOMIC_RELAXED);
+	__atomic_fetch_add(&folio->count, FOLIO_ONE_MAPPING, __ATOMIC_RELAXED);
 	prepare_exec(vma, folio);
 	if (pte_write(pte))
 		track_grant(vma, f->addr);
@@ -123,7 +123,7 @@ static int do_swapped_out(struct fault *f)
 	if (same)
 		writable = map_swapped_in(f, folio, slot);
 	mutex_unlock(f->ptl, &m->host);
-	anon_unlock(m, folio);
+	anon_folio_unlock_and_trim(m, folio);
 	folio_put(m, folio);
 	if (!same)
 		return FAULT_AGAIN;
@@ -146,7 +146,7 @@ static int wait_for_migration(struct fault *f)
 	mutex_unlock(f->ptl, &m->host);
 	if (folio) {
 		mutex_lock(&folio->lock, &m->host);
-		anon_unlock(m, folio);
+		anon_folio_unlock_and_trim(m, folio);
 		folio_put(m, folio);
 	}
 	return FAULT_AGAIN;

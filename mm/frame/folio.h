@@ -30,7 +30,7 @@ enum folio_flag {
 	PG_UPTODATE = 1 << 4,
 	PG_TABLE = 1 << 5,	/* a page table */
 	PG_DEVICE = 1 << 6,	/* handed to a driver: no folio semantics */
-	PG_TOUCHED = 1 << 7,	/* free frame: may hold old bytes */
+	PG_NEEDS_ZERO = 1 << 7,	/* free frame: may hold old bytes */
 	PG_EXECUTED = 1 << 8,	/* a CPU may have decoded instructions from it */
 	PG_ICACHE_STALE = 1 << 9, /* and its bytes were replaced since */
 	PG_SWAPCACHE = 1 << 11,	/* has a slot of a swap area, under its lock (mm/swap/swap.h) */
@@ -41,7 +41,7 @@ enum folio_flag {
 /* References and mappings in one word, so that fork pays one atomic a page. */
 #define FOLIO_REF	1ull
 #define FOLIO_MAP	(1ull << 32)
-#define FOLIO_MAPPED	(FOLIO_MAP | FOLIO_REF)	/* every mapping holds a reference */
+#define FOLIO_ONE_MAPPING	(FOLIO_MAP | FOLIO_REF)	/* every mapping holds a reference */
 
 #define NO_ORDER 0xff
 

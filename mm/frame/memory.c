@@ -3,7 +3,7 @@
  * mm/frame/memory.c - RAM: frames, folios, the buddy allocator; device memory.
  *
  * INV-MEM-1: a frame is in exactly one place: reserved, free in one list, or in use.
- * INV-MEM-2: a free frame without PG_TOUCHED reads as zero once its 2 MiB are committed.
+ * INV-MEM-2: a free frame without PG_NEEDS_ZERO reads as zero once its 2 MiB are committed.
  */
 #include "mm/frame/rmap.h"
 #include "mm/mm.h"
@@ -110,7 +110,7 @@ static struct folio *alloc_block(struct vellum_memory *m, unsigned order)
 		/* Translated code outlives the page it came from: prepare_exec(). */
 		uint32_t stale = was & (PG_EXECUTED | PG_ICACHE_STALE) ? PG_ICACHE_STALE : 0;
 
-		__atomic_store_n(&f->flags, (uint16_t)(PG_USED | stale | (was & PG_TOUCHED)), __ATOMIC_RELAXED);
+		__atomic_store_n(&f->flags, (uint16_t)(PG_USED | stale | (was & PG_NEEDS_ZERO)), __ATOMIC_RELAXED);
 		f->mapping = NULL;
 		f->index = 0;
 	}
@@ -134,9 +134,9 @@ void folio_split_block(struct folio *first)
 static void zero_frames(struct vellum_memory *m, struct folio *folio, uint64_t nr)
 {
 	for (uint64_t i = 0; i < nr; i++) {
-		if (folio_flags(&folio[i]) & PG_TOUCHED)
+		if (folio_flags(&folio[i]) & PG_NEEDS_ZERO)
 			memset(frame_address(m, folio_pfn(m, &folio[i])), 0, PAGE_SIZE);
-		folio_set(&folio[i], PG_TOUCHED);
+		folio_set(&folio[i], PG_NEEDS_ZERO);
 	}
 }
 
@@ -154,7 +154,7 @@ struct folio *folio_alloc_raw(struct vellum_memory *m)
 	struct folio *folio = alloc_block(m, 0);
 
 	if (folio)
-		folio_set(folio, PG_TOUCHED);
+		folio_set(folio, PG_NEEDS_ZERO);
 	return folio;
 }
 
@@ -175,7 +175,7 @@ static void free_folio(struct vellum_memory *m, struct folio *folio)
 		struct folio *f = &folio[i];
 
 		f->mapping = NULL;
-		__atomic_fetch_and(&f->flags, PG_TOUCHED | PG_EXECUTED | PG_ICACHE_STALE,
+		__atomic_fetch_and(&f->flags, PG_NEEDS_ZERO | PG_EXECUTED | PG_ICACHE_STALE,
 				   __ATOMIC_RELAXED);
 		if (i)
 			f->order = NO_ORDER;
@@ -184,7 +184,7 @@ static void free_folio(struct vellum_memory *m, struct folio *folio)
 	mutex_unlock(&m->lock, &m->host);
 }
 
-/* @what: FOLIO_REF or FOLIO_MAPPED. The last reference frees. */
+/* @what: FOLIO_REF or FOLIO_ONE_MAPPING. The last reference frees. */
 void folio_drop(struct vellum_memory *m, struct folio *folio, uint64_t what)
 {
 	if (__atomic_sub_fetch(&folio->count, what, __ATOMIC_ACQ_REL) == 0)
@@ -328,7 +328,7 @@ static void discard_chunk(struct vellum_memory *m, uint64_t index)
 	m->host.ops->discard(m->host.ctx, index << PAGE_SHIFT, PMD_SIZE);
 	m->committed[index / CHUNK_FRAMES] = 0;
 	for (uint64_t i = 0; i < CHUNK_FRAMES; i++)
-		folio_clear(&m->folios[index + i], PG_TOUCHED);
+		folio_clear(&m->folios[index + i], PG_NEEDS_ZERO);
 }
 
 EXPORT void vellum_memory_trim(struct vellum_memory *memory)

@@ -34,7 +34,7 @@ static int set_migration_entry(struct folio *folio, struct vma *vma, gva_t addr,
 {
 	const struct migration *mg = arg;
 	struct mutex *ptl;
-	pte_t *ptep = lock_entry_of(mg->m, folio, vma, addr, &ptl), old;
+	pte_t *ptep = rmap_lock_pte(mg->m, folio, vma, addr, &ptl), old;
 	bool pinned;
 
 	if (!ptep)
@@ -50,7 +50,7 @@ static int set_migration_entry(struct folio *folio, struct vma *vma, gva_t addr,
 	}
 	mutex_unlock(ptl, &mg->m->host);
 	if (!pinned)
-		folio_drop(mg->m, folio, FOLIO_MAPPED);
+		folio_drop(mg->m, folio, FOLIO_ONE_MAPPING);
 	return pinned;
 }
 
@@ -86,7 +86,7 @@ static int remove_migration_entry(struct folio *folio, struct vma *vma, gva_t ad
 
 		if (pte_write(pte) && wp_tracked(vma, addr) && pte_swp_type(old) != SWP_MIGRATION_WRITE)
 			pte = pte_wrprotect(pte);
-		__atomic_fetch_add(&mg->to->count, FOLIO_MAPPED, __ATOMIC_RELAXED);
+		__atomic_fetch_add(&mg->to->count, FOLIO_ONE_MAPPING, __ATOMIC_RELAXED);
 		prepare_exec(vma, mg->to);
 		ptep_set(ptep, pte);
 		mm_add_rss(vma->mm, 1);
@@ -165,7 +165,7 @@ EXPORT int vellum_migrate_page(struct vellum_mm *mm, uint64_t addr)
 	if (folio) {
 		mutex_lock(&folio->lock, &m->host);
 		err = migrate_folio(m, folio);
-		anon_unlock(m, folio);
+		anon_folio_unlock_and_trim(m, folio);
 		folio_put(m, folio);
 	}
 	notify_finish(mm, VELLUM_NOTIFY_CLEAR, addr, addr + PAGE_SIZE);

@@ -112,7 +112,7 @@ struct folio *folio_mapped_at(struct vellum_mm *mm, gva_t addr)
 	return folio;
 }
 
-pte_t *lock_entry_of(struct vellum_memory *m, const struct folio *folio, struct vma *vma, gva_t addr,
+pte_t *rmap_lock_pte(struct vellum_memory *m, const struct folio *folio, struct vma *vma, gva_t addr,
 		     struct mutex **ptl)
 {
 	pte_t *ptep, pte;

@@ -37,7 +37,7 @@ bool is_mapped_with(struct vellum_mapping *mapping, pgoff_t first, pgoff_t last,
 struct folio *folio_mapped_at(struct vellum_mm *mm, gva_t addr);
 
 /* The entry that maps the folio at @addr in @vma, with *@ptl held; or NULL. Splits a huge leaf. */
-pte_t *lock_entry_of(struct vellum_memory *m, const struct folio *folio, struct vma *vma, gva_t addr,
+pte_t *rmap_lock_pte(struct vellum_memory *m, const struct folio *folio, struct vma *vma, gva_t addr,
 		     struct mutex **ptl);
 
 #endif

@@ -183,7 +183,7 @@ static struct folio *get_row(struct vellum_mapping *mapping, pgoff_t first)
 		head = fresh && !put_row(mapping, first, fresh) ? fresh : NULL;
 	}
 	for (unsigned i = 0; head && i < PMD_PAGES; i++)
-		__atomic_fetch_add(&head[i].count, FOLIO_MAPPED, __ATOMIC_RELAXED);
+		__atomic_fetch_add(&head[i].count, FOLIO_ONE_MAPPING, __ATOMIC_RELAXED);
 	mutex_unlock(&mapping->pages_lock, &m->host);
 	if (fresh && !head)
 		folio_put(m, fresh);
@@ -211,7 +211,7 @@ static int map_row(struct fault *f, pgoff_t first)
 		return VELLUM_FAULT_OK;
 	}
 	for (unsigned i = 0; i < PMD_PAGES; i++)
-		folio_drop(m, &head[i], FOLIO_MAPPED);
+		folio_drop(m, &head[i], FOLIO_ONE_MAPPING);
 	return FAULT_AGAIN;
 }
 
@@ -327,7 +327,7 @@ static int map_collapsed(struct vma *vma, gva_t addr)
 		return -EAGAIN;
 	err = huge_install(vma->mm, addr, PMD_SHIFT, pmd_mk(folio_pfn(m, head), vma->page_prot).val, NULL, NULL);
 	for (unsigned i = 0; err && i < PMD_PAGES; i++)
-		folio_drop(m, &head[i], FOLIO_MAPPED);
+		folio_drop(m, &head[i], FOLIO_ONE_MAPPING);
 	return err ? -EAGAIN : 0;
 }
 

@@ -143,7 +143,7 @@ static int extend(struct vellum_mapping *mapping, uint64_t size)
 		return err;
 
 	if ((mapping->flags & VELLUM_MAPPING_WRITEBACK) && (old & ~PAGE_MASK))
-		clean_mapping_range(mapping, old >> PAGE_SHIFT, 1);
+		mkclean_mapping_range(mapping, old >> PAGE_SHIFT, 1);
 	zero_in_page(mapping, old, page_align_up(old));
 	__atomic_store_n(&mapping->size, size, __ATOMIC_SEQ_CST);
 	return 0;
@@ -232,7 +232,7 @@ EXPORT void vellum_mapping_invalidate(struct vellum_mapping *mapping)
 	if (mapping->flags & VELLUM_MAPPING_PFN)
 		return;
 	write_lock(&mapping->invalidate_lock, &m->host);
-	clean_mapping_range(mapping, 0, 1ull << 52);
+	mkclean_mapping_range(mapping, 0, 1ull << 52);
 	for (pgoff_t i = 0; (folio = mapping_next(mapping, &i, ~0ull, false)); i++) {
 		mutex_lock(&folio->lock, &m->host);
 		if (folio->mapping == mapping && !(folio_flags(folio) & PG_DIRTY)) {

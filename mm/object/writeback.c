@@ -30,7 +30,7 @@ int folio_write(struct vellum_mapping *mapping, struct folio *folio)
 
 	if (!(folio_flags(folio) & PG_DIRTY) || !mapping->ops || !mapping->ops->writepage)
 		return 0;
-	clean_folio(mapping, folio);	/* who was granted W since the whole range was cleaned */
+	folio_mkclean(mapping, folio);	/* who was granted W since the whole range was cleaned */
 	folio_set(folio, PG_WRITING);
 	folio_clear(folio, PG_DIRTY);	/* before the bytes are read: later dirt counts anew */
 	if (offset < size)		/* else cut off; the truncation is about to remove it */
@@ -80,7 +80,7 @@ EXPORT int vellum_mapping_writeback(struct vellum_mapping *mapping, uint64_t fir
 
 	nr = min_u64(nr, (1ull << 52) - min_u64(first, 1ull << 52));
 	if (nr && can_write_back(mapping)) {
-		clean_mapping_range(mapping, first, nr);
+		mkclean_mapping_range(mapping, first, nr);
 		err = write_dirty(mapping, first, first + nr - 1, ~0ull, &done);
 	}
 	if (written)
@@ -137,7 +137,7 @@ EXPORT uint64_t vellum_writeback_step(struct vellum_memory *memory, uint64_t max
 		if (!can_write_back(mapping) ||
 		    !__atomic_exchange_n(&mapping->maybe_dirty, 0, __ATOMIC_ACQ_REL))
 			continue;
-		clean_mapping_range(mapping, 0, 1ull << 52);
+		mkclean_mapping_range(mapping, 0, 1ull << 52);
 		err = write_dirty(mapping, 0, ~0ull, max ? max : ~0ull, &written);
 		if (err)
 			note_error(mapping, err);

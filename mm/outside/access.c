@@ -240,7 +240,7 @@ static int peek_swapped(struct vellum_memory *m, pte_t pte, void *buf)
 	if (result)
 		return result == VELLUM_FAULT_OOM ? -ENOMEM : result == FAULT_AGAIN ? -EAGAIN : -EIO;
 	copy_racy(buf, frame_address(m, folio_pfn(m, folio)), PAGE_SIZE);
-	anon_unlock(m, folio);
+	anon_folio_unlock_and_trim(m, folio);
 	folio_put(m, folio);
 	return 1;
 }

@@ -193,7 +193,7 @@ static int entry_to_device(struct folio *folio, struct vma *vma, gva_t addr, voi
 
 	if (vma_flags(vma) & VM_LOCKED)
 		return 1;
-	ptep = lock_entry_of(td->m, folio, vma, addr, &ptl);
+	ptep = rmap_lock_pte(td->m, folio, vma, addr, &ptl);
 	if (!ptep)
 		return 0;
 	old = ptep_get_and_clear(ptep);
@@ -212,7 +212,7 @@ static int entry_to_device(struct folio *folio, struct vma *vma, gva_t addr, voi
 	ptep_set(ptep, new);
 	mm_add_rss(vma->mm, -1);
 	mutex_unlock(ptl, &td->m->host);
-	folio_drop(td->m, folio, FOLIO_MAPPED);
+	folio_drop(td->m, folio, FOLIO_ONE_MAPPING);
 	return 0;
 }
 
@@ -241,7 +241,7 @@ static int entry_to_ram(struct folio *folio, struct vma *vma, gva_t addr, void *
 			new = maybe_mkwrite(vma, pte_mkdirty(new));
 		if (pte_write(new))
 			track_grant(vma, addr);
-		__atomic_fetch_add(&folio->count, FOLIO_MAPPED, __ATOMIC_RELAXED);
+		__atomic_fetch_add(&folio->count, FOLIO_ONE_MAPPING, __ATOMIC_RELAXED);
 		prepare_exec(vma, folio);
 		ptep_set(ptep, new);
 		mm_add_rss(vma->mm, 1);
@@ -328,7 +328,7 @@ EXPORT int vellum_device_migrate(struct vellum_device *device, struct vellum_mm 
 		if (!folio)
 			continue;
 		done += move_folio(device, folio);
-		anon_unlock(m, folio);
+		anon_folio_unlock_and_trim(m, folio);
 		folio_put(m, folio);
 	}
 	read_unlock(&mm->mmap_lock, &m->host);
@@ -433,7 +433,7 @@ static int take_entry(struct vma *vma, gva_t addr, pfn_t *pfn)
 
 	if (!folio)
 		return -EFAULT;
-	ptep = lock_entry_of(m, folio, vma, addr, &ptl);
+	ptep = rmap_lock_pte(m, folio, vma, addr, &ptl);
 	if (ptep) {
 		old = ptep_get_and_clear(ptep);
 		flush_page(vma->mm, addr, VELLUM_FLUSH_UNMAP, pte_pfn(old));
@@ -453,7 +453,7 @@ static int take_entry(struct vma *vma, gva_t addr, pfn_t *pfn)
 		}
 		mutex_unlock(ptl, &m->host);
 	}
-	anon_unlock(m, folio);
+	anon_folio_unlock_and_trim(m, folio);
 	folio_put(m, folio);
 	return err;
 }

@@ -387,7 +387,7 @@ static void dirty_page(struct vellum_memory *m, struct folio *folio)
 		else
 			track_object(folio->mapping, folio->index, folio->index);
 	}
-	anon_unlock(m, folio);
+	anon_folio_unlock_and_trim(m, folio);
 }
 
 EXPORT void vellum_unpin_pages_dirty(struct vellum_memory *memory, const uint64_t *pfns, uint64_t nr)

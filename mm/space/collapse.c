@@ -79,7 +79,7 @@ static bool is_ours_alone(const struct collapse *c)
 		pte_t pte = pte_make(c->old[i]);
 
 		if (pte_present(pte) && !pte_special(pte) &&
-		    __atomic_load_n(&pte_folio(m, pte)->count, __ATOMIC_SEQ_CST) != FOLIO_MAPPED)
+		    __atomic_load_n(&pte_folio(m, pte)->count, __ATOMIC_SEQ_CST) != FOLIO_ONE_MAPPING)
 			return false;
 	}
 	return true;
@@ -123,7 +123,7 @@ static void put_leaf(struct collapse *c, struct folio *head)
 
 		were += pte_present(pte);
 		if (pte_present(pte) && !pte_special(pte))
-			folio_drop(m, pte_folio(m, pte), FOLIO_MAPPED);
+			folio_drop(m, pte_folio(m, pte), FOLIO_ONE_MAPPING);
 	}
 	c->table_folio->deposited = above->deposited;
 	above->deposited = c->table_folio;

@@ -50,12 +50,12 @@ static inline void share_folio(struct folio *folio)
 	uint32_t flags = folio_flags(folio);
 
 	if ((flags & PG_ANON) &&
-	    __atomic_load_n(&folio->count, __ATOMIC_ACQUIRE) == FOLIO_MAPPED) {
-		__atomic_store_n(&folio->count, 2 * FOLIO_MAPPED, __ATOMIC_RELAXED);
+	    __atomic_load_n(&folio->count, __ATOMIC_ACQUIRE) == FOLIO_ONE_MAPPING) {
+		__atomic_store_n(&folio->count, 2 * FOLIO_ONE_MAPPING, __ATOMIC_RELAXED);
 		__atomic_store_n(&folio->flags, (uint16_t)(flags & ~(uint32_t)PG_EXCLUSIVE), __ATOMIC_RELAXED);
 		return;
 	}
-	__atomic_fetch_add(&folio->count, FOLIO_MAPPED, __ATOMIC_RELAXED);
+	__atomic_fetch_add(&folio->count, FOLIO_ONE_MAPPING, __ATOMIC_RELAXED);
 	if (flags & PG_ANON)
 		folio_clear(folio, PG_EXCLUSIVE);
 }

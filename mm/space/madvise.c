@@ -193,7 +193,7 @@ static void free_present(struct mm_walk *walk, gva_t addr, pte_t *ptep, pte_t pt
 	struct folio *folio = pte_special(pte) ? NULL : pte_folio(m, pte);
 
 	if (!folio || !(folio_flags(folio) & PG_ANON) || (folio_flags(folio) & PG_SWAPCACHE) ||
-	    __atomic_load_n(&folio->count, __ATOMIC_ACQUIRE) != FOLIO_MAPPED)
+	    __atomic_load_n(&folio->count, __ATOMIC_ACQUIRE) != FOLIO_ONE_MAPPING)
 		return;
 	/* Who watches by D learns of the stores before; the bytes may be zeros by the next time. */
 	track_change(walk->vma, addr);
@@ -231,7 +231,7 @@ static bool is_ours_alone(struct folio *first)
 {
 	for (unsigned i = 0; i < PMD_PAGES; i++)
 		if ((folio_flags(&first[i]) & (PG_ANON | PG_SWAPCACHE)) != PG_ANON ||
-		    __atomic_load_n(&first[i].count, __ATOMIC_ACQUIRE) != FOLIO_MAPPED)
+		    __atomic_load_n(&first[i].count, __ATOMIC_ACQUIRE) != FOLIO_ONE_MAPPING)
 			return false;
 	return true;
 }
@@ -385,7 +385,7 @@ static int guard_vma(struct vma *vma, gva_t start, gva_t end, int advice, gva_t 
 	(void)next;
 	if (!may_guard(vma, install))
 		return -EINVAL;
-	if (install && fault_anon_vma(vma))	/* so that a fork copies its entries */
+	if (install && anon_vma_prepare(vma))	/* so that a fork copies its entries */
 		return -EAGAIN;
 	return guard_part(vma, start, end, install);
 }
@@ -398,7 +398,7 @@ static int advise_guards(struct vellum_mm *mm, gva_t start, gva_t end, int advic
 	do {
 		write_lock(&mm->mmap_lock, mm_host(mm));	/* so that no fault is quicker */
 		err = advise_each(mm, start, end, advice, guard_vma);
-		mmap_write_unlock(mm);
+		mmap_write_unlock_and_deliver(mm);
 	} while (err == -EAGAIN && reclaim_for_retry(mm->memory, &tries));
 	return err;
 }

@@ -200,7 +200,7 @@ EXPORT int vellum_munmap(struct vellum_mm *mm, uint64_t addr, uint64_t len)
 		return -EINVAL;
 	write_lock(&mm->mmap_lock, mm_host(mm));
 	err = do_munmap(mm, addr, len);
-	mmap_write_unlock(mm);
+	mmap_write_unlock_and_deliver(mm);
 	return err;
 }
 
@@ -268,7 +268,7 @@ static uint64_t flags_of(const struct vellum_map_args *a)
 }
 
 /* Not in what a stack above keeps free either. */
-static bool may_take(const struct vellum_mm *mm, gva_t hint, uint64_t len)
+static bool hint_is_free(const struct vellum_mm *mm, gva_t hint, uint64_t len)
 {
 	const struct vma *next;
 
@@ -292,7 +292,7 @@ static int choose_address(struct vellum_mm *mm, const struct vellum_map_args *a,
 		*addr = a->addr;
 		return do_munmap(mm, a->addr, len);
 	}
-	if (may_take(mm, hint, len))
+	if (hint_is_free(mm, hint, len))
 		*addr = hint;
 	else
 		*addr = find_gap(mm, len, MMAP_MIN_ADDR, mm->mmap_top);
@@ -372,7 +372,7 @@ EXPORT int vellum_mmap(struct vellum_mm *mm, const struct vellum_map_args *given
 	mapping = args->flags & VELLUM_MAP_ANONYMOUS ? shm : args->mapping;
 	write_lock(&mm->mmap_lock, mm_host(mm));
 	err = map_locked(mm, args, mapping, len, addr);
-	mmap_write_unlock(mm);
+	mmap_write_unlock_and_deliver(mm);
 	vellum_mapping_put(shm);	/* the VMA has its own */
 	/* What mlockall(2) wants to come in as it is faulted comes in no other way. */
 	if (!err && !(mm->def_flags & VM_LOCKONFAULT) &&
@@ -395,7 +395,7 @@ EXPORT int vellum_map_shadow_stack(struct vellum_mm *mm, uint64_t *addr, uint64_
 		return err;
 	write_lock(&mm->mmap_lock, mm_host(mm));
 	err = map_with_flags(mm, &args, NULL, page_align_up(len), VM_SHADOW_STACK, addr);
-	mmap_write_unlock(mm);
+	mmap_write_unlock_and_deliver(mm);
 	return err;
 }
 
@@ -446,7 +446,7 @@ EXPORT uint64_t vellum_brk(struct vellum_mm *mm, uint64_t addr)
 			mm->brk = addr;
 	}
 	result = mm->brk;
-	mmap_write_unlock(mm);
+	mmap_write_unlock_and_deliver(mm);
 	if (result == addr && new_end > old_end && wants_populate(mm))
 		populate_range(mm, old_end, new_end, POPULATE_FOR_MMAP);
 	return result;

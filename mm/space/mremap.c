@@ -435,7 +435,7 @@ EXPORT int vellum_mremap(struct vellum_mm *mm, uint64_t old_addr, uint64_t old_l
 		return -EINVAL;
 	write_lock(&mm->mmap_lock, mm_host(mm));
 	err = remap(mm, old_addr, from, to, flags, new_addr);
-	mmap_write_unlock(mm);
+	mmap_write_unlock_and_deliver(mm);
 	if (!err)
 		populate_growth(mm, *new_addr, from, to);
 	return err;

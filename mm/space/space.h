@@ -41,7 +41,7 @@ bool vma_wants_writenotify(const struct vma *vma, uint64_t prot);
 
 /* --- mmap.c, mprotect.c, mlock.c, collapse.c --- */
 
-/* mmap_lock held for writing. The caller unlocks with mmap_write_unlock(), which delivers userfaultfd events. */
+/* mmap_lock held for writing. The caller unlocks with mmap_write_unlock_and_deliver(), which delivers userfaultfd events. */
 int do_munmap(struct vellum_mm *mm, gva_t start, uint64_t len);
 bool can_make_writable(struct vma *vma, gva_t addr, pte_t pte);
 bool may_lock(const struct vellum_mm *mm, uint64_t len);	/* RLIMIT_MEMLOCK allows @len more bytes */

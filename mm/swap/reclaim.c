@@ -95,7 +95,7 @@ static int was_accessed(struct folio *folio, struct vma *vma, gva_t addr, void *
 
 	if (vma_flags(vma) & VM_LOCKED)
 		return 1;
-	ptep = lock_entry_of(m, folio, vma, addr, &ptl);
+	ptep = rmap_lock_pte(m, folio, vma, addr, &ptl);
 	if (!ptep)
 		return 0;
 	young = pte_young(ptep_get(ptep)) && pte_young(ptep_update(ptep, pte_mkold));
@@ -159,7 +159,7 @@ static int unmap_entry(struct folio *folio, struct vma *vma, gva_t addr, void *a
 
 	if (vma_flags(vma) & VM_LOCKED)
 		return 1;
-	ptep = lock_entry_of(m, folio, vma, addr, &ptl);
+	ptep = rmap_lock_pte(m, folio, vma, addr, &ptl);
 	if (!ptep)
 		return 0;
 	old = ptep_get_and_clear(ptep);
@@ -169,7 +169,7 @@ static int unmap_entry(struct folio *folio, struct vma *vma, gva_t addr, void *a
 		mm_add_rss(vma->mm, -1);
 	mutex_unlock(ptl, &m->host);
 	if (done)
-		folio_drop(m, folio, FOLIO_MAPPED);	/* the caller's reference is still there */
+		folio_drop(m, folio, FOLIO_ONE_MAPPING);	/* the caller's reference is still there */
 	return !done;
 }
 
@@ -210,7 +210,7 @@ static bool swap_out(struct vellum_memory *m, struct folio *folio)
 	}
 	rmap_walk(m, folio, unmap_entry, &un);
 	if (fresh)
-		slot_put(m, un.slot);		/* entries name it now, or none does: anon_unlock() sees that */
+		slot_put(m, un.slot);		/* entries name it now, or none does: anon_folio_unlock_and_trim() sees that */
 	if (is_mapped(folio) || !write_out(m, folio, un.slot))
 		return false;
 	return leave_cache(m, folio);
@@ -271,7 +271,7 @@ bool reclaim_folio(struct vellum_memory *m, struct folio *folio, bool force)
 	else if (flags & PG_UPTODATE)
 		freed = reclaim_shmem(m, folio, force);
 	if (anon)
-		anon_unlock(m, folio);
+		anon_folio_unlock_and_trim(m, folio);
 	else
 		mutex_unlock(&folio->lock, &m->host);
 	return freed;

@@ -371,7 +371,7 @@ void swap_cache_trydrop(struct vellum_memory *m, struct folio *folio)
 	}
 }
 
-void anon_unlock(struct vellum_memory *m, struct folio *folio)
+void anon_folio_unlock_and_trim(struct vellum_memory *m, struct folio *folio)
 {
 	/* Before anybody else can have the lock: who swaps it out would take its slot's bytes for the page's. */
 	if (folio_flags(folio) & PG_SWAPCACHE)

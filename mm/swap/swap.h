@@ -61,7 +61,7 @@ void swap_cache_remove(struct vellum_memory *m, struct folio *folio);
 /* If no entry names its slot any more, and nobody has it locked. */
 void swap_cache_trydrop(struct vellum_memory *m, struct folio *folio);
 /* Unlock an anonymous page; what became of its slot meanwhile is seen to. */
-void anon_unlock(struct vellum_memory *m, struct folio *folio);
+void anon_folio_unlock_and_trim(struct vellum_memory *m, struct folio *folio);
 
 /* swap_in.c */
 /*

@@ -18,8 +18,8 @@ struct table_edit {
 	struct vellum_flush_batch *batch;	/* gets what changed; NULL: the caller flushes everything */
 	pte_t *table;				/* the first entry that is looked at, */
 	gva_t start;				/* and its address */
-	bool begun, alone;
-	bool one_by_one;			/* this machine wants each entry cleared and flushed first */
+	bool begun, walks_stopped;
+	bool clear_flush_each;			/* this machine wants each entry cleared and flushed first */
 	gva_t first, end;			/* changed; empty: first >= end */
 	uint64_t nr;				/* entries changed */
 };
@@ -34,8 +34,8 @@ static inline void edit_begin(struct table_edit *ed)
 {
 	if (!ed->begun) {
 		ed->begun = true;
-		ed->one_by_one = must_clear_flush(ed->mm);
-		ed->alone = !ed->one_by_one && walks_stop(ed->mm);
+		ed->clear_flush_each = must_clear_flush(ed->mm);
+		ed->walks_stopped = !ed->clear_flush_each && walks_stop(ed->mm);
 	}
 }
 
@@ -44,9 +44,9 @@ static inline pte_t edit_entry(const struct table_edit *ed, pte_t *ptep, pte_t (
 {
 	pte_t old;
 
-	if (!ed->alone && !ed->one_by_one)
+	if (!ed->walks_stopped && !ed->clear_flush_each)
 		return ptep_update(ptep, change);
-	old = ed->one_by_one ?
+	old = ed->clear_flush_each ?
 		      clear_and_flush(ed->mm, ed->start + ((gva_t)(ptep - ed->table) << PAGE_SHIFT), ptep) :
 		      ptep_get(ptep);
 	ptep_set(ptep, change(old));
@@ -73,7 +73,7 @@ static inline void edit_note(struct table_edit *ed, unsigned i, uint64_t mask)
 
 static inline void edit_done(struct table_edit *ed)
 {
-	if (ed->alone)
+	if (ed->walks_stopped)
 		walks_resume(ed->mm);
 	if (ed->batch && ed->first < ed->end)
 		batch_add(ed->batch, ed->first, ed->end, VELLUM_FLUSH_RIGHTS);

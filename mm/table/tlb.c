@@ -96,7 +96,7 @@ static void release_pages(struct tlb_gather *tlb)
 	struct vellum_memory *m = tlb->mm->memory;
 
 	for (unsigned i = 0; i < tlb->nr_pages; i++)
-		folio_drop(m, tlb->pages[i], FOLIO_MAPPED);
+		folio_drop(m, tlb->pages[i], FOLIO_ONE_MAPPING);
 	for (unsigned i = 0; i < tlb->nr_tables; i++)
 		folio_put(m, tlb->tables[i]);
 	tlb->nr_pages = tlb->nr_tables = 0;

@@ -134,7 +134,7 @@ static int protect_table(pte_t *ptep, gva_t start, gva_t end, struct mm_walk *wa
 		edit_note(&ed, i, 1);
 		if (!pte_dirty(pte))
 			continue;
-		hand_dirt_over(walk->vma, addr, &ptep[i], 1, c->t);
+		propagate_dirty(walk->vma, addr, &ptep[i], 1, c->t);
 		tracker_record(c->t, watched_page(c->t, walk->vma, addr));
 	}
 	edit_done(&ed);
@@ -157,7 +157,7 @@ static int release_table(pte_t *ptep, gva_t start, gva_t end, struct mm_walk *wa
 					     X86_DIRTY | X86_SAVED_DIRTY, pte_mkclean);
 		uint64_t unknown = mask & ~page_set_mask(&c->taken, page + i);
 
-		hand_dirt_over(walk->vma, start + ((gva_t)i << PAGE_SHIFT), ptep + i, mask, c->t);
+		propagate_dirty(walk->vma, start + ((gva_t)i << PAGE_SHIFT), ptep + i, mask, c->t);
 		for (; unknown; unknown &= unknown - 1) {
 			unsigned j = i + (unsigned)__builtin_ctzll(unknown);
 

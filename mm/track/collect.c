@@ -104,7 +104,7 @@ static int harvest_table(pte_t *ptep, gva_t start, gva_t end, struct mm_walk *wa
 					     X86_DIRTY | X86_SAVED_DIRTY, pte_mkclean);
 
 		tracker_record_mask(c->t, page + i, mask);
-		hand_dirt_over(walk->vma, start + ((uint64_t)i << PAGE_SHIFT), ptep + i, mask, c->t);
+		propagate_dirty(walk->vma, start + ((uint64_t)i << PAGE_SHIFT), ptep + i, mask, c->t);
 	}
 	edit_done(&ed);
 	return 0;

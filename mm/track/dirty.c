@@ -94,7 +94,7 @@ static int clean_record_table(pte_t *ptep, gva_t start, gva_t end, struct mm_wal
 					     X86_DIRTY | X86_SAVED_DIRTY, pte_mkclean);
 
 		record_bits(ww, bit + i, mask);
-		hand_dirt_over(walk->vma, start + ((uint64_t)i << PAGE_SHIFT), ptep + i, mask, NULL);
+		propagate_dirty(walk->vma, start + ((uint64_t)i << PAGE_SHIFT), ptep + i, mask, NULL);
 	}
 	edit_done(&ed);
 	ww->total += ed.nr;
@@ -117,7 +117,7 @@ static int clean_for_io_table(pte_t *ptep, gva_t start, gva_t end, struct mm_wal
 		pte = edit_entry(&ed, &ptep[i], protected_and_clean);
 		edit_note(&ed, i, 1);
 		if (pte_dirty(pte))
-			hand_dirt_over(walk->vma, start + ((uint64_t)i << PAGE_SHIFT), &ptep[i], 1, NULL);
+			propagate_dirty(walk->vma, start + ((uint64_t)i << PAGE_SHIFT), &ptep[i], 1, NULL);
 	}
 	edit_done(&ed);
 	return 0;
@@ -170,7 +170,7 @@ static void walk_shared(struct vellum_mapping *mapping, uint64_t first, uint64_t
 	read_unlock(&mapping->i_mmap_lock, &mapping->memory->host);
 }
 
-void clean_mapping_range(struct vellum_mapping *mapping, pgoff_t first, uint64_t nr)
+void mkclean_mapping_range(struct vellum_mapping *mapping, pgoff_t first, uint64_t nr)
 {
 	struct wp_walk ww = { .total = 0 };
 
@@ -178,7 +178,7 @@ void clean_mapping_range(struct vellum_mapping *mapping, pgoff_t first, uint64_t
 	walk_shared(mapping, first, nr, &clean_for_io_ops, &ww);
 }
 
-void clean_folio(struct vellum_mapping *mapping, struct folio *folio)
+void folio_mkclean(struct vellum_mapping *mapping, struct folio *folio)
 {
 	struct wp_walk ww = { .total = 0 };
 

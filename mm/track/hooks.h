@@ -19,7 +19,7 @@ bool wp_tracked(struct vma *vma, gva_t addr);	/* a tracker wants W to be granted
  * D was removed from those entries from @ptep (for @addr) on whose bits @mask has: propagate it to the folios
  * of mappings that are written back, and to all trackers that find pages by D but @except.
  */
-void hand_dirt_over(struct vma *vma, gva_t addr, const pte_t *ptep, uint64_t mask,
+void propagate_dirty(struct vma *vma, gva_t addr, const pte_t *ptep, uint64_t mask,
 		    const struct vellum_tracker *except);
 
 /* Pages of the mapping changed, but not through an entry. No page-table lock is held. */
@@ -28,8 +28,8 @@ void track_object(struct vellum_mapping *mapping, pgoff_t first, pgoff_t last);
 /* --- dirty.c --- */
 
 /* Shared entries of the pages lose W and D; the dirt goes to the folios. Flushed on return. Takes i_mmap_lock. */
-void clean_mapping_range(struct vellum_mapping *mapping, pgoff_t first, uint64_t nr);
-void clean_folio(struct vellum_mapping *mapping, struct folio *folio);	/* one page; its lock is held */
+void mkclean_mapping_range(struct vellum_mapping *mapping, pgoff_t first, uint64_t nr);
+void folio_mkclean(struct vellum_mapping *mapping, struct folio *folio);	/* one page; its lock is held */
 
 /*
  * A tracker watches the address space or the mapping. Trackers count single pages, so no huge leaf is

@@ -2,7 +2,7 @@
 /*
  * mm/track/tracker.c - trackers come and go; the hooks that tell them what happens to entries.
  *
- * Each tracker has its own set of changed pages. track_change(), track_grant(), hand_dirt_over() and
+ * Each tracker has its own set of changed pages. track_change(), track_grant(), propagate_dirty() and
  * their kin are the one place that sees every creation and removal of D and W that matters, under
  * the page-table lock.
  *
@@ -116,7 +116,7 @@ static bool others_watch(struct vma *vma, gva_t addr, const struct vellum_tracke
 	       (vma->mapping && has_other(&vma->mapping->trackers, host, vma_page_index(vma, addr), except));
 }
 
-void hand_dirt_over(struct vma *vma, gva_t addr, const pte_t *ptep, uint64_t mask,
+void propagate_dirty(struct vma *vma, gva_t addr, const pte_t *ptep, uint64_t mask,
 		    const struct vellum_tracker *except)
 {
 	struct vellum_memory *m = vma->mm->memory;

@@ -170,7 +170,7 @@ void uffd_unmap_forget(struct vellum_mm *mm, gva_t start, gva_t end)
 	}
 }
 
-void mmap_write_unlock(struct vellum_mm *mm)
+void mmap_write_unlock_and_deliver(struct vellum_mm *mm)
 {
 	struct uffd_event *ev = mm->kept_events, *next;
 

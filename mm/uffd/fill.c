@@ -94,7 +94,7 @@ static int map_object_page(struct fill *fill, struct vma *vma, struct folio *pag
 		track_change(vma, fill->addr);
 		if (pte_write(pte))
 			track_grant(vma, fill->addr);
-		__atomic_fetch_add(&page->count, FOLIO_MAPPED, __ATOMIC_RELAXED);
+		__atomic_fetch_add(&page->count, FOLIO_ONE_MAPPING, __ATOMIC_RELAXED);
 		prepare_exec(vma, page);
 		ptep_set(ptep, pte);
 		mm_add_rss(fill->mm, 1);
@@ -229,7 +229,7 @@ static int fill_page(struct fill *fill)
 		read_lock(&mm->mmap_lock, mm_host(mm));
 		err = uffd_changing(fill->uffd) ? -EAGAIN : find_target(fill, &vma);
 		/* So that fork copies its entries. */
-		if (!err && !(vma->flags & VM_SHARED) && fault_anon_vma(vma))
+		if (!err && !(vma->flags & VM_SHARED) && anon_vma_prepare(vma))
 			err = -ENOMEM;
 		if (!err)
 			err = fill->one(fill, vma);

@@ -46,7 +46,7 @@ static int find_vmas(struct page_move *pm, const struct vellum_uffd *uffd, gva_t
 	if (src + len > pm->src_vma->end || dst + len > pm->dst_vma->end ||
 	    pm->dst_vma->uffd != uffd || !may_move(pm->src_vma, pm->dst_vma))
 		return -EINVAL;
-	return fault_anon_vma(pm->dst_vma) ? -ENOMEM : 0;
+	return anon_vma_prepare(pm->dst_vma) ? -ENOMEM : 0;
 }
 
 /* 0: both entries are known; -ENOMEM; -EEXIST: a huge page is at the target; -ENOENT: no table at the source. */
@@ -180,7 +180,7 @@ static int move_page(struct page_move *pm)
 	err = move_locked(pm, seen, folio);
 	mutex_unlock_both(pm->src_lock, pm->dst_lock, &m->host);
 	if (folio) {
-		anon_unlock(m, folio);
+		anon_folio_unlock_and_trim(m, folio);
 		folio_put(m, folio);
 	}
 	return err;

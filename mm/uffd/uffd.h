@@ -94,7 +94,7 @@ void uffd_unmap_forget(struct vellum_mm *mm, gva_t start, gva_t end);	/* it is n
 /* Delivered after those of an unmapping at @target, before others. */
 void uffd_event_keep_after(struct vellum_mm *mm, struct uffd_event *ev, gva_t target);
 /* Unlock a mmap_lock that was held for writing; then deliver what was kept. */
-void mmap_write_unlock(struct vellum_mm *mm);
+void mmap_write_unlock_and_deliver(struct vellum_mm *mm);
 /* A range is about to lose its pages. True: somebody was told, mmap_lock (for reading) was dropped meanwhile. */
 bool uffd_remove(struct vma *vma, gva_t start, gva_t end, int *err);
 

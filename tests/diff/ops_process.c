@@ -21,7 +21,7 @@ static void vellum_fork_op(struct world *w, const struct op *op, struct result *
 	r->ret = vellum_fork(w->mm[op->proc], &w->mm[op->val]);
 	if (r->ret)
 		return;
-	vellum_soft_run(w->cpu[op->val], w->mm[op->val]);
+	vellum_soft_load_mm(w->cpu[op->val], w->mm[op->val]);
 	reader_sync(parent);
 	for (unsigned i = 0; i < NR_CONTEXTS; i++) {
 		if (parent->context[i].child)
@@ -46,7 +46,7 @@ static void vellum_exit(struct world *w, const struct op *op, struct result *r)
 {
 	(void)r;
 	reader_stop(w->reader[op->proc]);
-	vellum_soft_run(w->cpu[op->proc], NULL);
+	vellum_soft_load_mm(w->cpu[op->proc], NULL);
 	vellum_mm_put(w->mm[op->proc]);
 	w->mm[op->proc] = NULL;
 }

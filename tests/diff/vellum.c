@@ -43,7 +43,7 @@ void world_open(struct world *w)
 		w->reader[i] = malloc(sizeof(*w->reader[i]));
 		reader_init(w->reader[i], &vellum_side, w, i);
 	}
-	vellum_soft_run(w->cpu[0], w->mm[0]);
+	vellum_soft_load_mm(w->cpu[0], w->mm[0]);
 	map_anchors(w);
 	for (unsigned i = 0; i < NR_OBJECTS; i++)
 		must(vellum_mapping_create(w->memory, i == FILE_OBJECT ? &disk_ops : NULL, NULL, OBJECT_PAGES,
@@ -59,7 +59,7 @@ const char *world_close(struct world *w)
 	for (unsigned i = 0; i < MAX_PROCS; i++) {
 		reader_stop(w->reader[i]);
 		free(w->reader[i]);
-		vellum_soft_run(w->cpu[i], NULL);
+		vellum_soft_load_mm(w->cpu[i], NULL);
 		vellum_mm_put(w->mm[i]);
 	}
 	for (unsigned i = 0; i < NR_OBJECTS; i++)

@@ -173,14 +173,14 @@ static const char *nothing_comes_back(void)
 static void setup_two_sides(void)
 {
 	setup_shared();
-	vellum_soft_run(cpu[1], child);
+	vellum_soft_load_mm(cpu[1], child);
 	if (load(1, 0) != 1)
 		abort();
 }
 
 static void run_no_child(void)
 {
-	vellum_soft_run(cpu[1], NULL);
+	vellum_soft_load_mm(cpu[1], NULL);
 	drop_child();
 }
 
@@ -229,7 +229,7 @@ static void forker_and_child(void)
 {
 	if (vellum_fork(mm, &child))
 		violated("fork failed");
-	vellum_soft_run(cpu[2], child);
+	vellum_soft_load_mm(cpu[2], child);
 	child_word = load(2, 0);
 	if (load(2, 0) != child_word)
 		violated("T-fork-08: the child reads what its parent stored after fork");
@@ -237,7 +237,7 @@ static void forker_and_child(void)
 
 static void stop_and_drop_child(void)
 {
-	vellum_soft_run(cpu[2], NULL);
+	vellum_soft_load_mm(cpu[2], NULL);
 	drop_child();
 }
 

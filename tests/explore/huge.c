@@ -205,11 +205,11 @@ static const char *child_is_apart(void)
 {
 	uint64_t before, after;
 
-	vellum_soft_run(cpu[0], child);
+	vellum_soft_load_mm(cpu[0], child);
 	before = load(0, 0);
 	store(1, 0, 50);
 	after = load(0, 0);
-	vellum_soft_run(cpu[0], mm);
+	vellum_soft_load_mm(cpu[0], mm);
 	if (before < 1 || before > last || before != after)
 		return "the child sees what its parent stored";
 	return load(1, 0) == 50 ? NULL : "a store was lost";

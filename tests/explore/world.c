@@ -73,7 +73,7 @@ void make_world(void)
 	MUST(vellum_mm_create(memory, &mm));
 	for (unsigned i = 0; i < nr_cpus; i++) {
 		cpu[i] = vellum_soft_cpu(soft, i);
-		vellum_soft_run(cpu[i], mm);
+		vellum_soft_load_mm(cpu[i], mm);
 	}
 	object = NULL;
 	scenario->setup();
@@ -83,7 +83,7 @@ void make_world(void)
 static void wipe_ram(void)
 {
 	for (uint64_t i = 0; i < memory->nr_frames; i++)
-		if (folio_flags(&memory->folios[i]) & (PG_USED | PG_TOUCHED))
+		if (folio_flags(&memory->folios[i]) & (PG_USED | PG_NEEDS_ZERO))
 			memset(ram + i * PAGE_SIZE, 0, PAGE_SIZE);
 }
 
@@ -92,7 +92,7 @@ void drop_world(void)
 	if (scenario->teardown)
 		scenario->teardown();
 	for (unsigned i = 0; i < nr_cpus; i++)
-		vellum_soft_run(cpu[i], NULL);
+		vellum_soft_load_mm(cpu[i], NULL);
 	vellum_mm_put(mm);
 	vellum_mapping_put(object);
 	wipe_ram();

@@ -73,7 +73,7 @@ static void setup_other_mm(void)
 	setup_clean();
 	MUST(vellum_mm_create(memory, &other));
 	map_pages(other, 0, 2, RW, SHARED, object, 0);
-	vellum_soft_run(cpu[1], other);
+	vellum_soft_load_mm(cpu[1], other);
 	at_start = last = 2;
 	store(1, 0, 2);
 	store(0, 0, 2);
@@ -81,7 +81,7 @@ static void setup_other_mm(void)
 
 static void drop_other_mm(void)
 {
-	vellum_soft_run(cpu[1], NULL);
+	vellum_soft_load_mm(cpu[1], NULL);
 	vellum_mm_put(other);
 }
 

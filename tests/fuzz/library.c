@@ -208,7 +208,7 @@ static void make_world(void)
 		must(vellum_mm_create(f.memory, &f.mm[i]), "vellum_mm_create");
 	for (unsigned i = 0; i < NR_CPUS; i++) {
 		f.on[i] = f.mm[i % 2];
-		vellum_soft_run(vellum_soft_cpu(f.soft, i), f.on[i]);
+		vellum_soft_load_mm(vellum_soft_cpu(f.soft, i), f.on[i]);
 	}
 }
 
@@ -232,7 +232,7 @@ void drop_mm(unsigned i)
 {
 	for (unsigned c = 0; c < NR_CPUS; c++)
 		if (f.on[c] == f.mm[i]) {
-			vellum_soft_run(vellum_soft_cpu(f.soft, c), NULL);
+			vellum_soft_load_mm(vellum_soft_cpu(f.soft, c), NULL);
 			f.on[c] = NULL;
 		}
 	for (unsigned n = 0; n < NR_NOTIFIERS; n++)

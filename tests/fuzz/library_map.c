@@ -182,7 +182,7 @@ static void op_cpu_switches(void)
 
 	calling("CPU %u goes elsewhere", i);
 	f.on[i] = one_in(8) ? NULL : any_mm();
-	vellum_soft_run(vellum_soft_cpu(f.soft, i), f.on[i]);
+	vellum_soft_load_mm(vellum_soft_cpu(f.soft, i), f.on[i]);
 }
 
 static void op_hostile(void)

@@ -41,7 +41,7 @@ void *machine_context(struct cpu *cpu)
 
 void cpu_enter(struct cpu *cpu, struct vellum_mm *mm)
 {
-	vellum_soft_run(vellum_soft_cpu(cpu->soft, 0), mm);
+	vellum_soft_load_mm(vellum_soft_cpu(cpu->soft, 0), mm);
 }
 
 enum vellum_fault_result cpu_load(struct cpu *cpu, uint64_t addr, uint64_t *value)

@@ -211,12 +211,12 @@ void world_begin(void)
 	for (unsigned i = 0; i < NR_OBJECTS; i++)
 		create_object(&objects[i], OBJECTS[i]);
 	must(vellum_mm_create(memory, &mms[0]), "address space");
-	vellum_soft_run(vellum_soft_cpu(soft, 0), mms[0]);
+	vellum_soft_load_mm(vellum_soft_cpu(soft, 0), mms[0]);
 }
 
 static void end_process(int proc)
 {
-	vellum_soft_run(vellum_soft_cpu(soft, (unsigned)proc), NULL);
+	vellum_soft_load_mm(vellum_soft_cpu(soft, (unsigned)proc), NULL);
 	vellum_mm_put(mms[proc]);
 	mms[proc] = NULL;
 }
@@ -366,7 +366,7 @@ static int fork_to(const struct op *op)
 	int err = vellum_fork(mms[op->proc], &mms[child]);
 
 	if (!err)
-		vellum_soft_run(vellum_soft_cpu(soft, child), mms[child]);
+		vellum_soft_load_mm(vellum_soft_cpu(soft, child), mms[child]);
 	return err;
 }
 

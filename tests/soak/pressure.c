@@ -202,7 +202,7 @@ static void fork_some(struct worker *w)
 		return;
 	}
 	memcpy(was, w->own, sizeof(was));
-	vellum_soft_run(w->child_cpu, child);
+	vellum_soft_load_mm(w->child_cpu, child);
 	for (unsigned i = 0; i < 40; i++) {
 		unsigned page = below(w, WATCHED + NR_WATCHED);
 
@@ -213,7 +213,7 @@ static void fork_some(struct worker *w)
 		expect(w, w->child_cpu, ADDR(page), was[page], page);
 		expect(w, w->cpu, ADDR(page), w->own[page], page);
 	}
-	vellum_soft_run(w->child_cpu, NULL);
+	vellum_soft_load_mm(w->child_cpu, NULL);
 	vellum_mm_put(child);
 }
 
@@ -463,14 +463,14 @@ static void start_worker(struct worker *w, unsigned id, uint64_t seed)
 	for (unsigned i = 0; i < NR_HANDLED; i++)
 		w->own[HANDLED + i] = ADDR(HANDLED + i) ^ 0x5a5a;
 	memset(w->stored, 1, sizeof(w->stored));	/* what was never protected counts as written */
-	vellum_soft_run(w->cpu, w->mm);
+	vellum_soft_load_mm(w->cpu, w->mm);
 	pthread_create(&w->manager, NULL, manage, w);
 }
 
 static void end_worker(struct worker *w)
 {
 	pthread_join(w->manager, NULL);
-	vellum_soft_run(w->cpu, NULL);
+	vellum_soft_load_mm(w->cpu, NULL);
 	vellum_uffd_put(w->async);
 	vellum_uffd_put(w->handler);
 	vellum_mm_put(w->mm);

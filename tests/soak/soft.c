@@ -107,7 +107,7 @@ static void *cpu_main(void *arg)
 	struct cycle *c = t->c;
 	uint64_t state = c->seed * 2 + t->id + 1, n = 0, val;
 
-	vellum_soft_run(cpu[t->id], c->mm);
+	vellum_soft_load_mm(cpu[t->id], c->mm);
 	while (!stopped(c)) {
 		uint64_t r = next_random(&state);
 		/* Half of it in a few pages: some are hot. */
@@ -119,7 +119,7 @@ static void *cpu_main(void *arg)
 		else
 			vellum_soft_load64(cpu[t->id], addr, &val);
 	}
-	vellum_soft_run(cpu[t->id], NULL);
+	vellum_soft_load_mm(cpu[t->id], NULL);
 	__atomic_fetch_add(&c->nr_stores, n, __ATOMIC_RELAXED);
 	return NULL;
 }

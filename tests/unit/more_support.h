@@ -32,13 +32,13 @@ static inline struct vellum_mm *fork_on(struct vellum_mm *parent, struct vellum_
 	struct vellum_mm *child;
 
 	OK(vellum_fork(parent, &child));
-	vellum_soft_run(cpu, child);
+	vellum_soft_load_mm(cpu, child);
 	return child;
 }
 
 static inline void end_child(struct vellum_mm *child, struct vellum_soft_cpu *cpu)
 {
-	vellum_soft_run(cpu, NULL);
+	vellum_soft_load_mm(cpu, NULL);
 	vellum_mm_put(child);
 }
 

@@ -25,7 +25,7 @@ void world_create(struct world *w, uint64_t ram_size)
 	assert_int_equal(vellum_mm_create(w->memory, &w->mm), 0);
 	for (unsigned i = 0; i < 4; i++)
 		w->cpu[i] = vellum_soft_cpu(w->soft, i);
-	vellum_soft_run(w->cpu[0], w->mm);
+	vellum_soft_load_mm(w->cpu[0], w->mm);
 	fail_sweep_begin(w);
 }
 
@@ -34,7 +34,7 @@ void world_remake(struct world *w, const struct vellum_mmu_ops *mmu, const struc
 	const struct vellum_memory_args args = { .size = sizeof(args), .ram_size = w->ram_size, .ram = w->ram,
 						 .host = host, .host_ctx = &w->host, .mmu = mmu, .machine = w->soft };
 
-	vellum_soft_run(w->cpu[0], NULL);
+	vellum_soft_load_mm(w->cpu[0], NULL);
 	vellum_mm_put(w->mm);
 	assert_int_equal(vellum_memory_destroy(w->memory), 0);
 	assert_int_equal(vellum_memory_create(&args, &w->memory), 0);
@@ -47,7 +47,7 @@ void world_destroy(struct world *w)
 
 	check_world(w);
 	for (unsigned i = 0; i < 4; i++)
-		vellum_soft_run(w->cpu[i], NULL);
+		vellum_soft_load_mm(w->cpu[i], NULL);
 	vellum_mm_put(w->mm);
 	vellum_memory_info(w->memory, &info);
 	assert_int_equal(info.nr_free, info.nr_frames - 2);	/* reserved page and zero page */

@@ -250,7 +250,7 @@ static void run_fork_flags(struct stage *s, bool again)
 	OK(vellum_madvise(s->w.mm, PAGE(0), BYTES(8), VELLUM_MADV_WIPEONFORK)); /* no split */
 	if (failed(s, vellum_fork(s->w.mm, &child), -ENOMEM, again))
 		return;
-	vellum_soft_run(s->w.cpu[1], child);
+	vellum_soft_load_mm(s->w.cpu[1], child);
 	if (!may_oom(try_store(s->w.cpu[1], PAGE(3), 1)))
 		assert_int_equal(load(s->w.cpu[1], PAGE(3)), 1);
 	end_child(child, s->w.cpu[1]);

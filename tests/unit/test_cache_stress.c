@@ -212,8 +212,8 @@ static void show_create(struct show *s, struct world *w)
 	memset(s->f.bytes, 0, BYTES(PAGES));
 	map_shared(w->mm, 0, PAGES, &s->f, 0);
 	s->child = fork_on(w->mm, w->cpu[2]);
-	vellum_soft_run(w->cpu[1], w->mm);
-	vellum_soft_run(w->cpu[3], w->mm);
+	vellum_soft_load_mm(w->cpu[1], w->mm);
+	vellum_soft_load_mm(w->cpu[3], w->mm);
 	map_private(w->mm, PRIVATE_AT, PAGES, &s->f, 0);
 	OK(vellum_track_mm(w->mm, BASE, PAGE(1024), VELLUM_TRACK_AUTO, &s->t[0]));
 	OK(vellum_track_mapping(s->f.mapping, 0, 1024, VELLUM_TRACK_AUTO, &s->t[1]));
@@ -248,8 +248,8 @@ static void show_destroy(struct show *s)
 {
 	for (unsigned i = 0; i < 3; i++)
 		vellum_tracker_destroy(s->t[i]);
-	vellum_soft_run(s->w->cpu[1], NULL);
-	vellum_soft_run(s->w->cpu[3], NULL);
+	vellum_soft_load_mm(s->w->cpu[1], NULL);
+	vellum_soft_load_mm(s->w->cpu[3], NULL);
 	end_child(s->child, s->w->cpu[2]);
 	unmap(s->w->mm, 0, PRIVATE_AT + PAGES);
 	file_destroy(&s->f);

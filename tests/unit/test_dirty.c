@@ -555,7 +555,7 @@ static void wpc_07_every_page_covered(void **state) /* T-wpc-07 */
 
 	r.obj = plain_object(r.w, PAGES);
 	map_object(r.w->mm, 0, PAGES, RW, SHARED, r.obj, 0, RW);
-	vellum_soft_run(r.w->cpu[1], r.w->mm);
+	vellum_soft_load_mm(r.w->cpu[1], r.w->mm);
 	OK(pthread_create(&thread, NULL, keep_storing, &r));
 	for (unsigned i = 0; i < 3000; i++) {
 		if (i % 5 == 0)
@@ -569,7 +569,7 @@ static void wpc_07_every_page_covered(void **state) /* T-wpc-07 */
 	consume(&r, &c, copy);
 	for (unsigned i = 0; i < PAGES; i++)
 		assert_int_equal(copy[i], load(r.w->cpu[0], PAGE(i)));
-	vellum_soft_run(r.w->cpu[1], NULL);
+	vellum_soft_load_mm(r.w->cpu[1], NULL);
 	vellum_mapping_put(r.obj);
 }
 

@@ -348,7 +348,7 @@ static void tlb_04_spurious(void **state) /* T-tlb-04 */
 	map_at(w->mm, 0, 2, RW, SHANON);
 	store(w->cpu[0], BASE, 1);
 	protect(w->mm, 0, 2, RO);
-	vellum_soft_run(w->cpu[1], w->mm);
+	vellum_soft_load_mm(w->cpu[1], w->mm);
 	assert_int_equal(load(w->cpu[1], BASE), 1); /* caches "read-only" */
 	flushes = count_of(w, VELLUM_COUNT_TLB_FLUSHES);
 	protect(w->mm, 0, 2, RW);
@@ -365,7 +365,7 @@ static void tlb_04_spurious(void **state) /* T-tlb-04 */
 			 before.val | X86_ACCESSED | X86_DIRTY);
 	store(w->cpu[1], BASE, 2);
 	assert_int_equal(load(w->cpu[0], BASE), 2);
-	vellum_soft_run(w->cpu[1], NULL);
+	vellum_soft_load_mm(w->cpu[1], NULL);
 }
 
 int main(void)

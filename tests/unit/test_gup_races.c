@@ -75,7 +75,7 @@ static void fork_and_compare(struct race *r)
 		wrong_if(r, true);
 		return;
 	}
-	vellum_soft_run(r->w->cpu[1], child);
+	vellum_soft_load_mm(r->w->cpu[1], child);
 	for (unsigned again = 0; again < 3; again++) {
 		for (unsigned i = 0; i < 2 * PAGES; i++) {
 			wrong_if(r, vellum_soft_load64(r->w->cpu[1], PAGE(i / 2) + 8 + i % 2 * 8, &now));
@@ -83,7 +83,7 @@ static void fork_and_compare(struct race *r)
 			was[i / 2][i % 2] = now;
 		}
 	}
-	vellum_soft_run(r->w->cpu[1], NULL);
+	vellum_soft_load_mm(r->w->cpu[1], NULL);
 	vellum_mm_put(child);
 }
 

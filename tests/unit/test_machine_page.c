@@ -21,7 +21,7 @@ static int paged_setup(void **state)
 	p->mmu = *vellum_soft_mmu_ops();
 	p->mmu.machine_page = fill_page;
 	world_remake(&p->w, &p->mmu, test_host_ops());
-	vellum_soft_run(p->w.cpu[0], p->w.mm);
+	vellum_soft_load_mm(p->w.cpu[0], p->w.mm);
 	*state = p;
 	return 0;
 }

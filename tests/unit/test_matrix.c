@@ -100,7 +100,7 @@ static void set_page_bits(struct cell *c)
 
 	assert_true(pte_present(pte));
 	set_entry_at(c->w->mm, PAGE(0), with_bits(pte, c->bits));
-	vellum_soft_run(c->w->cpu[0], c->w->mm);	/* it has seen nothing else */
+	vellum_soft_load_mm(c->w->cpu[0], c->w->mm);	/* it has seen nothing else */
 }
 
 /* As migrate.c leaves it while the page is on its way. */
@@ -118,7 +118,7 @@ static void build_migration(struct cell *c)
 					  (c->bits & BIT_D ? MIGRATION_DIRTY : 0));
 	new = c->bits & BIT_S ? pte_swp_mksoft_dirty(new) : new;
 	set_entry_at(w->mm, PAGE(0), c->bits & BIT_U ? pte_swp_mkuffd_wp(new) : new);
-	folio_drop(w->memory, c->moving, FOLIO_MAPPED);
+	folio_drop(w->memory, c->moving, FOLIO_ONE_MAPPING);
 	mm_add_rss(w->mm, -1);
 }
 

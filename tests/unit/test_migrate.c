@@ -40,7 +40,7 @@ static void one_anon(struct world *w, unsigned bits, bool fails)
 	store(w->cpu[0], PAGE(0) + 8, bits);
 	if (!(bits & BIT_X))
 		end_child(fork_on(w->mm, w->cpu[1]), w->cpu[1]);
-	vellum_soft_run(w->cpu[0], w->mm);	/* its TLB knows nothing of what comes */
+	vellum_soft_load_mm(w->cpu[0], w->mm);	/* its TLB knows nothing of what comes */
 	pte = with_bits(entry_at(w->mm, PAGE(0)), bits);
 	set_entry_at(w->mm, PAGE(0), pte);
 	move(w, fails);
@@ -75,7 +75,7 @@ static void one_shared(struct world *w, unsigned bits, bool watched, bool fails)
 		uffd = register_wp(w->mm, 0, 1,
 				   VELLUM_UFFD_FEATURE_WP_ASYNC | VELLUM_UFFD_FEATURE_WP_HUGETLBFS_SHMEM);
 	store(w->cpu[0], PAGE(0) + 8, bits);
-	vellum_soft_run(w->cpu[0], w->mm);
+	vellum_soft_load_mm(w->cpu[0], w->mm);
 	pte = with_bits(entry_at(w->mm, PAGE(0)), bits);
 	set_entry_at(w->mm, PAGE(0), pte);
 	move(w, fails);
@@ -319,7 +319,7 @@ static void T_pte_05_threads(void **state)
 	map_at(w->mm, 1, 1, RW, SHANON);
 	for (unsigned i = 0; i < 2; i++) {
 		store(w->cpu[0], c[i].addr, 1);	/* there is something to move from the start */
-		vellum_soft_run(c[i].cpu, w->mm);
+		vellum_soft_load_mm(c[i].cpu, w->mm);
 		assert_int_equal(pthread_create(&thread[i], NULL, count_up, &c[i]), 0);
 	}
 	for (unsigned i = 0; i < ROUNDS; i++) {
@@ -330,7 +330,7 @@ static void T_pte_05_threads(void **state)
 	}
 	for (unsigned i = 0; i < 2; i++) {
 		pthread_join(thread[i], NULL);
-		vellum_soft_run(c[i].cpu, NULL);
+		vellum_soft_load_mm(c[i].cpu, NULL);
 		assert_int_equal(c[i].bad, 0);
 		assert_int_equal(load(w->cpu[0], c[i].addr), ROUNDS);
 	}

@@ -189,7 +189,7 @@ static void run_fork(struct stage *s, bool again)
 	check_result(s, again, failed);
 	if (failed)
 		return;
-	vellum_soft_run(s->w.cpu[1], child);
+	vellum_soft_load_mm(s->w.cpu[1], child);
 	assert_int_equal(load(s->w.cpu[1], PAGE(3)), 103);
 	may_oom(try_store(s->w.cpu[1], PAGE(3), 1));
 	stage_check_bytes(s);

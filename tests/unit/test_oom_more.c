@@ -15,7 +15,7 @@ static void run_swap(struct stage *s, bool again)
 	check_now(s);
 	failed(vellum_peek(s->w->mm, PAGE(2), page) == 1 ? 0 : -ENOMEM, again);
 	if (!failed(vellum_fork(s->w->mm, &child), again)) {
-		vellum_soft_run(s->w->cpu[1], child);
+		vellum_soft_load_mm(s->w->cpu[1], child);
 		oom(try_load(s->w->cpu[1], PAGE(0)), again);
 		oom(try_store(s->w->cpu[1], PAGE(1), 1), again);
 		check_now(s);

@@ -247,7 +247,7 @@ static void T_scan_01_nothing_is_told_twice(void **state)
 	struct scan_call s;
 	struct vellum_uffd *u = watched_pages(w, &s);
 
-	vellum_soft_run(w->cpu[1], w->mm);
+	vellum_soft_load_mm(w->cpu[1], w->mm);
 	for (unsigned round = 0; round < 100; round++) {
 		unsigned reports[NR_PAGES] = {0}, stores[NR_PAGES] = {0};
 

@@ -97,13 +97,13 @@ static void T_shs_02_fork_flushes(void **state)
 	struct vellum_mm *child;
 
 	map_stack(w->mm, 0, 1);
-	vellum_soft_run(w->cpu[2], w->mm);
+	vellum_soft_load_mm(w->cpu[2], w->mm);
 	push(w->cpu[2], PAGE(0), 5);
 	child = fork_on(w->mm, w->cpu[1]);
 	push(w->cpu[2], PAGE(0), 6);
 	assert_int_equal(pop(w->cpu[1], PAGE(0)), 5);
 	assert_int_equal(pop(w->cpu[0], PAGE(0)), 6);
-	vellum_soft_run(w->cpu[2], NULL);
+	vellum_soft_load_mm(w->cpu[2], NULL);
 	check_world(w);
 	end_child(child, w->cpu[1]);
 }

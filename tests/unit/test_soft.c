@@ -42,7 +42,7 @@ static struct hand by_hand(struct world *w)
 /* Before the core looks at its tables again. */
 static void take_down(struct hand *h)
 {
-	vellum_soft_run(h->w->cpu[0], NULL);
+	vellum_soft_load_mm(h->w->cpu[0], NULL);
 	*h->pgd = 0;
 	vellum_memory_free_device(h->w->memory, h->frames, 512);
 }
@@ -50,7 +50,7 @@ static void take_down(struct hand *h)
 /* The CPU forgets what it has cached. */
 static void forget(struct world *w)
 {
-	vellum_soft_run(w->cpu[0], w->mm);
+	vellum_soft_load_mm(w->cpu[0], w->mm);
 }
 
 /* --- huge leaves --- */
@@ -370,7 +370,7 @@ static void stores_reach_memory_late(void **state)
 	bool swapped;
 
 	map_object(w->mm, 200, 128, RW, VELLUM_MAP_SHARED, obj, 0, RW);
-	vellum_soft_run(w->cpu[1], w->mm);
+	vellum_soft_load_mm(w->cpu[1], w->mm);
 	store(w->cpu[0], PAGE(3), 1);
 	assert_int_equal(in_memory(obj, 3), 0);
 	assert_int_equal(load(w->cpu[0], PAGE(3)), 1);
@@ -389,9 +389,9 @@ static void stores_reach_memory_late(void **state)
 	assert_int_equal(in_memory(obj, 3), 4);
 	store(w->cpu[0], PAGE(80), 80);
 	assert_int_equal(in_memory(obj, 3), 5); /* evicted */
-	vellum_soft_run(w->cpu[0], NULL);
+	vellum_soft_load_mm(w->cpu[0], NULL);
 	assert_int_equal(in_memory(obj, 80), 80);
-	vellum_soft_run(w->cpu[1], NULL);
+	vellum_soft_load_mm(w->cpu[1], NULL);
 	vellum_mapping_put(obj);
 }
 
@@ -532,7 +532,7 @@ static void core_on_hostile_cpus(void **state)
 	struct random_run r = {.w = *state, .seed = 5};
 	struct world *w = r.w;
 
-	vellum_soft_run(w->cpu[1], w->mm);
+	vellum_soft_load_mm(w->cpu[1], w->mm);
 	for (unsigned i = 0; i < 12; i++) {
 		struct vellum_tracker *t;
 

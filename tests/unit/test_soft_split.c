@@ -130,7 +130,7 @@ static void random_accesses(void **state)
 	struct world *w = *state;
 	uint64_t seed = 3;
 
-	vellum_soft_run(w->cpu[1], w->mm);
+	vellum_soft_load_mm(w->cpu[1], w->mm);
 	for (unsigned i = 0; i < 4 * ARRAY_SIZE(hostile); i++) {
 		struct vellum_tracker *t;
 
@@ -326,7 +326,7 @@ static void cached_by_both_pages(void **state)
 	OK(vellum_soft_set_hostile(w->soft, VELLUM_SOFT_VCACHE));
 	OK(vellum_mapping_create(w->memory, NULL, NULL, 2, 0, &obj));
 	map_object(w->mm, 0, 2, RW, VELLUM_MAP_SHARED, obj, 0, RW);
-	vellum_soft_run(w->cpu[1], w->mm);
+	vellum_soft_load_mm(w->cpu[1], w->mm);
 	store(w->cpu[0], PAGE(1) - 4, 0x5555555566666666);
 	OK(vellum_mapping_read(obj, PAGE_SIZE - 4, &val, 8));
 	assert_int_equal(val, 0);
@@ -339,7 +339,7 @@ static void cached_by_both_pages(void **state)
 	OK(vellum_soft_set_hostile(w->soft, 0));
 	OK(vellum_mapping_read(obj, PAGE_SIZE - 4, &val, 8));
 	assert_int_equal(val, 7);
-	vellum_soft_run(w->cpu[1], NULL);
+	vellum_soft_load_mm(w->cpu[1], NULL);
 	vellum_mapping_put(obj);
 }
 
@@ -377,7 +377,7 @@ static void locked_by_several(void **state)
 	for (unsigned i = 0; i < 3; i++) {
 		adders[i].cpu = w->cpu[i];
 		if (i)
-			vellum_soft_run(w->cpu[i], w->mm);
+			vellum_soft_load_mm(w->cpu[i], w->mm);
 		OK(pthread_create(&adders[i].thread, NULL, keep_adding, &adders[i]));
 	}
 	for (unsigned i = 0; i < 3; i++)

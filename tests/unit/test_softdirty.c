@@ -56,8 +56,8 @@ static void accessed_bits(void **state)
 	map_object(w->mm, 4, 1, RW, VELLUM_MAP_SHARED, shm, 0, RW);
 	for (int what = VELLUM_CLEAR_REFS_ALL; what <= VELLUM_CLEAR_REFS_MAPPED; what++) {
 		for (unsigned i = 0; i < 8; i += 4) {
-			vellum_soft_run(w->cpu[0], NULL);
-			vellum_soft_run(w->cpu[0], w->mm);
+			vellum_soft_load_mm(w->cpu[0], NULL);
+			vellum_soft_load_mm(w->cpu[0], w->mm);
 			store(w->cpu[0], PAGE(i), 1);
 			assert_true(pte_young(entry_at(w->mm, PAGE(i))));
 		}
@@ -102,12 +102,12 @@ static void clearing_flushes(void **state)
 	struct world *w = *state;
 
 	map_at(w->mm, 0, 2, RW, ANON);
-	vellum_soft_run(w->cpu[1], w->mm);
+	vellum_soft_load_mm(w->cpu[1], w->mm);
 	store(w->cpu[1], PAGE(0), 1);
 	clear(w);
 	store(w->cpu[1], PAGE(0), 2);
 	assert_true(soft_dirty(w->mm, 0));
-	vellum_soft_run(w->cpu[1], NULL);
+	vellum_soft_load_mm(w->cpu[1], NULL);
 }
 
 static void dirt_survives(void **state)

@@ -126,7 +126,7 @@ static void run_show(struct show *s, void (*between)(struct show *s, unsigned ro
 
 	for (unsigned i = 0; i < WRITERS; i++) {
 		writers[i].nr = i;
-		vellum_soft_run(s->w->cpu[1 + i], s->w->mm);
+		vellum_soft_load_mm(s->w->cpu[1 + i], s->w->mm);
 		OK(pthread_create(&writers[i].thread, NULL, keep_counting, &writers[i]));
 	}
 	for (unsigned round = 0; round < COLLECTIONS; round++) {
@@ -146,7 +146,7 @@ static void run_show(struct show *s, void (*between)(struct show *s, unsigned ro
 		for (unsigned page = 0; page < PAGES; page++)
 			assert_int_equal(s->replica[i][page], load(s->w->cpu[0], PAGE(page)));
 	for (unsigned i = 0; i < WRITERS; i++)
-		vellum_soft_run(s->w->cpu[1 + i], NULL);
+		vellum_soft_load_mm(s->w->cpu[1 + i], NULL);
 	for (unsigned i = 0; i < s->nr_trackers; i++)
 		vellum_tracker_destroy(s->t[i]);
 }
@@ -263,7 +263,7 @@ static void no_store_missed_during_splits(void **state)
 	map_object(s.w->mm, 0, PAGES, RW, VELLUM_MAP_SHARED, obj, 0, RW);
 	OK(vellum_track_mapping(obj, 0, PAGES, VELLUM_TRACK_WP, &s.t[0]));
 	s.nr_trackers = 1;
-	vellum_soft_run(s.w->cpu[1], s.w->mm);
+	vellum_soft_load_mm(s.w->cpu[1], s.w->mm);
 	OK(pthread_create(&thread, NULL, keep_splitting, &s));
 	for (unsigned round = 0; round < COLLECTIONS; round++) {
 		store(s.w->cpu[1], PAGE(20), round + 1);
@@ -274,7 +274,7 @@ static void no_store_missed_during_splits(void **state)
 	__atomic_store_n(&s.stop, 1, __ATOMIC_RELEASE);
 	pthread_join(thread, NULL);
 	collect_into(&s, 0);
-	vellum_soft_run(s.w->cpu[1], NULL);
+	vellum_soft_load_mm(s.w->cpu[1], NULL);
 	vellum_tracker_destroy(s.t[0]);
 	vellum_mapping_put(obj);
 	assert_int_equal(s.replica[0][20], COLLECTIONS);
@@ -347,10 +347,10 @@ static void *fork_and_exit(void *arg)
 
 		if (vellum_fork(m->w->mm, &child))
 			continue;
-		vellum_soft_run(m->w->cpu[2], child);
+		vellum_soft_load_mm(m->w->cpu[2], child);
 		for (unsigned j = 0; j < 20; j++)
 			try_store(m->w->cpu[2], PAGE(random_below(&seed, 64)), i);
-		vellum_soft_run(m->w->cpu[2], NULL);
+		vellum_soft_load_mm(m->w->cpu[2], NULL);
 		vellum_mm_put(child);
 	}
 	return NULL;
@@ -387,7 +387,7 @@ static void everything_at_once(void **state)
 	pthread_t threads[4];
 
 	m.obj = notified_object(m.w, 32);
-	vellum_soft_run(m.w->cpu[1], m.w->mm);
+	vellum_soft_load_mm(m.w->cpu[1], m.w->mm);
 	OK(vellum_track_mm(m.w->mm, BASE, PAGE(64), VELLUM_TRACK_CLEAN, &m.t[0]));
 	OK(vellum_track_mapping(m.obj, 0, 32, VELLUM_TRACK_WP, &m.t[1]));
 	for (unsigned i = 0; i < 4; i++)
@@ -395,7 +395,7 @@ static void everything_at_once(void **state)
 	for (unsigned i = 0; i < 4; i++)
 		pthread_join(threads[i], NULL);
 	check_world(m.w);
-	vellum_soft_run(m.w->cpu[1], NULL);
+	vellum_soft_load_mm(m.w->cpu[1], NULL);
 	vellum_tracker_destroy(m.t[0]);
 	vellum_tracker_destroy(m.t[1]);
 	vellum_mapping_put(m.obj);

@@ -423,14 +423,14 @@ static void T_tlb_03_store_during_write(void **state)
 			   way ? RW : 0);
 		win.obj = way == 2 ? obj : NULL;
 		store(w->cpu[0], PAGE(0) + 8, 1);
-		vellum_soft_run(w->cpu[1], w->mm);
+		vellum_soft_load_mm(w->cpu[1], w->mm);
 		sw->disk.arg = &win;
 		sw->disk.after_write = start_store;
 		pageout(w->mm, 0, 1);
 		assert_int_equal(win.started, 1);
 		pthread_join(win.thread, NULL);
 		assert_int_equal(win.joined, 1);
-		vellum_soft_run(w->cpu[1], NULL);
+		vellum_soft_load_mm(w->cpu[1], NULL);
 		check_world(w);
 		assert_int_equal(load(w->cpu[0], PAGE(0)), 99);
 		assert_int_equal(load(w->cpu[0], PAGE(0) + 8), 1);

@@ -220,14 +220,14 @@ static void everything_moves(void **state)
 	st.running = 2;
 	for (unsigned i = 0; i < 2; i++) {
 		s[i] = (struct storer){ .st = &st, .cpu = st.sw.w.cpu[1 + i], .nr = i, .seed = 99 + i };
-		vellum_soft_run(s[i].cpu, st.sw.w.mm);
+		vellum_soft_load_mm(s[i].cpu, st.sw.w.mm);
 		assert_int_equal(pthread_create(&s[i].thread, NULL, keep_storing, &s[i]), 0);
 	}
 	for (; __atomic_load_n(&st.running, __ATOMIC_ACQUIRE); rounds++)
 		one_round(&st, &seed);
 	for (unsigned i = 0; i < 2; i++) {
 		pthread_join(s[i].thread, NULL);
-		vellum_soft_run(s[i].cpu, NULL);
+		vellum_soft_load_mm(s[i].cpu, NULL);
 	}
 	check_world(&st.sw.w);
 	assert_int_equal(st.oom, 0);
@@ -281,14 +281,14 @@ static void reclaim_meets_new_pages(void **state)
 		map_at(sw.w.mm, 1024 * i, 32, RW, ANON);
 		n[i] = (struct newcomer){
 			.mm = sw.w.mm, .cpu = sw.w.cpu[1 + i], .at = 1024 * i, .running = &running};
-		vellum_soft_run(n[i].cpu, sw.w.mm);
+		vellum_soft_load_mm(n[i].cpu, sw.w.mm);
 		assert_int_equal(pthread_create(&n[i].thread, NULL, bring_in_and_drop, &n[i]), 0);
 	}
 	while (__atomic_load_n(&running, __ATOMIC_ACQUIRE))
 		vellum_reclaim(sw.w.memory, 8);
 	for (unsigned i = 0; i < 2; i++) {
 		pthread_join(n[i].thread, NULL);
-		vellum_soft_run(n[i].cpu, NULL);
+		vellum_soft_load_mm(n[i].cpu, NULL);
 		assert_int_equal(n[i].wrong, 0);
 	}
 	swap_world_destroy(&sw);

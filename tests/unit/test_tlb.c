@@ -37,7 +37,7 @@ static struct window *open_window(struct world *w, void (*fn)(struct window *win
 
 static void second_cpu(struct world *w)
 {
-	vellum_soft_run(w->cpu[1], w->mm);
+	vellum_soft_load_mm(w->cpu[1], w->mm);
 }
 
 static void store_in_window(struct window *win)
@@ -48,7 +48,7 @@ static void store_in_window(struct window *win)
 static void done(struct world *w)
 {
 	vellum_soft_set_flush_hook(w->soft, NULL, NULL);
-	vellum_soft_run(w->cpu[1], NULL);
+	vellum_soft_load_mm(w->cpu[1], NULL);
 }
 
 /* --- the soft TLB is one --- */
@@ -64,7 +64,7 @@ static void stores_hit_without_touching_the_entry(void **state)
 	set_entry_at(w->mm, BASE, clean); /* and no flush */
 	store(w->cpu[0], BASE, 2);
 	assert_int_equal(entry_at(w->mm, BASE).val, clean.val);
-	vellum_soft_run(w->cpu[0], w->mm); /* drops the TLB */
+	vellum_soft_load_mm(w->cpu[0], w->mm); /* drops the TLB */
 	store(w->cpu[0], BASE, 3);
 	assert_int_equal(entry_at(w->mm, BASE).val, clean.val | X86_ACCESSED | X86_DIRTY);
 }

@@ -167,7 +167,7 @@ static void protection_is_flushed(void **state)
 
 	map_at(w->mm, 0, 1, RW, ANON);
 	enrol(w, u, 0, 1, WP);
-	vellum_soft_run(w->cpu[1], w->mm);
+	vellum_soft_load_mm(w->cpu[1], w->mm);
 	store(w->cpu[1], PAGE(0), 1);
 	guard_writes(w, u, 0, 1);
 	job = (struct job){.cpu = w->cpu[1], .addr = PAGE(0), .val = 2};

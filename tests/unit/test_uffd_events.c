@@ -236,7 +236,7 @@ static void T_uffd_12_fork_with_the_event(void **state)
 	assert_int_equal(word_of_mm(job.child, 1), IS_WP_NONE);
 	for (unsigned i = 0; i < 2; i++) {
 		child_store = (struct job){.cpu = w->cpu[2], .addr = PAGE(i), .val = 120 + i};
-		vellum_soft_run(w->cpu[2], job.child);
+		vellum_soft_load_mm(w->cpu[2], job.child);
 		start(w, &child_store, job_store);
 		says_fault(theirs, &child_store, PAGE(i), VELLUM_UFFD_FLAG_WRITE | VELLUM_UFFD_FLAG_WP);
 		says_nothing(u);
@@ -266,7 +266,7 @@ static void fork_passes_all_modes_on(void **state)
 	ends(&job);
 	assert_int_equal(word_of_mm(job.child, 0), IS_WP_PAGE);
 	child_load = (struct job){.cpu = w->cpu[2], .addr = PAGE(1)};
-	vellum_soft_run(w->cpu[2], job.child);
+	vellum_soft_load_mm(w->cpu[2], job.child);
 	start(w, &child_load, job_load);
 	says_fault(theirs, &child_load, PAGE(1), 0);
 	OK(copy_in(theirs, 1, 77, 0));
@@ -298,7 +298,7 @@ static void fork_whose_event_is_dropped(void **state)
 			__atomic_store_n(&w->host.interrupted, 1, __ATOMIC_RELEASE);
 		ends(&job);
 		w->host.interrupted = 0;
-		vellum_soft_run(w->cpu[2], job.child);
+		vellum_soft_load_mm(w->cpu[2], job.child);
 		assert_int_equal(word_of_mm(job.child, 0) & VELLUM_PM_UFFD_WP, 0);
 		store(w->cpu[2], PAGE(0), 1);
 		store(w->cpu[2], PAGE(1), 1);

@@ -110,7 +110,7 @@ static void another_address_space_fills_the_page(void **state)
 	map_object(w->mm, 0, 4, RW, VELLUM_MAP_SHARED, mapping, 0, RW);
 	enrol(w, u, 0, 4, WP);
 	guard_writes(w, u, 0, 4);
-	vellum_soft_run(w->cpu[2], other);
+	vellum_soft_load_mm(w->cpu[2], other);
 	store(w->cpu[2], PAGE(1), 7);
 	assert_word(w, 1, IS_WP_NONE);
 	assert_int_equal(load(w->cpu[0], PAGE(1)), 7);

@@ -202,7 +202,7 @@ static void walk_04_by_mapping(void **state) /* T-walk-04 */
 	map_object(w->mm, 0, 8, RW, VELLUM_MAP_SHARED, obj, 0, RW);
 	map_object(w->mm, 32, 4, RW, VELLUM_MAP_PRIVATE, obj, 3, RW);
 	map_object(other, 0, 8, RW, VELLUM_MAP_SHARED, obj, 4, RW);
-	vellum_soft_run(w->cpu[1], other);
+	vellum_soft_load_mm(w->cpu[1], other);
 	store(w->cpu[0], PAGE(0), 1);
 	store(w->cpu[0], PAGE(32), 1);
 	store(w->cpu[1], PAGE(0), 1);
@@ -211,7 +211,7 @@ static void walk_04_by_mapping(void **state) /* T-walk-04 */
 	read_unlock(&obj->i_mmap_lock, &w->memory->host);
 	for (unsigned i = 0; i < 16; i++)
 		assert_int_equal(seen[i], (i >= 2 && i < 8) + (i >= 4 && i < 10));
-	vellum_soft_run(w->cpu[1], NULL);
+	vellum_soft_load_mm(w->cpu[1], NULL);
 	vellum_mm_put(other);
 	unmap(w->mm, 0, 36);
 	vellum_mapping_put(obj);

@@ -320,7 +320,7 @@ static void exit_writes_dirty_pages(void **state)
 
 	file_create(&f, w, 8);
 	OK(vellum_mm_create(w->memory, &mm));
-	vellum_soft_run(w->cpu[1], mm);
+	vellum_soft_load_mm(w->cpu[1], mm);
 	map_shared(mm, 0, 8, &f, 0);
 	vellum_mapping_put(f.mapping);
 	store(w->cpu[1], PAGE(5), 55);

@@ -271,7 +271,7 @@ static inline void start_access(struct world *w, struct job *job, unsigned cpu, 
 				uint64_t addr, uint64_t val)
 {
 	*job = (struct job){.cpu = w->cpu[cpu], .addr = addr, .val = val};
-	vellum_soft_run(job->cpu, w->mm);
+	vellum_soft_load_mm(job->cpu, w->mm);
 	start(w, job, fn);
 }
 
