@@ -71,10 +71,15 @@ $(OBJ)/%.o: %.S
 
 $(BUILD)/gen/syscall_table.h: abi/syscall.tbl tools/gen-syscalls
 	@mkdir -p $(@D)
-	$(Q)tools/gen-syscalls $< > $@
+	$(Q)tools/gen-syscalls table $< > $@
 
-$(OBJ)/abi/syscall.o: $(BUILD)/gen/syscall_table.h
-$(OBJ)/abi/syscall.o: ALL_CFLAGS += -I$(BUILD)/gen
+$(BUILD)/gen/syscalls.h: abi/syscall.tbl tools/gen-syscalls
+	@mkdir -p $(@D)
+	$(Q)tools/gen-syscalls prototypes $< > $@
+
+# A handler has all arguments of its call, also those that nothing depends on.
+$(call objs,$(VELLUM_ABI_SRC)): $(BUILD)/gen/syscalls.h $(BUILD)/gen/syscall_table.h
+$(call objs,$(VELLUM_ABI_SRC)): ALL_CFLAGS += -I$(BUILD)/gen -Wno-unused-parameter
 
 # The vDSO is a program of its own, for the inside.
 $(BUILD)/gen/vdso.so: abi/vdso/vdso.c abi/vdso/vdso.lds abi/vdso/vvar.h

@@ -17,7 +17,8 @@ FUZZERS_LONG += $(call fuzz_run,asan/,--seed $(FUZZ_SEED) --groups 5000 syscalls
 
 build/fuzz/gen/fuzz_calls.h: abi/syscall.tbl
 	@mkdir -p $(@D)
-	$(Q)awk '/^[0-9]/ { printf "{ %d, \"%s\" },\n", $$1, $$3 }' $< > $@
+	$(Q)awk '/^[0-9]/ { kinds = ""; for (i = 3; i <= NF; i++) kinds = kinds substr($$i, index($$i ":", ":") + 1, 1); \
+		gsub(/[luz]/, "d", kinds); gsub(/X/, "x", kinds); printf "{ %d, \"%s\" },\n", $$1, kinds }' $< > $@
 
 build/fuzz/syscalls: build/fuzz/gen/fuzz_calls.h
 $(addprefix build/fuzz/,$(fuzz_guests)): build/fuzz/%: tests/fuzz/%.c $(wildcard tests/fuzz/*.h) tests/guest/guest.h
