@@ -576,7 +576,7 @@ static void qemu_deactivate(void *machine, unsigned cpu, struct vellum_mm *mm)
 
 const struct vellum_mmu_ops qemu_mmu_ops = {
 	.size = sizeof(qemu_mmu_ops),
-#ifndef BENCH_UNCHECKED	/* bench/checks.c measures what the checks cost */
+#ifndef BENCH_UNCHECKED	/* bench_checks() in bench/run.c measures the checks */
 	.caps = VELLUM_MMU_TABLES_EXPOSED,
 #endif
 	.flush = qemu_flush,
