@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tests/diff/ops_scan.c - PAGEMAP_SCAN: op.val has the four masks, a byte each from the lowest: inverted, all of, any
- * of, returned. op.new_len regions, op.to pages at most; op.access: no vector.
+ * tests/diff/ops_scan.c - PAGEMAP_SCAN. op.val has the four masks, a byte each from the lowest: inverted, all of, any
+ * of, returned. op.new_len: most regions. op.to: most pages. op.access: without a vector.
  */
 #define _GNU_SOURCE
 #include <sys/ioctl.h>
@@ -11,7 +11,7 @@
 #define MAX_REGIONS 64u
 #define UNKNOWN_CATEGORY (1ull << 32)	/* in op.val */
 #define BAD_SIZE (1ull << 33)
-/* No soft-dirty on kernels without it, and no huge pages here. */
+/* Without soft-dirty, which not all kernels have. */
 #define CATEGORIES (VELLUM_PAGE_IS_WPALLOWED | VELLUM_PAGE_IS_WRITTEN | VELLUM_PAGE_IS_FILE | VELLUM_PAGE_IS_PRESENT | \
 		    VELLUM_PAGE_IS_SWAPPED | VELLUM_PAGE_IS_PFNZERO | VELLUM_PAGE_IS_HUGE)
 
@@ -58,7 +58,7 @@ static void fill_args(const struct op *op, struct vellum_scan_args *args, struct
 		args->category_mask |= 1ull << 20;
 }
 
-/* The regions; and for people what each page is said to be. */
+/* Note the regions, and, for the printed result, the categories of each page. */
 static void tell(const struct vellum_scan_args *args, const struct vellum_page_region *vec, struct result *r)
 {
 	uint64_t nr = r->ret > 0 ? (uint64_t)r->ret : 0;
@@ -71,7 +71,7 @@ static void tell(const struct vellum_scan_args *args, const struct vellum_page_r
 				r->vec[(at - FIRST) / PAGE] = 0x80 | (uint8_t)vec[i].categories;
 }
 
-/* The layout of Linux's struct pm_scan_arg is that of ours. */
+/* Linux's struct pm_scan_arg has the layout of struct vellum_scan_args. */
 static void host_scan(const struct op *op, struct result *r)
 {
 	struct vellum_page_region vec[MAX_REGIONS];
@@ -95,7 +95,7 @@ static void vellum_scan(struct world *w, const struct op *op, struct result *r)
 	tell(&args, vec, r);
 }
 
-/* Where it stopped means nothing after an error. */
+/* After an error, the address at which it stopped is undefined. */
 static bool same_scan(const struct op *op, const struct result *host, const struct result *vellum)
 {
 	(void)op;

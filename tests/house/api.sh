@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# docs/api.md is what the headers say, and every function of the library has its text there.
+# docs/api.md is what gen-api makes of the headers, and every function of the library is documented in it.
 . "$(dirname "$0")/tap"
 
 current() { # DIR: docs/api.md is what gen-api makes of these headers
@@ -11,7 +11,7 @@ current() { # DIR: docs/api.md is what gen-api makes of these headers
 		return 1
 	}
 }
-documented() { # DIR: all that libvellum.so exports is in the headers with a comment
+documented() { # DIR: every symbol that libvellum.so exports has a comment in the headers
 	tools/gen-api -f "$1" | sort -u >"$tmp/documented" || return 1
 	nm -D --defined-only build/libvellum.so | awk 'NF == 3 && $2 != "A" { print $3 }' |
 		sort -u >"$tmp/exported"
