@@ -342,7 +342,7 @@ enum { VELLUM_MCL_CURRENT = 1, VELLUM_MCL_FUTURE = 2, VELLUM_MCL_ONFAULT = 4 };
  * @flags: 0, or VELLUM_MLOCK_ONFAULT: pages are locked as they are faulted in.
  *
  * vellum_munlock() unlocks a range. vellum_mlockall() and vellum_munlockall() lock and unlock all VMAs, with
- * VELLUM_MCL_FUTURE also those to come. A page that vellum_mlockall() cannot fault in is no error.
+ * VELLUM_MCL_FUTURE also later ones. A page that vellum_mlockall() cannot fault in is no error.
  * Return: 0; -VELLUM_EINVAL (flags, wrap); -VELLUM_ENOMEM (beyond the limit; a hole or a split, and what is before it
  *   is locked; a page that cannot be faulted in); -VELLUM_EPERM (the limit is 0); -VELLUM_EAGAIN (no frame for a
  *   page);

@@ -99,7 +99,7 @@ static int fault_in(struct access *ac, gva_t addr)
 }
 
 /* Wait, grow the stack or reclaim, without the mmap lock. 0: retry; or the error. */
-static int mend(struct access *ac, gva_t addr, int err, unsigned *tries)
+static int wait_or_reclaim(struct access *ac, gva_t addr, int err, unsigned *tries)
 {
 	if (ac->waits)
 		return uffd_wait_over(&ac->wait, mm_host(ac->mm)) ? 0 : -EINTR;
@@ -128,7 +128,7 @@ static int copy_user(struct access *ac, gva_t addr, uint64_t len, uint64_t *done
 			err = fault_in(ac, addr);
 			/* Drop the lock: a driver's NOPAGE may last until another thread has unmapped something. */
 			read_unlock(&ac->mm->mmap_lock, mm_host(ac->mm));
-			err = mend(ac, addr, err, &tries);
+			err = wait_or_reclaim(ac, addr, err, &tries);
 			read_lock(&ac->mm->mmap_lock, mm_host(ac->mm));
 			if (err)
 				break;

@@ -157,7 +157,7 @@ EXPORT uint64_t vellum_device_used(const struct vellum_device *device)
 }
 
 /* Allocate a page, with one reference and its lock held. ~0: none is free. */
-static uint64_t take_page(struct vellum_device *dev)
+static uint64_t alloc_device_page(struct vellum_device *dev)
 {
 	uint64_t start = __atomic_fetch_add(&dev->next_free, 1, __ATOMIC_RELAXED);
 
@@ -254,7 +254,7 @@ static int entry_to_ram(struct folio *folio, struct vma *vma, gva_t addr, void *
 /*
  * Make all entries of the device's page map @folio. Both are locked; the caller has a reference to the device's page.
  */
-static void put_in_ram(struct vellum_memory *m, struct device_page *page, pfn_t pfn, struct folio *folio)
+static void map_in_ram(struct vellum_memory *m, struct device_page *page, pfn_t pfn, struct folio *folio)
 {
 	struct to_ram tr = { m, pfn, folio, __atomic_load_n(&page->exclusive, __ATOMIC_RELAXED) };
 
@@ -279,7 +279,7 @@ static bool move_folio(struct vellum_device *dev, struct folio *folio)
 
 	if ((folio_flags(folio) & (PG_ANON | PG_SWAPCACHE)) != PG_ANON || (uint32_t)count - (count >> 32) != 1)
 		return false;
-	at = take_page(dev);
+	at = alloc_device_page(dev);
 	if (at == ~0ull)
 		return false;
 	page = &dev->pages[at];
@@ -292,7 +292,7 @@ static bool move_folio(struct vellum_device *dev, struct folio *folio)
 	if (!rmap_walk(m, folio, entry_to_device, &td) && __atomic_load_n(&folio->count, __ATOMIC_ACQUIRE) == FOLIO_REF)
 		moved = !dev->ops->to_device(dev->ctx, at, frame_address(m, folio_pfn(m, folio)));
 	if (!moved)
-		put_in_ram(m, page, dev->first + at, folio);
+		map_in_ram(m, page, dev->first + at, folio);
 	mutex_unlock(&page->lock, &m->host);
 	device_page_put(m, dev->first + at);	/* the one of alloc_device_page() */
 	return moved;
@@ -368,7 +368,7 @@ int device_private_fault(struct fault *f)
 		if (dev->ops->to_ram(dev->ctx, pfn - dev->first, frame_address(m, folio_pfn(m, folio))))
 			result = VELLUM_FAULT_SIGBUS;
 		else
-			put_in_ram(m, page, pfn, folio);
+			map_in_ram(m, page, pfn, folio);
 	}
 	mutex_unlock(&page->lock, &m->host);
 	device_page_put(m, pfn);
@@ -380,7 +380,7 @@ int device_private_fault(struct fault *f)
 /* --- pages that a device uses exclusively --- */
 
 /* The entry does not name its device, so all are told. A device knows its own frames. */
-static void tell_devices(struct vellum_memory *m, pfn_t pfn)
+static void notify_devices(struct vellum_memory *m, pfn_t pfn)
 {
 	struct vellum_device *dev;
 
@@ -397,7 +397,7 @@ void device_exclusive_restore(struct vma *vma, gva_t addr, pte_t *ptep)
 	pte_t old = ptep_get(ptep), pte;
 	struct folio *folio = swp_folio(m, old);
 
-	tell_devices(m, folio_pfn(m, folio));
+	notify_devices(m, folio_pfn(m, folio));
 	pte = pte_keep_swp_flags(pte_mkold(pte_mk(folio_pfn(m, folio), vma->page_prot)), old);
 	if (pte_swp_type(old) == SWP_DEVICE_EXCL_WRITE && (folio_flags(folio) & PG_EXCLUSIVE) &&
 	    !pte_swp_uffd_wp(old) && !wp_tracked(vma, addr))
@@ -425,7 +425,7 @@ int device_exclusive_fault(struct fault *f)
 }
 
 /* Replace the entry of an exclusive page by a device-exclusive one. mmap_lock held. 0, -EBUSY or -EFAULT */
-static int take_entry(struct vma *vma, gva_t addr, pfn_t *pfn)
+static int make_entry_exclusive(struct vma *vma, gva_t addr, pfn_t *pfn)
 {
 	struct vellum_memory *m = vma->mm->memory;
 	struct folio *folio = lock_anon_at(vma->mm, addr);
@@ -480,7 +480,7 @@ EXPORT int vellum_device_make_exclusive(struct vellum_device *device, struct vel
 		err = vma && (vma->flags & VM_WRITE) && !(vma->flags & VM_MAYSHARE) ? 0 : -EFAULT;
 		result = err ? VELLUM_FAULT_OK : handle_mm_fault(vma, addr, FAULT_WRITE, &wait);
 		if (!err && result == VELLUM_FAULT_OK)
-			err = vma->flags & VM_LOCKED ? -EBUSY : take_entry(vma, addr, pfn);
+			err = vma->flags & VM_LOCKED ? -EBUSY : make_entry_exclusive(vma, addr, pfn);
 		read_unlock(&mm->mmap_lock, mm_host(mm));
 		if (result == FAULT_WAIT)
 			again = uffd_wait_over(&wait, mm_host(mm));

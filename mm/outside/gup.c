@@ -35,12 +35,12 @@ struct gup {
 	struct uffd_wait wait;
 };
 
-static uint64_t what_to_take(const struct gup *g)
+static uint64_t count_unit(const struct gup *g)
 {
 	return g->pin ? FOLIO_PIN : FOLIO_REF;
 }
 
-static void give(struct gup *g, pfn_t pfn)
+static void add_result(struct gup *g, pfn_t pfn)
 {
 	g->pfns[g->done++] = pfn;
 	g->addr += PAGE_SIZE;
@@ -81,7 +81,7 @@ struct fast_look {
 	unsigned shift;
 };
 
-static bool look(const struct gup *g, struct fast_look *fl)
+static bool walk_unlocked(const struct gup *g, struct fast_look *fl)
 {
 	const struct vellum_memory *m = g->mm->memory;
 	const uint64_t *entry = pgd_entry(g->mm, g->addr);
@@ -126,22 +126,22 @@ static bool pin_fast(struct gup *g)
 
 	if (unlikely(m->exposed))
 		return false;		/* an entry can be checked only with its lock held */
-	if (!look(g, &fl) || ((g->flags & VELLUM_GUP_WRITE) && !(fl.val & X86_RW)) ||
+	if (!walk_unlocked(g, &fl) || ((g->flags & VELLUM_GUP_WRITE) && !(fl.val & X86_RW)) ||
 	    (fl.val & (X86_SPECIAL | X86_DEVMAP)))
 		return false;
 	pte = fl.shift == PAGE_SHIFT ? pte_make(fl.val) : leaf_pte(fl.val, fl.shift, g->addr);
 	folio = pfn_folio(m, pte_pfn(pte));
-	if (!folio_try_get(folio, what_to_take(g)))
+	if (!folio_try_get(folio, count_unit(g)))
 		return false;
 	if (!fast_allows(g, &fl, folio)) {
-		folio_drop(m, folio, what_to_take(g));
+		folio_drop(m, folio, count_unit(g));
 		return false;
 	}
-	give(g, pte_pfn(pte));
+	add_result(g, pte_pfn(pte));
 	return true;
 }
 
-static void give_back(struct vellum_memory *m, const uint64_t *pfns, uint64_t nr, uint64_t what)
+static void drop_refs(struct vellum_memory *m, const uint64_t *pfns, uint64_t nr, uint64_t what)
 {
 	for (uint64_t i = 0; i < nr; i++)
 		if (pfns[i] != m->zero_pfn)
@@ -223,11 +223,11 @@ static int follow(struct gup *g, const struct vma *vma, pte_t pte)
 		    g->pin && (g->flags & VELLUM_GUP_LONGTERM) && vma_is_cow(vma))
 		return NEEDS_FAULT;
 	if (folio) {
-		__atomic_fetch_add(&folio->count, what_to_take(g), __ATOMIC_SEQ_CST);
+		__atomic_fetch_add(&folio->count, count_unit(g), __ATOMIC_SEQ_CST);
 		if (write && !pte_dirty(pte))
 			folio_mark_dirty(folio);
 	}
-	give(g, pte_pfn(pte));
+	add_result(g, pte_pfn(pte));
 	return 0;
 }
 
@@ -276,7 +276,7 @@ static int error_of(const struct gup *g, int result)
 }
 
 /* mmap_lock held for reading. 0: pinned, or retry; or an error. */
-static int step(struct gup *g)
+static int gup_one(struct gup *g)
 {
 	struct vma *vma = find_vma(g->mm, g->addr);
 	int err = g->addr < TASK_SIZE ? check_vma(g, vma) : -EFAULT;
@@ -304,7 +304,7 @@ static int gup_slow(struct gup *g)
 
 	read_lock(&mm->mmap_lock, mm_host(mm));
 	while (g->done < g->nr && !err) {
-		err = step(g);
+		err = gup_one(g);
 		if (!err)
 			tries = 0;
 		if (err != -ENOMEM && err != FAULT_WAIT)
@@ -355,16 +355,16 @@ EXPORT int vellum_get_pages(struct vellum_mm *mm, uint64_t addr, uint64_t nr, ui
 
 EXPORT void vellum_unpin_pages(struct vellum_memory *memory, const uint64_t *pfns, uint64_t nr)
 {
-	give_back(memory, pfns, nr, FOLIO_PIN);
+	drop_refs(memory, pfns, nr, FOLIO_PIN);
 }
 
 EXPORT void vellum_put_pages(struct vellum_memory *memory, const uint64_t *pfns, uint64_t nr)
 {
-	give_back(memory, pfns, nr, FOLIO_REF);
+	drop_refs(memory, pfns, nr, FOLIO_REF);
 }
 
 /* For rmap_walk(): the trackers of the address space record a store by frame number. */
-static int tell_trackers_of(struct folio *folio, struct vma *vma, gva_t addr, void *arg)
+static int record_store(struct folio *folio, struct vma *vma, gva_t addr, void *arg)
 {
 	struct vellum_memory *m = arg;
 	struct mutex *ptl;
@@ -387,7 +387,7 @@ static void dirty_page(struct vellum_memory *m, struct folio *folio)
 		if (!(folio_flags(folio) & PG_DIRTY))
 			folio_mark_dirty(folio);
 		if (folio_flags(folio) & PG_ANON)
-			rmap_walk(m, folio, tell_trackers_of, m);
+			rmap_walk(m, folio, record_store, m);
 		else
 			track_object(folio->mapping, folio->index, folio->index);
 	}
@@ -399,7 +399,7 @@ EXPORT void vellum_unpin_pages_dirty(struct vellum_memory *memory, const uint64_
 	for (uint64_t i = 0; i < nr; i++)
 		if (pfns[i] != memory->zero_pfn)
 			dirty_page(memory, pfn_folio(memory, pfns[i]));
-	give_back(memory, pfns, nr, FOLIO_PIN);
+	drop_refs(memory, pfns, nr, FOLIO_PIN);
 }
 
 EXPORT int vellum_page_maybe_pinned(struct vellum_memory *memory, uint64_t pfn)
@@ -409,7 +409,7 @@ EXPORT int vellum_page_maybe_pinned(struct vellum_memory *memory, uint64_t pfn)
 
 /* --- look up raw frames --- */
 
-static void keep_look(struct vellum_follow_pfnmap *at, pte_t pte, struct mutex *lock)
+static void fill_result(struct vellum_follow_pfnmap *at, pte_t pte, struct mutex *lock)
 {
 	at->pfn = pte_pfn(pte);
 	at->writable = pte_write(pte);
@@ -435,12 +435,12 @@ EXPORT int vellum_follow_pfnmap_start(struct vellum_mm *mm, uint64_t addr, struc
 		if (ptep) {
 			mutex_lock(ptl, mm_host(mm));
 			if (pte_present(ptep_get(ptep))) {
-				keep_look(at, ptep_get(ptep), ptl);
+				fill_result(at, ptep_get(ptep), ptl);
 				return 0;
 			}
 			mutex_unlock(ptl, mm_host(mm));
 		} else if (huge_lock(mm, addr, &leaf, &val)) {
-			keep_look(at, leaf_pte(val, leaf.shift, addr), leaf.lock);
+			fill_result(at, leaf_pte(val, leaf.shift, addr), leaf.lock);
 			return 0;
 		}
 	}

@@ -177,7 +177,7 @@ static int unmap_entry(struct folio *folio, struct vma *vma, gva_t addr, void *a
  * The folio is locked, and its slot holds its bytes. Return: the only references were the cache's and the caller's;
  * the cache's is dropped.
  */
-static bool leave_cache(struct vellum_memory *m, struct folio *folio)
+static bool drop_from_cache(struct vellum_memory *m, struct folio *folio)
 {
 	if (__atomic_load_n(&folio->count, __ATOMIC_ACQUIRE) != 2 * FOLIO_REF)
 		return false;
@@ -216,7 +216,7 @@ static bool swap_out(struct vellum_memory *m, struct folio *folio)
 		slot_put(m, un.slot);		/* if no entry names it, the unlock frees it */
 	if (is_mapped(folio) || !write_out(m, folio, un.slot))
 		return false;
-	return leave_cache(m, folio);
+	return drop_from_cache(m, folio);
 }
 
 /* After MADV_FREE: drop it without writing. */
@@ -237,7 +237,7 @@ static bool reclaim_anon(struct vellum_memory *m, struct folio *folio, bool forc
 {
 	if (!is_mapped(folio))
 		return (folio_flags(folio) & PG_SWAPCACHE) && write_out(m, folio, folio_slot(m, folio)) &&
-		       leave_cache(m, folio);
+		       drop_from_cache(m, folio);
 	if (folio_maybe_pinned(folio))
 		return false;
 	if (folio_flags(folio) & PG_LAZYFREE)
@@ -301,7 +301,7 @@ static struct folio *folio_at_hand(struct vellum_memory *m, uint64_t index)
 }
 
 /* The first round spares accessed pages, the second does not. */
-static uint64_t turn_hand(struct vellum_memory *m, uint64_t nr)
+static uint64_t reclaim_by_clock(struct vellum_memory *m, uint64_t nr)
 {
 	uint64_t freed = 0;
 
@@ -327,7 +327,7 @@ EXPORT uint64_t vellum_reclaim(struct vellum_memory *memory, uint64_t nr)
 
 	for (enum effort effort = RECLAIM_UNMAPPED; effort <= RECLAIM_DIRTY && freed < nr; effort++)
 		freed += shrink_caches(memory, nr - freed, effort);
-	return freed < nr ? freed + turn_hand(memory, nr - freed) : freed;
+	return freed < nr ? freed + reclaim_by_clock(memory, nr - freed) : freed;
 }
 
 /*

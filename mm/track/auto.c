@@ -143,7 +143,7 @@ static int protect_table(pte_t *ptep, gva_t start, gva_t end, struct mm_walk *wa
 }
 
 /*
- * From faults to D: remove D, keep W. If the page is in the taken set or was read-only, its D is no news. If it has W
+ * From faults to D: remove D, keep W. If the page is in the taken set or was read-only, its D reports nothing new. If it has W
  * and is not in the set, it was stored to since the set was taken.
  */
 static int release_table(pte_t *ptep, gva_t start, gva_t end, struct mm_walk *walk)

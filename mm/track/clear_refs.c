@@ -34,7 +34,7 @@ static pte_t cleared(pte_t pte)
 }
 
 /* Stores by frame number set no bit, so a pinned page counts as soft-dirty while it is pinned. */
-static bool must_stay(const struct vma *vma, pte_t pte)
+static bool stays_soft_dirty(const struct vma *vma, pte_t pte)
 {
 	const struct folio *folio = pte_special(pte) ? NULL : pte_folio(vma->mm->memory, pte);
 
@@ -54,7 +54,7 @@ static void clear_soft_dirty(pte_t *ptep, gva_t addr, struct mm_walk *walk)
 	}
 	if (!pte_present(pte) || (!pte_write(pte) && !pte_soft_dirty(pte)))
 		return;
-	if (must_stay(walk->vma, pte)) {
+	if (stays_soft_dirty(walk->vma, pte)) {
 		/* It stays writable, so a later store would not fault: set the bit now. */
 		ptep_update(ptep, pte_mksoft_dirty);
 		return;
@@ -100,7 +100,7 @@ static int clear_leaf(uint64_t *entry, gva_t start, gva_t end, unsigned shift, s
 		return WALK_SPLIT;
 	if (__atomic_load_n(&walk->vma->mm->has_pinned, __ATOMIC_RELAXED) && !leaf_is_raw(val))
 		for (gva_t addr = start; addr < end; addr += PAGE_SIZE)
-			if (must_stay(walk->vma, leaf_pte(val, shift, addr)))
+			if (stays_soft_dirty(walk->vma, leaf_pte(val, shift, addr)))
 				return WALK_SPLIT;
 	cw->changed |= leaf_write(leaf_update(entry, leaf_cleared));
 	return 0;

@@ -57,7 +57,6 @@ void page_set_clear(struct page_set *set, const struct host *host)
 	radix_destroy(&set->leaves, host);
 }
 
-/* The next run of pages in the set from @*page on. Return: its length, 0 if there is none. */
 uint64_t page_set_next_run(const struct page_set *set, uint64_t *page)
 {
 	uint64_t index = *page >> LEAF_SHIFT, nr = 0;

@@ -134,7 +134,7 @@ static bool wants_written(const struct scan *sc)
  * If only written pages can match: skip protected entries from @ptep on, by whole cache lines. Return: the address of
  * the first entry that is not skipped.
  */
-static gva_t passed_over(const struct scan *sc, gva_t addr, gva_t end, const pte_t *ptep)
+static gva_t skip_protected(const struct scan *sc, gva_t addr, gva_t end, const pte_t *ptep)
 {
 	gva_t at = addr;
 
@@ -159,7 +159,7 @@ static int scan_table(struct scan *sc, gva_t addr, gva_t end, pte_t *ptep, struc
 
 	mutex_lock(ptl, mm_host(sc->mm));
 	for (; addr < end && !full; addr += PAGE_SIZE, ptep++) {
-		gva_t from = passed_over(sc, addr, end, ptep), next = from + PAGE_SIZE;
+		gva_t from = skip_protected(sc, addr, end, ptep), next = from + PAGE_SIZE;
 		uint64_t c;
 		pte_t pte;
 

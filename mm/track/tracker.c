@@ -72,8 +72,8 @@ void track_place(struct vma *vma, gva_t addr)
 	record_in(&vma->mm->trackers, mm_host(vma->mm), addr >> PAGE_SHIFT, RECORD_CHANGE, NULL);
 }
 
-static void tell_trackers(struct vma *vma, gva_t addr, enum record_what what,
-			  const struct vellum_tracker *except)
+static void record_in_trackers(struct vma *vma, gva_t addr, enum record_what what,
+			       const struct vellum_tracker *except)
 {
 	const struct host *host = mm_host(vma->mm);
 
@@ -84,12 +84,12 @@ static void tell_trackers(struct vma *vma, gva_t addr, enum record_what what,
 
 void track_change(struct vma *vma, gva_t addr)
 {
-	tell_trackers(vma, addr, RECORD_CHANGE, NULL);
+	record_in_trackers(vma, addr, RECORD_CHANGE, NULL);
 }
 
 void track_grant(struct vma *vma, gva_t addr)
 {
-	tell_trackers(vma, addr, RECORD_GRANT, NULL);
+	record_in_trackers(vma, addr, RECORD_GRANT, NULL);
 }
 
 /*
@@ -138,7 +138,7 @@ void propagate_dirty(struct vma *vma, gva_t addr, const pte_t *ptep, uint64_t ma
 		if (raw && pte_special(pte))
 			ops->dirt(vma->mapping->ctx, vma_page_index(vma, addr) + i);
 		if (watched)
-			tell_trackers(vma, addr + ((uint64_t)i << PAGE_SHIFT), RECORD_CLEANED, except);
+			record_in_trackers(vma, addr + ((uint64_t)i << PAGE_SHIFT), RECORD_CLEANED, except);
 	}
 }
 

@@ -68,7 +68,7 @@ static bool enqueue(struct uffd_event *ev)
 }
 
 /* Remove the event from the queue, if it is still there. ctx->lock held. */
-static void take_back(struct uffd_event *ev)
+static void unqueue(struct uffd_event *ev)
 {
 	struct uffd_event **at = &ev->ctx->events;
 
@@ -90,10 +90,10 @@ static void uffd_event_deliver(struct uffd_event *ev)
 				break;
 			host->ops->wait(host->ctx, &ev->done, 0);
 		}
-		mutex_lock(&ctx->lock, host);	/* whoever read it is done with it */
+		mutex_lock(&ctx->lock, host);	/* the reader has finished with @ev */
 		taken = !ev->queued;
 		if (!taken)
-			take_back(ev);
+			unqueue(ev);
 		mutex_unlock(&ctx->lock, host);
 	}
 	if (!taken)

@@ -52,7 +52,7 @@ static pte_t filled_entry(const struct fill *fill, const struct vma *vma, pfn_t 
 	return fill->wp ? pte_mkuffd_wp(pte) : pte;
 }
 
-static int put_anon(struct fill *fill, struct vma *vma)
+static int install_anon(struct fill *fill, struct vma *vma)
 {
 	struct vellum_memory *m = fill->mm->memory;
 	struct folio *folio;
@@ -106,7 +106,7 @@ static int map_object_page(struct fill *fill, struct vma *vma, struct folio *pag
 	return err;
 }
 
-static int put_shmem(struct fill *fill, struct vma *vma)
+static int install_shmem(struct fill *fill, struct vma *vma)
 {
 	struct vellum_memory *m = fill->mm->memory;
 	pgoff_t index = vma_page_index(vma, fill->addr);
@@ -127,11 +127,11 @@ static int put_shmem(struct fill *fill, struct vma *vma)
 }
 
 /* Private VMAs of a mapping too: the mapping does not change. */
-static int put_page(struct fill *fill, struct vma *vma)
+static int install_page(struct fill *fill, struct vma *vma)
 {
 	if (vma->mapping && vma_page_index(vma, fill->addr) >= mapping_nr_pages(vma->mapping))
 		return -EFAULT;
-	return vma->mapping && (vma->flags & VM_SHARED) ? put_shmem(fill, vma) : put_anon(fill, vma);
+	return vma->mapping && (vma->flags & VM_SHARED) ? install_shmem(fill, vma) : install_anon(fill, vma);
 }
 
 /* --- the four --- */
@@ -144,7 +144,7 @@ static int zero_one(struct fill *fill, struct vma *vma)
 	int err = 0;
 
 	if (vma->mapping && (vma->flags & VM_SHARED))
-		return put_page(fill, vma);
+		return install_page(fill, vma);
 	if (vma->mapping && vma_page_index(vma, fill->addr) >= mapping_nr_pages(vma->mapping))
 		return -EFAULT;
 	ptep = lock_entry(fill, &ptl, &err);
@@ -291,7 +291,7 @@ static int finish(struct fill *fill, int err, bool wake, int64_t *done)
 	return !err ? 0 : did ? -EAGAIN : err;
 }
 
-static int run(struct fill *fill, gva_t src, const char *bytes, bool from_user, bool wake, int64_t *done)
+static int run_fill(struct fill *fill, gva_t src, const char *bytes, bool from_user, bool wake, int64_t *done)
 {
 	void *page = NULL;
 	int err = 0;
@@ -319,13 +319,13 @@ EXPORT int vellum_uffd_copy(struct vellum_uffd *uffd, uint64_t dst, uint64_t src
 			    uint64_t mode, int64_t *done)
 {
 	struct fill fill = {
-		.uffd = uffd, .start = dst, .len = len, .wp = mode & VELLUM_UFFD_COPY_WP, .one = put_page
+		.uffd = uffd, .start = dst, .len = len, .wp = mode & VELLUM_UFFD_COPY_WP, .one = install_page
 	};
 	int err = check_range(uffd, dst, len, mode, VELLUM_UFFD_COPY_DONTWAKE | VELLUM_UFFD_COPY_WP);
 
 	if (!err && !bytes && (src + len < src || src + len > TASK_SIZE))
 		err = -EINVAL;
-	return err ? err : run(&fill, src, bytes, !bytes, !(mode & VELLUM_UFFD_COPY_DONTWAKE), done);
+	return err ? err : run_fill(&fill, src, bytes, !bytes, !(mode & VELLUM_UFFD_COPY_DONTWAKE), done);
 }
 
 EXPORT int vellum_uffd_zeropage(struct vellum_uffd *uffd, uint64_t start, uint64_t len, uint64_t mode, int64_t *done)
@@ -333,7 +333,7 @@ EXPORT int vellum_uffd_zeropage(struct vellum_uffd *uffd, uint64_t start, uint64
 	struct fill fill = { .uffd = uffd, .start = start, .len = len, .one = zero_one };
 	int err = check_range(uffd, start, len, mode, VELLUM_UFFD_COPY_DONTWAKE);
 
-	return err ? err : run(&fill, 0, NULL, false, !mode, done);
+	return err ? err : run_fill(&fill, 0, NULL, false, !mode, done);
 }
 
 EXPORT int vellum_uffd_continue(struct vellum_uffd *uffd, uint64_t start, uint64_t len, uint64_t mode, int64_t *done)
@@ -342,7 +342,7 @@ EXPORT int vellum_uffd_continue(struct vellum_uffd *uffd, uint64_t start, uint64
 			     .one = continue_one };
 	int err = check_range(uffd, start, len, mode, VELLUM_UFFD_CONTINUE_DONTWAKE | VELLUM_UFFD_CONTINUE_WP);
 
-	return err ? err : run(&fill, 0, NULL, false, !(mode & VELLUM_UFFD_CONTINUE_DONTWAKE), done);
+	return err ? err : run_fill(&fill, 0, NULL, false, !(mode & VELLUM_UFFD_CONTINUE_DONTWAKE), done);
 }
 
 EXPORT int vellum_uffd_poison(struct vellum_uffd *uffd, uint64_t start, uint64_t len, uint64_t mode, int64_t *done)
@@ -350,5 +350,5 @@ EXPORT int vellum_uffd_poison(struct vellum_uffd *uffd, uint64_t start, uint64_t
 	struct fill fill = { .uffd = uffd, .start = start, .len = len, .one = poison_one };
 	int err = check_range(uffd, start, len, mode, VELLUM_UFFD_COPY_DONTWAKE);
 
-	return err ? err : run(&fill, 0, NULL, false, !mode, done);
+	return err ? err : run_fill(&fill, 0, NULL, false, !mode, done);
 }

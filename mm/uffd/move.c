@@ -61,7 +61,7 @@ static int find_entries(struct page_move *pm)
 }
 
 /* Both page-table locks held: both addresses have other content now. */
-static void tell_trackers(const struct page_move *pm)
+static void record_move(const struct page_move *pm)
 {
 	track_change(pm->src_vma, pm->src);
 	track_change(pm->dst_vma, pm->dst);
@@ -92,7 +92,7 @@ static int move_present(const struct page_move *pm, struct folio *folio)
 		return -EBUSY;
 	}
 	move_place(pm, folio);
-	tell_trackers(pm);
+	record_move(pm);
 	pte = pte_mksoft_dirty(pte_mkyoung(pte_mk(pte_pfn(old), vma->page_prot)));
 	if (pte_dirty(old))
 		pte = pte_mkdirty(pte);
@@ -110,7 +110,7 @@ static int move_swapped(const struct page_move *pm, pte_t old, struct folio *fol
 		return -EAGAIN;		/* it left this slot before we had its lock */
 	if (folio && (folio_flags(folio) & PG_ANON))
 		move_place(pm, folio);
-	tell_trackers(pm);
+	record_move(pm);
 	ptep_set(pm->src_pte, pte_make(0));
 	ptep_set(pm->dst_pte, pte_swp_clear_uffd_wp(pte_swp_mksoft_dirty(old)));
 	return 0;
@@ -122,7 +122,7 @@ static int move_zero(const struct page_move *pm)
 
 	ptep_get_and_clear(pm->src_pte);
 	flush_page(pm->mm, pm->src, VELLUM_FLUSH_UNMAP, m->zero_pfn);
-	tell_trackers(pm);
+	record_move(pm);
 	ptep_set(pm->dst_pte, pte_mkspecial(pte_mk(m->zero_pfn, pm->dst_vma->page_prot)));
 	return 0;
 }

@@ -192,7 +192,7 @@ EXPORT int vellum_uffd_wake(struct vellum_uffd *uffd, uint64_t start, uint64_t l
 /* --- the reader's side --- */
 
 /* ctx->lock held. */
-static void tell_fault(struct vellum_uffd *uffd, struct vellum_uffd_msg *msg)
+static void take_fault_message(struct vellum_uffd *uffd, struct vellum_uffd_msg *msg)
 {
 	struct uffd_wait *w = uffd->pending.first;
 
@@ -206,7 +206,7 @@ static void tell_fault(struct vellum_uffd *uffd, struct vellum_uffd_msg *msg)
 }
 
 /* ctx->lock held. Wakes the thread that waits for the event to be read. */
-static void tell_event(struct vellum_uffd *uffd, struct vellum_uffd_msg *msg)
+static void take_event_message(struct vellum_uffd *uffd, struct vellum_uffd_msg *msg)
 {
 	const struct host *host = &uffd->memory->host;
 	struct uffd_event *ev = uffd->events;
@@ -224,9 +224,9 @@ static uint32_t take_messages(struct vellum_uffd *uffd, struct vellum_uffd_msg *
 
 	mutex_lock(&uffd->lock, &uffd->memory->host);
 	while (got < nr && uffd->pending.first)
-		tell_fault(uffd, &msg[got++]);
+		take_fault_message(uffd, &msg[got++]);
 	while (got < nr && uffd->events)
-		tell_event(uffd, &msg[got++]);
+		take_event_message(uffd, &msg[got++]);
 	mutex_unlock(&uffd->lock, &uffd->memory->host);
 	return got;
 }
