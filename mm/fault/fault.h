@@ -32,7 +32,7 @@ int grow_stack(struct vellum_mm *mm, gva_t addr);
 
 /* Results besides enum vellum_fault_result. The public calls do not return them. */
 #define FAULT_AGAIN (-1)	/* the entry or page changed meanwhile: start over. Not from handle_mm_fault() */
-#define FAULT_NOPAGE (-2)	/* a hook returned NOPAGE: the CPU retries the instruction. Not from handle_mm_fault() */
+#define FAULT_NOPAGE (-2)	/* a hook returned NOPAGE: the CPU retries. Not from handle_mm_fault() */
 #define FAULT_WAIT (-3)		/* drop the mmap lock, call uffd_wait_over(), then retry */
 
 struct fault {
