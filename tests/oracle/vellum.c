@@ -16,6 +16,7 @@
 #include "differences.h"
 #include "host/test.h"
 #include "mm/table/huge.h"
+#include "mm/table/pgtable.h"
 #include "vellum/gup.h"
 #include "vellum/soft.h"
 
