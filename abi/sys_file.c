@@ -21,7 +21,7 @@ static int64_t restarts(int64_t result)
 	return result == -EINTR ? -ERESTARTSYS : result;
 }
 
-static int64_t file_lock(struct task *t, int fd, int cmd, uint64_t addr)
+static int64_t file_lock(struct task *t, int hostfd, int cmd, uint64_t addr)
 {
 	/* Open-file-description locks: the host's per-process ones would be all programs'. */
 	const int host_cmd = cmd == F_GETLK ? F_OFD_GETLK : cmd == F_SETLK ? F_OFD_SETLK : F_OFD_SETLKW;
@@ -32,7 +32,7 @@ static int64_t file_lock(struct task *t, int fd, int cmd, uint64_t addr)
 		return -EFAULT;
 	fl.l_pid = 0;
 	block_begin(t);
-	n = fcntl(fd, host_cmd, &fl);
+	n = fcntl(hostfd, host_cmd, &fl);
 	err = errno;
 	block_end(t);
 	if (n)
@@ -67,7 +67,7 @@ int64_t sys_fcntl(struct task *t, int fd, int cmd, uint64_t arg)
 	case F_GETLK:
 	case F_SETLK:
 	case F_SETLKW:
-		return file_lock(t, fd, cmd, arg);
+		return file_lock(t, hostfd, cmd, arg);
 	case F_ADD_SEALS:
 		return filemap_add_seals(fd_file(t, fd), (unsigned)arg);
 	case F_SETPIPE_SZ:

@@ -147,21 +147,21 @@ static int64_t kill_matching(struct task *t, int pid, int signo)
 
 int64_t sys_kill(struct task *t, int pid, int signo)
 {
-	if (signo > NR_SIGNALS)
+	if (signo < 0 || signo > NR_SIGNALS)
 		return -EINVAL;
 	return kill_matching(t, pid, signo);
 }
 
 int64_t sys_tkill(struct task *t, int tid, int signo)
 {
-	if (signo > NR_SIGNALS || tid <= 0)
+	if (signo < 0 || signo > NR_SIGNALS || tid <= 0)
 		return -EINVAL;
 	return kill_matching(t, tid, signo);
 }
 
 int64_t sys_tgkill(struct task *t, int tgid, int tid, int signo)
 {
-	if (signo > NR_SIGNALS || tgid <= 0 || tid <= 0)
+	if (signo < 0 || signo > NR_SIGNALS || tgid <= 0 || tid <= 0)
 		return -EINVAL;
 	return tgid == tid ? kill_matching(t, tid, signo) : -ESRCH;
 }
