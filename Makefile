@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-# GNU make. `make help` lists the targets. Variants (sanitizers, compilers) are built side by side
-# in folders of their own: make BUILD=build/asan SANITIZE=address,undefined unit
+# GNU make. `make help` lists the targets. Each variant (sanitizer, compiler) is built in a separate
+# folder: make BUILD=build/asan SANITIZE=address,undefined unit
 include sources.mk
 
 ifeq ($(origin CC),default)
@@ -49,15 +49,15 @@ help:
 	@echo "make test       every test; ends with 'N passed, N failed' (./check installs what it needs)"
 	@echo "make unit       the unit tests of one variant: BUILD=... CC=... SANITIZE=..."
 	@echo "make fuzz       random system calls, instructions, programs and signal frames; FUZZ_SEED=N repeats"
-	@echo "make soak       what takes longer: full matrices, long stress"
-	@echo "make bench      Vellum and the host's kernel side by side; build/bench.json. ROWS=fork: only these"
-	@echo "make install    PREFIX=$(PREFIX) DESTDIR= LIBDIR= MANDIR= DOCDIR=; make uninstall takes it back"
+	@echo "make soak       tests that take long: full matrices, long stress"
+	@echo "make bench      measure Vellum and the host's kernel; build/bench.json. ROWS=fork: only these rows"
+	@echo "make install    PREFIX=$(PREFIX) DESTDIR= LIBDIR= MANDIR= DOCDIR=; make uninstall removes it"
 	@echo "make deb        Debian packages: build/*.deb"
 	@echo "make clean"
 
 # --- objects ---
 
-# Only what the library is made of is compiled with hidden symbols.
+# Only objects of the library are compiled with hidden symbols.
 $(LIB_OBJ) $(SWAP_ZSTD_OBJ) $(OBJ)/host/test.o: ALL_CFLAGS += $(LIB_CFLAGS)
 $(call objs,$(VELLUM_CORE_SRC)): ALL_CFLAGS += -ffreestanding
 
@@ -71,12 +71,17 @@ $(OBJ)/%.o: %.S
 
 $(BUILD)/gen/syscall_table.h: abi/syscall.tbl tools/gen-syscalls
 	@mkdir -p $(@D)
-	$(Q)tools/gen-syscalls $< > $@
+	$(Q)tools/gen-syscalls table $< > $@
 
-$(OBJ)/abi/syscall.o: $(BUILD)/gen/syscall_table.h
-$(OBJ)/abi/syscall.o: ALL_CFLAGS += -I$(BUILD)/gen
+$(BUILD)/gen/syscalls.h: abi/syscall.tbl tools/gen-syscalls
+	@mkdir -p $(@D)
+	$(Q)tools/gen-syscalls prototypes $< > $@
 
-# The vDSO is a program of its own, for the inside.
+# A handler has all arguments of its call, also those that nothing depends on.
+$(call objs,$(VELLUM_ABI_SRC)): $(BUILD)/gen/syscalls.h $(BUILD)/gen/syscall_table.h
+$(call objs,$(VELLUM_ABI_SRC)): ALL_CFLAGS += -I$(BUILD)/gen -Wno-unused-parameter
+
+# The vDSO is a shared object that is mapped into the programs.
 $(BUILD)/gen/vdso.so: abi/vdso/vdso.c abi/vdso/vdso.lds abi/vdso/vvar.h
 	@mkdir -p $(@D)
 	$(Q)gcc -std=c11 -O2 $(WARNINGS) -fPIC -fno-stack-protector -fvisibility=default -fcf-protection=none \
@@ -89,7 +94,7 @@ $(OBJ)/abi/vdso/blob.o: ALL_CFLAGS += -DVDSO_FILE='"$(BUILD)/gen/vdso.so"'
 
 -include $(shell find $(OBJ) $(BUILD)/unit $(BUILD)/examples -name '*.d' 2>/dev/null)
 
-# --- library: internal symbols become local, so that a program may have its own find_vma ---
+# --- library: internal symbols become local, so that a program may define its own find_vma ---
 
 $(OBJ)/vellum.o: $(LIB_OBJ)
 	$(Q)$(LD) -r $^ -o $@.tmp
@@ -110,8 +115,8 @@ $(BUILD)/libvellum-swap-zstd.a: $(SWAP_ZSTD_OBJ)
 	@rm -f $@
 	$(Q)$(AR) rcs $@ $^
 
-# Anew each time, as the folders may be others. The archive of swap-zstd is static, so whoever links it
-# links libzstd.
+# Made in every run, as the folders may have changed. The archive of swap-zstd is static, so a program that
+# links it also links libzstd.
 PC_HEAD := 'prefix=$(PREFIX)' 'libdir=$(LIBDIR:$(PREFIX)/%=$${prefix}/%)' 'includedir=$${prefix}/include' ''
 .PHONY: FORCE
 $(BUILD)/vellum.pc: PC_BODY = 'Name: vellum' 'Description: Linux memory management as a library' \
@@ -121,7 +126,7 @@ $(BUILD)/vellum-swap-zstd.pc: PC_BODY = 'Name: vellum-swap-zstd' 'Description: s
 $(BUILD)/vellum.pc $(BUILD)/vellum-swap-zstd.pc: FORCE
 	@mkdir -p $(@D)
 	@printf '%s\n' $(PC_HEAD) $(PC_BODY) 'Cflags: -I$${includedir}' > $@.tmp
-	@# A new file, not new bytes: the old one may be root's, from an install.
+	@# Replace the file, not its bytes: an install as root may have made it.
 	@if cmp -s $@.tmp $@; then rm -f $@.tmp; else mv -f $@.tmp $@; fi
 
 # --- command ---
@@ -130,8 +135,8 @@ $(CLI_OBJ): ALL_CFLAGS += -DVELLUM_VERSION='"$(VERSION)"'
 
 $(OBJ)/cli/html_blob.o: cli/report.html
 
-# Linked with the library's objects: it shares lib/ with the core. Jansson reads reports; the library
-# does without.
+# Linked with the library's objects, as it shares lib/ with the core. Jansson reads reports; the library does
+# not need it.
 $(BUILD)/vellum: $(CLI_OBJ) $(LIB_OBJ) $(SWAP_ZSTD_OBJ)
 	$(Q)$(CC) $(LDFLAGS_ALL) $^ $(LDLIBS) -ljansson -lzstd -o $@
 
@@ -141,16 +146,16 @@ $(BUILD)/unit/%: tests/unit/%.c $(LIB_OBJ) $(TEST_OBJ)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) -Itests/unit $(filter %.c %.o,$^) $(LDFLAGS_ALL) -lcmocka $(LDLIBS) -o $@
 
-# Not intermediate: make would take it away, miss it the next time, and build all unit tests anew.
+# Else make treats the objects as intermediate, deletes them, and rebuilds all unit tests the next time.
 .SECONDARY: $(TEST_OBJ)
 
-# Allocations of frames go through a test that has them fail: fail_sweep.h.
+# Tests can make allocations of frames fail: fail_sweep.h.
 $(BUILD)/unit/%: LDFLAGS_ALL += -Wl,--wrap=folio_alloc,--wrap=folio_alloc_raw
 
-# It counts the look-ups of entries.
+# test_large counts the lookups of entries and VMAs.
 $(BUILD)/unit/test_large: LDFLAGS_ALL += -Wl,--wrap=pte_lookup,--wrap=huge_lookup,--wrap=find_vma
 
-# Its calls of the system go through the test, which has them fail.
+# test_swap_backends makes these system and library calls fail.
 $(BUILD)/unit/test_swap_backends: $(SWAP_ZSTD_OBJ)
 $(BUILD)/unit/test_swap_backends: LDLIBS += -lzstd
 $(BUILD)/unit/test_swap_backends: LDFLAGS_ALL += \
@@ -160,7 +165,7 @@ $(BUILD)/examples/%: examples/%.c $(BUILD)/libvellum.a
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) $< $(BUILD)/libvellum.a $(LDFLAGS_ALL) $(LDLIBS) -o $@
 
-# Ordinary programs for Linux, to be run on Vellum.
+# Ordinary Linux programs that run on Vellum.
 build/programs/%: examples/programs/%.c
 	@mkdir -p $(@D)
 	$(Q)gcc -std=gnu11 -O1 -g -static $(WARNINGS) $< -o $@
@@ -208,7 +213,7 @@ install: all
 	install -m 644 man/vellum.1 $(TO_MAN)/man1
 	install -m 644 man/vellum.3 $(TO_MAN)/man3
 	for f in $(DOCS); do install -m 644 $$f $(TO_DOC)/$$f || exit 1; done
-	@# The loader's cache, where it is ours to change.
+	@# Update the loader's cache if this process may.
 	@if [ -z "$(DESTDIR)" ] && [ "$$(id -u)" = 0 ]; then PATH=$$PATH:/sbin ldconfig || true; fi
 
 uninstall:
@@ -216,7 +221,7 @@ uninstall:
 		$(addprefix $(TO_LIB)/pkgconfig/,vellum.pc vellum-swap-zstd.pc) \
 		$(TO_MAN)/man1/vellum.1 $(TO_MAN)/man3/vellum.3
 	rm -f $(addprefix $(TO_DOC)/,$(DOCS)) $(addprefix $(TO_INCLUDE)/,$(notdir $(wildcard include/vellum/*.h)))
-	@# The folders that were ours alone.
+	@# Folders that have only Vellum's files.
 	-rmdir --ignore-fail-on-non-empty $(TO_DOC)/docs $(TO_DOC)/examples $(TO_DOC) $(TO_INCLUDE)
 
 deb:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-# The one source list. Embedders may include it: $(VELLUM_CORE_SRC) is the freestanding core, to be
-# compiled with -I<here> -I<here>/include.
+# The list of all sources. Embedders may include it: $(VELLUM_CORE_SRC) is the freestanding core, to be
+# compiled with -I<this folder> -I<this folder>/include.
 VELLUM_CORE_SRC := \
 	lib/lock.c lib/radix.c lib/strerror.c lib/tree.c \
 	mm/frame/memory.c mm/frame/migrate.c mm/frame/rmap.c \
@@ -24,7 +24,7 @@ VELLUM_HOST_SRC := host/maps_text.c host/posix.c host/swap_file.c
 VELLUM_SOFT_SRC := machine/soft.c machine/soft_access.c machine/soft_hostile.c
 VELLUM_LIB_SRC := $(VELLUM_CORE_SRC) $(VELLUM_HOST_SRC) $(VELLUM_SOFT_SRC)
 
-# A library of its own, as it needs libzstd.
+# A separate library, as it needs libzstd.
 VELLUM_SWAP_ZSTD_SRC := host/swap_zstd.c
 
 # The command, on top of the library.

@@ -13,6 +13,8 @@
 #include "abi/memfd.h"
 #include "abi/task.h"
 
+#include "syscalls.h"	/* made from syscall.tbl */
+
 /* A file system that answers by itself, without a server or a process that it waits for. */
 static bool is_local(int host_fd)
 {
@@ -235,9 +237,9 @@ void fds_close_all(struct task *t)
 }
 
 /* Of some files it waits until all is sent. */
-SYSCALL(close)
+int64_t sys_close(struct task *t, int fd)
 {
-	const struct file *file = fd_file(t, a[0]);
+	const struct file *file = fd_file(t, fd);
 	bool waits;
 
 	if (!file)
@@ -245,7 +247,7 @@ SYSCALL(close)
 	waits = file->waits;
 	if (waits)
 		block_begin(t);
-	close_fd(t, (int)a[0]);
+	close_fd(t, fd);
 	if (waits)
 		block_end(t);
 	return 0;
@@ -275,23 +277,23 @@ int64_t fd_dup(struct task *t, uint64_t fd, int from, bool cloexec)
 	return fd_install(t, t->fds[fd].file, from, cloexec);
 }
 
-SYSCALL(dup)
+int64_t sys_dup(struct task *t, int oldfd)
 {
-	return fd_dup(t, a[0], 0, false);
+	return fd_dup(t, oldfd, 0, false);
 }
 
-SYSCALL(dup2)
+int64_t sys_dup2(struct task *t, int oldfd, int newfd)
 {
-	if (a[0] == a[1])
-		return fd_host(t, a[0]) < 0 ? -EBADF : (int64_t)a[1];
-	return dup_to(t, a[0], a[1], false);
+	if (oldfd == newfd)
+		return fd_host(t, oldfd) < 0 ? -EBADF : newfd;
+	return dup_to(t, oldfd, newfd, false);
 }
 
 #define O_CLOEXEC_BIT 02000000
 
-SYSCALL(dup3)
+int64_t sys_dup3(struct task *t, int oldfd, int newfd, uint32_t flags)
 {
-	if (a[0] == a[1] || (a[2] & ~(uint64_t)O_CLOEXEC_BIT))
+	if (oldfd == newfd || (flags & ~(uint64_t)O_CLOEXEC_BIT))
 		return -EINVAL;
-	return dup_to(t, a[0], a[1], a[2] & O_CLOEXEC_BIT);
+	return dup_to(t, oldfd, newfd, flags & O_CLOEXEC_BIT);
 }

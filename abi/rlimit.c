@@ -11,6 +11,8 @@
 
 #include "abi/task.h"
 
+#include "syscalls.h"	/* made from syscall.tbl */
+
 #define PAGE_UP(x) (((x) + VELLUM_PAGE_SIZE - 1) & ~(uint64_t)(VELLUM_PAGE_SIZE - 1))
 
 uint64_t rlimit_of(const struct task *t, int resource)
@@ -190,17 +192,17 @@ static int64_t do_prlimit(struct task *t, uint64_t pid, uint64_t resource, uint6
 	return err || !old_addr ? err : user_write(t, old_addr, &old, sizeof(old));
 }
 
-SYSCALL(prlimit64)
+int64_t sys_prlimit64(struct task *t, int pid, uint32_t resource, uint64_t new_limit, uint64_t old_limit)
 {
-	return do_prlimit(t, a[0], (uint32_t)a[1], a[2], a[3]);
+	return do_prlimit(t, pid, resource, new_limit, old_limit);
 }
 
-SYSCALL(getrlimit)
+int64_t sys_getrlimit(struct task *t, uint32_t resource, uint64_t limit)
 {
-	return do_prlimit(t, 0, (uint32_t)a[0], 0, a[1]);
+	return do_prlimit(t, 0, resource, 0, limit);
 }
 
-SYSCALL(setrlimit)
+int64_t sys_setrlimit(struct task *t, uint32_t resource, uint64_t limit)
 {
-	return a[1] ? do_prlimit(t, 0, (uint32_t)a[0], a[1], 0) : -EFAULT;
+	return limit ? do_prlimit(t, 0, resource, limit, 0) : -EFAULT;
 }

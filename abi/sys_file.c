@@ -11,6 +11,8 @@
 
 #include "abi/filemap.h"
 
+#include "syscalls.h"	/* made from syscall.tbl */
+
 #define MAX_PIPE (1u << 20)	/* bytes of the host's memory */
 
 /* Of a host call that a kick may have ended. */
@@ -19,7 +21,7 @@ static int64_t restarts(int64_t result)
 	return result == -EINTR ? -ERESTARTSYS : result;
 }
 
-static int64_t file_lock(struct task *t, int fd, int cmd, uint64_t addr)
+static int64_t file_lock(struct task *t, int hostfd, int cmd, uint64_t addr)
 {
 	/* Open-file-description locks: the host's per-process ones would be all programs'. */
 	const int host_cmd = cmd == F_GETLK ? F_OFD_GETLK : cmd == F_SETLK ? F_OFD_SETLK : F_OFD_SETLKW;
@@ -30,7 +32,7 @@ static int64_t file_lock(struct task *t, int fd, int cmd, uint64_t addr)
 		return -EFAULT;
 	fl.l_pid = 0;
 	block_begin(t);
-	n = fcntl(fd, host_cmd, &fl);
+	n = fcntl(hostfd, host_cmd, &fl);
 	err = errno;
 	block_end(t);
 	if (n)
@@ -38,43 +40,43 @@ static int64_t file_lock(struct task *t, int fd, int cmd, uint64_t addr)
 	return cmd == F_GETLK ? user_write(t, addr, &fl, sizeof(fl)) : 0;
 }
 
-SYSCALL(fcntl)
+int64_t sys_fcntl(struct task *t, int fd, int cmd, uint64_t arg)
 {
-	int fd = fd_host(t, a[0]), n;
+	int hostfd = fd_host(t, fd), n;
 
-	if (fd < 0)
-		return fd;
-	switch (a[1]) {
+	if (hostfd < 0)
+		return hostfd;
+	switch (cmd) {
 	case F_DUPFD:
 	case F_DUPFD_CLOEXEC:
-		return fd_dup(t, a[0], (int)a[2], a[1] == F_DUPFD_CLOEXEC);
+		return fd_dup(t, fd, (int)arg, cmd == F_DUPFD_CLOEXEC);
 	case F_GETFD:
-		return t->fds[a[0]].cloexec ? FD_CLOEXEC : 0;
+		return t->fds[fd].cloexec ? FD_CLOEXEC : 0;
 	case F_SETFD:
-		t->fds[a[0]].cloexec = a[2] & FD_CLOEXEC;
+		t->fds[fd].cloexec = arg & FD_CLOEXEC;
 		return 0;
 	case F_GETFL:
-		n = fcntl(fd, F_GETFL);
+		n = fcntl(hostfd, F_GETFL);
 		return n < 0 ? -errno : n;
 	case F_SETFL:
-		n = fcntl(fd, F_SETFL, (int)a[2] & (O_APPEND | O_NONBLOCK | O_NOATIME | O_DIRECT));
+		n = fcntl(hostfd, F_SETFL, (int)arg & (O_APPEND | O_NONBLOCK | O_NOATIME | O_DIRECT));
 		if (n < 0)
 			return -errno;
-		file_flags_changed(fd_file(t, a[0]));
+		file_flags_changed(fd_file(t, fd));
 		return 0;
 	case F_GETLK:
 	case F_SETLK:
 	case F_SETLKW:
-		return file_lock(t, fd, (int)a[1], a[2]);
+		return file_lock(t, hostfd, cmd, arg);
 	case F_ADD_SEALS:
-		return filemap_add_seals(fd_file(t, a[0]), (unsigned)a[2]);
+		return filemap_add_seals(fd_file(t, fd), (unsigned)arg);
 	case F_SETPIPE_SZ:
-		if (a[2] > MAX_PIPE)	/* as for a caller without privileges: pipe(7), pipe-max-size */
+		if (arg > MAX_PIPE)	/* as for a caller without privileges: pipe(7), pipe-max-size */
 			return -EPERM;
 		/* fall through */
 	case F_GET_SEALS:
 	case F_GETPIPE_SZ:
-		n = fcntl(fd, (int)a[1], (int)a[2]);
+		n = fcntl(hostfd, cmd, (int)arg);
 		return n < 0 ? -errno : n;
 	default:
 		return -EINVAL;
@@ -82,7 +84,7 @@ SYSCALL(fcntl)
 }
 
 /* Terminals and counts; a request that we don't know could pass pointers. */
-SYSCALL(ioctl)
+int64_t sys_ioctl(struct task *t, int fd, uint32_t request, uint64_t arg)
 {
 	static const struct {
 		unsigned long request;
@@ -92,42 +94,42 @@ SYSCALL(ioctl)
 		{ TCGETS, 36, false }, { TCSETS, 36, true }, { TCSETSW, 36, true }, { TCSETSF, 36, true },
 		{ TIOCGWINSZ, 8, false }, { FIONREAD, 4, false }, { FIONBIO, 4, true },
 	};
-	int fd = fd_host(t, a[0]), value;
+	int hostfd = fd_host(t, fd), value;
 	_Alignas(8) char buf[64];
 
-	if (fd < 0)
-		return fd;
-	if (a[1] == TIOCGPGRP) {
+	if (hostfd < 0)
+		return hostfd;
+	if (request == TIOCGPGRP) {
 		value = t->pgid;
-		return isatty(fd) ? user_write(t, a[2], &value, 4) : -ENOTTY;
+		return isatty(hostfd) ? user_write(t, arg, &value, 4) : -ENOTTY;
 	}
-	if (a[1] == TIOCSPGRP)
-		return isatty(fd) ? 0 : -ENOTTY;
+	if (request == TIOCSPGRP)
+		return isatty(hostfd) ? 0 : -ENOTTY;
 	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
-		if (known[i].request != a[1])
+		if (known[i].request != request)
 			continue;
-		if (known[i].in && user_read(t, buf, a[2], known[i].size))
+		if (known[i].in && user_read(t, buf, arg, known[i].size))
 			return -EFAULT;
 		block_begin(t);		/* some wait until all is sent */
-		value = ioctl(fd, known[i].request, buf) ? -errno : 0;
+		value = ioctl(hostfd, known[i].request, buf) ? -errno : 0;
 		block_end(t);
 		if (value)
 			return restarts(value);
-		if (a[1] == FIONREAD)
-			*(int *)buf += (int)file_nr_unread(fd_file(t, a[0]));
-		return known[i].in ? 0 : user_write(t, a[2], buf, known[i].size);
+		if (request == FIONREAD)
+			*(int *)buf += (int)file_nr_unread(fd_file(t, fd));
+		return known[i].in ? 0 : user_write(t, arg, buf, known[i].size);
 	}
 	return -ENOTTY;
 }
 
-SYSCALL(flock)
+int64_t sys_flock(struct task *t, int fd, int operation)
 {
-	int fd = fd_host(t, a[0]), n, err;
+	int hostfd = fd_host(t, fd), n, err;
 
-	if (fd < 0)
-		return fd;
+	if (hostfd < 0)
+		return hostfd;
 	block_begin(t);
-	n = flock(fd, (int)a[1]);
+	n = flock(hostfd, operation);
 	err = errno;
 	block_end(t);
 	return n == 0 ? 0 : restarts(-err);
@@ -146,19 +148,18 @@ static int64_t do_fsync(struct task *t, uint64_t fd, bool data_only)
 	return restarts(err);
 }
 
-SYSCALL(fsync)
+int64_t sys_fsync(struct task *t, int fd)
 {
-	return do_fsync(t, a[0], false);
+	return do_fsync(t, fd, false);
 }
 
-SYSCALL(fdatasync)
+int64_t sys_fdatasync(struct task *t, int fd)
 {
-	return do_fsync(t, a[0], true);
+	return do_fsync(t, fd, true);
 }
 
-SYSCALL(sync)
+int64_t sys_sync(struct task *t)
 {
-	(void)a;
 	block_begin(t);
 	filemap_sync_all();
 	sync();
@@ -166,62 +167,62 @@ SYSCALL(sync)
 	return 0;
 }
 
-SYSCALL(syncfs)
+int64_t sys_syncfs(struct task *t, int fd)
 {
-	int fd = fd_host(t, a[0]), err;
+	int hostfd = fd_host(t, fd), err;
 
-	if (fd < 0)
-		return fd;
+	if (hostfd < 0)
+		return hostfd;
 	block_begin(t);
 	filemap_sync_all();
-	err = syncfs(fd) ? -errno : 0;
+	err = syncfs(hostfd) ? -errno : 0;
 	block_end(t);
 	return restarts(err);
 }
 
-SYSCALL(ftruncate)
+int64_t sys_ftruncate(struct task *t, int fd, int64_t length)
 {
-	const struct file *file = fd_file(t, a[0]);
+	const struct file *file = fd_file(t, fd);
 	int err;
 
 	if (!file)
 		return -EBADF;
-	err = rlimit_size(t, file, (off_t)a[1]);
+	err = rlimit_size(t, file, length);
 	if (err)
 		return err;
 	block_begin(t);
-	err = filemap_truncate(file, (off_t)a[1]);
+	err = filemap_truncate(file, length);
 	block_end(t);
 	return restarts(err);
 }
 
-SYSCALL(fallocate)
+int64_t sys_fallocate(struct task *t, int fd, uint32_t mode, int64_t offset, int64_t len)
 {
-	const struct file *file = fd_file(t, a[0]);
+	const struct file *file = fd_file(t, fd);
 	int err = 0;
 
 	if (!file)
 		return -EBADF;
-	if (!(a[1] & (FALLOC_FL_KEEP_SIZE | FALLOC_FL_COLLAPSE_RANGE)) && (int64_t)a[2] >= 0 && (int64_t)a[3] > 0)
-		err = rlimit_size(t, file, a[2] > INT64_MAX - a[3] ? INT64_MAX : (int64_t)(a[2] + a[3]));
+	if (!(mode & (FALLOC_FL_KEEP_SIZE | FALLOC_FL_COLLAPSE_RANGE)) && offset >= 0 && len > 0)
+		err = rlimit_size(t, file, offset > INT64_MAX - len ? INT64_MAX : (int64_t)(offset + len));
 	if (err)
 		return err;
 	block_begin(t);
-	err = filemap_fallocate(file, (int)a[1], (off_t)a[2], (off_t)a[3]);
+	err = filemap_fallocate(file, mode, offset, len);
 	block_end(t);
 	return restarts(err);
 }
 
-SYSCALL(readahead)
+int64_t sys_readahead(struct task *t, int fd, int64_t offset, uint64_t count)
 {
-	const struct file *file = fd_file(t, a[0]);
+	const struct file *file = fd_file(t, fd);
 
 	if (!file)
 		return -EBADF;
 	return file->regular ? 0 : -EINVAL;	/* advice: the host reads ahead by itself */
 }
 
-SYSCALL(fadvise64)
+int64_t sys_fadvise64(struct task *t, int fd, int64_t offset, uint64_t len, int advice)
 {
-	return fd_host(t, a[0]) < 0 ? -EBADF : 0;
+	return fd_host(t, fd) < 0 ? -EBADF : 0;
 }

@@ -20,6 +20,8 @@
 #include "abi/kernel_fs.h"
 #include "abi/path.h"
 
+#include "syscalls.h"	/* made from syscall.tbl */
+
 #define NO_ERRNO(expr) ((expr) ? -errno : 0)
 
 /* --- stat --- */
@@ -37,67 +39,67 @@ static int64_t do_stat(struct task *t, int64_t dirfd, uint64_t path, uint64_t ou
 	return err ? err : user_write(t, out, &st, sizeof(st));
 }
 
-SYSCALL(stat)
+int64_t sys_stat(struct task *t, uint64_t path, uint64_t buf)
 {
-	return do_stat(t, AT_FDCWD, a[0], a[1], 0);
+	return do_stat(t, AT_FDCWD, path, buf, 0);
 }
 
-SYSCALL(lstat)
+int64_t sys_lstat(struct task *t, uint64_t path, uint64_t buf)
 {
-	return do_stat(t, AT_FDCWD, a[0], a[1], AT_SYMLINK_NOFOLLOW);
+	return do_stat(t, AT_FDCWD, path, buf, AT_SYMLINK_NOFOLLOW);
 }
 
-SYSCALL(newfstatat)
+int64_t sys_newfstatat(struct task *t, int dirfd, uint64_t path, uint64_t buf, uint32_t flags)
 {
-	if (a[3] & ~(uint64_t)(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH | AT_NO_AUTOMOUNT))
+	if (flags & ~(uint64_t)(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH | AT_NO_AUTOMOUNT))
 		return -EINVAL;
-	return do_stat(t, (int)a[0], a[1], a[2], (int)a[3]);
+	return do_stat(t, dirfd, path, buf, flags);
 }
 
-SYSCALL(fstat)
+int64_t sys_fstat(struct task *t, int fd, uint64_t buf)
 {
-	int fd = fd_host(t, a[0]);
+	int hostfd = fd_host(t, fd);
 	struct stat st;
 
-	if (fd < 0)
-		return fd;
-	if (fstat(fd, &st))
+	if (hostfd < 0)
+		return hostfd;
+	if (fstat(hostfd, &st))
 		return -errno;
-	return user_write(t, a[1], &st, sizeof(st));
+	return user_write(t, buf, &st, sizeof(st));
 }
 
-SYSCALL(statx)
+int64_t sys_statx(struct task *t, int dirfd, uint64_t path, uint32_t flags, uint32_t mask, uint64_t buf)
 {
-	int fd = path_object(t, (int)a[0], a[1], (int)a[2]), err;
+	int fd = path_object(t, dirfd, path, flags), err;
 	struct statx stx;
 
 	if (fd < 0)
 		return fd;
-	err = NO_ERRNO(statx(fd, "", AT_EMPTY_PATH | ((int)a[2] & AT_STATX_SYNC_TYPE), (unsigned)a[3], &stx));
+	err = NO_ERRNO(statx(fd, "", AT_EMPTY_PATH | (flags & AT_STATX_SYNC_TYPE), mask, &stx));
 	close(fd);
-	return err ? err : user_write(t, a[4], &stx, sizeof(stx));
+	return err ? err : user_write(t, buf, &stx, sizeof(stx));
 }
 
-SYSCALL(statfs)
+int64_t sys_statfs(struct task *t, uint64_t path, uint64_t buf)
 {
-	int fd = path_object(t, AT_FDCWD, a[0], 0), err;
+	int fd = path_object(t, AT_FDCWD, path, 0), err;
 	struct statfs fs;
 
 	if (fd < 0)
 		return fd;
 	err = NO_ERRNO(fstatfs(fd, &fs));
 	close(fd);
-	return err ? err : user_write(t, a[1], &fs, sizeof(fs));
+	return err ? err : user_write(t, buf, &fs, sizeof(fs));
 }
 
-SYSCALL(fstatfs)
+int64_t sys_fstatfs(struct task *t, int fd, uint64_t buf)
 {
-	int fd = fd_host(t, a[0]);
+	int hostfd = fd_host(t, fd);
 	struct statfs fs;
 
-	if (fd < 0)
-		return fd;
-	return fstatfs(fd, &fs) ? -errno : user_write(t, a[1], &fs, sizeof(fs));
+	if (hostfd < 0)
+		return hostfd;
+	return fstatfs(hostfd, &fs) ? -errno : user_write(t, buf, &fs, sizeof(fs));
 }
 
 static int64_t do_access(struct task *t, int64_t dirfd, uint64_t addr, uint64_t mode, int flags)
@@ -114,19 +116,19 @@ static int64_t do_access(struct task *t, int64_t dirfd, uint64_t addr, uint64_t 
 	return err;
 }
 
-SYSCALL(access)
+int64_t sys_access(struct task *t, uint64_t path, int mode)
 {
-	return do_access(t, AT_FDCWD, a[0], a[1], 0);
+	return do_access(t, AT_FDCWD, path, mode, 0);
 }
 
-SYSCALL(faccessat)
+int64_t sys_faccessat(struct task *t, int dirfd, uint64_t path, int mode)
 {
-	return do_access(t, (int)a[0], a[1], a[2], 0);
+	return do_access(t, dirfd, path, mode, 0);
 }
 
-SYSCALL(faccessat2)
+int64_t sys_faccessat2(struct task *t, int dirfd, uint64_t path, int mode, uint32_t flags)
 {
-	return do_access(t, (int)a[0], a[1], a[2], (int)a[3]);
+	return do_access(t, dirfd, path, mode, flags);
 }
 
 static int64_t do_readlink(struct task *t, int64_t dirfd, uint64_t addr, uint64_t buf, uint64_t size)
@@ -156,14 +158,14 @@ static int64_t do_readlink(struct task *t, int64_t dirfd, uint64_t addr, uint64_
 	return user_write(t, buf, link, (uint64_t)n) ? -EFAULT : n;
 }
 
-SYSCALL(readlink)
+int64_t sys_readlink(struct task *t, uint64_t path, uint64_t buf, int size)
 {
-	return do_readlink(t, AT_FDCWD, a[0], a[1], a[2]);
+	return do_readlink(t, AT_FDCWD, path, buf, size);
 }
 
-SYSCALL(readlinkat)
+int64_t sys_readlinkat(struct task *t, int dirfd, uint64_t path, uint64_t buf, int size)
 {
-	return do_readlink(t, (int)a[0], a[1], a[2], a[3]);
+	return do_readlink(t, dirfd, path, buf, size);
 }
 
 /* Entries that begin in the first @stored bytes and end there; the directory's position follows. */
@@ -207,25 +209,25 @@ static long read_directory(struct task *t, int fd, const struct iovec *iov, stru
 	return stored < (size_t)n ? whole_entries(fd, b->bytes, stored, start) : n;
 }
 
-SYSCALL(getdents64)
+int64_t sys_getdents64(struct task *t, int fd, uint64_t dirp, uint32_t count)
 {
-	struct iovec iov = { (void *)a[1], (uint32_t)a[2] < 65536 ? (uint32_t)a[2] : 65536 };
-	int fd = fd_host(t, a[0]);
+	struct iovec iov = { (void *)dirp, count < 65536 ? count : 65536 };
+	int hostfd = fd_host(t, fd);
 	struct bounce b;
 	long n;
 
-	if (fd < 0)
-		return fd;
+	if (hostfd < 0)
+		return hostfd;
 	if (bounce_init(&b, iov.iov_len + 1))
 		return -ENOMEM;
-	n = read_directory(t, fd, &iov, &b);
+	n = read_directory(t, hostfd, &iov, &b);
 	bounce_fini(&b);
 	return n == -EINTR ? -ERESTARTSYS : n;
 }
 
 /* --- the current directory --- */
 
-SYSCALL(getcwd)
+int64_t sys_getcwd(struct task *t, uint64_t buf, uint64_t size)
 {
 	char link[64], path[PATH_BYTES];
 	ssize_t n;
@@ -235,9 +237,9 @@ SYSCALL(getcwd)
 	if (n < 0)
 		return -errno;
 	path[n++] = 0;
-	if ((uint64_t)n > a[1])
+	if ((uint64_t)n > size)
 		return -ERANGE;
-	return user_write(t, a[0], path, (uint64_t)n) ? -EFAULT : n;
+	return user_write(t, buf, path, (uint64_t)n) ? -EFAULT : n;
 }
 
 static int64_t enter_directory(struct task *t, int fd)
@@ -256,29 +258,29 @@ static int64_t enter_directory(struct task *t, int fd)
 	return 0;
 }
 
-SYSCALL(chdir)
+int64_t sys_chdir(struct task *t, uint64_t path)
 {
-	char path[PATH_BYTES];
-	int err = user_string(t, path, sizeof(path), a[0]);
+	char name[PATH_BYTES];
+	int err = user_string(t, name, sizeof(name), path);
 
-	return err ? err : enter_directory(t, path_open(t, AT_FDCWD, path, O_PATH | O_DIRECTORY, 0));
+	return err ? err : enter_directory(t, path_open(t, AT_FDCWD, name, O_PATH | O_DIRECTORY, 0));
 }
 
-SYSCALL(fchdir)
+int64_t sys_fchdir(struct task *t, int fd)
 {
-	int fd = fd_host(t, a[0]);
+	int hostfd = fd_host(t, fd);
 
-	if (fd < 0)
-		return fd;
-	fd = openat(fd, ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	return enter_directory(t, fd < 0 ? -errno : fd);
+	if (hostfd < 0)
+		return hostfd;
+	hostfd = openat(hostfd, ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	return enter_directory(t, hostfd < 0 ? -errno : hostfd);
 }
 
-SYSCALL(umask)
+int64_t sys_umask(struct task *t, uint32_t mask)
 {
 	mode_t old = t->umask;
 
-	t->umask = (mode_t)a[0] & 0777;
+	t->umask = mask & 0777;
 	return old;
 }
 
@@ -296,14 +298,14 @@ static int64_t do_mkdir(struct task *t, int64_t dirfd, uint64_t addr, uint64_t m
 	return err;
 }
 
-SYSCALL(mkdir)
+int64_t sys_mkdir(struct task *t, uint64_t path, uint32_t mode)
 {
-	return do_mkdir(t, AT_FDCWD, a[0], a[1]);
+	return do_mkdir(t, AT_FDCWD, path, mode);
 }
 
-SYSCALL(mkdirat)
+int64_t sys_mkdirat(struct task *t, int dirfd, uint64_t path, uint32_t mode)
 {
-	return do_mkdir(t, (int)a[0], a[1], a[2]);
+	return do_mkdir(t, dirfd, path, mode);
 }
 
 static int64_t do_mknod(struct task *t, int64_t dirfd, uint64_t addr, uint64_t mode, uint64_t dev)
@@ -318,14 +320,14 @@ static int64_t do_mknod(struct task *t, int64_t dirfd, uint64_t addr, uint64_t m
 	return err;
 }
 
-SYSCALL(mknod)
+int64_t sys_mknod(struct task *t, uint64_t path, uint32_t mode, uint32_t dev)
 {
-	return do_mknod(t, AT_FDCWD, a[0], a[1], a[2]);
+	return do_mknod(t, AT_FDCWD, path, mode, dev);
 }
 
-SYSCALL(mknodat)
+int64_t sys_mknodat(struct task *t, int dirfd, uint64_t path, uint32_t mode, uint32_t dev)
 {
-	return do_mknod(t, (int)a[0], a[1], a[2], a[3]);
+	return do_mknod(t, dirfd, path, mode, dev);
 }
 
 static int64_t do_unlink(struct task *t, int64_t dirfd, uint64_t addr, uint64_t flags)
@@ -340,19 +342,19 @@ static int64_t do_unlink(struct task *t, int64_t dirfd, uint64_t addr, uint64_t 
 	return err;
 }
 
-SYSCALL(unlink)
+int64_t sys_unlink(struct task *t, uint64_t path)
 {
-	return do_unlink(t, AT_FDCWD, a[0], 0);
+	return do_unlink(t, AT_FDCWD, path, 0);
 }
 
-SYSCALL(rmdir)
+int64_t sys_rmdir(struct task *t, uint64_t path)
 {
-	return do_unlink(t, AT_FDCWD, a[0], AT_REMOVEDIR);
+	return do_unlink(t, AT_FDCWD, path, AT_REMOVEDIR);
 }
 
-SYSCALL(unlinkat)
+int64_t sys_unlinkat(struct task *t, int dirfd, uint64_t path, uint32_t flags)
 {
-	return do_unlink(t, (int)a[0], a[1], a[2]);
+	return do_unlink(t, dirfd, path, flags);
 }
 
 static int64_t do_rename(struct task *t, int64_t from_dir, uint64_t from, int64_t to_dir, uint64_t to,
@@ -371,19 +373,20 @@ static int64_t do_rename(struct task *t, int64_t from_dir, uint64_t from, int64_
 	return err;
 }
 
-SYSCALL(rename)
+int64_t sys_rename(struct task *t, uint64_t oldpath, uint64_t newpath)
 {
-	return do_rename(t, AT_FDCWD, a[0], AT_FDCWD, a[1], 0);
+	return do_rename(t, AT_FDCWD, oldpath, AT_FDCWD, newpath, 0);
 }
 
-SYSCALL(renameat)
+int64_t sys_renameat(struct task *t, int olddirfd, uint64_t oldpath, int newdirfd, uint64_t newpath)
 {
-	return do_rename(t, (int)a[0], a[1], (int)a[2], a[3], 0);
+	return do_rename(t, olddirfd, oldpath, newdirfd, newpath, 0);
 }
 
-SYSCALL(renameat2)
+int64_t sys_renameat2(struct task *t, int olddirfd, uint64_t oldpath, int newdirfd, uint64_t newpath,
+		uint32_t flags)
 {
-	return do_rename(t, (int)a[0], a[1], (int)a[2], a[3], a[4]);
+	return do_rename(t, olddirfd, oldpath, newdirfd, newpath, flags);
 }
 
 static int64_t do_link(struct task *t, int64_t from_dir, uint64_t from, int64_t to_dir, uint64_t to,
@@ -404,14 +407,15 @@ static int64_t do_link(struct task *t, int64_t from_dir, uint64_t from, int64_t 
 	return err;
 }
 
-SYSCALL(link)
+int64_t sys_link(struct task *t, uint64_t oldpath, uint64_t newpath)
 {
-	return do_link(t, AT_FDCWD, a[0], AT_FDCWD, a[1], 0);
+	return do_link(t, AT_FDCWD, oldpath, AT_FDCWD, newpath, 0);
 }
 
-SYSCALL(linkat)
+int64_t sys_linkat(struct task *t, int olddirfd, uint64_t oldpath, int newdirfd, uint64_t newpath,
+		uint32_t flags)
 {
-	return do_link(t, (int)a[0], a[1], (int)a[2], a[3], a[4]);
+	return do_link(t, olddirfd, oldpath, newdirfd, newpath, flags);
 }
 
 static int64_t do_symlink(struct task *t, uint64_t target, int64_t dirfd, uint64_t addr)
@@ -429,14 +433,14 @@ static int64_t do_symlink(struct task *t, uint64_t target, int64_t dirfd, uint64
 	return err;
 }
 
-SYSCALL(symlink)
+int64_t sys_symlink(struct task *t, uint64_t target, uint64_t linkpath)
 {
-	return do_symlink(t, a[0], AT_FDCWD, a[1]);
+	return do_symlink(t, target, AT_FDCWD, linkpath);
 }
 
-SYSCALL(symlinkat)
+int64_t sys_symlinkat(struct task *t, uint64_t target, int newdirfd, uint64_t linkpath)
 {
-	return do_symlink(t, a[0], (int)a[1], a[2]);
+	return do_symlink(t, target, newdirfd, linkpath);
 }
 
 /* --- attributes --- */
@@ -461,21 +465,21 @@ static int64_t do_chmod(struct task *t, int64_t dirfd, uint64_t addr, uint64_t m
 	return err;
 }
 
-SYSCALL(chmod)
+int64_t sys_chmod(struct task *t, uint64_t path, uint32_t mode)
 {
-	return do_chmod(t, AT_FDCWD, a[0], a[1]);
+	return do_chmod(t, AT_FDCWD, path, mode);
 }
 
-SYSCALL(fchmodat)
+int64_t sys_fchmodat(struct task *t, int dirfd, uint64_t path, uint32_t mode)
 {
-	return do_chmod(t, (int)a[0], a[1], a[2]);
+	return do_chmod(t, dirfd, path, mode);
 }
 
-SYSCALL(fchmod)
+int64_t sys_fchmod(struct task *t, int fd, uint32_t mode)
 {
-	int fd = fd_to_change(t, a[0]);
+	int hostfd = fd_to_change(t, fd);
 
-	return fd < 0 ? fd : NO_ERRNO(fchmod(fd, (mode_t)a[1]));
+	return hostfd < 0 ? hostfd : NO_ERRNO(fchmod(hostfd, mode));
 }
 
 static int64_t do_chown(struct task *t, int64_t dirfd, uint64_t addr, uint64_t uid, uint64_t gid, int flags)
@@ -489,47 +493,47 @@ static int64_t do_chown(struct task *t, int64_t dirfd, uint64_t addr, uint64_t u
 	return err;
 }
 
-SYSCALL(chown)
+int64_t sys_chown(struct task *t, uint64_t path, uint32_t owner, uint32_t group)
 {
-	return do_chown(t, AT_FDCWD, a[0], a[1], a[2], 0);
+	return do_chown(t, AT_FDCWD, path, owner, group, 0);
 }
 
-SYSCALL(lchown)
+int64_t sys_lchown(struct task *t, uint64_t path, uint32_t owner, uint32_t group)
 {
-	return do_chown(t, AT_FDCWD, a[0], a[1], a[2], AT_SYMLINK_NOFOLLOW);
+	return do_chown(t, AT_FDCWD, path, owner, group, AT_SYMLINK_NOFOLLOW);
 }
 
-SYSCALL(fchownat)
+int64_t sys_fchownat(struct task *t, int dirfd, uint64_t path, uint32_t owner, uint32_t group, uint32_t flags)
 {
-	return do_chown(t, (int)a[0], a[1], a[2], a[3], (int)a[4]);
+	return do_chown(t, dirfd, path, owner, group, flags);
 }
 
-SYSCALL(fchown)
+int64_t sys_fchown(struct task *t, int fd, uint32_t owner, uint32_t group)
 {
-	int fd = fd_to_change(t, a[0]);
+	int hostfd = fd_to_change(t, fd);
 
-	return fd < 0 ? fd : NO_ERRNO(fchown(fd, (uid_t)a[1], (gid_t)a[2]));
+	return hostfd < 0 ? hostfd : NO_ERRNO(fchown(hostfd, owner, group));
 }
 
-SYSCALL(utimensat)
+int64_t sys_utimensat(struct task *t, int dirfd, uint64_t path, uint64_t times, uint32_t flags)
 {
 	struct timespec ts[2];
 	char name[FD_NAME_BYTES];
 	int fd, err;
 
-	if (a[2] && user_read(t, ts, a[2], sizeof(ts)))
+	if (times && user_read(t, ts, times, sizeof(ts)))
 		return -EFAULT;
-	if (!a[1]) {
-		fd = fd_to_change(t, (uint32_t)a[0]);
-		return fd < 0 ? fd : NO_ERRNO(futimens(fd, a[2] ? ts : NULL));
+	if (!path) {
+		fd = fd_to_change(t, (uint32_t)dirfd);
+		return fd < 0 ? fd : NO_ERRNO(futimens(fd, times ? ts : NULL));
 	}
-	fd = path_to_change(t, (int)a[0], a[1], (int)a[3]);
+	fd = path_to_change(t, dirfd, path, flags);
 	if (fd < 0)
 		return fd;
-	if (a[3] & AT_SYMLINK_NOFOLLOW)
-		err = NO_ERRNO(utimensat(fd, "", a[2] ? ts : NULL, AT_EMPTY_PATH));
+	if (flags & AT_SYMLINK_NOFOLLOW)
+		err = NO_ERRNO(utimensat(fd, "", times ? ts : NULL, AT_EMPTY_PATH));
 	else
-		err = NO_ERRNO(utimensat(AT_FDCWD, path_fd_name(fd, name), a[2] ? ts : NULL, 0));
+		err = NO_ERRNO(utimensat(AT_FDCWD, path_fd_name(fd, name), times ? ts : NULL, 0));
 	close(fd);
 	return err;
 }

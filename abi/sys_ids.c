@@ -6,9 +6,10 @@
 
 #include "abi/task.h"
 
-SYSCALL(getpid)
+#include "syscalls.h"	/* made from syscall.tbl */
+
+int64_t sys_getpid(struct task *t)
 {
-	(void)a;
 	return t->pid;
 }
 
@@ -31,26 +32,24 @@ static int64_t read_id(struct task *t, uint64_t pid, size_t offset)
 	return id;
 }
 
-SYSCALL(getppid)
+int64_t sys_getppid(struct task *t)
 {
-	(void)a;
 	return read_id(t, 0, offsetof(struct task, ppid));
 }
 
-SYSCALL(getpgid)
+int64_t sys_getpgid(struct task *t, int pid)
 {
-	return read_id(t, a[0], offsetof(struct task, pgid));
+	return read_id(t, pid, offsetof(struct task, pgid));
 }
 
-SYSCALL(getpgrp)
+int64_t sys_getpgrp(struct task *t)
 {
-	(void)a;
 	return read_id(t, 0, offsetof(struct task, pgid));
 }
 
-SYSCALL(getsid)
+int64_t sys_getsid(struct task *t, int pid)
 {
-	return read_id(t, a[0], offsetof(struct task, sid));
+	return read_id(t, pid, offsetof(struct task, sid));
 }
 
 /* kernel->lock held. */
@@ -82,23 +81,22 @@ static int set_group(struct task *t, uint64_t pid, int pgid)
 	return 0;
 }
 
-SYSCALL(setpgid)
+int64_t sys_setpgid(struct task *t, int pid, int pgid)
 {
 	int err;
 
-	if ((int)a[1] < 0)
+	if (pgid < 0)
 		return -EINVAL;
 	pthread_mutex_lock(&t->kernel->lock);
-	err = set_group(t, a[0], (int)a[1]);
+	err = set_group(t, pid, pgid);
 	pthread_mutex_unlock(&t->kernel->lock);
 	return err;
 }
 
-SYSCALL(setsid)
+int64_t sys_setsid(struct task *t)
 {
 	int64_t sid = -EPERM;
 
-	(void)a;
 	pthread_mutex_lock(&t->kernel->lock);
 	if (!has_group(t->kernel, t->pid, 0))
 		sid = t->pgid = t->sid = t->pid;
@@ -106,40 +104,36 @@ SYSCALL(setsid)
 	return sid;
 }
 
-SYSCALL(getuid)
+int64_t sys_getuid(struct task *t)
 {
-	(void)t, (void)a;
 	return getuid();
 }
 
-SYSCALL(geteuid)
+int64_t sys_geteuid(struct task *t)
 {
-	(void)t, (void)a;
 	return geteuid();
 }
 
-SYSCALL(getgid)
+int64_t sys_getgid(struct task *t)
 {
-	(void)t, (void)a;
 	return getgid();
 }
 
-SYSCALL(getegid)
+int64_t sys_getegid(struct task *t)
 {
-	(void)t, (void)a;
 	return getegid();
 }
 
-SYSCALL(getgroups)
+int64_t sys_getgroups(struct task *t, int size, uint64_t list)
 {
 	gid_t groups[256];
 	int n = getgroups(256, groups);
 
 	if (n < 0)
 		return -errno;
-	if (a[0] == 0)
+	if (size == 0)
 		return n;
-	if ((int)a[0] < n)
+	if (size < n)
 		return -EINVAL;
-	return user_write(t, a[1], groups, (size_t)n * sizeof(gid_t)) ? -EFAULT : n;
+	return user_write(t, list, groups, (size_t)n * sizeof(gid_t)) ? -EFAULT : n;
 }

@@ -21,6 +21,8 @@
 
 #include "abi/filemap.h"
 
+#include "syscalls.h"	/* made from syscall.tbl */
+
 #define CHUNK		(128u << 10)
 #define DIRECT_CHUNK	(4u << 20)	/* what does not fit the disk's blocks is refused as a whole */
 #define MAX_IO		0x7ffff000ull	/* what one call moves at most, as in Linux */
@@ -262,24 +264,24 @@ static int64_t move_bytes(struct task *t, uint64_t fd, uint64_t addr, uint64_t l
 	return len ? move_vector(t, file, &v, iov.iov_len, offset, dir) : move_nothing(t, file, offset, dir);
 }
 
-SYSCALL(read)
+int64_t sys_read(struct task *t, int fd, uint64_t buf, uint64_t count)
 {
-	return move_bytes(t, a[0], a[1], a[2], -1, IN);
+	return move_bytes(t, fd, buf, count, -1, IN);
 }
 
-SYSCALL(write)
+int64_t sys_write(struct task *t, int fd, uint64_t buf, uint64_t count)
 {
-	return move_bytes(t, a[0], a[1], a[2], -1, OUT);
+	return move_bytes(t, fd, buf, count, -1, OUT);
 }
 
-SYSCALL(pread64)
+int64_t sys_pread64(struct task *t, int fd, uint64_t buf, uint64_t count, int64_t offset)
 {
-	return (int64_t)a[3] < 0 ? -EINVAL : move_bytes(t, a[0], a[1], a[2], (int64_t)a[3], IN);
+	return offset < 0 ? -EINVAL : move_bytes(t, fd, buf, count, offset, IN);
 }
 
-SYSCALL(pwrite64)
+int64_t sys_pwrite64(struct task *t, int fd, uint64_t buf, uint64_t count, int64_t offset)
 {
-	return (int64_t)a[3] < 0 ? -EINVAL : move_bytes(t, a[0], a[1], a[2], (int64_t)a[3], OUT);
+	return offset < 0 ? -EINVAL : move_bytes(t, fd, buf, count, offset, OUT);
 }
 
 /* The list that a program passes. 0 or -EFAULT, -EINVAL. */
@@ -303,48 +305,49 @@ static int read_vector(struct task *t, struct iovec *iov, uint64_t addr, uint64_
 	return 0;
 }
 
-static int64_t vector_call(struct task *t, const uint64_t a[6], int64_t offset, enum direction dir)
+static int64_t vector_call(struct task *t, int fd, uint64_t addr, uint64_t nr, int64_t offset, enum direction dir)
 {
-	struct file *file = fd_file(t, a[0]);
+	struct file *file = fd_file(t, fd);
 	struct iovec iov[IOV_MAX];
-	struct user_vector v = { .iov = iov, .nr = a[2] };
+	struct user_vector v = { .iov = iov, .nr = nr };
 	uint64_t len;
 	int err;
 
 	if (!file)
 		return -EBADF;
-	err = read_vector(t, iov, a[1], a[2], &len);
+	err = read_vector(t, iov, addr, nr, &len);
 	if (err)
 		return bad_argument(file, dir, err);
 	return len ? move_vector(t, file, &v, len, offset, dir) : move_nothing(t, file, offset, dir);
 }
 
-SYSCALL(readv)
+int64_t sys_readv(struct task *t, int fd, uint64_t iov, uint64_t iovcnt)
 {
-	return vector_call(t, a, -1, IN);
+	return vector_call(t, fd, iov, iovcnt, -1, IN);
 }
 
-SYSCALL(writev)
+int64_t sys_writev(struct task *t, int fd, uint64_t iov, uint64_t iovcnt)
 {
-	return vector_call(t, a, -1, OUT);
+	return vector_call(t, fd, iov, iovcnt, -1, OUT);
 }
 
-SYSCALL(preadv)
+int64_t sys_preadv(struct task *t, int fd, uint64_t iov, uint64_t iovcnt, int64_t offset, int64_t offset_high)
 {
-	return (int64_t)a[3] < 0 ? -EINVAL : vector_call(t, a, (int64_t)a[3], IN);
+	return offset < 0 ? -EINVAL : vector_call(t, fd, iov, iovcnt, offset, IN);
 }
 
-SYSCALL(pwritev)
+int64_t sys_pwritev(struct task *t, int fd, uint64_t iov, uint64_t iovcnt, int64_t offset,
+		int64_t offset_high)
 {
-	return (int64_t)a[3] < 0 ? -EINVAL : vector_call(t, a, (int64_t)a[3], OUT);
+	return offset < 0 ? -EINVAL : vector_call(t, fd, iov, iovcnt, offset, OUT);
 }
 
-SYSCALL(lseek)
+int64_t sys_lseek(struct task *t, int fd, int64_t offset, int whence)
 {
-	int fd = fd_host(t, a[0]);
-	off_t at = fd < 0 ? -1 : lseek(fd, (off_t)a[1], (int)a[2]);
+	int hostfd = fd_host(t, fd);
+	off_t at = hostfd < 0 ? -1 : lseek(hostfd, offset, whence);
 
-	return fd < 0 ? fd : at < 0 ? -errno : at;
+	return hostfd < 0 ? hostfd : at < 0 ? -errno : at;
 }
 
 /* --- from file to file --- */
@@ -386,16 +389,16 @@ static int read_position(struct task *t, uint64_t addr, int64_t *at)
 	return *at < 0 ? -EINVAL : 0;
 }
 
-SYSCALL(sendfile)
+int64_t sys_sendfile(struct task *t, int out_fd, int in_fd, uint64_t offset_ptr, uint64_t count)
 {
-	const struct file *out = fd_file(t, a[0]), *in = fd_file(t, a[1]);
+	const struct file *out = fd_file(t, out_fd), *in = fd_file(t, in_fd);
 	int64_t in_at, out_at = -1, n, more;
-	size_t len = a[3] < CHUNK ? a[3] : CHUNK;
+	size_t len = count < CHUNK ? count : CHUNK;
 	int err;
 
 	if (!out || !in)
 		return -EBADF;
-	err = read_position(t, a[2], &in_at);
+	err = read_position(t, offset_ptr, &in_at);
 	if (err)
 		return err;
 	if (!in->regular)		/* what can be mapped; a pipe cannot be read from twice */
@@ -405,33 +408,34 @@ SYSCALL(sendfile)
 		more = copy_between(t, in, &in_at, out, &out_at, len - (size_t)n);
 		n += more > 0 ? more : 0;
 	}
-	if (n >= 0 && a[2] && user_write(t, a[2], &in_at, sizeof(in_at)))
+	if (n >= 0 && offset_ptr && user_write(t, offset_ptr, &in_at, sizeof(in_at)))
 		return -EFAULT;
 	return n;
 }
 
-SYSCALL(copy_file_range)
+int64_t sys_copy_file_range(struct task *t, int in_fd, uint64_t in_offset, int out_fd, uint64_t out_offset,
+		uint64_t len, uint32_t flags)
 {
-	const struct file *in = fd_file(t, a[0]), *out = fd_file(t, a[2]);
+	const struct file *in = fd_file(t, in_fd), *out = fd_file(t, out_fd);
 	int64_t in_at, out_at, n;
 	int err;
 
 	if (!in || !out)
 		return -EBADF;
-	if (a[5] || !in->regular || !out->regular)
+	if (flags || !in->regular || !out->regular)
 		return -EINVAL;
 	if (fcntl(out->fd, F_GETFL) & O_APPEND)
 		return -EBADF;
-	err = read_position(t, a[1], &in_at);
+	err = read_position(t, in_offset, &in_at);
 	if (!err)
-		err = read_position(t, a[3], &out_at);
+		err = read_position(t, out_offset, &out_at);
 	if (err)
 		return err;
-	n = copy_between(t, in, &in_at, out, &out_at, a[4] < CHUNK ? a[4] : CHUNK);
+	n = copy_between(t, in, &in_at, out, &out_at, len < CHUNK ? len : CHUNK);
 	if (n < 0)
 		return n;
-	err = a[1] ? user_write(t, a[1], &in_at, sizeof(in_at)) : 0;
-	if (a[3] && user_write(t, a[3], &out_at, sizeof(out_at)))
+	err = in_offset ? user_write(t, in_offset, &in_at, sizeof(in_at)) : 0;
+	if (out_offset && user_write(t, out_offset, &out_at, sizeof(out_at)))
 		err = -EFAULT;
 	return err ? err : n;
 }

@@ -9,6 +9,8 @@
 
 #include "abi/filemap.h"
 
+#include "syscalls.h"	/* made from syscall.tbl */
+
 #define PAGE_UP(x) (((x) + VELLUM_PAGE_SIZE - 1) & ~(uint64_t)(VELLUM_PAGE_SIZE - 1))
 
 /* The observer sees the range before and after it loses its mappings; an empty one: it kept them. */
@@ -76,42 +78,43 @@ static void mapped(struct task *t, uint64_t start, uint64_t len)
 		ob->mapped(ob->arg, t->gmm, start, start + PAGE_UP(len));
 }
 
-SYSCALL(mmap)
+int64_t sys_mmap(struct task *t, uint64_t addr, uint64_t len, uint32_t prot, uint32_t flags, int fd,
+		uint64_t offset)
 {
-	struct vellum_map_args args = { .size = sizeof(args), .addr = a[0], .len = a[1],
-					.prot = (uint32_t)a[2], .flags = (uint32_t)a[3],
-					.pgoff = a[5] / VELLUM_PAGE_SIZE };
+	struct vellum_map_args args = { .size = sizeof(args), .addr = addr, .len = len,
+					.prot = prot, .flags = flags,
+					.pgoff = offset / VELLUM_PAGE_SIZE };
 	bool fixed = (args.flags & VELLUM_MAP_FIXED) && !(args.flags & VELLUM_MAP_FIXED_NOREPLACE);
-	uint64_t addr;
+	uint64_t at = addr;
 	int err;
 
-	if ((a[5] & (VELLUM_PAGE_SIZE - 1)) && !(args.flags & VELLUM_MAP_ANONYMOUS))
+	if ((offset & (VELLUM_PAGE_SIZE - 1)) && !(args.flags & VELLUM_MAP_ANONYMOUS))
 		return -EINVAL;
 	if (!(args.flags & VELLUM_MAP_ANONYMOUS)) {
-		err = open_object(t, fd_host(t, a[4]), &args);
+		err = open_object(t, fd_host(t, fd), &args);
 		if (err)
 			return err;
-		if ((int64_t)a[5] >= 0 && PAGE_UP(a[1]) > INT64_MAX - a[5]) {
+		if ((int64_t)offset >= 0 && PAGE_UP(len) > INT64_MAX - offset) {
 			vellum_mapping_put(args.mapping);
 			return -EOVERFLOW;
 		}
 	}
-	fixed = fixed && sane_range(a[0], a[1]);
-	err = rlimit_map(t, fixed ? a[0] : 0, fixed ? a[0] + PAGE_UP(a[1]) : 0, a[1], args.prot,
+	fixed = fixed && sane_range(addr, len);
+	err = rlimit_map(t, fixed ? addr : 0, fixed ? addr + PAGE_UP(len) : 0, len, args.prot,
 			 (args.flags & 3) != VELLUM_MAP_PRIVATE);
 	if (err) {
 		vellum_mapping_put(args.mapping);
 		return err;
 	}
 	if (fixed)
-		before_unmap(t, a[0], a[1]);
-	err = vellum_mmap(t->gmm->mm, &args, &addr);
+		before_unmap(t, addr, len);
+	err = vellum_mmap(t->gmm->mm, &args, &at);
 	if (fixed)
-		after_unmap(t, a[0], err ? 0 : a[1]);
+		after_unmap(t, addr, err ? 0 : len);
 	vellum_mapping_put(args.mapping);
 	if (!err)
-		mapped(t, addr, a[1]);
-	return err ? err : (int64_t)addr;
+		mapped(t, at, len);
+	return err ? err : (int64_t)at;
 }
 
 static int unmap(struct task *t, uint64_t addr, uint64_t len)
@@ -128,24 +131,24 @@ static int unmap(struct task *t, uint64_t addr, uint64_t len)
 	return err;
 }
 
-SYSCALL(munmap)
+int64_t sys_munmap(struct task *t, uint64_t addr, uint64_t len)
 {
-	return unmap(t, a[0], a[1]);
+	return unmap(t, addr, len);
 }
 
-SYSCALL(mprotect)
+int64_t sys_mprotect(struct task *t, uint64_t addr, uint64_t len, uint32_t prot)
 {
-	return vellum_mprotect(t->gmm->mm, a[0], a[1], (uint32_t)a[2]);
+	return vellum_mprotect(t->gmm->mm, addr, len, prot);
 }
 
 /* Is there something to move, and is the target apart from it? */
-static bool can_move_to(struct task *t, const uint64_t a[6])
+static bool can_move(struct task *t, uint64_t from, uint64_t old_len, uint64_t to, uint64_t new_len)
 {
 	struct vellum_vma_info info;
 
-	return sane_range(a[0], a[1]) && sane_range(a[4], a[2]) && (a[3] & VELLUM_MREMAP_MAYMOVE) &&
-	       (a[4] + PAGE_UP(a[2]) <= a[0] || a[0] + PAGE_UP(a[1]) <= a[4]) &&
-	       vellum_vma_next(t->gmm->mm, a[0], &info) == 0 && info.start <= a[0];
+	return sane_range(from, old_len) && sane_range(to, new_len) &&
+	       (to + PAGE_UP(new_len) <= from || from + PAGE_UP(old_len) <= to) &&
+	       vellum_vma_next(t->gmm->mm, from, &info) == 0 && info.start <= from;
 }
 
 /* The mapping at @addr, by @more. */
@@ -158,121 +161,122 @@ static int may_grow(struct task *t, uint64_t addr, uint64_t more)
 	return rlimit_map(t, 0, 0, more, info.prot, info.shared);
 }
 
-SYSCALL(mremap)
+int64_t sys_mremap(struct task *t, uint64_t old_addr, uint64_t old_len, uint64_t new_len, uint32_t flags,
+		uint64_t new_addr)
 {
-	bool sane = sane_range(a[0], a[1]);
-	uint64_t addr = a[4];
+	bool sane = sane_range(old_addr, old_len);
+	uint64_t addr = new_addr;
 	int err = 0;
 
 	/* There the new address is a hint, and looked at (seen on Linux 6.18). */
-	if ((a[3] & VELLUM_MREMAP_DONTUNMAP) && (a[4] & (VELLUM_PAGE_SIZE - 1)))
+	if ((flags & VELLUM_MREMAP_DONTUNMAP) && (new_addr & (VELLUM_PAGE_SIZE - 1)))
 		return -EINVAL;
 
 	/* As mremap would itself; a step of its own so that what was there before is told apart. */
-	if ((a[3] & VELLUM_MREMAP_FIXED) && can_move_to(t, a))
-		err = unmap(t, a[4], a[2]);
+	if ((flags & VELLUM_MREMAP_FIXED) && (flags & VELLUM_MREMAP_MAYMOVE) &&
+	    can_move(t, old_addr, old_len, new_addr, new_len))
+		err = unmap(t, new_addr, new_len);
 	if (err)
 		return err;
-	if (PAGE_UP(a[2]) > PAGE_UP(a[1]))
-		err = may_grow(t, a[0], PAGE_UP(a[2]) - PAGE_UP(a[1]));
+	if (PAGE_UP(new_len) > PAGE_UP(old_len))
+		err = may_grow(t, old_addr, PAGE_UP(new_len) - PAGE_UP(old_len));
 	if (err)
 		return err;
 	if (sane)
-		before_unmap(t, a[0], a[1]);
-	err = vellum_mremap(t->gmm->mm, a[0], a[1], a[2], (uint32_t)a[3], &addr);
-	if (sane && !err && addr != a[0])
-		after_unmap(t, a[0], a[1]);
-	else if (sane && !err && PAGE_UP(a[2]) < PAGE_UP(a[1]))	/* its end was cut off */
-		after_unmap(t, a[0] + PAGE_UP(a[2]), PAGE_UP(a[1]) - PAGE_UP(a[2]));
+		before_unmap(t, old_addr, old_len);
+	err = vellum_mremap(t->gmm->mm, old_addr, old_len, new_len, flags, &addr);
+	if (sane && !err && addr != old_addr)
+		after_unmap(t, old_addr, old_len);
+	else if (sane && !err && PAGE_UP(new_len) < PAGE_UP(old_len))	/* its end was cut off */
+		after_unmap(t, old_addr + PAGE_UP(new_len), PAGE_UP(old_len) - PAGE_UP(new_len));
 	else if (sane)
 		after_unmap(t, 0, 0);
-	if (sane && !err && PAGE_UP(a[2]) > PAGE_UP(a[1]))	/* it has grown */
-		mapped(t, addr + PAGE_UP(a[1]), PAGE_UP(a[2]) - PAGE_UP(a[1]));
+	if (sane && !err && PAGE_UP(new_len) > PAGE_UP(old_len))	/* it has grown */
+		mapped(t, addr + PAGE_UP(old_len), PAGE_UP(new_len) - PAGE_UP(old_len));
 	return err ? err : (int64_t)addr;
 }
 
-SYSCALL(brk)
+int64_t sys_brk(struct task *t, uint64_t addr)
 {
 	uint64_t now = vellum_brk(t->gmm->mm, 0);
-	bool shrinks = a[0] >= t->gmm->brk_start && PAGE_UP(a[0]) < PAGE_UP(now);
-	uint64_t from = PAGE_UP(a[0]), len = PAGE_UP(now) - from;
+	bool shrinks = addr >= t->gmm->brk_start && PAGE_UP(addr) < PAGE_UP(now);
+	uint64_t from = PAGE_UP(addr), len = PAGE_UP(now) - from;
 
-	if (PAGE_UP(a[0]) > PAGE_UP(now) &&
-	    rlimit_map(t, 0, 0, PAGE_UP(a[0]) - PAGE_UP(now), VELLUM_PROT_WRITE, false))
+	if (PAGE_UP(addr) > PAGE_UP(now) &&
+	    rlimit_map(t, 0, 0, PAGE_UP(addr) - PAGE_UP(now), VELLUM_PROT_WRITE, false))
 		return (int64_t)now;
 	if (shrinks)
 		before_unmap(t, from, len);
-	now = vellum_brk(t->gmm->mm, a[0]);
+	now = vellum_brk(t->gmm->mm, addr);
 	if (shrinks)
 		after_unmap(t, from, len);
 	return (int64_t)now;
 }
 
 /* What may take long lets other programs have the CPU. */
-SYSCALL(madvise)
+int64_t sys_madvise(struct task *t, uint64_t addr, uint64_t len, int advice)
 {
-	if ((int)a[2] >= VELLUM_MADV_COLD)
+	if (advice >= VELLUM_MADV_COLD)
 		cpu_release(t);
-	return vellum_madvise(t->gmm->mm, a[0], a[1], (int)a[2]);
+	return vellum_madvise(t->gmm->mm, addr, len, advice);
 }
 
 /* Pages are written without a CPU: the other programs go on meanwhile. */
-SYSCALL(msync)
+int64_t sys_msync(struct task *t, uint64_t addr, uint64_t len, int flags)
 {
 	int err;
 
 	block_begin(t);
-	err = vellum_msync(t->gmm->mm, a[0], a[1], (int)a[2]);
+	err = vellum_msync(t->gmm->mm, addr, len, flags);
 	block_end(t);
 	return err == -EINTR ? -ERESTARTSYS : err;
 }
 
-SYSCALL(mincore)
+int64_t sys_mincore(struct task *t, uint64_t addr, uint64_t len, uint64_t vec)
 {
-	uint64_t pages = PAGE_UP(a[1]) / VELLUM_PAGE_SIZE;
-	uint8_t vec[4096];
+	uint64_t pages = PAGE_UP(len) / VELLUM_PAGE_SIZE;
+	uint8_t part[4096];
 	int err = 0;
 
-	if (a[1] > VELLUM_TASK_SIZE)
+	if (len > VELLUM_TASK_SIZE)
 		return -ENOMEM;
 	if (!pages)
-		return vellum_mincore(t->gmm->mm, a[0], 0, vec);
+		return vellum_mincore(t->gmm->mm, addr, 0, part);
 	for (uint64_t done = 0, n; done < pages && !err; done += n) {
 		if (signal_kills(t))
 			return -EINTR;
-		n = pages - done < sizeof(vec) ? pages - done : sizeof(vec);
-		err = vellum_mincore(t->gmm->mm, a[0] + done * VELLUM_PAGE_SIZE, n * VELLUM_PAGE_SIZE, vec);
+		n = pages - done < sizeof(part) ? pages - done : sizeof(part);
+		err = vellum_mincore(t->gmm->mm, addr + done * VELLUM_PAGE_SIZE, n * VELLUM_PAGE_SIZE, part);
 		if (!err)
-			err = user_write(t, a[2] + done, vec, n);
+			err = user_write(t, vec + done, part, n);
 	}
 	return err;
 }
 
-SYSCALL(mlock)
+int64_t sys_mlock(struct task *t, uint64_t addr, uint64_t len)
 {
 	cpu_release(t);
-	return vellum_mlock(t->gmm->mm, a[0], a[1], 0);
+	return vellum_mlock(t->gmm->mm, addr, len, 0);
 }
 
-SYSCALL(mlock2)
+int64_t sys_mlock2(struct task *t, uint64_t addr, uint64_t len, uint32_t flags)
 {
 	cpu_release(t);
-	return vellum_mlock(t->gmm->mm, a[0], a[1], a[2] > 1 ? ~0u : (uint32_t)a[2]);
+	return vellum_mlock(t->gmm->mm, addr, len, flags > 1 ? ~0u : flags);
 }
 
-SYSCALL(munlock)
+int64_t sys_munlock(struct task *t, uint64_t addr, uint64_t len)
 {
-	return vellum_munlock(t->gmm->mm, a[0], a[1]);
+	return vellum_munlock(t->gmm->mm, addr, len);
 }
 
-SYSCALL(mlockall)
+int64_t sys_mlockall(struct task *t, int flags)
 {
 	cpu_release(t);
-	return vellum_mlockall(t->gmm->mm, a[0] > 7 ? ~0u : (uint32_t)a[0]);
+	return vellum_mlockall(t->gmm->mm, flags > 7 ? ~0u : (uint32_t)flags);
 }
 
-SYSCALL(munlockall)
+int64_t sys_munlockall(struct task *t)
 {
-	(void)a;
 	return vellum_munlockall(t->gmm->mm);
 }

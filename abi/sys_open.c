@@ -16,6 +16,8 @@
 #include "abi/memfd.h"
 #include "abi/path.h"
 
+#include "syscalls.h"	/* made from syscall.tbl */
+
 /* An open descriptor's file, opened once more by the host. A descriptor or a negative errno. */
 static int reopen(int host_fd, int flags)
 {
@@ -120,35 +122,35 @@ static int64_t do_open(struct task *t, int64_t dirfd, uint64_t addr, int flags, 
 	return fd_install(t, file, 0, flags & O_CLOEXEC);
 }
 
-SYSCALL(open)
+int64_t sys_open(struct task *t, uint64_t path, uint32_t flags, uint32_t mode)
 {
-	return do_open(t, AT_FDCWD, a[0], (int)a[1], (mode_t)a[2]);
+	return do_open(t, AT_FDCWD, path, (int)flags, mode);
 }
 
-SYSCALL(openat)
+int64_t sys_openat(struct task *t, int dirfd, uint64_t path, uint32_t flags, uint32_t mode)
 {
-	return do_open(t, (int)a[0], a[1], (int)a[2], (mode_t)a[3]);
+	return do_open(t, dirfd, path, (int)flags, mode);
 }
 
-SYSCALL(creat)
+int64_t sys_creat(struct task *t, uint64_t path, uint32_t mode)
 {
-	return do_open(t, AT_FDCWD, a[0], O_CREAT | O_WRONLY | O_TRUNC, (mode_t)a[1]);
+	return do_open(t, AT_FDCWD, path, O_CREAT | O_WRONLY | O_TRUNC, mode);
 }
 
-SYSCALL(memfd_create)
+int64_t sys_memfd_create(struct task *t, uint64_t name, uint32_t flags)
 {
-	char name[250];
-	int err = user_string(t, name, sizeof(name), a[0]), fd;
+	char text[250];
+	int err = user_string(t, text, sizeof(text), name), fd;
 	struct memfd *account;
 
 	if (err)
 		return err == -ENAMETOOLONG ? -EINVAL : err;
-	if (a[1] & ~(uint64_t)(MFD_CLOEXEC | MFD_ALLOW_SEALING))
+	if (flags & ~(uint64_t)(MFD_CLOEXEC | MFD_ALLOW_SEALING))
 		return -EINVAL;
 	err = fd_room(t, 1);
 	if (err)
 		return err;
-	fd = memfd_create(name, (unsigned)a[1] | MFD_CLOEXEC);
+	fd = memfd_create(text, flags | MFD_CLOEXEC);
 	if (fd < 0)
 		return -errno;
 	account = memfd_new(fd);
@@ -156,7 +158,7 @@ SYSCALL(memfd_create)
 		close(fd);
 		return -ENOMEM;
 	}
-	fd = fd_install(t, file_open(fd), 0, a[1] & MFD_CLOEXEC);
+	fd = fd_install(t, file_open(fd), 0, flags & MFD_CLOEXEC);
 	memfd_put(account);		/* the file has one of its own */
 	return fd;
 }
@@ -179,23 +181,23 @@ static int open_to_truncate(struct task *t, uint64_t path)
 	return fd;
 }
 
-SYSCALL(truncate)
+int64_t sys_truncate(struct task *t, uint64_t path, int64_t length)
 {
 	struct file *file;
 	int err, fd;
 
-	if ((int64_t)a[1] < 0)
+	if (length < 0)
 		return -EINVAL;
-	fd = open_to_truncate(t, a[0]);
+	fd = open_to_truncate(t, path);
 	if (fd < 0)
 		return fd;
 	file = file_open(fd);
 	if (!file)
 		return -errno;
-	err = rlimit_size(t, file, (off_t)a[1]);
+	err = rlimit_size(t, file, length);
 	block_begin(t);
 	if (!err)
-		err = filemap_truncate(file, (off_t)a[1]);
+		err = filemap_truncate(file, length);
 	block_end(t);
 	file_put(file);
 	return err == -EINTR ? -ERESTARTSYS : err;

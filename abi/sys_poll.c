@@ -12,24 +12,26 @@
 
 #include "abi/task.h"
 
+#include "syscalls.h"	/* made from syscall.tbl */
+
 /* --- pipes --- */
 
-SYSCALL(pipe2)
+int64_t sys_pipe2(struct task *t, uint64_t fds, uint32_t flags)
 {
 	int host[2], guest[2];
-	bool cloexec = a[1] & O_CLOEXEC;
+	bool cloexec = flags & O_CLOEXEC;
 	int err;
 
-	if (a[1] & ~(uint64_t)(O_CLOEXEC | O_NONBLOCK))
+	if (flags & ~(uint64_t)(O_CLOEXEC | O_NONBLOCK))
 		return -EINVAL;
 	err = fd_room(t, 2);
 	if (err)
 		return err;
-	if (pipe2(host, O_CLOEXEC | (int)(a[1] & O_NONBLOCK)))
+	if (pipe2(host, O_CLOEXEC | (int)(flags & O_NONBLOCK)))
 		return -errno;
 	guest[0] = fd_install(t, file_open(host[0]), 0, cloexec);
 	guest[1] = fd_install(t, file_open(host[1]), 0, cloexec);
-	if (guest[0] >= 0 && guest[1] >= 0 && user_write(t, a[0], guest, sizeof(guest)) == 0)
+	if (guest[0] >= 0 && guest[1] >= 0 && user_write(t, fds, guest, sizeof(guest)) == 0)
 		return 0;
 	for (int i = 0; i < 2; i++)
 		if (guest[i] >= 0) {
@@ -39,11 +41,9 @@ SYSCALL(pipe2)
 	return guest[0] < 0 ? guest[0] : guest[1] < 0 ? guest[1] : -EFAULT;
 }
 
-SYSCALL(pipe)
+int64_t sys_pipe(struct task *t, uint64_t fds)
 {
-	const uint64_t b[6] = { a[0], 0 };
-
-	return sys_pipe2(t, b);
+	return sys_pipe2(t, fds, 0);
 }
 
 /* --- waiting for readiness --- */
@@ -136,11 +136,11 @@ static int64_t do_poll(struct task *t, uint64_t addr, uint64_t nr, const struct 
 	return n;
 }
 
-SYSCALL(poll)
+int64_t sys_poll(struct task *t, uint64_t fds, uint32_t nfds, int timeout)
 {
-	struct timespec ts = { (int)a[2] / 1000, (int)a[2] % 1000 * 1000000l };
+	struct timespec ts = { timeout / 1000, timeout % 1000 * 1000000l };
 
-	return do_poll(t, a[0], (uint32_t)a[1], (int)a[2] < 0 ? NULL : &ts, NULL);
+	return do_poll(t, fds, nfds, timeout < 0 ? NULL : &ts, NULL);
 }
 
 static int check_timeout(const struct timespec *ts)
@@ -154,20 +154,21 @@ static int read_timeout(struct task *t, uint64_t addr, struct timespec *ts)
 	return user_read(t, ts, addr, sizeof(*ts)) ? -EFAULT : check_timeout(ts);
 }
 
-SYSCALL(ppoll)
+int64_t sys_ppoll(struct task *t, uint64_t fds, uint32_t nfds, uint64_t timeout, uint64_t sigmask,
+		uint64_t sigsetsize)
 {
 	struct timespec ts;
 	uint64_t mask;
 	int err;
 
-	if (a[2]) {
-		err = read_timeout(t, a[2], &ts);
+	if (timeout) {
+		err = read_timeout(t, timeout, &ts);
 		if (err)
 			return err;
 	}
-	if (a[3] && (a[4] != 8 || user_read(t, &mask, a[3], 8)))
-		return a[4] != 8 ? -EINVAL : -EFAULT;
-	return do_poll(t, a[0], (uint32_t)a[1], a[2] ? &ts : NULL, a[3] ? &mask : NULL);
+	if (sigmask && (sigsetsize != 8 || user_read(t, &mask, sigmask, 8)))
+		return sigsetsize != 8 ? -EINVAL : -EFAULT;
+	return do_poll(t, fds, nfds, timeout ? &ts : NULL, sigmask ? &mask : NULL);
 }
 
 static const short select_events[3] = { POLLIN | POLLHUP | POLLERR, POLLOUT | POLLERR, POLLPRI };
@@ -177,10 +178,10 @@ static bool in_set(const fd_set *set, int fd)
 	return ((const uint64_t *)set)[fd / 64] >> (fd % 64) & 1;
 }
 
-static int64_t do_select(struct task *t, const uint64_t a[6], const struct timespec *timeout,
+static int64_t do_select(struct task *t, int nfds, const uint64_t addr[3], const struct timespec *timeout,
 			 const uint64_t *mask)
 {
-	int nr = (int)a[0] > MAX_FDS ? MAX_FDS : (int)a[0];
+	int nr = nfds > MAX_FDS ? MAX_FDS : nfds;
 	size_t bytes = ((size_t)nr + 63) / 64 * 8;
 	struct pollfd fds[MAX_FDS];
 	int number[MAX_FDS];
@@ -188,12 +189,12 @@ static int64_t do_select(struct task *t, const uint64_t a[6], const struct times
 	nfds_t used = 0;
 	int64_t n, found = 0;
 
-	if ((int)a[0] < 0)
+	if (nfds < 0)
 		return -EINVAL;
 	memset(sets, 0, sizeof(sets));
 	memset(out, 0, sizeof(out));
 	for (int s = 0; s < 3; s++)
-		if (a[1 + s] && user_read(t, &sets[s], a[1 + s], bytes))
+		if (addr[s] && user_read(t, &sets[s], addr[s], bytes))
 			return -EFAULT;
 	for (int fd = 0; fd < nr; fd++) {
 		short events = 0;
@@ -221,18 +222,20 @@ static int64_t do_select(struct task *t, const uint64_t a[6], const struct times
 			}
 	}
 	for (int s = 0; s < 3; s++)
-		if (a[1 + s] && user_write(t, a[1 + s], &out[s], bytes))
+		if (addr[s] && user_write(t, addr[s], &out[s], bytes))
 			return -EFAULT;
 	return found;
 }
 
-SYSCALL(select)
+int64_t sys_select(struct task *t, int nfds, uint64_t readfds, uint64_t writefds, uint64_t exceptfds,
+		uint64_t timeout)
 {
+	const uint64_t sets[3] = { readfds, writefds, exceptfds };
 	struct timeval tv;
 	struct timespec ts;
 
-	if (a[4]) {
-		if (user_read(t, &tv, a[4], sizeof(tv)))
+	if (timeout) {
+		if (user_read(t, &tv, timeout, sizeof(tv)))
 			return -EFAULT;
 		/* More microseconds than a second has are none too many; the sum wraps, as in Linux. */
 		ts.tv_sec = (time_t)((uint64_t)tv.tv_sec + (uint64_t)(tv.tv_usec / 1000000));
@@ -240,23 +243,25 @@ SYSCALL(select)
 		if (check_timeout(&ts))
 			return -EINVAL;
 	}
-	return do_select(t, a, a[4] ? &ts : NULL, NULL);
+	return do_select(t, nfds, sets, timeout ? &ts : NULL, NULL);
 }
 
-SYSCALL(pselect6)
+int64_t sys_pselect6(struct task *t, int nfds, uint64_t readfds, uint64_t writefds, uint64_t exceptfds,
+		uint64_t timeout, uint64_t sigmask)
 {
+	const uint64_t sets[3] = { readfds, writefds, exceptfds };
 	uint64_t sigset[2] = { 0, 0 }, mask;
 	struct timespec ts;
 	int err;
 
-	if (a[4]) {
-		err = read_timeout(t, a[4], &ts);
+	if (timeout) {
+		err = read_timeout(t, timeout, &ts);
 		if (err)
 			return err;
 	}
-	if (a[5] && user_read(t, sigset, a[5], sizeof(sigset)))
+	if (sigmask && user_read(t, sigset, sigmask, sizeof(sigset)))
 		return -EFAULT;
 	if (sigset[0] && (sigset[1] != 8 || user_read(t, &mask, sigset[0], 8)))
 		return sigset[1] != 8 ? -EINVAL : -EFAULT;
-	return do_select(t, a, a[4] ? &ts : NULL, sigset[0] ? &mask : NULL);
+	return do_select(t, nfds, sets, timeout ? &ts : NULL, sigset[0] ? &mask : NULL);
 }

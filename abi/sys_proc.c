@@ -18,21 +18,22 @@
 #include "abi/path.h"
 #include "abi/task.h"
 
+#include "syscalls.h"	/* made from syscall.tbl */
+
 #define MAX_STRING	131072
 
-SYSCALL(fork)
+int64_t sys_fork(struct task *t)
 {
-	(void)a;
 	return task_fork(t, SIGCHLD, 0, 0);
 }
 
-SYSCALL(vfork)
+int64_t sys_vfork(struct task *t)
 {
-	(void)a;
 	return task_fork(t, SIGCHLD | CLONE_VM | CLONE_VFORK, 0, 0);
 }
 
-SYSCALL(clone)
+int64_t sys_clone(struct task *t, uint64_t flags, uint64_t stack, uint64_t parent_tid, uint64_t child_tid,
+		uint64_t tls)
 {
 	const uint64_t allowed = 0xff | CLONE_VM | CLONE_VFORK | CLONE_CHILD_SETTID |
 				 CLONE_CHILD_CLEARTID | CLONE_PARENT_SETTID;
@@ -40,12 +41,12 @@ SYSCALL(clone)
 	uint32_t tid;
 
 	/* Processes only: what shares memory must be a vfork. */
-	if ((a[0] & ~allowed) || ((a[0] & CLONE_VM) && !(a[0] & CLONE_VFORK)))
+	if ((flags & ~allowed) || ((flags & CLONE_VM) && !(flags & CLONE_VFORK)))
 		return -ENOSYS;
-	pid = task_fork(t, a[0], a[1], a[3]);
-	if (pid > 0 && (a[0] & CLONE_PARENT_SETTID)) {
+	pid = task_fork(t, flags, stack, child_tid);
+	if (pid > 0 && (flags & CLONE_PARENT_SETTID)) {
 		tid = (uint32_t)pid;
-		user_write(t, a[2], &tid, sizeof(tid));
+		user_write(t, parent_tid, &tid, sizeof(tid));
 	}
 	return pid;
 }
@@ -102,27 +103,27 @@ static int read_strings(struct task *t, uint64_t addr, char ***out)
 	return err;
 }
 
-SYSCALL(execve)
+int64_t sys_execve(struct task *t, uint64_t path, uint64_t argv, uint64_t envp)
 {
-	char path[PATH_BYTES];
-	char **argv = NULL, **envp = NULL;
-	int err = user_string(t, path, sizeof(path), a[0]);
+	char name[PATH_BYTES];
+	char **args = NULL, **env = NULL;
+	int err = user_string(t, name, sizeof(name), path);
 
 	if (!err)
-		err = path[0] ? read_strings(t, a[1], &argv) : -ENOENT;
+		err = name[0] ? read_strings(t, argv, &args) : -ENOENT;
 	if (!err)
-		err = read_strings(t, a[2], &envp);
+		err = read_strings(t, envp, &env);
 	if (!err)
-		err = exec_load(t, path, argv, envp);
-	free_strings(argv);
-	free_strings(envp);
+		err = exec_load(t, name, args, env);
+	free_strings(args);
+	free_strings(env);
 	/* On success the registers are the new program's; its rax starts as 0. */
 	return err;
 }
 
-SYSCALL(exit)
+int64_t sys_exit(struct task *t, int status)
 {
-	task_exit(t, (int)(a[0] & 0xff) << 8);
+	task_exit(t, (int)(status & 0xff) << 8);
 }
 
 /* --- wait4 --- */
@@ -164,106 +165,105 @@ static int reap(struct task *t, int pid, int options, int *status)
 	return any ? 0 : -ECHILD;
 }
 
-SYSCALL(wait4)
+int64_t sys_wait4(struct task *t, int pid, uint64_t wstatus, int options, uint64_t rusage)
 {
 	struct kernel *k = t->kernel;
 	static const char no_usage[sizeof(struct rusage)];
-	int pid, status = 0, options = (int)a[2];
+	int found, status = 0;
 
 	if (options & ~(WNOHANG | WUNTRACED | WCONTINUED | (int)(__WALL | __WNOTHREAD | __WCLONE)))
 		return -EINVAL;
-	if ((int)a[0] == INT_MIN)	/* no group has that number */
+	if (pid == INT_MIN)	/* no group has that number */
 		return -ESRCH;
 	pthread_mutex_lock(&k->lock);
-	pid = reap(t, (int)a[0], options, &status);
-	if (pid == 0 && !(options & WNOHANG)) {
+	found = reap(t, pid, options, &status);
+	if (found == 0 && !(options & WNOHANG)) {
 		pthread_mutex_unlock(&k->lock);
 		cpu_release(t);
 		pthread_mutex_lock(&k->lock);
-		while ((pid = reap(t, (int)a[0], options, &status)) == 0 && !signal_pending(t))
+		while ((found = reap(t, pid, options, &status)) == 0 && !signal_pending(t))
 			pthread_cond_wait(&k->changed, &k->lock);
-		if (pid == 0)
-			pid = -ERESTARTSYS;
+		if (found == 0)
+			found = -ERESTARTSYS;
 	}
 	pthread_mutex_unlock(&k->lock);
-	if (pid > 0 && a[1] && user_write(t, a[1], &status, sizeof(status)))
+	if (found > 0 && wstatus && user_write(t, wstatus, &status, sizeof(status)))
 		return -EFAULT;
-	if (pid > 0 && a[3] && user_write(t, a[3], no_usage, sizeof(no_usage)))
+	if (found > 0 && rusage && user_write(t, rusage, no_usage, sizeof(no_usage)))
 		return -EFAULT;
-	return pid;
+	return found;
 }
 
 /* --- the rest --- */
 
-SYSCALL(set_tid_address)
+int64_t sys_set_tid_address(struct task *t, uint64_t tidptr)
 {
-	t->clear_child_tid = a[0];
+	t->clear_child_tid = tidptr;
 	return t->pid;
 }
 
-SYSCALL(set_robust_list)
+int64_t sys_set_robust_list(struct task *t, uint64_t head, uint64_t len)
 {
-	(void)t;
-	return a[1] == 24 ? 0 : -EINVAL;	/* one thread: nobody could die holding a lock */
+	return len == 24 ? 0 : -EINVAL;	/* one thread: nobody could die holding a lock */
 }
 
-SYSCALL(arch_prctl)
+int64_t sys_arch_prctl(struct task *t, uint32_t code, uint64_t addr)
 {
 	uint64_t value;
 
-	if ((a[0] == 0x1001 || a[0] == 0x1002) && a[1] >= VELLUM_TASK_SIZE)
+	if ((code == 0x1001 || code == 0x1002) && addr >= VELLUM_TASK_SIZE)
 		return -EPERM;
-	switch (a[0]) {
-	case 0x1001: t->st.gs_base = a[1]; break;	/* ARCH_SET_GS */
-	case 0x1002: t->st.fs_base = a[1]; break;	/* ARCH_SET_FS */
-	case 0x1003: value = t->st.fs_base; return user_write(t, a[1], &value, 8);
-	case 0x1004: value = t->st.gs_base; return user_write(t, a[1], &value, 8);
+	switch (code) {
+	case 0x1001: t->st.gs_base = addr; break;	/* ARCH_SET_GS */
+	case 0x1002: t->st.fs_base = addr; break;	/* ARCH_SET_FS */
+	case 0x1003: value = t->st.fs_base; return user_write(t, addr, &value, 8);
+	case 0x1004: value = t->st.gs_base; return user_write(t, addr, &value, 8);
 	default: return -EINVAL;
 	}
 	t->load |= VCPU_LOAD_SEGMENTS;
 	return 0;
 }
 
-SYSCALL(prctl)
+int64_t sys_prctl(struct task *t, int option, uint64_t arg2, uint64_t arg3, uint64_t arg4, uint64_t arg5)
 {
 	char name[16] = "";
 
-	switch (a[0]) {
+	switch (option) {
 	case 15:	/* PR_SET_NAME */
-		if (user_string(t, name, sizeof(name), a[1]) == -EFAULT)
+		if (user_string(t, name, sizeof(name), arg2) == -EFAULT)
 			return -EFAULT;
 		name[15] = 0;
 		memcpy(t->comm, name, sizeof(name));
 		return 0;
 	case 16:	/* PR_GET_NAME */
-		return user_write(t, a[1], t->comm, 16);
+		return user_write(t, arg2, t->comm, 16);
 	default:
 		return -EINVAL;
 	}
 }
 
-SYSCALL(uname)
+int64_t sys_uname(struct task *t, uint64_t buf)
 {
 	struct utsname u;
 
 	uname(&u);
-	return user_write(t, a[0], &u, sizeof(u));
+	return user_write(t, buf, &u, sizeof(u));
 }
 
-SYSCALL(getrandom)
+int64_t sys_getrandom(struct task *t, uint64_t buf, uint64_t count, uint32_t flags)
 {
 	uint64_t done = 0, stored;
-	char buf[4096];
+	char bytes[4096];
 
-	if (a[2] & ~7ull)
+	if (flags & ~7ull)
 		return -EINVAL;
-	while (done < a[1] && done < 1 << 20) {
-		size_t want = a[1] - done < sizeof(buf) ? a[1] - done : sizeof(buf);
-		ssize_t n = getrandom(buf, want, (unsigned)a[2] & ~2u);
+	while (done < count && done < 1 << 20) {
+		size_t want = count - done < sizeof(bytes) ? count - done : sizeof(bytes);
+		ssize_t n = getrandom(bytes, want, flags & ~2u);
 
 		if (n < 0)
 			return done ? (int64_t)done : -errno;
-		stored = user_write_some(t, a[0] + done, buf, (size_t)n);
+		stored = user_write_some(t, buf + done, bytes, (size_t)n);
 		done += stored;
 		if (stored < (uint64_t)n)
 			return done ? (int64_t)done : -EFAULT;
@@ -271,55 +271,55 @@ SYSCALL(getrandom)
 	return (int64_t)done;
 }
 
-SYSCALL(getrusage)
+int64_t sys_getrusage(struct task *t, int target, uint64_t usage)
 {
 	static const char zeros[sizeof(struct rusage)];
 
-	return user_write(t, a[1], zeros, sizeof(zeros));
+	return user_write(t, usage, zeros, sizeof(zeros));
 }
 
-SYSCALL(sysinfo)
+int64_t sys_sysinfo(struct task *t, uint64_t info)
 {
-	struct vellum_memory_info info;
+	struct vellum_memory_info memory;
 	struct sysinfo si;
 
 	sysinfo(&si);
-	vellum_memory_info(t->kernel->args->memory, &info);
-	si.totalram = info.nr_frames * VELLUM_PAGE_SIZE / si.mem_unit;
-	si.freeram = info.nr_free * VELLUM_PAGE_SIZE / si.mem_unit;
-	return user_write(t, a[0], &si, sizeof(si));
+	vellum_memory_info(t->kernel->args->memory, &memory);
+	si.totalram = memory.nr_frames * VELLUM_PAGE_SIZE / si.mem_unit;
+	si.freeram = memory.nr_free * VELLUM_PAGE_SIZE / si.mem_unit;
+	return user_write(t, info, &si, sizeof(si));
 }
 
-SYSCALL(sched_yield)
+int64_t sys_sched_yield(struct task *t)
 {
-	(void)a;
 	cpu_release(t);
 	sched_yield();
 	return 0;
 }
 
-SYSCALL(sched_getaffinity)
+int64_t sys_sched_getaffinity(struct task *t, int pid, uint32_t len, uint64_t mask)
 {
-	uint64_t mask = t->kernel->args->machine->nr_cpus >= 64 ?
+	uint64_t cpus = t->kernel->args->machine->nr_cpus >= 64 ?
 				~0ull :
 				(1ull << t->kernel->args->machine->nr_cpus) - 1;
 
-	if (a[1] < 8)
+	if (len < 8)
 		return -EINVAL;
-	return user_write(t, a[2], &mask, 8) ? -EFAULT : 8;
+	return user_write(t, mask, &cpus, 8) ? -EFAULT : 8;
 }
 
 /* One thread a process: nobody wakes, nobody waits but in vain. */
-SYSCALL(futex)
+int64_t sys_futex(struct task *t, uint64_t uaddr, int op, uint32_t val, uint64_t timeout, uint64_t uaddr2,
+		uint32_t val3)
 {
 	uint32_t word;
 
-	switch (a[1] & 127) {
+	switch (op & 127) {
 	case 0:		/* FUTEX_WAIT */
 	case 9:		/* FUTEX_WAIT_BITSET */
-		if (user_read(t, &word, a[0], sizeof(word)))
+		if (user_read(t, &word, uaddr, sizeof(word)))
 			return -EFAULT;
-		return word != (uint32_t)a[2] ? -EAGAIN : -EDEADLK;
+		return word != val ? -EAGAIN : -EDEADLK;
 	case 1:		/* FUTEX_WAKE */
 	case 10:
 		return 0;

@@ -6,20 +6,21 @@
 
 #include "abi/signals.h"
 
-SYSCALL(rt_sigaction)
+#include "syscalls.h"	/* made from syscall.tbl */
+
+int64_t sys_rt_sigaction(struct task *t, int signo, uint64_t act, uint64_t oldact, uint64_t sigsetsize)
 {
-	int signo = (int)a[0];
 	struct sig_action new;
 
-	if (signo < 1 || signo > NR_SIGNALS || a[3] != 8)
+	if (signo < 1 || signo > NR_SIGNALS || sigsetsize != 8)
 		return -EINVAL;
-	if (a[1] && (signo == SIGKILL || signo == SIGSTOP))
+	if (act && (signo == SIGKILL || signo == SIGSTOP))
 		return -EINVAL;
-	if (a[1] && user_read(t, &new, a[1], sizeof(new)))
+	if (act && user_read(t, &new, act, sizeof(new)))
 		return -EFAULT;
-	if (a[2] && user_write(t, a[2], &t->action[signo], sizeof(new)))
+	if (oldact && user_write(t, oldact, &t->action[signo], sizeof(new)))
 		return -EFAULT;
-	if (a[1]) {
+	if (act) {
 		pthread_mutex_lock(&t->kernel->lock);
 		t->action[signo] = new;
 		if (is_ignored(t, signo))
@@ -29,34 +30,34 @@ SYSCALL(rt_sigaction)
 	return 0;
 }
 
-SYSCALL(rt_sigprocmask)
+int64_t sys_rt_sigprocmask(struct task *t, int how, uint64_t set, uint64_t oldset, uint64_t sigsetsize)
 {
-	uint64_t set, old = t->blocked;
+	uint64_t mask, old = t->blocked;
 
-	if (a[3] != 8)
+	if (sigsetsize != 8)
 		return -EINVAL;
-	if (a[1]) {
-		if (user_read(t, &set, a[1], 8))
+	if (set) {
+		if (user_read(t, &mask, set, 8))
 			return -EFAULT;
-		switch (a[0]) {
-		case SIG_BLOCK: set = old | set; break;
-		case SIG_UNBLOCK: set = old & ~set; break;
+		switch (how) {
+		case SIG_BLOCK: mask |= old; break;
+		case SIG_UNBLOCK: mask = old & ~mask; break;
 		case SIG_SETMASK: break;
 		default: return -EINVAL;
 		}
 	}
-	if (a[2] && user_write(t, a[2], &old, 8))
+	if (oldset && user_write(t, oldset, &old, 8))
 		return -EFAULT;
-	if (a[1])
-		signal_set_blocked(t, set);
+	if (set)
+		signal_set_blocked(t, mask);
 	return 0;
 }
 
-SYSCALL(rt_sigpending)
+int64_t sys_rt_sigpending(struct task *t, uint64_t set, uint64_t sigsetsize)
 {
-	uint64_t set = __atomic_load_n(&t->pending, __ATOMIC_ACQUIRE) & t->blocked;
+	uint64_t pending = __atomic_load_n(&t->pending, __ATOMIC_ACQUIRE) & t->blocked;
 
-	return a[1] > 8 ? -EINVAL : user_write(t, a[0], &set, a[1]);
+	return sigsetsize > 8 ? -EINVAL : user_write(t, set, &pending, sigsetsize);
 }
 
 /* Sleep until a signal comes that is not blocked. */
@@ -70,39 +71,37 @@ static int64_t wait_for_signal(struct task *t)
 	return -EINTR;
 }
 
-SYSCALL(rt_sigsuspend)
+int64_t sys_rt_sigsuspend(struct task *t, uint64_t set, uint64_t sigsetsize)
 {
-	uint64_t set;
+	uint64_t mask;
 
-	if (a[1] != 8)
+	if (sigsetsize != 8)
 		return -EINVAL;
-	if (user_read(t, &set, a[0], 8))
+	if (user_read(t, &mask, set, 8))
 		return -EFAULT;
 	t->saved_blocked = t->blocked;
 	t->restore_blocked = true;
-	signal_set_blocked(t, set);
+	signal_set_blocked(t, mask);
 	return wait_for_signal(t);
 }
 
-SYSCALL(pause)
+int64_t sys_pause(struct task *t)
 {
-	(void)a;
 	return wait_for_signal(t);
 }
 
-SYSCALL(rt_sigreturn)
+int64_t sys_rt_sigreturn(struct task *t)
 {
-	(void)a;
 	return signal_return(t);
 }
 
-SYSCALL(sigaltstack)
+int64_t sys_sigaltstack(struct task *t, uint64_t stack, uint64_t old_stack)
 {
 	struct guest_stack new, old = { .sp = t->alt_sp, .size = t->alt_size };
 
 	old.flags = !t->alt_size ? ALT_DISABLE : on_alt_stack(t) ? ALT_ONSTACK : 0;
-	if (a[0]) {
-		if (user_read(t, &new, a[0], sizeof(new)))
+	if (stack) {
+		if (user_read(t, &new, stack, sizeof(new)))
 			return -EFAULT;
 		if (on_alt_stack(t))
 			return -EPERM;
@@ -111,9 +110,9 @@ SYSCALL(sigaltstack)
 		if (!(new.flags & ALT_DISABLE) && new.size < 2048)
 			return -ENOMEM;
 	}
-	if (a[1] && user_write(t, a[1], &old, sizeof(old)))
+	if (old_stack && user_write(t, old_stack, &old, sizeof(old)))
 		return -EFAULT;
-	if (a[0]) {
+	if (stack) {
 		t->alt_sp = new.flags & ALT_DISABLE ? 0 : new.sp;
 		t->alt_size = new.flags & ALT_DISABLE ? 0 : new.size;
 	}
@@ -146,23 +145,23 @@ static int64_t kill_matching(struct task *t, int pid, int signo)
 	return found ? 0 : -ESRCH;
 }
 
-SYSCALL(kill)
+int64_t sys_kill(struct task *t, int pid, int signo)
 {
-	if (a[1] > NR_SIGNALS)
+	if (signo < 0 || signo > NR_SIGNALS)
 		return -EINVAL;
-	return kill_matching(t, (int)a[0], (int)a[1]);
+	return kill_matching(t, pid, signo);
 }
 
-SYSCALL(tkill)
+int64_t sys_tkill(struct task *t, int tid, int signo)
 {
-	if (a[1] > NR_SIGNALS || (int)a[0] <= 0)
+	if (signo < 0 || signo > NR_SIGNALS || tid <= 0)
 		return -EINVAL;
-	return kill_matching(t, (int)a[0], (int)a[1]);
+	return kill_matching(t, tid, signo);
 }
 
-SYSCALL(tgkill)
+int64_t sys_tgkill(struct task *t, int tgid, int tid, int signo)
 {
-	if (a[2] > NR_SIGNALS || (int)a[0] <= 0 || (int)a[1] <= 0)
+	if (signo < 0 || signo > NR_SIGNALS || tgid <= 0 || tid <= 0)
 		return -EINVAL;
-	return a[0] == a[1] ? kill_matching(t, (int)a[1], (int)a[2]) : -ESRCH;
+	return tgid == tid ? kill_matching(t, tid, signo) : -ESRCH;
 }

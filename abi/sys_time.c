@@ -8,56 +8,58 @@
 
 #include "abi/task.h"
 
+#include "syscalls.h"	/* made from syscall.tbl */
+
 /* A clock of the host's; one that belongs to a process or descriptor would be of the host's, too. */
 static bool is_clock(uint64_t clock)
 {
 	return (clockid_t)clock >= 0;
 }
 
-SYSCALL(clock_gettime)
+int64_t sys_clock_gettime(struct task *t, int clock, uint64_t tp)
 {
 	struct timespec ts;
 
-	if (!is_clock(a[0]))
+	if (!is_clock(clock))
 		return -EINVAL;
-	if (clock_gettime((clockid_t)a[0], &ts))
+	if (clock_gettime(clock, &ts))
 		return -errno;
-	return user_write(t, a[1], &ts, sizeof(ts));
+	return user_write(t, tp, &ts, sizeof(ts));
 }
 
-SYSCALL(clock_getres)
+int64_t sys_clock_getres(struct task *t, int clock, uint64_t res)
 {
 	struct timespec ts;
 
-	if (!is_clock(a[0]))
+	if (!is_clock(clock))
 		return -EINVAL;
-	if (clock_getres((clockid_t)a[0], &ts))
+	if (clock_getres(clock, &ts))
 		return -errno;
-	return a[1] ? user_write(t, a[1], &ts, sizeof(ts)) : 0;
+	return res ? user_write(t, res, &ts, sizeof(ts)) : 0;
 }
 
-SYSCALL(gettimeofday)
+int64_t sys_gettimeofday(struct task *t, uint64_t tv, uint64_t tz)
 {
-	struct timeval tv;
+	struct timeval now;
 
-	gettimeofday(&tv, NULL);
-	return a[0] ? user_write(t, a[0], &tv, sizeof(tv)) : 0;
+	gettimeofday(&now, NULL);
+	return tv ? user_write(t, tv, &now, sizeof(now)) : 0;
 }
 
-SYSCALL(time)
+int64_t sys_time(struct task *t, uint64_t tloc)
 {
 	time_t now = time(NULL);
 
-	if (a[0] && user_write(t, a[0], &now, sizeof(now)))
+	if (tloc && user_write(t, tloc, &now, sizeof(now)))
 		return -EFAULT;
 	return now;
 }
 
-SYSCALL(times)
+int64_t sys_times(struct task *t, uint64_t buf)
 {
 	struct tms none = { 0 };
 
-	if (a[0] && user_write(t, a[0], &none, sizeof(none)))
+	if (buf && user_write(t, buf, &none, sizeof(none)))
 		return -EFAULT;
 	return (int64_t)(clock_ns(CLOCK_MONOTONIC) / 10000000);
 }
@@ -113,28 +115,28 @@ static int64_t sleep_for(struct task *t, uint64_t ns, uint64_t rest)
 	return err;
 }
 
-SYSCALL(nanosleep)
+int64_t sys_nanosleep(struct task *t, uint64_t duration, uint64_t rem)
 {
 	struct timespec ts;
 
-	if (user_read(t, &ts, a[0], sizeof(ts)))
+	if (user_read(t, &ts, duration, sizeof(ts)))
 		return -EFAULT;
-	return is_time(&ts) ? sleep_for(t, timespec_ns(&ts), a[1]) : -EINVAL;
+	return is_time(&ts) ? sleep_for(t, timespec_ns(&ts), rem) : -EINVAL;
 }
 
-SYSCALL(clock_nanosleep)
+int64_t sys_clock_nanosleep(struct task *t, int clock, int flags, uint64_t request, uint64_t remain)
 {
 	struct timespec ts, now;
 	uint64_t until, from;
 
-	if (!is_clock(a[0]) || clock_gettime((clockid_t)a[0], &now))
+	if (!is_clock(clock) || clock_gettime(clock, &now))
 		return -EINVAL;
-	if (user_read(t, &ts, a[2], sizeof(ts)))
+	if (user_read(t, &ts, request, sizeof(ts)))
 		return -EFAULT;
 	if (!is_time(&ts))
 		return -EINVAL;
-	if (!(a[1] & TIMER_ABSTIME))
-		return sleep_for(t, timespec_ns(&ts), a[3]);
+	if (!(flags & TIMER_ABSTIME))
+		return sleep_for(t, timespec_ns(&ts), remain);
 	until = timespec_ns(&ts);
 	from = timespec_ns(&now);
 	return until > from ? sleep_for(t, until - from, 0) : 0;
@@ -174,37 +176,37 @@ static void set_timer(struct task *t, uint64_t value, uint64_t interval, struct 
 	pthread_mutex_unlock(&t->kernel->lock);
 }
 
-SYSCALL(setitimer)
+int64_t sys_setitimer(struct task *t, int which, uint64_t value, uint64_t old_value)
 {
 	struct itimerval new, old;
 
-	if (a[0] != ITIMER_REAL)
+	if (which != ITIMER_REAL)
 		return -EINVAL;
-	if (user_read(t, &new, a[1], sizeof(new)))
+	if (user_read(t, &new, value, sizeof(new)))
 		return -EFAULT;
 	if (!is_timeval(&new.it_value) || !is_timeval(&new.it_interval))
 		return -EINVAL;
 	set_timer(t, timeval_ns(&new.it_value), timeval_ns(&new.it_interval), &old);
-	return a[2] ? user_write(t, a[2], &old, sizeof(old)) : 0;
+	return old_value ? user_write(t, old_value, &old, sizeof(old)) : 0;
 }
 
-SYSCALL(getitimer)
+int64_t sys_getitimer(struct task *t, int which, uint64_t value)
 {
 	struct itimerval it;
 
-	if (a[0] != ITIMER_REAL)
+	if (which != ITIMER_REAL)
 		return -EINVAL;
 	pthread_mutex_lock(&t->kernel->lock);
 	get_timer(t, &it);
 	pthread_mutex_unlock(&t->kernel->lock);
-	return user_write(t, a[1], &it, sizeof(it));
+	return user_write(t, value, &it, sizeof(it));
 }
 
-SYSCALL(alarm)
+int64_t sys_alarm(struct task *t, uint32_t seconds)
 {
 	struct itimerval old;
 
-	set_timer(t, (uint32_t)a[0] * 1000000000ull, 0, &old);
+	set_timer(t, seconds * 1000000000ull, 0, &old);
 	/* To the nearest second, but not to none. */
 	return old.it_value.tv_sec +
 	       (old.it_value.tv_usec >= 500000 || (!old.it_value.tv_sec && old.it_value.tv_usec));

@@ -8,7 +8,8 @@
 #include "abi/task.h"
 #include "abi/text.h"
 
-#include "syscall_table.h"	/* made from syscall.tbl */
+#include "syscalls.h"	/* made from syscall.tbl */
+#include "syscall_table.h"
 
 #define NR_TABLE   (sizeof(table) / sizeof(table[0]))
 #define MAX_NUMBER 1024
@@ -82,9 +83,12 @@ static int print_arg(struct task *t, char kind, uint64_t value, char *out, size_
 	int err;
 
 	switch (kind) {
-	case 'd':	/* most are int, and the upper half is not always sign-extended */
-		return snprintf(out, size, "%lld", value >> 32 ? (long long)value : (int)value);
-	case 'o': return snprintf(out, size, "0%llo", (unsigned long long)value);
+	case 'd': return snprintf(out, size, "%d", (int)value);
+	case 'u': return snprintf(out, size, "%u", (uint32_t)value);
+	case 'l':
+	case 'z': return snprintf(out, size, "%lld", (long long)value);
+	case 'o': return snprintf(out, size, "0%o", (uint32_t)value);
+	case 'X': return snprintf(out, size, "0x%x", (uint32_t)value);
 	case 's':
 		err = user_string(t, text, sizeof(text), value);
 		text[sizeof(text) - 1] = 0;

@@ -236,9 +236,4 @@ void vdso_tick(struct kernel *k);		/* keep the time page right */
 void vdso_init(struct kernel *k);
 void vdso_fini(struct kernel *k);
 
-/* The head of a system call's handler: its prototype, since the table is elsewhere, and itself. */
-#define SYSCALL(name)                                             \
-	int64_t sys_##name(struct task *t, const uint64_t a[6]);  \
-	int64_t sys_##name(struct task *t, const uint64_t a[6])
-
 #endif

@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * bench/auto.c - the tracker that chooses, against both methods that it chooses between: what storing
- * and collecting costs together. All three columns are Vellum's; the "host" is the other method.
+ * bench/auto.c - the tracker that chooses its method (auto), compared with wp and clean: cost of stores and
+ * collection together. Both sides are Vellum's; the "host" column is the other method.
  */
 #include "bench/bench.h"
 #include "vellum/dirty.h"
 
 #define NR_METHODS 3
-#define WARM_UP 6		/* rounds until it has chosen */
-#define WORTH (1 / 1.15)	/* at most so much dearer than the better one */
+#define WARM_UP 6		/* rounds in which auto chooses its method */
+#define WORTH (1 / 1.15)	/* auto may cost at most 15 % more than the better method */
 
 static const enum vellum_track_method methods[NR_METHODS] = { VELLUM_TRACK_AUTO, VELLUM_TRACK_WP,
 							      VELLUM_TRACK_CLEAN };
 
-/* What is stored to in every round: @step-th pages of a dense part, then of a sparse one. */
+/* Pages stored to in each round: every @step-th page of the dense part, every @sparse_step-th of the sparse part. */
 struct pattern {
 	const char *name;
 	uint64_t dense, step;		/* pages */
@@ -106,7 +106,7 @@ void bench_auto(void)
 		{ "10%", pages, 10, 0, 0, WORTH },
 		{ "50%", pages, 2, 0, 0, WORTH },
 		{ "100%", pages, 1, 0, 0, WORTH },
-		/* A heap that is busy all over, and a large mapping that is hardly stored to. */
+		/* A heap that is stored to everywhere, and a large VMA with few stores. */
 		{ "dense+sparse", pages / 32, 1, 3 * pages, pages, 1 },
 	};
 

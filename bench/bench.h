@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * bench/bench.h - what the benchmarks share.
+ * bench/bench.h - shared by all benchmarks.
  *
- * A row is one piece of work that is done on Vellum and on the host's kernel in turns, a round each,
- * so that whatever else the machine does meets both. A scenario prepares both sides and fills rows.
+ * A row measures one piece of work on Vellum and on the host's kernel. Rounds alternate between the two sides, so that
+ * other load on the machine affects both. A scenario prepares both sides and fills rows.
  */
 #ifndef BENCH_BENCH_H
 #define BENCH_BENCH_H
@@ -25,20 +25,20 @@
 /* --- main.c --- */
 
 struct options {
-	bool quick;		/* few rounds of little work: does it all work? */
+	bool quick;		/* few rounds of little work: only tests that the benchmarks run */
 	const char *filter;	/* rows to show: part of their name */
 	const char *json;
 	const char *command;	/* the vellum command */
-	const char *unchecked;	/* it without the checks of exposed tables */
+	const char *unchecked;	/* the command, built without the checks of exposed tables */
 	const char *guests;	/* folder of the guest programs */
 };
 extern struct options options;
 
-/* How much to do: the second with --quick. */
+/* The amount of work: @quick with --quick, else @full. */
 unsigned amount(unsigned full, unsigned quick);
 double now_ns(void);
 
-/* Each fills the rows whose names start with its own. */
+/* Each fills the rows whose names start with the scenario's name. */
 void bench_fault(void);
 void bench_fork(void);
 void bench_range(void);
@@ -61,30 +61,30 @@ void bench_checks(void);
 struct row;
 
 /*
- * Name: scenario.what. The two "is" say by what each side does it: a library call, a system call, a
- * fault. A smaller value is always the better one.
+ * @name: scenario.what. @vellum_is, @host_is: how each side does the work (library call, system call, fault). In
+ * every row, a smaller value is better.
  */
 struct row *row_add(const char *name, const char *unit, const char *vellum_is, const char *host_is);
-/* One round; NAN for a host that can't. */
+/* Add one round. @host is NAN if the host lacks the feature. */
 void row_sample(struct row *row, double vellum, double host);
-/* Goals: the host's value is at least so many times ours; ours is at most so much. */
+/* Goals: the host's value is at least @at_least times Vellum's; Vellum's value is at most @at_most. */
 void row_goal_ratio(struct row *row, double at_least);
 void row_goal_value(struct row *row, double at_most);
-/* A line below the row; a second note is added to it. */
+/* Print a note below the row. Further notes are appended to the first. */
 void row_note(struct row *row, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 void report_table(void);
 void report_json(const char *path);
 
-/* What was measured is not the work that was to be done: the run ends with status 1. */
+/* Exit with status 1: the work was not done as the scenario intends, so its time means nothing. */
 _Noreturn void die(const char *format, ...) __attribute__((format(printf, 1, 2)));
 #define must(what, ...) ((what) ? (void)0 : die(__VA_ARGS__))
 
-/* --- world.c: both sides of memory --- */
+/* --- world.c: memory on both sides --- */
 
-/* The POSIX host, with what the core allocates counted. */
+/* The POSIX host; counts what the core allocates. */
 struct counted_host {
-	struct vellum_host_ram ram;	/* first: the POSIX hooks want it */
+	struct vellum_host_ram ram;	/* must be first: the POSIX hooks' context */
 	uint64_t live_bytes;
 };
 
@@ -96,7 +96,7 @@ struct world {
 	struct vellum_soft_cpu *cpu[2];	/* both run mm */
 };
 
-/* Room for so many @pages and their tables; all RAM was used before, as in a program that has run. */
+/* Create memory for @pages pages and their tables. All of its RAM has been used once, as after a program ran. */
 void world_open(struct world *w, uint64_t pages);
 void world_close(struct world *w);
 
@@ -105,12 +105,12 @@ char *map_host(uint64_t pages, int flags);	/* MAP_*; without huge pages */
 void unmap_host(char *at, uint64_t pages);
 uint64_t minor_faults(void);	/* of this process */
 
-/* Store @value to every @step-th page, the first one included; return how long it took. */
+/* Store @value to every @step-th page, from the first on. Return: the time in ns. */
 double store_vellum(struct vellum_soft_cpu *cpu, uint64_t at, uint64_t pages, uint64_t step,
 		    uint64_t value);
 double store_host(char *at, uint64_t pages, uint64_t step, uint64_t value);
 
-/* --- helper.c: host sides that want an address space of their own --- */
+/* --- helper.c: processes for host sides that need a separate address space --- */
 
 struct answer {
 	bool done;
@@ -121,10 +121,10 @@ struct helper {
 	int pid, to, from;
 };
 
-/* Fork now: the helper has what its parent has mapped by then. @serve does command by command. */
+/* Fork a helper, with a copy of this process's memory. It calls @serve for each command. */
 void helper_start(struct helper *h, void (*serve)(void *arg, int command, struct answer *a),
 		  void *arg);
-/* Ends the run if the command wasn't done. */
+/* Send a command and wait. Ends the run if the helper did not do it. */
 struct answer helper_ask(struct helper *h, int command);
 void helper_stop(struct helper *h);
 
@@ -137,12 +137,12 @@ struct wp_async {
 	void *regions;
 };
 
-/* Why it isn't there, or NULL. The range is armed after it. */
+/* Set up tracking and arm the range. Return: NULL, or why the host lacks the feature. */
 const char *wp_async_open(struct wp_async *w, char *at, uint64_t pages);
 void wp_async_close(struct wp_async *w);
-/* How many pages were written since they were armed; @arm: and arm these again. */
+/* Count the pages written since they were armed. @arm: arm them again. */
 uint64_t wp_async_written(struct wp_async *w, bool arm);
-/* Write-protect all of it. */
+/* Write-protect the whole range. */
 void wp_async_protect(struct wp_async *w);
 
 #endif

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# `make bench`: Vellum and the host's kernel side by side. ROWS=fork runs only such rows.
+# `make bench` measures Vellum and the host's kernel side by side. ROWS=fork: only rows with "fork" in their name.
 BENCH_SRC := $(wildcard bench/*.c)
 BENCH_GUEST := build/bench/guest/ops
 ROWS ?=
@@ -12,7 +12,7 @@ build/bench/guest/%: bench/guest/%.c tests/guest/guest.h
 	@mkdir -p $(@D)
 	$(Q)gcc $(GUEST_CFLAGS) -Itests/guest $< -o $@
 
-# The command, but with a machine whose tables the core trusts: what do its checks cost?
+# The command, but the core trusts the machine's page tables. bench/run.c measures what the checks cost.
 $(BUILD)/bench/unchecked/qemu.o: machine/qemu.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) -DBENCH_UNCHECKED -c $< -o $@
@@ -28,6 +28,6 @@ bench: all guests $(BUILD)/bench/bench $(BUILD)/bench/vellum-unchecked $(BENCH_G
 	@$(BUILD)/bench/bench --vellum=$(BUILD)/vellum \
 		--unchecked=$(BUILD)/bench/vellum-unchecked --json=$(BUILD)/bench.json $(ROWS)
 
-# It is built with every variant, and run quickly by tests/house/bench.sh.
+# Every variant builds the benchmarks. tests/house/bench.sh runs them with --quick.
 unit-build: $(BUILD)/bench/bench
 test: $(BENCH_GUEST) $(BUILD)/bench/vellum-unchecked

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* bench/dirty.c - who wrote where: the helpers for shared mappings, and the tracker. */
+/* bench/dirty.c - dirty tracking: the helpers for shared mappings, and the tracker. */
 #define _GNU_SOURCE
 #include "bench/bench.h"
 #include "vellum/backing.h"
@@ -9,7 +9,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-/* The host's side of a scenario: memory that is tracked, if the kernel can. */
+/* The host's side of a scenario: memory that the kernel tracks, if it supports that. */
 struct host_side {
 	char *at;
 	uint64_t pages;
@@ -32,7 +32,7 @@ static void host_close(struct host_side *h)
 	unmap_host(h->at, h->pages);
 }
 
-/* A row, with why there is no host in it. */
+/* Add a row. If the host lacks the feature, a note says why. */
 static struct row *row_with(struct host_side *h, const char *name, const char *vellum_is,
 			    const char *host_is)
 {
@@ -43,7 +43,7 @@ static struct row *row_with(struct host_side *h, const char *name, const char *v
 	return row;
 }
 
-/* What a collection that arms again costs by page; @dirty pages must be in it. */
+/* The time per page of a collection that arms pages again. It must find @dirty pages. */
 static double scan_host(struct host_side *h, uint64_t dirty)
 {
 	double start = now_ns();
@@ -132,7 +132,7 @@ static void bench_clean(struct shared *s)
 			uint64_t dirty = c[j].step ? (s->pages + c[j].step - 1) / c[j].step : 0;
 			double ours;
 
-			/* Each side right after its own stores, or after a scan of its own: as warm as the other. */
+			/* Each side runs after its own stores or scan, so that caches are equally warm. */
 			if (dirty)
 				store_vellum(s->w.cpu[0], s->at, s->pages, c[j].step, i);
 			else

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* bench/fault.c - first touch, copy on write; one thread and two. */
+/* bench/fault.c - faults on first access and copy-on-write, by one thread and by two. */
 #define _GNU_SOURCE
 #include "bench/bench.h"
 #include "vellum/access.h"
@@ -56,7 +56,7 @@ static void first_touch(struct world *w, uint64_t pages)
 	}
 }
 
-/* The child has the old bytes after its parent stored new ones. */
+/* Fork, then time the parent's stores. The child must still have the old bytes. */
 static double cow_vellum(struct world *w, uint64_t at, uint64_t pages, uint64_t value)
 {
 	uint64_t before = count_of(w, VELLUM_COUNT_FAULT_COW), old = 0;
@@ -73,7 +73,7 @@ static double cow_vellum(struct world *w, uint64_t at, uint64_t pages, uint64_t 
 	return ns / (double)pages;
 }
 
-/* The child waits until its parent has stored, and says with its status whether it sees old bytes. */
+/* Likewise. The child waits until its parent has stored; its exit status is 0 if it still has the old bytes. */
 static double cow_host(char *at, uint64_t pages, uint64_t value)
 {
 	int go[2], status;
@@ -127,7 +127,7 @@ void bench_fault(void)
 
 /* --- two threads --- */
 
-/* Both begin at once, so nobody is woken: a wake-up takes as long as a hundred faults. */
+/* Start both threads at once. They spin, as a wake-up takes as long as a hundred faults. */
 static void meet(unsigned *waiting)
 {
 	__atomic_fetch_sub(waiting, 1, __ATOMIC_ACQ_REL);
@@ -135,7 +135,7 @@ static void meet(unsigned *waiting)
 		sched_yield();
 }
 
-/* The @i-th of the CPUs that we may use; the scheduler would often leave both threads on one. */
+/* Run this thread on the @i-th allowed CPU: the scheduler would often leave both threads on one CPU. */
 static void pin(const cpu_set_t *all, unsigned i)
 {
 	cpu_set_t one;
@@ -177,7 +177,7 @@ static void *touch(void *arg)
 	return NULL;
 }
 
-/* Time from the first start to the last end, by page of all threads together. */
+/* Time from the first thread's start to the last thread's end, divided by the pages of all threads. */
 static double touch_by(struct world *w, unsigned nr_threads, uint64_t pages, const cpu_set_t *cpus)
 {
 	unsigned start = nr_threads, end = nr_threads;

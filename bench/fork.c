@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* bench/fork.c - fork of much memory; what mapped memory costs in metadata. */
+/* bench/fork.c - fork of a large address space; memory used for the metadata of mapped pages. */
 #define _GNU_SOURCE
 #include "bench/bench.h"
 #include "vellum/access.h"
@@ -10,7 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* Commands of the host's side. */
+/* Commands for the host's side. */
 enum { TOUCH, FORK };
 
 struct host_side {
@@ -18,7 +18,7 @@ struct host_side {
 	char *at;	/* NULL: not mapped yet */
 };
 
-/* How long fork(2) took, and from then until the child was gone. */
+/* Measure fork(2), and from then until the child was reaped. */
 static bool host_fork(struct host_side *s, double ns[2])
 {
 	volatile uint64_t *last = (uint64_t *)(s->at + (s->pages - 1) * PAGE);
@@ -104,7 +104,7 @@ void bench_fork(void)
 
 /* --- metadata --- */
 
-/* Bytes of the host's page tables for this process. */
+/* The size of this process's page tables. */
 static double page_table_bytes(void)
 {
 	FILE *f = fopen("/proc/self/status", "r");

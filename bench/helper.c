@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* bench/helper.c - processes that do the host's side in an address space of their own. */
+/* bench/helper.c - processes that do the host's side in a separate address space. */
 #define _GNU_SOURCE
 #include "bench/bench.h"
 
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define STOP (-1)	/* not by end of file: later helpers have this one's pipe as well */
+#define STOP (-1)	/* a command, as a later helper inherits this pipe, and its end of file never comes */
 
 void helper_start(struct helper *h, void (*serve)(void *arg, int command, struct answer *a), void *arg)
 {

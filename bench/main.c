@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* bench/main.c - options, and which scenarios run. */
+/* bench/main.c - parses options and runs scenarios. */
 #define _GNU_SOURCE
 #include "bench/bench.h"
 
@@ -78,7 +78,7 @@ static bool parse(const char *arg)
 	return true;
 }
 
-/* A scenario has rows to show if the filter is part of its name, or starts with it. */
+/* A scenario runs if the filter is part of its name, or starts with its name. */
 static bool wanted(const char *name)
 {
 	return !options.filter || strstr(name, options.filter) ||

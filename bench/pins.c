@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* bench/pins.c - pages pinned and unpinned; fork of huge pages. */
+/* bench/pins.c - pinning and unpinning of pages; fork of huge pages. */
 #define _GNU_SOURCE
 #include "bench/bench.h"
 #include "vellum/gup.h"
@@ -15,7 +15,7 @@
 
 /* --- pins --- */
 
-/* The host pins long-term, for buffers of io_uring: register, unregister. */
+/* On the host, io_uring pins the pages of a registered buffer long-term. */
 static double host_pin(int ring, char *at, uint64_t pages)
 {
 	struct iovec iov = { at, pages * PAGE };
@@ -81,7 +81,7 @@ static char *map_host_huge(uint64_t bytes)
 	return at;
 }
 
-/* How long fork(2) takes beyond what it takes without the memory is not known: it is small here. */
+/* The time includes what fork(2) takes without the memory, which is small here. */
 static double host_fork(void)
 {
 	double start = now_ns(), ns;

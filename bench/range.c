@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* bench/range.c - munmap and mprotect: by page, and among few and many mappings. */
+/* bench/range.c - munmap and mprotect: cost per page, and cost with few and with many VMAs. */
 #define _GNU_SOURCE
 #include "bench/bench.h"
 
@@ -11,7 +11,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* --- by page --- */
+/* --- cost per page --- */
 
 struct times {
 	double protect, unprotect, unmap;
@@ -42,7 +42,7 @@ static struct times range_vellum(struct world *w, uint64_t pages)
 	return (struct times){ t[1] / (double)pages, t[2] / (double)pages, t[3] / (double)pages };
 }
 
-/* May the kernel store there? */
+/* Is the page at @at writable? The kernel tries a store. */
 static bool writable(void *at)
 {
 	int zero = open("/dev/zero", O_RDONLY | O_CLOEXEC);
@@ -98,24 +98,24 @@ void bench_range(void)
 	world_close(&w);
 }
 
-/* --- few and many mappings --- */
+/* --- few and many VMAs --- */
 
 #define FEW_VMAS 10
-#define MANY_VMAS 100000	/* wanted: as many of them as Vellum and the host let us have are used */
-#define SPARE_VMAS 64		/* of the limit: for what an operation maps, and the host's own */
+#define MANY_VMAS 100000	/* wanted; fewer if Vellum or the host allows fewer */
+#define SPARE_VMAS 64		/* kept free below the limit: for an operation's VMAs and the process's own */
 #define OPS 256
 #define FIRST_VMA 0x300000000000ull
 #define MAX_MAP_COUNT "/proc/sys/vm/max_map_count"
 
 enum { MAP_UNMAP, PROTECT, PROTECT_ONE, COUNT };
 
-/* Where an operation goes: all over the place, and the same at every run; or always to the middle. */
+/* The address of an operation: pseudo-random, the same in every run; with @one always the middle. */
 static uint64_t spot(unsigned op, uint64_t nr, bool one)
 {
 	return FIRST_VMA + (one ? nr / 2 : op * 2654435761u % nr) * PAGE;
 }
 
-/* Neighbours differ, so they don't merge. */
+/* Neighbours differ, so that their VMAs are not merged. */
 static uint32_t prot_of(uint64_t at)
 {
 	return at / PAGE % 2 ? RW : VELLUM_PROT_READ;
@@ -155,7 +155,7 @@ static double map_unmap_vellum(struct vellum_mm *mm)
 	return start / OPS;
 }
 
-/* Two calls an operation: rights away, and back. */
+/* Two calls per operation: remove rights, and restore them. */
 static double protect_vellum(struct vellum_mm *mm, uint64_t nr, bool one)
 {
 	double start = now_ns();
@@ -277,7 +277,7 @@ static void restore_and_end(int sig)
 	raise(sig);
 }
 
-/* How many mappings a process of the host may have: @wanted, if root can have it so for a while. */
+/* Raise the host's limit of VMAs to @wanted until the benchmark ends, if allowed. Return: the limit in force. */
 static uint64_t raise_limit(uint64_t wanted)
 {
 	FILE *f = fopen(MAX_MAP_COUNT, "r");
@@ -336,7 +336,7 @@ struct sides {
 	struct host_side side[2];
 };
 
-/* @r: by command. */
+/* @r: indexed by command. */
 static void measure(struct sides *s, struct vma_rows r[COUNT])
 {
 	for (int command = 0; command < COUNT; command++) {
@@ -352,7 +352,7 @@ static void measure(struct sides *s, struct vma_rows r[COUNT])
 	}
 }
 
-/* As many as both sides give; the spare ones are unmapped again. */
+/* Make as many VMAs as both sides allow, then unmap SPARE_VMAS of them. */
 static void make_sides(struct world *w, struct sides *s)
 {
 	uint64_t allowed, wanted = amount(MANY_VMAS, 2000);

@@ -93,7 +93,7 @@ static int compare(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-/* Between the two neighbours, if it falls between them. */
+/* Interpolates between two neighbouring values. */
 static double quantile(const double *sorted, unsigned nr, double q)
 {
 	double at = q * (nr - 1);

@@ -21,7 +21,7 @@ static const char by_vellum[] = "vellum run (QEMU TCG)", by_host[] = "native";
 
 /* --- one process --- */
 
-/* Run it with stdout into @out; how long it took, NAN if its status isn't 0. */
+/* Run a program with @out as stdout. Return: its time in ns; NAN if its status is not 0. */
 static double spawn(const char *const argv[], int out)
 {
 	posix_spawn_file_actions_t actions;
@@ -48,7 +48,7 @@ static int new_output(void)
 	return fd;
 }
 
-/* All that was written into it, as a string. */
+/* The contents of a file, as a string. */
 static char *text_of(int fd)
 {
 	off_t size = lseek(fd, 0, SEEK_END);
@@ -93,7 +93,7 @@ static void under_vellum(const char *out[MAX_ARGS + 5], const char *mode, const 
 struct program {
 	const char *name;
 	const char *argv[MAX_ARGS];
-	const char *says;	/* native output differs by right: it has this instead of being the same */
+	const char *says;	/* the output may differ from the native run's, but must contain this */
 };
 
 static double run_native(const struct program *p, int out)
@@ -146,7 +146,7 @@ static void bench_program(const struct program *p, const char *const modes[], un
 	}
 }
 
-/* Lines of words and numbers, that gzip has some work with and sort some too. */
+/* Lines of words and numbers, as input for gzip and sort. */
 static void write_lines(const char *path, size_t size)
 {
 	FILE *f = fopen(path, "w");
@@ -231,8 +231,8 @@ void bench_run(void)
 }
 
 /*
- * What it costs that tables which a program may have written are never trusted: the command that looks at each
- * entry again (VELLUM_MMU_TABLES_EXPOSED), against one built without. Programs that live on faults and forks.
+ * The cost of not trusting page tables that a program may have written: the command, which checks each entry that it
+ * reads (VELLUM_MMU_TABLES_EXPOSED), against one built without the checks. The programs fault and fork a lot.
  */
 void bench_checks(void)
 {
@@ -259,7 +259,7 @@ void bench_checks(void)
 	}
 }
 
-/* --- what a program sees --- */
+/* --- times that a program measures inside --- */
 
 struct ops {
 	double getppid, touch;

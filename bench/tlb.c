@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * bench/tlb.c - an access that hits the software TLB, against a plain one; alone, and while another
- * thread takes rights away in the same address space, so that translations are flushed remotely.
+ * bench/tlb.c - an access that hits the software TLB, compared with a plain access: alone, and while another thread
+ * removes rights in the same address space, so that translations of this CPU are flushed remotely.
  */
 #define _GNU_SOURCE
 #include "bench/bench.h"
@@ -11,18 +11,18 @@
 #include <time.h>
 
 #define NR_PAGES 32ull
-#define STRIDE (PAGE + 64)	/* another page and another cache line each time */
+#define STRIDE (PAGE + 64)	/* each access is to another page and another cache line */
 #define SPAN (NR_PAGES * PAGE)
 #define FLUSH_PAUSE_NS 50000
 
 struct tlb {
 	struct world w;
-	uint64_t at, flushed;	/* the accesses' pages; the flusher's page */
+	uint64_t at, flushed;	/* pages of the accesses; page of the flusher */
 	char *host, *host_flushed;
 	uint64_t accesses;
 };
 
-/* --- the loops; both sides work out the same offsets --- */
+/* --- the loops: both sides compute the same offsets --- */
 
 static double loads_vellum(struct tlb *t)
 {
@@ -78,7 +78,7 @@ static double stores_host(struct tlb *t)
 	return (now_ns() - ns) / (double)n;
 }
 
-/* Each load says where the next one goes. Word 1 of the lines: word 0 is for the other loops. */
+/* Each load reads the offset of the next load, from word 1 of a line. The other loops use word 0. */
 static double chase_vellum(struct tlb *t)
 {
 	struct vellum_soft_cpu *cpu = t->w.cpu[0];
@@ -133,7 +133,7 @@ struct flusher {
 	pthread_t thread;
 };
 
-/* Store, take W away, give it back: two CPUs run the address space, so the other one must hear. */
+/* Store, remove W, restore it. Two CPUs run the address space, so this flushes the other CPU's TLB too. */
 static bool flush_once(struct flusher *f)
 {
 	struct tlb *t = f->tlb;
@@ -163,7 +163,7 @@ static void *flush(void *arg)
 
 typedef double loop_fn(struct tlb *t);
 
-/* A loop while the flusher works; it has begun when the loop does. */
+/* Run a loop while the flusher flushes. The flusher starts first. */
 static double with_flushes(struct tlb *t, bool host, loop_fn *loop, double *per_ms)
 {
 	uint64_t before = vellum_mm_counter(t->w.mm, VELLUM_COUNT_TLB_FLUSHES);

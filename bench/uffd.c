@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* bench/uffd.c - userfaultfd write-protection, resolved by another thread or by itself; PAGEMAP_SCAN. */
+/* bench/uffd.c - userfaultfd write-protection, resolved by another thread or by the kernel (async); PAGEMAP_SCAN. */
 #define _GNU_SOURCE
 #include "bench/bench.h"
 #include "vellum/pagemap.h"
@@ -16,7 +16,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* --- a fault that somebody else resolves --- */
+/* --- a fault that another thread resolves --- */
 
 struct vellum_side {
 	struct world *w;
@@ -133,7 +133,7 @@ static void sync_faults(struct row *row)
 	unmap_host(host.at, pages);
 }
 
-/* --- protection that resolves itself, and finding what was written --- */
+/* --- write-protection in async mode, and scans for written pages --- */
 
 static uint64_t scan_vellum(struct world *w, uint64_t at, uint64_t pages, struct vellum_page_region *vec)
 {
@@ -151,14 +151,14 @@ static uint64_t scan_vellum(struct world *w, uint64_t at, uint64_t pages, struct
 struct async {
 	struct world w;
 	struct wp_async host;
-	const char *why;		/* the host has it not */
+	const char *why;		/* why the host lacks the feature, or NULL */
 	char *host_at;
 	uint64_t at, pages;
 	struct vellum_uffd *uffd;
 	struct vellum_page_region *vec;
 };
 
-/* Every @step-th page is stored to, then found and protected again, on both sides. */
+/* On both sides, store to every @step-th page, then find these pages and protect them again. */
 static void async_round(struct async *a, struct row *fault, struct row *scan, uint64_t step, uint64_t value)
 {
 	uint64_t stored = (a->pages + step - 1) / step;

@@ -25,7 +25,7 @@ static void counted_free(void *host, void *ptr, size_t size)
 	vellum_host_posix()->free(host, ptr, size);
 }
 
-/* Use all of RAM once, so that no round pays for the host's own first touch of it. */
+/* Use all of RAM once, so that no round includes the host's faults on it. */
 static void warm(struct world *w)
 {
 	struct vellum_memory_info info;
@@ -40,7 +40,7 @@ static void warm(struct world *w)
 
 void world_open(struct world *w, uint64_t pages)
 {
-	/* Some more: tables, what the core keeps for itself, and no less than it wants. */
+	/* Also RAM for tables and for the core's reserve, and at least the core's minimum. */
 	uint64_t ram = (pages + pages / 64 + 1024 + 511) / 512 * 512 * PAGE;
 	static struct vellum_host_ops ops;
 	struct vellum_memory_args args = { .size = sizeof(args), .host = &ops };
@@ -90,7 +90,7 @@ char *map_host(uint64_t pages, int flags)
 	char *at = mmap(NULL, pages * PAGE, PROT_READ | PROT_WRITE, flags | MAP_ANONYMOUS, -1, 0);
 
 	must(at != MAP_FAILED, "mmap of %llu pages", (unsigned long long)pages);
-	madvise(at, pages * PAGE, MADV_NOHUGEPAGE);	/* fails where there are none anyway */
+	madvise(at, pages * PAGE, MADV_NOHUGEPAGE);	/* fails if the kernel has no huge pages */
 	return at;
 }
 

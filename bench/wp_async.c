@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * bench/wp_async.c - the host's dirty tracking: userfaultfd write-protection that the kernel resolves
- * on its own, and PAGEMAP_SCAN, which collects what was written and protects it again.
+ * bench/wp_async.c - the host's dirty tracking: userfaultfd write-protection in async mode, where the kernel resolves
+ * faults by itself, and PAGEMAP_SCAN, which lists written pages and protects them again.
  *
- * Numbers are here since headers of distributions lack them (Linux 6.7 and later have the thing).
+ * Linux has both since 6.7. The constants are defined here because the headers of distributions may lack them.
  */
 #define _GNU_SOURCE
 #include "bench/bench.h"
@@ -68,7 +68,7 @@ static int open_uffd(void)
 	return fd;
 }
 
-/* The whole range: a call may end before its end, as it does in Linux 6.18 with over 512 regions. */
+/* Scan the whole range. One call may stop early, as in Linux 6.18 with more than 512 regions. */
 static bool scan(struct wp_async *w, uint64_t flags, uint64_t *nr)
 {
 	struct scan_arg arg = {
@@ -104,7 +104,7 @@ const char *wp_async_open(struct wp_async *w, char *at, uint64_t pages)
 	*w = (struct wp_async){ open_uffd(), open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC), at, pages,
 				calloc(pages, sizeof(struct scan_region)) };
 	must(w->regions, "no memory");
-	memset(w->regions, 0, pages * sizeof(struct scan_region));	/* faults now, not in a scan */
+	memset(w->regions, 0, pages * sizeof(struct scan_region));	/* so that scans do not fault on it */
 	if (w->uffd < 0)
 		why = "no userfaultfd with WP_ASYNC: kernel before 6.7, or no right";
 	else if (ioctl(w->uffd, UFFD_REGISTER, &reg))

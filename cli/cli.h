@@ -10,24 +10,24 @@
 #include "vellum/dirty.h"
 #include "vellum/swap.h"
 
-#define EXIT_VELLUM 125		/* Vellum's own failure, as env(1) and timeout(1) have it */
+#define EXIT_VELLUM 125		/* Vellum's own failure; env(1) and timeout(1) use the same */
 
 enum track_mode { TRACK_NONE, TRACK_WP, TRACK_CLEAN, TRACK_AUTO };
 
 struct swap_options {
-	uint64_t size;			/* bytes, a page's multiple; 0: no swap */
-	bool zstd;			/* in memory, compressed; else in a file */
-	const char *path;		/* file or folder; NULL: a folder for temporary files */
+	uint64_t size;			/* bytes, a multiple of the page size; 0: no swap */
+	bool zstd;			/* in compressed memory; else in a file */
+	const char *path;		/* file or folder; NULL: $TMPDIR or /var/tmp */
 };
 
 #define MAX_INSPECTIONS 16
 
 struct inspection {			/* one --inspect */
 	enum { AT_EXIT, AT_SIGNAL, AT_SYSCALL } at;
-	int number;			/* of the signal or the system call */
-	uint64_t nth;			/* call of a process */
+	int number;			/* signal or system call number */
+	uint64_t nth;			/* AT_SYSCALL: before the nth such call of each process */
 	bool json;
-	char when[80];			/* as it was asked for */
+	char when[80];			/* WHEN, as the option gave it */
 	const char *file;		/* NULL: stderr; "-": stdout */
 };
 
@@ -37,13 +37,13 @@ struct run_options {
 	bool verify, strace, no_isolation;
 	const char *json;		/* NULL: none; "-": stdout */
 	const char *html;		/* NULL: none */
-	uint64_t fault_ns, scan_ns;	/* what the machine says a fault costs, and a look at a table */
+	uint64_t fault_ns, scan_ns;	/* costs: of a write fault, from the machine; of reading one page table */
 	uint64_t ram;
 	unsigned cpus;
 	struct swap_options swap;
 	struct inspection inspections[MAX_INSPECTIONS];
 	unsigned nr_inspections;
-	char **argv;			/* the program's */
+	char **argv;			/* of the program */
 };
 
 int print_help(void);	/* 0 */
@@ -53,23 +53,23 @@ int cmd_report(int argc, char **argv);
 /* One line on stderr, "vellum: ..."; returns EXIT_VELLUM. */
 int fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-bool parse_size(const char *text, uint64_t *bytes);	/* with a unit or without; false: it is none */
+bool parse_size(const char *text, uint64_t *bytes);	/* K, M, G or no unit; false: not a size */
 
 const char *track_name(enum track_mode mode);
 uint64_t monotonic_ns(void);
 
-/* --- replica.c: what memory should hold, from collections alone --- */
+/* --- replica.c: the contents of memory, rebuilt from collections alone --- */
 
 struct replica_page;
 
-struct replica {		/* page number (or index in an object) to contents */
+struct replica {		/* page number (or index in a mapping) to contents */
 	struct radix pages;
 };
 
 void replica_store(struct replica *r, uint64_t page, const void *bytes);
 void replica_drop(struct replica *r, uint64_t page);
-const void *replica_get(const struct replica *r, uint64_t page);	/* NULL: as it was at first */
-bool replica_next(const struct replica *r, uint64_t *page);	/* the first at *@page or above */
+const void *replica_get(const struct replica *r, uint64_t page);	/* NULL: as it was when it was mapped */
+bool replica_next(const struct replica *r, uint64_t *page);	/* the first page from *@page on; false: none */
 void replica_clone(struct replica *to, const struct replica *from);
 void replica_clear(struct replica *r);
 const struct host *cli_host(void);
@@ -85,13 +85,13 @@ struct ranges {
 	size_t nr, max;
 };
 
-struct row {			/* one mapping as it stood at its end */
+struct row {			/* one VMA, as it was when it was unmapped */
 	int pid;
 	uint64_t start, end, offset, write_faults, dirty_pages;
-	uint64_t start_ns, end_ns;	/* from its process' start; when it ended */
+	uint64_t start_ns, end_ns;	/* since the run began: start of the process; end of the VMA */
 	char prot[5];
 	char name[ABI_MAX_NAME];
-	struct ranges dirty;	/* from the mapping's start */
+	struct ranges dirty;	/* page 0: the VMA's start */
 };
 
 struct rows {
@@ -99,11 +99,11 @@ struct rows {
 	size_t nr, max;
 };
 
-#define NR_FAULT_KINDS VELLUM_COUNT_TLB_FLUSHES	/* the counters before it are of faults */
+#define NR_FAULT_KINDS VELLUM_COUNT_TLB_FLUSHES	/* the counters before this one count faults */
 
 struct collection_record {
 	uint64_t t_ns, pages, scan_ns, cost_ns;
-	uint64_t write_faults, faults[NR_FAULT_KINDS];	/* since the last one that is listed */
+	uint64_t write_faults, faults[NR_FAULT_KINDS];	/* since the last collection with a record */
 	struct {
 		int pid;
 		uint64_t addr, count;
@@ -122,14 +122,14 @@ struct method_switch {
 	uint64_t t_ns;
 	int pid;
 	uint64_t addr, pages;
-	bool wp;		/* from now on; else clean */
+	bool wp;		/* new method: wp, else clean */
 };
 
 #define MAX_SUMMARY_ROWS 40
 
 struct track_result {
 	struct rows rows;
-	uint64_t nr_hidden_rows;	/* written mappings that are not among them */
+	uint64_t nr_hidden_rows;	/* written VMAs without a row */
 	struct process_record *processes;
 	size_t nr_processes, max_processes;
 	struct method_switch *switches;
@@ -137,7 +137,7 @@ struct track_result {
 	uint64_t total_switches;
 	struct collection_record *records;
 	size_t nr_records, max_records;
-	uint64_t nr_collections, nr_pages, scan_ns;	/* all, also those without a record */
+	uint64_t nr_collections, nr_pages, scan_ns;	/* of all collections, also those without a record */
 	uint64_t counters[VELLUM_NR_COUNTERS];
 	uint64_t nr_differences;
 };
@@ -146,9 +146,9 @@ struct track;
 
 struct track *track_create(const struct run_options *opt);
 const struct abi_observer *track_observer(struct track *track);
-void track_start(struct track *track);		/* collect at the interval from now on */
+void track_start(struct track *track);		/* start the thread that collects at the interval */
 void track_stop(struct track *track);
-void track_abandon(struct track *track);	/* nothing changes any more; locks that are held stay so */
+void track_abandon(struct track *track);	/* keep the lock, so that the result stays as it is */
 const struct track_result *track_get_result(struct track *track);
 void track_destroy(struct track *track);
 
@@ -166,39 +166,40 @@ struct run_report {
 
 void json_text(FILE *f, const char *text);
 
-int json_check(const char *path, char *why, size_t size);	/* can it be written? before the run */
-int json_write(const struct run_report *report);		/* 0 or -1 with a line said */
-int html_report(const struct run_report *report);		/* the same */
+int json_check(const char *path, char *why, size_t size);	/* can @path be written? 0, or -1 and @why */
+int json_write(const struct run_report *report);		/* 0, or -1 after printing an error */
+int html_report(const struct run_report *report);		/* 0, or -1 after printing an error */
 void print_summary(const struct run_report *report);
 
-/* What put() prints becomes the file; "-" is stdout. 0 or -1 with a line said. */
+/* Replace the file @path by what put() prints; "-": print to stdout. 0, or -1 after printing an error. */
 int file_write(const char *path, void (*put)(FILE *f, const void *arg), const void *arg);
 
 /* --- swap.c: --swap --- */
 
 struct swap_area;
 
-int swap_parse(const char *arg, struct swap_options *o);	/* 0, or EXIT_VELLUM with a line said */
-struct swap_area *swap_area_create(const struct swap_options *o, struct vellum_memory *memory);	/* or NULL */
-void swap_area_destroy(struct swap_area *swap);	/* after the memory */
+int swap_parse(const char *arg, struct swap_options *o);	/* 0, or EXIT_VELLUM after printing an error */
+/* NULL: after printing an error. */
+struct swap_area *swap_area_create(const struct swap_options *o, struct vellum_memory *memory);
+void swap_area_destroy(struct swap_area *swap);	/* destroy the memory first */
 
-/* --- inspect.c: --inspect; inspect_show.c: how an address space is shown --- */
+/* --- inspect.c: --inspect; inspect_show.c: prints an address space --- */
 
 struct inspect;
 
-int inspect_parse(const char *arg, struct run_options *o);	/* 0, or EXIT_VELLUM with a line said */
-struct inspect *inspect_create(const struct run_options *o);	/* NULL: the same */
+int inspect_parse(const char *arg, struct run_options *o);	/* 0, or EXIT_VELLUM after printing an error */
+struct inspect *inspect_create(const struct run_options *o);	/* NULL: after printing an error */
 const struct abi_inspector *inspect_inspector(const struct inspect *inspect);
-bool inspect_failed(const struct inspect *inspect);	/* something could not be written; it was said */
+bool inspect_failed(const struct inspect *inspect);	/* an output could not be written; the error was printed */
 void inspect_destroy(struct inspect *inspect);
 
-/* @prefix: of every line of the text. false: out of memory. */
+/* @prefix: precedes every line of text output. false: out of memory. */
 bool inspect_show(FILE *f, const struct inspection *ins, const char *prefix, const struct guest_mm *gmm,
 		  int pid);
 
 /* --- html.c --- */
 
-/* A page from a report as json_write() makes it, which is not checked. 0 or -1 with a line said. */
+/* Write the HTML page of a report in JSON. @json is not checked. 0, or -1 after printing an error. */
 int html_write(const char *path, const char *json, size_t len);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* cli/html.c - vellum report: a JSON report, checked, into the page of cli/report.html. */
+/* cli/html.c - vellum report: checks a JSON report and embeds it in the page of cli/report.html. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <getopt.h>
@@ -12,9 +12,9 @@
 #include "cli/cli.h"
 
 #define SCHEMA		"vellum-run/1"
-#define PLACE		"@REPORT@"	/* where the page has the report */
-#define MAX_COUNT	9007199254740992.0	/* 2^53: what a script can count to */
-#define HINT		"it must be what vellum run --json wrote"
+#define PLACE		"@REPORT@"	/* the page's placeholder for the report */
+#define MAX_COUNT	9007199254740992.0	/* 2^53: up to here JavaScript's numbers are exact */
+#define HINT		"use a file that vellum run --json wrote"
 
 extern const char html_blob[], html_blob_end[];
 
@@ -25,7 +25,7 @@ struct page {
 	size_t len;
 };
 
-/* JSON has '<' in strings only; without it no string can end the element it is in. */
+/* JSON has '<' only inside strings. Escaped, it cannot end the script element that the JSON is in. */
 static void put_json(FILE *f, const char *json, size_t len)
 {
 	const char *end = json + len;
@@ -60,14 +60,14 @@ int html_write(const char *path, const char *json, size_t len)
 	return file_write(path, put_page, &page);
 }
 
-/* --- is it a report? SPEC.md "Report" as a table --- */
+/* --- checking a report: SPEC.md "Report" as a table --- */
 
 enum kind { STRING, COUNT, ADDRESS, COUNTS, OBJECT, LIST, TUPLE };
 
 struct shape {
 	const char *name;		/* of the member; NULL ends a table */
 	enum kind kind;
-	const struct shape *of;		/* members; a list's element; a tuple's, in order */
+	const struct shape *of;		/* an object's members; a list's element; a tuple's elements, in order */
 	bool optional;			/* older reports lack it */
 };
 
@@ -135,13 +135,13 @@ static const struct shape report_members[] = {
 	{ "total_collections", COUNT, NULL, true }, { .name = NULL }
 };
 
-struct where {			/* the way to a value, from the value up */
+struct where {			/* the path of a value in the report; @up: what contains it */
 	const struct where *up;
-	const char *name;	/* NULL: it is an element */
+	const char *name;	/* of a member; NULL: element @index of a list */
 	size_t index;
 };
 
-/* Not the whole of a long text; fail() sees to odd bytes. */
+/* At most 80 bytes of @from. fail() escapes unprintable ones. */
 static void shorten(char *to, size_t size, const char *from)
 {
 	snprintf(to, size, "%.80s", from);
@@ -250,7 +250,7 @@ static int check_tuple(const char *path, const struct where *at, const json_t *t
 
 	for (; elements[nr].name; nr++) {
 		const struct where here = { at, NULL, nr };
-		const json_t *value = json_array_get(tuple, nr);	/* NULL too if it is no list */
+		const json_t *value = json_array_get(tuple, nr);	/* NULL also if @tuple is not a list */
 
 		if (!value)
 			break;
@@ -290,18 +290,18 @@ static int check_schema(const char *path, const json_t *report)
 	char name[96];
 
 	if (!json_is_string(schema)) {
-		fail("%s: is no report: it has no \"schema\"; " HINT, path);
+		fail("%s: not a report: it has no \"schema\"; " HINT, path);
 		return -1;
 	}
 	if (!strcmp(json_string_value(schema), SCHEMA))
 		return 0;
 	shorten(name, sizeof(name), json_string_value(schema));
-	fail("%s: has the schema \"%s\", but this is a vellum for \"" SCHEMA "\"; use the one that wrote it",
+	fail("%s: has the schema \"%s\", but this vellum reads \"" SCHEMA "\"; use the vellum that wrote the file",
 	     path, name);
 	return -1;
 }
 
-/* What the page divides by, and what it takes for granted. */
+/* What the page's script relies on: it divides by the page size and by the length of a mapping. */
 static int check_sense(const char *path, const json_t *report)
 {
 	const json_t *mappings = json_object_get(report, "mappings");
@@ -347,7 +347,7 @@ struct report_options {
 static int take_file(struct report_options *o, const char *name)
 {
 	if (o->in)
-		return fail("report: %s: one file at a time, and there is %s", name, o->in);
+		return fail("report: %s: a second file after %s; name one file at a time", name, o->in);
 	o->in = name;
 	return 0;
 }
@@ -381,7 +381,7 @@ static int parse_report_options(int argc, char **argv, struct report_options *o)
 	return 0;
 }
 
-/* The whole of a file; NULL with a line said. */
+/* Read a whole file. NULL: after printing an error. */
 static char *read_all(FILE *f, const char *name, size_t *len)
 {
 	size_t max = 1 << 16;
@@ -417,7 +417,7 @@ static int make_page(FILE *f, const char *name, const char *out)
 	int err;
 
 	if (same_file(f, out))
-		return fail("%s: is the report itself; -o needs another file", out);
+		return fail("%s: is the report itself; name another file after -o", out);
 	if (json_check(out, why, sizeof(why)))
 		return fail("cannot write the page: %s", why);
 	json = read_all(f, name, &len);

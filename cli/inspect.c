@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* cli/inspect.c - --inspect: when an address space is shown, and where that goes. */
+/* cli/inspect.c - --inspect: when a snapshot of an address space is made, and where it is written. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -15,10 +15,10 @@
 struct inspect {
 	const struct run_options *opt;
 	struct abi_inspector inspector;
-	struct host host;			/* for the trees */
+	struct host host;			/* allocates for calls[] */
 	pthread_mutex_t count_lock;
-	struct radix calls[MAX_INSPECTIONS];	/* by process: how often it made the call */
-	pthread_mutex_t write_lock;		/* one snapshot at a time; held while a pipe is full */
+	struct radix calls[MAX_INSPECTIONS];	/* process number to its count of the call */
+	pthread_mutex_t write_lock;		/* one snapshot is written at a time; held while write(2) blocks */
 	int fd[MAX_INSPECTIONS];
 	bool failed;				/* write_lock */
 };
@@ -36,7 +36,7 @@ static int parse_signal(const char *arg, const char *name, struct inspection *in
 		if (known && !strcmp(known, plain))
 			return 0;
 	}
-	return fail("--inspect=%s: no such signal: %s; write for example --inspect=signal:SEGV", arg, name);
+	return fail("--inspect=%s: unknown signal: %s; write for example --inspect=signal:SEGV", arg, name);
 }
 
 static int parse_syscall(const char *arg, char *name, struct inspection *ins)
@@ -54,7 +54,7 @@ static int parse_syscall(const char *arg, char *name, struct inspection *ins)
 	}
 	ins->number = abi_syscall_number(name);
 	return ins->number >= 0 ? 0 :
-	       fail("--inspect=%s: no such system call: %s; see vellum syscalls", arg, name);
+	       fail("--inspect=%s: unknown system call: %s; see vellum syscalls", arg, name);
 }
 
 static int parse_when(const char *arg, struct inspection *ins)
@@ -78,7 +78,7 @@ int inspect_parse(const char *arg, struct run_options *o)
 	struct inspection *ins = &o->inspections[o->nr_inspections];
 
 	if (o->nr_inspections == MAX_INSPECTIONS)
-		return fail("--inspect=%s: more than %d of them", arg, MAX_INSPECTIONS);
+		return fail("--inspect=%s: too many; use --inspect at most %d times", arg, MAX_INSPECTIONS);
 	snprintf(ins->when, sizeof(ins->when), "%.*s", (int)len, arg);
 	if (parse_when(arg, ins))
 		return EXIT_VELLUM;
@@ -96,7 +96,7 @@ int inspect_parse(const char *arg, struct run_options *o)
 
 /* --- snapshots --- */
 
-/* All of it, to a file that may be a pipe or a terminal that others made non-blocking. */
+/* Write all bytes. Another process may have made a pipe or a terminal non-blocking: then wait for room. */
 static bool write_all(int fd, const char *buf, size_t len)
 {
 	while (len) {
@@ -121,7 +121,7 @@ static void put_snapshot(struct inspect *in, unsigned i, const char *buf, size_t
 	pthread_mutex_lock(&in->write_lock);
 	if (!write_all(in->fd[i], buf, len)) {
 		if (!in->failed)
-			fail("cannot write what --inspect shows to %s: %s",
+			fail("cannot write the output of --inspect to %s: %s",
 			     !file ? "stderr" : strcmp(file, "-") ? file : "stdout", strerror(errno));
 		in->failed = true;
 	}
@@ -136,11 +136,11 @@ static void show(struct inspect *in, unsigned i, const struct guest_mm *gmm, int
 	FILE *f = open_memstream(&buf, &len);
 	bool shown = f && inspect_show(f, ins, ins->file ? "" : "vellum: ", gmm, pid);
 
-	/* In memory first, so that it is written at once. */
+	/* Complete in memory first, so that snapshots of two processes do not mix. */
 	if (f && fclose(f) == 0 && shown) {
 		put_snapshot(in, i, buf, len);
 	} else {
-		fail("out of memory for what --inspect shows of process %d", pid);
+		fail("out of memory for the --inspect snapshot of process %d", pid);
 		pthread_mutex_lock(&in->write_lock);
 		in->failed = true;
 		pthread_mutex_unlock(&in->write_lock);
@@ -157,7 +157,7 @@ static void at_signal(void *arg, const struct guest_mm *gmm, int pid, int signo)
 			show(in, i, gmm, pid);
 }
 
-/* Which call of the process this is. */
+/* Count this call of the process. Return: its number, from 1. */
 static uint64_t count_call(struct inspect *in, unsigned i, int pid)
 {
 	uint64_t nr;
@@ -199,7 +199,7 @@ static void at_exit(void *arg, const struct guest_mm *gmm, int pid)
 
 /* --- the run --- */
 
-/* A descriptor of its own in any case. Two options may name one file: each adds to its end. */
+/* Always a new descriptor, which the caller closes. O_APPEND: two options may name the same file. */
 static int open_output(const char *file)
 {
 	if (!file)
@@ -216,7 +216,7 @@ static bool open_outputs(struct inspect *in)
 
 		in->fd[i] = open_output(file);
 		if (in->fd[i] < 0) {
-			fail("cannot write what --inspect shows to %s: %s", file ? file : "stderr",
+			fail("cannot write the output of --inspect to %s: %s", file ? file : "stderr",
 			     strerror(errno));
 			return false;
 		}

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * cli/inspect_show.c - an address space as it stands, for people and as JSON (SPEC.md "Inspect"): its
- * mappings, and below each the entries of its page tables, neighbours that say the same in one line.
+ * cli/inspect_show.c - prints an address space as text or as JSON (SPEC.md "Inspect"): its VMAs, and below each the
+ * page-table entries. Neighbouring entries that are alike share one line.
  */
 #include <stdlib.h>
 
@@ -13,14 +13,14 @@
 
 struct run {			/* neighbouring entries of one size, kind and flags */
 	struct vellum_entry first;
-	uint64_t nr, next;	/* entries; the number that one more would need to be consecutive */
-	bool consecutive;	/* so are their frames, or their slots in the swap area */
+	uint64_t nr, next;	/* entries; the frame or slot number that would follow */
+	bool consecutive;	/* the frames or swap slots are consecutive */
 };
 
 struct runs {
 	struct run *at;
 	size_t nr, max;
-	bool split;		/* where the numbers are not consecutive */
+	bool split;		/* start a new run where the numbers are not consecutive */
 	bool no_memory;
 	uint64_t present, swapped;	/* bytes */
 };
@@ -32,7 +32,7 @@ static bool has_number(const struct vellum_entry *e)
 	return e->kind != VELLUM_ENTRY_ZERO && e->kind != VELLUM_ENTRY_MARKER;
 }
 
-/* Of its frame, or of its slot. */
+/* The number of the entry's frame or swap slot. */
 static uint64_t number_of(const struct vellum_entry *e)
 {
 	return e->kind == VELLUM_ENTRY_SWAP ? e->offset : e->pfn;
@@ -98,11 +98,11 @@ static void collect(struct runs *runs, const struct guest_mm *gmm, const struct 
 	vellum_walk_entries(gmm->mm, info->start, info->end, add_entry, runs);
 }
 
-/* --- what both formats say --- */
+/* --- for both formats --- */
 
 static const struct {
 	uint32_t flag;
-	char letter;		/* in the text; 0: its name */
+	char letter;		/* in text output; 0: the name is printed instead */
 	const char *name;
 } flag_names[] = {
 	{ VELLUM_ENTRY_WRITABLE, 'W', "writable" },
@@ -137,7 +137,7 @@ static unsigned long long offset_of(const struct vellum_vma_info *info)
 
 /* --- text --- */
 
-/* The tables above a run: regions of 512 GiB, 1 GiB and 2 MiB, from the first to the last of each. */
+/* The tables that lead to a run's entries: at each level, the first and the last region that one table covers. */
 struct tables {
 	unsigned nr_levels;
 	uint64_t first[3], last[3];
@@ -250,7 +250,7 @@ static void show_text(FILE *f, const struct inspection *ins, const char *prefix,
 	char exe[PRINTABLE_BYTES(sizeof(gmm->exe))];
 	struct vellum_vma_info info;
 
-	fprintf(f, "%sprocess %d (%s) at %s: %llu pages there, %llu swapped out\n", prefix, pid,
+	fprintf(f, "%sprocess %d (%s) at %s: %llu pages present, %llu swapped out\n", prefix, pid,
 		printable(gmm->exe, exe, sizeof(exe)), ins->when, (unsigned long long)vellum_mm_rss(gmm->mm),
 		(unsigned long long)vellum_mm_swapped(gmm->mm));
 	for (uint64_t at = 0; vellum_vma_next(gmm->mm, at, &info) == 0; at = info.end) {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* cli/json.c - the report as JSON (SPEC.md "Report"), and how reports are written. */
+/* cli/json.c - the report as JSON (SPEC.md "Report"), and the writing of report files. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <stdlib.h>
@@ -56,7 +56,7 @@ static void json_row(FILE *f, const struct row *row)
 		(unsigned long long)row->end_ns);
 }
 
-/* {"anon":12,...}; @all: those that are 0 too. */
+/* {"anon":12,...}. @all: list kinds with a count of 0, too. */
 static void json_faults(FILE *f, const uint64_t *faults, bool all)
 {
 	bool first = true;
@@ -206,7 +206,7 @@ int json_check(const char *path, char *why, size_t size)
 	return 0;
 }
 
-/* Beside the file, then renamed: nobody finds half a report. */
+/* A regular file is written under a temporary name and renamed, so that a reader never finds part of a report. */
 int file_write(const char *path, void (*put)(FILE *f, const void *arg), const void *arg)
 {
 	char temp[4160];

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* cli/replica.c - copies of pages by number; a fork's copy shares them until they change. */
+/* cli/replica.c - copies of pages by number. replica_clone() shares them until either side stores a new copy. */
 #define _GNU_SOURCE
 #include <stdlib.h>
 #include <string.h>

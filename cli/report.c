@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* cli/report.c - the summary for people. */
+/* cli/report.c - the summary on stderr after a run. */
 #include "abi/text.h"
 #include "cli/cli.h"
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* cli/rows.c - which pages a process changed, and its mappings as rows of the report. */
+/* cli/rows.c - which pages a process changed, and the report's rows, one per VMA. */
 #include <stdlib.h>
 
 #include "cli/track.h"
@@ -16,7 +16,7 @@ static void add_range(struct ranges *r, uint64_t first, uint64_t count)
 	r->at[r->nr++] = (struct range){ first, count };
 }
 
-/* Bits @mask of the word that @page is in. */
+/* Set the bits @mask of the word that has the bit of @page. */
 static void mark_word(struct mm_track *mt, uint64_t page, uint64_t mask)
 {
 	uint64_t *word = radix_get(&mt->dirty, page / WORD_BITS);
@@ -97,7 +97,7 @@ static void push_row(struct rows *rows, const struct row *row)
 	rows->at[rows->nr++] = *row;
 }
 
-/* Without a report that lists all, only what the summary shows: a run may go on for days. */
+/* Without a report file, keep only the rows that the summary prints: a run may last for days. */
 static bool keeps_row(struct track *track, const struct row *row)
 {
 	struct track_result *res = &track->result;
@@ -112,7 +112,7 @@ static bool keeps_row(struct track *track, const struct row *row)
 	return false;
 }
 
-/* The mapping ends here: what changed in it is final. */
+/* The VMA was unmapped: add its row to the result. */
 static void finish_row(struct mm_track *mt, struct row row)
 {
 	row.end_ns = monotonic_ns() - mt->track->t0;
@@ -125,7 +125,6 @@ static void finish_row(struct mm_track *mt, struct row row)
 		free(row.dirty.at);
 }
 
-/* The mappings that meet [start, end), as they stand. */
 void list_rows(const struct mm_track *mt, uint64_t start, uint64_t end, struct rows *rows)
 {
 	struct vellum_vma_info info;
@@ -138,7 +137,6 @@ void list_rows(const struct mm_track *mt, uint64_t start, uint64_t end, struct r
 	}
 }
 
-/* The listed mappings lost [start, end): that part of them is final. */
 void finish_rows(struct mm_track *mt, struct rows *rows, uint64_t start, uint64_t end)
 {
 	for (size_t i = 0; i < rows->nr; i++) {
@@ -151,7 +149,7 @@ void finish_rows(struct mm_track *mt, struct rows *rows, uint64_t start, uint64_
 		if (cut && (row.offset || row.name[0] == '/'))
 			row.offset += cut;
 		if (cut)
-			row.write_faults = 0;	/* they stay with the part that stays */
+			row.write_faults = 0;	/* the part before @start keeps the count */
 		if (row.end > end)
 			row.end = end;
 		finish_row(mt, row);

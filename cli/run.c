@@ -20,7 +20,7 @@
 #define MIN_RAM (4ull << 20)
 #define MAX_RAM (256ull << 30)
 #define MAX_CPUS 16
-#define SCAN_NS 600	/* a look at 512 entries that are not in the caches, measured */
+#define SCAN_NS 600	/* to read a table of 512 entries that is not in the CPU's caches; measured */
 
 extern char **environ;
 
@@ -46,7 +46,7 @@ int fail(const char *format, ...)
 
 /* --- options --- */
 
-/* A number with a unit. The whole text, or false. */
+/* Parse a number with a unit. False if @text is anything else. */
 static bool parse_scaled(const char *text, const char *const *units, const double *scales, double *out)
 {
 	char *end;
@@ -196,7 +196,7 @@ static int parse_options(int argc, char **argv, struct run_options *o)
 
 /* --- the program --- */
 
-/* As execvp(3) finds it. */
+/* Search $PATH as execvp(3) does. */
 static bool find_program(const char *name, char path[4096])
 {
 	const char *dirs = getenv("PATH");
@@ -221,7 +221,7 @@ struct run {
 	struct run_options opt;
 	char path[4096];
 	struct vellum_host_ram ram;
-	struct vellum_host_ops host_ops;	/* those of the programs' memory, and what a forged entry ends in */
+	struct vellum_host_ops host_ops;	/* abi_host(), with forged() */
 	struct machine *machine;
 	struct vellum_memory *memory;
 	struct swap_area *swap;
@@ -230,10 +230,13 @@ struct run {
 	struct abi_result result;
 	uint64_t start_ns, run_ns;
 	unsigned closed_fds;
-	struct rlimit limits[RLIM_NLIMITS];	/* as we were started */
+	struct rlimit limits[RLIM_NLIMITS];	/* at the start, before raise_limits() */
 };
 
-/* Locks of the core are held, and what a program reached once it can reach again: end at once. */
+/*
+ * The core calls this with its locks held, and a program that broke out of its memory can do it again: exit at
+ * once.
+ */
 static void end_forged(void *host, uint64_t entry, const char *what)
 {
 	(void)host;
@@ -317,7 +320,7 @@ static void tear_down(struct run *r)
 
 static int report(struct run *r);
 
-/* What is known so far; the threads of the run are still there. */
+/* Report what is known so far. The threads of the run still exist. */
 static int report_abandoned(void *arg)
 {
 	struct run *r = arg;
@@ -369,7 +372,7 @@ static int report(struct run *r)
 	return status;
 }
 
-/* Descriptors 0 to 2 must be somebody's, or files of ours would get their numbers. */
+/* Open /dev/null as each of descriptors 0 to 2 that is closed, so that no file of Vellum gets its number. */
 static unsigned fill_closed_fds(void)
 {
 	unsigned closed = 0;
@@ -380,7 +383,10 @@ static unsigned fill_closed_fds(void)
 	return closed;
 }
 
-/* What is meant for one program: each process inside gets it, and we take what there is. */
+/*
+ * A limit that the user set is meant for the program: each process inside gets the limits returned here. Vellum
+ * raises its own to the maximum.
+ */
 static void raise_limits(struct rlimit limits[RLIM_NLIMITS])
 {
 	static const struct rlimit none = { RLIM_INFINITY, RLIM_INFINITY };
@@ -393,11 +399,11 @@ static void raise_limits(struct rlimit limits[RLIM_NLIMITS])
 		struct rlimit lim = limits[raised[i]];
 
 		lim.rlim_cur = lim.rlim_max;
-		/* RAM and reports are no files of the program: without a limit, where we may. */
+		/* RAM and reports are not the program's files: no limit on their size, if the process may lift it. */
 		if (raised[i] != RLIMIT_FSIZE || setrlimit(RLIMIT_FSIZE, &none))
 			setrlimit(raised[i], &lim);
 	}
-	signal(SIGXFSZ, SIG_IGN);	/* the calls' errors tell */
+	signal(SIGXFSZ, SIG_IGN);	/* write(2) then fails with EFBIG instead */
 }
 
 static bool uses_stdout(const struct run_options *o)
@@ -434,10 +440,10 @@ int cmd_run(int argc, char **argv)
 		return fail("cannot write the report: %s", why);
 	if (r.opt.html && json_check(r.opt.html, why, sizeof(why)))
 		return fail("cannot write the report: %s", why);
-	prctl(PR_SET_DUMPABLE, 0);	/* the program cannot reach us through /proc */
+	prctl(PR_SET_DUMPABLE, 0);	/* the program cannot open Vellum's /proc/PID/mem */
 	raise_limits(r.limits);
 	abi_take_signals();
-	signal(SIGCHLD, SIG_DFL);	/* QEMU is waited for, even if we were started with it ignored */
+	signal(SIGCHLD, SIG_DFL);	/* waitpid(2) for QEMU fails if SIGCHLD is ignored */
 	status = set_up(&r);
 	if (!status) {
 		run_program(&r);

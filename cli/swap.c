@@ -7,7 +7,7 @@
 #include "cli/cli.h"
 #include "vellum/swap_backends.h"
 
-#define MAX_SWAP ((uint64_t)VELLUM_PAGE_SIZE << 32)	/* what an area has slots for */
+#define MAX_SWAP ((uint64_t)VELLUM_PAGE_SIZE << 32)	/* the most slots that an area can have */
 
 struct swap_area {
 	struct vellum_swap_file *file;	/* one of these */
@@ -48,14 +48,14 @@ static int add_zstd(struct swap_area *s, const struct swap_options *o, struct ve
 	return err ? err : vellum_swap_add(memory, vellum_swap_zstd_ops(), s->zstd, nr_slots, NULL);
 }
 
-static void say_why(const struct swap_options *o, int err)
+static void print_error(const struct swap_options *o, int err)
 {
 	const char *where = o->path ? o->path : o->zstd ? "memory" : "$TMPDIR or /var/tmp";
 
 	if (o->path && err == -VELLUM_EINVAL)
 		fail("cannot swap to %s: neither a regular file nor a folder", where);
 	else if (o->path && err == -VELLUM_EBUSY)
-		fail("cannot swap to %s: another run does; use a file of its own", where);
+		fail("cannot swap to %s: another run swaps to it; name another file", where);
 	else
 		fail("cannot set up %llu MiB of swap in %s: %s", (unsigned long long)(o->size >> 20), where,
 		     vellum_strerror(err));
@@ -68,7 +68,7 @@ struct swap_area *swap_area_create(const struct swap_options *o, struct vellum_m
 
 	if (!err)
 		return s;
-	say_why(o, err);
+	print_error(o, err);
 	if (s)
 		swap_area_destroy(s);
 	return NULL;

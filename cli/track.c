@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * cli/track.c - one tracker per address space of a run; collections at an interval and wherever
- * something is about to vanish.
+ * cli/track.c - one tracker per address space of a run. Collections happen at an interval, and before a range is
+ * unmapped, a process forks or an address space ends.
  */
 #define _GNU_SOURCE
 #include <pthread.h>
@@ -34,15 +34,15 @@ void *grow(void *array, size_t nr, size_t *max, size_t size)
 
 /* --- collecting --- */
 
-struct hand_out {
+struct collect_arg {
 	struct mm_track *mt;
 	struct collection_record *record;
-	bool count;			/* these are changes, not just pages that went away */
+	bool count;			/* record the pages as changes; false: only update the replica */
 	uint64_t scan_end;
 };
 
 /* Pages [first, end) changed. */
-static void record_run(struct hand_out *h, uint64_t first, uint64_t end)
+static void record_run(struct collect_arg *h, uint64_t first, uint64_t end)
 {
 	struct collection_record *rec = h->record;
 
@@ -60,35 +60,34 @@ static int record_entry(void *arg, const struct vellum_entry *entry)
 	return 0;
 }
 
-#define MAX_RUN (1ull << 24)	/* pages; a longer one is a record that was lost, and names all that is watched */
+#define MAX_RUN (1ull << 24)	/* pages; a tracker that lost its record reports its whole range as one run */
 
-static int take_run(void *arg, uint64_t first, uint64_t nr)
+static int on_run(void *arg, uint64_t first, uint64_t nr)
 {
-	struct hand_out *h = arg;
+	struct collect_arg *h = arg;
 
 	if (!h->scan_end)
 		h->scan_end = monotonic_ns();
 	if (h->count && nr <= MAX_RUN)
 		record_run(h, first, first + nr);
-	else if (h->count)	/* only what is there can have changed */
+	else if (h->count)	/* a page without an entry cannot have changed */
 		vellum_walk_entries(h->mt->gmm->mm, first * PAGE, (first + nr) * PAGE, record_entry, h);
 	if (h->mt->track->opt->verify)
 		update_replica(h->mt, first, first + nr);
 	return 0;
 }
 
-/* One address space's part of a collection. lock held. */
+/* Collect from one address space, as part of a collection. lock held. */
 static void collect_mm(struct mm_track *mt, uint64_t first, uint64_t end, bool count,
 		       struct collection_record *rec)
 {
-	struct hand_out h = { .mt = mt, .record = rec, .count = count };
+	struct collect_arg h = { .mt = mt, .record = rec, .count = count };
 	uint64_t start = monotonic_ns();
 
-	vellum_tracker_collect(mt->tracker, first, end, take_run, &h);
+	vellum_tracker_collect(mt->tracker, first, end, on_run, &h);
 	rec->scan_ns += (h.scan_end ? h.scan_end : monotonic_ns()) - start;
 }
 
-/* Is there a report that tells of every collection? */
 bool keeps_records(const struct track *track)
 {
 	return track->opt->json || track->opt->html;
@@ -112,8 +111,8 @@ static bool is_write_fault(unsigned kind)
 }
 
 /*
- * Since the last collection that is listed. What a fault costs is the machine's figure; those on pages that were
- * there and read-only are taken for tracking's, the others would have come without it.
+ * Count the faults since the last collection with a record. Only faults on pages that were present and read-only are
+ * costs of tracking: the others would have occurred without it. The machine says what a fault costs.
  */
 static void add_faults(struct track *track, struct collection_record *rec)
 {
@@ -167,14 +166,14 @@ void collect_everything(struct track *track)
 	keep_record(track, &rec, t);
 }
 
-/* --- what the observer is told --- */
+/* --- the observer's callbacks --- */
 
 static bool tracking(const struct track *track)
 {
 	return track->opt->track != TRACK_NONE;
 }
 
-/* A range changed over; called by a collection, so with the lock held. */
+/* A range's method changed. A collection calls this, with the lock held. */
 static void on_switch(void *arg, uint64_t first, uint64_t nr, enum vellum_track_method method)
 {
 	struct mm_track *mt = arg;
@@ -187,7 +186,7 @@ static void on_switch(void *arg, uint64_t first, uint64_t nr, enum vellum_track_
 	if (!keeps_records(mt->track))
 		return;
 	if (last && last->pid == sw.pid && last->wp == sw.wp && last->addr + last->pages * PAGE == sw.addr &&
-	    sw.t_ns - last->t_ns < 1000000) {	/* of the same collection: one range */
+	    sw.t_ns - last->t_ns < 1000000) {	/* the range before, in the same collection */
 		last->pages += nr;
 		return;
 	}
@@ -208,11 +207,11 @@ static int start_tracker(struct mm_track *mt)
 		return 0;
 	vellum_tracker_costs(mt->tracker, opt->fault_ns, opt->scan_ns);
 	vellum_tracker_on_switch(mt->tracker, on_switch, mt);
-	on_switch(mt, 0, ALL_PAGES, VELLUM_TRACK_WP);	/* what it begins with */
+	on_switch(mt, 0, ALL_PAGES, VELLUM_TRACK_WP);	/* the initial method */
 	return 0;
 }
 
-/* Of a process that executes another program: as before. A fork says so itself. */
+/* The parent of a process that already has an address space (execve); else 0. on_after_fork() sets a child's. */
 static int parent_of(const struct track *track, int pid)
 {
 	for (const struct mm_track *mt = track->mms; mt; mt = mt->next)
@@ -221,7 +220,7 @@ static int parent_of(const struct track *track, int pid)
 	return 0;
 }
 
-/* lock held. NULL: no memory. */
+/* lock held. NULL: out of memory. */
 static struct mm_track *watch(struct track *track, struct guest_mm *gmm)
 {
 	struct mm_track *mt = calloc(1, sizeof(*mt));
@@ -253,7 +252,7 @@ static int on_new(void *arg, struct guest_mm *gmm)
 	return ok ? 0 : -1;
 }
 
-/* What the loader wrote belongs in the replica, but is no change by the program. */
+/* The loader's stores belong in the replica, but the program did not make them. */
 static void on_start(void *arg, struct guest_mm *gmm)
 {
 	struct mm_track *mt = gmm->observer_data;
@@ -274,7 +273,7 @@ static void on_before_fork(void *arg, struct guest_mm *parent)
 	pthread_mutex_unlock(&track->lock);
 }
 
-/* The child starts with its parent's memory, so with its parent's replica. */
+/* The child starts with a copy of its parent's memory, and so of its parent's replica. */
 static int on_after_fork(void *arg, struct guest_mm *parent, struct guest_mm *child)
 {
 	struct track *track = arg;
@@ -294,8 +293,8 @@ static int on_after_fork(void *arg, struct guest_mm *parent, struct guest_mm *ch
 }
 
 /*
- * The lock stays taken while the range goes: a collection in between would take what vanishes for
- * changes by the program.
+ * The lock is held until the range is unmapped: a collection in between would report the unmapped pages as changes
+ * by the program.
  */
 static void on_before_unmap(void *arg, struct guest_mm *gmm, uint64_t start, uint64_t end)
 {
@@ -307,7 +306,7 @@ static void on_before_unmap(void *arg, struct guest_mm *gmm, uint64_t start, uin
 	list_rows(mt, start, end, &mt->losing);
 }
 
-/* An empty range: nothing was unmapped after all. The lock is held since on_before_unmap(). */
+/* An empty range: nothing was unmapped. Releases the lock that on_before_unmap() took. */
 static void on_after_unmap(void *arg, struct guest_mm *gmm, uint64_t start, uint64_t end)
 {
 	struct mm_track *mt = gmm->observer_data;
@@ -468,7 +467,10 @@ void track_stop(struct track *track)
 	track->running = false;
 }
 
-/* The lock stays taken: its holder may be stuck, and changes nothing then. */
+/*
+ * Never unlocked, so that the result no longer changes. If another thread holds the lock for 2 s, it is stuck and
+ * changes nothing either.
+ */
 void track_abandon(struct track *track)
 {
 	struct timespec until;

@@ -2,8 +2,8 @@
 /*
  * cli/track.h - what track.c, rows.c and verify.c share.
  *
- * track->lock protects all of it. It is taken by the collecting thread and by processes that are in a
- * system call, never while the program runs.
+ * track->lock protects all of it. The collecting thread takes it, and so do the threads of processes while they
+ * execute a system call.
  */
 #ifndef CLI_TRACK_H
 #define CLI_TRACK_H
@@ -20,15 +20,15 @@ struct mm_track {		/* of one address space */
 	struct track *track;
 	struct guest_mm *gmm;
 	struct vellum_tracker *tracker;
-	struct radix dirty;		/* page / WORD_BITS to uint64_t: changed since it started */
+	struct radix dirty;		/* page / WORD_BITS to uint64_t, a bit per page: changed since it started */
 	struct replica replica;		/* private pages */
-	struct rows losing;		/* mappings that may be about to go */
+	struct rows losing;		/* VMAs of the range that is being unmapped */
 	int ppid;
-	uint64_t start_ns, rss_pages;	/* since the run began; at its end */
-	bool started;			/* what changes now is the program's doing */
+	uint64_t start_ns, rss_pages;	/* start, since the run began; RSS at exit */
+	bool started;			/* the loader has finished: the program makes all changes from now on */
 };
 
-struct object {			/* a shared object's replica */
+struct object {			/* a shared mapping (vellum_mapping) and its replica */
 	struct object *next;
 	struct vellum_mapping *mapping;
 	struct replica replica;
@@ -41,32 +41,32 @@ struct track {
 	struct mm_track *mms;
 	struct object *objects;
 	struct track_result result;
-	uint64_t listed_faults[NR_FAULT_KINDS];	/* up to the last collection that is listed */
+	uint64_t listed_faults[NR_FAULT_KINDS];	/* up to the last collection with a record */
 	uint64_t t0;
 	pthread_t thread;
 	bool running, stop;
 	pthread_cond_t wake;
 };
 
-void *grow(void *array, size_t nr, size_t *max, size_t size);	/* room for one more, or exit */
+void *grow(void *array, size_t nr, size_t *max, size_t size);	/* room for one more element; exits if out of memory */
 
 /* track.c */
-bool keeps_records(const struct track *track);	/* is there a report that tells of everything? */
+bool keeps_records(const struct track *track);	/* for the JSON or HTML report */
 void collect_everything(struct track *track);
 
-/* rows.c: pages that changed, and the mappings of the report */
+/* rows.c: pages that changed, and the report's rows, one per VMA */
 void mark_dirty(struct mm_track *mt, uint64_t first, uint64_t end);
 void forget_dirty(struct mm_track *mt, uint64_t first, uint64_t end);
 void clear_dirty(struct mm_track *mt);
-/* The mappings that meet [start, end), as they stand. */
+/* Append a row for each VMA that overlaps [start, end), as it is now. */
 void list_rows(const struct mm_track *mt, uint64_t start, uint64_t end, struct rows *rows);
-/* The listed mappings lost [start, end): that part of them is final. */
+/* [start, end) of the listed VMAs was unmapped: add that part of each to the report. Empties @rows. */
 void finish_rows(struct mm_track *mt, struct rows *rows, uint64_t start, uint64_t end);
 
-/* verify.c: the replica that --verify feeds from collections alone */
-/* A run of collected pages: what is mapped there now is copied, what is not is dropped. */
+/* verify.c: the replica that --verify updates from collections alone */
+/* Collected pages [first, end): copy those that are mapped now into the replica, drop the others from it. */
 void update_replica(struct mm_track *mt, uint64_t first, uint64_t end);
-/* Shared pages of a file that appear in [start, end): what they hold before anybody stores there. */
+/* A shared file was mapped in [start, end): copy its contents into the replica, before any store. */
 void verify_mapped(struct mm_track *mt, uint64_t start, uint64_t end);
 void verify_mm(struct mm_track *mt);
 void forget_objects(struct track *track);

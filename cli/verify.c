@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * cli/verify.c - --verify: a replica of all memory, fed from collections alone, compared with memory
- * at the end of every process. A shared object has one replica, fed from the collections of all.
+ * cli/verify.c - --verify: keeps a replica of all memory that only collections update, and compares it with memory at
+ * the end of every process. A shared mapping has one replica, which the collections of all processes update.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -12,7 +12,7 @@
 #include "vellum/gup.h"
 #include "vellum/pagemap.h"
 
-#define RETRIES		1000	/* of a comparison with memory that others store to meanwhile */
+#define RETRIES		1000	/* collections before a difference counts; see equal_after_collecting() */
 
 static struct object *find_object(struct track *track, struct vellum_mapping *mapping)
 {
@@ -39,7 +39,7 @@ static bool is_shared(const struct vellum_vma_info *info)
 	return info->shared && info->mapping;
 }
 
-/* The replica that a page of a mapping belongs to, and its number there. */
+/* The replica that has a page of a VMA. @index: the page's number there. */
 static struct replica *replica_of(struct mm_track *mt, const struct vellum_vma_info *info, uint64_t page,
 				  uint64_t *index)
 {
@@ -51,10 +51,10 @@ static struct replica *replica_of(struct mm_track *mt, const struct vellum_vma_i
 }
 
 /*
- * A page of a private file mapping may still be the file's, and then follows it: stores through
- * other mappings are seen and no change of this one. So it is noted whether it was like the file's.
+ * A page of a private file VMA may still be the file's page. Then a store through another mapping of the file changes
+ * it, and the tracker of this process does not report that. So the replica marks pages that equalled the file's.
  */
-#define FOLLOWS (1ull << 40)	/* beside the page number; the bytes there don't matter */
+#define FOLLOWS (1ull << 40)	/* this bit and the page number: the mark's index; its bytes are not used */
 
 static void store_private(struct mm_track *mt, const struct vellum_vma_info *info, uint64_t page,
 			  const char *bytes)
@@ -70,8 +70,8 @@ static void store_private(struct mm_track *mt, const struct vellum_vma_info *inf
 		replica_store(&mt->replica, page | FOLLOWS, bytes);
 }
 
-/* As vellum_peek(), but what is swapped out is brought back. */
-static int look(struct vellum_mm *mm, uint64_t addr, void *buf)
+/* Like vellum_peek(), but swaps in a page that is swapped out. */
+static int read_page(struct vellum_mm *mm, uint64_t addr, void *buf)
 {
 	uint64_t word = 0, pfn, got;
 	int found = vellum_peek(mm, addr, buf);
@@ -85,15 +85,15 @@ static int look(struct vellum_mm *mm, uint64_t addr, void *buf)
 	return 1;
 }
 
-/* --- pages that can be other than zeros: what a mapping names may be far more --- */
+/* --- pages that may hold data: a VMA may have far more pages --- */
 
-struct span {			/* of a mapping, in pages; ascending */
+struct span {			/* position of a walk over a VMA's pages, ascending */
 	struct mm_track *mt;
 	const struct vellum_vma_info *info;
 	uint64_t end;
-	uint64_t entry;		/* the next one with an entry, */
-	uint64_t kept;		/* in the replica, */
-	uint64_t data, data_end;	/* and those that the object has */
+	uint64_t entry;		/* the next page with a page-table entry */
+	uint64_t kept;		/* the next page in the replica */
+	uint64_t data, data_end;	/* the next pages that the shared mapping has data for */
 };
 
 static int note_entry(void *arg, const struct vellum_entry *entry)
@@ -140,7 +140,7 @@ static struct span span_of(struct mm_track *mt, const struct vellum_vma_info *in
 	return s;
 }
 
-/* The first page from @from on; s->end: none. */
+/* The first such page from @from on; s->end: none. */
 static uint64_t next_page(struct span *s, uint64_t from)
 {
 	uint64_t page;
@@ -163,7 +163,7 @@ static void update_page(struct mm_track *mt, const struct vellum_vma_info *info,
 	char bytes[PAGE];
 	uint64_t index;
 	struct replica *r = replica_of(mt, info, page, &index);
-	int found = look(mt->gmm->mm, page * PAGE, bytes);
+	int found = read_page(mt->gmm->mm, page * PAGE, bytes);
 
 	if (found == 1 && !is_shared(info)) {
 		store_private(mt, info, page, bytes);
@@ -173,11 +173,14 @@ static void update_page(struct mm_track *mt, const struct vellum_vma_info *info,
 		abi_absent_page(info, page * PAGE, bytes);
 		replica_store(r, index, bytes);
 	} else {
-		replica_drop(r, index);		/* as it was at first */
+		replica_drop(r, index);		/* the page has its initial contents again */
 	}
 }
 
-/* Nobody feeds their replicas; and to hold on to a file's object would keep the file's room. */
+/*
+ * Free the replicas of mappings that no VMA maps: no collection updates them, and a reference to a file's mapping keeps
+ * the file's memory allocated.
+ */
 static void forget_unmapped(struct track *track)
 {
 	struct vellum_mapping_info info;
@@ -195,14 +198,13 @@ static void forget_unmapped(struct track *track)
 	}
 }
 
-/* Private pages [first, end) that the replica has. */
+/* Drop pages [first, end) from a replica of private memory. */
 static void drop_pages(struct replica *r, uint64_t first, uint64_t end)
 {
 	for (uint64_t page = first; replica_next(r, &page) && page < end; page++)
 		replica_drop(r, page);
 }
 
-/* A run of collected pages: what is mapped there now is copied, what is not is dropped. */
 void update_replica(struct mm_track *mt, uint64_t first, uint64_t end)
 {
 	struct vellum_vma_info info;
@@ -220,16 +222,16 @@ void update_replica(struct mm_track *mt, uint64_t first, uint64_t end)
 			continue;
 		to = info.end / PAGE < end ? info.end / PAGE : end;
 		if (is_shared(&info))
-			drop_pages(&mt->replica, at, to);	/* what was private here before */
+			drop_pages(&mt->replica, at, to);	/* of a private VMA that was here before */
 		s = span_of(mt, &info, at, to);
 		for (uint64_t page = next_page(&s, at); page < to; page = next_page(&s, page + 1))
 			update_page(mt, &info, page);
 	}
 }
 
-/* --- pages of files that appear --- */
+/* --- shared files that are newly mapped --- */
 
-static void add_feeder(struct ranges *r, const struct vellum_vma_info *info, uint64_t from, uint64_t to)
+static void add_part(struct ranges *r, const struct vellum_vma_info *info, uint64_t from, uint64_t to)
 {
 	if (from >= to)
 		return;
@@ -237,9 +239,9 @@ static void add_feeder(struct ranges *r, const struct vellum_vma_info *info, uin
 	r->at[r->nr++] = (struct range){ info->pgoff + (from - info->start) / PAGE, (to - from) / PAGE };
 }
 
-/* Parts of the object whose stores come in collections: mapped shared, other than by [start, end) of @mt. */
-static void list_feeders(struct mm_track *mt, const struct vellum_mapping *mapping, uint64_t start,
-			 uint64_t end, struct ranges *out)
+/* List the parts of @mapping that VMAs other than [start, end) of @mt map shared: collections report stores there. */
+static void list_other_shared(struct mm_track *mt, const struct vellum_mapping *mapping, uint64_t start,
+			      uint64_t end, struct ranges *out)
 {
 	struct vellum_vma_info info;
 
@@ -248,12 +250,12 @@ static void list_feeders(struct mm_track *mt, const struct vellum_mapping *mappi
 			if (info.mapping != mapping || !is_shared(&info))
 				continue;
 			if (o != mt) {
-				add_feeder(out, &info, info.start, info.end);
+				add_part(out, &info, info.start, info.end);
 				continue;
 			}
-			/* It may be one with its neighbours. */
-			add_feeder(out, &info, info.start, info.end < start ? info.end : start);
-			add_feeder(out, &info, info.start > end ? info.start : end, info.end);
+			/* The new range may have been merged with its neighbours. */
+			add_part(out, &info, info.start, info.end < start ? info.end : start);
+			add_part(out, &info, info.start > end ? info.start : end, info.end);
 		}
 }
 
@@ -266,26 +268,26 @@ static bool in_ranges(const struct ranges *r, uint64_t index)
 }
 
 /*
- * Without this a missed store to a file would be compared with itself. What the replica has of a page
- * that nobody mapped shared is out of date. lock held.
+ * Copy a newly mapped file into the replica: else page_equal() would compare a store that no collection reported with
+ * itself. Existing copies of pages that no other VMA maps shared are out of date. lock held.
  */
 static void snapshot(struct mm_track *mt, const struct vellum_vma_info *info, uint64_t start, uint64_t end)
 {
 	struct replica *r = &find_object(mt->track, info->mapping)->replica;
 	struct span s = span_of(mt, info, start / PAGE, end / PAGE);
-	struct ranges feeders = { .nr = 0 };
+	struct ranges covered = { .nr = 0 };
 	char bytes[PAGE];
 
-	list_feeders(mt, info->mapping, start, end, &feeders);
+	list_other_shared(mt, info->mapping, start, end, &covered);
 	for (uint64_t page = next_page(&s, start / PAGE); page < s.end; page = next_page(&s, page + 1)) {
 		uint64_t index = info->pgoff + page - info->start / PAGE;
 
-		if (replica_get(r, index) && in_ranges(&feeders, index))
+		if (replica_get(r, index) && in_ranges(&covered, index))
 			continue;
 		abi_absent_page(info, page * PAGE, bytes);
 		replica_store(r, index, bytes);
 	}
-	free(feeders.at);
+	free(covered.at);
 }
 
 void verify_mapped(struct mm_track *mt, uint64_t start, uint64_t end)
@@ -313,20 +315,20 @@ void forget_objects(struct track *track)
 
 /* --- comparing --- */
 
-/* Memory and replica of one page. */
+/* Compare memory and replica of one page. */
 static bool page_equal(struct mm_track *mt, const struct vellum_vma_info *info, uint64_t page)
 {
 	char actual[PAGE], initial[PAGE];
 	uint64_t index;
 	const struct replica *r = replica_of(mt, info, page, &index);
 	const void *expected = replica_get(r, index);
-	int found = look(mt->gmm->mm, page * PAGE, actual);
+	int found = read_page(mt->gmm->mm, page * PAGE, actual);
 
 	if (found != 1 && !expected && !is_shared(info))
-		return true;		/* never touched */
+		return true;		/* never accessed */
 	if (found != 1)
 		abi_absent_page(info, page * PAGE, actual);
-	if (!expected && is_shared(info))	/* snapshot() had nothing there */
+	if (!expected && is_shared(info))	/* snapshot() found no data there: zeros */
 		expected = memset(initial, 0, PAGE);
 	else if (!expected)
 		abi_absent_page(info, page * PAGE, initial), expected = initial;
@@ -338,8 +340,8 @@ static bool page_equal(struct mm_track *mt, const struct vellum_vma_info *info, 
 	return memcmp(actual, initial, PAGE) == 0;
 }
 
-/* An object may be stored to by others now: a difference counts if a collection can't mend it. */
-static bool settles(struct mm_track *mt, const struct vellum_vma_info *info, uint64_t page)
+/* Another process may be storing to a mapping now: a difference counts only if it remains after collections. */
+static bool equal_after_collecting(struct mm_track *mt, const struct vellum_vma_info *info, uint64_t page)
 {
 	for (int i = 0; info->mapping && i < RETRIES; i++) {
 		collect_everything(mt->track);
@@ -349,8 +351,8 @@ static bool settles(struct mm_track *mt, const struct vellum_vma_info *info, uin
 	return false;
 }
 
-/* A page differs. False: enough was said. */
-static bool tell_difference(struct mm_track *mt, const struct vellum_vma_info *info, uint64_t page)
+/* Report a page that differs. False: enough pages were reported. */
+static bool report_difference(struct mm_track *mt, const struct vellum_vma_info *info, uint64_t page)
 {
 	char name[ABI_MAX_NAME];
 
@@ -374,8 +376,8 @@ void verify_mm(struct mm_track *mt)
 			continue;
 		s = span_of(mt, &info, info.start / PAGE, info.end / PAGE);
 		for (uint64_t page = next_page(&s, info.start / PAGE); page < s.end; page = next_page(&s, page + 1))
-			if (!page_equal(mt, &info, page) && !settles(mt, &info, page) &&
-			    !tell_difference(mt, &info, page))
+			if (!page_equal(mt, &info, page) && !equal_after_collecting(mt, &info, page) &&
+			    !report_difference(mt, &info, page))
 				return;
 	}
 }

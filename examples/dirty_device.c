@@ -2,18 +2,18 @@
 /*
  * dirty_device.c - a device driver that keeps a copy of shared memory up to date.
  *
- * Programs map an object and store to it. upload() brings the pages that changed since the last
- * upload to the device's own copy. Who changed what is known by one of two methods:
+ * Programs map an object and store to it. upload() copies the pages that changed since the last
+ * upload to the device. The driver finds these pages by one of two methods:
  *
- * PAGETABLE: entries stay writable and a scan collects their dirty bits. No faults, but a scan
- *            costs a look at every entry: right if much is written.
+ * PAGETABLE: entries stay writable, and a scan collects their dirty bits. There are no faults, but a
+ *            scan reads every entry. This is cheaper if many pages are written.
  * MKWRITE:   entries are read-only, so the first store to a page calls the mkwrite hook, which
- *            records it. A fault per page, but nothing to scan: right if little is written.
+ *            records it. There is a fault per page, but no scan. This is cheaper if few pages are written.
  *
- * The driver changes over by density, after several scans in a row that ask for it.
+ * The driver switches the method by density, when several scans in a row favour the other method.
  *
- * Locks: dev->lock is outside those of the helpers. Hooks may take it, but for dirt(), which runs
- * under a page-table lock that a helper, called with dev->lock held, may be waiting for.
+ * Locks: dev->lock is taken before the locks of the helpers. Hooks may take it, except dirt(): it runs
+ * under a page-table lock, and a helper that was called with dev->lock held may be waiting for that lock.
  */
 #include <pthread.h>
 #include <sched.h>
@@ -37,10 +37,10 @@
 #define VRAM_PAGES	256u
 #define VRAM_PFN	(1ull << 20)		/* 4 GiB: far above RAM */
 
-#define LARGE		512u	/* pages: too many to scan without a reason */
-#define DENSE		10u	/* more than so many percent written between scans is dense, */
-#define SPARSE		2u	/* less than so many is sparse; */
-#define PATIENCE	3u	/* so many scans in a row change the method */
+#define LARGE		512u	/* pages; a device of this size starts with MKWRITE, as a scan is expensive */
+#define DENSE		10u	/* percent of pages written between scans: more is dense */
+#define SPARSE		2u	/* percent: less is sparse */
+#define PATIENCE	3u	/* scans in a row that must favour the other method */
 
 enum kind { MANAGED, DEVICE_IN_RAM, DEVICE_OUTSIDE };
 enum method { PAGETABLE, MKWRITE };
@@ -60,28 +60,28 @@ struct device {
 	struct vellum_memory *memory;
 	struct vellum_mapping *mapping;
 	uint64_t nr_pages, pfn;
-	char *copy;			/* what the device sees */
-	uint64_t left[WORDS];		/* dirt() said so; atomic, see "Locks" */
+	char *copy;			/* the device's copy */
+	uint64_t left[WORDS];		/* pages that dirt() reported; atomic, see "Locks" */
 
-	pthread_mutex_t lock;		/* for all below */
-	pthread_cond_t gate;		/* at_gate or closed changed */
-	bool closed;			/* writers wait in their hook */
+	pthread_mutex_t lock;		/* protects all below */
+	pthread_cond_t gate;		/* signalled when at_gate or closed changes */
+	bool closed;			/* the mkwrite hook waits */
 	unsigned at_gate;
 	enum method method;
-	unsigned streak;		/* scans in a row that asked for the other method */
-	uint64_t dirty[WORDS];		/* to be uploaded; all within [start, end) */
+	unsigned streak;		/* scans in a row that favoured the other method */
+	uint64_t dirty[WORDS];		/* pages to upload; all within [start, end) */
 	uint64_t start, end;
 	struct stats stats;
 };
 
-/* The programs: two address spaces with a CPU each. */
+/* The programs: two address spaces, each with a CPU. */
 struct world {
 	struct vellum_host_ram ram;
 	struct vellum_soft *soft;
 	struct vellum_memory *memory;
 	struct vellum_mm *mm[2];
 	struct vellum_soft_cpu *cpu[2];
-	uint64_t serial;		/* every store stores another value */
+	uint64_t serial;		/* each store uses a new value */
 };
 
 static unsigned nr_failed;
@@ -129,8 +129,8 @@ static int device_fault(void *ctx, struct vellum_vmf *vmf)
 }
 
 /*
- * A page is about to become writable and dirty. Recorded with both methods: PAGETABLE would find
- * the dirty bit, unless the page is unmapped first.
+ * A page is about to become writable and dirty. It is recorded with both methods: a scan by PAGETABLE
+ * would miss the dirty bit if the page is unmapped first.
  */
 static int device_mkwrite(void *ctx, struct vellum_vmf *vmf)
 {
@@ -167,9 +167,9 @@ static const struct vellum_backing_ops pfn_ops = {
 	.dirt = device_dirt,
 };
 
-/* --- who wrote where; dev->lock held --- */
+/* --- finding dirty pages; dev->lock held --- */
 
-/* From here on stores call the hook. */
+/* When this returns, stores to the range call the mkwrite hook. */
 static uint64_t protect(struct device *dev, uint64_t first, uint64_t nr)
 {
 	uint64_t count;
@@ -179,7 +179,7 @@ static uint64_t protect(struct device *dev, uint64_t first, uint64_t nr)
 	return count;
 }
 
-/* What was stored until now is in the bitmap. */
+/* When this returns, the bitmap has all pages of the range that were stored to before. */
 static uint64_t collect(struct device *dev, uint64_t first, uint64_t nr)
 {
 	uint64_t count;
@@ -191,8 +191,8 @@ static uint64_t collect(struct device *dev, uint64_t first, uint64_t nr)
 }
 
 /*
- * Before collecting: dirt() is called before the flush, so a CPU may still store. A collection
- * waits for the same page-table lock, which is held until after it.
+ * Call this before collect(). dirt() is called before the flush, so a CPU may still store then. The caller
+ * of dirt() holds the page-table lock until after the flush, and collect() waits for that lock.
  */
 static void collect_left(struct device *dev)
 {
@@ -205,8 +205,8 @@ static void collect_left(struct device *dev)
 }
 
 /*
- * To MKWRITE: protect first. The other way round a store between the two would be in an entry
- * that is writable and dirty, for which no hook will ever be called.
+ * To MKWRITE: protect first. If collect() came first, a store between the two would leave an entry
+ * writable and dirty, and no hook is called for such an entry.
  */
 static void switch_method(struct device *dev, enum method method)
 {
@@ -233,12 +233,12 @@ static void scan_pagetable(struct device *dev)
 }
 
 /*
- * Cleaned as well, so that the dirty bits of what is uploaded do not wait for the change to
- * PAGETABLE, and a dirty entry outside [start, end) is one that the hook's record missed.
+ * Also clean the entries of the pages that are uploaded. Otherwise their dirty bits would remain until
+ * the switch to PAGETABLE. So a dirty entry outside [start, end) is one that the hook's record missed.
  *
- * That can be: a fault that was between its hook and its entry while we were here makes the entry
- * writable when its record is used up. No store is lost for good, for the entry is dirty: the next
- * look at all dirty bits, by snapshot() or a change of method, finds it.
+ * A record can be missed: a fault may call its hook before this scan and install the writable entry
+ * after it, when the record was already used. The store is not lost, as the entry is dirty: the next
+ * collection of all pages, by snapshot_begin() or a switch of the method, finds it.
  */
 static void scan_mkwrite(struct device *dev)
 {
@@ -251,7 +251,7 @@ static void scan_mkwrite(struct device *dev)
 	consider(dev, 100 * count / dev->nr_pages > DENSE, PAGETABLE);
 }
 
-/* --- what the device does with it --- */
+/* --- copying to the device --- */
 
 static void read_page(const struct device *dev, uint64_t page, void *buf)
 {
@@ -277,7 +277,7 @@ static uint64_t copy_dirty(struct device *dev)
 	return nr;
 }
 
-/* Writers may run: what they store while their page is copied is in the next upload. */
+/* Programs may store meanwhile: a page that is stored to while it is copied is in the next upload. */
 static uint64_t upload(struct device *dev)
 {
 	uint64_t nr;
@@ -295,9 +295,9 @@ static uint64_t upload(struct device *dev)
 }
 
 /*
- * The copy equals memory at one moment, with @nr_writers running; and as long as the gate is
- * closed. They are counted because one may be past its hook and not yet have its entry: the
- * second protect() finds that entry, once its owner is known to stand at the gate.
+ * Make the copy equal to memory while @nr_writers threads store to it. It stays equal until
+ * snapshot_end(). A writer may have called its hook and not yet have installed its entry. So this waits
+ * until all writers wait at the gate; then the second protect() finds that entry.
  */
 static void snapshot_begin(struct device *dev, unsigned nr_writers)
 {
@@ -322,8 +322,8 @@ static void snapshot_end(struct device *dev)
 }
 
 /*
- * The dirty bits are about to go. Protected too, so that a store in between calls the hook: for
- * managed pages no dirt() tells.
+ * The caller is about to unmap the range, which removes the dirty bits. Managed pages have no dirt() hook, so
+ * this also protects the range: a store between here and the unmap calls the mkwrite hook.
  */
 static void before_unmap(struct device *dev, uint64_t first, uint64_t nr)
 {
@@ -350,7 +350,7 @@ static void create_device(struct device *dev, struct vellum_memory *memory, enum
 	must(dev->copy ? 0 : -VELLUM_ENOMEM, "copy");
 	pthread_mutex_init(&dev->lock, NULL);
 	pthread_cond_init(&dev->gate, NULL);
-	dev->method = dev->nr_pages >= LARGE ? MKWRITE : PAGETABLE; /* nobody maps it yet */
+	dev->method = dev->nr_pages >= LARGE ? MKWRITE : PAGETABLE; /* no program maps it yet */
 }
 
 static void destroy_device(struct device *dev)
@@ -394,7 +394,7 @@ static void end_programs(struct world *w)
 {
 	for (unsigned i = 0; i < 2; i++) {
 		vellum_soft_load_mm(w->cpu[i], NULL);
-		vellum_mm_put(w->mm[i]);	/* unmaps what is left */
+		vellum_mm_put(w->mm[i]);	/* unmaps the rest */
 	}
 }
 
@@ -421,7 +421,7 @@ static void unmap_object(struct vellum_mm *mm, const struct device *dev)
 
 static void store(struct world *w, unsigned who, uint64_t page, uint64_t val)
 {
-	/* A word for each program, so that two may store to one page. */
+	/* Each program has its own word, so that two can store to one page. */
 	uint64_t addr = BASE + page * PAGE_SIZE + who * sizeof(val);
 
 	must(vellum_soft_store64(w->cpu[who], addr, val) ? -VELLUM_EFAULT : 0, "store");
@@ -466,7 +466,7 @@ static uint64_t burst(struct world *w, const struct device *dev, uint64_t stride
 	return nr;
 }
 
-/* Writers are quiet at each upload, so it is exact; and the method is right in the end. */
+/* No program stores during an upload, so each must be exact. At the end, the method must be @method. */
 static void run_phase(struct world *w, struct device *dev, const char *phase, uint64_t stride,
 		      enum method method)
 {
@@ -490,7 +490,7 @@ static void run_phase(struct world *w, struct device *dev, const char *phase, ui
 	      nr_stores);
 }
 
-/* What the parent stored before it forked is recorded once, what the child does after as well. */
+/* A page that the parent stored to before the fork is uploaded once, and so is a page that the child stores to. */
 static void run_fork(struct world *w, struct device *dev)
 {
 	struct stats was = dev->stats;
@@ -510,15 +510,15 @@ static void run_fork(struct world *w, struct device *dev)
 struct writer {
 	struct world *w;
 	unsigned who;
-	uint64_t nr_hot;	/* pages it stores to */
+	uint64_t nr_hot;	/* number of pages that it stores to */
 	uint64_t nr_stores;	/* atomic */
 	uint32_t stop;		/* atomic */
 	pthread_t thread;
 };
 
 /*
- * Even pages and odd pages: of two writers at one managed page one would wait for the page's lock,
- * not at the gate, and snapshot_begin() would wait for it for ever.
+ * One writer uses even pages, the other odd pages. If both stored to one managed page, one of them would
+ * wait for the folio lock and not at the gate, and snapshot_begin() would wait for it forever.
  */
 static void *keep_storing(void *arg)
 {
@@ -564,12 +564,12 @@ static void run_race(struct world *w, struct device *dev, const char *phase, uin
 	upload(dev);
 	report(dev, phase, &was);
 	check(dev, equal, "%s: each snapshot of running programs equals memory", phase);
-	check(dev, copy_is_memory(dev), "%s: so does the copy when they are done", phase);
+	check(dev, copy_is_memory(dev), "%s: the copy equals memory when the programs have ended", phase);
 }
 
-/* --- dirt that leaves the page tables --- */
+/* --- dirty pages that are unmapped --- */
 
-/* After a phase that ends with PAGETABLE: entries of every third page are writable and clean. */
+/* Runs after a phase that ended with PAGETABLE: the entries of every third page are writable and clean. */
 static void run_unmap(struct world *w, struct device *dev)
 {
 	struct stats was = dev->stats;
@@ -578,14 +578,14 @@ static void run_unmap(struct world *w, struct device *dev)
 		store(w, 0, 3, ++w->serial);
 		store(w, 0, 6, ++w->serial);
 		unmap_object(w->mm[0], dev);
-		check(dev, upload(dev) == 2 && copy_is_memory(dev), "unmap: dirt() told");
+		check(dev, upload(dev) == 2 && copy_is_memory(dev), "unmap: dirt() reported the pages");
 	}
 	for (uint64_t page = 0; page < 18; page += 6)
 		store(w, 1, page, ++w->serial);
 	before_unmap(dev, 0, dev->nr_pages);
 	unmap_object(w->mm[1], dev);
-	check(dev, upload(dev) == 3 && copy_is_memory(dev), "unmap: collected before");
-	check(dev, dev->stats.faults == was.faults, "unmap: neither needed a fault");
+	check(dev, upload(dev) == 3 && copy_is_memory(dev), "unmap: the pages were collected before");
+	check(dev, dev->stats.faults == was.faults, "unmap: both without a fault");
 	report(dev, "unmap", &was);
 }
 

@@ -2,10 +2,11 @@
 /*
  * examples/dma_device.c - a device that reads and writes a program's memory by frames.
  *
- * The program hands buffers over; the device pins them, and from then on knows frames only, as a DMA engine behind an
- * IOMMU does. Shown here: what the device stores is what the program sees, also after the program has forked and
- * stored; a file whose dirty pages somebody writes back cannot be pinned for long; and stores of the device are
- * told to trackers when the pins are given back.
+ * The device pins buffers of the program and then uses only their frames, as a DMA engine behind an IOMMU does. The
+ * example shows:
+ * - Program and device see each other's stores, also after the program has forked and stored.
+ * - A file that is written back cannot be pinned long-term.
+ * - When the device unpins the pages, trackers report them as changed.
  */
 #include <stdio.h>
 #include <string.h>
@@ -27,7 +28,7 @@ static void check(int ok, const char *what)
 	failed |= !ok;
 }
 
-/* --- the device: a ring of frames that it was given, each a buffer of one page --- */
+/* --- the device: it has a list of frames, each a buffer of one page --- */
 
 struct device {
 	struct vellum_memory *memory;
@@ -39,7 +40,7 @@ static int device_take(struct device *d, struct vellum_mm *mm, uint64_t addr, ui
 	return vellum_pin_pages(mm, addr, pages, VELLUM_GUP_WRITE | VELLUM_GUP_LONGTERM, d->pfn, &d->nr);
 }
 
-/* A packet has come in. */
+/* The device received a packet, and stores it in a buffer. */
 static void device_receive(struct device *d, unsigned buffer, const char *packet)
 {
 	char *page = vellum_frame_host(d->memory, d->pfn[buffer]);
@@ -100,18 +101,18 @@ static void run(struct vellum_memory *memory, struct vellum_mm *mm, struct vellu
 	struct vellum_mapping *file;
 	struct vellum_mm *child;
 
-	check(!device_take(&device, mm, buffers, PAGES) && device.nr == PAGES, "buffers that are nowhere yet are pinned");
+	check(!device_take(&device, mm, buffers, PAGES) && device.nr == PAGES, "never accessed buffers are pinned");
 	device_receive(&device, 3, "first");
 	check(reads(cpu, buffers + 3 * PAGE, "first"), "the program sees what the device stores");
 
-	/* The child gets copies at once: parent and device go on with the same pages. */
+	/* fork copies pinned pages for the child at once. Parent and device keep sharing the original pages. */
 	check(!vellum_fork(mm, &child), "fork");
 	vellum_soft_store8(cpu, buffers + 3 * PAGE, 'F');
 	device_receive(&device, 4, "second");
 	check(*(char *)vellum_frame_host(memory, device.pfn[3]) == 'F', "the device sees what the program stores");
-	check(reads(cpu, buffers + 4 * PAGE, "second"), "and the other way round, after a fork");
+	check(reads(cpu, buffers + 4 * PAGE, "second"), "the program sees what the device stores after a fork");
 	vellum_soft_load_mm(cpu, child);
-	check(reads(cpu, buffers + 3 * PAGE, "first") && reads(cpu, buffers + 4 * PAGE, ""), "the child has its own");
+	check(reads(cpu, buffers + 3 * PAGE, "first") && reads(cpu, buffers + 4 * PAGE, ""), "the child has copies");
 	vellum_soft_load_mm(cpu, mm);
 	vellum_mm_put(child);
 
@@ -121,13 +122,13 @@ static void run(struct vellum_memory *memory, struct vellum_mm *mm, struct vellu
 		vellum_tracker_collect(tracker, 0, ~0ull, note_run, &changed);
 		vellum_tracker_destroy(tracker);
 	}
-	check(changed == PAGES, "trackers hear of all that the device may have stored to");
+	check(changed == PAGES, "trackers report all pages that the device may have stored to");
 
 	if (vellum_mapping_create(memory, &file_ops, NULL, PAGES, VELLUM_MAPPING_WRITEBACK, &file))
 		return;
 	mapped_file = map(mm, file);
 	check(device_take(&device, mm, mapped_file, PAGES) == -VELLUM_EFAULT,
-	      "a file that is written back is not pinned for long");
+	      "a file that is written back cannot be pinned long-term");
 	vellum_munmap(mm, mapped_file, PAGES * PAGE);
 	vellum_mapping_put(file);
 }

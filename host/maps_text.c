@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* host/maps_text.c - mappings as the lines of /proc/PID/maps and smaps. */
+/* host/maps_text.c - prints VMAs as /proc/PID/maps and smaps do. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -12,7 +12,7 @@
 
 struct text {
 	char *buf;
-	uint64_t size, len;	/* @len may be beyond: as long as the text would be */
+	uint64_t size, len;	/* @len: length of the whole text; may exceed @size */
 };
 
 static void put(struct text *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -40,7 +40,7 @@ static void put_line(struct text *t, const struct vellum_vma_info *i, const stru
 		uint64_t pad = t->len - start < NAME_COLUMN ? NAME_COLUMN - (t->len - start) : 1;
 
 		put(t, "%*s", (int)pad, "");
-		for (const char *c = name->name; *c; c++)	/* a line stays one */
+		for (const char *c = name->name; *c; c++)	/* as in Linux, a name cannot end the line */
 			put(t, *c == '\n' ? "\\012" : "%c", *c);
 	}
 	put(t, "\n");

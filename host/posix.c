@@ -22,12 +22,12 @@ static void *posix_alloc(void *host, size_t size, size_t align)
 	void *ptr;
 
 	(void)host;
-	if (size >= HUGE_PAGE) {	/* sparse: frame metadata of RAM that is never used */
+	if (size >= HUGE_PAGE) {	/* sparse, as frame metadata of unused RAM stays untouched */
 		ptr = mmap(NULL, size, PROT_READ | PROT_WRITE,
 			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 		if (ptr == MAP_FAILED)
 			return NULL;
-		madvise(ptr, size, MADV_HUGEPAGE);	/* fork and collectors stream through it */
+		madvise(ptr, size, MADV_HUGEPAGE);	/* fork and collections read it sequentially */
 		return ptr;
 	}
 	if (posix_memalign(&ptr, align < sizeof(void *) ? sizeof(void *) : align, size))
@@ -57,7 +57,7 @@ static void posix_wake(void *host, uint32_t *word)
 	syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 0x7fffffff, NULL, NULL, 0);
 }
 
-/* Without this, running out of memory would be SIGBUS at some later touch. */
+/* Allocate the RAM now: if the host is out of memory, a later access would raise SIGBUS. */
 static int posix_commit(void *host, uint64_t offset, uint64_t len)
 {
 	const struct vellum_host_ram *ram = host;
@@ -74,7 +74,7 @@ static void posix_discard(void *host, uint64_t offset, uint64_t len)
 	if (!ram || ram->fd < 0 ||
 	    fallocate(ram->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)len))
 		if (ram)
-			memset((char *)ram->base + offset, 0, len);	/* must read as zero */
+			memset((char *)ram->base + offset, 0, len);	/* discarded memory must read as zeros */
 }
 
 static void posix_bug(void *host, const char *what, const char *file, int line)

@@ -19,7 +19,7 @@
 #define EXPORT __attribute__((visibility("default")))
 #define PAGE 4096u
 #define MAX_SLOTS (1ull << 40)
-#define BATCH 512u	/* a hole costs a system call and a change of the file's extents */
+#define BATCH 512u	/* slots; each hole costs a system call and a change of the file's extents */
 
 struct vellum_swap_file {
 	int fd;
@@ -27,12 +27,12 @@ struct vellum_swap_file {
 	pthread_mutex_t lock;
 	pthread_cond_t punched;		/* nr_punching became 0 */
 	/* lock protects: */
-	uint64_t *freed;		/* a bit per slot: freed, neither written nor punched since */
+	uint64_t *freed;		/* a bit per slot: freed, and not written or punched since */
 	unsigned nr_batch;
-	uint64_t batch[BATCH];		/* every slot with its bit in freed, and some that lost it */
+	uint64_t batch[BATCH];		/* all slots whose bit in freed is set, and some whose bit was cleared since */
 	unsigned nr_punching;
-	uint64_t punching[BATCH];	/* sorted; a thread is making holes of these without the lock */
-	bool no_holes;			/* not on this file system */
+	uint64_t punching[BATCH];	/* sorted; a thread punches these without the lock */
+	bool no_holes;			/* the file system does not support holes */
 };
 
 static int error_of(int err)
@@ -86,7 +86,10 @@ static int punch(struct vellum_swap_file *file, uint64_t slot, uint64_t nr)
 	return r ? errno : 0;
 }
 
-/* Neighbours are one hole. An error is of no harm: the bytes stay until the slot is written again. */
+/*
+ * Neighbouring slots become one hole. Errors are ignored: the file then keeps the bytes until the slot is written
+ * again. False: the file system does not support holes.
+ */
 static bool punch_runs(struct vellum_swap_file *file)
 {
 	unsigned first = 0;
@@ -101,7 +104,7 @@ static bool punch_runs(struct vellum_swap_file *file)
 	return true;
 }
 
-/* With the lock held, which is let go meanwhile: reads, and writes of other slots, go on. */
+/* Called with the lock held. Releases it while it punches, so that reads, and writes of other slots, can continue. */
 static void punch_batch(struct vellum_swap_file *file)
 {
 	bool holes;
@@ -128,7 +131,7 @@ static void swap_file_free(void *ctx, uint64_t slot)
 	if (slot >= file->nr_slots)
 		return;
 	pthread_mutex_lock(&file->lock);
-	while (file->nr_batch == BATCH)	/* who filled it waits for the batch before */
+	while (file->nr_batch == BATCH)	/* the thread that filled it waits in punch_batch() */
 		pthread_cond_wait(&file->punched, &file->lock);
 	if (!file->no_holes && change_freed(file, slot, true)) {
 		file->batch[file->nr_batch++] = slot;
@@ -138,7 +141,7 @@ static void swap_file_free(void *ctx, uint64_t slot)
 	pthread_mutex_unlock(&file->lock);
 }
 
-/* From here on, no hole is made of the slot. */
+/* When this returns, no hole is being punched in the slot, and none will be until it is freed again. */
 static void keep_slot(struct vellum_swap_file *file, uint64_t slot)
 {
 	pthread_mutex_lock(&file->lock);
@@ -184,7 +187,7 @@ static int swap_file_read(void *ctx, uint64_t slot, void *page)
 
 		if (n > 0)
 			done += (size_t)n;
-		else if (n == 0 || errno != EINTR)	/* 0: the file is shorter than what was written */
+		else if (n == 0 || errno != EINTR)	/* 0: the file ends before the slot does */
 			return -VELLUM_EIO;
 	}
 	return 0;
@@ -218,7 +221,7 @@ static int open_unnamed(const char *folder)
 	return fd;
 }
 
-/* Emptied after the lock: another area's pages may be in it. */
+/* Truncates only after flock(2): the file may hold the pages of another area that is in use. */
 static int open_named(const char *path)
 {
 	struct stat st;
@@ -278,7 +281,7 @@ EXPORT void vellum_swap_file_destroy(struct vellum_swap_file *file)
 {
 	int err = ftruncate(file->fd, 0);
 
-	(void)err;	/* a named file then keeps its room until it is removed */
+	(void)err;	/* if this fails, a named file keeps its blocks until it is removed */
 	close(file->fd);
 	pthread_cond_destroy(&file->punched);
 	pthread_mutex_destroy(&file->lock);

@@ -15,8 +15,8 @@
 #define EXPORT __attribute__((visibility("default")))
 #define PAGE 4096u
 #define MAX_SLOTS (1ull << 40)
-#define LEVEL 1			/* 4 KiB are too few for higher levels to find more */
-#define WORTH (PAGE / 8 * 7)	/* a page that does not get smaller than this is not worth its decompression */
+#define LEVEL 1			/* in 4 KiB, higher levels find hardly more */
+#define WORTH (PAGE / 8 * 7)	/* bytes; a page that compresses to more is stored uncompressed */
 
 enum kind { SAME, RAW, PACKED, NR_KINDS };
 
@@ -26,7 +26,7 @@ struct blob {
 	unsigned char bytes[];
 };
 
-/* What one thread needs in a hook. */
+/* What one thread needs to compress or decompress a page. */
 struct workspace {
 	struct workspace *next;
 	ZSTD_CCtx *cctx;
@@ -37,7 +37,7 @@ struct workspace {
 struct vellum_swap_zstd {
 	uint64_t nr_slots;
 	uint64_t max_bytes;
-	struct blob **slots;		/* atomic, each; NULL: holds nothing */
+	struct blob **slots;		/* each atomic; NULL: the slot is empty */
 	uint64_t bytes;			/* atomic */
 	uint64_t nr[NR_KINDS];		/* atomic: pages by kind */
 	pthread_mutex_t lock;
@@ -83,7 +83,7 @@ static struct workspace *pop(struct vellum_swap_zstd *area, bool wait)
 	return ws;
 }
 
-/* The first was made with the area: without memory for one more, some thread will give one back. */
+/* If there is no memory for another workspace, wait: one was created with the area, and its user gives it back. */
 static struct workspace *take(struct vellum_swap_zstd *area)
 {
 	struct workspace *ws = pop(area, false);
@@ -104,7 +104,7 @@ static void give(struct vellum_swap_zstd *area, struct workspace *ws)
 
 /* --- blobs --- */
 
-/* With malloc's own word and rounding: small blobs are many. */
+/* The memory that a blob uses, with malloc's header and rounding: both matter for small blobs. */
 static uint64_t cost_of(size_t len)
 {
 	return (sizeof(struct blob) + len + sizeof(size_t) + 15) & ~15ull;
@@ -161,12 +161,12 @@ static int swap_zstd_write(void *ctx, uint64_t slot, const void *page)
 
 	if (slot >= area->nr_slots)
 		return -VELLUM_EINVAL;
-	drop(area, slot);	/* first: it makes room for what comes */
+	drop(area, slot);	/* first: its memory counts towards the limit */
 	if (!memcmp(page, (const char *)page + 8, PAGE - 8))
 		return keep(area, slot, SAME, page, 8);
 	ws = take(area);
 	len = ZSTD_compressCCtx(ws->cctx, ws->packed, sizeof(ws->packed), page, PAGE, LEVEL);
-	if (ZSTD_isError(len))	/* it does not fit, or there was no memory to compress with */
+	if (ZSTD_isError(len))	/* the result exceeds WORTH, or zstd is out of memory */
 		r = keep(area, slot, RAW, page, PAGE);
 	else
 		r = keep(area, slot, PACKED, ws->packed, len);

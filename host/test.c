@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* host/test.c - see test.h. Waiting spins, so that it serves threads as well. */
+/* host/test.c - see test.h. wait() yields and returns, so that tests with threads work too. */
 #define _GNU_SOURCE
 #include "host/test.h"
 
@@ -35,7 +35,7 @@ static void test_free(void *host, void *ptr, size_t size)
 	struct test_host *th = host;
 
 	count(&th->live, -1);
-	count(&th->live_bytes, -(int64_t)size);	/* a wrong size shows as bytes left over */
+	count(&th->live_bytes, -(int64_t)size);	/* a wrong @size leaves live_bytes other than 0 */
 	free(ptr);
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* lib/errnum.h - the error numbers under their kernel names, for files that have no errno.h. */
+/* lib/errnum.h - the error numbers under their kernel names, for files that do not include errno.h. */
 #ifndef LIB_ERRNUM_H
 #define LIB_ERRNUM_H
 

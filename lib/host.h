@@ -21,7 +21,7 @@ static inline bool host_interrupted(const struct host *host)
 	return host->ops->interrupted && host->ops->interrupted(host->ctx);
 }
 
-/* The process is about to end: what a long call has not done yet, it need not do. */
+/* The process is about to end, so a long call may stop. */
 static inline bool host_killed(const struct host *host)
 {
 	return host->ops->interrupted && host->ops->interrupted(host->ctx) == VELLUM_KILLED;

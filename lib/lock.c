@@ -2,7 +2,7 @@
 /* lib/lock.c - mutex and reader/writer lock; see lock.h. */
 #include "lib/lock.h"
 
-#define SPINS 100	/* most holders change a few entries: cheaper to look again than to sleep */
+#define SPINS 100	/* most holders change a few entries: cheaper to spin than to sleep */
 
 static bool try_change(uint32_t *word, uint32_t from, uint32_t to)
 {
@@ -19,7 +19,7 @@ void mutex_lock(struct mutex *lock, const struct host *host)
 {
 	sched_point(SCHED_LOCK, lock);
 	for (int i = 0; i < SPINS; i++) {
-		/* Looking first leaves the line with its holder. */
+		/* A load first leaves the cache line with the holder. */
 		if (!__atomic_load_n(&lock->word, __ATOMIC_RELAXED) && try_change(&lock->word, 0, 1))
 			return;
 		cpu_relax();
@@ -58,8 +58,8 @@ void mutex_unlock_both(struct mutex *a, struct mutex *b, const struct host *host
 }
 
 #define RW_WRITER	(1u << 31)
-#define RW_SLEEPERS	(1u << 30)	/* somebody waits in the host */
-#define RW_PENDING	(1u << 29)	/* a writer waits: no new readers, or it starves */
+#define RW_SLEEPERS	(1u << 30)	/* a thread waits in the host */
+#define RW_PENDING	(1u << 29)	/* a writer waits: new readers wait, so that it does not starve */
 #define RW_READERS	(RW_PENDING - 1)
 
 void read_lock(struct rwlock *lock, const struct host *host)
@@ -104,7 +104,7 @@ void write_lock(struct rwlock *lock, const struct host *host)
 		uint32_t old = __atomic_load_n(&lock->word, __ATOMIC_RELAXED);
 
 		if (!(old & (RW_WRITER | RW_READERS))) {
-			/* Other pending writers say so again when they wake. */
+			/* Other pending writers set RW_PENDING again when they wake. */
 			if (try_change(&lock->word, old, (old & RW_SLEEPERS) | RW_WRITER))
 				return;
 		} else if ((old & waiting) == waiting ||
@@ -131,7 +131,7 @@ void write_unlock(struct rwlock *lock, const struct host *host)
 #define GROUP_FIRST_MASK (GROUP_SECOND - 1)
 #define GROUP_SECOND_MASK (~GROUP_FIRST_MASK & ~GROUP_SLEEPERS)
 
-/* One more of @one, when none of @others is in. */
+/* Join the group that @one counts, once the group of @others is empty. */
 static void group_enter(struct group_lock *lock, uint32_t one, uint32_t others, const struct host *host)
 {
 	sched_point(SCHED_LOCK, lock);

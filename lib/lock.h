@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * lib/lock.h - sleeping locks of one word each, on the host's wait and wake.
+ * lib/lock.h - sleeping locks of one word each, on the host's wait() and wake().
  *
- * One word, because a lock sits in every page table's frame metadata. All-zero is unlocked.
+ * One word, because the metadata of every frame has a lock. All-zero is unlocked.
  */
 #ifndef LIB_LOCK_H
 #define LIB_LOCK_H
@@ -11,22 +11,22 @@
 #include "lib/sched.h"
 
 struct mutex {
-	uint32_t word;	/* 0 free, 1 taken, 2 taken and somebody may sleep */
+	uint32_t word;	/* 0 free; 1 locked; 2 locked, and a thread may sleep */
 };
 
 struct rwlock {
 	uint32_t word;	/* RW_* flags and the number of readers */
 };
 
-/* Two groups of threads that keep each other out; those of one group let each other in. */
+/* Two groups of threads that exclude each other. Threads of one group do not exclude each other. */
 struct group_lock {
-	uint32_t word;	/* low half: members of the first group; then of the second; top bit: somebody sleeps */
+	uint32_t word;	/* low 16 bits: members of the first group; then of the second; top bit: a thread sleeps */
 };
 
 void mutex_lock(struct mutex *lock, const struct host *host);
 bool mutex_trylock(struct mutex *lock);
 void mutex_unlock(struct mutex *lock, const struct host *host);
-/* Two of one kind, in the order of their addresses; they may be the same. */
+/* Two mutexes of one kind, in the order of their addresses. They may be the same. */
 void mutex_lock_both(struct mutex *a, struct mutex *b, const struct host *host);
 void mutex_unlock_both(struct mutex *a, struct mutex *b, const struct host *host);
 void read_lock(struct rwlock *lock, const struct host *host);
@@ -36,11 +36,11 @@ void write_unlock(struct rwlock *lock, const struct host *host);
 
 void group_enter_first(struct group_lock *lock, const struct host *host);	/* waits for the second to leave */
 void group_leave_first(struct group_lock *lock, const struct host *host);
-bool group_try_enter_second(struct group_lock *lock);	/* false: the first group is in */
+bool group_try_enter_second(struct group_lock *lock);	/* false: the first group has members */
 void group_enter_second(struct group_lock *lock, const struct host *host);	/* waits for the first to leave */
 void group_leave_second(struct group_lock *lock, const struct host *host);
 
-/* Tells the processor that we spin; others than x86 do without. */
+/* Tells the processor that the thread spins. Nothing on other processors than x86. */
 static inline void cpu_relax(void)
 {
 #if defined(__x86_64__) || defined(__i386__)

@@ -16,7 +16,7 @@ static unsigned slot_of(uint64_t index, unsigned level)
 	return index >> (level * RADIX_BITS) & (RADIX_SLOTS - 1);
 }
 
-/* Does @index fit under @levels levels? */
+/* Does a tree of @levels levels have @index? */
 static bool covers(unsigned levels, uint64_t index)
 {
 	return levels * RADIX_BITS >= 64 || index >> (levels * RADIX_BITS) == 0;
@@ -44,7 +44,7 @@ static void fill_slot(struct radix_node *node, unsigned slot, void *value)
 	node->used |= 1ull << slot;
 }
 
-/* Put new roots on top until @index fits. */
+/* Add roots on top until the tree has @index. */
 static int grow(struct radix *radix, uint64_t index, const struct host *host)
 {
 	while (!radix->root || !covers(radix->levels, index)) {
@@ -65,7 +65,7 @@ int radix_set(struct radix *radix, uint64_t index, void *value, const struct hos
 	struct radix_node *node;
 
 	if (grow(radix, index, host))
-		return -ENOMEM;	/* empty nodes that were made stay, unseen */
+		return -ENOMEM;	/* empty nodes stay; they have no effect */
 	node = radix->root;
 	for (unsigned level = radix->levels; level-- > 1;) {
 		struct radix_node *child = node->slot[slot_of(index, level)];
@@ -140,7 +140,7 @@ static void *next_below(const struct radix_node *node, unsigned level, uint64_t 
 			return NULL;
 		*index = (*index & ~(step * RADIX_SLOTS - 1)) | (slot + 1) * step;
 		if (!*index)
-			return NULL;	/* over the top of the index range */
+			return NULL;	/* the index has wrapped */
 	}
 }
 

@@ -186,7 +186,7 @@ static struct interval *first_below(struct interval *iv, uint64_t start, uint64_
 		struct interval *left = to_interval(iv->node.left);
 
 		if (left && left->max_last >= start) {
-			iv = left;	/* an overlap there, or none anywhere: starts only grow */
+			iv = left;	/* an overlap is there, or none exists: starts only grow */
 			continue;
 		}
 		if (iv->start > last)
@@ -211,7 +211,7 @@ struct interval *interval_next(struct interval *iv, uint64_t start, uint64_t las
 
 		if (found)
 			return found;
-		do {		/* up until we come from the left */
+		do {		/* up to the first parent of which this is the left child */
 			child = &iv->node;
 			if (!child->parent)
 				return NULL;

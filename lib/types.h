@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* lib/types.h - the few words that every file of the core uses. */
+/* lib/types.h - types and small functions that every file of the core uses. */
 #ifndef LIB_TYPES_H
 #define LIB_TYPES_H
 
@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* The whole of libc that the core is allowed to call. */
+/* The only functions of libc that the core may call. */
 void *memcpy(void *restrict dst, const void *restrict src, size_t n);
 void *memmove(void *dst, const void *src, size_t n);
 void *memset(void *dst, int byte, size_t n);
@@ -36,7 +36,7 @@ static inline uint64_t max_u64(uint64_t a, uint64_t b)
 	return a > b ? a : b;
 }
 
-/* Set bits. (The compiler's own may call libgcc.) */
+/* Number of set bits. (The compiler's builtin may call libgcc.) */
 static inline unsigned popcount64(uint64_t v)
 {
 	v -= v >> 1 & 0x5555555555555555ull;
@@ -45,7 +45,7 @@ static inline unsigned popcount64(uint64_t v)
 	return (unsigned)(v * 0x0101010101010101ull >> 56);
 }
 
-/* A reference, unless the last one has gone. Whoever calls knows that the counter's memory is still there. */
+/* Take a reference, unless the last one was dropped. The caller keeps the counter's memory from being freed. */
 static inline bool ref_try_get(uint32_t *refs)
 {
 	uint32_t old = __atomic_load_n(refs, __ATOMIC_RELAXED);

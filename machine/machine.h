@@ -2,9 +2,9 @@
 /*
  * machine/machine.h - CPUs that run a program's ring-3 code natively or translated.
  *
- * A machine has nr_cpus CPUs. Each is used by one thread at a time: it loads a task's registers,
- * runs until the program makes a system call, faults, or is kicked, and hands the registers back.
- * What the CPU kept of a task since (FPU, segment bases, address space) need not be loaded again.
+ * A machine has nr_cpus CPUs. One thread at a time uses a CPU: run() loads a task's registers, runs until the program
+ * makes a system call, faults, or is kicked, and returns the registers. State that the CPU still holds from the
+ * task's last run (FPU, segment bases, address space) need not be loaded again.
  */
 #ifndef MACHINE_MACHINE_H
 #define MACHINE_MACHINE_H
@@ -27,12 +27,12 @@ struct vcpu_regs {
 #define VCPU_VECTOR_PAGE_FAULT	14
 #define VCPU_VECTOR_KICK	0x40
 #define VCPU_VECTOR_SYSCALL	0x100
-#define VCPU_VECTOR_LOST	0x200	/* with MACHINE_LOST: rip is where it was entered last, */
-#define VCPU_VECTOR_LOST_AT	0x201	/* or where it was */
+#define VCPU_VECTOR_LOST	0x200	/* with MACHINE_LOST: rip is where the program was entered last */
+#define VCPU_VECTOR_LOST_AT	0x201	/* with MACHINE_LOST: rip is where QEMU aborted */
 
-#define VCPU_USER_CS	0x33	/* as under Linux: programs look */
+#define VCPU_USER_CS	0x33	/* Linux's values: programs read them */
 #define VCPU_USER_SS	0x2b
-/* Flags that a program may set itself; IF is always on, IOPL always 0. */
+/* Flags that a program may set. IF is always on, IOPL always 0. */
 #define VCPU_USER_RFLAGS 0x244dd5ull
 #define VCPU_RFLAGS_IF	 0x200ull
 
@@ -56,46 +56,46 @@ struct machine {
 	unsigned nr_cpus;
 	int child_pid;				/* of the process that runs the CPUs; 0: none */
 	uint32_t fpu_size;			/* bytes of vcpu_state.fpu in use */
-	uint64_t reserved;			/* bytes at the start of RAM that are the machine's */
+	uint64_t reserved;			/* bytes at the start of RAM that the machine uses */
 	uint64_t hole_start, hole_size;		/* of guest-physical addresses */
 	uint64_t nr_exits;			/* atomic */
 	int64_t tsc_offset;			/* the program's TSC minus this host's; see has_tsc */
 	bool has_tsc;
-	/* Called while no CPU runs, after the machine was started again: tsc_offset and has_tsc are others. */
+	/* Called after a restart of the machine, while no CPU runs: tsc_offset and has_tsc have changed. */
 	void (*restarted)(void *arg);
 	void *restarted_arg;
-	uint64_t fault_ns;			/* what a page fault costs, about: measured */
-	char leak[160];				/* how ring 3 gets beyond its address space; empty: it does not */
+	uint64_t fault_ns;			/* approximate cost of a page fault, measured */
+	char leak[160];				/* how ring 3 can access the upper half; empty: it cannot */
 };
 
 enum {
-	MACHINE_GONE = -1,	/* no CPU will run any more; why() tells the reason */
-	MACHINE_LOST = 1,	/* the machine ended and was started again; the task's registers went with it */
+	MACHINE_GONE = -1,	/* no CPU can run any more; why() returns the reason */
+	MACHINE_LOST = 1,	/* the machine ended and was started again; the task's registers are lost */
 };
 
 struct machine_ops {
 	/*
-	 * Run until the next exit; st->regs says why. 0, MACHINE_GONE, or MACHINE_LOST: st->regs.rip is the last
-	 * address that is known of it, and lost() tells the reason.
+	 * Run until the next exit; st->regs.vector says why. 0, MACHINE_GONE, or MACHINE_LOST: st->regs.rip is the
+	 * program's last known address, and lost() returns the reason.
 	 */
 	int (*run)(struct machine *m, unsigned cpu, struct vcpu_state *st, uint32_t load);
-	/* Fetch the FPU state that the CPU holds. 0; MACHINE_GONE; MACHINE_LOST: it went with the machine. */
+	/* Fetch the FPU state that the CPU holds. 0, MACHINE_GONE, or MACHINE_LOST: the state is lost. */
 	int (*save_fpu)(struct machine *m, unsigned cpu, struct vcpu_state *st);
-	/* Make the CPU leave the program soon; an exit with VCPU_VECTOR_KICK. Any thread. */
+	/* Make the CPU exit soon, with VCPU_VECTOR_KICK. Any thread may call this. */
 	void (*kick)(struct machine *m, unsigned cpu);
 	const char *(*why)(struct machine *m);
-	/* How the machine ended the last time, one line into @text. Any thread. */
+	/* Write one line to @text: why the machine ended the last time. Any thread may call this. */
 	void (*lost)(struct machine *m, char *text, size_t size);
 	void (*destroy)(struct machine *m);
 };
 
-/* Registers and FPU as a new program finds them. */
+/* The registers and FPU state that a new program starts with. */
 void vcpu_state_init(struct vcpu_state *st, uint64_t rip, uint64_t rsp);
 
 /*
- * QEMU's TCG as a child process. @ram is shared with it. @why gets one line on failure.
- * @confined: the process has no rights that it does not need; machine->leak says whether the ring boundary holds.
- * Must be called by a thread that lives as long as the machine: QEMU dies with it.
+ * Start QEMU (TCG) as a child process, which shares @ram. On failure, writes one line to @why.
+ * @confined: take the rights from the process that it does not need. machine->leak tells whether the ring boundary
+ * holds. The calling thread must live as long as the machine: the kernel kills QEMU when that thread ends.
  */
 struct machine *machine_qemu_create(const struct vellum_host_ram *ram, unsigned nr_cpus, bool confined,
 				    char *why, size_t why_size);

@@ -2,15 +2,15 @@
 /*
  * machine/qemu.c - qemu-system-x86_64 under TCG as a machine: start it, run CPUs, flush.
  *
- * RAM is a memory file that both map. Each CPU has a mailbox page there (qemu_layout.h). The host
- * gives a command and waits for the CPU to be idle again: it spins, then sleeps in a futex, and
- * the stub writes a byte to its serial port to wake it. The other way round, a byte from the host
- * interrupts every CPU. A byte is sent only if somebody sleeps or is in the program.
+ * RAM is a memory file that Vellum and QEMU map. Each CPU has a mailbox page in RAM (qemu_layout.h). A host thread
+ * writes a command there and waits until the CPU is idle again: it spins, then sleeps in a futex. The stub wakes it
+ * by a byte on the serial port. A byte from the host interrupts every CPU. Each side sends a byte only if the other
+ * side sleeps, or if a CPU runs the program.
  *
- * INV-QEMU-1: who asks for a flush or an exit stores the request, fences, then reads the state;
- *             the stub stores the state, fences, then reads the requests. So no request is missed.
- * INV-QEMU-2: QEMU translates instructions and is not told of stores by the host: before a frame
- *             with new bytes becomes executable, a stub rewrites it (sync_icache).
+ * INV-QEMU-1: a thread that requests a flush or an exit stores the request, fences, then reads the state.
+ *             The stub stores the state, fences, then reads the requests. So no request is missed.
+ * INV-QEMU-2: QEMU caches translated instructions and does not notice stores by the host. Before a frame
+ *             with new bytes becomes executable, a stub rewrites the frame (sync_icache).
  */
 #define _GNU_SOURCE
 #include "machine/qemu.h"
@@ -45,7 +45,7 @@ uint64_t qemu_now_ns(void)
 	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
-/* --- the end of QEMU, and what follows --- */
+/* --- when QEMU has ended --- */
 
 static bool is_down(const struct qemu_machine *q)
 {
@@ -84,7 +84,7 @@ static void qemu_lost(struct machine *m, char *text, size_t size)
 	pthread_mutex_unlock(&q->why_lock);
 }
 
-/* Mailboxes may be used until leave(). False: there is no QEMU any more. */
+/* Wait until a QEMU runs. The caller may use mailboxes until leave(). False: QEMU is not started again. */
 static bool enter(struct qemu_machine *q)
 {
 	bool gone = false;
@@ -126,7 +126,7 @@ static void send_kick(struct qemu_machine *q)
 {
 	char byte = 1;
 
-	/* A full line is as good: its bytes reach the CPUs after our request was stored. */
+	/* If the line is full, no byte is needed: the CPUs receive its bytes after the request was stored. */
 	while (send(q->sock, &byte, 1, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 && errno == EINTR)
 		;
 }
@@ -142,7 +142,7 @@ static void sleep_for_byte(struct qemu_vcpu *v)
 	__atomic_store_n(&v->mb->host_sleeps, 0, __ATOMIC_RELAXED);
 }
 
-/* Time really spent waiting: when all of us are frozen for a while, that is one step. */
+/* Time spent waiting. If the process was stopped meanwhile, that counts as one step of at most 2 * WATCH_NS. */
 struct patience {
 	uint64_t last, waited;
 };
@@ -161,7 +161,7 @@ static bool is_idle(struct qemu_vcpu *v)
 	return qemu_state(v->mb) == STATE_IDLE;
 }
 
-/* The pages of the batch, if they are few. False: everything is simpler. */
+/* List the pages of the batch. False: too many, or page tables were freed: flush everything. */
 static bool list_pages(const struct vellum_flush_batch *batch, uint64_t addr[MAX_FLUSH_PAGES], uint32_t *nr)
 {
 	*nr = 0;
@@ -177,9 +177,9 @@ static bool list_pages(const struct vellum_flush_batch *batch, uint64_t addr[MAX
 }
 
 /*
- * Ask one CPU to forget the pages of @batch; NULL: all. The stub may be reading the list of a request
- * that it has not acknowledged: then it is told to forget all the next time round.
- * Return: the number that it will acknowledge.
+ * Ask one CPU to flush the pages of @batch; NULL: all. The stub may still be reading the list of a request that it
+ * has not acknowledged. Then the list stays as it is, and this request flushes all.
+ * Return: the number of the request, which the stub acknowledges.
  */
 static uint64_t request_flush(struct qemu_vcpu *v, const struct vellum_flush_batch *batch)
 {
@@ -200,7 +200,7 @@ static uint64_t request_flush(struct qemu_vcpu *v, const struct vellum_flush_bat
 	return req;
 }
 
-/* A stub faulted: it was given something that it cannot load, or QEMU does what no CPU does. */
+/* A stub faulted: the mailbox has a value that a CPU cannot load, or QEMU has a bug. */
 static void declare_broken(struct qemu_machine *q, const struct qemu_vcpu *v)
 {
 	char why[120];
@@ -211,8 +211,8 @@ static void declare_broken(struct qemu_machine *q, const struct qemu_vcpu *v)
 }
 
 /*
- * Wait until the CPU is idle. A program may compute for hours, so silence alone is no hang: each
- * second the CPU is asked for a sign of life, which interrupts it but not the program.
+ * Wait until the CPU is idle. A program may compute for hours. So each second the CPU gets a flush request, which it
+ * must acknowledge: this interrupts QEMU's CPU, not the program.
  */
 static int wait_idle(struct qemu_machine *q, struct qemu_vcpu *v)
 {
@@ -258,7 +258,7 @@ int qemu_command(struct qemu_machine *q, struct qemu_vcpu *v, uint32_t cmd)
 	return wait_idle(q, v);
 }
 
-/* --- instructions that changed behind QEMU's back --- */
+/* --- frames with instructions that the host stored --- */
 
 static uint64_t frame_gpa(uint64_t pfn)
 {
@@ -269,7 +269,7 @@ static int scrub_pending(struct qemu_machine *q, struct qemu_vcpu *v)
 {
 	int err = 0;
 
-	pthread_mutex_lock(&q->scrub_lock);	/* others wait here until the pages are clean */
+	pthread_mutex_lock(&q->scrub_lock);	/* held: no CPU enters the program before the scrub */
 	for (uint32_t at = 0, n; at < q->nr_scrub && !err; at += n) {
 		n = q->nr_scrub - at < MAX_SCRUB ? q->nr_scrub - at : MAX_SCRUB;
 		memcpy(v->mb->scrub, q->scrub + at, n * sizeof(q->scrub[0]));
@@ -283,7 +283,7 @@ static int scrub_pending(struct qemu_machine *q, struct qemu_vcpu *v)
 
 static bool is_queued(const struct qemu_machine *q, uint64_t gpa)
 {
-	/* The usual repetition is of the page just written. */
+	/* Repeated calls are mostly for the same page. */
 	return q->nr_scrub && q->scrub[q->nr_scrub - 1] == gpa;
 }
 
@@ -300,8 +300,8 @@ static bool grow_queue(struct qemu_machine *q)
 }
 
 /*
- * Done before the next entry of any CPU; the program's own threads are outside, in this fault. Called
- * with a page-table lock held, so it only queues.
+ * Queue a frame for CMD_SCRUB before the next entry of any CPU. It cannot scrub here, as the caller holds a
+ * page-table lock.
  */
 static void qemu_sync_icache(void *machine, uint64_t pfn)
 {
@@ -324,8 +324,8 @@ static void qemu_sync_icache(void *machine, uint64_t pfn)
 /* --- running --- */
 
 /*
- * sysret takes rip from rcx and flags from r11. After a system call both hold that already; else the trampoline
- * loads what the program has in them. Return: through the trampoline.
+ * sysret takes rip from rcx and flags from r11. After a system call, these registers hold both values already. Else
+ * sysret enters the trampoline, which loads the program's rcx and r11. Return: true if through the trampoline.
  */
 static bool set_entry(struct qemu_vcpu *v, unsigned cpu, struct vcpu_regs *r)
 {
@@ -339,12 +339,12 @@ static bool set_entry(struct qemu_vcpu *v, unsigned cpu, struct vcpu_regs *r)
 		return false;
 	}
 	*slot = (struct trampoline_slot){ .rip = r->rip, .rcx = r->rcx, .r11 = r->r11 };
-	r->rflags &= ~RFLAGS_TF;	/* it would trap in the trampoline, without end */
+	r->rflags &= ~RFLAGS_TF;	/* else each entry would trap in the trampoline */
 	v->mb->entry = VELLUM_MACHINE_PAGE + cpu * TRAMPOLINE_SIZE;
 	return true;
 }
 
-/* An exit from the trampoline is one from where it was about to go. */
+/* Report an exit from the trampoline as an exit from the address that the trampoline jumps to. */
 static void rewind_trampoline(struct vcpu_regs *r, const struct vcpu_regs *wanted)
 {
 	if (r->rip - VELLUM_MACHINE_PAGE >= VELLUM_PAGE_SIZE)
@@ -355,8 +355,8 @@ static void rewind_trampoline(struct vcpu_regs *r, const struct vcpu_regs *wante
 }
 
 /*
- * What an exit says of the upper half is what a CPU would say whose upper half is not the program's: nothing of
- * what is mapped there. QEMU's far returns read it with supervisor rights, and the error code then has bytes of it.
+ * Remove from an exit what reveals the upper half, so that the exit looks as on a CPU that refuses every access there.
+ * QEMU's far returns read the upper half with supervisor rights, and the error code then contains bytes of it.
  */
 static void hide_upper_half(struct vcpu_state *st)
 {
@@ -375,7 +375,7 @@ static void hide_upper_half(struct vcpu_state *st)
 			   VELLUM_FAULT_PRESENT;
 }
 
-/* QEMU was started again: the CPU must load what it held. False: that is lost. */
+/* QEMU was started again: load all state that the CPU held. False: the FPU state is lost. */
 static bool refresh(struct qemu_vcpu *v, struct vcpu_state *st, uint32_t *load)
 {
 	if (!(*load & VCPU_LOAD_FPU) && !v->has_kept)
@@ -388,7 +388,7 @@ static bool refresh(struct qemu_vcpu *v, struct vcpu_state *st, uint32_t *load)
 	return true;
 }
 
-/* To the mailbox, except for what the CPU has already. Return: the program is entered through the trampoline. */
+/* Write to the mailbox what the CPU must load. Return: true if the program is entered through the trampoline. */
 static bool load_mailbox(const struct qemu_machine *q, unsigned cpu, struct qemu_vcpu *v, struct vcpu_state *st,
 			 uint32_t load)
 {
@@ -406,9 +406,9 @@ static bool load_mailbox(const struct qemu_machine *q, unsigned cpu, struct qemu
 	return trampoline;
 }
 
-#define RUN_AGAIN 2	/* QEMU ended before the CPU took anything over */
+#define RUN_AGAIN 2	/* QEMU ended before the CPU took the command */
 
-/* life is held for reading. @load grows by what a QEMU that was started again lacks, for the next attempt too. */
+/* life is held for reading. If QEMU was started again, adds to @load, for the next attempt too, what it must load. */
 static int run_once(struct qemu_machine *q, unsigned cpu, struct vcpu_state *st, uint32_t *load)
 {
 	struct qemu_vcpu *v = &q->vcpu[cpu];
@@ -439,7 +439,7 @@ static int run_once(struct qemu_machine *q, unsigned cpu, struct vcpu_state *st,
 	return 0;
 }
 
-/* Where it was when QEMU ended, if that could be told; else where it was entered. */
+/* Set rip to where the program was when QEMU ended, if that is known; else rip stays where it was entered. */
 static void find_lost(struct qemu_machine *q, struct qemu_vcpu *v, struct vcpu_regs *r)
 {
 	pthread_mutex_lock(&q->why_lock);
@@ -502,9 +502,9 @@ static void qemu_kick(struct machine *m, unsigned cpu)
 		send_kick(q);
 }
 
-/* --- what the core asks for --- */
+/* --- operations of vellum_mmu_ops --- */
 
-/* QEMU's threads need a processor to answer: give ours away after a moment. */
+/* Sleep after a short spin: QEMU's threads need a processor to answer. */
 static void relax(uint64_t waited_ns)
 {
 	if (waited_ns < SPIN_NS)
@@ -547,13 +547,13 @@ static void qemu_flush_mm(void *machine, struct vellum_mm *mm)
 	ask_flush(machine, vellum_mm_cpumask(mm), NULL);
 }
 
-/* A few pages one by one, so that a program keeps the rest of its TLB over a fault; else all. */
+/* Flush a few pages one by one, so that the program keeps the rest of its TLB; else flush all. */
 static void qemu_flush(void *machine, struct vellum_mm *mm, const struct vellum_flush_batch *batch)
 {
 	ask_flush(machine, vellum_mm_cpumask(mm), batch);
 }
 
-/* Both are called by the CPU's owner, with the CPU idle. */
+/* Called by the thread that uses the CPU, with the CPU idle; qemu_deactivate() too. */
 static void qemu_activate(void *machine, unsigned cpu, struct vellum_mm *mm, uint64_t pgd)
 {
 	struct qemu_machine *q = machine;
@@ -567,7 +567,7 @@ static void qemu_deactivate(void *machine, unsigned cpu, struct vellum_mm *mm)
 {
 	struct qemu_machine *q = machine;
 
-	(void)mm;	/* its tables may be freed next: use others; a QEMU that starts again does */
+	(void)mm;	/* its tables may be freed next: load the boot tables; a restarted QEMU has them loaded */
 	pthread_rwlock_rdlock(&q->life);
 	if (!is_down(q))
 		qemu_command(q, &q->vcpu[cpu], CMD_IDLE);
@@ -576,7 +576,7 @@ static void qemu_deactivate(void *machine, unsigned cpu, struct vellum_mm *mm)
 
 const struct vellum_mmu_ops qemu_mmu_ops = {
 	.size = sizeof(qemu_mmu_ops),
-#ifndef BENCH_UNCHECKED	/* bench/checks.c: what do the checks cost? */
+#ifndef BENCH_UNCHECKED	/* bench_checks() in bench/run.c measures the checks */
 	.caps = VELLUM_MMU_TABLES_EXPOSED,
 #endif
 	.flush = qemu_flush,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * machine/qemu.h - the qemu machine's own structures: qemu.c runs CPUs, qemu_memory.c lays out what the stubs
- * expect in RAM, qemu_start.c starts and ends the process, qemu_test.c tries its ring boundary.
+ * machine/qemu.h - the qemu machine's own structures. qemu.c runs CPUs. qemu_memory.c fills the part of RAM that the
+ * stubs use. qemu_start.c starts and ends the process. qemu_test.c tests its ring boundary.
  */
 #ifndef MACHINE_QEMU_H
 #define MACHINE_QEMU_H
@@ -52,32 +52,33 @@ struct trampoline_slot {
 
 struct qemu_vcpu {
 	struct mailbox *mb;
-	char *page;			/* the machine's page of the address space that is loaded; the owner's */
-	uint32_t wake;			/* futex: counts the stub's bytes */
-	uint64_t cr3;			/* of that address space; the owner's */
-	bool load_cr3;			/* the address space changed; written by the CPU's owner */
-	pthread_mutex_t flush_lock;	/* the mailbox' flush_req, flush_nr, flush_addr */
-	/* life protects, for writing; for reading, the CPU's owner changes them: */
+	/* page, cr3 and load_cr3 are for the thread that uses the CPU: */
+	char *page;			/* of the loaded address space: its machine page */
+	uint32_t wake;			/* futex: counts the bytes that the stub sent */
+	uint64_t cr3;			/* of that address space */
+	bool load_cr3;			/* cr3 was changed and is not loaded yet */
+	pthread_mutex_t flush_lock;	/* protects flush_req, flush_nr and flush_addr of the mailbox */
+	/* Changed with life held for writing, or held for reading by the thread that uses the CPU: */
 	bool fresh;			/* QEMU was started again, and the CPU has not run since */
-	bool has_kept;			/* then: kept is the FPU state that it held */
+	bool has_kept;			/* if fresh: kept is the FPU state that the CPU held */
 	uint8_t kept[VCPU_FPU_MAX];
-	bool in_program;		/* the owner's: it was when QEMU ended */
-	uint64_t lost_rip;		/* why_lock: where it was when QEMU aborted; 0: not known */
+	bool in_program;		/* the CPU was in the program when QEMU ended */
+	uint64_t lost_rip;		/* why_lock: the CPU's rip when QEMU aborted; 0: not known */
 };
 
 #define CRASH_NEAR 16384		/* qemu_crash.c */
 
 struct crash_registers {
 	uint64_t cr3;
-	uint8_t around[2 * CRASH_NEAR];	/* of QEMU's memory, about its control registers */
+	uint8_t around[2 * CRASH_NEAR];	/* QEMU's memory around its control registers */
 };
 
 struct qemu_crash {
-	int listener;			/* of the filter in QEMU, or -1 */
+	int listener;			/* of the seccomp filter in QEMU, or -1 */
 	pid_t pid;
 	bool watching;
 	pthread_t thread;
-	/* The thread's until it has ended: */
+	/* Used only by the thread until it has ended: */
 	unsigned nr;
 	struct crash_registers found[MAX_VCPUS];
 };
@@ -89,20 +90,20 @@ struct qemu_machine {
 	char *ram;
 	bool confined;
 	struct vellum_host_ram ram_file;
-	int err;			/* QEMU's stderr, for its complaint; not blocking */
+	int err;			/* QEMU's stderr, for its error message; non-blocking */
 	/*
-	 * Held for reading by threads that use mailboxes, for writing by the reader while it starts QEMU again. What is
-	 * down makes readers leave soon. Outermost.
+	 * Held for reading by threads that use mailboxes. The thread read_line() holds it for writing while it starts
+	 * QEMU again. When down is set, those who hold it for reading release it soon. Outermost lock.
 	 */
 	pthread_rwlock_t life;
 	uint32_t down;			/* atomic: this QEMU has ended, or must */
 	pthread_mutex_t why_lock;
 	pthread_cond_t changed;
 	/* why_lock protects: */
-	bool gone, ending;		/* QEMU is not started again; the machine is being destroyed */
+	bool gone, ending;		/* QEMU could not be started again; the machine is being destroyed */
 	char why[256];			/* the first reason since QEMU was started */
-	char lost[200];			/* the reason of the last end that was mended */
-	struct qemu_crash crash;	/* the reader's */
+	char lost[200];			/* why QEMU ended the last time */
+	struct qemu_crash crash;	/* for the thread read_line() */
 	pthread_t reader;
 	bool has_reader;
 	struct qemu_vcpu vcpu[MAX_VCPUS];
@@ -123,21 +124,21 @@ extern const struct machine_ops qemu_machine_ops;
 extern const struct vellum_mmu_ops qemu_mmu_ops;
 uint64_t qemu_now_ns(void);
 uint32_t qemu_state(const struct mailbox *mb);
-/* The CPU has not taken the command that it was given. */
+/* The CPU has not yet taken its command. */
 bool qemu_not_begun(const struct mailbox *mb);
 /* Give the CPU a command and wait until it is idle again. 0, or -1: QEMU is down. life is held for reading. */
 int qemu_command(struct qemu_machine *q, struct qemu_vcpu *v, uint32_t cmd);
-/* QEMU has ended, or is ended by this; the first reason counts. The reader starts it again. */
+/* End QEMU if it has not ended. Records @why if it is the first reason. The thread read_line() starts QEMU again. */
 void qemu_declare_down(struct qemu_machine *q, const char *why);
 
-/* qemu_confine.c: in the child, before it becomes QEMU: no right that it does not need */
+/* qemu_confine.c: in the child, before it executes QEMU: give up rights that QEMU does not need */
 void qemu_confine(void);
 
 /* qemu_crash.c: at which address did QEMU abort? */
-int qemu_crash_filter(void);			/* in the child: its listener, or -1 */
+int qemu_crash_filter(void);			/* in the child; returns the filter's listener, or -1 */
 void qemu_crash_start(struct qemu_crash *crash, pid_t pid, int listener);
 void qemu_crash_end(struct qemu_crash *crash);	/* QEMU has ended */
-void qemu_crash_explain(struct qemu_machine *q);	/* another one runs, its CPUs idle: lost_rip of each CPU */
+void qemu_crash_explain(struct qemu_machine *q);	/* set lost_rip of each CPU; a new QEMU runs, its CPUs idle */
 
 /* qemu_start.c */
 void qemu_destroy(struct machine *m);
@@ -149,7 +150,7 @@ void qemu_init_pgd(void *machine, uint64_t *upper);
 void qemu_machine_page(void *machine, void *bytes);
 
 /*
- * qemu_test.c: can ring 3 write or read the upper half? Every CPU is idle. True: no; else @why is one line.
+ * qemu_test.c: test that ring 3 cannot access the upper half. Every CPU must be idle. False: it can; @why is one line.
  */
 bool qemu_test_rings(struct qemu_machine *q, char *why, size_t why_size);
 

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * machine/qemu_confine.c - what QEMU's process may still do if a program takes it over: use what it has open.
+ * machine/qemu_confine.c - takes rights from QEMU's process, so that a program that takes QEMU over can use only the
+ * files that QEMU has open.
  *
- * QEMU's own -sandbox denies new processes and privileges by seccomp. This adds what must be done before it runs:
- * another user where the caller is root, no way to gain rights, no path to write to, few descriptors. Each step is
- * best effort: a kernel or a container that lacks one has the others.
+ * QEMU's own -sandbox denies new processes and privileges by seccomp. The steps here must happen before QEMU runs:
+ * change the user if the caller is root, deny gaining rights, deny writing by path, limit descriptors. Each step is
+ * best effort: if a kernel or a container lacks one, the others still apply.
  */
 #define _GNU_SOURCE
 #include "machine/qemu.h"
@@ -26,7 +27,7 @@ static void limit(int what, rlim_t most)
 	setrlimit(what, &lim);
 }
 
-/* Landlock (landlock(7)): every right to change a file tree is handled, and none is given. */
+/* Landlock (landlock(7)): handle every right to change a file tree, and grant none. */
 static void deny_writing_by_path(void)
 {
 	const struct landlock_ruleset_attr attr = {

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * machine/qemu_crash.c - which instruction was it, when QEMU aborts?
+ * machine/qemu_crash.c - finds the program's instruction at which QEMU aborts.
  *
- * abort(3) ends in tgkill(2). A seccomp filter has the kernel ask us first (seccomp_unotify(2)), and while the thread
- * waits for the answer, QEMU's memory is still there. The registers of a CPU that translates are in it: we find
- * the control registers, whose values are our stubs', and near them, at a distance that is measured on a running QEMU,
- * the general registers and rip, which is that of the block being translated. Nothing here is needed for the run to go
- * on: where a step fails, or QEMU ends by another signal, the address is that of the last entry.
+ * abort(3) calls tgkill(2). A seccomp filter makes the kernel notify this process first (seccomp_unotify(2)). While
+ * QEMU's thread waits for the answer, QEMU's memory can be read. It contains the registers of each CPU. The control
+ * registers have values that the stubs set, so a search finds them. The general registers and rip are at a fixed
+ * distance from them, which is measured on a running QEMU; rip is that of the block being translated. The run can
+ * continue without this: if a step fails, or QEMU ends by another signal, the program's last known address is where it
+ * was entered.
  */
 #define _GNU_SOURCE
 #include "machine/qemu.h"
@@ -26,12 +27,12 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define CR0_VALUE	0x80050033ull	/* as the stubs set them */
+#define CR0_VALUE	0x80050033ull	/* the values that the stubs set */
 #define CR4_VALUE	0x150e20ull
 #define NR_GPRS		16
 #define RBX		3		/* numbers of registers in instructions */
 #define RSP		4
-#define MAX_REGION	(64ull << 20)	/* larger ones are RAM and translated code */
+#define MAX_REGION	(64ull << 20)	/* larger regions are RAM and translated code */
 #define NEAR		CRASH_NEAR	/* bytes between the two kinds of registers, at most */
 
 /* --- in the child --- */
@@ -100,7 +101,7 @@ static void search_process(pid_t pid, struct search *s)
 		close(s->mem);
 }
 
-/* cr0, ?, cr2, cr3, cr4, in a row. */
+/* Are these words cr0, (unknown), cr2, cr3, cr4? */
 static bool is_control(const uint64_t *word, size_t left)
 {
 	return left >= 5 && word[0] == CR0_VALUE && word[4] == CR4_VALUE;
@@ -120,7 +121,7 @@ static int note_registers(struct search *s, uint64_t addr, const uint64_t *word,
 
 	if (is_control(word, left) && d->nr_control < MAX_VCPUS)
 		d->control[d->nr_control++] = addr;
-	/* rbx: the mailbox; rsp: its registers; behind the last register rip, in the stubs. */
+	/* In a stub, rbx is the mailbox and rsp its registers. rip follows the last register, and is in the stubs. */
 	if (left > NR_GPRS && d->nr_general < MAX_VCPUS && word[RBX] >= first &&
 	    word[RBX] < first + MAX_VCPUS * MAILBOX_SIZE && word[RSP] == word[RBX] + MB_REGS &&
 	    word[NR_GPRS] - code < CODE_MAX)
@@ -128,7 +129,7 @@ static int note_registers(struct search *s, uint64_t addr, const uint64_t *word,
 	return 0;
 }
 
-/* Bytes from the control registers to the general ones; 0: not found. */
+/* Bytes from the control registers to the general registers; 0: not found. */
 static int64_t measure_distance(const struct qemu_machine *q)
 {
 	struct distance d = { .nr_control = 0 };
@@ -139,13 +140,13 @@ static int64_t measure_distance(const struct qemu_machine *q)
 	for (unsigned i = 0; i < d.nr_general; i++)
 		for (unsigned j = 0; j < d.nr_control; j++) {
 			distance = (int64_t)(d.general[i] - d.control[j]);
-			if (llabs(distance) < NEAR - 8 * (NR_GPRS + 1))	/* rip is within what was copied */
+			if (llabs(distance) < NEAR - 8 * (NR_GPRS + 1))	/* copy_around() then also copies rip */
 				return distance;
 		}
 	return 0;
 }
 
-/* --- the end --- */
+/* --- when QEMU aborts --- */
 
 static int copy_around(struct search *s, uint64_t addr, const uint64_t *word, size_t left)
 {
@@ -160,7 +161,7 @@ static int copy_around(struct search *s, uint64_t addr, const uint64_t *word, si
 	return 0;
 }
 
-/* Waits for an abort until QEMU has ended. */
+/* Thread: copies the CPUs' registers at each abort, until QEMU has ended. */
 static void *watch(void *arg)
 {
 	struct qemu_crash *crash = arg;

@@ -3,9 +3,9 @@
  * machine/qemu_layout.h - the first 2 MiB of RAM, shared by QEMU's stubs and the host; for C and
  * assembly. Addresses are guest-physical; the stubs see them at STUB_VA + address.
  *
- * There are two sets of upper halves. The boot tables map all of RAM and both APICs; a CPU uses them only while it
- * starts, idles or scrubs. A program's tables map what an exit needs, in 4 KiB pages without the user bit: the stubs'
- * code, GDT, IDT and TSS read-only; the first page of each CPU's mailbox and the local APIC writable.
+ * There are two upper halves. The boot tables map all of RAM and both APICs. A CPU uses them only while it starts,
+ * idles or scrubs. A program's tables map only what an exit needs, in 4 KiB pages without the user bit: the stubs'
+ * code, GDT, IDT and TSS read-only, the first page of each CPU's mailbox and the local APIC writable.
  */
 #ifndef MACHINE_QEMU_LAYOUT_H
 #define MACHINE_QEMU_LAYOUT_H
@@ -37,14 +37,14 @@
 #define IOAPIC_VA	(STUB_VA + 0x400000)	/* boot tables: maps 0xfec00000 */
 
 /*
- * Selectors. There is no descriptor of user code: with one, QEMU's far call pushes its return address with
- * supervisor rights. A program is entered by sysret, which reads no descriptor.
+ * Selectors. There is no descriptor of user code: if there were, QEMU's far call would push its return address with
+ * supervisor rights. The stubs enter a program by sysret, which reads no descriptor.
  */
 #define SEL_CODE0	0x08
 #define SEL_DATA0	0x10
 #define SEL_DATA3	0x2b
-#define SEL_CODE3	0x33	/* what sysret loads: no descriptor is behind it */
-#define SEL_TSS		0x40	/* 16 bytes a CPU */
+#define SEL_CODE3	0x33	/* loaded by sysret; has no descriptor */
+#define SEL_TSS		0x40	/* 16 bytes for each CPU */
 
 /* Mailbox: struct mailbox in qemu.h must agree. */
 #define MB_CMD		0x00
@@ -68,11 +68,11 @@
 #define MB_FLUSH_NR	0x6c	/* pages in the list; more than MAX_FLUSH_PAGES: all */
 #define MB_FLUSH_ADDR	0x70
 #define MAX_FLUSH_PAGES	8
-#define MB_ENTRY	0xb0	/* where sysret goes: the program, or its trampoline */
+#define MB_ENTRY	0xb0	/* where sysret jumps: into the program or its trampoline */
 #define MB_BROKEN	0xb8	/* STATE_BROKEN: vector and rip of the fault */
-#define MB_IDLE_SAVED	0xc8	/* MB_IDLE_FPU holds what the CPU holds */
+#define MB_IDLE_SAVED	0xc8	/* MB_IDLE_FPU equals the CPU's FPU state */
 #define MB_REGS		0x350	/* struct vcpu_regs; the ring-0 stack is below */
-#define MB_RSP0_AT	0x400	/* where an exception pushes: the end of regs */
+#define MB_RSP0_AT	0x400	/* end of regs: an exception pushes its frame below */
 #define MB_FPU		0x400	/* VCPU_FPU_MAX bytes: commands */
 #define MB_IDLE_FPU	0xa00	/* VCPU_FPU_MAX bytes: saved while the CPU waits, in case QEMU ends */
 #define MB_SCRUB	0x1000	/* physical addresses of pages; boot tables only */
@@ -90,11 +90,11 @@
 
 #define STATE_BOOTING	0
 #define STATE_IDLE	1	/* waits for a command, in ring 0 */
-#define STATE_GUEST	2	/* in the program, or on the way */
-#define STATE_COMMANDED	3	/* set by the host with a command */
+#define STATE_GUEST	2	/* in the program, or entering it */
+#define STATE_COMMANDED	3	/* set by the host together with a command */
 #define STATE_BROKEN	4	/* a stub faulted: the CPU has halted */
 
-#define LOAD_CR3	1	/* beside VCPU_LOAD_* of machine.h */
+#define LOAD_CR3	1	/* in addition to VCPU_LOAD_* of machine.h */
 #define LOAD_SEGMENTS	2
 #define LOAD_FPU	4
 
@@ -105,8 +105,8 @@
 #define SERIAL_GSI	4
 
 /*
- * The machine's page of an address space (VELLUM_MACHINE_PAGE): for each CPU a trampoline, which loads rcx and r11
- * and jumps, and its operands. sysret itself overwrites both registers.
+ * The machine's page of an address space (VELLUM_MACHINE_PAGE) has a trampoline for each CPU, and its operands. It
+ * loads rcx and r11, which sysret overwrites, and jumps into the program.
  */
 #define TRAMPOLINE_SIZE	 32
 #define TRAMPOLINE_SLOTS 0x800	/* MAX_VCPUS of struct trampoline_slot */

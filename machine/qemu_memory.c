@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* machine/qemu_memory.c - what the stubs expect in RAM: tables, descriptors, code, trampolines; see qemu_layout.h. */
+/* machine/qemu_memory.c - fills the part of RAM that the stubs use: tables, descriptors, code, trampolines. */
 #define _GNU_SOURCE
 #include "machine/qemu.h"
 
@@ -12,7 +12,7 @@
 #define ROM_SIZE 0x10000
 #define LEAF	 (X86_PRESENT | X86_RW | X86_ACCESSED | X86_DIRTY)
 #define READ_ONLY (X86_PRESENT | X86_ACCESSED)
-#define TABLE	 (X86_TABLE & ~X86_USER)	/* the upper half: no entry on the way has the user bit */
+#define TABLE	 (X86_TABLE & ~X86_USER)	/* for the upper half: without the user bit at every level */
 
 extern const char vellum_qemu_start16[], vellum_qemu_start16_end[];
 extern const char vellum_qemu_code[], vellum_qemu_vectors[];
@@ -32,13 +32,13 @@ static void lay_boot_tables(struct qemu_machine *q)
 		at(q, BOOT_HIGH_PDPT)[i] = i << PUD_SHIFT | LEAF | X86_PSE | X86_NX;
 	at(q, BOOT_HIGH_PDPT)[510] = BOOT_HIGH_PD | TABLE;
 	at(q, BOOT_HIGH_PD)[0] = 0 | LEAF | X86_PSE;
-	/* Both APICs are in the last 32 MiB below 4 GiB; uncached. */
+	/* Both APICs are in the last 32 MiB below 4 GiB. Map them uncached. */
 	at(q, BOOT_HIGH_PD)[1] = APIC_PT | TABLE;
 	at(q, BOOT_HIGH_PD)[2] = 0xfec00000 | LEAF | X86_PSE | X86_PCD | X86_NX;
 	at(q, APIC_PT)[0] = 0xfee00000 | LEAF | X86_PCD | X86_NX;
 }
 
-/* A page of the stubs, where the boot tables have it too. */
+/* Map a page of the stubs, at the address that it has in the boot tables. */
 static void map_stub(struct qemu_machine *q, uint64_t addr, uint64_t bits)
 {
 	at(q, STUB_PT)[addr >> PAGE_SHIFT] = addr | bits;
@@ -63,7 +63,7 @@ static void lay_tss(struct qemu_machine *q, unsigned cpu)
 	uint64_t *desc = at(q, GDT_ADDR + SEL_TSS + 16 * cpu);
 	uint8_t *bytes = (uint8_t *)at(q, TSS_ADDR + 0x80 * cpu);
 	uint64_t rsp0 = STUB_VA + MAILBOX_ADDR + (uint64_t)MAILBOX_SIZE * cpu + MB_RSP0_AT;
-	uint16_t io_map = 104;		/* beyond the limit: ring 3 has no port */
+	uint16_t io_map = 104;		/* beyond the TSS's limit: no port for ring 3 */
 
 	memset(bytes, 0, 0x80);
 	memcpy(bytes + 4, &rsp0, sizeof(rsp0));
@@ -85,7 +85,7 @@ static void lay_descriptors(struct qemu_machine *q)
 	for (unsigned i = 0; i <= 32; i++) {
 		unsigned vector = i == 32 ? KICK_VECTOR : i;
 		uint64_t entry = vectors + 16 * i;
-		uint64_t type = vector == 3 || vector == 4 ? 0xee : 0x8e;	/* int3, into: ring 3 may */
+		uint64_t type = vector == 3 || vector == 4 ? 0xee : 0x8e;	/* int3, into: ring 3 may use these */
 		uint64_t *desc = at(q, IDT_ADDR + 16 * vector);
 
 		desc[0] = (entry & 0xffff) | SEL_CODE0 << 16 | type << 40 | (entry >> 16 & 0xffff) << 48;
@@ -106,7 +106,7 @@ void qemu_lay_memory(struct qemu_machine *q)
 	       (size_t)(vellum_qemu_start16_end - vellum_qemu_start16));
 }
 
-/* The reset vector's image: a far jump to its start, which is the 16-bit stub. */
+/* Make the image at the reset vector: the 16-bit stub, and at the vector a far jump to it. */
 int qemu_make_rom(void)
 {
 	static const uint8_t jump[] = { 0xea, 0x00, 0x00, 0x00, 0xf0 };
@@ -129,7 +129,7 @@ void qemu_init_pgd(void *machine, uint64_t *upper)
 	upper[255] = HIGH_PDPT | TABLE;
 }
 
-/* mov rcx_slot(%rip),%rcx; mov r11_slot(%rip),%r11; jmp *rip_slot(%rip). Slots are written before each use. */
+/* mov rcx_slot(%rip),%rcx; mov r11_slot(%rip),%r11; jmp *rip_slot(%rip). set_entry() writes the slots. */
 void qemu_machine_page(void *machine, void *bytes)
 {
 	static const struct {

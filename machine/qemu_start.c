@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * machine/qemu_start.c - start and end of QEMU: the process, its complaints, and what it is good for.
+ * machine/qemu_start.c - starts and ends QEMU's process, reads its error messages, and measures its TSC.
  */
 #define _GNU_SOURCE
 #include "machine/qemu.h"
 
-#define FAULT_NS	5500	/* a fault with its way to the host and back, measured; see ARCHITECTURE.md */
+#define FAULT_NS	5500	/* a fault, with exit to the host and entry; measured, see ARCHITECTURE.md */
 
 #include <errno.h>
 #include <fcntl.h>
@@ -28,13 +28,13 @@
 #define START_TIMEOUT_NS 10000000000ull
 #define LOW_RAM_MAX	 0xc0000000ull	/* microvm: RAM above this appears at 4 GiB */
 #define VERSION_TIMEOUT_MS 2000
-#define ENDED		 "ended"	/* why, until its process was asked */
+#define ENDED		 "ended"	/* value of why until explain_end() finds the reason */
 
 /* --- starting QEMU --- */
 
 struct start {
 	const struct vellum_host_ram *ram;
-	int rom, sock, err;	/* err: QEMU's stderr, for its one line of complaint */
+	int rom, sock, err;	/* err: QEMU's stderr, for its error message */
 };
 
 static void keep_fd(int fd)
@@ -42,7 +42,7 @@ static void keep_fd(int fd)
 	fcntl(fd, F_SETFD, 0);
 }
 
-/* Where the caller's PATH has it. */
+/* Search $PATH. */
 static bool find_qemu(char *path, size_t size)
 {
 	const char *dirs = getenv("PATH");
@@ -56,7 +56,7 @@ static bool find_qemu(char *path, size_t size)
 	return false;
 }
 
-/* The filter's listener, before any other byte of the line. */
+/* Send the seccomp filter's listener, or without it one byte, before any other byte on the line. */
 static void send_listener(int sock, int listener)
 {
 	char byte = 0, control[CMSG_SPACE(sizeof(int))] = "";
@@ -78,7 +78,7 @@ static void send_listener(int sock, int listener)
 		close(listener);
 }
 
-/* Its other end: -1: there is none. Waits for the child to come that far. */
+/* Receive what send_listener() in the child sends; waits for it. -1: no listener. */
 static int receive_listener(int sock)
 {
 	char byte, control[CMSG_SPACE(sizeof(int))];
@@ -114,7 +114,7 @@ static void exec_qemu(const struct qemu_machine *q, const struct start *s, pid_t
 			       NULL };
 	char program[4096];
 
-	setsid();	/* the terminal's signals are for the program */
+	setsid();	/* QEMU must not get the terminal's signals */
 	snprintf(mem, sizeof(mem), "memory-backend-file,id=ram,share=on,mem-path=/proc/self/fd/%d,size=%llu",
 		 s->ram->fd, (unsigned long long)s->ram->size);
 	snprintf(size, sizeof(size), "%lluM", (unsigned long long)(s->ram->size >> 20));
@@ -125,7 +125,7 @@ static void exec_qemu(const struct qemu_machine *q, const struct start *s, pid_t
 	keep_fd(s->rom);
 	keep_fd(s->sock);
 	dup2(open("/dev/null", O_RDWR), 0);
-	dup2(s->err, 1);	/* not blocking: a full pipe must not stop QEMU */
+	dup2(s->err, 1);	/* non-blocking: a full pipe must not stop QEMU */
 	dup2(s->err, 2);
 	if (!find_qemu(program, sizeof(program))) {
 		dprintf(2, "cannot run %s: %s\n", QEMU_PROGRAM, strerror(ENOENT));
@@ -133,7 +133,7 @@ static void exec_qemu(const struct qemu_machine *q, const struct start *s, pid_t
 	}
 	if (q->confined)
 		qemu_confine();
-	prctl(PR_SET_PDEATHSIG, SIGKILL);	/* after a change of user, which ends it */
+	prctl(PR_SET_PDEATHSIG, SIGKILL);	/* after the change of user, which clears it */
 	if (getppid() != parent)
 		_exit(127);
 	send_listener(s->sock, qemu_crash_filter());
@@ -155,7 +155,7 @@ static void read_complaint(int fd, char *why, size_t size)
 {
 	read_words(fd, why, size);
 	if (!why[0])
-		snprintf(why, size, "%s ended at once without a word", QEMU_PROGRAM);
+		snprintf(why, size, "%s ended at once without an error message", QEMU_PROGRAM);
 }
 
 static bool all_booted(const struct qemu_machine *q)
@@ -174,7 +174,7 @@ static bool wait_booted(struct qemu_machine *q, int err_fd, char *why, size_t wh
 	while (!all_booted(q)) {
 		pid_t ended = waitpid(q->pid, &status, WNOHANG);
 
-		/* Where SIGCHLD is ignored nobody is there to wait for. */
+		/* ECHILD: SIGCHLD is ignored, and the ended child is already reaped. */
 		if (ended == q->pid || (ended < 0 && errno == ECHILD)) {
 			read_complaint(err_fd, why, why_size);
 			q->pid = -1;
@@ -190,7 +190,7 @@ static bool wait_booted(struct qemu_machine *q, int err_fd, char *why, size_t wh
 	return true;
 }
 
-/* What QEMU says of its version, into @text; it is not waited for longer than a moment. */
+/* Run QEMU with --version and read its output into @text, for at most VERSION_TIMEOUT_MS. */
 static void ask_version(char *text, size_t size)
 {
 	struct pollfd answer = { .events = POLLIN };
@@ -231,7 +231,7 @@ static int qemu_major_version(void)
 	return sscanf(text, "QEMU emulator version %d", &major) == 1 ? major : -1;
 }
 
-/* Is it worth a look why it failed? Only then the version is asked for: it costs a start. */
+/* Improve the message of a failed start. Only here QEMU is asked for its version: that costs a start of QEMU. */
 static void explain(char *why, size_t size)
 {
 	char reason[120];
@@ -248,7 +248,7 @@ static void explain(char *why, size_t size)
 		snprintf(why, size, "cannot start %s: %s", QEMU_PROGRAM, reason);
 }
 
-/* The program's counter minus ours: the tightest of a few tries. */
+/* Measure the program's counter minus the host's. Of eight tries, takes the one with the smallest error. */
 static bool measure_tsc(struct qemu_machine *q, int64_t *offset, uint64_t *error)
 {
 	*error = ~0ull;
@@ -266,7 +266,7 @@ static bool measure_tsc(struct qemu_machine *q, int64_t *offset, uint64_t *error
 	return true;
 }
 
-/* Is the offset constant? Then programs may read clocks from a page instead of calling. */
+/* If the offset is constant, programs may read clocks through the vDSO without a system call. */
 static void learn_tsc(struct qemu_machine *q)
 {
 	int64_t first, second;
@@ -288,7 +288,7 @@ static void close_pair(const int fd[2])
 			close(fd[i]);
 }
 
-/* A new QEMU on the RAM as it is laid out: its process, its line, and all CPUs idle. */
+/* Start QEMU on the RAM that qemu_lay_memory() filled, and wait until all CPUs are idle. */
 static bool start_qemu(struct qemu_machine *q, char *why, size_t size)
 {
 	int line[2] = { -1, -1 }, err[2] = { -1, -1 };
@@ -298,7 +298,7 @@ static bool start_qemu(struct qemu_machine *q, char *why, size_t size)
 
 	if (s.rom < 0 || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, line) ||
 	    pipe2(err, O_CLOEXEC | O_NONBLOCK)) {
-		snprintf(why, size, "cannot make the files that QEMU needs: %s", strerror(errno));
+		snprintf(why, size, "cannot create the files that QEMU needs: %s", strerror(errno));
 		goto out;
 	}
 	s.sock = line[1];
@@ -316,7 +316,7 @@ static bool start_qemu(struct qemu_machine *q, char *why, size_t size)
 	q->err = err[0];
 	pthread_mutex_unlock(&q->why_lock);
 	line[0] = err[0] = -1;
-	close(err[1]);		/* so that the end of its words can be seen */
+	close(err[1]);		/* so that read(2) finds the end of QEMU's output */
 	close(line[1]);
 	err[1] = line[1] = -1;
 	qemu_crash_start(&q->crash, pid, receive_listener(q->sock));
@@ -329,7 +329,7 @@ out:
 	return ok;
 }
 
-/* Reap the process and close our ends of its files. why_lock: kill(2) must not meet a reused number. */
+/* Reap the process and close this end of its files. why_lock: else kill(2) could hit a reused process number. */
 static void end_qemu(struct qemu_machine *q, int *status)
 {
 	*status = 0;
@@ -349,7 +349,7 @@ static void end_qemu(struct qemu_machine *q, int *status)
 	pthread_mutex_unlock(&q->why_lock);
 }
 
-/* Why QEMU ended, if no thread has said so yet: its own last words, or the signal. */
+/* Set q->lost to why QEMU ended: the declared reason, else QEMU's last error message, else the signal. */
 static void explain_end(struct qemu_machine *q, const char *complaint, int status)
 {
 	char *text = q->lost;
@@ -365,14 +365,14 @@ static void explain_end(struct qemu_machine *q, const char *complaint, int statu
 		snprintf(text, size, QEMU_PROGRAM " was killed");
 }
 
-/* What the CPUs held and saved in time. life is held for writing. */
+/* Keep the FPU states that the CPUs saved before QEMU ended. life is held for writing. */
 static void keep_fpu(struct qemu_machine *q)
 {
 	for (unsigned i = 0; i < q->base.nr_cpus; i++) {
 		struct qemu_vcpu *v = &q->vcpu[i];
 
 		if (v->fresh)
-			continue;	/* has not run since the last time */
+			continue;	/* has not run since the restart before: kept is still valid */
 		v->fresh = true;
 		v->has_kept = v->mb->idle_saved && (qemu_state(v->mb) == STATE_IDLE || qemu_not_begun(v->mb));
 		if (v->has_kept)
@@ -381,8 +381,8 @@ static void keep_fpu(struct qemu_machine *q)
 }
 
 /*
- * QEMU has ended: start another on the same RAM and tables, which are all in shared memory. What a CPU did at that
- * moment is lost; everything else goes on. False: the machine is being destroyed, or QEMU cannot be started.
+ * QEMU has ended: start it again on the same RAM and tables, which are all in shared memory. Only the registers of a
+ * CPU that was in the program are lost. False: the machine is being destroyed, or QEMU cannot be started.
  */
 static bool revive(struct qemu_machine *q)
 {
@@ -401,14 +401,14 @@ static bool revive(struct qemu_machine *q)
 		keep_fpu(q);
 		qemu_lay_memory(q);
 		pthread_mutex_lock(&q->scrub_lock);
-		q->nr_scrub = 0;	/* the new one has decoded nothing */
+		q->nr_scrub = 0;	/* a new QEMU has translated nothing */
 		pthread_mutex_unlock(&q->scrub_lock);
 		ok = start_qemu(q, why, sizeof(why));
 		q->base.child_pid = q->pid;
 		if (ok)
 			qemu_crash_explain(q);
 	}
-	q->base.has_tsc = false;	/* the counter began anew */
+	q->base.has_tsc = false;	/* the new QEMU's counter starts again */
 	if (ok && q->base.restarted)
 		q->base.restarted(q->base.restarted_arg);
 	pthread_mutex_lock(&q->why_lock);
@@ -431,7 +431,7 @@ static void wake_thread(struct qemu_machine *q, unsigned cpu)
 	syscall(SYS_futex, &q->vcpu[cpu].wake, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
 }
 
-/* Wakes the threads whose CPU wrote a byte. The end of the stream is the end of QEMU: it is started again. */
+/* Thread: wakes a CPU's thread when the CPU sends a byte. At the end of the stream QEMU has ended: starts it again. */
 static void *read_line(void *arg)
 {
 	struct qemu_machine *q = arg;
@@ -472,7 +472,7 @@ struct machine *machine_qemu_create(const struct vellum_host_ram *ram, unsigned 
 	struct qemu_machine *q = calloc(1, sizeof(*q));
 
 	if (!q || nr_cpus == 0 || nr_cpus > MAX_VCPUS) {
-		snprintf(why, why_size, "the qemu machine has 1 to %d CPUs, and needs memory", MAX_VCPUS);
+		snprintf(why, why_size, "cannot create the machine: out of memory, or not 1 to %d CPUs", MAX_VCPUS);
 		free(q);
 		return NULL;
 	}
@@ -508,7 +508,7 @@ struct machine *machine_qemu_create(const struct vellum_host_ram *ram, unsigned 
 	if (q->base.fpu_size > VCPU_FPU_MAX)
 		q->base.fpu_size = VCPU_FPU_MAX;
 	if (pthread_create(&q->reader, NULL, read_line, q)) {
-		snprintf(why, why_size, "cannot make a thread");
+		snprintf(why, why_size, "cannot create a thread");
 		qemu_destroy(&q->base);
 		return NULL;
 	}

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * machine/qemu_stubs.S - what runs in QEMU outside the program: 16-bit start, ring-0 stubs.
+ * machine/qemu_stubs.S - the code that QEMU runs besides the program: 16-bit start, ring-0 stubs.
  *
- * The host copies the two blobs into guest memory. A CPU is told apart by its APIC id and has a
- * mailbox page; an exception from ring 3 pushes its frame right into mailbox.regs (RSP0 points to
- * its end), so that rsp leads to the mailbox without touching the program's GS.
+ * The host copies the two blobs into guest memory. A CPU finds its mailbox page by its APIC id. An exception from
+ * ring 3 pushes its frame into mailbox.regs, as RSP0 points to its end. So a stub computes the mailbox's address from
+ * rsp, without changing the program's GS.
  *
- * QEMU's TCG checks some of ring 3's far transfers with supervisor rights. So the GDT has no user code to
- * transfer to and the LDT is empty; the way to ring 3 is sysret, which needs no descriptor.
+ * QEMU's TCG checks some far transfers of ring 3 with supervisor rights. So the GDT has no user code descriptor and
+ * the LDT is empty. The stubs enter ring 3 by sysret, which needs no descriptor.
  */
 #include "machine/qemu_layout.h"
 
@@ -64,7 +64,7 @@ high:
 	addl	$SEL_TSS, %ecx
 	ltr	%cx
 	xorl	%eax, %eax
-	lldt	%ax			/* at reset it has 64 KiB at address 0, where a program's memory is */
+	lldt	%ax			/* at reset, the LDT is 64 KiB at address 0, where a program's memory is */
 	movl	%eax, %ds
 	movl	%eax, %es
 	/* syscall and sysret: selectors, entry, flags to clear (TF IF DF NT AC) */
@@ -85,7 +85,7 @@ high:
 	movq	%rbx, %rdx
 	shrq	$32, %rdx
 	wrmsr
-	/* XCR0: x87, SSE, and AVX if there */
+	/* XCR0: x87, SSE, and AVX if the CPU has it */
 	movl	$0xd, %eax
 	xorl	%ecx, %ecx
 	pushq	%rbx
@@ -106,12 +106,12 @@ high:
 	movl	$0x1ff, 0xf0(%rsi)
 	cmpl	$0, MB_ID(%rbx)
 	jne	booted
-	/* first CPU: serial line to all CPUs by IOAPIC; start the others */
+	/* first CPU: route the serial line to all CPUs by the IOAPIC; start the others */
 	movabsq	$IOAPIC_VA, %rdi
 	movl	$(0x10 + 2 * SERIAL_GSI), (%rdi)
 	movl	$KICK_VECTOR, 0x10(%rdi)	/* fixed, physical, edge */
 	movl	$(0x11 + 2 * SERIAL_GSI), (%rdi)
-	movl	$0xff000000, 0x10(%rdi)		/* everybody */
+	movl	$0xff000000, 0x10(%rdi)		/* all CPUs */
 	movl	$(SERIAL_PORT + 2), %edx
 	movb	$0x07, %al
 	outb	%al, %dx			/* FIFO on, empty */
@@ -125,7 +125,7 @@ high:
 	movl	$0x000c4600 | (AP_ADDR >> 12), 0x300(%rsi)	/* SIPI */
 booted:
 
-/* Tell the host, then wait for a command. rbx: mailbox; rsp: at regs. */
+/* Become idle, wake the host if it sleeps, then wait for a command. rbx: mailbox; rsp: at regs. */
 exit_to_host:
 	movl	$STATE_IDLE, %eax
 	xchgl	%eax, MB_STATE(%rbx)		/* full fence before the flag is read */
@@ -136,7 +136,7 @@ exit_to_host:
 	movl	$SERIAL_PORT, %edx
 	outb	%al, %dx
 /*
- * A CPU that waits longer than an exit usually takes saves its FPU state where the host finds it, should QEMU end.
+ * A CPU that waits longer than an exit usually takes saves its FPU state in the mailbox, in case QEMU ends.
  */
 wait_command:
 	movl	$20000, %ecx
@@ -191,12 +191,12 @@ save_fpu:
 	jmp	exit_to_host
 
 /*
- * Write every byte of the listed pages over itself: QEMU then drops what it translated from their
- * old contents, which the host has replaced behind its back.
+ * Rewrite the listed pages with their own bytes. QEMU did not notice that the host stored to them; a store by a CPU
+ * makes it drop what it translated from the old contents.
  */
 scrub:
 	movq	%cr3, %r8
-	movl	$BOOT_PML4, %eax		/* a program's tables do not map RAM for us */
+	movl	$BOOT_PML4, %eax		/* a program's tables do not map RAM in the upper half */
 	movq	%rax, %cr3
 	movl	MB_NR_SCRUB(%rbx), %ecx
 	leaq	MB_SCRUB(%rbx), %rdi
@@ -205,7 +205,7 @@ scrub:
 	movabsq	$DIRECT_VA, %rsi
 	addq	(%rdi), %rsi
 	movl	$512, %edx
-2:	lock orq $0, (%rsi)	/* atomic: the frame may be in use by others */
+2:	lock orq $0, (%rsi)	/* atomic: other CPUs may use the frame */
 	addq	$8, %rsi
 	decl	%edx
 	jnz	2b
@@ -239,8 +239,8 @@ run:
 	movq	MB_CR3(%rbx), %rax
 	movq	%rax, %cr3
 /*
- * Into the program. The state says GUEST before the requests are read (full fence): who asks for a
- * flush or an exit either is seen here, or sees GUEST and sends a kick.
+ * Enter the program. The state is GUEST before the requests are read (full fence, INV-QEMU-1): either a request is
+ * read here, or the thread that made it reads GUEST and sends a kick.
  */
 enter:
 	movl	$STATE_GUEST, %eax
@@ -331,7 +331,7 @@ common:
 	movq	%rax, MB_GS_BASE(%rbx)
 	jmp	exit_to_host
 
-/* A stub faulted, with whatever registers: the host starts QEMU again. */
+/* A stub faulted; the registers may have any value. The host starts QEMU again. */
 broken:
 	swapgs
 	popq	%gs:MB_BROKEN
@@ -365,7 +365,7 @@ kick_entry:
 	pushq	$0
 	pushq	$KICK_VECTOR
 	jmp	common
-1:	pushq	%rax			/* from ring 0: it was asleep in wait_command */
+1:	pushq	%rax			/* from ring 0: the CPU slept in wait_command */
 	pushq	%rdx
 	call	acknowledge
 	popq	%rdx
@@ -378,7 +378,7 @@ gdtr:	.word	SEL_TSS + 16 * MAX_VCPUS - 1
 idtr:	.word	16 * (KICK_VECTOR + 1) - 1
 	.quad	STUB_VA + IDT_ADDR
 
-/* 32 exceptions and the kick, 16 bytes each; error codes made uniform. */
+/* 32 exceptions and the kick, 16 bytes each. Exceptions without an error code push 0. */
 	.balign 16
 vellum_qemu_vectors:
 	.set	vector, 0
@@ -393,6 +393,6 @@ vellum_qemu_vectors:
 	.endr
 	.balign 16
 	jmp	kick_entry
-	.org	vellum_qemu_code + CODE_MAX, 0xcc	/* an error if it has no room in its page */
+	.org	vellum_qemu_code + CODE_MAX, 0xcc	/* the assembler fails if the code exceeds its page */
 
 	.section .note.GNU-stack, "", @progbits

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * machine/qemu_test.c - does this QEMU keep ring 3 out of the upper half? Tried at every start.
+ * machine/qemu_test.c - tests, when the machine is created, that this QEMU keeps ring 3 out of the upper half.
  *
- * Each probe is one instruction in ring 3, in an address space of its own, followed by ud2. It is run with rsp and
- * rdi at each page of the upper half. It must fault where it stands, the upper half must keep its bytes, and the
- * exit must not tell what they are.
+ * Each probe is one instruction in ring 3, followed by ud2, in an address space made for the test. It runs with rsp
+ * and rdi at each page of the upper half. The instruction must fault, the upper half must keep its bytes, and the
+ * exit must not reveal them.
  */
 #define _GNU_SOURCE
 #include "machine/qemu.h"
@@ -21,20 +21,20 @@
 #define TEST_PT		(TEST_ADDR + 0x3000)
 #define TEST_CODE	(TEST_ADDR + 0x4000)
 #define TEST_DATA	(TEST_ADDR + 0x5000)
-#define TEST_PAGE	(TEST_ADDR + 0x6000)	/* stands for the machine's page: no probe needs it */
+#define TEST_PAGE	(TEST_ADDR + 0x6000)	/* used as the machine's page; no probe needs its contents */
 
 #define CODE_VA		0x400000ull
 #define DATA_VA		0x401000ull
 
 #define CODE_STEP	16		/* bytes from one probe to the next */
-#define WATCHED		(CODE_ADDR + CODE_MAX)	/* bytes from 0 on that nothing may change */
+#define WATCHED		(CODE_ADDR + CODE_MAX)	/* bytes from 0 on that no probe may change */
 
-#define MARK		0x3333bbc8bbc8bbc8ull	/* as a selector: none that exists */
+#define MARK		0x3333bbc8bbc8bbc8ull	/* as a selector, it names no descriptor */
 
 enum operand {
 	NONE,			/* rdi at user data */
-	FAR_POINTER,		/* rdi at user data, which is a far pointer to ud2 */
-	UPPER,			/* rdi at the target, too */
+	FAR_POINTER,		/* rdi at user data, which holds a far pointer to ud2 */
+	UPPER,			/* rdi, like rsp, at the target */
 };
 
 struct probe {
@@ -88,10 +88,10 @@ static const struct probe probes[] = {
 
 #define NR_PROBES (sizeof(probes) / sizeof(probes[0]))
 
-/* Selectors for the far pointer: what the stubs have, what sysret pretends, a table that must be empty, none. */
+/* Selectors for the far pointer: those of the stubs and of sysret, two in the LDT, which must be empty, and zero. */
 static const uint16_t selectors[] = { SEL_CODE3, SEL_CODE0, SEL_DATA3, SEL_TSS, 0x07, 0x37, 0 };
 
-/* Where rsp and rdi point: every kind of page of a program's upper half, and what should not be there. */
+/* Where rsp and rdi point: each kind of page in a program's upper half, and addresses that must not be mapped. */
 static const uint64_t targets[] = {
 	STUB_VA + CODE_ADDR + 0x800, STUB_VA + GDT_ADDR + 0x800, STUB_VA + IDT_ADDR + 0x800, STUB_VA + TSS_ADDR + 0xa00,
 	STUB_VA + MAILBOX_ADDR + MB_FPU + 0x500, LAPIC_VA + 0x300, STUB_VA + GDT_ADDR + 0xffc,
@@ -122,7 +122,7 @@ static void lay_test(struct qemu_machine *q)
 	}
 }
 
-/* Bytes of the target in RAM, if a probe can reach them there: a mark is put. */
+/* The target's bytes in RAM, for a mark; NULL: not in RAM, or watched anyway. */
 static uint64_t *marked_word(struct qemu_machine *q, uint64_t target)
 {
 	if (target >= STUB_VA + MAILBOX_ADDR && target < STUB_VA + TEST_PAGE)
@@ -130,7 +130,7 @@ static uint64_t *marked_word(struct qemu_machine *q, uint64_t target)
 	return target >= DIRECT_VA && target < DIRECT_VA + PMD_SIZE ? at(q, target - DIRECT_VA) : NULL;
 }
 
-/* One instruction, once. @before: the watched bytes. NULL: kept out; else what went wrong. */
+/* Run one instruction once. @before: the watched bytes before. NULL: it was refused; else what it did. */
 static const char *run_probe(struct qemu_machine *q, const struct probe *p, uint64_t target, uint16_t selector,
 			     const void *before)
 {
@@ -147,7 +147,7 @@ static const char *run_probe(struct qemu_machine *q, const struct probe *p, uint
 	for (int i = -2; mark && i < 6; i++)
 		mark[i] = MARK;
 	vcpu_state_init(&st, rip, target);
-	st.regs.rcx = rip;		/* as after a system call: without the trampoline */
+	st.regs.rcx = rip;		/* as after a system call, so that the trampoline is not used */
 	st.regs.r11 = st.regs.rflags;
 	st.regs.rdi = p->operand == UPPER ? target : DATA_VA;
 	st.regs.rbp = target;
@@ -156,14 +156,14 @@ static const char *run_probe(struct qemu_machine *q, const struct probe *p, uint
 			return "ends QEMU";
 	while (st.regs.vector == VCPU_VECTOR_KICK);
 	if (st.regs.rip != rip || st.regs.vector >= 32)
-		return "is carried out";
+		return "is executed";
 	if (memcmp(q->ram, before, WATCHED) != 0)
 		return "changes the upper half";
 	for (int i = -2; mark && i < 6; i++)
 		if (mark[i] != MARK)
 			return "writes to the upper half";
 	if ((st.regs.error & 0xfff8) == (MARK & 0xfff8))
-		return "tells bytes of the upper half";
+		return "reveals bytes of the upper half";
 	return NULL;
 }
 

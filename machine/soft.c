@@ -2,10 +2,10 @@
 /*
  * machine/soft.c - the software MMU: walk, fill, flush.
  *
- * INV-SOFT-1: a TLB is read and filled only while its CPU is busy, and edited by others only
- *             while it is not and cannot become so.
- * INV-SOFT-2: tlbe->store names a page only if its entry was seen writable with D set in one
- *             atomic operation since the last flush of it; with VELLUM_SOFT_SHSTK: read-only with D.
+ * INV-SOFT-1: a CPU reads and fills its TLB only while it is busy. Another thread edits the TLB only while the CPU is
+ *             not busy and cannot become busy.
+ * INV-SOFT-2: tlbe->store names a page only if, since the page's last flush, one atomic operation found its entry
+ *             writable with D set; with VELLUM_SOFT_SHSTK: read-only with D set.
  */
 #define _GNU_SOURCE
 #include "vellum/soft.h"
@@ -21,8 +21,8 @@
 #include "lib/errnum.h"
 #include "machine/soft_cpu.h"
 
-#define READ_ONLY (1ull << 10)		/* in tlbe->store: no access compares with it */
-#define OWN_TLB (VELLUM_SOFT_KEEP | VELLUM_SOFT_VCACHE)	/* nothing is in cpu->tlb: all accesses come by here */
+#define READ_ONLY (1ull << 10)		/* in tlbe->store: equals no address that an access compares */
+#define OWN_TLB (VELLUM_SOFT_KEEP | VELLUM_SOFT_VCACHE)	/* cpu->tlb stays empty, so that all accesses call this file */
 
 #ifdef VELLUM_EXPLORE
 void vellum_soft_point(const volatile void *where)
@@ -40,13 +40,12 @@ static void drop_all(struct vellum_soft_cpu *cpu)
 {
 	if (cpu->soft->hostile)
 		hostile_drop(cpu->soft->hostile, cpu->id, NULL);
-	memset(cpu->tlb, 0xff, sizeof(cpu->tlb));	/* VELLUM_SOFT_NO_PAGE everywhere */
+	memset(cpu->tlb, 0xff, sizeof(cpu->tlb));	/* every member becomes VELLUM_SOFT_NO_PAGE */
 }
 
-/* --- TLB of one CPU; it is busy, or locked out --- */
+/* --- TLB of one CPU, which must be busy or held (soft_hold()) --- */
 
-/* A page is named by its address. Does the translation let this access through to @page, with nothing to be
- * set in the entry? */
+/* May this access to @page use the translation, without setting a bit in the entry? @page is the page's address. */
 static bool serves(const struct vellum_soft_tlbe *e, uint64_t page, enum vellum_soft_access kind)
 {
 	switch (kind) {
@@ -61,7 +60,7 @@ static bool serves(const struct vellum_soft_tlbe *e, uint64_t page, enum vellum_
 	}
 }
 
-/* Move a way to the front, where the inline path looks. */
+/* Move a way to the front: the inline path looks only there. */
 static void to_front(struct vellum_soft_tlbe *set, unsigned way)
 {
 	struct vellum_soft_tlbe e = set[way];
@@ -75,7 +74,7 @@ static struct vellum_soft_tlbe *set_of(struct vellum_soft_cpu *cpu, uint64_t pag
 	return cpu->tlb[page >> PAGE_SHIFT & (VELLUM_SOFT_SETS - 1)];
 }
 
-/* NULL: nothing cached; or, if @faults is set, what is cached refuses the access. */
+/* NULL: not cached, or @faults is set: the cached translation refuses the access. */
 static struct vellum_soft_tlbe *look_up_kept(struct vellum_soft_cpu *cpu, uint64_t page,
 					     enum vellum_soft_access kind, bool *faults)
 {
@@ -83,7 +82,7 @@ static struct vellum_soft_tlbe *look_up_kept(struct vellum_soft_cpu *cpu, uint64
 
 	if (!e || serves(e, page, kind))
 		return e;
-	/* Writable and not known dirty: a store has to look at the entry. */
+	/* Writable, but D was not set: a store must read the entry. */
 	*faults = hostile_is(cpu->soft->hostile, VELLUM_SOFT_KEEP) &&
 		  !(kind == VELLUM_SOFT_STORE && e->store == VELLUM_SOFT_NO_PAGE);
 	return NULL;
@@ -122,7 +121,7 @@ static struct vellum_soft_tlbe *fill(struct vellum_soft_cpu *cpu, const struct v
 
 /* --- the walk --- */
 
-/* The entry that ends a walk: a leaf if it is present. It covers 1 << @shift bytes. */
+/* The entry at which a walk ends: a leaf if present. It covers 1 << @shift bytes. */
 struct leaf {
 	uint64_t *entry;
 	uint64_t val;
@@ -136,7 +135,7 @@ static bool is_table(const struct leaf *leaf)
 	return leaf->shift == PGD_SHIFT || !(leaf->val & X86_PSE);
 }
 
-/* In one atomic operation, if any is missing. False: the entry changed; leaf->val is what it is now. */
+/* Set bits that are missing, in one atomic operation. False: the entry had changed; leaf->val is its new value. */
 static bool set_bits(struct leaf *leaf, uint64_t bits)
 {
 	if ((leaf->val & bits) != bits && !entry_cmpxchg(leaf->entry, &leaf->val, leaf->val | bits))
@@ -151,7 +150,7 @@ static void look_at(struct leaf *leaf, uint64_t *table, uint64_t addr)
 	leaf->val = entry_load(leaf->entry);
 }
 
-/* Where a walk begins: at the top, or at the table that a cache for tables has. */
+/* The table at which a walk begins: the top, or a last-level table that the CPU has cached. */
 static uint64_t *first_table(struct vellum_soft_cpu *cpu, uint64_t addr, unsigned *shift)
 {
 	uint64_t *table = NULL;
@@ -182,7 +181,7 @@ static struct leaf walk(struct vellum_soft_cpu *cpu, uint64_t addr)
 	return leaf;
 }
 
-/* RW=0 with D=1 is a shadow stack's, which shadow-stack accesses alone may use, apart from ordinary loads. */
+/* RW=0 with D=1 is a shadow-stack page: only shadow-stack accesses and ordinary loads may use it. */
 static bool allowed(uint64_t val, enum vellum_soft_access kind)
 {
 	if (!(val & X86_PRESENT) || !(val & X86_USER))
@@ -212,7 +211,7 @@ static uint32_t error_bits(uint64_t val, enum vellum_soft_access kind)
 	return VELLUM_FAULT_USER | (val & X86_PRESENT ? VELLUM_FAULT_PRESENT : 0) | of_kind[kind];
 }
 
-/* The frame of one page of what a leaf maps. */
+/* The frame of the page at @addr, which the leaf maps. */
 static pfn_t leaf_pfn(const struct leaf *leaf, uint64_t addr)
 {
 	uint64_t page = addr >> PAGE_SHIFT & ((1ull << (leaf->shift - PAGE_SHIFT)) - 1);
@@ -228,8 +227,8 @@ static pfn_t leaf_pfn(const struct leaf *leaf, uint64_t addr)
 }
 
 /*
- * What the TLB keeps of a leaf: always one page of 4 KiB. CPUs may break a huge translation into
- * pieces like that, so whoever flushes a huge leaf names all that it covered.
+ * The translation that the TLB caches: always one page of 4 KiB. CPUs may split a huge translation like this, so a
+ * flush of a huge leaf must name all that the leaf covered.
  */
 static struct vellum_soft_tlbe tlbe_of(const struct leaf *leaf, uint64_t addr, char *host)
 {
@@ -243,7 +242,7 @@ static struct vellum_soft_tlbe tlbe_of(const struct leaf *leaf, uint64_t addr, c
 					  .fetch = leaf->val & X86_NX ? VELLUM_SOFT_NO_PAGE : page };
 }
 
-/* Never waits long: who stops walks waits for nothing but walks that are on their way. */
+/* Never waits long: a thread that stops walks waits only for walks that have begun. */
 static void enter_walk(struct vellum_soft_cpu *cpu)
 {
 	for (;;) {
@@ -278,7 +277,7 @@ static bool is_cached(struct vellum_soft_cpu *cpu, uint64_t page)
 	return false;
 }
 
-/* Loads that the program never makes: the entries in the leaf's cache line get A, and translations. */
+/* Speculative loads: set A in the other entries of the leaf's cache line, and cache their translations. */
 static void speculate(struct vellum_soft_cpu *cpu, const struct leaf *leaf, uint64_t addr)
 {
 	unsigned at = table_index(addr, PAGE_SHIFT) % 8;
@@ -303,7 +302,7 @@ static void speculate(struct vellum_soft_cpu *cpu, const struct leaf *leaf, uint
 	}
 }
 
-/* Translate, setting A and D as silicon does. NULL: @error says why not; 0: nothing answers there. */
+/* Walk the tables and fill the TLB. See soft_translate(). */
 static struct vellum_soft_tlbe *translate(struct vellum_soft_cpu *cpu, uint64_t addr,
 					  enum vellum_soft_access kind, uint32_t *error)
 {
@@ -348,7 +347,7 @@ const struct vellum_soft_tlbe *soft_translate(struct vellum_soft_cpu *cpu, uint6
 	return e;
 }
 
-/* --- who may use a CPU's translations --- */
+/* --- busy CPUs, and CPUs that another thread holds --- */
 
 static pthread_mutex_t *tlb_lock(struct vellum_soft_cpu *cpu)
 {
@@ -368,12 +367,12 @@ void soft_enter(struct vellum_soft_cpu *cpu)
 {
 	while (!vellum_soft_enter(cpu)) {
 		vellum_soft_leave(cpu);
-		soft_lock(tlb_lock(cpu));	/* until the other thread is done */
+		soft_lock(tlb_lock(cpu));	/* waits for soft_release() of the other thread */
 		pthread_mutex_unlock(tlb_lock(cpu));
 	}
 }
 
-/* Every running thread has executed a full fence when this returns. */
+/* When this returns, every running thread of the process has executed a full fence. */
 static void heavy_fence(void)
 {
 #ifdef VELLUM_EXPLORE
@@ -522,7 +521,7 @@ EXPORT const struct vellum_mmu_ops *vellum_soft_mmu_ops(void)
 
 EXPORT void vellum_soft_load_mm(struct vellum_soft_cpu *cpu, struct vellum_mm *mm)
 {
-	if (cpu->soft->hostile)		/* before the frames may be freed without our hearing of it */
+	if (cpu->soft->hostile)		/* after deactivation, the frames may be freed without a flush of this CPU */
 		hostile_write_back(cpu->soft->hostile, cpu);
 	if (cpu->mm)
 		vellum_mm_deactivate(cpu->mm, cpu->id);
@@ -573,7 +572,7 @@ static bool must_fence(void)
 #if defined(VELLUM_EXPLORE)
 	return !vellum_explore_membarrier();
 #elif defined(VELLUM_TSAN)
-	return true;	/* does not see what membarrier does */
+	return true;	/* TSan does not know membarrier(2) */
 #else
 	return syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) != 0;
 #endif

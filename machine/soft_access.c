@@ -2,8 +2,8 @@
 /*
  * machine/soft_access.c - the software MMU: accesses that the inline path does not serve.
  *
- * INV-SOFT-3: an access reads or stores no byte before all its pages are translated for it, and they stay so
- *             until its last byte is read or stored.
+ * INV-SOFT-3: an access reads or stores no byte before all its pages are translated, and the translations remain
+ *             valid until its last byte is read or stored.
  */
 #include "machine/soft_cpu.h"
 
@@ -11,11 +11,11 @@
 
 #include "arch/x86/entry.h"
 
-/* What lies in one page. */
+/* The part of an access that lies in one page. */
 struct part {
 	uint64_t addr;
 	unsigned size;
-	char *host;		/* of its first byte's page */
+	char *host;		/* the page of the first byte */
 };
 
 struct access {
@@ -23,8 +23,8 @@ struct access {
 	enum vellum_soft_access kind;
 	vellum_soft_fn fn;
 	void *arg;
-	bool whole;		/* @fn gets the bytes in memory; else a copy of them */
-	bool locked;		/* no other CPU accesses memory meanwhile */
+	bool whole;		/* @fn is called on the bytes in memory; else on a copy */
+	bool locked;		/* other CPUs must not access memory meanwhile */
 	unsigned nr_parts;
 	struct part part[2];
 };
@@ -34,7 +34,7 @@ static bool stores(enum vellum_soft_access kind)
 	return kind == VELLUM_SOFT_STORE || kind == VELLUM_SOFT_SHSTK_STORE;
 }
 
-/* Of at most a page. */
+/* @size is at most a page. */
 static struct access access_of(struct vellum_soft_cpu *cpu, uint64_t addr, unsigned size,
 			       enum vellum_soft_access kind)
 {
@@ -47,8 +47,8 @@ static struct access access_of(struct vellum_soft_cpu *cpu, uint64_t addr, unsig
 /* --- bytes of an access that is not aligned --- */
 
 /*
- * One instruction for a piece of 1, 2, 4 or 8 bytes, at any address, as CPUs do it. Atomics want alignment; so
- * these are plain to the compiler, and a race of them is the program's own.
+ * A piece of 1, 2, 4 or 8 bytes at any address is accessed by one instruction, as on CPUs. C's atomics need alignment,
+ * so these accesses are plain for the compiler. A data race here is one of the simulated program, and intended.
  */
 typedef uint16_t __attribute__((aligned(1), may_alias)) any16;
 typedef uint32_t __attribute__((aligned(1), may_alias)) any32;
@@ -186,7 +186,7 @@ static void release_others(struct vellum_soft_cpu *cpu)
 	pthread_mutex_unlock(&soft->bus_lock);
 }
 
-/* Do it if nothing is in the way; else the part that has no translation. */
+/* Do the access if all parts have a translation. Return: the part that has none, or NULL. */
 static const struct part *try_access(struct access *a, uint32_t *error)
 {
 	const struct part *missing;
@@ -210,7 +210,7 @@ static enum vellum_fault_result fault(const struct access *a, uint64_t addr, uin
 	return error ? vellum_handle_fault(a->cpu->mm, addr, error) : VELLUM_FAULT_SIGBUS;
 }
 
-/* With RAM for one page only, the faults of an access to two swap each other's page out, without end. */
+/* With RAM for one page only, an access to two pages would fault forever: each fault swaps out the other page. */
 #define MAX_FAULTS 10000
 
 static enum vellum_fault_result run_access(struct access *a)
@@ -298,7 +298,7 @@ static void do_fetch(char *host, void *arg)
 	memcpy(f->buf, host, f->len);
 }
 
-/* Page by page: CPUs may read instructions ahead, and nothing is changed by it. */
+/* Page by page: CPUs may read instructions ahead, and a read changes nothing. */
 EXPORT enum vellum_fault_result vellum_soft_fetch(struct vellum_soft_cpu *cpu, uint64_t addr,
 						  void *buf, size_t len)
 {

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * machine/soft_hostile.c - the worst that CPUs may do: translations and tables that are kept until a
- * flush names them, and caches for data that memory learns of late.
+ * machine/soft_hostile.c - the worst that CPUs may do: keep translations and tables until a flush names them, and
+ * keep stored data in a cache for long before it is written back.
  *
- * INV-HOSTILE-1: a frame has at most one line, of the CPU and the virtual page that stored to it last.
+ * INV-HOSTILE-1: a frame has at most one line: of the CPU that stored to it last, and of the virtual page that the
+ *                store used.
  */
 #include "machine/soft_hostile.h"
 
@@ -14,7 +15,7 @@
 #include "arch/x86/pgtable.h"
 #include "lib/errnum.h"
 
-#define KEPT 4096		/* translations of a CPU */
+#define KEPT 4096		/* most translations that a CPU caches */
 #define KEPT_TABLES 64
 #define MAX_LINES 64
 #define MAX_NAMED 64
@@ -27,13 +28,13 @@ struct kept_table {
 };
 
 struct hostile_cpu {
-	unsigned nr, next;	/* translations; the one to be replaced when all are in use */
+	unsigned nr, next;	/* translations; which to replace when all slots are in use */
 	unsigned next_table;
 	struct vellum_soft_tlbe kept[KEPT];
 	struct kept_table table[KEPT_TABLES];
 };
 
-/* What a CPU stored to a page and memory has not got. Kept by words: others may change the rest. */
+/* Stores of a CPU to a page that are not yet in memory. Word by word: other CPUs may change the rest of the page. */
 struct line {
 	struct line *next;	/* older */
 	const struct vellum_soft_cpu *cpu;
@@ -55,7 +56,7 @@ struct hostile {
 	pthread_mutex_t lock;
 	/* lock protects: */
 	struct line *lines;
-	struct range named[MAX_NAMED];	/* what hostile_flush_cache() was ever called for */
+	struct range named[MAX_NAMED];	/* all ranges that hostile_flush_cache() was called for */
 	unsigned nr_named;
 };
 
@@ -139,13 +140,13 @@ void hostile_fault(struct hostile *h, unsigned cpu, uint64_t addr)
 
 /* --- data --- */
 
-/* Others read and write memory meanwhile, and CPUs through other lines. */
+/* Atomic: host threads read and write the page meanwhile, and so do CPUs without a line. */
 static uint64_t peek(const uint64_t *word)
 {
 	return __atomic_load_n(word, __ATOMIC_RELAXED);
 }
 
-/* To memory, and out of the list. */
+/* Write a line's words to memory, and free the line. */
 static void retire(struct line **link)
 {
 	struct line *line = *link;
@@ -157,7 +158,7 @@ static void retire(struct line **link)
 	free(line);
 }
 
-/* What others changed since shows in the words that are not ours. */
+/* Copy the words from memory that the CPU has not stored to: they may have changed there. */
 static void refresh(struct line *line)
 {
 	for (unsigned i = 0; i < WORDS; i++)
@@ -172,7 +173,7 @@ static void note_stores(struct line *line)
 			line->dirty[i / 64] |= 1ull << i % 64;
 }
 
-/* The frame's line, if it is this CPU's for this address; another's goes to memory. NULL: none. */
+/* The frame's line, if it is of this CPU and address. A line of another CPU or address is written back. NULL: none. */
 static struct line *line_for(struct hostile *h, const struct vellum_soft_cpu *cpu, uint64_t addr,
 			     const char *host)
 {
@@ -187,7 +188,7 @@ static struct line *line_for(struct hostile *h, const struct vellum_soft_cpu *cp
 	return NULL;
 }
 
-/* NULL: no memory, so the store goes through. */
+/* NULL: out of memory; the caller then stores to memory. */
 static struct line *line_new(struct hostile *h, const struct vellum_soft_cpu *cpu, uint64_t addr, char *host)
 {
 	struct line *line = calloc(1, sizeof(*line)), **link = &h->lines;
@@ -257,10 +258,10 @@ void hostile_flush_cache(struct hostile *h, const struct vellum_mm *mm, uint64_t
 }
 
 /*
- * What was stored between the flush of the cache and that of the translations has to be in memory when the
- * second returns; which stores these were cannot be told, as flushes for other reasons come in between. So a
- * page that was named once is written back at every flush. The frame of an entry that was removed is
- * about to be somebody else's.
+ * Stores between the flush of the cache and the flush of the translations must be in memory when the latter returns.
+ * These stores cannot be identified, as there may be flushes for other reasons in between. So every flush writes back
+ * a page that hostile_flush_cache() named once. A flush after an entry was removed writes back too: the frame may be
+ * freed and allocated for another use.
  */
 static bool must_retire(const struct hostile *h, const struct line *line,
 			const struct vellum_flush_batch *batch)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* machine/vcpu.c - the state of a CPU as a new program finds it, on any machine. */
+/* machine/vcpu.c - the CPU state that a new program starts with, on any machine. */
 #include <string.h>
 
 #include "machine/machine.h"

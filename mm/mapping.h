@@ -2,7 +2,7 @@
 /*
  * mm/mapping.h - mappings: what VMAs map, be it a file, shared memory or device memory (Linux: address_space).
  *
- * "Object" in text means a mapping where "mapping" could be read as a VMA.
+ * The text says "object" for a mapping where a reader could take "mapping" for a VMA.
  */
 #ifndef MM_MAPPING_H
 #define MM_MAPPING_H
@@ -17,37 +17,37 @@ struct vellum_mapping {
 	uint32_t flags;
 	uint32_t refs;			/* atomic */
 	uint32_t seals;			/* atomic: VELLUM_SEAL_*, set with i_mmap_lock held for writing */
-	uint32_t maybe_dirty;		/* atomic: a page was marked dirty since the last whole writeback */
-	int wb_error;			/* atomic: of a writeback, not reported to any caller yet; or 0 */
+	uint32_t maybe_dirty;		/* atomic: a page was marked dirty since the last whole writeback began */
+	int wb_error;			/* atomic: error of a writeback that no caller of sync was told yet; or 0 */
 	struct mutex collect_lock;
 	struct rwlock invalidate_lock;
 	struct rwlock i_mmap_lock;
-	uint32_t unmap_seq;		/* atomic: unmaps begun. A hook that named a frame before is asked again */
-	uint32_t wp_seq;		/* atomic: write-protections begun. A grant of W in progress asks again */
-	struct tree i_mmap;		/* i_mmap_lock */
+	uint32_t unmap_seq;		/* atomic: unmaps begun. If it changed, a fault asks the driver again */
+	uint32_t wp_seq;		/* atomic: write-protects begun. If it changed, a fault asks mkwrite again */
+	struct tree i_mmap;		/* VMAs that map it; i_mmap_lock */
 	struct mutex pages_lock;
 	struct radix pages;		/* pages_lock: index to folio, one reference each */
-	struct radix swapped;		/* pages_lock: index to slot, of shared memory: shmem.c */
+	struct radix swapped;		/* pages_lock: index to swap slot; shared memory only (shmem.c) */
 	struct tracker_list trackers;
-	struct vellum_mapping *next, *prev;	/* memory->mappings, memory->lock */
+	struct vellum_mapping *next, *prev;	/* in memory->mappings; memory->lock */
 };
 
-/* Entries may map frames without a folio. */
+/* Entries of such a mapping may be raw. */
 #define MAPPING_RAW (VELLUM_MAPPING_PFN | VELLUM_MAPPING_MIXED | VELLUM_MAPPING_DEVMAP)
 
-/* Shared memory: only its pages (in RAM or in swap) have its bytes. */
+/* Shared memory: its pages, in RAM or in swap, are the only copy of its bytes. */
 static inline bool mapping_is_shmem(const struct vellum_mapping *mapping)
 {
 	return !(mapping->ops && mapping->ops->fault) && !(mapping->flags & (MAPPING_RAW | VELLUM_MAPPING_WRITEBACK));
 }
 
-/* Pages of the mapping; the last one may be used in part. */
+/* The size in pages, rounded up. */
 static inline uint64_t mapping_nr_pages(const struct vellum_mapping *mapping)
 {
 	return (__atomic_load_n(&mapping->size, __ATOMIC_SEQ_CST) + PAGE_SIZE - 1) >> PAGE_SHIFT;
 }
 
-/* The folio is newer than its backing. The mapping notes that it has something to write. */
+/* The folio's bytes are newer than the backing's. Also sets the mapping's hint that it has pages to write. */
 static inline void folio_mark_dirty(struct folio *folio)
 {
 	struct vellum_mapping *mapping;
@@ -55,7 +55,7 @@ static inline void folio_mark_dirty(struct folio *folio)
 	folio_set(folio, PG_DIRTY);
 	if (folio_flags(folio) & PG_ANON)
 		return;
-	/* After the flag: a writeback that clears the hint sees the page. */
+	/* The hint is set after PG_DIRTY: a writeback that clears the hint then finds the dirty page. */
 	mapping = __atomic_load_n(&folio->mapping, __ATOMIC_RELAXED);
 	if (mapping && !__atomic_load_n(&mapping->maybe_dirty, __ATOMIC_RELAXED))
 		__atomic_store_n(&mapping->maybe_dirty, 1, __ATOMIC_RELEASE);

@@ -4,20 +4,21 @@
  *
  * Lock order, outermost first; each lock may be held when a later one is taken:
  *
- *   tracker->collect_lock, mapping->collect_lock	one collection at a time, of a tracker or by the clean
- *					helper of a mapping
+ *   tracker->collect_lock, mapping->collect_lock	serializes collections: those of a tracker, or those of the
+ *					clean helper on a mapping
  *   mm->mmap_lock			VMAs of an address space and their fields (rwlock)
- *   mapping->invalidate_lock	no page enters the mapping's cache, its size does not change (rwlock)
+ *   mapping->invalidate_lock	for reading: to add a page to the mapping's cache; for writing: to change its
+ *					size, and to keep pages out of the cache (rwlock)
  *   folio->lock			a page's content and identity during fault and mkwrite
  *   mapping->i_mmap_lock		which VMAs map the mapping (rwlock)
  *   anon_vma->lock			which VMAs may map its anonymous pages (rwlock)
- *   page-table lock (ptl)		the entries of one last-level table; two tables: by address
+ *   page-table lock (ptl)		the entries of one last-level table; for two: in order of their addresses
  *   mapping->pages_lock, trackers->lock, tracker->lock, mm->notifier_lock, memory->lock
- *					leaves; none is taken inside another of them, except
- *					tracker->lock inside trackers->lock (read)
+ *					leaves; none is taken while another of them is held, except
+ *					tracker->lock under trackers->lock (read)
  *
- * A flush may wait for CPUs while any of these locks is held. That cannot deadlock: a CPU inside a fault counts
- * as outside, and no CPU takes a core lock while it uses a translation.
+ * A flush may wait for CPUs while any of these locks is held. That cannot deadlock: the flush does not wait for a CPU
+ * that handles a fault, and no CPU takes a core lock while it uses a translation.
  */
 #ifndef MM_MM_H
 #define MM_MM_H
@@ -35,36 +36,36 @@ struct vma;
 struct tracker_list {
 	struct rwlock lock;	/* protects first and the links */
 	struct vellum_tracker *first;
-	uint32_t nr;		/* atomic: lets the common case skip the lock */
+	uint32_t nr;		/* atomic: if it is 0, readers need not take the lock */
 };
 
 struct vellum_mm {
 	struct vellum_memory *memory;
 	uint32_t refs;			/* atomic */
-	uint32_t tlb_flush_pending;	/* atomic: changes begun whose flush is not done */
-	uint64_t cpumask;		/* atomic */
+	uint32_t tlb_flush_pending;	/* atomic: number of open flush windows (mm/table/tlb.h) */
+	uint64_t cpumask;		/* atomic: CPUs on which the address space is active */
 	pgd_t *pgd;
 	pfn_t pgd_pfn;
-	struct folio *machine_page;	/* at TASK_SIZE, in no VMA (vellum/mmu.h); or NULL */
+	struct folio *machine_page;	/* mapped at TASK_SIZE, outside any VMA (vellum/mmu.h); or NULL */
 	struct rwlock mmap_lock;
 	/* mmap_lock protects: */
 	struct tree vmas;
 	uint32_t nr_vmas;
 	gva_t brk_start, brk;
-	gva_t mmap_top;		/* mappings without an address of their own end below */
-	uint64_t def_flags;	/* VM_LOCKED, VM_LOCKONFAULT of mappings to come */
-	uint64_t memlock_limit;	/* bytes that may be locked */
-	uint64_t stack_limit;	/* bytes that a VM_GROWSDOWN mapping may grow to */
+	gva_t mmap_top;		/* upper bound of the search for a free range when mmap gets no address */
+	uint64_t def_flags;	/* VM_LOCKED, VM_LOCKONFAULT: flags that each new VMA gets */
+	uint64_t memlock_limit;	/* RLIMIT_MEMLOCK, in bytes */
+	uint64_t stack_limit;	/* RLIMIT_STACK, in bytes: largest size of a VM_GROWSDOWN VMA that grows */
 	struct tracker_list trackers;
 	struct rwlock notifier_lock;
-	struct vellum_notifier *notifiers;	/* notifier_lock; the pointer alone is atomic */
+	struct vellum_notifier *notifiers;	/* notifier_lock; the test for NULL is atomic and needs no lock */
 	uint64_t rss;			/* atomic: present entries; a huge leaf counts each of its pages */
 	uint64_t swapped;		/* atomic: entries that name a slot of a swap area */
-	struct vellum_uffd *uffds;	/* atomic, changed with memory->uffd_lock: contexts that VMAs may name */
-	struct uffd_event *kept_events;	/* mmap_lock, for writing: mmap_write_unlock_and_deliver() delivers them */
-	uint32_t has_pinned;		/* atomic: some page of it was pinned once */
+	struct vellum_uffd *uffds;	/* atomic pointer, changed under memory->uffd_lock: contexts of this mm */
+	struct uffd_event *kept_events;	/* mmap_lock for writing: mmap_write_unlock_and_deliver() delivers them */
+	uint32_t has_pinned;		/* atomic: a page of this mm was pinned at some time; never cleared */
 	uint64_t counters[VELLUM_NR_COUNTERS];	/* atomic, relaxed */
-	struct vellum_mm *next, *prev;	/* memory->mms, memory->lock */
+	struct vellum_mm *next, *prev;	/* in memory->mms; memory->lock */
 };
 
 static inline bool user_range(gva_t addr, uint64_t len)

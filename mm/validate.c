@@ -2,7 +2,7 @@
 /*
  * mm/validate.c - every invariant that can be read off the structures, one function each.
  *
- * Nothing else may run meanwhile. Tests call it after every operation.
+ * No other call may run meanwhile. Tests call it after every operation.
  */
 #include "mm/frame/rmap.h"
 #include "mm/space/space.h"
@@ -16,8 +16,8 @@
 struct validation {
 	struct vellum_memory *m;
 	uint32_t *mapped;	/* entries found, per frame index */
-	uint64_t rss, swapped, others;	/* entries of the current address space; pages of huge ones */
-	struct radix slots;	/* how often each slot of a swap area is named, as 2 * times + 1 */
+	uint64_t rss, swapped, others;	/* entries of the current address space; a huge leaf counts its pages */
+	struct radix slots;	/* entries and pages that name each slot, as 2 * count + 1 */
 	bool no_memory;
 	const char *why;
 };
@@ -80,7 +80,7 @@ static void check_folio(struct validation *v, const struct vma *vma, gva_t addr,
 	}
 }
 
-/* Bits of an entry that is there, of any size. */
+/* Bits of a present entry of any size. */
 static void check_present(struct validation *v, const struct vma *vma, pte_t pte)
 {
 	bool shadow_stack = vma->flags & VM_SHADOW_STACK;
@@ -160,7 +160,7 @@ static int check_leaf(uint64_t *entry, gva_t start, gva_t end, unsigned shift, s
 
 static const struct mm_walk_ops check_walk_ops = { .huge_leaf = check_leaf, .pte = check_pte };
 
-/* What a table's leaves keep for their splits. */
+/* The tables that huge leaves keep for their split. */
 static void check_deposits(struct validation *v, const uint64_t *table, unsigned shift)
 {
 	const struct folio *at = table_folio(v->m, table)->deposited;
@@ -173,7 +173,7 @@ static void check_deposits(struct validation *v, const uint64_t *table, unsigned
 	REQUIRE(v, kept == leaves * (shift == PMD_SHIFT ? 1 : ENTRIES_PER_TABLE + 1), "INV-HUGE-1: deposits");
 }
 
-/* Entries outside any VMA: every table is walked, and its entries must have been seen. */
+/* Count all entries in all tables: the walks of VMAs must have found each of them. */
 static uint64_t entries_below(struct validation *v, const uint64_t *table, unsigned nr, unsigned shift)
 {
 	uint64_t found = 0;

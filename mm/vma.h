@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* mm/vma.h - VMAs: one range of an address space each. mm->mmap_lock protects their fields. */
+/* mm/vma.h - VMAs, the ranges of an address space. mm->mmap_lock protects their fields. */
 #ifndef MM_VMA_H
 #define MM_VMA_H
 
@@ -30,7 +30,7 @@ struct anon_vma;
 #define VM_NORESERVE	0x200000ull
 #define VM_WIPEONFORK	0x2000000ull
 #define VM_DONTDUMP	0x4000000ull
-#define VM_SOFTDIRTY	0x8000000ull	/* everything counts as soft-dirty: no entry is watched */
+#define VM_SOFTDIRTY	0x8000000ull	/* every page counts as soft-dirty, whatever its entry says */
 #define VM_MIXEDMAP	0x10000000ull
 #define VM_HUGEPAGE	0x20000000ull
 #define VM_NOHUGEPAGE	0x40000000ull
@@ -43,17 +43,17 @@ struct vma {
 	struct tree_node node;	/* in mm->vmas, by start */
 	gva_t start, end;
 	uint64_t gap;		/* bytes between the previous VMA's end and start */
-	uint64_t max_gap;	/* of the subtree */
+	uint64_t max_gap;	/* largest gap in the subtree */
 	struct vellum_mm *mm;
-	uint64_t flags;		/* VM_*; atomic, since by-mapping walks read it without mmap_lock */
-	uint64_t page_prot;	/* protection bits of a new entry */
+	uint64_t flags;		/* VM_*; atomic, since walks by mapping read it without mmap_lock */
+	uint64_t page_prot;	/* protection bits of a new entry; without W if a first store has to fault */
 	struct vellum_mapping *mapping;	/* NULL: private anonymous */
 	pgoff_t pgoff;
-	struct anon_vma *anon_vma;	/* atomic pointer, set once; NULL: no anonymous page yet */
+	struct anon_vma *anon_vma;	/* atomic pointer, set once; NULL: the VMA has had no anonymous page yet */
 	struct interval map_node;	/* in mapping->i_mmap, in pages */
 	struct interval anon_node;	/* in anon_vma->vmas, in pages */
 	uint64_t write_faults;		/* atomic */
-	struct vellum_uffd *uffd;	/* registered with it, or NULL; holds a reference */
+	struct vellum_uffd *uffd;	/* context that the VMA is registered with, referenced; or NULL */
 };
 
 static inline uint64_t vma_flags(const struct vma *vma)
@@ -71,7 +71,7 @@ static inline bool vma_shared_maywrite(const struct vma *vma)
 	return (vma_flags(vma) & (VM_SHARED | VM_MAYWRITE)) == (VM_SHARED | VM_MAYWRITE);
 }
 
-/* Linux compiles soft-dirty tracking in or out; here a VMA is tracked once its flag was cleared. */
+/* Linux decides on soft-dirty tracking at build time. Here a VMA is tracked from the first clear of VM_SOFTDIRTY on. */
 static inline bool vma_soft_dirty_enabled(const struct vma *vma)
 {
 	return !(vma_flags(vma) & VM_SOFTDIRTY);
@@ -97,7 +97,7 @@ static inline struct anon_vma *vma_anon(const struct vma *vma)
 	return __atomic_load_n(&vma->anon_vma, __ATOMIC_ACQUIRE);
 }
 
-/* The dirty bits of its entries decide what has to be written back. */
+/* D of the VMA's entries decides which pages have to be written back. */
 static inline bool vma_is_written_back(const struct vma *vma)
 {
 	return (vma_flags(vma) & VM_SHARED) && (vma->mapping->flags & VELLUM_MAPPING_WRITEBACK);

@@ -2,10 +2,10 @@
 /*
  * arch/x86/entry.h - the only accessors of live page-table entries.
  *
- * A CPU sets A and D in an entry at any moment. So every read is one atomic load, and every change
- * of a live entry is one atomic read-modify-write that cannot drop a bit set in between. Orders:
- * acquire and release, as x86 locked instructions have anyway; the pairing is with the page-table
- * lock, and with the CPU's own locked update of A and D.
+ * A CPU may set A and D in an entry at any moment. So every read is one atomic load, and every change of a live entry
+ * is one atomic read-modify-write that keeps a bit set in between. The orders are acquire and release, which x86
+ * locked instructions have anyway. They pair with the page-table lock, and with the CPU's own locked update of A and
+ * D.
  */
 #ifndef ARCH_X86_ENTRY_H
 #define ARCH_X86_ENTRY_H
@@ -19,7 +19,7 @@ static inline uint64_t entry_load(const uint64_t *entry)
 	return sched_load(entry, __ATOMIC_ACQUIRE);
 }
 
-/* Only where no CPU can use the old value: none to something, or a table not yet linked. */
+/* Only if no CPU can use the old value: it is not present, the table is not linked yet, or walks are stopped. */
 static inline void entry_store(uint64_t *entry, uint64_t val)
 {
 	sched_point(SCHED_ENTRY, entry);
@@ -52,7 +52,7 @@ static inline void ptep_set(pte_t *ptep, pte_t pte)
 	entry_store(&ptep->val, pte.val);
 }
 
-/* Take the entry away from the hardware; the returned A and D are final. */
+/* Clear the entry for the hardware. The returned A and D are final. */
 static inline pte_t ptep_get_and_clear(pte_t *ptep)
 {
 	return pte_make(entry_exchange(&ptep->val, 0));
@@ -63,7 +63,7 @@ static inline bool ptep_cmpxchg(pte_t *ptep, pte_t *old, pte_t pte)
 	return entry_cmpxchg(&ptep->val, &old->val, pte.val);
 }
 
-/* Apply a pure function to a live entry. Return: the value it was applied to. */
+/* Apply a pure function to a live entry. Return: the old value. */
 static inline pte_t ptep_update(pte_t *ptep, pte_t (*change)(pte_t))
 {
 	pte_t old = ptep_get(ptep);

@@ -2,11 +2,11 @@
 /*
  * arch/x86/pgtable.h - the x86-64 page-table entry format, as pure functions on values.
  *
- * SPEC.md "Entries" has the bits. Nothing outside arch/x86 knows a bit position. Live entries are
- * read and changed only by arch/x86/entry.h.
+ * SPEC.md "Entries" has the bits. No file outside arch/x86 uses a bit position. Live entries are read and changed only
+ * by arch/x86/entry.h.
  *
- * INV-PTE-1: no entry has RW=0 and hardware D=1, the shadow-stack encoding, unless mkwrite for a
- *            shadow-stack VMA made it: every change of RW moves D to or from the saved bit.
+ * INV-PTE-1: no entry has RW=0 and hardware D=1, the shadow-stack encoding, unless mkwrite for a shadow-stack VMA made
+ *            it: every change of RW moves D to or from the saved bit.
  */
 #ifndef ARCH_X86_PGTABLE_H
 #define ARCH_X86_PGTABLE_H
@@ -38,11 +38,13 @@ typedef struct { uint64_t val; } pgd_t;
 #define X86_NX		(1ull << 63)
 #define X86_PFN_MASK	0x000ffffffffff000ull
 
-/* What a table (not a leaf) entry has; rights are decided by the leaf. */
+/* The bits of a table entry (not a leaf). The leaf decides the rights. */
 #define X86_TABLE	(X86_PRESENT | X86_RW | X86_USER | X86_ACCESSED | X86_DIRTY)
 
-/* What a change of protection keeps (SPEC.md "Change of protection"); of a huge leaf, PSE and its PAT too,
- * as bit 7 and one of the frame's bits. */
+/*
+ * The bits that a change of protection keeps (SPEC.md "Change of protection"). In a huge leaf, bit 7 is PSE, and its
+ * PAT is one of the frame's bits; both are kept too.
+ */
 #define X86_CHG_MASK                                                                          \
 	(X86_PFN_MASK | X86_PCD | X86_PWT | X86_SPECIAL | X86_ACCESSED | X86_DIRTY |          \
 	 X86_SAVED_DIRTY | X86_SOFT_DIRTY | X86_DEVMAP | X86_UFFD_WP | X86_PAT)
@@ -60,7 +62,7 @@ typedef struct { uint64_t val; } pgd_t;
 #define USER_PGD_ENTRIES  256	/* the lower half; the upper half is the machine's */
 #define TASK_SIZE	((1ull << 47) - PAGE_SIZE)
 
-/* A software or saved D moves to where RW lets it be: INV-PTE-1. */
+/* Move D to the bit where RW allows it: INV-PTE-1. */
 static inline uint64_t x86_save_dirty(uint64_t v)
 {
 	if (!(v & X86_RW) && (v & X86_DIRTY))
@@ -81,8 +83,8 @@ static inline bool x86_protnone(uint64_t v)
 }
 
 /*
- * The PFN of a no-access entry is inverted, so that no CPU speculates into the frame (L1TF). @mask: the
- * bits that name the frame at this level.
+ * The PFN of a no-access entry is inverted, so that no CPU speculates into the frame (L1TF). @mask: the bits that hold
+ * the frame at this level.
  */
 static inline uint64_t x86_pfn_bits(uint64_t v, uint64_t mask)
 {
@@ -102,7 +104,7 @@ static inline uint64_t x86_with_pfn_bits(uint64_t v, uint64_t pfn_bits, uint64_t
 
 #define X86_LEAF_WORDS(lvl, type, pfn_mask, pse)                                              \
 	static inline type lvl##_make(uint64_t val) { return (type){ val }; }                 \
-	/* A and D may be set in an empty entry by an erratum: they don't count. */           \
+	/* An erratum may set A and D in an empty entry: they don't count. */                 \
 	static inline bool lvl##_none(type e)                                                 \
 	{                                                                                     \
 		return (e.val & ~(X86_ACCESSED | X86_DIRTY)) == 0;                            \
@@ -169,7 +171,7 @@ static inline uint64_t x86_with_pfn_bits(uint64_t v, uint64_t pfn_bits, uint64_t
 	{                                                                                     \
 		return lvl##_make(x86_with_pfn_bits(prot | (pse), pfn << PAGE_SHIFT, pfn_mask)); \
 	}                                                                                     \
-	/* Change of protection: what X86_CHG_MASK names stays, the rest comes from @prot. */ \
+	/* Change of protection: the bits of X86_CHG_MASK stay, others come from @prot. */    \
 	static inline type lvl##_modify(type e, uint64_t prot)                                \
 	{                                                                                     \
 		uint64_t v = (e.val & X86_CHG_MASK & ~(pfn_mask)) | (prot & ~X86_CHG_MASK);   \
@@ -213,7 +215,7 @@ static inline bool pgd_none(pgd_t pgd)
 	return (pgd.val & X86_PRESENT) == 0;
 }
 
-/* RW, or the shadow-stack encoding: what may be stored to, by somebody. There are no shadow stacks in PUDs. */
+/* RW, or the shadow-stack encoding: some kind of store is allowed. There are no shadow stacks in PUDs. */
 static inline bool x86_writable(uint64_t v)
 {
 	return (v & X86_RW) || (v & X86_DIRTY);
@@ -234,7 +236,7 @@ static inline bool pud_write(pud_t pud)
 	return (pud.val & X86_RW) != 0;
 }
 
-/* What a change of protection makes of protection bits: X86_CHG_MASK stays, the rest is @to's. */
+/* Change protection bits: X86_CHG_MASK stays, the rest comes from @to. */
 static inline uint64_t x86_prot_modify(uint64_t prot, uint64_t to)
 {
 	return (prot & X86_CHG_MASK) | (to & ~X86_CHG_MASK);
@@ -321,13 +323,13 @@ static inline pte_t pte_swp_clear_soft_dirty(pte_t pte) { return pte_make(pte.va
 static inline pte_t pte_swp_clear_uffd_wp(pte_t pte) { return pte_make(pte.val & ~SWP_UFFD_WP); }
 static inline pte_t pte_swp_clear_exclusive(pte_t pte) { return pte_make(pte.val & ~SWP_EXCLUSIVE); }
 
-/* The same entry with other type and flags kept: a write entry becomes a read entry. */
+/* The same entry and flags with another type: a write entry becomes a read entry. */
 static inline pte_t pte_swp_with_type(pte_t pte, unsigned type)
 {
 	return pte_make((pte.val & ~(31ull << SWP_TYPE_SHIFT)) | (uint64_t)type << SWP_TYPE_SHIFT);
 }
 
-/* What travels with an entry that goes, and comes back with it: soft-dirty and uffd-wp. */
+/* Flags that a non-present entry keeps for the present entry that it replaces: soft-dirty and uffd-wp. */
 static inline pte_t pte_swp_keep_flags(pte_t swp, pte_t old)
 {
 	if (pte_soft_dirty(old))
@@ -377,13 +379,13 @@ static inline pte_t pte_marker(unsigned bits)
 
 static inline bool pte_is_marker(pte_t pte) { return pte_has_swp_type(pte, SWP_MARKER, SWP_MARKER); }
 
-/* MARKER_* of a marker, else 0. Markers may have the flags of swap entries too: no raw compares. */
+/* MARKER_* of a marker, else 0. Markers may also have the flags of swap entries, so raw values must not be compared. */
 static inline unsigned pte_marker_bits(pte_t pte)
 {
 	return pte_is_marker(pte) ? (unsigned)pte_swp_offset(pte) & 7u : 0;
 }
 
-/* In any form: present, swapped out, or a marker. */
+/* Protected by userfaultfd in any form: present, swapped out, or a marker. */
 static inline bool pte_is_uffd_wp(pte_t pte)
 {
 	if (pte_present(pte))
@@ -391,7 +393,7 @@ static inline bool pte_is_uffd_wp(pte_t pte)
 	return pte_is_swp(pte) && (pte_swp_uffd_wp(pte) || (pte_marker_bits(pte) & MARKER_UFFD_WP));
 }
 
-/* Nothing is there, though maybe a promise: what a fault populates. */
+/* None, or only a wp marker: a fault populates it. */
 static inline bool pte_none_or_wp_marker(pte_t pte)
 {
 	return pte_none(pte) || pte_marker_bits(pte) == MARKER_UFFD_WP;
@@ -400,8 +402,8 @@ static inline bool pte_none_or_wp_marker(pte_t pte)
 /* --- protections --- */
 
 /*
- * Protection bits for access rights; writing through a private mapping is never granted here but
- * by the fault that made the page the process's own (SPEC.md "Page protections").
+ * Protection bits for access rights. W of a private VMA is never set here: only the fault that makes the page
+ * exclusive to the process grants it (SPEC.md "Page protections").
  */
 static inline uint64_t x86_prot(bool read, bool write, bool exec, bool shared)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* bench/guest/ops.c - what a system call and a first touch cost a program; ns, a line each. */
+/* bench/guest/ops.c - measures, inside a program, a system call and a first access; prints a line each, in ns. */
 #include "guest.h"
 
 #define NR_getppid 110
@@ -15,7 +15,7 @@ static long now(void)
 	return t.sec * 1000000000 + t.nsec;
 }
 
-/* In picoseconds: text has no fractions here. */
+/* Compute in picoseconds: there are no fractions here. */
 static void put_result(const char *name, long ns, long nr)
 {
 	put(name);

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * examples/programs/phases.c FILE - a program worth looking at under `vellum run --report`: a small database's
- * day. Ordinary C for Linux, linked statically; it knows nothing of Vellum.
+ * examples/programs/phases.c FILE - a program for `vellum run --report`: it works like a small database, in phases
+ * that store to memory in different ways. Ordinary C for Linux, linked statically, independent of Vellum.
  *
  *   load    fill a heap of records, front to back
  *   sort    order them by key: stores everywhere, again and again
  *   index   a large, sparse hash index: few stores, far apart
- *   table   write them to a shared mapping of FILE in batches, each made durable by msync(2)
- *   report  read everything, change nothing; a forked child counts in memory of its own
+ *   table   write them to a shared mapping of FILE in batches, each synced by msync(2)
+ *   report  read everything, change nothing; a forked child counts in its private memory
  */
 #include <fcntl.h>
 #include <stdint.h>
@@ -19,7 +19,7 @@
 #include <unistd.h>
 
 #define NR_RECORDS (1u << 17)
-#define INDEX_SLOTS (1u << 23)	/* 64 MiB of which little is used */
+#define INDEX_SLOTS (1u << 23)	/* 64 MiB, of which few pages are used */
 #define NR_BATCHES 16
 
 struct record {
@@ -62,7 +62,7 @@ static int by_key(const void *a, const void *b)
 	return (x->key > y->key) - (x->key < y->key);
 }
 
-/* In place, in stretches: the stretches that are done are left alone. */
+/* Sort in place, one stretch after the other. A sorted stretch is not stored to again. */
 static void sort_records(struct record *records)
 {
 	const unsigned stretch = NR_RECORDS / 8;
@@ -128,7 +128,7 @@ int main(int argc, char **argv)
 	say("sort");
 	for (uint64_t round = 1; round <= 6; round++) {
 		sort_records(records);
-		for (unsigned i = 0; i < NR_RECORDS; i++)	/* other keys, to be ordered again */
+		for (unsigned i = 0; i < NR_RECORDS; i++)	/* new keys, so that the next round sorts again */
 			records[i].key = (records[i].key ^ round) * 0x9e3779b97f4a7c15ull >> 20;
 	}
 	say("index");

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * vellum/device.h - devices that have memory of their own: private pages move there and come back by faults; and pages
- * of RAM that a device alone may use for a while.
+ * vellum/device.h - devices with memory of their own. Private pages move there, and return by faults. And pages of RAM
+ * that only a device may use for some time.
  */
 #ifndef VELLUM_DEVICE_H
 #define VELLUM_DEVICE_H
@@ -17,13 +17,17 @@ struct vellum_mm;
 struct vellum_device;
 
 /**
- * struct vellum_device_ops - how bytes get in and out of the device's memory; const
+ * struct vellum_device_ops - hooks that copy pages to and from the device's memory; const
  * @size: sizeof(struct vellum_device_ops).
- * @to_device: page @index of the device holds the 4096 bytes of @page from here on. 0 or a negative error number.
- * @to_ram: the other way. Not 0: an access gets SIGBUS.
- * @exclusive: optional. The page at frame @pfn, which the device had for itself, is mapped for CPUs again.
+ * @to_device: copy the 4096 bytes of @page into page @index of the device. Return 0 or a negative error number: the
+ *         page then stays in RAM.
+ * @to_ram: copy page @index of the device into @page. If it does not return 0, the access gets SIGBUS.
+ * @exclusive: optional. The exclusive page at frame @pfn is about to be mapped for CPUs again. Every device of the
+ *         memory is told, since the entry does not name its device: the hook ignores frames that are not its own.
+ *         Called with a page-table lock and a leaf lock of the core held.
  *
- * Called with the page's lock held: they must not call into the core.
+ * @to_device and @to_ram are called with the lock of a page held, and with the mmap lock for reading. No hook may call
+ * the core.
  */
 struct vellum_device_ops {
 	uint32_t size;
@@ -33,45 +37,52 @@ struct vellum_device_ops {
 };
 
 /**
- * vellum_device_create - a device with @nr_pages of memory, 1 to 2^20
- * Return: 0, -VELLUM_EINVAL, -VELLUM_ENOMEM.
+ * vellum_device_create - create a device with @nr_pages of memory, 1 to 2^20
+ * @ops: hooks; not copied. @to_device and @to_ram are required.
+ *
+ * Return: 0; -VELLUM_EINVAL; -VELLUM_ENOMEM.
  */
 int vellum_device_create(struct vellum_memory *memory, const struct vellum_device_ops *ops, void *ctx,
 			 uint64_t nr_pages, struct vellum_device **out);
-/** vellum_device_destroy - 0, or -VELLUM_EBUSY while some address space has pages there. */
+/** vellum_device_destroy - destroy a device; NULL is allowed. 0, or -VELLUM_EBUSY while entries name its pages. */
 int vellum_device_destroy(struct vellum_device *device);
 
 /**
  * vellum_device_migrate - move private pages of a range into the device's memory
- * @moved: out: pages that moved.
+ * @addr:  page aligned.
+ * @nr:    pages, at least 1.
+ * @moved: out, may be NULL: pages that moved.
  *
- * What is not there, shared with an object, pinned, or locked in memory stays. Every process that maps a page has
- * a device-private entry for it then; the first access of a CPU brings it back for all of them.
- * Return: 0 (also if the device is full), -VELLUM_EINVAL (range), -VELLUM_EFAULT (nothing mapped there).
+ * A page stays if it is not present, in the swap cache, a mapping's, pinned, or in a locked VMA. Every process that
+ * maps a page that moved has a device-private entry instead. The first access of a CPU moves it back for all of them.
+ * Context: takes the mmap lock for reading, and page locks.
+ * Return: 0 (also if the device is full); -VELLUM_EINVAL (range); -VELLUM_EFAULT (no VMA in the range).
  */
 int vellum_device_migrate(struct vellum_device *device, struct vellum_mm *mm, uint64_t addr, uint64_t nr,
 			  uint64_t *moved);
 
 /**
- * vellum_device_make_exclusive - a page in RAM that the device alone may use from here on
- * @addr: page aligned. @pfn: out: its frame.
+ * vellum_device_make_exclusive - give the device exclusive use of a page in RAM
+ * @addr: page aligned.
+ * @pfn:  out: the frame of the page.
  *
- * The page is brought in and made the process's own, as for a store. The next access of a CPU maps it again, after
- * @exclusive was called.
- * Return: 0; -VELLUM_EINVAL; -VELLUM_EFAULT (not private memory that may be written); -VELLUM_EBUSY
- *   (pinned, locked, shared); -VELLUM_ENOMEM.
+ * The page is faulted in as for a store, so only this process maps it. Then its entry is replaced, and CPUs fault. The
+ * next access of a CPU, or a fork, calls @exclusive and maps the page again.
+ * Return: 0; -VELLUM_EINVAL; -VELLUM_EFAULT (not private memory that may be written, or the fault failed);
+ *   -VELLUM_EBUSY (pinned, locked, or not exclusive to the process); -VELLUM_ENOMEM; -VELLUM_EINTR (a wait for a
+ *   userfaultfd was interrupted).
  */
 int vellum_device_make_exclusive(struct vellum_device *device, struct vellum_mm *mm, uint64_t addr, uint64_t *pfn);
 
-/** vellum_device_used - pages of its memory in use. */
+/** vellum_device_used - pages of the device's memory in use. */
 uint64_t vellum_device_used(const struct vellum_device *device);
 
 /**
- * vellum_migrate_page - move the page at an address to another frame, for everybody who maps it
+ * vellum_migrate_page - move the page at an address to another frame, for all processes that map it
  *
- * For compaction, and to test with. Accesses wait meanwhile.
- * Return: 0; -VELLUM_EFAULT (no page there); -VELLUM_EBUSY (pinned, or in use by somebody who does not map it);
- *   -VELLUM_ENOMEM.
+ * For compaction and for tests. Accesses to the page wait meanwhile.
+ * Return: 0; -VELLUM_EFAULT (@addr unaligned, or no page there); -VELLUM_EBUSY (pinned, in the swap cache, being
+ *   written back, or referenced by other than its entries); -VELLUM_ENOMEM.
  */
 int vellum_migrate_page(struct vellum_mm *mm, uint64_t addr);
 

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * vellum/host.h - what an embedder supplies: the only door from the core to an operating system.
+ * vellum/host.h - the hooks that an embedder supplies. The core has no other connection to an operating system.
  *
- * The core has no globals and calls nothing but these hooks (and memcpy, memmove, memset,
- * memcmp). A port for POSIX is in the library: vellum_host_posix(). A single-threaded port may
- * make wait() call bug() (it is never reached without a second thread) and leave out the
- * optional hooks.
+ * The core has no globals, and calls nothing but these hooks and memcpy(), memmove(), memset(), memcmp(). The library
+ * has a port for POSIX: vellum_host_posix(). In a single-threaded port wait() may call bug(), since it is never
+ * reached without a second thread, and the optional hooks may be absent.
  */
 #ifndef VELLUM_HOST_H
 #define VELLUM_HOST_H
@@ -17,37 +16,38 @@
 extern "C" {
 #endif
 
-/* What the hook interrupted() returns. */
+/*
+ * What the hook interrupted() returns.
+ */
 #define VELLUM_INTERRUPTED	1
 #define VELLUM_KILLED		2
 
 /**
  * struct vellum_host_ops - hooks into the host; const, shared by any number of instances
  * @size:    sizeof(struct vellum_host_ops) as the embedder compiled it.
- * @alloc:   @size bytes, zeroed, aligned to @align (a power of two, 8 to 4096). NULL when there is
- *           no memory: the calling operation then fails with -VELLUM_ENOMEM and changes nothing
- *           but what its docstring says. May be called with core locks held; must not call back.
- * @free:    give back what @alloc returned, with the same @size. Never called with NULL.
- * @wait:    return when *@word is no longer @value, or at any time before (spurious returns are
- *           allowed, as with futex(2) FUTEX_WAIT). Callers re-check.
- * @wake:    wake threads that are in @wait on @word, all of them.
- * @commit:  optional. The @len bytes of RAM at @offset (both multiples of 2 MiB, or the rest of
- *           RAM) are about to be used for the first time or for the first time since @discard:
- *           make sure they can be touched. 0, or -VELLUM_ENOMEM: the frames are then not used.
- * @discard: optional. Nothing is kept any more in these bytes of RAM; after it they must read as
- *           zero or be committed again before use.
- * @thread_id: optional. A number of the calling thread, as programs know it: goes into messages about its
- *           faults.
- * @interrupted: optional. VELLUM_INTERRUPTED: a signal has come for the calling thread, which should not go on
- *           waiting for its fault to be resolved. VELLUM_KILLED: the signal will end the process, so a call that has
- *           much to do should not go on either; it returns -VELLUM_EINTR. 0: neither. Called whenever wait() returns,
- *           and page by page in long calls, with core locks held; must not call back.
- * @forged:  optional. A page-table entry has the value @entry, which the core has not written: @what says why not.
- *           Called only where tables are exposed (VELLUM_MMU_TABLES_EXPOSED), before anything is accessed through the
- *           entry. Must not return: core locks are held, and nothing in this RAM can be relied on any more.
- *           Without it, or if it returns, the core calls @bug and then traps.
- * @bug:     the core found itself or its caller in a state that must not be; @what says which.
- *           May return: the operation then goes on as best it can.
+ * @alloc:   allocate @size bytes, zeroed, aligned to @align (a power of two, 8 to 4096). NULL: no memory. The calling
+ *           operation then fails with -VELLUM_ENOMEM, unless its description says otherwise. May be called with core
+ *           locks held; must not call the core.
+ * @free:    free what @alloc returned, with the same @size. Never called with NULL.
+ * @wait:    return when *@word is not @value, or at any earlier time, as futex(2) FUTEX_WAIT. The core checks again.
+ * @wake:    wake all threads that are in @wait on @word.
+ * @commit:  optional. Make the @len bytes of RAM at @offset accessible. Both are multiples of 2 MiB. Called before
+ *           their first use, and before the first use after @discard. Return 0, or -VELLUM_ENOMEM: the frames are then
+ *           not used.
+ * @discard: optional. These bytes of RAM hold nothing any more. From here on they read as zero, or @commit makes them
+ *           zero before they are used.
+ * @thread_id: optional. The number of the calling thread, as programs know it: for the fault messages of a
+ * userfaultfd.
+ * @interrupted: optional. VELLUM_INTERRUPTED: a signal is pending, so the calling thread should stop waiting for a
+ *           userfaultfd. VELLUM_KILLED: the signal ends the process, so a long call should stop too; it then returns
+ *           -VELLUM_EINTR. 0: neither. Called before each sleep in a wait for a userfaultfd or for its messages, and
+ *           page by page in long calls. Core locks may be held; must not call the core.
+ * @forged:  optional. A page-table entry has the value @entry, which the core did not write; @what is the reason.
+ *           Called only if a program may write the tables (VELLUM_MMU_TABLES_EXPOSED), before memory is accessed
+ *           through the entry. Must not return: core locks are held, and this RAM cannot be trusted any more. If the
+ *           hook is absent or returns, the core calls @bug and then traps.
+ * @bug:     the core or its caller is in a state that must not occur; @what describes it. May return: the operation
+ *           then continues as well as it can.
  */
 struct vellum_host_ops {
 	uint32_t size;
@@ -64,10 +64,11 @@ struct vellum_host_ops {
 };
 
 /**
- * struct vellum_host_ram - a range of host memory that serves as RAM
+ * struct vellum_host_ram - host memory that serves as RAM
  * @base: host address, aligned to 4096.
  * @size: bytes.
- * @fd:   memory file behind it (memfd_create(2)), for a machine that shares it.
+ * @fd:   the memory file behind it (memfd_create(2)), for a machine that shares it. Below 0: none, so @commit does
+ *        nothing and @discard zeroes the bytes.
  */
 struct vellum_host_ram {
 	void *base;
@@ -75,20 +76,24 @@ struct vellum_host_ram {
 	int fd;
 };
 
-/** vellum_host_posix - hooks for POSIX hosts with Linux's futex(2); pass a struct vellum_host_ram
- * (or NULL, if RAM need not be committed or discarded) as the host context. */
+/**
+ * vellum_host_posix - the hooks for POSIX hosts that have Linux's futex(2)
+ *
+ * Their context is a struct vellum_host_ram, or NULL if RAM need not be committed or discarded. It has no thread_id(),
+ * interrupted() and forged(); bug() prints the reason and aborts.
+ */
 const struct vellum_host_ops *vellum_host_posix(void);
 
 /**
- * vellum_host_ram_create - sparse shared host memory for RAM
- * @size: bytes, multiple of 2 MiB.
- * @ram:  out, filled on success.
+ * vellum_host_ram_create - create sparse shared host memory for RAM
+ * @size: bytes, a multiple of 2 MiB, not 0.
+ * @ram:  out: filled on success.
  *
- * Return: 0, -VELLUM_EINVAL for a bad size, -VELLUM_ENOMEM.
+ * Return: 0; -VELLUM_EINVAL (@size); -VELLUM_ENOMEM (memfd_create(2), ftruncate(2) or mmap(2) failed).
  */
 int vellum_host_ram_create(uint64_t size, struct vellum_host_ram *ram);
 
-/** vellum_host_ram_destroy - unmap and close what vellum_host_ram_create() made. */
+/** vellum_host_ram_destroy - unmap and close what vellum_host_ram_create() created. */
 void vellum_host_ram_destroy(struct vellum_host_ram *ram);
 
 #ifdef __cplusplus

@@ -2,10 +2,13 @@
 /*
  * vellum/mm.h - memory and address spaces: create, map, protect, move, fork, destroy.
  *
- * Semantics and errors are Linux's: mmap(2), munmap(2), mprotect(2), mremap(2), brk(2),
- * madvise(2), fork(2). Addresses and lengths are bytes unless a name says pages. All calls
- * are thread-safe; calls on one address space that change its mappings serialize on its mmap
- * lock. Unless stated otherwise a call that fails has changed nothing.
+ * Semantics and errors are Linux's: mmap(2), munmap(2), mprotect(2), mremap(2), brk(2), madvise(2), fork(2).
+ * Addresses and lengths are in bytes unless a name says pages. All calls are thread-safe. Calls that change the VMAs
+ * of one address space take its mmap lock for writing, so they run one after the other. A call that fails has
+ * changed nothing, unless its description says otherwise.
+ *
+ * Calls that unmap, move or drop pages may send events to a userfaultfd (vellum/uffd.h). Such a call then waits,
+ * with no lock held, until the events were read.
  */
 #ifndef VELLUM_MM_H
 #define VELLUM_MM_H
@@ -28,16 +31,20 @@ struct vellum_mm;
 struct vellum_mapping;
 
 /**
- * struct vellum_memory_args - what memory is made of
+ * struct vellum_memory_args - the RAM, host and machine of a memory
  * @size:     sizeof(struct vellum_memory_args).
- * @host:     the host's hooks; @host_ctx is passed to them. Must outlive the memory.
- * @mmu:      the machine's hooks; NULL: nobody holds translations (tables only). @machine is
- *            passed to them.
- * @ram:      host address of RAM, aligned to 4096, zero-filled. @ram_size: bytes, a multiple of
- *            2 MiB, at least 4 MiB. Physical address = offset, but for the hole.
- * @reserved: bytes at the start of RAM that the core leaves alone (multiple of 4096; 0: one page).
- * @hole_start, @hole_size: guest-physical bytes that are no RAM (page multiples, 0: none): RAM
- *            from offset @hole_start on appears @hole_size higher.
+ * @host:     the host's hooks. They must outlive the memory.
+ * @host_ctx: passed to the hooks of @host.
+ * @mmu:      the machine's hooks; NULL: no CPU caches translations, so the core flushes nothing.
+ * @machine:  passed to the hooks of @mmu.
+ * @ram:      host address of RAM, aligned to 4096, zero-filled.
+ * @ram_size: bytes, a multiple of 2 MiB, from 4 MiB to 2^43. The guest-physical address of a byte is its offset in
+ *            RAM, except behind the hole.
+ * @reserved: bytes at the start of RAM that the core does not use: a multiple of 4096, at most half of @ram_size.
+ *            0: one page.
+ * @hole_start, @hole_size: guest-physical bytes that are no RAM, in whole pages. RAM from offset @hole_start on
+ *            has guest-physical addresses that are @hole_size higher. @hole_start is at most @ram_size. Size 0:
+ *            no hole.
  */
 struct vellum_memory_args {
 	uint32_t size;
@@ -53,46 +60,50 @@ struct vellum_memory_args {
 };
 
 /**
- * vellum_memory_create - RAM with its frames and everything that hangs on it
+ * vellum_memory_create - create a memory: RAM, the metadata of its frames, and no address space yet
  *
- * Return: 0 and *@out; -VELLUM_EINVAL if @args breaks a rule; -VELLUM_ENOMEM.
+ * Return: 0 and *@out; -VELLUM_EINVAL (@args breaks a rule above); -VELLUM_ENOMEM.
  */
 int vellum_memory_create(const struct vellum_memory_args *args, struct vellum_memory **out);
 
 /**
- * vellum_memory_destroy - free it
+ * vellum_memory_destroy - free a memory and its swap areas; NULL is allowed
  *
- * Swap areas are forgotten with it.
- * Return: 0, or -VELLUM_EBUSY while address spaces, mappings or devices live in it.
+ * The pages in swap areas are lost. The hooks of the areas are not called.
+ * Return: 0; -VELLUM_EBUSY while the memory has address spaces, mappings or devices (vellum/device.h).
  */
 int vellum_memory_destroy(struct vellum_memory *memory);
 
-/** struct vellum_memory_info - frames; the counts are a snapshot. */
+/** struct vellum_memory_info - frames of RAM; the counts are a snapshot. */
 struct vellum_memory_info {
-	uint64_t nr_frames;	/* all of RAM */
-	uint64_t nr_free;	/* not in use */
-	uint64_t frame_metadata; /* bytes of metadata a frame */
+	uint64_t nr_frames;	/* of RAM */
+	uint64_t nr_free;	/* free */
+	uint64_t frame_metadata; /* bytes of metadata for each frame */
 };
 void vellum_memory_info(struct vellum_memory *memory, struct vellum_memory_info *info);
 
-/** vellum_memory_trim - give free 2 MiB blocks back to the host (host_ops->discard). */
+/**
+ * vellum_memory_trim - pass every free, committed 2 MiB block of RAM to host_ops->discard(), if there is that hook.
+ */
 void vellum_memory_trim(struct vellum_memory *memory);
 
 /**
- * vellum_set_max_map_count - how many mappings an address space of this memory may have
- * @max: 1 to 2^30; at first 65530, as vm.max_map_count of Linux.
+ * vellum_set_max_map_count - limit the number of VMAs of each address space of this memory
+ * @max: 1 to 2^30. The default is 65530, as vm.max_map_count of Linux.
  *
- * Address spaces that have more keep them. Return: 0, -VELLUM_EINVAL. Source: proc_sys_vm(5).
+ * An address space that has more VMAs keeps them.
+ * Return: 0; -VELLUM_EINVAL.
+ * Source: proc_sys_vm(5).
  */
 int vellum_set_max_map_count(struct vellum_memory *memory, uint32_t max);
 
 /**
- * vellum_mm_create - an empty address space with one reference
- * Return: 0, -VELLUM_ENOMEM.
+ * vellum_mm_create - create an empty address space with one reference
+ * Return: 0; -VELLUM_ENOMEM.
  */
 int vellum_mm_create(struct vellum_memory *memory, struct vellum_mm **out);
 void vellum_mm_get(struct vellum_mm *mm);
-/** vellum_mm_put - drop a reference. The last one unmaps everything: no CPU may be active. */
+/** vellum_mm_put - drop a reference; NULL is allowed. The last one unmaps all: no CPU may be active in @mm then. */
 void vellum_mm_put(struct vellum_mm *mm);
 
 enum {
@@ -108,7 +119,7 @@ enum {
 	VELLUM_MAP_SHARED_VALIDATE = 3,
 	VELLUM_MAP_FIXED = 0x10,
 	VELLUM_MAP_ANONYMOUS = 0x20,
-	VELLUM_MAP_GROWSDOWN = 0x100,	/* a fault below it makes it grow */
+	VELLUM_MAP_GROWSDOWN = 0x100,	/* a fault below the VMA makes it grow */
 	VELLUM_MAP_LOCKED = 0x2000,
 	VELLUM_MAP_NORESERVE = 0x4000,
 	VELLUM_MAP_POPULATE = 0x8000,
@@ -119,14 +130,15 @@ enum {
 /**
  * struct vellum_map_args - a request to map
  * @size:  sizeof(struct vellum_map_args).
- * @addr:  where, or a hint; 0: anywhere. Page aligned with VELLUM_MAP_FIXED*.
+ * @addr:  the address, or a hint that is rounded down to a page; 0: any address. With VELLUM_MAP_FIXED or
+ *         VELLUM_MAP_FIXED_NOREPLACE it is page aligned.
  * @len:   bytes, not 0; rounded up to pages.
  * @prot:  VELLUM_PROT_*.
  * @flags: VELLUM_MAP_*.
- * @mapping: the object; ignored with VELLUM_MAP_ANONYMOUS. The VMA takes a reference.
- * @pgoff: first page of the object.
- * @file_prot: how the object was opened: VELLUM_PROT_READ and/or VELLUM_PROT_WRITE. Needs READ;
- *         without WRITE a shared mapping never becomes writable.
+ * @mapping: the mapping that the VMA maps; the VMA takes a reference. Ignored with VELLUM_MAP_ANONYMOUS.
+ * @pgoff: page index in @mapping of the first page. @pgoff + pages is at most 2^51.
+ * @file_prot: the rights with which the file was opened: VELLUM_PROT_READ, or that and VELLUM_PROT_WRITE. Without
+ *         WRITE a shared VMA never becomes writable. Ignored with VELLUM_MAP_ANONYMOUS.
  */
 struct vellum_map_args {
 	uint32_t size;
@@ -141,74 +153,92 @@ struct vellum_map_args {
 
 /**
  * vellum_mmap - map pages
- * @addr: out, where.
+ * @addr: out: the address of the mapping.
  *
- * Return: 0; -VELLUM_EINVAL (length 0, unaligned, bad type, GROWSDOWN of what is not private and
- *   anonymous), -VELLUM_ENOMEM (no gap, map count, memory; private writable memory larger than RAM and
- *   swap without NORESERVE), -VELLUM_EAGAIN (LOCKED beyond the limit), -VELLUM_EACCES (shared
- *   writable mapping of an object not open for writing, object not readable), -VELLUM_EBADF (no object),
- *   -VELLUM_EEXIST (FIXED_NOREPLACE on something), -VELLUM_EOVERFLOW (@pgoff + length),
- *   -VELLUM_EPERM (below the lowest address, 64 KiB; a seal), -VELLUM_EOPNOTSUPP (SHARED_VALIDATE with
- *   an unknown flag). If MAP_FIXED fails after the old mappings were removed, they stay removed.
+ * Return: 0;
+ *   -VELLUM_EINVAL: @args->size, length 0, an unaligned fixed address, bad @prot or type, GROWSDOWN of memory that is
+ *   not private and anonymous;
+ *   -VELLUM_ENOMEM: no gap, the map count, no memory, or a private writable VMA larger than RAM and swap together
+ *   without NORESERVE;
+ *   -VELLUM_EAGAIN: locked memory beyond the limit;
+ *   -VELLUM_EACCES: a shared writable VMA of a file not opened for writing, or a file not opened for reading;
+ *   -VELLUM_EBADF: no @mapping;
+ *   -VELLUM_EEXIST: FIXED_NOREPLACE over a VMA;
+ *   -VELLUM_EOVERFLOW: @pgoff and length;
+ *   -VELLUM_EPERM: a fixed address below 64 KiB, or a seal;
+ *   -VELLUM_EOPNOTSUPP: SHARED_VALIDATE with an unknown flag.
+ *   If a call with MAP_FIXED fails after it removed the old VMAs, they stay removed.
  * Source: mmap(2).
  */
 int vellum_mmap(struct vellum_mm *mm, const struct vellum_map_args *args, uint64_t *addr);
 
 /**
- * vellum_munmap - remove mappings; holes are no error
- * Return: 0; -VELLUM_EINVAL (unaligned, length 0, beyond the end); -VELLUM_ENOMEM (a split would
- *   exceed the map count, or needs memory). Source: munmap(2).
+ * vellum_munmap - remove all VMAs in a range; holes are no error
+ * Return: 0; -VELLUM_EINVAL (unaligned, length 0, beyond the last address); -VELLUM_ENOMEM (a split would exceed the
+ *   map count, or no memory for a split or an event).
+ * Source: munmap(2).
  */
 int vellum_munmap(struct vellum_mm *mm, uint64_t addr, uint64_t len);
 
 /**
- * vellum_mprotect - change rights
- * Return: 0; -VELLUM_EINVAL; -VELLUM_ENOMEM (a hole: what is before it has changed; or a split);
- *   -VELLUM_EACCES (beyond what the object allows: what is before has changed). Source: mprotect(2).
+ * vellum_mprotect - change the rights of a range
+ * @len: bytes, rounded up to pages; 0: nothing to do.
+ *
+ * Entries lose rights before the call returns: it flushes. Locked private memory that becomes writable is faulted in.
+ * Return: 0; -VELLUM_EINVAL (unaligned, unknown @prot bit); -VELLUM_ENOMEM (a hole, a split, or the range wraps);
+ *   -VELLUM_EACCES (a right that the mapping does not allow). After -VELLUM_ENOMEM for a hole or split and after
+ *   -VELLUM_EACCES the VMAs before that address are changed.
+ * Source: mprotect(2).
  */
 int vellum_mprotect(struct vellum_mm *mm, uint64_t addr, uint64_t len, uint32_t prot);
 
 enum { VELLUM_MREMAP_MAYMOVE = 1, VELLUM_MREMAP_FIXED = 2, VELLUM_MREMAP_DONTUNMAP = 4 };
 
 /**
- * vellum_mremap - grow, shrink or move a mapping
- * @flags: 0 or VELLUM_MREMAP_*; FIXED needs MAYMOVE and unmaps what is at the target; DONTUNMAP needs
- *         MAYMOVE and equal lengths: the pages move, the old mapping stays and is empty.
- * @old_len: 0: a second mapping of the same shared pages; needs MAYMOVE.
- * @new_addr: out; with VELLUM_MREMAP_FIXED also in: the target.
+ * vellum_mremap - grow, shrink or move a VMA
+ * @old_len: bytes, rounded up to pages. 0: map the same shared pages a second time; needs MAYMOVE.
+ * @new_len: bytes, not 0; rounded up to pages.
+ * @flags: 0 or VELLUM_MREMAP_*. FIXED needs MAYMOVE, and unmaps what is at the target. DONTUNMAP needs MAYMOVE and
+ *         equal lengths: the pages move, and the old VMA stays without pages.
+ * @new_addr: out: the new address; with VELLUM_MREMAP_FIXED also in: the target.
  *
- * Return: 0; -VELLUM_EINVAL (unaligned, @new_len 0, @old_len 0 of private memory, bad flags, a bad or
- *   overlapping target); -VELLUM_EAGAIN (locked memory would grow beyond the limit); -VELLUM_EFAULT (nothing
- *   mapped there, or the old range crosses the end of its mapping); -VELLUM_ENOMEM (no room, or may
- *   not move; on a failed move everything is moved back). Source: mremap(2).
+ * Return: 0;
+ *   -VELLUM_EINVAL: unaligned, @new_len 0, @old_len 0 of private memory, bad flags, a bad or overlapping target,
+ *   DONTUNMAP of device memory;
+ *   -VELLUM_EAGAIN: locked memory would grow beyond the limit;
+ *   -VELLUM_EFAULT: no VMA at @old_addr, the old range crosses the end of its VMA, or raw frames would grow;
+ *   -VELLUM_ENOMEM: no gap, MAYMOVE is missing, the map count, or no memory. If a move fails, all pages are moved
+ *   back. After an error with FIXED the target, and the part of the old range beyond @new_len, may be unmapped.
+ * Source: mremap(2).
  */
 int vellum_mremap(struct vellum_mm *mm, uint64_t old_addr, uint64_t old_len, uint64_t new_len,
 		  uint32_t flags, uint64_t *new_addr);
 
 /**
- * vellum_map_shadow_stack - memory for a shadow stack: private, and stored to by shadow-stack accesses alone
- * @addr: in: where, page aligned, or 0: anywhere; out: where it is. @len: bytes, rounded up to pages.
+ * vellum_map_shadow_stack - map private memory that only shadow-stack accesses can store to
+ * @addr: in: the address, page aligned, or 0: any address; out: the address of the mapping.
+ * @len:  bytes, rounded up to pages.
  *
- * Return: as vellum_mmap() with MAP_FIXED_NOREPLACE. Source: the kernel's arch/x86/shstk.rst.
+ * Return: as vellum_mmap(), with MAP_FIXED_NOREPLACE if *@addr is not 0.
+ * Source: the kernel's arch/x86/shstk.rst.
  */
 int vellum_map_shadow_stack(struct vellum_mm *mm, uint64_t *addr, uint64_t len);
 
-/**
- * vellum_set_brk - where the heap is: an empty heap at @start (page aligned); for a loader
- */
+/** vellum_set_brk - place an empty heap at @start (page aligned). For a loader. */
 void vellum_set_brk(struct vellum_mm *mm, uint64_t start);
 
 /**
- * vellum_set_mmap_top - where mappings without an address of their own go: below @top (at first
- * VELLUM_TASK_SIZE); for a loader that keeps room for a stack
+ * vellum_set_mmap_top - place VMAs that have no address of their own below @top. For a loader that keeps room for
+ * a stack. The default is VELLUM_TASK_SIZE.
  */
 void vellum_set_mmap_top(struct vellum_mm *mm, uint64_t top);
 
 /**
  * vellum_brk - set the program break
- * @addr: wanted break; 0 or one below the start only asks.
+ * @addr: the wanted break. 0, or an address below the heap's start, changes nothing.
  *
- * Return: the break now in force, as the system call does. Source: brk(2), Linux notes.
+ * Return: the break that is now in force, as the system call returns it.
+ * Source: brk(2), Linux notes.
  */
 uint64_t vellum_brk(struct vellum_mm *mm, uint64_t addr);
 
@@ -241,25 +271,41 @@ enum {
 };
 
 /**
- * vellum_madvise - advice about a range
+ * vellum_madvise - give advice about a range
+ * @len: bytes, rounded up to pages; 0: nothing to do.
  * @advice: VELLUM_MADV_*.
  *
- * DONTNEED drops the pages now: private memory reads as zero or as the object again. FREE lets private anonymous
- * pages be dropped rather than swapped out, until they are stored to again. REMOVE punches a hole into the object.
- * WILLNEED brings the object's pages into the cache; POPULATE_* also maps them, as loads or stores would,
- * and says what went wrong. COLD takes the signs of use away, PAGEOUT swaps out and writes back at once.
- * DONTFORK: a child has nothing there; WIPEONFORK: it finds zeros. RANDOM: a fault maps no neighbours. HUGEPAGE: a
- * first store brings 2 MiB in at once where they fit; COLLAPSE makes 2 MiB of what is there. GUARD_INSTALL:
- * accesses are a SIGSEGV, without a mapping of its own, until GUARD_REMOVE. The others change nothing that can be seen.
+ * - DONTNEED drops the pages: private memory then reads as zero or as the mapping's page. DONTNEED_LOCKED does the
+ *   same in locked memory.
+ * - FREE lets reclaim drop private anonymous pages instead of swapping them out, until they are stored to again.
+ * - REMOVE punches a hole into the mapping.
+ * - WILLNEED reads pages into the mapping's cache: at most 32 MiB of each VMA. Its errors are not reported.
+ * - POPULATE_READ and POPULATE_WRITE fault pages in as loads and stores would, and report the first error.
+ * - COLD clears the accessed bits of pages that only this process maps. PAGEOUT swaps such pages out, or writes them
+ *   back and drops them.
+ * - DONTFORK: a child does not inherit the VMA. WIPEONFORK: a child finds zeros there. DOFORK and KEEPONFORK undo them.
+ * - RANDOM: a fault does not map neighbours. SEQUENTIAL: reclaim does not spare a page because it was accessed. NORMAL
+ *   undoes both.
+ * - HUGEPAGE: a write fault in a 2 MiB block of private memory without entries allocates a huge page, if one is free.
+ *   NOHUGEPAGE: it never does. COLLAPSE replaces the pages of aligned 2 MiB blocks by huge pages.
+ * - GUARD_INSTALL drops the pages, and an access is a SIGSEGV until GUARD_REMOVE. No VMA is split.
+ * - DONTDUMP and DODUMP only change a flag that vellum_vma_usage() shows. MERGEABLE and UNMERGEABLE do nothing.
  *
- * Return: 0; -VELLUM_EINVAL (unaligned, wrap, advice; DONTNEED, REMOVE, PAGEOUT, COLD of locked memory; DONTNEED,
- *   POPULATE, REMOVE, PAGEOUT, COLD of device memory; FREE, WIPEONFORK, GUARD_* of what is not private and anonymous;
- *   GUARD_INSTALL of locked memory; REMOVE of what has no object; POPULATE without the right; COLLAPSE of less than an
- *   aligned 2 MiB, or of what cannot be huge); -VELLUM_ENOMEM (parts are not mapped; the mapped rest was
- *   processed, but POPULATE stops); -VELLUM_EACCES (REMOVE through a mapping that may not be written);
- *   -VELLUM_EAGAIN (no memory; COLLAPSE: a page is in use elsewhere); -VELLUM_EBUSY (COLLAPSE: no block of
- *   2 MiB, or a userfaultfd would miss a fault); -VELLUM_EFAULT (POPULATE: the access would be a signal);
- *   -VELLUM_EHWPOISON (POPULATE); REMOVE also: as vellum_mapping_punch_hole(). Source: madvise(2).
+ * Return: 0;
+ *   -VELLUM_EINVAL: unaligned, wrap, unknown advice; DONTNEED, FREE, REMOVE, PAGEOUT, COLD, GUARD_INSTALL of locked
+ *   memory; DONTNEED, POPULATE, REMOVE, PAGEOUT, COLD, DODUMP of device memory; FREE, WIPEONFORK, GUARD_* of memory
+ *   that is not private and anonymous; REMOVE of memory without a mapping; POPULATE without the right; COLLAPSE of
+ *   less than an aligned 2 MiB, or of memory that cannot be huge;
+ *   -VELLUM_ENOMEM: parts are not mapped (the mapped rest was processed, but POPULATE stops), or the map count;
+ *   -VELLUM_EACCES: REMOVE through a VMA that may not be written;
+ *   -VELLUM_EAGAIN: no memory; COLLAPSE: a page is in use elsewhere;
+ *   -VELLUM_EBUSY: COLLAPSE: no free 2 MiB block, or a userfaultfd would miss a fault;
+ *   -VELLUM_EFAULT: POPULATE: the access would be a signal;
+ *   -VELLUM_EHWPOISON: POPULATE;
+ *   -VELLUM_EINTR: the host's interrupted() hook reports VELLUM_KILLED, or a signal while the call waits for a
+ *   userfaultfd.
+ *   REMOVE also: as vellum_mapping_punch_hole().
+ * Source: madvise(2).
  */
 int vellum_madvise(struct vellum_mm *mm, uint64_t addr, uint64_t len, int advice);
 
@@ -267,21 +313,23 @@ enum { VELLUM_MS_ASYNC = 1, VELLUM_MS_INVALIDATE = 2, VELLUM_MS_SYNC = 4 };
 
 /**
  * vellum_msync - write a mapped range back
- * @flags: VELLUM_MS_SYNC: what was stored through shared mappings is with the backing, and its sync()
- *   was called, when this returns. ASYNC checks only: vellum_writeback_step() will write.
+ * @flags: VELLUM_MS_SYNC: when the call returns 0, all that was stored through shared VMAs of the range was passed to
+ *   writepage(), and sync() was called. VELLUM_MS_ASYNC only checks the range: vellum_writeback_step() writes later.
+ *   VELLUM_MS_INVALIDATE only checks that no part is locked.
  *
  * Context: the mmap lock is not held while pages are written.
- * Return: 0; -VELLUM_EINVAL (unaligned, unknown flag, ASYNC and SYNC); -VELLUM_ENOMEM (a hole; with
- *   SYNC the rest was written); -VELLUM_EBUSY (INVALIDATE of locked memory); or as
- *   vellum_mapping_sync(). Source: msync(2).
+ * Return: 0; -VELLUM_EINVAL (unaligned, unknown flag, ASYNC and SYNC); -VELLUM_ENOMEM (a hole; with SYNC the rest was
+ *   written); -VELLUM_EBUSY (INVALIDATE of locked memory); or as vellum_mapping_sync().
+ * Source: msync(2).
  */
 int vellum_msync(struct vellum_mm *mm, uint64_t addr, uint64_t len, int flags);
 
 /**
- * vellum_mincore - which pages are in memory
- * @vec: one byte for each page of @len, bit 0: an access would need nothing brought in.
+ * vellum_mincore - report which pages are in RAM
+ * @vec: one byte for each page of @len, rounded up. 1: the page is mapped, or in its mapping's cache. 0: it is not.
  *
- * Return: 0; -VELLUM_EINVAL (unaligned); -VELLUM_ENOMEM (a hole). Source: mincore(2).
+ * Return: 0; -VELLUM_EINVAL (unaligned); -VELLUM_ENOMEM (a hole; bytes before it are valid).
+ * Source: mincore(2).
  */
 int vellum_mincore(struct vellum_mm *mm, uint64_t addr, uint64_t len, uint8_t *vec);
 
@@ -289,11 +337,16 @@ enum { VELLUM_MLOCK_ONFAULT = 1 };
 enum { VELLUM_MCL_CURRENT = 1, VELLUM_MCL_FUTURE = 2, VELLUM_MCL_ONFAULT = 4 };
 
 /**
- * vellum_mlock - bring a range in and keep it: reclaim passes it over
- * @addr: rounded down to a page. @flags: 0, or VELLUM_MLOCK_ONFAULT: pages as they are faulted in.
+ * vellum_mlock - lock a range in RAM: fault its pages in, and keep reclaim from taking them
+ * @addr:  rounded down to a page.
+ * @flags: 0, or VELLUM_MLOCK_ONFAULT: pages are locked as they are faulted in.
  *
- * Return: 0; -VELLUM_EINVAL (flags, wrap); -VELLUM_ENOMEM (a hole, beyond the limit, a split beyond the map
- *   count); -VELLUM_EPERM (the limit is 0); -VELLUM_EAGAIN (some pages could not be brought in).
+ * vellum_munlock() unlocks a range. vellum_mlockall() and vellum_munlockall() lock and unlock all VMAs, with
+ * VELLUM_MCL_FUTURE also later ones. A page that vellum_mlockall() cannot fault in is no error.
+ * Return: 0; -VELLUM_EINVAL (flags, wrap); -VELLUM_ENOMEM (beyond the limit; a hole or a split, and what is before it
+ *   is locked; a page that cannot be faulted in); -VELLUM_EPERM (the limit is 0); -VELLUM_EAGAIN (no frame for a
+ *   page);
+ *   -VELLUM_EINTR (as vellum_madvise()). The VMAs stay locked if a page cannot be faulted in.
  * Source: mlock(2).
  */
 int vellum_mlock(struct vellum_mm *mm, uint64_t addr, uint64_t len, uint32_t flags);
@@ -302,74 +355,76 @@ int vellum_mlockall(struct vellum_mm *mm, uint32_t flags);
 int vellum_munlockall(struct vellum_mm *mm);
 
 /**
- * vellum_set_limits - RLIMIT_MEMLOCK and RLIMIT_STACK of an address space, in bytes
+ * vellum_set_limits - set RLIMIT_MEMLOCK and RLIMIT_STACK of an address space, in bytes
  *
- * ~0: none. Until the call: no limit for locked memory, 8 MiB for what MAP_GROWSDOWN may grow to.
+ * ~0: no limit. The defaults are no limit for locked memory, and 8 MiB to which a MAP_GROWSDOWN VMA may grow.
  */
 void vellum_set_limits(struct vellum_mm *mm, uint64_t memlock, uint64_t stack);
 
 /**
  * vellum_fork - copy an address space, private pages copy-on-write
- * @out: the child, one reference. It shares no lifetime with the parent.
+ * @out: the child, with one reference. It may outlive the parent.
  *
- * Context: holds the parent's mmap lock for writing; flushes the parent before it is dropped.
- * Return: 0, -VELLUM_ENOMEM (the parent is as before but for write permissions, which the next
- *   fault gives back). Source: fork(2).
+ * Context: holds the parent's mmap lock for writing, and flushes the parent before it drops the lock. May then wait
+ * for a userfaultfd to read the fork event.
+ * Return: 0; -VELLUM_ENOMEM (the parent is unchanged, except that entries may have lost W: the next store's fault
+ *   grants it again).
+ * Source: fork(2).
  */
 int vellum_fork(struct vellum_mm *parent, struct vellum_mm **out);
 
-/** struct vellum_vma_info - one mapping as it stands. */
+/** struct vellum_vma_info - one VMA; a snapshot. */
 struct vellum_vma_info {
 	uint64_t start, end;
 	uint32_t prot;		/* VELLUM_PROT_* */
-	int shared;
-	int locked;		/* by mlock, not only as it is faulted in */
-	int device;		/* raw frames: may change without any store */
-	struct vellum_mapping *mapping; /* NULL: private anonymous. Valid while it stays mapped */
+	int shared;		/* VELLUM_MAP_SHARED */
+	int locked;		/* mlock(2), without VELLUM_MLOCK_ONFAULT */
+	int device;		/* maps raw frames: bytes may change without a store by a CPU */
+	struct vellum_mapping *mapping; /* NULL: private anonymous. No reference: valid while mapped */
 	uint64_t pgoff;
-	uint64_t write_faults;	/* faults by stores; a split leaves the count to the lower part */
+	uint64_t write_faults;	/* write faults; a split leaves the count to the lower VMA */
 };
 
 /**
- * vellum_vma_next - the first mapping that ends above an address
- * Return: 0 and *@info, or -VELLUM_ENOENT.
+ * vellum_vma_next - find the first VMA that ends above an address
+ * Return: 0 and *@info; -VELLUM_ENOENT: there is none.
  */
 int vellum_vma_next(struct vellum_mm *mm, uint64_t addr, struct vellum_vma_info *info);
 
 enum vellum_counter {
-	VELLUM_COUNT_FAULT_READ_ZERO,	/* read of fresh private memory */
-	VELLUM_COUNT_FAULT_ANON,	/* store to fresh private memory */
+	VELLUM_COUNT_FAULT_READ_ZERO,	/* load from private memory without a page */
+	VELLUM_COUNT_FAULT_ANON,	/* store to private memory without a page */
 	VELLUM_COUNT_FAULT_COW,		/* store that copied a page */
-	VELLUM_COUNT_FAULT_REUSE,	/* store to an own page that was read-only */
-	VELLUM_COUNT_FAULT_FILE_READ,
+	VELLUM_COUNT_FAULT_REUSE,	/* store to a read-only page that only this process has */
+	VELLUM_COUNT_FAULT_FILE_READ,	/* mapped a page of a mapping without W, or a raw frame */
 	VELLUM_COUNT_FAULT_FILE_COW,	/* first store to a private file page */
-	VELLUM_COUNT_FAULT_SHARED,	/* store that brought a shared page in */
+	VELLUM_COUNT_FAULT_SHARED,	/* store that mapped a shared page */
 	VELLUM_COUNT_FAULT_NOTIFY,	/* store to a read-only shared page */
-	VELLUM_COUNT_FAULT_SPURIOUS,
-	VELLUM_COUNT_FAULT_UFFD,	/* waited for a userfaultfd's reader */
-	VELLUM_COUNT_FAULT_SWAP,	/* brought a page back that was swapped out */
+	VELLUM_COUNT_FAULT_SPURIOUS,	/* the entry allowed the access already */
+	VELLUM_COUNT_FAULT_UFFD,	/* waited for user space to resolve it */
+	VELLUM_COUNT_FAULT_SWAP,	/* swapped a page in */
 	VELLUM_COUNT_FAULT_HUGE,	/* mapped or changed a huge page */
 	VELLUM_COUNT_FAULT_ERROR,	/* ended in a signal */
 	VELLUM_COUNT_TLB_FLUSHES,
 	VELLUM_NR_COUNTERS
 };
 
-/** vellum_mm_counter - one of the counters since creation; approximate while others run. */
+/** vellum_mm_counter - a counter's value since the address space was created; approximate while other threads run. */
 uint64_t vellum_mm_counter(const struct vellum_mm *mm, enum vellum_counter counter);
-/** vellum_counter_name - e.g. "anon"; constant. NULL beyond the last. */
+/** vellum_counter_name - the name of a counter, such as "anon"; constant. NULL for a number without a counter. */
 const char *vellum_counter_name(enum vellum_counter counter);
 
-/** vellum_mm_rss - pages present now. */
+/** vellum_mm_rss - present entries, in pages of 4 KiB; a huge leaf counts each of its pages. */
 uint64_t vellum_mm_rss(const struct vellum_mm *mm);
-/** vellum_mm_swapped - pages that are swapped out, by entries that name them. */
+/** vellum_mm_swapped - entries that name a slot of a swap area. */
 uint64_t vellum_mm_swapped(const struct vellum_mm *mm);
 
 /**
- * vellum_validate - check every invariant (ARCHITECTURE.md, INV-*) of all address spaces
- * @why: out, may be NULL: a constant string that names the first that fails.
+ * vellum_validate - check all invariants (INV-* in ARCHITECTURE.md) that can be read off the structures
+ * @why: out, may be NULL: a constant string that names the first invariant that fails; NULL if none does.
  *
- * Context: nothing else may run in this memory meanwhile.
- * Return: 0, -VELLUM_EFAULT if one fails, -VELLUM_ENOMEM.
+ * Context: no other call may run in this memory.
+ * Return: 0; -VELLUM_EFAULT (one fails); -VELLUM_ENOMEM.
  */
 int vellum_validate(struct vellum_memory *memory, const char **why);
 

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * vellum/mmu.h - what a machine supplies: who walks the tables, who may hold translations.
+ * vellum/mmu.h - the hooks that a machine supplies. A machine runs CPUs that walk the page tables and cache
+ * translations.
  *
- * The core changes page tables; a machine runs CPUs that use them. The core tells the machine
- * what to forget; the machine tells the core which faults its CPUs took.
+ * The core changes page tables, and tells the machine what to flush. The machine tells the core which faults its CPUs
+ * took.
  */
 #ifndef VELLUM_MMU_H
 #define VELLUM_MMU_H
@@ -20,9 +21,11 @@ struct vellum_memory;
 
 #define VELLUM_MAX_CPUS 64
 
-/* Kinds of change a flush batch has seen. */
+/*
+ * Kinds of change in a flush batch.
+ */
 enum {
-	VELLUM_FLUSH_RIGHTS = 1 << 0,	/* W, D, NX or the user bit was taken away */
+	VELLUM_FLUSH_RIGHTS = 1 << 0,	/* W, D or the user bit was cleared, or NX was set */
 	VELLUM_FLUSH_ACCESSED = 1 << 1,	/* A was cleared */
 	VELLUM_FLUSH_UNMAP = 1 << 2,	/* an entry was removed or its frame replaced */
 	VELLUM_FLUSH_TABLES = 1 << 3,	/* a table was unlinked: paging-structure caches too */
@@ -32,15 +35,14 @@ enum {
 #define VELLUM_FLUSH_FRAMES 64
 
 /**
- * struct vellum_flush_batch - what was taken away from an address space
- * @kinds:     VELLUM_FLUSH_* seen.
- * @nr_ranges: entries of @range in use. 0 with @full unset: no address was touched.
- * @nr_frames: entries of @frame in use.
- * @full:      more than @range holds: everything of the address space.
- * @all_frames: more than @frame holds: any frame may be concerned.
- * @range:     [start, end) in bytes, page aligned: what a CPU that walks the tables forgets.
- * @frame:     guest page frame numbers whose entries changed: what a machine that shadows the
- *             tables forgets.
+ * struct vellum_flush_batch - entries of an address space that were removed or lost rights
+ * @kinds:     VELLUM_FLUSH_*.
+ * @nr_ranges: number of elements of @range in use.
+ * @nr_frames: number of elements of @frame in use.
+ * @full:      @range has too few elements. The core's own: it then calls flush_mm() instead of flush().
+ * @all_frames: @frame has too few elements: an entry of any frame may have changed.
+ * @range:     [start, end) in bytes, page aligned: what a CPU that walks the tables must forget.
+ * @frame:     guest frame numbers whose entries changed: what a machine that shadows the tables must forget.
  */
 struct vellum_flush_batch {
 	uint32_t kinds;
@@ -54,46 +56,46 @@ struct vellum_flush_batch {
 	uint64_t frame[VELLUM_FLUSH_FRAMES];
 };
 
-/* Capabilities of a machine. */
+/*
+ * Capabilities of a machine.
+ */
 enum {
-	/* A CPU that left an address space may still use its translations when it comes back:
-	 * address spaces that no CPU runs must be flushed as well. */
+	/* A CPU that was deactivated may still use its translations when it is activated again, so address spaces
+	 * without an active CPU are flushed too. */
 	VELLUM_MMU_SURVIVES_DEACTIVATION = 1 << 0,
-	/* Rights of a present entry (D is one of them) may only be lowered by clearing it, flushing that page,
-	 * and writing the new value: for CPUs that write a cached copy of an entry back while the entry is
-	 * present, and so would give it again what was taken. One flush for each page; walks are not stopped. */
+	/* Before a present entry loses rights or D, the core clears it and flushes its page. For CPUs that write
+	 * a cached copy back to a present entry, and so would set the bit again. One flush for each page; walks
+	 * are not stopped. */
 	VELLUM_MMU_CLEAR_FLUSH = 1 << 1,
-	/* A program may be able to write the tables, as RAM is shared with a process that is not trusted. The core
-	 * then checks each entry that it follows; see vellum_host_ops.forged. */
+	/* A program may be able to write the tables, since RAM is shared with an untrusted process. The core then
+	 * checks each entry that it follows; see vellum_host_ops.forged. */
 	VELLUM_MMU_TABLES_EXPOSED = 1 << 2,
 };
 
 /**
- * struct vellum_mmu_ops - the machine's side of the contract
+ * struct vellum_mmu_ops - the hooks of a machine
  * @size: sizeof(struct vellum_mmu_ops).
  * @caps: VELLUM_MMU_*.
- * @flush: on return no CPU holds or can still use what @batch took away, and no access begun
- *         before through it is unfinished. May wait for CPUs, which must not need a core lock to
- *         get there: a CPU inside a fault counts as outside. Called with a page-table lock or
- *         the mapping's lock held, or with none.
- * @flush_mm: the same for everything of the address space.
- * @flush_cache_range: optional. Virtually indexed caches hold nothing of [start, end); nor of what is stored
- *         there afterwards, on return of the flush that follows. Called before a collection or a
- *         helper for shared mappings changes entries.
- * @activate: optional. @cpu is now in @mm's cpumask; its tables are at frame @pgd.
- * @deactivate: optional. @cpu left @mm's cpumask.
- * @init_pgd: optional. Fill the upper 256 entries of a new top-level table, the machine's own.
- * @machine_page: optional. Every address space gets a page of the machine's at VELLUM_MACHINE_PAGE. @bytes are its
- *         4096 zeroed bytes, for the machine to fill; vellum_mm_machine_page() finds them again. Programs can
- *         read and execute the page, not write it; it is in no VMA, and only the end of the address space
- *         removes it. Called while the address space is made; takes no lock.
- * @sync_icache: optional. The bytes of frame @pfn were changed by the host: no CPU may execute
- *         instructions that it decoded from it before. For machines that cache translated code.
- * @stop_walks, @resume_walks: optional, both or none. From the return of the first to the call of the
- *         second no CPU reads or changes entries of @mm's tables; what it has cached it may go on
- *         using. Called with a page-table lock held and for a few hundred instructions; may overlap from
- *         several threads. The core then does without locked instructions. Leave them out where
- *         CPUs walk by themselves, as hardware does.
+ * @flush: when it returns, no CPU holds a translation that @batch names, and every access through one has finished.
+ *         May wait for CPUs. A CPU must not need a core lock to finish its access: a CPU inside a fault counts as
+ *         finished. Called with a page-table lock held, with a lock of a mapping, or with none.
+ * @flush_mm: the same for all translations of the address space.
+ * @flush_cache_range: optional. For virtually indexed caches: when the flush that follows returns, they hold no bytes
+ *         of [start, end), nor any bytes that are stored there in between. Called before a collection or a helper for
+ *         shared mappings changes entries.
+ * @activate: optional. @cpu was added to @mm's cpumask; the frame of its top-level table is @pgd.
+ * @deactivate: optional. @cpu is about to be removed from @mm's cpumask.
+ * @init_pgd: optional. Fill the upper 256 entries of a new top-level table. They belong to the machine.
+ * @machine_page: optional. Every address space gets a page of the machine at VELLUM_MACHINE_PAGE. @bytes are its 4096
+ *         zeroed bytes, for the machine to fill; vellum_mm_machine_page() returns them later. Programs can read and
+ *         execute the page, but not write it. It is in no VMA, and stays until the address space is destroyed. Called
+ *         while the address space is created, with no lock held.
+ * @sync_icache: optional. The host changed the bytes of frame @pfn: when it returns, no CPU executes instructions that
+ *         it decoded from the old bytes. For machines that cache translated code.
+ * @stop_walks, @resume_walks: optional, both or none. Between the return of the first and the call of the second, no
+ *         CPU reads or changes entries of @mm's tables; CPUs may use cached translations. Called with a page-table
+ *         lock held, for a few hundred instructions. Calls of several threads may overlap. The core then changes
+ *         entries without locked instructions. Leave them out where CPUs walk by themselves, as hardware does.
  * All take the machine context given at vellum_memory_create().
  */
 struct vellum_mmu_ops {
@@ -112,40 +114,44 @@ struct vellum_mmu_ops {
 };
 
 /**
- * vellum_mm_activate - a CPU starts to run in an address space
- * @cpu: 0 to VELLUM_MAX_CPUS - 1. It must be in no address space.
+ * vellum_mm_activate - add a CPU to the address space that it is about to run in
+ * @cpu: 0 to VELLUM_MAX_CPUS - 1. It must be active in no address space.
  *
- * Context: takes no lock; may be called from any thread. Calls mmu_ops->activate().
+ * Context: takes no lock; callable from any thread. Calls mmu_ops->activate().
  */
 void vellum_mm_activate(struct vellum_mm *mm, unsigned cpu);
 
-/** vellum_mm_deactivate - the CPU left it; see mmu_ops->deactivate(). */
+/** vellum_mm_deactivate - remove a CPU from the address space; calls mmu_ops->deactivate(). */
 void vellum_mm_deactivate(struct vellum_mm *mm, unsigned cpu);
 
-/** vellum_mm_cpumask - bit i: CPU i is active in @mm. A flush must reach these. */
+/** vellum_mm_cpumask - bit i: CPU i is active in @mm. A flush must reach these CPUs. */
 uint64_t vellum_mm_cpumask(const struct vellum_mm *mm);
 
-/** vellum_mm_pgd - frame number of the top-level table: what goes to CR3, times 4096. */
+/** vellum_mm_pgd - frame number of the top-level table; times 4096 it is the value for CR3. */
 uint64_t vellum_mm_pgd(const struct vellum_mm *mm);
 
-/* The page above VELLUM_TASK_SIZE, the last of the lower half: no program can map anything there. */
+/*
+ * The last page of the lower half, above VELLUM_TASK_SIZE: no program can map anything there.
+ */
 #define VELLUM_MACHINE_PAGE 0x7ffffffff000ull
 
 /** vellum_mm_machine_page - host address of the page at VELLUM_MACHINE_PAGE; NULL: the machine has none. */
 void *vellum_mm_machine_page(const struct vellum_mm *mm);
 
-/** vellum_mm_memory - the memory that the address space lives in. */
+/** vellum_mm_memory - the memory of the address space. */
 struct vellum_memory *vellum_mm_memory(const struct vellum_mm *mm);
 
 /**
  * vellum_frame_host - host address of a guest frame
  *
- * Return: where the frame's 4096 bytes are, for RAM and for device memory that was added with a
- * host address; NULL for any other number.
+ * Return: the address of the frame's 4096 bytes, for RAM and for device memory that vellum_memory_add_device() added;
+ * NULL for any other number.
  */
 void *vellum_frame_host(struct vellum_memory *memory, uint64_t pfn);
 
-/* Error bits of a fault, the hardware's (Intel SDM, "Page-Fault Exceptions"). */
+/*
+ * Error bits of a fault; the hardware's (Intel SDM, "Page-Fault Exceptions").
+ */
 enum {
 	VELLUM_FAULT_PRESENT = 1 << 0,
 	VELLUM_FAULT_WRITE = 1 << 1,
@@ -155,13 +161,13 @@ enum {
 };
 
 enum vellum_fault_result {
-	VELLUM_FAULT_OK = 0,		/* run the instruction again */
-	VELLUM_FAULT_SIGSEGV_MAPERR,	/* nothing mapped there */
-	VELLUM_FAULT_SIGSEGV_ACCERR,	/* mapped, but not for this access */
-	VELLUM_FAULT_SIGBUS,		/* beyond the object's end, or the backing failed */
+	VELLUM_FAULT_OK = 0,		/* the CPU runs the instruction again */
+	VELLUM_FAULT_SIGSEGV_MAPERR,	/* no VMA there */
+	VELLUM_FAULT_SIGSEGV_ACCERR,	/* the VMA does not allow this access */
+	VELLUM_FAULT_SIGBUS,		/* beyond the mapping's end, or its backing failed */
 	VELLUM_FAULT_OOM,		/* no memory; nothing changed */
 	VELLUM_FAULT_HWPOISON,		/* SIGBUS with BUS_MCEERR_AR: the page is poisoned */
-	VELLUM_FAULT_INTERRUPTED,	/* a wait was broken off by the host: deliver the signal, then try again */
+	VELLUM_FAULT_INTERRUPTED,	/* the host ended a wait: deliver the signal, then retry */
 };
 
 /**
@@ -170,11 +176,12 @@ enum vellum_fault_result {
  * @addr:  faulting byte address (CR2).
  * @error: VELLUM_FAULT_* bits.
  *
- * A fault that the entry already allows (spurious) is normal and cheap.
+ * A fault for an access that the entry allows (a spurious fault) is normal and cheap.
  *
- * Context: takes the mmap lock for reading; may call backing hooks. The CPU must be outside
- *          any translation.
- * Return: VELLUM_FAULT_OK or what the access deserves.
+ * Context: takes the mmap lock for reading, or for writing while a stack grows. May call backing hooks and swap areas.
+ *          May sleep: on page locks with the mmap lock held, and for a userfaultfd with no lock held. The CPU must use
+ *          no translation meanwhile.
+ * Return: VELLUM_FAULT_OK, or the signal that the access gets.
  * Source: semantics as Linux's, in SPEC.md "Faults".
  */
 enum vellum_fault_result vellum_handle_fault(struct vellum_mm *mm, uint64_t addr, uint32_t error);

@@ -2,14 +2,14 @@
 /*
  * vellum/soft.h - the software MMU: CPUs in C, for emulators and for tests.
  *
- * Each CPU has a set-associative TLB that caches translation, rights, and whether the dirty bit is
- * known to be set, as silicon does: a store that hits touches no page table. A and D are set by
- * atomic updates, D only in a present and writable entry. A CPU is used by one thread at a time.
+ * Each CPU has a set-associative TLB that caches translation, rights, and whether the dirty bit is known to be set.
+ * So, as on hardware, a store that hits touches no page table. A and D are set by atomic updates, D only in a present
+ * and writable entry. A CPU is used by one thread at a time.
  *
- * Remote flushes: while a CPU uses a translation it is busy; a flusher asks for attention, makes
- * every CPU see that (membarrier(2), so that the hit path needs no fence), waits until the CPU is
- * not busy, and edits its TLB. A CPU that is asked stays out until the flusher is done. On a miss a CPU says
- * that it walks, with a full fence: whoever changes many entries of a table keeps CPUs from walking meanwhile.
+ * Remote flushes: a CPU is busy while it uses a translation. A flusher asks for attention, makes every CPU see that
+ * (membarrier(2), so that the hit path needs no fence), waits until the CPU is not busy, and edits its TLB. A CPU that
+ * sees attention waits until the flusher is done. On a miss, a CPU announces with a full fence that it walks. A thread
+ * that changes many entries of a table waits for walks, and keeps CPUs from starting new ones.
  */
 #ifndef VELLUM_SOFT_H
 #define VELLUM_SOFT_H
@@ -27,23 +27,27 @@ extern "C" {
 #define VELLUM_SOFT_SETS 64
 #define VELLUM_SOFT_WAYS 4
 #define VELLUM_SOFT_NO_PAGE (~0ull)
-#define VELLUM_SOFT_SHSTK (1ull << 11)	/* no address of a page has it */
+#define VELLUM_SOFT_SHSTK (1ull << 11)	/* clear in every page address */
 
 struct vellum_soft;
 
-/* One translation. The address of the page that the access may use, or VELLUM_SOFT_NO_PAGE, per kind of
- * access; "store" only if the entry is writable and known dirty, or, with VELLUM_SOFT_SHSTK, for
- * shadow-stack accesses alone. */
+/*
+ * One translation. Each field is the address of the page, if that kind of access may use it, or VELLUM_SOFT_NO_PAGE.
+ * "store" has the address only if the entry is writable and known to be dirty. With VELLUM_SOFT_SHSTK added, only
+ * shadow-stack accesses may use it.
+ */
 struct vellum_soft_tlbe {
 	uint64_t load, store, fetch;
 	char *host;		/* of the page's first byte */
 };
 
-/* Fields are the library's; here for the inline hit path. */
+/*
+ * The fields belong to the library. They are public for the inline hit path.
+ */
 struct vellum_soft_cpu {
-	uint32_t busy;		/* using a translation; written by the CPU's thread */
-	uint32_t attention;	/* a flusher wants it out; written under the flusher's lock */
-	uint32_t fenced;	/* no asymmetric fence on this host: the CPU pays */
+	uint32_t busy;		/* uses a translation; written by the CPU's thread */
+	uint32_t attention;	/* a flusher waits for it; written under the CPU's TLB lock */
+	uint32_t fenced;	/* no membarrier(2) on this host: the CPU executes fences */
 	uint32_t walking;	/* reads or changes entries; written by the CPU's thread */
 	uint32_t id;
 	struct vellum_soft *soft;
@@ -53,11 +57,11 @@ struct vellum_soft_cpu {
 };
 
 /**
- * vellum_soft_create - a machine of software CPUs
+ * vellum_soft_create - create a machine of software CPUs
  * @nr_cpus: 1 to VELLUM_MAX_CPUS.
  *
  * Pass it with vellum_soft_mmu_ops() to vellum_memory_create(). It must outlive the memory.
- * Return: 0, -VELLUM_EINVAL, -VELLUM_ENOMEM.
+ * Return: 0; -VELLUM_EINVAL; -VELLUM_ENOMEM.
  */
 int vellum_soft_create(unsigned nr_cpus, struct vellum_soft **out);
 void vellum_soft_destroy(struct vellum_soft *soft);
@@ -66,34 +70,32 @@ const struct vellum_mmu_ops *vellum_soft_mmu_ops(void);
 /** vellum_soft_cpu - CPU @i, or NULL. */
 struct vellum_soft_cpu *vellum_soft_cpu(struct vellum_soft *soft, unsigned i);
 
-/** vellum_soft_load_mm - put a CPU into an address space; NULL: into none. Drops its TLB. */
+/** vellum_soft_load_mm - move a CPU into an address space, or with NULL out of its own. Drops its TLB. */
 void vellum_soft_load_mm(struct vellum_soft_cpu *cpu, struct vellum_mm *mm);
 
 /**
- * vellum_soft_set_flush_hook - for tests: call @hook when a flush begins, before any TLB forgets
+ * vellum_soft_set_flush_hook - for tests: call @hook when a flush begins, before any TLB is edited
  *
- * The hook may use the CPUs: what it does then is done inside the flush window.
+ * The hook may use the CPUs: their accesses then happen inside the flush window.
  */
 void vellum_soft_set_flush_hook(struct vellum_soft *soft, void (*hook)(void *arg), void *arg);
 
 /*
- * What CPUs may do and seldom do, for vellum_soft_set_hostile().
+ * What CPUs are allowed to do and seldom do, for vellum_soft_set_hostile().
  *
- * VELLUM_SOFT_KEEP: a translation stays until a flush names its page (or everything of the address space),
- * the CPU leaves, or a fault at its address drops it, which also is the only way in which the CPU learns
- * that rights were raised: a huge TLB with luck. Pointers to last-level tables stay too, until a flush names an
- * address below them or says VELLUM_FLUSH_TABLES: a paging-structure cache. A table freed without a
- * flush goes on being walked.
+ * VELLUM_SOFT_KEEP: a very large TLB. A translation stays until a flush names its page (or everything of the address
+ * space), the CPU leaves, or a fault at its address drops it. Only such a fault shows the CPU that rights were raised.
+ * Pointers to last-level tables stay too, as in a paging-structure cache, until a flush names an address below them or
+ * has VELLUM_FLUSH_TABLES. A table that is freed without a flush is still walked.
  *
- * VELLUM_SOFT_A_AT_WILL: a walk sets A in all present entries in the cache line of the one that it is for,
- * and caches these translations: speculative loads. D is never set so.
+ * VELLUM_SOFT_A_AT_WILL: speculative loads. A walk sets A in all present entries in the cache line of its entry, and
+ * caches their translations. D is never set so.
  *
- * VELLUM_SOFT_VCACHE: what a CPU stores goes to a cache of its own, found by virtual page, and to memory when
- * the CPU has stored to 64 other pages, another CPU or another virtual page of it accesses the frame, the CPU
- * leaves, flush_cache_range() or vellum_soft_write_back() wants it, or a flush says that the entry was
- * removed; and that may be after the entry became read-only and clean. Whoever reads memory without
- * being a CPU (vellum_peek(), a backing) sees old bytes until then: as on machines with virtually
- * indexed caches that are written back.
+ * VELLUM_SOFT_VCACHE: a virtually indexed cache. A CPU's stores stay in a cache of its own, found by virtual page.
+ * They reach memory when the CPU has stored to 64 other pages, when another CPU or another virtual page of this CPU
+ * accesses the frame, when the CPU leaves, when flush_cache_range() or vellum_soft_write_back() asks for it, or when a
+ * flush says that the entry was removed. That may be after the entry became read-only and clean. A reader that is no
+ * CPU (vellum_peek(), a backing) sees old bytes until then.
  */
 enum {
 	VELLUM_SOFT_KEEP = 1 << 0,
@@ -102,17 +104,17 @@ enum {
 };
 
 /**
- * vellum_soft_set_hostile - for tests, and for authors of emulators: CPUs do the worst that they may
- * @flags: VELLUM_SOFT_*; 0 ends it. With KEEP or VCACHE no access takes the inline path: it is slow.
+ * vellum_soft_set_hostile - for tests, and for authors of emulators: CPUs do the worst that they are allowed to do
+ * @flags: VELLUM_SOFT_*; 0: none. With KEEP or VCACHE every access takes the slow path.
  *
- * What works on a machine of this kind does not depend on luck. Drops all TLBs and writes the caches back.
+ * Code that works on such a machine does not depend on luck. Drops all TLBs and writes the caches back.
  *
- * Context: no access and no flush is on its way.
- * Return: 0, -VELLUM_EINVAL, -VELLUM_ENOMEM (nothing changed).
+ * Context: no access and no flush is running.
+ * Return: 0; -VELLUM_EINVAL; -VELLUM_ENOMEM (nothing changed).
  */
 int vellum_soft_set_hostile(struct vellum_soft *soft, uint32_t flags);
 
-/** vellum_soft_write_back - the caches of VELLUM_SOFT_VCACHE write back all they have, as they may at will */
+/** vellum_soft_write_back - write all caches of VELLUM_SOFT_VCACHE back to memory. */
 void vellum_soft_write_back(struct vellum_soft *soft);
 
 enum vellum_soft_access {
@@ -123,12 +125,14 @@ enum vellum_soft_access {
 	VELLUM_SOFT_SHSTK_STORE,
 };
 
-/* What an access does with its bytes once it may. */
+/*
+ * What an access does with its bytes when it is allowed.
+ */
 typedef void (*vellum_soft_fn)(char *host, void *arg);
 
 /*
- * The slow path for @size bytes, 1, 2, 4 or 8: walk, fault, fill; then @fn, with the translation still
- * guaranteed. If the address is not aligned, @fn works on an aligned copy of the bytes.
+ * The slow path for an access of 1, 2, 4 or 8 bytes: walk, fault, fill the TLB; then call @fn while the translation is
+ * still guaranteed. If the address is not aligned, @fn works on an aligned copy of the bytes.
  */
 enum vellum_fault_result vellum_soft_access_slow(struct vellum_soft_cpu *cpu, uint64_t addr, unsigned size,
 						 enum vellum_soft_access kind, vellum_soft_fn fn,
@@ -137,8 +141,8 @@ enum vellum_fault_result vellum_soft_access_slow(struct vellum_soft_cpu *cpu, ui
 /**
  * vellum_soft_fault_addr - the first byte that the CPU's last failed access could not access, as CR2
  *
- * Of an access that crosses a page, that may be the first byte of the second page.
- * Context: the thread that uses the CPU, after an access returned something else than VELLUM_FAULT_OK.
+ * If the access crosses a page, that may be the first byte of the second page.
+ * Context: the thread that uses the CPU, after an access did not return VELLUM_FAULT_OK.
  */
 uint64_t vellum_soft_fault_addr(const struct vellum_soft_cpu *cpu);
 
@@ -180,21 +184,24 @@ static inline void vellum_soft_leave(struct vellum_soft_cpu *cpu)
 
 #define VELLUM_SOFT_SIZES(X) X(8) X(16) X(32) X(64)
 
-/* What the tag of a translation has to be: an address that is not aligned differs from every tag in its low
- * bits, so the slow path gets it, and no page is left behind unseen. */
+/*
+ * The tag that a translation must have. An address that is not aligned differs from every tag in its low bits, so such
+ * an access takes the slow path, which translates both pages if it crosses one.
+ */
 #define VELLUM_SOFT_TAG(addr, bits) ((addr) & (~4095ull | ((bits) / 8 - 1)))
 
 /*
  * vellum_soft_loadN, vellum_soft_storeN - one access of N bits
  *
- * A naturally aligned access is atomic. Any other address works too, on the slow path. It may cross a page:
- * both pages are translated before a byte is read or stored, so an access that fails has changed no memory,
- * and both entries get A, and D for a store. (As on a CPU, the first page's bits may be set, or its fault be
- * resolved, before the second page turns out to be inaccessible.) The bytes of an access that is not aligned
- * may be seen by others one after the other.
+ * A naturally aligned access is atomic. Any other address works too, on the slow path, and may cross a page. Both
+ * pages are translated before a byte is read or stored, so an access that fails has changed no memory. Both entries
+ * get A, and D for a store. (As on a CPU, the first page's bits may be set, or its fault resolved, before the second
+ * page is found to be inaccessible.) Other CPUs may see the bytes of an access that is not aligned one after the
+ * other.
  *
- * Context: no core lock held. Return: VELLUM_FAULT_OK, or what the access deserves; vellum_soft_fault_addr()
- * says where. @val is written on VELLUM_FAULT_OK.
+ * Context: no core lock held.
+ * Return: VELLUM_FAULT_OK, or the signal that the access gets; vellum_soft_fault_addr() returns its address. @val is
+ *   written on VELLUM_FAULT_OK.
  */
 #define VELLUM_SOFT_DEFINE(bits)                                                                 \
 	static inline void vellum_soft_do_load##bits(char *host, void *arg)                     \
@@ -241,20 +248,21 @@ VELLUM_SOFT_SIZES(VELLUM_SOFT_DEFINE)
 
 /**
  * vellum_soft_cmpxchg64 - compare and exchange 8 bytes
- * @old: in: expected; out: what was there. @swapped: out, written on VELLUM_FAULT_OK.
+ * @old: in: the expected value; out: the value found.
+ * @swapped: out, written on VELLUM_FAULT_OK as @old is: whether @desired was stored.
  *
- * A write access even if nothing is exchanged, as on x86. Atomic. If @addr is not aligned, the machine's
- * other CPUs are kept from memory meanwhile, as a bus lock does: correct, also across pages, but slow, and
- * atomic for CPUs of this machine alone. An embedder whose processor refuses split locks has to check
- * the alignment first.
+ * A write access even if nothing is exchanged, as on x86. Atomic. If @addr is not aligned, the other CPUs of the
+ * machine cannot access memory meanwhile, as with a bus lock. That is correct, also across pages, but slow, and atomic
+ * only for CPUs of this machine. If an embedder's processor refuses split locks, the embedder checks the alignment
+ * first.
  */
 enum vellum_fault_result vellum_soft_cmpxchg64(struct vellum_soft_cpu *cpu, uint64_t addr,
 					       uint64_t *old, uint64_t desired, bool *swapped);
 
 /**
- * vellum_soft_fetch - read @len bytes of instructions
+ * vellum_soft_fetch - read @len bytes of instructions, which may cross pages
  *
- * They may cross pages. If a page cannot be executed, @buf has the bytes before vellum_soft_fault_addr().
+ * If a page cannot be executed, @buf has the bytes before vellum_soft_fault_addr().
  */
 enum vellum_fault_result vellum_soft_fetch(struct vellum_soft_cpu *cpu, uint64_t addr, void *buf,
 					   size_t len);
@@ -262,9 +270,9 @@ enum vellum_fault_result vellum_soft_fetch(struct vellum_soft_cpu *cpu, uint64_t
 /**
  * vellum_soft_shstk_load64, vellum_soft_shstk_store64 - one shadow-stack access of 8 bytes
  *
- * As a CPU's own pushes and pops of return addresses: only to pages whose entries have the
- * shadow-stack encoding (RW=0, D=1); elsewhere they fault with VELLUM_FAULT_SHSTK. Ordinary stores fault
- * on such pages, ordinary loads don't. An address that is not aligned works as for vellum_soft_load64().
+ * As a CPU's own pushes and pops of return addresses. They work only on pages whose entries have the shadow-stack
+ * encoding (RW=0, D=1); elsewhere they fault with VELLUM_FAULT_SHSTK. On such pages ordinary stores fault, and
+ * ordinary loads do not. An address that is not aligned works as for vellum_soft_load64().
  */
 enum vellum_fault_result vellum_soft_shstk_load64(struct vellum_soft_cpu *cpu, uint64_t addr,
 						  uint64_t *val);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * mm/fault/cow.c - a store to a present, read-only entry: reuse, copy, or tell the owner of the page; and a pin for
- * reading that wants the page to be the process's own.
+ * mm/fault/cow.c - a store to a present, read-only entry: reuse the page, copy it, or notify its backing. Also a pin
+ * for reading that needs an exclusive page (FAULT_UNSHARE).
  *
- * INV-COW-1: the old page loses its mapping only after no CPU can reach it through the old entry.
+ * INV-COW-1: the old page's mapping is dropped only after the old entry is cleared and flushed.
  */
 #include "mm/fault/fault.h"
 #include "mm/space/space.h"
@@ -15,7 +15,7 @@
 #include "mm/uffd/uffd.h"
 #include "mm/vma.h"
 
-/* A protection bit that is left over from a registration that is no more means nothing, and goes. */
+/* A wp bit that is still set here is left over from an ended userfaultfd registration: clear it. */
 static pte_t grant_write(pte_t pte)
 {
 	return pte_mkwrite(pte_mkdirty(pte_mkyoung(pte_clear_uffd_wp(pte))));
@@ -26,13 +26,13 @@ static pte_t grant_write_shstk(pte_t pte)
 	return pte_mkwrite_shstk(pte_mkdirty(pte_mkyoung(pte)));
 }
 
-/* Forced: the mapping's rights have no W, but the page is going to be stored to. */
+/* For a forced store: the VMA's rights have no W, but the library will store to the page. */
 static pte_t grant_dirt(pte_t pte)
 {
 	return pte_mkdirty(pte_mkyoung(pte));
 }
 
-/* ptl held. The CPU may set A meanwhile, nothing else can change. */
+/* ptl held: only a CPU can change the entry meanwhile, by setting A. */
 static void make_writable(const struct fault *f)
 {
 	if (!(f->vma->flags & VM_WRITE)) {
@@ -44,7 +44,7 @@ static void make_writable(const struct fault *f)
 	ptep_update(f->ptep, f->vma->flags & VM_SHADOW_STACK ? grant_write_shstk : grant_write);
 }
 
-/* An anonymous page that nobody else can reach. */
+/* True if the page is anonymous and this entry's mapping is its only reference, or it is already exclusive. */
 static bool can_reuse(struct vellum_memory *m, struct folio *folio)
 {
 	if (!(folio_flags(folio) & PG_ANON))
@@ -68,16 +68,16 @@ static void copy_contents(struct vellum_memory *m, struct folio *to, pfn_t from)
 		memset(dst, 0, PAGE_SIZE);
 }
 
-/* What the copy's entry is like. What was stored before is in the copy: only what was clean stays clean. */
+/* The entry for the copy. The copy contains earlier stores, so its entry is clean only if the old one was. */
 static pte_t entry_of_copy(const struct fault *f, pfn_t pfn)
 {
-	struct fault as = *f;
+	struct fault copy_fault = *f;
 	pte_t pte;
 
 	if (!(f->flags & FAULT_UNSHARE)) {
 		if (pte_dirty(f->orig))
-			as.flags &= ~(unsigned)FAULT_POPULATE;
-		return anon_copy_entry(&as, pfn);
+			copy_fault.flags &= ~(unsigned)FAULT_POPULATE;
+		return anon_copy_entry(&copy_fault, pfn);
 	}
 	pte = pte_mkyoung(pte_mk(pfn, f->vma->page_prot));
 	if (pte_soft_dirty(f->orig))
@@ -90,16 +90,16 @@ static void switch_to_copy(const struct fault *f, struct folio *copy)
 {
 	struct vma *vma = f->vma;
 
-	/* No CPU may have old and new frame at once: clear, flush, then set. */
+	/* Clear, flush, then set: the CPUs must not use the old and the new frame at the same time. */
 	ptep_get_and_clear(f->ptep);
 	flush_page(vma->mm, f->addr, VELLUM_FLUSH_UNMAP, pte_pfn(f->orig));
 	if ((f->flags & FAULT_UNSHARE) && pte_dirty(f->orig))
-		track_change(vma, f->addr);	/* the new entry is clean */
+		track_change(vma, f->addr);	/* the new entry is clean, so the old D is reported here */
 	map_anon_folio(vma, f->addr, f->ptep, copy, entry_of_copy(f, folio_pfn(fault_memory(f), copy)));
-	mm_add_rss(vma->mm, -1);	/* one entry replaced another */
+	mm_add_rss(vma->mm, -1);	/* map_anon_folio() counted the new entry, but it replaced one */
 }
 
-/* ptl held, dropped. */
+/* Map a copy of the page. Called with ptl held; unlocks it. */
 static int copy_page(struct fault *f)
 {
 	struct vellum_memory *m = fault_memory(f);
@@ -135,7 +135,7 @@ static int copy_page(struct fault *f)
 	return same ? VELLUM_FAULT_OK : FAULT_AGAIN;
 }
 
-/* Shared mapping, and somebody wants to know before the page becomes writable. ptl held, dropped. */
+/* A shared mapping whose backing is notified before a page becomes writable. Called with ptl held; unlocks it. */
 static int notify_then_write(struct fault *f)
 {
 	struct vellum_memory *m = fault_memory(f);
@@ -182,10 +182,10 @@ static int wp_shared(struct fault *f)
 	return VELLUM_FAULT_OK;
 }
 
-/* An own page. ptl held, dropped. */
+/* A page that can_reuse() allows. Called with ptl held; unlocks it. */
 static int reuse_page(struct fault *f, struct folio *page)
 {
-	/* Populating and unsharing store nothing: it is our own already, and the store will say so. */
+	/* Populating and unsharing store nothing, so they grant no W: a later store faults and gets it. */
 	bool store = (f->flags & FAULT_WRITE) && !(f->flags & FAULT_POPULATE);
 
 	if (store || (f->flags & FAULT_UNSHARE))
@@ -199,8 +199,9 @@ static int reuse_page(struct fault *f, struct folio *page)
 }
 
 /*
- * A store through an entry that is protected by userfaultfd. Return: FAULT_AGAIN: nobody has to be told, go on;
- * ptl is still held then. Else as uffd_fault(), ptl dropped.
+ * A store through an entry that is protected by userfaultfd. Called with ptl held. FAULT_AGAIN: the context is
+ * asynchronous, so the protection is removed without a message; ptl is still held. Else ptl is unlocked and the
+ * result is uffd_fault()'s.
  */
 static int wp_by_uffd(struct fault *f)
 {
@@ -208,7 +209,7 @@ static int wp_by_uffd(struct fault *f)
 		mutex_unlock(f->ptl, mm_host(f->vma->mm));
 		return uffd_fault(f, UFFD_REASON_WP);
 	}
-	ptep_update(f->ptep, pte_clear_uffd_wp);	/* nothing is granted by that: no flush */
+	ptep_update(f->ptep, pte_clear_uffd_wp);	/* no flush: W is unchanged */
 	f->orig = ptep_get(f->ptep);
 	return FAULT_AGAIN;
 }
@@ -224,7 +225,7 @@ int do_wp_page(struct fault *f)
 
 		if (result != FAULT_AGAIN)
 			return result;
-		/* Who protected the page may not have flushed yet: a CPU could store while it is copied. */
+		/* The thread that protected the page may not have flushed yet: a CPU could store during the copy. */
 		if (flush_is_pending(vma->mm))
 			flush_page(vma->mm, f->addr, VELLUM_FLUSH_RIGHTS, pte_pfn(f->orig));
 	}

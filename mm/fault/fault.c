@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * mm/fault/fault.c - page faults: what an access to a missing or too weak entry deserves.
+ * mm/fault/fault.c - page faults: dispatch, anonymous memory, stack growth.
  *
- * Runs with the mmap lock held for reading. An entry is looked at without its lock, decided on,
- * and looked at again under the lock before it is changed; if it is another by then, the fault
- * starts over (FAULT_AGAIN).
+ * Runs with the mmap lock held for reading. The fault reads the entry without its lock and decides what to do. It
+ * reads the entry again with the lock held before it changes it. If the value differs, the fault starts over
+ * (FAULT_AGAIN).
  *
  * INV-FAULT-1: an anonymous entry with W maps a folio that is PG_EXCLUSIVE.
  * INV-FAULT-2: W is granted to a write-notified mapping together with D, after mkwrite agreed.
@@ -24,15 +24,15 @@ bool vma_permits(const struct vma *vma, uint32_t error)
 {
 	bool shadow_stack = vma->flags & VM_SHADOW_STACK;
 
-	/* Ordinary loads may look at a shadow stack; all else is for its own kind of access. */
+	/* Shadow-stack accesses need a shadow stack. Ordinary loads may read one, but ordinary stores fail. */
 	if ((error & VELLUM_FAULT_SHSTK) ? !shadow_stack : shadow_stack && (error & VELLUM_FAULT_WRITE))
 		return false;
-	/* A shadow-stack load too needs an entry that its kind of store may use. */
+	/* A shadow-stack load needs a writable shadow-stack entry, as a shadow-stack store does. */
 	if (error & (VELLUM_FAULT_WRITE | VELLUM_FAULT_SHSTK))
 		return vma->flags & VM_WRITE;
 	if (error & VELLUM_FAULT_INSTR)
 		return vma->flags & VM_EXEC;
-	/* x86 has no write-only and no execute-only rights: any right lets loads through. */
+	/* x86 has no write-only and no execute-only rights: any right allows loads. */
 	return vma->flags & VM_ACCESS;
 }
 
@@ -47,8 +47,8 @@ int anon_vma_prepare(struct vma *vma)
 	if (!fresh)
 		return -ENOMEM;
 	/*
-	 * Linked before it is published, under its own lock, so that no page can be charged to an
-	 * anon_vma whose tree lacks this VMA.
+	 * The new anon_vma is locked until this VMA is in its tree: no rmap walk can miss the VMA for a page that
+	 * another fault maps meanwhile.
 	 */
 	write_lock(&fresh->lock, host);
 	if (__atomic_compare_exchange_n(&vma->anon_vma, &none, fresh, false, __ATOMIC_ACQ_REL,
@@ -69,8 +69,8 @@ void prepare_exec(struct vma *vma, struct folio *folio)
 }
 
 /*
- * The entry for a new own page. A populated page has not been written: clean, and where the first store has to be
- * seen, by a wp tracker or for soft-dirty, not writable yet.
+ * The entry for a new anonymous page. Populating stores nothing, so the entry is clean. It also has no W if a wp
+ * tracker or soft-dirty needs the first store to fault, and in a shadow stack.
  */
 static pte_t anon_entry(const struct fault *f, pfn_t pfn)
 {
@@ -85,7 +85,7 @@ static pte_t anon_entry(const struct fault *f, pfn_t pfn)
 		       pte : pte_mkwrite(pte);
 }
 
-/* The same for a copy of a page. A forced store makes one where the rights have no W: it is changed all the same. */
+/* The same for a copy of a page. A forced store copies a page whose VMA has no W: the copy is dirty without W. */
 pte_t anon_copy_entry(const struct fault *f, pfn_t pfn)
 {
 	pte_t pte = anon_entry(f, pfn);
@@ -146,7 +146,7 @@ static int do_missing_page(struct fault *f)
 	return vma_is_anonymous(f->vma) ? do_anonymous_page(f) : do_file_page(f);
 }
 
-/* The mapping it was a promise for does not protect any more. */
+/* The VMA is not registered for write protection any more: remove the wp marker. */
 static int drop_stale_marker(struct fault *f)
 {
 	const struct host *host = mm_host(f->vma->mm);
@@ -167,11 +167,11 @@ static int do_marker(struct fault *f)
 	if (bits & MARKER_GUARD)
 		return VELLUM_FAULT_SIGSEGV_MAPERR;
 	if (!pte_is_uffd_wp(f->orig))
-		return VELLUM_FAULT_SIGBUS;	/* a marker of nothing */
+		return VELLUM_FAULT_SIGBUS;	/* a marker without a known bit */
 	return vma_uffd_wp(f->vma) ? do_missing_page(f) : drop_stale_marker(f);
 }
 
-/* The entry allows the access by now: another CPU's fault, or a stale translation. */
+/* The entry already allows the access: another CPU's fault was first, or the CPU had a stale translation. */
 static void spurious(struct fault *f)
 {
 	pte_t old = ptep_get(f->ptep), new;
@@ -180,7 +180,7 @@ static void spurious(struct fault *f)
 		if (!pte_present(old))
 			return;
 		new = pte_mkyoung(old);
-		/* What is writable without RW, a shadow stack's, has D. */
+		/* A writable entry without RW is a shadow stack's, which has D. */
 		if ((f->flags & FAULT_WRITE) && (old.val & X86_RW) && !(f->flags & FAULT_POPULATE))
 			new = pte_mkdirty(new);
 	} while (new.val != old.val && !ptep_cmpxchg(f->ptep, &old, new));
@@ -204,7 +204,7 @@ static int do_present_page(struct fault *f)
 	return VELLUM_FAULT_OK;
 }
 
-/* Exposed tables: the entry names what it may. Without its lock, what it names could just have changed. */
+/* For exposed tables: check the entry. Takes its lock, since what the entry names may change without it. */
 static void check_entry_locked(struct fault *f)
 {
 	struct vellum_memory *m = fault_memory(f);
@@ -239,7 +239,7 @@ static int handle_pte_fault(struct fault *f)
 			return result;
 		f->ptep = pte_alloc(f->vma->mm, f->addr, &f->ptl);
 	}
-	if (!f->ptep)	/* no memory, or a huge leaf came in just now */
+	if (!f->ptep)	/* no memory, or another fault installed a huge leaf */
 		return huge_lookup(f->vma->mm, f->addr, NULL) ? FAULT_AGAIN : VELLUM_FAULT_OOM;
 	f->orig = ptep_get(f->ptep);
 	if (pte_none(f->orig))
@@ -249,7 +249,7 @@ static int handle_pte_fault(struct fault *f)
 	return pte_is_marker(f->orig) ? do_marker(f) : do_swap_page(f);
 }
 
-/* A hook that answered NOPAGE has not granted the access: the CPU comes again, without our locks. */
+/* FAULT_NOPAGE becomes OK: the CPU runs the instruction again and faults again, after the locks were dropped. */
 int handle_mm_fault(struct vma *vma, gva_t addr, unsigned flags, struct uffd_wait *wait)
 {
 	struct fault f = { .vma = vma, .addr = addr & PAGE_MASK, .exact = addr, .flags = flags, .wait = wait };
@@ -265,13 +265,13 @@ int handle_mm_fault(struct vma *vma, gva_t addr, unsigned flags, struct uffd_wai
 	return result == FAULT_NOPAGE ? VELLUM_FAULT_OK : result;
 }
 
-/* What a CPU's access means for the entry. A shadow stack is popped from where it is pushed to. */
+/* A shadow-stack load is handled as a write: it needs the same entry as a shadow-stack store. */
 static unsigned flags_of_error(uint32_t error)
 {
 	return FAULT_USER | (error & (VELLUM_FAULT_WRITE | VELLUM_FAULT_SHSTK) ? FAULT_WRITE : 0);
 }
 
-/* Once, with the mmap lock held for reading. *@grow: a stack below that has to grow first. */
+/* One try. Takes the mmap lock for reading. *@grow: @addr is below a VM_GROWSDOWN VMA, which may grow down to it. */
 static int fault_locked(struct vellum_mm *mm, gva_t addr, uint32_t error, struct uffd_wait *wait, bool *grow)
 {
 	struct vma *vma;
@@ -313,7 +313,7 @@ EXPORT enum vellum_fault_result vellum_handle_fault(struct vellum_mm *mm, uint64
 	return (enum vellum_fault_result)result;
 }
 
-/* --- stack growth: mappings that grow down when they are accessed below their start --- */
+/* --- stack growth: VM_GROWSDOWN VMAs grow down when an access faults below their start --- */
 
 static bool may_grow(const struct vma *vma, gva_t addr)
 {
@@ -321,12 +321,12 @@ static bool may_grow(const struct vma *vma, gva_t addr)
 
 	if (vma->end - addr > vma->mm->stack_limit || addr < MMAP_MIN_ADDR)
 		return false;
-	/* A stack that was moved up keeps the indices of its pages, and there is none below 0. */
+	/* pgoff moves down with the start. A stack that mremap moved up kept its pgoff, which must not pass 0. */
 	if ((vma->start - addr) >> PAGE_SHIFT > vma->pgoff)
 		return false;
 	if ((vma->flags & VM_LOCKED) && !may_lock(vma->mm, vma->start - addr))
 		return false;
-	/* A stack that grows over its guard must not reach what others store to. */
+	/* Keep STACK_GUARD_GAP free above the VMA below, unless that is a stack or cannot be accessed. */
 	return !prev || (prev->flags & VM_GROWSDOWN ? prev->end <= addr :
 			 !(prev->flags & VM_ACCESS) ? prev->end <= addr :
 						      addr - prev->end >= STACK_GUARD_GAP && prev->end <= addr);
@@ -342,7 +342,7 @@ int grow_stack(struct vellum_mm *mm, gva_t addr)
 	write_lock(&mm->mmap_lock, host);
 	vma = find_vma(mm, addr);
 	if (vma && vma->start <= addr) {
-		err = 0;		/* somebody else was first */
+		err = 0;		/* another thread has grown it */
 	} else if (vma && (vma->flags & VM_GROWSDOWN) && may_grow(vma, addr)) {
 		vma_set_range(vma, addr, vma->end);
 		err = 0;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* mm/fault/fault.h - page faults: the call for the rest of the core, and what the files that resolve a fault share. */
+/* mm/fault/fault.h - page faults: handle_mm_fault(), and what the files of mm/fault share. */
 #ifndef MM_FAULT_FAULT_H
 #define MM_FAULT_FAULT_H
 
@@ -10,36 +10,40 @@ struct uffd_wait;
 
 enum fault_flag {
 	FAULT_WRITE = 1,
-	FAULT_POPULATE = 2,	/* nothing is accessed yet */
-	FAULT_UNSHARE = 4,	/* a pin for reading: an anonymous page has to be exclusive to the process */
-	FAULT_USER = 8,		/* a CPU's access; else an access by the library on the program's behalf */
+	FAULT_POPULATE = 2,	/* fault the page in; no access follows now, so nothing is stored */
+	FAULT_UNSHARE = 4,	/* a pin for reading: an anonymous page has to become exclusive to the process */
+	FAULT_USER = 8,		/* a CPU's access; else the library accesses memory on the program's behalf */
 };
 
-/* mmap_lock held for reading. enum vellum_fault_result; or, with @wait, FAULT_WAIT. */
+/*
+ * mmap_lock held for reading. Returns enum vellum_fault_result. If @wait is not NULL, it may also return FAULT_WAIT:
+ * then the fault is queued in a userfaultfd.
+ */
 int handle_mm_fault(struct vma *vma, gva_t addr, unsigned flags, struct uffd_wait *wait);
+/* True if the VMA's rights allow an access with the error code @error (VELLUM_FAULT_*). */
 bool vma_permits(const struct vma *vma, uint32_t error);
-int anon_vma_prepare(struct vma *vma);	/* 0 or -ENOMEM */
-/* A frame is about to become executable through an entry. */
+int anon_vma_prepare(struct vma *vma);	/* make sure that the VMA has an anon_vma; 0 or -ENOMEM */
+/* Call before an entry of @vma maps @folio: if the VMA has VM_EXEC, CPUs drop stale instructions of the frame. */
 void prepare_exec(struct vma *vma, struct folio *folio);
-/* Ask a driver before a page or frame becomes writable. 0: continue; FAULT_AGAIN; or a result. */
+/* Call the driver's page_mkwrite() or pfn_mkwrite(), if any. 0: the entry may get W; else a fault's result. */
 int notify_mkwrite(struct vma *vma, gva_t addr, struct folio *folio, pfn_t pfn);
-/* Extend a VM_GROWSDOWN mapping down to @addr. No lock held. 0 or -EFAULT. */
+/* Extend a VM_GROWSDOWN VMA down to @addr. Takes mmap_lock. 0 or -EFAULT. */
 int grow_stack(struct vellum_mm *mm, gva_t addr);
 
-/* Results besides enum vellum_fault_result. They never leave the core. */
-#define FAULT_AGAIN (-1)	/* the entry changed meanwhile: look again; stays in fault.c */
-#define FAULT_NOPAGE (-2)	/* a hook wants the instruction run again; to the CPU that is OK */
-#define FAULT_WAIT (-3)		/* drop the mmap lock, uffd_wait_over(), then try again */
+/* Results besides enum vellum_fault_result. The public calls do not return them. */
+#define FAULT_AGAIN (-1)	/* the entry or page changed meanwhile: start over. Not from handle_mm_fault() */
+#define FAULT_NOPAGE (-2)	/* a hook returned NOPAGE: the CPU retries. Not from handle_mm_fault() */
+#define FAULT_WAIT (-3)		/* drop the mmap lock, call uffd_wait_over(), then retry */
 
 struct fault {
 	struct vma *vma;
 	gva_t addr;		/* of the page */
-	gva_t exact;		/* as it was accessed */
+	gva_t exact;		/* of the access */
 	unsigned flags;		/* enum fault_flag */
-	struct uffd_wait *wait;	/* on the stack of who may wait; NULL: must not */
+	struct uffd_wait *wait;	/* on the faulting thread's stack; NULL: the fault must not wait */
 	pte_t *ptep;
 	struct mutex *ptl;
-	pte_t orig;		/* the entry that this is about */
+	pte_t orig;		/* the entry's value on which the fault was decided */
 };
 
 static inline struct vellum_memory *fault_memory(const struct fault *f)
@@ -47,7 +51,7 @@ static inline struct vellum_memory *fault_memory(const struct fault *f)
 	return f->vma->mm->memory;
 }
 
-/* ptl held: nothing but A may differ from what the fault was decided on. */
+/* ptl held. True if the entry still is f->orig; A may differ. */
 static inline bool fault_is_same(const struct fault *f)
 {
 	pte_t now = ptep_get(f->ptep);
@@ -57,19 +61,19 @@ static inline bool fault_is_same(const struct fault *f)
 	return pte_present(now) ? pte_mkyoung(now).val == pte_mkyoung(f->orig).val : now.val == f->orig.val;
 }
 
-/* It is about a promise to protect whatever comes in: what comes in is protected. */
+/* If the fault is on a userfaultfd wp marker, the new entry @pte inherits the protection. */
 static inline pte_t fault_keep_wp(const struct fault *f, pte_t pte)
 {
 	return pte_is_uffd_wp(f->orig) && vma_uffd_wp(f->vma) ? pte_mkuffd_wp(pte) : pte;
 }
 
-/* The entry's folio; NULL: the zero page or a raw frame. */
+/* The folio that a present entry maps; NULL: the zero page or a raw frame. */
 static inline struct folio *normal_folio(const struct vellum_memory *m, pte_t pte)
 {
 	return pte_special(pte) ? NULL : pte_folio(m, pte);
 }
 
-/* Only if the mapping's rights have W: a forced write goes without. */
+/* Set W if the VMA's rights have it. For a forced write, which lacks the right, the entry stays without W. */
 static inline pte_t maybe_mkwrite(const struct vma *vma, pte_t pte)
 {
 	if (!(vma->flags & VM_WRITE))
@@ -77,34 +81,36 @@ static inline pte_t maybe_mkwrite(const struct vma *vma, pte_t pte)
 	return vma->flags & VM_SHADOW_STACK ? pte_mkwrite_shstk(pte) : pte_mkwrite(pte);
 }
 
+/* The functions below return enum vellum_fault_result or FAULT_*. */
+
 /* fault.c */
-pte_t anon_copy_entry(const struct fault *f, pfn_t pfn);
-/* Put a new own anonymous page into an entry that maps nothing. ptl held. */
+pte_t anon_copy_entry(const struct fault *f, pfn_t pfn);	/* the entry for a new private copy of a page */
+/* Map a new anonymous page, exclusive to the process, with the entry @pte. The old entry is empty. ptl held. */
 void map_anon_folio(struct vma *vma, gva_t addr, pte_t *ptep, struct folio *folio, pte_t pte);
 
-/* fault_file.c: nothing is there, and an object is behind it */
+/* file.c: the entry is empty or a wp marker, and the VMA has a mapping */
 int do_file_page(struct fault *f);
 
-/* fault_huge.c: huge leaves. FAULT_AGAIN: go on with a table */
+/* huge.c: no last-level table covers the address. FAULT_AGAIN: use a table of small entries */
 int do_huge_fault(struct fault *f);
 
-/* cow.c: a store to an entry that is present and read-only; ptl held, dropped on return */
+/* cow.c: a store, or a pin for reading, meets a present, read-only entry. Called with ptl held; unlocks it. */
 int do_wp_page(struct fault *f);
 
 /* swap_in.c: an entry that is neither none nor present, and no marker */
 int do_swap_page(struct fault *f);
 
-/* uffd_fault.c */
-/* Queue a message: FAULT_WAIT (f->wait without a context: try again at once), or SIGBUS. No ptl held. */
+/* mm/uffd/wait.c */
+/* Queue a message. FAULT_WAIT (if f->wait has no context then: retry at once), or SIGBUS. No ptl held. */
 int uffd_fault(struct fault *f, uint32_t reason);
 
 /* --- swp_entry.c: entries that are neither none nor present --- */
 
-/* An entry of any kind that is not present has been removed, or is to be copied; ptl held. Markers need nothing. */
+/* Drop what a removed entry that is not present counted: a slot, a reference. Nothing for a marker. ptl held. */
 void swp_entry_drop(struct vellum_mm *mm, pte_t pte);
-/* A migration entry of a private page; ptl held. */
+/* True if a migration entry names an anonymous page. ptl held. */
 bool migration_is_anon(const struct vellum_memory *m, pte_t pte);
-/* What names its page for storing to, of an entry that is no marker, names it for reading. ptl held. */
+/* Downgrade a writable migration or device entry to its read form. @pte must not be a marker. ptl held. */
 pte_t swp_wrprotect(const struct vellum_memory *m, pte_t pte);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * mm/fault/file.c - an access to a page of an object that no entry maps yet.
+ * mm/fault/file.c - a fault on an empty entry, or a wp marker, of a VMA that has a mapping.
  *
  * INV-FAULT-2: W is granted to a write-notified mapping together with D, after mkwrite agreed.
  */
@@ -15,7 +15,7 @@
 
 #define AROUND_PAGES	16
 
-/* ptl and the folio's lock are held; the entry is empty. Old and clean: nobody has accessed it. */
+/* ptl and the folio's lock are held. The entry is empty. The new entry is old and clean: no access is pending. */
 static void map_neighbour(struct vma *vma, gva_t addr, pte_t *ptep, struct folio *folio)
 {
 	pte_t pte = pte_mkold(pte_mk(folio_pfn(vma->mm->memory, folio), vma->page_prot));
@@ -36,7 +36,7 @@ static void try_neighbour(struct vma *vma, gva_t addr, pte_t *ptep)
 
 	if (!folio)
 		return;
-	if (mutex_trylock(&folio->lock)) {	/* a page-table lock is held: no waiting for it */
+	if (mutex_trylock(&folio->lock)) {	/* ptl is held, which comes after folio->lock: must not wait */
 		if (folio->mapping == mapping && (folio_flags(folio) & PG_UPTODATE) &&
 		    index < mapping_nr_pages(mapping))
 			map_neighbour(vma, addr, ptep, folio);
@@ -65,7 +65,7 @@ static void fault_around(struct vma *vma, gva_t addr, pte_t *ptep, struct mutex 
 
 /* --- one fault --- */
 
-/* First store to a page of a private mapping: the process gets its own copy at once. */
+/* The first access to a page of a private mapping is a store: map a copy at once. */
 static int do_cow_fault(struct fault *f, struct folio *page)
 {
 	struct vellum_memory *m = fault_memory(f);
@@ -92,8 +92,8 @@ static int do_cow_fault(struct fault *f, struct folio *page)
 }
 
 /*
- * Map a page of the object itself. Where a marker promises protection, as for a load: the store that comes next
- * is told to whom it was promised.
+ * Map the mapping's own page. If the entry is a wp marker, a store is handled as a load: the new entry is
+ * write-protected, so the store faults again and is reported to the userfaultfd.
  */
 static int map_file_page(struct fault *f, struct folio *page)
 {
@@ -126,14 +126,14 @@ static int map_file_page(struct fault *f, struct folio *page)
 		ptep_set(f->ptep, pte);
 		mm_add_rss(vma->mm, 1);
 		if (write)
-			folio_mark_dirty(page);	/* entry first, folio second: under the folio's lock */
+			folio_mark_dirty(page);	/* after the entry, with the folio's lock held: INV-WB-2 */
 	}
 	mutex_unlock(f->ptl, &m->host);
 	mm_count(vma->mm, write ? VELLUM_COUNT_FAULT_SHARED : VELLUM_COUNT_FAULT_FILE_READ);
 	return VELLUM_FAULT_OK;
 }
 
-/* A frame without a folio: read-only at first if a store has to ask pfn_mkwrite. */
+/* Map a raw frame. page_prot has no W if a store has to call pfn_mkwrite() first. */
 static int install_pfn(struct fault *f, pfn_t pfn, uint32_t seq)
 {
 	struct vma *vma = f->vma;
@@ -143,7 +143,7 @@ static int install_pfn(struct fault *f, pfn_t pfn, uint32_t seq)
 
 	mutex_lock(f->ptl, &m->host);
 	if (__atomic_load_n(&mapping->unmap_seq, __ATOMIC_SEQ_CST) != seq) {
-		mutex_unlock(f->ptl, &m->host);	/* the driver may have taken the frame back meanwhile */
+		mutex_unlock(f->ptl, &m->host);	/* the driver may have unmapped the frame to reuse it */
 		return FAULT_AGAIN;
 	}
 	if (fault_is_same(f)) {
@@ -157,7 +157,7 @@ static int install_pfn(struct fault *f, pfn_t pfn, uint32_t seq)
 	return VELLUM_FAULT_OK;
 }
 
-/* What a driver says of the frame behind a page; FALLBACK: a page of the object is. */
+/* Ask the driver for the raw frame, and map it. VELLUM_VMF_FALLBACK: the page is the mapping's own. */
 static int map_pfn(struct fault *f, struct vellum_vmf *vmf)
 {
 	const struct vellum_mapping *mapping = f->vma->mapping;
@@ -179,8 +179,8 @@ static int map_pfn(struct fault *f, struct vellum_vmf *vmf)
 	}
 }
 
-/* Is somebody registered for just this: a page that the object lacks, or has and nobody maps? 0: go on. */
-static int ask_uffd(struct fault *f, pgoff_t index)
+/* Report the fault to a userfaultfd registered for missing or minor faults. 0: no report, handle the fault. */
+static int report_to_uffd(struct fault *f, pgoff_t index)
 {
 	struct vellum_mapping *mapping = f->vma->mapping;
 
@@ -195,7 +195,7 @@ static int do_cached_page(struct fault *f, struct vellum_vmf *vmf)
 {
 	struct vellum_memory *m = fault_memory(f);
 	struct folio *page;
-	int result = ask_uffd(f, vmf->pgoff);
+	int result = report_to_uffd(f, vmf->pgoff);
 
 	if (result)
 		return result;

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * mm/fault/huge.c - faults on huge leaves, and huge leaves that faults make.
+ * mm/fault/huge.c - faults on huge leaves, and faults that install huge leaves.
  *
- * A leaf is made where nothing is, not even a table: for private memory that asked for it (MADV_HUGEPAGE), for
- * shared memory whose object has a huge page in one piece, and for raw frames if the driver has them so.
+ * A fault installs a leaf only where there is no table. It does so in anonymous memory with MADV_HUGEPAGE, in shared
+ * memory with MADV_HUGEPAGE whose 512 pages are one aligned block, and for raw frames if huge_fault() provides them.
  *
- * INV-HUGE-3: no raw leaf of a private mapping has W: the store's fault is what copies.
+ * INV-HUGE-3: no raw leaf of a private mapping has W, so that a store faults and copies the page.
  */
 #include "mm/fault/fault.h"
 #include "mm/frame/rmap.h"
@@ -18,14 +18,14 @@
 #include "mm/uffd/uffd.h"
 #include "mm/vma.h"
 
-/* --- a leaf is there --- */
+/* --- a leaf maps the address --- */
 
 static bool is_anon_leaf(const struct vellum_memory *m, uint64_t val)
 {
 	return !leaf_is_raw(val) && (folio_flags(huge_folio(m, val, PMD_SHIFT)) & PG_ANON);
 }
 
-/* Every page of it is the process's own, or could be. */
+/* True if each page of the leaf is exclusive, or its mapping by the leaf is its only reference. */
 static bool all_reusable(struct vellum_memory *m, uint64_t val)
 {
 	struct folio *first = huge_folio(m, val, PMD_SHIFT);
@@ -48,7 +48,7 @@ static void grant_leaf(const struct fault *f, const struct leaf *leaf)
 	leaf_update(leaf->entry, leaf_grant);
 }
 
-/* A store to a read-only leaf; its lock is held, dropped. */
+/* A store to, or a pin of, a read-only anonymous leaf. Called with the leaf's lock held; unlocks it. */
 static int wp_anon_leaf(struct fault *f, const struct leaf *leaf, uint64_t val)
 {
 	struct vellum_memory *m = fault_memory(f);
@@ -73,7 +73,7 @@ static int wp_anon_leaf(struct fault *f, const struct leaf *leaf, uint64_t val)
 	return FAULT_AGAIN;
 }
 
-/* What a driver says to a huge fault: VELLUM_VMF_*. */
+/* Call the driver's huge_fault(). Returns VELLUM_VMF_*; FALLBACK if there is no hook. */
 static int ask_driver(const struct fault *f, unsigned shift, bool write, pfn_t *pfn)
 {
 	const struct vellum_mapping *mapping = f->vma->mapping;
@@ -93,7 +93,7 @@ static int ask_driver(const struct fault *f, unsigned shift, bool write, pfn_t *
 	return code;
 }
 
-/* A shared leaf that somebody wants to be asked about. Its lock is held, dropped. */
+/* A store to a read-only leaf of a mapping whose driver is notified. Called with the leaf's lock held; unlocks it. */
 static int notify_leaf(struct fault *f, const struct leaf *leaf, uint64_t val)
 {
 	uint32_t seq = __atomic_load_n(&f->vma->mapping->wp_seq, __ATOMIC_ACQUIRE);
@@ -121,7 +121,7 @@ static int notify_leaf(struct fault *f, const struct leaf *leaf, uint64_t val)
 	return FAULT_AGAIN;
 }
 
-/* Its lock is held, dropped. */
+/* A store to a read-only leaf of a shared mapping. Called with the leaf's lock held; unlocks it. */
 static int wp_shared_leaf(struct fault *f, const struct leaf *leaf, uint64_t val)
 {
 	mm_count(f->vma->mm, VELLUM_COUNT_FAULT_NOTIFY);
@@ -155,7 +155,7 @@ static int do_huge_present(struct fault *f)
 			return wp_anon_leaf(f, &leaf, val);
 		if (write && (f->vma->flags & (VM_SHARED | VM_MAYSHARE)))
 			return wp_shared_leaf(f, &leaf, val);
-		/* A private mapping: one page of it is copied. */
+		/* A private mapping: the small entry's fault will copy one page. */
 		huge_split_locked(f->vma->mm, leaf.entry, f->addr, leaf.shift);
 		huge_unlock(f->vma->mm, &leaf);
 		return FAULT_AGAIN;
@@ -166,9 +166,9 @@ static int do_huge_present(struct fault *f)
 	return VELLUM_FAULT_OK;
 }
 
-/* --- nothing is there --- */
+/* --- neither a table nor a leaf --- */
 
-/* The mapping covers all of the leaf, and no tracker watches it page by page. */
+/* The VMA covers all of the leaf, and no tracker, which counts single pages, watches it. */
 static bool fits(const struct fault *f, unsigned shift)
 {
 	const struct vma *vma = f->vma;
@@ -179,7 +179,7 @@ static bool fits(const struct fault *f, unsigned shift)
 	return !vma_is_tracked(vma);
 }
 
-/* Nothing at all, not even an empty table. */
+/* There is no leaf and no table, not even an empty one. */
 static bool is_empty(const struct fault *f, unsigned shift)
 {
 	const uint64_t *entry = table_entry_alloc(f->vma->mm, f->addr, shift);
@@ -187,7 +187,7 @@ static bool is_empty(const struct fault *f, unsigned shift)
 	return entry && !(entry_load(entry) & (X86_PRESENT | X86_PSE));
 }
 
-static void give_anon_folios(struct vma *vma, gva_t start, struct folio *first)
+static void init_anon_folios(struct vma *vma, gva_t start, struct folio *first)
 {
 	folio_split_block(first);
 	for (unsigned i = 0; i < PMD_PAGES; i++) {
@@ -207,12 +207,12 @@ struct anon_leaf {
 	struct folio *first;
 };
 
-/* For huge_install(): the pages are the mapping's before the entry is visible. */
+/* For huge_install(): the folios have owner, index and mapping count before the leaf is visible. */
 static int prepare_anon(void *arg)
 {
 	const struct anon_leaf *al = arg;
 
-	give_anon_folios(al->f->vma, leaf_start(al->f->addr, PMD_SHIFT), al->first);
+	init_anon_folios(al->f->vma, leaf_start(al->f->addr, PMD_SHIFT), al->first);
 	return 0;
 }
 
@@ -235,7 +235,7 @@ static int do_huge_anon(struct fault *f)
 	if (write && (vma->flags & VM_WRITE))
 		pmd = pmd_mkwrite(pmd_mkdirty(pmd));
 	if (huge_install(vma->mm, leaf_start(f->addr, PMD_SHIFT), PMD_SHIFT, pmd.val, prepare_anon, &al)) {
-		/* prepare_anon() runs when nothing stands in the way any more but a table that just came in. */
+		/* If prepare_anon() has run, a table that was installed without the lock got in first. */
 		if (!(folio_flags(al.first) & PG_ANON)) {
 			folio_put(m, al.first);
 			return FAULT_AGAIN;
@@ -257,15 +257,15 @@ struct raw_check {
 	uint32_t seq;
 };
 
-/* For huge_install(): the driver has not taken the frames back since it named them. */
-static int still_named(void *arg)
+/* For huge_install(): fail if the driver has unmapped frames since huge_fault() named these. */
+static int check_unmap_seq(void *arg)
 {
 	const struct raw_check *rc = arg;
 
 	return __atomic_load_n(&rc->mapping->unmap_seq, __ATOMIC_SEQ_CST) == rc->seq ? 0 : -EAGAIN;
 }
 
-/* FAULT_AGAIN: smaller, please. */
+/* FAULT_AGAIN: no leaf of this size; try the next smaller size. */
 static int do_huge_raw(struct fault *f, unsigned shift)
 {
 	struct vma *vma = f->vma;
@@ -284,7 +284,7 @@ static int do_huge_raw(struct fault *f, unsigned shift)
 	if (code != VELLUM_VMF_OK)
 		return code == VELLUM_VMF_NOPAGE ? FAULT_NOPAGE :
 		       code == VELLUM_VMF_OOM ? VELLUM_FAULT_OOM : VELLUM_FAULT_SIGBUS;
-	switch (huge_install(vma->mm, start, shift, frame_leaf(vma, pfn, shift), still_named, &rc)) {
+	switch (huge_install(vma->mm, start, shift, frame_leaf(vma, pfn, shift), check_unmap_seq, &rc)) {
 	case 0:
 		if (leaf_write(frame_leaf(vma, pfn, shift)))
 			huge_track(vma, start, shift);

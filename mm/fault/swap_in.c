@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* mm/fault/swap_in.c - faults on entries that are neither none nor present: swapped out, on their way, with a device. */
+/*
+ * mm/fault/swap_in.c - faults on entries that are neither none nor present, and no markers: swap, migration and device
+ * entries.
+ */
 #include "mm/fault/fault.h"
 #include "mm/frame/rmap.h"
 #include "mm/outside/device.h"
@@ -8,7 +11,7 @@
 #include "mm/track/hooks.h"
 #include "mm/vma.h"
 
-/* The folio is in the cache of this slot, locked; or it is not, and is dropped. */
+/* Lock the folio. False: it is not in the swap cache for @slot any more; it is unlocked and the reference dropped. */
 static bool lock_cached(struct vellum_memory *m, struct folio *folio, slot_t slot)
 {
 	mutex_lock(&folio->lock, &m->host);
@@ -19,7 +22,7 @@ static bool lock_cached(struct vellum_memory *m, struct folio *folio, slot_t slo
 	return false;
 }
 
-/* As swap_in(), when nothing is cached; -EEXIST: something is by now. */
+/* Read a slot that has no page in the swap cache. Returns as swap_in(); -EEXIST: the cache has a page by now. */
 static int read_in(struct vellum_memory *m, slot_t slot, struct folio **out)
 {
 	struct folio *fresh = folio_alloc_raw(m);
@@ -64,8 +67,8 @@ int swap_in(struct vellum_memory *m, slot_t slot, struct folio **out)
 	return err;
 }
 
-/* The entry for a page that has come back. */
-static pte_t entry_of(const struct fault *f, const struct folio *folio, bool exclusive)
+/* The entry for a page that was swapped in. */
+static pte_t swapped_in_entry(const struct fault *f, const struct folio *folio, bool exclusive)
 {
 	const struct vma *vma = f->vma;
 	bool store = (f->flags & FAULT_WRITE) && !(f->flags & FAULT_POPULATE);
@@ -81,14 +84,14 @@ static pte_t entry_of(const struct fault *f, const struct folio *folio, bool exc
 	return (vma->flags & VM_SHADOW_STACK) || wp_tracked(f->vma, f->addr) ? pte : pte_mkwrite(pte);
 }
 
-/* folio locked, ptl held, the entry is as it was. Return: it has W. */
+/* The folio is locked, ptl is held, and the entry still is f->orig. Return: the new entry has W. */
 static bool map_swapped_in(struct fault *f, struct folio *folio, slot_t slot)
 {
 	struct vma *vma = f->vma;
 	struct vellum_memory *m = fault_memory(f);
 	bool mapped = __atomic_load_n(&folio->count, __ATOMIC_ACQUIRE) >= FOLIO_MAP;
 	bool exclusive = pte_swp_exclusive(f->orig) || (!mapped && slot_count(m, slot) == 1);
-	pte_t pte = entry_of(f, folio, exclusive);
+	pte_t pte = swapped_in_entry(f, folio, exclusive);
 
 	if (!(folio_flags(folio) & PG_ANON)) {
 		folio->anon_vma = vma_anon(vma);
@@ -132,7 +135,7 @@ static int do_swapped_out(struct fault *f)
 													VELLUM_FAULT_OK;
 }
 
-/* Whoever moves the page has it locked. */
+/* The migrating thread holds the folio's lock until the migration entries are gone: wait for the lock. */
 static int wait_for_migration(struct fault *f)
 {
 	struct vellum_memory *m = fault_memory(f);
@@ -141,7 +144,7 @@ static int wait_for_migration(struct fault *f)
 	mutex_lock(f->ptl, &m->host);
 	if (fault_is_same(f)) {
 		folio = swp_folio(m, f->orig);
-		folio_get(folio);	/* the mover's reference is there as long as the entry */
+		folio_get(folio);	/* the migrating thread has a reference as long as the entry exists */
 	}
 	mutex_unlock(f->ptl, &m->host);
 	if (folio) {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* mm/fault/swp_entry.c - entries that are neither none nor present, whatever they name: checked, copied, dropped. */
+/* mm/fault/swp_entry.c - entries of any kind that are neither none nor present: check, downgrade and drop them. */
 #include "mm/fault/fault.h"
 #include "mm/mm.h"
 #include "mm/outside/device.h"
@@ -32,7 +32,7 @@ pte_t swp_wrprotect(const struct vellum_memory *m, pte_t pte)
 		return pte_swp_with_type(pte, migration_is_anon(m, pte) ? SWP_MIGRATION_READ_EXCL : SWP_MIGRATION_READ);
 	case SWP_DEVICE_WRITE:
 	case SWP_DEVICE_EXCL_WRITE:
-		return pte_swp_with_type(pte, pte_swp_type(pte) + 1);	/* the one for reading follows */
+		return pte_swp_with_type(pte, pte_swp_type(pte) + 1);	/* the read form's type number is the next */
 	default:
 		return pte;
 	}
@@ -49,7 +49,7 @@ void check_swp_entry(const struct vellum_memory *m, pte_t pte)
 		if (!swap_slot_exists(m, pte_slot(pte)))
 			entry_forged(m, pte.val, "an entry that names a slot that is not in use");
 	} else if (pte_has_swp_type(pte, SWP_DEVICE_WRITE, SWP_DEVICE_READ)) {
-		if (!device_page_exists((struct vellum_memory *)m, pte_swp_pfn(pte)))	/* takes its lock */
+		if (!device_page_exists((struct vellum_memory *)m, pte_swp_pfn(pte)))	/* locks the memory */
 			entry_forged(m, pte.val, "an entry that names no page of a device");
 	} else if (!pte_has_swp_type(pte, SWP_HWPOISON, SWP_HWPOISON)) {
 		folio = checked_folio(m, pte_swp_pfn(pte), pte.val);

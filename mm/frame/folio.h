@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * mm/frame/folio.h - RAM: frames, their metadata (folios), and the memory that they make up. mm/mm.h has the lock order.
+ * mm/frame/folio.h - RAM: frames, their metadata (folios), and struct vellum_memory. mm/mm.h has the lock order.
  */
 #ifndef MM_FRAME_FOLIO_H
 #define MM_FRAME_FOLIO_H
@@ -25,42 +25,42 @@
 enum folio_flag {
 	PG_USED = 1 << 0,	/* not in the free lists */
 	PG_ANON = 1 << 1,	/* owner is an anon_vma; else a mapping, or none */
-	PG_EXCLUSIVE = 1 << 2,	/* anonymous and no other address space may map it */
-	PG_DIRTY = 1 << 3,	/* newer than what the backing has; without one, from the start */
+	PG_EXCLUSIVE = 1 << 2,	/* anonymous, with a sole owner: no other address space may map it */
+	PG_DIRTY = 1 << 3,	/* newer than the backing's bytes; a page without a backing is always dirty */
 	PG_UPTODATE = 1 << 4,
 	PG_TABLE = 1 << 5,	/* a page table */
-	PG_DEVICE = 1 << 6,	/* handed to a driver: no folio semantics */
-	PG_NEEDS_ZERO = 1 << 7,	/* free frame: may hold old bytes */
+	PG_DEVICE = 1 << 6,	/* allocated to a driver: no folio semantics */
+	PG_NEEDS_ZERO = 1 << 7,	/* in a free frame: has to be zeroed before use */
 	PG_EXECUTED = 1 << 8,	/* a CPU may have decoded instructions from it */
-	PG_ICACHE_STALE = 1 << 9, /* and its bytes were replaced since */
-	PG_SWAPCACHE = 1 << 11,	/* has a slot of a swap area, under its lock (mm/swap/swap.h) */
-	PG_LAZYFREE = 1 << 12,	/* may be dropped instead of swapped out, if nobody has stored to it since */
-	PG_WRITING = 1 << 10,	/* not dirty, but its bytes are still on their way to the backing */
+	PG_ICACHE_STALE = 1 << 9, /* its bytes were replaced after CPUs may have decoded instructions from it */
+	PG_SWAPCACHE = 1 << 11,	/* in the swap cache: has a slot; changes with folio->lock held (mm/swap/swap.h) */
+	PG_LAZYFREE = 1 << 12,	/* MADV_FREE: dropped instead of swapped out, unless a store made it dirty again */
+	PG_WRITING = 1 << 10,	/* not dirty, but writepage() has not yet written its bytes to the backing */
 };
 
-/* References and mappings in one word, so that fork pays one atomic a page. */
+/* References and mappings share a word, so that fork needs one atomic operation for each page. */
 #define FOLIO_REF	1ull
 #define FOLIO_MAP	(1ull << 32)
 #define FOLIO_ONE_MAPPING	(FOLIO_MAP | FOLIO_REF)	/* every mapping holds a reference */
 
 #define NO_ORDER 0xff
 
-/* Metadata of one frame: one folio. 32 bytes: fork and the collectors stream through them. */
+/* Metadata of one frame. 32 bytes, because fork and the collectors read many of them in a row. */
 struct folio {
 	uint64_t count;		/* atomic: references (low half), mappings (high half) */
 	uint16_t flags;		/* atomic: enum folio_flag */
-	uint8_t order;		/* of a free block or a larger allocation, in its first frame; or NO_ORDER */
+	uint8_t order;		/* in the first frame of a free block or of an allocation; else NO_ORDER */
 	union {
-		struct mutex lock;	/* content and owner while a fault or a hook works on it */
+		struct mutex lock;	/* protects content and owner while a fault or a hook works on the page */
 		struct mutex ptl;	/* page tables: protects the entries */
 	};
 	union {
 		struct vellum_mapping *mapping;
 		struct anon_vma *anon_vma;	/* holds a reference */
-		struct folio *deposited;	/* page tables: mm/table/huge.h; ptl of the table at the chain's head */
+		struct folio *deposited;	/* next spare table (mm/table/huge.h); ptl of the chain's head */
 	};
 	union {
-		pgoff_t index;	/* in the mapping, or of the linear address in the anon VMA */
+		pgoff_t index;	/* in the mapping; of an anonymous page: vma_page_index() of its address */
 		struct {
 			uint32_t next, prev;	/* free list: frame indices, memory->lock */
 		};
@@ -82,28 +82,32 @@ struct vellum_memory {
 	const struct vellum_mmu_ops *mmu;
 	void *machine;
 	char *ram;
-	uint64_t nr_frames;		/* frames of RAM, by index: physical address = offset ... */
-	uint64_t hole_first, hole_nr;	/* ... but frames from hole_first on are hole_nr higher */
+	uint64_t nr_frames;		/* frames of RAM; below the hole a frame's number is its index */
+	uint64_t hole_first, hole_nr;	/* from hole_first on, its number is its index plus hole_nr */
 	struct folio *folios;		/* [nr_frames] */
 	pfn_t zero_pfn;
 	struct mutex lock;
 	/* lock protects: */
 	uint32_t free_head[MAX_ORDER + 1];	/* frame index + 1, 0: empty */
 	uint64_t nr_free;
-	uint8_t *committed;		/* per 2 MiB: the host was asked to back it */
-	struct device_range *devices;	/* only grows; read without the lock */
+	uint8_t *committed;		/* for each 2 MiB: the host has backed it with memory */
+	struct device_range *devices;	/* entries are added, never removed; read without the lock */
 	struct vellum_mm *mms;
 	struct vellum_mapping *mappings;
 	uint32_t nr_mappings;
-	struct mutex uffd_lock;		/* which address space a userfaultfd context is of; a leaf */
+	struct mutex uffd_lock;		/* protects vellum_uffd->mm and the lists mm->uffds; a leaf */
 	struct swap_state *swap;	/* mm/swap/swap.h; NULL until an area is added */
-	struct group_lock frame_refs;	/* mm/frame/folio.h "References from nowhere" */
-	uint32_t has_lazyfree;		/* atomic: MADV_FREE was used: the hand has something to look for */
+	/*
+	 * First group: forks, and frees of page tables. Second: reclaim's clock hand and fast pins, which take
+	 * speculative references (mm/swap/reclaim.c).
+	 */
+	struct group_lock frame_refs;
+	uint32_t has_lazyfree;		/* atomic: MADV_FREE was used, so there may be PG_LAZYFREE pages */
 	uint64_t clock_hand;		/* reclaim_lock: frame index */
-	struct mutex reclaim_lock;	/* one thread moves the hand at a time */
+	struct mutex reclaim_lock;	/* serializes threads that move the clock hand */
 	struct vellum_device *private_devices;	/* mm/outside/device.h; lock */
-	uint32_t max_map_count;		/* VMAs of an address space; atomic, relaxed */
-	bool exposed;			/* programs may have written the tables: mm/table/exposed.h */
+	uint32_t max_map_count;		/* most VMAs of an address space; atomic, relaxed */
+	bool exposed;			/* programs may write the page tables: mm/table/exposed.h */
 };
 
 static inline uint64_t pfn_index(const struct vellum_memory *m, pfn_t pfn)
@@ -133,7 +137,7 @@ static inline pfn_t folio_pfn(const struct vellum_memory *m, const struct folio 
 	return index_pfn(m, (uint64_t)(folio - m->folios));
 }
 
-/* A frame of RAM in host memory. */
+/* The host address of a frame of RAM. */
 static inline void *frame_address(const struct vellum_memory *m, pfn_t pfn)
 {
 	return m->ram + (pfn_index(m, pfn) << PAGE_SHIFT);
@@ -144,7 +148,7 @@ static inline uint32_t folio_flags(const struct folio *folio)
 	return __atomic_load_n(&folio->flags, __ATOMIC_RELAXED);
 }
 
-/* Who sees PG_ANON sees the owner and index that it came with. */
+/* A thread that reads PG_ANON here also reads the anon_vma and index that were stored before the flag was set. */
 static inline uint32_t folio_flags_acquire(const struct folio *folio)
 {
 	return __atomic_load_n(&folio->flags, __ATOMIC_ACQUIRE);
@@ -162,13 +166,13 @@ static inline void folio_clear(struct folio *folio, uint32_t flag)
 		__atomic_fetch_and(&folio->flags, (uint16_t)~flag, __ATOMIC_RELAXED);
 }
 
-/* It has its bytes: they can be copied without its lock. */
+/* The page has its content, so its bytes can be copied without its lock. */
 static inline bool folio_is_uptodate(const struct folio *folio)
 {
 	return folio_flags_acquire(folio) & PG_UPTODATE;
 }
 
-/* A pin counts as many references: who else could hold so many beside its mappings? */
+/* A pin counts as 1024 references, as in Linux: few pages have so many besides the references of their mappings. */
 #define FOLIO_PIN	(1024 * FOLIO_REF)
 
 static inline bool count_maybe_pinned(uint64_t count)
@@ -181,12 +185,12 @@ static inline bool folio_maybe_pinned(const struct folio *folio)
 	return count_maybe_pinned(__atomic_load_n(&folio->count, __ATOMIC_SEQ_CST));
 }
 
-/* A reference, but not to a frame that is free or about to be. */
+/* Add @what to the count. False: the frame is free, or about to be freed. */
 static inline bool folio_try_get(struct folio *folio, uint64_t what)
 {
 	uint64_t count;
 
-	sched_point(SCHED_TLB, folio);	/* it was found without a lock: anything may have happened to it */
+	sched_point(SCHED_TLB, folio);	/* found without a lock: the frame may be freed or reused by now */
 	count = __atomic_load_n(&folio->count, __ATOMIC_RELAXED);
 	while (count && !__atomic_compare_exchange_n(&folio->count, &count, count + what, true, __ATOMIC_SEQ_CST,
 						     __ATOMIC_RELAXED))
@@ -199,7 +203,7 @@ static inline void folio_get(struct folio *folio)
 	__atomic_fetch_add(&folio->count, FOLIO_REF, __ATOMIC_RELAXED);
 }
 
-/* One thread's copy of bytes that CPUs may change meanwhile, as on real hardware. */
+/* Copy bytes that CPUs may store to meanwhile. Under TSan the copy is made of atomic accesses. */
 static inline void copy_racy(void *to, const void *from, uint64_t n)
 {
 #ifdef VELLUM_TSAN
@@ -216,32 +220,32 @@ static inline void copy_racy(void *to, const void *from, uint64_t n)
 #endif
 }
 
-/* Instructions that a CPU decoded from the page are not what it holds any more. */
+/* The page's bytes were changed by the library: CPUs drop instructions that they decoded from it. */
 static inline void folio_bytes_changed(const struct vellum_memory *m, const struct folio *folio)
 {
 	if ((folio_flags(folio) & PG_EXECUTED) && m->mmu && m->mmu->sync_icache)
 		m->mmu->sync_icache(m->machine, folio_pfn(m, folio));
 }
 
-/* The frame is about to become executable: instructions that a CPU decoded from its old bytes are dropped. */
+/* The frame is about to become executable: CPUs drop instructions that they decoded from its old bytes. */
 static inline void folio_prepare_exec(const struct vellum_memory *m, struct folio *folio)
 {
 	folio_set(folio, PG_EXECUTED);
 	if ((folio_flags(folio) & PG_ICACHE_STALE) && m->mmu && m->mmu->sync_icache) {
 		m->mmu->sync_icache(m->machine, folio_pfn(m, folio));
-		folio_clear(folio, PG_ICACHE_STALE);	/* last: a thread that sees it clear may run the code at once */
+		folio_clear(folio, PG_ICACHE_STALE);	/* last: a thread that sees it clear runs the code */
 	}
 }
 
 /* memory.c */
-struct folio *folio_alloc(struct vellum_memory *m, unsigned order);	/* one ref, zeroed */
+struct folio *folio_alloc(struct vellum_memory *m, unsigned order);	/* zeroed, one reference; or NULL */
 void folio_split_block(struct folio *first);
-struct folio *folio_alloc_raw(struct vellum_memory *m);	/* one frame, one ref, any bytes */
+struct folio *folio_alloc_raw(struct vellum_memory *m);	/* one frame, not zeroed, one reference; or NULL */
 void folio_drop(struct vellum_memory *m, struct folio *folio, uint64_t what);
 static inline void folio_put(struct vellum_memory *m, struct folio *folio)
 {
 	folio_drop(m, folio, FOLIO_REF);
 }
-void *pfn_host(struct vellum_memory *m, pfn_t pfn);	/* RAM or device; NULL */
+void *pfn_host(struct vellum_memory *m, pfn_t pfn);	/* host address, of RAM or device memory; NULL: none */
 
 #endif

@@ -2,8 +2,8 @@
 /*
  * mm/frame/memory.c - RAM: frames, folios, the buddy allocator; device memory.
  *
- * INV-MEM-1: a frame is in exactly one place: reserved, free in one list, or in use.
- * INV-MEM-2: a free frame without PG_NEEDS_ZERO reads as zero once its 2 MiB are committed.
+ * INV-MEM-1: a frame is either reserved, or in exactly one free list, or in use.
+ * INV-MEM-2: a free frame without PG_NEEDS_ZERO reads as zero after its 2 MiB are committed.
  */
 #include "mm/frame/rmap.h"
 #include "mm/mm.h"
@@ -43,7 +43,7 @@ static bool is_free_block(const struct vellum_memory *m, uint64_t index, unsigne
 	       f->order == order;
 }
 
-/* Give back a block; buddies that are free join it. Frames inside a free block have order ~0. */
+/* Free a block and merge it with free buddies. Frames of a free block except its first have NO_ORDER. */
 static void free_block(struct vellum_memory *m, uint64_t index, unsigned order)
 {
 	m->nr_free += 1ull << order;
@@ -65,7 +65,7 @@ static uint64_t ram_bytes_at(const struct vellum_memory *m, uint64_t chunk)
 	return min_u64(CHUNK_FRAMES, m->nr_frames - chunk * CHUNK_FRAMES) << PAGE_SHIFT;
 }
 
-/* Blocks never cross a 2 MiB chunk, so one answer serves the whole block. */
+/* Commit the 2 MiB that contain @index. A block never crosses them, so that commits a whole block. */
 static bool commit_chunk(struct vellum_memory *m, uint64_t index)
 {
 	uint64_t chunk = index / CHUNK_FRAMES;
@@ -77,7 +77,7 @@ static bool commit_chunk(struct vellum_memory *m, uint64_t index)
 	return true;
 }
 
-/* Frame index of a block, or -1. */
+/* Remove a block from the free lists. Returns its frame index, or -1. */
 static int64_t take_block(struct vellum_memory *m, unsigned order)
 {
 	unsigned from = order;
@@ -107,7 +107,7 @@ static struct folio *alloc_block(struct vellum_memory *m, unsigned order)
 	for (uint64_t i = 0; index >= 0 && i < 1ull << order; i++) {
 		struct folio *f = &m->folios[(uint64_t)index + i];
 		uint32_t was = folio_flags(f);
-		/* Translated code outlives the page it came from: prepare_exec(). */
+		/* CPUs keep decoded instructions after the page is freed: folio_prepare_exec() drops them. */
 		uint32_t stale = was & (PG_EXECUTED | PG_ICACHE_STALE) ? PG_ICACHE_STALE : 0;
 
 		__atomic_store_n(&f->flags, (uint16_t)(PG_USED | stale | (was & PG_NEEDS_ZERO)), __ATOMIC_RELAXED);
@@ -121,7 +121,10 @@ static struct folio *alloc_block(struct vellum_memory *m, unsigned order)
 	return &m->folios[index];
 }
 
-/* Each frame of a block of 2 MiB is a page from here on, with one reference. The first may have more: the hand's. */
+/*
+ * Make each frame of a 2 MiB block a page with one reference of its own. The first keeps its count, to which the clock
+ * hand may have added a speculative reference.
+ */
 void folio_split_block(struct folio *first)
 {
 	first->order = 0;
@@ -165,7 +168,7 @@ static void free_folio(struct vellum_memory *m, struct folio *folio)
 
 	if (folio_flags(folio) & PG_ANON)
 		anon_vma_put(folio->anon_vma, &m->host);
-	/* A page table that fast pins may be walking: those that have begun end first. */
+	/* Fast pins may be walking the page table: wait until those that have begun are done. */
 	if (folio_flags(folio) & PG_TABLE) {
 		group_enter_first(&m->frame_refs, &m->host);
 		group_leave_first(&m->frame_refs, &m->host);
@@ -184,7 +187,7 @@ static void free_folio(struct vellum_memory *m, struct folio *folio)
 	mutex_unlock(&m->lock, &m->host);
 }
 
-/* @what: FOLIO_REF or FOLIO_ONE_MAPPING. The last reference frees. */
+/* Subtract @what, FOLIO_REF or FOLIO_ONE_MAPPING. The last reference frees the folio. */
 void folio_drop(struct vellum_memory *m, struct folio *folio, uint64_t what)
 {
 	if (__atomic_sub_fetch(&folio->count, what, __ATOMIC_ACQ_REL) == 0)
@@ -322,7 +325,7 @@ EXPORT int vellum_set_max_map_count(struct vellum_memory *memory, uint32_t max)
 	return 0;
 }
 
-/* All 2 MiB of a free block go back; only whole chunks, since commit works on them. */
+/* Return the 2 MiB of a free block to the host. Only whole chunks, since commit() works on them. */
 static void discard_chunk(struct vellum_memory *m, uint64_t index)
 {
 	m->host.ops->discard(m->host.ctx, index << PAGE_SHIFT, PMD_SIZE);
@@ -364,7 +367,7 @@ EXPORT int vellum_memory_alloc_device(struct vellum_memory *memory, uint64_t nr,
 
 EXPORT void vellum_memory_free_device(struct vellum_memory *memory, uint64_t pfn, uint64_t nr)
 {
-	(void)nr;	/* the block knows its order */
+	(void)nr;	/* the folio has the block's order */
 	if (pfn_is_ram(memory, pfn) && (folio_flags(pfn_folio(memory, pfn)) & PG_DEVICE))
 		folio_put(memory, pfn_folio(memory, pfn));
 	else

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * mm/frame/migrate.c - a page moves to another frame. Its entries say "on its way" meanwhile, and keep all that they said.
+ * mm/frame/migrate.c - move a page to another frame. Meanwhile migration entries replace its entries and keep their
+ * bits.
  *
- * The page is locked from the first such entry to the last: who runs into one waits for the lock.
+ * The page is locked while migration entries exist, so a fault on one waits for the folio lock.
  */
 #include "mm/fault/fault.h"
 #include "mm/frame/rmap.h"
@@ -16,7 +17,7 @@
 struct migration {
 	struct vellum_memory *m;
 	pfn_t from;
-	struct folio *to;	/* where the entries point to in the end */
+	struct folio *to;	/* what the entries map afterwards: the old folio if the migration fails */
 };
 
 static pte_t migration_entry(const struct folio *folio, pte_t old)
@@ -29,7 +30,7 @@ static pte_t migration_entry(const struct folio *folio, pte_t old)
 	return pte_swp_keep_flags(pte, old);
 }
 
-/* For rmap_walk(). 1: it may not move. */
+/* For rmap_walk(). 1: the page may be pinned, so it must not move. */
 static int set_migration_entry(struct folio *folio, struct vma *vma, gva_t addr, void *arg)
 {
 	const struct migration *mg = arg;
@@ -54,14 +55,15 @@ static int set_migration_entry(struct folio *folio, struct vma *vma, gva_t addr,
 	return pinned;
 }
 
-static pte_t entry_again(const struct migration *mg, const struct vma *vma, pte_t old)
+/* The present entry for a migration entry @old. */
+static pte_t restored_entry(const struct migration *mg, const struct vma *vma, pte_t old)
 {
 	pte_t pte = pte_mk(folio_pfn(mg->m, mg->to), vma->page_prot);
 	uint64_t flags = pte_swp_offset(old);
 
 	pte = flags & MIGRATION_YOUNG ? pte_mkyoung(pte) : pte_mkold(pte);
 	if (flags & MIGRATION_DIRTY)
-		pte = pte_mkdirty(pte);	/* first: in a shadow stack D is part of W */
+		pte = pte_mkdirty(pte);	/* before W is set: in a shadow stack D is part of W */
 	if (pte_swp_type(old) == SWP_MIGRATION_WRITE)
 		pte = maybe_mkwrite(vma, pte);
 	else if (pte_swp_uffd_wp(old))
@@ -69,7 +71,7 @@ static pte_t entry_again(const struct migration *mg, const struct vma *vma, pte_
 	return pte_swp_soft_dirty(old) ? pte_mksoft_dirty(pte) : pte_clear_soft_dirty(pte);
 }
 
-/* For rmap_walk() of where the page was. */
+/* For rmap_walk(). Restores a present entry. */
 static int remove_migration_entry(struct folio *folio, struct vma *vma, gva_t addr, void *arg)
 {
 	const struct migration *mg = arg;
@@ -82,7 +84,7 @@ static int remove_migration_entry(struct folio *folio, struct vma *vma, gva_t ad
 	mutex_lock(ptl, &mg->m->host);
 	old = ptep_get(ptep);
 	if (pte_is_migration(old) && pte_swp_pfn(old) == mg->from) {
-		pte_t pte = entry_again(mg, vma, old);
+		pte_t pte = restored_entry(mg, vma, old);
 
 		if (pte_write(pte) && wp_tracked(vma, addr) && pte_swp_type(old) != SWP_MIGRATION_WRITE)
 			pte = pte_wrprotect(pte);
@@ -95,7 +97,10 @@ static int remove_migration_entry(struct folio *folio, struct vma *vma, gva_t ad
 	return 0;
 }
 
-/* Bytes and identity. Both are locked; nobody maps @from. False: somebody else has it. */
+/*
+ * Move the bytes, owner and index. Both folios are locked and no entry maps @from. False: @from has other references,
+ * so it must not move.
+ */
 static bool move_identity(struct vellum_memory *m, struct folio *from, struct folio *to)
 {
 	struct vellum_mapping *mapping = folio_flags(from) & PG_ANON ? NULL : from->mapping;
@@ -111,7 +116,7 @@ static bool move_identity(struct vellum_memory *m, struct folio *from, struct fo
 		folio_set(to, folio_flags(from) & (PG_ANON | PG_EXCLUSIVE | PG_UPTODATE | PG_DIRTY | PG_LAZYFREE));
 	}
 	if (ok && mapping) {
-		/* In place of a value: needs no memory. */
+		/* Replacing a value needs no memory, so this cannot fail. */
 		radix_set(&mapping->pages, from->index, to, &m->host);
 		to->mapping = mapping;
 		folio_get(to);
@@ -127,7 +132,7 @@ static bool move_identity(struct vellum_memory *m, struct folio *from, struct fo
 	return ok;
 }
 
-/* folio locked, referenced. */
+/* The folio is locked and the caller has a reference. */
 static int migrate_folio(struct vellum_memory *m, struct folio *folio)
 {
 	struct migration mg = { m, folio_pfn(m, folio), folio };
@@ -145,7 +150,7 @@ static int migrate_folio(struct vellum_memory *m, struct folio *folio)
 		mg.to = fresh;
 		err = 0;
 	}
-	rmap_walk(m, mg.to, remove_migration_entry, &mg);	/* it is found where the old one was */
+	rmap_walk(m, mg.to, remove_migration_entry, &mg);	/* mg.to has the old folio's owner and index */
 	mutex_unlock(&fresh->lock, &m->host);
 	folio_put(m, fresh);
 	return err;

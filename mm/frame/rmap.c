@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * mm/frame/rmap.c - from a page to the entries that map it.
+ * mm/frame/rmap.c - find the entries that map a page.
  *
- * Pages of an object are found by the object's interval tree of VMAs. Anonymous pages hang on an
- * anon_vma that all VMAs of a family of forks share: simpler than a chain per fork, at the price
- * that a walk visits relatives that don't map the page (their entries are compared).
+ * A page of a mapping is found through the mapping's interval tree of VMAs. An anonymous page is found through its
+ * anon_vma. A VMA and its copies in children that were forked share one anon_vma. That is simpler than Linux's chains
+ * of anon_vmas, but a walk also visits VMAs that do not map the page, so callers compare the entry.
  *
- * INV-RMAP-1: a present entry of a folio is found by rmap_walk(): its VMA is in the tree of the
- *             folio's owner, and the folio's index is the VMA's index at the entry's address.
+ * INV-RMAP-1: rmap_walk() finds every present entry of a folio: the entry's VMA is in the tree of the folio's owner,
+ *             and the folio's index is vma_page_index() at the entry's address.
  */
 #include "mm/fault/fault.h"
 #include "mm/frame/rmap.h"

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * mm/outside/access.c - a program's memory read and written from outside.
+ * mm/outside/access.c - read and write a program's memory from outside its CPUs.
  *
- * The bytes of a page are copied while its page-table lock is held and after A or D is set, so a
- * collector either comes before (and D is new) or after (and the bytes are there): there is no
- * moment at which it could clean D and hand the page out without them.
+ * The bytes of a page are copied while its page-table lock is held, after A or D is set. If a collector cleans D
+ * before, D is set again; if it cleans D after, the bytes are there. It can never clean D and hand out the page
+ * without the bytes.
  */
 #include "mm/fault/fault.h"
 #include "mm/space/space.h"
@@ -15,7 +15,7 @@
 #include "mm/uffd/uffd.h"
 #include "mm/vma.h"
 
-/* What a CPU's store leaves: no soft-dirty, which faults set. The same bits in entries of all sizes. */
+/* The bits that a CPU's store sets. Faults set soft-dirty, not these. The same bits in entries of all sizes. */
 static uint64_t stored_to(uint64_t val)
 {
 	return val | X86_ACCESSED | X86_DIRTY;
@@ -30,11 +30,11 @@ struct access {
 	struct vellum_mm *mm;
 	char *buf;
 	bool write;
-	struct uffd_wait wait;	/* for somebody to resolve a fault */
+	struct uffd_wait wait;	/* for a userfaultfd to resolve a fault */
 	bool waits;
 };
 
-/* Copy within one page of what the locked @entry maps. As try_copy(). */
+/* Copy within the page that the locked @entry maps. As try_copy(). */
 static int copy_mapped(const struct access *ac, uint64_t *entry, pte_t pte, gva_t addr, uint64_t n)
 {
 	struct vellum_memory *m = ac->mm->memory;
@@ -78,7 +78,7 @@ static int try_copy(const struct access *ac, gva_t addr, uint64_t n)
 	return err;
 }
 
-/* mmap_lock held for reading. -EAGAIN: something has to be done first, without it: a stack grows, or a wait. */
+/* mmap_lock held for reading. -EAGAIN: a stack must grow, or the fault must wait, both without the lock. */
 static int fault_in(struct access *ac, gva_t addr)
 {
 	struct vma *vma = find_vma(ac->mm, addr);
@@ -98,8 +98,8 @@ static int fault_in(struct access *ac, gva_t addr)
 	return result == VELLUM_FAULT_OK ? 0 : -EFAULT;
 }
 
-/* What stood in the way, without the mmap lock: 0 to try again, or the error. */
-static int mend(struct access *ac, gva_t addr, int err, unsigned *tries)
+/* Wait, grow the stack or reclaim, without the mmap lock. 0: retry; or the error. */
+static int wait_or_reclaim(struct access *ac, gva_t addr, int err, unsigned *tries)
 {
 	if (ac->waits)
 		return uffd_wait_over(&ac->wait, mm_host(ac->mm)) ? 0 : -EINTR;
@@ -126,9 +126,9 @@ static int copy_user(struct access *ac, gva_t addr, uint64_t len, uint64_t *done
 
 		while ((err = try_copy(ac, addr, n)) == -EAGAIN) {
 			err = fault_in(ac, addr);
-			/* Unlocked: a hook may have put us off until somebody has unmapped something. */
+			/* Drop the lock: a driver's NOPAGE may last until another thread has unmapped something. */
 			read_unlock(&ac->mm->mmap_lock, mm_host(ac->mm));
-			err = mend(ac, addr, err, &tries);
+			err = wait_or_reclaim(ac, addr, err, &tries);
 			read_lock(&ac->mm->mmap_lock, mm_host(ac->mm));
 			if (err)
 				break;
@@ -161,7 +161,7 @@ EXPORT int vellum_copy_from_user(struct vellum_mm *mm, void *buf, uint64_t addr,
 	return copy_user(&ac, addr, len, done);
 }
 
-/* Is the page a guard, or lost? */
+/* Is the page a guard, or poisoned? */
 static bool is_forbidden(struct vellum_mm *mm, gva_t addr)
 {
 	struct mutex *ptl;
@@ -177,7 +177,7 @@ static bool is_forbidden(struct vellum_mm *mm, gva_t addr)
 	       pte_has_swp_type(pte, SWP_HWPOISON, SWP_HWPOISON);
 }
 
-/* mmap_lock held for reading. 1, 0; -EAGAIN: a stack has to grow first, without the lock. */
+/* mmap_lock held for reading. 1; 0; -EAGAIN: a stack must grow first, without the lock. */
 static int page_storable(struct vellum_mm *mm, gva_t addr)
 {
 	struct vma *vma = find_vma(mm, addr);
@@ -218,7 +218,7 @@ EXPORT uint64_t vellum_storable(struct vellum_mm *mm, uint64_t addr, uint64_t le
 	return min_u64(at, end) - addr;
 }
 
-/* The bytes that @pte maps, its lock held. 1; 0: there are none; -EAGAIN: they are not in RAM. */
+/* Copy the page that @pte maps; its lock is held. 1; 0: there is none; -EAGAIN: it is not in RAM. */
 static int peek_page(struct vellum_memory *m, pte_t pte, void *buf)
 {
 	const void *page = pte_present(pte) ? pte_host(m, pte) : NULL;
@@ -228,7 +228,7 @@ static int peek_page(struct vellum_memory *m, pte_t pte, void *buf)
 	return page ? 1 : pte_is_swp(pte) && !pte_is_marker(pte) ? -EAGAIN : 0;
 }
 
-/* A page that is swapped out is read, but nobody maps it by that. 1, -ENOMEM, -EIO; -EAGAIN: it is another by now. */
+/* Swap a page in and copy it, without mapping it. 1, -EBUSY, -ENOMEM, -EIO; -EAGAIN: the slot is free or reused. */
 static int peek_swapped(struct vellum_memory *m, pte_t pte, void *buf)
 {
 	struct folio *folio;
@@ -245,7 +245,7 @@ static int peek_swapped(struct vellum_memory *m, pte_t pte, void *buf)
 	return 1;
 }
 
-/* As vellum_peek(); mmap_lock held for reading. *@seen: what was there if it is -EAGAIN. */
+/* As vellum_peek(); mmap_lock held for reading. *@seen: with -EAGAIN, the entry. */
 static int peek(struct vellum_mm *mm, gva_t addr, void *buf, pte_t *seen)
 {
 	struct mutex *ptl;
@@ -268,7 +268,7 @@ static int peek(struct vellum_mm *mm, gva_t addr, void *buf, pte_t *seen)
 	return found;
 }
 
-/* Is the entry still what the bytes were fetched for? */
+/* Is the entry still the one whose bytes were read? */
 static bool still_is(struct vellum_mm *mm, gva_t addr, pte_t seen)
 {
 	struct mutex *ptl;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * mm/outside/device.c - device-private pages: their bytes are in a device's memory, and every entry for them says so.
+ * mm/outside/device.c - device-private pages, whose bytes are in a device's memory; and device-exclusive pages in RAM.
  *
- * A page of the device's memory has what a frame of RAM has: a lock, a count of the entries that name it, and
- * the place (anon_vma, index) by which they are found. Frame numbers of devices are above all of RAM, and no
- * hardware sees them.
+ * A device page has what a frame of RAM has: a lock, a count of the entries that name it, and the place (anon_vma,
+ * index) by which the reverse map finds them. Frame numbers of devices are above all of RAM, and no hardware uses
+ * them.
  *
  * INV-DEVICE-1: a device page's count is the number of device-private entries that name it.
  */
@@ -20,15 +20,15 @@
 #include "mm/uffd/uffd.h"
 #include "mm/vma.h"
 
-#define DEVICE_PFN_BASE (1ull << 39)	/* below 2^40, what an entry's offset has room for */
-#define DEVICE_PFN_STEP (1ull << 20)	/* a device's share */
+#define DEVICE_PFN_BASE (1ull << 39)	/* below 2^40: an entry's offset has 40 bits for it */
+#define DEVICE_PFN_STEP (1ull << 20)	/* numbers for each device */
 
 struct device_page {
 	struct mutex lock;
 	uint32_t refs;			/* atomic; 0: free */
 	struct anon_vma *anon_vma;	/* a reference */
 	pgoff_t index;
-	uint32_t exclusive;		/* atomic: of one process */
+	uint32_t exclusive;		/* atomic: only one process has the page */
 };
 
 struct vellum_device {
@@ -38,7 +38,7 @@ struct vellum_device {
 	void *ctx;
 	pfn_t first;
 	uint64_t nr;
-	uint64_t next_free;		/* where to look first; atomic */
+	uint64_t next_free;		/* the page to try first; atomic */
 	uint64_t nr_used;		/* atomic */
 	struct device_page *pages;
 };
@@ -54,7 +54,7 @@ static struct vellum_device *find_device(struct vellum_memory *m, pfn_t pfn)
 	return dev;
 }
 
-/* The device whose page an entry names. */
+/* The device whose page an entry names; the entry is forged if there is none. */
 static struct vellum_device *device_of(struct vellum_memory *m, pfn_t pfn)
 {
 	struct vellum_device *dev = find_device(m, pfn);
@@ -156,8 +156,8 @@ EXPORT uint64_t vellum_device_used(const struct vellum_device *device)
 	return __atomic_load_n(&device->nr_used, __ATOMIC_ACQUIRE);
 }
 
-/* A free page, with one reference and its lock held; ~0: none. */
-static uint64_t take_page(struct vellum_device *dev)
+/* Allocate a page, with one reference and its lock held. ~0: none is free. */
+static uint64_t alloc_device_page(struct vellum_device *dev)
 {
 	uint64_t start = __atomic_fetch_add(&dev->next_free, 1, __ATOMIC_RELAXED);
 
@@ -176,7 +176,7 @@ static uint64_t take_page(struct vellum_device *dev)
 	return ~0ull;
 }
 
-/* --- out of RAM --- */
+/* --- from RAM to the device --- */
 
 struct to_device {
 	struct vellum_memory *m;
@@ -184,7 +184,7 @@ struct to_device {
 	pfn_t pfn;
 };
 
-/* For rmap_walk(): the entry names the device's page instead. 1: it may not. */
+/* For rmap_walk(): replace the entry by one that names the device's page. 1: the page must stay. */
 static int entry_to_device(struct folio *folio, struct vma *vma, gva_t addr, void *arg)
 {
 	const struct to_device *td = arg;
@@ -223,7 +223,7 @@ struct to_ram {
 	bool exclusive;
 };
 
-/* For rmap_walk_anon(): the entry maps RAM again. */
+/* For rmap_walk_anon(): replace the device-private entry by one that maps the folio. */
 static int entry_to_ram(struct folio *folio, struct vma *vma, gva_t addr, void *arg)
 {
 	const struct to_ram *tr = arg;
@@ -245,14 +245,16 @@ static int entry_to_ram(struct folio *folio, struct vma *vma, gva_t addr, void *
 		prepare_exec(vma, folio);
 		ptep_set(ptep, new);
 		mm_add_rss(vma->mm, 1);
-		device_page_put(tr->m, tr->pfn);	/* not the last: the caller has one */
+		device_page_put(tr->m, tr->pfn);	/* not the last: the caller has a reference */
 	}
 	mutex_unlock(ptl, &tr->m->host);
 	return 0;
 }
 
-/* The device's page is locked, and has a reference of the caller's. All its entries map @folio (locked) afterwards. */
-static void put_in_ram(struct vellum_memory *m, struct device_page *page, pfn_t pfn, struct folio *folio)
+/*
+ * Make all entries of the device's page map @folio. Both are locked; the caller has a reference to the device's page.
+ */
+static void map_in_ram(struct vellum_memory *m, struct device_page *page, pfn_t pfn, struct folio *folio)
 {
 	struct to_ram tr = { m, pfn, folio, __atomic_load_n(&page->exclusive, __ATOMIC_RELAXED) };
 
@@ -267,7 +269,7 @@ static void put_in_ram(struct vellum_memory *m, struct device_page *page, pfn_t 
 	rmap_walk_anon(m, page->anon_vma, page->index, folio, entry_to_ram, &tr);
 }
 
-/* folio locked, referenced. Return: it is in the device now, and its frame free with our reference. */
+/* The folio is locked and referenced. Return: it moved to the device, and its only reference is the caller's. */
 static bool move_folio(struct vellum_device *dev, struct folio *folio)
 {
 	struct vellum_memory *m = dev->memory;
@@ -277,7 +279,7 @@ static bool move_folio(struct vellum_device *dev, struct folio *folio)
 
 	if ((folio_flags(folio) & (PG_ANON | PG_SWAPCACHE)) != PG_ANON || (uint32_t)count - (count >> 32) != 1)
 		return false;
-	at = take_page(dev);
+	at = alloc_device_page(dev);
 	if (at == ~0ull)
 		return false;
 	page = &dev->pages[at];
@@ -290,13 +292,13 @@ static bool move_folio(struct vellum_device *dev, struct folio *folio)
 	if (!rmap_walk(m, folio, entry_to_device, &td) && __atomic_load_n(&folio->count, __ATOMIC_ACQUIRE) == FOLIO_REF)
 		moved = !dev->ops->to_device(dev->ctx, at, frame_address(m, folio_pfn(m, folio)));
 	if (!moved)
-		put_in_ram(m, page, dev->first + at, folio);
+		map_in_ram(m, page, dev->first + at, folio);
 	mutex_unlock(&page->lock, &m->host);
-	device_page_put(m, dev->first + at);	/* ours; entries have theirs */
+	device_page_put(m, dev->first + at);	/* the one of alloc_device_page() */
 	return moved;
 }
 
-/* The page that maps @addr, referenced and locked; NULL: none of private memory. mmap_lock held. */
+/* The private page mapped at @addr, referenced and locked; NULL: there is none. mmap_lock held. */
 static struct folio *lock_anon_at(struct vellum_mm *mm, gva_t addr)
 {
 	struct folio *folio = folio_mapped_at(mm, addr);
@@ -337,7 +339,7 @@ EXPORT int vellum_device_migrate(struct vellum_device *device, struct vellum_mm 
 	return err;
 }
 
-/* --- back --- */
+/* --- from the device to RAM --- */
 
 int device_private_fault(struct fault *f)
 {
@@ -362,11 +364,11 @@ int device_private_fault(struct fault *f)
 	mutex_lock(&page->lock, &m->host);
 	if (!folio) {
 		result = VELLUM_FAULT_OOM;
-	} else if (__atomic_load_n(&page->refs, __ATOMIC_ACQUIRE) > 1) {	/* else somebody was first */
+	} else if (__atomic_load_n(&page->refs, __ATOMIC_ACQUIRE) > 1) {	/* else another fault was faster */
 		if (dev->ops->to_ram(dev->ctx, pfn - dev->first, frame_address(m, folio_pfn(m, folio))))
 			result = VELLUM_FAULT_SIGBUS;
 		else
-			put_in_ram(m, page, pfn, folio);
+			map_in_ram(m, page, pfn, folio);
 	}
 	mutex_unlock(&page->lock, &m->host);
 	device_page_put(m, pfn);
@@ -375,10 +377,10 @@ int device_private_fault(struct fault *f)
 	return result;
 }
 
-/* --- pages that a device has for itself --- */
+/* --- pages that a device uses exclusively --- */
 
-/* Which device it was is not in the entry: all are told, and know their frames. */
-static void tell_devices(struct vellum_memory *m, pfn_t pfn)
+/* The entry does not name its device, so all are told. A device knows its own frames. */
+static void notify_devices(struct vellum_memory *m, pfn_t pfn)
 {
 	struct vellum_device *dev;
 
@@ -395,15 +397,15 @@ void device_exclusive_restore(struct vma *vma, gva_t addr, pte_t *ptep)
 	pte_t old = ptep_get(ptep), pte;
 	struct folio *folio = swp_folio(m, old);
 
-	tell_devices(m, folio_pfn(m, folio));
+	notify_devices(m, folio_pfn(m, folio));
 	pte = pte_keep_swp_flags(pte_mkold(pte_mk(folio_pfn(m, folio), vma->page_prot)), old);
 	if (pte_swp_type(old) == SWP_DEVICE_EXCL_WRITE && (folio_flags(folio) & PG_EXCLUSIVE) &&
 	    !pte_swp_uffd_wp(old) && !wp_tracked(vma, addr))
 		pte = maybe_mkwrite(vma, pte_mkdirty(pte));
-	track_change(vma, addr);	/* the device may have stored to it */
+	track_change(vma, addr);	/* the device may have stored to the page */
 	if (pte_write(pte))
 		track_grant(vma, addr);
-	__atomic_fetch_add(&folio->count, FOLIO_MAP, __ATOMIC_RELAXED);	/* its reference is the entry's */
+	__atomic_fetch_add(&folio->count, FOLIO_MAP, __ATOMIC_RELAXED);	/* the entry has kept its reference */
 	ptep_set(ptep, pte);
 	mm_add_rss(vma->mm, 1);
 }
@@ -422,8 +424,8 @@ int device_exclusive_fault(struct fault *f)
 	return FAULT_AGAIN;
 }
 
-/* The entry of a page that is the process's own is replaced. mmap_lock held. 0, -EBUSY or -EFAULT */
-static int take_entry(struct vma *vma, gva_t addr, pfn_t *pfn)
+/* Replace the entry of an exclusive page by a device-exclusive one. mmap_lock held. 0, -EBUSY or -EFAULT */
+static int make_entry_exclusive(struct vma *vma, gva_t addr, pfn_t *pfn)
 {
 	struct vellum_memory *m = vma->mm->memory;
 	struct folio *folio = lock_anon_at(vma->mm, addr);
@@ -444,7 +446,7 @@ static int take_entry(struct vma *vma, gva_t addr, pfn_t *pfn)
 					    pte_pfn(old));
 			new = pte_swp_keep_flags(new, old);
 			track_change(vma, addr);
-			folio_mark_dirty(folio);	/* the device may store */
+			folio_mark_dirty(folio);	/* the device may store to it */
 			ptep_set(ptep, new);
 			mm_add_rss(vma->mm, -1);
 			__atomic_fetch_sub(&folio->count, FOLIO_MAP, __ATOMIC_RELAXED);
@@ -478,7 +480,7 @@ EXPORT int vellum_device_make_exclusive(struct vellum_device *device, struct vel
 		err = vma && (vma->flags & VM_WRITE) && !(vma->flags & VM_MAYSHARE) ? 0 : -EFAULT;
 		result = err ? VELLUM_FAULT_OK : handle_mm_fault(vma, addr, FAULT_WRITE, &wait);
 		if (!err && result == VELLUM_FAULT_OK)
-			err = vma->flags & VM_LOCKED ? -EBUSY : take_entry(vma, addr, pfn);
+			err = vma->flags & VM_LOCKED ? -EBUSY : make_entry_exclusive(vma, addr, pfn);
 		read_unlock(&mm->mmap_lock, mm_host(mm));
 		if (result == FAULT_WAIT)
 			again = uffd_wait_over(&wait, mm_host(mm));

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* mm/outside/device.h - pages in a device's memory, as entries name them; and pages that a device has for itself. */
+/* mm/outside/device.h - entries of pages in a device's memory, and of pages in RAM that a device uses exclusively. */
 #ifndef MM_OUTSIDE_DEVICE_H
 #define MM_OUTSIDE_DEVICE_H
 
@@ -8,12 +8,12 @@
 
 struct fault;
 
-void device_page_put(struct vellum_memory *m, pfn_t pfn);	/* an entry for it went; ptl held */
-void device_page_share(struct vellum_memory *m, pfn_t pfn);	/* another one came, by fork */
+void device_page_put(struct vellum_memory *m, pfn_t pfn);	/* an entry for it was removed; ptl held */
+void device_page_share(struct vellum_memory *m, pfn_t pfn);	/* fork copied an entry for it */
 bool device_page_exists(struct vellum_memory *m, pfn_t pfn);	/* entries may name it: mm/table/exposed.h */
 int device_private_fault(struct fault *f);
 int device_exclusive_fault(struct fault *f);
-/* The device has it no longer: the entry maps the page again. ptl held. */
+/* End exclusive use: the entry maps the page again. ptl held. */
 void device_exclusive_restore(struct vma *vma, gva_t addr, pte_t *ptep);
 
 #endif

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * mm/outside/gup.c - pages behind addresses are pinned, or referenced, for somebody who goes by frames.
+ * mm/outside/gup.c - pin or reference the pages behind an address range.
  *
- * INV-GUP-1: a pinned anonymous page is PG_EXCLUSIVE, and stays so: who would share, swap out or move it clears the
- * entry first and looks for pins then; who pins counts first and looks at the entry again then. One of the
- * two sees the other.
+ * INV-GUP-1: a pinned anonymous page is PG_EXCLUSIVE, and stays so. Code that shares, swaps out or moves a page first
+ * clears its entry and then checks for pins. A pin first raises the count and then checks the entry. So one of the two
+ * sees the other.
  * INV-GUP-2: no long-term pin for writing of a page whose shared mappings are dirty-tracked, on any path.
  */
 #include "mm/fault/fault.h"
@@ -30,23 +30,25 @@ struct gup {
 	bool pin;
 	uint64_t *pfns;
 	uint64_t nr, done;
-	gva_t addr;		/* of the next page */
-	unsigned fault_flags;	/* what the next fault is for */
+	gva_t addr;		/* address of the next page */
+	unsigned fault_flags;	/* FAULT_* of the next fault */
 	struct uffd_wait wait;
 };
 
-static uint64_t what_to_take(const struct gup *g)
+static uint64_t count_unit(const struct gup *g)
 {
 	return g->pin ? FOLIO_PIN : FOLIO_REF;
 }
 
-static void give(struct gup *g, pfn_t pfn)
+static void add_result(struct gup *g, pfn_t pfn)
 {
 	g->pfns[g->done++] = pfn;
 	g->addr += PAGE_SIZE;
 }
 
-/* A private page that others may have too has to be copied before a pin for reading. @cow: as far as is known. */
+/*
+ * A private page that other processes may have must be copied before a pin for reading. @cow: the VMA may be private.
+ */
 static bool must_unshare(const struct gup *g, const struct folio *folio, bool cow)
 {
 	uint32_t flags = folio_flags(folio);
@@ -60,7 +62,7 @@ static bool must_unshare(const struct gup *g, const struct folio *folio, bool co
 
 /* --- without locks --- */
 
-/* Pages that may be pinned for long and for writing, by what can be known without the mapping. */
+/* May the page be pinned long-term for writing, as far as is known without the VMA? */
 static bool fast_longterm_ok(const struct folio *folio)
 {
 	const struct vellum_mapping *mapping;
@@ -72,14 +74,14 @@ static bool fast_longterm_ok(const struct folio *folio)
 									   mapping->ops->pfn_mkwrite));
 }
 
-/* The entry for the address and the one that led to it, looked at without locks. */
+/* The entry for the address and the entry above it, read without locks. */
 struct fast_look {
 	const uint64_t *entry, *above;
 	uint64_t val, above_val;
 	unsigned shift;
 };
 
-static bool look(const struct gup *g, struct fast_look *fl)
+static bool walk_unlocked(const struct gup *g, struct fast_look *fl)
 {
 	const struct vellum_memory *m = g->mm->memory;
 	const uint64_t *entry = pgd_entry(g->mm, g->addr);
@@ -114,7 +116,7 @@ static bool fast_allows(const struct gup *g, const struct fast_look *fl, const s
 	return unchanged(fl) && !must_unshare(g, folio, true);
 }
 
-/* One page. False: the slow path has to see. */
+/* Pin one page. False: leave it to the slow path. */
 static bool pin_fast(struct gup *g)
 {
 	struct vellum_memory *m = g->mm->memory;
@@ -123,23 +125,23 @@ static bool pin_fast(struct gup *g)
 	pte_t pte;
 
 	if (unlikely(m->exposed))
-		return false;		/* what an entry names can only be checked with its lock held */
-	if (!look(g, &fl) || ((g->flags & VELLUM_GUP_WRITE) && !(fl.val & X86_RW)) ||
+		return false;		/* an entry can be checked only with its lock held */
+	if (!walk_unlocked(g, &fl) || ((g->flags & VELLUM_GUP_WRITE) && !(fl.val & X86_RW)) ||
 	    (fl.val & (X86_SPECIAL | X86_DEVMAP)))
 		return false;
 	pte = fl.shift == PAGE_SHIFT ? pte_make(fl.val) : leaf_pte(fl.val, fl.shift, g->addr);
 	folio = pfn_folio(m, pte_pfn(pte));
-	if (!folio_try_get(folio, what_to_take(g)))
+	if (!folio_try_get(folio, count_unit(g)))
 		return false;
 	if (!fast_allows(g, &fl, folio)) {
-		folio_drop(m, folio, what_to_take(g));
+		folio_drop(m, folio, count_unit(g));
 		return false;
 	}
-	give(g, pte_pfn(pte));
+	add_result(g, pte_pfn(pte));
 	return true;
 }
 
-static void give_back(struct vellum_memory *m, const uint64_t *pfns, uint64_t nr, uint64_t what)
+static void drop_refs(struct vellum_memory *m, const uint64_t *pfns, uint64_t nr, uint64_t what)
 {
 	for (uint64_t i = 0; i < nr; i++)
 		if (pfns[i] != m->zero_pfn)
@@ -147,8 +149,8 @@ static void give_back(struct vellum_memory *m, const uint64_t *pfns, uint64_t nr
 }
 
 /*
- * A fork keeps us out as long as it lasts. One that has ended has taken W from what it shared, and PG_EXCLUSIVE, and
- * both are looked at; one that begins later sees what is pinned.
+ * Fast pins are excluded while a fork runs. An earlier fork has removed W and PG_EXCLUSIVE from what it shared, and
+ * both are checked here. A later fork sees the pin.
  */
 static void gup_fast(struct gup *g)
 {
@@ -164,7 +166,7 @@ static void gup_fast(struct gup *g)
 
 /* --- with the mmap lock --- */
 
-/* 0, or why pages of the mapping cannot be had so. The order is part of the contract (SPEC.md "Pins"). */
+/* 0, or the error for all pages of the VMA. The order is part of the contract (SPEC.md "Pins"). */
 static int check_vma(const struct gup *g, const struct vma *vma)
 {
 	bool write = g->flags & VELLUM_GUP_WRITE, force = g->flags & VELLUM_GUP_FORCE;
@@ -187,7 +189,7 @@ static int check_vma(const struct gup *g, const struct vma *vma)
 	return 0;
 }
 
-/* A store through an entry without W, because it is forced, and the page is the process's own. */
+/* May FORCE store through an entry without W? The page must be exclusive to the process. */
 static bool may_force(const struct gup *g, const struct vma *vma, pte_t pte, const struct folio *folio)
 {
 	if (vma_soft_dirty_enabled(vma) && !pte_soft_dirty(pte))
@@ -201,7 +203,7 @@ static bool may_force(const struct gup *g, const struct vma *vma, pte_t pte, con
 
 enum { NEEDS_FAULT = 1 };
 
-/* The locked entry as it is. 0: the page is ours; NEEDS_FAULT: g->fault_flags says which; or an error. */
+/* Pin what the locked entry maps. 0: done; NEEDS_FAULT: g->fault_flags tells which; or an error. */
 static int follow(struct gup *g, const struct vma *vma, pte_t pte)
 {
 	struct vellum_memory *m = g->mm->memory;
@@ -221,11 +223,11 @@ static int follow(struct gup *g, const struct vma *vma, pte_t pte)
 		    g->pin && (g->flags & VELLUM_GUP_LONGTERM) && vma_is_cow(vma))
 		return NEEDS_FAULT;
 	if (folio) {
-		__atomic_fetch_add(&folio->count, what_to_take(g), __ATOMIC_SEQ_CST);
+		__atomic_fetch_add(&folio->count, count_unit(g), __ATOMIC_SEQ_CST);
 		if (write && !pte_dirty(pte))
 			folio_mark_dirty(folio);
 	}
-	give(g, pte_pfn(pte));
+	add_result(g, pte_pfn(pte));
 	return 0;
 }
 
@@ -249,7 +251,7 @@ static int follow_at(struct gup *g, const struct vma *vma)
 		return NEEDS_FAULT;
 	if ((g->flags & VELLUM_GUP_SPLIT_PMD) && !leaf_is_raw(val)) {
 		huge_split_locked(mm, leaf.entry, g->addr, leaf.shift);
-		err = 0;	/* once more */
+		err = 0;	/* retry */
 	} else {
 		err = follow(g, vma, leaf_pte(val, leaf.shift, g->addr));
 	}
@@ -273,8 +275,8 @@ static int error_of(const struct gup *g, int result)
 	}
 }
 
-/* mmap_lock held for reading. 0: go on; or an error. */
-static int step(struct gup *g)
+/* mmap_lock held for reading. 0: pinned, or retry; or an error. */
+static int gup_one(struct gup *g)
 {
 	struct vma *vma = find_vma(g->mm, g->addr);
 	int err = g->addr < TASK_SIZE ? check_vma(g, vma) : -EFAULT;
@@ -291,7 +293,9 @@ static int step(struct gup *g)
 	return error_of(g, handle_mm_fault(vma, g->addr, g->fault_flags, &g->wait));
 }
 
-/* Pages become the process's own before they are pinned: one that is forked away meanwhile is not missed. */
+/*
+ * A page is made exclusive before it is pinned. If a fork shares it in between, the next look at the entry sees that.
+ */
 static int gup_slow(struct gup *g)
 {
 	struct vellum_mm *mm = g->mm;
@@ -300,7 +304,7 @@ static int gup_slow(struct gup *g)
 
 	read_lock(&mm->mmap_lock, mm_host(mm));
 	while (g->done < g->nr && !err) {
-		err = step(g);
+		err = gup_one(g);
 		if (!err)
 			tries = 0;
 		if (err != -ENOMEM && err != FAULT_WAIT)
@@ -347,27 +351,27 @@ EXPORT int vellum_get_pages(struct vellum_mm *mm, uint64_t addr, uint64_t nr, ui
 	return gup(mm, addr, nr, flags, false, pfns, got);
 }
 
-/* --- giving back --- */
+/* --- unpin --- */
 
 EXPORT void vellum_unpin_pages(struct vellum_memory *memory, const uint64_t *pfns, uint64_t nr)
 {
-	give_back(memory, pfns, nr, FOLIO_PIN);
+	drop_refs(memory, pfns, nr, FOLIO_PIN);
 }
 
 EXPORT void vellum_put_pages(struct vellum_memory *memory, const uint64_t *pfns, uint64_t nr)
 {
-	give_back(memory, pfns, nr, FOLIO_REF);
+	drop_refs(memory, pfns, nr, FOLIO_REF);
 }
 
-/* For rmap_walk(): the address space's trackers don't know of stores that came from nowhere. */
-static int tell_trackers_of(struct folio *folio, struct vma *vma, gva_t addr, void *arg)
+/* For rmap_walk(): the trackers of the address space record a store by frame number. */
+static int record_store(struct folio *folio, struct vma *vma, gva_t addr, void *arg)
 {
 	struct vellum_memory *m = arg;
 	struct mutex *ptl;
 	pte_t *ptep = pte_lookup(vma->mm, addr, &ptl);
 
 	if (!ptep)
-		return 0;	/* a huge leaf: nothing that is watched has one */
+		return 0;	/* a huge leaf: no tracked page has one */
 	mutex_lock(ptl, &m->host);
 	if (pte_present(ptep_get(ptep)) && pte_pfn(ptep_get(ptep)) == folio_pfn(m, folio))
 		track_change(vma, addr);
@@ -375,7 +379,7 @@ static int tell_trackers_of(struct folio *folio, struct vma *vma, gva_t addr, vo
 	return 0;
 }
 
-/* A page that was cut off its object meanwhile is nobody's: dirtying it does nothing. */
+/* Mark a page dirty. If it was truncated meanwhile, that would have no effect. */
 static void dirty_page(struct vellum_memory *m, struct folio *folio)
 {
 	mutex_lock(&folio->lock, &m->host);
@@ -383,7 +387,7 @@ static void dirty_page(struct vellum_memory *m, struct folio *folio)
 		if (!(folio_flags(folio) & PG_DIRTY))
 			folio_mark_dirty(folio);
 		if (folio_flags(folio) & PG_ANON)
-			rmap_walk(m, folio, tell_trackers_of, m);
+			rmap_walk(m, folio, record_store, m);
 		else
 			track_object(folio->mapping, folio->index, folio->index);
 	}
@@ -395,7 +399,7 @@ EXPORT void vellum_unpin_pages_dirty(struct vellum_memory *memory, const uint64_
 	for (uint64_t i = 0; i < nr; i++)
 		if (pfns[i] != memory->zero_pfn)
 			dirty_page(memory, pfn_folio(memory, pfns[i]));
-	give_back(memory, pfns, nr, FOLIO_PIN);
+	drop_refs(memory, pfns, nr, FOLIO_PIN);
 }
 
 EXPORT int vellum_page_maybe_pinned(struct vellum_memory *memory, uint64_t pfn)
@@ -403,9 +407,9 @@ EXPORT int vellum_page_maybe_pinned(struct vellum_memory *memory, uint64_t pfn)
 	return pfn_is_ram(memory, pfn) && folio_maybe_pinned(pfn_folio(memory, pfn));
 }
 
-/* --- looking raw frames up --- */
+/* --- look up raw frames --- */
 
-static void keep_look(struct vellum_follow_pfnmap *at, pte_t pte, struct mutex *lock)
+static void fill_result(struct vellum_follow_pfnmap *at, pte_t pte, struct mutex *lock)
 {
 	at->pfn = pte_pfn(pte);
 	at->writable = pte_write(pte);
@@ -431,12 +435,12 @@ EXPORT int vellum_follow_pfnmap_start(struct vellum_mm *mm, uint64_t addr, struc
 		if (ptep) {
 			mutex_lock(ptl, mm_host(mm));
 			if (pte_present(ptep_get(ptep))) {
-				keep_look(at, ptep_get(ptep), ptl);
+				fill_result(at, ptep_get(ptep), ptl);
 				return 0;
 			}
 			mutex_unlock(ptl, mm_host(mm));
 		} else if (huge_lock(mm, addr, &leaf, &val)) {
-			keep_look(at, leaf_pte(val, leaf.shift, addr), leaf.lock);
+			fill_result(at, leaf_pte(val, leaf.shift, addr), leaf.lock);
 			return 0;
 		}
 	}

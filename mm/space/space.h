@@ -2,14 +2,14 @@
 /*
  * mm/space/space.h - find and change the VMAs of an address space.
  *
- * Each function needs mm->mmap_lock held, for writing if it changes a VMA, unless its comment says otherwise.
+ * The caller holds mm->mmap_lock, for writing if the function changes a VMA, unless a comment here says otherwise.
  */
 #ifndef MM_SPACE_SPACE_H
 #define MM_SPACE_SPACE_H
 
 #include "mm/vma.h"
 
-/* --- vma.c: the tree of VMAs; no page-table entry is touched --- */
+/* --- vma.c: the tree of VMAs. Changes no page-table entry, except that leaves that cross a new border are split --- */
 
 struct vma *find_vma(const struct vellum_mm *mm, gva_t addr);	/* the first VMA with end > addr */
 struct vma *find_vma_intersection(const struct vellum_mm *mm, gva_t start, gva_t end);
@@ -20,44 +20,53 @@ struct vma *vma_alloc(struct vellum_mm *mm, gva_t start, gva_t end, uint64_t fla
 		      struct vellum_mapping *mapping, pgoff_t pgoff);
 void vma_free(struct vma *vma);
 void vma_insert(struct vma *vma);
-void vma_remove(struct vma *vma);		/* from all trees */
-void vma_lock_rmaps(struct vma *vma);		/* the mapping's and the anon_vma's lock, for writing */
+void vma_remove(struct vma *vma);		/* from mm->vmas and the rmap trees */
+void vma_lock_rmaps(struct vma *vma);		/* the rmap locks: i_mmap_lock and anon_vma->lock, for writing */
 void vma_unlock_rmaps(struct vma *vma);
-void vma_set_range(struct vma *vma, gva_t start, gva_t end);	/* pgoff follows start */
-struct vma *vma_merge(struct vma *vma);		/* with its neighbours; returns the merged VMA */
-int vma_isolate(struct vellum_mm *mm, gva_t start, gva_t end);	/* split VMAs at both addresses */
-/* Change flags that no entry depends on, of the part [start, end) of a VMA. Returns that part's VMA, or NULL. */
+void vma_set_range(struct vma *vma, gva_t start, gva_t end);	/* also moves pgoff along with start */
+struct vma *vma_merge(struct vma *vma);		/* with neighbours that can merge; returns the resulting VMA */
+int vma_isolate(struct vellum_mm *mm, gva_t start, gva_t end);	/* split VMAs at both addresses; 0 or -ENOMEM */
+/*
+ * Set the flags of the part [start, end) of a VMA, splitting and merging as needed. Only for flags that entries do not
+ * depend on. Returns the VMA that contains the part afterwards; NULL: no memory, or too many VMAs.
+ */
 struct vma *vma_change_flags(struct vma *vma, gva_t start, gva_t end, uint64_t flags);
-gva_t find_gap(const struct vellum_mm *mm, uint64_t len, gva_t low, gva_t high); /* 0: none */
+/* The highest free range of @len bytes within [low, high), or 0. Keeps out of the guard gap of a stack above. */
+gva_t find_gap(const struct vellum_mm *mm, uint64_t len, gva_t low, gva_t high);
 uint64_t vma_gap_below(const struct vma *vma);
-void vma_update_prot(struct vma *vma);		/* page_prot follows flags */
+void vma_update_prot(struct vma *vma);		/* compute page_prot from the flags and the mapping */
 void vma_describe(const struct vma *vma, struct vellum_vma_info *info);	/* for callers of the library */
 
 /* The two questions about writes through a VMA (SPEC.md "Write notify"). */
-/* Must the backing, a driver or a tracker learn of every page that becomes dirty through the VMA? */
+/* True if the backing must be notified of each page that becomes dirty through the VMA. */
 bool vma_needs_dirty_tracking(const struct vma *vma);
-/* Must @prot, the VMA's full protection, lose W so that the first store to a page faults? */
+/* True if @prot, the VMA's full protection, must lose W so that the first store to a page faults. */
 bool vma_wants_writenotify(const struct vma *vma, uint64_t prot);
 
 /* --- mmap.c, mprotect.c, mlock.c, collapse.c --- */
 
-/* mmap_lock held for writing. The caller unlocks with mmap_write_unlock_and_deliver(), which delivers userfaultfd events. */
+/*
+ * 0 or -ENOMEM. mmap_lock held for writing. The caller unlocks it with mmap_write_unlock_and_deliver(), which delivers
+ * the userfaultfd events of the unmap.
+ */
 int do_munmap(struct vellum_mm *mm, gva_t start, uint64_t len);
+/* True if @pte, at @addr, may get W without a fault (SPEC.md "Who may grant W"). ptl held. */
 bool can_make_writable(struct vma *vma, gva_t addr, pte_t pte);
-bool may_lock(const struct vellum_mm *mm, uint64_t len);	/* RLIMIT_MEMLOCK allows @len more bytes */
+bool may_lock(const struct vellum_mm *mm, uint64_t len);	/* RLIMIT_MEMLOCK allows @len more locked bytes */
 int madvise_collapse(struct vellum_mm *mm, gva_t start, gva_t end);	/* takes mmap_lock */
 
-/* --- populate.c: fault pages in before an access; no lock held --- */
+/* --- populate.c: fault pages in before an access. Call without locks; may wait for a userfaultfd --- */
 
 enum populate_why {
-	POPULATE_FOR_MPROTECT,	/* as FOR_MMAP, but without waiting: a userfaultfd ends it */
-	POPULATE_FOR_MMAP,	/* and mlock: a store's fault where private pages would be copied */
+	POPULATE_FOR_MPROTECT,	/* as FOR_MMAP, but fails instead of waiting for a userfaultfd */
+	POPULATE_FOR_MMAP,	/* also for mlock: breaks COW of private writable mappings, as a store would */
 	POPULATE_READ,
 	POPULATE_WRITE,
 };
 
 /*
- * 0; -ENOMEM: a hole; -EINVAL: rights (READ, WRITE), device memory; -EFAULT: SIGBUS; -EAGAIN: no frames; -EINTR: a
+ * 0; -ENOMEM: a hole, or (for mmap) no rights; -EINVAL (READ and WRITE): the right is missing, or device memory;
+ * -EHWPOISON (READ and WRITE): a poisoned page; -EFAULT: the fault failed otherwise; -EAGAIN: no frames; -EINTR: a
  * fatal signal is pending.
  */
 int populate_range(struct vellum_mm *mm, gva_t start, gva_t end, enum populate_why why);

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * mm/swap/reclaim.c - frames are made free: cached pages of files are dropped, private and shared memory is swapped out.
+ * mm/swap/reclaim.c - reclaim: drop cached pages of files, swap out private and shared memory.
  *
- * A hand goes round over all frames. A page that was accessed since it came by last gets a second chance: its A is
- * cleared. References from nowhere: the hand takes one to a page that it found by its frame, without a lock
- * that whoever maps the page would hold; memory->frame_refs keeps fork out meanwhile, which counts on there
- * being no such thing (share_folio()).
+ * A clock hand goes round over all frames. A page that was accessed since the hand last passed it is spared: only its
+ * A is cleared. Speculative references: the hand takes a reference to a page that it found by its frame, without a
+ * lock that a process that maps the page would hold. memory->frame_refs excludes fork meanwhile, since share_folio()
+ * relies on there being no such reference.
  */
 #include "mm/frame/rmap.h"
 #include "mm/object/object.h"
@@ -14,7 +14,7 @@
 #include "mm/track/hooks.h"
 #include "mm/vma.h"
 
-/* For the next sync: whoever calls that is told, as nobody else can be now. */
+/* The next sync returns it: no caller can get it now. */
 static void note_error(struct vellum_mapping *mapping, int err)
 {
 	__atomic_store_n(&mapping->wb_error, err, __ATOMIC_RELAXED);
@@ -22,7 +22,7 @@ static void note_error(struct vellum_mapping *mapping, int err)
 
 /* --- cached pages of files --- */
 
-/* Clean pages that nobody maps go first; then mapped ones; then dirty ones, written. */
+/* First clean pages that are not mapped, then clean pages, then dirty pages, which are written. */
 enum effort { RECLAIM_UNMAPPED, RECLAIM_CLEAN, RECLAIM_DIRTY };
 
 static bool is_mapped(const struct folio *folio)
@@ -30,7 +30,7 @@ static bool is_mapped(const struct folio *folio)
 	return __atomic_load_n(&folio->count, __ATOMIC_ACQUIRE) >= FOLIO_MAP;
 }
 
-/* The folio's lock is held, and a reference. */
+/* The folio is locked, and the caller has a reference. */
 static bool drop_folio(struct vellum_mapping *mapping, struct folio *folio, enum effort effort)
 {
 	int err;
@@ -40,13 +40,13 @@ static bool drop_folio(struct vellum_mapping *mapping, struct folio *folio, enum
 	if (is_mapped(folio)) {
 		if (effort == RECLAIM_UNMAPPED || is_mapped_with(mapping, folio->index, folio->index, VM_LOCKED))
 			return false;
-		/* Nobody can map it again while it is locked; dirt of the entries goes to the flag. */
+		/* No fault maps it again while it is locked. The entries' dirt is propagated to PG_DIRTY. */
 		vellum_unmap_mapping_range(mapping, folio->index, 1);
 	}
 	err = effort == RECLAIM_DIRTY ? folio_write(mapping, folio) : 0;
 	if (err)
 		note_error(mapping, err);
-	/* The cache's reference and ours. */
+	/* Two references: the cache's and the caller's. */
 	return !(folio_flags(folio) & PG_DIRTY) && mapping_remove(mapping, folio, 2 * FOLIO_REF);
 }
 
@@ -63,7 +63,7 @@ static uint64_t shrink_mapping(struct vellum_mapping *mapping, uint64_t nr, enum
 	uint64_t freed = 0;
 
 	for (pgoff_t i = 0; freed < nr && (folio = mapping_next(mapping, &i, ~0ull, false)); i++) {
-		if (mutex_trylock(&folio->lock)) {	/* a fault that holds it may wait for frames */
+		if (mutex_trylock(&folio->lock)) {	/* never wait: the fault that holds it may wait for frames */
 			freed += drop_folio(mapping, folio, effort);
 			mutex_unlock(&folio->lock, &m->host);
 		}
@@ -85,7 +85,7 @@ static uint64_t shrink_caches(struct vellum_memory *m, uint64_t nr, enum effort 
 
 /* --- private pages --- */
 
-/* For rmap_walk(): clear A; 1 if it was set, or the mapping is locked in memory. */
+/* For rmap_walk(): clear A. 1: it was set, or the VMA is locked. */
 static int was_accessed(struct folio *folio, struct vma *vma, gva_t addr, void *arg)
 {
 	struct vellum_memory *m = arg;
@@ -103,7 +103,7 @@ static int was_accessed(struct folio *folio, struct vma *vma, gva_t addr, void *
 	return young && !(vma_flags(vma) & VM_SEQ_READ);
 }
 
-/* The swap entry in place of @old. */
+/* The swap entry that replaces @old. */
 static pte_t swap_entry_for(pte_t old, slot_t slot, bool exclusive)
 {
 	pte_t pte = pte_swp_keep_flags(slot_pte(slot), old);
@@ -113,10 +113,10 @@ static pte_t swap_entry_for(pte_t old, slot_t slot, bool exclusive)
 
 struct unmapping {
 	struct vellum_memory *m;
-	slot_t slot;		/* 0: the page is dropped, if nobody has stored to it */
+	slot_t slot;		/* 0: drop the page, if it was not stored to */
 };
 
-/* References that are neither its mappings' nor ours. */
+/* There are references besides those of its mappings and the caller's. */
 static bool has_other_users(const struct folio *folio)
 {
 	uint64_t count = __atomic_load_n(&folio->count, __ATOMIC_SEQ_CST);
@@ -124,14 +124,14 @@ static bool has_other_users(const struct folio *folio)
 	return (uint32_t)count - (uint32_t)(count >> 32) != 1;
 }
 
-/* ptl held; the entry is cleared and flushed: @old is what it was. False: it was put back. */
+/* ptl held; the entry was @old, and is cleared and flushed. False: @old was restored. */
 static bool replace_entry(const struct unmapping *un, struct folio *folio, struct vma *vma, gva_t addr, pte_t *ptep,
 			  pte_t old)
 {
 	bool exclusive = folio_flags(folio) & PG_EXCLUSIVE;
 
-	/* The pin that comes now sees that the entry is gone; one from before is seen here. */
-	bool stored = pte_dirty(old) || (folio_flags(folio) & PG_DIRTY);	/* since MADV_FREE: that clears both */
+	/* A pin that is taken from now on finds the entry cleared. An earlier one is seen here. */
+	bool stored = pte_dirty(old) || (folio_flags(folio) & PG_DIRTY);	/* MADV_FREE cleared both */
 
 	if (folio_maybe_pinned(folio) || (!un->slot && (stored || has_other_users(folio)))) {
 		ptep_set(ptep, old);
@@ -148,7 +148,7 @@ static bool replace_entry(const struct unmapping *un, struct folio *folio, struc
 	return true;
 }
 
-/* For rmap_walk(): 1 breaks off. */
+/* For rmap_walk(). 1 ends the walk: the page must stay. */
 static int unmap_entry(struct folio *folio, struct vma *vma, gva_t addr, void *arg)
 {
 	const struct unmapping *un = arg;
@@ -169,12 +169,15 @@ static int unmap_entry(struct folio *folio, struct vma *vma, gva_t addr, void *a
 		mm_add_rss(vma->mm, -1);
 	mutex_unlock(ptl, &m->host);
 	if (done)
-		folio_drop(m, folio, FOLIO_ONE_MAPPING);	/* the caller's reference is still there */
+		folio_drop(m, folio, FOLIO_ONE_MAPPING);	/* not the last: the caller has one */
 	return !done;
 }
 
-/* Its slot holds its bytes. The folio is locked. Return: nobody else has it, it is free with our reference. */
-static bool leave_cache(struct vellum_memory *m, struct folio *folio)
+/*
+ * The folio is locked, and its slot holds its bytes. Return: the only references were the cache's and the caller's;
+ * the cache's is dropped.
+ */
+static bool drop_from_cache(struct vellum_memory *m, struct folio *folio)
 {
 	if (__atomic_load_n(&folio->count, __ATOMIC_ACQUIRE) != 2 * FOLIO_REF)
 		return false;
@@ -189,7 +192,7 @@ static bool write_out(struct vellum_memory *m, struct folio *folio, slot_t slot)
 	folio_clear(folio, PG_DIRTY);
 	if (!slot_write(m, slot, folio))
 		return true;
-	folio_set(folio, PG_DIRTY);	/* the cache keeps it: nothing is lost */
+	folio_set(folio, PG_DIRTY);	/* it stays in the cache, so nothing is lost */
 	return false;
 }
 
@@ -200,7 +203,7 @@ static bool swap_out(struct vellum_memory *m, struct folio *folio)
 	bool fresh = !un.slot;
 
 	if (fresh) {
-		un.slot = slot_alloc(m);	/* ours until the page has it */
+		un.slot = slot_alloc(m);	/* holds a count until entries name it */
 		if (!un.slot)
 			return false;
 		if (swap_cache_add(m, folio, un.slot)) {
@@ -210,20 +213,20 @@ static bool swap_out(struct vellum_memory *m, struct folio *folio)
 	}
 	rmap_walk(m, folio, unmap_entry, &un);
 	if (fresh)
-		slot_put(m, un.slot);		/* entries name it now, or none does: anon_folio_unlock_and_trim() sees that */
+		slot_put(m, un.slot);		/* if no entry names it, the unlock frees it */
 	if (is_mapped(folio) || !write_out(m, folio, un.slot))
 		return false;
-	return leave_cache(m, folio);
+	return drop_from_cache(m, folio);
 }
 
-/* Nobody is to miss it: MADV_FREE. */
+/* After MADV_FREE: drop it without writing. */
 static bool drop_lazyfree(struct vellum_memory *m, struct folio *folio)
 {
 	struct unmapping un = { .m = m };
 
 	rmap_walk(m, folio, unmap_entry, &un);
 	if (is_mapped(folio)) {
-		folio_clear(folio, PG_LAZYFREE);	/* stored to since: it is an ordinary page again */
+		folio_clear(folio, PG_LAZYFREE);	/* stored to since MADV_FREE: an ordinary page again */
 		folio_set(folio, PG_DIRTY);
 		return false;
 	}
@@ -234,7 +237,7 @@ static bool reclaim_anon(struct vellum_memory *m, struct folio *folio, bool forc
 {
 	if (!is_mapped(folio))
 		return (folio_flags(folio) & PG_SWAPCACHE) && write_out(m, folio, folio_slot(m, folio)) &&
-		       leave_cache(m, folio);
+		       drop_from_cache(m, folio);
 	if (folio_maybe_pinned(folio))
 		return false;
 	if (folio_flags(folio) & PG_LAZYFREE)
@@ -244,7 +247,7 @@ static bool reclaim_anon(struct vellum_memory *m, struct folio *folio, bool forc
 	return swap_out(m, folio);
 }
 
-/* A page of a shared-memory object. */
+/* A page of a shared-memory mapping. */
 static bool reclaim_shmem(struct vellum_memory *m, struct folio *folio, bool force)
 {
 	struct vellum_mapping *mapping = folio->mapping;
@@ -256,7 +259,7 @@ static bool reclaim_shmem(struct vellum_memory *m, struct folio *folio, bool for
 	return shmem_swap_out(mapping, folio);
 }
 
-/* Its lock, and a reference that is the caller's. */
+/* The caller has a reference. */
 bool reclaim_folio(struct vellum_memory *m, struct folio *folio, bool force)
 {
 	bool freed = false, anon;
@@ -264,7 +267,7 @@ bool reclaim_folio(struct vellum_memory *m, struct folio *folio, bool force)
 
 	if (!mutex_trylock(&folio->lock))
 		return false;
-	flags = folio_flags_acquire(folio);	/* once: a page becomes somebody's without its lock */
+	flags = folio_flags_acquire(folio);	/* read once: they may change without the lock */
 	anon = flags & (PG_ANON | PG_SWAPCACHE);
 	if (anon)
 		freed = reclaim_anon(m, folio, force);
@@ -277,7 +280,7 @@ bool reclaim_folio(struct vellum_memory *m, struct folio *folio, bool force)
 	return freed;
 }
 
-/* A page that may be swapped out: some flags are looked at again with its lock. */
+/* A frame that may hold a page to reclaim, referenced; or NULL. Some flags are checked again under its lock. */
 static struct folio *folio_at_hand(struct vellum_memory *m, uint64_t index)
 {
 	struct folio *folio = &m->folios[index];
@@ -297,8 +300,8 @@ static struct folio *folio_at_hand(struct vellum_memory *m, uint64_t index)
 	return NULL;
 }
 
-/* The first round spares what was accessed, the second does not. */
-static uint64_t turn_hand(struct vellum_memory *m, uint64_t nr)
+/* The first round spares accessed pages, the second does not. */
+static uint64_t reclaim_by_clock(struct vellum_memory *m, uint64_t nr)
 {
 	uint64_t freed = 0;
 
@@ -324,12 +327,12 @@ EXPORT uint64_t vellum_reclaim(struct vellum_memory *memory, uint64_t nr)
 
 	for (enum effort effort = RECLAIM_UNMAPPED; effort <= RECLAIM_DIRTY && freed < nr; effort++)
 		freed += shrink_caches(memory, nr - freed, effort);
-	return freed < nr ? freed + turn_hand(memory, nr - freed) : freed;
+	return freed < nr ? freed + reclaim_by_clock(memory, nr - freed) : freed;
 }
 
 /*
- * Not as long as anything can be dropped: that may be the page that each try brings in before it
- * fails for want of a second one.
+ * The number of tries is limited: a fault that needs two pages could otherwise reclaim for ever the one that it brings
+ * in first.
  */
 bool reclaim_for_retry(struct vellum_memory *m, unsigned *tries)
 {

@@ -5,24 +5,24 @@
 #include "mm/table/exposed.h"
 
 #define CHUNK_SLOTS	1024u
-#define SLOT_CACHED	(1u << 31)	/* a page in RAM has it */
-#define SLOT_BUSY	(1u << 30)	/* its bytes are being given back */
+#define SLOT_CACHED	(1u << 31)	/* a page in the swap cache has it */
+#define SLOT_BUSY	(1u << 30)	/* ops->free() runs */
 #define SLOT_COUNT	(SLOT_BUSY - 1)
 
 struct swap_area {
 	const struct vellum_swap_ops *ops;
 	void *ctx;
 	uint64_t nr_slots, nr_used;
-	uint64_t next;			/* where to look first */
+	uint64_t next;			/* the slot to try first */
 	bool closing;			/* no new slots */
-	uint32_t **chunks;		/* [nr_slots / CHUNK_SLOTS], each allocated when it is used first */
+	uint32_t **chunks;		/* [nr_slots / CHUNK_SLOTS]; allocated on first use */
 };
 
 struct swap_state {
-	struct mutex lock;		/* a leaf; protects all of it, and PG_SWAPCACHE's change */
+	struct mutex lock;		/* a leaf; protects all fields, and changes of PG_SWAPCACHE */
 	struct swap_area *area[VELLUM_MAX_SWAP_AREAS];
 	struct radix cache;		/* slot to folio */
-	struct radix slots;		/* frame index to slot, as 2 * slot + 1 */
+	struct radix slots;		/* frame index to slot, stored as 2 * slot + 1 */
 	uint64_t nr_out, nr_in;		/* atomic */
 };
 
@@ -41,15 +41,15 @@ static uint64_t number_of(slot_t slot)
 	return (slot - 1) & ((1ull << SWP_OFFSET_BITS) - 1);
 }
 
-/* lock held; the slot is in use. */
+/* st->lock held; the slot is in use. */
 static uint32_t *word_of(const struct swap_state *st, slot_t slot)
 {
 	return &area_of(st, slot)->chunks[number_of(slot) / CHUNK_SLOTS][number_of(slot) % CHUNK_SLOTS];
 }
 
 /*
- * lock held. The word of a slot that an entry named when it was looked at without a lock: NULL if it is free by now, is
- * being given back, or its area is gone or another.
+ * The word of a slot that an entry named when it was read without a lock. NULL: the slot is free by now, ops->free()
+ * runs, or its area was removed or replaced. st->lock held.
  */
 static uint32_t *live_word(const struct swap_state *st, slot_t slot)
 {
@@ -67,7 +67,7 @@ static uint64_t nr_chunks(const struct swap_area *area)
 
 /* --- slots --- */
 
-/* The first free one of a chunk, or nr_slots. lock held. */
+/* The first free slot of a chunk from @from on; nr_slots: none. st->lock held. */
 static uint64_t free_in_chunk(struct swap_area *area, uint64_t chunk, uint64_t from, const struct host *host)
 {
 	uint64_t end = min_u64((chunk + 1) * CHUNK_SLOTS, area->nr_slots);
@@ -80,7 +80,7 @@ static uint64_t free_in_chunk(struct swap_area *area, uint64_t chunk, uint64_t f
 	return area->nr_slots;
 }
 
-/* One that is free, or nr_slots. lock held. */
+/* A free slot; nr_slots: none. st->lock held. */
 static uint64_t find_free(struct swap_area *area, const struct host *host)
 {
 	uint64_t first = area->next / CHUNK_SLOTS, found;
@@ -121,8 +121,8 @@ slot_t slot_alloc(struct vellum_memory *m)
 }
 
 /*
- * The word of a slot that an entry names whose lock the caller holds: it is in use, unless the entry is forged. Not
- * for the owner of a slot that no entry names yet. st->lock held.
+ * The word of a slot that an entry names; the entry's lock is held. So the slot is in use, unless the entry is forged.
+ * Not for the owner of a slot that no entry names yet. st->lock held.
  */
 static uint32_t *named_word(const struct vellum_memory *m, const struct swap_state *st, slot_t slot)
 {
@@ -151,7 +151,7 @@ bool swap_slot_exists(const struct vellum_memory *m, slot_t slot)
 	return exists;
 }
 
-/* The areas, which an entry that names a slot says are there. */
+/* The swap state. It exists if an entry names a slot, unless the entry is forged. */
 static struct swap_state *state_of_slot(const struct vellum_memory *m, slot_t slot)
 {
 	struct swap_state *st = state_of(m);
@@ -181,7 +181,7 @@ uint32_t slot_count(struct vellum_memory *m, slot_t slot)
 	return count;
 }
 
-/* lock held, dropped. Nobody names the slot, and no page has it. */
+/* st->lock is held, and dropped here. The slot has count 0 and no page. */
 static void free_slot(struct vellum_memory *m, struct swap_state *st, slot_t slot)
 {
 	struct swap_area *area = area_of(st, slot);
@@ -249,7 +249,7 @@ int swap_cache_add(struct vellum_memory *m, struct folio *folio, slot_t slot)
 {
 	struct swap_state *st = state_of(m);
 	uint64_t frame = (uint64_t)(folio - m->folios);
-	void *as_value = (void *)(uintptr_t)(2 * slot + 1);	/* never a real pointer */
+	void *as_value = (void *)(uintptr_t)(2 * slot + 1);	/* odd, so never a real pointer */
 	uint32_t *word;
 	int err = 0;
 
@@ -286,7 +286,7 @@ struct folio *swap_cache_get(struct vellum_memory *m, slot_t slot)
 	return folio;
 }
 
-/* lock held. */
+/* st->lock held. */
 static slot_t slot_of(const struct vellum_memory *m, const struct swap_state *st, const struct folio *folio)
 {
 	return (uintptr_t)radix_get(&st->slots, (uint64_t)(folio - m->folios)) >> 1;
@@ -305,7 +305,7 @@ slot_t folio_slot(struct vellum_memory *m, const struct folio *folio)
 	return slot;
 }
 
-/* folio locked; lock held, dropped. */
+/* The folio is locked. st->lock is held, and dropped here. */
 static void remove_locked(struct vellum_memory *m, struct swap_state *st, struct folio *folio, slot_t slot)
 {
 	radix_delete(&st->cache, slot, &m->host);
@@ -315,7 +315,7 @@ static void remove_locked(struct vellum_memory *m, struct swap_state *st, struct
 		*word_of(st, slot) &= ~SLOT_CACHED;
 		mutex_unlock(&st->lock, &m->host);
 	} else {
-		folio_set(folio, PG_DIRTY);	/* its bytes are nowhere else */
+		folio_set(folio, PG_DIRTY);	/* no slot has its bytes any more */
 		free_slot(m, st, slot);
 	}
 	folio_put(m, folio);
@@ -334,7 +334,7 @@ void swap_cache_remove(struct vellum_memory *m, struct folio *folio)
 		mutex_unlock(&st->lock, &m->host);
 }
 
-/* folio locked. */
+/* The folio is locked. */
 static void drop_if_unnamed(struct vellum_memory *m, struct folio *folio)
 {
 	struct swap_state *st = state_of(m);
@@ -373,11 +373,11 @@ void swap_cache_trydrop(struct vellum_memory *m, struct folio *folio)
 
 void anon_folio_unlock_and_trim(struct vellum_memory *m, struct folio *folio)
 {
-	/* Before anybody else can have the lock: who swaps it out would take its slot's bytes for the page's. */
+	/* Before the unlock: reclaim would otherwise take the bytes in the slot for those of the page. */
 	if (folio_flags(folio) & PG_SWAPCACHE)
 		drop_if_unnamed(m, folio);
 	mutex_unlock(&folio->lock, &m->host);
-	swap_cache_trydrop(m, folio);	/* a name that went since: who found the page locked left that to us */
+	swap_cache_trydrop(m, folio);	/* slot_put() leaves the slot of a locked page to its holder */
 }
 
 /* --- areas --- */
@@ -390,7 +390,7 @@ static void free_area(struct vellum_memory *m, struct swap_area *area)
 	host_free(&m->host, area, sizeof(*area));
 }
 
-/* The state that areas hang on, made with the first. NULL: no memory. */
+/* The swap state, created with the first area. NULL: no memory. */
 static struct swap_state *make_state(struct vellum_memory *m)
 {
 	struct swap_state *st = state_of(m), *none = NULL;
@@ -506,7 +506,7 @@ bool swap_forget(struct vellum_memory *m, unsigned type)
 	return empty;
 }
 
-/* Nothing else runs. @named: how often each slot is named, as 2 * times + 1. */
+/* No other call runs. @named: how many entries and pages name each slot, as 2 * count + 1. */
 const char *swap_check(struct vellum_memory *m, const struct radix *named)
 {
 	struct swap_state *st = state_of(m);

@@ -2,13 +2,13 @@
 /*
  * mm/swap/swap.h - swap areas, their slots, and pages that are in RAM and have a slot (the swap cache).
  *
- * A slot counts the entries (and pages of shared-memory objects) that name it. A page with a slot is in the swap
- * cache: PG_SWAPCACHE, a reference of the cache's, found by slot; its folio lock protects that it stays there.
+ * A slot counts the entries (and pages of shared-memory mappings) that name it. A page with a slot is in the swap
+ * cache: it has PG_SWAPCACHE and a reference of the cache, and is found by its slot. Its folio lock keeps it there.
  *
- * INV-SWAP-1: a slot's count is the number of entries and object pages that name it; a slot with none is free,
- * or its page is locked.
- * INV-SWAP-2: a page in the swap cache is not PG_EXCLUSIVE once its lock is dropped; what its slot holds is the
- * page's bytes unless it is PG_DIRTY.
+ * INV-SWAP-1: a slot's count is the number of entries and shared-memory pages that name it. A slot with count 0 is
+ * free, or its page is locked.
+ * INV-SWAP-2: a page in the swap cache is not PG_EXCLUSIVE once its lock is dropped. Unless the page is PG_DIRTY, its
+ * slot holds its bytes.
  * INV-SWAP-3: bytes are written to a slot after all entries of the page were removed and flushed.
  */
 #ifndef MM_SWAP_SWAP_H
@@ -17,7 +17,7 @@
 #include "mm/mapping.h"
 #include "vellum/swap.h"
 
-/* Where a page is: area and number, as a number that is never 0. */
+/* An area and the slot's number in it, as a number that is never 0. */
 typedef uint64_t slot_t;
 
 static inline slot_t make_slot(unsigned type, uint64_t offset)
@@ -36,55 +36,60 @@ static inline pte_t slot_pte(slot_t slot)
 }
 
 /* swap.c: slots */
-slot_t slot_alloc(struct vellum_memory *m);	/* named once. 0: all areas are full, or there is none */
+slot_t slot_alloc(struct vellum_memory *m);	/* count 1. 0: all areas are full, or there is none */
 void slot_dup(struct vellum_memory *m, slot_t slot);
 void slot_put(struct vellum_memory *m, slot_t slot);
-/* Entries name it: for entries in exposed tables (mm/table/exposed.h), whose lock is held. */
+/* The slot has a count. For entries in exposed tables (mm/table/exposed.h); the page-table lock is held. */
 bool swap_slot_exists(const struct vellum_memory *m, slot_t slot);
 uint32_t slot_count(struct vellum_memory *m, slot_t slot);
 int slot_write(struct vellum_memory *m, slot_t slot, const struct folio *folio);
 int slot_read(struct vellum_memory *m, slot_t slot, struct folio *folio);
 void swap_destroy(struct vellum_memory *m);
 int swap_close(struct vellum_memory *m, unsigned type);		/* no new slots from here on. 0 or -EINVAL */
-/* If no slot is in use the area goes, else it is open again. */
+/* Remove the area if no slot is in use; else open it again. Return: it was removed. */
 bool swap_forget(struct vellum_memory *m, unsigned type);
 
-/* For validate.c: NULL, or what is wrong. */
+/* For validate.c. Return: NULL, or a description of what is wrong. */
 const char *swap_check(struct vellum_memory *m, const struct radix *named);
 
 /* The swap cache. */
 int swap_cache_add(struct vellum_memory *m, struct folio *folio, slot_t slot);	/* locked; 0, -ENOMEM, -EEXIST */
 struct folio *swap_cache_get(struct vellum_memory *m, slot_t slot);	/* referenced, or NULL */
 slot_t folio_slot(struct vellum_memory *m, const struct folio *folio);	/* 0: not in the cache */
-/* Out of the cache; locked. The slot stays if entries name it. */
+/* Remove from the cache; the folio is locked. The slot stays allocated if entries name it. */
 void swap_cache_remove(struct vellum_memory *m, struct folio *folio);
-/* If no entry names its slot any more, and nobody has it locked. */
+/* Remove from the cache if no entry names the slot and the folio is not locked. */
 void swap_cache_trydrop(struct vellum_memory *m, struct folio *folio);
-/* Unlock an anonymous page; what became of its slot meanwhile is seen to. */
+/* Unlock an anonymous page. If entries no longer name its slot, free the slot first. May sleep. */
 void anon_folio_unlock_and_trim(struct vellum_memory *m, struct folio *folio);
 
-/* swap_in.c */
+/* mm/fault/swap_in.c */
 /*
- * The page behind a slot, locked, referenced, in the swap cache. 0, FAULT_AGAIN (the slot is another's by now), or
- * a fault's result.
+ * Read the page of a slot, or find it in the swap cache: locked and referenced. May sleep. Return: 0; FAULT_AGAIN (the
+ * slot is free or reused by now); or a fault's result.
  */
 int swap_in(struct vellum_memory *m, slot_t slot, struct folio **out);
 
 /* reclaim.c */
 #define RECLAIM_BATCH	32	/* frames that a failed allocation asks for */
-#define RECLAIM_TRIES	16	/* times that it asks */
-/* An allocation failed: reclaim pages. True: trying again is worth it. *@tries: 0 at first. No lock held. */
+#define RECLAIM_TRIES	16	/* how often it retries */
+/*
+ * An allocation failed: reclaim pages. *@tries is 0 at first. No lock is held. Return: the allocation may be retried.
+ */
 bool reclaim_for_retry(struct vellum_memory *m, unsigned *tries);
-/* Swap out or drop one page; @force: even if it was used just now. Return: a frame was freed. No lock held. */
+/*
+ * Swap out or drop one page; @force: even if it was accessed recently. No page-table or page lock is held; the caller
+ * has a reference. Return: the page is free once that reference is dropped.
+ */
 bool reclaim_folio(struct vellum_memory *m, struct folio *folio, bool force);
 
-/* One page of a file's cache, locked and referenced: written if it is dirty, and dropped. */
+/* Write a page of a file's cache, if it is dirty, and drop it. It is locked and referenced. Return: it was dropped. */
 bool reclaim_cached(struct vellum_mapping *mapping, struct folio *folio);
 
-/* shmem.c: pages of shared-memory objects */
+/* mm/object/shmem.c: pages of shared-memory mappings */
 bool shmem_swap_out(struct vellum_mapping *mapping, struct folio *folio);	/* locked, referenced */
 slot_t shmem_slot(struct vellum_mapping *mapping, pgoff_t index);	/* 0: not swapped out; pages_lock held */
-/* @folio: new, locked. 0: the page is not out; 1: done; or -EIO */
+/* @folio: new, locked. 0: its page is not swapped out; 1: read; or -EIO */
 int shmem_swap_in(struct vellum_mapping *mapping, struct folio *folio);
 void shmem_drop_swapped(struct vellum_mapping *mapping, pgoff_t first, pgoff_t last);
 

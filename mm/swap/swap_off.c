@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* mm/swap/swap_off.c - a swap area goes: everything in it comes back to RAM, entry by entry. */
+/* mm/swap/swap_off.c - remove a swap area: swap in every entry and page that names it. */
 #include "mm/fault/fault.h"
 #include "mm/object/object.h"
 #include "mm/space/space.h"
@@ -27,7 +27,7 @@ static int find_entry(pte_t *ptep, gva_t addr, struct mm_walk *walk)
 
 static const struct mm_walk_ops find_walk_ops = { .pte = find_entry };
 
-/* It cannot be read: whoever accesses it has to be told, now and later. mmap_lock held. */
+/* The page cannot be read: make every access a VELLUM_FAULT_HWPOISON. mmap_lock held. */
 static void poison_entry(struct vma *vma, gva_t addr, unsigned type)
 {
 	struct mutex *ptl;
@@ -43,7 +43,7 @@ static void poison_entry(struct vma *vma, gva_t addr, unsigned type)
 	mutex_unlock(ptl, mm_host(vma->mm));
 }
 
-/* The next entry of the area at *@at or above comes back. 1: none is left; 0; -ENOMEM. */
+/* Swap in the next entry of the area at *@at or above. 1: there is none; 0; -ENOMEM. mmap_lock held. */
 static int bring_next(struct vellum_mm *mm, unsigned type, gva_t *at)
 {
 	struct find_walk fw = { .type = type };
@@ -78,7 +78,7 @@ static int empty_mm(struct vellum_mm *mm, unsigned type)
 	return err < 0 ? err : 0;
 }
 
-/* The next page of the object at *@index or above that is in the area. False: none. */
+/* The next page of the mapping at *@index or above that is in the area. False: none. */
 static bool next_in_area(struct vellum_mapping *mapping, unsigned type, uint64_t *index)
 {
 	const struct host *host = &mapping->memory->host;
@@ -91,7 +91,7 @@ static bool next_in_area(struct vellum_mapping *mapping, unsigned type, uint64_t
 	return found;
 }
 
-/* Pages of shared memory: read, as by an access. One that cannot be read stays out. */
+/* Read the mapping's pages that are in the area. A page that cannot be read stays in it. */
 static int empty_mapping(struct vellum_mapping *mapping, unsigned type)
 {
 	uint64_t index = 0;

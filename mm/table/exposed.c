@@ -8,7 +8,7 @@ void entry_forged(const struct vellum_memory *m, uint64_t entry, const char *wha
 	if (m->host.ops->forged)
 		m->host.ops->forged(m->host.ctx, entry, what);
 	host_bug(&m->host, what);
-	__builtin_trap();	/* nothing that goes on from here could be relied on */
+	__builtin_trap();	/* if the hooks return, the process must not continue with a forged entry */
 }
 
 const struct folio *checked_folio(const struct vellum_memory *m, pfn_t pfn, uint64_t entry)

@@ -1,33 +1,34 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * mm/table/exposed.h - from the value of a page-table entry to what it names.
+ * mm/table/exposed.h - find the folio, table or host address that a page-table entry names.
  *
- * Where a machine's tables are exposed (VELLUM_MMU_TABLES_EXPOSED), a program may have written an entry behind the
- * core's back. Each function here then checks the value that its caller has loaded, before anything is read or
- * written through it: the frame is RAM, and is used as an entry of this kind says. An entry that cannot be the
- * core's ends in the host's forged() hook. Elsewhere the checks cost one test of a flag.
+ * If a machine's tables are exposed (VELLUM_MMU_TABLES_EXPOSED), a program can write entries without the core. Each
+ * function here then checks the value that its caller has loaded, before the caller reads or writes through it: the
+ * frame must be RAM, and must be in use as an entry of this kind requires. If the core cannot have written the entry,
+ * the check calls the host's forged() hook. On other machines the checks cost one test of a flag.
  *
- * A forged entry that names a page of the right kind is not found here: it harms what runs in this RAM, not the host.
+ * A forged entry that names a page of the right kind passes the checks. It can harm what runs in this RAM, but not
+ * the host.
  */
 #ifndef MM_TABLE_EXPOSED_H
 #define MM_TABLE_EXPOSED_H
 
 #include "mm/frame/folio.h"
 
-/* Does not return. @entry: the value. */
+/* Report a forged entry to the host. Does not return. @entry: the entry's value. */
 void entry_forged(const struct vellum_memory *m, uint64_t entry, const char *what) __attribute__((noreturn, cold));
 
-/* Metadata of a frame of RAM that @entry names. */
+/* The folio of the frame @pfn, which @entry names. The entry is forged if the frame is not RAM. */
 const struct folio *checked_folio(const struct vellum_memory *m, pfn_t pfn, uint64_t entry);
 
-/* The checks, for exposed tables only. */
+/* Checks for exposed tables: each returns only if the entry may be the core's. */
 void check_table_entry(const struct vellum_memory *m, uint64_t entry);
 void check_page_entry(const struct vellum_memory *m, pfn_t pfn, uint64_t entry);
 void check_huge_entry(const struct vellum_memory *m, uint64_t entry, unsigned shift);
 void check_raw_entry(const struct vellum_memory *m, pfn_t pfn, uint64_t entry);
 void check_swp_entry(const struct vellum_memory *m, pte_t pte);	/* mm/fault/swp_entry.c */
 
-/* The table that @entry (of a PGD, PUD or PMD, present and no leaf) points to. */
+/* The folio of the table that @entry (of a PGD, PUD or PMD; present, and no leaf) points to. */
 static inline struct folio *entry_table_folio(const struct vellum_memory *m, uint64_t entry)
 {
 	if (unlikely(m->exposed))
@@ -42,7 +43,7 @@ static inline uint64_t *table_of(const struct vellum_memory *m, uint64_t entry)
 	return frame_address(m, x86_table_pfn(entry));
 }
 
-/* Nothing is there: neither a table nor a leaf. An entry above the last level has no other meaning. */
+/* The entry, of a level above the last, names neither a table nor a leaf. Such an entry must be empty. */
 static inline bool no_table(const struct vellum_memory *m, uint64_t entry)
 {
 	if (entry & (X86_PRESENT | X86_PSE))
@@ -52,7 +53,7 @@ static inline bool no_table(const struct vellum_memory *m, uint64_t entry)
 	return true;
 }
 
-/* The folio that a present entry maps; it is not special. */
+/* The folio that a present entry maps. The entry must not be raw. */
 static inline struct folio *pte_folio(const struct vellum_memory *m, pte_t pte)
 {
 	if (unlikely(m->exposed))
@@ -60,7 +61,7 @@ static inline struct folio *pte_folio(const struct vellum_memory *m, pte_t pte)
 	return pfn_folio(m, pte_pfn(pte));
 }
 
-/* The first of the 512 folios that a leaf of 2 MiB maps; it is not raw. */
+/* The first of the 512 folios that a leaf of 2 MiB maps. The leaf must not be raw. */
 static inline struct folio *huge_folio(const struct vellum_memory *m, uint64_t entry, unsigned shift)
 {
 	if (unlikely(m->exposed))
@@ -68,7 +69,7 @@ static inline struct folio *huge_folio(const struct vellum_memory *m, uint64_t e
 	return pfn_folio(m, pmd_pfn(pmd_make(entry)));
 }
 
-/* The folio of page @i of a leaf; it is not raw. */
+/* The folio of page @i of a leaf. The leaf must not be raw. */
 static inline struct folio *huge_page_folio(const struct vellum_memory *m, uint64_t entry, unsigned shift, uint64_t i)
 {
 	pfn_t pfn = (shift == PUD_SHIFT ? pud_pfn(pud_make(entry)) : pmd_pfn(pmd_make(entry))) + i;
@@ -86,7 +87,7 @@ static inline struct folio *swp_folio(const struct vellum_memory *m, pte_t pte)
 	return pfn_folio(m, pte_swp_pfn(pte));
 }
 
-/* Host memory behind a present entry, of RAM or of a device; NULL: it has none. */
+/* The host address of the memory (RAM or a device's) that a present entry maps; NULL: the frame has none. */
 static inline void *pte_host(struct vellum_memory *m, pte_t pte)
 {
 	if (unlikely(m->exposed)) {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* mm/table/huge.c - huge leaves come, are split, and go; see huge.h. */
+/* mm/table/huge.c - find, install, split and remove huge leaves; see huge.h. */
 #include "mm/space/space.h"
 #include "mm/table/exposed.h"
 #include "mm/table/huge.h"
@@ -18,11 +18,11 @@ pte_t leaf_pte(uint64_t val, unsigned shift, gva_t addr)
 	if (val & X86_PAT_LARGE)
 		v |= X86_PAT;
 	if (val & X86_DEVMAP)
-		v |= X86_SPECIAL;	/* no folio: small entries say so with both bits */
+		v |= X86_SPECIAL;	/* a small raw entry of device memory has both bits */
 	return pte_make(x86_with_pfn_bits(v, pfn << PAGE_SHIFT, X86_PFN_MASK));
 }
 
-/* The PMD leaf for a part of a PUD leaf. */
+/* The PMD leaf that maps part @i of a PUD leaf. */
 static uint64_t pmd_of_pud(uint64_t val, unsigned i)
 {
 	pfn_t pfn = pud_pfn(pud_make(val)) + i * PMD_PAGES;
@@ -100,7 +100,7 @@ static void free_deposits(struct vellum_memory *m, struct folio *table)
 	}
 }
 
-/* A chain of @nr empty tables; NULL: no memory. */
+/* Allocate a chain of @nr empty tables; NULL: no memory. */
 static struct folio *alloc_tables(struct vellum_memory *m, unsigned nr)
 {
 	struct folio *chain = NULL;
@@ -119,10 +119,10 @@ static struct folio *alloc_tables(struct vellum_memory *m, unsigned nr)
 	return chain;
 }
 
-/* What a leaf of this size keeps: a table, for a PUD one that can keep 512 leaves itself. */
+/* What INV-HUGE-1 keeps for one leaf. */
 struct deposit {
-	struct folio *table;
-	struct folio *below;	/* for @table's own leaves */
+	struct folio *table;	/* the table that replaces the leaf in a split */
+	struct folio *below;	/* of a PUD leaf: deposits for the 512 leaves in that table; else NULL */
 };
 
 static int deposit_alloc(struct vellum_memory *m, unsigned shift, struct deposit *dep)
@@ -141,8 +141,8 @@ static int deposit_alloc(struct vellum_memory *m, unsigned shift, struct deposit
 }
 
 /*
- * A table has one pointer. A PMD table chains the tables of its leaves. A PUD table chains, for each of its leaves,
- * a PMD table followed by that one's 512: 513 in a row.
+ * A table has one pointer for all deposits of its leaves. A PMD table chains one table for each leaf. A PUD table
+ * chains 513 tables for each leaf: a PMD table, then the 512 deposits of that table.
  */
 static void deposit_put(struct folio *in, const struct deposit *dep)
 {
@@ -180,7 +180,7 @@ void huge_removed(struct vellum_memory *m, uint64_t *entry, unsigned shift)
 	free_deposits(m, dep.table);
 }
 
-/* --- coming --- */
+/* --- installing --- */
 
 int huge_install(struct vellum_mm *mm, gva_t addr, unsigned shift, uint64_t val, int (*prepare)(void *arg), void *arg)
 {
@@ -204,7 +204,7 @@ int huge_install(struct vellum_mm *mm, gva_t addr, unsigned shift, uint64_t val,
 	if (!err) {
 		uint64_t none = 0;
 
-		/* A table may come in without the lock. */
+		/* Faults install tables without this lock, so the entry may have changed. */
 		if (entry_cmpxchg(entry, &none, val))
 			deposit_put(table_folio(m, entry), &dep);
 		else
@@ -239,7 +239,7 @@ bool huge_free_table(struct vma *vma, gva_t addr)
 
 	if (!table)
 		return true;
-	vma_lock_rmaps(vma);	/* who walks by object holds no mmap lock */
+	vma_lock_rmaps(vma);	/* walks by mapping do not hold the mmap lock */
 	mutex_lock(&table->ptl, &m->host);
 	empty = table_is_empty(table_of(m, val));
 	if (empty)
@@ -261,7 +261,7 @@ static void fill_ptes(uint64_t *table, uint64_t val)
 	for (unsigned i = 0; i < ENTRIES_PER_TABLE; i++) {
 		pte_t pte = leaf_pte(val, PMD_SHIFT, (gva_t)i << PAGE_SHIFT);
 
-		/* Dirt that moves into new entries was not looked at by who clears soft-dirty: it counts. */
+		/* A clear of soft-dirty has not examined the new entries, so a dirty one counts as soft-dirty. */
 		if (pte_dirty(pte) && !pte_special(pte))
 			pte = pte_mksoft_dirty(pte);
 		entry_store(&table[i], pte.val);
@@ -275,7 +275,7 @@ void huge_split_locked(struct vellum_mm *mm, uint64_t *entry, gva_t addr, unsign
 	struct deposit dep = deposit_take(m, table_folio(m, entry), shift);
 	uint64_t *table = frame_address(m, folio_pfn(m, dep.table));
 	gva_t start = leaf_start(addr, shift);
-	uint64_t val = entry_exchange(entry, X86_PSE);	/* invalid, but a leaf: INV-HUGE-2 */
+	uint64_t val = entry_exchange(entry, X86_PSE);	/* an invalid leaf: INV-HUGE-2 */
 
 	batch_add(&batch, start, start + (1ull << shift), VELLUM_FLUSH_UNMAP);
 	flush_batch(mm, &batch);
@@ -302,7 +302,7 @@ void huge_split_at(struct vellum_mm *mm, gva_t addr)
 	struct leaf leaf;
 	uint64_t val;
 
-	/* A PUD becomes PMDs first, one of which may cross still. */
+	/* A PUD leaf is split into PMD leaves first. One of them may still cross @addr. */
 	while (addr < TASK_SIZE && huge_lookup(mm, addr, &leaf) && leaf_start(addr, leaf.shift) != addr) {
 		if (!huge_lock(mm, addr, &leaf, &val))
 			return;

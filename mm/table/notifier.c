@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* mm/table/notifier.c - secondary MMUs are told before and after entries lose rights or pages. */
+/* mm/table/notifier.c - notify secondary MMUs before and after entries lose rights or are removed. */
 #include "mm/mm.h"
 #include "mm/table/pgtable.h"
 
@@ -36,9 +36,9 @@ void notify_release(struct vellum_mm *mm)
 }
 
 /*
- * The mmap lock held for writing keeps an operation from seeing a notifier at its end that was
- * not there at its start; by-mapping operations hold the lock of a mapping instead, so a notifier
- * that comes in the middle of one may see a finish without a start and must bear it.
+ * Operations that hold the mmap lock call finish() only for notifiers whose start() they called, because registering
+ * takes the mmap lock for writing. Operations by mapping hold a mapping's lock instead. A notifier that is registered
+ * during such an operation may get finish() without start(), and must accept that.
  */
 EXPORT void vellum_notifier_register(struct vellum_mm *mm, struct vellum_notifier *notifier)
 {

@@ -39,9 +39,9 @@ static int walk_last_level(uint64_t pmd, gva_t start, gva_t end, struct mm_walk 
 	return err;
 }
 
-#define WALK_AGAIN (WALK_STOP + 1)	/* no callback returns it: the entry is another by now */
+#define WALK_AGAIN (WALK_STOP + 1)	/* internal: the entry has changed, read it again */
 
-/* Nothing, or WALK_AGAIN: what was a leaf is a table, or will be looked at as what it has become. */
+/* Returns the callback's value, or WALK_AGAIN if the entry was split or is no leaf any more. */
 static int walk_huge_leaf(uint64_t *entry, gva_t start, gva_t end, unsigned shift, struct mm_walk *walk)
 {
 	struct vellum_mm *mm = walk->vma->mm;
@@ -103,7 +103,7 @@ static int walk_vma(struct mm_walk *walk)
 	return err;
 }
 
-/* As walk_vma(), if the operation wants this VMA. */
+/* As walk_vma(), unless test_vma skips the VMA. */
 static int walk_wanted_vma(struct mm_walk *walk)
 {
 	int err = walk->ops->test_vma ? walk->ops->test_vma(walk->vma, walk) : 0;

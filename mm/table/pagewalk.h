@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * mm/table/pagewalk.h - the one page walker, by address range and by mapping.
+ * mm/table/pagewalk.h - the page walker, by address range and by mapping.
  *
- * A const table of callbacks per operation; callbacks may be shared between tables. All are
- * optional. They return 0 to go on, WALK_SKIP (test_vma, pre_vma) to pass over a VMA, WALK_STOP to
- * end the walk, which returns it, or a negative error.
+ * Each operation has a const table of callbacks. All callbacks are optional. A callback returns 0 to continue,
+ * WALK_SKIP (test_vma and pre_vma only) to skip the VMA, WALK_STOP or a negative error to end the walk. The walk
+ * returns the value that ended it.
  */
 #ifndef MM_TABLE_PAGEWALK_H
 #define MM_TABLE_PAGEWALK_H
@@ -23,36 +23,36 @@ struct mm_walk {
 };
 
 struct mm_walk_ops {
-	/* Walk this VMA? Bounds are clipped. */
+	/* Decide on a VMA before anything in it is walked. walk->start and walk->end are clipped to the VMA. */
 	int (*test_vma)(struct vma *vma, struct mm_walk *walk);
-	/* Around a VMA's walk; post runs if pre returned 0. No page-table lock held. */
+	/* Before and after the walk of a VMA. post_vma runs if pre_vma returned 0. No page-table lock is held. */
 	int (*pre_vma)(struct mm_walk *walk);
 	void (*post_vma)(struct mm_walk *walk);
 	/*
-	 * The part [start, end) of a huge leaf of 1 << @shift bytes; its lock is held. 0: done with it; WALK_SPLIT: go
-	 * on below it, with smaller entries. Without the callback it is skipped, never split.
+	 * The part [start, end) of a huge leaf of 1 << @shift bytes; its lock is held. On WALK_SPLIT the walker splits
+	 * the leaf and walks the smaller entries. Without this callback, leaves are skipped and not split.
 	 */
 	int (*huge_leaf)(uint64_t *entry, gva_t start, gva_t end, unsigned shift, struct mm_walk *walk);
-	/* The entries of one last-level table for [start, end); its lock is held. */
+	/* The entries of one last-level table for [start, end), @first being the first; the table's lock is held. */
 	int (*pte_table)(pte_t *first, gva_t start, gva_t end, struct mm_walk *walk);
-	/* Every entry of an existing table, empty ones included; its lock is held. */
+	/* One entry of a last-level table, which may be empty; the table's lock is held. Runs after pte_table. */
 	int (*pte)(pte_t *ptep, gva_t addr, struct mm_walk *walk);
-	/* No table covers [start, end) of the VMA. */
+	/* Neither a table nor a leaf covers [start, end) of the VMA. No page-table lock is held. */
 	int (*hole)(gva_t start, gva_t end, struct mm_walk *walk);
 };
 
 /*
- * VMAs of @mm that meet [start, end), ascending; the mmap lock is held. Return: 0, or what a
- * callback returned.
+ * Walk the VMAs of @mm that overlap [start, end), in ascending order. The mmap lock is held. Return: 0, or the value
+ * of the callback that ended the walk.
  */
 int walk_page_range(struct vellum_mm *mm, gva_t start, gva_t end, const struct mm_walk_ops *ops,
 		    void *private);
-/* Part of one VMA; test_vma is not asked. The mmap lock or the rmap lock of the VMA is held. */
+/* Walk a part of one VMA, without test_vma. The mmap lock or an rmap lock of the VMA is held. */
 int walk_vma_range(struct vma *vma, gva_t start, gva_t end, const struct mm_walk_ops *ops,
 		   void *private);
 /*
- * Every VMA that maps pages [first, first + nr) of the object, clipped; the caller holds
- * mapping->i_mmap_lock and no mmap lock. A skipped VMA does not end the walk.
+ * Walk every VMA that maps some of the pages [first, first + nr) of @mapping, clipped to them. The caller holds
+ * mapping->i_mmap_lock. It need not hold an mmap lock.
  */
 int walk_mapping(struct vellum_mapping *mapping, pgoff_t first, uint64_t nr,
 		 const struct mm_walk_ops *ops, void *private);

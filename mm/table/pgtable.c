@@ -2,9 +2,9 @@
 /*
  * mm/table/pgtable.c - page tables: look up, allocate, free.
  *
- * Tables are installed with a compare-exchange by whoever faults first, and unlinked only with
- * the mmap lock held for writing, after no VMA that could lead a walker there is left in any
- * tree. So who holds the mmap lock, or the rmap lock of a VMA that overlaps, may follow them.
+ * The first fault that needs a table installs it with a compare-exchange. A table is unlinked only with the mmap lock
+ * held for writing, and only if no VMA in the rmap trees overlaps it or the rmap locks of the one that does are held
+ * for writing. So a thread that holds the mmap lock, or an rmap lock of a VMA that overlaps a table, may use the table.
  */
 #include "mm/mm.h"
 #include "mm/table/exposed.h"
@@ -35,7 +35,7 @@ static uint64_t *step_down(const struct vellum_memory *m, const uint64_t *entry,
 	return table_of(m, val) + table_index(addr, shift);
 }
 
-/* The PMD entry for @addr, or NULL. */
+/* The PMD entry for @addr; NULL: no PMD table. */
 static uint64_t *pmd_lookup(struct vellum_mm *mm, gva_t addr)
 {
 	uint64_t *pud = step_down(mm->memory, pgd_entry(mm, addr), addr, PUD_SHIFT);
@@ -59,7 +59,7 @@ pte_t *pte_lookup(struct vellum_mm *mm, gva_t addr, struct mutex **ptl)
 	return (pte_t *)table_of(mm->memory, val) + table_index(addr, PAGE_SHIFT);
 }
 
-/* As step_down(), making the table if it is missing. NULL: no memory, or a huge leaf. */
+/* As step_down(), but allocate the table if it is missing. NULL: no memory, or a huge leaf. */
 static uint64_t *step_down_alloc(struct vellum_memory *m, uint64_t *entry, gva_t addr, unsigned shift)
 {
 	uint64_t none = entry_load(entry);
@@ -72,12 +72,12 @@ static uint64_t *step_down_alloc(struct vellum_memory *m, uint64_t *entry, gva_t
 		folio_set(table, PG_TABLE);
 		none = 0;
 		if (!entry_cmpxchg(entry, &none, x86_mk_table(folio_pfn(m, table))))
-			folio_put(m, table);	/* somebody else was first */
+			folio_put(m, table);	/* another thread installed one */
 	}
 	return step_down(m, entry, addr, shift);
 }
 
-/* The bytes that the lowest entry above @addr that is not there covers; 0: all are there. */
+/* 0: a last-level table or a leaf covers @addr. Else the bytes that the empty entry above the missing table covers. */
 static uint64_t absent_at(struct vellum_mm *mm, gva_t addr)
 {
 	uint64_t *entry = pgd_entry(mm, addr);
@@ -124,17 +124,17 @@ pte_t *pte_alloc(struct vellum_mm *mm, gva_t addr, struct mutex **ptl)
 	return pte_lookup(mm, addr, ptl);
 }
 
-/* What free_page_tables() works on. */
+/* Arguments of free_page_tables(). */
 struct free_walk {
 	struct tlb_gather *tlb;
-	gva_t start, end;	/* unmapped now */
-	gva_t floor, ceiling;	/* no VMA between these */
+	gva_t start, end;	/* the unmapped range */
+	gva_t floor, ceiling;	/* there is no VMA in [floor, ceiling) */
 };
 
 /*
- * Free below the table entry @entry, whose table has entries of 1 << @shift bytes and covers
- * @base and up; then the table itself, if no VMA shares it. A table that goes takes along what
- * earlier calls had to leave in it, outside [start, end).
+ * Free the tables below @entry, then the table that @entry points to if no VMA needs it. That table covers addresses
+ * from @base on, with entries of 1 << @shift bytes. If it is freed, all tables below it are freed, also those outside
+ * [start, end) that earlier calls had to keep.
  */
 static void free_below(const struct free_walk *fw, uint64_t *entry, gva_t base, unsigned shift)
 {

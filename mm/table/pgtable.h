@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* mm/table/pgtable.h - page tables: find, allocate and free them, remove entries, notifiers. */
+/* mm/table/pgtable.h - page tables: find, allocate and free tables; remove entries; call notifiers. */
 #ifndef MM_TABLE_PGTABLE_H
 #define MM_TABLE_PGTABLE_H
 
@@ -8,20 +8,27 @@
 /* --- pgtable.c --- */
 
 uint64_t *pgd_entry(struct vellum_mm *mm, gva_t addr);
-pte_t *pte_lookup(struct vellum_mm *mm, gva_t addr, struct mutex **ptl);	/* NULL: no table; not locked */
-pte_t *pte_alloc(struct vellum_mm *mm, gva_t addr, struct mutex **ptl);	/* NULL: no memory, or a huge leaf */
+/* The last-level entry for @addr. *@ptl: the lock of its table, not taken. NULL: no table covers @addr. */
+pte_t *pte_lookup(struct vellum_mm *mm, gva_t addr, struct mutex **ptl);
+/* The same, and allocate missing tables. NULL: no memory, or a huge leaf maps @addr. */
+pte_t *pte_alloc(struct vellum_mm *mm, gva_t addr, struct mutex **ptl);
 /* The first address in [addr, end) that a last-level table or a huge leaf covers; @end: none. mmap_lock held. */
 gva_t skip_absent_tables(struct vellum_mm *mm, gva_t addr, gva_t end);
-/* The entry for @addr in a table of entries of 1 << @shift bytes each, tables allocated as required; NULL as above. */
+/* The entry for @addr in the table whose entries cover 1 << @shift bytes. Allocates tables. NULL as for pte_alloc(). */
 uint64_t *table_entry_alloc(struct vellum_mm *mm, gva_t addr, unsigned shift);
-/* [start, end) was unmapped and no VMA is left in [floor, ceiling): free the tables that cover nothing else. */
+/*
+ * [start, end) was unmapped, and there is no VMA in [floor, ceiling). Free the tables that overlap [start, end) and
+ * lie within [floor, ceiling).
+ */
 void free_page_tables(struct tlb_gather *tlb, gva_t start, gva_t end, gva_t floor, gva_t ceiling);
 
-/* --- zap.c: remove entries. The VMA goes too (unmap), or stays (zap) --- */
+/* --- zap.c: remove entries --- */
 
+/* The VMA is about to be removed too: markers are also removed. */
 void unmap_range(struct tlb_gather *tlb, struct vma *vma, gva_t start, gva_t end);
+/* The VMA stays: entries with userfaultfd write protection leave a marker. */
 void zap_range(struct tlb_gather *tlb, struct vma *vma, gva_t start, gva_t end);
-/* Only entries that map the mapping's own pages; private copies stay. */
+/* As zap_range(), but only entries that map the mapping's own pages: private copies stay. */
 void zap_mapping_range(struct tlb_gather *tlb, struct vma *vma, gva_t start, gva_t end);
 
 /* --- notifier.c --- */

@@ -2,11 +2,10 @@
 /*
  * mm/table/table_edit.h - change many entries of one last-level table, its page-table lock held.
  *
- * A locked instruction for every entry is most of what such a change costs. Where the machine can
- * keep its CPUs from walking for a moment (mmu_ops->stop_walks), nobody else touches the entries
- * meanwhile, and plain loads and stores do. It is asked at the first change of a table only: most tables
- * have none. A machine that has to forget an entry before its rights are lowered (VELLUM_MMU_CLEAR_FLUSH) gets
- * that here, entry by entry.
+ * Most of the cost of such a change is one locked instruction for each entry. If the machine can keep its CPUs from
+ * walking the tables (mmu_ops->stop_walks), the CPUs set no A or D meanwhile, so plain loads and stores suffice. The
+ * walks are stopped at the first change in a table, because most tables need no change. For a machine that has to
+ * drop a translation before its rights are lowered (VELLUM_MMU_CLEAR_FLUSH), each entry is cleared and flushed first.
  */
 #ifndef MM_TABLE_TABLE_EDIT_H
 #define MM_TABLE_TABLE_EDIT_H
@@ -15,12 +14,12 @@
 
 struct table_edit {
 	struct vellum_mm *mm;
-	struct vellum_flush_batch *batch;	/* gets what changed; NULL: the caller flushes everything */
-	pte_t *table;				/* the first entry that is looked at, */
-	gva_t start;				/* and its address */
+	struct vellum_flush_batch *batch;	/* collects changed entries; NULL: the caller flushes everything */
+	pte_t *table;				/* the first entry of the edit; the address of its page is start */
+	gva_t start;
 	bool begun, walks_stopped;
-	bool clear_flush_each;			/* this machine wants each entry cleared and flushed first */
-	gva_t first, end;			/* changed; empty: first >= end */
+	bool clear_flush_each;			/* VELLUM_MMU_CLEAR_FLUSH */
+	gva_t first, end;			/* the range of changed entries; empty if first >= end */
 	uint64_t nr;				/* entries changed */
 };
 
@@ -39,7 +38,7 @@ static inline void edit_begin(struct table_edit *ed)
 	}
 }
 
-/* Apply a pure function to one entry. Return: the value it was applied to. */
+/* Apply @change to one entry. @change may run more than once. Return: the old value. */
 static inline pte_t edit_entry(const struct table_edit *ed, pte_t *ptep, pte_t (*change)(pte_t))
 {
 	pte_t old;
@@ -53,13 +52,13 @@ static inline pte_t edit_entry(const struct table_edit *ed, pte_t *ptep, pte_t (
 	return old;
 }
 
-/* For edit_entry(): W and D go. */
+/* For edit_entry(): remove W and D. */
 static inline pte_t protected_and_clean(pte_t pte)
 {
 	return pte_mkclean(pte_wrprotect(pte));
 }
 
-/* Entries @i and up, a bit each in @mask, have been changed. */
+/* Record changed entries for the flush: bit n of @mask stands for entry @i + n. */
 static inline void edit_note(struct table_edit *ed, unsigned i, uint64_t mask)
 {
 	if (!mask)
@@ -79,7 +78,7 @@ static inline void edit_done(struct table_edit *ed)
 		batch_add(ed->batch, ed->first, ed->end, VELLUM_FLUSH_RIGHTS);
 }
 
-/* Does one of the eight entries in a cache line have one of @bits? */
+/* True if any of the eight entries in a cache line has any of @bits. */
 static inline bool line_has(const pte_t *line, uint64_t bits)
 {
 	typedef uint64_t pair __attribute__((vector_size(16), may_alias));
@@ -89,7 +88,7 @@ static inline bool line_has(const pte_t *line, uint64_t bits)
 	return (any[0] | any[1]) & bits;
 }
 
-/* Do all eight have all of @bits? */
+/* True if all eight entries in a cache line have all of @bits. */
 static inline bool line_has_all(const pte_t *line, uint64_t bits)
 {
 	typedef uint64_t pair __attribute__((vector_size(16), may_alias));
@@ -100,9 +99,9 @@ static inline bool line_has_all(const pte_t *line, uint64_t bits)
 }
 
 /*
- * Apply @change to the present entries with one of @bits among up to 64 from @i on. Cache lines without one
- * are passed over at a glance; a CPU may set a bit there behind us: it is found next time.
- * Return: those that were changed, bit 0 being entry @i; all of them still have their frame.
+ * Apply @change to those of the @nr (at most 64) entries from @i on that are present and have one of @bits. A cache
+ * line in which no entry has one of @bits is skipped as a whole. If a CPU sets a bit there meanwhile, the next call
+ * finds it. Return: a mask of the changed entries; bit 0 stands for entry @i. @change must not change the frame.
  */
 static inline uint64_t edit_entries(struct table_edit *ed, unsigned i, unsigned nr, uint64_t bits,
 				    pte_t (*change)(pte_t))
@@ -112,7 +111,7 @@ static inline uint64_t edit_entries(struct table_edit *ed, unsigned i, unsigned 
 	for (unsigned j = 0; j < nr; j++) {
 		pte_t *ptep = &ed->table[i + j], pte;
 
-#if !defined(VELLUM_EXPLORE) && !defined(VELLUM_TSAN)	/* they want every access of its own */
+#if !defined(VELLUM_EXPLORE) && !defined(VELLUM_TSAN)	/* both need to see each access */
 		while (!((uintptr_t)ptep & 63) && j + 8 <= nr && !line_has(ptep, bits)) {
 			j += 8;
 			ptep += 8;

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * mm/table/tlb.c - the gather: what was taken away is flushed before it is reused or relied on.
+ * mm/table/tlb.c - the gather, flush windows, and all flushes.
  *
- * INV-TLB-1: a frame or table goes back to the allocator only after the flush of the entry that
- *            reached it.
- * INV-TLB-2: tlb_flush_pending is raised before the first entry changes and dropped after the
- *            flush. Who sees a changed entry under its page-table lock sees the counter raised
- *            as long as the flush is outstanding.
+ * INV-TLB-1: a page or table is freed only after the entry that pointed to it is flushed.
+ * INV-TLB-2: tlb_flush_pending is incremented before the first entry changes and decremented after the flush. A
+ *            thread that reads a changed entry with its page-table lock held, before the flush is done, also reads
+ *            a count above 0.
  */
 #include "mm/mm.h"
 #include "mm/table/tlb.h"
@@ -63,8 +62,8 @@ void tlb_change(struct tlb_gather *tlb, gva_t addr, uint64_t size, uint32_t kind
 	batch_add_frame(&tlb->batch, pfn);
 }
 
-/* No CPU in the address space and none that could come back with old translations. */
-static bool nobody_holds(const struct vellum_mm *mm)
+/* No CPU has translations of the address space: none runs in it, and none kept them when it was deactivated. */
+static bool no_cpu_has_translations(const struct vellum_mm *mm)
 {
 	const struct vellum_mmu_ops *mmu = mm->memory->mmu;
 
@@ -77,7 +76,7 @@ void flush_batch(struct vellum_mm *mm, const struct vellum_flush_batch *batch)
 {
 	const struct vellum_memory *m = mm->memory;
 
-	if (nobody_holds(mm))
+	if (no_cpu_has_translations(mm))
 		return;
 	mm_count(mm, VELLUM_COUNT_TLB_FLUSHES);
 	if (batch->full)
@@ -143,7 +142,7 @@ static void pending_done(struct vellum_mm *mm)
 
 void tlb_finish(struct tlb_gather *tlb)
 {
-	/* Another's unflushed changes may be among what we saw and left alone. */
+	/* Entries that this thread skipped may have been changed by another thread that has not flushed them yet. */
 	if (tlb_nested(tlb->mm))
 		tlb->batch.full = true;
 	tlb_flush(tlb);
@@ -151,8 +150,8 @@ void tlb_finish(struct tlb_gather *tlb)
 }
 
 /*
- * Flush what @batch names; and all of [start, end), which the caller walked, if somebody else's
- * window is open: the caller may have seen an entry that he changed and has not flushed.
+ * Flush what @batch names. If another flush window is open, flush all of [start, end), which the caller walked: the
+ * caller may have skipped an entry that another thread has changed but not flushed.
  */
 void flush_window_close(struct vellum_mm *mm, struct vellum_flush_batch *batch, gva_t start, gva_t end)
 {
@@ -202,7 +201,7 @@ bool walks_stop(struct vellum_mm *mm)
 	const struct vellum_mmu_ops *mmu = mm->memory->mmu;
 
 	if (!mmu)
-		return true;		/* nobody walks at all */
+		return true;		/* no CPU walks the tables */
 	if (!mmu->stop_walks)
 		return false;
 	mmu->stop_walks(mm->memory->machine, mm);
@@ -217,7 +216,7 @@ void walks_resume(struct vellum_mm *mm)
 		mmu->resume_walks(mm->memory->machine, mm);
 }
 
-/* --- who runs where --- */
+/* --- which CPUs run in an address space --- */
 
 EXPORT void vellum_mm_activate(struct vellum_mm *mm, unsigned cpu)
 {

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * mm/table/zap.c - remove entries: dirt goes to the page or the driver, pages go to the gather.
+ * mm/table/zap.c - remove entries: propagate their dirt to the page or the driver, and add their pages to the gather.
  *
- * INV-ZAP-1: a dirty entry of a shared page is flushed before its page-table lock is dropped, and
- *            its page keeps its mapping count until then: nobody can call the page clean and
- *            unmapped while a CPU can still store to it.
+ * INV-ZAP-1: a dirty entry of a shared page is flushed before its page-table lock is dropped, and its page keeps its
+ *            mapping count until then. So no thread finds the page clean and unmapped while a CPU can still store to
+ *            it.
  */
 #include "mm/fault/fault.h"
 #include "mm/table/exposed.h"
@@ -17,13 +17,13 @@
 #include "mm/vma.h"
 
 enum zap_why {
-	ZAP_UNMAP,	/* the VMA goes too: whatever was there is gone, markers too */
-	ZAP_DROP,	/* the VMA stays: private memory starts anew, an object's page is still its */
-	ZAP_OBJECT,	/* the object takes its own pages back; private copies stay */
+	ZAP_UNMAP,	/* the VMA is removed too: remove all entries, markers included */
+	ZAP_DROP,	/* the VMA stays: remove entries and private copies; see marker_stays() */
+	ZAP_OBJECT,	/* the VMA stays: remove only entries that map the mapping's own pages; private copies stay */
 };
 
-/* Tell the driver and the page. @return: flush before the lock is dropped. */
-static bool hand_dirt(struct vma *vma, gva_t addr, struct folio *page)
+/* Propagate dirt to the page and the driver. Return: flush before ptl is dropped (INV-ZAP-1). */
+static bool mark_page_dirty(struct vma *vma, gva_t addr, struct folio *page)
 {
 	const struct vellum_mapping *mapping = vma->mapping;
 
@@ -34,8 +34,8 @@ static bool hand_dirt(struct vma *vma, gva_t addr, struct folio *page)
 	return true;
 }
 
-/* Hand the removed entry's dirt over. @return: flush before the lock is dropped. */
-static inline bool hand_over(struct vma *vma, gva_t addr, pte_t old, struct folio *page, enum zap_why why)
+/* Propagate a removed entry's dirt, and notify trackers. Return: flush before ptl is dropped (INV-ZAP-1). */
+static inline bool propagate_removed(struct vma *vma, gva_t addr, pte_t old, struct folio *page, enum zap_why why)
 {
 	bool anon = page && (folio_flags(page) & PG_ANON);
 
@@ -43,16 +43,16 @@ static inline bool hand_over(struct vma *vma, gva_t addr, pte_t old, struct foli
 		track_change(vma, addr);
 	else if (why == ZAP_UNMAP)
 		track_place(vma, addr);
-	return !anon && pte_dirty(old) && hand_dirt(vma, addr, page);
+	return !anon && pte_dirty(old) && mark_page_dirty(vma, addr, page);
 }
 
-/* One entry; ptl held. @return: as hand_over(). */
+/* Remove one present entry; ptl held. Return: as propagate_removed(). */
 static bool zap_pte(struct tlb_gather *tlb, struct vma *vma, gva_t addr, pte_t *ptep, enum zap_why why)
 {
 	struct vellum_memory *m = vma->mm->memory;
 	pte_t old = ptep_get_and_clear(ptep);
 	struct folio *page = pte_special(old) ? NULL : pte_folio(m, old);
-	bool dirty = hand_over(vma, addr, old, page, why);
+	bool dirty = propagate_removed(vma, addr, old, page, why);
 
 	if (why != ZAP_UNMAP)
 		keep_wp_as_marker(vma, ptep, old);
@@ -68,7 +68,7 @@ static bool is_private_copy(const struct vellum_memory *m, pte_t pte)
 	return !pte_special(pte) && (folio_flags(pte_folio(m, pte)) & PG_ANON);
 }
 
-/* Does a marker survive? Poison is about a private page; a wp marker is a promise about an object's pages. */
+/* Poison is a private page's, so it stays only if private copies stay. A wp marker stays if the VMA has a mapping. */
 static bool marker_stays(const struct vma *vma, pte_t pte, enum zap_why why)
 {
 	unsigned bits = pte_marker_bits(pte);
@@ -82,7 +82,7 @@ static bool marker_stays(const struct vma *vma, pte_t pte, enum zap_why why)
 	return !vma_is_anonymous(vma);
 }
 
-/* An entry that maps nothing now; ptl held. */
+/* Remove an entry that is neither none nor present; ptl held. */
 static void zap_swp(struct vma *vma, gva_t addr, pte_t *ptep, pte_t pte, enum zap_why why)
 {
 	if (unlikely(vma->mm->memory->exposed))
@@ -92,7 +92,7 @@ static void zap_swp(struct vma *vma, gva_t addr, pte_t *ptep, pte_t pte, enum za
 			ptep_set(ptep, pte_make(0));
 		return;
 	}
-	/* All others are of private pages. */
+	/* All other such entries name private pages, except migration entries of a mapping's pages. */
 	if (why == ZAP_OBJECT && !(pte_is_migration(pte) && !migration_is_anon(vma->mm->memory, pte)))
 		return;
 	ptep_set(ptep, pte_make(0));
@@ -137,11 +137,11 @@ static int zap_objects_pages(pte_t *first, gva_t start, gva_t end, struct mm_wal
 	return zap_table(first, start, end, walk, ZAP_OBJECT);
 }
 
-/* --- huge leaves: whole ones go at once, of others a part is taken from smaller entries --- */
+/* --- huge leaves: removed as a whole if the range covers them, else split --- */
 
-/* Gone already, as a whole. @return: flush before the lock is dropped. */
-static bool hand_leaf_over(struct tlb_gather *tlb, struct vma *vma, gva_t start, unsigned shift, uint64_t val,
-			   enum zap_why why)
+/* Propagate the dirt of a removed leaf @val. Return: flush before the leaf's lock is dropped (INV-ZAP-1). */
+static bool propagate_removed_leaf(struct tlb_gather *tlb, struct vma *vma, gva_t start, unsigned shift, uint64_t val,
+				   enum zap_why why)
 {
 	struct vellum_memory *m = vma->mm->memory;
 	uint64_t nr = 1ull << (shift - PAGE_SHIFT);
@@ -151,7 +151,7 @@ static bool hand_leaf_over(struct tlb_gather *tlb, struct vma *vma, gva_t start,
 		gva_t addr = start + (i << PAGE_SHIFT);
 		struct folio *page = leaf_is_raw(val) ? NULL : huge_page_folio(m, val, shift, i);
 
-		dirty |= hand_over(vma, addr, leaf_pte(val, shift, addr), page, why);
+		dirty |= propagate_removed(vma, addr, leaf_pte(val, shift, addr), page, why);
 	}
 	tlb_change(tlb, start, 1ull << shift, VELLUM_FLUSH_UNMAP, leaf_pfn(val, shift));
 	tlb->batch.all_frames = true;
@@ -171,7 +171,7 @@ static int zap_leaf(uint64_t *entry, gva_t start, gva_t end, unsigned shift, str
 	val = entry_exchange(entry, 0);
 	huge_removed(m, entry, shift);
 	mm_add_rss(tlb->mm, -(int64_t)nr);
-	if (hand_leaf_over(tlb, walk->vma, start, shift, val, why))
+	if (propagate_removed_leaf(tlb, walk->vma, start, shift, val, why))
 		tlb_flush(tlb);		/* INV-ZAP-1 */
 	for (uint64_t i = 0; i < nr && !leaf_is_raw(val); i++)
 		tlb_free_page(tlb, huge_page_folio(m, val, shift, i));
@@ -193,7 +193,7 @@ static int take_objects_leaf(uint64_t *entry, gva_t start, gva_t end, unsigned s
 	return zap_leaf(entry, start, end, shift, walk, ZAP_OBJECT);
 }
 
-/* A raw frame is the driver's, which may use it again as soon as it is unmapped. */
+/* A driver may reuse a raw frame as soon as it is unmapped, so the flush must not wait for the gather. */
 static void flush_pfnmap(struct mm_walk *walk)
 {
 	if (walk->vma->mapping && (walk->vma->mapping->flags & MAPPING_RAW))

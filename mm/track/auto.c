@@ -1,18 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * mm/track/auto.c - the tracker that chooses: chunks of 512 pages found by faults or by D, whichever
- * costs less there.
+ * mm/track/auto.c - the tracker that chooses: in each chunk of 512 pages, changes are found by faults or by D,
+ * whichever costs less there.
  *
- * By faults, a chunk costs one fault for every page changed, and nothing when it is idle. By D, it
- * costs one look at its 512 entries in every collection. What faults cost (or would) in the chunk is
- * kept as an average that halves in every collection; a chunk changes over where that is a quarter more,
- * or a fifth less, than the look. It is clipped to four looks, so that three idle collections
- * are enough to change back, however busy the chunk was. A chunk that comes back after a pause has paid a
- * fault a page for that. If looking all the while would have cost less, it is given twice the pause the next time.
+ * By faults, a chunk costs one fault for each changed page, and nothing when it is idle. By D, it costs one scan of
+ * its 512 entries in every collection. The cost of faults in the chunk, real or computed, is kept as an average that
+ * halves in every collection. A chunk switches if that average is a quarter more, or a fifth less, than the scan. It
+ * is clipped to four scans, so that three idle collections are enough to switch back, however busy the chunk was. A
+ * chunk that is busy again after a pause has paid one fault for each page because it had switched. If scanning during
+ * the pause would have cost less, the next switch waits for twice that pause.
  *
- * INV-AUTO-1: a chunk's method changes first, under t->lock; then its entries are made to fit it, under
- *             their page-table locks. A store's fault that saw the old method is found by that walk;
- *             one that sees the new one needs no finding.
+ * INV-AUTO-1: a chunk's method changes first, under t->lock. Then a walk adapts its entries, under their page-table
+ * locks.
+ *             If a store's fault saw the old method, that walk finds its entry. If it saw the new method, its entry
+ *             needs no change.
  */
 #include "mm/table/pagewalk.h"
 #include "mm/table/table_edit.h"
@@ -32,7 +33,7 @@ bool tracker_is_clean(const struct vellum_tracker *t, uint64_t page)
 	return chunk && chunk->clean;
 }
 
-/* The chunk's record, made if it has none; NULL: no memory. */
+/* The chunk's record, created if there is none. NULL: no memory. */
 static struct chunk *get_chunk(struct vellum_tracker *t, uint64_t nr)
 {
 	const struct host *host = tracker_host(t);
@@ -65,7 +66,7 @@ static void forget_chunk(struct vellum_tracker *t, uint64_t nr)
 	host_free(host, chunk, sizeof(*chunk));
 }
 
-/* A small range is cheap to look at, whatever happens there. t->lock held; nobody else knows @t. */
+/* A small range is cheap to scan, whatever is stored there. t->lock held; no collection has run yet. */
 void auto_begin(struct vellum_tracker *t)
 {
 	const struct host *host = tracker_host(t);
@@ -104,7 +105,7 @@ bool auto_next_clean(const struct vellum_tracker *t, uint64_t *first, uint64_t l
 	if (*first > last || !chunk || nr << LEAF_SHIFT > last)
 		return false;
 	*first = max_u64(*first, nr << LEAF_SHIFT);
-	do {	/* neighbours are walked in one go */
+	do {	/* one walk for neighbours */
 		*run_last = min_u64(last, (nr << LEAF_SHIFT) + LEAF_PAGES - 1);
 		chunk = radix_get(&t->chunks, ++nr);
 	} while (*run_last < last && chunk && chunk->clean);
@@ -114,8 +115,8 @@ bool auto_next_clean(const struct vellum_tracker *t, uint64_t *first, uint64_t l
 /* --- changing over --- */
 
 /*
- * From D to faults: W goes. A store since the harvest has set D again: it belongs to the next
- * collection, and D must not tell of it twice.
+ * From D to faults: remove W. If a store has set D since the harvest, the page belongs to the next collection. D is
+ * removed too, so that it is not reported twice.
  */
 static int protect_table(pte_t *ptep, gva_t start, gva_t end, struct mm_walk *walk)
 {
@@ -142,8 +143,8 @@ static int protect_table(pte_t *ptep, gva_t start, gva_t end, struct mm_walk *wa
 }
 
 /*
- * From faults to D: D goes, W stays. Of a page that is being handed out, or that was read-only, D
- * tells what is known; of one with W that is not, it tells of a fault since the set was taken.
+ * From faults to D: remove D, keep W. If the page is in the taken set or was read-only, its D reports nothing new. If it has W
+ * and is not in the set, it was stored to since the set was taken.
  */
 static int release_table(pte_t *ptep, gva_t start, gva_t end, struct mm_walk *walk)
 {
@@ -172,14 +173,14 @@ static int release_table(pte_t *ptep, gva_t start, gva_t end, struct mm_walk *wa
 static const struct mm_walk_ops protect_ops = { .test_vma = part_of_object, .pte_table = protect_table };
 static const struct mm_walk_ops release_ops = { .test_vma = part_of_object, .pte_table = release_table };
 
-/* For on_switch; one that cannot be kept for want of memory is not told. */
+/* For on_switch. If there is no memory, the switch is not reported. */
 static void note_switch(struct collection *c, uint64_t nr, const char *way)
 {
 	if (c->t->on_switch)
 		(void)!radix_set(&c->switched, nr, (void *)(uintptr_t)way, tracker_host(c->t));
 }
 
-/* INV-AUTO-1. [first, last]: what is watched of the chunk. */
+/* INV-AUTO-1. [first, last]: the tracked pages of the chunk. */
 static void change_over(struct collection *c, struct chunk *chunk, uint64_t nr, uint64_t first, uint64_t last)
 {
 	struct vellum_tracker *t = c->t;
@@ -197,8 +198,8 @@ static void change_over(struct collection *c, struct chunk *chunk, uint64_t nr, 
 #define FORGET_AFTER	(1u << MAX_PATIENCE)	/* collections */
 
 /*
- * The chunk is busy again, after @gap collections; @n pages changed. Where their faults cost, or would have,
- * more than looking all the while, it will be waited for twice as long.
+ * The chunk is busy again, after @gap collections; @n pages changed. If their faults cost, or would have cost, more
+ * than scans in all that time, the next switch to wp waits for twice as long.
  */
 static void learn_patience(const struct vellum_tracker *t, struct chunk *chunk, uint64_t gap, uint64_t n)
 {
@@ -219,7 +220,7 @@ static void note_busy(const struct vellum_tracker *t, struct chunk *chunk, uint6
 	chunk->busy = t->nr_collections;
 }
 
-/* @n pages of the chunk changed. Return: the average with it. */
+/* @n pages of the chunk changed. Return: the new average. */
 static uint64_t new_load(const struct vellum_tracker *t, const struct chunk *chunk, uint64_t n)
 {
 	uint64_t load = chunk ? chunk->load : 0;
@@ -243,7 +244,7 @@ static void decide_chunk(struct collection *c, uint64_t nr, uint64_t n)
 	uint64_t load = new_load(t, chunk, n);
 
 	if (first < c->first || last > c->last)
-		return;		/* half a chunk says little */
+		return;		/* decide on whole chunks only */
 	if (!chunk && load)
 		chunk = get_chunk(t, nr);
 	if (!chunk)
@@ -266,7 +267,7 @@ void auto_decide(struct collection *c)
 		return;
 	for (uint64_t nr = 0; (leaf = radix_next(&c->taken.leaves, &nr)); nr++)
 		decide_chunk(c, nr, page_set_count(leaf));
-	/* And the idle ones that are looked at nevertheless. */
+	/* Idle chunks that are scanned, and records of wp chunks that were idle for long. */
 	for (uint64_t nr = c->first >> LEAF_SHIFT;
 	     (chunk = radix_next(&t->chunks, &nr)) && nr <= c->last >> LEAF_SHIFT; nr++) {
 		if (radix_get(&c->taken.leaves, nr))

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* mm/track/clear_refs.c - soft-dirty and accessed bits are taken away, to see which come again. */
+/* mm/track/clear_refs.c - clear soft-dirty or accessed bits of an address space. */
 #include "mm/space/space.h"
 #include "mm/table/exposed.h"
 #include "mm/table/huge.h"
@@ -11,7 +11,7 @@
 
 struct clear_walk {
 	int what;
-	bool changed;		/* something lost W: flush */
+	bool changed;		/* an entry lost W: flush */
 };
 
 static bool is_wanted(const struct vma *vma, int what)
@@ -33,8 +33,8 @@ static pte_t cleared(pte_t pte)
 	return pte_clear_soft_dirty(pte_wrprotect(pte));
 }
 
-/* Stores by frame set no bit: the page counts as soft-dirty as long as it is pinned. */
-static bool must_stay(const struct vma *vma, pte_t pte)
+/* Stores by frame number set no bit, so a pinned page counts as soft-dirty while it is pinned. */
+static bool stays_soft_dirty(const struct vma *vma, pte_t pte)
 {
 	const struct folio *folio = pte_special(pte) ? NULL : pte_folio(vma->mm->memory, pte);
 
@@ -54,8 +54,8 @@ static void clear_soft_dirty(pte_t *ptep, gva_t addr, struct mm_walk *walk)
 	}
 	if (!pte_present(pte) || (!pte_write(pte) && !pte_soft_dirty(pte)))
 		return;
-	if (must_stay(walk->vma, pte)) {
-		/* It stays writable, so a store that comes later sets nothing: it has to count already. */
+	if (stays_soft_dirty(walk->vma, pte)) {
+		/* It stays writable, so a later store would not fault: set the bit now. */
 		ptep_update(ptep, pte_mksoft_dirty);
 		return;
 	}
@@ -100,7 +100,7 @@ static int clear_leaf(uint64_t *entry, gva_t start, gva_t end, unsigned shift, s
 		return WALK_SPLIT;
 	if (__atomic_load_n(&walk->vma->mm->has_pinned, __ATOMIC_RELAXED) && !leaf_is_raw(val))
 		for (gva_t addr = start; addr < end; addr += PAGE_SIZE)
-			if (must_stay(walk->vma, leaf_pte(val, shift, addr)))
+			if (stays_soft_dirty(walk->vma, leaf_pte(val, shift, addr)))
 				return WALK_SPLIT;
 	cw->changed |= leaf_write(leaf_update(entry, leaf_cleared));
 	return 0;
@@ -112,7 +112,7 @@ static const struct mm_walk_ops clear_walk_ops = {
 	.pte = clear_pte,
 };
 
-/* From here on entries are what counts; and the first store to each page has to fault. */
+/* From here on the entries' own bits count, and the first store to each page faults. */
 static void watch_entries(struct vellum_mm *mm)
 {
 	for (struct vma *vma = vma_first(mm); vma; vma = vma_next(vma)) {

@@ -2,11 +2,11 @@
 /*
  * mm/track/collect.c - a collection: which pages may have changed since the last one.
  *
- * In this order: open a flush window; harvest D where pages are found by D; take the set; (auto) change
- * methods; take W from the set's pages where they are found by faults; close the window, which flushes
- * what we changed, and all that is watched if another's window is open; hand the set out. The set
- * is taken before the window closes so that a page which another collector cleaned and has not
- * flushed yet cannot be in the set unless his window is seen open.
+ * The order: open a flush window; harvest D where pages are found by D; take the set; (auto) switch methods;
+ * write-protect the set's pages where they are found by faults; close the window; hand the set out. Closing the window
+ * flushes what the collection changed, and all of the tracked range if another thread's window is open. Another
+ * collector may have cleaned a page in the set without having flushed it yet. Since the set is taken before the window
+ * closes, that collector's window is then seen open.
  */
 #include "mm/table/pagewalk.h"
 #include "mm/table/pgtable.h"
@@ -28,7 +28,7 @@ void for_each_part(struct collection *c, uint64_t first, uint64_t last,
 		walk_mapping(t->mapping, first, last - first + 1, ops, c);
 }
 
-/* An object's content changes only through shared mappings of it. */
+/* A mapping's content changes only through its shared VMAs. */
 int part_of_object(struct vma *vma, struct mm_walk *walk)
 {
 	const struct collection *c = walk->private;
@@ -52,13 +52,13 @@ static void finish_range(struct vellum_mm *mm, struct vellum_flush_batch *batch,
 static int open_part(struct mm_walk *walk)
 {
 	prepare_range(walk->vma->mm, walk->start, walk->end);
-	return WALK_SKIP;	/* only the VMA is wanted, not its entries */
+	return WALK_SKIP;	/* the entries are not visited */
 }
 
 static int close_part(struct mm_walk *walk)
 {
 	const struct collection *c = walk->private;
-	struct vellum_flush_batch batch = c->batch;	/* each address space, its own addresses */
+	struct vellum_flush_batch batch = c->batch;	/* with this address space's own range */
 
 	batch.nr_ranges = 0;
 	if (c->batch.nr_ranges)
@@ -91,7 +91,7 @@ uint64_t watched_page(const struct vellum_tracker *t, const struct vma *vma, gva
 	return t->mm ? addr >> PAGE_SHIFT : vma_page_index(vma, addr);
 }
 
-/* D moves from the entries to the sets of all who find the page by it. ptl held. */
+/* Move D from the entries to the sets of all trackers that find the pages by it. ptl held. */
 static int harvest_table(pte_t *ptep, gva_t start, gva_t end, struct mm_walk *walk)
 {
 	struct collection *c = walk->private;
@@ -110,7 +110,7 @@ static int harvest_table(pte_t *ptep, gva_t start, gva_t end, struct mm_walk *wa
 	return 0;
 }
 
-/* What is watched is watched page by page. */
+/* Pages are tracked one by one. */
 static int split_leaf(uint64_t *entry, gva_t start, gva_t end, unsigned shift, struct mm_walk *walk)
 {
 	(void)entry, (void)start, (void)end, (void)shift, (void)walk;
@@ -124,8 +124,8 @@ static const struct mm_walk_ops harvest_ops = {
 };
 
 /*
- * Of up to 64 entries from @i on: those whose pages are in the taken set and found by faults lose W; D
- * stays for whoever wants it.
+ * Among up to 64 entries from @i on, write-protect those whose pages are in the taken set and are found by faults. D
+ * stays: others may need it.
  */
 static void rearm_entries(struct collection *c, struct table_edit *ed, uint64_t page, unsigned i, unsigned nr)
 {
@@ -163,7 +163,7 @@ static const struct mm_walk_ops rearm_ops = {
 	.pte_table = rearm_table,
 };
 
-/* D of all pages that are found by it. */
+/* Harvest D of all pages that are found by it. */
 static void harvest(struct collection *c)
 {
 	uint64_t first = c->first, last;
@@ -176,7 +176,7 @@ static void harvest(struct collection *c)
 		for_each_part(c, first, last, &harvest_ops);
 }
 
-/* Only the tables that hold a page of the set. */
+/* Visits only tables that hold a page of the set. */
 static void rearm(struct collection *c)
 {
 	if (c->t->method == VELLUM_TRACK_CLEAN)
@@ -191,7 +191,7 @@ static void rearm(struct collection *c)
 				      min_u64((i << LEAF_SHIFT) + LEAF_PAGES - 1, c->last), &rearm_ops);
 }
 
-/* Move the part of a leaf that is collected; the rest stays. Return: it could be moved. */
+/* Move the collected part of a leaf of the set; the rest stays. False: no memory. */
 static bool take_leaf(struct collection *c, uint64_t base, uint64_t *leaf, const struct host *host)
 {
 	bool ok = true;
@@ -206,7 +206,7 @@ static bool take_leaf(struct collection *c, uint64_t base, uint64_t *leaf, const
 	return ok;
 }
 
-/* Take the set, or the part of it in [first, last]. */
+/* Take the set, or its part in [first, last]. */
 static void take_set(struct collection *c)
 {
 	struct vellum_tracker *t = c->t;
@@ -220,7 +220,7 @@ static void take_set(struct collection *c)
 		t->changed = (struct page_set){ .leaves = { .root = NULL } };
 		t->lost = false;
 	} else {
-		c->everything = t->lost;	/* and lost stays: other parts need it too */
+		c->everything = t->lost;	/* lost stays set for the other parts */
 		for (uint64_t i = c->first >> LEAF_SHIFT;
 		     (leaf = radix_next(&t->changed.leaves, &i)) && i <= c->last >> LEAF_SHIFT; i++)
 			if (!take_leaf(c, i << LEAF_SHIFT, leaf, host)) {
@@ -249,7 +249,7 @@ static void collect_pages(struct collection *c)
 	read_unlock(lock, host);
 }
 
-/* The hand-out was broken off at @page: what is left counts for the next collection. */
+/* The hand-out ended at @page: leave the rest to the next collection. */
 static void put_back(struct collection *c, uint64_t page)
 {
 	uint64_t nr;

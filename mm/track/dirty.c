@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * mm/track/dirty.c - the two helpers for shared mappings: write-protect, and clean and record; and what
- * writeback does first, which is both at once.
+ * mm/track/dirty.c - the two helpers for shared mappings: write-protect; clean and record. And mkclean for writeback,
+ * which removes both W and D.
  *
- * INV-DIRTY-1: D leaves an entry and its bit enters the bitmap under one hold of the page-table
- *              lock; no path does the first without the second.
- * INV-DIRTY-2: when the caller can read the bitmap, no TLB holds a translation cached before its
- *              entry was cleaned; a later store sets D again.
+ * INV-DIRTY-1: D leaves an entry and its bit enters the bitmap under one hold of the page-table lock. No path does the
+ *              first without the second.
+ * INV-DIRTY-2: when the caller can read the bitmap, no TLB holds a translation cached before its entry was cleaned. A
+ *              later store sets D again.
  */
 #include "mm/table/huge.h"
 #include "mm/table/pagewalk.h"
@@ -17,7 +17,7 @@
 #include "mm/vma.h"
 
 struct wp_walk {
-	uint64_t total;			/* entries changed */
+	uint64_t total;			/* entries changed, of all VMAs */
 	struct vellum_flush_batch batch; /* of this VMA */
 	/* clean and record only: */
 	pgoff_t bitmap_pgoff;
@@ -26,8 +26,8 @@ struct wp_walk {
 };
 
 /*
- * MAYWRITE and not WRITE: a mapping that was made read-only may still hold dirty entries. The
- * flags are read once, without the mmap lock.
+ * MAYWRITE and not WRITE: a VMA that was made read-only may still have dirty entries. The flags are read once, without
+ * the mmap lock.
  */
 static int wp_test_vma(struct vma *vma, struct mm_walk *walk)
 {
@@ -46,7 +46,7 @@ static int wp_pre_vma(struct mm_walk *walk)
 	return 0;
 }
 
-/* CPUs may still store through the old translations, without a fault and without setting D. */
+/* Until this flush CPUs may store through old translations, without a fault and without setting D. */
 static void wp_post_vma(struct mm_walk *walk)
 {
 	struct wp_walk *ww = walk->private;
@@ -68,7 +68,7 @@ static int wp_table(pte_t *ptep, gva_t start, gva_t end, struct mm_walk *walk)
 	return 0;
 }
 
-/* Bits @bit and up of the bitmap, as many as @mask has. */
+/* Record @mask in the bitmap from bit @bit on. */
 static void record_bits(struct wp_walk *ww, uint64_t bit, uint64_t mask)
 {
 	unsigned shift = bit % 64;
@@ -101,7 +101,7 @@ static int clean_record_table(pte_t *ptep, gva_t start, gva_t end, struct mm_wal
 	return 0;
 }
 
-/* For writeback. A raw frame has nothing to be written from. */
+/* For writeback. Raw frames are skipped: there is no page to write. */
 static int clean_for_io_table(pte_t *ptep, gva_t start, gva_t end, struct mm_walk *walk)
 {
 	struct wp_walk *ww = walk->private;
@@ -124,8 +124,8 @@ static int clean_for_io_table(pte_t *ptep, gva_t start, gva_t end, struct mm_wal
 }
 
 /*
- * Raw frames are passed over: their driver keeps what it wants to have watched in small entries, and a leaf that
- * it put there it looks at itself. Of memory with folios nothing may be missed, and a split loses nothing.
+ * A leaf of raw frames is skipped: a driver that wants its frames tracked maps them by small entries. A leaf of
+ * managed pages is split, so no dirty page is missed.
  */
 static int split_managed(uint64_t *entry, gva_t start, gva_t end, unsigned shift, struct mm_walk *walk)
 {
@@ -210,7 +210,7 @@ EXPORT int vellum_clean_record_shared_mapping_range(struct vellum_mapping *mappi
 		return -EINVAL;
 	ww.bit_start = *start >= *end ? nr : *start;
 	ww.bit_end = *start >= *end ? 0 : *end;
-	/* Who finds an entry clean because another call took its D must not return before that call. */
+	/* A call that finds an entry clean must not return before the call that cleaned it. */
 	mutex_lock(&mapping->collect_lock, &mapping->memory->host);
 	walk_shared(mapping, first, nr, &clean_walk_ops, &ww);
 	mutex_unlock(&mapping->collect_lock, &mapping->memory->host);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * mm/track/hooks.h - what the rest of the core calls when content changes or write permission is granted.
+ * mm/track/hooks.h - functions that the rest of the core calls when content changes or write permission is granted.
  *
- * No file outside mm/track includes another header of it.
+ * No file outside mm/track includes another header of mm/track.
  */
 #ifndef MM_TRACK_HOOKS_H
 #define MM_TRACK_HOOKS_H
@@ -12,29 +12,30 @@
 /* --- tracker.c: the page-table lock is held --- */
 
 void track_change(struct vma *vma, gva_t addr);	/* the page's content changed, or its D was propagated */
-void track_place(struct vma *vma, gva_t addr);	/* other content at the address; no mapping's content changed */
+void track_place(struct vma *vma, gva_t addr);	/* the address has other content; no mapping changed */
 void track_grant(struct vma *vma, gva_t addr);	/* W was set in the entry */
 bool wp_tracked(struct vma *vma, gva_t addr);	/* a tracker wants W to be granted through a write fault only */
 /*
- * D was removed from those entries from @ptep (for @addr) on whose bits @mask has: propagate it to the folios
- * of mappings that are written back, and to all trackers that find pages by D but @except.
+ * D was removed from the entries from @ptep (for @addr) whose bits are set in @mask. Propagate it to the folios of
+ * mappings that are written back, and to all trackers that find pages by D, but not to @except. With @except, also to
+ * the dirt() hook: callers of the helpers get a bitmap instead.
  */
 void propagate_dirty(struct vma *vma, gva_t addr, const pte_t *ptep, uint64_t mask,
 		    const struct vellum_tracker *except);
 
-/* Pages of the mapping changed, but not through an entry. No page-table lock is held. */
+/* Pages of the mapping changed without an entry. No page-table lock is held. Takes i_mmap_lock. */
 void track_object(struct vellum_mapping *mapping, pgoff_t first, pgoff_t last);
 
 /* --- dirty.c --- */
 
-/* Shared entries of the pages lose W and D; the dirt goes to the folios. Flushed on return. Takes i_mmap_lock. */
-void mkclean_mapping_range(struct vellum_mapping *mapping, pgoff_t first, uint64_t nr);
-void folio_mkclean(struct vellum_mapping *mapping, struct folio *folio);	/* one page; its lock is held */
-
 /*
- * A tracker watches the address space or the mapping. Trackers count single pages, so no huge leaf is
- * installed then.
+ * Shared entries of the pages lose W and D; the dirt is propagated to the folios. Flushed on return. Takes
+ * i_mmap_lock.
  */
+void mkclean_mapping_range(struct vellum_mapping *mapping, pgoff_t first, uint64_t nr);
+void folio_mkclean(struct vellum_mapping *mapping, struct folio *folio);	/* one page; it is locked */
+
+/* The address space or the mapping has a tracker. Trackers count single pages, so no huge leaf is installed then. */
 static inline bool vma_is_tracked(const struct vma *vma)
 {
 	return __atomic_load_n(&vma->mm->trackers.nr, __ATOMIC_SEQ_CST) ||

@@ -2,7 +2,7 @@
 /* mm/track/page_set.c - sets of page numbers; see page_set.h. */
 #include "mm/track/page_set.h"
 
-/* The leaf that @page is in, made if there is none; NULL: no memory. */
+/* The leaf of @page, created if there is none. NULL: no memory. */
 static uint64_t *get_leaf(struct page_set *set, uint64_t page, const struct host *host)
 {
 	uint64_t *leaf = radix_get(&set->leaves, page >> LEAF_SHIFT);
@@ -57,7 +57,6 @@ void page_set_clear(struct page_set *set, const struct host *host)
 	radix_destroy(&set->leaves, host);
 }
 
-/* The next run of pages in the set from @*page on. Return: its length, 0 if there is none. */
 uint64_t page_set_next_run(const struct page_set *set, uint64_t *page)
 {
 	uint64_t index = *page >> LEAF_SHIFT, nr = 0;
@@ -68,7 +67,7 @@ uint64_t page_set_next_run(const struct page_set *set, uint64_t *page)
 	while (leaf) {
 		uint64_t at = *page + nr;
 
-		if (at >> LEAF_SHIFT != index) {	/* over the end of the leaf */
+		if (at >> LEAF_SHIFT != index) {	/* beyond the leaf */
 			uint64_t want = at >> LEAF_SHIFT;
 
 			index = want;

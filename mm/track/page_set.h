@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * mm/track/page_set.h - a sparse set of page numbers: bits in leaves of 512 pages, which is what one
- * last-level table covers when pages are those of an address space. Not locked.
+ * mm/track/page_set.h - a sparse set of page numbers: bits in leaves of 512 pages. If the pages are those of an
+ * address space, a leaf covers one last-level table. Not locked.
  */
 #ifndef MM_TRACK_PAGE_SET_H
 #define MM_TRACK_PAGE_SET_H
@@ -17,13 +17,13 @@ struct page_set {
 };
 
 bool page_set_add(struct page_set *set, uint64_t page, const struct host *host);	/* false: no memory */
-/* Pages from @page on, a bit each of @mask. */
+/* Pages @page to @page + 63, a bit each in @mask. False: no memory, and a part may be added. */
 bool page_set_add_mask(struct page_set *set, uint64_t page, uint64_t mask, const struct host *host);
 void page_set_clear(struct page_set *set, const struct host *host);
 /* The next run of pages in the set from @*page on. Return: its length, 0 if there is none. */
 uint64_t page_set_next_run(const struct page_set *set, uint64_t *page);
 uint64_t page_set_count(const uint64_t *leaf);
-/* Which of the 64 pages from @page on are in the set. */
+/* The 64 pages from @page on, a bit each: it is in the set. */
 uint64_t page_set_mask(const struct page_set *set, uint64_t page);
 
 static inline bool leaf_has(const uint64_t *leaf, uint64_t page)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* mm/track/pagemap.c - what entries say, for who asks: pagemap words, and every entry decoded. */
+/* mm/track/pagemap.c - read entries: pagemap words, and every entry decoded. */
 #include "mm/fault/fault.h"
 #include "mm/table/exposed.h"
 #include "mm/table/huge.h"

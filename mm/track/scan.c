@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * mm/track/scan.c - PAGEMAP_SCAN: pages of a kind are reported in regions, and write-protected in the same step.
+ * mm/track/scan.c - PAGEMAP_SCAN: report pages by category, and write-protect them in the same step.
  *
- * INV-SCAN-1: a page is reported as written and protected under one hold of its lock, and the translations are
- * flushed before that is dropped: a store is before the report or makes the page written again.
+ * INV-SCAN-1: a page is reported as written and is protected under one hold of its page-table lock, and is flushed
+ * before that lock is dropped. A store either happens before the report or makes the page written again.
  */
 #include "mm/fault/fault.h"
 #include "mm/space/space.h"
@@ -25,7 +25,7 @@ struct scan {
 	struct vellum_scan_args *a;
 	struct vellum_mm *mm;
 	struct vma *vma;
-	uint64_t of_vma;	/* categories that all of the VMA has */
+	uint64_t of_vma;	/* categories that all pages of the VMA have */
 	uint64_t nr;		/* regions that are complete or begun */
 	uint64_t pages;		/* reported */
 	struct vellum_flush_batch batch;
@@ -65,7 +65,7 @@ static bool matches(const struct scan *sc, uint64_t categories)
 
 /* --- the report --- */
 
-/* [start, *end) matches; *@end becomes what fits. Return: all of it did. */
+/* [start, *end) matches. *@end becomes the end of the part that fits. Return: all of it did. */
 static bool report(struct scan *sc, uint64_t categories, gva_t start, gva_t *end)
 {
 	struct vellum_scan_args *a = sc->a;
@@ -106,7 +106,7 @@ static void protect_entry(struct scan *sc, gva_t addr, pte_t *ptep, pte_t pte)
 	if (pte_none(pte)) {
 		ptep_set(ptep, pte_marker(MARKER_UFFD_WP));
 	} else if (pte_is_marker(pte)) {
-		return;		/* poison and guards: nothing to be stored to */
+		return;		/* poison and guards: no store succeeds there */
 	} else if (!pte_present(pte)) {
 		ptep_set(ptep, pte_swp_mkuffd_wp(swp_wrprotect(sc->mm->memory, pte)));
 	} else if (must_clear_flush(sc->mm)) {
@@ -124,22 +124,22 @@ static void flush_changes(struct scan *sc)
 	sc->batch = (struct vellum_flush_batch){ .kinds = 0 };
 }
 
-/* Nothing that is protected can be what is wanted. */
+/* Only written pages can match, so no protected page does. */
 static bool wants_written(const struct scan *sc)
 {
 	return sc->a->category_mask & ~sc->a->category_inverted & VELLUM_PAGE_IS_WRITTEN;
 }
 
 /*
- * Entries from @ptep on that cannot be what is wanted, a cache line or more of them: only what is written is, and
- * they are all protected.
+ * If only written pages can match: skip protected entries from @ptep on, by whole cache lines. Return: the address of
+ * the first entry that is not skipped.
  */
-static gva_t passed_over(const struct scan *sc, gva_t addr, gva_t end, const pte_t *ptep)
+static gva_t skip_protected(const struct scan *sc, gva_t addr, gva_t end, const pte_t *ptep)
 {
 	gva_t at = addr;
 
 	(void)sc, (void)end, (void)ptep;
-#if !defined(VELLUM_EXPLORE) && !defined(VELLUM_TSAN)	/* they want every access of its own */
+#if !defined(VELLUM_EXPLORE) && !defined(VELLUM_TSAN)	/* these builds check each access */
 	if (wants_written(sc))
 		while (!((uintptr_t)ptep & 63) && at + 8 * PAGE_SIZE <= end &&
 		       line_has_all(ptep, X86_PRESENT | X86_UFFD_WP)) {
@@ -153,13 +153,13 @@ static gva_t passed_over(const struct scan *sc, gva_t addr, gva_t end, const pte
 /* Up to the end of one table. 0, or SCAN_FULL. */
 static int scan_table(struct scan *sc, gva_t addr, gva_t end, pte_t *ptep, struct mutex *ptl)
 {
-	bool all = !sc->a->vec_len && protects(sc);		/* nothing is asked, everything is protected */
+	bool all = !sc->a->vec_len && protects(sc);		/* report nothing, protect all */
 	bool written = wants_written(sc);
 	int full = 0;
 
 	mutex_lock(ptl, mm_host(sc->mm));
 	for (; addr < end && !full; addr += PAGE_SIZE, ptep++) {
-		gva_t from = passed_over(sc, addr, end, ptep), next = from + PAGE_SIZE;
+		gva_t from = skip_protected(sc, addr, end, ptep), next = from + PAGE_SIZE;
 		uint64_t c;
 		pte_t pte;
 
@@ -168,7 +168,7 @@ static int scan_table(struct scan *sc, gva_t addr, gva_t end, pte_t *ptep, struc
 		if (addr == end)
 			break;
 		pte = ptep_get(ptep);
-		if (written && pte_is_uffd_wp(pte))	/* without a look at its page */
+		if (written && pte_is_uffd_wp(pte))	/* without reading its folio */
 			continue;
 		c = categories_of(sc, pte);
 		if (!all && !matches(sc, c))
@@ -183,13 +183,13 @@ static int scan_table(struct scan *sc, gva_t addr, gva_t end, pte_t *ptep, struc
 	return full;
 }
 
-/* What pages without a table are. */
+/* Categories of pages without a page table. */
 static uint64_t categories_of_hole(const struct scan *sc)
 {
 	return sc->of_vma | (vma_uffd_wp(sc->vma) ? VELLUM_PAGE_IS_WRITTEN : 0);
 }
 
-/* Are entries of pages without a table to be changed? */
+/* Are pages without a page table to be protected? */
 static bool protects_holes(const struct scan *sc)
 {
 	uint64_t c = categories_of_hole(sc);
@@ -198,8 +198,8 @@ static bool protects_holes(const struct scan *sc)
 }
 
 /*
- * No table covers [addr, end), which is within one table if holes are protected. 0, SCAN_FULL, or a negative error:
- * nothing from @addr on is done.
+ * No table covers [addr, end). If holes are protected, the range is within one table. Return: 0, SCAN_FULL, or a
+ * negative error: nothing from @addr on is done.
  */
 static int scan_hole(struct scan *sc, gva_t addr, gva_t end)
 {
@@ -218,7 +218,9 @@ static int scan_hole(struct scan *sc, gva_t addr, gva_t end)
 	return -ENOMEM;
 }
 
-/* A part [addr, end) of a leaf, its lock held. 0, SCAN_FULL; *@split: by small entries, please. */
+/*
+ * A part [addr, end) of a leaf; its lock is held. 0, SCAN_FULL. *@split: the leaf was split, and nothing was reported.
+ */
 static int scan_leaf_locked(struct scan *sc, const struct leaf *leaf, uint64_t val, gva_t addr, gva_t end, bool *split)
 {
 	uint64_t c = categories_of(sc, leaf_pte(val, leaf->shift, addr)) | VELLUM_PAGE_IS_HUGE;
@@ -232,7 +234,7 @@ static int scan_leaf_locked(struct scan *sc, const struct leaf *leaf, uint64_t v
 	if (protects(sc) && (c & VELLUM_PAGE_IS_WRITTEN) && stop > addr) {
 		*split = !whole || !fits || leaf->shift != PMD_SHIFT || must_clear_flush(sc->mm);
 		if (*split) {
-			sc->nr = nr;	/* reported page by page then */
+			sc->nr = nr;	/* undo the report: it follows page by page */
 			sc->pages = pages;
 			if (sc->nr)
 				sc->a->vec[sc->nr - 1].end = min_u64(sc->a->vec[sc->nr - 1].end, addr);
@@ -271,7 +273,7 @@ static int scan_part(struct scan *sc, gva_t addr, gva_t end)
 
 /* --- the walk --- */
 
-/* Is the VMA to be looked at? 0; SKIP; or -EPERM */
+/* Is the VMA to be scanned? 0; WALK_SKIP: no; or -EPERM */
 static int check_vma(struct scan *sc, const struct vma *vma)
 {
 	const struct vellum_scan_args *a = sc->a;
@@ -354,6 +356,6 @@ EXPORT int vellum_pagemap_scan(struct vellum_mm *mm, struct vellum_scan_args *ar
 	if (protects(&sc))
 		notify_finish(mm, VELLUM_NOTIFY_PROTECTION_VMA, args->start, end);
 	*nr = sc.nr;
-	/* What was reported counts: without memory it is less than was asked for. */
+	/* Without memory, the regions found so far are a success. */
 	return err < 0 && !(err == -ENOMEM && sc.nr) ? err : 0;
 }

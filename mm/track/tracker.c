@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * mm/track/tracker.c - trackers come and go; the hooks that tell them what happens to entries.
+ * mm/track/tracker.c - create and destroy trackers; the hooks that record changes in them.
  *
- * Each tracker has its own set of changed pages. track_change(), track_grant(), propagate_dirty() and
- * their kin are the one place that sees every creation and removal of D and W that matters, under
- * the page-table lock.
+ * Each tracker has its own set of changed pages. track_change(), track_grant(), propagate_dirty() and the other hooks
+ * are called for every creation and removal of D and W that matters, under the page-table lock.
  *
  * INV-TRACK-1: (pages found by faults) an entry with W has its page in the tracker's set.
- * INV-TRACK-2: (pages found by D) a page changed since the last collection has D in its entry or is
- *              in the set of every tracker that watches it so.
+ * INV-TRACK-2: (pages found by D) a page changed since the last collection has D in its entry or is in the set of
+ *              every tracker that finds it by D.
  */
 #include "mm/table/exposed.h"
 #include "mm/track/hooks.h"
@@ -19,9 +18,9 @@
 /* --- the hooks --- */
 
 enum record_what {
-	RECORD_CHANGE,		/* for everybody who watches the page */
-	RECORD_GRANT,		/* W was given: for who finds the page by faults */
-	RECORD_CLEANED,		/* D was taken: for who finds it by D */
+	RECORD_CHANGE,		/* for all trackers of the page */
+	RECORD_GRANT,		/* W was granted: for trackers that find the page by faults */
+	RECORD_CLEANED,		/* D was removed: for trackers that find the page by D */
 };
 
 static void add_page(struct vellum_tracker *t, uint64_t page)
@@ -67,14 +66,14 @@ static void record_in(struct tracker_list *list, const struct host *host, uint64
 	read_unlock(&list->lock, host);
 }
 
-/* The address holds something else now, though no object changed: it was unmapped, or moved here. */
+/* The address has other content, though no mapping changed: it was unmapped, or pages moved here. */
 void track_place(struct vma *vma, gva_t addr)
 {
 	record_in(&vma->mm->trackers, mm_host(vma->mm), addr >> PAGE_SHIFT, RECORD_CHANGE, NULL);
 }
 
-static void tell_trackers(struct vma *vma, gva_t addr, enum record_what what,
-			  const struct vellum_tracker *except)
+static void record_in_trackers(struct vma *vma, gva_t addr, enum record_what what,
+			       const struct vellum_tracker *except)
 {
 	const struct host *host = mm_host(vma->mm);
 
@@ -85,15 +84,18 @@ static void tell_trackers(struct vma *vma, gva_t addr, enum record_what what,
 
 void track_change(struct vma *vma, gva_t addr)
 {
-	tell_trackers(vma, addr, RECORD_CHANGE, NULL);
+	record_in_trackers(vma, addr, RECORD_CHANGE, NULL);
 }
 
 void track_grant(struct vma *vma, gva_t addr)
 {
-	tell_trackers(vma, addr, RECORD_GRANT, NULL);
+	record_in_trackers(vma, addr, RECORD_GRANT, NULL);
 }
 
-/* Somebody but @except watches one of the 64 pages from @page on. One that comes now has to wait for the table. */
+/*
+ * A tracker other than @except has one of the 64 pages from @page on. A new tracker's first collection waits for the
+ * page-table lock.
+ */
 static bool has_other(struct tracker_list *list, const struct host *host, uint64_t page,
 		      const struct vellum_tracker *except)
 {
@@ -120,11 +122,11 @@ void propagate_dirty(struct vma *vma, gva_t addr, const pte_t *ptep, uint64_t ma
 		    const struct vellum_tracker *except)
 {
 	struct vellum_memory *m = vma->mm->memory;
-	/* Without D a page after MADV_FREE would be dropped. */
+	/* After MADV_FREE, reclaim would drop a page that is not marked dirty. */
 	bool dirt = vma_is_written_back(vma) || __atomic_load_n(&m->has_lazyfree, __ATOMIC_RELAXED);
 	bool watched = mask && others_watch(vma, addr, except);
 	const struct vellum_backing_ops *ops = except && vma->mapping ? vma->mapping->ops : NULL;
-	bool raw = ops && ops->dirt;	/* who calls a helper has the record himself */
+	bool raw = ops && ops->dirt;	/* callers of the helpers get the bitmap instead */
 
 	for (; (dirt || watched || raw) && mask; mask &= mask - 1) {
 		unsigned i = (unsigned)__builtin_ctzll(mask);
@@ -136,14 +138,14 @@ void propagate_dirty(struct vma *vma, gva_t addr, const pte_t *ptep, uint64_t ma
 		if (raw && pte_special(pte))
 			ops->dirt(vma->mapping->ctx, vma_page_index(vma, addr) + i);
 		if (watched)
-			tell_trackers(vma, addr + ((uint64_t)i << PAGE_SHIFT), RECORD_CLEANED, except);
+			record_in_trackers(vma, addr + ((uint64_t)i << PAGE_SHIFT), RECORD_CLEANED, except);
 	}
 }
 
-/* A range that would take gigabytes to note page by page counts as lost. */
+/* A range whose record would take gigabytes counts as lost. */
 #define MAX_NOTED (1ull << 28)
 
-/* Those of pages [first, last] that @t watches, 64 at a time. */
+/* Record the pages of [first, last] that @t tracks, 64 at a time. */
 static void record_pages(struct vellum_tracker *t, uint64_t first, uint64_t last)
 {
 	first = max_u64(first, t->first);
@@ -161,7 +163,7 @@ static void record_pages(struct vellum_tracker *t, uint64_t first, uint64_t last
 	}
 }
 
-/* One address space's view of pages [first, last] of the object. */
+/* Pages [first, last] of the mapping changed: record them in the trackers of the VMA's address space. */
 static void record_range(struct vma *vma, pgoff_t first, pgoff_t last)
 {
 	const struct interval *iv = &vma->map_node;
@@ -176,7 +178,7 @@ static void record_range(struct vma *vma, pgoff_t first, pgoff_t last)
 	read_unlock(&vma->mm->trackers.lock, mm_host(vma->mm));
 }
 
-/* The bytes of pages changed, and no entry says so. */
+/* The bytes of pages changed without a trace in an entry. */
 void track_object(struct vellum_mapping *mapping, pgoff_t first, pgoff_t last)
 {
 	const struct host *host = &mapping->memory->host;
@@ -194,7 +196,7 @@ void track_object(struct vellum_mapping *mapping, pgoff_t first, pgoff_t last)
 	read_unlock(&mapping->trackers.lock, host);
 }
 
-/* --- may W be given without a fault? --- */
+/* --- may W be granted without a fault? --- */
 
 static bool list_has_wp(struct tracker_list *list, const struct host *host, uint64_t page)
 {
@@ -236,18 +238,18 @@ static int ignore_run(void *arg, uint64_t first, uint64_t nr)
 	return 0;
 }
 
-/* Start from a clean slate: what was dirty or writable before is no change. */
+/* The first collection: pages that were dirty or writable before are no change. */
 static void arm(struct vellum_tracker *t)
 {
 	mutex_lock(&t->lock, tracker_host(t));
-	t->lost = t->method != VELLUM_TRACK_CLEAN;	/* every W goes, not just recorded ones */
+	t->lost = t->method != VELLUM_TRACK_CLEAN;	/* write-protect all entries, not only recorded pages */
 	if (t->method == VELLUM_TRACK_AUTO)
 		auto_begin(t);
 	mutex_unlock(&t->lock, tracker_host(t));
 	vellum_tracker_collect(t, 0, ~0ull, ignore_run, NULL);
 }
 
-/* Measured on the software MMU; what a machine's faults cost, only its owner knows. */
+/* Measured on the software MMU. Only the embedder knows what a fault costs on its machine. */
 #define DEFAULT_FAULT_NS	250
 #define DEFAULT_SCAN_NS		150
 

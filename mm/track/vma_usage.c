@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* mm/track/vma_usage.c - what a mapping takes: the numbers of /proc/PID/smaps. */
+/* mm/track/vma_usage.c - memory of one VMA: the numbers of /proc/PID/smaps. */
 #include "mm/space/space.h"
 #include "mm/swap/swap.h"
 #include "mm/table/exposed.h"
@@ -8,7 +8,7 @@
 #include "mm/vma.h"
 #include "vellum/pagemap.h"
 
-#define PSS_SHIFT 12	/* shares of a page are counted in fractions, and cut to bytes at the end */
+#define PSS_SHIFT 12	/* shares of a page have a binary fraction, dropped at the end */
 
 static void count_page(struct vellum_vma_usage *u, const struct vma *vma, pte_t pte, const struct folio *folio)
 {

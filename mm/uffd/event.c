@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * mm/uffd/event.c - operations on mappings that a userfaultfd wants to hear of.
+ * mm/uffd/event.c - events of userfaultfd: operations on VMAs report themselves to contexts.
  *
- * An event is made before the operation changes anything, since it may need memory; and delivered after it, with no
- * lock held. Its maker waits until it was read. From the one to the other pages can't be put in by the
- * context's calls (mmap_changing): they might end at an address that has just become another's.
+ * An event is allocated before the operation changes anything, and delivered after it, with no lock held. The thread
+ * that delivers it waits until it was read. In between (mmap_changing), the context's calls that fill in pages return
+ * -EAGAIN: their address may just have become another VMA's.
  */
 #include "mm/space/space.h"
 #include "mm/uffd/uffd.h"
@@ -33,7 +33,7 @@ static void end_event(struct uffd_event *ev)
 	uffd_ref_put(ctx);
 }
 
-/* What a message that nobody took refers to. */
+/* Drop the reference in a message that was not read. */
 static void drop_message(struct uffd_event *ev)
 {
 	if (ev->msg.event == VELLUM_UFFD_EVENT_FORK)
@@ -67,8 +67,8 @@ static bool enqueue(struct uffd_event *ev)
 	return ok;
 }
 
-/* Take it back, if it is still there. */
-static void take_back(struct uffd_event *ev)
+/* Remove the event from the queue, if it is still there. ctx->lock held. */
+static void unqueue(struct uffd_event *ev)
 {
 	struct uffd_event **at = &ev->ctx->events;
 
@@ -90,10 +90,10 @@ static void uffd_event_deliver(struct uffd_event *ev)
 				break;
 			host->ops->wait(host->ctx, &ev->done, 0);
 		}
-		mutex_lock(&ctx->lock, host);	/* whoever read it is done with it */
+		mutex_lock(&ctx->lock, host);	/* the reader has finished with @ev */
 		taken = !ev->queued;
 		if (!taken)
-			take_back(ev);
+			unqueue(ev);
 		mutex_unlock(&ctx->lock, host);
 	}
 	if (!taken)
@@ -123,7 +123,7 @@ void uffd_event_keep_after(struct vellum_mm *mm, struct uffd_event *ev, gva_t ta
 	*at = ev;
 }
 
-/* An event for just this range of this context is kept already: one is enough. */
+/* An event for exactly this range and context is kept already: one is enough. */
 static bool is_kept(const struct vellum_mm *mm, const struct vellum_uffd *ctx, gva_t start, gva_t end)
 {
 	for (const struct uffd_event *ev = mm->kept_events; ev; ev = ev->next)
@@ -136,7 +136,7 @@ static bool is_kept(const struct vellum_mm *mm, const struct vellum_uffd *ctx, g
 int uffd_unmap_prepare(struct vellum_mm *mm, gva_t start, gva_t end)
 {
 	if (!__atomic_load_n(&mm->uffds, __ATOMIC_RELAXED))
-		return 0;	/* no VMA has one, and none can get one while we hold the mmap lock */
+		return 0;	/* no VMA has a context, and the mmap lock keeps any from getting one */
 	for (struct vma *vma = find_vma_intersection(mm, start, end); vma && vma->start < end; vma = vma_next(vma)) {
 		struct uffd_event *ev;
 
@@ -205,7 +205,7 @@ bool uffd_remove(struct vma *vma, gva_t start, gva_t end, int *err)
 
 /* --- fork: the child has contexts of its own, or none --- */
 
-/* The child's context for one of the parent's, made when it is met first. NULL: no memory. */
+/* The child's context for one of the parent's, created at its first VMA. NULL: no memory. */
 static struct vellum_uffd *child_context(struct uffd_fork *uf, struct vellum_uffd *parent)
 {
 	struct uffd_event *ev, **at = &uf->events;

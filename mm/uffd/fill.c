@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * mm/uffd/fill.c - pages are put in by whoever resolves faults: COPY, ZEROPAGE, CONTINUE, POISON.
+ * mm/uffd/fill.c - fill in pages, to resolve faults: COPY, ZEROPAGE, CONTINUE, POISON.
  *
- * Page by page: bytes are fetched first, without a lock, then everything is looked up anew and the page is put
- * in. So what happened to the mapping meanwhile is no special case.
+ * For each page, the bytes are fetched first, without a lock. Then the VMA and the entry are looked up again, and the
+ * page is installed. So VMAs that changed meanwhile need no special case.
  */
 #include "mm/fault/fault.h"
 #include "mm/object/object.h"
@@ -18,13 +18,13 @@
 struct fill {
 	struct vellum_uffd *uffd;
 	struct vellum_mm *mm;
-	gva_t start, len, addr;		/* all of it; the page at hand */
-	bool wp;			/* the page comes in write-protected */
+	gva_t start, len, addr;		/* the range; the current page */
+	bool wp;			/* install the page write-protected */
 	const void *bytes;		/* of the page; NULL: zeros */
 	int (*one)(struct fill *fill, struct vma *vma);
 };
 
-/* The entry for the address, tables made as required, locked; NULL: no memory, or a huge leaf is there (-EEXIST). */
+/* The entry of the address, locked; tables are allocated. NULL: no memory, or there is a huge leaf (-EEXIST). */
 static pte_t *lock_entry(struct fill *fill, struct mutex **ptl, int *err)
 {
 	pte_t *ptep = pte_alloc(fill->mm, fill->addr, ptl);
@@ -37,7 +37,7 @@ static pte_t *lock_entry(struct fill *fill, struct mutex **ptl, int *err)
 	return ptep;
 }
 
-/* Nothing, or a marker that a page may take the place of. A guard is somebody's wish that nothing be there. */
+/* None, or a marker that a page may replace. A guard may not be replaced. */
 static bool may_overwrite(pte_t pte)
 {
 	return pte_none(pte) || (pte_is_marker(pte) && !(pte_marker_bits(pte) & MARKER_GUARD));
@@ -52,7 +52,7 @@ static pte_t filled_entry(const struct fill *fill, const struct vma *vma, pfn_t 
 	return fill->wp ? pte_mkuffd_wp(pte) : pte;
 }
 
-static int put_anon(struct fill *fill, struct vma *vma)
+static int install_anon(struct fill *fill, struct vma *vma)
 {
 	struct vellum_memory *m = fill->mm->memory;
 	struct folio *folio;
@@ -78,7 +78,7 @@ static int put_anon(struct fill *fill, struct vma *vma)
 	return err;
 }
 
-/* A page of the object, locked. */
+/* Map a page of the mapping; it is locked. */
 static int map_object_page(struct fill *fill, struct vma *vma, struct folio *page)
 {
 	struct vellum_memory *m = fill->mm->memory;
@@ -106,7 +106,7 @@ static int map_object_page(struct fill *fill, struct vma *vma, struct folio *pag
 	return err;
 }
 
-static int put_shmem(struct fill *fill, struct vma *vma)
+static int install_shmem(struct fill *fill, struct vma *vma)
 {
 	struct vellum_memory *m = fill->mm->memory;
 	pgoff_t index = vma_page_index(vma, fill->addr);
@@ -115,7 +115,7 @@ static int put_shmem(struct fill *fill, struct vma *vma)
 	struct folio *page;
 	int err;
 
-	if (ptep && !may_overwrite(ptep_get(ptep)))	/* before the object gets a page that nobody asked for */
+	if (ptep && !may_overwrite(ptep_get(ptep)))	/* before the mapping gets a useless page */
 		return -EEXIST;
 	err = mapping_add_page(vma->mapping, index, fill->bytes, &page);
 	if (err)
@@ -126,12 +126,12 @@ static int put_shmem(struct fill *fill, struct vma *vma)
 	return err;
 }
 
-/* Private memory of an object too: the object stays as it is. */
-static int put_page(struct fill *fill, struct vma *vma)
+/* Private VMAs of a mapping too: the mapping does not change. */
+static int install_page(struct fill *fill, struct vma *vma)
 {
 	if (vma->mapping && vma_page_index(vma, fill->addr) >= mapping_nr_pages(vma->mapping))
 		return -EFAULT;
-	return vma->mapping && (vma->flags & VM_SHARED) ? put_shmem(fill, vma) : put_anon(fill, vma);
+	return vma->mapping && (vma->flags & VM_SHARED) ? install_shmem(fill, vma) : install_anon(fill, vma);
 }
 
 /* --- the four --- */
@@ -144,7 +144,7 @@ static int zero_one(struct fill *fill, struct vma *vma)
 	int err = 0;
 
 	if (vma->mapping && (vma->flags & VM_SHARED))
-		return put_page(fill, vma);
+		return install_page(fill, vma);
 	if (vma->mapping && vma_page_index(vma, fill->addr) >= mapping_nr_pages(vma->mapping))
 		return -EFAULT;
 	ptep = lock_entry(fill, &ptl, &err);
@@ -202,7 +202,7 @@ static int poison_one(struct fill *fill, struct vma *vma)
 
 /* --- the loop around them --- */
 
-/* All of the range lies in one registered mapping. mmap_lock held. */
+/* The range lies in one registered VMA. mmap_lock held. */
 static int find_target(const struct fill *fill, struct vma **out)
 {
 	struct vma *vma = find_vma_intersection(fill->mm, fill->start, fill->start + 1);
@@ -228,7 +228,7 @@ static int fill_page(struct fill *fill)
 
 		read_lock(&mm->mmap_lock, mm_host(mm));
 		err = uffd_changing(fill->uffd) ? -EAGAIN : find_target(fill, &vma);
-		/* So that fork copies its entries. */
+		/* fork copies entries of private VMAs with an anon_vma only. */
 		if (!err && !(vma->flags & VM_SHARED) && anon_vma_prepare(vma))
 			err = -ENOMEM;
 		if (!err)
@@ -238,7 +238,7 @@ static int fill_page(struct fill *fill)
 	return err;
 }
 
-/* Before bytes are fetched: that may wait for long, and would be for nothing. */
+/* Check before the bytes are fetched: that may take long, and would be wasted. */
 static int check_target(struct fill *fill)
 {
 	struct vma *vma;
@@ -250,7 +250,7 @@ static int check_target(struct fill *fill)
 	return err;
 }
 
-/* @src: where the bytes are, or 0. @page: room for one page of them, if they come from the program's memory. */
+/* @src: address of the bytes in the program's memory, or 0. @page: room for one page of them, or NULL. */
 static int fill_pages(struct fill *fill, gva_t src, const char *bytes, void *page)
 {
 	int err = 0;
@@ -279,7 +279,7 @@ static int check_range(const struct vellum_uffd *uffd, uint64_t start, uint64_t 
 	return 0;
 }
 
-/* Wake, and say how far it went. */
+/* Wake faults, and report the bytes done. */
 static int finish(struct fill *fill, int err, bool wake, int64_t *done)
 {
 	uint64_t did = fill->addr - fill->start;
@@ -291,7 +291,7 @@ static int finish(struct fill *fill, int err, bool wake, int64_t *done)
 	return !err ? 0 : did ? -EAGAIN : err;
 }
 
-static int run(struct fill *fill, gva_t src, const char *bytes, bool from_user, bool wake, int64_t *done)
+static int run_fill(struct fill *fill, gva_t src, const char *bytes, bool from_user, bool wake, int64_t *done)
 {
 	void *page = NULL;
 	int err = 0;
@@ -319,13 +319,13 @@ EXPORT int vellum_uffd_copy(struct vellum_uffd *uffd, uint64_t dst, uint64_t src
 			    uint64_t mode, int64_t *done)
 {
 	struct fill fill = {
-		.uffd = uffd, .start = dst, .len = len, .wp = mode & VELLUM_UFFD_COPY_WP, .one = put_page
+		.uffd = uffd, .start = dst, .len = len, .wp = mode & VELLUM_UFFD_COPY_WP, .one = install_page
 	};
 	int err = check_range(uffd, dst, len, mode, VELLUM_UFFD_COPY_DONTWAKE | VELLUM_UFFD_COPY_WP);
 
 	if (!err && !bytes && (src + len < src || src + len > TASK_SIZE))
 		err = -EINVAL;
-	return err ? err : run(&fill, src, bytes, !bytes, !(mode & VELLUM_UFFD_COPY_DONTWAKE), done);
+	return err ? err : run_fill(&fill, src, bytes, !bytes, !(mode & VELLUM_UFFD_COPY_DONTWAKE), done);
 }
 
 EXPORT int vellum_uffd_zeropage(struct vellum_uffd *uffd, uint64_t start, uint64_t len, uint64_t mode, int64_t *done)
@@ -333,7 +333,7 @@ EXPORT int vellum_uffd_zeropage(struct vellum_uffd *uffd, uint64_t start, uint64
 	struct fill fill = { .uffd = uffd, .start = start, .len = len, .one = zero_one };
 	int err = check_range(uffd, start, len, mode, VELLUM_UFFD_COPY_DONTWAKE);
 
-	return err ? err : run(&fill, 0, NULL, false, !mode, done);
+	return err ? err : run_fill(&fill, 0, NULL, false, !mode, done);
 }
 
 EXPORT int vellum_uffd_continue(struct vellum_uffd *uffd, uint64_t start, uint64_t len, uint64_t mode, int64_t *done)
@@ -342,7 +342,7 @@ EXPORT int vellum_uffd_continue(struct vellum_uffd *uffd, uint64_t start, uint64
 			     .one = continue_one };
 	int err = check_range(uffd, start, len, mode, VELLUM_UFFD_CONTINUE_DONTWAKE | VELLUM_UFFD_CONTINUE_WP);
 
-	return err ? err : run(&fill, 0, NULL, false, !(mode & VELLUM_UFFD_CONTINUE_DONTWAKE), done);
+	return err ? err : run_fill(&fill, 0, NULL, false, !(mode & VELLUM_UFFD_CONTINUE_DONTWAKE), done);
 }
 
 EXPORT int vellum_uffd_poison(struct vellum_uffd *uffd, uint64_t start, uint64_t len, uint64_t mode, int64_t *done)
@@ -350,5 +350,5 @@ EXPORT int vellum_uffd_poison(struct vellum_uffd *uffd, uint64_t start, uint64_t
 	struct fill fill = { .uffd = uffd, .start = start, .len = len, .one = poison_one };
 	int err = check_range(uffd, start, len, mode, VELLUM_UFFD_COPY_DONTWAKE);
 
-	return err ? err : run(&fill, 0, NULL, false, !mode, done);
+	return err ? err : run_fill(&fill, 0, NULL, false, !mode, done);
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * mm/uffd/move.c - pages of private memory move to where they are missed, without a copy.
+ * mm/uffd/move.c - UFFDIO_MOVE: move pages of private memory to another address, without a copy.
  *
- * A page that moves is the process's own. It gets another place in the reverse map, so it is locked, and both
- * entries' locks are held, while entry and place change.
+ * A page that moves is exclusive to the process. Its anon_vma and index change, by which the reverse map finds it. So
+ * the page is locked, and the page-table locks of both entries are held, while entries and place change.
  */
 #include "mm/fault/fault.h"
 #include "mm/frame/rmap.h"
@@ -49,7 +49,7 @@ static int find_vmas(struct page_move *pm, const struct vellum_uffd *uffd, gva_t
 	return anon_vma_prepare(pm->dst_vma) ? -ENOMEM : 0;
 }
 
-/* 0: both entries are known; -ENOMEM; -EEXIST: a huge page is at the target; -ENOENT: no table at the source. */
+/* Look up both entries. 0; -ENOMEM; -EEXIST: a huge page is at the target; -ENOENT: no table at the source. */
 static int find_entries(struct page_move *pm)
 {
 	huge_split_range(pm->mm, pm->src, pm->src + PAGE_SIZE);
@@ -60,14 +60,17 @@ static int find_entries(struct page_move *pm)
 	return pm->src_pte ? 0 : -ENOENT;
 }
 
-/* Both locks held: the places hold something else now. */
-static void tell_trackers(const struct page_move *pm)
+/* Both page-table locks held: both addresses have other content now. */
+static void record_move(const struct page_move *pm)
 {
 	track_change(pm->src_vma, pm->src);
 	track_change(pm->dst_vma, pm->dst);
 }
 
-/* The page (locked, mapped at the source by @old) has another place. Both entries' locks held. */
+/*
+ * Change the page's place in the reverse map; it is locked, and @old maps it at the source. Both page-table locks
+ * held.
+ */
 static void move_place(const struct page_move *pm, struct folio *folio)
 {
 	struct anon_vma *from = folio->anon_vma;
@@ -89,7 +92,7 @@ static int move_present(const struct page_move *pm, struct folio *folio)
 		return -EBUSY;
 	}
 	move_place(pm, folio);
-	tell_trackers(pm);
+	record_move(pm);
 	pte = pte_mksoft_dirty(pte_mkyoung(pte_mk(pte_pfn(old), vma->page_prot)));
 	if (pte_dirty(old))
 		pte = pte_mkdirty(pte);
@@ -98,16 +101,16 @@ static int move_present(const struct page_move *pm, struct folio *folio)
 	return 0;
 }
 
-/* @folio: in RAM all the same, locked; or NULL. */
+/* @folio: the page in the swap cache, locked; or NULL. */
 static int move_swapped(const struct page_move *pm, pte_t old, struct folio *folio)
 {
 	if (!pte_swp_exclusive(old))
 		return -EBUSY;
 	if (folio && folio_slot(pm->mm->memory, folio) != pte_slot(old))
-		return -EAGAIN;		/* it was another slot's page before we had its lock */
+		return -EAGAIN;		/* it left this slot before we had its lock */
 	if (folio && (folio_flags(folio) & PG_ANON))
 		move_place(pm, folio);
-	tell_trackers(pm);
+	record_move(pm);
 	ptep_set(pm->src_pte, pte_make(0));
 	ptep_set(pm->dst_pte, pte_swp_clear_uffd_wp(pte_swp_mksoft_dirty(old)));
 	return 0;
@@ -119,12 +122,12 @@ static int move_zero(const struct page_move *pm)
 
 	ptep_get_and_clear(pm->src_pte);
 	flush_page(pm->mm, pm->src, VELLUM_FLUSH_UNMAP, m->zero_pfn);
-	tell_trackers(pm);
+	record_move(pm);
 	ptep_set(pm->dst_pte, pte_mkspecial(pte_mk(m->zero_pfn, pm->dst_vma->page_prot)));
 	return 0;
 }
 
-/* Locks of the entries held, @folio (if any) locked. @seen: what the source was when the folio was looked up. */
+/* Both page-table locks held, @folio (if any) locked. @seen: the source entry when the folio was looked up. */
 static int move_locked(const struct page_move *pm, pte_t seen, struct folio *folio)
 {
 	pte_t old = ptep_get(pm->src_pte);
@@ -142,7 +145,7 @@ static int move_locked(const struct page_move *pm, pte_t seen, struct folio *fol
 	return pte_is_migration(old) ? -EAGAIN : -EFAULT;
 }
 
-/* The page that the source's entry is about, referenced; NULL: none that is in RAM. */
+/* The folio of the source entry, referenced; NULL: none is in RAM. */
 static struct folio *get_source(const struct page_move *pm, pte_t *seen)
 {
 	struct vellum_memory *m = pm->mm->memory;
@@ -153,7 +156,7 @@ static struct folio *get_source(const struct page_move *pm, pte_t *seen)
 	if (pte_present(*seen))
 		folio = normal_folio(m, *seen);
 	else if (pte_is_migration(*seen))
-		folio = swp_folio(m, *seen);	/* its lock is free when it has arrived */
+		folio = swp_folio(m, *seen);	/* locked until the migration ends */
 	if (folio)
 		folio_get(folio);
 	else if (pte_is_genuine_swap(*seen))
@@ -201,7 +204,7 @@ static int move_range(struct page_move *pm, const struct vellum_uffd *uffd, gva_
 		if (!err)
 			*done += PAGE_SIZE;
 		else if (err == -EAGAIN)
-			err = 0;	/* the entry changed: look at it again */
+			err = 0;	/* the entry changed: retry */
 	}
 	return err;
 }

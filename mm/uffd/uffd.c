@@ -5,7 +5,7 @@
 #include "mm/uffd/uffd.h"
 #include "mm/vma.h"
 
-#define KNOWN_FEATURES 0x1fdefull	/* bits 0 to 16 but for MISSING_HUGETLBFS and MINOR_HUGETLBFS */
+#define KNOWN_FEATURES 0x1fdefull	/* bits 0 to 16 without MISSING_HUGETLBFS and MINOR_HUGETLBFS */
 #define KNOWN_MODES (VELLUM_UFFD_MISSING | VELLUM_UFFD_WP | VELLUM_UFFD_MINOR)
 #define BIT(n) (1ull << (n))
 
@@ -169,7 +169,7 @@ void vma_set_uffd(struct vma *vma, struct vellum_uffd *uffd, uint64_t modes)
 	uffd_ref_put(old);
 }
 
-/* Can VMAs of this kind be registered so? */
+/* May the VMA be registered in these modes? */
 static bool is_eligible(const struct vellum_uffd *uffd, const struct vma *vma, uint64_t modes)
 {
 	bool shmem = vma->mapping && mapping_is_shmem(vma->mapping);
@@ -183,7 +183,7 @@ static bool is_eligible(const struct vellum_uffd *uffd, const struct vma *vma, u
 	return !vma->mapping || shmem;
 }
 
-/* mmap_lock held. 0, or why the range cannot be registered so. */
+/* mmap_lock held. 0, or the error of a registration. */
 static int check_register(const struct vellum_uffd *uffd, struct vellum_mm *mm, gva_t start, gva_t end,
 			  uint64_t modes)
 {
@@ -202,7 +202,10 @@ static int check_register(const struct vellum_uffd *uffd, struct vellum_mm *mm, 
 	return 0;
 }
 
-/* The part [start, end) of one VMA, split off if need be. What it became, merged with neighbours; or NULL */
+/*
+ * Set the context of a part of one VMA, after a split if needed. Return: the VMA, merged with its neighbours; NULL: no
+ * memory.
+ */
 static struct vma *change_part(struct vma *vma, gva_t start, gva_t end, struct vellum_uffd *uffd, uint64_t modes)
 {
 	struct vellum_mm *mm = vma->mm;
@@ -216,7 +219,7 @@ static struct vma *change_part(struct vma *vma, gva_t start, gva_t end, struct v
 	return vma_merge(vma);
 }
 
-/* The next part of [@start, @end) that one VMA covers: [@start, @next). NULL: none is left. */
+/* The next part of [*@start, @end) that one VMA covers: [*@start, *@next). NULL: none is left. */
 static struct vma *next_part(struct vellum_mm *mm, gva_t *start, gva_t end, gva_t *next)
 {
 	struct vma *vma = *start < end ? find_vma_intersection(mm, *start, end) : NULL;
@@ -236,7 +239,7 @@ static int register_range(struct vellum_uffd *uffd, struct vellum_mm *mm, gva_t 
 	gva_t next;
 
 	for (; !err && (vma = next_part(mm, &start, end, &next)); start = next) {
-		/* A registration that has these modes and more stays as it is. */
+		/* A registration that includes these modes stays. */
 		if (!(vma->uffd == uffd && (vma->flags & vm) == vm) && !change_part(vma, start, next, uffd, vm))
 			err = -ENOMEM;
 	}
@@ -276,7 +279,7 @@ EXPORT int vellum_uffd_register(struct vellum_uffd *uffd, uint64_t start, uint64
 	return err;
 }
 
-/* Protection of the part goes, and the registration. 0 or -ENOMEM. */
+/* Remove the write protection of a part, and its registration. 0 or -ENOMEM. */
 static int unregister_part(struct tlb_gather *tlb, struct vma *vma, gva_t start, gva_t end)
 {
 	struct vellum_uffd *uffd = vma->uffd;
@@ -293,7 +296,7 @@ static int unregister_part(struct tlb_gather *tlb, struct vma *vma, gva_t start,
 	return err;
 }
 
-/* mmap_lock held for writing. @uffd: of this one only. */
+/* mmap_lock held for writing. VMAs of other contexts are skipped. */
 static int unregister_range(struct vellum_mm *mm, struct vellum_uffd *uffd, gva_t start, gva_t end)
 {
 	struct tlb_gather tlb;
@@ -343,7 +346,10 @@ EXPORT int vellum_uffd_unregister(struct vellum_uffd *uffd, uint64_t start, uint
 	return err;
 }
 
-/* A part whose split fails for want of memory keeps its flags, but a closed context resolves nothing: all goes. */
+/*
+ * Unregister all VMAs of a closed context, since it will resolve no fault. Whole VMAs, so nothing is split and no
+ * memory is needed.
+ */
 static void forget_all(struct vellum_mm *mm, struct vellum_uffd *uffd)
 {
 	struct tlb_gather tlb;

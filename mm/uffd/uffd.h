@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * mm/uffd/uffd.h - userfaultfd contexts, who waits in them, and markers.
+ * mm/uffd/uffd.h - userfaultfd contexts, the faults that wait in them, and markers.
  *
- * Locks: uffd->lock is a leaf but for host waits and the embedder's on_activity. memory->uffd_lock protects which
- * address space a context is of: a leaf too.
+ * Locks: inside uffd->lock only host waits and the embedder's on_activity() are called. memory->uffd_lock protects the
+ * link between a context and its address space; it is a leaf too.
  */
 #ifndef MM_UFFD_UFFD_H
 #define MM_UFFD_UFFD_H
@@ -12,18 +12,18 @@
 #include "mm/table/tlb.h"
 #include "vellum/uffd.h"
 
-/* Why a fault is reported; the flags of its message but for WRITE. */
+/* Why a fault is reported: the flags of its message except WRITE. */
 #define UFFD_REASON_MISSING	0
 #define UFFD_REASON_WP		VELLUM_UFFD_FLAG_WP
 #define UFFD_REASON_MINOR	VELLUM_UFFD_FLAG_MINOR
 
-/* A fault that waits, on its thread's stack. */
+/* A fault that waits; on the stack of its thread. */
 struct uffd_wait {
 	struct uffd_wait *next, *prev;	/* in one of the context's lists; ctx->lock */
-	struct vellum_uffd *ctx;	/* queued there, with a reference; NULL: only to be tried again */
+	struct vellum_uffd *ctx;	/* queued there, with a reference; NULL: not queued, retry */
 	uint64_t flags, address;	/* of the message */
 	uint32_t ptid;
-	bool read;			/* which list; ctx->lock */
+	bool read;			/* in ctx->read, else in ctx->pending; ctx->lock */
 	uint32_t woken;			/* atomic; what the host waits on */
 };
 
@@ -31,13 +31,13 @@ struct uffd_wait_list {
 	struct uffd_wait *first, *last;
 };
 
-/* Something that an operation on mappings did, and whose reader it waits for. */
+/* An operation on VMAs that waits until the reader has read its message. */
 struct uffd_event {
 	struct uffd_event *next;
 	struct vellum_uffd *ctx;	/* reference */
-	struct vellum_uffd_msg msg;	/* of a fork: the child's context, with a user's reference */
+	struct vellum_uffd_msg msg;	/* fork: has a user reference to the child's context */
 	bool queued;			/* ctx->lock */
-	uint32_t done;			/* atomic: read, or dropped; what the host waits on */
+	uint32_t done;			/* atomic: read or dropped; what the host waits on */
 };
 
 struct vellum_uffd {
@@ -48,9 +48,9 @@ struct vellum_uffd {
 	uint64_t features;		/* atomic: VELLUM_UFFD_FEATURE_*, once api_done */
 	uint32_t api_done;		/* atomic */
 	uint32_t released;		/* atomic */
-	uint32_t mmap_changing;		/* atomic: events on their way */
+	uint32_t mmap_changing;		/* atomic: events created and not read yet */
 	/* memory->uffd_lock protects: */
-	struct vellum_mm *mm;		/* NULL once it is gone; no reference */
+	struct vellum_mm *mm;		/* no reference; NULL once it is destroyed */
 	struct vellum_uffd *next, *prev; /* mm->uffds */
 	struct mutex lock;
 	/* lock protects: */
@@ -68,69 +68,77 @@ static inline bool uffd_has(const struct vellum_uffd *uffd, uint64_t feature)
 
 /* uffd.c: contexts */
 int uffd_new(struct vellum_mm *mm, uint32_t flags, struct vellum_uffd **out);
-void uffd_ref_get(struct vellum_uffd *uffd);	/* the structure's, not a user's */
+void uffd_ref_get(struct vellum_uffd *uffd);	/* keeps the structure, is no user */
 void uffd_ref_put(struct vellum_uffd *uffd);
-struct vellum_mm *uffd_get_mm(struct vellum_uffd *uffd);	/* a reference; NULL: gone */
-void uffd_mm_gone(struct vellum_mm *mm);		/* its contexts are of no address space */
+struct vellum_mm *uffd_get_mm(struct vellum_uffd *uffd);	/* with a reference; NULL: destroyed */
+void uffd_mm_gone(struct vellum_mm *mm);		/* detach its contexts */
 bool uffd_ready(const struct vellum_uffd *uffd);	/* after the handshake, not closed */
-bool uffd_changing(const struct vellum_uffd *uffd);	/* populating has to be put off */
-/* Another context for the VMA, or none; its protection bits follow. mmap_lock held for writing. */
+bool uffd_changing(const struct vellum_uffd *uffd);	/* an event is not read yet: fill no pages */
+/* Set the VMA's context, or NULL for none; its page_prot follows. mmap_lock held for writing. */
 void vma_set_uffd(struct vma *vma, struct vellum_uffd *uffd, uint64_t modes);
 
-/* uffd_fault.c: waiting and waking; messages */
+/* wait.c: waiting and waking; messages */
 void uffd_wake_range(struct vellum_uffd *uffd, gva_t start, gva_t end);
-/* No lock held: wait until it is resolved. True: try again. False: the host breaks the wait off. */
+/* Wait until the fault is resolved; no lock is held. True: retry the fault. False: the host interrupted the wait. */
 bool uffd_wait_over(struct uffd_wait *wait, const struct host *host);
-void uffd_activity(struct vellum_uffd *uffd);		/* ctx->lock held: readers look again */
-void uffd_drop_waits(struct vellum_uffd *uffd);		/* it is closed: nobody waits, no event stays */
+void uffd_activity(struct vellum_uffd *uffd);		/* wake the readers; ctx->lock held */
+void uffd_drop_waits(struct vellum_uffd *uffd);		/* closed: wake all faults, drop all events */
 
-/* uffd_event.c: operations on mappings tell, and wait for the reader */
-/* A new event, of a context that wants it (mmap_changing is up from here on). NULL: no memory. */
+/* event.c: operations on VMAs send events, and wait for the reader */
+/* A new event for a context that wants it. From here on mmap_changing is not 0. NULL: no memory. */
 struct uffd_event *uffd_event_new(struct vellum_uffd *ctx, uint8_t event);
 void uffd_event_cancel(struct uffd_event *ev);
-/* [start, end) is to be unmapped: an event for each context there that wants one, kept in the address space. */
+/*
+ * [start, end) is about to be unmapped: keep an event in the address space for each context there that wants it. 0 or
+ * -ENOMEM. mmap_lock held for writing.
+ */
 int uffd_unmap_prepare(struct vellum_mm *mm, gva_t start, gva_t end);
-void uffd_unmap_forget(struct vellum_mm *mm, gva_t start, gva_t end);	/* it is not to be after all */
-/* Delivered after those of an unmapping at @target, before others. */
+void uffd_unmap_forget(struct vellum_mm *mm, gva_t start, gva_t end);	/* it is not unmapped after all */
+/* Keep an event, to be delivered after those of an unmapping at @target and before others. */
 void uffd_event_keep_after(struct vellum_mm *mm, struct uffd_event *ev, gva_t target);
-/* Unlock a mmap_lock that was held for writing; then deliver what was kept. */
+/* Drop mmap_lock, held for writing; then deliver the kept events. Waits for their readers. */
 void mmap_write_unlock_and_deliver(struct vellum_mm *mm);
-/* A range is about to lose its pages. True: somebody was told, mmap_lock (for reading) was dropped meanwhile. */
+/*
+ * A range is about to lose its pages. True: an event was delivered, and mmap_lock (for reading) was dropped meanwhile,
+ * so the VMA may be gone. May wait for the reader.
+ */
 bool uffd_remove(struct vma *vma, gva_t start, gva_t end, int *err);
 
-/* uffd_fork.c: the child's contexts */
+/* event.c: the child's contexts */
 struct uffd_fork {
 	struct vellum_mm *child;
 	struct uffd_event *events;	/* one for each context of the parent that wants forks */
 };
-/* The context and modes that the copy of @src has. 0 or -ENOMEM */
+/* Set the context and modes of @copy, the child's copy of @src. 0 or -ENOMEM */
 int uffd_fork_vma(struct uffd_fork *uf, const struct vma *src, struct vma *copy);
-void uffd_fork_done(struct uffd_fork *uf);		/* no lock held: tell */
+void uffd_fork_done(struct uffd_fork *uf);		/* deliver; no lock held */
 void uffd_fork_failed(struct uffd_fork *uf);
 
-/* uffd_wp.c */
-/* Protect or resolve a part of one VMA. 0 or -ENOMEM (a part is protected). mmap_lock held. */
+/* wp.c */
+/*
+ * Write-protect a part of one VMA, or remove the protection. 0; -ENOMEM or -EINTR: a part has changed. mmap_lock held.
+ */
 int uffd_wp_vma(struct tlb_gather *tlb, struct vma *vma, gva_t start, gva_t end, bool protect);
 
-/* Whether a promise for memory that is not there can be kept in the VMA: markers. */
+/* Markers protect entries that are none in this VMA. */
 static inline bool vma_uses_markers(const struct vma *vma)
 {
 	return vma_uffd_wp(vma) &&
 	       (vma->mapping || (vma->uffd && uffd_has(vma->uffd, VELLUM_UFFD_FEATURE_WP_UNPOPULATED)));
 }
 
-/* Its context resolves write-protect faults by itself, and keeps count by the entries. */
+/* Its context resolves write-protect faults by itself; the entries record which pages were written. */
 static inline bool vma_uffd_wp_async(const struct vma *vma)
 {
 	return vma->uffd && uffd_has(vma->uffd, VELLUM_UFFD_FEATURE_WP_ASYNC);
 }
 
 /*
- * INV-MARKER-1: an entry of object-backed memory that was protected by userfaultfd, in any form (present,
- * swapped out, device-private), and is lost while its VMA stays, leaves a marker under the same hold of the
- * page-table lock. Only an entry that has become none is overwritten.
+ * INV-MARKER-1: if an entry of mapping-backed memory is protected by userfaultfd, in any form (present, swapped out,
+ * device-private), and is removed while its VMA stays, it leaves a marker under the same hold of the page-table lock.
+ * Only an entry that is none by now is overwritten.
  *
- * @old: what the entry was. Return: a marker was put.
+ * @old: the entry's old value. Return: a marker was installed.
  */
 static inline bool keep_wp_as_marker(const struct vma *vma, pte_t *ptep, pte_t old)
 {

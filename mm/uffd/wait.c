@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * mm/uffd/wait.c - faults that wait for somebody else, and the messages about them.
+ * mm/uffd/wait.c - faults that wait for user space, and the messages about them.
  *
- * A fault queues itself while it holds the mmap lock, and then looks at the entry again: who resolves it
- * changes the entry first and wakes afterwards, so either the fault sees the entry or it is woken. It sleeps
- * without any lock, and starts over.
+ * A fault queues its message while it holds the mmap lock, and then reads the entry again. The thread that resolves it
+ * changes the entry first and wakes afterwards. So either the fault sees the new entry or it is woken. It waits with
+ * no lock held, and then retries.
  */
 #include "mm/fault/fault.h"
 #include "mm/mm.h"
@@ -41,7 +41,7 @@ static struct uffd_wait_list *list_of(struct vellum_uffd *uffd, const struct uff
 	return w->read ? &uffd->read : &uffd->pending;
 }
 
-/* ctx->lock held. It is in no list afterwards. */
+/* ctx->lock held. The wait is in no list afterwards. */
 static void wake(struct vellum_uffd *uffd, struct uffd_wait *w)
 {
 	const struct host *host = &uffd->memory->host;
@@ -93,7 +93,7 @@ static void dequeue(struct uffd_wait *w)
 {
 	struct vellum_uffd *uffd = w->ctx;
 
-	/* Who wakes holds the lock while it uses what is on our stack. */
+	/* The waker holds the lock while it uses @w, which is on our stack. */
 	mutex_lock(&uffd->lock, &uffd->memory->host);
 	if (!__atomic_load_n(&w->woken, __ATOMIC_ACQUIRE))
 		list_del(list_of(uffd, w), w);
@@ -102,7 +102,7 @@ static void dequeue(struct uffd_wait *w)
 	uffd_ref_put(uffd);
 }
 
-/* Nobody has resolved it since: entries are looked at without their lock. */
+/* The fault is not resolved yet. Entries are read without their lock. */
 static bool must_wait(const struct fault *f, uint32_t reason)
 {
 	struct mutex *ptl;
@@ -127,16 +127,16 @@ int uffd_fault(struct fault *f, uint32_t reason)
 		return VELLUM_FAULT_SIGBUS;
 	if (!f->wait || (!(f->flags & FAULT_USER) && (uffd->flags & VELLUM_UFFD_USER_MODE_ONLY)))
 		return VELLUM_FAULT_SIGBUS;
-	/* One that is being closed forgets this range first, for which it needs our lock, then wakes all who wait. */
+	/* vellum_uffd_close() first unregisters this VMA, which needs the mmap lock, and then wakes all faults. */
 	queue(f, uffd, reason);
 	if (must_wait(f, reason))
 		mm_count(f->vma->mm, VELLUM_COUNT_FAULT_UFFD);
 	else
-		dequeue(f->wait);	/* nothing to wait for: it is tried again at once */
+		dequeue(f->wait);	/* resolved already: retry at once */
 	return FAULT_WAIT;
 }
 
-#define SPINS 200	/* who resolves is often at it already: cheaper to look again than to sleep */
+#define SPINS 200	/* often the fault is resolved soon: cheaper to spin than to sleep */
 
 static void spin_while(const uint32_t *word, uint32_t value)
 {
@@ -192,7 +192,7 @@ EXPORT int vellum_uffd_wake(struct vellum_uffd *uffd, uint64_t start, uint64_t l
 /* --- the reader's side --- */
 
 /* ctx->lock held. */
-static void tell_fault(struct vellum_uffd *uffd, struct vellum_uffd_msg *msg)
+static void take_fault_message(struct vellum_uffd *uffd, struct vellum_uffd_msg *msg)
 {
 	struct uffd_wait *w = uffd->pending.first;
 
@@ -205,8 +205,8 @@ static void tell_fault(struct vellum_uffd *uffd, struct vellum_uffd_msg *msg)
 	list_add(&uffd->read, w);
 }
 
-/* ctx->lock held. Who waits for it to be read goes on. */
-static void tell_event(struct vellum_uffd *uffd, struct vellum_uffd_msg *msg)
+/* ctx->lock held. Wakes the thread that waits for the event to be read. */
+static void take_event_message(struct vellum_uffd *uffd, struct vellum_uffd_msg *msg)
 {
 	const struct host *host = &uffd->memory->host;
 	struct uffd_event *ev = uffd->events;
@@ -224,9 +224,9 @@ static uint32_t take_messages(struct vellum_uffd *uffd, struct vellum_uffd_msg *
 
 	mutex_lock(&uffd->lock, &uffd->memory->host);
 	while (got < nr && uffd->pending.first)
-		tell_fault(uffd, &msg[got++]);
+		take_fault_message(uffd, &msg[got++]);
 	while (got < nr && uffd->events)
-		tell_event(uffd, &msg[got++]);
+		take_event_message(uffd, &msg[got++]);
 	mutex_unlock(&uffd->lock, &uffd->memory->host);
 	return got;
 }
@@ -285,7 +285,7 @@ void uffd_drop_waits(struct vellum_uffd *uffd)
 	while (uffd->events) {
 		struct uffd_event *ev = uffd->events;
 
-		uffd->events = ev->next;	/* still "queued": nobody has its message */
+		uffd->events = ev->next;	/* queued stays set: its message was not read */
 		__atomic_store_n(&ev->done, 1, __ATOMIC_RELEASE);
 		host->ops->wake(host->ctx, &ev->done);
 	}

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* mm/uffd/wp.c - protect a range by userfaultfd, entry by entry, and resolve it. */
+/* mm/uffd/wp.c - UFFDIO_WRITEPROTECT: protect a range, or remove its protection, entry by entry. */
 #include "mm/fault/fault.h"
 #include "mm/space/space.h"
 #include "mm/swap/swap.h"
@@ -24,7 +24,7 @@ static void change_not_present(const struct wp_change *wc, pte_t *ptep, pte_t pt
 			ptep_set(ptep, pte_marker(MARKER_UFFD_WP));
 	} else if (pte_is_marker(pte)) {
 		if (!wc->protect && pte_marker_bits(pte) == MARKER_UFFD_WP)
-			ptep_set(ptep, pte_make(0));	/* poison and guards are none of ours */
+			ptep_set(ptep, pte_make(0));	/* poison and guards stay */
 	} else {
 		ptep_set(ptep, wc->protect ? pte_swp_mkuffd_wp(swp_wrprotect(wc->vma->mm->memory, pte)) :
 					    pte_swp_clear_uffd_wp(pte));
@@ -35,13 +35,13 @@ static pte_t changed(const struct wp_change *wc, gva_t addr, pte_t old)
 {
 	pte_t new = wc->protect ? pte_mkuffd_wp(old) : pte_clear_uffd_wp(old);
 
-	/* What mremap has taken out of the registration gets W by a fault. */
+	/* A VMA that mremap() unregistered gets W by a fault. */
 	if (!wc->protect && vma_uffd_wp(wc->vma) && pte_uffd_wp(old) && can_make_writable(wc->vma, addr, new))
 		new = maybe_mkwrite(wc->vma, new);
 	return new;
 }
 
-/* ptl held. Only protecting takes something away. */
+/* ptl held. Only protecting takes rights away. */
 static void change_present(const struct wp_change *wc, gva_t addr, pte_t *ptep, pte_t old)
 {
 	struct vellum_mm *mm = wc->vma->mm;
@@ -60,7 +60,7 @@ static void change_present(const struct wp_change *wc, gva_t addr, pte_t *ptep, 
 		tlb_change(wc->tlb, addr, PAGE_SIZE, VELLUM_FLUSH_RIGHTS, pte_pfn(old));
 }
 
-/* Up to the end of one table, which is there. */
+/* A range within one table, which exists. */
 static void change_table(const struct wp_change *wc, gva_t addr, gva_t end, pte_t *ptep, struct mutex *ptl)
 {
 	mutex_lock(ptl, mm_host(wc->vma->mm));
@@ -75,7 +75,7 @@ static void change_table(const struct wp_change *wc, gva_t addr, gva_t end, pte_
 	mutex_unlock(ptl, mm_host(wc->vma->mm));
 }
 
-/* A leaf of private memory, all of it in the range: changed as it is. False: by smaller entries, please. */
+/* Change a whole leaf of private memory. False: it was split, or there is none: its small entries are to be changed. */
 static bool change_leaf(const struct wp_change *wc, gva_t addr, gva_t end)
 {
 	struct vellum_mm *mm = wc->vma->mm;
@@ -127,7 +127,7 @@ int uffd_wp_vma(struct tlb_gather *tlb, struct vma *vma, gva_t start, gva_t end,
 		if (ptep)
 			change_table(&wc, addr, next, ptep, ptl);
 		else if (alloc && huge_lookup(vma->mm, addr, NULL))
-			next = addr;	/* one came in just now */
+			next = addr;	/* a huge leaf was installed meanwhile: retry */
 		else if (alloc)
 			return -ENOMEM;
 	}

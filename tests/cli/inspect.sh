@@ -108,7 +108,7 @@ block() {
 text() {
 	space --inspect=syscall:getpid:2,text,"$tmp/text"
 	result "text: the head" "$(ended 0; head -n 1 "$tmp/text" |
-		grep -vE '^process 1 \(.*/space\) at syscall:getpid:2: [0-9]+ pages there, 0 swapped out$')"
+		grep -vE '^process 1 \(.*/space\) at syscall:getpid:2: [0-9]+ pages present, 0 swapped out$')"
 	result "text: a mapping" "$(block 000100000000 | diff - <(cat <<-END
 		000100000000-000100010000 rw-p 00000000 rss 6 swapped 0 of 16  anonymous
 		  tables 512G 000000000000, 1G 000100000000, 2M 000100000000

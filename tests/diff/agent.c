@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tests/diff/agent.c - the host's side: processes that do what they are told through shared memory.
+ * tests/diff/agent.c - the host's side: processes (agents) that run operations, which they get by shared memory.
  *
- * Agents and who drives them run on one CPU, so that handing over is a switch and no wake-up of another.
+ * Agents and their driver run on one CPU, so that a hand-over is a context switch, not the wake-up of another CPU.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -25,16 +25,16 @@
 enum { IDLE, RUN, LOOK, QUIT };
 
 struct slot {
-	uint32_t turn;		/* IDLE: the driver's; else what the agent is to do */
-	pid_t pid;		/* 0: nobody serves it */
+	uint32_t turn;		/* IDLE: the driver's turn; else the agent's, and what to do */
+	pid_t pid;		/* 0: no process serves the slot */
 	struct op op;
 	struct result result;
 	struct view view;
-	struct {		/* what a fork in the parent made for this process */
-		int fd;		/* the parent's; -1: nothing */
+	struct {		/* contexts that the parent's fork made for this process */
+		int fd;		/* descriptor in the parent; -1: none */
 		uint64_t state;
 	} context[NR_CONTEXTS];
-	uint32_t offered;	/* 1: context[] is filled; 2: it is taken */
+	uint32_t offered;	/* 1: the parent filled context[]; 2: the child took them */
 };
 
 struct agent agent;
@@ -102,7 +102,7 @@ static void catch_signals(void)
 	signal(SIGCHLD, SIG_IGN);
 }
 
-/* --- what a process sees --- */
+/* --- views --- */
 
 static uint64_t inode_of[NR_OBJECTS];
 
@@ -122,7 +122,7 @@ static uint64_t object_number(uint64_t inode, uint64_t *others, uint64_t *nr)
 	return NR_OBJECTS + 1 + i;
 }
 
-/* The lines of maps up to HIGH: ours come first. Return: length. */
+/* Read the lines of maps, up to HIGH: the lowest addresses come first. Return: length. */
 static size_t read_maps(char *buf, size_t size)
 {
 	size_t len = 0;
@@ -153,7 +153,7 @@ static bool parse_line(char *line, struct sight *s, uint64_t *inode)
 	s->prot = (at[0] == 'r' ? 1u : 0) | (at[1] == 'w' ? 2u : 0) | (at[2] == 'x' ? 4u : 0);
 	s->shared = at[3] == 's';
 	s->pgoff = strtoull(at + 4, &at, 16) / PAGE;
-	strtoull(at, &at, 16);		/* device, in two parts */
+	strtoull(at, &at, 16);		/* device number, in two parts */
 	strtoull(at + 1, &at, 16);
 	*inode = strtoull(at, NULL, 10);
 	return s->start >= LOW && s->start < HIGH;
@@ -164,7 +164,7 @@ static void look_at_page(uint64_t addr, uint64_t *val)
 	*val = hash_bytes((const void *)(uintptr_t)addr, PAGE);
 }
 
-/* The part of a mapping that pages are seen of. Return: its length in bytes. */
+/* The part of a VMA whose pages are in a view. Return: its length in bytes. */
 static uint64_t seen_part(const struct sight *s, uint64_t *start)
 {
 	const uint64_t last = FIRST + SEEN * PAGE;
@@ -269,7 +269,7 @@ void agent_exit(void)
 	struct slot *s = &slots[agent.slot];
 
 	reader_stop(agent.reader);
-	/* The driver goes on when nothing is mapped here any more: a process that ends takes its time. */
+	/* Unmap before the driver continues, as exit takes an unknown time. */
 	munmap((void *)(uintptr_t)LOW, HIGH - LOW);
 	s->pid = 0;
 	hand_over(&s->turn, IDLE);
@@ -294,7 +294,7 @@ static void serve(void)
 			memset(&s->result, 0, sizeof(s->result));
 			reader_begin(agent.reader, &s->op);
 			kind_at(s->op.kind)->run_host(&s->op, &s->result);
-			if (s != &slots[agent.slot])	/* we are the child */
+			if (s != &slots[agent.slot])	/* this is the child of a fork */
 				continue;
 		}
 		take_view(s->op.look, &s->view);
@@ -304,7 +304,7 @@ static void serve(void)
 
 /* --- forks --- */
 
-/* The contexts that the parent's reader got for us. */
+/* Take the contexts that the parent's reader got for this process. */
 static void take_contexts(struct slot *s)
 {
 	int pidfd = (int)syscall(SYS_pidfd_open, getppid(), 0);
@@ -342,7 +342,7 @@ static void offer_contexts(struct slot *s)
 	}
 }
 
-/* Descriptors of the parent's contexts would keep them from closing. */
+/* Close the inherited descriptors of the parent's contexts, or the contexts would live on. */
 static void forget_contexts(void)
 {
 	struct reader *r = agent.reader;

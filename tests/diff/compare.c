@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* tests/diff/compare.c - what must be the same on both sides, and in what it need not be. */
+/* tests/diff/compare.c - compares results and views, except where differences are allowed. */
 #include <stdio.h>
 
 #include "tests/diff/diff.h"
 
-/* By what is seen. */
+/* Allowed differences of views. */
 static struct {
 	const char *name, *reason;
 	unsigned long met;
@@ -56,7 +56,7 @@ static bool is_mincore_of_child(const struct op *op, const struct result *h, con
 	return op->proc && is(op, "mincore") && h->ret == v->ret;
 }
 
-/* Both are as before: what is seen is compared all the same. */
+/* Allowed differences of results. Neither side changed anything: the views are compared as usual. */
 static struct {
 	const char *name, *reason;
 	bool (*match)(const struct op *op, const struct result *h, const struct result *v);
@@ -115,7 +115,7 @@ static bool continues(const struct sight *a, const struct sight *b)
 	       (!a->object || a->pgoff + (a->end - a->start) / PAGE == b->pgoff);
 }
 
-/* Borders that only some hidden property makes: which of them merge is not compared. */
+/* Join VMAs that differ only in hidden properties: whether those are merged is not compared. */
 static unsigned join(const struct view *view, struct sight *out)
 {
 	unsigned nr = 0;
@@ -164,7 +164,7 @@ static bool is_private_anonymous(const struct view *view, uint64_t addr)
 	return s && !s->object && !s->shared;
 }
 
-/* Such a page reads the same on both sides. */
+/* Is this a page of a child to which it has not stored? Loads from it are the same on both sides. */
 static bool nobody_stored_to(const struct view *h, unsigned i)
 {
 	if (!h->child || !is_private_anonymous(h, FIRST + i * PAGE))
@@ -173,7 +173,10 @@ static bool nobody_stored_to(const struct view *h, unsigned i)
 	return true;
 }
 
-/* Present on one side alone, and nothing else: brought in by a fault elsewhere, or copied by fork. */
+/*
+ * May the page be present on one side and absent on the other? A fault elsewhere may have mapped it, or a fork may have
+ * copied the entry.
+ */
 static bool may_be_there(const struct view *h, const struct view *v, unsigned i)
 {
 	uint64_t either = h->word[i] | v->word[i];
@@ -233,7 +236,7 @@ static bool same_objects(const struct view *h, const struct view *v, char *why, 
 	return true;
 }
 
-/* Only counted. */
+/* Counted, not compared. */
 static struct {
 	unsigned long both, host[2], vellum[2];		/* private, shared */
 } borders;

@@ -2,9 +2,9 @@
 /*
  * tests/diff/diff.c [--seed N] [--ops M] [--episode N] [--validate K] [--any-kernel] [--replay FILE]
  *
- * Random operations on the host's kernel and on Vellum, compared after each. In episodes, each on fresh processes
- * and objects; episode i of a run has the seed N + i. One that fails is made as short as it gets and
- * printed: put its lines into a file for --replay. TAP: a test for each tenth of the operations.
+ * Runs random operations on the host's kernel and on Vellum, and compares both after each. An episode is a list of
+ * operations on new processes and objects; episode i of a run has the seed N + i. An episode that fails is shortened as
+ * far as possible and printed: put its lines into a file for --replay. TAP: a test for each tenth of the operations.
  */
 #include <signal.h>
 #include <stdio.h>
@@ -24,7 +24,7 @@ struct episode {
 
 struct failure {
 	bool failed;
-	unsigned at;		/* operation */
+	unsigned at;		/* index of the operation */
 	char why[512];
 };
 
@@ -58,7 +58,7 @@ static bool compare_process(struct run *run, unsigned proc, bool look)
 	return fail(run, line);
 }
 
-/* Lists that were shortened have operations of processes that are not there. */
+/* Does the operation's process exist? A shortened list may have operations of processes that do not. */
 static bool can_run(const struct run *run, const struct op *op)
 {
 	if (!run->alive[op->proc])
@@ -79,8 +79,8 @@ static void note_locks(struct run *run, const struct op *op)
 }
 
 /*
- * What fork copies is not quite the same on both sides (compare.c); to a context of the child it would show. Then it is to
- * have none.
+ * fork does not copy exactly the same entries on both sides (compare.c), and a userfaultfd context of the child would
+ * notice the difference. If the entries differ, close the child's contexts.
  */
 static bool settle_child(struct run *run, unsigned child)
 {
@@ -158,7 +158,7 @@ static bool run_op(struct run *run, const struct op *op)
 	return validate(run);
 }
 
-/* Somebody waits for good. No clean way out of that, but to say where. */
+/* A thread waits forever. The test cannot continue, so print the operations and exit. */
 static const struct episode *running;
 static const struct failure *running_at;
 
@@ -212,9 +212,9 @@ static void generate_episode(struct episode *e, uint64_t seed, unsigned nr)
 		generate(&g, &e->op[i]);
 }
 
-/* --- making a failure short --- */
+/* --- shortening a failing episode --- */
 
-/* Keep what fails. Return: it does. */
+/* Run @candidate. If it fails, it replaces @best. Return: true if it fails. */
 static bool still_fails(struct episode *best, struct episode *candidate, struct failure *failure)
 {
 	struct failure f;
@@ -278,7 +278,7 @@ static void report(struct episode *e, struct failure *failure, uint64_t seed)
 	unsigned usual = validate_every;
 
 	printf("# seed %llu: %s\n", (unsigned long long)seed, failure->why);
-	validate_every = usual ? 1 : 0;	/* or it would matter how many operations are left */
+	validate_every = usual ? 1 : 0;	/* else the number of operations would change when it validates */
 	shrink(e, failure);
 	validate_every = usual;
 	printf("# shortened to %u operations: %s\n", e->nr, failure->why);
@@ -317,7 +317,7 @@ static int replay(const char *path)
 	return failure.failed;
 }
 
-/* Return: episodes that failed; the first few are made short. */
+/* Return: the number of failed episodes. The first few are shortened. */
 static unsigned run_many(uint64_t *seed, uint64_t episodes, unsigned nr, unsigned *reported)
 {
 	struct episode *e = malloc(sizeof(*e));
@@ -343,7 +343,7 @@ struct options {
 	const char *replay;
 };
 
-/* Return: false, and a word on what is wrong. */
+/* False: after printing what is wrong. */
 static bool parse_option(struct options *o, const char *name, const char *value)
 {
 	if (strcmp(name, "--any-kernel") == 0)
@@ -365,7 +365,7 @@ static bool parse_option(struct options *o, const char *name, const char *value)
 	return true;
 }
 
-/* Kernels differ, in errors above all: the table of differences is that of one. */
+/* Kernels differ, mostly in errors. The table of differences is for one kernel. */
 static bool is_known_kernel(void)
 {
 	unsigned major = 0, minor = 0;

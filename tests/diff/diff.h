@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tests/diff/diff.h - the same operations on the host's kernel and on Vellum, and what both show.
+ * tests/diff/diff.h - runs the same operations on the host's kernel and on Vellum, and compares the results.
  *
- * An episode is a list of operations on a small window of addresses in up to MAX_PROCS processes. Each is run
- * by an agent (a process of the host with that window free, agent.c) and on an address space of Vellum with a
- * CPU of the software MMU (vellum.c); then results and what can be seen are compared (compare.c). What an
- * operation is stands in a table (struct kind); a new family is a table of its own, named in kinds.c.
+ * An episode is a list of operations on a small window of addresses in up to MAX_PROCS processes. Each operation
+ * runs in an agent (a process of the host in which that window is free, agent.c) and on an address space of Vellum
+ * with a CPU of the software MMU (vellum.c). Then results and views are compared (compare.c). Tables define the
+ * operations (struct kind). A new family of operations is a new table, which kinds.c lists.
  */
 #ifndef TESTS_DIFF_DIFF_H
 #define TESTS_DIFF_DIFF_H
@@ -24,16 +24,16 @@
 #include "vellum/soft.h"
 
 #define PAGE	 4096ull
-#define WINDOW	 48u	/* pages that operations start in, half of them on each side of a table's border */
+#define WINDOW	 48u	/* pages at which operations start, half of them on each side of a table's border */
 #define MARGIN	 16u	/* pages around them that they may reach */
 #define SEEN	 (WINDOW + 2 * MARGIN)
 #define BASE	 (0x100200000ull - WINDOW / 2 * PAGE)
 #define FIRST	 (BASE - MARGIN * PAGE)
-#define LOW	 (BASE - (1ull << 30))	/* mappings in [LOW, HIGH) are compared: agents have none of their own */
+#define LOW	 (BASE - (1ull << 30))	/* VMAs in [LOW, HIGH) are compared: agents use none there for themselves */
 #define HIGH	 (BASE + (1ull << 30))
 /*
- * A page in each of the window's two last-level tables, outside of what is compared: whether a table is there shows in
- * PAGEMAP_SCAN, and when an empty one comes and goes is up to each side.
+ * A mapped page in each of the window's two last-level tables, outside of the compared pages, keeps the tables
+ * allocated. PAGEMAP_SCAN shows whether a table exists, and each side frees empty tables at its own time.
  */
 #define ANCHOR(i) (FIRST + SEEN / 2 * PAGE + ((i) ? 1ull << 20 : -(1ull << 20)))
 #define MAX_PROCS 3u
@@ -45,28 +45,28 @@
 #define NR_CONTEXTS 3u	/* userfaultfds of a process */
 #define MAX_NOTES 16u
 #define WORD_BITS (VELLUM_PM_UFFD_WP | VELLUM_PM_GUARD | VELLUM_PM_FILE | VELLUM_PM_SWAP | VELLUM_PM_PRESENT)
-#define ELSEWHERE 1ull	/* any address outside [LOW, HIGH): where is up to each side */
+#define ELSEWHERE 1ull	/* any address outside [LOW, HIGH): each side chooses its own */
 
-/* One operation; what the fields mean is up to its kind. */
+/* One operation. Its kind defines the meaning of the fields. */
 struct op {
 	uint16_t kind;
-	uint8_t proc;		/* which process does it; nothing happens if there is no such process */
-	uint8_t look;		/* load every mapped page afterwards, and compare bytes and signals */
+	uint8_t proc;		/* the process that does it; if it does not exist, nothing happens */
+	uint8_t look;		/* after it, load every mapped page, and compare bytes and signals */
 	uint64_t addr, len, to, new_len;
 	uint32_t prot, flags;
-	uint32_t object, access;	/* which object, and how it was opened: index of access_prot[] */
+	uint32_t object, access;	/* number of the object; how it was opened: index of access_prot[] */
 	uint64_t val;
 };
 
 struct result {
 	int64_t ret;		/* 0 or more; or a negative error number */
-	uint64_t addr;		/* as canonical() */
+	uint64_t addr;		/* as canonical() returns it */
 	int32_t sig, code;	/* of an access */
-	uint64_t val;		/* bytes read, or a hash of them */
+	uint64_t val;		/* bytes that were read, or their hash */
 	uint8_t vec[SEEN];
 };
 
-/* A message of a userfaultfd, and how it was answered. */
+/* A message of a userfaultfd, and the answer to it. */
 struct note {
 	uint32_t context, event, call, unused;
 	uint64_t word[3];
@@ -75,20 +75,20 @@ struct note {
 
 struct sight {
 	uint64_t start, end, pgoff;
-	uint64_t object;	/* 0: private anonymous; 1..NR_OBJECTS: ours; then in order of appearance */
+	uint64_t object;	/* 0: private anonymous; 1..NR_OBJECTS: the test's; others: in order of appearance */
 	uint32_t prot, shared;
 };
 
-/* What is to be seen of a process without changing it, and, in look[], by loads. */
+/* A process as it can be observed without changes, and, in look[], by loads. */
 struct view {
 	uint32_t nr;
 	uint32_t looked;
 	uint32_t child;			/* not the first process */
 	struct sight vma[MAX_VMAS];
 	uint8_t core[SEEN];		/* mincore(2); 0xff: not mapped */
-	uint64_t word[SEEN];		/* of pagemap, as far as it is compared */
+	uint64_t word[SEEN];		/* pagemap, only the compared bits */
 	uint64_t left[SEEN];		/* the same after the loads */
-	bool uffd_wp[SEEN];		/* Vellum's side: in a mapping whose stores a userfaultfd may forbid */
+	bool uffd_wp[SEEN];		/* only Vellum's side: in a VMA that is registered for write-protection */
 	struct {
 		int32_t sig, code;
 		uint64_t hash;
@@ -98,7 +98,7 @@ struct view {
 	} object[NR_OBJECTS];
 	uint32_t nr_notes;
 	uint64_t notes_hash;
-	struct note note[MAX_NOTES];	/* the first of them */
+	struct note note[MAX_NOTES];	/* the first notes */
 };
 
 /* --- Vellum's side --- */
@@ -112,7 +112,7 @@ struct world {
 	struct vellum_soft_cpu *cpu[MAX_PROCS];
 	struct vellum_mapping *object[NR_OBJECTS];
 	struct reader *reader[MAX_PROCS];
-	bool may_lose;		/* pages after MADV_FREE: those are zeros when they leave RAM */
+	bool may_lose;		/* MADV_FREE was used: such pages may become zeros */
 };
 
 void world_open(struct world *w);
@@ -120,18 +120,18 @@ void world_open(struct world *w);
 const char *world_close(struct world *w);
 void world_view(struct world *w, unsigned proc, bool look, struct view *view);
 extern const struct vellum_backing_ops disk_ops;
-void disk_cut(uint64_t size);		/* nothing is behind it any more */
+void disk_cut(uint64_t size);		/* forget the bytes beyond @size */
 void set_fault(struct result *r, enum vellum_fault_result fault);
 
 /* --- the host's side --- */
 
 struct reader;
 
-/* In an agent: what its operations may use. */
+/* An agent's state, for its operations. */
 struct agent {
 	unsigned slot;
-	int maps, pagemap;		/* /proc/self/maps, /proc/self/pagemap of this process */
-	int fd[NR_OBJECTS][3];		/* by access_prot[] */
+	int maps, pagemap;		/* descriptors of /proc/self/maps and /proc/self/pagemap */
+	int fd[NR_OBJECTS][3];		/* second index: as in access_prot[] */
 	int scratch_in, scratch_out;	/* files for copies */
 	struct reader *reader;
 };
@@ -140,15 +140,15 @@ extern const uint32_t access_prot[3];
 
 bool agents_open(void);
 void agents_close(void);
-/* False: all of a process is more than RLIMIT_MEMLOCK. */
+/* False: locking a whole process exceeds RLIMIT_MEMLOCK. */
 bool agents_may_lock_all(void);
-/* Run an operation in its process; false: the agent died. The view is taken after it. */
+/* Run an operation in its process, then take the view. False: the agent died. */
 bool agent_run(const struct op *op, struct result *r, struct view *view);
-/* Only look. */
+/* Take the view without an operation. False: the agent died. */
 bool agent_view(unsigned slot, bool look, struct view *view);
-/* In an agent: a child of it serves @slot from now on. */
+/* In an agent: fork a child that serves @slot. */
 int agent_fork(unsigned slot);
-/* In an agent: the process ends, once nothing is mapped in it any more. Does not return. */
+/* In an agent: unmap the window, then end the process. Does not return. */
 void agent_exit(void);
 /* In an agent: run @fn(@addr, @val) with signals caught. */
 void guarded(void (*fn)(uint64_t addr, uint64_t *val), uint64_t addr, uint64_t *val, struct result *r);
@@ -165,16 +165,16 @@ uint64_t draw(struct generator *g);
 unsigned below(struct generator *g, unsigned n);
 bool one_in(struct generator *g, unsigned n);
 
-/* Mostly sensible arguments. */
+/* Draw arguments; most are valid. */
 uint64_t some_page(struct generator *g);
-uint64_t some_pages(struct generator *g);	/* bytes, few */
+uint64_t some_pages(struct generator *g);	/* a length in bytes, of a few pages */
 uint32_t some_prot(struct generator *g);
 void some_range(struct generator *g, struct op *op);	/* addr, len: sometimes not aligned, zero, too long */
 
 struct kind {
 	const char *name;
 	unsigned weight;
-	bool everybody;		/* other processes may see it too: compare them all */
+	bool everybody;		/* other processes may observe it: compare all */
 	void (*generate)(struct generator *g, struct op *op);
 	void (*run_host)(const struct op *op, struct result *r);
 	void (*run_vellum)(struct world *w, const struct op *op, struct result *r);
@@ -187,19 +187,19 @@ extern const struct kind map_kinds[], advice_kinds[], access_kinds[], object_kin
 extern const unsigned nr_map_kinds, nr_advice_kinds, nr_access_kinds, nr_object_kinds, nr_process_kinds,
 	nr_uffd_kinds, nr_scan_kinds;
 
-const struct kind *kind_at(unsigned i);	/* NULL beyond the last */
+const struct kind *kind_at(unsigned i);	/* NULL: no such kind */
 int kind_named(const char *name);
 void generate(struct generator *g, struct op *op);
 void print_op(const struct op *op);
 bool parse_op(const char *line, struct op *op);
 
-/* In both: an address as far as it is the same on both sides. */
+/* For both sides: an address in the form that is the same on both sides. */
 static inline uint64_t canonical(uint64_t addr)
 {
 	return addr >= LOW && addr < HIGH ? addr : ELSEWHERE;
 }
 
-/* What a system call returned, as the kernel says it. */
+/* The result of a system call, as the kernel returns it. */
 static inline int64_t host_error(long ret)
 {
 	return ret < 0 ? -(int64_t)errno : ret;
@@ -222,11 +222,11 @@ static inline uint64_t hash_bytes(const void *buf, uint64_t len)
 
 /* --- comparing --- */
 
-/* How both stood before an operation, for those that are not to be run. */
+/* Both sides before an operation, to decide whether it is run. */
 struct before {
 	const struct view *host, *vellum;	/* of the process */
-	bool may_be_locked;			/* something in it */
-	bool may_be_watched;			/* by a userfaultfd */
+	bool may_be_locked;			/* some VMA of the process may be locked */
+	bool may_be_watched;			/* a userfaultfd may be registered */
 };
 
 static inline uint64_t page_up(uint64_t n)
@@ -256,12 +256,12 @@ static inline bool reaches_the_file(const struct view *view, uint64_t start, uin
 	return false;
 }
 
-/* Why the operation is not run on either side, or NULL. Counted. */
+/* Why the operation must not run on either side, or NULL. Counts each reason. */
 const char *not_compared(const struct op *op, const struct before *before);
-/* False, and a line for people: what differs. */
+/* False: @why has one line that says what differs. */
 bool same_result(const struct op *op, const struct result *h, const struct result *v, char *why, size_t size);
 bool same_view(const struct view *h, const struct view *v, char *why, size_t size);
-void print_intended(void);	/* what differs as is meant, with how often each was met */
+void print_intended(void);	/* the allowed differences, with the number of occurrences of each */
 void print_not_run(void);
 void print_difference(const char *what, unsigned long met, const char *name, const char *reason);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* tests/diff/disk.c - what stands behind FILE_OBJECT on Vellum's side: an array, as a disk. */
+/* tests/diff/disk.c - the backing of FILE_OBJECT on Vellum's side: an array as a disk. */
 #include "tests/diff/diff.h"
 
 static char disk[DISK_PAGES * PAGE];

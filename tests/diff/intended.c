@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* tests/diff/intended.c - intended differences: what is not run on either side, and why. */
+/* tests/diff/intended.c - intended differences: operations that are not run on either side, and why. */
 #include <stdio.h>
 
 #include "tests/diff/diff.h"
 
-/* Does a mapping end inside the range? */
+/* Does a VMA end inside the range? */
 static bool crosses_border(const struct view *view, uint64_t start, uint64_t len)
 {
 	for (unsigned i = 0; i < view->nr; i++)
@@ -29,7 +29,7 @@ static bool borders_differ(const struct op *op, const struct before *before)
 					    crosses_border(before->vellum, op->addr, moved));
 }
 
-/* A hole does not end them: they would go on to the agent's own memory. */
+/* These calls continue after a hole, and would reach the agent's own memory. */
 static bool reaches_the_agent(const struct op *op, const struct before *before)
 {
 	uint64_t end = op->addr + page_up(op->len);
@@ -38,7 +38,7 @@ static bool reaches_the_agent(const struct op *op, const struct before *before)
 	return (is(op, "madvise") || is(op, "msync")) && end > HIGH && page_up(op->len) && end >= op->addr;
 }
 
-/* Without the right to lock as much as it likes. */
+/* The agent's own memory counts for RLIMIT_MEMLOCK, unless the agent may lock all. */
 static bool counts_the_agent(const struct op *op, const struct before *before)
 {
 	(void)before;
@@ -71,7 +71,7 @@ static bool unmaps_the_target(const struct op *op, const struct before *before)
 	return is(op, "mremap") && op->len >> 47 && (op->flags & VELLUM_MREMAP_FIXED);
 }
 
-/* Not the whole of one mapping, on Linux's side. */
+/* A move of less or more than exactly one VMA, on Linux's side. */
 static bool unlocks_too_much(const struct op *op, const struct before *before)
 {
 	if (!is(op, "mremap") || !(op->flags & VELLUM_MREMAP_DONTUNMAP) || !before->may_be_locked)
@@ -87,7 +87,7 @@ static bool ends_differently(const struct before *before, uint64_t start, uint64
 	return crosses_border(before->host, start, len) != crosses_border(before->vellum, start, len);
 }
 
-/* Those of one mapping only. */
+/* These ioctls work inside one VMA only, so a border that only one side has matters. */
 static bool fills_over_a_border(const struct op *op, const struct before *before)
 {
 	static const char *const names[] = { "uffd_copy", "uffd_zeropage", "uffd_continue", "uffd_poison",
@@ -130,7 +130,7 @@ static bool fills_a_guard(const struct op *op, const struct before *before)
 	return false;
 }
 
-/* What [start, end) would be, moved there from @from, has a neighbour of its kind. */
+/* Would @from, if moved to [start, end), have a neighbour of its kind? */
 static bool has_neighbour(const struct view *view, const struct sight *from, uint64_t start, uint64_t end)
 {
 	const struct sight *next[2] = { mapping_at(view, start - 1), mapping_at(view, end) };
@@ -151,14 +151,14 @@ static bool merges_when_moved(const struct op *op, const struct before *before)
 						  has_neighbour(before->host, from, op->val, op->val + len));
 }
 
-/* Cached pages of files: when they are read ahead, written and dropped is up to each side. */
+/* Each side decides when it reads ahead, writes and drops cached pages of files. */
 static bool depends_on_the_cache(const struct op *op, const struct before *before)
 {
 	return (is(op, "mincore") || is(op, "msync") || (is(op, "madvise") && op->flags == VELLUM_MADV_PAGEOUT)) &&
 	       reaches_the_file(before->host, op->addr, op->len);
 }
 
-/* The largest file of an ext4 has some 2^32 pages; how large an object can be is up to its owner. */
+/* The largest file on ext4 has about 2^32 pages. Vellum has no such limit for a mapping. */
 static bool is_too_far_for_a_disk(const struct op *op, const struct before *before)
 {
 	for (unsigned i = 0; is(op, "madvise") && op->flags == VELLUM_MADV_REMOVE && i < before->host->nr; i++) {
@@ -171,7 +171,7 @@ static bool is_too_far_for_a_disk(const struct op *op, const struct before *befo
 	return false;
 }
 
-/* Nothing is swapped out on either side, so what else is neither there nor none is poison. */
+/* A page that is neither present nor absent is poison, as nothing is swapped out on either side. */
 static bool protects_what_is_no_page(const struct op *op, const struct before *before)
 {
 	for (unsigned i = 0; is(op, "scan") && (op->flags & VELLUM_SCAN_WP_MATCHING) && i < SEEN; i++)
@@ -225,7 +225,7 @@ static bool ends_at(const struct view *view, uint64_t addr)
 	return false;
 }
 
-/* Borders of @a inside of the range that @b has not. */
+/* Has @a a border inside the range that @b does not have? */
 static bool has_other_borders(const struct view *a, const struct view *b, uint64_t start, uint64_t len)
 {
 	for (unsigned i = 0; i < a->nr; i++)
@@ -240,13 +240,13 @@ static bool cut_differently(const struct before *before, uint64_t start, uint64_
 	       has_other_borders(before->vellum, before->host, start, len);
 }
 
-/* An event for each mapping. */
+/* There is an event for each VMA, so the borders must be the same. */
 static bool tells_by_mappings(const struct op *op, const struct before *before)
 {
 	return is(op, "madvise") && before->may_be_watched && cut_differently(before, op->addr, op->len);
 }
 
-/* What cannot come in ends it for the rest of its mapping. */
+/* A page that cannot be faulted in ends the call for the rest of its VMA, so the borders must be the same. */
 static bool brings_in_by_mappings(const struct op *op, const struct before *before)
 {
 	for (unsigned i = 0; is(op, "mlockall") && i < SEEN; i++)

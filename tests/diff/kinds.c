@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* tests/diff/kinds.c - the table of all operations, their text form, and how arguments are drawn. */
+/* tests/diff/kinds.c - the table of all operations, their text form, and the drawing of arguments. */
 #include <stdio.h>
 
 #include "tests/diff/diff.h"
@@ -54,7 +54,7 @@ bool one_in(struct generator *g, unsigned n)
 	return below(g, n) == 0;
 }
 
-/* Half of them in a few pages around a table's border, where everything meets. */
+/* Half of the pages are close to the border of a table. */
 uint64_t some_page(struct generator *g)
 {
 	return one_in(g, 2) ? BASE + below(g, WINDOW) * PAGE : BASE + (WINDOW / 2 - 6 + below(g, 12)) * PAGE;
@@ -65,7 +65,7 @@ uint64_t some_pages(struct generator *g)
 	return (1 + below(g, one_in(g, 8) ? MARGIN : 4)) * PAGE;
 }
 
-/* Rights to execute only are another thing on CPUs with protection keys. */
+/* Never PROT_EXEC alone: on CPUs with protection keys, it denies loads. */
 uint32_t some_prot(struct generator *g)
 {
 	static const uint32_t prots[] = { 3, 3, 3, 3, 1, 1, 0, 7, 5, 2 };

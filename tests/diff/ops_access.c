@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* tests/diff/ops_access.c - loads, stores, fetches, and copies as system calls do them. */
+/* tests/diff/ops_access.c - loads, stores, instruction fetches, and copies by system calls. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <sys/syscall.h>
@@ -7,7 +7,7 @@
 
 #include "tests/diff/diff.h"
 
-#define RETURN_BYTE 0xc3	/* the instruction that every stored word begins with */
+#define RETURN_BYTE 0xc3	/* ret; every stored word begins with it */
 
 static uint64_t some_word(struct generator *g)
 {
@@ -61,10 +61,10 @@ static void vellum_load(struct world *w, const struct op *op, struct result *r)
 }
 
 /*
- * --- execute: only bytes that return at once, or that may not be read ---
+ * --- execute: only a page that begins with ret, or that cannot be read ---
  *
- * The load brings the page in first: Linux checks the right to execute only when the page is there, which it never
- * is where there is a guard.
+ * The load faults the page in first. Linux checks the right to execute only if the page is present, and a guard is
+ * never present.
  */
 static bool may_fetch(const struct result *r)
 {
@@ -93,7 +93,7 @@ static void vellum_exec(struct world *w, const struct op *op, struct result *r)
 		set_fault(r, vellum_soft_fetch(w->cpu[op->proc], op->addr, &byte, 1));
 }
 
-/* --- compare and exchange: a store even if nothing is exchanged --- */
+/* --- compare and exchange: needs the right to store even if it exchanges nothing --- */
 
 static void do_cmpxchg(uint64_t addr, uint64_t *val)
 {
@@ -136,7 +136,7 @@ static void host_copy_to(const struct op *op, struct result *r)
 	r->ret = n < 0 ? -errno : n;
 }
 
-/* What scratch_in holds, as agent.c fills it. */
+/* Copy the bytes of scratch_in, as agent.c fills it. */
 static void vellum_copy_to(struct world *w, const struct op *op, struct result *r)
 {
 	static uint64_t words[64 * PAGE / 8];

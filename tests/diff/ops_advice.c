@@ -21,7 +21,7 @@ static void gen_madvise(struct generator *g, struct op *op)
 
 static void host_madvise(const struct op *op, struct result *r)
 {
-	/* The same errors, and what reclaim likes to drop is none of ours. */
+	/* On the host, COLD has the same errors as PAGEOUT, and reclaims nothing. */
 	int advice = op->flags == MADV_PAGEOUT ? MADV_COLD : (int)op->flags;
 
 	r->ret = host_error(syscall(SYS_madvise, op->addr, op->len, advice));
@@ -117,7 +117,7 @@ static void gen_mincore(struct generator *g, struct op *op)
 	some_range(g, op);
 }
 
-/* After a hole the bytes mean nothing. */
+/* If the range has a hole, the bytes are undefined. */
 static void host_mincore(const struct op *op, struct result *r)
 {
 	r->ret = host_error(syscall(SYS_mincore, op->addr, op->len, r->vec));

@@ -8,7 +8,7 @@
 
 /* --- mmap --- */
 
-#define NO_OBJECT 0x80000000u	/* in op.flags, for us: a descriptor that is none */
+#define NO_OBJECT 0x80000000u	/* in op.flags, of this test only: pass an invalid descriptor */
 
 static void gen_mmap(struct generator *g, struct op *op)
 {
@@ -120,13 +120,13 @@ static void gen_mremap(struct generator *g, struct op *op)
 		op->new_len = one_in(g, 2) ? 0 : ~0ull << 11;
 	if (one_in(g, 32))
 		op->len = 0;
-	op->val = some_page(g);		/* where it is brought back to */
+	op->val = some_page(g);		/* the address to which it is moved back */
 }
 
-/* What went elsewhere is brought back, so that it can be compared and used. */
+/* If the VMA moved outside the window, move it back, so that it can be compared and used. */
 static void host_mremap(const struct op *op, struct result *r)
 {
-	/* A hint for DONTUNMAP alone, which the library does not take. */
+	/* Without FIXED, the address is a hint for DONTUNMAP only, and the library has no such hint. */
 	uint64_t to = op->flags & VELLUM_MREMAP_FIXED ? op->to : 0;
 	int64_t addr = host_error(syscall(SYS_mremap, op->addr, op->len, op->new_len, op->flags, to));
 

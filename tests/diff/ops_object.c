@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* tests/diff/ops_object.c - objects: a memfd there, a vellum_mapping without hooks here. */
+/* tests/diff/ops_object.c - objects: a memfd on the host, a vellum_mapping without hooks on Vellum. */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -28,7 +28,7 @@ static uint64_t host_size(const struct op *op)
 	return fstat(rw(op), &st) ? 0 : (uint64_t)st.st_size;
 }
 
-/* What was stored behind the end, in its page, is no part of the object; tmpfs keeps it. */
+/* Bytes that were stored beyond the end, in the last page, are not part of the object; but tmpfs keeps them. */
 static void host_truncate(const struct op *op, struct result *r)
 {
 	uint64_t old = host_size(op), part = old & (PAGE - 1);
@@ -67,7 +67,7 @@ static void vellum_punch(struct world *w, const struct op *op, struct result *r)
 	r->ret = vellum_mapping_punch_hole(w->object[op->object], op->addr, op->len);
 }
 
-/* --- bytes; within the object's size, as the library wants it --- */
+/* --- reads and writes: within the object's size, as the library requires --- */
 
 static void gen_io(struct generator *g, struct op *op)
 {
@@ -130,7 +130,7 @@ static void vellum_read(struct world *w, const struct op *op, struct result *r)
 	r->val = hash_bytes(buf, sizeof(buf));
 }
 
-/* --- seals: for good, so seldom --- */
+/* --- seals: rare, as they cannot be removed --- */
 
 static void gen_seal(struct generator *g, struct op *op)
 {

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* tests/diff/ops_process.c - processes come and go. The first one stays. */
+/* tests/diff/ops_process.c - fork and exit. The first process never exits. */
 #include "tests/diff/reader.h"
 
 static void gen_fork(struct generator *g, struct op *op)
 {
-	op->val = 1 + below(g, MAX_PROCS - 1);	/* who the child is; nothing happens if it lives */
+	op->val = 1 + below(g, MAX_PROCS - 1);	/* number of the child; if it exists, nothing happens */
 	if (!g->alive[op->val])
 		g->alive[op->val] = true;
 }

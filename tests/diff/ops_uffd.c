@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* tests/diff/ops_uffd.c - userfaultfd: op.object is the context, op.flags the modes, op.to a source. */
+/* tests/diff/ops_uffd.c - userfaultfd: op.object is the context, op.flags the modes, op.to the source. */
 #define _GNU_SOURCE
 #include "tests/diff/uffd.h"
 
@@ -18,7 +18,7 @@ const void *uffd_bytes(const struct op *op)
 
 static uint64_t some_features(struct generator *g)
 {
-	/* The events are waited for: the reader reads them. */
+	/* A call that causes an event waits until the reader reads it. */
 	static const struct {
 		uint64_t feature;
 		unsigned one_in;

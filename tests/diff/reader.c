@@ -51,7 +51,7 @@ static enum uffd_call choose(struct reader *r, unsigned context, const struct me
 	if (op->val % 256 == 1 && !r->holds_context)
 		return CALL_CLOSE;
 	if ((msg->word[0] & VELLUM_UFFD_FLAG_WP) && op->val % 8) {
-		if (op->val % 4 == 1) {	/* more than this page */
+		if (op->val % 4 == 1) {	/* more pages than the one that faulted */
 			op->addr -= 2 * PAGE;
 			op->len += 3 * PAGE;
 		}
@@ -62,7 +62,7 @@ static enum uffd_call choose(struct reader *r, unsigned context, const struct me
 	return calls[op->val / 32 % (sizeof(calls) / sizeof(calls[0]))];
 }
 
-/* A protected page, or one whose waiter is woken by hand. */
+/* Choose the modes: write-protected, or without a wake-up, which then is a separate call. */
 static void choose_mode(struct reader *r, unsigned context, enum uffd_call call, struct op *op)
 {
 	uint64_t val = next_random(&r->context[context].state);
@@ -85,7 +85,7 @@ static bool woke(enum uffd_call call, const struct op *op, const struct result *
 							  VELLUM_UFFD_COPY_DONTWAKE));
 }
 
-/* Exactly one wake: another could meet the next fault before its message is read. */
+/* Wake exactly once: a second wake-up could wake the next fault before its message is read. */
 static void answer(struct reader *r, unsigned context, const struct message *msg, struct note *n)
 {
 	uint64_t page = msg->word[1] & ~(PAGE - 1);

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: MIT */
-/* tests/diff/uffd.h - what the calls of both sides have in common. */
+/* tests/diff/uffd.h - shared by the calls of both sides. */
 #ifndef TESTS_DIFF_UFFD_H
 #define TESTS_DIFF_UFFD_H
 
 #include "tests/diff/reader.h"
 
-/* Of what Linux supports and the library has none of. */
+/* Features that Linux has and the library does not. */
 #define UFFD_HUGETLB_FEATURES (1ull << 4 | 1ull << 9)
-#define UFFD_NO_ANSWER 0x5eull		/* what an answer is before the call */
+#define UFFD_NO_ANSWER 0x5eull		/* value of an answer before the call */
 
-enum { UFFD_OPEN_USER_ONLY = 1, UFFD_OPEN_ONLY = 2 };	/* op.flags; ONLY: no handshake */
+enum { UFFD_OPEN_USER_ONLY = 1, UFFD_OPEN_ONLY = 2 };	/* op.flags; ONLY: without UFFDIO_API */
 
-/* Bytes to copy, the same for the same operation. */
+/* The bytes to copy; they depend only on the operation. */
 const void *uffd_bytes(const struct op *op);
 void vellum_context_opened(struct reader *reader, unsigned context);
 

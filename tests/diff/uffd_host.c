@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* tests/diff/uffd_host.c - userfaultfd(2): the calls, by number, as headers may be older than the kernel. */
+/* tests/diff/uffd_host.c - userfaultfd(2). Uses numbers, as the headers may be older than the kernel. */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <linux/userfaultfd.h>
@@ -12,7 +12,7 @@
 
 #define NR_WORDS 5u
 
-/* An ioctl: its argument is words. The last of them is an answer, if it has one. */
+/* An ioctl. Its argument consists of words; the last word is the answer if it has one. */
 struct layout {
 	unsigned nr, words;
 	bool answers;
@@ -122,7 +122,7 @@ static bool host_take(struct reader *reader, unsigned context, struct message *m
 		reader->context[context].child_fd = (int)m.arg.fork.ufd;
 		return true;
 	}
-	msg->word[0] = m.arg.pagefault.flags;	/* of others: from, start */
+	msg->word[0] = m.arg.pagefault.flags;	/* other events: from, start */
 	msg->word[1] = m.arg.pagefault.address;
 	if (m.event == UFFD_EVENT_REMAP)
 		msg->word[2] = m.arg.remap.len;

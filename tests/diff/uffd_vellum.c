@@ -99,7 +99,7 @@ static bool vellum_take(struct reader *reader, unsigned context, struct message 
 		reader->context[context].child = m.arg.fork.child;
 		return true;
 	}
-	msg->word[0] = m.arg.pagefault.flags;	/* of others: from, start */
+	msg->word[0] = m.arg.pagefault.flags;	/* other events: from, start */
 	msg->word[1] = m.arg.pagefault.address;
 	if (m.event == VELLUM_UFFD_EVENT_REMAP)
 		msg->word[2] = m.arg.remap.len;

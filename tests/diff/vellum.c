@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* tests/diff/vellum.c - Vellum's side: memory, one CPU a process, and what a process sees. */
+/* tests/diff/vellum.c - Vellum's side: memory, one CPU for each process, and views. */
 #define _GNU_SOURCE
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -86,7 +86,7 @@ void set_fault(struct result *r, enum vellum_fault_result fault)
 		[VELLUM_FAULT_SIGSEGV_ACCERR] = { 11, 2 },
 		[VELLUM_FAULT_SIGBUS] = { 7, 2 },
 		[VELLUM_FAULT_OOM] = { 9, 0 },
-		[VELLUM_FAULT_HWPOISON] = { 7, 2 },	/* as by kernels without memory failure: no code of its own */
+		[VELLUM_FAULT_HWPOISON] = { 7, 2 },	/* as on kernels without memory failure handling: BUS_ADRERR */
 	};
 
 	r->sig = signal_of[fault].sig;
@@ -167,7 +167,7 @@ void world_view(struct world *w, unsigned proc, bool look, struct view *view)
 		}
 	}
 	read_pagemap(w, proc, view->word);
-	/* After all of mincore: a load may bring in what others map too. */
+	/* After all of mincore: a load may fault in pages that other VMAs map too. */
 	for (unsigned i = 0; look && i < SEEN; i++)
 		if (view->core[i] != 0xff)
 			look_at_page(w, proc, i, view);

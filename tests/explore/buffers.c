@@ -2,10 +2,10 @@
 /*
  * tests/explore/buffers.c - x86 store buffers, one for each thread.
  *
- * Plain stores that lib/sched.h and soft.h name wait here, first in, first out, until a step of the
+ * Plain stores that lib/sched.h and soft.h name are queued here, first in, first out, until a step of the
  * buffer or a locked instruction of their thread. Other plain stores are visible at once: the core makes
- * those under its locks, which are locked instructions; only atomic counters changed between a store to
- * an entry and the unlock could see it later than on x86.
+ * them under its locks, and locks are locked instructions. Only an atomic counter that is changed between a
+ * store to an entry and the unlock could become visible in another order than on x86.
  */
 #include "engine.h"
 
@@ -71,7 +71,7 @@ uint64_t vellum_explore_load(const volatile void *where, unsigned size)
 	memcpy(&val, (const void *)(uintptr_t)where, size);
 	if (running < 0)
 		return val;
-	/* Oldest first, so that the newest store to a byte is what stays. */
+	/* Oldest first, so that the newest store to a byte prevails. */
 	for (unsigned i = 0; i < buffers[running].nr; i++) {
 		const struct pending *p = &buffers[running].store[(buffers[running].first + i) % DEPTH];
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* tests/explore/clean.c - the two helpers against a CPU that stores or loads, and against each other. */
+/* tests/explore/clean.c - the two helpers, concurrent with a CPU that stores or loads, and with each other. */
 #include "scenarios.h"
 
 #define PAGES 2
@@ -9,7 +9,7 @@ static uint64_t bitmap[2];		/* of each collector */
 static char replica[PAGES][VELLUM_PAGE_SIZE];
 static bool dirty_at_start[PAGES];
 
-/* Both pages mapped shared, written by CPU 1, whose TLB knows them as dirty. */
+/* Both pages are mapped shared and written by CPU 1, whose TLB caches them as dirty. */
 static void setup_with(const struct vellum_backing_ops *ops)
 {
 	new_object(ops, PAGES, 0);
@@ -34,7 +34,7 @@ static void collect(unsigned who)
 	vellum_clean_record_shared_mapping_range(object, 0, PAGES, 0, &bitmap[who], &start, &end, NULL);
 }
 
-/* What a consumer does with the bitmap: copy the pages. */
+/* Copy the pages whose bits are set, as a consumer of the bitmap does. */
 static void consume(unsigned who)
 {
 	for (unsigned i = 0; i < PAGES; i++)
@@ -56,7 +56,7 @@ static void storer(void)
 		store(1, 1, 2 + i);
 }
 
-/* What a load has cached says nothing of D. */
+/* A translation that a load cached does not have D. */
 static void load_and_store(void)
 {
 	for (uint64_t i = 0; i < STORES; i++) {
@@ -65,8 +65,8 @@ static void load_and_store(void)
 	}
 }
 
-/* INV-DIRTY-1: whoever can take the lock finds the dirt in the entry or in a bitmap. */
-static const char *handed_over(void)
+/* INV-DIRTY-1: while the page-table lock is free, the dirty bit is in the entry or in a bitmap. */
+static const char *dirty_bit_kept(void)
 {
 	for (unsigned i = 0; i < PAGES; i++)
 		if (dirty_at_start[i] && !pte_dirty(pte_make(raw_entry(mm, i))) && !entry_locked(mm, i) &&
@@ -75,7 +75,7 @@ static const char *handed_over(void)
 	return NULL;
 }
 
-/* No store is lost: one more collection brings the replica up to memory. */
+/* No store is lost: after one more collection the replica equals memory. */
 static const char *replica_equals(void)
 {
 	bitmap[0] = 0;
@@ -137,7 +137,7 @@ static void protector(void)
 	vellum_wp_shared_mapping_range(object, 0, PAGES, NULL);
 }
 
-/* --- T-wpc-08: an exact snapshot: no grants from the hook, write-protect, and nothing changes --- */
+/* --- T-wpc-08: an exact snapshot: if the hook grants nothing, no page changes after write-protection --- */
 
 static bool blocked, frozen;
 static uint64_t frozen_word[PAGES];
@@ -150,13 +150,13 @@ static int hook_mkwrite(void *ctx, struct vellum_vmf *vmf)
 		wait_for_others(&blocked);
 		return VELLUM_VMF_NOPAGE;
 	}
-	pause_here();		/* the answer is on its way */
+	pause_here();		/* decided, and not yet returned */
 	return VELLUM_VMF_OK;
 }
 
 static const struct vellum_backing_ops hook_ops = { .size = sizeof(hook_ops), .page_mkwrite = hook_mkwrite };
 
-/* Page 1 is known to CPU 1 as writable; page 0 has never been touched. */
+/* CPU 1 caches page 1 as writable. Page 0 was never accessed. */
 static void setup_hook(void)
 {
 	blocked = frozen = false;
@@ -202,7 +202,7 @@ static void hook_storer(void)
 static const char *nothing_changes(void)
 {
 	for (unsigned i = 0; frozen && i < PAGES; i++) {
-		/* A page that was not there then may come in, to be read. */
+		/* A page that was absent then may be faulted in for reading. */
 		if (pte_write(pte_make(raw_entry(mm, i))))
 			return "T-wpc-08: W was granted after the write-protection, without the hook's consent";
 		if (frozen_word[i] != ~0ull && raw_word(mm, i) != frozen_word[i])
@@ -234,10 +234,10 @@ static void second_collector(void)
 }
 
 /*
- * Guarantee (a): who returns without a page finds it in the bitmap of a call that is over, flush and
- * all: nobody is inside any more.
+ * Guarantee (a): if a collector returns without a page, another collector has it in its bitmap, and that collector
+ * has flushed.
  */
-static const char *somebody_has_it(void)
+static const char *some_collector_has_it(void)
 {
 	const uint64_t all = (1u << PAGES) - 1;
 
@@ -245,10 +245,10 @@ static const char *somebody_has_it(void)
 		if (returned[i] && bitmap[i] != all &&
 		    ((bitmap[0] | bitmap[1]) != all || mm->tlb_flush_pending))
 			return "guarantee (a): a collector returned while another had the dirt and was not done";
-	return handed_over();
+	return dirty_bit_kept();
 }
 
-/* Each consumer copies what it was told of: after both, one more collection is enough. */
+/* Each consumer copies the pages that it collected. After both, one more collection makes the replica equal. */
 static void consuming_collector(void)
 {
 	collect(1);
@@ -257,20 +257,20 @@ static void consuming_collector(void)
 
 const struct scenario clean_scenarios[] = {
 	{ .name = "clean_vs_store", .bound = 3, .setup = setup, .thread = { THREAD(collector), THREAD(storer) },
-	  .check_step = handed_over, .check_end = replica_equals },
+	  .check_step = dirty_bit_kept, .check_end = replica_equals },
 	{ .name = "clean_vs_store_stopped", .bound = 3, .machine = STOPS_WALKS, .setup = setup,
-	  .thread = { THREAD(collector), THREAD(storer) }, .check_step = handed_over,
+	  .thread = { THREAD(collector), THREAD(storer) }, .check_step = dirty_bit_kept,
 	  .check_end = replica_equals },
 	{ .name = "clean_vs_store_membarrier", .machine = MEMBARRIER, .setup = setup,
-	  .thread = { THREAD(collector), THREAD(storer) }, .check_step = handed_over,
+	  .thread = { THREAD(collector), THREAD(storer) }, .check_step = dirty_bit_kept,
 	  .check_end = replica_equals },
 	{ .name = "clean_vs_load_and_store", .setup = setup, .thread = { THREAD(collector), THREAD(load_and_store) },
-	  .check_step = handed_over, .check_end = replica_equals },
+	  .check_step = dirty_bit_kept, .check_end = replica_equals },
 	{ .name = "clean_vs_load", .bound = 3, .setup = setup_old,
 	  .thread = { THREAD(only_collect), THREAD(loader) },
-	  .check_step = handed_over, .check_end = bits_kept },
+	  .check_step = dirty_bit_kept, .check_end = bits_kept },
 	{ .name = "clean_vs_load_stopped", .bound = 3, .machine = STOPS_WALKS, .setup = setup_old,
-	  .thread = { THREAD(only_collect), THREAD(loader) }, .check_step = handed_over, .check_end = bits_kept },
+	  .thread = { THREAD(only_collect), THREAD(loader) }, .check_step = dirty_bit_kept, .check_end = bits_kept },
 	{ .name = "wp_vs_store", .bound = 3, .setup = setup_clean, .thread = { THREAD(protector), THREAD(storer) },
 	  .check_end = replica_equals },
 	{ .name = "wp_vs_store_stopped", .bound = 3, .machine = STOPS_WALKS, .setup = setup_clean,
@@ -284,12 +284,12 @@ const struct scenario clean_scenarios[] = {
 	{ .name = "wp_vs_store_mkwrite_membarrier", .machine = MEMBARRIER | STOPS_WALKS, .setup = setup_hook_read,
 	  .thread = { THREAD(snapshooter), THREAD(hook_storer) }, .check_step = nothing_changes },
 	{ .name = "clean_vs_clean", .bound = 3, .setup = setup_two,
-	  .thread = { THREAD(first_collector), THREAD(second_collector) }, .check_step = somebody_has_it },
+	  .thread = { THREAD(first_collector), THREAD(second_collector) }, .check_step = some_collector_has_it },
 	{ .name = "clean_vs_clean_vs_store", .setup = setup, .bound = 1,
 	  .thread = { THREAD(collector), THREAD(consuming_collector), THREAD(storer) },
 	  .check_end = replica_equals },
 	{ .name = "clean_vs_wp_vs_store", .setup = setup, .bound = 1,
-	  .thread = { THREAD(collector), THREAD(protector), THREAD(storer) }, .check_step = handed_over,
+	  .thread = { THREAD(collector), THREAD(protector), THREAD(storer) }, .check_step = dirty_bit_kept,
 	  .check_end = replica_equals },
 	{ .name = NULL },
 };

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* tests/explore/collect.c - trackers: whoever copies the pages he is told of has all that was stored. */
+/* tests/explore/collect.c - trackers: a consumer that copies the collected pages has all stores. */
 #include "scenarios.h"
 
 static struct vellum_tracker *tracker[2];
@@ -129,7 +129,7 @@ static const char *replicas_equal(void)
 	return NULL;
 }
 
-/* The helper takes D as well: trackers are told, and have to wait until it has flushed. */
+/* The helper removes D too. It notifies trackers, and a collection must wait until the helper has flushed. */
 static void helper(void)
 {
 	uint64_t bitmap = 0, start = 0, end = 0;
@@ -137,7 +137,7 @@ static void helper(void)
 	vellum_clean_record_shared_mapping_range(object, 0, 1, 0, &bitmap, &start, &end, NULL);
 }
 
-/* --- what changes pages besides CPUs --- */
+/* --- changes of pages that no CPU makes --- */
 
 static void writer(void)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* tests/explore/cow.c - fork and copy-on-write: everybody keeps what he stored, and sees nobody else's. */
+/* tests/explore/cow.c - fork and copy-on-write: each process keeps its stores and sees none of the other. */
 #include "scenarios.h"
 
 static struct vellum_mm *child;
@@ -11,7 +11,7 @@ static void drop_child(void)
 	vellum_mm_put(child);
 }
 
-/* A private page with 1 in its first two words, known to both CPUs. */
+/* A private page with 1 in its first two words, cached by both CPUs. */
 static void setup_page(void)
 {
 	child = NULL;
@@ -22,7 +22,7 @@ static void setup_page(void)
 	store(1, 0, 1);
 }
 
-/* The same, and a child shares it. */
+/* The same, shared with a child. */
 static void setup_shared(void)
 {
 	setup_page();
@@ -36,7 +36,7 @@ static const char *child_kept(void)
 	return child && raw_word(child, 0) != 1 ? "the child sees what its parent stored" : NULL;
 }
 
-/* --- T-tlb-02: after a copy nobody reads the old page --- */
+/* --- T-tlb-02: after a copy no CPU reads the old page --- */
 
 static void setup_four_cpus(void)
 {
@@ -80,7 +80,7 @@ static void reader_on_3(void)
 	read_from(3, 2);
 }
 
-/* Somebody stores through the copy as soon as that is there. */
+/* Another CPU stores to the copy as soon as its entry is installed. */
 static void setup_three_cpus(void)
 {
 	setup_shared();
@@ -112,7 +112,7 @@ static void reader_of_second(void)
 	}
 }
 
-/* --- two CPUs store to the page at once --- */
+/* --- two CPUs store to the page concurrently --- */
 
 static void store_word(unsigned c, unsigned word, uint64_t val)
 {
@@ -152,7 +152,7 @@ static void setup_private_file(void)
 	map_pages(mm, 0, 1, RW, PRIVATE, object, 0);
 }
 
-/* --- the page goes while it is copied --- */
+/* --- the page is dropped while it is copied --- */
 
 static void dropper(void)
 {
@@ -206,7 +206,7 @@ static const char *word_is_2(void)
 	return raw_word(mm, 0) == 2 ? NULL : "a store was lost";
 }
 
-/* --- T-fork-08: the parent's CPUs have lost their right to store when fork returns --- */
+/* --- T-fork-08: when fork returns, no CPU of the parent can store without a fault --- */
 
 static void forker(void)
 {
@@ -224,7 +224,7 @@ static void storer(void)
 	store(1, 0, 3);
 }
 
-/* And the child runs at once. */
+/* The same, and the child runs at once. */
 static void forker_and_child(void)
 {
 	if (vellum_fork(mm, &child))

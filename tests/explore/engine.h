@@ -2,10 +2,10 @@
 /*
  * tests/explore/engine.h - run the threads of a scenario under every schedule within a bound.
  *
- * A schedule is what deviates from "whoever ran goes on; else the first that can": a list of switches,
- * each at a count of steps of whoever ran before. So one can be replayed, and one switch be left out
- * to see whether it matters. Actors are the threads, and their store buffers, each step of which makes
- * the oldest store visible.
+ * Actors are the threads and their store buffers. A step of a store buffer makes its oldest store visible.
+ * By default, the actor that ran last runs on; if it cannot, the first actor that can. A schedule is a list of
+ * switches, which are exceptions from this. Each switch happens after a number of steps of the actor that ran
+ * before. So a schedule can be replayed, and a switch can be left out to test whether it matters.
  */
 #ifndef TESTS_EXPLORE_ENGINE_H
 #define TESTS_EXPLORE_ENGINE_H
@@ -17,8 +17,8 @@
 #define MAX_SWITCHES 512
 
 struct sched_switch {
-	int from;		/* actor, or -1: nobody has run yet */
-	unsigned after;		/* steps that it has made */
+	int from;		/* actor, or -1: no actor has run yet */
+	unsigned after;		/* steps of that actor so far */
 	int to;
 };
 
@@ -28,13 +28,13 @@ struct schedule {
 };
 
 struct options {
-	int bound;		/* preemptions; < 0: the scenario's own, plus @more */
+	int bound;		/* preemptions; < 0: the scenario's bound plus @more */
 	unsigned more;
-	unsigned long most;	/* schedules of a scenario; 0: all */
+	unsigned long most;	/* most schedules of a scenario; 0: all */
 	bool sc;		/* no store buffers */
 	unsigned long nr_random;
 	uint64_t seed;
-	const char *replay;	/* a schedule as it is printed */
+	const char *replay;	/* a schedule in its printed form */
 };
 
 /* explore.c. Return: 0, or 1 with the failing trace printed. */
@@ -42,13 +42,13 @@ int explore(const struct scenario *s, const struct options *opt);
 const char *run_schedule(const struct schedule *schedule, bool traced);
 const char *actor_name(int actor);
 extern const struct scenario *scenario;
-extern int running;		/* the thread that is; -1: the scheduler, setup, or a check */
+extern int running;		/* the running thread; -1: the scheduler, setup, or a check */
 extern bool buffers_on;
 
 /* world.c */
 void make_world(void);
 void drop_world(void);
-void abandon_world(void);	/* threads stand in the middle of it */
+void abandon_world(void);	/* without destroying it, as threads stopped in the middle of calls */
 const char *check_world_step(void);
 const char *check_world_end(void);
 const char *check_access(enum sched_kind kind, const volatile void *where);

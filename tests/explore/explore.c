@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* tests/explore/explore.c - coroutines, and which of them makes the next step; see engine.h. */
+/* tests/explore/explore.c - coroutines, and the choice of the next step; see engine.h. */
 #define _GNU_SOURCE
 #include "engine.h"
 
@@ -15,13 +15,13 @@ struct coroutine {
 	ucontext_t start;
 	void *stack;
 	bool started, done;
-	bool waits;		/* cannot go on until somebody else made a step */
-	enum sched_kind kind;	/* of the point it stands at */
+	bool waits;		/* cannot run until another actor made a step */
+	enum sched_kind kind;	/* of the point at which it stopped */
 	const volatile void *where;
 };
 
 struct choice {
-	uint8_t taken, options;	/* index among the actors that can go; how many of them may be tried */
+	uint8_t taken, options;	/* index among the actors that can run; how many of them may be tried */
 };
 
 const struct scenario *scenario;
@@ -33,8 +33,8 @@ static unsigned nr_threads;
 static jmp_buf scheduler;
 static unsigned made[MAX_ACTORS];	/* steps of each actor in this run */
 static struct choice path[MAX_STEPS];
-static unsigned path_len;	/* choices that the next run must repeat */
-static struct schedule taken;	/* what this run has done so far */
+static unsigned path_len;	/* number of choices that the next run repeats */
+static struct schedule taken;	/* the switches of this run so far */
 static const char *violation;	/* found in the middle of a step */
 
 /* --- coroutines --- */
@@ -49,7 +49,7 @@ void violated(const char *what)
 {
 	violation = what;
 	if (running < 0)
-		return;		/* in a check, which goes on */
+		return;		/* in a check, which continues */
 	threads[running].done = true;
 	_longjmp(scheduler, 1);
 }
@@ -60,7 +60,7 @@ void vellum_explore_point(enum sched_kind kind, const volatile void *where)
 	struct coroutine *self;
 
 	if (running < 0)
-		return;		/* setting up or checking */
+		return;		/* in setup or in a check */
 	self = &threads[running];
 	self->kind = kind;
 	self->where = where;
@@ -122,23 +122,26 @@ static void step(int actor)
 
 		run_thread(actor);
 		if (pending && buffer_empty(actor))
-			waited = false;		/* what it had stored is visible now */
+			waited = false;		/* its stores became visible: other threads may run again */
 		if (waited && t->waits && t->where == where)
-			return;		/* looked again in vain: no reason for others to */
+			return;		/* it still waits, and changed nothing that others wait for */
 	}
 	for (int i = 0; i < (int)nr_threads; i++)
 		if (i != actor)
-			threads[i].waits = false;	/* what they wait for may be there after this */
+			threads[i].waits = false;	/* the step may have done what they wait for */
 }
 
-/* --- who can go --- */
+/* --- actors that can run --- */
 
 static bool thread_can_go(int i)
 {
 	return i >= 0 && i < (int)nr_threads && !threads[i].done && !threads[i].waits;
 }
 
-/* A buffer's step makes a difference only if somebody else can look before its thread goes on. */
+/*
+ * Append the store buffers that can make a step, @first as the first. @but: the only thread that can run, or -1. A step
+ * of its buffer makes no difference, as no other thread can read memory before it runs.
+ */
 static unsigned add_buffers(int first, int but, int *out, unsigned n)
 {
 	if (first >= MAX_THREADS && !buffer_empty(first - MAX_THREADS) && first != MAX_THREADS + but)
@@ -150,10 +153,10 @@ static unsigned add_buffers(int first, int but, int *out, unsigned n)
 }
 
 /*
- * The actors that can make the next step; first who is to go on. @runner: the thread that ran last. A store
- * buffer that has come in between leaves the word to it; or, if it is the runner's own, to another.
- * @nr_free: the first so many cost nothing: another thread when the runner cannot go on, and one more step of
- * the buffer that has just made one. All others count as preemptions.
+ * List the actors that can make the next step, the default first. @runner: the thread that ran last. After a step of a
+ * store buffer, the default is @runner; if the buffer is that of @runner, it is another thread.
+ * @nr_free: the first @nr_free actors are no preemptions: other threads if @runner cannot run, and a further step of
+ * the buffer that made the last step. All others count as preemptions.
  */
 static unsigned eligible(int last, int runner, int out[MAX_ACTORS], unsigned *nr_free)
 {
@@ -281,7 +284,7 @@ static bool advance(unsigned steps)
 
 struct random {
 	uint64_t state;
-	unsigned rarely;	/* one preemption in so many steps */
+	unsigned rarely;	/* steps per preemption, on average */
 };
 
 static uint64_t next_random(struct random *r)
@@ -346,7 +349,7 @@ const char *run_schedule(const struct schedule *schedule, bool traced)
 	return why;
 }
 
-/* Leave out every switch without which it still fails. */
+/* Leave out every switch without which the schedule still fails. */
 static void shorten(struct schedule *s)
 {
 	bool again = true;
@@ -391,7 +394,7 @@ static int failed(const char *why)
 	return 1;
 }
 
-/* The core has run into something that is not there any more. */
+/* The core accessed memory that is freed. */
 static void crashed(int sig)
 {
 	printf("not ok - explore %s: signal %d in %s\n# replay: explore %s --replay ", scenario->name, sig,

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* tests/explore/huge.c - huge entries are split, protected, removed, copied and made while CPUs have them cached. */
+/* tests/explore/huge.c - huge leaves are split, protected, removed, copied and made while CPUs cache them. */
 #define _GNU_SOURCE
 #include <sys/mman.h>
 
@@ -10,12 +10,12 @@
 #define HUGE PMD_PAGES
 #define DEVICE_PFN (4ull << 18)		/* above RAM, aligned */
 
-static uint64_t last;		/* value of the newest store that was done */
-static uint64_t dirt;		/* times that page 0 was reported */
+static uint64_t last;		/* value of the newest completed store */
+static uint64_t dirt;		/* calls of dirt() for page 0 */
 static char *device;
 static struct vellum_mm *child;
 
-/* Some fail once the page is gone or protected. */
+/* Stores fail when the page is unmapped or protected. */
 static void storer(void)
 {
 	for (uint64_t val = 2; val < 4 && !try_store(1, 0, val); val++)
@@ -84,7 +84,7 @@ static void setup_leaf(void)
 		explore_broken("no huge entry");
 }
 
-/* It has been loaded from: cached, and not dirty. */
+/* The CPU has loaded from the leaf: cached, and not dirty. */
 static void setup_loaded_leaf(void)
 {
 	setup_leaf();
@@ -96,7 +96,7 @@ static void splitter(void)
 	MUST(vellum_mprotect(mm, PAGE(4), PAGE_SIZE, VELLUM_PROT_READ));
 }
 
-/* The call that forbids stores has returned. */
+/* Call this after the call that forbids stores has returned: the word must not change. */
 static void word_stays(void)
 {
 	const volatile uint64_t *word = (const void *)device;
@@ -200,7 +200,7 @@ static const char *pin_sees(void)
 	return ok ? NULL : "INV-GUP-1: the process stores to another page than the pinned one";
 }
 
-/* What the child has is what its parent had at some time, and stays. */
+/* The child's word is one that the parent had, and does not change. */
 static const char *child_is_apart(void)
 {
 	uint64_t before, after;

@@ -5,13 +5,13 @@
  * usage: explore SCENARIO|PREFIX*|all|list [BOUND|+MORE] [--most N] [--sc] [--random RUNS] [--seed SEED]
  *                [--replay SCHEDULE]
  *
- * BOUND is the greatest number of preemptions; +MORE adds to what each scenario's short form has; of those
- * schedules at most N are run, and it is said if there are more. Without bounds, --random. A schedule that
- * failed is printed so that it can be given to --replay.
+ * BOUND is the greatest number of preemptions. +MORE adds to each scenario's own bound. At most N of these
+ * schedules run, and the output says if there are more. --random runs schedules without a bound. A schedule
+ * that fails is printed in the form that --replay takes.
  */
 #include "engine.h"
 
-/* A file of scenarios for each subject: a new subject is a file, a line here and one in scenarios.h. */
+/* Each subject has a file of scenarios. A new subject also needs a line here and one in scenarios.h. */
 #include "scenarios.h"
 
 static const struct scenario *const subjects[] = {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* tests/explore/mremap.c - a mapping moves while CPUs store to it and walks by object look for its pages. */
+/* tests/explore/mremap.c - mremap moves a VMA while CPUs store to it and walks by mapping search its pages. */
 #include "scenarios.h"
 
-#define TO 4	/* where page 0 goes */
+#define TO 4	/* mremap moves page 0 here */
 
 static uint64_t last, bitmap, replica;
 static bool blocked, frozen, over;
@@ -14,7 +14,7 @@ static void mover(void)
 	MUST(vellum_mremap(mm, PAGE(0), PAGE_SIZE, PAGE_SIZE, VELLUM_MREMAP_MAYMOVE | VELLUM_MREMAP_FIXED, &addr));
 }
 
-/* At the old place as long as that is there, then at the other. */
+/* Stores at the old address while it is mapped, then at the new one. */
 static void storer(void)
 {
 	for (uint64_t val = 2; val < 5; val++) {
@@ -37,7 +37,7 @@ static const char *store_moved(void)
 	return raw_word(mm, TO) == last ? NULL : "mremap: a store was lost";
 }
 
-/* --- a walk by object --- */
+/* --- a walk by mapping --- */
 
 static void setup_object(void)
 {
@@ -66,7 +66,7 @@ static const char *replica_equals(void)
 	return replica == last ? store_moved() : "mremap: a store reached memory and no collection";
 }
 
-/* --- write-protection finds the page at one place or the other --- */
+/* --- write-protection finds the page at the old or at the new address --- */
 
 static int mkwrite(void *ctx, struct vellum_vmf *vmf)
 {
@@ -107,7 +107,7 @@ static const char *protected_everywhere(void)
 	return NULL;
 }
 
-/* --- a move that fails halfway goes back: behind a walk by object, which has seen that place --- */
+/* --- a move that fails halfway is undone, after a walk by mapping has passed the old address --- */
 
 #define FAR 1023	/* this page and the next are in different tables */
 
@@ -123,7 +123,7 @@ static void setup_no_tables(void)
 	store(1, 1, 1);
 	while (nr_hoarded < 2048 && !vellum_memory_alloc_device(memory, 1, &hoard[nr_hoarded]))
 		nr_hoarded++;
-	vellum_memory_free_device(memory, hoard[--nr_hoarded], 1);	/* one table, not two */
+	vellum_memory_free_device(memory, hoard[--nr_hoarded], 1);	/* memory for one table only */
 }
 
 static void drop_hoard(void)
@@ -149,7 +149,7 @@ static const char *protected_on_return(void)
 	return NULL;
 }
 
-/* --- truncation too --- */
+/* --- truncation --- */
 
 static void setup_truncate(void)
 {

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* tests/explore/split.c - accesses that cross a page, against collectors and other CPUs. */
+/* tests/explore/split.c - accesses that cross a page border, concurrent with collectors and other CPUs. */
 #include "scenarios.h"
 
 #define PAGES 2
-#define CROSSING (PAGE(1) - 1)	/* of 2 bytes: one in each page */
+#define CROSSING (PAGE(1) - 1)	/* an access of 2 bytes has one in each page */
 
 static uint64_t bitmap;
 static char replica[PAGES][VELLUM_PAGE_SIZE];
 
-/* --- clean and record against a store that is dirty in both pages --- */
+/* --- clean-and-record, concurrent with a store that makes both pages dirty --- */
 
 static void setup(void)
 {
@@ -49,7 +49,7 @@ static const char *replica_equals(void)
 	return NULL;
 }
 
-/* --- a locked access across pages against a CPU that stores to one of its bytes --- */
+/* --- a locked access across pages, concurrent with a CPU that stores to one of its bytes --- */
 
 #define LOCKED (PAGE(1) - 4)
 
@@ -76,7 +76,7 @@ static void byte_storer(void)
 	MUST(vellum_soft_store8(cpu[1], PAGE(1) + 3, 0xff));
 }
 
-/* Read as other CPUs see it, when all stores are visible. */
+/* The word as other CPUs read it when all stores are visible. */
 static uint64_t locked_word(void)
 {
 	uint64_t val = 0;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* tests/explore/swap.c - pages leave RAM and come back, move, or go to a device, while they are used. */
+/* tests/explore/swap.c - pages are swapped out and in, migrated, or moved to a device, while they are used. */
 #include "scenarios.h"
 #include "vellum/device.h"
 #include "vellum/gup.h"
@@ -9,8 +9,8 @@
 
 static char slots[SLOTS][VELLUM_PAGE_SIZE];
 static struct vellum_mm *child;
-static bool freed, kept;	/* MADV_FREE is over; and was when the last store began */
-static uint64_t last;		/* value of the newest store that was done */
+static bool freed, kept;	/* MADV_FREE has returned; it had returned before the last store began */
+static uint64_t last;		/* value of the newest completed store */
 
 static int slot_out(void *ctx, uint64_t slot, const void *page)
 {
@@ -90,7 +90,7 @@ static void drop_child(void)
 		vellum_mm_put(child);
 }
 
-/* The slot has two names. */
+/* Entries of two processes name the slot. */
 static void setup_out_of_two(void)
 {
 	setup_page();
@@ -133,7 +133,7 @@ static void try_storer(void)
 	try_store(1, 0, 2);
 }
 
-/* The word as the program sees it, swapped out or not. */
+/* The word that the program would read, swapped out or not. */
 static uint64_t word_of(struct vellum_mm *of)
 {
 	uint64_t val = ~0ull;
@@ -155,13 +155,13 @@ static const char *both_words(void)
 	return words[0] == last && words[1] == 7 ? NULL : "a store was lost";
 }
 
-/* The child has one of the values, and keeps it; the parent has its last. */
+/* The child has one of the values. The parent has the last. */
 static const char *own_sides(void)
 {
 	uint64_t theirs = word_of(child);
 
 	if (theirs < 1 || theirs > last)
-		return "the child has something that never was";
+		return "the child has a value that was never stored";
 	return nothing_lost();
 }
 
@@ -183,13 +183,13 @@ static void store_after_free(void)
 	}
 }
 
-/* What was swapped out was dropped or stored over. */
+/* The swapped-out contents were dropped or overwritten. */
 static const char *old_is_gone(void)
 {
 	return word_of(mm) == 1 ? "what was dropped came back from swap" : NULL;
 }
 
-/* --- pages of an object --- */
+/* --- pages of a mapping --- */
 
 static void setup_object(void)
 {
@@ -239,7 +239,7 @@ static void fast_pinner(void)
 	vellum_pin_pages(mm, PAGE(0), 1, VELLUM_GUP_WRITE | VELLUM_GUP_FAST_ONLY, &pfn, &nr_pinned);
 }
 
-/* The frame is free, and another page's, between the look at the entry and the pin. */
+/* The frame may be freed and used for another page after the pin read the entry and before it takes its reference. */
 static void unmap_and_use_again(void)
 {
 	unmapper();
@@ -257,7 +257,7 @@ static void pin_and_look(void)
 	nr_pinned = 0;
 }
 
-/* Frames on both sides of the page's are in use, so that it is the first to be used again. */
+/* The neighbouring frames are in use, so that the page's frame is the next to be allocated after it is freed. */
 static void setup_pin_and_other(void)
 {
 	last = 1;
@@ -287,7 +287,7 @@ static void pin_and_unmap_later(void)
 	nr_pinned = 0;
 }
 
-/* INV-GUP-1: what is pinned is what the process has, also after it stores. */
+/* INV-GUP-1: the pinned page is the one that the process maps, also after the process stores to it. */
 static const char *pin_sees(void)
 {
 	bool ok = true;
@@ -303,7 +303,7 @@ static const char *pin_sees(void)
 	return ok ? nothing_lost() : "INV-GUP-1: the process stores to another page than the pinned one";
 }
 
-/* --- moves --- */
+/* --- migration --- */
 
 static void mover(void)
 {

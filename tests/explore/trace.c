@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* tests/explore/trace.c - schedules for people: who ran how far, and what came next. */
+/* tests/explore/trace.c - prints the steps of a schedule: how far each actor ran, and its next step. */
 #include "engine.h"
 
-#define MAX_LINES 100	/* more would not be read, and a schedule that does not end has thousands */
+#define MAX_LINES 100	/* a schedule that does not end has thousands */
 
 static int tracing;	/* actor whose steps are counted; -1: none yet */
 static unsigned steps, total, lines;
 
-/* Address of what the entry at @where translates, if it is in a table of @of. */
+/* Find the address that the entry at @where translates, if @where is in a table of @of. */
 static bool find_entry(const struct vellum_mm *of, const uint64_t *table, unsigned nr, unsigned shift,
 		       uint64_t base, const volatile void *where, char *out, size_t len)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* tests/explore/truncate.c - pages leave an object while CPUs use them and faults bring them in. */
+/* tests/explore/truncate.c - pages are removed from a mapping while CPUs use them and faults add them. */
 #include "scenarios.h"
 
 static bool over;	/* the call whose effect is checked has returned */
@@ -22,7 +22,7 @@ static int punch(void *ctx, uint64_t offset, uint64_t len)
 static const struct vellum_backing_ops file_ops = { .size = sizeof(file_ops), .fault = slow_fault,
 						    .punch = punch };
 
-/* Two pages; nothing is mapped yet. */
+/* Two pages, without entries yet. */
 static void setup_shared(void)
 {
 	over = false;
@@ -57,7 +57,7 @@ static int slow_mkwrite(void *ctx, struct vellum_vmf *vmf)
 static const struct vellum_backing_ops notified_ops = { .size = sizeof(notified_ops), .fault = slow_fault,
 							.page_mkwrite = slow_mkwrite };
 
-/* Mapped, but a store asks the hook first. */
+/* Pages have entries, and a store calls the hook first. */
 static void setup_notified(void)
 {
 	over = false;
@@ -67,7 +67,7 @@ static void setup_notified(void)
 	load(1, 1);
 }
 
-/* Private, and a store has to copy. */
+/* A private VMA, where a store copies. */
 static void setup_private_known(void)
 {
 	setup_private();
@@ -104,7 +104,7 @@ static const char *nothing_beyond(void)
 	return object_bytes(1) ? "a page is cached beyond the end of its object" : NULL;
 }
 
-/* --- a page that could not be brought in, and others who wait for it --- */
+/* --- a page that could not be read, while other threads wait for it --- */
 
 static bool failed_once;
 

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* tests/explore/uffd.c - userfaultfd: who waits and who wakes, protection against stores, markers. */
+/* tests/explore/uffd.c - userfaultfd: waiting faults and their wake-up, write-protection, markers. */
 #include "scenarios.h"
 #include "vellum/pagemap.h"
 #include "vellum/uffd.h"
 
 static struct vellum_uffd *uffd;
-static uint64_t last;		/* value of the newest store that was done */
-static uint64_t replica;	/* what a consumer of reports has */
+static uint64_t last;		/* value of the newest completed store */
+static uint64_t replica;	/* the copy of a consumer of PAGEMAP_SCAN's reports */
 
 static void make_uffd(uint64_t features)
 {
@@ -44,7 +44,7 @@ static void protector(void)
 		violated("writeprotect failed");
 }
 
-/* --- a fault waits: it is always woken --- */
+/* --- a fault that waits is always woken --- */
 
 static void setup_missing(void)
 {
@@ -65,7 +65,7 @@ static void setup_protected(void)
 	protector();
 }
 
-/* Waits for the message, and resolves. */
+/* Waits for the message, then resolves the fault. */
 static void manager(void)
 {
 	static const uint64_t page[PAGE_SIZE / 8] = { 9 };
@@ -85,7 +85,7 @@ static void closer(void)
 	vellum_uffd_close(uffd);
 }
 
-/* Resolves without having been asked: the fault may not sleep after it. */
+/* Resolves before there is a message: the fault must not wait after that. */
 static void early_resolver(void)
 {
 	static const uint64_t page[PAGE_SIZE / 8] = { 9 };
@@ -103,7 +103,7 @@ static const char *word_is_2(void)
 	return raw_word(mm, 0) == 2 ? NULL : "a store was lost";
 }
 
-/* --- INV-SCAN-1, T-scan-01: get and protect against a CPU that stores --- */
+/* --- INV-SCAN-1, T-scan-01: get-and-protect, concurrent with a CPU that stores --- */
 
 static void setup_async(void)
 {
@@ -142,7 +142,7 @@ static const char *replica_is_memory(void)
 	return replica == raw_word(mm, 0) && replica == last ? NULL : "T-scan-01: a store was not reported";
 }
 
-/* --- T-uffd-09: protection that is not flushed yet, a CPU that stores through it, a fault that copies --- */
+/* --- T-uffd-09: write-protection not yet flushed, a CPU that stores by a stale entry, a fault that copies --- */
 
 static struct vellum_mm *child;
 
@@ -150,7 +150,7 @@ static void setup_shared_with_child(void)
 {
 	setup_async();
 	MUST(vellum_fork(mm, &child));
-	store(1, 0, 1);		/* the parent's own again, and W cached */
+	store(1, 0, 1);		/* exclusive to the parent again, and W cached */
 }
 
 static void forker_again(void)
@@ -173,7 +173,7 @@ static const char *nothing_lost(void)
 	return raw_word(mm, 0) == last ? NULL : "a store was lost";
 }
 
-/* --- INV-MARKER-1: protection of shared memory is there at every step --- */
+/* --- INV-MARKER-1: shared memory is protected at every step --- */
 
 static void setup_shared_memory(void)
 {

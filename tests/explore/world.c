@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* tests/explore/world.c - what a scenario runs in, and the checks that hold in all of them. */
+/* tests/explore/world.c - the world that a scenario runs in, and the checks of all scenarios. */
 #define _GNU_SOURCE
 #include <sys/mman.h>
 
@@ -25,7 +25,7 @@ bool vellum_explore_membarrier(void)
 	return scenario->machine & MEMBARRIER;
 }
 
-/* The core's locks wait here: control goes to whoever holds them. */
+/* The core's locks wait here: another thread, which holds the lock, runs. */
 static void explore_wait(void *ctx, uint32_t *word, uint32_t value)
 {
 	(void)ctx;
@@ -33,7 +33,7 @@ static void explore_wait(void *ctx, uint32_t *word, uint32_t value)
 		vellum_explore_point(SCHED_WAIT, word);
 }
 
-/* What is used after that is not what it was. */
+/* Poison first, so that a use after free reads other bytes. */
 static void poison_and_free(void *ctx, void *ptr, size_t size)
 {
 	memset(ptr, 0xdb, size);
@@ -79,7 +79,7 @@ void make_world(void)
 	scenario->setup();
 }
 
-/* For the next world: its memory is new. */
+/* Empty RAM for the next world. */
 static void wipe_ram(void)
 {
 	for (uint64_t i = 0; i < memory->nr_frames; i++)
@@ -105,10 +105,10 @@ void drop_world(void)
 void abandon_world(void)
 {
 	running = -1;
-	madvise(ram, ram_bytes, MADV_DONTNEED);	/* whoever points there will not run again */
+	madvise(ram, ram_bytes, MADV_DONTNEED);	/* threads that use it will not run again */
 }
 
-/* --- what holds everywhere --- */
+/* --- checks of all scenarios --- */
 
 /* The folio of RAM at a host address, or NULL. */
 static struct folio *folio_at(const volatile void *where)
@@ -123,7 +123,7 @@ static struct vellum_soft_tlbe *set_for(unsigned c, unsigned page)
 	return cpu[c]->tlb[(PAGE(page) >> PAGE_SHIFT) % VELLUM_SOFT_SETS];
 }
 
-/* INV-TLB-1: no CPU has a translation to a frame that is free, or a table by now. */
+/* INV-TLB-1: no CPU has a translation to a frame that is free or is a page table. */
 const char *check_world_step(void)
 {
 	for (unsigned c = 0; c < nr_cpus; c++)
@@ -141,7 +141,7 @@ const char *check_world_step(void)
 	return host.bugs ? host.last_bug : NULL;
 }
 
-/* Looked at by a thread that is about to access it. */
+/* Check an access that a thread is about to make. */
 const char *check_access(enum sched_kind kind, const volatile void *where)
 {
 	const char *folios = (const char *)memory->folios;
@@ -231,7 +231,7 @@ void wait_for_others(const volatile void *what)
 	vellum_explore_point(SCHED_WAIT, what);
 }
 
-/* Raw: no scheduling point, and nobody's store buffer. */
+/* Raw: without a scheduling point, and without store buffers. */
 static uint64_t *raw_table(struct vellum_mm *of, unsigned page)
 {
 	uint64_t *table = &of->pgd[0].val;
@@ -297,7 +297,7 @@ bool tlb_reaches(const void *at, bool to_store)
 
 				if (e->load == VELLUM_SOFT_NO_PAGE || e->host != at)
 					continue;
-				/* Its high bits say of other keys why a store is refused. */
+				/* Other values of store have flags and do not permit a store. */
 				if (!to_store || e->store == e->load)
 					return true;
 			}

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tests/explore/writeback.c - a cached file: what was stored is written, and no page changes while it is.
+ * tests/explore/writeback.c - a cached file: every store is written back, and no page changes while it is written.
  */
 #include "scenarios.h"
 
-static uint64_t on_disk[2], last;	/* first words; the newest store to page 0 that was done */
-static uint64_t at_start;	/* what page 0 holds then */
+static uint64_t on_disk[2], last;	/* first words; value of the newest completed store to page 0 */
+static uint64_t at_start;	/* contents of page 0 at the start */
 static struct vellum_mm *other;
 
 static int read_in(void *ctx, struct vellum_vmf *vmf)
@@ -42,7 +42,7 @@ static const struct vellum_backing_ops file_ops = {
 	.size = sizeof(file_ops), .fault = read_in, .writepage = writepage, .page_mkwrite = mkwrite,
 };
 
-/* Page 0 holds 1, on disk too; CPU 1 has it mapped and clean. */
+/* Page 0 holds 1, on disk too. CPU 1 has a clean entry for it. */
 static void setup_clean(void)
 {
 	at_start = last = on_disk[0] = on_disk[1] = 1;
@@ -52,7 +52,7 @@ static void setup_clean(void)
 	load(1, 0);
 }
 
-/* And dirty. */
+/* The same, but dirty. */
 static void setup_dirty(void)
 {
 	setup_clean();
@@ -67,7 +67,7 @@ static void setup_not_there(void)
 	map_pages(mm, 0, 2, RW, SHARED, object, 0);
 }
 
-/* CPU 1 is in another address space, which maps the file as well. */
+/* CPU 1 uses another address space, which also maps the file. */
 static void setup_other_mm(void)
 {
 	setup_clean();
@@ -116,7 +116,7 @@ static const char *all_written(void)
 	return on_disk[0] == last ? NULL : "a store was not written back";
 }
 
-/* --- another collector cleans, and has not flushed yet --- */
+/* --- another collector cleaned the entry, and has not flushed yet --- */
 
 static uint64_t bitmap;
 
@@ -127,7 +127,7 @@ static void collector(void)
 	vellum_clean_record_shared_mapping_range(object, 0, 2, 0, &bitmap, &start, &end, NULL);
 }
 
-/* --- INV-WB-3: who returns finds it written, by whomever --- */
+/* --- INV-WB-3: when writeback returns, all earlier stores are written, by this or by another thread --- */
 
 static void first_syncer(void)
 {
@@ -138,7 +138,7 @@ static void first_syncer(void)
 		violated("INV-WB-3: writeback returned, and the store before it is not written");
 }
 
-/* --- pages leave the cache --- */
+/* --- pages are removed from the cache --- */
 
 static void reclaimer(void)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* tests/explore/zap.c - entries are removed or weakened while CPUs have them cached. */
+/* tests/explore/zap.c - entries are removed, or lose rights, while CPUs cache them. */
 #include "scenarios.h"
 
-static uint64_t last;		/* value of the newest store that was done */
+static uint64_t last;		/* value of the newest completed store */
 static bool over;		/* the call whose effect is checked has returned */
 
 static void storer(void)
@@ -51,7 +51,7 @@ static void dropper(void)
 	vellum_madvise(mm, PAGE(0), PAGE_SIZE, VELLUM_MADV_DONTNEED);
 }
 
-/* INV-ZAP-1 in its own words; if nobody else has taken D and not flushed yet. */
+/* INV-ZAP-1. Valid only if no other thread has removed D and not yet flushed. */
 static const char *unreachable(void)
 {
 	if (!raw_present(mm, 0) && !entry_locked(mm, 0) && tlb_reaches(object_bytes(0), true))
@@ -65,7 +65,7 @@ static const char *all_written(void)
 	return written == last ? NULL : "T-tlb-01: a store was not written back";
 }
 
-/* --- private pages are freed, and used again --- */
+/* --- private pages are freed, and their frames are used again --- */
 
 static void setup_anon(void)
 {
@@ -83,14 +83,14 @@ static void setup_anon_alone(void)
 	store(1, 0, 1);
 }
 
-/* Nothing but tables to be freed; and no CPU knows an address in them. */
+/* Only tables remain to be freed, and no CPU caches a translation of them. */
 static void setup_tables(void)
 {
 	setup_anon_alone();
 	vellum_madvise(mm, PAGE(0), PAGE_SIZE, VELLUM_MADV_DONTNEED);
 }
 
-/* Takes a frame that has been freed as soon as it can. */
+/* Allocates a frame that was just freed. */
 static void reuser(void)
 {
 	vellum_madvise(mm, PAGE(1), PAGE_SIZE, VELLUM_MADV_DONTNEED);
@@ -138,7 +138,7 @@ static void wp_helper(void)
 	vellum_wp_shared_mapping_range(object, 0, 1, NULL);
 }
 
-/* --- a walk by object against munmap: the dirt goes to the walk, or to the driver's hook --- */
+/* --- a walk by mapping, concurrent with munmap: the walk or the driver's hook gets the dirty bit --- */
 
 static uint64_t bitmap, dirt, replica;
 
@@ -169,7 +169,7 @@ static void collector(void)
 {
 	uint64_t start = 0, end = 0;
 
-	/* First the record, then the helper: it waits until those who made the record have flushed. */
+	/* First the hook's record, then the helper: it waits until the threads that called the hook have flushed. */
 	bitmap = __atomic_exchange_n(&dirt, 0, __ATOMIC_RELAXED);
 	pause_here();
 	vellum_clean_record_shared_mapping_range(object, 0, 1, 0, &bitmap, &start, &end, NULL);
@@ -184,7 +184,7 @@ static const char *replica_equals(void)
 	return replica == last ? NULL : "a store reached an object's page and neither a collection nor the hook";
 }
 
-/* Clean, and CPU 1 knows that: its next store sets D. */
+/* The entry is clean, and CPU 1 caches it so: its next store sets D. */
 static void setup_driver_clean(void)
 {
 	setup_driver_and_tables();

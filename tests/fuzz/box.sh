@@ -1,15 +1,15 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# box.sh [--first] SCRATCH COMMAND...: runs a command that may do anything, so that it does no harm.
+# box.sh [--first] SCRATCH COMMAND...: run a command that may do anything, where it can do no harm.
 #
-# The command has namespaces of its own for processes, mounts, network and IPC. Every mount is read-only but a
-# file system of 64 MiB at SCRATCH, in whose folder "work" it starts. /dev has six harmless devices. It is root
-# without capabilities but for its own files. All this is checked before the command starts.
+# The command runs in new namespaces for processes, mounts, network and IPC. Every mount is read-only, except a
+# file system of 64 MiB at SCRATCH; the command starts in its folder "work". /dev has six harmless devices. The
+# command is root, but has only the capabilities for its own files. All this is checked before the command starts.
 # --first: the command is process 1.
 #
-# Status: the command's; 120 or 121 if the box cannot be made or leaks, 122 if the command ended a process outside,
-# 123 if it changed a file beside its folder. `box.sh SCRATCH true` tells whether there can be a box here.
+# Status: the command's; 120 or 121 if the box cannot be made or leaks; 122 if the command ended a process outside;
+# 123 if it changed a file outside its folder. `box.sh SCRATCH true` tests whether a box can be made here.
 set -u
 export LC_ALL=C
 
@@ -39,7 +39,7 @@ make_devices() {
 
 mount -t tmpfs -o size=64m,nodev,nosuid none "$scratch" && cd "$scratch" && mkdir dev work outside || exit 120
 make_devices || exit 120
-# A mount point below one that hides it cannot be reached, nor made read-only.
+# A mount point that another mount hides cannot be reached or made read-only.
 mount_points | while read -r at; do
 	[ "$at" = "$scratch" ] || mount -o remount,bind,ro "$at"
 done 2>/dev/null

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tests/fuzz/elf.c - programs that are valid, odd or broken: headers, program headers, sizes and places that overlap,
- * overflow or lead behind the end of the file, interpreters, scripts, noise. Each is written to a file and
- * executed by a child, with odd arguments. See fuzz.h for the arguments of the fuzzer; run.sh starts it.
+ * tests/fuzz/elf.c - executes programs that are valid, odd or broken: headers, program headers, sizes and addresses
+ * that overlap, overflow or exceed the file, interpreters, scripts, noise. Each program is written to a file, and a
+ * child executes it with odd arguments. See fuzz.h for the arguments of the fuzzer; run.sh starts it.
  *
- * A program that works exits with GOOD. Any exit, signal or error of execve(2) is well here: no finding but what
- * run.sh sees. The files depend on seed and group only, so that they can be compared with the host's kernel
+ * A program that works exits with GOOD. Any exit, signal or error of execve(2) is allowed here; only run.sh reports
+ * findings. The files depend only on seed and group, so that results can be compared with the host's kernel
  * (--native).
  */
 #include "fuzz.h"
@@ -111,7 +111,7 @@ static void make_valid(struct elf_header *eh, struct program_header *ph)
 		memcpy(file + at, good_code, sizeof(good_code));
 }
 
-/* The path of an interpreter, which is this file, another one, none, or has no end. */
+/* The path of an interpreter: this file, another file, no file, or a path without a terminating zero. */
 static void add_interpreter(struct elf_header *eh, struct program_header *ph)
 {
 	static const char *const paths[] = { "program", "other", "missing", "", "/dev/null", "." };
@@ -154,7 +154,7 @@ static void make_script(void)
 
 	for (file_len = 0; line[file_len]; file_len++)
 		file[file_len] = (u8)line[file_len];
-	if (chance(4))		/* as long as it is looked at, or longer */
+	if (chance(4))		/* around the longest line that the kernel reads */
 		for (u64 more = 100 + below(300); more; more--)
 			file[file_len++] = chance(20) ? ' ' : 'x';
 	if (chance(4))

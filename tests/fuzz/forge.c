@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tests/fuzz/forge.c PID SEED [LEVEL] - write a forged entry into the page tables of a run, as a program would that has
- * got out of its ring: through the memory file that QEMU's process PID has open. Prints what it wrote. Status 3: there
- * is no run to write to any more.
+ * tests/fuzz/forge.c PID SEED [LEVEL] - write a forged entry into the page tables of a run, as a program could that
+ * broke out of ring 3. It writes through the memory file that QEMU's process PID has open, and prints what it wrote.
+ * Status 3: the run has ended.
  *
- * LEVEL 0 (the last) to 3; else any. What is written is of any kind: a table, a leaf, swap, migration, device, marker,
- * each naming a frame within RAM, at its end, or far beyond.
+ * LEVEL 0 (last-level tables) to 3; without it, any level. The entry is of any kind (table, leaf, swap, migration,
+ * device, marker), and names a frame in RAM, at its end, or far beyond.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -64,7 +64,7 @@ static int map_ram(const char *pid)
 	return ram == MAP_FAILED ? -1 : 0;
 }
 
-/* Top-level tables: their last entry is the machine's. */
+/* Find a top-level table: its last entry is the one that the machine sets. 0: none. */
 static uint64_t find_pgd(void)
 {
 	const uint64_t last = HIGH_PDPT | (X86_TABLE & ~X86_USER);
@@ -76,7 +76,7 @@ static uint64_t find_pgd(void)
 	return nr ? found[next(nr)] : 0;
 }
 
-/* A present entry of the table, that is no leaf; or any. -1: none. */
+/* An entry of the table that is not empty. @present: one that points to a table. -1: none. */
 static int pick(uint64_t table, unsigned nr, int present)
 {
 	unsigned start = (unsigned)next(nr);

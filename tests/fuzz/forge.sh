@@ -1,9 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 #
-# forge.sh [--seed N] [--runs N]: forged page-table entries in runs that fork, map and exit. Each run gets one after the
-# other until it ends. It must end with status 125 and one line that says so, or as programs do that lose their
-# memory; Vellum itself must not crash, hang, or be reported by a sanitizer. Prints TAP.
+# forge.sh [--seed N] [--runs N]: forge page-table entries in runs that fork, map and exit. Each run gets one forged
+# entry after the other until the run ends. It must end with status 125 and one line about the entry, or as a program
+# ends that loses its memory. Vellum must not crash or hang, and no sanitizer may report an error. Prints TAP.
 set -u
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -29,7 +29,7 @@ trap '[ "$BASHPID" != $$ ] || rm -rf "$tmp"' EXIT
 work='while :; do seq 1 200 | sort -r | tail -n 1; sleep 0.01; done'
 found=0 ended=0
 
-# one SEED: 0, or a finding in $why.
+# one SEED: one run. Returns 0, or sets $why to a finding.
 one() {
 	local s=$1 i status vellum qemu
 

@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tests/fuzz/fuzz.h - what the fuzzers that run inside `vellum run` share: arguments, random numbers, groups.
+ * tests/fuzz/fuzz.h - shared by the fuzzers that run inside `vellum run`: arguments, random numbers, groups.
  *
  *   FUZZER SEED FIRST GROUPS CASES [v]
  *
- * Each group of cases is made by a process of its own from the seed and the number of the group, so that any
- * group can be repeated alone. A group may die or hang: the first process kills what is left of it after
- * fuzz_limit_ms and goes on. With "v", a fuzzer says each case before it runs. stdout:
+ * A new process makes each group of cases, from the seed and the number of the group. So any group can be repeated
+ * alone. A group may die or hang: the first process kills the group's remaining processes after fuzz_limit_ms and
+ * continues. With "v", a fuzzer prints each case before it runs. stdout:
  *
  *   group N        before the cases of group N run
- *   FINDING text   what no program should be able to do or get
+ *   FINDING text   something that no program should be able to do or get
  *   DONE counts    the last line
  *
- * There is no libc, as cases may spoil thread-local storage, locks and the heap of a libc.
+ * There is no libc, as cases may overwrite the thread-local storage, locks and heap of a libc.
  */
 #ifndef TESTS_FUZZ_H
 #define TESTS_FUZZ_H
@@ -42,19 +42,19 @@ enum {
 	EINTR = 4,
 };
 
-/* Written by the processes of all groups. */
+/* Shared; the processes of all groups write to it. */
 struct fuzz_counts {
-	u64 cases;			/* that ran */
+	u64 cases;			/* cases that ran */
 	u64 group;
-	u64 extra[MAX_EXTRA];		/* of the fuzzer; named by fuzz_names */
+	u64 extra[MAX_EXTRA];		/* the fuzzer's own counts; fuzz_names has their names */
 	u64 findings, deaths;
 };
 
 static volatile struct fuzz_counts *fuzz_counts;
 static const char *const *fuzz_names;	/* ends with 0 */
 static int fuzz_verbose;
-static int fuzz_out = 1;		/* where a group's process says cases and findings */
-static u64 fuzz_limit_ms = 2000;		/* of a group */
+static int fuzz_out = 1;		/* descriptor to which a group's process prints cases and findings */
+static u64 fuzz_limit_ms = 2000;		/* per group */
 
 /* --- random numbers: splitmix64 --- */
 
@@ -74,7 +74,7 @@ static u64 below(u64 n)
 	return random64() % n;
 }
 
-/* One in @n. */
+/* True in one of @n calls. */
 static int chance(u64 n)
 {
 	return below(n) == 0;
@@ -108,7 +108,7 @@ static void on_signal(int signo, void (*handler)(int, void *, void *), u64 flags
 	SYS(NR_rt_sigaction, signo, &act, 0, 8);
 }
 
-/* SIGALRM every @ms; 0: no more. */
+/* Send SIGALRM every @ms; 0: stop. */
 static void tick_every(long ms)
 {
 	struct {
@@ -171,7 +171,7 @@ static void say_end(int status)
 	flush_text();
 }
 
-/* Wait until @pid ends, or, with -1, until there is no child. Return: it happened within @limit_ms. */
+/* Wait until @pid has ended; -1: until there is no child. Return: true if that happened within @limit_ms. */
 static int wait_within(long pid, u64 limit_ms)
 {
 	u64 start = fuzz_ticks;
@@ -223,7 +223,7 @@ static u64 number_argument(int argc, char **argv, int at)
 	return parse_number(&text);
 }
 
-/* extra[0] counts groups that came to the limit of time; @names has the others' names. */
+/* extra[0] counts groups that exceeded the time limit. @names: the names of the other extra counts. */
 static int fuzz_main(int argc, char **argv, const char *const *names, void (*run)(u64 cases))
 {
 	u64 seed = number_argument(argc, argv, 1), first = number_argument(argc, argv, 2);

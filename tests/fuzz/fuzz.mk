@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-# Fuzzers. FUZZERS: command lines for the suite, half a minute of CPU together. FUZZERS_LONG: for `make soak` and
-# `make fuzz`. FUZZ_PROGRAMS: what they need.
+# Fuzzers. FUZZERS: command lines for the suite, half a minute of CPU time together. FUZZERS_LONG: command lines for
+# `make soak` and `make fuzz`. FUZZ_PROGRAMS: the programs that they need.
 fuzz_guests := syscalls instructions elf sigreturn
 FUZZ_PROGRAMS += $(addprefix build/fuzz/,$(fuzz_guests))
 fuzz_run = "env VELLUM=build/$(1)vellum bash tests/fuzz/run.sh $(2)"
@@ -17,14 +17,15 @@ FUZZERS_LONG += $(call fuzz_run,asan/,--seed $(FUZZ_SEED) --groups 5000 syscalls
 
 build/fuzz/gen/fuzz_calls.h: abi/syscall.tbl
 	@mkdir -p $(@D)
-	$(Q)awk '/^[0-9]/ { printf "{ %d, \"%s\" },\n", $$1, $$3 }' $< > $@
+	$(Q)awk '/^[0-9]/ { kinds = ""; for (i = 3; i <= NF; i++) kinds = kinds substr($$i, index($$i ":", ":") + 1, 1); \
+		gsub(/[luz]/, "d", kinds); gsub(/X/, "x", kinds); printf "{ %d, \"%s\" },\n", $$1, kinds }' $< > $@
 
 build/fuzz/syscalls: build/fuzz/gen/fuzz_calls.h
 $(addprefix build/fuzz/,$(fuzz_guests)): build/fuzz/%: tests/fuzz/%.c $(wildcard tests/fuzz/*.h) tests/guest/guest.h
 	@mkdir -p $(@D)
 	$(Q)gcc $(GUEST_CFLAGS) -mgeneral-regs-only $(WARNINGS) -Ibuild/fuzz/gen $< -o $@
 
-# Forged page-table entries come from outside, as the program's own would.
+# forge writes page-table entries from outside, as a program could that broke out of its memory.
 FUZZ_PROGRAMS += build/fuzz/forge
 FUZZERS += "env VELLUM=build/asan/vellum bash tests/fuzz/forge.sh --runs 4"
 FUZZERS_LONG += "env VELLUM=build/asan/vellum bash tests/fuzz/forge.sh --seed $(FUZZ_SEED) --runs 300"
@@ -32,7 +33,7 @@ build/fuzz/forge: tests/fuzz/forge.c arch/x86/pgtable.h machine/qemu_layout.h
 	@mkdir -p $(@D)
 	$(Q)gcc -std=gnu11 -O1 -g $(WARNINGS) -I. -Iinclude $< -o $@
 
-# Hours, and another seed each time; `make fuzz-short` is what the suite runs.
+# `make fuzz` runs for hours, with a new seed each time. `make fuzz-short` is part of the suite.
 .PHONY: fuzz fuzz-short
 fuzz: all variants $(FUZZ_PROGRAMS)
 	@tests/tap-sum -t 100000 $(subst ",',$(FUZZERS_LONG))

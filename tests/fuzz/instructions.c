@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tests/fuzz/instructions.c - random and half-random instructions, run in ring 3 with registers that lead to memory
- * of every kind, and above user addresses. See fuzz.h for the arguments; run.sh starts it. One more:
+ * tests/fuzz/instructions.c - random and partly random instructions, run in ring 3 with registers that point to
+ * memory of every kind, and above user addresses. See fuzz.h for the arguments; run.sh starts it. One more:
  *
- *   aborts     also what is known to abort QEMU 7.2, which then has to be started anew
+ *   aborts     include instructions that are known to abort QEMU 7.2, which is then started again
  *
- * A case ends at an int3 behind it, at a fault, or, if it loops, at the second tick of the timer. Its system calls
- * are left to syscalls.c.
+ * A case ends at an int3 after it, at a fault, or, if it loops, at the second tick of the timer. syscalls.c tests
+ * system calls.
  */
 #include "fuzz.h"
 #include "instructions.h"
 
 #define CODE		((u8 *)0x2000000000ul)
-#define CODE_PAGES	4		/* then a page that is not mapped */
-#define ARENA		((u8 *)0x2000100000ul)	/* within reach of displacements */
+#define CODE_PAGES	4		/* followed by an unmapped page */
+#define ARENA		((u8 *)0x2000100000ul)	/* displacements can reach it from the code */
 #define ARENA_PAGES	8
 #define READ_ONLY	(ARENA + 16 * PAGE)
 #define NO_ACCESS	(ARENA + 24 * PAGE)
@@ -22,7 +22,7 @@
 enum { ENDED_TRAP = 1, ENDED_ILL, ENDED_SEGV, ENDED_OTHER, ENDED_LOOP, PROCESSES };
 
 struct registers {
-	u64 r[16];			/* as instructions number them */
+	u64 r[16];			/* by their numbers in instructions */
 	u64 flags, target;
 };
 
@@ -98,7 +98,7 @@ static void catch_all(void)
 	tick_every(TICK);
 }
 
-/* Run what is at @target. */
+/* Run the code at @target. */
 static void run_case(u8 *target)
 {
 	registers.target = (u64)target;
@@ -136,7 +136,7 @@ static u64 random_value(void)
 	case 2: return (u64)NO_ACCESS + below(PAGE);
 	case 3: return below(300);
 	case 4: return random64();
-	case 5: return (u64)ARENA + ARENA_PAGES * PAGE - below(70);	/* not mapped behind it */
+	case 5: return (u64)ARENA + ARENA_PAGES * PAGE - below(70);	/* the next page is unmapped */
 	case 6: return (u64)CODE + below(CODE_PAGES * PAGE);
 	default: return (u64)ARENA + below(ARENA_PAGES) * PAGE + (chance(2) ? below(PAGE) : below(64) * 64);
 	}
@@ -177,20 +177,20 @@ static void choose_registers(void)
 
 /* --- findings --- */
 
-/* The fault of an access at @at. Unaligned and non-canonical addresses have faults of another kind. */
+/* Was this the fault of an access at @at? Unaligned and non-canonical addresses raise faults of another kind. */
 static int is_fault_at(u64 at)
 {
 	if (ended_by == ENDED_ILL || ended_by == ENDED_OTHER || ended_by == ENDED_LOOP)
-		return 1;	/* a loop: the machine was slow, which says nothing */
+		return 1;	/* ENDED_LOOP: the machine was slow, so the result has no meaning */
 	if (ended_by != ENDED_SEGV)
 		return 0;
-	/* QEMU's far return has a stack pointer of 32 bits: it reads the program's own memory. */
+	/* QEMU's far return truncates the stack pointer to 32 bits, so it reads memory of the program. */
 	if (fault_code == 1 && (at & 0xffffffff) - fault_addr + 1024 < 2048)
 		return 1;
 	return at % 64 || at <= 0xffff800000000000 || (fault_code == 1 && fault_addr - (at - 64) < 1024);
 }
 
-/* A load or store above user addresses has to fault. */
+/* A load or store above user addresses must fault. */
 static void run_above(u8 *target, u64 len)
 {
 	u64 at = above_user();
@@ -236,7 +236,7 @@ static u8 *place(const struct code *c)
 {
 	u8 *at = CODE + below(CODE_PAGES * PAGE / 64) * 64;
 
-	if (chance(16))		/* right before what cannot be fetched */
+	if (chance(16))		/* just before an unmapped page */
 		at = CODE + CODE_PAGES * PAGE - c->len;
 	for (u64 i = 0; i < 64 && at + i < CODE + CODE_PAGES * PAGE; i++)
 		at[i] = i < c->len ? c->bytes[i] : 0xcc;
@@ -290,7 +290,7 @@ static void run_cases(u64 cases)
 	map_private((char *)ARENA, ARENA_PAGES);
 	map_at((char *)READ_ONLY, 1, PROT_READ, MAP_PRIVATE | MAP_ANON, -1);
 	map_at((char *)NO_ACCESS, 1, 0, MAP_PRIVATE | MAP_ANON, -1);
-	/* A process that an instruction ends is followed by one that goes on behind it. */
+	/* If an instruction ends the process, the next process continues with the next case. */
 	while (*done < cases) {
 		long pid = SYS(NR_fork, 0);
 

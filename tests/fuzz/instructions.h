@@ -39,7 +39,7 @@ static void put_offset(struct code *c, u64 size)
 		put_byte(c, value >> 8 * i);
 }
 
-/* ModRM, with SIB and displacement as it says. */
+/* ModRM, with the SIB byte and displacement that it needs. */
 static void put_operand(struct code *c, u64 modrm)
 {
 	u64 mod = modrm >> 6 & 3, rm = modrm & 7;
@@ -70,7 +70,7 @@ static void put_prefixes(struct code *c)
 		put_byte(c, 0x40 + below(16));
 }
 
-/* Most have no immediate; a byte too much is the next instruction. */
+/* An immediate. Most instructions have none; surplus bytes are then the next instruction. */
 static void put_tail(struct code *c)
 {
 	put_operand(c, random64() & 0xff);
@@ -189,7 +189,7 @@ static void put_sequence(struct code *c)
 		put_instruction(c);
 }
 
-/* One load or store where all registers but rax, rcx and rdx lead. */
+/* One load or store at an address in any register but rax, rcx and rdx. */
 static void put_access_above(struct code *c)
 {
 #define ONE(text) { sizeof(text) - 1, text }
@@ -225,7 +225,7 @@ static void put_access_above(struct code *c)
 
 /* --- what is left out --- */
 
-/* In any place, as a jump may lead into an instruction's middle. */
+/* At any position, as a jump may go into the middle of an instruction. */
 static int has_bytes(const struct code *c, u64 first, u64 second)
 {
 	for (u64 i = 0; i + 1 < c->len; i++)
@@ -253,7 +253,7 @@ static int aborts_at(const struct code *c, u64 at)
 	const u8 *b = c->bytes + at;
 	u64 have = c->len - at;
 
-	if (have >= 3 && b[0] == 0x0f && (b[1] & 0xe7) == 0xa3 && b[2] >= 0xc0)	/* lock bt and its kin */
+	if (have >= 3 && b[0] == 0x0f && (b[1] & 0xe7) == 0xa3 && b[2] >= 0xc0)	/* lock bt and similar */
 		return has_byte(c, 0, at, 0xf0);
 	if (have >= 3 && b[0] == 0x0f && b[1] == 0xba && b[2] >= 0xc0)
 		return has_byte(c, 0, at, 0xf0);

@@ -2,9 +2,9 @@
 /*
  * tests/fuzz/library.c [--seed S] [--calls N] [--every K] [--trace] - random hostile calls of the public library. TAP.
  *
- * One thread makes N calls in a world of a few address spaces, objects, CPUs, trackers, userfaultfd contexts, swap
- * areas and devices; hooks refuse, allocations fail. Every K calls the validator looks at everything. Every 20,000
- * calls, and at the end, all is given back: memory has to be empty then, and nothing of the host's memory may be left.
+ * One thread makes N calls in a world of a few address spaces, mappings, CPUs, trackers, userfaultfd contexts, swap
+ * areas and devices. Hooks refuse, and allocations fail. The validator runs every K calls. Every 20,000 calls, and at
+ * the end, everything is released: then all frames must be free, and no allocation of the host's memory may be left.
  * The same seed makes the same calls.
  */
 #define _GNU_SOURCE
@@ -13,7 +13,7 @@
 #include <stdarg.h>
 #include <sys/mman.h>
 
-#define WORLD_CALLS 20000u	/* then everything is given back, and a new world made */
+#define WORLD_CALLS 20000u	/* after so many calls, everything is released, and a new world made */
 
 struct fuzz f;
 
@@ -85,7 +85,7 @@ static uint64_t odd_number(void)
 	}
 }
 
-/* The edge of a mapping, or in it. */
+/* An address at the edge of a VMA, or in it. */
 static uint64_t near_a_mapping(struct vellum_mm *mm)
 {
 	struct vellum_vma_info info;
@@ -145,7 +145,7 @@ uint32_t any_flags(uint32_t known)
 	return one_in(30) ? flags : flags & known;
 }
 
-/* --- objects --- */
+/* --- handles --- */
 
 #define PICK(list) list[below(sizeof(list) / sizeof(*list))]
 
@@ -244,7 +244,7 @@ void drop_mm(unsigned i)
 	f.mm[i] = NULL;
 }
 
-/* Everything, in an order of the dice's. */
+/* Release everything, in random order. */
 static void end_world(void)
 {
 	struct vellum_memory_info info;
@@ -296,7 +296,7 @@ static void one_call(void)
 		}
 }
 
-/* Now and then one of the next allocations of the host's memory fails, and those of blocks for a while. */
+/* Sometimes make one of the next host allocations fail, or all commits for a while. */
 static void adversity(void)
 {
 	if (one_in(50))

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tests/fuzz/library.h - what the library's fuzzer has in hand, and how it makes up arguments.
+ * tests/fuzz/library.h - the state of the library's fuzzer, and random arguments.
  *
- * Every call gets valid objects (a library cannot survive a bad pointer), and any numbers: addresses, lengths,
- * flags. Memory that a call may fill is as large as the call's contract wants it.
+ * Every call gets valid pointers (a library cannot survive a bad pointer), but any numbers: addresses, lengths,
+ * flags. Memory that a call may fill is as large as the call's contract requires.
  */
 #ifndef TESTS_FUZZ_LIBRARY_H
 #define TESTS_FUZZ_LIBRARY_H
@@ -30,12 +30,12 @@
 
 #define PAGE	 VELLUM_PAGE_SIZE
 #define BASE	 0x100000000ull
-#define WINDOW	 4096u			/* pages from BASE on, where most of it happens */
+#define WINDOW	 4096u			/* pages from BASE on, to which most calls go */
 #define RAM	 (8ull << 20)
-#define RAW_PFN	 (4ull << 18)		/* of a device, above RAM, aligned for entries of 1 GiB */
+#define RAW_PFN	 (4ull << 18)		/* first frame of a device above RAM, aligned for leaves of 1 GiB */
 #define RAW_PAGES 2048u
 #define BUFFER	 (64u << 10)
-#define MANY	 1024u			/* pages that arrays of words have room for */
+#define MANY	 1024u			/* pages for which arrays of words have room */
 
 enum { NR_CPUS = 4, NR_MMS = 6, NR_OBJECTS = 8, NR_TRACKERS = 6, NR_UFFDS = 6, NR_PINS = 8, NR_DEVICES = 2,
        NR_AREAS = 3, NR_NOTIFIERS = 4, NR_BLOCKS = 4, PIN_MAX = 64, SLOTS = 1024 };
@@ -47,7 +47,7 @@ struct pin {
 
 struct area {
 	unsigned number;
-	char *bytes;		/* of the fuzzer's own backend */
+	char *bytes;		/* for the fuzzer's own backend */
 	struct vellum_swap_file *file;
 	struct vellum_swap_zstd *zstd;
 	bool in_use;
@@ -60,7 +60,7 @@ struct device {
 
 struct notifier {
 	struct vellum_notifier notifier;
-	struct vellum_mm *mm;	/* or NULL: not registered */
+	struct vellum_mm *mm;	/* NULL: not registered */
 };
 
 struct fuzz {
@@ -69,7 +69,7 @@ struct fuzz {
 	struct vellum_soft *soft;
 	struct vellum_memory *memory;
 	struct vellum_mm *mm[NR_MMS];
-	struct vellum_mm *on[NR_CPUS];	/* of each CPU */
+	struct vellum_mm *on[NR_CPUS];	/* the address space that each CPU has loaded */
 	struct vellum_mapping *object[NR_OBJECTS];
 	struct vellum_tracker *tracker[NR_TRACKERS];
 	struct vellum_uffd *uffd[NR_UFFDS];
@@ -86,11 +86,11 @@ struct fuzz {
 
 extern struct fuzz f;
 
-/* What the next call is, for --trace and for the message when something is wrong. */
+/* Note the next call, for --trace and for the message of wrong(). */
 void calling(const char *format, ...) __attribute__((format(printf, 1, 2)));
-/* Says so with the seed and the number of the call, and ends the process. */
+/* Print the message, the seed and the number of the call, and end the process. */
 void wrong(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));
-/* A result has to be 0 or one of the library's error numbers. */
+/* Check that a result is 0 or one of the library's error numbers. */
 int result(int err);
 
 /* --- numbers --- */
@@ -101,26 +101,26 @@ static inline bool one_in(uint64_t n)
 {
 	return below(n) == 0;
 }
-/* Mostly where things are; sometimes anything. */
+/* Mostly an address that is in use; sometimes any. */
 uint64_t any_addr(struct vellum_mm *mm);
 uint64_t any_len(void);
-uint64_t few_pages(void);		/* 1 to 64, seldom up to 1024 */
-uint64_t any_index(void);		/* of pages in an object */
-uint32_t any_flags(uint32_t known);	/* a few of these; seldom others */
+uint64_t few_pages(void);		/* 1 to 64, rarely up to 1024 */
+uint64_t any_index(void);		/* of a page in a mapping */
+uint32_t any_flags(uint32_t known);	/* some of @known; rarely others */
 
-/* --- objects that are there, or NULL --- */
+/* --- handles in use, or NULL --- */
 
 struct vellum_mm *any_mm(void);
 struct vellum_mapping *any_object(void);
-struct vellum_soft_cpu *any_cpu(void);	/* in an address space */
+struct vellum_soft_cpu *any_cpu(void);	/* a CPU that has loaded an address space */
 struct vellum_uffd *any_uffd(void);
 struct vellum_tracker *any_tracker(void);
 
-void drop_mm(unsigned i);		/* CPUs and notifiers leave it first */
+void drop_mm(unsigned i);		/* first unloads it from CPUs and unregisters notifiers */
 void drop_uffd(unsigned i);
 int remove_area(unsigned i);
 
-/* --- kinds of calls: weight and function --- */
+/* --- calls, each with a weight and a function --- */
 
 struct op {
 	unsigned weight;
@@ -128,7 +128,7 @@ struct op {
 };
 extern const struct op map_ops[], object_ops[], page_ops[], uffd_ops[];	/* each ended by weight 0 */
 
-/* Everything that a group made is given back. */
+/* Release everything that these calls made. */
 void give_back_pages(void);
 void give_back_objects(void);
 

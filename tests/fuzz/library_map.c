@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* tests/fuzz/library_map.c - calls on address spaces: mappings, advice, locks, forks, CPUs, accesses from outside. */
+/* tests/fuzz/library_map.c - calls on address spaces: VMAs, advice, mlock, fork, CPUs, the embedder's accesses. */
 #include "tests/fuzz/library.h"
 
 #define PROTS 7u
@@ -43,7 +43,7 @@ static void op_mmap(void)
 		args.flags |= VELLUM_MAP_ANONYMOUS;
 	if (one_in(200))
 		args.size = (uint32_t)below(2 * sizeof(args));
-	/* Populating takes as long as the range is. */
+	/* Populating takes time in proportion to the length. */
 	if ((args.flags & (VELLUM_MAP_POPULATE | VELLUM_MAP_LOCKED)) && args.len > MANY * PAGE)
 		args.len = MANY * PAGE;
 	calling("mmap %#llx+%#llx prot %#x flags %#x pgoff %#llx", (ull)args.addr, (ull)args.len, args.prot,
@@ -90,7 +90,7 @@ static void op_madvise(void)
 	uint64_t addr = any_addr(mm), len = any_len();
 	int advice = advices[below(sizeof(advices) / sizeof(*advices))];
 
-	/* What brings pages in takes as long as the range is. */
+	/* These fault pages in, which takes time in proportion to the length. */
 	if ((advice == 22 || advice == 23 || advice == 25) && len > MANY * PAGE)
 		len = MANY * PAGE;
 	calling("madvise %#llx+%#llx %d", (ull)addr, (ull)len, advice);
@@ -296,7 +296,7 @@ static void op_copy(void)
 		wrong("copied %llu of %llu bytes", (ull)done, (ull)len);
 }
 
-/* --- questions --- */
+/* --- queries --- */
 
 static int count_entry(void *arg, const struct vellum_entry *entry)
 {
@@ -324,7 +324,7 @@ static void op_ask(void)
 	vellum_walk_entries(mm, BASE, BASE + WINDOW * PAGE, count_entry, &left);
 }
 
-/* Arguments that break a rule: nothing may be made of them. */
+/* Arguments that break a rule: the call must refuse them. */
 static void op_memory_create(void)
 {
 	struct vellum_memory_args args = { .size = sizeof(args), .host = test_host_ops(), .host_ctx = &f.host,

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* tests/fuzz/library_object.c - calls on objects and their hooks, the helpers, trackers, notifiers. */
+/* tests/fuzz/library_object.c - calls on mappings and their hooks, the helpers, trackers, notifiers. */
 #include "tests/fuzz/library.h"
 
 typedef unsigned long long ull;
 
-/* --- hooks that refuse now and then --- */
+/* --- hooks that sometimes refuse --- */
 
 static int any_answer(int usual)
 {
@@ -98,7 +98,7 @@ static const struct vellum_backing_ops mixed_ops = {
 	.size = sizeof(mixed_ops), .fault = hook_fill, .pfn_fault = hook_mixed, .page_mkwrite = hook_allow,
 	.pfn_mkwrite = hook_allow };
 
-/* --- life --- */
+/* --- creation and release --- */
 
 static int create_kind(struct vellum_mapping **out)
 {
@@ -220,7 +220,7 @@ static void op_object_sync(void)
 	}
 }
 
-/* A seal is for good: so seldom, and of objects that go again. */
+/* A seal cannot be removed. So this is rare, and for mappings that are released again. */
 static void op_object_seal(void)
 {
 	struct vellum_mapping *o = any_object();
@@ -243,7 +243,7 @@ static void op_raw(void)
 	if (one_in(30))
 		pfn = any64();
 	calling("remap_pfn_range %#llx+%#llx pfn %#llx", (ull)addr, (ull)len, (ull)pfn);
-	/* What programs may touch has to have bytes. */
+	/* Map only frames that have memory behind them, as programs may access them. */
 	if (pfn >= RAW_PFN && pfn < RAW_PFN + RAW_PAGES && len / PAGE > RAW_PFN + RAW_PAGES - pfn && len < 1ull << 40)
 		len = (RAW_PFN + RAW_PAGES - pfn) * PAGE;
 	if (one_in(2))
@@ -267,7 +267,7 @@ static void op_helper(void)
 		result(vellum_wp_shared_mapping_range(o, first, one_in(20) ? any64() : nr, one_in(2) ? &count : NULL));
 		return;
 	}
-	/* The bitmap has the bits that the call may set. */
+	/* Only if the bitmap has room for all bits that the call may set. */
 	if (first + nr - base > MANY || first + nr < first)
 		return;
 	result(vellum_clean_record_shared_mapping_range(o, first, nr, base, f.words, &start, &end,

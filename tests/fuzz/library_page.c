@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* tests/fuzz/library_page.c - calls on pages: pins, devices, moves, swap areas, pagemap, smaps. */
+/* tests/fuzz/library_page.c - calls on pages: pins, devices, migration, swap areas, pagemap, smaps. */
 #include "tests/fuzz/library.h"
 
 typedef unsigned long long ull;
@@ -275,7 +275,7 @@ static void op_usage(void)
 		return;
 	if (usage.rss > usage.size || usage.pss > usage.rss || usage.locked > usage.size)
 		wrong("a mapping of %llu bytes has %llu of them in memory", (ull)usage.size, (ull)usage.rss);
-	text = malloc(size + 1);	/* exactly: what is written behind it shows */
+	text = malloc(size + 1);	/* the exact size, so that a sanitizer finds a store beyond it */
 	if (vellum_maps_line(&info, &name, text, size) <= 0 || vellum_smaps_text(&info, &usage, &name, text, size) <= 0)
 		wrong("no text");
 	free(text);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* tests/fuzz/library_uffd.c - calls on userfaultfd contexts. Faults that would wait for their reader come back. */
+/* tests/fuzz/library_uffd.c - calls on userfaultfd contexts. A fault that would wait for a reader returns instead. */
 #include "tests/fuzz/library.h"
 
 typedef unsigned long long ull;
@@ -110,7 +110,7 @@ static void op_writeprotect(void)
 		result(vellum_uffd_writeprotect(u, start, len, any_flags(3)));
 }
 
-/* A fork's message brings a context, which takes the place of another. */
+/* The message of a fork has a new context. It replaces another one. */
 static void keep_child(struct vellum_uffd *child)
 {
 	unsigned i = (unsigned)below(NR_UFFDS);

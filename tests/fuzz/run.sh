@@ -1,25 +1,24 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 #
-# Runs a fuzzer's program on `vellum run`, in a box (box.sh). Prints TAP.
+# Run a fuzzer's program on `vellum run`, in a box (box.sh). Prints TAP.
 #
 #   run.sh [OPTION...] FUZZER     syscalls, instructions, elf or sigreturn; see tests/fuzz/FUZZER.c
 #     --seed N      default 1           --first N    the first group, default 0
-#     --groups N    default 4           --cases N    of a group, default: the fuzzer's
-#     --batch N     groups of one `vellum run`, default 50
-#     --limit S     a run that takes longer hangs, default 300
-#     --verbose     each case is said before it runs
-#     --aborts      of instructions, also those that are known to abort QEMU
-#     --option=X    for `vellum run`; may be repeated
-#     --native      on the host's kernel instead; not for syscalls
+#     --groups N    default 4           --cases N    per group, default: the fuzzer's
+#     --batch N     groups per `vellum run`, default 50
+#     --limit S     seconds until a run counts as hanging, default 300
+#     --verbose     print each case before it runs
+#     --aborts      instructions: include those that are known to abort QEMU
+#     --option=X    pass X to `vellum run`; may be repeated
+#     --native      run on the host's kernel instead; not for syscalls
 #
-# From the environment: VELLUM, FUZZ_DIR (the programs). A finding prints the command that replays it, and where
+# From the environment: VELLUM, FUZZ_DIR (the programs). For a finding, prints the command that replays it, and where
 # the output is.
 #
-# What is a finding: a run that does not end in time, or ends with another status than 0; a report of a sanitizer;
-# a line of vellum's that is not expected of such programs; a line FINDING of the fuzzer's; a process or a file
-# outside that is not there any more or has changed. That QEMU was started anew, as it aborted at an instruction,
-# is counted and is none.
+# Findings: a run that does not end in time, or ends with a status other than 0; a report of a sanitizer; a line of
+# vellum that is not expected for such programs; a line FINDING of the fuzzer; a process outside that ended, or a
+# file outside that changed. Restarts of QEMU, after it aborted at an instruction, are counted, and are not findings.
 set -u
 export LC_ALL=C
 
@@ -29,7 +28,7 @@ VELLUM=$(readlink -f "${VELLUM:-$root/build/vellum}")
 FUZZ_DIR=$(readlink -f "${FUZZ_DIR:-$root/build/fuzz}")
 seed=1 first=0 groups=4 cases='' batch=50 limit=300 verbose='' aborts='' native='' options=()
 
-# What vellum may say of such programs.
+# Lines that vellum may print about such programs.
 expected='^vellum: (unsupported system call: .*'
 expected+='|process [0-9]+ \(.*\) made a 32-bit system call .*'
 expected+='|out of memory: process [0-9]+ \(.*\) killed.*'
@@ -72,7 +71,7 @@ tmp=$(mktemp -d) || exit 1
 keep=''
 trap '[ -n "$keep" ] || rm -rf "$tmp"' EXIT
 pid=''
-# The signal is for the box, too.
+# Pass the signal to the box.
 trap '[ -z "$pid" ] || { kill "$pid" && wait "$pid"; }; exit 1' HUP INT TERM
 mkdir "$tmp/scratch"
 
@@ -84,13 +83,13 @@ if [ $status -ne 0 ] && [ $status -ne 121 ]; then
 	exit 0
 fi
 
-# replay GROUP: the command that repeats one group.
+# replay GROUP: print the command that repeats one group.
 replay() {
 	echo "VELLUM=$VELLUM bash tests/fuzz/run.sh --seed $seed --first $1 --groups 1 --cases $cases" \
 		"${options[@]/#/--option=}" ${native:+--native} ${aborts:+--aborts} --verbose "$fuzzer"
 }
 
-# What is wrong with a run that ended with this status; its output is in $tmp/out, vellum's in $tmp/err.
+# judge STATUS: print what is wrong with a run that ended with STATUS. Its output is in $tmp/out, vellum's in $tmp/err.
 judge() {
 	case $1 in
 	0) ;;
@@ -125,7 +124,7 @@ run_groups() {
 	wait "$pid"
 	status=$?
 	pid=''
-	# Memory was short, and process 1 wanted some: its groups end here.
+	# Vellum killed process 1 because memory was exhausted: its groups end here.
 	if [ $status -eq 137 ] && grep -aq '^vellum: out of memory: process 1 ' "$tmp/err"; then
 		echo "DONE cases 0" >>"$tmp/out"
 		status=0
@@ -142,7 +141,7 @@ for ((at = first; at < first + groups; at += count)); do
 	what=$(cat "$tmp/what")
 	restarts=$((restarts + $(grep -acE "$restarted" "$tmp/err")))
 	grep -a '^DONE cases [0-9]*,' "$tmp/out" >>"$tmp/totals"
-	# A run that was cut off ended with the group that was said last: go on behind it.
+	# A run that ended early ended in the group that was printed last: continue after it.
 	stopped=$(sed -n 's/^group \([0-9]*\)$/\1/p' "$tmp/out" | tail -n 1)
 	stopped=$((${stopped:-at}))
 	grep -aq '^DONE cases [0-9]*,' "$tmp/out" || count=$((stopped - at + 1))
@@ -158,7 +157,7 @@ for ((at = first; at < first + groups; at += count)); do
 	echo "# output: $tmp/out.$number $tmp/err.$number"
 	echo "# $(replay "$stopped")"
 done
-# Each line has the same words: add up the numbers.
+# All lines have the same words: add up the numbers.
 awk '{ for (i = 2; i <= NF; i++) if ($i ~ /^[0-9]+,?$/) sum[i] += $i; else word[i] = $i; n = NF }
 	END { printf "#"; for (i = 2; i <= n; i++) printf " %s", i in sum ? sum[i] (i < n ? "," : "") : word[i]; print "" }' \
 	"$tmp/totals"

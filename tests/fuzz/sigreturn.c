@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * tests/fuzz/sigreturn.c - rt_sigreturn(2) of random and mutated frames: each register, flag and selector, the FPU
- * state and where it is, its XSAVE header, the signal mask, the alternate stack. See fuzz.h for the arguments;
+ * state and its address, the XSAVE header, the signal mask, the alternate stack. See fuzz.h for the arguments;
  * run.sh starts it.
  *
- * A frame is a copy of one that the kernel made, mutated. Where it returns to, CS, SS and the flags have to be what
- * a program may have. A frame that cannot be used ends in SIGSEGV; one that blocks it ends the process: the
- * cases go on in another one.
+ * A frame is a mutated copy of one that the kernel made. After the return, CS, SS and the flags must be values that
+ * a program may have. An invalid frame raises SIGSEGV. If the frame blocks SIGSEGV, the process ends, and another
+ * process runs the remaining cases.
  */
 #include "fuzz.h"
 
-#define SPACE		((u8 *)0x3000000000ul)	/* readable and writable, then what is not mapped */
+#define SPACE		((u8 *)0x3000000000ul)	/* readable and writable, followed by unmapped pages */
 #define SPACE_PAGES	4
 #define READ_ONLY	(SPACE + 16 * PAGE)
 #define FRAME_BYTES	440			/* return address, ucontext, siginfo */
@@ -38,7 +38,7 @@ static volatile u64 now_running, seen_running;
 static volatile int ended_by;
 static int learning;
 
-/* Where a frame returns to. Nothing is known of the registers; XSAVE stores what was loaded. */
+/* The code to which a frame returns. It assumes nothing of the registers; XSAVE stores what was loaded. */
 void landing(void);
 __asm__("landing:\n"
 	"	mov %rsp, landed_rsp(%rip)\n"
@@ -87,7 +87,7 @@ static void learn_frame(const u8 *frame)
 	u64 fpu = word_at(frame + AT_FPSTATE);
 
 	memcpy(model, frame, FRAME_BYTES);
-	fpu_size = *(u32 *)(fpu + AT_SOFTWARE + 4);	/* with the mark at its end */
+	fpu_size = *(u32 *)(fpu + AT_SOFTWARE + 4);	/* includes the magic number at its end */
 	check(fpu_size > AT_HEADER && fpu_size <= FPU_BYTES, "a frame with an XSAVE area");
 	memcpy(fpu_model, (void *)fpu, fpu_size);
 }
@@ -124,7 +124,7 @@ static void catch_all(void)
 		on_signal(signals[i], end_case, FUZZ_SA_ONSTACK | FUZZ_SA_NODEFER);
 }
 
-/* What a frame may have left: its mask, its stack, its flags. */
+/* Restore what a frame may have changed: signal mask, alternate stack, flags. */
 static void restore_signals(void)
 {
 	const u64 none = 0;
@@ -147,7 +147,7 @@ static u64 odd_address(void)
 
 	switch (below(4)) {
 	case 0: return random64();
-	case 1: return (u64)SPACE + SPACE_PAGES * PAGE - below(1100);	/* the end of what is mapped */
+	case 1: return (u64)SPACE + SPACE_PAGES * PAGE - below(1100);	/* the end of the mapped pages */
 	case 2: return (u64)READ_ONLY + PAGE - (chance(2) ? 64 * below(40) : below(1000));
 	default: return PICK(places) - (chance(3) ? below(1024) : 0);
 	}
@@ -176,7 +176,7 @@ static u64 odd_selectors(void)
 	return chance(10) ? random64() : all;
 }
 
-/* In bytes that the FPU loads: control words, the header, the marks that say what is there. */
+/* Mutate bytes that the FPU loads: control words, the header, the magic numbers. */
 static void mutate_fpu(u8 *fpu)
 {
 	static const u64 features[] = { 0, 1, 2, 3, 4, 7, 8, 0xe0, 0x200, 1ul << 62, 1ul << 63, ~0ul };
@@ -221,7 +221,7 @@ static u8 *make_frame(void)
 {
 	u8 *fpu = SPACE + PAGE + 64 * below(16), *frame = SPACE + 8 + 16 * below(64);
 
-	if (chance(4))	/* to the end of what is mapped, unless it is cut off there */
+	if (chance(4))	/* at the end of the mapped pages, or crossing it */
 		fpu = SPACE + SPACE_PAGES * PAGE - ((fpu_size + 63) & ~63ul) + (chance(4) ? 64 : 0);
 	if (chance(8))
 		frame = SPACE + SPACE_PAGES * PAGE - FRAME_BYTES - 8 + below(64) * 8 % 16;
@@ -234,14 +234,14 @@ static u8 *make_frame(void)
 	set_word(frame + AT_MASK, 0);
 	for (u64 n = below(4); n; n--)
 		mutate_frame(frame, fpu + fpu_size < SPACE + SPACE_PAGES * PAGE ? fpu : SPACE + PAGE);
-	if (word_at(frame + AT_RIP) - ((u64)landing & ~0xfffful) < 1 << 20)	/* not into the midst of the fuzzer */
+	if (word_at(frame + AT_RIP) - ((u64)landing & ~0xfffful) < 1 << 20)	/* not into other code of the fuzzer */
 		set_word(frame + AT_RIP, (u64)landing);
 	return frame;
 }
 
 /* --- cases --- */
 
-#define PROGRAM_FLAGS 0x50dd5ul		/* that sigreturn sets: AC RF OF DF TF SF ZF AF PF CF */
+#define PROGRAM_FLAGS 0x50dd5ul		/* flags that sigreturn loads: AC RF OF DF TF SF ZF AF PF CF */
 
 static void check_landing(u64 flags)
 {
@@ -280,7 +280,7 @@ static void one_case(void)
 		check_landing(flags);
 }
 
-/* A process runs cases until one of them ends it; the next one goes on behind that. */
+/* A process runs cases until one of them ends it. The next process continues with the next case. */
 static void run_cases(u64 cases)
 {
 	volatile u64 *done = (void *)map_shared((char *)SPACE + 32 * PAGE, 1);

@@ -4,12 +4,12 @@
  * every kind of memory and to its edges, descriptors of every kind, odd flags, lengths that overflow. Processes
  * fork, map, unmap, get signals and die. See fuzz.h for the arguments; run.sh starts it.
  *
- * Only inside Vellum and in a box (box.sh): elsewhere, random calls harm the machine.
+ * Runs only inside Vellum and in a box (box.sh): elsewhere, random calls harm the machine.
  */
 #include "fuzz.h"
 
 #define ARENA		((u8 *)0x1000000000ul)
-#define KIND_PAGES	16		/* of each kind of memory, then as many that are not mapped */
+#define KIND_PAGES	16		/* of each kind of memory, followed by as many unmapped pages */
 #define KIND(i)		(ARENA + (i) * 2 * KIND_PAGES * PAGE)
 #define NR_KINDS	10
 #define STRUCTS		KIND(0)		/* readable and writable: filled with structures */
@@ -18,7 +18,7 @@
 #define NR_FDS		24
 #define CHILD_CALLS	40
 #define MAX_DEPTH	3
-#define OUT_FD		900		/* no random call names it */
+#define OUT_FD		900		/* a descriptor that random calls do not use */
 
 enum { AT_FDCWD_ = -100, O_CREAT_ = 0100, ENOSYS_ = 38, EROFS_ = 30 };
 
@@ -31,7 +31,7 @@ static const struct call calls[] = {
 #include "fuzz_calls.h"
 };
 
-/* Relative, so that they stay in the scratch directory. Few, so that calls meet at one file. */
+/* Relative, so that files are in the scratch directory. Few, so that calls often use the same file. */
 #define NR_RELATIVE 17
 static const char *const names[] = {
 	"a", "b", "c", "d", "dir/a", "dir/sub", "dir", "link", "fifo", "a/", "dir/", ".", "", "loop", "missing/a",
@@ -125,7 +125,7 @@ static u64 random_argument(char kind, int at)
 	}
 }
 
-/* --- what pointers lead to --- */
+/* --- memory that pointers point to --- */
 
 /* Words of a block: pairs of pointer and length, small numbers, descriptors with flags, or noise. */
 static void fill_block(u64 *block)
@@ -157,7 +157,7 @@ static void recover(int signo, void *info, void *context)
 	__builtin_longjmp(recovery, 1);
 }
 
-/* The mask and the timer as they were, so that a sleep ends. */
+/* Restore the signal mask and the timer, so that a sleep ends. */
 static void stay_awake(void)
 {
 	const u64 none = 0;
@@ -167,7 +167,7 @@ static void stay_awake(void)
 	tick_every(3);
 }
 
-/* A fault of the fuzzer's own, or a signal that a case sends, does not kill. */
+/* Catch signals, so that a fault of the fuzzer, or a signal that a case sends, does not kill it. */
 static void stay_alive(void)
 {
 	const u64 stack[] = { (u64)signal_stack, 0, sizeof(signal_stack) };
@@ -183,13 +183,13 @@ static void stay_alive(void)
 
 static void make_file(const char *name, const char *text, u64 len)
 {
-	long fd = SYS(NR_open, name, O_CREAT_ | O_NONBLOCK | 2, 0755);	/* by now it may be a FIFO */
+	long fd = SYS(NR_open, name, O_CREAT_ | O_NONBLOCK | 2, 0755);	/* O_NONBLOCK: the file may be a FIFO */
 
 	SYS(NR_write, fd, text, len);
 	SYS(NR_close, fd);
 }
 
-/* What the last group left. */
+/* Remove the files that the last group left. */
 static void remove_files(void)
 {
 	for (int round = 0; round < 2; round++)
@@ -257,7 +257,7 @@ static void map_memory(void)
 	map_kind(6, rw, MAP_PRIVATE | 0x100 /* MAP_GROWSDOWN */, -1);
 }
 
-/* After the descriptors: of files, with pages behind the end. */
+/* Call this after open_files(). Maps files, with pages beyond their ends. */
 static void map_files(void)
 {
 	map_kind(7, PROT_READ | PROT_WRITE, MAP_SHARED, 0);
@@ -300,7 +300,7 @@ static u64 pick_number(const char **args)
 	}
 }
 
-/* Calls that end or stop the group say little if they are frequent. */
+/* Make calls rare that end or stop the group, as they leave little to test. */
 static int is_wanted(u64 nr, const u64 a[6])
 {
 	switch (nr) {
@@ -311,7 +311,7 @@ static int is_wanted(u64 nr, const u64 a[6])
 	case NR_vfork: return depth < MAX_DEPTH && chance(50);	/* shares depth and left with its parent */
 	case NR_kill: case NR_tkill: return (int)a[0] != 1 && chance(3);
 	case NR_tgkill: return (int)a[0] != 1 && (int)a[1] != 1 && chance(3);
-	/* A limit of process 1 ends the run, with reason. */
+	/* A low limit of process 1 rightly ends the run. */
 	case NR_prlimit: return (int)a[0] != 1;
 	case NR_munmap: case NR_mprotect: case NR_mmap: case NR_mremap:
 		return a[0] - (u64)ARENA < 1ul << 32 || chance(30);
@@ -319,7 +319,7 @@ static int is_wanted(u64 nr, const u64 a[6])
 	}
 }
 
-/* Calls that sleep with what random arguments say. */
+/* Calls that may sleep for a random time. */
 static int may_sleep(u64 nr)
 {
 	switch (nr) {
@@ -331,7 +331,7 @@ static int may_sleep(u64 nr)
 	}
 }
 
-/* More than this would take the host's memory: memory files have no limit of their own. */
+/* Larger files would exhaust the host's memory, as memory files have no limit. */
 static void bound_fallocate(u64 a[6])
 {
 	if ((long)a[3] > 1 << 20)
@@ -394,7 +394,7 @@ static void run_calls(u64 cases)
 	stay_alive();
 	if (__builtin_setjmp(recovery)) {
 		fuzz_counts->extra[3]++;
-		left -= left != 0;	/* the same fault may come again */
+		left -= left != 0;	/* skip the case: it may fault again */
 		map_memory();
 	}
 	for (; left; left--) {

@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# docs/api.md is what the headers say, and every function of the library has its text there.
+# docs/api.md is what gen-api makes of the headers, and every function of the library is documented in it.
 . "$(dirname "$0")/tap"
 
 current() { # DIR: docs/api.md is what gen-api makes of these headers
@@ -11,7 +11,7 @@ current() { # DIR: docs/api.md is what gen-api makes of these headers
 		return 1
 	}
 }
-documented() { # DIR: all that libvellum.so exports is in the headers with a comment
+documented() { # DIR: every symbol that libvellum.so exports has a comment in the headers
 	tools/gen-api -f "$1" | sort -u >"$tmp/documented" || return 1
 	nm -D --defined-only build/libvellum.so | awk 'NF == 3 && $2 != "A" { print $3 }' |
 		sort -u >"$tmp/exported"
@@ -19,9 +19,20 @@ documented() { # DIR: all that libvellum.so exports is in the headers with a com
 	comm -13 "$tmp/documented" "$tmp/exported" >"$tmp/bare"
 	[ ! -s "$tmp/bare" ] || { sed 's/$/: no comment above it or its group/' "$tmp/bare"; return 1; }
 }
+readable() { # DIR: the index has one link a line, no heading comes twice, and no enum is headed as a function
+	tools/gen-api "$1" >"$tmp/api.md" || return 1
+	awk '
+	/^## / { body = 1 }
+	!body && gsub(/\]\(#/, "&") > 1 { print "an index line with several links: " $0; bad = 1 }
+	/^##/ { heading = $0 }
+	/^##/ && seen[$0]++ { print "a heading that comes twice: " $0; bad = 1 }
+	/^enum \{/ && heading !~ /^### VELLUM/ { print "an enum under " heading; bad = 1 }
+	END { exit bad }' "$tmp/api.md"
+}
 check "docs/api.md is made from the headers as they are" current include/vellum
 check "every exported function is documented" documented include/vellum
 check "the same comes out a second time" current include/vellum
+check "the index and the headings of docs/api.md are readable" readable include/vellum
 
 copy() { # SED-SCRIPT FILE: the headers with a change
 	rm -rf "$tmp/headers"
@@ -32,4 +43,8 @@ copy 's/^ \* vellum_strerror - .*/ * vellum_strerror - planted/' errno.h
 caught "planted: another text" "run tools/gen-api > docs/api.md" current "$tmp/headers"
 copy 's/^int vellum_peek(/\n&/' access.h
 caught "planted: a function apart from its comment" "vellum_peek: no comment" documented "$tmp/headers"
+copy 's/^int vellum_munlock(/\n\/** vellum_mlock - planted *\/\n&/' mm.h
+caught "planted: two entries of one name" "a heading that comes twice: ### vellum" readable "$tmp/headers"
+copy 's/^enum {$/\n&/;s/^\tVELLUM_PROT_NONE/\tPROT_NONE/;s/^\tVELLUM_PROT_\([A-Z]*\)/\tPROT_\1/' mm.h
+caught "planted: an enum without a title" "an enum under " readable "$tmp/headers"
 exit $bad

@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# The benchmarks run, do the work that they time, and write JSON that says so. No time is judged.
+# The benchmarks run, do the work that they time, and write valid JSON. The times are not judged.
 . "$(dirname "$0")/tap"
 bench=build/bench/bench
 
@@ -11,7 +11,7 @@ quick() { # ROWS: into $tmp/json
 holds() { # JQ-FILTER
 	jq -e "$1" "$tmp/json"
 }
-# Both sides have a time, and the quartiles are around the median.
+# Both sides have a time, and the median is between the quartiles.
 # shellcheck disable=SC2016 # the $ are jq's
 sound='all(.rows[]; .rounds > 0 and all(.vellum, .host, .ratio;
 	.median == null or (.median > 0 and .q1 <= .median and .median <= .q3)))'

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# What runs in the fuzzers' box changes and ends nothing outside, and the box says so if it does.
+# A command in the fuzzers' box cannot change files or end processes outside; the box reports it if it does.
 . "$(dirname "$0")/tap"
 
 mkdir "$tmp/scratch"
@@ -17,7 +17,7 @@ status() {
 	result $? "$2"
 }
 
-# As itself: names that are not in the folder cannot be changed, whatever their mount.
+# Names outside the folder cannot be changed, whatever their mount.
 status 0 "only the scratch folder can be written" '
 	echo x >file && rm file || exit 1
 	for at in / /dev /dev/shm /proc /proc/sys /sys /etc /tmp /home; do

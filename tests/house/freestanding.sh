@@ -1,10 +1,10 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# The core (mm, arch, lib) needs no libc but four mem functions, and has no state of its own:
-# it can be put in a kernel, and several instances in one process don't meet.
+# The core (mm, arch, lib) needs only four mem functions of libc, and has no global state: a kernel can
+# contain it, and several instances in one process are independent.
 . "$(dirname "$0")/tap"
 
-core() { # TREE COMPILER FLAGS...: fails with what is wrong with the core of that tree
+core() { # TREE COMPILER FLAGS...: check the core of that tree
 	tree=$1
 	shift
 	rm -rf "$tmp/obj"
@@ -12,7 +12,7 @@ core() { # TREE COMPILER FLAGS...: fails with what is wrong with the core of tha
 	sources=$(cd "$tree" && find mm arch lib -name '*.[cS]') || return 1
 	[ -n "$sources" ] || { echo "no core sources"; return 1; }
 	for f in $sources; do
-		# No PIC: it would have constant tables of pointers look like data.
+		# Without PIC, as with it constant tables of pointers are in data sections.
 		(cd "$tree" && "$@" -ffreestanding -nostdlib -std=c11 -fno-pic -fno-stack-protector \
 			-I. -Iinclude -c "$f" -o "$tmp/obj/$(echo "$f" | tr / -).o") || return 1
 	done
@@ -24,7 +24,7 @@ core() { # TREE COMPILER FLAGS...: fails with what is wrong with the core of tha
 		}
 		NF == 3 && $2 ~ /^[BbDdCVu]$/ { print "writable: " $3; bad = 1 }
 		END { exit bad }' "$tmp/obj/nm" &&
-	# Not everything that takes room has a symbol.
+	# Not all data has a symbol.
 	awk '/^\.t?(data|bss)/ && $1 !~ /^\.data\.rel\.ro/ && $2 > 0 {
 			print "writable section: " $1; bad = 1
 		}

@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Each public header can be included alone, and twice, from C11 and C++17.
+# Each public header can be included alone, and twice, in C11 and in C++17.
 . "$(dirname "$0")/tap"
 
 each() { # COMPILER LANGUAGE STANDARD

@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Each layer includes only what it may see, and the checker would notice if not.
+# Each layer includes only headers that it may, and the checker finds planted violations.
 . "$(dirname "$0")/tap"
 
 check "includes keep to the layers" tools/check-includes .

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# make install puts all that is needed under DESTDIR and nothing elsewhere, README's example is built
-# from that alone, and make uninstall takes everything away.
+# make install puts all needed files under DESTDIR and none elsewhere. README's example builds with these
+# files alone. make uninstall removes all of them.
 . "$(dirname "$0")/tap"
 
 prefix=/opt/vellum
@@ -23,7 +23,7 @@ there() {
 }
 check "everything is there, and nothing outside of the prefix" there
 check "the installed command runs" "$root$prefix/bin/vellum" --version
-dangling() { # links from one document to another still lead somewhere
+dangling() { # links from one document to another are valid
 	(cd "$root$prefix/share/doc/vellum" && for f in *.md docs/*.md; do
 		grep -o '](\([^)#:]*\))' "$f" | sed 's/](//; s/)//' | while read -r to; do
 			[ -e "$(dirname "$f")/$to" ] || { echo "$f: $to"; exit 1; }
@@ -39,11 +39,11 @@ awk '/^<!-- embed-example -->$/ { mark = 1 }
 config() {
 	PKG_CONFIG_SYSROOT_DIR=$root PKG_CONFIG_LIBDIR=$root$prefix/lib/pkgconfig pkg-config "$@"
 }
-with_zstd() { # libzstd.pc is where the system has it
+with_zstd() { # pkg-config that also finds the system's libzstd.pc
 	PKG_CONFIG_LIBDIR=$root$prefix/lib/pkgconfig:$(pkg-config --variable pc_path pkg-config) \
 		pkg-config --define-variable=prefix="$root$prefix" "$@" vellum-swap-zstd
 }
-# Away from the sources: only what is installed is found.
+# In another folder than the sources, so that only installed files are found.
 built() { # NAME FLAGS...: with flags from pkg-config
 	name=$1
 	shift

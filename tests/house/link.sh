@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# A program whose own names are the ones a memory manager has inside links with the library.
+# A program that defines names which the library uses internally links with the library.
 . "$(dirname "$0")/tap"
 
 both() { # HOW LINK-FLAGS...
@@ -12,6 +12,6 @@ both() { # HOW LINK-FLAGS...
 	check "collide.c runs with the $how library" env LD_LIBRARY_PATH=build "$tmp/$how"
 }
 both static build/libvellum.a -lpthread
-# -rdynamic: the program's names go before the library's at run time, the hardest case.
+# -rdynamic: the program's names precede the library's at run time, which is the hardest case.
 both shared -rdynamic build/libvellum.so
 exit $bad

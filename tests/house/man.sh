@@ -3,7 +3,7 @@
 # The man pages are well-formed, and agree with the command, the headers and the compiler.
 . "$(dirname "$0")/tap"
 
-lint() { # FILE: nothing but that the other page isn't installed yet
+lint() { # FILE: no message, except that the other page is not installed
 	mandoc -T lint "$1" 2>/dev/null >"$tmp/lint"
 	! grep -vE 'STYLE: referenced manual not found: Xr' "$tmp/lint"
 }
@@ -25,7 +25,7 @@ for page in man/vellum.1 man/vellum.3; do
 	fi
 done
 
-# Without mandoc's and groff's help: the words of a page, with mdoc's marks gone.
+# The words of a page without mdoc's marks. Does not need mandoc or groff.
 words() {
 	sed 's/^\.[A-Z][A-Za-z]* *//; s/ *Ns *//g; s/Fl -/--/g; s/\\-/-/g' "$1"
 }
@@ -48,10 +48,10 @@ headers() {
 	done
 }
 check "vellum(3) has every header" headers
-functions() { # those that the page names are there
+functions() { # the functions that the page names exist
 	cat include/vellum/*.h >"$tmp/headers"
 	sed -n 's/^\.Fn \(vellum_[a-z_0-9]*\).*/\1/p' man/vellum.3 | while read -r f; do
-		# vellum_soft_load64 and the like are made by a macro.
+		# A macro defines vellum_soft_load64 and similar.
 		grep -qE "\b($f|$(echo "$f" | sed 's/[0-9]*$//')##bits)\(" "$tmp/headers" ||
 			{ echo "$f is in no header"; return 1; }
 	done

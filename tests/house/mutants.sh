@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Every line of the mutants' table changes its file and names a test that there is. A change of the code that
-# makes a line void is seen here at once, not when all mutants have been built.
+# Every line of the mutants' table changes its file and names a test that exists. So a change of the code that
+# makes a line void is found here at once, and not only when the mutants are built.
 . "$(dirname "$0")/tap"
 
 known() { # TEST: as in the table

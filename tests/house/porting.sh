@@ -1,21 +1,21 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# The core is brought to a second host and a second machine as docs/porting.md says: from sources.mk's
-# list and what a porter writes, tests/link/second_*.c; and the guide quotes what is compiled here.
+# The core is ported to a second host and a second machine as docs/porting.md says: with the list in sources.mk
+# and the files that a porter writes, tests/link/second_*.c. The code that the guide quotes is compiled here.
 . "$(dirname "$0")/tap"
 
 # shellcheck disable=SC2016 # the $ is make's
 core=$(printf 'include sources.mk\nall:\n\t@echo $(VELLUM_CORE_SRC)\n' |
 	MAKEFLAGS='' "${MAKE:-make}" -s -f - all)
 
-objects() { # COMPILER FLAGS...: the core's, in $tmp/core
+objects() { # COMPILER FLAGS...: compile the core into $tmp/core
 	rm -rf "$tmp/core"
 	mkdir "$tmp/core"
 	for f in $core; do
 		"$@" -c "$f" -o "$tmp/core/$(echo "$f" | tr / -).o" || return 1
 	done
 }
-port() { # PROGRAM SOURCES...: the core with these, and with no flag that isn't in the guide
+port() { # PROGRAM SOURCES...: link the core with these, with only the flags that the guide names
 	out=$1
 	shift
 	# shellcheck disable=SC2086 # CC may have flags
@@ -31,18 +31,18 @@ check "a second host links with the software machine" \
 	port "$tmp/soft" tests/link/second_host.c tests/link/second_soft.c machine/soft.c machine/soft_access.c machine/soft_hostile.c
 "$tmp/soft" || bad=1
 
-frugal() { # the host and its machine: what they and the core take from libc
+frugal() { # host, machine and core use only the functions of libc that the guide names
 	# shellcheck disable=SC2086
 	for f in tests/link/second_host.c tests/link/second_machine.c; do
 		$CC -std=c11 -O1 -I. -Iinclude -c "$f" -o "$tmp/$(basename "$f").o" || return 1
 	done
 	ld -r -o "$tmp/all.o" "$tmp"/core/*.o "$tmp"/second_*.o && nm -u "$tmp/all.o" >"$tmp/nm" || return 1
-	# printf, puts and exit are the test's own words.
+	# The test itself uses printf, puts and exit.
 	! grep -vE ' (malloc|free|mem(cpy|move|set|cmp)|printf|puts|putchar|exit|_GLOBAL_OFFSET_TABLE_|__.*_chk(_fail)?)$' "$tmp/nm"
 }
 check "malloc and free are all that they need" frugal
 
-planted() { # FROM TO FILE: the workload with a line of the host or machine changed
+planted() { # FROM TO FILE: run the workload with a changed line in the host or machine
 	sed "s/$1/$2/" "tests/link/$3" >"$tmp/planted_$3"
 	! cmp -s "$tmp/planted_$3" "tests/link/$3" || { echo "nothing was planted"; return 0; }
 	case $3 in
@@ -70,7 +70,7 @@ for target in aarch64-none-elf riscv64-none-elf; do
 	fi
 done
 
-quotes() { # each block below <!-- from FILE --> is in that file, line by line
+quotes() { # each block below <!-- from FILE --> occurs in that file, line by line
 	awk '
 	function look(	 line, at, n, i, j, hit) {
 		while ((getline line < from) > 0)
@@ -94,7 +94,7 @@ quotes() { # each block below <!-- from FILE --> is in that file, line by line
 	END { if (!seen) print "no quotes"; exit bad || !seen }' "$1"
 }
 check "docs/porting.md quotes the files as they are" quotes docs/porting.md
-hooks() { # HEADER STRUCT: every hook of it is in the guide
+hooks() { # HEADER STRUCT: the guide names every hook of the struct
 	sed -n "/^struct $2 {/,/^}/s/.*(\*\([a-z_]*\))(.*/\1/p" "include/vellum/$1" >"$tmp/hooks"
 	[ -s "$tmp/hooks" ] || return 1
 	while read -r h; do

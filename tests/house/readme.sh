@@ -1,9 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# What README.md says works, and the files keep the house rules.
+# README.md's example works, and the files keep the house rules.
 . "$(dirname "$0")/tap"
 
-# The first C block after the mark.
+# The first C block after the comment embed-example.
 awk '/^<!-- embed-example -->$/ { mark = 1 }
 	block && /^```/ { exit }
 	block { print }
@@ -20,16 +20,16 @@ for c in ./demo ./check; do
 	check "README names $c" grep -qF -e "$c" README.md
 done
 
-# The files that are in the repository or would be; without git (or a repository) all but build.
+# The files that git tracks or does not ignore; without git or a repository, all files outside build.
 git ls-files -co --exclude-standard >"$tmp/files" 2>/dev/null && [ -s "$tmp/files" ] ||
 	find . \( -path "./build*" -o -path ./.git \) -prune -o -type f -print | sed "s|^[.]/||" >"$tmp/files"
 
 # shellcheck disable=SC2016 # ` is one of the characters
-portable() { # FILES...: fails with the lines that only make sense on one machine
+portable() { # FILES...: print lines with paths of one machine, and fail if there are any
 	! grep -InE '\.\./[s]hared|(^|[][:space:]"'\''`=:(,<])/([h]ome|[w]ork|[r]oot|[U]sers)(/|$)' \
 		/dev/null "$@"
 }
-all() { # FUNCTION: over the files, none of which has a space in its name
+all() { # FUNCTION: call it with all files, none of which has a space in its name
 	# shellcheck disable=SC2046
 	"$1" $(while read -r f; do [ -f "$f" ] && echo "$f"; done <"$tmp/files")
 }
@@ -52,7 +52,7 @@ short() {
 licensed() {
 	r=0
 	while read -r f; do
-		case $f in	# a module for Linux has to have the kernel's
+		case $f in	# a module for Linux needs the kernel's licence
 		tests/oracle/module/*) licence='(GPL-2.0|MIT OR GPL-2.0|GPL-2.0 OR MIT)' ;;
 		*) licence=MIT ;;
 		esac

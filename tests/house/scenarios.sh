@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# docs/scenarios.md is what the tests say, and they carry no number that the list lacks.
+# docs/scenarios.md is what gen-scenarios makes of the tests, and every number in the tests is in the list.
 . "$(dirname "$0")/tap"
 
 current() { # DIR: docs/scenarios.md is what gen-scenarios makes of these tests
@@ -19,7 +19,7 @@ check "docs/scenarios.md is made from the tests as they are" current tests
 check "every number that a test carries is in the list" listed tests
 
 cp -R tests "$tmp/tests"
-# Put together here, or this file would carry the numbers.
+# The number is put together here, so that this file does not contain it.
 kind=wpc
 echo "static void planted(void **state) /* T-$kind-01 */" >>"$tmp/tests/unit/test_dirty.c"
 caught "planted: one more test" "run tools/gen-scenarios > docs/scenarios.md" current "$tmp/tests"

@@ -1,12 +1,12 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# The libraries define no name outside their own prefix. Inside the core, a room calls only those that it may, and
-# what no other file uses is static.
+# The libraries define only names with their prefix. Inside the core, a room calls only rooms that it may call, and
+# symbols that no other file uses are static.
 . "$(dirname "$0")/tap"
 
 only_ours() { # NM-FLAGS... FILE
 	nm "$@" >"$tmp/nm" || return 1
-	# A is the node of a version script.
+	# Type A is the node of a version script.
 	awk 'NF == 3 && $2 == "A" && $3 ~ /^VELLUM_/ { next }
 		NF == 3 && $3 !~ /^vellum_/ { print; bad = 1 }
 		NF == 3 { n++ }
@@ -64,7 +64,7 @@ keeps_to_rooms() { # FOLDER
 		$1 != $2 && $2 == "mm/validate.o" { print; bad = 1 }
 		END { exit bad || n < 100 }' "$tmp/uses"
 }
-# A test asks the second of the two questions about writes by itself.
+# Exception: only a test calls the second of the two questions about writes from another file.
 no_needless_external() { # FOLDER
 	uses "$1" >"$tmp/uses" || return 1
 	! awk '$2 == "-" && $3 !~ /^vellum_/ && $3 != "vma_wants_writenotify"' "$tmp/uses" | grep .

@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# tap-sum counts right, above all when a command goes wrong.
+# tap-sum counts correctly, also when a command fails.
 . "$(dirname "$0")/tap"
 
 sums() { # STATUS LAST-LINE [-t N] COMMAND-LINE...
@@ -11,7 +11,7 @@ sums() { # STATUS LAST-LINE [-t N] COMMAND-LINE...
 	cat "$tmp/out"
 	[ $got_status = "$want_status" ] && [ "$(tail -n 1 "$tmp/out")" = "$want" ]
 }
-listed() { # TEXT: in the list of failures of the last run
+listed() { # TEXT: the list of failures of the last run has the text
 	sed -n '/^failed:$/,$p' "$tmp/out" | grep -F -e "$1"
 }
 

@@ -1,10 +1,10 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# run.sh [-j WORKERS] [-s] [NAME...]: build mutants of the table, all or the named ones, and see the test that
-# is named for each fail. -s: only the first test of each. TAP.
+# run.sh [-j WORKERS] [-s] [NAME...]: build the mutants of the table, all or the named ones, and check that the test
+# named for each fails. -s: only the first test of each mutant. TAP.
 #
-# Each worker has a tree of its own with the objects of the unmutated code; what a mutation makes stale is put
-# aside, built anew, and put back afterwards.
+# Each worker has a copy of the tree, with the objects of the unmutated code. Objects that a mutation makes stale are
+# put aside, rebuilt, and restored afterwards.
 set -u
 top=$(cd "$(dirname "$0")/../.." && pwd)
 cd "$top" || exit 1
@@ -21,7 +21,7 @@ shift $((OPTIND - 1))
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 
-# The lines to run, those of one mutant together.
+# The lines to run, with those of one mutant adjacent.
 awk -F '\t' -v names=" $* " -v short="$short" '
 	/^#/ || /^$/ { next }
 	names !~ /^ *$/ && index(names, " " $1 " ") == 0 { next }
@@ -46,7 +46,7 @@ make_tree() {	# folder
 	cp -p build/unit/*.d "$1/build/unit"
 }
 
-# Put aside what was made from the file $1, and mutate that. False: the expression changes nothing.
+# Put aside the objects made from the file $1, and mutate the file. False: the expression changes nothing.
 mutate() {	# file, expression
 	mkdir -p "$tree/aside/$(dirname "$1")"
 	cp -p "$top/$1" "$tree/aside/$1"
@@ -68,10 +68,10 @@ restore() {
 }
 
 build() {	# target
-	make -s -C "$tree" WARNINGS=-w "$1" >"$tree/log" 2>&1	# code that a mutation leaves unused is fine
+	make -s -C "$tree" WARNINGS=-w "$1" >"$tree/log" 2>&1	# a mutation may leave code unused
 }
 
-# 0: the test fails, as it should. 1: it does not. 2: does not build.
+# 0: the test fails, as it should. 1: it passes. 2: the mutant does not build.
 caught() {	# kind, what
 	case $1 in
 	explore)
@@ -85,7 +85,7 @@ caught() {	# kind, what
 		;;
 	verify)
 		build build/vellum || return 2
-		# A store is only lost if it falls into the window: a busy program and many collections.
+		# A store is lost only in a short window, so this needs a busy program and many collections.
 		timeout 120 "$tree/build/vellum" run --track="$2" --verify --interval=1ms \
 			"$top/build/guest/storm" >"$tree/log" 2>&1
 		[ $? = 125 ] && grep -q 'differs from the replica' "$tree/log"

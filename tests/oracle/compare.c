@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tests/oracle/compare.c LINUX VELLUM NR - compare what both printed, scenario by scenario. TAP: one line, and
- * as diagnostics the first difference of each scenario that differs, with its operation.
+ * tests/oracle/compare.c LINUX VELLUM NR - compare the outputs of both sides, scenario by scenario. TAP: one line. The
+ * diagnostics have the first difference of each scenario that differs, with its operation.
  */
 #include <stdbool.h>
 #include <stdio.h>
@@ -9,13 +9,13 @@
 #include <string.h>
 
 #define LINE 4096
-#define SHOWN 20	/* scenarios that differ */
+#define SHOWN 20	/* most differing scenarios to print */
 
 struct side {
 	const char *name;
 	FILE *in;
-	char line[LINE];	/* the current one */
-	char op[LINE];		/* the last operation before it */
+	char line[LINE];	/* the current line */
+	char op[LINE];		/* the last operation before that line */
 	bool end;
 };
 
@@ -50,7 +50,7 @@ static void show(const struct side *a, const struct side *b)
 	printf("#   %s: %s#   %s: %s", a->name, a->line, b->name, b->line);
 }
 
-/* Both are at the first line of a scenario of the same seed. */
+/* Are both at the first line of a scenario with the same seed? */
 static bool same_scenario(struct side *a, struct side *b, bool tell)
 {
 	char first[LINE];

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tests/oracle/differences.c - the one list of what may differ between Linux and Vellum.
+ * tests/oracle/differences.c - the list of allowed differences between Linux and Vellum.
  *
- * A row changes how an operation is done or what is printed, on both sides alike, so that what it covers is
- * compared as far as it can be, and all else in full. Rows without a function are about how a world is set up.
- * A difference that has no row here is a failure.
+ * A row changes, on both sides alike, how an operation is done or what is printed. So what the row covers is compared
+ * as far as possible, and everything else in full. Rows without a function document how a world is set up.
+ * A difference without a row is a failure.
  */
 #include "differences.h"
 
@@ -16,17 +16,17 @@
 struct difference {
 	const char *name, *reason;
 	void (*entry)(struct oracle_entry *e);
-	/* true: the two are shown as one mapping */
+	/* true: print the two VMAs as one */
 	bool (*same_vma)(const struct oracle_vma *low, const struct oracle_vma *high);
 	void (*before)(struct op *op);
-	/* true: done, else world_do() is to do it */
+	/* true: this did the operation; false: world_do() does it */
 	bool (*instead)(const struct op *op, struct answer *a);
 	void (*after)(const struct op *op, struct answer *a);
-	/* After all of them; where huge entries were, before_op[] says. */
+	/* Called after all rows' after(). before_op[] has the entries before the operation. */
 	void (*settle)(const struct op *op, const struct answer *a);
 };
 
-/* Kept from when a huge object was mapped on. */
+/* The entries before the operation. Kept as soon as a huge object has been mapped. */
 static struct oracle_entry before_op[NR_PROCS][NR_PAGES];
 static bool huge_mapped;
 
@@ -125,7 +125,7 @@ static bool vma_at(int proc, uint64_t addr, struct oracle_vma *found)
 	return false;
 }
 
-/* A pin whose flags in @mask are @how, of a range that has a page of which @differs is true: without @drop. */
+/* If a pin's flags in @mask are @how, and @differs is true for a page of its range, clear its flags @drop. */
 static void pin_without(struct op *op, uint64_t mask, uint64_t how, uint64_t drop,
 			bool (*differs)(const struct oracle_vma *vma, const struct oracle_entry *e))
 {
@@ -143,7 +143,7 @@ static void pin_without(struct op *op, uint64_t mask, uint64_t how, uint64_t dro
 	}
 }
 
-/* An owner of pages with metadata is told before one of them is stored to. */
+/* Is the mapping notified before a store to one of its pages, which have a struct page? */
 static bool tells_of_stores(const struct oracle_vma *vma, const struct oracle_entry *e)
 {
 	(void)e;
@@ -155,7 +155,7 @@ static void pin_before_write_rule(struct op *op)
 	pin_without(op, PIN_W | PIN_LONGTERM, PIN_W | PIN_LONGTERM, PIN_LONGTERM, tells_of_stores);
 }
 
-/* Without locks nobody knows whether the mapping is private: who cares for it asks the mapping, and its rights. */
+/* A pin without locks does not know whether the VMA is private. If that matters, it must use the VMA and its rights. */
 static bool might_be_unshared(const struct oracle_vma *vma, const struct oracle_entry *e)
 {
 	return e->kind != ORACLE_ANON &&
@@ -191,7 +191,7 @@ static void hide_soft_dirty_of_small(struct oracle_entry *e)
 		e->raw &= ~X86_SOFT_DIRTY;
 }
 
-/* The level of the largest entry in a unit, as it was before the operation; 0: no huge one. */
+/* The level of the largest leaf in a unit before the operation; 0: no huge leaf. */
 static unsigned leaf_before(int proc, unsigned unit)
 {
 	unsigned level = 0;
@@ -207,7 +207,7 @@ static uint64_t end_of_unit(unsigned first)
 	return page_at(first) + range_len(first, UNIT);
 }
 
-/* The page of interest of a unit that begins at @addr; UNIT: none, so it is the end. */
+/* The page of interest in a unit that begins at @addr; UNIT: none, as @addr is the unit's end. */
 static unsigned page_in_unit(unsigned first, uint64_t addr)
 {
 	unsigned i;
@@ -217,7 +217,7 @@ static unsigned page_in_unit(unsigned first, uint64_t addr)
 	return i;
 }
 
-/* What there is of @vma in a unit, as an operation that maps it. False: nothing. */
+/* Make an operation that maps the part of @vma in a unit. False: there is no such part. */
 static bool map_op(int proc, unsigned first, const struct oracle_vma *vma, struct op *op)
 {
 	uint64_t start = vma->start > page_at(first) ? vma->start : page_at(first);
@@ -237,7 +237,7 @@ static bool map_op(int proc, unsigned first, const struct oracle_vma *vma, struc
 	return true;
 }
 
-/* The mappings stay, the entries go. */
+/* Map the unit's VMAs again, which removes the entries. */
 static void map_again(int proc, unsigned first)
 {
 	static struct oracle_vma vma[2 * NR_PAGES];
@@ -257,7 +257,7 @@ static void map_again(int proc, unsigned first)
 	}
 }
 
-/* Pages that an operation maps, unmaps or protects; one that moves has two ranges. */
+/* The pages that an operation maps, unmaps or protects. A move has two ranges. */
 static bool range_of(const struct op *op, unsigned which, uint64_t *first, uint64_t *nr)
 {
 	bool map = op->kind == OP_MAP || op->kind == OP_MAPRO;
@@ -285,13 +285,13 @@ static bool touches(const struct op *op, unsigned which, unsigned unit)
 	return range_of(op, which, &first, &nr) && first < unit + UNIT && unit < first + nr;
 }
 
-/* Something new is in all of the huge page. */
+/* Does the operation replace the whole huge page? */
 static bool replaced(const struct op *op, int proc, unsigned unit)
 {
 	return proc == op->proc && op->kind != OP_PROTECT && (covers(op, 0, unit) || covers(op, 1, unit));
 }
 
-/* Pages that had no huge entry may have got a table: a fault beyond the end makes one on Vellum. */
+/* Are all huge leaves unchanged? Pages without one may have a table now: on Vellum, a fault beyond the end adds it. */
 static bool still_whole(const struct oracle_entry *now, const struct oracle_entry *before)
 {
 	for (unsigned i = 0; i < UNIT; i++)
@@ -356,7 +356,7 @@ static bool maps_told(int proc, unsigned unit)
 	return false;
 }
 
-/* A driver that is told of stores has been told: the entry is dirty, and may stay or become writable. */
+/* The entry is dirty, so a driver that is notified of stores was notified: the entry may stay or become writable. */
 static void drop_upgraded(const struct op *op, const struct answer *a)
 {
 	(void)a;
@@ -367,7 +367,7 @@ static void drop_upgraded(const struct op *op, const struct answer *a)
 			map_again(op->proc, u);
 }
 
-/* What a part of a leaf, or one of 1 GiB, became at its new place. */
+/* Part of a leaf, or a leaf of 1 GiB, may have another form after a move: map the destination again. */
 static void drop_moved(const struct op *op, const struct answer *a)
 {
 	bool differs = false;
@@ -382,7 +382,7 @@ static void drop_moved(const struct op *op, const struct answer *a)
 			map_again(op->proc, u);
 }
 
-/* The operation begins or ends inside. */
+/* If the operation begins or ends inside a leaf of 1 GiB, map that again before. */
 static void drop_puds_first(struct op *op)
 {
 	for (unsigned u = FIRST_PUD; u < NR_PAGES && huge_mapped; u += UNIT)
@@ -391,7 +391,7 @@ static void drop_puds_first(struct op *op)
 				map_again(op->proc, u);
 }
 
-/* What an unshared page is until it is stored to; what it has is stored again. */
+/* Some kernels give W to clean anonymous pages in mprotect, some do not. Store each page's own word, which sets W. */
 static void store_to_clean_pages(const struct op *op, const struct answer *answer)
 {
 	struct oracle_entry now[NR_PAGES] = { 0 };

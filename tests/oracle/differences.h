@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: MIT */
-/* tests/oracle/differences.h - what may differ, and how it is made to compare equal. */
+/* tests/oracle/differences.h - allowed differences, and functions that hide them from the comparison. */
 #ifndef ORACLE_DIFFERENCES_H
 #define ORACLE_DIFFERENCES_H
 
 #include "world.h"
 
-/* A scenario begins. */
+/* Call this at the start of a scenario. */
 void normalise_begin(void);
-/* world_do() in a way in which listed differences don't show. */
+/* Like world_do(), but so that listed differences do not show. */
 void do_normalised(const struct op *op, struct answer *a);
-/* What is printed of an entry. */
+/* Change an entry to its printed form. */
 void normalise_entry(struct oracle_entry *e);
-/* The list of mappings. Return: how many are left. */
+/* Change a list of VMAs to its printed form. Return: the number of VMAs left. */
 unsigned normalise_vmas(struct oracle_vma vma[], unsigned nr);
-/* The list: names and reasons. */
+/* Print the list: names and reasons. */
 void print_differences(FILE *out);
 
 #endif

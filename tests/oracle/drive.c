@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tests/oracle/drive.c - run scenarios in a world, and print: each operation with its answer, and below it
- * what changed since the last one: mappings, entries, calls of mkwrite hooks.
+ * tests/oracle/drive.c - run scenarios in a world. Prints each operation with its answer, and below it the changes
+ * since the last operation: VMAs, entries, calls of mkwrite hooks.
  *
- * Frames have names that don't depend on their numbers: an object's page is its letter and index, the zero
- * page is Z, an anonymous page a1, a2, ... in the order in which they are first seen, until no
- * process maps it and no pin holds it any more. A ! says that a page may be pinned.
+ * Frames have names that don't depend on their numbers. An object's page is its letter and index, the zero
+ * page is Z. Anonymous pages are a1, a2, ... in the order in which they are first seen; a name is dropped when no
+ * process maps the page and no pin holds it. A ! marks a page that may be pinned.
  */
 #include "world.h"
 
@@ -17,13 +17,13 @@
 #define MAX_NAMES (NR_PROCS * NR_PAGES)
 #define LINE 96
 
-/* Owners seen: frames or inodes, numbered. */
+/* Numbers for the owners seen so far: frames or inodes. */
 struct names {
 	unsigned nr, last;
 	struct {
 		uint64_t owner;
 		unsigned number;
-		bool seen;	/* in the dump that is being made */
+		bool seen;	/* in the current dump */
 	} name[2 * MAX_NAMES];
 };
 
@@ -32,7 +32,7 @@ static struct state {
 	char line[NR_PROCS][NR_PAGES][LINE];	/* as last printed */
 	char vmas[NR_PROCS][2048];
 	char pins[ORACLE_PINS][32 * ORACLE_MAX_PIN];
-	struct oracle_entry pinned[ORACLE_PINS][ORACLE_MAX_PIN];	/* when they were */
+	struct oracle_entry pinned[ORACLE_PINS][ORACLE_MAX_PIN];	/* at the time of the pin */
 	unsigned nr_pinned[ORACLE_PINS];
 	unsigned mkwrites[sizeof(OBJECTS)];
 } state;
@@ -52,7 +52,7 @@ static unsigned number_of(struct names *names, uint64_t owner)
 	return names->name[i].number;
 }
 
-/* A frame that nobody maps is free, and may come back as another page. */
+/* A frame that no process maps is free, and may be allocated for another page. */
 static void forget_unseen(struct names *names)
 {
 	unsigned kept = 0;
@@ -66,7 +66,7 @@ static void forget_unseen(struct names *names)
 	names->nr = kept;
 }
 
-/* --- what an entry says --- */
+/* --- printing entries --- */
 
 static void frame_name(char *to, size_t room, const struct oracle_entry *e)
 {
@@ -147,7 +147,7 @@ static void print_entries(FILE *out, int proc)
 	}
 }
 
-/* A slot that was empty: its pages are known by what they are now. Their object may be gone before the pin. */
+/* If the slot was empty, keep the names of its pages now: their object may be freed before the pin. */
 static void remember_pins(unsigned slot, const struct oracle_entry *page, unsigned nr)
 {
 	if (!state.nr_pinned[slot])
@@ -177,9 +177,9 @@ static void print_pins(FILE *out, unsigned slot)
 	fprintf(out, "  pin %u:%s\n", slot, text);
 }
 
-/* --- mappings --- */
+/* --- VMAs --- */
 
-/* The first page of interest that is not below. */
+/* The first page of interest at @addr or above. */
 static unsigned page_of(uint64_t addr)
 {
 	unsigned i;

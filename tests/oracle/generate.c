@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tests/oracle/generate.c FIRST NR - NR random scenarios, with the seeds FIRST, FIRST + 1, ...
+ * tests/oracle/generate.c FIRST NR - print NR random scenarios, with the seeds FIRST, FIRST + 1, ...
  *
- * It follows roughly what is mapped where, so that most operations meet something; a tenth goes
- * anywhere.
+ * It keeps an approximate model of what is mapped, so that most operations are on mapped pages. A tenth use any
+ * address.
  */
 #include "scenario.h"
 
@@ -17,11 +17,11 @@
 struct model {
 	uint64_t random;
 	bool alive[NR_PROCS];
-	unsigned begin, end;			/* pages that the next operation is about */
-	uint16_t page[NR_PROCS][NR_PAGES];	/* number of the mapping that it came from; 0: nothing */
+	unsigned begin, end;			/* range of pages for the next operation */
+	uint16_t page[NR_PROCS][NR_PAGES];	/* number of the mapping operation that mapped it; 0: unmapped */
 	uint16_t nr_maps;
 	bool refused[2];
-	uint8_t pinned[ORACLE_PINS];		/* pages; probably */
+	uint8_t pinned[ORACLE_PINS];		/* pages in the slot, if the pin succeeded */
 	uint64_t next_value;
 };
 
@@ -55,7 +55,7 @@ static unsigned any_page(struct model *m)
 	return m->begin + below(m, m->end - m->begin);
 }
 
-/* A mapped page, if there is one; now and then any. */
+/* A mapped page, if there is one; sometimes any page. */
 static unsigned some_page(struct model *m, int proc)
 {
 	unsigned start = any_page(m), page = start;
@@ -68,7 +68,7 @@ static unsigned some_page(struct model *m, int proc)
 	return start;
 }
 
-/* Some pages from @first on: within the region. */
+/* A number of pages from @first on, within the region. */
 static unsigned some_pages(struct model *m, unsigned first)
 {
 	unsigned room = m->end - first, nr = 1 + below(m, chance(m, 70) ? 3 : 8);
@@ -76,7 +76,7 @@ static unsigned some_pages(struct model *m, unsigned first)
 	return nr < room ? nr : room;
 }
 
-/* Among huge pages: often whole ones. */
+/* With huge pages, the range is often whole huge pages. */
 static void some_range(struct model *m, struct op *op)
 {
 	unsigned first = some_page(m, op->proc), nr;
@@ -106,7 +106,7 @@ static uint64_t some_rights(struct model *m)
 	return rights[below(m, sizeof(rights))];
 }
 
-/* --- operations: false if it makes no sense now --- */
+/* --- operations; false: not possible now --- */
 
 static bool gen_map(struct model *m, struct op *op)
 {
@@ -117,12 +117,12 @@ static bool gen_map(struct model *m, struct op *op)
 
 	op->kind = chance(m, 10) ? OP_MAPRO : OP_MAP;
 	op->arg[0] = (unsigned char)letter;
-	/* Vellum copies raw frames on write; what drivers of Linux do is up to them. */
+	/* Raw frames always shared: Vellum copies them on write, and in Linux that depends on the driver. */
 	op->arg[1] = raw || chance(m, 75);
 	op->arg[2] = chance(m, 75) ? PROT_R | PROT_W : some_rights(m);
 	op->arg[3] = first;
 	op->arg[4] = nr;
-	/* Of memfds nothing beyond the end: differences.c, "fault-around-end". */
+	/* Map no page beyond the end of a memfd: differences.c, "fault-around-end". */
 	op->arg[5] = below(m, chance(m, 95) || letter == 'F' ? 9 : ORACLE_PAGES);
 	set_pages(m, op->proc, first, nr, ++m->nr_maps);
 	return true;
@@ -179,7 +179,7 @@ static bool gen_exit(struct model *m, struct op *op)
 	return true;
 }
 
-/* Of what mprotect has parted, Linux may join less again: differences.c, "merge". */
+/* mprotect split these pages off. Linux may merge fewer VMAs again: differences.c, "merge". */
 static void part_from_rest(struct model *m, int proc, unsigned first, unsigned nr)
 {
 	unsigned was = 0;
@@ -210,7 +210,7 @@ static bool gen_unmap(struct model *m, struct op *op)
 	return true;
 }
 
-/* Pages that came from one mapping: differences.c, "merge". */
+/* A number of pages from @first on that one operation mapped: differences.c, "merge". */
 static unsigned run_length(struct model *m, int proc, unsigned first)
 {
 	unsigned nr = 1, want = some_pages(m, first);
@@ -322,7 +322,7 @@ static bool gen_use_pin(struct model *m, struct op *op)
 	return true;
 }
 
-/* --- huge pages: in windows of their own, of the objects H and G --- */
+/* --- huge pages: in separate windows, of the objects H and G --- */
 
 static bool gen_huge_map(struct model *m, struct op *op)
 {
@@ -336,7 +336,7 @@ static bool gen_huge_map(struct model *m, struct op *op)
 	op->arg[0] = (unsigned char)(chance(m, 50) ? 'H' : 'G');
 	op->arg[1] = 1;
 	op->arg[2] = chance(m, 80) ? PROT_R | PROT_W : some_rights(m);
-	/* Mostly aligned as the window is. All of 1 GiB again where more is mapped: the rest is beyond the end. */
+	/* Mostly with the window's alignment. If more than 1 GiB is mapped, the rest is beyond the object's end. */
 	op->arg[5] = (page_at(op->arg[3]) - window) / PAGE % ORACLE_HUGE_PAGES;
 	op->arg[5] += pmds && chance(m, 30) ? 512 : chance(m, 7) ? 1 : 0;
 	set_pages(m, op->proc, (unsigned)op->arg[3], (unsigned)op->arg[4], ++m->nr_maps);
@@ -351,7 +351,7 @@ static bool gen_huge_move(struct model *m, struct op *op)
 		from -= from % UNIT;
 	else
 		nr = 1 + below(m, UNIT - from % UNIT);
-	/* The same place in another huge page, so that it is as long there. */
+	/* The same offset in another huge page, so that the length is the same. */
 	to = m->begin + UNIT * below(m, (m->end - m->begin) / UNIT) + from % UNIT;
 	if (to == from)
 		return false;
@@ -395,7 +395,10 @@ static bool gen_huge_refuse(struct model *m, struct op *op)
 	return true;
 }
 
-/* By the mapping, which refuses: without locks, Linux of that age looks for a struct page behind a huge entry. */
+/*
+ * With the mmap lock, where the VMA makes Linux refuse the pin. Without locks, this version of Linux would use the
+ * struct page of a huge entry, and there is none.
+ */
 static bool gen_huge_pin(struct model *m, struct op *op)
 {
 	if (!gen_pin(m, op))
@@ -422,7 +425,7 @@ static const struct maker huge_makers[] = {
 	{ 3, gen_grain },      { 2, gen_huge_refuse },	{ 2, gen_huge_pin }, { 0, NULL },
 };
 
-/* A third of the scenarios is about huge pages. */
+/* A third of the scenarios use huge pages. */
 static bool is_huge(uint64_t seed)
 {
 	return seed % 3 == 0;

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * tests/oracle/guest.c - Linux as a world: the first program of a kernel in QEMU. It loads the modules
- * that /modules lists, runs /scenarios, writes what came of them to a virtio-serial port, and switches
- * the machine off.
+ * that /modules lists, runs /scenarios, writes the results to a virtio-serial port, and switches the machine off.
  *
- * Each process of a scenario is a child that waits for operations on a pipe. All are children of this
- * one (CLONE_PARENT), so that it can wait until one is gone. They touch the region only when told to.
+ * Each process of a scenario waits for operations on a pipe. All are children of the first process
+ * (CLONE_PARENT), so that it can wait until a process has ended. They access the region only in operations.
  */
 #define _GNU_SOURCE
 #include "world.h"
@@ -29,7 +28,7 @@
 #define NR_OBJECTS (sizeof(OBJECTS) - 1)
 #define AT(page) ((void *)page_at(page))
 
-/* Descriptors: of the object that helpers walk; and of its twin, read-write and read-only. */
+/* Descriptors of the object that the helpers walk, and of its twin, read-write and read-only. */
 static struct {
 	int main, twin, twin_ro;
 } objects[NR_OBJECTS];
@@ -93,7 +92,7 @@ static void set_code(struct answer *a, int64_t result)
 	a->code = result < 0 ? -errno : 0;
 }
 
-/* A pipe's read and write are system calls that do no more than copy. */
+/* Read and write a pipe: these system calls only copy. */
 static void copy_by_kernel(const struct op *op, struct answer *a)
 {
 	uint64_t word = op->arg[1];
@@ -124,7 +123,7 @@ static unsigned object_index(uint64_t letter)
 	return (unsigned)(strchr(OBJECTS, (int)letter) - OBJECTS);
 }
 
-/* What the helpers skip is mapped through the twin: differences.c, "walk-ends". */
+/* VMAs that the helpers must skip are mapped through the twin: differences.c, "walk-ends". */
 static int descriptor(const struct op *op)
 {
 	unsigned i = object_index(op->arg[0]);
@@ -247,7 +246,7 @@ static void serve(int me)
 	_exit(0);
 }
 
-/* --- outside of them --- */
+/* --- in the first process --- */
 
 void world_begin(void)
 {
@@ -434,7 +433,7 @@ static FILE *open_port(void)
 	return out;
 }
 
-/* Children inherit it all. */
+/* Open everything; children inherit it. */
 static void set_up(void)
 {
 	struct sigaction sa = { .sa_sigaction = on_signal, .sa_flags = SA_SIGINFO };

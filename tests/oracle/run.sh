@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: MIT
 # run.sh [--scenarios N] [--seed FIRST] [--file SCENARIOS] [--full]
 #
-# Linux as the oracle: random scenarios, run on Debian's own kernel in QEMU and on Vellum; every answer and
-# every page-table entry is compared. TAP. --seed N alone replays that one scenario and shows what both said;
-# --file runs scenarios that were written by hand; --full is the long form for soak.
+# Linux as the oracle: run random scenarios on Debian's kernel in QEMU and on Vellum, and compare every answer and
+# every page-table entry. TAP. --seed N alone replays that scenario and prints both outputs; --file runs
+# scenarios from a file; --full is the long form for soak.
 #
 # The packages (kernel, headers) are downloaded and unpacked under build/oracle, not installed. Without
 # them, or without QEMU, the test is skipped.
@@ -52,9 +52,9 @@ done
 mkdir -p "$work" || exit 1
 work=$(cd "$work" && pwd) || exit 1
 
-# --- the kernel: what this machine's package sources have ---
+# --- the kernel, from this machine's package sources ---
 
-depends() { # PACKAGE PATTERN: the package that it depends on
+depends() { # PACKAGE PATTERN: print the package that it depends on
 	apt-cache depends --no-recommends "$1" 2>/dev/null | sed -n "s/^ *Depends: \($2\)\$/\1/p" | head -n 1
 }
 
@@ -67,7 +67,7 @@ get_kernel() {
 	release=${headers#linux-headers-}
 	root=$work/$release
 	[ ! -e "$root/complete" ] || return 0
-	image=linux-image-$release	# with the others some 100 MB, for which ./check has $patience seconds
+	image=linux-image-$release	# about 100 MB with the other packages; ./check allows $patience seconds
 	rm -rf "$root"
 	mkdir -p "$root/debs"
 	(cd "$root/debs" && timeout $patience apt-get download "$headers" "$common" "$kbuild" "$image") \
@@ -75,10 +75,10 @@ get_kernel() {
 	for deb in "$root"/debs/linux-[hk]*.deb; do
 		dpkg -x "$deb" "$root" || fail "unpack $deb"
 	done
-	# 400 MB in all; this is what is used of them.
+	# The packages have 400 MB; unpack only the files that are used.
 	dpkg-deb --fsys-tarfile "$root"/debs/linux-image-*.deb | tar -x -C "$root" --wildcards \
 		"./boot/*-$release" "*/kernel/drivers/virtio/*" "*/kernel/drivers/char/*" || fail "unpack $image"
-	# Headers name the place where they would be installed.
+	# The headers' Makefile has the path of an installation.
 	sed -i "s|/usr/src/|$root/usr/src/|" "$root/usr/src/$headers/Makefile"
 	rm -rf "$root/debs"
 	touch "$root/complete"
@@ -115,7 +115,7 @@ lib_sources() {
 
 # --- the guest ---
 
-# In the order in which they need each other.
+# In the order of their dependencies.
 guest_modules='virtio/virtio_ring.ko virtio/virtio.ko virtio/virtio_pci_legacy_dev.ko
 	virtio/virtio_pci_modern_dev.ko virtio/virtio_pci.ko char/virtio_console.ko'
 
@@ -126,7 +126,7 @@ make_initramfs() {
 	cp "$work/guest" "$dir/init"
 	cp "$work/scenarios" "$dir/scenarios"
 	for m in $guest_modules; do
-		# Later kernels have some of them built in, or compressed.
+		# In later kernels, some are built in or compressed.
 		m=$root/lib/modules/$release/kernel/drivers/$m
 		[ -e "$m" ] || continue
 		cp "$m" "$dir" && echo "/${m##*/}"
@@ -135,10 +135,10 @@ make_initramfs() {
 	(cd "$dir" && find . | busybox cpio -o -H newc 2>/dev/null) | gzip -1 >"$work/initramfs.gz"
 }
 
-# TCG: where KVM is nested without hardware tables, it runs a kernel far slower.
-# One CPU, so that nothing is on its way in the kernel when entries are read: per-CPU lists of pages
-# are drained by whoever asks. No huge pages of the kernel's own, no balancing: scenarios don't ask for them.
-# The second GiB is the module's, for huge entries; the host gives what is touched of it.
+# TCG: nested KVM without hardware tables is far slower.
+# One CPU, so that no page is in another CPU's list when entries are read: the reader drains its own per-CPU
+# lists. No transparent huge pages and no balancing, as scenarios do not use them.
+# The second GiB is for the module's huge entries; the host allocates only pages that are accessed.
 run_linux() {
 	rm -f "$work/linux.out"
 	timeout -k 5 $limit qemu-system-x86_64 -machine q35,accel=${ORACLE_ACCEL:-tcg} -cpu max -smp 1 -m 2048 -nodefaults -display none \

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* tests/oracle/scenario.c - the language: one table for reading and writing. */
+/* tests/oracle/scenario.c - the language of scenarios: one table for reading and printing. */
 #define _GNU_SOURCE
 #include "scenario.h"
 
@@ -7,8 +7,8 @@
 #include <string.h>
 
 /*
- * Arguments: p page, n count, o page of an object, l object's letter, s shared or private, r rights,
- * v value, c process, g how to pin.
+ * Types of arguments: p page, n count, o page of an object, l object's letter, s shared or private, r rights,
+ * v value, c process, g flags of a pin.
  */
 static const struct {
 	const char *name, *args;
@@ -24,7 +24,7 @@ static const struct {
 	[OP_EXIT] = { "exit", "" },
 	[OP_PROTECT] = { "protect", "pnr" },
 	[OP_UNMAP] = { "unmap", "pn" },
-	[OP_MOVE] = { "move", "pnnp" },		/* mremap: old length, new length, to */
+	[OP_MOVE] = { "move", "pnnp" },		/* mremap: old length, new length, destination */
 	[OP_RESIZE] = { "resize", "pnn" },	/* mremap in place */
 	[OP_DROP] = { "drop", "pn" },		/* MADV_DONTNEED */
 	[OP_POPULATE] = { "populate", "pnr" },	/* MADV_POPULATE_READ or _WRITE */
@@ -34,11 +34,11 @@ static const struct {
 	[OP_REFUSE] = { "refuse", "ln" },	/* 1: mkwrites fail; 0: no longer */
 	[OP_PIN] = { "pin", "npng" },		/* slot, pages, how */
 	[OP_UNPIN] = { "unpin", "nn" },		/* slot; 1: the pages were stored to */
-	[OP_GRAIN] = { "grain", "ln" },		/* entries of a huge object: up to 0: 4 KiB, 1: 2 MiB, 2: 1 GiB */
-	[OP_POKE] = { "poke", "nnv" },		/* slot, which of its pages: store by frame */
+	[OP_GRAIN] = { "grain", "ln" },		/* largest leaf of a huge object: 0: 4 KiB, 1: 2 MiB, 2: 1 GiB */
+	[OP_POKE] = { "poke", "nnv" },		/* slot, page in the slot: store through the frame */
 };
 
-/* In the order of the bits PIN_*; none of them: "r". */
+/* In the order of the bits PIN_*. No bit set: "r". */
 static const char pin_letters[] = "wflso";
 
 static bool read_rights(const char *word, uint64_t *val)
@@ -65,7 +65,7 @@ static bool read_how(const char *word, uint64_t *val)
 	return true;
 }
 
-/* Pages of interest that are named, and the one behind the last, are pages. */
+/* The greatest value of an argument of this type. */
 static uint64_t limit_of(char type)
 {
 	return type == 'c' ? NR_PROCS - 1 : type == 'p' ? NR_PAGES - 1 : 1 << 18;

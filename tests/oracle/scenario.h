@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tests/oracle/scenario.h - what is done: a line for each operation, read and written alike.
+ * tests/oracle/scenario.h - scenarios: lists of operations, one line each.
  *
  *	scenario 17
  *	P0 map M shared rw 3 4 0
@@ -20,17 +20,17 @@
 #include <stdio.h>
 
 #define NR_PROCS 4
-#define REGION	 0x100001f0000ull	/* half of its pages below, half above a boundary of tables */
-#define PMD_WINDOW 0x10040000000ull	/* places for pages of 2 MiB */
-#define PUD_WINDOW 0x10080000000ull	/* and of 1 GiB */
+#define REGION	 0x100001f0000ull	/* half of its pages are below, half above a boundary of tables */
+#define PMD_WINDOW 0x10040000000ull	/* addresses of pages of 2 MiB */
+#define PUD_WINDOW 0x10080000000ull	/* addresses of pages of 1 GiB */
 #define REGION_END 0x10100000000ull
 #define PAGE	 4096ull
-/* Pages of interest, at the same place in every process: all of a region, and some of each huge page. */
+/* Pages of interest, at the same addresses in every process: all of the region, and some of each huge page. */
 #define FIRST_PMD 32
 #define FIRST_PUD 48
 #define NR_PAGES 56
 #define UNIT	 4			/* pages of interest in a huge page */
-#define OBJECTS	 "MQPRHGF"		/* F is a memfd, the others are the module's */
+#define OBJECTS	 "MQPRHGF"		/* F is a memfd, the others belong to the module */
 #define MAX_OPS	 256
 #define MAX_ARGS 6
 #define NOBODY	 -1
@@ -45,7 +45,7 @@ enum op_kind {
 enum { PROT_R = 1, PROT_W = 2, PROT_X = 4 };
 enum { PIN_W = 1, PIN_FORCE = 2, PIN_LONGTERM = 4, PIN_SLOW = 8, PIN_REMOTE = 16 };	/* as ORACLE_PIN_* */
 
-/* Where page @i begins; @i + 1 of the same window need not follow at once. */
+/* The address of page of interest @i. @i + 1 in the same window need not be adjacent. */
 static inline uint64_t page_at(uint64_t i)
 {
 	static const uint32_t pmd[UNIT] = { 0, 1, 256, 511 }, pud[UNIT] = { 0, 1, 512, 262143 };
@@ -57,7 +57,7 @@ static inline uint64_t page_at(uint64_t i)
 	return PUD_WINDOW + (i - FIRST_PUD) / UNIT * (PAGE << 18) + pud[i % UNIT] * PAGE;
 }
 
-/* Bytes from page @i on that @nr pages of interest stand for: to the next, or the end of the window. */
+/* The length of a range of @nr pages of interest from @i on: to the next page of interest, or the window's end. */
 static inline uint64_t range_len(uint64_t i, uint64_t nr)
 {
 	uint64_t end = i + nr == FIRST_PMD ? REGION + FIRST_PMD * PAGE :
@@ -79,7 +79,7 @@ struct scenario {
 	struct op op[MAX_OPS];
 };
 
-/* 1: read; 0: end of file; -1: what @why says. */
+/* 1: read; 0: end of file; -1: error, see @why. */
 int scenario_read(FILE *in, struct scenario *s, const char **why);
 void op_print(FILE *out, const struct op *op);
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tests/oracle/vellum.c - Vellum as a world: address spaces on the software MMU. Reads scenarios on
- * standard input and writes what came of them to standard output. --differences: the list of what may
- * differ.
+ * tests/oracle/vellum.c - Vellum as a world: address spaces on the software MMU. Reads scenarios from
+ * standard input and writes the results to standard output. --differences: print the list of allowed
+ * differences.
  *
  * Invariants are checked after every operation.
  */
@@ -16,11 +16,12 @@
 #include "differences.h"
 #include "host/test.h"
 #include "mm/table/huge.h"
+#include "mm/table/pgtable.h"
 #include "vellum/gup.h"
 #include "vellum/soft.h"
 
 #define NR_OBJECTS (sizeof(OBJECTS) - 1)
-#define RAM	   (32ull << 20)	/* for an entry of 1 GiB there are 2 MiB of tables, in case it is split */
+#define RAM	   (32ull << 20)	/* a leaf of 1 GiB has 2 MiB of tables deposited, in case it is split */
 #define MAX_SEEN   256
 
 static struct object {
@@ -37,7 +38,7 @@ static struct vellum_memory *memory;
 static struct vellum_mm *mms[NR_PROCS];
 static void *ram;
 static uint8_t *huge_memory;	/* of H and G */
-/* Shared anonymous objects: with a reference, their addresses stay theirs and can serve as names. */
+/* Shared anonymous mappings. A reference keeps each allocated, so that its address can serve as its name. */
 static struct vellum_mapping *seen[MAX_SEEN];
 static unsigned nr_seen;
 static struct pin {
@@ -177,7 +178,7 @@ static const struct object *object_with(const struct vellum_mapping *mapping)
 
 /* --- the world --- */
 
-/* The memory behind H and G outlives the world; most of it is never touched. */
+/* The memory of H and G outlives the world. Most of it is never accessed. */
 static void set_up_huge_memory(void)
 {
 	if (!huge_memory) {
@@ -498,7 +499,7 @@ void world_do(const struct op *op, struct answer *a)
 	check();
 }
 
-/* --- what it looks like --- */
+/* --- state of the world --- */
 
 static void remember(struct vellum_mapping *mapping)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tests/oracle/world.h - where scenarios are run: Linux (guest.c) or Vellum (vellum.c); drive.c runs
- * them on either and prints what came of it, in the same words.
+ * tests/oracle/world.h - a world in which scenarios run: Linux (guest.c) or Vellum (vellum.c). drive.c runs
+ * them in either world, and prints the results in the same form.
  */
 #ifndef ORACLE_WORLD_H
 #define ORACLE_WORLD_H
@@ -12,9 +12,9 @@
 struct answer {
 	enum {
 		ANSWER_CODE,		/* @code: 0 or more, or a negative error number */
-		ANSWER_VALUE,		/* @value: what was read */
+		ANSWER_VALUE,		/* @value: the word that was read */
 		ANSWER_SIGNAL,		/* @signal */
-		ANSWER_WALK,		/* @walk: of a helper; the bitmap only if it was "clean" */
+		ANSWER_WALK,		/* @walk: result of a helper; has a bitmap only after "clean" */
 	} type;
 	int64_t code;
 	uint64_t value;
@@ -22,16 +22,16 @@ struct answer {
 	struct oracle_walk walk;
 };
 
-/* Process 0 exists after begin, none after end. */
+/* After world_begin(), process 0 exists; after world_end(), no process. */
 void world_begin(void);
 void world_end(void);
 void world_do(const struct op *op, struct answer *a);
 bool world_alive(int proc);
 void world_entries(int proc, struct oracle_entry entry[NR_PAGES]);
-/* Those that begin in the region; @max: room. Return: how many. */
+/* List the VMAs that begin in the region, at most @max. Return: their number. */
 unsigned world_vmas(int proc, struct oracle_vma vma[], unsigned max);
 unsigned world_mkwrites(char letter);
-/* The pages of a slot, by their frames: no entries. Return: how many. */
+/* List the pages of a slot. They come from frames, so @raw and @level are not set. Return: their number. */
 unsigned world_pins(unsigned slot, struct oracle_entry page[ORACLE_MAX_PIN]);
 
 /* Run every scenario of @in. Return: 0, or 1 after a message on stderr. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* tests/unit/device_support.h - a device with memory of its own, that counts and can fail. */
+/* tests/unit/device_support.h - a device with its own memory. Its hooks count calls and can fail. */
 #ifndef TESTS_UNIT_DEVICE_SUPPORT_H
 #define TESTS_UNIT_DEVICE_SUPPORT_H
 
@@ -11,7 +11,7 @@
 struct gpu {
 	struct vellum_device *dev;
 	uint8_t bytes[GPU_PAGES][4096];
-	unsigned in, out, told;		/* pages to the device, to RAM; calls of exclusive() */
+	unsigned in, out, told;		/* pages moved to the device and to RAM; calls of exclusive() */
 	uint64_t told_pfn;
 	int in_err, out_err;
 };
@@ -57,7 +57,7 @@ static inline struct gpu *gpu_create(struct world *w, uint64_t pages)
 	return gpu;
 }
 
-/* Nobody may have pages there any more. */
+/* No address space may have pages on the device any more. */
 static inline void gpu_destroy(struct gpu *gpu)
 {
 	assert_int_equal(vellum_device_used(gpu->dev), 0);

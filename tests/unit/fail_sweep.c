@@ -14,13 +14,13 @@
 enum ending { ALL_WELL, NOT_REACHED, TEST_FAILED, BROKEN };
 
 #define CHILD_SECONDS 40
-#define EACH_UP_TO 64	/* then in steps that grow: a test of ten thousand allocations makes the same again and again */
+#define EACH_UP_TO 64	/* beyond, steps grow: a test with thousands of allocations repeats itself */
 
-/* In the process of one failure; @w is NULL in any other. */
+/* State of the process of one failure. @w is NULL in all other processes. */
 static struct {
 	struct world *w;
-	uint64_t allocation;	/* this one fails, of all that the host made; 0: none */
-	uint64_t first_frame;	/* this one and all after it fail; 0: none */
+	uint64_t allocation;	/* the host's allocation with this number fails; 0: none */
+	uint64_t first_frame;	/* from this frame on, all allocations of frames fail; 0: none */
 	uint64_t nr_frames;
 	bool by_hand;
 } now;
@@ -65,7 +65,7 @@ static bool has_threads(void)
 		n++;
 	if (tasks)
 		closedir(tasks);
-	return n > 3;	/* ".", ".." and this one */
+	return n > 3;	/* ".", ".." and this thread */
 }
 
 static void must_be_valid(const char *when)
@@ -78,16 +78,16 @@ static void must_be_valid(const char *when)
 		broken(when, now.w->host.last_bug);
 }
 
-/* The test has failed, on its own stack and with everything as it was: cmocka aborts where it is told to. */
+/* SIGABRT: the test failed. With CMOCKA_TEST_ABORT, cmocka aborts at the failed assertion. */
 static void test_failed(int signal)
 {
 	(void)signal;
-	if (!was_reached())	/* it failed in a process of the test's own, or the test fails without */
+	if (!was_reached())	/* the test failed in a child that it forked, or it also fails without this failure */
 		_exit(NOT_REACHED);
 	now.first_frame = 0;
 	now.w->host.fail_at = 0;
-	now.w->host.interrupted = 1;	/* nobody takes its events */
-	/* Its other threads go on; or it put an entry where, for want of memory, there was another than it thinks. */
+	now.w->host.interrupted = 1;	/* no thread reads its events: do not wait for that */
+	/* The world cannot be checked if other threads still run, or if the test wrote an entry over another one. */
 	if (has_threads() || now.by_hand)
 		_exit(TEST_FAILED);
 	must_be_valid("after the failed test");
@@ -114,7 +114,7 @@ static void fail_nth(struct world *w, bool frames, uint64_t nth, int log)
 	alarm(CHILD_SECONDS);
 }
 
-/* What @status says; a test that failed has said so in the way of an assertion. */
+/* How the process ended, by @status. If the test failed, @said has the message of an assertion; else it crashed. */
 static enum ending ending_of(int status, const char *said)
 {
 	if (!WIFEXITED(status) || strstr(said, "exception"))
@@ -126,7 +126,7 @@ static enum ending ending_of(int status, const char *said)
 
 static unsigned endings[BROKEN + 1];
 
-/* True: in the new process. */
+/* Fork a process in which the nth allocation fails. Returns true in that process. */
 static bool try_nth(struct world *w, bool frames, uint64_t nth, enum ending *ending)
 {
 	int log = memfd_create("said", 0), status;
@@ -165,7 +165,7 @@ void fail_sweep_begin(struct world *w)
 	const char *what = getenv("VELLUM_FAIL_SWEEP");
 	enum ending ending = ALL_WELL;
 
-	if (!what || now.w || endings[BROKEN])	/* a crash may leave locks that others hang on: one is enough */
+	if (!what || now.w || endings[BROKEN])	/* after a crash, locks may be left held: stop */
 		return;
 	if (strchr(what, ':')) {
 		fail_nth(w, *what == 'f', strtoull(strchr(what, ':') + 1, NULL, 10), -1);

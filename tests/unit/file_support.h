@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: MIT */
-/* tests/unit/file_support.h - a file: a backing with bytes of its own, and counters in its hooks. */
+/* tests/unit/file_support.h - a file: a backing that has bytes, and counters in its hooks. */
 #ifndef TESTS_UNIT_FILE_SUPPORT_H
 #define TESTS_UNIT_FILE_SUPPORT_H
 
 #include "more_support.h"
 
-/* Bytes start as page number + 1 in each, so no page is zero. The hooks count atomically. */
+/* At first, each byte of a page is the page number + 1, so no page is zero. The hooks count atomically. */
 struct file {
 	struct vellum_mapping *mapping;
-	uint64_t pages; /* room in @bytes; the mapping may be shorter */
+	uint64_t pages; /* size of @bytes in pages; the mapping may be shorter */
 	uint8_t *bytes;
 	unsigned faults, mkwrites, writes, syncs, punches, releases;
 	int fault_code, mkwrite_code, write_err, sync_err, punch_err;
-	uint64_t bad_page;   /* writepage() fails with @write_err for it alone; ~0: for all */
-	uint64_t write_mask; /* pages below 64 that were written */
+	uint64_t bad_page;   /* writepage() fails with @write_err for this page; ~0: for all */
+	uint64_t write_mask; /* a bit per page below 64 that was written */
 	uint32_t last_len;   /* of the last writepage() */
 	uint64_t punch_offset, punch_len;
 };
@@ -111,7 +111,7 @@ static inline void file_create(struct file *f, struct world *w, uint64_t pages)
 	file_create_with(f, w, pages, &file_ops, VELLUM_MAPPING_WRITEBACK);
 }
 
-/* Drop the test's reference; nothing may map it any more. */
+/* Drop the test's reference. No VMA may map the file any more. */
 static inline void file_destroy(struct file *f)
 {
 	vellum_mapping_put(f->mapping);
@@ -119,7 +119,7 @@ static inline void file_destroy(struct file *f)
 	free(f->bytes);
 }
 
-/* What the 8 bytes at a page's start were before anybody stored to it. */
+/* The initial value of the 8 bytes at a page's start. */
 static inline uint64_t file_initial(uint64_t page)
 {
 	return (uint8_t)(page + 1) * 0x0101010101010101ull;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* tests/unit/gup_support.h - pins and references of one page, and what they found. */
+/* tests/unit/gup_support.h - pins and references of one page, and their results. */
 #ifndef TESTS_UNIT_GUP_SUPPORT_H
 #define TESTS_UNIT_GUP_SUPPORT_H
 
@@ -11,7 +11,7 @@
 #define FORCE	 VELLUM_GUP_FORCE
 #define LONGTERM VELLUM_GUP_LONGTERM
 #define FAST	 VELLUM_GUP_FAST_ONLY
-#define PIN	 (1u << 31) /* of these tests: a pin, else a plain reference */
+#define PIN	 (1u << 31) /* a flag of these tests only: pin; else take a plain reference */
 #define NO_PFN	 (~0ull)
 
 /* One page by vellum_pin_pages() or vellum_get_pages(). */
@@ -29,7 +29,7 @@ static inline void give_one(struct vellum_memory *m, uint32_t flags, uint64_t pf
 	(flags & PIN ? vellum_unpin_pages : vellum_put_pages)(m, &pfn, 1);
 }
 
-/* A pin that must come. */
+/* A pin that must succeed. */
 static inline uint64_t pin(struct vellum_mm *mm, uint64_t addr, uint32_t flags)
 {
 	uint64_t pfn = NO_PFN;
@@ -48,7 +48,7 @@ static inline void unpin_dirty(struct world *w, uint64_t pfn)
 	vellum_unpin_pages_dirty(w->memory, &pfn, 1);
 }
 
-/* An attempt whose answer counts: what it got is given back. */
+/* Try, undo on success, and return the error. */
 static inline int try_gup(struct world *w, struct vellum_mm *mm, uint64_t addr, uint32_t flags)
 {
 	uint64_t pfn = NO_PFN;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* tests/unit/huge_support.h - huge leaves as they are in the tables, and a device that has its frames in one piece. */
+/* tests/unit/huge_support.h - huge leaves as they are in the tables, and a device with contiguous frames. */
 #ifndef TESTS_UNIT_HUGE_SUPPORT_H
 #define TESTS_UNIT_HUGE_SUPPORT_H
 
@@ -12,8 +12,8 @@
 
 #include <sys/mman.h>
 
-#define HUGE	   512			/* pages of a PMD leaf */
-#define GIANT	   (512 * HUGE)		/* and of a PUD leaf */
+#define HUGE	   512			/* pages in a PMD leaf */
+#define GIANT	   (512 * HUGE)		/* pages in a PUD leaf */
 #define DEVICE_PFN (4ull << 18)		/* above RAM, aligned for PUD leaves */
 
 /* The huge leaf for an address, or 0. */
@@ -33,7 +33,7 @@ static inline void set_leaf_at(struct vellum_mm *mm, uint64_t addr, uint64_t val
 	entry_store(leaf.entry, val);
 }
 
-/* What the page has, as an entry of its own or as part of a leaf; 0: nothing. */
+/* The page's own entry, or its part of a huge leaf; 0: none. */
 static inline pte_t page_entry(struct vellum_mm *mm, uint64_t addr)
 {
 	struct leaf leaf;
@@ -52,16 +52,16 @@ static inline uint64_t nr_faults(struct vellum_mm *mm)
 	return sum;
 }
 
-/* --- the device: pages from DEVICE_PFN on, page index = offset --- */
+/* --- the device: page i of the mapping is frame DEVICE_PFN + i --- */
 
 struct device {
 	struct vellum_mapping *mapping;
 	void *host;
 	uint64_t pages;
-	uint32_t max_order;	/* of what huge_fault() gives; 0: nothing */
-	uint32_t write_order;	/* what of that it lets be written as a whole: mkwrite devices */
+	uint32_t max_order;	/* largest leaf that huge_fault() installs; 0: none */
+	uint32_t write_order;	/* largest leaf that its mkwrite hook makes writable */
 	unsigned huge_faults, faults, mkwrites;
-	uint64_t nr_dirt;	/* pages that dirt() named */
+	uint64_t nr_dirt;	/* number of pages that dirt() reported */
 	uint64_t dirt[GIANT / 64 * 2];
 };
 
@@ -129,7 +129,7 @@ static inline struct device *device_create(struct world *w, uint64_t pages, cons
 	return d;
 }
 
-/* Nothing maps it any more. Its frames stay the memory's, so the bytes go after that: device_free(). */
+/* No VMA may map the device any more. Call this after the memory is destroyed, which has the frames until then. */
 static inline void device_free(struct device *d)
 {
 	munmap(d->host, BYTES(d->pages));
@@ -146,7 +146,7 @@ static inline void map_device(struct vellum_mm *mm, unsigned at, unsigned pages,
 	map_object(mm, at, pages, RW, VELLUM_MAP_SHARED, d->mapping, pgoff, RW);
 }
 
-/* A memory of its own, and a device of one PUD leaf and a bit. */
+/* A memory, and a device that is a little larger than one PUD leaf. */
 struct scene {
 	struct world w;
 	struct device *d;

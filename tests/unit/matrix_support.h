@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* tests/unit/matrix_support.h - the matrix of entries and operations as a table, and entries decoded. */
+/* tests/unit/matrix_support.h - the matrix of entries and operations as a table, and decoded entries. */
 #ifndef TESTS_UNIT_MATRIX_SUPPORT_H
 #define TESTS_UNIT_MATRIX_SUPPORT_H
 
@@ -100,17 +100,17 @@ static const char *const op_name[NR_OPS] = {"DONTNEED",
 					    "MADV_FREE"};
 
 /*
- * What becomes of the entry:
+ * The entry after the operation:
  *   =  unchanged			0  none			!  the call is EINVAL, and unchanged
  *   M  wp marker if it had U, else none			m  wp marker
- *   w  W goes				k  D goes		f  A and D go
- *   u  U comes, W goes		v  U goes, W may come
- *   d  S goes, W goes (present)	s  S comes, U goes	S  S comes
- *   r  store type becomes read	R  the same, and exclusive if it was
- *   t  r and U			T  R and U		x  U goes, nothing else
- *   E  E goes				P  present again, then w
- *   -  cannot be: RAW cannot be registered; TAKE_BACK and the helpers are about objects; hwpoison and
- *      protection: 4.10 says nothing
+ *   w  W removed			k  D removed		f  A and D removed
+ *   u  U set, W removed		v  U removed, W may be set
+ *   d  S removed, W too if present	s  S set, U removed	S  S set
+ *   r  store type becomes read	R  the same; keeps E
+ *   t  r and U			T  R and U		x  U removed, nothing else
+ *   E  E removed			P  present again, then w
+ *   -  impossible: RAW cannot be registered; TAKE_BACK and the helpers need a mapping; for hwpoison and
+ *      protection 4.10 says nothing
  */
 static const char *const after[NR_OPS] = {
 	/*		  none	an co sh pf ze ra  swap  migr  devs  hw  wp  poi  gu */
@@ -131,16 +131,16 @@ static const char *const after[NR_OPS] = {
 };
 
 /*
- * The child's entry, from the parent's before:
- *   0  none	=  the same	c  W, A and U go	C  W and A go		h  D, A go
- *   q  U, E go, read type	Q  E goes, read type	p  present, W and U go, old	o  the same with U
+ * The child's entry, made of the parent's entry before the fork:
+ *   0  none	=  the same	c  without W, A and U	C  without W and A	h  without D and A
+ *   q  without U, E; read type	Q  without E; read type	p  present, without W, U and A	o  the same with U
  */
 static const char *const childs[2] = {
 	"00"  "cc0cch" "qq"  "q0"  "qp"  "=" "00" "==" "=",
 	"00"  "CChCC-" "QQ"  "Q="  "Qo"  "=" "==" "==" "=",
 };
 
-/* --- entries, decoded --- */
+/* --- decoded entries --- */
 
 struct image {
 	int present, special, w, d, a, s, u, e, type;
@@ -157,7 +157,7 @@ static inline struct image image_of(pte_t pte)
 	if (pte_present(pte))
 		return (struct image){ 1, pte_special(pte), pte_write(pte), pte_dirty(pte), pte_young(pte),
 				       pte_soft_dirty(pte), pte_uffd_wp(pte), 0, -1, 0, pte_pfn(pte) };
-	if (pte_is_marker(pte))		/* S of a moved marker says nothing */
+	if (pte_is_marker(pte))		/* S of a moved marker has no meaning */
 		return (struct image){ .type = SWP_MARKER, .marker = pte_marker_bits(pte) };
 	im = (struct image){.type = (int)pte_swp_type(pte),
 			    .s = pte_swp_soft_dirty(pte),
@@ -234,7 +234,7 @@ static inline struct image expected(char code, struct image im)
 	return im;
 }
 
-/* W after 'v' is a matter of who may grant it; mapped again, A, D and S are not what the row is about. */
+/* After 'v', W may be set or not. When a page is mapped again, its A, D and S are not part of the row. */
 static inline bool as_expected(char code, struct image want, struct image got)
 {
 	if (code == 'v' || code == 'P' || code == 'p' || code == 'o')

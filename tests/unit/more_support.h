@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* tests/unit/more_support.h - calls that must work, lists of mappings, random numbers. */
+/* tests/unit/more_support.h - calls that must succeed, lists of VMAs, random numbers. */
 #ifndef TESTS_UNIT_MORE_SUPPORT_H
 #define TESTS_UNIT_MORE_SUPPORT_H
 
@@ -26,7 +26,7 @@ static inline void dontneed(struct vellum_mm *mm, unsigned at, unsigned pages)
 	OK(vellum_madvise(mm, PAGE(at), BYTES(pages), VELLUM_MADV_DONTNEED));
 }
 
-/* A child on @cpu. */
+/* Fork, and load the child on @cpu. */
 static inline struct vellum_mm *fork_on(struct vellum_mm *parent, struct vellum_soft_cpu *cpu)
 {
 	struct vellum_mm *child;
@@ -76,7 +76,7 @@ static inline uint64_t free_frames(struct world *w)
 	return info.nr_free;
 }
 
-/* Counters that live until the fixture tears the world down. */
+/* Counters, freed when the fixture tears the world down. */
 static inline struct counting *new_counting(void)
 {
 	static struct counting pool[256];
@@ -86,7 +86,7 @@ static inline struct counting *new_counting(void)
 	return &pool[next++ % 256];
 }
 
-/* A new object with hooks that count, mapped at PAGE(0). */
+/* A new mapping whose hooks count calls, mapped at PAGE(0). */
 static inline struct vellum_mapping *map_new(struct world *w, struct counting *c, unsigned pages, uint32_t prot,
 					     uint32_t flags)
 {
@@ -101,7 +101,7 @@ static inline struct folio *folio_at(struct world *w, unsigned at)
 	return pfn_folio(w->memory, pte_pfn(entry_at(w->mm, PAGE(at))));
 }
 
-/* --- the mappings of an address space, as a caller sees them --- */
+/* --- the VMAs of an address space, as vellum_vma_next() returns them --- */
 
 #define LIST_MAX 64
 
@@ -116,7 +116,7 @@ static inline bool continues(const struct vellum_vma_info *a, const struct vellu
 	       a->mapping == b->mapping && a->pgoff + ((a->end - a->start) >> 12) == b->pgoff;
 }
 
-/* @joined: neighbours that say the same count as one, merged or not. */
+/* @joined: list neighbours with the same attributes as one, merged or not. */
 static inline void list_vmas(struct vellum_mm *mm, struct vma_list *list, bool joined)
 {
 	struct vellum_vma_info info;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* tests/unit/oom_support.h - a scenario runs while each allocation fails once, each frame is missing once. */
+/* tests/unit/oom_support.h - runs a scenario for each allocation that can fail, and for few free frames. */
 #ifndef TESTS_UNIT_OOM_SUPPORT_H
 #define TESTS_UNIT_OOM_SUPPORT_H
 
@@ -7,7 +7,7 @@
 
 enum { MISSING_AT = 64, MOVE_AT = 72, HUGE_AT = 1024, RAW_AT = 2048, FAR_AT = 40960, GIANT_AT = 512 * 512 };
 
-/* 0 to 7: private, 100 + i in page i; 16 to 19: an object, the same; frames of a device above RAM. */
+/* Pages 0 to 7: private, 100 + i in page i. Pages 16 to 19: a mapping, with the same. Device frames above RAM. */
 struct stage {
 	struct swap_world sw;
 	struct world *w;
@@ -51,7 +51,7 @@ static inline void stage_destroy(struct stage *s)
 	free(s->raw_bytes);
 }
 
-/* The bytes are looked at by their frames: an access could fail. */
+/* A load may fail for lack of memory. If it succeeds, the bytes must be right. */
 static inline void check_bytes(struct stage *s)
 {
 	for (unsigned i = 0; i < 20; i++) {
@@ -64,9 +64,9 @@ static inline void check_bytes(struct stage *s)
 	}
 }
 
-static unsigned nr_failed;	/* calls and accesses of the scenario at hand */
+static unsigned nr_failed;	/* failed calls and accesses of this run of the scenario */
 
-/* Whether it failed for want of memory: in no other way, and not again. */
+/* Did the call fail? The only errors allowed are those of missing memory. @again: memory is free, it must succeed. */
 static inline bool failed(int err, bool again)
 {
 	nr_failed += err != 0;
@@ -85,7 +85,7 @@ static inline bool oom(enum vellum_fault_result result, bool again)
 	return result != VELLUM_FAULT_OK;
 }
 
-/* In the middle of a scenario: the validator's own memory does not count. */
+/* Run the validator in the middle of a scenario. Its own allocations are not counted and do not fail. */
 static inline void check_now(struct stage *s)
 {
 	struct test_host saved = s->w->host;
@@ -114,7 +114,7 @@ static inline void finish(struct stage *s, scenario run)
 	stage_destroy(s);
 }
 
-/* Allocation by allocation, until it needs no more. */
+/* Fail the first allocation, then the second, and so on, until the scenario makes fewer. */
 static inline void fail_each_allocation(scenario run)
 {
 	static struct stage s;
@@ -134,7 +134,7 @@ static inline void fail_each_allocation(scenario run)
 	}
 }
 
-/* Frame by frame: @left of them are there, and nothing can be swapped out. */
+/* Run the scenario with 0 to 13 free frames. No page can be swapped out. */
 static inline void fail_each_frame(scenario run)
 {
 	static uint64_t hoard[4096];
@@ -156,7 +156,7 @@ static inline void fail_each_frame(scenario run)
 	}
 }
 
-/* NULL: no memory. */
+/* NULL: out of memory. */
 static inline struct vellum_uffd *try_uffd(struct stage *s, uint64_t features, bool again)
 {
 	struct vellum_uffd *uffd;
@@ -168,7 +168,7 @@ static inline struct vellum_uffd *try_uffd(struct stage *s, uint64_t features, b
 	return uffd;
 }
 
-/* An object's pages from @pgoff on; NULL: what @flags say. */
+/* Map pages of @mapping from @pgoff on; NULL: anonymous memory, by @flags. */
 static inline bool try_map_object(struct stage *s, unsigned at, unsigned pages, uint32_t flags,
 				  struct vellum_mapping *mapping, uint64_t pgoff, bool again)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* tests/unit/swap_support.h - a world with a swap area in memory that can fail; what entries say. */
+/* tests/unit/swap_support.h - a world with a swap area in memory that can fail; tests of entries. */
 #ifndef TESTS_UNIT_SWAP_SUPPORT_H
 #define TESTS_UNIT_SWAP_SUPPORT_H
 
@@ -12,14 +12,14 @@
 
 #define DISK_SLOTS 4096
 
-/* The hooks count atomically, and note what the core may never do. */
+/* The hooks count atomically; @bugs counts what the core must never do. */
 struct disk {
-	uint8_t *bytes, *full;	/* full: the slot holds something */
+	uint8_t *bytes, *full;	/* full: 1 if the slot holds a page */
 	uint64_t nr;
 	unsigned writes, reads, bugs, area;
 	int write_err, read_err;
-	uint64_t bad_slot;	/* reads of it alone fail with @read_err; ~0: all do */
-	void (*on_write)(void *arg, uint64_t slot);	/* before the bytes are taken */
+	uint64_t bad_slot;	/* reads of this slot fail with @read_err; ~0: all reads */
+	void (*on_write)(void *arg, uint64_t slot);	/* called before the bytes are copied */
 	void (*after_write)(void *arg, uint64_t slot);
 	void *arg;
 };
@@ -54,7 +54,7 @@ static inline int disk_read(void *ctx, uint64_t slot, void *page)
 	if (slot >= d->nr || !__atomic_load_n(&d->full[slot], __ATOMIC_RELAXED))
 		disk_count(&d->bugs);
 	if (d->read_err && (d->bad_slot == ~0ull || d->bad_slot == slot)) {
-		memset(page, 0xee, PAGE_SIZE);	/* a read that breaks off may leave anything */
+		memset(page, 0xee, PAGE_SIZE);	/* a failed read may leave any bytes */
 		return d->read_err;
 	}
 	memcpy(page, d->bytes + BYTES(slot), PAGE_SIZE);
@@ -93,7 +93,7 @@ static inline void disk_destroy(struct disk *d)
 	free(d->full);
 }
 
-/* What WORLD_TEST has, and a disk. Everything is unmapped at the end: no slot may stay in use. */
+/* The world of WORLD_TEST, and a disk. At the end everything is unmapped, and no slot may be in use. */
 struct swap_world {
 	struct world w;
 	struct disk disk;
@@ -146,7 +146,7 @@ static inline void pageout(struct vellum_mm *mm, unsigned at, unsigned pages)
 	OK(vellum_madvise(mm, PAGE(at), BYTES(pages), VELLUM_MADV_PAGEOUT));
 }
 
-/* All that can go goes, shared pages too. */
+/* Reclaim all pages that can be reclaimed, shared ones too. */
 static inline uint64_t reclaim_all(struct world *w)
 {
 	uint64_t freed = vellum_reclaim(w->memory, 100000);
@@ -191,7 +191,7 @@ static inline void clear_soft_dirty(struct vellum_mm *mm)
 	OK(vellum_clear_refs(mm, VELLUM_CLEAR_REFS_SOFT_DIRTY));
 }
 
-/* --- protection by userfaultfd --- */
+/* --- write-protection by userfaultfd --- */
 
 static inline struct vellum_uffd *new_uffd(struct vellum_mm *mm, uint64_t features)
 {
@@ -223,7 +223,7 @@ static inline void unwp(struct vellum_uffd *uffd, unsigned at, unsigned pages)
 	OK(vellum_uffd_writeprotect(uffd, PAGE(at), BYTES(pages), 0));
 }
 
-/* Of a present entry, in every combination. X: the page is the process's alone. */
+/* Bits of a present entry, which tests combine. X: the page is exclusive. */
 enum { BIT_W = 1, BIT_A = 2, BIT_D = 4, BIT_S = 8, BIT_U = 16, BIT_X = 32, NR_BITS = 64 };
 
 static inline pte_t with_bits(pte_t pte, unsigned bits)

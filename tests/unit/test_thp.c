@@ -49,6 +49,18 @@ static uint64_t pagemap_of(struct vellum_mm *mm, unsigned page)
 	return word;
 }
 
+/* Each page's frame may be run from now on: the machine learns when its bytes are replaced. */
+static void mprotect_exec_prepares_each_page(void **state)
+{
+	struct world *w = *state;
+	uint64_t val = make_huge(w);
+
+	OK(vellum_mprotect(w->mm, PAGE(0), BYTES(HUGE), VELLUM_PROT_READ | VELLUM_PROT_EXEC));
+	for (unsigned i = 0; i < HUGE; i++)
+		assert_true(folio_flags(pfn_folio(w->memory, leaf_pfn(val, PMD_SHIFT) + i)) & PG_EXECUTED);
+	check_world(w);
+}
+
 /* --- coming --- */
 
 static void store_brings_a_huge_page(void **state)
@@ -499,6 +511,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		BIG_TEST(store_brings_a_huge_page),
+		BIG_TEST(mprotect_exec_prepares_each_page),
 		BIG_TEST(T_vma_05_munmap_one_page),
 		BIG_TEST(T_pte_06_split_sets_soft_dirty),
 		BIG_TEST(pmd_cow_after_fork),

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tests/unit/uffd_support.h - a test is the manager of a userfaultfd; threads of its own are those who wait.
+ * tests/unit/uffd_support.h - a test is the manager of a userfaultfd. Its jobs wait.
  *
- * A job is one access or one call on a thread of its own. Who expects a message of it fails if the job ends
- * without one, instead of waiting for ever.
+ * A job is one access or one call in a new thread. If a test expects a message because of a job, and the job ends
+ * without one, the test fails instead of waiting forever.
  */
 #ifndef TESTS_UNIT_UFFD_SUPPORT_H
 #define TESTS_UNIT_UFFD_SUPPORT_H
@@ -28,7 +28,7 @@
 #define MINOR   VELLUM_UFFD_MINOR
 #define ASYNC   VELLUM_UFFD_FEATURE_WP_ASYNC
 
-/* What a pagemap word says of an entry. */
+/* Pagemap words of kinds of entries. */
 #define IS_PAGE    VELLUM_PM_PRESENT
 #define IS_WP_PAGE (VELLUM_PM_PRESENT | VELLUM_PM_UFFD_WP)
 #define IS_WP_NONE (VELLUM_PM_SWAP | VELLUM_PM_UFFD_WP) /* a marker, or swapped out */
@@ -99,13 +99,13 @@ static inline void guard_writes(struct world *w, struct vellum_uffd *u, unsigned
 	check_world(w);
 }
 
-/* Who is woken runs at once: no look at the world. */
+/* Without check_world(), as the woken thread runs at once. */
 static inline void resolve(struct vellum_uffd *u, unsigned at, unsigned pages)
 {
 	OK(vellum_uffd_writeprotect(u, PAGE(at), BYTES(pages), 0));
 }
 
-/* One page full of @val. */
+/* UFFDIO_COPY one page whose words are all @val. */
 static inline int copy_in(struct vellum_uffd *u, unsigned at, uint64_t val, uint64_t mode)
 {
 	uint64_t page[PAGE_SIZE / 8];
@@ -147,7 +147,7 @@ static inline int move_in(struct vellum_uffd *u, unsigned to, unsigned from, uns
 	return vellum_uffd_move(u, PAGE(to), PAGE(from), BYTES(pages), mode, &done);
 }
 
-/* Faults that wait, their messages read or not: who is woken leaves the lists at once. */
+/* The number of waiting faults, whether their messages were read or not. A wake-up removes a fault from the lists. */
 static inline unsigned nr_waiting(struct world *w, struct vellum_uffd *u)
 {
 	unsigned nr = 0;
@@ -200,7 +200,7 @@ static inline bool is_over(const struct job *job)
 	return __atomic_load_n(&job->over, __ATOMIC_ACQUIRE);
 }
 
-/* @job is the last of the @nr that wait. */
+/* Wait until @nr faults wait; that of @job is the last. */
 static inline void wait_for_nr(struct world *w, struct vellum_uffd *u, unsigned nr, const struct job *job)
 {
 	while (nr_waiting(w, u) != nr) {
@@ -219,7 +219,7 @@ static inline void wait_for_message(struct vellum_uffd *u, const struct job *job
 	}
 }
 
-/* It ends so. Nothing else may be at work. */
+/* The job must end with @result. No other thread may run, as this checks the world. */
 static inline void ends_with(struct job *job, int result)
 {
 	assert_int_equal(pthread_join(job->thread, NULL), 0);
@@ -297,7 +297,7 @@ static inline void start_munmap(struct world *w, struct job *job, unsigned at, u
 	start(w, job, job_munmap);
 }
 
-/* To @to, as it is. */
+/* mremap to @to, with the same length. */
 static inline void start_move(struct world *w, struct job *job, unsigned from, unsigned pages, unsigned to,
 			      uint32_t flags)
 {
@@ -317,7 +317,7 @@ static inline void start_fork(struct world *w, struct job *job)
 
 /* --- messages --- */
 
-/* One message, because of @job. */
+/* Wait for one message, which @job causes, and read it. */
 static inline struct vellum_uffd_msg message(struct vellum_uffd *u, const struct job *job)
 {
 	struct vellum_uffd_msg msg;
@@ -339,7 +339,7 @@ static inline void says_fault(struct vellum_uffd *u, const struct job *job, uint
 	assert_int_equal(msg.arg.pagefault.ptid, 0);
 }
 
-/* Of a range: REMOVE and UNMAP. */
+/* The next message must be an event with a range: REMOVE or UNMAP. */
 static inline void says_range(struct vellum_uffd *u, const struct job *job, unsigned event, unsigned at,
 			      unsigned pages)
 {
@@ -359,7 +359,7 @@ static inline void says_nothing(struct vellum_uffd *u)
 	assert_int_equal(vellum_uffd_read(u, &msg, 1, false, &got), -EAGAIN);
 }
 
-/* A store to a protected page waits until the protection is lifted. */
+/* A store to a protected page waits until the protection is removed. */
 static inline void store_waits(struct world *w, struct vellum_uffd *u, unsigned page, uint64_t val)
 {
 	struct job job;
@@ -371,7 +371,7 @@ static inline void store_waits(struct world *w, struct vellum_uffd *u, unsigned 
 	assert_int_equal(load(w->cpu[0], PAGE(page)), val);
 }
 
-/* A store goes through, and nobody hears of it. */
+/* A store succeeds without a message. */
 static inline void store_passes(struct world *w, struct vellum_uffd *u, unsigned page, uint64_t val)
 {
 	store(w->cpu[0], PAGE(page), val);
@@ -379,7 +379,7 @@ static inline void store_passes(struct world *w, struct vellum_uffd *u, unsigned
 	says_nothing(u);
 }
 
-/* --- objects and swap --- */
+/* --- mappings and swap --- */
 
 /* Shared memory whose pages hold their index + 100. */
 static inline struct vellum_mapping *new_shmem(struct world *w, uint64_t pages)
@@ -395,7 +395,7 @@ static inline struct vellum_mapping *new_shmem(struct world *w, uint64_t pages)
 	return mapping;
 }
 
-/* Shared memory: page 0 is there and protected, page 1 is a promise. */
+/* Shared memory: page 0 is present and protected, the others have markers. */
 static inline void map_protected(struct world *w, struct vellum_uffd *u, unsigned at)
 {
 	map_at(w->mm, at, 4, RW, SHANON);
@@ -406,7 +406,7 @@ static inline void map_protected(struct world *w, struct vellum_uffd *u, unsigne
 	assert_word(w, at + 1, IS_WP_NONE);
 }
 
-/* A huge page at 512, asynchronous protection. */
+/* A huge page at PAGE(512), registered in async mode. */
 static inline struct vellum_uffd *huge_world(struct world *w)
 {
 	struct vellum_uffd *u = new_uffd(w, ASYNC);

@@ -3,15 +3,15 @@
  * oracle.c - objects to map, the helpers for shared mappings, and raw page-table entries.
  *
  * Objects, by letter:
- *   M  managed pages, page_mkwrite		Q  managed pages, nobody is told of writes
- *   P  raw frames, pfn_mkwrite			R  raw frames, nobody is told
+ *   M  managed pages, page_mkwrite		Q  managed pages, no notification of writes
+ *   P  raw frames, pfn_mkwrite			R  raw frames, no notification
  *   G  as P, with huge entries			H  as R, with huge entries
  *
- * H and G are one and the same GiB. The kernel is told on its command line to leave that alone, so that there
- * is no struct page for its frames, as for a device's memory.
+ * H and G are the same GiB. The kernel's command line excludes it, so that its frames have no struct page, as for a
+ * device's memory.
  *
- * Each has two devices: /dev/oracleM, and /dev/oracleM-twin with the same pages but an address_space
- * of its own (run.sh and differences.c say what for).
+ * Each object has two devices: /dev/oracleM, and /dev/oracleM-twin with the same pages but another address_space
+ * (differences.c says why).
  */
 #include <linux/fs.h>
 #include <linux/highmem.h>
@@ -38,7 +38,7 @@ struct object {
 	bool raw, told, huge;
 	unsigned long grain;	/* ORACLE_GRAIN */
 	struct page *page[ORACLE_PAGES];
-	unsigned int mkwrites;	/* that agreed */
+	unsigned int mkwrites;	/* that permitted the store */
 	bool refuse;
 	struct miscdevice dev[2];
 	char name[2][16];
@@ -100,7 +100,7 @@ static vm_fault_t oracle_pfn_mkwrite(struct vm_fault *vmf)
 	return refused(vmf->vma->vm_private_data) ? VM_FAULT_SIGBUS : 0;
 }
 
-/* All of the huge page around the address is mapped by the VMA, and the frames are aligned as it is. */
+/* Does the VMA map the whole huge page around the address, with frames of the same alignment? */
 static bool fits(const struct vm_fault *vmf, unsigned int order)
 {
 	unsigned long size = PAGE_SIZE << order, start = vmf->address & ~(size - 1);
@@ -110,7 +110,7 @@ static bool fits(const struct vm_fault *vmf, unsigned int order)
 	       pgoff + (1ul << order) <= ORACLE_HUGE_PAGES;
 }
 
-/* A leaf where nothing is; or one that is there is stored to, and the store may go on. */
+/* Install a leaf where there is no entry, or make an existing leaf writable for a store. */
 static vm_fault_t insert_huge(struct vm_fault *vmf, unsigned int order, bool write)
 {
 	unsigned long start = vmf->address & ~((PAGE_SIZE << order) - 1);
@@ -271,7 +271,7 @@ static void describe_pte(pte_t pte, struct oracle_entry *e)
 	}
 }
 
-/* mmap lock held: tables stay. */
+/* mmap lock held, so that tables are not freed. */
 static void describe(struct mm_struct *mm, unsigned long addr, struct oracle_entry *e)
 {
 	pgd_t *pgd = pgd_offset(mm, addr);
@@ -447,7 +447,7 @@ static void unpin(struct pin *pin, bool dirty)
 	pin->nr = 0;
 }
 
-/* Three ways that are meant to come to the same. */
+/* Three functions that should have the same result. */
 static long pin_pages(const struct oracle_pin *req, struct page **page)
 {
 	unsigned int flags = (req->flags & ORACLE_PIN_WRITE ? FOLL_WRITE : 0) |
@@ -490,7 +490,7 @@ static long get_pins(struct oracle_pin *req, struct pin *pin, void __user *arg)
 	return err;
 }
 
-/* As a device: nothing else happens to the page. */
+/* Store as a device does, without any other effect on the page. */
 static long poke(const struct oracle_pin *req, struct pin *pin)
 {
 	u64 *at;
@@ -566,7 +566,7 @@ static int reset(void)
 		for (int i = 0; i < ORACLE_PAGES; i++) {
 			struct page *page = obj->page[i];
 
-			/* Whoever still maps a page from the last scenario would be a bug of the runner. */
+			/* A process that still maps a page after a scenario is a bug of the runner. */
 			if (page_count(page) != 1)
 				return -EBUSY;
 			ClearPageDirty(page);
@@ -618,8 +618,8 @@ static int oracle_open(struct inode *inode, struct file *file)
 			if (objects[o].dev[t].minor == iminor(inode))
 				obj = file->private_data = &objects[o];
 	/*
-	 * Only mappings of what says that it is DAX are asked for huge entries by faults of every kernel. That flag
-	 * means nothing else here: the file is no file system's.
+	 * Not every kernel calls huge_fault for mappings of files that are not DAX. The flag has no other effect here,
+	 * as the file is on no file system.
 	 */
 	if (obj && obj->huge)
 		inode->i_flags |= S_DAX;
@@ -652,7 +652,7 @@ static int add_object(struct object *obj)
 	return err;
 }
 
-/* A machine for one test, which is switched off afterwards: nothing is undone. */
+/* The machine runs one test and is switched off afterwards, so nothing is undone. */
 static int __init oracle_init(void)
 {
 	int err = 0;

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0 */
-/* What the module tells and takes: shared by oracle.c and the program inside the guest. */
+/* The module's interface: shared by oracle.c and the program inside the guest. */
 #ifndef ORACLE_MODULE_H
 #define ORACLE_MODULE_H
 
 #include <linux/ioctl.h>
 #include <linux/types.h>
 
-#define ORACLE_PAGES 16		/* of each object but H and G */
-#define ORACLE_HUGE_PFN 0x40000ull	/* frames of H and G: 1 GiB that the kernel has no struct page for */
+#define ORACLE_PAGES 16		/* pages of each object except H and G */
+#define ORACLE_HUGE_PFN 0x40000ull	/* frames of H and G: 1 GiB without struct pages */
 #define ORACLE_HUGE_PAGES 0x40000ull
-#define ORACLE_HUGE_TOLD 4200	/* the first of them, and the last, begin with ORACLE_WORD */
+#define ORACLE_HUGE_TOLD 4200	/* so many first pages, and the last, begin with ORACLE_WORD */
 #define ORACLE_BITMAP 66	/* words */
 #define ORACLE_PINS 4		/* slots */
 #define ORACLE_MAX_PIN 32	/* pages in a slot */
@@ -33,7 +33,7 @@ struct oracle_entry {
 	__u32 index;
 	__u16 kind;
 	__u16 level;		/* 1: a page-table entry; 2: a PMD that is a leaf; 3: a PUD */
-	__u32 pinned;		/* by its count the page may be pinned */
+	__u32 pinned;		/* the page's count says that it may be pinned */
 	__u32 unused;
 };
 
@@ -51,15 +51,15 @@ struct oracle_vma {
 
 #define ORACLE_VMA_READ		0x1
 #define ORACLE_VMA_WRITE	0x2
-#define ORACLE_VMA_SHARED	0x8	/* VM_MAYSHARE: as /proc/PID/maps says it */
+#define ORACLE_VMA_SHARED	0x8	/* VM_MAYSHARE, which /proc/PID/maps shows as s */
 
 struct oracle_vmas {
-	__u32 pid, nr;		/* nr: in: room; out: how many */
+	__u32 pid, nr;		/* nr: in: size of @out; out: number of VMAs */
 	__u64 start, end;
 	__u64 out;		/* struct oracle_vma[nr] */
 };
 
-/* bit 0 of the bitmap is page 0; a long one is told as oracle_fold() of it */
+/* bit 0 of the bitmap is page 0; a long bitmap is replaced by its oracle_fold() */
 struct oracle_walk {
 	__u64 first, nr;
 	__u64 bitmap, start, end;
@@ -69,8 +69,8 @@ struct oracle_walk {
 #define ORACLE_PIN_WRITE	0x1
 #define ORACLE_PIN_FORCE	0x2
 #define ORACLE_PIN_LONGTERM	0x4
-#define ORACLE_PIN_SLOW		0x8	/* with the mmap lock from the beginning */
-#define ORACLE_PIN_REMOTE	0x10	/* the same, by the function for other processes' pages */
+#define ORACLE_PIN_SLOW		0x8	/* with the mmap lock, not by the fast path */
+#define ORACLE_PIN_REMOTE	0x10	/* the same, by the function for pages of other processes */
 
 struct oracle_pin {
 	__u64 addr;		/* PIN */
@@ -87,14 +87,14 @@ struct oracle_pin {
 #define ORACLE_GET_VMAS	_IOWR('O', 2, struct oracle_vmas)
 #define ORACLE_WP	_IOWR('O', 3, struct oracle_walk)
 #define ORACLE_CLEAN	_IOWR('O', 4, struct oracle_walk)
-#define ORACLE_RESET	_IO('O', 5)	/* all objects, counters and pins as in the beginning */
-#define ORACLE_MKWRITES	_IO('O', 6)	/* mkwrites of this object that agreed, since the reset */
+#define ORACLE_RESET	_IO('O', 5)	/* reset all objects, counters and pins */
+#define ORACLE_MKWRITES	_IO('O', 6)	/* mkwrites of this object that permitted the store, since the reset */
 #define ORACLE_REFUSE	_IO('O', 7)	/* mkwrites of this object fail, if @arg */
 #define ORACLE_PIN	_IOW('O', 8, struct oracle_pin)
 #define ORACLE_UNPIN	_IOW('O', 9, struct oracle_pin)
 #define ORACLE_ZAP	_IOW('O', 10, struct oracle_walk)	/* unmap_mapping_range() */
 #define ORACLE_GET_PINS	_IOWR('O', 11, struct oracle_pin)
-#define ORACLE_POKE	_IOW('O', 12, struct oracle_pin)	/* store as a device would: by frame */
+#define ORACLE_POKE	_IOW('O', 12, struct oracle_pin)	/* store through the frame, as a device does */
 
 #define ORACLE_GRAIN	_IO('O', 13)	/* entries of H or G: 0: small; 1: up to 2 MiB; 2: up to 1 GiB */
 
@@ -107,7 +107,7 @@ static inline __u64 oracle_fold(const __u64 *word, unsigned int nr)
 	return fold;
 }
 
-/* Page @index of object @letter begins with this. */
+/* The first word of page @index of object @letter. */
 #define ORACLE_WORD(letter, index) ((__u64)(letter) << 32 | 0x1000u | (index))
 
 #endif
