@@ -20,7 +20,7 @@ static struct {
 	0
 }, left_over = {
 	"pagemap of a page that was protected, and whose mapping is not registered for that any more",
-	"ARCHITECTURE.md, Differences: W takes the bit away; in Linux it stays, and protects nothing.",
+	"docs/differences.md: W takes the bit away; in Linux it stays, and protects nothing.",
 	0
 };
 
