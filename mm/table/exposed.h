@@ -2,10 +2,10 @@
 /*
  * mm/table/exposed.h - find the folio, table or host address that a page-table entry names.
  *
- * INV-EXPOSED-1: if a machine's tables are exposed (VELLUM_MMU_TABLES_EXPOSED), a program can write entries without the core. Each
- * function here then checks the value that its caller has loaded, before the caller reads or writes through it: the
- * frame must be RAM, and must be in use as an entry of this kind requires. If the core cannot have written the entry,
- * the check calls the host's forged() hook. On other machines the checks cost one test of a flag.
+ * INV-EXPOSED-1: if a machine's tables are exposed (VELLUM_MMU_TABLES_EXPOSED), a program can write entries without
+ * the core. Each function here then checks the value that its caller has loaded, before the caller reads or writes
+ * through it: the frame must be RAM, and must be in use as an entry of this kind requires. If the core cannot have
+ * written the entry, the check calls the host's forged() hook. On other machines the checks cost one test of a flag.
  *
  * A forged entry that names a page of the right kind passes the checks. It can harm what runs in this RAM, but not
  * the host.
