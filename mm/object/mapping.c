@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * mm/object/mapping.c - objects that are mapped, and the index of their pages.
+ * mm/object/mapping.c - mappings and their page cache.
  *
- * INV-MAP-1: a folio in mapping->pages has mapping and index of its place and one reference
- *            for it.
- * INV-MAP-2: a page enters the cache only under invalidate_lock (read), with an index within the size;
- *            it leaves only with its folio lock held.
+ * INV-MAP-1: a folio in mapping->pages has that mapping and index, and the cache has one reference to it.
+ * INV-MAP-2: a page is added to the cache only with invalidate_lock held, and with an index within the size. It is
+ *            removed only with its folio lock held.
  */
 #include "mm/fault/fault.h"
 #include "mm/object/object.h"
@@ -16,7 +15,7 @@
 		     VELLUM_MAPPING_UNCACHED | VELLUM_MAPPING_WRITE_COMBINING | VELLUM_MAPPING_MIXED | \
 		     VELLUM_MAPPING_DEVMAP)
 
-/* Writeback and reclaim find the mappings here. */
+/* Add to memory->mappings, where writeback and reclaim find the mapping. */
 static void list_mapping(struct vellum_mapping *mapping)
 {
 	struct vellum_memory *m = mapping->memory;
@@ -56,7 +55,7 @@ struct vellum_mapping *mapping_after(struct vellum_memory *m, struct vellum_mapp
 	return mapping;
 }
 
-/* What the flags and hooks need of each other. */
+/* True if the hooks that the flags require are there, and the flags may be combined. */
 static bool kind_valid(const struct vellum_backing_ops *ops, uint32_t flags)
 {
 	if (ops && ops->size != sizeof(*ops))
@@ -107,7 +106,7 @@ static void destroy_mapping(struct vellum_mapping *mapping)
 	bool ours;
 
 	unlist_mapping(mapping);
-	/* Nobody maps it any more: what is dirty is marked so. Reclaim may be at a page, and take it out. */
+	/* No VMA maps it, so PG_DIRTY marks all dirty pages. Reclaim may still remove a page from the cache. */
 	for (pgoff_t index = 0; (folio = mapping_next(mapping, &index, ~0ull, false)); index++) {
 		mutex_lock(&folio->lock, &m->host);
 		ours = folio->mapping == mapping;
@@ -117,7 +116,7 @@ static void destroy_mapping(struct vellum_mapping *mapping)
 		}
 		mutex_unlock(&folio->lock, &m->host);
 		if (ours)
-			folio_put(m, folio);	/* the object's reference */
+			folio_put(m, folio);	/* the cache's reference */
 		folio_put(m, folio);
 	}
 	shmem_drop_swapped(mapping, 0, ~0ull);
@@ -170,7 +169,7 @@ int notify_mkwrite(struct vma *vma, gva_t addr, struct folio *folio, pfn_t pfn)
 	return 0;
 }
 
-/* The folio at @index with a reference: there already, or @fresh put in (locked) its place. */
+/* The folio at @index, with a reference. If there is none, adds @fresh (locked; or NULL). NULL: none, or no memory. */
 static struct folio *find_or_add(struct vellum_mapping *mapping, pgoff_t index, struct folio *fresh)
 {
 	const struct host *host = &mapping->memory->host;
@@ -219,7 +218,7 @@ bool mapping_remove(struct vellum_mapping *mapping, struct folio *folio, uint64_
 	bool ok;
 
 	mutex_lock(&mapping->pages_lock, &m->host);
-	/* New references come from the cache, under this lock, or from entries that don't exist. */
+	/* New references come from the cache, which needs this lock, or from entries, if any map the page. */
 	ok = __atomic_load_n(&folio->count, __ATOMIC_ACQUIRE) <= wanted;
 	if (ok)
 		radix_delete(&mapping->pages, folio->index, &m->host);
@@ -231,7 +230,7 @@ bool mapping_remove(struct vellum_mapping *mapping, struct folio *folio, uint64_
 	return ok;
 }
 
-/* What a backing has behind the object's end is not the object's. invalidate_lock keeps the size. */
+/* Zero the bytes that the backing filled in beyond the mapping's end. invalidate_lock held: the size is stable. */
 static void zero_beyond_end(const struct vellum_mapping *mapping, struct vellum_vmf *vmf)
 {
 	uint64_t left = vellum_mapping_size(mapping) - (vmf->pgoff << PAGE_SHIFT);
@@ -240,7 +239,7 @@ static void zero_beyond_end(const struct vellum_mapping *mapping, struct vellum_
 		memset((char *)vmf->page + left, 0, PAGE_SIZE - left);
 }
 
-/* Bring a new, locked page in. On failure it leaves the cache again. */
+/* Fill a new, locked page from the backing or from swap. On failure, remove it from the cache. */
 static int fill_folio(struct vellum_mapping *mapping, struct vellum_vmf *vmf, struct folio *folio)
 {
 	struct vellum_memory *m = mapping->memory;
@@ -260,7 +259,7 @@ static int fill_folio(struct vellum_mapping *mapping, struct vellum_vmf *vmf, st
 	return result;
 }
 
-/* A page that is not there. As mapping_get_folio(); *@out NULL and 0: another one was first. */
+/* Add a missing page. Returns as mapping_get_folio(). *@out NULL and 0: another thread added it first. */
 static int add_folio(struct vellum_mapping *mapping, struct vellum_vmf *vmf, struct folio **out)
 {
 	struct vellum_memory *m = mapping->memory;
@@ -275,7 +274,7 @@ static int add_folio(struct vellum_mapping *mapping, struct vellum_vmf *vmf, str
 	if (folio == fresh) {
 		result = fill_folio(mapping, vmf, fresh);
 		if (!result) {
-			*out = fresh;	/* locked; the first reference is the cache's now */
+			*out = fresh;	/* the allocation's reference is the cache's; find_or_add() took one more */
 			return 0;
 		}
 	} else {
@@ -319,7 +318,7 @@ int mapping_get_folio(struct vellum_mapping *mapping, struct vellum_vmf *vmf, st
 
 	if (result)
 		return result;
-	/* Its filling failed, or it was dropped while we waited for its lock. */
+	/* Another thread failed to fill the page, or removed it, while this one waited for its lock. */
 	if (folio->mapping != mapping) {
 		mutex_unlock(&folio->lock, &m->host);
 		folio_put(m, folio);
@@ -346,7 +345,7 @@ int mapping_add_page(struct vellum_mapping *mapping, pgoff_t index, const void *
 		folio_set(fresh, PG_UPTODATE | PG_DIRTY);
 		folio = find_or_add(mapping, index, fresh);
 		if (folio == fresh) {
-			*out = fresh;	/* the allocation's reference is the cache's; ours came with the look-up */
+			*out = fresh;	/* the allocation's reference is the cache's; find_or_add() took one more */
 		} else {
 			mutex_unlock(&fresh->lock, &m->host);
 			err = folio ? -EEXIST : -ENOMEM;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * mm/object/mapping_io.c - bytes of an object read and written from outside, and what is known of it.
+ * mm/object/mapping_io.c - read and write a mapping's bytes for the embedder; report its size, pages and VMAs.
  */
 #include "mm/fault/fault.h"
 #include "mm/object/object.h"
@@ -61,14 +61,14 @@ static int read_page(struct vellum_mapping *mapping, uint64_t offset, void *buf,
 		memset(buf, 0, n);
 		return 0;
 	}
-	/* Without its lock, which a hook may be called with that waits for our caller. */
+	/* Copy without the folio lock: a hook that is called with it held may be waiting for this caller. */
 	if (folio && folio_is_uptodate(folio)) {
 		copy_racy(buf, byte_of(m, folio, offset), n);
 		folio_put(m, folio);
 		return 0;
 	}
 	if (folio)
-		folio_put(m, folio);	/* on its way in */
+		folio_put(m, folio);	/* being filled: wait for its lock */
 	err = get_locked(mapping, offset >> PAGE_SHIFT, &folio);
 	if (err)
 		return err;
@@ -154,7 +154,7 @@ EXPORT void vellum_mapping_update(struct vellum_mapping *mapping, uint64_t offse
 		folio_bytes_changed(m, folio);
 		folio_put(m, folio);
 	}
-	/* Pages that are not cached too: what a process would find there has changed. */
+	/* Also report pages that are not cached: a later access reads other bytes there. */
 	track_object(mapping, offset >> PAGE_SHIFT, (end - 1) >> PAGE_SHIFT);
 }
 
@@ -177,7 +177,7 @@ EXPORT void vellum_mapping_overlay(struct vellum_mapping *mapping, uint64_t offs
 
 		n = part_of_page(offset + done, len - done);
 		if (!folio && mapping_has(mapping, (offset + done) >> PAGE_SHIFT))
-			read_page(mapping, offset + done, (char *)buf + done, n);	/* it is swapped out */
+			read_page(mapping, offset + done, (char *)buf + done, n);	/* swapped out */
 		if (!folio)
 			continue;
 		if (folio_is_uptodate(folio))
@@ -186,7 +186,7 @@ EXPORT void vellum_mapping_overlay(struct vellum_mapping *mapping, uint64_t offs
 	}
 }
 
-/* The page, locked, against the backing; @buf has room for both. As vellum_mapping_is_stale(). */
+/* Compare a locked page with the backing. @buf: two pages. Returns as vellum_mapping_is_stale(). */
 static int is_stale(struct vellum_mapping *mapping, const struct folio *folio, pgoff_t index, char *buf)
 {
 	struct vellum_vmf vmf = { .size = sizeof(vmf), .pgoff = index, .page = buf };

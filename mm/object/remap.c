@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* mm/object/remap.c - a driver maps its frames at once, in the largest entries that fit. */
+/* mm/object/remap.c - map a range of raw frames for a driver, with the largest entries that fit. */
 #include "mm/space/space.h"
 #include "mm/table/huge.h"
 #include "mm/table/pgtable.h"
@@ -7,7 +7,7 @@
 #include "mm/track/hooks.h"
 #include "mm/vma.h"
 
-/* The largest entry for the rest of the range. */
+/* The size of the largest entry that can map the start of the range, as a shift. */
 static unsigned best_shift(const struct vma *vma, gva_t addr, pfn_t pfn, uint64_t len)
 {
 	bool small = vma_is_cow(vma) || vma_is_tracked(vma);
@@ -40,7 +40,7 @@ static int map_small(struct vma *vma, gva_t addr, pfn_t pfn)
 	return err;
 }
 
-/* One entry at @at, as large as fits. @size: out: the bytes that it maps. */
+/* Map one entry at @at, as large as fits. *@size: the bytes that it maps. */
 static int map_one(struct vma *vma, gva_t at, pfn_t pfn, uint64_t len, uint64_t *size)
 {
 	unsigned shift = best_shift(vma, at, pfn, len);
@@ -53,13 +53,13 @@ static int map_one(struct vma *vma, gva_t at, pfn_t pfn, uint64_t len, uint64_t 
 	if (!err && leaf_write(frame_leaf(vma, pfn, shift)))
 		huge_track(vma, at, shift);
 	if (err == -EBUSY && !huge_lookup(vma->mm, at, NULL)) {
-		*size = PAGE_SIZE;	/* a table is there, which may be empty */
+		*size = PAGE_SIZE;	/* there is a table, which may be empty */
 		err = map_small(vma, at, pfn);
 	}
 	return err;
 }
 
-/* The driver takes its frames back when the call fails, so no entry may go on mapping them. */
+/* If the call fails, the driver may reuse its frames, so no entry may still map them. */
 static void unmap_again(struct vma *vma, gva_t start, gva_t end)
 {
 	struct tlb_gather tlb;

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * mm/object/shmem.c - shared memory: objects whose bytes are nowhere but in their pages, and so are swapped out.
+ * mm/object/shmem.c - shared memory: mappings without a backing, whose pages are swapped out instead of written back.
  *
- * mapping->swapped has the slot of each page that is out, mapping->pages the pages that are in. pages_lock.
+ * mapping->pages has the pages in RAM. mapping->swapped has the slots of the pages that are swapped out. pages_lock
+ * protects both.
  *
- * INV-SHMEM-1: a page of the object is in one of the two, or in none (zeros).
+ * INV-SHMEM-1: a page has an entry in at most one of the two. A page without an entry reads as zeros.
  */
 #include "mm/fault/fault.h"
 #include "mm/frame/rmap.h"
@@ -26,7 +27,10 @@ static int set_slot(struct vellum_mapping *mapping, pgoff_t index, slot_t slot)
 	return radix_set(&mapping->swapped, index, (void *)(uintptr_t)(2 * slot + 1), &mapping->memory->host);
 }
 
-/* The page is unmapped and its bytes are in the slot: it goes, unless somebody has taken it meanwhile. */
+/*
+ * Replace the page by its slot in the cache. The page is unmapped and written to the slot. False: another thread has a
+ * reference by now, or there is no memory.
+ */
 static bool replace_by_slot(struct vellum_mapping *mapping, struct folio *folio, slot_t slot)
 {
 	struct vellum_memory *m = mapping->memory;
@@ -53,9 +57,9 @@ bool shmem_swap_out(struct vellum_mapping *mapping, struct folio *folio)
 	slot = slot_alloc(m);
 	if (!slot)
 		return false;
-	vellum_unmap_mapping_range(mapping, folio->index, 1);	/* markers stay where protection was */
+	vellum_unmap_mapping_range(mapping, folio->index, 1);	/* protected entries leave wp markers */
 	if (!slot_write(m, slot, folio) && replace_by_slot(mapping, folio, slot)) {
-		folio_put(m, folio);	/* the object's reference */
+		folio_put(m, folio);	/* the cache's reference */
 		return true;
 	}
 	slot_put(m, slot);
@@ -125,8 +129,8 @@ bool mapping_has(struct vellum_mapping *mapping, pgoff_t index)
 
 /* --- huge pages: 512 pages of a mapping that are one aligned block of RAM --- */
 
-/* pages_lock held. The first of 512 pages in one aligned row, or NULL. */
-static struct folio *row_at(struct vellum_mapping *mapping, pgoff_t first)
+/* The first folio of the huge page at @first; NULL: the 512 pages are none. pages_lock held. */
+static struct folio *huge_page_at(struct vellum_mapping *mapping, pgoff_t first)
 {
 	const struct vellum_memory *m = mapping->memory;
 	struct folio *head = radix_get(&mapping->pages, first);
@@ -141,7 +145,7 @@ static struct folio *row_at(struct vellum_mapping *mapping, pgoff_t first)
 	return head;
 }
 
-/* pages_lock held. No page of them is there, nor swapped out. */
+/* None of the 512 pages is cached or swapped out. pages_lock held. */
 static bool is_hole(const struct vellum_mapping *mapping, pgoff_t first)
 {
 	uint64_t in = first, out = first;
@@ -150,8 +154,8 @@ static bool is_hole(const struct vellum_mapping *mapping, pgoff_t first)
 	       (!radix_next(&mapping->swapped, &out) || out >= first + PMD_PAGES);
 }
 
-/* pages_lock held. 0 or -ENOMEM: nothing was put in. */
-static int put_row(struct vellum_mapping *mapping, pgoff_t first, struct folio *head)
+/* Add a new huge page to the cache. 0, or -ENOMEM and nothing is added. pages_lock held. */
+static int add_huge_page(struct vellum_mapping *mapping, pgoff_t first, struct folio *head)
 {
 	const struct host *host = &mapping->memory->host;
 
@@ -170,17 +174,17 @@ static int put_row(struct vellum_mapping *mapping, pgoff_t first, struct folio *
 	return 0;
 }
 
-/* A row, each page mapped once more; made if there is a hole. NULL: there is none. */
-static struct folio *get_row(struct vellum_mapping *mapping, pgoff_t first)
+/* The huge page at @first, with a FOLIO_ONE_MAPPING on each page. Fills a hole with a new one. NULL: none. */
+static struct folio *get_huge_page(struct vellum_mapping *mapping, pgoff_t first)
 {
 	struct vellum_memory *m = mapping->memory;
 	struct folio *fresh = NULL, *head;
 
 	mutex_lock(&mapping->pages_lock, &m->host);
-	head = row_at(mapping, first);
+	head = huge_page_at(mapping, first);
 	if (!head && is_hole(mapping, first)) {
 		fresh = folio_alloc(m, MAX_ORDER);
-		head = fresh && !put_row(mapping, first, fresh) ? fresh : NULL;
+		head = fresh && !add_huge_page(mapping, first, fresh) ? fresh : NULL;
 	}
 	for (unsigned i = 0; head && i < PMD_PAGES; i++)
 		__atomic_fetch_add(&head[i].count, FOLIO_ONE_MAPPING, __ATOMIC_RELAXED);
@@ -190,13 +194,13 @@ static struct folio *get_row(struct vellum_mapping *mapping, pgoff_t first)
 	return head;
 }
 
-/* invalidate_lock held for reading: the pages stay the object's. */
-static int map_row(struct fault *f, pgoff_t first)
+/* Map the huge page at @first. invalidate_lock held for reading, so the pages stay in the cache. */
+static int map_huge_page(struct fault *f, pgoff_t first)
 {
 	struct vma *vma = f->vma;
 	struct vellum_memory *m = fault_memory(f);
 	bool write = (f->flags & FAULT_WRITE) && !(f->flags & FAULT_POPULATE);
-	struct folio *head = get_row(vma->mapping, first);
+	struct folio *head = get_huge_page(vma->mapping, first);
 	pmd_t pmd;
 
 	if (!head)
@@ -233,24 +237,27 @@ int shmem_huge_fault(struct fault *f)
 		return FAULT_AGAIN;
 	read_lock(&mapping->invalidate_lock, mm_host(vma->mm));
 	if (first + PMD_PAGES <= mapping_nr_pages(mapping))
-		result = map_row(f, first);
+		result = map_huge_page(f, first);
 	read_unlock(&mapping->invalidate_lock, mm_host(vma->mm));
 	return result;
 }
 
 /* --- MADV_COLLAPSE --- */
 
-/* Lock the page at @index; it is in RAM. NULL: there is none. */
+/* The cached page at @index, locked and with a reference; NULL: none. */
 static struct folio *lock_page_at(struct vellum_mapping *mapping, pgoff_t index)
 {
 	struct folio *folio = mapping_find(mapping, index);
 
 	if (folio)
-		mutex_lock(&folio->lock, &mapping->memory->host);	/* nobody but reclaim can hold it */
+		mutex_lock(&folio->lock, &mapping->memory->host);	/* waits for reclaim */
 	return folio;
 }
 
-/* One page of the row, in place of the one that was there. False: that one is in use by frame. */
+/*
+ * Replace the cached page at @index, if any, by @to, a page of the new huge page. False: the old page has other
+ * references (a pin), or there is no memory.
+ */
 static bool replace_page(struct vellum_mapping *mapping, pgoff_t index, struct folio *to)
 {
 	struct vellum_memory *m = mapping->memory;
@@ -273,22 +280,25 @@ static bool replace_page(struct vellum_mapping *mapping, pgoff_t index, struct f
 	mutex_unlock(&mapping->pages_lock, &m->host);
 	if (from) {
 		if (ok)
-			folio_put(m, from);	/* the object's reference */
+			folio_put(m, from);	/* the cache's reference */
 		mutex_unlock(&from->lock, &m->host);
 		folio_put(m, from);
 	}
 	return ok;
 }
 
-/* invalidate_lock held for writing: no page comes in, and no fault has one locked. */
-static int make_row(struct vellum_mapping *mapping, pgoff_t first)
+/*
+ * Make the 512 pages at @first a huge page. invalidate_lock held for writing: no page is added to the cache, and no
+ * fault is filling one.
+ */
+static int make_huge_page(struct vellum_mapping *mapping, pgoff_t first)
 {
 	struct vellum_memory *m = mapping->memory;
 	struct folio *head;
 	int err = 0;
 
 	mutex_lock(&mapping->pages_lock, &m->host);
-	head = row_at(mapping, first);
+	head = huge_page_at(mapping, first);
 	mutex_unlock(&mapping->pages_lock, &m->host);
 	if (head)
 		return 0;
@@ -304,13 +314,13 @@ static int make_row(struct vellum_mapping *mapping, pgoff_t first)
 	for (unsigned i = 0; i < PMD_PAGES; i++)
 		if (!replace_page(mapping, first + i, &head[i])) {
 			while (i < PMD_PAGES)
-				folio_put(m, &head[i++]);	/* the others are good pages too */
+				folio_put(m, &head[i++]);	/* pages before @i stay cached as small pages */
 			return -EAGAIN;
 		}
 	return 0;
 }
 
-/* The row is there: a leaf in place of small entries, which are gone. */
+/* Map the huge page with a leaf. make_huge_page() has unmapped the small entries. */
 static int map_collapsed(struct vma *vma, gva_t addr)
 {
 	struct vellum_mapping *mapping = vma->mapping;
@@ -322,7 +332,7 @@ static int map_collapsed(struct vma *vma, gva_t addr)
 		return 0;
 	if (!huge_free_table(vma, addr))
 		return -EAGAIN;
-	head = get_row(mapping, vma_page_index(vma, addr));
+	head = get_huge_page(mapping, vma_page_index(vma, addr));
 	if (!head)
 		return -EAGAIN;
 	err = huge_install(vma->mm, addr, PMD_SHIFT, pmd_mk(folio_pfn(m, head), vma->page_prot).val, NULL, NULL);
@@ -340,11 +350,11 @@ int shmem_collapse(struct vma *vma, gva_t addr)
 	if ((first & (PMD_PAGES - 1)) || first + PMD_PAGES > mapping_nr_pages(mapping) ||
 	    vma_needs_dirty_tracking(vma))
 		return -EINVAL;
-	/* Somebody's userfaultfd counts on the object's holes staying what they are. */
+	/* A userfaultfd that is registered for a part of them must get a fault for each hole, so holes must stay. */
 	if (is_mapped_with(mapping, first, first + PMD_PAGES - 1, VM_UFFD))
 		return -EBUSY;
 	write_lock(&mapping->invalidate_lock, mm_host(vma->mm));
-	err = make_row(mapping, first);
+	err = make_huge_page(mapping, first);
 	write_unlock(&mapping->invalidate_lock, mm_host(vma->mm));
 	return err ? err : map_collapsed(vma, addr);
 }

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * mm/object/truncate.c - pages leave an object: it gets shorter, gets a hole, or its backing changed.
+ * mm/object/truncate.c - remove pages from a mapping: truncation, holes, invalidation. Also seals.
  *
- * The order that makes it race-free against faults (SPEC.md "Truncation"): no page can enter the
- * cache (invalidate_lock held for writing); entries are removed; pages leave the cache, each under
- * its lock; entries are removed once more, since a fault that had its page already may have put
- * one in between.
+ * This order makes removal safe against concurrent faults (SPEC.md "Truncation"). First, invalidate_lock is taken for
+ * writing, so no page is added to the cache. Then entries are removed. Then pages are removed from the cache, each
+ * with its lock held. Then entries are removed again, because a fault that already had its page may have mapped it.
  */
 #include "mm/object/object.h"
 #include "mm/swap/swap.h"
@@ -14,7 +13,7 @@
 #include "mm/track/hooks.h"
 #include "mm/vma.h"
 
-/* @cows: private copies go too. */
+/* @cows: also remove entries of private copies. */
 static void unmap_pages(struct vellum_mapping *mapping, pgoff_t first, pgoff_t last, bool cows)
 {
 	const struct host *host = &mapping->memory->host;
@@ -48,7 +47,7 @@ EXPORT void vellum_unmap_mapping_range(struct vellum_mapping *mapping, uint64_t 
 		unmap_pages(mapping, first, last, false);
 }
 
-/* Whatever is dirty in them is not wanted any more. */
+/* Remove the pages from the cache and from swap. Dirty pages are discarded. */
 static void remove_pages(struct vellum_mapping *mapping, pgoff_t first, pgoff_t last)
 {
 	struct vellum_memory *m = mapping->memory;
@@ -76,7 +75,7 @@ static void drop_pages(struct vellum_mapping *mapping, pgoff_t first, pgoff_t la
 	track_object(mapping, first, last);
 }
 
-/* [from, to) lies in one page; if it is not cached, its backing sees to it. */
+/* Zero [from, to), which lies in one page, if the page is cached. Else punch() or zero_beyond_end() zeroes them. */
 static void zero_in_page(struct vellum_mapping *mapping, uint64_t from, uint64_t to)
 {
 	static const char zeros[PAGE_SIZE];
@@ -100,8 +99,8 @@ static void zero_in_page(struct vellum_mapping *mapping, uint64_t from, uint64_t
 }
 
 /*
- * A part of a page, in the hole. The page may have been written back between the backing's zeros and
- * ours, with the bytes of before: it has to be written again.
+ * Zero the part of a page that lies in the hole. A writeback between punch() and this may have written the old bytes
+ * to the backing again, so the page is marked dirty.
  */
 static void punch_in_page(struct vellum_mapping *mapping, uint64_t from, uint64_t to)
 {
@@ -117,7 +116,7 @@ static void punch_in_page(struct vellum_mapping *mapping, uint64_t from, uint64_
 	folio_put(mapping->memory, folio);
 }
 
-/* invalidate_lock held. */
+/* invalidate_lock held for writing. */
 static void shrink(struct vellum_mapping *mapping, uint64_t size)
 {
 	pgoff_t end = mapping_nr_pages(mapping);
@@ -125,14 +124,14 @@ static void shrink(struct vellum_mapping *mapping, uint64_t size)
 	__atomic_store_n(&mapping->size, size, __ATOMIC_SEQ_CST);
 	if (end)
 		drop_pages(mapping, page_align_up(size) >> PAGE_SHIFT, end - 1, true);
-	if (size & ~PAGE_MASK)	/* if it can't be brought in, it will be zeroed there when it comes in */
+	if (size & ~PAGE_MASK)	/* if this fails, zero_beyond_end() zeroes the rest when the page is swapped in */
 		mapping_fetch_swapped(mapping, size >> PAGE_SHIFT);
 	zero_in_page(mapping, size, page_align_up(size));
 }
 
 /*
- * invalidate_lock held. What was stored beyond the end, in the last page, never belonged to the
- * object; and who stores there from now on is told anew: the bytes have become valid.
+ * invalidate_lock held for writing. Bytes that were stored beyond the end in the last page are zeroed. The page is
+ * mkcleaned first, so that a store to bytes that are now within the size calls mkwrite again.
  */
 static int extend(struct vellum_mapping *mapping, uint64_t size)
 {
@@ -177,7 +176,7 @@ static int punch(struct vellum_mapping *mapping, uint64_t offset, uint64_t end)
 	uint64_t first = page_align_up(offset), last = end & PAGE_MASK;
 	int err;
 
-	/* A backing that refuses must still have all that was stored. */
+	/* Write the pages first: if punch() fails, no stored byte must be lost. */
 	err = ops && ops->punch ? vellum_mapping_writeback(mapping, offset >> PAGE_SHIFT,
 							    ((end - 1) >> PAGE_SHIFT) -
 								    (offset >> PAGE_SHIFT) + 1, NULL) : 0;
@@ -192,7 +191,7 @@ static int punch(struct vellum_mapping *mapping, uint64_t offset, uint64_t end)
 	err = ops && ops->punch ? ops->punch(mapping->ctx, offset, end - offset) : 0;
 	if (err)
 		return err;
-	/* Again: a collection meanwhile, followed by a look at the backing, found the bytes of before. */
+	/* Report again: a collection before punch() may have been followed by a read of the old bytes. */
 	if (first < last && ops && ops->punch)
 		track_object(mapping, first >> PAGE_SHIFT, (last >> PAGE_SHIFT) - 1);
 	if (first > last) {		/* within one page */
@@ -236,7 +235,7 @@ EXPORT void vellum_mapping_invalidate(struct vellum_mapping *mapping)
 	for (pgoff_t i = 0; (folio = mapping_next(mapping, &i, ~0ull, false)); i++) {
 		mutex_lock(&folio->lock, &m->host);
 		if (folio->mapping == mapping && !(folio_flags(folio) & PG_DIRTY)) {
-			/* With the folio locked no fault can map it again; a store before that made it dirty. */
+			/* While the folio is locked no fault maps it. A store before the unmap has made it dirty. */
 			unmap_pages(mapping, i, i, false);
 			if (!(folio_flags(folio) & PG_DIRTY))
 				mapping_remove(mapping, folio, ~0ull);
@@ -245,7 +244,7 @@ EXPORT void vellum_mapping_invalidate(struct vellum_mapping *mapping)
 		mutex_unlock(&folio->lock, &m->host);
 		folio_put(m, folio);
 	}
-	track_object(mapping, 0, ~0ull);	/* what a process would find where nothing is cached, too */
+	track_object(mapping, 0, ~0ull);	/* also pages that are not cached: a later access reads other bytes */
 	write_unlock(&mapping->invalidate_lock, &m->host);
 }
 
@@ -269,7 +268,7 @@ EXPORT int vellum_mapping_add_seals(struct vellum_mapping *mapping, uint32_t sea
 
 	if (seals & ~known)
 		return -EINVAL;
-	write_lock(&mapping->i_mmap_lock, host);	/* mappings come in under it, and look at the seals */
+	write_lock(&mapping->i_mmap_lock, host);	/* mmap inserts its VMA under it, then reads seals */
 	if (vellum_mapping_seals(mapping) & VELLUM_SEAL_SEAL)
 		err = -EPERM;
 	else if ((seals & VELLUM_SEAL_WRITE) && maybe_written(mapping))

@@ -1,22 +1,22 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * mm/object/writeback.c - dirty pages go to their backing.
+ * mm/object/writeback.c - write dirty pages to their backing.
  *
- * INV-WB-1: a page is written after its entries lost W and D and were flushed. A store that comes
- *           later has gone through page_mkwrite and made entry and page dirty again, so it is
- *           written next time; one that came before is in the bytes that are written.
- * INV-WB-2: with the folio locked nobody is granted W. So from its cleaning on no CPU can store to the
- *           page unseen, not even through a translation that a collector cleaned and has not
- *           flushed yet.
- * INV-WB-3: a page without PG_DIRTY and PG_WRITING is with the backing. Who wants that of a range waits for
- *           the lock of pages that another thread is writing, and so hears of its failure.
+ * INV-WB-1: a page is written after its entries lost W and D and were flushed. An earlier store is in the bytes that
+ *           are written. A later store calls page_mkwrite and makes entry and page dirty again, so the next writeback
+ *           writes it.
+ * INV-WB-2: no fault grants W while the folio is locked. So after the page is mkcleaned no CPU can store to it
+ *           unnoticed, not even through a translation that a collector cleaned and has not flushed yet.
+ * INV-WB-3: a page with neither PG_DIRTY nor PG_WRITING is stored in the backing. A writeback of a range waits for the
+ *           lock of pages that another thread is writing. If that write fails, the page is dirty again, and the waiting
+ *           writeback writes it and so gets the error.
  */
 #include "mm/object/object.h"
 #include "mm/space/space.h"
 #include "mm/track/hooks.h"
 #include "mm/vma.h"
 
-/* For the next sync: whoever calls that is told, as nobody else can be now. */
+/* Keep the error for the next vellum_mapping_sync(): no caller waits for this writeback. */
 static void note_error(struct vellum_mapping *mapping, int err)
 {
 	__atomic_store_n(&mapping->wb_error, err, __ATOMIC_RELAXED);
@@ -30,10 +30,10 @@ int folio_write(struct vellum_mapping *mapping, struct folio *folio)
 
 	if (!(folio_flags(folio) & PG_DIRTY) || !mapping->ops || !mapping->ops->writepage)
 		return 0;
-	folio_mkclean(mapping, folio);	/* who was granted W since the whole range was cleaned */
+	folio_mkclean(mapping, folio);	/* entries that were granted W since the whole range was mkcleaned */
 	folio_set(folio, PG_WRITING);
-	folio_clear(folio, PG_DIRTY);	/* before the bytes are read: later dirt counts anew */
-	if (offset < size)		/* else cut off; the truncation is about to remove it */
+	folio_clear(folio, PG_DIRTY);	/* before the bytes are read: a later store sets it again */
+	if (offset < size)		/* else the page was truncated and is about to be removed */
 		err = mapping->ops->writepage(mapping->ctx, folio->index,
 					      frame_address(m, folio_pfn(m, folio)),
 					      (uint32_t)min_u64(size - offset, PAGE_SIZE));
@@ -43,7 +43,7 @@ int folio_write(struct vellum_mapping *mapping, struct folio *folio)
 	return err;
 }
 
-/* Return: the first error. */
+/* Write dirty pages until *@written is @max. Returns 0 or the first error, after trying all pages. */
 static int write_dirty(struct vellum_mapping *mapping, pgoff_t first, pgoff_t last, uint64_t max,
 		       uint64_t *written)
 {
@@ -88,7 +88,7 @@ EXPORT int vellum_mapping_writeback(struct vellum_mapping *mapping, uint64_t fir
 	return err;
 }
 
-/* Nobody has a mapping through which the object may be written. */
+/* No shared VMA that may be writable maps the mapping. */
 static bool no_writer(struct vellum_mapping *mapping)
 {
 	const struct host *host = &mapping->memory->host;
@@ -109,7 +109,7 @@ EXPORT int vellum_mapping_writeback_unmapped(struct vellum_mapping *mapping)
 	if (!__atomic_load_n(&mapping->maybe_dirty, __ATOMIC_ACQUIRE) || !no_writer(mapping))
 		return 0;
 	__atomic_store_n(&mapping->maybe_dirty, 0, __ATOMIC_RELEASE);
-	err = vellum_mapping_writeback(mapping, 0, ~0ull, NULL);	/* a failure sets the hint again */
+	err = vellum_mapping_writeback(mapping, 0, ~0ull, NULL);	/* a failed page sets the hint again */
 	if (err)
 		note_error(mapping, err);
 	return err;
@@ -133,7 +133,7 @@ EXPORT uint64_t vellum_writeback_step(struct vellum_memory *memory, uint64_t max
 
 	while ((mapping = mapping_after(memory, mapping))) {
 		if (max && written >= max)
-			continue;	/* only to give the references back */
+			continue;	/* only for mapping_after() to drop the reference */
 		if (!can_write_back(mapping) ||
 		    !__atomic_exchange_n(&mapping->maybe_dirty, 0, __ATOMIC_ACQ_REL))
 			continue;
@@ -141,7 +141,7 @@ EXPORT uint64_t vellum_writeback_step(struct vellum_memory *memory, uint64_t max
 		err = write_dirty(mapping, 0, ~0ull, max ? max : ~0ull, &written);
 		if (err)
 			note_error(mapping, err);
-		/* What is left, for an error or for @max, is looked at again. */
+		/* Pages are left, because of an error or @max: set the hint again for the next step. */
 		if (err || (max && written >= max))
 			__atomic_store_n(&mapping->maybe_dirty, 1, __ATOMIC_RELEASE);
 	}
@@ -150,16 +150,16 @@ EXPORT uint64_t vellum_writeback_step(struct vellum_memory *memory, uint64_t max
 
 /* --- msync(2) --- */
 
-/* One VMA's share of the range. */
+/* The part of the range in one VMA. */
 struct sync_part {
 	struct vellum_mapping *mapping;	/* referenced; NULL: nothing to write there */
 	pgoff_t first;
 	uint64_t nr;
 	gva_t end;
-	bool hole;			/* before it */
+	bool hole;			/* there is a hole before this part */
 };
 
-/* The VMA at @start or after. -ENOMEM: there is none below @end. */
+/* The part in the VMA at @start, or in the next one. -ENOMEM: there is none below @end. Takes mmap_lock. */
 static int next_part(struct vellum_mm *mm, gva_t start, gva_t end, int flags, struct sync_part *part)
 {
 	struct vma *vma;
@@ -208,7 +208,7 @@ EXPORT int vellum_msync(struct vellum_mm *mm, uint64_t addr, uint64_t len, int f
 		if (err)
 			break;
 		hole |= part.hole;
-		if (hole && flags == VELLUM_MS_ASYNC)	/* nothing to do behind it either */
+		if (hole && flags == VELLUM_MS_ASYNC)	/* ASYNC writes nothing, so stop here */
 			err = -ENOMEM;
 		else if (part.mapping && (flags & VELLUM_MS_SYNC))
 			err = vellum_mapping_sync(part.mapping, part.first, part.nr);

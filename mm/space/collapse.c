@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * mm/space/collapse.c - MADV_COLLAPSE: 2 MiB of small pages become one huge page.
+ * mm/space/collapse.c - MADV_COLLAPSE: replace 2 MiB of small pages by one huge page.
  *
- * Private memory: the mmap lock and the rmap lock are held for writing, so nobody looks at the entries but CPUs
- * and fast pins. The entries are cleared and flushed, references are counted (a pin that comes now finds no
- * entry), and if all is well the bytes are copied and a leaf takes the table's place. Else every entry is put
- * back as it was.
+ * Private memory: the mmap lock and the rmap locks are held for writing, so only CPUs and fast pins read the entries.
+ * The entries are cleared and flushed, so a new pin finds no entry. Then the references of the pages are counted. If
+ * there are none but the mappings', the bytes are copied and a leaf replaces the table. Else the entries are restored.
  */
 #include "mm/frame/rmap.h"
 #include "mm/object/object.h"
@@ -20,20 +19,20 @@
 struct collapse {
 	struct vma *vma;
 	gva_t addr;
-	uint64_t *pmd;			/* what leads to the table */
+	uint64_t *pmd;			/* the entry that points to the table */
 	uint64_t *table;
 	struct folio *table_folio;
 	uint64_t old[PMD_PAGES];	/* the entries as they were */
 };
 
-/* May this entry be part of a huge page? 0 or a negative error. */
+/* 0 if the entry may become a part of a huge page; else a negative error. */
 static int check_entry(const struct collapse *c, pte_t pte, bool *writable)
 {
 	const struct vellum_memory *m = c->vma->mm->memory;
 
 	if (pte_is_uffd_wp(pte))
 		return -EINVAL;
-	if (pte_none(pte) || (pte_present(pte) && pte_special(pte)))	/* nothing, or the zero page */
+	if (pte_none(pte) || (pte_present(pte) && pte_special(pte)))	/* empty, or the zero page */
 		return c->vma->uffd ? -EBUSY : 0;
 	if (!pte_present(pte))
 		return -EINVAL;
@@ -53,7 +52,7 @@ static int check_table(const struct collapse *c)
 	return err ? err : writable ? 0 : -EINVAL;
 }
 
-/* ptl held. All entries are taken away and flushed. */
+/* Clear and flush all entries. ptl held. */
 static void clear_table(struct collapse *c)
 {
 	struct vellum_flush_batch batch = { .all_frames = true };
@@ -70,8 +69,8 @@ static void put_table_back(struct collapse *c)
 		entry_store(&c->table[i], c->old[i]);
 }
 
-/* Pages with references of others are in use by somebody who goes by frames, or on their way to swap. */
-static bool is_ours_alone(const struct collapse *c)
+/* False if a page has another reference: it may be pinned, be swapped out now, or be mapped by another process. */
+static bool all_sole_mapping(const struct collapse *c)
 {
 	const struct vellum_memory *m = c->vma->mm->memory;
 
@@ -104,7 +103,7 @@ static void copy_pages(const struct collapse *c, struct folio *head)
 	}
 }
 
-/* The leaf takes the table's place; the table becomes what a split will use. */
+/* Replace the table by a leaf. The table becomes the leaf's deposit (INV-HUGE-1). */
 static void put_leaf(struct collapse *c, struct folio *head)
 {
 	struct vellum_mm *mm = c->vma->mm;
@@ -112,26 +111,26 @@ static void put_leaf(struct collapse *c, struct folio *head)
 	struct vellum_flush_batch batch = { .all_frames = true, .full = true, .kinds = VELLUM_FLUSH_TABLES };
 	struct folio *above = table_folio(m, c->pmd);
 	pmd_t pmd = pmd_mkdirty(pmd_mk(folio_pfn(m, head), c->vma->page_prot));
-	int64_t were = 0;
+	int64_t nr_present = 0;
 
 	if (c->vma->flags & VM_WRITE)
 		pmd = pmd_mkwrite(pmd);
 	entry_exchange(c->pmd, 0);
-	flush_batch(mm, &batch);	/* nobody walks the table any more */
+	flush_batch(mm, &batch);	/* after this no CPU walks the table */
 	for (unsigned i = 0; i < PMD_PAGES; i++) {
 		pte_t pte = pte_make(c->old[i]);
 
-		were += pte_present(pte);
+		nr_present += pte_present(pte);
 		if (pte_present(pte) && !pte_special(pte))
 			folio_drop(m, pte_folio(m, pte), FOLIO_ONE_MAPPING);
 	}
 	c->table_folio->deposited = above->deposited;
 	above->deposited = c->table_folio;
 	entry_store(c->pmd, pmd.val);
-	mm_add_rss(mm, (int64_t)PMD_PAGES - were);
+	mm_add_rss(mm, (int64_t)PMD_PAGES - nr_present);
 }
 
-/* Locks of the PMD's table and the table itself are held. */
+/* The page-table locks of the table and of the PMD table that points to it are held. */
 static int collapse_locked(struct collapse *c)
 {
 	struct vellum_memory *m = c->vma->mm->memory;
@@ -144,7 +143,7 @@ static int collapse_locked(struct collapse *c)
 	if (!head)
 		return -EBUSY;
 	clear_table(c);
-	if (!is_ours_alone(c)) {
+	if (!all_sole_mapping(c)) {
 		put_table_back(c);
 		folio_put(m, head);
 		return -EAGAIN;
@@ -154,7 +153,7 @@ static int collapse_locked(struct collapse *c)
 	return 0;
 }
 
-/* Where the table is. False: none. */
+/* Find the last-level table. False: there is none. */
 static bool find_table(struct collapse *c)
 {
 	struct vellum_mm *mm = c->vma->mm;
@@ -170,7 +169,7 @@ static bool find_table(struct collapse *c)
 	return true;
 }
 
-/* rmap locks and the mmap lock held for writing. */
+/* The mmap lock and the rmap locks are held for writing. */
 static int collapse_anon(struct vellum_mm *mm, struct vma *vma, gva_t addr)
 {
 	struct collapse *c;
@@ -186,7 +185,7 @@ static int collapse_anon(struct vellum_mm *mm, struct vma *vma, gva_t addr)
 	c->vma = vma;
 	c->addr = addr;
 	if (find_table(c)) {
-		group_enter_first(&mm->memory->frame_refs, mm_host(mm));	/* no fast pin is in the middle of it */
+		group_enter_first(&mm->memory->frame_refs, mm_host(mm));	/* wait for fast pins */
 		mutex_lock(&table_folio(mm->memory, c->pmd)->ptl, mm_host(mm));
 		mutex_lock(&c->table_folio->ptl, mm_host(mm));
 		err = collapse_locked(c);
@@ -209,8 +208,8 @@ static bool has_table(struct vellum_mm *mm, gva_t addr)
 	return has;
 }
 
-/* What is swapped out comes in first: faults, without our lock. */
-static int bring_in(struct vellum_mm *mm, gva_t addr)
+/* Swap in the pages at [addr, addr + PMD_SIZE) by faults. Takes and drops the mmap lock; may sleep. 0 or -EAGAIN. */
+static int swap_in_pages(struct vellum_mm *mm, gva_t addr)
 {
 	if (!has_table(mm, addr))
 		return 0;
@@ -238,7 +237,7 @@ static bool may_be_huge(const struct vma *vma)
 static int collapse_at(struct vellum_mm *mm, gva_t addr)
 {
 	struct vma *vma;
-	int err = bring_in(mm, addr);
+	int err = swap_in_pages(mm, addr);
 
 	if (err)
 		return err;
@@ -261,7 +260,7 @@ static int collapse_at(struct vellum_mm *mm, gva_t addr)
 	return err;
 }
 
-/* Where to go on: past what has no table and nothing to make a huge page of, which is -EINVAL. */
+/* Skip holes, and anonymous memory without a table: returns the address of the next candidate. */
 static gva_t skip_empty(struct vellum_mm *mm, gva_t addr, gva_t end)
 {
 	const struct vma *vma;
@@ -273,7 +272,7 @@ static gva_t skip_empty(struct vellum_mm *mm, gva_t addr, gva_t end)
 		next = end;
 	else if (vma->start > addr)
 		next = min_u64(vma->start, end);
-	else if (vma_is_anonymous(vma))		/* shared memory gets pages where it has none */
+	else if (vma_is_anonymous(vma))		/* but a collapse of shared memory allocates missing pages */
 		next = skip_absent_tables(mm, addr, min_u64(vma->end, end));
 	read_unlock(&mm->mmap_lock, mm_host(mm));
 	return next & PMD_MASK;
@@ -282,7 +281,7 @@ static gva_t skip_empty(struct vellum_mm *mm, gva_t addr, gva_t end)
 int madvise_collapse(struct vellum_mm *mm, gva_t start, gva_t end)
 {
 	gva_t first = (start + PMD_SIZE - 1) & PMD_MASK;
-	int err = first + PMD_SIZE <= end ? 0 : -EINVAL, one;
+	int err = first + PMD_SIZE <= end ? 0 : -EINVAL, result;
 
 	end &= PMD_MASK;
 	for (gva_t addr = first, next; addr < end; addr = next) {
@@ -294,10 +293,10 @@ int madvise_collapse(struct vellum_mm *mm, gva_t start, gva_t end)
 			continue;
 		}
 		next = addr + PMD_SIZE;
-		one = collapse_at(mm, addr);
-		if (one)
-			err = one;
-		if (one == -EBUSY)	/* no frames, so none for the next one */
+		result = collapse_at(mm, addr);
+		if (result)
+			err = result;
+		if (result == -EBUSY)	/* no frames, or missing pages in a VMA that is registered with a userfaultfd */
 			break;
 	}
 	return err;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * mm/space/fork.c - copy an address space, private pages copy-on-write.
+ * mm/space/fork.c - copy an address space; private pages become copy-on-write.
  *
- * The parent's mmap lock is held for writing until its stale writable translations are flushed:
+ * The parent's mmap lock is held for writing until the writable translations of write-protected entries are flushed:
  * no fault can copy a page meanwhile, and the child does not run yet.
  */
 #include "mm/fault/fault.h"
@@ -25,14 +25,14 @@ struct fork_walk {
 	struct vma *parent, *child;
 	struct uffd_fork uffd;
 	bool cow;
-	bool keep_wp;		/* the child's mapping is protected by userfaultfd as well */
-	bool pins;		/* some page of the parent was pinned once */
-	uint64_t child_keeps;	/* bits of a present entry that the child's has too */
-	bool protected;		/* some entry of the parent lost W: flush */
+	bool keep_wp;		/* the child's VMA is registered for userfaultfd write protection too */
+	bool pins;		/* parent->has_pinned: pages may be pinned */
+	uint64_t child_keeps;	/* bits of a present entry that the child's entry inherits */
+	bool protected;		/* an entry of the parent lost W: flush */
 	int64_t nr_copied;
 };
 
-/* Does the child need entries, or can faults bring them back? (SPEC.md "Fork") */
+/* True if the child needs copies of the entries, since faults cannot restore them (SPEC.md "Fork"). */
 static bool vma_needs_copy(const struct vma *src, const struct vma *child)
 {
 	if (src->flags & VM_WIPEONFORK)
@@ -41,9 +41,9 @@ static bool vma_needs_copy(const struct vma *src, const struct vma *child)
 }
 
 /*
- * The child maps the page too. A reference to an anonymous page that has no other would come from nowhere: its only
- * entry's lock is held, and the mmap lock for writing, and who takes references without both (reclaim, fast pins) is
- * kept out by memory->frame_refs. So plain stores do.
+ * The child maps the page too. If an anonymous page has only one mapping and no other reference, plain stores suffice,
+ * because only a speculative reference could be added meanwhile: the lock of its only entry and the mmap lock (for
+ * writing) are held, and memory->frame_refs keeps out reclaim and fast pins, which take references without them.
  */
 static inline void share_folio(struct folio *folio)
 {
@@ -60,13 +60,16 @@ static inline void share_folio(struct folio *folio)
 		folio_clear(folio, PG_EXCLUSIVE);
 }
 
-/* The child's is old; the parent's D records a shared page's dirt, once; protection needs somebody who lifts it. */
+/*
+ * The child's entry is old. If it is shared it is also clean: the parent's D already records the dirt. It keeps a wp
+ * bit only if the child's VMA is registered, since only a context can remove the protection.
+ */
 static uint64_t bits_for_child(const struct fork_walk *fw)
 {
 	return ~(X86_ACCESSED | (fw->cow ? 0 : X86_DIRTY | X86_SAVED_DIRTY) | (fw->keep_wp ? 0 : X86_UFFD_WP));
 }
 
-/* The child's entry for the parent's present one; the parent's loses W if it must. */
+/* The child's entry for a present entry of the parent. In a COW VMA the parent's entry loses W. */
 static inline pte_t copy_present(struct fork_walk *fw, struct table_edit *ed, pte_t *src, pte_t pte)
 {
 	if (fw->cow && pte_write(pte)) {
@@ -77,8 +80,8 @@ static inline pte_t copy_present(struct fork_walk *fw, struct table_edit *ed, pt
 }
 
 /*
- * A page that may be pinned stays the parent's, who goes on storing to it for who has the pin: the child gets a copy
- * at once. 0 or -ENOMEM.
+ * A page that may be pinned stays exclusive to the parent, so that the parent's stores and the pin's user keep seeing
+ * the same page. Map a copy in the child. 0 or -ENOMEM.
  */
 static int copy_pinned(struct fork_walk *fw, const struct table_edit *ed, unsigned i, pte_t *dst, pte_t pte)
 {
@@ -102,7 +105,7 @@ static bool must_copy(const struct fork_walk *fw, const struct vellum_memory *m,
 	return folio && fw->cow && (folio_flags(folio) & PG_EXCLUSIVE) && folio_maybe_pinned(folio);
 }
 
-/* A write entry becomes one for reading, in both; nobody has a translation: no flush. */
+/* The read form of an entry's type, for parent and child. No CPU has a translation of it, so no flush is needed. */
 static unsigned type_for_reading(unsigned type)
 {
 	switch (type) {
@@ -116,7 +119,7 @@ static unsigned type_for_reading(unsigned type)
 	}
 }
 
-/* An entry that maps nothing: what it names is named twice from here on. */
+/* Copy an entry that is neither none nor present, and count the second entry. */
 static void copy_swp(struct fork_walk *fw, struct table_edit *ed, pte_t *src, pte_t *dst, pte_t pte)
 {
 	struct vellum_memory *m = ed->mm->memory;
@@ -143,13 +146,13 @@ static void copy_swp(struct fork_walk *fw, struct table_edit *ed, pte_t *src, pt
 	ptep_set(dst, fw->keep_wp ? pte : pte_swp_clear_uffd_wp(pte));
 }
 
-/* Metadata of the frame some entries ahead, if it has any. A wrong address does no harm. */
+/* Prefetch the folio that an entry further on may map. A prefetch of a wrong address is harmless. */
 static inline void prefetch_folio(const struct vellum_memory *m, const pte_t *ahead)
 {
 	__builtin_prefetch(pfn_folio(m, pte_pfn(*ahead)), 1);
 }
 
-/* Both tables' locks are held. 0 or -ENOMEM */
+/* The locks of both tables are held. 0 or -ENOMEM. */
 static int copy_entries(struct fork_walk *fw, struct table_edit *ed, pte_t *dst, unsigned nr)
 {
 	struct vellum_memory *m = ed->mm->memory;
@@ -166,7 +169,7 @@ static int copy_entries(struct fork_walk *fw, struct table_edit *ed, pte_t *dst,
 				copy_swp(fw, ed, &ed->table[i], &dst[i], pte);
 			continue;
 		}
-		if (unlikely(!pte_present(pte))) {	/* it is the processes' again first */
+		if (unlikely(!pte_present(pte))) {	/* end the device's exclusive access first */
 			device_exclusive_restore(fw->parent, ed->start + ((gva_t)i << PAGE_SHIFT), &ed->table[i]);
 			pte = ptep_get(&ed->table[i]);
 		}
@@ -222,9 +225,9 @@ static bool leaf_is_pinned(const struct vellum_memory *m, uint64_t val)
 }
 
 /*
- * Raw frames: only what is COW and writable loses W. A shared mapping comes out of fork as it was, writable in both,
- * since there may be no fault handler to give W back; its D stays in the parent's entry and the child's (two
- * reports of one store, rather than none). A device's memory that stands for a file's comes back by faults.
+ * Only a writable leaf of a COW VMA loses W. A raw leaf of a shared VMA is copied with W, since there may be no fault
+ * handler that could grant W again. Its D stays in both entries, so one store may be reported twice. Leaves of device
+ * memory that stands for a file's pages are not copied: faults install them again.
  */
 static int copy_leaf(uint64_t *entry, gva_t start, gva_t end, unsigned shift, struct mm_walk *walk)
 {
@@ -236,7 +239,7 @@ static int copy_leaf(uint64_t *entry, gva_t start, gva_t end, unsigned shift, st
 
 	(void)end;
 	if (!raw && !fw->cow)
-		return 0;	/* the object's own pages */
+		return 0;	/* the mapping's own pages: faults map them again */
 	if (raw && (val & X86_DEVMAP) && !(walk->vma->flags & (VM_PFNMAP | VM_MIXEDMAP)))
 		return 0;
 	if (!raw && fw->pins && leaf_is_pinned(m, val))
@@ -304,7 +307,7 @@ static int fork_once(struct vellum_mm *parent, struct vellum_mm **out)
 	child->stack_limit = parent->stack_limit;
 	notify_start(parent, VELLUM_NOTIFY_PROTECTION_PAGE, 0, TASK_SIZE);
 	flush_window_open(parent);
-	/* Fast pins are kept out, and leave it to the slow path, which waits for the mmap lock. */
+	/* Fast pins are kept out meanwhile: they fall back to the slow path, which waits for the mmap lock. */
 	group_enter_first(&parent->memory->frame_refs, host);
 	fw.pins = __atomic_load_n(&parent->has_pinned, __ATOMIC_SEQ_CST);
 	for (struct vma *vma = vma_first(parent); vma && !err; vma = vma_next(vma))

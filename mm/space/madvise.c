@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* mm/space/madvise.c - madvise(2), but for MADV_COLLAPSE (collapse.c). */
+/* mm/space/madvise.c - madvise(2), except for MADV_COLLAPSE (collapse.c). */
 #include "mm/fault/fault.h"
 #include "mm/space/space.h"
 #include "mm/swap/swap.h"
@@ -13,12 +13,12 @@
 #include "mm/vma.h"
 
 /*
- * A part of one VMA. The lock may be dropped meanwhile: *@next is @end, or the address up to which the part was
- * handled. 0 or an error, which ends the walk.
+ * Handle the part [start, end) of one VMA. May drop the mmap lock and take it again. *@next is @end at first; it is
+ * lowered to the address up to which the part was handled. 0, or an error that ends the walk.
  */
 typedef int (*advise_fn)(struct vma *vma, gva_t start, gva_t end, int advice, gva_t *next);
 
-/* All VMAs in the range; mmap_lock held. Also -ENOMEM, after the rest was done: parts are not mapped. */
+/* Call @fn for all VMAs in the range. If there are holes, the VMAs are handled, then -ENOMEM. mmap_lock held. */
 static int advise_each(struct vellum_mm *mm, gva_t start, gva_t end, int advice, advise_fn fn)
 {
 	int hole = 0, err;
@@ -39,7 +39,7 @@ static int advise_each(struct vellum_mm *mm, gva_t start, gva_t end, int advice,
 	return hole;
 }
 
-/* --- the objects behind the range --- */
+/* --- REMOVE and WILLNEED: advice on the mappings of the range --- */
 
 struct part {
 	struct vellum_mapping *mapping;	/* referenced, or NULL */
@@ -47,7 +47,7 @@ struct part {
 	gva_t end;
 };
 
-/* The VMA that @at lies in, or the next one below @end: then *@hole. mmap_lock is taken. */
+/* The part of the range in the VMA at @at, or in the next VMA; then *@hole is set. Takes mmap_lock. */
 static int get_part(struct vellum_mm *mm, gva_t at, gva_t end, int advice, struct part *part, bool *hole)
 {
 	struct vma *vma;
@@ -79,10 +79,10 @@ static int get_part(struct vellum_mm *mm, gva_t at, gva_t end, int advice, struc
 	return err;
 }
 
-#define MAX_READ_AHEAD (32ull << 20)	/* bytes of one VMA; the advice may name a whole sparse file */
+#define MAX_READ_AHEAD (32ull << 20)	/* bytes for each VMA, because the range may be a whole sparse file */
 
-/* Read-ahead: errors are found again by whoever accesses the page. */
-static void bring_in(struct vellum_mapping *mapping, uint64_t offset, uint64_t len)
+/* Read-ahead. An error is ignored: an access to the page meets it again. */
+static void read_ahead(struct vellum_mapping *mapping, uint64_t offset, uint64_t len)
 {
 	uint64_t last = min_u64(offset + min_u64(len, MAX_READ_AHEAD), page_align_up(vellum_mapping_size(mapping)));
 	char byte;
@@ -106,7 +106,7 @@ static int advise_objects(struct vellum_mm *mm, gva_t start, gva_t end, int advi
 		if (!err && advice == VELLUM_MADV_REMOVE)
 			err = vellum_mapping_punch_hole(part.mapping, part.offset, part.len);
 		else if (!err && part.mapping)
-			bring_in(part.mapping, part.offset, part.len);
+			read_ahead(part.mapping, part.offset, part.len);
 		vellum_mapping_put(part.mapping);
 		at = part.end;
 	}
@@ -148,7 +148,7 @@ static int64_t advised_flags(const struct vma *vma, int advice)
 		return (int64_t)((f & ~VM_NOHUGEPAGE) | VM_HUGEPAGE);
 	case VELLUM_MADV_NOHUGEPAGE:
 		return (int64_t)((f & ~VM_HUGEPAGE) | VM_NOHUGEPAGE);
-	default:	/* MERGEABLE, UNMERGEABLE: taken, nothing here depends on it */
+	default:	/* MERGEABLE, UNMERGEABLE: accepted, no effect */
 		return (int64_t)f;
 	}
 }
@@ -186,7 +186,7 @@ static pte_t aged(pte_t pte)
 	return pte_mkold(pte_mkclean(pte));
 }
 
-/* A page that nobody else has may be dropped from now on, if it is not stored to: its D is the sign. */
+/* Make a page whose only reference is this mapping PG_LAZYFREE and clean. A later store sets D and keeps it. */
 static void free_present(struct mm_walk *walk, gva_t addr, pte_t *ptep, pte_t pte)
 {
 	struct vellum_memory *m = walk->vma->mm->memory;
@@ -195,7 +195,7 @@ static void free_present(struct mm_walk *walk, gva_t addr, pte_t *ptep, pte_t pt
 	if (!folio || !(folio_flags(folio) & PG_ANON) || (folio_flags(folio) & PG_SWAPCACHE) ||
 	    __atomic_load_n(&folio->count, __ATOMIC_ACQUIRE) != FOLIO_ONE_MAPPING)
 		return;
-	/* Who watches by D learns of the stores before; the bytes may be zeros by the next time. */
+	/* Report to trackers by D before D is removed. The content may also change, to zeros, without a store. */
 	track_change(walk->vma, addr);
 	if (must_clear_flush(walk->vma->mm))
 		ptep_set(ptep, aged(clear_and_flush(walk->vma->mm, addr, ptep)));
@@ -227,7 +227,7 @@ static uint64_t leaf_aged(uint64_t val)
 	return aged(pte_make(val)).val;		/* the same bits */
 }
 
-static bool is_ours_alone(struct folio *first)
+static bool all_sole_mapping(struct folio *first)
 {
 	for (unsigned i = 0; i < PMD_PAGES; i++)
 		if ((folio_flags(&first[i]) & (PG_ANON | PG_SWAPCACHE)) != PG_ANON ||
@@ -236,7 +236,7 @@ static bool is_ours_alone(struct folio *first)
 	return true;
 }
 
-/* All of a huge page that is the process's own stays one; of others a part is looked at page by page. */
+/* A leaf stays whole if the range covers it and it has the only reference to each page. Else it is split. */
 static int free_leaf(uint64_t *entry, gva_t start, gva_t end, unsigned shift, struct mm_walk *walk)
 {
 	struct tlb_gather *tlb = walk->private;
@@ -244,7 +244,7 @@ static int free_leaf(uint64_t *entry, gva_t start, gva_t end, unsigned shift, st
 	uint64_t val = entry_load(entry);
 	struct folio *first = huge_folio(m, val, shift);
 
-	if (end - start != PMD_SIZE || must_clear_flush(tlb->mm) || !is_ours_alone(first))
+	if (end - start != PMD_SIZE || must_clear_flush(tlb->mm) || !all_sole_mapping(first))
 		return WALK_SPLIT;
 	leaf_update(entry, leaf_aged);
 	for (unsigned i = 0; i < PMD_PAGES; i++) {
@@ -291,14 +291,14 @@ static void drop_part(struct vma *vma, gva_t start, gva_t end, int advice)
 	notify_finish(mm, VELLUM_NOTIFY_CLEAR, start, end);
 }
 
-/* mmap_lock held for reading; dropped while somebody who wants to know is told. *@next: up to there it is done. */
+/* mmap_lock held for reading. It is dropped and taken again if a userfaultfd event has to be delivered first. */
 static int drop_vma(struct vma *vma, gva_t start, gva_t end, int advice, gva_t *next)
 {
 	struct vellum_mm *mm = vma->mm;
 	int err = check_drop(vma, advice);
 
 	if (!err && uffd_remove(vma, start, end, &err)) {
-		vma = find_vma(mm, start);	/* it may be another by now, or none */
+		vma = find_vma(mm, start);	/* the lock was dropped, so the VMA may be another */
 		if (!vma || vma->start > start)
 			return -ENOMEM;
 		end = min_u64(end, vma->end);
@@ -324,7 +324,10 @@ static int drop_pages(struct vellum_mm *mm, gva_t start, gva_t end, int advice)
 
 /* --- guards --- */
 
-/* ptl held; the entry is none, or one that a guard takes the place of. */
+/*
+ * Install or remove guard markers in [start, end), which lies in one last-level table. Takes ptl. A guard marker
+ * replaces an empty entry or a wp marker.
+ */
 static int guard_table(struct vma *vma, gva_t start, gva_t end, bool install)
 {
 	struct vellum_mm *mm = vma->mm;
@@ -343,7 +346,7 @@ static int guard_table(struct vma *vma, gva_t start, gva_t end, bool install)
 		else if (install && pte_none_or_wp_marker(pte))
 			ptep_set(ptep, pte_marker(MARKER_GUARD));
 		else if (install && !(pte_marker_bits(pte) & MARKER_GUARD))
-			err = -EAGAIN;		/* cannot be: no fault runs */
+			err = -EAGAIN;		/* cannot happen: the entries were zapped and no fault runs */
 	}
 	mutex_unlock(ptl, mm_host(mm));
 	return err;
@@ -385,7 +388,7 @@ static int guard_vma(struct vma *vma, gva_t start, gva_t end, int advice, gva_t 
 	(void)next;
 	if (!may_guard(vma, install))
 		return -EINVAL;
-	if (install && anon_vma_prepare(vma))	/* so that a fork copies its entries */
+	if (install && anon_vma_prepare(vma))	/* fork copies entries only of a VMA that has an anon_vma */
 		return -EAGAIN;
 	return guard_part(vma, start, end, install);
 }
@@ -396,26 +399,26 @@ static int advise_guards(struct vellum_mm *mm, gva_t start, gva_t end, int advic
 	int err;
 
 	do {
-		write_lock(&mm->mmap_lock, mm_host(mm));	/* so that no fault is quicker */
+		write_lock(&mm->mmap_lock, mm_host(mm));	/* for writing, so that no fault fills an entry */
 		err = advise_each(mm, start, end, advice, guard_vma);
 		mmap_write_unlock_and_deliver(mm);
 	} while (err == -EAGAIN && reclaim_for_retry(mm->memory, &tries));
 	return err;
 }
 
-/* --- COLD and PAGEOUT: pages look unused, or leave RAM now --- */
+/* --- COLD and PAGEOUT --- */
 
 #define BATCH 64
 
-/* Pages to be taken out of RAM, referenced, a few at a time: no lock of an entry may be held meanwhile. */
+/* Pages to reclaim, each with a reference. Collected in batches, because reclaim must run without a page-table lock. */
 struct pageout {
 	struct folio *folio[BATCH];
 	unsigned nr;
-	bool cold;		/* only A is taken away */
-	gva_t stopped;		/* the batch is full: go on here */
+	bool cold;		/* MADV_COLD: only remove A */
+	gva_t stopped;		/* where the next batch continues */
 };
 
-/* Somebody else maps it as well. */
+/* More than one entry maps the folio. */
 static bool is_shared(const struct folio *folio)
 {
 	return __atomic_load_n(&folio->count, __ATOMIC_ACQUIRE) >> 32 > 1;
@@ -453,8 +456,8 @@ static int take_leaf(uint64_t *entry, gva_t start, gva_t end, unsigned shift, st
 
 static const struct mm_walk_ops take_walk_ops = { .huge_leaf = take_leaf, .pte = take_pte };
 
-/* A page of a file's cache is written and dropped, others are swapped out. */
-static void put_out(struct vellum_memory *m, struct folio *folio)
+/* Write and drop a page of a file's cache; swap out others. Drops the reference. */
+static void page_out(struct vellum_memory *m, struct folio *folio)
 {
 	struct vellum_mapping *mapping = NULL;
 
@@ -484,7 +487,7 @@ static int reclaim_vma(struct vma *vma, gva_t start, gva_t end, int advice, gva_
 		po.stopped = end;
 		walk_vma_range(vma, start, end, &take_walk_ops, &po);
 		for (unsigned i = 0; i < po.nr; i++)
-			put_out(vma->mm->memory, po.folio[i]);
+			page_out(vma->mm->memory, po.folio[i]);
 		start = po.stopped;
 	}
 	return 0;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* mm/space/mlock.c - memory that stays: mlock(2), mlockall(2), their limit, and mincore(2). */
+/* mm/space/mlock.c - mlock(2), mlockall(2), RLIMIT_MEMLOCK, and mincore(2). */
 #include "mm/object/object.h"
 #include "mm/space/space.h"
 #include "mm/table/pagewalk.h"
@@ -34,7 +34,7 @@ EXPORT void vellum_set_limits(struct vellum_mm *mm, uint64_t memlock, uint64_t s
 	write_unlock(&mm->mmap_lock, mm_host(mm));
 }
 
-/* mmap_lock held for writing. Up to the first hole. */
+/* Set the lock flags up to the first hole, which is -ENOMEM. mmap_lock held for writing. */
 static int change_range(struct vellum_mm *mm, gva_t start, gva_t end, uint64_t set)
 {
 	while (start < end) {
@@ -63,13 +63,16 @@ static uint64_t not_locked(const struct vellum_mm *mm, gva_t start, gva_t end)
 	return sum;
 }
 
-/* As the system call says it. */
+/* The error of populate_range() as mlock(2) returns it. */
 static int populate_error(int err)
 {
 	return err == -EAGAIN || err == -EINTR ? err : err ? -ENOMEM : 0;
 }
 
-/* To whole pages, as Linux does: a page that an empty range lies inside of counts. Nothing: *@size 0. */
+/*
+ * Round to whole pages, as Linux does. An empty range that does not start at a page border becomes one page. *@size is
+ * 0 if nothing is left.
+ */
 static int round_range(uint64_t addr, uint64_t len, gva_t *start, uint64_t *size)
 {
 	*start = addr & PAGE_MASK;
@@ -78,7 +81,7 @@ static int round_range(uint64_t addr, uint64_t len, gva_t *start, uint64_t *size
 		return 0;
 	if (*start + *size < *start)
 		return -EINVAL;
-	return 0;	/* beyond the last address: a hole like any other */
+	return 0;	/* the range may extend beyond TASK_SIZE, which is a hole to change_range() */
 }
 
 EXPORT int vellum_mlock(struct vellum_mm *mm, uint64_t addr, uint64_t len, uint32_t flags)
@@ -120,7 +123,7 @@ EXPORT int vellum_munlock(struct vellum_mm *mm, uint64_t addr, uint64_t len)
 	return err;
 }
 
-/* mmap_lock held for writing. Of all mappings; no split is needed. */
+/* Set the lock flags of all VMAs; none is split. mmap_lock held for writing. */
 static void change_all(struct vellum_mm *mm, uint64_t set)
 {
 	for (struct vma *vma = vma_first(mm); vma; vma = vma_next(vma))
@@ -128,7 +131,7 @@ static void change_all(struct vellum_mm *mm, uint64_t set)
 			vma = vma_change_flags(vma, vma->start, vma->end, (vma->flags & ~LOCK_FLAGS) | set);
 }
 
-/* Best effort, as in Linux: what cannot be accessed is passed over. */
+/* As in Linux, a VMA that cannot be populated is skipped. */
 static void populate_all(struct vellum_mm *mm)
 {
 	struct vellum_vma_info info;
@@ -197,7 +200,7 @@ static int mincore_leaf(uint64_t *entry, gva_t start, gva_t end, unsigned shift,
 
 static const struct mm_walk_ops mincore_walk_ops = { .huge_leaf = mincore_leaf, .pte = mincore_pte };
 
-/* Pages that the object has in its cache, mapped or not. */
+/* Pages in the mapping's cache count as resident, mapped or not. */
 static void mincore_cached(const struct mincore *mc, const struct vma *vma, gva_t start, gva_t end)
 {
 	pgoff_t first = vma_page_index(vma, start), last = first + ((end - start) >> PAGE_SHIFT) - 1;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * mm/space/mmap.c - address spaces come and go; mmap, munmap, brk, and their counters.
+ * mm/space/mmap.c - create and destroy address spaces; mmap, munmap, brk, and counters.
  */
 #include "mm/space/space.h"
 #include "mm/table/pgtable.h"
@@ -11,9 +11,9 @@
 
 #define SEALS_WRITE (VELLUM_SEAL_WRITE | VELLUM_SEAL_FUTURE_WRITE)
 #define MAX_FILE_PAGES (1ull << 51)	/* 2^63 bytes: offsets are signed */
-#define LEGACY_MAP_FLAGS 0x0007ffffu	/* what SHARED_VALIDATE may come with */
+#define LEGACY_MAP_FLAGS 0x0007ffffu	/* flags that are allowed with MAP_SHARED_VALIDATE */
 
-/* The page that the machine has in every address space, if it wants one. 0 or -ENOMEM */
+/* Map the machine page (vellum/mmu.h), if the machine needs one. 0 or -ENOMEM. */
 static int machine_page_map(struct vellum_mm *mm)
 {
 	struct vellum_memory *m = mm->memory;
@@ -35,7 +35,7 @@ static int machine_page_map(struct vellum_mm *mm)
 	return 0;
 }
 
-/* No CPU is in the address space any more. */
+/* No CPU runs in the address space any more, so no flush is needed. */
 static void machine_page_unmap(struct vellum_mm *mm)
 {
 	struct mutex *ptl;
@@ -50,13 +50,13 @@ static void machine_page_unmap(struct vellum_mm *mm)
 	mm->machine_page = NULL;
 }
 
-/* No VMA is above the last one, but the machine's page may be. */
+/* The limit up to which tables above the last VMA may be freed. The table of the machine page stays. */
 static gva_t tables_end(const struct vellum_mm *mm)
 {
 	return mm->machine_page ? TASK_SIZE : 1ull << 47;
 }
 
-/* Unmap everything with one flush; nobody else uses the address space any more. */
+/* Unmap everything with one gather. No other thread uses the address space any more. */
 static void exit_mmap(struct vellum_mm *mm)
 {
 	struct tlb_gather tlb;
@@ -167,7 +167,7 @@ static void unmap_vmas(struct vellum_mm *mm, gva_t start, gva_t end)
 	notify_start(mm, VELLUM_NOTIFY_UNMAP, start, end);
 	for (next = vma; next && next->start < end; next = vma_next(next))
 		unmap_range(&tlb, next, next->start, next->end);
-	/* Out of the rmap trees before the tables go: by-mapping walkers hold no mmap lock. */
+	/* Remove the VMAs from the rmap trees before tables are freed: walks by mapping do not hold the mmap lock. */
 	while (vma && vma->start < end) {
 		next = vma_next(vma);
 		vma_remove(vma);
@@ -267,7 +267,7 @@ static uint64_t flags_of(const struct vellum_map_args *a)
 	return flags;
 }
 
-/* Not in what a stack above keeps free either. */
+/* Also keeps out of the guard gap of a stack above. */
 static bool hint_is_free(const struct vellum_mm *mm, gva_t hint, uint64_t len)
 {
 	const struct vma *next;
@@ -278,7 +278,7 @@ static bool hint_is_free(const struct vellum_mm *mm, gva_t hint, uint64_t len)
 	return !next || next->start >= hint + len + (next->flags & VM_GROWSDOWN ? STACK_GUARD_GAP : 0);
 }
 
-/* mmap_lock held for writing. Where the mapping goes, with the place made free. */
+/* Choose the new VMA's address. For MAP_FIXED, also unmap the range. mmap_lock held for writing. */
 static int choose_address(struct vellum_mm *mm, const struct vellum_map_args *a, uint64_t len,
 			  gva_t *addr)
 {
@@ -299,7 +299,7 @@ static int choose_address(struct vellum_mm *mm, const struct vellum_map_args *a,
 	return *addr ? 0 : -ENOMEM;
 }
 
-/* Linux's heuristic: refused is only what could never be used, more than RAM and swap in one mapping. */
+/* As Linux's heuristic mode: refuse one VMA that is larger than RAM and swap together. */
 static bool overcommits(const struct vellum_mm *mm, uint64_t flags, uint64_t len)
 {
 	struct vellum_swap_info swap;
@@ -311,7 +311,7 @@ static bool overcommits(const struct vellum_mm *mm, uint64_t flags, uint64_t len
 	return len >> PAGE_SHIFT > mm->memory->nr_frames + swap.nr_slots;
 }
 
-/* @more: VM_* that no caller can ask for by VELLUM_MAP_*. */
+/* @more: VM_* flags that have no VELLUM_MAP_* flag. */
 static int map_with_flags(struct vellum_mm *mm, const struct vellum_map_args *a, struct vellum_mapping *mapping,
 			  uint64_t len, uint64_t more, gva_t *addr)
 {
@@ -332,7 +332,7 @@ static int map_with_flags(struct vellum_mm *mm, const struct vellum_map_args *a,
 	if (!vma)
 		return -ENOMEM;
 	vma_insert(vma);
-	/* Who seals the object has seen the VMA in its tree, or we see the seal here. */
+	/* A thread that adds a seal either finds the VMA in i_mmap, or has set the seal before it is read here. */
 	if (mapping && vma_shared_maywrite(vma) && (vellum_mapping_seals(mapping) & SEALS_WRITE)) {
 		do_munmap(mm, *addr, len);
 		return -EPERM;
@@ -373,8 +373,8 @@ EXPORT int vellum_mmap(struct vellum_mm *mm, const struct vellum_map_args *given
 	write_lock(&mm->mmap_lock, mm_host(mm));
 	err = map_locked(mm, args, mapping, len, addr);
 	mmap_write_unlock_and_deliver(mm);
-	vellum_mapping_put(shm);	/* the VMA has its own */
-	/* What mlockall(2) wants to come in as it is faulted comes in no other way. */
+	vellum_mapping_put(shm);	/* the VMA has its own reference */
+	/* Under mlockall(MCL_ONFAULT), nothing is populated. */
 	if (!err && !(mm->def_flags & VM_LOCKONFAULT) &&
 	    ((args->flags & (VELLUM_MAP_POPULATE | VELLUM_MAP_LOCKED)) || wants_populate(mm)))
 		populate_range(mm, *addr, *addr + len, POPULATE_FOR_MMAP);
@@ -423,7 +423,7 @@ static int grow_brk(struct vellum_mm *mm, gva_t from, gva_t to)
 					.addr = from };
 	gva_t addr;
 
-	/* One page stays free above, so that the heap never touches the next mapping. */
+	/* Keep one page free above, so that the heap never borders on the next VMA. */
 	if (find_vma_intersection(mm, from, to + PAGE_SIZE))
 		return -ENOMEM;
 	return map_locked(mm, &args, NULL, to - from, &addr);

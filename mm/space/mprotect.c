@@ -2,8 +2,8 @@
 /*
  * mm/space/mprotect.c - change the rights of a range.
  *
- * Rights that are taken away are flushed before the call returns; rights that are added need no
- * flush: a stale translation costs one spurious fault.
+ * Entries that lose rights are flushed before the call returns. Entries that gain rights need no flush: a stale
+ * translation costs one spurious fault.
  */
 #include "mm/fault/fault.h"
 #include "mm/space/space.h"
@@ -15,7 +15,6 @@
 #include "mm/track/hooks.h"
 #include "mm/vma.h"
 
-/* May the entry get W outside a fault? (SPEC.md "Who may grant W"). ptl held. */
 bool can_make_writable(struct vma *vma, gva_t addr, pte_t pte)
 {
 	const struct vellum_memory *m = vma->mm->memory;
@@ -27,19 +26,20 @@ bool can_make_writable(struct vma *vma, gva_t addr, pte_t pte)
 	if (vma_uffd_wp(vma) && pte_uffd_wp(pte))
 		return false;
 	if (vma->flags & VM_SHARED)
-		return pte_dirty(pte);	/* it has been notified already */
+		return pte_dirty(pte);	/* mkwrite was called when the entry became dirty */
 	if (pte_special(pte))
 		return false;
 	return (folio_flags(pte_folio(m, pte)) & (PG_ANON | PG_EXCLUSIVE)) ==
 	       (PG_ANON | PG_EXCLUSIVE);
 }
 
-static pte_t changed(struct vma *vma, gva_t addr, pte_t old)
+/* The entry with the VMA's new protection. */
+static pte_t changed_entry(struct vma *vma, gva_t addr, pte_t old)
 {
 	pte_t new = pte_modify(vma->flags & VM_SHADOW_STACK ? pte_wrprotect(old) : old, vma->page_prot);
 
 	if (!(vma->flags & VM_WRITE))
-		return new;	/* without W, as the mapping's rights are */
+		return new;
 	if (pte_write(new) && !pte_write(old) && (wp_tracked(vma, addr) || (vma_uffd_wp(vma) && pte_uffd_wp(new))))
 		new = pte_wrprotect(new);
 	else if (!pte_write(new) && can_make_writable(vma, addr, new))
@@ -47,7 +47,7 @@ static pte_t changed(struct vma *vma, gva_t addr, pte_t old)
 	return new;
 }
 
-/* Rights or presence that @new lacks and @old had. */
+/* True if @old was present and @new lacks presence, a right or D that it had. */
 static bool needs_flush(uint64_t old, uint64_t new)
 {
 	const uint64_t rights = X86_PRESENT | X86_RW | X86_USER | X86_DIRTY;
@@ -55,7 +55,7 @@ static bool needs_flush(uint64_t old, uint64_t new)
 	return (old & X86_PRESENT) && ((old & rights & ~new) || (~old & new & X86_NX));
 }
 
-/* W comes back with a fault, if it may. */
+/* Downgrade a writable entry that is not present. A fault grants W again if it is allowed. */
 static void change_swp(pte_t *ptep, pte_t pte, const struct vma *vma)
 {
 	pte_t new;
@@ -80,9 +80,9 @@ static int change_pte(pte_t *ptep, gva_t addr, struct mm_walk *walk)
 	if (!pte_special(old))
 		prepare_exec(walk->vma, pte_folio(walk->vma->mm->memory, old));
 	do {
-		new = changed(walk->vma, addr, old);
+		new = changed_entry(walk->vma, addr, old);
 		if (needs_flush(old.val, new.val) && must_clear_flush(walk->vma->mm)) {
-			ptep_set(ptep, changed(walk->vma, addr, clear_and_flush(walk->vma->mm, addr, ptep)));
+			ptep_set(ptep, changed_entry(walk->vma, addr, clear_and_flush(walk->vma->mm, addr, ptep)));
 			return 0;
 		}
 	} while (!ptep_cmpxchg(ptep, &old, new));
@@ -91,7 +91,7 @@ static int change_pte(pte_t *ptep, gva_t addr, struct mm_walk *walk)
 	return 0;
 }
 
-/* @pte: what its first page would have. Of a PUD W is left to the fault. */
+/* The leaf with the VMA's new protection. A PUD leaf of a COW VMA gets no W: a store's fault decides. */
 static uint64_t changed_leaf(struct vma *vma, gva_t addr, uint64_t old, unsigned shift)
 {
 	if (shift == PUD_SHIFT) {
@@ -134,7 +134,7 @@ static uint64_t new_flags(const struct vma *vma, uint32_t prot)
 	return (vma->flags & ~VM_ACCESS) | prot;
 }
 
-/* [start, end) is inside @vma. Return: the VMA that now ends at or after @end, or NULL. */
+/* Protect the part [start, end) of @vma. Returns the VMA that contains it afterwards; NULL: no split. */
 static struct vma *protect_vma(struct vma *vma, gva_t start, gva_t end, uint32_t prot,
 			       struct tlb_gather *tlb)
 {
@@ -153,7 +153,7 @@ static struct vma *protect_vma(struct vma *vma, gva_t start, gva_t end, uint32_t
 	return vma_merge(vma);
 }
 
-/* [*@first_locked, *@last_locked): of it, what was locked and could not be stored to. */
+/* [*@first_locked, *@last_locked): spans the parts that were private, locked and without VM_WRITE before. */
 static int protect_range(struct vellum_mm *mm, gva_t start, gva_t end, uint32_t prot, gva_t *first_locked,
 			 gva_t *last_locked)
 {
@@ -195,7 +195,7 @@ static int protect_range(struct vellum_mm *mm, gva_t start, gva_t end, uint32_t 
 	return err;
 }
 
-/* Locked private memory that may be stored to from now on has its own pages from now on. */
+/* Locked private memory that became writable gets its private pages now, as in Linux. */
 static void populate_locked(struct vellum_mm *mm, gva_t start, gva_t end)
 {
 	struct vellum_vma_info info;
@@ -219,7 +219,7 @@ EXPORT int vellum_mprotect(struct vellum_mm *mm, uint64_t addr, uint64_t len, ui
 		return -ENOMEM;
 	if (prot & ~(uint32_t)VM_ACCESS)
 		return -EINVAL;
-	/* What lies beyond the last address is a hole like any other: what is before it changes. */
+	/* A range that extends beyond TASK_SIZE is changed up to the hole there, and then fails with -ENOMEM. */
 	write_lock(&mm->mmap_lock, mm_host(mm));
 	err = protect_range(mm, addr, addr + len, prot, &first, &last);
 	write_unlock(&mm->mmap_lock, mm_host(mm));

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * mm/space/mremap.c - grow, shrink and move mappings.
+ * mm/space/mremap.c - grow, shrink and move VMAs.
  *
- * A move holds the rmap locks of the pages concerned, so that no reverse walk can miss an entry
- * that is on its way; and flushes the old place before its page-table lock is dropped.
+ * A move holds the rmap locks, so that no rmap walk can miss an entry that is being moved. It flushes the old address
+ * before it drops the page-table lock.
  */
 #include "mm/frame/rmap.h"
 #include "mm/space/space.h"
@@ -21,14 +21,14 @@ struct move {
 	uint64_t len;
 };
 
-/* Else the page's bytes are the object's, or zeros, as anybody who maps it anew would find. */
+/* If false, the page has the mapping's bytes or zeros, which a new fault would map too. */
 static bool was_stored_to(const struct vellum_memory *m, pte_t pte)
 {
 	return pte_dirty(pte) || (!pte_special(pte) && (folio_flags(pte_folio(m, pte)) &
 							(PG_ANON | PG_DIRTY)));
 }
 
-/* Tell the trackers: here bytes vanish, there they appear; and W must not go unseen. */
+/* Report to the trackers that both addresses have other content, and an entry that keeps W at the new address. */
 static void track_move(const struct move *mv, gva_t old, gva_t new, pte_t pte)
 {
 	track_place(mv->from, old);
@@ -40,15 +40,15 @@ static void track_move(const struct move *mv, gva_t old, gva_t new, pte_t pte)
 		track_grant(mv->to, new);
 }
 
-/* The entry at its new place. Who clears soft-dirty has to see that there is something else now. */
-static pte_t moved(pte_t pte)
+/* The entry for the new address. It is soft-dirty, because the address has other content now. */
+static pte_t moved_entry(pte_t pte)
 {
 	if (pte_present(pte))
 		return pte_mksoft_dirty(pte);
 	return pte_is_marker(pte) ? pte : pte_swp_mksoft_dirty(pte);
 }
 
-/* Up to @nr neighbouring entries within one table on each side. */
+/* Move @nr consecutive entries, which lie in one table on each side. Both tables are locked. */
 static void move_entries(const struct move *mv, gva_t old, gva_t new, pte_t *src, pte_t *dst,
 			 uint64_t nr)
 {
@@ -66,13 +66,13 @@ static void move_entries(const struct move *mv, gva_t old, gva_t new, pte_t *src
 			batch_add(&batch, from, from + PAGE_SIZE, VELLUM_FLUSH_UNMAP);
 			batch_add_frame(&batch, pte_pfn(pte));
 		}
-		ptep_set(&dst[i], moved(pte));
+		ptep_set(&dst[i], moved_entry(pte));
 	}
 	if (batch.nr_ranges)
 		flush_batch(mv->from->mm, &batch);
 }
 
-/* Pages left in the table that @addr is in. */
+/* Entries from @addr to the end of its last-level table. */
 static uint64_t pages_in_table(gva_t addr)
 {
 	return ENTRIES_PER_TABLE - table_index(addr, PAGE_SHIFT);
@@ -83,7 +83,7 @@ static uint64_t moved_leaf(uint64_t val)
 	return pmd_mksoft_dirty(pmd_make(val)).val;	/* the same bits in a PUD */
 }
 
-/* The leaf that is at @old goes to @new, where an invalid one keeps its place. */
+/* Move the leaf at @old to @new, where move_leaf() has installed an invalid leaf. */
 static void replace_leaf(const struct move *mv, gva_t old, gva_t new, unsigned shift)
 {
 	struct vellum_mm *mm = mv->from->mm;
@@ -99,14 +99,14 @@ static void replace_leaf(const struct move *mv, gva_t old, gva_t new, unsigned s
 	flush_batch(mm, &batch);
 	huge_lookup(mm, new, &to);
 	entry_store(to.entry, moved_leaf(val));
-	mm_add_rss(mm, -(int64_t)(size >> PAGE_SHIFT));		/* it was counted twice */
+	mm_add_rss(mm, -(int64_t)(size >> PAGE_SHIFT));		/* huge_install() counted the invalid leaf too */
 	huge_removed(mm->memory, from.entry, shift);
 	huge_unlock(mm, &from);
 }
 
 /*
- * A whole leaf, to a place as aligned as it is. False: it is smaller entries now, or there is no memory; those don't
- * need any, once their table is there.
+ * Move a whole leaf, if the range covers it and @new is aligned as the leaf is. False: the leaf was split instead,
+ * also if there was no memory for a leaf at @new.
  */
 static bool move_leaf(const struct move *mv, gva_t old, gva_t new, uint64_t len)
 {
@@ -117,7 +117,7 @@ static bool move_leaf(const struct move *mv, gva_t old, gva_t new, uint64_t len)
 	if (!huge_lookup(mm, old, &leaf))
 		return false;
 	size = 1ull << leaf.shift;
-	/* Its place is taken first, with the old one's lock free: both may be in one table. */
+	/* Install an invalid leaf first, while the old leaf's lock is not held: both may be in one table. */
 	if (!((old | new) & (size - 1)) && size <= len && !huge_install(mm, new, leaf.shift, X86_PSE, NULL, NULL)) {
 		replace_leaf(mv, old, new, leaf.shift);
 		return true;
@@ -145,7 +145,7 @@ static uint64_t move_page_tables(const struct move *mv)
 		if (huge_lookup(mm, old, &leaf)) {
 			if (move_leaf(mv, old, new, mv->len - done))
 				done += 1ull << leaf.shift;
-			continue;	/* what was split is looked at again */
+			continue;	/* if the leaf was split, the smaller entries are next */
 		}
 		src = pte_lookup(mm, old, &src_lock);
 
@@ -153,7 +153,7 @@ static uint64_t move_page_tables(const struct move *mv)
 			nr = (skip_absent_tables(mm, old, mv->old + mv->len) - old) >> PAGE_SHIFT;
 		nr = min_u64(nr, (mv->len - done) >> PAGE_SHIFT);
 		if (src) {
-			if (huge_lookup(mm, new, NULL))		/* moving back, over what came as a whole */
+			if (huge_lookup(mm, new, NULL))		/* when moving back: a leaf at the old address */
 				huge_split_range(mm, new, new + PAGE_SIZE);
 			dst = pte_alloc(mm, new, &dst_lock);
 			if (!dst)
@@ -188,23 +188,23 @@ static int move_all(struct move *mv)
 	return done < mv->len ? -ENOMEM : 0;
 }
 
-/* What has moved is registered no more. */
+/* Remove the wp bits of moved entries: the new VMA is not registered with the userfaultfd. */
 static void drop_protection(const struct move *mv)
 {
 	struct tlb_gather tlb;
 
 	tlb_begin(&tlb, mv->to->mm);
-	uffd_wp_vma(&tlb, mv->to, mv->new, mv->new + mv->len, false);	/* on its borders: needs no memory */
+	uffd_wp_vma(&tlb, mv->to, mv->new, mv->new + mv->len, false);	/* the whole VMA: needs no memory */
 	tlb_finish(&tlb);
 }
 
-/* Anonymous memory without a page of its own counts from its new place: there it can merge. */
+/* Anonymous memory that has had no page gets the pgoff of its new address, so that it can merge there. */
 static pgoff_t index_at(const struct vma *vma, gva_t old, gva_t new)
 {
 	return vma_is_anonymous(vma) && !vma->anon_vma ? new >> PAGE_SHIFT : vma_page_index(vma, old);
 }
 
-/* 0, and *@ev if somebody wants to hear of the move; or -ENOMEM */
+/* Allocate the event if the VMA's context has EVENT_REMAP. 0 or -ENOMEM. */
 static int prepare_remap_event(const struct vma *vma, gva_t old, gva_t new, uint64_t len, struct uffd_event **ev)
 {
 	if (!vma->uffd || !uffd_has(vma->uffd, VELLUM_UFFD_FEATURE_EVENT_REMAP))
@@ -226,8 +226,8 @@ static void cancel_move_events(struct vellum_mm *mm, struct uffd_event *ev, gva_
 }
 
 /*
- * [old, old + old_len) is a part of @vma; @new is free. @keep: the old mapping stays, empty; without
- * @old_len that is a second mapping of shared pages.
+ * Move the part [old, old + old_len) of @vma to @new, which is free. @keep: the old VMA stays, with no entries. If
+ * @old_len is 0, nothing is moved: @new becomes a second VMA of the same mapping.
  */
 static int move_vma(struct vma *vma, gva_t old, uint64_t old_len, gva_t new, uint64_t new_len,
 		    bool keep, gva_t *addr)
@@ -237,10 +237,10 @@ static int move_vma(struct vma *vma, gva_t old, uint64_t old_len, gva_t new, uin
 	struct vma *copy;
 	int err;
 
-	/* The copy, and what a split at both edges makes. */
+	/* The new VMA, and two more if the old one is split at both ends. */
 	if (!new || mm->nr_vmas + 3 >= max_map_count(mm) || prepare_remap_event(vma, old, new, old_len, &ev))
 		return -ENOMEM;
-	/* What the unmapping of the old place would need is there before anything moves. */
+	/* Allocate what the unmap of the old range needs before any entry is moved. */
 	if (old_len && ((!keep && uffd_unmap_prepare(mm, old, old + old_len)) ||
 			vma_isolate(mm, old, old + old_len))) {
 		cancel_move_events(mm, ev, old, old_len);
@@ -274,12 +274,12 @@ static int move_vma(struct vma *vma, gva_t old, uint64_t old_len, gva_t new, uin
 	if (ev)
 		uffd_event_keep_after(mm, ev, new);
 	if (!keep) {
-		do_munmap(mm, old, old_len);	/* on VMA borders: needs no split, cannot fail */
+		do_munmap(mm, old, old_len);	/* cannot fail: the range ends at VMA borders, so no VMA is split */
 	} else if (old_len) {
-		/* What was locked has moved. Reclaim reads the flags without the mmap lock. */
+		/* The locked pages have moved. Atomic, because reclaim reads the flags without the mmap lock. */
 		__atomic_store_n(&vma->flags, vma->flags & ~(VM_LOCKED | VM_LOCKONFAULT),
 				 __ATOMIC_RELAXED);
-		vma_merge(vma);		/* perhaps with the copy */
+		vma_merge(vma);		/* may merge with the copy */
 	}
 	vma_merge(find_vma(mm, new));
 	*addr = new;
@@ -292,13 +292,13 @@ static bool can_grow_in_place(struct vma *vma, gva_t old_end, uint64_t by)
 	       !find_vma_intersection(vma->mm, old_end, old_end + by);
 }
 
-/* Locked memory must not grow beyond the limit. */
-static bool may_become(const struct vma *vma, uint64_t old_len, uint64_t new_len)
+/* RLIMIT_MEMLOCK allows the growth, or the VMA is not locked. */
+static bool may_lock_growth(const struct vma *vma, uint64_t old_len, uint64_t new_len)
 {
 	return !(vma->flags & VM_LOCKED) || new_len <= old_len || may_lock(vma->mm, new_len - old_len);
 }
 
-/* May [old, old + old_len) become @new_len long? It must lie in one VMA. */
+/* 0 if [old, old + old_len), which must lie in one VMA, may become @new_len bytes long; or an error. */
 static int check_resize(const struct vma *vma, gva_t old, uint64_t old_len, uint64_t new_len)
 {
 	if (!vma || vma->start > old || old_len > vma->end - old)
@@ -307,7 +307,7 @@ static int check_resize(const struct vma *vma, gva_t old, uint64_t old_len, uint
 		return -EFAULT;
 	if (vma_page_index(vma, old) + (new_len >> PAGE_SHIFT) < vma->pgoff)
 		return -EINVAL;
-	return may_become(vma, old_len, new_len) ? 0 : -EAGAIN;
+	return may_lock_growth(vma, old_len, new_len) ? 0 : -EAGAIN;
 }
 
 static int grow(struct vellum_mm *mm, gva_t old, uint64_t old_len, uint64_t new_len, uint32_t flags,
@@ -330,7 +330,7 @@ static int grow(struct vellum_mm *mm, gva_t old, uint64_t old_len, uint64_t new_
 			false, addr);
 }
 
-/* To @new, whatever is mapped there; both ranges are checked not to overlap. */
+/* Move to @new, and unmap what is there. The caller has checked that the ranges do not overlap. */
 static int move_fixed(struct vellum_mm *mm, gva_t old, uint64_t old_len, gva_t new, uint64_t new_len,
 		      bool keep, gva_t *addr)
 {
@@ -363,7 +363,7 @@ static int remap_locked(struct vellum_mm *mm, gva_t old, uint64_t old_len, uint6
 	return 0;
 }
 
-/* The old mapping stays: DONTUNMAP, or no length to move. */
+/* The old VMA stays: MREMAP_DONTUNMAP, or an old length of 0. */
 static int remap_kept(struct vellum_mm *mm, gva_t old, uint64_t old_len, uint64_t new_len,
 		      uint32_t flags, gva_t *addr)
 {
@@ -412,7 +412,7 @@ static int remap(struct vellum_mm *mm, gva_t old, uint64_t from, uint64_t to, ui
 	return remap_locked(mm, old, from, to, flags, addr);
 }
 
-/* What locked memory has grown by comes in at once. */
+/* If the VMA is locked, fault in what it has grown by. */
 static void populate_growth(struct vellum_mm *mm, gva_t addr, uint64_t from, uint64_t to)
 {
 	struct vellum_vma_info info;

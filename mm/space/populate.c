@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * mm/space/populate.c - pages are faulted in before anybody accesses them: MAP_POPULATE, mlock(2),
- * MADV_POPULATE_READ and _WRITE.
+ * mm/space/populate.c - fault pages in before an access: MAP_POPULATE, mlock(2), MADV_POPULATE_READ and
+ * MADV_POPULATE_WRITE.
  */
 #include "mm/fault/fault.h"
 #include "mm/space/space.h"
@@ -17,7 +17,7 @@ static bool for_mmap(enum populate_why why)
 	return why == POPULATE_FOR_MMAP || why == POPULATE_FOR_MPROTECT;
 }
 
-/* Populated memory has not been written: but for POPULATE_WRITE the entry is clean. */
+/* FAULT_POPULATE, so that the entry is clean, except for POPULATE_WRITE. */
 static unsigned fault_flags(const struct vma *vma, enum populate_why why)
 {
 	bool cow = (vma->flags & (VM_SHARED | VM_WRITE)) == VM_WRITE;
@@ -35,11 +35,11 @@ static int check_vma(const struct vma *vma, gva_t at, enum populate_why why)
 		return vma->flags & VM_ACCESS ? 0 : -ENOMEM;
 	if (vma->flags & VM_PFNMAP)
 		return -EINVAL;
-	/* The right itself: that W lets loads through too is the machine's doing. */
+	/* Check for VM_READ itself, although on x86 VM_WRITE alone allows loads too. */
 	return vma->flags & (why == POPULATE_WRITE ? VM_WRITE : VM_READ) ? 0 : -EINVAL;
 }
 
-/* The entry allows it already: no fault, so A and D stay; but for writing the page counts as newer. */
+/* If the entry allows the access, no fault is needed and A and D stay. For writing, the page is marked dirty. */
 static bool entry_allows(struct vellum_memory *m, pte_t pte, bool write)
 {
 	if (!(pte.val & X86_PRESENT) || (write && !pte_write(pte)))
@@ -71,7 +71,7 @@ static bool is_populated(const struct vma *vma, gva_t at, enum populate_why why)
 	return there;
 }
 
-/* What a marker protected has come in protected: the store is still to be resolved, or told of. */
+/* True if the page was installed over a wp marker, so that a store still faults: try again. */
 static bool is_protected(const struct vma *vma, gva_t at)
 {
 	struct mutex *ptl;
@@ -109,8 +109,8 @@ static int populate_page(struct vellum_mm *mm, gva_t at, enum populate_why why, 
 	}
 }
 
-/* What stood in the way, without the mmap lock: 0 to try again, or the error. */
-static int mend(struct vellum_mm *mm, int err, struct uffd_wait *wait, unsigned *tries)
+/* Call without the mmap lock, which may sleep: wait for a userfaultfd or reclaim. 0 to retry, or the error. */
+static int wait_or_reclaim(struct vellum_mm *mm, int err, struct uffd_wait *wait, unsigned *tries)
 {
 	if (err == FAULT_WAIT)
 		return uffd_wait_over(wait, mm_host(mm)) ? 0 : -EINTR;
@@ -134,7 +134,7 @@ int populate_range(struct vellum_mm *mm, gva_t start, gva_t end, enum populate_w
 		err = populate_page(mm, at, why, why == POPULATE_FOR_MPROTECT ? NULL : &wait);
 		if (err == -EAGAIN || err == FAULT_WAIT) {
 			read_unlock(&mm->mmap_lock, host);
-			err = mend(mm, err, &wait, &tries);
+			err = wait_or_reclaim(mm, err, &wait, &tries);
 			read_lock(&mm->mmap_lock, host);
 		} else {
 			at += PAGE_SIZE;

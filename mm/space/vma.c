@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * mm/space/vma.c - VMAs: the tree, split, merge, gaps, page protections. Touches no entry.
+ * mm/space/vma.c - VMAs: the tree, split, merge, gaps, page protections. Changes no entry, except that a split of a VMA
+ * splits a huge leaf that crosses the new border.
  *
- * All of it runs with the mmap lock held for writing, but for the look-ups (reading).
+ * The caller holds the mmap lock for writing; for look-ups, for reading.
  *
- * INV-VMA-1: VMAs don't overlap; start < end; both page aligned, within user addresses.
- * INV-VMA-2: gap is the distance to the previous VMA's end, max_gap the subtree's largest.
- * INV-VMA-3: a VMA is in its mapping's and its anon_vma's interval tree with its page range.
+ * INV-VMA-1: VMAs don't overlap; start < end; both are page-aligned and within user addresses.
+ * INV-VMA-2: gap is the distance to the previous VMA's end, and max_gap the largest gap in the subtree.
+ * INV-VMA-3: a VMA is in the interval trees of its mapping and its anon_vma, with its page range.
  */
 #include "mm/frame/rmap.h"
 #include "mm/space/space.h"
@@ -120,8 +121,8 @@ static void set_interval(struct interval *iv, const struct vma *vma)
 }
 
 /*
- * Both locks of what maps the VMA's pages. A change of ranges holds them from the first removal to
- * the last insertion: a walk by mapping sees every page of the VMA before or after it, never less.
+ * Take the rmap locks. A change of a VMA's range holds them from the first removal from a tree to the last insertion,
+ * so a walk by mapping finds the VMA's pages either before or after the change.
  */
 void vma_lock_rmaps(struct vma *vma)
 {
@@ -158,7 +159,7 @@ static void unlink_rmap(struct vma *vma)
 		tree_erase(&vma->anon_vma->vmas, &vma->anon_node.node);
 }
 
-/* Into the tree of the address space only. */
+/* Insert into mm->vmas only. */
 static void tree_add(struct vma *vma)
 {
 	struct tree_node **link = &vma->mm->vmas.root, *parent = NULL;
@@ -240,8 +241,8 @@ static int vma_split(struct vma *vma, gva_t addr)
 	if (vma->uffd)
 		uffd_ref_get(vma->uffd);
 	upper->uffd = vma->uffd;
-	huge_split_at(vma->mm, addr);	/* a leaf never belongs to two */
-	vma_lock_rmaps(vma);		/* of both: they have the same mapping and anon_vma */
+	huge_split_at(vma->mm, addr);	/* a leaf never crosses a VMA's border */
+	vma_lock_rmaps(vma);		/* also upper's: both have the same mapping and anon_vma */
 	set_range(vma, vma->start, addr);
 	tree_add(upper);
 	link_rmap(upper);
@@ -273,7 +274,7 @@ static bool can_merge(const struct vma *low, const struct vma *high)
 	       (low->anon_vma == high->anon_vma || !low->anon_vma || !high->anon_vma);
 }
 
-/* @low and @high, neighbours that can merge, have the same anon_vma from here on, or none. */
+/* Give @low and @high, which can_merge(), the same anon_vma if either of them has one. */
 static void share_anon_vma(struct vma *low, struct vma *high)
 {
 	struct vma *has = low->anon_vma ? low : high, *lacks = low->anon_vma ? high : low;
@@ -287,7 +288,7 @@ static void share_anon_vma(struct vma *low, struct vma *high)
 	write_unlock(&has->anon_vma->lock, mm_host(has->mm));
 }
 
-/* A flag that says more than the other's is no lie: what counts as soft-dirty is reported. */
+/* If one of them has VM_SOFTDIRTY, the merged VMA has it: soft-dirty may be reported too often, but not too seldom. */
 static void merge_soft_dirty(struct vma *low, const struct vma *high)
 {
 	if (!((low->flags ^ high->flags) & VM_SOFTDIRTY))
@@ -296,7 +297,7 @@ static void merge_soft_dirty(struct vma *low, const struct vma *high)
 	vma_update_prot(low);
 }
 
-/* @high disappears; @low grows over it. */
+/* Extend @low over @high and free @high. */
 static void absorb(struct vma *low, struct vma *high)
 {
 	gva_t end = high->end;
@@ -304,7 +305,7 @@ static void absorb(struct vma *low, struct vma *high)
 	low->write_faults += high->write_faults;
 	merge_soft_dirty(low, high);
 	share_anon_vma(low, high);
-	vma_lock_rmaps(low);		/* of both */
+	vma_lock_rmaps(low);		/* also high's: both have the same mapping and anon_vma */
 	unlink_rmap(high);
 	tree_remove(high);
 	set_range(low, low->start, end);
@@ -340,13 +341,13 @@ struct vma *vma_change_flags(struct vma *vma, gva_t start, gva_t end, uint64_t f
 	return vma_merge(vma);
 }
 
-/* Room that a stack needs to grow, and to fault in when it grows too far. */
+/* The guard gap of a stack: what find_gap() keeps free below it. */
 static uint64_t guard_below(const struct vma *vma)
 {
 	return vma->flags & VM_GROWSDOWN ? STACK_GUARD_GAP : 0;
 }
 
-/* Highest place for @len bytes in the gaps of the subtree, below @high and from @low on. */
+/* The highest free range of @len bytes within [low, high) in the gaps of the subtree; 0: none. */
 static gva_t gap_in(const struct vma *vma, uint64_t len, gva_t low, gva_t high)
 {
 	gva_t top, at;
@@ -378,7 +379,7 @@ gva_t find_gap(const struct vellum_mm *mm, uint64_t len, gva_t low, gva_t high)
 	return gap_in(to_vma(mm->vmas.root), len, low, high);
 }
 
-/* --- write notify: two questions (SPEC.md) --- */
+/* --- write notify (SPEC.md) --- */
 
 static bool shared_writable(const struct vma *vma)
 {
@@ -418,13 +419,13 @@ bool vma_wants_writenotify(const struct vma *vma, uint64_t prot)
 		return false;
 	if (has_mkwrite(vma))
 		return true;
-	/* Somebody has changed what a change of protection does not keep: it is his to care. */
+	/* As in Linux: if the driver set bits of @prot that pte_modify() does not keep, the VMA is left alone. */
 	if (x86_prot_modify(prot, prot_of_flags(vma, true)) != prot)
 		return false;
 	return vma_soft_dirty_enabled(vma) || vma_uffd_wp(vma) || can_write_back(vma);
 }
 
-/* Whatever the driver wants in every entry, or out of it. */
+/* Add or remove the protection bits that the driver's flags require in every entry. */
 static uint64_t driver_prot(const struct vma *vma, uint64_t prot)
 {
 	uint32_t flags = vma->mapping ? vma->mapping->flags : 0;
