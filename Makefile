@@ -51,6 +51,8 @@ help:
 	@echo "make fuzz       random system calls, instructions, programs and signal frames; FUZZ_SEED=N repeats"
 	@echo "make soak       tests that take long: full matrices, long stress"
 	@echo "make bench      measure Vellum and the host's kernel; build/bench.json. ROWS=fork: only these rows"
+	@echo "make html       the documents and man pages as HTML, in build/html"
+	@echo "make heat-map   docs/heat-map.svg anew, from a run"
 	@echo "make install    PREFIX=$(PREFIX) DESTDIR= LIBDIR= MANDIR= DOCDIR=; make uninstall removes it"
 	@echo "make deb        Debian packages: build/*.deb"
 	@echo "make clean"
@@ -192,6 +194,24 @@ include tests/suite.mk
 include tests/fuzz/library.mk
 include bench/bench.mk
 
+# --- documents ---
+
+.PHONY: html heat-map
+html:
+	$(Q)tools/install-deps cmark-gfm mandoc
+	$(Q)tools/gen-html build/html
+	@echo "build/html/index.html"
+
+# The picture in README.md: the second run of ./demo.
+heat-map: $(BUILD)/vellum build/programs/phases
+	$(Q)tools/install-deps jq
+	$(Q)rm -f build/heat-map.db
+	$(Q)$(BUILD)/vellum run --track=auto --verify --interval=10ms --json=build/heat-map.json -- \
+		build/programs/phases build/heat-map.db
+	$(Q)rm -f build/heat-map.db
+	$(Q)tools/heat-map build/heat-map.json >docs/heat-map.svg.tmp
+	$(Q)mv docs/heat-map.svg.tmp docs/heat-map.svg
+
 .PHONY: install uninstall deb clean
 
 TO_BIN     = $(DESTDIR)$(PREFIX)/bin
@@ -199,11 +219,12 @@ TO_LIB     = $(DESTDIR)$(LIBDIR)
 TO_INCLUDE = $(DESTDIR)$(PREFIX)/include/vellum
 TO_MAN     = $(DESTDIR)$(MANDIR)
 TO_DOC     = $(DESTDIR)$(DOCDIR)
-DOCS       = README.md ARCHITECTURE.md SPEC.md THREAT-MODEL.md LICENSE $(wildcard docs/*.md examples/*.c)
+DOCS       = README.md ARCHITECTURE.md SPEC.md THREAT-MODEL.md CONTRIBUTING.md CHANGELOG.md LICENSE mm/README.md \
+	$(wildcard docs/*.md docs/*.svg examples/*.c)
 
 install: all
 	install -d $(TO_BIN) $(TO_LIB)/pkgconfig $(TO_INCLUDE) $(TO_MAN)/man1 $(TO_MAN)/man3 \
-		$(TO_DOC)/docs $(TO_DOC)/examples
+		$(TO_DOC)/docs $(TO_DOC)/examples $(TO_DOC)/mm
 	install -m 755 $(BUILD)/vellum $(TO_BIN)
 	install -m 644 $(BUILD)/libvellum.a $(BUILD)/libvellum-swap-zstd.a $(TO_LIB)
 	install -m 644 $(BUILD)/libvellum.so.$(SOVERSION) $(TO_LIB)
@@ -222,7 +243,7 @@ uninstall:
 		$(TO_MAN)/man1/vellum.1 $(TO_MAN)/man3/vellum.3
 	rm -f $(addprefix $(TO_DOC)/,$(DOCS)) $(addprefix $(TO_INCLUDE)/,$(notdir $(wildcard include/vellum/*.h)))
 	@# Folders that have only Vellum's files.
-	-rmdir --ignore-fail-on-non-empty $(TO_DOC)/docs $(TO_DOC)/examples $(TO_DOC) $(TO_INCLUDE)
+	-rmdir --ignore-fail-on-non-empty $(TO_DOC)/docs $(TO_DOC)/examples $(TO_DOC)/mm $(TO_DOC) $(TO_INCLUDE)
 
 deb:
 	$(Q)tools/make-deb $(VERSION)
