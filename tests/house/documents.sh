@@ -232,6 +232,15 @@ EOF
 	return $r
 }
 
+figures() { # README: the figures of the picture and the number of mutants
+	r=0
+	for n in $(sed -n 's/.*over time: \([0-9]*\) collections.* found \([0-9]*\) pages.*/\1 \2/p' docs/heat-map.svg) \
+		$(grep -vE '^(#|$)' tests/mutants/table | cut -f 1 | sort -u | wc -l); do
+		tr -d , <"$1" | grep -qwF -e "$n" || { echo "$1: not $n"; r=1; }
+	done
+	return $r
+}
+
 # --- reports ---
 
 members() { # SOURCE DOCUMENT FIRST LAST: the members that the source writes are between these headings
@@ -297,6 +306,7 @@ man_sections() { # FILE: sections in the order of man-pages(7)
 	check "targets that documents name are there" targets README.md ARCHITECTURE.md THREAT-MODEL.md CONTRIBUTING.md
 	check "documents say the constants of the code" numbers .
 	check "documents say how large a frame's metadata is" frame_bytes .
+	check "README has the figures of its picture" figures README.md
 	check "SPEC has the bits of an entry" entry_bits SPEC.md
 	check "SPEC has the members of a report" members cli/json.c SPEC.md Report Processes
 	check "SPEC has the members of an inspection" members cli/inspect_show.c SPEC.md Inspect zzz
@@ -344,6 +354,8 @@ plant docs/porting.md 's/32 bytes for every/64 bytes for every/'
 caught "planted: another size of a frame's metadata" 'not 32 bytes' frame_bytes "$tmp/copy"
 plant docs/porting.md 's/8 MiB for each GiB/16 MiB for each GiB/'
 caught "planted: another share of RAM" 'not 8 MiB' frame_bytes "$tmp/copy"
+sed 's/ [0-9]* collections/ 1 collections/' README.md >"$tmp/planted.md"
+caught "planted: another figure" 'planted.md: not' figures "$tmp/planted.md"
 sed 's/| 10 | uffd-wp/| 12 | uffd-wp/' SPEC.md >"$tmp/planted.md"
 caught "planted: a bit in another place" X86_UFFD_WP entry_bits "$tmp/planted.md"
 sed 's/`collections\[\]\.cost_ns`/x/' SPEC.md | sed '/A reader treats/,/of collections/d' >"$tmp/planted.md"
