@@ -196,7 +196,7 @@ static void partial_last_page_not_cached(void **state)
 	file_destroy(&f);
 }
 
-/* Whoever stores to bytes that became valid is asked again (semantics.md 2.5). */
+/* A store to bytes that have become valid asks page_mkwrite again. */
 static void growth_notifies_again(void **state)
 {
 	struct world *w = *state;
