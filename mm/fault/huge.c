@@ -199,7 +199,6 @@ static void init_anon_folios(struct vma *vma, gva_t start, struct folio *first)
 		folio_set(folio, PG_ANON | PG_EXCLUSIVE | PG_UPTODATE | PG_DIRTY);
 		__atomic_fetch_add(&folio->count, FOLIO_MAP, __ATOMIC_RELEASE);	/* ref: the allocation's */
 	}
-	prepare_exec(vma, first);
 }
 
 struct anon_leaf {

@@ -37,8 +37,6 @@ void anon_vma_put(struct anon_vma *anon_vma, const struct host *host)
 		host_free(host, anon_vma, sizeof(*anon_vma));
 }
 
-typedef int (*rmap_fn)(struct folio *folio, struct vma *vma, gva_t addr, void *arg);
-
 int rmap_walk_anon(struct vellum_memory *m, struct anon_vma *anon_vma, pgoff_t index, struct folio *folio,
 		   rmap_fn fn, void *arg)
 {

@@ -38,6 +38,11 @@ bool mapping_remove(struct vellum_mapping *mapping, struct folio *folio, uint64_
 
 /* Mkclean the page and write it to the backing, if it is dirty. Its lock is held. 0 or writepage()'s error. */
 int folio_write(struct vellum_mapping *mapping, struct folio *folio);
+/* A writeback without a caller failed: the next vellum_mapping_sync() returns @err. */
+static inline void mapping_note_error(struct vellum_mapping *mapping, int err)
+{
+	__atomic_store_n(&mapping->wb_error, err, __ATOMIC_RELAXED);
+}
 
 /* --- shmem.c: pages of shared memory --- */
 

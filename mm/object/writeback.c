@@ -16,12 +16,6 @@
 #include "mm/track/hooks.h"
 #include "mm/vma.h"
 
-/* Keep the error for the next vellum_mapping_sync(): no caller waits for this writeback. */
-static void note_error(struct vellum_mapping *mapping, int err)
-{
-	__atomic_store_n(&mapping->wb_error, err, __ATOMIC_RELAXED);
-}
-
 int folio_write(struct vellum_mapping *mapping, struct folio *folio)
 {
 	struct vellum_memory *m = mapping->memory;
@@ -111,7 +105,7 @@ EXPORT int vellum_mapping_writeback_unmapped(struct vellum_mapping *mapping)
 	__atomic_store_n(&mapping->maybe_dirty, 0, __ATOMIC_RELEASE);
 	err = vellum_mapping_writeback(mapping, 0, ~0ull, NULL);	/* a failed page sets the hint again */
 	if (err)
-		note_error(mapping, err);
+		mapping_note_error(mapping, err);
 	return err;
 }
 
@@ -140,7 +134,7 @@ EXPORT uint64_t vellum_writeback_step(struct vellum_memory *memory, uint64_t max
 		mkclean_mapping_range(mapping, 0, 1ull << 52);
 		err = write_dirty(mapping, 0, ~0ull, max ? max : ~0ull, &written);
 		if (err)
-			note_error(mapping, err);
+			mapping_note_error(mapping, err);
 		/* Pages are left, because of an error or @max: set the hint again for the next step. */
 		if (err || (max && written >= max))
 			__atomic_store_n(&mapping->maybe_dirty, 1, __ATOMIC_RELEASE);

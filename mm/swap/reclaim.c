@@ -14,12 +14,6 @@
 #include "mm/track/hooks.h"
 #include "mm/vma.h"
 
-/* The next sync returns it: no caller can get it now. */
-static void note_error(struct vellum_mapping *mapping, int err)
-{
-	__atomic_store_n(&mapping->wb_error, err, __ATOMIC_RELAXED);
-}
-
 /* --- cached pages of files --- */
 
 /* First clean pages that are not mapped, then clean pages, then dirty pages, which are written. */
@@ -45,7 +39,7 @@ static bool drop_folio(struct vellum_mapping *mapping, struct folio *folio, enum
 	}
 	err = effort == RECLAIM_DIRTY ? folio_write(mapping, folio) : 0;
 	if (err)
-		note_error(mapping, err);
+		mapping_note_error(mapping, err);
 	/* Two references: the cache's and the caller's. */
 	return !(folio_flags(folio) & PG_DIRTY) && mapping_remove(mapping, folio, 2 * FOLIO_REF);
 }
