@@ -293,7 +293,7 @@ int64_t sys_dup2(struct task *t, int oldfd, int newfd)
 
 int64_t sys_dup3(struct task *t, int oldfd, int newfd, uint32_t flags)
 {
-	if (oldfd == newfd || (flags & ~(uint64_t)O_CLOEXEC_BIT))
+	if (oldfd == newfd || (flags & ~(uint32_t)O_CLOEXEC_BIT))
 		return -EINVAL;
 	return dup_to(t, oldfd, newfd, flags & O_CLOEXEC_BIT);
 }

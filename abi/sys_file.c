@@ -21,7 +21,7 @@ static int64_t restarts(int64_t result)
 	return result == -EINTR ? -ERESTARTSYS : result;
 }
 
-static int64_t file_lock(struct task *t, int hostfd, int cmd, uint64_t addr)
+static int64_t file_lock(struct task *t, int host_fd, int cmd, uint64_t addr)
 {
 	/* Open-file-description locks: the host's per-process ones would be all programs'. */
 	const int host_cmd = cmd == F_GETLK ? F_OFD_GETLK : cmd == F_SETLK ? F_OFD_SETLK : F_OFD_SETLKW;
@@ -32,7 +32,7 @@ static int64_t file_lock(struct task *t, int hostfd, int cmd, uint64_t addr)
 		return -EFAULT;
 	fl.l_pid = 0;
 	block_begin(t);
-	n = fcntl(hostfd, host_cmd, &fl);
+	n = fcntl(host_fd, host_cmd, &fl);
 	err = errno;
 	block_end(t);
 	if (n)
@@ -42,10 +42,10 @@ static int64_t file_lock(struct task *t, int hostfd, int cmd, uint64_t addr)
 
 int64_t sys_fcntl(struct task *t, int fd, int cmd, uint64_t arg)
 {
-	int hostfd = fd_host(t, fd), n;
+	int host_fd = fd_host(t, fd), n;
 
-	if (hostfd < 0)
-		return hostfd;
+	if (host_fd < 0)
+		return host_fd;
 	switch (cmd) {
 	case F_DUPFD:
 	case F_DUPFD_CLOEXEC:
@@ -56,10 +56,10 @@ int64_t sys_fcntl(struct task *t, int fd, int cmd, uint64_t arg)
 		t->fds[fd].cloexec = arg & FD_CLOEXEC;
 		return 0;
 	case F_GETFL:
-		n = fcntl(hostfd, F_GETFL);
+		n = fcntl(host_fd, F_GETFL);
 		return n < 0 ? -errno : n;
 	case F_SETFL:
-		n = fcntl(hostfd, F_SETFL, (int)arg & (O_APPEND | O_NONBLOCK | O_NOATIME | O_DIRECT));
+		n = fcntl(host_fd, F_SETFL, (int)arg & (O_APPEND | O_NONBLOCK | O_NOATIME | O_DIRECT));
 		if (n < 0)
 			return -errno;
 		file_flags_changed(fd_file(t, fd));
@@ -67,7 +67,7 @@ int64_t sys_fcntl(struct task *t, int fd, int cmd, uint64_t arg)
 	case F_GETLK:
 	case F_SETLK:
 	case F_SETLKW:
-		return file_lock(t, hostfd, cmd, arg);
+		return file_lock(t, host_fd, cmd, arg);
 	case F_ADD_SEALS:
 		return filemap_add_seals(fd_file(t, fd), (unsigned)arg);
 	case F_SETPIPE_SZ:
@@ -76,7 +76,7 @@ int64_t sys_fcntl(struct task *t, int fd, int cmd, uint64_t arg)
 		/* fall through */
 	case F_GET_SEALS:
 	case F_GETPIPE_SZ:
-		n = fcntl(hostfd, cmd, (int)arg);
+		n = fcntl(host_fd, cmd, (int)arg);
 		return n < 0 ? -errno : n;
 	default:
 		return -EINVAL;
@@ -94,24 +94,24 @@ int64_t sys_ioctl(struct task *t, int fd, uint32_t request, uint64_t arg)
 		{ TCGETS, 36, false }, { TCSETS, 36, true }, { TCSETSW, 36, true }, { TCSETSF, 36, true },
 		{ TIOCGWINSZ, 8, false }, { FIONREAD, 4, false }, { FIONBIO, 4, true },
 	};
-	int hostfd = fd_host(t, fd), value;
+	int host_fd = fd_host(t, fd), value;
 	_Alignas(8) char buf[64];
 
-	if (hostfd < 0)
-		return hostfd;
+	if (host_fd < 0)
+		return host_fd;
 	if (request == TIOCGPGRP) {
 		value = t->pgid;
-		return isatty(hostfd) ? user_write(t, arg, &value, 4) : -ENOTTY;
+		return isatty(host_fd) ? user_write(t, arg, &value, 4) : -ENOTTY;
 	}
 	if (request == TIOCSPGRP)
-		return isatty(hostfd) ? 0 : -ENOTTY;
+		return isatty(host_fd) ? 0 : -ENOTTY;
 	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
 		if (known[i].request != request)
 			continue;
 		if (known[i].in && user_read(t, buf, arg, known[i].size))
 			return -EFAULT;
 		block_begin(t);		/* some wait until all is sent */
-		value = ioctl(hostfd, known[i].request, buf) ? -errno : 0;
+		value = ioctl(host_fd, known[i].request, buf) ? -errno : 0;
 		block_end(t);
 		if (value)
 			return restarts(value);
@@ -124,18 +124,18 @@ int64_t sys_ioctl(struct task *t, int fd, uint32_t request, uint64_t arg)
 
 int64_t sys_flock(struct task *t, int fd, int operation)
 {
-	int hostfd = fd_host(t, fd), n, err;
+	int host_fd = fd_host(t, fd), n, err;
 
-	if (hostfd < 0)
-		return hostfd;
+	if (host_fd < 0)
+		return host_fd;
 	block_begin(t);
-	n = flock(hostfd, operation);
+	n = flock(host_fd, operation);
 	err = errno;
 	block_end(t);
 	return n == 0 ? 0 : restarts(-err);
 }
 
-static int64_t do_fsync(struct task *t, uint64_t fd, bool data_only)
+static int64_t do_fsync(struct task *t, int fd, bool data_only)
 {
 	const struct file *file = fd_file(t, fd);
 	int err;
@@ -169,13 +169,13 @@ int64_t sys_sync(struct task *t)
 
 int64_t sys_syncfs(struct task *t, int fd)
 {
-	int hostfd = fd_host(t, fd), err;
+	int host_fd = fd_host(t, fd), err;
 
-	if (hostfd < 0)
-		return hostfd;
+	if (host_fd < 0)
+		return host_fd;
 	block_begin(t);
 	filemap_sync_all();
-	err = syncfs(hostfd) ? -errno : 0;
+	err = syncfs(host_fd) ? -errno : 0;
 	block_end(t);
 	return restarts(err);
 }

@@ -51,19 +51,19 @@ int64_t sys_lstat(struct task *t, uint64_t path, uint64_t buf)
 
 int64_t sys_newfstatat(struct task *t, int dirfd, uint64_t path, uint64_t buf, uint32_t flags)
 {
-	if (flags & ~(uint64_t)(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH | AT_NO_AUTOMOUNT))
+	if (flags & ~(uint32_t)(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH | AT_NO_AUTOMOUNT))
 		return -EINVAL;
 	return do_stat(t, dirfd, path, buf, flags);
 }
 
 int64_t sys_fstat(struct task *t, int fd, uint64_t buf)
 {
-	int hostfd = fd_host(t, fd);
+	int host_fd = fd_host(t, fd);
 	struct stat st;
 
-	if (hostfd < 0)
-		return hostfd;
-	if (fstat(hostfd, &st))
+	if (host_fd < 0)
+		return host_fd;
+	if (fstat(host_fd, &st))
 		return -errno;
 	return user_write(t, buf, &st, sizeof(st));
 }
@@ -94,12 +94,12 @@ int64_t sys_statfs(struct task *t, uint64_t path, uint64_t buf)
 
 int64_t sys_fstatfs(struct task *t, int fd, uint64_t buf)
 {
-	int hostfd = fd_host(t, fd);
+	int host_fd = fd_host(t, fd);
 	struct statfs fs;
 
-	if (hostfd < 0)
-		return hostfd;
-	return fstatfs(hostfd, &fs) ? -errno : user_write(t, buf, &fs, sizeof(fs));
+	if (host_fd < 0)
+		return host_fd;
+	return fstatfs(host_fd, &fs) ? -errno : user_write(t, buf, &fs, sizeof(fs));
 }
 
 static int64_t do_access(struct task *t, int64_t dirfd, uint64_t addr, uint64_t mode, int flags)
@@ -212,15 +212,15 @@ static long read_directory(struct task *t, int fd, const struct iovec *iov, stru
 int64_t sys_getdents64(struct task *t, int fd, uint64_t dirp, uint32_t count)
 {
 	struct iovec iov = { (void *)dirp, count < 65536 ? count : 65536 };
-	int hostfd = fd_host(t, fd);
+	int host_fd = fd_host(t, fd);
 	struct bounce b;
 	long n;
 
-	if (hostfd < 0)
-		return hostfd;
+	if (host_fd < 0)
+		return host_fd;
 	if (bounce_init(&b, iov.iov_len + 1))
 		return -ENOMEM;
-	n = read_directory(t, hostfd, &iov, &b);
+	n = read_directory(t, host_fd, &iov, &b);
 	bounce_fini(&b);
 	return n == -EINTR ? -ERESTARTSYS : n;
 }
@@ -268,12 +268,12 @@ int64_t sys_chdir(struct task *t, uint64_t path)
 
 int64_t sys_fchdir(struct task *t, int fd)
 {
-	int hostfd = fd_host(t, fd);
+	int host_fd = fd_host(t, fd);
 
-	if (hostfd < 0)
-		return hostfd;
-	hostfd = openat(hostfd, ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	return enter_directory(t, hostfd < 0 ? -errno : hostfd);
+	if (host_fd < 0)
+		return host_fd;
+	host_fd = openat(host_fd, ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	return enter_directory(t, host_fd < 0 ? -errno : host_fd);
 }
 
 int64_t sys_umask(struct task *t, uint32_t mask)
@@ -384,7 +384,7 @@ int64_t sys_renameat(struct task *t, int olddirfd, uint64_t oldpath, int newdirf
 }
 
 int64_t sys_renameat2(struct task *t, int olddirfd, uint64_t oldpath, int newdirfd, uint64_t newpath,
-		uint32_t flags)
+		      uint32_t flags)
 {
 	return do_rename(t, olddirfd, oldpath, newdirfd, newpath, flags);
 }
@@ -413,7 +413,7 @@ int64_t sys_link(struct task *t, uint64_t oldpath, uint64_t newpath)
 }
 
 int64_t sys_linkat(struct task *t, int olddirfd, uint64_t oldpath, int newdirfd, uint64_t newpath,
-		uint32_t flags)
+		   uint32_t flags)
 {
 	return do_link(t, olddirfd, oldpath, newdirfd, newpath, flags);
 }
@@ -477,9 +477,9 @@ int64_t sys_fchmodat(struct task *t, int dirfd, uint64_t path, uint32_t mode)
 
 int64_t sys_fchmod(struct task *t, int fd, uint32_t mode)
 {
-	int hostfd = fd_to_change(t, fd);
+	int host_fd = fd_to_change(t, fd);
 
-	return hostfd < 0 ? hostfd : NO_ERRNO(fchmod(hostfd, mode));
+	return host_fd < 0 ? host_fd : NO_ERRNO(fchmod(host_fd, mode));
 }
 
 static int64_t do_chown(struct task *t, int64_t dirfd, uint64_t addr, uint64_t uid, uint64_t gid, int flags)
@@ -510,9 +510,9 @@ int64_t sys_fchownat(struct task *t, int dirfd, uint64_t path, uint32_t owner, u
 
 int64_t sys_fchown(struct task *t, int fd, uint32_t owner, uint32_t group)
 {
-	int hostfd = fd_to_change(t, fd);
+	int host_fd = fd_to_change(t, fd);
 
-	return hostfd < 0 ? hostfd : NO_ERRNO(fchown(hostfd, owner, group));
+	return host_fd < 0 ? host_fd : NO_ERRNO(fchown(host_fd, owner, group));
 }
 
 int64_t sys_utimensat(struct task *t, int dirfd, uint64_t path, uint64_t times, uint32_t flags)

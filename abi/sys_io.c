@@ -337,17 +337,17 @@ int64_t sys_preadv(struct task *t, int fd, uint64_t iov, uint64_t iovcnt, int64_
 }
 
 int64_t sys_pwritev(struct task *t, int fd, uint64_t iov, uint64_t iovcnt, int64_t offset,
-		int64_t offset_high)
+		    int64_t offset_high)
 {
 	return offset < 0 ? -EINVAL : vector_call(t, fd, iov, iovcnt, offset, OUT);
 }
 
 int64_t sys_lseek(struct task *t, int fd, int64_t offset, int whence)
 {
-	int hostfd = fd_host(t, fd);
-	off_t at = hostfd < 0 ? -1 : lseek(hostfd, offset, whence);
+	int host_fd = fd_host(t, fd);
+	off_t at = host_fd < 0 ? -1 : lseek(host_fd, offset, whence);
 
-	return hostfd < 0 ? hostfd : at < 0 ? -errno : at;
+	return host_fd < 0 ? host_fd : at < 0 ? -errno : at;
 }
 
 /* --- from file to file --- */
@@ -414,7 +414,7 @@ int64_t sys_sendfile(struct task *t, int out_fd, int in_fd, uint64_t offset_ptr,
 }
 
 int64_t sys_copy_file_range(struct task *t, int in_fd, uint64_t in_offset, int out_fd, uint64_t out_offset,
-		uint64_t len, uint32_t flags)
+			    uint64_t len, uint32_t flags)
 {
 	const struct file *in = fd_file(t, in_fd), *out = fd_file(t, out_fd);
 	int64_t in_at, out_at, n;

@@ -79,7 +79,7 @@ static void mapped(struct task *t, uint64_t start, uint64_t len)
 }
 
 int64_t sys_mmap(struct task *t, uint64_t addr, uint64_t len, uint32_t prot, uint32_t flags, int fd,
-		uint64_t offset)
+		 uint64_t offset)
 {
 	struct vellum_map_args args = { .size = sizeof(args), .addr = addr, .len = len,
 					.prot = prot, .flags = flags,
@@ -162,7 +162,7 @@ static int may_grow(struct task *t, uint64_t addr, uint64_t more)
 }
 
 int64_t sys_mremap(struct task *t, uint64_t old_addr, uint64_t old_len, uint64_t new_len, uint32_t flags,
-		uint64_t new_addr)
+		   uint64_t new_addr)
 {
 	bool sane = sane_range(old_addr, old_len);
 	uint64_t addr = new_addr;
@@ -262,7 +262,7 @@ int64_t sys_mlock(struct task *t, uint64_t addr, uint64_t len)
 int64_t sys_mlock2(struct task *t, uint64_t addr, uint64_t len, uint32_t flags)
 {
 	cpu_release(t);
-	return vellum_mlock(t->gmm->mm, addr, len, flags > 1 ? ~0u : flags);
+	return vellum_mlock(t->gmm->mm, addr, len, flags);
 }
 
 int64_t sys_munlock(struct task *t, uint64_t addr, uint64_t len)
@@ -273,7 +273,7 @@ int64_t sys_munlock(struct task *t, uint64_t addr, uint64_t len)
 int64_t sys_mlockall(struct task *t, int flags)
 {
 	cpu_release(t);
-	return vellum_mlockall(t->gmm->mm, flags > 7 ? ~0u : (uint32_t)flags);
+	return vellum_mlockall(t->gmm->mm, (uint32_t)flags);
 }
 
 int64_t sys_munlockall(struct task *t)

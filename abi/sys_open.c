@@ -124,12 +124,12 @@ static int64_t do_open(struct task *t, int64_t dirfd, uint64_t addr, int flags, 
 
 int64_t sys_open(struct task *t, uint64_t path, uint32_t flags, uint32_t mode)
 {
-	return do_open(t, AT_FDCWD, path, (int)flags, mode);
+	return do_open(t, AT_FDCWD, path, flags, mode);
 }
 
 int64_t sys_openat(struct task *t, int dirfd, uint64_t path, uint32_t flags, uint32_t mode)
 {
-	return do_open(t, dirfd, path, (int)flags, mode);
+	return do_open(t, dirfd, path, flags, mode);
 }
 
 int64_t sys_creat(struct task *t, uint64_t path, uint32_t mode)
@@ -145,7 +145,7 @@ int64_t sys_memfd_create(struct task *t, uint64_t name, uint32_t flags)
 
 	if (err)
 		return err == -ENAMETOOLONG ? -EINVAL : err;
-	if (flags & ~(uint64_t)(MFD_CLOEXEC | MFD_ALLOW_SEALING))
+	if (flags & ~(uint32_t)(MFD_CLOEXEC | MFD_ALLOW_SEALING))
 		return -EINVAL;
 	err = fd_room(t, 1);
 	if (err)

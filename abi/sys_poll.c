@@ -22,7 +22,7 @@ int64_t sys_pipe2(struct task *t, uint64_t fds, uint32_t flags)
 	bool cloexec = flags & O_CLOEXEC;
 	int err;
 
-	if (flags & ~(uint64_t)(O_CLOEXEC | O_NONBLOCK))
+	if (flags & ~(uint32_t)(O_CLOEXEC | O_NONBLOCK))
 		return -EINVAL;
 	err = fd_room(t, 2);
 	if (err)
@@ -155,7 +155,7 @@ static int read_timeout(struct task *t, uint64_t addr, struct timespec *ts)
 }
 
 int64_t sys_ppoll(struct task *t, uint64_t fds, uint32_t nfds, uint64_t timeout, uint64_t sigmask,
-		uint64_t sigsetsize)
+		  uint64_t sigsetsize)
 {
 	struct timespec ts;
 	uint64_t mask;
@@ -228,7 +228,7 @@ static int64_t do_select(struct task *t, int nfds, const uint64_t addr[3], const
 }
 
 int64_t sys_select(struct task *t, int nfds, uint64_t readfds, uint64_t writefds, uint64_t exceptfds,
-		uint64_t timeout)
+		   uint64_t timeout)
 {
 	const uint64_t sets[3] = { readfds, writefds, exceptfds };
 	struct timeval tv;
@@ -247,7 +247,7 @@ int64_t sys_select(struct task *t, int nfds, uint64_t readfds, uint64_t writefds
 }
 
 int64_t sys_pselect6(struct task *t, int nfds, uint64_t readfds, uint64_t writefds, uint64_t exceptfds,
-		uint64_t timeout, uint64_t sigmask)
+		     uint64_t timeout, uint64_t sigmask)
 {
 	const uint64_t sets[3] = { readfds, writefds, exceptfds };
 	uint64_t sigset[2] = { 0, 0 }, mask;

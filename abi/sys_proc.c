@@ -33,7 +33,7 @@ int64_t sys_vfork(struct task *t)
 }
 
 int64_t sys_clone(struct task *t, uint64_t flags, uint64_t stack, uint64_t parent_tid, uint64_t child_tid,
-		uint64_t tls)
+		  uint64_t tls)
 {
 	const uint64_t allowed = 0xff | CLONE_VM | CLONE_VFORK | CLONE_CHILD_SETTID |
 				 CLONE_CHILD_CLEARTID | CLONE_PARENT_SETTID;
@@ -123,7 +123,7 @@ int64_t sys_execve(struct task *t, uint64_t path, uint64_t argv, uint64_t envp)
 
 int64_t sys_exit(struct task *t, int status)
 {
-	task_exit(t, (int)(status & 0xff) << 8);
+	task_exit(t, (status & 0xff) << 8);
 }
 
 /* --- wait4 --- */
@@ -204,7 +204,7 @@ int64_t sys_set_tid_address(struct task *t, uint64_t tidptr)
 
 int64_t sys_set_robust_list(struct task *t, uint64_t head, uint64_t len)
 {
-	return len == 24 ? 0 : -EINVAL;	/* one thread: nobody could die holding a lock */
+	return len == 24 ? 0 : -EINVAL;	/* a process has one thread: no lock of it outlives a thread */
 }
 
 int64_t sys_arch_prctl(struct task *t, uint32_t code, uint64_t addr)
@@ -310,7 +310,7 @@ int64_t sys_sched_getaffinity(struct task *t, int pid, uint32_t len, uint64_t ma
 
 /* One thread a process: nobody wakes, nobody waits but in vain. */
 int64_t sys_futex(struct task *t, uint64_t uaddr, int op, uint32_t val, uint64_t timeout, uint64_t uaddr2,
-		uint32_t val3)
+		  uint32_t val3)
 {
 	uint32_t word;
 

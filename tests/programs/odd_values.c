@@ -34,6 +34,15 @@ static void ignore(int signo)
 static void test_numbers_of_processes(void)
 {
 	say("kill INT_MIN", kill(INT_MIN, 0));
+	say("kill with signal -1", kill(getpid(), -1));
+	say("kill with signal INT_MIN", kill(getpid(), INT_MIN));
+	say("tkill with signal -1", syscall(SYS_tkill, getpid(), -1));
+	say("tgkill with signal -1", syscall(SYS_tgkill, getpid(), getpid(), -1));
+	say("mlock2 with flags -1", syscall(SYS_mlock2, 0x10000, 4096, -1));
+	say("mlockall with flags -1", syscall(SYS_mlockall, -1));
+	say("dup2 of the same, upper bits set", syscall(SYS_dup2, 1 | 1l << 32, 1));
+	say("readlink into -1 bytes", syscall(SYS_readlink, "/proc/self/exe", "", -1));
+	say("getgroups of -1", syscall(SYS_getgroups, -1, NULL));
 	say("wait4 INT_MIN", wait4(INT_MIN, NULL, WNOHANG, NULL));
 }
 
