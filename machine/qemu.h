@@ -93,7 +93,7 @@ struct qemu_machine {
 	int err;			/* QEMU's stderr, for its error message; non-blocking */
 	/*
 	 * Held for reading by threads that use mailboxes. The thread read_line() holds it for writing while it starts
-	 * QEMU again. When down is set, those who hold it for reading release it soon. Outermost lock.
+	 * QEMU again. When down is set, readers release it soon. Outermost lock.
 	 */
 	pthread_rwlock_t life;
 	uint32_t down;			/* atomic: this QEMU has ended, or must */

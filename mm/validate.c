@@ -114,7 +114,7 @@ static void check_swp(struct validation *v, const struct vma *vma, pte_t pte)
 		return;
 	REQUIRE(v, pte_marker_bits(pte), "a marker of nothing");
 	REQUIRE(v, !vma_uffd_wp(vma) || pte_marker_bits(pte) != MARKER_UFFD_WP || vma_uses_markers(vma),
-		"INV-MARKER-2: a promise that nobody made");
+		"INV-MARKER-2: a marker that no call installed");
 }
 
 static int check_pte(pte_t *ptep, gva_t addr, struct mm_walk *walk)
@@ -214,7 +214,7 @@ static void check_mm(struct validation *v, struct vellum_mm *mm)
 	v->others += mm->machine_page != NULL;
 	REQUIRE(v, v->rss + v->swapped + v->others == entries_below(v, &mm->pgd[0].val, USER_PGD_ENTRIES, PGD_SHIFT),
 		"entry outside any VMA");
-	REQUIRE(v, !mm->kept_events, "an event that nobody delivered");
+	REQUIRE(v, !mm->kept_events, "an event that was not delivered");
 	REQUIRE(v, !v->m->frame_refs.word, "a fork, or a pin, that did not end");
 	REQUIRE(v, mm->tlb_flush_pending == 0, "INV-TLB-2: window left open");
 }

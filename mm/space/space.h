@@ -50,7 +50,7 @@ bool vma_wants_writenotify(const struct vma *vma, uint64_t prot);
  * the userfaultfd events of the unmap.
  */
 int do_munmap(struct vellum_mm *mm, gva_t start, uint64_t len);
-/* True if @pte, at @addr, may get W without a fault (SPEC.md "Who may grant W"). ptl held. */
+/* True if @pte, at @addr, may get W without a fault (SPEC.md "When W may be granted"). ptl held. */
 bool can_make_writable(struct vma *vma, gva_t addr, pte_t pte);
 bool may_lock(const struct vellum_mm *mm, uint64_t len);	/* RLIMIT_MEMLOCK allows @len more locked bytes */
 int madvise_collapse(struct vellum_mm *mm, gva_t start, gva_t end);	/* takes mmap_lock */

@@ -524,7 +524,7 @@ const char *swap_check(struct vellum_memory *m, const struct radix *named)
 			if ((word & SLOT_COUNT) != (uintptr_t)radix_get(named, slot) >> 1)
 				return "INV-SWAP-1: a slot's count";
 			if (word && !(word & SLOT_COUNT))
-				return "INV-SWAP-1: a slot that nobody names";
+				return "INV-SWAP-1: a slot that no entry names";
 			if (!(word & SLOT_CACHED) != !radix_get(&st->cache, slot))
 				return "INV-SWAP-1: a slot's page";
 		}

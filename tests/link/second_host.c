@@ -69,7 +69,7 @@ static void second_free(void *ctx, void *ptr, size_t size)
 	free(block);
 }
 
-/* Nobody else runs, so a lock that is taken would stay so. */
+/* There is one thread: a lock that is taken would never be released. */
 static void second_wait(void *ctx, uint32_t *word, uint32_t value)
 {
 	struct second_host *host = ctx;
