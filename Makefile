@@ -220,7 +220,7 @@ TO_LIB     = $(DESTDIR)$(LIBDIR)
 TO_INCLUDE = $(DESTDIR)$(PREFIX)/include/vellum
 TO_MAN     = $(DESTDIR)$(MANDIR)
 TO_DOC     = $(DESTDIR)$(DOCDIR)
-DOCS       = README.md ARCHITECTURE.md SPEC.md THREAT-MODEL.md CONTRIBUTING.md CHANGELOG.md LICENSE mm/README.md \
+DOCS       = README.md ARCHITECTURE.md SPEC.md THREAT-MODEL.md CONTRIBUTING.md CHANGELOG.md LICENSE mm/README.md mm/rooms.list \
 	$(wildcard docs/*.md docs/*.svg examples/*.c)
 
 install: all

@@ -9,7 +9,7 @@ plant() { # FILE INCLUDE: in a copy of the sources
 	rm -rf "$tmp/tree"
 	mkdir "$tmp/tree"
 	find . \( -path "./build*" -o -path ./.git \) -prune -o -type f \
-		\( -name '*.[chS]' -o -name Makefile -o -name rooms \) -print |
+		\( -name '*.[chS]' -o -name Makefile -o -name rooms.list \) -print |
 		tar -cf - -T - | tar -xf - -C "$tmp/tree"
 	mkdir -p "$tmp/tree/$(dirname "$1")"
 	echo "#include $2" >>"$tmp/tree/$1"

@@ -28,7 +28,7 @@ cp build/libvellum.a "$tmp/planted.a" && $CC -c "$tmp/planted.c" -o "$tmp/plante
 	ar r "$tmp/planted.a" "$tmp/planted.o"
 caught "planted: another symbol" planted_symbol only_ours -g --defined-only "$tmp/planted.a"
 
-# --- rooms of the core, by the objects: mm/rooms ---
+# --- rooms of the core, by the objects: mm/rooms.list ---
 
 # Lines "user definer symbol" for each use of another file's symbol; "file - symbol" for a symbol that no other uses.
 uses() { # FOLDER of objects
@@ -51,7 +51,7 @@ uses() { # FOLDER of objects
 }
 keeps_to_rooms() { # FOLDER
 	uses "$1" >"$tmp/uses" || return 1
-	awk 'FILENAME ~ /rooms$/ {
+	awk 'FILENAME ~ /rooms.list$/ {
 			if (!/^#/ && split($0, part, ":") == 2)
 				not_for[part[1]] = part[2]
 			next
@@ -64,7 +64,7 @@ keeps_to_rooms() { # FOLDER
 		from[1] == "lib" && to[1] == "mm" { print; bad = 1 }
 		from[1] == "mm" && to[1] == "mm" && index(" " not_for[from[2]] " ", " " to[2] " ") { print; bad = 1 }
 		$1 != $2 && $2 == "mm/validate.o" { print; bad = 1 }
-		END { exit bad || n < 100 }' mm/rooms "$tmp/uses"
+		END { exit bad || n < 100 }' mm/rooms.list "$tmp/uses"
 }
 # Exception: only a test calls the second of the two questions about writes from another file.
 no_needless_external() { # FOLDER
