@@ -32,10 +32,11 @@ caught "planted: another symbol" planted_symbol only_ours -g --defined-only "$tm
 
 # Lines "user definer symbol" for each use of another file's symbol; "file - symbol" for a symbol that no other uses.
 uses() { # FOLDER of objects
-	(cd "$1" && find lib mm -name '*.o') >"$tmp/objects"
-	while read -r o; do	# an object whose source has moved is an older build's
-		case $o in *planted*) true ;; *) [ -e "${o%.o}.c" ] ;; esac && (cd "$1" && nm -A "$o")
-	done <"$tmp/objects" | sed 's/:/ /' | awk '
+	(cd "$1" && find lib mm -name '*.o') | while read -r o; do
+		# An object whose source has moved is an older build's.
+		case $o in *planted*) true ;; *) [ -e "${o%.o}.c" ] ;; esac && echo "$o"
+	done >"$tmp/objects"
+	(cd "$1" && xargs nm -A <"$tmp/objects") | sed 's/:/ /' | awk '
 		NF == 4 && $3 ~ /^[TDBRV]$/ { at[$4] = $1 }
 		NF == 3 && $2 == "U" { user[++n] = $1; used[n] = $3 }
 		END {
