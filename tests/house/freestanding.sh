@@ -42,10 +42,10 @@ for cc in "$CC" clang; do
 	fi
 done
 
-plant() { # NAME TEXT CODE: in a copy of the core
+plant() { # NAME TEXT CODE: in a copy of the core's lowest layer, as compiling all of it again says no more
 	rm -rf "$tmp/tree"
-	mkdir "$tmp/tree"
-	cp -R mm arch lib include "$tmp/tree"
+	mkdir -p "$tmp/tree/mm"
+	cp -R arch lib include "$tmp/tree"
 	echo "$3" >"$tmp/tree/lib/planted.c"
 	# shellcheck disable=SC2086
 	caught "planted: $1" "$2" core "$tmp/tree" $CC -O2
