@@ -20,6 +20,7 @@
  * execs. @observer_data is the observer's.
  */
 struct guest_mm {
+	struct kernel *kernel;
 	struct vellum_mm *mm;
 	uint32_t refs;
 	int pid;			/* of the process it was made for */
@@ -86,10 +87,14 @@ struct abi_args {
 	void *abandoned_arg;
 };
 
+#define ABI_MAX_SYSCALL 1024		/* numbers from here on are one: no kernel knows them */
+
 struct abi_result {
 	int code;			/* exit status, or -1 */
 	int signal;			/* that killed it, or 0 */
 	uint64_t nr_syscalls;
+	/* System calls that were asked for and are not supported: a bit per number. Atomic during the run. */
+	uint64_t unsupported[ABI_MAX_SYSCALL / 64 + 1];
 	bool started;			/* the program ran: there is something to report, with an error too */
 	char error[256];		/* not empty: Vellum's own failure, one line */
 };
@@ -119,22 +124,22 @@ const char *abi_supported(unsigned i);
 int abi_syscall_number(const char *name);
 
 /* Names of system calls that were asked for and are not supported, one at a time; NULL at the end. */
-const char *abi_unsupported(unsigned i);
+const char *abi_unsupported(const struct abi_result *result, unsigned i);
 
 /* What a mapping is called in a report: a path, "[heap]", "[stack]", "[vdso]" or "". */
 void abi_mapping_name(const struct guest_mm *gmm, const struct vellum_vma_info *info,
 		      char name[ABI_MAX_NAME]);
 
 /* A host file, not memory shared by processes. */
-bool abi_is_file(const struct vellum_vma_info *info);
+bool abi_is_file(const struct guest_mm *gmm, const struct vellum_vma_info *info);
 
 /*
  * The first run of pages of an object from @*first on that may hold other bytes than zeros: up to @*end.
  * False: none.
  */
-bool abi_next_data(const struct vellum_vma_info *info, uint64_t *first, uint64_t *end);
+bool abi_next_data(const struct guest_mm *gmm, const struct vellum_vma_info *info, uint64_t *first, uint64_t *end);
 
 /* The bytes of a page that is mapped but in no page table. */
-void abi_absent_page(const struct vellum_vma_info *info, uint64_t addr, void *buf);
+void abi_absent_page(const struct guest_mm *gmm, const struct vellum_vma_info *info, uint64_t addr, void *buf);
 
 #endif

@@ -10,8 +10,8 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "abi/filemap.h"
 #include "abi/memfd.h"
-#include "abi/task.h"
 
 #include "syscalls.h"	/* made from syscall.tbl */
 
@@ -40,7 +40,7 @@ void file_flags_changed(struct file *file)
 		       (S_ISREG(st.st_mode) || S_ISBLK(st.st_mode));
 }
 
-struct file *file_open(int host_fd)
+struct file *file_open(struct kernel *k, int host_fd)
 {
 	struct file *file = NULL;
 	struct stat st;
@@ -57,6 +57,7 @@ struct file *file_open(int host_fd)
 		errno = err;
 		return NULL;
 	}
+	file->kernel = k;
 	file->refs = 1;
 	file->fd = host_fd;
 	file->waits = true;
@@ -65,7 +66,7 @@ struct file *file_open(int host_fd)
 		file->waits = !file->regular || !is_local(host_fd);
 		file->dev = st.st_dev;
 		file->ino = st.st_ino;
-		file->memfd = memfd_get(st.st_dev, st.st_ino);
+		file->memfd = memfd_get(filemaps_memfds(k->filemaps), st.st_dev, st.st_ino);
 	}
 	file_flags_changed(file);
 	return file;
@@ -94,14 +95,12 @@ struct unread {
 	char bytes[];
 };
 
-static pthread_mutex_t unread_lock = PTHREAD_MUTEX_INITIALIZER;
-
 /* In front of what is there already. Without memory for them they are lost. */
 void file_unread(struct file *file, const void *bytes, size_t len)
 {
 	struct unread *old, *u;
 
-	pthread_mutex_lock(&unread_lock);
+	pthread_mutex_lock(&file->kernel->unread_lock);
 	old = file->unread;
 	u = malloc(sizeof(*u) + len + (old ? old->len : 0));
 	if (u) {
@@ -112,7 +111,7 @@ void file_unread(struct file *file, const void *bytes, size_t len)
 		__atomic_store_n(&file->unread, u, __ATOMIC_RELEASE);
 		free(old);
 	}
-	pthread_mutex_unlock(&unread_lock);
+	pthread_mutex_unlock(&file->kernel->unread_lock);
 }
 
 size_t file_take_unread(struct file *file, void *bytes, size_t len)
@@ -122,7 +121,7 @@ size_t file_take_unread(struct file *file, void *bytes, size_t len)
 
 	if (!__atomic_load_n(&file->unread, __ATOMIC_ACQUIRE))
 		return 0;
-	pthread_mutex_lock(&unread_lock);
+	pthread_mutex_lock(&file->kernel->unread_lock);
 	u = file->unread;
 	if (u) {
 		n = u->len < len ? u->len : len;
@@ -134,7 +133,7 @@ size_t file_take_unread(struct file *file, void *bytes, size_t len)
 			free(u);
 		}
 	}
-	pthread_mutex_unlock(&unread_lock);
+	pthread_mutex_unlock(&file->kernel->unread_lock);
 	return n;
 }
 
@@ -144,10 +143,10 @@ size_t file_nr_unread(const struct file *file)
 
 	if (!__atomic_load_n(&file->unread, __ATOMIC_ACQUIRE))
 		return 0;
-	pthread_mutex_lock(&unread_lock);
+	pthread_mutex_lock(&file->kernel->unread_lock);
 	if (file->unread)
 		n = file->unread->len;
-	pthread_mutex_unlock(&unread_lock);
+	pthread_mutex_unlock(&file->kernel->unread_lock);
 	return n;
 }
 

@@ -17,17 +17,50 @@
 #define MAX_KEPT 64		/* files that nobody maps any more */
 #define STEP_SECONDS 5		/* between background steps, as Linux has it */
 
-static pthread_mutex_t list_lock = PTHREAD_MUTEX_INITIALIZER;
-/* Held for reading by calls that go to the host past the list, for writing where a file gets its object. */
-static pthread_rwlock_t creation_lock = PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP;
-static struct filemap *filemaps;	/* list_lock */
-unsigned filemap_nr_writable;
+struct filemaps {
+	uint32_t refs;			/* atomic: the kernel's, and one for each file */
+	pthread_mutex_t list_lock;	/* a leaf */
+	/* Held for reading by calls that go to the host past the list, for writing where a file gets its object. */
+	pthread_rwlock_t creation_lock;
+	struct filemap *first;		/* list_lock */
+	unsigned nr_writable;		/* atomic: files that were mapped shared for writing */
+	struct memfds memfds;
+	/* The background step. */
+	struct vellum_memory *memory;
+	pthread_t flusher;
+	pthread_mutex_t flusher_lock;	/* outermost */
+	pthread_cond_t flusher_wake;
+	bool flusher_runs, flusher_stop;	/* flusher_lock */
+};
+
+struct memfds *filemaps_memfds(struct filemaps *all)
+{
+	return &all->memfds;
+}
+
+void filemaps_count_writable(struct filemaps *all, int change)
+{
+	__atomic_fetch_add(&all->nr_writable, (unsigned)change, __ATOMIC_RELAXED);
+}
+
+void filemaps_put(struct filemaps *all)
+{
+	if (__atomic_sub_fetch(&all->refs, 1, __ATOMIC_ACQ_REL))
+		return;
+	memfds_destroy(&all->memfds);
+	pthread_cond_destroy(&all->flusher_wake);
+	pthread_mutex_destroy(&all->flusher_lock);
+	pthread_rwlock_destroy(&all->creation_lock);
+	pthread_mutex_destroy(&all->list_lock);
+	free(all);
+}
 
 /* --- files that are gone --- */
 
+/* list_lock held. */
 static void unlist(struct filemap *fm)
 {
-	struct filemap **at = &filemaps;
+	struct filemap **at = &fm->owner->first;
 
 	while (*at != fm)
 		at = &(*at)->next;
@@ -44,20 +77,20 @@ static bool is_gone(const struct filemap *fm)
 	return info.nr_refs == 1 && !info.nr_dirty && fstat(fm->fd, &st) == 0 && st.st_nlink == 0;
 }
 
-bool filemap_make_room(void)
+bool filemap_make_room(struct filemaps *all)
 {
 	struct filemap *gone = NULL, *fm, *next;
 
-	pthread_mutex_lock(&list_lock);
-	for (fm = filemaps; fm; fm = next) {
+	pthread_mutex_lock(&all->list_lock);
+	for (fm = all->first; fm; fm = next) {
 		next = fm->next;
 		if (!is_gone(fm))
 			continue;
 		unlist(fm);
-		fm->next = gone;	/* nobody is in the list's lock, so nobody is at it */
+		fm->next = gone;	/* unreachable: lookups need list_lock */
 		gone = fm;
 	}
-	pthread_mutex_unlock(&list_lock);
+	pthread_mutex_unlock(&all->list_lock);
 	for (fm = gone; fm; fm = next) {
 		next = fm->next;
 		vellum_mapping_put(fm->mapping);	/* the list's */
@@ -65,10 +98,10 @@ bool filemap_make_room(void)
 	return gone != NULL;
 }
 
-bool filemap_reserve(struct memfd *memfd, uint64_t more)
+bool filemap_reserve(struct filemaps *all, struct memfd *memfd, uint64_t more)
 {
 	while (!memfd_reserve(memfd, more))
-		if (!filemap_make_room())
+		if (!filemap_make_room(all))
 			return false;
 	return true;
 }
@@ -76,9 +109,9 @@ bool filemap_reserve(struct memfd *memfd, uint64_t more)
 /* --- the list --- */
 
 /* With a reference. list_lock held. */
-static struct filemap *find(dev_t dev, ino_t ino)
+static struct filemap *find(const struct filemaps *all, dev_t dev, ino_t ino)
 {
-	for (struct filemap *fm = filemaps; fm; fm = fm->next)
+	for (struct filemap *fm = all->first; fm; fm = fm->next)
 		if (fm->dev == dev && fm->ino == ino) {
 			vellum_mapping_get(fm->mapping);
 			return fm;
@@ -88,35 +121,37 @@ static struct filemap *find(dev_t dev, ino_t ino)
 
 struct filemap *filemap_find(const struct file *file)
 {
+	struct filemaps *all = file->kernel->filemaps;
 	struct filemap *fm;
 
-	if (!file->regular || !__atomic_load_n(&filemaps, __ATOMIC_ACQUIRE))
+	if (!file->regular || !__atomic_load_n(&all->first, __ATOMIC_ACQUIRE))
 		return NULL;
-	pthread_mutex_lock(&list_lock);
-	fm = find(file->dev, file->ino);
-	pthread_mutex_unlock(&list_lock);
+	pthread_mutex_lock(&all->list_lock);
+	fm = find(all, file->dev, file->ino);
+	pthread_mutex_unlock(&all->list_lock);
 	return fm;
 }
 
 struct filemap *filemap_begin(const struct file *file)
 {
+	pthread_rwlock_t *creation_lock = &file->kernel->filemaps->creation_lock;
 	struct filemap *fm = filemap_find(file);
 
 	if (fm)
 		return fm;
-	pthread_rwlock_rdlock(&creation_lock);
+	pthread_rwlock_rdlock(creation_lock);
 	fm = filemap_find(file);
 	if (fm)
-		pthread_rwlock_unlock(&creation_lock);
+		pthread_rwlock_unlock(creation_lock);
 	return fm;
 }
 
-void filemap_end(struct filemap *fm)
+void filemap_end(const struct file *file, struct filemap *fm)
 {
 	if (fm)
 		filemap_put(fm);
 	else
-		pthread_rwlock_unlock(&creation_lock);
+		pthread_rwlock_unlock(&file->kernel->filemaps->creation_lock);
 }
 
 void filemap_put(struct filemap *fm)
@@ -125,27 +160,27 @@ void filemap_put(struct filemap *fm)
 		vellum_mapping_put(fm->mapping);
 }
 
-struct filemap *filemap_of(const struct vellum_mapping *mapping)
+struct filemap *filemap_of(struct filemaps *all, const struct vellum_mapping *mapping)
 {
 	struct filemap *fm;
 
-	pthread_mutex_lock(&list_lock);
-	fm = filemaps;
+	pthread_mutex_lock(&all->list_lock);
+	fm = all->first;
 	while (fm && fm->mapping != mapping)
 		fm = fm->next;
 	if (fm)
 		vellum_mapping_get(fm->mapping);
-	pthread_mutex_unlock(&list_lock);
+	pthread_mutex_unlock(&all->list_lock);
 	return fm;
 }
 
 /* Of files that only the list knows: the one that came first, if there are too many. list_lock held; referenced. */
-static struct filemap *too_many(void)
+static struct filemap *too_many(const struct filemaps *all)
 {
 	struct filemap *oldest = NULL;
 	unsigned n = 0;
 
-	for (struct filemap *fm = filemaps; fm; fm = fm->next) {
+	for (struct filemap *fm = all->first; fm; fm = fm->next) {
 		struct vellum_mapping_info info;
 
 		vellum_mapping_info(fm->mapping, &info);
@@ -166,16 +201,17 @@ static struct filemap *too_many(void)
  */
 static void evict(struct filemap *fm)
 {
+	struct filemaps *all = fm->owner;
 	struct vellum_mapping_info info;
 	bool gone;
 
 	vellum_mapping_writeback(fm->mapping, 0, ~0ull, NULL);
-	pthread_mutex_lock(&list_lock);
+	pthread_mutex_lock(&all->list_lock);
 	vellum_mapping_info(fm->mapping, &info);
 	gone = info.nr_refs == 2 && !info.nr_dirty;	/* the list's and ours; new ones come from the list */
 	if (gone)
 		unlist(fm);
-	pthread_mutex_unlock(&list_lock);
+	pthread_mutex_unlock(&all->list_lock);
 	if (gone)
 		vellum_mapping_put(fm->mapping);	/* the list's */
 	filemap_put(fm);
@@ -214,7 +250,7 @@ static void name_of(int fd, char name[ABI_MAX_NAME])
 	name[n > 0 ? n : 0] = 0;
 }
 
-static struct filemap *new_filemap(struct kernel *k, int host_fd, const struct stat *st)
+static struct filemap *new_filemap(struct filemaps *all, int host_fd, const struct stat *st)
 {
 	struct filemap *fm = calloc(1, sizeof(*fm));
 	int seals;
@@ -223,12 +259,12 @@ static struct filemap *new_filemap(struct kernel *k, int host_fd, const struct s
 		return NULL;
 	fm->dev = st->st_dev;
 	fm->ino = st->st_ino;
-	fm->memfd = memfd_get(st->st_dev, st->st_ino);
+	fm->memfd = memfd_get(&all->memfds, st->st_dev, st->st_ino);
 	fm->write_fd = -1;
 	fm->limit = (uint64_t)st->st_size;
 	name_of(host_fd, fm->path);
 	fm->fd = open_again(host_fd, O_RDONLY);
-	if (fm->fd < 0 || filemap_note_init(fm) || vellum_mapping_create(k->args->memory, &filemap_ops, fm, 1,
+	if (fm->fd < 0 || filemap_note_init(fm) || vellum_mapping_create(all->memory, &filemap_ops, fm, 1,
 						VELLUM_MAPPING_WRITEBACK, &fm->mapping)) {
 		if (fm->fd >= 0) {
 			close(fm->fd);
@@ -238,6 +274,8 @@ static struct filemap *new_filemap(struct kernel *k, int host_fd, const struct s
 		free(fm);
 		return NULL;
 	}
+	fm->owner = all;
+	__atomic_fetch_add(&all->refs, 1, __ATOMIC_RELAXED);
 	pthread_mutex_init(&fm->size_lock, NULL);
 	pthread_mutex_init(&fm->io_lock, NULL);
 	vellum_mapping_set_size(fm->mapping, (uint64_t)st->st_size);
@@ -272,36 +310,36 @@ static int make_writable(struct filemap *fm, int host_fd)
 	}
 	pthread_mutex_unlock(&fm->io_lock);
 	if (fd >= 0)
-		__atomic_fetch_add(&filemap_nr_writable, 1, __ATOMIC_RELAXED);
+		filemaps_count_writable(fm->owner, 1);
 	return err;
 }
 
 /* The file's object, made: no call that goes past the list changes the file meanwhile. 0 or -errno. */
-static int add_filemap(struct kernel *k, int host_fd, struct filemap **out)
+static int add_filemap(struct filemaps *all, int host_fd, struct filemap **out)
 {
 	struct filemap *fm, *old = NULL;
 	struct stat st;
 	int err = 0;
 
-	pthread_rwlock_wrlock(&creation_lock);
+	pthread_rwlock_wrlock(&all->creation_lock);
 	if (fstat(host_fd, &st)) {
 		err = -errno;
-		pthread_rwlock_unlock(&creation_lock);
+		pthread_rwlock_unlock(&all->creation_lock);
 		return err;
 	}
-	pthread_mutex_lock(&list_lock);
-	fm = find(st.st_dev, st.st_ino);	/* another was first */
+	pthread_mutex_lock(&all->list_lock);
+	fm = find(all, st.st_dev, st.st_ino);	/* another was first */
 	if (!fm) {
-		fm = new_filemap(k, host_fd, &st);
+		fm = new_filemap(all, host_fd, &st);
 		if (fm) {
 			vellum_mapping_get(fm->mapping);	/* the list's and the caller's */
-			fm->next = filemaps;
-			__atomic_store_n(&filemaps, fm, __ATOMIC_RELEASE);
-			old = too_many();
+			fm->next = all->first;
+			__atomic_store_n(&all->first, fm, __ATOMIC_RELEASE);
+			old = too_many(all);
 		}
 	}
-	pthread_mutex_unlock(&list_lock);
-	pthread_rwlock_unlock(&creation_lock);
+	pthread_mutex_unlock(&all->list_lock);
+	pthread_rwlock_unlock(&all->creation_lock);
 	if (old)
 		evict(old);
 	*out = fm;
@@ -310,19 +348,20 @@ static int add_filemap(struct kernel *k, int host_fd, struct filemap **out)
 
 int filemap_get(struct kernel *k, int host_fd, bool for_writing, struct vellum_mapping **out)
 {
+	struct filemaps *all = k->filemaps;
 	struct filemap *fm;
 	struct stat st;
 	int err = 0;
 
 	if (fstat(host_fd, &st))
 		return -errno;
-	pthread_mutex_lock(&list_lock);
-	fm = find(st.st_dev, st.st_ino);
-	pthread_mutex_unlock(&list_lock);
+	pthread_mutex_lock(&all->list_lock);
+	fm = find(all, st.st_dev, st.st_ino);
+	pthread_mutex_unlock(&all->list_lock);
 	if (fm)
 		filemap_revalidate(fm);
 	else
-		err = add_filemap(k, host_fd, &fm);
+		err = add_filemap(all, host_fd, &fm);
 	if (err)
 		return err;
 	err = for_writing ? make_writable(fm, host_fd) : 0;
@@ -336,85 +375,92 @@ int filemap_get(struct kernel *k, int host_fd, bool for_writing, struct vellum_m
 /* --- all files, one after the other --- */
 
 /* The one after @prev, referenced; @prev's reference is dropped. */
-static struct filemap *next_filemap(struct filemap *prev)
+static struct filemap *next_filemap(struct filemaps *all, struct filemap *prev)
 {
 	struct filemap *fm;
 
-	pthread_mutex_lock(&list_lock);
-	fm = filemaps;
+	pthread_mutex_lock(&all->list_lock);
+	fm = all->first;
 	if (prev) {
 		/* It may have left the list: then we begin anew, with what is clean by now. */
-		for (struct filemap *at = filemaps; at; at = at->next)
+		for (struct filemap *at = all->first; at; at = at->next)
 			if (at == prev)
 				fm = at->next;
 	}
 	if (fm)
 		vellum_mapping_get(fm->mapping);
-	pthread_mutex_unlock(&list_lock);
+	pthread_mutex_unlock(&all->list_lock);
 	filemap_put(prev);
 	return fm;
 }
 
-void filemap_sync_all(void)
+void filemaps_sync(struct filemaps *all)
 {
 	struct filemap *fm = NULL;
 
-	while ((fm = next_filemap(fm)))
+	while ((fm = next_filemap(all, fm)))
 		vellum_mapping_sync(fm->mapping, 0, ~0ull);
 }
 
-void filemap_unmapped(void)
+void filemaps_unmapped(struct filemaps *all)
 {
 	struct filemap *fm = NULL;
 
-	if (!__atomic_load_n(&filemap_nr_writable, __ATOMIC_RELAXED))
+	if (!__atomic_load_n(&all->nr_writable, __ATOMIC_RELAXED))
 		return;
-	while ((fm = next_filemap(fm)))
+	while ((fm = next_filemap(all, fm)))
 		vellum_mapping_writeback_unmapped(fm->mapping);
 }
 
 /* --- the background step --- */
 
-static struct {
-	pthread_t thread;
-	pthread_mutex_t lock;
-	pthread_cond_t wake;
-	bool running, stop;		/* lock */
-	struct vellum_memory *memory;
-} flusher = { .lock = PTHREAD_MUTEX_INITIALIZER };
-
 static void *flush_thread(void *arg)
 {
-	(void)arg;
-	pthread_mutex_lock(&flusher.lock);
-	while (!flusher.stop) {
+	struct filemaps *all = arg;
+
+	pthread_mutex_lock(&all->flusher_lock);
+	while (!all->flusher_stop) {
 		struct timespec until;
 
 		clock_gettime(CLOCK_MONOTONIC, &until);
 		until.tv_sec += STEP_SECONDS;
-		pthread_cond_timedwait(&flusher.wake, &flusher.lock, &until);
-		if (flusher.stop)
+		pthread_cond_timedwait(&all->flusher_wake, &all->flusher_lock, &until);
+		if (all->flusher_stop)
 			break;
-		pthread_mutex_unlock(&flusher.lock);
-		vellum_writeback_step(flusher.memory, 0);
-		filemap_make_room();
-		pthread_mutex_lock(&flusher.lock);
+		pthread_mutex_unlock(&all->flusher_lock);
+		vellum_writeback_step(all->memory, 0);
+		filemap_make_room(all);
+		pthread_mutex_lock(&all->flusher_lock);
 	}
-	pthread_mutex_unlock(&flusher.lock);
+	pthread_mutex_unlock(&all->flusher_lock);
 	return NULL;
 }
 
-void filemap_start(struct kernel *k)
+struct filemaps *filemaps_start(struct kernel *k)
 {
+	struct filemaps *all = calloc(1, sizeof(*all));
+	struct vellum_memory_info info;
+	pthread_rwlockattr_t rwlock_attr;
 	pthread_condattr_t attr;
 
-	flusher.memory = k->args->memory;
-	flusher.stop = false;
+	if (!all)
+		return NULL;
+	all->refs = 1;
+	all->memory = k->args->memory;
+	vellum_memory_info(all->memory, &info);
+	memfds_init(&all->memfds, info.nr_frames * VELLUM_PAGE_SIZE);
+	pthread_mutex_init(&all->list_lock, NULL);
+	pthread_rwlockattr_init(&rwlock_attr);
+	pthread_rwlockattr_setkind_np(&rwlock_attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+	pthread_rwlock_init(&all->creation_lock, &rwlock_attr);
+	pthread_rwlockattr_destroy(&rwlock_attr);
+	pthread_mutex_init(&all->flusher_lock, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&flusher.wake, &attr);
+	pthread_cond_init(&all->flusher_wake, &attr);
 	pthread_condattr_destroy(&attr);
-	flusher.running = pthread_create(&flusher.thread, NULL, flush_thread, NULL) == 0;
+	all->flusher_runs = pthread_create(&all->flusher, NULL, flush_thread, all) == 0;
+	return all;
 }
 
 /* A page that cannot be written is lost when we leave: say so. */
@@ -430,21 +476,20 @@ static void write_last(struct filemap *fm)
 			printable(fm->path, path, sizeof(path)), (unsigned long long)info.nr_dirty, strerror(fm->failure));
 }
 
-void filemap_stop(void)
+void filemaps_stop(struct filemaps *all)
 {
 	struct filemap *fm;
 
-	pthread_mutex_lock(&flusher.lock);
-	flusher.stop = true;
-	if (flusher.running)
-		pthread_cond_signal(&flusher.wake);
-	pthread_mutex_unlock(&flusher.lock);
-	if (flusher.running)
-		pthread_join(flusher.thread, NULL);
-	flusher.running = false;
-	while ((fm = filemaps)) {
+	pthread_mutex_lock(&all->flusher_lock);
+	all->flusher_stop = true;
+	pthread_cond_signal(&all->flusher_wake);
+	pthread_mutex_unlock(&all->flusher_lock);
+	if (all->flusher_runs)
+		pthread_join(all->flusher, NULL);
+	while ((fm = all->first)) {
 		write_last(fm);
 		unlist(fm);
 		vellum_mapping_put(fm->mapping);
 	}
+	filemaps_put(all);
 }

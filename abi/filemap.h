@@ -21,7 +21,7 @@
  *   (the core's locks, as its hooks are called with some)
  *   io_lock	the host's file and cached pages agree: a page is read in or written back, or
  *		both are changed
- * The list's lock is a leaf beside them.
+ * list_lock of struct filemaps is a leaf beside them.
  */
 /* How a file was at some moment: what tells that others changed it since. */
 struct file_note {
@@ -32,7 +32,8 @@ struct file_note {
 };
 
 struct filemap {
-	struct filemap *next;		/* the list's lock */
+	struct filemaps *owner;		/* referenced */
+	struct filemap *next;		/* owner's list_lock */
 	struct vellum_mapping *mapping;	/* one reference while in the list; from it, its ctx is us */
 	dev_t dev;
 	ino_t ino;
@@ -51,7 +52,6 @@ struct filemap {
 };
 
 extern const struct vellum_backing_ops filemap_ops;	/* filemap_ops.c */
-extern unsigned filemap_nr_writable;	/* files that were mapped shared for writing; atomic */
 
 /* The object for an open file, for mmap: a reference to its mapping. 0 or negative errno. */
 int filemap_get(struct kernel *k, int host_fd, bool for_writing, struct vellum_mapping **out);
@@ -59,16 +59,16 @@ int filemap_get(struct kernel *k, int host_fd, bool for_writing, struct vellum_m
 /* The object of a regular file, if it has one: with a reference on its mapping. NULL: none. */
 struct filemap *filemap_find(const struct file *file);
 /* The file whose object it is, referenced; NULL: it is no file's. */
-struct filemap *filemap_of(const struct vellum_mapping *mapping);
+struct filemap *filemap_of(struct filemaps *all, const struct vellum_mapping *mapping);
 void filemap_put(struct filemap *fm);
 /* The same for a call that changes the file. If it has none, it gets none before filemap_end(). */
 struct filemap *filemap_begin(const struct file *file);
-void filemap_end(struct filemap *fm);
+void filemap_end(const struct file *file, struct filemap *fm);
 
 /* Lets go of files that nobody has a name for any more, nor maps. True: there were some. */
-bool filemap_make_room(void);
+bool filemap_make_room(struct filemaps *all);
 /* memfd_reserve(), and again as long as that makes room. */
-bool filemap_reserve(struct memfd *memfd, uint64_t more);
+bool filemap_reserve(struct filemaps *all, struct memfd *memfd, uint64_t more);
 
 /* --- filemap_note.c: did others change the file? --- */
 int filemap_note_init(struct filemap *fm);	/* 0, or -1: the file cannot be looked at */
@@ -81,10 +81,16 @@ void filemap_changed(struct filemap *fm, bool was_unchanged);
 /* Changed by others since we looked: what is cached and clean is not the file's any more. */
 void filemap_revalidate(struct filemap *fm);
 
-void filemap_start(struct kernel *k);		/* the background step */
-void filemap_stop(void);			/* ... and all that is left is written */
-void filemap_unmapped(void);		/* somebody unmapped: what nobody can store to any more is written */
-void filemap_sync_all(void);
+/* The list of @k's files, empty, and the background step that writes them back. NULL: no memory. */
+struct filemaps *filemaps_start(struct kernel *k);
+/* Stop the background step, write all files back, empty the list. The list is freed with its last mapping. */
+void filemaps_stop(struct filemaps *all);
+struct memfds *filemaps_memfds(struct filemaps *all);
+void filemaps_put(struct filemaps *all);
+void filemaps_count_writable(struct filemaps *all, int change);
+/* After an unmap: write back files that no mapping can store to any more. */
+void filemaps_unmapped(struct filemaps *all);
+void filemaps_sync(struct filemaps *all);
 
 /* filemap_io.c: system calls on a file that may be mapped; as the host's calls, but negative errno */
 int64_t filemap_read(const struct file *file, struct bounce *b, int64_t offset);	/* offset -1: its own */

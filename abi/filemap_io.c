@@ -17,13 +17,13 @@
 #include "abi/filemap.h"
 #include "abi/memfd.h"
 
-static int64_t host_write(int fd, const struct bounce *b, int64_t offset)
+static int64_t host_write(const struct file *file, const struct bounce *b, int64_t offset)
 {
 	int64_t n;
 
 	do
-		n = bounce_io(fd, b, offset, OUT);
-	while (n == -ENOSPC && filemap_make_room());
+		n = bounce_io(file->fd, b, offset, OUT);
+	while (n == -ENOSPC && filemap_make_room(file->kernel->filemaps));
 	return n;
 }
 
@@ -86,7 +86,7 @@ static int64_t write_mapped(struct filemap *fm, const struct file *file, const s
 		vellum_mapping_set_size(fm->mapping, (uint64_t)start + len);
 	pthread_mutex_lock(&fm->io_lock);
 	ours = filemap_unchanged(fm);
-	n = host_write(file->fd, b, offset);
+	n = host_write(file, b, offset);
 	filemap_changed(fm, ours);
 	if (n > 0 && start >= 0) {
 		set_limit(fm, (uint64_t)start + (uint64_t)n);
@@ -106,17 +106,17 @@ int64_t filemap_write(const struct file *file, const struct bounce *b, size_t le
 	struct filemap *fm;
 	int64_t n;
 
-	if (!filemap_reserve(file->memfd, len))
+	if (!filemap_reserve(file->kernel->filemaps, file->memfd, len))
 		return -ENOSPC;
 	fm = filemap_begin(file);
 	if (!fm) {
-		n = host_write(file->fd, b, offset);
+		n = host_write(file, b, offset);
 	} else {
 		pthread_mutex_lock(&fm->size_lock);
 		n = write_mapped(fm, file, b, len, offset);
 		pthread_mutex_unlock(&fm->size_lock);
 	}
-	filemap_end(fm);
+	filemap_end(file, fm);
 	memfd_settle(file->memfd, file->fd, len);
 	return n;
 }
@@ -160,7 +160,7 @@ int filemap_truncate(const struct file *file, off_t size)
 		err = truncate_mapped(fm, file->fd, size);
 		pthread_mutex_unlock(&fm->size_lock);
 	}
-	filemap_end(fm);
+	filemap_end(file, fm);
 	memfd_settle(file->memfd, file->fd, 0);
 	return err;
 }
@@ -224,7 +224,7 @@ int filemap_fallocate(const struct file *file, int mode, off_t offset, off_t len
 	struct filemap *fm;
 	int err;
 
-	if (more && !filemap_reserve(file->memfd, more))
+	if (more && !filemap_reserve(file->kernel->filemaps, file->memfd, more))
 		return -ENOSPC;
 	fm = filemap_begin(file);
 	if (!fm) {
@@ -234,7 +234,7 @@ int filemap_fallocate(const struct file *file, int mode, off_t offset, off_t len
 		err = fallocate_mapped(fm, file->fd, mode, offset, len);
 		pthread_mutex_unlock(&fm->size_lock);
 	}
-	filemap_end(fm);
+	filemap_end(file, fm);
 	memfd_settle(file->memfd, file->fd, more);
 	return err;
 }

@@ -85,13 +85,13 @@ static int mkwrite_hook(void *ctx, struct vellum_vmf *vmf)
 	pthread_mutex_lock(&fm->io_lock);
 	ours = filemap_unchanged(fm);
 	len = length_in_file(fm, vmf->pgoff, PAGE);
-	reserved = filemap_reserve(fm->memfd, PAGE);
+	reserved = filemap_reserve(fm->owner, fm->memfd, PAGE);
 	err = reserved ? 0 : ENOSPC;
 	while (!err && len && fallocate(fm->write_fd, FALLOC_FL_KEEP_SIZE, (off_t)(vmf->pgoff * PAGE), (off_t)len)) {
 		err = errno;
 		if (err == EOPNOTSUPP || err == ENOSYS)
 			err = write_fully(fm->write_fd, vmf->page, len, vmf->pgoff * PAGE);
-		if (err != EINTR && !(err == ENOSPC && filemap_make_room()))
+		if (err != EINTR && !(err == ENOSPC && filemap_make_room(fm->owner)))
 			break;
 		err = 0;
 	}
@@ -203,7 +203,7 @@ static void release_hook(void *ctx)
 	if (fm->write_fd >= 0) {
 		close(fm->write_fd);
 		hostfd_give(1);
-		__atomic_fetch_sub(&filemap_nr_writable, 1, __ATOMIC_RELAXED);
+		filemaps_count_writable(fm->owner, -1);
 	}
 	if (fm->sealed)
 		munmap(fm->sealed, fm->sealed_len);
@@ -212,6 +212,7 @@ static void release_hook(void *ctx)
 	memfd_put(fm->memfd);
 	pthread_mutex_destroy(&fm->io_lock);
 	pthread_mutex_destroy(&fm->size_lock);
+	filemaps_put(fm->owner);
 	free(fm);
 }
 

@@ -14,7 +14,7 @@
 void abi_mapping_name(const struct guest_mm *gmm, const struct vellum_vma_info *info,
 		      char name[ABI_MAX_NAME])
 {
-	struct filemap *fm = info->mapping ? filemap_of(info->mapping) : NULL;
+	struct filemap *fm = info->mapping ? filemap_of(gmm->kernel->filemaps, info->mapping) : NULL;
 
 	snprintf(name, ABI_MAX_NAME, "%s", fm ? fm->path : "");
 	filemap_put(fm);
@@ -29,19 +29,19 @@ void abi_mapping_name(const struct guest_mm *gmm, const struct vellum_vma_info *
 		snprintf(name, ABI_MAX_NAME, "[vvar]");
 }
 
-bool abi_is_file(const struct vellum_vma_info *info)
+bool abi_is_file(const struct guest_mm *gmm, const struct vellum_vma_info *info)
 {
-	struct filemap *fm = info->mapping ? filemap_of(info->mapping) : NULL;
+	struct filemap *fm = info->mapping ? filemap_of(gmm->kernel->filemaps, info->mapping) : NULL;
 
 	filemap_put(fm);
 	return fm != NULL;
 }
 
 /* An object keeps pages that no page table maps. */
-void abi_absent_page(const struct vellum_vma_info *info, uint64_t addr, void *buf)
+void abi_absent_page(const struct guest_mm *gmm, const struct vellum_vma_info *info, uint64_t addr, void *buf)
 {
 	uint64_t pgoff = info->pgoff + (addr - info->start) / PAGE;
-	struct filemap *fm = info->mapping ? filemap_of(info->mapping) : NULL;
+	struct filemap *fm = info->mapping ? filemap_of(gmm->kernel->filemaps, info->mapping) : NULL;
 
 	memset(buf, 0, PAGE);
 	if (fm)
@@ -72,9 +72,9 @@ static bool next_in_file(const struct filemap *fm, uint64_t *start, uint64_t *en
 	return true;
 }
 
-bool abi_next_data(const struct vellum_vma_info *info, uint64_t *first, uint64_t *end)
+bool abi_next_data(const struct guest_mm *gmm, const struct vellum_vma_info *info, uint64_t *first, uint64_t *end)
 {
-	struct filemap *fm = filemap_of(info->mapping);
+	struct filemap *fm = filemap_of(gmm->kernel->filemaps, info->mapping);
 	uint64_t start = *first * PAGE, stop = 0, cached = *first;
 	/* The cache first: what is written back and dropped meanwhile is in the file by then. */
 	bool has = vellum_mapping_next(info->mapping, &cached) == 0, in_file = fm && next_in_file(fm, &start, &stop);

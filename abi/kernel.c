@@ -133,7 +133,7 @@ static int open_standard_files(struct task *t)
 		if (t->kernel->args->closed_fds >> fd & 1)
 			continue;
 		host = fcntl(fd, F_DUPFD_CLOEXEC, 3);
-		if (host < 0 || fd_install(t, file_open(host), fd, false) < 0)
+		if (host < 0 || fd_install(t, file_open(t->kernel, host), fd, false) < 0)
 			return -errno;
 	}
 	t->cwd = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -193,7 +193,7 @@ static void abandon(struct kernel *k)
 		k->result->signal = k->ended_by;
 	}
 	status = k->args->abandoned(k->args->abandoned_arg);
-	filemap_sync_all();
+	filemaps_sync(k->filemaps);
 	_exit(status);
 }
 
@@ -211,7 +211,6 @@ static void wait_for_end(struct kernel *k)
 void abi_run(const struct abi_args *args, struct abi_result *result)
 {
 	struct kernel k = { .args = args, .result = result, .next_pid = 1 };
-	struct vellum_memory_info info;
 	struct sigaction quiet = { .sa_handler = ignore_signal }, no_pipe = { .sa_handler = SIG_IGN };
 	int err;
 
@@ -219,6 +218,7 @@ void abi_run(const struct abi_args *args, struct abi_result *result)
 	result->code = -1;
 	pthread_mutex_init(&k.lock, NULL);
 	pthread_cond_init(&k.changed, NULL);
+	pthread_mutex_init(&k.unread_lock, NULL);
 	if (hostfd_start(result->error, sizeof(result->error)))
 		return;
 	sigaction(KICK_SIGNAL, &quiet, NULL);
@@ -226,16 +226,15 @@ void abi_run(const struct abi_args *args, struct abi_result *result)
 	sigaction(SIGXFSZ, &no_pipe, NULL);
 	k.pool = pool_create(args->machine);
 	vdso_init(&k);
-	vellum_memory_info(args->memory, &info);
-	memfd_start(info.nr_frames * VELLUM_PAGE_SIZE);
-	filemap_start(&k);
+	k.filemaps = filemaps_start(&k);
 	pthread_create(&k.ticker, NULL, ticker, &k);
-	err = k.pool ? start_first(&k, args) : -ENOMEM;
+	err = k.pool && k.filemaps ? start_first(&k, args) : -ENOMEM;
 	result->started = !err;
 	if (err)
 		snprintf(result->error, sizeof(result->error), "cannot run %s: %s", args->path, strerror(-err));
 	wait_for_end(&k);
-	filemap_stop();
+	if (k.filemaps)
+		filemaps_stop(k.filemaps);
 	__atomic_store_n(&k.ticker_stop, true, __ATOMIC_RELAXED);
 	pthread_join(k.ticker, NULL);
 	while (k.tasks) {

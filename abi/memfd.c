@@ -3,7 +3,6 @@
 #define _GNU_SOURCE
 #include "abi/memfd.h"
 
-#include <pthread.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 
@@ -12,6 +11,7 @@
 #define BLOCK 512		/* of st_blocks: stat(2) */
 
 struct memfd {
+	struct memfds *memfds;
 	struct memfd *next;
 	dev_t dev;
 	ino_t ino;
@@ -19,18 +19,20 @@ struct memfd {
 	uint64_t bytes;		/* when it was settled last */
 };
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-/* lock protects: */
-static struct memfd *all;	/* also read without it: NULL or not */
-static uint64_t used, limit;	/* used: bytes of all, and what is reserved */
-
-void memfd_start(uint64_t bytes)
+void memfds_init(struct memfds *memfds, uint64_t limit)
 {
-	limit = bytes;
-	used = 0;
+	pthread_mutex_init(&memfds->lock, NULL);
+	memfds->first = NULL;
+	memfds->used = 0;
+	memfds->limit = limit;
 }
 
-struct memfd *memfd_new(int fd)
+void memfds_destroy(struct memfds *memfds)
+{
+	pthread_mutex_destroy(&memfds->lock);
+}
+
+struct memfd *memfd_new(struct memfds *memfds, int fd)
 {
 	struct memfd *m = calloc(1, sizeof(*m));
 	struct stat st;
@@ -39,47 +41,50 @@ struct memfd *memfd_new(int fd)
 		free(m);
 		return NULL;
 	}
+	m->memfds = memfds;
 	m->dev = st.st_dev;
 	m->ino = st.st_ino;
 	m->refs = 1;
-	pthread_mutex_lock(&lock);
-	m->next = all;
-	__atomic_store_n(&all, m, __ATOMIC_RELEASE);
-	pthread_mutex_unlock(&lock);
+	pthread_mutex_lock(&memfds->lock);
+	m->next = memfds->first;
+	__atomic_store_n(&memfds->first, m, __ATOMIC_RELEASE);
+	pthread_mutex_unlock(&memfds->lock);
 	return m;
 }
 
-struct memfd *memfd_get(dev_t dev, ino_t ino)
+struct memfd *memfd_get(struct memfds *memfds, dev_t dev, ino_t ino)
 {
 	struct memfd *m;
 
-	if (!__atomic_load_n(&all, __ATOMIC_ACQUIRE))
+	if (!__atomic_load_n(&memfds->first, __ATOMIC_ACQUIRE))
 		return NULL;
-	pthread_mutex_lock(&lock);
-	m = all;
+	pthread_mutex_lock(&memfds->lock);
+	m = memfds->first;
 	while (m && (m->dev != dev || m->ino != ino))
 		m = m->next;
 	if (m)
 		m->refs++;
-	pthread_mutex_unlock(&lock);
+	pthread_mutex_unlock(&memfds->lock);
 	return m;
 }
 
 void memfd_put(struct memfd *m)
 {
-	struct memfd **at = &all;
+	struct memfds *memfds = m ? m->memfds : NULL;
+	struct memfd **at;
 
 	if (!m)
 		return;
-	pthread_mutex_lock(&lock);
+	pthread_mutex_lock(&memfds->lock);
 	if (--m->refs == 0) {
+		at = &memfds->first;
 		while (*at != m)
 			at = &(*at)->next;
 		__atomic_store_n(at, m->next, __ATOMIC_RELEASE);
-		used -= m->bytes;
+		memfds->used -= m->bytes;
 		free(m);
 	}
-	pthread_mutex_unlock(&lock);
+	pthread_mutex_unlock(&memfds->lock);
 }
 
 /* A range begins and ends within pages. */
@@ -90,30 +95,32 @@ static uint64_t with_edges(uint64_t bytes)
 
 bool memfd_reserve(struct memfd *m, uint64_t more)
 {
-	bool fits = true;
+	struct memfds *memfds = m ? m->memfds : NULL;
+	bool fits;
 
 	if (!m)
 		return true;
 	more = with_edges(more);
-	pthread_mutex_lock(&lock);
-	fits = more <= limit && used <= limit - more;
+	pthread_mutex_lock(&memfds->lock);
+	fits = more <= memfds->limit && memfds->used <= memfds->limit - more;
 	if (fits)
-		used += more;
-	pthread_mutex_unlock(&lock);
+		memfds->used += more;
+	pthread_mutex_unlock(&memfds->lock);
 	return fits;
 }
 
 void memfd_settle(struct memfd *m, int fd, uint64_t more)
 {
+	struct memfds *memfds = m ? m->memfds : NULL;
 	struct stat st;
 
 	if (!m)
 		return;
-	pthread_mutex_lock(&lock);
-	used -= more ? with_edges(more) : 0;
+	pthread_mutex_lock(&memfds->lock);
+	memfds->used -= more ? with_edges(more) : 0;
 	if (fstat(fd, &st) == 0) {
-		used += (uint64_t)st.st_blocks * BLOCK - m->bytes;
+		memfds->used += (uint64_t)st.st_blocks * BLOCK - m->bytes;
 		m->bytes = (uint64_t)st.st_blocks * BLOCK;
 	}
-	pthread_mutex_unlock(&lock);
+	pthread_mutex_unlock(&memfds->lock);
 }

@@ -8,18 +8,27 @@
 #ifndef ABI_MEMFD_H
 #define ABI_MEMFD_H
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
 struct memfd;
 
-void memfd_start(uint64_t limit);	/* bytes */
+/* The accounts of all files of a run. */
+struct memfds {
+	pthread_mutex_t lock;		/* a leaf; protects what follows */
+	struct memfd *first;		/* also read without the lock: NULL or not */
+	uint64_t used, limit;		/* bytes; used: held by all files, and reserved */
+};
 
-/* For a new one, with a reference. NULL: no memory. */
-struct memfd *memfd_new(int fd);
-/* With a reference; NULL: it is none. */
-struct memfd *memfd_get(dev_t dev, ino_t ino);
+void memfds_init(struct memfds *memfds, uint64_t limit);	/* bytes */
+void memfds_destroy(struct memfds *memfds);		/* every account was put */
+
+/* An account for a new file, with a reference. NULL: no memory. */
+struct memfd *memfd_new(struct memfds *memfds, int fd);
+/* The account of a file, with a reference. NULL: the file has none. */
+struct memfd *memfd_get(struct memfds *memfds, dev_t dev, ino_t ino);
 void memfd_put(struct memfd *m);
 
 /* Around what may add @more bytes to the file; @m may be NULL. False: no room, and nothing to settle. */

@@ -161,7 +161,7 @@ int64_t sys_fdatasync(struct task *t, int fd)
 int64_t sys_sync(struct task *t)
 {
 	block_begin(t);
-	filemap_sync_all();
+	filemaps_sync(t->kernel->filemaps);
 	sync();
 	block_end(t);
 	return 0;
@@ -174,7 +174,7 @@ int64_t sys_syncfs(struct task *t, int fd)
 	if (host_fd < 0)
 		return host_fd;
 	block_begin(t);
-	filemap_sync_all();
+	filemaps_sync(t->kernel->filemaps);
 	err = syncfs(host_fd) ? -errno : 0;
 	block_end(t);
 	return restarts(err);

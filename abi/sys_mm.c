@@ -127,7 +127,7 @@ static int unmap(struct task *t, uint64_t addr, uint64_t len)
 	err = vellum_munmap(t->gmm->mm, addr, len);
 	if (sane)
 		after_unmap(t, addr, err ? 0 : len);
-	filemap_unmapped();
+	filemaps_unmapped(t->kernel->filemaps);
 	return err;
 }
 

@@ -77,9 +77,9 @@ static int open_file(struct task *t, int64_t dirfd, const char *path, int flags,
 }
 
 /* Takes over @fd. 0 and a file that is installed nowhere yet, or a negative errno. */
-static int opened(int fd, int flags, bool created, struct file **out)
+static int opened(struct task *t, int fd, int flags, bool created, struct file **out)
 {
-	struct file *file = file_open(fd);
+	struct file *file = file_open(t->kernel, fd);
 	int err = 0;
 
 	if (!file)
@@ -115,7 +115,7 @@ static int64_t do_open(struct task *t, int64_t dirfd, uint64_t addr, int flags, 
 	if (fd < 0)
 		return fd;
 	block_begin(t);
-	err = opened(fd, flags, created, &file);
+	err = opened(t, fd, flags, created, &file);
 	block_end(t);
 	if (err)
 		return err == -EINTR ? -ERESTARTSYS : err;
@@ -153,12 +153,12 @@ int64_t sys_memfd_create(struct task *t, uint64_t name, uint32_t flags)
 	fd = memfd_create(text, flags | MFD_CLOEXEC);
 	if (fd < 0)
 		return -errno;
-	account = memfd_new(fd);
+	account = memfd_new(filemaps_memfds(t->kernel->filemaps), fd);
 	if (!account) {
 		close(fd);
 		return -ENOMEM;
 	}
-	fd = fd_install(t, file_open(fd), 0, flags & MFD_CLOEXEC);
+	fd = fd_install(t, file_open(t->kernel, fd), 0, flags & MFD_CLOEXEC);
 	memfd_put(account);		/* the file has one of its own */
 	return fd;
 }
@@ -191,7 +191,7 @@ int64_t sys_truncate(struct task *t, uint64_t path, int64_t length)
 	fd = open_to_truncate(t, path);
 	if (fd < 0)
 		return fd;
-	file = file_open(fd);
+	file = file_open(t->kernel, fd);
 	if (!file)
 		return -errno;
 	err = rlimit_size(t, file, length);

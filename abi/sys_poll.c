@@ -29,8 +29,8 @@ int64_t sys_pipe2(struct task *t, uint64_t fds, uint32_t flags)
 		return err;
 	if (pipe2(host, O_CLOEXEC | (int)(flags & O_NONBLOCK)))
 		return -errno;
-	guest[0] = fd_install(t, file_open(host[0]), 0, cloexec);
-	guest[1] = fd_install(t, file_open(host[1]), 0, cloexec);
+	guest[0] = fd_install(t, file_open(t->kernel, host[0]), 0, cloexec);
+	guest[1] = fd_install(t, file_open(t->kernel, host[1]), 0, cloexec);
 	if (guest[0] >= 0 && guest[1] >= 0 && user_write(t, fds, guest, sizeof(guest)) == 0)
 		return 0;
 	for (int i = 0; i < 2; i++)

@@ -12,11 +12,7 @@
 #include "syscall_table.h"
 
 #define NR_TABLE   (sizeof(table) / sizeof(table[0]))
-#define MAX_NUMBER 1024
 #define RT_SIGRETURN 15
-
-/* What was asked for in vain: a bit per number. Atomic. */
-static uint64_t unsupported[MAX_NUMBER / 64 + 1];
 
 /* Names for the commonest of these; the rest go by number. */
 static const char *name_of(unsigned nr)
@@ -37,16 +33,16 @@ static const char *name_of(unsigned nr)
 	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
 		if (known[i].nr == nr)
 			return known[i].name;
-	if (nr == MAX_NUMBER)
+	if (nr == ABI_MAX_SYSCALL)
 		return "a number that no kernel knows";
 	snprintf(other, sizeof(other), "number %u", nr);
 	return other;
 }
 
-const char *abi_unsupported(unsigned i)
+const char *abi_unsupported(const struct abi_result *result, unsigned i)
 {
-	for (unsigned nr = 0; nr <= MAX_NUMBER; nr++)
-		if (unsupported[nr / 64] >> nr % 64 & 1 && i-- == 0)
+	for (unsigned nr = 0; nr <= ABI_MAX_SYSCALL; nr++)
+		if (result->unsupported[nr / 64] >> nr % 64 & 1 && i-- == 0)
 			return name_of(nr);
 	return NULL;
 }
@@ -67,12 +63,12 @@ int abi_syscall_number(const char *name)
 	return -1;
 }
 
-static int64_t refuse(uint64_t nr)
+static int64_t refuse(struct task *t, uint64_t nr)
 {
 	/* glibc asks for this one at every start and does without. */
 	if (nr != 334) {
-		nr = nr < MAX_NUMBER ? nr : MAX_NUMBER;
-		__atomic_fetch_or(&unsupported[nr / 64], 1ull << nr % 64, __ATOMIC_RELAXED);
+		nr = nr < ABI_MAX_SYSCALL ? nr : ABI_MAX_SYSCALL;
+		__atomic_fetch_or(&t->kernel->result->unsupported[nr / 64], 1ull << nr % 64, __ATOMIC_RELAXED);
 	}
 	return -ENOSYS;
 }
@@ -148,7 +144,7 @@ int64_t syscall_dispatch(struct task *t)
 	if (nr < NR_TABLE && table[nr].handler)
 		result = table[nr].handler(t, a);
 	else
-		result = refuse(nr);
+		result = refuse(t, nr);
 	if (result == -EFAULT && t->copy_error)	/* handlers answer that to any copy that fails */
 		result = t->copy_error;
 	if (strace)

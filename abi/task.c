@@ -39,6 +39,7 @@ struct guest_mm *gmm_create(struct task *t)
 		return NULL;
 	}
 	rlimit_apply(t, gmm->mm);
+	gmm->kernel = t->kernel;
 	gmm->refs = 1;
 	gmm->pid = t->pid;
 	return gmm;
@@ -54,7 +55,7 @@ void gmm_put(struct task *t, struct guest_mm *gmm)
 		ob->mm_end(ob->arg, gmm);
 	pool_forget_mm(t->kernel->pool, gmm->mm);
 	vellum_mm_put(gmm->mm);
-	filemap_unmapped();
+	filemaps_unmapped(t->kernel->filemaps);
 	free(gmm);
 }
 

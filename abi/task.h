@@ -27,6 +27,7 @@
 #define ERESTARTNOINTR	513		/* whatever the handler's flags say */
 
 struct file {			/* an open file description; several descriptors may share it */
+	struct kernel *kernel;
 	uint32_t refs;		/* atomic */
 	int fd;			/* the host's */
 	bool regular;		/* a regular file */
@@ -34,7 +35,7 @@ struct file {			/* an open file description; several descriptors may share it */
 	bool direct;		/* O_DIRECT */
 	dev_t dev;
 	ino_t ino;
-	struct unread *unread;	/* atomic; NULL: none */
+	struct unread *unread;	/* kernel->unread_lock; NULL or not is read without it */
 	struct memfd *memfd;	/* the file's account, referenced; NULL: it is none of memfd_create(2) */
 };
 
@@ -117,6 +118,8 @@ struct kernel {
 	bool ticker_stop;
 	struct cpu_pool *pool;
 	struct vdso *vdso;
+	struct filemaps *filemaps;	/* filemap.h */
+	pthread_mutex_t unread_lock;	/* a leaf: struct file's unread */
 };
 
 /* task.c */
@@ -172,7 +175,7 @@ uint64_t max_arg_bytes(const struct task *t);	/* strings and their pointers: E2B
 int exec_load(struct task *t, const char *path, char *const *argv, char *const *envp);
 
 /* fd.c */
-struct file *file_open(int host_fd);		/* takes over the descriptor; NULL: errno says why */
+struct file *file_open(struct kernel *k, int host_fd);	/* takes over the descriptor; NULL: errno says why */
 void file_put(struct file *file);
 void file_flags_changed(struct file *file);	/* after F_SETFL */
 /*

@@ -60,7 +60,7 @@ void print_summary(const struct run_report *r)
 	const struct track_result *res = r->track;
 	const char *missing;
 
-	for (unsigned i = 0; (missing = abi_unsupported(i)); i++)
+	for (unsigned i = 0; (missing = abi_unsupported(r->result, i)); i++)
 		fprintf(stderr, "vellum: unsupported system call: %s\n", missing);
 	if (r->opt->swap.size)
 		fprintf(stderr, "vellum: swap: %llu pages out, %llu in\n", (unsigned long long)r->swap->nr_out,

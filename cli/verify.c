@@ -65,7 +65,7 @@ static void store_private(struct mm_track *mt, const struct vellum_vma_info *inf
 	replica_drop(&mt->replica, page | FOLLOWS);
 	if (!info->mapping)
 		return;
-	abi_absent_page(info, page * PAGE, file);
+	abi_absent_page(mt->gmm, info, page * PAGE, file);
 	if (memcmp(file, bytes, PAGE) == 0)
 		replica_store(&mt->replica, page | FOLLOWS, bytes);
 }
@@ -124,7 +124,7 @@ static void next_data(struct span *s, uint64_t from)
 	uint64_t start = s->info->pgoff + from - s->info->start / PAGE, first = start, end;
 
 	s->data = s->data_end = s->end;
-	if (!is_shared(s->info) || !abi_next_data(s->info, &first, &end) || first - start >= s->end - from)
+	if (!is_shared(s->info) || !abi_next_data(s->mt->gmm, s->info, &first, &end) || first - start >= s->end - from)
 		return;
 	s->data = from + first - start;
 	s->data_end = end - first < s->end - s->data ? s->data + end - first : s->end;
@@ -170,7 +170,7 @@ static void update_page(struct mm_track *mt, const struct vellum_vma_info *info,
 	} else if (found == 1) {
 		replica_store(r, index, bytes);
 	} else if (is_shared(info)) {
-		abi_absent_page(info, page * PAGE, bytes);
+		abi_absent_page(mt->gmm, info, page * PAGE, bytes);
 		replica_store(r, index, bytes);
 	} else {
 		replica_drop(r, index);		/* the page has its initial contents again */
@@ -284,7 +284,7 @@ static void snapshot(struct mm_track *mt, const struct vellum_vma_info *info, ui
 
 		if (replica_get(r, index) && in_ranges(&covered, index))
 			continue;
-		abi_absent_page(info, page * PAGE, bytes);
+		abi_absent_page(mt->gmm, info, page * PAGE, bytes);
 		replica_store(r, index, bytes);
 	}
 	free(covered.at);
@@ -296,7 +296,7 @@ void verify_mapped(struct mm_track *mt, uint64_t start, uint64_t end)
 
 	for (uint64_t at = start; at < end && vellum_vma_next(mt->gmm->mm, at, &info) == 0 && info.start < end;
 	     at = info.end)
-		if (is_shared(&info) && abi_is_file(&info))
+		if (is_shared(&info) && abi_is_file(mt->gmm, &info))
 			snapshot(mt, &info, info.start > start ? info.start : start,
 				 info.end < end ? info.end : end);
 }
@@ -327,16 +327,16 @@ static bool page_equal(struct mm_track *mt, const struct vellum_vma_info *info, 
 	if (found != 1 && !expected && !is_shared(info))
 		return true;		/* never accessed */
 	if (found != 1)
-		abi_absent_page(info, page * PAGE, actual);
+		abi_absent_page(mt->gmm, info, page * PAGE, actual);
 	if (!expected && is_shared(info))	/* snapshot() found no data there: zeros */
 		expected = memset(initial, 0, PAGE);
 	else if (!expected)
-		abi_absent_page(info, page * PAGE, initial), expected = initial;
+		abi_absent_page(mt->gmm, info, page * PAGE, initial), expected = initial;
 	if (memcmp(actual, expected, PAGE) == 0)
 		return true;
 	if (is_shared(info) || !info->mapping || !replica_get(r, index | FOLLOWS))
 		return false;
-	abi_absent_page(info, page * PAGE, initial);
+	abi_absent_page(mt->gmm, info, page * PAGE, initial);
 	return memcmp(actual, initial, PAGE) == 0;
 }
 
