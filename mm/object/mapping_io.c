@@ -26,23 +26,18 @@ static bool range_valid(const struct vellum_mapping *mapping, uint64_t offset, u
 	return !(mapping->flags & VELLUM_MAPPING_PFN) && offset <= size && len <= size - offset;
 }
 
-static int error_of(int fault_result)
-{
-	return fault_result == VELLUM_FAULT_OOM ? -ENOMEM : -EIO;
-}
-
 /* The page's folio, locked and referenced. 0 or a negative error. */
 static int get_locked(struct vellum_mapping *mapping, pgoff_t index, struct folio **out)
 {
 	struct vellum_vmf vmf = { .size = sizeof(vmf), .pgoff = index };
 	unsigned tries = 0;
-	int result;
+	enum vm_fault result;
 
 	do {
 		result = mapping_get_folio(mapping, &vmf, out);
-	} while (result == FAULT_AGAIN || result == FAULT_NOPAGE ||
-		 (result == VELLUM_FAULT_OOM && reclaim_for_retry(mapping->memory, &tries)));
-	return result ? error_of(result) : 0;
+	} while (result == VM_FAULT_AGAIN || result == VM_FAULT_NOPAGE ||
+		 (result == VM_FAULT_OOM && reclaim_for_retry(mapping->memory, &tries)));
+	return vm_fault_errno(result, -EIO);
 }
 
 static void put_locked(struct vellum_memory *m, struct folio *folio)

@@ -3,6 +3,7 @@
 #ifndef MM_OBJECT_OBJECT_H
 #define MM_OBJECT_OBJECT_H
 
+#include "mm/fault/vm_fault.h"
 #include "mm/vma.h"
 
 struct fault;
@@ -11,9 +12,9 @@ struct fault;
 
 /*
  * Find the page in the cache, or read it from the backing. *@out: the folio, locked and with a reference.
- * 0, enum vellum_fault_result, FAULT_AGAIN or FAULT_NOPAGE.
+ * DONE, SIGBUS, OOM, AGAIN or NOPAGE.
  */
-int mapping_get_folio(struct vellum_mapping *mapping, struct vellum_vmf *vmf, struct folio **out);
+enum vm_fault mapping_get_folio(struct vellum_mapping *mapping, struct vellum_vmf *vmf, struct folio **out);
 struct folio *mapping_find(struct vellum_mapping *mapping, pgoff_t index);	/* with a reference; NULL: not cached */
 /*
  * The first cached page with an index from *@index to @last, with a reference; or NULL. *@index: its index.
@@ -47,7 +48,7 @@ static inline void mapping_note_error(struct vellum_mapping *mapping, int err)
 /* --- shmem.c: pages of shared memory --- */
 
 /* Map 2 MiB of the mapping that are one block of RAM as one leaf. Returns as do_huge_fault(). */
-int shmem_huge_fault(struct fault *f);
+enum vm_fault shmem_huge_fault(struct fault *f);
 int shmem_collapse(struct vma *vma, gva_t addr);	/* mmap_lock held for writing. 0 or a negative error */
 
 #endif

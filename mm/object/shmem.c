@@ -195,7 +195,7 @@ static struct folio *get_huge_page(struct vellum_mapping *mapping, pgoff_t first
 }
 
 /* Map the huge page at @first. invalidate_lock held for reading, so the pages stay in the cache. */
-static int map_huge_page(struct fault *f, pgoff_t first)
+static enum vm_fault map_huge_page(struct fault *f, pgoff_t first)
 {
 	struct vma *vma = f->vma;
 	struct vellum_memory *m = fault_memory(f);
@@ -204,7 +204,7 @@ static int map_huge_page(struct fault *f, pgoff_t first)
 	pmd_t pmd;
 
 	if (!head)
-		return FAULT_AGAIN;
+		return VM_FAULT_FALLBACK;
 	pmd = pmd_mk(folio_pfn(m, head), vma->page_prot);
 	if (write)
 		pmd = pmd_mkwrite(pmd_mkdirty(pmd));
@@ -212,29 +212,29 @@ static int map_huge_page(struct fault *f, pgoff_t first)
 		if (write)
 			huge_track(vma, leaf_start(f->addr, PMD_SHIFT), PMD_SHIFT);
 		mm_count(vma->mm, VELLUM_COUNT_FAULT_HUGE);
-		return VELLUM_FAULT_OK;
+		return VM_FAULT_DONE;
 	}
 	for (unsigned i = 0; i < PMD_PAGES; i++)
 		folio_drop(m, &head[i], FOLIO_ONE_MAPPING);
-	return FAULT_AGAIN;
+	return VM_FAULT_FALLBACK;
 }
 
-int shmem_huge_fault(struct fault *f)
+enum vm_fault shmem_huge_fault(struct fault *f)
 {
 	struct vma *vma = f->vma;
 	struct vellum_mapping *mapping = vma->mapping;
 	gva_t start = leaf_start(f->addr, PMD_SHIFT);
 	bool write = f->flags & FAULT_WRITE;
-	int result = FAULT_AGAIN;
+	enum vm_fault result = VM_FAULT_FALLBACK;
 	pgoff_t first;
 
 	if ((vma->flags & (VM_HUGEPAGE | VM_NOHUGEPAGE | VM_EXEC)) != VM_HUGEPAGE || vma->uffd ||
 	    start < vma->start || vma->end - start < PMD_SIZE || (write && !(vma->flags & VM_SHARED)) ||
 	    vma_needs_dirty_tracking(vma) || vma_is_tracked(vma))
-		return FAULT_AGAIN;
+		return VM_FAULT_FALLBACK;
 	first = vma_page_index(vma, start);
 	if (first & (PMD_PAGES - 1))
-		return FAULT_AGAIN;
+		return VM_FAULT_FALLBACK;
 	read_lock(&mapping->invalidate_lock, mm_host(vma->mm));
 	if (first + PMD_PAGES <= mapping_nr_pages(mapping))
 		result = map_huge_page(f, first);

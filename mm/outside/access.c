@@ -82,7 +82,7 @@ static int try_copy(const struct access *ac, gva_t addr, uint64_t n)
 static int fault_in(struct access *ac, gva_t addr)
 {
 	struct vma *vma = find_vma(ac->mm, addr);
-	int result;
+	enum vm_fault result;
 
 	ac->waits = false;
 	if (vma && vma->start > addr && (vma->flags & VM_GROWSDOWN))
@@ -90,12 +90,8 @@ static int fault_in(struct access *ac, gva_t addr)
 	if (!vma || vma->start > addr || !vma_permits(vma, ac->write ? VELLUM_FAULT_WRITE : 0))
 		return -EFAULT;
 	result = handle_mm_fault(vma, addr, ac->write ? FAULT_WRITE : 0, &ac->wait);
-	ac->waits = result == FAULT_WAIT;
-	if (ac->waits)
-		return -EAGAIN;
-	if (result == VELLUM_FAULT_OOM)
-		return -ENOMEM;
-	return result == VELLUM_FAULT_OK ? 0 : -EFAULT;
+	ac->waits = result == VM_FAULT_WAIT;
+	return ac->waits ? -EAGAIN : vm_fault_errno(result, -EFAULT);
 }
 
 /* Wait, grow the stack or reclaim, without the mmap lock. 0: retry; or the error. */
@@ -232,13 +228,13 @@ static int peek_page(struct vellum_memory *m, pte_t pte, void *buf)
 static int peek_swapped(struct vellum_memory *m, pte_t pte, void *buf)
 {
 	struct folio *folio;
-	int result;
+	int err;
 
 	if (!pte_is_genuine_swap(pte))
 		return -EBUSY;
-	result = swap_in(m, pte_slot(pte), &folio);
-	if (result)
-		return result == VELLUM_FAULT_OOM ? -ENOMEM : result == FAULT_AGAIN ? -EAGAIN : -EIO;
+	err = swap_in(m, pte_slot(pte), &folio);
+	if (err)
+		return err;
 	copy_racy(buf, frame_address(m, folio_pfn(m, folio)), PAGE_SIZE);
 	anon_folio_unlock_and_trim(m, folio);
 	folio_put(m, folio);

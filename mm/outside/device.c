@@ -341,14 +341,14 @@ EXPORT int vellum_device_migrate(struct vellum_device *device, struct vellum_mm 
 
 /* --- from the device to RAM --- */
 
-int device_private_fault(struct fault *f)
+enum vm_fault device_private_fault(struct fault *f)
 {
 	struct vellum_memory *m = fault_memory(f);
 	pfn_t pfn = pte_swp_pfn(f->orig);
 	struct vellum_device *dev = NULL;
 	struct device_page *page = NULL;
 	struct folio *folio;
-	int result = FAULT_AGAIN;
+	enum vm_fault result = VM_FAULT_AGAIN;
 
 	mutex_lock(f->ptl, &m->host);
 	if (fault_is_same(f)) {
@@ -359,14 +359,14 @@ int device_private_fault(struct fault *f)
 	}
 	mutex_unlock(f->ptl, &m->host);
 	if (!page)
-		return FAULT_AGAIN;
+		return VM_FAULT_AGAIN;
 	folio = folio_alloc_raw(m);
 	mutex_lock(&page->lock, &m->host);
 	if (!folio) {
-		result = VELLUM_FAULT_OOM;
+		result = VM_FAULT_OOM;
 	} else if (__atomic_load_n(&page->refs, __ATOMIC_ACQUIRE) > 1) {	/* else another fault was faster */
 		if (dev->ops->to_ram(dev->ctx, pfn - dev->first, frame_address(m, folio_pfn(m, folio))))
-			result = VELLUM_FAULT_SIGBUS;
+			result = VM_FAULT_SIGBUS;
 		else
 			map_in_ram(m, page, pfn, folio);
 	}
@@ -410,7 +410,7 @@ void device_exclusive_restore(struct vma *vma, gva_t addr, pte_t *ptep)
 	mm_add_rss(vma->mm, 1);
 }
 
-int device_exclusive_fault(struct fault *f)
+enum vm_fault device_exclusive_fault(struct fault *f)
 {
 	struct vellum_memory *m = fault_memory(f);
 	struct vellum_mm *mm = f->vma->mm;
@@ -421,7 +421,7 @@ int device_exclusive_fault(struct fault *f)
 		device_exclusive_restore(f->vma, f->addr, f->ptep);
 	mutex_unlock(f->ptl, &m->host);
 	notify_finish(mm, VELLUM_NOTIFY_EXCLUSIVE, f->addr, f->addr + PAGE_SIZE);
-	return FAULT_AGAIN;
+	return VM_FAULT_AGAIN;
 }
 
 /* Replace the entry of an exclusive page by a device-exclusive one. mmap_lock held. 0, -EBUSY or -EFAULT */
@@ -472,22 +472,22 @@ EXPORT int vellum_device_make_exclusive(struct vellum_device *device, struct vel
 		return -EINVAL;
 	do {
 		struct vma *vma;
-		int result;
+		enum vm_fault result;
 
 		again = false;
 		read_lock(&mm->mmap_lock, mm_host(mm));
 		vma = find_vma_intersection(mm, addr, addr + 1);
 		err = vma && (vma->flags & VM_WRITE) && !(vma->flags & VM_MAYSHARE) ? 0 : -EFAULT;
-		result = err ? VELLUM_FAULT_OK : handle_mm_fault(vma, addr, FAULT_WRITE, &wait);
-		if (!err && result == VELLUM_FAULT_OK)
+		result = err ? VM_FAULT_DONE : handle_mm_fault(vma, addr, FAULT_WRITE, &wait);
+		if (!err && result == VM_FAULT_DONE)
 			err = vma->flags & VM_LOCKED ? -EBUSY : make_entry_exclusive(vma, addr, pfn);
 		read_unlock(&mm->mmap_lock, mm_host(mm));
-		if (result == FAULT_WAIT)
+		if (result == VM_FAULT_WAIT)
 			again = uffd_wait_over(&wait, mm_host(mm));
-		else if (result == VELLUM_FAULT_OOM)
+		else if (result == VM_FAULT_OOM)
 			again = reclaim_for_retry(mm->memory, &tries);
-		if (result != VELLUM_FAULT_OK)
-			err = result == VELLUM_FAULT_OOM ? -ENOMEM : result == FAULT_WAIT ? -EINTR : -EFAULT;
+		if (result != VM_FAULT_DONE)
+			err = vm_fault_errno(result, -EFAULT);
 	} while (again);
 	return err;
 }

@@ -32,6 +32,7 @@ struct gup {
 	uint64_t nr, done;
 	gva_t addr;		/* address of the next page */
 	unsigned fault_flags;	/* FAULT_* of the next fault */
+	enum vm_fault fault;	/* the last fault's result; DONE: there was none */
 	struct uffd_wait wait;
 };
 
@@ -259,28 +260,18 @@ static int follow_at(struct gup *g, const struct vma *vma)
 	return err;
 }
 
-static int error_of(const struct gup *g, int result)
+static int error_of(const struct gup *g, enum vm_fault fault)
 {
-	switch (result) {
-	case VELLUM_FAULT_OK:
-		return 0;
-	case VELLUM_FAULT_OOM:
-		return -ENOMEM;
-	case VELLUM_FAULT_HWPOISON:
-		return g->flags & VELLUM_GUP_HWPOISON ? -EHWPOISON : -EFAULT;
-	case FAULT_WAIT:
-		return FAULT_WAIT;
-	default:
-		return -EFAULT;
-	}
+	return vm_fault_errno(fault, fault == VM_FAULT_HWPOISON && (g->flags & VELLUM_GUP_HWPOISON) ? -EHWPOISON : -EFAULT);
 }
 
-/* mmap_lock held for reading. 0: pinned, or retry; or an error. */
+/* mmap_lock held for reading. 0: pinned, or retry; or an error, g->fault's if that is not DONE. */
 static int gup_one(struct gup *g)
 {
 	struct vma *vma = find_vma(g->mm, g->addr);
 	int err = g->addr < TASK_SIZE ? check_vma(g, vma) : -EFAULT;
 
+	g->fault = VM_FAULT_DONE;
 	if (err)
 		return err;
 	err = follow_at(g, vma);
@@ -290,7 +281,8 @@ static int gup_one(struct gup *g)
 		return -EAGAIN;
 	if ((g->flags & VELLUM_GUP_DUMP) && vma_is_anonymous(vma))
 		return -EFAULT;
-	return error_of(g, handle_mm_fault(vma, g->addr, g->fault_flags, &g->wait));
+	g->fault = handle_mm_fault(vma, g->addr, g->fault_flags, &g->wait);
+	return error_of(g, g->fault);
 }
 
 /*
@@ -307,10 +299,10 @@ static int gup_slow(struct gup *g)
 		err = gup_one(g);
 		if (!err)
 			tries = 0;
-		if (err != -ENOMEM && err != FAULT_WAIT)
+		if (err != -ENOMEM && g->fault != VM_FAULT_WAIT)
 			continue;
 		read_unlock(&mm->mmap_lock, mm_host(mm));
-		if (err == FAULT_WAIT)
+		if (g->fault == VM_FAULT_WAIT)
 			err = uffd_wait_over(&g->wait, mm_host(mm)) ? 0 : -EINTR;
 		else if (reclaim_for_retry(mm->memory, &tries))
 			err = 0;

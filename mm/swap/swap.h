@@ -65,8 +65,8 @@ void anon_folio_unlock_and_trim(struct vellum_memory *m, struct folio *folio);
 
 /* mm/fault/swap_in.c */
 /*
- * Read the page of a slot, or find it in the swap cache: locked and referenced. May sleep. Return: 0; FAULT_AGAIN (the
- * slot is free or reused by now); or a fault's result.
+ * Read the page of a slot, or find it in the swap cache: locked and referenced. May sleep. Return: 0; -EAGAIN: the slot
+ * is free or reused by now; -ENOMEM; -EIO.
  */
 int swap_in(struct vellum_memory *m, slot_t slot, struct folio **out);
 

@@ -27,7 +27,7 @@ static int find_entry(pte_t *ptep, gva_t addr, struct mm_walk *walk)
 
 static const struct mm_walk_ops find_walk_ops = { .pte = find_entry };
 
-/* The page cannot be read: make every access a VELLUM_FAULT_HWPOISON. mmap_lock held. */
+/* The page cannot be read: make every access a VM_FAULT_HWPOISON. mmap_lock held. */
 static void poison_entry(struct vma *vma, gva_t addr, unsigned type)
 {
 	struct mutex *ptl;
@@ -48,16 +48,16 @@ static int bring_next(struct vellum_mm *mm, unsigned type, gva_t *at)
 {
 	struct find_walk fw = { .type = type };
 	struct vma *vma;
-	int result;
+	enum vm_fault result;
 
 	if (walk_page_range(mm, *at, TASK_SIZE, &find_walk_ops, &fw) != WALK_STOP)
 		return 1;
 	*at = fw.found;
 	vma = find_vma(mm, fw.found);
 	result = handle_mm_fault(vma, fw.found, 0, NULL);
-	if (result == VELLUM_FAULT_OOM)
+	if (result == VM_FAULT_OOM)
 		return -ENOMEM;
-	if (result == VELLUM_FAULT_SIGBUS)
+	if (result == VM_FAULT_SIGBUS)
 		poison_entry(vma, fw.found, type);
 	return 0;
 }

@@ -172,9 +172,9 @@ static int continue_one(struct fill *fill, struct vma *vma)
 		return -EINVAL;
 	if (!mapping_has(vma->mapping, vmf.pgoff))
 		return -EFAULT;
-	err = mapping_get_folio(vma->mapping, &vmf, &page);
+	err = vm_fault_errno(mapping_get_folio(vma->mapping, &vmf, &page), -EFAULT);
 	if (err)
-		return err == VELLUM_FAULT_OOM ? -ENOMEM : err == FAULT_AGAIN ? -EAGAIN : -EFAULT;
+		return err;
 	err = map_object_page(fill, vma, page);
 	mutex_unlock(&page->lock, &m->host);
 	folio_put(m, page);

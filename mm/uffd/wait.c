@@ -119,21 +119,21 @@ static bool must_wait(const struct fault *f, uint32_t reason)
 	return reason == UFFD_REASON_WP && pte_present(pte) && !pte_write(pte);
 }
 
-int uffd_fault(struct fault *f, uint32_t reason)
+enum vm_fault uffd_fault(struct fault *f, uint32_t reason)
 {
 	struct vellum_uffd *uffd = f->vma->uffd;
 
 	if (!uffd || uffd_has(uffd, VELLUM_UFFD_FEATURE_SIGBUS))
-		return VELLUM_FAULT_SIGBUS;
+		return VM_FAULT_SIGBUS;
 	if (!f->wait || (!(f->flags & FAULT_USER) && (uffd->flags & VELLUM_UFFD_USER_MODE_ONLY)))
-		return VELLUM_FAULT_SIGBUS;
+		return VM_FAULT_SIGBUS;
 	/* vellum_uffd_close() first unregisters this VMA, which needs the mmap lock, and then wakes all faults. */
 	queue(f, uffd, reason);
 	if (must_wait(f, reason))
 		mm_count(f->vma->mm, VELLUM_COUNT_FAULT_UFFD);
 	else
 		dequeue(f->wait);	/* resolved already: retry at once */
-	return FAULT_WAIT;
+	return VM_FAULT_WAIT;
 }
 
 #define SPINS 200	/* often the fault is resolved soon: cheaper to spin than to sleep */
