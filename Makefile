@@ -19,11 +19,13 @@ VERSION  := 0.1.0
 SOVERSION := 0
 
 WARNINGS := -Wall -Wextra -Wshadow -Wundef -Wmissing-prototypes -Wstrict-prototypes -Werror
+# clang checks lock contracts (lib/annotate.h), and that no errno value becomes an enumerator.
+CLANG_WARNINGS := $(if $(findstring clang,$(CC)),-Wthread-safety)
 CFLAGS   ?= -O2 -g
-ALL_CFLAGS := -std=c11 $(CFLAGS) $(WARNINGS) -I. -Iinclude -MMD -MP $(DEFINES) \
+ALL_CFLAGS := -std=c11 $(CFLAGS) $(WARNINGS) $(CLANG_WARNINGS) -I. -Iinclude -MMD -MP $(DEFINES) \
 	$(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer -fno-sanitize-recover=all) \
 	$(if $(findstring thread,$(SANITIZE)),-DVELLUM_TSAN)
-LIB_CFLAGS := -fPIC -fvisibility=hidden
+LIB_CFLAGS := -fPIC -fvisibility=hidden $(if $(CLANG_WARNINGS),-Wassign-enum)
 LDFLAGS_ALL := $(LDFLAGS) $(if $(SANITIZE),-fsanitize=$(SANITIZE))
 LDLIBS := -lpthread
 

@@ -4,9 +4,11 @@ TAP := env CMOCKA_MESSAGE_OUTPUT=TAP
 
 # Variants: folder, compiler, sanitizers.
 VARIANTS := clang asan tsan
-variant_clang := BUILD=build/clang CC=clang
-variant_asan  := BUILD=build/asan CC=gcc SANITIZE=address,undefined
-variant_tsan  := BUILD=build/tsan CC=gcc SANITIZE=thread
+# All but the plain build end at a function whose caller lacks the lock (lib/lock.h).
+ASSERT_LOCKS := DEFINES=-DVELLUM_ASSERT_LOCKS
+variant_clang := BUILD=build/clang CC=clang $(ASSERT_LOCKS)
+variant_asan  := BUILD=build/asan CC=gcc SANITIZE=address,undefined $(ASSERT_LOCKS)
+variant_tsan  := BUILD=build/tsan CC=gcc SANITIZE=thread $(ASSERT_LOCKS)
 
 .PHONY: variants
 variants:
@@ -21,7 +23,7 @@ EXPLORE_OBJ := $(patsubst %.c,build/explore/obj/%.o,$(wildcard tests/explore/*.c
 
 build/explore/obj/%.o: %.c
 	@mkdir -p $(@D)
-	$(Q)gcc -std=c11 -g -O2 $(WARNINGS) -DVELLUM_EXPLORE -I. -Iinclude -MMD -MP -c $< -o $@
+	$(Q)gcc -std=c11 -g -O2 $(WARNINGS) -DVELLUM_EXPLORE -DVELLUM_ASSERT_LOCKS -I. -Iinclude -MMD -MP -c $< -o $@
 
 build/explore/explore: $(EXPLORE_OBJ)
 	$(Q)gcc $^ -lpthread -o $@

@@ -33,7 +33,7 @@ static pte_t grant_dirt(pte_t pte)
 }
 
 /* ptl held: only a CPU can change the entry meanwhile, by setting A. */
-static void make_writable(const struct fault *f)
+static void make_writable(const struct fault *f) HOLDS(f->ptl)
 {
 	if (!(f->vma->flags & VM_WRITE)) {
 		track_change(f->vma, f->addr);
@@ -86,7 +86,7 @@ static pte_t entry_of_copy(const struct fault *f, pfn_t pfn)
 }
 
 /* Replace the entry by one for @copy. ptl held. */
-static void switch_to_copy(const struct fault *f, struct folio *copy)
+static void switch_to_copy(const struct fault *f, struct folio *copy) HOLDS(f->ptl)
 {
 	struct vma *vma = f->vma;
 
@@ -100,7 +100,7 @@ static void switch_to_copy(const struct fault *f, struct folio *copy)
 }
 
 /* Map a copy of the page. Called with ptl held. */
-static enum vm_fault copy_page_and_unlock(struct fault *f)
+static enum vm_fault copy_page_and_unlock(struct fault *f) RELEASES(f->ptl)
 {
 	struct vellum_memory *m = fault_memory(f);
 	struct vellum_mm *mm = f->vma->mm;
@@ -135,40 +135,48 @@ static enum vm_fault copy_page_and_unlock(struct fault *f)
 	return same ? VM_FAULT_DONE : VM_FAULT_AGAIN;
 }
 
-/* A shared mapping whose backing is notified before a page becomes writable. Called with ptl held. */
-static enum vm_fault notify_then_write_and_unlock(struct fault *f)
+/* Notify the backing, then set W if neither the entry nor the mapping's protection changed. The folio is locked. */
+static enum vm_fault notify_then_write(struct fault *f, struct folio *page, uint32_t seq) EXCLUDES(f->ptl)
 {
-	struct vellum_memory *m = fault_memory(f);
-	struct vellum_mapping *mapping = f->vma->mapping;
-	struct folio *page = normal_folio(m, f->orig);
-	uint32_t seq = __atomic_load_n(&mapping->wp_seq, __ATOMIC_ACQUIRE);
-	enum vm_fault result = VM_FAULT_AGAIN;
+	const struct host *host = mm_host(f->vma->mm);
+	enum vm_fault result = notify_mkwrite(f->vma, f->addr, page, pte_pfn(f->orig));
 
-	if (page)
-		folio_get(page);
-	mutex_unlock(f->ptl, &m->host);
-	if (page)
-		mutex_lock(&page->lock, &m->host);
-	if (!page || page->mapping == mapping)
-		result = notify_mkwrite(f->vma, f->addr, page, pte_pfn(f->orig));
-	if (result == VM_FAULT_DONE) {
-		mutex_lock(f->ptl, &m->host);
-		if (fault_is_same(f) && seq == __atomic_load_n(&mapping->wp_seq, __ATOMIC_ACQUIRE))
-			make_writable(f);
-		else
-			result = VM_FAULT_AGAIN;
-		mutex_unlock(f->ptl, &m->host);
-		if (result == VM_FAULT_DONE && page)
-			folio_mark_dirty(page);
-	}
-	if (page) {
-		mutex_unlock(&page->lock, &m->host);
-		folio_put(m, page);
-	}
+	if (result != VM_FAULT_DONE)
+		return result;
+	mutex_lock(f->ptl, host);
+	if (fault_is_same(f) && seq == __atomic_load_n(&f->vma->mapping->wp_seq, __ATOMIC_ACQUIRE))
+		make_writable(f);
+	else
+		result = VM_FAULT_AGAIN;
+	mutex_unlock(f->ptl, host);
 	return result;
 }
 
-static enum vm_fault wp_shared_and_unlock(struct fault *f)
+/* A shared mapping whose backing is notified before a page becomes writable. Called with ptl held. */
+static enum vm_fault notify_then_write_and_unlock(struct fault *f) RELEASES(f->ptl)
+{
+	struct vellum_memory *m = fault_memory(f);
+	struct folio *page = normal_folio(m, f->orig);
+	uint32_t seq = __atomic_load_n(&f->vma->mapping->wp_seq, __ATOMIC_ACQUIRE);
+	enum vm_fault result = VM_FAULT_AGAIN;
+
+	if (!page) {
+		mutex_unlock(f->ptl, &m->host);
+		return notify_then_write(f, NULL, seq);
+	}
+	folio_get(page);
+	mutex_unlock(f->ptl, &m->host);
+	mutex_lock(&page->lock, &m->host);
+	if (page->mapping == f->vma->mapping)
+		result = notify_then_write(f, page, seq);
+	if (result == VM_FAULT_DONE)
+		folio_mark_dirty(page);
+	mutex_unlock(&page->lock, &m->host);
+	folio_put(m, page);
+	return result;
+}
+
+static enum vm_fault wp_shared_and_unlock(struct fault *f) RELEASES(f->ptl)
 {
 	struct folio *page = normal_folio(fault_memory(f), f->orig);
 
@@ -183,7 +191,7 @@ static enum vm_fault wp_shared_and_unlock(struct fault *f)
 }
 
 /* A page that can_reuse() allows. Called with ptl held. */
-static enum vm_fault reuse_page_and_unlock(struct fault *f, struct folio *page)
+static enum vm_fault reuse_page_and_unlock(struct fault *f, struct folio *page) RELEASES(f->ptl)
 {
 	/* Populating and unsharing store nothing, so they grant no W: a later store faults and gets it. */
 	bool store = (f->flags & FAULT_WRITE) && !(f->flags & FAULT_POPULATE);
@@ -199,7 +207,7 @@ static enum vm_fault reuse_page_and_unlock(struct fault *f, struct folio *page)
 }
 
 /* A store through an entry that an asynchronous userfaultfd protects: no message, only the bit. ptl held. */
-static void unprotect_async(struct fault *f)
+static void unprotect_async(struct fault *f) HOLDS(f->ptl)
 {
 	ptep_update(f->ptep, pte_clear_uffd_wp);	/* no flush: W is unchanged */
 	f->orig = ptep_get(f->ptep);

@@ -95,6 +95,7 @@ pte_t anon_copy_entry(const struct fault *f, pfn_t pfn)
 
 void map_anon_folio(struct vma *vma, gva_t addr, pte_t *ptep, struct folio *folio, pte_t pte)
 {
+	ptl_assert_held(vma->mm->memory, ptep);
 	folio->anon_vma = vma_anon(vma);
 	anon_vma_get(folio->anon_vma);
 	folio->index = vma_page_index(vma, addr);
@@ -255,6 +256,7 @@ enum vm_fault handle_mm_fault(struct vma *vma, gva_t addr, unsigned flags, struc
 	struct fault f = { .vma = vma, .addr = addr & PAGE_MASK, .exact = addr, .flags = flags, .wait = wait };
 	enum vm_fault result;
 
+	mmap_assert_held(vma->mm);
 	if ((flags & FAULT_UNSHARE) && !vma_is_cow(vma))
 		f.flags &= ~(unsigned)FAULT_UNSHARE;
 	if ((flags & FAULT_WRITE) && !(flags & FAULT_POPULATE))
@@ -273,6 +275,7 @@ static unsigned flags_of_error(uint32_t error)
 
 /* One try. Takes the mmap lock for reading. *@grow: @addr is below a VM_GROWSDOWN VMA, which may grow down to it. */
 static enum vm_fault fault_locked(struct vellum_mm *mm, gva_t addr, uint32_t error, struct uffd_wait *wait, bool *grow)
+	EXCLUDES(&mm->mmap_lock)
 {
 	struct vma *vma;
 	enum vm_fault result;

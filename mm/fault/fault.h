@@ -29,7 +29,7 @@ void prepare_exec(struct vma *vma, struct folio *folio);
 /* Call the driver's page_mkwrite() or pfn_mkwrite(), if any. DONE: the entry may get W. */
 enum vm_fault notify_mkwrite(struct vma *vma, gva_t addr, struct folio *folio, pfn_t pfn);
 /* Extend a VM_GROWSDOWN VMA down to @addr. Takes mmap_lock. 0 or -EFAULT. */
-int grow_stack(struct vellum_mm *mm, gva_t addr);
+int grow_stack(struct vellum_mm *mm, gva_t addr) EXCLUDES(&mm->mmap_lock);
 
 struct fault {
 	struct vma *vma;
@@ -48,7 +48,7 @@ static inline struct vellum_memory *fault_memory(const struct fault *f)
 }
 
 /* ptl held. True if the entry still is f->orig; A may differ. */
-static inline bool fault_is_same(const struct fault *f)
+static inline bool fault_is_same(const struct fault *f) HOLDS(f->ptl)
 {
 	pte_t now = ptep_get(f->ptep);
 
@@ -83,20 +83,20 @@ pte_t anon_copy_entry(const struct fault *f, pfn_t pfn);	/* the entry for a new 
 void map_anon_folio(struct vma *vma, gva_t addr, pte_t *ptep, struct folio *folio, pte_t pte);
 
 /* file.c: the entry is empty or a wp marker, and the VMA has a mapping */
-enum vm_fault do_file_page(struct fault *f);
+enum vm_fault do_file_page(struct fault *f) EXCLUDES(f->ptl);
 
 /* huge.c: no last-level table covers the address. FALLBACK: use a table of small entries. */
 enum vm_fault do_huge_fault(struct fault *f);
 
 /* cow.c: a store, or a pin for reading, meets a present, read-only entry. Called with ptl held. */
-enum vm_fault do_wp_page_and_unlock(struct fault *f);
+enum vm_fault do_wp_page_and_unlock(struct fault *f) RELEASES(f->ptl);
 
 /* swap_in.c: an entry that is neither none nor present, and no marker */
-enum vm_fault do_swap_page(struct fault *f);
+enum vm_fault do_swap_page(struct fault *f) EXCLUDES(f->ptl);
 
 /* mm/uffd/wait.c */
 /* Queue a message. WAIT (if f->wait has no context then, retry at once), or SIGBUS. No ptl held. */
-enum vm_fault uffd_fault(struct fault *f, uint32_t reason);
+enum vm_fault uffd_fault(struct fault *f, uint32_t reason) EXCLUDES(f->ptl);
 
 /* --- swp_entry.c: entries that are neither none nor present --- */
 

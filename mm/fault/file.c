@@ -20,6 +20,8 @@ static void map_neighbour(struct vma *vma, gva_t addr, pte_t *ptep, struct folio
 {
 	pte_t pte = pte_mkold(pte_mk(folio_pfn(vma->mm->memory, folio), vma->page_prot));
 
+	ptl_assert_held(vma->mm->memory, ptep);
+	mutex_assert_held(&folio->lock);
 	if (pte_write(pte) && wp_tracked(vma, addr))
 		pte = pte_wrprotect(pte);
 	__atomic_fetch_add(&folio->count, FOLIO_ONE_MAPPING, __ATOMIC_RELAXED);
@@ -193,7 +195,7 @@ static enum vm_fault do_cached_page(struct fault *f, struct vellum_vmf *vmf)
 	if (result != VM_FAULT_DONE)
 		return result;
 	result = mapping_get_folio(f->vma->mapping, vmf, &page);
-	if (result != VM_FAULT_DONE)
+	if (result)
 		return result;
 	if ((f->flags & FAULT_WRITE) && !(f->vma->flags & VM_MAYSHARE))
 		result = do_cow_fault(f, page);

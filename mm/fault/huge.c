@@ -42,7 +42,7 @@ static uint64_t leaf_grant(uint64_t val)
 	return pmd_clear_uffd_wp(pmd_mkwrite(pmd_mkdirty(pmd_mkyoung(pmd_make(val))))).val;
 }
 
-static void grant_leaf(const struct fault *f, const struct leaf *leaf)
+static void grant_leaf(const struct fault *f, const struct leaf *leaf) HOLDS(leaf->lock)
 {
 	huge_track(f->vma, leaf_start(f->addr, leaf->shift), leaf->shift);
 	leaf_update(leaf->entry, leaf_grant);
@@ -50,6 +50,7 @@ static void grant_leaf(const struct fault *f, const struct leaf *leaf)
 
 /* A store to, or a pin of, a read-only anonymous leaf. Called with the leaf's lock held. */
 static enum vm_fault wp_anon_leaf_and_unlock(struct fault *f, const struct leaf *leaf, uint64_t val)
+	RELEASES(leaf->lock)
 {
 	struct vellum_memory *m = fault_memory(f);
 	bool protected = vma_uffd_wp(f->vma) && (val & X86_UFFD_WP);
@@ -95,6 +96,7 @@ static int ask_driver(const struct fault *f, unsigned shift, bool write, pfn_t *
 
 /* A store to a read-only leaf of a mapping whose driver is notified. Called with the leaf's lock held. */
 static enum vm_fault notify_leaf_and_unlock(struct fault *f, const struct leaf *leaf, uint64_t val)
+	RELEASES(leaf->lock)
 {
 	uint32_t seq = __atomic_load_n(&f->vma->mapping->wp_seq, __ATOMIC_ACQUIRE);
 	pfn_t pfn = leaf_pfn(val, leaf->shift);
@@ -122,6 +124,7 @@ static enum vm_fault notify_leaf_and_unlock(struct fault *f, const struct leaf *
 
 /* A store to a read-only leaf of a shared mapping. Called with the leaf's lock held. */
 static enum vm_fault wp_shared_leaf_and_unlock(struct fault *f, const struct leaf *leaf, uint64_t val)
+	RELEASES(leaf->lock)
 {
 	mm_count(f->vma->mm, VELLUM_COUNT_FAULT_NOTIFY);
 	if (vma_needs_dirty_tracking(f->vma))

@@ -12,7 +12,7 @@
 #include "mm/vma.h"
 
 /* Lock the folio. False: it is not in the swap cache for @slot any more; it is unlocked and the reference dropped. */
-static bool lock_cached(struct vellum_memory *m, struct folio *folio, slot_t slot)
+static bool lock_cached(struct vellum_memory *m, struct folio *folio, slot_t slot) TRY_ACQUIRES(true, &folio->lock)
 {
 	mutex_lock(&folio->lock, &m->host);
 	if (folio_slot(m, folio) == slot)
@@ -23,7 +23,7 @@ static bool lock_cached(struct vellum_memory *m, struct folio *folio, slot_t slo
 }
 
 /* Read a slot that has no page in the swap cache. Returns as swap_in(), or -EEXIST: the cache has a page by now. */
-static int read_in(struct vellum_memory *m, slot_t slot, struct folio **out)
+static int read_in(struct vellum_memory *m, slot_t slot, struct folio **out) NO_LOCK_ANALYSIS	/* *out = fresh */
 {
 	struct folio *fresh = folio_alloc_raw(m);
 	int err;

@@ -382,7 +382,7 @@ EXPORT int vellum_memory_add_device(struct vellum_memory *memory, uint64_t pfn, 
 	struct device_range *d;
 	int err = 0;
 
-	if (!host || nr == 0 || pfn < ram_end || pfn + nr < pfn || pfn + nr > 1ull << 40)
+	if (!host || nr == 0 || pfn < ram_end || pfn + nr < pfn || pfn + nr > MAX_PFN)
 		return -EINVAL;
 	d = host_alloc(&m->host, sizeof(*d));
 	if (!d)

@@ -73,7 +73,7 @@ EXPORT int vellum_mapping_create(struct vellum_memory *memory, const struct vell
 {
 	struct vellum_mapping *mapping;
 
-	if (!memory || !out || nr_pages == 0 || nr_pages > 1ull << 40 ||
+	if (!memory || !out || nr_pages == 0 || nr_pages > MAX_MAPPING_BYTES >> PAGE_SHIFT ||
 	    (flags & ~(uint32_t)KNOWN_FLAGS))
 		return -EINVAL;
 	if (!kind_valid(ops, flags))
@@ -160,6 +160,8 @@ static struct folio *find_or_add(struct vellum_mapping *mapping, pgoff_t index, 
 	const struct host *host = &mapping->memory->host;
 	struct folio *folio;
 
+	if (fresh)
+		rwlock_assert_held(&mapping->invalidate_lock);	/* INV-MAP-2 */
 	mutex_lock(&mapping->pages_lock, host);
 	folio = radix_get(&mapping->pages, index);
 	if (!folio && fresh && radix_set(&mapping->pages, index, fresh, host) == 0) {
@@ -202,6 +204,7 @@ bool mapping_remove(struct vellum_mapping *mapping, struct folio *folio, uint64_
 	struct vellum_memory *m = mapping->memory;
 	bool ok;
 
+	mutex_assert_held(&folio->lock);
 	mutex_lock(&mapping->pages_lock, &m->host);
 	/* New references come from the cache, which needs this lock, or from entries, if any map the page. */
 	ok = __atomic_load_n(&folio->count, __ATOMIC_ACQUIRE) <= wanted;
@@ -226,6 +229,7 @@ static void zero_beyond_end(const struct vellum_mapping *mapping, struct vellum_
 
 /* Fill a new, locked page from the backing or from swap. On failure, remove it from the cache. */
 static enum vm_fault fill_folio(struct vellum_mapping *mapping, struct vellum_vmf *vmf, struct folio *folio)
+	HOLDS(&folio->lock)
 {
 	struct vellum_memory *m = mapping->memory;
 	enum vm_fault result = VM_FAULT_DONE;
@@ -246,6 +250,7 @@ static enum vm_fault fill_folio(struct vellum_mapping *mapping, struct vellum_vm
 
 /* Add a missing page. Returns as mapping_get_folio(). *@out NULL and DONE: another thread added it first. */
 static enum vm_fault add_folio(struct vellum_mapping *mapping, struct vellum_vmf *vmf, struct folio **out)
+	NO_LOCK_ANALYSIS	/* *out = fresh, which stays locked */
 {
 	struct vellum_memory *m = mapping->memory;
 	struct folio *fresh = folio_alloc(m, 0), *folio;
@@ -273,6 +278,7 @@ static enum vm_fault add_folio(struct vellum_mapping *mapping, struct vellum_vmf
 }
 
 static enum vm_fault find_or_read_folio(struct vellum_mapping *mapping, struct vellum_vmf *vmf, struct folio **out)
+	TRY_ACQUIRES(false, &(*out)->lock) NO_LOCK_ANALYSIS	/* *out = folio, in a loop */
 {
 	const struct host *host = &mapping->memory->host;
 	enum vm_fault result = VM_FAULT_DONE;
@@ -344,7 +350,7 @@ int mapping_add_page(struct vellum_mapping *mapping, pgoff_t index, const void *
 	return err;
 }
 
-int mapping_fetch_swapped(struct vellum_mapping *mapping, pgoff_t index)
+int mapping_fetch_swapped(struct vellum_mapping *mapping, pgoff_t index) NO_LOCK_ANALYSIS	/* see add_folio() */
 {
 	struct vellum_memory *m = mapping->memory;
 	struct vellum_vmf vmf = { .size = sizeof(vmf), .pgoff = index };

@@ -28,6 +28,7 @@ static bool range_valid(const struct vellum_mapping *mapping, uint64_t offset, u
 
 /* The page's folio, locked and referenced. 0 or a negative error. */
 static int get_locked(struct vellum_mapping *mapping, pgoff_t index, struct folio **out)
+	TRY_ACQUIRES(false, &(*out)->lock) NO_LOCK_ANALYSIS	/* the result of the loop's last turn counts */
 {
 	struct vellum_vmf vmf = { .size = sizeof(vmf), .pgoff = index };
 	unsigned tries = 0;
@@ -40,7 +41,7 @@ static int get_locked(struct vellum_mapping *mapping, pgoff_t index, struct foli
 	return vm_fault_errno(result, -EIO);
 }
 
-static void put_locked(struct vellum_memory *m, struct folio *folio)
+static void put_and_unlock(struct vellum_memory *m, struct folio *folio) RELEASES(&folio->lock)
 {
 	mutex_unlock(&folio->lock, &m->host);
 	folio_put(m, folio);
@@ -68,7 +69,7 @@ static int read_page(struct vellum_mapping *mapping, uint64_t offset, void *buf,
 	if (err)
 		return err;
 	copy_racy(buf, byte_of(m, folio, offset), n);
-	put_locked(m, folio);
+	put_and_unlock(m, folio);
 	return 0;
 }
 
@@ -109,7 +110,7 @@ static int write_page(struct vellum_mapping *mapping, uint64_t offset, const voi
 		folio_mark_dirty(folio);
 		track_object(mapping, vmf.pgoff, vmf.pgoff);
 	}
-	put_locked(m, folio);
+	put_and_unlock(m, folio);
 	return err;
 }
 
@@ -211,7 +212,7 @@ EXPORT int vellum_mapping_is_stale(struct vellum_mapping *mapping)
 	for (pgoff_t i = 0; !stale && (folio = mapping_next(mapping, &i, ~0ull, false)); i++) {
 		mutex_lock(&folio->lock, &m->host);
 		stale = is_stale(mapping, folio, i, buf);
-		put_locked(m, folio);
+		put_and_unlock(m, folio);
 	}
 	host_free(&m->host, buf, 2 * PAGE_SIZE);
 	return stale;

@@ -22,7 +22,7 @@ slot_t shmem_slot(struct vellum_mapping *mapping, pgoff_t index)
 }
 
 /* pages_lock held. */
-static int set_slot(struct vellum_mapping *mapping, pgoff_t index, slot_t slot)
+static int set_slot(struct vellum_mapping *mapping, pgoff_t index, slot_t slot) HOLDS(&mapping->pages_lock)
 {
 	return radix_set(&mapping->swapped, index, (void *)(uintptr_t)(2 * slot + 1), &mapping->memory->host);
 }
@@ -130,7 +130,7 @@ bool mapping_has(struct vellum_mapping *mapping, pgoff_t index)
 /* --- huge pages: 512 pages of a mapping that are one aligned block of RAM --- */
 
 /* The first folio of the huge page at @first; NULL: the 512 pages are none. pages_lock held. */
-static struct folio *huge_page_at(struct vellum_mapping *mapping, pgoff_t first)
+static struct folio *huge_page_at(struct vellum_mapping *mapping, pgoff_t first) HOLDS(&mapping->pages_lock)
 {
 	const struct vellum_memory *m = mapping->memory;
 	struct folio *head = radix_get(&mapping->pages, first);
@@ -146,7 +146,7 @@ static struct folio *huge_page_at(struct vellum_mapping *mapping, pgoff_t first)
 }
 
 /* None of the 512 pages is cached or swapped out. pages_lock held. */
-static bool is_hole(const struct vellum_mapping *mapping, pgoff_t first)
+static bool is_hole(const struct vellum_mapping *mapping, pgoff_t first) HOLDS(&mapping->pages_lock)
 {
 	uint64_t in = first, out = first;
 
@@ -156,6 +156,7 @@ static bool is_hole(const struct vellum_mapping *mapping, pgoff_t first)
 
 /* Add a new huge page to the cache. 0, or -ENOMEM and nothing is added. pages_lock held. */
 static int add_huge_page(struct vellum_mapping *mapping, pgoff_t first, struct folio *head)
+	HOLDS(&mapping->pages_lock)
 {
 	const struct host *host = &mapping->memory->host;
 
@@ -244,24 +245,10 @@ enum vm_fault shmem_huge_fault(struct fault *f)
 
 /* --- MADV_COLLAPSE --- */
 
-/* The cached page at @index, locked and with a reference; NULL: none. */
-static struct folio *lock_page_at(struct vellum_mapping *mapping, pgoff_t index)
-{
-	struct folio *folio = mapping_find(mapping, index);
-
-	if (folio)
-		mutex_lock(&folio->lock, &mapping->memory->host);	/* waits for reclaim */
-	return folio;
-}
-
-/*
- * Replace the cached page at @index, if any, by @to, a page of the new huge page. False: the old page has other
- * references (a pin), or there is no memory.
- */
-static bool replace_page(struct vellum_mapping *mapping, pgoff_t index, struct folio *to)
+/* As replace_page(). @from: the cached page, locked and with a reference; NULL: none. */
+static bool exchange_page(struct vellum_mapping *mapping, pgoff_t index, struct folio *from, struct folio *to)
 {
 	struct vellum_memory *m = mapping->memory;
-	struct folio *from = lock_page_at(mapping, index);
 	bool ok = true;
 
 	mutex_lock(&mapping->pages_lock, &m->host);
@@ -278,20 +265,32 @@ static bool replace_page(struct vellum_mapping *mapping, pgoff_t index, struct f
 			__atomic_store_n(&from->mapping, NULL, __ATOMIC_RELAXED);
 	}
 	mutex_unlock(&mapping->pages_lock, &m->host);
-	if (from) {
-		if (ok)
-			folio_put(m, from);	/* the cache's reference */
-		mutex_unlock(&from->lock, &m->host);
-		folio_put(m, from);
-	}
+	if (ok && from)
+		folio_put(m, from);	/* the cache's reference */
 	return ok;
 }
 
 /*
- * Make the 512 pages at @first a huge page. invalidate_lock held for writing: no page is added to the cache, and no
- * fault is filling one.
+ * Replace the cached page at @index, if any, by @to, a page of the new huge page. False: the old page has other
+ * references (a pin), or there is no memory.
  */
-static int make_huge_page(struct vellum_mapping *mapping, pgoff_t first)
+static bool replace_page(struct vellum_mapping *mapping, pgoff_t index, struct folio *to)
+{
+	struct vellum_memory *m = mapping->memory;
+	struct folio *from = mapping_find(mapping, index);
+	bool ok;
+
+	if (!from)
+		return exchange_page(mapping, index, NULL, to);
+	mutex_lock(&from->lock, &m->host);	/* waits for reclaim */
+	ok = exchange_page(mapping, index, from, to);
+	mutex_unlock(&from->lock, &m->host);
+	folio_put(m, from);
+	return ok;
+}
+
+/* Make the 512 pages at @first a huge page. The lock keeps faults from adding pages, and from filling any. */
+static int make_huge_page(struct vellum_mapping *mapping, pgoff_t first) HOLDS(&mapping->invalidate_lock)
 {
 	struct vellum_memory *m = mapping->memory;
 	struct folio *head;

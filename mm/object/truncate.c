@@ -116,8 +116,7 @@ static void punch_in_page(struct vellum_mapping *mapping, uint64_t from, uint64_
 	folio_put(mapping->memory, folio);
 }
 
-/* invalidate_lock held for writing. */
-static void shrink(struct vellum_mapping *mapping, uint64_t size)
+static void shrink(struct vellum_mapping *mapping, uint64_t size) HOLDS(&mapping->invalidate_lock)
 {
 	pgoff_t end = mapping_nr_pages(mapping);
 
@@ -130,10 +129,10 @@ static void shrink(struct vellum_mapping *mapping, uint64_t size)
 }
 
 /*
- * invalidate_lock held for writing. Bytes that were stored beyond the end in the last page are zeroed. The page is
- * mkcleaned first, so that a store to bytes that are now within the size calls mkwrite again.
+ * Bytes that were stored beyond the end in the last page are zeroed. The page is mkcleaned first, so that a store to
+ * bytes that are now within the size calls mkwrite again.
  */
-static int extend(struct vellum_mapping *mapping, uint64_t size)
+static int extend(struct vellum_mapping *mapping, uint64_t size) HOLDS(&mapping->invalidate_lock)
 {
 	uint64_t old = vellum_mapping_size(mapping);
 	int err = old & ~PAGE_MASK ? mapping_fetch_swapped(mapping, old >> PAGE_SHIFT) : 0;
@@ -155,7 +154,7 @@ EXPORT int vellum_mapping_set_size(struct vellum_mapping *mapping, uint64_t size
 	uint64_t old;
 	int err = 0;
 
-	if (size > 1ull << 52 || (mapping->flags & VELLUM_MAPPING_PFN))
+	if (size > MAX_MAPPING_BYTES || (mapping->flags & VELLUM_MAPPING_PFN))
 		return -EINVAL;
 	write_lock(&mapping->invalidate_lock, host);
 	old = vellum_mapping_size(mapping);
@@ -170,7 +169,7 @@ EXPORT int vellum_mapping_set_size(struct vellum_mapping *mapping, uint64_t size
 	return err;
 }
 
-static int punch(struct vellum_mapping *mapping, uint64_t offset, uint64_t end)
+static int punch(struct vellum_mapping *mapping, uint64_t offset, uint64_t end) HOLDS(&mapping->invalidate_lock)
 {
 	const struct vellum_backing_ops *ops = mapping->ops;
 	uint64_t first = page_align_up(offset), last = end & PAGE_MASK;
@@ -231,7 +230,7 @@ EXPORT void vellum_mapping_invalidate(struct vellum_mapping *mapping)
 	if (mapping->flags & VELLUM_MAPPING_PFN)
 		return;
 	write_lock(&mapping->invalidate_lock, &m->host);
-	mkclean_mapping_range(mapping, 0, 1ull << 52);
+	mkclean_mapping_range(mapping, 0, MAX_MAPPING_PAGES);
 	for (pgoff_t i = 0; (folio = mapping_next(mapping, &i, ~0ull, false)); i++) {
 		mutex_lock(&folio->lock, &m->host);
 		if (folio->mapping == mapping && !(folio_flags(folio) & PG_DIRTY)) {

@@ -72,7 +72,7 @@ EXPORT int vellum_mapping_writeback(struct vellum_mapping *mapping, uint64_t fir
 	uint64_t done = 0;
 	int err = 0;
 
-	nr = min_u64(nr, (1ull << 52) - min_u64(first, 1ull << 52));
+	nr = min_u64(nr, MAX_MAPPING_PAGES - min_u64(first, MAX_MAPPING_PAGES));
 	if (nr && can_write_back(mapping)) {
 		mkclean_mapping_range(mapping, first, nr);
 		err = write_dirty(mapping, first, first + nr - 1, ~0ull, &done);
@@ -131,7 +131,7 @@ EXPORT uint64_t vellum_writeback_step(struct vellum_memory *memory, uint64_t max
 		if (!can_write_back(mapping) ||
 		    !__atomic_exchange_n(&mapping->maybe_dirty, 0, __ATOMIC_ACQ_REL))
 			continue;
-		mkclean_mapping_range(mapping, 0, 1ull << 52);
+		mkclean_mapping_range(mapping, 0, MAX_MAPPING_PAGES);
 		err = write_dirty(mapping, 0, ~0ull, max ? max : ~0ull, &written);
 		if (err)
 			mapping_note_error(mapping, err);

@@ -79,7 +79,7 @@ static int try_copy(const struct access *ac, gva_t addr, uint64_t n)
 }
 
 /* mmap_lock held for reading. -EAGAIN: a stack must grow, or the fault must wait, both without the lock. */
-static int fault_in(struct access *ac, gva_t addr)
+static int fault_in(struct access *ac, gva_t addr) HOLDS_SHARED(&ac->mm->mmap_lock)
 {
 	struct vma *vma = find_vma(ac->mm, addr);
 	enum vm_fault result;
@@ -174,7 +174,7 @@ static bool is_forbidden(struct vellum_mm *mm, gva_t addr)
 }
 
 /* mmap_lock held for reading. 1; 0; -EAGAIN: a stack must grow first, without the lock. */
-static int page_storable(struct vellum_mm *mm, gva_t addr)
+static int page_storable(struct vellum_mm *mm, gva_t addr) HOLDS_SHARED(&mm->mmap_lock)
 {
 	struct vma *vma = find_vma(mm, addr);
 
@@ -242,7 +242,7 @@ static int peek_swapped(struct vellum_memory *m, pte_t pte, void *buf)
 }
 
 /* As vellum_peek(); mmap_lock held for reading. *@seen: with -EAGAIN, the entry. */
-static int peek(struct vellum_mm *mm, gva_t addr, void *buf, pte_t *seen)
+static int peek(struct vellum_mm *mm, gva_t addr, void *buf, pte_t *seen) HOLDS_SHARED(&mm->mmap_lock)
 {
 	struct mutex *ptl;
 	const pte_t *ptep = pte_lookup(mm, addr, &ptl);

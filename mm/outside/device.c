@@ -156,8 +156,9 @@ EXPORT uint64_t vellum_device_used(const struct vellum_device *device)
 	return __atomic_load_n(&device->nr_used, __ATOMIC_ACQUIRE);
 }
 
-/* Allocate a page, with one reference and its lock held. ~0: none is free. */
-static uint64_t alloc_device_page(struct vellum_device *dev)
+/* Allocate a page, with one reference and its lock held. False: none is free. */
+static bool alloc_device_page(struct vellum_device *dev, struct device_page **out)
+	TRY_ACQUIRES(true, &(*out)->lock) NO_LOCK_ANALYSIS	/* *out = page, in a loop */
 {
 	uint64_t start = __atomic_fetch_add(&dev->next_free, 1, __ATOMIC_RELAXED);
 
@@ -169,11 +170,12 @@ static uint64_t alloc_device_page(struct vellum_device *dev)
 			continue;
 		if (__atomic_compare_exchange_n(&page->refs, &none, 1, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) {
 			__atomic_fetch_add(&dev->nr_used, 1, __ATOMIC_RELAXED);
-			return (start + i) % dev->nr;
+			*out = page;
+			return true;
 		}
 		mutex_unlock(&page->lock, &dev->memory->host);
 	}
-	return ~0ull;
+	return false;
 }
 
 /* --- from RAM to the device --- */
@@ -270,7 +272,7 @@ static void map_in_ram(struct vellum_memory *m, struct device_page *page, pfn_t 
 }
 
 /* The folio is locked and referenced. Return: it moved to the device, and its only reference is the caller's. */
-static bool move_folio(struct vellum_device *dev, struct folio *folio)
+static bool move_folio(struct vellum_device *dev, struct folio *folio) HOLDS(&folio->lock)
 {
 	struct vellum_memory *m = dev->memory;
 	uint64_t count = __atomic_load_n(&folio->count, __ATOMIC_ACQUIRE), at;
@@ -279,10 +281,9 @@ static bool move_folio(struct vellum_device *dev, struct folio *folio)
 
 	if ((folio_flags(folio) & (PG_ANON | PG_SWAPCACHE)) != PG_ANON || (uint32_t)count - (count >> 32) != 1)
 		return false;
-	at = alloc_device_page(dev);
-	if (at == ~0ull)
+	if (!alloc_device_page(dev, &page))
 		return false;
-	page = &dev->pages[at];
+	at = (uint64_t)(page - dev->pages);
 	page->anon_vma = folio->anon_vma;
 	anon_vma_get(page->anon_vma);
 	page->index = folio->index;
@@ -298,18 +299,18 @@ static bool move_folio(struct vellum_device *dev, struct folio *folio)
 	return moved;
 }
 
-/* The private page mapped at @addr, referenced and locked; NULL: there is none. mmap_lock held. */
-static struct folio *lock_anon_at(struct vellum_mm *mm, gva_t addr)
+/* *@out: the private page mapped at @addr, referenced and locked. False: there is none. mmap_lock held. */
+static bool lock_anon_at(struct vellum_mm *mm, gva_t addr, struct folio **out) TRY_ACQUIRES(true, &(*out)->lock)
 {
-	struct folio *folio = folio_mapped_at(mm, addr);
-
-	if (folio && !(folio_flags(folio) & PG_ANON)) {
-		folio_put(mm->memory, folio);
-		return NULL;
+	*out = folio_mapped_at(mm, addr);
+	if (!*out)
+		return false;
+	if (!(folio_flags(*out) & PG_ANON)) {
+		folio_put(mm->memory, *out);
+		return false;
 	}
-	if (folio)
-		mutex_lock(&folio->lock, mm_host(mm));
-	return folio;
+	mutex_lock(&(*out)->lock, mm_host(mm));
+	return true;
 }
 
 EXPORT int vellum_device_migrate(struct vellum_device *device, struct vellum_mm *mm, uint64_t addr, uint64_t nr,
@@ -325,9 +326,9 @@ EXPORT int vellum_device_migrate(struct vellum_device *device, struct vellum_mm 
 	read_lock(&mm->mmap_lock, &m->host);
 	err = find_vma_intersection(mm, addr, addr + (nr << PAGE_SHIFT)) ? 0 : -EFAULT;
 	for (uint64_t i = 0; i < nr && !err; i++) {
-		struct folio *folio = lock_anon_at(mm, addr + (i << PAGE_SHIFT));
+		struct folio *folio;
 
-		if (!folio)
+		if (!lock_anon_at(mm, addr + (i << PAGE_SHIFT), &folio))
 			continue;
 		done += move_folio(device, folio);
 		anon_folio_unlock_and_trim(m, folio);
@@ -428,12 +429,12 @@ enum vm_fault device_exclusive_fault(struct fault *f)
 static int make_entry_exclusive(struct vma *vma, gva_t addr, pfn_t *pfn)
 {
 	struct vellum_memory *m = vma->mm->memory;
-	struct folio *folio = lock_anon_at(vma->mm, addr);
+	struct folio *folio;
 	struct mutex *ptl;
 	pte_t *ptep, old, new;
 	int err = -EBUSY;
 
-	if (!folio)
+	if (!lock_anon_at(vma->mm, addr, &folio))
 		return -EFAULT;
 	ptep = rmap_lock_pte(m, folio, vma, addr, &ptl);
 	if (ptep) {

@@ -266,7 +266,7 @@ static int error_of(const struct gup *g, enum vm_fault fault)
 }
 
 /* mmap_lock held for reading. 0: pinned, or retry; or an error, g->fault's if that is not DONE. */
-static int gup_one(struct gup *g)
+static int gup_one(struct gup *g) HOLDS_SHARED(&g->mm->mmap_lock)
 {
 	struct vma *vma = find_vma(g->mm, g->addr);
 	int err = g->addr < TASK_SIZE ? check_vma(g, vma) : -EFAULT;
@@ -290,25 +290,25 @@ static int gup_one(struct gup *g)
  */
 static int gup_slow(struct gup *g)
 {
-	struct vellum_mm *mm = g->mm;
+	const struct host *host = mm_host(g->mm);
 	unsigned tries = 0;
 	int err = 0;
 
-	read_lock(&mm->mmap_lock, mm_host(mm));
+	read_lock(&g->mm->mmap_lock, host);
 	while (g->done < g->nr && !err) {
 		err = gup_one(g);
 		if (!err)
 			tries = 0;
 		if (err != -ENOMEM && g->fault != VM_FAULT_WAIT)
 			continue;
-		read_unlock(&mm->mmap_lock, mm_host(mm));
+		read_unlock(&g->mm->mmap_lock, host);
 		if (g->fault == VM_FAULT_WAIT)
-			err = uffd_wait_over(&g->wait, mm_host(mm)) ? 0 : -EINTR;
-		else if (reclaim_for_retry(mm->memory, &tries))
+			err = uffd_wait_over(&g->wait, host) ? 0 : -EINTR;
+		else if (reclaim_for_retry(g->mm->memory, &tries))
 			err = 0;
-		read_lock(&mm->mmap_lock, mm_host(mm));
+		read_lock(&g->mm->mmap_lock, host);
 	}
-	read_unlock(&mm->mmap_lock, mm_host(mm));
+	read_unlock(&g->mm->mmap_lock, host);
 	return err;
 }
 
@@ -410,6 +410,7 @@ static void fill_result(struct vellum_follow_pfnmap *at, pte_t pte, struct mutex
 }
 
 EXPORT int vellum_follow_pfnmap_start(struct vellum_mm *mm, uint64_t addr, struct vellum_follow_pfnmap *at)
+	NO_LOCK_ANALYSIS	/* the locks are held until vellum_follow_pfnmap_end() */
 {
 	const struct vma *vma;
 	struct mutex *ptl;
@@ -440,7 +441,7 @@ EXPORT int vellum_follow_pfnmap_start(struct vellum_mm *mm, uint64_t addr, struc
 	return -EINVAL;
 }
 
-EXPORT void vellum_follow_pfnmap_end(struct vellum_follow_pfnmap *at)
+EXPORT void vellum_follow_pfnmap_end(struct vellum_follow_pfnmap *at) NO_LOCK_ANALYSIS	/* as above */
 {
 	mutex_unlock(at->lock, mm_host(at->mm));
 	read_unlock(&at->mm->mmap_lock, mm_host(at->mm));

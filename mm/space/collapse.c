@@ -170,7 +170,7 @@ static bool find_table(struct collapse *c)
 }
 
 /* The mmap lock and the rmap locks are held for writing. */
-static int collapse_anon(struct vellum_mm *mm, struct vma *vma, gva_t addr)
+static int collapse_anon(struct vellum_mm *mm, struct vma *vma, gva_t addr) HOLDS(&mm->mmap_lock)
 {
 	struct collapse *c;
 	int err = -EINVAL;

@@ -20,6 +20,7 @@ typedef int (*advise_fn)(struct vma *vma, gva_t start, gva_t end, int advice, gv
 
 /* Call @fn for all VMAs in the range. If there are holes, the VMAs are handled, then -ENOMEM. mmap_lock held. */
 static int advise_each(struct vellum_mm *mm, gva_t start, gva_t end, int advice, advise_fn fn)
+	HOLDS_SHARED(&mm->mmap_lock)
 {
 	int hole = 0, err;
 
@@ -73,7 +74,7 @@ static int get_part(struct vellum_mm *mm, gva_t at, gva_t end, int advice, struc
 		else if (advice == VELLUM_MADV_REMOVE && !vma_shared_maywrite(vma))
 			err = -EACCES;
 		else if (advice == VELLUM_MADV_REMOVE)
-			uffd_remove(vma, at, part->end, &err);
+			uffd_remove_event(vma, at, part->end, &err);
 	}
 	read_unlock(&mm->mmap_lock, mm_host(mm));
 	return err;
@@ -154,7 +155,7 @@ static int64_t advised_flags(const struct vma *vma, int advice)
 }
 
 /* mmap_lock held for writing. */
-static int advise_flags(struct vellum_mm *mm, gva_t start, gva_t end, int advice)
+static int advise_flags(struct vellum_mm *mm, gva_t start, gva_t end, int advice) HOLDS(&mm->mmap_lock)
 {
 	int hole = 0;
 
@@ -297,7 +298,7 @@ static int drop_vma(struct vma *vma, gva_t start, gva_t end, int advice, gva_t *
 	struct vellum_mm *mm = vma->mm;
 	int err = check_drop(vma, advice);
 
-	if (!err && uffd_remove(vma, start, end, &err)) {
+	if (!err && uffd_remove_event(vma, start, end, &err)) {
 		vma = find_vma(mm, start);	/* the lock was dropped, so the VMA may be another */
 		if (!vma || vma->start > start)
 			return -ENOMEM;

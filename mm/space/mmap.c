@@ -155,7 +155,7 @@ EXPORT void vellum_mm_put(struct vellum_mm *mm)
 
 /* --- munmap --- */
 
-static void unmap_vmas(struct vellum_mm *mm, gva_t start, gva_t end)
+static void unmap_vmas(struct vellum_mm *mm, gva_t start, gva_t end) HOLDS(&mm->mmap_lock)
 {
 	struct vma *vma = find_vma_intersection(mm, start, end), *prev, *next;
 	gva_t floor, ceiling;
@@ -280,7 +280,7 @@ static bool hint_is_free(const struct vellum_mm *mm, gva_t hint, uint64_t len)
 
 /* Choose the new VMA's address. For MAP_FIXED, also unmap the range. mmap_lock held for writing. */
 static int choose_address(struct vellum_mm *mm, const struct vellum_map_args *a, uint64_t len,
-			  gva_t *addr)
+			  gva_t *addr) HOLDS(&mm->mmap_lock)
 {
 	gva_t hint = a->addr & PAGE_MASK;
 
@@ -313,7 +313,7 @@ static bool overcommits(const struct vellum_mm *mm, uint64_t flags, uint64_t len
 
 /* @more: VM_* flags that have no VELLUM_MAP_* flag. */
 static int map_with_flags(struct vellum_mm *mm, const struct vellum_map_args *a, struct vellum_mapping *mapping,
-			  uint64_t len, uint64_t more, gva_t *addr)
+			  uint64_t len, uint64_t more, gva_t *addr) HOLDS(&mm->mmap_lock)
 {
 	uint64_t flags = flags_of(a) | mm->def_flags | more;
 	struct vma *vma;
@@ -342,7 +342,7 @@ static int map_with_flags(struct vellum_mm *mm, const struct vellum_map_args *a,
 }
 
 static int map_locked(struct vellum_mm *mm, const struct vellum_map_args *a,
-		      struct vellum_mapping *mapping, uint64_t len, gva_t *addr)
+		      struct vellum_mapping *mapping, uint64_t len, gva_t *addr) HOLDS(&mm->mmap_lock)
 {
 	return map_with_flags(mm, a, mapping, len, 0, addr);
 }
@@ -415,7 +415,7 @@ EXPORT void vellum_set_mmap_top(struct vellum_mm *mm, uint64_t top)
 	write_unlock(&mm->mmap_lock, mm_host(mm));
 }
 
-static int grow_brk(struct vellum_mm *mm, gva_t from, gva_t to)
+static int grow_brk(struct vellum_mm *mm, gva_t from, gva_t to) HOLDS(&mm->mmap_lock)
 {
 	struct vellum_map_args args = { .prot = VM_READ | VM_WRITE,
 					.flags = VELLUM_MAP_PRIVATE | VELLUM_MAP_ANONYMOUS |

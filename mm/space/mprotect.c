@@ -140,6 +140,7 @@ static struct vma *protect_vma(struct vma *vma, gva_t start, gva_t end, uint32_t
 {
 	struct vellum_mm *mm = vma->mm;
 
+	mmap_assert_write_held(mm);
 	if (new_flags(vma, prot) == vma->flags)
 		return vma;
 	if (vma->start < start || vma->end > end) {

@@ -88,7 +88,7 @@ static bool is_protected(const struct vma *vma, gva_t at)
 
 /* mmap_lock held for reading. An error of check_vma(), or 0 and the fault's result in *@fault. */
 static int populate_page(struct vellum_mm *mm, gva_t at, enum populate_why why, struct uffd_wait *wait,
-			 enum vm_fault *fault)
+			 enum vm_fault *fault) HOLDS_SHARED(&mm->mmap_lock)
 {
 	struct vma *vma = find_vma(mm, at);
 	int err = check_vma(vma, at, why);
@@ -104,6 +104,7 @@ static int populate_page(struct vellum_mm *mm, gva_t at, enum populate_why why, 
 
 /* Call without the mmap lock: may sleep, waiting for a userfaultfd or for reclaim. 0 to retry, or the error. */
 static int wait_or_reclaim(struct vellum_mm *mm, enum vm_fault fault, struct uffd_wait *wait, unsigned *tries)
+	EXCLUDES(&mm->mmap_lock)
 {
 	if (fault == VM_FAULT_WAIT)
 		return uffd_wait_over(wait, mm_host(mm)) ? 0 : -EINTR;

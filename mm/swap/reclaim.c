@@ -24,8 +24,8 @@ static bool is_mapped(const struct folio *folio)
 	return __atomic_load_n(&folio->count, __ATOMIC_ACQUIRE) >= FOLIO_MAP;
 }
 
-/* The folio is locked, and the caller has a reference. */
-static bool drop_folio(struct vellum_mapping *mapping, struct folio *folio, enum effort effort)
+/* The caller has a reference. */
+static bool drop_folio(struct vellum_mapping *mapping, struct folio *folio, enum effort effort) HOLDS(&folio->lock)
 {
 	int err;
 
@@ -168,10 +168,10 @@ static int unmap_entry(struct folio *folio, struct vma *vma, gva_t addr, void *a
 }
 
 /*
- * The folio is locked, and its slot holds its bytes. Return: the only references were the cache's and the caller's;
- * the cache's is dropped.
+ * The folio's slot holds its bytes. Return: the only references were the cache's and the caller's; the cache's is
+ * dropped.
  */
-static bool drop_from_cache(struct vellum_memory *m, struct folio *folio)
+static bool drop_from_cache(struct vellum_memory *m, struct folio *folio) HOLDS(&folio->lock)
 {
 	if (__atomic_load_n(&folio->count, __ATOMIC_ACQUIRE) != 2 * FOLIO_REF)
 		return false;
@@ -179,7 +179,7 @@ static bool drop_from_cache(struct vellum_memory *m, struct folio *folio)
 	return true;
 }
 
-static bool write_out(struct vellum_memory *m, struct folio *folio, slot_t slot)
+static bool write_out(struct vellum_memory *m, struct folio *folio, slot_t slot) HOLDS(&folio->lock)
 {
 	if (!(folio_flags(folio) & PG_DIRTY))
 		return true;
@@ -190,8 +190,8 @@ static bool write_out(struct vellum_memory *m, struct folio *folio, slot_t slot)
 	return false;
 }
 
-/* An anonymous page, mapped or not; locked, referenced. */
-static bool swap_out(struct vellum_memory *m, struct folio *folio)
+/* An anonymous page, mapped or not. The caller has a reference. */
+static bool swap_out(struct vellum_memory *m, struct folio *folio) HOLDS(&folio->lock)
 {
 	struct unmapping un = { .m = m, .slot = folio_slot(m, folio) };
 	bool fresh = !un.slot;
@@ -227,7 +227,7 @@ static bool drop_lazyfree(struct vellum_memory *m, struct folio *folio)
 	return __atomic_load_n(&folio->count, __ATOMIC_ACQUIRE) == FOLIO_REF;
 }
 
-static bool reclaim_anon(struct vellum_memory *m, struct folio *folio, bool force)
+static bool reclaim_anon(struct vellum_memory *m, struct folio *folio, bool force) HOLDS(&folio->lock)
 {
 	if (!is_mapped(folio))
 		return (folio_flags(folio) & PG_SWAPCACHE) && write_out(m, folio, folio_slot(m, folio)) &&
@@ -242,7 +242,7 @@ static bool reclaim_anon(struct vellum_memory *m, struct folio *folio, bool forc
 }
 
 /* A page of a shared-memory mapping. */
-static bool reclaim_shmem(struct vellum_memory *m, struct folio *folio, bool force)
+static bool reclaim_shmem(struct vellum_memory *m, struct folio *folio, bool force) HOLDS(&folio->lock)
 {
 	struct vellum_mapping *mapping = folio->mapping;
 

@@ -44,7 +44,7 @@ static void poison_entry(struct vma *vma, gva_t addr, unsigned type)
 }
 
 /* Swap in the next entry of the area at *@at or above. 1: there is none; 0; -ENOMEM. mmap_lock held. */
-static int bring_next(struct vellum_mm *mm, unsigned type, gva_t *at)
+static int bring_next(struct vellum_mm *mm, unsigned type, gva_t *at) HOLDS_SHARED(&mm->mmap_lock)
 {
 	struct find_walk fw = { .type = type };
 	struct vma *vma;

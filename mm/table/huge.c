@@ -176,6 +176,7 @@ void huge_removed(struct vellum_memory *m, uint64_t *entry, unsigned shift)
 {
 	struct deposit dep = deposit_take(m, table_folio(m, entry), shift);
 
+	ptl_assert_held(m, entry);
 	free_deposits(m, dep.below);
 	free_deposits(m, dep.table);
 }
@@ -277,6 +278,7 @@ void huge_split_locked(struct vellum_mm *mm, uint64_t *entry, gva_t addr, unsign
 	gva_t start = leaf_start(addr, shift);
 	uint64_t val = entry_exchange(entry, X86_PSE);	/* an invalid leaf: INV-HUGE-2 */
 
+	ptl_assert_held(m, entry);
 	batch_add(&batch, start, start + (1ull << shift), VELLUM_FLUSH_UNMAP);
 	flush_batch(mm, &batch);
 	if (shift == PMD_SHIFT) {

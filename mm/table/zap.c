@@ -54,6 +54,7 @@ static bool zap_pte(struct tlb_gather *tlb, struct vma *vma, gva_t addr, pte_t *
 	struct folio *page = pte_special(old) ? NULL : pte_folio(m, old);
 	bool dirty = propagate_removed(vma, addr, old, page, why);
 
+	ptl_assert_held(m, ptep);
 	if (why != ZAP_UNMAP)
 		keep_wp_as_marker(vma, ptep, old);
 	tlb_change(tlb, addr, PAGE_SIZE, VELLUM_FLUSH_UNMAP, pte_pfn(old));
@@ -85,6 +86,7 @@ static bool marker_stays(const struct vma *vma, pte_t pte, enum zap_why why)
 /* Remove an entry that is neither none nor present; ptl held. */
 static void zap_swp(struct vma *vma, gva_t addr, pte_t *ptep, pte_t pte, enum zap_why why)
 {
+	ptl_assert_held(vma->mm->memory, ptep);
 	if (unlikely(vma->mm->memory->exposed))
 		check_swp_entry(vma->mm->memory, pte);
 	if (pte_is_marker(pte)) {

@@ -99,6 +99,7 @@ static int harvest_table(pte_t *ptep, gva_t start, gva_t end, struct mm_walk *wa
 	uint64_t page = watched_page(c->t, walk->vma, start);
 	unsigned nr = (unsigned)((end - start) >> PAGE_SHIFT);
 
+	ptl_assert_held(walk->vma->mm->memory, ptep);
 	for (unsigned i = 0; i < nr; i += 64) {
 		uint64_t mask = edit_entries(&ed, i, nr - i < 64 ? nr - i : 64,
 					     X86_DIRTY | X86_SAVED_DIRTY, pte_mkclean);
@@ -151,6 +152,7 @@ static int rearm_table(pte_t *ptep, gva_t start, gva_t end, struct mm_walk *walk
 	struct table_edit ed = edit_table(walk->vma->mm, &c->batch, ptep, start);
 	unsigned nr = (unsigned)((end - start) >> PAGE_SHIFT);
 
+	ptl_assert_held(walk->vma->mm->memory, ptep);
 	for (unsigned i = 0; i < nr; i += 64)
 		rearm_entries(c, &ed, watched_page(c->t, walk->vma, start), i, nr - i < 64 ? nr - i : 64);
 	edit_done(&ed);

@@ -159,7 +159,7 @@ static const struct mm_walk_ops clean_for_io_ops = {
 
 static bool range_valid(const struct vellum_mapping *mapping, uint64_t first, uint64_t nr)
 {
-	return mapping && nr && first + nr > first && first + nr <= 1ull << 52;
+	return mapping && nr && first + nr > first && first + nr <= MAX_MAPPING_PAGES;
 }
 
 static void walk_shared(struct vellum_mapping *mapping, uint64_t first, uint64_t nr,
@@ -182,6 +182,7 @@ void folio_mkclean(struct vellum_mapping *mapping, struct folio *folio)
 {
 	struct wp_walk ww = { .total = 0 };
 
+	mutex_assert_held(&folio->lock);
 	walk_shared(mapping, folio->index, 1, &clean_for_io_ops, &ww);
 }
 

@@ -68,7 +68,7 @@ int part_of_object(struct vma *vma, struct mm_walk *walk);
 /* auto.c */
 /* The page is found by D; else by write faults. t->lock or collect_lock held. */
 bool tracker_is_clean(const struct vellum_tracker *t, uint64_t page);
-void auto_begin(struct vellum_tracker *t);		/* set the first methods */
+void auto_begin(struct vellum_tracker *t) HOLDS(&t->lock);		/* set the first methods */
 /* The next run of pages in [*first, last] that are found by D. False: none. */
 bool auto_next_clean(const struct vellum_tracker *t, uint64_t *first, uint64_t last, uint64_t *run_last);
 void auto_decide(struct collection *c);			/* switch methods; after take_set(), before rearm() */

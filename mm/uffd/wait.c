@@ -36,13 +36,13 @@ static void list_del(struct uffd_wait_list *list, struct uffd_wait *w)
 }
 
 /* ctx->lock held. */
-static struct uffd_wait_list *list_of(struct vellum_uffd *uffd, const struct uffd_wait *w)
+static struct uffd_wait_list *list_of(struct vellum_uffd *uffd, const struct uffd_wait *w) HOLDS(&uffd->lock)
 {
 	return w->read ? &uffd->read : &uffd->pending;
 }
 
 /* ctx->lock held. The wait is in no list afterwards. */
-static void wake(struct vellum_uffd *uffd, struct uffd_wait *w)
+static void wake(struct vellum_uffd *uffd, struct uffd_wait *w) HOLDS(&uffd->lock)
 {
 	const struct host *host = &uffd->memory->host;
 
@@ -163,6 +163,7 @@ bool uffd_wait_over(struct uffd_wait *wait, const struct host *host)
 /* --- waking --- */
 
 static void wake_list(struct vellum_uffd *uffd, struct uffd_wait_list *list, gva_t start, gva_t end)
+	HOLDS(&uffd->lock)
 {
 	struct uffd_wait *next;
 
@@ -192,7 +193,7 @@ EXPORT int vellum_uffd_wake(struct vellum_uffd *uffd, uint64_t start, uint64_t l
 /* --- the reader's side --- */
 
 /* ctx->lock held. */
-static void take_fault_message(struct vellum_uffd *uffd, struct vellum_uffd_msg *msg)
+static void take_fault_message(struct vellum_uffd *uffd, struct vellum_uffd_msg *msg) HOLDS(&uffd->lock)
 {
 	struct uffd_wait *w = uffd->pending.first;
 
@@ -206,7 +207,7 @@ static void take_fault_message(struct vellum_uffd *uffd, struct vellum_uffd_msg 
 }
 
 /* ctx->lock held. Wakes the thread that waits for the event to be read. */
-static void take_event_message(struct vellum_uffd *uffd, struct vellum_uffd_msg *msg)
+static void take_event_message(struct vellum_uffd *uffd, struct vellum_uffd_msg *msg) HOLDS(&uffd->lock)
 {
 	const struct host *host = &uffd->memory->host;
 	struct uffd_event *ev = uffd->events;

@@ -19,6 +19,7 @@ struct wp_change {
 /* ptl held. */
 static void change_not_present(const struct wp_change *wc, pte_t *ptep, pte_t pte)
 {
+	ptl_assert_held(wc->vma->mm->memory, ptep);
 	if (pte_none(pte)) {
 		if (wc->protect && vma_uses_markers(wc->vma))
 			ptep_set(ptep, pte_marker(MARKER_UFFD_WP));
@@ -47,6 +48,7 @@ static void change_present(const struct wp_change *wc, gva_t addr, pte_t *ptep, 
 	struct vellum_mm *mm = wc->vma->mm;
 	pte_t new;
 
+	ptl_assert_held(mm->memory, ptep);
 	do {
 		new = changed(wc, addr, old);
 		if (new.val == old.val)
@@ -135,7 +137,7 @@ int uffd_wp_vma(struct tlb_gather *tlb, struct vma *vma, gva_t start, gva_t end,
 }
 
 /* mmap_lock held for reading. */
-static int protect_range(struct vellum_mm *mm, gva_t start, gva_t end, bool protect)
+static int protect_range(struct vellum_mm *mm, gva_t start, gva_t end, bool protect) HOLDS_SHARED(&mm->mmap_lock)
 {
 	struct vma *vma = find_vma_intersection(mm, start, end);
 	struct tlb_gather tlb;
