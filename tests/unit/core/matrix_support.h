@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* tests/unit/matrix_support.h - the matrix of entries and operations as a table, and decoded entries. */
+/* tests/unit/core/matrix_support.h - the matrix of entries and operations as a table, and decoded entries. */
 #ifndef TESTS_UNIT_MATRIX_SUPPORT_H
 #define TESTS_UNIT_MATRIX_SUPPORT_H
 

@@ -15,7 +15,7 @@ static void split_and_restore(struct world *w)
 	check_world(w);
 }
 
-static void vma_01_split_merge(void **state) /* T-vma-01 */
+static void T_vma_01_split_merge(void **state)
 {
 	struct world *w = *state;
 
@@ -29,7 +29,7 @@ static void vma_01_split_merge(void **state) /* T-vma-01 */
 }
 
 /* A page that was moved away keeps its old index: it does not merge where it lands. */
-static void vma_01_moved_page(void **state) /* T-vma-01 */
+static void T_vma_01_moved_page(void **state)
 {
 	struct world *w = *state;
 	struct vellum_vma_info info;
@@ -46,7 +46,7 @@ static void vma_01_moved_page(void **state) /* T-vma-01 */
 	assert_int_equal(nr_vmas(w->mm), 2);
 }
 
-static void vma_02_special_never_merges(void **state) /* T-vma-02 */
+static void T_vma_02_special_never_merges(void **state)
 {
 	struct world *w = *state;
 	struct counting *c = new_counting();
@@ -61,7 +61,7 @@ static void vma_02_special_never_merges(void **state) /* T-vma-02 */
 	vellum_memory_free_device(w->memory, c->first_pfn, 8);
 }
 
-static void vma_04_read_only_object(void **state) /* T-vma-04 */
+static void T_vma_04_read_only_object(void **state)
 {
 	struct world *w = *state;
 	struct counting *c = new_counting();
@@ -230,7 +230,7 @@ static const struct {
 	{PAGE(7), 4096, RW, ANON | NOREP, 0, 0, -EEXIST},
 };
 
-static void sys_01_mmap(void **state) /* T-sys-01 */
+static void T_sys_01_mmap(void **state)
 {
 	struct layout l;
 	uint64_t addr;
@@ -258,7 +258,7 @@ static void sys_01_mmap(void **state) /* T-sys-01 */
 	layout_destroy(&l);
 }
 
-static void sys_01_mmap_ignores_unknown_flags(void **state) /* T-sys-01 */
+static void T_sys_01_mmap_ignores_unknown_flags(void **state)
 {
 	struct world *w = *state;
 	struct vellum_map_args args = {
@@ -284,7 +284,7 @@ static const struct {
 	{PAGE(13), 1, 0},
 };
 
-static void sys_01_munmap(void **state) /* T-sys-01 */
+static void T_sys_01_munmap(void **state)
 {
 	struct layout l;
 
@@ -319,7 +319,7 @@ static const struct {
 	{PAGE(16), BYTES(4), RW, -EACCES},
 };
 
-static void sys_01_mprotect(void **state) /* T-sys-01 */
+static void T_sys_01_mprotect(void **state)
 {
 	struct layout l;
 
@@ -334,7 +334,7 @@ static void sys_01_mprotect(void **state) /* T-sys-01 */
 }
 
 /* What lies before the wrong part has changed. */
-static void sys_01_mprotect_prefix(void **state) /* T-sys-01 */
+static void T_sys_01_mprotect_prefix(void **state)
 {
 	struct layout l;
 
@@ -380,7 +380,7 @@ static const struct {
 	{PAGE(0), BYTES(8), BYTES(8) - 5, 1, 0}, /* the same, rounded */
 };
 
-static void sys_01_mremap(void **state) /* T-sys-01 */
+static void T_sys_01_mremap(void **state)
 {
 	struct layout l;
 	uint64_t addr = 1; /* a target that FIXED cannot take */
@@ -411,7 +411,7 @@ static const struct {
 	{PAGE(0), 4096, VELLUM_MADV_NORMAL, 0},
 };
 
-static void sys_01_madvise(void **state) /* T-sys-01 */
+static void T_sys_01_madvise(void **state)
 {
 	struct layout l;
 
@@ -432,7 +432,7 @@ static void sys_01_madvise(void **state) /* T-sys-01 */
 }
 
 /* Unmapped parts are -ENOMEM whatever the advice. */
-static void sys_01_madvise_normal(void **state) /* T-sys-01 */
+static void T_sys_01_madvise_normal(void **state)
 {
 	struct world *w = *state;
 
@@ -441,7 +441,7 @@ static void sys_01_madvise_normal(void **state) /* T-sys-01 */
 	assert_int_equal(vellum_madvise(w->mm, PAGE(0), BYTES(2), VELLUM_MADV_NORMAL), -ENOMEM);
 }
 
-static void sys_02_fixed_noreplace(void **state) /* T-sys-02 */
+static void T_sys_02_fixed_noreplace(void **state)
 {
 	static const unsigned at[] = {3, 5, 7};
 	struct world *w = *state;
@@ -740,21 +740,21 @@ static void object_lives_as_long_as_its_mappings(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		WORLD_TEST(vma_01_split_merge),
-		WORLD_TEST(vma_01_moved_page),
-		WORLD_TEST(vma_02_special_never_merges),
-		WORLD_TEST(vma_04_read_only_object),
+		WORLD_TEST(T_vma_01_split_merge),
+		WORLD_TEST(T_vma_01_moved_page),
+		WORLD_TEST(T_vma_02_special_never_merges),
+		WORLD_TEST(T_vma_04_read_only_object),
 		WORLD_TEST(file_neighbours),
 		WORLD_TEST(hole_is_filled_and_merges),
-		WORLD_TEST(sys_01_mmap),
-		WORLD_TEST(sys_01_mmap_ignores_unknown_flags),
-		WORLD_TEST(sys_01_munmap),
-		WORLD_TEST(sys_01_mprotect),
-		WORLD_TEST(sys_01_mprotect_prefix),
-		WORLD_TEST(sys_01_mremap),
-		WORLD_TEST(sys_01_madvise),
-		WORLD_TEST(sys_01_madvise_normal),
-		WORLD_TEST(sys_02_fixed_noreplace),
+		WORLD_TEST(T_sys_01_mmap),
+		WORLD_TEST(T_sys_01_mmap_ignores_unknown_flags),
+		WORLD_TEST(T_sys_01_munmap),
+		WORLD_TEST(T_sys_01_mprotect),
+		WORLD_TEST(T_sys_01_mprotect_prefix),
+		WORLD_TEST(T_sys_01_mremap),
+		WORLD_TEST(T_sys_01_madvise),
+		WORLD_TEST(T_sys_01_madvise_normal),
+		WORLD_TEST(T_sys_02_fixed_noreplace),
 		WORLD_TEST(gaps_are_found),
 		WORLD_TEST(placement_never_overlaps),
 		WORLD_TEST(map_count_limit),

@@ -51,7 +51,7 @@ static struct vellum_mapping *mapped_twice(struct world *w)
 	return obj;
 }
 
-static void wpc_01_counts_and_bitmap(void **state) /* T-wpc-01 */
+static void T_wpc_01_counts_and_bitmap(void **state)
 {
 	struct world *w = *state;
 	struct vellum_mapping *obj = mapped_twice(w);
@@ -79,7 +79,7 @@ static void wpc_01_counts_and_bitmap(void **state) /* T-wpc-01 */
 	vellum_mapping_put(obj);
 }
 
-static void wpc_01_write_protect(void **state) /* T-wpc-01 */
+static void T_wpc_01_write_protect(void **state)
 {
 	struct world *w = *state;
 	struct vellum_mapping *obj = mapped_twice(w);
@@ -103,7 +103,7 @@ static void wpc_01_write_protect(void **state) /* T-wpc-01 */
 	vellum_mapping_put(obj);
 }
 
-static void wpc_02_none_set(void **state) /* T-wpc-02 */
+static void T_wpc_02_none_set(void **state)
 {
 	struct world *w = *state;
 	struct vellum_mapping *obj = mapped_twice(w);
@@ -168,7 +168,7 @@ static void bits_beyond_the_first_word(void **state)
 	vellum_mapping_put(obj);
 }
 
-static void wpc_03_filter(void **state) /* T-wpc-03 */
+static void T_wpc_03_filter(void **state)
 {
 	struct world *w = *state;
 	struct vellum_mapping *obj = plain_object(w, 8);
@@ -195,7 +195,7 @@ static void wpc_03_filter(void **state) /* T-wpc-03 */
 	vellum_mapping_put(obj);
 }
 
-static void wpc_04_not_present(void **state) /* T-wpc-04 */
+static void T_wpc_04_not_present(void **state)
 {
 	struct world *w = *state;
 	struct vellum_mapping *obj = plain_object(w, 16);
@@ -241,7 +241,7 @@ static void no_access_entries(void **state)
 	vellum_mapping_put(obj);
 }
 
-static void wpc_08_exact_snapshot(void **state) /* T-wpc-08 */
+static void T_wpc_08_exact_snapshot(void **state)
 {
 	struct world *w = *state;
 	struct counting *c = new_counting();
@@ -496,7 +496,7 @@ static void cow_and_munmap_order(void **state)
 	vellum_mm_put(child);
 }
 
-static void wpc_09_what_is_flushed(void **state) /* T-wpc-09 */
+static void T_wpc_09_what_is_flushed(void **state)
 {
 	struct world *w = *state;
 	struct vellum_mapping *obj = mapped_twice(w);
@@ -546,7 +546,7 @@ static void consume(struct race *r, struct cleaning *c, uint64_t *copy)
 	c->bitmap[0] = 0;
 }
 
-static void wpc_07_every_page_covered(void **state) /* T-wpc-07 */
+static void T_wpc_07_every_page_covered(void **state)
 {
 	struct race r = {.w = *state};
 	struct cleaning c = {.start = 0};
@@ -618,15 +618,15 @@ static void wp_and_clean_during_splits(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		WORLD_TEST(wpc_01_counts_and_bitmap),
-		WORLD_TEST(wpc_01_write_protect),
-		WORLD_TEST(wpc_02_none_set),
+		WORLD_TEST(T_wpc_01_counts_and_bitmap),
+		WORLD_TEST(T_wpc_01_write_protect),
+		WORLD_TEST(T_wpc_02_none_set),
 		WORLD_TEST(bitmap_offset),
 		WORLD_TEST(bits_beyond_the_first_word),
-		WORLD_TEST(wpc_03_filter),
-		WORLD_TEST(wpc_04_not_present),
+		WORLD_TEST(T_wpc_03_filter),
+		WORLD_TEST(T_wpc_04_not_present),
 		WORLD_TEST(no_access_entries),
-		WORLD_TEST(wpc_08_exact_snapshot),
+		WORLD_TEST(T_wpc_08_exact_snapshot),
 		WORLD_TEST(several_processes),
 		WORLD_TEST(device_frames),
 		WORLD_TEST(wrong_arguments),
@@ -635,8 +635,8 @@ int main(void)
 		WORLD_TEST(mprotect_notifies_until_the_flush),
 		WORLD_TEST(fork_notifies_until_the_flush),
 		WORLD_TEST(cow_and_munmap_order),
-		WORLD_TEST(wpc_09_what_is_flushed),
-		WORLD_TEST(wpc_07_every_page_covered),
+		WORLD_TEST(T_wpc_09_what_is_flushed),
+		WORLD_TEST(T_wpc_07_every_page_covered),
 		WORLD_TEST(wp_and_clean_during_splits),
 	};
 

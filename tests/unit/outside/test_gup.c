@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* tests/unit/test_gup.c - who may pin what: rights in their order, entry by entry, and the two paths alike. */
+/* Who may pin what: rights in their order, entry by entry, and the two paths alike. */
 #include "gup_support.h"
 #include "vellum/pagemap.h"
 #include "vellum/uffd.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* tests/unit/test_shstk.c - shadow stacks: RW=0 with D=1 means "stored to by calls alone", and nothing else makes it. */
+/* Shadow stacks: RW=0 with D=1 means "stored to by calls alone", and nothing else makes it. */
 #include "gup_support.h"
 #include "vellum/device.h"
 #include "vellum/pagemap.h"

@@ -111,7 +111,7 @@ static void nx_fetch(void **state)
 	assert_int_equal(load(w->cpu[0], BASE), 0x90909090);
 }
 
-static void protnone_keeps_data(void **state) /* T-pte-03 */
+static void T_pte_03_protnone_keeps_data(void **state)
 {
 	struct world *w = *state;
 	pte_t before, none;
@@ -136,7 +136,7 @@ static void protnone_keeps_data(void **state) /* T-pte-03 */
 
 /* --- copy on write --- */
 
-static void fork_02_cow(void **state) /* T-fork-02 */
+static void T_fork_02_cow(void **state)
 {
 	struct world *w = *state;
 	struct vellum_mm *child;
@@ -168,7 +168,7 @@ static void fork_02_cow(void **state) /* T-fork-02 */
 	end_child(child, w->cpu[1]);
 }
 
-static void reuse_after_the_child_is_gone(void **state) /* T-fork-02 */
+static void T_fork_02_reuse_after_the_child_is_gone(void **state)
 {
 	struct world *w = *state;
 	struct vellum_mm *child;
@@ -222,7 +222,7 @@ static unsigned nr_entries(struct vellum_mm *mm, unsigned at, unsigned pages)
 	return n;
 }
 
-static void fork_01_needs_copy(void **state) /* T-fork-01 */
+static void T_fork_01_needs_copy(void **state)
 {
 	struct world *w = *state;
 	struct counting *c = new_counting(), *d = new_counting();
@@ -255,7 +255,7 @@ static void fork_01_needs_copy(void **state) /* T-fork-01 */
 	vellum_memory_free_device(w->memory, d->first_pfn, 4);
 }
 
-static void fork_05_shared_entry(void **state) /* T-fork-05 */
+static void T_fork_05_shared_entry(void **state)
 {
 	struct world *w = *state;
 	struct counting *c = new_counting();
@@ -339,7 +339,7 @@ static void cow_out_of_memory(void **state)
 
 /* --- spurious faults --- */
 
-static void tlb_04_spurious(void **state) /* T-tlb-04 */
+static void T_tlb_04_spurious(void **state)
 {
 	struct world *w = *state;
 	uint64_t flushes, spurious;
@@ -375,15 +375,15 @@ int main(void)
 		WORLD_TEST(first_store),
 		WORLD_TEST(access_rights),
 		WORLD_TEST(nx_fetch),
-		WORLD_TEST(protnone_keeps_data),
-		WORLD_TEST(fork_02_cow),
-		WORLD_TEST(reuse_after_the_child_is_gone),
+		WORLD_TEST(T_pte_03_protnone_keeps_data),
+		WORLD_TEST(T_fork_02_cow),
+		WORLD_TEST(T_fork_02_reuse_after_the_child_is_gone),
 		WORLD_TEST(three_generations),
-		WORLD_TEST(fork_01_needs_copy),
-		WORLD_TEST(fork_05_shared_entry),
+		WORLD_TEST(T_fork_01_needs_copy),
+		WORLD_TEST(T_fork_05_shared_entry),
 		cmocka_unit_test(out_of_memory_is_a_result),
 		cmocka_unit_test(cow_out_of_memory),
-		WORLD_TEST(tlb_04_spurious),
+		WORLD_TEST(T_tlb_04_spurious),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

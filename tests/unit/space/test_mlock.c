@@ -335,8 +335,7 @@ static int remap(struct world *w, unsigned at, unsigned from, unsigned to, uint3
 
 #define KEEP (VELLUM_MREMAP_MAYMOVE | VELLUM_MREMAP_DONTUNMAP)
 
-/* T-sys-03 */
-static void mremap_dontunmap(void **state)
+static void T_sys_03_mremap_dontunmap(void **state)
 {
 	struct world *w = *state;
 	uint64_t addr = 0;
@@ -483,7 +482,7 @@ int main(void)
 		WORLD_TEST(stacks_grow),
 		WORLD_TEST(stacks_keep_a_gap),
 		WORLD_TEST(moved_stack_grows_no_further_than_it_can),
-		WORLD_TEST(mremap_dontunmap),
+		WORLD_TEST(T_sys_03_mremap_dontunmap),
 		WORLD_TEST(mremap_dontunmap_is_tracked),
 		WORLD_TEST(mremap_without_a_length),
 		WORLD_TEST(mremap_dontunmap_of_locked_memory),

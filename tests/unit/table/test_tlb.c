@@ -125,7 +125,7 @@ static void note_lock_and_store(struct window *win)
 	store_in_window(win);
 }
 
-static void tlb_01_zap_dirty_shared(void **state) /* T-tlb-01 */
+static void T_tlb_01_zap_dirty_shared(void **state)
 {
 	struct world *w = *state;
 	struct vellum_mapping *obj;
@@ -210,7 +210,7 @@ static void note_entry(struct window *win)
 	win->val = load(win->w->cpu[1], win->addr);
 }
 
-static void tlb_02_cow(void **state) /* T-tlb-02 */
+static void T_tlb_02_cow(void **state)
 {
 	struct world *w = *state;
 	struct vellum_mm *child;
@@ -234,7 +234,7 @@ static void tlb_02_cow(void **state) /* T-tlb-02 */
 	done(w);
 }
 
-static void fork_08_stale_writer(void **state) /* T-fork-08 */
+static void T_fork_08_stale_writer(void **state)
 {
 	struct world *w = *state;
 	struct vellum_mm *child;
@@ -308,7 +308,7 @@ static struct vellum_mapping *shared_page(struct world *w)
 	return obj;
 }
 
-static void wpc_06_store_in_the_window(void **state) /* T-wpc-06 */
+static void T_wpc_06_store_in_the_window(void **state)
 {
 	struct world *w = *state;
 	struct vellum_mapping *obj = shared_page(w);
@@ -416,7 +416,7 @@ static void nested_wp_in_window(struct window *win)
 	store_in_window(win);
 }
 
-static void wpc_09_nested_wp(void **state) /* T-wpc-09 */
+static void T_wpc_09_nested_wp(void **state)
 {
 	struct world *w = *state;
 	struct vellum_mapping *obj = shared_page(w);
@@ -456,19 +456,19 @@ int main(void)
 		WORLD_TEST(clean_translation_sets_d),
 		WORLD_TEST(stale_translation_outlives_its_entry),
 		WORLD_TEST(more_pages_than_ways),
-		WORLD_TEST(tlb_01_zap_dirty_shared),
+		WORLD_TEST(T_tlb_01_zap_dirty_shared),
 		WORLD_TEST(frames_are_freed_after_the_flush),
 		WORLD_TEST(many_pages_flush_in_between),
-		WORLD_TEST(tlb_02_cow),
-		WORLD_TEST(fork_08_stale_writer),
+		WORLD_TEST(T_tlb_02_cow),
+		WORLD_TEST(T_fork_08_stale_writer),
 		WORLD_TEST(mprotect_window),
 		WORLD_TEST(mremap_window),
-		WORLD_TEST(wpc_06_store_in_the_window),
+		WORLD_TEST(T_wpc_06_store_in_the_window),
 		WORLD_TEST(wp_window),
 		WORLD_TEST(tracker_window),
 		WORLD_TEST(nested_dontneed),
 		WORLD_TEST(nested_mprotect),
-		WORLD_TEST(wpc_09_nested_wp),
+		WORLD_TEST(T_wpc_09_nested_wp),
 		WORLD_TEST(idle_address_spaces_are_not_flushed),
 	};
 

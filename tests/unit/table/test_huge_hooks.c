@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* tests/unit/test_huge_hooks.c - huge entries and those who want to know: drivers, trackers, pins, frames looked up. */
+/* Huge entries and those who want to know: drivers, trackers, pins, frames looked up. */
 #define _GNU_SOURCE
 #include "huge_support.h"
 #include "vellum/pagemap.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* tests/unit/test_thp.c - huge pages of private and shared memory: made, split, collapsed, copied, protected. */
+/* Huge pages of private and shared memory: made, split, collapsed, copied, protected. */
 #define _GNU_SOURCE
 #include "huge_support.h"
 #include "vellum/pagemap.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tests/unit/test_policy.c - a driver on top of the two helpers that changes between dirty bits and write faults, as
+ * A driver on top of the two helpers that changes between dirty bits and write faults, as
  * vmwgfx does: the rules of when, and that no page is lost in a change.
  */
 #define _GNU_SOURCE

@@ -21,7 +21,7 @@ static struct vellum_mapping *map_plain(struct world *w, unsigned pages, uint32_
 
 /* --- files --- */
 
-static void dirty_01_first_write(void **state) /* T-dirty-01 */
+static void T_dirty_01_first_write(void **state)
 {
 	struct world *w = *state;
 	struct counting *c = new_counting();
@@ -75,7 +75,7 @@ static const struct {
 	{{-5}, 1, VELLUM_FAULT_SIGBUS},
 };
 
-static void dirty_04_hook_codes(void **state) /* T-dirty-04 */
+static void T_dirty_04_hook_codes(void **state)
 {
 	struct world *w = *state;
 	struct vellum_mapping *obj;
@@ -150,7 +150,7 @@ static const struct vellum_backing_ops plain_pfn_ops = {
 	.fault = plain_pfn_fault,
 };
 
-static void dirty_06_decision_table(void **state) /* T-dirty-06 */
+static void T_dirty_06_decision_table(void **state)
 {
 	struct world *w = *state;
 	static uint64_t frame;
@@ -184,7 +184,7 @@ static void dirty_06_decision_table(void **state) /* T-dirty-06 */
 	vellum_memory_free_device(w->memory, frame, 4);
 }
 
-static void dirty_07_mprotect(void **state) /* T-dirty-07 */
+static void T_dirty_07_mprotect(void **state)
 {
 	struct world *w = *state;
 	struct counting *c = new_counting();
@@ -210,7 +210,7 @@ static void dirty_07_mprotect(void **state) /* T-dirty-07 */
 	vellum_mapping_put(obj);
 }
 
-static void dirty_08_shared_memory(void **state) /* T-dirty-08 */
+static void T_dirty_08_shared_memory(void **state)
 {
 	struct world *w = *state;
 	struct vellum_mapping *obj = map_plain(w, 8, SHARED);
@@ -465,12 +465,12 @@ static void unmap_mapping_keeps_private_copies(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		WORLD_TEST(dirty_01_first_write),
-		WORLD_TEST(dirty_04_hook_codes),
+		WORLD_TEST(T_dirty_01_first_write),
+		WORLD_TEST(T_dirty_04_hook_codes),
 		WORLD_TEST(fault_hook_codes),
-		WORLD_TEST(dirty_06_decision_table),
-		WORLD_TEST(dirty_07_mprotect),
-		WORLD_TEST(dirty_08_shared_memory),
+		WORLD_TEST(T_dirty_06_decision_table),
+		WORLD_TEST(T_dirty_07_mprotect),
+		WORLD_TEST(T_dirty_08_shared_memory),
 		WORLD_TEST(private_file),
 		WORLD_TEST(shared_between_processes),
 		WORLD_TEST(beyond_the_object),

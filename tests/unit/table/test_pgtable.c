@@ -27,7 +27,7 @@ static const struct {
 	{SWP_MARKER, 0x1000, 0xffffffffffdffe00},
 };
 
-static void pte_03_swap_vectors(void **state) /* T-pte-03 */
+static void T_pte_03_swap_vectors(void **state)
 {
 	(void)state;
 	for (unsigned i = 0; i < ARRAY_SIZE(swp_vectors); i++) {
@@ -92,7 +92,7 @@ static void page_protections(void **state)
 	}
 }
 
-static void pte_03_protnone_round_trip(void **state) /* T-pte-03 */
+static void T_pte_03_protnone_round_trip(void **state)
 {
 	static const uint64_t pfns[] = {0, 1, 0x1000, 0x123456789, 0xffffffffff};
 	const uint64_t none = prot_of(0, false);
@@ -169,7 +169,7 @@ static void huge_leaves(void **state)
 
 /* --- empty entries --- */
 
-static void pte_02_none(void **state) /* T-pte-02 */
+static void T_pte_02_none(void **state)
 {
 	static const uint64_t none[] = {0, 0x20, 0x40, 0x60};
 
@@ -200,7 +200,7 @@ static void present_shapes(void **state)
 }
 
 /* Every operation treats the erratum's bits in an empty entry as nothing there. */
-static void pte_02_every_operation(void **state) /* T-pte-02 */
+static void T_pte_02_every_operation(void **state)
 {
 	static const uint64_t none[] = {0x20, 0x40, 0x60};
 	struct world *w = *state;
@@ -265,7 +265,7 @@ static const struct {
 	{0x0400000001000025, to_write, 0x8000000001000067},
 };
 
-static void shs_01_vectors(void **state) /* T-shs-01 */
+static void T_shs_01_vectors(void **state)
 {
 	(void)state;
 	for (unsigned i = 0; i < ARRAY_SIZE(dirty_vectors); i++)
@@ -386,7 +386,7 @@ static void check_property(struct model m, enum op op, uint64_t result)
 		assert_false(!(result & X86_RW) && (result & X86_DIRTY));
 }
 
-static void shs_01_exhaustive(void **state) /* T-shs-01 */
+static void T_shs_01_exhaustive(void **state)
 {
 	(void)state;
 	for (unsigned bits = 0; bits < 32; bits++)
@@ -427,7 +427,7 @@ static void live_update_keeps_bits(void **state)
 }
 
 /* Flags of entries that are not present, alone and together; type and offset stay what they are. */
-static void swap_flags(void **state) /* T-pte-03 */
+static void T_pte_03_swap_flags(void **state)
 {
 	(void)state;
 	for (unsigned type = 0; type < 32; type++)
@@ -455,7 +455,7 @@ static void swap_flags(void **state) /* T-pte-03 */
 }
 
 /* A marker is known by type and offset, whatever flags it has been given on its way. */
-static void marker_bits(void **state) /* T-pte-03 */
+static void T_pte_03_marker_bits(void **state)
 {
 	(void)state;
 	for (unsigned bits = 0; bits < 8; bits++) {
@@ -478,19 +478,19 @@ static void marker_bits(void **state) /* T-pte-03 */
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(pte_03_swap_vectors),
+		cmocka_unit_test(T_pte_03_swap_vectors),
 		cmocka_unit_test(swap_round_trip),
 		cmocka_unit_test(page_protections),
-		cmocka_unit_test(pte_03_protnone_round_trip),
+		cmocka_unit_test(T_pte_03_protnone_round_trip),
 		cmocka_unit_test(modify_keeps_its_list),
 		cmocka_unit_test(huge_leaves),
-		cmocka_unit_test(pte_02_none),
+		cmocka_unit_test(T_pte_02_none),
 		cmocka_unit_test(present_shapes),
-		WORLD_TEST(pte_02_every_operation),
-		cmocka_unit_test(swap_flags),
-		cmocka_unit_test(marker_bits),
-		cmocka_unit_test(shs_01_vectors),
-		cmocka_unit_test(shs_01_exhaustive),
+		WORLD_TEST(T_pte_02_every_operation),
+		cmocka_unit_test(T_pte_03_swap_flags),
+		cmocka_unit_test(T_pte_03_marker_bits),
+		cmocka_unit_test(T_shs_01_vectors),
+		cmocka_unit_test(T_shs_01_exhaustive),
 		cmocka_unit_test(live_update_keeps_bits),
 	};
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* tests/unit/test_walk.c - the page walker: what it calls, in which order, and what ends it. */
+/* The page walker: what it calls, in which order, and what ends it. */
 #include "mm/table/pagewalk.h"
 #include "more_support.h"
 
@@ -108,7 +108,7 @@ static void two_mappings(struct world *w)
 }
 
 /* Ascending; entries that are none too; a part without a table in one call; clipped to the range. */
-static void walk_01_order_and_holes(void **state) /* T-walk-01 */
+static void T_walk_01_order_and_holes(void **state)
 {
 	struct world *w = *state;
 	struct log log = { .at = 0 };
@@ -151,7 +151,7 @@ static void walk_of_huge_leaves(void **state)
 }
 
 /* What a callback answers ends the walk with that; post runs where pre has; a skipped mapping ends nothing. */
-static void walk_03_codes(void **state) /* T-walk-03 */
+static void T_walk_03_codes(void **state)
 {
 	struct world *w = *state;
 	struct log stops = { .at = 'e', .page = 1, .answer = 5 }, fails = { .at = 'e', .page = 0, .answer = -EIO };
@@ -189,7 +189,7 @@ static int is_shared(struct vma *vma, struct mm_walk *walk)
 }
 
 /* Two processes, parts that overlap, a private mapping between them that is passed over. */
-static void walk_04_by_mapping(void **state) /* T-walk-04 */
+static void T_walk_04_by_mapping(void **state)
 {
 	static const struct mm_walk_ops ops = { .test_vma = is_shared, .pte = sum_pages };
 	struct world *w = *state;
@@ -221,10 +221,10 @@ static void walk_04_by_mapping(void **state) /* T-walk-04 */
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		WORLD_TEST(walk_01_order_and_holes),
+		WORLD_TEST(T_walk_01_order_and_holes),
 		WORLD_TEST(walk_of_huge_leaves),
-		WORLD_TEST(walk_03_codes),
-		WORLD_TEST(walk_04_by_mapping),
+		WORLD_TEST(T_walk_03_codes),
+		WORLD_TEST(T_walk_04_by_mapping),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

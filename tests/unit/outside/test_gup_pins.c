@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* tests/unit/test_gup_pins.c - what a pinned page survives, what it must not share, and what a pin's end says. */
+/* What a pinned page survives, what it must not share, and what a pin's end says. */
 #include "gup_support.h"
 #include "vellum/device.h"
 #include "vellum/pagemap.h"

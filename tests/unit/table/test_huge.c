@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* tests/unit/test_huge.c - huge entries of a device's frames: they come whole, and split without losing W, D or A. */
+/* Huge entries of a device's frames: they come whole, and split without losing W, D or A. */
 #define _GNU_SOURCE
 #include "huge_support.h"
 

@@ -16,9 +16,9 @@ static uint64_t writeback(struct world *w, struct file *f)
 	return written;
 }
 
-/* --- the cycle: T-dirty-01, 02 --- */
+/* --- the cycle --- */
 
-static void write_cycle(void **state) /* T-dirty-02 */
+static void T_dirty_02_write_cycle(void **state)
 {
 	struct world *w = *state;
 	struct file f;
@@ -70,7 +70,7 @@ static void write_cycle_without_mkwrite(void **state)
 	file_destroy(&f);
 }
 
-/* --- T-dirty-03: a store through a stale translation, inside the flush window --- */
+/* --- a store through a stale translation, inside the flush window --- */
 
 struct late_store {
 	struct world *w;
@@ -85,7 +85,7 @@ static void store_late(void *arg)
 		store(late->w->cpu[0], PAGE(1), 222);
 }
 
-static void store_during_writeback(void **state)
+static void T_dirty_03_store_during_writeback(void **state)
 {
 	struct world *w = *state;
 	struct late_store late = {.w = w};
@@ -135,7 +135,7 @@ static void pages_are_protected_before_they_are_written(void **state)
 	file_destroy(&f);
 }
 
-/* --- T-dirty-04, 07, 08 --- */
+/* --- page_mkwrite --- */
 
 static int nopage_twice(void *ctx, struct vellum_vmf *vmf)
 {
@@ -145,7 +145,7 @@ static int nopage_twice(void *ctx, struct vellum_vmf *vmf)
 	return ++f->mkwrites <= 2 ? VELLUM_VMF_NOPAGE : VELLUM_VMF_LOCKED;
 }
 
-static void mkwrite_codes(void **state)
+static void T_dirty_04_mkwrite_codes(void **state)
 {
 	struct vellum_backing_ops ops = file_ops;
 	struct world *w = *state;
@@ -177,7 +177,7 @@ static void mkwrite_codes(void **state)
 	file_destroy(&f);
 }
 
-static void mprotect_and_write_notify(void **state)
+static void T_dirty_07_mprotect_and_write_notify(void **state)
 {
 	struct world *w = *state;
 	struct file f;
@@ -208,7 +208,7 @@ static void mprotect_and_write_notify(void **state)
 }
 
 /* No cache, no notification: the CPU sets D, and zap hands it over. */
-static void plain_shared_memory(void **state)
+static void T_dirty_08_plain_shared_memory(void **state)
 {
 	struct world *w = *state;
 	struct vellum_mapping *obj;
@@ -478,9 +478,9 @@ static void writeback_and_collectors(void **state)
 	}
 }
 
-/* --- T-sys-06 --- */
+/* --- msync --- */
 
-static void msync_writes(void **state)
+static void T_sys_06_msync_writes(void **state)
 {
 	struct world *w = *state;
 	struct file f;
@@ -619,13 +619,13 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		WORLD_TEST(granted_between_cleaning_and_writing),
-		WORLD_TEST(write_cycle),
+		WORLD_TEST(T_dirty_02_write_cycle),
 		WORLD_TEST(write_cycle_without_mkwrite),
-		WORLD_TEST(store_during_writeback),
+		WORLD_TEST(T_dirty_03_store_during_writeback),
 		WORLD_TEST(pages_are_protected_before_they_are_written),
-		WORLD_TEST(mkwrite_codes),
-		WORLD_TEST(mprotect_and_write_notify),
-		WORLD_TEST(plain_shared_memory),
+		WORLD_TEST(T_dirty_04_mkwrite_codes),
+		WORLD_TEST(T_dirty_07_mprotect_and_write_notify),
+		WORLD_TEST(T_dirty_08_plain_shared_memory),
 		WORLD_TEST(all_mappings_are_protected),
 		WORLD_TEST(dirt_outlives_mappings),
 		WORLD_TEST(exit_writes_dirty_pages),
@@ -633,7 +633,7 @@ int main(void)
 		WORLD_TEST(errors_keep_pages_dirty),
 		WORLD_TEST(steps),
 		WORLD_TEST(writeback_and_collectors),
-		WORLD_TEST(msync_writes),
+		WORLD_TEST(T_sys_06_msync_writes),
 		WORLD_TEST(sync_waits_for_others_writes),
 	};
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* tests/unit/test_collapse.c - MADV_COLLAPSE by its table of errors, huge shared memory, and trackers of huge pages. */
+/* MADV_COLLAPSE by its table of errors, huge shared memory, and trackers of huge pages. */
 #define _GNU_SOURCE
 #include "huge_support.h"
 #include "vellum/pagemap.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* tests/unit/test_gup_races.c - pins against forks, truncation, reclaim and unmapping, in threads of their own. */
+/* Pins against forks, truncation, reclaim and unmapping, in threads of their own. */
 #include "gup_support.h"
 
 #include <pthread.h>

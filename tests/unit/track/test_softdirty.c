@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* tests/unit/test_softdirty.c - soft-dirty: a page that was stored to since the last clearing never looks clean. */
+/* Soft-dirty: a page that was stored to since the last clearing never looks clean. */
 #include "gup_support.h"
 #include "vellum/pagemap.h"
 #include "vellum/uffd.h"
@@ -150,7 +150,7 @@ static void device_memory(void **state)
 
 /* --- moves and merges --- */
 
-static void Q_07_mremap(void **state)
+static void mremap_sets_soft_dirty(void **state)
 {
 	struct world *w = *state;
 
@@ -169,7 +169,7 @@ static void Q_07_mremap(void **state)
 }
 
 /* A whole table's range, aligned on both sides: the same. */
-static void Q_07_mremap_of_tables(void **state)
+static void mremap_of_tables_sets_soft_dirty(void **state)
 {
 	struct world *w = *state;
 
@@ -183,7 +183,7 @@ static void Q_07_mremap_of_tables(void **state)
 }
 
 /* What a merge makes counts as a whole if one part did. */
-static void Q_16_merges(void **state)
+static void soft_dirty_keeps_vmas_apart(void **state)
 {
 	struct world *w = *state;
 	unsigned n;
@@ -458,9 +458,9 @@ int main(void)
 		WORLD_TEST(clearing_flushes),
 		WORLD_TEST(dirt_survives),
 		WORLD_TEST(device_memory),
-		WORLD_TEST(Q_07_mremap),
-		WORLD_TEST(Q_07_mremap_of_tables),
-		WORLD_TEST(Q_16_merges),
+		WORLD_TEST(mremap_sets_soft_dirty),
+		WORLD_TEST(mremap_of_tables_sets_soft_dirty),
+		WORLD_TEST(soft_dirty_keeps_vmas_apart),
 		WORLD_TEST(splits_keep_the_watch),
 		WORLD_TEST(mprotect_of_shared_memory),
 		WORLD_TEST(swap_keeps_it),

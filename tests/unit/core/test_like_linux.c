@@ -18,7 +18,7 @@ static bool core(struct world *w, unsigned page)
 	return vec;
 }
 
-static void hints_are_rounded_down(void **state) /* T-sys-01 */
+static void T_sys_01_hints_are_rounded_down(void **state)
 {
 	struct world *w = *state;
 	uint64_t addr;
@@ -27,7 +27,7 @@ static void hints_are_rounded_down(void **state) /* T-sys-01 */
 	assert_int_equal(addr, PAGE(5));
 }
 
-static void hints_keep_clear_of_stacks(void **state) /* T-sys-01 */
+static void T_sys_01_hints_keep_clear_of_stacks(void **state)
 {
 	struct world *w = *state;
 	uint64_t addr;
@@ -41,7 +41,7 @@ static void hints_keep_clear_of_stacks(void **state) /* T-sys-01 */
 	assert_int_equal(addr, PAGE(1004));
 }
 
-static void mprotect_changes_what_is_before_the_last_address(void **state) /* T-sys-01 */
+static void T_sys_01_mprotect_changes_what_is_before_the_last_address(void **state)
 {
 	struct world *w = *state;
 
@@ -52,7 +52,7 @@ static void mprotect_changes_what_is_before_the_last_address(void **state) /* T-
 	store(w->cpu[0], PAGE(1), 1);
 }
 
-static void populate_read_wants_the_right_to_read(void **state) /* T-sys-04 */
+static void T_sys_04_populate_read_wants_the_right_to_read(void **state)
 {
 	struct world *w = *state;
 
@@ -156,7 +156,7 @@ static void mlock_of_nothing_within_a_page(void **state)
 }
 
 /* Only ASYNC alone gives up at the first hole. */
-static void msync_invalidate_goes_on_behind_a_hole(void **state) /* T-sys-06 */
+static void T_sys_06_msync_invalidate_goes_on_behind_a_hole(void **state)
 {
 	struct world *w = *state;
 
@@ -166,7 +166,7 @@ static void msync_invalidate_goes_on_behind_a_hole(void **state) /* T-sys-06 */
 	assert_int_equal(vellum_msync(w->mm, PAGE(0), BYTES(8), VELLUM_MS_ASYNC | VELLUM_MS_INVALIDATE), -EBUSY);
 }
 
-static void untouched_memory_merges_where_it_is_moved_to(void **state) /* T-vma-01 */
+static void T_vma_01_untouched_memory_merges_where_it_is_moved_to(void **state)
 {
 	struct world *w = *state;
 	uint64_t addr = PAGE(4);
@@ -227,17 +227,17 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		WORLD_TEST(populate_leaves_entries_alone),
 		WORLD_TEST(outside_stores_set_a_and_d),
-		WORLD_TEST(hints_are_rounded_down),
-		WORLD_TEST(hints_keep_clear_of_stacks),
-		WORLD_TEST(mprotect_changes_what_is_before_the_last_address),
-		WORLD_TEST(populate_read_wants_the_right_to_read),
+		WORLD_TEST(T_sys_01_hints_are_rounded_down),
+		WORLD_TEST(T_sys_01_hints_keep_clear_of_stacks),
+		WORLD_TEST(T_sys_01_mprotect_changes_what_is_before_the_last_address),
+		WORLD_TEST(T_sys_04_populate_read_wants_the_right_to_read),
 		WORLD_TEST(mlock_brings_in_own_pages),
 		WORLD_TEST(locked_memory_is_brought_in_when_it_becomes_writable),
 		WORLD_TEST(onfault_wins_over_flags_of_mmap),
 		WORLD_TEST(mlock_locks_what_is_before_the_last_address),
 		WORLD_TEST(mlock_of_nothing_within_a_page),
-		WORLD_TEST(msync_invalidate_goes_on_behind_a_hole),
-		WORLD_TEST(untouched_memory_merges_where_it_is_moved_to),
+		WORLD_TEST(T_sys_06_msync_invalidate_goes_on_behind_a_hole),
+		WORLD_TEST(T_vma_01_untouched_memory_merges_where_it_is_moved_to),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

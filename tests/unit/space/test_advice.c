@@ -248,9 +248,9 @@ static void willneed_caches(void **state)
 	file_destroy(&f);
 }
 
-/* --- populate: T-sys-04 --- */
+/* --- populate --- */
 
-static void populate(void **state)
+static void T_sys_04_populate_faults_all_pages_in(void **state)
 {
 	struct world *w = *state;
 	struct file f;
@@ -320,9 +320,9 @@ static void populate_is_no_change(void **state)
 	}
 }
 
-/* --- fork: T-fork-07's part --- */
+/* --- fork --- */
 
-static void dontfork(void **state)
+static void T_fork_07_dontfork(void **state)
 {
 	struct world *w = *state;
 	struct vellum_mm *child, *grandchild;
@@ -353,7 +353,7 @@ static void dontfork(void **state)
 	end_child(child, w->cpu[1]);
 }
 
-static void wipeonfork(void **state)
+static void T_fork_07_wipeonfork(void **state)
 {
 	struct world *w = *state;
 	struct vellum_mm *child, *grandchild;
@@ -474,10 +474,10 @@ int main(void)
 		WORLD_TEST(dropped_pages),
 		WORLD_TEST(remove_as_punch_hole),
 		WORLD_TEST(willneed_caches),
-		WORLD_TEST(populate),
+		WORLD_TEST(T_sys_04_populate_faults_all_pages_in),
 		WORLD_TEST(populate_is_no_change),
-		WORLD_TEST(dontfork),
-		WORLD_TEST(wipeonfork),
+		WORLD_TEST(T_fork_07_dontfork),
+		WORLD_TEST(T_fork_07_wipeonfork),
 		WORLD_TEST(fault_around_maps_neighbours),
 		WORLD_TEST(fault_around_keeps_to_its_bounds),
 	};

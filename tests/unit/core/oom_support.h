@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* tests/unit/oom_support.h - runs a scenario for each allocation that can fail, and for few free frames. */
+/* tests/unit/core/oom_support.h - runs a scenario for each allocation that can fail, and for few free frames. */
 #ifndef TESTS_UNIT_OOM_SUPPORT_H
 #define TESTS_UNIT_OOM_SUPPORT_H
 
