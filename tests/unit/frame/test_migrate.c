@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: MIT */
-/* A page moves to another frame: every entry says afterwards what it said before. */
+/* Migration of a page to another frame: each entry has the same bits afterwards. */
 #include <pthread.h>
 
 #include "swap_support.h"
 #include "vellum/device.h"
 
-/* --- T-pte-05: every combination of bits --- */
+/* --- every combination of bits --- */
 
 static uint64_t without_pfn(pte_t pte)
 {
 	return pte.val & ~X86_PFN_MASK;
 }
 
-/* Move PAGE(0), by a call that works, or one that cannot since somebody holds a reference. */
+/* Migrate PAGE(0). If @fails, the test holds a reference, so the migration must return -EBUSY. */
 static void move(struct world *w, bool fails)
 {
 	pfn_t before = pte_pfn(entry_at(w->mm, PAGE(0)));
@@ -40,7 +40,7 @@ static void one_anon(struct world *w, unsigned bits, bool fails)
 	store(w->cpu[0], PAGE(0) + 8, bits);
 	if (!(bits & BIT_X))
 		end_child(fork_on(w->mm, w->cpu[1]), w->cpu[1]);
-	vellum_soft_load_mm(w->cpu[0], w->mm);	/* its TLB knows nothing of what comes */
+	vellum_soft_load_mm(w->cpu[0], w->mm);	/* drop the translations: the test changes the entry */
 	pte = with_bits(entry_at(w->mm, PAGE(0)), bits);
 	set_entry_at(w->mm, PAGE(0), pte);
 	move(w, fails);
@@ -58,13 +58,13 @@ static void T_pte_05_anon(void **state)
 {
 	for (unsigned bits = 0; bits < NR_BITS; bits++) {
 		if ((bits & BIT_W) && (!(bits & BIT_X) || (bits & BIT_U)))
-			continue;	/* cannot be: INV-FAULT-1, INV-UFFD-1 */
+			continue;	/* invalid: INV-FAULT-1, INV-UFFD-1 */
 		one_anon(*state, bits, false);
 		one_anon(*state, bits, true);
 	}
 }
 
-/* 4.7: a shared page gets W where the mapping's protection has it: not where stores are watched. */
+/* A migrated shared page gets W if its VMA allows stores and needs no write notify. */
 static void one_shared(struct world *w, unsigned bits, bool watched, bool fails)
 {
 	struct vellum_uffd *uffd = NULL;
@@ -104,7 +104,7 @@ static void T_pte_05_shared(void **state)
 	}
 }
 
-/* Other rights: nothing is given that was not there. */
+/* Read-only and PROT_NONE: migration grants no rights. */
 static void T_pte_05_rights(void **state)
 {
 	static const uint32_t prots[] = {VELLUM_PROT_NONE, RO, RO | VELLUM_PROT_EXEC, RW | VELLUM_PROT_EXEC};
@@ -118,7 +118,7 @@ static void T_pte_05_rights(void **state)
 		protect(w->mm, 0, 1, prots[i / 2]);
 		before = entry_at(w->mm, PAGE(0));
 		move(w, false);
-		/* The frame's bits are inverted where there is no access. */
+		/* The frame number of a PROT_NONE entry is inverted. */
 		assert_int_equal(without_pfn(entry_at(w->mm, PAGE(0))), without_pfn(before));
 		protect(w->mm, 0, 1, RW);
 		assert_int_equal(load(w->cpu[0], PAGE(0)), i + 1);
@@ -126,7 +126,7 @@ static void T_pte_05_rights(void **state)
 	}
 }
 
-/* A file that wants to know of stores: a page for reading does not become one for storing. */
+/* A file with write notify: a read-only page stays read-only. */
 static void T_pte_05_file(void **state)
 {
 	struct world *w = *state;
@@ -147,7 +147,7 @@ static void T_pte_05_file(void **state)
 	store(w->cpu[0], PAGE(0) + 8, 2);
 	assert_int_equal(c->mkwrites, 1);	/* W was kept */
 	assert_int_equal(load(w->cpu[0], PAGE(8) + 8), 2);
-	assert_int_equal(c->faults, 1);		/* the object still has it: nothing is brought in again */
+	assert_int_equal(c->faults, 1);		/* the mapping still has the page, so the fault hook is not called */
 	OK(vellum_mapping_read(obj, 8, &val, 8));
 	assert_int_equal(val, 2);
 	store(w->cpu[0], PAGE(8), 3);
@@ -189,7 +189,7 @@ static void T_pte_05_several_processes(void **state)
 	end_child(child[1], w->cpu[2]);
 }
 
-/* --- what does not move --- */
+/* --- pages that do not migrate --- */
 
 static void T_pte_05_refused(void **state)
 {
@@ -213,7 +213,7 @@ static void T_pte_05_refused(void **state)
 	assert_int_equal(entry_at(w->mm, PAGE(0)).val, before.val);
 	vellum_unpin_pages(w->memory, &pfn, 1);
 	check_world(w);
-	OK(vellum_mlock(w->mm, PAGE(0), BYTES(1), 0));	/* locked is not pinned */
+	OK(vellum_mlock(w->mm, PAGE(0), BYTES(1), 0));	/* an mlocked page migrates, unlike a pinned one */
 	OK(vellum_migrate_page(w->mm, PAGE(0)));
 	assert_int_equal(load(w->cpu[0], PAGE(0)), 1);
 	OK(vellum_munlockall(w->mm));
@@ -239,7 +239,7 @@ static void T_pte_05_no_frames(void **state)
 	assert_int_equal(load(w->cpu[0], PAGE(0)), 1);
 }
 
-/* MADV_FREE is a promise about the page, not about its frame. */
+/* A MADV_FREE page stays lazily freed in its new frame. */
 static void T_pte_05_lazyfree(void **state)
 {
 	struct world *w = *state;
@@ -257,7 +257,7 @@ static void T_pte_05_lazyfree(void **state)
 	}
 }
 
-/* --- stores while it moves --- */
+/* --- stores during a migration --- */
 
 static void store_once(void *arg)
 {
@@ -307,7 +307,7 @@ static void *count_up(void *arg)
 	return NULL;
 }
 
-/* Two CPUs count in pages that move all the time. */
+/* Two CPUs count in pages that are migrated all the time. */
 static void T_pte_05_threads(void **state)
 {
 	struct world *w = *state;
@@ -318,7 +318,7 @@ static void T_pte_05_threads(void **state)
 	map_at(w->mm, 0, 1, RW, ANON);
 	map_at(w->mm, 1, 1, RW, SHANON);
 	for (unsigned i = 0; i < 2; i++) {
-		store(w->cpu[0], c[i].addr, 1);	/* there is something to move from the start */
+		store(w->cpu[0], c[i].addr, 1);	/* so that there are pages to migrate from the start */
 		vellum_soft_load_mm(c[i].cpu, w->mm);
 		assert_int_equal(pthread_create(&thread[i], NULL, count_up, &c[i]), 0);
 	}

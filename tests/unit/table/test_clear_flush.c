@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A machine whose CPUs write cached entries back (VELLUM_MMU_CLEAR_FLUSH): whatever lowers the rights of an
- * entry that is present has them raised again, unless it was cleared and flushed in between.
+ * A machine whose CPUs write cached entries back (VELLUM_MMU_CLEAR_FLUSH). If a change takes rights from a
+ * present entry without clearing and flushing it in between, this machine restores them.
  */
 #define _GNU_SOURCE
 #include "fail_sweep.h"
@@ -13,9 +13,9 @@
 #define CACHED 128
 #define PAGES 32
 
-/* An entry as a CPU remembers it, and where it was. */
+/* A cached entry of a CPU, and its location. */
 struct copy {
-	uint64_t addr, val; /* val 0: free */
+	uint64_t addr, val; /* val 0: unused */
 	uint64_t *entry;
 };
 
@@ -28,7 +28,7 @@ struct machine {
 
 /* --- the machine --- */
 
-/* What the CPU knows goes into the entry, if that is present and still the same frame's. */
+/* Write the W and D of the cached entry back, if the entry is present and still maps the same frame. */
 static void write_back(const struct copy *c)
 {
 	uint64_t live = entry_load(c->entry);
@@ -38,7 +38,7 @@ static void write_back(const struct copy *c)
 		;
 }
 
-/* A CPU may do that at any moment. */
+/* A real CPU may do this at any moment. */
 static void write_all_back(struct machine *m)
 {
 	for (unsigned cpu = 0; cpu < NR_CPUS; cpu++)
@@ -95,7 +95,7 @@ static struct copy *copy_of(struct machine *m, unsigned cpu, uint64_t addr)
 	return unused;
 }
 
-/* Remember the entry, with A and D as the access wants them. False: a fault. */
+/* Cache the entry, with A and D as the access needs them. False: a fault. */
 static bool walk(struct vellum_mm *mm, struct copy *c, bool store)
 {
 	struct mutex *ptl;
@@ -160,7 +160,7 @@ static void run(struct machine *m, unsigned cpu, struct vellum_mm *mm)
 		vellum_mm_activate(mm, cpu);
 }
 
-/* --- a world on it --- */
+/* --- a world with this machine --- */
 
 static void create(struct machine *m, uint32_t caps)
 {
@@ -228,10 +228,13 @@ static uint64_t clean(struct vellum_mapping *obj)
 	return bitmap;
 }
 
-/* --- the machine is what it says --- */
+/* --- the machine undoes changes that are not flushed --- */
 
-/* Without the capability the core's other ways are undone: the tests below can fail. */
-static void careless_core_is_caught(void **state)
+/*
+ * Without the capability, the core does not clear and flush, and the machine undoes its changes. So the tests
+ * below can fail.
+ */
+static void without_clear_and_flush_changes_are_undone(void **state)
 {
 	struct machine *m = malloc(sizeof(*m));
 	struct vellum_mapping *obj;
@@ -242,7 +245,7 @@ static void careless_core_is_caught(void **state)
 	put(m, 0, 3, 1);
 	put(m, 1, 4, 1);
 	assert_int_equal(clean(obj), 1 << 3 | 1 << 4);
-	assert_true(has_d(m->w.mm, PAGE(3)));	/* nobody stored since */
+	assert_true(has_d(m->w.mm, PAGE(3)));	/* although no CPU stored since */
 	put(m, 1, 4, 2);
 	OK(vellum_wp_shared_mapping_range(obj, 0, PAGES, NULL));
 	assert_true(has_w(m->w.mm, PAGE(4)));
@@ -287,14 +290,14 @@ static void write_protect(void **state)
 	write_all_back(m);
 	assert_false(has_w(m->w.mm, PAGE(3)));
 	assert_false(has_w(m->w.mm, PAGE(4)));
-	assert_int_equal(clean(obj), 1 << 3 | 1 << 4); /* D was kept */
+	assert_int_equal(clean(obj), 1 << 3 | 1 << 4); /* write-protection keeps D */
 	put(m, 1, 3, 2);
 	assert_int_equal(count_of(&m->w, VELLUM_COUNT_FAULT_NOTIFY), 1);
 	assert_int_equal(get(m, 0, 3), 2);
 	vellum_mapping_put(obj);
 }
 
-/* --- trackers: every collection has exactly the pages that were stored to --- */
+/* --- trackers: each collection has exactly the pages that were written --- */
 
 static void track(struct machine *m, struct vellum_tracker *t)
 {
@@ -368,7 +371,7 @@ static void writeback_is_exact(void **state)
 	file_destroy(&f);
 }
 
-/* --- fork takes W from private pages, mprotect from any --- */
+/* --- fork removes W from private pages, mprotect from all pages --- */
 
 static void fork_separates(void **state)
 {
@@ -408,7 +411,7 @@ static void mprotect_lasts(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(careless_core_is_caught),
+		cmocka_unit_test(without_clear_and_flush_changes_are_undone),
 		TEST(clean_and_record),
 		TEST(write_protect),
 		TEST(trackers_are_exact),

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Entries that the core has not written (mm/table/exposed.h): at each level and of each kind, met by each kind of call. Each
- * case is a process of its own, which must end in the host's forged() hook, before anything outside RAM is touched.
+ * Entries that the core has not written (mm/table/exposed.h), of each kind, at each level, and each call that
+ * finds them. Each case runs in a process of its own. This process must end in the host's forged() hook, before
+ * the core accesses anything outside RAM.
  */
 #define _GNU_SOURCE
 #include <stdio.h>
@@ -41,7 +42,7 @@ static void exposed_create(struct exposed *x)
 	world_remake(&x->w, &x->mmu, &x->host);
 }
 
-/* --- what is forged --- */
+/* --- forged entries --- */
 
 static uint64_t *level_entry(struct vellum_mm *mm, unsigned shift)
 {
@@ -53,12 +54,12 @@ static uint64_t *level_entry(struct vellum_mm *mm, unsigned shift)
 }
 
 #define LEAF  (X86_PRESENT | X86_RW | X86_USER | X86_ACCESSED | X86_DIRTY | X86_NX | X86_SOFT_DIRTY)
-#define LAST_RAM ((16ull << 20) >> PAGE_SHIFT)	/* the first frame behind RAM */
+#define LAST_RAM ((16ull << 20) >> PAGE_SHIFT)	/* the first frame above RAM */
 
 struct forgery {
 	const char *name;
-	unsigned shift;		/* of the level whose entry for PAGE(0) is replaced */
-	uint64_t value;		/* @own_frame: this frame is added */
+	unsigned shift;		/* the level of the entry for PAGE(0) that is replaced */
+	uint64_t value;		/* with @own_frame, a frame number is added */
 	enum { FIXED, PGD_FRAME, PT_FRAME, FREE_FRAME } frame;
 };
 
@@ -107,7 +108,7 @@ static void forge(struct world *w, const struct forgery *f)
 	entry_store(entry, value);
 }
 
-/* --- the calls that meet it --- */
+/* --- the calls that find a forged entry --- */
 
 static void call_fault(struct world *w)
 {
@@ -208,7 +209,7 @@ static const struct {
 	{ "exit", call_exit },
 };
 
-/* In a process of its own. */
+/* Run one case in a process of its own. */
 static void run_case(const struct forgery *f, void (*call)(struct world *w))
 {
 	static struct exposed x;
@@ -238,14 +239,14 @@ static void forged_entries_end_in_the_hook(void **state)
 			assert_int_equal(waitpid(pid, &status, 0), pid);
 			if (WIFEXITED(status) && WEXITSTATUS(status) == FORGED_STATUS)
 				continue;
-			print_error("%s, met by %s: status 0x%x\n", forgeries[i].name, calls[j].name, status);
+			print_error("%s, found by %s: status 0x%x\n", forgeries[i].name, calls[j].name, status);
 			failures++;
 		}
 	assert_int_equal(failures, 0);
 }
 
-/* Where tables are not exposed, nothing is checked and the hook is not asked for. */
-static void checks_are_chosen_by_the_machine(void **state)
+/* If the machine does not expose tables, the core checks nothing and needs no forged() hook. */
+static void tables_are_checked_if_the_machine_exposes_them(void **state)
 {
 	struct world w;
 
@@ -259,7 +260,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(forged_entries_end_in_the_hook),
-		cmocka_unit_test(checks_are_chosen_by_the_machine),
+		cmocka_unit_test(tables_are_checked_if_the_machine_exposes_them),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

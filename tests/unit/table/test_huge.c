@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Huge entries of a device's frames: they come whole, and split without losing W, D or A. */
+/* Huge leaves of a device's frames: they are installed whole, and split without losing W, D or A. */
 #define _GNU_SOURCE
 #include "huge_support.h"
 
@@ -11,7 +11,7 @@ static struct scene *scene(void)
 	return scene_with(&device_ops, VELLUM_MAPPING_PFN);
 }
 
-/* W, D and A of the pages [first, end): all have what one leaf had. */
+/* W, D and A of the pages [first, end), which must be the same for all. */
 static void expect_pages(struct vellum_mm *mm, uint64_t first, uint64_t end, uint64_t pfn, bool w, bool d)
 {
 	for (uint64_t i = first; i < end; i++) {
@@ -24,9 +24,9 @@ static void expect_pages(struct vellum_mm *mm, uint64_t first, uint64_t end, uin
 	}
 }
 
-/* --- coming --- */
+/* --- installing --- */
 
-static void fault_brings_the_largest(void **state)
+static void fault_installs_the_largest_leaf(void **state)
 {
 	struct scene *s = scene();
 	uint64_t val;
@@ -46,7 +46,7 @@ static void fault_brings_the_largest(void **state)
 	assert_int_equal(vellum_mm_rss(s->w.mm), GIANT + HUGE);
 	assert_int_equal(s->d->faults, 0);
 	check_world(&s->w);
-	/* What the mapping does not cover, or is not aligned, is smaller. */
+	/* If the mapping does not cover an aligned range, smaller leaves are installed. */
 	map_device(s->w.mm, 2 * GIANT, GIANT - 1, s->d, 0);
 	store(s->w.cpu[0], PAGE(2 * GIANT), 1);
 	assert_true(leaf_at(s->w.mm, PAGE(2 * GIANT), PMD_SHIFT));
@@ -58,7 +58,7 @@ static void fault_brings_the_largest(void **state)
 	end_scene(s);
 }
 
-static void remap_takes_the_largest(void **state)
+static void remap_installs_the_largest_leaf(void **state)
 {
 	struct scene *s = scene();
 	struct vellum_mm *mm = s->w.mm;
@@ -96,8 +96,11 @@ static uint64_t nr_mapped(struct vellum_mm *mm)
 	return nr;
 }
 
-/* Small entries, huge ones, small ones: with every number of frames for their tables that is not enough. */
-static void remap_that_runs_out_of_frames(void **state)
+/*
+ * Small entries, huge leaves, small entries. The call must clean up for each number of free frames that is too
+ * small.
+ */
+static void remap_cleans_up_when_frames_run_out(void **state)
 {
 	const unsigned first = HUGE - 3, pages = 3 + 2 * HUGE + 5;
 	struct scene *s = scene();
@@ -126,8 +129,8 @@ static void remap_that_runs_out_of_frames(void **state)
 	end_scene(s);
 }
 
-/* What was there before stays; what the call has put in front of it goes. */
-static void remap_that_meets_an_entry(void **state)
+/* The entry that was there stays. The entries that the call installed before it are removed. */
+static void remap_over_an_entry_is_ebusy(void **state)
 {
 	struct scene *s = scene();
 	struct vellum_mm *mm = s->w.mm;
@@ -144,8 +147,8 @@ static void remap_that_meets_an_entry(void **state)
 	end_scene(s);
 }
 
-/* Anonymous memory is no device's, whatever object is named beside it. */
-static void anonymous_ignores_the_object(void **state)
+/* Anonymous memory is no device memory, even if the call names a mapping. */
+static void anonymous_memory_ignores_the_mapping(void **state)
 {
 	struct scene *s = scene();
 
@@ -160,8 +163,8 @@ static void anonymous_ignores_the_object(void **state)
 	end_scene(s);
 }
 
-/* A private mapping: whole, small, read-only; a store copies one page and leaves the device's alone. */
-static void remap_of_private(void **state)
+/* In a private mapping the entries are small and read-only. A store copies one page and leaves the device's alone. */
+static void remap_of_a_private_mapping_is_read_only(void **state)
 {
 	struct scene *s = scene();
 	struct vellum_mm *mm = s->w.mm;
@@ -179,8 +182,8 @@ static void remap_of_private(void **state)
 	end_scene(s);
 }
 
-/* The hook may give a private mapping a huge entry for a load: read-only, and split by a store. */
-static void private_leaf_is_copied_by_page(void **state)
+/* The hook may install a huge leaf in a private mapping for a load. The leaf is read-only, and a store splits it. */
+static void store_to_a_private_leaf_copies_one_page(void **state)
 {
 	struct scene *s = scene();
 	struct vellum_mm *mm = s->w.mm;
@@ -201,7 +204,7 @@ static void private_leaf_is_copied_by_page(void **state)
 	end_scene(s);
 }
 
-/* --- T-fork-03, T-fork-04 --- */
+/* --- fork --- */
 
 static void fork_shared_leaf(unsigned shift)
 {
@@ -248,7 +251,7 @@ static void T_fork_04_pud(void **state)
 	fork_shared_leaf(PUD_SHIFT);
 }
 
-/* Against the rules: a private leaf with W. A fork takes it, D and all, into the saved bit. */
+/* An entry that the core never makes: a private leaf with W. fork removes W and saves D. */
 static void T_fork_04_private_pud(void **state)
 {
 	struct scene *s = scene();
@@ -272,7 +275,7 @@ static void T_fork_04_private_pud(void **state)
 	end_scene(s);
 }
 
-/* --- T-wpc-05 --- */
+/* --- the shared mapping helpers --- */
 
 static void T_wpc_05_helpers_skip_leaves(void **state)
 {
@@ -283,7 +286,7 @@ static void T_wpc_05_helpers_skip_leaves(void **state)
 	(void)state;
 	s->d->max_order = 9;
 	map_device(w->mm, 0, HUGE, s->d, 0);
-	map_device(w->mm, HUGE, 8, s->d, HUGE);		/* too small to be huge */
+	map_device(w->mm, HUGE, 8, s->d, HUGE);		/* no aligned 2 MiB, so no huge leaf */
 	store(w->cpu[0], PAGE(0), 1);
 	store(w->cpu[0], PAGE(HUGE + 3), 1);
 	load(w->cpu[0], PAGE(HUGE + 4));
@@ -304,7 +307,7 @@ static void T_wpc_05_helpers_skip_leaves(void **state)
 	end_scene(s);
 }
 
-/* --- T-walk-02 --- */
+/* --- the page walker --- */
 
 struct walk_log {
 	unsigned puds, pmds, ptes;
@@ -360,7 +363,7 @@ static void T_walk_02_huge(void **state)
 	log = walk_all(w, WALK_SPLIT, 0, true);
 	assert_true(log.puds == 1 && log.pmds == 512 && log.ptes == 0);
 	assert_true(leaf_at(w->mm, PAGE(0), PMD_SHIFT));
-	/* Codes end the walk, and nothing more is split. */
+	/* An error from a callback ends the walk, and no other leaf is split. */
 	unmap(w->mm, HUGE, GIANT - HUGE);
 	log = walk_all(w, 0, WALK_SPLIT, true);
 	assert_true(log.puds == 0 && log.pmds == 1 && log.ptes == HUGE);
@@ -370,7 +373,7 @@ static void T_walk_02_huge(void **state)
 	end_scene(s);
 }
 
-/* --- T-pte-06: splits of raw leaves keep all --- */
+/* --- splits of raw leaves keep W, D and A --- */
 
 static void T_pte_06_partial_munmap(void **state)
 {
@@ -414,8 +417,8 @@ static void T_pte_06_partial_munmap_of_pud(void **state)
 	end_scene(s);
 }
 
-/* Zapped whole: each page of it is dirt. A clean one is none. */
-static void dirt_of_whole_leaves(void **state)
+/* If a dirty leaf is zapped as a whole, each of its pages is reported dirty. A clean leaf reports none. */
+static void zap_of_a_dirty_leaf_reports_all_its_pages(void **state)
 {
 	struct scene *s = scene();
 	struct world *w = &s->w;
@@ -435,7 +438,7 @@ static void dirt_of_whole_leaves(void **state)
 	assert_false(pte_present(page_entry(w->mm, PAGE(HUGE))));
 	vellum_unmap_mapping_range(s->d->mapping, 0, GIANT);
 	assert_int_equal(s->d->nr_dirt, GIANT);
-	/* Saved dirt is dirt too. */
+	/* Saved D is reported, too. */
 	store(w->cpu[0], PAGE(GIANT), 1);
 	protect(w->mm, GIANT, HUGE, RO);
 	unmap(w->mm, GIANT, HUGE);
@@ -443,9 +446,9 @@ static void dirt_of_whole_leaves(void **state)
 	end_scene(s);
 }
 
-/* --- rights --- */
+/* --- mprotect --- */
 
-static void mprotect_whole_and_part(void **state)
+static void mprotect_of_a_whole_leaf_and_of_a_part(void **state)
 {
 	struct scene *s = scene();
 	struct world *w = &s->w;
@@ -479,7 +482,7 @@ static void mprotect_whole_and_part(void **state)
 	end_scene(s);
 }
 
-static void mprotect_of_pud(void **state)
+static void mprotect_splits_a_pud_leaf(void **state)
 {
 	struct scene *s = scene();
 	struct world *w = &s->w;
@@ -500,7 +503,7 @@ static void mprotect_of_pud(void **state)
 	end_scene(s);
 }
 
-/* --- moves --- */
+/* --- mremap --- */
 
 static void move_to(struct vellum_mm *mm, unsigned from, unsigned pages, unsigned to)
 {
@@ -510,7 +513,7 @@ static void move_to(struct vellum_mm *mm, unsigned from, unsigned pages, unsigne
 	assert_int_equal(addr, PAGE(to));
 }
 
-static void mremap_aligned_and_not(void **state)
+static void mremap_keeps_leaves_if_aligned(void **state)
 {
 	struct scene *s = scene();
 	struct world *w = &s->w;
@@ -536,7 +539,7 @@ static void mremap_aligned_and_not(void **state)
 	end_scene(s);
 }
 
-static void mremap_of_pud(void **state)
+static void mremap_of_a_pud_leaf(void **state)
 {
 	struct scene *s = scene();
 	struct world *w = &s->w;
@@ -549,7 +552,7 @@ static void mremap_of_pud(void **state)
 	assert_true(leaf_at(w->mm, PAGE(2 * GIANT), PUD_SHIFT) & X86_DIRTY);
 	assert_int_equal(load(w->cpu[0], PAGE(2 * GIANT)), 6);
 	assert_int_equal(try_load(w->cpu[0], PAGE(0)), VELLUM_FAULT_SIGSEGV_MAPERR);
-	/* By 2 MiB: as PMD leaves. */
+	/* A move by 2 MiB: the leaves become PMD leaves. */
 	move_to(w->mm, 2 * GIANT, HUGE, HUGE);
 	check_world(w);
 	assert_true(leaf_at(w->mm, PAGE(HUGE), PMD_SHIFT) & X86_DIRTY);
@@ -562,13 +565,13 @@ static void mremap_of_pud(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(fault_brings_the_largest),
-		cmocka_unit_test(remap_takes_the_largest),
-		cmocka_unit_test(remap_that_runs_out_of_frames),
-		cmocka_unit_test(remap_that_meets_an_entry),
-		cmocka_unit_test(anonymous_ignores_the_object),
-		cmocka_unit_test(remap_of_private),
-		cmocka_unit_test(private_leaf_is_copied_by_page),
+		cmocka_unit_test(fault_installs_the_largest_leaf),
+		cmocka_unit_test(remap_installs_the_largest_leaf),
+		cmocka_unit_test(remap_cleans_up_when_frames_run_out),
+		cmocka_unit_test(remap_over_an_entry_is_ebusy),
+		cmocka_unit_test(anonymous_memory_ignores_the_mapping),
+		cmocka_unit_test(remap_of_a_private_mapping_is_read_only),
+		cmocka_unit_test(store_to_a_private_leaf_copies_one_page),
 		cmocka_unit_test(T_fork_03_pmd),
 		cmocka_unit_test(T_fork_04_pud),
 		cmocka_unit_test(T_fork_04_private_pud),
@@ -576,11 +579,11 @@ int main(void)
 		cmocka_unit_test(T_walk_02_huge),
 		cmocka_unit_test(T_pte_06_partial_munmap),
 		cmocka_unit_test(T_pte_06_partial_munmap_of_pud),
-		cmocka_unit_test(dirt_of_whole_leaves),
-		cmocka_unit_test(mprotect_whole_and_part),
-		cmocka_unit_test(mprotect_of_pud),
-		cmocka_unit_test(mremap_aligned_and_not),
-		cmocka_unit_test(mremap_of_pud),
+		cmocka_unit_test(zap_of_a_dirty_leaf_reports_all_its_pages),
+		cmocka_unit_test(mprotect_of_a_whole_leaf_and_of_a_part),
+		cmocka_unit_test(mprotect_splits_a_pud_leaf),
+		cmocka_unit_test(mremap_keeps_leaves_if_aligned),
+		cmocka_unit_test(mremap_of_a_pud_leaf),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* Huge entries and those who want to know: drivers, trackers, pins, frames looked up. */
+/* Huge leaves and their drivers, trackers, pins and lookups of frames. */
 #define _GNU_SOURCE
 #include "huge_support.h"
 #include "vellum/pagemap.h"
 
-/* --- a driver that is asked before stores --- */
+/* --- a driver with write notify --- */
 
-static void asked_and_lets_all_of_it(void **state)
+static void hook_may_make_a_whole_leaf_writable(void **state)
 {
 	struct scene *s = scene_with(&notified_device_ops, VELLUM_MAPPING_PFN);
 	struct world *w = &s->w;
@@ -26,7 +26,7 @@ static void asked_and_lets_all_of_it(void **state)
 			 X86_PSE | X86_RW | X86_DIRTY);
 	store(w->cpu[0], PAGE(4), 1);
 	assert_int_equal(s->d->huge_faults, asked + 1);
-	/* Read-only and back: dirty and agreed to. */
+	/* Made read-only and writable again, the leaf stays dirty and needs no notification. */
 	protect(w->mm, 0, HUGE, RO);
 	protect(w->mm, 0, HUGE, RW);
 	store(w->cpu[0], PAGE(4), 1);
@@ -36,7 +36,7 @@ static void asked_and_lets_all_of_it(void **state)
 	end_scene(s);
 }
 
-static void asked_and_wants_pages(void **state)
+static void hook_may_make_one_page_writable(void **state)
 {
 	struct scene *s = scene_with(&notified_device_ops, VELLUM_MAPPING_PFN);
 	struct world *w = &s->w;
@@ -64,8 +64,8 @@ static void asked_and_wants_pages(void **state)
 	end_scene(s);
 }
 
-/* The same from 1 GiB, by way of 2 MiB. */
-static void asked_of_a_pud(void **state)
+/* A leaf of 1 GiB is split, and one of its parts of 2 MiB becomes writable. */
+static void hook_may_make_a_part_of_a_pud_leaf_writable(void **state)
 {
 	struct scene *s = scene_with(&notified_device_ops, VELLUM_MAPPING_PFN);
 	struct world *w = &s->w;
@@ -97,7 +97,7 @@ static int crooked_huge_fault(void *ctx, struct vellum_vmf *vmf)
 	return VELLUM_VMF_OK;
 }
 
-static void hooks_that_answer_badly(void **state)
+static void wrong_answers_of_huge_fault(void **state)
 {
 	struct vellum_backing_ops ops = device_ops;
 	struct scene *s;
@@ -111,15 +111,15 @@ static void hooks_that_answer_badly(void **state)
 	ops.huge_fault = crooked_huge_fault;
 	s = scene_with(&ops, VELLUM_MAPPING_PFN);
 	map_device(s->w.mm, 0, HUGE, s->d, 0);
-	store(s->w.cpu[0], PAGE(5), 1);		/* not aligned: as if it had none */
+	store(s->w.cpu[0], PAGE(5), 1);		/* the hook's frame is not aligned: falls back to small pages */
 	assert_int_equal(leaf_at(s->w.mm, PAGE(0), PMD_SHIFT), 0);
 	assert_int_equal(pte_pfn(entry_at(s->w.mm, PAGE(5))), DEVICE_PFN + 5);
 	end_scene(s);
 }
 
-/* --- frames that stand for a file --- */
+/* --- mixed mappings: frames that stand for pages of a file --- */
 
-static void devmap(void **state)
+static void devmap_leaves(void **state)
 {
 	struct vellum_backing_ops ops = device_ops;
 	struct vellum_mm *child;
@@ -167,7 +167,7 @@ static int mark(void *arg, uint64_t first, uint64_t nr)
 	return 0;
 }
 
-/* What is watched is watched page by page. */
+/* A tracker splits the leaves of its range. */
 static void tracker_of_mapping(enum vellum_track_method method)
 {
 	struct scene *s = scene_with(&device_ops, VELLUM_MAPPING_PFN);
@@ -190,7 +190,7 @@ static void tracker_of_mapping(enum vellum_track_method method)
 	OK(vellum_tracker_collect(t, 0, ~0ull, mark, seen));
 	for (unsigned i = 0; i < HUGE; i++)
 		assert_int_equal(seen[i], i == 400);
-	/* What comes while it watches is small. */
+	/* While the tracker exists, only small entries are installed. */
 	unmap(w->mm, 0, HUGE);
 	map_device(w->mm, 0, HUGE, s->d, 0);
 	store(w->cpu[0], PAGE(2), 1);
@@ -201,7 +201,7 @@ static void tracker_of_mapping(enum vellum_track_method method)
 	end_scene(s);
 }
 
-static void trackers_by_mapping(void **state)
+static void trackers_of_a_mapping_split_leaves(void **state)
 {
 	(void)state;
 	tracker_of_mapping(VELLUM_TRACK_CLEAN);
@@ -209,7 +209,7 @@ static void trackers_by_mapping(void **state)
 	tracker_of_mapping(VELLUM_TRACK_AUTO);
 }
 
-/* Dirt from before the tracker is not in its collections: the driver has to hear of it, or find it in the entries. */
+/* The tracker does not report stores from before it existed. So dirt() must be called for them, or D must stay. */
 static void arming_keeps_dirt(enum vellum_track_method method, uint32_t order)
 {
 	struct scene *s = scene_with(&device_ops, VELLUM_MAPPING_PFN);
@@ -246,9 +246,9 @@ static void clean_tracker_keeps_dirt_of_leaves(void **state)
 	arming_keeps_dirt(VELLUM_TRACK_CLEAN, 9);
 }
 
-/* --- frames --- */
+/* --- lookups of frames --- */
 
-static void pins_and_looks(void **state)
+static void pins_of_raw_leaves_fail_and_follow_pfnmap_works(void **state)
 {
 	struct scene *s = scene_with(&device_ops, VELLUM_MAPPING_PFN);
 	struct vellum_follow_pfnmap look;
@@ -274,7 +274,7 @@ static void pins_and_looks(void **state)
 	end_scene(s);
 }
 
-/* Soft-dirty passes device memory over, whatever its size; the walk over entries names them as they are. */
+/* The last entry that the walk reported, and how many. */
 static int count_leaf(void *arg, const struct vellum_entry *entry)
 {
 	struct vellum_entry *last = arg;
@@ -287,7 +287,7 @@ static int count_leaf(void *arg, const struct vellum_entry *entry)
 	return 0;
 }
 
-static void pagemap_and_clear_refs(void **state)
+static void clear_refs_leaves_raw_leaves_alone(void **state)
 {
 	struct scene *s = scene_with(&device_ops, VELLUM_MAPPING_PFN);
 	struct vellum_entry last = { .count = 0 };
@@ -313,8 +313,11 @@ static void pagemap_and_clear_refs(void **state)
 	end_scene(s);
 }
 
-/* No memory for what a split will need: small entries, or a plain error; never half a leaf. */
-static void huge_without_memory(void **state)
+/*
+ * Without memory for the table that a split will need, the fault installs small entries or fails. It never
+ * splits halfway.
+ */
+static void without_memory_no_leaf_is_split_halfway(void **state)
 {
 	struct scene *s = scene_with(&device_ops, VELLUM_MAPPING_PFN);
 	struct world *w = &s->w;
@@ -341,18 +344,18 @@ static void huge_without_memory(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(asked_and_lets_all_of_it),
-		cmocka_unit_test(asked_and_wants_pages),
-		cmocka_unit_test(asked_of_a_pud),
-		cmocka_unit_test(hooks_that_answer_badly),
-		cmocka_unit_test(devmap),
-		cmocka_unit_test(trackers_by_mapping),
+		cmocka_unit_test(hook_may_make_a_whole_leaf_writable),
+		cmocka_unit_test(hook_may_make_one_page_writable),
+		cmocka_unit_test(hook_may_make_a_part_of_a_pud_leaf_writable),
+		cmocka_unit_test(wrong_answers_of_huge_fault),
+		cmocka_unit_test(devmap_leaves),
+		cmocka_unit_test(trackers_of_a_mapping_split_leaves),
 		cmocka_unit_test(wp_tracker_keeps_dirt),
 		cmocka_unit_test(clean_tracker_keeps_dirt),
 		cmocka_unit_test(clean_tracker_keeps_dirt_of_leaves),
-		cmocka_unit_test(pins_and_looks),
-		cmocka_unit_test(pagemap_and_clear_refs),
-		cmocka_unit_test(huge_without_memory),
+		cmocka_unit_test(pins_of_raw_leaves_fail_and_follow_pfnmap_works),
+		cmocka_unit_test(clear_refs_leaves_raw_leaves_alone),
+		cmocka_unit_test(without_memory_no_leaf_is_split_halfway),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

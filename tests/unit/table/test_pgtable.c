@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Entries as values: encodings, the saved dirty bit, protection changes. */
+/* Entries as values: encodings, the saved dirty bit, changes of protection. */
 #include "more_support.h"
 
 #define SD X86_SAVED_DIRTY
@@ -115,8 +115,8 @@ static void T_pte_03_protnone_round_trip(void **state)
 		}
 }
 
-/* Every bit of the entry: kept if the list says so, else the protection's. */
-static void modify_keeps_its_list(void **state)
+/* A bit of the entry stays if it is in the list. Else the new protection decides. */
+static void pte_modify_keeps_the_bits_of_its_list(void **state)
 {
 	const uint64_t kept = X86_PFN_MASK | X86_PWT | X86_PCD | X86_ACCESSED | X86_DIRTY |
 			      X86_PAT | X86_SPECIAL | X86_UFFD_WP | X86_SOFT_DIRTY | X86_DEVMAP;
@@ -127,7 +127,7 @@ static void modify_keeps_its_list(void **state)
 		uint64_t v = X86_PRESENT | X86_RW | 1ull << bit;
 		uint64_t want = (prot & ~X86_ACCESSED) | (v & kept);
 
-		if (1ull << bit == SD) /* moves to D, since the entry is writable: saved is lost */
+		if (1ull << bit == SD) /* the entry is writable, so saved D moves to D */
 			continue;
 		assert_int_equal(pte_modify(pte_make(v), prot).val, want);
 	}
@@ -136,8 +136,11 @@ static void modify_keeps_its_list(void **state)
 			 0x1000025 | SD);
 }
 
-/* A huge leaf keeps PSE and the PAT at bit 12, which is none of the frame; PROT_NONE inverts only the frame. */
-static void huge_leaves(void **state)
+/*
+ * A huge leaf keeps PSE and the PAT at bit 12, which is no bit of the frame. PROT_NONE inverts only the frame
+ * number.
+ */
+static void huge_leaves_keep_pse_and_pat(void **state)
 {
 	const uint64_t none = prot_of(0, false), rw = prot_of(RW, true), pat = X86_PAT_LARGE;
 
@@ -163,7 +166,7 @@ static void huge_leaves(void **state)
 		assert_int_equal(pud_pfn(off), frame << 18);
 		assert_int_equal(pud_modify(off, rw).val, pud.val);
 	}
-	/* Under invalidation: the frame is not inverted. */
+	/* During an invalidation, the frame number is not inverted. */
 	assert_int_equal(pmd_pfn(pmd_make(0x40000000 | X86_PSE | X86_RW)), 0x40000);
 }
 
@@ -186,20 +189,20 @@ static void T_pte_02_none(void **state)
 			assert_false(pte_none(pte_make(1ull << bit | 0x60)));
 }
 
-static void present_shapes(void **state)
+static void present_and_protnone_entries(void **state)
 {
 	(void)state;
 	assert_true(pte_present(pte_make(X86_PRESENT)));
 	assert_true(pte_present(pte_make(X86_PROTNONE)));
-	assert_false(pte_present(pte_make(X86_PSE))); /* PAT here */
-	assert_true(pmd_present(pmd_make(X86_PSE)));  /* huge, under invalidation */
+	assert_false(pte_present(pte_make(X86_PSE))); /* the PAT in a PTE */
+	assert_true(pmd_present(pmd_make(X86_PSE)));  /* a leaf during an invalidation */
 	assert_true(pud_present(pud_make(X86_PSE)));
 	assert_true(pmd_leaf(pmd_make(X86_PSE | X86_PRESENT)));
 	assert_false(pmd_leaf(pmd_make(X86_PRESENT)));
 	assert_false(pmd_present(pmd_make(0x60)));
 }
 
-/* Every operation treats the erratum's bits in an empty entry as nothing there. */
+/* An erratum of some CPUs sets A and D in empty entries. Every operation takes such an entry for none. */
 static void T_pte_02_every_operation(void **state)
 {
 	static const uint64_t none[] = {0x20, 0x40, 0x60};
@@ -273,7 +276,7 @@ static void T_shs_01_vectors(void **state)
 				 dirty_vectors[i].result);
 }
 
-/* The rules again, as bits by name, to compare with. */
+/* The same rules, written with named bits. */
 struct model {
 	bool rw, d, sd, u, s;
 };
@@ -410,14 +413,14 @@ static void T_shs_01_exhaustive(void **state)
 		}
 }
 
-/* A CPU sets A and D while software changes the entry: nothing is lost. */
+/* A CPU sets A and D while software changes the entry: no bit is lost. */
 static void live_update_keeps_bits(void **state)
 {
 	pte_t pte = pte_make(0x1000003), old;
 
 	(void)state;
 	old = ptep_get(&pte);
-	pte.val |= X86_ACCESSED | X86_DIRTY; /* behind our back */
+	pte.val |= X86_ACCESSED | X86_DIRTY; /* as a CPU would, between load and update */
 	assert_false(ptep_cmpxchg(&pte, &old, pte_wrprotect(old)));
 	assert_int_equal(old.val, 0x1000063);
 	assert_int_equal(ptep_update(&pte, pte_wrprotect).val, 0x1000063);
@@ -426,7 +429,7 @@ static void live_update_keeps_bits(void **state)
 	assert_int_equal(pte.val, 0);
 }
 
-/* Flags of entries that are not present, alone and together; type and offset stay what they are. */
+/* Flags of entries that are not present, alone and together, leave type and offset unchanged. */
 static void T_pte_03_swap_flags(void **state)
 {
 	(void)state;
@@ -454,7 +457,7 @@ static void T_pte_03_swap_flags(void **state)
 		}
 }
 
-/* A marker is known by type and offset, whatever flags it has been given on its way. */
+/* The type and the offset identify a marker, whatever its flags are. */
 static void T_pte_03_marker_bits(void **state)
 {
 	(void)state;
@@ -482,10 +485,10 @@ int main(void)
 		cmocka_unit_test(swap_round_trip),
 		cmocka_unit_test(page_protections),
 		cmocka_unit_test(T_pte_03_protnone_round_trip),
-		cmocka_unit_test(modify_keeps_its_list),
-		cmocka_unit_test(huge_leaves),
+		cmocka_unit_test(pte_modify_keeps_the_bits_of_its_list),
+		cmocka_unit_test(huge_leaves_keep_pse_and_pat),
 		cmocka_unit_test(T_pte_02_none),
-		cmocka_unit_test(present_shapes),
+		cmocka_unit_test(present_and_protnone_entries),
 		WORLD_TEST(T_pte_02_every_operation),
 		cmocka_unit_test(T_pte_03_swap_flags),
 		cmocka_unit_test(T_pte_03_marker_bits),

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Shadow stacks: RW=0 with D=1 means "stored to by calls alone", and nothing else makes it. */
+/* Shadow stacks: an entry with RW=0 and D=1 allows only shadow-stack stores. No other path makes such an entry. */
 #include "gup_support.h"
 #include "vellum/device.h"
 #include "vellum/pagemap.h"
@@ -7,7 +7,7 @@
 
 #define SHAPE (X86_PRESENT | X86_RW | X86_DIRTY | X86_SAVED_DIRTY)
 #define STACK (X86_PRESENT | X86_DIRTY)		/* the shadow-stack encoding */
-#define SAVED (X86_PRESENT | X86_SAVED_DIRTY)	/* read-only, dirty all the same */
+#define SAVED (X86_PRESENT | X86_SAVED_DIRTY)	/* read-only, and dirty */
 
 static void map_stack(struct vellum_mm *mm, unsigned at, unsigned pages)
 {
@@ -35,7 +35,7 @@ static uint64_t pop(struct vellum_soft_cpu *cpu, uint64_t addr)
 	return val;
 }
 
-static void T_shs_02_who_may_store(void **state)
+static void T_shs_02_only_shadow_stack_stores_are_allowed(void **state)
 {
 	struct world *w = *state;
 	uint64_t val;
@@ -45,14 +45,14 @@ static void T_shs_02_who_may_store(void **state)
 	check_world(w);
 	assert_int_equal(shape_of(w->mm, 0), STACK);
 	assert_int_equal(pop(w->cpu[0], PAGE(0)), 5);
-	assert_int_equal(load(w->cpu[0], PAGE(0)), 5);		/* ordinary loads may */
+	assert_int_equal(load(w->cpu[0], PAGE(0)), 5);		/* ordinary loads are allowed */
 	assert_int_equal(try_store(w->cpu[0], PAGE(0), 6), VELLUM_FAULT_SIGSEGV_ACCERR);
 	assert_int_equal(try_store(w->cpu[0], PAGE(1), 6), VELLUM_FAULT_SIGSEGV_ACCERR);
-	assert_int_equal(pop(w->cpu[0], PAGE(1)), 0);		/* a load first */
+	assert_int_equal(pop(w->cpu[0], PAGE(1)), 0);		/* a shadow-stack load faults it in */
 	check_world(w);
 	push(w->cpu[0], PAGE(1), 7);
 	assert_int_equal(shape_of(w->mm, 1), STACK);
-	/* Elsewhere shadow-stack accesses fault, and leave no such entry. */
+	/* In other VMAs, shadow-stack accesses fault and make no such entry. */
 	map_at(w->mm, 4, 2, RW, ANON);
 	store(w->cpu[0], PAGE(4), 1);
 	for (unsigned i = 4; i < 6; i++) {
@@ -84,13 +84,13 @@ static void T_shs_02_fork(void **state)
 	assert_int_not_equal(pte_pfn(entry_at(child, PAGE(0))), pfn);
 	assert_int_equal(pop(w->cpu[0], PAGE(0)), 5);
 	end_child(child, w->cpu[1]);
-	push(w->cpu[0], PAGE(0), 7);	/* alone: no copy */
+	push(w->cpu[0], PAGE(0), 7);	/* sole owner: no copy */
 	check_world(w);
 	assert_int_equal(shape_of(w->mm, 0), STACK);
 	assert_int_equal(pte_pfn(entry_at(w->mm, PAGE(0))), pfn);
 }
 
-/* The parent's other CPU has the right in its TLB when the fork comes. */
+/* The parent's other CPU has a translation with the right when the parent forks. */
 static void T_shs_02_fork_flushes(void **state)
 {
 	struct world *w = *state;
@@ -108,8 +108,8 @@ static void T_shs_02_fork_flushes(void **state)
 	end_child(child, w->cpu[1]);
 }
 
-/* To read-only and back: the entry may keep its shape (7.3), the mapping's rights decide. */
-static void mprotect_of_a_stack(void **state)
+/* mprotect to read-only and back. While the VMA is read-only, shadow-stack accesses fault. */
+static void mprotect_of_a_shadow_stack(void **state)
 {
 	struct world *w = *state;
 	uint64_t val;
@@ -136,7 +136,7 @@ static void mprotect_of_a_stack(void **state)
 	check_world(w);
 }
 
-/* Read-only in between a fork: the page that came of it is a copy of the right owner's. */
+/* A fork while the VMA is read-only: parent and child have separate copies later. */
 static void mprotect_and_fork(void **state)
 {
 	struct world *w = *state;
@@ -159,7 +159,7 @@ static void mprotect_and_fork(void **state)
 	end_child(child, w->cpu[1]);
 }
 
-static void gup_of_a_stack(void **state)
+static void gup_of_a_shadow_stack_needs_force(void **state)
 {
 	struct world *w = *state;
 	struct vellum_mm *child;
@@ -176,14 +176,14 @@ static void gup_of_a_stack(void **state)
 	assert_int_equal(pop(w->cpu[0], PAGE(0)), 6);
 	assert_int_equal(shape_of(w->mm, 0), STACK);
 	unpin_dirty(w, pfn);
-	pfn = pin(w->mm, PAGE(1), WRITE | FORCE);	/* nothing there yet */
+	pfn = pin(w->mm, PAGE(1), WRITE | FORCE);	/* not present yet */
 	assert_true(is_own_page(w, pfn));
 	frame_words(w, pfn)[0] = 9;
 	assert_int_equal(pop(w->cpu[0], PAGE(1)), 9);
 	push(w->cpu[0], PAGE(1), 10);
 	assert_int_equal(frame_words(w, pfn)[0], 10);
 	unpin(w, pfn);
-	/* Shared after a fork: copied, as a call would. */
+	/* Shared after a fork: FORCE copies the page, as a shadow-stack store would. */
 	child = fork_on(w->mm, w->cpu[1]);
 	pfn = pin(child, PAGE(0), WRITE | FORCE);
 	assert_true(is_own_page(w, pfn));
@@ -195,7 +195,7 @@ static void gup_of_a_stack(void **state)
 	end_child(child, w->cpu[1]);
 }
 
-/* Pinned while a fork comes: the child's copy is a shadow stack too, and the parent's entry stays. */
+/* Pinned during a fork: the child gets a copy, also a shadow stack. The parent's entry stays. */
 static void T_fork_06_pinned_stack(void **state)
 {
 	struct world *w = *state;
@@ -217,8 +217,8 @@ static void T_fork_06_pinned_stack(void **state)
 	end_child(child, w->cpu[1]);
 }
 
-/* Another frame, and a fault that finds the entry as it should be: it stays writable for the stack. */
-static void stays_a_stack(void **state)
+/* After migration and after a spurious fault, the entry still allows shadow-stack stores. */
+static void migration_keeps_the_encoding(void **state)
 {
 	struct world *w = *state;
 
@@ -234,7 +234,7 @@ static void stays_a_stack(void **state)
 	check_world(w);
 }
 
-static void uffd_is_refused(void **state)
+static void uffd_register_is_refused(void **state)
 {
 	static const uint64_t modes[] = { VELLUM_UFFD_MISSING, VELLUM_UFFD_WP, VELLUM_UFFD_MINOR };
 	struct world *w = *state;
@@ -252,8 +252,8 @@ static void uffd_is_refused(void **state)
 	check_world(w);
 }
 
-/* Swapped out and back, watched by soft-dirty, tracked: the shape comes back by a call's store only. */
-static void other_roads_to_w(void **state)
+/* After swap, soft-dirty and tracking, only a shadow-stack store restores the encoding. */
+static void swap_soft_dirty_and_trackers_remove_the_right(void **state)
 {
 	struct world *w = *state;
 	struct vellum_tracker *t;
@@ -300,7 +300,7 @@ static void other_roads_to_w(void **state)
 	ram_swap_stop(w, &swap);
 }
 
-static void mremap_of_a_stack(void **state)
+static void mremap_of_a_shadow_stack(void **state)
 {
 	struct world *w = *state;
 	uint64_t to = PAGE(32);
@@ -321,17 +321,17 @@ static void mremap_of_a_stack(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		WORLD_TEST(T_shs_02_who_may_store),
+		WORLD_TEST(T_shs_02_only_shadow_stack_stores_are_allowed),
 		WORLD_TEST(T_shs_02_fork),
 		WORLD_TEST(T_shs_02_fork_flushes),
-		WORLD_TEST(mprotect_of_a_stack),
+		WORLD_TEST(mprotect_of_a_shadow_stack),
 		WORLD_TEST(mprotect_and_fork),
-		WORLD_TEST(gup_of_a_stack),
+		WORLD_TEST(gup_of_a_shadow_stack_needs_force),
 		WORLD_TEST(T_fork_06_pinned_stack),
-		WORLD_TEST(stays_a_stack),
-		WORLD_TEST(uffd_is_refused),
-		WORLD_TEST(other_roads_to_w),
-		WORLD_TEST(mremap_of_a_stack),
+		WORLD_TEST(migration_keeps_the_encoding),
+		WORLD_TEST(uffd_register_is_refused),
+		WORLD_TEST(swap_soft_dirty_and_trackers_remove_the_right),
+		WORLD_TEST(mremap_of_a_shadow_stack),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

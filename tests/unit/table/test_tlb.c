@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT */
-/* Stale translations: what other CPUs may do inside a flush window, and never after it. */
+/* Stale translations: other CPUs may use them inside a flush window, but not after it. */
 #include "more_support.h"
 #include "mm/space/space.h"
 
-/* What CPU 1 does once, when the next flush begins and no TLB has forgotten yet. */
+/* What CPU 1 does once, when the next flush begins and no TLB is flushed yet. */
 struct window {
 	struct world *w;
 	void (*fn)(struct window *win);
-	unsigned flushes; /* windows seen */
+	unsigned flushes; /* number of flush windows */
 	uint64_t addr, val;
-	uint64_t seen; /* what @fn found out */
+	uint64_t seen; /* the result of @fn */
 	enum vellum_fault_result result;
 };
 
@@ -19,12 +19,12 @@ static void flush_begins(void *arg)
 	void (*fn)(struct window * win) = win->fn;
 
 	win->flushes++;
-	win->fn = NULL; /* once; and not for flushes that it causes itself */
+	win->fn = NULL; /* once, and not for flushes that @fn causes */
 	if (fn)
 		fn(win);
 }
 
-/* CPU 1 runs the same address space as CPU 0, and the hook is in place. */
+/* CPU 1 runs the address space of CPU 0, and the hook is set. */
 static struct window *open_window(struct world *w, void (*fn)(struct window *win), uint64_t addr,
 				  uint64_t val)
 {
@@ -51,9 +51,9 @@ static void done(struct world *w)
 	vellum_soft_load_mm(w->cpu[1], NULL);
 }
 
-/* --- the soft TLB is one --- */
+/* --- the software TLB --- */
 
-static void stores_hit_without_touching_the_entry(void **state)
+static void a_tlb_hit_does_not_change_the_entry(void **state)
 {
 	struct world *w = *state;
 	pte_t clean;
@@ -61,16 +61,16 @@ static void stores_hit_without_touching_the_entry(void **state)
 	map_at(w->mm, 0, 2, RW, ANON);
 	store(w->cpu[0], BASE, 1);
 	clean = pte_mkold(pte_mkclean(entry_at(w->mm, BASE)));
-	set_entry_at(w->mm, BASE, clean); /* and no flush */
+	set_entry_at(w->mm, BASE, clean); /* without a flush */
 	store(w->cpu[0], BASE, 2);
 	assert_int_equal(entry_at(w->mm, BASE).val, clean.val);
-	vellum_soft_load_mm(w->cpu[0], w->mm); /* drops the TLB */
+	vellum_soft_load_mm(w->cpu[0], w->mm); /* flushes the TLB */
 	store(w->cpu[0], BASE, 3);
 	assert_int_equal(entry_at(w->mm, BASE).val, clean.val | X86_ACCESSED | X86_DIRTY);
 }
 
-/* {W, !D} cached by a load: the store walks and sets D. */
-static void clean_translation_sets_d(void **state)
+/* A load caches an entry with W, without D: the store walks and sets D. */
+static void store_by_a_clean_translation_sets_d(void **state)
 {
 	struct world *w = *state;
 
@@ -92,15 +92,15 @@ static void stale_translation_outlives_its_entry(void **state)
 	store(w->cpu[1], BASE, 1);
 	pte = entry_at(w->mm, BASE);
 	set_entry_at(w->mm, BASE, pte_make(0));
-	store(w->cpu[1], BASE, 2); /* hits: nobody flushed */
+	store(w->cpu[1], BASE, 2); /* uses the stale translation */
 	assert_int_equal(*(uint64_t *)vellum_frame_host(w->memory, pte_pfn(pte)), 2);
 	assert_int_equal(entry_at(w->mm, BASE).val, 0);
 	set_entry_at(w->mm, BASE, pte);
 	done(w);
 }
 
-/* More pages than the TLB has room for: evicted ones walk again. */
-static void more_pages_than_ways(void **state)
+/* More pages than the TLB has entries: an access to an evicted page walks again. */
+static void evicted_translations_walk_again(void **state)
 {
 	struct world *w = *state;
 
@@ -139,7 +139,7 @@ static void T_tlb_01_zap_dirty_shared(void **state)
 	win = open_window(w, note_lock_and_store, PAGE(1), 2);
 	dontneed(w->mm, 0, 4);
 	assert_int_equal(win->flushes, 1);
-	assert_true(win->seen); /* flushed before the page-table lock was dropped */
+	assert_true(win->seen); /* the flush came before the page-table lock was dropped */
 	assert_int_equal(win->result, VELLUM_FAULT_OK);
 	OK(vellum_mapping_read(obj, BYTES(1), &val, 8));
 	assert_int_equal(val, 2);
@@ -156,7 +156,7 @@ static void note_free_frames(struct window *win)
 	store_in_window(win);
 }
 
-/* Pages and tables go back to the allocator only after the flush. */
+/* Pages and tables are freed only after the flush. */
 static void frames_are_freed_after_the_flush(void **state)
 {
 	struct world *w = *state;
@@ -184,7 +184,7 @@ static void frames_are_freed_after_the_flush(void **state)
 	done(w);
 }
 
-static void many_pages_flush_in_between(void **state)
+static void a_large_zap_flushes_in_batches(void **state)
 {
 	struct world *w = *state;
 	struct window *win;
@@ -247,7 +247,7 @@ static void T_fork_08_stale_writer(void **state)
 	child = fork_on(w->mm, w->cpu[2]);
 	assert_int_equal(win->flushes, 1);
 	assert_int_equal(win->result, VELLUM_FAULT_OK);
-	store(w->cpu[1], BASE, 3); /* must copy: the child runs by now */
+	store(w->cpu[1], BASE, 3); /* must copy, as the child runs already */
 	assert_int_equal(load(w->cpu[2], BASE), 2);
 	assert_int_equal(load(w->cpu[0], BASE), 3);
 	end_child(child, w->cpu[2]);
@@ -256,7 +256,7 @@ static void T_fork_08_stale_writer(void **state)
 
 /* --- rights --- */
 
-static void mprotect_window(void **state)
+static void store_in_the_window_of_mprotect(void **state)
 {
 	struct world *w = *state;
 	struct window *win;
@@ -276,7 +276,7 @@ static void mprotect_window(void **state)
 	done(w);
 }
 
-static void mremap_window(void **state)
+static void store_in_the_window_of_mremap(void **state)
 {
 	struct world *w = *state;
 	struct window *win;
@@ -318,17 +318,17 @@ static void T_wpc_06_store_in_the_window(void **state)
 	OK(vellum_clean_record_shared_mapping_range(obj, 0, 4, 0, &bitmap, &start, &end, NULL));
 	assert_int_equal(win->flushes, 1);
 	assert_int_equal(win->result, VELLUM_FAULT_OK);
-	assert_false(has_d(w->mm, PAGE(1))); /* the store left no trace ... */
+	assert_false(has_d(w->mm, PAGE(1))); /* the store did not set D ... */
 	assert_int_equal(bitmap, 2);
 	OK(vellum_mapping_read(obj, BYTES(1), &val, 8));
-	assert_int_equal(val, 2);     /* ... but the consumer has it */
-	store(w->cpu[1], PAGE(1), 3); /* after the return: sets D again */
+	assert_int_equal(val, 2);     /* ... but the caller sees its value */
+	store(w->cpu[1], PAGE(1), 3); /* after the return, it sets D again */
 	assert_true(has_d(w->mm, PAGE(1)));
 	vellum_mapping_put(obj);
 	done(w);
 }
 
-static void wp_window(void **state)
+static void store_in_the_window_of_wp(void **state)
 {
 	struct world *w = *state;
 	struct vellum_mapping *obj = shared_page(w);
@@ -347,7 +347,7 @@ static void wp_window(void **state)
 	done(w);
 }
 
-static void tracker_window(void **state)
+static void store_in_the_window_of_a_collection(void **state)
 {
 	struct world *w = *state;
 	struct vellum_tracker *t;
@@ -369,15 +369,15 @@ static void tracker_window(void **state)
 	}
 }
 
-/* --- somebody else's window: what he changed and has not flushed is stale for us too --- */
+/* --- nested windows: entries that another thread changed and has not flushed are stale for this thread, too --- */
 
 static void nested_dontneed_in_window(struct window *win)
 {
-	dontneed(win->w->mm, 0, 4); /* finds nothing to do; but on return nothing may be stale */
+	dontneed(win->w->mm, 0, 4); /* finds no entry, but must not return before the flush */
 	win->seen = load(win->w->cpu[1], win->addr);
 }
 
-static void nested_dontneed(void **state)
+static void nested_dontneed_waits_for_the_flush(void **state)
 {
 	struct world *w = *state;
 	struct window *win;
@@ -393,11 +393,11 @@ static void nested_dontneed(void **state)
 
 static void nested_mprotect_in_window(struct window *win)
 {
-	protect(win->w->mm, 0, 4, RO); /* the entry has lost W already */
+	protect(win->w->mm, 0, 4, RO); /* the entry has no W already */
 	store_in_window(win);
 }
 
-static void nested_mprotect(void **state)
+static void nested_mprotect_waits_for_the_flush(void **state)
 {
 	struct world *w = *state;
 	struct vellum_mapping *obj = shared_page(w);
@@ -428,7 +428,7 @@ static void T_wpc_09_nested_wp(void **state)
 	done(w);
 }
 
-/* --- who is flushed --- */
+/* --- which address spaces are flushed --- */
 
 static void idle_address_spaces_are_not_flushed(void **state)
 {
@@ -452,22 +452,22 @@ static void idle_address_spaces_are_not_flushed(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		WORLD_TEST(stores_hit_without_touching_the_entry),
-		WORLD_TEST(clean_translation_sets_d),
+		WORLD_TEST(a_tlb_hit_does_not_change_the_entry),
+		WORLD_TEST(store_by_a_clean_translation_sets_d),
 		WORLD_TEST(stale_translation_outlives_its_entry),
-		WORLD_TEST(more_pages_than_ways),
+		WORLD_TEST(evicted_translations_walk_again),
 		WORLD_TEST(T_tlb_01_zap_dirty_shared),
 		WORLD_TEST(frames_are_freed_after_the_flush),
-		WORLD_TEST(many_pages_flush_in_between),
+		WORLD_TEST(a_large_zap_flushes_in_batches),
 		WORLD_TEST(T_tlb_02_cow),
 		WORLD_TEST(T_fork_08_stale_writer),
-		WORLD_TEST(mprotect_window),
-		WORLD_TEST(mremap_window),
+		WORLD_TEST(store_in_the_window_of_mprotect),
+		WORLD_TEST(store_in_the_window_of_mremap),
 		WORLD_TEST(T_wpc_06_store_in_the_window),
-		WORLD_TEST(wp_window),
-		WORLD_TEST(tracker_window),
-		WORLD_TEST(nested_dontneed),
-		WORLD_TEST(nested_mprotect),
+		WORLD_TEST(store_in_the_window_of_wp),
+		WORLD_TEST(store_in_the_window_of_a_collection),
+		WORLD_TEST(nested_dontneed_waits_for_the_flush),
+		WORLD_TEST(nested_mprotect_waits_for_the_flush),
 		WORLD_TEST(T_wpc_09_nested_wp),
 		WORLD_TEST(idle_address_spaces_are_not_flushed),
 	};

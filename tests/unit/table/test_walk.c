@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The page walker: what it calls, in which order, and what ends it. */
+/* The page walker: which callbacks it calls, in which order, and what ends the walk. */
 #include "mm/table/pagewalk.h"
 #include "more_support.h"
 
@@ -7,13 +7,13 @@
 
 struct call {
 	char what;		/* t test, ( pre, ) post, l huge leaf, e entry, h hole */
-	uint64_t start, end;	/* pages from BASE */
+	uint64_t start, end;	/* page numbers from BASE */
 };
 
 struct log {
 	struct call call[64];
 	unsigned nr;
-	int answer;		/* of the callback @at, for the page (or VMA at) @page */
+	int answer;		/* the return value of callback @at for page (or VMA at) @page */
 	char at;
 	uint64_t page;
 };
@@ -97,7 +97,7 @@ static void expect_calls(const struct log *log, const struct call *want, unsigne
 		expect_calls(log, want, ARRAY_SIZE(want));                            \
 	} while (0)
 
-/* Two mappings with a gap between them; the second has a table for its second half only. */
+/* Two VMAs with a gap between them. Only the second half of the second has a table. */
 static void two_mappings(struct world *w)
 {
 	map_at(w->mm, 0, 3, RW, ANON);
@@ -107,7 +107,10 @@ static void two_mappings(struct world *w)
 	store(w->cpu[0], PAGE(FAR), 1);
 }
 
-/* Ascending; entries that are none too; a part without a table in one call; clipped to the range. */
+/*
+ * Pages are visited in ascending order, none entries too. A part without a table is one hole. All calls are
+ * clipped to the range.
+ */
 static void T_walk_01_order_and_holes(void **state)
 {
 	struct world *w = *state;
@@ -128,8 +131,8 @@ static void T_walk_01_order_and_holes(void **state)
 	       { 'h', 4 * FAR - 1, 4 * FAR }, { 'h', 4 * FAR, 4 * FAR + 1 }, { ')', 4 * FAR - 1, 4 * FAR + 1 });
 }
 
-/* A leaf is told once, ends the walk as an entry does, and is a table of entries for who wants it split. */
-static void walk_of_huge_leaves(void **state)
+/* A leaf is visited once. Its callback may end the walk, or have it split and walked as a table. */
+static void huge_leaves_are_visited_once(void **state)
 {
 	struct world *w = *state;
 	struct log log = { .at = 0 }, stops = { .at = 'l', .page = FAR, .answer = WALK_STOP };
@@ -150,7 +153,10 @@ static void walk_of_huge_leaves(void **state)
 	       { 'e', FAR + 1, FAR + 2 }, { ')', FAR, FAR + 2 });
 }
 
-/* What a callback answers ends the walk with that; post runs where pre has; a skipped mapping ends nothing. */
+/*
+ * A non-zero return value of a callback ends the walk with that value. post is called if pre was. A skipped VMA
+ * does not end the walk.
+ */
 static void T_walk_03_codes(void **state)
 {
 	struct world *w = *state;
@@ -188,7 +194,7 @@ static int is_shared(struct vma *vma, struct mm_walk *walk)
 	return vma->flags & VM_SHARED ? 0 : WALK_SKIP;
 }
 
-/* Two processes, parts that overlap, a private mapping between them that is passed over. */
+/* Two processes whose VMAs overlap in the mapping, and a private VMA between them that is skipped. */
 static void T_walk_04_by_mapping(void **state)
 {
 	static const struct mm_walk_ops ops = { .test_vma = is_shared, .pte = sum_pages };
@@ -222,7 +228,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		WORLD_TEST(T_walk_01_order_and_holes),
-		WORLD_TEST(walk_of_huge_leaves),
+		WORLD_TEST(huge_leaves_are_visited_once),
 		WORLD_TEST(T_walk_03_codes),
 		WORLD_TEST(T_walk_04_by_mapping),
 	};
