@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What an access to private memory finds, costs and leaves behind; copy on write; no memory; spurious faults. */
+/* Faults in private memory: their results and counters; copy on write; failed allocations; spurious faults. */
 #include "more_support.h"
 
 /* --- private anonymous memory --- */
@@ -10,7 +10,7 @@ static void zero_page(void **state)
 	uint64_t before;
 
 	map_at(w->mm, 0, 4, RW, ANON);
-	assert_int_equal(load(w->cpu[0], PAGE(3)), 0); /* tables exist now */
+	assert_int_equal(load(w->cpu[0], PAGE(3)), 0); /* so that the tables exist */
 	before = free_frames(w);
 	for (unsigned i = 0; i < 4; i++)
 		assert_int_equal(load(w->cpu[0], PAGE(i)), 0);
@@ -57,7 +57,7 @@ static const struct {
 	{7, VELLUM_FAULT_OK, VELLUM_FAULT_OK, VELLUM_FAULT_OK},
 };
 
-static void access_rights(void **state)
+static void faults_check_the_rights_of_the_vma(void **state)
 {
 	struct world *w = *state;
 	struct counting *c = new_counting();
@@ -95,7 +95,7 @@ static void access_rights(void **state)
 	vellum_mapping_put(obj);
 }
 
-/* NX takes effect at once, on a page whose instructions were fetched before. */
+/* NX takes effect at once, even for a page whose instructions were fetched before. */
 static void nx_fetch(void **state)
 {
 	struct world *w = *state;
@@ -159,7 +159,7 @@ static void T_fork_02_cow(void **state)
 	assert_int_equal(vellum_mm_counter(child, VELLUM_COUNT_FAULT_COW), 1);
 	assert_int_equal(load(w->cpu[0], PAGE(1)), 1);
 	check_world(w);
-	store(w->cpu[0], PAGE(1), 3); /* the parent is alone again */
+	store(w->cpu[0], PAGE(1), 3); /* the parent is the sole owner again */
 	assert_int_equal(pte_pfn(entry_at(w->mm, PAGE(1))), pfn);
 	assert_int_equal(count_of(w, VELLUM_COUNT_FAULT_REUSE), 1);
 	assert_int_equal(load(w->cpu[1], PAGE(1)), 2);
@@ -184,7 +184,7 @@ static void T_fork_02_reuse_after_the_child_is_gone(void **state)
 	store(w->cpu[0], PAGE(1), 3);
 	assert_int_equal(free_frames(w), before);
 	assert_int_equal(count_of(w, VELLUM_COUNT_FAULT_COW), 0);
-	child = fork_on(w->mm, w->cpu[1]); /* this time the parent stores first */
+	child = fork_on(w->mm, w->cpu[1]); /* now the parent stores first */
 	store(w->cpu[0], PAGE(1), 4);
 	assert_int_equal(load(w->cpu[1], PAGE(1)), 3);
 	assert_int_equal(count_of(w, VELLUM_COUNT_FAULT_COW), 1);
@@ -282,7 +282,7 @@ static void T_fork_05_shared_entry(void **state)
 	vellum_memory_free_device(w->memory, c->first_pfn, 4);
 }
 
-/* --- no memory --- */
+/* --- no free frames --- */
 
 static void out_of_memory_is_a_result(void **state)
 {
@@ -311,7 +311,7 @@ static void out_of_memory_is_a_result(void **state)
 	world_destroy(&w);
 }
 
-/* A copy that fails for want of memory leaves both sides as they were. */
+/* A copy that fails with OOM leaves parent and child unchanged. */
 static void cow_out_of_memory(void **state)
 {
 	struct vellum_mm *child;
@@ -373,7 +373,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		WORLD_TEST(zero_page),
 		WORLD_TEST(first_store),
-		WORLD_TEST(access_rights),
+		WORLD_TEST(faults_check_the_rights_of_the_vma),
 		WORLD_TEST(nx_fetch),
 		WORLD_TEST(T_pte_03_protnone_keeps_data),
 		WORLD_TEST(T_fork_02_cow),

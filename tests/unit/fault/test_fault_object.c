@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Faults in mappings of objects and of devices' memory: what they find, ask and leave behind. */
+/* Faults in mappings of files and of device memory: their results and the hooks that they call. */
 #include "more_support.h"
 #include "mm/space/space.h"
 
@@ -9,7 +9,7 @@
 #define SHARED	VELLUM_MAP_SHARED
 #define PRIVATE VELLUM_MAP_PRIVATE
 
-/* An object without hooks: as memfd or shared memory. */
+/* A mapping without hooks, as for memfd or shared memory. */
 static struct vellum_mapping *map_plain(struct world *w, unsigned pages, uint32_t flags)
 {
 	struct vellum_mapping *obj;
@@ -38,14 +38,14 @@ static void T_dirty_01_first_write(void **state)
 	store(w->cpu[0], PAGE(3), 34);
 	assert_int_equal(c->mkwrites, 1);
 	assert_int_equal(c->faults, 1);
-	store(w->cpu[0], PAGE(4), 44); /* missing: brought in and asked at once */
+	store(w->cpu[0], PAGE(4), 44); /* missing: one fault allocates the page and notifies */
 	assert_int_equal(c->mkwrites, 2);
 	assert_true(has_w(w->mm, PAGE(4)));
 	assert_int_equal(load(w->cpu[0], PAGE(4) + 8), 4);
 	vellum_mapping_put(obj);
 }
 
-/* Hooks whose answers are played from a list. */
+/* Hooks that return the values of a list. */
 static int scripted_codes[4], scripted_next;
 
 static int scripted_mkwrite(void *ctx, struct vellum_vmf *vmf)
@@ -99,7 +99,7 @@ static void T_dirty_04_hook_codes(void **state)
 	vellum_mapping_put(obj);
 }
 
-static void fault_hook_codes(void **state)
+static void fault_hook_errors(void **state)
 {
 	struct world *w = *state;
 	struct counting *c = new_counting();
@@ -114,14 +114,14 @@ static void fault_hook_codes(void **state)
 	assert_int_equal(try_store(w->cpu[0], BASE, 1), VELLUM_FAULT_OOM);
 	c->fault_code = -5;
 	assert_int_equal(try_load(w->cpu[0], BASE), VELLUM_FAULT_SIGBUS);
-	assert_int_equal(free_frames(w), before); /* the new page went again */
+	assert_int_equal(free_frames(w), before); /* the new page was freed */
 	c->fault_code = 0;
 	store(w->cpu[0], BASE, 1);
 	assert_int_equal(load(w->cpu[0], BASE), 1);
 	vellum_mapping_put(obj);
 }
 
-/* Rows of the decision table that this library can reach: notify? writable page protection? */
+/* Rows of the decision table that the library can reach: notify? writable page protection? */
 static const struct {
 	uint32_t prot, flags, object_flags, file_prot;
 	bool hooks, pfn, needs, wants;
@@ -194,14 +194,14 @@ static void T_dirty_07_mprotect(void **state)
 	load(w->cpu[0], PAGE(2));
 	protect(w->mm, 0, 8, RW);
 	assert_int_equal(find_vma(w->mm, BASE)->page_prot & X86_RW, 0);
-	assert_false(has_w(w->mm, PAGE(1))); /* clean: not upgraded */
+	assert_false(has_w(w->mm, PAGE(1))); /* clean: mprotect does not grant W */
 	store(w->cpu[0], PAGE(1), 1);
 	assert_int_equal(c->mkwrites, 1);
 	protect(w->mm, 0, 8, RO);
 	assert_true(entry_at(w->mm, PAGE(1)).val & X86_SAVED_DIRTY);
 	assert_int_equal(try_store(w->cpu[0], PAGE(1), 1), VELLUM_FAULT_SIGSEGV_ACCERR);
 	protect(w->mm, 0, 8, RW);
-	assert_true(has_w(w->mm, PAGE(1))); /* dirty: has been notified */
+	assert_true(has_w(w->mm, PAGE(1))); /* dirty: the hook was called before */
 	assert_true(entry_at(w->mm, PAGE(1)).val & X86_DIRTY);
 	store(w->cpu[0], PAGE(1), 2);
 	assert_int_equal(c->mkwrites, 1);
@@ -220,7 +220,7 @@ static void T_dirty_08_shared_memory(void **state)
 	assert_int_equal(load(w->cpu[0], PAGE(1)), 0);
 	assert_true(has_w(w->mm, PAGE(1))); /* writable and clean from a load */
 	assert_false(has_d(w->mm, PAGE(1)));
-	page = folio_at(w, 1); /* dirty from the start: nothing else has its bytes */
+	page = folio_at(w, 1); /* dirty from the start: its bytes are nowhere else */
 	faults = find_vma(w->mm, BASE)->write_faults;
 	store(w->cpu[0], PAGE(1), 11);
 	assert_int_equal(find_vma(w->mm, BASE)->write_faults, faults);
@@ -242,8 +242,8 @@ static void private_file(void **state)
 
 	assert_int_equal(load(w->cpu[0], PAGE(2)), 2);
 	assert_false(has_w(w->mm, PAGE(2)));
-	store(w->cpu[0], PAGE(2), 22); /* after a load: copied from the object's page */
-	store(w->cpu[0], PAGE(3), 33); /* at once */
+	store(w->cpu[0], PAGE(2), 22); /* after a load: a copy of the file's page */
+	store(w->cpu[0], PAGE(3), 33); /* without a load before */
 	assert_int_equal(c->mkwrites, 0);
 	assert_int_equal(count_of(w, VELLUM_COUNT_FAULT_FILE_COW), 1);
 	assert_int_equal(count_of(w, VELLUM_COUNT_FAULT_COW), 1);
@@ -276,7 +276,7 @@ static void shared_between_processes(void **state)
 	assert_int_equal(load(w->cpu[0], PAGE(2)), 3);
 }
 
-static void beyond_the_object(void **state)
+static void access_beyond_the_end_is_sigbus(void **state)
 {
 	static const uint32_t flags[] = {SHARED, PRIVATE};
 	struct world *w = *state;
@@ -323,7 +323,7 @@ static void pfn_mapping(void **state)
 	assert_int_equal(c->dirts, 0);
 	unmap(w->mm, 1, 1);
 	assert_int_equal(c->dirt_mask, 2);
-	vellum_unmap_mapping_range(dev, 2, 2); /* page 3 was only read */
+	vellum_unmap_mapping_range(dev, 2, 2); /* page 3 was only loaded from */
 	assert_int_equal(c->dirt_mask, 6);
 	assert_int_equal(c->dirts, 2);
 	assert_int_equal(load(w->cpu[0], PAGE(2)), 44); /* the next access faults */
@@ -333,7 +333,7 @@ static void pfn_mapping(void **state)
 	vellum_memory_free_device(w->memory, c->first_pfn, 4);
 }
 
-/* Dirt that mprotect moved to the saved bit leaves all the same. */
+/* mprotect moves D to the saved bit. unmap still reports the page dirty. */
 static void pfn_dirt_survives_mprotect(void **state)
 {
 	struct world *w = *state;
@@ -398,7 +398,7 @@ static void device_outside_ram(void **state)
 	vellum_mapping_put(dev);
 }
 
-/* In a process of its own with a deadline, since a wrong answer is no answer. */
+/* Runs @fn in a process of its own with a deadline, as a wrong result may be a hang. */
 static int exit_status_of(struct world *w, int (*fn)(struct world *w))
 {
 	int status = -1;
@@ -419,8 +419,8 @@ static int copy_to_frame_without_bytes(struct world *w)
 	return -vellum_copy_to_user(w->mm, BASE, &byte, 1, NULL);
 }
 
-/* A driver maps a frame that is neither RAM nor device memory with a host address. */
-static void frame_without_bytes(void **state)
+/* A driver maps a frame that is neither RAM nor device memory that has a host address. */
+static void copy_to_a_frame_without_bytes_is_efault(void **state)
 {
 	struct world *w = *state;
 	struct counting *c = new_counting();
@@ -456,7 +456,7 @@ static void unmap_mapping_keeps_private_copies(void **state)
 	assert_true(folio_flags(page) & PG_DIRTY);
 	assert_int_equal(load(w->cpu[0], PAGE(2)), 22);
 	assert_int_equal(load(w->cpu[0], PAGE(17)), 17);
-	assert_int_equal(load(w->cpu[0], PAGE(1)), 17); /* the object's page, not copied yet */
+	assert_int_equal(load(w->cpu[0], PAGE(1)), 17); /* the file's page, not copied yet */
 	vellum_unmap_mapping_range(obj, 0, 0);
 	vellum_unmap_mapping_range(obj, 3, ~0ull);
 	vellum_mapping_put(obj);
@@ -467,18 +467,18 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		WORLD_TEST(T_dirty_01_first_write),
 		WORLD_TEST(T_dirty_04_hook_codes),
-		WORLD_TEST(fault_hook_codes),
+		WORLD_TEST(fault_hook_errors),
 		WORLD_TEST(T_dirty_06_decision_table),
 		WORLD_TEST(T_dirty_07_mprotect),
 		WORLD_TEST(T_dirty_08_shared_memory),
 		WORLD_TEST(private_file),
 		WORLD_TEST(shared_between_processes),
-		WORLD_TEST(beyond_the_object),
+		WORLD_TEST(access_beyond_the_end_is_sigbus),
 		WORLD_TEST(pfn_mapping),
 		WORLD_TEST(pfn_dirt_survives_mprotect),
 		WORLD_TEST(pfn_cow),
 		WORLD_TEST(device_outside_ram),
-		WORLD_TEST(frame_without_bytes),
+		WORLD_TEST(copy_to_a_frame_without_bytes_is_efault),
 		WORLD_TEST(unmap_mapping_keeps_private_copies),
 	};
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Huge pages of private and shared memory: made, split, collapsed, copied, protected. */
+/* Huge pages of private and shared memory: fault, split, collapse, fork, userfaultfd. */
 #define _GNU_SOURCE
 #include "huge_support.h"
 #include "vellum/pagemap.h"
@@ -32,7 +32,7 @@ static uint64_t pmd_at(struct vellum_mm *mm, unsigned page)
 	return leaf_at(mm, PAGE(page), PMD_SHIFT);
 }
 
-/* A huge page with something in it, and its leaf. */
+/* A huge page in which one page is stored to. Returns its leaf. */
 static uint64_t make_huge(struct world *w)
 {
 	map_huge(w, HUGE);
@@ -49,7 +49,7 @@ static uint64_t pagemap_of(struct vellum_mm *mm, unsigned page)
 	return word;
 }
 
-/* Each page's frame may be run from now on: the machine learns when its bytes are replaced. */
+/* Each page's frame may be executed from now on, so the machine must be told when its bytes change. */
 static void mprotect_exec_prepares_each_page(void **state)
 {
 	struct world *w = *state;
@@ -61,9 +61,9 @@ static void mprotect_exec_prepares_each_page(void **state)
 	check_world(w);
 }
 
-/* --- coming --- */
+/* --- faults --- */
 
-static void store_brings_a_huge_page(void **state)
+static void store_allocates_a_huge_page(void **state)
 {
 	struct world *w = *state;
 	uint64_t val;
@@ -79,7 +79,7 @@ static void store_brings_a_huge_page(void **state)
 		assert_true(is_own_page(w, leaf_pfn(val, PMD_SHIFT) + i));
 		assert_int_equal(load(w->cpu[0], PAGE(i) + 16), i == 3 ? 5 : 0);
 	}
-	/* Without the advice, or where a mapping has less: small. */
+	/* Without the advice, or if the VMA is not aligned: small pages. */
 	map_at(w->mm, 4 * HUGE, HUGE, RW, ANON);
 	store(w->cpu[0], PAGE(4 * HUGE), 1);
 	map_at(w->mm, 6 * HUGE + 1, HUGE, RW, ANON);
@@ -90,7 +90,7 @@ static void store_brings_a_huge_page(void **state)
 	check_world(w);
 }
 
-/* --- T-vma-05, T-pte-06 --- */
+/* --- splits --- */
 
 static void T_vma_05_munmap_one_page(void **state)
 {
@@ -112,7 +112,10 @@ static void T_vma_05_munmap_one_page(void **state)
 	assert_int_equal(load(w->cpu[0], PAGE(7)), 7);
 }
 
-/* A PMD {W, D, !S}: dirt that nobody has looked at since is soft-dirty in the small entries. */
+/*
+ * A split of a leaf with W and D, without soft-dirty: the store may be later than the last clearing, so the
+ * small entries are soft-dirty.
+ */
 static void T_pte_06_split_sets_soft_dirty(void **state)
 {
 	struct world *w = *state;
@@ -149,7 +152,7 @@ static void pmd_cow_after_fork(void **state)
 	}
 	assert_false(pmd_at(child, 0) & X86_ACCESSED);
 	assert_false(page_flags(w, pfn + 7) & PG_EXCLUSIVE);
-	/* One page is copied, the rest is still shared. */
+	/* One page is copied. The rest is still shared. */
 	store(w->cpu[1], PAGE(7), 8);
 	check_world(w);
 	assert_int_equal(load(w->cpu[0], PAGE(7)), 7);
@@ -159,7 +162,7 @@ static void pmd_cow_after_fork(void **state)
 	assert_false(pte_write(entry_at(child, PAGE(8))));
 	end_child(child, w->cpu[1]);
 	check_world(w);
-	/* Alone again: reused, all of it. */
+	/* A sole owner reuses the whole page. */
 	store(w->cpu[0], PAGE(9), 1);
 	check_world(w);
 	assert_int_equal(pte_pfn(page_entry(w->mm, PAGE(9))), pfn + 9);
@@ -213,7 +216,7 @@ static void pins_of_a_huge_page(void **state)
 	unpin(w, pfn[0]);
 }
 
-static void split_pmd_flag(void **state)
+static void pin_with_split_pmd_splits(void **state)
 {
 	struct world *w = *state;
 	uint64_t pfn = leaf_pfn(make_huge(w), PMD_SHIFT);
@@ -274,7 +277,7 @@ struct resolver {
 	struct vellum_uffd_msg msg;
 };
 
-/* The host waits for the fault: the reader answers from there, without a thread. */
+/* The fault waits in the main thread. This thread reads the message and resolves it. */
 static void *resolve(void *arg)
 {
 	struct resolver *r = arg;
@@ -287,7 +290,7 @@ static void *resolve(void *arg)
 	return NULL;
 }
 
-/* One store with a reader; how many events it took. */
+/* A store, with a thread that resolves faults. Returns the number of messages. */
 static unsigned store_with_reader(struct world *w, struct resolver *r, unsigned page)
 {
 	pthread_t thread;
@@ -316,7 +319,7 @@ static void sync_wp_of_a_pmd(void **state)
 	assert_int_equal(r.msg.arg.pagefault.address, PAGE(5));
 	assert_true(pmd_at(w->mm, 0) & X86_RW);
 	assert_false(pmd_at(w->mm, 0) & X86_UFFD_WP);
-	/* Resolved for a part: that is split, the rest is still protected. */
+	/* Resolving a part splits the leaf. The rest stays protected. */
 	protect_wp(r.uffd, 0, HUGE, true);
 	r.at = 5;
 	r.pages = 1;
@@ -324,13 +327,13 @@ static void sync_wp_of_a_pmd(void **state)
 	check_world(w);
 	for (unsigned i = 0; i < HUGE; i++)
 		assert_int_equal(pte_uffd_wp(page_entry(w->mm, PAGE(i))), i != 5);
-	/* Protected in part: split too. */
+	/* Protecting a part splits the leaf, too. */
 	protect_wp(r.uffd, 0, HUGE, false);
 	check_world(w);
 	vellum_uffd_put(r.uffd);
 }
 
-static void wp_of_a_part(void **state)
+static void wp_of_a_part_splits(void **state)
 {
 	struct world *w = *state;
 	struct vellum_uffd *uffd;
@@ -352,7 +355,7 @@ static void wp_of_a_part(void **state)
 
 /* --- advice --- */
 
-static void dontneed_and_free_in_part(void **state)
+static void dontneed_and_free_of_a_part_split(void **state)
 {
 	struct world *w = *state;
 	uint64_t before = free_frames(w), after;
@@ -390,8 +393,8 @@ static void dontneed_and_free_in_part(void **state)
 	ram_swap_stop(w, &swap);
 }
 
-/* 4.15: whole, it stays whole; a store takes it back without a fault. */
-static void free_whole_in_place(void **state)
+/* MADV_FREE of the whole page does not split it. A store then needs no fault, and the page stays. */
+static void free_of_a_whole_page_does_not_split(void **state)
 {
 	struct world *w = *state;
 	uint64_t val;
@@ -406,7 +409,7 @@ static void free_whole_in_place(void **state)
 	assert_int_equal(load(w->cpu[0], PAGE(7)), 7);
 }
 
-static void dontneed_whole(void **state)
+static void dontneed_of_a_whole_page_frees_it(void **state)
 {
 	struct world *w = *state;
 	uint64_t before = free_frames(w);
@@ -414,12 +417,12 @@ static void dontneed_whole(void **state)
 	make_huge(w);
 	dontneed(w->mm, 0, HUGE);
 	check_world(w);
-	assert_true(free_frames(w) + 3 >= before);	/* tables may stay */
+	assert_true(free_frames(w) + 3 >= before);	/* the tables may stay allocated */
 	assert_int_equal(vellum_mm_rss(w->mm), 0);
 	assert_int_equal(load(w->cpu[0], PAGE(7)), 0);
 }
 
-/* Swapped out page by page, and back. */
+/* A huge page is swapped out page by page, and swapped in. */
 static void reclaim_of_a_huge_page(void **state)
 {
 	struct world *w = *state;
@@ -442,7 +445,7 @@ static void reclaim_of_a_huge_page(void **state)
 	ram_swap_stop(w, &swap);
 }
 
-/* Shared memory that asked for it: one leaf in each mapping; swapped out, and back as pages. */
+/* Shared memory with MADV_HUGEPAGE: one leaf in each VMA. It is swapped out, and swapped in as small pages. */
 static void shared_huge_pages(void **state)
 {
 	struct world *w = *state;
@@ -510,20 +513,20 @@ static void mprotect_and_mremap(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		BIG_TEST(store_brings_a_huge_page),
+		BIG_TEST(store_allocates_a_huge_page),
 		BIG_TEST(mprotect_exec_prepares_each_page),
 		BIG_TEST(T_vma_05_munmap_one_page),
 		BIG_TEST(T_pte_06_split_sets_soft_dirty),
 		BIG_TEST(pmd_cow_after_fork),
 		BIG_TEST(T_fork_06_pinned_huge_page),
 		BIG_TEST(pins_of_a_huge_page),
-		BIG_TEST(split_pmd_flag),
+		BIG_TEST(pin_with_split_pmd_splits),
 		BIG_TEST(T_uffd_08_async_of_a_pmd),
 		BIG_TEST(sync_wp_of_a_pmd),
-		BIG_TEST(wp_of_a_part),
-		BIG_TEST(dontneed_and_free_in_part),
-		BIG_TEST(free_whole_in_place),
-		BIG_TEST(dontneed_whole),
+		BIG_TEST(wp_of_a_part_splits),
+		BIG_TEST(dontneed_and_free_of_a_part_split),
+		BIG_TEST(free_of_a_whole_page_does_not_split),
+		BIG_TEST(dontneed_of_a_whole_page_frees_it),
 		BIG_TEST(reclaim_of_a_huge_page),
 		BIG_TEST(shared_huge_pages),
 		BIG_TEST(mprotect_and_mremap),

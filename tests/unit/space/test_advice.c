@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* madvise(2): every advice and error; populate, fork's advice, fault-around. */
+/* madvise(2): each advice and its errors; populate; advice for fork; fault-around. */
 #include "file_support.h"
 
 #define HOLE 7 /* page of the layout that is not mapped */
 
 /*
- * 0-3 private anonymous, 4-6 shared anonymous, 7 hole, 8-11 shared file, 12-15 private file, 16-19
- * shared file opened for reading, 20-23 locked private anonymous, 24-27 device.
+ * Pages 0-3: private anonymous. 4-6: shared anonymous. 7: hole. 8-11: shared file. 12-15: private file. 16-19:
+ * shared file, opened read-only. 20-23: mlocked private anonymous. 24-27: device.
  */
 struct layout {
 	struct file f;
@@ -50,9 +50,9 @@ static int advise(struct world *w, unsigned at, unsigned pages, int advice)
 	return err;
 }
 
-/* --- errors that all share --- */
+/* --- errors that do not depend on the kind of memory --- */
 
-static void common_errors(void **state)
+static void errors_of_every_advice(void **state)
 {
 	static const int unknown[] = {-1, 5, 6, 7, 25, 99, 100, 1000};
 	struct world *w = *state;
@@ -77,7 +77,7 @@ static void common_errors(void **state)
 	assert_int_equal(load(w->cpu[0], PAGE(0)), 0);
 }
 
-/* By kind of memory: in the order of the layout. */
+/* Errors by kind of memory, in the order of the layout. */
 static void errors_by_kind(void **state)
 {
 	enum { N = -ENOMEM, I = -EINVAL, A = -EACCES };
@@ -119,18 +119,18 @@ static void errors_by_kind(void **state)
 			if (err != rows[i].want[kind])
 				fail_msg("advice %d, kind %u: %d, not %d", rows[i].advice, kind,
 					 err, rows[i].want[kind]);
-			for (unsigned p = 0; p < 28 && err; p++) /* nothing has changed */
+			for (unsigned p = 0; p < 28 && err; p++) /* an error changes no page */
 				if (p != HOLE && (p < 16 || p >= 20))
 					assert_int_equal(load(w->cpu[0], PAGE(p)), 100 + p);
 			clear_layout(&l, w);
 		}
 }
 
-/* Over a hole the rest is done all the same; POPULATE stops there. */
-static void holes(void **state)
+/* A hole: the advice is applied to the rest, and the call fails with -ENOMEM. POPULATE stops at the hole. */
+static void advice_over_a_hole_is_enomem(void **state)
 {
 	static const int drops[] = {VELLUM_MADV_DONTNEED, VELLUM_MADV_DONTNEED_LOCKED,
-				    VELLUM_MADV_FREE};	/* the last only when memory is short */
+				    VELLUM_MADV_FREE};	/* FREE drops pages only under memory pressure */
 	struct world *w = *state;
 	struct file f;
 
@@ -171,9 +171,9 @@ static void holes(void **state)
 	file_destroy(&f);
 }
 
-/* --- what the pages hold afterwards --- */
+/* --- contents of the pages afterwards --- */
 
-static void dropped_pages(void **state)
+static void dontneed_drops_pages(void **state)
 {
 	struct world *w = *state;
 	struct layout l;
@@ -193,7 +193,7 @@ static void dropped_pages(void **state)
 	for (unsigned i = 4; i < 12; i++)
 		if (i != HOLE)
 			assert_int_equal(load(w->cpu[0], PAGE(i)), 100 + i);
-	for (unsigned i = 12; i < 16; i++) /* the object again, with what was stored shared */
+	for (unsigned i = 12; i < 16; i++) /* the file's pages, with the stores through the shared VMA */
 		assert_int_equal(load(w->cpu[0], PAGE(i)), 100 + i - 4);
 	assert_int_equal(load(w->cpu[0], PAGE(20)), 0);
 	assert_int_equal(load(w->cpu[0], PAGE(22)), 122);
@@ -208,7 +208,7 @@ static void dropped_pages(void **state)
 	clear_layout(&l, w);
 }
 
-static void remove_as_punch_hole(void **state)
+static void remove_punches_a_hole(void **state)
 {
 	struct vellum_backing_ops ops = file_ops;
 	struct world *w = *state;
@@ -242,7 +242,7 @@ static void willneed_caches(void **state)
 	assert_int_equal(nr_cached(&f), 6);
 	f.fault_code = VELLUM_VMF_SIGBUS;
 	vellum_mapping_invalidate(f.mapping);
-	OK(advise(w, 0, 8, VELLUM_MADV_WILLNEED)); /* whoever accesses the page learns of it */
+	OK(advise(w, 0, 8, VELLUM_MADV_WILLNEED)); /* WILLNEED reports no read error; the access will */
 	assert_int_equal(try_load(w->cpu[0], PAGE(0)), VELLUM_FAULT_SIGBUS);
 	unmap(w->mm, 0, 16);
 	file_destroy(&f);
@@ -277,7 +277,7 @@ static void T_sys_04_populate_faults_all_pages_in(void **state)
 	assert_int_equal(advise(w, 0, 4, VELLUM_MADV_POPULATE_READ), -EINVAL);
 	unmap(w->mm, 0, 10);
 	file_destroy(&f);
-	/* Private: a load's entry, then an own page. */
+	/* Private: a load maps the file's page, a store copies it. */
 	map_at(w->mm, 0, 8, RW, ANON);
 	OK(advise(w, 0, 8, VELLUM_MADV_POPULATE_READ));
 	assert_int_equal(vellum_mm_rss(w->mm), 8);
@@ -294,8 +294,8 @@ static void T_sys_04_populate_faults_all_pages_in(void **state)
 	unmap(w->mm, 0, 8);
 }
 
-/* POPULATE_READ keeps what is there, and makes nothing dirty. */
-static void populate_is_no_change(void **state)
+/* POPULATE_READ replaces no page and makes no page dirty. */
+static void populate_read_changes_nothing(void **state)
 {
 	struct world *w = *state;
 
@@ -340,7 +340,7 @@ static void T_fork_07_dontfork(void **state)
 	assert_int_equal(try_store(w->cpu[1], PAGE(3), 1), VELLUM_FAULT_SIGSEGV_MAPERR);
 	assert_int_equal(load(w->cpu[1], PAGE(4)), 5);
 	assert_int_equal(load(w->cpu[0], PAGE(3)), 4);
-	store(w->cpu[0], PAGE(3), 44); /* nobody shares it: no copy */
+	store(w->cpu[0], PAGE(3), 44); /* the child does not share it, so no copy */
 	assert_int_equal(count_of(w, VELLUM_COUNT_FAULT_COW), 0);
 	grandchild = fork_on(child, w->cpu[2]);
 	assert_int_equal(load(w->cpu[2], PAGE(7)), 8);
@@ -371,7 +371,7 @@ static void T_fork_07_wipeonfork(void **state)
 	}
 	store(w->cpu[1], PAGE(2), 22);
 	store(w->cpu[1], PAGE(6), 66);
-	grandchild = fork_on(child, w->cpu[2]); /* the setting is inherited */
+	grandchild = fork_on(child, w->cpu[2]); /* the grandchild inherits the advice */
 	check_world(w);
 	assert_int_equal(load(w->cpu[2], PAGE(2)), 0);
 	assert_int_equal(load(w->cpu[2], PAGE(6)), 66);
@@ -383,7 +383,7 @@ static void T_fork_07_wipeonfork(void **state)
 
 /* --- fault-around --- */
 
-/* A load maps cached neighbours, old and clean; nothing that is there is replaced. */
+/* A load also maps the cached pages around it, clean and not accessed. It replaces no entry. */
 static void fault_around_maps_neighbours(void **state)
 {
 	struct world *w = *state;
@@ -396,7 +396,7 @@ static void fault_around_maps_neighbours(void **state)
 	for (unsigned i = 0; i < 32; i++)
 		if (i != 5)
 			OK(vellum_mapping_read(f.mapping, BYTES(i), &val, 8));
-	store(w->cpu[0], PAGE(3), 33); /* a store maps itself alone */
+	store(w->cpu[0], PAGE(3), 33); /* a store faults in only its page */
 	assert_int_equal(vellum_mm_rss(w->mm), 1);
 	f.faults = 0;
 	assert_int_equal(load(w->cpu[0], PAGE(4)), file_initial(4));
@@ -409,10 +409,10 @@ static void fault_around_maps_neighbours(void **state)
 			continue;
 		mapped++;
 		assert_false(pte_write(pte) || pte_dirty(pte) || pte_young(pte));
-		assert_in_range(i, 0, 15); /* what the 16 pages around it hold */
+		assert_in_range(i, 0, 15); /* the aligned block of 16 pages around it */
 	}
 	assert_int_equal(mapped, 13);
-	assert_false(is_there(w->mm, PAGE(5))); /* is not cached, and is not brought in */
+	assert_false(is_there(w->mm, PAGE(5))); /* not cached, so not read */
 	assert_int_equal(load(w->cpu[0], PAGE(3)), 33);
 	val = count_of(w, VELLUM_COUNT_FAULT_FILE_READ);
 	for (unsigned i = 6; i < 16; i++)
@@ -430,7 +430,7 @@ static void fault_around_maps_neighbours(void **state)
 	file_destroy(&f);
 }
 
-/* Neither the mapping's edges nor the object's end are crossed, nor are stores missed. */
+/* Fault-around stops at the VMA's borders and at the file's end. A later store to a mapped neighbour is noticed. */
 static void fault_around_keeps_to_its_bounds(void **state)
 {
 	struct world *w = *state;
@@ -468,14 +468,14 @@ static void fault_around_keeps_to_its_bounds(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		WORLD_TEST(common_errors),
+		WORLD_TEST(errors_of_every_advice),
 		WORLD_TEST(errors_by_kind),
-		WORLD_TEST(holes),
-		WORLD_TEST(dropped_pages),
-		WORLD_TEST(remove_as_punch_hole),
+		WORLD_TEST(advice_over_a_hole_is_enomem),
+		WORLD_TEST(dontneed_drops_pages),
+		WORLD_TEST(remove_punches_a_hole),
 		WORLD_TEST(willneed_caches),
 		WORLD_TEST(T_sys_04_populate_faults_all_pages_in),
-		WORLD_TEST(populate_is_no_change),
+		WORLD_TEST(populate_read_changes_nothing),
 		WORLD_TEST(T_fork_07_dontfork),
 		WORLD_TEST(T_fork_07_wipeonfork),
 		WORLD_TEST(fault_around_maps_neighbours),

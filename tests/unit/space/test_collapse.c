@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* MADV_COLLAPSE by its table of errors, huge shared memory, and trackers of huge pages. */
+/* MADV_COLLAPSE: its errors; huge pages of shared memory; trackers of huge pages. */
 #define _GNU_SOURCE
 #include "huge_support.h"
 #include "vellum/pagemap.h"
@@ -22,7 +22,7 @@ static int collapse(struct world *w, unsigned at, unsigned pages)
 	return err;
 }
 
-/* Small pages, each with its number; every @step-th. */
+/* Store to every @step-th page its number + 1. */
 static void fill(struct world *w, unsigned step)
 {
 	map_at(w->mm, 0, HUGE, RW, ANON);
@@ -41,9 +41,9 @@ static bool is_huge(struct world *w, unsigned page)
 	return leaf_at(w->mm, PAGE(page), PMD_SHIFT);
 }
 
-/* --- it works --- */
+/* --- success --- */
 
-static void collapse_of_all(void **state)
+static void collapse_of_small_pages(void **state)
 {
 	struct world *w = *state;
 	uint64_t val;
@@ -57,14 +57,14 @@ static void collapse_of_all(void **state)
 	for (unsigned i = 0; i < HUGE; i++)
 		assert_true(is_own_page(w, leaf_pfn(val, PMD_SHIFT) + i));
 	expect_filled(w, 1);
-	OK(collapse(w, 0, HUGE));	/* is so already */
-	unmap(w->mm, 17, 1);		/* what a split needs is there */
+	OK(collapse(w, 0, HUGE));	/* is huge already */
+	unmap(w->mm, 17, 1);		/* the table for the split was reserved */
 	check_world(w);
 	assert_int_equal(load(w->cpu[0], PAGE(18)), 19);
 }
 
-/* Nothing, and the zero page, become zeros; one store is enough. */
-static void collapse_of_little(void **state)
+/* none entries and the zero page become zeros. One page that is stored to is enough. */
+static void collapse_fills_the_rest_with_zeros(void **state)
 {
 	struct world *w = *state;
 
@@ -79,8 +79,8 @@ static void collapse_of_little(void **state)
 	check_world(w);
 }
 
-/* Also those that are written protected by mprotect and back, and those from swap. */
-static void collapse_brings_in_what_is_out(void **state)
+/* Pages that are swapped out are swapped in. */
+static void collapse_swaps_in(void **state)
 {
 	struct world *w = *state;
 	struct ram_swap swap;
@@ -97,7 +97,7 @@ static void collapse_brings_in_what_is_out(void **state)
 	ram_swap_stop(w, &swap);
 }
 
-/* --- 4.18: refusals leave all as it was --- */
+/* --- a failed collapse changes no entry --- */
 
 static void expect_refused(struct world *w, int err)
 {
@@ -111,26 +111,26 @@ static void expect_refused(struct world *w, int err)
 		assert_int_equal((entry_at(w->mm, PAGE(i)).val ^ was[i]) & ~X86_ACCESSED, 0);
 }
 
-static void refused_ranges(void **state)
+static void wrong_ranges_are_refused(void **state)
 {
 	struct world *w = *state;
 
 	map_at(w->mm, 0, HUGE - 1, RW, ANON);
 	store(w->cpu[0], PAGE(0), 1);
 	assert_int_equal(collapse(w, 0, HUGE - 1), -EINVAL);
-	assert_true(collapse(w, 0, HUGE) < 0);		/* a hole at its end */
+	assert_true(collapse(w, 0, HUGE) < 0);		/* a hole at the end */
 	unmap(w->mm, 0, HUGE);
 	map_at(w->mm, 0, HUGE, RO, ANON);
 	load(w->cpu[0], PAGE(0));
 	expect_refused(w, -EINVAL);
 	map_at(w->mm, 0, HUGE, RW, ANON);
-	assert_int_equal(collapse(w, 0, HUGE), -EINVAL);	/* nothing there */
+	assert_int_equal(collapse(w, 0, HUGE), -EINVAL);	/* no page */
 	OK(vellum_madvise(w->mm, PAGE(0), BYTES(HUGE), VELLUM_MADV_NOHUGEPAGE));
 	store(w->cpu[0], PAGE(0), 1);
 	expect_refused(w, -EINVAL);
 }
 
-static void refused_no_writable_entry(void **state)
+static void without_a_writable_page_refused(void **state)
 {
 	struct world *w = *state;
 	struct vellum_mm *child;
@@ -138,7 +138,7 @@ static void refused_no_writable_entry(void **state)
 	fill(w, 1);
 	child = fork_on(w->mm, w->cpu[1]);
 	expect_refused(w, -EINVAL);
-	store(w->cpu[0], PAGE(0), 1);		/* one is; the others are shared */
+	store(w->cpu[0], PAGE(0), 1);		/* this page is writable; the others are shared */
 	expect_refused(w, -EAGAIN);
 	end_child(child, w->cpu[1]);
 	store(w->cpu[0], PAGE(0), 1);
@@ -146,7 +146,7 @@ static void refused_no_writable_entry(void **state)
 	expect_filled(w, 1);
 }
 
-static void refused_pinned(void **state)
+static void pinned_page_is_refused(void **state)
 {
 	struct world *w = *state;
 	uint64_t pfn;
@@ -164,7 +164,7 @@ static void refused_pinned(void **state)
 	assert_int_equal(load(w->cpu[0], PAGE(100)), 5);
 }
 
-static void refused_markers(void **state)
+static void markers_are_refused(void **state)
 {
 	struct world *w = *state;
 
@@ -178,7 +178,7 @@ static void refused_markers(void **state)
 	OK(collapse(w, 0, HUGE));
 }
 
-static void refused_uffd(void **state)
+static void none_entries_are_refused_with_uffd(void **state)
 {
 	struct world *w = *state;
 	struct vellum_uffd *uffd;
@@ -195,7 +195,7 @@ static void refused_uffd(void **state)
 	expect_refused(w, -EINVAL);		/* a marker */
 	OK(vellum_uffd_writeprotect(uffd, PAGE(3), BYTES(1), 0));
 	assert_int_equal(entry_at(w->mm, PAGE(3)).val, 0);
-	expect_refused(w, -EBUSY);		/* a hole */
+	expect_refused(w, -EBUSY);		/* a none entry */
 	load(w->cpu[0], PAGE(3));
 	expect_refused(w, -EBUSY);		/* the zero page */
 	store(w->cpu[0], PAGE(3), 4);
@@ -204,8 +204,8 @@ static void refused_uffd(void **state)
 	vellum_uffd_put(uffd);
 }
 
-/* No block of 2 MiB: -EBUSY, nothing changed. */
-static void refused_no_memory(void **state)
+/* Without a free block of 2 MiB: -EBUSY, and no entry changes. */
+static void without_memory_refused(void **state)
 {
 	struct world *w = *state;
 	uint64_t *hoard = calloc(w->memory->nr_frames, 8), n = 0;
@@ -259,7 +259,7 @@ static void shared_memory_collapses(void **state)
 	vellum_mapping_put(shm);
 }
 
-/* A store known only to the huge entry is the object's dirt when the entry goes. */
+/* D that only the huge entry has is propagated to the folio when the entry is removed. */
 static void shared_huge_dirt_is_not_lost(void **state)
 {
 	struct world *w = *state;
@@ -344,15 +344,15 @@ static void trackers_split_huge_pages(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		BIG_TEST(collapse_of_all),
-		BIG_TEST(collapse_of_little),
-		BIG_TEST(collapse_brings_in_what_is_out),
-		BIG_TEST(refused_ranges),
-		BIG_TEST(refused_no_writable_entry),
-		BIG_TEST(refused_pinned),
-		BIG_TEST(refused_markers),
-		BIG_TEST(refused_uffd),
-		BIG_TEST(refused_no_memory),
+		BIG_TEST(collapse_of_small_pages),
+		BIG_TEST(collapse_fills_the_rest_with_zeros),
+		BIG_TEST(collapse_swaps_in),
+		BIG_TEST(wrong_ranges_are_refused),
+		BIG_TEST(without_a_writable_page_refused),
+		BIG_TEST(pinned_page_is_refused),
+		BIG_TEST(markers_are_refused),
+		BIG_TEST(none_entries_are_refused_with_uffd),
+		BIG_TEST(without_memory_refused),
 		BIG_TEST(shared_memory_collapses),
 		BIG_TEST(shared_huge_dirt_is_not_lost),
 		BIG_TEST(trackers_split_huge_pages),

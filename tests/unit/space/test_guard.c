@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Guards: places in a mapping where nothing may be, until they are taken away. */
+/* Guard markers: an access to such a page is SIGSEGV until the guard is removed. */
 #include "uffd_support.h"
 
 static int guard(struct world *w, unsigned at, unsigned pages)
@@ -47,7 +47,7 @@ static void T_sys_05_guards(void **state)
 		is_guarded(w, i);
 	assert_int_equal(load(w->cpu[0], PAGE(1)), 2);
 	assert_int_equal(load(w->cpu[0], PAGE(5)), 6);
-	assert_int_equal(nr_vmas(w->mm), 1); /* it is no mapping */
+	assert_int_equal(nr_vmas(w->mm), 1); /* the VMA was not split */
 	dontneed(w->mm, 0, 8);
 	check_world(w);
 	is_guarded(w, 2);
@@ -72,7 +72,7 @@ static void T_sys_05_guards(void **state)
 	vellum_uffd_put(u);
 }
 
-/* In memory that never had a page, too. */
+/* In memory that never had a page or a table. */
 static void guards_in_fresh_memory(void **state)
 {
 	struct world *w = *state;
@@ -93,7 +93,7 @@ static void guards_in_fresh_memory(void **state)
 	assert_int_equal(vellum_mm_rss(w->mm), 1);
 }
 
-static void what_they_survive(void **state)
+static void guards_survive_advice_mprotect_and_mremap(void **state)
 {
 	struct world *w = *state;
 	uint64_t to = PAGE(100);
@@ -101,7 +101,7 @@ static void what_they_survive(void **state)
 	map_at(w->mm, 0, 4, RW, ANON);
 	store(w->cpu[0], PAGE(0), 1);
 	OK(guard(w, 1, 1));
-	OK(guard(w, 1, 1)); /* again: no change */
+	OK(guard(w, 1, 1)); /* a second time: no change */
 	is_guarded(w, 1);
 	OK(vellum_madvise(w->mm, PAGE(0), BYTES(4), VELLUM_MADV_FREE));
 	check_world(w);
@@ -125,14 +125,14 @@ static void what_they_survive(void **state)
 	unmap(w->mm, 100, 4);
 	map_at(w->mm, 100, 4, RW, ANON);
 	check_world(w);
-	store(w->cpu[0], PAGE(101), 2); /* gone with the mapping */
+	store(w->cpu[0], PAGE(101), 2); /* munmap removed the guard */
 	OK(guard(w, 101, 1));
-	map_at(w->mm, 100, 4, RW, ANON); /* over it */
+	map_at(w->mm, 100, 4, RW, ANON); /* MAP_FIXED over it */
 	check_world(w);
 	store(w->cpu[0], PAGE(101), 2);
 }
 
-static void a_wiped_child_has_none(void **state)
+static void wipeonfork_drops_guards(void **state)
 {
 	struct world *w = *state;
 	struct vellum_mm *child;
@@ -149,8 +149,8 @@ static void a_wiped_child_has_none(void **state)
 	is_guarded(w, 1);
 }
 
-/* The other entries are as they were. */
-static void removing_leaves_pages_alone(void **state)
+/* MADV_GUARD_REMOVE changes no other entry. */
+static void remove_changes_no_other_entry(void **state)
 {
 	struct world *w = *state;
 	struct vellum_uffd *u = new_uffd(w, VELLUM_UFFD_FEATURE_WP_UNPOPULATED);
@@ -161,21 +161,21 @@ static void removing_leaves_pages_alone(void **state)
 	enrol(w, u, 0, 6, MISSING | WP);
 	guard_writes(w, u, 0, 4);
 	OK(poison_in(u, 4));
-	assert_word(w, 1, IS_GUARD); /* protecting does nothing to it */
+	assert_word(w, 1, IS_GUARD); /* userfaultfd does not protect a guard */
 	OK(unguard(w, 0, 6));
 	assert_word(w, 0, IS_WP_PAGE);
 	assert_word(w, 1, 0);
 	assert_word(w, 2, IS_WP_NONE);
 	assert_word(w, 4, IS_POISON);
 	assert_int_equal(load(w->cpu[0], PAGE(0)), 1);
-	OK(guard(w, 0, 6)); /* over pages, promises and poison */
+	OK(guard(w, 0, 6)); /* over pages, wp markers and poison */
 	for (unsigned i = 0; i < 6; i++)
 		is_guarded(w, i);
-	says_nothing(u); /* no fault of a guard is a missing page */
+	says_nothing(u); /* a fault on a guard is no missing fault */
 	vellum_uffd_put(u);
 }
 
-static void over_swap_and_zero(void **state)
+static void install_over_swap_and_the_zero_page(void **state)
 {
 	struct world *w = *state;
 	struct swap_array *swap = malloc(sizeof(*swap));
@@ -197,9 +197,9 @@ static void over_swap_and_zero(void **state)
 	free(swap);
 }
 
-/* --- other calls meet one --- */
+/* --- other calls on a guard --- */
 
-static void other_calls(void **state)
+static void gup_populate_and_mlock_fail_on_a_guard(void **state)
 {
 	struct world *w = *state;
 	uint64_t pfns[4], pinned;
@@ -220,8 +220,8 @@ static void other_calls(void **state)
 	is_guarded(w, 1);
 }
 
-/* A huge page would cover it. */
-static void no_huge_page_over_one(void **state)
+/* A huge page would replace the guard. */
+static void no_huge_page_over_a_guard(void **state)
 {
 	struct world *w = *state;
 
@@ -241,7 +241,7 @@ static void no_huge_page_over_one(void **state)
 	assert_int_equal(load(w->cpu[0], PAGE(701)), 701);
 }
 
-static void over_a_part_of_a_huge_page(void **state)
+static void install_splits_a_huge_page(void **state)
 {
 	struct world *w = *state;
 
@@ -260,7 +260,7 @@ static void over_a_part_of_a_huge_page(void **state)
 	check_world(w);
 }
 
-static void errors(void **state)
+static void guard_errors(void **state)
 {
 	struct world *w = *state;
 	struct vellum_mapping *mapping = new_shmem(w, 4);
@@ -281,7 +281,7 @@ static void errors(void **state)
 	assert_int_equal(vellum_madvise(w->mm, PAGE(0) + 8, BYTES(1), VELLUM_MADV_GUARD_INSTALL), -EINVAL);
 	OK(guard(w, 0, 0));
 	assert_int_equal(guard(w, 50, 1), -ENOMEM);
-	assert_int_equal(guard(w, 0, 10), -ENOMEM); /* a hole: the rest is done */
+	assert_int_equal(guard(w, 0, 10), -ENOMEM); /* a hole: the rest gets guards */
 	is_guarded(w, 3);
 	assert_int_equal(try_load(w->cpu[0], PAGE(6)), VELLUM_FAULT_SIGSEGV_MAPERR);
 	assert_int_equal(unguard(w, 0, 10), -ENOMEM);
@@ -289,8 +289,8 @@ static void errors(void **state)
 	load(w->cpu[0], PAGE(6));
 	OK(guard(w, 0, 1));
 	OK(vellum_mlock(w->mm, PAGE(0), BYTES(4), VELLUM_MLOCK_ONFAULT));
-	assert_int_equal(guard(w, 2, 1), -EINVAL); /* locked */
-	OK(unguard(w, 0, 1));			   /* may go all the same */
+	assert_int_equal(guard(w, 2, 1), -EINVAL); /* mlocked */
+	OK(unguard(w, 0, 1));			   /* removing is allowed */
 	store(w->cpu[0], PAGE(0), 1);
 	unmap(w->mm, 0, 64);
 	vellum_memory_free_device(w->memory, device.first_pfn, 4);
@@ -303,14 +303,14 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		WORLD_TEST(T_sys_05_guards),
 		WORLD_TEST(guards_in_fresh_memory),
-		WORLD_TEST(what_they_survive),
-		WORLD_TEST(a_wiped_child_has_none),
-		WORLD_TEST(removing_leaves_pages_alone),
-		WORLD_TEST(over_swap_and_zero),
-		WORLD_TEST(other_calls),
-		WORLD_TEST(no_huge_page_over_one),
-		WORLD_TEST(over_a_part_of_a_huge_page),
-		WORLD_TEST(errors),
+		WORLD_TEST(guards_survive_advice_mprotect_and_mremap),
+		WORLD_TEST(wipeonfork_drops_guards),
+		WORLD_TEST(remove_changes_no_other_entry),
+		WORLD_TEST(install_over_swap_and_the_zero_page),
+		WORLD_TEST(gup_populate_and_mlock_fail_on_a_guard),
+		WORLD_TEST(no_huge_page_over_a_guard),
+		WORLD_TEST(install_splits_a_huge_page),
+		WORLD_TEST(guard_errors),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

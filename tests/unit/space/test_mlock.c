@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The rest of the mmap family: mlock, mincore, msync, stacks that grow, mremap, reservation. */
+/* mlock, mincore, msync, stacks that grow, mremap, overcommitment. */
 #include "file_support.h"
 
 static int mlock_pages(struct world *w, unsigned at, unsigned pages, uint32_t flags)
@@ -36,7 +36,7 @@ static int try_map(struct world *w, uint64_t at, uint64_t len, uint32_t flags)
 
 /* --- mlock --- */
 
-static void mlock_brings_in(void **state)
+static void mlock_faults_in(void **state)
 {
 	struct world *w = *state;
 	struct file f;
@@ -45,7 +45,7 @@ static void mlock_brings_in(void **state)
 	map_at(w->mm, 0, 8, RW, ANON);
 	map_shared(w->mm, 8, 8, &f, 0);
 	map_object(w->mm, 16, 8, RO, VELLUM_MAP_PRIVATE, f.mapping, 0, RO);
-	OK(vellum_mlock(w->mm, PAGE(1) + 5, BYTES(1), 0)); /* two pages are touched */
+	OK(vellum_mlock(w->mm, PAGE(1) + 5, BYTES(1), 0)); /* 5 bytes into the page: two pages are locked */
 	check_world(w);
 	assert_int_equal(vellum_mm_rss(w->mm), 2);
 	assert_true(is_there(w->mm, PAGE(1)) && is_there(w->mm, PAGE(2)));
@@ -55,12 +55,12 @@ static void mlock_brings_in(void **state)
 	OK(mlock_pages(w, 8, 16, 0));
 	assert_int_equal(vellum_mm_rss(w->mm), 18);
 	assert_int_equal(f.mkwrites, 0);
-	store(w->cpu[0], PAGE(1), 1); /* an own page is there: no copy */
+	store(w->cpu[0], PAGE(1), 1); /* mlock has copied it already, so no copy */
 	assert_int_equal(count_of(w, VELLUM_COUNT_FAULT_COW), 0);
 	OK(vellum_munlock(w->mm, PAGE(0), BYTES(24)));
 	assert_int_equal(nr_vmas(w->mm), 3);
 	assert_false(is_locked(w, 1));
-	assert_int_equal(vellum_mm_rss(w->mm), 18); /* it may go, but need not */
+	assert_int_equal(vellum_mm_rss(w->mm), 18); /* munlock lets the page be reclaimed, but does not */
 	dontneed(w->mm, 0, 8);
 	OK(mlock_pages(w, 0, 8, VELLUM_MLOCK_ONFAULT));
 	assert_int_equal(vellum_mm_rss(w->mm), 16);
@@ -85,7 +85,7 @@ static void mlock_errors(void **state)
 	assert_int_equal(vellum_munlock(w->mm, PAGE(3), BYTES(2)), -ENOMEM);
 	file_create(&f, w, 2);
 	map_shared(w->mm, 8, 4, &f, 0);
-	assert_true(mlock_pages(w, 8, 4, 0) < 0); /* pages beyond the object's end */
+	assert_true(mlock_pages(w, 8, 4, 0) < 0); /* pages beyond the file's end */
 	f.fault_code = VELLUM_VMF_OOM;
 	vellum_munlockall(w->mm);
 	vellum_reclaim(w->memory, 10);
@@ -109,20 +109,20 @@ static void mlock_limits(void **state)
 	assert_int_equal(mlock_pages(w, 0, 5, 0), -ENOMEM);
 	assert_false(is_locked(w, 0));
 	OK(mlock_pages(w, 0, 3, 0));
-	OK(mlock_pages(w, 0, 4, 0)); /* what is locked already doesn't count twice */
+	OK(mlock_pages(w, 0, 4, 0)); /* pages that are mlocked already do not count twice */
 	assert_int_equal(mlock_pages(w, 8, 1, VELLUM_MLOCK_ONFAULT), -ENOMEM);
 	assert_int_equal(vellum_mlockall(w->mm, VELLUM_MCL_CURRENT), -ENOMEM);
 	assert_int_equal(try_map(w, 0, BYTES(1), ANON | VELLUM_MAP_LOCKED), -EAGAIN);
 	unmap(w->mm, 3, 1);
 	OK(try_map(w, 0, BYTES(1), ANON | VELLUM_MAP_LOCKED));
-	/* mremap: locked memory may not grow beyond it; what is in the way is moved around. */
+	/* mremap: mlocked memory cannot grow beyond the limit. If a VMA is in the way, the memory moves. */
 	assert_int_equal(vellum_mremap(w->mm, PAGE(0), BYTES(3), BYTES(5), 1, &addr), -EAGAIN);
 	OK(vellum_mremap(w->mm, PAGE(0), BYTES(3), BYTES(4), 1, &addr));
 	check_world(w);
 	assert_int_equal(addr, BASE);
-	assert_true(is_there(w->mm, PAGE(3)) && is_locked(w, 3)); /* brought in */
-	child = fork_on(w->mm, w->cpu[1]);			  /* locks are not inherited */
-	OK(vellum_mlock(child, PAGE(8), BYTES(4), 0));		  /* limits are */
+	assert_true(is_there(w->mm, PAGE(3)) && is_locked(w, 3)); /* the new page is faulted in */
+	child = fork_on(w->mm, w->cpu[1]);			  /* the child inherits no locks */
+	OK(vellum_mlock(child, PAGE(8), BYTES(4), 0));		  /* but it inherits the limit */
 	assert_int_equal(vellum_mlock(child, PAGE(0), BYTES(1), 0), -ENOMEM);
 	end_child(child, w->cpu[1]);
 	vellum_set_limits(w->mm, ~0ull, ~0ull);
@@ -134,18 +134,18 @@ static void mlockall(void **state)
 	struct world *w = *state;
 
 	map_at(w->mm, 0, 4, RW, ANON);
-	map_at(w->mm, 8, 2, 0, ANON); /* cannot be accessed: passed over */
+	map_at(w->mm, 8, 2, 0, ANON); /* PROT_NONE: skipped */
 	assert_int_equal(vellum_mlockall(w->mm, 0), -EINVAL);
 	assert_int_equal(vellum_mlockall(w->mm, 8), -EINVAL);
 	assert_int_equal(vellum_mlockall(w->mm, VELLUM_MCL_ONFAULT), -EINVAL);
 	OK(vellum_mlockall(w->mm, VELLUM_MCL_CURRENT));
 	check_world(w);
 	assert_int_equal(vellum_mm_rss(w->mm), 4);
-	map_at(w->mm, 16, 4, RW, ANON); /* not the future */
+	map_at(w->mm, 16, 4, RW, ANON); /* not affected by MCL_CURRENT */
 	assert_false(is_locked(w, 16));
 	assert_int_equal(vellum_mm_rss(w->mm), 4);
 	OK(vellum_mlockall(w->mm, VELLUM_MCL_FUTURE));
-	assert_false(is_locked(w, 16)); /* not the present */
+	assert_false(is_locked(w, 16)); /* not affected by MCL_FUTURE */
 	map_at(w->mm, 24, 4, RW, ANON);
 	assert_true(is_locked(w, 24));
 	assert_int_equal(vellum_mm_rss(w->mm), 8);
@@ -156,7 +156,7 @@ static void mlockall(void **state)
 	map_at(w->mm, 48, 4, RW, ANON);
 	assert_int_equal(vellum_mm_rss(w->mm), 10);
 	assert_int_equal(vellum_madvise(w->mm, PAGE(48), 4096, VELLUM_MADV_DONTNEED), -EINVAL);
-	struct vellum_mm *child = fork_on(w->mm, w->cpu[1]); /* not the child's future */
+	struct vellum_mm *child = fork_on(w->mm, w->cpu[1]); /* fork does not inherit MCL_FUTURE */
 	map_at(child, 64, 4, RW, ANON);
 	OK(vellum_madvise(child, PAGE(64), 4096, VELLUM_MADV_DONTNEED));
 	OK(vellum_madvise(child, PAGE(0), 4096, VELLUM_MADV_DONTNEED));
@@ -181,10 +181,10 @@ static void mincore(void **state)
 	map_at(w->mm, 0, 4, RW, ANON);
 	map_shared(w->mm, 4, 4, &f, 0);
 	store(w->cpu[0], PAGE(1), 1);
-	load(w->cpu[0], PAGE(2)); /* the zero page counts */
+	load(w->cpu[0], PAGE(2)); /* the zero page counts as resident */
 	load(w->cpu[0], PAGE(4));
 	uint64_t val;
-	OK(vellum_mapping_read(f.mapping, BYTES(2), &val, 8)); /* cached, not mapped */
+	OK(vellum_mapping_read(f.mapping, BYTES(2), &val, 8)); /* cached, but not mapped */
 	OK(vellum_mincore(w->mm, PAGE(0), BYTES(8) - 4095, vec));
 	static const uint8_t want[8] = {0, 1, 1, 0, 1, 0, 1, 0};
 	for (unsigned i = 0; i < 8; i++)
@@ -246,20 +246,20 @@ static void stacks_grow(void **state)
 	assert_int_equal(stack_start(w, 4000), PAGE(3999));
 	assert_int_equal(load(w->cpu[0], PAGE(3990)), 0);
 	check_world(w);
-	OK(vellum_copy_to_user(w->mm, PAGE(3980) - 4, &val, 8, NULL)); /* for the program */
+	OK(vellum_copy_to_user(w->mm, PAGE(3980) - 4, &val, 8, NULL)); /* an access on behalf of the program */
 	check_world(w);
 	assert_int_equal(stack_start(w, 4000), PAGE(3979));
 	assert_int_equal(load(w->cpu[0], PAGE(4001)), 1);
 	assert_int_equal(load(w->cpu[0], PAGE(3999)), 2);
 	assert_int_equal(nr_vmas(w->mm), 1);
-	/* The limit: 8 MiB at first. */
+	/* The initial limit is 8 MiB. */
 	assert_int_equal(try_store(w->cpu[0], PAGE(4004 - 2049), 1), VELLUM_FAULT_SIGSEGV_MAPERR);
 	store(w->cpu[0], PAGE(4004 - 2048), 1);
 	vellum_set_limits(w->mm, ~0ull, BYTES(2100));
 	assert_int_equal(try_store(w->cpu[0], PAGE(4004 - 2101), 1), VELLUM_FAULT_SIGSEGV_MAPERR);
 	store(w->cpu[0], PAGE(4004 - 2100), 1);
 	check_world(w);
-	/* A child's grows on its own. */
+	/* The child's stack grows, the parent's does not. */
 	vellum_set_limits(w->mm, ~0ull, ~0ull);
 	struct vellum_mm *child = fork_on(w->mm, w->cpu[1]);
 	store(w->cpu[1], PAGE(1000), 9);
@@ -269,7 +269,7 @@ static void stacks_grow(void **state)
 	assert_int_equal(try_map(w, 0, 4096, SHANON | VELLUM_MAP_GROWSDOWN), -EINVAL);
 }
 
-/* It doesn't reach what others store to. */
+/* A stack keeps 256 pages away from memory that is writable. */
 static void stacks_keep_a_gap(void **state)
 {
 	struct world *w = *state;
@@ -281,11 +281,11 @@ static void stacks_keep_a_gap(void **state)
 	check_world(w);
 	store(w->cpu[0], PAGE(3001 + 256), 1);
 	check_world(w);
-	protect(w->mm, 3000, 1, 0); /* a guard of the program's own */
+	protect(w->mm, 3000, 1, 0); /* a PROT_NONE page needs no gap */
 	store(w->cpu[0], PAGE(3001), 1);
 	check_world(w);
 	assert_int_equal(try_store(w->cpu[0], PAGE(3000), 1), VELLUM_FAULT_SIGSEGV_ACCERR);
-	/* What has no address of its own is not put into the gap. */
+	/* mmap without an address leaves the gap of a stack free. */
 	unmap(w->mm, 3000, 1);
 	vellum_set_mmap_top(w->mm, PAGE(3001));
 	struct vellum_map_args args = {
@@ -295,7 +295,7 @@ static void stacks_keep_a_gap(void **state)
 	check_world(w);
 	assert_true(addr + 4096 <= PAGE(3001));
 	OK(vellum_munmap(w->mm, addr, 4096));
-	/* Locked: within the limit, as it grows. */
+	/* mlocked: the pages that it grows by count against RLIMIT_MEMLOCK. */
 	OK(vellum_mlock(w->mm, PAGE(4000), BYTES(4), 0));
 	unmap(w->mm, 3000, 1000);
 	vellum_set_limits(w->mm, BYTES(6), ~0ull);
@@ -304,8 +304,8 @@ static void stacks_keep_a_gap(void **state)
 	check_world(w);
 }
 
-/* Moved far up, its first page has a low index: it cannot grow below index 0. */
-static void moved_stack_grows_no_further_than_it_can(void **state)
+/* A stack that moved far up: its first page has a low index, and the stack cannot grow below index 0. */
+static void moved_stack_grows_down_to_index_0(void **state)
 {
 	struct world *w = *state;
 	uint64_t addr = PAGE(4000);
@@ -350,7 +350,7 @@ static void T_sys_03_mremap_dontunmap(void **state)
 	assert_int_equal(remap(w, 6, 4, 4, KEEP, &addr), -EFAULT);
 	assert_int_equal(remap(w, 20, 4, 4, KEEP, &addr), -EFAULT);
 	OK(remap(w, 2, 4, 4, KEEP, &addr));
-	assert_int_equal(nr_vmas(w->mm), 2); /* the old one in one piece, as it was */
+	assert_int_equal(nr_vmas(w->mm), 2); /* the old VMA, not split */
 	for (unsigned i = 2; i < 6; i++) {
 		assert_int_equal(load(w->cpu[0], addr + BYTES(i - 2)), i + 1);
 		assert_int_equal(load(w->cpu[0], PAGE(i)), 0);
@@ -361,13 +361,13 @@ static void T_sys_03_mremap_dontunmap(void **state)
 	assert_int_equal(load(w->cpu[0], PAGE(6)), 7);
 	check_world(w);
 	addr = PAGE(100);
-	map_at(w->mm, 101, 1, RO, ANON); /* is replaced */
+	map_at(w->mm, 101, 1, RO, ANON); /* MREMAP_FIXED replaces it */
 	OK(remap(w, 0, 2, 2, KEEP | VELLUM_MREMAP_FIXED, &addr));
 	assert_int_equal(load(w->cpu[0], PAGE(101)), 2);
 	assert_int_equal(load(w->cpu[0], PAGE(1)), 0);
 	addr = PAGE(1);
 	assert_int_equal(remap(w, 0, 2, 2, KEEP | VELLUM_MREMAP_FIXED, &addr), -EINVAL);
-	/* A shared object: its pages can be had again. */
+	/* A shared mapping: the pages can be faulted in at the old address. */
 	file_create(&f, w, 8);
 	map_shared(w->mm, 200, 4, &f, 0);
 	store(w->cpu[0], PAGE(201), 9);
@@ -380,7 +380,7 @@ static void T_sys_03_mremap_dontunmap(void **state)
 	file_destroy(&f);
 }
 
-/* The moved pages are the new place's; the old place's are gone: both are changes. */
+/* The pages at the new address are reported as written. The pages at the old address too, as they are none now. */
 static void mremap_dontunmap_is_tracked(void **state)
 {
 	struct world *w = *state;
@@ -403,7 +403,7 @@ static void mremap_dontunmap_is_tracked(void **state)
 	}
 }
 
-static void mremap_without_a_length(void **state)
+static void mremap_of_old_length_0_maps_again(void **state)
 {
 	struct world *w = *state;
 	uint64_t addr = 0;
@@ -423,7 +423,7 @@ static void mremap_without_a_length(void **state)
 	assert_int_equal(load(w->cpu[0], addr), 11);
 	store(w->cpu[0], addr + BYTES(1), 12);
 	assert_int_equal(load(w->cpu[0], PAGE(2)), 12);
-	assert_int_equal(load(w->cpu[0], PAGE(1)), 11); /* nothing has moved */
+	assert_int_equal(load(w->cpu[0], PAGE(1)), 11); /* the pages are mapped at both addresses */
 	OK(vellum_munmap(w->mm, addr, BYTES(2)));
 	addr = PAGE(40);
 	OK(remap(w, 16, 0, 4, VELLUM_MREMAP_MAYMOVE | VELLUM_MREMAP_FIXED, &addr));
@@ -432,7 +432,7 @@ static void mremap_without_a_length(void **state)
 	file_destroy(&f);
 }
 
-/* A lock moves with the pages. */
+/* VM_LOCKED moves with the pages. */
 static void mremap_dontunmap_of_locked_memory(void **state)
 {
 	struct world *w = *state;
@@ -451,11 +451,11 @@ static void mremap_dontunmap_of_locked_memory(void **state)
 	OK(mlock_pages(w, 0, 4, 0));
 }
 
-/* --- reservation --- */
+/* --- overcommitment --- */
 
-static void noreserve(void **state)
+static void overcommitment_is_refused_without_noreserve(void **state)
 {
-	struct world *w = *state; /* 16 MiB */
+	struct world *w = *state; /* RAM: 16 MiB */
 	struct vellum_map_args args = {
 		.size = sizeof(args), .len = 17 << 20, .prot = RO, .flags = ANON};
 	uint64_t addr;
@@ -465,7 +465,7 @@ static void noreserve(void **state)
 	OK(try_map(w, 0, 1ull << 40, ANON | VELLUM_MAP_NORESERVE));
 	OK(try_map(w, 0, 16 << 20, ANON));
 	OK(try_map(w, 0, 17 << 20, SHANON));
-	OK(vellum_mmap(w->mm, &args, &addr)); /* nobody may store to it */
+	OK(vellum_mmap(w->mm, &args, &addr)); /* read-only memory is not accounted */
 	OK(vellum_munmap(w->mm, addr, 17 << 20));
 	assert_int_equal(nr_vmas(w->mm), 0);
 }
@@ -473,7 +473,7 @@ static void noreserve(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		WORLD_TEST(mlock_brings_in),
+		WORLD_TEST(mlock_faults_in),
 		WORLD_TEST(mlock_errors),
 		WORLD_TEST(mlock_limits),
 		WORLD_TEST(mlockall),
@@ -481,12 +481,12 @@ int main(void)
 		WORLD_TEST(msync_errors),
 		WORLD_TEST(stacks_grow),
 		WORLD_TEST(stacks_keep_a_gap),
-		WORLD_TEST(moved_stack_grows_no_further_than_it_can),
+		WORLD_TEST(moved_stack_grows_down_to_index_0),
 		WORLD_TEST(T_sys_03_mremap_dontunmap),
 		WORLD_TEST(mremap_dontunmap_is_tracked),
-		WORLD_TEST(mremap_without_a_length),
+		WORLD_TEST(mremap_of_old_length_0_maps_again),
 		WORLD_TEST(mremap_dontunmap_of_locked_memory),
-		WORLD_TEST(noreserve),
+		WORLD_TEST(overcommitment_is_refused_without_noreserve),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

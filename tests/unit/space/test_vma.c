@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Mappings as a list: split, merge, place, grow; and what wrong calls must not change. */
+/* VMAs: split, merge, placement, growth; calls that fail change nothing. */
 #include "more_support.h"
 #include "mm/space/space.h"
 
@@ -28,7 +28,7 @@ static void T_vma_01_split_merge(void **state)
 		assert_int_equal(load(w->cpu[0], PAGE(i)), i + 1);
 }
 
-/* A page that was moved away keeps its old index: it does not merge where it lands. */
+/* A moved page keeps its index, so the VMA does not merge at its new address. */
 static void T_vma_01_moved_page(void **state)
 {
 	struct world *w = *state;
@@ -42,7 +42,7 @@ static void T_vma_01_moved_page(void **state)
 	OK(vellum_vma_next(w->mm, addr, &info));
 	assert_int_equal(info.pgoff, PAGE(3) >> 12);
 	assert_int_equal(load(w->cpu[0], addr), 33);
-	map_at(w->mm, 3, 1, RW, ANON); /* the hole, with its own index: merges both ways */
+	map_at(w->mm, 3, 1, RW, ANON); /* the hole, with the index of its address: merges on both sides */
 	assert_int_equal(nr_vmas(w->mm), 2);
 }
 
@@ -85,17 +85,17 @@ static void T_vma_04_read_only_object(void **state)
 
 static const struct {
 	uint32_t prot, prot2;
-	int gap; /* pages between the two, and of the object */
+	int gap; /* pages between the two VMAs, and between their offsets */
 	int pgoff_gap;
 	unsigned vmas;
 } merges[] = {
 	{RW, RW, 0, 0, 1},
 	{RW, RO, 0, 0, 2},
-	{RW, RW, 1, 0, 2}, /* not neighbours */
-	{RW, RW, 0, 1, 2}, /* neighbours, but not in the object */
+	{RW, RW, 1, 0, 2}, /* not adjacent */
+	{RW, RW, 0, 1, 2}, /* adjacent, but not in the file */
 };
 
-static void file_neighbours(void **state)
+static void adjacent_file_vmas_merge_if_their_pages_are_adjacent(void **state)
 {
 	struct world *w = *state;
 	struct counting *c = new_counting();
@@ -119,7 +119,7 @@ static void file_neighbours(void **state)
 	vellum_mapping_put(other);
 }
 
-static void hole_is_filled_and_merges(void **state)
+static void vma_in_a_hole_merges_on_both_sides(void **state)
 {
 	struct world *w = *state;
 
@@ -135,9 +135,9 @@ static void hole_is_filled_and_merges(void **state)
 	assert_int_equal(nr_vmas(w->mm), 1);
 }
 
-/* --- wrong calls change nothing --- */
+/* --- calls that fail change nothing --- */
 
-/* A layout with something of each kind, and a hole. */
+/* VMAs of each kind, and a hole. */
 struct layout {
 	struct world *w;
 	struct counting *c;
@@ -202,7 +202,7 @@ static const struct {
 	uint64_t addr, len;
 	uint32_t prot, flags;
 	uint64_t pgoff;
-	uint32_t file_prot; /* 0 and no ANONYMOUS: no object; ~0: not readable */
+	uint32_t file_prot; /* 0 without ANONYMOUS: no file; ~0: not readable */
 	int want;
 } mmap_errors[] = {
 	{0, 0, RW, ANON, 0, 0, -EINVAL},
@@ -210,7 +210,7 @@ static const struct {
 	{PAGE(40) + 1, 4096, RW, ANON | FIX, 0, 0, -EINVAL},
 	{PAGE(40) + 8, 4096, RW, ANON | NOREP, 0, 0, -EINVAL},
 	{0, 4096, 8, ANON, 0, 0, -EINVAL},
-	{0, 4096, RW, SHANON | PRF, 0, 0, -EINVAL}, /* SHARED_VALIDATE of nothing */
+	{0, 4096, RW, SHANON | PRF, 0, 0, -EINVAL}, /* SHARED_VALIDATE without a file */
 	{0, ~0ull, RW, ANON, 0, 0, -ENOMEM},
 	{0, VELLUM_TASK_SIZE + 1, RW, ANON, 0, 0, -ENOMEM},
 	{0, VELLUM_TASK_SIZE, RW, ANON, 0, 0, -ENOMEM},
@@ -280,7 +280,7 @@ static const struct {
 	{PAGE(0), VELLUM_TASK_SIZE, -EINVAL},
 	{VELLUM_TASK_SIZE, 4096, -EINVAL},
 	{~0xfffull, 4096, -EINVAL},
-	{PAGE(12), BYTES(4), 0}, /* nothing there */
+	{PAGE(12), BYTES(4), 0}, /* no VMA */
 	{PAGE(13), 1, 0},
 };
 
@@ -295,7 +295,7 @@ static void T_sys_01_munmap(void **state)
 			munmap_errors[i].want);
 		layout_unchanged(&l);
 	}
-	unmap(l.w->mm, 10, 8); /* over the hole, ends within mappings */
+	unmap(l.w->mm, 10, 8); /* over the hole, from and to the middle of VMAs */
 	assert_int_equal(try_load(l.w->cpu[0], PAGE(10)), VELLUM_FAULT_SIGSEGV_MAPERR);
 	assert_int_equal(load(l.w->cpu[0], PAGE(18)), 2);
 	assert_int_equal(load(l.w->cpu[0], PAGE(9)), 0);
@@ -333,7 +333,7 @@ static void T_sys_01_mprotect(void **state)
 	layout_destroy(&l);
 }
 
-/* What lies before the wrong part has changed. */
+/* The part before the error is changed. */
 static void T_sys_01_mprotect_prefix(void **state)
 {
 	struct layout l;
@@ -363,7 +363,7 @@ static const struct {
 	{PAGE(0) + 1, 4096, 8192, 1, -EINVAL},
 	{PAGE(0), 4096, 0, 1, -EINVAL},
 	{PAGE(0), 0, 4096, 1, -EINVAL},
-	{PAGE(20), 0, 4096, 0, -EINVAL}, /* a second mapping has to be elsewhere */
+	{PAGE(20), 0, 4096, 0, -EINVAL}, /* old length 0 needs MAYMOVE */
 	{PAGE(0), 4096, 8192, 2, -EINVAL},
 	{PAGE(0), 4096, 8192, 3, -EINVAL},
 	{PAGE(0), 4096, 4096, 4, -EINVAL},
@@ -371,19 +371,19 @@ static const struct {
 	{PAGE(24), 4096, 4096, 5, -EINVAL}, /* DONTUNMAP of device memory */
 	{PAGE(0), 4096, 8192, 8, -EINVAL},
 	{PAGE(12), 4096, 8192, 1, -EFAULT},	    /* a hole */
-	{PAGE(7), 8192, 3 * 4096, 1, -EFAULT},	    /* crosses the end of its mapping */
+	{PAGE(7), 8192, 3 * 4096, 1, -EFAULT},	    /* crosses the end of its VMA */
 	{PAGE(24), BYTES(4), BYTES(8), 1, -EFAULT}, /* device memory does not grow */
-	{PAGE(0), BYTES(8), BYTES(9), 0, -ENOMEM},  /* no room and may not move */
+	{PAGE(0), BYTES(8), BYTES(9), 0, -ENOMEM},  /* cannot grow in place and may not move */
 	{PAGE(0), BYTES(4), BYTES(5), 0, -ENOMEM},
 	{PAGE(0), BYTES(8), VELLUM_TASK_SIZE, 1, -ENOMEM},
 	{PAGE(0), BYTES(8), BYTES(8), 0, 0},
-	{PAGE(0), BYTES(8), BYTES(8) - 5, 1, 0}, /* the same, rounded */
+	{PAGE(0), BYTES(8), BYTES(8) - 5, 1, 0}, /* the same length, rounded up */
 };
 
 static void T_sys_01_mremap(void **state)
 {
 	struct layout l;
-	uint64_t addr = 1; /* a target that FIXED cannot take */
+	uint64_t addr = 1; /* an address that is not aligned */
 
 	layout_create(&l, *state);
 	for (unsigned i = 0; i < ARRAY_SIZE(mremap_errors); i++) {
@@ -422,16 +422,16 @@ static void T_sys_01_madvise(void **state)
 			fail_msg("row %u: not %d", i, madvise_errors[i].want);
 		layout_unchanged(&l);
 	}
-	/* A hole in the middle: both sides are processed. */
+	/* A hole in the middle: the advice is applied on both sides. */
 	assert_int_equal(vellum_madvise(l.w->mm, PAGE(7), BYTES(14), VELLUM_MADV_DONTNEED),
 			 -ENOMEM);
 	assert_int_equal(load(l.w->cpu[0], PAGE(7)), 0);
 	assert_int_equal(load(l.w->cpu[0], PAGE(6)), 106);
-	assert_int_equal(load(l.w->cpu[0], PAGE(20)), 120); /* shared: the object's */
+	assert_int_equal(load(l.w->cpu[0], PAGE(20)), 120); /* shared: the page of the mapping */
 	layout_destroy(&l);
 }
 
-/* Unmapped parts are -ENOMEM whatever the advice. */
+/* Any advice fails with -ENOMEM over a hole. */
 static void T_sys_01_madvise_normal(void **state)
 {
 	struct world *w = *state;
@@ -448,7 +448,7 @@ static void T_sys_02_fixed_noreplace(void **state)
 	struct vma_list before, now;
 	uint64_t addr;
 
-	map_at(w->mm, 0, 4, RW, ANON); /* 0 to 3 and 7 on; the gap is 4 to 6 */
+	map_at(w->mm, 0, 4, RW, ANON); /* pages 0 to 3, and 7 and above; the gap is 4 to 6 */
 	map_at(w->mm, 7, 4, RW, ANON);
 	list_vmas(w->mm, &before, false);
 	for (unsigned i = 0; i < 3; i++) {
@@ -475,9 +475,9 @@ static void T_sys_02_fixed_noreplace(void **state)
 	assert_int_equal(nr_vmas(w->mm), 1);
 }
 
-/* --- place --- */
+/* --- placement --- */
 
-/* The largest gap, found the slow way. */
+/* The largest gap, by a linear search. */
 static uint64_t largest_gap(struct vellum_mm *mm)
 {
 	uint64_t from = MMAP_MIN_ADDR, best = 0;
@@ -496,7 +496,7 @@ static bool is_free(struct vellum_mm *mm, uint64_t start, uint64_t len)
 	return vellum_vma_next(mm, start, &info) || info.start >= start + len;
 }
 
-/* Below TASK_SIZE all is taken but 64 pages at BASE. */
+/* Map all of the address space below TASK_SIZE, except 64 pages at BASE. */
 static void fill_address_space(struct vellum_mm *mm)
 {
 	struct vellum_map_args args = {.size = sizeof(args),
@@ -512,7 +512,7 @@ static void fill_address_space(struct vellum_mm *mm)
 	OK(vellum_mmap(mm, &args, &addr));
 }
 
-static void gaps_are_found(void **state)
+static void mmap_succeeds_if_a_gap_is_large_enough(void **state)
 {
 	struct world *w = *state;
 	uint64_t seed = 11, addr;
@@ -585,7 +585,7 @@ static void map_count_limit(void **state)
 	assert_int_equal(vellum_mremap(w->mm, PAGE(4), BYTES(3), BYTES(8), 1, &addr), -ENOMEM);
 	assert_int_equal(nr_vmas(w->mm), DEFAULT_MAX_MAP_COUNT);
 	store(w->cpu[0], PAGE(5), 1);
-	unmap(w->mm, 4, 3); /* whole: needs no split */
+	unmap(w->mm, 4, 3); /* a whole VMA: no split */
 	unmap(w->mm, 8, 3);
 	unmap(w->mm, 13, 1);
 	assert_int_equal(nr_vmas(w->mm), DEFAULT_MAX_MAP_COUNT - 1);
@@ -614,10 +614,10 @@ static void program_break(void **state)
 	assert_int_equal(load(w->cpu[0], PAGE(2) + 4088), 7);
 	assert_int_equal(vellum_brk(w->mm, PAGE(1)), PAGE(1));
 	assert_int_equal(vellum_brk(w->mm, PAGE(5)), PAGE(5));
-	assert_int_equal(load(w->cpu[0], PAGE(2) + 4088), 0); /* fresh again */
+	assert_int_equal(load(w->cpu[0], PAGE(2) + 4088), 0); /* zero again */
 	map_at(w->mm, 8, 1, RO, ANON);
-	assert_int_equal(vellum_brk(w->mm, PAGE(9)), PAGE(5)); /* something is in the way */
-	assert_int_equal(vellum_brk(w->mm, PAGE(8)), PAGE(5)); /* would touch it */
+	assert_int_equal(vellum_brk(w->mm, PAGE(9)), PAGE(5)); /* a VMA is in the way */
+	assert_int_equal(vellum_brk(w->mm, PAGE(8)), PAGE(5)); /* would be adjacent to it */
 	assert_int_equal(vellum_brk(w->mm, PAGE(7)), PAGE(7));
 	assert_int_equal(vellum_brk(w->mm, ~0ull), PAGE(7));
 	assert_int_equal(vellum_brk(w->mm, PAGE(0)), PAGE(0));
@@ -648,7 +648,7 @@ static void mremap_in_place(void **state)
 	assert_int_equal(load(w->cpu[0], PAGE(2)), 0);
 }
 
-/* A part from the middle moves; the rest stays; holes stay holes. */
+/* Move a part from the middle. The rest stays, and holes move as holes. */
 static void mremap_moves_a_part(void **state)
 {
 	struct world *w = *state;
@@ -669,7 +669,7 @@ static void mremap_moves_a_part(void **state)
 	assert_int_equal(nr_vmas(w->mm), 3);
 }
 
-/* Over the borders of page tables, at every alignment that matters. */
+/* Across borders of page tables, with all alignments that matter. */
 static void mremap_across_tables(void **state)
 {
 	struct world *w = *state;
@@ -692,7 +692,7 @@ static void mremap_across_tables(void **state)
 	}
 }
 
-static void mremap_keeps_the_object(void **state)
+static void mremap_keeps_the_mapping(void **state)
 {
 	struct world *w = *state;
 	struct counting *c = new_counting();
@@ -708,17 +708,17 @@ static void mremap_keeps_the_object(void **state)
 	assert_ptr_equal(info.mapping, obj);
 	assert_int_equal(info.pgoff, 6);
 	assert_int_equal(load(w->cpu[0], addr + BYTES(1)), 77);
-	assert_int_equal(load(w->cpu[0], addr + BYTES(15)), 21); /* page of the object */
+	assert_int_equal(load(w->cpu[0], addr + BYTES(15)), 21); /* page number in the file */
 	assert_int_equal(load(w->cpu[0], PAGE(1)), 5);
-	/* The tail may reach over the end of the mapping when shrinking. */
+	/* When mremap shrinks, the tail may reach beyond the end of the VMA. */
 	OK(vellum_mremap(w->mm, PAGE(0), BYTES(9), BYTES(1), 0, &addr));
 	assert_int_equal(try_load(w->cpu[0], PAGE(8)), VELLUM_FAULT_SIGSEGV_MAPERR);
 	vellum_mapping_put(obj);
 }
 
-/* --- objects' life --- */
+/* --- the lifetime of mappings --- */
 
-static void object_lives_as_long_as_its_mappings(void **state)
+static void mapping_lives_as_long_as_its_vmas(void **state)
 {
 	struct world *w = *state;
 	struct counting *c = new_counting();
@@ -744,8 +744,8 @@ int main(void)
 		WORLD_TEST(T_vma_01_moved_page),
 		WORLD_TEST(T_vma_02_special_never_merges),
 		WORLD_TEST(T_vma_04_read_only_object),
-		WORLD_TEST(file_neighbours),
-		WORLD_TEST(hole_is_filled_and_merges),
+		WORLD_TEST(adjacent_file_vmas_merge_if_their_pages_are_adjacent),
+		WORLD_TEST(vma_in_a_hole_merges_on_both_sides),
 		WORLD_TEST(T_sys_01_mmap),
 		WORLD_TEST(T_sys_01_mmap_ignores_unknown_flags),
 		WORLD_TEST(T_sys_01_munmap),
@@ -755,15 +755,15 @@ int main(void)
 		WORLD_TEST(T_sys_01_madvise),
 		WORLD_TEST(T_sys_01_madvise_normal),
 		WORLD_TEST(T_sys_02_fixed_noreplace),
-		WORLD_TEST(gaps_are_found),
+		WORLD_TEST(mmap_succeeds_if_a_gap_is_large_enough),
 		WORLD_TEST(placement_never_overlaps),
 		WORLD_TEST(map_count_limit),
 		WORLD_TEST(program_break),
 		WORLD_TEST(mremap_in_place),
 		WORLD_TEST(mremap_moves_a_part),
 		WORLD_TEST(mremap_across_tables),
-		WORLD_TEST(mremap_keeps_the_object),
-		WORLD_TEST(object_lives_as_long_as_its_mappings),
+		WORLD_TEST(mremap_keeps_the_mapping),
+		WORLD_TEST(mapping_lives_as_long_as_its_vmas),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
