@@ -70,7 +70,7 @@ static void sizes_that_are_refused(void **state)
 	assert_int_equal(vellum_mapping_size(obj), 1ull << 52);
 	assert_int_equal(vellum_mapping_set_size(obj, (1ull << 52) + 1), -EINVAL);
 	assert_int_equal(vellum_mapping_size(obj), 1ull << 52);
-	/* The last page of the longest object. */
+	/* The last page of the longest possible file. */
 	map_object(w->mm, 0, 2, RW, VELLUM_MAP_SHARED, obj, (1ull << 40) - 1, RW);
 	store(w->cpu[0], PAGE(0), 5);
 	assert_int_equal(try_store(w->cpu[0], PAGE(1), 5), SIGBUS_RESULT);
@@ -88,9 +88,9 @@ static void sizes_that_are_refused(void **state)
 	vellum_memory_free_device(w->memory, c->first_pfn, 2);
 }
 
-/* --- shorter and longer --- */
+/* --- truncation and growth --- */
 
-static void truncation_takes_private_copies(void **state)
+static void truncation_drops_private_copies(void **state)
 {
 	struct world *w = *state;
 	struct vellum_mm *child;
@@ -142,8 +142,8 @@ static void truncation_drops_dirty_pages(void **state)
 	file_destroy(&f);
 }
 
-/* The last page: what is behind the end reads as zero and never gets to the backing. */
-static void partial_last_page(void **state)
+/* The last page: bytes behind the end read as zero and are never written back. */
+static void bytes_behind_the_end_are_zero(void **state)
 {
 	struct world *w = *state;
 	struct vellum_soft_cpu *cpu = w->cpu[0];
@@ -159,13 +159,13 @@ static void partial_last_page(void **state)
 	assert_int_equal(load_mm(cpu, 1, 0), 11);
 	assert_int_equal(load_mm(cpu, 1, 96), 0x11111111);
 	assert_int_equal(load_mm(cpu, 1, 4088), 0);
-	store(cpu, PAGE(1) + 200, 13); /* is allowed, and nobody's */
+	store(cpu, PAGE(1) + 200, 13); /* behind the end: allowed, but never written back */
 	assert_int_equal(load_mm(cpu, 1, 200), 13);
 	assert_int_equal(vellum_mapping_read(f.mapping, PAGE_SIZE + 96, &val, 8), -EINVAL);
 	OK(vellum_mapping_sync(f.mapping, 0, 4));
 	assert_int_equal(f.last_len, 100);
 	assert_int_equal(file_word(&f, PAGE_SIZE), 11);
-	assert_int_equal(file_word(&f, PAGE_SIZE + 200), file_initial(1)); /* untouched */
+	assert_int_equal(file_word(&f, PAGE_SIZE + 200), file_initial(1)); /* not written back */
 	store(cpu, PAGE(1) + 200, 14);
 	memset(f.bytes + PAGE_SIZE + 100, 0, 3 * PAGE_SIZE - 100);
 	set_size(w, &f, 3 * PAGE_SIZE);
@@ -176,8 +176,8 @@ static void partial_last_page(void **state)
 	file_destroy(&f);
 }
 
-/* As before, but the page comes into the cache only after the truncation. */
-static void partial_last_page_not_cached(void **state)
+/* The same, but the page is read into the cache after the truncation. */
+static void bytes_behind_the_end_are_zero_if_read_later(void **state)
 {
 	struct world *w = *state;
 	uint64_t val;
@@ -196,7 +196,7 @@ static void partial_last_page_not_cached(void **state)
 	file_destroy(&f);
 }
 
-/* A store to bytes that have become valid asks page_mkwrite again. */
+/* After growth, a store to bytes that became valid calls page_mkwrite again. */
 static void growth_notifies_again(void **state)
 {
 	struct world *w = *state;
@@ -215,7 +215,7 @@ static void growth_notifies_again(void **state)
 	store(w->cpu[0], PAGE(1), 2);
 	assert_int_equal(f.mkwrites, 3);
 	assert_int_equal(nr_dirty(&f), 2);
-	set_size(w, &f, 3 * PAGE_SIZE); /* from a page's end: nothing to tell */
+	set_size(w, &f, 3 * PAGE_SIZE); /* from a page's end: no notification needed */
 	assert_true(has_w(w->mm, PAGE(1)));
 	set_size(w, &f, 3 * PAGE_SIZE);
 	unmap(w->mm, 0, 4);
@@ -223,7 +223,7 @@ static void growth_notifies_again(void **state)
 }
 
 /* Shared memory: zero-filled, no hooks. */
-static void shared_memory_has_sizes_too(void **state)
+static void sizes_of_shared_memory(void **state)
 {
 	struct world *w = *state;
 	struct vellum_mapping *obj;
@@ -251,14 +251,14 @@ static void shared_memory_has_sizes_too(void **state)
 	OK(vellum_mapping_set_size(obj, PAGE_SIZE));
 	assert_int_equal(free_frames(w), frames);
 	OK(vellum_mapping_set_size(obj, BYTES(8)));
-	OK(vellum_mapping_read(obj, BYTES(3), &val, 8)); /* reads of holes take no memory */
+	OK(vellum_mapping_read(obj, BYTES(3), &val, 8)); /* reads of holes allocate no page */
 	assert_int_equal(val, 0);
 	assert_int_equal(free_frames(w), frames);
 	unmap(w->mm, 0, 8);
 	vellum_mapping_put(obj);
 }
 
-/* A tracker may watch more than there is. */
+/* A tracker may watch pages beyond the end. */
 static void truncation_with_a_wide_tracker(void **state)
 {
 	struct world *w = *state;
@@ -307,7 +307,7 @@ static void punch_hole(void **state)
 		assert_int_equal(load_mm(cpu, i, 0) | load_mm(cpu, i, 4088), 0);
 	assert_int_equal(load_mm(cpu, 5, 0), 0);
 	assert_int_equal(load_mm(cpu, 5, 4088), 65);
-	assert_int_equal(load_mm(cpu, 11, 0), 999); /* a private copy */
+	assert_int_equal(load_mm(cpu, 11, 0), 999); /* a copy of a private VMA */
 	assert_int_equal(load_mm(cpu, 12, 0), 0);
 	OK(vellum_mapping_punch_hole(f.mapping, BYTES(7) + 8, 16)); /* within a page */
 	assert_int_equal(load_mm(cpu, 7, 0), 57);
@@ -325,7 +325,7 @@ static struct {
 	struct vellum_mapping *mapping;
 } meanwhile;
 
-/* As soon as the backing has its hole a page at its edge is written back, by some other thread. */
+/* When the backing has punched its hole, another thread writes back the page at the hole's edge. */
 static int punch_then_writeback(void *ctx, uint64_t offset, uint64_t len)
 {
 	int err = file_punch(ctx, offset, len);
@@ -360,7 +360,7 @@ static void punch_hole_and_writeback(void **state)
 
 static struct vellum_tracker *tracker_meanwhile;
 
-/* A collection comes before the backing has its hole. */
+/* A collection before the backing punches its hole. */
 static int collect_then_punch(void *ctx, uint64_t offset, uint64_t len)
 {
 	collect(tracker_meanwhile, PAGE(0) >> PAGE_SHIFT);
@@ -401,7 +401,7 @@ static void punch_hole_errors(void **state)
 	assert_int_equal(vellum_mapping_punch_hole(g.mapping, 0, 4096), -VELLUM_EOPNOTSUPP);
 	assert_int_equal(f.punches, 0);
 	assert_int_equal(nr_cached(&f), 8);
-	OK(vellum_mapping_punch_hole(f.mapping, BYTES(8), 4096)); /* nothing there */
+	OK(vellum_mapping_punch_hole(f.mapping, BYTES(8), 4096)); /* no pages there */
 	OK(vellum_mapping_punch_hole(f.mapping, BYTES(7), BYTES(100)));
 	assert_int_equal(load(w->cpu[0], PAGE(7)), 0);
 	assert_int_equal(vellum_mapping_size(f.mapping), BYTES(8));
@@ -409,7 +409,7 @@ static void punch_hole_errors(void **state)
 	assert_int_equal(vellum_mapping_punch_hole(f.mapping, BYTES(2), BYTES(2)), -VELLUM_EIO);
 	check_world(w);
 	assert_int_equal(load(w->cpu[0], PAGE(1)), 51);
-	assert_int_equal(load(w->cpu[0], PAGE(2)), 52); /* written back before, and there again */
+	assert_int_equal(load(w->cpu[0], PAGE(2)), 52); /* was written back before, and is read again */
 	assert_int_equal(file_word(&f, BYTES(2)), 52);
 	unmap(w->mm, 0, 8);
 	file_destroy(&f);
@@ -459,11 +459,11 @@ static void seals_on_writes(void **state)
 	struct file f;
 
 	file_create(&f, w, 8);
-	OK(map_sealed(w, &f, RO, VELLUM_MAP_SHARED, &addr)); /* may be made writable */
+	OK(map_sealed(w, &f, RO, VELLUM_MAP_SHARED, &addr)); /* MAYWRITE is set: mprotect could make it writable */
 	assert_int_equal(vellum_mapping_add_seals(f.mapping, VELLUM_SEAL_WRITE), -VELLUM_EBUSY);
 	assert_int_equal(vellum_mapping_seals(f.mapping), 0);
 	OK(vellum_munmap(w->mm, addr, BYTES(2)));
-	OK(map_sealed(w, &f, RW, VELLUM_MAP_PRIVATE, &addr)); /* private ones don't matter */
+	OK(map_sealed(w, &f, RW, VELLUM_MAP_PRIVATE, &addr)); /* private VMAs do not matter */
 	OK(vellum_mapping_add_seals(f.mapping, VELLUM_SEAL_WRITE));
 	store(w->cpu[0], addr, 1);
 	OK(vellum_munmap(w->mm, addr, BYTES(2)));
@@ -475,12 +475,12 @@ static void seals_on_writes(void **state)
 	assert_int_equal(vellum_mapping_punch_hole(f.mapping, 0, 4096), -EPERM);
 	OK(vellum_mapping_read(f.mapping, 0, &val, 8));
 	assert_int_equal(val, file_initial(0));
-	set_size(w, &f, BYTES(4)); /* other seals forbid that */
+	set_size(w, &f, BYTES(4)); /* only other seals forbid this */
 	OK(vellum_munmap(w->mm, addr, BYTES(2)));
 	file_destroy(&f);
 }
 
-/* F_SEAL_FUTURE_WRITE: who can write may go on, nobody else begins. */
+/* F_SEAL_FUTURE_WRITE: VMAs that are writable stay so. No other VMA or write(2) may write. */
 static void seal_on_future_writes(void **state)
 {
 	struct world *w = *state;
@@ -508,12 +508,12 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		WORLD_TEST(beyond_the_end_is_sigbus),
 		WORLD_TEST(sizes_that_are_refused),
-		WORLD_TEST(truncation_takes_private_copies),
+		WORLD_TEST(truncation_drops_private_copies),
 		WORLD_TEST(truncation_drops_dirty_pages),
-		WORLD_TEST(partial_last_page),
-		WORLD_TEST(partial_last_page_not_cached),
+		WORLD_TEST(bytes_behind_the_end_are_zero),
+		WORLD_TEST(bytes_behind_the_end_are_zero_if_read_later),
 		WORLD_TEST(growth_notifies_again),
-		WORLD_TEST(shared_memory_has_sizes_too),
+		WORLD_TEST(sizes_of_shared_memory),
 		WORLD_TEST(truncation_with_a_wide_tracker),
 		WORLD_TEST(punch_hole),
 		WORLD_TEST(punch_hole_and_writeback),

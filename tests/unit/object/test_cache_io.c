@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Bytes of an object read, written, and changed behind the cache, from outside. */
+/* read(2) and write(2) through the page cache, and changes of the file by others. */
 #include "file_support.h"
 
 static void read_and_write(void **state)
@@ -12,7 +12,7 @@ static void read_and_write(void **state)
 	map_shared(w->mm, 0, 8, &f, 0);
 	for (unsigned i = 0; i < sizeof(buf); i++)
 		buf[i] = (uint8_t)(i * 7);
-	store(w->cpu[0], PAGE(1), 5); /* newer than the backing */
+	store(w->cpu[0], PAGE(1), 5); /* newer than the file's page */
 	OK(vellum_mapping_write(f.mapping, BYTES(1) + 100, buf, BYTES(2)));
 	check_world(w);
 	assert_int_equal(nr_dirty(&f), 3);
@@ -25,7 +25,7 @@ static void read_and_write(void **state)
 	OK(vellum_mapping_sync(f.mapping, 0, 8));
 	assert_memory_equal(buf, f.bytes + BYTES(1) + 100, BYTES(2));
 	assert_int_equal(file_word(&f, BYTES(1)), 5);
-	assert_int_equal(f.bytes[BYTES(3) + 100], 4); /* what was not written is as it was */
+	assert_int_equal(f.bytes[BYTES(3) + 100], 4); /* the other bytes are unchanged */
 	OK(vellum_mapping_read(f.mapping, BYTES(8), again, 0));
 	OK(vellum_mapping_write(f.mapping, BYTES(8), buf, 0));
 	assert_int_equal(vellum_mapping_read(f.mapping, BYTES(8) - 1, again, 2), -EINVAL);
@@ -58,7 +58,7 @@ static void write_errors(void **state)
 	assert_int_equal(vellum_mapping_write(f.mapping, BYTES(1) + 8, buf, BYTES(1)),
 			 -VELLUM_ENOSPC);
 	check_world(w);
-	OK(vellum_mapping_read(f.mapping, BYTES(1) + 8, &val, 8)); /* before the page: written */
+	OK(vellum_mapping_read(f.mapping, BYTES(1) + 8, &val, 8)); /* the error is in the next page */
 	assert_int_equal(val, 0);
 	OK(vellum_mapping_read(f.mapping, BYTES(2), &val, 8));
 	assert_int_equal(val, file_initial(2));
@@ -74,11 +74,11 @@ static void write_errors(void **state)
 	OK(vellum_mapping_read(f.mapping, BYTES(5), &val, 8));
 	assert_int_equal(val, file_initial(5));
 	file_destroy(&f);
-	assert_int_equal(f.writes, 1); /* the last reference writes what is dirty */
+	assert_int_equal(f.writes, 1); /* dropping the last reference writes dirty pages back */
 }
 
-/* write(2), truncation and a changed backing change what the watched processes see. */
-static void trackers_are_told(void **state)
+/* Trackers report pages that write(2), truncation or a change of the file by others changed. */
+static void trackers_report_changes_of_the_file(void **state)
 {
 	struct world *w = *state;
 	uint64_t val = 0x77;
@@ -96,7 +96,7 @@ static void trackers_are_told(void **state)
 		assert_int_equal(collect(t, BASE >> 12), 8);
 		assert_int_equal(collect(u, 0), 8);
 		memcpy(f.bytes + BYTES(4), &val, 8);
-		vellum_mapping_update(f.mapping, BYTES(4), &val, 8); /* not even cached */
+		vellum_mapping_update(f.mapping, BYTES(4), &val, 8); /* not cached */
 		assert_int_equal(load(w->cpu[0], PAGE(4)), val);
 		assert_int_equal(collect(t, BASE >> 12), 0x10);
 		assert_int_equal(collect(u, 0), 0x10);
@@ -115,8 +115,8 @@ static void trackers_are_told(void **state)
 	}
 }
 
-/* Parts of pages that are not cached change as well. */
-static void trackers_are_told_of_parts(void **state)
+/* Trackers report a page of which only a part changed, even if it is not cached. */
+static void trackers_report_changes_of_parts(void **state)
 {
 	struct world *w = *state;
 
@@ -156,12 +156,12 @@ static void update_and_overlay(void **state)
 	vellum_mapping_update(f.mapping, BYTES(1) + 8, buf, BYTES(2));
 	check_world(w);
 	assert_int_equal(f.mkwrites, 1);
-	assert_int_equal(nr_dirty(&f), 1); /* page 1 was before */
+	assert_int_equal(nr_dirty(&f), 1); /* page 1 was dirty before */
 	assert_int_equal(nr_cached(&f), 2);
 	assert_int_equal(load(w->cpu[0], PAGE(1)), 5);
 	assert_int_equal(load(w->cpu[0], PAGE(1) + 8), 0xaaaaaaaaaaaaaaaa);
 	assert_int_equal(load(w->cpu[0], PAGE(3)), 0xaaaaaaaaaaaaaaaa);
-	assert_int_equal(load(w->cpu[0], PAGE(2)), 0xaaaaaaaaaaaaaaaa); /* from the backing */
+	assert_int_equal(load(w->cpu[0], PAGE(2)), 0xaaaaaaaaaaaaaaaa); /* read from the file */
 	vellum_mapping_update(f.mapping, BYTES(3), buf, BYTES(2));	/* the rest is ignored */
 	vellum_mapping_update(f.mapping, BYTES(9), buf, 1);
 	vellum_mapping_invalidate(f.mapping);
@@ -176,7 +176,7 @@ static void update_and_overlay(void **state)
 	file_destroy(&f);
 }
 
-/* However large a hole is, only what is cached in it takes time. */
+/* The time depends on the number of cached pages in the hole, not on the size of the hole. */
 static void update_with_zeros(void **state)
 {
 	const uint64_t pages = 1ull << 40;
@@ -236,7 +236,7 @@ static void invalidate(void **state)
 	file_destroy(&f);
 }
 
-/* Shared memory has no other place: what was stored there is not given up. */
+/* Shared memory has no file, so invalidating drops no page. */
 static void invalidate_keeps_shared_memory(void **state)
 {
 	struct world *w = *state;
@@ -246,7 +246,7 @@ static void invalidate_keeps_shared_memory(void **state)
 	OK(vellum_mapping_create(w->memory, NULL, NULL, 8, 0, &obj));
 	map_object(w->mm, 0, 8, RW, VELLUM_MAP_SHARED, obj, 0, RW);
 	load(w->cpu[0], PAGE(1));
-	store(w->cpu[0], PAGE(1), 1); /* D, set by the CPU alone */
+	store(w->cpu[0], PAGE(1), 1); /* only the entry is dirty */
 	store(w->cpu[0], PAGE(2), 2);
 	OK(vellum_mapping_write(obj, BYTES(3), &val, 8));
 	OK(vellum_clean_record_shared_mapping_range(obj, 0, 8, 0, bitmap, &start, &end, NULL));
@@ -280,7 +280,7 @@ static void stale_pages(void **state)
 	at = 3;
 	assert_int_equal(vellum_mapping_next_cached(f.mapping, &at), 0);
 	f.bytes[BYTES(3)]++; /* not cached */
-	f.bytes[BYTES(2)]++; /* dirty: ours will win */
+	f.bytes[BYTES(2)]++; /* dirty in the cache: the cached bytes win */
 	assert_int_equal(vellum_mapping_is_stale(f.mapping), 0);
 	f.bytes[BYTES(1) + 4095]++;
 	assert_int_equal(vellum_mapping_is_stale(f.mapping), 1);
@@ -298,8 +298,8 @@ int main(void)
 		WORLD_TEST(read_and_write),
 		WORLD_TEST(stale_pages),
 		WORLD_TEST(write_errors),
-		WORLD_TEST(trackers_are_told),
-		WORLD_TEST(trackers_are_told_of_parts),
+		WORLD_TEST(trackers_report_changes_of_the_file),
+		WORLD_TEST(trackers_report_changes_of_parts),
 		WORLD_TEST(update_and_overlay),
 		WORLD_TEST(update_with_zeros),
 		WORLD_TEST(invalidate),

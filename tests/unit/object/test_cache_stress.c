@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* CPUs store to a file while it is written back, cut, punched, reclaimed, cleaned and watched. */
+/* CPUs store to a file during writeback, truncation, hole punching, reclaim and collections. */
 #include "file_support.h"
 
 #include <pthread.h>
 #include <sched.h>
 
 #define PAGES  48
-#define STABLE 32 /* pages below are never cut off or punched: what is stored there stays */
-#define STORES 2  /* threads that store: one in a child process */
+#define STABLE 32 /* pages below are never truncated or punched, so stores to them stay */
+#define STORES 2  /* threads that store; one of them in a child process */
 
 #ifdef VELLUM_TSAN
 #define COLLECTIONS 300
@@ -15,16 +15,16 @@
 #define COLLECTIONS 1000
 #endif
 
-/* Page i belongs to storing thread i % STORES: it alone counts the page's first word up. */
+/* Only thread i % STORES stores to the first word of page i. It increments the word. */
 struct show {
 	struct world *w;
 	struct file f;
-	struct vellum_tracker *t[3]; /* of the parent's memory, and two of the object */
+	struct vellum_tracker *t[3]; /* of the parent's memory, and two of the mapping */
 	uint64_t replica[3][PAGES];
 	struct vellum_mm *child;
 	uint32_t stop;		 /* atomic */
 	uint64_t stores[STORES]; /* atomic */
-	unsigned backwards;	 /* of the collecting thread */
+	unsigned backwards;	 /* words that decreased, as seen by the collecting thread */
 };
 
 struct worker {
@@ -44,7 +44,10 @@ static void *work(void *arg)
 	return NULL;
 }
 
-/* What is cut off meanwhile may be gone, or lost; the rest counts up without a gap. */
+/*
+ * Pages from STABLE on may be truncated meanwhile, so an access may fail, and a store may be lost. The words of the
+ * other pages count up without a gap.
+ */
 static void store_some(struct show *s, uint64_t *seed, unsigned nr)
 {
 	struct vellum_soft_cpu *cpu = s->w->cpu[1 + nr];
@@ -71,7 +74,7 @@ static void store_in_child(struct show *s, uint64_t *seed, unsigned i)
 	store_some(s, seed, 1);
 }
 
-/* Copies of the file's pages, in the parent; truncation takes them as well. */
+/* Private copies of the file's pages, in the parent. Truncation drops them, too. */
 #define PRIVATE_AT 64
 
 static void copy_privately(struct show *s, uint64_t *seed, unsigned i)
@@ -87,7 +90,7 @@ static void copy_privately(struct show *s, uint64_t *seed, unsigned i)
 			       page >= PRIVATE_AT + STABLE);
 }
 
-/* write(2) and read(2), at another word than the CPUs'. */
+/* write(2) and read(2), of another word than the CPUs'. */
 static void write_from_outside(struct show *s, uint64_t *seed, unsigned i)
 {
 	uint64_t page = random_below(seed, PAGES), val = i, got = 0;
@@ -111,13 +114,13 @@ static void write_back(struct show *s, uint64_t *seed, unsigned i)
 	case 2:
 		must_in_thread(!vellum_mapping_sync(s->f.mapping, 0, PAGES));
 		break;
-	default: /* with a mapping that is not there, too */
+	default: /* also if no VMA maps the file */
 		vellum_msync(s->child, PAGE(random_below(seed, PAGES)), BYTES(20), VELLUM_MS_SYNC);
 		break;
 	}
 }
 
-/* As a file system does: the cache first, then its own bytes, and they are zero when it grows. */
+/* As a file system does: first the cache, then the file. Growth brings zeros. */
 static void cut_and_punch(struct show *s, uint64_t *seed, unsigned i)
 {
 	uint64_t pages = STABLE + random_below(seed, PAGES - STABLE + 1);
@@ -164,7 +167,7 @@ static void drop_and_clean(struct show *s, uint64_t *seed, unsigned i)
 	}
 }
 
-/* --- the collector --- */
+/* --- collections --- */
 
 struct feed {
 	struct show *s;
@@ -180,7 +183,7 @@ static int feed_page(void *arg, uint64_t first, uint64_t nr)
 		uint64_t val;
 
 		if (vellum_copy_from_user(f->s->w->mm, &val, PAGE(i), 8, NULL))
-			val = 0; /* cut off; it will be zero if the file grows again */
+			val = 0; /* truncated; zero if the file grows again */
 		f->s->backwards += i < STABLE && val < f->replica[i];
 		f->replica[i] = val;
 	}
@@ -220,7 +223,7 @@ static void show_create(struct show *s, struct world *w)
 	OK(vellum_track_mapping(s->f.mapping, 0, PAGES, VELLUM_TRACK_WP, &s->t[2]));
 }
 
-/* A last sync: the backing has what memory has. */
+/* After a last sync, the file has the bytes of memory. */
 static void show_compare(struct show *s)
 {
 	for (unsigned i = 0; i < 3; i++)
@@ -238,7 +241,7 @@ static void show_compare(struct show *s)
 				 load(s->w->cpu[0], PAGE(i) + 1024));
 		assert_int_equal(s->replica[1][i], val);
 		assert_int_equal(s->replica[2][i], val);
-		if (i % STORES == 0) /* the child's stores are not the parent's tracker's */
+		if (i % STORES == 0) /* the child's stores are not in the parent's tracker */
 			assert_int_equal(s->replica[0][i], val);
 	}
 	assert_int_equal(s->backwards, 0);
@@ -270,7 +273,7 @@ static void run_show(struct world *w, unsigned nr, const struct worker *workers)
 	for (unsigned round = 0; round < COLLECTIONS; round++) {
 		if (round % 64 == 0)
 			wait_for_stores(&s);
-		if (round % 200 == 100) /* its choice changes while all goes on */
+		if (round % 200 == 100) /* the auto tracker's choice changes during the test */
 			for (unsigned i = 0; i < 2; i++)
 				OK(vellum_tracker_costs(s.t[i], 1000, 1000 + 5000 * (round & 1)));
 		collect_into(&s, round % 3);

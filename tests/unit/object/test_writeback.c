@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Writeback: what was stored is with the backing, later stores are seen again; and reclaim. */
+/* Writeback: the file gets the bytes that were stored, and later stores make the page dirty again; reclaim. */
 #define _GNU_SOURCE
 #include <pthread.h>
 #include <sched.h>
@@ -32,7 +32,7 @@ static void T_dirty_02_write_cycle(void **state)
 		assert_int_equal(f.mkwrites, round);
 		assert_true(has_w(w->mm, PAGE(1)) && has_d(w->mm, PAGE(1)));
 		assert_int_equal(nr_dirty(&f), 1);
-		store(w->cpu[0], PAGE(1), round * 10); /* no fault, nobody asked */
+		store(w->cpu[0], PAGE(1), round * 10); /* no fault, so no page_mkwrite */
 		assert_int_equal(f.mkwrites, round);
 		assert_int_equal(writeback(w, &f), 1);
 		assert_int_equal(f.writes, round);
@@ -49,7 +49,7 @@ static void T_dirty_02_write_cycle(void **state)
 	assert_int_equal(f.writes, 4);
 }
 
-/* Without page_mkwrite: dirt is known all the same. */
+/* Without page_mkwrite, the write notify only marks the folio dirty. */
 static void write_cycle_without_mkwrite(void **state)
 {
 	struct vellum_backing_ops ops = file_ops;
@@ -70,7 +70,7 @@ static void write_cycle_without_mkwrite(void **state)
 	file_destroy(&f);
 }
 
-/* --- a store through a stale translation, inside the flush window --- */
+/* --- a store through a stale translation, in the flush window --- */
 
 struct late_store {
 	struct world *w;
@@ -99,7 +99,7 @@ static void T_dirty_03_store_during_writeback(void **state)
 	vellum_soft_set_flush_hook(w->soft, NULL, NULL);
 	assert_true(late.calls);
 	assert_int_equal(load(w->cpu[0], PAGE(1)), 222);
-	/* Never clean and different. */
+	/* The page is never both clean and different from the file. */
 	assert_true(file_word(&f, BYTES(1)) == 222 || nr_dirty(&f) || has_d(w->mm, PAGE(1)));
 	writeback(w, &f);
 	assert_int_equal(file_word(&f, BYTES(1)), 222);
@@ -107,7 +107,7 @@ static void T_dirty_03_store_during_writeback(void **state)
 	file_destroy(&f);
 }
 
-/* A store while the hook has the page: it is dirty again. */
+/* While the hook reads the page, its entries are read-only. */
 static struct world *hook_world;
 
 static int check_then_write(void *ctx, uint64_t pgoff, const void *page, uint32_t len)
@@ -163,7 +163,7 @@ static void T_dirty_04_mkwrite_codes(void **state)
 	map_shared(w->mm, 0, 4, &f, 0);
 	load(w->cpu[0], PAGE(1));
 	f.mkwrite_code = VELLUM_VMF_SIGBUS;
-	for (unsigned i = 1; i < 3; i++) { /* there, and not there */
+	for (unsigned i = 1; i < 3; i++) { /* present, and missing */
 		assert_int_equal(try_store(w->cpu[0], PAGE(i), 1), VELLUM_FAULT_SIGBUS);
 		assert_int_equal(load(w->cpu[0], PAGE(i)), file_initial(i));
 	}
@@ -191,12 +191,12 @@ static void T_dirty_07_mprotect_and_write_notify(void **state)
 	assert_int_equal(f.mkwrites, 1);
 	protect(w->mm, 0, 4, RO);
 	protect(w->mm, 0, 4, RW);
-	store(w->cpu[0], PAGE(1), 2); /* dirty: notified already */
+	store(w->cpu[0], PAGE(1), 2); /* dirty, so page_mkwrite was called before */
 	assert_int_equal(f.mkwrites, 1);
 	store(w->cpu[0], PAGE(0), 2);
 	assert_int_equal(f.mkwrites, 2);
 	protect(w->mm, 0, 4, RO);
-	assert_int_equal(writeback(w, &f), 2); /* dirt of a mapping that is read-only by now */
+	assert_int_equal(writeback(w, &f), 2); /* pages that are dirty, although their VMA is read-only now */
 	protect(w->mm, 0, 4, RW);
 	assert_false(has_w(w->mm, PAGE(0)) || has_w(w->mm, PAGE(1)));
 	store(w->cpu[0], PAGE(1), 3);
@@ -207,7 +207,7 @@ static void T_dirty_07_mprotect_and_write_notify(void **state)
 	file_destroy(&f);
 }
 
-/* No cache, no notification: the CPU sets D, and zap hands it over. */
+/* No writeback, no write notify: the CPU sets D, and zap propagates it. */
 static void T_dirty_08_plain_shared_memory(void **state)
 {
 	struct world *w = *state;
@@ -235,7 +235,7 @@ static void T_dirty_08_plain_shared_memory(void **state)
 	vellum_mapping_put(obj);
 }
 
-/* --- who is visited --- */
+/* --- the VMAs that are visited --- */
 
 static void all_mappings_are_protected(void **state)
 {
@@ -246,14 +246,14 @@ static void all_mappings_are_protected(void **state)
 
 	file_create(&f, w, 16);
 	map_shared(w->mm, 0, 8, &f, 0);
-	map_shared(w->mm, 32, 8, &f, 4); /* page 6 is at 6 and at 34 */
+	map_shared(w->mm, 32, 8, &f, 4); /* page 6 is mapped at 6 and at 34 */
 	map_private(w->mm, 64, 8, &f, 0);
 	child = fork_on(w->mm, w->cpu[1]);
 	store(w->cpu[0], PAGE(6), 1);
 	store(w->cpu[0], PAGE(34), 2);
 	store(w->cpu[1], PAGE(6), 3);
 	store(w->cpu[1], PAGE(1), 4);
-	store(w->cpu[0], PAGE(67), 5); /* its own copy */
+	store(w->cpu[0], PAGE(67), 5); /* a private copy */
 	OK(vellum_copy_to_user(child, PAGE(37), &val, 8, NULL));
 	assert_int_equal(nr_dirty(&f), 3);
 	OK(vellum_mapping_writeback(f.mapping, 6, 3, &written));
@@ -273,7 +273,7 @@ static void all_mappings_are_protected(void **state)
 	assert_int_equal(file_word(&f, BYTES(9)), 66);
 	assert_int_equal(load(w->cpu[0], PAGE(67)), 5);
 	assert_int_equal(file_word(&f, BYTES(3)), file_initial(3));
-	OK(vellum_mapping_writeback(f.mapping, 1ull << 52, 5, &written)); /* beyond everything */
+	OK(vellum_mapping_writeback(f.mapping, 1ull << 52, 5, &written)); /* beyond the largest file */
 	OK(vellum_mapping_writeback(f.mapping, 8, ~0ull, &written));
 	OK(vellum_mapping_writeback(f.mapping, 8, 0, NULL));
 	end_child(child, w->cpu[1]);
@@ -281,8 +281,8 @@ static void all_mappings_are_protected(void **state)
 	file_destroy(&f);
 }
 
-/* A child that exits, memory that is unmapped: the dirt stays with the pages. */
-static void dirt_outlives_mappings(void **state)
+/* The child exits, and memory is unmapped: the pages stay dirty. */
+static void dirty_pages_stay_after_unmap(void **state)
 {
 	struct world *w = *state;
 	struct vellum_mm *child;
@@ -303,7 +303,7 @@ static void dirt_outlives_mappings(void **state)
 	assert_int_equal(f.writes, 0);
 	assert_int_equal(load(w->cpu[0], (map_shared(w->mm, 0, 8, &f, 0), PAGE(1))), 1);
 	unmap(w->mm, 0, 8);
-	vellum_mapping_put(f.mapping); /* the last reference: written, then released */
+	vellum_mapping_put(f.mapping); /* the last reference: writes back, then calls release() */
 	assert_int_equal(f.releases, 1);
 	assert_int_equal(f.write_mask, 0xe);
 	for (unsigned i = 1; i < 4; i++)
@@ -311,7 +311,7 @@ static void dirt_outlives_mappings(void **state)
 	free(f.bytes);
 }
 
-/* The last address space that maps it is the last one that refers to it. */
+/* The last VMA that maps the file has the last reference. */
 static void exit_writes_dirty_pages(void **state)
 {
 	struct world *w = *state;
@@ -331,8 +331,8 @@ static void exit_writes_dirty_pages(void **state)
 	free(f.bytes);
 }
 
-/* At the last unmap of who may write. */
-static void writeback_of_what_nobody_writes(void **state)
+/* vellum_mapping_writeback_unmapped() writes if no VMA may write any more. */
+static void writeback_unmapped_writes_if_no_vma_may(void **state)
 {
 	struct world *w = *state;
 	struct file f;
@@ -343,13 +343,13 @@ static void writeback_of_what_nobody_writes(void **state)
 	OK(vellum_mapping_writeback_unmapped(f.mapping));
 	store(w->cpu[0], PAGE(1), 1);
 	OK(vellum_mapping_writeback_unmapped(f.mapping));
-	assert_int_equal(f.writes, 0); /* may still be written */
+	assert_int_equal(f.writes, 0); /* a VMA may still write */
 	assert_true(has_w(w->mm, PAGE(1)));
 	unmap(w->mm, 0, 8);
 	f.write_err = -VELLUM_EIO;
 	assert_int_equal(vellum_mapping_writeback_unmapped(f.mapping), -VELLUM_EIO);
 	f.write_err = 0;
-	OK(vellum_mapping_writeback_unmapped(f.mapping)); /* what failed is tried again */
+	OK(vellum_mapping_writeback_unmapped(f.mapping)); /* the pages that failed are tried again */
 	check_world(w);
 	assert_int_equal(f.writes, 1);
 	assert_int_equal(file_word(&f, BYTES(1)), 1);
@@ -375,16 +375,16 @@ static void errors_keep_pages_dirty(void **state)
 	f.bad_page = 3;
 	assert_int_equal(vellum_mapping_writeback(f.mapping, 0, 8, &written), -VELLUM_EIO);
 	check_world(w);
-	assert_int_equal(f.write_mask, 0xf7); /* the others are written */
+	assert_int_equal(f.write_mask, 0xf7); /* the other pages are written */
 	assert_int_equal(nr_dirty(&f), 1);
 	assert_int_equal(load(w->cpu[0], PAGE(3)), 43);
 	assert_int_equal(vellum_mapping_sync(f.mapping, 0, 8), -VELLUM_EIO);
 	assert_int_equal(nr_dirty(&f), 1);
 	f.write_err = 0;
-	OK(vellum_mapping_sync(f.mapping, 0, 8)); /* told once */
+	OK(vellum_mapping_sync(f.mapping, 0, 8)); /* the error is reported once */
 	assert_int_equal(file_word(&f, BYTES(3)), 43);
 	assert_int_equal(nr_dirty(&f), 0);
-	/* In the background nobody is told: the next sync is. */
+	/* Background writeback reports its error at the next sync. */
 	store(w->cpu[0], PAGE(3), 1);
 	f.write_err = -VELLUM_ENOSPC;
 	assert_int_equal(vellum_writeback_step(w->memory, 0), 0);
@@ -400,9 +400,9 @@ static void errors_keep_pages_dirty(void **state)
 	file_destroy(&f);
 }
 
-/* --- the background part --- */
+/* --- background writeback --- */
 
-static void steps(void **state)
+static void background_writeback_works_in_steps(void **state)
 {
 	struct world *w = *state;
 	uint64_t sum = 0, n;
@@ -435,8 +435,8 @@ static void steps(void **state)
 		file_destroy(&f[i]);
 }
 
-/* What a collector took from the entries is still to be written. */
-static void writeback_and_collectors(void **state)
+/* A page is written back although a collection removed D from its entries. */
+static void writeback_after_a_collection(void **state)
 {
 	struct world *w = *state;
 
@@ -500,7 +500,7 @@ static void T_sys_06_msync_writes(void **state)
 	assert_true(has_w(w->mm, PAGE(0)) && has_w(w->mm, PAGE(3)));
 	unmap(w->mm, 4, 1);
 	assert_int_equal(vellum_msync(w->mm, PAGE(0), BYTES(8), VELLUM_MS_SYNC), -ENOMEM);
-	assert_int_equal(f.write_mask & ~0x10ull, 0xef); /* the rest was written */
+	assert_int_equal(f.write_mask & ~0x10ull, 0xef); /* the other pages were written */
 	store(w->cpu[0], PAGE(0), 1);
 	f.write_err = -VELLUM_EIO;
 	assert_int_equal(vellum_msync(w->mm, PAGE(0), BYTES(1), VELLUM_MS_SYNC), -VELLUM_EIO);
@@ -511,7 +511,7 @@ static void T_sys_06_msync_writes(void **state)
 	file_destroy(&f);
 }
 
-/* --- two writers: who finds a page clean because another is writing it waits for that --- */
+/* --- two writers: a sync that finds a page clean waits until the other writer has written it --- */
 
 static struct {
 	bool inside, go; /* atomic: writepage() was called; it may return */
@@ -540,7 +540,7 @@ static void *let_go(void *arg)
 	return NULL;
 }
 
-static void sync_waits_for_others_writes(void **state)
+static void sync_waits_for_another_writer(void **state)
 {
 	struct vellum_backing_ops ops = file_ops;
 	struct world *w = *state;
@@ -571,14 +571,14 @@ static void sync_waits_for_others_writes(void **state)
 	file_destroy(&f);
 }
 
-/* --- a store between the cleaning of the range and the writing of its page --- */
+/* --- a store after the range was cleaned, and before its page is written --- */
 
 static struct {
 	struct world *w;
 	bool was_writable; /* page 1, while it was written */
 } between;
 
-/* While page 0 is written, page 1, which was cleaned with it, is stored to. */
+/* While page 0 is written, the CPU stores to page 1, which was cleaned with it. */
 static int storing_writepage(void *ctx, uint64_t pgoff, const void *page, uint32_t len)
 {
 	if (pgoff == 0)
@@ -588,7 +588,7 @@ static int storing_writepage(void *ctx, uint64_t pgoff, const void *page, uint32
 	return file_writepage(ctx, pgoff, page, len);
 }
 
-static void granted_between_cleaning_and_writing(void **state)
+static void store_between_cleaning_and_writing(void **state)
 {
 	struct vellum_backing_ops ops = file_ops;
 	struct world *w = *state;
@@ -603,10 +603,10 @@ static void granted_between_cleaning_and_writing(void **state)
 	store(w->cpu[0], PAGE(0), 1);
 	store(w->cpu[0], PAGE(1), 2);
 	OK(vellum_mapping_writeback(f.mapping, 0, 2, NULL));
-	assert_false(between.was_writable); /* its bytes were read when no CPU could store unseen */
+	assert_false(between.was_writable); /* when its bytes were read, a store would have faulted */
 	memcpy(&val, f.bytes + BYTES(1), sizeof(val));
 	assert_int_equal(val, 22);
-	store(w->cpu[0], PAGE(1), 33); /* and a later store is dirt again */
+	store(w->cpu[0], PAGE(1), 33); /* a later store makes the page dirty again */
 	assert_int_equal(nr_dirty(&f), 1);
 	between.w = NULL;
 	check_world(w);
@@ -618,7 +618,7 @@ static void granted_between_cleaning_and_writing(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		WORLD_TEST(granted_between_cleaning_and_writing),
+		WORLD_TEST(store_between_cleaning_and_writing),
 		WORLD_TEST(T_dirty_02_write_cycle),
 		WORLD_TEST(write_cycle_without_mkwrite),
 		WORLD_TEST(T_dirty_03_store_during_writeback),
@@ -627,14 +627,14 @@ int main(void)
 		WORLD_TEST(T_dirty_07_mprotect_and_write_notify),
 		WORLD_TEST(T_dirty_08_plain_shared_memory),
 		WORLD_TEST(all_mappings_are_protected),
-		WORLD_TEST(dirt_outlives_mappings),
+		WORLD_TEST(dirty_pages_stay_after_unmap),
 		WORLD_TEST(exit_writes_dirty_pages),
-		WORLD_TEST(writeback_of_what_nobody_writes),
+		WORLD_TEST(writeback_unmapped_writes_if_no_vma_may),
 		WORLD_TEST(errors_keep_pages_dirty),
-		WORLD_TEST(steps),
-		WORLD_TEST(writeback_and_collectors),
+		WORLD_TEST(background_writeback_works_in_steps),
+		WORLD_TEST(writeback_after_a_collection),
 		WORLD_TEST(T_sys_06_msync_writes),
-		WORLD_TEST(sync_waits_for_others_writes),
+		WORLD_TEST(sync_waits_for_another_writer),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

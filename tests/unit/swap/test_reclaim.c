@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Cached pages make room; and random operations on a file against a model of its bytes. */
+/* Reclaim of cached pages; random operations on a file, compared with a model of its bytes. */
 #include "file_support.h"
 
-/* --- who goes first --- */
+/* --- the order --- */
 
 static uint64_t reclaim(struct world *w, uint64_t nr)
 {
@@ -13,7 +13,7 @@ static uint64_t reclaim(struct world *w, uint64_t nr)
 	return freed;
 }
 
-/* Pages 0, 1: cached only; 2, 3: mapped, read; 4, 5: stored to. */
+/* Pages 0, 1: cached only. 2, 3: mapped and loaded from. 4, 5: stored to. */
 static void order_of_reclaim(void **state)
 {
 	struct world *w = *state;
@@ -40,7 +40,7 @@ static void order_of_reclaim(void **state)
 	assert_false(is_there(w->mm, PAGE(2)) || is_there(w->mm, PAGE(3)));
 	assert_int_equal(nr_dirty(&f), 2);
 	assert_int_equal(f.writes, 0);
-	assert_int_equal(reclaim(w, 100), 2); /* fewer, since there is no more */
+	assert_int_equal(reclaim(w, 100), 2); /* no other page can be reclaimed */
 	assert_int_equal(f.write_mask, 0x30);
 	assert_int_equal(nr_cached(&f), 0);
 	assert_int_equal(reclaim(w, 100), 0);
@@ -68,7 +68,7 @@ static void mlocked_pages_stay(void **state)
 	load(w->cpu[0], PAGE(21));
 	load(w->cpu[0], PAGE(6));
 	store(w->cpu[0], PAGE(7), 77);
-	child = fork_on(w->mm, w->cpu[1]); /* a lock of the parent's holds for the page */
+	child = fork_on(w->mm, w->cpu[1]); /* the page is mlocked in the parent only */
 	load(w->cpu[1], PAGE(2));
 	assert_true(reclaim(w, 100) >= 2);
 	assert_int_equal(nr_cached(&f), 3);
@@ -86,8 +86,8 @@ static void mlocked_pages_stay(void **state)
 	file_destroy(&f);
 }
 
-/* What could not be brought back is not dropped. */
-static void some_pages_cannot_go(void **state)
+/* Pages that could not be read again are not reclaimed. */
+static void pages_without_a_backing_are_not_reclaimed(void **state)
 {
 	struct vellum_backing_ops no_fault = file_ops, no_write = file_ops;
 	struct world *w = *state;
@@ -97,7 +97,7 @@ static void some_pages_cannot_go(void **state)
 	no_write.writepage = NULL;
 	file_create_with(&f, w, 4, &no_fault, VELLUM_MAPPING_WRITEBACK);
 	file_create_with(&g, w, 4, &no_write, VELLUM_MAPPING_WRITEBACK);
-	file_create_with(&h, w, 4, &file_ops, 0); /* no cache */
+	file_create_with(&h, w, 4, &file_ops, 0); /* no page cache */
 	file_create(&i, w, 4);
 	map_shared(w->mm, 0, 4, &f, 0);
 	map_shared(w->mm, 4, 4, &g, 0);
@@ -108,12 +108,12 @@ static void some_pages_cannot_go(void **state)
 		load(w->cpu[0], PAGE(at + 1));
 	}
 	i.write_err = -VELLUM_EIO;
-	assert_int_equal(reclaim(w, 100), 2); /* the clean ones of g and i */
+	assert_int_equal(reclaim(w, 100), 2); /* the clean pages of g and i */
 	for (unsigned at = 0; at < 16; at += 4)
 		assert_int_equal(load(w->cpu[0], PAGE(at)), at + 1);
 	assert_int_equal(nr_dirty(&i), 1);
 	i.write_err = 0;
-	assert_int_equal(vellum_mapping_sync(i.mapping, 0, 4), -VELLUM_EIO); /* the earlier one */
+	assert_int_equal(vellum_mapping_sync(i.mapping, 0, 4), -VELLUM_EIO); /* the earlier error */
 	OK(vellum_mapping_sync(i.mapping, 0, 4));
 	assert_int_equal(file_word(&i, 0), 13);
 	unmap(w->mm, 0, 16);
@@ -123,7 +123,7 @@ static void some_pages_cannot_go(void **state)
 	file_destroy(&i);
 }
 
-/* --- pressure: less RAM than file --- */
+/* --- memory pressure: a file larger than RAM --- */
 
 #define BIG 3000 /* pages; RAM has 1024 */
 
@@ -132,7 +132,7 @@ static void small_world(struct world *w)
 	world_create(w, 4 << 20);
 }
 
-static void faults_make_room(void **state)
+static void faults_reclaim_cached_pages(void **state)
 {
 	static struct world w;
 	struct vellum_mm *child;
@@ -153,7 +153,7 @@ static void faults_make_room(void **state)
 	check_world(&w);
 	for (unsigned i = 0; i < BIG; i++)
 		assert_int_equal(load(w.cpu[0], PAGE(i)), i % 3 ? i : file_initial(i));
-	/* Anonymous memory, page tables, copies and forks find room as well. */
+	/* Anonymous memory, page tables, copies and forks reclaim cached pages, too. */
 	map_at(w.mm, 4096, 600, RW, ANON);
 	map_private(w.mm, 8192, 100, &f, 0);
 	for (unsigned i = 0; i < 600; i++)
@@ -177,7 +177,7 @@ static void faults_make_room(void **state)
 	world_destroy(&w);
 }
 
-static void populate_and_copies_make_room(void **state)
+static void populate_and_copies_reclaim_cached_pages(void **state)
 {
 	static uint64_t page[512];
 	static struct world w;
@@ -207,8 +207,8 @@ static void populate_and_copies_make_room(void **state)
 	world_destroy(&w);
 }
 
-/* The last frames are locked or anonymous: an access ends, and does not go round and round. */
-static void faults_fail_in_the_end(void **state)
+/* If the last frames are pinned or anonymous, an access fails. It does not retry forever. */
+static void without_reclaimable_pages_faults_fail(void **state)
 {
 	static uint64_t hoard[1024];
 	static struct world w;
@@ -222,11 +222,11 @@ static void faults_fail_in_the_end(void **state)
 	map_private(w.mm, 0, 8, &f, 0);
 	map_shared(w.mm, 8, 8, &f, 0);
 	map_at(w.mm, 16, 1, RW, ANON);
-	store(w.cpu[0], PAGE(16), 1); /* the tables are there */
+	store(w.cpu[0], PAGE(16), 1); /* allocates the tables */
 	while (vellum_memory_alloc_device(w.memory, 1, &hoard[n]) == 0)
 		n++;
 	for (unsigned left = 0; left < 4; left++) {
-		enum vellum_fault_result r = try_store(w.cpu[0], PAGE(1), 5); /* needs two */
+		enum vellum_fault_result r = try_store(w.cpu[0], PAGE(1), 5); /* needs two frames */
 
 		assert_true(r == VELLUM_FAULT_OK || r == VELLUM_FAULT_OOM);
 		oom += r == VELLUM_FAULT_OOM;
@@ -252,19 +252,19 @@ static void faults_fail_in_the_end(void **state)
 
 /* --- random operations against a model --- */
 
-#define SPAN 24 /* pages of the file, at most */
+#define SPAN 24 /* largest size of the file, in pages */
 
-/* Windows of the address space; all show the file from page 0. */
+/* VMAs that map the file from page 0. */
 enum { SHARED_AT = 0, SECOND_AT = 64, NR_WINDOWS = 2 };
 
 struct model {
 	struct world *w;
 	struct file f;
 	uint64_t seed, size;
-	uint8_t bytes[SPAN * 4096]; /* what everybody must see; zero beyond @size */
+	uint8_t bytes[SPAN * 4096]; /* the expected bytes; zero beyond @size */
 	struct vellum_mm *child;
 	struct vellum_tracker *t[3];
-	uint64_t not_told[3]; /* pages changed since tracker i's collection */
+	uint64_t not_reported[3]; /* pages that changed since the collection of tracker i */
 	unsigned run, step;
 };
 
@@ -272,7 +272,7 @@ static void model_changed(struct model *m, uint64_t offset, uint64_t len)
 {
 	for (uint64_t i = offset >> 12; len && i <= (offset + len - 1) >> 12; i++)
 		for (unsigned t = 0; t < 3; t++)
-			m->not_told[t] |= 1ull << i;
+			m->not_reported[t] |= 1ull << i;
 }
 
 static struct vellum_soft_cpu *some_cpu(struct model *m)
@@ -286,7 +286,7 @@ static uint64_t some_place(struct model *m)
 	       8ull * random_below(&m->seed, SPAN * 512);
 }
 
-/* An 8-byte store beyond the size, in the last page, is nobody's. */
+/* An 8-byte store beyond the size, in the last page, does not change the file. */
 static void model_store(struct model *m, bool by_system)
 {
 	uint64_t val = random_u64(&m->seed), at = some_place(m), offset = (at - BASE) & 0x3ffff;
@@ -313,7 +313,7 @@ static void model_load(struct model *m)
 
 	assert_int_equal(r, offset >= ((m->size + 4095) & ~4095ull) ? VELLUM_FAULT_SIGBUS : 0);
 	memcpy(&want, m->bytes + offset, 8);
-	/* What is beyond the size in the last page may be what somebody stored there. */
+	/* Bytes beyond the size, in the last page, may have been stored to. */
 	if (offset + 8 <= m->size && val != want)
 		fail_msg("seed %u, step %u: loaded %lx, not %lx, at %lx", m->run, m->step,
 			 (unsigned long)val, (unsigned long)want, (unsigned long)offset);
@@ -346,7 +346,7 @@ static void model_read(struct model *m)
 			fail_msg("seed %u, step %u: byte %u differs", m->run, m->step, i);
 }
 
-/* The file system cuts its own bytes as the cache does. */
+/* The file system truncates its bytes as the cache does. */
 static void model_resize(struct model *m)
 {
 	uint64_t size = random_below(&m->seed, SPAN * 4096 + 1), old = m->size;
@@ -376,16 +376,16 @@ static void model_punch(struct model *m)
 	}
 }
 
-/* Everybody is told of every change; a page may be named again, as its dirt is handed on. */
+/* Each tracker reports each change. It may report a page again, when the page's D is propagated later. */
 static void model_collect(struct model *m)
 {
 	unsigned i = random_below(&m->seed, 3);
 	uint64_t got = collect(m->t[i], 0), there = (1ull << ((m->size + 4095) >> 12)) - 1;
 
-	if (m->not_told[i] & there & ~got)
-		fail_msg("seed %u, step %u: tracker %u was not told of %lx", m->run, m->step, i,
-			 (unsigned long)(m->not_told[i] & there & ~got));
-	m->not_told[i] = 0;
+	if (m->not_reported[i] & there & ~got)
+		fail_msg("seed %u, step %u: tracker %u did not report %lx", m->run, m->step, i,
+			 (unsigned long)(m->not_reported[i] & there & ~got));
+	m->not_reported[i] = 0;
 }
 
 static void model_protect(struct model *m)
@@ -516,10 +516,10 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		WORLD_TEST(order_of_reclaim),
 		WORLD_TEST(mlocked_pages_stay),
-		WORLD_TEST(some_pages_cannot_go),
-		cmocka_unit_test(faults_make_room),
-		cmocka_unit_test(populate_and_copies_make_room),
-		cmocka_unit_test(faults_fail_in_the_end),
+		WORLD_TEST(pages_without_a_backing_are_not_reclaimed),
+		cmocka_unit_test(faults_reclaim_cached_pages),
+		cmocka_unit_test(populate_and_copies_reclaim_cached_pages),
+		cmocka_unit_test(without_reclaimable_pages_faults_fail),
 		WORLD_TEST(random_file_operations),
 	};
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* Private memory leaves RAM and comes back: entries, slots, errors, pressure. */
+/* Swap of private memory: entries, slots, errors, memory pressure. */
 #include "swap_support.h"
 
-/* --- 4.20: what an entry looks like when it comes back --- */
+/* --- the entry after a swap-in --- */
 
-enum sharing { EXCLUSIVE, SHARED, SOLE };	/* SOLE: shared when it went out, alone when it comes in */
+enum sharing { EXCLUSIVE, SHARED, SOLE };	/* SOLE: shared when swapped out, sole owner when swapped in */
 
 struct swap_case {
 	bool soft, wp, store, ro;
@@ -102,7 +102,7 @@ static void T_pte_01_swap_in_bits(void **state)
 	}
 }
 
-/* Without a tracker of soft-dirty W comes back at once; D only by a store. */
+/* If soft-dirty is not tracked, a load grants W, too. Only a store sets D. */
 static void T_pte_01_swap_in_untracked(void **state)
 {
 	struct world *w = *state;
@@ -126,7 +126,7 @@ static void only_bytes_that_changed_are_written(void **state)
 	struct vellum_swap_info info;
 
 	map_at(w->mm, 0, 4, RW, ANON);
-	load(w->cpu[0], PAGE(3));	/* the zero page does not go out */
+	load(w->cpu[0], PAGE(3));	/* the zero page is not swapped out */
 	for (unsigned i = 0; i < 3; i++)
 		store(w->cpu[0], PAGE(i), i + 1);
 	pageout(w->mm, 0, 4);
@@ -143,7 +143,7 @@ static void only_bytes_that_changed_are_written(void **state)
 	check_world(w);
 }
 
-/* --- which page goes --- */
+/* --- which pages are swapped out --- */
 
 static void second_chance(void **state)
 {
@@ -163,7 +163,7 @@ static void second_chance(void **state)
 	check_world(w);
 	for (unsigned i = 0; i < 16; i++)
 		assert_int_equal(is_out(w->mm, PAGE(i)), i >= 4 && i < 12);
-	assert_true(vellum_reclaim(w->memory, 100) >= 8);	/* the second round spares nothing */
+	assert_true(vellum_reclaim(w->memory, 100) >= 8);	/* the second round skips no page */
 	for (unsigned i = 0; i < 16; i++)
 		assert_int_equal(load(w->cpu[0], PAGE(i)), i);
 }
@@ -197,7 +197,7 @@ static void mlocked_pages_stay(void **state)
 	pageout(w->mm, 0, 2);
 	child = fork_on(w->mm, w->cpu[1]);
 	OK(vellum_mlock(w->mm, PAGE(1), BYTES(2), 0));
-	assert_true(is_in(w->mm, PAGE(1)));	/* it was out */
+	assert_true(is_in(w->mm, PAGE(1)));	/* it was swapped out before */
 	assert_int_equal(vellum_madvise(w->mm, PAGE(1), BYTES(1), VELLUM_MADV_PAGEOUT), -EINVAL);
 	reclaim_all(w);
 	assert_true(is_out(w->mm, PAGE(0)) && is_out(w->mm, PAGE(3)));
@@ -263,21 +263,21 @@ static void T_fork_07_swapped(void **state)
 		assert_int_equal(pte_swp_soft_dirty(parents), i == 1);
 		assert_int_equal(pte_swp_soft_dirty(childs), i == 1);
 		assert_int_equal(pte_swp_uffd_wp(parents), i == 1);
-		assert_false(pte_swp_uffd_wp(childs));	/* it has no context */
+		assert_false(pte_swp_uffd_wp(childs));	/* the child has no context */
 	}
 	assert_int_equal(slots_used(w), 4);
 	assert_int_equal(vellum_mm_swapped(child), 4);
-	assert_int_equal(load(w->cpu[1], PAGE(0)), 10);	/* child first, reading */
+	assert_int_equal(load(w->cpu[1], PAGE(0)), 10);	/* the child first, with a load */
 	assert_false(has_w(child, PAGE(0)));
-	store(w->cpu[1], PAGE(1), 21);			/* child first, writing */
-	store(w->cpu[0], PAGE(2), 32);			/* parent first */
+	store(w->cpu[1], PAGE(1), 21);			/* the child first, with a store */
+	store(w->cpu[0], PAGE(2), 32);			/* the parent first */
 	store(w->cpu[0], PAGE(0), 30);
 	check_world(w);
 	assert_int_equal(load(w->cpu[0], PAGE(1)), 11);
 	assert_int_equal(load(w->cpu[1], PAGE(2)), 12);
 	assert_int_equal(load(w->cpu[1], PAGE(0)), 10);
 	assert_int_equal(load(w->cpu[0], PAGE(0)), 30);
-	assert_int_equal(slots_used(w), 1);		/* page 3 is still out in both */
+	assert_int_equal(slots_used(w), 1);		/* page 3 is still swapped out in both */
 	assert_int_equal(load(w->cpu[0], PAGE(3)), 13);
 	assert_int_equal(load(w->cpu[1], PAGE(3)), 13);
 	assert_int_equal(pte_pfn(entry_at(w->mm, PAGE(3))), pte_pfn(entry_at(child, PAGE(3))));
@@ -326,7 +326,7 @@ static void T_fork_07_markers_and_advice(void **state)
 	vellum_uffd_put(uffd);
 }
 
-/* The same in a mapping that never had a page: 6.4 copies markers, whatever else is there. */
+/* The same in a VMA that never had a page: fork copies the markers. */
 static void T_fork_07_poison_alone(void **state)
 {
 	struct world *w = *state;
@@ -349,7 +349,7 @@ static void T_fork_07_poison_alone(void **state)
 	assert_int_equal(result, VELLUM_FAULT_HWPOISON);
 }
 
-/* Several processes, the page goes out again and again: counts of slots and bytes agree. */
+/* Several processes, and a page that is swapped out again and again: counts of slots and bytes must be right. */
 static void T_fork_07_family(void **state)
 {
 	struct world *w = *state;
@@ -441,7 +441,7 @@ static void read_errors_are_sigbus(void **state)
 	assert_int_equal(load(w->cpu[0], PAGE(0)), 1);
 }
 
-/* RAM and the area are full: the access fails, and everything is still there. */
+/* RAM and the swap area are full: the access fails, and no page is lost. */
 static void full_areas_are_oom(void **state)
 {
 	enum { PAGES = 2000, SLOTS = 300 };
@@ -459,8 +459,8 @@ static void full_areas_are_oom(void **state)
 	assert_true(n > 1024 && n < 1024 + SLOTS);
 	check_world(w);
 	assert_int_equal(slots_used(w), SLOTS);
-	assert_int_equal(try_load(w->cpu[0], PAGE(n)), VELLUM_FAULT_OK); /* the zero page takes nothing */
-	/* As many as there were before, less or more: what is out can change places with what is in. */
+	assert_int_equal(try_load(w->cpu[0], PAGE(n)), VELLUM_FAULT_OK); /* the zero page needs no frame */
+	/* 40 pages fewer, so that swapped pages and pages in RAM can change places. */
 	dontneed(w->mm, (int)n - 40, 40);
 	for (unsigned i = 0; i < n - 40; i++)
 		assert_int_equal(load(w->cpu[0], PAGE(i)), i + 1);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Several swap areas, and areas that go while pages are in them. */
+/* Several swap areas, and removal of areas with pages in them. */
 #include "swap_support.h"
 
-static void areas_fill_in_turn(void **state)
+static void areas_fill_one_after_the_other(void **state)
 {
 	struct swap_world *sw = *state;
 	struct world *w = &sw->w;
@@ -49,7 +49,7 @@ static void too_many_areas(void **state)
 	}
 }
 
-static void remove_brings_everything_back(void **state)
+static void remove_swaps_all_pages_in(void **state)
 {
 	struct swap_world *sw = *state;
 	struct world *w = &sw->w;
@@ -153,7 +153,7 @@ static void unreadable_pages_become_poison(void **state)
 	end_child(child, w->cpu[1]);
 }
 
-/* A page that could not be written is in RAM alone, though its entries name a slot. */
+/* A page that could not be written is only in RAM, though its entries name a slot. */
 static void remove_after_write_errors(void **state)
 {
 	struct swap_world *sw = *state;
@@ -171,8 +171,11 @@ static void remove_after_write_errors(void **state)
 	assert_int_equal(sw->disk.reads, 0);
 }
 
-/* Too much is out to fit into RAM: what has come back stays, the area goes on. */
-static void remove_without_room(void **state)
+/*
+ * The area has more pages than RAM has free frames: the pages that were swapped in stay, and the area stays in
+ * use.
+ */
+static void remove_without_free_frames_fails(void **state)
 {
 	enum { PAGES = 1200 };
 	static struct swap_world sw;
@@ -187,7 +190,7 @@ static void remove_without_room(void **state)
 	check_world(w);
 	assert_int_equal(vellum_mm_rss(w->mm) + vellum_mm_swapped(w->mm), PAGES);
 	for (unsigned i = 0; i < PAGES; i++)
-		assert_int_equal(load(w->cpu[0], PAGE(i)), i + 1);	/* pages go out to it again */
+		assert_int_equal(load(w->cpu[0], PAGE(i)), i + 1);	/* pages are swapped out to it again */
 	dontneed(w->mm, 600, 600);
 	OK(vellum_swap_remove(w->memory, sw.disk.area));
 	check_world(w);
@@ -200,13 +203,13 @@ static void remove_without_room(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		SWAP_TEST(areas_fill_in_turn),
+		SWAP_TEST(areas_fill_one_after_the_other),
 		SWAP_TEST(too_many_areas),
-		SWAP_TEST(remove_brings_everything_back),
+		SWAP_TEST(remove_swaps_all_pages_in),
 		SWAP_TEST(remove_of_one_area_leaves_the_other),
 		SWAP_TEST(unreadable_pages_become_poison),
 		SWAP_TEST(remove_after_write_errors),
-		cmocka_unit_test(remove_without_room),
+		cmocka_unit_test(remove_without_free_frames_fails),
 	};
 
 	return cmocka_run_group_tests_name("swap_areas", tests, NULL, NULL);

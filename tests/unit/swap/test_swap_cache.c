@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * Pages that are in RAM and have a slot; vellum_peek() of what is not in RAM; swap counts as memory for the
- * heuristic of overcommitment.
- */
+/* Pages in the swap cache; vellum_peek() of swapped pages; swap counts as memory for overcommitment. */
 #include "swap_support.h"
 
 #include "vellum/access.h"
 #include "vellum/gup.h"
 
-/* Somebody's reference keeps the page in the cache: after a fork it is nobody's own, though it was when it went out. */
+/*
+ * A reference keeps the page in the swap cache. It was exclusive when it was swapped out, but after a fork it
+ * is not.
+ */
 static void cached_page_is_shared_by_fork(void **state)
 {
 	struct world *w = *state;
@@ -34,7 +34,7 @@ static void cached_page_is_shared_by_fork(void **state)
 	disk_destroy(&d);
 }
 
-static void peek_swapped_out(void **state)
+static void peek_reads_a_swapped_page(void **state)
 {
 	struct world *w = *state;
 	uint64_t page[PAGE_SIZE / 8];
@@ -56,14 +56,14 @@ static void peek_swapped_out(void **state)
 	disk_destroy(&d);
 }
 
-static void swap_is_memory(void **state)
+static void swap_counts_as_memory(void **state)
 {
 	struct world *w = *state;
 	struct vellum_map_args a = { .size = sizeof(a), .len = 20 << 20, .prot = RW, .flags = ANON };
 	struct disk d;
 	uint64_t addr;
 
-	assert_int_equal(vellum_mmap(w->mm, &a, &addr), -ENOMEM);	/* 16 MiB of RAM */
+	assert_int_equal(vellum_mmap(w->mm, &a, &addr), -ENOMEM);	/* RAM: 16 MiB */
 	disk_create(&d, w, 2048);
 	OK(vellum_mmap(w->mm, &a, &addr));
 	a.len = 26 << 20;
@@ -76,8 +76,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		WORLD_TEST(cached_page_is_shared_by_fork),
-		WORLD_TEST(peek_swapped_out),
-		WORLD_TEST(swap_is_memory),
+		WORLD_TEST(peek_reads_a_swapped_page),
+		WORLD_TEST(swap_counts_as_memory),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

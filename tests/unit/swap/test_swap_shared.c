@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Pages of shared-memory objects leave RAM; stores that come while a page goes; pages that may be dropped. */
+/* Swap of shared memory; stores while a page is swapped out; MADV_FREE. */
 #include <pthread.h>
 #include <sched.h>
 
@@ -21,7 +21,7 @@ static uint64_t nr_in_ram(struct vellum_mapping *obj)
 	return info.nr_cached;
 }
 
-/* Pages 0 to @pages - 1 of an object, stored to, then swapped out; mapped at PAGE(0). */
+/* Create shared memory, store to pages 0 to @pages - 1, and swap them out. They are mapped at PAGE(0). */
 static struct vellum_mapping *shmem_that_is_out(struct world *w, unsigned pages)
 {
 	struct vellum_mapping *obj = new_shmem(w, pages);
@@ -38,7 +38,7 @@ static struct vellum_mapping *shmem_that_is_out(struct world *w, unsigned pages)
 	return obj;
 }
 
-static void shared_pages_come_back(void **state)
+static void shared_pages_are_swapped_in(void **state)
 {
 	struct world *w = *state;
 	struct vellum_mapping *obj = shmem_that_is_out(w, 4);
@@ -47,7 +47,7 @@ static void shared_pages_come_back(void **state)
 
 	for (unsigned i = 0; i < 4; i++)
 		assert_int_equal(entry_at(w->mm, PAGE(i)).val, 0);
-	assert_int_equal(vellum_mm_swapped(w->mm), 0);	/* the object's, not the process's */
+	assert_int_equal(vellum_mm_swapped(w->mm), 0);	/* shared memory does not count */
 	child = fork_on(w->mm, w->cpu[1]);
 	assert_int_equal(load(w->cpu[1], PAGE(0)), 1);
 	store(w->cpu[1], PAGE(1), 20);
@@ -64,7 +64,7 @@ static void shared_pages_come_back(void **state)
 	assert_int_equal(load(w->cpu[0], PAGE(3)), 4);
 	end_child(child, w->cpu[1]);
 	unmap(w->mm, 0, 4);
-	reclaim_all(w);	/* mapped by nobody */
+	reclaim_all(w);	/* not mapped */
 	assert_int_equal(slots_used(w), 4);
 	OK(vellum_mapping_read(obj, BYTES(2), &val, 8));
 	assert_int_equal(val, 30);
@@ -72,14 +72,14 @@ static void shared_pages_come_back(void **state)
 	check_world(w);
 }
 
-static void read_and_write_of_what_is_out(void **state)
+static void read_and_write_of_swapped_pages(void **state)
 {
 	struct swap_world *sw = *state;
 	struct world *w = &sw->w;
 	struct vellum_mapping *obj = shmem_that_is_out(w, 4);
 	uint64_t buf[513], val = 77;
 
-	OK(vellum_mapping_write(obj, BYTES(1) + 8, &val, 8));	/* a part: the rest comes from the slot */
+	OK(vellum_mapping_write(obj, BYTES(1) + 8, &val, 8));	/* the rest of the page is read from the slot */
 	OK(vellum_mapping_read(obj, BYTES(1), buf, sizeof(buf)));
 	assert_int_equal(buf[0], 2);
 	assert_int_equal(buf[1], 77);
@@ -121,7 +121,7 @@ static void write_errors_of_shared_pages(void **state)
 	vellum_mapping_put(obj);
 }
 
-/* Who has a reference may store by the frame: the page stays the object's. */
+/* A caller with a reference may store to the frame, so the page is not swapped out. */
 static void referenced_shared_pages_stay(void **state)
 {
 	struct world *w = *state;
@@ -150,7 +150,7 @@ static void referenced_shared_pages_stay(void **state)
 	vellum_mapping_put(obj);
 }
 
-/* --- the object changes its length while pages are out --- */
+/* --- the size changes while pages are swapped out --- */
 
 static void truncate_drops_slots(void **state)
 {
@@ -173,7 +173,7 @@ static void truncate_drops_slots(void **state)
 	vellum_mapping_put(obj);
 }
 
-/* A part of the page that is out goes, then the object is longer again: zeros, however it comes back. */
+/* A part of a swapped page is truncated, then the mapping grows: that part is zero. */
 static void partial_page_is_zeroed(void **state)
 {
 	for (unsigned i = 0; i < 8; i++) {
@@ -202,7 +202,7 @@ static void partial_page_is_zeroed(void **state)
 	}
 }
 
-/* Stores beyond the end, in the last page, which then goes out: not the object's when it grows. */
+/* Stores beyond the end, in the last page, which is then swapped out: the bytes are zero when the mapping grows. */
 static void stores_beyond_the_end(void **state)
 {
 	struct world *w = *state;
@@ -242,7 +242,7 @@ static void unreadable_last_page(void **state)
 	vellum_mapping_put(obj);
 }
 
-/* --- private mappings of an object --- */
+/* --- private VMAs of shared memory --- */
 
 static void T_uffd_04_private_swap(void **state)
 {
@@ -255,7 +255,7 @@ static void T_uffd_04_private_swap(void **state)
 	map_object(w->mm, 8, 2, RW, VELLUM_MAP_PRIVATE, obj, 0, RO);
 	uffd = register_wp(w->mm, 8, 2,
 			   VELLUM_UFFD_FEATURE_WP_ASYNC | VELLUM_UFFD_FEATURE_WP_HUGETLBFS_SHMEM);
-	store(w->cpu[0], PAGE(8), 80);	/* a copy of a page that was out */
+	store(w->cpu[0], PAGE(8), 80);	/* a copy of a swapped page */
 	assert_int_equal(load(w->cpu[0], PAGE(8) + 4088), 101);
 	wp(uffd, 8, 2);
 	pageout(w->mm, 8, 2);
@@ -265,12 +265,12 @@ static void T_uffd_04_private_swap(void **state)
 	check_world(w);
 	assert_int_equal(pte_marker_bits(entry_at(w->mm, PAGE(8))), MARKER_UFFD_WP);
 	assert_true(pagemap_word(w->mm, PAGE(8)) & VELLUM_PM_UFFD_WP);
-	assert_int_equal(load(w->cpu[0], PAGE(8)), 1);	/* the object's again */
+	assert_int_equal(load(w->cpu[0], PAGE(8)), 1);	/* the shared page again */
 	assert_true(pte_uffd_wp(entry_at(w->mm, PAGE(8))) && !has_w(w->mm, PAGE(8)));
 	store(w->cpu[0], PAGE(8), 81);
 	assert_false(pte_uffd_wp(entry_at(w->mm, PAGE(8))));
 	assert_int_equal(vellum_uffd_read(uffd, &msg, 1, false, &got),
-			 -VELLUM_EAGAIN); /* WP_ASYNC tells nobody */
+			 -VELLUM_EAGAIN); /* WP_ASYNC sends no message */
 	assert_int_equal(load(w->cpu[0], PAGE(0)), 1);
 	vellum_uffd_put(uffd);
 	vellum_mapping_put(obj);
@@ -287,11 +287,11 @@ static void private_copies_and_the_object(void **state)
 	reclaim_all(w);
 	assert_int_equal(slots_used(w), 6);
 	assert_int_equal(vellum_mm_swapped(w->mm), 2);
-	OK(vellum_mapping_punch_hole(obj, 0, BYTES(1)));	/* copies stay, out or not */
+	OK(vellum_mapping_punch_hole(obj, 0, BYTES(1)));	/* private copies stay, swapped out or not */
 	assert_int_equal(slots_used(w), 5);
 	assert_int_equal(load(w->cpu[0], PAGE(8)), 80);
 	assert_int_equal(load(w->cpu[0], PAGE(0)), 0);
-	OK(vellum_mapping_set_size(obj, BYTES(2)));		/* copies go too */
+	OK(vellum_mapping_set_size(obj, BYTES(2)));		/* private copies are dropped, too */
 	check_world(w);
 	assert_int_equal(vellum_mm_swapped(w->mm), 0);
 	assert_int_equal(slots_used(w), 1);
@@ -300,7 +300,7 @@ static void private_copies_and_the_object(void **state)
 	vellum_mapping_put(obj);
 }
 
-/* Protection of a shared page stays as a marker while the page is out. */
+/* A protected shared page that is swapped out leaves a marker with the protection. */
 static void T_uffd_03_shared_swap(void **state)
 {
 	struct world *w = *state;
@@ -327,7 +327,7 @@ static void T_uffd_03_shared_swap(void **state)
 	vellum_mapping_put(obj);
 }
 
-/* --- stores while a page goes --- */
+/* --- stores while a page is swapped out --- */
 
 struct window {
 	struct swap_world *sw;
@@ -338,7 +338,7 @@ struct window {
 	unsigned started, joined;
 };
 
-/* A CPU that still has the translation stores: the entry is gone, the flush has not come. */
+/* A CPU stores by its translation: the entry is removed, the flush is still missing. */
 static void store_in_window(void *arg)
 {
 	struct window *win = arg;
@@ -365,7 +365,7 @@ static void T_tlb_03_store_before_flush(void **state)
 	for (unsigned shared = 0; shared < 2; shared++) {
 		map_at(w->mm, 0, 1, RW, shared ? SHANON : ANON);
 		OK(vellum_soft_set_hostile(w->soft, VELLUM_SOFT_KEEP));
-		store(w->cpu[0], PAGE(0), 1);	/* the CPU knows W and D from here on */
+		store(w->cpu[0], PAGE(0), 1);	/* the CPU caches W and D */
 		win.flushes = win.stores = 0;
 		sw->disk.on_write = note_write;
 		sw->disk.arg = &win;
@@ -375,7 +375,7 @@ static void T_tlb_03_store_before_flush(void **state)
 		sw->disk.on_write = NULL;
 		check_world(w);
 		assert_int_equal(win.stores, 1);
-		assert_int_equal(win.flushes_at_write, 1);	/* not one before the flush */
+		assert_int_equal(win.flushes_at_write, 1);	/* the write came after the flush */
 		assert_int_equal(slots_used(w), 1);
 		assert_int_equal(load(w->cpu[0], PAGE(0)), 99);
 		OK(vellum_soft_set_hostile(w->soft, 0));
@@ -395,7 +395,7 @@ static void *store_from_thread(void *arg)
 	return NULL;
 }
 
-/* The bytes are with the disk already: somebody stores now, by whatever way. */
+/* The page's bytes were passed to the disk. Now a store comes, by a CPU or through the mapping. */
 static void start_store(void *arg, uint64_t slot)
 {
 	struct window *win = arg;
@@ -405,11 +405,11 @@ static void start_store(void *arg, uint64_t slot)
 	must_in_thread(!pthread_create(&win->thread, NULL, store_from_thread, win));
 	while (!__atomic_load_n(&win->started, __ATOMIC_ACQUIRE))
 		sched_yield();
-	for (unsigned i = 0; i < 200; i++)	/* time enough to go wrong; right without it too */
+	for (unsigned i = 0; i < 200; i++)	/* time for the store; the test does not depend on it */
 		sched_yield();
 }
 
-/* 0: a private page, by a CPU; 1: shared, by a CPU; 2: shared, by the object. */
+/* 0: a private page, by a CPU. 1: a shared page, by a CPU. 2: a shared page, through the mapping. */
 static void T_tlb_03_store_during_write(void **state)
 {
 	struct swap_world *sw = *state;
@@ -464,10 +464,10 @@ static void T_pte_04_lazyfree(void **state)
 		assert_true(pte_write(pte) && pte_soft_dirty(pte));
 		assert_false(pte_dirty(pte) || pte_young(pte));
 	}
-	assert_int_equal(entry_at(w->mm, PAGE(3)).val, 0);	/* what was out is gone at once */
+	assert_int_equal(entry_at(w->mm, PAGE(3)).val, 0);	/* a swapped page is freed at once */
 	assert_int_equal(slots_used(w), 0);
-	assert_int_equal(load(w->cpu[0], PAGE(1)), 2);		/* read: still there, and may still go */
-	store(w->cpu[0], PAGE(2), 33);				/* no fault: W was kept */
+	assert_int_equal(load(w->cpu[0], PAGE(1)), 2);		/* a load: the page may still be dropped */
+	store(w->cpu[0], PAGE(2), 33);				/* no fault, as W was kept */
 	assert_int_equal(count_of(w, VELLUM_COUNT_FAULT_REUSE), 0);
 	reclaim_all(w);
 	assert_int_equal(entry_at(w->mm, PAGE(0)).val, 0);
@@ -480,7 +480,7 @@ static void T_pte_04_lazyfree(void **state)
 	check_world(w);
 }
 
-/* D is not all that says of a store: a tracker has taken it, or a pin's owner stored. */
+/* A store without D in the entry: a tracker has removed D, or the owner of a pin stored. */
 static void T_pte_04_lazyfree_stored_without_d(void **state)
 {
 	struct swap_world *sw = *state;
@@ -509,7 +509,7 @@ static void T_pte_04_lazyfree_stored_without_d(void **state)
 	vellum_tracker_destroy(t);
 }
 
-/* A store between the look at the entry and the flush. */
+/* A store after the entry was checked, before the flush. */
 static void T_pte_04_lazyfree_store_in_window(void **state)
 {
 	struct swap_world *sw = *state;
@@ -520,10 +520,10 @@ static void T_pte_04_lazyfree_store_in_window(void **state)
 	map_at(w->mm, 0, 1, RW, ANON);
 	store(w->cpu[0], PAGE(0), 1);
 	vellum_soft_set_flush_hook(w->soft, store_in_window, &win);
-	madv_free(w, 0, 1); /* D was taken, the CPU does not know: the store is older than the advice */
+	madv_free(w, 0, 1); /* a store in its window is older than the advice */
 	vellum_soft_set_flush_hook(w->soft, NULL, NULL);
 	assert_int_equal(win.stores, 1);
-	store(w->cpu[0], PAGE(0) + 8, 2);	/* this one is not */
+	store(w->cpu[0], PAGE(0) + 8, 2);	/* this store is later than the advice */
 	assert_true(has_d(w->mm, PAGE(0)));
 	vellum_reclaim(w->memory, 1000);
 	assert_int_equal(load(w->cpu[0], PAGE(0) + 8), 2);
@@ -531,7 +531,7 @@ static void T_pte_04_lazyfree_store_in_window(void **state)
 	check_world(w);
 }
 
-/* 4.6: an extra reference keeps the page. */
+/* An extra reference keeps the page. */
 static void T_pte_04_lazyfree_referenced(void **state)
 {
 	struct world *w = *state;
@@ -558,7 +558,7 @@ static void T_pte_04_lazyfree_and_fork(void **state)
 	store(w->cpu[0], PAGE(0), 1);
 	store(w->cpu[0], PAGE(1), 2);
 	child = fork_on(w->mm, w->cpu[1]);
-	madv_free(w, 0, 2);	/* shared: not the parent's to drop */
+	madv_free(w, 0, 2);	/* shared: the parent may not drop it */
 	reclaim_all(w);
 	assert_int_equal(load(w->cpu[1], PAGE(0)), 1);
 	end_child(child, w->cpu[1]);
@@ -583,8 +583,8 @@ static void T_pte_04_lazyfree_and_fork(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		SWAP_TEST(shared_pages_come_back),
-		SWAP_TEST(read_and_write_of_what_is_out),
+		SWAP_TEST(shared_pages_are_swapped_in),
+		SWAP_TEST(read_and_write_of_swapped_pages),
 		SWAP_TEST(write_errors_of_shared_pages),
 		SWAP_TEST(referenced_shared_pages_stay),
 		SWAP_TEST(truncate_drops_slots),

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Four times as many pages as RAM has, two CPUs that store, and all that moves pages: no byte is lost. */
+/*
+ * Four times as many pages as RAM has, and two CPUs that store, while pages are moved in all ways: no byte is
+ * lost.
+ */
 #include <pthread.h>
 #include <sched.h>
 
@@ -18,8 +21,8 @@ struct stress {
 	struct gpu *gpu;
 	struct vellum_uffd *uffd;
 	struct vellum_mapping *obj;
-	uint64_t private[PRIVATE_PAGES], object[OBJECT_PAGES];	/* what was stored last; atomic */
-	unsigned running;	/* storers; atomic */
+	uint64_t private[PRIVATE_PAGES], object[OBJECT_PAGES];	/* the values stored last; atomic */
+	unsigned running;	/* threads that store; atomic */
 	unsigned oom, wrong;	/* atomic */
 };
 
@@ -36,7 +39,7 @@ static uint64_t get(uint64_t *shadow)
 	return __atomic_load_n(shadow, __ATOMIC_ACQUIRE);
 }
 
-/* Rights are taken away now and then, and come back. */
+/* Now and then mprotect removes a right, and grants it again. */
 static enum vellum_fault_result patient_store(struct storer *s, uint64_t addr, uint64_t val)
 {
 	enum vellum_fault_result result;
@@ -50,7 +53,7 @@ static enum vellum_fault_result patient_store(struct storer *s, uint64_t addr, u
 	return result;
 }
 
-/* Own pages count up; the last word follows the first. */
+/* The first and the last word of a private page count up together. */
 static void store_private(struct storer *s)
 {
 	unsigned page = 2 * random_below(&s->seed, PRIVATE_PAGES / 2) + s->nr;
@@ -67,7 +70,7 @@ static void store_private(struct storer *s)
 		__atomic_store_n(&s->st->private[page], now + 1, __ATOMIC_RELEASE);
 }
 
-/* Pages from STABLE on may be truncated at any moment: zero, or what was stored last. */
+/* Pages from STABLE on may be truncated at any moment: they are zero, or hold the value stored last. */
 static void store_object(struct storer *s)
 {
 	unsigned page = 2 * random_below(&s->seed, OBJECT_PAGES / 2) + s->nr;
@@ -101,7 +104,7 @@ static void *keep_storing(void *arg)
 	return NULL;
 }
 
-/* --- what else happens, on the main thread --- */
+/* --- operations of the main thread --- */
 
 static void fork_and_compare(struct stress *st, uint64_t *seed)
 {
@@ -120,7 +123,7 @@ static void fork_and_compare(struct stress *st, uint64_t *seed)
 
 		if (val < before[i] || val > after + 1)
 			disk_count(&st->wrong);
-		store(w->cpu[3], PAGE(page[i]) + 2048, i);	/* a copy of the child's */
+		store(w->cpu[3], PAGE(page[i]) + 2048, i);	/* the child copies the page */
 		if (load(w->cpu[3], PAGE(page[i])) != val)
 			disk_count(&st->wrong);
 	}
@@ -243,7 +246,7 @@ static void everything_moves(void **state)
 	swap_world_destroy(&st.sw);
 }
 
-/* --- pages that are new while somebody looks for some to take --- */
+/* --- new pages while reclaim looks for pages --- */
 
 struct newcomer {
 	struct vellum_mm *mm;
