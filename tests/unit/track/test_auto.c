@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: MIT */
-/* VELLUM_TRACK_AUTO: exact whatever it chooses, and it chooses what costs less. */
+/* VELLUM_TRACK_AUTO: it reports exactly the written pages, and chooses the cheaper method for each chunk. */
 #include "file_support.h"
 
 #define AUTO  VELLUM_TRACK_AUTO
 #define CHUNK 512
 #define FIRST (BASE >> 12)
 
-/* --- what on_switch tells --- */
+/* --- calls of on_switch --- */
 
 struct switches {
 	unsigned nr, to_wp, to_clean;
-	enum vellum_track_method now[8]; /* by chunk, from FIRST on, or from object page 0 */
+	enum vellum_track_method now[8]; /* by chunk, from FIRST on, or from page 0 of a mapping */
 	uint64_t base, last_first, last_nr;
-	bool handed_out; /* a run came before a switch was told */
+	bool handed_out; /* a run was reported before a switch */
 	bool late;
 };
 
@@ -30,7 +30,7 @@ static void note_switch(void *arg, uint64_t first, uint64_t nr, enum vellum_trac
 			s->now[c] = method;
 }
 
-/* A collection as a set of pages from @base on. */
+/* Collect. Returns the pages, counted from @base. */
 #define MAX_PAGES (8 * CHUNK)
 
 struct pages {
@@ -93,9 +93,9 @@ static void store_range(struct world *w, unsigned at, unsigned pages, uint64_t v
 		store(w->cpu[0], PAGE(i), val);
 }
 
-/* --- the methods it begins with --- */
+/* --- the first method --- */
 
-static void begins_by_size(void **state)
+static void first_method_depends_on_the_size(void **state)
 {
 	struct world *w = *state;
 	struct vellum_tracker *t;
@@ -106,21 +106,21 @@ static void begins_by_size(void **state)
 	for (unsigned pages = 511; pages <= 513; pages++) {
 		t = track(w, 0, pages, &s);
 		store(w->cpu[0], PAGE(1), 2);
-		OK(vellum_tracker_costs(t, 100, 100)); /* one store: nothing to change */
+		OK(vellum_tracker_costs(t, 100, 100)); /* one store is no reason to change */
 		assert_int_equal(collect_all(t, &s)->nr, 1);
 		if (s.nr == 0)
 			assert_int_equal(has_w(w->mm, PAGE(1)), pages < 512);
 		vellum_tracker_destroy(t);
 		check_world(w);
 	}
-	t = track(w, 0, 512, &s); /* what was before is no change */
+	t = track(w, 0, 512, &s); /* stores from before the tracker do not count */
 	assert_int_equal(collect_all(t, &s)->nr, 0);
 	vellum_tracker_destroy(t);
 }
 
-/* --- it follows what happens --- */
+/* --- the choice follows the stores --- */
 
-static void busy_then_idle(void **state)
+static void busy_chunks_are_cleaned_idle_ones_protected(void **state)
 {
 	struct world *w = *state;
 	struct vellum_tracker *t;
@@ -142,7 +142,7 @@ static void busy_then_idle(void **state)
 		assert_int_equal(s.last_nr, CHUNK);
 		faults = count_of(w, VELLUM_COUNT_FAULT_REUSE);
 		store_range(w, 0, CHUNK, 99);
-		assert_int_equal(count_of(w, VELLUM_COUNT_FAULT_REUSE), faults); /* no faults */
+		assert_int_equal(count_of(w, VELLUM_COUNT_FAULT_REUSE), faults); /* no fault */
 		assert_int_equal(collect_all(t, &s)->nr, CHUNK);
 		while (s.now[0] == VELLUM_TRACK_CLEAN) {
 			assert_int_equal(collect_all(t, &s)->nr, 0);
@@ -158,8 +158,11 @@ static void busy_then_idle(void **state)
 	}
 }
 
-/* A range that is always busy again soon after it was given up is given up ever later; then, left alone, at last. */
-static void patience(void **state)
+/*
+ * If a chunk is busy again soon after each change to wp, the tracker waits longer before each next change. When
+ * the chunk stays idle, the tracker changes at last.
+ */
+static void frequent_changes_become_rare(void **state)
 {
 	struct world *w = *state;
 	struct vellum_tracker *t;
@@ -181,7 +184,7 @@ static void patience(void **state)
 	vellum_tracker_destroy(t);
 }
 
-/* Stores between two collections, whatever it changes to in the second: told once, and then. */
+/* Stores before a collection that changes the method are reported once, in that collection. */
 static void stores_around_a_switch(void **state)
 {
 	struct world *w = *state;
@@ -209,7 +212,7 @@ static void stores_around_a_switch(void **state)
 	vellum_tracker_destroy(t);
 }
 
-static void dense_and_sparse(void **state)
+static void each_chunk_has_its_method(void **state)
 {
 	struct world *w = *state;
 	struct vellum_tracker *t;
@@ -260,7 +263,7 @@ static enum vellum_track_method chosen(struct world *w, uint64_t fault_ns, uint6
 	return s.now[0];
 }
 
-static void costs_are_honoured(void **state)
+static void costs_decide_the_method(void **state)
 {
 	struct world *w = *state;
 	struct vellum_tracker *t;
@@ -280,14 +283,14 @@ static void costs_are_honoured(void **state)
 	assert_int_equal(vellum_tracker_costs(t, 1, 1000000001), -EINVAL);
 	vellum_tracker_destroy(t);
 	OK(vellum_track_mm(w->mm, BASE, PAGE(CHUNK), VELLUM_TRACK_WP, &t));
-	OK(vellum_tracker_costs(t, 1000000000, 1)); /* without effect */
+	OK(vellum_tracker_costs(t, 1000000000, 1)); /* no effect: there is no store */
 	store_range(w, 0, CHUNK, 1);
 	assert_int_equal(collect_all(t, NULL)->nr, CHUNK);
 	assert_false(has_w(w->mm, BASE));
 	vellum_tracker_destroy(t);
 }
 
-/* --- parts of the range; ends within chunks --- */
+/* --- collections of a part of the range; ranges that end within a chunk --- */
 
 static void partial_collections(void **state)
 {
@@ -330,8 +333,8 @@ static void partial_collections(void **state)
 	vellum_tracker_destroy(t);
 }
 
-/* A switch is told with the pages that are watched, no more. */
-static void switches_are_clipped(void **state)
+/* on_switch reports only pages of the tracker's range. */
+static void on_switch_is_clipped_to_the_range(void **state)
 {
 	struct world *w = *state;
 	struct vellum_tracker *t;
@@ -352,7 +355,7 @@ static void switches_are_clipped(void **state)
 	assert_int_equal(s.nr, 1);
 	assert_false(has_w(w->mm, PAGE(300)));
 	vellum_tracker_destroy(t);
-	/* Small ranges change as well. */
+	/* A range smaller than a chunk changes its method, too. */
 	t = track(w, 0, 8, &s);
 	for (unsigned round = 0; round < 4; round++)
 		assert_int_equal(collect_all(t, &s)->nr, 0);
@@ -361,9 +364,9 @@ static void switches_are_clipped(void **state)
 	vellum_tracker_destroy(t);
 }
 
-/* --- mappings --- */
+/* --- trackers of a mapping --- */
 
-static void mapping_trackers(void **state)
+static void auto_tracker_of_a_mapping(void **state)
 {
 	struct world *w = *state;
 	struct vellum_tracker *t;
@@ -374,7 +377,7 @@ static void mapping_trackers(void **state)
 
 	file_create(&f, w, 3 * CHUNK);
 	map_shared(w->mm, 0, 3 * CHUNK, &f, 0);
-	map_shared(w->mm, 4096, CHUNK, &f, CHUNK); /* a second view of the middle */
+	map_shared(w->mm, 4096, CHUNK, &f, CHUNK); /* a second VMA of the middle */
 	child = fork_on(w->mm, w->cpu[1]);
 	OK(vellum_track_mapping(f.mapping, 0, 3 * CHUNK, AUTO, &t));
 	vellum_tracker_on_switch(t, note_switch, &s);
@@ -395,7 +398,7 @@ static void mapping_trackers(void **state)
 	assert_int_equal(s.now[1], VELLUM_TRACK_CLEAN);
 	assert_int_equal(s.to_clean, 1);
 	assert_int_equal(s.last_first, CHUNK);
-	end_child(child, w->cpu[1]); /* its D goes to the set */
+	end_child(child, w->cpu[1]); /* unmapping propagates D to the set */
 	for (unsigned round = 0; round < 3; round++)
 		collect_part(t, 0, 0, ~0ull, &s);
 	assert_int_equal(s.now[1], VELLUM_TRACK_WP);
@@ -409,7 +412,7 @@ static void mapping_trackers(void **state)
 	file_destroy(&f);
 }
 
-/* --- exact: stores alone --- */
+/* --- exact reports, with stores only --- */
 
 static void store_somewhere(struct world *w, uint64_t *seed, bool *pending, uint64_t val)
 {
@@ -421,7 +424,7 @@ static void store_somewhere(struct world *w, uint64_t *seed, bool *pending, uint
 	}
 }
 
-static void exact_through_all_switches(void **state)
+static void reports_are_exact_over_all_switches(void **state)
 {
 	static bool pending[2 * CHUNK];
 	struct world *w = *state;
@@ -449,8 +452,8 @@ static void exact_through_all_switches(void **state)
 	vellum_tracker_destroy(t);
 }
 
-/* With others, of all methods, collecting in between: nothing is missed. */
-static void several_at_once(void **state)
+/* Trackers of all methods collect between each other's collections: each reports all written pages. */
+static void several_trackers_miss_no_store(void **state)
 {
 	static bool pending[4][2 * CHUNK], stored[2 * CHUNK];
 	struct world *w = *state;
@@ -478,7 +481,7 @@ static void several_at_once(void **state)
 		p = collect_all(t[which], which < 2 ? &s[which] : NULL);
 		for (unsigned i = 0; i < 2 * CHUNK; i++)
 			if (pending[which][i] && !p->has[i])
-				fail_msg("round %u: tracker %u was not told of page %u", round,
+				fail_msg("round %u: tracker %u did not report page %u", round,
 					 which, i);
 		memset(pending[which], 0, sizeof(pending[which]));
 		check_world(w);
@@ -491,17 +494,17 @@ static void several_at_once(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		WORLD_TEST(begins_by_size),
-		WORLD_TEST(busy_then_idle),
-		WORLD_TEST(patience),
+		WORLD_TEST(first_method_depends_on_the_size),
+		WORLD_TEST(busy_chunks_are_cleaned_idle_ones_protected),
+		WORLD_TEST(frequent_changes_become_rare),
 		WORLD_TEST(stores_around_a_switch),
-		WORLD_TEST(dense_and_sparse),
-		WORLD_TEST(costs_are_honoured),
+		WORLD_TEST(each_chunk_has_its_method),
+		WORLD_TEST(costs_decide_the_method),
 		WORLD_TEST(partial_collections),
-		WORLD_TEST(switches_are_clipped),
-		WORLD_TEST(mapping_trackers),
-		WORLD_TEST(exact_through_all_switches),
-		WORLD_TEST(several_at_once),
+		WORLD_TEST(on_switch_is_clipped_to_the_range),
+		WORLD_TEST(auto_tracker_of_a_mapping),
+		WORLD_TEST(reports_are_exact_over_all_switches),
+		WORLD_TEST(several_trackers_miss_no_store),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * VELLUM_TRACK_AUTO under random operations: replicas that are fed from collections alone must equal
- * memory, for trackers of all methods at once.
+ * VELLUM_TRACK_AUTO with random operations. Replicas that are updated only from collections must equal memory,
+ * for trackers of all methods at once.
  */
 #include "file_support.h"
 
-#define SPAN   48  /* pages that may be mapped; all else of the address space is taken */
+#define SPAN   48  /* pages that may be mapped; the rest of the address space is taken */
 #define START  488 /* of the span: 24 pages on each side of a border between chunks */
 #define AT(i)  (START + (i))
 #define NR_MM  4
-#define NR_ALL 6 /* the last two watch the shared file */
+#define NR_ALL 6 /* the last two track the shared file */
 
-enum { SHMEM, SHARED_FILE, NR_OBJECTS }; /* page i of them is mapped at AT(i) alone */
+enum { SHMEM, SHARED_FILE, NR_OBJECTS }; /* page i of each is mapped at AT(i) only */
 
 struct page {
 	unsigned char bytes[4096];
@@ -20,22 +20,22 @@ struct page {
 struct replica {
 	struct vellum_tracker *t;
 	struct page private[SPAN], object[NR_OBJECTS][SPAN];
-	bool valid[SPAN]; /* private[] is what was there; else zeros, or the file's bytes */
-	struct vellum_vma_info as[SPAN]; /* what was mapped there */
+	bool valid[SPAN]; /* the content is in private[]; else zeros, or the file's bytes */
+	struct vellum_vma_info as[SPAN]; /* the VMA that was mapped there */
 	unsigned to_wp, to_clean;
 };
 
 struct chaos {
 	struct world *w;
 	uint64_t seed;
-	struct file shared, private; /* the second is mapped private only */
+	struct file shared, private; /* the second is only mapped private */
 	struct vellum_mapping *obj[NR_OBJECTS];
 	struct replica rep[NR_ALL];
 	struct vellum_mm *child;
 	unsigned run, step;
 };
 
-static struct chaos *current; /* for a collection's callback */
+static struct chaos *current; /* for the callback of a collection */
 
 static unsigned below(struct chaos *ch, unsigned n)
 {
@@ -77,7 +77,7 @@ static int feed(void *arg, uint64_t first, uint64_t nr)
 	for (uint64_t at = first; at < first + nr; at++) {
 		unsigned i = (unsigned)(at - base);
 
-		if (at < base || i >= SPAN) /* fill of the rest; nothing is stored there */
+		if (at < base || i >= SPAN) /* outside the span: no stores */
 			continue;
 		r->valid[i] = mapping_of(current, i, &r->as[i]) && !r->as[i].shared &&
 			      vellum_peek(current->w->mm, PAGE(AT(i)), &r->private[i]) == 1;
@@ -147,7 +147,7 @@ static void collect_object(struct chaos *ch, unsigned nr)
 	for (unsigned page = 0; page < SPAN; page++) {
 		read_object(ch->shared.mapping, page, &have);
 		if (memcmp(&have, &r->object[SHARED_FILE][page], 4096))
-			fail_msg("seed %u, step %u: object's replica %u differs at page %u",
+			fail_msg("seed %u, step %u: replica of mapping %u differs at page %u",
 				 ch->run, ch->step, nr, page);
 	}
 }
@@ -195,7 +195,7 @@ static bool all_private(struct chaos *ch, unsigned i, unsigned pages)
 	return true;
 }
 
-/* Shared pages stay at their address. */
+/* A shared page is only mapped at its own address. */
 static void move_something(struct chaos *ch, unsigned i, unsigned pages)
 {
 	uint64_t addr = PAGE(AT(below(ch, SPAN - pages)));
@@ -233,7 +233,7 @@ static void use_child(struct chaos *ch, unsigned i)
 	}
 }
 
-/* A program that stores to all it has makes a chunk busy. */
+/* A program that stores to all pages makes a chunk busy. */
 static void store_many(struct chaos *ch, unsigned pages)
 {
 	uint64_t val = random_u64(&ch->seed);
@@ -243,7 +243,7 @@ static void store_many(struct chaos *ch, unsigned pages)
 		try_store(ch->w->cpu[0], PAGE(AT(i)) + 8 * (val % 512), val + i);
 }
 
-/* From outside, where the address space has the object's page (else nobody is told of it). */
+/* An access by the embedder, where a VMA maps the file's page. Else no tracker reports it. */
 static void change_object(struct chaos *ch, unsigned i)
 {
 	uint64_t val = random_u64(&ch->seed);
@@ -349,7 +349,7 @@ static void do_step(struct chaos *ch)
 	}
 }
 
-/* --- begin and end --- */
+/* --- setup and teardown --- */
 
 static void count_switch(void *arg, uint64_t first, uint64_t nr, enum vellum_track_method method)
 {
@@ -413,7 +413,7 @@ static void chaos_destroy(struct chaos *ch)
 			collect_mm(ch, i);
 		else
 			collect_object(ch, i);
-		if (i < 2) /* the choice was made, again and again */
+		if (i < 2) /* the method changed several times */
 			assert_true(ch->rep[i].to_wp && ch->rep[i].to_clean);
 		vellum_tracker_destroy(ch->rep[i].t);
 	}

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The two helpers for shared mappings: counts, bitmaps, what is visited, the order of events. */
+/* The two helpers on shared mappings: counts, bitmaps, visited VMAs, the order of events. */
 #include "more_support.h"
 
 #include <pthread.h>
@@ -41,7 +41,7 @@ static uint64_t wp_count(struct vellum_mapping *obj, uint64_t first, uint64_t nr
 	return count;
 }
 
-/* Object of 64 pages, all of it at PAGE(0) and from page 16 on at PAGE(100). */
+/* A mapping of 64 pages: all pages at PAGE(0), and those from 16 on at PAGE(100). */
 static struct vellum_mapping *mapped_twice(struct world *w)
 {
 	struct vellum_mapping *obj = plain_object(w, 64);
@@ -60,7 +60,7 @@ static void T_wpc_01_counts_and_bitmap(void **state)
 	store(w->cpu[0], PAGE(5), 1);
 	store(w->cpu[0], PAGE(20), 1);
 	store(w->cpu[0], PAGE(40), 1);
-	store(w->cpu[0], PAGE(100 + 20 - 16), 1); /* common */
+	store(w->cpu[0], PAGE(100 + 20 - 16), 1); /* also mapped at PAGE(20) */
 	store(w->cpu[0], PAGE(100 + 50 - 16), 1);
 	load(w->cpu[0], PAGE(7));
 	clean(obj, 0, 64, 0, &c);
@@ -73,7 +73,7 @@ static void T_wpc_01_counts_and_bitmap(void **state)
 	clean(obj, 0, 64, 0, &c);
 	assert_int_equal(c.count, 0);
 	assert_int_equal(c.bitmap[0], 0);
-	assert_int_equal(c.start, 5); /* as given */
+	assert_int_equal(c.start, 5); /* as passed */
 	assert_int_equal(c.end, 51);
 	check_world(w);
 	vellum_mapping_put(obj);
@@ -90,13 +90,13 @@ static void T_wpc_01_write_protect(void **state)
 	load(w->cpu[0], PAGE(30));
 	before = entry_at(w->mm, PAGE(20));
 	assert_int_equal(wp_count(obj, 0, 20), 0);
-	assert_int_equal(wp_count(obj, 21, 43), 1); /* page 30: writable from a load */
+	assert_int_equal(wp_count(obj, 21, 43), 1); /* page 30 is writable after a load */
 	assert_int_equal(wp_count(obj, 0, 64), 2);
 	assert_int_equal(wp_count(obj, 0, 64), 0);
 	assert_false(has_w(w->mm, PAGE(20)));
 	assert_true(has_d(w->mm, PAGE(20)));
 	assert_int_equal(entry_at(w->mm, PAGE(20)).val, pte_wrprotect(before).val);
-	assert_int_equal(clean_count(obj), 2); /* kept as the saved bit */
+	assert_int_equal(clean_count(obj), 2); /* write-protection keeps D as the saved bit */
 	store(w->cpu[0], PAGE(20), 2);
 	assert_int_equal(count_of(w, VELLUM_COUNT_FAULT_NOTIFY), 1);
 	check_world(w);
@@ -118,18 +118,18 @@ static void T_wpc_02_none_set(void **state)
 	assert_int_equal(c.start, 16);
 	assert_int_equal(c.end, 0);
 	store(w->cpu[0], PAGE(12), 1);
-	clean(obj, 8, 16, 8, &c); /* (16, 0) means none as well */
+	clean(obj, 8, 16, 8, &c); /* (16, 0) also means none */
 	assert_int_equal(c.start, 4);
 	assert_int_equal(c.end, 5);
 	store(w->cpu[0], PAGE(20), 1);
-	clean(obj, 8, 16, 8, &c); /* and now it grows */
+	clean(obj, 8, 16, 8, &c); /* the range grows */
 	assert_int_equal(c.start, 4);
 	assert_int_equal(c.end, 13);
 	assert_int_equal(c.bitmap[0], 1 << 4 | 1 << 12);
 	vellum_mapping_put(obj);
 }
 
-/* Bit 0 is page @bitmap_pgoff; the start may be lower than the first bit, never higher. */
+/* Bit 0 is page @bitmap_pgoff. The start may be below the first bit, but not above. */
 static void bitmap_offset(void **state)
 {
 	struct world *w = *state;
@@ -140,12 +140,12 @@ static void bitmap_offset(void **state)
 	store(w->cpu[0], PAGE(50), 1);
 	clean(obj, 50, 4, 3, &c);
 	assert_int_equal(c.bitmap[0], 1ull << 47);
-	assert_int_equal(c.start, 4); /* nr: a bound */
+	assert_int_equal(c.start, 4); /* nr bounds the start */
 	assert_int_equal(c.end, 48);
-	assert_true(has_d(w->mm, PAGE(10))); /* out of the range */
+	assert_true(has_d(w->mm, PAGE(10))); /* outside the range */
 	c = (struct cleaning){.bitmap = {~0ull, 0, 0, 0}};
 	clean(obj, 0, 64, 0, &c);
-	assert_int_equal(c.bitmap[0], ~0ull); /* bits are only set */
+	assert_int_equal(c.bitmap[0], ~0ull); /* bits are only set, never cleared */
 	assert_int_equal(c.count, 1);
 	vellum_mapping_put(obj);
 }
@@ -174,7 +174,7 @@ static void T_wpc_03_filter(void **state)
 	struct vellum_mapping *obj = plain_object(w, 8);
 	struct vellum_mm *child;
 
-	/* In the order of the walk: private, read-only object, made read-only, plain. */
+	/* In the order of the walk: private, read-only file, made read-only by mprotect, writable. */
 	map_object(w->mm, 0, 8, RW, VELLUM_MAP_PRIVATE, obj, 0, RW);
 	map_object(w->mm, 16, 8, RO, SHARED, obj, 0, RO);
 	map_object(w->mm, 32, 8, RW, SHARED, obj, 0, RW);
@@ -186,8 +186,8 @@ static void T_wpc_03_filter(void **state)
 	protect(w->mm, 32, 8, RO);
 	child = fork_on(w->mm, w->cpu[1]);
 	store(w->cpu[1], PAGE(50), 1);
-	assert_int_equal(wp_count(obj, 0, 8), 2); /* parent's 49 and child's 50 */
-	assert_int_equal(clean_count(obj), 3);	  /* and the one behind a read-only mapping */
+	assert_int_equal(wp_count(obj, 0, 8), 2); /* page 49 of the parent, and 50 of the child */
+	assert_int_equal(clean_count(obj), 3);	  /* and the page of the VMA made read-only */
 	assert_true(has_d(w->mm, PAGE(1)));
 	assert_int_equal(clean_count(obj), 0);
 	end_child(child, w->cpu[1]);
@@ -225,8 +225,8 @@ static void T_wpc_04_not_present(void **state)
 	vellum_mapping_put(obj);
 }
 
-/* No-access entries are present: their dirt is collected, their frame survives. */
-static void no_access_entries(void **state)
+/* PROT_NONE entries are present: D is collected, the frame stays. */
+static void prot_none_entries_are_cleaned(void **state)
 {
 	struct world *w = *state;
 	struct vellum_mapping *obj = plain_object(w, 4);
@@ -251,7 +251,7 @@ static void T_wpc_08_exact_snapshot(void **state)
 	for (unsigned i = 0; i < 4; i++)
 		store(w->cpu[0], PAGE(i), 1);
 	assert_int_equal(wp_count(obj, 0, 8), 4);
-	c->mkwrite_code = VELLUM_VMF_SIGBUS; /* writers are kept out */
+	c->mkwrite_code = VELLUM_VMF_SIGBUS; /* stores fail */
 	assert_int_equal(clean_count(obj), 4);
 	for (unsigned i = 0; i < 8; i++)
 		assert_int_equal(try_store(w->cpu[0], PAGE(i), 2), VELLUM_FAULT_SIGBUS);
@@ -300,7 +300,7 @@ static void device_frames(void **state)
 	assert_int_equal(c->mkwrites, 2);
 	clean_count(dev);
 	unmap(w->mm, 0, 24);
-	assert_int_equal(c->dirts, 0); /* collected before it left */
+	assert_int_equal(c->dirts, 0); /* D was collected before the unmap */
 	vellum_mapping_put(dev);
 	vellum_memory_free_device(w->memory, c->first_pfn, 8);
 }
@@ -389,7 +389,7 @@ static struct order *watch_order(struct world *w)
 	return &o;
 }
 
-/* The log so far, and start afresh. */
+/* The log so far. Clears it. */
 static const char *taken(struct order *o)
 {
 	static char log[32];
@@ -430,8 +430,8 @@ static void notifier_order(void **state)
 	vellum_mapping_put(obj);
 }
 
-/* A second mapping of the same pages moves none, so nothing is said. */
-static void duplicate_notifies_nobody(void **state)
+/* mremap with old length 0 moves no page, so no notification comes. */
+static void mremap_of_old_length_0_does_not_notify(void **state)
 {
 	struct world *w = *state;
 	struct order *o;
@@ -447,7 +447,7 @@ static void duplicate_notifies_nobody(void **state)
 	assert_int_equal(load(w->cpu[0], PAGE(101)), 7);
 }
 
-/* @finish: "after the flush". */
+/* "after the flush" is @finish. */
 static void mprotect_notifies_until_the_flush(void **state)
 {
 	struct world *w = *state;
@@ -506,11 +506,11 @@ static void T_wpc_09_what_is_flushed(void **state)
 	flushes = count_of(w, VELLUM_COUNT_TLB_FLUSHES);
 	assert_int_equal(clean_count(obj), 1);
 	assert_int_equal(count_of(w, VELLUM_COUNT_TLB_FLUSHES), flushes + 1);
-	assert_int_equal(clean_count(obj), 0); /* nothing modified and alone: none */
+	assert_int_equal(clean_count(obj), 0); /* no entry was changed, and no other window is open: no flush */
 	assert_int_equal(count_of(w, VELLUM_COUNT_TLB_FLUSHES), flushes + 1);
-	flush_window_open(w->mm); /* somebody else's */
+	flush_window_open(w->mm); /* of another thread */
 	assert_int_equal(clean_count(obj), 0);
-	assert_int_equal(count_of(w, VELLUM_COUNT_TLB_FLUSHES), flushes + 3); /* both mappings */
+	assert_int_equal(count_of(w, VELLUM_COUNT_TLB_FLUSHES), flushes + 3); /* both VMAs */
 	flush_window_close(w->mm, &(struct vellum_flush_batch){.kinds = 0}, BASE, PAGE(1));
 	vellum_mapping_put(obj);
 }
@@ -535,7 +535,7 @@ static void *keep_storing(void *arg)
 	return NULL;
 }
 
-/* What a consumer copies of the pages in the bitmap. */
+/* The consumer copies the pages in the bitmap. */
 static void consume(struct race *r, struct cleaning *c, uint64_t *copy)
 {
 	static uint64_t page[512];
@@ -574,8 +574,8 @@ static void T_wpc_07_every_page_covered(void **state)
 }
 
 /*
- * (c) while another thread splits and merges the mapping elsewhere: no entry is overlooked
- * because its VMA is being taken apart.
+ * (c) while another thread splits and merges the VMA elsewhere. Each entry must be visited, even if its VMA is
+ * being split.
  */
 static void *split_and_merge(void *arg)
 {
@@ -625,13 +625,13 @@ int main(void)
 		WORLD_TEST(bits_beyond_the_first_word),
 		WORLD_TEST(T_wpc_03_filter),
 		WORLD_TEST(T_wpc_04_not_present),
-		WORLD_TEST(no_access_entries),
+		WORLD_TEST(prot_none_entries_are_cleaned),
 		WORLD_TEST(T_wpc_08_exact_snapshot),
 		WORLD_TEST(several_processes),
 		WORLD_TEST(device_frames),
 		WORLD_TEST(wrong_arguments),
 		WORLD_TEST(notifier_order),
-		WORLD_TEST(duplicate_notifies_nobody),
+		WORLD_TEST(mremap_of_old_length_0_does_not_notify),
 		WORLD_TEST(mprotect_notifies_until_the_flush),
 		WORLD_TEST(fork_notifies_until_the_flush),
 		WORLD_TEST(cow_and_munmap_order),

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Pagemap words. */
+/* Words of /proc/PID/pagemap. */
 #include "uffd_support.h"
-
-/* --- pagemap words --- */
 
 static uint64_t full_word(struct vellum_mm *mm, unsigned page, uint32_t flags)
 {
@@ -24,7 +22,7 @@ static void pagemap_words(void **state)
 	add_swap(w, swap);
 	map_at(w->mm, 0, 8, RW, ANON);
 	map_at(w->mm, 8, 4, RW, SHANON);
-	assert_int_equal(full_word(w->mm, 0, VELLUM_PAGEMAP_PFNS), sd); /* new: all of it is soft-dirty */
+	assert_int_equal(full_word(w->mm, 0, VELLUM_PAGEMAP_PFNS), sd); /* a new VMA is soft-dirty as a whole */
 	assert_int_equal(full_word(w->mm, 20, VELLUM_PAGEMAP_PFNS), 0);
 	store(w->cpu[0], PAGE(0), 1);
 	load(w->cpu[0], PAGE(1));

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A driver on top of the two helpers that changes between dirty bits and write faults, as
- * vmwgfx does: the rules of when, and that no page is lost in a change.
+ * A driver that uses the two helpers and changes between dirty bits and write faults, as vmwgfx does: when it
+ * changes, and that no page is lost by a change.
  */
 #define _GNU_SOURCE
 #include "more_support.h"
@@ -17,11 +17,11 @@ struct buffer {
 	struct vellum_mapping *mapping;
 	uint64_t size;
 	uint64_t bitmap[MAX_PAGES / 64];
-	uint64_t start, end;	/* of set bits; start >= end: none */
+	uint64_t start, end;	/* the range of the set bits; start >= end: none */
 	enum method method;
-	unsigned change;	/* consecutive scans that speak for the other method */
+	unsigned change;	/* consecutive scans in favour of the other method */
 	unsigned mkwrites;
-	uint64_t lost;		/* pages whose dirt left the tables with nobody looking */
+	uint64_t lost;		/* pages whose D was dropped without being recorded */
 };
 
 static bool is_set(const struct buffer *b, uint64_t page)
@@ -95,7 +95,7 @@ static void start_mkwrite(struct buffer *b)
 	clean_range(b, 0, b->size, &b->start, &b->end);
 }
 
-/* What mkwrite said is recorded; the D that its grants left in the entries is not new. */
+/* The bitmap has the pages for which mkwrite was called. Clean the entries, as the D that mkwrite left is not new. */
 static void start_pagetable(struct buffer *b)
 {
 	uint64_t lo = 0, hi = b->size;
@@ -127,7 +127,7 @@ static void scan(struct buffer *b)
 		start_pagetable(b);
 }
 
-/* The consumer: takes all that is recorded. Return: how many pages. */
+/* The consumer takes all recorded pages. Returns their number. */
 static unsigned take(struct buffer *b)
 {
 	unsigned n = 0;
@@ -148,7 +148,7 @@ static void before_unmap(struct buffer *b, uint64_t start, uint64_t end)
 	clean_range(b, start, end, &b->start, &b->end);
 }
 
-/* --- scenes --- */
+/* --- setup and teardown --- */
 
 struct scene {
 	struct world w;
@@ -175,7 +175,7 @@ static void scene_end(struct scene *s)
 	check_world(&s->w);
 	before_unmap(&s->b, 0, s->b.size);
 	unmap(s->w.mm, 0, s->b.size);
-	/* With MKWRITE the entries' D is the grant's, and has been told. */
+	/* With MKWRITE, D in an entry comes from the store that mkwrite recorded. */
 	assert_true(s->b.method == MKWRITE || !s->b.lost);
 	vellum_mapping_put(s->b.mapping);
 	world_destroy(&s->w);
@@ -213,23 +213,23 @@ static void T_wpc_10_first_method(void **state)
 	assert_int_equal(s.b.start, 100);
 	assert_int_equal(s.b.end, 103);
 	scan_and_check(&s, MKWRITE, 3);
-	touch(&s, 101, 1);		/* protected again: heard again */
+	touch(&s, 101, 1);		/* protected again, so mkwrite is called */
 	assert_int_equal(s.b.mkwrites, 4);
 	scan_and_check(&s, MKWRITE, 1);
 	scene_end(&s);
 }
 
-/* What was there before the policy starts is picked up by it. */
+/* start_mkwrite() records stores from before. */
 static void T_wpc_10_dirt_from_before(void **state)
 {
 	static struct scene s;
 
 	(void)state;
 	scene_start(&s, 600);
-	s.b.method = PAGETABLE;		/* as if nobody had listened so far */
+	s.b.method = PAGETABLE;		/* mkwrite() records nothing */
 	touch(&s, 7, 2);
 	take(&s.b);
-	touch(&s, 8, 2);		/* 9 is new, 8 has W */
+	touch(&s, 8, 2);		/* page 9 is new, page 8 has W */
 	start_mkwrite(&s.b);
 	assert_int_equal(take(&s.b), 3);
 	for (unsigned i = 7; i < 10; i++)
@@ -248,7 +248,7 @@ static void T_wpc_10_three_empty_scans(void **state)
 	scan_and_check(&s, PAGETABLE, 0);
 	scan_and_check(&s, PAGETABLE, 0);
 	touch(&s, 5, 1);
-	scan_and_check(&s, PAGETABLE, 1);	/* the count starts over */
+	scan_and_check(&s, PAGETABLE, 1);	/* the count starts again */
 	scan_and_check(&s, PAGETABLE, 0);
 	scan_and_check(&s, PAGETABLE, 0);
 	touch(&s, 6, 1);
@@ -257,7 +257,7 @@ static void T_wpc_10_three_empty_scans(void **state)
 	for (unsigned i = 0; i < 2; i++)
 		scan_and_check(&s, PAGETABLE, 0);
 	scan_and_check(&s, MKWRITE, 0);
-	/* From here on faults tell: also of pages that had W. */
+	/* From now on, faults record pages, also those that had W. */
 	s.b.mkwrites = 0;
 	touch(&s, 5, 2);
 	assert_int_equal(s.b.mkwrites, 2);
@@ -265,7 +265,7 @@ static void T_wpc_10_three_empty_scans(void **state)
 	scene_end(&s);
 }
 
-/* Dirt that comes in with the third empty scan is not lost: wp first, then clean. */
+/* A store that comes with the third empty scan is not lost, as write-protection comes before cleaning. */
 static void T_wpc_10_change_keeps_dirt(void **state)
 {
 	static struct scene s;
@@ -290,7 +290,7 @@ static void T_wpc_10_eleven_percent(void **state)
 	(void)state;
 	scene_start(&s, 600);
 	for (unsigned i = 0; i < 5; i++) {
-		touch(&s, 0, 65);		/* 10 % and a bit */
+		touch(&s, 0, 65);		/* a little above 10 % */
 		scan_and_check(&s, MKWRITE, 65);
 		assert_int_equal(s.b.change, 0);
 	}
@@ -299,13 +299,13 @@ static void T_wpc_10_eleven_percent(void **state)
 		scan_and_check(&s, MKWRITE, 66);
 	}
 	assert_int_equal(s.b.change, 2);
-	touch(&s, 0, 10);			/* starts over */
+	touch(&s, 0, 10);			/* the count starts again */
 	scan_and_check(&s, MKWRITE, 10);
 	for (unsigned i = 0; i < 2; i++) {
 		touch(&s, 0, 66);
 		scan_and_check(&s, MKWRITE, 66);
 	}
-	scan_and_check(&s, MKWRITE, 0);		/* nothing stored: says nothing */
+	scan_and_check(&s, MKWRITE, 0);		/* without a store, the scan does not count */
 	assert_int_equal(s.b.change, 2);
 	touch(&s, 0, 66);
 	scan(&s.b);
@@ -313,13 +313,13 @@ static void T_wpc_10_eleven_percent(void **state)
 	assert_int_equal(s.b.start, 0);
 	assert_int_equal(s.b.end, 66);
 	assert_int_equal(take(&s.b), 66);
-	scan_and_check(&s, PAGETABLE, 0);	/* what mkwrite told is not told again */
+	scan_and_check(&s, PAGETABLE, 0);	/* mkwrite recorded these pages, so the scan does not */
 	touch(&s, 3, 1);
 	scan_and_check(&s, PAGETABLE, 1);
 	scene_end(&s);
 }
 
-/* The whole bound is set by the change: more than what was stored to, never less. */
+/* The change sets all bits between the bounds, so more pages than were stored to. */
 static void T_wpc_10_bounds_after_the_change(void **state)
 {
 	static struct scene s;
@@ -353,7 +353,7 @@ static void T_wpc_10_before_unmap(void **state)
 	assert_int_equal(s.b.lost, 0);
 	assert_true(is_set(&s.b, 4) && is_set(&s.b, 5) && !is_set(&s.b, 3));
 	scan_and_check(&s, PAGETABLE, 4);
-	/* Without it the core's hook is the last one to know. */
+	/* Without before_unmap(), only dirt() reports the page. */
 	touch(&s, 3, 1);
 	unmap(s.w.mm, 3, 1);
 	assert_int_equal(s.b.lost, 1);

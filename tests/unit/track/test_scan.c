@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* PAGEMAP_SCAN: which pages are of a kind, and protected in the same step. */
+/* PAGEMAP_SCAN: categories of pages, and write-protection in the same step. */
 #include "uffd_support.h"
 
 #define WPALLOWED VELLUM_PAGE_IS_WPALLOWED
@@ -19,7 +19,7 @@ struct scan_call {
 	uint64_t nr;
 };
 
-/* A call that reports all there is of @mask; the test may change it before. */
+/* Prepare a call that reports all pages of @mask. The test may change the arguments before the call. */
 static void prepare(struct scan_call *s, unsigned at, unsigned pages, uint64_t flags, uint64_t mask)
 {
 	memset(s, 0, sizeof(*s));
@@ -57,9 +57,9 @@ static void is_region(const struct scan_call *s, unsigned i, unsigned at, unsign
 	assert_int_equal(s->vec[i].categories, categories);
 }
 
-/* --- what Linux answers --- */
+/* --- the same results as Linux --- */
 
-static void written_pages(void **state)
+static void written_is_what_was_stored_since_the_protection(void **state)
 {
 	struct world *w = *state;
 	struct vellum_uffd *u = new_uffd(w, ASYNC);
@@ -98,22 +98,22 @@ static void written_pages(void **state)
 	vellum_uffd_put(u);
 }
 
-static void mappings_that_are_not_registered(void **state)
+static void vmas_without_userfaultfd_are_not_protected(void **state)
 {
 	struct world *w = *state;
 	struct vellum_uffd *u = new_uffd(w, 0); /* not asynchronous */
 	struct scan_call s;
 
 	map_at(w->mm, 0, 8, RW, ANON);
-	scan(w, &s, 0, 8, 0, WRITTEN); /* no table, no promise */
+	scan(w, &s, 0, 8, 0, WRITTEN); /* no table: nothing is written */
 	assert_int_equal(s.nr, 0);
 	scan(w, &s, 0, 8, PROTECT, WRITTEN);
 	assert_int_equal(s.nr, 0);
 	store(w->cpu[0], PAGE(3), 1);
-	scan(w, &s, 0, 8, 0, WRITTEN); /* a table: nothing there is protected */
+	scan(w, &s, 0, 8, 0, WRITTEN); /* a table, in which no entry is protected: all pages are written */
 	assert_int_equal(s.nr, 1);
 	is_region(&s, 0, 0, 8, WRITTEN);
-	scan(w, &s, 0, 8, PROTECT, WRITTEN); /* passed over */
+	scan(w, &s, 0, 8, PROTECT, WRITTEN); /* skipped */
 	assert_int_equal(s.nr, 0);
 	assert_word(w, 3, IS_PAGE);
 	prepare(&s, 0, 8, VELLUM_SCAN_CHECK_WPASYNC, WRITTEN);
@@ -126,7 +126,7 @@ static void mappings_that_are_not_registered(void **state)
 	vellum_uffd_put(u);
 }
 
-static void files_can_be_scanned(void **state)
+static void scan_of_a_file(void **state)
 {
 	struct world *w = *state;
 	struct vellum_uffd *u = new_uffd(w, ASYNC);
@@ -146,14 +146,14 @@ static void files_can_be_scanned(void **state)
 	is_region(&s, 0, 2, 1, WRITTEN);
 	vellum_reclaim(w->memory, 8);
 	check_world(w);
-	scan(w, &s, 0, 8, PROTECT, WRITTEN); /* dropped from the cache: nobody has stored to it */
+	scan(w, &s, 0, 8, PROTECT, WRITTEN); /* reclaimed: not written since */
 	assert_int_equal(s.nr, 0);
 	unmap(w->mm, 0, 8);
 	vellum_uffd_put(u);
 	file_destroy(&f);
 }
 
-/* Neighbours of the same categories are one region, across mappings and gaps of none. */
+/* Adjacent pages of the same categories are one region, across VMAs. */
 static void regions_coalesce(void **state)
 {
 	struct world *w = *state;
@@ -179,7 +179,7 @@ static void regions_coalesce(void **state)
 	is_region(&s, 2, 4, 2, IS_FILE);
 }
 
-/* --- T-scan-01 --- */
+/* --- stores while a CPU scans --- */
 
 #define NR_PAGES  32
 #define NR_STORES 4000
@@ -192,11 +192,11 @@ static void job_store_all_over(struct job *job)
 		job->result = (int)vellum_soft_store64(job->cpu, PAGE(random_below(&seed, NR_PAGES - 1)), i);
 }
 
-/* Take what was written, and see what it is. */
+/* Scan for written pages, and look at their contents. */
 static void take(struct world *w, struct scan_call *s, unsigned *reports, uint64_t *seen)
 {
 	prepare(s, 0, NR_PAGES, PROTECT, WRITTEN);
-	OK(vellum_pagemap_scan(w->mm, &s->args, &s->nr)); /* others run: no look at the world */
+	OK(vellum_pagemap_scan(w->mm, &s->args, &s->nr)); /* other threads run, so no check_world() */
 	for (uint64_t i = 0; i < s->nr; i++) {
 		for (uint64_t addr = s->vec[i].start; addr < s->vec[i].end; addr += PAGE_SIZE) {
 			reports[(addr - BASE) / PAGE_SIZE]++;
@@ -216,8 +216,8 @@ static struct vellum_uffd *watched_pages(struct world *w, struct scan_call *s)
 	return u;
 }
 
-/* A store that was let through and is not done yet may be reported, and once more when it is done. */
-static void T_scan_01_nothing_is_missed(void **state)
+/* A store that has passed the fault but is not done may be reported, and again when it is done. */
+static void T_scan_01_no_store_is_missed(void **state)
 {
 	struct world *w = *state;
 	unsigned reports[NR_PAGES] = {0};
@@ -240,7 +240,7 @@ static void T_scan_01_nothing_is_missed(void **state)
 	vellum_uffd_put(u);
 }
 
-static void T_scan_01_nothing_is_told_twice(void **state)
+static void T_scan_01_no_store_is_reported_twice(void **state)
 {
 	struct world *w = *state;
 	uint64_t seen[NR_PAGES], seed = 77;
@@ -285,7 +285,7 @@ static void T_scan_02_limits(void **state)
 		assert_int_equal(s.nr, 1);
 		is_region(&s, 0, 0, 1, WRITTEN);
 		assert_int_equal(s.args.walk_end, PAGE(5));
-		assert_word(w, 5, IS_PAGE); /* not reported, not protected */
+		assert_word(w, 5, IS_PAGE); /* neither reported nor protected */
 		prepare(&s, 5, 3, PROTECT, WRITTEN);
 		OK(run(w, &s));
 		assert_int_equal(s.nr, 1);
@@ -296,7 +296,7 @@ static void T_scan_02_limits(void **state)
 	vellum_uffd_put(u);
 }
 
-/* A limit inside a run of pages, with and without a table. */
+/* A limit within a run of pages, with and without a table. */
 static void limits_inside_a_region(void **state)
 {
 	struct world *w = *state;
@@ -317,7 +317,7 @@ static void limits_inside_a_region(void **state)
 	assert_word(w, 3, 0);
 	prepare(&s, 3, 5, 0, WRITTEN);
 	s.args.vec_len = 1;
-	s.args.max_pages = 5; /* just enough */
+	s.args.max_pages = 5; /* exactly enough */
 	OK(run(w, &s));
 	is_region(&s, 0, 3, 5, WRITTEN);
 	assert_int_equal(s.args.walk_end, PAGE(8));
@@ -352,7 +352,7 @@ static void T_scan_03_half_a_huge_page(void **state)
 	vellum_uffd_put(u);
 }
 
-static void a_whole_huge_page_stays(void **state)
+static void whole_huge_page_is_not_split(void **state)
 {
 	struct world *w = *state;
 	struct vellum_uffd *u = huge_world(w);
@@ -371,8 +371,11 @@ static void a_whole_huge_page_stays(void **state)
 	vellum_uffd_put(u);
 }
 
-/* It does not fit, so it is split, and then nothing matches. As in Linux it stops where the limit was. */
-static void huge_until_it_is_split(void **state)
+/*
+ * The huge page is larger than the limit, so it is split, and no page matches. As in Linux, the walk ends at
+ * the limit.
+ */
+static void huge_page_beyond_the_limit_is_split(void **state)
 {
 	struct world *w = *state;
 	struct vellum_uffd *u = huge_world(w);
@@ -382,7 +385,7 @@ static void huge_until_it_is_split(void **state)
 	s.args.max_pages = 1;
 	OK(run(w, &s));
 	assert_int_equal(s.nr, 0);
-	assert_in_range(s.args.walk_end, PAGE(513), PAGE(1024)); /* who loops gets on */
+	assert_in_range(s.args.walk_end, PAGE(513), PAGE(1024)); /* a caller that loops makes progress */
 	assert_word(w, 512, IS_PAGE);
 	scan(w, &s, 513, 511, PROTECT, HUGE | WRITTEN);
 	assert_int_equal(s.nr, 0);
@@ -424,7 +427,7 @@ static void T_scan_04_errors(void **state)
 	assert_int_equal(run(w, &s), -EFAULT);
 	prepare(&s, 0, 8, VELLUM_SCAN_CHECK_WPASYNC, WRITTEN);
 	assert_int_equal(run(w, &s), -EPERM);
-	scan(w, &s, 3, 0, 0, WRITTEN); /* nothing asked, nothing reported */
+	scan(w, &s, 3, 0, 0, WRITTEN); /* no category asked for, no page reported */
 	assert_int_equal(s.nr, 0);
 	prepare(&s, 0, 8, 0, WRITTEN);
 	s.args.end = PAGE(1) + 5; /* rounded up */
@@ -433,11 +436,11 @@ static void T_scan_04_errors(void **state)
 	is_region(&s, 0, 0, 2, WRITTEN);
 }
 
-/* --- logic --- */
+/* --- the masks --- */
 
 #define NR_KINDS 7
 
-/* none, zero, private, shared, protected, swapped out, stored to since soft-dirty was cleared */
+/* The pages: none, zero page, private, shared, protected, swapped, stored to since soft-dirty was cleared. */
 static struct vellum_uffd *page_of_each_kind(struct world *w, struct swap_array *swap, uint64_t *categories)
 {
 	static const uint64_t kinds[NR_KINDS] = {
@@ -467,7 +470,7 @@ static struct vellum_uffd *page_of_each_kind(struct world *w, struct swap_array 
 	return u;
 }
 
-/* What the definition says of @c, page by page, as regions. */
+/* The regions by the definition, computed page by page from the categories @c. */
 static uint64_t expected(const struct vellum_scan_args *a, const uint64_t *c, struct vellum_page_region *out)
 {
 	uint64_t nr = 0;
@@ -501,7 +504,7 @@ static void T_scan_05_logic(void **state)
 
 		prepare(&s, 0, NR_KINDS, 0, 0);
 		s.args.category_inverted = round ? random_below(&seed, 256) : 0;
-		/* Few bits, so that something matches; at first everything. */
+		/* Few bits, so that pages match; in the first rounds all. */
 		s.args.category_mask = round ? random_below(&seed, 256) & random_below(&seed, 256) : 0;
 		s.args.category_anyof_mask = round % 2 ? random_below(&seed, 256) : 0;
 		s.args.return_mask = round ? random_below(&seed, 256) : 255;
@@ -517,7 +520,7 @@ static void T_scan_05_logic(void **state)
 	free(swap);
 }
 
-/* */
+/* A scan without a vector protects pages. */
 static void T_scan_06_without_a_vector(void **state)
 {
 	struct world *w = *state;
@@ -532,7 +535,7 @@ static void T_scan_06_without_a_vector(void **state)
 	prepare(&s, 0, 16, 0, WRITTEN);
 	s.args.vec = NULL;
 	s.args.vec_len = 0;
-	OK(run(w, &s)); /* does nothing */
+	OK(run(w, &s)); /* without PROTECT, the call does nothing */
 	assert_int_equal(s.nr, 0);
 	assert_word(w, 0, IS_PAGE);
 	prepare(&s, 0, 16, PROTECT, SWAPPED);
@@ -550,8 +553,8 @@ static void T_scan_06_without_a_vector(void **state)
 	vellum_uffd_put(u);
 }
 
-/* Poison and guards are not present, and nothing that is stored to. */
-static void markers_are_left_alone(void **state)
+/* Poison and guards are neither present nor written. */
+static void poison_and_guards_are_not_protected(void **state)
 {
 	struct world *w = *state;
 	struct vellum_uffd *u = new_uffd(w, ASYNC);
@@ -578,21 +581,21 @@ static void markers_are_left_alone(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		WORLD_TEST(written_pages),
-		WORLD_TEST(mappings_that_are_not_registered),
-		WORLD_TEST(files_can_be_scanned),
+		WORLD_TEST(written_is_what_was_stored_since_the_protection),
+		WORLD_TEST(vmas_without_userfaultfd_are_not_protected),
+		WORLD_TEST(scan_of_a_file),
 		WORLD_TEST(regions_coalesce),
-		WORLD_TEST(T_scan_01_nothing_is_missed),
-		WORLD_TEST(T_scan_01_nothing_is_told_twice),
+		WORLD_TEST(T_scan_01_no_store_is_missed),
+		WORLD_TEST(T_scan_01_no_store_is_reported_twice),
 		WORLD_TEST(T_scan_02_limits),
 		WORLD_TEST(limits_inside_a_region),
 		WORLD_TEST(T_scan_03_half_a_huge_page),
-		WORLD_TEST(a_whole_huge_page_stays),
-		WORLD_TEST(huge_until_it_is_split),
+		WORLD_TEST(whole_huge_page_is_not_split),
+		WORLD_TEST(huge_page_beyond_the_limit_is_split),
 		WORLD_TEST(T_scan_04_errors),
 		WORLD_TEST(T_scan_05_logic),
 		WORLD_TEST(T_scan_06_without_a_vector),
-		WORLD_TEST(markers_are_left_alone),
+		WORLD_TEST(poison_and_guards_are_not_protected),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What a mapping takes, and the texts of maps and smaps. */
+/* The usage of a VMA, and the texts of maps and smaps. */
 #include "swap_support.h"
 
 #include "vellum/pagemap.h"
@@ -12,7 +12,7 @@ static struct vellum_vma_usage usage_at(struct vellum_mm *mm, uint64_t addr, str
 	return u;
 }
 
-static void numbers(void **state)
+static void usage_counts_pages(void **state)
 {
 	struct world *w = *state;
 	struct vellum_vma_info info;
@@ -24,7 +24,7 @@ static void numbers(void **state)
 	map_at(w->mm, 0, 8, RW, ANON);
 	for (unsigned i = 0; i < 4; i++)
 		store(w->cpu[0], PAGE(i), i + 1);
-	load(w->cpu[0], PAGE(5));	/* the zero page counts as nothing */
+	load(w->cpu[0], PAGE(5));	/* the zero page does not count */
 	OK(vellum_madvise(w->mm, PAGE(3), PAGE_SIZE, VELLUM_MADV_PAGEOUT));
 	u = usage_at(w->mm, PAGE(2), &info);
 	assert_int_equal(u.size, BYTES(8));
@@ -79,7 +79,7 @@ static void line_of_maps(void **state)
 	vellum_mapping_put(object);
 }
 
-/* The next line of @text that begins with what the line at @line begins with, up to the colon. NULL: none. */
+/* The next line of @text with the same name, up to the colon, as the line at @line. NULL: none. */
 static const char *same_label(const char *text, const char *line)
 {
 	size_t len = strcspn(line, ":") + 1;
@@ -90,7 +90,7 @@ static const char *same_label(const char *text, const char *line)
 	return NULL;
 }
 
-/* Our lines are the host's, in its order; a kernel may have more. */
+/* Vellum's lines are among the host's, in the same order. A kernel may have more lines. */
 static void lines_of_smaps(void **state)
 {
 	struct world *w = *state;
@@ -114,20 +114,20 @@ static void lines_of_smaps(void **state)
 		skip();
 	}
 	fclose(f);
-	flags = strstr(theirs, "\nVmFlags:");	/* the last line of the first mapping: no further */
+	flags = strstr(theirs, "\nVmFlags:");	/* the last line of the first VMA */
 	assert_non_null(flags);
 	flags[strlen("\nVmFlags:")] = '\0';
 	for (const char *line = strchr(ours, '\n') + 1; *line; line = strchr(line, '\n') + 1) {
 		at = same_label(at, line);
 		if (!at)
-			fail_msg("the host has no such line, or not there: %.*s", (int)strcspn(line, "\n"), line);
+			fail_msg("not a line of the host, or in another place: %.*s", (int)strcspn(line, "\n"), line);
 	}
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		WORLD_TEST(numbers),
+		WORLD_TEST(usage_counts_pages),
 		WORLD_TEST(line_of_maps),
 		WORLD_TEST(lines_of_smaps),
 	};

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Soft-dirty: a page that was stored to since the last clearing never looks clean. */
+/* Soft-dirty: a page that was stored to since the last clearing is reported. */
 #include "gup_support.h"
 #include "vellum/pagemap.h"
 #include "vellum/uffd.h"
@@ -18,7 +18,7 @@ static bool soft_dirty(struct vellum_mm *mm, unsigned page)
 	return word & VELLUM_PM_SOFT_DIRTY;
 }
 
-/* Pages [first, first + 64) as bits. */
+/* Soft-dirty bits of the pages [first, first + 64). */
 static uint64_t soft_bits(struct vellum_mm *mm, unsigned first)
 {
 	uint64_t word[64], mask = 0;
@@ -36,7 +36,7 @@ static void move_to(struct vellum_mm *mm, unsigned from, unsigned pages, unsigne
 	OK(vellum_mremap(mm, PAGE(from), BYTES(pages), BYTES(pages), VELLUM_MREMAP_MAYMOVE | VELLUM_MREMAP_FIXED, &addr));
 }
 
-static void numbers(void **state)
+static void clear_refs_errors(void **state)
 {
 	struct world *w = *state;
 
@@ -45,7 +45,7 @@ static void numbers(void **state)
 	assert_int_equal(vellum_clear_refs(w->mm, -1), -EINVAL);
 }
 
-/* 1, 2, 3: A goes, of all, of private, of objects' pages; soft-dirty and D stay. */
+/* Clearing 1, 2 and 3: removes A from all pages, private pages, or pages of files. Soft-dirty and D stay. */
 static void accessed_bits(void **state)
 {
 	struct world *w = *state;
@@ -71,7 +71,7 @@ static void accessed_bits(void **state)
 	vellum_mapping_put(shm);
 }
 
-static void stores_and_nothing_else(void **state)
+static void only_stores_set_the_bit(void **state)
 {
 	struct world *w = *state;
 
@@ -79,7 +79,7 @@ static void stores_and_nothing_else(void **state)
 	map_at(w->mm, 32, 32, RW, SHANON);
 	for (unsigned i = 0; i < 64; i += 2)
 		store(w->cpu[0], PAGE(i), i + 1);
-	assert_int_equal(soft_bits(w->mm, 0), ~0ull);	/* new: everything counts */
+	assert_int_equal(soft_bits(w->mm, 0), ~0ull);	/* a new VMA is soft-dirty as a whole */
 	clear(w);
 	assert_int_equal(soft_bits(w->mm, 0), 0);
 	for (unsigned i = 0; i < 64; i++)
@@ -96,8 +96,8 @@ static void stores_and_nothing_else(void **state)
 	assert_int_equal(soft_bits(w->mm, 0), 1ull << 40);
 }
 
-/* A CPU that has the right in its TLB from before. */
-static void clearing_flushes(void **state)
+/* Another CPU has a translation with W when the bits are cleared. */
+static void clearing_flushes_translations(void **state)
 {
 	struct world *w = *state;
 
@@ -110,7 +110,7 @@ static void clearing_flushes(void **state)
 	vellum_soft_load_mm(w->cpu[1], NULL);
 }
 
-static void dirt_survives(void **state)
+static void clearing_keeps_d(void **state)
 {
 	struct world *w = *state;
 	struct file f;
@@ -131,8 +131,8 @@ static void dirt_survives(void **state)
 	file_destroy(&f);
 }
 
-/* Device memory is passed over. */
-static void device_memory(void **state)
+/* Device memory is skipped. */
+static void device_memory_is_skipped(void **state)
 {
 	struct world *w = *state;
 	struct counting *c = new_counting();
@@ -148,7 +148,7 @@ static void device_memory(void **state)
 	vellum_memory_free_device(w->memory, c->first_pfn, 1);
 }
 
-/* --- moves and merges --- */
+/* --- mremap and merges --- */
 
 static void mremap_sets_soft_dirty(void **state)
 {
@@ -168,7 +168,7 @@ static void mremap_sets_soft_dirty(void **state)
 	assert_true(soft_dirty(w->mm, 33));
 }
 
-/* A whole table's range, aligned on both sides: the same. */
+/* The range of a whole table, aligned at both addresses. */
 static void mremap_of_tables_sets_soft_dirty(void **state)
 {
 	struct world *w = *state;
@@ -182,8 +182,8 @@ static void mremap_of_tables_sets_soft_dirty(void **state)
 	assert_true(soft_dirty(w->mm, 4096 + 5) && soft_dirty(w->mm, 4096 + 600));
 }
 
-/* What a merge makes counts as a whole if one part did. */
-static void soft_dirty_keeps_vmas_apart(void **state)
+/* A merged VMA is soft-dirty as a whole if one of its parts was. */
+static void merged_vma_is_soft_dirty_if_a_part_was(void **state)
 {
 	struct world *w = *state;
 	unsigned n;
@@ -191,12 +191,12 @@ static void soft_dirty_keeps_vmas_apart(void **state)
 	map_at(w->mm, 0, 4, RW, ANON);
 	clear(w);
 	n = nr_vmas(w->mm);
-	map_at(w->mm, 4, 4, RW, ANON);		/* mmap: merges, and is new */
+	map_at(w->mm, 4, 4, RW, ANON);		/* mmap: the merged VMA has a new part */
 	assert_int_equal(nr_vmas(w->mm), n);
 	assert_int_equal(soft_bits(w->mm, 0) & 0xf0, 0xf0);
 	clear(w);
 	assert_int_equal(soft_bits(w->mm, 0), 0);
-	map_at(w->mm, 8, 4, RO, ANON);		/* by mprotect, from above */
+	map_at(w->mm, 8, 4, RO, ANON);		/* by mprotect, with the VMA above */
 	assert_int_equal(soft_bits(w->mm, 0), 0xf00);
 	protect(w->mm, 8, 4, RW);
 	assert_int_equal(nr_vmas(w->mm), n);
@@ -207,15 +207,15 @@ static void soft_dirty_keeps_vmas_apart(void **state)
 	map_at(w->mm, 20, 4, RW, ANON);
 	protect(w->mm, 16, 4, RW);
 	clear(w);
-	map_at(w->mm, 12, 4, RO, ANON);		/* and from both sides */
+	map_at(w->mm, 12, 4, RO, ANON);		/* with both neighbours */
 	protect(w->mm, 12, 4, RW);
 	assert_int_equal(nr_vmas(w->mm), n);
 	check_world(w);
 	assert_int_equal(soft_bits(w->mm, 0) & 0xf000, 0xf000);
 }
 
-/* A split part that is changed and changed back loses nothing. */
-static void splits_keep_the_watch(void **state)
+/* If mprotect splits a VMA and merges it again, no page becomes soft-dirty, and stores are still noticed. */
+static void mprotect_and_back_sets_no_bit(void **state)
 {
 	struct world *w = *state;
 
@@ -231,14 +231,14 @@ static void splits_keep_the_watch(void **state)
 		assert_false(has_w(w->mm, PAGE(i)));
 	store(w->cpu[0], PAGE(3), 2);
 	assert_int_equal(soft_bits(w->mm, 0), 8);
-	/* It stays writable over a change of rights, as it is watched no more. */
+	/* A soft-dirty page needs no write notify, so it gets W back. */
 	protect(w->mm, 2, 2, RO);
 	protect(w->mm, 2, 2, RW);
 	assert_true(has_w(w->mm, PAGE(3)) && !has_w(w->mm, PAGE(2)));
 	check_world(w);
 }
 
-/* Shared memory: changed to read-only and back, a page that is dirty but was cleared must not get W unseen. */
+/* Shared memory: after mprotect to read-only and back, a dirty page whose bit was cleared must not have W. */
 static void mprotect_of_shared_memory(void **state)
 {
 	struct world *w = *state;
@@ -257,7 +257,7 @@ static void mprotect_of_shared_memory(void **state)
 
 /* --- swap, fork, pins --- */
 
-static void swap_keeps_it(void **state)
+static void swap_keeps_the_bit(void **state)
 {
 	struct world *w = *state;
 	struct ram_swap swap;
@@ -276,19 +276,19 @@ static void swap_keeps_it(void **state)
 	load(w->cpu[0], PAGE(1));
 	assert_int_equal(soft_bits(w->mm, 0), 2);
 	store(w->cpu[0], PAGE(0), 5);
-	store(w->cpu[0], PAGE(2), 5);		/* from swap by a store */
+	store(w->cpu[0], PAGE(2), 5);		/* a store swaps in */
 	assert_int_equal(soft_bits(w->mm, 0), 7);
 	OK(vellum_madvise(w->mm, PAGE(0), BYTES(4), VELLUM_MADV_PAGEOUT));
 	clear(w);
 	assert_int_equal(soft_bits(w->mm, 0), 0);
-	move_to(w->mm, 0, 4, 32);		/* entries of swap that move */
+	move_to(w->mm, 0, 4, 32);		/* swap entries move, too */
 	assert_int_equal(soft_bits(w->mm, 32), 15);
 	check_world(w);
 	unmap(w->mm, 32, 4);
 	ram_swap_stop(w, &swap);
 }
 
-static void fork_keeps_it(void **state)
+static void fork_keeps_the_bit(void **state)
 {
 	struct world *w = *state;
 	struct vellum_mm *child;
@@ -307,11 +307,11 @@ static void fork_keeps_it(void **state)
 	assert_int_equal(soft_bits(child, 0), 6);
 	assert_int_equal(soft_bits(w->mm, 0), 10);
 	end_child(child, w->cpu[1]);
-	store(w->cpu[0], PAGE(0), 3);		/* reused, not copied: a store all the same */
+	store(w->cpu[0], PAGE(0), 3);		/* reused, not copied; still a store */
 	assert_int_equal(soft_bits(w->mm, 0), 11);
 }
 
-static void pinned_pages_stay(void **state)
+static void pinned_pages_stay_soft_dirty(void **state)
 {
 	struct world *w = *state;
 	uint64_t pfn;
@@ -326,14 +326,17 @@ static void pinned_pages_stay(void **state)
 	unpin_dirty(w, pfn);
 	clear(w);
 	assert_int_equal(soft_bits(w->mm, 0), 0);
-	/* A pin for storing that begins after the clearing is a store. */
+	/* A pin for writing after the clearing counts as a store. */
 	pfn = pin(w->mm, PAGE(1), WRITE);
 	assert_int_equal(soft_bits(w->mm, 0), 2);
 	unpin(w, pfn);
 }
 
-/* Writable without the bit, as it joined a mapping that counts as a whole; pinned it stays so, and has to count. */
-static void pinned_page_without_the_bit(void **state)
+/*
+ * The page has W without the bit, as it is in a VMA that is soft-dirty as a whole. A pinned page keeps W, so
+ * clearing must set its bit.
+ */
+static void clearing_sets_the_bit_of_a_pinned_page(void **state)
 {
 	struct world *w = *state;
 	uint64_t pfn;
@@ -356,9 +359,9 @@ static void pinned_page_without_the_bit(void **state)
 	assert_int_equal(soft_bits(w->mm, 0), 0);
 }
 
-/* --- userfaultfd and trackers beside it --- */
+/* --- userfaultfd and trackers at the same time --- */
 
-static void uffd_wp_beside(void **state)
+static void uffd_wp_at_the_same_time(void **state)
 {
 	struct world *w = *state;
 	struct vellum_uffd *uffd;
@@ -376,16 +379,16 @@ static void uffd_wp_beside(void **state)
 	clear(w);
 	for (unsigned i = 0; i < 8; i++)
 		assert_true(pte_uffd_wp(entry_at(w->mm, PAGE(i))));
-	store(w->cpu[0], PAGE(1), 2);		/* resolved by the fault */
+	store(w->cpu[0], PAGE(1), 2);		/* the fault resolves it */
 	store(w->cpu[0], PAGE(5), 2);
-	OK(vellum_uffd_writeprotect(uffd, PAGE(2), BYTES(1), 0));	/* and by hand */
+	OK(vellum_uffd_writeprotect(uffd, PAGE(2), BYTES(1), 0));	/* resolved by the ioctl */
 	OK(vellum_uffd_writeprotect(uffd, PAGE(6), BYTES(1), 0));
 	check_world(w);
 	assert_int_equal(soft_bits(w->mm, 0), 0x22);
 	store(w->cpu[0], PAGE(2), 2);
 	store(w->cpu[0], PAGE(6), 2);
 	assert_int_equal(soft_bits(w->mm, 0), 0x66);
-	/* Protecting does not hide what was stored. */
+	/* Write-protecting a page does not clear its bit. */
 	OK(vellum_uffd_writeprotect(uffd, PAGE(0), BYTES(8), VELLUM_UFFD_WRITEPROTECT_WP));
 	assert_int_equal(soft_bits(w->mm, 0), 0x66);
 	vellum_uffd_put(uffd);
@@ -395,7 +398,7 @@ static void uffd_wp_beside(void **state)
 	assert_int_equal(soft_bits(w->mm, 0), 1);
 }
 
-static void trackers_beside(void **state)
+static void trackers_at_the_same_time(void **state)
 {
 	static const enum vellum_track_method methods[] = { VELLUM_TRACK_CLEAN, VELLUM_TRACK_WP };
 	struct world *w = *state;
@@ -409,12 +412,12 @@ static void trackers_beside(void **state)
 		OK(vellum_track_mm(w->mm, PAGE(0), PAGE(16), methods[m], &t));
 		store(w->cpu[0], PAGE(1), 2);
 		store(w->cpu[0], PAGE(9), 2);
-		clear(w);				/* hides nothing from the tracker */
+		clear(w);				/* the tracker still reports its pages */
 		assert_int_equal(collect(t, PAGE(0) >> 12), 0x202);
 		assert_int_equal(soft_bits(w->mm, 0), 0);
 		store(w->cpu[0], PAGE(2), 2);
 		store(w->cpu[0], PAGE(10), 2);
-		assert_int_equal(collect(t, PAGE(0) >> 12), 0x404);	/* nor the tracker from it */
+		assert_int_equal(collect(t, PAGE(0) >> 12), 0x404);	/* collecting clears no bit */
 		assert_int_equal(soft_bits(w->mm, 0), 0x404);
 		clear(w);
 		store(w->cpu[0], PAGE(2), 3);
@@ -426,8 +429,8 @@ static void trackers_beside(void **state)
 	}
 }
 
-/* The helpers take W and D of shared entries; soft-dirty sees the stores that follow. */
-static void helpers_beside(void **state)
+/* The helpers remove W and D from shared entries. The next stores still set soft-dirty. */
+static void helpers_at_the_same_time(void **state)
 {
 	struct world *w = *state;
 	uint64_t bitmap = 0, start = 0, end = 0, count;
@@ -452,24 +455,24 @@ static void helpers_beside(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		WORLD_TEST(numbers),
+		WORLD_TEST(clear_refs_errors),
 		WORLD_TEST(accessed_bits),
-		WORLD_TEST(stores_and_nothing_else),
-		WORLD_TEST(clearing_flushes),
-		WORLD_TEST(dirt_survives),
-		WORLD_TEST(device_memory),
+		WORLD_TEST(only_stores_set_the_bit),
+		WORLD_TEST(clearing_flushes_translations),
+		WORLD_TEST(clearing_keeps_d),
+		WORLD_TEST(device_memory_is_skipped),
 		WORLD_TEST(mremap_sets_soft_dirty),
 		WORLD_TEST(mremap_of_tables_sets_soft_dirty),
-		WORLD_TEST(soft_dirty_keeps_vmas_apart),
-		WORLD_TEST(splits_keep_the_watch),
+		WORLD_TEST(merged_vma_is_soft_dirty_if_a_part_was),
+		WORLD_TEST(mprotect_and_back_sets_no_bit),
 		WORLD_TEST(mprotect_of_shared_memory),
-		WORLD_TEST(swap_keeps_it),
-		WORLD_TEST(fork_keeps_it),
-		WORLD_TEST(pinned_pages_stay),
-		WORLD_TEST(pinned_page_without_the_bit),
-		WORLD_TEST(uffd_wp_beside),
-		WORLD_TEST(trackers_beside),
-		WORLD_TEST(helpers_beside),
+		WORLD_TEST(swap_keeps_the_bit),
+		WORLD_TEST(fork_keeps_the_bit),
+		WORLD_TEST(pinned_pages_stay_soft_dirty),
+		WORLD_TEST(clearing_sets_the_bit_of_a_pinned_page),
+		WORLD_TEST(uffd_wp_at_the_same_time),
+		WORLD_TEST(trackers_at_the_same_time),
+		WORLD_TEST(helpers_at_the_same_time),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Trackers: every kind of memory, every way to change it, both methods, and several at once. */
+/* Trackers: each kind of memory, each way to change it, both methods, and several trackers at once. */
 #include "more_support.h"
 
 #define CLEAN VELLUM_TRACK_CLEAN
@@ -39,7 +39,7 @@ static uint64_t changed(struct cell *x)
 {
 	uint64_t mask = collect(x->t, BASE >> 12);
 
-	for (unsigned i = 0; i < 64 && x->method == WP; i++) /* INV-TRACK-1; the set is empty now */
+	for (unsigned i = 0; i < 64 && x->method == WP; i++) /* INV-TRACK-1, as the set is empty now */
 		assert_false(has_w(x->w->mm, PAGE(i)));
 	check_world(x->w);
 	return mask;
@@ -50,7 +50,7 @@ static void put(struct cell *x, unsigned page, uint64_t val)
 	store(x->w->cpu[0], PAGE(page), val);
 }
 
-/* --- the rows; 8 pages of the kind are mapped, page 0 stored to, page 7 loaded, then armed --- */
+/* --- the rows: 8 pages of a kind are mapped; page 0 is stored to, page 7 loaded from; then tracking starts --- */
 
 static void row_store(struct cell *x)
 {
@@ -96,7 +96,7 @@ static void row_dontneed(struct cell *x)
 	if (is_private(x))
 		assert_int_equal(changed(x) & 3, 3);
 	put(x, 2, 5);
-	dontneed(x->w->mm, 0, 8); /* the entry goes, with its D */
+	dontneed(x->w->mm, 0, 8); /* removes the entry and its D */
 	assert_int_equal(changed(x) & 4, 4);
 	load(x->w->cpu[0], PAGE(1));
 	assert_int_equal(changed(x), 0);
@@ -123,7 +123,7 @@ static void row_munmap_mmap(struct cell *x)
 	assert_int_equal(changed(x) & 2, 2);
 	put(x, 1, 6);
 	changed(x);
-	map_kind(x, 0, 8, 0); /* over it */
+	map_kind(x, 0, 8, 0); /* MAP_FIXED over it */
 	put(x, 3, 1);
 	assert_int_equal(changed(x) & 8, 8);
 	assert_int_equal(changed(x), 0);
@@ -138,7 +138,7 @@ static void row_mremap(struct cell *x)
 		return;
 	put(x, 1, 5);
 	if (is_private(x))
-		changed(x); /* moved bytes count, though nobody stores them */
+		changed(x); /* a move changes the pages at both addresses */
 	OK(vellum_mremap(x->w->mm, PAGE(0), BYTES(4), BYTES(5), VELLUM_MREMAP_MAYMOVE, &addr));
 	from = (unsigned)collect(x->t, BASE >> 12);
 	put(x, 5, 1);
@@ -152,7 +152,7 @@ static void row_mremap(struct cell *x)
 	assert_false(x->method == WP && has_w(x->w->mm, addr + BYTES(1)));
 }
 
-/* What was collected before the move is told again at the new place. */
+/* A page that was collected before the move is reported at the new address. */
 static void row_mremap_new_place(struct cell *x)
 {
 	uint64_t addr;
@@ -231,7 +231,7 @@ static void row_unmap_mapping(struct cell *x)
 		return;
 	put(x, 1, 5);
 	vellum_unmap_mapping_range(x->obj, 0, 8);
-	assert_int_equal(changed(x) & ~1ull, 2); /* old dirt of page 0 may count again (wp) */
+	assert_int_equal(changed(x) & ~1ull, 2); /* the old D of page 0 may be reported again (wp) */
 	put(x, 1, 6);
 	assert_int_equal(changed(x), 2);
 }
@@ -246,7 +246,7 @@ static void row_helpers(struct cell *x)
 	OK(vellum_clean_record_shared_mapping_range(x->obj, 0, 64, 0, bitmap, &start, &end, NULL));
 	put(x, 2, 5);
 	OK(vellum_wp_shared_mapping_range(x->obj, 0, 64, NULL));
-	assert_int_equal(changed(x) & ~1ull, 6); /* the helper's harvest is not lost to us */
+	assert_int_equal(changed(x) & ~1ull, 6); /* the tracker reports what the helper cleaned */
 	put(x, 2, 6);
 	assert_int_equal(changed(x), 4);
 }
@@ -261,7 +261,7 @@ static void run_row(struct world *w, void (*row)(struct cell *x), enum kind kind
 	else if (kind == PRIV_FILE || kind == MKWRITE)
 		x.obj = new_object(w, x.c, 64);
 	map_kind(&x, 0, 8, 0);
-	map_at(w->mm, 8, 1, RO, ANON); /* in the way of growing */
+	map_at(w->mm, 8, 1, RO, ANON); /* prevents growth in place */
 	put(&x, 0, 99);
 	load(w->cpu[0], PAGE(7));
 	OK(vellum_track_mm(w->mm, MMAP_MIN_ADDR, VELLUM_TASK_SIZE, method, &x.t));
@@ -303,7 +303,7 @@ MATRIX_ROW(populate)
 MATRIX_ROW(unmap_mapping)
 MATRIX_ROW(helpers)
 
-/* "Every page changed ... by munmap": also a shared page that was collected and not stored since. */
+/* "Every page changed ... by munmap" includes a shared page that was collected and not stored to since. */
 static unsigned collected_then(struct world *w, bool move)
 {
 	unsigned missed = 0;
@@ -338,9 +338,9 @@ static void mremap_of_a_collected_shared_page(void **state)
 	assert_int_equal(collected_then(*state, true), 0);
 }
 
-/* --- mappings --- */
+/* --- trackers of a mapping --- */
 
-static void tracker_of_a_mapping(void **state)
+static void tracker_of_a_mapping_reports_all_processes(void **state)
 {
 	struct world *w = *state;
 
@@ -358,14 +358,14 @@ static void tracker_of_a_mapping(void **state)
 		assert_int_equal(collect(t, 0), 0);
 		store(w->cpu[0], PAGE(1), 1);  /* page 9 */
 		store(w->cpu[1], PAGE(2), 1);  /* page 10, in another process */
-		store(w->cpu[0], PAGE(15), 1); /* page 23: not watched */
+		store(w->cpu[0], PAGE(15), 1); /* page 23: not tracked */
 		store(w->cpu[0], PAGE(33), 1); /* a private copy */
 		assert_int_equal(collect(t, 0), 3 << 9);
 		assert_int_equal(collect(t, 0), 0);
 		store(w->cpu[1], PAGE(1), 1);
 		OK(vellum_munmap(child, BASE, BYTES(16)));
 		store(w->cpu[0], PAGE(0), 2);
-		/* wp: D stays in the entry, and what was unmapped with it counts again */
+		/* wp leaves D in the entry, so unmapping reports the page again */
 		assert_int_equal(collect(t, 0) & (method == WP ? ~(1ull << 10) : ~0ull), 3 << 8);
 		end_child(child, w->cpu[1]);
 		vellum_tracker_destroy(t);
@@ -374,8 +374,8 @@ static void tracker_of_a_mapping(void **state)
 	}
 }
 
-/* The tracker keeps what it watches alive. */
-static void tracker_outlives_its_mappings(void **state)
+/* A tracker holds a reference to its mapping. */
+static void tracker_keeps_its_mapping(void **state)
 {
 	struct world *w = *state;
 	struct counting *c = new_counting();
@@ -400,10 +400,10 @@ static void tracker_outlives_its_mappings(void **state)
 	assert_int_equal(c->releases, 1);
 }
 
-/* --- several at once --- */
+/* --- several trackers --- */
 
-/* Exactly the pages for clean ones; a clean one's harvest may name a page to a wp one again. */
-static void collections_hide_nothing(void **state)
+/* clean trackers report exactly the pages. A harvest of a clean tracker may report a page to a wp tracker again. */
+static void collections_miss_no_store_of_other_trackers(void **state)
 {
 	struct world *w = *state;
 	struct vellum_mapping *obj;
@@ -416,7 +416,7 @@ static void collections_hide_nothing(void **state)
 		OK(vellum_track_mm(w->mm, BASE, PAGE(32), i & 1, &t[i]));
 	OK(vellum_track_mapping(obj, 0, 32, CLEAN, &t[4]));
 	OK(vellum_track_mapping(obj, 0, 32, WP, &t[5]));
-	for (unsigned i = 0; i < 6; i++) /* arming the later ones harvests for the earlier */
+	for (unsigned i = 0; i < 6; i++) /* creating a tracker harvests for the earlier ones */
 		collect(t[i], i < 4 ? BASE >> 12 : 0);
 	for (unsigned round = 0; round < 3000; round++) {
 		unsigned page = random_below(&seed, 32), i = random_below(&seed, 6);
@@ -437,7 +437,7 @@ static void collections_hide_nothing(void **state)
 	vellum_mapping_put(obj);
 }
 
-/* --- collect's arguments --- */
+/* --- arguments of collect --- */
 
 static int nothing(void *arg, uint64_t first, uint64_t nr)
 {
@@ -463,13 +463,13 @@ static void wrong_arguments(void **state)
 	OK(vellum_track_mm(w->mm, BASE, PAGE(1), WP, &t));
 	assert_int_equal(vellum_tracker_collect(t, 5, 5, nothing, NULL), -EINVAL);
 	assert_int_equal(vellum_tracker_collect(t, 0, ~0ull, NULL, NULL), -EINVAL);
-	OK(vellum_tracker_collect(t, 0, 5, nothing, NULL)); /* outside of the range */
+	OK(vellum_tracker_collect(t, 0, 5, nothing, NULL)); /* outside the range */
 	vellum_tracker_destroy(t);
 	vellum_mapping_put(obj);
 }
 
 struct runs {
-	unsigned nr, stop_at; /* stop_at: the run that returns 7; 0: none */
+	unsigned nr, stop_at; /* the run that returns 7; 0: none */
 	uint64_t mask, last;
 };
 
@@ -477,14 +477,14 @@ static int note_run(void *arg, uint64_t first, uint64_t nr)
 {
 	struct runs *r = arg;
 
-	assert_true(nr > 0 && (!r->nr || first > r->last)); /* ascending, joined */
+	assert_true(nr > 0 && (!r->nr || first > r->last)); /* ascending, and not adjacent */
 	r->last = first + nr;
 	for (uint64_t i = first - (BASE >> 12); i < first + nr - (BASE >> 12) && i < 64; i++)
 		r->mask |= 1ull << i;
 	return ++r->nr == r->stop_at ? 7 : 0;
 }
 
-static void part_of_the_range(void **state)
+static void collections_of_a_part(void **state)
 {
 	struct world *w = *state;
 	const uint64_t base = BASE >> 12;
@@ -510,7 +510,7 @@ static void part_of_the_range(void **state)
 	}
 }
 
-static void broken_off(void **state)
+static void callback_may_end_a_collection(void **state)
 {
 	struct world *w = *state;
 
@@ -536,8 +536,8 @@ static void broken_off(void **state)
 		}
 }
 
-/* Runs over the borders of what one leaf of the set covers, and far apart. */
-static void long_runs(void **state)
+/* Runs that cross the borders of the leaves of the set, and runs far apart. */
+static void runs_are_joined(void **state)
 {
 	struct world *w = *state;
 
@@ -566,9 +566,9 @@ static void long_runs(void **state)
 	}
 }
 
-/* --- no memory for the record --- */
+/* --- failed allocations in the set --- */
 
-static void lost_record_names_everything(void **state)
+static void after_a_failed_recording_all_pages_are_reported(void **state)
 {
 	struct world *w = *state;
 
@@ -583,7 +583,7 @@ static void lost_record_names_everything(void **state)
 		dontneed(w->mm, 1, 1);
 		collect(t, BASE >> 12);
 		w->host.fail_at = w->host.nr_allocs + 1;
-		dontneed(w->mm, 2, 1); /* the record fails */
+		dontneed(w->mm, 2, 1); /* recording the page fails */
 		w->host.fail_at = 0;
 		store(w->cpu[0], PAGE(3), 1);
 		assert_int_equal(collect(t, BASE >> 12), 0xffff);
@@ -597,8 +597,8 @@ static void lost_record_names_everything(void **state)
 	}
 }
 
-/* After a lost record a part is collected: what else lost W must be flushed as well. */
-static void lost_record_and_a_part(void **state)
+/* After a failed recording, a part is collected. Entries of the other part lost W, too, so they must be flushed. */
+static void after_a_failed_recording_a_part_is_collected(void **state)
 {
 	struct world *w = *state;
 	struct vellum_mapping *obj;
@@ -643,15 +643,15 @@ int main(void)
 		WORLD_TEST(matrix_helpers),
 		WORLD_TEST(munmap_of_a_collected_shared_page),
 		WORLD_TEST(mremap_of_a_collected_shared_page),
-		WORLD_TEST(tracker_of_a_mapping),
-		WORLD_TEST(tracker_outlives_its_mappings),
-		WORLD_TEST(collections_hide_nothing),
+		WORLD_TEST(tracker_of_a_mapping_reports_all_processes),
+		WORLD_TEST(tracker_keeps_its_mapping),
+		WORLD_TEST(collections_miss_no_store_of_other_trackers),
 		WORLD_TEST(wrong_arguments),
-		WORLD_TEST(part_of_the_range),
-		WORLD_TEST(broken_off),
-		WORLD_TEST(long_runs),
-		WORLD_TEST(lost_record_names_everything),
-		WORLD_TEST(lost_record_and_a_part),
+		WORLD_TEST(collections_of_a_part),
+		WORLD_TEST(callback_may_end_a_collection),
+		WORLD_TEST(runs_are_joined),
+		WORLD_TEST(after_a_failed_recording_all_pages_are_reported),
+		WORLD_TEST(after_a_failed_recording_a_part_is_collected),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

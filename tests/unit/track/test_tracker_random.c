@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Trackers and random operations: replicas that are fed from collections alone hold what memory holds. */
+/* Trackers with random operations. Replicas that are updated only from collections must equal memory. */
 #include "more_support.h"
 
-#define SPAN	48 /* pages that may be mapped; all else of the address space is taken */
+#define SPAN	48 /* pages that may be mapped; the rest of the address space is taken */
 #define OBJECTS 3  /* 0: no hooks, 1: mkwrite, 2: frames; mapped shared, page i at PAGE(i) */
 
 struct page {
@@ -12,8 +12,8 @@ struct page {
 struct replica {
 	struct vellum_tracker *t;
 	struct page private[SPAN];
-	bool valid[SPAN]; /* absent: zeros, or the file's bytes */
-	/* What was mapped: another mapping of clean pages is a change that is not told (above). */
+	bool valid[SPAN]; /* if not: zeros, or the file's bytes */
+	/* The VMA. Replacing it, where its pages were clean, is a change that no tracker reports. */
 	struct vellum_vma_info as[SPAN];
 	struct page object[OBJECTS][SPAN];
 };
@@ -22,16 +22,16 @@ struct chaos {
 	struct world *w;
 	uint64_t seed;
 	struct counting *c[4];
-	struct vellum_mapping *obj[OBJECTS], *file; /* file: mapped private only */
+	struct vellum_mapping *obj[OBJECTS], *file; /* file: only mapped private */
 	struct replica rep[2];
-	struct vellum_tracker *object_t[2]; /* of object 0 */
+	struct vellum_tracker *object_t[2]; /* of mapping 0 */
 	struct page object_rep[2][SPAN];
 	struct vellum_mm *child;
 	unsigned run, step;
 	const char *what;
 };
 
-static struct chaos *current; /* for a collection's callback */
+static struct chaos *current; /* for the callback of a collection */
 
 static void object_page(struct chaos *ch, unsigned i, unsigned page, void *buf)
 {
@@ -41,7 +41,7 @@ static void object_page(struct chaos *ch, unsigned i, unsigned page, void *buf)
 		OK(vellum_mapping_read(ch->obj[i], BYTES(page), buf, 4096));
 }
 
-/* The file's own bytes; a mapping may have grown beyond them. */
+/* The file's bytes. A VMA may have grown beyond them. */
 static void file_page(struct chaos *ch, unsigned page, const struct vellum_vma_info *info,
 		      void *buf)
 {
@@ -51,7 +51,7 @@ static void file_page(struct chaos *ch, unsigned page, const struct vellum_vma_i
 		OK(vellum_mapping_read(ch->file, BYTES(index), buf, 4096));
 }
 
-/* What is in memory at a page now, whoever asks. */
+/* The bytes of a page in memory now. */
 static void memory_page(struct chaos *ch, unsigned page, const struct vellum_vma_info *info,
 			void *buf)
 {
@@ -148,7 +148,7 @@ static void collect_object(struct chaos *ch, unsigned i)
 	for (unsigned page = 0; page < SPAN; page++) {
 		object_page(ch, 0, page, &have);
 		if (memcmp(&have, &ch->object_rep[i][page], 4096))
-			fail_msg("seed %u, step %u: object's replica %u differs at page %u",
+			fail_msg("seed %u, step %u: replica of mapping %u differs at page %u",
 				 ch->run, ch->step, i, page);
 	}
 }
@@ -169,7 +169,7 @@ static void chaos_map(struct chaos *ch, unsigned at, unsigned pages)
 			   ch->obj[kind - 3], at, RW);
 }
 
-/* Objects stay at their address, so that a store to them is seen where the replica looks. */
+/* A mapping is only mapped at its own address, so that the replica sees stores to it. */
 static void chaos_mremap(struct chaos *ch, unsigned at, unsigned pages)
 {
 	struct vellum_vma_info info;
@@ -297,7 +297,7 @@ static void chaos_step(struct chaos *ch)
 	}
 }
 
-/* All objects have their bytes, and nothing else of the address space is free. */
+/* Fill all mappings, and map all other addresses. */
 static void chaos_create(struct chaos *ch, struct world *w, uint64_t seed)
 {
 	struct vellum_map_args args = {.size = sizeof(args),
