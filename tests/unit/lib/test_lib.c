@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* lib/: trees against a naive model, locks with threads, error texts. */
+/* lib/: trees compared with a simple model, locks with threads, error texts. */
 #include "more_support.h"
 
 #include <pthread.h>
@@ -19,7 +19,7 @@ static struct interval *iv_of(struct tree_node *node)
 	return container_of(node, struct interval, node);
 }
 
-/* Height of the subtree, with order, links, balance and augmentation checked on the way. */
+/* Height of the subtree. Checks order, links, balance and augmentation. */
 static int check_subtree(struct tree_node *node, struct tree_node *parent, uint64_t *max_last)
 {
 	uint64_t left_max = 0, right_max = 0;
@@ -57,7 +57,7 @@ static void check_order(struct forest *f)
 	assert_int_equal(backward, want);
 }
 
-/* Each overlap exactly once, in the order of starts. */
+/* Each overlap is visited once, in the order of starts. */
 static void check_query(struct forest *f, uint64_t start, uint64_t last)
 {
 	bool seen[NODES] = {false};
@@ -131,7 +131,7 @@ static void sorted_insertion_stays_flat(void **state)
 	assert_int_equal(max, 999);
 }
 
-/* Equal starts: a later one comes after (a fork's child after its parent). */
+/* Nodes of equal start stay in the order of insertion, as a child's VMA comes after its parent's. */
 static void equal_starts_keep_their_order(void **state)
 {
 	static struct interval iv[50];
@@ -167,7 +167,7 @@ static uint64_t random_key(uint64_t *seed)
 struct radix_model {
 	struct radix radix;
 	uint64_t key[KEYS];
-	void *val[KEYS]; /* NULL: not stored */
+	void *val[KEYS]; /* NULL: not in the tree */
 };
 
 static void check_radix_next(const struct radix_model *m, uint64_t from)
@@ -199,7 +199,7 @@ static void radix_matches_a_model(void **state)
 		unsigned i = random_below(&seed, KEYS);
 		bool twin = false;
 
-		for (unsigned j = 0; j < KEYS; j++) /* keys may coincide: use the first only */
+		for (unsigned j = 0; j < KEYS; j++) /* keys may repeat: only the first is used */
 			twin |= j < i && m.key[j] == m.key[i];
 		if (twin)
 			continue;
@@ -218,8 +218,8 @@ static void radix_matches_a_model(void **state)
 	assert_int_equal(th.live_bytes, 0);
 }
 
-/* A failed insertion leaves what was there, and nothing behind. */
-static void radix_without_memory(void **state)
+/* A failed insertion changes nothing and leaks nothing. */
+static void radix_insertion_fails_without_change(void **state)
 {
 	static const uint64_t keys[] = {0, 63, 64, 1ull << 40, 1ull << 52};
 	struct test_host th = {.nr_allocs = 0};
@@ -246,7 +246,7 @@ static void radix_without_memory(void **state)
 	}
 }
 
-/* Beyond the last key there is nothing, at the very end of the indices too. */
+/* No key is found beyond the last one, even at the largest index. */
 static void radix_ends_at_the_top(void **state)
 {
 	struct test_host th = {.nr_allocs = 0};
@@ -264,7 +264,7 @@ static void radix_ends_at_the_top(void **state)
 	assert_int_equal(th.live, 0);
 	assert_ptr_equal(found, &th);
 	assert_int_equal(first, ~0ull - 3);
-	assert_null(nothing); /* and not key 5 again */
+	assert_null(nothing); /* not key 5 again */
 }
 
 /* --- locks --- */
@@ -276,8 +276,8 @@ static struct {
 	struct host host;
 	struct mutex mutex;
 	struct rwlock rw;
-	uint64_t a, b; /* equal whenever nobody writes */
-	uint64_t torn; /* times a reader saw them differ; atomic */
+	uint64_t a, b; /* equal unless a writer holds the lock */
+	uint64_t torn; /* number of reads that differed; atomic */
 } shared;
 
 static void *mutex_user(void *arg)
@@ -346,7 +346,7 @@ static void rwlock_excludes(void **state)
 	assert_int_equal(shared.rw.word, 0);
 }
 
-/* Two readers at once; a mutex that is free again after each. */
+/* Two readers at once, and a mutex that is free again after each. */
 static void readers_share(void **state)
 {
 	(void)state;
@@ -387,7 +387,7 @@ int main(void)
 		cmocka_unit_test(sorted_insertion_stays_flat),
 		cmocka_unit_test(equal_starts_keep_their_order),
 		cmocka_unit_test(radix_matches_a_model),
-		cmocka_unit_test(radix_without_memory),
+		cmocka_unit_test(radix_insertion_fails_without_change),
 		cmocka_unit_test(radix_ends_at_the_top),
 		cmocka_unit_test(mutex_excludes),
 		cmocka_unit_test(rwlock_excludes),

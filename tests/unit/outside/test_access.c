@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Bytes that the library's caller copies, looks at and populates. */
+/* Copies, lookups and populate_and_map_populate_fault_in by the embedder. */
 #include "more_support.h"
 
 static void copy_to_and_from(void **state)
@@ -13,7 +13,7 @@ static void copy_to_and_from(void **state)
 		in[i] = (char)(i * 7);
 	OK(vellum_copy_to_user(w->mm, PAGE(1) + 100, in, sizeof(in), &done));
 	assert_int_equal(done, sizeof(in));
-	for (unsigned i = 0; i < 8; i++) /* exactly the pages that bytes arrived in */
+	for (unsigned i = 0; i < 8; i++) /* exactly the pages that were written */
 		assert_int_equal(has_d(w->mm, PAGE(i)), i >= 1 && i <= 4);
 	OK(vellum_copy_from_user(w->mm, out, PAGE(1) + 100, sizeof(out), &done));
 	assert_memory_equal(in, out, sizeof(in));
@@ -74,7 +74,7 @@ static void partial_copies(void **state)
 	assert_false(has_d(w->mm, PAGE(8)));
 }
 
-static void storable(void **state)
+static void storable_counts_bytes_that_can_be_stored_to(void **state)
 {
 	struct world *w = *state;
 	struct counting *c = new_counting();
@@ -99,7 +99,7 @@ static void storable(void **state)
 	assert_int_equal(vellum_storable(w->mm, PAGE(36), 0), 0);
 	assert_int_equal(vellum_storable(w->mm, VELLUM_TASK_SIZE, 1), 0);
 	assert_int_equal(vellum_storable(w->mm, ~0ull - 5, 40), 0);
-	/* Nothing came by it. */
+	/* The call faults in no page. */
 	assert_int_equal(vellum_mm_rss(w->mm), 0);
 	assert_int_equal(c->faults, 0);
 	check_world(w);
@@ -150,12 +150,12 @@ static void peek_touches_nothing(void **state)
 	assert_false(has_d(w->mm, PAGE(9)));
 	protect(w->mm, 8, 4, 0);
 	page[0] = 0;
-	assert_int_equal(vellum_peek(w->mm, PAGE(9), page), 1); /* whatever the rights */
+	assert_int_equal(vellum_peek(w->mm, PAGE(9), page), 1); /* rights do not matter */
 	assert_int_equal(page[0], 3);
 	vellum_mapping_put(obj);
 }
 
-static void populate(void **state)
+static void populate_and_map_populate_fault_in(void **state)
 {
 	struct world *w = *state;
 	struct counting *c = new_counting();
@@ -171,7 +171,7 @@ static void populate(void **state)
 	assert_int_equal(c->mkwrites, 0);
 	assert_int_equal(c->faults, 4);
 	for (unsigned i = 0; i < 4; i++) {
-		assert_false(has_d(w->mm, PAGE(i))); /* nobody has stored */
+		assert_false(has_d(w->mm, PAGE(i))); /* no store */
 		assert_true(has_w(w->mm, PAGE(i)));
 		assert_true(folio_flags(folio_at(w, 16 + i)) & PG_ANON);
 		assert_int_equal(load(w->cpu[0], PAGE(16 + i)), i);
@@ -188,10 +188,10 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		WORLD_TEST(copy_to_and_from),
 		WORLD_TEST(partial_copies),
-		WORLD_TEST(storable),
+		WORLD_TEST(storable_counts_bytes_that_can_be_stored_to),
 		WORLD_TEST(copy_to_user_breaks_cow),
 		WORLD_TEST(peek_touches_nothing),
-		WORLD_TEST(populate),
+		WORLD_TEST(populate_and_map_populate_fault_in),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

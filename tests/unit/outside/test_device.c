@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Private pages in a device's memory, and pages of RAM that a device has for itself. */
+/* Device-private pages, and pages of RAM that a device accesses exclusively. */
 #include "device_support.h"
 
 static uint64_t gpu_word(struct gpu *gpu, struct vellum_mm *mm, unsigned at)
@@ -12,7 +12,7 @@ static uint64_t gpu_word(struct gpu *gpu, struct vellum_mm *mm, unsigned at)
 
 /* --- device-private --- */
 
-static void there_and_back(void **state)
+static void migration_to_the_device_and_back(void **state)
 {
 	struct world *w = *state;
 	struct gpu *gpu = gpu_create(w, GPU_PAGES);
@@ -35,7 +35,7 @@ static void there_and_back(void **state)
 		assert_int_equal(gpu_word(gpu, w->mm, i), i + 1);
 		assert_true(pagemap_word(w->mm, PAGE(i)) & VELLUM_PM_SWAP);
 	}
-	assert_int_equal(to_gpu(gpu, w->mm, 0, 8), 0);	/* there already */
+	assert_int_equal(to_gpu(gpu, w->mm, 0, 8), 0);	/* on the device already */
 	assert_int_equal(load(w->cpu[0], PAGE(0)), 1);
 	store(w->cpu[0], PAGE(1), 20);
 	assert_true(is_in(w->mm, PAGE(0)) && has_w(w->mm, PAGE(1)) && has_x(w, PAGE(0)));
@@ -51,7 +51,7 @@ static void there_and_back(void **state)
 	gpu_destroy(gpu);
 }
 
-static void what_stays_in_ram(void **state)
+static void pinned_swapped_and_shared_pages_stay_in_ram(void **state)
 {
 	struct world *w = *state;
 	struct gpu *gpu = gpu_create(w, GPU_PAGES);
@@ -84,7 +84,7 @@ static void what_stays_in_ram(void **state)
 	gpu_destroy(gpu);
 }
 
-static void a_full_device(void **state)
+static void full_device_takes_some_pages(void **state)
 {
 	struct world *w = *state;
 	struct gpu *gpu = gpu_create(w, 3);
@@ -134,7 +134,7 @@ static void errors_of_the_device(void **state)
 	gpu_destroy(gpu);
 }
 
-/* Store types become read types, in both; one access brings the page back for both. */
+/* fork makes write entries read entries, in both. One access migrates the page back for both. */
 static void T_fork_07_device_private(void **state)
 {
 	struct world *w = *state;
@@ -169,7 +169,7 @@ static void T_fork_07_device_private(void **state)
 	assert_false(has_w(w->mm, PAGE(2)) || has_w(child, PAGE(2)));
 	assert_int_equal(vellum_device_used(gpu->dev), 0);
 	check_world(w);
-	assert_int_equal(to_gpu(gpu, w->mm, 2, 1), 1);	/* shared by two */
+	assert_int_equal(to_gpu(gpu, w->mm, 2, 1), 1);	/* shared by two processes */
 	assert_int_equal(vellum_device_used(gpu->dev), 1);
 	assert_int_equal(type_at(child, 2), SWP_DEVICE_READ);
 	end_child(child, w->cpu[1]);
@@ -182,7 +182,7 @@ static void T_fork_07_device_private(void **state)
 	gpu_destroy(gpu);
 }
 
-/* 4.2: mprotect and protection by userfaultfd make it a page for reading; W comes back by a fault. */
+/* mprotect and userfaultfd make the entry a read entry. A fault grants W again. */
 static void T_pte_01_device_private_rights(void **state)
 {
 	struct world *w = *state;
@@ -222,7 +222,7 @@ static void T_pte_01_device_private_rights(void **state)
 	gpu_destroy(gpu);
 }
 
-/* Bytes that a CPU with an old translation stores before the flush go to the device. */
+/* A store by a stale translation, before the flush, must reach the device. */
 static void store_once(void *arg)
 {
 	struct world *w = *(struct world **)arg;
@@ -232,7 +232,7 @@ static void store_once(void *arg)
 	*(struct world **)arg = NULL;
 }
 
-static void stores_before_the_flush(void **state)
+static void stores_before_the_flush_reach_the_device(void **state)
 {
 	struct world *w = *state, *once = w;
 	struct gpu *gpu = gpu_create(w, GPU_PAGES);
@@ -267,7 +267,7 @@ static void device_stores(struct world *w, uint64_t pfn, uint64_t val)
 	memcpy(pfn_host(w->memory, pfn), &val, 8);
 }
 
-static void exclusive_and_back(void **state)
+static void exclusive_access_ends_with_a_fault(void **state)
 {
 	struct world *w = *state;
 	struct gpu *gpu = gpu_create(w, GPU_PAGES);
@@ -286,15 +286,15 @@ static void exclusive_and_back(void **state)
 	assert_int_equal(pte_pfn(entry_at(w->mm, PAGE(0))), pfn);
 	assert_true(has_x(w, PAGE(0)));
 	check_world(w);
-	pfn = make_exclusive(gpu, w->mm, 1);	/* nothing was there */
+	pfn = make_exclusive(gpu, w->mm, 1);	/* was none */
 	device_stores(w, pfn, 3);
 	store(w->cpu[0], PAGE(1) + 8, 4);
 	assert_int_equal(load(w->cpu[0], PAGE(1)), 3);
 	store(w->cpu[0], PAGE(2), 5);
 	pageout(w->mm, 2, 1);
-	pfn = make_exclusive(gpu, w->mm, 2);	/* it was out */
+	pfn = make_exclusive(gpu, w->mm, 2);	/* was swapped out */
 	assert_int_equal(slots_used(w), 0);
-	reclaim_all(w);				/* the device's page does not go */
+	reclaim_all(w);				/* the device's page is not reclaimed */
 	device_stores(w, pfn, 6);
 	assert_int_equal(vellum_migrate_page(w->mm, PAGE(2)), -EFAULT);
 	assert_int_equal(load(w->cpu[0], PAGE(2)), 6);
@@ -330,14 +330,14 @@ static void exclusive_errors(void **state)
 	assert_int_equal(vellum_device_make_exclusive(gpu->dev, w->mm, PAGE(1), &pfn), -VELLUM_EBUSY);
 	check_world(w);
 	make_exclusive(gpu, w->mm, 0);
-	OK(vellum_pin_pages(w->mm, PAGE(0), 1, VELLUM_GUP_WRITE, &pin, &n));	/* faults it back */
+	OK(vellum_pin_pages(w->mm, PAGE(0), 1, VELLUM_GUP_WRITE, &pin, &n));	/* a fault ends the exclusive access */
 	assert_int_equal(gpu->told, 1);
 	vellum_unpin_pages(w->memory, &pin, 1);
 	check_world(w);
 	gpu_destroy(gpu);
 }
 
-/* A page that a child shares is copied first, as for a store. */
+/* A page shared with a child is copied first, as for a store. */
 static void exclusive_of_a_shared_page(void **state)
 {
 	struct world *w = *state;
@@ -385,7 +385,7 @@ static void T_pte_01_device_exclusive_rights(void **state)
 	gpu_destroy(gpu);
 }
 
-/* 6.4: mapped again before the copy, so the device is told, and stores no more to what the child has. */
+/* fork maps the page again before it copies the entry. The device is told, and does not store to the child's page. */
 static void T_fork_07_device_exclusive(void **state)
 {
 	struct world *w = *state;
@@ -425,14 +425,14 @@ static void create_errors(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		SWAP_TEST(there_and_back),
-		SWAP_TEST(what_stays_in_ram),
-		SWAP_TEST(a_full_device),
+		SWAP_TEST(migration_to_the_device_and_back),
+		SWAP_TEST(pinned_swapped_and_shared_pages_stay_in_ram),
+		SWAP_TEST(full_device_takes_some_pages),
 		SWAP_TEST(errors_of_the_device),
 		SWAP_TEST(T_fork_07_device_private),
 		SWAP_TEST(T_pte_01_device_private_rights),
-		SWAP_TEST(stores_before_the_flush),
-		SWAP_TEST(exclusive_and_back),
+		SWAP_TEST(stores_before_the_flush_reach_the_device),
+		SWAP_TEST(exclusive_access_ends_with_a_fault),
 		SWAP_TEST(exclusive_errors),
 		SWAP_TEST(exclusive_of_a_shared_page),
 		SWAP_TEST(T_pte_01_device_exclusive_rights),

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* Who may pin what: rights in their order, entry by entry, and the two paths alike. */
+/* Pins: their permissions, entry by entry, and the results of the fast and the slow path. */
 #include "gup_support.h"
 #include "vellum/pagemap.h"
 #include "vellum/uffd.h"
 
 #define LONG_WRITE (WRITE | PIN | LONGTERM)
 
-/* --- T-gup-01 to 04, 07 --- */
+/* --- long-term pins, FORCE, the fast path --- */
 
 static void T_gup_01_longterm(void **state)
 {
@@ -22,11 +22,11 @@ static void T_gup_01_longterm(void **state)
 	assert_int_equal(f.mkwrites, 1);
 	OK(try_gup(w, w->mm, PAGE(1), PIN | LONGTERM));
 	OK(try_gup(w, w->mm, PAGE(2), WRITE));
-	/* Nor once the entry has W. */
+	/* Also if the entry has W already. */
 	store(w->cpu[0], PAGE(3), 1);
 	assert_int_equal(try_gup(w, w->mm, PAGE(3), LONG_WRITE), -EFAULT);
 	assert_int_equal(try_gup(w, w->mm, PAGE(3), LONG_WRITE | FORCE), -EFAULT);
-	/* Read-only now: rights are what refuses. Again writable: tracked again. */
+	/* Read-only: refused for missing rights. Writable again: tracked again. */
 	protect(w->mm, 0, 4, RO);
 	assert_int_equal(try_gup(w, w->mm, PAGE(3), LONG_WRITE), -EFAULT);
 	OK(try_gup(w, w->mm, PAGE(3), PIN | LONGTERM));
@@ -105,7 +105,7 @@ static void T_gup_04_force(void **state)
 	assert_int_equal(load(w->cpu[0], PAGE(0)), 5);
 	assert_int_equal(try_store(w->cpu[1], PAGE(0), 9), VELLUM_FAULT_SIGSEGV_ACCERR);
 	unpin(w, pfn);
-	/* Where nothing is, and where the zero page is. */
+	/* A none entry, and the zero page. */
 	load(w->cpu[0], PAGE(2));
 	for (unsigned i = 1; i < 3; i++) {
 		pfn = pin(w->mm, PAGE(i), FORCE | WRITE);
@@ -123,7 +123,7 @@ static void T_gup_04_force(void **state)
 	file_destroy(&f);
 }
 
-/* The object's page stays as it was, in the cache too. */
+/* The file's page stays unchanged, also in the cache. */
 static void T_gup_04_force_private_file(void **state)
 {
 	struct world *w = *state;
@@ -146,7 +146,7 @@ static void T_gup_04_force_private_file(void **state)
 	file_destroy(&f);
 }
 
-/* A page that is watched by soft-dirty has to show the forced store (3.3: "needed but clear"). */
+/* FORCE sets soft-dirty, as a store would. */
 static void T_gup_04_force_sets_soft_dirty(void **state)
 {
 	struct world *w = *state;
@@ -184,7 +184,7 @@ static void T_gup_07_fast(void **state)
 	assert_int_equal(try_gup(w, w->mm, PAGE(0), LONG_WRITE | FAST), -EAGAIN);
 	OK(try_gup(w, w->mm, PAGE(4), LONG_WRITE | FAST));
 	OK(try_gup(w, w->mm, PAGE(8), LONG_WRITE | FAST));
-	/* As if it had just been truncated: the entry is still there, the object is not. */
+	/* As during a truncation: the entry is present, but the mapping has no page. */
 	folio = pfn_folio(w->memory, pte_pfn(entry_at(w->mm, PAGE(8))));
 	mapping = folio->mapping;
 	folio->mapping = NULL;
@@ -195,9 +195,9 @@ static void T_gup_07_fast(void **state)
 	file_destroy(&f);
 }
 
-/* --- arguments, and 3.2 in its order --- */
+/* --- gup_arguments, and the order of the checks --- */
 
-static void arguments(void **state)
+static void gup_arguments(void **state)
 {
 	struct world *w = *state;
 	uint64_t pfn[4], nr;
@@ -211,7 +211,7 @@ static void arguments(void **state)
 	assert_int_equal(vellum_pin_pages(w->mm, PAGE(0), 1, 0, NULL, &nr), -EINVAL);
 	assert_int_equal(vellum_pin_pages(w->mm, VELLUM_TASK_SIZE, 1, 0, pfn, &nr), -EFAULT);
 	assert_int_equal(vellum_pin_pages(w->mm, PAGE(0), ~0ull, 0, pfn, &nr), -EFAULT);
-	/* Some, then an error: those that came. */
+	/* Some pages, then an error: returns the pages before the error. */
 	OK(vellum_pin_pages(w->mm, PAGE(0), 4, WRITE, pfn, &nr));
 	assert_int_equal(nr, 2);
 	assert_int_not_equal(pfn[0], pfn[1]);
@@ -226,8 +226,8 @@ static int mixed_pfn(void *ctx, struct vellum_vmf *vmf)
 	return vmf->pgoff == 1 ? VELLUM_VMF_OK : VELLUM_VMF_FALLBACK;
 }
 
-/* Row by row: what an earlier row refuses no later one allows, and the errors tell which one it was. */
-static void permissions_in_order(void **state)
+/* The checks come in this order. The errors tell which check failed. */
+static void permissions_are_checked_in_order(void **state)
 {
 	struct world *w = *state;
 	struct counting *c = new_counting(), *x = new_counting();
@@ -239,27 +239,27 @@ static void permissions_in_order(void **state)
 	OK(vellum_mapping_create(w->memory, &dax_ops, x, 2,
 				 VELLUM_MAPPING_MIXED | VELLUM_MAPPING_DEVMAP, &dax));
 	OK(vellum_mapping_create(w->memory, NULL, NULL, 1, 0, &shm));
-	assert_int_equal(try_gup(w, w->mm, PAGE(0), 0), -EFAULT);		/* 1 */
+	assert_int_equal(try_gup(w, w->mm, PAGE(0), 0), -EFAULT);		/* no VMA */
 	map_object(w->mm, 0, 1, RW, VELLUM_MAP_SHARED, dev, 0, RW);
-	assert_int_equal(try_gup(w, w->mm, PAGE(0), FORCE), -EFAULT);		/* 2 */
+	assert_int_equal(try_gup(w, w->mm, PAGE(0), FORCE), -EFAULT);		/* raw frames */
 	map_object(w->mm, 2, 1, RW, VELLUM_MAP_PRIVATE, shm, 0, RW);
-	assert_int_equal(try_gup(w, w->mm, PAGE(2), VELLUM_GUP_ANON), -EFAULT);	/* 3: not private anonymous */
+	assert_int_equal(try_gup(w, w->mm, PAGE(2), VELLUM_GUP_ANON), -EFAULT);	/* not private anonymous */
 	map_at(w->mm, 4, 1, RW, ANON);
 	OK(try_gup(w, w->mm, PAGE(4), VELLUM_GUP_ANON));
 	map_object(w->mm, 6, 1, VELLUM_PROT_NONE, VELLUM_MAP_SHARED, dax, 1, RW);
-	assert_int_equal(try_gup(w, w->mm, PAGE(6), PIN | LONGTERM), -EOPNOTSUPP);	/* 4 before 7, 8, 9 */
+	assert_int_equal(try_gup(w, w->mm, PAGE(6), PIN | LONGTERM), -EOPNOTSUPP);	/* before rights */
 	assert_int_equal(try_gup(w, w->mm, PAGE(6), LONG_WRITE), -EOPNOTSUPP);
-	assert_int_equal(try_gup(w, w->mm, PAGE(6), LONG_WRITE | VELLUM_GUP_ANON), -EFAULT);	/* 3 before 4 */
+	assert_int_equal(try_gup(w, w->mm, PAGE(6), LONG_WRITE | VELLUM_GUP_ANON), -EFAULT);	/* before long-term */
 	map_at(w->mm, 8, 1, RO, ANON);
-	assert_int_equal(try_gup(w, w->mm, PAGE(8), WRITE), -EFAULT);		/* 8 */
+	assert_int_equal(try_gup(w, w->mm, PAGE(8), WRITE), -EFAULT);		/* not writable */
 	OK(try_gup(w, w->mm, PAGE(8), WRITE | FORCE));
 	map_object(w->mm, 10, 1, RO, VELLUM_MAP_SHARED, shm, 0, RW);
-	assert_int_equal(try_gup(w, w->mm, PAGE(10), WRITE | FORCE), -EFAULT);	/* 8b */
+	assert_int_equal(try_gup(w, w->mm, PAGE(10), WRITE | FORCE), -EFAULT);	/* FORCE needs a private VMA */
 	map_object(w->mm, 12, 1, RO, VELLUM_MAP_SHARED, shm, 0, RO);
 	assert_int_equal(try_gup(w, w->mm, PAGE(12), WRITE | FORCE), -EFAULT);
 	OK(try_gup(w, w->mm, PAGE(12), PIN));
 	map_at(w->mm, 14, 1, VELLUM_PROT_NONE, ANON);
-	assert_int_equal(try_gup(w, w->mm, PAGE(14), 0), -EFAULT);		/* 9 */
+	assert_int_equal(try_gup(w, w->mm, PAGE(14), 0), -EFAULT);		/* not readable */
 	OK(try_gup(w, w->mm, PAGE(14), FORCE));
 	unmap(w->mm, 0, 16);
 	vellum_mapping_put(dev);
@@ -269,8 +269,8 @@ static void permissions_in_order(void **state)
 	vellum_memory_free_device(w->memory, x->first_pfn, 1);
 }
 
-/* PROT_NONE with something there: pins by force only, whatever the fast path sees. */
-static void no_access_refuses_both_paths(void **state)
+/* PROT_NONE and present: only FORCE pins, in both paths. */
+static void prot_none_is_refused_in_both_paths(void **state)
 {
 	struct world *w = *state;
 	uint64_t pfn;
@@ -290,9 +290,9 @@ static void no_access_refuses_both_paths(void **state)
 	check_world(w);
 }
 
-/* --- 3.3: entries --- */
+/* --- entries --- */
 
-static void nothing_there(void **state)
+static void none_entries_are_faulted_in(void **state)
 {
 	struct world *w = *state;
 
@@ -307,7 +307,7 @@ static void nothing_there(void **state)
 	OK(try_gup(w, w->mm, PAGE(0), VELLUM_GUP_DUMP));
 }
 
-/* The zero page takes no count; a long pin of it would not see what is stored later. */
+/* The zero page is not counted. A long-term pin gets a page of its own, or it would miss later stores. */
 static void zero_page(void **state)
 {
 	struct world *w = *state;
@@ -332,7 +332,7 @@ static void zero_page(void **state)
 	check_world(w);
 }
 
-/* Markers: a guard is EFAULT, poison by the caller's wish. */
+/* Markers: a guard is -EFAULT. Poison depends on the flags. */
 static void markers(void **state)
 {
 	struct world *w = *state;
@@ -348,8 +348,8 @@ static void markers(void **state)
 	assert_int_equal(try_gup(w, w->mm, PAGE(1), PIN | FAST), -EAGAIN);
 }
 
-/* A raw frame in a mixed mapping: EEXIST, after what is before it. */
-static void raw_frame_in_mixed(void **state)
+/* A raw frame in a mixed mapping is -EEXIST, after the pages before it. */
+static void raw_frame_of_a_mixed_mapping_is_eexist(void **state)
 {
 	struct world *w = *state;
 	struct counting *c = new_counting();
@@ -377,7 +377,7 @@ static void raw_frame_in_mixed(void **state)
 	vellum_memory_free_device(w->memory, c->first_pfn, 1);
 }
 
-/* A write-protected page of a userfaultfd is not forced past: the forced store is an event, here an async one. */
+/* FORCE respects write protection by userfaultfd: the forced store is resolved asynchronously here. */
 static void force_respects_uffd_wp(void **state)
 {
 	struct world *w = *state;
@@ -401,7 +401,7 @@ static void force_respects_uffd_wp(void **state)
 	vellum_uffd_put(uffd);
 }
 
-/* --- 3.6: both paths agree --- */
+/* --- the fast and the slow path --- */
 
 enum kind { K_ANON, K_SHMEM, K_SHMEM_PRIVATE, K_FILE, K_FILE_PRIVATE, K_PFN, NR_KINDS };
 
@@ -424,7 +424,7 @@ static void map_kind(struct world *w, struct zoo *z, enum kind kind)
 		map_object(w->mm, 0, 1, RW, how, mapping, 0, RW);
 }
 
-/* By the rules: device memory never, and the long-term writer of a tracked shared mapping. */
+/* Refused: device memory, and long-term pins for writing of a dirty-tracked file. */
 static int slow_answer(enum kind kind, uint32_t ask)
 {
 	return kind == K_PFN || (kind == K_FILE && ask == LONG_WRITE) ? -EFAULT : 0;
@@ -446,7 +446,7 @@ static void check_got(struct world *w, enum kind kind, uint32_t ask, uint64_t pf
 	}
 }
 
-/* @touch: 0 nothing there, 1 after a load, 2 after a store. */
+/* @touch: 0: none; 1: after a load; 2: after a store. */
 static void cross_one(struct world *w, struct zoo *z, enum kind kind, uint32_t ask, unsigned touch)
 {
 	int want = slow_answer(kind, ask), fast;
@@ -464,7 +464,7 @@ static void cross_one(struct world *w, struct zoo *z, enum kind kind, uint32_t a
 		check_got(w, kind, ask, pfn);
 		give_one(w->memory, ask, pfn);
 	}
-	/* It is no decoy: pages that are there and writable need no lock. */
+	/* The fast path must succeed for writable pages. */
 	if (touch == 2 && (kind == K_ANON || kind == K_SHMEM) && !(ask & FORCE) && ask != (PIN | LONGTERM))
 		OK(fast);
 	assert_int_equal(gup_one(w->mm, PAGE(0), ask, &pfn), want);
@@ -477,7 +477,7 @@ static void cross_one(struct world *w, struct zoo *z, enum kind kind, uint32_t a
 	check_world(w);
 }
 
-static void cross_of_kinds_and_paths(void **state)
+static void fast_and_slow_path_agree(void **state)
 {
 	struct world *w = *state;
 	struct zoo z = { .c = new_counting() };
@@ -505,15 +505,15 @@ int main(void)
 		WORLD_TEST(T_gup_04_force_private_file),
 		WORLD_TEST(T_gup_04_force_sets_soft_dirty),
 		WORLD_TEST(T_gup_07_fast),
-		WORLD_TEST(arguments),
-		WORLD_TEST(permissions_in_order),
-		WORLD_TEST(no_access_refuses_both_paths),
-		WORLD_TEST(nothing_there),
+		WORLD_TEST(gup_arguments),
+		WORLD_TEST(permissions_are_checked_in_order),
+		WORLD_TEST(prot_none_is_refused_in_both_paths),
+		WORLD_TEST(none_entries_are_faulted_in),
 		WORLD_TEST(zero_page),
 		WORLD_TEST(markers),
-		WORLD_TEST(raw_frame_in_mixed),
+		WORLD_TEST(raw_frame_of_a_mixed_mapping_is_eexist),
 		WORLD_TEST(force_respects_uffd_wp),
-		WORLD_TEST(cross_of_kinds_and_paths),
+		WORLD_TEST(fast_and_slow_path_agree),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

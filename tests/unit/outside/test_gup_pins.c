@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* What a pinned page survives, what it must not share, and what a pin's end says. */
+/* Pinned pages: what happens to their mappings, and unpinning. */
 #include "gup_support.h"
 #include "vellum/device.h"
 #include "vellum/pagemap.h"
 #include "vellum/uffd.h"
 
-/* --- T-gup-05: a pin for reading of a shared private page --- */
+/* --- a pin for reading of a shared private page --- */
 
 static void T_gup_05_unshare(void **state)
 {
@@ -27,7 +27,7 @@ static void T_gup_05_unshare(void **state)
 	assert_int_equal(pte_pfn(pte), pfn);
 	assert_true(!pte_write(pte) && !pte_dirty(pte) && pte_young(pte) && pte_soft_dirty(pte));
 	assert_true(is_own_page(w, pfn));
-	/* The parent's stores are nothing to the pin; the child's are, without a copy. */
+	/* The parent's stores do not reach the pinned frame. The child's do, without a copy. */
 	store(w->cpu[0], PAGE(0), 2);
 	assert_int_equal(pte_pfn(entry_at(w->mm, PAGE(0))), theirs);
 	assert_int_equal(frame_words(w, pfn)[0], 1);
@@ -39,7 +39,7 @@ static void T_gup_05_unshare(void **state)
 	end_child(child, w->cpu[1]);
 }
 
-/* The copy keeps protection, and a soft-dirty that was clear stays so. */
+/* The copy keeps uffd-wp, and does not become soft-dirty. */
 static void T_gup_05_unshare_keeps_bits(void **state)
 {
 	struct world *w = *state;
@@ -69,8 +69,8 @@ static void T_gup_05_unshare_keeps_bits(void **state)
 	vellum_uffd_put(uffd);
 }
 
-/* The only one left: no copy, its page is its own from now on, the entry is as it was. */
-static void unshare_of_the_last_one(void **state)
+/* The last process with the page becomes its sole owner: no copy, and the entry stays. */
+static void unshare_by_the_last_owner_does_not_copy(void **state)
 {
 	struct world *w = *state;
 	uint64_t pfn;
@@ -89,8 +89,8 @@ static void unshare_of_the_last_one(void **state)
 	check_world(w);
 }
 
-/* A private mapping's page of the object: a long pin gets a copy, or it would lose the process at its first store. */
-static void longterm_read_of_private_file(void **state)
+/* A file's page in a private VMA: a long-term pin gets a copy, as the process's first store would leave the frame. */
+static void longterm_read_of_a_private_file_copies(void **state)
 {
 	struct world *w = *state;
 	uint64_t pfn, shared;
@@ -115,7 +115,7 @@ static void longterm_read_of_private_file(void **state)
 	file_destroy(&f);
 }
 
-/* --- T-gup-06, without threads: as if a fork were in the middle --- */
+/* --- a fast pin while a fork is in progress; without threads --- */
 
 static void T_gup_06_fast_during_fork(void **state)
 {
@@ -136,7 +136,7 @@ static void T_gup_06_fast_during_fork(void **state)
 	OK(try_gup(w, w->mm, PAGE(0), WRITE | PIN | FAST));
 }
 
-/* --- T-gup-08: the pin's end --- */
+/* --- unpinning --- */
 
 static void T_gup_08_unpin_dirty(void **state)
 {
@@ -157,14 +157,14 @@ static void T_gup_08_unpin_dirty(void **state)
 	assert_int_equal(written, 1);
 	assert_int_equal(file_word(&f, 0), 1234);
 	check_world(w);
-	/* One that is dirty already. */
+	/* A page that is dirty already. */
 	store(w->cpu[0], PAGE(0), 5);
 	pfn = pin(w->mm, PAGE(0), WRITE);
 	unpin_dirty(w, pfn);
 	assert_int_equal(vellum_page_maybe_pinned(w->memory, pfn), 0);
 	OK(vellum_mapping_sync(f.mapping, 0, 1));
 	assert_int_equal(file_word(&f, 0), 5);
-	/* A pin that was not for storing leaves it clean. */
+	/* A pin for reading leaves the page clean. */
 	pfn = pin(w->mm, PAGE(0), 0);
 	unpin(w, pfn);
 	assert_int_equal(nr_dirty(&f), 0);
@@ -172,8 +172,8 @@ static void T_gup_08_unpin_dirty(void **state)
 	file_destroy(&f);
 }
 
-/* Who pins for storing has the page dirty at once, whatever the entry says later. */
-static void pinned_for_store_is_dirty(void **state)
+/* A pin for writing makes the page dirty at once. */
+static void pin_for_writing_makes_dirty(void **state)
 {
 	struct world *w = *state;
 	uint64_t pfn;
@@ -186,9 +186,9 @@ static void pinned_for_store_is_dirty(void **state)
 	unpin(w, pfn);
 }
 
-/* --- trackers hear of what was stored by frame --- */
+/* --- trackers report stores to pinned frames --- */
 
-static void unpin_dirty_tells_trackers(void **state)
+static void trackers_report_unpin_dirty(void **state)
 {
 	struct world *w = *state;
 	struct vellum_tracker *of_mm, *of_object;
@@ -219,8 +219,8 @@ static void unpin_dirty_tells_trackers(void **state)
 	vellum_mapping_put(shm);
 }
 
-/* A copy that is made for a pin is clean: what was stored before is told of now. */
-static void unsharing_tells_trackers(void **state)
+/* The copy for a pin is clean. Trackers report the stores to the old page. */
+static void trackers_report_the_page_that_was_unshared(void **state)
 {
 	struct world *w = *state;
 	struct vellum_tracker *t;
@@ -239,7 +239,7 @@ static void unsharing_tells_trackers(void **state)
 	vellum_tracker_destroy(t);
 }
 
-/* --- T-fork-06 --- */
+/* --- fork --- */
 
 static void T_fork_06_pinned(void **state)
 {
@@ -268,7 +268,7 @@ static void T_fork_06_pinned(void **state)
 	end_child(child, w->cpu[1]);
 }
 
-/* Read-only at the time of the fork: the child's copy has no W either. A plain reference does not count. */
+/* Read-only during the fork: the child's copy has no W either. A plain reference does not cause a copy. */
 static void T_fork_06_read_only_and_references(void **state)
 {
 	struct world *w = *state;
@@ -295,7 +295,7 @@ static void T_fork_06_read_only_and_references(void **state)
 	end_child(child, w->cpu[1]);
 }
 
-/* No frame for the child's copy: no child, and the parent goes on. */
+/* No frame for the child's copy: fork fails, and the parent is unchanged. */
 static void T_fork_06_no_memory(void **state)
 {
 	struct world *w = *state;
@@ -330,9 +330,9 @@ static void T_fork_06_no_memory(void **state)
 	free(hoard);
 }
 
-/* --- what else a pin outlives --- */
+/* --- operations on pinned pages --- */
 
-static void pin_and_truncate(void **state)
+static void pinned_frame_outlives_truncation(void **state)
 {
 	struct world *w = *state;
 	uint64_t pfn, other;
@@ -344,7 +344,7 @@ static void pin_and_truncate(void **state)
 	OK(vellum_mapping_set_size(f.mapping, PAGE_SIZE));
 	check_world(w);
 	assert_int_equal(try_load(w->cpu[0], PAGE(1)), VELLUM_FAULT_SIGBUS);
-	frame_words(w, pfn)[0] = 42;	/* nobody's bytes, but not somebody else's frame either */
+	frame_words(w, pfn)[0] = 42;	/* the bytes of no page, but the frame is not reused either */
 	OK(vellum_mapping_set_size(f.mapping, 2 * PAGE_SIZE));
 	load(w->cpu[0], PAGE(1));
 	other = pte_pfn(entry_at(w->mm, PAGE(1)));
@@ -357,7 +357,7 @@ static void pin_and_truncate(void **state)
 	file_destroy(&f);
 }
 
-static void pin_and_munmap(void **state)
+static void pinned_frame_outlives_munmap(void **state)
 {
 	struct world *w = *state;
 	uint64_t pfn, before = free_frames(w);
@@ -375,11 +375,11 @@ static void pin_and_munmap(void **state)
 	assert_true(free_frames(w) < before);
 	unpin_dirty(w, pfn);
 	check_world(w);
-	assert_true(free_frames(w) >= before - 1);	/* a top-level part of the tables may stay */
+	assert_true(free_frames(w) >= before - 1);	/* a table may stay */
 }
 
-/* Neither swapped out nor dropped nor moved; what is not pinned beside it is. */
-static void pin_and_reclaim(void **state)
+/* A pinned page is neither swapped out nor dropped nor migrated. Other pages are. */
+static void pinned_page_is_not_reclaimed(void **state)
 {
 	struct world *w = *state;
 	struct ram_swap swap;
@@ -426,8 +426,8 @@ static void pin_and_reclaim(void **state)
 	ram_swap_stop(w, &swap);
 }
 
-/* Rights of the process are the process's: the pin goes on, and the page stays the process's. */
-static void pin_and_mprotect(void **state)
+/* After mprotect, the pin stays, and the page still belongs to the process. */
+static void mprotect_keeps_the_pinned_page(void **state)
 {
 	struct world *w = *state;
 	struct vellum_mm *child;
@@ -439,7 +439,7 @@ static void pin_and_mprotect(void **state)
 	check_world(w);
 	frame_words(w, pfn)[0] = 5;
 	assert_int_equal(load(w->cpu[0], PAGE(0)), 5);
-	child = fork_on(w->mm, w->cpu[1]);	/* read-only, and pinned all the same */
+	child = fork_on(w->mm, w->cpu[1]);	/* read-only, and still pinned */
 	assert_int_not_equal(pte_pfn(entry_at(child, PAGE(0))), pfn);
 	protect(w->mm, 0, 1, VELLUM_PROT_NONE);
 	check_world(w);
@@ -452,8 +452,8 @@ static void pin_and_mprotect(void **state)
 	end_child(child, w->cpu[1]);
 }
 
-/* MADV_FREE of what is pinned loses nothing that was stored by frame. */
-static void pin_and_lazyfree(void **state)
+/* MADV_FREE of a pinned page loses no store to the frame. */
+static void pinned_page_is_not_lazily_freed(void **state)
 {
 	struct world *w = *state;
 	struct ram_swap swap;
@@ -477,8 +477,8 @@ static void pin_and_lazyfree(void **state)
 	ram_swap_stop(w, &swap);
 }
 
-/* Many pins at once count each. */
-static void pins_add_up(void **state)
+/* Several pins of a page are counted. */
+static void pins_are_counted(void **state)
 {
 	struct world *w = *state;
 	uint64_t pfn = 0;
@@ -494,9 +494,9 @@ static void pins_add_up(void **state)
 	check_world(w);
 }
 
-/* --- looking raw frames up --- */
+/* --- lookups of raw frames --- */
 
-static void follow_pfnmap(void **state)
+static void follow_pfnmap_returns_frame_and_rights(void **state)
 {
 	struct world *w = *state;
 	struct counting *c = new_counting();
@@ -531,23 +531,23 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		WORLD_TEST(T_gup_05_unshare),
 		WORLD_TEST(T_gup_05_unshare_keeps_bits),
-		WORLD_TEST(unshare_of_the_last_one),
-		WORLD_TEST(longterm_read_of_private_file),
+		WORLD_TEST(unshare_by_the_last_owner_does_not_copy),
+		WORLD_TEST(longterm_read_of_a_private_file_copies),
 		WORLD_TEST(T_gup_06_fast_during_fork),
 		WORLD_TEST(T_gup_08_unpin_dirty),
-		WORLD_TEST(pinned_for_store_is_dirty),
-		WORLD_TEST(unpin_dirty_tells_trackers),
-		WORLD_TEST(unsharing_tells_trackers),
+		WORLD_TEST(pin_for_writing_makes_dirty),
+		WORLD_TEST(trackers_report_unpin_dirty),
+		WORLD_TEST(trackers_report_the_page_that_was_unshared),
 		WORLD_TEST(T_fork_06_pinned),
 		WORLD_TEST(T_fork_06_read_only_and_references),
 		WORLD_TEST(T_fork_06_no_memory),
-		WORLD_TEST(pin_and_truncate),
-		WORLD_TEST(pin_and_munmap),
-		WORLD_TEST(pin_and_reclaim),
-		WORLD_TEST(pin_and_mprotect),
-		WORLD_TEST(pin_and_lazyfree),
-		WORLD_TEST(pins_add_up),
-		WORLD_TEST(follow_pfnmap),
+		WORLD_TEST(pinned_frame_outlives_truncation),
+		WORLD_TEST(pinned_frame_outlives_munmap),
+		WORLD_TEST(pinned_page_is_not_reclaimed),
+		WORLD_TEST(mprotect_keeps_the_pinned_page),
+		WORLD_TEST(pinned_page_is_not_lazily_freed),
+		WORLD_TEST(pins_are_counted),
+		WORLD_TEST(follow_pfnmap_returns_frame_and_rights),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

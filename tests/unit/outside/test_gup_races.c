@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Pins against forks, truncation, reclaim and unmapping, in threads of their own. */
+/* Pins, while other threads fork, truncate, reclaim and unmap. */
 #include "gup_support.h"
 
 #include <pthread.h>
@@ -10,9 +10,9 @@
 struct race {
 	struct world *w;
 	uint32_t flags;		/* of the pins */
-	uint32_t stop;		/* atomic: the other side is done */
-	uint64_t got;		/* pins that came */
-	uint64_t wrong;		/* atomic: what must not be was */
+	uint32_t stop;		/* atomic: the other thread is done */
+	uint64_t got;		/* successful pins */
+	uint64_t wrong;		/* atomic: violations */
 	struct vellum_mapping *shm;
 };
 
@@ -37,7 +37,7 @@ static void wrong_if(struct race *r, bool is)
 		__atomic_fetch_add(&r->wrong, 1, __ATOMIC_RELAXED);
 }
 
-/* While the pin lasts, what the process stores is in the frame, and the other way round: word 1 and word 2. */
+/* During the pin, process and pinning thread see each other's stores, in word 1 and word 2. */
 static void *pin_and_compare(void *arg)
 {
 	struct race *r = arg;
@@ -65,7 +65,7 @@ static void *pin_and_compare(void *arg)
 	return NULL;
 }
 
-/* The child's bytes are those of the fork: nobody stores to them by frame. */
+/* The child has the bytes of the fork. No pin stores to its pages. */
 static void fork_and_compare(struct race *r)
 {
 	uint64_t was[PAGES][2], now;
@@ -119,7 +119,7 @@ static void T_gup_06_longterm_pins_and_forks(void **state)
 	race_with_forks(*state, pin_and_compare, WRITE | LONGTERM);
 }
 
-/* Only the fast path: it has to see a fork by itself. The process stores, which gives it W to find. */
+/* Only the fast path, which must notice forks without a lock. The process stores, so that entries get W. */
 static void *pin_fast_only(void *arg)
 {
 	struct race *r = arg;
@@ -145,7 +145,7 @@ static void T_gup_06_fast_pins_and_forks(void **state)
 	race_with_forks(*state, pin_fast_only, 0);
 }
 
-/* A frame that a pin has is nobody else's, whatever becomes of the mapping. */
+/* A pinned frame is not reused, even if its mapping is removed. */
 static void *pin_what_comes_and_goes(void *arg)
 {
 	struct race *r = arg;
@@ -189,7 +189,7 @@ static void come_and_go(struct race *r, unsigned round)
 	}
 }
 
-static void pins_of_what_comes_and_goes(void **state)
+static void pins_while_pages_are_truncated_and_unmapped(void **state)
 {
 	struct world *w = *state;
 	struct race r = { .w = w };
@@ -218,7 +218,7 @@ int main(void)
 		WORLD_TEST(T_gup_06_read_pins_and_forks),
 		WORLD_TEST(T_gup_06_longterm_pins_and_forks),
 		WORLD_TEST(T_gup_06_fast_pins_and_forks),
-		WORLD_TEST(pins_of_what_comes_and_goes),
+		WORLD_TEST(pins_while_pages_are_truncated_and_unmapped),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

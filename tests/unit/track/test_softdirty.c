@@ -33,7 +33,8 @@ static void move_to(struct vellum_mm *mm, unsigned from, unsigned pages, unsigne
 {
 	uint64_t addr = PAGE(to);
 
-	OK(vellum_mremap(mm, PAGE(from), BYTES(pages), BYTES(pages), VELLUM_MREMAP_MAYMOVE | VELLUM_MREMAP_FIXED, &addr));
+	OK(vellum_mremap(mm, PAGE(from), BYTES(pages), BYTES(pages),
+			 VELLUM_MREMAP_MAYMOVE | VELLUM_MREMAP_FIXED, &addr));
 }
 
 static void clear_refs_errors(void **state)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* userfaultfd: registration, write protection and what it survives, close. */
+/* userfaultfd: registration, write protection and what keeps it, close. */
 #include "uffd_support.h"
 
 #define WRITE_WP (VELLUM_UFFD_FLAG_WRITE | VELLUM_UFFD_FLAG_WP)
@@ -18,7 +18,7 @@ static void T_vma_03_contexts_keep_mappings_apart(void **state)
 	assert_int_equal(nr_vmas(w->mm), 1);
 	enrol(w, a, 0, 6, MISSING);
 	enrol(w, b, 6, 6, MISSING);
-	assert_int_equal(nr_vmas(w->mm), 2); /* the same modes, but not the same context */
+	assert_int_equal(nr_vmas(w->mm), 2); /* the same modes, but other contexts */
 	withdraw(w, a, 0, 6);
 	withdraw(w, b, 6, 6);
 	assert_int_equal(nr_vmas(w->mm), 1);
@@ -34,8 +34,8 @@ static void T_vma_03_contexts_keep_mappings_apart(void **state)
 	vellum_uffd_put(b);
 }
 
-/* Gaps are no error, and registering changes no entry. */
-static void register_over_gaps(void **state)
+/* A range with gaps can be registered. Registering changes no entry. */
+static void register_allows_gaps(void **state)
 {
 	struct world *w = *state;
 	struct vellum_uffd *u = new_uffd(w, 0);
@@ -54,7 +54,6 @@ static void register_over_gaps(void **state)
 	vellum_uffd_put(u);
 }
 
-/* */
 static void T_uffd_14_register_again_replaces(void **state)
 {
 	struct world *w = *state;
@@ -66,7 +65,7 @@ static void T_uffd_14_register_again_replaces(void **state)
 	guard_writes(w, u, 0, 2);
 	assert_word(w, 0, IS_WP_NONE);
 	enrol(w, u, 0, 2, MISSING);
-	assert_word(w, 0, IS_WP_NONE); /* stale: nobody keeps the promise any more */
+	assert_word(w, 0, IS_WP_NONE); /* stale: the VMA is not registered for WP any more */
 	start_store(w, &job, PAGE(0), 5);
 	says_fault(u, &job, PAGE(0), VELLUM_UFFD_FLAG_WRITE);
 	OK(copy_in(u, 0, 9, 0));
@@ -76,14 +75,14 @@ static void T_uffd_14_register_again_replaces(void **state)
 	map_at(w->mm, 8, 2, RW, ANON);
 	store(w->cpu[0], PAGE(8), 1);
 	enrol(w, u, 8, 2, MISSING | WP);
-	enrol(w, u, 8, 2, MISSING); /* contained: both stay */
+	enrol(w, u, 8, 2, MISSING); /* a range within the VMA: both modes stay */
 	guard_writes(w, u, 8, 2);
 	store_waits(w, u, 8, 6);
 	vellum_uffd_put(u);
 }
 
-/* A page that is protected in a mapping that is no longer: an ordinary read-only one. */
-static void stale_protection_is_ignored(void **state)
+/* A page that is protected, in a VMA that is not registered for WP any more, is an ordinary read-only page. */
+static void without_wp_mode_protection_is_ignored(void **state)
 {
 	struct world *w = *state;
 	struct vellum_uffd *u = new_uffd(w, 0);
@@ -103,7 +102,7 @@ static void stale_protection_is_ignored(void **state)
 	vellum_uffd_put(u);
 }
 
-/* --- protection of what is not there --- */
+/* --- protection of missing pages --- */
 
 static void T_uffd_01_none_is_not_protected(void **state)
 {
@@ -117,7 +116,7 @@ static void T_uffd_01_none_is_not_protected(void **state)
 	store_passes(w, u, 0, 11);
 	assert_word(w, 0, IS_PAGE);
 	assert_int_equal(load(w->cpu[0], PAGE(0)), 11);
-	/* What is thrown away takes its protection with it. */
+	/* DONTNEED of private memory drops the protection. */
 	guard_writes(w, u, 0, 1);
 	assert_word(w, 0, IS_WP_PAGE);
 	dontneed(w->mm, 0, 1);
@@ -141,8 +140,8 @@ static void T_uffd_02_unpopulated_is_protected(void **state)
 	assert_word(w, 0, IS_WP_PAGE);
 	store_waits(w, u, 0, 21);
 	assert_word(w, 0, IS_PAGE);
-	store_waits(w, u, 1, 22); /* from the marker straight */
-	/* Private memory: gone, all the same. */
+	store_waits(w, u, 1, 22); /* directly from the marker */
+	/* Private memory: DONTNEED drops markers, too. */
 	dontneed(w->mm, 0, 4);
 	check_world(w);
 	for (unsigned i = 0; i < 4; i++)
@@ -155,7 +154,7 @@ static void T_uffd_02_unpopulated_is_protected(void **state)
 	vellum_uffd_put(u);
 }
 
-/* --- objects: the promise is for the address --- */
+/* --- shared memory: the address stays protected --- */
 
 static void T_uffd_03_survives_dontneed(void **state)
 {
@@ -197,7 +196,7 @@ static void T_uffd_04_survives_swap_and_dontneed(void **state)
 	page_out(w, 1, 2);
 	assert_true(pte_swp_uffd_wp(entry_at(w->mm, PAGE(1))));
 	assert_word(w, 1, IS_WP_NONE);
-	store_waits(w, u, 2, 43); /* back from swap, protected still */
+	store_waits(w, u, 2, 43); /* swapped in, and still protected */
 	dontneed(w->mm, 1, 1);
 	check_world(w);
 	assert_true(pte_is_marker(entry_at(w->mm, PAGE(1))));
@@ -220,7 +219,7 @@ static void T_uffd_05_ends_with_the_mapping(void **state)
 	struct vellum_uffd *u = new_uffd(w, 0);
 	struct vellum_mapping *mapping = new_shmem(w, 4);
 
-	map_at(w->mm, 8, 1, RW, ANON);	/* the tables stay: what is left in them would show */
+	map_at(w->mm, 8, 1, RW, ANON);	/* the tables stay, so entries left in them would be found */
 	map_object(w->mm, 0, 4, RW, VELLUM_MAP_SHARED, mapping, 0, RW);
 	store(w->cpu[0], PAGE(0), 1);
 	for (unsigned over = 0; over < 2; over++) {
@@ -242,7 +241,7 @@ static void T_uffd_05_ends_with_the_mapping(void **state)
 	vellum_uffd_put(u);
 }
 
-static void T_uffd_07_marker_of_what_is_missed(void **state)
+static void T_uffd_07_marker_and_missing_fault(void **state)
 {
 	struct world *w = *state;
 	struct vellum_uffd *u = new_uffd(w, 0);
@@ -253,7 +252,7 @@ static void T_uffd_07_marker_of_what_is_missed(void **state)
 	guard_writes(w, u, 0, 4);
 	assert_word(w, 0, IS_WP_NONE);
 	start_store(w, &job, PAGE(0), 71);
-	says_fault(u, &job, PAGE(0), VELLUM_UFFD_FLAG_WRITE); /* missing comes first */
+	says_fault(u, &job, PAGE(0), VELLUM_UFFD_FLAG_WRITE); /* the missing fault comes first */
 	OK(copy_in(u, 0, 70, VELLUM_UFFD_COPY_WP));
 	says_fault(u, &job, PAGE(0), WRITE_WP);
 	assert_word(w, 0, IS_WP_PAGE);
@@ -261,7 +260,7 @@ static void T_uffd_07_marker_of_what_is_missed(void **state)
 	resolve(u, 0, 1);
 	ends(&job);
 	assert_int_equal(load(w->cpu[0], PAGE(0)), 71);
-	OK(copy_in(u, 1, 72, 0)); /* over the marker, and the protection is gone */
+	OK(copy_in(u, 1, 72, 0)); /* replaces the marker, without protection */
 	check_world(w);
 	assert_word(w, 1, IS_PAGE);
 	store_passes(w, u, 1, 73);
@@ -270,7 +269,7 @@ static void T_uffd_07_marker_of_what_is_missed(void **state)
 
 /* --- other operations --- */
 
-static void T_uffd_10_mprotect_keeps_it(void **state)
+static void T_uffd_10_mprotect_keeps_protection(void **state)
 {
 	struct world *w = *state;
 	struct vellum_uffd *u = new_uffd(w, 0);
@@ -297,8 +296,8 @@ static void T_uffd_10_mprotect_keeps_it(void **state)
 	vellum_uffd_put(u);
 }
 
-/* FREE keeps the protection of what it leaves there. */
-static void advice_free_keeps_it(void **state)
+/* MADV_FREE keeps the protection of pages that it keeps. */
+static void madv_free_keeps_protection(void **state)
 {
 	struct world *w = *state;
 	struct vellum_uffd *u = new_uffd(w, VELLUM_UFFD_FEATURE_WP_UNPOPULATED);
@@ -315,8 +314,8 @@ static void advice_free_keeps_it(void **state)
 	vellum_uffd_put(u);
 }
 
-/* Soft-dirty and protection are bits of their own. */
-static void soft_dirty_is_another_bit(void **state)
+/* Soft-dirty and uffd-wp are separate bits. */
+static void soft_dirty_and_protection_are_separate(void **state)
 {
 	struct world *w = *state;
 	struct vellum_uffd *u = new_uffd(w, 0);
@@ -338,9 +337,9 @@ static void soft_dirty_is_another_bit(void **state)
 	vellum_uffd_put(u);
 }
 
-/* --- the end --- */
+/* --- close and unregister --- */
 
-static void T_uffd_15_close_lets_everyone_go(void **state)
+static void T_uffd_15_close_wakes_all_threads(void **state)
 {
 	struct world *w = *state;
 	struct vellum_uffd *u = new_uffd(w, 0);
@@ -374,7 +373,7 @@ static void T_uffd_15_close_lets_everyone_go(void **state)
 	vellum_uffd_put(u);
 }
 
-/* Protection and wp markers go, poison stays, bytes stay. */
+/* Protection and wp markers are removed. Poison and bytes stay. */
 static void unregister_and_close(void **state)
 {
 	struct world *w = *state;
@@ -406,8 +405,8 @@ static void unregister_and_close(void **state)
 	}
 }
 
-/* The address space is gone before the context. */
-static void outlives_its_address_space(void **state)
+/* The address space is destroyed before the context. */
+static void context_outlives_its_address_space(void **state)
 {
 	struct world *w = *state;
 	struct vellum_mm *mm;
@@ -435,21 +434,21 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		WORLD_TEST(T_vma_03_contexts_keep_mappings_apart),
-		WORLD_TEST(register_over_gaps),
+		WORLD_TEST(register_allows_gaps),
 		WORLD_TEST(T_uffd_14_register_again_replaces),
-		WORLD_TEST(stale_protection_is_ignored),
+		WORLD_TEST(without_wp_mode_protection_is_ignored),
 		WORLD_TEST(T_uffd_01_none_is_not_protected),
 		WORLD_TEST(T_uffd_02_unpopulated_is_protected),
 		WORLD_TEST(T_uffd_03_survives_dontneed),
 		WORLD_TEST(T_uffd_04_survives_swap_and_dontneed),
 		WORLD_TEST(T_uffd_05_ends_with_the_mapping),
-		WORLD_TEST(T_uffd_07_marker_of_what_is_missed),
-		WORLD_TEST(T_uffd_10_mprotect_keeps_it),
-		WORLD_TEST(advice_free_keeps_it),
-		WORLD_TEST(soft_dirty_is_another_bit),
-		WORLD_TEST(T_uffd_15_close_lets_everyone_go),
+		WORLD_TEST(T_uffd_07_marker_and_missing_fault),
+		WORLD_TEST(T_uffd_10_mprotect_keeps_protection),
+		WORLD_TEST(madv_free_keeps_protection),
+		WORLD_TEST(soft_dirty_and_protection_are_separate),
+		WORLD_TEST(T_uffd_15_close_wakes_all_threads),
 		WORLD_TEST(unregister_and_close),
-		WORLD_TEST(outlives_its_address_space),
+		WORLD_TEST(context_outlives_its_address_space),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

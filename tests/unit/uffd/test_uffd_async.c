@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* userfaultfd: protection that resolves itself, of huge pages, and before and after the flush. */
+/* userfaultfd: asynchronous protection, huge pages, stores before and after the flush. */
 #include "uffd_support.h"
 
 #define WRITE_WP (VELLUM_UFFD_FLAG_WRITE | VELLUM_UFFD_FLAG_WP)
@@ -61,7 +61,7 @@ static void T_uffd_08_async_huge(void **state)
 	store(w->cpu[0], PAGE(519), 4);
 	enrol(w, u, 512, 512, WP);
 	guard_writes(w, u, 512, 512);
-	assert_int_equal(entry_at(w->mm, PAGE(512)).val, 0); /* protected as it is */
+	assert_int_equal(entry_at(w->mm, PAGE(512)).val, 0); /* protected without a split */
 	assert_int_equal(nr_protected(w, 512), 512);
 	store_passes(w, u, 519, 87);
 	assert_int_equal(nr_protected(w, 512), 511);
@@ -71,8 +71,8 @@ static void T_uffd_08_async_huge(void **state)
 	vellum_uffd_put(u);
 }
 
-/* One message for the page; resolving a part splits. */
-static void sync_huge(void **state)
+/* One message for the huge page. Resolving a part splits it. */
+static void sync_protection_of_a_huge_page(void **state)
 {
 	struct world *w = *state;
 	struct vellum_uffd *u = new_uffd(w, 0);
@@ -110,7 +110,7 @@ static void protecting_a_part_splits(void **state)
 	vellum_uffd_put(u);
 }
 
-/* --- translations that are still about --- */
+/* --- stale translations --- */
 
 struct window {
 	struct world *w;
@@ -118,7 +118,7 @@ struct window {
 	bool open;
 };
 
-/* The entry is protected and nobody has forgotten that it was not. */
+/* The entry is protected, but the TLBs are not flushed yet. */
 static void store_by_stale_translation(void *arg)
 {
 	struct window *win = arg;
@@ -130,7 +130,7 @@ static void store_by_stale_translation(void *arg)
 	store(w->cpu[0], PAGE(0), 91);
 	start_access(w, &win->job, 2, job_store, PAGE(0) + 8, 92);
 	for (unsigned i = 0; i < 100; i++)
-		sched_yield(); /* it may get as far as it likes, and need not */
+		sched_yield(); /* gives the other store time; the test does not depend on it */
 	store(w->cpu[0], PAGE(0) + 16, 93);
 }
 
@@ -158,7 +158,7 @@ static void T_uffd_09_no_store_is_lost_before_the_flush(void **state)
 	vellum_uffd_put(u);
 }
 
-/* When the call is over no translation lets a store pass. */
+/* When the call returns, no translation allows a store. */
 static void protection_is_flushed(void **state)
 {
 	struct world *w = *state;
@@ -171,7 +171,7 @@ static void protection_is_flushed(void **state)
 	store(w->cpu[1], PAGE(0), 1);
 	guard_writes(w, u, 0, 1);
 	job = (struct job){.cpu = w->cpu[1], .addr = PAGE(0), .val = 2};
-	start(w, &job, job_store); /* with the TLB as it is */
+	start(w, &job, job_store); /* without a flush */
 	says_fault(u, &job, PAGE(0), WRITE_WP);
 	assert_int_equal(load(w->cpu[0], PAGE(0)), 1);
 	resolve(u, 0, 1);
@@ -184,7 +184,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		WORLD_TEST(T_uffd_08_async_resolves_by_itself),
 		WORLD_TEST(T_uffd_08_async_huge),
-		WORLD_TEST(sync_huge),
+		WORLD_TEST(sync_protection_of_a_huge_page),
 		WORLD_TEST(protecting_a_part_splits),
 		WORLD_TEST(T_uffd_09_no_store_is_lost_before_the_flush),
 		WORLD_TEST(protection_is_flushed),

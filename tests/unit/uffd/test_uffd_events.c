@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* userfaultfd: what operations on mappings make of protection, and the events that they send. */
+/* userfaultfd: protection after mremap, fork and munmap, and their events. */
 #include "uffd_support.h"
 
 #define EV_FORK   VELLUM_UFFD_FEATURE_EVENT_FORK
@@ -10,7 +10,7 @@
 static void until_told(struct vellum_uffd *u, const struct job *job)
 {
 	wait_for_message(u, job);
-	assert_false(is_over(job)); /* it waits for the reader */
+	assert_false(is_over(job)); /* waits for the reader */
 }
 
 /* --- mremap --- */
@@ -34,7 +34,7 @@ static void T_uffd_11_moved_without_the_event(void **state)
 	vellum_uffd_put(u);
 }
 
-/* Whole tables move too: protection does not stay in them. */
+/* A move of whole tables drops the protection, too. */
 static void T_uffd_11_tables_moved_without_the_event(void **state)
 {
 	struct world *w = *state;
@@ -56,8 +56,8 @@ static void T_uffd_11_tables_moved_without_the_event(void **state)
 	vellum_uffd_put(u);
 }
 
-/* No frame for the second table of the new place: what has moved comes back as it was. */
-static void failed_move_keeps_protection(void **state)
+/* No frame for the second table at the new address: the pages are moved back, and keep their protection. */
+static void failed_mremap_keeps_protection(void **state)
 {
 	struct world *w = *state;
 	struct vellum_uffd *u = new_uffd(w, 0);
@@ -84,7 +84,7 @@ static void failed_move_keeps_protection(void **state)
 		assert_true(n);
 		vellum_memory_free_device(w->memory, hoard[--n], 1);
 	}
-	assert_true(failed >= 2);	/* no table, and one */
+	assert_true(failed >= 2);	/* once without any table, and once with the first */
 	assert_word(w, 2048, IS_PAGE);
 	while (n)
 		vellum_memory_free_device(w->memory, hoard[--n], 1);
@@ -112,7 +112,7 @@ static void T_uffd_11_moved_with_the_event(void **state)
 	map_protected(w, u, 0);
 	start_move(w, &job, 0, 4, 100, 0);
 	until_told(u, &job);
-	assert_word(w, 100, IS_WP_PAGE); /* it is told after the move */
+	assert_word(w, 100, IS_WP_PAGE); /* the event comes after the move */
 	says_remap(u, &job, 0, 100, 4);
 	ends(&job);
 	assert_word(w, 101, IS_WP_NONE);
@@ -122,8 +122,8 @@ static void T_uffd_11_moved_with_the_event(void **state)
 	vellum_uffd_put(u);
 }
 
-/* The length is the old one, and the old place is unmapped. */
-static void remap_and_unmap(void **state)
+/* The event has the old length. Then an event for the unmapped old range. */
+static void mremap_sends_remap_and_unmap(void **state)
 {
 	struct world *w = *state;
 	struct vellum_uffd *u = new_uffd(w, EV_REMAP | EV_UNMAP);
@@ -144,7 +144,7 @@ static void remap_and_unmap(void **state)
 	vellum_uffd_put(u);
 }
 
-static void remap_without_unmapping(void **state)
+static void mremap_dontunmap_sends_remap(void **state)
 {
 	struct world *w = *state;
 	struct vellum_uffd *u = new_uffd(w, EV_REMAP | EV_UNMAP);
@@ -156,13 +156,13 @@ static void remap_without_unmapping(void **state)
 	ends(&job);
 	says_nothing(u);
 	store_waits(w, u, 100, 1);
-	guard_writes(w, u, 0, 4); /* registered still */
+	guard_writes(w, u, 0, 4); /* still registered */
 	assert_word(w, 0, IS_WP_NONE);
 	store_waits(w, u, 0, 2);
 	vellum_uffd_put(u);
 }
 
-static void shrinking_unmaps(void **state)
+static void mremap_that_shrinks_sends_unmap(void **state)
 {
 	struct world *w = *state;
 	struct vellum_uffd *u = new_uffd(w, EV_REMAP | EV_UNMAP);
@@ -242,7 +242,7 @@ static void T_uffd_12_fork_with_the_event(void **state)
 		says_nothing(u);
 		resolve(theirs, i, 1);
 		ends(&child_store);
-		assert_word(w, i, i ? IS_WP_NONE : IS_WP_PAGE); /* the parent's own */
+		assert_word(w, i, i ? IS_WP_NONE : IS_WP_PAGE); /* the parent's protection stays */
 	}
 	end_child(job.child, w->cpu[2]);
 	vellum_uffd_put(theirs);
@@ -250,8 +250,8 @@ static void T_uffd_12_fork_with_the_event(void **state)
 	vellum_uffd_put(u);
 }
 
-/* Private memory, missing pages: the child's faults are its context's. */
-static void fork_passes_all_modes_on(void **state)
+/* Private memory, missing pages: the child's faults go to the child's context. */
+static void child_inherits_all_modes(void **state)
 {
 	struct world *w = *state;
 	struct vellum_uffd *u = new_uffd(w, EV_FORK), *theirs;
@@ -280,8 +280,8 @@ static void fork_passes_all_modes_on(void **state)
 	vellum_uffd_put(u);
 }
 
-/* Nobody took the message: the child's ranges are nobody's. */
-static void fork_whose_event_is_dropped(void **state)
+/* If no reader takes the message, the child's ranges are not registered. */
+static void child_is_not_registered_if_its_event_is_dropped(void **state)
 {
 	struct world *w = *state;
 
@@ -311,7 +311,7 @@ static void fork_whose_event_is_dropped(void **state)
 
 /* --- REMOVE --- */
 
-static void T_uffd_16_remove_is_told_first(void **state)
+static void T_uffd_16_remove_event_comes_first(void **state)
 {
 	static const int advices[] = {VELLUM_MADV_DONTNEED, VELLUM_MADV_DONTNEED_LOCKED, VELLUM_MADV_REMOVE};
 	struct world *w = *state;
@@ -335,7 +335,7 @@ static void T_uffd_16_remove_is_told_first(void **state)
 	vellum_uffd_put(u);
 }
 
-static void T_uffd_16_free_is_told(void **state)
+static void T_uffd_16_madv_free_sends_remove(void **state)
 {
 	struct world *w = *state;
 	struct vellum_uffd *u = new_uffd(w, EV_REMOVE);
@@ -360,7 +360,7 @@ static void T_uffd_16_free_is_told(void **state)
 	vellum_uffd_put(u);
 }
 
-/* Its part of each mapping, and only of those of the context. */
+/* One event for the part of each VMA of the context. */
 static void remove_over_several_mappings(void **state)
 {
 	struct world *w = *state;
@@ -382,8 +382,8 @@ static void remove_over_several_mappings(void **state)
 	vellum_uffd_put(u);
 }
 
-/* While the event is on its way the mapping goes, or a part of it. */
-static void mapping_vanishes_meanwhile(void **state)
+/* While the event is pending, the VMA is unmapped, or a part of it. */
+static void vma_is_unmapped_while_the_event_is_pending(void **state)
 {
 	struct world *w = *state;
 	struct vellum_uffd *u = new_uffd(w, EV_REMOVE);
@@ -404,7 +404,7 @@ static void mapping_vanishes_meanwhile(void **state)
 	until_told(u, &job);
 	unmap(w->mm, 2, 2);
 	says_range(u, &job, VELLUM_UFFD_EVENT_REMOVE, 0, 4);
-	ends_with(&job, -ENOMEM); /* what is left is done, the rest is a hole */
+	ends_with(&job, -ENOMEM); /* done for the part that is still mapped; the rest is a hole */
 	assert_word(w, 0, 0);
 	assert_word(w, 1, 0);
 	vellum_uffd_put(u);
@@ -412,7 +412,7 @@ static void mapping_vanishes_meanwhile(void **state)
 
 /* --- UNMAP --- */
 
-/* Both contexts get just one message, in whichever order. */
+/* Each context gets exactly one message, in any order. */
 static void says_unmap_to_both(struct vellum_uffd *const u[2], const struct job *job, unsigned at,
 			       unsigned pages)
 {
@@ -427,7 +427,7 @@ static void says_unmap_to_both(struct vellum_uffd *const u[2], const struct job 
 			told |= 1u << i;
 		}
 		if (is_over(job) && told != 3)
-			fail_msg("it ended and told %u", told);
+			fail_msg("it ended after messages %u", told);
 		sched_yield();
 	}
 }
@@ -443,7 +443,7 @@ static void job_map_over(struct job *job)
 	job->result = vellum_mmap(job->mm, &args, &job->to);
 }
 
-static void T_uffd_16_unmap_is_told_once(void **state)
+static void T_uffd_16_one_unmap_event_per_context(void **state)
 {
 	struct world *w = *state;
 	struct vellum_uffd *u[2] = {new_uffd(w, EV_UNMAP), new_uffd(w, EV_UNMAP)};
@@ -468,8 +468,8 @@ static void T_uffd_16_unmap_is_told_once(void **state)
 	vellum_uffd_put(u[1]);
 }
 
-/* It is told when all is over, and then the reader may map there again. */
-static void unmap_is_told_afterwards(void **state)
+/* The event comes after the unmap, so the reader may map there again. */
+static void unmap_event_comes_afterwards(void **state)
 {
 	struct world *w = *state;
 	struct vellum_uffd *u = new_uffd(w, EV_UNMAP);
@@ -488,8 +488,8 @@ static void unmap_is_told_afterwards(void **state)
 	vellum_uffd_put(u);
 }
 
-/* The end of an address space tells nobody. */
-static void exit_is_not_told(void **state)
+/* Destroying an address space sends no event. */
+static void exit_sends_no_event(void **state)
 {
 	struct world *w = *state;
 	struct vellum_mm *mm;
@@ -507,9 +507,9 @@ static void exit_is_not_told(void **state)
 	vellum_uffd_put(u);
 }
 
-/* --- on their way --- */
+/* --- pending events --- */
 
-static void T_uffd_13_no_filling_while_an_event_is_on_its_way(void **state)
+static void T_uffd_13_ioctls_are_eagain_while_an_event_is_pending(void **state)
 {
 	struct world *w = *state;
 	struct vellum_uffd *u = new_uffd(w, EV_REMOVE);
@@ -521,7 +521,7 @@ static void T_uffd_13_no_filling_while_an_event_is_on_its_way(void **state)
 	enrol(w, u, 0, 8, MISSING | WP);
 	start_madvise(w, &job, 0, 4, VELLUM_MADV_DONTNEED);
 	until_told(u, &job);
-	assert_int_equal(copy_in(u, 5, 1, 0), -EAGAIN); /* anywhere; looks at the result too */
+	assert_int_equal(copy_in(u, 5, 1, 0), -EAGAIN); /* at any address; also checks the result */
 	assert_int_equal(vellum_uffd_zeropage(u, PAGE(5), PAGE_SIZE, 0, &done), -EAGAIN);
 	assert_int_equal(done, -EAGAIN);
 	done = 0;
@@ -544,8 +544,8 @@ static void T_uffd_13_no_filling_while_an_event_is_on_its_way(void **state)
 	vellum_uffd_put(u);
 }
 
-/* Who waits for a reader can be broken off, and the operation is done all the same. */
-static void event_waits_can_be_broken_off(void **state)
+/* A signal interrupts the wait for a reader. The operation is still done. */
+static void signals_interrupt_waits_for_a_reader(void **state)
 {
 	struct world *w = *state;
 	struct vellum_uffd *u = new_uffd(w, EV_UNMAP | EV_REMOVE);
@@ -586,24 +586,24 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		WORLD_TEST(T_uffd_11_moved_without_the_event),
 		WORLD_TEST(T_uffd_11_tables_moved_without_the_event),
-		WORLD_TEST(failed_move_keeps_protection),
+		WORLD_TEST(failed_mremap_keeps_protection),
 		WORLD_TEST(T_uffd_11_moved_with_the_event),
-		WORLD_TEST(remap_and_unmap),
-		WORLD_TEST(remap_without_unmapping),
-		WORLD_TEST(shrinking_unmaps),
+		WORLD_TEST(mremap_sends_remap_and_unmap),
+		WORLD_TEST(mremap_dontunmap_sends_remap),
+		WORLD_TEST(mremap_that_shrinks_sends_unmap),
 		WORLD_TEST(T_uffd_12_fork_without_the_event),
 		WORLD_TEST(T_uffd_12_fork_with_the_event),
-		WORLD_TEST(fork_passes_all_modes_on),
-		WORLD_TEST(fork_whose_event_is_dropped),
-		WORLD_TEST(T_uffd_16_remove_is_told_first),
-		WORLD_TEST(T_uffd_16_free_is_told),
+		WORLD_TEST(child_inherits_all_modes),
+		WORLD_TEST(child_is_not_registered_if_its_event_is_dropped),
+		WORLD_TEST(T_uffd_16_remove_event_comes_first),
+		WORLD_TEST(T_uffd_16_madv_free_sends_remove),
 		WORLD_TEST(remove_over_several_mappings),
-		WORLD_TEST(mapping_vanishes_meanwhile),
-		WORLD_TEST(T_uffd_16_unmap_is_told_once),
-		WORLD_TEST(unmap_is_told_afterwards),
-		WORLD_TEST(exit_is_not_told),
-		WORLD_TEST(T_uffd_13_no_filling_while_an_event_is_on_its_way),
-		WORLD_TEST(event_waits_can_be_broken_off),
+		WORLD_TEST(vma_is_unmapped_while_the_event_is_pending),
+		WORLD_TEST(T_uffd_16_one_unmap_event_per_context),
+		WORLD_TEST(unmap_event_comes_afterwards),
+		WORLD_TEST(exit_sends_no_event),
+		WORLD_TEST(T_uffd_13_ioctls_are_eagain_while_an_event_is_pending),
+		WORLD_TEST(signals_interrupt_waits_for_a_reader),
 		WORLD_TEST(close_drops_events),
 	};
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* userfaultfd: pages that are put in: COPY, ZEROPAGE, CONTINUE, POISON; what they become, and errors. */
+/* userfaultfd: COPY, ZEROPAGE, CONTINUE and POISON, the entries that they install, and errors. */
 #include "uffd_support.h"
 
-/* --- T-uffd-13 --- */
+/* --- pages that are present --- */
 
-static void T_uffd_13_what_is_there_stays(void **state)
+static void T_uffd_13_present_pages_stay(void **state)
 {
 	struct world *w = *state;
 	struct vellum_uffd *u = new_uffd(w, 0);
@@ -31,7 +31,7 @@ static void T_uffd_13_what_is_there_stays(void **state)
 	free(swap);
 }
 
-static void T_uffd_13_a_part(void **state)
+static void T_uffd_13_range_that_is_done_in_part(void **state)
 {
 	struct world *w = *state;
 	struct vellum_uffd *u = new_uffd(w, 0);
@@ -48,7 +48,7 @@ static void T_uffd_13_a_part(void **state)
 	says_fault(u, &job, PAGE(1), 0);
 	assert_int_equal(vellum_uffd_copy(u, PAGE(0), 0, bytes, sizeof(bytes), 0, &done), -EAGAIN);
 	assert_int_equal(done, BYTES(2));
-	assert_int_equal(nr_waiting(w, u), 0); /* what was done wakes */
+	assert_int_equal(nr_waiting(w, u), 0); /* the pages before the error were installed, so their waiters woke */
 	ends(&job);
 	assert_int_equal(job.val, 0x7777777777777777);
 	assert_word(w, 3, 0);
@@ -73,7 +73,7 @@ static void T_uffd_13_markers(void **state)
 	enrol(w, u, 0, 8, MISSING | WP);
 	guard_writes(w, u, 0, 8);
 	assert_int_equal(zero_in(u, 0), -EEXIST);
-	OK(zero_in(u, 7));	/* an object gets a page of its own, as with COPY: that replaces them */
+	OK(zero_in(u, 7));	/* shared memory gets a page, as with COPY, which replaces the marker */
 	assert_int_equal(load(w->cpu[0], PAGE(7)), 0);
 	for (unsigned i = 0; i < 8; i += 4) {
 		assert_int_equal(poison_in(u, i), -EEXIST);
@@ -88,7 +88,7 @@ static void T_uffd_13_markers(void **state)
 		if (!i)
 			assert_int_equal(zero_in(u, i + 2), -EEXIST);
 		assert_int_equal(try_load(w->cpu[0], PAGE(i + 2)), VELLUM_FAULT_HWPOISON);
-		OK(copy_in(u, i + 2, 7, 0)); /* heals */
+		OK(copy_in(u, i + 2, 7, 0)); /* replaces the poison */
 		assert_int_equal(load(w->cpu[0], PAGE(i + 2)), 7);
 		check_world(w);
 	}
@@ -111,7 +111,7 @@ static void copy_errors(void **state)
 	enrol(w, u, 8, 12, MISSING);
 	assert_int_equal(copy_in(u, 2, 1, 0), -ENOENT); /* not registered */
 	assert_int_equal(copy_in(u, 30, 1, 0), -ENOENT);
-	/* Leaves the mapping. */
+	/* The range leaves the VMA. */
 	assert_int_equal(vellum_uffd_copy(u, PAGE(1), PAGE(2), NULL, BYTES(2), 0, &done), -ENOENT);
 	assert_int_equal(copy_in(u, 10, 1, 0), -EFAULT); /* beyond the end */
 	assert_int_equal(copy_in(u, 18, 1, 0), -EFAULT);
@@ -127,15 +127,15 @@ static void copy_errors(void **state)
 
 		assert_int_equal(vellum_uffd_copy(u, PAGE(1), 0, page, PAGE_SIZE, 4, &done), -EINVAL);
 		assert_int_equal(vellum_uffd_copy(u, PAGE(1), 0, page, PAGE_SIZE, VELLUM_UFFD_COPY_WP, &done),
-				 -EINVAL); /* not registered for that */
+				 -EINVAL); /* not registered for WP */
 	}
 	unmap(w->mm, 0, 20);
 	vellum_mapping_put(mapping);
 	vellum_uffd_put(u);
 }
 
-/* Bytes are not fetched for a place that cannot take them: that could wait for a fault for ever. */
-static void copy_looks_at_the_target_first(void **state)
+/* COPY does not read the bytes if the target cannot be filled. Reading could wait forever for a fault. */
+static void copy_checks_the_target_first(void **state)
 {
 	struct world *w = *state;
 	struct vellum_uffd *u = new_uffd(w, 0);
@@ -151,8 +151,8 @@ static void copy_looks_at_the_target_first(void **state)
 	vellum_uffd_put(u);
 }
 
-/* From the program's own memory, at any byte; a part of it may be missing. */
-static void copy_from_the_program(void **state)
+/* The source is the program's memory, at any alignment. A part of it may be missing. */
+static void copy_reads_from_the_program(void **state)
 {
 	struct world *w = *state;
 	struct vellum_uffd *u = new_uffd(w, 0);
@@ -188,8 +188,8 @@ static void other_fills_errors(void **state)
 	assert_int_equal(vellum_uffd_zeropage(u, PAGE(0), PAGE_SIZE, 2, &done), -EINVAL);
 	assert_int_equal(vellum_uffd_poison(u, PAGE(0), PAGE_SIZE, 2, &done), -EINVAL);
 	assert_int_equal(vellum_uffd_continue(u, PAGE(8), PAGE_SIZE, 4, &done), -EINVAL);
-	assert_int_equal(continue_in(u, 8, VELLUM_UFFD_CONTINUE_WP), -EINVAL); /* not registered for that */
-	assert_int_equal(continue_in(u, 0, 0), -EINVAL);		       /* no object */
+	assert_int_equal(continue_in(u, 8, VELLUM_UFFD_CONTINUE_WP), -EINVAL); /* not registered for WP */
+	assert_int_equal(continue_in(u, 0, 0), -EINVAL);		       /* no mapping */
 	for (unsigned at = 2; at <= 30; at += 28) {
 		assert_int_equal(zero_in(u, at), -ENOENT);
 		assert_int_equal(poison_in(u, at), -ENOENT);
@@ -201,7 +201,7 @@ static void other_fills_errors(void **state)
 	assert_int_equal(poison_in(u, 10), -EFAULT);
 	assert_int_equal(continue_in(u, 10, 0), -EINVAL);
 	OK(vellum_mapping_punch_hole(mapping, 0, BYTES(1)));
-	assert_int_equal(continue_in(u, 8, 0), -EFAULT); /* the object has nothing */
+	assert_int_equal(continue_in(u, 8, 0), -EFAULT); /* the mapping has no page */
 	OK(continue_in(u, 9, 0));
 	assert_int_equal(continue_in(u, 9, 0), -EEXIST);
 	check_world(w);
@@ -228,12 +228,12 @@ static void writeprotect_errors(void **state)
 	assert_int_equal(vellum_uffd_writeprotect(u, PAGE(6), BYTES(1), wp), -ENOENT);
 	assert_int_equal(vellum_uffd_writeprotect(u, PAGE(3), BYTES(2), wp), -ENOENT);
 	assert_word(w, 2, 0);
-	assert_word(w, 3, IS_WP_NONE); /* what is before has changed */
+	assert_word(w, 3, IS_WP_NONE); /* the part before the error is protected */
 	check_world(w);
 	vellum_uffd_put(u);
 }
 
-/* --- what they become --- */
+/* --- the installed entries --- */
 
 static void installed_entries(void **state)
 {
@@ -262,7 +262,7 @@ static void installed_entries(void **state)
 		assert_int_equal(load(w->cpu[0], PAGE(i + 1)), 11 + i);
 		assert_int_equal(load(w->cpu[0], PAGE(i + 2)), 0);
 	}
-	/* The object has what the shared mapping got, and nothing of the private one. */
+	/* The mapping has the pages that the shared VMA got, and none of the private VMA's. */
 	OK(vellum_mapping_read(mapping, 0, &val, 8));
 	assert_int_equal(val, 14);
 	OK(vellum_mapping_read(mapping, BYTES(1), &val, 8));
@@ -278,8 +278,8 @@ static void installed_entries(void **state)
 	vellum_uffd_put(u);
 }
 
-/* Stores that are put in are stores: soft-dirty, and known to the page. */
-static void filled_pages_are_dirty(void **state)
+/* COPY counts as a store: the entry is soft-dirty, and the folio dirty. */
+static void copied_pages_are_dirty(void **state)
 {
 	struct world *w = *state;
 	struct vellum_uffd *u = new_uffd(w, 0);
@@ -308,7 +308,7 @@ static void minor_faults(void **state)
 	enrol(w, u, 8, 4, MINOR);
 	start_load(w, &job, PAGE(1));
 	says_fault(u, &job, PAGE(1), VELLUM_UFFD_FLAG_MINOR);
-	OK(vellum_mapping_write(mapping, BYTES(1), &val, 8)); /* the second mapping, as it were */
+	OK(vellum_mapping_write(mapping, BYTES(1), &val, 8)); /* stands for a store through a second VMA */
 	OK(continue_in(u, 1, VELLUM_UFFD_CONTINUE_DONTWAKE));
 	assert_int_equal(nr_waiting(w, u), 1);
 	OK(vellum_uffd_wake(u, PAGE(1), BYTES(1)));
@@ -319,7 +319,7 @@ static void minor_faults(void **state)
 	check_world(w);
 	assert_word(w, 2, IS_WP_PAGE);
 	store_waits(w, u, 2, 5);
-	OK(continue_in(u, 9, 0)); /* of a private mapping: to be read */
+	OK(continue_in(u, 9, 0)); /* in a private VMA: read-only */
 	check_world(w);
 	assert_true(is_there(w->mm, PAGE(9)));
 	assert_false(has_w(w->mm, PAGE(9)));
@@ -331,8 +331,8 @@ static void minor_faults(void **state)
 	vellum_uffd_put(u);
 }
 
-/* What the object lacks is no minor fault; without MISSING nobody hears of it. */
-static void minor_holes(void **state)
+/* A page that the mapping lacks is no minor fault. Without MISSING, it is an ordinary fault. */
+static void minor_mode_ignores_missing_pages(void **state)
 {
 	struct world *w = *state;
 	struct vellum_uffd *u = new_uffd(w, 0);
@@ -347,7 +347,7 @@ static void minor_holes(void **state)
 	OK(zero_in(u, 2));
 	ends(&job);
 	dontneed(w->mm, 2, 1);
-	start_store(w, &job, PAGE(2), 5); /* the object has it now */
+	start_store(w, &job, PAGE(2), 5); /* the mapping has the page now */
 	says_fault(u, &job, PAGE(2), VELLUM_UFFD_FLAG_MINOR | VELLUM_UFFD_FLAG_WRITE);
 	assert_int_equal(zero_in(u, 2), -EEXIST);
 	OK(continue_in(u, 2, 0));
@@ -394,14 +394,14 @@ static void poison(void **state)
 	protect(w->mm, 0, 8, RO);
 	protect(w->mm, 0, 8, RW);
 	assert_word(w, 0, IS_POISON);
-	dontneed(w->mm, 0, 8); /* takes it away */
+	dontneed(w->mm, 0, 8); /* DONTNEED removes the poison */
 	check_world(w);
 	assert_word(w, 0, 0);
 	assert_word(w, 5, 0);
 	vellum_uffd_put(u);
 }
 
-/* The child's memory is as poisoned as the parent's, whether there was ever a page in it or not. */
+/* Poison is inherited, also in a VMA that never had a page. */
 static void poison_survives_fork(void **state)
 {
 	struct world *w = *state;
@@ -427,18 +427,18 @@ static void poison_survives_fork(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		WORLD_TEST(T_uffd_13_what_is_there_stays),
-		WORLD_TEST(T_uffd_13_a_part),
+		WORLD_TEST(T_uffd_13_present_pages_stay),
+		WORLD_TEST(T_uffd_13_range_that_is_done_in_part),
 		WORLD_TEST(T_uffd_13_markers),
 		WORLD_TEST(copy_errors),
-		WORLD_TEST(copy_looks_at_the_target_first),
-		WORLD_TEST(copy_from_the_program),
+		WORLD_TEST(copy_checks_the_target_first),
+		WORLD_TEST(copy_reads_from_the_program),
 		WORLD_TEST(other_fills_errors),
 		WORLD_TEST(writeprotect_errors),
 		WORLD_TEST(installed_entries),
-		WORLD_TEST(filled_pages_are_dirty),
+		WORLD_TEST(copied_pages_are_dirty),
 		WORLD_TEST(minor_faults),
-		WORLD_TEST(minor_holes),
+		WORLD_TEST(minor_mode_ignores_missing_pages),
 		WORLD_TEST(poison),
 		WORLD_TEST(poison_survives_fork),
 	};

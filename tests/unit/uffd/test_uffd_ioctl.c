@@ -21,14 +21,14 @@ static void handshake(void **state)
 			 -EPERM);
 	assert_int_equal(features | ioctls, 0);
 	OK(vellum_uffd_api(u, VELLUM_UFFD_API, VELLUM_UFFD_FEATURE_SIGBUS, &features, &ioctls));
-	assert_int_equal(features, 0x1fdef); /* all but those of hugetlbfs */
+	assert_int_equal(features, 0x1fdef); /* all features except those of hugetlbfs */
 	assert_int_equal(ioctls, BIT(VELLUM_UFFDIO_API) | BIT(VELLUM_UFFDIO_REGISTER) |
 					 BIT(VELLUM_UFFDIO_UNREGISTER));
 	assert_int_equal(vellum_uffd_api(u, VELLUM_UFFD_API, 0, &features, &ioctls), -EINVAL);
 	vellum_uffd_put(u);
 }
 
-static void nothing_before_the_handshake(void **state)
+static void ioctls_need_the_handshake(void **state)
 {
 	struct world *w = *state;
 	struct vellum_uffd_msg msg;
@@ -53,7 +53,7 @@ static void nothing_before_the_handshake(void **state)
 	vellum_uffd_put(u);
 }
 
-/* --- errors of registering --- */
+/* --- errors of register and unregister --- */
 
 static int try_register(struct world *w, struct vellum_uffd *u, unsigned at, unsigned pages, uint64_t modes)
 {
@@ -112,7 +112,7 @@ static void register_errors(void **state)
 	map_at(w->mm, 0, 8, RW, ANON);
 	assert_int_equal(try_register(w, u, 0, 4, 0), -EINVAL);
 	assert_int_equal(try_register(w, u, 0, 4, 8 | MISSING), -EINVAL);
-	assert_int_equal(try_register(w, u, 100, 4, MISSING), -EINVAL); /* nothing there */
+	assert_int_equal(try_register(w, u, 100, 4, MISSING), -EINVAL); /* no VMA */
 	assert_int_equal(try_register(w, u, 0, 4, MINOR), -EINVAL);
 	OK(vellum_map_shadow_stack(w->mm, &stack, BYTES(2)));
 	assert_int_equal(try_register(w, u, 40, 1, MISSING), -EINVAL);
@@ -120,10 +120,10 @@ static void register_errors(void **state)
 	map_object(w->mm, 20, 4, RO, VELLUM_MAP_SHARED, mapping, 0, RO);
 	assert_int_equal(try_register(w, u, 20, 4, WP), -EPERM);
 	map_object(w->mm, 30, 4, RO, VELLUM_MAP_SHARED, mapping, 0, RW);
-	OK(try_register(w, u, 30, 4, MISSING | WP | MINOR)); /* may become writable */
+	OK(try_register(w, u, 30, 4, MISSING | WP | MINOR)); /* mprotect may make it writable */
 	enrol(w, other, 6, 2, MISSING);
 	assert_int_equal(try_register(w, u, 4, 4, MISSING), -EBUSY);
-	/* Mapping by mapping, in the order of their addresses; nothing has changed after an error. */
+	/* VMA by VMA, in the order of addresses. After an error, no VMA is registered. */
 	assert_int_equal(try_register(w, u, 0, 24, MISSING), -EBUSY);
 	assert_int_equal(try_register(w, u, 20, 24, MISSING), -EPERM);
 	assert_int_equal(try_register(w, other, 30, 12, MISSING), -EBUSY);
@@ -135,7 +135,7 @@ static void register_errors(void **state)
 	vellum_uffd_put(other);
 }
 
-/* Files and devices: files for asynchronous protection alone. */
+/* Files can be registered only for asynchronous protection, device memory not at all. */
 static void files_and_devices(void **state)
 {
 	struct world *w = *state;
@@ -186,16 +186,16 @@ static void unregister_errors(void **state)
 	enrol(w, u, 0, 2, MISSING);
 	enrol(w, other, 4, 2, MISSING);
 	assert_int_equal(vellum_uffd_unregister(u, PAGE(100), BYTES(1)), -EINVAL);
-	assert_int_equal(vellum_uffd_unregister(u, PAGE(0), BYTES(8)), -EINVAL); /* a part is another's */
-	assert_int_equal(try_register(w, other, 0, 1, MISSING), -EBUSY);	 /* nothing has changed */
+	assert_int_equal(vellum_uffd_unregister(u, PAGE(0), BYTES(8)), -EINVAL); /* another context has a part */
+	assert_int_equal(try_register(w, other, 0, 1, MISSING), -EBUSY);	 /* no VMA was unregistered */
 	withdraw(w, u, 0, 4);
-	withdraw(w, u, 0, 4); /* none there: no error */
+	withdraw(w, u, 0, 4); /* not registered: no error */
 	OK(try_register(w, other, 0, 1, MISSING));
 	vellum_uffd_put(u);
 	vellum_uffd_put(other);
 }
 
-static void what_can_be_called(void **state)
+static void register_returns_the_ioctls(void **state)
 {
 	const uint64_t all = BIT(VELLUM_UFFDIO_WAKE) | BIT(VELLUM_UFFDIO_COPY) | BIT(VELLUM_UFFDIO_ZEROPAGE) |
 			     BIT(VELLUM_UFFDIO_MOVE) | BIT(VELLUM_UFFDIO_POISON);
@@ -273,8 +273,8 @@ static void exact_address_and_thread(void **state)
 	vellum_uffd_put(u);
 }
 
-/* As many as there is room for: faults in their order, then events. */
-static void reading_many(void **state)
+/* As many messages as there is room for: faults in their order, then events. */
+static void one_read_returns_several_messages(void **state)
 {
 	struct world *w = *state;
 	struct vellum_uffd *u = new_uffd(w, VELLUM_UFFD_FEATURE_EVENT_REMOVE);
@@ -313,7 +313,7 @@ static void count_call(void *arg)
 	__atomic_fetch_add((unsigned *)arg, 1, __ATOMIC_RELAXED);
 }
 
-static void activity_is_told(void **state)
+static void on_activity_is_called(void **state)
 {
 	struct world *w = *state;
 	struct vellum_uffd *u = new_uffd(w, 0);
@@ -342,16 +342,16 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		WORLD_TEST(handshake),
-		WORLD_TEST(nothing_before_the_handshake),
+		WORLD_TEST(ioctls_need_the_handshake),
 		WORLD_TEST(bad_ranges),
 		WORLD_TEST(register_errors),
 		WORLD_TEST(files_and_devices),
 		WORLD_TEST(unregister_errors),
-		WORLD_TEST(what_can_be_called),
+		WORLD_TEST(register_returns_the_ioctls),
 		WORLD_TEST(flags_of_messages),
 		WORLD_TEST(exact_address_and_thread),
-		WORLD_TEST(reading_many),
-		WORLD_TEST(activity_is_told),
+		WORLD_TEST(one_read_returns_several_messages),
+		WORLD_TEST(on_activity_is_called),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

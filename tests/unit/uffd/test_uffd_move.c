@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* userfaultfd: private pages that move to where they are missed. */
+/* userfaultfd: UFFDIO_MOVE of private pages. */
 #include "uffd_support.h"
 
 #define HOLES VELLUM_UFFD_MOVE_ALLOW_SRC_HOLES
@@ -29,7 +29,7 @@ static void move_pages(void **state)
 	ends(&job);
 	assert_int_equal(job.val, 10);
 	pfn = pte_pfn(entry_at(w->mm, PAGE(16)));
-	assert_int_equal(pfn, pfn_before); /* no copy */
+	assert_int_equal(pfn, pfn_before); /* not copied */
 	assert_true(has_w(w->mm, PAGE(16)));
 	assert_true(has_d(w->mm, PAGE(16)));
 	assert_true(is_soft_dirty(w, 16) && is_soft_dirty(w, 18));
@@ -48,7 +48,7 @@ static void move_pages(void **state)
 	free(swap);
 }
 
-static void move_holes_and_parts(void **state)
+static void move_with_holes_or_in_part(void **state)
 {
 	struct world *w = *state;
 	struct vellum_uffd *u = new_uffd(w, 0);
@@ -57,7 +57,7 @@ static void move_holes_and_parts(void **state)
 	map_at(w->mm, 0, 8, RW, ANON);
 	map_at(w->mm, 16, 8, RW, ANON);
 	enrol(w, u, 16, 8, MISSING);
-	assert_int_equal(move_in(u, 16, 0, 4, 0), -ENOENT); /* not even a table */
+	assert_int_equal(move_in(u, 16, 0, 4, 0), -ENOENT); /* no table */
 	OK(move_in(u, 16, 0, 4, HOLES));
 	store(w->cpu[0], PAGE(0), 10);
 	store(w->cpu[0], PAGE(2), 12);
@@ -72,7 +72,7 @@ static void move_holes_and_parts(void **state)
 	assert_int_equal(load(w->cpu[0], PAGE(18)), 12);
 	store(w->cpu[0], PAGE(3), 13);
 	assert_int_equal(vellum_uffd_move(u, PAGE(17), PAGE(3), BYTES(2), HOLES, &done), -EAGAIN);
-	assert_int_equal(done, BYTES(1)); /* there is something at the second */
+	assert_int_equal(done, BYTES(1)); /* the second page is present already */
 	assert_int_equal(move_in(u, 18, 4, 1, HOLES), -EEXIST);
 	check_world(w);
 	vellum_uffd_put(u);
@@ -107,24 +107,24 @@ static void move_errors(void **state)
 	assert_int_equal(move_in(u, 24, 0, 1, 0), -EINVAL); /* not writable */
 	assert_int_equal(move_in(u, 8, 24, 1, HOLES), -EINVAL);
 	assert_int_equal(move_in(u, 32, 0, 1, 0), -EINVAL); /* other rights */
-	assert_int_equal(move_in(u, 40, 0, 1, 0), -EINVAL); /* another's */
-	assert_int_equal(move_in(u, 8, 48, 1, 0), -EINVAL); /* locked, and not */
-	assert_int_equal(move_in(u, 8, 3, 2, 0), -EINVAL);  /* beyond the mapping */
+	assert_int_equal(move_in(u, 40, 0, 1, 0), -EINVAL); /* of another context */
+	assert_int_equal(move_in(u, 8, 48, 1, 0), -EINVAL); /* mlocked, and not mlocked */
+	assert_int_equal(move_in(u, 8, 3, 2, 0), -EINVAL);  /* beyond the VMA */
 	assert_int_equal(move_in(u, 11, 0, 2, HOLES), -EINVAL);
-	assert_int_equal(move_in(u, 8, 100, 1, HOLES), -ENOENT); /* nothing mapped */
+	assert_int_equal(move_in(u, 8, 100, 1, HOLES), -ENOENT); /* no VMA */
 	assert_int_equal(move_in(u, 100, 0, 1, HOLES), -ENOENT);
 	check_world(w);
 	OK(move_in(u, 8, 0, 1, 0));
 	map_at(w->mm, 56, 4, RW, ANON);
 	OK(vellum_mlock(w->mm, PAGE(56), BYTES(4), 0));
 	enrol(w, u, 56, 4, MISSING);
-	assert_int_equal(move_in(u, 56, 48, 1, 0), -EEXIST); /* locked at once, and on faults: locked both */
+	assert_int_equal(move_in(u, 56, 48, 1, 0), -EEXIST); /* both are mlocked, one of them on fault */
 	vellum_uffd_put(u);
 	vellum_uffd_put(other);
 }
 
-/* A page that another process has as well, that is pinned, that is none. */
-static void move_of_what_cannot(void **state)
+/* Pages that cannot move: shared with a child, pinned, poisoned. */
+static void shared_and_pinned_pages_do_not_move(void **state)
 {
 	struct world *w = *state;
 	struct vellum_uffd *u = new_uffd(w, 0);
@@ -155,7 +155,7 @@ static void move_of_what_cannot(void **state)
 	vellum_uffd_put(u);
 }
 
-/* Protection is of the address: it stays behind. */
+/* The moved page is not protected, as protection belongs to the address. */
 static void move_drops_protection(void **state)
 {
 	struct world *w = *state;
@@ -171,7 +171,7 @@ static void move_drops_protection(void **state)
 	vellum_uffd_put(u);
 }
 
-static void move_huge(void **state)
+static void move_of_a_huge_page(void **state)
 {
 	struct world *w = *state;
 	struct vellum_uffd *u = new_uffd(w, 0);
@@ -198,11 +198,11 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		WORLD_TEST(move_pages),
-		WORLD_TEST(move_holes_and_parts),
+		WORLD_TEST(move_with_holes_or_in_part),
 		WORLD_TEST(move_errors),
-		WORLD_TEST(move_of_what_cannot),
+		WORLD_TEST(shared_and_pinned_pages_do_not_move),
 		WORLD_TEST(move_drops_protection),
-		WORLD_TEST(move_huge),
+		WORLD_TEST(move_of_a_huge_page),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

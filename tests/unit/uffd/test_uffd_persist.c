@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* userfaultfd: protection of an object's pages survives the pages. */
+/* userfaultfd: protection of shared memory stays after its pages are removed. */
 #include "uffd_support.h"
 
 /* --- holes, truncation --- */
@@ -12,7 +12,7 @@ static void T_uffd_06_holes(void **state)
 
 	map_object(w->mm, 0, 4, RW, VELLUM_MAP_PRIVATE, mapping, 0, RW);
 	map_object(w->mm, 8, 4, RW, VELLUM_MAP_SHARED, mapping, 0, RW);
-	store(w->cpu[0], PAGE(1), 61); /* a copy of its own */
+	store(w->cpu[0], PAGE(1), 61); /* a private copy */
 	store(w->cpu[0], PAGE(9), 62);
 	enrol(w, u, 0, 12, WP);
 	guard_writes(w, u, 0, 12);
@@ -47,7 +47,7 @@ static void T_uffd_06_truncation(void **state)
 	assert_int_equal(try_load(w->cpu[0], PAGE(9)), VELLUM_FAULT_SIGBUS);
 	OK(vellum_mapping_set_size(mapping, BYTES(4)));
 	check_world(w);
-	for (unsigned i = 1; i < 12; i += 8) { /* private copies go too; the promise stays */
+	for (unsigned i = 1; i < 12; i += 8) { /* drops private copies, too; the markers stay */
 		assert_word(w, i, IS_WP_NONE);
 		assert_int_equal(load(w->cpu[0], PAGE(i)), 0);
 		check_world(w);
@@ -59,7 +59,7 @@ static void T_uffd_06_truncation(void **state)
 	vellum_uffd_put(u);
 }
 
-static void advice_remove_keeps_the_promise(void **state)
+static void madv_remove_keeps_protection(void **state)
 {
 	struct world *w = *state;
 	struct vellum_uffd *u = new_uffd(w, 0);
@@ -97,7 +97,7 @@ static void reclaim_leaves_a_marker(void **state)
 	free(swap);
 }
 
-static void another_address_space_fills_the_page(void **state)
+static void marker_stays_if_another_address_space_faults(void **state)
 {
 	struct world *w = *state;
 	struct vellum_uffd *u = new_uffd(w, 0);
@@ -117,14 +117,14 @@ static void another_address_space_fills_the_page(void **state)
 	assert_word(w, 1, IS_WP_PAGE);
 	store_waits(w, u, 1, 8);
 	assert_int_equal(load(w->cpu[2], PAGE(1)), 8);
-	store(w->cpu[2], PAGE(1), 9); /* its own entry is none of the context's */
+	store(w->cpu[2], PAGE(1), 9); /* this address space is not registered */
 	end_child(other, w->cpu[2]);
 	unmap(w->mm, 0, 4);
 	vellum_mapping_put(mapping);
 	vellum_uffd_put(u);
 }
 
-static void huge_page_of_an_object(void **state)
+static void huge_page_of_shared_memory(void **state)
 {
 	struct world *w = *state;
 	struct vellum_uffd *u = new_uffd(w, 0);
@@ -138,14 +138,14 @@ static void huge_page_of_an_object(void **state)
 	assert_int_equal(entry_at(w->mm, PAGE(513)).val, 0); /* no table */
 	enrol(w, u, 512, 512, WP);
 	guard_writes(w, u, 512, 512);
-	for (unsigned i = 0; i < 512; i++) /* small pages, or promises of them */
+	for (unsigned i = 0; i < 512; i++) /* small pages that are protected, or wp markers */
 		assert_int_equal(word(w, 512 + i) & VELLUM_PM_UFFD_WP, VELLUM_PM_UFFD_WP);
 	assert_int_equal(load(w->cpu[0], PAGE(514)), 2);
 	check_world(w);
 	assert_word(w, 514, IS_WP_PAGE);
 	store_waits(w, u, 514, 3);
 	store_waits(w, u, 515, 4);
-	/* Where protection is promised nothing becomes huge again. */
+	/* A range with wp markers does not become huge again. */
 	vellum_madvise(w->mm, PAGE(512), BYTES(512), VELLUM_MADV_COLLAPSE);
 	check_world(w);
 	store_waits(w, u, 516, 5);
@@ -158,10 +158,10 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		WORLD_TEST(T_uffd_06_holes),
 		WORLD_TEST(T_uffd_06_truncation),
-		WORLD_TEST(advice_remove_keeps_the_promise),
+		WORLD_TEST(madv_remove_keeps_protection),
 		WORLD_TEST(reclaim_leaves_a_marker),
-		WORLD_TEST(another_address_space_fills_the_page),
-		WORLD_TEST(huge_page_of_an_object),
+		WORLD_TEST(marker_stays_if_another_address_space_faults),
+		WORLD_TEST(huge_page_of_shared_memory),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

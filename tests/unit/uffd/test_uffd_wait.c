@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* userfaultfd: who waits, who never does, and who is woken. */
+/* userfaultfd: faults that wait, faults that do not wait, and wake-ups. */
 #include "uffd_support.h"
 
 #define WRITE_WP (VELLUM_UFFD_FLAG_WRITE | VELLUM_UFFD_FLAG_WP)
 
 /* --- interruption --- */
 
-static void waits_can_be_broken_off(void **state)
+static void signals_interrupt_waits(void **state)
 {
 	struct world *w = *state;
 	struct vellum_uffd *u = new_uffd(w, 0);
@@ -29,14 +29,14 @@ static void waits_can_be_broken_off(void **state)
 		assert_int_equal(nr_waiting(w, u), 0);
 		says_nothing(u);
 	}
-	start_load(w, &job, PAGE(0)); /* tried again, it is told again */
+	start_load(w, &job, PAGE(0)); /* the retried fault sends its message again */
 	says_fault(u, &job, PAGE(0), 0);
 	OK(zero_in(u, 0));
 	ends(&job);
 	vellum_uffd_put(u);
 }
 
-/* --- who never waits --- */
+/* --- faults that do not wait --- */
 
 static void sigbus_instead_of_messages(void **state)
 {
@@ -66,7 +66,7 @@ static void sigbus_instead_of_messages(void **state)
 	vellum_uffd_put(u);
 }
 
-static void user_mode_only(void **state)
+static void user_mode_only_refuses_other_accesses(void **state)
 {
 	struct world *w = *state;
 	struct vellum_uffd *u = uffd_with(w, VELLUM_UFFD_USER_MODE_ONLY, 0);
@@ -86,7 +86,7 @@ static void user_mode_only(void **state)
 	vellum_uffd_put(u);
 }
 
-/* Accesses for the program wait like its own. */
+/* An access on behalf of the program waits, as the program's own access would. */
 static void accesses_for_the_program_wait(void **state)
 {
 	struct world *w = *state;
@@ -135,8 +135,8 @@ static void pins_for_writing_wait(void **state)
 	vellum_uffd_put(u);
 }
 
-/* A pin for reading gets a page of its own: the copy is as protected as the page was. */
-static void unsharing_is_no_store(void **state)
+/* A pin for reading unshares the page. The copy keeps the protection. */
+static void unsharing_keeps_protection(void **state)
 {
 	struct world *w = *state;
 	struct vellum_uffd *u = new_uffd(w, 0);
@@ -155,16 +155,16 @@ static void unsharing_is_no_store(void **state)
 	store(w->cpu[2], PAGE(0), 2);
 	assert_int_equal(load(w->cpu[0], PAGE(0)), 1);
 	store_waits(w, u, 0, 3);
-	/* It sees what the process sees. */
+	/* The pin and the process use the same frame. */
 	assert_int_equal(*(uint64_t *)vellum_frame_host(w->memory, pfn), 3);
 	vellum_unpin_pages(w->memory, &pfn, 1);
 	end_child(child, w->cpu[2]);
 	vellum_uffd_put(u);
 }
 
-/* --- who is woken --- */
+/* --- wake-ups --- */
 
-static void failures_and_dontwake_wake_nobody(void **state)
+static void failures_and_dontwake_wake_no_thread(void **state)
 {
 	struct world *w = *state;
 	struct vellum_uffd *u = new_uffd(w, 0);
@@ -185,7 +185,7 @@ static void failures_and_dontwake_wake_nobody(void **state)
 	OK(vellum_uffd_writeprotect(u, PAGE(1), BYTES(1), VELLUM_UFFD_WRITEPROTECT_DONTWAKE));
 	OK(vellum_uffd_wake(u, PAGE(0), BYTES(1)));
 	OK(vellum_uffd_wake(u, PAGE(2), BYTES(6)));
-	OK(copy_in(u, 2, 6, 0)); /* a neighbour's */
+	OK(copy_in(u, 2, 6, 0)); /* for the next page */
 	assert_int_equal(nr_waiting(w, u), 1);
 	assert_false(is_over(&job));
 	OK(vellum_uffd_wake(u, PAGE(1), BYTES(1)));
@@ -195,8 +195,8 @@ static void failures_and_dontwake_wake_nobody(void **state)
 	vellum_uffd_put(u);
 }
 
-/* Who is woken for nothing waits again, and it is told again. */
-static void woken_too_early(void **state)
+/* A thread that was woken too early waits again, and its message is sent again. */
+static void thread_woken_too_early_waits_again(void **state)
 {
 	struct world *w = *state;
 	struct vellum_uffd *u = new_uffd(w, 0);
@@ -214,7 +214,7 @@ static void woken_too_early(void **state)
 	OK(zero_in(u, 1));
 	ends(&job);
 	assert_int_equal(load(w->cpu[0], PAGE(1)), 5);
-	/* A message that nobody has read goes with its fault. */
+	/* If its fault is woken, an unread message is dropped. */
 	start_load(w, &job, PAGE(2));
 	wait_for_nr(w, u, 1, &job);
 	OK(zero_in(u, 2));
@@ -223,7 +223,7 @@ static void woken_too_early(void **state)
 	vellum_uffd_put(u);
 }
 
-/* whatever they wait for. */
+/* In each mode. */
 static void unregistering_wakes_all(void **state)
 {
 	static const uint64_t modes[] = {MISSING, WP, MINOR};
@@ -252,8 +252,8 @@ static void unregistering_wakes_all(void **state)
 	vellum_uffd_put(u);
 }
 
-/* Two wait for one page. */
-static void waiters_of_a_page_go_together(void **state)
+/* Two threads wait for one page. */
+static void copy_wakes_all_waiters_of_a_page(void **state)
 {
 	struct world *w = *state;
 	struct vellum_uffd *u = new_uffd(w, 0);
@@ -280,16 +280,16 @@ static void waiters_of_a_page_go_together(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		WORLD_TEST(waits_can_be_broken_off),
+		WORLD_TEST(signals_interrupt_waits),
 		WORLD_TEST(sigbus_instead_of_messages),
-		WORLD_TEST(user_mode_only),
+		WORLD_TEST(user_mode_only_refuses_other_accesses),
 		WORLD_TEST(accesses_for_the_program_wait),
 		WORLD_TEST(pins_for_writing_wait),
-		WORLD_TEST(unsharing_is_no_store),
-		WORLD_TEST(failures_and_dontwake_wake_nobody),
-		WORLD_TEST(woken_too_early),
+		WORLD_TEST(unsharing_keeps_protection),
+		WORLD_TEST(failures_and_dontwake_wake_no_thread),
+		WORLD_TEST(thread_woken_too_early_waits_again),
 		WORLD_TEST(unregistering_wakes_all),
-		WORLD_TEST(waiters_of_a_page_go_together),
+		WORLD_TEST(copy_wakes_all_waiters_of_a_page),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
