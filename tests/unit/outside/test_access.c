@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Copies, lookups and populate_and_map_populate_fault_in by the embedder. */
+/* Copies, lookups and populate by the embedder. */
 #include "more_support.h"
 
 static void copy_to_and_from(void **state)

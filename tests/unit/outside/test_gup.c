@@ -195,7 +195,7 @@ static void T_gup_07_fast(void **state)
 	file_destroy(&f);
 }
 
-/* --- gup_arguments, and the order of the checks --- */
+/* --- arguments, and the order of the checks --- */
 
 static void gup_arguments(void **state)
 {
