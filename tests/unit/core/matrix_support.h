@@ -101,16 +101,16 @@ static const char *const op_name[NR_OPS] = {"DONTNEED",
 
 /*
  * The entry after the operation:
- *   =  unchanged			0  none			!  the call is EINVAL, and unchanged
+ *   =  unchanged			0  none			!  -EINVAL, and unchanged
  *   M  wp marker if it had U, else none			m  wp marker
  *   w  W removed			k  D removed		f  A and D removed
  *   u  U set, W removed		v  U removed, W may be set
  *   d  S removed, W too if present	s  S set, U removed	S  S set
- *   r  store type becomes read	R  the same; keeps E
+ *   r  write entry becomes read entry	R  the same; keeps E
  *   t  r and U			T  R and U		x  U removed, nothing else
- *   E  E removed			P  present again, then w
- *   -  impossible: RAW cannot be registered; TAKE_BACK and the helpers need a mapping; for hwpoison and
- *      protection 4.10 says nothing
+ *   E  E removed			P  mapped again, then w
+ *   -  impossible: RAW cannot be registered; TAKE_BACK and the helpers need a mapping; a hwpoison entry is not
+ *      protected
  */
 static const char *const after[NR_OPS] = {
 	/*		  none	an co sh pf ze ra  swap  migr  devs  hw  wp  poi  gu */
@@ -131,9 +131,9 @@ static const char *const after[NR_OPS] = {
 };
 
 /*
- * The child's entry, made of the parent's entry before the fork:
+ * The child's entry, from the parent's entry before the fork:
  *   0  none	=  the same	c  without W, A and U	C  without W and A	h  without D and A
- *   q  without U, E; read type	Q  without E; read type	p  present, without W, U and A	o  the same with U
+ *   q  read entry without U, E	Q  read entry without E	p  mapped again, without W, U and A	o  the same with U
  */
 static const char *const childs[2] = {
 	"00"  "cc0cch" "qq"  "q0"  "qp"  "=" "00" "==" "=",

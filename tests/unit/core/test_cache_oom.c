@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* No memory for the page cache, advice, locks, moves, stacks and automatic trackers. */
+/* Failed allocations: page cache, advice, mlock, mremap, stacks and auto trackers. */
 #include "file_support.h"
 
 /*
- * 0-7 private anonymous, 16-31 shared file, 40-43 private file, 1000-1003 a stack. 100 + i is in page i,
- * of those that are stored to.
+ * Pages 0-7: private anonymous. 16-31: shared file. 40-43: private file. 1000-1003: a stack. Page i has 100 +
+ * i, if it was stored to.
  */
 struct stage {
 	struct world w;
@@ -60,7 +60,7 @@ static void unchanged(struct stage *s)
 	assert_true(same_list(&now, &s->before));
 }
 
-/* Fail the first, second, ... allocation of @run until it needs no more. */
+/* Fail the first allocation of @run, then the second, and so on, until @run makes fewer. */
 static unsigned fail_each(void (*run)(struct stage *s, bool again))
 {
 	static struct stage s;
@@ -77,7 +77,7 @@ static unsigned fail_each(void (*run)(struct stage *s, bool again))
 		s.w.host.fail_at = 0;
 		check_world(&s.w);
 		check_bytes(&s);
-		run(&s, true); /* again, with memory: must work now */
+		run(&s, true); /* all memory is available: must succeed */
 		check_world(&s.w);
 		check_bytes(&s);
 		stage_destroy(&s);
@@ -86,11 +86,11 @@ static unsigned fail_each(void (*run)(struct stage *s, bool again))
 	}
 }
 
-/* @want: the error for want of memory. Return: it failed. */
+/* Did the call fail? @want is the only error allowed. With @again, none is. */
 static bool failed(struct stage *s, int err, int want, bool again)
 {
 	if (err && (again || err != want))
-		fail_msg("%d, not %d", err, want);
+		fail_msg("error %d, expected %d", err, want);
 	if (err)
 		unchanged(s);
 	return err != 0;
@@ -103,7 +103,7 @@ static bool may_oom(enum vellum_fault_result result)
 	return result != VELLUM_FAULT_OK;
 }
 
-/* --- the cache --- */
+/* --- the page cache --- */
 
 static void run_create(struct stage *s, bool again)
 {
@@ -122,7 +122,7 @@ static void run_read_write(struct stage *s, bool again)
 {
 	uint64_t val = 5;
 
-	for (unsigned page = 8; page < 600; page += 590) { /* the index grows */
+	for (unsigned page = 8; page < 600; page += 590) { /* the page cache's tree grows */
 		bool missed = failed(s, vellum_mapping_write(s->f.mapping, BYTES(page), &val, 8),
 				     -ENOMEM, again);
 		int err = vellum_mapping_read(s->f.mapping, BYTES(page), &val, 8);
@@ -145,7 +145,7 @@ static void run_faults(struct stage *s, bool again)
 	assert_false(again && oom);
 }
 
-/* Nothing here may fail, as it takes away. */
+/* Calls that free pages must not fail. */
 static void run_takes_away(struct stage *s, bool again)
 {
 	uint64_t val = 9;
@@ -164,7 +164,7 @@ static void run_takes_away(struct stage *s, bool again)
 	OK(vellum_mapping_add_seals(s->f.mapping, VELLUM_SEAL_SHRINK * again));
 }
 
-/* --- advice and locks: what splits a mapping --- */
+/* --- advice and mlock, which split VMAs --- */
 
 static void run_advice(struct stage *s, bool again)
 {
@@ -185,7 +185,7 @@ static void run_populate(struct stage *s, bool again)
 	OK(vellum_madvise(s->w.mm, PAGE(16), BYTES(16), VELLUM_MADV_WILLNEED));
 }
 
-/* -ENOMEM, if it could not be split; -EAGAIN, if pages could not be brought in. */
+/* -ENOMEM: the VMA could not be split. -EAGAIN: pages could not be faulted in. */
 static void run_mlock(struct stage *s, bool again)
 {
 	for (unsigned at = 18; at <= 42; at += 24) {
@@ -199,7 +199,7 @@ static void run_mlock(struct stage *s, bool again)
 	OK(vellum_munlockall(s->w.mm));
 }
 
-/* --- moves and stacks --- */
+/* --- mremap, stacks and fork --- */
 
 static void run_dontunmap(struct stage *s, bool again)
 {
@@ -217,7 +217,7 @@ static void run_dontunmap(struct stage *s, bool again)
 	for (unsigned i = 2; i < 6; i++) {
 		assert_int_equal(load(s->w.cpu[0], PAGE(i)), 0);
 		assert_int_equal(load(s->w.cpu[0], PAGE(3000 + i - 2)), 100 + i);
-		store(s->w.cpu[0], PAGE(i), 100 + i); /* put it right again */
+		store(s->w.cpu[0], PAGE(i), 100 + i); /* restore */
 	}
 	OK(vellum_munmap(s->w.mm, addr, BYTES(4)));
 }
@@ -240,7 +240,7 @@ static void run_stack(struct stage *s, bool again)
 
 	assert_false(again && oom);
 	s->before.nr = 0;
-	list_vmas(s->w.mm, &s->before, true); /* it has grown all the same */
+	list_vmas(s->w.mm, &s->before, true); /* the stack has grown, even if the fault failed */
 }
 
 static void run_fork_flags(struct stage *s, bool again)
@@ -256,7 +256,7 @@ static void run_fork_flags(struct stage *s, bool again)
 	end_child(child, s->w.cpu[1]);
 }
 
-/* --- automatic trackers: no memory, but nothing is missed --- */
+/* --- auto trackers: an allocation fails, and no store is missed --- */
 
 static int note_pages(void *arg, uint64_t first, uint64_t nr)
 {
@@ -331,9 +331,9 @@ OOM_TEST(fork_flags, 2)
 OOM_TEST(auto, 3)
 OOM_TEST(small_auto, 3)
 
-/* --- frames run out, and no cache can be dropped --- */
+/* --- no free frames, and no page can be reclaimed --- */
 
-static void no_frames(void **state)
+static void without_free_frames(void **state)
 {
 	static uint64_t hoard[4096];
 	static struct stage s;
@@ -377,7 +377,7 @@ int main(void)
 		cmocka_unit_test(oom_mlock),	  cmocka_unit_test(oom_dontunmap),
 		cmocka_unit_test(oom_duplicate),  cmocka_unit_test(oom_stack),
 		cmocka_unit_test(oom_fork_flags), cmocka_unit_test(oom_auto),
-		cmocka_unit_test(oom_small_auto), cmocka_unit_test(no_frames),
+		cmocka_unit_test(oom_small_auto), cmocka_unit_test(without_free_frames),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* Calls about 2^46 bytes with three pages: work in proportion to what is there, and an end when the process is killed. */
+/* Calls on 2^46 bytes with three pages: their time depends on the pages and tables, and SIGKILL ends them. */
 #include "uffd_support.h"
 #include "mm/table/huge.h"
 
 #define LARGE	(1ull << 46)
-#define MOST	20000	/* look-ups of one call; there are 2^25 tables' worth of addresses */
+#define MOST	20000	/* lookups in one call; the range has 2^25 last-level tables */
 
 static uint64_t nr_lookups;
 
@@ -15,11 +15,11 @@ bool __wrap_huge_lookup(struct vellum_mm *mm, gva_t addr, struct leaf *leaf);
 struct vma *__real_find_vma(const struct vellum_mm *mm, gva_t addr);
 struct vma *__wrap_find_vma(const struct vellum_mm *mm, gva_t addr);
 
-/* The call would not end in the life of this test, and holds locks: no way out but this. */
+/* The call would run too long. It holds locks, so the test cannot fail in an ordinary way. */
 static void count_lookup(void)
 {
 	if (++nr_lookups > MOST) {
-		print_error("more than %d look-ups in one call\n", MOST);
+		print_error("more than %d lookups in one call\n", MOST);
 		_exit(1);
 	}
 }
@@ -42,7 +42,7 @@ struct vma *__wrap_find_vma(const struct vellum_mm *mm, gva_t addr)
 	return __real_find_vma(mm, addr);
 }
 
-/* A call of its own. */
+/* Counts the lookups of one call. */
 #define CALL(expr) (nr_lookups = 0, (expr))
 
 static void map_large(struct world *w, uint64_t len)
@@ -64,7 +64,7 @@ static void expect_stored(struct world *w, uint64_t start, uint64_t len)
 	assert_int_equal(load(w->cpu[0], start + len - PAGE_SIZE), 3);
 }
 
-static void advice(void **state)
+static void advice_takes_time_by_pages(void **state)
 {
 	static const int keep[] = {
 		VELLUM_MADV_NORMAL, VELLUM_MADV_RANDOM, VELLUM_MADV_SEQUENTIAL, VELLUM_MADV_WILLNEED,
@@ -86,21 +86,22 @@ static void advice(void **state)
 	check_world(w);
 }
 
-/* As for each 2 MiB that have no table. */
-static void collapse(void **state)
+/* A range of 2 MiB without a table is -EINVAL, as there is no page to collapse. */
+static void collapse_takes_time_by_tables(void **state)
 {
 	struct world *w = *state;
 
 	map_large(w, LARGE);
 	OK(vellum_madvise(w->mm, BASE, LARGE, VELLUM_MADV_HUGEPAGE));
-	assert_int_equal(CALL(vellum_madvise(w->mm, BASE + LARGE / 2 + PMD_SIZE, LARGE / 4, VELLUM_MADV_COLLAPSE)), -EINVAL);
+	assert_int_equal(CALL(vellum_madvise(w->mm, BASE + LARGE / 2 + PMD_SIZE, LARGE / 4, VELLUM_MADV_COLLAPSE)),
+			 -EINVAL);
 	assert_int_equal(CALL(vellum_madvise(w->mm, BASE, LARGE, VELLUM_MADV_COLLAPSE)), -EINVAL);
-	assert_int_equal(vellum_mm_rss(w->mm), 3 * PMD_PAGES);	/* what had pages is huge now */
+	assert_int_equal(vellum_mm_rss(w->mm), 3 * PMD_PAGES);	/* ranges with pages are huge now */
 	expect_stored(w, BASE, LARGE);
 	check_world(w);
 }
 
-static void protection_and_locks(void **state)
+static void mprotect_and_mlock_take_time_by_pages(void **state)
 {
 	struct world *w = *state;
 
@@ -122,7 +123,7 @@ static int count_entry(void *arg, const struct vellum_entry *entry)
 	return ++*(int *)arg < 0;
 }
 
-static void looking(void **state)
+static void pagemap_and_scan_take_time_by_pages(void **state)
 {
 	struct world *w = *state;
 	uint64_t pages = 1 << 20, nr, in_core = 0;
@@ -144,7 +145,7 @@ static void looking(void **state)
 	OK(CALL(vellum_pagemap_scan(w->mm, &scan, &nr)));
 	assert_int_equal(nr, 3);
 	assert_int_equal(vec_region[1].start, BASE + LARGE / 2);
-	scan.category_mask = 0, scan.return_mask = 0;	/* all of it matches: one region */
+	scan.category_mask = 0, scan.return_mask = 0;	/* all pages match: one region */
 	OK(CALL(vellum_pagemap_scan(w->mm, &scan, &nr)));
 	assert_int_equal(nr, 1);
 	assert_int_equal(vec_region[0].start, BASE);
@@ -157,7 +158,7 @@ static void looking(void **state)
 	free(vec);
 }
 
-static void moving_and_forking(void **state)
+static void mremap_and_fork_take_time_by_pages(void **state)
 {
 	struct world *w = *state;
 	struct vellum_mm *child;
@@ -172,7 +173,7 @@ static void moving_and_forking(void **state)
 	check_world(w);
 }
 
-static void write_protection(void **state)
+static void uffd_takes_time_by_pages(void **state)
 {
 	struct world *w = *state;
 	struct vellum_uffd *uffd;
@@ -189,9 +190,9 @@ static void write_protection(void **state)
 	expect_stored(w, BASE, LARGE);
 }
 
-/* --- a signal that kills --- */
+/* --- SIGKILL --- */
 
-/* From the @nth question on the process is to end: @err, and no more than @pages came in. */
+/* The process is killed at the @nth check. The call returned @err, and faulted in at most @pages. */
 static void expect_killed(struct world *w, uint64_t nth, int err, uint64_t pages)
 {
 	assert_int_equal(err, -EINTR);
@@ -204,7 +205,7 @@ static void expect_killed(struct world *w, uint64_t nth, int err, uint64_t pages
 
 #define KILL_AT(w, nth) (nr_lookups = 0, (w)->host.nr_asked = 0, (w)->host.kill_at = (nth))
 
-static void killed(void **state)
+static void sigkill_ends_the_call(void **state)
 {
 	struct world *w = *state;
 
@@ -226,8 +227,8 @@ static void killed(void **state)
 	expect_killed(w, 1, vellum_madvise(w->mm, BASE, LARGE, VELLUM_MADV_COLLAPSE), 1);
 }
 
-/* Another signal waits until the call is done. */
-static void other_signals_do_not_end_it(void **state)
+/* Other signals do not interrupt the call. */
+static void other_signals_do_not_end_the_call(void **state)
 {
 	struct world *w = *state;
 
@@ -243,14 +244,14 @@ static void other_signals_do_not_end_it(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		WORLD_TEST(advice),
-		WORLD_TEST(collapse),
-		WORLD_TEST(protection_and_locks),
-		WORLD_TEST(looking),
-		WORLD_TEST(moving_and_forking),
-		WORLD_TEST(write_protection),
-		WORLD_TEST(killed),
-		WORLD_TEST(other_signals_do_not_end_it),
+		WORLD_TEST(advice_takes_time_by_pages),
+		WORLD_TEST(collapse_takes_time_by_tables),
+		WORLD_TEST(mprotect_and_mlock_take_time_by_pages),
+		WORLD_TEST(pagemap_and_scan_take_time_by_pages),
+		WORLD_TEST(mremap_and_fork_take_time_by_pages),
+		WORLD_TEST(uffd_takes_time_by_pages),
+		WORLD_TEST(sigkill_ends_the_call),
+		WORLD_TEST(other_signals_do_not_end_the_call),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What tests/diff found to differ from the host's kernel, each in a few lines. */
+/* Differences from the host's kernel that tests/diff found. */
 #include "more_support.h"
 
 static int map_hint(struct world *w, uint64_t hint, uint32_t flags, uint64_t *addr)
@@ -41,7 +41,7 @@ static void T_sys_01_hints_keep_clear_of_stacks(void **state)
 	assert_int_equal(addr, PAGE(1004));
 }
 
-static void T_sys_01_mprotect_changes_what_is_before_the_last_address(void **state)
+static void T_sys_01_mprotect_up_to_the_end_of_addresses(void **state)
 {
 	struct world *w = *state;
 
@@ -52,7 +52,7 @@ static void T_sys_01_mprotect_changes_what_is_before_the_last_address(void **sta
 	store(w->cpu[0], PAGE(1), 1);
 }
 
-static void T_sys_04_populate_read_wants_the_right_to_read(void **state)
+static void T_sys_04_populate_read_needs_prot_read(void **state)
 {
 	struct world *w = *state;
 
@@ -60,11 +60,11 @@ static void T_sys_04_populate_read_wants_the_right_to_read(void **state)
 	assert_int_equal(vellum_madvise(w->mm, PAGE(0), BYTES(2), VELLUM_MADV_POPULATE_READ), -EINVAL);
 	assert_int_equal(vellum_madvise(w->mm, PAGE(0), BYTES(4), VELLUM_MADV_POPULATE_READ), -EINVAL);
 	OK(vellum_madvise(w->mm, PAGE(0), BYTES(2), VELLUM_MADV_POPULATE_WRITE));
-	assert_int_equal(load(w->cpu[0], PAGE(0)), 0); /* the machine cannot tell */
+	assert_int_equal(load(w->cpu[0], PAGE(0)), 0); /* x86 cannot have a page that is writable and not readable */
 }
 
-/* After mlock no store has to wait for a page: not where zeros were read, not where a child has the page too. */
-static void mlock_brings_in_own_pages(void **state)
+/* After mlock, a store needs no new page, even if zeros were loaded, or if a child shares the page. */
+static void mlock_copies_shared_pages(void **state)
 {
 	struct world *w = *state;
 	struct counting *c = new_counting();
@@ -82,12 +82,12 @@ static void mlock_brings_in_own_pages(void **state)
 	check_world(w);
 	cows = count_of(w, VELLUM_COUNT_FAULT_COW) + count_of(w, VELLUM_COUNT_FAULT_ANON);
 	for (unsigned i = 0; i < 8; i++) {
-		assert_int_equal(has_d(w->mm, PAGE(i)), i == 1); /* nobody else has stored yet */
+		assert_int_equal(has_d(w->mm, PAGE(i)), i == 1); /* only page 1 was stored to */
 		store(w->cpu[0], PAGE(i), 100 + i);
 	}
 	assert_int_equal(count_of(w, VELLUM_COUNT_FAULT_COW) + count_of(w, VELLUM_COUNT_FAULT_ANON), cows);
 	assert_int_equal(load(w->cpu[1], PAGE(1)), 7);
-	/* Once more: nothing to do for what is our own. */
+	/* The second mlock copies no page. */
 	OK(vellum_mlock(w->mm, PAGE(0), BYTES(8), 0));
 	check_world(w);
 	assert_int_equal(count_of(w, VELLUM_COUNT_FAULT_COW) + count_of(w, VELLUM_COUNT_FAULT_ANON), cows);
@@ -96,7 +96,7 @@ static void mlock_brings_in_own_pages(void **state)
 	vellum_mapping_put(obj);
 }
 
-static void locked_memory_is_brought_in_when_it_becomes_writable(void **state)
+static void mlocked_memory_is_faulted_in_when_it_becomes_writable(void **state)
 {
 	struct world *w = *state;
 
@@ -111,14 +111,14 @@ static void locked_memory_is_brought_in_when_it_becomes_writable(void **state)
 	assert_true(core(w, 0));
 	assert_false(core(w, 1) || core(w, 8)); /* still read-only; shared */
 	assert_int_equal(vellum_mprotect(w->mm, PAGE(3), BYTES(2), RW), -ENOMEM);
-	assert_true(core(w, 3)); /* what changed before the hole, too */
+	assert_true(core(w, 3)); /* the part before the hole, too */
 	OK(vellum_mlockall(w->mm, VELLUM_MCL_FUTURE | VELLUM_MCL_ONFAULT));
 	map_at(w->mm, 16, 4, 0, ANON);
 	protect(w->mm, 16, 4, RW);
 	assert_false(core(w, 16));
 }
 
-static void onfault_wins_over_flags_of_mmap(void **state)
+static void mcl_onfault_overrides_map_locked(void **state)
 {
 	struct world *w = *state;
 
@@ -131,7 +131,7 @@ static void onfault_wins_over_flags_of_mmap(void **state)
 	assert_true(core(w, 2));
 }
 
-static void mlock_locks_what_is_before_the_last_address(void **state)
+static void mlock_up_to_the_end_of_addresses(void **state)
 {
 	struct world *w = *state;
 
@@ -144,7 +144,7 @@ static void mlock_locks_what_is_before_the_last_address(void **state)
 	OK(vellum_madvise(w->mm, PAGE(3), 4096, VELLUM_MADV_DONTNEED));
 }
 
-static void mlock_of_nothing_within_a_page(void **state)
+static void mlock_of_length_0_within_a_page(void **state)
 {
 	struct world *w = *state;
 
@@ -155,8 +155,8 @@ static void mlock_of_nothing_within_a_page(void **state)
 	OK(vellum_mlock(w->mm, PAGE(1), 0, 0));
 }
 
-/* Only ASYNC alone gives up at the first hole. */
-static void T_sys_06_msync_invalidate_goes_on_behind_a_hole(void **state)
+/* Only ASYNC without INVALIDATE ends at the first hole. */
+static void T_sys_06_msync_invalidate_continues_after_a_hole(void **state)
 {
 	struct world *w = *state;
 
@@ -166,14 +166,14 @@ static void T_sys_06_msync_invalidate_goes_on_behind_a_hole(void **state)
 	assert_int_equal(vellum_msync(w->mm, PAGE(0), BYTES(8), VELLUM_MS_ASYNC | VELLUM_MS_INVALIDATE), -EBUSY);
 }
 
-static void T_vma_01_untouched_memory_merges_where_it_is_moved_to(void **state)
+static void T_vma_01_moved_vma_without_pages_merges(void **state)
 {
 	struct world *w = *state;
 	uint64_t addr = PAGE(4);
 
 	map_at(w->mm, 0, 4, RW, ANON);
 	map_at(w->mm, 20, 4, RW, ANON);
-	load(w->cpu[0], PAGE(20)); /* zeros are not pages of its own */
+	load(w->cpu[0], PAGE(20)); /* the zero page is not a page of the VMA */
 	OK(vellum_mremap(w->mm, PAGE(20), BYTES(4), BYTES(4), 3, &addr));
 	check_world(w);
 	assert_int_equal(nr_vmas(w->mm), 1);
@@ -184,7 +184,7 @@ static void T_vma_01_untouched_memory_merges_where_it_is_moved_to(void **state)
 	check_world(w);
 	assert_int_equal(nr_vmas(w->mm), 2);
 	assert_int_equal(load(w->cpu[0], PAGE(8)), 5);
-	/* With what it has left behind, too. */
+	/* DONTUNMAP: the moved VMA merges, too. */
 	map_at(w->mm, 40, 4, RW, ANON);
 	addr = PAGE(44);
 	OK(vellum_mremap(w->mm, PAGE(40), BYTES(4), BYTES(4), 7, &addr));
@@ -192,7 +192,7 @@ static void T_vma_01_untouched_memory_merges_where_it_is_moved_to(void **state)
 	assert_int_equal(nr_vmas(w->mm), 3);
 }
 
-/* What is there and allows the access takes no fault: A and D say what CPUs did. */
+/* If the entry allows the access, populate causes no fault, and sets neither A nor D. */
 static void populate_leaves_entries_alone(void **state)
 {
 	struct world *w = *state;
@@ -208,8 +208,8 @@ static void populate_leaves_entries_alone(void **state)
 	}
 }
 
-/* A store from outside sets what a CPU's would: soft-dirty is the fault's to set. */
-static void outside_stores_set_a_and_d(void **state)
+/* vellum_copy_to_user() sets A and D, as a CPU does. Only a fault sets soft-dirty. */
+static void copy_to_user_sets_a_and_d(void **state)
 {
 	struct world *w = *state;
 	pte_t pte;
@@ -226,18 +226,18 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		WORLD_TEST(populate_leaves_entries_alone),
-		WORLD_TEST(outside_stores_set_a_and_d),
+		WORLD_TEST(copy_to_user_sets_a_and_d),
 		WORLD_TEST(T_sys_01_hints_are_rounded_down),
 		WORLD_TEST(T_sys_01_hints_keep_clear_of_stacks),
-		WORLD_TEST(T_sys_01_mprotect_changes_what_is_before_the_last_address),
-		WORLD_TEST(T_sys_04_populate_read_wants_the_right_to_read),
-		WORLD_TEST(mlock_brings_in_own_pages),
-		WORLD_TEST(locked_memory_is_brought_in_when_it_becomes_writable),
-		WORLD_TEST(onfault_wins_over_flags_of_mmap),
-		WORLD_TEST(mlock_locks_what_is_before_the_last_address),
-		WORLD_TEST(mlock_of_nothing_within_a_page),
-		WORLD_TEST(T_sys_06_msync_invalidate_goes_on_behind_a_hole),
-		WORLD_TEST(T_vma_01_untouched_memory_merges_where_it_is_moved_to),
+		WORLD_TEST(T_sys_01_mprotect_up_to_the_end_of_addresses),
+		WORLD_TEST(T_sys_04_populate_read_needs_prot_read),
+		WORLD_TEST(mlock_copies_shared_pages),
+		WORLD_TEST(mlocked_memory_is_faulted_in_when_it_becomes_writable),
+		WORLD_TEST(mcl_onfault_overrides_map_locked),
+		WORLD_TEST(mlock_up_to_the_end_of_addresses),
+		WORLD_TEST(mlock_of_length_0_within_a_page),
+		WORLD_TEST(T_sys_06_msync_invalidate_continues_after_a_hole),
+		WORLD_TEST(T_vma_01_moved_vma_without_pages_merges),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

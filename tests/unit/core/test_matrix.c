@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * T-pte-01: every kind of entry at the lowest level, every operation on it: compared with the matrix, for
- * every combination of bits that may be, while another CPU stores by a translation that it has.
+ * T-pte-01: each kind of last-level entry, and each operation on it, with each combination of bits, compared
+ * with the matrix. Another CPU stores by its translation in the flush window.
  *
- * Bits that a CPU sets between a look at the entry and its change are the business of tests/explore: here the
- * window that can be used is the one between change and flush.
+ * tests/explore covers bits that a CPU sets between the load of an entry and its change.
  */
 #include <pthread.h>
 
@@ -21,7 +20,7 @@ struct cell {
 	struct vellum_uffd *uffd;
 	struct vellum_uffd_msg msg;
 	struct vellum_mm *child;
-	struct folio *moving;	/* of a migration entry made by hand */
+	struct folio *moving;	/* of a migration entry that the test wrote */
 	pthread_t reader;
 	enum kind kind;
 	enum op op;
@@ -42,23 +41,23 @@ static bool has_private_page(enum kind kind)
 	       kind == MIGR_A || kind == DEV_PRIVATE || kind == DEV_EXCL;
 }
 
-/* Combinations that cannot be, or that say the same as another. */
+/* Combinations that are impossible, or the same as another. */
 static bool variant_ok(enum kind kind, unsigned bits)
 {
 	bool page = has_private_page(kind), object = kind == SHMEM_PAGE || kind == MIGR_S || kind == SPECIAL;
 
 	if (kind == POISONED || kind >= WP_S || kind <= NONE_S)
-		return !bits;				/* nothing but what they are */
+		return !bits;				/* such entries have no other bits */
 	if ((bits & BIT_X) && !page)
-		return false;				/* X is of private pages */
+		return false;				/* only private pages have X */
 	if (kind == DEV_EXCL && !(bits & BIT_X))
-		return false;				/* such a page is the process's own */
+		return false;				/* the process is the sole owner of such a page */
 	if ((bits & BIT_W) && (((bits & BIT_X) == 0 && !object) || (bits & BIT_U)))
 		return false;				/* INV-FAULT-1, INV-UFFD-1 */
 	if ((bits & BIT_U) && kind == SPECIAL)
 		return false;				/* cannot be registered */
 	if ((bits & BIT_D) && (kind == ZERO_PAGE || kind == PRIVATE_FILE))
-		return false;				/* nobody can have stored */
+		return false;				/* no store is possible */
 	return is_present_kind(kind) || kind == MIGR_A || kind == MIGR_S || !(bits & (BIT_D | BIT_A));
 }
 
@@ -78,7 +77,7 @@ static void map_cell(struct cell *c)
 		map_object(w->mm, 0, 2, RW, VELLUM_MAP_SHARED, c->obj, 0, RW);
 		break;
 	}
-	store(w->cpu[0], PAGE(1), 1);	/* a table is there, and an anon_vma */
+	store(w->cpu[0], PAGE(1), 1);	/* allocates a table and an anon_vma */
 }
 
 static void register_cell(struct cell *c)
@@ -100,10 +99,10 @@ static void set_page_bits(struct cell *c)
 
 	assert_true(pte_present(pte));
 	set_entry_at(c->w->mm, PAGE(0), with_bits(pte, c->bits));
-	vellum_soft_load_mm(c->w->cpu[0], c->w->mm);	/* it has seen nothing else */
+	vellum_soft_load_mm(c->w->cpu[0], c->w->mm);	/* flush its TLB */
 }
 
-/* As migrate.c leaves it while the page is on its way. */
+/* The entry during a migration, as migrate.c writes it. */
 static void build_migration(struct cell *c)
 {
 	struct world *w = c->w;
@@ -147,7 +146,7 @@ static void build_marker(struct cell *c)
 		OK(vellum_uffd_poison(c->uffd, PAGE(0), BYTES(1), 0, &done));
 }
 
-/* By real operations; the bits by hand. */
+/* Make the entry by real operations, and set its bits. */
 static void build(struct cell *c)
 {
 	struct world *w = c->w;
@@ -254,7 +253,7 @@ static int apply_with_reader(struct cell *c)
 	return err;
 }
 
-/* What was made by hand goes by hand. */
+/* Remove an entry that the test wrote. */
 static void clear_if_moving(struct vellum_mm *mm, uint64_t addr)
 {
 	if (mm && pte_is_migration(entry_at(mm, addr)))
@@ -293,7 +292,7 @@ static bool report(const struct cell *c, const char *whose, char code, pte_t bef
 	return ok;
 }
 
-/* Return: wrong entries. */
+/* Returns the number of wrong entries. */
 static unsigned check_cell(struct cell *c, pte_t before, int err)
 {
 	bool moved = c->op == REMAP || c->op == REMAP_EVENT;
@@ -309,7 +308,7 @@ static unsigned check_cell(struct cell *c, pte_t before, int err)
 	if (c->child)
 		bad += !report(c, "child's", childs[c->op == FORK_EVENT][c->kind], before,
 			       entry_at(c->child, PAGE(0)));
-	if (c->stores && pte_present(now))	/* the store in the window is not lost */
+	if (c->stores && pte_present(now))	/* the store in the window must be there */
 		assert_int_equal(*(uint64_t *)pfn_host(c->w->memory, pte_pfn(now)), 0x77);
 	return bad;
 }

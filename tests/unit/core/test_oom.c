@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* No memory: every allocation of the core fails once, and every frame runs out somewhere. */
+/* Failed allocations: each allocation of the core fails once, and frames run out at each point. */
 #include "more_support.h"
 
-/* A call that may fail for want of memory, and in no other way. */
+/* Checks that a call succeeded, or failed with -ENOMEM. */
 static bool may_fail(int err)
 {
 	if (err)
@@ -17,7 +17,7 @@ static bool may_oom(enum vellum_fault_result result)
 	return result != VELLUM_FAULT_OK;
 }
 
-/* What a scenario needs before the failing part. */
+/* The setup of a scenario. */
 struct stage {
 	struct world w;
 	struct counting *c;
@@ -26,7 +26,7 @@ struct stage {
 	struct vma_list before;
 };
 
-/* 0 to 7: private, stored to; 8: read-only; 16 to 23: an object, page 17 stored to. */
+/* Pages 0 to 7: private, stored to. 8: read-only. 16 to 23: a mapping, page 17 stored to. */
 static void stage_create(struct stage *s)
 {
 	memset(s, 0, sizeof(*s));
@@ -51,7 +51,7 @@ static void stage_check_bytes(struct stage *s)
 	assert_int_equal(load(s->w.cpu[0], PAGE(18)), 2);
 }
 
-/* After a failed call: the same mappings and bytes. */
+/* After a failed call, VMAs and bytes are unchanged. */
 static void stage_unchanged(struct stage *s)
 {
 	struct vma_list now;
@@ -71,7 +71,7 @@ static void stage_destroy(struct stage *s)
 	world_destroy(&s->w);
 }
 
-/* Fail the first, second, ... allocation of @run until it needs no more. */
+/* Fail the first allocation of @run, then the second, and so on, until @run makes fewer. */
 static unsigned fail_each(void (*run)(struct stage *s, bool injected))
 {
 	static struct stage s;
@@ -87,14 +87,14 @@ static unsigned fail_each(void (*run)(struct stage *s, bool injected))
 		injected = s.w.host.nr_allocs >= base + k;
 		s.w.host.fail_at = 0;
 		check_world(&s.w);
-		run(&s, true); /* again, with memory: must work now */
+		run(&s, true); /* all memory is available: must succeed */
 		stage_destroy(&s);
 		if (!injected)
 			return k - 1;
 	}
 }
 
-/* --- scenarios; @again: nothing fails any more --- */
+/* --- scenarios; with @again, no allocation fails --- */
 
 static void check_result(struct stage *s, bool again, bool failed)
 {
@@ -133,7 +133,7 @@ static void run_map_fixed(struct stage *s, bool again)
 	struct vellum_vma_info info;
 	uint64_t addr;
 
-	/* A failure may leave the old mapping gone, but nothing else. */
+	/* After a failure, the old VMA may be unmapped. Nothing else may change. */
 	assert_false(may_fail(vellum_mmap(s->w.mm, &args, &addr)) && again);
 	assert_int_equal(load(s->w.cpu[0], PAGE(1)), 101);
 	assert_int_equal(load(s->w.cpu[0], PAGE(4)), 104);
@@ -175,7 +175,7 @@ static void run_shared_anon(struct stage *s, bool again)
 	uint64_t addr;
 	bool failed = may_fail(vellum_mmap(s->w.mm, &args, &addr));
 
-	for (unsigned i = 0; i < 4096 && !failed; i += 63) /* the object's tree of pages grows */
+	for (unsigned i = 0; i < 4096 && !failed; i += 63) /* the mapping's tree of pages grows */
 		failed |= may_oom(try_store(s->w.cpu[0], PAGE(6000 + i), i));
 	assert_false(again && failed);
 	stage_check_bytes(s);
@@ -198,12 +198,12 @@ static void run_fork(struct stage *s, bool again)
 
 static void run_mprotect(struct stage *s, bool again)
 {
-	int err = vellum_mprotect(s->w.mm, PAGE(3), BYTES(2), RO); /* both edges split */
+	int err = vellum_mprotect(s->w.mm, PAGE(3), BYTES(2), RO); /* splits at both ends */
 
 	check_result(s, again, may_fail(err));
 	if (!err)
 		assert_int_equal(try_store(s->w.cpu[0], PAGE(3), 1), VELLUM_FAULT_SIGSEGV_ACCERR);
-	s->w.host.fail_at = 0; /* put it right again */
+	s->w.host.fail_at = 0; /* restore */
 	protect(s->w.mm, 0, 8, RW);
 	stage_check_bytes(s);
 }
@@ -216,7 +216,7 @@ static void run_munmap(struct stage *s, bool again)
 	if (failed)
 		return;
 	assert_int_equal(try_load(s->w.cpu[0], PAGE(3)), VELLUM_FAULT_SIGSEGV_MAPERR);
-	s->w.host.fail_at = 0; /* put it right again */
+	s->w.host.fail_at = 0; /* restore */
 	map_at(s->w.mm, 3, 2, RW, ANON);
 	store(s->w.cpu[0], PAGE(3), 103);
 	store(s->w.cpu[0], PAGE(4), 104);
@@ -233,7 +233,7 @@ static void run_mremap(struct stage *s, bool again)
 		return;
 	for (unsigned i = 0; i < 4; i++)
 		assert_int_equal(load(s->w.cpu[0], addr + BYTES(i)), 102 + i);
-	s->w.host.fail_at = 0; /* put it right again */
+	s->w.host.fail_at = 0; /* restore */
 	OK(vellum_munmap(s->w.mm, addr, BYTES(8)));
 	map_at(s->w.mm, 2, 4, RW, ANON);
 	for (unsigned i = 2; i < 6; i++)
@@ -264,7 +264,7 @@ static void run_objects(struct stage *s, bool again)
 	assert_false(again && failed);
 }
 
-/* --- trackers: what could not be recorded is not forgotten --- */
+/* --- trackers: if recording fails, all pages are reported --- */
 
 static int note_pages(void *arg, uint64_t first, uint64_t nr)
 {
@@ -298,7 +298,7 @@ static void run_tracker(struct stage *s, bool again, enum vellum_track_method me
 		return;
 	err = vellum_tracker_collect(s->t, 0, ~0ull, break_off, &calls);
 	assert_true(err == 0 || err == 5);
-	all = err == 0; /* one run with everything in it: the record was lost */
+	all = err == 0; /* recording failed: one run with all pages */
 	store(s->w.cpu[0], PAGE(7), 107);
 	err = vellum_tracker_collect(s->t, (BASE >> 12) + 2, (BASE >> 12) + 6, note_pages, &mask);
 	assert_int_equal(err, 0);
@@ -342,7 +342,7 @@ OOM_TEST(objects, 2)
 OOM_TEST(clean_tracker, 2)
 OOM_TEST(wp_tracker, 2)
 
-/* "A call that fails has changed nothing": not even the list's shape. */
+/* A call that fails has not even split a VMA. */
 static void failed_munmap_leaves_no_split(void **state)
 {
 	static struct stage s;
@@ -363,7 +363,7 @@ static void failed_munmap_leaves_no_split(void **state)
 
 /* --- creation --- */
 
-static void create_without_memory(void **state)
+static void failed_create_changes_nothing(void **state)
 {
 	static char ram[4 << 20] __attribute__((aligned(4096)));
 	struct test_host host = {.nr_allocs = 0};
@@ -408,7 +408,7 @@ static void create_without_memory(void **state)
 
 /* --- the host does not back RAM --- */
 
-static void commit_fails(void **state)
+static void failed_commit_is_out_of_memory(void **state)
 {
 	struct world *w = *state;
 	unsigned got = 0;
@@ -430,7 +430,7 @@ static void commit_fails(void **state)
 
 /* --- frames run out --- */
 
-/* Take all frames but @left; give them back with release_frames(). */
+/* Allocate all frames except @left. release_frames() frees them. */
 static uint64_t hoard[4096];
 static unsigned hoarded;
 
@@ -449,7 +449,7 @@ static void release_frames(struct world *w)
 		vellum_memory_free_device(w->memory, hoard[--hoarded], 1);
 }
 
-static void fork_without_frames(void **state)
+static void failed_fork_changes_nothing(void **state)
 {
 	static struct stage s;
 	unsigned failed = 0;
@@ -467,16 +467,16 @@ static void fork_without_frames(void **state)
 		assert_int_equal(free_frames(&s.w), left);
 		check_world(&s.w);
 		stage_unchanged(&s);
-		for (unsigned i = 0; i < 8; i++) /* nobody else has them: no copy is needed */
+		for (unsigned i = 0; i < 8; i++) /* the only owner: no copy needed */
 			store(s.w.cpu[0], PAGE(i), 100 + i);
 		release_frames(&s.w);
 	}
-	assert_int_equal(failed, 4); /* the top table and three below */
+	assert_int_equal(failed, 4); /* the PGD and the three tables below */
 	stage_destroy(&s);
 }
 
-/* A move that breaks off in the middle is undone. */
-static void mremap_without_frames(void **state)
+/* If a move fails halfway, it is undone. */
+static void failed_mremap_is_undone(void **state)
 {
 	struct world *w = *state;
 	unsigned failed = 0;
@@ -504,7 +504,7 @@ static void mremap_without_frames(void **state)
 		assert_int_equal(load(w->cpu[0], addr + BYTES(i - 100)), i);
 }
 
-static void everything_without_frames(void **state)
+static void operations_without_free_frames(void **state)
 {
 	struct world *w = *state;
 	struct vellum_mm *mm;
@@ -516,7 +516,7 @@ static void everything_without_frames(void **state)
 	assert_int_equal(vellum_mm_create(w->memory, &mm), -ENOMEM);
 	assert_int_equal(vellum_memory_alloc_device(w->memory, 1, &pfn), -ENOMEM);
 	assert_int_equal(try_store(w->cpu[0], PAGE(1), 1), VELLUM_FAULT_OOM);
-	assert_int_equal(load(w->cpu[0], PAGE(1)), 0); /* the zero page needs none */
+	assert_int_equal(load(w->cpu[0], PAGE(1)), 0); /* the zero page needs no frame */
 	assert_int_equal(try_store(w->cpu[0], PAGE(1), 1), VELLUM_FAULT_OOM);
 	assert_int_equal(vellum_memory_alloc_device(w->memory, 0, &pfn), -EINVAL);
 	assert_int_equal(vellum_memory_alloc_device(w->memory, 513, &pfn), -EINVAL);
@@ -541,11 +541,11 @@ int main(void)
 		cmocka_unit_test(oom_clean_tracker),
 		cmocka_unit_test(oom_wp_tracker),
 		cmocka_unit_test(failed_munmap_leaves_no_split),
-		cmocka_unit_test(create_without_memory),
-		WORLD_TEST(commit_fails),
-		cmocka_unit_test(fork_without_frames),
-		WORLD_TEST(mremap_without_frames),
-		WORLD_TEST(everything_without_frames),
+		cmocka_unit_test(failed_create_changes_nothing),
+		WORLD_TEST(failed_commit_is_out_of_memory),
+		cmocka_unit_test(failed_fork_changes_nothing),
+		WORLD_TEST(failed_mremap_is_undone),
+		WORLD_TEST(operations_without_free_frames),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

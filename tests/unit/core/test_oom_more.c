@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* No memory for swap, huge pages, pins, guards, devices and moving pages: each allocation fails once. */
+/* Failed allocations: swap, huge pages, pins, guards, devices and migration. */
 #include "oom_support.h"
 #include "mm/table/huge.h"
 
@@ -58,7 +58,7 @@ static void run_huge_fault(struct stage *s, bool again)
 		return;
 	failed(vellum_madvise(s->w->mm, PAGE(HUGE_AT), BYTES(512), VELLUM_MADV_HUGEPAGE), again);
 	if (!oom(try_store(s->w->cpu[0], PAGE(HUGE_AT + 9), 9), again)) {
-		/* Pieces: by rights, by unmapping, by advice. */
+		/* Splits by mprotect, munmap and madvise. */
 		failed(vellum_mprotect(s->w->mm, PAGE(HUGE_AT + 9), BYTES(1), RO), again);
 		check_now(s);
 		failed(vellum_munmap(s->w->mm, PAGE(HUGE_AT + 100), BYTES(1)), again);
@@ -88,7 +88,7 @@ static void run_collapse(struct stage *s, bool again)
 	unmap(s->w->mm, HUGE_AT, 512);
 }
 
-/* Shared memory: a huge page by a fault, which a store to a small one precedes if @small. */
+/* Shared memory: a fault installs a huge page. With @small, a store to a small page comes first. */
 static void shared_huge(struct stage *s, bool small, bool again)
 {
 	bool stored;
@@ -122,7 +122,7 @@ static void run_shared_collapse(struct stage *s, bool again)
 	shared_huge(s, true, again);
 }
 
-/* All of it, with a child that has the same. */
+/* Operations on the whole range, with a child that shares it. */
 static void fork_and_move_raw(struct stage *s, bool again)
 {
 	uint64_t to = PAGE(FAR_AT);
@@ -148,7 +148,7 @@ static void run_raw_move(struct stage *s, bool again)
 	unmap(s->w->mm, RAW_AT, 512);
 }
 
-/* 1 GiB in one entry, and cut to pieces. */
+/* A leaf of 1 GiB, and its splits. */
 static void run_raw_giant(struct stage *s, bool again)
 {
 	const unsigned pages = 512 * 512;
@@ -168,7 +168,7 @@ static void run_raw_giant(struct stage *s, bool again)
 	vellum_mapping_put(giant);
 }
 
-/* @pages frames of the device at once: 512 of them make one huge entry. */
+/* Map @pages frames of the device in one call: 512 of them are one huge leaf. */
 static void insert_raw(struct stage *s, unsigned at, unsigned pages, bool again)
 {
 	uint64_t addr = PAGE(at);
@@ -188,7 +188,7 @@ static void run_raw_huge(struct stage *s, bool again)
 	insert_raw(s, RAW_AT, 512, again);
 }
 
-/* Where no table is that the entry could go to. */
+/* At an address without a table. */
 static void run_raw_far(struct stage *s, bool again)
 {
 	insert_raw(s, GIANT_AT, 512, again);
@@ -200,7 +200,7 @@ static int give_huge(void *ctx, struct vellum_vmf *vmf)
 	return vmf->order == 9 ? VELLUM_VMF_OK : VELLUM_VMF_FALLBACK;
 }
 
-/* The driver is asked by a fault. */
+/* A fault calls the driver's hook. */
 static void run_huge_hook(struct stage *s, bool again)
 {
 	static struct vellum_backing_ops ops;
@@ -240,7 +240,7 @@ static void run_pins(struct stage *s, bool again)
 	if (!failed(vellum_pin_pages(s->w->mm, PAGE(4), 4, VELLUM_GUP_WRITE, pfns, &n), again)) {
 		struct vellum_mm *second;
 
-		if (!failed(vellum_fork(s->w->mm, &second), again))	/* copies what is pinned */
+		if (!failed(vellum_fork(s->w->mm, &second), again))	/* copies the pinned pages */
 			vellum_mm_put(second);
 		check_now(s);
 		vellum_unpin_pages(s->w->memory, pfns, n);
@@ -264,7 +264,7 @@ static void run_guards(struct stage *s, bool again)
 	unmap(s->w->mm, FAR_AT, 1200);
 }
 
-/* --- devices and moving pages, shadow stacks --- */
+/* --- devices, migration, shadow stacks --- */
 
 static void run_device(struct stage *s, bool again)
 {
@@ -282,7 +282,7 @@ static void run_device(struct stage *s, bool again)
 	oom(try_load(s->w->cpu[0], PAGE(5)), again);
 	if (!try_map(s, FAR_AT, 1, again))
 		return;
-	failed(vellum_device_make_exclusive(s->gpu->dev, s->w->mm, PAGE(FAR_AT), &pfn), again);	/* comes in for it */
+	failed(vellum_device_make_exclusive(s->gpu->dev, s->w->mm, PAGE(FAR_AT), &pfn), again);
 	check_now(s);
 	unmap(s->w->mm, FAR_AT, 1);
 }

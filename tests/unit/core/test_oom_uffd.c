@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* No memory for userfaultfd and what is built on it: each allocation fails once. */
+/* Failed allocations: userfaultfd. */
 #include <pthread.h>
 #include <sched.h>
 
 #include "oom_support.h"
 
-/* The middle: splits, and merges again. A failed one changes nothing. */
+/* Registering the middle splits the VMA, unregistering merges it. A failed call changes nothing. */
 static void run_register(struct stage *s, bool again)
 {
 	struct vellum_uffd *uffd = try_uffd(s, 0, again);
@@ -18,7 +18,7 @@ static void run_register(struct stage *s, bool again)
 					&ioctls),
 		   again)) {
 		assert_int_equal(vellum_uffd_unregister(uffd, PAGE(3), BYTES(1)),
-				 0); /* nothing is registered */
+				 0); /* not registered */
 		assert_in_range(nr_vmas(s->w->mm), vmas, vmas + 2);
 	} else {
 		failed(vellum_uffd_unregister(uffd, PAGE(3), BYTES(1)), again);
@@ -55,7 +55,7 @@ static void run_fill(struct stage *s, bool again)
 	unmap(s->w->mm, MISSING_AT, 6);
 }
 
-/* The object has its first pages, but not in this mapping; the others are holes. */
+/* The mapping has its first pages, but they are not mapped here. The others are holes. */
 static void fill_shared(struct stage *s, struct vellum_uffd *uffd, bool again)
 {
 	static uint8_t bytes[2 * 4096];
@@ -88,7 +88,7 @@ static void run_fill_shared(struct stage *s, bool again)
 	OK(vellum_mapping_punch_hole(s->obj, BYTES(200), BYTES(300)));
 }
 
-/* Markers need tables where none are. */
+/* Markers need tables. */
 static void run_writeprotect(struct stage *s, bool again)
 {
 	struct vellum_uffd *uffd;
@@ -163,7 +163,7 @@ static void *read_events(void *arg)
 	return NULL;
 }
 
-/* Fork, move, drop and unmap, each with an event. */
+/* fork, mremap, madvise and munmap, each with an event. */
 static void events(struct stage *s, struct vellum_uffd *uffd, bool again)
 {
 	struct reader r = { .uffd = uffd };

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Threads against collectors, and everything against everything: no store is missed. */
+/* Threads that store, and collections: no store is missed. */
 #include "more_support.h"
 #include "mm/space/space.h"
 
@@ -17,7 +17,7 @@
 #define TURNS	    6000
 #endif
 
-/* Hooks without counters, since threads run them. */
+/* Hooks without counters, as several threads call them. */
 static int fill_with_index(void *ctx, struct vellum_vmf *vmf)
 {
 	(void)ctx;
@@ -45,15 +45,15 @@ static struct vellum_mapping *notified_object(struct world *w, unsigned pages)
 	return obj;
 }
 
-/* --- writers and a collector --- */
+/* --- stores and collections --- */
 
-/* Page i belongs to writer i % WRITERS: it alone counts the page's first word up. */
+/* Only writer i % WRITERS stores to page i. It increments the first word. */
 struct show {
 	struct world *w;
 	struct vellum_tracker *t[4];
 	unsigned nr_trackers;
 	uint64_t replica[4][PAGES];
-	uint64_t first_page; /* of addresses; 0: the trackers name pages of the object */
+	uint64_t first_page; /* page number of addresses; 0: the trackers report pages of the mapping */
 	unsigned backwards;
 	uint32_t stop; /* atomic */
 };
@@ -74,7 +74,7 @@ static void *keep_counting(void *arg)
 	while (!__atomic_load_n(&wr->s->stop, __ATOMIC_ACQUIRE)) {
 		unsigned page = WRITERS * random_below(&seed, PAGES / WRITERS) + wr->nr;
 
-		/* The memory is there: no access may fail. */
+		/* Memory is sufficient: no access may fail. */
 		must_in_thread(!vellum_soft_load64(cpu, PAGE(page), &val) &&
 			       !vellum_soft_store64(cpu, PAGE(page), val + 1));
 		__atomic_fetch_add(&wr->stores, 1, __ATOMIC_RELAXED);
@@ -108,7 +108,7 @@ static void collect_into(struct show *s, unsigned i)
 	OK(vellum_tracker_collect(s->t[i], 0, ~0ull, feed, &f));
 }
 
-/* Until every writer has stored something more: a slow start must not make it easy. */
+/* Wait until each writer has stored again, so that no round is without stores. */
 static void wait_for_writers(struct writer *writers)
 {
 	for (unsigned i = 0; i < WRITERS; i++) {
@@ -119,7 +119,7 @@ static void wait_for_writers(struct writer *writers)
 	}
 }
 
-/* @between: what else happens between two collections. */
+/* @between: operations between two collections. */
 static void run_show(struct show *s, void (*between)(struct show *s, unsigned round))
 {
 	struct writer writers[WRITERS] = {{.s = s}, {.s = s}};
@@ -186,7 +186,7 @@ static void no_store_missed_both(void **state)
 	run_show(&s, NULL);
 }
 
-/* The collector forks as well: copy on write under the writers. */
+/* The collector forks, too, so that stores copy pages. */
 static void fork_sometimes(struct show *s, unsigned round)
 {
 	struct vellum_mm *child;
@@ -207,7 +207,7 @@ static void no_store_missed_with_forks(void **state)
 	run_show(&s, fork_sometimes);
 }
 
-/* A mapping's trackers, with both helpers and mprotect of the rights the writers don't use. */
+/* Trackers of the mapping, with both helpers, and mprotect of rights that the writers do not use. */
 static void helpers_between(struct show *s, unsigned round)
 {
 	struct vellum_mapping *obj = find_vma(s->w->mm, BASE)->mapping;
@@ -229,7 +229,7 @@ static void no_store_missed_mapping(void **state)
 
 	map_object(s.w->mm, 0, PAGES, RW, VELLUM_MAP_SHARED, obj, 0, RW);
 	for (unsigned i = 0; i < PAGES; i++)
-		s.replica[0][i] = s.replica[1][i] = i; /* what the object starts with */
+		s.replica[0][i] = s.replica[1][i] = i; /* the initial words of the mapping */
 	OK(vellum_track_mapping(obj, 0, PAGES, VELLUM_TRACK_WP, &s.t[0]));
 	OK(vellum_track_mapping(obj, 0, PAGES, VELLUM_TRACK_CLEAN, &s.t[1]));
 	s.nr_trackers = 2;
@@ -237,7 +237,7 @@ static void no_store_missed_mapping(void **state)
 	vellum_mapping_put(obj);
 }
 
-/* A tracker of the object while its VMA is split and merged under it. */
+/* A tracker of the mapping, while the VMA is split and merged. */
 static void split_between(struct show *s)
 {
 	protect(s->w->mm, 8, 4, RW | VELLUM_PROT_EXEC);
@@ -269,7 +269,7 @@ static void no_store_missed_during_splits(void **state)
 		store(s.w->cpu[1], PAGE(20), round + 1);
 		collect_into(&s, 0);
 		if (s.replica[0][20] != round + 1)
-			s.backwards++; /* a store that was done before the call is not in it */
+			s.backwards++; /* a store from before the call is missing */
 	}
 	__atomic_store_n(&s.stop, 1, __ATOMIC_RELEASE);
 	pthread_join(thread, NULL);
@@ -281,7 +281,7 @@ static void no_store_missed_during_splits(void **state)
 	assert_int_equal(s.backwards, 0);
 }
 
-/* --- everything at once --- */
+/* --- all operations together --- */
 
 struct mob {
 	struct world *w;
@@ -380,7 +380,7 @@ static void *run_helpers(void *arg)
 	return NULL;
 }
 
-static void everything_at_once(void **state)
+static void all_operations_together(void **state)
 {
 	void *(*const fns[])(void *) = {use_memory, change_mappings, fork_and_exit, run_helpers};
 	struct mob m = {.w = *state};
@@ -407,7 +407,7 @@ int main(void)
 		WORLD_TEST(no_store_missed_clean),   WORLD_TEST(no_store_missed_wp),
 		WORLD_TEST(no_store_missed_both),    WORLD_TEST(no_store_missed_with_forks),
 		WORLD_TEST(no_store_missed_mapping), WORLD_TEST(no_store_missed_during_splits),
-		WORLD_TEST(everything_at_once),
+		WORLD_TEST(all_operations_together),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Backends of swap areas: what is written comes back; full, short, interrupted, and from many threads. */
+/* Backends of swap areas: round trips; full, short and interrupted calls; many threads. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -16,7 +16,7 @@
 #include <unistd.h>
 #include <zstd.h>
 
-/* cmocka wants these first */
+/* cmocka needs these first */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -31,13 +31,13 @@
 #define SLOTS 4096
 #define BATCH 512		/* as in host/swap_file.c */
 
-/* --- the system, which may fail; the linker sends the backends' calls here --- */
+/* --- system calls that fail on request; the linker redirects the backends' calls here --- */
 
 enum trouble { NONE, SHORT, INTERRUPTED, FULL, QUOTA, BROKEN, STUCK };
 
 static struct {
 	enum trouble trouble;
-	unsigned turns;		/* of the next calls */
+	unsigned turns;		/* number of calls that fail */
 	unsigned nr_holes;	/* calls of fallocate */
 	int hole_errno;
 	void (*in_hole)(void);
@@ -53,7 +53,7 @@ ssize_t __wrap_pwrite(int fd, const void *buf, size_t len, off_t at);
 int __wrap_fallocate(int fd, int mode, off_t at, off_t len);
 ZSTD_CCtx *__wrap_ZSTD_createCCtx(void);
 
-/* Whether a call ends here, with *@r; else it may have become shorter. */
+/* True: the call ends here, with *@r. False: the call is made, perhaps with a shorter length. */
 static bool in_trouble(ssize_t *r, size_t *len)
 {
 	static const int numbers[STUCK + 1] = {
@@ -120,7 +120,7 @@ struct area {
 	int memfd;
 };
 
-/* A file that has holes and knows what it takes, whatever the disk's file system is. */
+/* A file that supports holes and counts its blocks, whatever the disk's file system supports. */
 static int memfd_setup(void **state)
 {
 	struct area *a = calloc(1, sizeof(*a));
@@ -267,10 +267,10 @@ static void roundtrip(void **state)
 			assert_true(holds(a, c, c, 1));
 			assert_true(holds(a, SLOTS - 1 - c, c, 2));
 		}
-	assert_false(holds(a, NOISE, NOISE, 2));	/* the test can tell */
+	assert_false(holds(a, NOISE, NOISE, 2));	/* checks holds() itself */
 }
 
-static void overwrite(void **state)
+static void overwritten_slot_has_the_new_page(void **state)
 {
 	const struct area *a = *state;
 
@@ -299,7 +299,7 @@ static void free_then_reuse(void **state)
 	}
 }
 
-static void slots_beyond(void **state)
+static void slots_beyond_the_area_are_refused(void **state)
 {
 	const struct area *a = *state;
 	unsigned char page[PAGE_BYTES] = {0};
@@ -313,7 +313,7 @@ static void slots_beyond(void **state)
 	}
 }
 
-static void never_written(void **state)
+static void slot_that_was_never_written_is_zero(void **state)
 {
 	const struct area *a = *state;
 	unsigned char page[PAGE_BYTES];
@@ -321,7 +321,7 @@ static void never_written(void **state)
 	assert_int_equal(a->ops->read(a->ctx, 5, page), -VELLUM_EIO);
 }
 
-static void refused_sizes(void **state)
+static void wrong_sizes_are_refused(void **state)
 {
 	struct vellum_swap_file *file = NULL;
 	struct vellum_swap_zstd *zstd = NULL;
@@ -336,10 +336,10 @@ static void refused_sizes(void **state)
 	assert_true(!file && !zstd);
 }
 
-/* --- many threads, each with slots of its own between those of others --- */
+/* --- many threads, with interleaved slots --- */
 
 #define NR_THREADS 4
-#define MINE 64	/* slots of each */
+#define MINE 64	/* slots of each thread */
 #define TURNS 3000
 struct user {
 	const struct area *area;
@@ -387,7 +387,7 @@ static void threads(void **state)
 
 /* --- the file --- */
 
-static void short_and_interrupted(void **state)
+static void short_and_interrupted_calls_are_continued(void **state)
 {
 	static const enum trouble harmless[] = {SHORT, INTERRUPTED};
 	const struct area *a = *state;
@@ -434,7 +434,7 @@ static void read_fails(void **state)
 	}
 }
 
-/* The kernel's own short write: the limit is within a page. */
+/* A short write by the kernel: the limit is within a page. */
 static void disk_full(void **state)
 {
 	const struct area *a = *state;
@@ -462,19 +462,19 @@ static void fill_slots(const struct area *a, uint64_t nr)
 		OK(put(a, slot, NOISE, slot));
 }
 
-static void holes_in_batches(void **state)
+static void holes_are_punched_in_batches(void **state)
 {
 	const struct area *a = *state;
 
 	fill_slots(a, 4 * BATCH);
 	assert_int_equal(vellum_swap_file_bytes(a->file), 4 * BATCH * PAGE_BYTES);
 	free_slots(a, 0, BATCH - 1);
-	free_slots(a, 0, BATCH - 1);	/* nothing is counted twice */
+	free_slots(a, 0, BATCH - 1);	/* a slot that is freed twice counts once */
 	assert_int_equal(sys.nr_holes, 0);
 	free_slots(a, BATCH - 1, 1);
-	assert_int_equal(sys.nr_holes, 1);	/* neighbours, one hole */
+	assert_int_equal(sys.nr_holes, 1);	/* adjacent slots: one hole */
 	assert_int_equal(vellum_swap_file_bytes(a->file), 3 * BATCH * PAGE_BYTES);
-	for (unsigned i = BATCH; i > 0; i--)	/* from the end, every other one */
+	for (unsigned i = BATCH; i > 0; i--)	/* from the end, every other slot */
 		free_slots(a, BATCH + 2 * i - 2, 1);
 	assert_int_equal(sys.nr_holes, 1 + BATCH);
 	assert_int_equal(vellum_swap_file_bytes(a->file), 2 * BATCH * PAGE_BYTES);
@@ -482,8 +482,8 @@ static void holes_in_batches(void **state)
 		assert_true(holds(a, slot, slot >= 3 * BATCH || slot % 2 ? NOISE : ZERO, slot));
 }
 
-/* Freed, then written: not in a hole, even if it is freed once more in the same batch. */
-static void no_hole_in_reused(void **state)
+/* A slot that was freed and then written is not in a hole, even if it is freed again in the same batch. */
+static void slot_in_use_is_not_punched(void **state)
 {
 	const struct area *a = *state;
 
@@ -513,7 +513,7 @@ static void *reuse_slot(void *arg)
 	return NULL;
 }
 
-/* Some time for the thread to go wrong in; a right one is not hurried. */
+/* Gives a wrong thread time to write during the hole. A correct thread waits. */
 static void reuse_in_hole(void)
 {
 	struct timespec ts = {.tv_nsec = 50000000};
@@ -547,7 +547,7 @@ static void file_system_without_holes(void **state)
 	assert_true(holds(a, 0, ZERO, 0));
 	sys.hole_errno = EOPNOTSUPP;
 	free_slots(a, BATCH, 2 * BATCH);
-	assert_int_equal(sys.nr_holes, 3);	/* it is not asked again */
+	assert_int_equal(sys.nr_holes, 3);	/* fallocate() is not called again */
 	OK(put(a, BATCH, NOISE, 7));
 	assert_true(holds(a, BATCH, NOISE, 7));
 }
@@ -580,7 +580,7 @@ static void named_file(void **state)
 	a.ctx = file;
 	OK(put(&a, 2, NOISE, 1));
 	OK(stat(n.file, &st));
-	assert_true(S_ISREG(st.st_mode) && (st.st_mode & 077) == 0);	/* memory is private */
+	assert_true(S_ISREG(st.st_mode) && (st.st_mode & 077) == 0);	/* other users cannot read the file */
 	assert_int_equal(st.st_size, 3 * PAGE_BYTES);
 	assert_int_equal(vellum_swap_file_create(n.file, 8, &second), -VELLUM_EBUSY);
 	assert_true(holds(&a, 2, NOISE, 1));
@@ -596,7 +596,7 @@ static void named_file(void **state)
 	OK(rmdir(n.folder));
 }
 
-static void file_without_name(void **state)
+static void file_without_a_name(void **state)
 {
 	struct area a = {.ops = vellum_swap_file_ops()};
 	struct vellum_swap_file *file;
@@ -606,13 +606,13 @@ static void file_without_name(void **state)
 	names_create(&n);
 	OK(vellum_swap_file_create(n.folder, 8, &file));
 	a.ctx = file;
-	OK(rmdir(n.folder));	/* nothing is in it */
+	OK(rmdir(n.folder));	/* the folder is empty */
 	OK(put(&a, 7, NOISE, 1));
 	assert_true(holds(&a, 7, NOISE, 1));
 	vellum_swap_file_destroy(file);
 }
 
-static void refused_names(void **state)
+static void wrong_names_are_refused(void **state)
 {
 	struct vellum_swap_file *file;
 	struct names n;
@@ -629,7 +629,7 @@ static void refused_names(void **state)
 
 /* --- compressed memory --- */
 
-static void kinds_and_bytes(void **state)
+static void info_counts_pages_and_bytes(void **state)
 {
 	static const struct { enum content content; unsigned same, raw; uint64_t least, most; } table[] = {
 		{ZERO, 1, 0, 8, 48}, {ONES, 1, 0, 8, 48}, {VALUE, 1, 0, 8, 48}, {ALMOST, 0, 0, 16, 200},
@@ -649,12 +649,12 @@ static void kinds_and_bytes(void **state)
 	}
 	a->ops->free(a->ctx, 1);
 	assert_true(info_of(a).nr_pages == 0 && info_of(a).nr_raw == 0 && info_of(a).bytes == 0);
-	never_written(state);
+	slot_that_was_never_written_is_zero(state);
 	a->ops->free(a->ctx, 5);
 	assert_int_equal(info_of(a).nr_pages, 0);
 }
 
-static void limit(void **state)
+static void limit_is_enospc(void **state)
 {
 	const struct area *a = *state;
 	uint64_t nr = 0;
@@ -666,16 +666,16 @@ static void limit(void **state)
 	assert_int_equal(nr, LIMIT / PAGE_BYTES);
 	assert_int_equal(put(a, nr, NOISE, nr), -VELLUM_ENOSPC);
 	assert_int_equal(info_of(a).nr_pages, nr);
-	OK(put(a, nr, ZERO, 0));		/* this small one fits */
-	OK(put(a, 0, NOISE, 77));		/* in place of as much */
+	OK(put(a, nr, ZERO, 0));		/* a page of zeros needs no room */
+	OK(put(a, 0, NOISE, 77));		/* replaces a page of the same size */
 	assert_true(holds(a, 0, NOISE, 77) && holds(a, 1, NOISE, 1) && holds(a, nr, ZERO, 0));
 	a->ops->free(a->ctx, 1);
 	OK(put(a, nr + 1, NOISE, 5));
 	assert_true(holds(a, nr + 1, NOISE, 5));
 }
 
-/* With the first workspace only, threads take turns. */
-static void no_more_contexts(void **state)
+/* If only the first workspace can be allocated, threads share it. */
+static void threads_share_one_context(void **state)
 {
 	struct area *a = *state;
 	struct vellum_swap_zstd *other;
@@ -694,22 +694,22 @@ static void no_more_contexts(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(refused_sizes),
+		cmocka_unit_test(wrong_sizes_are_refused),
 		MEMFD_TEST(roundtrip), TEMPORARY_TEST(roundtrip), ZSTD_TEST(roundtrip),
-		MEMFD_TEST(overwrite), ZSTD_TEST(overwrite),
+		MEMFD_TEST(overwritten_slot_has_the_new_page), ZSTD_TEST(overwritten_slot_has_the_new_page),
 		MEMFD_TEST(free_then_reuse), ZSTD_TEST(free_then_reuse),
-		MEMFD_TEST(slots_beyond), ZSTD_TEST(slots_beyond),
-		MEMFD_TEST(never_written), ZSTD_TEST(never_written),
+		MEMFD_TEST(slots_beyond_the_area_are_refused), ZSTD_TEST(slots_beyond_the_area_are_refused),
+		MEMFD_TEST(slot_that_was_never_written_is_zero), ZSTD_TEST(slot_that_was_never_written_is_zero),
 		MEMFD_TEST(threads), TEMPORARY_TEST(threads), ZSTD_TEST(threads),
-		MEMFD_TEST(short_and_interrupted), MEMFD_TEST(write_fails), MEMFD_TEST(read_fails),
+		MEMFD_TEST(short_and_interrupted_calls_are_continued), MEMFD_TEST(write_fails), MEMFD_TEST(read_fails),
 		MEMFD_TEST(disk_full), TEMPORARY_TEST(disk_full),
-		MEMFD_TEST(holes_in_batches), MEMFD_TEST(no_hole_in_reused),
+		MEMFD_TEST(holes_are_punched_in_batches), MEMFD_TEST(slot_in_use_is_not_punched),
 		MEMFD_TEST(write_waits_for_hole), MEMFD_TEST(file_system_without_holes),
-		cmocka_unit_test(named_file), cmocka_unit_test(file_without_name),
-		cmocka_unit_test(refused_names),
-		ZSTD_TEST(kinds_and_bytes),
-		cmocka_unit_test_setup_teardown(limit, limited_setup, area_teardown),
-		ZSTD_TEST(no_more_contexts),
+		cmocka_unit_test(named_file), cmocka_unit_test(file_without_a_name),
+		cmocka_unit_test(wrong_names_are_refused),
+		ZSTD_TEST(info_counts_pages_and_bytes),
+		cmocka_unit_test_setup_teardown(limit_is_enospc, limited_setup, area_teardown),
+		ZSTD_TEST(threads_share_one_context),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

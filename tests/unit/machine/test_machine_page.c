@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The page that a machine has in every address space (vellum/mmu.h, machine_page). */
+/* The page that a machine maps in each address space (vellum/mmu.h, machine_page). */
 #include "support.h"
 
 static void fill_page(void *machine, void *bytes)
@@ -63,7 +63,7 @@ static void machine_page_is_read_only_and_in_no_vma(void **state)
 	check_world(w);
 }
 
-/* The last-level table below it is shared with the highest mapping: it stays when that goes. */
+/* The last-level table below the page is shared with the highest VMA. The table stays when that VMA is unmapped. */
 static void machine_page_survives_unmapping_below_it(void **state)
 {
 	struct world *w = &((struct paged *)*state)->w;
@@ -121,7 +121,7 @@ static void create_without_frames_changes_nothing(void **state)
 		vellum_memory_free_device(w->memory, pfn[--nr], 1);
 }
 
-/* A CPU may have decoded what the frame held before. */
+/* A CPU may have decoded the old bytes of the frame as instructions. */
 static unsigned synced;
 
 static void count_sync(void *machine, uint64_t pfn)

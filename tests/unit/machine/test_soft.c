@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The software MMU itself: huge leaves and shadow-stack accesses, on tables put together by hand; and its
- * hostile mode, alone and under the core.
+ * The software MMU: huge leaves and shadow-stack accesses, with tables that the test writes; and its hostile
+ * modes, alone and under the core.
  */
 #include "more_support.h"
 
-#define AT (1ull << PGD_SHIFT) /* its tables are the test's own: no VMA is near */
+#define AT (1ull << PGD_SHIFT) /* an address without a VMA nearby, whose tables the test writes */
 #define USER (X86_PRESENT | X86_USER)
 #define USER_RW (USER | X86_RW)
 
-/* --- tables by hand --- */
+/* --- tables written by the test --- */
 
 struct hand {
 	struct world *w;
 	uint64_t *pgd, *pud, *pmd, *pte; /* the entries for AT */
-	pfn_t frames;			 /* 512, aligned as a PMD leaf wants them; the last ones are the tables */
+	pfn_t frames;			 /* 512, aligned for a PMD leaf; the last three are the tables */
 };
 
 static uint64_t *frame(struct hand *h, unsigned i)
@@ -39,7 +39,7 @@ static struct hand by_hand(struct world *w)
 	return h;
 }
 
-/* Before the core looks at its tables again. */
+/* Remove the tables before the core looks at its own again. */
 static void take_down(struct hand *h)
 {
 	vellum_soft_load_mm(h->w->cpu[0], NULL);
@@ -47,7 +47,7 @@ static void take_down(struct hand *h)
 	vellum_memory_free_device(h->w->memory, h->frames, 512);
 }
 
-/* The CPU forgets what it has cached. */
+/* Flush the CPU's TLB. */
 static void forget(struct world *w)
 {
 	vellum_soft_load_mm(w->cpu[0], w->mm);
@@ -69,7 +69,10 @@ static void pmd_leaf_is_walked(void **state)
 	store(w->cpu[0], AT + BYTES(200) + 8, 7);
 	assert_int_equal(*h.pmd, leaf | X86_ACCESSED | X86_DIRTY);
 	assert_int_equal(frame(&h, 200)[1], 7);
-	/* A page that was loaded from while the leaf was clean has no right to store by; that one, it has. */
+	/*
+	 * The TLB entry of a page that was loaded from while the leaf was clean does not allow stores without a
+	 * walk. The TLB entry of a page that was stored to does.
+	 */
 	*h.pmd = leaf;
 	store(w->cpu[0], AT + BYTES(200) + 8, 8);
 	assert_int_equal(*h.pmd, leaf);
@@ -79,7 +82,7 @@ static void pmd_leaf_is_walked(void **state)
 	take_down(&h);
 }
 
-/* A PUD leaf covers all RAM here. */
+/* The PUD leaf covers all RAM. */
 static void pud_leaf_is_walked(void **state)
 {
 	struct world *w = *state;
@@ -96,16 +99,16 @@ static void pud_leaf_is_walked(void **state)
 	take_down(&h);
 }
 
-/* D is set only where the store is allowed; rights of a huge leaf are a small one's. */
+/* Only a store that is allowed sets D. The rights of a huge leaf are checked as those of a small one. */
 static void huge_leaf_faults(void **state)
 {
 	static const uint64_t refused[] = {
 		X86_PSE | USER,			 /* read-only */
 		X86_PSE | USER | X86_ACCESSED | X86_SAVED_DIRTY,
-		X86_PSE | X86_PRESENT | X86_RW,	 /* not the user's */
-		X86_PSE | X86_USER | X86_RW,	 /* under invalidation: P=0 */
+		X86_PSE | X86_PRESENT | X86_RW,	 /* no user access */
+		X86_PSE | X86_USER | X86_RW,	 /* during an invalidation: P=0 */
 		X86_PSE | X86_PROTNONE,
-		X86_PSE | USER | X86_DIRTY,	 /* a shadow stack's */
+		X86_PSE | USER | X86_DIRTY,	 /* shadow stack */
 	};
 	struct world *w = *state;
 	struct hand h = by_hand(w);
@@ -131,8 +134,8 @@ static void huge_leaf_faults(void **state)
 	take_down(&h);
 }
 
-/* Nothing answers behind a leaf: a bus error, and no translation. */
-static void leaf_without_memory(void **state)
+/* A leaf that maps no memory: SIGBUS, and no translation is cached. */
+static void leaf_without_memory_is_sigbus(void **state)
 {
 	struct world *w = *state;
 	struct hand h = by_hand(w);
@@ -152,10 +155,10 @@ static enum vellum_fault_result shstk_load(struct world *w, uint64_t addr)
 }
 
 /*
- * Without a VMA every fault is MAPERR; so what is tried is what the CPU itself lets through, with
- * a cold TLB and with one that ordinary loads have warmed.
+ * Without a VMA, each fault is MAPERR. So the test sees which accesses the CPU itself allows, with a cold TLB
+ * and after an ordinary load.
  */
-static void shstk_by_encoding(void **state)
+static void shadow_stack_accesses_by_encoding(void **state)
 {
 	static const struct {
 		uint64_t bits;
@@ -166,7 +169,7 @@ static void shstk_by_encoding(void **state)
 		{USER_RW, true, false},
 		{USER_RW | X86_DIRTY, true, false},
 		{USER | X86_DIRTY, false, true},
-		{X86_PRESENT | X86_DIRTY, false, false}, /* the supervisor's */
+		{X86_PRESENT | X86_DIRTY, false, false}, /* supervisor only */
 		{X86_USER | X86_DIRTY, false, false},	 /* not present */
 	};
 	struct world *w = *state;
@@ -189,14 +192,14 @@ static void shstk_by_encoding(void **state)
 				 store ? VELLUM_FAULT_OK : VELLUM_FAULT_SIGSEGV_MAPERR);
 		assert_int_equal(*frame(&h, 0) == i + 200, store);
 	}
-	*h.pmd = pmd_mk(h.frames, USER | X86_DIRTY).val; /* a huge one */
+	*h.pmd = pmd_mk(h.frames, USER | X86_DIRTY).val; /* a huge leaf */
 	assert_int_equal(vellum_soft_shstk_store64(w->cpu[0], AT + BYTES(9), 1), VELLUM_FAULT_OK);
 	assert_int_equal(*frame(&h, 9), 1);
 	take_down(&h);
 }
 
-/* A cached shadow-stack translation is a flush's to take, as any other. */
-static void shstk_translation_is_cached(void **state)
+/* A flush removes a cached shadow-stack translation, as any other. */
+static void shadow_stack_translations_are_cached(void **state)
 {
 	struct world *w = *state;
 	struct hand h = by_hand(w);
@@ -211,8 +214,11 @@ static void shstk_translation_is_cached(void **state)
 	take_down(&h);
 }
 
-/* Where a store would be served, the error bit tells the core that this one is none. */
-static void shstk_fault_says_so(void **state)
+/*
+ * The error code tells the core that the access is a shadow-stack access, so it is refused where a store is
+ * allowed.
+ */
+static void shadow_stack_faults_have_their_error_code(void **state)
 {
 	struct world *w = *state;
 
@@ -224,14 +230,14 @@ static void shstk_fault_says_so(void **state)
 	assert_int_equal(load(w->cpu[0], BASE), 2);
 }
 
-/* --- hostile: translations and tables are kept --- */
+/* --- hostile: translations and tables stay cached --- */
 
 static void hostile(struct world *w, uint32_t flags)
 {
 	OK(vellum_soft_set_hostile(w->soft, flags));
 }
 
-static void hostile_flags(void **state)
+static void set_hostile_checks_its_flags(void **state)
 {
 	struct world *w = *state;
 
@@ -243,8 +249,8 @@ static void hostile_flags(void **state)
 	assert_int_equal(load(w->cpu[0], BASE), 5); /* written back */
 }
 
-/* 500 of them, where the sets have room for 256; and one flush takes exactly what it names. */
-static void kept_until_flushed(void **state)
+/* 500 translations, where the sets have room for 256. A flush removes exactly those that it names. */
+static void translations_stay_until_flushed(void **state)
 {
 	struct world *w = *state;
 	struct hand h = by_hand(w);
@@ -266,8 +272,8 @@ static void kept_until_flushed(void **state)
 	take_down(&h);
 }
 
-/* A read-only translation faults though the entry is writable by now; the fault drops it. */
-static void raised_rights_take_a_fault(void **state)
+/* A translation without W faults although the entry has W. The fault removes the translation. */
+static void granted_rights_need_a_fault_once(void **state)
 {
 	struct world *w = *state;
 	struct hand h = by_hand(w);
@@ -282,7 +288,7 @@ static void raised_rights_take_a_fault(void **state)
 	*h.pte = pte_mk(h.frames, USER_RW | X86_NX).val;
 	forget(w);
 	load(w->cpu[0], AT);
-	store(w->cpu[0], AT, 2); /* writable, not known dirty: no fault, it walks */
+	store(w->cpu[0], AT, 2); /* has W, but not D: no fault, the CPU walks */
 	assert_true(*h.pte & X86_DIRTY);
 	*h.pte = pte_mk(h.frames, USER_RW).val;
 	assert_int_equal(vellum_soft_fetch(w->cpu[0], AT, &byte, 1), VELLUM_FAULT_SIGSEGV_MAPERR);
@@ -290,8 +296,8 @@ static void raised_rights_take_a_fault(void **state)
 	take_down(&h);
 }
 
-/* A table that was unlinked is walked until a flush: of an address below it, or with the kind. */
-static void tables_are_kept(void **state)
+/* An unlinked table is walked until a flush of an address below it, or of all tables. */
+static void tables_are_walked_until_flushed(void **state)
 {
 	struct world *w = *state;
 	struct hand h = by_hand(w);
@@ -307,7 +313,7 @@ static void tables_are_kept(void **state)
 	assert_true(h.pte[1] & X86_DIRTY);
 	flush_page(w->mm, AT + BYTES(100), VELLUM_FLUSH_UNMAP, 0);
 	assert_int_equal(try_load(w->cpu[0], AT + BYTES(2)), VELLUM_FAULT_SIGSEGV_MAPERR);
-	assert_int_equal(try_load(w->cpu[0], AT + BYTES(1)), VELLUM_FAULT_OK); /* nobody named it */
+	assert_int_equal(try_load(w->cpu[0], AT + BYTES(1)), VELLUM_FAULT_OK); /* no flush named this translation */
 	*h.pmd = x86_mk_table(h.frames + 511);
 	load(w->cpu[0], AT + BYTES(3));
 	*h.pmd = 0;
@@ -317,7 +323,7 @@ static void tables_are_kept(void **state)
 	take_down(&h);
 }
 
-static void a_at_will(void **state)
+static void a_may_be_set_without_an_access(void **state)
 {
 	struct world *w = *state;
 	struct hand h = by_hand(w);
@@ -336,12 +342,12 @@ static void a_at_will(void **state)
 		assert_int_equal(!!(h.pte[i] & X86_DIRTY), i == 2);
 	}
 	h.pte[1] = h.pte[9] = 0;
-	assert_int_equal(try_load(w->cpu[0], AT + BYTES(1)), VELLUM_FAULT_OK); /* it was cached */
+	assert_int_equal(try_load(w->cpu[0], AT + BYTES(1)), VELLUM_FAULT_OK); /* cached */
 	assert_int_equal(try_load(w->cpu[0], AT + BYTES(9)), VELLUM_FAULT_SIGSEGV_MAPERR);
 	take_down(&h);
 }
 
-/* --- hostile: caches for data that are written back --- */
+/* --- hostile: write-back caches for data --- */
 
 static struct vellum_mapping *cached_object(struct world *w)
 {
@@ -353,7 +359,7 @@ static struct vellum_mapping *cached_object(struct world *w)
 	return obj;
 }
 
-/* What memory has, for those who are no CPU. */
+/* The word in memory, as devices see it. */
 static uint64_t in_memory(struct vellum_mapping *obj, unsigned page)
 {
 	uint64_t val = 0;
@@ -377,12 +383,12 @@ static void stores_reach_memory_late(void **state)
 	OK(vellum_soft_cmpxchg64(w->cpu[0], PAGE(3), &old, 2, &swapped));
 	assert_true(swapped);
 	assert_int_equal(in_memory(obj, 3), 0);
-	assert_int_equal(load(w->cpu[1], PAGE(3)), 2); /* CPUs agree */
+	assert_int_equal(load(w->cpu[1], PAGE(3)), 2); /* CPUs are coherent */
 	assert_int_equal(in_memory(obj, 3), 2);
 	store(w->cpu[1], PAGE(3), 3);
 	assert_int_equal(load(w->cpu[0], PAGE(203)), 3);
 	store(w->cpu[0], PAGE(203), 4);
-	assert_int_equal(load(w->cpu[0], PAGE(3)), 4); /* and two addresses of one CPU */
+	assert_int_equal(load(w->cpu[0], PAGE(3)), 4); /* and so are two addresses of one CPU */
 	store(w->cpu[0], PAGE(3), 5);
 	for (unsigned i = 10; i < 10 + 63; i++)
 		store(w->cpu[0], PAGE(i), i);
@@ -395,8 +401,8 @@ static void stores_reach_memory_late(void **state)
 	vellum_mapping_put(obj);
 }
 
-/* After the entry says read-only and clean, as real ones do: the reason for flush_cache_range(). */
-static void written_back_behind_a_clean_entry(void **state)
+/* Real caches, too, write back after the entry is read-only and clean. So the core calls flush_cache_range(). */
+static void caches_write_back_after_the_entry_is_clean(void **state)
 {
 	struct world *w = *state;
 	struct vellum_mapping *obj = cached_object(w);
@@ -431,8 +437,11 @@ static uint64_t clean(struct vellum_mapping *obj)
 	return bitmap[0];
 }
 
-/* Clean and record, then copy what the bitmap has: the copy has all stores, those in the window too. */
-static void wpc_copy_has_the_stores(void **state)
+/*
+ * Clean and record, then copy the pages of the bitmap: the copy has all stores, including those in the flush
+ * window.
+ */
+static void copy_after_a_clean_has_all_stores(void **state)
 {
 	struct world *w = *state;
 	struct vellum_mapping *obj = cached_object(w);
@@ -455,7 +464,7 @@ static void wpc_copy_has_the_stores(void **state)
 	vellum_mapping_put(obj);
 }
 
-static void collected_copy_has_the_stores(void **state)
+static void copy_after_a_collection_has_all_stores(void **state)
 {
 	static const enum vellum_track_method methods[] = {VELLUM_TRACK_WP, VELLUM_TRACK_CLEAN};
 	struct world *w = *state;
@@ -499,7 +508,10 @@ static void random_stores(struct random_run *r, unsigned nr, uint64_t *changed)
 	}
 }
 
-/* Rights, copies and pages that vanish, under a tracker: each collection has what was stored to, no more. */
+/*
+ * Rights change, pages are copied and unmapped, and a tracker collects: each collection reports exactly the
+ * pages that were stored to.
+ */
 static void random_work(struct random_run *r, struct vellum_tracker *t)
 {
 	struct world *w = r->w;
@@ -525,7 +537,7 @@ static void random_work(struct random_run *r, struct vellum_tracker *t)
 	}
 }
 
-static void core_on_hostile_cpus(void **state)
+static void collections_are_exact_on_hostile_cpus(void **state)
 {
 	static const enum vellum_track_method methods[] = {VELLUM_TRACK_WP, VELLUM_TRACK_CLEAN,
 							   VELLUM_TRACK_AUTO};
@@ -558,20 +570,20 @@ int main(void)
 		WORLD_TEST(pmd_leaf_is_walked),
 		WORLD_TEST(pud_leaf_is_walked),
 		WORLD_TEST(huge_leaf_faults),
-		WORLD_TEST(leaf_without_memory),
-		WORLD_TEST(shstk_by_encoding),
-		WORLD_TEST(shstk_translation_is_cached),
-		WORLD_TEST(shstk_fault_says_so),
-		WORLD_TEST(hostile_flags),
-		WORLD_TEST(kept_until_flushed),
-		WORLD_TEST(raised_rights_take_a_fault),
-		WORLD_TEST(tables_are_kept),
-		WORLD_TEST(a_at_will),
+		WORLD_TEST(leaf_without_memory_is_sigbus),
+		WORLD_TEST(shadow_stack_accesses_by_encoding),
+		WORLD_TEST(shadow_stack_translations_are_cached),
+		WORLD_TEST(shadow_stack_faults_have_their_error_code),
+		WORLD_TEST(set_hostile_checks_its_flags),
+		WORLD_TEST(translations_stay_until_flushed),
+		WORLD_TEST(granted_rights_need_a_fault_once),
+		WORLD_TEST(tables_are_walked_until_flushed),
+		WORLD_TEST(a_may_be_set_without_an_access),
 		WORLD_TEST(stores_reach_memory_late),
-		WORLD_TEST(written_back_behind_a_clean_entry),
-		WORLD_TEST(wpc_copy_has_the_stores),
-		WORLD_TEST(collected_copy_has_the_stores),
-		WORLD_TEST(core_on_hostile_cpus),
+		WORLD_TEST(caches_write_back_after_the_entry_is_clean),
+		WORLD_TEST(copy_after_a_clean_has_all_stores),
+		WORLD_TEST(copy_after_a_collection_has_all_stores),
+		WORLD_TEST(collections_are_exact_on_hostile_cpus),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Accesses of the software MMU that are not aligned, and such as cross a page: every width, every kind. */
+/* Accesses of the software MMU that are not aligned, or cross a page: each width and kind. */
 #include <pthread.h>
 
 #include "more_support.h"
@@ -7,7 +7,7 @@
 #define NR   16
 #define SIZE (NR * PAGE_SIZE)
 
-/* --- one access of any width --- */
+/* --- an access of any width --- */
 
 static enum vellum_fault_result load_any(struct vellum_soft_cpu *cpu, uint64_t addr, unsigned size, uint64_t *val)
 {
@@ -53,7 +53,7 @@ static uint64_t cut(uint64_t val, unsigned size)
 	return size == 8 ? val : val & ((1ull << 8 * size) - 1);
 }
 
-/* Pages whose frames do not stand in the order of their addresses, all dirty and in the TLB of CPU 0. */
+/* Pages whose frames are not in the order of their addresses. All are dirty, and in the TLB of CPU 0. */
 static void map_shuffled(struct world *w, uint32_t flags)
 {
 	map_at(w->mm, 0, NR, RW, flags);
@@ -99,7 +99,7 @@ static void cross_and_note(struct world *w, uint64_t *seed, uint8_t *model, uint
 	uint64_t at = random_below(seed, SIZE - 8), val = random_u64(seed), got = 0, old = 0;
 	bool swapped;
 
-	if (random_below(seed, 2))	/* near the end of a page, or over it */
+	if (random_below(seed, 2))	/* near the end of a page, or across it */
 		at = (at | (PAGE_SIZE - 1)) - random_below(seed, 8);
 	if (at > SIZE - 8)
 		at = SIZE - 8;
@@ -120,7 +120,10 @@ static void cross_and_note(struct world *w, uint64_t *seed, uint8_t *model, uint
 	*changed |= 1ull << at / PAGE_SIZE | 1ull << (at + size - 1) / PAGE_SIZE;
 }
 
-/* Bytes, and what each method finds changed: exactly the pages that were stored to, both of one that crosses. */
+/*
+ * Compares bytes, and the reports of trackers of each method: exactly the pages that were stored to, and both
+ * if an access crosses.
+ */
 static void random_accesses(void **state)
 {
 	static const enum vellum_track_method methods[] = {VELLUM_TRACK_WP, VELLUM_TRACK_CLEAN};
@@ -156,7 +159,7 @@ static void random_accesses(void **state)
 
 /* --- faults --- */
 
-/* A store of 8 bytes to 4 bytes before page 1 fails at @at, and has changed nothing. */
+/* A store of 8 bytes, 4 bytes before page 1, fails at @at and changes nothing. */
 static void refused(struct world *w, enum vellum_fault_result wanted, uint64_t at)
 {
 	uint64_t val = 77, old = 0, before[2] = {0}, after[2] = {0}, readable = 0, now = 0;
@@ -181,7 +184,7 @@ static void refused(struct world *w, enum vellum_fault_result wanted, uint64_t a
 	assert_memory_equal(before, after, sizeof(before));
 }
 
-static void second_page_refuses(void **state)
+static void fault_in_the_second_page(void **state)
 {
 	struct world *w = *state;
 	struct vellum_mapping *obj = new_object(w, new_counting(), 1);
@@ -195,12 +198,12 @@ static void second_page_refuses(void **state)
 	refused(w, VELLUM_FAULT_SIGSEGV_MAPERR, PAGE(1));
 	map_at(w->mm, 1, 1, VELLUM_PROT_NONE, ANON);
 	refused(w, VELLUM_FAULT_SIGSEGV_ACCERR, PAGE(1));
-	map_object(w->mm, 1, 1, RW, VELLUM_MAP_SHARED, obj, 1, RW); /* beyond its end */
+	map_object(w->mm, 1, 1, RW, VELLUM_MAP_SHARED, obj, 1, RW); /* beyond the end */
 	refused(w, VELLUM_FAULT_SIGBUS, PAGE(1));
 	vellum_mapping_put(obj);
 }
 
-static void first_page_refuses(void **state)
+static void fault_in_the_first_page(void **state)
 {
 	struct world *w = *state;
 
@@ -210,7 +213,7 @@ static void first_page_refuses(void **state)
 	protect(w->mm, 0, 1, RO);
 	refused(w, VELLUM_FAULT_SIGSEGV_ACCERR, PAGE(1) - 4);
 	assert_false(has_d(w->mm, PAGE(1)));
-	/* Both refuse: the first byte's page is what is reported. */
+	/* Both pages fault: the first page is reported. */
 	protect(w->mm, 1, 1, RO);
 	refused(w, VELLUM_FAULT_SIGSEGV_ACCERR, PAGE(1) - 4);
 }
@@ -229,16 +232,16 @@ static void end_of_user_addresses(void **state)
 	assert_int_equal(load(w->cpu[0], TASK_SIZE - 8), 9);
 	assert_int_equal(vellum_soft_load64(w->cpu[0], TASK_SIZE - 1, &val), VELLUM_FAULT_SIGSEGV_MAPERR);
 	assert_int_equal(val, 5);
-	/* Around the end of all addresses, and of the canonical ones. */
+	/* Around the end of user addresses, and of canonical addresses. */
 	assert_int_equal(try_store(w->cpu[0], ~0ull - 3, 1), VELLUM_FAULT_SIGSEGV_MAPERR);
 	assert_int_equal(vellum_soft_fault_addr(w->cpu[0]), ~0ull - 3);
 	assert_int_equal(try_store(w->cpu[0], (1ull << 63) | PAGE(0), 1), VELLUM_FAULT_SIGSEGV_MAPERR);
 	assert_int_equal(vellum_soft_fetch(w->cpu[0], ~0ull, &val, 8), VELLUM_FAULT_SIGSEGV_MAPERR);
 }
 
-/* --- mappings of different kinds side by side --- */
+/* --- adjacent VMAs of different kinds --- */
 
-static void across_mappings(void **state)
+static void accesses_across_vmas(void **state)
 {
 	struct world *w = *state;
 	struct counting *c = new_counting();
@@ -248,7 +251,7 @@ static void across_mappings(void **state)
 	map_at(w->mm, 0, 1, RW, ANON);
 	map_object(w->mm, 1, 1, RW, VELLUM_MAP_SHARED, obj, 0, RW);
 	map_at(w->mm, 2, 1, RW, SHANON);
-	store(w->cpu[0], PAGE(1) - 4, 0xaaaaaaaabbbbbbbb); /* neither page was there */
+	store(w->cpu[0], PAGE(1) - 4, 0xaaaaaaaabbbbbbbb); /* neither page was present */
 	store(w->cpu[0], PAGE(2) - 1, 0x1122334455667788);
 	for (unsigned i = 0; i < 3; i++)
 		assert_true(has_d(w->mm, PAGE(i)));
@@ -259,8 +262,8 @@ static void across_mappings(void **state)
 	vellum_mapping_put(obj);
 }
 
-/* Both pages are the child's own copies after it, and the parent has kept its bytes. */
-static void copies_both_pages(void **state)
+/* The store copies both pages for the child. The parent's bytes stay. */
+static void store_copies_both_pages(void **state)
 {
 	struct world *w = *state;
 	struct vellum_mm *child;
@@ -276,7 +279,7 @@ static void copies_both_pages(void **state)
 
 /* --- instructions and shadow stacks --- */
 
-static void fetches(void **state)
+static void fetches_across_pages(void **state)
 {
 	struct world *w = *state;
 	static uint8_t buf[3 * PAGE_SIZE];
@@ -297,7 +300,7 @@ static void fetches(void **state)
 	assert_memory_equal(buf, "\x99\x99\x99\x99\x99\x99\x99\0\0", 9);
 }
 
-static void shadow_stacks(void **state)
+static void shadow_stack_accesses_across_pages(void **state)
 {
 	struct world *w = *state;
 	uint64_t at = PAGE(0), val = 0;
@@ -314,9 +317,9 @@ static void shadow_stacks(void **state)
 	assert_int_equal(load(w->cpu[0], PAGE(2) - 8), 0);
 }
 
-/* --- caches that are written back --- */
+/* --- write-back caches --- */
 
-static void cached_by_both_pages(void **state)
+static void caches_hold_both_pages(void **state)
 {
 	struct world *w = *state;
 	struct vellum_mapping *obj;
@@ -352,7 +355,7 @@ struct adder {
 	pthread_t thread;
 };
 
-/* At one address across two pages, and at an aligned one in its second half. */
+/* At one address across two pages, and at an aligned address in its second half. */
 static void *keep_adding(void *arg)
 {
 	struct adder *a = arg;
@@ -368,7 +371,7 @@ static void *keep_adding(void *arg)
 	return NULL;
 }
 
-static void locked_by_several(void **state)
+static void locked_accesses_of_several_cpus(void **state)
 {
 	struct world *w = *state;
 	struct adder adders[3];
@@ -391,15 +394,15 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		WORLD_TEST(every_width_and_offset),
 		WORLD_TEST(random_accesses),
-		WORLD_TEST(second_page_refuses),
-		WORLD_TEST(first_page_refuses),
+		WORLD_TEST(fault_in_the_second_page),
+		WORLD_TEST(fault_in_the_first_page),
 		WORLD_TEST(end_of_user_addresses),
-		WORLD_TEST(across_mappings),
-		WORLD_TEST(copies_both_pages),
-		WORLD_TEST(fetches),
-		WORLD_TEST(shadow_stacks),
-		WORLD_TEST(cached_by_both_pages),
-		WORLD_TEST(locked_by_several),
+		WORLD_TEST(accesses_across_vmas),
+		WORLD_TEST(store_copies_both_pages),
+		WORLD_TEST(fetches_across_pages),
+		WORLD_TEST(shadow_stack_accesses_across_pages),
+		WORLD_TEST(caches_hold_both_pages),
+		WORLD_TEST(locked_accesses_of_several_cpus),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
