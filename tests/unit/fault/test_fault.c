@@ -191,7 +191,7 @@ static void T_fork_02_reuse_after_the_child_is_gone(void **state)
 	end_child(child, w->cpu[1]);
 }
 
-static void three_generations(void **state)
+static void pages_are_shared_by_three_generations(void **state)
 {
 	struct world *w = *state;
 	struct vellum_mm *child, *grandchild;
@@ -284,7 +284,7 @@ static void T_fork_05_shared_entry(void **state)
 
 /* --- no free frames --- */
 
-static void out_of_memory_is_a_result(void **state)
+static void without_frames_a_fault_is_oom(void **state)
 {
 	struct world w;
 	unsigned pages = 0;
@@ -378,10 +378,10 @@ int main(void)
 		WORLD_TEST(T_pte_03_protnone_keeps_data),
 		WORLD_TEST(T_fork_02_cow),
 		WORLD_TEST(T_fork_02_reuse_after_the_child_is_gone),
-		WORLD_TEST(three_generations),
+		WORLD_TEST(pages_are_shared_by_three_generations),
 		WORLD_TEST(T_fork_01_needs_copy),
 		WORLD_TEST(T_fork_05_shared_entry),
-		cmocka_unit_test(out_of_memory_is_a_result),
+		cmocka_unit_test(without_frames_a_fault_is_oom),
 		cmocka_unit_test(cow_out_of_memory),
 		WORLD_TEST(T_tlb_04_spurious),
 	};

@@ -55,7 +55,7 @@ static void beyond_the_end_is_sigbus(void **state)
 	file_destroy(&f);
 }
 
-static void sizes_that_are_refused(void **state)
+static void wrong_sizes_are_refused(void **state)
 {
 	struct world *w = *state;
 	struct counting *c = new_counting();
@@ -507,7 +507,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		WORLD_TEST(beyond_the_end_is_sigbus),
-		WORLD_TEST(sizes_that_are_refused),
+		WORLD_TEST(wrong_sizes_are_refused),
 		WORLD_TEST(truncation_drops_private_copies),
 		WORLD_TEST(truncation_drops_dirty_pages),
 		WORLD_TEST(bytes_behind_the_end_are_zero),

@@ -313,7 +313,7 @@ static void stores_and_reclaim(void **state)
 	run_show(*state, ARRAY_SIZE(workers), workers);
 }
 
-static void all_at_once(void **state)
+static void all_operations_together(void **state)
 {
 	static const struct worker workers[] = {
 		{.turn = store_in_parent},   {.turn = store_in_child}, {.turn = write_back},
@@ -329,7 +329,7 @@ int main(void)
 		WORLD_TEST(stores_and_writeback),
 		WORLD_TEST(stores_and_truncation),
 		WORLD_TEST(stores_and_reclaim),
-		WORLD_TEST(all_at_once),
+		WORLD_TEST(all_operations_together),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

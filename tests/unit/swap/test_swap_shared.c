@@ -276,7 +276,7 @@ static void T_uffd_04_private_swap(void **state)
 	vellum_mapping_put(obj);
 }
 
-static void private_copies_and_the_object(void **state)
+static void holes_keep_private_copies(void **state)
 {
 	struct world *w = *state;
 	struct vellum_mapping *obj = shmem_that_is_out(w, 4);
@@ -592,7 +592,7 @@ int main(void)
 		SWAP_TEST(stores_beyond_the_end),
 		SWAP_TEST(unreadable_last_page),
 		SWAP_TEST(T_uffd_04_private_swap),
-		SWAP_TEST(private_copies_and_the_object),
+		SWAP_TEST(holes_keep_private_copies),
 		SWAP_TEST(T_uffd_03_shared_swap),
 		SWAP_TEST(T_tlb_03_store_before_flush),
 		SWAP_TEST(T_tlb_03_store_during_write),

@@ -211,7 +211,7 @@ static void compare_all(struct stress *st)
 	}
 }
 
-static void everything_moves(void **state)
+static void no_store_is_lost_while_pages_move(void **state)
 {
 	static struct stress st;
 	struct storer s[2];
@@ -300,7 +300,7 @@ static void reclaim_meets_new_pages(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(everything_moves),
+		cmocka_unit_test(no_store_is_lost_while_pages_move),
 		cmocka_unit_test(reclaim_meets_new_pages),
 	};
 

@@ -373,7 +373,7 @@ static void writeback_is_exact(void **state)
 
 /* --- fork removes W from private pages, mprotect from all pages --- */
 
-static void fork_separates(void **state)
+static void fork_removes_w_from_both(void **state)
 {
 	struct machine *m = *state;
 	struct vellum_mm *child;
@@ -390,7 +390,7 @@ static void fork_separates(void **state)
 	vellum_mm_put(child);
 }
 
-static void mprotect_lasts(void **state)
+static void mprotect_is_not_undone(void **state)
 {
 	struct machine *m = *state;
 
@@ -416,8 +416,8 @@ int main(void)
 		TEST(write_protect),
 		TEST(trackers_are_exact),
 		TEST(writeback_is_exact),
-		TEST(fork_separates),
-		TEST(mprotect_lasts),
+		TEST(fork_removes_w_from_both),
+		TEST(mprotect_is_not_undone),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -262,7 +262,7 @@ static void T_wpc_08_exact_snapshot(void **state)
 	vellum_mapping_put(obj);
 }
 
-static void several_processes(void **state)
+static void pages_of_several_processes_are_visited(void **state)
 {
 	struct world *w = *state;
 	struct vellum_mapping *obj = plain_object(w, 8);
@@ -284,7 +284,7 @@ static void several_processes(void **state)
 	vellum_mapping_put(obj);
 }
 
-static void device_frames(void **state)
+static void dirt_of_device_frames_is_recorded(void **state)
 {
 	struct world *w = *state;
 	struct counting *c = new_counting();
@@ -627,8 +627,8 @@ int main(void)
 		WORLD_TEST(T_wpc_04_not_present),
 		WORLD_TEST(prot_none_entries_are_cleaned),
 		WORLD_TEST(T_wpc_08_exact_snapshot),
-		WORLD_TEST(several_processes),
-		WORLD_TEST(device_frames),
+		WORLD_TEST(pages_of_several_processes_are_visited),
+		WORLD_TEST(dirt_of_device_frames_is_recorded),
 		WORLD_TEST(wrong_arguments),
 		WORLD_TEST(notifier_order),
 		WORLD_TEST(mremap_of_old_length_0_does_not_notify),

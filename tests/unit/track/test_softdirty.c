@@ -362,7 +362,7 @@ static void clearing_sets_the_bit_of_a_pinned_page(void **state)
 
 /* --- userfaultfd and trackers at the same time --- */
 
-static void uffd_wp_at_the_same_time(void **state)
+static void bits_with_uffd_wp(void **state)
 {
 	struct world *w = *state;
 	struct vellum_uffd *uffd;
@@ -399,7 +399,7 @@ static void uffd_wp_at_the_same_time(void **state)
 	assert_int_equal(soft_bits(w->mm, 0), 1);
 }
 
-static void trackers_at_the_same_time(void **state)
+static void bits_with_trackers(void **state)
 {
 	static const enum vellum_track_method methods[] = { VELLUM_TRACK_CLEAN, VELLUM_TRACK_WP };
 	struct world *w = *state;
@@ -431,7 +431,7 @@ static void trackers_at_the_same_time(void **state)
 }
 
 /* The helpers remove W and D from shared entries. The next stores still set soft-dirty. */
-static void helpers_at_the_same_time(void **state)
+static void bits_with_the_shared_mapping_helpers(void **state)
 {
 	struct world *w = *state;
 	uint64_t bitmap = 0, start = 0, end = 0, count;
@@ -471,9 +471,9 @@ int main(void)
 		WORLD_TEST(fork_keeps_the_bit),
 		WORLD_TEST(pinned_pages_stay_soft_dirty),
 		WORLD_TEST(clearing_sets_the_bit_of_a_pinned_page),
-		WORLD_TEST(uffd_wp_at_the_same_time),
-		WORLD_TEST(trackers_at_the_same_time),
-		WORLD_TEST(helpers_at_the_same_time),
+		WORLD_TEST(bits_with_uffd_wp),
+		WORLD_TEST(bits_with_trackers),
+		WORLD_TEST(bits_with_the_shared_mapping_helpers),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

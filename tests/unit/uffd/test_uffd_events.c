@@ -427,7 +427,7 @@ static void says_unmap_to_both(struct vellum_uffd *const u[2], const struct job 
 			told |= 1u << i;
 		}
 		if (is_over(job) && told != 3)
-			fail_msg("it ended after messages %u", told);
+			fail_msg("the job ended after messages %u", told);
 		sched_yield();
 	}
 }
