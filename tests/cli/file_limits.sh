@@ -14,7 +14,7 @@ set -u
 
 # --- file calls, compared with a native run ---
 
-# file_calls SIDE SUBJECT [OPTION...]: what it says in $tmp/SIDE.out; in an empty folder below $place.
+# file_calls SIDE SUBJECT [OPTION...]: run it in an empty folder below $place; its output is in $tmp/SIDE.out.
 file_calls() {
 	local side=$1 subject=$2
 
@@ -22,7 +22,7 @@ file_calls() {
 	rm -rf "${place:?}/$side"
 	mkdir "$place/$side"
 	(
-		ulimit -S -n 1024 # as many as a program inside has
+		ulimit -S -n 1024 # the limit of a program under Vellum
 		cd "$place/$side" || exit 1
 		if [ "$side" = native ]; then
 			set --
@@ -36,7 +36,7 @@ file_calls() {
 	)
 }
 
-# as_native SUBJECT [OPTION...]: tests/programs/file_calls.c says and leaves the same.
+# as_native SUBJECT [OPTION...]: tests/programs/file_calls.c has the same output and files as natively.
 as_native() {
 	local place=$tmp
 
@@ -46,7 +46,7 @@ as_native() {
 	result "$1: as natively" "$(diff "$tmp/native.out" "$tmp/vellum.out" && diff -r "$tmp/native" "$tmp/vellum")"
 }
 
-# A program's file whose times are centuries from now: nanoseconds since 1970 have no room in 64 bits.
+# The times of the program's file do not fit into 64 bits as nanoseconds since 1970.
 far_times() {
 	local at out
 
@@ -60,7 +60,7 @@ far_times() {
 	done
 }
 
-# The same with a limit to the size of files. What was stored through a mapping beyond it is in the file.
+# The same with RLIMIT_FSIZE. Stores beyond the limit through a mapping are in the file.
 as_native_within_limits() {
 	local place=$tmp side
 
@@ -75,7 +75,7 @@ as_native_within_limits() {
 		cmp "$tmp/native.big" "$tmp/vellum.big")"
 }
 
-# A file that is a regular one, but waits for what is to come: a signal ends that.
+# read(2) of a regular file that waits for data: a signal interrupts it.
 waiting_file() {
 	local traces=$tmp/traces instance
 
@@ -102,7 +102,7 @@ waiting_file() {
 	leave_disk
 }
 
-# The same on a full disk, one after the other.
+# The same on a full disk; first natively, then under Vellum.
 as_native_on_full_disk() {
 	local place side
 
@@ -140,9 +140,9 @@ $accepted pages accepted, expected about 512"
 	wants "writes a $((1000 * 4096)) 10 w" 0
 	ok "msync m" "store m 0 y" "fsync a"
 	holds 0 y
-	# A store where there is room already.
+	# Stores to pages that have blocks already.
 	wants "fill m 1 $((accepted - 1)) u" $((accepted - 1))
-	# Room again.
+	# After a hole was punched, new pages can be stored to.
 	ok "remove m 4096 $((50 * 4096))"
 	wants "fill m 1500 50 v" 50
 	wants "writes a $((1600 * 4096)) 10 w" 0
@@ -178,7 +178,7 @@ $accepted bytes accepted"
 	wants "load m $((8192 + (accepted + 4095) / 4096 * 4096)) 1" SIGBUS
 	ok "store m 9000 inside" "truncate a 8192"
 	wants "writes a 8192 10 v" 40960
-	# Files that are gone take no room.
+	# Deleted files use no space.
 	for i in 1 2 3 4; do
 		ok "truncate a 8192" "open t $disk/t$i wc" "truncate t 1400000" "map t t shared 0 300"
 		wants "fill t 0 300 t" 300
@@ -193,7 +193,7 @@ $accepted bytes accepted"
 	leave_disk
 }
 
-# --- more file than memory ---
+# --- a file larger than RAM ---
 
 pressure() {
 	local pages=12288
@@ -221,10 +221,10 @@ $(count_pages "$file" a) of $((pages - 6000)) pages"
 
 # --- a swap area that loses pages ---
 
-# Pages that cannot be read back are errors for who looks at them, never other bytes.
+# An access to a swapped page that cannot be read fails. It never sees other bytes.
 lost() {
 	fresh 4
-	start --track="$1" --swap=16M,"$tmp/area" # verifying looks at pages, which brings them back
+	start --track="$1" --swap=16M,"$tmp/area" # without --verify, which would swap pages in
 	ok "open a $file w" "map m a private 0 4" "store m 0 one" "store m 4096 two" "store m 8192 three" \
 		"pageout m 0 8192"
 	: >"$tmp/area"

@@ -11,7 +11,7 @@ set -u
 # shellcheck source=tests/cli/steps.sh
 . "$(dirname "$0")/steps.sh"
 
-# --- what others see, and when ---
+# --- changes that other processes of the host see, or make ---
 
 seen_outside() {
 	local method=$1
@@ -41,7 +41,7 @@ seen_outside() {
 	result "seen by others after the end ($method)" "$(cat "$tmp/lost")"
 }
 
-# A program that is killed has its memory written all the same.
+# The memory of a killed program is written back.
 seen_after_death() {
 	fresh 8
 	# shellcheck disable=SC2046
@@ -59,7 +59,7 @@ status $ended"
 	result "what a killed program stored is in the file ($1)" "$(grep . <<<"$wrong")"
 }
 
-# Changes by others: at the next open or mmap.
+# The program sees changes by others at the next open or mmap.
 changed_outside() {
 	fresh 8
 	# shellcheck disable=SC2046
@@ -79,7 +79,7 @@ changed_outside() {
 	wants "load n 5000 3" ten
 	wants "load m 5000 3" ten
 	wants "load m 12288 3" new
-	# Longer and shorter.
+	# Growth and truncation.
 	head -c 4096 /dev/zero >>"$file"
 	put 32768 more
 	ok "open c $file r" "map q c shared 8 1"
@@ -98,7 +98,7 @@ the file has $(stat -c %s "$file") bytes"
 	end "changes by others ($1)" 0
 }
 
-# Changes that leave size and time of change as they were.
+# Changes that keep the size and the modification time.
 changed_unseen() {
 	local i
 
@@ -122,7 +122,7 @@ changed_unseen() {
 	printf zzzz >"$file"
 	start
 	ok "open a $file w" "map m a shared 0 1"
-	# The times of ramfs are coarse: two changes often have the same. No command is started in between.
+	# The times of ramfs are coarse, so two changes often have the same time. A command in between would take too long.
 	for ((i = 0; i < 30; i++)); do
 		printf %d $((i % 10)) 1<>"$file"
 		printf '%s\n' "open b $file r" "load m 0 1" >&"$to"
@@ -139,7 +139,7 @@ round $i: $answer, expected $((i % 10))"
 	leave_disk
 }
 
-# Where nothing is cached, and nobody looks.
+# Changes of pages that are neither cached nor accessed.
 changed_afar() {
 	fresh 200
 	# shellcheck disable=SC2046
@@ -150,7 +150,7 @@ changed_afar() {
 	end "changes by others to pages that aren't cached ($1)" 0
 }
 
-# --- several processes inside ---
+# --- several processes under Vellum ---
 
 several_processes() {
 	fresh 8
@@ -210,7 +210,7 @@ sealed() {
 	end "a memfd and its seals ($1)" 0
 }
 
-# The last descriptor and the last mapping are gone: so are lock and room.
+# Closing the last descriptor and unmapping the last VMA releases the lock.
 let_go() {
 	fresh 8
 	# shellcheck disable=SC2046
@@ -220,15 +220,15 @@ let_go() {
 	end "a lock ends with its descriptor and mapping ($1)" 0
 }
 
-# What a shell with tools does to a mapped file; the same without Vellum.
+# A shell script and tools that change a mapped file; compared with a native run.
 shell_script() {
 	cat <<'END'
 mkfifo in
-: >out		# it is looked for before the other side has opened it
+: >out		# so that it exists before steps opens it
 "$STEPS" <in >out &
 exec 3>in
 n=0
-# tell LINE: and wait for the answer.
+# tell LINE: send it, and wait for the answer.
 tell() {
 	echo "$1" >&3
 	n=$((n + 1))
@@ -300,12 +300,12 @@ with_busybox() {
 	done
 	wrong=$(diff -r "$tmp/native" "$tmp/vellum")
 	[ -s "$tmp/native/h" ] || [ "$(wc -l <"$tmp/native/stdout")" -gt 30 ] || wrong="$wrong
-the script did not come to its end"
+the script did not end"
 	result "busybox on files that are mapped ($1)" "$wrong"
 }
 
-# A file that was sealed against future stores is written through a mapping of ours, and may get shorter before we
-# know of it.
+# Vellum writes a file with F_SEAL_FUTURE_WRITE back through a mapping of its own. Another process may truncate the file
+# in the meantime.
 sealed_and_cut() {
 	local vellum fd
 
@@ -332,9 +332,9 @@ sealed_and_cut() {
 	end "a sealed file that others cut off" 0
 }
 
-# --- killed from outside ---
+# --- SIGKILL of Vellum ---
 
-# kill_once METHOD PROCESSES: what is wrong.
+# kill_once METHOD PROCESSES: print what is wrong.
 kill_once() {
 	local mark=$$.$RANDOM pid left processes delay
 
@@ -343,7 +343,7 @@ kill_once() {
 	VELLUM_TEST_MARK=$mark "$VELLUM" run $(options "$1") --cpus="$2" -- "$PROGRAM_DIR/records" write \
 		"$tmp/records" "$2" </dev/null >"$tmp/log" 2>"$tmp/stderr" &
 	pid=$!
-	# Up to 2 s; starting takes 0.15.
+	# Up to 2 s; the start takes 0.15 s.
 	printf -v delay '%d.%03d' $(((RANDOM % 1500 + 150) / 1000)) $(((RANDOM * 7 + 150) % 1000))
 	sleep "$delay"
 	kill -KILL "$pid"
@@ -377,14 +377,14 @@ only $syncs syncs in $rounds runs"
 
 # --- random operations ---
 
-# random_run SEED METHOD STEPS: what is wrong.
+# random_run SEED METHOD STEPS: print what is wrong.
 random_run() {
 	local dir=$tmp/random args=("$1" "$3" "$tmp/random") status
 
 	rm -rf "$dir"
 	mkdir "$dir"
 	[ $(($1 % 5)) -ne 0 ] || args+=(memfd)
-	# Whatever the host's kernel doesn't do is not asked of Vellum.
+	# The program must pass natively first.
 	if ! timeout -k 5 "$limit" "$PROGRAM_DIR/random_files" "${args[@]}" >/dev/null 2>"$tmp/stderr"; then
 		echo "natively: $(head -n 2 "$tmp/stderr")"
 		return
@@ -398,7 +398,7 @@ random_run() {
 	[ $(($1 % 5)) -eq 0 ] || cat "$dir/random.0" "$dir/random.1" | cmp - "$tmp/stdout" 2>&1
 }
 
-# random_operations FIRST NR STEPS: each method has its share of the seeds.
+# random_operations FIRST NR STEPS: the methods share the seeds.
 random_operations() {
 	local first=$1 nr=$2 steps=$3 seed i=0 wrong methods
 

@@ -1,15 +1,15 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: MIT
 #
-# What files.sh and file_limits.sh share: tests/programs/steps.c runs under Vellum and executes the lines that the
-# test sends; and small disks. From the environment: VELLUM, PROGRAM_DIR, METHODS (of tracking).
+# Functions of files.sh and file_limits.sh: tests/programs/steps.c runs under Vellum and executes the lines that the test
+# sends; small disks. From the environment: VELLUM, PROGRAM_DIR, METHODS (of tracking).
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 PROGRAM_DIR=${PROGRAM_DIR:-$root/build/programs}
 METHODS=${METHODS:-none wp clean auto}
-limit=60 # seconds, of one run
+limit=60 # seconds, for one run
 
-# options METHOD: of one run.
+# options METHOD: print the options of `vellum run`.
 options() {
 	case $1 in
 	none) echo --track=none ;;
@@ -17,39 +17,39 @@ options() {
 	esac
 }
 
-# what_vellum_said FILE: but for its summary.
+# what_vellum_said FILE: print Vellum's lines, except the summary.
 what_vellum_said() {
 	grep -v '^vellum:  \|^vellum: \(and [0-9]* more\|faults:\|swap:\|tracked by\|verified:\)' "$1" | head -n 5
 }
 
 # --- a program that executes what the test sends ---
 
-# start OPTION...: under vellum.
+# start OPTION...: start steps under `vellum run`.
 start() {
 	coproc INSIDE { exec timeout -k 5 "$limit" "$VELLUM" run "$@" -- "$PROGRAM_DIR/steps" 2>"$tmp/stderr"; }
 	inside=$INSIDE_PID wrong=
-	exec {to}>&"${INSIDE[1]}" {from}<&"${INSIDE[0]}" # bash keeps its own from subshells
+	exec {to}>&"${INSIDE[1]}" {from}<&"${INSIDE[0]}" # bash closes the coprocess's descriptors in subshells
 }
 
-# tell LINE: in a subshell, as the program may have ended.
+# tell LINE: send it. In a subshell, as the program may have ended, and SIGPIPE would kill this shell.
 tell() {
 	(echo "$1" >&"$to") 2>/dev/null
 }
 
-# ask LINE: its answer in $answer.
+# ask LINE: send it. Sets $answer.
 ask() {
 	answer='no answer'
 	tell "$1" && { IFS= read -r -t 30 answer <&"$from"; } 2>/dev/null
 }
 
-# wants LINE ANSWER
+# wants LINE ANSWER: add another answer to $wrong.
 wants() {
 	ask "$1"
 	[ "$answer" = "$2" ] || wrong="$wrong
 $1: $answer, expected $2"
 }
 
-# ok LINE...: each succeeds.
+# ok LINE...: the answer to each is ok.
 ok() {
 	local line
 
@@ -58,7 +58,7 @@ ok() {
 	done
 }
 
-# end NAME STATUS: the program ends, and this was one test.
+# end NAME STATUS: end the program, and print the result of the test.
 end() {
 	local said
 
@@ -74,18 +74,18 @@ $said"
 	result "$1" "$(grep . <<<"$wrong")"
 }
 
-# in_file FILE OFFSET TEXT: what the host's file has.
+# in_file FILE OFFSET TEXT: is the text in the host's file?
 in_file() {
 	[ "$(dd if="$1" bs=1 skip="$2" count=${#3} status=none | tr '\0' .)" = "$3" ]
 }
 
-# holds OFFSET TEXT: the host's file has it now.
+# holds OFFSET TEXT: the text must be in the host's file now.
 holds() {
 	in_file "$file" "$1" "$2" || wrong="$wrong
 the file has $(dd if="$file" bs=1 skip="$1" count=${#2} status=none | tr '\0' .) at $1, expected $2"
 }
 
-# comes SECONDS OFFSET TEXT: by then.
+# comes SECONDS OFFSET TEXT: the text must be in the host's file by then.
 comes() {
 	local deadline=$((SECONDS + $1))
 
@@ -99,21 +99,21 @@ put() {
 	printf %s "$2" | dd of="$file" bs=1 seek="$1" conv=notrunc status=none
 }
 
-# fresh NR: a file of so many pages of the letter z.
+# fresh NR: create $file, with NR pages of the letter z.
 fresh() {
 	file=$tmp/file
 	rm -f "$file"
 	head -c $(($1 * 4096)) /dev/zero | tr '\0' z >"$file"
 }
 
-# count_pages FILE CHAR: pages that begin with it.
+# count_pages FILE CHAR: print the number of pages that begin with CHAR.
 count_pages() {
 	printf 'open a %s r\ncount a %s\n' "$1" "$2" | "$PROGRAM_DIR/steps" | tail -n 1
 }
 
 # --- disks ---
 
-# on_small_disk SIZE
+# on_small_disk SIZE: mount a tmpfs at $disk.
 on_small_disk() {
 	disk=$tmp/disk
 	mkdir -p "$disk"
@@ -126,7 +126,7 @@ leave_disk() {
 	mounted=
 }
 
-# set_up: for main() of the two scripts.
+# set_up: check the programs, and create $tmp.
 set_up() {
 	[ -x "$VELLUM" ] || bail "no $VELLUM"
 	[ -x "$PROGRAM_DIR/steps" ] || bail "no $PROGRAM_DIR/steps"
