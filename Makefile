@@ -36,7 +36,7 @@ LIB_OBJ  := $(call objs,$(VELLUM_LIB_SRC))
 SWAP_ZSTD_OBJ := $(call objs,$(VELLUM_SWAP_ZSTD_SRC))
 TEST_OBJ := $(call objs,host/test.c tests/unit/support.c tests/unit/fail_sweep.c)
 CLI_OBJ  := $(call objs,$(VELLUM_MACHINE_SRC) $(VELLUM_ABI_SRC) $(VELLUM_CLI_SRC))
-UNIT     := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(wildcard tests/unit/test_*.c))
+UNIT     := $(patsubst %.c,$(BUILD)/unit/%,$(notdir $(wildcard tests/unit/*/test_*.c)))
 GUEST    := $(patsubst tests/guest/%.c,build/guest/%,$(wildcard tests/guest/*.c))
 PROGRAMS := $(patsubst tests/programs/%.c,build/programs/%,$(wildcard tests/programs/*.c))
 EXAMPLES := $(patsubst examples/%.c,$(BUILD)/examples/%,$(wildcard examples/*.c))
@@ -147,7 +147,9 @@ $(BUILD)/vellum: $(CLI_OBJ) $(LIB_OBJ) $(SWAP_ZSTD_OBJ)
 
 # --- tests ---
 
-$(BUILD)/unit/%: tests/unit/%.c $(LIB_OBJ) $(TEST_OBJ)
+vpath test_%.c $(wildcard tests/unit/*/)
+
+$(BUILD)/unit/%: %.c $(LIB_OBJ) $(TEST_OBJ)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) -Itests/unit $(filter %.c %.o,$^) $(LDFLAGS_ALL) -lcmocka $(LDLIBS) -o $@
 
