@@ -61,16 +61,6 @@ void mutex_unlock_both(struct mutex *a, struct mutex *b, const struct host *host
 	mutex_unlock(a, host);
 }
 
-#define RW_WRITER	(1u << 31)
-#define RW_SLEEPERS	(1u << 30)	/* a thread waits in the host */
-#define RW_PENDING	(1u << 29)	/* a writer waits: new readers wait, so that it does not starve */
-#define RW_READERS	(RW_PENDING - 1)
-
-bool rwlock_is_locked(const struct rwlock *lock, bool write)
-{
-	return __atomic_load_n(&lock->word, __ATOMIC_RELAXED) & (write ? RW_WRITER : RW_WRITER | RW_READERS);
-}
-
 void read_lock(struct rwlock *lock, const struct host *host)
 {
 	sched_point(SCHED_LOCK, lock);

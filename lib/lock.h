@@ -54,8 +54,17 @@ static inline bool mutex_is_locked(const struct mutex *lock)
 	return __atomic_load_n(&lock->word, __ATOMIC_RELAXED) != 0;
 }
 
+/* The word of a rwlock; the low bits count readers. */
+#define RW_WRITER	(1u << 31)
+#define RW_SLEEPERS	(1u << 30)	/* a thread waits in the host */
+#define RW_PENDING	(1u << 29)	/* a writer waits: new readers wait, so that it does not starve */
+#define RW_READERS	(RW_PENDING - 1)
+
 /* True if a thread holds the lock for writing, or (if @write is false) if any thread holds it. */
-bool rwlock_is_locked(const struct rwlock *lock, bool write);
+static inline bool rwlock_is_locked(const struct rwlock *lock, bool write)
+{
+	return __atomic_load_n(&lock->word, __ATOMIC_RELAXED) & (write ? RW_WRITER : RW_WRITER | RW_READERS);
+}
 
 /*
  * A function that reads or changes what a lock protects says so with one of these. Test builds (VELLUM_ASSERT_LOCKS)
