@@ -80,7 +80,7 @@ static inline void mmap_assert_write_held(const struct vellum_mm *mm) ASSERTS_HE
 	rwlock_assert_write_held(&mm->mmap_lock);
 }
 
-static inline bool user_range(gva_t addr, uint64_t len)
+static inline bool is_user_range(gva_t addr, uint64_t len)
 {
 	return len && addr < TASK_SIZE && len <= TASK_SIZE - addr;
 }

@@ -125,7 +125,7 @@ static enum vm_fault copy_page_and_unlock(struct fault *f) RELEASES(f->ptl)
 		if (!same)
 			folio_put(m, copy);
 		else if (page)
-			folio_drop(m, page, FOLIO_ONE_MAPPING);
+			folio_put_count(m, page, FOLIO_ONE_MAPPING);
 		mm_count(mm, VELLUM_COUNT_FAULT_COW);
 	}
 	if (page)

@@ -304,7 +304,7 @@ EXPORT enum vellum_fault_result vellum_handle_fault(struct vellum_mm *mm, uint64
 	do {
 		result = fault_locked(mm, addr, error, &wait, &grow);
 		if (result == VM_FAULT_WAIT)
-			again = uffd_wait_over(&wait, mm_host(mm));
+			again = uffd_wait_resolved(&wait, mm_host(mm));
 		else
 			again = (grow && !grow_stack(mm, addr)) ||
 				(result == VM_FAULT_OOM && reclaim_for_retry(mm->memory, &tries));

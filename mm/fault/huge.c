@@ -242,7 +242,7 @@ static enum vm_fault do_huge_anon(struct fault *f)
 			return VM_FAULT_FALLBACK;
 		}
 		for (unsigned i = 0; i < PMD_PAGES; i++)
-			folio_drop(m, &al.first[i], FOLIO_ONE_MAPPING);
+			folio_put_count(m, &al.first[i], FOLIO_ONE_MAPPING);
 		return VM_FAULT_FALLBACK;
 	}
 	if (pmd_write(pmd))

@@ -20,7 +20,7 @@ enum vm_fault {
 	VM_FAULT_AGAIN = 64,	/* the entry or the page changed meanwhile: read the entry anew, with the same locks */
 	VM_FAULT_NOPAGE,	/* a hook has resolved the fault, or wants it repeated: the CPU runs the instruction again */
 	VM_FAULT_FALLBACK,	/* no huge leaf, or no raw frame, here: try the next smaller kind of page */
-	VM_FAULT_WAIT,		/* drop the mmap lock, call uffd_wait_over(), then repeat the fault */
+	VM_FAULT_WAIT,		/* drop the mmap lock, call uffd_wait_resolved(), then repeat the fault */
 };
 
 /* The result for a hook's return value VELLUM_VMF_*. */

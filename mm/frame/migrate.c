@@ -51,7 +51,7 @@ static int set_migration_entry(struct folio *folio, struct vma *vma, gva_t addr,
 	}
 	mutex_unlock(ptl, &mg->m->host);
 	if (!pinned)
-		folio_drop(mg->m, folio, FOLIO_ONE_MAPPING);
+		folio_put_count(mg->m, folio, FOLIO_ONE_MAPPING);
 	return pinned;
 }
 
@@ -175,7 +175,7 @@ EXPORT int vellum_migrate_page(struct vellum_mm *mm, uint64_t addr)
 	struct folio *folio;
 	int err = -EFAULT;
 
-	if ((addr & ~PAGE_MASK) || !user_range(addr, PAGE_SIZE))
+	if ((addr & ~PAGE_MASK) || !is_user_range(addr, PAGE_SIZE))
 		return -EFAULT;
 	read_lock(&mm->mmap_lock, &m->host);
 	notify_start(mm, VELLUM_NOTIFY_CLEAR, addr, addr + PAGE_SIZE);

@@ -42,7 +42,7 @@ static void unlist_mapping(struct vellum_mapping *mapping)
 	mutex_unlock(&m->lock, &m->host);
 }
 
-struct vellum_mapping *mapping_after(struct vellum_memory *m, struct vellum_mapping *prev)
+struct vellum_mapping *next_mapping_get(struct vellum_memory *m, struct vellum_mapping *prev)
 {
 	struct vellum_mapping *mapping;
 

@@ -108,7 +108,7 @@ static int write_page(struct vellum_mapping *mapping, uint64_t offset, const voi
 		copy_racy(byte_of(m, folio, offset), buf, n);
 		folio_bytes_changed(m, folio);
 		folio_mark_dirty(folio);
-		track_object(mapping, vmf.pgoff, vmf.pgoff);
+		track_mapping_range(mapping, vmf.pgoff, vmf.pgoff);
 	}
 	put_and_unlock(m, folio);
 	return err;
@@ -151,7 +151,7 @@ EXPORT void vellum_mapping_update(struct vellum_mapping *mapping, uint64_t offse
 		folio_put(m, folio);
 	}
 	/* Also report pages that are not cached: a later access reads other bytes there. */
-	track_object(mapping, offset >> PAGE_SHIFT, (end - 1) >> PAGE_SHIFT);
+	track_mapping_range(mapping, offset >> PAGE_SHIFT, (end - 1) >> PAGE_SHIFT);
 }
 
 EXPORT int vellum_mapping_next_cached(struct vellum_mapping *mapping, uint64_t *pgoff)

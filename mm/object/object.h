@@ -33,7 +33,7 @@ int mapping_fetch_swapped(struct vellum_mapping *mapping, pgoff_t index) HOLDS(&
 int mapping_add_page(struct vellum_mapping *mapping, pgoff_t index, const void *bytes, struct folio **out)
 	TRY_ACQUIRES(false, &(*out)->lock);
 /* Iterate over the mappings of a memory: returns the next one, with a reference, and drops @prev's. NULL: the end. */
-struct vellum_mapping *mapping_after(struct vellum_memory *m, struct vellum_mapping *prev);
+struct vellum_mapping *next_mapping_get(struct vellum_memory *m, struct vellum_mapping *prev);
 /* Remove the page from the cache if its count is at most @wanted. True: removed. The folio's lock is held. */
 bool mapping_remove(struct vellum_mapping *mapping, struct folio *folio, uint64_t wanted) HOLDS(&folio->lock);
 

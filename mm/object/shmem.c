@@ -52,7 +52,7 @@ bool shmem_swap_out(struct vellum_mapping *mapping, struct folio *folio)
 	struct vellum_memory *m = mapping->memory;
 	slot_t slot;
 
-	if (is_mapped_with(mapping, folio->index, folio->index, VM_LOCKED))
+	if (mapping_has_vma_flags(mapping, folio->index, folio->index, VM_LOCKED))
 		return false;
 	slot = slot_alloc(m);
 	if (!slot)
@@ -216,7 +216,7 @@ static enum vm_fault map_huge_page(struct fault *f, pgoff_t first)
 		return VM_FAULT_DONE;
 	}
 	for (unsigned i = 0; i < PMD_PAGES; i++)
-		folio_drop(m, &head[i], FOLIO_ONE_MAPPING);
+		folio_put_count(m, &head[i], FOLIO_ONE_MAPPING);
 	return VM_FAULT_FALLBACK;
 }
 
@@ -336,7 +336,7 @@ static int map_collapsed(struct vma *vma, gva_t addr)
 		return -EAGAIN;
 	err = huge_install(vma->mm, addr, PMD_SHIFT, pmd_mk(folio_pfn(m, head), vma->page_prot).val, NULL, NULL);
 	for (unsigned i = 0; err && i < PMD_PAGES; i++)
-		folio_drop(m, &head[i], FOLIO_ONE_MAPPING);
+		folio_put_count(m, &head[i], FOLIO_ONE_MAPPING);
 	return err ? -EAGAIN : 0;
 }
 
@@ -350,7 +350,7 @@ int shmem_collapse(struct vma *vma, gva_t addr)
 	    vma_needs_dirty_tracking(vma))
 		return -EINVAL;
 	/* A userfaultfd that is registered for a part of them must get a fault for each hole, so holes must stay. */
-	if (is_mapped_with(mapping, first, first + PMD_PAGES - 1, VM_UFFD))
+	if (mapping_has_vma_flags(mapping, first, first + PMD_PAGES - 1, VM_UFFD))
 		return -EBUSY;
 	write_lock(&mapping->invalidate_lock, mm_host(vma->mm));
 	err = make_huge_page(mapping, first);

@@ -98,7 +98,7 @@ static int fault_in(struct access *ac, gva_t addr) HOLDS_SHARED(&ac->mm->mmap_lo
 static int wait_or_reclaim(struct access *ac, gva_t addr, int err, unsigned *tries)
 {
 	if (ac->waits)
-		return uffd_wait_over(&ac->wait, mm_host(ac->mm)) ? 0 : -EINTR;
+		return uffd_wait_resolved(&ac->wait, mm_host(ac->mm)) ? 0 : -EINTR;
 	if (err == -EAGAIN)
 		return grow_stack(ac->mm, addr);
 	if (err == -ENOMEM && reclaim_for_retry(ac->mm->memory, tries))

@@ -214,7 +214,7 @@ static int entry_to_device(struct folio *folio, struct vma *vma, gva_t addr, voi
 	ptep_set(ptep, new);
 	mm_add_rss(vma->mm, -1);
 	mutex_unlock(ptl, &td->m->host);
-	folio_drop(td->m, folio, FOLIO_ONE_MAPPING);
+	folio_put_count(td->m, folio, FOLIO_ONE_MAPPING);
 	return 0;
 }
 
@@ -321,7 +321,7 @@ EXPORT int vellum_device_migrate(struct vellum_device *device, struct vellum_mm 
 	int err;
 
 	if (m != device->memory || (addr & ~PAGE_MASK) || nr > TASK_SIZE >> PAGE_SHIFT ||
-	    !user_range(addr, nr << PAGE_SHIFT))
+	    !is_user_range(addr, nr << PAGE_SHIFT))
 		return -EINVAL;
 	read_lock(&mm->mmap_lock, &m->host);
 	err = find_vma_intersection(mm, addr, addr + (nr << PAGE_SHIFT)) ? 0 : -EFAULT;
@@ -469,7 +469,7 @@ EXPORT int vellum_device_make_exclusive(struct vellum_device *device, struct vel
 	bool again;
 	int err;
 
-	if (mm->memory != device->memory || (addr & ~PAGE_MASK) || !user_range(addr, PAGE_SIZE) || !pfn)
+	if (mm->memory != device->memory || (addr & ~PAGE_MASK) || !is_user_range(addr, PAGE_SIZE) || !pfn)
 		return -EINVAL;
 	do {
 		struct vma *vma;
@@ -484,7 +484,7 @@ EXPORT int vellum_device_make_exclusive(struct vellum_device *device, struct vel
 			err = vma->flags & VM_LOCKED ? -EBUSY : make_entry_exclusive(vma, addr, pfn);
 		read_unlock(&mm->mmap_lock, mm_host(mm));
 		if (result == VM_FAULT_WAIT)
-			again = uffd_wait_over(&wait, mm_host(mm));
+			again = uffd_wait_resolved(&wait, mm_host(mm));
 		else if (result == VM_FAULT_OOM)
 			again = reclaim_for_retry(mm->memory, &tries);
 		if (result != VM_FAULT_DONE)

@@ -135,7 +135,7 @@ static bool pin_fast(struct gup *g)
 	if (!folio_try_get(folio, count_unit(g)))
 		return false;
 	if (!fast_allows(g, &fl, folio)) {
-		folio_drop(m, folio, count_unit(g));
+		folio_put_count(m, folio, count_unit(g));
 		return false;
 	}
 	add_result(g, pte_pfn(pte));
@@ -146,7 +146,7 @@ static void drop_refs(struct vellum_memory *m, const uint64_t *pfns, uint64_t nr
 {
 	for (uint64_t i = 0; i < nr; i++)
 		if (pfns[i] != m->zero_pfn)
-			folio_drop(m, pfn_folio(m, pfns[i]), what);
+			folio_put_count(m, pfn_folio(m, pfns[i]), what);
 }
 
 /*
@@ -303,7 +303,7 @@ static int gup_slow(struct gup *g)
 			continue;
 		read_unlock(&g->mm->mmap_lock, host);
 		if (g->fault == VM_FAULT_WAIT)
-			err = uffd_wait_over(&g->wait, host) ? 0 : -EINTR;
+			err = uffd_wait_resolved(&g->wait, host) ? 0 : -EINTR;
 		else if (reclaim_for_retry(g->mm->memory, &tries))
 			err = 0;
 		read_lock(&g->mm->mmap_lock, host);
@@ -381,7 +381,7 @@ static void dirty_page(struct vellum_memory *m, struct folio *folio)
 		if (folio_flags(folio) & PG_ANON)
 			rmap_walk(m, folio, record_store, m);
 		else
-			track_object(folio->mapping, folio->index, folio->index);
+			track_mapping_range(folio->mapping, folio->index, folio->index);
 	}
 	anon_folio_unlock_and_trim(m, folio);
 }

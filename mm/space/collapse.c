@@ -122,7 +122,7 @@ static void put_leaf(struct collapse *c, struct folio *head)
 
 		nr_present += pte_present(pte);
 		if (pte_present(pte) && !pte_special(pte))
-			folio_drop(m, pte_folio(m, pte), FOLIO_ONE_MAPPING);
+			folio_put_count(m, pte_folio(m, pte), FOLIO_ONE_MAPPING);
 	}
 	c->table_folio->deposited = above->deposited;
 	above->deposited = c->table_folio;

@@ -283,12 +283,12 @@ static void drop_part(struct vma *vma, gva_t start, gva_t end, int advice)
 	struct tlb_gather tlb;
 
 	notify_start(mm, VELLUM_NOTIFY_CLEAR, start, end);
-	tlb_begin(&tlb, mm);
+	tlb_gather_begin(&tlb, mm);
 	if (advice == VELLUM_MADV_FREE)
 		walk_vma_range(vma, start, end, &free_walk_ops, &tlb);
 	else
 		zap_range(&tlb, vma, start, end);
-	tlb_finish(&tlb);
+	tlb_gather_finish(&tlb);
 	notify_finish(mm, VELLUM_NOTIFY_CLEAR, start, end);
 }
 
@@ -554,7 +554,7 @@ EXPORT int vellum_madvise(struct vellum_mm *mm, uint64_t addr, uint64_t len, int
 		return -EINVAL;
 	if (!size)
 		return 0;
-	if (!user_range(addr, size))
+	if (!is_user_range(addr, size))
 		return -ENOMEM;
 	return advise(mm, addr, addr + size, advice);
 }

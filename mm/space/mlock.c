@@ -225,7 +225,7 @@ EXPORT int vellum_mincore(struct vellum_mm *mm, uint64_t addr, uint64_t len, uin
 		return -EINVAL;
 	if (!len)
 		return 0;
-	if (size < len || !user_range(addr, size))
+	if (size < len || !is_user_range(addr, size))
 		return -ENOMEM;
 	memset(vec, 0, size >> PAGE_SHIFT);
 	read_lock(&mm->mmap_lock, mm_host(mm));

@@ -196,9 +196,9 @@ static void drop_protection(const struct move *mv)
 {
 	struct tlb_gather tlb;
 
-	tlb_begin(&tlb, mv->to->mm);
+	tlb_gather_begin(&tlb, mv->to->mm);
 	uffd_wp_vma(&tlb, mv->to, mv->new, mv->new + mv->len, false);	/* the whole VMA: needs no memory */
-	tlb_finish(&tlb);
+	tlb_gather_finish(&tlb);
 }
 
 /* Anonymous memory that has had no page gets the pgoff of its new address, so that it can merge there. */

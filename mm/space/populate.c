@@ -107,7 +107,7 @@ static int wait_or_reclaim(struct vellum_mm *mm, enum vm_fault fault, struct uff
 	EXCLUDES(&mm->mmap_lock)
 {
 	if (fault == VM_FAULT_WAIT)
-		return uffd_wait_over(wait, mm_host(mm)) ? 0 : -EINTR;
+		return uffd_wait_resolved(wait, mm_host(mm)) ? 0 : -EINTR;
 	return reclaim_for_retry(mm->memory, tries) ? 0 : -EAGAIN;
 }
 

@@ -32,7 +32,7 @@ static bool drop_folio(struct vellum_mapping *mapping, struct folio *folio, enum
 	if (folio->mapping != mapping || !(folio_flags(folio) & PG_UPTODATE) || folio_maybe_pinned(folio))
 		return false;
 	if (is_mapped(folio)) {
-		if (effort == RECLAIM_UNMAPPED || is_mapped_with(mapping, folio->index, folio->index, VM_LOCKED))
+		if (effort == RECLAIM_UNMAPPED || mapping_has_vma_flags(mapping, folio->index, folio->index, VM_LOCKED))
 			return false;
 		/* No fault maps it again while it is locked. The entries' dirt is propagated to PG_DIRTY. */
 		vellum_unmap_mapping_range(mapping, folio->index, 1);
@@ -71,7 +71,7 @@ static uint64_t shrink_caches(struct vellum_memory *m, uint64_t nr, enum effort 
 	struct vellum_mapping *mapping = NULL;
 	uint64_t freed = 0;
 
-	while ((mapping = mapping_after(m, mapping)))
+	while ((mapping = next_mapping_get(m, mapping)))
 		if (freed < nr && (mapping->flags & VELLUM_MAPPING_WRITEBACK) && mapping->ops && mapping->ops->fault)
 			freed += shrink_mapping(mapping, nr - freed, effort);
 	return freed;
@@ -163,7 +163,7 @@ static int unmap_entry(struct folio *folio, struct vma *vma, gva_t addr, void *a
 		mm_add_rss(vma->mm, -1);
 	mutex_unlock(ptl, &m->host);
 	if (done)
-		folio_drop(m, folio, FOLIO_ONE_MAPPING);	/* not the last: the caller has one */
+		folio_put_count(m, folio, FOLIO_ONE_MAPPING);	/* not the last: the caller has one */
 	return !done;
 }
 

@@ -488,7 +488,7 @@ int swap_close(struct vellum_memory *m, unsigned type)
 	return err;
 }
 
-bool swap_forget(struct vellum_memory *m, unsigned type)
+bool swap_try_remove(struct vellum_memory *m, unsigned type)
 {
 	struct swap_state *st = state_of(m);
 	struct swap_area *area;

@@ -47,7 +47,7 @@ int slot_read(struct vellum_memory *m, slot_t slot, struct folio *folio);
 void swap_destroy(struct vellum_memory *m);
 int swap_close(struct vellum_memory *m, unsigned type);		/* no new slots from here on. 0 or -EINVAL */
 /* Remove the area if no slot is in use; else open it again. Return: it was removed. */
-bool swap_forget(struct vellum_memory *m, unsigned type);
+bool swap_try_remove(struct vellum_memory *m, unsigned type);
 
 /* For validate.c. Return: NULL, or a description of what is wrong. */
 const char *swap_check(struct vellum_memory *m, const struct radix *named);

@@ -104,7 +104,7 @@ static int empty_mapping(struct vellum_mapping *mapping, unsigned type)
 }
 
 /* The next address space of the memory after @prev, referenced; @prev's reference is dropped. */
-static struct vellum_mm *mm_after(struct vellum_memory *m, struct vellum_mm *prev)
+static struct vellum_mm *next_mm_get(struct vellum_memory *m, struct vellum_mm *prev)
 {
 	struct vellum_mm *mm;
 
@@ -125,13 +125,13 @@ EXPORT int vellum_swap_remove(struct vellum_memory *memory, unsigned area)
 
 	if (err)
 		return err;
-	while ((mapping = mapping_after(memory, mapping)))
+	while ((mapping = next_mapping_get(memory, mapping)))
 		if (!err)
 			err = empty_mapping(mapping, area);
-	while ((mm = mm_after(memory, mm)))
+	while ((mm = next_mm_get(memory, mm)))
 		if (!err)
 			err = empty_mm(mm, area);
-	if (!swap_forget(memory, area))
+	if (!swap_try_remove(memory, area))
 		return err ? err : -EIO;
 	return 0;
 }

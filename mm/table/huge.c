@@ -247,9 +247,9 @@ bool huge_free_table(struct vma *vma, gva_t addr)
 		entry_exchange(pmd, 0);
 	mutex_unlock(&table->ptl, &m->host);
 	if (empty) {
-		tlb_begin(&tlb, mm);
+		tlb_gather_begin(&tlb, mm);
 		tlb_free_table(&tlb, table);
-		tlb_finish(&tlb);
+		tlb_gather_finish(&tlb);
 	}
 	vma_unlock_rmaps(vma);
 	return empty;

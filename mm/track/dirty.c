@@ -114,8 +114,8 @@ static int clean_for_io_table(pte_t *ptep, gva_t start, gva_t end, struct mm_wal
 		if (!pte_present(pte) || pte_special(pte) || (!pte_dirty(pte) && !pte_write(pte)))
 			continue;
 		edit_begin(&ed);
-		pte = edit_entry(&ed, &ptep[i], protected_and_clean);
-		edit_note(&ed, i, 1);
+		pte = edit_entry(&ed, &ptep[i], pte_wrprotect_mkclean);
+		edit_add_to_flush(&ed, i, 1);
 		if (pte_dirty(pte))
 			propagate_dirty(walk->vma, start + ((uint64_t)i << PAGE_SHIFT), &ptep[i], 1, NULL);
 	}

@@ -24,7 +24,7 @@ void propagate_dirty(struct vma *vma, gva_t addr, const pte_t *ptep, uint64_t ma
 		    const struct vellum_tracker *except);
 
 /* Pages of the mapping changed without an entry. No page-table lock is held. Takes i_mmap_lock. */
-void track_object(struct vellum_mapping *mapping, pgoff_t first, pgoff_t last);
+void track_mapping_range(struct vellum_mapping *mapping, pgoff_t first, pgoff_t last);
 
 /* --- dirty.c --- */
 

@@ -179,7 +179,7 @@ static void record_range(struct vma *vma, pgoff_t first, pgoff_t last)
 }
 
 /* The bytes of pages changed without a trace in an entry. */
-void track_object(struct vellum_mapping *mapping, pgoff_t first, pgoff_t last)
+void track_mapping_range(struct vellum_mapping *mapping, pgoff_t first, pgoff_t last)
 {
 	const struct host *host = &mapping->memory->host;
 

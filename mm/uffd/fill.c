@@ -278,7 +278,7 @@ static int fill_pages(struct fill *fill, gva_t src, const char *bytes, void *pag
 
 static int check_range(const struct vellum_uffd *uffd, uint64_t start, uint64_t len, uint64_t mode, uint64_t modes)
 {
-	if (!uffd_ready(uffd) || ((start | len) & ~PAGE_MASK) || !user_range(start, len) || (mode & ~modes))
+	if (!uffd_ready(uffd) || ((start | len) & ~PAGE_MASK) || !is_user_range(start, len) || (mode & ~modes))
 		return -EINVAL;
 	return 0;
 }

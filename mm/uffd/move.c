@@ -231,7 +231,7 @@ EXPORT int vellum_uffd_move(struct vellum_uffd *uffd, uint64_t dst, uint64_t src
 	uint64_t did = 0;
 	int err;
 
-	if (!uffd_ready(uffd) || ((dst | src | len) & ~PAGE_MASK) || !user_range(dst, len) || !user_range(src, len) ||
+	if (!uffd_ready(uffd) || ((dst | src | len) & ~PAGE_MASK) || !is_user_range(dst, len) || !is_user_range(src, len) ||
 	    (mode & ~(uint64_t)(VELLUM_UFFD_MOVE_DONTWAKE | VELLUM_UFFD_MOVE_ALLOW_SRC_HOLES)))
 		return -EINVAL;
 	pm.mm = uffd_get_mm(uffd);

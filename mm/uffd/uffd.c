@@ -75,7 +75,7 @@ struct vellum_mm *uffd_get_mm(struct vellum_uffd *uffd)
 	return mm;
 }
 
-void uffd_mm_gone(struct vellum_mm *mm)
+void uffd_detach_mm(struct vellum_mm *mm)
 {
 	struct vellum_memory *m = mm->memory;
 
@@ -251,7 +251,7 @@ static int register_range(struct vellum_uffd *uffd, struct vellum_mm *mm, gva_t 
 
 static bool range_valid(uint64_t start, uint64_t len)
 {
-	return !((start | len) & ~PAGE_MASK) && user_range(start, len);
+	return !((start | len) & ~PAGE_MASK) && is_user_range(start, len);
 }
 
 static uint64_t ioctls_of(uint64_t modes)
@@ -308,11 +308,11 @@ static int unregister_range(struct vellum_mm *mm, struct vellum_uffd *uffd, gva_
 	gva_t next;
 	int err = 0;
 
-	tlb_begin(&tlb, mm);
+	tlb_gather_begin(&tlb, mm);
 	for (; !err && (vma = next_part(mm, &start, end, &next)); start = next)
 		if (vma->uffd == uffd)
 			err = unregister_part(&tlb, vma, start, next);
-	tlb_finish(&tlb);
+	tlb_gather_finish(&tlb);
 	return err;
 }
 
@@ -359,7 +359,7 @@ static void forget_all(struct vellum_mm *mm, struct vellum_uffd *uffd)
 	struct tlb_gather tlb;
 
 	write_lock(&mm->mmap_lock, mm_host(mm));
-	tlb_begin(&tlb, mm);
+	tlb_gather_begin(&tlb, mm);
 	for (struct vma *vma = vma_first(mm); vma; vma = vma_next(vma)) {
 		if (vma->uffd != uffd)
 			continue;
@@ -368,7 +368,7 @@ static void forget_all(struct vellum_mm *mm, struct vellum_uffd *uffd)
 		vma_set_uffd(vma, NULL, 0);
 		vma = vma_merge(vma);
 	}
-	tlb_finish(&tlb);
+	tlb_gather_finish(&tlb);
 	write_unlock(&mm->mmap_lock, mm_host(mm));
 }
 

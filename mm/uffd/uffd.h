@@ -71,7 +71,7 @@ int uffd_new(struct vellum_mm *mm, uint32_t flags, struct vellum_uffd **out);
 void uffd_ref_get(struct vellum_uffd *uffd);	/* keeps the structure, is no user */
 void uffd_ref_put(struct vellum_uffd *uffd);
 struct vellum_mm *uffd_get_mm(struct vellum_uffd *uffd);	/* with a reference; NULL: destroyed */
-void uffd_mm_gone(struct vellum_mm *mm);		/* detach its contexts */
+void uffd_detach_mm(struct vellum_mm *mm);		/* detach its contexts */
 bool uffd_ready(const struct vellum_uffd *uffd);	/* after the handshake, not closed */
 bool uffd_changing(const struct vellum_uffd *uffd);	/* an event is not read yet: fill no pages */
 /* Set the VMA's context, or NULL for none; its page_prot follows. mmap_lock held for writing. */
@@ -80,7 +80,7 @@ void vma_set_uffd(struct vma *vma, struct vellum_uffd *uffd, uint64_t modes);
 /* wait.c: waiting and waking; messages */
 void uffd_wake_range(struct vellum_uffd *uffd, gva_t start, gva_t end);
 /* Wait until the fault is resolved; no lock is held. True: retry the fault. False: the host interrupted the wait. */
-bool uffd_wait_over(struct uffd_wait *wait, const struct host *host);
+bool uffd_wait_resolved(struct uffd_wait *wait, const struct host *host);
 void uffd_activity(struct vellum_uffd *uffd) HOLDS(&uffd->lock);		/* wake the readers; ctx->lock held */
 void uffd_drop_waits(struct vellum_uffd *uffd);		/* closed: wake all faults, drop all events */
 

@@ -144,7 +144,7 @@ static void spin_while(const uint32_t *word, uint32_t value)
 		cpu_relax();
 }
 
-bool uffd_wait_over(struct uffd_wait *wait, const struct host *host)
+bool uffd_wait_resolved(struct uffd_wait *wait, const struct host *host)
 {
 	if (!wait->ctx)
 		return true;
@@ -184,7 +184,7 @@ void uffd_wake_range(struct vellum_uffd *uffd, gva_t start, gva_t end)
 
 EXPORT int vellum_uffd_wake(struct vellum_uffd *uffd, uint64_t start, uint64_t len)
 {
-	if (!uffd_ready(uffd) || ((start | len) & ~PAGE_MASK) || !user_range(start, len))
+	if (!uffd_ready(uffd) || ((start | len) & ~PAGE_MASK) || !is_user_range(start, len))
 		return -EINVAL;
 	uffd_wake_range(uffd, start, start + len);
 	return 0;

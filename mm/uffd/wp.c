@@ -145,14 +145,14 @@ static int protect_range(struct vellum_mm *mm, gva_t start, gva_t end, bool prot
 
 	notify_start(mm, VELLUM_NOTIFY_PROTECTION_VMA, start, end);
 	flush_cache(mm, start, end);
-	tlb_begin(&tlb, mm);
+	tlb_gather_begin(&tlb, mm);
 	for (; vma && vma->start < end && !err; vma = vma_next(vma)) {
 		if (!vma_uffd_wp(vma))
 			err = -ENOENT;
 		else
 			err = uffd_wp_vma(&tlb, vma, max_u64(start, vma->start), min_u64(end, vma->end), protect);
 	}
-	tlb_finish(&tlb);
+	tlb_gather_finish(&tlb);
 	notify_finish(mm, VELLUM_NOTIFY_PROTECTION_VMA, start, end);
 	return err;
 }
@@ -164,7 +164,7 @@ EXPORT int vellum_uffd_writeprotect(struct vellum_uffd *uffd, uint64_t start, ui
 	struct vellum_mm *mm;
 	int err;
 
-	if (!uffd_ready(uffd) || ((start | len) & ~PAGE_MASK) || !user_range(start, len) ||
+	if (!uffd_ready(uffd) || ((start | len) & ~PAGE_MASK) || !is_user_range(start, len) ||
 	    (mode & ~(uint64_t)(VELLUM_UFFD_WRITEPROTECT_WP | VELLUM_UFFD_WRITEPROTECT_DONTWAKE)) ||
 	    (protect && (mode & VELLUM_UFFD_WRITEPROTECT_DONTWAKE)))
 		return -EINVAL;

@@ -117,7 +117,7 @@ static void build_migration(struct cell *c)
 					  (c->bits & BIT_D ? MIGRATION_DIRTY : 0));
 	new = c->bits & BIT_S ? pte_swp_mksoft_dirty(new) : new;
 	set_entry_at(w->mm, PAGE(0), c->bits & BIT_U ? pte_swp_mkuffd_wp(new) : new);
-	folio_drop(w->memory, c->moving, FOLIO_ONE_MAPPING);
+	folio_put_count(w->memory, c->moving, FOLIO_ONE_MAPPING);
 	mm_add_rss(w->mm, -1);
 }
 
