@@ -15,7 +15,8 @@ LIBDIR   ?= $(PREFIX)/lib
 MANDIR   ?= $(PREFIX)/share/man
 DOCDIR   ?= $(PREFIX)/share/doc/vellum
 Q        := $(if $(V),,@)
-VERSION  := 0.1.0
+VERSION  := $(subst $(eval ) ,.,$(foreach part,MAJOR MINOR PATCH,$(shell sed -n \
+	's/.define VELLUM_VERSION_$(part)[^0-9]*//p' include/vellum/version.h)))
 SOVERSION := 0
 
 WARNINGS := -Wall -Wextra -Wshadow -Wundef -Wmissing-prototypes -Wstrict-prototypes -Werror
@@ -45,9 +46,14 @@ EXAMPLES := $(patsubst examples/%.c,$(BUILD)/examples/%,$(wildcard examples/*.c)
 all: $(BUILD)/vellum $(BUILD)/libvellum.a $(BUILD)/libvellum.so $(BUILD)/vellum.pc \
 	$(BUILD)/libvellum-swap-zstd.a $(BUILD)/vellum-swap-zstd.pc
 
+# The library without the command, and without what needs jansson or zstd.
+.PHONY: lib
+lib: $(BUILD)/libvellum.a $(BUILD)/libvellum.so $(BUILD)/vellum.pc
+
 .PHONY: help
 help:
 	@echo "make            build/vellum, build/libvellum.{a,so}, build/libvellum-swap-zstd.a"
+	@echo "make lib        the library alone: neither jansson nor zstd is needed; make install-lib installs it"
 	@echo "make test       every test; ends with 'N passed, N failed' (./check installs what it needs)"
 	@echo "make unit       the unit tests of one variant: BUILD=... CC=... SANITIZE=..."
 	@echo "make fuzz       random system calls, instructions, programs and signal frames; FUZZ_SEED=N repeats"
@@ -110,8 +116,9 @@ $(BUILD)/libvellum.a: $(OBJ)/vellum.o
 	@rm -f $@
 	$(Q)$(AR) rcs $@ $<
 
-$(BUILD)/libvellum.so.$(SOVERSION): $(LIB_OBJ)
-	$(Q)$(CC) $(LDFLAGS_ALL) -shared -Wl,-soname,libvellum.so.$(SOVERSION) $^ $(LDLIBS) -o $@
+$(BUILD)/libvellum.so.$(SOVERSION): $(LIB_OBJ) libvellum.map
+	$(Q)$(CC) $(LDFLAGS_ALL) -shared -Wl,-soname,libvellum.so.$(SOVERSION) -Wl,--version-script=libvellum.map \
+		$(LIB_OBJ) $(LDLIBS) -o $@
 
 $(BUILD)/libvellum.so: $(BUILD)/libvellum.so.$(SOVERSION)
 	$(Q)ln -sf $(<F) $@
@@ -136,7 +143,7 @@ $(BUILD)/vellum.pc $(BUILD)/vellum-swap-zstd.pc: FORCE
 
 # --- command ---
 
-$(CLI_OBJ): ALL_CFLAGS += -DVELLUM_VERSION='"$(VERSION)"'
+$(CLI_OBJ): ALL_CFLAGS += -DVERSION='"$(VERSION)"'
 
 $(OBJ)/cli/html_blob.o: cli/report.html
 
@@ -217,7 +224,7 @@ heat-map: $(BUILD)/vellum build/programs/phases
 	$(Q)tools/heat-map build/heat-map.json >docs/heat-map.svg.tmp
 	$(Q)mv docs/heat-map.svg.tmp docs/heat-map.svg
 
-.PHONY: install uninstall deb clean
+.PHONY: install install-lib uninstall deb clean
 
 TO_BIN     = $(DESTDIR)$(PREFIX)/bin
 TO_LIB     = $(DESTDIR)$(LIBDIR)
@@ -227,20 +234,25 @@ TO_DOC     = $(DESTDIR)$(DOCDIR)
 DOCS       = README.md ARCHITECTURE.md SPEC.md THREAT-MODEL.md CONTRIBUTING.md CHANGELOG.md LICENSE mm/README.md mm/rooms.list \
 	$(wildcard docs/*.md docs/*.svg examples/*.c)
 
-install: all
-	install -d $(TO_BIN) $(TO_LIB)/pkgconfig $(TO_INCLUDE) $(TO_MAN)/man1 $(TO_MAN)/man3 \
-		$(TO_DOC)/docs $(TO_DOC)/examples $(TO_DOC)/mm
-	install -m 755 $(BUILD)/vellum $(TO_BIN)
-	install -m 644 $(BUILD)/libvellum.a $(BUILD)/libvellum-swap-zstd.a $(TO_LIB)
-	install -m 644 $(BUILD)/libvellum.so.$(SOVERSION) $(TO_LIB)
+# The library alone, which needs neither jansson nor zstd.
+install-lib: lib
+	install -d $(TO_LIB)/pkgconfig $(TO_INCLUDE) $(TO_MAN)/man3
+	install -m 644 $(BUILD)/libvellum.a $(BUILD)/libvellum.so.$(SOVERSION) $(TO_LIB)
 	ln -sf libvellum.so.$(SOVERSION) $(TO_LIB)/libvellum.so
-	install -m 644 $(BUILD)/vellum.pc $(BUILD)/vellum-swap-zstd.pc $(TO_LIB)/pkgconfig
-	install -m 644 include/vellum/*.h $(TO_INCLUDE)
-	install -m 644 man/vellum.1 $(TO_MAN)/man1
+	install -m 644 $(BUILD)/vellum.pc $(TO_LIB)/pkgconfig
+	install -m 644 $(filter-out include/vellum/swap_backends.h,$(wildcard include/vellum/*.h)) $(TO_INCLUDE)
 	install -m 644 man/vellum.3 $(TO_MAN)/man3
-	for f in $(DOCS); do install -m 644 $$f $(TO_DOC)/$$f || exit 1; done
 	@# Update the loader's cache if this process may.
 	@if [ -z "$(DESTDIR)" ] && [ "$$(id -u)" = 0 ]; then PATH=$$PATH:/sbin ldconfig || true; fi
+
+install: all install-lib
+	install -d $(TO_BIN) $(TO_MAN)/man1 $(TO_DOC)/docs $(TO_DOC)/examples $(TO_DOC)/mm
+	install -m 755 $(BUILD)/vellum $(TO_BIN)
+	install -m 644 $(BUILD)/libvellum-swap-zstd.a $(TO_LIB)
+	install -m 644 $(BUILD)/vellum-swap-zstd.pc $(TO_LIB)/pkgconfig
+	install -m 644 include/vellum/swap_backends.h $(TO_INCLUDE)
+	install -m 644 man/vellum.1 $(TO_MAN)/man1
+	for f in $(DOCS); do install -m 644 $$f $(TO_DOC)/$$f || exit 1; done
 
 uninstall:
 	rm -f $(TO_BIN)/vellum $(TO_LIB)/libvellum.a $(TO_LIB)/libvellum.so* $(TO_LIB)/libvellum-swap-zstd.a \

@@ -2,7 +2,7 @@
 # The list of all sources. Embedders may include it: $(VELLUM_CORE_SRC) is the freestanding core, to be
 # compiled with -I<this folder> -I<this folder>/include.
 VELLUM_CORE_SRC := \
-	lib/lock.c lib/radix.c lib/strerror.c lib/tree.c \
+	lib/lock.c lib/radix.c lib/strerror.c lib/tree.c lib/version.c \
 	mm/frame/memory.c mm/frame/migrate.c mm/frame/rmap.c \
 	mm/table/exposed.c mm/table/huge.c mm/table/notifier.c mm/table/pagewalk.c mm/table/pgtable.c \
 	mm/table/tlb.c mm/table/zap.c \
@@ -20,9 +20,10 @@ VELLUM_CORE_SRC := \
 	mm/uffd/wp.c \
 	mm/outside/access.c mm/outside/device.c mm/outside/gup.c \
 	mm/validate.c
-VELLUM_HOST_SRC := host/maps_text.c host/posix.c host/swap_file.c
+VELLUM_HOST_SRC := host/posix.c host/swap_file.c
+VELLUM_PROC_SRC := proc/maps_text.c
 VELLUM_SOFT_SRC := machine/soft.c machine/soft_access.c machine/soft_hostile.c
-VELLUM_LIB_SRC := $(VELLUM_CORE_SRC) $(VELLUM_HOST_SRC) $(VELLUM_SOFT_SRC)
+VELLUM_LIB_SRC := $(VELLUM_CORE_SRC) $(VELLUM_HOST_SRC) $(VELLUM_PROC_SRC) $(VELLUM_SOFT_SRC)
 
 # A separate library, as it needs libzstd.
 VELLUM_SWAP_ZSTD_SRC := host/swap_zstd.c

@@ -70,7 +70,7 @@ static void unlist(struct filemap *fm)
 /* Only the list knows it, it has no name, and all is written: keeping it would only keep its room. */
 static bool is_gone(const struct filemap *fm)
 {
-	struct vellum_mapping_info info;
+	struct vellum_mapping_info info = { .size = sizeof(info) };
 	struct stat st;
 
 	vellum_mapping_info(fm->mapping, &info);
@@ -181,7 +181,7 @@ static struct filemap *too_many(const struct filemaps *all)
 	unsigned n = 0;
 
 	for (struct filemap *fm = all->first; fm; fm = fm->next) {
-		struct vellum_mapping_info info;
+		struct vellum_mapping_info info = { .size = sizeof(info) };
 
 		vellum_mapping_info(fm->mapping, &info);
 		if (info.nr_refs == 1) {
@@ -202,7 +202,7 @@ static struct filemap *too_many(const struct filemaps *all)
 static void evict(struct filemap *fm)
 {
 	struct filemaps *all = fm->owner;
-	struct vellum_mapping_info info;
+	struct vellum_mapping_info info = { .size = sizeof(info) };
 	bool gone;
 
 	vellum_mapping_writeback(fm->mapping, 0, ~0ull, NULL);
@@ -439,7 +439,7 @@ static void *flush_thread(void *arg)
 struct filemaps *filemaps_start(struct kernel *k)
 {
 	struct filemaps *all = calloc(1, sizeof(*all));
-	struct vellum_memory_info info;
+	struct vellum_memory_info info = { .size = sizeof(info) };
 	pthread_rwlockattr_t rwlock_attr;
 	pthread_condattr_t attr;
 
@@ -467,7 +467,7 @@ struct filemaps *filemaps_start(struct kernel *k)
 static void write_last(struct filemap *fm)
 {
 	char path[PRINTABLE_BYTES(sizeof(fm->path))];
-	struct vellum_mapping_info info;
+	struct vellum_mapping_info info = { .size = sizeof(info) };
 
 	vellum_mapping_writeback(fm->mapping, 0, ~0ull, NULL);
 	vellum_mapping_info(fm->mapping, &info);

@@ -68,7 +68,7 @@ static bool is_data(uint32_t prot, bool shared)
 /* What is mapped, without what lies in [start, end). @data: only what RLIMIT_DATA counts. */
 static uint64_t mapped_bytes(struct task *t, uint64_t start, uint64_t end, bool data)
 {
-	struct vellum_vma_info info;
+	struct vellum_vma_info info = { .size = sizeof(info) };
 	uint64_t sum = 0;
 
 	for (uint64_t at = 0; vellum_vma_next(t->gmm->mm, at, &info) == 0; at = info.end) {

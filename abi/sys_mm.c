@@ -144,7 +144,7 @@ int64_t sys_mprotect(struct task *t, uint64_t addr, uint64_t len, uint32_t prot)
 /* Is there something to move, and is the target apart from it? */
 static bool can_move(struct task *t, uint64_t from, uint64_t old_len, uint64_t to, uint64_t new_len)
 {
-	struct vellum_vma_info info;
+	struct vellum_vma_info info = { .size = sizeof(info) };
 
 	return sane_range(from, old_len) && sane_range(to, new_len) &&
 	       (to + PAGE_UP(new_len) <= from || from + PAGE_UP(old_len) <= to) &&
@@ -154,7 +154,7 @@ static bool can_move(struct task *t, uint64_t from, uint64_t old_len, uint64_t t
 /* The mapping at @addr, by @more. */
 static int may_grow(struct task *t, uint64_t addr, uint64_t more)
 {
-	struct vellum_vma_info info;
+	struct vellum_vma_info info = { .size = sizeof(info) };
 
 	if (vellum_vma_next(t->gmm->mm, addr, &info) || info.start > addr)
 		return 0;	/* mremap says what is wrong with it */

@@ -280,7 +280,7 @@ int64_t sys_getrusage(struct task *t, int target, uint64_t usage)
 
 int64_t sys_sysinfo(struct task *t, uint64_t info)
 {
-	struct vellum_memory_info memory;
+	struct vellum_memory_info memory = { .size = sizeof(memory) };
 	struct sysinfo si;
 
 	sysinfo(&si);

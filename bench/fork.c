@@ -126,7 +126,7 @@ void bench_memory(void)
 				  "VmPTE + 64 bytes a page (estimate)");
 	uint64_t at, host_before, table_frames, pages = amount(1024, 64) * MIB / PAGE;
 	double ours, theirs = page_table_bytes(), per_gib = 1024.0 * MIB / PAGE / (double)pages / 1024;
-	struct vellum_memory_info before, after;
+	struct vellum_memory_info before = { .size = sizeof(before) }, after = before;
 	struct world w;
 	char *host;
 

@@ -28,7 +28,7 @@ static void counted_free(void *host, void *ptr, size_t size)
 /* Use all of RAM once, so that no round includes the host's faults on it. */
 static void warm(struct world *w)
 {
-	struct vellum_memory_info info;
+	struct vellum_memory_info info = { .size = sizeof(info) };
 	uint64_t at, pages;
 
 	vellum_memory_info(w->memory, &info);
@@ -49,6 +49,7 @@ void world_open(struct world *w, uint64_t pages)
 	ops.alloc = counted_alloc;
 	ops.free = counted_free;
 	memset(w, 0, sizeof(*w));
+	w->host.ram.size = sizeof(w->host.ram);
 	must(!vellum_host_ram_create(ram, &w->host.ram) && !vellum_soft_create(2, &w->soft), "no RAM");
 	args.host_ctx = &w->host;
 	args.mmu = vellum_soft_mmu_ops();

@@ -248,7 +248,7 @@ static void show_text(FILE *f, const struct inspection *ins, const char *prefix,
 		      int pid, struct runs *runs)
 {
 	char exe[PRINTABLE_BYTES(sizeof(gmm->exe))];
-	struct vellum_vma_info info;
+	struct vellum_vma_info info = { .size = sizeof(info) };
 
 	fprintf(f, "%sprocess %d (%s) at %s: %llu pages present, %llu swapped out\n", prefix, pid,
 		printable(gmm->exe, exe, sizeof(exe)), ins->when, (unsigned long long)vellum_mm_rss(gmm->mm),
@@ -306,7 +306,7 @@ static void json_mapping(FILE *f, const struct guest_mm *gmm, const struct vellu
 static void show_json(FILE *f, const struct inspection *ins, const struct guest_mm *gmm, int pid,
 		      struct runs *runs)
 {
-	struct vellum_vma_info info;
+	struct vellum_vma_info info = { .size = sizeof(info) };
 	bool first = true;
 
 	fprintf(f, "{\"schema\":\"vellum-inspect/1\",\"pid\":%d,\"name\":", pid);

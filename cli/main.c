@@ -47,7 +47,7 @@ int main(int argc, char **argv)
 	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "help"))
 		return print_help();
 	if (!strcmp(argv[1], "--version")) {
-		puts("vellum " VELLUM_VERSION);
+		puts("vellum " VERSION);
 		return 0;
 	}
 	if (!strcmp(argv[1], "syscalls")) {

@@ -127,7 +127,7 @@ static void finish_row(struct mm_track *mt, struct row row)
 
 void list_rows(const struct mm_track *mt, uint64_t start, uint64_t end, struct rows *rows)
 {
-	struct vellum_vma_info info;
+	struct vellum_vma_info info = { .size = sizeof(info) };
 
 	for (uint64_t at = start; vellum_vma_next(mt->gmm->mm, at, &info) == 0 && info.start < end;
 	     at = info.end) {

@@ -254,7 +254,7 @@ static int create_memory(struct run *r)
 		.mmu = r->machine->mmu,
 		.machine = r->machine,
 		.ram = r->ram.base,
-		.ram_size = r->ram.size,
+		.ram_size = r->ram.len,
 		.reserved = r->machine->reserved,
 		.hole_start = r->machine->hole_start,
 		.hole_size = r->machine->hole_size,
@@ -264,7 +264,7 @@ static int create_memory(struct run *r)
 	r->host_ops = *abi_host();
 	r->host_ops.forged = end_forged;
 	err = vellum_memory_create(&args, &r->memory);
-	return err ? fail("cannot set up %llu MiB of RAM: %s", (unsigned long long)(r->ram.size >> 20),
+	return err ? fail("cannot set up %llu MiB of RAM: %s", (unsigned long long)(r->ram.len >> 20),
 			  vellum_strerror(err)) :
 		     0;
 }
@@ -273,6 +273,7 @@ static int set_up(struct run *r)
 {
 	char why[256] = "";
 
+	r->ram.size = sizeof(r->ram);
 	if (vellum_host_ram_create(r->opt.ram, &r->ram))
 		return fail("cannot reserve %llu MiB of RAM: %s; use a smaller --ram%s",
 			    (unsigned long long)(r->opt.ram >> 20), strerror(errno),
@@ -357,7 +358,7 @@ static int exit_status(const struct run *r)
 
 static int report(struct run *r)
 {
-	struct vellum_swap_info swap;
+	struct vellum_swap_info swap = { .size = sizeof(swap) };
 	const struct run_report rep = { .opt = &r->opt, .result = &r->result, .swap = &swap,
 					.track = track_get_result(r->track), .machine = "qemu",
 					.nr_exits = r->machine->nr_exits, .run_ns = r->run_ns };

@@ -183,7 +183,7 @@ static void update_page(struct mm_track *mt, const struct vellum_vma_info *info,
  */
 static void forget_unmapped(struct track *track)
 {
-	struct vellum_mapping_info info;
+	struct vellum_mapping_info info = { .size = sizeof(info) };
 
 	for (struct object **at = &track->objects, *o; (o = *at);) {
 		vellum_mapping_info(o->mapping, &info);
@@ -207,7 +207,7 @@ static void drop_pages(struct replica *r, uint64_t first, uint64_t end)
 
 void update_replica(struct mm_track *mt, uint64_t first, uint64_t end)
 {
-	struct vellum_vma_info info;
+	struct vellum_vma_info info = { .size = sizeof(info) };
 
 	forget_unmapped(mt->track);
 	for (uint64_t at = first, to; at < end; at = to) {
@@ -243,7 +243,7 @@ static void add_part(struct ranges *r, const struct vellum_vma_info *info, uint6
 static void list_other_shared(struct mm_track *mt, const struct vellum_mapping *mapping, uint64_t start,
 			      uint64_t end, struct ranges *out)
 {
-	struct vellum_vma_info info;
+	struct vellum_vma_info info = { .size = sizeof(info) };
 
 	for (struct mm_track *o = mt->track->mms; o; o = o->next)
 		for (uint64_t at = 0; vellum_vma_next(o->gmm->mm, at, &info) == 0; at = info.end) {
@@ -292,7 +292,7 @@ static void snapshot(struct mm_track *mt, const struct vellum_vma_info *info, ui
 
 void verify_mapped(struct mm_track *mt, uint64_t start, uint64_t end)
 {
-	struct vellum_vma_info info;
+	struct vellum_vma_info info = { .size = sizeof(info) };
 
 	for (uint64_t at = start; at < end && vellum_vma_next(mt->gmm->mm, at, &info) == 0 && info.start < end;
 	     at = info.end)
@@ -367,7 +367,7 @@ static bool report_difference(struct mm_track *mt, const struct vellum_vma_info 
 
 void verify_mm(struct mm_track *mt)
 {
-	struct vellum_vma_info info;
+	struct vellum_vma_info info = { .size = sizeof(info) };
 
 	for (uint64_t at = 0; vellum_vma_next(mt->gmm->mm, at, &info) == 0; at = info.end) {
 		struct span s;

@@ -370,12 +370,12 @@ static void create_world(struct world *w)
 	struct vellum_memory_args args = { .size = sizeof(args), .host = vellum_host_posix(),
 					   .host_ctx = &w->ram, .mmu = vellum_soft_mmu_ops() };
 
-	*w = (struct world){ .serial = 0 };
+	*w = (struct world){ .ram.size = sizeof(w->ram) };
 	must(vellum_host_ram_create(RAM_SIZE, &w->ram), "RAM");
 	must(vellum_soft_create(2, &w->soft), "CPUs");
 	args.machine = w->soft;
 	args.ram = w->ram.base;
-	args.ram_size = w->ram.size;
+	args.ram_size = w->ram.len;
 	must(vellum_memory_create(&args, &w->memory), "memory");
 	must(vellum_mm_create(w->memory, &w->mm[0]), "address space");
 	w->cpu[0] = vellum_soft_cpu(w->soft, 0);

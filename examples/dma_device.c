@@ -135,7 +135,7 @@ static void run(struct vellum_memory *memory, struct vellum_mm *mm, struct vellu
 
 int main(void)
 {
-	struct vellum_host_ram ram;
+	struct vellum_host_ram ram = { .size = sizeof(ram) };
 	struct vellum_soft *soft;
 	struct vellum_memory *memory;
 	struct vellum_mm *mm;
@@ -146,7 +146,7 @@ int main(void)
 							       .mmu = vellum_soft_mmu_ops(),
 							       .machine = soft,
 							       .ram = ram.base,
-							       .ram_size = ram.size },
+							       .ram_size = ram.len },
 				 &memory) ||
 	    vellum_mm_create(memory, &mm))
 		return 1;

@@ -11,14 +11,14 @@ static int print_run(void *arg, uint64_t page, uint64_t nr)
 }
 int main(void)
 {
-	struct vellum_host_ram ram; struct vellum_soft *soft; struct vellum_memory *memory; int n = 0;
+	struct vellum_host_ram ram = { .size = sizeof(ram) }; struct vellum_soft *soft; struct vellum_memory *memory; int n = 0;
 	struct vellum_mm *mm; struct vellum_tracker *tracker; uint64_t addr;
 	struct vellum_map_args map = { .size = sizeof(map), .len = 1 << 20, .prot = 3 /* RW */,
 				       .flags = VELLUM_MAP_PRIVATE | VELLUM_MAP_ANONYMOUS };
 	if (vellum_host_ram_create(64 << 20, &ram) || vellum_soft_create(1, &soft) ||
 	    vellum_memory_create(&(struct vellum_memory_args){ .size = sizeof(struct vellum_memory_args),
 		.host = vellum_host_posix(), .mmu = vellum_soft_mmu_ops(), .machine = soft,
-		.ram = ram.base, .ram_size = ram.size }, &memory) ||
+		.ram = ram.base, .ram_size = ram.len }, &memory) ||
 	    vellum_mm_create(memory, &mm) || vellum_mmap(mm, &map, &addr) ||
 	    vellum_track_mm(mm, 0, VELLUM_TASK_SIZE, VELLUM_TRACK_CLEAN, &tracker))
 		return 1;

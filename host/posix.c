@@ -100,17 +100,17 @@ EXPORT const struct vellum_host_ops *vellum_host_posix(void)
 	return &ops;
 }
 
-EXPORT int vellum_host_ram_create(uint64_t size, struct vellum_host_ram *ram)
+EXPORT int vellum_host_ram_create(uint64_t len, struct vellum_host_ram *ram)
 {
-	if (!ram || !size || size % HUGE_PAGE)
+	if (!ram || ram->size < sizeof(*ram) || !len || len % HUGE_PAGE)
 		return -VELLUM_EINVAL;
-	ram->size = size;
+	ram->len = len;
 	ram->fd = memfd_create("vellum-ram", MFD_CLOEXEC);
 	if (ram->fd < 0)
 		return -VELLUM_ENOMEM;
 	ram->base = MAP_FAILED;
-	if (ftruncate(ram->fd, (off_t)size) == 0)
-		ram->base = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, ram->fd, 0);
+	if (ftruncate(ram->fd, (off_t)len) == 0)
+		ram->base = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, ram->fd, 0);
 	if (ram->base == MAP_FAILED) {
 		close(ram->fd);
 		return -VELLUM_ENOMEM;
@@ -120,6 +120,6 @@ EXPORT int vellum_host_ram_create(uint64_t size, struct vellum_host_ram *ram)
 
 EXPORT void vellum_host_ram_destroy(struct vellum_host_ram *ram)
 {
-	munmap(ram->base, ram->size);
+	munmap(ram->base, ram->len);
 	close(ram->fd);
 }

@@ -269,10 +269,18 @@ EXPORT void vellum_swap_zstd_destroy(struct vellum_swap_zstd *area)
 	free(area);
 }
 
-EXPORT void vellum_swap_zstd_info(const struct vellum_swap_zstd *area, struct vellum_swap_zstd_info *info)
+EXPORT int vellum_swap_zstd_info(const struct vellum_swap_zstd *area, struct vellum_swap_zstd_info *out)
 {
-	info->nr_same = __atomic_load_n(&area->nr[SAME], __ATOMIC_RELAXED);
-	info->nr_raw = __atomic_load_n(&area->nr[RAW], __ATOMIC_RELAXED);
-	info->nr_pages = info->nr_same + info->nr_raw + __atomic_load_n(&area->nr[PACKED], __ATOMIC_RELAXED);
-	info->bytes = __atomic_load_n(&area->bytes, __ATOMIC_RELAXED);
+	struct vellum_swap_zstd_info info;
+
+	info.nr_same = __atomic_load_n(&area->nr[SAME], __ATOMIC_RELAXED);
+	info.nr_raw = __atomic_load_n(&area->nr[RAW], __ATOMIC_RELAXED);
+	info.nr_pages = info.nr_same + info.nr_raw + __atomic_load_n(&area->nr[PACKED], __ATOMIC_RELAXED);
+	info.bytes = __atomic_load_n(&area->bytes, __ATOMIC_RELAXED);
+	if (out->size < sizeof(out->size))
+		return -VELLUM_EINVAL;
+	info.size = out->size;
+	memset(out, 0, out->size);	/* as lib/sized.h, which is not for this folder: fields unknown here are 0 */
+	memcpy(out, &info, info.size < sizeof(info) ? info.size : sizeof(info));
+	return 0;
 }

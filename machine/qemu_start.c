@@ -116,8 +116,8 @@ static void exec_qemu(const struct qemu_machine *q, const struct start *s, pid_t
 
 	setsid();	/* QEMU must not get the terminal's signals */
 	snprintf(mem, sizeof(mem), "memory-backend-file,id=ram,share=on,mem-path=/proc/self/fd/%d,size=%llu",
-		 s->ram->fd, (unsigned long long)s->ram->size);
-	snprintf(size, sizeof(size), "%lluM", (unsigned long long)(s->ram->size >> 20));
+		 s->ram->fd, (unsigned long long)s->ram->len);
+	snprintf(size, sizeof(size), "%lluM", (unsigned long long)(s->ram->len >> 20));
 	snprintf(smp, sizeof(smp), "%u", q->base.nr_cpus);
 	snprintf(rom, sizeof(rom), "/proc/self/fd/%d", s->rom);
 	snprintf(chardev, sizeof(chardev), "socket,id=line,fd=%d", s->sock);
@@ -484,7 +484,7 @@ struct machine *machine_qemu_create(const struct vellum_host_ram *ram, unsigned 
 	q->base = (struct machine){ .ops = &qemu_machine_ops, .mmu = &qemu_mmu_ops, .nr_cpus = nr_cpus,
 				    .fault_ns = FAULT_NS,
 				    .reserved = PMD_SIZE };
-	if (ram->size > LOW_RAM_MAX) {
+	if (ram->len > LOW_RAM_MAX) {
 		q->base.hole_start = LOW_RAM_MAX;
 		q->base.hole_size = (1ull << 32) - LOW_RAM_MAX;
 	}

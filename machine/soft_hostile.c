@@ -131,7 +131,7 @@ void hostile_drop(struct hostile *h, unsigned cpu, const struct vellum_flush_bat
 
 void hostile_fault(struct hostile *h, unsigned cpu, uint64_t addr)
 {
-	struct vellum_flush_batch page = { .nr_ranges = 1 };
+	struct vellum_flush_batch page = { .size = sizeof(page), .nr_ranges = 1 };
 
 	page.range[0].start = addr & PAGE_MASK;
 	page.range[0].end = page.range[0].start + PAGE_SIZE;

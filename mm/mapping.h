@@ -14,7 +14,8 @@
 
 struct vellum_mapping {
 	struct vellum_memory *memory;
-	const struct vellum_backing_ops *ops;	/* NULL: zero-filled */
+	const struct vellum_backing_ops *ops;	/* own_ops; NULL: zero-filled */
+	struct vellum_backing_ops own_ops;	/* the embedder's, at the size known here */
 	void *ctx;
 	uint64_t size;			/* atomic: bytes; changes with invalidate_lock held for writing */
 	uint32_t flags;

@@ -59,7 +59,7 @@ struct vellum_mm {
 	uint64_t stack_limit;	/* RLIMIT_STACK, in bytes: largest size of a VM_GROWSDOWN VMA that grows */
 	struct tracker_list trackers;
 	struct rwlock notifier_lock;
-	struct vellum_notifier *notifiers;	/* notifier_lock; the test for NULL is atomic and needs no lock */
+	struct notifier *notifiers;	/* notifier_lock; the test for NULL is atomic and needs no lock */
 	uint64_t rss;			/* atomic: present entries; a huge leaf counts each of its pages */
 	uint64_t swapped;		/* atomic: entries that name a slot of a swap area */
 	struct vellum_uffd *uffds;	/* atomic pointer, changed under memory->uffd_lock: contexts of this mm */

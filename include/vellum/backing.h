@@ -311,14 +311,15 @@ int vellum_mapping_is_stale(struct vellum_mapping *mapping);
 
 /** struct vellum_mapping_info - a snapshot; the counts are exact if no other call runs meanwhile. */
 struct vellum_mapping_info {
-	uint64_t size;		/* bytes */
+	uint32_t size;		/* sizeof the structure */
+	uint64_t bytes;		/* the mapping's size */
 	uint64_t nr_cached;	/* pages */
 	uint64_t nr_dirty;	/* cached pages that are known to differ from the backing */
 	uint64_t nr_mapped;	/* VMAs, of all processes */
 	uint64_t nr_writable;	/* of these: shared, and may be made writable */
 	uint64_t nr_refs;	/* references; each VMA and each tracker has one */
 };
-void vellum_mapping_info(struct vellum_mapping *mapping, struct vellum_mapping_info *info);
+int vellum_mapping_info(struct vellum_mapping *mapping, struct vellum_mapping_info *info);
 
 /**
  * vellum_writeback_step - background writeback, which the embedder calls from time to time

@@ -175,6 +175,7 @@ enum vellum_notifier_event {
 
 /**
  * struct vellum_notifier - notifies a secondary MMU of changes to an address space
+ * @size:  sizeof(struct vellum_notifier).
  * @start: entries of [start, end) are about to lose rights or their page. From this call until the matching @finish
  *         the secondary MMU must not create a translation in the range. Called without page-table locks; other core
  *         locks may be held, so it must not call into the core.
@@ -182,19 +183,25 @@ enum vellum_notifier_event {
  *         in between.
  * @release: optional. The address space is being destroyed.
  * @ctx:   passed to the three functions.
- * @next:  the core's.
  */
 struct vellum_notifier {
+	uint32_t size;		/* sizeof the structure */
 	void (*start)(void *ctx, enum vellum_notifier_event event, uint64_t start, uint64_t end);
 	void (*finish)(void *ctx, enum vellum_notifier_event event, uint64_t start, uint64_t end);
 	void (*release)(void *ctx);
 	void *ctx;
-	struct vellum_notifier *next;
 };
 
-/** vellum_notifier_register - add a notifier; it belongs to the caller, and must live until it is unregistered. */
-void vellum_notifier_register(struct vellum_mm *mm, struct vellum_notifier *notifier);
-void vellum_notifier_unregister(struct vellum_mm *mm, struct vellum_notifier *notifier);
+/**
+ * vellum_notifier_register - add a notifier
+ * @notifier: copied; @start and @finish are required. Its address names it to vellum_notifier_unregister(), so it must
+ *            stay the same object until then. The end of the address space unregisters it, after @release.
+ *
+ * Context: takes the mmap lock for writing.
+ * Return: 0; -VELLUM_EINVAL; -VELLUM_E2BIG (fields that this version does not know are not 0); -VELLUM_ENOMEM.
+ */
+int vellum_notifier_register(struct vellum_mm *mm, const struct vellum_notifier *notifier);
+void vellum_notifier_unregister(struct vellum_mm *mm, const struct vellum_notifier *notifier);
 
 #ifdef __cplusplus
 }

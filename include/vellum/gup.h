@@ -90,6 +90,7 @@ int vellum_page_maybe_pinned(struct vellum_memory *memory, uint64_t pfn);
  * @lock, @mm: the core's.
  */
 struct vellum_follow_pfnmap {
+	uint32_t size;		/* sizeof the structure */
 	uint64_t pfn;
 	int writable;
 	int special;

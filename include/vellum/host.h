@@ -23,7 +23,7 @@ extern "C" {
 #define VELLUM_KILLED		2
 
 /**
- * struct vellum_host_ops - hooks into the host; const, shared by any number of instances
+ * struct vellum_host_ops - hooks into the host; the core copies them
  * @size:    sizeof(struct vellum_host_ops) as the embedder compiled it.
  * @alloc:   allocate @size bytes, zeroed, aligned to @align (a power of two, 8 to 4096). NULL: no memory. The calling
  *           operation then fails with -VELLUM_ENOMEM, unless its description says otherwise. May be called with core
@@ -65,15 +65,17 @@ struct vellum_host_ops {
 
 /**
  * struct vellum_host_ram - host memory that serves as RAM
+ * @size: sizeof(struct vellum_host_ram).
  * @base: host address, aligned to 4096.
- * @size: bytes.
+ * @len:  bytes.
  * @fd:   the memory file behind it (memfd_create(2)), for a machine that shares it. Below 0: none, so @commit does
  *        nothing and @discard zeroes the bytes.
  */
 struct vellum_host_ram {
-	void *base;
-	uint64_t size;
+	uint32_t size;
 	int fd;
+	void *base;
+	uint64_t len;
 };
 
 /**
@@ -86,12 +88,12 @@ const struct vellum_host_ops *vellum_host_posix(void);
 
 /**
  * vellum_host_ram_create - create sparse shared host memory for RAM
- * @size: bytes, a multiple of 2 MiB, not 0.
- * @ram:  out: filled on success.
+ * @len: bytes, a multiple of 2 MiB, not 0.
+ * @ram: the caller has set @size; the rest is filled on success.
  *
- * Return: 0; -VELLUM_EINVAL (@size); -VELLUM_ENOMEM (memfd_create(2), ftruncate(2) or mmap(2) failed).
+ * Return: 0; -VELLUM_EINVAL (@len, @ram->size); -VELLUM_ENOMEM (memfd_create(2), ftruncate(2) or mmap(2) failed).
  */
-int vellum_host_ram_create(uint64_t size, struct vellum_host_ram *ram);
+int vellum_host_ram_create(uint64_t len, struct vellum_host_ram *ram);
 
 /** vellum_host_ram_destroy - unmap and close what vellum_host_ram_create() created. */
 void vellum_host_ram_destroy(struct vellum_host_ram *ram);

@@ -76,11 +76,12 @@ int vellum_memory_destroy(struct vellum_memory *memory);
 
 /** struct vellum_memory_info - frames of RAM; the counts are a snapshot. */
 struct vellum_memory_info {
+	uint32_t size;		/* sizeof the structure */
 	uint64_t nr_frames;	/* of RAM */
 	uint64_t nr_free;	/* free */
 	uint64_t frame_metadata; /* bytes of metadata for each frame */
 };
-void vellum_memory_info(struct vellum_memory *memory, struct vellum_memory_info *info);
+int vellum_memory_info(struct vellum_memory *memory, struct vellum_memory_info *info);
 
 /**
  * vellum_memory_trim - pass every free, committed 2 MiB block of RAM to host_ops->discard(), if there is that hook.
@@ -375,6 +376,7 @@ int vellum_fork(struct vellum_mm *parent, struct vellum_mm **out);
 
 /** struct vellum_vma_info - one VMA; a snapshot. */
 struct vellum_vma_info {
+	uint32_t size;		/* sizeof the structure */
 	uint64_t start, end;
 	uint32_t prot;		/* VELLUM_PROT_* */
 	int shared;		/* VELLUM_MAP_SHARED */

@@ -36,6 +36,7 @@ enum {
 
 /**
  * struct vellum_flush_batch - entries of an address space that were removed or lost rights
+ * @size:      sizeof(struct vellum_flush_batch) as the core was compiled.
  * @kinds:     VELLUM_FLUSH_*.
  * @nr_ranges: number of elements of @range in use.
  * @nr_frames: number of elements of @frame in use.
@@ -45,6 +46,7 @@ enum {
  * @frame:     guest frame numbers whose entries changed: what a machine that shadows the tables must forget.
  */
 struct vellum_flush_batch {
+	uint32_t size;		/* sizeof the structure */
 	uint32_t kinds;
 	uint16_t nr_ranges;
 	uint16_t nr_frames;
@@ -185,6 +187,9 @@ enum vellum_fault_result {
  * Source: semantics as Linux's, in SPEC.md "Faults".
  */
 enum vellum_fault_result vellum_handle_fault(struct vellum_mm *mm, uint64_t addr, uint32_t error);
+
+/** vellum_fault_result_name - the name of a result, such as "SIGBUS"; constant. NULL for an unknown result. */
+const char *vellum_fault_result_name(enum vellum_fault_result result);
 
 #ifdef __cplusplus
 }

@@ -129,7 +129,8 @@ struct vellum_vma_info;
  * @vm_flags: as VmFlags of /proc/PID/smaps: two letters and a space for each flag, then a zero byte.
  */
 struct vellum_vma_usage {
-	uint64_t size, rss, pss, pss_dirty;
+	uint32_t size;		/* sizeof the structure */
+	uint64_t len, rss, pss, pss_dirty;
 	uint64_t shared_clean, shared_dirty, private_clean, private_dirty;
 	uint64_t referenced, anonymous, lazyfree;
 	uint64_t anon_huge, shmem_huge;
@@ -143,6 +144,7 @@ int vellum_vma_usage(struct vellum_mm *mm, uint64_t addr, struct vellum_vma_info
 
 /** struct vellum_vma_name - the name of a VMA, which the core does not know. */
 struct vellum_vma_name {
+	uint32_t size;		/* sizeof the structure */
 	const char *name;
 	unsigned dev_major, dev_minor;
 	uint64_t inode;
@@ -198,6 +200,7 @@ enum {	/* bits of an entry that is not none */
  * @count, @maps: of VELLUM_ENTRY_PAGE: references and mappings of the page; of a huge leaf: of its first page.
  */
 struct vellum_entry {
+	uint32_t size;		/* sizeof the structure */
 	uint64_t start, len, raw;
 	enum vellum_entry_kind kind;
 	uint32_t flags;

@@ -66,11 +66,12 @@ int vellum_swap_remove(struct vellum_memory *memory, unsigned area);
 
 /** struct vellum_swap_info - all areas together; a snapshot. */
 struct vellum_swap_info {
+	uint32_t size;		/* sizeof the structure */
 	uint64_t nr_slots;
 	uint64_t nr_used;	/* slots, including those of pages in the swap cache */
 	uint64_t nr_out, nr_in;	/* pages written and read since the start */
 };
-void vellum_swap_info(struct vellum_memory *memory, struct vellum_swap_info *info);
+int vellum_swap_info(struct vellum_memory *memory, struct vellum_swap_info *info);
 
 #ifdef __cplusplus
 }

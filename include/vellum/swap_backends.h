@@ -71,12 +71,13 @@ const struct vellum_swap_ops *vellum_swap_zstd_ops(void);
 
 /** struct vellum_swap_zstd_info - a snapshot; exact if no hook runs meanwhile. */
 struct vellum_swap_zstd_info {
+	uint32_t size;		/* sizeof the structure */
 	uint64_t nr_pages;	/* stored pages of all kinds */
 	uint64_t nr_same;	/* of these: stored as one repeated value */
 	uint64_t nr_raw;	/* of these: stored uncompressed */
 	uint64_t bytes;		/* memory of all stored pages, including the allocator's overhead */
 };
-void vellum_swap_zstd_info(const struct vellum_swap_zstd *area, struct vellum_swap_zstd_info *info);
+int vellum_swap_zstd_info(const struct vellum_swap_zstd *area, struct vellum_swap_zstd_info *info);
 
 #ifdef __cplusplus
 }

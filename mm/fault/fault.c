@@ -316,6 +316,21 @@ EXPORT enum vellum_fault_result vellum_handle_fault(struct vellum_mm *mm, uint64
 	return (enum vellum_fault_result)result;
 }
 
+EXPORT const char *vellum_fault_result_name(enum vellum_fault_result result)
+{
+	static const char *const names[] = {
+		[VELLUM_FAULT_OK] = "OK",
+		[VELLUM_FAULT_SIGSEGV_MAPERR] = "SIGSEGV (SEGV_MAPERR)",
+		[VELLUM_FAULT_SIGSEGV_ACCERR] = "SIGSEGV (SEGV_ACCERR)",
+		[VELLUM_FAULT_SIGBUS] = "SIGBUS",
+		[VELLUM_FAULT_OOM] = "out of memory",
+		[VELLUM_FAULT_HWPOISON] = "SIGBUS (BUS_MCEERR_AR)",
+		[VELLUM_FAULT_INTERRUPTED] = "interrupted",
+	};
+
+	return (unsigned)result < ARRAY_SIZE(names) ? names[result] : NULL;
+}
+
 /* --- stack growth: VM_GROWSDOWN VMAs grow down when an access faults below their start --- */
 
 static bool may_grow(const struct vma *vma, gva_t addr)

@@ -78,7 +78,9 @@ struct device_range {
 /* --- memory --- */
 
 struct vellum_memory {
-	struct host host;
+	struct vellum_host_ops host_ops;	/* the embedder's, at the size known here */
+	struct vellum_mmu_ops mmu_ops;
+	struct host host;		/* its ops are host_ops */
 	const struct vellum_mmu_ops *mmu;
 	void *machine;
 	char *ram;

@@ -5,6 +5,7 @@
  * INV-MEM-1: a frame is either reserved, or in exactly one free list, or in use.
  * INV-MEM-2: a free frame without PG_NEEDS_ZERO reads as zero after its 2 MiB are committed.
  */
+#include "lib/sized.h"
 #include "mm/frame/rmap.h"
 #include "mm/mm.h"
 #include "mm/swap/swap.h"
@@ -214,10 +215,7 @@ static bool args_valid(const struct vellum_memory_args *a)
 {
 	const uint64_t page_bits = PAGE_SIZE - 1;
 
-	if (!a || a->size != sizeof(*a) || !a->host || a->host->size != sizeof(*a->host) ||
-	    !a->ram || ((uintptr_t)a->ram & page_bits))
-		return false;
-	if (a->mmu && a->mmu->size != sizeof(*a->mmu))
+	if (!a->host || !a->ram || ((uintptr_t)a->ram & page_bits))
 		return false;
 	if (a->ram_size < 2 * PMD_SIZE || a->ram_size % PMD_SIZE || a->ram_size > 1ull << 43)
 		return false;
@@ -247,7 +245,8 @@ static void add_free_frames(struct vellum_memory *m, uint64_t first)
 
 static void free_memory(struct vellum_memory *m)
 {
-	const struct host host = m->host;
+	const struct vellum_host_ops ops = m->host_ops;
+	const struct host host = { &ops, m->host.ctx };
 
 	while (m->devices) {
 		struct device_range *d = m->devices;
@@ -260,20 +259,47 @@ static void free_memory(struct vellum_memory *m)
 	host_free(&host, m, sizeof(*m));
 }
 
-EXPORT int vellum_memory_create(const struct vellum_memory_args *args, struct vellum_memory **out)
+/* Copies of what the caller passes, at the size that this library knows. */
+struct creation {
+	struct vellum_memory_args args;
+	struct vellum_host_ops host;
+	struct vellum_mmu_ops mmu;
+};
+
+static int copy_args(struct creation *c, const struct vellum_memory_args *given)
 {
+	int err = given ? FROM_CALLER(&c->args, given) : -EINVAL;
+
+	if (!err && !args_valid(&c->args))
+		err = -EINVAL;
+	if (!err)
+		err = FROM_CALLER(&c->host, c->args.host);
+	if (!err && c->args.mmu)
+		err = FROM_CALLER(&c->mmu, c->args.mmu);
+	if (!err && (!c->host.alloc || !c->host.free || !c->host.wait || !c->host.wake || !c->host.bug))
+		err = -EINVAL;
+	return err;
+}
+
+EXPORT int vellum_memory_create(const struct vellum_memory_args *given, struct vellum_memory **out)
+{
+	struct creation c;
+	const struct vellum_memory_args *args = &c.args;
 	struct vellum_memory *m;
 	struct folio *zero;
+	int err = copy_args(&c, given);
 
-	if (!args_valid(args) || !out)
-		return -EINVAL;
-	const struct host host = { args->host, args->host_ctx };
+	if (err || !out)
+		return err ? err : -EINVAL;
+	const struct host host = { &c.host, args->host_ctx };
 
 	m = host_alloc(&host, sizeof(*m));
 	if (!m)
 		return -ENOMEM;
-	m->host = host;
-	m->mmu = args->mmu;
+	m->host_ops = c.host;
+	m->mmu_ops = c.mmu;
+	m->host = (struct host){ &m->host_ops, args->host_ctx };
+	m->mmu = args->mmu ? &m->mmu_ops : NULL;
 	m->machine = args->machine;
 	m->exposed = args->mmu && (args->mmu->caps & VELLUM_MMU_TABLES_EXPOSED);
 	m->max_map_count = DEFAULT_MAX_MAP_COUNT;
@@ -308,13 +334,14 @@ EXPORT int vellum_memory_destroy(struct vellum_memory *memory)
 	return 0;
 }
 
-EXPORT void vellum_memory_info(struct vellum_memory *memory, struct vellum_memory_info *info)
+EXPORT int vellum_memory_info(struct vellum_memory *memory, struct vellum_memory_info *out)
 {
+	struct vellum_memory_info info = { .nr_frames = memory->nr_frames, .frame_metadata = sizeof(struct folio) };
+
 	mutex_lock(&memory->lock, &memory->host);
-	info->nr_frames = memory->nr_frames;
-	info->nr_free = memory->nr_free;
-	info->frame_metadata = sizeof(struct folio);
+	info.nr_free = memory->nr_free;
 	mutex_unlock(&memory->lock, &memory->host);
+	return TO_CALLER(out, &info);
 }
 
 EXPORT int vellum_set_max_map_count(struct vellum_memory *memory, uint32_t max)

@@ -6,6 +6,7 @@
  * INV-MAP-2: a page is added to the cache only with invalidate_lock held, and with an index within the size. It is
  *            removed only with its folio lock held.
  */
+#include "lib/sized.h"
 #include "mm/fault/fault.h"
 #include "mm/object/object.h"
 #include "mm/swap/swap.h"
@@ -58,8 +59,6 @@ struct vellum_mapping *next_mapping_get(struct vellum_memory *m, struct vellum_m
 /* True if the hooks that the flags require are there, and the flags may be combined. */
 static bool kind_valid(const struct vellum_backing_ops *ops, uint32_t flags)
 {
-	if (ops && ops->size != sizeof(*ops))
-		return false;
 	if ((flags & VELLUM_MAPPING_PFN) && !(ops && ops->fault))
 		return false;
 	if ((flags & VELLUM_MAPPING_MIXED) && (!(ops && ops->pfn_fault) || (flags & VELLUM_MAPPING_PFN)))
@@ -67,22 +66,30 @@ static bool kind_valid(const struct vellum_backing_ops *ops, uint32_t flags)
 	return !(flags & VELLUM_MAPPING_DEVMAP) || (flags & (VELLUM_MAPPING_PFN | VELLUM_MAPPING_MIXED));
 }
 
-EXPORT int vellum_mapping_create(struct vellum_memory *memory, const struct vellum_backing_ops *ops,
+EXPORT int vellum_mapping_create(struct vellum_memory *memory, const struct vellum_backing_ops *given,
 				 void *ctx, uint64_t nr_pages, uint32_t flags,
 				 struct vellum_mapping **out)
 {
+	struct vellum_backing_ops copy, *ops = given ? &copy : NULL;
 	struct vellum_mapping *mapping;
+	int err;
 
 	if (!memory || !out || nr_pages == 0 || nr_pages > MAX_MAPPING_BYTES >> PAGE_SHIFT ||
 	    (flags & ~(uint32_t)KNOWN_FLAGS))
 		return -EINVAL;
+	err = given ? FROM_CALLER(&copy, given) : 0;
+	if (err)
+		return err;
 	if (!kind_valid(ops, flags))
 		return -EINVAL;
 	mapping = host_alloc(&memory->host, sizeof(*mapping));
 	if (!mapping)
 		return -ENOMEM;
 	mapping->memory = memory;
-	mapping->ops = ops;
+	if (ops) {
+		mapping->own_ops = copy;
+		mapping->ops = &mapping->own_ops;
+	}
 	mapping->ctx = ctx;
 	mapping->size = nr_pages << PAGE_SHIFT;
 	mapping->flags = flags;

@@ -2,6 +2,7 @@
 /*
  * mm/object/mapping_io.c - read and write a mapping's bytes for the embedder; report its size, pages and VMAs.
  */
+#include "lib/sized.h"
 #include "mm/fault/fault.h"
 #include "mm/object/object.h"
 #include "mm/swap/swap.h"
@@ -236,18 +237,19 @@ static void count_pages(struct vellum_mapping *mapping, struct vellum_mapping_in
 	mutex_unlock(&mapping->pages_lock, host);
 }
 
-EXPORT void vellum_mapping_info(struct vellum_mapping *mapping, struct vellum_mapping_info *info)
+EXPORT int vellum_mapping_info(struct vellum_mapping *mapping, struct vellum_mapping_info *out)
 {
 	const struct host *host = &mapping->memory->host;
+	struct vellum_mapping_info info = { .bytes = vellum_mapping_size(mapping),
+					    .nr_refs = __atomic_load_n(&mapping->refs, __ATOMIC_ACQUIRE) };
 
-	*info = (struct vellum_mapping_info){ .size = vellum_mapping_size(mapping),
-					      .nr_refs = __atomic_load_n(&mapping->refs, __ATOMIC_ACQUIRE) };
-	count_pages(mapping, info);
+	count_pages(mapping, &info);
 	read_lock(&mapping->i_mmap_lock, host);
 	for (struct interval *iv = interval_first(&mapping->i_mmap, 0, ~0ull); iv;
 	     iv = interval_next(iv, 0, ~0ull)) {
-		info->nr_mapped++;
-		info->nr_writable += vma_shared_maywrite(container_of(iv, struct vma, map_node));
+		info.nr_mapped++;
+		info.nr_writable += vma_shared_maywrite(container_of(iv, struct vma, map_node));
 	}
 	read_unlock(&mapping->i_mmap_lock, host);
+	return TO_CALLER(out, &info);
 }

@@ -8,6 +8,7 @@
  *
  * INV-DEVICE-1: a device page's count is the number of device-private entries that name it.
  */
+#include "lib/sized.h"
 #include "mm/fault/fault.h"
 #include "mm/frame/rmap.h"
 #include "mm/outside/device.h"
@@ -34,7 +35,7 @@ struct device_page {
 struct vellum_device {
 	struct vellum_device *next;	/* memory->lock */
 	struct vellum_memory *memory;
-	const struct vellum_device_ops *ops;
+	struct vellum_device_ops ops;
 	void *ctx;
 	pfn_t first;
 	uint64_t nr;
@@ -100,15 +101,18 @@ void device_page_share(struct vellum_memory *m, pfn_t pfn)
 
 /* --- create and destroy --- */
 
-EXPORT int vellum_device_create(struct vellum_memory *memory, const struct vellum_device_ops *ops, void *ctx,
+EXPORT int vellum_device_create(struct vellum_memory *memory, const struct vellum_device_ops *given, void *ctx,
 				uint64_t nr_pages, struct vellum_device **out)
 {
 	struct vellum_memory *m = memory;
 	struct vellum_device *dev;
 	pfn_t first = DEVICE_PFN_BASE;
+	struct vellum_device_ops ops;
+	int err = given ? FROM_CALLER(&ops, given) : -EINVAL;
 
-	if (!memory || !out || !ops || ops->size != sizeof(*ops) || !ops->to_device || !ops->to_ram || !nr_pages ||
-	    nr_pages > DEVICE_PFN_STEP)
+	if (err)
+		return err;
+	if (!memory || !out || !ops.to_device || !ops.to_ram || !nr_pages || nr_pages > DEVICE_PFN_STEP)
 		return -EINVAL;
 	dev = host_alloc(&m->host, sizeof(*dev));
 	if (!dev)
@@ -291,7 +295,7 @@ static bool move_folio(struct vellum_device *dev, struct folio *folio) HOLDS(&fo
 	struct to_device td = { m, page, dev->first + at };
 
 	if (!rmap_walk(m, folio, entry_to_device, &td) && __atomic_load_n(&folio->count, __ATOMIC_ACQUIRE) == FOLIO_REF)
-		moved = !dev->ops->to_device(dev->ctx, at, frame_address(m, folio_pfn(m, folio)));
+		moved = !dev->ops.to_device(dev->ctx, at, frame_address(m, folio_pfn(m, folio)));
 	if (!moved)
 		map_in_ram(m, page, dev->first + at, folio);
 	mutex_unlock(&page->lock, &m->host);
@@ -366,7 +370,7 @@ enum vm_fault device_private_fault(struct fault *f)
 	if (!folio) {
 		result = VM_FAULT_OOM;
 	} else if (__atomic_load_n(&page->refs, __ATOMIC_ACQUIRE) > 1) {	/* else another fault was faster */
-		if (dev->ops->to_ram(dev->ctx, pfn - dev->first, frame_address(m, folio_pfn(m, folio))))
+		if (dev->ops.to_ram(dev->ctx, pfn - dev->first, frame_address(m, folio_pfn(m, folio))))
 			result = VM_FAULT_SIGBUS;
 		else
 			map_in_ram(m, page, pfn, folio);
@@ -387,8 +391,8 @@ static void notify_devices(struct vellum_memory *m, pfn_t pfn)
 
 	mutex_lock(&m->lock, &m->host);
 	for (dev = m->private_devices; dev; dev = dev->next)
-		if (dev->ops->exclusive)
-			dev->ops->exclusive(dev->ctx, pfn);
+		if (dev->ops.exclusive)
+			dev->ops.exclusive(dev->ctx, pfn);
 	mutex_unlock(&m->lock, &m->host);
 }
 

@@ -418,9 +418,9 @@ EXPORT int vellum_follow_pfnmap_start(struct vellum_mm *mm, uint64_t addr, struc
 	struct leaf leaf;
 	uint64_t val;
 
-	*at = (struct vellum_follow_pfnmap){ .mm = mm };
-	if (addr >= TASK_SIZE)
+	if (addr >= TASK_SIZE || at->size < sizeof(*at))	/* the locks must fit */
 		return -EINVAL;
+	at->mm = mm;
 	read_lock(&mm->mmap_lock, mm_host(mm));
 	vma = find_vma_intersection(mm, addr, addr + 1);
 	if (vma && (vma->flags & (VM_IO | VM_PFNMAP))) {

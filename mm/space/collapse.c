@@ -55,7 +55,7 @@ static int check_table(const struct collapse *c)
 /* Clear and flush all entries. ptl held. */
 static void clear_table(struct collapse *c)
 {
-	struct vellum_flush_batch batch = { .all_frames = true };
+	struct vellum_flush_batch batch = { .size = sizeof(batch), .all_frames = true };
 
 	for (unsigned i = 0; i < PMD_PAGES; i++)
 		c->old[i] = entry_exchange(&c->table[i], 0);
@@ -108,7 +108,7 @@ static void put_leaf(struct collapse *c, struct folio *head)
 {
 	struct vellum_mm *mm = c->vma->mm;
 	struct vellum_memory *m = mm->memory;
-	struct vellum_flush_batch batch = { .all_frames = true, .full = true, .kinds = VELLUM_FLUSH_TABLES };
+	struct vellum_flush_batch batch = { .size = sizeof(batch), .all_frames = true, .full = true, .kinds = VELLUM_FLUSH_TABLES };
 	struct folio *above = table_folio(m, c->pmd);
 	pmd_t pmd = pmd_mkdirty(pmd_mk(folio_pfn(m, head), c->vma->page_prot));
 	int64_t nr_present = 0;

@@ -294,7 +294,7 @@ static int fork_once(struct vellum_mm *parent, struct vellum_mm **out)
 {
 	struct fork_walk fw = { .protected = false };
 	const struct host *host = mm_host(parent);
-	struct vellum_flush_batch batch = { .full = false };
+	struct vellum_flush_batch batch = { .size = sizeof(batch) };
 	struct vellum_mm *child;
 	int err = vellum_mm_create(parent->memory, &child);
 

@@ -134,7 +134,7 @@ static void change_all(struct vellum_mm *mm, uint64_t set) HOLDS(&mm->mmap_lock)
 /* As in Linux, a VMA that cannot be populated is skipped. */
 static void populate_all(struct vellum_mm *mm)
 {
-	struct vellum_vma_info info;
+	struct vellum_vma_info info = { .size = sizeof(info) };
 
 	for (gva_t at = 0; vellum_vma_next(mm, at, &info) == 0; at = info.end)
 		if (populate_range(mm, info.start, info.end, POPULATE_FOR_MMAP) == -EINTR)

@@ -2,6 +2,7 @@
 /*
  * mm/space/mmap.c - create and destroy address spaces; mmap, munmap, brk, and counters.
  */
+#include "lib/sized.h"
 #include "mm/space/space.h"
 #include "mm/table/pgtable.h"
 #include "mm/table/tlb.h"
@@ -302,7 +303,7 @@ static int choose_address(struct vellum_mm *mm, const struct vellum_map_args *a,
 /* As Linux's heuristic mode: refuse one VMA that is larger than RAM and swap together. */
 static bool overcommits(const struct vellum_mm *mm, uint64_t flags, uint64_t len)
 {
-	struct vellum_swap_info swap;
+	struct vellum_swap_info swap = { .size = sizeof(swap) };
 
 	if ((flags & (VM_SHARED | VM_MAYSHARE | VM_WRITE | VM_NORESERVE)) != VM_WRITE ||
 	    len >> PAGE_SHIFT <= mm->memory->nr_frames)
@@ -355,9 +356,9 @@ EXPORT int vellum_mmap(struct vellum_mm *mm, const struct vellum_map_args *given
 	uint64_t len;
 	int err;
 
-	if (!given || given->size != sizeof(*given) || !addr)
-		return -EINVAL;
-	request = *given;
+	err = given && addr ? FROM_CALLER(&request, given) : -EINVAL;
+	if (err)
+		return err;
 	if (request.flags & VELLUM_MAP_ANONYMOUS)
 		request.mapping = NULL;		/* ignored, as mmap(2) ignores the descriptor */
 	len = page_align_up(args->len);

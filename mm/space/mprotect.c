@@ -199,7 +199,7 @@ static int protect_range(struct vellum_mm *mm, gva_t start, gva_t end, uint32_t 
 /* Locked private memory that became writable gets its private pages now, as in Linux. */
 static void populate_locked(struct vellum_mm *mm, gva_t start, gva_t end)
 {
-	struct vellum_vma_info info;
+	struct vellum_vma_info info = { .size = sizeof(info) };
 
 	for (; vellum_vma_next(mm, start, &info) == 0 && info.start < end; start = info.end)
 		if (info.locked && !info.shared && (info.prot & VM_WRITE))

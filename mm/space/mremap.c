@@ -52,7 +52,7 @@ static pte_t moved_entry(pte_t pte)
 static void move_entries(const struct move *mv, gva_t old, gva_t new, pte_t *src, pte_t *dst,
 			 uint64_t nr)
 {
-	struct vellum_flush_batch batch = { .full = false };
+	struct vellum_flush_batch batch = { .size = sizeof(batch) };
 
 	ptl_assert_held(mv->from->mm->memory, src);
 	ptl_assert_held(mv->to->mm->memory, dst);
@@ -89,7 +89,7 @@ static uint64_t moved_leaf(uint64_t val)
 static void replace_leaf(const struct move *mv, gva_t old, gva_t new, unsigned shift)
 {
 	struct vellum_mm *mm = mv->from->mm;
-	struct vellum_flush_batch batch = { .all_frames = true };
+	struct vellum_flush_batch batch = { .size = sizeof(batch), .all_frames = true };
 	uint64_t val, size = 1ull << shift;
 	struct leaf from, to;
 
@@ -434,7 +434,7 @@ static int remap(struct remap *r) HOLDS(&r->mm->mmap_lock)
 /* If the VMA is locked, fault in what it has grown by. */
 static void populate_growth(struct vellum_mm *mm, gva_t addr, uint64_t from, uint64_t to) EXCLUDES(&mm->mmap_lock)
 {
-	struct vellum_vma_info info;
+	struct vellum_vma_info info = { .size = sizeof(info) };
 
 	if (to > from && vellum_vma_next(mm, addr, &info) == 0 && info.locked)
 		populate_range(mm, addr + from, addr + to, POPULATE_FOR_MMAP);

@@ -9,6 +9,7 @@
  * INV-VMA-2: gap is the distance to the previous VMA's end, and max_gap the largest gap in the subtree.
  * INV-VMA-3: a VMA is in the interval trees of its mapping and its anon_vma, with its page range.
  */
+#include "lib/sized.h"
 #include "mm/frame/rmap.h"
 #include "mm/space/space.h"
 #include "mm/table/huge.h"
@@ -474,14 +475,15 @@ void vma_describe(const struct vma *vma, struct vellum_vma_info *info)
 	info->write_faults = __atomic_load_n(&vma->write_faults, __ATOMIC_RELAXED);
 }
 
-EXPORT int vellum_vma_next(struct vellum_mm *mm, uint64_t addr, struct vellum_vma_info *info)
+EXPORT int vellum_vma_next(struct vellum_mm *mm, uint64_t addr, struct vellum_vma_info *out)
 {
+	struct vellum_vma_info info;
 	struct vma *vma;
 
 	read_lock(&mm->mmap_lock, mm_host(mm));
 	vma = find_vma(mm, addr);
 	if (vma)
-		vma_describe(vma, info);
+		vma_describe(vma, &info);
 	read_unlock(&mm->mmap_lock, mm_host(mm));
-	return vma ? 0 : -ENOENT;
+	return vma ? TO_CALLER(out, &info) : -ENOENT;
 }

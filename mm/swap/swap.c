@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /* mm/swap/swap.c - swap areas: slots and their counts, and the swap cache. See swap.h. */
+#include "lib/sized.h"
 #include "mm/frame/folio.h"
 #include "mm/swap/swap.h"
 #include "mm/table/exposed.h"
 
 #define CHUNK_SLOTS	1024u
 #define SLOT_CACHED	(1u << 31)	/* a page in the swap cache has it */
+#define MAX_AREA_SLOTS	(1ull << 32)	/* a swap entry has 32 bits for the slot */
 #define SLOT_BUSY	(1u << 30)	/* ops->free() runs */
 #define SLOT_COUNT	(SLOT_BUSY - 1)
 
 struct swap_area {
-	const struct vellum_swap_ops *ops;
+	struct vellum_swap_ops ops;
 	void *ctx;
 	uint64_t nr_slots, nr_used;
 	uint64_t next;			/* the slot to try first */
@@ -186,10 +188,10 @@ static void free_slot_and_unlock(struct vellum_memory *m, struct swap_state *st,
 {
 	struct swap_area *area = area_of(st, slot);
 
-	if (area->ops->free) {
+	if (area->ops.free) {
 		*word_of(st, slot) = SLOT_BUSY;
 		mutex_unlock(&st->lock, &m->host);
-		area->ops->free(area->ctx, number_of(slot));
+		area->ops.free(area->ctx, number_of(slot));
 		mutex_lock(&st->lock, &m->host);
 	}
 	*word_of(st, slot) = 0;
@@ -224,7 +226,7 @@ int slot_write(struct vellum_memory *m, slot_t slot, const struct folio *folio)
 {
 	struct swap_state *st = state_of(m);
 	struct swap_area *area = area_of(st, slot);
-	int err = area->ops->write(area->ctx, number_of(slot), frame_address(m, folio_pfn(m, folio)));
+	int err = area->ops.write(area->ctx, number_of(slot), frame_address(m, folio_pfn(m, folio)));
 
 	if (!err)
 		__atomic_fetch_add(&st->nr_out, 1, __ATOMIC_RELAXED);
@@ -235,7 +237,7 @@ int slot_read(struct vellum_memory *m, slot_t slot, struct folio *folio)
 {
 	struct swap_state *st = state_of(m);
 	struct swap_area *area = area_of(st, slot);
-	int err = area->ops->read(area->ctx, number_of(slot), frame_address(m, folio_pfn(m, folio)));
+	int err = area->ops.read(area->ctx, number_of(slot), frame_address(m, folio_pfn(m, folio)));
 
 	folio_bytes_changed(m, folio);
 	if (!err)
@@ -406,15 +408,18 @@ static struct swap_state *make_state(struct vellum_memory *m)
 	return st;
 }
 
-EXPORT int vellum_swap_add(struct vellum_memory *memory, const struct vellum_swap_ops *ops, void *ctx,
+EXPORT int vellum_swap_add(struct vellum_memory *memory, const struct vellum_swap_ops *given, void *ctx,
 			   uint64_t nr_slots, unsigned *area_out)
 {
 	struct vellum_memory *m = memory;
 	struct swap_state *st;
 	struct swap_area *area;
-	int err = -ENOSPC;
+	struct vellum_swap_ops ops;
+	int err = given ? FROM_CALLER(&ops, given) : -EINVAL;
 
-	if (!ops || ops->size != sizeof(*ops) || !ops->read || !ops->write || !nr_slots || nr_slots > 1ull << 32)
+	if (err)
+		return err;
+	if (!ops.read || !ops.write || !nr_slots || nr_slots > MAX_AREA_SLOTS)
 		return -EINVAL;
 	st = make_state(m);
 	area = st ? host_alloc(&m->host, sizeof(*area)) : NULL;
@@ -426,6 +431,7 @@ EXPORT int vellum_swap_add(struct vellum_memory *memory, const struct vellum_swa
 		free_area(m, area);
 		return -ENOMEM;
 	}
+	err = -ENOSPC;
 	mutex_lock(&st->lock, &m->host);
 	for (unsigned type = 0; type < VELLUM_MAX_SWAP_AREAS && err; type++)
 		if (!st->area[type]) {
@@ -440,22 +446,23 @@ EXPORT int vellum_swap_add(struct vellum_memory *memory, const struct vellum_swa
 	return err;
 }
 
-EXPORT void vellum_swap_info(struct vellum_memory *memory, struct vellum_swap_info *info)
+EXPORT int vellum_swap_info(struct vellum_memory *memory, struct vellum_swap_info *out)
 {
 	struct swap_state *st = state_of(memory);
+	struct vellum_swap_info info = { .nr_slots = 0 };
 
-	*info = (struct vellum_swap_info){ .nr_slots = 0 };
 	if (!st)
-		return;
+		return TO_CALLER(out, &info);
 	mutex_lock(&st->lock, &memory->host);
 	for (unsigned type = 0; type < VELLUM_MAX_SWAP_AREAS; type++)
 		if (st->area[type]) {
-			info->nr_slots += st->area[type]->nr_slots;
-			info->nr_used += st->area[type]->nr_used;
+			info.nr_slots += st->area[type]->nr_slots;
+			info.nr_used += st->area[type]->nr_used;
 		}
 	mutex_unlock(&st->lock, &memory->host);
-	info->nr_out = __atomic_load_n(&st->nr_out, __ATOMIC_RELAXED);
-	info->nr_in = __atomic_load_n(&st->nr_in, __ATOMIC_RELAXED);
+	info.nr_out = __atomic_load_n(&st->nr_out, __ATOMIC_RELAXED);
+	info.nr_in = __atomic_load_n(&st->nr_in, __ATOMIC_RELAXED);
+	return TO_CALLER(out, &info);
 }
 
 void swap_destroy(struct vellum_memory *m)

@@ -272,7 +272,7 @@ static void fill_ptes(uint64_t *table, uint64_t val)
 void huge_split_locked(struct vellum_mm *mm, uint64_t *entry, gva_t addr, unsigned shift)
 {
 	struct vellum_memory *m = mm->memory;
-	struct vellum_flush_batch batch = { .all_frames = true };
+	struct vellum_flush_batch batch = { .size = sizeof(batch), .all_frames = true };
 	struct deposit dep = deposit_take(m, table_folio(m, entry), shift);
 	uint64_t *table = frame_address(m, folio_pfn(m, dep.table));
 	gva_t start = leaf_start(addr, shift);

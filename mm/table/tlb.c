@@ -166,7 +166,7 @@ void flush_window_close(struct vellum_mm *mm, struct vellum_flush_batch *batch, 
 
 void flush_page(struct vellum_mm *mm, gva_t addr, uint32_t kind, pfn_t pfn)
 {
-	struct vellum_flush_batch batch = { .nr_frames = 1 };
+	struct vellum_flush_batch batch = { .size = sizeof(batch), .nr_frames = 1 };
 
 	batch.frame[0] = pfn;
 	batch_add(&batch, addr, addr + PAGE_SIZE, kind);

@@ -125,7 +125,7 @@ static void watch_entries(struct vellum_mm *mm)
 
 EXPORT int vellum_clear_refs(struct vellum_mm *mm, int what)
 {
-	struct vellum_flush_batch batch = { .kinds = 0 };
+	struct vellum_flush_batch batch = { .size = sizeof(batch) };
 	struct clear_walk cw = { .what = what };
 	bool soft = what == VELLUM_CLEAR_REFS_SOFT_DIRTY;
 

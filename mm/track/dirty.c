@@ -39,7 +39,7 @@ static int wp_pre_vma(struct mm_walk *walk)
 {
 	struct wp_walk *ww = walk->private;
 
-	ww->batch = (struct vellum_flush_batch){ .kinds = 0 };
+	ww->batch = (struct vellum_flush_batch){ .size = sizeof(struct vellum_flush_batch) };
 	notify_start(walk->vma->mm, VELLUM_NOTIFY_PROTECTION_PAGE, walk->start, walk->end);
 	flush_cache(walk->vma->mm, walk->start, walk->end);
 	flush_window_open(walk->vma->mm);

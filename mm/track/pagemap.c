@@ -187,7 +187,7 @@ static int decode_pte(pte_t *ptep, gva_t addr, struct mm_walk *walk)
 {
 	const struct decode_walk *dw = walk->private;
 	pte_t pte = ptep_get(ptep);
-	struct vellum_entry e = { .start = addr, .len = PAGE_SIZE, .raw = pte.val };
+	struct vellum_entry e = { .size = sizeof(e), .start = addr, .len = PAGE_SIZE, .raw = pte.val };
 
 	if (pte_none(pte))
 		return 0;
@@ -201,7 +201,7 @@ static int decode_pte(pte_t *ptep, gva_t addr, struct mm_walk *walk)
 static int decode_leaf(uint64_t *entry, gva_t start, gva_t end, unsigned shift, struct mm_walk *walk)
 {
 	const struct decode_walk *dw = walk->private;
-	struct vellum_entry e = { .start = leaf_start(start, shift), .len = 1ull << shift, .raw = entry_load(entry) };
+	struct vellum_entry e = { .size = sizeof(e), .start = leaf_start(start, shift), .len = 1ull << shift, .raw = entry_load(entry) };
 
 	(void)end;
 	decode_present(walk->vma->mm->memory, &e, leaf_is_raw(e.raw), leaf_pfn(e.raw, shift));

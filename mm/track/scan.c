@@ -5,6 +5,7 @@
  * INV-SCAN-1: a page is reported as written and is protected under one hold of its page-table lock, and is flushed
  * before that lock is dropped. A store either happens before the report or makes the page written again.
  */
+#include "lib/sized.h"
 #include "mm/fault/fault.h"
 #include "mm/space/space.h"
 #include "mm/swap/swap.h"
@@ -121,7 +122,7 @@ static void flush_changes(struct scan *sc)
 {
 	if (sc->batch.nr_ranges || sc->batch.full)
 		flush_batch(sc->mm, &sc->batch);
-	sc->batch = (struct vellum_flush_batch){ .kinds = 0 };
+	sc->batch = (struct vellum_flush_batch){ .size = sizeof(struct vellum_flush_batch) };
 }
 
 /* Only written pages can match, so no protected page does. */
@@ -316,9 +317,12 @@ static int scan_range(struct scan *sc, gva_t start, gva_t end)
 	return err;
 }
 
+/* Bytes of the arguments up to the field that the call writes. */
+#define WALK_END_END (__builtin_offsetof(struct vellum_scan_args, walk_end) + sizeof(uint64_t))
+
 static int check_args(const struct vellum_scan_args *a)
 {
-	if (a->size != sizeof(*a) || (a->flags & ~(uint64_t)(VELLUM_SCAN_WP_MATCHING | VELLUM_SCAN_CHECK_WPASYNC)) ||
+	if ((a->flags & ~(uint64_t)(VELLUM_SCAN_WP_MATCHING | VELLUM_SCAN_CHECK_WPASYNC)) ||
 	    ((a->category_inverted | a->category_mask | a->category_anyof_mask | a->return_mask) & ~KNOWN_CATEGORIES) ||
 	    (a->start & ~PAGE_MASK))
 		return -EINVAL;
@@ -327,16 +331,13 @@ static int check_args(const struct vellum_scan_args *a)
 	return !a->vec && a->vec_len ? -EINVAL : 0;
 }
 
-EXPORT int vellum_pagemap_scan(struct vellum_mm *mm, struct vellum_scan_args *args, uint64_t *nr)
+static int scan_checked(struct vellum_mm *mm, struct vellum_scan_args *args, uint64_t *nr)
 {
 	struct scan sc = { .a = args, .mm = mm };
 	unsigned tries = 0;
 	gva_t end;
-	int err = check_args(args);
+	int err;
 
-	*nr = 0;
-	if (err)
-		return err;
 	end = page_align_up(args->end);
 	args->walk_end = end;
 	if (args->start == end)
@@ -359,4 +360,21 @@ EXPORT int vellum_pagemap_scan(struct vellum_mm *mm, struct vellum_scan_args *ar
 	*nr = sc.nr;
 	/* Without memory, the regions found so far are a success. */
 	return err < 0 && !(err == -ENOMEM && sc.nr) ? err : 0;
+}
+
+EXPORT int vellum_pagemap_scan(struct vellum_mm *mm, struct vellum_scan_args *given, uint64_t *nr)
+{
+	struct vellum_scan_args args;
+	int err = sized_from_caller(&args, sizeof(args), given, given->size);
+
+	*nr = 0;
+	if (!err && given->size < WALK_END_END)
+		err = -EINVAL;		/* no room for the result */
+	if (!err)
+		err = check_args(&args);
+	if (err)
+		return err;
+	err = scan_checked(mm, &args, nr);
+	given->walk_end = args.walk_end;
+	return err;
 }

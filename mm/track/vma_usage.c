@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* mm/track/vma_usage.c - memory of one VMA: the numbers of /proc/PID/smaps. */
+#include "lib/sized.h"
 #include "mm/space/space.h"
 #include "mm/swap/swap.h"
 #include "mm/table/exposed.h"
@@ -90,26 +91,31 @@ static void write_flags(const struct vma *vma, char *to)
 	*to = 0;
 }
 
-EXPORT int vellum_vma_usage(struct vellum_mm *mm, uint64_t addr, struct vellum_vma_info *info,
-			    struct vellum_vma_usage *usage)
+EXPORT int vellum_vma_usage(struct vellum_mm *mm, uint64_t addr, struct vellum_vma_info *info_out,
+			    struct vellum_vma_usage *usage_out)
 {
+	struct vellum_vma_usage usage = { .len = 0 };
+	struct vellum_vma_info info;
 	struct vma *vma;
+	int err;
 
-	*usage = (struct vellum_vma_usage){ .size = 0 };
 	read_lock(&mm->mmap_lock, mm_host(mm));
 	vma = find_vma(mm, addr);
 	if (vma && vma->start <= addr) {
-		vma_describe(vma, info);
-		usage->size = vma->end - vma->start;
-		walk_vma_range(vma, vma->start, vma->end, &usage_walk_ops, usage);
-		write_flags(vma, usage->vm_flags);
+		vma_describe(vma, &info);
+		usage.len = vma->end - vma->start;
+		walk_vma_range(vma, vma->start, vma->end, &usage_walk_ops, &usage);
+		write_flags(vma, usage.vm_flags);
 	} else {
 		vma = NULL;
 	}
 	read_unlock(&mm->mmap_lock, mm_host(mm));
-	usage->pss >>= PSS_SHIFT;
-	usage->pss_dirty >>= PSS_SHIFT;
-	usage->swap_pss >>= PSS_SHIFT;
-	usage->locked >>= PSS_SHIFT;
-	return vma ? 0 : -ENOENT;
+	if (!vma)
+		return -ENOENT;
+	usage.pss >>= PSS_SHIFT;
+	usage.pss_dirty >>= PSS_SHIFT;
+	usage.swap_pss >>= PSS_SHIFT;
+	usage.locked >>= PSS_SHIFT;
+	err = TO_CALLER(info_out, &info);
+	return err ? err : TO_CALLER(usage_out, &usage);
 }

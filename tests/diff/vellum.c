@@ -53,7 +53,7 @@ void world_open(struct world *w)
 
 const char *world_close(struct world *w)
 {
-	struct vellum_memory_info info;
+	struct vellum_memory_info info = { .size = sizeof(info) };
 	const char *wrong = NULL;
 
 	for (unsigned i = 0; i < MAX_PROCS; i++) {
@@ -132,8 +132,8 @@ static void read_pagemap(struct world *w, unsigned proc, uint64_t *word)
 
 static bool may_protect(struct world *w, unsigned proc, uint64_t addr)
 {
-	struct vellum_vma_info info;
-	struct vellum_vma_usage usage;
+	struct vellum_vma_info info = { .size = sizeof(info) };
+	struct vellum_vma_usage usage = { .size = sizeof(usage) };
 
 	must(vellum_vma_usage(w->mm[proc], addr, &info, &usage) == 0);
 	return strstr(usage.vm_flags, "uw ");
@@ -143,7 +143,7 @@ void world_view(struct world *w, unsigned proc, bool look, struct view *view)
 {
 	const struct vellum_mapping *others[MAX_VMAS];
 	uint64_t nr_others = 0;
-	struct vellum_vma_info info;
+	struct vellum_vma_info info = { .size = sizeof(info) };
 
 	memset(view, 0, sizeof(*view));
 	memset(view->core, 0xff, sizeof(view->core));

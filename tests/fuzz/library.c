@@ -88,7 +88,7 @@ static uint64_t odd_number(void)
 /* An address at the edge of a VMA, or in it. */
 static uint64_t near_a_mapping(struct vellum_mm *mm)
 {
-	struct vellum_vma_info info;
+	struct vellum_vma_info info = { .size = sizeof(info) };
 
 	if (vellum_vma_next(mm, BASE + below(WINDOW) * PAGE, &info))
 		return BASE;
@@ -247,7 +247,7 @@ void drop_mm(unsigned i)
 /* Release everything, in random order. */
 static void end_world(void)
 {
-	struct vellum_memory_info info;
+	struct vellum_memory_info info = { .size = sizeof(info) };
 
 	f.host.fail_at = 0;
 	calling("giving everything back");

@@ -308,8 +308,8 @@ static int count_entry(void *arg, const struct vellum_entry *entry)
 static void op_ask(void)
 {
 	struct vellum_mm *mm = any_mm();
-	struct vellum_memory_info info;
-	struct vellum_swap_info swap;
+	struct vellum_memory_info info = { .size = sizeof(info) };
+	struct vellum_swap_info swap = { .size = sizeof(swap) };
 	int left = (int)below(2000);
 
 	calling("questions");

@@ -188,7 +188,7 @@ static void op_object_size(void)
 static void op_object_sync(void)
 {
 	struct vellum_mapping *o = any_object();
-	struct vellum_mapping_info info;
+	struct vellum_mapping_info info = { .size = sizeof(info) };
 	uint64_t first = any_index(), nr = any_index(), written;
 
 	if (!o)
@@ -348,9 +348,10 @@ static void op_notifier(void)
 		vellum_notifier_unregister(n->mm, &n->notifier);
 		n->mm = NULL;
 	} else {
-		n->notifier = (struct vellum_notifier){ .start = note_start, .finish = note_finish };
+		n->notifier = (struct vellum_notifier){ .size = sizeof(struct vellum_notifier), .start = note_start, .finish = note_finish };
 		n->mm = any_mm();
-		vellum_notifier_register(n->mm, &n->notifier);
+		if (vellum_notifier_register(n->mm, &n->notifier))
+			n->mm = NULL;
 	}
 }
 

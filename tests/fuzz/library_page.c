@@ -44,7 +44,7 @@ static void op_pin(void)
 
 static void op_follow(void)
 {
-	struct vellum_follow_pfnmap look;
+	struct vellum_follow_pfnmap look = { .size = sizeof(look) };
 	struct vellum_mm *mm = any_mm();
 	uint64_t addr = any_addr(mm);
 
@@ -263,9 +263,9 @@ static void op_scan(void)
 
 static void op_usage(void)
 {
-	struct vellum_vma_info info;
-	struct vellum_vma_usage usage;
-	struct vellum_vma_name name = { .name = one_in(2) ? "" : "/a/file", .dev_major = 1, .inode = any64() };
+	struct vellum_vma_info info = { .size = sizeof(info) };
+	struct vellum_vma_usage usage = { .size = sizeof(usage) };
+	struct vellum_vma_name name = { .size = sizeof(name), .name = one_in(2) ? "" : "/a/file", .dev_major = 1, .inode = any64() };
 	struct vellum_mm *mm = any_mm();
 	uint64_t addr = any_addr(mm), size = below(one_in(2) ? 100 : 4096);
 	char *text;

@@ -13,7 +13,7 @@ current() { # DIR: docs/api.md is what gen-api makes of these headers
 }
 documented() { # DIR: every symbol that libvellum.so exports has a comment in the headers
 	tools/gen-api -f "$1" | sort -u >"$tmp/documented" || return 1
-	nm -D --defined-only build/libvellum.so | awk 'NF == 3 && $2 != "A" { print $3 }' |
+	nm -D --defined-only build/libvellum.so | awk 'NF == 3 && $2 != "A" { sub(/@.*/, "", $3); print $3 }' |
 		sort -u >"$tmp/exported"
 	[ -s "$tmp/exported" ] || { echo "no exported functions"; return 1; }
 	comm -13 "$tmp/documented" "$tmp/exported" >"$tmp/bare"

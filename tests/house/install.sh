@@ -87,9 +87,25 @@ empty() {
 }
 check "it leaves nothing" empty
 
+lib_alone() { # a library that builds and installs where the headers of jansson and zstd are not found
+	mkdir -p "$tmp/none"
+	echo '#error "needed"' | tee "$tmp/none/jansson.h" >"$tmp/none/zstd.h"
+	env -u MAKEFLAGS -u MAKELEVEL -u MFLAGS "${MAKE:-make}" -s install-lib DESTDIR="$root" PREFIX="$prefix" \
+		BUILD="$tmp/lib-build" CFLAGS="-O0 -I$tmp/none" || return 1
+	for f in lib/libvellum.a lib/libvellum.so lib/pkgconfig/vellum.pc include/vellum/version.h; do
+		[ -s "$root$prefix/$f" ] || { echo "$f is missing"; return 1; }
+	done
+	[ ! -e "$root$prefix/bin/vellum" ] && [ ! -e "$root$prefix/lib/libvellum-swap-zstd.a" ]
+}
+check "make install-lib needs neither jansson nor zstd" lib_alone
+versioned() { # every symbol has a version
+	! nm -D --defined-only --with-symbol-versions build/libvellum.so | grep ' [TDR] ' | grep -v '@@VELLUM_'
+}
+check "the shared library's symbols have versions" versioned
+
 versions() {
-	v=$(sed -n 's/^VERSION *:= *//p' Makefile)
+	v=$(sed -n 's/^#define VELLUM_VERSION_[MP][A-Z]*[^0-9]*//p' include/vellum/version.h | paste -sd .)
 	head -n 1 debian/changelog | grep -qF "vellum ($v)" || { head -n 1 debian/changelog; return 1; }
 }
-check "the Debian changelog has the version of the Makefile" versions
+check "the Debian changelog has the version of the headers" versions
 exit $bad

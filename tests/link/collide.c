@@ -40,7 +40,7 @@ struct vma *find_vma(struct vma *all, int ours)
 /* Returns 0 or the number of the call that failed. */
 static int use_library(void)
 {
-	struct vellum_host_ram ram;
+	struct vellum_host_ram ram = { .size = sizeof(ram) };
 	struct vellum_memory_args args = {.size = sizeof(args), .host = vellum_host_posix()};
 	struct vellum_map_args map = {.size = sizeof(map),
 				      .len = 16 * VELLUM_PAGE_SIZE,
@@ -55,7 +55,7 @@ static int use_library(void)
 		return 1;
 	args.host_ctx = &ram;
 	args.ram = ram.base;
-	args.ram_size = ram.size;
+	args.ram_size = ram.len;
 	if (vellum_memory_create(&args, &memory))
 		return 2;
 	if (vellum_mm_create(memory, &mm))

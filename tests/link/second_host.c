@@ -419,7 +419,7 @@ static void across_pages(struct world *w)
 
 static void memory_comes_back(struct world *w)
 {
-	struct vellum_memory_info before, after;
+	struct vellum_memory_info before = { .size = sizeof(before) }, after = before;
 
 	vellum_memory_info(w->memory, &before);
 	map(w->mm, VELLUM_MAP_PRIVATE | VELLUM_MAP_ANONYMOUS, NULL, &w->base);

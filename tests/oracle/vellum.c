@@ -617,7 +617,7 @@ void world_entries(int proc, struct oracle_entry entry[NR_PAGES])
 
 unsigned world_vmas(int proc, struct oracle_vma vma[], unsigned max)
 {
-	struct vellum_vma_info info;
+	struct vellum_vma_info info = { .size = sizeof(info) };
 	unsigned nr = 0;
 
 	for (uint64_t at = REGION; nr < max && !vellum_vma_next(mms[proc], at, &info); at = info.end) {

@@ -495,7 +495,7 @@ static void create(void *ram, struct vellum_swap_file **area)
 /* Everything is gone: frames, slots, the host's memory. */
 static void check_gone(struct vellum_swap_info *swap)
 {
-	struct vellum_memory_info info;
+	struct vellum_memory_info info = { .size = sizeof(info) };
 
 	vellum_memory_info(memory, &info);
 	vellum_swap_info(memory, swap);
@@ -516,7 +516,7 @@ int main(int argc, char **argv)
 	time_t end = time(NULL) + (time_t)(minutes * 60);
 	void *ram = NULL;
 	struct vellum_swap_file *area;
-	struct vellum_swap_info swap;
+	struct vellum_swap_info swap = { .size = sizeof(swap) };
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	if (posix_memalign(&ram, 1 << 21, RAM))

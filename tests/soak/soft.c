@@ -303,7 +303,7 @@ static void run_cycle(struct cycle *c)
 
 static uint64_t free_frames(void)
 {
-	struct vellum_memory_info info;
+	struct vellum_memory_info info = { .size = sizeof(info) };
 
 	vellum_memory_info(memory, &info);
 	return info.nr_free;

@@ -147,7 +147,7 @@ static inline void map_private(struct vellum_mm *mm, unsigned at, unsigned pages
 
 static inline struct vellum_mapping_info info_of(struct vellum_mapping *mapping)
 {
-	struct vellum_mapping_info info;
+	struct vellum_mapping_info info = { .size = sizeof(info) };
 
 	vellum_mapping_info(mapping, &info);
 	return info;

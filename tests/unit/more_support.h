@@ -70,7 +70,7 @@ static inline bool has_d(struct vellum_mm *mm, uint64_t addr)
 
 static inline uint64_t free_frames(struct world *w)
 {
-	struct vellum_memory_info info;
+	struct vellum_memory_info info = { .size = sizeof(info) };
 
 	vellum_memory_info(w->memory, &info);
 	return info.nr_free;
@@ -119,7 +119,7 @@ static inline bool continues(const struct vellum_vma_info *a, const struct vellu
 /* @joined: list neighbours with the same attributes as one, merged or not. */
 static inline void list_vmas(struct vellum_mm *mm, struct vma_list *list, bool joined)
 {
-	struct vellum_vma_info info;
+	struct vellum_vma_info info = { .size = sizeof(info) };
 
 	memset(list, 0, sizeof(*list));
 	for (uint64_t at = 0; vellum_vma_next(mm, at, &info) == 0; at = info.end) {

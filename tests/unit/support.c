@@ -44,7 +44,7 @@ void world_remake(struct world *w, const struct vellum_mmu_ops *mmu, const struc
 
 void world_destroy(struct world *w)
 {
-	struct vellum_memory_info info;
+	struct vellum_memory_info info = { .size = sizeof(info) };
 
 	check_world(w);
 	for (unsigned i = 0; i < 4; i++)

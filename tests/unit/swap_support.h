@@ -101,7 +101,7 @@ struct swap_world {
 
 static inline uint64_t slots_used(struct world *w)
 {
-	struct vellum_swap_info info;
+	struct vellum_swap_info info = { .size = sizeof(info) };
 
 	vellum_swap_info(w->memory, &info);
 	return info.nr_used;

@@ -132,8 +132,8 @@ static void pagemap_and_scan_take_time_by_pages(void **state)
 	struct vellum_scan_args scan = { .size = sizeof(scan), .start = BASE, .end = BASE + LARGE, .vec = vec_region,
 					 .vec_len = 4, .category_mask = VELLUM_PAGE_IS_PRESENT,
 					 .return_mask = VELLUM_PAGE_IS_PRESENT };
-	struct vellum_vma_info info;
-	struct vellum_vma_usage usage;
+	struct vellum_vma_info info = { .size = sizeof(info) };
+	struct vellum_vma_usage usage = { .size = sizeof(usage) };
 	int entries = 0;
 
 	map_large(w, LARGE);

@@ -130,7 +130,7 @@ static void run_map_fixed(struct stage *s, bool again)
 				       .len = BYTES(2),
 				       .prot = RO,
 				       .flags = SHANON | VELLUM_MAP_FIXED};
-	struct vellum_vma_info info;
+	struct vellum_vma_info info = { .size = sizeof(info) };
 	uint64_t addr;
 
 	/* After a failure, the old VMA may be unmapped. Nothing else may change. */

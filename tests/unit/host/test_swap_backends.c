@@ -189,7 +189,7 @@ static int area_teardown(void **state)
 
 static struct vellum_swap_zstd_info info_of(const struct area *a)
 {
-	struct vellum_swap_zstd_info info;
+	struct vellum_swap_zstd_info info = { .size = sizeof(info) };
 
 	vellum_swap_zstd_info(a->zstd, &info);
 	return info;
@@ -638,7 +638,7 @@ static void info_counts_pages_and_bytes(void **state)
 	const struct area *a = *state;
 
 	for (unsigned i = 0; i < NR_CONTENTS; i++) {
-		struct vellum_swap_zstd_info info;
+		struct vellum_swap_zstd_info info = { .size = sizeof(info) };
 
 		OK(put(a, 1, table[i].content, 5));
 		info = info_of(a);

@@ -13,6 +13,14 @@ struct paged {
 	struct vellum_mmu_ops mmu;
 };
 
+static unsigned synced;		/* calls of sync_icache() */
+
+static void count_sync(void *machine, uint64_t pfn)
+{
+	(void)machine, (void)pfn;
+	synced++;
+}
+
 static int paged_setup(void **state)
 {
 	struct paged *p = calloc(1, sizeof(*p));
@@ -20,6 +28,7 @@ static int paged_setup(void **state)
 	world_create(&p->w, 16 << 20);
 	p->mmu = *vellum_soft_mmu_ops();
 	p->mmu.machine_page = fill_page;
+	p->mmu.sync_icache = count_sync;
 	world_remake(&p->w, &p->mmu, test_host_ops());
 	vellum_soft_load_mm(p->w.cpu[0], p->w.mm);
 	*state = p;
@@ -97,7 +106,7 @@ static void child_has_a_machine_page_of_its_own(void **state)
 static void create_without_frames_changes_nothing(void **state)
 {
 	struct world *w = &((struct paged *)*state)->w;
-	struct vellum_memory_info before, after;
+	struct vellum_memory_info before = { .size = sizeof(before) }, after = before;
 	struct vellum_mm *mm;
 	uint64_t pfn[4096], nr = 0;
 
@@ -122,27 +131,17 @@ static void create_without_frames_changes_nothing(void **state)
 }
 
 /* A CPU may have decoded the old bytes of the frame as instructions. */
-static unsigned synced;
-
-static void count_sync(void *machine, uint64_t pfn)
-{
-	(void)machine, (void)pfn;
-	synced++;
-}
-
 static void frame_that_held_code_is_synced(void **state)
 {
 	struct paged *p = *state;
 	struct vellum_mm *mm;
 
-	p->mmu.sync_icache = count_sync;
 	assert_int_equal(vellum_mm_create(p->w.memory, &mm), 0);
 	vellum_mm_put(mm);
 	synced = 0;
 	assert_int_equal(vellum_mm_create(p->w.memory, &mm), 0);
 	vellum_mm_put(mm);
 	assert_int_equal(synced, 1);
-	p->mmu.sync_icache = NULL;
 }
 
 int main(void)

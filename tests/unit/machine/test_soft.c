@@ -301,7 +301,7 @@ static void tables_are_walked_until_flushed(void **state)
 {
 	struct world *w = *state;
 	struct hand h = by_hand(w);
-	struct vellum_flush_batch tables = {.kinds = VELLUM_FLUSH_TABLES, .nr_ranges = 1};
+	struct vellum_flush_batch tables = {.size = sizeof(tables), .kinds = VELLUM_FLUSH_TABLES, .nr_ranges = 1};
 
 	hostile(w, VELLUM_SOFT_KEEP);
 	for (unsigned i = 0; i < 8; i++)

@@ -13,7 +13,7 @@ static void set_size(struct world *w, struct file *f, uint64_t size)
 {
 	OK(vellum_mapping_set_size(f->mapping, size));
 	assert_int_equal(vellum_mapping_size(f->mapping), size);
-	assert_int_equal(info_of(f->mapping).size, size);
+	assert_int_equal(info_of(f->mapping).bytes, size);
 	check_world(w);
 }
 

@@ -501,7 +501,7 @@ static void follow_pfnmap_returns_frame_and_rights(void **state)
 	struct world *w = *state;
 	struct counting *c = new_counting();
 	struct vellum_mapping *dev = new_pfn_object(w, c, 2);
-	struct vellum_follow_pfnmap look;
+	struct vellum_follow_pfnmap look = { .size = sizeof(look) };
 
 	map_object(w->mm, 0, 2, RW, VELLUM_MAP_SHARED, dev, 0, RW);
 	map_at(w->mm, 4, 1, RW, ANON);

@@ -179,7 +179,7 @@ static void install_over_swap_and_the_zero_page(void **state)
 {
 	struct world *w = *state;
 	struct swap_array *swap = malloc(sizeof(*swap));
-	struct vellum_swap_info info;
+	struct vellum_swap_info info = { .size = sizeof(info) };
 
 	add_swap(w, swap);
 	map_at(w->mm, 0, 4, RW, ANON);

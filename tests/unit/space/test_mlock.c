@@ -12,7 +12,7 @@ static int mlock_pages(struct world *w, unsigned at, unsigned pages, uint32_t fl
 
 static bool is_locked(struct world *w, unsigned page)
 {
-	struct vellum_vma_info info;
+	struct vellum_vma_info info = { .size = sizeof(info) };
 
 	OK(vellum_vma_next(w->mm, PAGE(page), &info));
 	return info.locked;
@@ -228,7 +228,7 @@ static void msync_errors(void **state)
 
 static uint64_t stack_start(struct world *w, unsigned page)
 {
-	struct vellum_vma_info info;
+	struct vellum_vma_info info = { .size = sizeof(info) };
 
 	OK(vellum_vma_next(w->mm, PAGE(page), &info));
 	return info.start;
@@ -436,7 +436,7 @@ static void mremap_of_old_length_0_maps_again(void **state)
 static void mremap_dontunmap_of_locked_memory(void **state)
 {
 	struct world *w = *state;
-	struct vellum_vma_info info;
+	struct vellum_vma_info info = { .size = sizeof(info) };
 	uint64_t addr;
 
 	map_at(w->mm, 0, 4, RW, ANON);

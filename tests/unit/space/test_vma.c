@@ -32,7 +32,7 @@ static void T_vma_01_split_merge(void **state)
 static void T_vma_01_moved_page(void **state)
 {
 	struct world *w = *state;
-	struct vellum_vma_info info;
+	struct vellum_vma_info info = { .size = sizeof(info) };
 	uint64_t addr;
 
 	map_at(w->mm, 0, 8, RW, ANON);
@@ -481,7 +481,7 @@ static void T_sys_02_fixed_noreplace(void **state)
 static uint64_t largest_gap(struct vellum_mm *mm)
 {
 	uint64_t from = MMAP_MIN_ADDR, best = 0;
-	struct vellum_vma_info info;
+	struct vellum_vma_info info = { .size = sizeof(info) };
 
 	for (; vellum_vma_next(mm, from, &info) == 0; from = info.end)
 		if (info.start > from)
@@ -491,7 +491,7 @@ static uint64_t largest_gap(struct vellum_mm *mm)
 
 static bool is_free(struct vellum_mm *mm, uint64_t start, uint64_t len)
 {
-	struct vellum_vma_info info;
+	struct vellum_vma_info info = { .size = sizeof(info) };
 
 	return vellum_vma_next(mm, start, &info) || info.start >= start + len;
 }
@@ -552,7 +552,7 @@ static void placement_never_overlaps(void **state)
 					       .len = BYTES(1 + i % 5),
 					       .prot = i & 1 ? RW : RO,
 					       .flags = ANON};
-		struct vellum_vma_info info;
+		struct vellum_vma_info info = { .size = sizeof(info) };
 
 		args.addr = hint = i % 3 == 0 ? 0 : i % 3 == 1 ? PAGE(2) : PAGE(100 + 10 * i) + 5;
 		bool taken = !hint || !is_free(w->mm, hint & PAGE_MASK, args.len);
@@ -697,7 +697,7 @@ static void mremap_keeps_the_mapping(void **state)
 	struct world *w = *state;
 	struct counting *c = new_counting();
 	struct vellum_mapping *obj = new_object(w, c, 32);
-	struct vellum_vma_info info;
+	struct vellum_vma_info info = { .size = sizeof(info) };
 	uint64_t addr;
 
 	map_object(w->mm, 0, 8, RW, VELLUM_MAP_SHARED, obj, 4, RW);

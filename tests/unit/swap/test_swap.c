@@ -123,7 +123,7 @@ static void only_bytes_that_changed_are_written(void **state)
 {
 	struct swap_world *sw = *state;
 	struct world *w = &sw->w;
-	struct vellum_swap_info info;
+	struct vellum_swap_info info = { .size = sizeof(info) };
 
 	map_at(w->mm, 0, 4, RW, ANON);
 	load(w->cpu[0], PAGE(3));	/* the zero page is not swapped out */

@@ -15,7 +15,7 @@ static struct vellum_mapping *new_shmem(struct world *w, uint64_t pages)
 
 static uint64_t nr_in_ram(struct vellum_mapping *obj)
 {
-	struct vellum_mapping_info info;
+	struct vellum_mapping_info info = { .size = sizeof(info) };
 
 	vellum_mapping_info(obj, &info);
 	return info.nr_cached;

@@ -251,7 +251,7 @@ static void clean_tracker_keeps_dirt_of_leaves(void **state)
 static void pins_of_raw_leaves_fail_and_follow_pfnmap_works(void **state)
 {
 	struct scene *s = scene_with(&device_ops, VELLUM_MAPPING_PFN);
-	struct vellum_follow_pfnmap look;
+	struct vellum_follow_pfnmap look = { .size = sizeof(look) };
 	struct world *w = &s->w;
 
 	(void)state;

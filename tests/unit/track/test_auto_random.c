@@ -52,6 +52,7 @@ static void read_object(struct vellum_mapping *obj, uint64_t page, void *buf)
 
 static bool mapping_of(struct chaos *ch, unsigned i, struct vellum_vma_info *info)
 {
+	info->size = sizeof(*info);
 	return vellum_vma_next(ch->w->mm, PAGE(AT(i)), info) == 0 && info->start <= PAGE(AT(i));
 }
 
@@ -116,7 +117,7 @@ static void collect_mm(struct chaos *ch, unsigned nr)
 	current = ch;
 	OK(vellum_tracker_collect(r->t, 0, ~0ull, feed, r));
 	for (unsigned i = 0; i < SPAN; i++) {
-		struct vellum_vma_info info;
+		struct vellum_vma_info info = { .size = sizeof(info) };
 
 		if (!mapping_of(ch, i, &info))
 			continue;
@@ -187,7 +188,7 @@ static void map_something(struct chaos *ch, unsigned i, unsigned pages)
 
 static bool all_private(struct chaos *ch, unsigned i, unsigned pages)
 {
-	struct vellum_vma_info info;
+	struct vellum_vma_info info = { .size = sizeof(info) };
 
 	for (unsigned p = i; p < i + pages; p++)
 		if (!mapping_of(ch, p, &info) || info.shared)
@@ -221,7 +222,7 @@ static void move_something(struct chaos *ch, unsigned i, unsigned pages)
 
 static void use_child(struct chaos *ch, unsigned i)
 {
-	struct vellum_vma_info info;
+	struct vellum_vma_info info = { .size = sizeof(info) };
 
 	if (!ch->child) {
 		ch->child = fork_on(ch->w->mm, ch->w->cpu[1]);
@@ -247,7 +248,7 @@ static void store_many(struct chaos *ch, unsigned pages)
 static void change_object(struct chaos *ch, unsigned i)
 {
 	uint64_t val = random_u64(&ch->seed);
-	struct vellum_vma_info info;
+	struct vellum_vma_info info = { .size = sizeof(info) };
 
 	if (!mapping_of(ch, i, &info) || !info.shared)
 		return;

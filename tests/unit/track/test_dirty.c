@@ -383,8 +383,8 @@ static struct order *watch_order(struct world *w)
 {
 	static struct order o;
 
-	o = (struct order){.w = w, .n = {.start = on_start, .finish = on_finish, .ctx = &o}};
-	vellum_notifier_register(w->mm, &o.n);
+	o = (struct order){.w = w, .n = {.size = sizeof(o.n), .start = on_start, .finish = on_finish, .ctx = &o}};
+	OK(vellum_notifier_register(w->mm, &o.n));
 	vellum_soft_set_flush_hook(w->soft, on_flush, &o);
 	return &o;
 }
@@ -511,7 +511,7 @@ static void T_wpc_09_what_is_flushed(void **state)
 	flush_window_open(w->mm); /* of another thread */
 	assert_int_equal(clean_count(obj), 0);
 	assert_int_equal(count_of(w, VELLUM_COUNT_TLB_FLUSHES), flushes + 3); /* both VMAs */
-	flush_window_close(w->mm, &(struct vellum_flush_batch){.kinds = 0}, BASE, PAGE(1));
+	flush_window_close(w->mm, &(struct vellum_flush_batch){.size = sizeof(struct vellum_flush_batch)}, BASE, PAGE(1));
 	vellum_mapping_put(obj);
 }
 

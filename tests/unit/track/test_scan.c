@@ -404,7 +404,7 @@ static void T_scan_04_errors(void **state)
 	map_at(w->mm, 0, 8, RW, ANON);
 	store(w->cpu[0], PAGE(0), 1);
 	prepare(&s, 0, 8, 0, WRITTEN);
-	s.args.size = 88;
+	s.args.size = 3;
 	assert_int_equal(run(w, &s), -EINVAL);
 	prepare(&s, 0, 8, 4, WRITTEN);
 	assert_int_equal(run(w, &s), -EINVAL);

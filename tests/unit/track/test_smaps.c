@@ -6,7 +6,7 @@
 
 static struct vellum_vma_usage usage_at(struct vellum_mm *mm, uint64_t addr, struct vellum_vma_info *info)
 {
-	struct vellum_vma_usage u;
+	struct vellum_vma_usage u = { .size = sizeof(u) };
 
 	OK(vellum_vma_usage(mm, addr, info, &u));
 	return u;
@@ -15,8 +15,8 @@ static struct vellum_vma_usage usage_at(struct vellum_mm *mm, uint64_t addr, str
 static void usage_counts_pages(void **state)
 {
 	struct world *w = *state;
-	struct vellum_vma_info info;
-	struct vellum_vma_usage u;
+	struct vellum_vma_info info = { .size = sizeof(info) };
+	struct vellum_vma_usage u = { .size = sizeof(u) };
 	struct vellum_mm *child;
 	struct disk d;
 
@@ -27,7 +27,7 @@ static void usage_counts_pages(void **state)
 	load(w->cpu[0], PAGE(5));	/* the zero page does not count */
 	OK(vellum_madvise(w->mm, PAGE(3), PAGE_SIZE, VELLUM_MADV_PAGEOUT));
 	u = usage_at(w->mm, PAGE(2), &info);
-	assert_int_equal(u.size, BYTES(8));
+	assert_int_equal(u.len, BYTES(8));
 	assert_int_equal(u.rss, BYTES(3));
 	assert_int_equal(u.pss, BYTES(3));
 	assert_int_equal(u.private_dirty, BYTES(3));
@@ -56,10 +56,11 @@ static void usage_counts_pages(void **state)
 static void line_of_maps(void **state)
 {
 	struct world *w = *state;
-	const struct vellum_vma_name name = { "/lib/a\nb", 8, 1, 42 }, none = { "", 0, 0, 0 };
+	const struct vellum_vma_name name = { sizeof(name), "/lib/a\nb", 8, 1, 42 },
+				     none = { .size = sizeof(none), .name = "" };
 	struct counting *c = new_counting();
 	struct vellum_mapping *object = new_object(w, c, 16);
-	struct vellum_vma_info info;
+	struct vellum_vma_info info = { .size = sizeof(info) };
 	char buf[200], cut[8];
 	int len;
 
@@ -94,9 +95,9 @@ static const char *same_label(const char *text, const char *line)
 static void lines_of_smaps(void **state)
 {
 	struct world *w = *state;
-	const struct vellum_vma_name none = { "", 0, 0, 0 };
-	struct vellum_vma_info info;
-	struct vellum_vma_usage u;
+	const struct vellum_vma_name none = { .size = sizeof(none), .name = "" };
+	struct vellum_vma_info info = { .size = sizeof(info) };
+	struct vellum_vma_usage u = { .size = sizeof(u) };
 	static char ours[4096], theirs[8192];
 	FILE *f = fopen("/proc/self/smaps", "r");
 	const char *at = theirs;

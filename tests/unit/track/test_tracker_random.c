@@ -67,6 +67,7 @@ static void memory_page(struct chaos *ch, unsigned page, const struct vellum_vma
 
 static bool mapping_of(struct chaos *ch, unsigned page, struct vellum_vma_info *info)
 {
+	info->size = sizeof(*info);
 	return vellum_vma_next(ch->w->mm, PAGE(page), info) == 0 && info->start <= PAGE(page);
 }
 
@@ -76,7 +77,7 @@ static int feed_replica(void *arg, uint64_t first, uint64_t nr)
 
 	for (uint64_t at = first; at < first + nr; at++) {
 		unsigned page = (unsigned)(at - (BASE >> 12));
-		struct vellum_vma_info info;
+		struct vellum_vma_info info = { .size = sizeof(info) };
 
 		r->valid[page] = mapping_of(current, page, &info) && !info.shared &&
 				 vellum_peek(current->w->mm, PAGE(page), &r->private[page]) == 1;
@@ -116,7 +117,7 @@ static void collect_and_compare(struct chaos *ch, unsigned i)
 	current = ch;
 	OK(vellum_tracker_collect(r->t, 0, ~0ull, feed_replica, r));
 	for (unsigned page = 0; page < SPAN; page++) {
-		struct vellum_vma_info info;
+		struct vellum_vma_info info = { .size = sizeof(info) };
 
 		if (!mapping_of(ch, page, &info))
 			continue;
@@ -172,7 +173,7 @@ static void chaos_map(struct chaos *ch, unsigned at, unsigned pages)
 /* A mapping is only mapped at its own address, so that the replica sees stores to it. */
 static void chaos_mremap(struct chaos *ch, unsigned at, unsigned pages)
 {
-	struct vellum_vma_info info;
+	struct vellum_vma_info info = { .size = sizeof(info) };
 	uint64_t addr;
 
 	for (unsigned i = at; i < at + pages; i++)
@@ -184,7 +185,7 @@ static void chaos_mremap(struct chaos *ch, unsigned at, unsigned pages)
 
 static void chaos_child(struct chaos *ch, unsigned at)
 {
-	struct vellum_vma_info info;
+	struct vellum_vma_info info = { .size = sizeof(info) };
 
 	if (!ch->child) {
 		ch->child = fork_on(ch->w->mm, ch->w->cpu[1]);

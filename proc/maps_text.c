@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* host/maps_text.c - prints VMAs as /proc/PID/maps and smaps do. */
+/* proc/maps_text.c - VMAs as text, as in /proc/PID/maps and smaps. Uses the public headers and stdio(3) only. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -67,7 +67,7 @@ EXPORT int vellum_smaps_text(const struct vellum_vma_info *info, const struct ve
 		const char *what;
 		uint64_t bytes;
 	} rows[] = {
-		{ "Size:", u->size }, { "KernelPageSize:", VELLUM_PAGE_SIZE }, { "MMUPageSize:", VELLUM_PAGE_SIZE },
+		{ "Size:", u->len }, { "KernelPageSize:", VELLUM_PAGE_SIZE }, { "MMUPageSize:", VELLUM_PAGE_SIZE },
 		{ "Rss:", u->rss }, { "Pss:", u->pss }, { "Pss_Dirty:", u->pss_dirty },
 		{ "Shared_Clean:", u->shared_clean }, { "Shared_Dirty:", u->shared_dirty },
 		{ "Private_Clean:", u->private_clean }, { "Private_Dirty:", u->private_dirty },
