@@ -4,6 +4,7 @@
  * execve(2)). The file is hostile input: every number in it is checked before use.
  */
 #define _GNU_SOURCE
+#include <asm/hwcap2.h>
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -32,6 +33,13 @@
 #define MAX_ARG_BYTES	(6ull << 20)
 #define PIE_BASE	0x555555554000ull
 
+#define STATUS_NOT_RUNNABLE 126	/* exit statuses of a shell */
+#define STATUS_NOT_FOUND    127
+#define SIGFRAME_BYTES	1024		/* at most, of a signal frame without the FPU state */
+#ifndef AT_MINSIGSTKSZ
+#define AT_MINSIGSTKSZ	51		/* of <linux/auxvec.h>; <elf.h> of older C libraries lacks it */
+#endif
+
 struct image {
 	int fd;
 	Elf64_Ehdr eh;
@@ -45,7 +53,7 @@ struct image {
 static int refuse(char *why, size_t size, const char *path, const char *what)
 {
 	snprintf(why, size, "%s: %s", path, what);
-	return 126;
+	return STATUS_NOT_RUNNABLE;
 }
 
 static bool read_at(int fd, void *buf, size_t len, uint64_t offset)
@@ -162,7 +170,7 @@ int abi_check_program(const char *path, char *why, size_t why_size)
 	for (int depth = 0;; depth++) {
 		im.fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 		if (im.fd < 0) {
-			status = errno == ENOENT ? 127 : 126;
+			status = errno == ENOENT ? STATUS_NOT_FOUND : STATUS_NOT_RUNNABLE;
 			snprintf(why, why_size, "%s: %s", path, strerror(errno));
 			return status;
 		}
@@ -308,9 +316,9 @@ static void push_auxv(struct stack *s, const struct image *im, uint64_t random, 
 		{ AT_PHDR, im->phdr_addr }, { AT_PHENT, sizeof(Elf64_Phdr) }, { AT_PHNUM, im->eh.e_phnum },
 		{ AT_PAGESZ, PAGE }, { AT_BASE, 0 }, { AT_FLAGS, 0 }, { AT_ENTRY, im->entry },
 		{ AT_UID, getuid() }, { AT_EUID, geteuid() }, { AT_GID, getgid() }, { AT_EGID, getegid() },
-		{ AT_SECURE, 0 }, { AT_CLKTCK, 100 }, { AT_HWCAP2, 2 /* FSGSBASE */ },
+		{ AT_SECURE, 0 }, { AT_CLKTCK, USER_HZ }, { AT_HWCAP2, HWCAP2_FSGSBASE },
 		{ AT_RANDOM, random }, { AT_EXECFN, execfn }, { AT_PLATFORM, platform },
-		{ 51 /* AT_MINSIGSTKSZ */, 1024 + fpu_size },
+		{ AT_MINSIGSTKSZ, SIGFRAME_BYTES + fpu_size },
 		{ s->gmm->vdso ? AT_SYSINFO_EHDR : AT_IGNORE, s->gmm->vdso }, { AT_NULL, 0 },
 	};
 
@@ -353,9 +361,9 @@ static uint64_t arg_bytes(char *const *argv, char *const *envp)
 	uint64_t n = 0;
 
 	for (size_t i = 0; argv[i]; i++)
-		n += strlen(argv[i]) + 9;
+		n += strlen(argv[i]) + ARG_OVERHEAD;
 	for (size_t i = 0; envp[i]; i++)
-		n += strlen(envp[i]) + 9;
+		n += strlen(envp[i]) + ARG_OVERHEAD;
 	return n;
 }
 
@@ -522,7 +530,7 @@ uint64_t max_arg_bytes(const struct task *t)
 /* A script runs its interpreter, which may be a script again. */
 int exec_load(struct task *t, const char *path, char *const *argv, char *const *envp)
 {
-	char interp[256], arg[256], script[4096];
+	char interp[256], arg[256], script[PATH_BYTES];
 	char **vector = NULL;
 	int err = 0, fd = -1;
 

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <sys/wait.h>
 
-#include "abi/task.h"
+#include "abi/signals.h"
 #include "abi/text.h"
 
 void task_release_vfork(struct task *t)
@@ -37,7 +37,8 @@ static void reparent_children(struct kernel *k, const struct task *t)
 
 static bool parent_ignores_children(const struct task *parent)
 {
-	return parent->action[SIGCHLD].handler == 1 || (parent->action[SIGCHLD].flags & 2);
+	return parent->action[SIGCHLD].handler == HANDLER_IGNORE ||
+	       (parent->action[SIGCHLD].flags & SA_NOCLDWAIT);
 }
 
 static void report_to_parent(struct kernel *k, struct task *t, bool *reaped)

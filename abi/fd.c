@@ -288,11 +288,9 @@ int64_t sys_dup2(struct task *t, int oldfd, int newfd)
 	return dup_to(t, oldfd, newfd, false);
 }
 
-#define O_CLOEXEC_BIT 02000000
-
 int64_t sys_dup3(struct task *t, int oldfd, int newfd, uint32_t flags)
 {
-	if (oldfd == newfd || (flags & ~(uint32_t)O_CLOEXEC_BIT))
+	if (oldfd == newfd || (flags & ~(uint32_t)O_CLOEXEC))
 		return -EINVAL;
-	return dup_to(t, oldfd, newfd, flags & O_CLOEXEC_BIT);
+	return dup_to(t, oldfd, newfd, flags & O_CLOEXEC);
 }

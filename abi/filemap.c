@@ -281,7 +281,7 @@ static struct filemap *new_filemap(struct filemaps *all, int host_fd, const stru
 	vellum_mapping_set_size(fm->mapping, (uint64_t)st->st_size);
 	seals = fcntl(host_fd, F_GET_SEALS);
 	if (seals > 0)
-		vellum_mapping_add_seals(fm->mapping, (uint32_t)seals & 0x1f);
+		vellum_mapping_add_seals(fm->mapping, (uint32_t)seals & CORE_SEALS);
 	return fm;
 }
 

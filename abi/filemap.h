@@ -31,6 +31,10 @@ struct file_note {
 	bool racy;
 };
 
+/* Seals that the core enforces; the host has one more. */
+#define CORE_SEALS (VELLUM_SEAL_SEAL | VELLUM_SEAL_SHRINK | VELLUM_SEAL_GROW | VELLUM_SEAL_WRITE | \
+		    VELLUM_SEAL_FUTURE_WRITE)
+
 struct filemap {
 	struct filemaps *owner;		/* referenced */
 	struct filemap *next;		/* owner's list_lock */

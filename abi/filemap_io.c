@@ -253,7 +253,9 @@ int filemap_fsync(const struct file *file, bool data_only)
 	return err;
 }
 
-#define ALL_SEALS 0x3fu		/* that the host may know; ours are the first five */
+#define SEAL_EXEC 0x20u		/* F_SEAL_EXEC of <linux/fcntl.h>, since Linux 6.3 */
+#define HOST_SEALS (CORE_SEALS | SEAL_EXEC)
+#define MAX_SEALED_BYTES (1ull << 40)
 
 /*
  * Mappings that are writable now stay so, says F_SEAL_FUTURE_WRITE, and so must our way to write back: the
@@ -262,7 +264,7 @@ int filemap_fsync(const struct file *file, bool data_only)
  */
 static int keep_writable(struct filemap *fm)
 {
-	uint64_t least = (fm->limit | (VELLUM_PAGE_SIZE - 1)) + 1, len = 1ull << 40;
+	uint64_t least = (fm->limit | (VELLUM_PAGE_SIZE - 1)) + 1, len = MAX_SEALED_BYTES;
 	void *at = MAP_FAILED;
 
 	pthread_mutex_lock(&fm->io_lock);
@@ -301,12 +303,12 @@ static int seal_object(struct filemap *fm, const struct file *file, unsigned sea
 		return 0;
 	if (flags < 0 || (flags & O_ACCMODE) == O_RDONLY)
 		return -EPERM;
-	if (seals & ~ALL_SEALS)
+	if (seals & ~HOST_SEALS)
 		return -EINVAL;
 	if (seals & VELLUM_SEAL_FUTURE_WRITE)
 		err = keep_writable(fm);
 	if (!err)
-		err = vellum_mapping_add_seals(fm->mapping, seals & 0x1f);
+		err = vellum_mapping_add_seals(fm->mapping, seals & CORE_SEALS);
 	if (!err)
 		err = vellum_mapping_writeback(fm->mapping, 0, ~0ull, NULL);
 	if (!err && (seals & VELLUM_SEAL_WRITE))

@@ -16,6 +16,7 @@
 #include "abi/filemap.h"
 
 #define TICK_NS		20000000	/* two, of the slowest clock that Linux has */
+#define FINE_TIMES_SINCE 6013	/* Linux 6.13, as 1000 * major + minor */
 #define COARSE_NS	2100000000	/* where times are whole seconds, and even ones */
 
 /* Since 6.13 these give each change after a look a time of its own. */
@@ -32,7 +33,7 @@ static bool has_fine_times(int fd)
 			version = 1000 * major + minor;
 		__atomic_store_n(&kernel, version ? version : 1, __ATOMIC_RELAXED);
 	}
-	if (version < 6013 || fstatfs(fd, &fs))
+	if (version < FINE_TIMES_SINCE || fstatfs(fd, &fs))
 		return false;
 	for (size_t i = 0; i < sizeof(fine) / sizeof(fine[0]); i++)
 		if ((long)fs.f_type == fine[i])
@@ -43,7 +44,7 @@ static bool has_fine_times(int fd)
 /* To compare: times that programs set far from now wrap around. */
 static uint64_t ns_of(const struct timespec *ts)
 {
-	return (uint64_t)ts->tv_sec * 1000000000u + (uint64_t)ts->tv_nsec;
+	return (uint64_t)ts->tv_sec * NS_PER_SEC + (uint64_t)ts->tv_nsec;
 }
 
 /* 0 or -1. */

@@ -10,6 +10,7 @@
 #include "abi/filemap.h"
 
 #define PAGE	 VELLUM_PAGE_SIZE
+#define MAX_HEAP (1ull << 40)	/* bytes; what is mapped farther from the start of the heap has another name */
 
 void abi_mapping_name(const struct guest_mm *gmm, const struct vellum_vma_info *info,
 		      char name[ABI_MAX_NAME])
@@ -20,7 +21,7 @@ void abi_mapping_name(const struct guest_mm *gmm, const struct vellum_vma_info *
 	filemap_put(fm);
 	if (info->start < gmm->stack_end && info->end > gmm->stack_start)
 		snprintf(name, ABI_MAX_NAME, "[stack]");
-	else if (info->start >= gmm->brk_start && gmm->brk_start && info->start - gmm->brk_start < 1ull << 40 &&
+	else if (info->start >= gmm->brk_start && gmm->brk_start && info->start - gmm->brk_start < MAX_HEAP &&
 		 !info->mapping && info->start <= vellum_brk(gmm->mm, 0))
 		snprintf(name, ABI_MAX_NAME, "[heap]");
 	else if (gmm->vdso && info->start == gmm->vdso)

@@ -8,6 +8,8 @@
 
 #include "abi/task.h"
 
+#define THREAD_STACK (256 << 10)	/* bytes */
+
 /* What @parent is and gets at the moment when others see @t: no signal to all of a group misses it. kernel->lock held. */
 static int join(struct task *t, struct task *parent)
 {
@@ -33,7 +35,7 @@ int task_start(struct task *t, struct task *parent)
 
 	pthread_attr_init(&attr);
 	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-	pthread_attr_setstacksize(&attr, 256 << 10);
+	pthread_attr_setstacksize(&attr, THREAD_STACK);
 	pthread_mutex_lock(&k->lock);	/* it waits for this before its first step: thread is set by then */
 	err = parent ? join(t, parent) : 0;
 	if (!err && pthread_create(&t->thread, &attr, task_main, t))

@@ -14,7 +14,7 @@
 #include "abi/memfd.h"
 
 #define TICK_NS	 5000000	/* time slice while a task waits for a CPU; and re-kicks */
-#define HURRY_NS 10000000000u	/* a run that was told to end may take that long, and that long again to report */
+#define HURRY_NS (10 * NS_PER_SEC)	/* a run that was told to end may take that long, and that long again to report */
 
 /* --- timers, time slices, lost kicks, signals to Vellum --- */
 

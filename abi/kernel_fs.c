@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <linux/major.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -17,6 +18,10 @@
 #include "abi/path.h"
 
 #define PROC "/proc"
+#define CONFIGFS_MAGIC 0x62656570	/* not in <linux/magic.h> */
+
+/* Minor numbers of MEM_MAJOR: mem(4). */
+enum { MEM_MINOR = 1, KMEM_MINOR = 2, PORT_MINOR = 4 };
 
 enum access { ANY, READ_ONLY, BY_NAME, NONE };
 
@@ -40,7 +45,7 @@ static enum access access_of_type(long type)
 		{ DEBUGFS_MAGIC, NONE },
 		{ TRACEFS_MAGIC, NONE },
 		{ BPF_FS_MAGIC, NONE },
-		{ 0x62656570, NONE },		/* configfs, which has no name in linux/magic.h */
+		{ CONFIGFS_MAGIC, NONE },
 		{ NSFS_MAGIC, NONE },
 	};
 
@@ -117,8 +122,8 @@ static bool is_memory_device(int fd)
 	struct stat st;
 
 	/* mem, kmem and port: the host's memory and I/O ports, which QEMU's and Vellum's are part of. */
-	return fstat(fd, &st) == 0 && S_ISCHR(st.st_mode) && major(st.st_rdev) == 1 &&
-	       (minor(st.st_rdev) == 1 || minor(st.st_rdev) == 2 || minor(st.st_rdev) == 4);
+	return fstat(fd, &st) == 0 && S_ISCHR(st.st_mode) && major(st.st_rdev) == MEM_MAJOR &&
+	       (minor(st.st_rdev) == MEM_MINOR || minor(st.st_rdev) == KMEM_MINOR || minor(st.st_rdev) == PORT_MINOR);
 }
 
 int kernel_fs_check(int fd, int flags)

@@ -134,7 +134,7 @@ static int open_checked(struct task *t, int dir, const char *path, uint64_t flag
 	if (dir < 0)
 		return -EBADF;
 	if (flags & (O_CREAT | __O_TMPFILE))
-		how.mode = mode & 07777;
+		how.mode = mode & ALLPERMS;
 	block_begin(t);			/* a FIFO waits for its other end, a path may lead through a server's files */
 	fd = (int)syscall(SYS_openat2, dir, path, &how, sizeof(how));
 	err = fd < 0 ? -errno : 0;

@@ -4,6 +4,7 @@
  * (signal(7), sigreturn(2), sigaltstack(2)).
  */
 #define _GNU_SOURCE
+#include <asm/processor-flags.h>
 #include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
@@ -11,15 +12,17 @@
 
 #include "abi/signals.h"
 
-#define FLAG_NOCLDSTOP	0x1ull
-#define FLAG_RESTORER	0x04000000ull
-#define FLAG_ONSTACK	0x08000000ull
-#define FLAG_RESTART	0x10000000ull
-#define FLAG_NODEFER	0x40000000ull
-#define FLAG_RESETHAND	0x80000000ull
+#ifndef SA_RESTORER
+#define SA_RESTORER	0x04000000	/* of <asm/signal.h>; <signal.h> keeps it for the C library */
+#endif
 
-#define RED_ZONE	128
-#define SIGRETURN_FLAGS	0x50dd5ull	/* AC RF OF DF TF SF ZF AF PF CF: the frame's; others stay */
+#define PAGE_SHIFT	12
+#define RED_ZONE	128	/* bytes below the stack pointer that the ABI lets a leaf function use */
+#define SYSCALL_BYTES	2	/* of the instruction */
+
+/* What rt_sigreturn(2) takes from the frame; the other flags keep their values. */
+#define SIGRETURN_FLAGS	(X86_EFLAGS_CF | X86_EFLAGS_PF | X86_EFLAGS_AF | X86_EFLAGS_ZF | X86_EFLAGS_SF | \
+			 X86_EFLAGS_TF | X86_EFLAGS_DF | X86_EFLAGS_OF | X86_EFLAGS_RF | X86_EFLAGS_AC)
 
 struct guest_sigcontext {
 	uint64_t r8, r9, r10, r11, r12, r13, r14, r15, rdi, rsi, rbp, rbx, rdx, rax, rcx, rsp, rip;
@@ -61,8 +64,19 @@ struct fp_sw_bytes {
 	uint32_t xstate_size, padding[7];
 };
 #define FP_SW_OFFSET	464
+
+/* The XSAVE area: offsets of what a program must not set freely, and what it may set. */
+#define MXCSR_OFFSET	24
+#define XSTATE_BV_OFFSET 512
+#define XCOMP_BV_OFFSET	520	/* with the reserved bytes up to the end of the header */
+#define XCOMP_BV_BYTES	56
+#define XSAVE_ALIGN	64u
+#define XFEATURES	7u	/* x87, SSE, AVX */
+#define MXCSR_BITS	0xffffu
+
 #define FP_MAGIC1	0x46505853u
-#define FP_MAGIC2	0x46505845u
+#define FP_MAGIC2	0x46505845u	/* behind the area */
+#define FP_MAGIC2_BYTES	4
 #define UC_FP_XSTATE	1u
 #define UC_SIGCONTEXT_SS 2u
 #define UC_STRICT_RESTORE_SS 4u
@@ -217,7 +231,7 @@ static void restore_context(struct task *t, const struct guest_sigcontext *c)
 
 static uint64_t frame_stack(const struct task *t, const struct sig_action *act)
 {
-	if ((act->flags & FLAG_ONSTACK) && t->alt_size && !on_alt_stack(t))
+	if ((act->flags & SA_ONSTACK) && t->alt_size && !on_alt_stack(t))
 		return t->alt_sp + t->alt_size;
 	return t->st.regs.rsp - RED_ZONE;
 }
@@ -226,8 +240,8 @@ static uint64_t frame_stack(const struct task *t, const struct sig_action *act)
 static int write_fpu(struct task *t, uint64_t addr)
 {
 	uint32_t size = t->kernel->args->machine->fpu_size, magic2 = FP_MAGIC2;
-	const struct fp_sw_bytes sw = { .magic1 = FP_MAGIC1, .extended_size = size + 4,
-					.xfeatures = 7, .xstate_size = size };
+	const struct fp_sw_bytes sw = { .magic1 = FP_MAGIC1, .extended_size = size + FP_MAGIC2_BYTES,
+					.xfeatures = XFEATURES, .xstate_size = size };
 
 	cpu_save_fpu(t);
 	memcpy(&t->st.fpu[FP_SW_OFFSET], &sw, sizeof(sw));
@@ -245,7 +259,7 @@ static void fill_info(struct guest_siginfo *out, const struct sig_info *info)
 	    info->signo == SIGILL || info->signo == SIGTRAP) {
 		out->fault.addr = info->addr;
 		if (info->signo == SIGBUS && info->code == BUS_MCEERR_AR)
-			out->fault.addr_lsb = 12;	/* a page is lost */
+			out->fault.addr_lsb = PAGE_SHIFT;	/* a page is lost */
 	} else {
 		out->child.pid = info->pid;
 		out->child.status = info->status;
@@ -255,7 +269,7 @@ static void fill_info(struct guest_siginfo *out, const struct sig_info *info)
 static int push_frame(struct task *t, const struct sig_action *act, const struct sig_info *info)
 {
 	uint32_t fpu_size = t->kernel->args->machine->fpu_size;
-	uint64_t fpu = (frame_stack(t, act) - fpu_size - 4) & ~63ull;
+	uint64_t fpu = (frame_stack(t, act) - fpu_size - FP_MAGIC2_BYTES) & ~(uint64_t)(XSAVE_ALIGN - 1);
 	uint64_t at = ((fpu - sizeof(struct sig_frame)) & ~15ull) - 8;
 	struct sig_frame frame = {
 		.restorer = act->restorer,
@@ -266,7 +280,7 @@ static int push_frame(struct task *t, const struct sig_action *act, const struct
 			.sigmask = t->restore_blocked ? t->saved_blocked : t->blocked },
 	};
 
-	if (!(act->flags & FLAG_RESTORER))
+	if (!(act->flags & SA_RESTORER))
 		return -EFAULT;		/* x86-64 has no other way back */
 	fill_context(t, &frame.uc.mcontext, fpu);
 	fill_info(&frame.info, info);
@@ -278,7 +292,7 @@ static int push_frame(struct task *t, const struct sig_action *act, const struct
 	t->st.regs.rax = 0;
 	t->st.regs.rsp = at;
 	t->st.regs.rip = act->handler;
-	t->st.regs.rflags &= ~0x10500ull;	/* TF, DF, RF */
+	t->st.regs.rflags &= ~(X86_EFLAGS_TF | X86_EFLAGS_DF | X86_EFLAGS_RF);
 	return 0;
 }
 
@@ -307,9 +321,9 @@ int64_t signal_return(struct task *t)
 	if (frame.uc.mcontext.fpstate)
 		memcpy(t->st.fpu, fpu, fpu_size);
 	/* The header says which parts are there; anything odd would fault the stub that loads it. */
-	*(uint64_t *)&t->st.fpu[512] &= 7;
-	memset(&t->st.fpu[520], 0, 56);
-	*(uint32_t *)&t->st.fpu[24] &= 0xffff;
+	*(uint64_t *)&t->st.fpu[XSTATE_BV_OFFSET] &= XFEATURES;
+	memset(&t->st.fpu[XCOMP_BV_OFFSET], 0, XCOMP_BV_BYTES);
+	*(uint32_t *)&t->st.fpu[MXCSR_OFFSET] &= MXCSR_BITS;
 	t->load |= VCPU_LOAD_FPU;
 	restore_context(t, &frame.uc.mcontext);
 	signal_set_blocked(t, frame.uc.sigmask);
@@ -333,7 +347,7 @@ static void stop_task(struct task *t, int signo)
 	t->stop_signal = signo;
 	t->stop_reported = false;
 	parent = task_find(k, t->ppid);
-	if (parent && !(parent->action[SIGCHLD].flags & FLAG_NOCLDSTOP))
+	if (parent && !(parent->action[SIGCHLD].flags & SA_NOCLDSTOP))
 		signal_send(k, parent, &(struct sig_info){ .signo = SIGCHLD, .code = CLD_STOPPED,
 							   .pid = t->pid, .status = signo });
 	pthread_cond_broadcast(&k->changed);
@@ -349,11 +363,11 @@ static void settle_restart(struct task *t, bool handler, uint64_t flags)
 
 	if ((result != -ERESTARTSYS && result != -ERESTARTNOINTR) || t->syscall_nr < 0)
 		return;
-	if (handler && result == -ERESTARTSYS && !(flags & FLAG_RESTART)) {
+	if (handler && result == -ERESTARTSYS && !(flags & SA_RESTART)) {
 		t->st.regs.rax = (uint64_t)-EINTR;
 	} else {
 		t->st.regs.rax = (uint64_t)t->syscall_nr;
-		t->st.regs.rip -= 2;	/* the syscall instruction again */
+		t->st.regs.rip -= SYSCALL_BYTES;	/* the syscall instruction again */
 	}
 	t->syscall_nr = -1;
 }
@@ -372,8 +386,8 @@ static void run_handler(struct task *t, int signo, const struct sig_info *info)
 		task_exit(t, SIGSEGV);
 	}
 	t->restore_blocked = false;
-	signal_set_blocked(t, t->blocked | act.mask | (act.flags & FLAG_NODEFER ? 0 : bit(signo)));
-	if (act.flags & FLAG_RESETHAND) {
+	signal_set_blocked(t, t->blocked | act.mask | (act.flags & SA_NODEFER ? 0 : bit(signo)));
+	if (act.flags & SA_RESETHAND) {
 		pthread_mutex_lock(&t->kernel->lock);
 		t->action[signo].handler = HANDLER_DEFAULT;
 		pthread_mutex_unlock(&t->kernel->lock);

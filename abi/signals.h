@@ -8,8 +8,10 @@
 #define HANDLER_DEFAULT 0
 #define HANDLER_IGNORE	1
 
-#define ALT_ONSTACK	1u
-#define ALT_DISABLE	2u
+/* Flags of sigaltstack(2), without the signs of <signal.h>. */
+#define ALT_ONSTACK	((uint32_t)SS_ONSTACK)
+#define ALT_DISABLE	((uint32_t)SS_DISABLE)
+#define MIN_ALT_STACK	2048u		/* bytes: MINSIGSTKSZ of <asm/signal.h> */
 
 struct guest_stack {
 	uint64_t sp;

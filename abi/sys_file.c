@@ -13,6 +13,7 @@
 
 #include "syscalls.h"	/* made from syscall.tbl */
 
+#define KERNEL_TERMIOS_BYTES 36	/* struct termios of <asm/termbits.h>, shorter than that of <termios.h> */
 #define MAX_PIPE (1u << 20)	/* bytes of the host's memory */
 
 /* Of a host call that a kick may have ended. */
@@ -91,8 +92,10 @@ int64_t sys_ioctl(struct task *t, int fd, uint32_t request, uint64_t arg)
 		size_t size;
 		bool in;
 	} known[] = {
-		{ TCGETS, 36, false }, { TCSETS, 36, true }, { TCSETSW, 36, true }, { TCSETSF, 36, true },
-		{ TIOCGWINSZ, 8, false }, { FIONREAD, 4, false }, { FIONBIO, 4, true },
+		{ TCGETS, KERNEL_TERMIOS_BYTES, false }, { TCSETS, KERNEL_TERMIOS_BYTES, true },
+		{ TCSETSW, KERNEL_TERMIOS_BYTES, true }, { TCSETSF, KERNEL_TERMIOS_BYTES, true },
+		{ TIOCGWINSZ, sizeof(struct winsize), false }, { FIONREAD, sizeof(int), false },
+		{ FIONBIO, sizeof(int), true },
 	};
 	int host_fd = fd_host(t, fd), value;
 	_Alignas(8) char buf[64];
@@ -101,7 +104,7 @@ int64_t sys_ioctl(struct task *t, int fd, uint32_t request, uint64_t arg)
 		return host_fd;
 	if (request == TIOCGPGRP) {
 		value = t->pgid;
-		return isatty(host_fd) ? user_write(t, arg, &value, 4) : -ENOTTY;
+		return isatty(host_fd) ? user_write(t, arg, &value, sizeof(value)) : -ENOTTY;
 	}
 	if (request == TIOCSPGRP)
 		return isatty(host_fd) ? 0 : -ENOTTY;

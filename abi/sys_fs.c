@@ -22,6 +22,8 @@
 
 #include "syscalls.h"	/* made from syscall.tbl */
 
+#define MAX_DIRENT_BYTES 65536	/* that one getdents64(2) reads */
+
 #define NO_ERRNO(expr) ((expr) ? -errno : 0)
 
 /* --- stat --- */
@@ -211,7 +213,7 @@ static long read_directory(struct task *t, int fd, const struct iovec *iov, stru
 
 int64_t sys_getdents64(struct task *t, int fd, uint64_t dirp, uint32_t count)
 {
-	struct iovec iov = { (void *)dirp, count < 65536 ? count : 65536 };
+	struct iovec iov = { (void *)dirp, count < MAX_DIRENT_BYTES ? count : MAX_DIRENT_BYTES };
 	int host_fd = fd_host(t, fd);
 	struct bounce b;
 	long n;
@@ -280,7 +282,7 @@ int64_t sys_umask(struct task *t, uint32_t mask)
 {
 	mode_t old = t->umask;
 
-	t->umask = mask & 0777;
+	t->umask = mask & ACCESSPERMS;
 	return old;
 }
 

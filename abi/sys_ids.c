@@ -8,6 +8,8 @@
 
 #include "syscalls.h"	/* made from syscall.tbl */
 
+#define MAX_GROUPS 256
+
 int64_t sys_getpid(struct task *t)
 {
 	return t->pid;
@@ -126,8 +128,8 @@ int64_t sys_getegid(struct task *t)
 
 int64_t sys_getgroups(struct task *t, int size, uint64_t list)
 {
-	gid_t groups[256];
-	int n = getgroups(256, groups);
+	gid_t groups[MAX_GROUPS];
+	int n = getgroups(MAX_GROUPS, groups);
 
 	if (n < 0)
 		return -errno;

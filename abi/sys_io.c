@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/major.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -197,7 +198,7 @@ static bool is_endless(const struct file *file)
 	if (!file->waits)
 		return true;
 	return fstat(file->fd, &st) == 0 && ((S_ISREG(st.st_mode) && st.st_size > 0) ||
-					     (S_ISCHR(st.st_mode) && major(st.st_rdev) == 1));
+					     (S_ISCHR(st.st_mode) && major(st.st_rdev) == MEM_MAJOR));
 }
 
 static int64_t move_vector(struct task *t, struct file *file, struct user_vector *v, uint64_t len, int64_t offset,

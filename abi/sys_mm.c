@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/major.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
@@ -10,6 +11,9 @@
 #include "abi/filemap.h"
 
 #include "syscalls.h"	/* made from syscall.tbl */
+
+#define ZERO_MINOR 5	/* of MEM_MAJOR: null(4) */
+#define MAP_TYPE_BITS (VELLUM_MAP_SHARED | VELLUM_MAP_PRIVATE)
 
 #define PAGE_UP(x) (((x) + VELLUM_PAGE_SIZE - 1) & ~(uint64_t)(VELLUM_PAGE_SIZE - 1))
 
@@ -39,7 +43,7 @@ static bool sane_range(uint64_t addr, uint64_t len)
 /* /dev/zero is memory without a name. */
 static bool is_zero_device(const struct stat *st)
 {
-	return S_ISCHR(st->st_mode) && st->st_rdev == makedev(1, 5);
+	return S_ISCHR(st->st_mode) && st->st_rdev == makedev(MEM_MAJOR, ZERO_MINOR);
 }
 
 static int open_object(struct task *t, int fd, struct vellum_map_args *args)
@@ -66,7 +70,7 @@ static int open_object(struct task *t, int fd, struct vellum_map_args *args)
 	writable = (flags & O_ACCMODE) == O_RDWR;
 	args->file_prot = VELLUM_PROT_READ | (writable ? VELLUM_PROT_WRITE : 0);
 	/* It may be made writable later. */
-	return filemap_get(t->kernel, fd, writable && (args->flags & 3) != VELLUM_MAP_PRIVATE, &args->mapping);
+	return filemap_get(t->kernel, fd, writable && (args->flags & MAP_TYPE_BITS) != VELLUM_MAP_PRIVATE, &args->mapping);
 }
 
 /* The observer looks at what appeared. */
@@ -101,7 +105,7 @@ int64_t sys_mmap(struct task *t, uint64_t addr, uint64_t len, uint32_t prot, uin
 	}
 	fixed = fixed && sane_range(addr, len);
 	err = rlimit_map(t, fixed ? addr : 0, fixed ? addr + PAGE_UP(len) : 0, len, args.prot,
-			 (args.flags & 3) != VELLUM_MAP_PRIVATE);
+			 (args.flags & MAP_TYPE_BITS) != VELLUM_MAP_PRIVATE);
 	if (err) {
 		vellum_mapping_put(args.mapping);
 		return err;

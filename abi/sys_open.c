@@ -18,6 +18,8 @@
 
 #include "syscalls.h"	/* made from syscall.tbl */
 
+#define MFD_NAME_BYTES 250	/* with the NUL: memfd_create(2) */
+
 /* An open descriptor's file, opened once more by the host. A descriptor or a negative errno. */
 static int reopen(int host_fd, int flags)
 {
@@ -139,7 +141,7 @@ int64_t sys_creat(struct task *t, uint64_t path, uint32_t mode)
 
 int64_t sys_memfd_create(struct task *t, uint64_t name, uint32_t flags)
 {
-	char text[250];
+	char text[MFD_NAME_BYTES];
 	int err = user_string(t, text, sizeof(text), name), fd;
 	struct memfd *account;
 

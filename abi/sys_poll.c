@@ -48,22 +48,25 @@ int64_t sys_pipe(struct task *t, uint64_t fds)
 
 /* --- waiting for readiness --- */
 
+#define NEVER (~0ull)
+#define MAX_TIMEOUT_SECONDS (1l << 32)	/* a timeout of so many never ends */
+
 /* A signal that is blocked, or only stopped us, does not end the wait. */
 static int poll_until(struct task *t, struct pollfd *fds, nfds_t nr, const struct timespec *timeout)
 {
-	uint64_t now = clock_ns(CLOCK_MONOTONIC), until = ~0ull;
+	uint64_t now = clock_ns(CLOCK_MONOTONIC), until = NEVER;
 	struct timespec left;
 	int n;
 
-	if (timeout && timeout->tv_sec < 1l << 32)
-		until = now + (uint64_t)timeout->tv_sec * 1000000000u + (uint64_t)timeout->tv_nsec;
+	if (timeout && timeout->tv_sec < MAX_TIMEOUT_SECONDS)
+		until = now + (uint64_t)timeout->tv_sec * NS_PER_SEC + (uint64_t)timeout->tv_nsec;
 	do {
 		if (signal_pending(t))
 			return -EINTR;
 		now = clock_ns(CLOCK_MONOTONIC);
-		left.tv_sec = (time_t)(until > now ? (until - now) / 1000000000u : 0);
-		left.tv_nsec = (long)(until > now ? (until - now) % 1000000000u : 0);
-		n = ppoll(fds, nr, until == ~0ull ? NULL : &left, NULL);
+		left.tv_sec = (time_t)(until > now ? (until - now) / NS_PER_SEC : 0);
+		left.tv_nsec = (long)(until > now ? (until - now) % NS_PER_SEC : 0);
+		n = ppoll(fds, nr, until == NEVER ? NULL : &left, NULL);
 	} while (n < 0 && errno == EINTR);
 	return n < 0 ? -errno : n;
 }
@@ -145,7 +148,7 @@ int64_t sys_poll(struct task *t, uint64_t fds, uint32_t nfds, int timeout)
 
 static int check_timeout(const struct timespec *ts)
 {
-	return ts->tv_sec < 0 || ts->tv_nsec < 0 || ts->tv_nsec > 999999999 ? -EINVAL : 0;
+	return ts->tv_sec < 0 || ts->tv_nsec < 0 || ts->tv_nsec >= NS_PER_SEC ? -EINVAL : 0;
 }
 
 /* Optional timeout and signal mask of ppoll and pselect6. */
@@ -166,8 +169,8 @@ int64_t sys_ppoll(struct task *t, uint64_t fds, uint32_t nfds, uint64_t timeout,
 		if (err)
 			return err;
 	}
-	if (sigmask && (sigsetsize != 8 || user_read(t, &mask, sigmask, 8)))
-		return sigsetsize != 8 ? -EINVAL : -EFAULT;
+	if (sigmask && (sigsetsize != SIGSET_BYTES || user_read(t, &mask, sigmask, SIGSET_BYTES)))
+		return sigsetsize != SIGSET_BYTES ? -EINVAL : -EFAULT;
 	return do_poll(t, fds, nfds, timeout ? &ts : NULL, sigmask ? &mask : NULL);
 }
 
@@ -261,7 +264,7 @@ int64_t sys_pselect6(struct task *t, int nfds, uint64_t readfds, uint64_t writef
 	}
 	if (sigmask && user_read(t, sigset, sigmask, sizeof(sigset)))
 		return -EFAULT;
-	if (sigset[0] && (sigset[1] != 8 || user_read(t, &mask, sigset[0], 8)))
-		return sigset[1] != 8 ? -EINVAL : -EFAULT;
+	if (sigset[0] && (sigset[1] != SIGSET_BYTES || user_read(t, &mask, sigset[0], SIGSET_BYTES)))
+		return sigset[1] != SIGSET_BYTES ? -EINVAL : -EFAULT;
 	return do_select(t, nfds, sets, timeout ? &ts : NULL, sigset[0] ? &mask : NULL);
 }

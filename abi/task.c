@@ -15,15 +15,22 @@
 #include "abi/text.h"
 
 #define MAX_INSTRUCTION 15	/* bytes, on x86-64 */
+#define LOWER_HALF_BITS 47	/* of the addresses: above are the machine's, and those that are not canonical */
 #define MAX_PID		4194303	/* as Linux has it on 64-bit machines */
 #define FIRST_PID_AGAIN	301	/* after all were used: the first few stay apart, as there */
+
+/* Exception vectors of x86. */
+enum { DE = 0, DB = 1, BP = 3, OF = 4, BR = 5, UD = 6, GP = 13, MF = 16, AC = 17, XM = 19, NR_EXCEPTIONS = 32 };
+
+/* The error code of a general protection fault that entry @n of the interrupt table caused. */
+#define IDT_ERROR(n) ((n) << 3 | 2)
 
 uint64_t clock_ns(clockid_t clock)
 {
 	struct timespec ts;
 
 	clock_gettime(clock, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+	return (uint64_t)ts.tv_sec * NS_PER_SEC + (uint64_t)ts.tv_nsec;
 }
 
 /* --- address spaces --- */
@@ -184,24 +191,24 @@ static void handle_exception(struct task *t)
 {
 	static const struct {
 		int signo, code;
-	} map[32] = {
-		[0] = { SIGFPE, FPE_INTDIV }, [1] = { SIGTRAP, TRAP_TRACE }, [3] = { SIGTRAP, SI_KERNEL },
-		[4] = { SIGSEGV, SI_KERNEL }, [5] = { SIGSEGV, SI_KERNEL }, [6] = { SIGILL, ILL_ILLOPN },
-		[16] = { SIGFPE, FPE_FLTINV }, [17] = { SIGBUS, BUS_ADRALN }, [19] = { SIGFPE, FPE_FLTINV },
+	} map[NR_EXCEPTIONS] = {
+		[DE] = { SIGFPE, FPE_INTDIV }, [DB] = { SIGTRAP, TRAP_TRACE }, [BP] = { SIGTRAP, SI_KERNEL },
+		[OF] = { SIGSEGV, SI_KERNEL }, [BR] = { SIGSEGV, SI_KERNEL }, [UD] = { SIGILL, ILL_ILLOPN },
+		[MF] = { SIGFPE, FPE_FLTINV }, [AC] = { SIGBUS, BUS_ADRALN }, [XM] = { SIGFPE, FPE_FLTINV },
 	};
 	struct vcpu_regs *r = &t->st.regs;
 	char name[PRINTABLE_BYTES(sizeof(t->comm))];
 
 	if (r->vector == VCPU_VECTOR_PAGE_FAULT) {
-		if (t->st.cr2 >> 47)	/* the machine's half, or not canonical */
+		if (t->st.cr2 >> LOWER_HALF_BITS)
 			signal_fault(t, SIGSEGV, SEGV_MAPERR, t->st.cr2);
 		else
 			fault_signal(t, vellum_handle_fault(t->gmm->mm, t->st.cr2, (uint32_t)r->error));
-	} else if (r->vector == 13 && r->error == 0x80 * 8 + 2) {
+	} else if (r->vector == GP && r->error == IDT_ERROR(0x80)) {
 		fprintf(stderr, "vellum: process %d (%s) made a 32-bit system call (int 0x80): not supported\n",
 			t->pid, printable(t->comm, name, sizeof(name)));
 		signal_fault(t, SIGSEGV, SI_KERNEL, 0);
-	} else if (r->vector < 32 && map[r->vector].signo) {
+	} else if (r->vector < NR_EXCEPTIONS && map[r->vector].signo) {
 		signal_fault(t, map[r->vector].signo, map[r->vector].code, r->rip);
 	} else {
 		signal_fault(t, SIGSEGV, SI_KERNEL, 0);
@@ -236,7 +243,7 @@ static void run_once(struct task *t)
 	uint32_t load = t->load;
 	int status;
 
-	if (t->st.regs.rip >> 47) {	/* the stub's way into the program would fault in ring 0 */
+	if (t->st.regs.rip >> LOWER_HALF_BITS) {	/* the stub's way into the program would fault in ring 0 */
 		signal_fault(t, SIGSEGV, SI_KERNEL, 0);
 		return;
 	}

@@ -20,6 +20,11 @@
 #define NR_SIGNALS	64
 #define MAX_FDS		1024
 #define MAX_TASKS	4096		/* processes, zombies too */
+#define NS_PER_SEC	1000000000l
+#define USER_HZ		100		/* clock ticks a second, as programs see them: times(2), AT_CLKTCK */
+#define TASK_COMM_LEN	16		/* with the NUL: prctl(2), PR_SET_NAME */
+#define SIGSET_BYTES	8		/* of the kernel's sigset_t: bit n - 1 is signal n */
+#define ARG_OVERHEAD	9		/* of each string that execve(2) passes: its NUL and its pointer */
 #define KICK_SIGNAL	SIGURG		/* to a thread that blocks in the host; does nothing else */
 
 /* What a system call returns to be started again after a signal, as in the kernel. */
@@ -80,7 +85,7 @@ struct task {
 	struct fd_entry fds[MAX_FDS];
 	int cwd;			/* host descriptor */
 	mode_t umask;
-	char comm[16];
+	char comm[TASK_COMM_LEN];
 	/* signals: kernel->lock for pending; the rest is the task's own */
 	uint64_t pending, blocked, saved_blocked;
 	bool forking;			/* kernel->lock: sets fork_pending aside, for the child too */

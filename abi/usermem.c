@@ -42,7 +42,7 @@ int user_string(struct task *t, char *buf, size_t size, uint64_t addr)
 
 	while (have < size) {
 		/* Up to the end of a page at a time: the next one may not be there. */
-		uint64_t n = 4096 - ((addr + have) & 4095), done;
+		uint64_t n = VELLUM_PAGE_SIZE - ((addr + have) & (VELLUM_PAGE_SIZE - 1)), done;
 
 		if (n > size - have)
 			n = size - have;

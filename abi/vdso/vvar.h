@@ -5,6 +5,8 @@
 
 #include <stdint.h>
 
+#define VVAR_BYTES 4096
+
 struct vvar {
 	uint32_t seq;		/* odd while the rest changes */
 	uint32_t valid;		/* 0: ask the kernel */
