@@ -109,7 +109,7 @@ int abi_check_program(const char *path, char *why, size_t why_size);
 const struct vellum_host_ops *abi_host(void);
 
 /* Call before any thread is made: signals to Vellum are the program's. */
-void abi_take_signals(void);
+void abi_block_signals(void);
 
 /*
  * Run @args->path to its end; with it, all processes that it started are killed. SIGTERM and SIGINT are the

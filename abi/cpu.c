@@ -48,7 +48,7 @@ void pool_destroy(struct cpu_pool *pool)
 	free(pool);
 }
 
-static int find_free(const struct cpu_pool *pool, const struct task *t)
+static int find_free_cpu(const struct cpu_pool *pool, const struct task *t)
 {
 	int found = -1;
 
@@ -76,7 +76,7 @@ static void wait_for_cpu(struct cpu_pool *pool, struct task *t)
 }
 
 /* Take the FPU state of whoever left it there. Pool lock held. */
-static void evict(struct cpu_pool *pool, unsigned cpu)
+static void save_resident_fpu(struct cpu_pool *pool, unsigned cpu)
 {
 	struct task *resident = pool->slot[cpu].resident;
 
@@ -89,12 +89,12 @@ static void evict(struct cpu_pool *pool, unsigned cpu)
 }
 
 /* The CPU is ours; make it hold our state. Pool lock held. */
-static void move_in(struct cpu_pool *pool, struct task *t)
+static void load_task(struct cpu_pool *pool, struct task *t)
 {
 	struct cpu_slot *slot = &pool->slot[t->cpu];
 
 	if (slot->resident != t) {
-		evict(pool, (unsigned)t->cpu);
+		save_resident_fpu(pool, (unsigned)t->cpu);
 		slot->resident = t;
 		t->last_cpu = t->cpu;
 		t->load |= VCPU_LOAD_FPU | VCPU_LOAD_SEGMENTS;
@@ -116,11 +116,11 @@ void cpu_acquire(struct task *t)
 		return;
 	pthread_mutex_lock(&pool->lock);
 	if (t->cpu < 0)
-		t->cpu = pool->first ? -1 : find_free(pool, t);
+		t->cpu = pool->first ? -1 : find_free_cpu(pool, t);
 	if (t->cpu < 0)
 		wait_for_cpu(pool, t);
 	pool->slot[t->cpu].busy = true;
-	move_in(pool, t);
+	load_task(pool, t);
 	pthread_mutex_unlock(&pool->lock);
 }
 
@@ -138,7 +138,7 @@ void cpu_release(struct task *t)
 		if (!pool->first)
 			pool->last = &pool->first;
 		/* At once: we may be on another CPU before the waiter wakes. */
-		evict(pool, (unsigned)t->cpu);
+		save_resident_fpu(pool, (unsigned)t->cpu);
 		w->cpu = t->cpu;	/* stays busy, in other hands */
 		pthread_cond_signal(&w->cond);
 	} else {
@@ -148,7 +148,7 @@ void cpu_release(struct task *t)
 	pthread_mutex_unlock(&pool->lock);
 }
 
-bool cpu_wanted(struct cpu_pool *pool)
+bool cpu_has_waiters(struct cpu_pool *pool)
 {
 	return __atomic_load_n(&pool->nr_waiting, __ATOMIC_RELAXED) != 0;
 }
@@ -160,7 +160,7 @@ void cpu_save_fpu(struct task *t)
 
 	pthread_mutex_lock(&pool->lock);
 	if (t->last_cpu >= 0 && pool->slot[t->last_cpu].resident == t)
-		evict(pool, (unsigned)t->last_cpu);
+		save_resident_fpu(pool, (unsigned)t->last_cpu);
 	pthread_mutex_unlock(&pool->lock);
 }
 
@@ -174,7 +174,7 @@ void cpu_kick(struct task *t)
 	pthread_mutex_unlock(&pool->lock);
 }
 
-void pool_forget_task(struct cpu_pool *pool, struct task *t)
+void pool_drop_task(struct cpu_pool *pool, struct task *t)
 {
 	pthread_mutex_lock(&pool->lock);
 	for (unsigned i = 0; i < pool->machine->nr_cpus; i++)
@@ -184,7 +184,7 @@ void pool_forget_task(struct cpu_pool *pool, struct task *t)
 }
 
 /* Its last task left; no CPU may stand in its tables. */
-void pool_forget_mm(struct cpu_pool *pool, struct vellum_mm *mm)
+void pool_drop_mm(struct cpu_pool *pool, struct vellum_mm *mm)
 {
 	pthread_mutex_lock(&pool->lock);
 	for (unsigned i = 0; i < pool->machine->nr_cpus; i++)

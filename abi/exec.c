@@ -50,7 +50,7 @@ struct image {
 
 /* --- is it something that we run? --- */
 
-static int refuse(char *why, size_t size, const char *path, const char *what)
+static int reject(char *why, size_t size, const char *path, const char *what)
 {
 	snprintf(why, size, "%s: %s", path, what);
 	return STATUS_NOT_RUNNABLE;
@@ -66,23 +66,23 @@ static int check_header(const struct image *im, ssize_t have, char *why, size_t 
 	const Elf64_Ehdr *eh = &im->eh;
 
 	if (have < SELFMAG || memcmp(eh->e_ident, ELFMAG, SELFMAG))
-		return refuse(why, size, path, "not a program: neither ELF nor a script with #!");
+		return reject(why, size, path, "not a program: neither ELF nor a script with #!");
 	if (have < EI_NIDENT || (eh->e_ident[EI_CLASS] == ELFCLASS64 && have < (ssize_t)sizeof(*eh)))
-		return refuse(why, size, path, "truncated ELF file");
+		return reject(why, size, path, "truncated ELF file");
 	if (eh->e_ident[EI_CLASS] == ELFCLASS32)
-		return refuse(why, size, path, "32-bit program: only 64-bit x86-64 programs are supported");
+		return reject(why, size, path, "32-bit program: only 64-bit x86-64 programs are supported");
 	if (eh->e_ident[EI_CLASS] != ELFCLASS64 || eh->e_ident[EI_DATA] != ELFDATA2LSB ||
 	    eh->e_machine != EM_X86_64)
-		return refuse(why, size, path, "program for another machine than x86-64");
+		return reject(why, size, path, "program for another machine than x86-64");
 	if (eh->e_type != ET_EXEC && eh->e_type != ET_DYN)
-		return refuse(why, size, path, "ELF file that is no program");
+		return reject(why, size, path, "ELF file that is no program");
 	if (eh->e_phentsize != sizeof(Elf64_Phdr) || eh->e_phnum == 0 || eh->e_phnum > MAX_PHDRS)
-		return refuse(why, size, path, "ELF file with bad program headers");
+		return reject(why, size, path, "ELF file with bad program headers");
 	return 0;
 }
 
 /* Sizes and places that fit: no wrap, within user addresses, file bytes that exist. */
-static bool segment_ok(const Elf64_Phdr *ph, uint64_t file_size)
+static bool is_valid_segment(const Elf64_Phdr *ph, uint64_t file_size)
 {
 	if (ph->p_filesz > ph->p_memsz || ph->p_memsz >= VELLUM_TASK_SIZE ||
 	    ph->p_vaddr >= VELLUM_TASK_SIZE - ph->p_memsz)
@@ -98,18 +98,18 @@ static int check_segments(const struct image *im, char *why, size_t size, const 
 	bool any = false;
 
 	if (fstat(im->fd, &st))
-		return refuse(why, size, path, strerror(errno));
+		return reject(why, size, path, strerror(errno));
 	for (unsigned i = 0; i < im->eh.e_phnum; i++) {
 		if (im->ph[i].p_type == PT_INTERP)
-			return refuse(why, size, path, "dynamic program: only static ones are supported; "
+			return reject(why, size, path, "dynamic program: only static ones are supported; "
 						       "link it with -static");
 		if (im->ph[i].p_type != PT_LOAD)
 			continue;
-		if (!segment_ok(&im->ph[i], (uint64_t)st.st_size))
-			return refuse(why, size, path, "truncated or malformed ELF file");
+		if (!is_valid_segment(&im->ph[i], (uint64_t)st.st_size))
+			return reject(why, size, path, "truncated or malformed ELF file");
 		any = true;
 	}
-	return any ? 0 : refuse(why, size, path, "ELF file without loadable segments");
+	return any ? 0 : reject(why, size, path, "ELF file without loadable segments");
 }
 
 /* A regular file that may be executed. */
@@ -122,20 +122,20 @@ static bool is_executable(int fd)
 }
 
 /* Read and check the headers of an open file, @im->fd. 0, or 126 with a line in @why. */
-static int image_read(struct image *im, const char *path, char *why, size_t size)
+static int read_image(struct image *im, const char *path, char *why, size_t size)
 {
 	struct stat st;
 	ssize_t have;
 	int status;
 
 	if (!is_executable(im->fd))
-		return refuse(why, size, path,
+		return reject(why, size, path,
 			      fstat(im->fd, &st) == 0 && S_ISDIR(st.st_mode) ? "is a directory" :
 			      "permission denied: not an executable file");
 	have = pread(im->fd, &im->eh, sizeof(im->eh), 0);
 	status = check_header(im, have, why, size, path);
 	if (!status && !read_at(im->fd, im->ph, im->eh.e_phnum * sizeof(im->ph[0]), im->eh.e_phoff))
-		status = refuse(why, size, path, "truncated ELF file");
+		status = reject(why, size, path, "truncated ELF file");
 	return status ? status : check_segments(im, why, size, path);
 }
 
@@ -179,21 +179,21 @@ int abi_check_program(const char *path, char *why, size_t why_size)
 		close(im.fd);
 		path = interp;
 	}
-	status = image_read(&im, path, why, why_size);
+	status = read_image(&im, path, why, why_size);
 	close(im.fd);
 	return status;
 }
 
 /* --- loading --- */
 
-static uint32_t prot_of(const Elf64_Phdr *ph)
+static uint32_t segment_prot(const Elf64_Phdr *ph)
 {
 	return (ph->p_flags & PF_R ? VELLUM_PROT_READ : 0) | (ph->p_flags & PF_W ? VELLUM_PROT_WRITE : 0) |
 	       (ph->p_flags & PF_X ? VELLUM_PROT_EXEC : 0);
 }
 
-static int map(struct guest_mm *gmm, uint64_t addr, uint64_t len, uint32_t prot,
-	       struct vellum_mapping *mapping, uint64_t pgoff, uint32_t flags)
+static int map_range(struct guest_mm *gmm, uint64_t addr, uint64_t len, uint32_t prot,
+		     struct vellum_mapping *mapping, uint64_t pgoff, uint32_t flags)
 {
 	struct vellum_map_args args = { .size = sizeof(args),
 					.addr = addr,
@@ -234,13 +234,13 @@ static int load_segment(struct guest_mm *gmm, const struct image *im, const Elf6
 	int err = 0;
 
 	if (ph->p_filesz)
-		err = map(gmm, start, file_top - start, prot_of(ph), mapping, ph->p_offset / PAGE, 0);
+		err = map_range(gmm, start, file_top - start, segment_prot(ph), mapping, ph->p_offset / PAGE, 0);
 	else
 		file_top = start;
 	if (!err && mem_top > file_top)
-		err = map(gmm, file_top, mem_top - file_top, prot_of(ph), NULL, 0, 0);
+		err = map_range(gmm, file_top, mem_top - file_top, segment_prot(ph), NULL, 0, 0);
 	if (!err && ph->p_filesz && mem_end > file_end)
-		err = clear_tail(gmm, file_end, mem_end, prot_of(ph));
+		err = clear_tail(gmm, file_end, mem_end, segment_prot(ph));
 	return err;
 }
 
@@ -285,7 +285,7 @@ static uint64_t push_bytes(struct stack *s, const void *bytes, size_t len)
 	return s->sp;
 }
 
-static void word(struct stack *s, uint64_t value)
+static void append_word(struct stack *s, uint64_t value)
 {
 	if (s->nr < s->max)
 		s->words[s->nr++] = value;
@@ -296,11 +296,11 @@ static void word(struct stack *s, uint64_t value)
 static void push_strings(struct stack *s, char *const *strings)
 {
 	for (size_t i = 0; strings[i]; i++)
-		word(s, push_bytes(s, strings[i], strlen(strings[i]) + 1));
-	word(s, 0);
+		append_word(s, push_bytes(s, strings[i], strlen(strings[i]) + 1));
+	append_word(s, 0);
 }
 
-static size_t count(char *const *strings)
+static size_t count_strings(char *const *strings)
 {
 	size_t n = 0;
 
@@ -323,8 +323,8 @@ static void push_auxv(struct stack *s, const struct image *im, uint64_t random, 
 	};
 
 	for (size_t i = 0; i < sizeof(aux) / sizeof(aux[0]); i++) {
-		word(s, aux[i][0]);
-		word(s, aux[i][1]);
+		append_word(s, aux[i][0]);
+		append_word(s, aux[i][1]);
 	}
 }
 
@@ -335,7 +335,7 @@ static int build_stack(struct task *t, struct guest_mm *gmm, const struct image 
 	uint64_t random, execfn, platform, top;
 	unsigned char bytes[16];
 
-	s.max = count(argv) + count(envp) + 64;
+	s.max = count_strings(argv) + count_strings(envp) + 64;
 	s.words = calloc(s.max, sizeof(*s.words));
 	if (!s.words)
 		return -ENOMEM;
@@ -344,7 +344,7 @@ static int build_stack(struct task *t, struct guest_mm *gmm, const struct image 
 	random = push_bytes(&s, bytes, sizeof(bytes));
 	execfn = push_bytes(&s, path, strlen(path) + 1);
 	platform = push_bytes(&s, "x86_64", 7);
-	word(&s, count(argv));
+	append_word(&s, count_strings(argv));
 	push_strings(&s, argv);
 	push_strings(&s, envp);
 	push_auxv(&s, im, random, execfn, platform, t->kernel->args->machine->fpu_size);
@@ -382,8 +382,8 @@ static int map_stack(struct task *t, struct guest_mm *gmm, uint64_t args)
 	gmm->stack_end = STACK_TOP;
 	if (!size)
 		return -ENOMEM;
-	return map(gmm, gmm->stack_start, size, VELLUM_PROT_READ | VELLUM_PROT_WRITE, NULL, 0,
-		   VELLUM_MAP_GROWSDOWN);
+	return map_range(gmm, gmm->stack_start, size, VELLUM_PROT_READ | VELLUM_PROT_WRITE, NULL, 0,
+			 VELLUM_MAP_GROWSDOWN);
 }
 
 /* A new address space with the program in it. */
@@ -405,8 +405,8 @@ static int build_image(struct task *t, struct guest_mm *gmm, struct image *im, c
 }
 
 /* The point of no return: @t becomes the new program. */
-static void become(struct task *t, struct guest_mm *gmm, const struct image *im, const char *path,
-		   uint64_t sp)
+static void commit_exec(struct task *t, struct guest_mm *gmm, const struct image *im, const char *path,
+			uint64_t sp)
 {
 	struct guest_mm *old = t->gmm;
 	const char *slash = strrchr(path, '/');
@@ -415,12 +415,12 @@ static void become(struct task *t, struct guest_mm *gmm, const struct image *im,
 	if (old) {
 		cpu_release(t);
 		gmm_put(t, old);
-		task_release_vfork(t);
+		task_wake_vfork_parent(t);
 	}
-	pool_forget_task(t->kernel->pool, t);
+	pool_drop_task(t->kernel->pool, t);
 	t->last_cpu = -1;
-	fds_exec(t);
-	signal_exec(t);
+	fds_close_on_exec(t);
+	signal_reset_for_exec(t);
 	t->clear_child_tid = 0;
 	snprintf(t->comm, sizeof(t->comm), "%s", slash ? slash + 1 : path);
 	vcpu_state_init(&t->st, im->entry, sp);
@@ -450,11 +450,11 @@ static int load_image(struct task *t, struct image *im, const char *path, const 
 	gmm->loaded = true;
 	if (ob && ob->mm_start)
 		ob->mm_start(ob->arg, gmm);
-	become(t, gmm, im, path, sp);
+	commit_exec(t, gmm, im, path, sp);
 	return 0;
 }
 
-static void free_vector(char **argv)
+static void free_argv(char **argv)
 {
 	for (size_t i = 0; argv && argv[i]; i++)
 		free(argv[i]);
@@ -462,9 +462,9 @@ static void free_vector(char **argv)
 }
 
 /* @argv for a script's interpreter: interpreter, its argument, the script, the script's arguments. */
-static char **script_vector(const char *interp, const char *arg, const char *script, char *const *argv)
+static char **script_argv(const char *interp, const char *arg, const char *script, char *const *argv)
 {
-	size_t n = count(argv), at = 0;
+	size_t n = count_strings(argv), at = 0;
 	const char **from = calloc(n + 4, sizeof(*from));
 	char **out = calloc(n + 4, sizeof(*out));
 
@@ -478,7 +478,7 @@ static char **script_vector(const char *interp, const char *arg, const char *scr
 		for (size_t i = 0; i < at; i++) {
 			out[i] = strdup(from[i]);
 			if (!out[i]) {
-				free_vector(out);
+				free_argv(out);
 				out = NULL;
 				break;
 			}
@@ -505,7 +505,7 @@ static int load_file(struct task *t, int fd, const char *path, char *const *argv
 	im.fd = fd;
 	if (!is_executable(fd)) {
 		err = -EACCES;
-	} else if (image_read(&im, path, why, sizeof(why))) {
+	} else if (read_image(&im, path, why, sizeof(why))) {
 		/* The program only learns "exec format error": say what it is that we don't support. */
 		fprintf(stderr, "vellum: %s\n", printable(why, text, sizeof(text)));
 		err = -ENOEXEC;
@@ -543,9 +543,9 @@ int exec_load(struct task *t, const char *path, char *const *argv, char *const *
 			break;
 		close(fd);
 		fd = -1;
-		char **next = script_vector(interp, arg, script, vector ? vector : argv);
+		char **next = script_argv(interp, arg, script, vector ? vector : argv);
 
-		free_vector(vector);
+		free_argv(vector);
 		vector = next;
 		if (!vector || depth == MAX_SCRIPTS) {
 			err = vector ? -ELOOP : -ENOMEM;
@@ -555,6 +555,6 @@ int exec_load(struct task *t, const char *path, char *const *argv, char *const *
 	}
 	if (!err)
 		err = fd < 0 ? fd : load_file(t, fd, script, vector ? vector : argv, envp);
-	free_vector(vector);
+	free_argv(vector);
 	return err;
 }

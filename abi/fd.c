@@ -31,7 +31,7 @@ static bool is_local(int host_fd)
 	return false;
 }
 
-void file_flags_changed(struct file *file)
+void file_update_flags(struct file *file)
 {
 	int flags = fcntl(file->fd, F_GETFL);
 	struct stat st;
@@ -46,11 +46,11 @@ struct file *file_open(struct kernel *k, int host_fd)
 	struct stat st;
 	int err = ENFILE;
 
-	if (hostfd_take(1)) {
+	if (hostfd_reserve(1)) {
 		file = calloc(1, sizeof(*file));
 		err = ENOMEM;
 		if (!file)
-			hostfd_give(1);
+			hostfd_release(1);
 	}
 	if (!file) {
 		close(host_fd);
@@ -68,7 +68,7 @@ struct file *file_open(struct kernel *k, int host_fd)
 		file->ino = st.st_ino;
 		file->memfd = memfd_get(filemaps_memfds(k->filemaps), st.st_dev, st.st_ino);
 	}
-	file_flags_changed(file);
+	file_update_flags(file);
 	return file;
 }
 
@@ -83,7 +83,7 @@ void file_put(struct file *file)
 		close(file->fd);
 		memfd_put(file->memfd);
 		free(file->unread);
-		hostfd_give(1);
+		hostfd_release(1);
 		free(file);
 	}
 }
@@ -96,7 +96,7 @@ struct unread {
 };
 
 /* In front of what is there already. Without memory for them they are lost. */
-void file_unread(struct file *file, const void *bytes, size_t len)
+void file_put_unread(struct file *file, const void *bytes, size_t len)
 {
 	struct unread *old, *u;
 
@@ -114,7 +114,7 @@ void file_unread(struct file *file, const void *bytes, size_t len)
 	pthread_mutex_unlock(&file->kernel->unread_lock);
 }
 
-size_t file_take_unread(struct file *file, void *bytes, size_t len)
+size_t file_read_unread(struct file *file, void *bytes, size_t len)
 {
 	struct unread *u;
 	size_t n = 0;
@@ -156,7 +156,7 @@ static int fd_limit(const struct task *t)
 	return (int)rlimit_of(t, RLIMIT_NOFILE);
 }
 
-int fd_room(struct task *t, unsigned nr)
+int fd_check_room(struct task *t, unsigned nr)
 {
 	unsigned numbers = 0;
 
@@ -164,9 +164,9 @@ int fd_room(struct task *t, unsigned nr)
 		numbers += !t->fds[fd].file;
 	if (numbers < nr)
 		return -EMFILE;
-	if (!hostfd_take(nr))
+	if (!hostfd_reserve(nr))
 		return -ENFILE;
-	hostfd_give(nr);
+	hostfd_release(nr);
 	return 0;
 }
 
@@ -218,7 +218,7 @@ static void close_fd(struct task *t, int fd)
 		file_put(file);
 }
 
-void fds_exec(struct task *t)
+void fds_close_on_exec(struct task *t)
 {
 	for (int fd = 0; fd < MAX_FDS; fd++)
 		if (t->fds[fd].cloexec)
@@ -232,7 +232,7 @@ void fds_close_all(struct task *t)
 	if (t->cwd >= 0)
 		close(t->cwd);
 	t->cwd = -1;
-	hostfd_give_task();
+	hostfd_release_task();
 }
 
 /* Of some files it waits until all is sent. */
@@ -245,10 +245,10 @@ int64_t sys_close(struct task *t, int fd)
 		return -EBADF;
 	waits = file->waits;
 	if (waits)
-		block_begin(t);
+		host_call_begin(t);
 	close_fd(t, fd);
 	if (waits)
-		block_end(t);
+		host_call_end(t);
 	return 0;
 }
 

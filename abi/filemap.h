@@ -48,7 +48,7 @@ struct filemap {
 	uint64_t limit;			/* io_lock: the host file's size: nothing is written beyond */
 	bool fine_times;		/* each change after a look gets a time of its own */
 	struct file_note note;		/* io_lock: as last looked at, or left by ourselves */
-	char *sealed;			/* io_lock; F_SEAL_FUTURE_WRITE: mapped before; never stored to by ourselves */
+	char *sealed_map;			/* io_lock; F_SEAL_FUTURE_WRITE: mapped before; never stored to by ourselves */
 	size_t sealed_len;
 	uint64_t nr_failed;		/* io_lock: pages that could not be written and are dirty still */
 	int failure;			/* errno of the last of them */
@@ -63,16 +63,16 @@ int filemap_get(struct kernel *k, int host_fd, bool for_writing, struct vellum_m
 /* The object of a regular file, if it has one: with a reference on its mapping. NULL: none. */
 struct filemap *filemap_find(const struct file *file);
 /* The file whose object it is, referenced; NULL: it is no file's. */
-struct filemap *filemap_of(struct filemaps *all, const struct vellum_mapping *mapping);
+struct filemap *filemap_of_mapping(struct filemaps *filemaps, const struct vellum_mapping *mapping);
 void filemap_put(struct filemap *fm);
-/* The same for a call that changes the file. If it has none, it gets none before filemap_end(). */
-struct filemap *filemap_begin(const struct file *file);
-void filemap_end(const struct file *file, struct filemap *fm);
+/* The same for a call that changes the file. If it has none, it gets none before filemap_end_change(). */
+struct filemap *filemap_begin_change(const struct file *file);
+void filemap_end_change(const struct file *file, struct filemap *fm);
 
 /* Lets go of files that nobody has a name for any more, nor maps. True: there were some. */
-bool filemap_make_room(struct filemaps *all);
+bool filemaps_drop_unlinked(struct filemaps *filemaps);
 /* memfd_reserve(), and again as long as that makes room. */
-bool filemap_reserve(struct filemaps *all, struct memfd *memfd, uint64_t more);
+bool filemap_reserve(struct filemaps *filemaps, struct memfd *memfd, uint64_t more);
 
 /* --- filemap_note.c: did others change the file? --- */
 int filemap_note_init(struct filemap *fm);	/* 0, or -1: the file cannot be looked at */
@@ -80,21 +80,21 @@ int filemap_note_init(struct filemap *fm);	/* 0, or -1: the file cannot be looke
  * Around what we do to the host's file: unless others changed it too, that is nothing to notice later.
  * io_lock held. The first returns what the second wants.
  */
-bool filemap_unchanged(struct filemap *fm);
-void filemap_changed(struct filemap *fm, bool was_unchanged);
+bool filemap_note_begin(struct filemap *fm);
+void filemap_note_end(struct filemap *fm, bool was_unchanged);
 /* Changed by others since we looked: what is cached and clean is not the file's any more. */
 void filemap_revalidate(struct filemap *fm);
 
 /* The list of @k's files, empty, and the background step that writes them back. NULL: no memory. */
 struct filemaps *filemaps_start(struct kernel *k);
 /* Stop the background step, write all files back, empty the list. The list is freed with its last mapping. */
-void filemaps_stop(struct filemaps *all);
-struct memfds *filemaps_memfds(struct filemaps *all);
-void filemaps_put(struct filemaps *all);
-void filemaps_count_writable(struct filemaps *all, int change);
+void filemaps_stop(struct filemaps *filemaps);
+struct memfds *filemaps_memfds(struct filemaps *filemaps);
+void filemaps_put(struct filemaps *filemaps);
+void filemaps_count_writable(struct filemaps *filemaps, int change);
 /* After an unmap: write back files that no mapping can store to any more. */
-void filemaps_unmapped(struct filemaps *all);
-void filemaps_sync(struct filemaps *all);
+void filemaps_writeback_unmapped(struct filemaps *filemaps);
+void filemaps_sync(struct filemaps *filemaps);
 
 /* filemap_io.c: system calls on a file that may be mapped; as the host's calls, but negative errno */
 int64_t filemap_read(const struct file *file, struct bounce *b, int64_t offset);	/* offset -1: its own */
@@ -103,8 +103,8 @@ int filemap_truncate(const struct file *file, off_t size);
 int filemap_fallocate(const struct file *file, int mode, off_t offset, off_t len);
 int filemap_fsync(const struct file *file, bool data_only);
 int filemap_add_seals(const struct file *file, unsigned seals);
-void filemap_opened(const struct file *file);
+void filemap_revalidate_file(const struct file *file);
 /* The file's bytes as a program would find them, 0 beyond the end. */
-void filemap_page(struct filemap *fm, uint64_t pgoff, void *buf);
+void filemap_read_page(struct filemap *fm, uint64_t pgoff, void *buf);
 
 #endif

@@ -23,7 +23,7 @@ static int64_t host_write(const struct file *file, const struct bounce *b, int64
 
 	do
 		n = bounce_io(file->fd, b, offset, OUT);
-	while (n == -ENOSPC && filemap_make_room(file->kernel->filemaps));
+	while (n == -ENOSPC && filemaps_drop_unlinked(file->kernel->filemaps));
 	return n;
 }
 
@@ -65,7 +65,7 @@ static int64_t write_start(const struct file *file, int64_t offset)
 	return offset >= 0 ? offset : lseek(file->fd, 0, SEEK_CUR);
 }
 
-static void set_limit(struct filemap *fm, uint64_t end)
+static void raise_limit(struct filemap *fm, uint64_t end)
 {
 	if (end > fm->limit)
 		fm->limit = end;
@@ -80,16 +80,16 @@ static int64_t write_mapped(struct filemap *fm, const struct file *file, const s
 {
 	uint64_t size = vellum_mapping_size(fm->mapping);
 	int64_t start = write_start(file, offset), n;
-	bool grows = start >= 0 && len && (uint64_t)start + len > size, ours;
+	bool grows = start >= 0 && len && (uint64_t)start + len > size, unchanged;
 
 	if (grows)
 		vellum_mapping_set_size(fm->mapping, (uint64_t)start + len);
 	pthread_mutex_lock(&fm->io_lock);
-	ours = filemap_unchanged(fm);
+	unchanged = filemap_note_begin(fm);
 	n = host_write(file, b, offset);
-	filemap_changed(fm, ours);
+	filemap_note_end(fm, unchanged);
 	if (n > 0 && start >= 0) {
-		set_limit(fm, (uint64_t)start + (uint64_t)n);
+		raise_limit(fm, (uint64_t)start + (uint64_t)n);
 		vellum_mapping_update(fm->mapping, (uint64_t)start, b->bytes, (uint64_t)n);
 	}
 	pthread_mutex_unlock(&fm->io_lock);
@@ -108,7 +108,7 @@ int64_t filemap_write(const struct file *file, const struct bounce *b, size_t le
 
 	if (!filemap_reserve(file->kernel->filemaps, file->memfd, len))
 		return -ENOSPC;
-	fm = filemap_begin(file);
+	fm = filemap_begin_change(file);
 	if (!fm) {
 		n = host_write(file, b, offset);
 	} else {
@@ -116,7 +116,7 @@ int64_t filemap_write(const struct file *file, const struct bounce *b, size_t le
 		n = write_mapped(fm, file, b, len, offset);
 		pthread_mutex_unlock(&fm->size_lock);
 	}
-	filemap_end(file, fm);
+	filemap_end_change(file, fm);
 	memfd_settle(file->memfd, file->fd, len);
 	return n;
 }
@@ -132,14 +132,14 @@ static void update_zeros(struct filemap *fm, uint64_t start, uint64_t end)
 static int truncate_mapped(struct filemap *fm, int fd, off_t size)
 {
 	uint64_t page_end = ((uint64_t)size + VELLUM_PAGE_SIZE - 1) & ~(VELLUM_PAGE_SIZE - 1ull);
-	bool ours;
+	bool unchanged;
 	int err;
 
 	/* From here on no page that is written back makes the file longer again. */
 	pthread_mutex_lock(&fm->io_lock);
-	ours = filemap_unchanged(fm);
+	unchanged = filemap_note_begin(fm);
 	err = ftruncate(fd, size) ? -errno : 0;
-	filemap_changed(fm, ours);
+	filemap_note_end(fm, unchanged);
 	if (!err) {
 		fm->limit = (uint64_t)size;
 		update_zeros(fm, (uint64_t)size, page_end);	/* if it gets shorter */
@@ -150,7 +150,7 @@ static int truncate_mapped(struct filemap *fm, int fd, off_t size)
 
 int filemap_truncate(const struct file *file, off_t size)
 {
-	struct filemap *fm = filemap_begin(file);
+	struct filemap *fm = filemap_begin_change(file);
 	int err;
 
 	if (!fm) {
@@ -160,7 +160,7 @@ int filemap_truncate(const struct file *file, off_t size)
 		err = truncate_mapped(fm, file->fd, size);
 		pthread_mutex_unlock(&fm->size_lock);
 	}
-	filemap_end(file, fm);
+	filemap_end_change(file, fm);
 	memfd_settle(file->memfd, file->fd, 0);
 	return err;
 }
@@ -197,14 +197,14 @@ static int fallocate_mapped(struct filemap *fm, int fd, int mode, off_t offset, 
 	int err = vellum_mapping_writeback(fm->mapping, 0, ~0ull, NULL);
 	uint64_t end = (uint64_t)offset + (uint64_t)len;
 	struct stat st;
-	bool ours;
+	bool unchanged;
 
 	if (err)
 		return err;
 	pthread_mutex_lock(&fm->io_lock);
-	ours = filemap_unchanged(fm);
+	unchanged = filemap_note_begin(fm);
 	err = fallocate(fd, mode, offset, len) ? -errno : 0;
-	filemap_changed(fm, ours);
+	filemap_note_end(fm, unchanged);
 	if (fstat(fd, &st) == 0)
 		fm->limit = (uint64_t)st.st_size;
 	if (!err && (mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE)))
@@ -226,7 +226,7 @@ int filemap_fallocate(const struct file *file, int mode, off_t offset, off_t len
 
 	if (more && !filemap_reserve(file->kernel->filemaps, file->memfd, more))
 		return -ENOSPC;
-	fm = filemap_begin(file);
+	fm = filemap_begin_change(file);
 	if (!fm) {
 		err = fallocate(file->fd, mode, offset, len) ? -errno : 0;
 	} else {
@@ -234,7 +234,7 @@ int filemap_fallocate(const struct file *file, int mode, off_t offset, off_t len
 		err = fallocate_mapped(fm, file->fd, mode, offset, len);
 		pthread_mutex_unlock(&fm->size_lock);
 	}
-	filemap_end(file, fm);
+	filemap_end_change(file, fm);
 	memfd_settle(file->memfd, file->fd, more);
 	return err;
 }
@@ -262,13 +262,13 @@ int filemap_fsync(const struct file *file, bool data_only)
  * host takes no write(2) after it, and no new mapping. Those of programs may reach beyond the file's end, and
  * it may grow: so does ours, as far as there are addresses. 0 or a negative errno.
  */
-static int keep_writable(struct filemap *fm)
+static int map_for_writeback(struct filemap *fm)
 {
 	uint64_t least = (fm->limit | (VELLUM_PAGE_SIZE - 1)) + 1, len = MAX_SEALED_BYTES;
 	void *at = MAP_FAILED;
 
 	pthread_mutex_lock(&fm->io_lock);
-	if (fm->write_fd < 0 || fm->sealed) {
+	if (fm->write_fd < 0 || fm->sealed_map) {
 		pthread_mutex_unlock(&fm->io_lock);
 		return 0;
 	}
@@ -276,18 +276,18 @@ static int keep_writable(struct filemap *fm)
 		at = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fm->write_fd, 0);
 		fm->sealed_len = len;
 	}
-	fm->sealed = at == MAP_FAILED ? NULL : at;
+	fm->sealed_map = at == MAP_FAILED ? NULL : at;
 	pthread_mutex_unlock(&fm->io_lock);
 	return at == MAP_FAILED ? -ENOMEM : 0;
 }
 
 /* No writable mapping is left, and all is written: the host would refuse F_SEAL_WRITE for our own mapping. */
-static void drop_writable(struct filemap *fm)
+static void unmap_for_writeback(struct filemap *fm)
 {
 	pthread_mutex_lock(&fm->io_lock);
-	if (fm->sealed)
-		munmap(fm->sealed, fm->sealed_len);
-	fm->sealed = NULL;
+	if (fm->sealed_map)
+		munmap(fm->sealed_map, fm->sealed_len);
+	fm->sealed_map = NULL;
 	pthread_mutex_unlock(&fm->io_lock);
 }
 
@@ -295,7 +295,7 @@ static void drop_writable(struct filemap *fm)
  * Ours come first: a mapping through which the object may be written forbids F_SEAL_WRITE. They cannot be
  * taken back, so what the host will refuse is refused here.
  */
-static int seal_object(struct filemap *fm, const struct file *file, unsigned seals)
+static int add_core_seals(struct filemap *fm, const struct file *file, unsigned seals)
 {
 	int flags = fcntl(file->fd, F_GETFL), err = 0;
 
@@ -306,20 +306,20 @@ static int seal_object(struct filemap *fm, const struct file *file, unsigned sea
 	if (seals & ~HOST_SEALS)
 		return -EINVAL;
 	if (seals & VELLUM_SEAL_FUTURE_WRITE)
-		err = keep_writable(fm);
+		err = map_for_writeback(fm);
 	if (!err)
 		err = vellum_mapping_add_seals(fm->mapping, seals & CORE_SEALS);
 	if (!err)
 		err = vellum_mapping_writeback(fm->mapping, 0, ~0ull, NULL);
 	if (!err && (seals & VELLUM_SEAL_WRITE))
-		drop_writable(fm);
+		unmap_for_writeback(fm);
 	return err;
 }
 
 int filemap_add_seals(const struct file *file, unsigned seals)
 {
 	struct filemap *fm = filemap_find(file);
-	int err = fm ? seal_object(fm, file, seals) : 0;
+	int err = fm ? add_core_seals(fm, file, seals) : 0;
 
 	if (!err && fcntl(file->fd, F_ADD_SEALS, seals))
 		err = -errno;
@@ -327,7 +327,7 @@ int filemap_add_seals(const struct file *file, unsigned seals)
 	return err;
 }
 
-void filemap_page(struct filemap *fm, uint64_t pgoff, void *buf)
+void filemap_read_page(struct filemap *fm, uint64_t pgoff, void *buf)
 {
 	uint64_t offset = pgoff * VELLUM_PAGE_SIZE;
 	ssize_t n;

@@ -42,13 +42,13 @@ static bool has_fine_times(int fd)
 }
 
 /* To compare: times that programs set far from now wrap around. */
-static uint64_t ns_of(const struct timespec *ts)
+static uint64_t timestamp_ns(const struct timespec *ts)
 {
 	return (uint64_t)ts->tv_sec * NS_PER_SEC + (uint64_t)ts->tv_nsec;
 }
 
 /* 0 or -1. */
-static int take_note(const struct filemap *fm, struct file_note *note)
+static int read_note(const struct filemap *fm, struct file_note *note)
 {
 	struct timespec before;
 	struct stat st;
@@ -56,40 +56,40 @@ static int take_note(const struct filemap *fm, struct file_note *note)
 	clock_gettime(CLOCK_REALTIME_COARSE, &before);
 	if (fstat(fm->fd, &st))
 		return -1;
-	*note = (struct file_note){ .size = (uint64_t)st.st_size, .mtime = ns_of(&st.st_mtim),
-				    .ctime = ns_of(&st.st_ctim) };
+	*note = (struct file_note){ .size = (uint64_t)st.st_size, .mtime = timestamp_ns(&st.st_mtim),
+				    .ctime = timestamp_ns(&st.st_ctim) };
 	note->racy = !fm->fine_times &&
-		     (int64_t)(ns_of(&before) - note->ctime) < (st.st_ctim.tv_nsec ? TICK_NS : COARSE_NS);
+		     (int64_t)(timestamp_ns(&before) - note->ctime) < (st.st_ctim.tv_nsec ? TICK_NS : COARSE_NS);
 	return 0;
 }
 
 int filemap_note_init(struct filemap *fm)
 {
 	fm->fine_times = has_fine_times(fm->fd);
-	return take_note(fm, &fm->note);
+	return read_note(fm, &fm->note);
 }
 
-static bool same_bytes_claimed(const struct file_note *a, const struct file_note *b)
+static bool same_size_and_mtime(const struct file_note *a, const struct file_note *b)
 {
 	return a->size == b->size && a->mtime == b->mtime;
 }
 
-bool filemap_unchanged(struct filemap *fm)
+bool filemap_note_begin(struct filemap *fm)
 {
 	struct file_note now;
 
-	if (take_note(fm, &now) || !same_bytes_claimed(&now, &fm->note))
+	if (read_note(fm, &now) || !same_size_and_mtime(&now, &fm->note))
 		return false;
 	fm->note.racy |= now.ctime != fm->note.ctime;
 	return true;
 }
 
 /* Whether others changed the file before us, unseen, stays unknown. */
-void filemap_changed(struct filemap *fm, bool was_unchanged)
+void filemap_note_end(struct filemap *fm, bool was_unchanged)
 {
 	bool racy = fm->note.racy;
 
-	if (!was_unchanged || take_note(fm, &fm->note))
+	if (!was_unchanged || read_note(fm, &fm->note))
 		return;
 	fm->note.racy |= racy;
 }
@@ -101,8 +101,8 @@ static bool is_changed(struct filemap *fm, uint64_t *size)
 	struct file_note now;
 
 	pthread_mutex_lock(&fm->io_lock);
-	if (take_note(fm, &now) == 0) {
-		differs = !same_bytes_claimed(&now, &fm->note);
+	if (read_note(fm, &now) == 0) {
+		differs = !same_size_and_mtime(&now, &fm->note);
 		/* Anybody may set mtime; and ctime changes with names and rights, too. */
 		doubtful = fm->note.racy || now.ctime != fm->note.ctime;
 		if (differs)

@@ -15,7 +15,7 @@
 void abi_mapping_name(const struct guest_mm *gmm, const struct vellum_vma_info *info,
 		      char name[ABI_MAX_NAME])
 {
-	struct filemap *fm = info->mapping ? filemap_of(gmm->kernel->filemaps, info->mapping) : NULL;
+	struct filemap *fm = info->mapping ? filemap_of_mapping(gmm->kernel->filemaps, info->mapping) : NULL;
 
 	snprintf(name, ABI_MAX_NAME, "%s", fm ? fm->path : "");
 	filemap_put(fm);
@@ -32,7 +32,7 @@ void abi_mapping_name(const struct guest_mm *gmm, const struct vellum_vma_info *
 
 bool abi_is_file(const struct guest_mm *gmm, const struct vellum_vma_info *info)
 {
-	struct filemap *fm = info->mapping ? filemap_of(gmm->kernel->filemaps, info->mapping) : NULL;
+	struct filemap *fm = info->mapping ? filemap_of_mapping(gmm->kernel->filemaps, info->mapping) : NULL;
 
 	filemap_put(fm);
 	return fm != NULL;
@@ -42,11 +42,11 @@ bool abi_is_file(const struct guest_mm *gmm, const struct vellum_vma_info *info)
 void abi_absent_page(const struct guest_mm *gmm, const struct vellum_vma_info *info, uint64_t addr, void *buf)
 {
 	uint64_t pgoff = info->pgoff + (addr - info->start) / PAGE;
-	struct filemap *fm = info->mapping ? filemap_of(gmm->kernel->filemaps, info->mapping) : NULL;
+	struct filemap *fm = info->mapping ? filemap_of_mapping(gmm->kernel->filemaps, info->mapping) : NULL;
 
 	memset(buf, 0, PAGE);
 	if (fm)
-		filemap_page(fm, pgoff, buf);
+		filemap_read_page(fm, pgoff, buf);
 	else if (info->mapping)
 		vellum_mapping_read(info->mapping, pgoff * PAGE, buf, PAGE);	/* also what is swapped out */
 	filemap_put(fm);
@@ -75,7 +75,7 @@ static bool next_in_file(const struct filemap *fm, uint64_t *start, uint64_t *en
 
 bool abi_next_data(const struct guest_mm *gmm, const struct vellum_vma_info *info, uint64_t *first, uint64_t *end)
 {
-	struct filemap *fm = filemap_of(gmm->kernel->filemaps, info->mapping);
+	struct filemap *fm = filemap_of_mapping(gmm->kernel->filemaps, info->mapping);
 	uint64_t start = *first * PAGE, stop = 0, cached = *first;
 	/* The cache first: what is written back and dropped meanwhile is in the file by then. */
 	bool has = vellum_mapping_next(info->mapping, &cached) == 0, in_file = fm && next_in_file(fm, &start, &stop);

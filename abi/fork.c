@@ -11,12 +11,12 @@
 #define THREAD_STACK (256 << 10)	/* bytes */
 
 /* What @parent is and gets at the moment when others see @t: no signal to all of a group misses it. kernel->lock held. */
-static int join(struct task *t, struct task *parent)
+static int inherit_ids(struct task *t, struct task *parent)
 {
 	struct kernel *k = t->kernel;
 
 	parent->forking = false;
-	if (signal_kills(parent))
+	if (signal_fatal_pending(parent))
 		return -ERESTARTNOINTR;		/* it never will */
 	t->ppid = parent->pid;
 	t->pgid = parent->pgid;
@@ -37,7 +37,7 @@ int task_start(struct task *t, struct task *parent)
 	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
 	pthread_attr_setstacksize(&attr, THREAD_STACK);
 	pthread_mutex_lock(&k->lock);	/* it waits for this before its first step: thread is set by then */
-	err = parent ? join(t, parent) : 0;
+	err = parent ? inherit_ids(t, parent) : 0;
 	if (!err && pthread_create(&t->thread, &attr, task_main, t))
 		err = -EAGAIN;
 	if (!err) {
@@ -100,7 +100,7 @@ static int copy_task(struct task *child, struct task *parent)
 }
 
 /* The task never ran and is in no list. */
-void task_abandon(struct task *t)
+void task_discard(struct task *t)
 {
 	struct kernel *k = t->kernel;
 
@@ -119,7 +119,7 @@ static void wait_vfork(struct task *parent)
 
 	cpu_release(parent);
 	pthread_mutex_lock(&k->lock);
-	while (!parent->vfork_done && !signal_kills(parent))
+	while (!parent->vfork_done && !signal_fatal_pending(parent))
 		pthread_cond_wait(&k->changed, &k->lock);
 	for (struct task *t = k->tasks; t; t = t->next)
 		if (t->vfork_parent == parent)
@@ -150,7 +150,7 @@ static void end_fork(struct task *parent)
 
 static int make_child(struct task *parent, uint64_t flags, uint64_t stack, uint64_t child_tid)
 {
-	struct task *child = task_create(parent->kernel, rlimit_tasks(parent));
+	struct task *child = task_create(parent->kernel, rlimit_nproc(parent));
 	uint32_t tid;
 	int err, pid;
 
@@ -175,7 +175,7 @@ static int make_child(struct task *parent, uint64_t flags, uint64_t stack, uint6
 		err = task_start(child, parent);
 	}
 	if (err) {
-		task_abandon(child);
+		task_discard(child);
 		return err;
 	}
 	return pid;

@@ -99,7 +99,7 @@ static bool may_open_in_proc(const char *path)
 }
 
 /* What the host calls an opened file. False: it has no name that fits. */
-static bool name_of(int fd, char *name, size_t size)
+static bool host_path(int fd, char *name, size_t size)
 {
 	char link[FD_NAME_BYTES];
 	ssize_t n = readlink(path_fd_name(fd, link), name, size - 1);
@@ -134,7 +134,7 @@ int kernel_fs_check(int fd, int flags)
 
 	if (access == NONE || (is_memory_device(fd) && !(flags & O_PATH)))
 		return -EACCES;
-	if (access == BY_NAME && (!name_of(fd, name, sizeof(name)) || !may_open_in_proc(name)))
+	if (access == BY_NAME && (!host_path(fd, name, sizeof(name)) || !may_open_in_proc(name)))
 		return -ENOENT;
 	return access != ANY && writes ? -EACCES : 0;
 }
@@ -158,7 +158,7 @@ long kernel_fs_filter_names(int fd, char *buf, long bytes)
 
 	if (bytes <= 0 || access_of(fd) != BY_NAME)
 		return bytes;
-	if (!name_of(fd, path, PATH_BYTES))
+	if (!host_path(fd, path, PATH_BYTES))
 		return 0;
 	dir = strlen(path);
 	for (long at = 0; at < bytes;) {

@@ -57,7 +57,7 @@ static const char *skip_own_directory(const struct task *t, const char *path)
 }
 
 /* "/proc/self/REST", or what means the same: REST, else NULL. */
-static const char *proc_self_rest(const struct task *t, const char *path)
+static const char *strip_proc_self(const struct task *t, const char *path)
 {
 	const char *rest = skip_own_directory(t, path);
 
@@ -80,9 +80,9 @@ static const char *standard_stream(const char *path)
 }
 
 /* A path that means the program: what of it, or NULL for an ordinary path. */
-static const char *own_rest(const struct task *t, const char *path)
+static const char *strip_own_prefix(const struct task *t, const char *path)
 {
-	const char *rest = proc_self_rest(t, path);
+	const char *rest = strip_proc_self(t, path);
 
 	return rest ? rest : standard_stream(path);
 }
@@ -112,7 +112,7 @@ bool path_own_link(const struct task *t, const char *path, char link[PATH_BYTES]
 	rest = proc ? skip_component(proc, "thread-self") : NULL;
 	if (rest && !*rest)
 		return snprintf(link, PATH_BYTES, "%d/task/%d", t->pid, t->pid) > 0;
-	rest = own_rest(t, path);
+	rest = strip_own_prefix(t, path);
 	if (rest && !strcmp(rest, "exe"))
 		return snprintf(link, PATH_BYTES, "%s", t->gmm->exe) > 0;
 	return false;
@@ -121,7 +121,7 @@ bool path_own_link(const struct task *t, const char *path, char link[PATH_BYTES]
 /* --- opening --- */
 
 /* Where a relative path starts. */
-static int start_of(struct task *t, int64_t dirfd, const char *path)
+static int start_directory(struct task *t, int64_t dirfd, const char *path)
 {
 	return (int)dirfd == AT_FDCWD || path[0] == '/' ? t->cwd : fd_host(t, (uint32_t)dirfd);
 }
@@ -135,10 +135,10 @@ static int open_checked(struct task *t, int dir, const char *path, uint64_t flag
 		return -EBADF;
 	if (flags & (O_CREAT | __O_TMPFILE))
 		how.mode = mode & ALLPERMS;
-	block_begin(t);			/* a FIFO waits for its other end, a path may lead through a server's files */
+	host_call_begin(t);			/* a FIFO waits for its other end, a path may lead through a server's files */
 	fd = (int)syscall(SYS_openat2, dir, path, &how, sizeof(how));
 	err = fd < 0 ? -errno : 0;
-	block_end(t);
+	host_call_end(t);
 	if (err)
 		return err == -EINTR ? -ERESTARTSYS : err;
 	err = kernel_fs_check(fd, (int)flags);
@@ -148,15 +148,15 @@ static int open_checked(struct task *t, int dir, const char *path, uint64_t flag
 }
 
 /* The object behind a descriptor of the host, opened anew: with rights that the descriptor may not have. */
-static int open_again(struct task *t, int host, int flags, mode_t mode)
+static int reopen(struct task *t, int host, int flags, mode_t mode)
 {
 	char link[FD_NAME_BYTES];
 	int fd, err;
 
-	block_begin(t);
+	host_call_begin(t);
 	fd = open(path_fd_name(host, link), flags | O_CLOEXEC, mode);
 	err = fd < 0 ? -errno : 0;
-	block_end(t);
+	host_call_end(t);
 	if (err)
 		return err == -EINTR ? -ERESTARTSYS : err;
 	err = kernel_fs_check(fd, flags);
@@ -166,7 +166,7 @@ static int open_again(struct task *t, int host, int flags, mode_t mode)
 }
 
 /* What the program's own procfs file stands for; of the rest, the host's list tells which are the same for it. */
-static int open_own(struct task *t, const char *rest, int flags, mode_t mode)
+static int open_own_file(struct task *t, const char *rest, int flags, mode_t mode)
 {
 	char path[PATH_BYTES + 16];
 	int host = own_descriptor(t, rest);
@@ -174,11 +174,11 @@ static int open_own(struct task *t, const char *rest, int flags, mode_t mode)
 	if (host == -ENOENT)
 		return -ENOENT;
 	if (host >= 0)
-		return open_again(t, host, flags, mode);
+		return reopen(t, host, flags, mode);
 	if (!strcmp(rest, "exe"))
 		return open_checked(t, t->cwd, t->gmm->exe, (uint64_t)flags, mode);
 	if (!strcmp(rest, "cwd"))
-		return open_again(t, t->cwd, flags, mode);
+		return reopen(t, t->cwd, flags, mode);
 	snprintf(path, sizeof(path), "/proc/self/%s", rest);
 	return open_checked(t, t->cwd, path, (uint64_t)flags, mode);
 }
@@ -189,14 +189,14 @@ int path_open(struct task *t, int64_t dirfd, const char *path, int flags, mode_t
 	const int known = O_ACCMODE | O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_APPEND | O_NONBLOCK |
 			  O_DSYNC | O_DIRECT | O_LARGEFILE | O_DIRECTORY | O_NOFOLLOW | O_NOATIME | O_SYNC |
 			  O_PATH | O_TMPFILE;
-	const char *rest = own_rest(t, path);
+	const char *rest = strip_own_prefix(t, path);
 
 	if (flags & O_PATH)
 		flags &= O_PATH | O_DIRECTORY | O_NOFOLLOW;
 	flags &= known;
 	if (rest)
-		return open_own(t, rest, flags & ~O_NOFOLLOW, mode);
-	return open_checked(t, start_of(t, dirfd, path), path, (uint64_t)(unsigned)flags, mode);
+		return open_own_file(t, rest, flags & ~O_NOFOLLOW, mode);
+	return open_checked(t, start_directory(t, dirfd, path), path, (uint64_t)(unsigned)flags, mode);
 }
 
 int path_object(struct task *t, int64_t dirfd, uint64_t addr, int flags)
@@ -233,7 +233,7 @@ int path_parent(struct task *t, int64_t dirfd, uint64_t addr, char name[PATH_BYT
 		return err;
 	if (!path[0])
 		return -ENOENT;
-	if (own_rest(t, path))
+	if (strip_own_prefix(t, path))
 		return -EACCES;
 	end = strlen(path);
 	while (end > 1 && path[end - 1] == '/')		/* they stay with the name: "must be a directory" */
@@ -242,7 +242,7 @@ int path_parent(struct task *t, int64_t dirfd, uint64_t addr, char name[PATH_BYT
 		at--;
 	snprintf(name, PATH_BYTES, "%s", path[at] ? path + at : ".");
 	path[at] = 0;
-	dir = open_checked(t, start_of(t, dirfd, path), path[0] ? path : ".", O_PATH | O_DIRECTORY, 0);
+	dir = open_checked(t, start_directory(t, dirfd, path), path[0] ? path : ".", O_PATH | O_DIRECTORY, 0);
 	err = dir < 0 ? 0 : kernel_fs_check_change(dir);
 	if (err)
 		close(dir);

@@ -81,10 +81,10 @@ struct fp_sw_bytes {
 #define UC_SIGCONTEXT_SS 2u
 #define UC_STRICT_RESTORE_SS 4u
 
-#define UNBLOCKABLE (bit(SIGKILL) | bit(SIGSTOP))
+#define UNBLOCKABLE (sig_bit(SIGKILL) | sig_bit(SIGSTOP))
 
 /* The task's own thread writes the mask; whoever sends it a signal reads it. */
-static uint64_t blocked_of(const struct task *t)
+static uint64_t read_blocked(const struct task *t)
 {
 	return __atomic_load_n(&t->blocked, __ATOMIC_RELAXED);
 }
@@ -111,7 +111,7 @@ static void wake_task(struct task *t)
 
 static void continue_task(struct task *t)
 {
-	drop_pending(t, bit(SIGSTOP) | bit(SIGTSTP) | bit(SIGTTIN) | bit(SIGTTOU));
+	clear_pending(t, sig_bit(SIGSTOP) | sig_bit(SIGTSTP) | sig_bit(SIGTTIN) | sig_bit(SIGTTOU));
 	if (t->state == TASK_STOPPED)
 		t->state = TASK_RUNNING;
 }
@@ -126,44 +126,44 @@ void signal_send(struct kernel *k, struct task *t, const struct sig_info *info)
 	if (signo == SIGCONT || signo == SIGKILL)
 		continue_task(t);
 	if (default_stops(signo))
-		drop_pending(t, bit(SIGCONT));
-	if (is_ignored(t, signo) && !(blocked_of(t) & bit(signo))) {
+		clear_pending(t, sig_bit(SIGCONT));
+	if (is_ignored(t, signo) && !(read_blocked(t) & sig_bit(signo))) {
 		pthread_cond_broadcast(&t->kernel->changed);
 		return;
 	}
-	if (!(t->pending & bit(signo))) {
+	if (!(t->pending & sig_bit(signo))) {
 		t->info[signo] = *info;
-		__atomic_fetch_or(&t->pending, bit(signo), __ATOMIC_RELEASE);
+		__atomic_fetch_or(&t->pending, sig_bit(signo), __ATOMIC_RELEASE);
 	}
 	wake_task(t);
 }
 
 /* A fork in progress is of the group already: its child gets what the group gets. */
-void signal_send_many(struct kernel *k, struct task *t, const struct sig_info *info)
+void signal_send_group(struct kernel *k, struct task *t, const struct sig_info *info)
 {
 	signal_send(k, t, info);
 	if (t->forking)
-		t->fork_pending |= bit(info->signo);
+		t->fork_pending |= sig_bit(info->signo);
 }
 
-static uint64_t deliverable(const struct task *t)
+static uint64_t deliverable_signals(const struct task *t)
 {
-	return __atomic_load_n(&t->pending, __ATOMIC_ACQUIRE) & (~blocked_of(t) | UNBLOCKABLE);
+	return __atomic_load_n(&t->pending, __ATOMIC_ACQUIRE) & (~read_blocked(t) | UNBLOCKABLE);
 }
 
 bool signal_pending(struct task *t)
 {
-	return deliverable(t) != 0 || __atomic_load_n(&t->kernel->dying, __ATOMIC_RELAXED);
+	return deliverable_signals(t) != 0 || __atomic_load_n(&t->kernel->dying, __ATOMIC_RELAXED);
 }
 
-bool signal_takes(const struct task *t, int signo)
+bool signal_has_handler(const struct task *t, int signo)
 {
-	return t->action[signo].handler > HANDLER_IGNORE && !(t->pending & bit(signo));
+	return t->action[signo].handler > HANDLER_IGNORE && !(t->pending & sig_bit(signo));
 }
 
-bool signal_kills(const struct task *t)
+bool signal_fatal_pending(const struct task *t)
 {
-	uint64_t pending = deliverable(t);
+	uint64_t pending = deliverable_signals(t);
 	bool kills = __atomic_load_n(&t->kernel->dying, __ATOMIC_RELAXED);
 
 	for (; pending && !kills; pending &= pending - 1) {
@@ -180,16 +180,16 @@ void signal_fault(struct task *t, int signo, int code, uint64_t addr)
 	const struct sig_info info = { .signo = signo, .code = code, .addr = addr };
 
 	pthread_mutex_lock(&t->kernel->lock);
-	if ((t->blocked & bit(signo)) || t->action[signo].handler == HANDLER_IGNORE) {
+	if ((t->blocked & sig_bit(signo)) || t->action[signo].handler == HANDLER_IGNORE) {
 		t->action[signo].handler = HANDLER_DEFAULT;
-		signal_set_blocked(t, t->blocked & ~bit(signo));
+		signal_set_blocked(t, t->blocked & ~sig_bit(signo));
 	}
 	t->info[signo] = info;
-	__atomic_fetch_or(&t->pending, bit(signo), __ATOMIC_RELEASE);
+	__atomic_fetch_or(&t->pending, sig_bit(signo), __ATOMIC_RELEASE);
 	pthread_mutex_unlock(&t->kernel->lock);
 }
 
-void signal_exec(struct task *t)
+void signal_reset_for_exec(struct task *t)
 {
 	pthread_mutex_lock(&t->kernel->lock);
 	t->has_execed = true;
@@ -229,7 +229,7 @@ static void restore_context(struct task *t, const struct guest_sigcontext *c)
 	r->rflags = (r->rflags & ~SIGRETURN_FLAGS) | (c->eflags & SIGRETURN_FLAGS);
 }
 
-static uint64_t frame_stack(const struct task *t, const struct sig_action *act)
+static uint64_t frame_top(const struct task *t, const struct sig_action *act)
 {
 	if ((act->flags & SA_ONSTACK) && t->alt_size && !on_alt_stack(t))
 		return t->alt_sp + t->alt_size;
@@ -269,7 +269,7 @@ static void fill_info(struct guest_siginfo *out, const struct sig_info *info)
 static int push_frame(struct task *t, const struct sig_action *act, const struct sig_info *info)
 {
 	uint32_t fpu_size = t->kernel->args->machine->fpu_size;
-	uint64_t fpu = (frame_stack(t, act) - fpu_size - FP_MAGIC2_BYTES) & ~(uint64_t)(XSAVE_ALIGN - 1);
+	uint64_t fpu = (frame_top(t, act) - fpu_size - FP_MAGIC2_BYTES) & ~(uint64_t)(XSAVE_ALIGN - 1);
 	uint64_t at = ((fpu - sizeof(struct sig_frame)) & ~15ull) - 8;
 	struct sig_frame frame = {
 		.restorer = act->restorer,
@@ -297,7 +297,7 @@ static int push_frame(struct task *t, const struct sig_action *act, const struct
 }
 
 /* The frame to return to cannot be read. */
-static int64_t bad_frame(struct task *t, uint64_t addr)
+static int64_t fault_on_frame(struct task *t, uint64_t addr)
 {
 	if (t->copy_error == -ENOMEM)
 		task_out_of_memory(t);
@@ -313,10 +313,10 @@ int64_t signal_return(struct task *t)
 	struct sig_frame frame;
 
 	if (user_read(t, &frame, at, sizeof(frame)))
-		return bad_frame(t, at);
+		return fault_on_frame(t, at);
 	/* Aside first: half of it must not stay in what the stub will load. */
 	if (frame.uc.mcontext.fpstate && user_read(t, fpu, frame.uc.mcontext.fpstate, fpu_size))
-		return bad_frame(t, frame.uc.mcontext.fpstate);
+		return fault_on_frame(t, frame.uc.mcontext.fpstate);
 	cpu_save_fpu(t);
 	if (frame.uc.mcontext.fpstate)
 		memcpy(t->st.fpu, fpu, fpu_size);
@@ -357,7 +357,7 @@ static void stop_task(struct task *t, int signo)
 }
 
 /* @restart: the interrupted system call's own wish. */
-static void settle_restart(struct task *t, bool handler, uint64_t flags)
+static void prepare_restart(struct task *t, bool handler, uint64_t flags)
 {
 	int64_t result = (int64_t)t->st.regs.rax;
 
@@ -372,11 +372,11 @@ static void settle_restart(struct task *t, bool handler, uint64_t flags)
 	t->syscall_nr = -1;
 }
 
-static void run_handler(struct task *t, int signo, const struct sig_info *info)
+static void enter_handler(struct task *t, int signo, const struct sig_info *info)
 {
 	struct sig_action act = t->action[signo];
 
-	settle_restart(t, true, act.flags);
+	prepare_restart(t, true, act.flags);
 	t->copy_error = 0;
 	if (push_frame(t, &act, info)) {
 		if (t->copy_error == -ENOMEM)
@@ -386,7 +386,7 @@ static void run_handler(struct task *t, int signo, const struct sig_info *info)
 		task_exit(t, SIGSEGV);
 	}
 	t->restore_blocked = false;
-	signal_set_blocked(t, t->blocked | act.mask | (act.flags & SA_NODEFER ? 0 : bit(signo)));
+	signal_set_blocked(t, t->blocked | act.mask | (act.flags & SA_NODEFER ? 0 : sig_bit(signo)));
 	if (act.flags & SA_RESETHAND) {
 		pthread_mutex_lock(&t->kernel->lock);
 		t->action[signo].handler = HANDLER_DEFAULT;
@@ -395,21 +395,21 @@ static void run_handler(struct task *t, int signo, const struct sig_info *info)
 }
 
 /* Take one pending signal; synchronous ones first, as the program would see its fault first. */
-static int take_signal(struct task *t, struct sig_info *info)
+static int dequeue_signal(struct task *t, struct sig_info *info)
 {
-	const uint64_t sync = bit(SIGSEGV) | bit(SIGBUS) | bit(SIGILL) | bit(SIGFPE) | bit(SIGTRAP);
+	const uint64_t sync = sig_bit(SIGSEGV) | sig_bit(SIGBUS) | sig_bit(SIGILL) | sig_bit(SIGFPE) | sig_bit(SIGTRAP);
 	uint64_t set;
 	int signo = 0;
 
 	pthread_mutex_lock(&t->kernel->lock);
-	set = deliverable(t);
-	if (set & bit(SIGKILL))
+	set = deliverable_signals(t);
+	if (set & sig_bit(SIGKILL))
 		signo = SIGKILL;
 	else if (set)
 		signo = __builtin_ctzll(set & sync ? set & sync : set) + 1;
 	if (signo) {
 		*info = t->info[signo];
-		drop_pending(t, bit(signo));
+		clear_pending(t, sig_bit(signo));
 	}
 	pthread_mutex_unlock(&t->kernel->lock);
 	return signo;
@@ -423,20 +423,20 @@ void signal_deliver(struct task *t)
 	while (signal_pending(t)) {
 		if (t->kernel->dying)
 			task_exit(t, SIGKILL);
-		signo = take_signal(t, &info);
+		signo = dequeue_signal(t, &info);
 		if (!signo)
 			break;
 		if (is_ignored(t, signo))
 			continue;
 		inspect_signal(t, signo);
 		if (t->action[signo].handler > HANDLER_IGNORE)
-			run_handler(t, signo, &info);
+			enter_handler(t, signo, &info);
 		else if (default_stops(signo))
 			stop_task(t, signo);
 		else
 			task_exit(t, signo);
 	}
-	settle_restart(t, false, 0);
+	prepare_restart(t, false, 0);
 	if (t->restore_blocked) {
 		signal_set_blocked(t, t->saved_blocked);
 		t->restore_blocked = false;

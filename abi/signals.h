@@ -19,12 +19,12 @@ struct guest_stack {
 	uint64_t size;
 };
 
-static inline uint64_t bit(int signo)
+static inline uint64_t sig_bit(int signo)
 {
 	return 1ull << (signo - 1);
 }
 
-static inline void drop_pending(struct task *t, uint64_t set)
+static inline void clear_pending(struct task *t, uint64_t set)
 {
 	__atomic_fetch_and(&t->pending, ~set, __ATOMIC_RELEASE);
 }

@@ -17,7 +17,7 @@
 #define MAX_PIPE (1u << 20)	/* bytes of the host's memory */
 
 /* Of a host call that a kick may have ended. */
-static int64_t restarts(int64_t result)
+static int64_t restart_if_interrupted(int64_t result)
 {
 	return result == -EINTR ? -ERESTARTSYS : result;
 }
@@ -32,12 +32,12 @@ static int64_t file_lock(struct task *t, int host_fd, int cmd, uint64_t addr)
 	if (user_read(t, &fl, addr, sizeof(fl)))
 		return -EFAULT;
 	fl.l_pid = 0;
-	block_begin(t);
+	host_call_begin(t);
 	n = fcntl(host_fd, host_cmd, &fl);
 	err = errno;
-	block_end(t);
+	host_call_end(t);
 	if (n)
-		return restarts(-err);
+		return restart_if_interrupted(-err);
 	return cmd == F_GETLK ? user_write(t, addr, &fl, sizeof(fl)) : 0;
 }
 
@@ -63,7 +63,7 @@ int64_t sys_fcntl(struct task *t, int fd, int cmd, uint64_t arg)
 		n = fcntl(host_fd, F_SETFL, (int)arg & (O_APPEND | O_NONBLOCK | O_NOATIME | O_DIRECT));
 		if (n < 0)
 			return -errno;
-		file_flags_changed(fd_file(t, fd));
+		file_update_flags(fd_file(t, fd));
 		return 0;
 	case F_GETLK:
 	case F_SETLK:
@@ -113,11 +113,11 @@ int64_t sys_ioctl(struct task *t, int fd, uint32_t request, uint64_t arg)
 			continue;
 		if (known[i].in && user_read(t, buf, arg, known[i].size))
 			return -EFAULT;
-		block_begin(t);		/* some wait until all is sent */
+		host_call_begin(t);		/* some wait until all is sent */
 		value = ioctl(host_fd, known[i].request, buf) ? -errno : 0;
-		block_end(t);
+		host_call_end(t);
 		if (value)
-			return restarts(value);
+			return restart_if_interrupted(value);
 		if (request == FIONREAD)
 			*(int *)buf += (int)file_nr_unread(fd_file(t, fd));
 		return known[i].in ? 0 : user_write(t, arg, buf, known[i].size);
@@ -131,11 +131,11 @@ int64_t sys_flock(struct task *t, int fd, int operation)
 
 	if (host_fd < 0)
 		return host_fd;
-	block_begin(t);
+	host_call_begin(t);
 	n = flock(host_fd, operation);
 	err = errno;
-	block_end(t);
-	return n == 0 ? 0 : restarts(-err);
+	host_call_end(t);
+	return n == 0 ? 0 : restart_if_interrupted(-err);
 }
 
 static int64_t do_fsync(struct task *t, int fd, bool data_only)
@@ -145,10 +145,10 @@ static int64_t do_fsync(struct task *t, int fd, bool data_only)
 
 	if (!file)
 		return -EBADF;
-	block_begin(t);
+	host_call_begin(t);
 	err = filemap_fsync(file, data_only);
-	block_end(t);
-	return restarts(err);
+	host_call_end(t);
+	return restart_if_interrupted(err);
 }
 
 int64_t sys_fsync(struct task *t, int fd)
@@ -163,10 +163,10 @@ int64_t sys_fdatasync(struct task *t, int fd)
 
 int64_t sys_sync(struct task *t)
 {
-	block_begin(t);
+	host_call_begin(t);
 	filemaps_sync(t->kernel->filemaps);
 	sync();
-	block_end(t);
+	host_call_end(t);
 	return 0;
 }
 
@@ -176,11 +176,11 @@ int64_t sys_syncfs(struct task *t, int fd)
 
 	if (host_fd < 0)
 		return host_fd;
-	block_begin(t);
+	host_call_begin(t);
 	filemaps_sync(t->kernel->filemaps);
 	err = syncfs(host_fd) ? -errno : 0;
-	block_end(t);
-	return restarts(err);
+	host_call_end(t);
+	return restart_if_interrupted(err);
 }
 
 int64_t sys_ftruncate(struct task *t, int fd, int64_t length)
@@ -190,13 +190,13 @@ int64_t sys_ftruncate(struct task *t, int fd, int64_t length)
 
 	if (!file)
 		return -EBADF;
-	err = rlimit_size(t, file, length);
+	err = rlimit_check_size(t, file, length);
 	if (err)
 		return err;
-	block_begin(t);
+	host_call_begin(t);
 	err = filemap_truncate(file, length);
-	block_end(t);
-	return restarts(err);
+	host_call_end(t);
+	return restart_if_interrupted(err);
 }
 
 int64_t sys_fallocate(struct task *t, int fd, uint32_t mode, int64_t offset, int64_t len)
@@ -207,13 +207,13 @@ int64_t sys_fallocate(struct task *t, int fd, uint32_t mode, int64_t offset, int
 	if (!file)
 		return -EBADF;
 	if (!(mode & (FALLOC_FL_KEEP_SIZE | FALLOC_FL_COLLAPSE_RANGE)) && offset >= 0 && len > 0)
-		err = rlimit_size(t, file, offset > INT64_MAX - len ? INT64_MAX : (int64_t)(offset + len));
+		err = rlimit_check_size(t, file, offset > INT64_MAX - len ? INT64_MAX : (int64_t)(offset + len));
 	if (err)
 		return err;
-	block_begin(t);
+	host_call_begin(t);
 	err = filemap_fallocate(file, mode, offset, len);
-	block_end(t);
-	return restarts(err);
+	host_call_end(t);
+	return restart_if_interrupted(err);
 }
 
 int64_t sys_readahead(struct task *t, int fd, int64_t offset, uint64_t count)

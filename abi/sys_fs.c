@@ -24,7 +24,7 @@
 
 #define MAX_DIRENT_BYTES 65536	/* that one getdents64(2) reads */
 
-#define NO_ERRNO(expr) ((expr) ? -errno : 0)
+#define ERROR_OF(expr) ((expr) ? -errno : 0)
 
 /* --- stat --- */
 
@@ -36,7 +36,7 @@ static int64_t do_stat(struct task *t, int64_t dirfd, uint64_t path, uint64_t ou
 
 	if (fd < 0)
 		return fd;
-	err = NO_ERRNO(fstat(fd, &st));
+	err = ERROR_OF(fstat(fd, &st));
 	close(fd);
 	return err ? err : user_write(t, out, &st, sizeof(st));
 }
@@ -77,7 +77,7 @@ int64_t sys_statx(struct task *t, int dirfd, uint64_t path, uint32_t flags, uint
 
 	if (fd < 0)
 		return fd;
-	err = NO_ERRNO(statx(fd, "", AT_EMPTY_PATH | (flags & AT_STATX_SYNC_TYPE), mask, &stx));
+	err = ERROR_OF(statx(fd, "", AT_EMPTY_PATH | (flags & AT_STATX_SYNC_TYPE), mask, &stx));
 	close(fd);
 	return err ? err : user_write(t, buf, &stx, sizeof(stx));
 }
@@ -89,7 +89,7 @@ int64_t sys_statfs(struct task *t, uint64_t path, uint64_t buf)
 
 	if (fd < 0)
 		return fd;
-	err = NO_ERRNO(fstatfs(fd, &fs));
+	err = ERROR_OF(fstatfs(fd, &fs));
 	close(fd);
 	return err ? err : user_write(t, buf, &fs, sizeof(fs));
 }
@@ -113,7 +113,7 @@ static int64_t do_access(struct task *t, int64_t dirfd, uint64_t addr, uint64_t 
 		return fd;
 	err = mode ? kernel_fs_check(fd, mode & W_OK ? O_RDWR : O_RDONLY) : 0;
 	if (!err)
-		err = NO_ERRNO(faccessat(AT_FDCWD, path_fd_name(fd, name), (int)mode, flags & AT_EACCESS));
+		err = ERROR_OF(faccessat(AT_FDCWD, path_fd_name(fd, name), (int)mode, flags & AT_EACCESS));
 	close(fd);
 	return err;
 }
@@ -171,7 +171,7 @@ int64_t sys_readlinkat(struct task *t, int dirfd, uint64_t path, uint64_t buf, i
 }
 
 /* Entries that begin in the first @stored bytes and end there; the directory's position follows. */
-static long whole_entries(int fd, const char *buf, size_t stored, off_t start)
+static long keep_whole_entries(int fd, const char *buf, size_t stored, off_t start)
 {
 	const struct dirent64 *d;
 	size_t done = 0;
@@ -198,17 +198,17 @@ static long read_directory(struct task *t, int fd, const struct iovec *iov, stru
 	if (good == size)
 		bounce_plain(b, size);
 	do {
-		block_begin(t);
+		host_call_begin(t);
 		n = syscall(SYS_getdents64, fd, b->iov->iov_base, size);
 		err = n < 0 ? -errno : 0;
-		block_end(t);
+		host_call_end(t);
 		if (n <= 0)
 			return err;
 		bounce_gather(b, b->bytes, (size_t)n);
 		n = kernel_fs_filter_names(fd, b->bytes, n);
 	} while (!n);		/* which would be the end of the directory */
 	stored = vector_store(t, &v, b->bytes, (size_t)n);
-	return stored < (size_t)n ? whole_entries(fd, b->bytes, stored, start) : n;
+	return stored < (size_t)n ? keep_whole_entries(fd, b->bytes, stored, start) : n;
 }
 
 int64_t sys_getdents64(struct task *t, int fd, uint64_t dirp, uint32_t count)
@@ -244,13 +244,13 @@ int64_t sys_getcwd(struct task *t, uint64_t buf, uint64_t size)
 	return user_write(t, buf, path, (uint64_t)n) ? -EFAULT : n;
 }
 
-static int64_t enter_directory(struct task *t, int fd)
+static int64_t set_cwd(struct task *t, int fd)
 {
 	int err;
 
 	if (fd < 0)
 		return fd;
-	err = NO_ERRNO(faccessat(fd, ".", X_OK, AT_EACCESS));
+	err = ERROR_OF(faccessat(fd, ".", X_OK, AT_EACCESS));
 	if (err) {
 		close(fd);
 		return err;
@@ -265,7 +265,7 @@ int64_t sys_chdir(struct task *t, uint64_t path)
 	char name[PATH_BYTES];
 	int err = user_string(t, name, sizeof(name), path);
 
-	return err ? err : enter_directory(t, path_open(t, AT_FDCWD, name, O_PATH | O_DIRECTORY, 0));
+	return err ? err : set_cwd(t, path_open(t, AT_FDCWD, name, O_PATH | O_DIRECTORY, 0));
 }
 
 int64_t sys_fchdir(struct task *t, int fd)
@@ -275,7 +275,7 @@ int64_t sys_fchdir(struct task *t, int fd)
 	if (host_fd < 0)
 		return host_fd;
 	host_fd = openat(host_fd, ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	return enter_directory(t, host_fd < 0 ? -errno : host_fd);
+	return set_cwd(t, host_fd < 0 ? -errno : host_fd);
 }
 
 int64_t sys_umask(struct task *t, uint32_t mask)
@@ -295,7 +295,7 @@ static int64_t do_mkdir(struct task *t, int64_t dirfd, uint64_t addr, uint64_t m
 
 	if (dir < 0)
 		return dir;
-	err = NO_ERRNO(mkdirat(dir, name, (mode_t)mode & ~t->umask));
+	err = ERROR_OF(mkdirat(dir, name, (mode_t)mode & ~t->umask));
 	close(dir);
 	return err;
 }
@@ -317,7 +317,7 @@ static int64_t do_mknod(struct task *t, int64_t dirfd, uint64_t addr, uint64_t m
 
 	if (dir < 0)
 		return dir;
-	err = NO_ERRNO(mknodat(dir, name, (mode_t)mode & ~t->umask, dev));
+	err = ERROR_OF(mknodat(dir, name, (mode_t)mode & ~t->umask, dev));
 	close(dir);
 	return err;
 }
@@ -339,7 +339,7 @@ static int64_t do_unlink(struct task *t, int64_t dirfd, uint64_t addr, uint64_t 
 
 	if (dir < 0)
 		return dir;
-	err = NO_ERRNO(unlinkat(dir, name, (int)flags));
+	err = ERROR_OF(unlinkat(dir, name, (int)flags));
 	close(dir);
 	return err;
 }
@@ -368,7 +368,7 @@ static int64_t do_rename(struct task *t, int64_t from_dir, uint64_t from, int64_
 	if (a < 0)
 		return a;
 	b = path_parent(t, to_dir, to, new);
-	err = b < 0 ? b : NO_ERRNO(renameat2(a, old, b, new, (unsigned)flags));
+	err = b < 0 ? b : ERROR_OF(renameat2(a, old, b, new, (unsigned)flags));
 	close(a);
 	if (b >= 0)
 		close(b);
@@ -401,7 +401,7 @@ static int64_t do_link(struct task *t, int64_t from_dir, uint64_t from, int64_t 
 	if (object < 0)
 		return object;
 	dir = path_parent(t, to_dir, to, name);
-	err = dir < 0 ? dir : NO_ERRNO(linkat(AT_FDCWD, path_fd_name(object, link), dir, name,
+	err = dir < 0 ? dir : ERROR_OF(linkat(AT_FDCWD, path_fd_name(object, link), dir, name,
 					      AT_SYMLINK_FOLLOW));
 	close(object);
 	if (dir >= 0)
@@ -430,7 +430,7 @@ static int64_t do_symlink(struct task *t, uint64_t target, int64_t dirfd, uint64
 	dir = path_parent(t, dirfd, addr, name);
 	if (dir < 0)
 		return dir;
-	err = NO_ERRNO(symlinkat(text, dir, name));
+	err = ERROR_OF(symlinkat(text, dir, name));
 	close(dir);
 	return err;
 }
@@ -462,7 +462,7 @@ static int64_t do_chmod(struct task *t, int64_t dirfd, uint64_t addr, uint64_t m
 
 	if (fd < 0)
 		return fd;
-	err = NO_ERRNO(chmod(path_fd_name(fd, name), (mode_t)mode));
+	err = ERROR_OF(chmod(path_fd_name(fd, name), (mode_t)mode));
 	close(fd);
 	return err;
 }
@@ -481,7 +481,7 @@ int64_t sys_fchmod(struct task *t, int fd, uint32_t mode)
 {
 	int host_fd = fd_to_change(t, fd);
 
-	return host_fd < 0 ? host_fd : NO_ERRNO(fchmod(host_fd, mode));
+	return host_fd < 0 ? host_fd : ERROR_OF(fchmod(host_fd, mode));
 }
 
 static int64_t do_chown(struct task *t, int64_t dirfd, uint64_t addr, uint64_t uid, uint64_t gid, int flags)
@@ -490,7 +490,7 @@ static int64_t do_chown(struct task *t, int64_t dirfd, uint64_t addr, uint64_t u
 
 	if (fd < 0)
 		return fd;
-	err = NO_ERRNO(fchownat(fd, "", (uid_t)uid, (gid_t)gid, AT_EMPTY_PATH));
+	err = ERROR_OF(fchownat(fd, "", (uid_t)uid, (gid_t)gid, AT_EMPTY_PATH));
 	close(fd);
 	return err;
 }
@@ -514,7 +514,7 @@ int64_t sys_fchown(struct task *t, int fd, uint32_t owner, uint32_t group)
 {
 	int host_fd = fd_to_change(t, fd);
 
-	return host_fd < 0 ? host_fd : NO_ERRNO(fchown(host_fd, owner, group));
+	return host_fd < 0 ? host_fd : ERROR_OF(fchown(host_fd, owner, group));
 }
 
 int64_t sys_utimensat(struct task *t, int dirfd, uint64_t path, uint64_t times, uint32_t flags)
@@ -527,15 +527,15 @@ int64_t sys_utimensat(struct task *t, int dirfd, uint64_t path, uint64_t times, 
 		return -EFAULT;
 	if (!path) {
 		fd = fd_to_change(t, (uint32_t)dirfd);
-		return fd < 0 ? fd : NO_ERRNO(futimens(fd, times ? ts : NULL));
+		return fd < 0 ? fd : ERROR_OF(futimens(fd, times ? ts : NULL));
 	}
 	fd = path_to_change(t, dirfd, path, flags);
 	if (fd < 0)
 		return fd;
 	if (flags & AT_SYMLINK_NOFOLLOW)
-		err = NO_ERRNO(utimensat(fd, "", times ? ts : NULL, AT_EMPTY_PATH));
+		err = ERROR_OF(utimensat(fd, "", times ? ts : NULL, AT_EMPTY_PATH));
 	else
-		err = NO_ERRNO(utimensat(AT_FDCWD, path_fd_name(fd, name), times ? ts : NULL, 0));
+		err = ERROR_OF(utimensat(AT_FDCWD, path_fd_name(fd, name), times ? ts : NULL, 0));
 	close(fd);
 	return err;
 }

@@ -16,7 +16,7 @@ int64_t sys_getpid(struct task *t)
 }
 
 /* @pid's, 0 meaning @t. kernel->lock held. */
-static struct task *self_or(struct task *t, uint64_t pid)
+static struct task *find_or_self(struct task *t, uint64_t pid)
 {
 	return (int)pid == 0 || (int)pid == t->pid ? t : task_find(t->kernel, (int)pid);
 }
@@ -28,7 +28,7 @@ static int64_t read_id(struct task *t, uint64_t pid, size_t offset)
 	int64_t id;
 
 	pthread_mutex_lock(&t->kernel->lock);
-	other = self_or(t, pid);
+	other = find_or_self(t, pid);
 	id = other ? *(const int *)((const char *)other + offset) : -ESRCH;
 	pthread_mutex_unlock(&t->kernel->lock);
 	return id;
@@ -55,7 +55,7 @@ int64_t sys_getsid(struct task *t, int pid)
 }
 
 /* kernel->lock held. */
-static bool has_group(const struct kernel *k, int pgid, int sid)
+static bool group_exists(const struct kernel *k, int pgid, int sid)
 {
 	const struct task *t = k->tasks;
 
@@ -67,7 +67,7 @@ static bool has_group(const struct kernel *k, int pgid, int sid)
 /* Of itself or a child that has not executed a program yet, within the session. kernel->lock held. */
 static int set_group(struct task *t, uint64_t pid, int pgid)
 {
-	struct task *other = self_or(t, pid);
+	struct task *other = find_or_self(t, pid);
 
 	if (!other || (other != t && other->ppid != t->pid))
 		return -ESRCH;
@@ -77,7 +77,7 @@ static int set_group(struct task *t, uint64_t pid, int pgid)
 		return -EACCES;
 	if (other->sid == other->pid)
 		return -EPERM;
-	if (pgid && pgid != other->pid && !has_group(t->kernel, pgid, t->sid))
+	if (pgid && pgid != other->pid && !group_exists(t->kernel, pgid, t->sid))
 		return -EPERM;
 	other->pgid = pgid ? pgid : other->pid;
 	return 0;
@@ -100,7 +100,7 @@ int64_t sys_setsid(struct task *t)
 	int64_t sid = -EPERM;
 
 	pthread_mutex_lock(&t->kernel->lock);
-	if (!has_group(t->kernel, t->pid, 0))
+	if (!group_exists(t->kernel, t->pid, 0))
 		sid = t->pgid = t->sid = t->pid;
 	pthread_mutex_unlock(&t->kernel->lock);
 	return sid;

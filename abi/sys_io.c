@@ -29,13 +29,13 @@
 #define MAX_IO		0x7ffff000ull	/* what one call moves at most, as in Linux */
 
 /* A host call that may block: without a CPU, and within reach of a kick. */
-void block_begin(struct task *t)
+void host_call_begin(struct task *t)
 {
 	cpu_release(t);
 	__atomic_store_n(&t->in_host, true, __ATOMIC_SEQ_CST);
 }
 
-void block_end(struct task *t)
+void host_call_end(struct task *t)
 {
 	__atomic_store_n(&t->in_host, false, __ATOMIC_SEQ_CST);
 }
@@ -56,7 +56,7 @@ void signal_self(struct task *t, int signo)
 static int64_t host_io(struct task *t, const struct file *file, struct bounce *b, size_t len, int64_t offset,
 		       enum direction dir)
 {
-	int64_t n = dir == OUT ? rlimit_write(t, file, len, offset) : (int64_t)len;
+	int64_t n = dir == OUT ? rlimit_clip_write(t, file, len, offset) : (int64_t)len;
 
 	if (n < 0)
 		return n;
@@ -65,16 +65,16 @@ static int64_t host_io(struct task *t, const struct file *file, struct bounce *b
 	len = (size_t)n;
 	n = -EINTR;
 	if (file->waits)
-		block_begin(t);
+		host_call_begin(t);
 	if (!file->waits || !signal_pending(t))
 		n = dir == IN ? filemap_read(file, b, offset) : filemap_write(file, b, len, offset);
 	if (file->waits)
-		block_end(t);
+		host_call_end(t);
 	return n == -EINTR ? -ERESTARTSYS : n;
 }
 
 /* The signal that goes with an error of write(2). SIGXFSZ comes only if nothing was written before. */
-static void write_failed(struct task *t, int64_t error, bool first)
+static void signal_write_error(struct task *t, int64_t error, bool first)
 {
 	if (error == -EPIPE)
 		signal_self(t, SIGPIPE);
@@ -94,10 +94,10 @@ static bool is_stream(int fd)
 }
 
 /* What was read and not stored is the next call's. */
-static void put_back(struct file *file, const char *bytes, size_t len, int64_t offset)
+static void push_back(struct file *file, const char *bytes, size_t len, int64_t offset)
 {
 	if (offset < 0 && lseek(file->fd, -(off_t)len, SEEK_CUR) < 0 && is_stream(file->fd))
-		file_unread(file, bytes, len);
+		file_put_unread(file, bytes, len);
 }
 
 /*
@@ -123,8 +123,8 @@ static void store_uncounted(struct task *t, struct bounce *b, struct user_vector
 }
 
 /* Into memory of which the first @good bytes can be stored to. */
-static int64_t read_partly(struct task *t, struct file *file, struct bounce *b, const struct user_vector *v, size_t len,
-			   size_t good, int64_t offset)
+static int64_t read_into_part(struct task *t, struct file *file, struct bounce *b, const struct user_vector *v, size_t len,
+			      size_t good, int64_t offset)
 {
 	struct user_vector at = *v;
 	char *before = malloc(good + 1);
@@ -147,13 +147,13 @@ static int64_t read_chunk(struct task *t, struct file *file, struct bounce *b, s
 			  int64_t offset)
 {
 	size_t good = vector_storable(t, v, len), stored;
-	int64_t n = (int64_t)file_take_unread(file, b->bytes, good);
+	int64_t n = (int64_t)file_read_unread(file, b->bytes, good);
 
 	if (n == 0 && !good && file_nr_unread(file))
 		return -EFAULT;		/* the host would wait for more */
 	if (n == 0) {
 		if (good < len) {
-			n = read_partly(t, file, b, v, len, good, offset);
+			n = read_into_part(t, file, b, v, len, good, offset);
 		} else if (!file->direct) {
 			bounce_plain(b, len);
 			n = host_io(t, file, b, len, offset, IN);
@@ -166,7 +166,7 @@ static int64_t read_chunk(struct task *t, struct file *file, struct bounce *b, s
 		return n;
 	stored = vector_store(t, v, b->bytes, (size_t)n);
 	if (stored < (size_t)n)
-		put_back(file, b->bytes + stored, (size_t)n - stored, offset);
+		push_back(file, b->bytes + stored, (size_t)n - stored, offset);
 	return stored ? (int64_t)stored : -EFAULT;
 }
 
@@ -191,7 +191,7 @@ static int64_t write_chunk(struct task *t, struct file *file, struct bounce *b, 
 /* --- the calls --- */
 
 /* A second read of a pipe or terminal could wait for what never comes; not so of a disk, or /dev/zero. */
-static bool is_endless(const struct file *file)
+static bool can_read_on(const struct file *file)
 {
 	struct stat st;
 
@@ -201,11 +201,11 @@ static bool is_endless(const struct file *file)
 					     (S_ISCHR(st.st_mode) && major(st.st_rdev) == MEM_MAJOR));
 }
 
-static int64_t move_vector(struct task *t, struct file *file, struct user_vector *v, uint64_t len, int64_t offset,
-			   enum direction dir)
+static int64_t transfer_vector(struct task *t, struct file *file, struct user_vector *v, uint64_t len, int64_t offset,
+			       enum direction dir)
 {
 	size_t most = file->direct ? DIRECT_CHUNK : CHUNK, size = len < most ? len : most;
-	bool again = len > size && (dir == OUT || is_endless(file));
+	bool again = len > size && (dir == OUT || can_read_on(file));
 	int64_t done = 0, n = 0;
 	struct bounce b;
 
@@ -225,12 +225,12 @@ static int64_t move_vector(struct task *t, struct file *file, struct user_vector
 	} while (again && (uint64_t)done < len);
 	bounce_fini(&b);
 	if (dir == OUT)
-		write_failed(t, n, done == 0);
+		signal_write_error(t, n, done == 0);
 	return done ? done : n;
 }
 
 /* Nothing to move: the host's call says whether it could be. */
-static int64_t move_nothing(struct task *t, const struct file *file, int64_t offset, enum direction dir)
+static int64_t transfer_nothing(struct task *t, const struct file *file, int64_t offset, enum direction dir)
 {
 	struct bounce b = { .nr = 1 };
 
@@ -239,7 +239,7 @@ static int64_t move_nothing(struct task *t, const struct file *file, int64_t off
 }
 
 /* An address or a length that no program can have is an error before anything is done, but not the first. */
-static int64_t bad_argument(const struct file *file, enum direction dir, int64_t error)
+static int64_t argument_error(const struct file *file, enum direction dir, int64_t error)
 {
 	int flags = fcntl(file->fd, F_GETFL), mode = flags & O_ACCMODE;
 
@@ -251,8 +251,8 @@ static bool is_user_range(uint64_t addr, uint64_t len)
 	return addr <= VELLUM_TASK_SIZE && len <= VELLUM_TASK_SIZE - addr;
 }
 
-static int64_t move_bytes(struct task *t, uint64_t fd, uint64_t addr, uint64_t len, int64_t offset,
-			  enum direction dir)
+static int64_t transfer_bytes(struct task *t, uint64_t fd, uint64_t addr, uint64_t len, int64_t offset,
+			      enum direction dir)
 {
 	struct iovec iov = { (void *)addr, len < MAX_IO ? len : MAX_IO };
 	struct user_vector v = { .iov = &iov, .nr = 1 };
@@ -261,28 +261,28 @@ static int64_t move_bytes(struct task *t, uint64_t fd, uint64_t addr, uint64_t l
 	if (!file)
 		return -EBADF;
 	if (!is_user_range(addr, len))
-		return bad_argument(file, dir, -EFAULT);
-	return len ? move_vector(t, file, &v, iov.iov_len, offset, dir) : move_nothing(t, file, offset, dir);
+		return argument_error(file, dir, -EFAULT);
+	return len ? transfer_vector(t, file, &v, iov.iov_len, offset, dir) : transfer_nothing(t, file, offset, dir);
 }
 
 int64_t sys_read(struct task *t, int fd, uint64_t buf, uint64_t count)
 {
-	return move_bytes(t, fd, buf, count, -1, IN);
+	return transfer_bytes(t, fd, buf, count, -1, IN);
 }
 
 int64_t sys_write(struct task *t, int fd, uint64_t buf, uint64_t count)
 {
-	return move_bytes(t, fd, buf, count, -1, OUT);
+	return transfer_bytes(t, fd, buf, count, -1, OUT);
 }
 
 int64_t sys_pread64(struct task *t, int fd, uint64_t buf, uint64_t count, int64_t offset)
 {
-	return offset < 0 ? -EINVAL : move_bytes(t, fd, buf, count, offset, IN);
+	return offset < 0 ? -EINVAL : transfer_bytes(t, fd, buf, count, offset, IN);
 }
 
 int64_t sys_pwrite64(struct task *t, int fd, uint64_t buf, uint64_t count, int64_t offset)
 {
-	return offset < 0 ? -EINVAL : move_bytes(t, fd, buf, count, offset, OUT);
+	return offset < 0 ? -EINVAL : transfer_bytes(t, fd, buf, count, offset, OUT);
 }
 
 /* The list that a program passes. 0 or -EFAULT, -EINVAL. */
@@ -318,8 +318,8 @@ static int64_t vector_call(struct task *t, int fd, uint64_t addr, uint64_t nr, i
 		return -EBADF;
 	err = read_vector(t, iov, addr, nr, &len);
 	if (err)
-		return bad_argument(file, dir, err);
-	return len ? move_vector(t, file, &v, len, offset, dir) : move_nothing(t, file, offset, dir);
+		return argument_error(file, dir, err);
+	return len ? transfer_vector(t, file, &v, len, offset, dir) : transfer_nothing(t, file, offset, dir);
 }
 
 int64_t sys_readv(struct task *t, int fd, uint64_t iov, uint64_t iovcnt)
@@ -367,7 +367,7 @@ static int64_t copy_between(struct task *t, const struct file *in, int64_t *in_a
 	if (n > 0) {
 		bounce_plain(&b, (size_t)n);
 		done = host_io(t, out, &b, (size_t)n, *out_at, OUT);
-		write_failed(t, done, true);
+		signal_write_error(t, done, true);
 	}
 	bounce_fini(&b);
 	if (n > 0 && *in_at < 0 && done < n)	/* what was read and not written is still to come */

@@ -18,7 +18,7 @@
 #define PAGE_UP(x) (((x) + VELLUM_PAGE_SIZE - 1) & ~(uint64_t)(VELLUM_PAGE_SIZE - 1))
 
 /* The observer sees the range before and after it loses its mappings; an empty one: it kept them. */
-static void before_unmap(struct task *t, uint64_t start, uint64_t len)
+static void notify_before_unmap(struct task *t, uint64_t start, uint64_t len)
 {
 	const struct abi_observer *ob = t->kernel->args->observer;
 
@@ -26,7 +26,7 @@ static void before_unmap(struct task *t, uint64_t start, uint64_t len)
 		ob->before_unmap(ob->arg, t->gmm, start, start + PAGE_UP(len));
 }
 
-static void after_unmap(struct task *t, uint64_t start, uint64_t len)
+static void notify_after_unmap(struct task *t, uint64_t start, uint64_t len)
 {
 	const struct abi_observer *ob = t->kernel->args->observer;
 
@@ -34,7 +34,7 @@ static void after_unmap(struct task *t, uint64_t start, uint64_t len)
 		ob->after_unmap(ob->arg, t->gmm, start, start + PAGE_UP(len));
 }
 
-static bool sane_range(uint64_t addr, uint64_t len)
+static bool is_page_range(uint64_t addr, uint64_t len)
 {
 	return !(addr & (VELLUM_PAGE_SIZE - 1)) && len && len < VELLUM_TASK_SIZE &&
 	       addr < VELLUM_TASK_SIZE && PAGE_UP(len) <= VELLUM_TASK_SIZE - addr;
@@ -74,7 +74,7 @@ static int open_object(struct task *t, int fd, struct vellum_map_args *args)
 }
 
 /* The observer looks at what appeared. */
-static void mapped(struct task *t, uint64_t start, uint64_t len)
+static void notify_mapped(struct task *t, uint64_t start, uint64_t len)
 {
 	const struct abi_observer *ob = t->kernel->args->observer;
 
@@ -103,35 +103,35 @@ int64_t sys_mmap(struct task *t, uint64_t addr, uint64_t len, uint32_t prot, uin
 			return -EOVERFLOW;
 		}
 	}
-	fixed = fixed && sane_range(addr, len);
-	err = rlimit_map(t, fixed ? addr : 0, fixed ? addr + PAGE_UP(len) : 0, len, args.prot,
-			 (args.flags & MAP_TYPE_BITS) != VELLUM_MAP_PRIVATE);
+	fixed = fixed && is_page_range(addr, len);
+	err = rlimit_check_map(t, fixed ? addr : 0, fixed ? addr + PAGE_UP(len) : 0, len, args.prot,
+			       (args.flags & MAP_TYPE_BITS) != VELLUM_MAP_PRIVATE);
 	if (err) {
 		vellum_mapping_put(args.mapping);
 		return err;
 	}
 	if (fixed)
-		before_unmap(t, addr, len);
+		notify_before_unmap(t, addr, len);
 	err = vellum_mmap(t->gmm->mm, &args, &at);
 	if (fixed)
-		after_unmap(t, addr, err ? 0 : len);
+		notify_after_unmap(t, addr, err ? 0 : len);
 	vellum_mapping_put(args.mapping);
 	if (!err)
-		mapped(t, at, len);
+		notify_mapped(t, at, len);
 	return err ? err : (int64_t)at;
 }
 
 static int unmap(struct task *t, uint64_t addr, uint64_t len)
 {
-	bool sane = sane_range(addr, len);
+	bool sane = is_page_range(addr, len);
 	int err;
 
 	if (sane)
-		before_unmap(t, addr, len);
+		notify_before_unmap(t, addr, len);
 	err = vellum_munmap(t->gmm->mm, addr, len);
 	if (sane)
-		after_unmap(t, addr, err ? 0 : len);
-	filemaps_unmapped(t->kernel->filemaps);
+		notify_after_unmap(t, addr, err ? 0 : len);
+	filemaps_writeback_unmapped(t->kernel->filemaps);
 	return err;
 }
 
@@ -146,29 +146,29 @@ int64_t sys_mprotect(struct task *t, uint64_t addr, uint64_t len, uint32_t prot)
 }
 
 /* Is there something to move, and is the target apart from it? */
-static bool can_move(struct task *t, uint64_t from, uint64_t old_len, uint64_t to, uint64_t new_len)
+static bool is_movable(struct task *t, uint64_t from, uint64_t old_len, uint64_t to, uint64_t new_len)
 {
 	struct vellum_vma_info info;
 
-	return sane_range(from, old_len) && sane_range(to, new_len) &&
+	return is_page_range(from, old_len) && is_page_range(to, new_len) &&
 	       (to + PAGE_UP(new_len) <= from || from + PAGE_UP(old_len) <= to) &&
 	       vellum_vma_next(t->gmm->mm, from, &info) == 0 && info.start <= from;
 }
 
 /* The mapping at @addr, by @more. */
-static int may_grow(struct task *t, uint64_t addr, uint64_t more)
+static int check_growth(struct task *t, uint64_t addr, uint64_t more)
 {
 	struct vellum_vma_info info;
 
 	if (vellum_vma_next(t->gmm->mm, addr, &info) || info.start > addr)
 		return 0;	/* mremap says what is wrong with it */
-	return rlimit_map(t, 0, 0, more, info.prot, info.shared);
+	return rlimit_check_map(t, 0, 0, more, info.prot, info.shared);
 }
 
 int64_t sys_mremap(struct task *t, uint64_t old_addr, uint64_t old_len, uint64_t new_len, uint32_t flags,
 		   uint64_t new_addr)
 {
-	bool sane = sane_range(old_addr, old_len);
+	bool sane = is_page_range(old_addr, old_len);
 	uint64_t addr = new_addr;
 	int err = 0;
 
@@ -178,25 +178,25 @@ int64_t sys_mremap(struct task *t, uint64_t old_addr, uint64_t old_len, uint64_t
 
 	/* As mremap would itself; a step of its own so that what was there before is told apart. */
 	if ((flags & VELLUM_MREMAP_FIXED) && (flags & VELLUM_MREMAP_MAYMOVE) &&
-	    can_move(t, old_addr, old_len, new_addr, new_len))
+	    is_movable(t, old_addr, old_len, new_addr, new_len))
 		err = unmap(t, new_addr, new_len);
 	if (err)
 		return err;
 	if (PAGE_UP(new_len) > PAGE_UP(old_len))
-		err = may_grow(t, old_addr, PAGE_UP(new_len) - PAGE_UP(old_len));
+		err = check_growth(t, old_addr, PAGE_UP(new_len) - PAGE_UP(old_len));
 	if (err)
 		return err;
 	if (sane)
-		before_unmap(t, old_addr, old_len);
+		notify_before_unmap(t, old_addr, old_len);
 	err = vellum_mremap(t->gmm->mm, old_addr, old_len, new_len, flags, &addr);
 	if (sane && !err && addr != old_addr)
-		after_unmap(t, old_addr, old_len);
+		notify_after_unmap(t, old_addr, old_len);
 	else if (sane && !err && PAGE_UP(new_len) < PAGE_UP(old_len))	/* its end was cut off */
-		after_unmap(t, old_addr + PAGE_UP(new_len), PAGE_UP(old_len) - PAGE_UP(new_len));
+		notify_after_unmap(t, old_addr + PAGE_UP(new_len), PAGE_UP(old_len) - PAGE_UP(new_len));
 	else if (sane)
-		after_unmap(t, 0, 0);
+		notify_after_unmap(t, 0, 0);
 	if (sane && !err && PAGE_UP(new_len) > PAGE_UP(old_len))	/* it has grown */
-		mapped(t, addr + PAGE_UP(old_len), PAGE_UP(new_len) - PAGE_UP(old_len));
+		notify_mapped(t, addr + PAGE_UP(old_len), PAGE_UP(new_len) - PAGE_UP(old_len));
 	return err ? err : (int64_t)addr;
 }
 
@@ -207,13 +207,13 @@ int64_t sys_brk(struct task *t, uint64_t addr)
 	uint64_t from = PAGE_UP(addr), len = PAGE_UP(now) - from;
 
 	if (PAGE_UP(addr) > PAGE_UP(now) &&
-	    rlimit_map(t, 0, 0, PAGE_UP(addr) - PAGE_UP(now), VELLUM_PROT_WRITE, false))
+	    rlimit_check_map(t, 0, 0, PAGE_UP(addr) - PAGE_UP(now), VELLUM_PROT_WRITE, false))
 		return (int64_t)now;
 	if (shrinks)
-		before_unmap(t, from, len);
+		notify_before_unmap(t, from, len);
 	now = vellum_brk(t->gmm->mm, addr);
 	if (shrinks)
-		after_unmap(t, from, len);
+		notify_after_unmap(t, from, len);
 	return (int64_t)now;
 }
 
@@ -230,9 +230,9 @@ int64_t sys_msync(struct task *t, uint64_t addr, uint64_t len, int flags)
 {
 	int err;
 
-	block_begin(t);
+	host_call_begin(t);
 	err = vellum_msync(t->gmm->mm, addr, len, flags);
-	block_end(t);
+	host_call_end(t);
 	return err == -EINTR ? -ERESTARTSYS : err;
 }
 
@@ -247,7 +247,7 @@ int64_t sys_mincore(struct task *t, uint64_t addr, uint64_t len, uint64_t vec)
 	if (!pages)
 		return vellum_mincore(t->gmm->mm, addr, 0, part);
 	for (uint64_t done = 0, n; done < pages && !err; done += n) {
-		if (signal_kills(t))
+		if (signal_fatal_pending(t))
 			return -EINTR;
 		n = pages - done < sizeof(part) ? pages - done : sizeof(part);
 		err = vellum_mincore(t->gmm->mm, addr + done * VELLUM_PAGE_SIZE, n * VELLUM_PAGE_SIZE, part);

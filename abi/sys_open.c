@@ -44,7 +44,7 @@ static int truncate_unwritable(const struct file *file)
 }
 
 /* O_TRUNC, of a file that was opened without it. */
-static int truncate_opened(const struct file *file, int flags)
+static int truncate_file(const struct file *file, int flags)
 {
 	int access = flags & O_ACCMODE;
 	char name[FD_NAME_BYTES];
@@ -79,7 +79,7 @@ static int open_file(struct task *t, int64_t dirfd, const char *path, int flags,
 }
 
 /* Takes over @fd. 0 and a file that is installed nowhere yet, or a negative errno. */
-static int opened(struct task *t, int fd, int flags, bool created, struct file **out)
+static int make_file(struct task *t, int fd, int flags, bool created, struct file **out)
 {
 	struct file *file = file_open(t->kernel, fd);
 	int err = 0;
@@ -87,12 +87,12 @@ static int opened(struct task *t, int fd, int flags, bool created, struct file *
 	if (!file)
 		return errno == ENFILE ? -ENFILE : -ENOMEM;
 	if ((flags & O_TRUNC) && !created)
-		err = truncate_opened(file, flags);
+		err = truncate_file(file, flags);
 	if (err) {
 		file_put(file);
 		return err;
 	}
-	filemap_opened(file);
+	filemap_revalidate_file(file);
 	*out = file;
 	return 0;
 }
@@ -108,7 +108,7 @@ static int64_t do_open(struct task *t, int64_t dirfd, uint64_t addr, int flags, 
 		return err;
 	if (!path[0])
 		return -ENOENT;
-	err = fd_room(t, 1);		/* before a file is made or loses its bytes */
+	err = fd_check_room(t, 1);		/* before a file is made or loses its bytes */
 	if (err)
 		return err;
 	if (flags & O_PATH)
@@ -116,9 +116,9 @@ static int64_t do_open(struct task *t, int64_t dirfd, uint64_t addr, int flags, 
 	fd = open_file(t, dirfd, path, flags | O_NOCTTY, mode & ~t->umask, &created);
 	if (fd < 0)
 		return fd;
-	block_begin(t);
-	err = opened(t, fd, flags, created, &file);
-	block_end(t);
+	host_call_begin(t);
+	err = make_file(t, fd, flags, created, &file);
+	host_call_end(t);
 	if (err)
 		return err == -EINTR ? -ERESTARTSYS : err;
 	return fd_install(t, file, 0, flags & O_CLOEXEC);
@@ -149,7 +149,7 @@ int64_t sys_memfd_create(struct task *t, uint64_t name, uint32_t flags)
 		return err == -ENAMETOOLONG ? -EINVAL : err;
 	if (flags & ~(uint32_t)(MFD_CLOEXEC | MFD_ALLOW_SEALING))
 		return -EINVAL;
-	err = fd_room(t, 1);
+	err = fd_check_room(t, 1);
 	if (err)
 		return err;
 	fd = memfd_create(text, flags | MFD_CLOEXEC);
@@ -196,11 +196,11 @@ int64_t sys_truncate(struct task *t, uint64_t path, int64_t length)
 	file = file_open(t->kernel, fd);
 	if (!file)
 		return -errno;
-	err = rlimit_size(t, file, length);
-	block_begin(t);
+	err = rlimit_check_size(t, file, length);
+	host_call_begin(t);
 	if (!err)
 		err = filemap_truncate(file, length);
-	block_end(t);
+	host_call_end(t);
 	file_put(file);
 	return err == -EINTR ? -ERESTARTSYS : err;
 }

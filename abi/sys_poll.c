@@ -24,7 +24,7 @@ int64_t sys_pipe2(struct task *t, uint64_t fds, uint32_t flags)
 
 	if (flags & ~(uint32_t)(O_CLOEXEC | O_NONBLOCK))
 		return -EINVAL;
-	err = fd_room(t, 2);
+	err = fd_check_room(t, 2);
 	if (err)
 		return err;
 	if (pipe2(host, O_CLOEXEC | (int)(flags & O_NONBLOCK)))
@@ -71,8 +71,8 @@ static int poll_until(struct task *t, struct pollfd *fds, nfds_t nr, const struc
 	return n < 0 ? -errno : n;
 }
 
-static int64_t wait_ready(struct task *t, struct pollfd *fds, nfds_t nr, const struct timespec *timeout,
-			  const uint64_t *mask)
+static int64_t wait_until_ready(struct task *t, struct pollfd *fds, nfds_t nr, const struct timespec *timeout,
+				const uint64_t *mask)
 {
 	uint64_t blocked = t->blocked;
 	int n;
@@ -82,9 +82,9 @@ static int64_t wait_ready(struct task *t, struct pollfd *fds, nfds_t nr, const s
 		t->restore_blocked = true;
 		signal_set_blocked(t, *mask);
 	}
-	block_begin(t);
+	host_call_begin(t);
 	n = poll_until(t, fds, nr, timeout);
-	block_end(t);
+	host_call_end(t);
 	if (n >= 0 && mask) {
 		signal_set_blocked(t, blocked);
 		t->restore_blocked = false;
@@ -124,7 +124,7 @@ static int64_t do_poll(struct task *t, uint64_t addr, uint64_t nr, const struct 
 		if ((fds[i].fd >= 0 && host[i].fd < 0) || unread_events(t, fds[i].fd, fds[i].events))
 			timeout = &at_once;	/* POLLNVAL is an answer */
 	}
-	n = wait_ready(t, host, nr, timeout, mask);
+	n = wait_until_ready(t, host, nr, timeout, mask);
 	for (uint64_t i = 0; i < nr && n >= 0; i++) {
 		fds[i].revents = host[i].revents | unread_events(t, fds[i].fd, fds[i].events);
 		n += fds[i].revents && !host[i].revents;
@@ -176,7 +176,7 @@ int64_t sys_ppoll(struct task *t, uint64_t fds, uint32_t nfds, uint64_t timeout,
 
 static const short select_events[3] = { POLLIN | POLLHUP | POLLERR, POLLOUT | POLLERR, POLLPRI };
 
-static bool in_set(const fd_set *set, int fd)
+static bool is_in_set(const fd_set *set, int fd)
 {
 	return ((const uint64_t *)set)[fd / 64] >> (fd % 64) & 1;
 }
@@ -203,7 +203,7 @@ static int64_t do_select(struct task *t, int nfds, const uint64_t addr[3], const
 		short events = 0;
 
 		for (int s = 0; s < 3; s++)
-			events |= in_set(&sets[s], fd) ? select_events[s] : 0;
+			events |= is_in_set(&sets[s], fd) ? select_events[s] : 0;
 		if (!events)
 			continue;
 		if (fd_host(t, (uint64_t)fd) < 0)
@@ -213,13 +213,13 @@ static int64_t do_select(struct task *t, int nfds, const uint64_t addr[3], const
 		number[used] = fd;
 		fds[used++] = (struct pollfd){ .fd = fd_host(t, (uint64_t)fd), .events = events };
 	}
-	n = wait_ready(t, fds, used, timeout, mask);
+	n = wait_until_ready(t, fds, used, timeout, mask);
 	if (n < 0)
 		return n;
 	for (nfds_t i = 0; i < used; i++) {
 		fds[i].revents |= unread_events(t, number[i], fds[i].events);
 		for (int s = 0; s < 3; s++)
-			if (in_set(&sets[s], number[i]) && (fds[i].revents & select_events[s])) {
+			if (is_in_set(&sets[s], number[i]) && (fds[i].revents & select_events[s])) {
 				((uint64_t *)&out[s])[number[i] / 64] |= 1ull << (number[i] % 64);
 				found++;
 			}

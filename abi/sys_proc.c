@@ -133,7 +133,7 @@ int64_t sys_exit(struct task *t, int status)
 
 /* --- wait4 --- */
 
-static bool wanted(const struct task *t, const struct task *child, int pid)
+static bool is_waited_for(const struct task *t, const struct task *child, int pid)
 {
 	if (child->ppid != t->pid)
 		return false;
@@ -150,7 +150,7 @@ static int reap(struct task *t, int pid, int options, int *status)
 	for (struct task **at = &k->tasks; *at; at = &(*at)->next) {
 		struct task *child = *at;
 
-		if (!wanted(t, child, pid))
+		if (!is_waited_for(t, child, pid))
 			continue;
 		any = true;
 		if (child->state == TASK_ZOMBIE) {

@@ -24,7 +24,7 @@ int64_t sys_rt_sigaction(struct task *t, int signo, uint64_t act, uint64_t oldac
 		pthread_mutex_lock(&t->kernel->lock);
 		t->action[signo] = new;
 		if (is_ignored(t, signo))
-			drop_pending(t, bit(signo));
+			clear_pending(t, sig_bit(signo));
 		pthread_mutex_unlock(&t->kernel->lock);
 	}
 	return 0;
@@ -139,7 +139,7 @@ static int64_t kill_matching(struct task *t, int pid, int signo)
 			continue;
 		found = true;
 		if (signo)
-			signal_send_many(k, other, &info);
+			signal_send_group(k, other, &info);
 	}
 	pthread_mutex_unlock(&k->lock);
 	return found ? 0 : -ESRCH;

@@ -17,7 +17,7 @@
 #define MAX_ERRNO  4095	/* a result from -MAX_ERRNO to -1 is an error */
 
 /* The commonest system calls that are not supported have a name here; a message gives the number of the others. */
-static const char *name_of(unsigned nr)
+static const char *unsupported_name(unsigned nr)
 {
 	static const struct {
 		unsigned nr;
@@ -44,7 +44,7 @@ const char *abi_unsupported(const struct abi_result *result, unsigned i)
 {
 	for (unsigned nr = 0; nr <= ABI_MAX_SYSCALL; nr++)
 		if (result->unsupported[nr / 64] >> nr % 64 & 1 && i-- == 0)
-			return name_of(nr);
+			return unsupported_name(nr);
 	return NULL;
 }
 
@@ -64,7 +64,7 @@ int abi_syscall_number(const char *name)
 	return -1;
 }
 
-static int64_t refuse(struct task *t, uint64_t nr)
+static int64_t record_unsupported(struct task *t, uint64_t nr)
 {
 	/* glibc asks for this one at every start and does without. */
 	if (nr != SYS_rseq) {
@@ -145,7 +145,7 @@ int64_t syscall_dispatch(struct task *t)
 	if (nr < NR_TABLE && table[nr].handler)
 		result = table[nr].handler(t, a);
 	else
-		result = refuse(t, nr);
+		result = record_unsupported(t, nr);
 	if (result == -EFAULT && t->copy_error)	/* handlers answer that to any copy that fails */
 		result = t->copy_error;
 	if (strace)

@@ -60,9 +60,9 @@ void gmm_put(struct task *t, struct guest_mm *gmm)
 		return;
 	if (ob && ob->mm_end && gmm->observer_data)
 		ob->mm_end(ob->arg, gmm);
-	pool_forget_mm(t->kernel->pool, gmm->mm);
+	pool_drop_mm(t->kernel->pool, gmm->mm);
 	vellum_mm_put(gmm->mm);
-	filemaps_unmapped(t->kernel->filemaps);
+	filemaps_writeback_unmapped(t->kernel->filemaps);
 	free(gmm);
 }
 
@@ -94,12 +94,12 @@ static int new_pid(struct kernel *k)
 }
 
 /* One more, zombies among them, if there may be. 0 or an errno. */
-static int count_task(struct kernel *k, uint64_t max)
+static int reserve_task(struct kernel *k, uint64_t max)
 {
 	int err = 0;
 
 	pthread_mutex_lock(&k->lock);
-	if (k->nr_tasks >= max || !hostfd_take_task())
+	if (k->nr_tasks >= max || !hostfd_reserve_task())
 		err = EAGAIN;
 	else
 		k->nr_tasks++;
@@ -110,7 +110,7 @@ static int count_task(struct kernel *k, uint64_t max)
 struct task *task_create(struct kernel *k, uint64_t max)
 {
 	struct task *t = aligned_alloc(64, (sizeof(struct task) + 63) & ~63ul);
-	int err = t ? count_task(k, max < MAX_TASKS ? max : MAX_TASKS) : ENOMEM;
+	int err = t ? reserve_task(k, max < MAX_TASKS ? max : MAX_TASKS) : ENOMEM;
 
 	if (err) {
 		free(t);
@@ -161,7 +161,7 @@ void kernel_fail(struct kernel *k, const char *why)
 
 /* --- running --- */
 
-static void fault_signal(struct task *t, enum vellum_fault_result result)
+static void signal_fault_result(struct task *t, enum vellum_fault_result result)
 {
 	uint64_t addr = t->st.cr2;
 
@@ -203,7 +203,7 @@ static void handle_exception(struct task *t)
 		if (t->st.cr2 >> LOWER_HALF_BITS)
 			signal_fault(t, SIGSEGV, SEGV_MAPERR, t->st.cr2);
 		else
-			fault_signal(t, vellum_handle_fault(t->gmm->mm, t->st.cr2, (uint32_t)r->error));
+			signal_fault_result(t, vellum_handle_fault(t->gmm->mm, t->st.cr2, (uint32_t)r->error));
 	} else if (r->vector == GP && r->error == IDT_ERROR(0x80)) {
 		fprintf(stderr, "vellum: process %d (%s) made a 32-bit system call (int 0x80): not supported\n",
 			t->pid, printable(t->comm, name, sizeof(name)));
@@ -219,7 +219,7 @@ static void handle_exception(struct task *t)
  * The machine ended while the task was on it, and was started again without its registers. Nothing of the program
  * can handle that.
  */
-static void task_lost(struct task *t)
+static void kill_lost_task(struct task *t)
 {
 	struct machine *m = t->kernel->args->machine;
 	char reason[256], bytes[3 * MAX_INSTRUCTION + 1] = "", name[PRINTABLE_BYTES(sizeof(t->comm))];
@@ -250,7 +250,7 @@ static void run_once(struct task *t)
 	t->load = 0;
 	status = t->lost ? MACHINE_LOST : m->ops->run(m, (unsigned)t->cpu, &t->st, load);
 	if (status == MACHINE_LOST)
-		task_lost(t);
+		kill_lost_task(t);
 	if (status) {
 		kernel_fail(t->kernel, m->ops->why(m));
 		task_exit(t, SIGKILL);
@@ -259,7 +259,7 @@ static void run_once(struct task *t)
 		t->st.regs.rax = (uint64_t)syscall_dispatch(t);
 	} else if (t->st.regs.vector != VCPU_VECTOR_KICK) {
 		handle_exception(t);
-	} else if (cpu_wanted(t->kernel->pool)) {
+	} else if (cpu_has_waiters(t->kernel->pool)) {
 		cpu_release(t);		/* the time slice is over */
 	}
 }
@@ -267,12 +267,12 @@ static void run_once(struct task *t)
 /* The task whose thread this is; NULL: a thread of Vellum's own. */
 static _Thread_local struct task *current;
 
-static int interrupted(void *host)
+static int interrupted_hook(void *host)
 {
 	(void)host;
 	if (!current)
 		return 0;
-	return signal_kills(current) ? VELLUM_KILLED : signal_pending(current) ? VELLUM_INTERRUPTED : 0;
+	return signal_fatal_pending(current) ? VELLUM_KILLED : signal_pending(current) ? VELLUM_INTERRUPTED : 0;
 }
 
 const struct vellum_host_ops *abi_host(void)
@@ -280,23 +280,23 @@ const struct vellum_host_ops *abi_host(void)
 	static struct vellum_host_ops ops;
 
 	ops = *vellum_host_posix();
-	ops.interrupted = interrupted;
+	ops.interrupted = interrupted_hook;
 	return &ops;
 }
 
 /* Not by pthread_exit(3): that loads a library the first time, which may fail. */
-static _Thread_local jmp_buf way_out;
+static _Thread_local jmp_buf thread_end;
 
-void task_leave(void)
+void task_exit_thread(void)
 {
-	longjmp(way_out, 1);
+	longjmp(thread_end, 1);
 }
 
 void *task_main(void *arg)
 {
 	struct task *t = arg;
 
-	if (setjmp(way_out))
+	if (setjmp(thread_end))
 		return NULL;
 	current = t;
 	pthread_mutex_lock(&t->kernel->lock);	/* task_start() is through */
@@ -304,7 +304,7 @@ void *task_main(void *arg)
 	for (;;) {
 		if (signal_pending(t) || t->syscall_nr >= 0 || t->restore_blocked)
 			signal_deliver(t);
-		rlimit_settle(t);
+		rlimit_apply_changed(t);
 		cpu_acquire(t);
 		run_once(t);
 	}

@@ -113,10 +113,10 @@ struct kernel {
 	int next_pid;
 	unsigned nr_tasks, nr_live;	/* with and without zombies */
 	bool dying;			/* the machine is gone, or we are told to end: everybody leaves */
-	bool first_gone;		/* lock: process 1 has ended, and all others are killed */
+	bool first_exited;		/* lock: process 1 has ended, and all others are killed */
 	unsigned asked_to_end;		/* lock: bit per signal that asked for it */
 	int ended_by;			/* lock: the signal that the run ends by, or 0 */
-	uint64_t hurry_at;		/* lock: when the next step towards the end is due, or 0 */
+	uint64_t shutdown_at;		/* lock: when the next step towards the end is due, or 0 */
 	bool abandoned;			/* lock: tasks that have not left by now are left behind */
 	struct abi_result *result;
 	pthread_t ticker;
@@ -133,19 +133,19 @@ struct task *task_find(struct kernel *k, int pid);		/* kernel->lock held */
 void task_unlink(struct kernel *k, struct task *t);		/* kernel->lock held */
 void task_free(struct task *t);				/* kernel->lock held */
 void *task_main(void *arg);
-void task_leave(void) __attribute__((noreturn));	/* the thread's end */
+void task_exit_thread(void) __attribute__((noreturn));	/* the thread's end */
 void kernel_fail(struct kernel *k, const char *why);
 uint64_t clock_ns(clockid_t clock);
 
 /* fork.c */
 int task_start(struct task *t, struct task *parent);	/* it is complete: others see it, and it runs */
-void task_abandon(struct task *t);		/* it never ran and is in no list */
+void task_discard(struct task *t);		/* it never ran and is in no list */
 int task_fork(struct task *parent, uint64_t flags, uint64_t stack, uint64_t child_tid);
 
 /* exit.c */
 void task_exit(struct task *t, int status) __attribute__((noreturn));
 void task_out_of_memory(struct task *t) __attribute__((noreturn));	/* says so, and kills it */
-void task_release_vfork(struct task *t);
+void task_wake_vfork_parent(struct task *t);
 
 /* task.c: address spaces */
 struct guest_mm *gmm_create(struct task *t);
@@ -156,23 +156,23 @@ struct cpu_pool *pool_create(struct machine *m);
 void pool_destroy(struct cpu_pool *pool);
 void cpu_acquire(struct task *t);	/* blocks until there is one; loads what must be */
 void cpu_release(struct task *t);	/* before anything that may block */
-bool cpu_wanted(struct cpu_pool *pool);	/* somebody waits for one */
+bool cpu_has_waiters(struct cpu_pool *pool);	/* somebody waits for one */
 void cpu_save_fpu(struct task *t);	/* st.fpu becomes current */
 void cpu_kick(struct task *t);		/* out of the program, if it is there; any thread */
-void pool_forget_task(struct cpu_pool *pool, struct task *t);
-void pool_forget_mm(struct cpu_pool *pool, struct vellum_mm *mm);
+void pool_drop_task(struct cpu_pool *pool, struct task *t);
+void pool_drop_mm(struct cpu_pool *pool, struct vellum_mm *mm);
 void pool_kick_all(struct cpu_pool *pool);
 
 /* signal.c */
 void signal_send(struct kernel *k, struct task *t, const struct sig_info *info);	/* lock held */
-void signal_send_many(struct kernel *k, struct task *t, const struct sig_info *info);	/* ... one of many */
-bool signal_takes(const struct task *t, int signo);	/* by a handler, the last one taken; lock held */
+void signal_send_group(struct kernel *k, struct task *t, const struct sig_info *info);	/* ... one of many */
+bool signal_has_handler(const struct task *t, int signo);	/* by a handler, the last one taken; lock held */
 void signal_fault(struct task *t, int signo, int code, uint64_t addr);	/* of its own instruction */
 bool signal_pending(struct task *t);
-bool signal_kills(const struct task *t);	/* a signal that ends the task is pending */
+bool signal_fatal_pending(const struct task *t);	/* a signal that ends the task is pending */
 void signal_deliver(struct task *t);	/* before it returns to the program; may end it */
 int64_t signal_return(struct task *t);	/* rt_sigreturn(2) */
-void signal_exec(struct task *t);
+void signal_reset_for_exec(struct task *t);
 void signal_set_blocked(struct task *t, uint64_t set);
 
 /* exec.c */
@@ -182,41 +182,41 @@ int exec_load(struct task *t, const char *path, char *const *argv, char *const *
 /* fd.c */
 struct file *file_open(struct kernel *k, int host_fd);	/* takes over the descriptor; NULL: errno says why */
 void file_put(struct file *file);
-void file_flags_changed(struct file *file);	/* after F_SETFL */
+void file_update_flags(struct file *file);	/* after F_SETFL */
 /*
  * Bytes that were read from what cannot be read twice, and that the program's memory did not take after all: the
  * next read(2) gets them first.
  */
-void file_unread(struct file *file, const void *bytes, size_t len);
-size_t file_take_unread(struct file *file, void *bytes, size_t len);
+void file_put_unread(struct file *file, const void *bytes, size_t len);
+size_t file_read_unread(struct file *file, void *bytes, size_t len);
 size_t file_nr_unread(const struct file *file);
 int fd_install(struct task *t, struct file *file, int from, bool cloexec);
-int fd_room(struct task *t, unsigned nr);	/* 0, or why no file can be opened: before anything is done */
+int fd_check_room(struct task *t, unsigned nr);	/* 0, or why no file can be opened: before anything is done */
 int fd_host(struct task *t, uint64_t fd);	/* or -EBADF */
 struct file *fd_file(struct task *t, uint64_t fd);	/* NULL: EBADF */
 int64_t fd_dup(struct task *t, uint64_t fd, int from, bool cloexec);
 int fds_fork(struct task *child, const struct task *parent);
-void fds_exec(struct task *t);
+void fds_close_on_exec(struct task *t);
 void fds_close_all(struct task *t);
 
 /* hostfd.c */
-int hostfd_start(char *why, size_t size);	/* 0, or -1 with one line */
-bool hostfd_take(unsigned n);			/* false: Vellum needs the rest */
-void hostfd_give(unsigned n);
-bool hostfd_take_task(void);
-void hostfd_give_task(void);
+int hostfd_init(char *why, size_t size);	/* 0, or -1 with one line */
+bool hostfd_reserve(unsigned n);			/* false: Vellum needs the rest */
+void hostfd_release(unsigned n);
+bool hostfd_reserve_task(void);
+void hostfd_release_task(void);
 
 /* rlimit.c */
 uint64_t rlimit_of(const struct task *t, int resource);
 void rlimit_init(struct task *t, const struct rlimit *limits);
 void rlimit_apply(struct task *t, struct vellum_mm *mm);
-void rlimit_settle(struct task *t);
-uint64_t rlimit_tasks(const struct task *t);	/* processes that there may be for it to fork */
+void rlimit_apply_changed(struct task *t);
+uint64_t rlimit_nproc(const struct task *t);	/* processes that there may be for it to fork */
 /* May @more bytes be mapped, where [start, end) is replaced? 0 or -ENOMEM. */
-int rlimit_map(struct task *t, uint64_t start, uint64_t end, uint64_t more, uint32_t prot, bool shared);
+int rlimit_check_map(struct task *t, uint64_t start, uint64_t end, uint64_t more, uint32_t prot, bool shared);
 /* How much of a write may be done, or -EFBIG. @offset -1: the file's own. */
-int64_t rlimit_write(struct task *t, const struct file *file, uint64_t len, int64_t offset);
-int rlimit_size(struct task *t, const struct file *file, int64_t size);	/* 0, or -EFBIG and the signal is sent */
+int64_t rlimit_clip_write(struct task *t, const struct file *file, uint64_t len, int64_t offset);
+int rlimit_check_size(struct task *t, const struct file *file, int64_t size);	/* 0, or -EFBIG and the signal is sent */
 
 /* inspect.c: without a CPU, the inspector looks, if there is one for this */
 void inspect_syscall(struct task *t, uint64_t nr);
@@ -231,8 +231,8 @@ uint64_t user_write_some(struct task *t, uint64_t addr, const void *buf, uint64_
 int user_string(struct task *t, char *buf, size_t size, uint64_t addr);	/* 0, -EFAULT, -ENAMETOOLONG */
 
 /* sys_io.c: a host call that may block: without a CPU, and within reach of a kick */
-void block_begin(struct task *t);
-void block_end(struct task *t);
+void host_call_begin(struct task *t);
+void host_call_end(struct task *t);
 void signal_self(struct task *t, int signo);	/* for what its own system call met */
 
 /* syscall.c */
@@ -240,7 +240,7 @@ int64_t syscall_dispatch(struct task *t);
 
 /* vdso.c */
 uint64_t vdso_map(struct task *t, struct guest_mm *gmm);	/* where, or 0 */
-void vdso_tick(struct kernel *k);		/* keep the time page right */
+void vdso_update_clock(struct kernel *k);		/* keep the time page right */
 void vdso_init(struct kernel *k);
 void vdso_fini(struct kernel *k);
 

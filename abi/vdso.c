@@ -65,7 +65,7 @@ static uint64_t predicted_ns(const struct vvar *v, uint64_t tsc)
 	return v->mono_ns + (uint64_t)((unsigned __int128)(tsc - v->tsc) * v->mult >> 32);
 }
 
-static void write_page(struct vvar *v, uint64_t tsc, uint64_t mono, int64_t real_offset, uint64_t mult)
+static void update_vvar(struct vvar *v, uint64_t tsc, uint64_t mono, int64_t real_offset, uint64_t mult)
 {
 	__atomic_store_n(&v->seq, v->seq + 1, __ATOMIC_SEQ_CST);
 	v->tsc = tsc;
@@ -80,7 +80,7 @@ static void write_page(struct vvar *v, uint64_t tsc, uint64_t mono, int64_t real
  * Called every few milliseconds. Time never goes back: where the page's clock is ahead it goes on from
  * there, a little slower.
  */
-void vdso_tick(struct kernel *k)
+void vdso_update_clock(struct kernel *k)
 {
 	struct vdso *vd = k->vdso;
 	uint64_t tsc, mono, rate, base, mult;
@@ -102,11 +102,11 @@ void vdso_tick(struct kernel *k)
 		mult = base - mono < SETTLE_NS / 2 ? rate - (uint64_t)((unsigned __int128)rate *
 							(base - mono) / SETTLE_NS) : rate / 2;
 	}
-	write_page(vd->vvar, tsc, base, real_offset, mult);
+	update_vvar(vd->vvar, tsc, base, real_offset, mult);
 }
 
 /* The program's counter began anew: clocks are read by system calls from now on. No CPU runs. */
-static void counter_restarted(void *arg)
+static void invalidate_vvar(void *arg)
 {
 	struct vdso *vd = arg;
 
@@ -142,7 +142,7 @@ void vdso_init(struct kernel *k)
 	vd->first_ns = clock_ns(CLOCK_MONOTONIC);
 	vd->first_tsc = guest_tsc(k);
 	k->args->machine->restarted_arg = vd;
-	k->args->machine->restarted = counter_restarted;
+	k->args->machine->restarted = invalidate_vvar;
 }
 
 void vdso_fini(struct kernel *k)

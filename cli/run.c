@@ -442,7 +442,7 @@ int cmd_run(int argc, char **argv)
 		return fail("cannot write the report: %s", why);
 	prctl(PR_SET_DUMPABLE, 0);	/* the program cannot open Vellum's /proc/PID/mem */
 	raise_limits(r.limits);
-	abi_take_signals();
+	abi_block_signals();
 	signal(SIGCHLD, SIG_DFL);	/* waitpid(2) for QEMU fails if SIGCHLD is ignored */
 	status = set_up(&r);
 	if (!status) {
