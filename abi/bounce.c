@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* abi/bounce.c - host memory that stands for a program's in one call of the host; see bounce.h. */
+/* abi/bounce.c - buffers of the host for the read and write calls of programs; see bounce.h. */
 #define _GNU_SOURCE
 #include "abi/bounce.h"
 
@@ -11,9 +11,9 @@
 
 #define PAGE VELLUM_PAGE_SIZE
 
-/* --- the program's side --- */
+/* --- vectors: memory of the program --- */
 
-/* The stretch that the vector is at: its address, and its part of @len bytes. */
+/* The address of the vector's next bytes, and how many of @len lie in the same segment. */
 static uint64_t current_segment(const struct user_vector *v, size_t len, size_t *n)
 {
 	size_t left = v->iov->iov_len - v->offset;
@@ -93,7 +93,7 @@ void vector_skip(struct user_vector *v, size_t len)
 	}
 }
 
-/* --- the host's side --- */
+/* --- buffers of the host --- */
 
 int bounce_init(struct bounce *b, size_t size)
 {
@@ -128,7 +128,7 @@ void bounce_plain(struct bounce *b, size_t len)
 	b->nr = 1;
 }
 
-/* Lay the stretches out in the mirror, as offsets: its address is not known before its length. Return: its length. */
+/* Set b->iov to offsets in the mirror, which is mapped when its length is known. Return: its length. */
 static size_t lay_out_mirror(struct bounce *b, struct user_vector v, size_t len)
 {
 	size_t total = 0, n;
@@ -147,7 +147,10 @@ static size_t lay_out_mirror(struct bounce *b, struct user_vector v, size_t len)
 	return total;
 }
 
-/* No access to what is behind the first @good bytes: that begins a page, or a stretch. */
+/*
+ * Protect all bytes of the mirror but the first @good. The program's memory becomes inaccessible at the start of a page
+ * or of a segment, so this does, too.
+ */
 static int protect_from(struct bounce *b, size_t good)
 {
 	for (int i = 0; i < b->nr; i++) {

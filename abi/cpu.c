@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * abi/cpu.c - the machine's CPUs, borrowed by tasks.
+ * abi/cpu.c - the pool of the machine's CPUs. A task holds a CPU while its program runs.
  *
- * A CPU that is given back keeps the task's FPU state and address space until somebody else
- * takes it; a task that comes back to its own CPU loads nothing. Waiters are served in order.
+ * A released CPU keeps the task's FPU state and address space until another task acquires the CPU. A task that acquires
+ * its last CPU again loads nothing. Waiting tasks get a CPU in the order in which they came.
  */
 #define _GNU_SOURCE
 #include <stdlib.h>
@@ -13,13 +13,13 @@
 struct waiter {
 	struct waiter *next;
 	pthread_cond_t cond;
-	int cpu;			/* given, or -1 */
+	int cpu;			/* assigned by cpu_release(), or -1 */
 };
 
 struct cpu_slot {
 	bool busy;
-	struct task *resident;		/* whose FPU state it holds */
-	struct vellum_mm *mm;		/* active there */
+	struct task *resident;		/* the task whose FPU state the CPU holds */
+	struct vellum_mm *mm;		/* active on the CPU */
 };
 
 struct cpu_pool {
@@ -28,7 +28,7 @@ struct cpu_pool {
 	/* lock protects: */
 	struct cpu_slot slot[VELLUM_MAX_CPUS];
 	struct waiter *first, **last;
-	unsigned nr_waiting;		/* also read without it */
+	unsigned nr_waiting;		/* also read without the lock */
 };
 
 struct cpu_pool *pool_create(struct machine *m)
@@ -75,7 +75,7 @@ static void wait_for_cpu(struct cpu_pool *pool, struct task *t)
 	t->cpu = w.cpu;
 }
 
-/* Take the FPU state of whoever left it there. Pool lock held. */
+/* Save the FPU state that the CPU holds to the task that it belongs to. Pool lock held. */
 static void save_resident_fpu(struct cpu_pool *pool, unsigned cpu)
 {
 	struct task *resident = pool->slot[cpu].resident;
@@ -88,7 +88,7 @@ static void save_resident_fpu(struct cpu_pool *pool, unsigned cpu)
 	pool->slot[cpu].resident = NULL;
 }
 
-/* The CPU is ours; make it hold our state. Pool lock held. */
+/* Prepare the CPU, which the task holds, for the task's FPU state and address space. Pool lock held. */
 static void load_task(struct cpu_pool *pool, struct task *t)
 {
 	struct cpu_slot *slot = &pool->slot[t->cpu];
@@ -111,7 +111,7 @@ void cpu_acquire(struct task *t)
 {
 	struct cpu_pool *pool = t->kernel->pool;
 
-	/* Only the owner of a CPU changes what the slot says of it. */
+	/* Without the lock: only the task that holds a CPU changes mm and resident of its slot. */
 	if (t->cpu >= 0 && pool->slot[t->cpu].mm == t->gmm->mm && pool->slot[t->cpu].resident == t)
 		return;
 	pthread_mutex_lock(&pool->lock);
@@ -137,9 +137,9 @@ void cpu_release(struct task *t)
 		pool->first = w->next;
 		if (!pool->first)
 			pool->last = &pool->first;
-		/* At once: we may be on another CPU before the waiter wakes. */
+		/* Not left to the waiter: this task may acquire another CPU before the waiter runs. */
 		save_resident_fpu(pool, (unsigned)t->cpu);
-		w->cpu = t->cpu;	/* stays busy, in other hands */
+		w->cpu = t->cpu;	/* stays busy */
 		pthread_cond_signal(&w->cond);
 	} else {
 		pool->slot[t->cpu].busy = false;
@@ -153,7 +153,7 @@ bool cpu_has_waiters(struct cpu_pool *pool)
 	return __atomic_load_n(&pool->nr_waiting, __ATOMIC_RELAXED) != 0;
 }
 
-/* After it no CPU holds any: st.fpu is the task's to read and change until it runs again. */
+/* No CPU holds the state afterwards, so the task may change st.fpu. */
 void cpu_save_fpu(struct task *t)
 {
 	struct cpu_pool *pool = t->kernel->pool;
@@ -183,7 +183,7 @@ void pool_drop_task(struct cpu_pool *pool, struct task *t)
 	pthread_mutex_unlock(&pool->lock);
 }
 
-/* Its last task left; no CPU may stand in its tables. */
+/* For an address space without tasks. No CPU may use its tables when they are freed. */
 void pool_drop_mm(struct cpu_pool *pool, struct vellum_mm *mm)
 {
 	pthread_mutex_lock(&pool->lock);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * abi/exec.c - load a static ELF program: segments, stack, auxiliary vector (elf(5), getauxval(3),
- * execve(2)). The file is hostile input: every number in it is checked before use.
+ * abi/exec.c - load a static ELF program: segments, stack, auxiliary vector (elf(5), getauxval(3), execve(2)). The file
+ * may be hostile: every number in it is checked before use.
  */
 #define _GNU_SOURCE
 #include <asm/hwcap2.h>
@@ -22,14 +22,14 @@
 
 #define PAGE		VELLUM_PAGE_SIZE
 #define MAX_PHDRS	64
-#define MAX_SCRIPTS	4		/* interpreters that are scripts themselves */
-#define STACK_TOP	0x7fffffff0000ull	/* above it: the vDSO */
-#define STACK_GAP	(1ull << 20)	/* nothing is mapped right below the stack */
-#define STACK_ROOM	(128ull << 10)	/* it begins with that much more than it holds, and grows */
-#define MIN_MMAP_GAP	(128ull << 20)	/* mappings begin that far below the top of the stack, or its limit */
+#define MAX_SCRIPTS	4		/* nested: interpreters that are scripts */
+#define STACK_TOP	0x7fffffff0000ull	/* the vDSO is above */
+#define STACK_GAP	(1ull << 20)	/* bytes below the largest stack where mmap(2) chooses no address */
+#define STACK_ROOM	(128ull << 10)	/* free bytes of the stack at the start; it grows */
+#define MIN_MMAP_GAP	(128ull << 20)	/* mmap(2) chooses addresses that far below the top of the stack, or farther */
 #define MAX_MMAP_GAP	(VELLUM_TASK_SIZE / 6 * 5)
 #define HEAP_GAP	(64ull << 10)
-#define MIN_ARG_BYTES	(128ull << 10)	/* a quarter of the stack's limit, but within these */
+#define MIN_ARG_BYTES	(128ull << 10)	/* bounds of a quarter of RLIMIT_STACK */
 #define MAX_ARG_BYTES	(6ull << 20)
 #define PIE_BASE	0x555555554000ull
 
@@ -48,7 +48,7 @@ struct image {
 	uint64_t entry, phdr_addr, brk;
 };
 
-/* --- is it something that we run? --- */
+/* --- check that a file can be run --- */
 
 static int reject(char *why, size_t size, const char *path, const char *what)
 {
@@ -81,7 +81,7 @@ static int check_header(const struct image *im, ssize_t have, char *why, size_t 
 	return 0;
 }
 
-/* Sizes and places that fit: no wrap, within user addresses, file bytes that exist. */
+/* The segment must lie within user addresses and its bytes within the file; no sum may wrap around. */
 static bool is_valid_segment(const Elf64_Phdr *ph, uint64_t file_size)
 {
 	if (ph->p_filesz > ph->p_memsz || ph->p_memsz >= VELLUM_TASK_SIZE ||
@@ -112,7 +112,7 @@ static int check_segments(const struct image *im, char *why, size_t size, const 
 	return any ? 0 : reject(why, size, path, "ELF file without loadable segments");
 }
 
-/* A regular file that may be executed. */
+/* A regular file, with the right to execute it. */
 static bool is_executable(int fd)
 {
 	char name[FD_NAME_BYTES];
@@ -121,7 +121,7 @@ static bool is_executable(int fd)
 	return fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && access(path_fd_name(fd, name), X_OK) == 0;
 }
 
-/* Read and check the headers of an open file, @im->fd. 0, or 126 with a line in @why. */
+/* Read and check the headers of the open file @im->fd. 0, or STATUS_NOT_RUNNABLE with the reason in @why. */
 static int read_image(struct image *im, const char *path, char *why, size_t size)
 {
 	struct stat st;
@@ -139,7 +139,7 @@ static int read_image(struct image *im, const char *path, char *why, size_t size
 	return status ? status : check_segments(im, why, size, path);
 }
 
-/* "#!interpreter [one argument]". Return: it is a script. */
+/* Parse "#!interpreter [one argument]". False: the file is not a script. */
 static bool read_shebang(int fd, char interp[256], char arg[256])
 {
 	char line[256];
@@ -209,7 +209,7 @@ static int map_range(struct guest_mm *gmm, uint64_t addr, uint64_t len, uint32_t
 	return vellum_mmap(gmm->mm, &args, &at);
 }
 
-/* The part of a segment's last file page behind the file's bytes is zero, not the file's. */
+/* The last page of a segment's file bytes also contains bytes of the file that are not the segment's. Clear them. */
 static int clear_tail(struct guest_mm *gmm, uint64_t from, uint64_t to, uint32_t prot)
 {
 	static const char zeros[PAGE];
@@ -267,12 +267,12 @@ static int load_segments(struct task *t, struct guest_mm *gmm, struct image *im)
 	return err;
 }
 
-/* --- the stack: strings, then auxv, envp, argv, argc --- */
+/* --- the stack, from the top down: strings, auxv, envp, argv, argc --- */
 
 struct stack {
 	struct guest_mm *gmm;
 	uint64_t sp;
-	uint64_t *words;	/* what goes below the strings */
+	uint64_t *words;	/* argc, argv, envp and auxv, for below the strings */
 	size_t nr, max;
 	int err;
 };
@@ -367,7 +367,7 @@ static uint64_t arg_bytes(char *const *argv, char *const *envp)
 	return n;
 }
 
-/* It grows down to the limit that the process has when it grows. */
+/* The stack may grow to the RLIMIT_STACK that the process has at that time. */
 static int map_stack(struct task *t, struct guest_mm *gmm, uint64_t args)
 {
 	uint64_t limit = rlimit_of(t, RLIMIT_STACK), gap = MAX_MMAP_GAP;
@@ -386,7 +386,7 @@ static int map_stack(struct task *t, struct guest_mm *gmm, uint64_t args)
 			 VELLUM_MAP_GROWSDOWN);
 }
 
-/* A new address space with the program in it. */
+/* Map the program, heap, stack and vDSO into a new address space. */
 static int build_image(struct task *t, struct guest_mm *gmm, struct image *im, const char *path,
 		       char *const *argv, char *const *envp, uint64_t *sp)
 {
@@ -394,7 +394,7 @@ static int build_image(struct task *t, struct guest_mm *gmm, struct image *im, c
 
 	if (err)
 		return err;
-	/* Apart from the program's own data, so that the heap is a mapping of its own. */
+	/* A gap keeps the heap and the program's data from being merged into one VMA. */
 	gmm->brk_start = ((im->brk + PAGE - 1) & ~(uint64_t)(PAGE - 1)) + HEAP_GAP;
 	vellum_set_brk(gmm->mm, gmm->brk_start);
 	err = map_stack(t, gmm, arg_bytes(argv, envp));
@@ -404,7 +404,7 @@ static int build_image(struct task *t, struct guest_mm *gmm, struct image *im, c
 	return build_stack(t, gmm, im, path, argv, envp, sp);
 }
 
-/* The point of no return: @t becomes the new program. */
+/* Replace the program of @t. execve(2) cannot fail from here on. */
 static void commit_exec(struct task *t, struct guest_mm *gmm, const struct image *im, const char *path,
 			uint64_t sp)
 {
@@ -461,7 +461,7 @@ static void free_argv(char **argv)
 	free(argv);
 }
 
-/* @argv for a script's interpreter: interpreter, its argument, the script, the script's arguments. */
+/* Make argv for the interpreter of a script: interpreter, its argument, the script, the script's arguments. */
 static char **script_argv(const char *interp, const char *arg, const char *script, char *const *argv)
 {
 	size_t n = count_strings(argv), at = 0;
@@ -493,7 +493,7 @@ static int open_program(struct task *t, const char *path)
 	return path_open(t, AT_FDCWD, path, O_RDONLY | O_NONBLOCK, 0);
 }
 
-/* @fd is the program's file, and closed. */
+/* Load the program from @fd, and close @fd. */
 static int load_file(struct task *t, int fd, const char *path, char *const *argv, char *const *envp)
 {
 	char why[512], text[PRINTABLE_BYTES(sizeof(why))], name[FD_NAME_BYTES];
@@ -506,7 +506,7 @@ static int load_file(struct task *t, int fd, const char *path, char *const *argv
 	if (!is_executable(fd)) {
 		err = -EACCES;
 	} else if (read_image(&im, path, why, sizeof(why))) {
-		/* The program only learns "exec format error": say what it is that we don't support. */
+		/* The caller of execve(2) learns only ENOEXEC. */
 		fprintf(stderr, "vellum: %s\n", printable(why, text, sizeof(text)));
 		err = -ENOEXEC;
 	} else {
@@ -527,7 +527,7 @@ uint64_t max_arg_bytes(const struct task *t)
 	return max < MIN_ARG_BYTES ? MIN_ARG_BYTES : max < MAX_ARG_BYTES ? max : MAX_ARG_BYTES;
 }
 
-/* A script runs its interpreter, which may be a script again. */
+/* The file may be a script, and its interpreter again. */
 int exec_load(struct task *t, const char *path, char *const *argv, char *const *envp)
 {
 	char interp[256], arg[256], script[PATH_BYTES];

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* abi/exit.c - the end of a process: _exit(2), the report to its parent, the new parent of its children. */
+/* abi/exit.c - _exit(2): release the resources of a process, notify its parent, give its children to process 1. */
 #define _GNU_SOURCE
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,7 +18,7 @@ void task_wake_vfork_parent(struct task *t)
 	pthread_mutex_unlock(&t->kernel->lock);
 }
 
-/* Children become those of pid 1; after its end, zombies are freed. kernel->lock held. */
+/* Make process 1 the parent of the children. If process 1 exits, free zombies. kernel->lock held. */
 static void reparent_children(struct kernel *k, const struct task *t)
 {
 	struct task *next;
@@ -54,7 +54,7 @@ static void notify_parent(struct kernel *k, struct task *t, bool *reaped)
 	signal_send(k, parent, &info);
 }
 
-/* As in a PID namespace, the end of the first process kills all others. kernel->lock held. */
+/* As in a PID namespace, all processes are killed when process 1 exits. kernel->lock held. */
 static void end_run(struct kernel *k, const struct task *first)
 {
 	const struct sig_info info = { .signo = SIGKILL, .code = SI_KERNEL };

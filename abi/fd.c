@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* abi/fd.c - descriptors of a process: its own numbers for descriptors of the host. */
+/* abi/fd.c - descriptor tables: each descriptor of a process refers to a descriptor of the host. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -15,7 +15,7 @@
 
 #include "syscalls.h"	/* made from syscall.tbl */
 
-/* A file system that answers by itself, without a server or a process that it waits for. */
+/* A file system whose calls do not wait for a server or another process. */
 static bool is_local(int host_fd)
 {
 	static const long local[] = { EXT4_SUPER_MAGIC, TMPFS_MAGIC, OVERLAYFS_SUPER_MAGIC, BTRFS_SUPER_MAGIC,
@@ -88,14 +88,14 @@ void file_put(struct file *file)
 	}
 }
 
-/* --- bytes that are read again --- */
+/* --- bytes that the next read(2) returns first --- */
 
 struct unread {
 	size_t len;
 	char bytes[];
 };
 
-/* In front of what is there already. Without memory for them they are lost. */
+/* The new bytes come before older ones. They are lost if there is no memory. */
 void file_put_unread(struct file *file, const void *bytes, size_t len)
 {
 	struct unread *old, *u;
@@ -150,7 +150,7 @@ size_t file_nr_unread(const struct file *file)
 	return n;
 }
 
-/* RLIMIT_NOFILE; what is open beyond it stays so. */
+/* RLIMIT_NOFILE is a limit of new descriptors. Greater open ones stay open. */
 static int fd_limit(const struct task *t)
 {
 	return (int)rlimit_of(t, RLIMIT_NOFILE);
@@ -170,7 +170,7 @@ int fd_check_room(struct task *t, unsigned nr)
 	return 0;
 }
 
-/* The lowest free number from @from on. Takes over the reference, also on failure. */
+/* Install @file at the lowest free descriptor not below @from. Consumes the reference, also on failure. */
 int fd_install(struct task *t, struct file *file, int from, bool cloexec)
 {
 	if (!file)
@@ -195,7 +195,7 @@ struct file *fd_file(struct task *t, uint64_t fd)
 	return fd < MAX_FDS ? t->fds[fd].file : NULL;
 }
 
-/* The directory is a descriptor of its own. 0 or negative errno. */
+/* 0 or a negative errno. */
 int fds_fork(struct task *child, const struct task *parent)
 {
 	child->cwd = fcntl(parent->cwd, F_DUPFD_CLOEXEC, 0);
@@ -235,7 +235,7 @@ void fds_close_all(struct task *t)
 	hostfd_release_task();
 }
 
-/* Of some files it waits until all is sent. */
+/* close(2) of some files blocks until their data is sent. */
 int64_t sys_close(struct task *t, int fd)
 {
 	const struct file *file = fd_file(t, fd);

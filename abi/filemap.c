@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* abi/filemap.c - the list of mapped files, and the background step; see filemap.h. */
+/* abi/filemap.c - the list of mapped files, and the thread that writes them back; see filemap.h. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -14,18 +14,18 @@
 #include "abi/memfd.h"
 #include "abi/text.h"
 
-#define MAX_UNUSED 64		/* files that nobody maps any more */
-#define FLUSH_SECONDS 5		/* between background steps, as Linux has it */
+#define MAX_UNUSED 64		/* files in the list that no process maps */
+#define FLUSH_SECONDS 5		/* between two steps of the background writeback, as in Linux */
 
 struct filemaps {
-	uint32_t refs;			/* atomic: the kernel's, and one for each file */
+	uint32_t refs;			/* atomic: one of the kernel, and one of each file */
 	pthread_mutex_t list_lock;	/* a leaf */
-	/* Held for reading by calls that go to the host past the list, for writing where a file gets its object. */
+	/* Held for reading by host calls that change a file without a filemap, for writing when one is created. */
 	pthread_rwlock_t creation_lock;
 	struct filemap *first;		/* list_lock */
 	unsigned nr_writable;		/* atomic: files that were mapped shared for writing */
 	struct memfds memfds;
-	/* The background step. */
+	/* The background writeback. */
 	struct vellum_memory *memory;
 	pthread_t flusher;
 	pthread_mutex_t flusher_lock;	/* outermost */
@@ -55,7 +55,7 @@ void filemaps_put(struct filemaps *filemaps)
 	free(filemaps);
 }
 
-/* --- files that are gone --- */
+/* --- deleted files --- */
 
 /* list_lock held. */
 static void list_remove(struct filemap *fm)
@@ -67,7 +67,7 @@ static void list_remove(struct filemap *fm)
 	__atomic_store_n(at, fm->next, __ATOMIC_RELEASE);
 }
 
-/* Only the list knows it, it has no name, and all is written: keeping it would only keep its room. */
+/* Only the list refers to the file, it has no name, and no page is dirty. Its blocks can be freed. */
 static bool is_unlinked_and_unused(const struct filemap *fm)
 {
 	struct vellum_mapping_info info;
@@ -93,7 +93,7 @@ bool filemaps_drop_unlinked(struct filemaps *filemaps)
 	pthread_mutex_unlock(&filemaps->list_lock);
 	for (fm = gone; fm; fm = next) {
 		next = fm->next;
-		vellum_mapping_put(fm->mapping);	/* the list's */
+		vellum_mapping_put(fm->mapping);	/* the list's reference */
 	}
 	return gone != NULL;
 }
@@ -108,7 +108,7 @@ bool filemap_reserve(struct filemaps *filemaps, struct memfd *memfd, uint64_t mo
 
 /* --- the list --- */
 
-/* With a reference. list_lock held. */
+/* list_lock held. */
 static struct filemap *find_and_get(const struct filemaps *filemaps, dev_t dev, ino_t ino)
 {
 	for (struct filemap *fm = filemaps->first; fm; fm = fm->next)
@@ -174,7 +174,7 @@ struct filemap *filemap_of_mapping(struct filemaps *filemaps, const struct vellu
 	return fm;
 }
 
-/* Of files that only the list knows: the one that came first, if there are too many. list_lock held; referenced. */
+/* If too many files are referenced only by the list: the oldest of them, with a reference. list_lock held. */
 static struct filemap *get_excess(const struct filemaps *filemaps)
 {
 	struct filemap *oldest = NULL;
@@ -196,8 +196,8 @@ static struct filemap *get_excess(const struct filemaps *filemaps)
 }
 
 /*
- * One file less, its dirty pages written first; a file that can't be written stays. So does one that
- * somebody else has a reference on: he is about to map it, and the file must not get a second object.
+ * Write the file back and remove it from the list. Consumes a reference. The file stays if a page cannot be written, or
+ * if another thread took a reference: that thread is about to map the file, which must not get a second mapping.
  */
 static void evict_if_unused(struct filemap *fm)
 {
@@ -208,18 +208,18 @@ static void evict_if_unused(struct filemap *fm)
 	vellum_mapping_writeback(fm->mapping, 0, ~0ull, NULL);
 	pthread_mutex_lock(&filemaps->list_lock);
 	vellum_mapping_info(fm->mapping, &info);
-	gone = info.nr_refs == 2 && !info.nr_dirty;	/* the list's and ours; new ones come from the list */
+	gone = info.nr_refs == 2 && !info.nr_dirty;	/* the list's and this one; others are taken under list_lock */
 	if (gone)
 		list_remove(fm);
 	pthread_mutex_unlock(&filemaps->list_lock);
 	if (gone)
-		vellum_mapping_put(fm->mapping);	/* the list's */
+		vellum_mapping_put(fm->mapping);	/* the list's reference */
 	filemap_put(fm);
 }
 
 /*
- * The file of a descriptor, opened anew: one that shared the program's own would keep its locks when the
- * program has closed it. Where rights have changed since, a shared one has to do.
+ * Open the file of a descriptor again. A duplicate would keep the program's locks after the program has closed its
+ * descriptor. It is used only if the rights of the file were changed and open(2) fails. Return: -1 if both fail.
  */
 static int reopen(int host_fd, int flags)
 {
@@ -239,7 +239,7 @@ static int reopen(int host_fd, int flags)
 	return fd;
 }
 
-/* What the path of a descriptor is now; for reports. */
+/* The current path of a descriptor, for reports. */
 static void path_of_fd(int fd, char name[ABI_MAX_NAME])
 {
 	char link[64];
@@ -295,9 +295,7 @@ void filemap_revalidate_file(const struct file *file)
 	filemap_put(fm);
 }
 
-/*
- * A descriptor of our own to write through: the program's may come to append. 0 or a negative errno.
- */
+/* A descriptor for writeback. The program's own is not used: O_APPEND may be set on it. 0 or a negative errno. */
 static int open_write_fd(struct filemap *fm, int host_fd)
 {
 	int fd = -1, err = 0;
@@ -314,7 +312,7 @@ static int open_write_fd(struct filemap *fm, int host_fd)
 	return err;
 }
 
-/* The file's object, made: no call that goes past the list changes the file meanwhile. 0 or -errno. */
+/* Find or create the filemap. creation_lock keeps host calls from changing the file meanwhile. 0 or -errno. */
 static int add_filemap(struct filemaps *filemaps, int host_fd, struct filemap **out)
 {
 	struct filemap *fm, *old = NULL;
@@ -328,11 +326,11 @@ static int add_filemap(struct filemaps *filemaps, int host_fd, struct filemap **
 		return err;
 	}
 	pthread_mutex_lock(&filemaps->list_lock);
-	fm = find_and_get(filemaps, st.st_dev, st.st_ino);	/* another was first */
+	fm = find_and_get(filemaps, st.st_dev, st.st_ino);	/* another thread may have created it */
 	if (!fm) {
 		fm = new_filemap(filemaps, host_fd, &st);
 		if (fm) {
-			vellum_mapping_get(fm->mapping);	/* the list's and the caller's */
+			vellum_mapping_get(fm->mapping);	/* one reference of the list, one of the caller */
 			fm->next = filemaps->first;
 			__atomic_store_n(&filemaps->first, fm, __ATOMIC_RELEASE);
 			old = get_excess(filemaps);
@@ -372,9 +370,9 @@ int filemap_get(struct kernel *k, int host_fd, bool for_writing, struct vellum_m
 	return err;
 }
 
-/* --- all files, one after the other --- */
+/* --- iterate over all files --- */
 
-/* The one after @prev, referenced; @prev's reference is dropped. */
+/* The file after @prev, referenced. Drops the reference of @prev. */
 static struct filemap *next_filemap(struct filemaps *filemaps, struct filemap *prev)
 {
 	struct filemap *fm;
@@ -382,7 +380,7 @@ static struct filemap *next_filemap(struct filemaps *filemaps, struct filemap *p
 	pthread_mutex_lock(&filemaps->list_lock);
 	fm = filemaps->first;
 	if (prev) {
-		/* It may have left the list: then we begin anew, with what is clean by now. */
+		/* If @prev was removed from the list, begin again: files that were done are clean. */
 		for (struct filemap *at = filemaps->first; at; at = at->next)
 			if (at == prev)
 				fm = at->next;
@@ -412,7 +410,7 @@ void filemaps_writeback_unmapped(struct filemaps *filemaps)
 		vellum_mapping_writeback_unmapped(fm->mapping);
 }
 
-/* --- the background step --- */
+/* --- the background writeback --- */
 
 static void *flush_thread(void *arg)
 {
@@ -463,7 +461,7 @@ struct filemaps *filemaps_start(struct kernel *k)
 	return filemaps;
 }
 
-/* A page that cannot be written is lost when we leave: say so. */
+/* A page that cannot be written now is lost. */
 static void writeback_and_report(struct filemap *fm)
 {
 	char path[PRINTABLE_BYTES(sizeof(fm->path))];
@@ -473,7 +471,8 @@ static void writeback_and_report(struct filemap *fm)
 	vellum_mapping_info(fm->mapping, &info);
 	if (info.nr_dirty && fm->write_fd >= 0)
 		fprintf(stderr, "vellum: %s: %llu pages stored through a mapping could not be written: %s\n",
-			printable(fm->path, path, sizeof(path)), (unsigned long long)info.nr_dirty, strerror(fm->failure));
+			printable(fm->path, path, sizeof(path)), (unsigned long long)info.nr_dirty,
+			strerror(fm->failure));
 }
 
 void filemaps_stop(struct filemaps *filemaps)

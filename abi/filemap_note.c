@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * abi/filemap_note.c - did others change the file? By size and times; and by its bytes while these may not tell.
+ * abi/filemap_note.c - detect changes of a file by other processes: by size and times, and by bytes if the times may
+ * not show a change.
  *
- * A file system's clock has ticks. What is changed twice within one has the same times after both, so a look in
- * between says nothing of the second. Such a note is racy until the file's bytes were compared after the tick.
+ * The clock of a file system has ticks. Two changes within a tick leave the same times, so a check between them does
+ * not show the second one. Such a note is racy until the file's bytes were compared after the tick.
  */
 #define _GNU_SOURCE
 #include <linux/magic.h>
@@ -15,11 +16,11 @@
 
 #include "abi/filemap.h"
 
-#define TICK_NS		20000000	/* two, of the slowest clock that Linux has */
+#define TICK_NS		20000000	/* two ticks of the slowest clock of Linux */
 #define FINE_TIMES_SINCE 6013	/* Linux 6.13, as 1000 * major + minor */
-#define COARSE_NS	2100000000	/* where times are whole seconds, and even ones */
+#define COARSE_NS	2100000000	/* for file systems whose times are multiples of 2 s */
 
-/* Since 6.13 these give each change after a look a time of its own. */
+/* Since Linux 6.13 these file systems give each change after an fstat(2) a new time. */
 static bool has_fine_times(int fd)
 {
 	static const long fine[] = { EXT4_SUPER_MAGIC, TMPFS_MAGIC, BTRFS_SUPER_MAGIC, XFS_SUPER_MAGIC };
@@ -41,7 +42,7 @@ static bool has_fine_times(int fd)
 	return false;
 }
 
-/* To compare: times that programs set far from now wrap around. */
+/* Only for comparison: times far from now wrap around. */
 static uint64_t timestamp_ns(const struct timespec *ts)
 {
 	return (uint64_t)ts->tv_sec * NS_PER_SEC + (uint64_t)ts->tv_nsec;
@@ -84,7 +85,7 @@ bool filemap_note_begin(struct filemap *fm)
 	return true;
 }
 
-/* Whether others changed the file before us, unseen, stays unknown. */
+/* The note stays racy: another process may have changed the file before. */
 void filemap_note_end(struct filemap *fm, bool was_unchanged)
 {
 	bool racy = fm->note.racy;
@@ -94,7 +95,7 @@ void filemap_note_end(struct filemap *fm, bool was_unchanged)
 	fm->note.racy |= racy;
 }
 
-/* size_lock held. *@size: the new one, where others changed the file. */
+/* size_lock held. *@size: the current size. */
 static bool is_changed(struct filemap *fm, uint64_t *size)
 {
 	bool differs = false, doubtful = false;
@@ -103,7 +104,7 @@ static bool is_changed(struct filemap *fm, uint64_t *size)
 	pthread_mutex_lock(&fm->io_lock);
 	if (read_note(fm, &now) == 0) {
 		differs = !same_size_and_mtime(&now, &fm->note);
-		/* Anybody may set mtime; and ctime changes with names and rights, too. */
+		/* Every process may set mtime. A change of names or rights changes ctime, too. */
 		doubtful = fm->note.racy || now.ctime != fm->note.ctime;
 		if (differs)
 			fm->limit = now.size;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* abi/filemap_ops.c - the core's hooks into a mapped file, called with page locks held; see filemap.h. */
+/* abi/filemap_ops.c - the backing of a mapped file. The core calls it with page locks held; see filemap.h. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -14,7 +14,7 @@
 
 #define PAGE	 VELLUM_PAGE_SIZE
 
-/* Bytes from the host; what is beyond the end of the file stays as it is. 0 or an errno. */
+/* Read from the host's file. Beyond its end @buf is not changed. 0 or an errno. */
 static int read_fully(int fd, char *buf, size_t len, uint64_t offset)
 {
 	while (len) {
@@ -60,7 +60,7 @@ static int fault_hook(void *ctx, struct vellum_vmf *vmf)
 	return err ? VELLUM_VMF_SIGBUS : VELLUM_VMF_OK;
 }
 
-/* The part of a page that lies in the file. io_lock held. */
+/* How many of the @len bytes of a page lie in the file. io_lock held. */
 static size_t length_in_file(const struct filemap *fm, uint64_t pgoff, size_t len)
 {
 	uint64_t offset = pgoff * PAGE;
@@ -71,8 +71,8 @@ static size_t length_in_file(const struct filemap *fm, uint64_t pgoff, size_t le
 }
 
 /*
- * Room on the disk for what is about to be stored: no room is SIGBUS now, instead of data lost at
- * writeback. A file system without fallocate(2) is asked by writing the page as it is.
+ * Allocate blocks before the first store to a page. A full disk is SIGBUS now, instead of lost data at writeback. Where
+ * the file system has no fallocate(2), writing the unchanged page allocates them.
  */
 static int mkwrite_hook(void *ctx, struct vellum_vmf *vmf)
 {
@@ -96,7 +96,7 @@ static int mkwrite_hook(void *ctx, struct vellum_vmf *vmf)
 		err = 0;
 	}
 	if (!err)
-		futimens(fm->write_fd, modified_now);	/* as Linux, at the first store; its failure changes no byte */
+		futimens(fm->write_fd, modified_now);	/* as Linux at the first store; data do not depend on it */
 	if (reserved)
 		memfd_settle(fm->memfd, fm->fd, PAGE);
 	filemap_note_end(fm, unchanged);
@@ -105,8 +105,8 @@ static int mkwrite_hook(void *ctx, struct vellum_vmf *vmf)
 }
 
 /*
- * A copy into a mapping of the file, made by the host's kernel: where others have cut the file off it fails, while a
- * store of ours would be SIGBUS. 0 or an errno.
+ * Let the host's kernel copy to a mapping of the file. If another process has truncated the file, the copy fails, while
+ * a store would raise SIGBUS. 0 or an errno.
  */
 static int copy_to_mapped_file(void *to, const void *from, size_t len)
 {
@@ -116,7 +116,7 @@ static int copy_to_mapped_file(void *to, const void *from, size_t len)
 	return n == (ssize_t)len ? 0 : n < 0 ? errno : EFAULT;
 }
 
-/* Is nothing of these bytes in the file any more? Others cut it off, and what was stored there is gone with it. */
+/* True: another process truncated the file before @offset. Linux discards stores to such pages, too. */
 static bool is_truncated(const struct filemap *fm, uint64_t offset)
 {
 	struct stat st;
@@ -124,7 +124,7 @@ static bool is_truncated(const struct filemap *fm, uint64_t offset)
 	return fstat(fm->fd, &st) == 0 && (uint64_t)st.st_size <= offset;
 }
 
-/* Stores through a mapping are bound neither by a seal against future ones nor by RLIMIT_FSIZE; write(2) is. */
+/* F_SEAL_FUTURE_WRITE and RLIMIT_FSIZE restrict write(2), but not stores through an existing mapping. */
 static int write_through_mapping(struct filemap *fm, const char *page, size_t len, uint64_t offset)
 {
 	bool in_sealed = fm->sealed_map && offset + len <= fm->sealed_len;
@@ -195,7 +195,7 @@ static int punch_hook(void *ctx, uint64_t offset, uint64_t len)
 	return err;
 }
 
-/* The cache is gone: its dirty pages were written, or could not be. */
+/* All cached pages were freed. Dirty ones were written before, or the write failed. */
 static void release_hook(void *ctx)
 {
 	struct filemap *fm = ctx;

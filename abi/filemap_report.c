@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* abi/filemap_report.c - what reports and replicas ask of mappings: names, and bytes that no page table has. */
+/* abi/filemap_report.c - for reports and replicas: names of VMAs, and bytes that no page table maps. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -38,7 +38,6 @@ bool abi_is_file(const struct guest_mm *gmm, const struct vellum_vma_info *info)
 	return fm != NULL;
 }
 
-/* An object keeps pages that no page table maps. */
 void abi_absent_page(const struct guest_mm *gmm, const struct vellum_vma_info *info, uint64_t addr, void *buf)
 {
 	uint64_t pgoff = info->pgoff + (addr - info->start) / PAGE;
@@ -48,18 +47,18 @@ void abi_absent_page(const struct guest_mm *gmm, const struct vellum_vma_info *i
 	if (fm)
 		filemap_read_page(fm, pgoff, buf);
 	else if (info->mapping)
-		vellum_mapping_read(info->mapping, pgoff * PAGE, buf, PAGE);	/* also what is swapped out */
+		vellum_mapping_read(info->mapping, pgoff * PAGE, buf, PAGE);	/* including swapped-out pages */
 	filemap_put(fm);
 }
 
-/* The first run of bytes from @*start on that a file's file system keeps. False: none. */
+/* The first bytes, not before @*start, that are not a hole of the file: [@*start, @*end). False: none. */
 static bool next_in_file(const struct filemap *fm, uint64_t *start, uint64_t *end)
 {
 	char link[64];
 	off_t data, hole;
 	int fd;
 
-	/* A position of its own: the program may share that of fm->fd. */
+	/* Open the file again: lseek(2) on fm->fd could change the program's file position. */
 	snprintf(link, sizeof(link), "/proc/self/fd/%d", fm->fd);
 	fd = open(link, O_RDONLY | O_CLOEXEC);
 	data = lseek(fd, (off_t)*start, SEEK_DATA);
@@ -77,7 +76,7 @@ bool abi_next_data(const struct guest_mm *gmm, const struct vellum_vma_info *inf
 {
 	struct filemap *fm = filemap_of_mapping(gmm->kernel->filemaps, info->mapping);
 	uint64_t start = *first * PAGE, stop = 0, cached = *first;
-	/* The cache first: what is written back and dropped meanwhile is in the file by then. */
+	/* First the cache: a page that is written back and dropped between the two calls is in the file then. */
 	bool has = vellum_mapping_next(info->mapping, &cached) == 0, in_file = fm && next_in_file(fm, &start, &stop);
 
 	filemap_put(fm);

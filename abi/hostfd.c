@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * abi/hostfd.c - descriptors of the host that programs use up: counted, so that Vellum always has some left
- * to end with, to write files back and to report; and so that files never keep processes from being born.
+ * abi/hostfd.c - count the descriptors of the host that programs use. Some are reserved for Vellum, which needs them to
+ * write files back and to report. Files and processes are counted apart, so that open files never make fork(2) fail.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -10,13 +10,13 @@
 
 #include "abi/task.h"
 
-#define OWN_FDS	    64u		/* Vellum's own */
-#define MAX_POOL	    65536u	/* each costs the host a kilobyte or so */
-#define MIN_FOR_PROGRAMS	    32u		/* for programs: less is no run */
-#define ASSUMED_OPEN   256u	/* a guess, where /proc is not mounted */
+#define OWN_FDS		64u	/* reserved for Vellum */
+#define MAX_POOL	65536u	/* each costs the host about a kilobyte */
+#define MIN_FOR_PROGRAMS 32u	/* a run does not start with less */
+#define ASSUMED_OPEN	256u	/* at start, if /proc is not mounted */
 
-/* What a process has at once: its directory, and two that a system call opens. */
-#define PER_TASK    3u
+/* Of a process: its current directory, and two that a system call opens. */
+#define PER_TASK	3u
 
 static struct pool {
 	unsigned limit, used;	/* used: atomic */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* abi/kernel.c - the kernel that holds the processes: timers, signals to Vellum, start and end of a run. */
+/* abi/kernel.c - a run: its start and end, timers, and signals to Vellum. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -13,12 +13,12 @@
 #include "abi/filemap.h"
 #include "abi/memfd.h"
 
-#define TICK_NS	 5000000	/* time slice while a task waits for a CPU; and re-kicks */
-#define SHUTDOWN_STEP_NS (10 * NS_PER_SEC)	/* a run that was told to end may take that long, and that long again to report */
+#define TICK_NS	 5000000	/* time slice if a task waits for a CPU; period of alarms and repeated kicks */
+#define SHUTDOWN_STEP_NS (10 * NS_PER_SEC)	/* until the next advance_shutdown() without a signal */
 
-/* --- timers, time slices, lost kicks, signals to Vellum --- */
+/* --- the ticker: timers, time slices, repeated kicks, signals to Vellum --- */
 
-/* Vellum's own signals, which are the program's: waited for by the ticker, blocked elsewhere. */
+/* Signals to Vellum that are forwarded to the program. The ticker waits for them; they are blocked in all threads. */
 static void forwarded_signals(sigset_t *set)
 {
 	static const int signals[] = { SIGINT, SIGTERM, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2, SIGALRM };
@@ -29,8 +29,8 @@ static void forwarded_signals(sigset_t *set)
 }
 
 /*
- * The second time that we are asked to end we do, whatever the program does with the signal; unless it is
- * the terminal's, and process 1 took the one before: a shell is asked often. lock held.
+ * The second SIGTERM or SIGINT ends the run, even if the program ignores the signal. A SIGINT for which process 1 has a
+ * handler does not: a shell gets many. lock held.
  */
 static bool is_end_request(struct kernel *k, int signo)
 {
@@ -47,7 +47,7 @@ static bool is_end_request(struct kernel *k, int signo)
 	return asked & (1u << SIGTERM | 1u << SIGINT);
 }
 
-/* Towards the end, one step a signal, or after some time. lock held. */
+/* The next step of the shutdown: kill the tasks; report without them; exit at once. lock held. */
 static void advance_shutdown(struct kernel *k, int signo)
 {
 	k->shutdown_at = clock_ns(CLOCK_MONOTONIC) + SHUTDOWN_STEP_NS;
@@ -63,7 +63,7 @@ static void advance_shutdown(struct kernel *k, int signo)
 	pthread_cond_broadcast(&k->changed);
 }
 
-/* The terminal's signals go to everybody, others to the first process. */
+/* Signals of a terminal are sent to all processes, others to process 1. */
 static void forward_signal(struct kernel *k, int signo)
 {
 	const struct sig_info info = { .signo = signo, .code = SI_USER };
@@ -84,7 +84,7 @@ static void tick_task(struct kernel *k, struct task *t, uint64_t now)
 		signal_send(k, t, &(struct sig_info){ .signo = SIGALRM, .code = SI_KERNEL });
 		t->alarm_at = t->alarm_interval ? now + t->alarm_interval : 0;
 	}
-	/* A kick that came just before the host call began was lost: again. */
+	/* A kick just before the host call began had no effect. Repeat it. */
 	if (__atomic_load_n(&t->in_host, __ATOMIC_SEQ_CST) && t->state != TASK_ZOMBIE && signal_pending(t))
 		pthread_kill(t->thread, KICK_SIGNAL);
 }
@@ -118,7 +118,7 @@ static void *ticker(void *arg)
 	return NULL;
 }
 
-/* --- the whole --- */
+/* --- start and end --- */
 
 static void ignore_signal(int signo)
 {
@@ -137,7 +137,7 @@ static int open_standard_files(struct task *t)
 			return -errno;
 	}
 	t->cwd = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	t->umask = umask(0);		/* ours stays 0: each program has its own */
+	t->umask = umask(0);		/* the umask of Vellum stays 0: each process has its own */
 	return t->cwd < 0 ? -errno : 0;
 }
 
@@ -168,7 +168,7 @@ void abi_block_signals(void)
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
 }
 
-/* Signals that came too late for the program end us as they would anybody. */
+/* Discard signals that came after the program ended. Later ones have their default action. */
 static void unblock_signals(void)
 {
 	static const struct timespec at_once;
@@ -180,7 +180,7 @@ static void unblock_signals(void)
 	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
 }
 
-/* A task is still in a call of the host. If the rest takes long too, the ticker ends the process. */
+/* Report although a task still waits in a host call. The ticker ends Vellum if this takes too long. */
 static void report_and_exit(struct kernel *k) __attribute__((noreturn));
 static void report_and_exit(struct kernel *k)
 {
@@ -197,7 +197,7 @@ static void report_and_exit(struct kernel *k)
 	_exit(status);
 }
 
-/* Until no task is left. */
+/* Sleep until no task is left, or until advance_shutdown() gives them up. */
 static void wait_for_end(struct kernel *k)
 {
 	pthread_mutex_lock(&k->lock);
@@ -222,7 +222,7 @@ void abi_run(const struct abi_args *args, struct abi_result *result)
 	if (hostfd_init(result->error, sizeof(result->error)))
 		return;
 	sigaction(KICK_SIGNAL, &quiet, NULL);
-	sigaction(SIGPIPE, &no_pipe, NULL);	/* the program's, not ours: the calls' errors tell */
+	sigaction(SIGPIPE, &no_pipe, NULL);	/* Vellum sends it to the program after EPIPE */
 	sigaction(SIGXFSZ, &no_pipe, NULL);
 	k.pool = pool_create(args->machine);
 	vdso_init(&k);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * abi/rlimit.c - a process's limits: getrlimit(2). Forks inherit them, exec keeps them. At first they are
- * Vellum's own, as they were when it was started.
+ * abi/rlimit.c - resource limits of a process: getrlimit(2). fork(2) copies them, execve(2) keeps them. Process 1
+ * starts with the limits that Vellum was started with.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -20,7 +20,7 @@ uint64_t rlimit_of(const struct task *t, int resource)
 	return __atomic_load_n(&t->rlimits[resource].rlim_cur, __ATOMIC_RELAXED);
 }
 
-/* CAP_SYS_RESOURCE and CAP_IPC_LOCK are root's, and so is the program. */
+/* Root has CAP_SYS_RESOURCE and CAP_IPC_LOCK. */
 static bool is_privileged(void)
 {
 	return geteuid() == 0;
@@ -38,21 +38,20 @@ void rlimit_init(struct task *t, const struct rlimit *limits)
 		files->rlim_cur = files->rlim_max;
 }
 
-/* The core looks at these two itself. By @t's own thread. */
+/* The core enforces RLIMIT_MEMLOCK and RLIMIT_STACK. Called by the thread of @t. */
 void rlimit_apply(struct task *t, struct vellum_mm *mm)
 {
 	vellum_set_limits(mm, is_privileged() ? RLIM_INFINITY : rlimit_of(t, RLIMIT_MEMLOCK),
 			  rlimit_of(t, RLIMIT_STACK));
 }
 
-/* Another process has changed them. */
 void rlimit_apply_changed(struct task *t)
 {
 	if (__atomic_exchange_n(&t->limits_changed, false, __ATOMIC_ACQUIRE))
 		rlimit_apply(t, t->gmm->mm);
 }
 
-/* All are one user's. */
+/* RLIMIT_NPROC counts the processes of a user. All processes have the same user. */
 uint64_t rlimit_nproc(const struct task *t)
 {
 	return is_privileged() ? RLIM_INFINITY : rlimit_of(t, RLIMIT_NPROC);
@@ -65,7 +64,7 @@ static bool counts_as_data(uint32_t prot, bool shared)
 	return (prot & VELLUM_PROT_WRITE) && !shared;
 }
 
-/* What is mapped, without what lies in [start, end). @data: only what RLIMIT_DATA counts. */
+/* Bytes that are mapped outside [start, end). @data: count only what RLIMIT_DATA limits. */
 static uint64_t mapped_bytes(struct task *t, uint64_t start, uint64_t end, bool data)
 {
 	struct vellum_vma_info info;
@@ -102,7 +101,7 @@ int rlimit_check_map(struct task *t, uint64_t start, uint64_t end, uint64_t more
 
 /* --- files --- */
 
-/* Where a write(2) begins. */
+/* The offset at which a write(2) begins. */
 static int64_t write_position(const struct file *file, int64_t offset)
 {
 	int flags = fcntl(file->fd, F_GETFL);
@@ -136,7 +135,7 @@ int rlimit_check_size(struct task *t, const struct file *file, int64_t size)
 
 	if (limit == RLIM_INFINITY || size < 0 || (uint64_t)size <= limit)
 		return 0;
-	if (fstat(file->fd, &st) || size <= st.st_size)		/* it does not grow */
+	if (fstat(file->fd, &st) || size <= st.st_size)		/* the file does not grow */
 		return 0;
 	pthread_mutex_lock(&t->kernel->lock);
 	signal_send(t->kernel, t, &info);
@@ -151,7 +150,7 @@ static int check_change(const struct rlimit *new, const struct rlimit *old, int 
 	if (new->rlim_cur > new->rlim_max)
 		return -EINVAL;
 	if (resource == RLIMIT_NOFILE && new->rlim_max > MAX_FDS)
-		return -EPERM;		/* as beyond fs.nr_open */
+		return -EPERM;		/* as above fs.nr_open in Linux */
 	return new->rlim_max > old->rlim_max && !is_privileged() ? -EPERM : 0;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * abi/signal.c - signals: sent, delivered, returned from; frames laid out as in Linux on x86-64
- * (signal(7), sigreturn(2), sigaltstack(2)).
+ * abi/signal.c - send and deliver signals, and return from handlers: signal(7), sigreturn(2), sigaltstack(2). Signal
+ * frames have the layout of Linux on x86-64.
  */
 #define _GNU_SOURCE
 #include <asm/processor-flags.h>
@@ -57,7 +57,7 @@ struct sig_frame {
 	struct guest_siginfo info;
 };
 
-/* Where XSAVE leaves room for software: what Linux writes there. */
+/* What Linux writes to the bytes of the XSAVE area that are reserved for software. */
 struct fp_sw_bytes {
 	uint32_t magic1, extended_size;
 	uint64_t xfeatures;
@@ -83,7 +83,7 @@ struct fp_sw_bytes {
 
 #define UNBLOCKABLE (sig_bit(SIGKILL) | sig_bit(SIGSTOP))
 
-/* The task's own thread writes the mask; whoever sends it a signal reads it. */
+/* The task's own thread writes the mask. Senders of signals read it. */
 static uint64_t read_blocked(const struct task *t)
 {
 	return __atomic_load_n(&t->blocked, __ATOMIC_RELAXED);
@@ -138,7 +138,7 @@ void signal_send(struct kernel *k, struct task *t, const struct sig_info *info)
 	wake_task(t);
 }
 
-/* A fork in progress is of the group already: its child gets what the group gets. */
+/* The child of a fork in progress belongs to the group, so it gets the signal, too. */
 void signal_send_group(struct kernel *k, struct task *t, const struct sig_info *info)
 {
 	signal_send(k, t, info);
@@ -174,7 +174,7 @@ bool signal_fatal_pending(const struct task *t)
 	return kills;
 }
 
-/* A fault of the task's own instruction: a blocked or ignored one kills. */
+/* A blocked or ignored signal that the task's own instruction causes kills the task. */
 void signal_fault(struct task *t, int signo, int code, uint64_t addr)
 {
 	const struct sig_info info = { .signo = signo, .code = code, .addr = addr };
@@ -236,7 +236,7 @@ static uint64_t frame_top(const struct task *t, const struct sig_action *act)
 	return t->st.regs.rsp - RED_ZONE;
 }
 
-/* The FPU state with the marks by which programs and sigreturn recognise it. */
+/* The FPU state, with the magic numbers by which programs recognise the XSAVE area. */
 static int write_fpu(struct task *t, uint64_t addr)
 {
 	uint32_t size = t->kernel->args->machine->fpu_size, magic2 = FP_MAGIC2;
@@ -259,7 +259,7 @@ static void fill_info(struct guest_siginfo *out, const struct sig_info *info)
 	    info->signo == SIGILL || info->signo == SIGTRAP) {
 		out->fault.addr = info->addr;
 		if (info->signo == SIGBUS && info->code == BUS_MCEERR_AR)
-			out->fault.addr_lsb = PAGE_SHIFT;	/* a page is lost */
+			out->fault.addr_lsb = PAGE_SHIFT;	/* the page is lost */
 	} else {
 		out->child.pid = info->pid;
 		out->child.status = info->status;
@@ -281,7 +281,7 @@ static int push_frame(struct task *t, const struct sig_action *act, const struct
 	};
 
 	if (!(act->flags & SA_RESTORER))
-		return -EFAULT;		/* x86-64 has no other way back */
+		return -EFAULT;		/* x86-64 requires it: sigaction(2) */
 	fill_context(t, &frame.uc.mcontext, fpu);
 	fill_info(&frame.info, info);
 	if (write_fpu(t, fpu) || user_write(t, at, &frame, sizeof(frame)))
@@ -296,7 +296,7 @@ static int push_frame(struct task *t, const struct sig_action *act, const struct
 	return 0;
 }
 
-/* The frame to return to cannot be read. */
+/* The signal frame cannot be read. */
 static int64_t fault_on_frame(struct task *t, uint64_t addr)
 {
 	if (t->copy_error == -ENOMEM)
@@ -308,19 +308,19 @@ static int64_t fault_on_frame(struct task *t, uint64_t addr)
 int64_t signal_return(struct task *t)
 {
 	uint32_t fpu_size = t->kernel->args->machine->fpu_size;
-	uint64_t at = t->st.regs.rsp - 8;	/* the handler's ret took the restorer's address */
+	uint64_t at = t->st.regs.rsp - 8;	/* ret of the handler has popped the address of the restorer */
 	uint8_t fpu[VCPU_FPU_MAX];
 	struct sig_frame frame;
 
 	if (user_read(t, &frame, at, sizeof(frame)))
 		return fault_on_frame(t, at);
-	/* Aside first: half of it must not stay in what the stub will load. */
+	/* Into a buffer first: if the copy fails, st.fpu must not be half changed. */
 	if (frame.uc.mcontext.fpstate && user_read(t, fpu, frame.uc.mcontext.fpstate, fpu_size))
 		return fault_on_frame(t, frame.uc.mcontext.fpstate);
 	cpu_save_fpu(t);
 	if (frame.uc.mcontext.fpstate)
 		memcpy(t->st.fpu, fpu, fpu_size);
-	/* The header says which parts are there; anything odd would fault the stub that loads it. */
+	/* The stub that loads the area must not fault: clear reserved bits of the header and of MXCSR. */
 	*(uint64_t *)&t->st.fpu[XSTATE_BV_OFFSET] &= XFEATURES;
 	memset(&t->st.fpu[XCOMP_BV_OFFSET], 0, XCOMP_BV_BYTES);
 	*(uint32_t *)&t->st.fpu[MXCSR_OFFSET] &= MXCSR_BITS;
@@ -356,7 +356,10 @@ static void stop_task(struct task *t, int signo)
 	pthread_mutex_unlock(&k->lock);
 }
 
-/* @restart: the interrupted system call's own wish. */
+/*
+ * Prepare an interrupted system call to be executed again, or let it return EINTR. @handler: a handler with @flags is
+ * called before.
+ */
 static void prepare_restart(struct task *t, bool handler, uint64_t flags)
 {
 	int64_t result = (int64_t)t->st.regs.rax;
@@ -367,7 +370,7 @@ static void prepare_restart(struct task *t, bool handler, uint64_t flags)
 		t->st.regs.rax = (uint64_t)-EINTR;
 	} else {
 		t->st.regs.rax = (uint64_t)t->syscall_nr;
-		t->st.regs.rip -= SYSCALL_BYTES;	/* the syscall instruction again */
+		t->st.regs.rip -= SYSCALL_BYTES;	/* execute the syscall instruction again */
 	}
 	t->syscall_nr = -1;
 }
@@ -394,7 +397,7 @@ static void enter_handler(struct task *t, int signo, const struct sig_info *info
 	}
 }
 
-/* Take one pending signal; synchronous ones first, as the program would see its fault first. */
+/* Remove one pending signal. SIGKILL comes first, then signals that an instruction of the task caused. 0: none. */
 static int dequeue_signal(struct task *t, struct sig_info *info)
 {
 	const uint64_t sync = sig_bit(SIGSEGV) | sig_bit(SIGBUS) | sig_bit(SIGILL) | sig_bit(SIGFPE) | sig_bit(SIGTRAP);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* abi/signals.h - what signal.c and sys_signal.c share: sets, handlers, the alternate stack. */
+/* abi/signals.h - signal sets, handlers and the alternate stack, for signal.c, sys_signal.c and exit.c. */
 #ifndef ABI_SIGNALS_H
 #define ABI_SIGNALS_H
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* abi/sys_file.c - fcntl(2), ioctl(2), locks, and what is done to whole files: sizes, fsync(2), sync(2). */
+/* abi/sys_file.c - fcntl(2), ioctl(2), locks, ftruncate(2), fallocate(2), fsync(2), sync(2). */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -14,9 +14,9 @@
 #include "syscalls.h"	/* made from syscall.tbl */
 
 #define KERNEL_TERMIOS_BYTES 36	/* struct termios of <asm/termbits.h>, shorter than that of <termios.h> */
-#define MAX_PIPE (1u << 20)	/* bytes of the host's memory */
+#define MAX_PIPE (1u << 20)	/* bytes; the buffer is memory of the host */
 
-/* Of a host call that a kick may have ended. */
+/* @result: of a host call that a kick may have interrupted. */
 static int64_t restart_if_interrupted(int64_t result)
 {
 	return result == -EINTR ? -ERESTARTSYS : result;
@@ -24,7 +24,7 @@ static int64_t restart_if_interrupted(int64_t result)
 
 static int64_t file_lock(struct task *t, int host_fd, int cmd, uint64_t addr)
 {
-	/* Open-file-description locks: the host's per-process ones would be all programs'. */
+	/* Open-file-description locks: a per-process lock of the host would belong to all programs. */
 	const int host_cmd = cmd == F_GETLK ? F_OFD_GETLK : cmd == F_SETLK ? F_OFD_SETLK : F_OFD_SETLKW;
 	struct flock fl;
 	int n, err;
@@ -72,7 +72,7 @@ int64_t sys_fcntl(struct task *t, int fd, int cmd, uint64_t arg)
 	case F_ADD_SEALS:
 		return filemap_add_seals(fd_file(t, fd), (unsigned)arg);
 	case F_SETPIPE_SZ:
-		if (arg > MAX_PIPE)	/* as for a caller without privileges: pipe(7), pipe-max-size */
+		if (arg > MAX_PIPE)	/* as for an unprivileged caller: pipe(7), pipe-max-size */
 			return -EPERM;
 		/* fall through */
 	case F_GET_SEALS:
@@ -84,7 +84,7 @@ int64_t sys_fcntl(struct task *t, int fd, int cmd, uint64_t arg)
 	}
 }
 
-/* Terminals and counts; a request that we don't know could pass pointers. */
+/* Requests of terminals, and byte counts. Others are not passed to the host: they could contain pointers. */
 int64_t sys_ioctl(struct task *t, int fd, uint32_t request, uint64_t arg)
 {
 	static const struct {
@@ -113,7 +113,7 @@ int64_t sys_ioctl(struct task *t, int fd, uint32_t request, uint64_t arg)
 			continue;
 		if (known[i].in && user_read(t, buf, arg, known[i].size))
 			return -EFAULT;
-		host_call_begin(t);		/* some wait until all is sent */
+		host_call_begin(t);		/* some requests block until all output is sent */
 		value = ioctl(host_fd, known[i].request, buf) ? -errno : 0;
 		host_call_end(t);
 		if (value)
@@ -222,7 +222,7 @@ int64_t sys_readahead(struct task *t, int fd, int64_t offset, uint64_t count)
 
 	if (!file)
 		return -EBADF;
-	return file->regular ? 0 : -EINVAL;	/* advice: the host reads ahead by itself */
+	return file->regular ? 0 : -EINVAL;	/* only advice */
 }
 
 int64_t sys_fadvise64(struct task *t, int fd, int64_t offset, uint64_t len, int advice)

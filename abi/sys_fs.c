@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * abi/sys_fs.c - names in the file system: stat(2), and what creates, links and removes.
- * With the caller's rights, from the program's own directory and with its own umask.
+ * abi/sys_fs.c - calls on paths: stat(2), mkdir(2), link(2), unlink(2), chmod(2) and others. They use the rights of
+ * Vellum, and the current directory and umask of the process.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -22,7 +22,7 @@
 
 #include "syscalls.h"	/* made from syscall.tbl */
 
-#define MAX_DIRENT_BYTES 65536	/* that one getdents64(2) reads */
+#define MAX_DIRENT_BYTES 65536	/* of one getdents64(2) */
 
 #define ERROR_OF(expr) ((expr) ? -errno : 0)
 
@@ -150,7 +150,7 @@ static int64_t do_readlink(struct task *t, int64_t dirfd, uint64_t addr, uint64_
 		if (fd < 0)
 			return fd;
 		n = readlinkat(fd, "", link, sizeof(link));
-		err = errno == ENOENT ? EINVAL : errno;	/* not a link: what Linux says of a path */
+		err = errno == ENOENT ? EINVAL : errno;	/* not a link: readlink(2) of a path returns EINVAL */
 		close(fd);
 		if (n < 0)
 			return -err;
@@ -170,7 +170,10 @@ int64_t sys_readlinkat(struct task *t, int dirfd, uint64_t path, uint64_t buf, i
 	return do_readlink(t, dirfd, path, buf, size);
 }
 
-/* Entries that begin in the first @stored bytes and end there; the directory's position follows. */
+/*
+ * Set the directory's position behind the last entry that lies in the first @stored bytes as a whole. Return: bytes of
+ * the entries before it, or -EFAULT if there is none.
+ */
 static long keep_whole_entries(int fd, const char *buf, size_t stored, off_t start)
 {
 	const struct dirent64 *d;
@@ -206,7 +209,7 @@ static long read_directory(struct task *t, int fd, const struct iovec *iov, stru
 			return err;
 		bounce_gather(b, b->bytes, (size_t)n);
 		n = kernel_fs_filter_names(fd, b->bytes, n);
-	} while (!n);		/* which would be the end of the directory */
+	} while (!n);		/* 0 would mean the end of the directory */
 	stored = vector_store(t, &v, b->bytes, (size_t)n);
 	return stored < (size_t)n ? keep_whole_entries(fd, b->bytes, stored, start) : n;
 }
@@ -286,7 +289,7 @@ int64_t sys_umask(struct task *t, uint32_t mask)
 	return old;
 }
 
-/* --- names made and removed: always in a directory that was opened safely --- */
+/* --- create and remove names, in a directory that path_parent() opened --- */
 
 static int64_t do_mkdir(struct task *t, int64_t dirfd, uint64_t addr, uint64_t mode)
 {
@@ -447,7 +450,7 @@ int64_t sys_symlinkat(struct task *t, uint64_t target, int newdirfd, uint64_t li
 
 /* --- attributes --- */
 
-/* A descriptor whose file is to be changed. */
+/* The host descriptor of descriptor @number, if the program may change the mode, owner and times of the file. */
 static int fd_to_change(struct task *t, uint64_t number)
 {
 	int fd = fd_host(t, number), err = fd < 0 ? fd : kernel_fs_check_change(fd);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* abi/sys_ids.c - the ids of a process: getpid(2), setpgid(2), setsid(2), credentials(7). */
+/* abi/sys_ids.c - IDs of a process: getpid(2), setpgid(2), setsid(2), credentials(7). */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <unistd.h>
@@ -15,13 +15,13 @@ int64_t sys_getpid(struct task *t)
 	return t->pid;
 }
 
-/* @pid's, 0 meaning @t. kernel->lock held. */
+/* The task with @pid; 0 is @t. kernel->lock held. */
 static struct task *find_or_self(struct task *t, uint64_t pid)
 {
 	return (int)pid == 0 || (int)pid == t->pid ? t : task_find(t->kernel, (int)pid);
 }
 
-/* Others change these of ours, too. */
+/* Read an ID under the lock, as other processes change it, too. */
 static int64_t read_id(struct task *t, uint64_t pid, size_t offset)
 {
 	const struct task *other;
@@ -54,7 +54,7 @@ int64_t sys_getsid(struct task *t, int pid)
 	return read_id(t, pid, offsetof(struct task, sid));
 }
 
-/* kernel->lock held. */
+/* True: a process in group @pgid exists, and in session @sid if that is not 0. kernel->lock held. */
 static bool group_exists(const struct kernel *k, int pgid, int sid)
 {
 	const struct task *t = k->tasks;
@@ -64,7 +64,7 @@ static bool group_exists(const struct kernel *k, int pgid, int sid)
 	return t != NULL;
 }
 
-/* Of itself or a child that has not executed a program yet, within the session. kernel->lock held. */
+/* For @t itself, or a child that has not called execve(2), in the same session. kernel->lock held. */
 static int set_group(struct task *t, uint64_t pid, int pgid)
 {
 	struct task *other = find_or_self(t, pid);

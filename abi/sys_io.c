@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * abi/sys_io.c - bytes in and out: read(2), write(2) and kin, and from file to file.
+ * abi/sys_io.c - read(2), write(2), their variants, sendfile(2) and copy_file_range(2).
  *
- * Bytes go through a buffer of the host: what the program passes is copied once, and only what
- * arrived is stored (and so dirties its pages). Nothing of the program is held while the host call
- * blocks.
+ * Bytes go through a buffer of the host. What the program passes is copied once. Of a read, only the bytes that arrived
+ * are stored, so only their pages become dirty. No page of the program is pinned while the host call blocks.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -25,10 +24,10 @@
 #include "syscalls.h"	/* made from syscall.tbl */
 
 #define CHUNK		(128u << 10)
-#define DIRECT_CHUNK	(4u << 20)	/* what does not fit the disk's blocks is refused as a whole */
-#define MAX_IO		0x7ffff000ull	/* what one call moves at most, as in Linux */
+/* For O_DIRECT it is greater: the host refuses lengths that are not multiples of the disk's blocks. */
+#define DIRECT_CHUNK	(4u << 20)
+#define MAX_IO		0x7ffff000ull	/* bytes of one call at most, as in Linux */
 
-/* A host call that may block: without a CPU, and within reach of a kick. */
 void host_call_begin(struct task *t)
 {
 	cpu_release(t);
@@ -50,8 +49,8 @@ void signal_self(struct task *t, int signo)
 }
 
 /*
- * One host call. Return: bytes, or negative errno (-ERESTARTSYS for a signal). Files of a disk never keep us
- * waiting long; all else may.
+ * One host call; may block. Return: bytes, or a negative errno (-ERESTARTSYS for a signal). The CPU is kept for files
+ * of a disk, which do not block for long.
  */
 static int64_t host_io(struct task *t, const struct file *file, struct bounce *b, size_t len, int64_t offset,
 		       enum direction dir)
@@ -73,7 +72,7 @@ static int64_t host_io(struct task *t, const struct file *file, struct bounce *b
 	return n == -EINTR ? -ERESTARTSYS : n;
 }
 
-/* The signal that goes with an error of write(2). SIGXFSZ comes only if nothing was written before. */
+/* Send the signal that belongs to an error of write(2). SIGXFSZ is sent only if nothing was written before. */
 static void signal_write_error(struct task *t, int64_t error, bool first)
 {
 	if (error == -EPIPE)
@@ -84,7 +83,7 @@ static void signal_write_error(struct task *t, int64_t error, bool first)
 
 /* --- reading --- */
 
-/* Is it taken by being read? A message is gone with its end if that does not fit. */
+/* True: bytes that are not stored must be returned by the next read. Of a message, Linux discards what does not fit. */
 static bool is_stream(int fd)
 {
 	socklen_t len = sizeof(int);
@@ -93,7 +92,7 @@ static bool is_stream(int fd)
 	return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) || type == SOCK_STREAM;
 }
 
-/* What was read and not stored is the next call's. */
+/* The next read must return bytes that were read and not stored. */
 static void push_back(struct file *file, const char *bytes, size_t len, int64_t offset)
 {
 	if (offset < 0 && lseek(file->fd, -(off_t)len, SEEK_CUR) < 0 && is_stream(file->fd))
@@ -101,8 +100,8 @@ static void push_back(struct file *file, const char *bytes, size_t len, int64_t 
 }
 
 /*
- * The host's kernel may have stored more than it counts: the beginning of what then did not fit. @before: the
- * @good bytes of the program's memory from before the call.
+ * The host's kernel may have stored more bytes than it returned, if the rest of the buffer was inaccessible. Store
+ * these, too. @before: the @good bytes of the program's memory before the call.
  */
 static void store_uncounted(struct task *t, struct bounce *b, struct user_vector v, const char *before, size_t good,
 			    size_t counted)
@@ -122,9 +121,9 @@ static void store_uncounted(struct task *t, struct bounce *b, struct user_vector
 	free(after);
 }
 
-/* Into memory of which the first @good bytes can be stored to. */
-static int64_t read_into_part(struct task *t, struct file *file, struct bounce *b, const struct user_vector *v, size_t len,
-			      size_t good, int64_t offset)
+/* Read into memory of which only the first @good bytes are writable. */
+static int64_t read_into_part(struct task *t, struct file *file, struct bounce *b, const struct user_vector *v,
+			      size_t len, size_t good, int64_t offset)
 {
 	struct user_vector at = *v;
 	char *before = malloc(good + 1);
@@ -142,7 +141,7 @@ static int64_t read_into_part(struct task *t, struct file *file, struct bounce *
 	return n;
 }
 
-/* One host call's worth. */
+/* One host call: at most @len bytes. */
 static int64_t read_chunk(struct task *t, struct file *file, struct bounce *b, struct user_vector *v, size_t len,
 			  int64_t offset)
 {
@@ -150,7 +149,7 @@ static int64_t read_chunk(struct task *t, struct file *file, struct bounce *b, s
 	int64_t n = (int64_t)file_read_unread(file, b->bytes, good);
 
 	if (n == 0 && !good && file_nr_unread(file))
-		return -EFAULT;		/* the host would wait for more */
+		return -EFAULT;		/* a host call would wait for more bytes */
 	if (n == 0) {
 		if (good < len) {
 			n = read_into_part(t, file, b, v, len, good, offset);
@@ -190,7 +189,7 @@ static int64_t write_chunk(struct task *t, struct file *file, struct bounce *b, 
 
 /* --- the calls --- */
 
-/* A second read of a pipe or terminal could wait for what never comes; not so of a disk, or /dev/zero. */
+/* True: a second host call does not block. For a pipe or terminal it might, though the first one returned bytes. */
 static bool can_read_on(const struct file *file)
 {
 	struct stat st;
@@ -209,7 +208,7 @@ static int64_t transfer_vector(struct task *t, struct file *file, struct user_ve
 	int64_t done = 0, n = 0;
 	struct bounce b;
 
-	if (offset >= 0 && len > (uint64_t)(INT64_MAX - offset))	/* what has no positions says so first */
+	if (offset >= 0 && len > (uint64_t)(INT64_MAX - offset))	/* ESPIPE comes first */
 		return lseek(file->fd, 0, SEEK_CUR) < 0 ? -errno : -EINVAL;
 	if (bounce_init(&b, size))
 		return -ENOMEM;
@@ -229,7 +228,7 @@ static int64_t transfer_vector(struct task *t, struct file *file, struct user_ve
 	return done ? done : n;
 }
 
-/* Nothing to move: the host's call says whether it could be. */
+/* For a length of 0: the host call checks the descriptor. */
 static int64_t transfer_nothing(struct task *t, const struct file *file, int64_t offset, enum direction dir)
 {
 	struct bounce b = { .nr = 1 };
@@ -238,7 +237,7 @@ static int64_t transfer_nothing(struct task *t, const struct file *file, int64_t
 	return host_io(t, file, &b, 0, offset, dir);
 }
 
-/* An address or a length that no program can have is an error before anything is done, but not the first. */
+/* @error: of a bad address or length. EBADF comes first. */
 static int64_t argument_error(const struct file *file, enum direction dir, int64_t error)
 {
 	int flags = fcntl(file->fd, F_GETFL), mode = flags & O_ACCMODE;
@@ -285,7 +284,7 @@ int64_t sys_pwrite64(struct task *t, int fd, uint64_t buf, uint64_t count, int64
 	return offset < 0 ? -EINVAL : transfer_bytes(t, fd, buf, count, offset, OUT);
 }
 
-/* The list that a program passes. 0 or -EFAULT, -EINVAL. */
+/* Copy and check the iovec array of the program. 0, -EFAULT or -EINVAL. */
 static int read_vector(struct task *t, struct iovec *iov, uint64_t addr, uint64_t nr, uint64_t *len)
 {
 	*len = 0;
@@ -353,7 +352,7 @@ int64_t sys_lseek(struct task *t, int fd, int64_t offset, int whence)
 
 /* --- from file to file --- */
 
-/* Through a buffer: either file may be mapped. @*in_at, @*out_at: -1 is the file's own position. */
+/* Copy through a buffer, as both files may be mapped. @*in_at, @*out_at: -1 is the file position. */
 static int64_t copy_between(struct task *t, const struct file *in, int64_t *in_at, const struct file *out,
 			    int64_t *out_at, size_t len)
 {
@@ -370,7 +369,7 @@ static int64_t copy_between(struct task *t, const struct file *in, int64_t *in_a
 		signal_write_error(t, done, true);
 	}
 	bounce_fini(&b);
-	if (n > 0 && *in_at < 0 && done < n)	/* what was read and not written is still to come */
+	if (n > 0 && *in_at < 0 && done < n)	/* the next read must return what was not written */
 		lseek(in->fd, (done > 0 ? done : 0) - n, SEEK_CUR);
 	if (*in_at >= 0 && done > 0)
 		*in_at += done;
@@ -379,7 +378,7 @@ static int64_t copy_between(struct task *t, const struct file *in, int64_t *in_a
 	return done;
 }
 
-/* A file position that is passed by pointer; NULL: -1. */
+/* A file offset that is passed by pointer; NULL: -1. */
 static int read_position(struct task *t, uint64_t addr, int64_t *at)
 {
 	*at = -1;
@@ -402,10 +401,10 @@ int64_t sys_sendfile(struct task *t, int out_fd, int in_fd, uint64_t offset_ptr,
 	err = read_position(t, offset_ptr, &in_at);
 	if (err)
 		return err;
-	if (!in->regular)		/* what can be mapped; a pipe cannot be read from twice */
+	if (!in->regular)		/* Linux requires a file that supports mmap(2) */
 		return -EINVAL;
 	n = copy_between(t, in, &in_at, out, &out_at, len);
-	if (n > 0 && (size_t)n < len && !out->waits) {	/* a file that takes no more says why by a signal */
+	if (n > 0 && (size_t)n < len && !out->waits) {	/* a second call gets the error, and sends its signal */
 		more = copy_between(t, in, &in_at, out, &out_at, len - (size_t)n);
 		n += more > 0 ? more : 0;
 	}

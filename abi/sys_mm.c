@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* abi/sys_mm.c - mmap(2), munmap(2), mprotect(2), mremap(2), brk(2), madvise(2), and kin. */
+/* abi/sys_mm.c - mmap(2), munmap(2), mprotect(2), mremap(2), brk(2), madvise(2), msync(2), mincore(2), mlock(2). */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -17,7 +17,7 @@
 
 #define PAGE_UP(x) (((x) + VELLUM_PAGE_SIZE - 1) & ~(uint64_t)(VELLUM_PAGE_SIZE - 1))
 
-/* The observer sees the range before and after it loses its mappings; an empty one: it kept them. */
+/* Call the observer before and after an unmap. If the unmap failed, the second call has @len 0. */
 static void notify_before_unmap(struct task *t, uint64_t start, uint64_t len)
 {
 	const struct abi_observer *ob = t->kernel->args->observer;
@@ -40,12 +40,13 @@ static bool is_page_range(uint64_t addr, uint64_t len)
 	       addr < VELLUM_TASK_SIZE && PAGE_UP(len) <= VELLUM_TASK_SIZE - addr;
 }
 
-/* /dev/zero is memory without a name. */
+/* A mapping of /dev/zero is anonymous memory. */
 static bool is_zero_device(const struct stat *st)
 {
 	return S_ISCHR(st->st_mode) && st->st_rdev == makedev(MEM_MAJOR, ZERO_MINOR);
 }
 
+/* Set the mapping of a file in @args. @fd: of the host. 0 or a negative errno. */
 static int open_object(struct task *t, int fd, struct vellum_map_args *args)
 {
 	bool writable;
@@ -69,11 +70,11 @@ static int open_object(struct task *t, int fd, struct vellum_map_args *args)
 		return -ENODEV;
 	writable = (flags & O_ACCMODE) == O_RDWR;
 	args->file_prot = VELLUM_PROT_READ | (writable ? VELLUM_PROT_WRITE : 0);
-	/* It may be made writable later. */
-	return filemap_get(t->kernel, fd, writable && (args->flags & MAP_TYPE_BITS) != VELLUM_MAP_PRIVATE, &args->mapping);
+	/* Also if PROT_WRITE is not set: mprotect(2) may add it. */
+	return filemap_get(t->kernel, fd, writable && (args->flags & MAP_TYPE_BITS) != VELLUM_MAP_PRIVATE,
+			   &args->mapping);
 }
 
-/* The observer looks at what appeared. */
 static void notify_mapped(struct task *t, uint64_t start, uint64_t len)
 {
 	const struct abi_observer *ob = t->kernel->args->observer;
@@ -145,7 +146,7 @@ int64_t sys_mprotect(struct task *t, uint64_t addr, uint64_t len, uint32_t prot)
 	return vellum_mprotect(t->gmm->mm, addr, len, prot);
 }
 
-/* Is there something to move, and is the target apart from it? */
+/* True: mremap(2) may move: @from is mapped, and the ranges do not overlap. */
 static bool is_movable(struct task *t, uint64_t from, uint64_t old_len, uint64_t to, uint64_t new_len)
 {
 	struct vellum_vma_info info;
@@ -155,13 +156,13 @@ static bool is_movable(struct task *t, uint64_t from, uint64_t old_len, uint64_t
 	       vellum_vma_next(t->gmm->mm, from, &info) == 0 && info.start <= from;
 }
 
-/* The mapping at @addr, by @more. */
+/* Check the limits before the VMA at @addr grows by @more bytes. */
 static int check_growth(struct task *t, uint64_t addr, uint64_t more)
 {
 	struct vellum_vma_info info;
 
 	if (vellum_vma_next(t->gmm->mm, addr, &info) || info.start > addr)
-		return 0;	/* mremap says what is wrong with it */
+		return 0;	/* vellum_mremap() returns the error */
 	return rlimit_check_map(t, 0, 0, more, info.prot, info.shared);
 }
 
@@ -172,11 +173,11 @@ int64_t sys_mremap(struct task *t, uint64_t old_addr, uint64_t old_len, uint64_t
 	uint64_t addr = new_addr;
 	int err = 0;
 
-	/* There the new address is a hint, and looked at (seen on Linux 6.18). */
+	/* The new address is only a hint then, but Linux checks it (seen on 6.18). */
 	if ((flags & VELLUM_MREMAP_DONTUNMAP) && (new_addr & (VELLUM_PAGE_SIZE - 1)))
 		return -EINVAL;
 
-	/* As mremap would itself; a step of its own so that what was there before is told apart. */
+	/* mremap(2) would do this. A separate unmap lets the observer see what was mapped at the target. */
 	if ((flags & VELLUM_MREMAP_FIXED) && (flags & VELLUM_MREMAP_MAYMOVE) &&
 	    is_movable(t, old_addr, old_len, new_addr, new_len))
 		err = unmap(t, new_addr, new_len);
@@ -191,11 +192,11 @@ int64_t sys_mremap(struct task *t, uint64_t old_addr, uint64_t old_len, uint64_t
 	err = vellum_mremap(t->gmm->mm, old_addr, old_len, new_len, flags, &addr);
 	if (sane && !err && addr != old_addr)
 		notify_after_unmap(t, old_addr, old_len);
-	else if (sane && !err && PAGE_UP(new_len) < PAGE_UP(old_len))	/* its end was cut off */
+	else if (sane && !err && PAGE_UP(new_len) < PAGE_UP(old_len))	/* its end was unmapped */
 		notify_after_unmap(t, old_addr + PAGE_UP(new_len), PAGE_UP(old_len) - PAGE_UP(new_len));
 	else if (sane)
 		notify_after_unmap(t, 0, 0);
-	if (sane && !err && PAGE_UP(new_len) > PAGE_UP(old_len))	/* it has grown */
+	if (sane && !err && PAGE_UP(new_len) > PAGE_UP(old_len))	/* it grew */
 		notify_mapped(t, addr + PAGE_UP(old_len), PAGE_UP(new_len) - PAGE_UP(old_len));
 	return err ? err : (int64_t)addr;
 }
@@ -217,7 +218,7 @@ int64_t sys_brk(struct task *t, uint64_t addr)
 	return (int64_t)now;
 }
 
-/* What may take long lets other programs have the CPU. */
+/* The kinds of advice from MADV_COLD on may take long: release the CPU. */
 int64_t sys_madvise(struct task *t, uint64_t addr, uint64_t len, int advice)
 {
 	if (advice >= VELLUM_MADV_COLD)
@@ -225,7 +226,7 @@ int64_t sys_madvise(struct task *t, uint64_t addr, uint64_t len, int advice)
 	return vellum_madvise(t->gmm->mm, addr, len, advice);
 }
 
-/* Pages are written without a CPU: the other programs go on meanwhile. */
+/* Writeback may block: release the CPU. */
 int64_t sys_msync(struct task *t, uint64_t addr, uint64_t len, int flags)
 {
 	int err;

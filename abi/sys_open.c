@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * abi/sys_open.c - open(2) and truncate(2): files become known, or lose their bytes.
+ * abi/sys_open.c - open(2), truncate(2), memfd_create(2).
  *
- * The host never gets O_TRUNC: it would shorten a file of which pages are being written back. The
- * file is opened as it is and shortened under its locks, with the checks that Linux makes for O_TRUNC.
+ * O_TRUNC is not passed to the host, which would truncate a file while its pages are written back. The file is opened
+ * without O_TRUNC and truncated under its locks, after the checks that Linux makes for O_TRUNC.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -20,7 +20,7 @@
 
 #define MFD_NAME_BYTES 250	/* with the NUL: memfd_create(2) */
 
-/* An open descriptor's file, opened once more by the host. A descriptor or a negative errno. */
+/* Open the file of a host descriptor again. Return: a host descriptor or a negative errno. */
 static int reopen(int host_fd, int flags)
 {
 	char name[FD_NAME_BYTES];
@@ -29,7 +29,7 @@ static int reopen(int host_fd, int flags)
 	return fd < 0 ? -errno : fd;
 }
 
-/* A descriptor that cannot be written to: the right to write to the file is needed all the same. */
+/* O_TRUNC with O_RDONLY: Linux requires the right to write to the file. */
 static int truncate_unwritable(const struct file *file)
 {
 	struct file writable = *file;
@@ -43,7 +43,7 @@ static int truncate_unwritable(const struct file *file)
 	return err;
 }
 
-/* O_TRUNC, of a file that was opened without it. */
+/* Do what O_TRUNC does, for a file that was opened without it. */
 static int truncate_file(const struct file *file, int flags)
 {
 	int access = flags & O_ACCMODE;
@@ -55,13 +55,13 @@ static int truncate_file(const struct file *file, int flags)
 								truncate_unwritable(file);
 	if (fstat(file->fd, &st) == 0 && S_ISDIR(st.st_mode))
 		return -EISDIR;
-	/* Nothing to shorten, but the right to do so is asked for. */
+	/* Linux does not truncate other files, but it checks the right to write. */
 	return faccessat(AT_FDCWD, path_fd_name(file->fd, name), W_OK, AT_EACCESS) ? -errno : 0;
 }
 
 /*
- * As path_open(). *@created: the file was not there before, so a right to write to it is not asked for. Told
- * only where it matters: a file that is both truncated and opened for reading.
+ * As path_open(). *@created: the call created the file, so that O_TRUNC does not require the right to write to it.
+ * Valid only if the file is to be truncated and opened for reading.
  */
 static int open_file(struct task *t, int64_t dirfd, const char *path, int flags, mode_t mode, bool *created)
 {
@@ -78,7 +78,7 @@ static int open_file(struct task *t, int64_t dirfd, const char *path, int flags,
 	return path_open(t, dirfd, path, flags & ~O_TRUNC, mode);
 }
 
-/* Takes over @fd. 0 and a file that is installed nowhere yet, or a negative errno. */
+/* Make a struct file for @fd, which is consumed. *@out has no descriptor yet. 0 or a negative errno. */
 static int make_file(struct task *t, int fd, int flags, bool created, struct file **out)
 {
 	struct file *file = file_open(t->kernel, fd);
@@ -108,7 +108,7 @@ static int64_t do_open(struct task *t, int64_t dirfd, uint64_t addr, int flags, 
 		return err;
 	if (!path[0])
 		return -ENOENT;
-	err = fd_check_room(t, 1);		/* before a file is made or loses its bytes */
+	err = fd_check_room(t, 1);		/* before the file is created or truncated */
 	if (err)
 		return err;
 	if (flags & O_PATH)
@@ -161,11 +161,11 @@ int64_t sys_memfd_create(struct task *t, uint64_t name, uint32_t flags)
 		return -ENOMEM;
 	}
 	fd = fd_install(t, file_open(t->kernel, fd), 0, flags & MFD_CLOEXEC);
-	memfd_put(account);		/* the file has one of its own */
+	memfd_put(account);		/* struct file has its own reference */
 	return fd;
 }
 
-/* The host's file, for writing; what is no regular file is not opened, which could wait or do something. */
+/* Open a regular file for writing. Other files are not opened: that could block, or have an effect on a device. */
 static int open_to_truncate(struct task *t, uint64_t path)
 {
 	int object = path_object(t, AT_FDCWD, path, 0), fd;

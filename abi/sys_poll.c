@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* abi/sys_poll.c - pipes, and waiting for descriptors to be ready: poll(2), select(2) and kin. */
+/* abi/sys_poll.c - pipe(2), poll(2), select(2) and their variants. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -46,12 +46,12 @@ int64_t sys_pipe(struct task *t, uint64_t fds)
 	return sys_pipe2(t, fds, 0);
 }
 
-/* --- waiting for readiness --- */
+/* --- poll and select --- */
 
 #define NEVER (~0ull)
-#define MAX_TIMEOUT_SECONDS (1l << 32)	/* a timeout of so many never ends */
+#define MAX_TIMEOUT_SECONDS (1l << 32)	/* a longer timeout never expires */
 
-/* A signal that is blocked, or only stopped us, does not end the wait. */
+/* ppoll(2) that blocked signals do not interrupt. 0 or more, or a negative errno. */
 static int poll_until(struct task *t, struct pollfd *fds, nfds_t nr, const struct timespec *timeout)
 {
 	uint64_t now = clock_ns(CLOCK_MONOTONIC), until = NEVER;
@@ -94,7 +94,7 @@ static int64_t wait_until_ready(struct task *t, struct pollfd *fds, nfds_t nr, c
 
 static const struct timespec at_once;
 
-/* Bytes that a read(2) will get though the host knows of none any more: what of @events they are. */
+/* The part of @events that is true because of bytes that file_put_unread() kept. */
 static short unread_events(struct task *t, int fd, short events)
 {
 	const struct file *file = fd < 0 ? NULL : fd_file(t, (uint64_t)fd);
@@ -122,7 +122,7 @@ static int64_t do_poll(struct task *t, uint64_t addr, uint64_t nr, const struct 
 		host[i] = fds[i];
 		host[i].fd = fds[i].fd < 0 ? -1 : fd_host(t, (uint64_t)fds[i].fd);
 		if ((fds[i].fd >= 0 && host[i].fd < 0) || unread_events(t, fds[i].fd, fds[i].events))
-			timeout = &at_once;	/* POLLNVAL is an answer */
+			timeout = &at_once;	/* do not wait: the call returns at least one event */
 	}
 	n = wait_until_ready(t, host, nr, timeout, mask);
 	for (uint64_t i = 0; i < nr && n >= 0; i++) {
@@ -151,7 +151,7 @@ static int check_timeout(const struct timespec *ts)
 	return ts->tv_sec < 0 || ts->tv_nsec < 0 || ts->tv_nsec >= NS_PER_SEC ? -EINVAL : 0;
 }
 
-/* Optional timeout and signal mask of ppoll and pselect6. */
+/* Copy and check the timeout of ppoll(2) or pselect6(2). */
 static int read_timeout(struct task *t, uint64_t addr, struct timespec *ts)
 {
 	return user_read(t, ts, addr, sizeof(*ts)) ? -EFAULT : check_timeout(ts);
@@ -240,7 +240,7 @@ int64_t sys_select(struct task *t, int nfds, uint64_t readfds, uint64_t writefds
 	if (timeout) {
 		if (user_read(t, &tv, timeout, sizeof(tv)))
 			return -EFAULT;
-		/* More microseconds than a second has are none too many; the sum wraps, as in Linux. */
+		/* More than 999999 microseconds are allowed. The sum wraps, as in Linux. */
 		ts.tv_sec = (time_t)((uint64_t)tv.tv_sec + (uint64_t)(tv.tv_usec / 1000000));
 		ts.tv_nsec = tv.tv_usec % 1000000 * 1000;
 		if (check_timeout(&ts))

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* abi/sys_proc.c - processes: clone(2), execve(2), wait4(2), exit(2), uname(2). */
+/* abi/sys_proc.c - clone(2), execve(2), wait4(2), exit(2), prctl(2), uname(2), getrandom(2), futex(2) and others. */
 #define _GNU_SOURCE
 #include <asm/prctl.h>
 #include <errno.h>
@@ -45,7 +45,7 @@ int64_t sys_clone(struct task *t, uint64_t flags, uint64_t stack, uint64_t paren
 	int64_t pid;
 	uint32_t tid;
 
-	/* Processes only: what shares memory must be a vfork. */
+	/* No threads: only a vfork child may share memory. */
 	if ((flags & ~allowed) || ((flags & CLONE_VM) && !(flags & CLONE_VFORK)))
 		return -ENOSYS;
 	pid = task_fork(t, flags, stack, child_tid);
@@ -65,7 +65,7 @@ static void free_strings(char **strings)
 	free(strings);
 }
 
-/* A NULL-terminated array of strings, copied once. 0 or negative errno. */
+/* Copy an array of strings that NULL terminates. 0 or a negative errno. */
 static int read_strings(struct task *t, uint64_t addr, char ***out)
 {
 	char **strings = NULL, *buf = malloc(MAX_STRING);
@@ -122,7 +122,7 @@ int64_t sys_execve(struct task *t, uint64_t path, uint64_t argv, uint64_t envp)
 		err = exec_load(t, name, args, env);
 	free_strings(args);
 	free_strings(env);
-	/* On success the registers are the new program's; its rax starts as 0. */
+	/* After a success the registers belong to the new program, whose rax is 0. */
 	return err;
 }
 
@@ -141,7 +141,7 @@ static bool is_waited_for(const struct task *t, const struct task *child, int pi
 	       (pid < -1 && child->pgid == -(int64_t)pid);
 }
 
-/* kernel->lock held. Return: pid, 0: none ready, -ECHILD: none at all. */
+/* Free a zombie, or report a stopped child. kernel->lock held. Return: its PID; 0: none is ready; -ECHILD: no child. */
 static int reap(struct task *t, int pid, int options, int *status)
 {
 	struct kernel *k = t->kernel;
@@ -178,7 +178,7 @@ int64_t sys_wait4(struct task *t, int pid, uint64_t wstatus, int options, uint64
 
 	if (options & ~(WNOHANG | WUNTRACED | WCONTINUED | (int)(__WALL | __WNOTHREAD | __WCLONE)))
 		return -EINVAL;
-	if (pid == INT_MIN)	/* no group has that number */
+	if (pid == INT_MIN)	/* -INT_MIN is not a group */
 		return -ESRCH;
 	pthread_mutex_lock(&k->lock);
 	found = reap(t, pid, options, &status);
@@ -209,7 +209,8 @@ int64_t sys_set_tid_address(struct task *t, uint64_t tidptr)
 
 int64_t sys_set_robust_list(struct task *t, uint64_t head, uint64_t len)
 {
-	return len == sizeof(struct robust_list_head) ? 0 : -EINVAL;	/* a process has one thread: no lock of it outlives a thread */
+	/* Ignored: a process has one thread, so no thread can wait for a lock of a dead one. */
+	return len == sizeof(struct robust_list_head) ? 0 : -EINVAL;
 }
 
 int64_t sys_arch_prctl(struct task *t, uint32_t code, uint64_t addr)
@@ -311,7 +312,7 @@ int64_t sys_sched_getaffinity(struct task *t, int pid, uint32_t len, uint64_t ma
 	return user_write(t, mask, &cpus, sizeof(cpus)) ? -EFAULT : (int64_t)sizeof(cpus);
 }
 
-/* One thread a process: nobody wakes, nobody waits but in vain. */
+/* A process has one thread: no thread could wake a waiter, so a wait is a deadlock. */
 int64_t sys_futex(struct task *t, uint64_t uaddr, int op, uint32_t val, uint64_t timeout, uint64_t uaddr2,
 		  uint32_t val3)
 {

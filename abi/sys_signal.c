@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* abi/sys_signal.c - sigaction(2), sigprocmask(2) and kin; kill(2). */
+/* abi/sys_signal.c - sigaction(2), sigprocmask(2), sigsuspend(2), sigaltstack(2), kill(2). */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <limits.h>
@@ -60,7 +60,7 @@ int64_t sys_rt_sigpending(struct task *t, uint64_t set, uint64_t sigsetsize)
 	return sigsetsize > SIGSET_BYTES ? -EINVAL : user_write(t, set, &pending, sigsetsize);
 }
 
-/* Sleep until a signal comes that is not blocked. */
+/* Sleep until a signal is pending that is not blocked. */
 static int64_t wait_for_signal(struct task *t)
 {
 	cpu_release(t);
@@ -127,7 +127,7 @@ static int64_t kill_matching(struct task *t, int pid, int signo)
 	struct sig_info info = { .signo = signo, .code = SI_USER, .pid = t->pid };
 	bool found = false;
 
-	if (pid == INT_MIN)	/* no group has that number */
+	if (pid == INT_MIN)	/* -INT_MIN is not a group */
 		return -ESRCH;
 	pthread_mutex_lock(&k->lock);
 	for (struct task *other = k->tasks; other; other = other->next) {

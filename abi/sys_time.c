@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* abi/sys_time.c - clocks, sleeping, alarms. Programs read most clocks from the time page. */
+/* abi/sys_time.c - clocks, sleep, alarms. The vDSO reads most clocks without a system call. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <sys/time.h>
@@ -10,7 +10,7 @@
 
 #include "syscalls.h"	/* made from syscall.tbl */
 
-/* A clock of the host's; one that belongs to a process or descriptor would be of the host's, too. */
+/* Negative clocks belong to a process or descriptor of the host, not of the program. */
 static bool is_clock(uint64_t clock)
 {
 	return (clockid_t)clock >= 0;
@@ -64,7 +64,7 @@ int64_t sys_times(struct task *t, uint64_t buf)
 	return (int64_t)(clock_ns(CLOCK_MONOTONIC) / (NS_PER_SEC / USER_HZ));
 }
 
-/* Until @until on CLOCK_MONOTONIC, or a signal. Return: 0 or -EINTR. */
+/* Sleep until @until on CLOCK_MONOTONIC, or until a signal is pending. Return: 0 or -EINTR. */
 static int sleep_until(struct task *t, uint64_t until)
 {
 	struct kernel *k = t->kernel;
@@ -73,7 +73,7 @@ static int sleep_until(struct task *t, uint64_t until)
 	cpu_release(t);
 	pthread_mutex_lock(&k->lock);
 	while (!signal_pending(t) && clock_ns(CLOCK_MONOTONIC) < until && !err) {
-		/* The condition's clock is CLOCK_REALTIME: short steps bear its jumps. */
+		/* The condition uses CLOCK_REALTIME, which may be set. So wait for a second at most. */
 		uint64_t left = until - clock_ns(CLOCK_MONOTONIC), now = clock_ns(CLOCK_REALTIME);
 		uint64_t wake = now + (left < NS_PER_SEC ? left : NS_PER_SEC);
 		struct timespec ts = { (time_t)(wake / NS_PER_SEC), (long)(wake % NS_PER_SEC) };
@@ -86,7 +86,7 @@ static int sleep_until(struct task *t, uint64_t until)
 }
 
 #define US_PER_SEC 1000000
-#define MAX_SECONDS (INT64_MAX / NS_PER_SEC)	/* of what can be counted in ns: longer times are this long, as in Linux */
+#define MAX_SECONDS (INT64_MAX / NS_PER_SEC)	/* longer times become INT64_MAX ns, as in Linux */
 
 static bool is_time(const struct timespec *ts)
 {
@@ -98,7 +98,7 @@ static uint64_t timespec_ns(const struct timespec *ts)
 	return ts->tv_sec < MAX_SECONDS ? (uint64_t)ts->tv_sec * NS_PER_SEC + (uint64_t)ts->tv_nsec : INT64_MAX;
 }
 
-/* @ns from now on. Both are below 2^63, so their sum can be counted. */
+/* Sleep for @ns. The time now and @ns are below 2^63, so the sum does not wrap. */
 static int64_t sleep_for(struct task *t, uint64_t ns, uint64_t rest)
 {
 	uint64_t until = clock_ns(CLOCK_MONOTONIC) + ns, now;
@@ -208,7 +208,7 @@ int64_t sys_alarm(struct task *t, uint32_t seconds)
 	struct itimerval old;
 
 	set_timer(t, (uint64_t)seconds * NS_PER_SEC, 0, &old);
-	/* To the nearest second, but not to none. */
+	/* Rounded to seconds, but 1 instead of 0. */
 	return old.it_value.tv_sec +
 	       (old.it_value.tv_usec >= US_PER_SEC / 2 || (!old.it_value.tv_sec && old.it_value.tv_usec));
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* abi/syscall.c - system calls: dispatch, --strace, and who asked for what is not there. */
+/* abi/syscall.c - dispatch of system calls, --strace, the record of unsupported calls. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <stdio.h>
@@ -66,7 +66,7 @@ int abi_syscall_number(const char *name)
 
 static int64_t record_unsupported(struct task *t, uint64_t nr)
 {
-	/* glibc asks for this one at every start and does without. */
+	/* glibc makes this call at every start and does not need it. */
 	if (nr != SYS_rseq) {
 		nr = nr < ABI_MAX_SYSCALL ? nr : ABI_MAX_SYSCALL;
 		__atomic_fetch_or(&t->kernel->result->unsupported[nr / 64], 1ull << nr % 64, __ATOMIC_RELAXED);
@@ -90,7 +90,8 @@ static int print_arg(struct task *t, char kind, uint64_t value, char *out, size_
 		err = user_string(t, text, sizeof(text), value);
 		text[sizeof(text) - 1] = 0;
 		if (!err || err == -ENAMETOOLONG)
-			return snprintf(out, size, "\"%s\"%s", printable_quoted(text, quoted, sizeof(quoted)), err ? "..." : "");
+			return snprintf(out, size, "\"%s\"%s", printable_quoted(text, quoted, sizeof(quoted)),
+					err ? "..." : "");
 		/* fall through */
 	default: return snprintf(out, size, "0x%llx", (unsigned long long)value);
 	}
@@ -146,11 +147,11 @@ int64_t syscall_dispatch(struct task *t)
 		result = table[nr].handler(t, a);
 	else
 		result = record_unsupported(t, nr);
-	if (result == -EFAULT && t->copy_error)	/* handlers answer that to any copy that fails */
+	if (result == -EFAULT && t->copy_error)	/* handlers return it for every failed copy */
 		result = t->copy_error;
 	if (strace)
 		trace_leave(pid, line, result);
-	if (is_restart(result) && nr != SYS_rt_sigreturn)	/* that one returns the program's own rax */
+	if (is_restart(result) && nr != SYS_rt_sigreturn)	/* its result is rax of the program */
 		t->syscall_nr = (int64_t)nr;
 	return result;
 }

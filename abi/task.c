@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * abi/task.c - processes: their table, their address spaces, and how they run. One host thread each.
+ * abi/task.c - the process table, address spaces of processes, and the loop in which the host thread of a process runs
+ * its program.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -15,9 +16,9 @@
 #include "abi/text.h"
 
 #define MAX_INSTRUCTION 15	/* bytes, on x86-64 */
-#define LOWER_HALF_BITS 47	/* of the addresses: above are the machine's, and those that are not canonical */
-#define MAX_PID		4194303	/* as Linux has it on 64-bit machines */
-#define FIRST_PID_AGAIN	301	/* after all were used: the first few stay apart, as there */
+#define LOWER_HALF_BITS 47	/* higher addresses belong to the machine, or are not canonical */
+#define MAX_PID		4194303	/* as in Linux on 64-bit machines */
+#define FIRST_PID_AGAIN	301	/* as in Linux: after MAX_PID, small PIDs are not used again */
 
 /* Exception vectors of x86. */
 enum { DE = 0, DB = 1, BP = 3, OF = 4, BR = 5, UD = 6, GP = 13, MF = 16, AC = 17, XM = 19, NR_EXCEPTIONS = 32 };
@@ -77,7 +78,7 @@ struct task *task_find(struct kernel *k, int pid)
 	return t;
 }
 
-/* A number that no process, group or session has. kernel->lock held. */
+/* A PID that no process, group or session uses. kernel->lock held. */
 static int new_pid(struct kernel *k)
 {
 	const struct task *t;
@@ -93,7 +94,7 @@ static int new_pid(struct kernel *k)
 	return k->next_pid - 1;
 }
 
-/* One more, zombies among them, if there may be. 0 or an errno. */
+/* Count a new task, unless there are @max, zombies included. 0 or an errno. */
 static int reserve_task(struct kernel *k, uint64_t max)
 {
 	int err = 0;
@@ -180,7 +181,7 @@ static void signal_fault_result(struct task *t, enum vellum_fault_result result)
 	case VELLUM_FAULT_HWPOISON:
 		signal_fault(t, SIGBUS, BUS_MCEERR_AR, addr);
 		break;
-	case VELLUM_FAULT_INTERRUPTED:	/* signals are delivered, then the instruction runs again */
+	case VELLUM_FAULT_INTERRUPTED:	/* the instruction is executed again after signals were delivered */
 		break;
 	case VELLUM_FAULT_OOM:
 		task_out_of_memory(t);
@@ -216,8 +217,8 @@ static void handle_exception(struct task *t)
 }
 
 /*
- * The machine ended while the task was on it, and was started again without its registers. Nothing of the program
- * can handle that.
+ * The machine ended while it ran the task, and was restarted. The task's registers are lost, so no handler of the
+ * program can be called.
  */
 static void kill_lost_task(struct task *t)
 {
@@ -231,8 +232,8 @@ static void kill_lost_task(struct task *t)
 		snprintf(bytes + 3 * i, 4, " %02x", code[i]);
 	fprintf(stderr, "vellum: process %d (%s) is killed with SIGILL: %s; it was %s 0x%llx:%s\n", t->pid,
 		printable(t->comm, name, sizeof(name)), reason,
-		t->st.regs.vector == VCPU_VECTOR_LOST_AT ? "in the code at" : "last entered at", (unsigned long long)t->st.regs.rip,
-		n ? bytes : " nothing is there");
+		t->st.regs.vector == VCPU_VECTOR_LOST_AT ? "in the code at" : "last entered at",
+		(unsigned long long)t->st.regs.rip, n ? bytes : " nothing is there");
 	inspect_signal(t, SIGILL);
 	task_exit(t, SIGILL);
 }
@@ -243,7 +244,7 @@ static void run_once(struct task *t)
 	uint32_t load = t->load;
 	int status;
 
-	if (t->st.regs.rip >> LOWER_HALF_BITS) {	/* the stub's way into the program would fault in ring 0 */
+	if (t->st.regs.rip >> LOWER_HALF_BITS) {	/* the stub would fault in ring 0 */
 		signal_fault(t, SIGSEGV, SI_KERNEL, 0);
 		return;
 	}
@@ -264,7 +265,7 @@ static void run_once(struct task *t)
 	}
 }
 
-/* The task whose thread this is; NULL: a thread of Vellum's own. */
+/* The task of this thread; NULL in threads that belong to no task. */
 static _Thread_local struct task *current;
 
 static int interrupted_hook(void *host)
@@ -284,7 +285,7 @@ const struct vellum_host_ops *abi_host(void)
 	return &ops;
 }
 
-/* Not by pthread_exit(3): that loads a library the first time, which may fail. */
+/* pthread_exit(3) is not used: its first call loads a library, which may fail. */
 static _Thread_local jmp_buf thread_end;
 
 void task_exit_thread(void)
@@ -299,7 +300,7 @@ void *task_main(void *arg)
 	if (setjmp(thread_end))
 		return NULL;
 	current = t;
-	pthread_mutex_lock(&t->kernel->lock);	/* task_start() is through */
+	pthread_mutex_lock(&t->kernel->lock);	/* wait until task_start() has finished */
 	pthread_mutex_unlock(&t->kernel->lock);
 	for (;;) {
 		if (signal_pending(t) || t->syscall_nr >= 0 || t->restore_blocked)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * abi/vdso/vdso.c - vdso(7): clocks without a system call. Built on its own, mapped into every program.
+ * abi/vdso/vdso.c - vdso(7): read clocks without a system call. It is a shared object that is mapped into every
+ * program.
  */
 #define _GNU_SOURCE
 #include <stdint.h>
@@ -21,7 +22,7 @@ static const volatile struct vvar *vvar(void)
 {
 	uintptr_t start = (uintptr_t)__ehdr_start;
 
-	__asm__("" : "+r"(start));	/* what lies below is ours too, whatever the compiler thinks */
+	__asm__("" : "+r"(start));	/* the compiler must not assume that nothing lies below the symbol */
 	return (const volatile struct vvar *)(start - VVAR_BYTES);
 }
 
@@ -33,7 +34,7 @@ static uint64_t rdtsc(void)
 	return (uint64_t)hi << 32 | lo;
 }
 
-/* Both clocks in ns; 0: not to be had here. */
+/* CLOCK_MONOTONIC and CLOCK_REALTIME in ns. Return: 0 if the page is not valid. */
 static int read_clocks(uint64_t *mono, uint64_t *real)
 {
 	const volatile struct vvar *v = vvar();
