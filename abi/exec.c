@@ -66,18 +66,18 @@ static int check_header(const struct image *im, ssize_t have, char *why, size_t 
 	const Elf64_Ehdr *eh = &im->eh;
 
 	if (have < SELFMAG || memcmp(eh->e_ident, ELFMAG, SELFMAG))
-		return reject(why, size, path, "not a program: neither ELF nor a script with #!");
+		return reject(why, size, path, "not a program: neither an ELF file nor a script with #!");
 	if (have < EI_NIDENT || (eh->e_ident[EI_CLASS] == ELFCLASS64 && have < (ssize_t)sizeof(*eh)))
-		return reject(why, size, path, "truncated ELF file");
+		return reject(why, size, path, "truncated ELF file; copy or build it again");
 	if (eh->e_ident[EI_CLASS] == ELFCLASS32)
-		return reject(why, size, path, "32-bit program: only 64-bit x86-64 programs are supported");
+		return reject(why, size, path, "32-bit program; build it for x86-64, 64 bits");
 	if (eh->e_ident[EI_CLASS] != ELFCLASS64 || eh->e_ident[EI_DATA] != ELFDATA2LSB ||
 	    eh->e_machine != EM_X86_64)
-		return reject(why, size, path, "program for another machine than x86-64");
+		return reject(why, size, path, "program for another machine; build it for x86-64");
 	if (eh->e_type != ET_EXEC && eh->e_type != ET_DYN)
-		return reject(why, size, path, "ELF file that is no program");
+		return reject(why, size, path, "ELF file, but not a program; link it");
 	if (eh->e_phentsize != sizeof(Elf64_Phdr) || eh->e_phnum == 0 || eh->e_phnum > MAX_PHDRS)
-		return reject(why, size, path, "ELF file with bad program headers");
+		return reject(why, size, path, "ELF file with bad program headers; copy or build it again");
 	return 0;
 }
 
@@ -101,15 +101,14 @@ static int check_segments(const struct image *im, char *why, size_t size, const 
 		return reject(why, size, path, strerror(errno));
 	for (unsigned i = 0; i < im->eh.e_phnum; i++) {
 		if (im->ph[i].p_type == PT_INTERP)
-			return reject(why, size, path, "dynamic program: only static ones are supported; "
-						       "link it with -static");
+			return reject(why, size, path, "dynamic program; link it with -static");
 		if (im->ph[i].p_type != PT_LOAD)
 			continue;
 		if (!is_valid_segment(&im->ph[i], (uint64_t)st.st_size))
-			return reject(why, size, path, "truncated or malformed ELF file");
+			return reject(why, size, path, "truncated or malformed ELF file; copy or build it again");
 		any = true;
 	}
-	return any ? 0 : reject(why, size, path, "ELF file without loadable segments");
+	return any ? 0 : reject(why, size, path, "ELF file without loadable segments; link it again");
 }
 
 /* A regular file, with the right to execute it. */
@@ -131,11 +130,11 @@ static int read_image(struct image *im, const char *path, char *why, size_t size
 	if (!is_executable(im->fd))
 		return reject(why, size, path,
 			      fstat(im->fd, &st) == 0 && S_ISDIR(st.st_mode) ? "is a directory" :
-			      "permission denied: not an executable file");
+			      "permission denied: not an executable file; see chmod(1)");
 	have = pread(im->fd, &im->eh, sizeof(im->eh), 0);
 	status = check_header(im, have, why, size, path);
 	if (!status && !read_at(im->fd, im->ph, im->eh.e_phnum * sizeof(im->ph[0]), im->eh.e_phoff))
-		status = reject(why, size, path, "truncated ELF file");
+		status = reject(why, size, path, "truncated ELF file; copy or build it again");
 	return status ? status : check_segments(im, why, size, path);
 }
 

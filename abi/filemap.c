@@ -470,7 +470,7 @@ static void writeback_and_report(struct filemap *fm)
 	vellum_mapping_writeback(fm->mapping, 0, ~0ull, NULL);
 	vellum_mapping_info(fm->mapping, &info);
 	if (info.nr_dirty && fm->write_fd >= 0)
-		fprintf(stderr, "vellum: %s: %llu pages stored through a mapping could not be written: %s\n",
+		fprintf(stderr, "vellum: %s: stores to %llu mapped pages are lost, as the file cannot be written: %s\n",
 			printable(fm->path, path, sizeof(path)), (unsigned long long)info.nr_dirty,
 			strerror(fm->failure));
 }

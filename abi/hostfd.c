@@ -43,7 +43,7 @@ int hostfd_init(char *why, size_t size)
 	if (getrlimit(RLIMIT_NOFILE, &lim))
 		lim.rlim_cur = 1024;
 	if (lim.rlim_cur < own + MIN_FOR_PROGRAMS) {
-		snprintf(why, size, "%llu open files are too few for a run; raise the limit (ulimit -n) to %u or more",
+		snprintf(why, size, "the limit of open files is %llu, too low for a run; raise it with ulimit -n %u",
 			 (unsigned long long)lim.rlim_cur, own + MIN_FOR_PROGRAMS);
 		return -1;
 	}

@@ -57,7 +57,7 @@ static void advance_shutdown(struct kernel *k, int signo)
 	} else if (!k->abandoned) {
 		k->abandoned = true;
 	} else {
-		fprintf(stderr, "vellum: ended by a signal before everything was written\n");
+		fprintf(stderr, "vellum: the run was ended before all files and the report were written\n");
 		_exit(128 + k->ended_by);
 	}
 	pthread_cond_broadcast(&k->changed);
@@ -186,8 +186,8 @@ static void report_and_exit(struct kernel *k)
 {
 	int status;
 
-	fprintf(stderr, "vellum: %u process%s not end but wait%s for the host: left behind\n", k->nr_live,
-		k->nr_live == 1 ? " does" : "es do", k->nr_live == 1 ? "s" : "");
+	fprintf(stderr, "vellum: left behind: %u process%s whose system call on the host does not return\n", k->nr_live,
+		k->nr_live == 1 ? "" : "es");
 	if (!k->first_exited) {
 		k->result->code = -1;
 		k->result->signal = k->ended_by;

@@ -35,7 +35,7 @@ static const char *unsupported_name(unsigned nr)
 		if (known[i].nr == nr)
 			return known[i].name;
 	if (nr == ABI_MAX_SYSCALL)
-		return "a number that no kernel knows";
+		return "a number that no kernel has";
 	snprintf(other, sizeof(other), "number %u", nr);
 	return other;
 }

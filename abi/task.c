@@ -206,7 +206,8 @@ static void handle_exception(struct task *t)
 		else
 			signal_fault_result(t, vellum_handle_fault(t->gmm->mm, t->st.cr2, (uint32_t)r->error));
 	} else if (r->vector == GP && r->error == IDT_ERROR(0x80)) {
-		fprintf(stderr, "vellum: process %d (%s) made a 32-bit system call (int 0x80): not supported\n",
+		fprintf(stderr, "vellum: process %d (%s) made a 32-bit system call (int 0x80): not supported, so "
+			"it gets SIGSEGV\n",
 			t->pid, printable(t->comm, name, sizeof(name)));
 		signal_fault(t, SIGSEGV, SI_KERNEL, 0);
 	} else if (r->vector < NR_EXCEPTIONS && map[r->vector].signo) {
@@ -233,7 +234,7 @@ static void kill_lost_task(struct task *t)
 	fprintf(stderr, "vellum: process %d (%s) is killed with SIGILL: %s; it was %s 0x%llx:%s\n", t->pid,
 		printable(t->comm, name, sizeof(name)), reason,
 		t->st.regs.vector == VCPU_VECTOR_LOST_AT ? "in the code at" : "last entered at",
-		(unsigned long long)t->st.regs.rip, n ? bytes : " nothing is there");
+		(unsigned long long)t->st.regs.rip, n ? bytes : " not mapped");
 	inspect_signal(t, SIGILL);
 	task_exit(t, SIGILL);
 }
