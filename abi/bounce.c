@@ -38,12 +38,12 @@ size_t vector_storable(struct task *t, const struct user_vector *v, size_t len)
 	size_t total = 0;
 
 	while (total < len && at.nr) {
-		size_t n, good;
+		size_t n, accessible;
 		uint64_t addr = current_segment(&at, len - total, &n);
 
-		good = vellum_storable(t->gmm->mm, addr, n);
-		total += good;
-		if (good < n)
+		accessible = vellum_storable(t->gmm->mm, addr, n);
+		total += accessible;
+		if (accessible < n)
 			break;
 		advance(&at, n);
 	}
@@ -148,24 +148,24 @@ static size_t lay_out_mirror(struct bounce *b, struct user_vector v, size_t len)
 }
 
 /*
- * Protect all bytes of the mirror but the first @good. The program's memory becomes inaccessible at the start of a page
- * or of a segment, so this does, too.
+ * Protect all bytes of the mirror but the first @accessible. In the program, inaccessible memory starts at a page or at
+ * a segment, so this is possible.
  */
-static int protect_from(struct bounce *b, size_t good)
+static int protect_from(struct bounce *b, size_t accessible)
 {
 	for (int i = 0; i < b->nr; i++) {
-		char *bad = (char *)b->iov[i].iov_base + good;
+		char *bad = (char *)b->iov[i].iov_base + accessible;
 
-		if (good < b->iov[i].iov_len) {
+		if (accessible < b->iov[i].iov_len) {
 			bad -= (uintptr_t)bad & (PAGE - 1);
 			return mprotect(bad, (size_t)(b->mirror + b->mirror_len - bad), PROT_NONE) ? -ENOMEM : 0;
 		}
-		good -= b->iov[i].iov_len;
+		accessible -= b->iov[i].iov_len;
 	}
 	return 0;
 }
 
-int bounce_mirror(struct bounce *b, const struct user_vector *v, size_t len, size_t good)
+int bounce_mirror(struct bounce *b, const struct user_vector *v, size_t len, size_t accessible)
 {
 	free_mirror(b);
 	b->iov = calloc(v->nr + 1, sizeof(*b->iov));
@@ -180,7 +180,7 @@ int bounce_mirror(struct bounce *b, const struct user_vector *v, size_t len, siz
 	}
 	for (int i = 0; i < b->nr; i++)
 		b->iov[i].iov_base = b->mirror + (uintptr_t)b->iov[i].iov_base;
-	return protect_from(b, good);
+	return protect_from(b, accessible);
 }
 
 void bounce_shorten(struct bounce *b, size_t len)

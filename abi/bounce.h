@@ -39,8 +39,8 @@ void bounce_fini(struct bounce *b);
 
 /* Let the host call use the first @len bytes of @bytes. */
 void bounce_plain(struct bounce *b, size_t len);
-/* Let the host call use a mirror of the vector's next @len bytes. The first @good can be accessed. 0 or -ENOMEM. */
-int bounce_mirror(struct bounce *b, const struct user_vector *v, size_t len, size_t good);
+/* Let the host call use a mirror of the vector's next @len bytes, of which @accessible are. 0 or -ENOMEM. */
+int bounce_mirror(struct bounce *b, const struct user_vector *v, size_t len, size_t accessible);
 /* Copy @len bytes from the mirror to @bytes, or from @bytes to the mirror. No mirror: do nothing. */
 void bounce_gather(const struct bounce *b, void *bytes, size_t len);
 void bounce_scatter(struct bounce *b, size_t len);

@@ -60,10 +60,10 @@ struct file *file_open(struct kernel *k, int host_fd)
 	file->kernel = k;
 	file->refs = 1;
 	file->fd = host_fd;
-	file->waits = true;
+	file->may_block = true;
 	if (fstat(host_fd, &st) == 0) {
 		file->regular = S_ISREG(st.st_mode);
-		file->waits = !file->regular || !is_local(host_fd);
+		file->may_block = !file->regular || !is_local(host_fd);
 		file->dev = st.st_dev;
 		file->ino = st.st_ino;
 		file->memfd = memfd_get(filemaps_memfds(k->filemaps), st.st_dev, st.st_ino);
@@ -239,15 +239,15 @@ void fds_close_all(struct task *t)
 int64_t sys_close(struct task *t, int fd)
 {
 	const struct file *file = fd_file(t, fd);
-	bool waits;
+	bool may_block;
 
 	if (!file)
 		return -EBADF;
-	waits = file->waits;
-	if (waits)
+	may_block = file->may_block;
+	if (may_block)
 		host_call_begin(t);
 	close_fd(t, fd);
-	if (waits)
+	if (may_block)
 		host_call_end(t);
 	return 0;
 }

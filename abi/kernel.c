@@ -19,7 +19,7 @@
 /* --- the ticker: timers, time slices, repeated kicks, signals to Vellum --- */
 
 /* Signals to Vellum that are forwarded to the program. The ticker waits for them; they are blocked in all threads. */
-static void forwarded_signals(sigset_t *set)
+static void fill_forwarded_signals(sigset_t *set)
 {
 	static const int signals[] = { SIGINT, SIGTERM, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2, SIGALRM };
 
@@ -95,7 +95,7 @@ static void *ticker(void *arg)
 	struct timespec ts = { 0, TICK_NS };
 	sigset_t set;
 
-	forwarded_signals(&set);
+	fill_forwarded_signals(&set);
 	while (!__atomic_load_n(&k->ticker_stop, __ATOMIC_RELAXED)) {
 		int signo = sigtimedwait(&set, NULL, &ts);
 		uint64_t now = clock_ns(CLOCK_MONOTONIC);
@@ -164,7 +164,7 @@ void abi_block_signals(void)
 {
 	sigset_t set;
 
-	forwarded_signals(&set);
+	fill_forwarded_signals(&set);
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
 }
 
@@ -174,7 +174,7 @@ static void unblock_signals(void)
 	static const struct timespec at_once;
 	sigset_t set;
 
-	forwarded_signals(&set);
+	fill_forwarded_signals(&set);
 	while (sigtimedwait(&set, NULL, &at_once) > 0)
 		;
 	pthread_sigmask(SIG_UNBLOCK, &set, NULL);

@@ -198,7 +198,6 @@ void signal_reset_for_exec(struct task *t)
 			memset(&t->action[signo], 0, sizeof(t->action[signo]));
 	pthread_mutex_unlock(&t->kernel->lock);
 	t->alt_sp = t->alt_size = 0;
-	t->alt_flags = ALT_DISABLE;
 }
 
 /* --- frames --- */

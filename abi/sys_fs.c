@@ -192,13 +192,13 @@ static long keep_whole_entries(int fd, const char *buf, size_t stored, off_t sta
 static long read_directory(struct task *t, int fd, const struct iovec *iov, struct bounce *b)
 {
 	struct user_vector v = { .iov = iov, .nr = 1 };
-	size_t size = iov->iov_len, good = vector_storable(t, &v, size), stored;
+	size_t size = iov->iov_len, accessible = vector_storable(t, &v, size), stored;
 	off_t start = lseek(fd, 0, SEEK_CUR);
 	long n, err = 0;
 
-	if (good < size && bounce_mirror(b, &v, size, good))
+	if (accessible < size && bounce_mirror(b, &v, size, accessible))
 		return -ENOMEM;
-	if (good == size)
+	if (accessible == size)
 		bounce_plain(b, size);
 	do {
 		host_call_begin(t);

@@ -63,11 +63,11 @@ static int64_t host_io(struct task *t, const struct file *file, struct bounce *b
 		bounce_shorten(b, (size_t)n);
 	len = (size_t)n;
 	n = -EINTR;
-	if (file->waits)
+	if (file->may_block)
 		host_call_begin(t);
-	if (!file->waits || !signal_pending(t))
+	if (!file->may_block || !signal_pending(t))
 		n = dir == IN ? filemap_read(file, b, offset) : filemap_write(file, b, len, offset);
-	if (file->waits)
+	if (file->may_block)
 		host_call_end(t);
 	return n == -EINTR ? -ERESTARTSYS : n;
 }
@@ -101,17 +101,17 @@ static void push_back(struct file *file, const char *bytes, size_t len, int64_t 
 
 /*
  * The host's kernel may have stored more bytes than it returned, if the rest of the buffer was inaccessible. Store
- * these, too. @before: the @good bytes of the program's memory before the call.
+ * these, too. @before: the @accessible bytes of the program's memory before the call.
  */
-static void store_uncounted(struct task *t, struct bounce *b, struct user_vector v, const char *before, size_t good,
-			    size_t counted)
+static void store_uncounted(struct task *t, struct bounce *b, struct user_vector v, const char *before,
+			    size_t accessible, size_t counted)
 {
-	char *after = malloc(good);
-	size_t first = counted, end = good;
+	char *after = malloc(accessible);
+	size_t first = counted, end = accessible;
 
 	if (!after)
 		return;
-	bounce_gather(b, after, good);
+	bounce_gather(b, after, accessible);
 	while (first < end && after[first] == before[first])
 		first++;
 	while (end > first && after[end - 1] == before[end - 1])
@@ -121,21 +121,21 @@ static void store_uncounted(struct task *t, struct bounce *b, struct user_vector
 	free(after);
 }
 
-/* Read into memory of which only the first @good bytes are writable. */
+/* Read into memory of which only the first @accessible bytes are writable. */
 static int64_t read_into_part(struct task *t, struct file *file, struct bounce *b, const struct user_vector *v,
-			      size_t len, size_t good, int64_t offset)
+			      size_t len, size_t accessible, int64_t offset)
 {
 	struct user_vector at = *v;
-	char *before = malloc(good + 1);
+	char *before = malloc(accessible + 1);
 	int64_t n = -ENOMEM;
 
-	if (before && bounce_mirror(b, v, len, good) == 0) {
-		vector_load(t, &at, b->bytes, good);
-		memcpy(before, b->bytes, good);
-		bounce_scatter(b, good);
+	if (before && bounce_mirror(b, v, len, accessible) == 0) {
+		vector_load(t, &at, b->bytes, accessible);
+		memcpy(before, b->bytes, accessible);
+		bounce_scatter(b, accessible);
 		n = host_io(t, file, b, len, offset, IN);
 		if (n != -ERESTARTSYS)
-			store_uncounted(t, b, *v, before, good, n > 0 ? (size_t)n : 0);
+			store_uncounted(t, b, *v, before, accessible, n > 0 ? (size_t)n : 0);
 	}
 	free(before);
 	return n;
@@ -145,14 +145,14 @@ static int64_t read_into_part(struct task *t, struct file *file, struct bounce *
 static int64_t read_chunk(struct task *t, struct file *file, struct bounce *b, struct user_vector *v, size_t len,
 			  int64_t offset)
 {
-	size_t good = vector_storable(t, v, len), stored;
-	int64_t n = (int64_t)file_read_unread(file, b->bytes, good);
+	size_t accessible = vector_storable(t, v, len), stored;
+	int64_t n = (int64_t)file_read_unread(file, b->bytes, accessible);
 
-	if (n == 0 && !good && file_nr_unread(file))
+	if (n == 0 && !accessible && file_nr_unread(file))
 		return -EFAULT;		/* a host call would wait for more bytes */
 	if (n == 0) {
-		if (good < len) {
-			n = read_into_part(t, file, b, v, len, good, offset);
+		if (accessible < len) {
+			n = read_into_part(t, file, b, v, len, accessible, offset);
 		} else if (!file->direct) {
 			bounce_plain(b, len);
 			n = host_io(t, file, b, len, offset, IN);
@@ -175,14 +175,14 @@ static int64_t write_chunk(struct task *t, struct file *file, struct bounce *b, 
 			   int64_t offset)
 {
 	struct user_vector start = *v;
-	size_t good = vector_load(t, v, b->bytes, len);
+	size_t accessible = vector_load(t, v, b->bytes, len);
 
-	if (good == len && !file->direct) {
+	if (accessible == len && !file->direct) {
 		bounce_plain(b, len);
 	} else {
-		if (bounce_mirror(b, &start, len, good))
+		if (bounce_mirror(b, &start, len, accessible))
 			return -ENOMEM;
-		bounce_scatter(b, good);
+		bounce_scatter(b, accessible);
 	}
 	return host_io(t, file, b, len, offset, OUT);
 }
@@ -194,7 +194,7 @@ static bool can_read_on(const struct file *file)
 {
 	struct stat st;
 
-	if (!file->waits)
+	if (!file->may_block)
 		return true;
 	return fstat(file->fd, &st) == 0 && ((S_ISREG(st.st_mode) && st.st_size > 0) ||
 					     (S_ISCHR(st.st_mode) && major(st.st_rdev) == MEM_MAJOR));
@@ -404,7 +404,7 @@ int64_t sys_sendfile(struct task *t, int out_fd, int in_fd, uint64_t offset_ptr,
 	if (!in->regular)		/* Linux requires a file that supports mmap(2) */
 		return -EINVAL;
 	n = copy_between(t, in, &in_at, out, &out_at, len);
-	if (n > 0 && (size_t)n < len && !out->waits) {	/* a second call gets the error, and sends its signal */
+	if (n > 0 && (size_t)n < len && !out->may_block) {	/* a second call gets the error, and sends its signal */
 		more = copy_between(t, in, &in_at, out, &out_at, len - (size_t)n);
 		n += more > 0 ? more : 0;
 	}

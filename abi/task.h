@@ -36,7 +36,7 @@ struct file {			/* an open file description; several descriptors may share it */
 	uint32_t refs;		/* atomic */
 	int fd;			/* of the host */
 	bool regular;
-	bool waits;		/* a host call on it may block: not a file of a disk or memory */
+	bool may_block;		/* a host call on it may block: not a file of a disk or memory */
 	bool direct;		/* O_DIRECT */
 	dev_t dev;
 	ino_t ino;
@@ -94,7 +94,6 @@ struct task {
 	struct sig_info info[NR_SIGNALS + 1];
 	struct sig_action action[NR_SIGNALS + 1];
 	uint64_t alt_sp, alt_size;
-	uint32_t alt_flags;
 	uint64_t clear_child_tid;
 	uint64_t alarm_at, alarm_interval;	/* ns, CLOCK_MONOTONIC; kernel->lock */
 	bool in_host;			/* atomic: may block in a host call, so a signal must kick its thread */
