@@ -70,7 +70,7 @@ static int check_header(const struct image *im, ssize_t have, char *why, size_t 
 	if (have < EI_NIDENT || (eh->e_ident[EI_CLASS] == ELFCLASS64 && have < (ssize_t)sizeof(*eh)))
 		return reject(why, size, path, "truncated ELF file; copy or build it again");
 	if (eh->e_ident[EI_CLASS] == ELFCLASS32)
-		return reject(why, size, path, "32-bit program; build it for x86-64, 64 bits");
+		return reject(why, size, path, "32-bit program, which is not supported; build it for 64 bits");
 	if (eh->e_ident[EI_CLASS] != ELFCLASS64 || eh->e_ident[EI_DATA] != ELFDATA2LSB ||
 	    eh->e_machine != EM_X86_64)
 		return reject(why, size, path, "program for another machine; build it for x86-64");
@@ -101,7 +101,7 @@ static int check_segments(const struct image *im, char *why, size_t size, const 
 		return reject(why, size, path, strerror(errno));
 	for (unsigned i = 0; i < im->eh.e_phnum; i++) {
 		if (im->ph[i].p_type == PT_INTERP)
-			return reject(why, size, path, "dynamic program; link it with -static");
+			return reject(why, size, path, "dynamic program, which is not supported; link it with -static");
 		if (im->ph[i].p_type != PT_LOAD)
 			continue;
 		if (!is_valid_segment(&im->ph[i], (uint64_t)st.st_size))
