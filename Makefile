@@ -19,11 +19,13 @@ VERSION  := 0.1.0
 SOVERSION := 0
 
 WARNINGS := -Wall -Wextra -Wshadow -Wundef -Wmissing-prototypes -Wstrict-prototypes -Werror
+# clang checks lock contracts (lib/annotate.h), and that no errno value becomes an enumerator.
+CLANG_WARNINGS := $(if $(findstring clang,$(CC)),-Wthread-safety)
 CFLAGS   ?= -O2 -g
-ALL_CFLAGS := -std=c11 $(CFLAGS) $(WARNINGS) -I. -Iinclude -MMD -MP $(DEFINES) \
+ALL_CFLAGS := -std=c11 $(CFLAGS) $(WARNINGS) $(CLANG_WARNINGS) -I. -Iinclude -MMD -MP $(DEFINES) \
 	$(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer -fno-sanitize-recover=all) \
 	$(if $(findstring thread,$(SANITIZE)),-DVELLUM_TSAN)
-LIB_CFLAGS := -fPIC -fvisibility=hidden
+LIB_CFLAGS := -fPIC -fvisibility=hidden $(if $(CLANG_WARNINGS),-Wassign-enum)
 LDFLAGS_ALL := $(LDFLAGS) $(if $(SANITIZE),-fsanitize=$(SANITIZE))
 LDLIBS := -lpthread
 
@@ -34,7 +36,7 @@ LIB_OBJ  := $(call objs,$(VELLUM_LIB_SRC))
 SWAP_ZSTD_OBJ := $(call objs,$(VELLUM_SWAP_ZSTD_SRC))
 TEST_OBJ := $(call objs,host/test.c tests/unit/support.c tests/unit/fail_sweep.c)
 CLI_OBJ  := $(call objs,$(VELLUM_MACHINE_SRC) $(VELLUM_ABI_SRC) $(VELLUM_CLI_SRC))
-UNIT     := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(wildcard tests/unit/test_*.c))
+UNIT     := $(patsubst %.c,$(BUILD)/unit/%,$(notdir $(wildcard tests/unit/*/test_*.c)))
 GUEST    := $(patsubst tests/guest/%.c,build/guest/%,$(wildcard tests/guest/*.c))
 PROGRAMS := $(patsubst tests/programs/%.c,build/programs/%,$(wildcard tests/programs/*.c))
 EXAMPLES := $(patsubst examples/%.c,$(BUILD)/examples/%,$(wildcard examples/*.c))
@@ -145,7 +147,9 @@ $(BUILD)/vellum: $(CLI_OBJ) $(LIB_OBJ) $(SWAP_ZSTD_OBJ)
 
 # --- tests ---
 
-$(BUILD)/unit/%: tests/unit/%.c $(LIB_OBJ) $(TEST_OBJ)
+vpath test_%.c $(wildcard tests/unit/*/)
+
+$(BUILD)/unit/%: %.c $(LIB_OBJ) $(TEST_OBJ)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) -Itests/unit $(filter %.c %.o,$^) $(LDFLAGS_ALL) -lcmocka $(LDLIBS) -o $@
 

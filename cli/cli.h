@@ -167,7 +167,7 @@ struct run_report {
 
 void json_text(FILE *f, const char *text);
 
-int json_check(const char *path, char *why, size_t size);	/* can @path be written? 0, or -1 and @why */
+int json_check_writable(const char *path, char *why, size_t size);	/* can @path be written? 0, or -1 and @why */
 int json_write(const struct run_report *report);		/* 0, or -1 after printing an error */
 int html_report(const struct run_report *report);		/* 0, or -1 after printing an error */
 void print_summary(const struct run_report *report);

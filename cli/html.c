@@ -418,7 +418,7 @@ static int make_page(FILE *f, const char *name, const char *out)
 
 	if (same_file(f, out))
 		return fail("%s: is the report itself; name another file after -o", out);
-	if (json_check(out, why, sizeof(why)))
+	if (json_check_writable(out, why, sizeof(why)))
 		return fail("cannot write the page: %s", why);
 	json = read_all(f, name, &len);
 	if (!json)

@@ -181,7 +181,7 @@ static bool is_writable_directory(const char *dir)
 	return S_ISDIR(st.st_mode) && access(dir, W_OK | X_OK) == 0;
 }
 
-int json_check(const char *path, char *why, size_t size)
+int json_check_writable(const char *path, char *why, size_t size)
 {
 	char dir[4096];
 	struct stat st;

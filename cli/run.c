@@ -441,9 +441,9 @@ int cmd_run(int argc, char **argv)
 	}
 	if ((r.closed_fds & 2) && uses_stdout(&r.opt))
 		return fail("stdout is closed; name a file for --json and --inspect instead of -");
-	if (r.opt.json && json_check(r.opt.json, why, sizeof(why)))
+	if (r.opt.json && json_check_writable(r.opt.json, why, sizeof(why)))
 		return fail("cannot write the report: %s", why);
-	if (r.opt.html && json_check(r.opt.html, why, sizeof(why)))
+	if (r.opt.html && json_check_writable(r.opt.html, why, sizeof(why)))
 		return fail("cannot write the report: %s", why);
 	prctl(PR_SET_DUMPABLE, 0);	/* the program cannot open Vellum's /proc/PID/mem */
 	raise_limits(r.limits);

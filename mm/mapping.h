@@ -9,6 +9,9 @@
 
 #include "mm/mm.h"
 
+#define MAX_MAPPING_BYTES (1ull << 52)		/* Linux's MAX_LFS_FILESIZE is larger; offsets here fit in every off_t */
+#define MAX_MAPPING_PAGES (1ull << 52)		/* for ranges of page indices: their offsets in bytes fit in 64 bits */
+
 struct vellum_mapping {
 	struct vellum_memory *memory;
 	const struct vellum_backing_ops *ops;	/* NULL: zero-filled */

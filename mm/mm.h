@@ -6,7 +6,8 @@
  *
  *   tracker->collect_lock, mapping->collect_lock	serializes collections: those of a tracker, or those of the
  *					clean helper on a mapping
- *   mm->mmap_lock			VMAs of an address space and their fields (rwlock)
+ *   mm->mmap_lock			VMAs of an address space and their fields (rwlock); a fork takes the child's
+ *					inside the parent's
  *   mapping->invalidate_lock	for reading: to add a page to the mapping's cache; for writing: to change its
  *					size, and to keep pages out of the cache (rwlock)
  *   folio->lock			a page's content and identity during fault and mkwrite
@@ -68,7 +69,18 @@ struct vellum_mm {
 	struct vellum_mm *next, *prev;	/* in memory->mms; memory->lock */
 };
 
-static inline bool user_range(gva_t addr, uint64_t len)
+/* For functions that reach the address space through a VMA: the caller holds the mmap lock (lib/lock.h). */
+static inline void mmap_assert_held(const struct vellum_mm *mm) ASSERTS_HELD_SHARED(&mm->mmap_lock)
+{
+	rwlock_assert_held(&mm->mmap_lock);
+}
+
+static inline void mmap_assert_write_held(const struct vellum_mm *mm) ASSERTS_HELD(&mm->mmap_lock)
+{
+	rwlock_assert_write_held(&mm->mmap_lock);
+}
+
+static inline bool is_user_range(gva_t addr, uint64_t len)
 {
 	return len && addr < TASK_SIZE && len <= TASK_SIZE - addr;
 }

@@ -4,9 +4,11 @@ TAP := env CMOCKA_MESSAGE_OUTPUT=TAP
 
 # Variants: folder, compiler, sanitizers.
 VARIANTS := clang asan tsan
-variant_clang := BUILD=build/clang CC=clang
-variant_asan  := BUILD=build/asan CC=gcc SANITIZE=address,undefined
-variant_tsan  := BUILD=build/tsan CC=gcc SANITIZE=thread
+# All but the plain build end at a function whose caller lacks the lock (lib/lock.h).
+ASSERT_LOCKS := DEFINES=-DVELLUM_ASSERT_LOCKS
+variant_clang := BUILD=build/clang CC=clang $(ASSERT_LOCKS)
+variant_asan  := BUILD=build/asan CC=gcc SANITIZE=address,undefined $(ASSERT_LOCKS)
+variant_tsan  := BUILD=build/tsan CC=gcc SANITIZE=thread $(ASSERT_LOCKS)
 
 .PHONY: variants
 variants:
@@ -21,7 +23,7 @@ EXPLORE_OBJ := $(patsubst %.c,build/explore/obj/%.o,$(wildcard tests/explore/*.c
 
 build/explore/obj/%.o: %.c
 	@mkdir -p $(@D)
-	$(Q)gcc -std=c11 -g -O2 $(WARNINGS) -DVELLUM_EXPLORE -I. -Iinclude -MMD -MP -c $< -o $@
+	$(Q)gcc -std=c11 -g -O2 $(WARNINGS) -DVELLUM_EXPLORE -DVELLUM_ASSERT_LOCKS -I. -Iinclude -MMD -MP -c $< -o $@
 
 build/explore/explore: $(EXPLORE_OBJ)
 	$(Q)gcc $^ -lpthread -o $@
@@ -39,7 +41,7 @@ unit_names := $(notdir $(UNIT))
 # On a command line each; the longest first.
 program_tests := "bash tests/oracle/run.sh" \
 	"env VELLUM=build/tsan/vellum bash tests/cli/known_pages.sh" "bash tests/cli/busybox.sh" \
-	$(foreach t,files known_pages inspect report,"bash tests/cli/$(t).sh" \
+	$(foreach t,files file_limits known_pages inspect report,"bash tests/cli/$(t).sh" \
 		"env VELLUM=build/asan/vellum bash tests/cli/$(t).sh") \
 	$(foreach t,errors isolation restart limits boundary text large extremes odd_values,"bash tests/cli/$(t).sh") \
 	$(foreach t,large extremes,"env VELLUM=build/asan/vellum bash tests/cli/$(t).sh")
@@ -80,7 +82,7 @@ soak: all unit-build guests build/explore/explore build/soak/soft build/soak/pre
 		"build/diff/diff --ops 1000000 --seed $$(date +%s)" \
 		'bash tests/oracle/run.sh --full' \
 		'bash tests/cli/known_pages.sh --full $(SOAK_RUNS)' \
-		'bash tests/cli/files.sh --full' \
+		'bash tests/cli/files.sh --full' 'bash tests/cli/file_limits.sh --full' \
 		'sh tests/soak/unit.sh 20' \
 		'sh tests/soak/fail_sweep.sh allocs' 'sh tests/soak/fail_sweep.sh frames' \
 		$(subst ",',$(FUZZERS_LONG))

@@ -37,6 +37,7 @@ typedef struct { uint64_t val; } pgd_t;
 #define X86_PKEY_MASK	(15ull << 59)
 #define X86_NX		(1ull << 63)
 #define X86_PFN_MASK	0x000ffffffffff000ull
+#define MAX_PFN		(1ull << 40)		/* frames that an entry can name: 52 bits of physical address */
 
 /* The bits of a table entry (not a leaf). The leaf decides the rights. */
 #define X86_TABLE	(X86_PRESENT | X86_RW | X86_USER | X86_ACCESSED | X86_DIRTY)

@@ -33,7 +33,7 @@ static pte_t grant_dirt(pte_t pte)
 }
 
 /* ptl held: only a CPU can change the entry meanwhile, by setting A. */
-static void make_writable(const struct fault *f)
+static void make_writable(const struct fault *f) HOLDS(f->ptl)
 {
 	if (!(f->vma->flags & VM_WRITE)) {
 		track_change(f->vma, f->addr);
@@ -86,7 +86,7 @@ static pte_t entry_of_copy(const struct fault *f, pfn_t pfn)
 }
 
 /* Replace the entry by one for @copy. ptl held. */
-static void switch_to_copy(const struct fault *f, struct folio *copy)
+static void switch_to_copy(const struct fault *f, struct folio *copy) HOLDS(f->ptl)
 {
 	struct vma *vma = f->vma;
 
@@ -99,8 +99,8 @@ static void switch_to_copy(const struct fault *f, struct folio *copy)
 	mm_add_rss(vma->mm, -1);	/* map_anon_folio() counted the new entry, but it replaced one */
 }
 
-/* Map a copy of the page. Called with ptl held; unlocks it. */
-static int copy_page(struct fault *f)
+/* Map a copy of the page. Called with ptl held. */
+static enum vm_fault copy_page_and_unlock(struct fault *f) RELEASES(f->ptl)
 {
 	struct vellum_memory *m = fault_memory(f);
 	struct vellum_mm *mm = f->vma->mm;
@@ -125,65 +125,73 @@ static int copy_page(struct fault *f)
 		if (!same)
 			folio_put(m, copy);
 		else if (page)
-			folio_drop(m, page, FOLIO_ONE_MAPPING);
+			folio_put_count(m, page, FOLIO_ONE_MAPPING);
 		mm_count(mm, VELLUM_COUNT_FAULT_COW);
 	}
 	if (page)
 		folio_put(m, page);
 	if (!copy)
-		return VELLUM_FAULT_OOM;
-	return same ? VELLUM_FAULT_OK : FAULT_AGAIN;
+		return VM_FAULT_OOM;
+	return same ? VM_FAULT_DONE : VM_FAULT_AGAIN;
 }
 
-/* A shared mapping whose backing is notified before a page becomes writable. Called with ptl held; unlocks it. */
-static int notify_then_write(struct fault *f)
+/* Notify the backing, then set W if neither the entry nor the mapping's protection changed. The folio is locked. */
+static enum vm_fault notify_then_write(struct fault *f, struct folio *page, uint32_t seq) EXCLUDES(f->ptl)
 {
-	struct vellum_memory *m = fault_memory(f);
-	struct vellum_mapping *mapping = f->vma->mapping;
-	struct folio *page = normal_folio(m, f->orig);
-	uint32_t seq = __atomic_load_n(&mapping->wp_seq, __ATOMIC_ACQUIRE);
-	int result = FAULT_AGAIN;
+	const struct host *host = mm_host(f->vma->mm);
+	enum vm_fault result = notify_mkwrite(f->vma, f->addr, page, pte_pfn(f->orig));
 
-	if (page)
-		folio_get(page);
-	mutex_unlock(f->ptl, &m->host);
-	if (page)
-		mutex_lock(&page->lock, &m->host);
-	if (!page || page->mapping == mapping)
-		result = notify_mkwrite(f->vma, f->addr, page, pte_pfn(f->orig));
-	if (!result) {
-		mutex_lock(f->ptl, &m->host);
-		if (fault_is_same(f) && seq == __atomic_load_n(&mapping->wp_seq, __ATOMIC_ACQUIRE))
-			make_writable(f);
-		else
-			result = FAULT_AGAIN;
-		mutex_unlock(f->ptl, &m->host);
-		if (!result && page)
-			folio_mark_dirty(page);
-	}
-	if (page) {
-		mutex_unlock(&page->lock, &m->host);
-		folio_put(m, page);
-	}
+	if (result != VM_FAULT_DONE)
+		return result;
+	mutex_lock(f->ptl, host);
+	if (fault_is_same(f) && seq == __atomic_load_n(&f->vma->mapping->wp_seq, __ATOMIC_ACQUIRE))
+		make_writable(f);
+	else
+		result = VM_FAULT_AGAIN;
+	mutex_unlock(f->ptl, host);
 	return result;
 }
 
-static int wp_shared(struct fault *f)
+/* A shared mapping whose backing is notified before a page becomes writable. Called with ptl held. */
+static enum vm_fault notify_then_write_and_unlock(struct fault *f) RELEASES(f->ptl)
+{
+	struct vellum_memory *m = fault_memory(f);
+	struct folio *page = normal_folio(m, f->orig);
+	uint32_t seq = __atomic_load_n(&f->vma->mapping->wp_seq, __ATOMIC_ACQUIRE);
+	enum vm_fault result = VM_FAULT_AGAIN;
+
+	if (!page) {
+		mutex_unlock(f->ptl, &m->host);
+		return notify_then_write(f, NULL, seq);
+	}
+	folio_get(page);
+	mutex_unlock(f->ptl, &m->host);
+	mutex_lock(&page->lock, &m->host);
+	if (page->mapping == f->vma->mapping)
+		result = notify_then_write(f, page, seq);
+	if (result == VM_FAULT_DONE)
+		folio_mark_dirty(page);
+	mutex_unlock(&page->lock, &m->host);
+	folio_put(m, page);
+	return result;
+}
+
+static enum vm_fault wp_shared_and_unlock(struct fault *f) RELEASES(f->ptl)
 {
 	struct folio *page = normal_folio(fault_memory(f), f->orig);
 
 	mm_count(f->vma->mm, VELLUM_COUNT_FAULT_NOTIFY);
 	if (vma_needs_dirty_tracking(f->vma))
-		return notify_then_write(f);
+		return notify_then_write_and_unlock(f);
 	make_writable(f);
 	if (page)
 		folio_mark_dirty(page);
 	mutex_unlock(f->ptl, mm_host(f->vma->mm));
-	return VELLUM_FAULT_OK;
+	return VM_FAULT_DONE;
 }
 
-/* A page that can_reuse() allows. Called with ptl held; unlocks it. */
-static int reuse_page(struct fault *f, struct folio *page)
+/* A page that can_reuse() allows. Called with ptl held. */
+static enum vm_fault reuse_page_and_unlock(struct fault *f, struct folio *page) RELEASES(f->ptl)
 {
 	/* Populating and unsharing store nothing, so they grant no W: a later store faults and gets it. */
 	bool store = (f->flags & FAULT_WRITE) && !(f->flags & FAULT_POPULATE);
@@ -195,43 +203,36 @@ static int reuse_page(struct fault *f, struct folio *page)
 	mutex_unlock(f->ptl, mm_host(f->vma->mm));
 	if (store)
 		mm_count(f->vma->mm, VELLUM_COUNT_FAULT_REUSE);
-	return VELLUM_FAULT_OK;
+	return VM_FAULT_DONE;
 }
 
-/*
- * A store through an entry that is protected by userfaultfd. Called with ptl held. FAULT_AGAIN: the context is
- * asynchronous, so the protection is removed without a message; ptl is still held. Else ptl is unlocked and the
- * result is uffd_fault()'s.
- */
-static int wp_by_uffd(struct fault *f)
+/* A store through an entry that an asynchronous userfaultfd protects: no message, only the bit. ptl held. */
+static void unprotect_async(struct fault *f) HOLDS(f->ptl)
 {
-	if (!vma_uffd_wp_async(f->vma)) {
-		mutex_unlock(f->ptl, mm_host(f->vma->mm));
-		return uffd_fault(f, UFFD_REASON_WP);
-	}
 	ptep_update(f->ptep, pte_clear_uffd_wp);	/* no flush: W is unchanged */
 	f->orig = ptep_get(f->ptep);
-	return FAULT_AGAIN;
 }
 
-int do_wp_page(struct fault *f)
+enum vm_fault do_wp_page_and_unlock(struct fault *f)
 {
 	struct vellum_memory *m = fault_memory(f);
 	struct folio *page = normal_folio(m, f->orig);
 	struct vma *vma = f->vma;
 
 	if (vma_uffd_wp(vma) && (f->flags & FAULT_WRITE)) {
-		int result = pte_uffd_wp(f->orig) ? wp_by_uffd(f) : FAULT_AGAIN;
-
-		if (result != FAULT_AGAIN)
-			return result;
+		if (pte_uffd_wp(f->orig) && !vma_uffd_wp_async(vma)) {
+			mutex_unlock(f->ptl, &m->host);
+			return uffd_fault(f, UFFD_REASON_WP);
+		}
+		if (pte_uffd_wp(f->orig))
+			unprotect_async(f);
 		/* The thread that protected the page may not have flushed yet: a CPU could store during the copy. */
 		if (flush_is_pending(vma->mm))
 			flush_page(vma->mm, f->addr, VELLUM_FLUSH_RIGHTS, pte_pfn(f->orig));
 	}
 	if (vma->flags & (VM_SHARED | VM_MAYSHARE))
-		return wp_shared(f);
+		return wp_shared_and_unlock(f);
 	if (page && can_reuse(m, page))
-		return reuse_page(f, page);
-	return copy_page(f);
+		return reuse_page_and_unlock(f, page);
+	return copy_page_and_unlock(f);
 }

@@ -4,7 +4,7 @@
  *
  * Runs with the mmap lock held for reading. The fault reads the entry without its lock and decides what to do. It
  * reads the entry again with the lock held before it changes it. If the value differs, the fault starts over
- * (FAULT_AGAIN).
+ * (AGAIN).
  *
  * INV-FAULT-1: an anonymous entry with W maps a folio that is PG_EXCLUSIVE.
  * INV-FAULT-2: W is granted to a write-notified mapping together with D, after mkwrite agreed.
@@ -95,6 +95,7 @@ pte_t anon_copy_entry(const struct fault *f, pfn_t pfn)
 
 void map_anon_folio(struct vma *vma, gva_t addr, pte_t *ptep, struct folio *folio, pte_t pte)
 {
+	ptl_assert_held(vma->mm->memory, ptep);
 	folio->anon_vma = vma_anon(vma);
 	anon_vma_get(folio->anon_vma);
 	folio->index = vma_page_index(vma, addr);
@@ -107,7 +108,7 @@ void map_anon_folio(struct vma *vma, gva_t addr, pte_t *ptep, struct folio *foli
 	mm_add_rss(vma->mm, 1);
 }
 
-static int do_anonymous_page(struct fault *f)
+static enum vm_fault do_anonymous_page(struct fault *f)
 {
 	struct vma *vma = f->vma;
 	struct vellum_memory *m = fault_memory(f);
@@ -118,10 +119,10 @@ static int do_anonymous_page(struct fault *f)
 		return uffd_fault(f, UFFD_REASON_MISSING);
 	if (f->flags & FAULT_WRITE) {
 		if (anon_vma_prepare(vma))
-			return VELLUM_FAULT_OOM;
+			return VM_FAULT_OOM;
 		folio = folio_alloc(m, 0);
 		if (!folio)
-			return VELLUM_FAULT_OOM;
+			return VM_FAULT_OOM;
 	}
 	mutex_lock(f->ptl, &m->host);
 	if (fault_is_same(f)) {
@@ -138,16 +139,16 @@ static int do_anonymous_page(struct fault *f)
 	if (folio && !installed)
 		folio_put(m, folio);
 	mm_count(vma->mm, folio ? VELLUM_COUNT_FAULT_ANON : VELLUM_COUNT_FAULT_READ_ZERO);
-	return VELLUM_FAULT_OK;
+	return VM_FAULT_DONE;
 }
 
-static int do_missing_page(struct fault *f)
+static enum vm_fault do_missing_page(struct fault *f)
 {
 	return vma_is_anonymous(f->vma) ? do_anonymous_page(f) : do_file_page(f);
 }
 
 /* The VMA is not registered for write protection any more: remove the wp marker. */
-static int drop_stale_marker(struct fault *f)
+static enum vm_fault drop_stale_marker(struct fault *f)
 {
 	const struct host *host = mm_host(f->vma->mm);
 
@@ -155,19 +156,19 @@ static int drop_stale_marker(struct fault *f)
 	if (fault_is_same(f))
 		ptep_set(f->ptep, pte_make(0));
 	mutex_unlock(f->ptl, host);
-	return FAULT_AGAIN;
+	return VM_FAULT_AGAIN;
 }
 
-static int do_marker(struct fault *f)
+static enum vm_fault do_marker(struct fault *f)
 {
 	unsigned bits = pte_marker_bits(f->orig);
 
 	if (bits & MARKER_POISON)
-		return VELLUM_FAULT_HWPOISON;
+		return VM_FAULT_HWPOISON;
 	if (bits & MARKER_GUARD)
-		return VELLUM_FAULT_SIGSEGV_MAPERR;
+		return VM_FAULT_MAPERR;
 	if (!pte_is_uffd_wp(f->orig))
-		return VELLUM_FAULT_SIGBUS;	/* a marker without a known bit */
+		return VM_FAULT_SIGBUS;	/* a marker without a known bit */
 	return vma_uffd_wp(f->vma) ? do_missing_page(f) : drop_stale_marker(f);
 }
 
@@ -187,7 +188,7 @@ static void spurious(struct fault *f)
 	mm_count(f->vma->mm, VELLUM_COUNT_FAULT_SPURIOUS);
 }
 
-static int do_present_page(struct fault *f)
+static enum vm_fault do_present_page(struct fault *f)
 {
 	const struct host *host = mm_host(f->vma->mm);
 
@@ -195,13 +196,13 @@ static int do_present_page(struct fault *f)
 	f->orig = ptep_get(f->ptep);
 	if (!pte_present(f->orig)) {
 		mutex_unlock(f->ptl, host);
-		return FAULT_AGAIN;
+		return VM_FAULT_AGAIN;
 	}
 	if ((f->flags & (FAULT_WRITE | FAULT_UNSHARE)) && !pte_write(f->orig))
-		return do_wp_page(f);
+		return do_wp_page_and_unlock(f);
 	spurious(f);
 	mutex_unlock(f->ptl, host);
-	return VELLUM_FAULT_OK;
+	return VM_FAULT_DONE;
 }
 
 /* For exposed tables: check the entry. Takes its lock, since what the entry names may change without it. */
@@ -227,20 +228,20 @@ static void check_entry_locked(struct fault *f)
 	}
 }
 
-static int handle_pte_fault(struct fault *f)
+static enum vm_fault handle_pte_fault(struct fault *f)
 {
 	f->ptep = pte_lookup(f->vma->mm, f->addr, &f->ptl);
 	if (unlikely(fault_memory(f)->exposed))
 		check_entry_locked(f);
 	if (!f->ptep) {
-		int result = do_huge_fault(f);
+		enum vm_fault result = do_huge_fault(f);
 
-		if (result != FAULT_AGAIN)
+		if (result != VM_FAULT_FALLBACK)
 			return result;
 		f->ptep = pte_alloc(f->vma->mm, f->addr, &f->ptl);
 	}
 	if (!f->ptep)	/* no memory, or another fault installed a huge leaf */
-		return huge_lookup(f->vma->mm, f->addr, NULL) ? FAULT_AGAIN : VELLUM_FAULT_OOM;
+		return huge_lookup(f->vma->mm, f->addr, NULL) ? VM_FAULT_AGAIN : VM_FAULT_OOM;
 	f->orig = ptep_get(f->ptep);
 	if (pte_none(f->orig))
 		return do_missing_page(f);
@@ -249,20 +250,21 @@ static int handle_pte_fault(struct fault *f)
 	return pte_is_marker(f->orig) ? do_marker(f) : do_swap_page(f);
 }
 
-/* FAULT_NOPAGE becomes OK: the CPU runs the instruction again and faults again, after the locks were dropped. */
-int handle_mm_fault(struct vma *vma, gva_t addr, unsigned flags, struct uffd_wait *wait)
+/* NOPAGE becomes DONE: the CPU runs the instruction again and faults again, after the locks were dropped. */
+enum vm_fault handle_mm_fault(struct vma *vma, gva_t addr, unsigned flags, struct uffd_wait *wait)
 {
 	struct fault f = { .vma = vma, .addr = addr & PAGE_MASK, .exact = addr, .flags = flags, .wait = wait };
-	int result;
+	enum vm_fault result;
 
+	mmap_assert_held(vma->mm);
 	if ((flags & FAULT_UNSHARE) && !vma_is_cow(vma))
 		f.flags &= ~(unsigned)FAULT_UNSHARE;
 	if ((flags & FAULT_WRITE) && !(flags & FAULT_POPULATE))
 		__atomic_fetch_add(&vma->write_faults, 1, __ATOMIC_RELAXED);
 	do {
 		result = handle_pte_fault(&f);
-	} while (result == FAULT_AGAIN);
-	return result == FAULT_NOPAGE ? VELLUM_FAULT_OK : result;
+	} while (result == VM_FAULT_AGAIN);
+	return result == VM_FAULT_NOPAGE ? VM_FAULT_DONE : result;
 }
 
 /* A shadow-stack load is handled as a write: it needs the same entry as a shadow-stack store. */
@@ -272,18 +274,19 @@ static unsigned flags_of_error(uint32_t error)
 }
 
 /* One try. Takes the mmap lock for reading. *@grow: @addr is below a VM_GROWSDOWN VMA, which may grow down to it. */
-static int fault_locked(struct vellum_mm *mm, gva_t addr, uint32_t error, struct uffd_wait *wait, bool *grow)
+static enum vm_fault fault_locked(struct vellum_mm *mm, gva_t addr, uint32_t error, struct uffd_wait *wait, bool *grow)
+	EXCLUDES(&mm->mmap_lock)
 {
 	struct vma *vma;
-	int result;
+	enum vm_fault result;
 
 	read_lock(&mm->mmap_lock, mm_host(mm));
 	vma = find_vma(mm, addr);
 	*grow = vma && vma->start > addr && (vma->flags & VM_GROWSDOWN);
 	if (!vma || vma->start > addr)
-		result = VELLUM_FAULT_SIGSEGV_MAPERR;
+		result = VM_FAULT_MAPERR;
 	else if (!vma_permits(vma, error))
-		result = VELLUM_FAULT_SIGSEGV_ACCERR;
+		result = VM_FAULT_ACCERR;
 	else
 		result = handle_mm_fault(vma, addr, flags_of_error(error), wait);
 	read_unlock(&mm->mmap_lock, mm_host(mm));
@@ -296,19 +299,19 @@ EXPORT enum vellum_fault_result vellum_handle_fault(struct vellum_mm *mm, uint64
 	struct uffd_wait wait = { .ctx = NULL };
 	unsigned tries = 0;
 	bool again, grow;
-	int result;
+	enum vm_fault result;
 
 	do {
 		result = fault_locked(mm, addr, error, &wait, &grow);
-		if (result == FAULT_WAIT)
-			again = uffd_wait_over(&wait, mm_host(mm));
+		if (result == VM_FAULT_WAIT)
+			again = uffd_wait_resolved(&wait, mm_host(mm));
 		else
 			again = (grow && !grow_stack(mm, addr)) ||
-				(result == VELLUM_FAULT_OOM && reclaim_for_retry(mm->memory, &tries));
+				(result == VM_FAULT_OOM && reclaim_for_retry(mm->memory, &tries));
 	} while (again);
-	if (result == FAULT_WAIT)
-		result = VELLUM_FAULT_INTERRUPTED;
-	else if (result != VELLUM_FAULT_OK)
+	if (result == VM_FAULT_WAIT)
+		result = VM_FAULT_INTERRUPTED;
+	else if (result != VM_FAULT_DONE)
 		mm_count(mm, VELLUM_COUNT_FAULT_ERROR);
 	return (enum vellum_fault_result)result;
 }

@@ -3,8 +3,9 @@
 #ifndef MM_FAULT_FAULT_H
 #define MM_FAULT_FAULT_H
 
-#include "mm/vma.h"
+#include "mm/fault/vm_fault.h"
 #include "mm/table/exposed.h"
+#include "mm/vma.h"
 
 struct uffd_wait;
 
@@ -16,24 +17,19 @@ enum fault_flag {
 };
 
 /*
- * mmap_lock held for reading. Returns enum vellum_fault_result. If @wait is not NULL, it may also return FAULT_WAIT:
- * then the fault is queued in a userfaultfd.
+ * mmap_lock held for reading. DONE: the access may be repeated. WAIT, if @wait is not NULL: the fault is queued in a
+ * userfaultfd. Else a failure.
  */
-int handle_mm_fault(struct vma *vma, gva_t addr, unsigned flags, struct uffd_wait *wait);
+enum vm_fault handle_mm_fault(struct vma *vma, gva_t addr, unsigned flags, struct uffd_wait *wait);
 /* True if the VMA's rights allow an access with the error code @error (VELLUM_FAULT_*). */
 bool vma_permits(const struct vma *vma, uint32_t error);
 int anon_vma_prepare(struct vma *vma);	/* make sure that the VMA has an anon_vma; 0 or -ENOMEM */
 /* Call before an entry of @vma maps @folio: if the VMA has VM_EXEC, CPUs drop stale instructions of the frame. */
 void prepare_exec(struct vma *vma, struct folio *folio);
-/* Call the driver's page_mkwrite() or pfn_mkwrite(), if any. 0: the entry may get W; else a fault's result. */
-int notify_mkwrite(struct vma *vma, gva_t addr, struct folio *folio, pfn_t pfn);
+/* Call the driver's page_mkwrite() or pfn_mkwrite(), if any. DONE: the entry may get W. */
+enum vm_fault notify_mkwrite(struct vma *vma, gva_t addr, struct folio *folio, pfn_t pfn);
 /* Extend a VM_GROWSDOWN VMA down to @addr. Takes mmap_lock. 0 or -EFAULT. */
-int grow_stack(struct vellum_mm *mm, gva_t addr);
-
-/* Results besides enum vellum_fault_result. The public calls do not return them. */
-#define FAULT_AGAIN (-1)	/* the entry or page changed meanwhile: start over. Not from handle_mm_fault() */
-#define FAULT_NOPAGE (-2)	/* a hook returned NOPAGE: the CPU retries. Not from handle_mm_fault() */
-#define FAULT_WAIT (-3)		/* drop the mmap lock, call uffd_wait_over(), then retry */
+int grow_stack(struct vellum_mm *mm, gva_t addr) EXCLUDES(&mm->mmap_lock);
 
 struct fault {
 	struct vma *vma;
@@ -52,7 +48,7 @@ static inline struct vellum_memory *fault_memory(const struct fault *f)
 }
 
 /* ptl held. True if the entry still is f->orig; A may differ. */
-static inline bool fault_is_same(const struct fault *f)
+static inline bool fault_is_same(const struct fault *f) HOLDS(f->ptl)
 {
 	pte_t now = ptep_get(f->ptep);
 
@@ -81,28 +77,26 @@ static inline pte_t maybe_mkwrite(const struct vma *vma, pte_t pte)
 	return vma->flags & VM_SHADOW_STACK ? pte_mkwrite_shstk(pte) : pte_mkwrite(pte);
 }
 
-/* The functions below return enum vellum_fault_result or FAULT_*. */
-
 /* fault.c */
 pte_t anon_copy_entry(const struct fault *f, pfn_t pfn);	/* the entry for a new private copy of a page */
 /* Map a new anonymous page, exclusive to the process, with the entry @pte. The old entry is empty. ptl held. */
 void map_anon_folio(struct vma *vma, gva_t addr, pte_t *ptep, struct folio *folio, pte_t pte);
 
 /* file.c: the entry is empty or a wp marker, and the VMA has a mapping */
-int do_file_page(struct fault *f);
+enum vm_fault do_file_page(struct fault *f) EXCLUDES(f->ptl);
 
-/* huge.c: no last-level table covers the address. FAULT_AGAIN: use a table of small entries */
-int do_huge_fault(struct fault *f);
+/* huge.c: no last-level table covers the address. FALLBACK: use a table of small entries. */
+enum vm_fault do_huge_fault(struct fault *f);
 
-/* cow.c: a store, or a pin for reading, meets a present, read-only entry. Called with ptl held; unlocks it. */
-int do_wp_page(struct fault *f);
+/* cow.c: a store, or a pin for reading, meets a present, read-only entry. Called with ptl held. */
+enum vm_fault do_wp_page_and_unlock(struct fault *f) RELEASES(f->ptl);
 
 /* swap_in.c: an entry that is neither none nor present, and no marker */
-int do_swap_page(struct fault *f);
+enum vm_fault do_swap_page(struct fault *f) EXCLUDES(f->ptl);
 
 /* mm/uffd/wait.c */
-/* Queue a message. FAULT_WAIT (if f->wait has no context then: retry at once), or SIGBUS. No ptl held. */
-int uffd_fault(struct fault *f, uint32_t reason);
+/* Queue a message. WAIT (if f->wait has no context then, retry at once), or SIGBUS. No ptl held. */
+enum vm_fault uffd_fault(struct fault *f, uint32_t reason) EXCLUDES(f->ptl);
 
 /* --- swp_entry.c: entries that are neither none nor present --- */
 

@@ -20,6 +20,8 @@ static void map_neighbour(struct vma *vma, gva_t addr, pte_t *ptep, struct folio
 {
 	pte_t pte = pte_mkold(pte_mk(folio_pfn(vma->mm->memory, folio), vma->page_prot));
 
+	ptl_assert_held(vma->mm->memory, ptep);
+	mutex_assert_held(&folio->lock);
 	if (pte_write(pte) && wp_tracked(vma, addr))
 		pte = pte_wrprotect(pte);
 	__atomic_fetch_add(&folio->count, FOLIO_ONE_MAPPING, __ATOMIC_RELAXED);
@@ -66,17 +68,17 @@ static void fault_around(struct vma *vma, gva_t addr, pte_t *ptep, struct mutex 
 /* --- one fault --- */
 
 /* The first access to a page of a private mapping is a store: map a copy at once. */
-static int do_cow_fault(struct fault *f, struct folio *page)
+static enum vm_fault do_cow_fault(struct fault *f, struct folio *page)
 {
 	struct vellum_memory *m = fault_memory(f);
 	struct folio *copy;
 	bool installed = false;
 
 	if (anon_vma_prepare(f->vma))
-		return VELLUM_FAULT_OOM;
+		return VM_FAULT_OOM;
 	copy = folio_alloc_raw(m);
 	if (!copy)
-		return VELLUM_FAULT_OOM;
+		return VM_FAULT_OOM;
 	copy_racy(frame_address(m, folio_pfn(m, copy)), frame_address(m, folio_pfn(m, page)), PAGE_SIZE);
 	mutex_lock(f->ptl, &m->host);
 	if (fault_is_same(f)) {
@@ -88,14 +90,14 @@ static int do_cow_fault(struct fault *f, struct folio *page)
 	if (!installed)
 		folio_put(m, copy);
 	mm_count(f->vma->mm, VELLUM_COUNT_FAULT_FILE_COW);
-	return VELLUM_FAULT_OK;
+	return VM_FAULT_DONE;
 }
 
 /*
  * Map the mapping's own page. If the entry is a wp marker, a store is handled as a load: the new entry is
  * write-protected, so the store faults again and is reported to the userfaultfd.
  */
-static int map_file_page(struct fault *f, struct folio *page)
+static enum vm_fault map_file_page(struct fault *f, struct folio *page)
 {
 	struct vma *vma = f->vma;
 	struct vellum_memory *m = fault_memory(f);
@@ -105,16 +107,16 @@ static int map_file_page(struct fault *f, struct folio *page)
 	uint32_t seq = __atomic_load_n(&vma->mapping->wp_seq, __ATOMIC_ACQUIRE);
 
 	if (write) {
-		int result = notify_mkwrite(vma, f->addr, page, pfn);
+		enum vm_fault result = notify_mkwrite(vma, f->addr, page, pfn);
 
-		if (result)
+		if (result != VM_FAULT_DONE)
 			return result;
 		pte = maybe_mkwrite(vma, pte_mkdirty(pte));
 	}
 	mutex_lock(f->ptl, &m->host);
 	if (write && seq != __atomic_load_n(&vma->mapping->wp_seq, __ATOMIC_ACQUIRE)) {
 		mutex_unlock(f->ptl, &m->host);
-		return FAULT_AGAIN;
+		return VM_FAULT_AGAIN;
 	}
 	if (fault_is_same(f)) {
 		if (write)
@@ -130,11 +132,11 @@ static int map_file_page(struct fault *f, struct folio *page)
 	}
 	mutex_unlock(f->ptl, &m->host);
 	mm_count(vma->mm, write ? VELLUM_COUNT_FAULT_SHARED : VELLUM_COUNT_FAULT_FILE_READ);
-	return VELLUM_FAULT_OK;
+	return VM_FAULT_DONE;
 }
 
 /* Map a raw frame. page_prot has no W if a store has to call pfn_mkwrite() first. */
-static int install_pfn(struct fault *f, pfn_t pfn, uint32_t seq)
+static enum vm_fault install_pfn(struct fault *f, pfn_t pfn, uint32_t seq)
 {
 	struct vma *vma = f->vma;
 	const struct vellum_mapping *mapping = vma->mapping;
@@ -144,7 +146,7 @@ static int install_pfn(struct fault *f, pfn_t pfn, uint32_t seq)
 	mutex_lock(f->ptl, &m->host);
 	if (__atomic_load_n(&mapping->unmap_seq, __ATOMIC_SEQ_CST) != seq) {
 		mutex_unlock(f->ptl, &m->host);	/* the driver may have unmapped the frame to reuse it */
-		return FAULT_AGAIN;
+		return VM_FAULT_AGAIN;
 	}
 	if (fault_is_same(f)) {
 		if (pte_write(pte) && wp_tracked(vma, f->addr))
@@ -154,50 +156,43 @@ static int install_pfn(struct fault *f, pfn_t pfn, uint32_t seq)
 	}
 	mutex_unlock(f->ptl, &m->host);
 	mm_count(vma->mm, VELLUM_COUNT_FAULT_FILE_READ);
-	return VELLUM_FAULT_OK;
+	return VM_FAULT_DONE;
 }
 
-/* Ask the driver for the raw frame, and map it. VELLUM_VMF_FALLBACK: the page is the mapping's own. */
-static int map_pfn(struct fault *f, struct vellum_vmf *vmf)
+/* Ask the driver for the raw frame, and map it. FALLBACK: the page is the mapping's own. */
+static enum vm_fault map_pfn(struct fault *f, struct vellum_vmf *vmf)
 {
 	const struct vellum_mapping *mapping = f->vma->mapping;
 	uint32_t seq = __atomic_load_n(&mapping->unmap_seq, __ATOMIC_SEQ_CST);
 	bool mixed = mapping->flags & VELLUM_MAPPING_MIXED;
 	int code = (mixed ? mapping->ops->pfn_fault : mapping->ops->fault)(mapping->ctx, vmf);
 
-	switch (code) {
-	case VELLUM_VMF_OK:
+	if (code == VELLUM_VMF_OK)
 		return install_pfn(f, vmf->pfn, seq);
-	case VELLUM_VMF_NOPAGE:
-		return FAULT_NOPAGE;
-	case VELLUM_VMF_OOM:
-		return VELLUM_FAULT_OOM;
-	case VELLUM_VMF_FALLBACK:
-		return mixed ? VELLUM_VMF_FALLBACK : VELLUM_FAULT_SIGBUS;
-	default:
-		return VELLUM_FAULT_SIGBUS;
-	}
+	if (code == VELLUM_VMF_FALLBACK && mixed)
+		return VM_FAULT_FALLBACK;
+	return code == VELLUM_VMF_LOCKED ? VM_FAULT_SIGBUS : vm_fault_of_hook(code);
 }
 
-/* Report the fault to a userfaultfd registered for missing or minor faults. 0: no report, handle the fault. */
-static int report_to_uffd(struct fault *f, pgoff_t index)
+/* Report the fault to a userfaultfd registered for missing or minor faults. DONE: no report, handle the fault. */
+static enum vm_fault report_to_uffd(struct fault *f, pgoff_t index)
 {
 	struct vellum_mapping *mapping = f->vma->mapping;
 
 	if (!(f->vma->flags & (VM_UFFD_MISSING | VM_UFFD_MINOR)) || index >= mapping_nr_pages(mapping))
-		return 0;
+		return VM_FAULT_DONE;
 	if (mapping_has(mapping, index))
-		return f->vma->flags & VM_UFFD_MINOR ? uffd_fault(f, UFFD_REASON_MINOR) : 0;
-	return f->vma->flags & VM_UFFD_MISSING ? uffd_fault(f, UFFD_REASON_MISSING) : 0;
+		return f->vma->flags & VM_UFFD_MINOR ? uffd_fault(f, UFFD_REASON_MINOR) : VM_FAULT_DONE;
+	return f->vma->flags & VM_UFFD_MISSING ? uffd_fault(f, UFFD_REASON_MISSING) : VM_FAULT_DONE;
 }
 
-static int do_cached_page(struct fault *f, struct vellum_vmf *vmf)
+static enum vm_fault do_cached_page(struct fault *f, struct vellum_vmf *vmf)
 {
 	struct vellum_memory *m = fault_memory(f);
 	struct folio *page;
-	int result = report_to_uffd(f, vmf->pgoff);
+	enum vm_fault result = report_to_uffd(f, vmf->pgoff);
 
-	if (result)
+	if (result != VM_FAULT_DONE)
 		return result;
 	result = mapping_get_folio(f->vma->mapping, vmf, &page);
 	if (result)
@@ -208,12 +203,12 @@ static int do_cached_page(struct fault *f, struct vellum_vmf *vmf)
 		result = map_file_page(f, page);
 	mutex_unlock(&page->lock, &m->host);
 	folio_put(m, page);
-	if (result == VELLUM_FAULT_OK && !(f->flags & FAULT_WRITE))
+	if (result == VM_FAULT_DONE && !(f->flags & FAULT_WRITE))
 		fault_around(f->vma, f->addr, f->ptep, f->ptl);
 	return result;
 }
 
-int do_file_page(struct fault *f)
+enum vm_fault do_file_page(struct fault *f)
 {
 	struct vma *vma = f->vma;
 	struct vellum_vmf vmf = {
@@ -223,13 +218,13 @@ int do_file_page(struct fault *f)
 		.address = f->addr,
 		.pgoff = vma_page_index(vma, f->addr),
 	};
-	int result;
+	enum vm_fault result;
 
 	if (vma->mapping->flags & (VELLUM_MAPPING_PFN | VELLUM_MAPPING_MIXED)) {
 		if (vmf.pgoff >= mapping_nr_pages(vma->mapping))
-			return VELLUM_FAULT_SIGBUS;
+			return VM_FAULT_SIGBUS;
 		result = map_pfn(f, &vmf);
-		if (result != VELLUM_VMF_FALLBACK)
+		if (result != VM_FAULT_FALLBACK)
 			return result;
 	}
 	return do_cached_page(f, &vmf);

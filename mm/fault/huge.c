@@ -42,14 +42,15 @@ static uint64_t leaf_grant(uint64_t val)
 	return pmd_clear_uffd_wp(pmd_mkwrite(pmd_mkdirty(pmd_mkyoung(pmd_make(val))))).val;
 }
 
-static void grant_leaf(const struct fault *f, const struct leaf *leaf)
+static void grant_leaf(const struct fault *f, const struct leaf *leaf) HOLDS(leaf->lock)
 {
 	huge_track(f->vma, leaf_start(f->addr, leaf->shift), leaf->shift);
 	leaf_update(leaf->entry, leaf_grant);
 }
 
-/* A store to, or a pin of, a read-only anonymous leaf. Called with the leaf's lock held; unlocks it. */
-static int wp_anon_leaf(struct fault *f, const struct leaf *leaf, uint64_t val)
+/* A store to, or a pin of, a read-only anonymous leaf. Called with the leaf's lock held. */
+static enum vm_fault wp_anon_leaf_and_unlock(struct fault *f, const struct leaf *leaf, uint64_t val)
+	RELEASES(leaf->lock)
 {
 	struct vellum_memory *m = fault_memory(f);
 	bool protected = vma_uffd_wp(f->vma) && (val & X86_UFFD_WP);
@@ -66,11 +67,11 @@ static int wp_anon_leaf(struct fault *f, const struct leaf *leaf, uint64_t val)
 		grant_leaf(f, leaf);
 		huge_unlock(f->vma->mm, leaf);
 		mm_count(f->vma->mm, VELLUM_COUNT_FAULT_HUGE);
-		return VELLUM_FAULT_OK;
+		return VM_FAULT_DONE;
 	}
 	huge_split_locked(f->vma->mm, leaf->entry, f->addr, leaf->shift);
 	huge_unlock(f->vma->mm, leaf);
-	return FAULT_AGAIN;
+	return VM_FAULT_AGAIN;
 }
 
 /* Call the driver's huge_fault(). Returns VELLUM_VMF_*; FALLBACK if there is no hook. */
@@ -93,8 +94,9 @@ static int ask_driver(const struct fault *f, unsigned shift, bool write, pfn_t *
 	return code;
 }
 
-/* A store to a read-only leaf of a mapping whose driver is notified. Called with the leaf's lock held; unlocks it. */
-static int notify_leaf(struct fault *f, const struct leaf *leaf, uint64_t val)
+/* A store to a read-only leaf of a mapping whose driver is notified. Called with the leaf's lock held. */
+static enum vm_fault notify_leaf_and_unlock(struct fault *f, const struct leaf *leaf, uint64_t val)
+	RELEASES(leaf->lock)
 {
 	uint32_t seq = __atomic_load_n(&f->vma->mapping->wp_seq, __ATOMIC_ACQUIRE);
 	pfn_t pfn = leaf_pfn(val, leaf->shift);
@@ -105,31 +107,31 @@ static int notify_leaf(struct fault *f, const struct leaf *leaf, uint64_t val)
 	huge_unlock(f->vma->mm, leaf);
 	code = ask_driver(f, leaf->shift, true, &pfn);
 	if (code != VELLUM_VMF_OK && code != VELLUM_VMF_FALLBACK)
-		return code == VELLUM_VMF_NOPAGE ? FAULT_NOPAGE :
-		       code == VELLUM_VMF_OOM ? VELLUM_FAULT_OOM : VELLUM_FAULT_SIGBUS;
+		return code == VELLUM_VMF_LOCKED ? VM_FAULT_SIGBUS : vm_fault_of_hook(code);
 	if (!huge_lock(f->vma->mm, f->addr, &now, &again))
-		return FAULT_AGAIN;
+		return VM_FAULT_AGAIN;
 	if (code == VELLUM_VMF_FALLBACK) {
 		huge_split_locked(f->vma->mm, now.entry, f->addr, now.shift);
 	} else if (now.entry == leaf->entry && (again | X86_ACCESSED) == (val | X86_ACCESSED) &&
 		   seq == __atomic_load_n(&f->vma->mapping->wp_seq, __ATOMIC_ACQUIRE)) {
 		grant_leaf(f, &now);
 		huge_unlock(f->vma->mm, &now);
-		return VELLUM_FAULT_OK;
+		return VM_FAULT_DONE;
 	}
 	huge_unlock(f->vma->mm, &now);
-	return FAULT_AGAIN;
+	return VM_FAULT_AGAIN;
 }
 
-/* A store to a read-only leaf of a shared mapping. Called with the leaf's lock held; unlocks it. */
-static int wp_shared_leaf(struct fault *f, const struct leaf *leaf, uint64_t val)
+/* A store to a read-only leaf of a shared mapping. Called with the leaf's lock held. */
+static enum vm_fault wp_shared_leaf_and_unlock(struct fault *f, const struct leaf *leaf, uint64_t val)
+	RELEASES(leaf->lock)
 {
 	mm_count(f->vma->mm, VELLUM_COUNT_FAULT_NOTIFY);
 	if (vma_needs_dirty_tracking(f->vma))
-		return notify_leaf(f, leaf, val);
+		return notify_leaf_and_unlock(f, leaf, val);
 	grant_leaf(f, leaf);
 	huge_unlock(f->vma->mm, leaf);
-	return VELLUM_FAULT_OK;
+	return VM_FAULT_DONE;
 }
 
 static uint64_t leaf_young(uint64_t val)
@@ -142,28 +144,28 @@ static uint64_t leaf_stored(uint64_t val)
 	return val & X86_RW ? pmd_mkdirty(pmd_mkyoung(pmd_make(val))).val : leaf_young(val);
 }
 
-static int do_huge_present(struct fault *f)
+static enum vm_fault do_huge_present(struct fault *f)
 {
 	bool write = f->flags & FAULT_WRITE;
 	struct leaf leaf;
 	uint64_t val;
 
 	if (!huge_lock(f->vma->mm, f->addr, &leaf, &val))
-		return FAULT_AGAIN;
+		return VM_FAULT_AGAIN;
 	if ((write || (f->flags & FAULT_UNSHARE)) && !leaf_write(val)) {
 		if (is_anon_leaf(fault_memory(f), val))
-			return wp_anon_leaf(f, &leaf, val);
+			return wp_anon_leaf_and_unlock(f, &leaf, val);
 		if (write && (f->vma->flags & (VM_SHARED | VM_MAYSHARE)))
-			return wp_shared_leaf(f, &leaf, val);
+			return wp_shared_leaf_and_unlock(f, &leaf, val);
 		/* A private mapping: the small entry's fault will copy one page. */
 		huge_split_locked(f->vma->mm, leaf.entry, f->addr, leaf.shift);
 		huge_unlock(f->vma->mm, &leaf);
-		return FAULT_AGAIN;
+		return VM_FAULT_AGAIN;
 	}
 	leaf_update(leaf.entry, write && !(f->flags & FAULT_POPULATE) ? leaf_stored : leaf_young);
 	huge_unlock(f->vma->mm, &leaf);
 	mm_count(f->vma->mm, VELLUM_COUNT_FAULT_SPURIOUS);
-	return VELLUM_FAULT_OK;
+	return VM_FAULT_DONE;
 }
 
 /* --- neither a table nor a leaf --- */
@@ -215,7 +217,7 @@ static int prepare_anon(void *arg)
 	return 0;
 }
 
-static int do_huge_anon(struct fault *f)
+static enum vm_fault do_huge_anon(struct fault *f)
 {
 	struct vma *vma = f->vma;
 	struct vellum_memory *m = fault_memory(f);
@@ -226,10 +228,10 @@ static int do_huge_anon(struct fault *f)
 	if ((vma->flags & (VM_HUGEPAGE | VM_NOHUGEPAGE | VM_SHADOW_STACK | VM_GROWSDOWN | VM_EXEC)) != VM_HUGEPAGE ||
 	    (vma->flags & VM_UFFD_MISSING) || !(f->flags & FAULT_WRITE) || !fits(f, PMD_SHIFT) ||
 	    !is_empty(f, PMD_SHIFT) || anon_vma_prepare(vma))
-		return FAULT_AGAIN;
+		return VM_FAULT_FALLBACK;
 	al.first = folio_alloc(m, MAX_ORDER);
 	if (!al.first)
-		return FAULT_AGAIN;
+		return VM_FAULT_FALLBACK;
 	pmd = pmd_mk(folio_pfn(m, al.first), vma->page_prot);
 	if (write && (vma->flags & VM_WRITE))
 		pmd = pmd_mkwrite(pmd_mkdirty(pmd));
@@ -237,16 +239,16 @@ static int do_huge_anon(struct fault *f)
 		/* If prepare_anon() has run, a table that was installed without the lock got in first. */
 		if (!(folio_flags(al.first) & PG_ANON)) {
 			folio_put(m, al.first);
-			return FAULT_AGAIN;
+			return VM_FAULT_FALLBACK;
 		}
 		for (unsigned i = 0; i < PMD_PAGES; i++)
-			folio_drop(m, &al.first[i], FOLIO_ONE_MAPPING);
-		return FAULT_AGAIN;
+			folio_put_count(m, &al.first[i], FOLIO_ONE_MAPPING);
+		return VM_FAULT_FALLBACK;
 	}
 	if (pmd_write(pmd))
 		huge_track(vma, leaf_start(f->addr, PMD_SHIFT), PMD_SHIFT);
 	mm_count(vma->mm, VELLUM_COUNT_FAULT_HUGE);
-	return VELLUM_FAULT_OK;
+	return VM_FAULT_DONE;
 }
 
 /* --- raw frames --- */
@@ -264,8 +266,8 @@ static int check_unmap_seq(void *arg)
 	return __atomic_load_n(&rc->mapping->unmap_seq, __ATOMIC_SEQ_CST) == rc->seq ? 0 : -EAGAIN;
 }
 
-/* FAULT_AGAIN: no leaf of this size; try the next smaller size. */
-static int do_huge_raw(struct fault *f, unsigned shift)
+/* FALLBACK: no leaf of this size; try the next smaller size. */
+static enum vm_fault do_huge_raw(struct fault *f, unsigned shift)
 {
 	struct vma *vma = f->vma;
 	struct raw_check rc = { vma->mapping, __atomic_load_n(&vma->mapping->unmap_seq, __ATOMIC_SEQ_CST) };
@@ -276,44 +278,43 @@ static int do_huge_raw(struct fault *f, unsigned shift)
 
 	if (!fits(f, shift) || (vma_page_index(vma, start) & (nr - 1)) ||
 	    vma_page_index(vma, start) + nr > mapping_nr_pages(vma->mapping) || !is_empty(f, shift))
-		return FAULT_AGAIN;
+		return VM_FAULT_FALLBACK;
 	code = ask_driver(f, shift, f->flags & FAULT_WRITE, &pfn);
 	if (code == VELLUM_VMF_FALLBACK || (code == VELLUM_VMF_OK && (pfn & (nr - 1))))
-		return FAULT_AGAIN;
+		return VM_FAULT_FALLBACK;
 	if (code != VELLUM_VMF_OK)
-		return code == VELLUM_VMF_NOPAGE ? FAULT_NOPAGE :
-		       code == VELLUM_VMF_OOM ? VELLUM_FAULT_OOM : VELLUM_FAULT_SIGBUS;
+		return code == VELLUM_VMF_LOCKED ? VM_FAULT_SIGBUS : vm_fault_of_hook(code);
 	switch (huge_install(vma->mm, start, shift, frame_leaf(vma, pfn, shift), check_unmap_seq, &rc)) {
 	case 0:
 		if (leaf_write(frame_leaf(vma, pfn, shift)))
 			huge_track(vma, start, shift);
 		mm_count(vma->mm, VELLUM_COUNT_FAULT_HUGE);
-		return VELLUM_FAULT_OK;
+		return VM_FAULT_DONE;
 	case -ENOMEM:
-		return VELLUM_FAULT_OOM;
+		return VM_FAULT_OOM;
 	default:
-		return FAULT_AGAIN;
+		return VM_FAULT_FALLBACK;
 	}
 }
 
-static int do_huge_missing(struct fault *f)
+static enum vm_fault do_huge_missing(struct fault *f)
 {
 	const struct vma *vma = f->vma;
 	bool private_store = (f->flags & FAULT_WRITE) && !(vma->flags & VM_MAYSHARE);
-	int result = FAULT_AGAIN;
+	enum vm_fault result = VM_FAULT_FALLBACK;
 
 	if (vma_is_anonymous(vma))
 		return do_huge_anon(f);
 	if (mapping_is_shmem(vma->mapping))
 		return shmem_huge_fault(f);
 	if (!(vma->mapping->flags & MAPPING_RAW) || private_store || !vma->mapping->ops->huge_fault || vma->uffd)
-		return FAULT_AGAIN;
-	for (unsigned shift = PUD_SHIFT; shift >= PMD_SHIFT && result == FAULT_AGAIN; shift -= 9)
+		return VM_FAULT_FALLBACK;
+	for (unsigned shift = PUD_SHIFT; shift >= PMD_SHIFT && result == VM_FAULT_FALLBACK; shift -= 9)
 		result = do_huge_raw(f, shift);
 	return result;
 }
 
-int do_huge_fault(struct fault *f)
+enum vm_fault do_huge_fault(struct fault *f)
 {
 	return huge_lookup(f->vma->mm, f->addr, NULL) ? do_huge_present(f) : do_huge_missing(f);
 }

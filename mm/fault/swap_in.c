@@ -12,7 +12,7 @@
 #include "mm/vma.h"
 
 /* Lock the folio. False: it is not in the swap cache for @slot any more; it is unlocked and the reference dropped. */
-static bool lock_cached(struct vellum_memory *m, struct folio *folio, slot_t slot)
+static bool lock_cached(struct vellum_memory *m, struct folio *folio, slot_t slot) TRY_ACQUIRES(true, &folio->lock)
 {
 	mutex_lock(&folio->lock, &m->host);
 	if (folio_slot(m, folio) == slot)
@@ -22,14 +22,14 @@ static bool lock_cached(struct vellum_memory *m, struct folio *folio, slot_t slo
 	return false;
 }
 
-/* Read a slot that has no page in the swap cache. Returns as swap_in(); -EEXIST: the cache has a page by now. */
-static int read_in(struct vellum_memory *m, slot_t slot, struct folio **out)
+/* Read a slot that has no page in the swap cache. Returns as swap_in(), or -EEXIST: the cache has a page by now. */
+static int read_in(struct vellum_memory *m, slot_t slot, struct folio **out) NO_LOCK_ANALYSIS	/* *out = fresh */
 {
 	struct folio *fresh = folio_alloc_raw(m);
 	int err;
 
 	if (!fresh)
-		return VELLUM_FAULT_OOM;
+		return -ENOMEM;
 	mutex_lock(&fresh->lock, &m->host);
 	err = swap_cache_add(m, fresh, slot);
 	if (!err && !slot_read(m, slot, fresh)) {
@@ -39,11 +39,9 @@ static int read_in(struct vellum_memory *m, slot_t slot, struct folio **out)
 	}
 	if (!err) {
 		swap_cache_remove(m, fresh);
-		err = VELLUM_FAULT_SIGBUS;
-	} else if (err == -ENOMEM) {
-		err = VELLUM_FAULT_OOM;
+		err = -EIO;
 	} else if (err == -ENOENT) {
-		err = FAULT_AGAIN;
+		err = -EAGAIN;		/* the slot is free or reused */
 	}
 	anon_folio_unlock_and_trim(m, fresh);
 	folio_put(m, fresh);
@@ -111,16 +109,16 @@ static bool map_swapped_in(struct fault *f, struct folio *folio, slot_t slot)
 	return pte_write(pte);
 }
 
-static int do_swapped_out(struct fault *f)
+static enum vm_fault do_swapped_out(struct fault *f)
 {
 	struct vellum_memory *m = fault_memory(f);
 	slot_t slot = pte_slot(f->orig);
 	struct folio *folio;
 	bool same, writable = false;
-	int result = swap_in(m, slot, &folio);
+	int err = swap_in(m, slot, &folio);
 
-	if (result)
-		return result;
+	if (err)
+		return err == -ENOMEM ? VM_FAULT_OOM : err == -EAGAIN ? VM_FAULT_AGAIN : VM_FAULT_SIGBUS;
 	mutex_lock(f->ptl, &m->host);
 	same = fault_is_same(f);
 	if (same)
@@ -129,14 +127,15 @@ static int do_swapped_out(struct fault *f)
 	anon_folio_unlock_and_trim(m, folio);
 	folio_put(m, folio);
 	if (!same)
-		return FAULT_AGAIN;
+		return VM_FAULT_AGAIN;
 	mm_count(f->vma->mm, VELLUM_COUNT_FAULT_SWAP);
-	return (f->flags & (FAULT_WRITE | FAULT_UNSHARE)) && !(f->flags & FAULT_POPULATE) && !writable ? FAULT_AGAIN :
-													VELLUM_FAULT_OK;
+	if ((f->flags & (FAULT_WRITE | FAULT_UNSHARE)) && !(f->flags & FAULT_POPULATE) && !writable)
+		return VM_FAULT_AGAIN;		/* now as a store to a read-only entry */
+	return VM_FAULT_DONE;
 }
 
 /* The migrating thread holds the folio's lock until the migration entries are gone: wait for the lock. */
-static int wait_for_migration(struct fault *f)
+static enum vm_fault wait_for_migration(struct fault *f)
 {
 	struct vellum_memory *m = fault_memory(f);
 	struct folio *folio = NULL;
@@ -152,10 +151,10 @@ static int wait_for_migration(struct fault *f)
 		anon_folio_unlock_and_trim(m, folio);
 		folio_put(m, folio);
 	}
-	return FAULT_AGAIN;
+	return VM_FAULT_AGAIN;
 }
 
-int do_swap_page(struct fault *f)
+enum vm_fault do_swap_page(struct fault *f)
 {
 	if (pte_is_genuine_swap(f->orig))
 		return do_swapped_out(f);
@@ -165,5 +164,5 @@ int do_swap_page(struct fault *f)
 		return device_private_fault(f);
 	if (pte_is_device_exclusive(f->orig))
 		return device_exclusive_fault(f);
-	return VELLUM_FAULT_HWPOISON;
+	return VM_FAULT_HWPOISON;
 }

@@ -241,10 +241,10 @@ static inline void folio_prepare_exec(const struct vellum_memory *m, struct foli
 struct folio *folio_alloc(struct vellum_memory *m, unsigned order);	/* zeroed, one reference; or NULL */
 void folio_split_block(struct folio *first);
 struct folio *folio_alloc_raw(struct vellum_memory *m);	/* one frame, not zeroed, one reference; or NULL */
-void folio_drop(struct vellum_memory *m, struct folio *folio, uint64_t what);
+void folio_put_count(struct vellum_memory *m, struct folio *folio, uint64_t what);
 static inline void folio_put(struct vellum_memory *m, struct folio *folio)
 {
-	folio_drop(m, folio, FOLIO_REF);
+	folio_put_count(m, folio, FOLIO_REF);
 }
 void *pfn_host(struct vellum_memory *m, pfn_t pfn);	/* host address, of RAM or device memory; NULL: none */
 

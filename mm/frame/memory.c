@@ -188,7 +188,7 @@ static void free_folio(struct vellum_memory *m, struct folio *folio)
 }
 
 /* Subtract @what, FOLIO_REF or FOLIO_ONE_MAPPING. The last reference frees the folio. */
-void folio_drop(struct vellum_memory *m, struct folio *folio, uint64_t what)
+void folio_put_count(struct vellum_memory *m, struct folio *folio, uint64_t what)
 {
 	if (__atomic_sub_fetch(&folio->count, what, __ATOMIC_ACQ_REL) == 0)
 		free_folio(m, folio);
@@ -382,7 +382,7 @@ EXPORT int vellum_memory_add_device(struct vellum_memory *memory, uint64_t pfn, 
 	struct device_range *d;
 	int err = 0;
 
-	if (!host || nr == 0 || pfn < ram_end || pfn + nr < pfn || pfn + nr > 1ull << 40)
+	if (!host || nr == 0 || pfn < ram_end || pfn + nr < pfn || pfn + nr > MAX_PFN)
 		return -EINVAL;
 	d = host_alloc(&m->host, sizeof(*d));
 	if (!d)

@@ -51,7 +51,7 @@ static int set_migration_entry(struct folio *folio, struct vma *vma, gva_t addr,
 	}
 	mutex_unlock(ptl, &mg->m->host);
 	if (!pinned)
-		folio_drop(mg->m, folio, FOLIO_ONE_MAPPING);
+		folio_put_count(mg->m, folio, FOLIO_ONE_MAPPING);
 	return pinned;
 }
 
@@ -97,43 +97,56 @@ static int remove_migration_entry(struct folio *folio, struct vma *vma, gva_t ad
 	return 0;
 }
 
+/* Copy the bytes, the index and the flags. False: @from's count is not @wanted, so it must not move. */
+static bool copy_unless_used(struct vellum_memory *m, struct folio *from, struct folio *to, uint64_t wanted)
+{
+	if (__atomic_load_n(&from->count, __ATOMIC_ACQUIRE) != wanted)
+		return false;
+	copy_racy(frame_address(m, folio_pfn(m, to)), frame_address(m, folio_pfn(m, from)), PAGE_SIZE);
+	to->index = from->index;
+	folio_set(to, folio_flags(from) & (PG_ANON | PG_EXCLUSIVE | PG_UPTODATE | PG_DIRTY | PG_LAZYFREE));
+	return true;
+}
+
+static bool move_anon_identity(struct vellum_memory *m, struct folio *from, struct folio *to)
+{
+	if (!copy_unless_used(m, from, to, FOLIO_REF))
+		return false;
+	to->anon_vma = from->anon_vma;
+	anon_vma_get(to->anon_vma);
+	return true;
+}
+
 /*
  * Move the bytes, owner and index. Both folios are locked and no entry maps @from. False: @from has other references,
  * so it must not move.
  */
 static bool move_identity(struct vellum_memory *m, struct folio *from, struct folio *to)
+	HOLDS(&from->lock) HOLDS(&to->lock)
 {
-	struct vellum_mapping *mapping = folio_flags(from) & PG_ANON ? NULL : from->mapping;
-	uint64_t wanted = mapping ? 2 * FOLIO_REF : FOLIO_REF;
+	struct vellum_mapping *mapping;
 	bool ok;
 
-	if (mapping)
-		mutex_lock(&mapping->pages_lock, &m->host);
-	ok = __atomic_load_n(&from->count, __ATOMIC_ACQUIRE) == wanted;
+	if (folio_flags(from) & PG_ANON)
+		return move_anon_identity(m, from, to);
+	mapping = from->mapping;
+	mutex_lock(&mapping->pages_lock, &m->host);
+	ok = copy_unless_used(m, from, to, 2 * FOLIO_REF);
 	if (ok) {
-		copy_racy(frame_address(m, folio_pfn(m, to)), frame_address(m, folio_pfn(m, from)), PAGE_SIZE);
-		to->index = from->index;
-		folio_set(to, folio_flags(from) & (PG_ANON | PG_EXCLUSIVE | PG_UPTODATE | PG_DIRTY | PG_LAZYFREE));
-	}
-	if (ok && mapping) {
 		/* Replacing a value needs no memory, so this cannot fail. */
 		radix_set(&mapping->pages, from->index, to, &m->host);
 		to->mapping = mapping;
 		folio_get(to);
 		__atomic_store_n(&from->mapping, NULL, __ATOMIC_RELAXED);
-	} else if (ok) {
-		to->anon_vma = from->anon_vma;
-		anon_vma_get(to->anon_vma);
 	}
-	if (mapping)
-		mutex_unlock(&mapping->pages_lock, &m->host);
-	if (ok && mapping)
+	mutex_unlock(&mapping->pages_lock, &m->host);
+	if (ok)
 		folio_put(m, from);	/* the cache's reference */
 	return ok;
 }
 
-/* The folio is locked and the caller has a reference. */
-static int migrate_folio(struct vellum_memory *m, struct folio *folio)
+/* The caller has a reference. */
+static int migrate_folio(struct vellum_memory *m, struct folio *folio) HOLDS(&folio->lock)
 {
 	struct migration mg = { m, folio_pfn(m, folio), folio };
 	struct folio *fresh;
@@ -162,7 +175,7 @@ EXPORT int vellum_migrate_page(struct vellum_mm *mm, uint64_t addr)
 	struct folio *folio;
 	int err = -EFAULT;
 
-	if ((addr & ~PAGE_MASK) || !user_range(addr, PAGE_SIZE))
+	if ((addr & ~PAGE_MASK) || !is_user_range(addr, PAGE_SIZE))
 		return -EFAULT;
 	read_lock(&mm->mmap_lock, &m->host);
 	notify_start(mm, VELLUM_NOTIFY_CLEAR, addr, addr + PAGE_SIZE);

@@ -78,7 +78,7 @@ int rmap_walk(struct vellum_memory *m, struct folio *folio, rmap_fn fn, void *ar
 					      walk_file(m, folio, fn, arg);
 }
 
-bool is_mapped_with(struct vellum_mapping *mapping, pgoff_t first, pgoff_t last, uint64_t flags)
+bool mapping_has_vma_flags(struct vellum_mapping *mapping, pgoff_t first, pgoff_t last, uint64_t flags)
 {
 	const struct host *host = &mapping->memory->host;
 	bool found = false;

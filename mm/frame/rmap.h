@@ -31,13 +31,13 @@ int rmap_walk_anon(struct vellum_memory *m, struct anon_vma *anon_vma, pgoff_t i
 		   rmap_fn fn, void *arg);
 
 /* True: a VMA that maps a part of pages @first to @last has one of @flags. Takes i_mmap_lock. */
-bool is_mapped_with(struct vellum_mapping *mapping, pgoff_t first, pgoff_t last, uint64_t flags);
+bool mapping_has_vma_flags(struct vellum_mapping *mapping, pgoff_t first, pgoff_t last, uint64_t flags);
 
 /* The folio mapped at @addr, with a reference; NULL: none, or a raw frame. mmap_lock held. Splits a huge leaf. */
-struct folio *folio_mapped_at(struct vellum_mm *mm, gva_t addr);
+struct folio *folio_mapped_at(struct vellum_mm *mm, gva_t addr) HOLDS_SHARED(&mm->mmap_lock);
 
 /* Returns the entry at @addr in @vma with *@ptl held if it maps @folio, else NULL. Splits a huge leaf. */
 pte_t *rmap_lock_pte(struct vellum_memory *m, const struct folio *folio, struct vma *vma, gva_t addr,
-		     struct mutex **ptl);
+		     struct mutex **ptl) TRY_ACQUIRES(true, *ptl);
 
 #endif

@@ -42,7 +42,7 @@ static void unlist_mapping(struct vellum_mapping *mapping)
 	mutex_unlock(&m->lock, &m->host);
 }
 
-struct vellum_mapping *mapping_after(struct vellum_memory *m, struct vellum_mapping *prev)
+struct vellum_mapping *next_mapping_get(struct vellum_memory *m, struct vellum_mapping *prev)
 {
 	struct vellum_mapping *mapping;
 
@@ -73,7 +73,7 @@ EXPORT int vellum_mapping_create(struct vellum_memory *memory, const struct vell
 {
 	struct vellum_mapping *mapping;
 
-	if (!memory || !out || nr_pages == 0 || nr_pages > 1ull << 40 ||
+	if (!memory || !out || nr_pages == 0 || nr_pages > MAX_MAPPING_BYTES >> PAGE_SHIFT ||
 	    (flags & ~(uint32_t)KNOWN_FLAGS))
 		return -EINVAL;
 	if (!kind_valid(ops, flags))
@@ -134,22 +134,7 @@ EXPORT void vellum_mapping_put(struct vellum_mapping *mapping)
 		destroy_mapping(mapping);
 }
 
-static int hook_result(int code)
-{
-	switch (code) {
-	case VELLUM_VMF_OK:
-	case VELLUM_VMF_LOCKED:
-		return 0;
-	case VELLUM_VMF_NOPAGE:
-		return FAULT_NOPAGE;
-	case VELLUM_VMF_OOM:
-		return VELLUM_FAULT_OOM;
-	default:
-		return VELLUM_FAULT_SIGBUS;
-	}
-}
-
-int notify_mkwrite(struct vma *vma, gva_t addr, struct folio *folio, pfn_t pfn)
+enum vm_fault notify_mkwrite(struct vma *vma, gva_t addr, struct folio *folio, pfn_t pfn)
 {
 	const struct vellum_backing_ops *ops = vma->mapping->ops;
 	struct vellum_vmf vmf = {
@@ -163,9 +148,9 @@ int notify_mkwrite(struct vma *vma, gva_t addr, struct folio *folio, pfn_t pfn)
 	};
 
 	if (folio && ops && ops->page_mkwrite)
-		return hook_result(ops->page_mkwrite(vma->mapping->ctx, &vmf));
+		return vm_fault_of_hook(ops->page_mkwrite(vma->mapping->ctx, &vmf));
 	if (!folio && ops && ops->pfn_mkwrite)
-		return hook_result(ops->pfn_mkwrite(vma->mapping->ctx, &vmf));
+		return vm_fault_of_hook(ops->pfn_mkwrite(vma->mapping->ctx, &vmf));
 	return 0;
 }
 
@@ -175,6 +160,8 @@ static struct folio *find_or_add(struct vellum_mapping *mapping, pgoff_t index, 
 	const struct host *host = &mapping->memory->host;
 	struct folio *folio;
 
+	if (fresh)
+		rwlock_assert_held(&mapping->invalidate_lock);	/* INV-MAP-2 */
 	mutex_lock(&mapping->pages_lock, host);
 	folio = radix_get(&mapping->pages, index);
 	if (!folio && fresh && radix_set(&mapping->pages, index, fresh, host) == 0) {
@@ -217,6 +204,7 @@ bool mapping_remove(struct vellum_mapping *mapping, struct folio *folio, uint64_
 	struct vellum_memory *m = mapping->memory;
 	bool ok;
 
+	mutex_assert_held(&folio->lock);
 	mutex_lock(&mapping->pages_lock, &m->host);
 	/* New references come from the cache, which needs this lock, or from entries, if any map the page. */
 	ok = __atomic_load_n(&folio->count, __ATOMIC_ACQUIRE) <= wanted;
@@ -240,45 +228,47 @@ static void zero_beyond_end(const struct vellum_mapping *mapping, struct vellum_
 }
 
 /* Fill a new, locked page from the backing or from swap. On failure, remove it from the cache. */
-static int fill_folio(struct vellum_mapping *mapping, struct vellum_vmf *vmf, struct folio *folio)
+static enum vm_fault fill_folio(struct vellum_mapping *mapping, struct vellum_vmf *vmf, struct folio *folio)
+	HOLDS(&folio->lock)
 {
 	struct vellum_memory *m = mapping->memory;
-	int result = 0;
+	enum vm_fault result = VM_FAULT_DONE;
 
 	vmf->page = frame_address(m, folio_pfn(m, folio));
 	if (mapping->ops && mapping->ops->fault)
-		result = hook_result(mapping->ops->fault(mapping->ctx, vmf));
+		result = vm_fault_of_hook(mapping->ops->fault(mapping->ctx, vmf));
 	else if (shmem_swap_in(mapping, folio) < 0)
-		result = VELLUM_FAULT_SIGBUS;
-	if (!result) {
+		result = VM_FAULT_SIGBUS;
+	if (result == VM_FAULT_DONE) {
 		zero_beyond_end(mapping, vmf);
 		folio_set(folio, mapping->flags & VELLUM_MAPPING_WRITEBACK ? PG_UPTODATE : PG_UPTODATE | PG_DIRTY);
-		return 0;
+		return VM_FAULT_DONE;
 	}
 	mapping_remove(mapping, folio, ~0ull);
 	return result;
 }
 
-/* Add a missing page. Returns as mapping_get_folio(). *@out NULL and 0: another thread added it first. */
-static int add_folio(struct vellum_mapping *mapping, struct vellum_vmf *vmf, struct folio **out)
+/* Add a missing page. Returns as mapping_get_folio(). *@out NULL and DONE: another thread added it first. */
+static enum vm_fault add_folio(struct vellum_mapping *mapping, struct vellum_vmf *vmf, struct folio **out)
+	NO_LOCK_ANALYSIS	/* *out = fresh, which stays locked */
 {
 	struct vellum_memory *m = mapping->memory;
 	struct folio *fresh = folio_alloc(m, 0), *folio;
-	int result;
+	enum vm_fault result;
 
 	*out = NULL;
 	if (!fresh)
-		return VELLUM_FAULT_OOM;
+		return VM_FAULT_OOM;
 	mutex_lock(&fresh->lock, &m->host);
 	folio = find_or_add(mapping, vmf->pgoff, fresh);
 	if (folio == fresh) {
 		result = fill_folio(mapping, vmf, fresh);
-		if (!result) {
+		if (result == VM_FAULT_DONE) {
 			*out = fresh;	/* the allocation's reference is the cache's; find_or_add() took one more */
-			return 0;
+			return VM_FAULT_DONE;
 		}
 	} else {
-		result = folio ? 0 : VELLUM_FAULT_OOM;
+		result = folio ? VM_FAULT_DONE : VM_FAULT_OOM;
 		if (folio)
 			folio_put(m, folio);
 	}
@@ -287,16 +277,17 @@ static int add_folio(struct vellum_mapping *mapping, struct vellum_vmf *vmf, str
 	return result;
 }
 
-static int find_or_bring_in(struct vellum_mapping *mapping, struct vellum_vmf *vmf, struct folio **out)
+static enum vm_fault find_or_read_folio(struct vellum_mapping *mapping, struct vellum_vmf *vmf, struct folio **out)
+	TRY_ACQUIRES(false, &(*out)->lock) NO_LOCK_ANALYSIS	/* *out = folio, in a loop */
 {
 	const struct host *host = &mapping->memory->host;
-	int result = 0;
+	enum vm_fault result = VM_FAULT_DONE;
 
 	*out = NULL;
 	read_lock(&mapping->invalidate_lock, host);
 	if (vmf->pgoff >= mapping_nr_pages(mapping))
-		result = VELLUM_FAULT_SIGBUS;
-	while (!result && !*out) {
+		result = VM_FAULT_SIGBUS;
+	while (result == VM_FAULT_DONE && !*out) {
 		struct folio *folio = mapping_find(mapping, vmf->pgoff);
 
 		if (folio) {
@@ -310,21 +301,21 @@ static int find_or_bring_in(struct vellum_mapping *mapping, struct vellum_vmf *v
 	return result;
 }
 
-int mapping_get_folio(struct vellum_mapping *mapping, struct vellum_vmf *vmf, struct folio **out)
+enum vm_fault mapping_get_folio(struct vellum_mapping *mapping, struct vellum_vmf *vmf, struct folio **out)
 {
 	struct vellum_memory *m = mapping->memory;
-	int result = find_or_bring_in(mapping, vmf, out);
+	enum vm_fault result = find_or_read_folio(mapping, vmf, out);
 	struct folio *folio = *out;
 
-	if (result)
+	if (result != VM_FAULT_DONE)
 		return result;
 	/* Another thread failed to fill the page, or removed it, while this one waited for its lock. */
 	if (folio->mapping != mapping) {
 		mutex_unlock(&folio->lock, &m->host);
 		folio_put(m, folio);
-		return FAULT_AGAIN;
+		return VM_FAULT_AGAIN;
 	}
-	return 0;
+	return VM_FAULT_DONE;
 }
 
 int mapping_add_page(struct vellum_mapping *mapping, pgoff_t index, const void *bytes, struct folio **out)
@@ -359,13 +350,13 @@ int mapping_add_page(struct vellum_mapping *mapping, pgoff_t index, const void *
 	return err;
 }
 
-int mapping_fetch_swapped(struct vellum_mapping *mapping, pgoff_t index)
+int mapping_fetch_swapped(struct vellum_mapping *mapping, pgoff_t index) NO_LOCK_ANALYSIS	/* see add_folio() */
 {
 	struct vellum_memory *m = mapping->memory;
 	struct vellum_vmf vmf = { .size = sizeof(vmf), .pgoff = index };
 	struct folio *folio = NULL;
 	unsigned tries = 0;
-	int result = 0;
+	enum vm_fault result = VM_FAULT_DONE;
 
 	if (!mapping_is_shmem(mapping) || !mapping_has(mapping, index))
 		return 0;
@@ -380,6 +371,6 @@ int mapping_fetch_swapped(struct vellum_mapping *mapping, pgoff_t index)
 			mutex_unlock(&folio->lock, &m->host);
 			folio_put(m, folio);
 		}
-	} while (!folio && (!result || (result == VELLUM_FAULT_OOM && reclaim_for_retry(m, &tries))));
-	return !result ? 0 : result == VELLUM_FAULT_OOM ? -ENOMEM : -EIO;
+	} while (!folio && (result == VM_FAULT_DONE || (result == VM_FAULT_OOM && reclaim_for_retry(m, &tries))));
+	return vm_fault_errno(result, -EIO);
 }

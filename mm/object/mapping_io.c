@@ -26,26 +26,22 @@ static bool range_valid(const struct vellum_mapping *mapping, uint64_t offset, u
 	return !(mapping->flags & VELLUM_MAPPING_PFN) && offset <= size && len <= size - offset;
 }
 
-static int error_of(int fault_result)
-{
-	return fault_result == VELLUM_FAULT_OOM ? -ENOMEM : -EIO;
-}
-
 /* The page's folio, locked and referenced. 0 or a negative error. */
 static int get_locked(struct vellum_mapping *mapping, pgoff_t index, struct folio **out)
+	TRY_ACQUIRES(false, &(*out)->lock) NO_LOCK_ANALYSIS	/* the result of the loop's last turn counts */
 {
 	struct vellum_vmf vmf = { .size = sizeof(vmf), .pgoff = index };
 	unsigned tries = 0;
-	int result;
+	enum vm_fault result;
 
 	do {
 		result = mapping_get_folio(mapping, &vmf, out);
-	} while (result == FAULT_AGAIN || result == FAULT_NOPAGE ||
-		 (result == VELLUM_FAULT_OOM && reclaim_for_retry(mapping->memory, &tries)));
-	return result ? error_of(result) : 0;
+	} while (result == VM_FAULT_AGAIN || result == VM_FAULT_NOPAGE ||
+		 (result == VM_FAULT_OOM && reclaim_for_retry(mapping->memory, &tries)));
+	return vm_fault_errno(result, -EIO);
 }
 
-static void put_locked(struct vellum_memory *m, struct folio *folio)
+static void put_and_unlock(struct vellum_memory *m, struct folio *folio) RELEASES(&folio->lock)
 {
 	mutex_unlock(&folio->lock, &m->host);
 	folio_put(m, folio);
@@ -73,7 +69,7 @@ static int read_page(struct vellum_mapping *mapping, uint64_t offset, void *buf,
 	if (err)
 		return err;
 	copy_racy(buf, byte_of(m, folio, offset), n);
-	put_locked(m, folio);
+	put_and_unlock(m, folio);
 	return 0;
 }
 
@@ -112,9 +108,9 @@ static int write_page(struct vellum_mapping *mapping, uint64_t offset, const voi
 		copy_racy(byte_of(m, folio, offset), buf, n);
 		folio_bytes_changed(m, folio);
 		folio_mark_dirty(folio);
-		track_object(mapping, vmf.pgoff, vmf.pgoff);
+		track_mapping_range(mapping, vmf.pgoff, vmf.pgoff);
 	}
-	put_locked(m, folio);
+	put_and_unlock(m, folio);
 	return err;
 }
 
@@ -155,7 +151,7 @@ EXPORT void vellum_mapping_update(struct vellum_mapping *mapping, uint64_t offse
 		folio_put(m, folio);
 	}
 	/* Also report pages that are not cached: a later access reads other bytes there. */
-	track_object(mapping, offset >> PAGE_SHIFT, (end - 1) >> PAGE_SHIFT);
+	track_mapping_range(mapping, offset >> PAGE_SHIFT, (end - 1) >> PAGE_SHIFT);
 }
 
 EXPORT int vellum_mapping_next_cached(struct vellum_mapping *mapping, uint64_t *pgoff)
@@ -216,7 +212,7 @@ EXPORT int vellum_mapping_is_stale(struct vellum_mapping *mapping)
 	for (pgoff_t i = 0; !stale && (folio = mapping_next(mapping, &i, ~0ull, false)); i++) {
 		mutex_lock(&folio->lock, &m->host);
 		stale = is_stale(mapping, folio, i, buf);
-		put_locked(m, folio);
+		put_and_unlock(m, folio);
 	}
 	host_free(&m->host, buf, 2 * PAGE_SIZE);
 	return stale;

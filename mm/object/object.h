@@ -3,6 +3,7 @@
 #ifndef MM_OBJECT_OBJECT_H
 #define MM_OBJECT_OBJECT_H
 
+#include "mm/fault/vm_fault.h"
 #include "mm/vma.h"
 
 struct fault;
@@ -11,9 +12,10 @@ struct fault;
 
 /*
  * Find the page in the cache, or read it from the backing. *@out: the folio, locked and with a reference.
- * 0, enum vellum_fault_result, FAULT_AGAIN or FAULT_NOPAGE.
+ * DONE, SIGBUS, OOM, AGAIN or NOPAGE.
  */
-int mapping_get_folio(struct vellum_mapping *mapping, struct vellum_vmf *vmf, struct folio **out);
+enum vm_fault mapping_get_folio(struct vellum_mapping *mapping, struct vellum_vmf *vmf, struct folio **out)
+	TRY_ACQUIRES(false, &(*out)->lock);
 struct folio *mapping_find(struct vellum_mapping *mapping, pgoff_t index);	/* with a reference; NULL: not cached */
 /*
  * The first cached page with an index from *@index to @last, with a reference; or NULL. *@index: its index.
@@ -23,21 +25,22 @@ struct folio *mapping_next(struct vellum_mapping *mapping, pgoff_t *index, pgoff
 /* True if the page is cached or swapped out. */
 bool mapping_has(struct vellum_mapping *mapping, pgoff_t index);
 /* Swap the page in if it is swapped out. invalidate_lock held for writing. 0, -ENOMEM or -EIO. */
-int mapping_fetch_swapped(struct vellum_mapping *mapping, pgoff_t index);
+int mapping_fetch_swapped(struct vellum_mapping *mapping, pgoff_t index) HOLDS(&mapping->invalidate_lock);
 /*
  * Add a page with the content @bytes (NULL: zeros) to the cache. *@out: the folio, locked and with a reference.
  * 0; -EEXIST; -ENOMEM; -EFAULT: beyond the end.
  */
-int mapping_add_page(struct vellum_mapping *mapping, pgoff_t index, const void *bytes, struct folio **out);
+int mapping_add_page(struct vellum_mapping *mapping, pgoff_t index, const void *bytes, struct folio **out)
+	TRY_ACQUIRES(false, &(*out)->lock);
 /* Iterate over the mappings of a memory: returns the next one, with a reference, and drops @prev's. NULL: the end. */
-struct vellum_mapping *mapping_after(struct vellum_memory *m, struct vellum_mapping *prev);
+struct vellum_mapping *next_mapping_get(struct vellum_memory *m, struct vellum_mapping *prev);
 /* Remove the page from the cache if its count is at most @wanted. True: removed. The folio's lock is held. */
-bool mapping_remove(struct vellum_mapping *mapping, struct folio *folio, uint64_t wanted);
+bool mapping_remove(struct vellum_mapping *mapping, struct folio *folio, uint64_t wanted) HOLDS(&folio->lock);
 
 /* --- writeback.c --- */
 
 /* Mkclean the page and write it to the backing, if it is dirty. Its lock is held. 0 or writepage()'s error. */
-int folio_write(struct vellum_mapping *mapping, struct folio *folio);
+int folio_write(struct vellum_mapping *mapping, struct folio *folio) HOLDS(&folio->lock);
 /* A writeback without a caller failed: the next vellum_mapping_sync() returns @err. */
 static inline void mapping_note_error(struct vellum_mapping *mapping, int err)
 {
@@ -47,7 +50,7 @@ static inline void mapping_note_error(struct vellum_mapping *mapping, int err)
 /* --- shmem.c: pages of shared memory --- */
 
 /* Map 2 MiB of the mapping that are one block of RAM as one leaf. Returns as do_huge_fault(). */
-int shmem_huge_fault(struct fault *f);
+enum vm_fault shmem_huge_fault(struct fault *f);
 int shmem_collapse(struct vma *vma, gva_t addr);	/* mmap_lock held for writing. 0 or a negative error */
 
 #endif

@@ -67,14 +67,13 @@ static void unmap_again(struct vma *vma, gva_t start, gva_t end)
 	if (start == end)
 		return;
 	notify_start(vma->mm, VELLUM_NOTIFY_CLEAR, start, end);
-	tlb_begin(&tlb, vma->mm);
+	tlb_gather_begin(&tlb, vma->mm);
 	zap_range(&tlb, vma, start, end);
-	tlb_finish(&tlb);
+	tlb_gather_finish(&tlb);
 	notify_finish(vma->mm, VELLUM_NOTIFY_CLEAR, start, end);
 }
 
-/* mmap_lock held. */
-static int remap_locked(struct vellum_mm *mm, gva_t addr, pfn_t pfn, uint64_t len)
+static int remap_locked(struct vellum_mm *mm, gva_t addr, pfn_t pfn, uint64_t len) HOLDS_SHARED(&mm->mmap_lock)
 {
 	struct vma *vma = find_vma_intersection(mm, addr, addr + 1);
 
@@ -97,7 +96,7 @@ EXPORT int vellum_remap_pfn_range(struct vellum_mm *mm, uint64_t addr, uint64_t 
 {
 	int err;
 
-	if (((addr | len) & ~PAGE_MASK) || !user_range(addr, len) || pfn + (len >> PAGE_SHIFT) > 1ull << 40)
+	if (((addr | len) & ~PAGE_MASK) || !is_user_range(addr, len) || pfn + (len >> PAGE_SHIFT) > MAX_PFN)
 		return -EINVAL;
 	read_lock(&mm->mmap_lock, mm_host(mm));
 	err = remap_locked(mm, addr, pfn, len);

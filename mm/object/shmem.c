@@ -22,7 +22,7 @@ slot_t shmem_slot(struct vellum_mapping *mapping, pgoff_t index)
 }
 
 /* pages_lock held. */
-static int set_slot(struct vellum_mapping *mapping, pgoff_t index, slot_t slot)
+static int set_slot(struct vellum_mapping *mapping, pgoff_t index, slot_t slot) HOLDS(&mapping->pages_lock)
 {
 	return radix_set(&mapping->swapped, index, (void *)(uintptr_t)(2 * slot + 1), &mapping->memory->host);
 }
@@ -52,7 +52,7 @@ bool shmem_swap_out(struct vellum_mapping *mapping, struct folio *folio)
 	struct vellum_memory *m = mapping->memory;
 	slot_t slot;
 
-	if (is_mapped_with(mapping, folio->index, folio->index, VM_LOCKED))
+	if (mapping_has_vma_flags(mapping, folio->index, folio->index, VM_LOCKED))
 		return false;
 	slot = slot_alloc(m);
 	if (!slot)
@@ -130,7 +130,7 @@ bool mapping_has(struct vellum_mapping *mapping, pgoff_t index)
 /* --- huge pages: 512 pages of a mapping that are one aligned block of RAM --- */
 
 /* The first folio of the huge page at @first; NULL: the 512 pages are none. pages_lock held. */
-static struct folio *huge_page_at(struct vellum_mapping *mapping, pgoff_t first)
+static struct folio *huge_page_at(struct vellum_mapping *mapping, pgoff_t first) HOLDS(&mapping->pages_lock)
 {
 	const struct vellum_memory *m = mapping->memory;
 	struct folio *head = radix_get(&mapping->pages, first);
@@ -146,7 +146,7 @@ static struct folio *huge_page_at(struct vellum_mapping *mapping, pgoff_t first)
 }
 
 /* None of the 512 pages is cached or swapped out. pages_lock held. */
-static bool is_hole(const struct vellum_mapping *mapping, pgoff_t first)
+static bool is_hole(const struct vellum_mapping *mapping, pgoff_t first) HOLDS(&mapping->pages_lock)
 {
 	uint64_t in = first, out = first;
 
@@ -156,6 +156,7 @@ static bool is_hole(const struct vellum_mapping *mapping, pgoff_t first)
 
 /* Add a new huge page to the cache. 0, or -ENOMEM and nothing is added. pages_lock held. */
 static int add_huge_page(struct vellum_mapping *mapping, pgoff_t first, struct folio *head)
+	HOLDS(&mapping->pages_lock)
 {
 	const struct host *host = &mapping->memory->host;
 
@@ -195,7 +196,7 @@ static struct folio *get_huge_page(struct vellum_mapping *mapping, pgoff_t first
 }
 
 /* Map the huge page at @first. invalidate_lock held for reading, so the pages stay in the cache. */
-static int map_huge_page(struct fault *f, pgoff_t first)
+static enum vm_fault map_huge_page(struct fault *f, pgoff_t first)
 {
 	struct vma *vma = f->vma;
 	struct vellum_memory *m = fault_memory(f);
@@ -204,7 +205,7 @@ static int map_huge_page(struct fault *f, pgoff_t first)
 	pmd_t pmd;
 
 	if (!head)
-		return FAULT_AGAIN;
+		return VM_FAULT_FALLBACK;
 	pmd = pmd_mk(folio_pfn(m, head), vma->page_prot);
 	if (write)
 		pmd = pmd_mkwrite(pmd_mkdirty(pmd));
@@ -212,29 +213,29 @@ static int map_huge_page(struct fault *f, pgoff_t first)
 		if (write)
 			huge_track(vma, leaf_start(f->addr, PMD_SHIFT), PMD_SHIFT);
 		mm_count(vma->mm, VELLUM_COUNT_FAULT_HUGE);
-		return VELLUM_FAULT_OK;
+		return VM_FAULT_DONE;
 	}
 	for (unsigned i = 0; i < PMD_PAGES; i++)
-		folio_drop(m, &head[i], FOLIO_ONE_MAPPING);
-	return FAULT_AGAIN;
+		folio_put_count(m, &head[i], FOLIO_ONE_MAPPING);
+	return VM_FAULT_FALLBACK;
 }
 
-int shmem_huge_fault(struct fault *f)
+enum vm_fault shmem_huge_fault(struct fault *f)
 {
 	struct vma *vma = f->vma;
 	struct vellum_mapping *mapping = vma->mapping;
 	gva_t start = leaf_start(f->addr, PMD_SHIFT);
 	bool write = f->flags & FAULT_WRITE;
-	int result = FAULT_AGAIN;
+	enum vm_fault result = VM_FAULT_FALLBACK;
 	pgoff_t first;
 
 	if ((vma->flags & (VM_HUGEPAGE | VM_NOHUGEPAGE | VM_EXEC)) != VM_HUGEPAGE || vma->uffd ||
 	    start < vma->start || vma->end - start < PMD_SIZE || (write && !(vma->flags & VM_SHARED)) ||
 	    vma_needs_dirty_tracking(vma) || vma_is_tracked(vma))
-		return FAULT_AGAIN;
+		return VM_FAULT_FALLBACK;
 	first = vma_page_index(vma, start);
 	if (first & (PMD_PAGES - 1))
-		return FAULT_AGAIN;
+		return VM_FAULT_FALLBACK;
 	read_lock(&mapping->invalidate_lock, mm_host(vma->mm));
 	if (first + PMD_PAGES <= mapping_nr_pages(mapping))
 		result = map_huge_page(f, first);
@@ -244,24 +245,10 @@ int shmem_huge_fault(struct fault *f)
 
 /* --- MADV_COLLAPSE --- */
 
-/* The cached page at @index, locked and with a reference; NULL: none. */
-static struct folio *lock_page_at(struct vellum_mapping *mapping, pgoff_t index)
-{
-	struct folio *folio = mapping_find(mapping, index);
-
-	if (folio)
-		mutex_lock(&folio->lock, &mapping->memory->host);	/* waits for reclaim */
-	return folio;
-}
-
-/*
- * Replace the cached page at @index, if any, by @to, a page of the new huge page. False: the old page has other
- * references (a pin), or there is no memory.
- */
-static bool replace_page(struct vellum_mapping *mapping, pgoff_t index, struct folio *to)
+/* As replace_page(). @from: the cached page, locked and with a reference; NULL: none. */
+static bool exchange_page(struct vellum_mapping *mapping, pgoff_t index, struct folio *from, struct folio *to)
 {
 	struct vellum_memory *m = mapping->memory;
-	struct folio *from = lock_page_at(mapping, index);
 	bool ok = true;
 
 	mutex_lock(&mapping->pages_lock, &m->host);
@@ -278,20 +265,32 @@ static bool replace_page(struct vellum_mapping *mapping, pgoff_t index, struct f
 			__atomic_store_n(&from->mapping, NULL, __ATOMIC_RELAXED);
 	}
 	mutex_unlock(&mapping->pages_lock, &m->host);
-	if (from) {
-		if (ok)
-			folio_put(m, from);	/* the cache's reference */
-		mutex_unlock(&from->lock, &m->host);
-		folio_put(m, from);
-	}
+	if (ok && from)
+		folio_put(m, from);	/* the cache's reference */
 	return ok;
 }
 
 /*
- * Make the 512 pages at @first a huge page. invalidate_lock held for writing: no page is added to the cache, and no
- * fault is filling one.
+ * Replace the cached page at @index, if any, by @to, a page of the new huge page. False: the old page has other
+ * references (a pin), or there is no memory.
  */
-static int make_huge_page(struct vellum_mapping *mapping, pgoff_t first)
+static bool replace_page(struct vellum_mapping *mapping, pgoff_t index, struct folio *to)
+{
+	struct vellum_memory *m = mapping->memory;
+	struct folio *from = mapping_find(mapping, index);
+	bool ok;
+
+	if (!from)
+		return exchange_page(mapping, index, NULL, to);
+	mutex_lock(&from->lock, &m->host);	/* waits for reclaim */
+	ok = exchange_page(mapping, index, from, to);
+	mutex_unlock(&from->lock, &m->host);
+	folio_put(m, from);
+	return ok;
+}
+
+/* Make the 512 pages at @first a huge page. The lock keeps faults from adding pages, and from filling any. */
+static int make_huge_page(struct vellum_mapping *mapping, pgoff_t first) HOLDS(&mapping->invalidate_lock)
 {
 	struct vellum_memory *m = mapping->memory;
 	struct folio *head;
@@ -337,7 +336,7 @@ static int map_collapsed(struct vma *vma, gva_t addr)
 		return -EAGAIN;
 	err = huge_install(vma->mm, addr, PMD_SHIFT, pmd_mk(folio_pfn(m, head), vma->page_prot).val, NULL, NULL);
 	for (unsigned i = 0; err && i < PMD_PAGES; i++)
-		folio_drop(m, &head[i], FOLIO_ONE_MAPPING);
+		folio_put_count(m, &head[i], FOLIO_ONE_MAPPING);
 	return err ? -EAGAIN : 0;
 }
 
@@ -351,7 +350,7 @@ int shmem_collapse(struct vma *vma, gva_t addr)
 	    vma_needs_dirty_tracking(vma))
 		return -EINVAL;
 	/* A userfaultfd that is registered for a part of them must get a fault for each hole, so holes must stay. */
-	if (is_mapped_with(mapping, first, first + PMD_PAGES - 1, VM_UFFD))
+	if (mapping_has_vma_flags(mapping, first, first + PMD_PAGES - 1, VM_UFFD))
 		return -EBUSY;
 	write_lock(&mapping->invalidate_lock, mm_host(vma->mm));
 	err = make_huge_page(mapping, first);

@@ -28,12 +28,12 @@ static void unmap_pages(struct vellum_mapping *mapping, pgoff_t first, pgoff_t l
 		struct tlb_gather tlb;
 
 		notify_start(vma->mm, VELLUM_NOTIFY_CLEAR, start, end);
-		tlb_begin(&tlb, vma->mm);
+		tlb_gather_begin(&tlb, vma->mm);
 		if (cows)
 			zap_range(&tlb, vma, start, end);
 		else
 			zap_mapping_range(&tlb, vma, start, end);
-		tlb_finish(&tlb);
+		tlb_gather_finish(&tlb);
 		notify_finish(vma->mm, VELLUM_NOTIFY_CLEAR, start, end);
 	}
 	read_unlock(&mapping->i_mmap_lock, host);
@@ -72,7 +72,7 @@ static void drop_pages(struct vellum_mapping *mapping, pgoff_t first, pgoff_t la
 	unmap_pages(mapping, first, last, cows);
 	remove_pages(mapping, first, last);
 	unmap_pages(mapping, first, last, cows);
-	track_object(mapping, first, last);
+	track_mapping_range(mapping, first, last);
 }
 
 /* Zero [from, to), which lies in one page, if the page is cached. Else punch() or zero_beyond_end() zeroes them. */
@@ -95,7 +95,7 @@ static void zero_in_page(struct vellum_mapping *mapping, uint64_t from, uint64_t
 		mutex_unlock(&folio->lock, &m->host);
 		folio_put(m, folio);
 	}
-	track_object(mapping, from >> PAGE_SHIFT, from >> PAGE_SHIFT);
+	track_mapping_range(mapping, from >> PAGE_SHIFT, from >> PAGE_SHIFT);
 }
 
 /*
@@ -116,8 +116,7 @@ static void punch_in_page(struct vellum_mapping *mapping, uint64_t from, uint64_
 	folio_put(mapping->memory, folio);
 }
 
-/* invalidate_lock held for writing. */
-static void shrink(struct vellum_mapping *mapping, uint64_t size)
+static void shrink(struct vellum_mapping *mapping, uint64_t size) HOLDS(&mapping->invalidate_lock)
 {
 	pgoff_t end = mapping_nr_pages(mapping);
 
@@ -130,10 +129,10 @@ static void shrink(struct vellum_mapping *mapping, uint64_t size)
 }
 
 /*
- * invalidate_lock held for writing. Bytes that were stored beyond the end in the last page are zeroed. The page is
- * mkcleaned first, so that a store to bytes that are now within the size calls mkwrite again.
+ * Bytes that were stored beyond the end in the last page are zeroed. The page is mkcleaned first, so that a store to
+ * bytes that are now within the size calls mkwrite again.
  */
-static int extend(struct vellum_mapping *mapping, uint64_t size)
+static int extend(struct vellum_mapping *mapping, uint64_t size) HOLDS(&mapping->invalidate_lock)
 {
 	uint64_t old = vellum_mapping_size(mapping);
 	int err = old & ~PAGE_MASK ? mapping_fetch_swapped(mapping, old >> PAGE_SHIFT) : 0;
@@ -155,7 +154,7 @@ EXPORT int vellum_mapping_set_size(struct vellum_mapping *mapping, uint64_t size
 	uint64_t old;
 	int err = 0;
 
-	if (size > 1ull << 52 || (mapping->flags & VELLUM_MAPPING_PFN))
+	if (size > MAX_MAPPING_BYTES || (mapping->flags & VELLUM_MAPPING_PFN))
 		return -EINVAL;
 	write_lock(&mapping->invalidate_lock, host);
 	old = vellum_mapping_size(mapping);
@@ -170,7 +169,7 @@ EXPORT int vellum_mapping_set_size(struct vellum_mapping *mapping, uint64_t size
 	return err;
 }
 
-static int punch(struct vellum_mapping *mapping, uint64_t offset, uint64_t end)
+static int punch(struct vellum_mapping *mapping, uint64_t offset, uint64_t end) HOLDS(&mapping->invalidate_lock)
 {
 	const struct vellum_backing_ops *ops = mapping->ops;
 	uint64_t first = page_align_up(offset), last = end & PAGE_MASK;
@@ -193,7 +192,7 @@ static int punch(struct vellum_mapping *mapping, uint64_t offset, uint64_t end)
 		return err;
 	/* Report again: a collection before punch() may have been followed by a read of the old bytes. */
 	if (first < last && ops && ops->punch)
-		track_object(mapping, first >> PAGE_SHIFT, (last >> PAGE_SHIFT) - 1);
+		track_mapping_range(mapping, first >> PAGE_SHIFT, (last >> PAGE_SHIFT) - 1);
 	if (first > last) {		/* within one page */
 		punch_in_page(mapping, offset, end);
 	} else {
@@ -231,7 +230,7 @@ EXPORT void vellum_mapping_invalidate(struct vellum_mapping *mapping)
 	if (mapping->flags & VELLUM_MAPPING_PFN)
 		return;
 	write_lock(&mapping->invalidate_lock, &m->host);
-	mkclean_mapping_range(mapping, 0, 1ull << 52);
+	mkclean_mapping_range(mapping, 0, MAX_MAPPING_PAGES);
 	for (pgoff_t i = 0; (folio = mapping_next(mapping, &i, ~0ull, false)); i++) {
 		mutex_lock(&folio->lock, &m->host);
 		if (folio->mapping == mapping && !(folio_flags(folio) & PG_DIRTY)) {
@@ -239,12 +238,12 @@ EXPORT void vellum_mapping_invalidate(struct vellum_mapping *mapping)
 			unmap_pages(mapping, i, i, false);
 			if (!(folio_flags(folio) & PG_DIRTY))
 				mapping_remove(mapping, folio, ~0ull);
-			track_object(mapping, i, i);
+			track_mapping_range(mapping, i, i);
 		}
 		mutex_unlock(&folio->lock, &m->host);
 		folio_put(m, folio);
 	}
-	track_object(mapping, 0, ~0ull);	/* also pages that are not cached: a later access reads other bytes */
+	track_mapping_range(mapping, 0, ~0ull);	/* also pages that are not cached: a later access reads other bytes */
 	write_unlock(&mapping->invalidate_lock, &m->host);
 }
 

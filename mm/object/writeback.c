@@ -72,7 +72,7 @@ EXPORT int vellum_mapping_writeback(struct vellum_mapping *mapping, uint64_t fir
 	uint64_t done = 0;
 	int err = 0;
 
-	nr = min_u64(nr, (1ull << 52) - min_u64(first, 1ull << 52));
+	nr = min_u64(nr, MAX_MAPPING_PAGES - min_u64(first, MAX_MAPPING_PAGES));
 	if (nr && can_write_back(mapping)) {
 		mkclean_mapping_range(mapping, first, nr);
 		err = write_dirty(mapping, first, first + nr - 1, ~0ull, &done);
@@ -125,13 +125,13 @@ EXPORT uint64_t vellum_writeback_step(struct vellum_memory *memory, uint64_t max
 	uint64_t written = 0;
 	int err;
 
-	while ((mapping = mapping_after(memory, mapping))) {
+	while ((mapping = next_mapping_get(memory, mapping))) {
 		if (max && written >= max)
-			continue;	/* only for mapping_after() to drop the reference */
+			continue;	/* only for next_mapping_get() to drop the reference */
 		if (!can_write_back(mapping) ||
 		    !__atomic_exchange_n(&mapping->maybe_dirty, 0, __ATOMIC_ACQ_REL))
 			continue;
-		mkclean_mapping_range(mapping, 0, 1ull << 52);
+		mkclean_mapping_range(mapping, 0, MAX_MAPPING_PAGES);
 		err = write_dirty(mapping, 0, ~0ull, max ? max : ~0ull, &written);
 		if (err)
 			mapping_note_error(mapping, err);
@@ -193,7 +193,7 @@ EXPORT int vellum_msync(struct vellum_mm *mm, uint64_t addr, uint64_t len, int f
 		return -EINVAL;
 	if (!size)		/* as in Linux, also for a length that rounds up to 2^64 */
 		return 0;
-	if (addr + size < addr || !user_range(addr, size))
+	if (addr + size < addr || !is_user_range(addr, size))
 		return -ENOMEM;
 	for (gva_t at = addr; at < addr + size && !err;) {
 		struct sync_part part;

@@ -79,10 +79,10 @@ static int try_copy(const struct access *ac, gva_t addr, uint64_t n)
 }
 
 /* mmap_lock held for reading. -EAGAIN: a stack must grow, or the fault must wait, both without the lock. */
-static int fault_in(struct access *ac, gva_t addr)
+static int fault_in(struct access *ac, gva_t addr) HOLDS_SHARED(&ac->mm->mmap_lock)
 {
 	struct vma *vma = find_vma(ac->mm, addr);
-	int result;
+	enum vm_fault result;
 
 	ac->waits = false;
 	if (vma && vma->start > addr && (vma->flags & VM_GROWSDOWN))
@@ -90,19 +90,15 @@ static int fault_in(struct access *ac, gva_t addr)
 	if (!vma || vma->start > addr || !vma_permits(vma, ac->write ? VELLUM_FAULT_WRITE : 0))
 		return -EFAULT;
 	result = handle_mm_fault(vma, addr, ac->write ? FAULT_WRITE : 0, &ac->wait);
-	ac->waits = result == FAULT_WAIT;
-	if (ac->waits)
-		return -EAGAIN;
-	if (result == VELLUM_FAULT_OOM)
-		return -ENOMEM;
-	return result == VELLUM_FAULT_OK ? 0 : -EFAULT;
+	ac->waits = result == VM_FAULT_WAIT;
+	return ac->waits ? -EAGAIN : vm_fault_errno(result, -EFAULT);
 }
 
 /* Wait, grow the stack or reclaim, without the mmap lock. 0: retry; or the error. */
 static int wait_or_reclaim(struct access *ac, gva_t addr, int err, unsigned *tries)
 {
 	if (ac->waits)
-		return uffd_wait_over(&ac->wait, mm_host(ac->mm)) ? 0 : -EINTR;
+		return uffd_wait_resolved(&ac->wait, mm_host(ac->mm)) ? 0 : -EINTR;
 	if (err == -EAGAIN)
 		return grow_stack(ac->mm, addr);
 	if (err == -ENOMEM && reclaim_for_retry(ac->mm->memory, tries))
@@ -178,7 +174,7 @@ static bool is_forbidden(struct vellum_mm *mm, gva_t addr)
 }
 
 /* mmap_lock held for reading. 1; 0; -EAGAIN: a stack must grow first, without the lock. */
-static int page_storable(struct vellum_mm *mm, gva_t addr)
+static int page_storable(struct vellum_mm *mm, gva_t addr) HOLDS_SHARED(&mm->mmap_lock)
 {
 	struct vma *vma = find_vma(mm, addr);
 
@@ -232,13 +228,13 @@ static int peek_page(struct vellum_memory *m, pte_t pte, void *buf)
 static int peek_swapped(struct vellum_memory *m, pte_t pte, void *buf)
 {
 	struct folio *folio;
-	int result;
+	int err;
 
 	if (!pte_is_genuine_swap(pte))
 		return -EBUSY;
-	result = swap_in(m, pte_slot(pte), &folio);
-	if (result)
-		return result == VELLUM_FAULT_OOM ? -ENOMEM : result == FAULT_AGAIN ? -EAGAIN : -EIO;
+	err = swap_in(m, pte_slot(pte), &folio);
+	if (err)
+		return err;
 	copy_racy(buf, frame_address(m, folio_pfn(m, folio)), PAGE_SIZE);
 	anon_folio_unlock_and_trim(m, folio);
 	folio_put(m, folio);
@@ -246,7 +242,7 @@ static int peek_swapped(struct vellum_memory *m, pte_t pte, void *buf)
 }
 
 /* As vellum_peek(); mmap_lock held for reading. *@seen: with -EAGAIN, the entry. */
-static int peek(struct vellum_mm *mm, gva_t addr, void *buf, pte_t *seen)
+static int peek(struct vellum_mm *mm, gva_t addr, void *buf, pte_t *seen) HOLDS_SHARED(&mm->mmap_lock)
 {
 	struct mutex *ptl;
 	const pte_t *ptep = pte_lookup(mm, addr, &ptl);

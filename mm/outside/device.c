@@ -156,8 +156,9 @@ EXPORT uint64_t vellum_device_used(const struct vellum_device *device)
 	return __atomic_load_n(&device->nr_used, __ATOMIC_ACQUIRE);
 }
 
-/* Allocate a page, with one reference and its lock held. ~0: none is free. */
-static uint64_t alloc_device_page(struct vellum_device *dev)
+/* Allocate a page, with one reference and its lock held. False: none is free. */
+static bool alloc_device_page(struct vellum_device *dev, struct device_page **out)
+	TRY_ACQUIRES(true, &(*out)->lock) NO_LOCK_ANALYSIS	/* *out = page, in a loop */
 {
 	uint64_t start = __atomic_fetch_add(&dev->next_free, 1, __ATOMIC_RELAXED);
 
@@ -169,11 +170,12 @@ static uint64_t alloc_device_page(struct vellum_device *dev)
 			continue;
 		if (__atomic_compare_exchange_n(&page->refs, &none, 1, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) {
 			__atomic_fetch_add(&dev->nr_used, 1, __ATOMIC_RELAXED);
-			return (start + i) % dev->nr;
+			*out = page;
+			return true;
 		}
 		mutex_unlock(&page->lock, &dev->memory->host);
 	}
-	return ~0ull;
+	return false;
 }
 
 /* --- from RAM to the device --- */
@@ -212,7 +214,7 @@ static int entry_to_device(struct folio *folio, struct vma *vma, gva_t addr, voi
 	ptep_set(ptep, new);
 	mm_add_rss(vma->mm, -1);
 	mutex_unlock(ptl, &td->m->host);
-	folio_drop(td->m, folio, FOLIO_ONE_MAPPING);
+	folio_put_count(td->m, folio, FOLIO_ONE_MAPPING);
 	return 0;
 }
 
@@ -270,7 +272,7 @@ static void map_in_ram(struct vellum_memory *m, struct device_page *page, pfn_t 
 }
 
 /* The folio is locked and referenced. Return: it moved to the device, and its only reference is the caller's. */
-static bool move_folio(struct vellum_device *dev, struct folio *folio)
+static bool move_folio(struct vellum_device *dev, struct folio *folio) HOLDS(&folio->lock)
 {
 	struct vellum_memory *m = dev->memory;
 	uint64_t count = __atomic_load_n(&folio->count, __ATOMIC_ACQUIRE), at;
@@ -279,10 +281,9 @@ static bool move_folio(struct vellum_device *dev, struct folio *folio)
 
 	if ((folio_flags(folio) & (PG_ANON | PG_SWAPCACHE)) != PG_ANON || (uint32_t)count - (count >> 32) != 1)
 		return false;
-	at = alloc_device_page(dev);
-	if (at == ~0ull)
+	if (!alloc_device_page(dev, &page))
 		return false;
-	page = &dev->pages[at];
+	at = (uint64_t)(page - dev->pages);
 	page->anon_vma = folio->anon_vma;
 	anon_vma_get(page->anon_vma);
 	page->index = folio->index;
@@ -298,18 +299,18 @@ static bool move_folio(struct vellum_device *dev, struct folio *folio)
 	return moved;
 }
 
-/* The private page mapped at @addr, referenced and locked; NULL: there is none. mmap_lock held. */
-static struct folio *lock_anon_at(struct vellum_mm *mm, gva_t addr)
+/* *@out: the private page mapped at @addr, referenced and locked. False: there is none. mmap_lock held. */
+static bool lock_anon_at(struct vellum_mm *mm, gva_t addr, struct folio **out) TRY_ACQUIRES(true, &(*out)->lock)
 {
-	struct folio *folio = folio_mapped_at(mm, addr);
-
-	if (folio && !(folio_flags(folio) & PG_ANON)) {
-		folio_put(mm->memory, folio);
-		return NULL;
+	*out = folio_mapped_at(mm, addr);
+	if (!*out)
+		return false;
+	if (!(folio_flags(*out) & PG_ANON)) {
+		folio_put(mm->memory, *out);
+		return false;
 	}
-	if (folio)
-		mutex_lock(&folio->lock, mm_host(mm));
-	return folio;
+	mutex_lock(&(*out)->lock, mm_host(mm));
+	return true;
 }
 
 EXPORT int vellum_device_migrate(struct vellum_device *device, struct vellum_mm *mm, uint64_t addr, uint64_t nr,
@@ -320,14 +321,14 @@ EXPORT int vellum_device_migrate(struct vellum_device *device, struct vellum_mm 
 	int err;
 
 	if (m != device->memory || (addr & ~PAGE_MASK) || nr > TASK_SIZE >> PAGE_SHIFT ||
-	    !user_range(addr, nr << PAGE_SHIFT))
+	    !is_user_range(addr, nr << PAGE_SHIFT))
 		return -EINVAL;
 	read_lock(&mm->mmap_lock, &m->host);
 	err = find_vma_intersection(mm, addr, addr + (nr << PAGE_SHIFT)) ? 0 : -EFAULT;
 	for (uint64_t i = 0; i < nr && !err; i++) {
-		struct folio *folio = lock_anon_at(mm, addr + (i << PAGE_SHIFT));
+		struct folio *folio;
 
-		if (!folio)
+		if (!lock_anon_at(mm, addr + (i << PAGE_SHIFT), &folio))
 			continue;
 		done += move_folio(device, folio);
 		anon_folio_unlock_and_trim(m, folio);
@@ -341,14 +342,14 @@ EXPORT int vellum_device_migrate(struct vellum_device *device, struct vellum_mm 
 
 /* --- from the device to RAM --- */
 
-int device_private_fault(struct fault *f)
+enum vm_fault device_private_fault(struct fault *f)
 {
 	struct vellum_memory *m = fault_memory(f);
 	pfn_t pfn = pte_swp_pfn(f->orig);
 	struct vellum_device *dev = NULL;
 	struct device_page *page = NULL;
 	struct folio *folio;
-	int result = FAULT_AGAIN;
+	enum vm_fault result = VM_FAULT_AGAIN;
 
 	mutex_lock(f->ptl, &m->host);
 	if (fault_is_same(f)) {
@@ -359,14 +360,14 @@ int device_private_fault(struct fault *f)
 	}
 	mutex_unlock(f->ptl, &m->host);
 	if (!page)
-		return FAULT_AGAIN;
+		return VM_FAULT_AGAIN;
 	folio = folio_alloc_raw(m);
 	mutex_lock(&page->lock, &m->host);
 	if (!folio) {
-		result = VELLUM_FAULT_OOM;
+		result = VM_FAULT_OOM;
 	} else if (__atomic_load_n(&page->refs, __ATOMIC_ACQUIRE) > 1) {	/* else another fault was faster */
 		if (dev->ops->to_ram(dev->ctx, pfn - dev->first, frame_address(m, folio_pfn(m, folio))))
-			result = VELLUM_FAULT_SIGBUS;
+			result = VM_FAULT_SIGBUS;
 		else
 			map_in_ram(m, page, pfn, folio);
 	}
@@ -410,7 +411,7 @@ void device_exclusive_restore(struct vma *vma, gva_t addr, pte_t *ptep)
 	mm_add_rss(vma->mm, 1);
 }
 
-int device_exclusive_fault(struct fault *f)
+enum vm_fault device_exclusive_fault(struct fault *f)
 {
 	struct vellum_memory *m = fault_memory(f);
 	struct vellum_mm *mm = f->vma->mm;
@@ -421,19 +422,19 @@ int device_exclusive_fault(struct fault *f)
 		device_exclusive_restore(f->vma, f->addr, f->ptep);
 	mutex_unlock(f->ptl, &m->host);
 	notify_finish(mm, VELLUM_NOTIFY_EXCLUSIVE, f->addr, f->addr + PAGE_SIZE);
-	return FAULT_AGAIN;
+	return VM_FAULT_AGAIN;
 }
 
 /* Replace the entry of an exclusive page by a device-exclusive one. mmap_lock held. 0, -EBUSY or -EFAULT */
 static int make_entry_exclusive(struct vma *vma, gva_t addr, pfn_t *pfn)
 {
 	struct vellum_memory *m = vma->mm->memory;
-	struct folio *folio = lock_anon_at(vma->mm, addr);
+	struct folio *folio;
 	struct mutex *ptl;
 	pte_t *ptep, old, new;
 	int err = -EBUSY;
 
-	if (!folio)
+	if (!lock_anon_at(vma->mm, addr, &folio))
 		return -EFAULT;
 	ptep = rmap_lock_pte(m, folio, vma, addr, &ptl);
 	if (ptep) {
@@ -468,26 +469,26 @@ EXPORT int vellum_device_make_exclusive(struct vellum_device *device, struct vel
 	bool again;
 	int err;
 
-	if (mm->memory != device->memory || (addr & ~PAGE_MASK) || !user_range(addr, PAGE_SIZE) || !pfn)
+	if (mm->memory != device->memory || (addr & ~PAGE_MASK) || !is_user_range(addr, PAGE_SIZE) || !pfn)
 		return -EINVAL;
 	do {
 		struct vma *vma;
-		int result;
+		enum vm_fault result;
 
 		again = false;
 		read_lock(&mm->mmap_lock, mm_host(mm));
 		vma = find_vma_intersection(mm, addr, addr + 1);
 		err = vma && (vma->flags & VM_WRITE) && !(vma->flags & VM_MAYSHARE) ? 0 : -EFAULT;
-		result = err ? VELLUM_FAULT_OK : handle_mm_fault(vma, addr, FAULT_WRITE, &wait);
-		if (!err && result == VELLUM_FAULT_OK)
+		result = err ? VM_FAULT_DONE : handle_mm_fault(vma, addr, FAULT_WRITE, &wait);
+		if (!err && result == VM_FAULT_DONE)
 			err = vma->flags & VM_LOCKED ? -EBUSY : make_entry_exclusive(vma, addr, pfn);
 		read_unlock(&mm->mmap_lock, mm_host(mm));
-		if (result == FAULT_WAIT)
-			again = uffd_wait_over(&wait, mm_host(mm));
-		else if (result == VELLUM_FAULT_OOM)
+		if (result == VM_FAULT_WAIT)
+			again = uffd_wait_resolved(&wait, mm_host(mm));
+		else if (result == VM_FAULT_OOM)
 			again = reclaim_for_retry(mm->memory, &tries);
-		if (result != VELLUM_FAULT_OK)
-			err = result == VELLUM_FAULT_OOM ? -ENOMEM : result == FAULT_WAIT ? -EINTR : -EFAULT;
+		if (result != VM_FAULT_DONE)
+			err = vm_fault_errno(result, -EFAULT);
 	} while (again);
 	return err;
 }

@@ -11,8 +11,8 @@ struct fault;
 void device_page_put(struct vellum_memory *m, pfn_t pfn);	/* an entry for it was removed; ptl held */
 void device_page_share(struct vellum_memory *m, pfn_t pfn);	/* fork copied an entry for it */
 bool device_page_exists(struct vellum_memory *m, pfn_t pfn);	/* entries may name it: mm/table/exposed.h */
-int device_private_fault(struct fault *f);
-int device_exclusive_fault(struct fault *f);
+enum vm_fault device_private_fault(struct fault *f);
+enum vm_fault device_exclusive_fault(struct fault *f);
 /* End exclusive use: the entry maps the page again. ptl held. */
 void device_exclusive_restore(struct vma *vma, gva_t addr, pte_t *ptep);
 

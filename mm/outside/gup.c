@@ -32,6 +32,7 @@ struct gup {
 	uint64_t nr, done;
 	gva_t addr;		/* address of the next page */
 	unsigned fault_flags;	/* FAULT_* of the next fault */
+	enum vm_fault fault;	/* the last fault's result; DONE: there was none */
 	struct uffd_wait wait;
 };
 
@@ -134,7 +135,7 @@ static bool pin_fast(struct gup *g)
 	if (!folio_try_get(folio, count_unit(g)))
 		return false;
 	if (!fast_allows(g, &fl, folio)) {
-		folio_drop(m, folio, count_unit(g));
+		folio_put_count(m, folio, count_unit(g));
 		return false;
 	}
 	add_result(g, pte_pfn(pte));
@@ -145,7 +146,7 @@ static void drop_refs(struct vellum_memory *m, const uint64_t *pfns, uint64_t nr
 {
 	for (uint64_t i = 0; i < nr; i++)
 		if (pfns[i] != m->zero_pfn)
-			folio_drop(m, pfn_folio(m, pfns[i]), what);
+			folio_put_count(m, pfn_folio(m, pfns[i]), what);
 }
 
 /*
@@ -259,28 +260,18 @@ static int follow_at(struct gup *g, const struct vma *vma)
 	return err;
 }
 
-static int error_of(const struct gup *g, int result)
+static int error_of(const struct gup *g, enum vm_fault fault)
 {
-	switch (result) {
-	case VELLUM_FAULT_OK:
-		return 0;
-	case VELLUM_FAULT_OOM:
-		return -ENOMEM;
-	case VELLUM_FAULT_HWPOISON:
-		return g->flags & VELLUM_GUP_HWPOISON ? -EHWPOISON : -EFAULT;
-	case FAULT_WAIT:
-		return FAULT_WAIT;
-	default:
-		return -EFAULT;
-	}
+	return vm_fault_errno(fault, fault == VM_FAULT_HWPOISON && (g->flags & VELLUM_GUP_HWPOISON) ? -EHWPOISON : -EFAULT);
 }
 
-/* mmap_lock held for reading. 0: pinned, or retry; or an error. */
-static int gup_one(struct gup *g)
+/* mmap_lock held for reading. 0: pinned, or retry; or an error, g->fault's if that is not DONE. */
+static int gup_one(struct gup *g) HOLDS_SHARED(&g->mm->mmap_lock)
 {
 	struct vma *vma = find_vma(g->mm, g->addr);
 	int err = g->addr < TASK_SIZE ? check_vma(g, vma) : -EFAULT;
 
+	g->fault = VM_FAULT_DONE;
 	if (err)
 		return err;
 	err = follow_at(g, vma);
@@ -290,7 +281,8 @@ static int gup_one(struct gup *g)
 		return -EAGAIN;
 	if ((g->flags & VELLUM_GUP_DUMP) && vma_is_anonymous(vma))
 		return -EFAULT;
-	return error_of(g, handle_mm_fault(vma, g->addr, g->fault_flags, &g->wait));
+	g->fault = handle_mm_fault(vma, g->addr, g->fault_flags, &g->wait);
+	return error_of(g, g->fault);
 }
 
 /*
@@ -298,25 +290,25 @@ static int gup_one(struct gup *g)
  */
 static int gup_slow(struct gup *g)
 {
-	struct vellum_mm *mm = g->mm;
+	const struct host *host = mm_host(g->mm);
 	unsigned tries = 0;
 	int err = 0;
 
-	read_lock(&mm->mmap_lock, mm_host(mm));
+	read_lock(&g->mm->mmap_lock, host);
 	while (g->done < g->nr && !err) {
 		err = gup_one(g);
 		if (!err)
 			tries = 0;
-		if (err != -ENOMEM && err != FAULT_WAIT)
+		if (err != -ENOMEM && g->fault != VM_FAULT_WAIT)
 			continue;
-		read_unlock(&mm->mmap_lock, mm_host(mm));
-		if (err == FAULT_WAIT)
-			err = uffd_wait_over(&g->wait, mm_host(mm)) ? 0 : -EINTR;
-		else if (reclaim_for_retry(mm->memory, &tries))
+		read_unlock(&g->mm->mmap_lock, host);
+		if (g->fault == VM_FAULT_WAIT)
+			err = uffd_wait_resolved(&g->wait, host) ? 0 : -EINTR;
+		else if (reclaim_for_retry(g->mm->memory, &tries))
 			err = 0;
-		read_lock(&mm->mmap_lock, mm_host(mm));
+		read_lock(&g->mm->mmap_lock, host);
 	}
-	read_unlock(&mm->mmap_lock, mm_host(mm));
+	read_unlock(&g->mm->mmap_lock, host);
 	return err;
 }
 
@@ -389,7 +381,7 @@ static void dirty_page(struct vellum_memory *m, struct folio *folio)
 		if (folio_flags(folio) & PG_ANON)
 			rmap_walk(m, folio, record_store, m);
 		else
-			track_object(folio->mapping, folio->index, folio->index);
+			track_mapping_range(folio->mapping, folio->index, folio->index);
 	}
 	anon_folio_unlock_and_trim(m, folio);
 }
@@ -418,6 +410,7 @@ static void fill_result(struct vellum_follow_pfnmap *at, pte_t pte, struct mutex
 }
 
 EXPORT int vellum_follow_pfnmap_start(struct vellum_mm *mm, uint64_t addr, struct vellum_follow_pfnmap *at)
+	NO_LOCK_ANALYSIS	/* the locks are held until vellum_follow_pfnmap_end() */
 {
 	const struct vma *vma;
 	struct mutex *ptl;
@@ -448,7 +441,7 @@ EXPORT int vellum_follow_pfnmap_start(struct vellum_mm *mm, uint64_t addr, struc
 	return -EINVAL;
 }
 
-EXPORT void vellum_follow_pfnmap_end(struct vellum_follow_pfnmap *at)
+EXPORT void vellum_follow_pfnmap_end(struct vellum_follow_pfnmap *at) NO_LOCK_ANALYSIS	/* as above */
 {
 	mutex_unlock(at->lock, mm_host(at->mm));
 	read_unlock(&at->mm->mmap_lock, mm_host(at->mm));

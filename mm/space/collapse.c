@@ -122,7 +122,7 @@ static void put_leaf(struct collapse *c, struct folio *head)
 
 		nr_present += pte_present(pte);
 		if (pte_present(pte) && !pte_special(pte))
-			folio_drop(m, pte_folio(m, pte), FOLIO_ONE_MAPPING);
+			folio_put_count(m, pte_folio(m, pte), FOLIO_ONE_MAPPING);
 	}
 	c->table_folio->deposited = above->deposited;
 	above->deposited = c->table_folio;
@@ -170,7 +170,7 @@ static bool find_table(struct collapse *c)
 }
 
 /* The mmap lock and the rmap locks are held for writing. */
-static int collapse_anon(struct vellum_mm *mm, struct vma *vma, gva_t addr)
+static int collapse_anon(struct vellum_mm *mm, struct vma *vma, gva_t addr) HOLDS(&mm->mmap_lock)
 {
 	struct collapse *c;
 	int err = -EINVAL;

@@ -158,6 +158,8 @@ static int copy_entries(struct fork_walk *fw, struct table_edit *ed, pte_t *dst,
 	struct vellum_memory *m = ed->mm->memory;
 	int err = 0;
 
+	ptl_assert_held(m, ed->table);
+	ptl_assert_held(m, dst);
 	edit_begin(ed);
 	for (unsigned i = 0; i < nr && !err; i++) {
 		pte_t pte = ptep_get(&ed->table[i]);
@@ -300,6 +302,7 @@ static int fork_once(struct vellum_mm *parent, struct vellum_mm **out)
 		return err;
 	fw.uffd.child = child;
 	write_lock(&parent->mmap_lock, host);
+	write_lock(&child->mmap_lock, host);	/* no other thread knows the child */
 	child->brk_start = parent->brk_start;
 	child->brk = parent->brk;
 	child->mmap_top = parent->mmap_top;
@@ -319,6 +322,7 @@ static int fork_once(struct vellum_mm *parent, struct vellum_mm **out)
 	}
 	flush_window_close(parent, &batch, 0, TASK_SIZE);
 	notify_finish(parent, VELLUM_NOTIFY_PROTECTION_PAGE, 0, TASK_SIZE);
+	write_unlock(&child->mmap_lock, host);
 	write_unlock(&parent->mmap_lock, host);
 	if (err) {
 		uffd_fork_failed(&fw.uffd);

@@ -20,6 +20,7 @@ typedef int (*advise_fn)(struct vma *vma, gva_t start, gva_t end, int advice, gv
 
 /* Call @fn for all VMAs in the range. If there are holes, the VMAs are handled, then -ENOMEM. mmap_lock held. */
 static int advise_each(struct vellum_mm *mm, gva_t start, gva_t end, int advice, advise_fn fn)
+	HOLDS_SHARED(&mm->mmap_lock)
 {
 	int hole = 0, err;
 
@@ -73,7 +74,7 @@ static int get_part(struct vellum_mm *mm, gva_t at, gva_t end, int advice, struc
 		else if (advice == VELLUM_MADV_REMOVE && !vma_shared_maywrite(vma))
 			err = -EACCES;
 		else if (advice == VELLUM_MADV_REMOVE)
-			uffd_remove(vma, at, part->end, &err);
+			uffd_remove_event(vma, at, part->end, &err);
 	}
 	read_unlock(&mm->mmap_lock, mm_host(mm));
 	return err;
@@ -154,7 +155,7 @@ static int64_t advised_flags(const struct vma *vma, int advice)
 }
 
 /* mmap_lock held for writing. */
-static int advise_flags(struct vellum_mm *mm, gva_t start, gva_t end, int advice)
+static int advise_flags(struct vellum_mm *mm, gva_t start, gva_t end, int advice) HOLDS(&mm->mmap_lock)
 {
 	int hole = 0;
 
@@ -282,12 +283,12 @@ static void drop_part(struct vma *vma, gva_t start, gva_t end, int advice)
 	struct tlb_gather tlb;
 
 	notify_start(mm, VELLUM_NOTIFY_CLEAR, start, end);
-	tlb_begin(&tlb, mm);
+	tlb_gather_begin(&tlb, mm);
 	if (advice == VELLUM_MADV_FREE)
 		walk_vma_range(vma, start, end, &free_walk_ops, &tlb);
 	else
 		zap_range(&tlb, vma, start, end);
-	tlb_finish(&tlb);
+	tlb_gather_finish(&tlb);
 	notify_finish(mm, VELLUM_NOTIFY_CLEAR, start, end);
 }
 
@@ -297,7 +298,7 @@ static int drop_vma(struct vma *vma, gva_t start, gva_t end, int advice, gva_t *
 	struct vellum_mm *mm = vma->mm;
 	int err = check_drop(vma, advice);
 
-	if (!err && uffd_remove(vma, start, end, &err)) {
+	if (!err && uffd_remove_event(vma, start, end, &err)) {
 		vma = find_vma(mm, start);	/* the lock was dropped, so the VMA may be another */
 		if (!vma || vma->start > start)
 			return -ENOMEM;
@@ -553,7 +554,7 @@ EXPORT int vellum_madvise(struct vellum_mm *mm, uint64_t addr, uint64_t len, int
 		return -EINVAL;
 	if (!size)
 		return 0;
-	if (!user_range(addr, size))
+	if (!is_user_range(addr, size))
 		return -ENOMEM;
 	return advise(mm, addr, addr + size, advice);
 }

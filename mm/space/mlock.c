@@ -35,7 +35,7 @@ EXPORT void vellum_set_limits(struct vellum_mm *mm, uint64_t memlock, uint64_t s
 }
 
 /* Set the lock flags up to the first hole, which is -ENOMEM. mmap_lock held for writing. */
-static int change_range(struct vellum_mm *mm, gva_t start, gva_t end, uint64_t set)
+static int change_range(struct vellum_mm *mm, gva_t start, gva_t end, uint64_t set) HOLDS(&mm->mmap_lock)
 {
 	while (start < end) {
 		struct vma *vma = find_vma(mm, start);
@@ -124,7 +124,7 @@ EXPORT int vellum_munlock(struct vellum_mm *mm, uint64_t addr, uint64_t len)
 }
 
 /* Set the lock flags of all VMAs; none is split. mmap_lock held for writing. */
-static void change_all(struct vellum_mm *mm, uint64_t set)
+static void change_all(struct vellum_mm *mm, uint64_t set) HOLDS(&mm->mmap_lock)
 {
 	for (struct vma *vma = vma_first(mm); vma; vma = vma_next(vma))
 		if (!(vma->flags & VM_SPECIAL))
@@ -225,7 +225,7 @@ EXPORT int vellum_mincore(struct vellum_mm *mm, uint64_t addr, uint64_t len, uin
 		return -EINVAL;
 	if (!len)
 		return 0;
-	if (size < len || !user_range(addr, size))
+	if (size < len || !is_user_range(addr, size))
 		return -ENOMEM;
 	memset(vec, 0, size >> PAGE_SHIFT);
 	read_lock(&mm->mmap_lock, mm_host(mm));

@@ -64,7 +64,7 @@ static void exit_mmap(struct vellum_mm *mm)
 
 	write_lock(&mm->mmap_lock, mm_host(mm));
 	notify_release(mm);
-	tlb_begin(&tlb, mm);
+	tlb_gather_begin(&tlb, mm);
 	for (vma = vma_first(mm); vma; vma = vma_next(vma))
 		unmap_range(&tlb, vma, vma->start, vma->end);
 	while ((vma = vma_first(mm))) {
@@ -73,9 +73,9 @@ static void exit_mmap(struct vellum_mm *mm)
 	}
 	machine_page_unmap(mm);
 	free_page_tables(&tlb, 0, 1ull << 47, 0, 1ull << 47);
-	tlb_finish(&tlb);
+	tlb_gather_finish(&tlb);
 	write_unlock(&mm->mmap_lock, mm_host(mm));
-	uffd_mm_gone(mm);
+	uffd_detach_mm(mm);
 }
 
 static void mm_free(struct vellum_mm *mm)
@@ -155,7 +155,7 @@ EXPORT void vellum_mm_put(struct vellum_mm *mm)
 
 /* --- munmap --- */
 
-static void unmap_vmas(struct vellum_mm *mm, gva_t start, gva_t end)
+static void unmap_vmas(struct vellum_mm *mm, gva_t start, gva_t end) HOLDS(&mm->mmap_lock)
 {
 	struct vma *vma = find_vma_intersection(mm, start, end), *prev, *next;
 	gva_t floor, ceiling;
@@ -163,7 +163,7 @@ static void unmap_vmas(struct vellum_mm *mm, gva_t start, gva_t end)
 
 	prev = vma_prev(vma);
 	floor = prev ? prev->end : 0;
-	tlb_begin(&tlb, mm);
+	tlb_gather_begin(&tlb, mm);
 	notify_start(mm, VELLUM_NOTIFY_UNMAP, start, end);
 	for (next = vma; next && next->start < end; next = vma_next(next))
 		unmap_range(&tlb, next, next->start, next->end);
@@ -176,7 +176,7 @@ static void unmap_vmas(struct vellum_mm *mm, gva_t start, gva_t end)
 	}
 	ceiling = vma ? vma->start : tables_end(mm);
 	free_page_tables(&tlb, start, end, floor, ceiling);
-	tlb_finish(&tlb);
+	tlb_gather_finish(&tlb);
 	notify_finish(mm, VELLUM_NOTIFY_UNMAP, start, end);
 }
 
@@ -196,7 +196,7 @@ EXPORT int vellum_munmap(struct vellum_mm *mm, uint64_t addr, uint64_t len)
 {
 	int err;
 
-	if ((addr & ~PAGE_MASK) || !user_range(addr, page_align_up(len)))
+	if ((addr & ~PAGE_MASK) || !is_user_range(addr, page_align_up(len)))
 		return -EINVAL;
 	write_lock(&mm->mmap_lock, mm_host(mm));
 	err = do_munmap(mm, addr, len);
@@ -217,7 +217,7 @@ static int check_mmap(const struct vellum_map_args *a, uint64_t len)
 	if ((a->flags & (VELLUM_MAP_FIXED | VELLUM_MAP_FIXED_NOREPLACE))) {
 		if (a->addr & ~PAGE_MASK)
 			return -EINVAL;
-		if (!user_range(a->addr, len))
+		if (!is_user_range(a->addr, len))
 			return -ENOMEM;
 		if (a->addr < MMAP_MIN_ADDR)
 			return -EPERM;
@@ -272,7 +272,7 @@ static bool hint_is_free(const struct vellum_mm *mm, gva_t hint, uint64_t len)
 {
 	const struct vma *next;
 
-	if (hint < MMAP_MIN_ADDR || !user_range(hint, len))
+	if (hint < MMAP_MIN_ADDR || !is_user_range(hint, len))
 		return false;
 	next = find_vma(mm, hint);
 	return !next || next->start >= hint + len + (next->flags & VM_GROWSDOWN ? STACK_GUARD_GAP : 0);
@@ -280,7 +280,7 @@ static bool hint_is_free(const struct vellum_mm *mm, gva_t hint, uint64_t len)
 
 /* Choose the new VMA's address. For MAP_FIXED, also unmap the range. mmap_lock held for writing. */
 static int choose_address(struct vellum_mm *mm, const struct vellum_map_args *a, uint64_t len,
-			  gva_t *addr)
+			  gva_t *addr) HOLDS(&mm->mmap_lock)
 {
 	gva_t hint = a->addr & PAGE_MASK;
 
@@ -313,7 +313,7 @@ static bool overcommits(const struct vellum_mm *mm, uint64_t flags, uint64_t len
 
 /* @more: VM_* flags that have no VELLUM_MAP_* flag. */
 static int map_with_flags(struct vellum_mm *mm, const struct vellum_map_args *a, struct vellum_mapping *mapping,
-			  uint64_t len, uint64_t more, gva_t *addr)
+			  uint64_t len, uint64_t more, gva_t *addr) HOLDS(&mm->mmap_lock)
 {
 	uint64_t flags = flags_of(a) | mm->def_flags | more;
 	struct vma *vma;
@@ -342,7 +342,7 @@ static int map_with_flags(struct vellum_mm *mm, const struct vellum_map_args *a,
 }
 
 static int map_locked(struct vellum_mm *mm, const struct vellum_map_args *a,
-		      struct vellum_mapping *mapping, uint64_t len, gva_t *addr)
+		      struct vellum_mapping *mapping, uint64_t len, gva_t *addr) HOLDS(&mm->mmap_lock)
 {
 	return map_with_flags(mm, a, mapping, len, 0, addr);
 }
@@ -415,7 +415,7 @@ EXPORT void vellum_set_mmap_top(struct vellum_mm *mm, uint64_t top)
 	write_unlock(&mm->mmap_lock, mm_host(mm));
 }
 
-static int grow_brk(struct vellum_mm *mm, gva_t from, gva_t to)
+static int grow_brk(struct vellum_mm *mm, gva_t from, gva_t to) HOLDS(&mm->mmap_lock)
 {
 	struct vellum_map_args args = { .prot = VM_READ | VM_WRITE,
 					.flags = VELLUM_MAP_PRIVATE | VELLUM_MAP_ANONYMOUS |

@@ -140,6 +140,7 @@ static struct vma *protect_vma(struct vma *vma, gva_t start, gva_t end, uint32_t
 {
 	struct vellum_mm *mm = vma->mm;
 
+	mmap_assert_write_held(mm);
 	if (new_flags(vma, prot) == vma->flags)
 		return vma;
 	if (vma->start < start || vma->end > end) {
@@ -166,7 +167,7 @@ static int protect_range(struct vellum_mm *mm, gva_t start, gva_t end, uint32_t 
 		return -ENOMEM;
 	notify_start(mm, VELLUM_NOTIFY_PROTECTION_VMA, first, end);
 	flush_cache(mm, first, end);
-	tlb_begin(&tlb, mm);
+	tlb_gather_begin(&tlb, mm);
 	while (start < end) {
 		gva_t next;
 
@@ -190,7 +191,7 @@ static int protect_range(struct vellum_mm *mm, gva_t start, gva_t end, uint32_t 
 		start = next;
 		vma = start < end ? find_vma(mm, start) : NULL;
 	}
-	tlb_finish(&tlb);
+	tlb_gather_finish(&tlb);
 	notify_finish(mm, VELLUM_NOTIFY_PROTECTION_VMA, first, end);
 	return err;
 }

@@ -54,6 +54,8 @@ static void move_entries(const struct move *mv, gva_t old, gva_t new, pte_t *src
 {
 	struct vellum_flush_batch batch = { .full = false };
 
+	ptl_assert_held(mv->from->mm->memory, src);
+	ptl_assert_held(mv->to->mm->memory, dst);
 	for (uint64_t i = 0; i < nr; i++) {
 		gva_t from = old + (i << PAGE_SHIFT), to = new + (i << PAGE_SHIFT);
 		pte_t pte;
@@ -91,7 +93,8 @@ static void replace_leaf(const struct move *mv, gva_t old, gva_t new, unsigned s
 	uint64_t val, size = 1ull << shift;
 	struct leaf from, to;
 
-	huge_lock(mm, old, &from, &val);	/* the mmap lock and the rmap locks keep it a leaf */
+	if (!huge_lock(mm, old, &from, &val))
+		return;		/* unreachable: the mmap lock and the rmap locks keep it a leaf */
 	val = entry_exchange(from.entry, 0);
 	for (gva_t at = 0; at < size; at += PAGE_SIZE)
 		track_move(mv, old + at, new + at, leaf_pte(val, shift, old + at));
@@ -193,9 +196,9 @@ static void drop_protection(const struct move *mv)
 {
 	struct tlb_gather tlb;
 
-	tlb_begin(&tlb, mv->to->mm);
+	tlb_gather_begin(&tlb, mv->to->mm);
 	uffd_wp_vma(&tlb, mv->to, mv->new, mv->new + mv->len, false);	/* the whole VMA: needs no memory */
-	tlb_finish(&tlb);
+	tlb_gather_finish(&tlb);
 }
 
 /* Anonymous memory that has had no page gets the pgoff of its new address, so that it can merge there. */
@@ -204,85 +207,101 @@ static pgoff_t index_at(const struct vma *vma, gva_t old, gva_t new)
 	return vma_is_anonymous(vma) && !vma->anon_vma ? new >> PAGE_SHIFT : vma_page_index(vma, old);
 }
 
+/* One call of mremap(2), its lengths rounded up to pages. */
+struct remap {
+	struct vellum_mm *mm;
+	gva_t old;
+	uint64_t old_len, new_len;
+	uint32_t flags;
+	gva_t new;		/* with MREMAP_FIXED; in the end, where the VMA is */
+	bool keep;		/* MREMAP_DONTUNMAP, or an old length of 0: the old VMA stays */
+};
+
 /* Allocate the event if the VMA's context has EVENT_REMAP. 0 or -ENOMEM. */
-static int prepare_remap_event(const struct vma *vma, gva_t old, gva_t new, uint64_t len, struct uffd_event **ev)
+static int prepare_remap_event(const struct vma *vma, const struct remap *r, struct uffd_event **ev)
 {
 	if (!vma->uffd || !uffd_has(vma->uffd, VELLUM_UFFD_FEATURE_EVENT_REMAP))
 		return 0;
 	*ev = uffd_event_new(vma->uffd, VELLUM_UFFD_EVENT_REMAP);
 	if (!*ev)
 		return -ENOMEM;
-	(*ev)->msg.arg.remap.from = old;
-	(*ev)->msg.arg.remap.to = new;
-	(*ev)->msg.arg.remap.len = len;
+	(*ev)->msg.arg.remap.from = r->old;
+	(*ev)->msg.arg.remap.to = r->new;
+	(*ev)->msg.arg.remap.len = r->old_len;
 	return 0;
 }
 
-static void cancel_move_events(struct vellum_mm *mm, struct uffd_event *ev, gva_t old, uint64_t len)
+static void cancel_move_events(const struct remap *r, struct uffd_event *ev) HOLDS(&r->mm->mmap_lock)
 {
-	uffd_unmap_forget(mm, old, old + len);
+	uffd_unmap_forget(r->mm, r->old, r->old + r->old_len);
 	if (ev)
 		uffd_event_cancel(ev);
 }
 
-/*
- * Move the part [old, old + old_len) of @vma to @new, which is free. @keep: the old VMA stays, with no entries. If
- * @old_len is 0, nothing is moved: @new becomes a second VMA of the same mapping.
- */
-static int move_vma(struct vma *vma, gva_t old, uint64_t old_len, gva_t new, uint64_t new_len,
-		    bool keep, gva_t *addr)
+/* Allocate the VMA at the new address, in no tree yet. NULL: no memory. */
+static struct vma *copy_vma(const struct vma *vma, const struct remap *r)
 {
-	struct vellum_mm *mm = vma->mm;
+	struct vma *copy = vma_alloc(r->mm, r->new, r->new + r->new_len, vma->flags & ~VM_UFFD, vma->mapping,
+				     index_at(vma, r->old, r->new));
+
+	if (copy && vma->anon_vma) {
+		anon_vma_get(vma->anon_vma);
+		copy->anon_vma = vma->anon_vma;
+	}
+	if (copy && vma->uffd && uffd_has(vma->uffd, VELLUM_UFFD_FEATURE_EVENT_REMAP))
+		vma_set_uffd(copy, vma->uffd, vma->flags & VM_UFFD);
+	return copy;
+}
+
+/*
+ * Move the part [r->old, r->old + r->old_len) of @vma to r->new, which is free. r->keep: the old VMA stays, with no
+ * entries. If r->old_len is 0, nothing is moved: r->new becomes a second VMA of the same mapping.
+ */
+static int move_vma(struct vma *vma, const struct remap *r) HOLDS(&r->mm->mmap_lock)
+{
+	struct vellum_mm *mm = r->mm;
 	struct uffd_event *ev = NULL;
 	struct vma *copy;
 	int err;
 
 	/* The new VMA, and two more if the old one is split at both ends. */
-	if (!new || mm->nr_vmas + 3 >= max_map_count(mm) || prepare_remap_event(vma, old, new, old_len, &ev))
+	if (!r->new || mm->nr_vmas + 3 >= max_map_count(mm) || prepare_remap_event(vma, r, &ev))
 		return -ENOMEM;
 	/* Allocate what the unmap of the old range needs before any entry is moved. */
-	if (old_len && ((!keep && uffd_unmap_prepare(mm, old, old + old_len)) ||
-			vma_isolate(mm, old, old + old_len))) {
-		cancel_move_events(mm, ev, old, old_len);
+	if (r->old_len && ((!r->keep && uffd_unmap_prepare(r->mm, r->old, r->old + r->old_len)) ||
+			   vma_isolate(r->mm, r->old, r->old + r->old_len))) {
+		cancel_move_events(r, ev);
 		return -ENOMEM;
 	}
-	vma = find_vma(mm, old);
-	copy = vma_alloc(mm, new, new + new_len, vma->flags & ~VM_UFFD, vma->mapping, index_at(vma, old, new));
+	vma = find_vma(mm, r->old);
+	copy = copy_vma(vma, r);
 	if (!copy) {
-		cancel_move_events(mm, ev, old, old_len);
+		cancel_move_events(r, ev);
 		vma_merge(vma);
 		return -ENOMEM;
 	}
-	if (vma->anon_vma) {
-		anon_vma_get(vma->anon_vma);
-		copy->anon_vma = vma->anon_vma;
-	}
-	if (vma->uffd && uffd_has(vma->uffd, VELLUM_UFFD_FEATURE_EVENT_REMAP))
-		vma_set_uffd(copy, vma->uffd, vma->flags & VM_UFFD);
 	vma_insert(copy);
-	struct move mv = { vma, copy, old, new, old_len };
+	struct move mv = { vma, copy, r->old, r->new, r->old_len };
 
 	err = move_all(&mv);
 	if (err) {
-		cancel_move_events(mm, ev, old, old_len);
-		do_munmap(mm, new, new_len);
+		cancel_move_events(r, ev);
+		do_munmap(r->mm, r->new, r->new_len);
 		vma_merge(vma);
 		return err;
 	}
 	if (vma->uffd && !copy->uffd)
 		drop_protection(&mv);
 	if (ev)
-		uffd_event_keep_after(mm, ev, new);
-	if (!keep) {
-		do_munmap(mm, old, old_len);	/* cannot fail: the range ends at VMA borders, so no VMA is split */
-	} else if (old_len) {
+		uffd_event_keep_after(mm, ev, r->new);
+	if (!r->keep) {
+		do_munmap(r->mm, r->old, r->old_len);	/* cannot fail: the range ends at VMA borders, so none is split */
+	} else if (r->old_len) {
 		/* The locked pages have moved. Atomic, because reclaim reads the flags without the mmap lock. */
-		__atomic_store_n(&vma->flags, vma->flags & ~(VM_LOCKED | VM_LOCKONFAULT),
-				 __ATOMIC_RELAXED);
+		__atomic_store_n(&vma->flags, vma->flags & ~(VM_LOCKED | VM_LOCKONFAULT), __ATOMIC_RELAXED);
 		vma_merge(vma);		/* may merge with the copy */
 	}
-	vma_merge(find_vma(mm, new));
-	*addr = new;
+	vma_merge(find_vma(mm, r->new));
 	return 0;
 }
 
@@ -298,122 +317,122 @@ static bool may_lock_growth(const struct vma *vma, uint64_t old_len, uint64_t ne
 	return !(vma->flags & VM_LOCKED) || new_len <= old_len || may_lock(vma->mm, new_len - old_len);
 }
 
-/* 0 if [old, old + old_len), which must lie in one VMA, may become @new_len bytes long; or an error. */
-static int check_resize(const struct vma *vma, gva_t old, uint64_t old_len, uint64_t new_len)
+/* 0 if @old_len bytes at r->old, which must lie in one VMA, may become r->new_len bytes; or an error. */
+static int check_resize(const struct vma *vma, const struct remap *r, uint64_t old_len)
 {
-	if (!vma || vma->start > old || old_len > vma->end - old)
+	if (!vma || vma->start > r->old || old_len > vma->end - r->old)
 		return -EFAULT;
-	if (new_len > old_len && (vma->flags & VM_PFNMAP))
+	if (r->new_len > old_len && (vma->flags & VM_PFNMAP))
 		return -EFAULT;
-	if (vma_page_index(vma, old) + (new_len >> PAGE_SHIFT) < vma->pgoff)
+	if (vma_page_index(vma, r->old) + (r->new_len >> PAGE_SHIFT) < vma->pgoff)
 		return -EINVAL;
-	return may_lock_growth(vma, old_len, new_len) ? 0 : -EAGAIN;
+	return may_lock_growth(vma, old_len, r->new_len) ? 0 : -EAGAIN;
 }
 
-static int grow(struct vellum_mm *mm, gva_t old, uint64_t old_len, uint64_t new_len, uint32_t flags,
-		gva_t *addr)
+static int move_to_gap(struct vma *vma, struct remap *r) HOLDS(&r->mm->mmap_lock)
 {
-	struct vma *vma = find_vma(mm, old);
-	int err = check_resize(vma, old, old_len, new_len);
+	r->new = find_gap(r->mm, r->new_len, MMAP_MIN_ADDR, r->mm->mmap_top);
+	return move_vma(vma, r);
+}
+
+static int grow(struct remap *r) HOLDS(&r->mm->mmap_lock)
+{
+	struct vma *vma = find_vma(r->mm, r->old);
+	int err = check_resize(vma, r, r->old_len);
 
 	if (err)
 		return err;
-	if (can_grow_in_place(vma, old + old_len, new_len - old_len)) {
-		vma_set_range(vma, vma->start, old + new_len);
+	if (can_grow_in_place(vma, r->old + r->old_len, r->new_len - r->old_len)) {
+		vma_set_range(vma, vma->start, r->old + r->new_len);
 		vma_merge(vma);
-		*addr = old;
+		r->new = r->old;
 		return 0;
 	}
-	if (!(flags & VELLUM_MREMAP_MAYMOVE))
-		return -ENOMEM;
-	return move_vma(vma, old, old_len, find_gap(mm, new_len, MMAP_MIN_ADDR, mm->mmap_top), new_len,
-			false, addr);
+	return r->flags & VELLUM_MREMAP_MAYMOVE ? move_to_gap(vma, r) : -ENOMEM;
 }
 
-/* Move to @new, and unmap what is there. The caller has checked that the ranges do not overlap. */
-static int move_fixed(struct vellum_mm *mm, gva_t old, uint64_t old_len, gva_t new, uint64_t new_len,
-		      bool keep, gva_t *addr)
+/* Move to r->new, and unmap what is there. The caller has checked that the ranges do not overlap. */
+static int move_fixed(struct remap *r) HOLDS(&r->mm->mmap_lock)
 {
-	int err = check_resize(find_vma(mm, old), old, min_u64(old_len, new_len), new_len);
+	int err = check_resize(find_vma(r->mm, r->old), r, min_u64(r->old_len, r->new_len));
 
 	if (!err)
-		err = do_munmap(mm, new, new_len);
-	if (!err && old_len && new_len < old_len) {
-		err = do_munmap(mm, old + new_len, old_len - new_len);
-		old_len = new_len;
+		err = do_munmap(r->mm, r->new, r->new_len);
+	if (!err && r->old_len && r->new_len < r->old_len) {
+		err = do_munmap(r->mm, r->old + r->new_len, r->old_len - r->new_len);
+		r->old_len = r->new_len;
 	}
 	if (!err)
-		err = check_resize(find_vma(mm, old), old, old_len, new_len);
-	return err ? err : move_vma(find_vma(mm, old), old, old_len, new, new_len, keep, addr);
+		err = check_resize(find_vma(r->mm, r->old), r, r->old_len);
+	return err ? err : move_vma(find_vma(r->mm, r->old), r);
 }
 
-static int remap_locked(struct vellum_mm *mm, gva_t old, uint64_t old_len, uint64_t new_len,
-			uint32_t flags, gva_t *addr)
+static int resize(struct remap *r) HOLDS(&r->mm->mmap_lock)
 {
+	if (r->new_len > r->old_len)
+		return grow(r);
+	r->new = r->old;
+	if (r->new_len == r->old_len)
+		return 0;
+	return do_munmap(r->mm, r->old + r->new_len, r->old_len - r->new_len);
+}
+
+/* The old VMA stays. */
+static int remap_kept(struct remap *r) HOLDS(&r->mm->mmap_lock)
+{
+	struct vma *vma = find_vma(r->mm, r->old);
 	int err;
 
-	if (new_len > old_len)
-		return grow(mm, old, old_len, new_len, flags, addr);
-	if (new_len < old_len) {
-		err = do_munmap(mm, old + new_len, old_len - new_len);
-		if (err)
-			return err;
-	}
-	*addr = old;
-	return 0;
-}
-
-/* The old VMA stays: MREMAP_DONTUNMAP, or an old length of 0. */
-static int remap_kept(struct vellum_mm *mm, gva_t old, uint64_t old_len, uint64_t new_len,
-		      uint32_t flags, gva_t *addr)
-{
-	struct vma *vma = find_vma(mm, old);
-	int err;
-
-	if ((flags & VELLUM_MREMAP_DONTUNMAP) && (vma->flags & VM_SPECIAL))
+	if ((r->flags & VELLUM_MREMAP_DONTUNMAP) && (vma->flags & VM_SPECIAL))
 		return -EINVAL;
-	if (!old_len && !(vma->flags & VM_MAYSHARE))
+	if (!r->old_len && !(vma->flags & VM_MAYSHARE))
 		return -EINVAL;
-	if (flags & VELLUM_MREMAP_FIXED)
-		return move_fixed(mm, old, old_len, *addr, new_len, true, addr);
-	err = check_resize(vma, old, old_len, new_len);
-	return err ? err : move_vma(vma, old, old_len,
-				    find_gap(mm, new_len, MMAP_MIN_ADDR, mm->mmap_top), new_len, true, addr);
+	if (r->flags & VELLUM_MREMAP_FIXED)
+		return move_fixed(r);
+	err = check_resize(vma, r, r->old_len);
+	return err ? err : move_to_gap(vma, r);
 }
 
-static bool fixed_target_ok(gva_t old, uint64_t old_len, gva_t new, uint64_t new_len)
+static bool fixed_target_ok(const struct remap *r)
 {
-	if ((new & ~PAGE_MASK) || new < MMAP_MIN_ADDR)
+	if ((r->new & ~PAGE_MASK) || r->new < MMAP_MIN_ADDR)
 		return false;
-	if (new >= TASK_SIZE || new_len > TASK_SIZE - new)
+	if (r->new >= TASK_SIZE || r->new_len > TASK_SIZE - r->new)
 		return false;
-	return new + new_len <= old || old + old_len <= new;
+	return r->new + r->new_len <= r->old || r->old + r->old_len <= r->new;
 }
 
-static bool flags_ok(uint64_t old_len, uint64_t new_len, uint32_t flags)
+static bool flags_ok(const struct remap *r)
 {
 	const uint32_t moving = VELLUM_MREMAP_FIXED | VELLUM_MREMAP_DONTUNMAP;
 
-	if (flags & ~(moving | VELLUM_MREMAP_MAYMOVE))
+	if (r->flags & ~(moving | VELLUM_MREMAP_MAYMOVE))
 		return false;
-	if (((flags & moving) || !old_len) && !(flags & VELLUM_MREMAP_MAYMOVE))
+	if (((r->flags & moving) || !r->old_len) && !(r->flags & VELLUM_MREMAP_MAYMOVE))
 		return false;
-	return !(flags & VELLUM_MREMAP_DONTUNMAP) || old_len == new_len;
+	return !(r->flags & VELLUM_MREMAP_DONTUNMAP) || r->old_len == r->new_len;
 }
 
-static int remap(struct vellum_mm *mm, gva_t old, uint64_t from, uint64_t to, uint32_t flags, gva_t *addr)
+static bool request_ok(const struct remap *r)
 {
-	if (!find_vma_intersection(mm, old, old + 1))
+	if ((r->old & ~PAGE_MASK) || !r->new_len || !flags_ok(r))
+		return false;
+	if (r->old >= TASK_SIZE || r->old_len > TASK_SIZE - r->old || r->new_len > TASK_SIZE)
+		return false;
+	return !(r->flags & VELLUM_MREMAP_FIXED) || fixed_target_ok(r);
+}
+
+static int remap(struct remap *r) HOLDS(&r->mm->mmap_lock)
+{
+	if (!find_vma_intersection(r->mm, r->old, r->old + 1))
 		return -EFAULT;
-	if (!from || (flags & VELLUM_MREMAP_DONTUNMAP))
-		return remap_kept(mm, old, from, to, flags, addr);
-	if (flags & VELLUM_MREMAP_FIXED)
-		return move_fixed(mm, old, from, *addr, to, false, addr);
-	return remap_locked(mm, old, from, to, flags, addr);
+	if (r->keep)
+		return remap_kept(r);
+	return r->flags & VELLUM_MREMAP_FIXED ? move_fixed(r) : resize(r);
 }
 
 /* If the VMA is locked, fault in what it has grown by. */
-static void populate_growth(struct vellum_mm *mm, gva_t addr, uint64_t from, uint64_t to)
+static void populate_growth(struct vellum_mm *mm, gva_t addr, uint64_t from, uint64_t to) EXCLUDES(&mm->mmap_lock)
 {
 	struct vellum_vma_info info;
 
@@ -424,19 +443,20 @@ static void populate_growth(struct vellum_mm *mm, gva_t addr, uint64_t from, uin
 EXPORT int vellum_mremap(struct vellum_mm *mm, uint64_t old_addr, uint64_t old_len, uint64_t new_len,
 			 uint32_t flags, uint64_t *new_addr)
 {
-	uint64_t from = page_align_up(old_len), to = page_align_up(new_len);
+	struct remap r = { .mm = mm, .old = old_addr, .old_len = page_align_up(old_len), .flags = flags,
+			   .new_len = page_align_up(new_len), .new = new_addr ? *new_addr : 0 };
+	uint64_t from = r.old_len;
 	int err;
 
-	if ((old_addr & ~PAGE_MASK) || (old_len && !from) || !to || !new_addr || !flags_ok(from, to, flags))
+	r.keep = !r.old_len || (flags & VELLUM_MREMAP_DONTUNMAP);
+	if (!new_addr || (old_len && !r.old_len) || !request_ok(&r))
 		return -EINVAL;
-	if (old_addr >= TASK_SIZE || from > TASK_SIZE - old_addr || to > TASK_SIZE)
-		return -EINVAL;
-	if ((flags & VELLUM_MREMAP_FIXED) && !fixed_target_ok(old_addr, from, *new_addr, to))
-		return -EINVAL;
-	write_lock(&mm->mmap_lock, mm_host(mm));
-	err = remap(mm, old_addr, from, to, flags, new_addr);
-	mmap_write_unlock_and_deliver(mm);
-	if (!err)
-		populate_growth(mm, *new_addr, from, to);
-	return err;
+	write_lock(&r.mm->mmap_lock, mm_host(mm));
+	err = remap(&r);
+	mmap_write_unlock_and_deliver(r.mm);
+	if (err)
+		return err;
+	*new_addr = r.new;
+	populate_growth(mm, r.new, from, r.new_len);
+	return 0;
 }

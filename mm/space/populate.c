@@ -86,41 +86,36 @@ static bool is_protected(const struct vma *vma, gva_t at)
 	return pte_present(pte) && pte_uffd_wp(pte);
 }
 
-/* mmap_lock held for reading. As populate_range(); also FAULT_WAIT. */
-static int populate_page(struct vellum_mm *mm, gva_t at, enum populate_why why, struct uffd_wait *wait)
+/* mmap_lock held for reading. An error of check_vma(), or 0 and the fault's result in *@fault. */
+static int populate_page(struct vellum_mm *mm, gva_t at, enum populate_why why, struct uffd_wait *wait,
+			 enum vm_fault *fault) HOLDS_SHARED(&mm->mmap_lock)
 {
 	struct vma *vma = find_vma(mm, at);
-	int err = check_vma(vma, at, why), result;
+	int err = check_vma(vma, at, why);
 
+	*fault = VM_FAULT_DONE;
 	if (err || is_populated(vma, at, why))
 		return err;
-	result = handle_mm_fault(vma, at, fault_flags(vma, why), wait);
-	switch (result) {
-	case VELLUM_FAULT_OK:
-		return (fault_flags(vma, why) & FAULT_WRITE) && is_protected(vma, at) ? FAULT_WAIT : 0;
-	case VELLUM_FAULT_OOM:
-		return -EAGAIN;
-	case VELLUM_FAULT_HWPOISON:
-		return for_mmap(why) ? -EFAULT : -EHWPOISON;
-	case FAULT_WAIT:
-		return FAULT_WAIT;
-	default:
-		return -EFAULT;
-	}
+	*fault = handle_mm_fault(vma, at, fault_flags(vma, why), wait);
+	if (*fault == VM_FAULT_DONE && (fault_flags(vma, why) & FAULT_WRITE) && is_protected(vma, at))
+		*fault = VM_FAULT_WAIT;
+	return 0;
 }
 
-/* Call without the mmap lock, which may sleep: wait for a userfaultfd or reclaim. 0 to retry, or the error. */
-static int wait_or_reclaim(struct vellum_mm *mm, int err, struct uffd_wait *wait, unsigned *tries)
+/* Call without the mmap lock: may sleep, waiting for a userfaultfd or for reclaim. 0 to retry, or the error. */
+static int wait_or_reclaim(struct vellum_mm *mm, enum vm_fault fault, struct uffd_wait *wait, unsigned *tries)
+	EXCLUDES(&mm->mmap_lock)
 {
-	if (err == FAULT_WAIT)
-		return uffd_wait_over(wait, mm_host(mm)) ? 0 : -EINTR;
-	return reclaim_for_retry(mm->memory, tries) ? 0 : err;
+	if (fault == VM_FAULT_WAIT)
+		return uffd_wait_resolved(wait, mm_host(mm)) ? 0 : -EINTR;
+	return reclaim_for_retry(mm->memory, tries) ? 0 : -EAGAIN;
 }
 
 int populate_range(struct vellum_mm *mm, gva_t start, gva_t end, enum populate_why why)
 {
 	const struct host *host = mm_host(mm);
 	struct uffd_wait wait = { .ctx = NULL };
+	enum vm_fault fault;
 	unsigned tries = 0;
 	gva_t at = start;
 	int err = 0;
@@ -131,12 +126,15 @@ int populate_range(struct vellum_mm *mm, gva_t start, gva_t end, enum populate_w
 			err = -EINTR;
 			break;
 		}
-		err = populate_page(mm, at, why, why == POPULATE_FOR_MPROTECT ? NULL : &wait);
-		if (err == -EAGAIN || err == FAULT_WAIT) {
+		err = populate_page(mm, at, why, why == POPULATE_FOR_MPROTECT ? NULL : &wait, &fault);
+		if (!err && (fault == VM_FAULT_OOM || fault == VM_FAULT_WAIT)) {
 			read_unlock(&mm->mmap_lock, host);
-			err = wait_or_reclaim(mm, err, &wait, &tries);
+			err = wait_or_reclaim(mm, fault, &wait, &tries);
 			read_lock(&mm->mmap_lock, host);
 		} else {
+			if (!err)
+				err = vm_fault_errno(fault, fault == VM_FAULT_HWPOISON && !for_mmap(why) ?
+								    -EHWPOISON : -EFAULT);
 			at += PAGE_SIZE;
 			tries = 0;
 		}

@@ -25,7 +25,7 @@ void vma_lock_rmaps(struct vma *vma);		/* the rmap locks: i_mmap_lock and anon_v
 void vma_unlock_rmaps(struct vma *vma);
 void vma_set_range(struct vma *vma, gva_t start, gva_t end);	/* also moves pgoff along with start */
 struct vma *vma_merge(struct vma *vma);		/* with neighbours that can merge; returns the resulting VMA */
-int vma_isolate(struct vellum_mm *mm, gva_t start, gva_t end);	/* split VMAs at both addresses; 0 or -ENOMEM */
+int vma_isolate(struct vellum_mm *mm, gva_t start, gva_t end) HOLDS(&mm->mmap_lock);	/* split VMAs at both addresses; 0 or -ENOMEM */
 /*
  * Set the flags of the part [start, end) of a VMA, splitting and merging as needed. Only for flags that entries do not
  * depend on. Returns the VMA that contains the part afterwards; NULL: no memory, or too many VMAs.
@@ -49,11 +49,11 @@ bool vma_wants_writenotify(const struct vma *vma, uint64_t prot);
  * 0 or -ENOMEM. mmap_lock held for writing. The caller unlocks it with mmap_write_unlock_and_deliver(), which delivers
  * the userfaultfd events of the unmap.
  */
-int do_munmap(struct vellum_mm *mm, gva_t start, uint64_t len);
+int do_munmap(struct vellum_mm *mm, gva_t start, uint64_t len) HOLDS(&mm->mmap_lock);
 /* True if @pte, at @addr, may get W without a fault (SPEC.md "When W may be granted"). ptl held. */
 bool can_make_writable(struct vma *vma, gva_t addr, pte_t pte);
 bool may_lock(const struct vellum_mm *mm, uint64_t len);	/* RLIMIT_MEMLOCK allows @len more locked bytes */
-int madvise_collapse(struct vellum_mm *mm, gva_t start, gva_t end);	/* takes mmap_lock */
+int madvise_collapse(struct vellum_mm *mm, gva_t start, gva_t end) EXCLUDES(&mm->mmap_lock);	/* takes mmap_lock */
 
 /* --- populate.c: fault pages in before an access. Call without locks; may wait for a userfaultfd --- */
 
@@ -69,7 +69,7 @@ enum populate_why {
  * -EHWPOISON (READ and WRITE): a poisoned page; -EFAULT: the fault failed otherwise; -EAGAIN: no frames; -EINTR: a
  * fatal signal is pending.
  */
-int populate_range(struct vellum_mm *mm, gva_t start, gva_t end, enum populate_why why);
+int populate_range(struct vellum_mm *mm, gva_t start, gva_t end, enum populate_why why) EXCLUDES(&mm->mmap_lock);
 
 static inline bool wants_populate(const struct vellum_mm *mm)
 {

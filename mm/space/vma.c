@@ -50,6 +50,7 @@ struct vma *find_vma(const struct vellum_mm *mm, gva_t addr)
 {
 	struct vma *vma = to_vma(mm->vmas.root), *best = NULL;
 
+	mmap_assert_held(mm);
 	while (vma) {
 		if (vma->end > addr) {
 			best = vma;
@@ -124,7 +125,7 @@ static void set_interval(struct interval *iv, const struct vma *vma)
  * Take the rmap locks. A change of a VMA's range holds them from the first removal from a tree to the last insertion,
  * so a walk by mapping finds the VMA's pages either before or after the change.
  */
-void vma_lock_rmaps(struct vma *vma)
+void vma_lock_rmaps(struct vma *vma) NO_LOCK_ANALYSIS	/* the VMA may have none, one or both */
 {
 	if (vma->mapping)
 		write_lock(&vma->mapping->i_mmap_lock, mm_host(vma->mm));
@@ -132,7 +133,7 @@ void vma_lock_rmaps(struct vma *vma)
 		write_lock(&vma->anon_vma->lock, mm_host(vma->mm));
 }
 
-void vma_unlock_rmaps(struct vma *vma)
+void vma_unlock_rmaps(struct vma *vma) NO_LOCK_ANALYSIS	/* as above */
 {
 	if (vma->anon_vma)
 		write_unlock(&vma->anon_vma->lock, mm_host(vma->mm));
@@ -140,9 +141,17 @@ void vma_unlock_rmaps(struct vma *vma)
 		write_unlock(&vma->mapping->i_mmap_lock, mm_host(vma->mm));
 }
 
-/* rmap locks held. */
+static void assert_rmaps_locked(const struct vma *vma)
+{
+	if (vma->mapping)
+		rwlock_assert_write_held(&vma->mapping->i_mmap_lock);
+	if (vma->anon_vma)
+		rwlock_assert_write_held(&vma->anon_vma->lock);
+}
+
 static void link_rmap(struct vma *vma)
 {
+	assert_rmaps_locked(vma);
 	set_interval(&vma->map_node, vma);
 	set_interval(&vma->anon_node, vma);
 	if (vma->mapping)
@@ -153,6 +162,7 @@ static void link_rmap(struct vma *vma)
 
 static void unlink_rmap(struct vma *vma)
 {
+	assert_rmaps_locked(vma);
 	if (vma->mapping)
 		tree_erase(&vma->mapping->i_mmap, &vma->map_node.node);
 	if (vma->anon_vma)
@@ -164,6 +174,7 @@ static void tree_add(struct vma *vma)
 {
 	struct tree_node **link = &vma->mm->vmas.root, *parent = NULL;
 
+	mmap_assert_write_held(vma->mm);
 	vma->mm->vmas.augment = vma_augment;
 	while (*link) {
 		parent = *link;
@@ -187,6 +198,7 @@ static void tree_remove(struct vma *vma)
 {
 	struct vma *next = vma_next(vma);
 
+	mmap_assert_write_held(vma->mm);
 	tree_erase(&vma->mm->vmas, &vma->node);
 	vma->mm->nr_vmas--;
 	update_gap(next);
@@ -200,9 +212,9 @@ void vma_remove(struct vma *vma)
 	tree_remove(vma);
 }
 
-/* rmap locks held. */
 static void set_range(struct vma *vma, gva_t start, gva_t end)
 {
+	mmap_assert_write_held(vma->mm);
 	unlink_rmap(vma);
 	vma->pgoff += ((int64_t)(start - vma->start)) >> PAGE_SHIFT;
 	vma->start = start;
@@ -330,6 +342,7 @@ struct vma *vma_change_flags(struct vma *vma, gva_t start, gva_t end, uint64_t f
 {
 	struct vellum_mm *mm = vma->mm;
 
+	mmap_assert_write_held(mm);
 	if (vma->flags == flags)
 		return vma;
 	if (vma->start < start || vma->end > end) {

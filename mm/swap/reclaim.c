@@ -24,15 +24,15 @@ static bool is_mapped(const struct folio *folio)
 	return __atomic_load_n(&folio->count, __ATOMIC_ACQUIRE) >= FOLIO_MAP;
 }
 
-/* The folio is locked, and the caller has a reference. */
-static bool drop_folio(struct vellum_mapping *mapping, struct folio *folio, enum effort effort)
+/* The caller has a reference. */
+static bool drop_folio(struct vellum_mapping *mapping, struct folio *folio, enum effort effort) HOLDS(&folio->lock)
 {
 	int err;
 
 	if (folio->mapping != mapping || !(folio_flags(folio) & PG_UPTODATE) || folio_maybe_pinned(folio))
 		return false;
 	if (is_mapped(folio)) {
-		if (effort == RECLAIM_UNMAPPED || is_mapped_with(mapping, folio->index, folio->index, VM_LOCKED))
+		if (effort == RECLAIM_UNMAPPED || mapping_has_vma_flags(mapping, folio->index, folio->index, VM_LOCKED))
 			return false;
 		/* No fault maps it again while it is locked. The entries' dirt is propagated to PG_DIRTY. */
 		vellum_unmap_mapping_range(mapping, folio->index, 1);
@@ -71,7 +71,7 @@ static uint64_t shrink_caches(struct vellum_memory *m, uint64_t nr, enum effort 
 	struct vellum_mapping *mapping = NULL;
 	uint64_t freed = 0;
 
-	while ((mapping = mapping_after(m, mapping)))
+	while ((mapping = next_mapping_get(m, mapping)))
 		if (freed < nr && (mapping->flags & VELLUM_MAPPING_WRITEBACK) && mapping->ops && mapping->ops->fault)
 			freed += shrink_mapping(mapping, nr - freed, effort);
 	return freed;
@@ -163,15 +163,15 @@ static int unmap_entry(struct folio *folio, struct vma *vma, gva_t addr, void *a
 		mm_add_rss(vma->mm, -1);
 	mutex_unlock(ptl, &m->host);
 	if (done)
-		folio_drop(m, folio, FOLIO_ONE_MAPPING);	/* not the last: the caller has one */
+		folio_put_count(m, folio, FOLIO_ONE_MAPPING);	/* not the last: the caller has one */
 	return !done;
 }
 
 /*
- * The folio is locked, and its slot holds its bytes. Return: the only references were the cache's and the caller's;
- * the cache's is dropped.
+ * The folio's slot holds its bytes. Return: the only references were the cache's and the caller's; the cache's is
+ * dropped.
  */
-static bool drop_from_cache(struct vellum_memory *m, struct folio *folio)
+static bool drop_from_cache(struct vellum_memory *m, struct folio *folio) HOLDS(&folio->lock)
 {
 	if (__atomic_load_n(&folio->count, __ATOMIC_ACQUIRE) != 2 * FOLIO_REF)
 		return false;
@@ -179,7 +179,7 @@ static bool drop_from_cache(struct vellum_memory *m, struct folio *folio)
 	return true;
 }
 
-static bool write_out(struct vellum_memory *m, struct folio *folio, slot_t slot)
+static bool write_out(struct vellum_memory *m, struct folio *folio, slot_t slot) HOLDS(&folio->lock)
 {
 	if (!(folio_flags(folio) & PG_DIRTY))
 		return true;
@@ -190,8 +190,8 @@ static bool write_out(struct vellum_memory *m, struct folio *folio, slot_t slot)
 	return false;
 }
 
-/* An anonymous page, mapped or not; locked, referenced. */
-static bool swap_out(struct vellum_memory *m, struct folio *folio)
+/* An anonymous page, mapped or not. The caller has a reference. */
+static bool swap_out(struct vellum_memory *m, struct folio *folio) HOLDS(&folio->lock)
 {
 	struct unmapping un = { .m = m, .slot = folio_slot(m, folio) };
 	bool fresh = !un.slot;
@@ -227,7 +227,7 @@ static bool drop_lazyfree(struct vellum_memory *m, struct folio *folio)
 	return __atomic_load_n(&folio->count, __ATOMIC_ACQUIRE) == FOLIO_REF;
 }
 
-static bool reclaim_anon(struct vellum_memory *m, struct folio *folio, bool force)
+static bool reclaim_anon(struct vellum_memory *m, struct folio *folio, bool force) HOLDS(&folio->lock)
 {
 	if (!is_mapped(folio))
 		return (folio_flags(folio) & PG_SWAPCACHE) && write_out(m, folio, folio_slot(m, folio)) &&
@@ -242,7 +242,7 @@ static bool reclaim_anon(struct vellum_memory *m, struct folio *folio, bool forc
 }
 
 /* A page of a shared-memory mapping. */
-static bool reclaim_shmem(struct vellum_memory *m, struct folio *folio, bool force)
+static bool reclaim_shmem(struct vellum_memory *m, struct folio *folio, bool force) HOLDS(&folio->lock)
 {
 	struct vellum_mapping *mapping = folio->mapping;
 

@@ -42,7 +42,7 @@ static uint64_t number_of(slot_t slot)
 }
 
 /* st->lock held; the slot is in use. */
-static uint32_t *word_of(const struct swap_state *st, slot_t slot)
+static uint32_t *word_of(const struct swap_state *st, slot_t slot) HOLDS(&st->lock)
 {
 	return &area_of(st, slot)->chunks[number_of(slot) / CHUNK_SLOTS][number_of(slot) % CHUNK_SLOTS];
 }
@@ -51,7 +51,7 @@ static uint32_t *word_of(const struct swap_state *st, slot_t slot)
  * The word of a slot that an entry named when it was read without a lock. NULL: the slot is free by now, ops->free()
  * runs, or its area was removed or replaced. st->lock held.
  */
-static uint32_t *live_word(const struct swap_state *st, slot_t slot)
+static uint32_t *live_word(const struct swap_state *st, slot_t slot) HOLDS(&st->lock)
 {
 	const struct swap_area *area = area_of(st, slot);
 	uint64_t nr = number_of(slot);
@@ -124,7 +124,7 @@ slot_t slot_alloc(struct vellum_memory *m)
  * The word of a slot that an entry names; the entry's lock is held. So the slot is in use, unless the entry is forged.
  * Not for the owner of a slot that no entry names yet. st->lock held.
  */
-static uint32_t *named_word(const struct vellum_memory *m, const struct swap_state *st, slot_t slot)
+static uint32_t *named_word(const struct vellum_memory *m, const struct swap_state *st, slot_t slot) HOLDS(&st->lock)
 {
 	uint32_t *word;
 
@@ -181,8 +181,8 @@ uint32_t slot_count(struct vellum_memory *m, slot_t slot)
 	return count;
 }
 
-/* st->lock is held, and dropped here. The slot has count 0 and no page. */
-static void free_slot(struct vellum_memory *m, struct swap_state *st, slot_t slot)
+/* st->lock held. The slot has count 0 and no page. */
+static void free_slot_and_unlock(struct vellum_memory *m, struct swap_state *st, slot_t slot) RELEASES(&st->lock)
 {
 	struct swap_area *area = area_of(st, slot);
 
@@ -206,7 +206,7 @@ void slot_put(struct vellum_memory *m, slot_t slot)
 	mutex_lock(&st->lock, &m->host);
 	now = --*named_word(m, st, slot);
 	if (!now) {
-		free_slot(m, st, slot);
+		free_slot_and_unlock(m, st, slot);
 		return;
 	}
 	if (now == SLOT_CACHED) {
@@ -253,6 +253,7 @@ int swap_cache_add(struct vellum_memory *m, struct folio *folio, slot_t slot)
 	uint32_t *word;
 	int err = 0;
 
+	mutex_assert_held(&folio->lock);
 	mutex_lock(&st->lock, &m->host);
 	word = live_word(st, slot);
 	if (!word)
@@ -288,6 +289,7 @@ struct folio *swap_cache_get(struct vellum_memory *m, slot_t slot)
 
 /* st->lock held. */
 static slot_t slot_of(const struct vellum_memory *m, const struct swap_state *st, const struct folio *folio)
+	HOLDS(&st->lock)
 {
 	return (uintptr_t)radix_get(&st->slots, (uint64_t)(folio - m->folios)) >> 1;
 }
@@ -305,8 +307,8 @@ slot_t folio_slot(struct vellum_memory *m, const struct folio *folio)
 	return slot;
 }
 
-/* The folio is locked. st->lock is held, and dropped here. */
-static void remove_locked(struct vellum_memory *m, struct swap_state *st, struct folio *folio, slot_t slot)
+static void cache_remove_and_unlock(struct vellum_memory *m, struct swap_state *st, struct folio *folio, slot_t slot)
+	HOLDS(&folio->lock) RELEASES(&st->lock)
 {
 	radix_delete(&st->cache, slot, &m->host);
 	radix_delete(&st->slots, (uint64_t)(folio - m->folios), &m->host);
@@ -316,7 +318,7 @@ static void remove_locked(struct vellum_memory *m, struct swap_state *st, struct
 		mutex_unlock(&st->lock, &m->host);
 	} else {
 		folio_set(folio, PG_DIRTY);	/* no slot has its bytes any more */
-		free_slot(m, st, slot);
+		free_slot_and_unlock(m, st, slot);
 	}
 	folio_put(m, folio);
 }
@@ -329,13 +331,12 @@ void swap_cache_remove(struct vellum_memory *m, struct folio *folio)
 	mutex_lock(&st->lock, &m->host);
 	slot = slot_of(m, st, folio);
 	if (slot)
-		remove_locked(m, st, folio, slot);
+		cache_remove_and_unlock(m, st, folio, slot);
 	else
 		mutex_unlock(&st->lock, &m->host);
 }
 
-/* The folio is locked. */
-static void drop_if_unnamed(struct vellum_memory *m, struct folio *folio)
+static void drop_if_unnamed(struct vellum_memory *m, struct folio *folio) HOLDS(&folio->lock)
 {
 	struct swap_state *st = state_of(m);
 	slot_t slot;
@@ -343,7 +344,7 @@ static void drop_if_unnamed(struct vellum_memory *m, struct folio *folio)
 	mutex_lock(&st->lock, &m->host);
 	slot = slot_of(m, st, folio);
 	if (slot && !(*word_of(st, slot) & SLOT_COUNT))
-		remove_locked(m, st, folio, slot);
+		cache_remove_and_unlock(m, st, folio, slot);
 	else
 		mutex_unlock(&st->lock, &m->host);
 }
@@ -487,7 +488,7 @@ int swap_close(struct vellum_memory *m, unsigned type)
 	return err;
 }
 
-bool swap_forget(struct vellum_memory *m, unsigned type)
+bool swap_try_remove(struct vellum_memory *m, unsigned type)
 {
 	struct swap_state *st = state_of(m);
 	struct swap_area *area;

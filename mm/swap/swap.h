@@ -47,28 +47,29 @@ int slot_read(struct vellum_memory *m, slot_t slot, struct folio *folio);
 void swap_destroy(struct vellum_memory *m);
 int swap_close(struct vellum_memory *m, unsigned type);		/* no new slots from here on. 0 or -EINVAL */
 /* Remove the area if no slot is in use; else open it again. Return: it was removed. */
-bool swap_forget(struct vellum_memory *m, unsigned type);
+bool swap_try_remove(struct vellum_memory *m, unsigned type);
 
 /* For validate.c. Return: NULL, or a description of what is wrong. */
 const char *swap_check(struct vellum_memory *m, const struct radix *named);
 
 /* The swap cache. */
-int swap_cache_add(struct vellum_memory *m, struct folio *folio, slot_t slot);	/* locked; 0, -ENOMEM, -EEXIST */
+/* The folio is locked. 0, -ENOMEM, or -EEXIST; -ENOENT: the slot is free. */
+int swap_cache_add(struct vellum_memory *m, struct folio *folio, slot_t slot) HOLDS(&folio->lock);
 struct folio *swap_cache_get(struct vellum_memory *m, slot_t slot);	/* referenced, or NULL */
 slot_t folio_slot(struct vellum_memory *m, const struct folio *folio);	/* 0: not in the cache */
 /* Remove from the cache; the folio is locked. The slot stays allocated if entries name it. */
-void swap_cache_remove(struct vellum_memory *m, struct folio *folio);
+void swap_cache_remove(struct vellum_memory *m, struct folio *folio) HOLDS(&folio->lock);
 /* Remove from the cache if no entry names the slot and the folio is not locked. */
 void swap_cache_trydrop(struct vellum_memory *m, struct folio *folio);
 /* Unlock an anonymous page. If entries no longer name its slot, free the slot first. May sleep. */
-void anon_folio_unlock_and_trim(struct vellum_memory *m, struct folio *folio);
+void anon_folio_unlock_and_trim(struct vellum_memory *m, struct folio *folio) RELEASES(&folio->lock);
 
 /* mm/fault/swap_in.c */
 /*
- * Read the page of a slot, or find it in the swap cache: locked and referenced. May sleep. Return: 0; FAULT_AGAIN (the
- * slot is free or reused by now); or a fault's result.
+ * Read the page of a slot, or find it in the swap cache: locked and referenced. May sleep. Return: 0; -EAGAIN: the slot
+ * is free or reused by now; -ENOMEM; -EIO.
  */
-int swap_in(struct vellum_memory *m, slot_t slot, struct folio **out);
+int swap_in(struct vellum_memory *m, slot_t slot, struct folio **out) TRY_ACQUIRES(false, &(*out)->lock);
 
 /* reclaim.c */
 #define RECLAIM_BATCH	32	/* frames that a failed allocation asks for */
@@ -84,11 +85,12 @@ bool reclaim_for_retry(struct vellum_memory *m, unsigned *tries);
 bool reclaim_folio(struct vellum_memory *m, struct folio *folio, bool force);
 
 /* Write a page of a file's cache, if it is dirty, and drop it. It is locked and referenced. Return: it was dropped. */
-bool reclaim_cached(struct vellum_mapping *mapping, struct folio *folio);
+bool reclaim_cached(struct vellum_mapping *mapping, struct folio *folio) HOLDS(&folio->lock);
 
 /* mm/object/shmem.c: pages of shared-memory mappings */
-bool shmem_swap_out(struct vellum_mapping *mapping, struct folio *folio);	/* locked, referenced */
-slot_t shmem_slot(struct vellum_mapping *mapping, pgoff_t index);	/* 0: not swapped out; pages_lock held */
+/* Swap out a page of a shared-memory mapping; it is locked and referenced. True: it is out of the cache. */
+bool shmem_swap_out(struct vellum_mapping *mapping, struct folio *folio) HOLDS(&folio->lock);
+slot_t shmem_slot(struct vellum_mapping *mapping, pgoff_t index) HOLDS(&mapping->pages_lock);	/* 0: not swapped out */
 /* @folio: new, locked. 0: its page is not swapped out; 1: read; or -EIO */
 int shmem_swap_in(struct vellum_mapping *mapping, struct folio *folio);
 void shmem_drop_swapped(struct vellum_mapping *mapping, pgoff_t first, pgoff_t last);

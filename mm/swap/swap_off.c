@@ -27,7 +27,7 @@ static int find_entry(pte_t *ptep, gva_t addr, struct mm_walk *walk)
 
 static const struct mm_walk_ops find_walk_ops = { .pte = find_entry };
 
-/* The page cannot be read: make every access a VELLUM_FAULT_HWPOISON. mmap_lock held. */
+/* The page cannot be read: make every access a VM_FAULT_HWPOISON. mmap_lock held. */
 static void poison_entry(struct vma *vma, gva_t addr, unsigned type)
 {
 	struct mutex *ptl;
@@ -44,20 +44,20 @@ static void poison_entry(struct vma *vma, gva_t addr, unsigned type)
 }
 
 /* Swap in the next entry of the area at *@at or above. 1: there is none; 0; -ENOMEM. mmap_lock held. */
-static int bring_next(struct vellum_mm *mm, unsigned type, gva_t *at)
+static int bring_next(struct vellum_mm *mm, unsigned type, gva_t *at) HOLDS_SHARED(&mm->mmap_lock)
 {
 	struct find_walk fw = { .type = type };
 	struct vma *vma;
-	int result;
+	enum vm_fault result;
 
 	if (walk_page_range(mm, *at, TASK_SIZE, &find_walk_ops, &fw) != WALK_STOP)
 		return 1;
 	*at = fw.found;
 	vma = find_vma(mm, fw.found);
 	result = handle_mm_fault(vma, fw.found, 0, NULL);
-	if (result == VELLUM_FAULT_OOM)
+	if (result == VM_FAULT_OOM)
 		return -ENOMEM;
-	if (result == VELLUM_FAULT_SIGBUS)
+	if (result == VM_FAULT_SIGBUS)
 		poison_entry(vma, fw.found, type);
 	return 0;
 }
@@ -104,7 +104,7 @@ static int empty_mapping(struct vellum_mapping *mapping, unsigned type)
 }
 
 /* The next address space of the memory after @prev, referenced; @prev's reference is dropped. */
-static struct vellum_mm *mm_after(struct vellum_memory *m, struct vellum_mm *prev)
+static struct vellum_mm *next_mm_get(struct vellum_memory *m, struct vellum_mm *prev)
 {
 	struct vellum_mm *mm;
 
@@ -125,13 +125,13 @@ EXPORT int vellum_swap_remove(struct vellum_memory *memory, unsigned area)
 
 	if (err)
 		return err;
-	while ((mapping = mapping_after(memory, mapping)))
+	while ((mapping = next_mapping_get(memory, mapping)))
 		if (!err)
 			err = empty_mapping(mapping, area);
-	while ((mm = mm_after(memory, mm)))
+	while ((mm = next_mm_get(memory, mm)))
 		if (!err)
 			err = empty_mm(mm, area);
-	if (!swap_forget(memory, area))
+	if (!swap_try_remove(memory, area))
 		return err ? err : -EIO;
 	return 0;
 }

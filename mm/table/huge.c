@@ -176,6 +176,7 @@ void huge_removed(struct vellum_memory *m, uint64_t *entry, unsigned shift)
 {
 	struct deposit dep = deposit_take(m, table_folio(m, entry), shift);
 
+	ptl_assert_held(m, entry);
 	free_deposits(m, dep.below);
 	free_deposits(m, dep.table);
 }
@@ -246,9 +247,9 @@ bool huge_free_table(struct vma *vma, gva_t addr)
 		entry_exchange(pmd, 0);
 	mutex_unlock(&table->ptl, &m->host);
 	if (empty) {
-		tlb_begin(&tlb, mm);
+		tlb_gather_begin(&tlb, mm);
 		tlb_free_table(&tlb, table);
-		tlb_finish(&tlb);
+		tlb_gather_finish(&tlb);
 	}
 	vma_unlock_rmaps(vma);
 	return empty;
@@ -277,6 +278,7 @@ void huge_split_locked(struct vellum_mm *mm, uint64_t *entry, gva_t addr, unsign
 	gva_t start = leaf_start(addr, shift);
 	uint64_t val = entry_exchange(entry, X86_PSE);	/* an invalid leaf: INV-HUGE-2 */
 
+	ptl_assert_held(m, entry);
 	batch_add(&batch, start, start + (1ull << shift), VELLUM_FLUSH_UNMAP);
 	flush_batch(mm, &batch);
 	if (shift == PMD_SHIFT) {

@@ -68,14 +68,21 @@ static inline struct folio *table_folio(const struct vellum_memory *m, const uin
 	return &m->folios[((uintptr_t)entry - (uintptr_t)m->ram) >> PAGE_SHIFT];
 }
 
+/* The page-table lock of the table that contains the entry is held. */
+static inline void ptl_assert_held(const struct vellum_memory *m, const void *entry)
+{
+	(void)m, (void)entry;
+	assert_locked(mutex_is_locked(&table_folio(m, entry)->ptl));
+}
+
 /* The small entry that maps the page at @addr as the leaf @val does. */
 pte_t leaf_pte(uint64_t val, unsigned shift, gva_t addr);
 
 /* Find the huge leaf that maps @addr. @leaf may be NULL. Takes no lock, so the leaf may change meanwhile. */
 bool huge_lookup(struct vellum_mm *mm, gva_t addr, struct leaf *leaf);
 /* The same, and lock it. *@val: the leaf's value, read with the lock held. False: no huge leaf maps @addr. */
-bool huge_lock(struct vellum_mm *mm, gva_t addr, struct leaf *leaf, uint64_t *val);
-static inline void huge_unlock(struct vellum_mm *mm, const struct leaf *leaf)
+bool huge_lock(struct vellum_mm *mm, gva_t addr, struct leaf *leaf, uint64_t *val) TRY_ACQUIRES(true, leaf->lock);
+static inline void huge_unlock(struct vellum_mm *mm, const struct leaf *leaf) RELEASES(leaf->lock)
 {
 	mutex_unlock(leaf->lock, mm_host(mm));
 }

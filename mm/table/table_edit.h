@@ -53,13 +53,13 @@ static inline pte_t edit_entry(const struct table_edit *ed, pte_t *ptep, pte_t (
 }
 
 /* For edit_entry(): remove W and D. */
-static inline pte_t protected_and_clean(pte_t pte)
+static inline pte_t pte_wrprotect_mkclean(pte_t pte)
 {
 	return pte_mkclean(pte_wrprotect(pte));
 }
 
 /* Record changed entries for the flush: bit n of @mask stands for entry @i + n. */
-static inline void edit_note(struct table_edit *ed, unsigned i, uint64_t mask)
+static inline void edit_add_to_flush(struct table_edit *ed, unsigned i, uint64_t mask)
 {
 	if (!mask)
 		return;
@@ -126,7 +126,7 @@ static inline uint64_t edit_entries(struct table_edit *ed, unsigned i, unsigned 
 		edit_entry(ed, ptep, change);
 		changed |= 1ull << j;
 	}
-	edit_note(ed, i, changed);
+	edit_add_to_flush(ed, i, changed);
 	return changed;
 }
 

@@ -10,7 +10,7 @@
 #include "mm/mm.h"
 #include "mm/table/tlb.h"
 
-void tlb_begin(struct tlb_gather *tlb, struct vellum_mm *mm)
+void tlb_gather_begin(struct tlb_gather *tlb, struct vellum_mm *mm)
 {
 	tlb->mm = mm;
 	tlb->batch.kinds = 0;
@@ -95,7 +95,7 @@ static void release_pages(struct tlb_gather *tlb)
 	struct vellum_memory *m = tlb->mm->memory;
 
 	for (unsigned i = 0; i < tlb->nr_pages; i++)
-		folio_drop(m, tlb->pages[i], FOLIO_ONE_MAPPING);
+		folio_put_count(m, tlb->pages[i], FOLIO_ONE_MAPPING);
 	for (unsigned i = 0; i < tlb->nr_tables; i++)
 		folio_put(m, tlb->tables[i]);
 	tlb->nr_pages = tlb->nr_tables = 0;
@@ -140,7 +140,7 @@ static void pending_done(struct vellum_mm *mm)
 	__atomic_fetch_sub(&mm->tlb_flush_pending, 1, __ATOMIC_SEQ_CST);
 }
 
-void tlb_finish(struct tlb_gather *tlb)
+void tlb_gather_finish(struct tlb_gather *tlb)
 {
 	/* Entries that this thread skipped may have been changed by another thread that has not flushed them yet. */
 	if (tlb_nested(tlb->mm))

@@ -23,15 +23,15 @@ struct tlb_gather {
 	struct folio *tables[GATHER_PAGES];
 };
 
-/* tlb_begin() opens a flush window, tlb_finish() flushes and closes it. */
-void tlb_begin(struct tlb_gather *tlb, struct vellum_mm *mm);
+/* tlb_gather_begin() opens a flush window, tlb_gather_finish() flushes and closes it. */
+void tlb_gather_begin(struct tlb_gather *tlb, struct vellum_mm *mm);
 /* Add a changed range to the next flush. @kind: VELLUM_FLUSH_*. @pfn: the frame that the entry mapped. */
 void tlb_change(struct tlb_gather *tlb, gva_t addr, uint64_t size, uint32_t kind, pfn_t pfn);
 /* These two flush if the gather is full. */
 void tlb_free_page(struct tlb_gather *tlb, struct folio *folio);
 void tlb_free_table(struct tlb_gather *tlb, struct folio *folio);
 void tlb_flush(struct tlb_gather *tlb);		/* flush now; the window stays open */
-void tlb_finish(struct tlb_gather *tlb);
+void tlb_gather_finish(struct tlb_gather *tlb);
 
 /* --- flushes --- */
 

@@ -19,7 +19,7 @@
 enum zap_why {
 	ZAP_UNMAP,	/* the VMA is removed too: remove all entries, markers included */
 	ZAP_DROP,	/* the VMA stays: remove entries and private copies; see marker_stays() */
-	ZAP_OBJECT,	/* the VMA stays: remove only entries that map the mapping's own pages; private copies stay */
+	ZAP_MAPPING,	/* the VMA stays: remove only entries that map the mapping's own pages; private copies stay */
 };
 
 /* Propagate dirt to the page and the driver. Return: flush before ptl is dropped (INV-ZAP-1). */
@@ -54,6 +54,7 @@ static bool zap_pte(struct tlb_gather *tlb, struct vma *vma, gva_t addr, pte_t *
 	struct folio *page = pte_special(old) ? NULL : pte_folio(m, old);
 	bool dirty = propagate_removed(vma, addr, old, page, why);
 
+	ptl_assert_held(m, ptep);
 	if (why != ZAP_UNMAP)
 		keep_wp_as_marker(vma, ptep, old);
 	tlb_change(tlb, addr, PAGE_SIZE, VELLUM_FLUSH_UNMAP, pte_pfn(old));
@@ -78,13 +79,14 @@ static bool marker_stays(const struct vma *vma, pte_t pte, enum zap_why why)
 	if (bits & MARKER_GUARD)
 		return true;
 	if (bits & MARKER_POISON)
-		return why == ZAP_OBJECT;
+		return why == ZAP_MAPPING;
 	return !vma_is_anonymous(vma);
 }
 
 /* Remove an entry that is neither none nor present; ptl held. */
 static void zap_swp(struct vma *vma, gva_t addr, pte_t *ptep, pte_t pte, enum zap_why why)
 {
+	ptl_assert_held(vma->mm->memory, ptep);
 	if (unlikely(vma->mm->memory->exposed))
 		check_swp_entry(vma->mm->memory, pte);
 	if (pte_is_marker(pte)) {
@@ -93,7 +95,7 @@ static void zap_swp(struct vma *vma, gva_t addr, pte_t *ptep, pte_t pte, enum za
 		return;
 	}
 	/* All other such entries name private pages, except migration entries of a mapping's pages. */
-	if (why == ZAP_OBJECT && !(pte_is_migration(pte) && !migration_is_anon(vma->mm->memory, pte)))
+	if (why == ZAP_MAPPING && !(pte_is_migration(pte) && !migration_is_anon(vma->mm->memory, pte)))
 		return;
 	ptep_set(ptep, pte_make(0));
 	track_change(vma, addr);
@@ -113,7 +115,7 @@ static int zap_table(pte_t *ptep, gva_t start, gva_t end, struct mm_walk *walk, 
 		if (unlikely(!pte_present(pte))) {
 			if (!pte_none(pte))
 				zap_swp(walk->vma, addr, ptep, pte, why);
-		} else if (!(why == ZAP_OBJECT && is_private_copy(tlb->mm->memory, pte))) {
+		} else if (!(why == ZAP_MAPPING && is_private_copy(tlb->mm->memory, pte))) {
 			dirty |= zap_pte(tlb, walk->vma, addr, ptep, why);
 		}
 	}
@@ -134,7 +136,7 @@ static int zap_dropped(pte_t *first, gva_t start, gva_t end, struct mm_walk *wal
 
 static int zap_objects_pages(pte_t *first, gva_t start, gva_t end, struct mm_walk *walk)
 {
-	return zap_table(first, start, end, walk, ZAP_OBJECT);
+	return zap_table(first, start, end, walk, ZAP_MAPPING);
 }
 
 /* --- huge leaves: removed as a whole if the range covers them, else split --- */
@@ -164,7 +166,7 @@ static int zap_leaf(uint64_t *entry, gva_t start, gva_t end, unsigned shift, str
 	struct vellum_memory *m = tlb->mm->memory;
 	uint64_t val = entry_load(entry), nr = 1ull << (shift - PAGE_SHIFT);
 
-	if (why == ZAP_OBJECT && !leaf_is_raw(val) && (folio_flags(huge_folio(m, val, shift)) & PG_ANON))
+	if (why == ZAP_MAPPING && !leaf_is_raw(val) && (folio_flags(huge_folio(m, val, shift)) & PG_ANON))
 		return 0;
 	if (end - start != 1ull << shift)
 		return WALK_SPLIT;
@@ -190,7 +192,7 @@ static int drop_leaf(uint64_t *entry, gva_t start, gva_t end, unsigned shift, st
 
 static int take_objects_leaf(uint64_t *entry, gva_t start, gva_t end, unsigned shift, struct mm_walk *walk)
 {
-	return zap_leaf(entry, start, end, shift, walk, ZAP_OBJECT);
+	return zap_leaf(entry, start, end, shift, walk, ZAP_MAPPING);
 }
 
 /* A driver may reuse a raw frame as soon as it is unmapped, so the flush must not wait for the gather. */

@@ -131,8 +131,8 @@ static int protect_table(pte_t *ptep, gva_t start, gva_t end, struct mm_walk *wa
 		if (!pte_present(pte) || (!pte_write(pte) && !pte_dirty(pte)))
 			continue;
 		edit_begin(&ed);
-		pte = edit_entry(&ed, &ptep[i], protected_and_clean);
-		edit_note(&ed, i, 1);
+		pte = edit_entry(&ed, &ptep[i], pte_wrprotect_mkclean);
+		edit_add_to_flush(&ed, i, 1);
 		if (!pte_dirty(pte))
 			continue;
 		propagate_dirty(walk->vma, addr, &ptep[i], 1, c->t);
@@ -170,8 +170,8 @@ static int release_table(pte_t *ptep, gva_t start, gva_t end, struct mm_walk *wa
 	return 0;
 }
 
-static const struct mm_walk_ops protect_ops = { .test_vma = part_of_object, .pte_table = protect_table };
-static const struct mm_walk_ops release_ops = { .test_vma = part_of_object, .pte_table = release_table };
+static const struct mm_walk_ops protect_ops = { .test_vma = test_shared_vma, .pte_table = protect_table };
+static const struct mm_walk_ops release_ops = { .test_vma = test_shared_vma, .pte_table = release_table };
 
 /* For on_switch. If there is no memory, the switch is not reported. */
 static void note_switch(struct collection *c, uint64_t nr, const char *way)
@@ -279,7 +279,7 @@ void auto_decide(struct collection *c)
 	}
 }
 
-void auto_tell(struct collection *c)
+void auto_report_switches(struct collection *c)
 {
 	struct vellum_tracker *t = c->t;
 	const char *way;

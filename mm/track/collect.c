@@ -29,7 +29,7 @@ void for_each_part(struct collection *c, uint64_t first, uint64_t last,
 }
 
 /* A mapping's content changes only through its shared VMAs. */
-int part_of_object(struct vma *vma, struct mm_walk *walk)
+int test_shared_vma(struct vma *vma, struct mm_walk *walk)
 {
 	const struct collection *c = walk->private;
 
@@ -67,8 +67,8 @@ static int close_part(struct mm_walk *walk)
 	return WALK_SKIP;
 }
 
-static const struct mm_walk_ops open_ops = { .test_vma = part_of_object, .pre_vma = open_part };
-static const struct mm_walk_ops close_ops = { .test_vma = part_of_object, .pre_vma = close_part };
+static const struct mm_walk_ops open_ops = { .test_vma = test_shared_vma, .pre_vma = open_part };
+static const struct mm_walk_ops close_ops = { .test_vma = test_shared_vma, .pre_vma = close_part };
 
 static void open_window(struct collection *c)
 {
@@ -99,6 +99,7 @@ static int harvest_table(pte_t *ptep, gva_t start, gva_t end, struct mm_walk *wa
 	uint64_t page = watched_page(c->t, walk->vma, start);
 	unsigned nr = (unsigned)((end - start) >> PAGE_SHIFT);
 
+	ptl_assert_held(walk->vma->mm->memory, ptep);
 	for (unsigned i = 0; i < nr; i += 64) {
 		uint64_t mask = edit_entries(&ed, i, nr - i < 64 ? nr - i : 64,
 					     X86_DIRTY | X86_SAVED_DIRTY, pte_mkclean);
@@ -118,7 +119,7 @@ static int split_leaf(uint64_t *entry, gva_t start, gva_t end, unsigned shift, s
 }
 
 static const struct mm_walk_ops harvest_ops = {
-	.test_vma = part_of_object,
+	.test_vma = test_shared_vma,
 	.huge_leaf = split_leaf,
 	.pte_table = harvest_table,
 };
@@ -141,7 +142,7 @@ static void rearm_entries(struct collection *c, struct table_edit *ed, uint64_t 
 		edit_entry(ed, &ed->table[i + j], pte_wrprotect);
 		changed |= 1ull << j;
 	}
-	edit_note(ed, i, changed);
+	edit_add_to_flush(ed, i, changed);
 }
 
 /* ptl held. */
@@ -151,6 +152,7 @@ static int rearm_table(pte_t *ptep, gva_t start, gva_t end, struct mm_walk *walk
 	struct table_edit ed = edit_table(walk->vma->mm, &c->batch, ptep, start);
 	unsigned nr = (unsigned)((end - start) >> PAGE_SHIFT);
 
+	ptl_assert_held(walk->vma->mm->memory, ptep);
 	for (unsigned i = 0; i < nr; i += 64)
 		rearm_entries(c, &ed, watched_page(c->t, walk->vma, start), i, nr - i < 64 ? nr - i : 64);
 	edit_done(&ed);
@@ -158,7 +160,7 @@ static int rearm_table(pte_t *ptep, gva_t start, gva_t end, struct mm_walk *walk
 }
 
 static const struct mm_walk_ops rearm_ops = {
-	.test_vma = part_of_object,
+	.test_vma = test_shared_vma,
 	.huge_leaf = split_leaf,
 	.pte_table = rearm_table,
 };
@@ -298,7 +300,7 @@ EXPORT int vellum_tracker_collect(struct vellum_tracker *tracker, uint64_t start
 		return 0;
 	mutex_lock(&tracker->collect_lock, host);
 	collect_pages(&c);
-	auto_tell(&c);
+	auto_report_switches(&c);
 	err = hand_out(&c, fn, arg);
 	page_set_clear(&c.taken, host);
 	mutex_unlock(&tracker->collect_lock, host);

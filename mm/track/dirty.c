@@ -114,8 +114,8 @@ static int clean_for_io_table(pte_t *ptep, gva_t start, gva_t end, struct mm_wal
 		if (!pte_present(pte) || pte_special(pte) || (!pte_dirty(pte) && !pte_write(pte)))
 			continue;
 		edit_begin(&ed);
-		pte = edit_entry(&ed, &ptep[i], protected_and_clean);
-		edit_note(&ed, i, 1);
+		pte = edit_entry(&ed, &ptep[i], pte_wrprotect_mkclean);
+		edit_add_to_flush(&ed, i, 1);
 		if (pte_dirty(pte))
 			propagate_dirty(walk->vma, start + ((uint64_t)i << PAGE_SHIFT), &ptep[i], 1, NULL);
 	}
@@ -159,7 +159,7 @@ static const struct mm_walk_ops clean_for_io_ops = {
 
 static bool range_valid(const struct vellum_mapping *mapping, uint64_t first, uint64_t nr)
 {
-	return mapping && nr && first + nr > first && first + nr <= 1ull << 52;
+	return mapping && nr && first + nr > first && first + nr <= MAX_MAPPING_PAGES;
 }
 
 static void walk_shared(struct vellum_mapping *mapping, uint64_t first, uint64_t nr,
@@ -182,6 +182,7 @@ void folio_mkclean(struct vellum_mapping *mapping, struct folio *folio)
 {
 	struct wp_walk ww = { .total = 0 };
 
+	mutex_assert_held(&folio->lock);
 	walk_shared(mapping, folio->index, 1, &clean_for_io_ops, &ww);
 }
 

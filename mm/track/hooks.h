@@ -24,7 +24,7 @@ void propagate_dirty(struct vma *vma, gva_t addr, const pte_t *ptep, uint64_t ma
 		    const struct vellum_tracker *except);
 
 /* Pages of the mapping changed without an entry. No page-table lock is held. Takes i_mmap_lock. */
-void track_object(struct vellum_mapping *mapping, pgoff_t first, pgoff_t last);
+void track_mapping_range(struct vellum_mapping *mapping, pgoff_t first, pgoff_t last);
 
 /* --- dirty.c --- */
 
@@ -33,7 +33,8 @@ void track_object(struct vellum_mapping *mapping, pgoff_t first, pgoff_t last);
  * i_mmap_lock.
  */
 void mkclean_mapping_range(struct vellum_mapping *mapping, pgoff_t first, uint64_t nr);
-void folio_mkclean(struct vellum_mapping *mapping, struct folio *folio);	/* one page; it is locked */
+/* One page. */
+void folio_mkclean(struct vellum_mapping *mapping, struct folio *folio) HOLDS(&folio->lock);
 
 /* The address space or the mapping has a tracker. Trackers count single pages, so no huge leaf is installed then. */
 static inline bool vma_is_tracked(const struct vma *vma)

@@ -222,6 +222,7 @@ static int scan_hole(struct scan *sc, gva_t addr, gva_t end)
  * A part [addr, end) of a leaf; its lock is held. 0, SCAN_FULL. *@split: the leaf was split, and nothing was reported.
  */
 static int scan_leaf_locked(struct scan *sc, const struct leaf *leaf, uint64_t val, gva_t addr, gva_t end, bool *split)
+	HOLDS(leaf->lock)
 {
 	uint64_t c = categories_of(sc, leaf_pte(val, leaf->shift, addr)) | VELLUM_PAGE_IS_HUGE;
 	bool whole = end - addr == 1ull << leaf->shift, fits;

@@ -179,7 +179,7 @@ static void record_range(struct vma *vma, pgoff_t first, pgoff_t last)
 }
 
 /* The bytes of pages changed without a trace in an entry. */
-void track_object(struct vellum_mapping *mapping, pgoff_t first, pgoff_t last)
+void track_mapping_range(struct vellum_mapping *mapping, pgoff_t first, pgoff_t last)
 {
 	const struct host *host = &mapping->memory->host;
 
@@ -297,7 +297,7 @@ EXPORT int vellum_track_mm(struct vellum_mm *mm, uint64_t start, uint64_t end,
 EXPORT int vellum_track_mapping(struct vellum_mapping *mapping, uint64_t first, uint64_t nr,
 				enum vellum_track_method method, struct vellum_tracker **out)
 {
-	if (!mapping || !out || !nr || first + nr < first || first + nr > 1ull << 52)
+	if (!mapping || !out || !nr || first + nr < first || first + nr > MAX_MAPPING_PAGES)
 		return -EINVAL;
 	return add_tracker(&(struct vellum_tracker){ .mapping = mapping,
 						     .first = first,

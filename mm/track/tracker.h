@@ -63,16 +63,16 @@ void tracker_record_mask(struct vellum_tracker *t, uint64_t page, uint64_t mask)
 uint64_t watched_page(const struct vellum_tracker *t, const struct vma *vma, gva_t addr);
 /* Walk the entries of pages [first, last] of the tracked range. */
 void for_each_part(struct collection *c, uint64_t first, uint64_t last, const struct mm_walk_ops *ops);
-int part_of_object(struct vma *vma, struct mm_walk *walk);
+int test_shared_vma(struct vma *vma, struct mm_walk *walk);
 
 /* auto.c */
 /* The page is found by D; else by write faults. t->lock or collect_lock held. */
 bool tracker_is_clean(const struct vellum_tracker *t, uint64_t page);
-void auto_begin(struct vellum_tracker *t);		/* set the first methods */
+void auto_begin(struct vellum_tracker *t) HOLDS(&t->lock);		/* set the first methods */
 /* The next run of pages in [*first, last] that are found by D. False: none. */
 bool auto_next_clean(const struct vellum_tracker *t, uint64_t *first, uint64_t last, uint64_t *run_last);
 void auto_decide(struct collection *c);			/* switch methods; after take_set(), before rearm() */
-void auto_tell(struct collection *c);			/* call on_switch; no lock but collect_lock is held */
+void auto_report_switches(struct collection *c);			/* call on_switch; no lock but collect_lock is held */
 void auto_end(struct vellum_tracker *t);
 
 #endif

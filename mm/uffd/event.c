@@ -67,10 +67,10 @@ static bool enqueue(struct uffd_event *ev)
 	return ok;
 }
 
-/* Remove the event from the queue, if it is still there. ctx->lock held. */
-static void unqueue(struct uffd_event *ev)
+/* Remove the event from its context's queue, if it is still there. */
+static void unqueue(struct vellum_uffd *ctx, struct uffd_event *ev) HOLDS(&ctx->lock)
 {
-	struct uffd_event **at = &ev->ctx->events;
+	struct uffd_event **at = &ctx->events;
 
 	while (*at && *at != ev)
 		at = &(*at)->next;
@@ -93,7 +93,7 @@ static void uffd_event_deliver(struct uffd_event *ev)
 		mutex_lock(&ctx->lock, host);	/* the reader has finished with @ev */
 		taken = !ev->queued;
 		if (!taken)
-			unqueue(ev);
+			unqueue(ctx, ev);
 		mutex_unlock(&ctx->lock, host);
 	}
 	if (!taken)
@@ -182,7 +182,8 @@ void mmap_write_unlock_and_deliver(struct vellum_mm *mm)
 	}
 }
 
-bool uffd_remove(struct vma *vma, gva_t start, gva_t end, int *err)
+bool uffd_remove_event(struct vma *vma, gva_t start, gva_t end, int *err)
+	NO_LOCK_ANALYSIS	/* drops and retakes the lock, which callers reach as mm->mmap_lock */
 {
 	struct vellum_mm *mm = vma->mm;
 	struct uffd_event *ev;
@@ -214,15 +215,16 @@ static struct vellum_uffd *child_context(struct uffd_fork *uf, struct vellum_uff
 	for (ev = uf->events; ev; ev = ev->next)
 		if (ev->ctx == parent)
 			return ev->msg.arg.fork.child;
-	if (uffd_new(uf->child, parent->flags, &child))
-		return NULL;
-	child->features = parent->features;
-	child->api_done = 1;
+	/* The event first: a context is closed under the child's mmap lock, which the fork holds. */
 	ev = uffd_event_new(parent, VELLUM_UFFD_EVENT_FORK);
-	if (!ev) {
-		vellum_uffd_put(child);
+	if (!ev)
+		return NULL;
+	if (uffd_new(uf->child, parent->flags, &child)) {
+		uffd_event_cancel(ev);
 		return NULL;
 	}
+	child->features = parent->features;
+	child->api_done = 1;
 	ev->msg.arg.fork.child = child;
 	while (*at)
 		at = &(*at)->next;

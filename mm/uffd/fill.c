@@ -25,7 +25,7 @@ struct fill {
 };
 
 /* The entry of the address, locked; tables are allocated. NULL: no memory, or there is a huge leaf (-EEXIST). */
-static pte_t *lock_entry(struct fill *fill, struct mutex **ptl, int *err)
+static pte_t *lock_entry(struct fill *fill, struct mutex **ptl, int *err) TRY_ACQUIRES(true, *ptl)
 {
 	pte_t *ptep = pte_alloc(fill->mm, fill->addr, ptl);
 
@@ -65,14 +65,17 @@ static int install_anon(struct fill *fill, struct vma *vma)
 		return -ENOMEM;
 	memcpy(frame_address(m, folio_pfn(m, folio)), fill->bytes, PAGE_SIZE);
 	ptep = lock_entry(fill, &ptl, &err);
-	if (ptep && may_overwrite(ptep_get(ptep))) {
+	if (!ptep) {
+		folio_put(m, folio);
+		return err;
+	}
+	if (may_overwrite(ptep_get(ptep))) {
 		track_change(vma, fill->addr);
 		map_anon_folio(vma, fill->addr, ptep, folio, filled_entry(fill, vma, folio_pfn(m, folio), true));
-	} else if (ptep) {
+	} else {
 		err = -EEXIST;
 	}
-	if (ptep)
-		mutex_unlock(ptl, &m->host);
+	mutex_unlock(ptl, &m->host);
 	if (err)
 		folio_put(m, folio);
 	return err;
@@ -165,6 +168,7 @@ static int continue_one(struct fill *fill, struct vma *vma)
 {
 	struct vellum_memory *m = fill->mm->memory;
 	struct vellum_vmf vmf = { .size = sizeof(vmf), .pgoff = vma->mapping ? vma_page_index(vma, fill->addr) : 0 };
+	enum vm_fault fault;
 	struct folio *page;
 	int err;
 
@@ -172,9 +176,9 @@ static int continue_one(struct fill *fill, struct vma *vma)
 		return -EINVAL;
 	if (!mapping_has(vma->mapping, vmf.pgoff))
 		return -EFAULT;
-	err = mapping_get_folio(vma->mapping, &vmf, &page);
-	if (err)
-		return err == VELLUM_FAULT_OOM ? -ENOMEM : err == FAULT_AGAIN ? -EAGAIN : -EFAULT;
+	fault = mapping_get_folio(vma->mapping, &vmf, &page);
+	if (fault)
+		return vm_fault_errno(fault, -EFAULT);
 	err = map_object_page(fill, vma, page);
 	mutex_unlock(&page->lock, &m->host);
 	folio_put(m, page);
@@ -274,7 +278,7 @@ static int fill_pages(struct fill *fill, gva_t src, const char *bytes, void *pag
 
 static int check_range(const struct vellum_uffd *uffd, uint64_t start, uint64_t len, uint64_t mode, uint64_t modes)
 {
-	if (!uffd_ready(uffd) || ((start | len) & ~PAGE_MASK) || !user_range(start, len) || (mode & ~modes))
+	if (!uffd_ready(uffd) || ((start | len) & ~PAGE_MASK) || !is_user_range(start, len) || (mode & ~modes))
 		return -EINVAL;
 	return 0;
 }

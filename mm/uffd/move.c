@@ -60,18 +60,16 @@ static int find_entries(struct page_move *pm)
 	return pm->src_pte ? 0 : -ENOENT;
 }
 
-/* Both page-table locks held: both addresses have other content now. */
-static void record_move(const struct page_move *pm)
+/* Both addresses have other content now. */
+static void record_move(const struct page_move *pm) HOLDS(pm->src_lock, pm->dst_lock)
 {
 	track_change(pm->src_vma, pm->src);
 	track_change(pm->dst_vma, pm->dst);
 }
 
-/*
- * Change the page's place in the reverse map; it is locked, and @old maps it at the source. Both page-table locks
- * held.
- */
+/* Change the page's place in the reverse map. */
 static void move_place(const struct page_move *pm, struct folio *folio)
+	HOLDS(pm->src_lock, pm->dst_lock) HOLDS(&folio->lock)
 {
 	struct anon_vma *from = folio->anon_vma;
 
@@ -82,6 +80,7 @@ static void move_place(const struct page_move *pm, struct folio *folio)
 }
 
 static int move_present(const struct page_move *pm, struct folio *folio)
+	HOLDS(pm->src_lock, pm->dst_lock) HOLDS(&folio->lock)
 {
 	struct vma *vma = pm->dst_vma;
 	pte_t old = ptep_get_and_clear(pm->src_pte), pte;
@@ -103,20 +102,23 @@ static int move_present(const struct page_move *pm, struct folio *folio)
 
 /* @folio: the page in the swap cache, locked; or NULL. */
 static int move_swapped(const struct page_move *pm, pte_t old, struct folio *folio)
+	HOLDS(pm->src_lock, pm->dst_lock)
 {
 	if (!pte_swp_exclusive(old))
 		return -EBUSY;
 	if (folio && folio_slot(pm->mm->memory, folio) != pte_slot(old))
 		return -EAGAIN;		/* it left this slot before we had its lock */
-	if (folio && (folio_flags(folio) & PG_ANON))
+	if (folio && (folio_flags(folio) & PG_ANON)) {
+		mutex_assert_held(&folio->lock);
 		move_place(pm, folio);
+	}
 	record_move(pm);
 	ptep_set(pm->src_pte, pte_make(0));
 	ptep_set(pm->dst_pte, pte_swp_clear_uffd_wp(pte_swp_mksoft_dirty(old)));
 	return 0;
 }
 
-static int move_zero(const struct page_move *pm)
+static int move_zero(const struct page_move *pm) HOLDS(pm->src_lock, pm->dst_lock)
 {
 	struct vellum_memory *m = pm->mm->memory;
 
@@ -127,8 +129,8 @@ static int move_zero(const struct page_move *pm)
 	return 0;
 }
 
-/* Both page-table locks held, @folio (if any) locked. @seen: the source entry when the folio was looked up. */
-static int move_locked(const struct page_move *pm, pte_t seen, struct folio *folio)
+/* @folio, if any, is locked. @seen: the source entry when the folio was looked up. */
+static int move_locked(const struct page_move *pm, pte_t seen, struct folio *folio) HOLDS(pm->src_lock, pm->dst_lock)
 {
 	pte_t old = ptep_get(pm->src_pte);
 
@@ -138,8 +140,12 @@ static int move_locked(const struct page_move *pm, pte_t seen, struct folio *fol
 		return -EAGAIN;
 	if (pte_none(old))
 		return pm->mode & VELLUM_UFFD_MOVE_ALLOW_SRC_HOLES ? 0 : -ENOENT;
-	if (pte_present(old))
-		return folio ? move_present(pm, folio) : move_zero(pm);
+	if (pte_present(old) && !folio)
+		return move_zero(pm);
+	if (pte_present(old)) {
+		mutex_assert_held(&folio->lock);
+		return move_present(pm, folio);
+	}
 	if (pte_is_genuine_swap(old))
 		return move_swapped(pm, old, folio);
 	return pte_is_migration(old) ? -EAGAIN : -EFAULT;
@@ -165,6 +171,17 @@ static struct folio *get_source(const struct page_move *pm, pte_t *seen)
 	return folio;
 }
 
+static int move_entry(struct page_move *pm, pte_t seen, struct folio *folio)
+{
+	const struct host *host = mm_host(pm->mm);
+	int err;
+
+	mutex_lock_both(pm->src_lock, pm->dst_lock, host);
+	err = move_locked(pm, seen, folio);
+	mutex_unlock_both(pm->src_lock, pm->dst_lock, host);
+	return err;
+}
+
 static int move_page(struct page_move *pm)
 {
 	struct vellum_memory *m = pm->mm->memory;
@@ -177,21 +194,18 @@ static int move_page(struct page_move *pm)
 	if (err)
 		return err;
 	folio = get_source(pm, &seen);
-	if (folio)
-		mutex_lock(&folio->lock, &m->host);
-	mutex_lock_both(pm->src_lock, pm->dst_lock, &m->host);
-	err = move_locked(pm, seen, folio);
-	mutex_unlock_both(pm->src_lock, pm->dst_lock, &m->host);
-	if (folio) {
-		anon_folio_unlock_and_trim(m, folio);
-		folio_put(m, folio);
-	}
+	if (!folio)
+		return move_entry(pm, seen, NULL);
+	mutex_lock(&folio->lock, &m->host);
+	err = move_entry(pm, seen, folio);
+	anon_folio_unlock_and_trim(m, folio);
+	folio_put(m, folio);
 	return err;
 }
 
 /* mmap_lock held for reading. *@done: bytes. */
 static int move_range(struct page_move *pm, const struct vellum_uffd *uffd, gva_t dst, gva_t src, uint64_t len,
-		      uint64_t *done)
+		      uint64_t *done) HOLDS_SHARED(&pm->mm->mmap_lock)
 {
 	int err = uffd_changing(uffd) ? -EAGAIN : find_vmas(pm, uffd, dst, src, len);
 
@@ -217,7 +231,7 @@ EXPORT int vellum_uffd_move(struct vellum_uffd *uffd, uint64_t dst, uint64_t src
 	uint64_t did = 0;
 	int err;
 
-	if (!uffd_ready(uffd) || ((dst | src | len) & ~PAGE_MASK) || !user_range(dst, len) || !user_range(src, len) ||
+	if (!uffd_ready(uffd) || ((dst | src | len) & ~PAGE_MASK) || !is_user_range(dst, len) || !is_user_range(src, len) ||
 	    (mode & ~(uint64_t)(VELLUM_UFFD_MOVE_DONTWAKE | VELLUM_UFFD_MOVE_ALLOW_SRC_HOLES)))
 		return -EINVAL;
 	pm.mm = uffd_get_mm(uffd);

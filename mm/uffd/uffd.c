@@ -35,9 +35,9 @@ void uffd_ref_get(struct vellum_uffd *uffd)
 	__atomic_fetch_add(&uffd->refs, 1, __ATOMIC_RELAXED);
 }
 
-/* memory->uffd_lock held. */
-static void leave_mm(struct vellum_uffd *uffd)
+static void leave_mm(struct vellum_memory *m, struct vellum_uffd *uffd) HOLDS(&m->uffd_lock)
 {
+	mutex_assert_held(&m->uffd_lock);
 	if (!uffd->mm)
 		return;
 	if (uffd->next)
@@ -57,7 +57,7 @@ void uffd_ref_put(struct vellum_uffd *uffd)
 		return;
 	m = uffd->memory;
 	mutex_lock(&m->uffd_lock, &m->host);
-	leave_mm(uffd);
+	leave_mm(m, uffd);
 	mutex_unlock(&m->uffd_lock, &m->host);
 	host_free(&m->host, uffd, sizeof(*uffd));
 }
@@ -75,13 +75,13 @@ struct vellum_mm *uffd_get_mm(struct vellum_uffd *uffd)
 	return mm;
 }
 
-void uffd_mm_gone(struct vellum_mm *mm)
+void uffd_detach_mm(struct vellum_mm *mm)
 {
 	struct vellum_memory *m = mm->memory;
 
 	mutex_lock(&m->uffd_lock, &m->host);
 	while (mm->uffds)
-		leave_mm(mm->uffds);
+		leave_mm(m, mm->uffds);
 	mutex_unlock(&m->uffd_lock, &m->host);
 }
 
@@ -161,6 +161,7 @@ void vma_set_uffd(struct vma *vma, struct vellum_uffd *uffd, uint64_t modes)
 {
 	struct vellum_uffd *old = vma->uffd;
 
+	mmap_assert_write_held(vma->mm);
 	if (uffd)
 		uffd_ref_get(uffd);
 	vma->uffd = uffd;
@@ -183,9 +184,9 @@ static bool is_eligible(const struct vellum_uffd *uffd, const struct vma *vma, u
 	return !vma->mapping || shmem;
 }
 
-/* mmap_lock held. 0, or the error of a registration. */
+/* 0, or the error of a registration. */
 static int check_register(const struct vellum_uffd *uffd, struct vellum_mm *mm, gva_t start, gva_t end,
-			  uint64_t modes)
+			  uint64_t modes) HOLDS_SHARED(&mm->mmap_lock)
 {
 	const struct vma *vma = find_vma_intersection(mm, start, end);
 
@@ -210,6 +211,7 @@ static struct vma *change_part(struct vma *vma, gva_t start, gva_t end, struct v
 {
 	struct vellum_mm *mm = vma->mm;
 
+	mmap_assert_write_held(mm);
 	if (vma->start < start || vma->end > end) {
 		if (vma_isolate(mm, start, end))
 			return NULL;
@@ -232,6 +234,7 @@ static struct vma *next_part(struct vellum_mm *mm, gva_t *start, gva_t end, gva_
 }
 
 static int register_range(struct vellum_uffd *uffd, struct vellum_mm *mm, gva_t start, gva_t end, uint64_t modes)
+	HOLDS(&mm->mmap_lock)
 {
 	uint64_t vm = vm_of_modes(modes);
 	int err = check_register(uffd, mm, start, end, modes);
@@ -248,7 +251,7 @@ static int register_range(struct vellum_uffd *uffd, struct vellum_mm *mm, gva_t 
 
 static bool range_valid(uint64_t start, uint64_t len)
 {
-	return !((start | len) & ~PAGE_MASK) && user_range(start, len);
+	return !((start | len) & ~PAGE_MASK) && is_user_range(start, len);
 }
 
 static uint64_t ioctls_of(uint64_t modes)
@@ -296,19 +299,20 @@ static int unregister_part(struct tlb_gather *tlb, struct vma *vma, gva_t start,
 	return err;
 }
 
-/* mmap_lock held for writing. VMAs of other contexts are skipped. */
+/* VMAs of other contexts are skipped. */
 static int unregister_range(struct vellum_mm *mm, struct vellum_uffd *uffd, gva_t start, gva_t end)
+	HOLDS(&mm->mmap_lock)
 {
 	struct tlb_gather tlb;
 	struct vma *vma;
 	gva_t next;
 	int err = 0;
 
-	tlb_begin(&tlb, mm);
+	tlb_gather_begin(&tlb, mm);
 	for (; !err && (vma = next_part(mm, &start, end, &next)); start = next)
 		if (vma->uffd == uffd)
 			err = unregister_part(&tlb, vma, start, next);
-	tlb_finish(&tlb);
+	tlb_gather_finish(&tlb);
 	return err;
 }
 
@@ -355,7 +359,7 @@ static void forget_all(struct vellum_mm *mm, struct vellum_uffd *uffd)
 	struct tlb_gather tlb;
 
 	write_lock(&mm->mmap_lock, mm_host(mm));
-	tlb_begin(&tlb, mm);
+	tlb_gather_begin(&tlb, mm);
 	for (struct vma *vma = vma_first(mm); vma; vma = vma_next(vma)) {
 		if (vma->uffd != uffd)
 			continue;
@@ -364,7 +368,7 @@ static void forget_all(struct vellum_mm *mm, struct vellum_uffd *uffd)
 		vma_set_uffd(vma, NULL, 0);
 		vma = vma_merge(vma);
 	}
-	tlb_finish(&tlb);
+	tlb_gather_finish(&tlb);
 	write_unlock(&mm->mmap_lock, mm_host(mm));
 }
 

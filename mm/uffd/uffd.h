@@ -71,7 +71,7 @@ int uffd_new(struct vellum_mm *mm, uint32_t flags, struct vellum_uffd **out);
 void uffd_ref_get(struct vellum_uffd *uffd);	/* keeps the structure, is no user */
 void uffd_ref_put(struct vellum_uffd *uffd);
 struct vellum_mm *uffd_get_mm(struct vellum_uffd *uffd);	/* with a reference; NULL: destroyed */
-void uffd_mm_gone(struct vellum_mm *mm);		/* detach its contexts */
+void uffd_detach_mm(struct vellum_mm *mm);		/* detach its contexts */
 bool uffd_ready(const struct vellum_uffd *uffd);	/* after the handshake, not closed */
 bool uffd_changing(const struct vellum_uffd *uffd);	/* an event is not read yet: fill no pages */
 /* Set the VMA's context, or NULL for none; its page_prot follows. mmap_lock held for writing. */
@@ -80,8 +80,8 @@ void vma_set_uffd(struct vma *vma, struct vellum_uffd *uffd, uint64_t modes);
 /* wait.c: waiting and waking; messages */
 void uffd_wake_range(struct vellum_uffd *uffd, gva_t start, gva_t end);
 /* Wait until the fault is resolved; no lock is held. True: retry the fault. False: the host interrupted the wait. */
-bool uffd_wait_over(struct uffd_wait *wait, const struct host *host);
-void uffd_activity(struct vellum_uffd *uffd);		/* wake the readers; ctx->lock held */
+bool uffd_wait_resolved(struct uffd_wait *wait, const struct host *host);
+void uffd_activity(struct vellum_uffd *uffd) HOLDS(&uffd->lock);		/* wake the readers; ctx->lock held */
 void uffd_drop_waits(struct vellum_uffd *uffd);		/* closed: wake all faults, drop all events */
 
 /* event.c: operations on VMAs send events, and wait for the reader */
@@ -92,17 +92,17 @@ void uffd_event_cancel(struct uffd_event *ev);
  * [start, end) is about to be unmapped: keep an event in the address space for each context there that wants it. 0 or
  * -ENOMEM. mmap_lock held for writing.
  */
-int uffd_unmap_prepare(struct vellum_mm *mm, gva_t start, gva_t end);
-void uffd_unmap_forget(struct vellum_mm *mm, gva_t start, gva_t end);	/* it is not unmapped after all */
+int uffd_unmap_prepare(struct vellum_mm *mm, gva_t start, gva_t end) HOLDS(&mm->mmap_lock);
+void uffd_unmap_forget(struct vellum_mm *mm, gva_t start, gva_t end) HOLDS(&mm->mmap_lock);	/* it is not unmapped after all */
 /* Keep an event, to be delivered after those of an unmapping at @target and before others. */
 void uffd_event_keep_after(struct vellum_mm *mm, struct uffd_event *ev, gva_t target);
 /* Drop mmap_lock, held for writing; then deliver the kept events. Waits for their readers. */
-void mmap_write_unlock_and_deliver(struct vellum_mm *mm);
+void mmap_write_unlock_and_deliver(struct vellum_mm *mm) RELEASES(&mm->mmap_lock);
 /*
  * A range is about to lose its pages. True: an event was delivered, and mmap_lock (for reading) was dropped meanwhile,
  * so the VMA may be gone. May wait for the reader.
  */
-bool uffd_remove(struct vma *vma, gva_t start, gva_t end, int *err);
+bool uffd_remove_event(struct vma *vma, gva_t start, gva_t end, int *err);
 
 /* event.c: the child's contexts */
 struct uffd_fork {

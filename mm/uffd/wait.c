@@ -36,13 +36,13 @@ static void list_del(struct uffd_wait_list *list, struct uffd_wait *w)
 }
 
 /* ctx->lock held. */
-static struct uffd_wait_list *list_of(struct vellum_uffd *uffd, const struct uffd_wait *w)
+static struct uffd_wait_list *list_of(struct vellum_uffd *uffd, const struct uffd_wait *w) HOLDS(&uffd->lock)
 {
 	return w->read ? &uffd->read : &uffd->pending;
 }
 
 /* ctx->lock held. The wait is in no list afterwards. */
-static void wake(struct vellum_uffd *uffd, struct uffd_wait *w)
+static void wake(struct vellum_uffd *uffd, struct uffd_wait *w) HOLDS(&uffd->lock)
 {
 	const struct host *host = &uffd->memory->host;
 
@@ -119,21 +119,21 @@ static bool must_wait(const struct fault *f, uint32_t reason)
 	return reason == UFFD_REASON_WP && pte_present(pte) && !pte_write(pte);
 }
 
-int uffd_fault(struct fault *f, uint32_t reason)
+enum vm_fault uffd_fault(struct fault *f, uint32_t reason)
 {
 	struct vellum_uffd *uffd = f->vma->uffd;
 
 	if (!uffd || uffd_has(uffd, VELLUM_UFFD_FEATURE_SIGBUS))
-		return VELLUM_FAULT_SIGBUS;
+		return VM_FAULT_SIGBUS;
 	if (!f->wait || (!(f->flags & FAULT_USER) && (uffd->flags & VELLUM_UFFD_USER_MODE_ONLY)))
-		return VELLUM_FAULT_SIGBUS;
+		return VM_FAULT_SIGBUS;
 	/* vellum_uffd_close() first unregisters this VMA, which needs the mmap lock, and then wakes all faults. */
 	queue(f, uffd, reason);
 	if (must_wait(f, reason))
 		mm_count(f->vma->mm, VELLUM_COUNT_FAULT_UFFD);
 	else
 		dequeue(f->wait);	/* resolved already: retry at once */
-	return FAULT_WAIT;
+	return VM_FAULT_WAIT;
 }
 
 #define SPINS 200	/* often the fault is resolved soon: cheaper to spin than to sleep */
@@ -144,7 +144,7 @@ static void spin_while(const uint32_t *word, uint32_t value)
 		cpu_relax();
 }
 
-bool uffd_wait_over(struct uffd_wait *wait, const struct host *host)
+bool uffd_wait_resolved(struct uffd_wait *wait, const struct host *host)
 {
 	if (!wait->ctx)
 		return true;
@@ -163,6 +163,7 @@ bool uffd_wait_over(struct uffd_wait *wait, const struct host *host)
 /* --- waking --- */
 
 static void wake_list(struct vellum_uffd *uffd, struct uffd_wait_list *list, gva_t start, gva_t end)
+	HOLDS(&uffd->lock)
 {
 	struct uffd_wait *next;
 
@@ -183,7 +184,7 @@ void uffd_wake_range(struct vellum_uffd *uffd, gva_t start, gva_t end)
 
 EXPORT int vellum_uffd_wake(struct vellum_uffd *uffd, uint64_t start, uint64_t len)
 {
-	if (!uffd_ready(uffd) || ((start | len) & ~PAGE_MASK) || !user_range(start, len))
+	if (!uffd_ready(uffd) || ((start | len) & ~PAGE_MASK) || !is_user_range(start, len))
 		return -EINVAL;
 	uffd_wake_range(uffd, start, start + len);
 	return 0;
@@ -192,7 +193,7 @@ EXPORT int vellum_uffd_wake(struct vellum_uffd *uffd, uint64_t start, uint64_t l
 /* --- the reader's side --- */
 
 /* ctx->lock held. */
-static void take_fault_message(struct vellum_uffd *uffd, struct vellum_uffd_msg *msg)
+static void take_fault_message(struct vellum_uffd *uffd, struct vellum_uffd_msg *msg) HOLDS(&uffd->lock)
 {
 	struct uffd_wait *w = uffd->pending.first;
 
@@ -206,7 +207,7 @@ static void take_fault_message(struct vellum_uffd *uffd, struct vellum_uffd_msg 
 }
 
 /* ctx->lock held. Wakes the thread that waits for the event to be read. */
-static void take_event_message(struct vellum_uffd *uffd, struct vellum_uffd_msg *msg)
+static void take_event_message(struct vellum_uffd *uffd, struct vellum_uffd_msg *msg) HOLDS(&uffd->lock)
 {
 	const struct host *host = &uffd->memory->host;
 	struct uffd_event *ev = uffd->events;

@@ -19,6 +19,7 @@ struct wp_change {
 /* ptl held. */
 static void change_not_present(const struct wp_change *wc, pte_t *ptep, pte_t pte)
 {
+	ptl_assert_held(wc->vma->mm->memory, ptep);
 	if (pte_none(pte)) {
 		if (wc->protect && vma_uses_markers(wc->vma))
 			ptep_set(ptep, pte_marker(MARKER_UFFD_WP));
@@ -47,6 +48,7 @@ static void change_present(const struct wp_change *wc, gva_t addr, pte_t *ptep, 
 	struct vellum_mm *mm = wc->vma->mm;
 	pte_t new;
 
+	ptl_assert_held(mm->memory, ptep);
 	do {
 		new = changed(wc, addr, old);
 		if (new.val == old.val)
@@ -135,7 +137,7 @@ int uffd_wp_vma(struct tlb_gather *tlb, struct vma *vma, gva_t start, gva_t end,
 }
 
 /* mmap_lock held for reading. */
-static int protect_range(struct vellum_mm *mm, gva_t start, gva_t end, bool protect)
+static int protect_range(struct vellum_mm *mm, gva_t start, gva_t end, bool protect) HOLDS_SHARED(&mm->mmap_lock)
 {
 	struct vma *vma = find_vma_intersection(mm, start, end);
 	struct tlb_gather tlb;
@@ -143,14 +145,14 @@ static int protect_range(struct vellum_mm *mm, gva_t start, gva_t end, bool prot
 
 	notify_start(mm, VELLUM_NOTIFY_PROTECTION_VMA, start, end);
 	flush_cache(mm, start, end);
-	tlb_begin(&tlb, mm);
+	tlb_gather_begin(&tlb, mm);
 	for (; vma && vma->start < end && !err; vma = vma_next(vma)) {
 		if (!vma_uffd_wp(vma))
 			err = -ENOENT;
 		else
 			err = uffd_wp_vma(&tlb, vma, max_u64(start, vma->start), min_u64(end, vma->end), protect);
 	}
-	tlb_finish(&tlb);
+	tlb_gather_finish(&tlb);
 	notify_finish(mm, VELLUM_NOTIFY_PROTECTION_VMA, start, end);
 	return err;
 }
@@ -162,7 +164,7 @@ EXPORT int vellum_uffd_writeprotect(struct vellum_uffd *uffd, uint64_t start, ui
 	struct vellum_mm *mm;
 	int err;
 
-	if (!uffd_ready(uffd) || ((start | len) & ~PAGE_MASK) || !user_range(start, len) ||
+	if (!uffd_ready(uffd) || ((start | len) & ~PAGE_MASK) || !is_user_range(start, len) ||
 	    (mode & ~(uint64_t)(VELLUM_UFFD_WRITEPROTECT_WP | VELLUM_UFFD_WRITEPROTECT_DONTWAKE)) ||
 	    (protect && (mode & VELLUM_UFFD_WRITEPROTECT_DONTWAKE)))
 		return -EINVAL;

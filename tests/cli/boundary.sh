@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 #
-# What a program under `vellum run` can open of the host's kernel: of procfs only what the list in abi/kernel_fs.c
-# names, nothing for writing, and nothing of Vellum's and QEMU's processes and threads by any path.
+# The files of procfs and sysfs that a program under `vellum run` can open: only those in the list of abi/kernel_fs.c,
+# none for writing, and by no path those of Vellum's and QEMU's processes and threads.
 #
 # From the environment: VELLUM. Prints TAP.
 set -u
@@ -10,7 +10,7 @@ set -u
 
 PROGRAMS=${PROGRAMS:-$root/build/programs}
 
-# start: the program that tries doors, with a second procfs where one can be mounted.
+# start: start tests/programs/doors.c, with a second procfs if the test may mount it.
 start() {
 	# shellcheck disable=SC2016 # the inner shell expands
 	local run='exec "$2" run -- "$3"' within=()
@@ -25,7 +25,7 @@ start() {
 	read -r -t 60 own <&"${DOORS[0]}" || bail "the program did not start: $(cat "$tmp/stderr")"
 }
 
-# answer LINE: what the program says to it.
+# answer LINE: print the program's answer.
 answer() {
 	local said
 
@@ -34,7 +34,7 @@ answer() {
 	echo "$said"
 }
 
-# expect WANTED LINE...: adds the lines with another answer to $wrong.
+# expect WANTED LINE...: add the lines with another answer to $wrong.
 expect() {
 	local wanted=$1 line said
 
@@ -45,7 +45,7 @@ expect() {
 	done
 }
 
-# shut LINE...: the same for lines that must not be answered with anything of the file.
+# shut LINE...: add the lines that accessed the file to $wrong.
 shut() {
 	local line said
 
@@ -58,19 +58,19 @@ shut() {
 	done
 }
 
-# checked NAME: the result of what was expected since the last one.
+# checked NAME: print the result of all expectations since the last call.
 checked() {
 	result "$1" "$wrong"
 	wrong=
 }
 
-# forms PATH: other paths to what is below /proc.
+# forms PATH: print other paths of /proc/PATH.
 forms() {
 	echo "/proc/$1" "/proc//$1" "/proc/./$1" "//proc/$1" "/proc/sys/../$1" "/sys/../proc/$1" \
 		"/proc/self/../$1" "/proc/self/root/proc/$1" "$tmp/link/$1"
 }
 
-# every TARGET: all ways to open something of a process, by the name that it has below /proc.
+# every TARGET: try to open each file of the process /proc/TARGET in each way.
 every() {
 	local file form
 

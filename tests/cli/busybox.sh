@@ -1,20 +1,20 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 #
-# busybox under `vellum run` does what busybox does: the same stdout, stderr, exit status and files.
+# busybox under `vellum run` has the same stdout, stderr, exit status and files as natively.
 #
 # From the environment: VELLUM, GUEST_DIR (see tests/guest). Prints TAP.
 #
-# shellcheck disable=SC2016 # what is in single quotes, the shell under test expands
+# shellcheck disable=SC2016 # the shell under test expands these strings
 set -u
 . "$(dirname "$0")/lib.sh"
 
 wp='--track=wp --verify --interval=2ms'
 clean='--track=clean --verify --interval=2ms'
 cpus='--track=wp --verify --interval=1ms --cpus=2'
-limit=120 # seconds; nothing takes nearly as long
+limit=120 # seconds; much more than any command takes
 
-# --- input: the same at every run ---
+# --- input, the same in each run ---
 
 make_inputs() {
 	local in=$tmp/in dir
@@ -41,7 +41,7 @@ make_inputs() {
 
 # --- the same command twice ---
 
-# run_in SIDE COMMAND...: stdin from $input; what comes of it in $tmp/SIDE.
+# run_in SIDE COMMAND...: run it with stdin from $input; output, status and files are in $tmp/SIDE.
 run_in() {
 	local dir=$tmp/$1
 
@@ -51,10 +51,10 @@ run_in() {
 	{
 		(cd "$dir/cwd" && exec timeout -k 5 "$limit" "$@" <"$input" >../stdout 2>../stderr)
 		echo $? >"$dir/status"
-	} 2>/dev/null # "Killed", "Segmentation fault" of this shell
+	} 2>/dev/null # the messages "Killed" and "Segmentation fault" of this shell
 }
 
-# Everything about the files that a command made, but their inodes and directories' sizes.
+# The attributes of the files that a command made, except inodes and sizes of directories.
 list_files() {
 	(cd "$tmp/$1/cwd" && find . -type d -printf '%p %m\n' -o -printf '%p %y %m %n %s %l\n' | sort)
 }
@@ -86,7 +86,7 @@ same() {
 	result "$name${options:+ ($options)}" "$(cat "$tmp/diagnostics")"
 }
 
-# Each way of tracking.
+# The same with each method of tracking.
 same_tracked() {
 	local name=$1 options
 
@@ -96,7 +96,7 @@ same_tracked() {
 	done
 }
 
-# sh_same OPTIONS SCRIPT: the script is the name, too.
+# sh_same OPTIONS SCRIPT: the script is also the name of the test.
 sh_same() {
 	local name=${2//$'\n'/; }
 
@@ -221,7 +221,7 @@ signals() {
 	sh_same "$wp" 'trap "echo caught" USR1; (sleep 0.1; kill -USR1 $$) & wait; echo $?; wait; echo $?'
 	sh_same '' 'trap "echo bye" EXIT; exit 4'
 	sh_same '' 'trap "echo int; exit 9" INT; kill -INT $$; sleep 5'
-	# On stderr is "Killed" or not, as it happens, natively too.
+	# The shell may or may not print "Killed" on stderr, natively too.
 	sh_same '' 'exec 2>f; rm f; sleep 60 & kill $!; wait $!; echo $?; sleep 60 & kill -9 $!; wait $!; echo $?'
 	sh_same '' 'exec 2>f; rm f; sleep 60 & kill -STOP $!; kill -CONT $!; kill -0 $! && kill $!; wait $!; echo $?'
 	same "a child's segmentation fault" '' "$busybox" sh -c '"$0" segv 2>/dev/null; echo $?' \
@@ -231,9 +231,9 @@ signals() {
 	sh_same '' 'timeout 1 sleep 30; echo $?'
 }
 
-# --- what isn't the same command twice ---
+# --- other tests ---
 
-# A pipe that its reader closes: the program is killed, and Vellum says so by its status.
+# The reader closes the pipe: SIGPIPE kills the program, and Vellum's status is 141.
 sigpipe_outside() {
 	local wrong='' line
 
@@ -263,12 +263,12 @@ closed_descriptors() {
 	done </dev/null
 }
 
-# start COMMAND...: in the background, until it says "ready"; $vellum_pid.
+# start COMMAND...: start it in the background and wait until it prints "ready". Sets $vellum_pid and $helpers.
 start() {
 	local i
 
 	mark=$$.$RANDOM
-	# It must be there before the first look: the background shell may be slow to open it.
+	# The background shell may create the file later than the first grep.
 	: >"$tmp/out"
 	VELLUM_TEST_MARK=$mark "$VELLUM" run -- "$@" </dev/null >"$tmp/out" 2>"$tmp/err" &
 	vellum_pid=$!
@@ -280,13 +280,13 @@ start() {
 		grep -v "^$vellum_pid:" | sort -u)
 }
 
-# reap NAME STATUS OUTPUT: the command has been sent a signal; what came of it.
+# reap NAME STATUS OUTPUT: wait for the command, after a signal was sent to it, and check its end.
 reap() {
 	local name=$1 status=$2 output=$3 got wrong=''
 
-	# A child that stays would stay for ever: don't wait for it without limit.
+	# If it ignores the signal, wait would never return.
 	if [ -n "$(still_alive 10 "$(identify "$vellum_pid")")" ]; then
-		wrong="vellum itself didn't end"
+		wrong="vellum did not end"
 		kill -9 "$vellum_pid"
 	fi
 	{ wait "$vellum_pid"; } 2>/dev/null # "Killed"
@@ -296,7 +296,7 @@ status $got, expected $status"
 	[ "$(cat "$tmp/out")" = "$output" ] || wrong="$wrong
 output: $(cat "$tmp/out")"
 	[ "${#helpers[@]}" -gt 0 ] || wrong="$wrong
-no process of the machine found, so this test can't see whether it ends"
+no process of the machine was found, so the test cannot check that it ends"
 	got=$(still_alive 2 "${helpers[@]}")
 	[ -z "$got" ] || wrong="$wrong
 left behind: $got"
@@ -341,7 +341,7 @@ signals_from_outside() {
 	reap "the end of the program leaves nothing" 0 ready
 }
 
-# json NAME WANTED FILTER COMMAND...: the report on stdout comes after the program's output.
+# json NAME WANTED FILTER COMMAND...: check the report on stdout, which comes after the program's output.
 json() {
 	local name=$1 wanted=$2 filter=$3 got
 

@@ -1,21 +1,20 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 #
-# What `vellum run` says when it can't: one line on stderr, a status that tells whose fault it was,
-# no report, and no process left behind.
+# If `vellum run` fails: one line on stderr, the right status, no report, and no process left behind.
 #
-# Statuses: 127 no such program, 126 it can't be executed, 125 Vellum's own trouble.
+# Statuses: 127 no such program, 126 the program cannot be executed, 125 an error of Vellum.
 # From the environment: VELLUM, GUEST_DIR (see tests/guest). Prints TAP.
 #
-# shellcheck disable=SC2016 # what is in single quotes, the shell under test expands
+# shellcheck disable=SC2016 # the shell under test expands these strings
 set -u
 . "$(dirname "$0")/lib.sh"
 
-limit=40 # seconds; a machine that hangs may take 15
+limit=40 # seconds; Vellum gives up after 15 if the machine hangs
 
 # --- one failing command ---
 
-# run COMMAND...: its status, stdout, stderr and what it left behind.
+# run COMMAND...: sets $status, $tmp/stdout, $tmp/stderr, and $left, the processes that are left behind.
 run() {
 	local mark=$$.$RANDOM
 
@@ -25,7 +24,7 @@ run() {
 	left=$(left_behind "$mark")
 }
 
-# left_behind MARK: descendants, and fake QEMUs even if their environment was cleared.
+# left_behind MARK: processes with the mark, and fake QEMUs even if their environment was cleared.
 left_behind() {
 	local pid processes
 
@@ -33,7 +32,7 @@ left_behind() {
 	still_alive 2 "${processes[@]}"
 }
 
-# complaints STATUS: what is wrong after a command that had to fail.
+# complaints STATUS: print what is wrong after a command that had to fail.
 complaints() {
 	[ "$status" -eq "$1" ] || echo "status $status, expected $1"
 	[ "$(wc -l <"$tmp/stderr")" -eq 1 ] || echo "$(wc -l <"$tmp/stderr") lines, expected one"
@@ -57,7 +56,7 @@ stderr: $(head -n 5 "$tmp/stderr")"
 	result "$name" "$wrong"
 }
 
-# refuses NAME STATUS PROGRAM [ARG...]: with a report asked for.
+# refuses NAME STATUS PROGRAM [ARG...]: the run fails, and writes no report.
 refuses() {
 	local name=$1 wanted=$2
 
@@ -65,7 +64,7 @@ refuses() {
 	fails "$name" "$wanted" "$VELLUM" run --json="$tmp/report" -- "$@"
 }
 
-# --- programs that aren't ---
+# --- files that are no programs ---
 
 # put_byte FILE OFFSET OCTAL
 put_byte() {
@@ -73,7 +72,7 @@ put_byte() {
 	printf "\\$3" | dd of="$1" bs=1 seek="$2" conv=notrunc status=none
 }
 
-# other_elf NAME: a copy of busybox, to be spoiled.
+# other_elf NAME: a copy of busybox, for a test that changes it.
 other_elf() {
 	cp "$busybox" "$tmp/$1"
 	chmod +x "$tmp/$1"
@@ -149,7 +148,7 @@ END
 	script_file noarg <<END
 #! $busybox
 END
-	# The name of the script says which applet it wants.
+	# busybox takes the script's name for the applet's.
 	mv "$tmp/noarg" "$tmp/echo"
 	says "an interpreter without argument" 0 "$("$tmp/echo" x 2>&1)" "$VELLUM" run -- "$tmp/echo" x
 	script_file nested <<END
@@ -160,7 +159,7 @@ END
 #!/no/such/interpreter
 END
 	run "$VELLUM" run --json="$tmp/report" -- "$tmp/badinterp"
-	[ "$status" -eq 126 ] || status=$((status == 127 ? 126 : status)) # shells don't agree either
+	[ "$status" -eq 126 ] || status=$((status == 127 ? 126 : status)) # shells differ here
 	result "a script without interpreter" "$(complaints 126)"
 	script_file loop <<END
 #!$tmp/loop
@@ -168,9 +167,9 @@ END
 	refuses "a script that interprets itself" 126 "$tmp/loop"
 }
 
-# --- machines that aren't ---
+# --- machines that fail ---
 
-# fake_qemu DIR: a QEMU from stdin, in a directory for PATH.
+# fake_qemu DIR: create a QEMU from the script on stdin, in a directory for PATH.
 fake_qemu() {
 	mkdir "$tmp/$1"
 	{
@@ -228,7 +227,7 @@ END
 	in_time "a QEMU that fails, and hangs when asked for its version" "$tmp/hangs_asked:$PATH"
 }
 
-# in_time NAME PATH: Vellum gives up by itself.
+# in_time NAME PATH: Vellum gives up before the timeout.
 in_time() {
 	local start=$SECONDS seconds
 
@@ -239,7 +238,7 @@ in_time() {
 
 # --- arguments ---
 
-# bad NAME ARG...: refused before the program starts.
+# bad NAME ARG...: Vellum refuses the arguments before the program starts.
 bad() {
 	local name=$1
 
@@ -276,7 +275,7 @@ arguments() {
 	fails "an option before the subcommand" 125 "$VELLUM" --bogus run
 }
 
-# A program that needs more than there is: it fails in some ordinary way, and one line says why.
+# A program that needs more memory than there is fails in an ordinary way, and one line says why.
 out_of_memory() {
 	local ram=$1 megabytes=$2 wrong=
 
@@ -299,7 +298,7 @@ stdout: $(cat "$tmp/stdout")"
 	result "$megabytes MiB in a RAM of $ram" "$wrong"
 }
 
-# A report that nobody gets isn't a success.
+# A run whose report cannot be written fails.
 lost_report() {
 	fails "a report to a full disk" 125 "$VELLUM" run --json=/dev/full -- "$busybox" true
 	fails "a report to a closed stdout" 125 sh -c 'exec "$@" >&-' sh \
@@ -308,7 +307,7 @@ lost_report() {
 		"$VELLUM" run --inspect=exit,- -- "$busybox" touch "$tmp/started"
 }
 
-# The path may be fine and the run may fail all the same.
+# The report's path can be opened, but the run fails.
 older_report() {
 	echo old >"$tmp/existing"
 	run "$VELLUM" run --json="$tmp/existing" -- "$tmp/nosuch"
@@ -323,7 +322,7 @@ main() {
 	find_busybox
 	tmp=$(mktemp -d)
 	trap 'rm -rf "$tmp"' EXIT
-	# All that follows means nothing if Vellum can't run anything.
+	# The tests below need a Vellum that can run programs at all.
 	says "a program runs" 0 fine "$VELLUM" run -- "$busybox" echo fine
 	bad_programs
 	scripts

@@ -1,118 +1,17 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 #
-# Mapped files under `vellum run`: what is in the host's file and when, whatever happens.
+# Mapped files under `vellum run`: what the host's file contains, and from when on. file_limits.sh: errors and limits.
 #
 #   files.sh          a sample, about a minute
 #   files.sh --full   200 kills, many seeds of the random operations; about ten minutes
 #
-# From the environment: VELLUM, GUEST_DIR, PROGRAM_DIR (see tests/guest, tests/programs), METHODS, SEED
-# (of the first random run). Prints TAP.
+# From the environment: see steps.sh, and SEED (of the first random run). Prints TAP.
 set -u
-. "$(dirname "$0")/lib.sh"
+# shellcheck source=tests/cli/steps.sh
+. "$(dirname "$0")/steps.sh"
 
-PROGRAM_DIR=${PROGRAM_DIR:-$root/build/programs}
-METHODS=${METHODS:-none wp clean auto}
-limit=60 # seconds, of one run
-
-# options METHOD: of one run.
-options() {
-	case $1 in
-	none) echo --track=none ;;
-	*) echo "--track=$1 --verify --interval=2ms" ;;
-	esac
-}
-
-# what_vellum_said FILE: but for its summary.
-what_vellum_said() {
-	grep -v '^vellum:  \|^vellum: \(and [0-9]* more\|faults:\|swap:\|tracked by\|verified:\)' "$1" | head -n 5
-}
-
-# --- step by step: a program inside does what we say, see tests/programs/steps.c ---
-
-# start OPTION...: under vellum.
-start() {
-	coproc INSIDE { exec timeout -k 5 "$limit" "$VELLUM" run "$@" -- "$PROGRAM_DIR/steps" 2>"$tmp/stderr"; }
-	inside=$INSIDE_PID wrong=
-	exec {to}>&"${INSIDE[1]}" {from}<&"${INSIDE[0]}" # bash keeps its own from subshells
-}
-
-# tell LINE: in a shell of its own, as there may be nobody to read it.
-tell() {
-	(echo "$1" >&"$to") 2>/dev/null
-}
-
-# ask LINE: its answer in $answer.
-ask() {
-	answer='no answer'
-	tell "$1" && { IFS= read -r -t 30 answer <&"$from"; } 2>/dev/null
-}
-
-# wants LINE ANSWER
-wants() {
-	ask "$1"
-	[ "$answer" = "$2" ] || wrong="$wrong
-$1: $answer, expected $2"
-}
-
-# ok LINE...: each succeeds.
-ok() {
-	local line
-
-	for line; do
-		wants "$line" ok
-	done
-}
-
-# end NAME STATUS: the program ends, and this was one test.
-end() {
-	local said
-
-	[ "$2" = killed ] || tell "exit $2"
-	wait "$inside" 2>/dev/null
-	ended=$?
-	exec {to}>&- {from}<&-
-	[ "$2" = killed ] || [ "$ended" -eq "$2" ] || wrong="$wrong
-status $ended, expected $2"
-	said=$(what_vellum_said "$tmp/stderr")
-	[ -z "$said" ] || wrong="$wrong
-$said"
-	result "$1" "$(grep . <<<"$wrong")"
-}
-
-# in_file FILE OFFSET TEXT: what the host's file has.
-in_file() {
-	[ "$(dd if="$1" bs=1 skip="$2" count=${#3} status=none | tr '\0' .)" = "$3" ]
-}
-
-# holds OFFSET TEXT: the host's file has it now.
-holds() {
-	in_file "$file" "$1" "$2" || wrong="$wrong
-the file has $(dd if="$file" bs=1 skip="$1" count=${#2} status=none | tr '\0' .) at $1, expected $2"
-}
-
-# comes SECONDS OFFSET TEXT: by then.
-comes() {
-	local deadline=$((SECONDS + $1))
-
-	while ! in_file "$file" "$2" "$3" && [ "$SECONDS" -le "$deadline" ]; do
-		sleep 0.1
-	done
-	holds "$2" "$3"
-}
-
-put() {
-	printf %s "$2" | dd of="$file" bs=1 seek="$1" conv=notrunc status=none
-}
-
-# fresh NR: a file of so many pages of the letter z.
-fresh() {
-	file=$tmp/file
-	rm -f "$file"
-	head -c $(($1 * 4096)) /dev/zero | tr '\0' z >"$file"
-}
-
-# --- what others see, and when ---
+# --- changes that other processes of the host see, or make ---
 
 seen_outside() {
 	local method=$1
@@ -142,7 +41,7 @@ seen_outside() {
 	result "seen by others after the end ($method)" "$(cat "$tmp/lost")"
 }
 
-# A program that is killed has its memory written all the same.
+# The memory of a killed program is written back.
 seen_after_death() {
 	fresh 8
 	# shellcheck disable=SC2046
@@ -160,7 +59,7 @@ status $ended"
 	result "what a killed program stored is in the file ($1)" "$(grep . <<<"$wrong")"
 }
 
-# Changes by others: at the next open or mmap.
+# The program sees changes by others at the next open or mmap.
 changed_outside() {
 	fresh 8
 	# shellcheck disable=SC2046
@@ -180,7 +79,7 @@ changed_outside() {
 	wants "load n 5000 3" ten
 	wants "load m 5000 3" ten
 	wants "load m 12288 3" new
-	# Longer and shorter.
+	# Growth and truncation.
 	head -c 4096 /dev/zero >>"$file"
 	put 32768 more
 	ok "open c $file r" "map q c shared 8 1"
@@ -199,7 +98,7 @@ the file has $(stat -c %s "$file") bytes"
 	end "changes by others ($1)" 0
 }
 
-# Changes that leave size and time of change as they were.
+# Changes that keep the size and the modification time.
 changed_unseen() {
 	local i
 
@@ -223,7 +122,7 @@ changed_unseen() {
 	printf zzzz >"$file"
 	start
 	ok "open a $file w" "map m a shared 0 1"
-	# The times of ramfs are coarse: two changes often have the same. No command is started in between.
+	# The times of ramfs are coarse, so two changes often have the same time. A command in between would take too long.
 	for ((i = 0; i < 30; i++)); do
 		printf %d $((i % 10)) 1<>"$file"
 		printf '%s\n' "open b $file r" "load m 0 1" >&"$to"
@@ -240,7 +139,7 @@ round $i: $answer, expected $((i % 10))"
 	leave_disk
 }
 
-# Where nothing is cached, and nobody looks.
+# Changes of pages that are neither cached nor accessed.
 changed_afar() {
 	fresh 200
 	# shellcheck disable=SC2046
@@ -251,7 +150,7 @@ changed_afar() {
 	end "changes by others to pages that aren't cached ($1)" 0
 }
 
-# --- several processes inside ---
+# --- several processes under Vellum ---
 
 several_processes() {
 	fresh 8
@@ -311,7 +210,7 @@ sealed() {
 	end "a memfd and its seals ($1)" 0
 }
 
-# The last descriptor and the last mapping are gone: so are lock and room.
+# Closing the last descriptor and unmapping the last VMA releases the lock.
 let_go() {
 	fresh 8
 	# shellcheck disable=SC2046
@@ -321,15 +220,15 @@ let_go() {
 	end "a lock ends with its descriptor and mapping ($1)" 0
 }
 
-# What a shell with tools does to a mapped file; the same without Vellum.
+# A shell script and tools that change a mapped file; compared with a native run.
 shell_script() {
 	cat <<'END'
 mkfifo in
-: >out		# it is looked for before the other side has opened it
+: >out		# so that it exists before steps opens it
 "$STEPS" <in >out &
 exec 3>in
 n=0
-# tell LINE: and wait for the answer.
+# tell LINE: send it, and wait for the answer.
 tell() {
 	echo "$1" >&3
 	n=$((n + 1))
@@ -401,117 +300,12 @@ with_busybox() {
 	done
 	wrong=$(diff -r "$tmp/native" "$tmp/vellum")
 	[ -s "$tmp/native/h" ] || [ "$(wc -l <"$tmp/native/stdout")" -gt 30 ] || wrong="$wrong
-the script did not come to its end"
+the script did not end"
 	result "busybox on files that are mapped ($1)" "$wrong"
 }
 
-# --- calls at their edges: as natively ---
-
-# file_calls SIDE SUBJECT [OPTION...]: what it says in $tmp/SIDE.out; in an empty folder below $place.
-file_calls() {
-	local side=$1 subject=$2
-
-	shift 2
-	rm -rf "${place:?}/$side"
-	mkdir "$place/$side"
-	(
-		ulimit -S -n 1024 # as many as a program inside has
-		cd "$place/$side" || exit 1
-		if [ "$side" = native ]; then
-			set --
-		else
-			set -- "$VELLUM" run "$@" --
-		fi
-		timeout -k 5 "$limit" "$@" "$PROGRAM_DIR/file_calls" "$subject" >"$tmp/$side.out" 2>"$tmp/stderr" \
-			</dev/null
-		echo "status $?" >>"$tmp/$side.out"
-		what_vellum_said "$tmp/stderr" >>"$tmp/$side.out"
-	)
-}
-
-# as_native SUBJECT [OPTION...]: tests/programs/file_calls.c says and leaves the same.
-as_native() {
-	local place=$tmp
-
-	file_calls native "$@"
-	file_calls vellum "$@"
-	[ "$(wc -l <"$tmp/native.out")" -gt 2 ] || bail "file_calls $1 says nothing"
-	result "$1: as natively" "$(diff "$tmp/native.out" "$tmp/vellum.out" && diff -r "$tmp/native" "$tmp/vellum")"
-}
-
-# A program's file whose times are centuries from now: nanoseconds since 1970 have no room in 64 bits.
-far_times() {
-	local at out
-
-	mkdir "$tmp/far"
-	cp "$busybox" "$tmp/far/busybox"
-	for at in 4147-08-20 1901-12-14; do
-		touch -d "$at" "$tmp/far/busybox"
-		out=$("$VELLUM" run "$tmp/far/busybox" echo right 2>&1)
-		result "a program's file of $at" "$([ "$out" = right ] || echo "$out")"
-	done
-}
-
-# The same with a limit to the size of files. What was stored through a mapping beyond it is in the file.
-as_native_within_limits() {
-	local place=$tmp side
-
-	for side in native vellum; do
-		head -c 65536 /dev/zero | tr '\0' z >"$tmp/$side.big"
-		(
-			ulimit -S -f 16
-			BIG_FILE=$tmp/$side.big file_calls "$side" limits
-		)
-	done
-	result "limits: as natively" "$(diff "$tmp/native.out" "$tmp/vellum.out" && diff -r "$tmp/native" "$tmp/vellum" &&
-		cmp "$tmp/native.big" "$tmp/vellum.big")"
-}
-
-# A file that is a regular one, but waits for what is to come: a signal ends that.
-waiting_file() {
-	local traces=$tmp/traces instance
-
-	mkdir -p "$traces"
-	if ! mount -t tracefs vellum-test "$traces" 2>"$tmp/mount"; then
-		skip "a regular file that waits" "no mount: $(head -n 1 "$tmp/mount")"
-		return
-	fi
-	mounted=$traces instance=$traces/instances/vellum-test-$$
-	if ! mkdir "$instance" 2>"$tmp/mount"; then
-		skip "a regular file that waits" "no tracing instance: $(head -n 1 "$tmp/mount")"
-		leave_disk
-		return
-	fi
-	timeout -k 5 "$limit" "$VELLUM" run -- "$busybox" sh -c 'echo begins; exec head -c 1' <"$instance/trace_pipe" \
-		>"$tmp/stdout" 2>"$tmp/stderr" &
-	inside=$!
-	while [ ! -s "$tmp/stdout" ] && alive "$(identify "$inside")"; do sleep 0.1; done
-	sleep 0.2
-	kill -TERM "$inside"
-	wait "$inside"
-	result "a regular file that waits" "$(echo "status $?" | grep -v 'status 143$')"
-	rmdir "$instance"
-	leave_disk
-}
-
-# The same on a full disk, one after the other.
-as_native_on_full_disk() {
-	local place side
-
-	for side in native vellum; do
-		if ! on_small_disk 2M; then
-			skip "disk: as natively" "no mount: $(head -n 1 "$tmp/mount")"
-			return
-		fi
-		place=$disk
-		file_calls "$side" disk
-		leave_disk
-	done
-	result "disk: as natively" "$(diff "$tmp/native.out" "$tmp/vellum.out")"
-}
-
-# A file that was sealed against future stores is written through a mapping of ours, and may get shorter before we
-# know of it.
+# Vellum writes a file with F_SEAL_FUTURE_WRITE back through a mapping of its own. Another process may truncate the file
+# in the meantime.
 sealed_and_cut() {
 	local vellum fd
 
@@ -538,147 +332,9 @@ sealed_and_cut() {
 	end "a sealed file that others cut off" 0
 }
 
-# --- a full disk ---
+# --- SIGKILL of Vellum ---
 
-# on_small_disk SIZE
-on_small_disk() {
-	disk=$tmp/disk
-	mkdir -p "$disk"
-	mount -t tmpfs -o "size=$1" vellum-test "$disk" 2>"$tmp/mount" || return 1
-	mounted=$disk
-}
-
-leave_disk() {
-	[ -z "$mounted" ] || umount "$mounted"
-	mounted=
-}
-
-# count_pages FILE CHAR: pages that begin with it.
-count_pages() {
-	printf 'open a %s r\ncount a %s\n' "$1" "$2" | "$PROGRAM_DIR/steps" | tail -n 1
-}
-
-disk_full() {
-	local accepted
-
-	if ! on_small_disk 2M; then
-		skip "stores to a full disk ($1)" "no mount: $(head -n 1 "$tmp/mount")"
-		return
-	fi
-	file=$disk/file
-	truncate -s 8M "$file"
-	# shellcheck disable=SC2046
-	start $(options "$1")
-	ok "open a $file w" "map m a shared 0 2048"
-	ask "fill m 0 2048 x"
-	accepted=$answer
-	[ "$accepted" -ge 500 ] && [ "$accepted" -le 512 ] || wrong="$wrong
-$accepted pages accepted, expected about 512"
-	wants "store m $((accepted * 4096)) y" SIGBUS
-	wants "writes a $((1000 * 4096)) 10 w" 0
-	ok "msync m" "store m 0 y" "fsync a"
-	holds 0 y
-	# A store where there is room already.
-	wants "fill m 1 $((accepted - 1)) u" $((accepted - 1))
-	# Room again.
-	ok "remove m 4096 $((50 * 4096))"
-	wants "fill m 1500 50 v" 50
-	wants "writes a $((1600 * 4096)) 10 w" 0
-	end "stores to a full disk ($1)" 0
-	wrong=
-	[ "$(count_pages "$file" u)" -eq $((accepted - 51)) ] || wrong="$wrong
-$(count_pages "$file" u) of $((accepted - 51)) pages that were accepted are in the file"
-	[ "$(count_pages "$file" v)" -eq 50 ] || wrong="$wrong
-$(count_pages "$file" v) of 50 pages that were accepted later are in the file"
-	result "what was accepted is in the file ($1)" "$(grep . <<<"$wrong")"
-	leave_disk
-}
-
-written_to_full_disk() {
-	local accepted
-
-	if ! on_small_disk 2M; then
-		skip "write(2) to a mapped file on a full disk ($1)" "no mount: $(head -n 1 "$tmp/mount")"
-		return
-	fi
-	file=$disk/file
-	truncate -s 8K "$file"
-	# shellcheck disable=SC2046
-	start $(options "$1")
-	ok "open a $file w" "map m a shared 0 2048" "store m 0 y" "store m 4096 y"
-	ask "writes a 8192 1000 w"
-	accepted=$answer
-	[ "$accepted" -gt 2000000 ] && [ "$accepted" -lt 2097152 ] || wrong="$wrong
-$accepted bytes accepted"
-	wants "size a" $((8192 + accepted))
-	wants "write a $((8192 + accepted)) no" "No space left on device"
-	wants "load m $((8192 + accepted - 1)) 1" w
-	wants "load m $((8192 + (accepted + 4095) / 4096 * 4096)) 1" SIGBUS
-	ok "store m 9000 inside" "truncate a 8192"
-	wants "writes a 8192 10 v" 40960
-	# Files that are gone take no room.
-	for i in 1 2 3 4; do
-		ok "truncate a 8192" "open t $disk/t$i wc" "truncate t 1400000" "map t t shared 0 300"
-		wants "fill t 0 300 t" 300
-		ok "unmap t" "close t" "unlink $disk/t$i"
-	done
-	wants "writes a 8192 300 v" 1228800
-	end "write(2) to a mapped file on a full disk ($1)" 0
-	wrong=
-	[ "$(count_pages "$file" v)" -eq 300 ] || wrong="$(count_pages "$file" v) pages"
-	holds 0 y
-	result "the file that was written to a full disk ($1)" "$wrong"
-	leave_disk
-}
-
-# --- more file than memory ---
-
-pressure() {
-	local pages=12288
-
-	file=$tmp/file
-	rm -f "$file"
-	truncate -s $((pages * 4096)) "$file"
-	# shellcheck disable=SC2046
-	start $(options "$1") --ram=16M
-	ok "open a $file w" "map m a shared 0 $pages"
-	wants "fill m 0 $pages a" $pages
-	wants "sum m $pages" $((pages * 97))
-	wants "fill m 0 6000 b" 6000
-	ok "store m $((7000 * 4096 + 10)) z"
-	wants "sum m $pages" $((pages * 97 + 6000 + 122))
-	end "a file of three times the RAM ($1)" 0
-	wrong=
-	[ "$(count_pages "$file" b)" -eq 6000 ] || wrong="$(count_pages "$file" b) of 6000 pages"
-	[ "$(count_pages "$file" a)" -eq $((pages - 6000)) ] || wrong="$wrong
-$(count_pages "$file" a) of $((pages - 6000)) pages"
-	holds $((7000 * 4096)) a.........z
-	result "all of it is in the file ($1)" "$(grep . <<<"$wrong")"
-	rm -f "$file"
-}
-
-# --- a swap area that loses pages ---
-
-# Pages that cannot be read back are errors for who looks at them, never other bytes.
-lost() {
-	fresh 4
-	start --track="$1" --swap=16M,"$tmp/area" # verifying looks at pages, which brings them back
-	ok "open a $file w" "map m a private 0 4" "store m 0 one" "store m 4096 two" "store m 8192 three" \
-		"pageout m 0 8192"
-	: >"$tmp/area"
-	wants "load m 0 3" SIGBUS
-	wants "store m 4096 new" SIGBUS
-	wants "send a 0 m 0 3" "Bad address"
-	wants "load m 8192 5" three
-	ok "send a 0 m 8192 5" "unmap m" "map m a private 0 4"
-	wants "load m 0 6" threez
-	end "swapped pages that are lost ($1)" 0
-	rm -f "$tmp/area"
-}
-
-# --- killed from outside ---
-
-# kill_once METHOD PROCESSES: what is wrong.
+# kill_once METHOD PROCESSES: print what is wrong.
 kill_once() {
 	local mark=$$.$RANDOM pid left processes delay
 
@@ -687,7 +343,7 @@ kill_once() {
 	VELLUM_TEST_MARK=$mark "$VELLUM" run $(options "$1") --cpus="$2" -- "$PROGRAM_DIR/records" write \
 		"$tmp/records" "$2" </dev/null >"$tmp/log" 2>"$tmp/stderr" &
 	pid=$!
-	# Up to 2 s; starting takes 0.15.
+	# Up to 2 s; the start takes 0.15 s.
 	printf -v delay '%d.%03d' $(((RANDOM % 1500 + 150) / 1000)) $(((RANDOM * 7 + 150) % 1000))
 	sleep "$delay"
 	kill -KILL "$pid"
@@ -721,14 +377,14 @@ only $syncs syncs in $rounds runs"
 
 # --- random operations ---
 
-# random_run SEED METHOD STEPS: what is wrong.
+# random_run SEED METHOD STEPS: print what is wrong.
 random_run() {
 	local dir=$tmp/random args=("$1" "$3" "$tmp/random") status
 
 	rm -rf "$dir"
 	mkdir "$dir"
 	[ $(($1 % 5)) -ne 0 ] || args+=(memfd)
-	# Whatever the host's kernel doesn't do is not asked of Vellum.
+	# The program must pass natively first.
 	if ! timeout -k 5 "$limit" "$PROGRAM_DIR/random_files" "${args[@]}" >/dev/null 2>"$tmp/stderr"; then
 		echo "natively: $(head -n 2 "$tmp/stderr")"
 		return
@@ -742,7 +398,7 @@ random_run() {
 	[ $(($1 % 5)) -eq 0 ] || cat "$dir/random.0" "$dir/random.1" | cmp - "$tmp/stdout" 2>&1
 }
 
-# random_operations FIRST NR STEPS: each method has its share of the seeds.
+# random_operations FIRST NR STEPS: the methods share the seeds.
 random_operations() {
 	local first=$1 nr=$2 steps=$3 seed i=0 wrong methods
 
@@ -757,37 +413,16 @@ random_operations() {
 	done
 }
 
-clean_up() {
-	leave_disk
-	rm -rf "$tmp"
-}
-
 main() {
-	local method kills=10 seeds=16 steps=300 full=
+	local method kills=10 seeds=16 steps=300
 
-	[ -x "$VELLUM" ] || bail "no $VELLUM"
-	[ -x "$PROGRAM_DIR/steps" ] || bail "no $PROGRAM_DIR/steps"
 	if [ "${1:-}" = --full ]; then
-		kills=200 seeds=400 steps=600 full=1
+		kills=200 seeds=400 steps=600
 	elif [ $# -gt 0 ]; then
 		echo "usage: $0 [--full]" >&2
 		exit 2
 	fi
-	find_busybox
-	VELLUM=$(realpath "$VELLUM")
-	mounted=
-	tmp=$(mktemp -d)
-	trap clean_up EXIT
-	as_native opens
-	as_native buffers
-	as_native direct
-	as_native waits
-	as_native moved
-	as_native raced
-	as_native_on_full_disk
-	as_native_within_limits
-	far_times
-	waiting_file
+	set_up
 	sealed_and_cut
 	changed_unseen
 	for method in $METHODS; do
@@ -799,10 +434,6 @@ main() {
 		sealed "$method"
 		let_go "$method"
 		with_busybox "$method"
-		disk_full "$method"
-		written_to_full_disk "$method"
-		lost "$method"
-		case $full$method in 1* | wp) pressure "$method" ;; esac
 	done
 	killed "$kills"
 	random_operations "${SEED:-1}" "$seeds" "$steps"

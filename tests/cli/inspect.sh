@@ -1,34 +1,34 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 #
-# What `vellum run --inspect` shows of an address space that is known (tests/guest/space.c), and programs that
-# need more memory than --ram with and without --swap (tests/guest/swapped.c).
+# `vellum run --inspect` of the known address space of tests/guest/space.c; and programs that need more memory than --ram,
+# with and without --swap (tests/guest/swapped.c).
 #
 # From the environment: VELLUM, GUEST_DIR (see tests/guest). Prints TAP.
 #
-# shellcheck disable=SC2016 # what is in single quotes, jq and the shell under test expand
+# shellcheck disable=SC2016 # jq and the shell under test expand these strings
 set -u
 . "$(dirname "$0")/lib.sh"
 
 # --- one run ---
 
-# run OPTION... -- PROGRAM [ARG...]: its status, stdout and stderr.
+# run OPTION... -- PROGRAM [ARG...]: sets $status, $tmp/stdout and $tmp/stderr.
 run() {
 	timeout -k 5 120 "$VELLUM" run "$@" </dev/null >"$tmp/stdout" 2>"$tmp/stderr"
 	status=$?
 }
 
-# ended STATUS: what is wrong about how the run ended.
+# ended STATUS: print what is wrong if the run ended otherwise.
 ended() {
 	[ "$status" -eq "$1" ] || { echo "status $status, expected $1"; head -n 5 "$tmp/stderr"; }
 }
 
-# holds FILE JQ-FILTER: all snapshots of the file, as an array, are so.
+# holds FILE JQ-FILTER: the filter must be true for the array of all snapshots of the file.
 holds() {
-	jq -es "$jq_helpers $2" "$1" >"$tmp/jq" 2>&1 || { echo "not so: $2"; head -n 5 "$tmp/jq"; }
+	jq -es "$jq_helpers $2" "$1" >"$tmp/jq" 2>&1 || { echo "false: $2"; head -n 5 "$tmp/jq"; }
 }
 
-# The mapping that starts at an address; its entries without where they are in RAM.
+# The mapping that starts at an address, and its entries without their frame numbers.
 jq_helpers='
 	def mapping($start): .mappings[] | select(.start == $start);
 	def entries($start): [mapping($start).entries[] | [.start, .pages, .kind, (.flags | join(" "))]];
@@ -74,13 +74,13 @@ moments() {
 		--inspect=syscall:getpid:3,json,"$tmp/third"
 	result "several at once" "$(ended 0)"
 	grep -v DONE "$tmp/stdout" >"$tmp/first"
-	result "before the first call: nothing was stored to" "$(holds "$tmp/first" 'length == 1 and .[0].when ==
+	result "before the first call: no page was stored to" "$(holds "$tmp/first" 'length == 1 and .[0].when ==
 		"syscall:getpid" and (.[0] | mapping("0x100000000").rss_pages == 0)')"
-	result "before the second: all was" "$(holds "$tmp/second" 'length == 1 and .[0].when == "syscall:getpid:2" and
+	result "before the second call: all pages were stored to" "$(holds "$tmp/second" 'length == 1 and .[0].when == "syscall:getpid:2" and
 		(.[0] | entries("0x100000000") == [["0x100000000", 3, "page", own], ["0x100004000", 2, "zero", "accessed"],
 		["0x100008000", 1, "page", own]])')"
-	result "a call that did not come" "$([ -e "$tmp/third" ] && [ ! -s "$tmp/third" ] || echo "there is something")"
-	result "before a signal's handler, for two that ask" "$(holds "$tmp/signal" \
+	result "a call that was not made: no snapshot" "$([ -e "$tmp/third" ] && [ ! -s "$tmp/third" ] || echo "a snapshot")"
+	result "before the handler of a signal, for two options" "$(holds "$tmp/signal" \
 		'map([.pid, .when]) == [[1, "signal:USR1"], [1, "signal:SIGUSR1"]]')"
 	result "PROT_NONE" "$(holds "$tmp/second" '.[0] | (mapping("0x101000000").prot == "---") and
 		(mapping("0x101000000").entries[0].flags | contains(["no-access", "saved-dirty"])) and
@@ -100,7 +100,7 @@ moments() {
 
 # --- text ---
 
-# block START: the lines of the text about the mapping from there on, without frame numbers.
+# block START: print the lines of the text for the mapping at START, without frame numbers.
 block() {
 	awk -v start="$1-" 'index($0, "-") == 13 { on = index($0, start) == 1 } on' "$tmp/text" | sed 's/ pfn .*//'
 }
@@ -124,12 +124,12 @@ text() {
 	END
 	))"
 	space --inspect=exit
-	result "text on stderr: every line says whose it is" "$(ended 0; grep -v '^vellum: ' "$tmp/stderr"
+	result "text on stderr: each line begins with vellum:" "$(ended 0; grep -v '^vellum: ' "$tmp/stderr"
 		[ "$(grep -c ' at exit: ' "$tmp/stderr")" -eq 2 ] || echo "not two processes")"
 	result "text on stderr: stdout is the program's" "$(cmp "$tmp/stdout" - <<<DONE)"
 }
 
-# --- many at once, and output that fails ---
+# --- many processes, and output that fails ---
 
 outputs() {
 	local i
@@ -148,7 +148,7 @@ outputs() {
 
 # --- swap ---
 
-# swaps NAME SWAP [OPTION...]: the working set is larger than RAM, and its contents are right.
+# swaps NAME SWAP [OPTION...]: a working set larger than RAM keeps its contents.
 swaps() {
 	local name=$1 swap=$2
 
@@ -177,9 +177,9 @@ swap() {
 	result "without swap: one line says what to do" "$(ended 137; grep -vE \
 		'^vellum: out of memory: .*--ram or --swap$' "$tmp/stderr"; [ -s "$tmp/stderr" ] || echo "no line")"
 	run --ram=8M --swap=4M -- "$GUEST_DIR/swapped" 24
-	result "a swap that gets full" "$(ended 137)"
+	result "a full swap area" "$(ended 137)"
 	run --ram=64M -- "$busybox" true
-	result "no swap, no word about it" "$(ended 0; cat "$tmp/stderr")"
+	result "without swap, no line about it" "$(ended 0; cat "$tmp/stderr")"
 }
 
 main() {

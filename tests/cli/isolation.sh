@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# The boundary between a program and the machine: THREAT-MODEL.md's promises about rings and QEMU's process.
+# Isolation of the machine from the program: rings, registers and the rights of QEMU's process (THREAT-MODEL.md).
 # shellcheck source=tests/cli/lib.sh
 . "$(dirname "$0")/lib.sh"
 programs=$root/build/programs
@@ -15,7 +15,7 @@ for how in none clean wp; do
 	result "registers are kept over faults and interrupts ($how)" "$([ "$out" = kept ] || echo "$out")"
 done
 
-# What QEMU's process may do: the child of the command that runs a program which waits.
+# The rights of QEMU's process, a child of `vellum run`, while the program waits.
 fifo=$(mktemp -u)
 mkfifo "$fifo"
 "$VELLUM" run "$root/build/guest/crash" spin >"$fifo" 2>&1 &

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 #
-# The pages that `vellum run` lists as dirty are those that the guest programs say they changed.
+# `vellum run` must report exactly those pages as dirty that the guest programs say they changed.
 #
 #   known_pages.sh            a sample, under a minute
 #   known_pages.sh --full N   every combination N times, two at a time
@@ -17,17 +17,17 @@ GUEST_DIR=${GUEST_DIR:-$root/build/guest}
 PROGRAMS=${PROGRAMS:-anon layout forks sysio reexec churn files}
 METHODS=${METHODS:-wp clean auto}
 
-# sysio.c and files.c want 15.5 pages without a zero byte.
+# sysio.c and files.c need 15.5 pages without a zero byte.
 make_input_file() {
 	seq -f 'line %08.0f of a file' 4000 | head -c 63488 >"$1"
 }
 
-# compare REPORT SAID METHOD: differences on stdout.
+# compare REPORT SAID METHOD: print the differences.
 compare() {
 	jq -r --rawfile said "$2" --arg track "$3" -f "$here/known_pages.jq" "$1" 2>&1
 }
 
-# try PROGRAM METHOD INTERVAL CPUS DIR: one run; what is wrong with it on stdout.
+# try PROGRAM METHOD INTERVAL CPUS DIR: run once, and print what is wrong.
 try() {
 	local program=$1 method=$2 interval=$3 cpus=$4 dir=$5 status args=()
 
@@ -68,14 +68,14 @@ combination() {
 	if [ "$failed" -eq 0 ]; then
 		echo "ok - $name"
 	else
-		# One write, so that two workers don't mix their lines.
+		# A single write, so that lines of two workers do not mix.
 		echo "not ok - $name
 # ${diagnostics//$'\n'/$'\n# '}"
 		return 1
 	fi
 }
 
-# PROGRAM METHOD INTERVAL CPUS, a line each.
+# Print a line PROGRAM METHOD INTERVAL CPUS for each combination.
 combinations() {
 	local program method interval cpus
 
@@ -90,8 +90,8 @@ combinations() {
 	done
 }
 
-# The sample: all at the shortest interval, on one and on two CPUs by turns, and each method once
-# at the others.
+# The sample: all programs and methods with the shortest interval, in turns on one and on two CPUs; each method once with
+# the other intervals.
 sample() {
 	local program method n=0
 
@@ -107,7 +107,7 @@ sample() {
 	return 0
 }
 
-# run_all RUNS WORKERS: combinations from stdin.
+# run_all RUNS WORKERS: run the combinations on stdin.
 run_all() {
 	local runs=$1 workers=$2 busy=0 failures=0 line
 
@@ -127,7 +127,7 @@ run_all() {
 	return "$failures"
 }
 
-# Whether the comparison itself can fail: a page missing, a page too many, a wrong right.
+# The comparison itself must find errors: a missing page, an extra page, a wrong right.
 comparison_works() {
 	local dir=$tmp/self line n
 

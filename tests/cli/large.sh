@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 #
-# Mappings of 2^46 bytes with a few pages: calls, --verify and --inspect take as long as for small ones, and what
-# brings pages in without end is ended by a signal. A limit in seconds is for what would take hours.
+# Mappings of 2^46 bytes with a few pages: calls, --verify and --inspect take as long as for small mappings. A signal
+# interrupts calls that fault in all pages.
 #
 # From the environment: VELLUM. Prints TAP.
 set -u
@@ -11,7 +11,7 @@ set -u
 PROGRAMS=${PROGRAMS:-$root/build/programs}
 limit=100
 
-# same NAME ARG...: as natively.
+# same NAME ARG...: the output is the same as natively.
 same() {
 	local name=$1 native vellum
 
@@ -41,7 +41,7 @@ inspected() {
 	result "--inspect=exit" "$said"
 }
 
-# ended NAME ARG...: the alarm's signal gets through; 137: RAM was full before.
+# ended NAME ARG...: the alarm ends the program; 137: out of memory before.
 ended() {
 	local name=$1 status
 

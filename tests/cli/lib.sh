@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: MIT
 #
-# What the command-line tests share: TAP lines, and which processes a command left behind.
+# Functions of all tests of the command: TAP lines, and processes that a command left behind.
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -15,7 +15,7 @@ bail() {
 	exit 1
 }
 
-# wants_interpreter ELF: it has a program header of type PT_INTERP, so it is a dynamic program.
+# wants_interpreter ELF: has it a program header of type PT_INTERP, as a dynamic program has?
 wants_interpreter() {
 	local count
 
@@ -24,14 +24,14 @@ wants_interpreter() {
 	od -An -v -w56 -tu4 -j64 -N$((56 * count)) "$1" | grep -q '^ *3 '
 }
 
-# Debian's busybox-static is one file that needs nothing else, which is what Vellum runs.
+# Debian's busybox-static is a static program, as Vellum needs.
 find_busybox() {
 	busybox=$(command -v busybox) || bail "no busybox"
 	busybox=$(readlink -f "$busybox")
 	! wants_interpreter "$busybox" || bail "$busybox isn't static"
 }
 
-# result NAME DIAGNOSTICS: ok if there are none.
+# result NAME DIAGNOSTICS: print ok if DIAGNOSTICS is empty, else not ok.
 result() {
 	test_number=$((test_number + 1))
 	if [ -z "$2" ]; then
@@ -54,21 +54,21 @@ finish() {
 	[ "$failures" -eq 0 ]
 }
 
-# --- processes, as "pid:start time", since a pid alone may be used again ---
+# --- processes, named "PID:START" with their start time, as PIDs are reused ---
 
-# read_stat PID: sets state, parent and start from /proc/PID/stat; "Z", 0 and 0 if there is none.
-# Without a subshell: the scans below do it for every process there is.
+# read_stat PID: set $state, $parent and $start from /proc/PID/stat; "Z", 0 and 0 if the process does not exist.
+# No subshell, as the functions below call it for each process of the system.
 read_stat() {
 	local line
 	local -a f
 
 	state=Z parent=0 start=0
 	{ read -r line <"/proc/$1/stat"; } 2>/dev/null || return
-	read -ra f <<<"${line##*) }" # the name before it may have any character
+	read -ra f <<<"${line##*) }" # the name before this may contain any character
 	state=${f[0]} parent=${f[1]} start=${f[19]}
 }
 
-# identify PID: its PID:START.
+# identify PID: print PID:START.
 identify() {
 	local state parent start
 
@@ -76,7 +76,7 @@ identify() {
 	echo "$1:$start"
 }
 
-# alive PID:START: it runs; a zombie doesn't.
+# alive PID:START: does the process exist, and is it no zombie?
 alive() {
 	local state parent start
 
@@ -84,7 +84,7 @@ alive() {
 	[ "$state" != Z ] && [ "$start" = "${1##*:}" ]
 }
 
-# descendants PID: its children, their children, and so on.
+# descendants PID: print its children, their children, and so on.
 descendants() {
 	local entry pid state parent start
 
@@ -98,7 +98,7 @@ descendants() {
 	done
 }
 
-# still_alive SECONDS PID:START...: those that didn't end by then.
+# still_alive SECONDS PID:START...: wait for them, and print those that have not ended.
 still_alive() {
 	local deadline=$(($(date +%s%N) + $1 * 1000000000)) process left
 
@@ -118,8 +118,8 @@ still_alive() {
 	done
 }
 
-# marked MARK: processes that have VELLUM_TEST_MARK=MARK in their environment. It finds those that
-# have lost their parent; but they may have cleared their environment.
+# marked MARK: print the processes with VELLUM_TEST_MARK=MARK in their environment. It finds orphans, but not processes
+# that have cleared their environment.
 marked() {
 	local file pid
 

@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 #
-# Programs that take what they can get, and runs that have to end: what a program may use is bounded, Vellum
-# always has what it needs to write back and to report, and a signal ends a run whatever the program does.
+# Limits of resources, and the end of runs. A program's resources are bounded, so that Vellum can always write back and
+# report. A signal ends a run, whatever the program does.
 #
 # Hostile programs run in a PID namespace. From the environment: VELLUM. Prints TAP.
 set -u
@@ -10,15 +10,15 @@ set -u
 
 limits=$root/build/programs/limits
 box="unshare --pid --fork --kill-child --mount --mount-proc"
-seconds=60 # a run may take that long before it counts as one that does not end
+seconds=60 # a run that takes longer counts as endless
 
-# boxed COMMAND...: its output and status, in $output and $status.
+# boxed COMMAND...: run it in a PID namespace. Sets $output and $status.
 boxed() {
 	output=$(timeout -k 5 "$seconds" $box "$@" 2>"$tmp/stderr" </dev/null)
 	status=$?
 }
 
-# expect NAME STATUS OUTPUT: of the last boxed command. OUTPUT is a pattern.
+# expect NAME STATUS OUTPUT: check the last command. OUTPUT is a pattern.
 expect() {
 	local wrong=
 
@@ -31,7 +31,7 @@ stderr: $(head -n 5 "$tmp/stderr")"
 	result "$1" "$wrong"
 }
 
-# --- what there is of everything ---
+# --- resources ---
 
 memfds() {
 	boxed "$VELLUM" run --ram=64M -- "$root/build/programs/memfds" 64
@@ -55,13 +55,13 @@ processes() {
 	boxed "$VELLUM" run -- "$limits" zombies
 	expect "zombies count as processes" 0 '4095 and EAGAIN'
 	boxed "$VELLUM" run -- "$limits" processes
-	# By the host's descriptors it may be fewer.
+	# The host's descriptors may allow fewer.
 	expect "as many processes as there may be, and their end" 0 '[1-9]* and EAGAIN'
 	boxed "$VELLUM" run -- "$limits" groups 30
 	expect "one SIGKILL to a group that forks leaves no process" 0 '0 survived'
 }
 
-# as_natively NAME SCRIPT: the shell's output and status.
+# as_natively NAME SCRIPT: the shell's output and status are the same as natively.
 as_natively() {
 	local native
 
@@ -82,9 +82,9 @@ own_limits() {
 		'ulimit -s 1024; x=$(head -c 100000 /dev/zero | tr "\0" x); busybox true $x $x; echo $?; busybox true $x $x $x; echo $?'
 }
 
-# --- ends ---
+# --- the end of a run ---
 
-# started MODE...: a run in the background, once it has said that it is ready: in $pid.
+# started MODE...: start a run in the background, and wait for its line. Sets $pid and $boxpid.
 started() {
 	mkfifo "$tmp/line"
 	$box bash -c 'echo $BASHPID >"$1"; shift; exec "$@"' - "$tmp/pid" "$VELLUM" run "${options[@]}" -- \
@@ -96,7 +96,7 @@ started() {
 	pid=$(pgrep -P "$boxpid")
 }
 
-# ended: in $status, what the run in the background ended with; its output in $output.
+# ended: wait for the run in the background. Sets $status and $output.
 ended() {
 	(sleep "$seconds"; kill -KILL "$boxpid") 2>/dev/null &
 	local watchdog=$!
@@ -148,7 +148,7 @@ ends() {
 	expect "a program that takes SIGINT gets each one" 0 $'taken 1\ntaken 2\ntaken 3'
 }
 
-# A process that waits for the host, where no signal reaches it: for the reader of its own inspection.
+# A process waits in the host for the reader of its inspection, where no signal reaches it.
 stuck() {
 	local options=(--inspect=exit,"$tmp/full" --json="$tmp/report")
 
@@ -175,7 +175,7 @@ main() {
 	[ -x "$limits" ] || bail "no $limits"
 	find_busybox
 	tmp=$(mktemp -d)
-	# A subshell that is killed right after its fork still has this trap.
+	# A subshell that is killed before it resets the trap would run it.
 	trap '[ "$BASHPID" != $$ ] || rm -rf "$tmp"' EXIT
 	own_limits
 	if $box true 2>/dev/null; then

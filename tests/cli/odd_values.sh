@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 #
-# System calls with values at which sums and signs overflow: the same as on the host's kernel. What fuzzers found.
+# System calls with values at which sums and signs overflow have the same results as natively. Fuzzers found these.
 # From the environment: VELLUM. Prints TAP.
 set -u
 . "$(dirname "$0")/lib.sh"

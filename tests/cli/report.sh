@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 #
-# `vellum report`: the page has the whole report and nothing of it runs; what is no report gets one
-# line; and a browser, if there is one, draws each mapping that was written.
+# `vellum report`: the page contains the whole report, and no part of the report runs as a script. Other input gets one
+# line. A browser, if there is one, draws each mapping that was written.
 #
 # From the environment: VELLUM. Needs jq. Prints TAP.
 set -u
@@ -45,21 +45,21 @@ sample() {
 	  counters: { faults: { anon: 15, cow: 0, constructor: 3 }, tlb_flushes: 6, exits: 9, syscalls: 8 } }'
 }
 
-# As reports were before processes, times and switches were in them.
+# A report of an older version, without processes, times and switches.
 older() {
 	jq -c 'del(.processes, .switches, .run_ns, .interval_ns, .total_collections,
 		.mappings[].start_ns, .mappings[].end_ns, .collections[].cost_ns,
 		.collections[].write_faults, .collections[].faults)' "$tmp/sample.json"
 }
 
-# embedded PAGE: the JSON in it.
+# embedded PAGE: print the JSON in it.
 embedded() {
 	jq -Rs 'split(" id=\"report\">")[1] | split("</script>")[0] | fromjson' "$1"
 }
 
 # --- pages ---
 
-# makes NAME JSON: a page with all of the report, and as many elements as any other.
+# makes NAME JSON: the page contains the whole report, and no additional elements.
 makes() {
 	local wrong='' scripts
 
@@ -89,7 +89,7 @@ pages() {
 	"$VELLUM" report "$tmp/bare.json" -o "$tmp/page.html"
 	result "a page refers to no other file" "$(sed 's/@REPORT@//' "$root/cli/report.html" |
 		grep -niE '(src|href|action) *= *["'\'']?[^d"'\'']|https?:|url\(|@import|innerHTML|outerHTML|insertAdjacent|document\.write|eval\(|new Function')"
-	result "others may read it" "$([ "$(stat -c %a "$tmp/page.html")" = 644 ] || stat "$tmp/page.html")"
+	result "other users may read the page" "$([ "$(stat -c %a "$tmp/page.html")" = 644 ] || stat "$tmp/page.html")"
 }
 
 streams() {
@@ -104,9 +104,9 @@ streams() {
 	result "options may come last" "$(cmp "$tmp/file.html" "$tmp/posix.html" 2>&1)"
 }
 
-# --- what is wrong ---
+# --- wrong arguments and input ---
 
-# refuses NAME PATTERN ARG...: one line with the pattern, status 125, the older page as it was.
+# refuses NAME PATTERN ARG...: one line with the pattern, status 125, and the older page is unchanged.
 refuses() {
 	local name=$1 pattern=$2 wrong='' status
 
@@ -130,13 +130,13 @@ left: $(find "$tmp" -name '*.html.*')"
 	result "$name" "$(grep . <<<"$wrong")"
 }
 
-# refuses_json NAME PATTERN: of the JSON on stdin.
+# refuses_json NAME PATTERN: the same for the JSON on stdin.
 refuses_json() {
 	cat >"$tmp/bad.json"
 	refuses "$1" "$2" "$tmp/bad.json" -o "$tmp/page.html"
 }
 
-# changed NAME PATTERN FILTER: the sample, changed by jq.
+# changed NAME PATTERN FILTER: the same for the sample, changed by jq.
 changed() {
 	refuses_json "$1" "$2" < <(jq "$3" "$tmp/sample.json")
 }
@@ -205,12 +205,12 @@ find_browser() {
 	command -v chromium || command -v chromium-browser || command -v google-chrome
 }
 
-# attributes NAME: the values of that attribute in the DOM, one a line.
+# attributes NAME: print the values of that attribute in the DOM, each on a line.
 attributes() {
 	grep -o " $1=\"[^\"]*\"" "$tmp/dom" | sed 's/.*="//; s/"$//'
 }
 
-# browse JSON: its page's DOM and what the browser's console says.
+# browse JSON: open its page in the browser. $tmp/dom and $tmp/console are the DOM and the console's lines.
 browse() {
 	"$VELLUM" report "$1" -o "$tmp/browse.html"
 	timeout -k 5 120 "$browser" --headless --no-sandbox --disable-gpu --user-data-dir="$tmp/profile" \
@@ -222,7 +222,7 @@ drawn() {
 	local wrong=''
 
 	browse "$2"
-	grep -q 'data-ready="yes"' "$tmp/dom" || wrong="the script didn't come to its end"
+	grep -q 'data-ready="yes"' "$tmp/dom" || wrong="the script did not end"
 	wrong="$wrong
 $(grep -a CONSOLE "$tmp/console")"
 	[ "$(attributes data-mapping | sort -n | tr '\n' ' ')" = "$(jq -j '.mappings | to_entries[] |
@@ -238,7 +238,7 @@ the hostile name ran"
 	result "$1" "$(grep . <<<"$wrong")"
 }
 
-# Which mapping gets which pages, by the times and without them.
+# placed NAME JSON PAGES: the pages of each mapping, with the times and without them.
 placed() {
 	browse "$2"
 	result "$1" "$([ "$(attributes data-found | paste -sd' ') $(attributes data-unplaced)" = "$3" ] ||
@@ -259,7 +259,7 @@ in_browser() {
 	drawn "drawn: all members" "$tmp/sample.json"
 	drawn "drawn: an older report" "$tmp/older.json"
 	drawn "drawn: a run" "$tmp/real.json"
-	# In the page's order: processes by pages dirtied, and their mappings so.
+	# In the order of the page: by the number of dirtied pages.
 	placed "drawn: pages to mappings, by time" "$tmp/sample.json" "5 3 3 1 1"
 	placed "drawn: pages to mappings, without times" "$tmp/older.json" "6 0 1 5 1"
 }

@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 #
-# Names, paths and arguments of programs are any bytes: in Vellum's lines on stderr none of them is a control
-# character or turns the text around, and JSON is UTF-8 and JSON.
+# Names, paths and arguments of programs may have any bytes. Vellum's lines on stderr must contain no control characters
+# and no bidirectional ones. JSON must be valid JSON in UTF-8.
 #
 # From the environment: VELLUM. Prints TAP.
 set -u
@@ -10,7 +10,7 @@ set -u
 
 PROGRAMS=${PROGRAMS:-$root/build/programs}
 
-# odd FILE: bytes that are no text, and lines that Vellum did not begin.
+# odd FILE: print bytes that are no text, and lines without Vellum's prefix.
 odd() {
 	LC_ALL=C grep -anP '[\x00-\x09\x0b-\x1f\x7f]|\xc2[\x80-\x9f]|\xe2\x80[\x8e\x8f\xa8-\xae]|\xe2\x81[\xa6-\xa9]' "$1" |
 		head -n 3 | cat -v
@@ -18,7 +18,7 @@ odd() {
 	grep -av '^vellum: ' "$1" | head -n 3 | cat -v
 }
 
-# strings: one a line, each first byte with some second ones, and what is wrong in UTF-8 in its ways.
+# strings: print each first byte with some second bytes, and each kind of invalid UTF-8, each on a line.
 strings() {
 	local first second
 
@@ -51,7 +51,7 @@ messages() {
 		"$([ "$(wc -l <"$tmp/err")" = 6 ] || echo "not 6 lines")$(odd "$tmp/err")"
 }
 
-# json FILE: what is wrong with it.
+# json FILE: print what is wrong with it.
 json() {
 	iconv -f UTF-8 -t UTF-8 "$1" >/dev/null 2>"$tmp/iconv" || cat "$tmp/iconv"
 	jq -e . "$1" >/dev/null 2>"$tmp/jq" || cat "$tmp/jq"
@@ -70,7 +70,7 @@ json_strings() {
 	result "--json" "$([ "$nr" = $((${#lines[@]} + 1)) ] || echo "$nr arguments of ${#lines[@]}")$(json "$tmp/json")"
 	result "--inspect=exit,json" "$(json "$tmp/inspect")"
 	"$VELLUM" report "$tmp/json" -o "$tmp/page.html" 2>"$tmp/err"
-	# The first of both ends is the end of the report's own element.
+	# The report's own element accounts for one match.
 	result "no argument ends the report in the page" \
 		"$(cat "$tmp/err")$(sed -n '/id="report"/,/<\/script>/p' "$tmp/page.html" | grep -ac '<!--\|<script' | grep -v '^[01]$')"
 }

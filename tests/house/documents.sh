@@ -133,7 +133,7 @@ named_tests() { # FILES...: test_NAME and mutants that documents name are there
 	for f; do
 		grep -oE '\btest_[a-z_]+\b' "$f" | sort -u >"$tmp/named"
 		while read -r to; do
-			[ -e "tests/unit/$to.c" ] || { echo "$f: no test $to"; r=1; }
+			ls tests/unit/*/"$to.c" >/dev/null 2>&1 || { echo "$f: no test $to"; r=1; }
 		done <"$tmp/named"
 	done
 	sed -n 's/.*mutants \(`.*`\).*/\1/p' "$@" | grep -oE '`[a-z_]+`' | tr -d '`' | sort -u >"$tmp/named"

@@ -21,8 +21,8 @@ check "every number that a test carries is in the list" listed tests
 cp -R tests "$tmp/tests"
 # The number is put together here, so that this file does not contain it.
 kind=wpc
-echo "static void planted(void **state) /* T-$kind-01 */" >>"$tmp/tests/unit/test_dirty.c"
+echo "static void planted(void **state) /* T-$kind-01 */" >>"$tmp/tests/unit/track/test_dirty.c"
 caught "planted: one more test" "run tools/gen-scenarios > docs/scenarios.md" current "$tmp/tests"
-echo "/* T-$kind-99 */" >>"$tmp/tests/unit/test_dirty.c"
+echo "/* T-$kind-99 */" >>"$tmp/tests/unit/track/test_dirty.c"
 caught "planted: a number that nobody knows" "Not in the list: T-$kind-99" listed "$tmp/tests"
 exit $bad

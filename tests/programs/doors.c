@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tests/programs/doors.c - tries the doors that it is told to, line by line on stdin, and says what it got.
+ * tests/programs/doors.c - tries to access paths as the lines on stdin say, and prints the results.
  *
  *   read PATH      open(2) for reading, and read(2) of one byte       write PATH   open(2) for writing
- *   trunc PATH     O_TRUNC as well      stat PATH     lstat PATH      readlink PATH: what the link says
+ *   trunc PATH     O_TRUNC as well      stat PATH     lstat PATH      readlink PATH
  *   can MODE PATH  access(2)            at DIR PATH   openat(2) from a descriptor of DIR, as read
  *   in DIR PATH    the same after chdir(2)            reopen PATH     O_PATH, then for writing by /proc/self/fd
- *   list DIR       the names            chmod PATH    mkdir PATH      memory PATH  makes the node of /dev/mem there
+ *   list DIR       the names            chmod PATH    mkdir PATH      memory PATH  mknod(2) of /dev/mem
  *
- * "ok", what was asked for, or the name of the error.
+ * Prints "ok", the result, or the name of the error.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -26,7 +26,7 @@ static void say(long n)
 	puts(n < 0 ? strerrorname_np(errno) : "ok");
 }
 
-/* One byte of @fd, which is closed. A directory counts as read when it is open. */
+/* Read one byte from @fd, and close it. A directory counts as read if it could be opened. */
 static void say_read(int fd)
 {
 	char byte;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tests/programs/extremes.c - system calls with the largest, smallest and oddest numbers; what each returned.
- * To be run natively and under `vellum run`: the same lines.
+ * tests/programs/extremes.c - system calls with the largest, smallest and oddest numbers. Prints their results,
+ * which must be the same natively and under `vellum run`.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -36,7 +36,7 @@ static void say(const char *what, int64_t a, int64_t b, long result)
 		printf("%s %lld %lld: %ld\n", what, (long long)a, (long long)b, result);
 }
 
-/* Of an address: only whether there was one. */
+/* Addresses differ between runs: print only whether the call succeeded. */
 static void say_address(const char *what, int64_t a, int64_t b, long result)
 {
 	say(what, a, b, result == -1 ? -1 : 0);
@@ -47,7 +47,7 @@ static void on_alarm(int signo)
 	(void)signo;
 }
 
-/* --- waiting: a descriptor is ready, or an alarm comes --- */
+/* --- calls that wait: until a descriptor is ready, or an alarm --- */
 
 static void waits(int64_t a, int64_t b)
 {
@@ -149,11 +149,11 @@ static void readlinks(int64_t a)
 
 static void ranges(int64_t a, int64_t b)
 {
-	static char *hole;	/* with room around, so that nothing else is in reach of a call that goes on too far */
+	static char *hole;	/* free space around the mapping, in case a call exceeds its range */
 	unsigned char vec[16];
 	char *m;
 
-	if (b || (a > 1 << 20 && a <= 1ll << 46))	/* the rest is in reach of those */
+	if (b || (a > 1 << 20 && a <= 1ll << 46))	/* larger ranges would include other mappings */
 		return;
 	if (!hole) {
 		hole = mmap(NULL, 1l << 30, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -162,7 +162,7 @@ static void ranges(int64_t a, int64_t b)
 	m = mmap(hole + (1 << 29), 65536, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
 	say_address("mmap", a, b, syscall(SYS_mmap, NULL, a, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
 	say("mprotect", a, b, syscall(SYS_mprotect, m, a, PROT_READ));
-	if (a < 1ll << 47 && a > -(1 << 20))		/* others get as far as memory of the kernel's */
+	if (a < 1ll << 47 && a > -(1 << 20))		/* others may reach kernel addresses */
 		say("madvise", a, b, syscall(SYS_madvise, m, a, MADV_DONTNEED));
 	say("msync", a, b, syscall(SYS_msync, m, a, MS_ASYNC));
 	say("mlock", a, b, syscall(SYS_mlock, m, a));

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tests/programs/file_calls.c SUBJECT - system calls on files at their edges; what they return and leave behind.
+ * tests/programs/file_calls.c SUBJECT - edge cases of system calls on files: their results, and the files afterwards.
  *
- * It runs in an empty directory, and prints the same wherever the calls do what Linux does.
+ * It runs in an empty directory. Its output under `vellum run` must be the same as natively.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -29,7 +29,7 @@
 
 #define PAGE 4096l
 
-/* The call as it stands, and what it returned. */
+/* Print the call and its result. */
 #define SHOW(call) show(#call, (long)(call))
 
 static long show(const char *what, long result)
@@ -41,7 +41,7 @@ static long show(const char *what, long result)
 	return result;
 }
 
-/* A descriptor's number says nothing. */
+/* Descriptors differ between runs: print only whether the call succeeded. */
 static int show_open(const char *path, int flags)
 {
 	int fd = open(path, flags, 0400);
@@ -80,7 +80,7 @@ static void *map(size_t len, int prot, int fd)
 	return at;
 }
 
-/* --- opens: O_TRUNC and what goes with it --- */
+/* --- opens: O_TRUNC --- */
 
 static void truncate_by_open(const char *path, int flags)
 {
@@ -145,7 +145,7 @@ static void opens(void)
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	printf("sealed: %d\n", open(path, O_RDWR | O_TRUNC) < 0 ? errno : 0);
 	SHOW(lseek(fd, 0, SEEK_END));
-	/* Without a number for it, a file is neither made nor shortened. */
+	/* Without a free descriptor, open() neither creates nor truncates the file. */
 	make("full", "bytes");
 	while ((fds[nr] = open("/dev/null", O_RDONLY)) >= 0 && nr < 1999)
 		nr++;
@@ -157,10 +157,10 @@ static void opens(void)
 	show_size("unmade");
 }
 
-/* --- buffers: memory of which only a part is good --- */
+/* --- buffers: memory that is accessible only in part --- */
 
 static char big[65536];
-/* What no compiler would let pass. */
+/* A compiler would refuse these as constants. */
 static char *volatile nothing;
 static volatile int too_many = 5000;
 static volatile size_t everything = SIZE_MAX;
@@ -173,7 +173,7 @@ static void show_text(const char *what, const char *text, long len)
 	putchar('\n');
 }
 
-/* What is left in a pipe. */
+/* The bytes left in a pipe. */
 static void show_rest(int fd)
 {
 	int flags = fcntl(fd, F_GETFL);
@@ -257,7 +257,7 @@ static void file_buffers(char *bad)
 	SHOW(lseek(fd, 0, SEEK_CUR));
 	SHOW(pread(fd, bad - 3, 10, 4));
 	show_text("stored", bad - 3, 3);
-	/* Arguments that no program may pass. */
+	/* Arguments that are wrong for any program. */
 	iov[1].iov_base = (void *)-4096l;
 	SHOW(readv(fd, iov, 3));
 	SHOW(readv(other, iov, 3));
@@ -280,7 +280,7 @@ static void file_buffers(char *bad)
 	close(other);
 }
 
-/* The file is mapped, and is itself where bytes go. */
+/* The file is mapped, and the mapping is the buffer. */
 static void mapped_buffers(char *bad)
 {
 	int fd = open("m", O_RDWR | O_CREAT | O_TRUNC, 0600), p[2];
@@ -310,7 +310,7 @@ static void mapped_buffers(char *bad)
 	close(p[1]);
 }
 
-/* MADV_GUARD_INSTALL; older kernels have none. */
+/* MADV_GUARD_INSTALL; older kernels do not know it */
 static void guarded_buffers(void)
 {
 	char *at = map(3 * PAGE, PROT_READ | PROT_WRITE, -1);
@@ -433,7 +433,7 @@ static void buffers(void)
 	pointers(bad, read_only);
 }
 
-/* --- disk: in a full one, memory that cannot be stored to although it may be --- */
+/* --- disk: on a full disk, stores to a hole of a mapped file fail --- */
 
 static void fill_disk(void)
 {
@@ -533,7 +533,7 @@ static void direct(void)
 	SHOW(pread(fd, at, 36 * PAGE, 0));
 	SHOW(pread(fd, at, 36 * PAGE + 100, 0));
 	SHOW(lseek(fd, 0, SEEK_END));
-	/* Switched off and on. */
+	/* Switch O_DIRECT off and on. */
 	SHOW(fcntl(fd, F_SETFL, 0));
 	SHOW(pread(fd, at + 1, 100, 1));
 	SHOW(fcntl(fd, F_SETFL, O_DIRECT));
@@ -550,7 +550,7 @@ static void direct(void)
 	show_text("read", at, 4);
 }
 
-/* --- moved: bytes of a mapped file change their place --- */
+/* --- moved: fallocate() inserts and removes bytes of a mapped file --- */
 
 static void show_pages(const char *what, const char *at)
 {
@@ -598,7 +598,7 @@ static void moved(void)
 	SHOW(fallocate(fd, 0, -1, PAGE));
 }
 
-/* --- raced: the buffer of read(2) goes and comes --- */
+/* --- raced: the buffer of read(2) is in a file that is truncated again and again --- */
 
 static void change_size_for_ever(int fd)
 {
@@ -607,7 +607,7 @@ static void change_size_for_ever(int fd)
 			_exit(1);
 }
 
-/* A pipe loses no byte by it. */
+/* No byte of the pipe may be lost. */
 static void raced(void)
 {
 	int fd = open("raced", O_RDWR | O_CREAT | O_TRUNC, 0600), p[2];
@@ -637,7 +637,7 @@ static void raced(void)
 	printf("%ld bytes, some reads refused: %d\n", total, refused > 0);
 }
 
-/* --- limits: files may have 16 KiB; $BIG_FILE has more already --- */
+/* --- limits: RLIMIT_FSIZE is 16 KiB; $BIG_FILE is larger --- */
 
 static volatile sig_atomic_t nr_signals;
 
@@ -678,7 +678,7 @@ static void limits(void)
 	SHOW_SIGNALS(sendfile(fd, existing, NULL, 20000));
 	SHOW_SIGNALS(lseek(existing, 0, SEEK_CUR));
 	SHOW_SIGNALS(sendfile(fd, existing, NULL, 20000));
-	/* A mapped file, and stores beyond the limit. */
+	/* Stores to a mapped file beyond the limit. */
 	at = map(64 * 1024, PROT_READ | PROT_WRITE, existing);
 	memcpy(at + 40000, "stored", 6);
 	SHOW_SIGNALS(msync(at, 64 * 1024, MS_SYNC));
@@ -697,7 +697,7 @@ static void limits(void)
 	printf("signal %d\n", WTERMSIG(status));
 }
 
-/* --- waits: a signal ends them --- */
+/* --- waits: a signal interrupts them --- */
 
 static void signal_soon(void)
 {

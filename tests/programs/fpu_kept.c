@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* tests/programs/fpu_kept.c - the FPU state is the same after a read(2) that waits. Prints "ready", then "kept" or "lost". */
+/* tests/programs/fpu_kept.c - a read(2) that waits keeps the FPU state. Prints "ready", then "kept" or "lost". */
 #include <stdint.h>
 #include <string.h>
 #include <unistd.h>
@@ -7,7 +7,7 @@
 int main(void)
 {
 	static uint64_t in[4] = { 0x1122334455667788, 0x99aabbccddeeff00, 0x0123456789abcdef, 0x1032547698badcfe }, out[4];
-	const uint32_t mxcsr = 0x3f80;	/* all masked, rounding down */
+	const uint32_t mxcsr = 0x3f80;	/* exceptions masked, rounding down */
 	uint32_t seen;
 	char byte;
 	long n;

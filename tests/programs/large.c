@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tests/programs/large.c - mappings of 2^46 bytes that are all but empty.
+ * tests/programs/large.c - mappings of 2^46 bytes with a few pages.
  *
- *   large calls          every call that need not bring pages in; what each returned
- *   large maps           a mapping without rights, shared memory and a sparse file, a few stores to each
- *   large fill ADVICE    madvise(2) that brings in all of it: an alarm ends the program
+ *   large calls          each call that faults no page in, and its result
+ *   large maps           a PROT_NONE mapping, shared memory and a sparse file, a few stores to each
+ *   large fill ADVICE    madvise(2) that faults in the whole range, until an alarm ends the program
  *   large lock           mlock(2), the same
  */
 #define _GNU_SOURCE

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tests/programs/limits.c - a program that takes what it can get, and does not want to end.
+ * tests/programs/limits.c - programs that use as many resources as possible, and programs that ignore signals.
  *
- * Hostile: some modes fork without end or signal everybody. They want to be process 1, so that they never run
- * but on Vellum.
+ * Hostile: some modes fork without end or signal all processes. They run only as process 1, so only under Vellum.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -43,7 +42,7 @@ __attribute__((noreturn)) static int use_up(int fd)
 		pause();
 }
 
-/* All are used; a process ends; a page that was stored before that is there afterwards. */
+/* All descriptors are open; a process exits; a page that was stored to before is in the file afterwards. */
 static int descriptors(char *const *arg)
 {
 	int file = open(arg[0], O_RDWR | O_CREAT | O_TRUNC, 0644), line[2], fd = 0, status;
@@ -77,7 +76,7 @@ static int descriptors(char *const *arg)
 
 /* --- groups --- */
 
-/* A chain: each forks and leaves. */
+/* A chain of processes: each forks and exits. */
 static void run_on(void)
 {
 	setpgid(0, 0);
@@ -86,7 +85,7 @@ static void run_on(void)
 			_exit(0);
 }
 
-/* How many groups have a process left after one SIGKILL to all. */
+/* The number of groups that have a process left after one SIGKILL to the group. */
 static int groups(char *const *arg)
 {
 	int nr = atoi(arg[0]), survived = 0;
@@ -98,7 +97,7 @@ static int groups(char *const *arg)
 			run_on();
 		while (kill(-pid, 0))
 			usleep(1000);
-		usleep((unsigned)(10000 + i % 7 * 1000));	/* somewhere in a fork */
+		usleep((unsigned)(10000 + i % 7 * 1000));	/* during a fork */
 		kill(-pid, SIGKILL);
 		for (int tries = 0; tries < 100 && kill(-pid, 0) == 0; tries++) {
 			usleep(3000);
@@ -125,7 +124,7 @@ static void take(int signo)
 
 /* --- processes --- */
 
-/* As many as there may be; then they all leave at once, and there is room again. */
+/* Fork as often as possible. Then all children exit at once, and fork works again. */
 static int processes(char *const *arg)
 {
 	int nr = 0, line[2], pid;
@@ -151,7 +150,7 @@ static int processes(char *const *arg)
 	return 0;
 }
 
-/* Never reaped: they count. */
+/* Zombies count as processes. */
 static int zombies(char *const *arg)
 {
 	int nr = 0, pid;
@@ -175,7 +174,7 @@ __attribute__((noreturn)) static int fork_bomb(char *const *arg)
 		fork();
 }
 
-/* --- that do not end --- */
+/* --- programs that do not end --- */
 
 static void ignore_all(void)
 {
@@ -183,7 +182,7 @@ static void ignore_all(void)
 		signal(signo, SIG_IGN);
 }
 
-/* A child that signals cannot end outlives its parent. */
+/* A child that ignores all signals outlives its parent. */
 static int orphan(char *const *arg)
 {
 	int line[2];
@@ -224,7 +223,7 @@ __attribute__((noreturn)) static int stubborn(char *const *arg)
 		pause();
 }
 
-/* As a shell does. */
+/* Handles SIGINT, as a shell does. */
 static int takes_interrupts(char *const *arg)
 {
 	int nr = atoi(arg[0]);

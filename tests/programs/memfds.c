@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tests/programs/memfds.c MIB - files of memfd_create(2) hold no more than so many MiB together: by write(2),
- * fallocate(2) and stores, and what is closed can be used again. Prints one line for each way.
+ * tests/programs/memfds.c MIB - files of memfd_create(2) have at most MIB together, filled by write(2), fallocate(2)
+ * and stores. After close(2) the space can be used again. Prints one line for each of these calls.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -66,7 +66,7 @@ static void by_fallocate(unsigned long limit)
 	for (; mib < MAX && !err; mib++)
 		err = fallocate(fds[0], 0, (off_t)(mib * MIB), MIB) ? errno : 0;
 	report("fallocate", mib - 1, limit, err);
-	/* Room that is given back is there again. */
+	/* After a truncation, the space can be used again. */
 	printf("after a truncation: %d\n", ftruncate(fds[0], 0) == 0 && fallocate(fds[0], 0, 0, MIB) == 0);
 	close_all(1);
 }
@@ -77,7 +77,7 @@ static void by_store(unsigned long limit)
 	static volatile unsigned long at;
 	char *map;
 
-	ftruncate(open_next(0), (off_t)size);	/* sparse: nothing is used yet */
+	ftruncate(open_next(0), (off_t)size);	/* sparse: uses no space */
 	map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fds[0], 0);
 	signal(SIGBUS, on_bus);
 	if (!sigsetjmp(back, 1))

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * tests/programs/odd_values.c - system calls with values at which sums and signs overflow, and flags that a signal's
- * frame may not set. Says what each returned; that is to be what the host's kernel returns.
+ * frame must not set. Prints their results, which must be the same on the host's kernel.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -46,7 +46,7 @@ static void test_numbers_of_processes(void)
 	say("wait4 INT_MIN", wait4(INT_MIN, NULL, WNOHANG, NULL));
 }
 
-/* A sleep until a time in 400 years, ended by a signal. */
+/* Sleep until a time in 400 years. A signal interrupts it. */
 static void test_absolute_sleep(void)
 {
 	const struct timespec odd = { 1, -1 }, far = { 13835058055, 0 };

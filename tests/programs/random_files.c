@@ -2,13 +2,11 @@
 /*
  * tests/programs/random_files.c SEED STEPS DIR [memfd] - random operations on two mapped files.
  *
- * A shadow of the files and of every private page is kept in anonymous memory, and what the system
- * shows is compared with it. It ends with 0 and no output wherever mmap(2) and its kin do what
- * Linux does: it passes natively first, so a difference elsewhere is not the program's.
+ * Keeps a shadow of the files and of each private page in anonymous memory, and compares. If mmap(2) and the other
+ * calls do what Linux does, the status is 0, and there is no output. The test runs the program natively first.
  *
- * The shadow of the files is shared with children, that of private pages is not. Nothing is stored
- * behind the end of a file in its last page through a shared mapping: whether that is seen again is
- * the file system's affair.
+ * The shadow of the files is shared with children, that of private pages is not. The program does not store behind
+ * the end of a file through a shared mapping, as the fate of such bytes depends on the file system.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -37,17 +35,17 @@ struct file {
 	int fd;
 	char path[512];		/* "" for a memfd */
 	long size;
-	long lowest;		/* pages it had at least since a child was started */
+	long lowest;		/* smallest number of pages since a child was started */
 	unsigned char bytes[MAX_SIZE];	/* 0 behind the end */
 };
 
 struct map {
-	unsigned char *addr;	/* NULL: none */
+	unsigned char *addr;	/* NULL: not mapped */
 	struct file *file;
 	long pgoff, nr;
 	bool shared;
 	int prot;
-	bool copied[MAX_PAGES];	/* private pages that are not the file's any more */
+	bool copied[MAX_PAGES];	/* private pages that were copied */
 	unsigned char copy[MAX_SIZE];
 };
 
@@ -88,7 +86,7 @@ static void fill(unsigned char *at, long len)
 		at[i] = (unsigned char)(1 + below(255));
 }
 
-/* --- faults that are meant --- */
+/* --- faults on purpose --- */
 
 static sigjmp_buf out;
 static volatile sig_atomic_t fault_allowed;
@@ -126,7 +124,7 @@ static long map_page_offset(const struct map *m, long page)
 	return (m->pgoff + page) * PAGE;
 }
 
-/* Pages of the mapping that the file has. */
+/* The number of the mapping's pages that are in the file. */
 static long valid_pages(const struct map *m)
 {
 	long n = pages_of(m->file->size) - m->pgoff;
@@ -159,7 +157,7 @@ static void shadow_file_write(struct file *f, long offset, const unsigned char *
 	memcpy(f->bytes + offset, from, (size_t)len);
 }
 
-/* A private page becomes the program's own. */
+/* A private page is copied. */
 static void shadow_copy(struct map *m, long page)
 {
 	if (m->shared || m->copied[page])
@@ -232,7 +230,7 @@ static void compare_all(void)
 	}
 }
 
-/* A look here and there, so that most pages stay as the operation left them. */
+/* Compare a few places, so that the operation's changes to other pages stay untouched. */
 static void compare_some(void)
 {
 	struct file *f = &files[below(NR_FILES)];
@@ -248,7 +246,7 @@ static void compare_some(void)
 
 /* --- operations --- */
 
-/* A mapping with rights, of which the file has a page; NULL: bad luck. */
+/* A random mapping with these rights, and with pages in the file; NULL if the choice has none. */
 static struct map *some_map(int prot)
 {
 	struct map *m = &maps[below(NR_MAPS)];
@@ -256,7 +254,7 @@ static struct map *some_map(int prot)
 	return m->addr && (m->prot & prot) == prot && valid_pages(m) ? m : NULL;
 }
 
-/* A stretch of it that the file has: bytes from the mapping's start. */
+/* A random range of the mapping that is in the file, in bytes from the mapping's start. */
 static void some_stretch(const struct map *m, long *offset, long *len)
 {
 	long end = valid_pages(m) * PAGE, in_file = m->file->size - m->pgoff * PAGE;
@@ -310,7 +308,7 @@ static void op_write(void)
 	shadow_file_write(f, offset, scratch, len);
 }
 
-/* The buffer is a mapping, perhaps of the same file. */
+/* The buffer is in a mapping, perhaps of the same file. */
 static void op_write_from_mapping(void)
 {
 	struct map *m = some_map(PROT_READ);
@@ -321,7 +319,7 @@ static void op_write_from_mapping(void)
 		return;
 	some_stretch(m, &offset, &len);
 	to = below(MAX_SIZE - len);
-	/* Bytes that are overwritten while they are read come out in no known order. */
+	/* If source and target overlap, the result is not defined. */
 	if (f == m->file && to < m->pgoff * PAGE + offset + len && m->pgoff * PAGE + offset < to + len)
 		return;
 	for (long i = 0; i < len; i++)
@@ -428,7 +426,7 @@ static void op_fallocate(void)
 		f->size = offset + len;
 }
 
-/* Pages out of the middle, or into it. Private copies behind are not looked at: there are none. */
+/* Remove or insert pages. Not done if the file has private mappings, as their copies would not move. */
 static void op_move(void)
 {
 	struct file *f = &files[below(NR_FILES)];
@@ -503,7 +501,7 @@ static void op_remove(void)
 		memset(m->file->bytes + from, 0, (size_t)(end - from));
 }
 
-/* Nothing changes, but where pages are. */
+/* Advice that changes no byte. */
 static void op_advise(void)
 {
 	static const int advice[] = { MADV_WILLNEED, MADV_NORMAL, MADV_RANDOM, MADV_SEQUENTIAL, 20 /* COLD */,
@@ -513,7 +511,7 @@ static void op_advise(void)
 	int what = advice[below(8)];
 
 	if (m && what != MADV_WILLNEED && what != 20 && what != 21) {
-		first = 0;	/* of all of it: mremap wants one mapping */
+		first = 0;	/* for the whole mapping, as mremap needs a single VMA */
 		nr = m->nr;
 	}
 	if (m && madvise(m->addr + first * PAGE, (size_t)(nr * PAGE), what))
@@ -521,8 +519,8 @@ static void op_advise(void)
 }
 
 /*
- * Populating for writing made private pages the program's own, without a change that tracking could
- * tell of. A store makes it one: --verify compares with the file until then.
+ * MADV_POPULATE_WRITE copied private pages, but changed no byte, so no tracker reports them, and --verify still
+ * compares them with the file. A store makes the copy visible to trackers.
  */
 static void own_pages(struct map *m, long first, long nr)
 {
@@ -629,7 +627,7 @@ static void op_mremap(void)
 	if (!m->addr)
 		return;
 	nr = below(2) ? m->nr : 1 + below(MAX_PAGES - m->pgoff);
-	if (below(2)) {		/* to a place that was just free */
+	if (below(2)) {		/* to an address that was just free */
 		void *room = mmap(NULL, (size_t)(nr * PAGE), PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 		to = room == MAP_FAILED ? room :
@@ -646,7 +644,7 @@ static void op_mremap(void)
 	m->nr = nr;
 }
 
-/* Accesses that must fail, and how. */
+/* Accesses that must fail, with this signal. */
 static void op_fault(void)
 {
 	struct map *m = &maps[below(NR_MAPS)];
@@ -690,7 +688,7 @@ static void op_fork(void)
 	}
 	if (waitpid(pid, &status, 0) != pid || status)
 		die("child ended with %x", (unsigned)status);
-	/* What it cut off is gone here too. */
+	/* Pages that the child truncated lost their private copies here, too. */
 	for (struct map *m = maps; m < maps + NR_MAPS; m++)
 		for (long p = 0; m->addr && p < m->nr; p++)
 			if (m->pgoff + p >= m->file->lowest)
@@ -777,7 +775,7 @@ int main(int argc, char **argv)
 	}
 	operation = "end";
 	compare_all();
-	/* What the files hold in the end is compared from outside, too. */
+	/* The test also compares the files' final bytes from outside. */
 	if (write(1, files[0].bytes, (size_t)files[0].size) != files[0].size ||
 	    write(1, files[1].bytes, (size_t)files[1].size) != files[1].size)
 		return 3;

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tests/programs/records.c - what a returned msync(2) or fsync(2) covers is in the file, come what may.
+ * tests/programs/records.c - records that a returned msync(2) or fsync(2) covers are in the file after any crash.
  *
  *   records write FILE PROCESSES   stores numbered records all over FILE through shared mappings,
- *                                  syncs now and then, and says on stdout what it synced
- *   records check FILE             reads what was said, and looks for those records in FILE
+ *                                  syncs now and then, and prints the records that are synced
+ *   records check FILE             reads that output, and looks for these records in FILE
  *
- * Each record has a place that no other record gets, so one that was being stored when all ended
- * spoils nothing. Many share a page, which so is written back and stored to again and again.
+ * Each record has a place of its own, so a record that is incomplete at the crash destroys no other. Many records
+ * share a page, so pages are stored to and written back again and again.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -28,7 +28,7 @@
 #define NR_RECORDS (FILE_SIZE / sizeof(struct record))
 
 struct record {
-	uint64_t number;	/* 1 and up; 0: nothing here yet */
+	uint64_t number;	/* from 1; 0: no record here */
 	uint64_t text[6];
 	uint64_t sum;
 };
@@ -71,7 +71,7 @@ static uint64_t page_of(uint64_t number)
 	return place_of(number) * sizeof(struct record) / PAGE;
 }
 
-/* Everything of ours up to @number that lies in the pages [first, first + nr) is synced. */
+/* All records of this process up to @number in the pages [first, first + nr) are synced. */
 static void say(unsigned process, unsigned processes, uint64_t number, uint64_t first, uint64_t nr)
 {
 	char line[100];
@@ -161,7 +161,7 @@ static int check(const char *path)
 		printf("the file has %lld bytes\n", (long long)st.st_size);
 		return 1;
 	}
-	/* A last line that was cut off doesn't count. */
+	/* An incomplete last line does not count. */
 	while (scanf("%u %u %llu %llu %llu", &process, &processes, &number, &first, &nr) == 5 && getchar() == '\n') {
 		lines++;
 		for (uint64_t i = process ? process : processes; i <= number && i < NR_RECORDS; i += processes)

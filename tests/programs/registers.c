@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tests/programs/registers.c MILLISECONDS - all registers keep their values over faults and interrupts, wherever
- * these come. Prints "kept" or what was lost.
+ * tests/programs/registers.c MILLISECONDS - faults and interrupts, at any instruction, change no register.
+ * Prints "kept" or the registers that changed.
  */
 #define _GNU_SOURCE
 #include <stdint.h>
@@ -11,7 +11,7 @@
 #include <sys/mman.h>
 #include <time.h>
 
-#define NR_REGS 15	/* rax rbx rcx rdx rsi rdi rbp r8..r15, but for the one that addresses memory: r15 */
+#define NR_REGS 15	/* rax rbx rcx rdx rsi rdi rbp r8..r15, except the one that addresses memory: r15 */
 #define ROUNDS	2000
 
 static uint64_t now_ms(void)

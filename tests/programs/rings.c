@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tests/programs/rings.c - instructions that QEMU might carry out with more rights than ring 3 has.
+ * tests/programs/rings.c - instructions that QEMU might execute with more rights than ring 3 has.
  *
  * Each variant is an instruction with rsp, or its operand, in the upper half of the address space, where the
- * machine keeps what it needs. It must end in a signal where it stands; the frame must not tell what is there, and
- * must have the program's registers. The last line counts: "N variants, M failures".
+ * machine keeps its tables and code. It must end in a signal at this instruction. The signal frame must not reveal
+ * which addresses are mapped, and must have the program's registers. The last line counts: "N variants, M failures".
  */
 #define _GNU_SOURCE
 #include <setjmp.h>
@@ -108,7 +108,7 @@ static void failed(const struct instruction *in, unsigned prefix, uint64_t targe
 		       seen_err);
 }
 
-/* To the code with rsp = @rsp and rdi = @rdi. */
+/* Jump to the code, with rsp = @rsp and rdi = @rdi. */
 static void run(uint64_t rsp, uint64_t rdi)
 {
 	__asm__ volatile("movq %%rsp, %0\n\t"

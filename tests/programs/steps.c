@@ -1,23 +1,23 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tests/programs/steps.c - does what it is told on stdin, line by line, and says how it went.
+ * tests/programs/steps.c - executes the lines on stdin, and prints the result of each.
  *
- * A name is a letter, for files and mappings apart. Each line gets one line back: "ok", a number, the
- * bytes asked for, the name of a signal, or what errno says.
+ * A name is a letter. Files and mappings have separate names. The answer to a line is a line: "ok", a number, the
+ * bytes, the name of a signal, or the text of the error.
  *
  *   open F PATH FLAGS        FLAGS: r, w, c create, t truncate, a append   close F    size F
  *   memfd F                  map M F shared|private FIRST_PAGE PAGES       unmap M
  *   store M OFFSET TEXT      load M OFFSET LEN      write F OFFSET TEXT    read F OFFSET LEN
- *   fill M FIRST PAGES CHAR  stores to each page until a signal comes; says how many took it
- *   writes F OFFSET PAGES CHAR  the same by pwrite(2), page by page; says how many bytes were taken
- *   sum M PAGES              of all bytes, each page looked at
+ *   fill M FIRST PAGES CHAR  stores to each page until a signal comes; prints the number of pages that were stored to
+ *   writes F OFFSET PAGES CHAR  the same by pwrite(2), page by page; prints the number of bytes written
+ *   sum M PAGES              of all bytes, after an access to each page
  *   send F OFFSET M FROM LEN  pwrite(2) from a mapping
  *   truncate F SIZE          remove M OFFSET LEN    dontneed M OFFSET LEN  punch F OFFSET LEN
  *   pageout M OFFSET LEN
  *   count F CHAR             pages that begin with it
  *   msync M                  fsync F                sync                   unlink PATH
  *   flock F                  seal F N
- *   fork                     a child, that does the lines that begin with "child"
+ *   fork                     a child, which executes the lines that begin with "child"
  *   wait                     the child ends         exit STATUS            crash
  */
 #define _GNU_SOURCE
@@ -192,7 +192,7 @@ static void do_wait(void)
 	printf("%d\n", status);
 }
 
-/* After the verb: a name, numbers, text. */
+/* The arguments: a name, numbers, text. */
 static void obey(const char *verb, const char *rest)
 {
 	char a = 0, b = 0, text[4096] = "";

@@ -7,7 +7,7 @@ set -u
 cd "$(dirname "$0")/../.." || exit 1
 what=${1:?allocs or frames}
 shift
-[ $# -gt 0 ] || set -- $(ls tests/unit/test_*.c | sed 's|.*/||; s|\.c$||; /oom/d')
+[ $# -gt 0 ] || set -- $(ls tests/unit/*/test_*.c | sed 's|.*/||; s|\.c$||; /oom/d')
 log=$(mktemp) || exit 1
 trap 'rm -f "$log"' EXIT
 for test; do

@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 
 #include "fail_sweep.h"
+#include "mm/space/space.h"
 
 void world_create(struct world *w, uint64_t ram_size)
 {
@@ -145,6 +146,16 @@ void set_entry_at(struct vellum_mm *mm, uint64_t addr, pte_t pte)
 
 	fail_sweep_by_hand();
 	ptep_set(pte_lookup(mm, addr, &ptl), pte);
+}
+
+struct vma *vma_at(struct vellum_mm *mm, uint64_t addr)
+{
+	struct vma *vma;
+
+	read_lock(&mm->mmap_lock, mm_host(mm));
+	vma = find_vma(mm, addr);
+	read_unlock(&mm->mmap_lock, mm_host(mm));
+	return vma;
 }
 
 unsigned nr_vmas(struct vellum_mm *mm)

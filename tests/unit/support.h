@@ -62,6 +62,8 @@ enum vellum_fault_result try_store(struct vellum_soft_cpu *cpu, uint64_t addr, u
 pte_t entry_at(struct vellum_mm *mm, uint64_t addr);
 /* Set the raw entry. The table must exist. */
 void set_entry_at(struct vellum_mm *mm, uint64_t addr, pte_t pte);
+/* The first VMA that ends above @addr. The mmap lock is dropped again: no other thread may change VMAs. */
+struct vma *vma_at(struct vellum_mm *mm, uint64_t addr);
 unsigned nr_vmas(struct vellum_mm *mm);
 
 /* Collect. Return: a bit per page, from PAGE(0) (or page 0 of a mapping) on, for up to 64 pages. */

@@ -205,7 +205,7 @@ static inline void wait_for_nr(struct world *w, struct vellum_uffd *u, unsigned 
 {
 	while (nr_waiting(w, u) != nr) {
 		if (is_over(job))
-			fail_msg("it ended (%d) without waiting", job->result);
+			fail_msg("the job ended (%d) without waiting", job->result);
 		sched_yield();
 	}
 }
@@ -214,7 +214,7 @@ static inline void wait_for_message(struct vellum_uffd *u, const struct job *job
 {
 	while (vellum_uffd_poll(u) != 1) {
 		if (is_over(job) && vellum_uffd_poll(u) != 1)
-			fail_msg("it ended (%d) without a message", job->result);
+			fail_msg("the job ended (%d) without a message", job->result);
 		sched_yield();
 	}
 }
