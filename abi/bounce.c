@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* abi/bounce.c - host memory that stands for a program's in one call of the host; see bounce.h. */
+/* abi/bounce.c - buffers of the host for the read and write calls of programs; see bounce.h. */
 #define _GNU_SOURCE
 #include "abi/bounce.h"
 
@@ -11,10 +11,10 @@
 
 #define PAGE VELLUM_PAGE_SIZE
 
-/* --- the program's side --- */
+/* --- vectors: memory of the program --- */
 
-/* The stretch that the vector is at: its address, and its part of @len bytes. */
-static uint64_t stretch(const struct user_vector *v, size_t len, size_t *n)
+/* The address of the vector's next bytes, and how many of @len lie in the same segment. */
+static uint64_t current_segment(const struct user_vector *v, size_t len, size_t *n)
 {
 	size_t left = v->iov->iov_len - v->offset;
 
@@ -38,12 +38,12 @@ size_t vector_storable(struct task *t, const struct user_vector *v, size_t len)
 	size_t total = 0;
 
 	while (total < len && at.nr) {
-		size_t n, good;
-		uint64_t addr = stretch(&at, len - total, &n);
+		size_t n, accessible;
+		uint64_t addr = current_segment(&at, len - total, &n);
 
-		good = vellum_storable(t->gmm->mm, addr, n);
-		total += good;
-		if (good < n)
+		accessible = vellum_storable(t->gmm->mm, addr, n);
+		total += accessible;
+		if (accessible < n)
 			break;
 		advance(&at, n);
 	}
@@ -55,7 +55,7 @@ size_t vector_store(struct task *t, struct user_vector *v, const void *buf, size
 	size_t total = 0, n, done;
 
 	while (total < len && v->nr) {
-		uint64_t addr = stretch(v, len - total, &n);
+		uint64_t addr = current_segment(v, len - total, &n);
 
 		done = user_write_some(t, addr, (const char *)buf + total, n);
 		total += done;
@@ -71,7 +71,7 @@ size_t vector_load(struct task *t, struct user_vector *v, void *buf, size_t len)
 	size_t total = 0, n, done;
 
 	while (total < len && v->nr) {
-		uint64_t addr = stretch(v, len - total, &n);
+		uint64_t addr = current_segment(v, len - total, &n);
 
 		done = user_read_some(t, (char *)buf + total, addr, n);
 		total += done;
@@ -87,13 +87,13 @@ void vector_skip(struct user_vector *v, size_t len)
 	size_t n;
 
 	while (len && v->nr) {
-		stretch(v, len, &n);
+		current_segment(v, len, &n);
 		advance(v, n);
 		len -= n;
 	}
 }
 
-/* --- the host's side --- */
+/* --- buffers of the host --- */
 
 int bounce_init(struct bounce *b, size_t size)
 {
@@ -102,7 +102,7 @@ int bounce_init(struct bounce *b, size_t size)
 	return b->bytes ? 0 : -ENOMEM;
 }
 
-static void drop_mirror(struct bounce *b)
+static void free_mirror(struct bounce *b)
 {
 	if (b->mirror)
 		munmap(b->mirror, b->mirror_len);
@@ -115,26 +115,26 @@ static void drop_mirror(struct bounce *b)
 
 void bounce_fini(struct bounce *b)
 {
-	drop_mirror(b);
+	free_mirror(b);
 	free(b->bytes);
 	b->bytes = NULL;
 }
 
 void bounce_plain(struct bounce *b, size_t len)
 {
-	drop_mirror(b);
+	free_mirror(b);
 	b->plain = (struct iovec){ b->bytes, len };
 	b->iov = &b->plain;
 	b->nr = 1;
 }
 
-/* Lay the stretches out in the mirror, as offsets: its address is not known before its length. Return: its length. */
-static size_t lay_out(struct bounce *b, struct user_vector v, size_t len)
+/* Set b->iov to offsets in the mirror, which is mapped when its length is known. Return: its length. */
+static size_t lay_out_mirror(struct bounce *b, struct user_vector v, size_t len)
 {
 	size_t total = 0, n;
 
 	while (len && v.nr) {
-		uint64_t addr = stretch(&v, len, &n);
+		uint64_t addr = current_segment(&v, len, &n);
 		size_t in_page = addr & (PAGE - 1);
 
 		if (n) {
@@ -147,28 +147,31 @@ static size_t lay_out(struct bounce *b, struct user_vector v, size_t len)
 	return total;
 }
 
-/* No access to what is behind the first @good bytes: that begins a page, or a stretch. */
-static int close_from(struct bounce *b, size_t good)
+/*
+ * Protect all bytes of the mirror but the first @accessible. In the program, inaccessible memory starts at a page or at
+ * a segment, so this is possible.
+ */
+static int protect_from(struct bounce *b, size_t accessible)
 {
 	for (int i = 0; i < b->nr; i++) {
-		char *bad = (char *)b->iov[i].iov_base + good;
+		char *bad = (char *)b->iov[i].iov_base + accessible;
 
-		if (good < b->iov[i].iov_len) {
+		if (accessible < b->iov[i].iov_len) {
 			bad -= (uintptr_t)bad & (PAGE - 1);
 			return mprotect(bad, (size_t)(b->mirror + b->mirror_len - bad), PROT_NONE) ? -ENOMEM : 0;
 		}
-		good -= b->iov[i].iov_len;
+		accessible -= b->iov[i].iov_len;
 	}
 	return 0;
 }
 
-int bounce_mirror(struct bounce *b, const struct user_vector *v, size_t len, size_t good)
+int bounce_mirror(struct bounce *b, const struct user_vector *v, size_t len, size_t accessible)
 {
-	drop_mirror(b);
+	free_mirror(b);
 	b->iov = calloc(v->nr + 1, sizeof(*b->iov));
 	if (!b->iov)
 		return -ENOMEM;
-	b->mirror_len = lay_out(b, *v, len);
+	b->mirror_len = lay_out_mirror(b, *v, len);
 	b->mirror = mmap(NULL, b->mirror_len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
 			 -1, 0);
 	if (b->mirror == MAP_FAILED) {
@@ -177,7 +180,7 @@ int bounce_mirror(struct bounce *b, const struct user_vector *v, size_t len, siz
 	}
 	for (int i = 0; i < b->nr; i++)
 		b->iov[i].iov_base = b->mirror + (uintptr_t)b->iov[i].iov_base;
-	return close_from(b, good);
+	return protect_from(b, accessible);
 }
 
 void bounce_shorten(struct bounce *b, size_t len)

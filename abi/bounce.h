@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * abi/bounce.h - host memory that stands for a program's in one call of the host.
+ * abi/bounce.h - buffers of the host for the read and write calls of programs.
  *
- * Where the program's memory cannot be accessed, neither can the host's that stands for it. So the host's kernel
- * itself decides what a call does with a buffer of which only a part is good: how many bytes it moves, and what stays
- * in the pipe. The same memory has the program's alignment within a page, which O_DIRECT asks for.
+ * If a part of the program's buffer cannot be accessed, the host's buffer is a mirror: the same part of it cannot be
+ * accessed either. So the host's kernel decides how many bytes such a call transfers, and which stay in the pipe. A
+ * mirror also has the same alignment within a page as the program's buffer, which O_DIRECT requires.
  */
 #ifndef ABI_BOUNCE_H
 #define ABI_BOUNCE_H
@@ -13,47 +13,47 @@
 
 #include "abi/task.h"
 
-/* A list of stretches of the program's memory, and how far it has been worked through. */
+/* An iovec array with addresses of the program, and the position up to which it is done. */
 struct user_vector {
 	const struct iovec *iov;
 	size_t nr;
-	size_t offset;		/* in iov[0] */
+	size_t offset;		/* in iov[0]: bytes before it are done */
 };
 
-enum direction { IN, OUT };
+enum direction { IN, OUT };	/* read, write */
 
 struct bounce {
-	char *bytes;		/* in order; room for @size */
+	char *bytes;		/* one buffer of @size bytes */
 	size_t size;
-	struct iovec *iov;	/* what the host gets: @bytes, or the mirror */
+	struct iovec *iov;	/* for the host call: @bytes, or the mirror */
 	int nr;
-	/* The mirror: a region for each stretch, pages for pages. NULL: none */
+	/* The mirror: for each segment as many pages as the segment touches in the program. NULL: none. */
 	char *mirror;
 	size_t mirror_len;
 	struct iovec plain;
 };
 
-/* 0 or -ENOMEM; @size at least 1. bounce_fini() also after a failure. */
+/* 0 or -ENOMEM. @size must be at least 1. Call bounce_fini() also after a failure. */
 int bounce_init(struct bounce *b, size_t size);
 void bounce_fini(struct bounce *b);
 
-/* For @len bytes of host memory as it comes. */
+/* Let the host call use the first @len bytes of @bytes. */
 void bounce_plain(struct bounce *b, size_t len);
-/* For the vector's next @len bytes, of which the first @good can be accessed. 0 or -ENOMEM */
-int bounce_mirror(struct bounce *b, const struct user_vector *v, size_t len, size_t good);
-/* Between @bytes and the mirror, if there is one: the first @len bytes. */
+/* Let the host call use a mirror of the vector's next @len bytes, of which @accessible are. 0 or -ENOMEM. */
+int bounce_mirror(struct bounce *b, const struct user_vector *v, size_t len, size_t accessible);
+/* Copy @len bytes from the mirror to @bytes, or from @bytes to the mirror. No mirror: do nothing. */
 void bounce_gather(const struct bounce *b, void *bytes, size_t len);
 void bounce_scatter(struct bounce *b, size_t len);
-/* The host gets the first @len bytes only. */
+/* Let the host call use only the first @len bytes. */
 void bounce_shorten(struct bounce *b, size_t len);
-/* The host's call. @offset -1: at the file's own position. Return: bytes, or a negative errno. */
+/* The host call; may block. @offset -1: at the file position. Return: bytes, or a negative errno. */
 int64_t bounce_io(int fd, const struct bounce *b, int64_t offset, enum direction dir);
 
-/* How many of the vector's next @len bytes can be stored to. */
+/* How many of the vector's next @len bytes are writable. */
 size_t vector_storable(struct task *t, const struct user_vector *v, size_t len);
 /*
- * Copy between @buf and the vector's next @len bytes, and go on behind them. Return: how many; less where memory
- * is bad.
+ * Copy between @buf and the vector's next @len bytes, and advance the vector. Return: the bytes copied, fewer if the
+ * rest cannot be accessed.
  */
 size_t vector_store(struct task *t, struct user_vector *v, const void *buf, size_t len);
 size_t vector_load(struct task *t, struct user_vector *v, void *buf, size_t len);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * abi/cpu.c - the machine's CPUs, borrowed by tasks.
+ * abi/cpu.c - the pool of the machine's CPUs. A task holds a CPU while its program runs.
  *
- * A CPU that is given back keeps the task's FPU state and address space until somebody else
- * takes it; a task that comes back to its own CPU loads nothing. Waiters are served in order.
+ * A released CPU keeps the task's FPU state and address space until another task acquires the CPU. A task that acquires
+ * its last CPU again loads nothing. Waiting tasks get a CPU in the order in which they came.
  */
 #define _GNU_SOURCE
 #include <stdlib.h>
@@ -13,13 +13,13 @@
 struct waiter {
 	struct waiter *next;
 	pthread_cond_t cond;
-	int cpu;			/* given, or -1 */
+	int cpu;			/* assigned by cpu_release(), or -1 */
 };
 
 struct cpu_slot {
 	bool busy;
-	struct task *resident;		/* whose FPU state it holds */
-	struct vellum_mm *mm;		/* active there */
+	struct task *resident;		/* the task whose FPU state the CPU holds */
+	struct vellum_mm *mm;		/* active on the CPU */
 };
 
 struct cpu_pool {
@@ -28,7 +28,7 @@ struct cpu_pool {
 	/* lock protects: */
 	struct cpu_slot slot[VELLUM_MAX_CPUS];
 	struct waiter *first, **last;
-	unsigned nr_waiting;		/* also read without it */
+	unsigned nr_waiting;		/* also read without the lock */
 };
 
 struct cpu_pool *pool_create(struct machine *m)
@@ -48,7 +48,7 @@ void pool_destroy(struct cpu_pool *pool)
 	free(pool);
 }
 
-static int find_free(const struct cpu_pool *pool, const struct task *t)
+static int find_free_cpu(const struct cpu_pool *pool, const struct task *t)
 {
 	int found = -1;
 
@@ -75,8 +75,8 @@ static void wait_for_cpu(struct cpu_pool *pool, struct task *t)
 	t->cpu = w.cpu;
 }
 
-/* Take the FPU state of whoever left it there. Pool lock held. */
-static void evict(struct cpu_pool *pool, unsigned cpu)
+/* Save the FPU state that the CPU holds to the task that it belongs to. Pool lock held. */
+static void save_resident_fpu(struct cpu_pool *pool, unsigned cpu)
 {
 	struct task *resident = pool->slot[cpu].resident;
 
@@ -88,13 +88,13 @@ static void evict(struct cpu_pool *pool, unsigned cpu)
 	pool->slot[cpu].resident = NULL;
 }
 
-/* The CPU is ours; make it hold our state. Pool lock held. */
-static void move_in(struct cpu_pool *pool, struct task *t)
+/* Prepare the CPU, which the task holds, for the task's FPU state and address space. Pool lock held. */
+static void load_task(struct cpu_pool *pool, struct task *t)
 {
 	struct cpu_slot *slot = &pool->slot[t->cpu];
 
 	if (slot->resident != t) {
-		evict(pool, (unsigned)t->cpu);
+		save_resident_fpu(pool, (unsigned)t->cpu);
 		slot->resident = t;
 		t->last_cpu = t->cpu;
 		t->load |= VCPU_LOAD_FPU | VCPU_LOAD_SEGMENTS;
@@ -111,16 +111,16 @@ void cpu_acquire(struct task *t)
 {
 	struct cpu_pool *pool = t->kernel->pool;
 
-	/* Only the owner of a CPU changes what the slot says of it. */
+	/* Without the lock: only the task that holds a CPU changes mm and resident of its slot. */
 	if (t->cpu >= 0 && pool->slot[t->cpu].mm == t->gmm->mm && pool->slot[t->cpu].resident == t)
 		return;
 	pthread_mutex_lock(&pool->lock);
 	if (t->cpu < 0)
-		t->cpu = pool->first ? -1 : find_free(pool, t);
+		t->cpu = pool->first ? -1 : find_free_cpu(pool, t);
 	if (t->cpu < 0)
 		wait_for_cpu(pool, t);
 	pool->slot[t->cpu].busy = true;
-	move_in(pool, t);
+	load_task(pool, t);
 	pthread_mutex_unlock(&pool->lock);
 }
 
@@ -137,9 +137,9 @@ void cpu_release(struct task *t)
 		pool->first = w->next;
 		if (!pool->first)
 			pool->last = &pool->first;
-		/* At once: we may be on another CPU before the waiter wakes. */
-		evict(pool, (unsigned)t->cpu);
-		w->cpu = t->cpu;	/* stays busy, in other hands */
+		/* Not left to the waiter: this task may acquire another CPU before the waiter runs. */
+		save_resident_fpu(pool, (unsigned)t->cpu);
+		w->cpu = t->cpu;	/* stays busy */
 		pthread_cond_signal(&w->cond);
 	} else {
 		pool->slot[t->cpu].busy = false;
@@ -148,19 +148,19 @@ void cpu_release(struct task *t)
 	pthread_mutex_unlock(&pool->lock);
 }
 
-bool cpu_wanted(struct cpu_pool *pool)
+bool cpu_has_waiters(struct cpu_pool *pool)
 {
 	return __atomic_load_n(&pool->nr_waiting, __ATOMIC_RELAXED) != 0;
 }
 
-/* After it no CPU holds any: st.fpu is the task's to read and change until it runs again. */
+/* No CPU holds the state afterwards, so the task may change st.fpu. */
 void cpu_save_fpu(struct task *t)
 {
 	struct cpu_pool *pool = t->kernel->pool;
 
 	pthread_mutex_lock(&pool->lock);
 	if (t->last_cpu >= 0 && pool->slot[t->last_cpu].resident == t)
-		evict(pool, (unsigned)t->last_cpu);
+		save_resident_fpu(pool, (unsigned)t->last_cpu);
 	pthread_mutex_unlock(&pool->lock);
 }
 
@@ -174,7 +174,7 @@ void cpu_kick(struct task *t)
 	pthread_mutex_unlock(&pool->lock);
 }
 
-void pool_forget_task(struct cpu_pool *pool, struct task *t)
+void pool_drop_task(struct cpu_pool *pool, struct task *t)
 {
 	pthread_mutex_lock(&pool->lock);
 	for (unsigned i = 0; i < pool->machine->nr_cpus; i++)
@@ -183,8 +183,8 @@ void pool_forget_task(struct cpu_pool *pool, struct task *t)
 	pthread_mutex_unlock(&pool->lock);
 }
 
-/* Its last task left; no CPU may stand in its tables. */
-void pool_forget_mm(struct cpu_pool *pool, struct vellum_mm *mm)
+/* For an address space without tasks. No CPU may use its tables when they are freed. */
+void pool_drop_mm(struct cpu_pool *pool, struct vellum_mm *mm)
 {
 	pthread_mutex_lock(&pool->lock);
 	for (unsigned i = 0; i < pool->machine->nr_cpus; i++)

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * abi/exec.c - load a static ELF program: segments, stack, auxiliary vector (elf(5), getauxval(3),
- * execve(2)). The file is hostile input: every number in it is checked before use.
+ * abi/exec.c - load a static ELF program: segments, stack, auxiliary vector (elf(5), getauxval(3), execve(2)). The file
+ * may be hostile: every number in it is checked before use.
  */
 #define _GNU_SOURCE
+#include <asm/hwcap2.h>
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -21,16 +22,23 @@
 
 #define PAGE		VELLUM_PAGE_SIZE
 #define MAX_PHDRS	64
-#define MAX_SCRIPTS	4		/* interpreters that are scripts themselves */
-#define STACK_TOP	0x7fffffff0000ull	/* above it: the vDSO */
-#define STACK_GAP	(1ull << 20)	/* nothing is mapped right below the stack */
-#define STACK_ROOM	(128ull << 10)	/* it begins with that much more than it holds, and grows */
-#define MIN_MMAP_GAP	(128ull << 20)	/* mappings begin that far below the top of the stack, or its limit */
+#define MAX_SCRIPTS	4		/* nested: interpreters that are scripts */
+#define STACK_TOP	0x7fffffff0000ull	/* the vDSO is above */
+#define STACK_GAP	(1ull << 20)	/* bytes below the largest stack where mmap(2) chooses no address */
+#define STACK_ROOM	(128ull << 10)	/* free bytes of the stack at the start; it grows */
+#define MIN_MMAP_GAP	(128ull << 20)	/* mmap(2) chooses addresses that far below the top of the stack, or farther */
 #define MAX_MMAP_GAP	(VELLUM_TASK_SIZE / 6 * 5)
 #define HEAP_GAP	(64ull << 10)
-#define MIN_ARG_BYTES	(128ull << 10)	/* a quarter of the stack's limit, but within these */
+#define MIN_ARG_BYTES	(128ull << 10)	/* bounds of a quarter of RLIMIT_STACK */
 #define MAX_ARG_BYTES	(6ull << 20)
 #define PIE_BASE	0x555555554000ull
+
+#define STATUS_NOT_RUNNABLE 126	/* exit statuses of a shell */
+#define STATUS_NOT_FOUND    127
+#define SIGFRAME_BYTES	1024		/* at most, of a signal frame without the FPU state */
+#ifndef AT_MINSIGSTKSZ
+#define AT_MINSIGSTKSZ	51		/* of <linux/auxvec.h>; <elf.h> of older C libraries lacks it */
+#endif
 
 struct image {
 	int fd;
@@ -40,12 +48,12 @@ struct image {
 	uint64_t entry, phdr_addr, brk;
 };
 
-/* --- is it something that we run? --- */
+/* --- check that a file can be run --- */
 
-static int refuse(char *why, size_t size, const char *path, const char *what)
+static int reject(char *why, size_t size, const char *path, const char *what)
 {
 	snprintf(why, size, "%s: %s", path, what);
-	return 126;
+	return STATUS_NOT_RUNNABLE;
 }
 
 static bool read_at(int fd, void *buf, size_t len, uint64_t offset)
@@ -58,23 +66,23 @@ static int check_header(const struct image *im, ssize_t have, char *why, size_t 
 	const Elf64_Ehdr *eh = &im->eh;
 
 	if (have < SELFMAG || memcmp(eh->e_ident, ELFMAG, SELFMAG))
-		return refuse(why, size, path, "not a program: neither ELF nor a script with #!");
+		return reject(why, size, path, "not a program: neither an ELF file nor a script with #!");
 	if (have < EI_NIDENT || (eh->e_ident[EI_CLASS] == ELFCLASS64 && have < (ssize_t)sizeof(*eh)))
-		return refuse(why, size, path, "truncated ELF file");
+		return reject(why, size, path, "truncated ELF file; copy or build it again");
 	if (eh->e_ident[EI_CLASS] == ELFCLASS32)
-		return refuse(why, size, path, "32-bit program: only 64-bit x86-64 programs are supported");
+		return reject(why, size, path, "32-bit program, which is not supported; build it for 64 bits");
 	if (eh->e_ident[EI_CLASS] != ELFCLASS64 || eh->e_ident[EI_DATA] != ELFDATA2LSB ||
 	    eh->e_machine != EM_X86_64)
-		return refuse(why, size, path, "program for another machine than x86-64");
+		return reject(why, size, path, "program for another machine; build it for x86-64");
 	if (eh->e_type != ET_EXEC && eh->e_type != ET_DYN)
-		return refuse(why, size, path, "ELF file that is no program");
+		return reject(why, size, path, "ELF file, but not a program; link it");
 	if (eh->e_phentsize != sizeof(Elf64_Phdr) || eh->e_phnum == 0 || eh->e_phnum > MAX_PHDRS)
-		return refuse(why, size, path, "ELF file with bad program headers");
+		return reject(why, size, path, "ELF file with bad program headers; copy or build it again");
 	return 0;
 }
 
-/* Sizes and places that fit: no wrap, within user addresses, file bytes that exist. */
-static bool segment_ok(const Elf64_Phdr *ph, uint64_t file_size)
+/* The segment must lie within user addresses and its bytes within the file; no sum may wrap around. */
+static bool is_valid_segment(const Elf64_Phdr *ph, uint64_t file_size)
 {
 	if (ph->p_filesz > ph->p_memsz || ph->p_memsz >= VELLUM_TASK_SIZE ||
 	    ph->p_vaddr >= VELLUM_TASK_SIZE - ph->p_memsz)
@@ -90,21 +98,20 @@ static int check_segments(const struct image *im, char *why, size_t size, const 
 	bool any = false;
 
 	if (fstat(im->fd, &st))
-		return refuse(why, size, path, strerror(errno));
+		return reject(why, size, path, strerror(errno));
 	for (unsigned i = 0; i < im->eh.e_phnum; i++) {
 		if (im->ph[i].p_type == PT_INTERP)
-			return refuse(why, size, path, "dynamic program: only static ones are supported; "
-						       "link it with -static");
+			return reject(why, size, path, "dynamic program, which is not supported; link it with -static");
 		if (im->ph[i].p_type != PT_LOAD)
 			continue;
-		if (!segment_ok(&im->ph[i], (uint64_t)st.st_size))
-			return refuse(why, size, path, "truncated or malformed ELF file");
+		if (!is_valid_segment(&im->ph[i], (uint64_t)st.st_size))
+			return reject(why, size, path, "truncated or malformed ELF file; copy or build it again");
 		any = true;
 	}
-	return any ? 0 : refuse(why, size, path, "ELF file without loadable segments");
+	return any ? 0 : reject(why, size, path, "ELF file without loadable segments; link it again");
 }
 
-/* A regular file that may be executed. */
+/* A regular file, with the right to execute it. */
 static bool is_executable(int fd)
 {
 	char name[FD_NAME_BYTES];
@@ -113,25 +120,25 @@ static bool is_executable(int fd)
 	return fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && access(path_fd_name(fd, name), X_OK) == 0;
 }
 
-/* Read and check the headers of an open file, @im->fd. 0, or 126 with a line in @why. */
-static int image_read(struct image *im, const char *path, char *why, size_t size)
+/* Read and check the headers of the open file @im->fd. 0, or STATUS_NOT_RUNNABLE with the reason in @why. */
+static int read_image(struct image *im, const char *path, char *why, size_t size)
 {
 	struct stat st;
 	ssize_t have;
 	int status;
 
 	if (!is_executable(im->fd))
-		return refuse(why, size, path,
+		return reject(why, size, path,
 			      fstat(im->fd, &st) == 0 && S_ISDIR(st.st_mode) ? "is a directory" :
-			      "permission denied: not an executable file");
+			      "permission denied: not an executable file; see chmod(1)");
 	have = pread(im->fd, &im->eh, sizeof(im->eh), 0);
 	status = check_header(im, have, why, size, path);
 	if (!status && !read_at(im->fd, im->ph, im->eh.e_phnum * sizeof(im->ph[0]), im->eh.e_phoff))
-		status = refuse(why, size, path, "truncated ELF file");
+		status = reject(why, size, path, "truncated ELF file; copy or build it again");
 	return status ? status : check_segments(im, why, size, path);
 }
 
-/* "#!interpreter [one argument]". Return: it is a script. */
+/* Parse "#!interpreter [one argument]". False: the file is not a script. */
 static bool read_shebang(int fd, char interp[256], char arg[256])
 {
 	char line[256];
@@ -162,7 +169,7 @@ int abi_check_program(const char *path, char *why, size_t why_size)
 	for (int depth = 0;; depth++) {
 		im.fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 		if (im.fd < 0) {
-			status = errno == ENOENT ? 127 : 126;
+			status = errno == ENOENT ? STATUS_NOT_FOUND : STATUS_NOT_RUNNABLE;
 			snprintf(why, why_size, "%s: %s", path, strerror(errno));
 			return status;
 		}
@@ -171,21 +178,21 @@ int abi_check_program(const char *path, char *why, size_t why_size)
 		close(im.fd);
 		path = interp;
 	}
-	status = image_read(&im, path, why, why_size);
+	status = read_image(&im, path, why, why_size);
 	close(im.fd);
 	return status;
 }
 
 /* --- loading --- */
 
-static uint32_t prot_of(const Elf64_Phdr *ph)
+static uint32_t segment_prot(const Elf64_Phdr *ph)
 {
 	return (ph->p_flags & PF_R ? VELLUM_PROT_READ : 0) | (ph->p_flags & PF_W ? VELLUM_PROT_WRITE : 0) |
 	       (ph->p_flags & PF_X ? VELLUM_PROT_EXEC : 0);
 }
 
-static int map(struct guest_mm *gmm, uint64_t addr, uint64_t len, uint32_t prot,
-	       struct vellum_mapping *mapping, uint64_t pgoff, uint32_t flags)
+static int map_range(struct guest_mm *gmm, uint64_t addr, uint64_t len, uint32_t prot,
+		     struct vellum_mapping *mapping, uint64_t pgoff, uint32_t flags)
 {
 	struct vellum_map_args args = { .size = sizeof(args),
 					.addr = addr,
@@ -201,7 +208,7 @@ static int map(struct guest_mm *gmm, uint64_t addr, uint64_t len, uint32_t prot,
 	return vellum_mmap(gmm->mm, &args, &at);
 }
 
-/* The part of a segment's last file page behind the file's bytes is zero, not the file's. */
+/* The last page of a segment's file bytes also contains bytes of the file that are not the segment's. Clear them. */
 static int clear_tail(struct guest_mm *gmm, uint64_t from, uint64_t to, uint32_t prot)
 {
 	static const char zeros[PAGE];
@@ -226,13 +233,13 @@ static int load_segment(struct guest_mm *gmm, const struct image *im, const Elf6
 	int err = 0;
 
 	if (ph->p_filesz)
-		err = map(gmm, start, file_top - start, prot_of(ph), mapping, ph->p_offset / PAGE, 0);
+		err = map_range(gmm, start, file_top - start, segment_prot(ph), mapping, ph->p_offset / PAGE, 0);
 	else
 		file_top = start;
 	if (!err && mem_top > file_top)
-		err = map(gmm, file_top, mem_top - file_top, prot_of(ph), NULL, 0, 0);
+		err = map_range(gmm, file_top, mem_top - file_top, segment_prot(ph), NULL, 0, 0);
 	if (!err && ph->p_filesz && mem_end > file_end)
-		err = clear_tail(gmm, file_end, mem_end, prot_of(ph));
+		err = clear_tail(gmm, file_end, mem_end, segment_prot(ph));
 	return err;
 }
 
@@ -259,12 +266,12 @@ static int load_segments(struct task *t, struct guest_mm *gmm, struct image *im)
 	return err;
 }
 
-/* --- the stack: strings, then auxv, envp, argv, argc --- */
+/* --- the stack, from the top down: strings, auxv, envp, argv, argc --- */
 
 struct stack {
 	struct guest_mm *gmm;
 	uint64_t sp;
-	uint64_t *words;	/* what goes below the strings */
+	uint64_t *words;	/* argc, argv, envp and auxv, for below the strings */
 	size_t nr, max;
 	int err;
 };
@@ -277,7 +284,7 @@ static uint64_t push_bytes(struct stack *s, const void *bytes, size_t len)
 	return s->sp;
 }
 
-static void word(struct stack *s, uint64_t value)
+static void append_word(struct stack *s, uint64_t value)
 {
 	if (s->nr < s->max)
 		s->words[s->nr++] = value;
@@ -288,11 +295,11 @@ static void word(struct stack *s, uint64_t value)
 static void push_strings(struct stack *s, char *const *strings)
 {
 	for (size_t i = 0; strings[i]; i++)
-		word(s, push_bytes(s, strings[i], strlen(strings[i]) + 1));
-	word(s, 0);
+		append_word(s, push_bytes(s, strings[i], strlen(strings[i]) + 1));
+	append_word(s, 0);
 }
 
-static size_t count(char *const *strings)
+static size_t count_strings(char *const *strings)
 {
 	size_t n = 0;
 
@@ -308,15 +315,15 @@ static void push_auxv(struct stack *s, const struct image *im, uint64_t random, 
 		{ AT_PHDR, im->phdr_addr }, { AT_PHENT, sizeof(Elf64_Phdr) }, { AT_PHNUM, im->eh.e_phnum },
 		{ AT_PAGESZ, PAGE }, { AT_BASE, 0 }, { AT_FLAGS, 0 }, { AT_ENTRY, im->entry },
 		{ AT_UID, getuid() }, { AT_EUID, geteuid() }, { AT_GID, getgid() }, { AT_EGID, getegid() },
-		{ AT_SECURE, 0 }, { AT_CLKTCK, 100 }, { AT_HWCAP2, 2 /* FSGSBASE */ },
+		{ AT_SECURE, 0 }, { AT_CLKTCK, USER_HZ }, { AT_HWCAP2, HWCAP2_FSGSBASE },
 		{ AT_RANDOM, random }, { AT_EXECFN, execfn }, { AT_PLATFORM, platform },
-		{ 51 /* AT_MINSIGSTKSZ */, 1024 + fpu_size },
+		{ AT_MINSIGSTKSZ, SIGFRAME_BYTES + fpu_size },
 		{ s->gmm->vdso ? AT_SYSINFO_EHDR : AT_IGNORE, s->gmm->vdso }, { AT_NULL, 0 },
 	};
 
 	for (size_t i = 0; i < sizeof(aux) / sizeof(aux[0]); i++) {
-		word(s, aux[i][0]);
-		word(s, aux[i][1]);
+		append_word(s, aux[i][0]);
+		append_word(s, aux[i][1]);
 	}
 }
 
@@ -327,7 +334,7 @@ static int build_stack(struct task *t, struct guest_mm *gmm, const struct image 
 	uint64_t random, execfn, platform, top;
 	unsigned char bytes[16];
 
-	s.max = count(argv) + count(envp) + 64;
+	s.max = count_strings(argv) + count_strings(envp) + 64;
 	s.words = calloc(s.max, sizeof(*s.words));
 	if (!s.words)
 		return -ENOMEM;
@@ -336,7 +343,7 @@ static int build_stack(struct task *t, struct guest_mm *gmm, const struct image 
 	random = push_bytes(&s, bytes, sizeof(bytes));
 	execfn = push_bytes(&s, path, strlen(path) + 1);
 	platform = push_bytes(&s, "x86_64", 7);
-	word(&s, count(argv));
+	append_word(&s, count_strings(argv));
 	push_strings(&s, argv);
 	push_strings(&s, envp);
 	push_auxv(&s, im, random, execfn, platform, t->kernel->args->machine->fpu_size);
@@ -353,13 +360,13 @@ static uint64_t arg_bytes(char *const *argv, char *const *envp)
 	uint64_t n = 0;
 
 	for (size_t i = 0; argv[i]; i++)
-		n += strlen(argv[i]) + 9;
+		n += strlen(argv[i]) + ARG_OVERHEAD;
 	for (size_t i = 0; envp[i]; i++)
-		n += strlen(envp[i]) + 9;
+		n += strlen(envp[i]) + ARG_OVERHEAD;
 	return n;
 }
 
-/* It grows down to the limit that the process has when it grows. */
+/* The stack may grow to the RLIMIT_STACK that the process has at that time. */
 static int map_stack(struct task *t, struct guest_mm *gmm, uint64_t args)
 {
 	uint64_t limit = rlimit_of(t, RLIMIT_STACK), gap = MAX_MMAP_GAP;
@@ -374,11 +381,11 @@ static int map_stack(struct task *t, struct guest_mm *gmm, uint64_t args)
 	gmm->stack_end = STACK_TOP;
 	if (!size)
 		return -ENOMEM;
-	return map(gmm, gmm->stack_start, size, VELLUM_PROT_READ | VELLUM_PROT_WRITE, NULL, 0,
-		   VELLUM_MAP_GROWSDOWN);
+	return map_range(gmm, gmm->stack_start, size, VELLUM_PROT_READ | VELLUM_PROT_WRITE, NULL, 0,
+			 VELLUM_MAP_GROWSDOWN);
 }
 
-/* A new address space with the program in it. */
+/* Map the program, heap, stack and vDSO into a new address space. */
 static int build_image(struct task *t, struct guest_mm *gmm, struct image *im, const char *path,
 		       char *const *argv, char *const *envp, uint64_t *sp)
 {
@@ -386,7 +393,7 @@ static int build_image(struct task *t, struct guest_mm *gmm, struct image *im, c
 
 	if (err)
 		return err;
-	/* Apart from the program's own data, so that the heap is a mapping of its own. */
+	/* A gap keeps the heap and the program's data from being merged into one VMA. */
 	gmm->brk_start = ((im->brk + PAGE - 1) & ~(uint64_t)(PAGE - 1)) + HEAP_GAP;
 	vellum_set_brk(gmm->mm, gmm->brk_start);
 	err = map_stack(t, gmm, arg_bytes(argv, envp));
@@ -396,9 +403,9 @@ static int build_image(struct task *t, struct guest_mm *gmm, struct image *im, c
 	return build_stack(t, gmm, im, path, argv, envp, sp);
 }
 
-/* The point of no return: @t becomes the new program. */
-static void become(struct task *t, struct guest_mm *gmm, const struct image *im, const char *path,
-		   uint64_t sp)
+/* Replace the program of @t. execve(2) cannot fail from here on. */
+static void commit_exec(struct task *t, struct guest_mm *gmm, const struct image *im, const char *path,
+			uint64_t sp)
 {
 	struct guest_mm *old = t->gmm;
 	const char *slash = strrchr(path, '/');
@@ -407,12 +414,12 @@ static void become(struct task *t, struct guest_mm *gmm, const struct image *im,
 	if (old) {
 		cpu_release(t);
 		gmm_put(t, old);
-		task_release_vfork(t);
+		task_wake_vfork_parent(t);
 	}
-	pool_forget_task(t->kernel->pool, t);
+	pool_drop_task(t->kernel->pool, t);
 	t->last_cpu = -1;
-	fds_exec(t);
-	signal_exec(t);
+	fds_close_on_exec(t);
+	signal_reset_for_exec(t);
 	t->clear_child_tid = 0;
 	snprintf(t->comm, sizeof(t->comm), "%s", slash ? slash + 1 : path);
 	vcpu_state_init(&t->st, im->entry, sp);
@@ -442,21 +449,21 @@ static int load_image(struct task *t, struct image *im, const char *path, const 
 	gmm->loaded = true;
 	if (ob && ob->mm_start)
 		ob->mm_start(ob->arg, gmm);
-	become(t, gmm, im, path, sp);
+	commit_exec(t, gmm, im, path, sp);
 	return 0;
 }
 
-static void free_vector(char **argv)
+static void free_argv(char **argv)
 {
 	for (size_t i = 0; argv && argv[i]; i++)
 		free(argv[i]);
 	free(argv);
 }
 
-/* @argv for a script's interpreter: interpreter, its argument, the script, the script's arguments. */
-static char **script_vector(const char *interp, const char *arg, const char *script, char *const *argv)
+/* Make argv for the interpreter of a script: interpreter, its argument, the script, the script's arguments. */
+static char **script_argv(const char *interp, const char *arg, const char *script, char *const *argv)
 {
-	size_t n = count(argv), at = 0;
+	size_t n = count_strings(argv), at = 0;
 	const char **from = calloc(n + 4, sizeof(*from));
 	char **out = calloc(n + 4, sizeof(*out));
 
@@ -470,7 +477,7 @@ static char **script_vector(const char *interp, const char *arg, const char *scr
 		for (size_t i = 0; i < at; i++) {
 			out[i] = strdup(from[i]);
 			if (!out[i]) {
-				free_vector(out);
+				free_argv(out);
 				out = NULL;
 				break;
 			}
@@ -485,7 +492,7 @@ static int open_program(struct task *t, const char *path)
 	return path_open(t, AT_FDCWD, path, O_RDONLY | O_NONBLOCK, 0);
 }
 
-/* @fd is the program's file, and closed. */
+/* Load the program from @fd, and close @fd. */
 static int load_file(struct task *t, int fd, const char *path, char *const *argv, char *const *envp)
 {
 	char why[512], text[PRINTABLE_BYTES(sizeof(why))], name[FD_NAME_BYTES];
@@ -497,8 +504,8 @@ static int load_file(struct task *t, int fd, const char *path, char *const *argv
 	im.fd = fd;
 	if (!is_executable(fd)) {
 		err = -EACCES;
-	} else if (image_read(&im, path, why, sizeof(why))) {
-		/* The program only learns "exec format error": say what it is that we don't support. */
+	} else if (read_image(&im, path, why, sizeof(why))) {
+		/* The caller of execve(2) learns only ENOEXEC. */
 		fprintf(stderr, "vellum: %s\n", printable(why, text, sizeof(text)));
 		err = -ENOEXEC;
 	} else {
@@ -519,10 +526,10 @@ uint64_t max_arg_bytes(const struct task *t)
 	return max < MIN_ARG_BYTES ? MIN_ARG_BYTES : max < MAX_ARG_BYTES ? max : MAX_ARG_BYTES;
 }
 
-/* A script runs its interpreter, which may be a script again. */
+/* The file may be a script, and its interpreter again. */
 int exec_load(struct task *t, const char *path, char *const *argv, char *const *envp)
 {
-	char interp[256], arg[256], script[4096];
+	char interp[256], arg[256], script[PATH_BYTES];
 	char **vector = NULL;
 	int err = 0, fd = -1;
 
@@ -535,9 +542,9 @@ int exec_load(struct task *t, const char *path, char *const *argv, char *const *
 			break;
 		close(fd);
 		fd = -1;
-		char **next = script_vector(interp, arg, script, vector ? vector : argv);
+		char **next = script_argv(interp, arg, script, vector ? vector : argv);
 
-		free_vector(vector);
+		free_argv(vector);
 		vector = next;
 		if (!vector || depth == MAX_SCRIPTS) {
 			err = vector ? -ELOOP : -ENOMEM;
@@ -547,6 +554,6 @@ int exec_load(struct task *t, const char *path, char *const *argv, char *const *
 	}
 	if (!err)
 		err = fd < 0 ? fd : load_file(t, fd, script, vector ? vector : argv, envp);
-	free_vector(vector);
+	free_argv(vector);
 	return err;
 }

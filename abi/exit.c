@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* abi/exit.c - the end of a process: _exit(2), the report to its parent, the new parent of its children. */
+/* abi/exit.c - _exit(2): release the resources of a process, notify its parent, give its children to process 1. */
 #define _GNU_SOURCE
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/wait.h>
 
-#include "abi/task.h"
+#include "abi/signals.h"
 #include "abi/text.h"
 
-void task_release_vfork(struct task *t)
+void task_wake_vfork_parent(struct task *t)
 {
 	pthread_mutex_lock(&t->kernel->lock);
 	if (t->vfork_parent)
@@ -18,7 +18,7 @@ void task_release_vfork(struct task *t)
 	pthread_mutex_unlock(&t->kernel->lock);
 }
 
-/* Children become those of pid 1; after its end, zombies are freed. kernel->lock held. */
+/* Make process 1 the parent of the children. If process 1 exits, free zombies. kernel->lock held. */
 static void reparent_children(struct kernel *k, const struct task *t)
 {
 	struct task *next;
@@ -37,10 +37,11 @@ static void reparent_children(struct kernel *k, const struct task *t)
 
 static bool parent_ignores_children(const struct task *parent)
 {
-	return parent->action[SIGCHLD].handler == 1 || (parent->action[SIGCHLD].flags & 2);
+	return parent->action[SIGCHLD].handler == HANDLER_IGNORE ||
+	       (parent->action[SIGCHLD].flags & SA_NOCLDWAIT);
 }
 
-static void report_to_parent(struct kernel *k, struct task *t, bool *reaped)
+static void notify_parent(struct kernel *k, struct task *t, bool *reaped)
 {
 	struct task *parent = task_find(k, t->ppid);
 	struct sig_info info = { .signo = SIGCHLD, .pid = t->pid };
@@ -53,12 +54,12 @@ static void report_to_parent(struct kernel *k, struct task *t, bool *reaped)
 	signal_send(k, parent, &info);
 }
 
-/* As in a PID namespace, the end of the first process kills all others. kernel->lock held. */
-static void end_with_first(struct kernel *k, const struct task *first)
+/* As in a PID namespace, all processes are killed when process 1 exits. kernel->lock held. */
+static void end_run(struct kernel *k, const struct task *first)
 {
 	const struct sig_info info = { .signo = SIGKILL, .code = SI_KERNEL };
 
-	k->first_gone = true;
+	k->first_exited = true;
 	k->result->code = WIFEXITED(first->exit_status) ? WEXITSTATUS(first->exit_status) : -1;
 	k->result->signal = WIFSIGNALED(first->exit_status) ? WTERMSIG(first->exit_status) : 0;
 	if (k->ended_by) {
@@ -67,7 +68,7 @@ static void end_with_first(struct kernel *k, const struct task *first)
 	}
 	for (struct task *t = k->tasks; t; t = t->next)
 		if (t != first)
-			signal_send_many(k, t, &info);
+			signal_send_group(k, t, &info);
 }
 
 void task_exit(struct task *t, int status)
@@ -82,16 +83,16 @@ void task_exit(struct task *t, int status)
 	fds_close_all(t);
 	inspect_exit(t);
 	gmm_put(t, t->gmm);
-	task_release_vfork(t);
-	pool_forget_task(k->pool, t);
+	task_wake_vfork_parent(t);
+	pool_drop_task(k->pool, t);
 	pthread_mutex_lock(&k->lock);
 	t->exit_status = status;
 	t->state = TASK_ZOMBIE;
 	k->result->nr_syscalls += t->nr_syscalls;
 	if (t->pid == 1)
-		end_with_first(k, t);
+		end_run(k, t);
 	reparent_children(k, t);
-	report_to_parent(k, t, &reaped);
+	notify_parent(k, t, &reaped);
 	if (reaped) {
 		task_unlink(k, t);
 		task_free(t);
@@ -99,7 +100,7 @@ void task_exit(struct task *t, int status)
 	k->nr_live--;
 	pthread_cond_broadcast(&k->changed);
 	pthread_mutex_unlock(&k->lock);
-	task_leave();
+	task_exit_thread();
 }
 
 void task_out_of_memory(struct task *t)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* abi/fd.c - descriptors of a process: its own numbers for descriptors of the host. */
+/* abi/fd.c - descriptor tables: each descriptor of a process refers to a descriptor of the host. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -15,7 +15,7 @@
 
 #include "syscalls.h"	/* made from syscall.tbl */
 
-/* A file system that answers by itself, without a server or a process that it waits for. */
+/* A file system whose calls do not wait for a server or another process. */
 static bool is_local(int host_fd)
 {
 	static const long local[] = { EXT4_SUPER_MAGIC, TMPFS_MAGIC, OVERLAYFS_SUPER_MAGIC, BTRFS_SUPER_MAGIC,
@@ -31,7 +31,7 @@ static bool is_local(int host_fd)
 	return false;
 }
 
-void file_flags_changed(struct file *file)
+void file_update_flags(struct file *file)
 {
 	int flags = fcntl(file->fd, F_GETFL);
 	struct stat st;
@@ -46,11 +46,11 @@ struct file *file_open(struct kernel *k, int host_fd)
 	struct stat st;
 	int err = ENFILE;
 
-	if (hostfd_take(1)) {
+	if (hostfd_reserve(1)) {
 		file = calloc(1, sizeof(*file));
 		err = ENOMEM;
 		if (!file)
-			hostfd_give(1);
+			hostfd_release(1);
 	}
 	if (!file) {
 		close(host_fd);
@@ -60,15 +60,15 @@ struct file *file_open(struct kernel *k, int host_fd)
 	file->kernel = k;
 	file->refs = 1;
 	file->fd = host_fd;
-	file->waits = true;
+	file->may_block = true;
 	if (fstat(host_fd, &st) == 0) {
 		file->regular = S_ISREG(st.st_mode);
-		file->waits = !file->regular || !is_local(host_fd);
+		file->may_block = !file->regular || !is_local(host_fd);
 		file->dev = st.st_dev;
 		file->ino = st.st_ino;
 		file->memfd = memfd_get(filemaps_memfds(k->filemaps), st.st_dev, st.st_ino);
 	}
-	file_flags_changed(file);
+	file_update_flags(file);
 	return file;
 }
 
@@ -83,20 +83,20 @@ void file_put(struct file *file)
 		close(file->fd);
 		memfd_put(file->memfd);
 		free(file->unread);
-		hostfd_give(1);
+		hostfd_release(1);
 		free(file);
 	}
 }
 
-/* --- bytes that are read again --- */
+/* --- bytes that the next read(2) returns first --- */
 
 struct unread {
 	size_t len;
 	char bytes[];
 };
 
-/* In front of what is there already. Without memory for them they are lost. */
-void file_unread(struct file *file, const void *bytes, size_t len)
+/* The new bytes come before older ones. They are lost if there is no memory. */
+void file_put_unread(struct file *file, const void *bytes, size_t len)
 {
 	struct unread *old, *u;
 
@@ -114,7 +114,7 @@ void file_unread(struct file *file, const void *bytes, size_t len)
 	pthread_mutex_unlock(&file->kernel->unread_lock);
 }
 
-size_t file_take_unread(struct file *file, void *bytes, size_t len)
+size_t file_read_unread(struct file *file, void *bytes, size_t len)
 {
 	struct unread *u;
 	size_t n = 0;
@@ -150,13 +150,13 @@ size_t file_nr_unread(const struct file *file)
 	return n;
 }
 
-/* RLIMIT_NOFILE; what is open beyond it stays so. */
+/* RLIMIT_NOFILE is a limit of new descriptors. Greater open ones stay open. */
 static int fd_limit(const struct task *t)
 {
 	return (int)rlimit_of(t, RLIMIT_NOFILE);
 }
 
-int fd_room(struct task *t, unsigned nr)
+int fd_check_room(struct task *t, unsigned nr)
 {
 	unsigned numbers = 0;
 
@@ -164,13 +164,13 @@ int fd_room(struct task *t, unsigned nr)
 		numbers += !t->fds[fd].file;
 	if (numbers < nr)
 		return -EMFILE;
-	if (!hostfd_take(nr))
+	if (!hostfd_reserve(nr))
 		return -ENFILE;
-	hostfd_give(nr);
+	hostfd_release(nr);
 	return 0;
 }
 
-/* The lowest free number from @from on. Takes over the reference, also on failure. */
+/* Install @file at the lowest free descriptor not below @from. Consumes the reference, also on failure. */
 int fd_install(struct task *t, struct file *file, int from, bool cloexec)
 {
 	if (!file)
@@ -195,7 +195,7 @@ struct file *fd_file(struct task *t, uint64_t fd)
 	return fd < MAX_FDS ? t->fds[fd].file : NULL;
 }
 
-/* The directory is a descriptor of its own. 0 or negative errno. */
+/* 0 or a negative errno. */
 int fds_fork(struct task *child, const struct task *parent)
 {
 	child->cwd = fcntl(parent->cwd, F_DUPFD_CLOEXEC, 0);
@@ -218,7 +218,7 @@ static void close_fd(struct task *t, int fd)
 		file_put(file);
 }
 
-void fds_exec(struct task *t)
+void fds_close_on_exec(struct task *t)
 {
 	for (int fd = 0; fd < MAX_FDS; fd++)
 		if (t->fds[fd].cloexec)
@@ -232,23 +232,23 @@ void fds_close_all(struct task *t)
 	if (t->cwd >= 0)
 		close(t->cwd);
 	t->cwd = -1;
-	hostfd_give_task();
+	hostfd_release_task();
 }
 
-/* Of some files it waits until all is sent. */
+/* close(2) of some files blocks until their data is sent. */
 int64_t sys_close(struct task *t, int fd)
 {
 	const struct file *file = fd_file(t, fd);
-	bool waits;
+	bool may_block;
 
 	if (!file)
 		return -EBADF;
-	waits = file->waits;
-	if (waits)
-		block_begin(t);
+	may_block = file->may_block;
+	if (may_block)
+		host_call_begin(t);
 	close_fd(t, fd);
-	if (waits)
-		block_end(t);
+	if (may_block)
+		host_call_end(t);
 	return 0;
 }
 
@@ -288,11 +288,9 @@ int64_t sys_dup2(struct task *t, int oldfd, int newfd)
 	return dup_to(t, oldfd, newfd, false);
 }
 
-#define O_CLOEXEC_BIT 02000000
-
 int64_t sys_dup3(struct task *t, int oldfd, int newfd, uint32_t flags)
 {
-	if (oldfd == newfd || (flags & ~(uint32_t)O_CLOEXEC_BIT))
+	if (oldfd == newfd || (flags & ~(uint32_t)O_CLOEXEC))
 		return -EINVAL;
-	return dup_to(t, oldfd, newfd, flags & O_CLOEXEC_BIT);
+	return dup_to(t, oldfd, newfd, flags & O_CLOEXEC);
 }

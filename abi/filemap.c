@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* abi/filemap.c - the list of mapped files, and the background step; see filemap.h. */
+/* abi/filemap.c - the list of mapped files, and the thread that writes them back; see filemap.h. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -14,18 +14,18 @@
 #include "abi/memfd.h"
 #include "abi/text.h"
 
-#define MAX_KEPT 64		/* files that nobody maps any more */
-#define STEP_SECONDS 5		/* between background steps, as Linux has it */
+#define MAX_UNUSED 64		/* files in the list that no process maps */
+#define FLUSH_SECONDS 5		/* between two steps of the background writeback, as in Linux */
 
 struct filemaps {
-	uint32_t refs;			/* atomic: the kernel's, and one for each file */
+	uint32_t refs;			/* atomic: one of the kernel, and one of each file */
 	pthread_mutex_t list_lock;	/* a leaf */
-	/* Held for reading by calls that go to the host past the list, for writing where a file gets its object. */
+	/* Held for reading by host calls that change a file without a filemap, for writing when one is created. */
 	pthread_rwlock_t creation_lock;
 	struct filemap *first;		/* list_lock */
 	unsigned nr_writable;		/* atomic: files that were mapped shared for writing */
 	struct memfds memfds;
-	/* The background step. */
+	/* The background writeback. */
 	struct vellum_memory *memory;
 	pthread_t flusher;
 	pthread_mutex_t flusher_lock;	/* outermost */
@@ -33,32 +33,32 @@ struct filemaps {
 	bool flusher_runs, flusher_stop;	/* flusher_lock */
 };
 
-struct memfds *filemaps_memfds(struct filemaps *all)
+struct memfds *filemaps_memfds(struct filemaps *filemaps)
 {
-	return &all->memfds;
+	return &filemaps->memfds;
 }
 
-void filemaps_count_writable(struct filemaps *all, int change)
+void filemaps_count_writable(struct filemaps *filemaps, int change)
 {
-	__atomic_fetch_add(&all->nr_writable, (unsigned)change, __ATOMIC_RELAXED);
+	__atomic_fetch_add(&filemaps->nr_writable, (unsigned)change, __ATOMIC_RELAXED);
 }
 
-void filemaps_put(struct filemaps *all)
+void filemaps_put(struct filemaps *filemaps)
 {
-	if (__atomic_sub_fetch(&all->refs, 1, __ATOMIC_ACQ_REL))
+	if (__atomic_sub_fetch(&filemaps->refs, 1, __ATOMIC_ACQ_REL))
 		return;
-	memfds_destroy(&all->memfds);
-	pthread_cond_destroy(&all->flusher_wake);
-	pthread_mutex_destroy(&all->flusher_lock);
-	pthread_rwlock_destroy(&all->creation_lock);
-	pthread_mutex_destroy(&all->list_lock);
-	free(all);
+	memfds_destroy(&filemaps->memfds);
+	pthread_cond_destroy(&filemaps->flusher_wake);
+	pthread_mutex_destroy(&filemaps->flusher_lock);
+	pthread_rwlock_destroy(&filemaps->creation_lock);
+	pthread_mutex_destroy(&filemaps->list_lock);
+	free(filemaps);
 }
 
-/* --- files that are gone --- */
+/* --- deleted files --- */
 
 /* list_lock held. */
-static void unlist(struct filemap *fm)
+static void list_remove(struct filemap *fm)
 {
 	struct filemap **at = &fm->owner->first;
 
@@ -67,8 +67,8 @@ static void unlist(struct filemap *fm)
 	__atomic_store_n(at, fm->next, __ATOMIC_RELEASE);
 }
 
-/* Only the list knows it, it has no name, and all is written: keeping it would only keep its room. */
-static bool is_gone(const struct filemap *fm)
+/* Only the list refers to the file, it has no name, and no page is dirty. Its blocks can be freed. */
+static bool is_unlinked_and_unused(const struct filemap *fm)
 {
 	struct vellum_mapping_info info = { .size = sizeof(info) };
 	struct stat st;
@@ -77,41 +77,41 @@ static bool is_gone(const struct filemap *fm)
 	return info.nr_refs == 1 && !info.nr_dirty && fstat(fm->fd, &st) == 0 && st.st_nlink == 0;
 }
 
-bool filemap_make_room(struct filemaps *all)
+bool filemaps_drop_unlinked(struct filemaps *filemaps)
 {
 	struct filemap *gone = NULL, *fm, *next;
 
-	pthread_mutex_lock(&all->list_lock);
-	for (fm = all->first; fm; fm = next) {
+	pthread_mutex_lock(&filemaps->list_lock);
+	for (fm = filemaps->first; fm; fm = next) {
 		next = fm->next;
-		if (!is_gone(fm))
+		if (!is_unlinked_and_unused(fm))
 			continue;
-		unlist(fm);
+		list_remove(fm);
 		fm->next = gone;	/* unreachable: lookups need list_lock */
 		gone = fm;
 	}
-	pthread_mutex_unlock(&all->list_lock);
+	pthread_mutex_unlock(&filemaps->list_lock);
 	for (fm = gone; fm; fm = next) {
 		next = fm->next;
-		vellum_mapping_put(fm->mapping);	/* the list's */
+		vellum_mapping_put(fm->mapping);	/* the list's reference */
 	}
 	return gone != NULL;
 }
 
-bool filemap_reserve(struct filemaps *all, struct memfd *memfd, uint64_t more)
+bool filemap_reserve(struct filemaps *filemaps, struct memfd *memfd, uint64_t more)
 {
 	while (!memfd_reserve(memfd, more))
-		if (!filemap_make_room(all))
+		if (!filemaps_drop_unlinked(filemaps))
 			return false;
 	return true;
 }
 
 /* --- the list --- */
 
-/* With a reference. list_lock held. */
-static struct filemap *find(const struct filemaps *all, dev_t dev, ino_t ino)
+/* list_lock held. */
+static struct filemap *find_and_get(const struct filemaps *filemaps, dev_t dev, ino_t ino)
 {
-	for (struct filemap *fm = all->first; fm; fm = fm->next)
+	for (struct filemap *fm = filemaps->first; fm; fm = fm->next)
 		if (fm->dev == dev && fm->ino == ino) {
 			vellum_mapping_get(fm->mapping);
 			return fm;
@@ -121,18 +121,18 @@ static struct filemap *find(const struct filemaps *all, dev_t dev, ino_t ino)
 
 struct filemap *filemap_find(const struct file *file)
 {
-	struct filemaps *all = file->kernel->filemaps;
+	struct filemaps *filemaps = file->kernel->filemaps;
 	struct filemap *fm;
 
-	if (!file->regular || !__atomic_load_n(&all->first, __ATOMIC_ACQUIRE))
+	if (!file->regular || !__atomic_load_n(&filemaps->first, __ATOMIC_ACQUIRE))
 		return NULL;
-	pthread_mutex_lock(&all->list_lock);
-	fm = find(all, file->dev, file->ino);
-	pthread_mutex_unlock(&all->list_lock);
+	pthread_mutex_lock(&filemaps->list_lock);
+	fm = find_and_get(filemaps, file->dev, file->ino);
+	pthread_mutex_unlock(&filemaps->list_lock);
 	return fm;
 }
 
-struct filemap *filemap_begin(const struct file *file)
+struct filemap *filemap_begin_change(const struct file *file)
 {
 	pthread_rwlock_t *creation_lock = &file->kernel->filemaps->creation_lock;
 	struct filemap *fm = filemap_find(file);
@@ -146,7 +146,7 @@ struct filemap *filemap_begin(const struct file *file)
 	return fm;
 }
 
-void filemap_end(const struct file *file, struct filemap *fm)
+void filemap_end_change(const struct file *file, struct filemap *fm)
 {
 	if (fm)
 		filemap_put(fm);
@@ -160,27 +160,27 @@ void filemap_put(struct filemap *fm)
 		vellum_mapping_put(fm->mapping);
 }
 
-struct filemap *filemap_of(struct filemaps *all, const struct vellum_mapping *mapping)
+struct filemap *filemap_of_mapping(struct filemaps *filemaps, const struct vellum_mapping *mapping)
 {
 	struct filemap *fm;
 
-	pthread_mutex_lock(&all->list_lock);
-	fm = all->first;
+	pthread_mutex_lock(&filemaps->list_lock);
+	fm = filemaps->first;
 	while (fm && fm->mapping != mapping)
 		fm = fm->next;
 	if (fm)
 		vellum_mapping_get(fm->mapping);
-	pthread_mutex_unlock(&all->list_lock);
+	pthread_mutex_unlock(&filemaps->list_lock);
 	return fm;
 }
 
-/* Of files that only the list knows: the one that came first, if there are too many. list_lock held; referenced. */
-static struct filemap *too_many(const struct filemaps *all)
+/* If too many files are referenced only by the list: the oldest of them, with a reference. list_lock held. */
+static struct filemap *get_excess(const struct filemaps *filemaps)
 {
 	struct filemap *oldest = NULL;
 	unsigned n = 0;
 
-	for (struct filemap *fm = all->first; fm; fm = fm->next) {
+	for (struct filemap *fm = filemaps->first; fm; fm = fm->next) {
 		struct vellum_mapping_info info = { .size = sizeof(info) };
 
 		vellum_mapping_info(fm->mapping, &info);
@@ -189,44 +189,44 @@ static struct filemap *too_many(const struct filemaps *all)
 			n++;
 		}
 	}
-	if (n <= MAX_KEPT)
+	if (n <= MAX_UNUSED)
 		return NULL;
 	vellum_mapping_get(oldest->mapping);
 	return oldest;
 }
 
 /*
- * One file less, its dirty pages written first; a file that can't be written stays. So does one that
- * somebody else has a reference on: he is about to map it, and the file must not get a second object.
+ * Write the file back and remove it from the list. Consumes a reference. The file stays if a page cannot be written, or
+ * if another thread took a reference: that thread is about to map the file, which must not get a second mapping.
  */
-static void evict(struct filemap *fm)
+static void evict_if_unused(struct filemap *fm)
 {
-	struct filemaps *all = fm->owner;
+	struct filemaps *filemaps = fm->owner;
 	struct vellum_mapping_info info = { .size = sizeof(info) };
 	bool gone;
 
 	vellum_mapping_writeback(fm->mapping, 0, ~0ull, NULL);
-	pthread_mutex_lock(&all->list_lock);
+	pthread_mutex_lock(&filemaps->list_lock);
 	vellum_mapping_info(fm->mapping, &info);
-	gone = info.nr_refs == 2 && !info.nr_dirty;	/* the list's and ours; new ones come from the list */
+	gone = info.nr_refs == 2 && !info.nr_dirty;	/* the list's and this one; others are taken under list_lock */
 	if (gone)
-		unlist(fm);
-	pthread_mutex_unlock(&all->list_lock);
+		list_remove(fm);
+	pthread_mutex_unlock(&filemaps->list_lock);
 	if (gone)
-		vellum_mapping_put(fm->mapping);	/* the list's */
+		vellum_mapping_put(fm->mapping);	/* the list's reference */
 	filemap_put(fm);
 }
 
 /*
- * The file of a descriptor, opened anew: one that shared the program's own would keep its locks when the
- * program has closed it. Where rights have changed since, a shared one has to do.
+ * Open the file of a descriptor again. A duplicate would keep the program's locks after the program has closed its
+ * descriptor. It is used only if the rights of the file were changed and open(2) fails. Return: -1 if both fail.
  */
-static int open_again(int host_fd, int flags)
+static int reopen(int host_fd, int flags)
 {
 	char link[64];
 	int fd;
 
-	if (!hostfd_take(1)) {
+	if (!hostfd_reserve(1)) {
 		errno = ENFILE;
 		return -1;
 	}
@@ -235,12 +235,12 @@ static int open_again(int host_fd, int flags)
 	if (fd < 0)
 		fd = fcntl(host_fd, F_DUPFD_CLOEXEC, 0);
 	if (fd < 0)
-		hostfd_give(1);
+		hostfd_release(1);
 	return fd;
 }
 
-/* What the path of a descriptor is now; for reports. */
-static void name_of(int fd, char name[ABI_MAX_NAME])
+/* The current path of a descriptor, for reports. */
+static void path_of_fd(int fd, char name[ABI_MAX_NAME])
 {
 	char link[64];
 	ssize_t n;
@@ -250,7 +250,7 @@ static void name_of(int fd, char name[ABI_MAX_NAME])
 	name[n > 0 ? n : 0] = 0;
 }
 
-static struct filemap *new_filemap(struct filemaps *all, int host_fd, const struct stat *st)
+static struct filemap *new_filemap(struct filemaps *filemaps, int host_fd, const struct stat *st)
 {
 	struct filemap *fm = calloc(1, sizeof(*fm));
 	int seals;
@@ -259,33 +259,33 @@ static struct filemap *new_filemap(struct filemaps *all, int host_fd, const stru
 		return NULL;
 	fm->dev = st->st_dev;
 	fm->ino = st->st_ino;
-	fm->memfd = memfd_get(&all->memfds, st->st_dev, st->st_ino);
+	fm->memfd = memfd_get(&filemaps->memfds, st->st_dev, st->st_ino);
 	fm->write_fd = -1;
 	fm->limit = (uint64_t)st->st_size;
-	name_of(host_fd, fm->path);
-	fm->fd = open_again(host_fd, O_RDONLY);
-	if (fm->fd < 0 || filemap_note_init(fm) || vellum_mapping_create(all->memory, &filemap_ops, fm, 1,
+	path_of_fd(host_fd, fm->path);
+	fm->fd = reopen(host_fd, O_RDONLY);
+	if (fm->fd < 0 || filemap_note_init(fm) || vellum_mapping_create(filemaps->memory, &filemap_ops, fm, 1,
 						VELLUM_MAPPING_WRITEBACK, &fm->mapping)) {
 		if (fm->fd >= 0) {
 			close(fm->fd);
-			hostfd_give(1);
+			hostfd_release(1);
 		}
 		memfd_put(fm->memfd);
 		free(fm);
 		return NULL;
 	}
-	fm->owner = all;
-	__atomic_fetch_add(&all->refs, 1, __ATOMIC_RELAXED);
+	fm->owner = filemaps;
+	__atomic_fetch_add(&filemaps->refs, 1, __ATOMIC_RELAXED);
 	pthread_mutex_init(&fm->size_lock, NULL);
 	pthread_mutex_init(&fm->io_lock, NULL);
 	vellum_mapping_set_size(fm->mapping, (uint64_t)st->st_size);
 	seals = fcntl(host_fd, F_GET_SEALS);
 	if (seals > 0)
-		vellum_mapping_add_seals(fm->mapping, (uint32_t)seals & 0x1f);
+		vellum_mapping_add_seals(fm->mapping, (uint32_t)seals & CORE_SEALS);
 	return fm;
 }
 
-void filemap_opened(const struct file *file)
+void filemap_revalidate_file(const struct file *file)
 {
 	struct filemap *fm = filemap_find(file);
 
@@ -295,16 +295,14 @@ void filemap_opened(const struct file *file)
 	filemap_put(fm);
 }
 
-/*
- * A descriptor of our own to write through: the program's may come to append. 0 or a negative errno.
- */
-static int make_writable(struct filemap *fm, int host_fd)
+/* A descriptor for writeback. The program's own is not used: O_APPEND may be set on it. 0 or a negative errno. */
+static int open_write_fd(struct filemap *fm, int host_fd)
 {
 	int fd = -1, err = 0;
 
 	pthread_mutex_lock(&fm->io_lock);
 	if (fm->write_fd < 0) {
-		fd = open_again(host_fd, O_RDWR);
+		fd = reopen(host_fd, O_RDWR);
 		err = fd < 0 ? -errno : 0;
 		fm->write_fd = fd;
 	}
@@ -314,57 +312,57 @@ static int make_writable(struct filemap *fm, int host_fd)
 	return err;
 }
 
-/* The file's object, made: no call that goes past the list changes the file meanwhile. 0 or -errno. */
-static int add_filemap(struct filemaps *all, int host_fd, struct filemap **out)
+/* Find or create the filemap. creation_lock keeps host calls from changing the file meanwhile. 0 or -errno. */
+static int add_filemap(struct filemaps *filemaps, int host_fd, struct filemap **out)
 {
 	struct filemap *fm, *old = NULL;
 	struct stat st;
 	int err = 0;
 
-	pthread_rwlock_wrlock(&all->creation_lock);
+	pthread_rwlock_wrlock(&filemaps->creation_lock);
 	if (fstat(host_fd, &st)) {
 		err = -errno;
-		pthread_rwlock_unlock(&all->creation_lock);
+		pthread_rwlock_unlock(&filemaps->creation_lock);
 		return err;
 	}
-	pthread_mutex_lock(&all->list_lock);
-	fm = find(all, st.st_dev, st.st_ino);	/* another was first */
+	pthread_mutex_lock(&filemaps->list_lock);
+	fm = find_and_get(filemaps, st.st_dev, st.st_ino);	/* another thread may have created it */
 	if (!fm) {
-		fm = new_filemap(all, host_fd, &st);
+		fm = new_filemap(filemaps, host_fd, &st);
 		if (fm) {
-			vellum_mapping_get(fm->mapping);	/* the list's and the caller's */
-			fm->next = all->first;
-			__atomic_store_n(&all->first, fm, __ATOMIC_RELEASE);
-			old = too_many(all);
+			vellum_mapping_get(fm->mapping);	/* one reference of the list, one of the caller */
+			fm->next = filemaps->first;
+			__atomic_store_n(&filemaps->first, fm, __ATOMIC_RELEASE);
+			old = get_excess(filemaps);
 		}
 	}
-	pthread_mutex_unlock(&all->list_lock);
-	pthread_rwlock_unlock(&all->creation_lock);
+	pthread_mutex_unlock(&filemaps->list_lock);
+	pthread_rwlock_unlock(&filemaps->creation_lock);
 	if (old)
-		evict(old);
+		evict_if_unused(old);
 	*out = fm;
 	return fm ? 0 : -ENOMEM;
 }
 
 int filemap_get(struct kernel *k, int host_fd, bool for_writing, struct vellum_mapping **out)
 {
-	struct filemaps *all = k->filemaps;
+	struct filemaps *filemaps = k->filemaps;
 	struct filemap *fm;
 	struct stat st;
 	int err = 0;
 
 	if (fstat(host_fd, &st))
 		return -errno;
-	pthread_mutex_lock(&all->list_lock);
-	fm = find(all, st.st_dev, st.st_ino);
-	pthread_mutex_unlock(&all->list_lock);
+	pthread_mutex_lock(&filemaps->list_lock);
+	fm = find_and_get(filemaps, st.st_dev, st.st_ino);
+	pthread_mutex_unlock(&filemaps->list_lock);
 	if (fm)
 		filemap_revalidate(fm);
 	else
-		err = add_filemap(all, host_fd, &fm);
+		err = add_filemap(filemaps, host_fd, &fm);
 	if (err)
 		return err;
-	err = for_writing ? make_writable(fm, host_fd) : 0;
+	err = for_writing ? open_write_fd(fm, host_fd) : 0;
 	if (err)
 		filemap_put(fm);
 	else
@@ -372,99 +370,99 @@ int filemap_get(struct kernel *k, int host_fd, bool for_writing, struct vellum_m
 	return err;
 }
 
-/* --- all files, one after the other --- */
+/* --- iterate over all files --- */
 
-/* The one after @prev, referenced; @prev's reference is dropped. */
-static struct filemap *next_filemap(struct filemaps *all, struct filemap *prev)
+/* The file after @prev, referenced. Drops the reference of @prev. */
+static struct filemap *next_filemap(struct filemaps *filemaps, struct filemap *prev)
 {
 	struct filemap *fm;
 
-	pthread_mutex_lock(&all->list_lock);
-	fm = all->first;
+	pthread_mutex_lock(&filemaps->list_lock);
+	fm = filemaps->first;
 	if (prev) {
-		/* It may have left the list: then we begin anew, with what is clean by now. */
-		for (struct filemap *at = all->first; at; at = at->next)
+		/* If @prev was removed from the list, begin again: files that were done are clean. */
+		for (struct filemap *at = filemaps->first; at; at = at->next)
 			if (at == prev)
 				fm = at->next;
 	}
 	if (fm)
 		vellum_mapping_get(fm->mapping);
-	pthread_mutex_unlock(&all->list_lock);
+	pthread_mutex_unlock(&filemaps->list_lock);
 	filemap_put(prev);
 	return fm;
 }
 
-void filemaps_sync(struct filemaps *all)
+void filemaps_sync(struct filemaps *filemaps)
 {
 	struct filemap *fm = NULL;
 
-	while ((fm = next_filemap(all, fm)))
+	while ((fm = next_filemap(filemaps, fm)))
 		vellum_mapping_sync(fm->mapping, 0, ~0ull);
 }
 
-void filemaps_unmapped(struct filemaps *all)
+void filemaps_writeback_unmapped(struct filemaps *filemaps)
 {
 	struct filemap *fm = NULL;
 
-	if (!__atomic_load_n(&all->nr_writable, __ATOMIC_RELAXED))
+	if (!__atomic_load_n(&filemaps->nr_writable, __ATOMIC_RELAXED))
 		return;
-	while ((fm = next_filemap(all, fm)))
+	while ((fm = next_filemap(filemaps, fm)))
 		vellum_mapping_writeback_unmapped(fm->mapping);
 }
 
-/* --- the background step --- */
+/* --- the background writeback --- */
 
 static void *flush_thread(void *arg)
 {
-	struct filemaps *all = arg;
+	struct filemaps *filemaps = arg;
 
-	pthread_mutex_lock(&all->flusher_lock);
-	while (!all->flusher_stop) {
+	pthread_mutex_lock(&filemaps->flusher_lock);
+	while (!filemaps->flusher_stop) {
 		struct timespec until;
 
 		clock_gettime(CLOCK_MONOTONIC, &until);
-		until.tv_sec += STEP_SECONDS;
-		pthread_cond_timedwait(&all->flusher_wake, &all->flusher_lock, &until);
-		if (all->flusher_stop)
+		until.tv_sec += FLUSH_SECONDS;
+		pthread_cond_timedwait(&filemaps->flusher_wake, &filemaps->flusher_lock, &until);
+		if (filemaps->flusher_stop)
 			break;
-		pthread_mutex_unlock(&all->flusher_lock);
-		vellum_writeback_step(all->memory, 0);
-		filemap_make_room(all);
-		pthread_mutex_lock(&all->flusher_lock);
+		pthread_mutex_unlock(&filemaps->flusher_lock);
+		vellum_writeback_step(filemaps->memory, 0);
+		filemaps_drop_unlinked(filemaps);
+		pthread_mutex_lock(&filemaps->flusher_lock);
 	}
-	pthread_mutex_unlock(&all->flusher_lock);
+	pthread_mutex_unlock(&filemaps->flusher_lock);
 	return NULL;
 }
 
 struct filemaps *filemaps_start(struct kernel *k)
 {
-	struct filemaps *all = calloc(1, sizeof(*all));
+	struct filemaps *filemaps = calloc(1, sizeof(*filemaps));
 	struct vellum_memory_info info = { .size = sizeof(info) };
 	pthread_rwlockattr_t rwlock_attr;
 	pthread_condattr_t attr;
 
-	if (!all)
+	if (!filemaps)
 		return NULL;
-	all->refs = 1;
-	all->memory = k->args->memory;
-	vellum_memory_info(all->memory, &info);
-	memfds_init(&all->memfds, info.nr_frames * VELLUM_PAGE_SIZE);
-	pthread_mutex_init(&all->list_lock, NULL);
+	filemaps->refs = 1;
+	filemaps->memory = k->args->memory;
+	vellum_memory_info(filemaps->memory, &info);
+	memfds_init(&filemaps->memfds, info.nr_frames * VELLUM_PAGE_SIZE);
+	pthread_mutex_init(&filemaps->list_lock, NULL);
 	pthread_rwlockattr_init(&rwlock_attr);
 	pthread_rwlockattr_setkind_np(&rwlock_attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
-	pthread_rwlock_init(&all->creation_lock, &rwlock_attr);
+	pthread_rwlock_init(&filemaps->creation_lock, &rwlock_attr);
 	pthread_rwlockattr_destroy(&rwlock_attr);
-	pthread_mutex_init(&all->flusher_lock, NULL);
+	pthread_mutex_init(&filemaps->flusher_lock, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&all->flusher_wake, &attr);
+	pthread_cond_init(&filemaps->flusher_wake, &attr);
 	pthread_condattr_destroy(&attr);
-	all->flusher_runs = pthread_create(&all->flusher, NULL, flush_thread, all) == 0;
-	return all;
+	filemaps->flusher_runs = pthread_create(&filemaps->flusher, NULL, flush_thread, filemaps) == 0;
+	return filemaps;
 }
 
-/* A page that cannot be written is lost when we leave: say so. */
-static void write_last(struct filemap *fm)
+/* A page that cannot be written now is lost. */
+static void writeback_and_report(struct filemap *fm)
 {
 	char path[PRINTABLE_BYTES(sizeof(fm->path))];
 	struct vellum_mapping_info info = { .size = sizeof(info) };
@@ -472,24 +470,25 @@ static void write_last(struct filemap *fm)
 	vellum_mapping_writeback(fm->mapping, 0, ~0ull, NULL);
 	vellum_mapping_info(fm->mapping, &info);
 	if (info.nr_dirty && fm->write_fd >= 0)
-		fprintf(stderr, "vellum: %s: %llu pages stored through a mapping could not be written: %s\n",
-			printable(fm->path, path, sizeof(path)), (unsigned long long)info.nr_dirty, strerror(fm->failure));
+		fprintf(stderr, "vellum: %s: stores to %llu mapped pages are lost, as the file cannot be written: %s\n",
+			printable(fm->path, path, sizeof(path)), (unsigned long long)info.nr_dirty,
+			strerror(fm->failure));
 }
 
-void filemaps_stop(struct filemaps *all)
+void filemaps_stop(struct filemaps *filemaps)
 {
 	struct filemap *fm;
 
-	pthread_mutex_lock(&all->flusher_lock);
-	all->flusher_stop = true;
-	pthread_cond_signal(&all->flusher_wake);
-	pthread_mutex_unlock(&all->flusher_lock);
-	if (all->flusher_runs)
-		pthread_join(all->flusher, NULL);
-	while ((fm = all->first)) {
-		write_last(fm);
-		unlist(fm);
+	pthread_mutex_lock(&filemaps->flusher_lock);
+	filemaps->flusher_stop = true;
+	pthread_cond_signal(&filemaps->flusher_wake);
+	pthread_mutex_unlock(&filemaps->flusher_lock);
+	if (filemaps->flusher_runs)
+		pthread_join(filemaps->flusher, NULL);
+	while ((fm = filemaps->first)) {
+		writeback_and_report(fm);
+		list_remove(fm);
 		vellum_mapping_put(fm->mapping);
 	}
-	filemaps_put(all);
+	filemaps_put(filemaps);
 }

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * abi/filemap.h - host files that are mapped, or were lately: one object each, by device and inode.
+ * abi/filemap.h - host files that are mapped or were mapped recently: one mapping for each, found by device and inode.
  *
- * What programs inside read and write goes through the object's cached pages, so all of them see
- * the same bytes at once. The host's file gets what was stored through shared mappings at msync,
- * fsync, sync, the last unmap, exit, and every few seconds. What other host processes do to the file is
- * noticed when it is mapped or opened next: by size and times, or, where a time may be too coarse, by bytes.
+ * Reads and writes of programs go through the cached pages of the mapping, so all programs see the same bytes. Pages
+ * that were stored to through shared mappings are written to the host's file at msync(2), fsync(2), sync(2), the last
+ * munmap(2), exit, and every few seconds. Changes by other processes of the host are detected at the next mmap(2) or
+ * open(2) of the file: by size and times, or by comparing bytes if the times are too coarse.
  */
 #ifndef ABI_FILEMAP_H
 #define ABI_FILEMAP_H
@@ -16,91 +16,96 @@
 
 /*
  * Locks, outermost first:
- *   creation_lock	(filemap.c) a file gets its object, or a call goes to the host past the list
+ *   creation_lock	(filemap.c) a mapping is created for a file, or a host call changes a file without a mapping
  *   size_lock	changes of the file's size: write(2), truncate(2), fallocate(2)
- *   (the core's locks, as its hooks are called with some)
- *   io_lock	the host's file and cached pages agree: a page is read in or written back, or
- *		both are changed
- * list_lock of struct filemaps is a leaf beside them.
+ *   (the core's locks: its hooks are called with some of them held)
+ *   io_lock	a page is read in or written back, or the file and its cached pages are changed together
+ * list_lock of struct filemaps is a leaf.
  */
-/* How a file was at some moment: what tells that others changed it since. */
+
+/* The file's size and times when it was checked last. A difference shows that another process changed the file. */
 struct file_note {
 	uint64_t size;
-	uint64_t mtime, ctime;	/* ns, to compare */
-	/* It may change once more without another time of change: only its bytes can tell. */
+	uint64_t mtime, ctime;	/* ns */
+	/* A later change may leave the same times. Only a comparison of bytes detects it. */
 	bool racy;
 };
+
+/* Seals that the core enforces. */
+#define CORE_SEALS (VELLUM_SEAL_SEAL | VELLUM_SEAL_SHRINK | VELLUM_SEAL_GROW | VELLUM_SEAL_WRITE | \
+		    VELLUM_SEAL_FUTURE_WRITE)
 
 struct filemap {
 	struct filemaps *owner;		/* referenced */
 	struct filemap *next;		/* owner's list_lock */
-	struct vellum_mapping *mapping;	/* one reference while in the list; from it, its ctx is us */
+	struct vellum_mapping *mapping;	/* the list holds a reference. The mapping's ctx is this structure */
 	dev_t dev;
 	ino_t ino;
-	int fd;				/* for reading */
+	int fd;				/* of the host, for reading */
 	pthread_mutex_t size_lock, io_lock;
 	int write_fd;			/* io_lock; -1: never mapped shared for writing */
-	struct memfd *memfd;		/* its account, referenced, or NULL */
-	uint64_t limit;			/* io_lock: the host file's size: nothing is written beyond */
-	bool fine_times;		/* each change after a look gets a time of its own */
-	struct file_note note;		/* io_lock: as last looked at, or left by ourselves */
-	char *sealed;			/* io_lock; F_SEAL_FUTURE_WRITE: mapped before; never stored to by ourselves */
+	struct memfd *memfd;		/* the file's account, referenced, or NULL */
+	uint64_t limit;			/* io_lock: size of the host's file. No writeback beyond it */
+	bool fine_times;		/* the file system gives each change after an fstat(2) a new time */
+	struct file_note note;		/* io_lock: after the last check or the last change by Vellum */
+	char *sealed_map;		/* io_lock: mapped before F_SEAL_FUTURE_WRITE; the host's kernel stores to it */
 	size_t sealed_len;
-	uint64_t nr_failed;		/* io_lock: pages that could not be written and are dirty still */
-	int failure;			/* errno of the last of them */
+	uint64_t nr_failed;		/* io_lock: writes of pages that failed; the pages stay dirty */
+	int failure;			/* errno of the last failed write */
 	char path[ABI_MAX_NAME];
 };
 
 extern const struct vellum_backing_ops filemap_ops;	/* filemap_ops.c */
 
-/* The object for an open file, for mmap: a reference to its mapping. 0 or negative errno. */
+/* For mmap(2): find or create the mapping of an open file. @*out is referenced. 0 or a negative errno. */
 int filemap_get(struct kernel *k, int host_fd, bool for_writing, struct vellum_mapping **out);
 
-/* The object of a regular file, if it has one: with a reference on its mapping. NULL: none. */
+/* The filemap of a regular file, with a reference on its mapping. NULL: the file has none. */
 struct filemap *filemap_find(const struct file *file);
-/* The file whose object it is, referenced; NULL: it is no file's. */
-struct filemap *filemap_of(struct filemaps *all, const struct vellum_mapping *mapping);
+/* The filemap that a mapping belongs to, referenced. NULL: the mapping is not a file's. */
+struct filemap *filemap_of_mapping(struct filemaps *filemaps, const struct vellum_mapping *mapping);
 void filemap_put(struct filemap *fm);
-/* The same for a call that changes the file. If it has none, it gets none before filemap_end(). */
-struct filemap *filemap_begin(const struct file *file);
-void filemap_end(const struct file *file, struct filemap *fm);
+/* As filemap_find(), for a call that changes the file. Until filemap_end_change() no filemap is created for it. */
+struct filemap *filemap_begin_change(const struct file *file);
+void filemap_end_change(const struct file *file, struct filemap *fm);
 
-/* Lets go of files that nobody has a name for any more, nor maps. True: there were some. */
-bool filemap_make_room(struct filemaps *all);
-/* memfd_reserve(), and again as long as that makes room. */
-bool filemap_reserve(struct filemaps *all, struct memfd *memfd, uint64_t more);
+/* Drop files that have no name on the host and that no process maps. True: some were dropped. */
+bool filemaps_drop_unlinked(struct filemaps *filemaps);
+/* memfd_reserve(), repeated as long as filemaps_drop_unlinked() drops files. */
+bool filemap_reserve(struct filemaps *filemaps, struct memfd *memfd, uint64_t more);
 
-/* --- filemap_note.c: did others change the file? --- */
-int filemap_note_init(struct filemap *fm);	/* 0, or -1: the file cannot be looked at */
+/* --- filemap_note.c: did another process of the host change the file? --- */
+int filemap_note_init(struct filemap *fm);	/* 0, or -1: fstat(2) failed */
 /*
- * Around what we do to the host's file: unless others changed it too, that is nothing to notice later.
- * io_lock held. The first returns what the second wants.
+ * Around a change that Vellum makes to the host's file, so that it is not taken for a change by another process.
+ * io_lock held. The second function needs what the first one returned.
  */
-bool filemap_unchanged(struct filemap *fm);
-void filemap_changed(struct filemap *fm, bool was_unchanged);
-/* Changed by others since we looked: what is cached and clean is not the file's any more. */
+bool filemap_note_begin(struct filemap *fm);
+void filemap_note_end(struct filemap *fm, bool was_unchanged);
+/* If another process changed the file since the last check, drop the clean cached pages. */
 void filemap_revalidate(struct filemap *fm);
 
-/* The list of @k's files, empty, and the background step that writes them back. NULL: no memory. */
+/* Create an empty list for @k, and start the thread that writes files back. NULL: no memory. */
 struct filemaps *filemaps_start(struct kernel *k);
-/* Stop the background step, write all files back, empty the list. The list is freed with its last mapping. */
-void filemaps_stop(struct filemaps *all);
-struct memfds *filemaps_memfds(struct filemaps *all);
-void filemaps_put(struct filemaps *all);
-void filemaps_count_writable(struct filemaps *all, int change);
-/* After an unmap: write back files that no mapping can store to any more. */
-void filemaps_unmapped(struct filemaps *all);
-void filemaps_sync(struct filemaps *all);
+/* Stop the thread, write all files back, empty the list. The list is freed with its last mapping. */
+void filemaps_stop(struct filemaps *filemaps);
+struct memfds *filemaps_memfds(struct filemaps *filemaps);
+void filemaps_put(struct filemaps *filemaps);
+void filemaps_count_writable(struct filemaps *filemaps, int change);
+/* After an unmap: write back files that no VMA can store to any more. */
+void filemaps_writeback_unmapped(struct filemaps *filemaps);
+void filemaps_sync(struct filemaps *filemaps);
 
-/* filemap_io.c: system calls on a file that may be mapped; as the host's calls, but negative errno */
-int64_t filemap_read(const struct file *file, struct bounce *b, int64_t offset);	/* offset -1: its own */
+/* filemap_io.c: system calls on a file that may be mapped. As the host's calls, but they return a negative errno. */
+/* @offset -1: at the file position. */
+int64_t filemap_read(const struct file *file, struct bounce *b, int64_t offset);
 int64_t filemap_write(const struct file *file, const struct bounce *b, size_t len, int64_t offset);
 int filemap_truncate(const struct file *file, off_t size);
 int filemap_fallocate(const struct file *file, int mode, off_t offset, off_t len);
 int filemap_fsync(const struct file *file, bool data_only);
 int filemap_add_seals(const struct file *file, unsigned seals);
-void filemap_opened(const struct file *file);
-/* The file's bytes as a program would find them, 0 beyond the end. */
-void filemap_page(struct filemap *fm, uint64_t pgoff, void *buf);
+void filemap_revalidate_file(const struct file *file);
+/* Read a page as a program would; zeros beyond the end of the file. */
+void filemap_read_page(struct filemap *fm, uint64_t pgoff, void *buf);
 
 #endif

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * abi/filemap_io.c - read(2), write(2) and what changes sizes, on files that may be mapped.
+ * abi/filemap_io.c - read(2), write(2), truncate(2) and fallocate(2) on files that may be mapped.
  *
- * A file without an object goes straight to the host, and gets none while it is changed there. One that
- * has one: the host does the call, and the cached pages follow or are laid over, both under io_lock, so
- * that a page that is read in or written back meanwhile comes before or after, not in between.
+ * For a file without a filemap, the host call is all. No filemap is created during a call that changes the file. For a
+ * file with a filemap, the host call and the update of the cached pages are made under io_lock. So a page is read in or
+ * written back before or after both, never between them. What a read returns is overlaid with the cached pages.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -23,11 +23,11 @@ static int64_t host_write(const struct file *file, const struct bounce *b, int64
 
 	do
 		n = bounce_io(file->fd, b, offset, OUT);
-	while (n == -ENOSPC && filemap_make_room(file->kernel->filemaps));
+	while (n == -ENOSPC && filemaps_drop_unlinked(file->kernel->filemaps));
 	return n;
 }
 
-/* Into @b->bytes, whatever it gave the host. */
+/* The result is in @b->bytes, also if the host call used the mirror. */
 static int64_t host_read(int fd, struct bounce *b, int64_t offset)
 {
 	int64_t n = bounce_io(fd, b, offset, IN);
@@ -54,42 +54,42 @@ int64_t filemap_read(const struct file *file, struct bounce *b, int64_t offset)
 	return n;
 }
 
-/* Where a write will begin. size_lock held: no program inside changes the size. */
+/* The offset at which a write begins. size_lock held, so no program changes the size. */
 static int64_t write_start(const struct file *file, int64_t offset)
 {
 	int flags = fcntl(file->fd, F_GETFL);
 	struct stat st;
 
-	if (flags >= 0 && (flags & O_APPEND))	/* pwrite(2) too, says BUGS of its page */
+	if (flags >= 0 && (flags & O_APPEND))	/* also for pwrite(2): see BUGS in its man page */
 		return fstat(file->fd, &st) ? -1 : st.st_size;
 	return offset >= 0 ? offset : lseek(file->fd, 0, SEEK_CUR);
 }
 
-static void set_limit(struct filemap *fm, uint64_t end)
+static void raise_limit(struct filemap *fm, uint64_t end)
 {
 	if (end > fm->limit)
 		fm->limit = end;
 }
 
 /*
- * The object grows before the file does: its pages are then in order for the bytes to come. What
- * is not written after all is cut off again.
+ * The mapping must be enlarged before the file is, so that its cached pages can be updated. If fewer bytes are written,
+ * its size is set to what was reached.
  */
 static int64_t write_mapped(struct filemap *fm, const struct file *file, const struct bounce *b, size_t len,
 			    int64_t offset)
 {
 	uint64_t size = vellum_mapping_size(fm->mapping);
 	int64_t start = write_start(file, offset), n;
-	bool grows = start >= 0 && len && (uint64_t)start + len > size, ours;
+	bool grows = start >= 0 && len && (uint64_t)start + len > size, unchanged;
 
 	if (grows)
 		vellum_mapping_set_size(fm->mapping, (uint64_t)start + len);
 	pthread_mutex_lock(&fm->io_lock);
-	ours = filemap_unchanged(fm);
+	unchanged = filemap_note_begin(fm);
 	n = host_write(file, b, offset);
-	filemap_changed(fm, ours);
+	filemap_note_end(fm, unchanged);
 	if (n > 0 && start >= 0) {
-		set_limit(fm, (uint64_t)start + (uint64_t)n);
+		raise_limit(fm, (uint64_t)start + (uint64_t)n);
 		vellum_mapping_update(fm->mapping, (uint64_t)start, b->bytes, (uint64_t)n);
 	}
 	pthread_mutex_unlock(&fm->io_lock);
@@ -108,7 +108,7 @@ int64_t filemap_write(const struct file *file, const struct bounce *b, size_t le
 
 	if (!filemap_reserve(file->kernel->filemaps, file->memfd, len))
 		return -ENOSPC;
-	fm = filemap_begin(file);
+	fm = filemap_begin_change(file);
 	if (!fm) {
 		n = host_write(file, b, offset);
 	} else {
@@ -116,12 +116,12 @@ int64_t filemap_write(const struct file *file, const struct bounce *b, size_t le
 		n = write_mapped(fm, file, b, len, offset);
 		pthread_mutex_unlock(&fm->size_lock);
 	}
-	filemap_end(file, fm);
+	filemap_end_change(file, fm);
 	memfd_settle(file->memfd, file->fd, len);
 	return n;
 }
 
-/* Zeros from @start to @end, cached or not; whoever tracks these pages is told. io_lock held. */
+/* [@start, @end) contains zeros now: update the cached pages. Trackers record the whole range. io_lock held. */
 static void update_zeros(struct filemap *fm, uint64_t start, uint64_t end)
 {
 	if (start < end)
@@ -132,17 +132,17 @@ static void update_zeros(struct filemap *fm, uint64_t start, uint64_t end)
 static int truncate_mapped(struct filemap *fm, int fd, off_t size)
 {
 	uint64_t page_end = ((uint64_t)size + VELLUM_PAGE_SIZE - 1) & ~(VELLUM_PAGE_SIZE - 1ull);
-	bool ours;
+	bool unchanged;
 	int err;
 
-	/* From here on no page that is written back makes the file longer again. */
+	/* io_lock and fm->limit keep writeback from enlarging the file again. */
 	pthread_mutex_lock(&fm->io_lock);
-	ours = filemap_unchanged(fm);
+	unchanged = filemap_note_begin(fm);
 	err = ftruncate(fd, size) ? -errno : 0;
-	filemap_changed(fm, ours);
+	filemap_note_end(fm, unchanged);
 	if (!err) {
 		fm->limit = (uint64_t)size;
-		update_zeros(fm, (uint64_t)size, page_end);	/* if it gets shorter */
+		update_zeros(fm, (uint64_t)size, page_end);	/* if the file was shortened */
 	}
 	pthread_mutex_unlock(&fm->io_lock);
 	return err ? err : vellum_mapping_set_size(fm->mapping, (uint64_t)size);
@@ -150,7 +150,7 @@ static int truncate_mapped(struct filemap *fm, int fd, off_t size)
 
 int filemap_truncate(const struct file *file, off_t size)
 {
-	struct filemap *fm = filemap_begin(file);
+	struct filemap *fm = filemap_begin_change(file);
 	int err;
 
 	if (!fm) {
@@ -160,12 +160,12 @@ int filemap_truncate(const struct file *file, off_t size)
 		err = truncate_mapped(fm, file->fd, size);
 		pthread_mutex_unlock(&fm->size_lock);
 	}
-	filemap_end(file, fm);
+	filemap_end_change(file, fm);
 	memfd_settle(file->memfd, file->fd, 0);
 	return err;
 }
 
-/* Bytes moved: what is cached from @start on is read anew, and all of it has changed. size_lock held. */
+/* Bytes from @start on were moved: read cached pages again. Trackers record the whole range. size_lock held. */
 static void update_from_host(struct filemap *fm, uint64_t start)
 {
 	uint64_t size = vellum_mapping_size(fm->mapping), page = start / VELLUM_PAGE_SIZE;
@@ -178,7 +178,7 @@ static void update_from_host(struct filemap *fm, uint64_t start)
 
 		if (vellum_mapping_next_cached(fm->mapping, &page) && page * VELLUM_PAGE_SIZE < size)
 			at = page * VELLUM_PAGE_SIZE > start ? page * VELLUM_PAGE_SIZE : start;
-		vellum_mapping_update(fm->mapping, start, NULL, at - start);	/* no page is there, but trackers */
+		vellum_mapping_update(fm->mapping, start, NULL, at - start);	/* none is cached; for trackers */
 		if (at < size)
 			n = pread(fm->fd, buf, VELLUM_PAGE_SIZE - at % VELLUM_PAGE_SIZE, (off_t)at);
 		if (n > 0)
@@ -189,22 +189,22 @@ static void update_from_host(struct filemap *fm, uint64_t start)
 }
 
 /*
- * Dirty pages are written, the host moves the bytes, the cache follows. A store to the range meanwhile may
- * come before or after. size_lock held.
+ * Write back dirty pages, make the host call, update the cached pages. A store to the range at the same time may take
+ * effect before or after the call. size_lock held.
  */
 static int fallocate_mapped(struct filemap *fm, int fd, int mode, off_t offset, off_t len)
 {
 	int err = vellum_mapping_writeback(fm->mapping, 0, ~0ull, NULL);
 	uint64_t end = (uint64_t)offset + (uint64_t)len;
 	struct stat st;
-	bool ours;
+	bool unchanged;
 
 	if (err)
 		return err;
 	pthread_mutex_lock(&fm->io_lock);
-	ours = filemap_unchanged(fm);
+	unchanged = filemap_note_begin(fm);
 	err = fallocate(fd, mode, offset, len) ? -errno : 0;
-	filemap_changed(fm, ours);
+	filemap_note_end(fm, unchanged);
 	if (fstat(fd, &st) == 0)
 		fm->limit = (uint64_t)st.st_size;
 	if (!err && (mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE)))
@@ -226,7 +226,7 @@ int filemap_fallocate(const struct file *file, int mode, off_t offset, off_t len
 
 	if (more && !filemap_reserve(file->kernel->filemaps, file->memfd, more))
 		return -ENOSPC;
-	fm = filemap_begin(file);
+	fm = filemap_begin_change(file);
 	if (!fm) {
 		err = fallocate(file->fd, mode, offset, len) ? -errno : 0;
 	} else {
@@ -234,7 +234,7 @@ int filemap_fallocate(const struct file *file, int mode, off_t offset, off_t len
 		err = fallocate_mapped(fm, file->fd, mode, offset, len);
 		pthread_mutex_unlock(&fm->size_lock);
 	}
-	filemap_end(file, fm);
+	filemap_end_change(file, fm);
 	memfd_settle(file->memfd, file->fd, more);
 	return err;
 }
@@ -253,20 +253,22 @@ int filemap_fsync(const struct file *file, bool data_only)
 	return err;
 }
 
-#define ALL_SEALS 0x3fu		/* that the host may know; ours are the first five */
+#define SEAL_EXEC 0x20u		/* F_SEAL_EXEC of <linux/fcntl.h>, since Linux 6.3 */
+#define HOST_SEALS (CORE_SEALS | SEAL_EXEC)
+#define MAX_SEALED_BYTES (1ull << 40)
 
 /*
- * Mappings that are writable now stay so, says F_SEAL_FUTURE_WRITE, and so must our way to write back: the
- * host takes no write(2) after it, and no new mapping. Those of programs may reach beyond the file's end, and
- * it may grow: so does ours, as far as there are addresses. 0 or a negative errno.
+ * Existing writable mappings stay writable after F_SEAL_FUTURE_WRITE, so their pages must still be written back. The
+ * host then allows neither write(2) nor a new writable mapping. So map the file before. Mappings of programs may extend
+ * beyond the end of the file, which may grow, so map as much as there are addresses for. 0 or a negative errno.
  */
-static int keep_writable(struct filemap *fm)
+static int map_for_writeback(struct filemap *fm)
 {
-	uint64_t least = (fm->limit | (VELLUM_PAGE_SIZE - 1)) + 1, len = 1ull << 40;
+	uint64_t least = (fm->limit | (VELLUM_PAGE_SIZE - 1)) + 1, len = MAX_SEALED_BYTES;
 	void *at = MAP_FAILED;
 
 	pthread_mutex_lock(&fm->io_lock);
-	if (fm->write_fd < 0 || fm->sealed) {
+	if (fm->write_fd < 0 || fm->sealed_map) {
 		pthread_mutex_unlock(&fm->io_lock);
 		return 0;
 	}
@@ -274,26 +276,26 @@ static int keep_writable(struct filemap *fm)
 		at = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fm->write_fd, 0);
 		fm->sealed_len = len;
 	}
-	fm->sealed = at == MAP_FAILED ? NULL : at;
+	fm->sealed_map = at == MAP_FAILED ? NULL : at;
 	pthread_mutex_unlock(&fm->io_lock);
 	return at == MAP_FAILED ? -ENOMEM : 0;
 }
 
-/* No writable mapping is left, and all is written: the host would refuse F_SEAL_WRITE for our own mapping. */
-static void drop_writable(struct filemap *fm)
+/* For F_SEAL_WRITE: no page is dirty, and the host refuses the seal while a writable mapping exists. */
+static void unmap_for_writeback(struct filemap *fm)
 {
 	pthread_mutex_lock(&fm->io_lock);
-	if (fm->sealed)
-		munmap(fm->sealed, fm->sealed_len);
-	fm->sealed = NULL;
+	if (fm->sealed_map)
+		munmap(fm->sealed_map, fm->sealed_len);
+	fm->sealed_map = NULL;
 	pthread_mutex_unlock(&fm->io_lock);
 }
 
 /*
- * Ours come first: a mapping through which the object may be written forbids F_SEAL_WRITE. They cannot be
- * taken back, so what the host will refuse is refused here.
+ * Add the seals to the core's mapping, before the host's file: the core refuses F_SEAL_WRITE if a program has a
+ * writable mapping. Seals cannot be removed, so a call that the host would refuse must fail here first.
  */
-static int seal_object(struct filemap *fm, const struct file *file, unsigned seals)
+static int add_core_seals(struct filemap *fm, const struct file *file, unsigned seals)
 {
 	int flags = fcntl(file->fd, F_GETFL), err = 0;
 
@@ -301,23 +303,23 @@ static int seal_object(struct filemap *fm, const struct file *file, unsigned sea
 		return 0;
 	if (flags < 0 || (flags & O_ACCMODE) == O_RDONLY)
 		return -EPERM;
-	if (seals & ~ALL_SEALS)
+	if (seals & ~HOST_SEALS)
 		return -EINVAL;
 	if (seals & VELLUM_SEAL_FUTURE_WRITE)
-		err = keep_writable(fm);
+		err = map_for_writeback(fm);
 	if (!err)
-		err = vellum_mapping_add_seals(fm->mapping, seals & 0x1f);
+		err = vellum_mapping_add_seals(fm->mapping, seals & CORE_SEALS);
 	if (!err)
 		err = vellum_mapping_writeback(fm->mapping, 0, ~0ull, NULL);
 	if (!err && (seals & VELLUM_SEAL_WRITE))
-		drop_writable(fm);
+		unmap_for_writeback(fm);
 	return err;
 }
 
 int filemap_add_seals(const struct file *file, unsigned seals)
 {
 	struct filemap *fm = filemap_find(file);
-	int err = fm ? seal_object(fm, file, seals) : 0;
+	int err = fm ? add_core_seals(fm, file, seals) : 0;
 
 	if (!err && fcntl(file->fd, F_ADD_SEALS, seals))
 		err = -errno;
@@ -325,7 +327,7 @@ int filemap_add_seals(const struct file *file, unsigned seals)
 	return err;
 }
 
-void filemap_page(struct filemap *fm, uint64_t pgoff, void *buf)
+void filemap_read_page(struct filemap *fm, uint64_t pgoff, void *buf)
 {
 	uint64_t offset = pgoff * VELLUM_PAGE_SIZE;
 	ssize_t n;
@@ -333,7 +335,7 @@ void filemap_page(struct filemap *fm, uint64_t pgoff, void *buf)
 	memset(buf, 0, VELLUM_PAGE_SIZE);
 	pthread_mutex_lock(&fm->io_lock);
 	n = pread(fm->fd, buf, VELLUM_PAGE_SIZE, (off_t)offset);
-	(void)n;		/* what can't be read is what a program would not get either */
+	(void)n;		/* bytes that cannot be read stay zero */
 	vellum_mapping_overlay(fm->mapping, offset, buf, VELLUM_PAGE_SIZE);
 	pthread_mutex_unlock(&fm->io_lock);
 }

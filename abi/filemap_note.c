@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * abi/filemap_note.c - did others change the file? By size and times; and by its bytes while these may not tell.
+ * abi/filemap_note.c - detect changes of a file by other processes: by size and times, and by bytes if the times may
+ * not show a change.
  *
- * A file system's clock has ticks. What is changed twice within one has the same times after both, so a look in
- * between says nothing of the second. Such a note is racy until the file's bytes were compared after the tick.
+ * The clock of a file system has ticks. Two changes within a tick leave the same times, so a check between them does
+ * not show the second one. Such a note is racy until the file's bytes were compared after the tick.
  */
 #define _GNU_SOURCE
 #include <linux/magic.h>
@@ -15,10 +16,11 @@
 
 #include "abi/filemap.h"
 
-#define TICK_NS		20000000	/* two, of the slowest clock that Linux has */
-#define COARSE_NS	2100000000	/* where times are whole seconds, and even ones */
+#define TICK_NS		20000000	/* two ticks of the slowest clock of Linux */
+#define FINE_TIMES_SINCE 6013	/* Linux 6.13, as 1000 * major + minor */
+#define COARSE_NS	2100000000	/* for file systems whose times are multiples of 2 s */
 
-/* Since 6.13 these give each change after a look a time of its own. */
+/* Since Linux 6.13 these file systems give each change after an fstat(2) a new time. */
 static bool has_fine_times(int fd)
 {
 	static const long fine[] = { EXT4_SUPER_MAGIC, TMPFS_MAGIC, BTRFS_SUPER_MAGIC, XFS_SUPER_MAGIC };
@@ -32,7 +34,7 @@ static bool has_fine_times(int fd)
 			version = 1000 * major + minor;
 		__atomic_store_n(&kernel, version ? version : 1, __ATOMIC_RELAXED);
 	}
-	if (version < 6013 || fstatfs(fd, &fs))
+	if (version < FINE_TIMES_SINCE || fstatfs(fd, &fs))
 		return false;
 	for (size_t i = 0; i < sizeof(fine) / sizeof(fine[0]); i++)
 		if ((long)fs.f_type == fine[i])
@@ -40,14 +42,14 @@ static bool has_fine_times(int fd)
 	return false;
 }
 
-/* To compare: times that programs set far from now wrap around. */
-static uint64_t ns_of(const struct timespec *ts)
+/* Only for comparison: times far from now wrap around. */
+static uint64_t timestamp_ns(const struct timespec *ts)
 {
-	return (uint64_t)ts->tv_sec * 1000000000u + (uint64_t)ts->tv_nsec;
+	return (uint64_t)ts->tv_sec * NS_PER_SEC + (uint64_t)ts->tv_nsec;
 }
 
 /* 0 or -1. */
-static int take_note(const struct filemap *fm, struct file_note *note)
+static int read_note(const struct filemap *fm, struct file_note *note)
 {
 	struct timespec before;
 	struct stat st;
@@ -55,54 +57,54 @@ static int take_note(const struct filemap *fm, struct file_note *note)
 	clock_gettime(CLOCK_REALTIME_COARSE, &before);
 	if (fstat(fm->fd, &st))
 		return -1;
-	*note = (struct file_note){ .size = (uint64_t)st.st_size, .mtime = ns_of(&st.st_mtim),
-				    .ctime = ns_of(&st.st_ctim) };
+	*note = (struct file_note){ .size = (uint64_t)st.st_size, .mtime = timestamp_ns(&st.st_mtim),
+				    .ctime = timestamp_ns(&st.st_ctim) };
 	note->racy = !fm->fine_times &&
-		     (int64_t)(ns_of(&before) - note->ctime) < (st.st_ctim.tv_nsec ? TICK_NS : COARSE_NS);
+		     (int64_t)(timestamp_ns(&before) - note->ctime) < (st.st_ctim.tv_nsec ? TICK_NS : COARSE_NS);
 	return 0;
 }
 
 int filemap_note_init(struct filemap *fm)
 {
 	fm->fine_times = has_fine_times(fm->fd);
-	return take_note(fm, &fm->note);
+	return read_note(fm, &fm->note);
 }
 
-static bool same_bytes_claimed(const struct file_note *a, const struct file_note *b)
+static bool same_size_and_mtime(const struct file_note *a, const struct file_note *b)
 {
 	return a->size == b->size && a->mtime == b->mtime;
 }
 
-bool filemap_unchanged(struct filemap *fm)
+bool filemap_note_begin(struct filemap *fm)
 {
 	struct file_note now;
 
-	if (take_note(fm, &now) || !same_bytes_claimed(&now, &fm->note))
+	if (read_note(fm, &now) || !same_size_and_mtime(&now, &fm->note))
 		return false;
 	fm->note.racy |= now.ctime != fm->note.ctime;
 	return true;
 }
 
-/* Whether others changed the file before us, unseen, stays unknown. */
-void filemap_changed(struct filemap *fm, bool was_unchanged)
+/* The note stays racy: another process may have changed the file before. */
+void filemap_note_end(struct filemap *fm, bool was_unchanged)
 {
 	bool racy = fm->note.racy;
 
-	if (!was_unchanged || take_note(fm, &fm->note))
+	if (!was_unchanged || read_note(fm, &fm->note))
 		return;
 	fm->note.racy |= racy;
 }
 
-/* size_lock held. *@size: the new one, where others changed the file. */
+/* size_lock held. *@size: the current size. */
 static bool is_changed(struct filemap *fm, uint64_t *size)
 {
 	bool differs = false, doubtful = false;
 	struct file_note now;
 
 	pthread_mutex_lock(&fm->io_lock);
-	if (take_note(fm, &now) == 0) {
-		differs = !same_bytes_claimed(&now, &fm->note);
-		/* Anybody may set mtime; and ctime changes with names and rights, too. */
+	if (read_note(fm, &now) == 0) {
+		differs = !same_size_and_mtime(&now, &fm->note);
+		/* Every process may set mtime. A change of names or rights changes ctime, too. */
 		doubtful = fm->note.racy || now.ctime != fm->note.ctime;
 		if (differs)
 			fm->limit = now.size;

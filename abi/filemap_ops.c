@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* abi/filemap_ops.c - the core's hooks into a mapped file, called with page locks held; see filemap.h. */
+/* abi/filemap_ops.c - the backing of a mapped file. The core calls it with page locks held; see filemap.h. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -14,7 +14,7 @@
 
 #define PAGE	 VELLUM_PAGE_SIZE
 
-/* Bytes from the host; what is beyond the end of the file stays as it is. 0 or an errno. */
+/* Read from the host's file. Beyond its end @buf is not changed. 0 or an errno. */
 static int read_fully(int fd, char *buf, size_t len, uint64_t offset)
 {
 	while (len) {
@@ -60,7 +60,7 @@ static int fault_hook(void *ctx, struct vellum_vmf *vmf)
 	return err ? VELLUM_VMF_SIGBUS : VELLUM_VMF_OK;
 }
 
-/* The part of a page that lies in the file. io_lock held. */
+/* How many of the @len bytes of a page lie in the file. io_lock held. */
 static size_t length_in_file(const struct filemap *fm, uint64_t pgoff, size_t len)
 {
 	uint64_t offset = pgoff * PAGE;
@@ -71,19 +71,19 @@ static size_t length_in_file(const struct filemap *fm, uint64_t pgoff, size_t le
 }
 
 /*
- * Room on the disk for what is about to be stored: no room is SIGBUS now, instead of data lost at
- * writeback. A file system without fallocate(2) is asked by writing the page as it is.
+ * Allocate blocks before the first store to a page. A full disk is SIGBUS now, instead of lost data at writeback. Where
+ * the file system has no fallocate(2), writing the unchanged page allocates them.
  */
 static int mkwrite_hook(void *ctx, struct vellum_vmf *vmf)
 {
 	static const struct timespec modified_now[2] = { { .tv_nsec = UTIME_OMIT }, { .tv_nsec = UTIME_NOW } };
 	struct filemap *fm = ctx;
-	bool ours, reserved;
+	bool unchanged, reserved;
 	size_t len;
 	int err;
 
 	pthread_mutex_lock(&fm->io_lock);
-	ours = filemap_unchanged(fm);
+	unchanged = filemap_note_begin(fm);
 	len = length_in_file(fm, vmf->pgoff, PAGE);
 	reserved = filemap_reserve(fm->owner, fm->memfd, PAGE);
 	err = reserved ? 0 : ENOSPC;
@@ -91,22 +91,22 @@ static int mkwrite_hook(void *ctx, struct vellum_vmf *vmf)
 		err = errno;
 		if (err == EOPNOTSUPP || err == ENOSYS)
 			err = write_fully(fm->write_fd, vmf->page, len, vmf->pgoff * PAGE);
-		if (err != EINTR && !(err == ENOSPC && filemap_make_room(fm->owner)))
+		if (err != EINTR && !(err == ENOSPC && filemaps_drop_unlinked(fm->owner)))
 			break;
 		err = 0;
 	}
 	if (!err)
-		futimens(fm->write_fd, modified_now);	/* as Linux, at the first store; its failure changes no byte */
+		futimens(fm->write_fd, modified_now);	/* as Linux at the first store; data do not depend on it */
 	if (reserved)
 		memfd_settle(fm->memfd, fm->fd, PAGE);
-	filemap_changed(fm, ours);
+	filemap_note_end(fm, unchanged);
 	pthread_mutex_unlock(&fm->io_lock);
 	return err ? VELLUM_VMF_SIGBUS : VELLUM_VMF_OK;
 }
 
 /*
- * A copy into a mapping of the file, made by the host's kernel: where others have cut the file off it fails, while a
- * store of ours would be SIGBUS. 0 or an errno.
+ * Let the host's kernel copy to a mapping of the file. If another process has truncated the file, the copy fails, while
+ * a store would raise SIGBUS. 0 or an errno.
  */
 static int copy_to_mapped_file(void *to, const void *from, size_t len)
 {
@@ -116,19 +116,19 @@ static int copy_to_mapped_file(void *to, const void *from, size_t len)
 	return n == (ssize_t)len ? 0 : n < 0 ? errno : EFAULT;
 }
 
-/* Is nothing of these bytes in the file any more? Others cut it off, and what was stored there is gone with it. */
-static bool is_cut_off(const struct filemap *fm, uint64_t offset)
+/* True: another process truncated the file before @offset. Linux discards stores to such pages, too. */
+static bool is_truncated(const struct filemap *fm, uint64_t offset)
 {
 	struct stat st;
 
 	return fstat(fm->fd, &st) == 0 && (uint64_t)st.st_size <= offset;
 }
 
-/* Stores through a mapping are bound neither by a seal against future ones nor by RLIMIT_FSIZE; write(2) is. */
-static int write_by_mapping(struct filemap *fm, const char *page, size_t len, uint64_t offset)
+/* F_SEAL_FUTURE_WRITE and RLIMIT_FSIZE restrict write(2), but not stores through an existing mapping. */
+static int write_through_mapping(struct filemap *fm, const char *page, size_t len, uint64_t offset)
 {
-	bool in_sealed = fm->sealed && offset + len <= fm->sealed_len;
-	char *at = in_sealed ? fm->sealed + offset :
+	bool in_sealed = fm->sealed_map && offset + len <= fm->sealed_len;
+	char *at = in_sealed ? fm->sealed_map + offset :
 			       mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fm->write_fd, (off_t)offset);
 	int err;
 
@@ -136,33 +136,33 @@ static int write_by_mapping(struct filemap *fm, const char *page, size_t len, ui
 		return errno;
 	err = copy_to_mapped_file(at, page, len);
 	if (err == EFAULT)
-		err = is_cut_off(fm, offset) ? 0 : EIO;
+		err = is_truncated(fm, offset) ? 0 : EIO;
 	if (!in_sealed)
 		munmap(at, PAGE);
 	return err;
 }
 
 /* io_lock held. 0 or an errno. */
-static int write_back(struct filemap *fm, const char *page, size_t len, uint64_t offset)
+static int write_page(struct filemap *fm, const char *page, size_t len, uint64_t offset)
 {
 	int err;
 
 	if (!len)
 		return 0;
-	err = fm->sealed ? EPERM : write_fully(fm->write_fd, page, len, offset);
-	return err == EPERM || err == EFBIG ? write_by_mapping(fm, page, len, offset) : err;
+	err = fm->sealed_map ? EPERM : write_fully(fm->write_fd, page, len, offset);
+	return err == EPERM || err == EFBIG ? write_through_mapping(fm, page, len, offset) : err;
 }
 
 static int writepage_hook(void *ctx, uint64_t pgoff, const void *page, uint32_t len)
 {
 	struct filemap *fm = ctx;
-	bool ours;
+	bool unchanged;
 	int err;
 
 	pthread_mutex_lock(&fm->io_lock);
-	ours = filemap_unchanged(fm);
-	err = write_back(fm, page, length_in_file(fm, pgoff, len), pgoff * PAGE);
-	filemap_changed(fm, ours);
+	unchanged = filemap_note_begin(fm);
+	err = write_page(fm, page, length_in_file(fm, pgoff, len), pgoff * PAGE);
+	filemap_note_end(fm, unchanged);
 	if (err) {
 		fm->nr_failed++;
 		fm->failure = err;
@@ -181,34 +181,34 @@ static int sync_hook(void *ctx)
 static int punch_hook(void *ctx, uint64_t offset, uint64_t len)
 {
 	struct filemap *fm = ctx;
-	bool ours;
+	bool unchanged;
 	int err = 0;
 
 	pthread_mutex_lock(&fm->io_lock);
-	ours = filemap_unchanged(fm);
+	unchanged = filemap_note_begin(fm);
 	if (fm->write_fd < 0)
 		err = -EBADF;
 	else if (fallocate(fm->write_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)len))
 		err = -errno;
-	filemap_changed(fm, ours);
+	filemap_note_end(fm, unchanged);
 	pthread_mutex_unlock(&fm->io_lock);
 	return err;
 }
 
-/* The cache is gone: its dirty pages were written, or could not be. */
+/* All cached pages were freed. Dirty ones were written before, or the write failed. */
 static void release_hook(void *ctx)
 {
 	struct filemap *fm = ctx;
 
 	if (fm->write_fd >= 0) {
 		close(fm->write_fd);
-		hostfd_give(1);
+		hostfd_release(1);
 		filemaps_count_writable(fm->owner, -1);
 	}
-	if (fm->sealed)
-		munmap(fm->sealed, fm->sealed_len);
+	if (fm->sealed_map)
+		munmap(fm->sealed_map, fm->sealed_len);
 	close(fm->fd);
-	hostfd_give(1);
+	hostfd_release(1);
 	memfd_put(fm->memfd);
 	pthread_mutex_destroy(&fm->io_lock);
 	pthread_mutex_destroy(&fm->size_lock);

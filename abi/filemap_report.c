@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* abi/filemap_report.c - what reports and replicas ask of mappings: names, and bytes that no page table has. */
+/* abi/filemap_report.c - for reports and replicas: names of VMAs, and bytes that no page table maps. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -10,17 +10,18 @@
 #include "abi/filemap.h"
 
 #define PAGE	 VELLUM_PAGE_SIZE
+#define MAX_HEAP (1ull << 40)	/* bytes; what is mapped farther from the start of the heap has another name */
 
 void abi_mapping_name(const struct guest_mm *gmm, const struct vellum_vma_info *info,
 		      char name[ABI_MAX_NAME])
 {
-	struct filemap *fm = info->mapping ? filemap_of(gmm->kernel->filemaps, info->mapping) : NULL;
+	struct filemap *fm = info->mapping ? filemap_of_mapping(gmm->kernel->filemaps, info->mapping) : NULL;
 
 	snprintf(name, ABI_MAX_NAME, "%s", fm ? fm->path : "");
 	filemap_put(fm);
 	if (info->start < gmm->stack_end && info->end > gmm->stack_start)
 		snprintf(name, ABI_MAX_NAME, "[stack]");
-	else if (info->start >= gmm->brk_start && gmm->brk_start && info->start - gmm->brk_start < 1ull << 40 &&
+	else if (info->start >= gmm->brk_start && gmm->brk_start && info->start - gmm->brk_start < MAX_HEAP &&
 		 !info->mapping && info->start <= vellum_brk(gmm->mm, 0))
 		snprintf(name, ABI_MAX_NAME, "[heap]");
 	else if (gmm->vdso && info->start == gmm->vdso)
@@ -31,34 +32,33 @@ void abi_mapping_name(const struct guest_mm *gmm, const struct vellum_vma_info *
 
 bool abi_is_file(const struct guest_mm *gmm, const struct vellum_vma_info *info)
 {
-	struct filemap *fm = info->mapping ? filemap_of(gmm->kernel->filemaps, info->mapping) : NULL;
+	struct filemap *fm = info->mapping ? filemap_of_mapping(gmm->kernel->filemaps, info->mapping) : NULL;
 
 	filemap_put(fm);
 	return fm != NULL;
 }
 
-/* An object keeps pages that no page table maps. */
 void abi_absent_page(const struct guest_mm *gmm, const struct vellum_vma_info *info, uint64_t addr, void *buf)
 {
 	uint64_t pgoff = info->pgoff + (addr - info->start) / PAGE;
-	struct filemap *fm = info->mapping ? filemap_of(gmm->kernel->filemaps, info->mapping) : NULL;
+	struct filemap *fm = info->mapping ? filemap_of_mapping(gmm->kernel->filemaps, info->mapping) : NULL;
 
 	memset(buf, 0, PAGE);
 	if (fm)
-		filemap_page(fm, pgoff, buf);
+		filemap_read_page(fm, pgoff, buf);
 	else if (info->mapping)
-		vellum_mapping_read(info->mapping, pgoff * PAGE, buf, PAGE);	/* also what is swapped out */
+		vellum_mapping_read(info->mapping, pgoff * PAGE, buf, PAGE);	/* including swapped-out pages */
 	filemap_put(fm);
 }
 
-/* The first run of bytes from @*start on that a file's file system keeps. False: none. */
+/* The first bytes, not before @*start, that are not a hole of the file: [@*start, @*end). False: none. */
 static bool next_in_file(const struct filemap *fm, uint64_t *start, uint64_t *end)
 {
 	char link[64];
 	off_t data, hole;
 	int fd;
 
-	/* A position of its own: the program may share that of fm->fd. */
+	/* Open the file again: lseek(2) on fm->fd could change the program's file position. */
 	snprintf(link, sizeof(link), "/proc/self/fd/%d", fm->fd);
 	fd = open(link, O_RDONLY | O_CLOEXEC);
 	data = lseek(fd, (off_t)*start, SEEK_DATA);
@@ -74,9 +74,9 @@ static bool next_in_file(const struct filemap *fm, uint64_t *start, uint64_t *en
 
 bool abi_next_data(const struct guest_mm *gmm, const struct vellum_vma_info *info, uint64_t *first, uint64_t *end)
 {
-	struct filemap *fm = filemap_of(gmm->kernel->filemaps, info->mapping);
+	struct filemap *fm = filemap_of_mapping(gmm->kernel->filemaps, info->mapping);
 	uint64_t start = *first * PAGE, stop = 0, cached = *first;
-	/* The cache first: what is written back and dropped meanwhile is in the file by then. */
+	/* First the cache: a page that is written back and dropped between the two calls is in the file then. */
 	bool has = vellum_mapping_next(info->mapping, &cached) == 0, in_file = fm && next_in_file(fm, &start, &stop);
 
 	filemap_put(fm);

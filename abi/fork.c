@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* abi/fork.c - processes are born: fork(2) and its kin, and the thread of the host that each one is. */
+/* abi/fork.c - fork(2), vfork(2), clone(2), and the host thread of each process. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <sched.h>
@@ -8,14 +8,19 @@
 
 #include "abi/task.h"
 
-/* What @parent is and gets at the moment when others see @t: no signal to all of a group misses it. kernel->lock held. */
-static int join(struct task *t, struct task *parent)
+#define THREAD_STACK (256 << 10)	/* bytes */
+
+/*
+ * Copy the IDs of @parent, and the group signals since begin_fork(), when @t is put into the process table. So no
+ * signal to a group misses @t. kernel->lock held.
+ */
+static int inherit_ids(struct task *t, struct task *parent)
 {
 	struct kernel *k = t->kernel;
 
 	parent->forking = false;
-	if (signal_kills(parent))
-		return -ERESTARTNOINTR;		/* it never will */
+	if (signal_fatal_pending(parent))
+		return -ERESTARTNOINTR;		/* @parent dies and never restarts it */
 	t->ppid = parent->pid;
 	t->pgid = parent->pgid;
 	t->sid = parent->sid;
@@ -33,9 +38,9 @@ int task_start(struct task *t, struct task *parent)
 
 	pthread_attr_init(&attr);
 	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-	pthread_attr_setstacksize(&attr, 256 << 10);
-	pthread_mutex_lock(&k->lock);	/* it waits for this before its first step: thread is set by then */
-	err = parent ? join(t, parent) : 0;
+	pthread_attr_setstacksize(&attr, THREAD_STACK);
+	pthread_mutex_lock(&k->lock);	/* task_main() takes it first, so t->thread is set before the task runs */
+	err = parent ? inherit_ids(t, parent) : 0;
 	if (!err && pthread_create(&t->thread, &attr, task_main, t))
 		err = -EAGAIN;
 	if (!err) {
@@ -79,7 +84,7 @@ static int copy_mm(struct task *child, struct task *parent, bool share)
 	return 0;
 }
 
-/* 0 or negative errno. */
+/* 0 or a negative errno. */
 static int copy_task(struct task *child, struct task *parent)
 {
 	cpu_save_fpu(parent);
@@ -97,8 +102,7 @@ static int copy_task(struct task *child, struct task *parent)
 	return fds_fork(child, parent);
 }
 
-/* The task never ran and is in no list. */
-void task_abandon(struct task *t)
+void task_discard(struct task *t)
 {
 	struct kernel *k = t->kernel;
 
@@ -110,14 +114,14 @@ void task_abandon(struct task *t)
 	pthread_mutex_unlock(&k->lock);
 }
 
-/* Until the child has a memory of its own; or the parent is to die, and then the child has none to tell. */
+/* Sleep until the child has called execve(2) or exited, or until a signal kills the parent. */
 static void wait_vfork(struct task *parent)
 {
 	struct kernel *k = parent->kernel;
 
 	cpu_release(parent);
 	pthread_mutex_lock(&k->lock);
-	while (!parent->vfork_done && !signal_kills(parent))
+	while (!parent->vfork_done && !signal_fatal_pending(parent))
 		pthread_cond_wait(&k->changed, &k->lock);
 	for (struct task *t = k->tasks; t; t = t->next)
 		if (t->vfork_parent == parent)
@@ -125,7 +129,7 @@ static void wait_vfork(struct task *parent)
 	pthread_mutex_unlock(&k->lock);
 }
 
-/* A signal comes first: what it may do to the parent, it does to no child. kernel->lock is taken. */
+/* A pending signal is delivered before the fork, so that only the parent gets it. Takes kernel->lock. */
 static int begin_fork(struct task *parent)
 {
 	int err = 0;
@@ -148,7 +152,7 @@ static void end_fork(struct task *parent)
 
 static int make_child(struct task *parent, uint64_t flags, uint64_t stack, uint64_t child_tid)
 {
-	struct task *child = task_create(parent->kernel, rlimit_tasks(parent));
+	struct task *child = task_create(parent->kernel, rlimit_nproc(parent));
 	uint32_t tid;
 	int err, pid;
 
@@ -173,7 +177,7 @@ static int make_child(struct task *parent, uint64_t flags, uint64_t stack, uint6
 		err = task_start(child, parent);
 	}
 	if (err) {
-		task_abandon(child);
+		task_discard(child);
 		return err;
 	}
 	return pid;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * abi/hostfd.c - descriptors of the host that programs use up: counted, so that Vellum always has some left
- * to end with, to write files back and to report; and so that files never keep processes from being born.
+ * abi/hostfd.c - count the descriptors of the host that programs use. Some are reserved for Vellum, which needs them to
+ * write files back and to report. Files and processes are counted apart, so that open files never make fork(2) fail.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -10,13 +10,13 @@
 
 #include "abi/task.h"
 
-#define RESERVE	    64u		/* Vellum's own */
-#define MOST	    65536u	/* each costs the host a kilobyte or so */
-#define LEAST	    32u		/* for programs: less is no run */
-#define MANY_OPEN   256u	/* a guess, where /proc is not mounted */
+#define OWN_FDS		64u	/* reserved for Vellum */
+#define MAX_POOL	65536u	/* each costs the host about a kilobyte */
+#define MIN_FOR_PROGRAMS 32u	/* a run does not start with less */
+#define ASSUMED_OPEN	256u	/* at start, if /proc is not mounted */
 
-/* What a process has at once: its directory, and two that a system call opens. */
-#define PER_TASK    3u
+/* Of a process: its current directory, and two that a system call opens. */
+#define PER_TASK	3u
 
 static struct pool {
 	unsigned limit, used;	/* used: atomic */
@@ -28,60 +28,60 @@ static unsigned count_open(void)
 	unsigned n = 0;
 
 	if (!dir)
-		return MANY_OPEN;
+		return ASSUMED_OPEN;
 	while (readdir(dir))
 		n++;
 	closedir(dir);
 	return n;
 }
 
-int hostfd_start(char *why, size_t size)
+int hostfd_init(char *why, size_t size)
 {
-	unsigned own = count_open() + RESERVE, all;
+	unsigned own = count_open() + OWN_FDS, all;
 	struct rlimit lim;
 
 	if (getrlimit(RLIMIT_NOFILE, &lim))
 		lim.rlim_cur = 1024;
-	if (lim.rlim_cur < own + LEAST) {
-		snprintf(why, size, "%llu open files are too few for a run; raise the limit (ulimit -n) to %u or more",
-			 (unsigned long long)lim.rlim_cur, own + LEAST);
+	if (lim.rlim_cur < own + MIN_FOR_PROGRAMS) {
+		snprintf(why, size, "the limit of open files is %llu, too low for a run; raise it with ulimit -n %u",
+			 (unsigned long long)lim.rlim_cur, own + MIN_FOR_PROGRAMS);
 		return -1;
 	}
-	all = lim.rlim_cur - own < 2 * MOST ? (unsigned)lim.rlim_cur - own : 2 * MOST;
+	all = lim.rlim_cur - own < 2 * MAX_POOL ? (unsigned)lim.rlim_cur - own : 2 * MAX_POOL;
 	tasks = (struct pool){ .limit = all / 2 < PER_TASK * MAX_TASKS ? all / 2 : PER_TASK * MAX_TASKS };
-	files = (struct pool){ .limit = all - tasks.limit < MOST ? all - tasks.limit : MOST };
+	files = (struct pool){ .limit = all - tasks.limit < MAX_POOL ? all - tasks.limit : MAX_POOL };
 	return 0;
 }
 
-static void give(struct pool *pool, unsigned n)
+static void release(struct pool *pool, unsigned n)
 {
 	__atomic_fetch_sub(&pool->used, n, __ATOMIC_RELAXED);
 }
 
-static bool take(struct pool *pool, unsigned n)
+static bool reserve(struct pool *pool, unsigned n)
 {
 	if (__atomic_add_fetch(&pool->used, n, __ATOMIC_RELAXED) <= pool->limit)
 		return true;
-	give(pool, n);
+	release(pool, n);
 	return false;
 }
 
-bool hostfd_take(unsigned n)
+bool hostfd_reserve(unsigned n)
 {
-	return take(&files, n);
+	return reserve(&files, n);
 }
 
-void hostfd_give(unsigned n)
+void hostfd_release(unsigned n)
 {
-	give(&files, n);
+	release(&files, n);
 }
 
-bool hostfd_take_task(void)
+bool hostfd_reserve_task(void)
 {
-	return take(&tasks, PER_TASK);
+	return reserve(&tasks, PER_TASK);
 }
 
-void hostfd_give_task(void)
+void hostfd_release_task(void)
 {
-	give(&tasks, PER_TASK);
+	release(&tasks, PER_TASK);
 }

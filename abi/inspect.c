@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* abi/inspect.c - a process gets somewhere: the inspector, if there is one, looks at its address space. */
+/* abi/inspect.c - inspection points: system call, signal, exit. */
 #include "abi/task.h"
 
-/* It may write to a pipe that nobody empties for a while: others need the CPU. */
+/* The inspector may block on a full pipe. Other tasks need the CPU meanwhile. */
 void inspect_syscall(struct task *t, uint64_t nr)
 {
 	const struct abi_inspector *in = t->kernel->args->inspector;

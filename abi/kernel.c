@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* abi/kernel.c - the kernel that holds the processes: timers, signals to Vellum, start and end of a run. */
+/* abi/kernel.c - a run: its start and end, timers, and signals to Vellum. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -13,13 +13,13 @@
 #include "abi/filemap.h"
 #include "abi/memfd.h"
 
-#define TICK_NS	 5000000	/* time slice while a task waits for a CPU; and re-kicks */
-#define HURRY_NS 10000000000u	/* a run that was told to end may take that long, and that long again to report */
+#define TICK_NS	 5000000	/* time slice if a task waits for a CPU; period of alarms and repeated kicks */
+#define SHUTDOWN_STEP_NS (10 * NS_PER_SEC)	/* until the next advance_shutdown() without a signal */
 
-/* --- timers, time slices, lost kicks, signals to Vellum --- */
+/* --- the ticker: timers, time slices, repeated kicks, signals to Vellum --- */
 
-/* Vellum's own signals, which are the program's: waited for by the ticker, blocked elsewhere. */
-static void taken_signals(sigset_t *set)
+/* Signals to Vellum that are forwarded to the program. The ticker waits for them; they are blocked in all threads. */
+static void fill_forwarded_signals(sigset_t *set)
 {
 	static const int signals[] = { SIGINT, SIGTERM, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2, SIGALRM };
 
@@ -29,10 +29,10 @@ static void taken_signals(sigset_t *set)
 }
 
 /*
- * The second time that we are asked to end we do, whatever the program does with the signal; unless it is
- * the terminal's, and process 1 took the one before: a shell is asked often. lock held.
+ * The second SIGTERM or SIGINT ends the run, even if the program ignores the signal. A SIGINT for which process 1 has a
+ * handler does not: a shell gets many. lock held.
  */
-static bool is_second(struct kernel *k, int signo)
+static bool is_end_request(struct kernel *k, int signo)
 {
 	const struct task *first = task_find(k, 1);
 	unsigned asked = k->asked_to_end;
@@ -40,41 +40,41 @@ static bool is_second(struct kernel *k, int signo)
 	if (signo != SIGTERM && signo != SIGINT)
 		return false;
 	k->asked_to_end |= 1u << signo;
-	if (k->first_gone || !first)
+	if (k->first_exited || !first)
 		return true;
-	if (signo == SIGINT && signal_takes(first, signo))
+	if (signo == SIGINT && signal_has_handler(first, signo))
 		return false;
 	return asked & (1u << SIGTERM | 1u << SIGINT);
 }
 
-/* Towards the end, one step a signal, or after some time. lock held. */
-static void hurry(struct kernel *k, int signo)
+/* The next step of the shutdown: kill the tasks; report without them; exit at once. lock held. */
+static void advance_shutdown(struct kernel *k, int signo)
 {
-	k->hurry_at = clock_ns(CLOCK_MONOTONIC) + HURRY_NS;
+	k->shutdown_at = clock_ns(CLOCK_MONOTONIC) + SHUTDOWN_STEP_NS;
 	if (!k->dying || !k->ended_by) {
 		k->ended_by = signo;
 		__atomic_store_n(&k->dying, true, __ATOMIC_RELAXED);
 	} else if (!k->abandoned) {
 		k->abandoned = true;
 	} else {
-		fprintf(stderr, "vellum: ended by a signal before everything was written\n");
+		fprintf(stderr, "vellum: the run was ended before all files and the report were written\n");
 		_exit(128 + k->ended_by);
 	}
 	pthread_cond_broadcast(&k->changed);
 }
 
-/* The terminal's signals go to everybody, others to the first process. */
+/* Signals of a terminal are sent to all processes, others to process 1. */
 static void forward_signal(struct kernel *k, int signo)
 {
 	const struct sig_info info = { .signo = signo, .code = SI_USER };
 
 	pthread_mutex_lock(&k->lock);
-	if (k->ended_by || is_second(k, signo))
-		hurry(k, signo);
+	if (k->ended_by || is_end_request(k, signo))
+		advance_shutdown(k, signo);
 	else
 		for (struct task *t = k->tasks; t; t = t->next)
 			if (t->pid == 1 || signo == SIGINT || signo == SIGQUIT)
-				signal_send_many(k, t, &info);
+				signal_send_group(k, t, &info);
 	pthread_mutex_unlock(&k->lock);
 }
 
@@ -84,7 +84,7 @@ static void tick_task(struct kernel *k, struct task *t, uint64_t now)
 		signal_send(k, t, &(struct sig_info){ .signo = SIGALRM, .code = SI_KERNEL });
 		t->alarm_at = t->alarm_interval ? now + t->alarm_interval : 0;
 	}
-	/* A kick that came just before the host call began was lost: again. */
+	/* A kick just before the host call began had no effect. Repeat it. */
 	if (__atomic_load_n(&t->in_host, __ATOMIC_SEQ_CST) && t->state != TASK_ZOMBIE && signal_pending(t))
 		pthread_kill(t->thread, KICK_SIGNAL);
 }
@@ -93,13 +93,13 @@ static void *ticker(void *arg)
 {
 	struct kernel *k = arg;
 	struct timespec ts = { 0, TICK_NS };
-	sigset_t taken;
+	sigset_t set;
 
-	taken_signals(&taken);
+	fill_forwarded_signals(&set);
 	while (!__atomic_load_n(&k->ticker_stop, __ATOMIC_RELAXED)) {
-		int signo = sigtimedwait(&taken, NULL, &ts);
+		int signo = sigtimedwait(&set, NULL, &ts);
 		uint64_t now = clock_ns(CLOCK_MONOTONIC);
-		bool kick = cpu_wanted(k->pool);
+		bool kick = cpu_has_waiters(k->pool);
 
 		if (signo > 0)
 			forward_signal(k, signo);
@@ -108,17 +108,17 @@ static void *ticker(void *arg)
 			tick_task(k, t, now);
 			kick |= t->state != TASK_ZOMBIE && signal_pending(t);
 		}
-		if (k->hurry_at && now >= k->hurry_at)
-			hurry(k, k->ended_by);
+		if (k->shutdown_at && now >= k->shutdown_at)
+			advance_shutdown(k, k->ended_by);
 		pthread_mutex_unlock(&k->lock);
 		if (kick)
 			pool_kick_all(k->pool);
-		vdso_tick(k);
+		vdso_update_clock(k);
 	}
 	return NULL;
 }
 
-/* --- the whole --- */
+/* --- start and end --- */
 
 static void ignore_signal(int signo)
 {
@@ -137,7 +137,7 @@ static int open_standard_files(struct task *t)
 			return -errno;
 	}
 	t->cwd = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	t->umask = umask(0);		/* ours stays 0: each program has its own */
+	t->umask = umask(0);		/* the umask of Vellum stays 0: each process has its own */
 	return t->cwd < 0 ? -errno : 0;
 }
 
@@ -156,39 +156,39 @@ static int start_first(struct kernel *k, const struct abi_args *args)
 	if (!err)
 		err = task_start(t, NULL);
 	if (err)
-		task_abandon(t);
+		task_discard(t);
 	return err;
 }
 
-void abi_take_signals(void)
+void abi_block_signals(void)
 {
-	sigset_t taken;
+	sigset_t set;
 
-	taken_signals(&taken);
-	pthread_sigmask(SIG_BLOCK, &taken, NULL);
+	fill_forwarded_signals(&set);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
 }
 
-/* Signals that came too late for the program end us as they would anybody. */
-static void release_signals(void)
+/* Discard signals that came after the program ended. Later ones have their default action. */
+static void unblock_signals(void)
 {
 	static const struct timespec at_once;
-	sigset_t taken;
+	sigset_t set;
 
-	taken_signals(&taken);
-	while (sigtimedwait(&taken, NULL, &at_once) > 0)
+	fill_forwarded_signals(&set);
+	while (sigtimedwait(&set, NULL, &at_once) > 0)
 		;
-	pthread_sigmask(SIG_UNBLOCK, &taken, NULL);
+	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
 }
 
-/* A task is still in a call of the host. If the rest takes long too, the ticker ends the process. */
-static void abandon(struct kernel *k) __attribute__((noreturn));
-static void abandon(struct kernel *k)
+/* Report although a task still waits in a host call. The ticker ends Vellum if this takes too long. */
+static void report_and_exit(struct kernel *k) __attribute__((noreturn));
+static void report_and_exit(struct kernel *k)
 {
 	int status;
 
-	fprintf(stderr, "vellum: %u process%s not end but wait%s for the host: left behind\n", k->nr_live,
-		k->nr_live == 1 ? " does" : "es do", k->nr_live == 1 ? "s" : "");
-	if (!k->first_gone) {
+	fprintf(stderr, "vellum: left behind: %u process%s whose system call on the host does not return\n", k->nr_live,
+		k->nr_live == 1 ? "" : "es");
+	if (!k->first_exited) {
 		k->result->code = -1;
 		k->result->signal = k->ended_by;
 	}
@@ -197,7 +197,7 @@ static void abandon(struct kernel *k)
 	_exit(status);
 }
 
-/* Until no task is left. */
+/* Sleep until no task is left, or until advance_shutdown() gives them up. */
 static void wait_for_end(struct kernel *k)
 {
 	pthread_mutex_lock(&k->lock);
@@ -205,7 +205,7 @@ static void wait_for_end(struct kernel *k)
 		pthread_cond_wait(&k->changed, &k->lock);
 	pthread_mutex_unlock(&k->lock);
 	if (k->abandoned)
-		abandon(k);
+		report_and_exit(k);
 }
 
 void abi_run(const struct abi_args *args, struct abi_result *result)
@@ -219,10 +219,10 @@ void abi_run(const struct abi_args *args, struct abi_result *result)
 	pthread_mutex_init(&k.lock, NULL);
 	pthread_cond_init(&k.changed, NULL);
 	pthread_mutex_init(&k.unread_lock, NULL);
-	if (hostfd_start(result->error, sizeof(result->error)))
+	if (hostfd_init(result->error, sizeof(result->error)))
 		return;
 	sigaction(KICK_SIGNAL, &quiet, NULL);
-	sigaction(SIGPIPE, &no_pipe, NULL);	/* the program's, not ours: the calls' errors tell */
+	sigaction(SIGPIPE, &no_pipe, NULL);	/* Vellum sends it to the program after EPIPE */
 	sigaction(SIGXFSZ, &no_pipe, NULL);
 	k.pool = pool_create(args->machine);
 	vdso_init(&k);
@@ -245,5 +245,5 @@ void abi_run(const struct abi_args *args, struct abi_result *result)
 	}
 	vdso_fini(&k);
 	pool_destroy(k.pool);
-	release_signals();
+	unblock_signals();
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* abi/kernel_fs.c - file systems of the host's kernel; see kernel_fs.h. */
+/* abi/kernel_fs.c - which files of the host kernel's file systems a program may open; see kernel_fs.h. */
 #define _GNU_SOURCE
 #include "abi/kernel_fs.h"
 
@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <linux/major.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -17,6 +18,10 @@
 #include "abi/path.h"
 
 #define PROC "/proc"
+#define CONFIGFS_MAGIC 0x62656570	/* not in <linux/magic.h> */
+
+/* Minor numbers of MEM_MAJOR: mem(4). */
+enum { MEM_MINOR = 1, KMEM_MINOR = 2, PORT_MINOR = 4 };
 
 enum access { ANY, READ_ONLY, BY_NAME, NONE };
 
@@ -40,7 +45,7 @@ static enum access access_of_type(long type)
 		{ DEBUGFS_MAGIC, NONE },
 		{ TRACEFS_MAGIC, NONE },
 		{ BPF_FS_MAGIC, NONE },
-		{ 0x62656570, NONE },		/* configfs, which has no name in linux/magic.h */
+		{ CONFIGFS_MAGIC, NONE },
 		{ NSFS_MAGIC, NONE },
 	};
 
@@ -52,7 +57,7 @@ static enum access access_of_type(long type)
 
 /* --- by name, in procfs --- */
 
-/* Below /proc. A name that ends in a slash stands for all that is below it, too. */
+/* Below /proc. A name that ends in a slash allows the directory and all that is below it. */
 static const char *const proc_names[] = {
 	"", "buddyinfo", "cgroups", "cmdline", "consoles", "cpuinfo", "devices", "diskstats", "execdomains", "fb",
 	"filesystems", "interrupts", "loadavg", "locks", "meminfo", "misc", "modules", "mounts", "net", "partitions",
@@ -60,7 +65,7 @@ static const char *const proc_names[] = {
 	"version", "vmstat", "zoneinfo",
 };
 
-/* Below /proc/PID of this process: what is the same for the program, which shares the namespaces. */
+/* Below /proc/PID of Vellum. These files are the same for the program, which is in the same namespaces. */
 static const char *const own_names[] = { "mountinfo", "mounts", "net/" };
 
 static bool is_named(const char *name, const char *const *names, size_t nr)
@@ -77,7 +82,7 @@ static bool is_named(const char *name, const char *const *names, size_t nr)
 	return false;
 }
 
-/* @path is what the host calls the opened file. Another mount of procfs has no names that are allowed. */
+/* @path: of the opened file, as the host names it. Nothing is allowed in another mount of procfs. */
 static bool may_open_in_proc(const char *path)
 {
 	size_t len = strlen(PROC);
@@ -93,8 +98,8 @@ static bool may_open_in_proc(const char *path)
 	return is_named(path, proc_names, sizeof(proc_names) / sizeof(proc_names[0]));
 }
 
-/* What the host calls an opened file. False: it has no name that fits. */
-static bool name_of(int fd, char *name, size_t size)
+/* The path of an opened file on the host. False: there is none, or it is too long. */
+static bool host_path(int fd, char *name, size_t size)
 {
 	char link[FD_NAME_BYTES];
 	ssize_t n = readlink(path_fd_name(fd, link), name, size - 1);
@@ -116,9 +121,9 @@ static bool is_memory_device(int fd)
 {
 	struct stat st;
 
-	/* mem, kmem and port: the host's memory and I/O ports, which QEMU's and Vellum's are part of. */
-	return fstat(fd, &st) == 0 && S_ISCHR(st.st_mode) && major(st.st_rdev) == 1 &&
-	       (minor(st.st_rdev) == 1 || minor(st.st_rdev) == 2 || minor(st.st_rdev) == 4);
+	/* The host's memory and I/O ports, to which the memory of QEMU and Vellum belongs. */
+	return fstat(fd, &st) == 0 && S_ISCHR(st.st_mode) && major(st.st_rdev) == MEM_MAJOR &&
+	       (minor(st.st_rdev) == MEM_MINOR || minor(st.st_rdev) == KMEM_MINOR || minor(st.st_rdev) == PORT_MINOR);
 }
 
 int kernel_fs_check(int fd, int flags)
@@ -129,7 +134,7 @@ int kernel_fs_check(int fd, int flags)
 
 	if (access == NONE || (is_memory_device(fd) && !(flags & O_PATH)))
 		return -EACCES;
-	if (access == BY_NAME && (!name_of(fd, name, sizeof(name)) || !may_open_in_proc(name)))
+	if (access == BY_NAME && (!host_path(fd, name, sizeof(name)) || !may_open_in_proc(name)))
 		return -ENOENT;
 	return access != ANY && writes ? -EACCES : 0;
 }
@@ -139,7 +144,7 @@ int kernel_fs_check_change(int fd)
 	return access_of(fd) == ANY ? 0 : -EACCES;
 }
 
-struct dirent_head {		/* as getdents64(2) has it, before the name */
+struct dirent_head {		/* of getdents64(2), before the name */
 	uint64_t ino, off;
 	uint16_t len;
 	uint8_t type;
@@ -153,7 +158,7 @@ long kernel_fs_filter_names(int fd, char *buf, long bytes)
 
 	if (bytes <= 0 || access_of(fd) != BY_NAME)
 		return bytes;
-	if (!name_of(fd, path, PATH_BYTES))
+	if (!host_path(fd, path, PATH_BYTES))
 		return 0;
 	dir = strlen(path);
 	for (long at = 0; at < bytes;) {

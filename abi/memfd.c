@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* abi/memfd.c - accounts of files of memfd_create(2); see memfd.h. */
+/* abi/memfd.c - accounting of memfd_create(2) files; see memfd.h. */
 #define _GNU_SOURCE
 #include "abi/memfd.h"
 
@@ -8,7 +8,7 @@
 
 #include "vellum/mm.h"
 
-#define BLOCK 512		/* of st_blocks: stat(2) */
+#define BLOCK 512		/* unit of st_blocks: stat(2) */
 
 struct memfd {
 	struct memfds *memfds;
@@ -16,7 +16,7 @@ struct memfd {
 	dev_t dev;
 	ino_t ino;
 	unsigned refs;
-	uint64_t bytes;		/* when it was settled last */
+	uint64_t bytes;		/* when the account was settled last */
 };
 
 void memfds_init(struct memfds *memfds, uint64_t limit)
@@ -87,7 +87,7 @@ void memfd_put(struct memfd *m)
 	pthread_mutex_unlock(&memfds->lock);
 }
 
-/* A range begins and ends within pages. */
+/* A range may begin and end within a page. */
 static uint64_t with_edges(uint64_t bytes)
 {
 	return bytes < ~0ull - 2 * VELLUM_PAGE_SIZE ? bytes + 2 * VELLUM_PAGE_SIZE : ~0ull;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* abi/path.c - paths of a program; see path.h. */
+/* abi/path.c - open paths of a program; see path.h. */
 #define _GNU_SOURCE
 #include "abi/path.h"
 
@@ -22,7 +22,7 @@ const char *path_fd_name(int fd, char name[FD_NAME_BYTES])
 	return name;
 }
 
-/* Past slashes and "." components. */
+/* Skip slashes and "." components. */
 static const char *skip_slashes(const char *path)
 {
 	while (*path == '/' || (path[0] == '.' && path[1] == '/'))
@@ -30,7 +30,7 @@ static const char *skip_slashes(const char *path)
 	return path;
 }
 
-/* The next component of @path is @name: what follows it, which is nothing or starts with a slash; else NULL. */
+/* If the next component of @path is @name: the rest, which is empty or starts with a slash. Else NULL. */
 static const char *skip_component(const char *path, const char *name)
 {
 	size_t len = strlen(name);
@@ -39,7 +39,7 @@ static const char *skip_component(const char *path, const char *name)
 	return strncmp(path, name, len) || (path[len] && path[len] != '/') ? NULL : path + len;
 }
 
-/* What follows "/proc/self", "/proc/thread-self" or "/proc/PID" with the program's own number; else NULL. */
+/* What follows "/proc/self", "/proc/thread-self" or "/proc/PID" with the PID of @t. Else NULL. */
 static const char *skip_own_directory(const struct task *t, const char *path)
 {
 	const char *proc = path[0] == '/' ? skip_component(path, "proc") : NULL, *rest, *task;
@@ -52,19 +52,19 @@ static const char *skip_own_directory(const struct task *t, const char *path)
 	rest = rest ? rest : skip_component(proc, "thread-self");
 	rest = rest ? rest : skip_component(proc, own);
 	task = rest ? skip_component(rest, "task") : NULL;
-	task = task ? skip_component(task, own) : NULL;		/* its only thread */
+	task = task ? skip_component(task, own) : NULL;		/* a process has one thread */
 	return task ? task : rest;
 }
 
-/* "/proc/self/REST", or what means the same: REST, else NULL. */
-static const char *proc_self_rest(const struct task *t, const char *path)
+/* REST of "/proc/self/REST" in any spelling. Else NULL. */
+static const char *strip_proc_self(const struct task *t, const char *path)
 {
 	const char *rest = skip_own_directory(t, path);
 
 	return rest && *rest == '/' ? skip_slashes(rest) : NULL;
 }
 
-/* /dev/stdin and its like are links into /proc/self/fd. */
+/* /dev/stdin, /dev/stdout, /dev/stderr and /dev/fd are links to /proc/self/fd: "fd/N" for such a path. Else NULL. */
 static const char *standard_stream(const char *path)
 {
 	static const char *const names[][2] = { { "stdin", "fd/0" }, { "stdout", "fd/1" }, { "stderr", "fd/2" } };
@@ -79,15 +79,15 @@ static const char *standard_stream(const char *path)
 	return rest && *rest == '/' ? rest - 2 : NULL;
 }
 
-/* A path that means the program: what of it, or NULL for an ordinary path. */
-static const char *own_rest(const struct task *t, const char *path)
+/* If the path names a file of /proc/self: the name of the file there. Else NULL. */
+static const char *strip_own_prefix(const struct task *t, const char *path)
 {
-	const char *rest = proc_self_rest(t, path);
+	const char *rest = strip_proc_self(t, path);
 
 	return rest ? rest : standard_stream(path);
 }
 
-/* The descriptor that "fd/N" names: the host's; -ENOENT: none. -1: it is another name. */
+/* If @rest is "fd/N": the host descriptor of descriptor N, or -ENOENT. -1: @rest is another name. */
 static int own_descriptor(struct task *t, const char *rest)
 {
 	const char *digits = skip_component(rest, "fd");
@@ -101,7 +101,6 @@ static int own_descriptor(struct task *t, const char *rest)
 	return *end || host < 0 ? -ENOENT : host;
 }
 
-/* What readlink(2) says of a link that means the program. False: it is no such link, or one of the host's. */
 bool path_own_link(const struct task *t, const char *path, char link[PATH_BYTES])
 {
 	const char *proc = path[0] == '/' ? skip_component(path, "proc") : NULL, *rest;
@@ -112,7 +111,7 @@ bool path_own_link(const struct task *t, const char *path, char link[PATH_BYTES]
 	rest = proc ? skip_component(proc, "thread-self") : NULL;
 	if (rest && !*rest)
 		return snprintf(link, PATH_BYTES, "%d/task/%d", t->pid, t->pid) > 0;
-	rest = own_rest(t, path);
+	rest = strip_own_prefix(t, path);
 	if (rest && !strcmp(rest, "exe"))
 		return snprintf(link, PATH_BYTES, "%s", t->gmm->exe) > 0;
 	return false;
@@ -120,8 +119,8 @@ bool path_own_link(const struct task *t, const char *path, char link[PATH_BYTES]
 
 /* --- opening --- */
 
-/* Where a relative path starts. */
-static int start_of(struct task *t, int64_t dirfd, const char *path)
+/* The directory at which a relative path starts. */
+static int start_directory(struct task *t, int64_t dirfd, const char *path)
 {
 	return (int)dirfd == AT_FDCWD || path[0] == '/' ? t->cwd : fd_host(t, (uint32_t)dirfd);
 }
@@ -134,11 +133,11 @@ static int open_checked(struct task *t, int dir, const char *path, uint64_t flag
 	if (dir < 0)
 		return -EBADF;
 	if (flags & (O_CREAT | __O_TMPFILE))
-		how.mode = mode & 07777;
-	block_begin(t);			/* a FIFO waits for its other end, a path may lead through a server's files */
+		how.mode = mode & ALLPERMS;
+	host_call_begin(t);			/* open of a FIFO may block, and so may a network file system */
 	fd = (int)syscall(SYS_openat2, dir, path, &how, sizeof(how));
 	err = fd < 0 ? -errno : 0;
-	block_end(t);
+	host_call_end(t);
 	if (err)
 		return err == -EINTR ? -ERESTARTSYS : err;
 	err = kernel_fs_check(fd, (int)flags);
@@ -147,16 +146,16 @@ static int open_checked(struct task *t, int dir, const char *path, uint64_t flag
 	return err ? err : fd;
 }
 
-/* The object behind a descriptor of the host, opened anew: with rights that the descriptor may not have. */
-static int open_again(struct task *t, int host, int flags, mode_t mode)
+/* Open the file of a host descriptor again, with the rights that @flags needs. */
+static int reopen(struct task *t, int host, int flags, mode_t mode)
 {
 	char link[FD_NAME_BYTES];
 	int fd, err;
 
-	block_begin(t);
+	host_call_begin(t);
 	fd = open(path_fd_name(host, link), flags | O_CLOEXEC, mode);
 	err = fd < 0 ? -errno : 0;
-	block_end(t);
+	host_call_end(t);
 	if (err)
 		return err == -EINTR ? -ERESTARTSYS : err;
 	err = kernel_fs_check(fd, flags);
@@ -165,8 +164,8 @@ static int open_again(struct task *t, int host, int flags, mode_t mode)
 	return err ? err : fd;
 }
 
-/* What the program's own procfs file stands for; of the rest, the host's list tells which are the same for it. */
-static int open_own(struct task *t, const char *rest, int flags, mode_t mode)
+/* Open /proc/self/@rest of @t. kernel_fs_check() allows files of Vellum's that are the same for the program. */
+static int open_own_file(struct task *t, const char *rest, int flags, mode_t mode)
 {
 	char path[PATH_BYTES + 16];
 	int host = own_descriptor(t, rest);
@@ -174,29 +173,29 @@ static int open_own(struct task *t, const char *rest, int flags, mode_t mode)
 	if (host == -ENOENT)
 		return -ENOENT;
 	if (host >= 0)
-		return open_again(t, host, flags, mode);
+		return reopen(t, host, flags, mode);
 	if (!strcmp(rest, "exe"))
 		return open_checked(t, t->cwd, t->gmm->exe, (uint64_t)flags, mode);
 	if (!strcmp(rest, "cwd"))
-		return open_again(t, t->cwd, flags, mode);
+		return reopen(t, t->cwd, flags, mode);
 	snprintf(path, sizeof(path), "/proc/self/%s", rest);
 	return open_checked(t, t->cwd, path, (uint64_t)flags, mode);
 }
 
 int path_open(struct task *t, int64_t dirfd, const char *path, int flags, mode_t mode)
 {
-	/* openat2(2) refuses what open(2) ignores. */
+	/* open(2) ignores unknown flags; openat2(2) would fail. */
 	const int known = O_ACCMODE | O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_APPEND | O_NONBLOCK |
 			  O_DSYNC | O_DIRECT | O_LARGEFILE | O_DIRECTORY | O_NOFOLLOW | O_NOATIME | O_SYNC |
 			  O_PATH | O_TMPFILE;
-	const char *rest = own_rest(t, path);
+	const char *rest = strip_own_prefix(t, path);
 
 	if (flags & O_PATH)
 		flags &= O_PATH | O_DIRECTORY | O_NOFOLLOW;
 	flags &= known;
 	if (rest)
-		return open_own(t, rest, flags & ~O_NOFOLLOW, mode);
-	return open_checked(t, start_of(t, dirfd, path), path, (uint64_t)(unsigned)flags, mode);
+		return open_own_file(t, rest, flags & ~O_NOFOLLOW, mode);
+	return open_checked(t, start_directory(t, dirfd, path), path, (uint64_t)(unsigned)flags, mode);
 }
 
 int path_object(struct task *t, int64_t dirfd, uint64_t addr, int flags)
@@ -233,16 +232,16 @@ int path_parent(struct task *t, int64_t dirfd, uint64_t addr, char name[PATH_BYT
 		return err;
 	if (!path[0])
 		return -ENOENT;
-	if (own_rest(t, path))
+	if (strip_own_prefix(t, path))
 		return -EACCES;
 	end = strlen(path);
-	while (end > 1 && path[end - 1] == '/')		/* they stay with the name: "must be a directory" */
+	while (end > 1 && path[end - 1] == '/')		/* trailing slashes stay in @name: it must be a directory */
 		end--;
 	for (at = end; at && path[at - 1] != '/';)
 		at--;
 	snprintf(name, PATH_BYTES, "%s", path[at] ? path + at : ".");
 	path[at] = 0;
-	dir = open_checked(t, start_of(t, dirfd, path), path[0] ? path : ".", O_PATH | O_DIRECTORY, 0);
+	dir = open_checked(t, start_directory(t, dirfd, path), path[0] ? path : ".", O_PATH | O_DIRECTORY, 0);
 	err = dir < 0 ? 0 : kernel_fs_check_change(dir);
 	if (err)
 		close(dir);

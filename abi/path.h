@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * abi/path.h - paths of a program, opened so that they cannot lead into Vellum.
+ * abi/path.h - open paths of a program. No path may lead to a descriptor or file of Vellum's own process.
  *
- * One host process serves many programs. What /proc/self and /dev/fd mean is the program; no other
- * path may pass a link of procfs into an open descriptor of some process. Of the host kernel's own
- * file systems only what abi/kernel_fs.h lists can be opened.
+ * One process of the host runs all programs. So /proc/self and /dev/fd are translated to the program's own files, and
+ * no other path may follow a link of procfs to an open descriptor of a process. Of the host kernel's own file systems,
+ * only what abi/kernel_fs.h lists can be opened.
  */
 #ifndef ABI_PATH_H
 #define ABI_PATH_H
@@ -15,19 +15,19 @@
 
 #define PATH_BYTES 4096
 
-/* All return a host descriptor of the caller's (O_CLOEXEC), or a negative errno. They may wait: without a CPU. */
-/* open(2) as the program asked, but for its umask. */
+/* These return a host descriptor (O_CLOEXEC) or a negative errno. They may block, without a CPU. */
+/* open(2) with the arguments of the program. @mode: without the bits of its umask. */
 int path_open(struct task *t, int64_t dirfd, const char *path, int flags, mode_t mode);
-/* The object itself, as O_PATH; @flags: AT_SYMLINK_NOFOLLOW, AT_EMPTY_PATH. */
+/* Open with O_PATH. @flags: AT_SYMLINK_NOFOLLOW, AT_EMPTY_PATH. */
 int path_object(struct task *t, int64_t dirfd, uint64_t addr, int flags);
-/* As path_object(), to change its mode, owner or times. */
+/* As path_object(), to change the mode, owner or times. */
 int path_to_change(struct task *t, int64_t dirfd, uint64_t addr, int flags);
-/* The directory that holds the last component, which is copied to @name. */
+/* Open the directory of the last component. The component is copied to @name. */
 int path_parent(struct task *t, int64_t dirfd, uint64_t addr, char name[PATH_BYTES]);
 
-/* What readlink(2) says of /proc/self and /proc/self/exe in any form. False: the path is another. */
+/* readlink(2) of /proc/self, /proc/thread-self and /proc/self/exe in every spelling. False: the path is another one. */
 bool path_own_link(const struct task *t, const char *path, char link[PATH_BYTES]);
-/* A name by which the host finds an open descriptor again. */
+/* A path that opens the file of an open descriptor of the host again. */
 #define FD_NAME_BYTES 32
 const char *path_fd_name(int fd, char name[FD_NAME_BYTES]);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * abi/rlimit.c - a process's limits: getrlimit(2). Forks inherit them, exec keeps them. At first they are
- * Vellum's own, as they were when it was started.
+ * abi/rlimit.c - resource limits of a process: getrlimit(2). fork(2) copies them, execve(2) keeps them. Process 1
+ * starts with the limits that Vellum was started with.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -20,7 +20,7 @@ uint64_t rlimit_of(const struct task *t, int resource)
 	return __atomic_load_n(&t->rlimits[resource].rlim_cur, __ATOMIC_RELAXED);
 }
 
-/* CAP_SYS_RESOURCE and CAP_IPC_LOCK are root's, and so is the program. */
+/* Root has CAP_SYS_RESOURCE and CAP_IPC_LOCK. */
 static bool is_privileged(void)
 {
 	return geteuid() == 0;
@@ -38,34 +38,33 @@ void rlimit_init(struct task *t, const struct rlimit *limits)
 		files->rlim_cur = files->rlim_max;
 }
 
-/* The core looks at these two itself. By @t's own thread. */
+/* The core enforces RLIMIT_MEMLOCK and RLIMIT_STACK. Called by the thread of @t. */
 void rlimit_apply(struct task *t, struct vellum_mm *mm)
 {
 	vellum_set_limits(mm, is_privileged() ? RLIM_INFINITY : rlimit_of(t, RLIMIT_MEMLOCK),
 			  rlimit_of(t, RLIMIT_STACK));
 }
 
-/* Another process has changed them. */
-void rlimit_settle(struct task *t)
+void rlimit_apply_changed(struct task *t)
 {
 	if (__atomic_exchange_n(&t->limits_changed, false, __ATOMIC_ACQUIRE))
 		rlimit_apply(t, t->gmm->mm);
 }
 
-/* All are one user's. */
-uint64_t rlimit_tasks(const struct task *t)
+/* RLIMIT_NPROC counts the processes of a user. All processes have the same user. */
+uint64_t rlimit_nproc(const struct task *t)
 {
 	return is_privileged() ? RLIM_INFINITY : rlimit_of(t, RLIMIT_NPROC);
 }
 
 /* --- memory --- */
 
-static bool is_data(uint32_t prot, bool shared)
+static bool counts_as_data(uint32_t prot, bool shared)
 {
 	return (prot & VELLUM_PROT_WRITE) && !shared;
 }
 
-/* What is mapped, without what lies in [start, end). @data: only what RLIMIT_DATA counts. */
+/* Bytes that are mapped outside [start, end). @data: count only what RLIMIT_DATA limits. */
 static uint64_t mapped_bytes(struct task *t, uint64_t start, uint64_t end, bool data)
 {
 	struct vellum_vma_info info = { .size = sizeof(info) };
@@ -75,14 +74,14 @@ static uint64_t mapped_bytes(struct task *t, uint64_t start, uint64_t end, bool 
 		uint64_t from = info.start > start ? info.start : start;
 		uint64_t to = info.end < end ? info.end : end;
 
-		if (data && (!is_data(info.prot, info.shared) || info.end == t->gmm->stack_end))
+		if (data && (!counts_as_data(info.prot, info.shared) || info.end == t->gmm->stack_end))
 			continue;
 		sum += info.end - info.start - (from < to ? to - from : 0);
 	}
 	return sum;
 }
 
-static bool fits(struct task *t, int resource, uint64_t start, uint64_t end, uint64_t more)
+static bool is_within_limit(struct task *t, int resource, uint64_t start, uint64_t end, uint64_t more)
 {
 	uint64_t limit = rlimit_of(t, resource), have;
 
@@ -92,17 +91,17 @@ static bool fits(struct task *t, int resource, uint64_t start, uint64_t end, uin
 	return more <= limit && have <= limit - more;
 }
 
-int rlimit_map(struct task *t, uint64_t start, uint64_t end, uint64_t more, uint32_t prot, bool shared)
+int rlimit_check_map(struct task *t, uint64_t start, uint64_t end, uint64_t more, uint32_t prot, bool shared)
 {
 	more = PAGE_UP(more);
-	if (!fits(t, RLIMIT_AS, start, end, more))
+	if (!is_within_limit(t, RLIMIT_AS, start, end, more))
 		return -ENOMEM;
-	return is_data(prot, shared) && !fits(t, RLIMIT_DATA, start, end, more) ? -ENOMEM : 0;
+	return counts_as_data(prot, shared) && !is_within_limit(t, RLIMIT_DATA, start, end, more) ? -ENOMEM : 0;
 }
 
 /* --- files --- */
 
-/* Where a write(2) begins. */
+/* The offset at which a write(2) begins. */
 static int64_t write_position(const struct file *file, int64_t offset)
 {
 	int flags = fcntl(file->fd, F_GETFL);
@@ -113,7 +112,7 @@ static int64_t write_position(const struct file *file, int64_t offset)
 	return offset >= 0 ? offset : lseek(file->fd, 0, SEEK_CUR);
 }
 
-int64_t rlimit_write(struct task *t, const struct file *file, uint64_t len, int64_t offset)
+int64_t rlimit_clip_write(struct task *t, const struct file *file, uint64_t len, int64_t offset)
 {
 	uint64_t limit = rlimit_of(t, RLIMIT_FSIZE);
 	int64_t at;
@@ -128,7 +127,7 @@ int64_t rlimit_write(struct task *t, const struct file *file, uint64_t len, int6
 	return (int64_t)(len < limit - (uint64_t)at ? len : limit - (uint64_t)at);
 }
 
-int rlimit_size(struct task *t, const struct file *file, int64_t size)
+int rlimit_check_size(struct task *t, const struct file *file, int64_t size)
 {
 	const struct sig_info info = { .signo = SIGXFSZ, .code = SI_USER, .pid = t->pid };
 	uint64_t limit = rlimit_of(t, RLIMIT_FSIZE);
@@ -136,7 +135,7 @@ int rlimit_size(struct task *t, const struct file *file, int64_t size)
 
 	if (limit == RLIM_INFINITY || size < 0 || (uint64_t)size <= limit)
 		return 0;
-	if (fstat(file->fd, &st) || size <= st.st_size)		/* it does not grow */
+	if (fstat(file->fd, &st) || size <= st.st_size)		/* the file does not grow */
 		return 0;
 	pthread_mutex_lock(&t->kernel->lock);
 	signal_send(t->kernel, t, &info);
@@ -146,24 +145,24 @@ int rlimit_size(struct task *t, const struct file *file, int64_t size)
 
 /* --- system calls --- */
 
-static int check(const struct rlimit *new, const struct rlimit *old, int resource)
+static int check_change(const struct rlimit *new, const struct rlimit *old, int resource)
 {
 	if (new->rlim_cur > new->rlim_max)
 		return -EINVAL;
 	if (resource == RLIMIT_NOFILE && new->rlim_max > MAX_FDS)
-		return -EPERM;		/* as beyond fs.nr_open */
+		return -EPERM;		/* as above fs.nr_open in Linux */
 	return new->rlim_max > old->rlim_max && !is_privileged() ? -EPERM : 0;
 }
 
 /* kernel->lock held. */
-static int change(struct task *t, struct task *other, int resource, const struct rlimit *new,
-		  struct rlimit *old)
+static int change_limit(struct task *t, struct task *other, int resource, const struct rlimit *new,
+			struct rlimit *old)
 {
 	int err = 0;
 
 	*old = other->rlimits[resource];
 	if (new)
-		err = check(new, old, resource);
+		err = check_change(new, old, resource);
 	if (!new || err)
 		return err;
 	__atomic_store_n(&other->rlimits[resource].rlim_max, new->rlim_max, __ATOMIC_RELAXED);
@@ -187,7 +186,7 @@ static int64_t do_prlimit(struct task *t, uint64_t pid, uint64_t resource, uint6
 	pthread_mutex_lock(&t->kernel->lock);
 	other = (int)pid ? task_find(t->kernel, (int)pid) : t;
 	if (other)
-		err = change(t, other, (int)resource, new_addr ? &new : NULL, &old);
+		err = change_limit(t, other, (int)resource, new_addr ? &new : NULL, &old);
 	pthread_mutex_unlock(&t->kernel->lock);
 	return err || !old_addr ? err : user_write(t, old_addr, &old, sizeof(old));
 }

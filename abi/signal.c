@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * abi/signal.c - signals: sent, delivered, returned from; frames laid out as in Linux on x86-64
- * (signal(7), sigreturn(2), sigaltstack(2)).
+ * abi/signal.c - send and deliver signals, and return from handlers: signal(7), sigreturn(2), sigaltstack(2). Signal
+ * frames have the layout of Linux on x86-64.
  */
 #define _GNU_SOURCE
+#include <asm/processor-flags.h>
 #include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
@@ -11,15 +12,17 @@
 
 #include "abi/signals.h"
 
-#define FLAG_NOCLDSTOP	0x1ull
-#define FLAG_RESTORER	0x04000000ull
-#define FLAG_ONSTACK	0x08000000ull
-#define FLAG_RESTART	0x10000000ull
-#define FLAG_NODEFER	0x40000000ull
-#define FLAG_RESETHAND	0x80000000ull
+#ifndef SA_RESTORER
+#define SA_RESTORER	0x04000000	/* of <asm/signal.h>; <signal.h> keeps it for the C library */
+#endif
 
-#define RED_ZONE	128
-#define SIGRETURN_FLAGS	0x50dd5ull	/* AC RF OF DF TF SF ZF AF PF CF: the frame's; others stay */
+#define PAGE_SHIFT	12
+#define RED_ZONE	128	/* bytes below the stack pointer that the ABI lets a leaf function use */
+#define SYSCALL_BYTES	2	/* of the instruction */
+
+/* What rt_sigreturn(2) takes from the frame; the other flags keep their values. */
+#define SIGRETURN_FLAGS	(X86_EFLAGS_CF | X86_EFLAGS_PF | X86_EFLAGS_AF | X86_EFLAGS_ZF | X86_EFLAGS_SF | \
+			 X86_EFLAGS_TF | X86_EFLAGS_DF | X86_EFLAGS_OF | X86_EFLAGS_RF | X86_EFLAGS_AC)
 
 struct guest_sigcontext {
 	uint64_t r8, r9, r10, r11, r12, r13, r14, r15, rdi, rsi, rbp, rbx, rdx, rax, rcx, rsp, rip;
@@ -54,23 +57,34 @@ struct sig_frame {
 	struct guest_siginfo info;
 };
 
-/* Where XSAVE leaves room for software: what Linux writes there. */
+/* What Linux writes to the bytes of the XSAVE area that are reserved for software. */
 struct fp_sw_bytes {
 	uint32_t magic1, extended_size;
 	uint64_t xfeatures;
 	uint32_t xstate_size, padding[7];
 };
 #define FP_SW_OFFSET	464
+
+/* The XSAVE area: offsets of what a program must not set freely, and what it may set. */
+#define MXCSR_OFFSET	24
+#define XSTATE_BV_OFFSET 512
+#define XCOMP_BV_OFFSET	520	/* with the reserved bytes up to the end of the header */
+#define XCOMP_BV_BYTES	56
+#define XSAVE_ALIGN	64u
+#define XFEATURES	7u	/* x87, SSE, AVX */
+#define MXCSR_BITS	0xffffu
+
 #define FP_MAGIC1	0x46505853u
-#define FP_MAGIC2	0x46505845u
+#define FP_MAGIC2	0x46505845u	/* behind the area */
+#define FP_MAGIC2_BYTES	4
 #define UC_FP_XSTATE	1u
 #define UC_SIGCONTEXT_SS 2u
 #define UC_STRICT_RESTORE_SS 4u
 
-#define UNBLOCKABLE (bit(SIGKILL) | bit(SIGSTOP))
+#define UNBLOCKABLE (sig_bit(SIGKILL) | sig_bit(SIGSTOP))
 
-/* The task's own thread writes the mask; whoever sends it a signal reads it. */
-static uint64_t blocked_of(const struct task *t)
+/* The task's own thread writes the mask. Senders of signals read it. */
+static uint64_t read_blocked(const struct task *t)
 {
 	return __atomic_load_n(&t->blocked, __ATOMIC_RELAXED);
 }
@@ -97,7 +111,7 @@ static void wake_task(struct task *t)
 
 static void continue_task(struct task *t)
 {
-	drop_pending(t, bit(SIGSTOP) | bit(SIGTSTP) | bit(SIGTTIN) | bit(SIGTTOU));
+	clear_pending(t, sig_bit(SIGSTOP) | sig_bit(SIGTSTP) | sig_bit(SIGTTIN) | sig_bit(SIGTTOU));
 	if (t->state == TASK_STOPPED)
 		t->state = TASK_RUNNING;
 }
@@ -112,44 +126,44 @@ void signal_send(struct kernel *k, struct task *t, const struct sig_info *info)
 	if (signo == SIGCONT || signo == SIGKILL)
 		continue_task(t);
 	if (default_stops(signo))
-		drop_pending(t, bit(SIGCONT));
-	if (is_ignored(t, signo) && !(blocked_of(t) & bit(signo))) {
+		clear_pending(t, sig_bit(SIGCONT));
+	if (is_ignored(t, signo) && !(read_blocked(t) & sig_bit(signo))) {
 		pthread_cond_broadcast(&t->kernel->changed);
 		return;
 	}
-	if (!(t->pending & bit(signo))) {
+	if (!(t->pending & sig_bit(signo))) {
 		t->info[signo] = *info;
-		__atomic_fetch_or(&t->pending, bit(signo), __ATOMIC_RELEASE);
+		__atomic_fetch_or(&t->pending, sig_bit(signo), __ATOMIC_RELEASE);
 	}
 	wake_task(t);
 }
 
-/* A fork in progress is of the group already: its child gets what the group gets. */
-void signal_send_many(struct kernel *k, struct task *t, const struct sig_info *info)
+/* The child of a fork in progress belongs to the group, so it gets the signal, too. */
+void signal_send_group(struct kernel *k, struct task *t, const struct sig_info *info)
 {
 	signal_send(k, t, info);
 	if (t->forking)
-		t->fork_pending |= bit(info->signo);
+		t->fork_pending |= sig_bit(info->signo);
 }
 
-static uint64_t deliverable(const struct task *t)
+static uint64_t deliverable_signals(const struct task *t)
 {
-	return __atomic_load_n(&t->pending, __ATOMIC_ACQUIRE) & (~blocked_of(t) | UNBLOCKABLE);
+	return __atomic_load_n(&t->pending, __ATOMIC_ACQUIRE) & (~read_blocked(t) | UNBLOCKABLE);
 }
 
 bool signal_pending(struct task *t)
 {
-	return deliverable(t) != 0 || __atomic_load_n(&t->kernel->dying, __ATOMIC_RELAXED);
+	return deliverable_signals(t) != 0 || __atomic_load_n(&t->kernel->dying, __ATOMIC_RELAXED);
 }
 
-bool signal_takes(const struct task *t, int signo)
+bool signal_has_handler(const struct task *t, int signo)
 {
-	return t->action[signo].handler > HANDLER_IGNORE && !(t->pending & bit(signo));
+	return t->action[signo].handler > HANDLER_IGNORE && !(t->pending & sig_bit(signo));
 }
 
-bool signal_kills(const struct task *t)
+bool signal_fatal_pending(const struct task *t)
 {
-	uint64_t pending = deliverable(t);
+	uint64_t pending = deliverable_signals(t);
 	bool kills = __atomic_load_n(&t->kernel->dying, __ATOMIC_RELAXED);
 
 	for (; pending && !kills; pending &= pending - 1) {
@@ -160,22 +174,22 @@ bool signal_kills(const struct task *t)
 	return kills;
 }
 
-/* A fault of the task's own instruction: a blocked or ignored one kills. */
+/* A blocked or ignored signal that the task's own instruction causes kills the task. */
 void signal_fault(struct task *t, int signo, int code, uint64_t addr)
 {
 	const struct sig_info info = { .signo = signo, .code = code, .addr = addr };
 
 	pthread_mutex_lock(&t->kernel->lock);
-	if ((t->blocked & bit(signo)) || t->action[signo].handler == HANDLER_IGNORE) {
+	if ((t->blocked & sig_bit(signo)) || t->action[signo].handler == HANDLER_IGNORE) {
 		t->action[signo].handler = HANDLER_DEFAULT;
-		signal_set_blocked(t, t->blocked & ~bit(signo));
+		signal_set_blocked(t, t->blocked & ~sig_bit(signo));
 	}
 	t->info[signo] = info;
-	__atomic_fetch_or(&t->pending, bit(signo), __ATOMIC_RELEASE);
+	__atomic_fetch_or(&t->pending, sig_bit(signo), __ATOMIC_RELEASE);
 	pthread_mutex_unlock(&t->kernel->lock);
 }
 
-void signal_exec(struct task *t)
+void signal_reset_for_exec(struct task *t)
 {
 	pthread_mutex_lock(&t->kernel->lock);
 	t->has_execed = true;
@@ -184,7 +198,6 @@ void signal_exec(struct task *t)
 			memset(&t->action[signo], 0, sizeof(t->action[signo]));
 	pthread_mutex_unlock(&t->kernel->lock);
 	t->alt_sp = t->alt_size = 0;
-	t->alt_flags = ALT_DISABLE;
 }
 
 /* --- frames --- */
@@ -215,19 +228,19 @@ static void restore_context(struct task *t, const struct guest_sigcontext *c)
 	r->rflags = (r->rflags & ~SIGRETURN_FLAGS) | (c->eflags & SIGRETURN_FLAGS);
 }
 
-static uint64_t frame_stack(const struct task *t, const struct sig_action *act)
+static uint64_t frame_top(const struct task *t, const struct sig_action *act)
 {
-	if ((act->flags & FLAG_ONSTACK) && t->alt_size && !on_alt_stack(t))
+	if ((act->flags & SA_ONSTACK) && t->alt_size && !on_alt_stack(t))
 		return t->alt_sp + t->alt_size;
 	return t->st.regs.rsp - RED_ZONE;
 }
 
-/* The FPU state with the marks by which programs and sigreturn recognise it. */
+/* The FPU state, with the magic numbers by which programs recognise the XSAVE area. */
 static int write_fpu(struct task *t, uint64_t addr)
 {
 	uint32_t size = t->kernel->args->machine->fpu_size, magic2 = FP_MAGIC2;
-	const struct fp_sw_bytes sw = { .magic1 = FP_MAGIC1, .extended_size = size + 4,
-					.xfeatures = 7, .xstate_size = size };
+	const struct fp_sw_bytes sw = { .magic1 = FP_MAGIC1, .extended_size = size + FP_MAGIC2_BYTES,
+					.xfeatures = XFEATURES, .xstate_size = size };
 
 	cpu_save_fpu(t);
 	memcpy(&t->st.fpu[FP_SW_OFFSET], &sw, sizeof(sw));
@@ -245,7 +258,7 @@ static void fill_info(struct guest_siginfo *out, const struct sig_info *info)
 	    info->signo == SIGILL || info->signo == SIGTRAP) {
 		out->fault.addr = info->addr;
 		if (info->signo == SIGBUS && info->code == BUS_MCEERR_AR)
-			out->fault.addr_lsb = 12;	/* a page is lost */
+			out->fault.addr_lsb = PAGE_SHIFT;	/* the page is lost */
 	} else {
 		out->child.pid = info->pid;
 		out->child.status = info->status;
@@ -255,7 +268,7 @@ static void fill_info(struct guest_siginfo *out, const struct sig_info *info)
 static int push_frame(struct task *t, const struct sig_action *act, const struct sig_info *info)
 {
 	uint32_t fpu_size = t->kernel->args->machine->fpu_size;
-	uint64_t fpu = (frame_stack(t, act) - fpu_size - 4) & ~63ull;
+	uint64_t fpu = (frame_top(t, act) - fpu_size - FP_MAGIC2_BYTES) & ~(uint64_t)(XSAVE_ALIGN - 1);
 	uint64_t at = ((fpu - sizeof(struct sig_frame)) & ~15ull) - 8;
 	struct sig_frame frame = {
 		.restorer = act->restorer,
@@ -266,8 +279,8 @@ static int push_frame(struct task *t, const struct sig_action *act, const struct
 			.sigmask = t->restore_blocked ? t->saved_blocked : t->blocked },
 	};
 
-	if (!(act->flags & FLAG_RESTORER))
-		return -EFAULT;		/* x86-64 has no other way back */
+	if (!(act->flags & SA_RESTORER))
+		return -EFAULT;		/* x86-64 requires it: sigaction(2) */
 	fill_context(t, &frame.uc.mcontext, fpu);
 	fill_info(&frame.info, info);
 	if (write_fpu(t, fpu) || user_write(t, at, &frame, sizeof(frame)))
@@ -278,12 +291,12 @@ static int push_frame(struct task *t, const struct sig_action *act, const struct
 	t->st.regs.rax = 0;
 	t->st.regs.rsp = at;
 	t->st.regs.rip = act->handler;
-	t->st.regs.rflags &= ~0x10500ull;	/* TF, DF, RF */
+	t->st.regs.rflags &= ~(X86_EFLAGS_TF | X86_EFLAGS_DF | X86_EFLAGS_RF);
 	return 0;
 }
 
-/* The frame to return to cannot be read. */
-static int64_t bad_frame(struct task *t, uint64_t addr)
+/* The signal frame cannot be read. */
+static int64_t fault_on_frame(struct task *t, uint64_t addr)
 {
 	if (t->copy_error == -ENOMEM)
 		task_out_of_memory(t);
@@ -294,22 +307,22 @@ static int64_t bad_frame(struct task *t, uint64_t addr)
 int64_t signal_return(struct task *t)
 {
 	uint32_t fpu_size = t->kernel->args->machine->fpu_size;
-	uint64_t at = t->st.regs.rsp - 8;	/* the handler's ret took the restorer's address */
+	uint64_t at = t->st.regs.rsp - 8;	/* ret of the handler has popped the address of the restorer */
 	uint8_t fpu[VCPU_FPU_MAX];
 	struct sig_frame frame;
 
 	if (user_read(t, &frame, at, sizeof(frame)))
-		return bad_frame(t, at);
-	/* Aside first: half of it must not stay in what the stub will load. */
+		return fault_on_frame(t, at);
+	/* Into a buffer first: if the copy fails, st.fpu must not be half changed. */
 	if (frame.uc.mcontext.fpstate && user_read(t, fpu, frame.uc.mcontext.fpstate, fpu_size))
-		return bad_frame(t, frame.uc.mcontext.fpstate);
+		return fault_on_frame(t, frame.uc.mcontext.fpstate);
 	cpu_save_fpu(t);
 	if (frame.uc.mcontext.fpstate)
 		memcpy(t->st.fpu, fpu, fpu_size);
-	/* The header says which parts are there; anything odd would fault the stub that loads it. */
-	*(uint64_t *)&t->st.fpu[512] &= 7;
-	memset(&t->st.fpu[520], 0, 56);
-	*(uint32_t *)&t->st.fpu[24] &= 0xffff;
+	/* The stub that loads the area must not fault: clear reserved bits of the header and of MXCSR. */
+	*(uint64_t *)&t->st.fpu[XSTATE_BV_OFFSET] &= XFEATURES;
+	memset(&t->st.fpu[XCOMP_BV_OFFSET], 0, XCOMP_BV_BYTES);
+	*(uint32_t *)&t->st.fpu[MXCSR_OFFSET] &= MXCSR_BITS;
 	t->load |= VCPU_LOAD_FPU;
 	restore_context(t, &frame.uc.mcontext);
 	signal_set_blocked(t, frame.uc.sigmask);
@@ -333,7 +346,7 @@ static void stop_task(struct task *t, int signo)
 	t->stop_signal = signo;
 	t->stop_reported = false;
 	parent = task_find(k, t->ppid);
-	if (parent && !(parent->action[SIGCHLD].flags & FLAG_NOCLDSTOP))
+	if (parent && !(parent->action[SIGCHLD].flags & SA_NOCLDSTOP))
 		signal_send(k, parent, &(struct sig_info){ .signo = SIGCHLD, .code = CLD_STOPPED,
 							   .pid = t->pid, .status = signo });
 	pthread_cond_broadcast(&k->changed);
@@ -342,27 +355,30 @@ static void stop_task(struct task *t, int signo)
 	pthread_mutex_unlock(&k->lock);
 }
 
-/* @restart: the interrupted system call's own wish. */
-static void settle_restart(struct task *t, bool handler, uint64_t flags)
+/*
+ * Prepare an interrupted system call to be executed again, or let it return EINTR. @handler: a handler with @flags is
+ * called before.
+ */
+static void prepare_restart(struct task *t, bool handler, uint64_t flags)
 {
 	int64_t result = (int64_t)t->st.regs.rax;
 
 	if ((result != -ERESTARTSYS && result != -ERESTARTNOINTR) || t->syscall_nr < 0)
 		return;
-	if (handler && result == -ERESTARTSYS && !(flags & FLAG_RESTART)) {
+	if (handler && result == -ERESTARTSYS && !(flags & SA_RESTART)) {
 		t->st.regs.rax = (uint64_t)-EINTR;
 	} else {
 		t->st.regs.rax = (uint64_t)t->syscall_nr;
-		t->st.regs.rip -= 2;	/* the syscall instruction again */
+		t->st.regs.rip -= SYSCALL_BYTES;	/* execute the syscall instruction again */
 	}
 	t->syscall_nr = -1;
 }
 
-static void run_handler(struct task *t, int signo, const struct sig_info *info)
+static void enter_handler(struct task *t, int signo, const struct sig_info *info)
 {
 	struct sig_action act = t->action[signo];
 
-	settle_restart(t, true, act.flags);
+	prepare_restart(t, true, act.flags);
 	t->copy_error = 0;
 	if (push_frame(t, &act, info)) {
 		if (t->copy_error == -ENOMEM)
@@ -372,30 +388,30 @@ static void run_handler(struct task *t, int signo, const struct sig_info *info)
 		task_exit(t, SIGSEGV);
 	}
 	t->restore_blocked = false;
-	signal_set_blocked(t, t->blocked | act.mask | (act.flags & FLAG_NODEFER ? 0 : bit(signo)));
-	if (act.flags & FLAG_RESETHAND) {
+	signal_set_blocked(t, t->blocked | act.mask | (act.flags & SA_NODEFER ? 0 : sig_bit(signo)));
+	if (act.flags & SA_RESETHAND) {
 		pthread_mutex_lock(&t->kernel->lock);
 		t->action[signo].handler = HANDLER_DEFAULT;
 		pthread_mutex_unlock(&t->kernel->lock);
 	}
 }
 
-/* Take one pending signal; synchronous ones first, as the program would see its fault first. */
-static int take_signal(struct task *t, struct sig_info *info)
+/* Remove one pending signal. SIGKILL comes first, then signals that an instruction of the task caused. 0: none. */
+static int dequeue_signal(struct task *t, struct sig_info *info)
 {
-	const uint64_t sync = bit(SIGSEGV) | bit(SIGBUS) | bit(SIGILL) | bit(SIGFPE) | bit(SIGTRAP);
+	const uint64_t sync = sig_bit(SIGSEGV) | sig_bit(SIGBUS) | sig_bit(SIGILL) | sig_bit(SIGFPE) | sig_bit(SIGTRAP);
 	uint64_t set;
 	int signo = 0;
 
 	pthread_mutex_lock(&t->kernel->lock);
-	set = deliverable(t);
-	if (set & bit(SIGKILL))
+	set = deliverable_signals(t);
+	if (set & sig_bit(SIGKILL))
 		signo = SIGKILL;
 	else if (set)
 		signo = __builtin_ctzll(set & sync ? set & sync : set) + 1;
 	if (signo) {
 		*info = t->info[signo];
-		drop_pending(t, bit(signo));
+		clear_pending(t, sig_bit(signo));
 	}
 	pthread_mutex_unlock(&t->kernel->lock);
 	return signo;
@@ -409,20 +425,20 @@ void signal_deliver(struct task *t)
 	while (signal_pending(t)) {
 		if (t->kernel->dying)
 			task_exit(t, SIGKILL);
-		signo = take_signal(t, &info);
+		signo = dequeue_signal(t, &info);
 		if (!signo)
 			break;
 		if (is_ignored(t, signo))
 			continue;
 		inspect_signal(t, signo);
 		if (t->action[signo].handler > HANDLER_IGNORE)
-			run_handler(t, signo, &info);
+			enter_handler(t, signo, &info);
 		else if (default_stops(signo))
 			stop_task(t, signo);
 		else
 			task_exit(t, signo);
 	}
-	settle_restart(t, false, 0);
+	prepare_restart(t, false, 0);
 	if (t->restore_blocked) {
 		signal_set_blocked(t, t->saved_blocked);
 		t->restore_blocked = false;

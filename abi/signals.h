@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* abi/signals.h - what signal.c and sys_signal.c share: sets, handlers, the alternate stack. */
+/* abi/signals.h - signal sets, handlers and the alternate stack, for signal.c, sys_signal.c and exit.c. */
 #ifndef ABI_SIGNALS_H
 #define ABI_SIGNALS_H
 
@@ -8,8 +8,10 @@
 #define HANDLER_DEFAULT 0
 #define HANDLER_IGNORE	1
 
-#define ALT_ONSTACK	1u
-#define ALT_DISABLE	2u
+/* Flags of sigaltstack(2), without the signs of <signal.h>. */
+#define ALT_ONSTACK	((uint32_t)SS_ONSTACK)
+#define ALT_DISABLE	((uint32_t)SS_DISABLE)
+#define MIN_ALT_STACK	2048u		/* bytes: MINSIGSTKSZ of <asm/signal.h> */
 
 struct guest_stack {
 	uint64_t sp;
@@ -17,12 +19,12 @@ struct guest_stack {
 	uint64_t size;
 };
 
-static inline uint64_t bit(int signo)
+static inline uint64_t sig_bit(int signo)
 {
 	return 1ull << (signo - 1);
 }
 
-static inline void drop_pending(struct task *t, uint64_t set)
+static inline void clear_pending(struct task *t, uint64_t set)
 {
 	__atomic_fetch_and(&t->pending, ~set, __ATOMIC_RELEASE);
 }

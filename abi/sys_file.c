@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* abi/sys_file.c - fcntl(2), ioctl(2), locks, and what is done to whole files: sizes, fsync(2), sync(2). */
+/* abi/sys_file.c - fcntl(2), ioctl(2), locks, ftruncate(2), fallocate(2), fsync(2), sync(2). */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -13,17 +13,18 @@
 
 #include "syscalls.h"	/* made from syscall.tbl */
 
-#define MAX_PIPE (1u << 20)	/* bytes of the host's memory */
+#define KERNEL_TERMIOS_BYTES 36	/* struct termios of <asm/termbits.h>, shorter than that of <termios.h> */
+#define MAX_PIPE (1u << 20)	/* bytes; the buffer is memory of the host */
 
-/* Of a host call that a kick may have ended. */
-static int64_t restarts(int64_t result)
+/* @result: of a host call that a kick may have interrupted. */
+static int64_t restart_if_interrupted(int64_t result)
 {
 	return result == -EINTR ? -ERESTARTSYS : result;
 }
 
 static int64_t file_lock(struct task *t, int host_fd, int cmd, uint64_t addr)
 {
-	/* Open-file-description locks: the host's per-process ones would be all programs'. */
+	/* Open-file-description locks: a per-process lock of the host would belong to all programs. */
 	const int host_cmd = cmd == F_GETLK ? F_OFD_GETLK : cmd == F_SETLK ? F_OFD_SETLK : F_OFD_SETLKW;
 	struct flock fl;
 	int n, err;
@@ -31,12 +32,12 @@ static int64_t file_lock(struct task *t, int host_fd, int cmd, uint64_t addr)
 	if (user_read(t, &fl, addr, sizeof(fl)))
 		return -EFAULT;
 	fl.l_pid = 0;
-	block_begin(t);
+	host_call_begin(t);
 	n = fcntl(host_fd, host_cmd, &fl);
 	err = errno;
-	block_end(t);
+	host_call_end(t);
 	if (n)
-		return restarts(-err);
+		return restart_if_interrupted(-err);
 	return cmd == F_GETLK ? user_write(t, addr, &fl, sizeof(fl)) : 0;
 }
 
@@ -62,7 +63,7 @@ int64_t sys_fcntl(struct task *t, int fd, int cmd, uint64_t arg)
 		n = fcntl(host_fd, F_SETFL, (int)arg & (O_APPEND | O_NONBLOCK | O_NOATIME | O_DIRECT));
 		if (n < 0)
 			return -errno;
-		file_flags_changed(fd_file(t, fd));
+		file_update_flags(fd_file(t, fd));
 		return 0;
 	case F_GETLK:
 	case F_SETLK:
@@ -71,7 +72,7 @@ int64_t sys_fcntl(struct task *t, int fd, int cmd, uint64_t arg)
 	case F_ADD_SEALS:
 		return filemap_add_seals(fd_file(t, fd), (unsigned)arg);
 	case F_SETPIPE_SZ:
-		if (arg > MAX_PIPE)	/* as for a caller without privileges: pipe(7), pipe-max-size */
+		if (arg > MAX_PIPE)	/* as for an unprivileged caller: pipe(7), pipe-max-size */
 			return -EPERM;
 		/* fall through */
 	case F_GET_SEALS:
@@ -83,7 +84,7 @@ int64_t sys_fcntl(struct task *t, int fd, int cmd, uint64_t arg)
 	}
 }
 
-/* Terminals and counts; a request that we don't know could pass pointers. */
+/* Requests of terminals, and byte counts. Others are not passed to the host: they could contain pointers. */
 int64_t sys_ioctl(struct task *t, int fd, uint32_t request, uint64_t arg)
 {
 	static const struct {
@@ -91,8 +92,10 @@ int64_t sys_ioctl(struct task *t, int fd, uint32_t request, uint64_t arg)
 		size_t size;
 		bool in;
 	} known[] = {
-		{ TCGETS, 36, false }, { TCSETS, 36, true }, { TCSETSW, 36, true }, { TCSETSF, 36, true },
-		{ TIOCGWINSZ, 8, false }, { FIONREAD, 4, false }, { FIONBIO, 4, true },
+		{ TCGETS, KERNEL_TERMIOS_BYTES, false }, { TCSETS, KERNEL_TERMIOS_BYTES, true },
+		{ TCSETSW, KERNEL_TERMIOS_BYTES, true }, { TCSETSF, KERNEL_TERMIOS_BYTES, true },
+		{ TIOCGWINSZ, sizeof(struct winsize), false }, { FIONREAD, sizeof(int), false },
+		{ FIONBIO, sizeof(int), true },
 	};
 	int host_fd = fd_host(t, fd), value;
 	_Alignas(8) char buf[64];
@@ -101,7 +104,7 @@ int64_t sys_ioctl(struct task *t, int fd, uint32_t request, uint64_t arg)
 		return host_fd;
 	if (request == TIOCGPGRP) {
 		value = t->pgid;
-		return isatty(host_fd) ? user_write(t, arg, &value, 4) : -ENOTTY;
+		return isatty(host_fd) ? user_write(t, arg, &value, sizeof(value)) : -ENOTTY;
 	}
 	if (request == TIOCSPGRP)
 		return isatty(host_fd) ? 0 : -ENOTTY;
@@ -110,11 +113,11 @@ int64_t sys_ioctl(struct task *t, int fd, uint32_t request, uint64_t arg)
 			continue;
 		if (known[i].in && user_read(t, buf, arg, known[i].size))
 			return -EFAULT;
-		block_begin(t);		/* some wait until all is sent */
+		host_call_begin(t);		/* some requests block until all output is sent */
 		value = ioctl(host_fd, known[i].request, buf) ? -errno : 0;
-		block_end(t);
+		host_call_end(t);
 		if (value)
-			return restarts(value);
+			return restart_if_interrupted(value);
 		if (request == FIONREAD)
 			*(int *)buf += (int)file_nr_unread(fd_file(t, fd));
 		return known[i].in ? 0 : user_write(t, arg, buf, known[i].size);
@@ -128,11 +131,11 @@ int64_t sys_flock(struct task *t, int fd, int operation)
 
 	if (host_fd < 0)
 		return host_fd;
-	block_begin(t);
+	host_call_begin(t);
 	n = flock(host_fd, operation);
 	err = errno;
-	block_end(t);
-	return n == 0 ? 0 : restarts(-err);
+	host_call_end(t);
+	return n == 0 ? 0 : restart_if_interrupted(-err);
 }
 
 static int64_t do_fsync(struct task *t, int fd, bool data_only)
@@ -142,10 +145,10 @@ static int64_t do_fsync(struct task *t, int fd, bool data_only)
 
 	if (!file)
 		return -EBADF;
-	block_begin(t);
+	host_call_begin(t);
 	err = filemap_fsync(file, data_only);
-	block_end(t);
-	return restarts(err);
+	host_call_end(t);
+	return restart_if_interrupted(err);
 }
 
 int64_t sys_fsync(struct task *t, int fd)
@@ -160,10 +163,10 @@ int64_t sys_fdatasync(struct task *t, int fd)
 
 int64_t sys_sync(struct task *t)
 {
-	block_begin(t);
+	host_call_begin(t);
 	filemaps_sync(t->kernel->filemaps);
 	sync();
-	block_end(t);
+	host_call_end(t);
 	return 0;
 }
 
@@ -173,11 +176,11 @@ int64_t sys_syncfs(struct task *t, int fd)
 
 	if (host_fd < 0)
 		return host_fd;
-	block_begin(t);
+	host_call_begin(t);
 	filemaps_sync(t->kernel->filemaps);
 	err = syncfs(host_fd) ? -errno : 0;
-	block_end(t);
-	return restarts(err);
+	host_call_end(t);
+	return restart_if_interrupted(err);
 }
 
 int64_t sys_ftruncate(struct task *t, int fd, int64_t length)
@@ -187,13 +190,13 @@ int64_t sys_ftruncate(struct task *t, int fd, int64_t length)
 
 	if (!file)
 		return -EBADF;
-	err = rlimit_size(t, file, length);
+	err = rlimit_check_size(t, file, length);
 	if (err)
 		return err;
-	block_begin(t);
+	host_call_begin(t);
 	err = filemap_truncate(file, length);
-	block_end(t);
-	return restarts(err);
+	host_call_end(t);
+	return restart_if_interrupted(err);
 }
 
 int64_t sys_fallocate(struct task *t, int fd, uint32_t mode, int64_t offset, int64_t len)
@@ -204,13 +207,13 @@ int64_t sys_fallocate(struct task *t, int fd, uint32_t mode, int64_t offset, int
 	if (!file)
 		return -EBADF;
 	if (!(mode & (FALLOC_FL_KEEP_SIZE | FALLOC_FL_COLLAPSE_RANGE)) && offset >= 0 && len > 0)
-		err = rlimit_size(t, file, offset > INT64_MAX - len ? INT64_MAX : (int64_t)(offset + len));
+		err = rlimit_check_size(t, file, offset > INT64_MAX - len ? INT64_MAX : (int64_t)(offset + len));
 	if (err)
 		return err;
-	block_begin(t);
+	host_call_begin(t);
 	err = filemap_fallocate(file, mode, offset, len);
-	block_end(t);
-	return restarts(err);
+	host_call_end(t);
+	return restart_if_interrupted(err);
 }
 
 int64_t sys_readahead(struct task *t, int fd, int64_t offset, uint64_t count)
@@ -219,7 +222,7 @@ int64_t sys_readahead(struct task *t, int fd, int64_t offset, uint64_t count)
 
 	if (!file)
 		return -EBADF;
-	return file->regular ? 0 : -EINVAL;	/* advice: the host reads ahead by itself */
+	return file->regular ? 0 : -EINVAL;	/* only advice */
 }
 
 int64_t sys_fadvise64(struct task *t, int fd, int64_t offset, uint64_t len, int advice)

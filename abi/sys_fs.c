@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * abi/sys_fs.c - names in the file system: stat(2), and what creates, links and removes.
- * With the caller's rights, from the program's own directory and with its own umask.
+ * abi/sys_fs.c - calls on paths: stat(2), mkdir(2), link(2), unlink(2), chmod(2) and others. They use the rights of
+ * Vellum, and the current directory and umask of the process.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -22,7 +22,9 @@
 
 #include "syscalls.h"	/* made from syscall.tbl */
 
-#define NO_ERRNO(expr) ((expr) ? -errno : 0)
+#define MAX_DIRENT_BYTES 65536	/* of one getdents64(2) */
+
+#define ERROR_OF(expr) ((expr) ? -errno : 0)
 
 /* --- stat --- */
 
@@ -34,7 +36,7 @@ static int64_t do_stat(struct task *t, int64_t dirfd, uint64_t path, uint64_t ou
 
 	if (fd < 0)
 		return fd;
-	err = NO_ERRNO(fstat(fd, &st));
+	err = ERROR_OF(fstat(fd, &st));
 	close(fd);
 	return err ? err : user_write(t, out, &st, sizeof(st));
 }
@@ -75,7 +77,7 @@ int64_t sys_statx(struct task *t, int dirfd, uint64_t path, uint32_t flags, uint
 
 	if (fd < 0)
 		return fd;
-	err = NO_ERRNO(statx(fd, "", AT_EMPTY_PATH | (flags & AT_STATX_SYNC_TYPE), mask, &stx));
+	err = ERROR_OF(statx(fd, "", AT_EMPTY_PATH | (flags & AT_STATX_SYNC_TYPE), mask, &stx));
 	close(fd);
 	return err ? err : user_write(t, buf, &stx, sizeof(stx));
 }
@@ -87,7 +89,7 @@ int64_t sys_statfs(struct task *t, uint64_t path, uint64_t buf)
 
 	if (fd < 0)
 		return fd;
-	err = NO_ERRNO(fstatfs(fd, &fs));
+	err = ERROR_OF(fstatfs(fd, &fs));
 	close(fd);
 	return err ? err : user_write(t, buf, &fs, sizeof(fs));
 }
@@ -111,7 +113,7 @@ static int64_t do_access(struct task *t, int64_t dirfd, uint64_t addr, uint64_t 
 		return fd;
 	err = mode ? kernel_fs_check(fd, mode & W_OK ? O_RDWR : O_RDONLY) : 0;
 	if (!err)
-		err = NO_ERRNO(faccessat(AT_FDCWD, path_fd_name(fd, name), (int)mode, flags & AT_EACCESS));
+		err = ERROR_OF(faccessat(AT_FDCWD, path_fd_name(fd, name), (int)mode, flags & AT_EACCESS));
 	close(fd);
 	return err;
 }
@@ -148,7 +150,7 @@ static int64_t do_readlink(struct task *t, int64_t dirfd, uint64_t addr, uint64_
 		if (fd < 0)
 			return fd;
 		n = readlinkat(fd, "", link, sizeof(link));
-		err = errno == ENOENT ? EINVAL : errno;	/* not a link: what Linux says of a path */
+		err = errno == ENOENT ? EINVAL : errno;	/* not a link: readlink(2) of a path returns EINVAL */
 		close(fd);
 		if (n < 0)
 			return -err;
@@ -168,8 +170,11 @@ int64_t sys_readlinkat(struct task *t, int dirfd, uint64_t path, uint64_t buf, i
 	return do_readlink(t, dirfd, path, buf, size);
 }
 
-/* Entries that begin in the first @stored bytes and end there; the directory's position follows. */
-static long whole_entries(int fd, const char *buf, size_t stored, off_t start)
+/*
+ * Set the directory's position behind the last entry that lies in the first @stored bytes as a whole. Return: bytes of
+ * the entries before it, or -EFAULT if there is none.
+ */
+static long keep_whole_entries(int fd, const char *buf, size_t stored, off_t start)
 {
 	const struct dirent64 *d;
 	size_t done = 0;
@@ -187,31 +192,31 @@ static long whole_entries(int fd, const char *buf, size_t stored, off_t start)
 static long read_directory(struct task *t, int fd, const struct iovec *iov, struct bounce *b)
 {
 	struct user_vector v = { .iov = iov, .nr = 1 };
-	size_t size = iov->iov_len, good = vector_storable(t, &v, size), stored;
+	size_t size = iov->iov_len, accessible = vector_storable(t, &v, size), stored;
 	off_t start = lseek(fd, 0, SEEK_CUR);
 	long n, err = 0;
 
-	if (good < size && bounce_mirror(b, &v, size, good))
+	if (accessible < size && bounce_mirror(b, &v, size, accessible))
 		return -ENOMEM;
-	if (good == size)
+	if (accessible == size)
 		bounce_plain(b, size);
 	do {
-		block_begin(t);
+		host_call_begin(t);
 		n = syscall(SYS_getdents64, fd, b->iov->iov_base, size);
 		err = n < 0 ? -errno : 0;
-		block_end(t);
+		host_call_end(t);
 		if (n <= 0)
 			return err;
 		bounce_gather(b, b->bytes, (size_t)n);
 		n = kernel_fs_filter_names(fd, b->bytes, n);
-	} while (!n);		/* which would be the end of the directory */
+	} while (!n);		/* 0 would mean the end of the directory */
 	stored = vector_store(t, &v, b->bytes, (size_t)n);
-	return stored < (size_t)n ? whole_entries(fd, b->bytes, stored, start) : n;
+	return stored < (size_t)n ? keep_whole_entries(fd, b->bytes, stored, start) : n;
 }
 
 int64_t sys_getdents64(struct task *t, int fd, uint64_t dirp, uint32_t count)
 {
-	struct iovec iov = { (void *)dirp, count < 65536 ? count : 65536 };
+	struct iovec iov = { (void *)dirp, count < MAX_DIRENT_BYTES ? count : MAX_DIRENT_BYTES };
 	int host_fd = fd_host(t, fd);
 	struct bounce b;
 	long n;
@@ -242,13 +247,13 @@ int64_t sys_getcwd(struct task *t, uint64_t buf, uint64_t size)
 	return user_write(t, buf, path, (uint64_t)n) ? -EFAULT : n;
 }
 
-static int64_t enter_directory(struct task *t, int fd)
+static int64_t set_cwd(struct task *t, int fd)
 {
 	int err;
 
 	if (fd < 0)
 		return fd;
-	err = NO_ERRNO(faccessat(fd, ".", X_OK, AT_EACCESS));
+	err = ERROR_OF(faccessat(fd, ".", X_OK, AT_EACCESS));
 	if (err) {
 		close(fd);
 		return err;
@@ -263,7 +268,7 @@ int64_t sys_chdir(struct task *t, uint64_t path)
 	char name[PATH_BYTES];
 	int err = user_string(t, name, sizeof(name), path);
 
-	return err ? err : enter_directory(t, path_open(t, AT_FDCWD, name, O_PATH | O_DIRECTORY, 0));
+	return err ? err : set_cwd(t, path_open(t, AT_FDCWD, name, O_PATH | O_DIRECTORY, 0));
 }
 
 int64_t sys_fchdir(struct task *t, int fd)
@@ -273,18 +278,18 @@ int64_t sys_fchdir(struct task *t, int fd)
 	if (host_fd < 0)
 		return host_fd;
 	host_fd = openat(host_fd, ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	return enter_directory(t, host_fd < 0 ? -errno : host_fd);
+	return set_cwd(t, host_fd < 0 ? -errno : host_fd);
 }
 
 int64_t sys_umask(struct task *t, uint32_t mask)
 {
 	mode_t old = t->umask;
 
-	t->umask = mask & 0777;
+	t->umask = mask & ACCESSPERMS;
 	return old;
 }
 
-/* --- names made and removed: always in a directory that was opened safely --- */
+/* --- create and remove names, in a directory that path_parent() opened --- */
 
 static int64_t do_mkdir(struct task *t, int64_t dirfd, uint64_t addr, uint64_t mode)
 {
@@ -293,7 +298,7 @@ static int64_t do_mkdir(struct task *t, int64_t dirfd, uint64_t addr, uint64_t m
 
 	if (dir < 0)
 		return dir;
-	err = NO_ERRNO(mkdirat(dir, name, (mode_t)mode & ~t->umask));
+	err = ERROR_OF(mkdirat(dir, name, (mode_t)mode & ~t->umask));
 	close(dir);
 	return err;
 }
@@ -315,7 +320,7 @@ static int64_t do_mknod(struct task *t, int64_t dirfd, uint64_t addr, uint64_t m
 
 	if (dir < 0)
 		return dir;
-	err = NO_ERRNO(mknodat(dir, name, (mode_t)mode & ~t->umask, dev));
+	err = ERROR_OF(mknodat(dir, name, (mode_t)mode & ~t->umask, dev));
 	close(dir);
 	return err;
 }
@@ -337,7 +342,7 @@ static int64_t do_unlink(struct task *t, int64_t dirfd, uint64_t addr, uint64_t 
 
 	if (dir < 0)
 		return dir;
-	err = NO_ERRNO(unlinkat(dir, name, (int)flags));
+	err = ERROR_OF(unlinkat(dir, name, (int)flags));
 	close(dir);
 	return err;
 }
@@ -366,7 +371,7 @@ static int64_t do_rename(struct task *t, int64_t from_dir, uint64_t from, int64_
 	if (a < 0)
 		return a;
 	b = path_parent(t, to_dir, to, new);
-	err = b < 0 ? b : NO_ERRNO(renameat2(a, old, b, new, (unsigned)flags));
+	err = b < 0 ? b : ERROR_OF(renameat2(a, old, b, new, (unsigned)flags));
 	close(a);
 	if (b >= 0)
 		close(b);
@@ -399,7 +404,7 @@ static int64_t do_link(struct task *t, int64_t from_dir, uint64_t from, int64_t 
 	if (object < 0)
 		return object;
 	dir = path_parent(t, to_dir, to, name);
-	err = dir < 0 ? dir : NO_ERRNO(linkat(AT_FDCWD, path_fd_name(object, link), dir, name,
+	err = dir < 0 ? dir : ERROR_OF(linkat(AT_FDCWD, path_fd_name(object, link), dir, name,
 					      AT_SYMLINK_FOLLOW));
 	close(object);
 	if (dir >= 0)
@@ -428,7 +433,7 @@ static int64_t do_symlink(struct task *t, uint64_t target, int64_t dirfd, uint64
 	dir = path_parent(t, dirfd, addr, name);
 	if (dir < 0)
 		return dir;
-	err = NO_ERRNO(symlinkat(text, dir, name));
+	err = ERROR_OF(symlinkat(text, dir, name));
 	close(dir);
 	return err;
 }
@@ -445,7 +450,7 @@ int64_t sys_symlinkat(struct task *t, uint64_t target, int newdirfd, uint64_t li
 
 /* --- attributes --- */
 
-/* A descriptor whose file is to be changed. */
+/* The host descriptor of descriptor @number, if the program may change the mode, owner and times of the file. */
 static int fd_to_change(struct task *t, uint64_t number)
 {
 	int fd = fd_host(t, number), err = fd < 0 ? fd : kernel_fs_check_change(fd);
@@ -460,7 +465,7 @@ static int64_t do_chmod(struct task *t, int64_t dirfd, uint64_t addr, uint64_t m
 
 	if (fd < 0)
 		return fd;
-	err = NO_ERRNO(chmod(path_fd_name(fd, name), (mode_t)mode));
+	err = ERROR_OF(chmod(path_fd_name(fd, name), (mode_t)mode));
 	close(fd);
 	return err;
 }
@@ -479,7 +484,7 @@ int64_t sys_fchmod(struct task *t, int fd, uint32_t mode)
 {
 	int host_fd = fd_to_change(t, fd);
 
-	return host_fd < 0 ? host_fd : NO_ERRNO(fchmod(host_fd, mode));
+	return host_fd < 0 ? host_fd : ERROR_OF(fchmod(host_fd, mode));
 }
 
 static int64_t do_chown(struct task *t, int64_t dirfd, uint64_t addr, uint64_t uid, uint64_t gid, int flags)
@@ -488,7 +493,7 @@ static int64_t do_chown(struct task *t, int64_t dirfd, uint64_t addr, uint64_t u
 
 	if (fd < 0)
 		return fd;
-	err = NO_ERRNO(fchownat(fd, "", (uid_t)uid, (gid_t)gid, AT_EMPTY_PATH));
+	err = ERROR_OF(fchownat(fd, "", (uid_t)uid, (gid_t)gid, AT_EMPTY_PATH));
 	close(fd);
 	return err;
 }
@@ -512,7 +517,7 @@ int64_t sys_fchown(struct task *t, int fd, uint32_t owner, uint32_t group)
 {
 	int host_fd = fd_to_change(t, fd);
 
-	return host_fd < 0 ? host_fd : NO_ERRNO(fchown(host_fd, owner, group));
+	return host_fd < 0 ? host_fd : ERROR_OF(fchown(host_fd, owner, group));
 }
 
 int64_t sys_utimensat(struct task *t, int dirfd, uint64_t path, uint64_t times, uint32_t flags)
@@ -525,15 +530,15 @@ int64_t sys_utimensat(struct task *t, int dirfd, uint64_t path, uint64_t times, 
 		return -EFAULT;
 	if (!path) {
 		fd = fd_to_change(t, (uint32_t)dirfd);
-		return fd < 0 ? fd : NO_ERRNO(futimens(fd, times ? ts : NULL));
+		return fd < 0 ? fd : ERROR_OF(futimens(fd, times ? ts : NULL));
 	}
 	fd = path_to_change(t, dirfd, path, flags);
 	if (fd < 0)
 		return fd;
 	if (flags & AT_SYMLINK_NOFOLLOW)
-		err = NO_ERRNO(utimensat(fd, "", times ? ts : NULL, AT_EMPTY_PATH));
+		err = ERROR_OF(utimensat(fd, "", times ? ts : NULL, AT_EMPTY_PATH));
 	else
-		err = NO_ERRNO(utimensat(AT_FDCWD, path_fd_name(fd, name), times ? ts : NULL, 0));
+		err = ERROR_OF(utimensat(AT_FDCWD, path_fd_name(fd, name), times ? ts : NULL, 0));
 	close(fd);
 	return err;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* abi/sys_ids.c - the ids of a process: getpid(2), setpgid(2), setsid(2), credentials(7). */
+/* abi/sys_ids.c - IDs of a process: getpid(2), setpgid(2), setsid(2), credentials(7). */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <unistd.h>
@@ -8,25 +8,27 @@
 
 #include "syscalls.h"	/* made from syscall.tbl */
 
+#define MAX_GROUPS 256
+
 int64_t sys_getpid(struct task *t)
 {
 	return t->pid;
 }
 
-/* @pid's, 0 meaning @t. kernel->lock held. */
-static struct task *self_or(struct task *t, uint64_t pid)
+/* The task with @pid; 0 is @t. kernel->lock held. */
+static struct task *find_or_self(struct task *t, uint64_t pid)
 {
 	return (int)pid == 0 || (int)pid == t->pid ? t : task_find(t->kernel, (int)pid);
 }
 
-/* Others change these of ours, too. */
+/* Read an ID under the lock, as other processes change it, too. */
 static int64_t read_id(struct task *t, uint64_t pid, size_t offset)
 {
 	const struct task *other;
 	int64_t id;
 
 	pthread_mutex_lock(&t->kernel->lock);
-	other = self_or(t, pid);
+	other = find_or_self(t, pid);
 	id = other ? *(const int *)((const char *)other + offset) : -ESRCH;
 	pthread_mutex_unlock(&t->kernel->lock);
 	return id;
@@ -52,8 +54,8 @@ int64_t sys_getsid(struct task *t, int pid)
 	return read_id(t, pid, offsetof(struct task, sid));
 }
 
-/* kernel->lock held. */
-static bool has_group(const struct kernel *k, int pgid, int sid)
+/* True: a process in group @pgid exists, and in session @sid if that is not 0. kernel->lock held. */
+static bool group_exists(const struct kernel *k, int pgid, int sid)
 {
 	const struct task *t = k->tasks;
 
@@ -62,10 +64,10 @@ static bool has_group(const struct kernel *k, int pgid, int sid)
 	return t != NULL;
 }
 
-/* Of itself or a child that has not executed a program yet, within the session. kernel->lock held. */
+/* For @t itself, or a child that has not called execve(2), in the same session. kernel->lock held. */
 static int set_group(struct task *t, uint64_t pid, int pgid)
 {
-	struct task *other = self_or(t, pid);
+	struct task *other = find_or_self(t, pid);
 
 	if (!other || (other != t && other->ppid != t->pid))
 		return -ESRCH;
@@ -75,7 +77,7 @@ static int set_group(struct task *t, uint64_t pid, int pgid)
 		return -EACCES;
 	if (other->sid == other->pid)
 		return -EPERM;
-	if (pgid && pgid != other->pid && !has_group(t->kernel, pgid, t->sid))
+	if (pgid && pgid != other->pid && !group_exists(t->kernel, pgid, t->sid))
 		return -EPERM;
 	other->pgid = pgid ? pgid : other->pid;
 	return 0;
@@ -98,7 +100,7 @@ int64_t sys_setsid(struct task *t)
 	int64_t sid = -EPERM;
 
 	pthread_mutex_lock(&t->kernel->lock);
-	if (!has_group(t->kernel, t->pid, 0))
+	if (!group_exists(t->kernel, t->pid, 0))
 		sid = t->pgid = t->sid = t->pid;
 	pthread_mutex_unlock(&t->kernel->lock);
 	return sid;
@@ -126,8 +128,8 @@ int64_t sys_getegid(struct task *t)
 
 int64_t sys_getgroups(struct task *t, int size, uint64_t list)
 {
-	gid_t groups[256];
-	int n = getgroups(256, groups);
+	gid_t groups[MAX_GROUPS];
+	int n = getgroups(MAX_GROUPS, groups);
 
 	if (n < 0)
 		return -errno;

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * abi/sys_io.c - bytes in and out: read(2), write(2) and kin, and from file to file.
+ * abi/sys_io.c - read(2), write(2), their variants, sendfile(2) and copy_file_range(2).
  *
- * Bytes go through a buffer of the host: what the program passes is copied once, and only what
- * arrived is stored (and so dirties its pages). Nothing of the program is held while the host call
- * blocks.
+ * Bytes go through a buffer of the host. What the program passes is copied once. Of a read, only the bytes that arrived
+ * are stored, so only their pages become dirty. No page of the program is pinned while the host call blocks.
  */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/major.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -24,17 +24,17 @@
 #include "syscalls.h"	/* made from syscall.tbl */
 
 #define CHUNK		(128u << 10)
-#define DIRECT_CHUNK	(4u << 20)	/* what does not fit the disk's blocks is refused as a whole */
-#define MAX_IO		0x7ffff000ull	/* what one call moves at most, as in Linux */
+/* For O_DIRECT it is greater: the host refuses lengths that are not multiples of the disk's blocks. */
+#define DIRECT_CHUNK	(4u << 20)
+#define MAX_IO		0x7ffff000ull	/* bytes of one call at most, as in Linux */
 
-/* A host call that may block: without a CPU, and within reach of a kick. */
-void block_begin(struct task *t)
+void host_call_begin(struct task *t)
 {
 	cpu_release(t);
 	__atomic_store_n(&t->in_host, true, __ATOMIC_SEQ_CST);
 }
 
-void block_end(struct task *t)
+void host_call_end(struct task *t)
 {
 	__atomic_store_n(&t->in_host, false, __ATOMIC_SEQ_CST);
 }
@@ -49,13 +49,13 @@ void signal_self(struct task *t, int signo)
 }
 
 /*
- * One host call. Return: bytes, or negative errno (-ERESTARTSYS for a signal). Files of a disk never keep us
- * waiting long; all else may.
+ * One host call; may block. Return: bytes, or a negative errno (-ERESTARTSYS for a signal). The CPU is kept for files
+ * of a disk, which do not block for long.
  */
 static int64_t host_io(struct task *t, const struct file *file, struct bounce *b, size_t len, int64_t offset,
 		       enum direction dir)
 {
-	int64_t n = dir == OUT ? rlimit_write(t, file, len, offset) : (int64_t)len;
+	int64_t n = dir == OUT ? rlimit_clip_write(t, file, len, offset) : (int64_t)len;
 
 	if (n < 0)
 		return n;
@@ -63,17 +63,17 @@ static int64_t host_io(struct task *t, const struct file *file, struct bounce *b
 		bounce_shorten(b, (size_t)n);
 	len = (size_t)n;
 	n = -EINTR;
-	if (file->waits)
-		block_begin(t);
-	if (!file->waits || !signal_pending(t))
+	if (file->may_block)
+		host_call_begin(t);
+	if (!file->may_block || !signal_pending(t))
 		n = dir == IN ? filemap_read(file, b, offset) : filemap_write(file, b, len, offset);
-	if (file->waits)
-		block_end(t);
+	if (file->may_block)
+		host_call_end(t);
 	return n == -EINTR ? -ERESTARTSYS : n;
 }
 
-/* The signal that goes with an error of write(2). SIGXFSZ comes only if nothing was written before. */
-static void write_failed(struct task *t, int64_t error, bool first)
+/* Send the signal that belongs to an error of write(2). SIGXFSZ is sent only if nothing was written before. */
+static void signal_write_error(struct task *t, int64_t error, bool first)
 {
 	if (error == -EPIPE)
 		signal_self(t, SIGPIPE);
@@ -83,7 +83,7 @@ static void write_failed(struct task *t, int64_t error, bool first)
 
 /* --- reading --- */
 
-/* Is it taken by being read? A message is gone with its end if that does not fit. */
+/* True: bytes that are not stored must be returned by the next read. Of a message, Linux discards what does not fit. */
 static bool is_stream(int fd)
 {
 	socklen_t len = sizeof(int);
@@ -92,26 +92,26 @@ static bool is_stream(int fd)
 	return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) || type == SOCK_STREAM;
 }
 
-/* What was read and not stored is the next call's. */
-static void put_back(struct file *file, const char *bytes, size_t len, int64_t offset)
+/* The next read must return bytes that were read and not stored. */
+static void push_back(struct file *file, const char *bytes, size_t len, int64_t offset)
 {
 	if (offset < 0 && lseek(file->fd, -(off_t)len, SEEK_CUR) < 0 && is_stream(file->fd))
-		file_unread(file, bytes, len);
+		file_put_unread(file, bytes, len);
 }
 
 /*
- * The host's kernel may have stored more than it counts: the beginning of what then did not fit. @before: the
- * @good bytes of the program's memory from before the call.
+ * The host's kernel may have stored more bytes than it returned, if the rest of the buffer was inaccessible. Store
+ * these, too. @before: the @accessible bytes of the program's memory before the call.
  */
-static void store_uncounted(struct task *t, struct bounce *b, struct user_vector v, const char *before, size_t good,
-			    size_t counted)
+static void store_uncounted(struct task *t, struct bounce *b, struct user_vector v, const char *before,
+			    size_t accessible, size_t counted)
 {
-	char *after = malloc(good);
-	size_t first = counted, end = good;
+	char *after = malloc(accessible);
+	size_t first = counted, end = accessible;
 
 	if (!after)
 		return;
-	bounce_gather(b, after, good);
+	bounce_gather(b, after, accessible);
 	while (first < end && after[first] == before[first])
 		first++;
 	while (end > first && after[end - 1] == before[end - 1])
@@ -121,38 +121,38 @@ static void store_uncounted(struct task *t, struct bounce *b, struct user_vector
 	free(after);
 }
 
-/* Into memory of which the first @good bytes can be stored to. */
-static int64_t read_partly(struct task *t, struct file *file, struct bounce *b, const struct user_vector *v, size_t len,
-			   size_t good, int64_t offset)
+/* Read into memory of which only the first @accessible bytes are writable. */
+static int64_t read_into_part(struct task *t, struct file *file, struct bounce *b, const struct user_vector *v,
+			      size_t len, size_t accessible, int64_t offset)
 {
 	struct user_vector at = *v;
-	char *before = malloc(good + 1);
+	char *before = malloc(accessible + 1);
 	int64_t n = -ENOMEM;
 
-	if (before && bounce_mirror(b, v, len, good) == 0) {
-		vector_load(t, &at, b->bytes, good);
-		memcpy(before, b->bytes, good);
-		bounce_scatter(b, good);
+	if (before && bounce_mirror(b, v, len, accessible) == 0) {
+		vector_load(t, &at, b->bytes, accessible);
+		memcpy(before, b->bytes, accessible);
+		bounce_scatter(b, accessible);
 		n = host_io(t, file, b, len, offset, IN);
 		if (n != -ERESTARTSYS)
-			store_uncounted(t, b, *v, before, good, n > 0 ? (size_t)n : 0);
+			store_uncounted(t, b, *v, before, accessible, n > 0 ? (size_t)n : 0);
 	}
 	free(before);
 	return n;
 }
 
-/* One host call's worth. */
+/* One host call: at most @len bytes. */
 static int64_t read_chunk(struct task *t, struct file *file, struct bounce *b, struct user_vector *v, size_t len,
 			  int64_t offset)
 {
-	size_t good = vector_storable(t, v, len), stored;
-	int64_t n = (int64_t)file_take_unread(file, b->bytes, good);
+	size_t accessible = vector_storable(t, v, len), stored;
+	int64_t n = (int64_t)file_read_unread(file, b->bytes, accessible);
 
-	if (n == 0 && !good && file_nr_unread(file))
-		return -EFAULT;		/* the host would wait for more */
+	if (n == 0 && !accessible && file_nr_unread(file))
+		return -EFAULT;		/* a host call would wait for more bytes */
 	if (n == 0) {
-		if (good < len) {
-			n = read_partly(t, file, b, v, len, good, offset);
+		if (accessible < len) {
+			n = read_into_part(t, file, b, v, len, accessible, offset);
 		} else if (!file->direct) {
 			bounce_plain(b, len);
 			n = host_io(t, file, b, len, offset, IN);
@@ -165,7 +165,7 @@ static int64_t read_chunk(struct task *t, struct file *file, struct bounce *b, s
 		return n;
 	stored = vector_store(t, v, b->bytes, (size_t)n);
 	if (stored < (size_t)n)
-		put_back(file, b->bytes + stored, (size_t)n - stored, offset);
+		push_back(file, b->bytes + stored, (size_t)n - stored, offset);
 	return stored ? (int64_t)stored : -EFAULT;
 }
 
@@ -175,40 +175,40 @@ static int64_t write_chunk(struct task *t, struct file *file, struct bounce *b, 
 			   int64_t offset)
 {
 	struct user_vector start = *v;
-	size_t good = vector_load(t, v, b->bytes, len);
+	size_t accessible = vector_load(t, v, b->bytes, len);
 
-	if (good == len && !file->direct) {
+	if (accessible == len && !file->direct) {
 		bounce_plain(b, len);
 	} else {
-		if (bounce_mirror(b, &start, len, good))
+		if (bounce_mirror(b, &start, len, accessible))
 			return -ENOMEM;
-		bounce_scatter(b, good);
+		bounce_scatter(b, accessible);
 	}
 	return host_io(t, file, b, len, offset, OUT);
 }
 
 /* --- the calls --- */
 
-/* A second read of a pipe or terminal could wait for what never comes; not so of a disk, or /dev/zero. */
-static bool is_endless(const struct file *file)
+/* True: a second host call does not block. For a pipe or terminal it might, though the first one returned bytes. */
+static bool can_read_on(const struct file *file)
 {
 	struct stat st;
 
-	if (!file->waits)
+	if (!file->may_block)
 		return true;
 	return fstat(file->fd, &st) == 0 && ((S_ISREG(st.st_mode) && st.st_size > 0) ||
-					     (S_ISCHR(st.st_mode) && major(st.st_rdev) == 1));
+					     (S_ISCHR(st.st_mode) && major(st.st_rdev) == MEM_MAJOR));
 }
 
-static int64_t move_vector(struct task *t, struct file *file, struct user_vector *v, uint64_t len, int64_t offset,
-			   enum direction dir)
+static int64_t transfer_vector(struct task *t, struct file *file, struct user_vector *v, uint64_t len, int64_t offset,
+			       enum direction dir)
 {
 	size_t most = file->direct ? DIRECT_CHUNK : CHUNK, size = len < most ? len : most;
-	bool again = len > size && (dir == OUT || is_endless(file));
+	bool again = len > size && (dir == OUT || can_read_on(file));
 	int64_t done = 0, n = 0;
 	struct bounce b;
 
-	if (offset >= 0 && len > (uint64_t)(INT64_MAX - offset))	/* what has no positions says so first */
+	if (offset >= 0 && len > (uint64_t)(INT64_MAX - offset))	/* ESPIPE comes first */
 		return lseek(file->fd, 0, SEEK_CUR) < 0 ? -errno : -EINVAL;
 	if (bounce_init(&b, size))
 		return -ENOMEM;
@@ -224,12 +224,12 @@ static int64_t move_vector(struct task *t, struct file *file, struct user_vector
 	} while (again && (uint64_t)done < len);
 	bounce_fini(&b);
 	if (dir == OUT)
-		write_failed(t, n, done == 0);
+		signal_write_error(t, n, done == 0);
 	return done ? done : n;
 }
 
-/* Nothing to move: the host's call says whether it could be. */
-static int64_t move_nothing(struct task *t, const struct file *file, int64_t offset, enum direction dir)
+/* For a length of 0: the host call checks the descriptor. */
+static int64_t transfer_nothing(struct task *t, const struct file *file, int64_t offset, enum direction dir)
 {
 	struct bounce b = { .nr = 1 };
 
@@ -237,8 +237,8 @@ static int64_t move_nothing(struct task *t, const struct file *file, int64_t off
 	return host_io(t, file, &b, 0, offset, dir);
 }
 
-/* An address or a length that no program can have is an error before anything is done, but not the first. */
-static int64_t bad_argument(const struct file *file, enum direction dir, int64_t error)
+/* @error: of a bad address or length. EBADF comes first. */
+static int64_t argument_error(const struct file *file, enum direction dir, int64_t error)
 {
 	int flags = fcntl(file->fd, F_GETFL), mode = flags & O_ACCMODE;
 
@@ -250,8 +250,8 @@ static bool is_user_range(uint64_t addr, uint64_t len)
 	return addr <= VELLUM_TASK_SIZE && len <= VELLUM_TASK_SIZE - addr;
 }
 
-static int64_t move_bytes(struct task *t, uint64_t fd, uint64_t addr, uint64_t len, int64_t offset,
-			  enum direction dir)
+static int64_t transfer_bytes(struct task *t, uint64_t fd, uint64_t addr, uint64_t len, int64_t offset,
+			      enum direction dir)
 {
 	struct iovec iov = { (void *)addr, len < MAX_IO ? len : MAX_IO };
 	struct user_vector v = { .iov = &iov, .nr = 1 };
@@ -260,31 +260,31 @@ static int64_t move_bytes(struct task *t, uint64_t fd, uint64_t addr, uint64_t l
 	if (!file)
 		return -EBADF;
 	if (!is_user_range(addr, len))
-		return bad_argument(file, dir, -EFAULT);
-	return len ? move_vector(t, file, &v, iov.iov_len, offset, dir) : move_nothing(t, file, offset, dir);
+		return argument_error(file, dir, -EFAULT);
+	return len ? transfer_vector(t, file, &v, iov.iov_len, offset, dir) : transfer_nothing(t, file, offset, dir);
 }
 
 int64_t sys_read(struct task *t, int fd, uint64_t buf, uint64_t count)
 {
-	return move_bytes(t, fd, buf, count, -1, IN);
+	return transfer_bytes(t, fd, buf, count, -1, IN);
 }
 
 int64_t sys_write(struct task *t, int fd, uint64_t buf, uint64_t count)
 {
-	return move_bytes(t, fd, buf, count, -1, OUT);
+	return transfer_bytes(t, fd, buf, count, -1, OUT);
 }
 
 int64_t sys_pread64(struct task *t, int fd, uint64_t buf, uint64_t count, int64_t offset)
 {
-	return offset < 0 ? -EINVAL : move_bytes(t, fd, buf, count, offset, IN);
+	return offset < 0 ? -EINVAL : transfer_bytes(t, fd, buf, count, offset, IN);
 }
 
 int64_t sys_pwrite64(struct task *t, int fd, uint64_t buf, uint64_t count, int64_t offset)
 {
-	return offset < 0 ? -EINVAL : move_bytes(t, fd, buf, count, offset, OUT);
+	return offset < 0 ? -EINVAL : transfer_bytes(t, fd, buf, count, offset, OUT);
 }
 
-/* The list that a program passes. 0 or -EFAULT, -EINVAL. */
+/* Copy and check the iovec array of the program. 0, -EFAULT or -EINVAL. */
 static int read_vector(struct task *t, struct iovec *iov, uint64_t addr, uint64_t nr, uint64_t *len)
 {
 	*len = 0;
@@ -317,8 +317,8 @@ static int64_t vector_call(struct task *t, int fd, uint64_t addr, uint64_t nr, i
 		return -EBADF;
 	err = read_vector(t, iov, addr, nr, &len);
 	if (err)
-		return bad_argument(file, dir, err);
-	return len ? move_vector(t, file, &v, len, offset, dir) : move_nothing(t, file, offset, dir);
+		return argument_error(file, dir, err);
+	return len ? transfer_vector(t, file, &v, len, offset, dir) : transfer_nothing(t, file, offset, dir);
 }
 
 int64_t sys_readv(struct task *t, int fd, uint64_t iov, uint64_t iovcnt)
@@ -352,7 +352,7 @@ int64_t sys_lseek(struct task *t, int fd, int64_t offset, int whence)
 
 /* --- from file to file --- */
 
-/* Through a buffer: either file may be mapped. @*in_at, @*out_at: -1 is the file's own position. */
+/* Copy through a buffer, as both files may be mapped. @*in_at, @*out_at: -1 is the file position. */
 static int64_t copy_between(struct task *t, const struct file *in, int64_t *in_at, const struct file *out,
 			    int64_t *out_at, size_t len)
 {
@@ -366,10 +366,10 @@ static int64_t copy_between(struct task *t, const struct file *in, int64_t *in_a
 	if (n > 0) {
 		bounce_plain(&b, (size_t)n);
 		done = host_io(t, out, &b, (size_t)n, *out_at, OUT);
-		write_failed(t, done, true);
+		signal_write_error(t, done, true);
 	}
 	bounce_fini(&b);
-	if (n > 0 && *in_at < 0 && done < n)	/* what was read and not written is still to come */
+	if (n > 0 && *in_at < 0 && done < n)	/* the next read must return what was not written */
 		lseek(in->fd, (done > 0 ? done : 0) - n, SEEK_CUR);
 	if (*in_at >= 0 && done > 0)
 		*in_at += done;
@@ -378,7 +378,7 @@ static int64_t copy_between(struct task *t, const struct file *in, int64_t *in_a
 	return done;
 }
 
-/* A file position that is passed by pointer; NULL: -1. */
+/* A file offset that is passed by pointer; NULL: -1. */
 static int read_position(struct task *t, uint64_t addr, int64_t *at)
 {
 	*at = -1;
@@ -401,10 +401,10 @@ int64_t sys_sendfile(struct task *t, int out_fd, int in_fd, uint64_t offset_ptr,
 	err = read_position(t, offset_ptr, &in_at);
 	if (err)
 		return err;
-	if (!in->regular)		/* what can be mapped; a pipe cannot be read from twice */
+	if (!in->regular)		/* Linux requires a file that supports mmap(2) */
 		return -EINVAL;
 	n = copy_between(t, in, &in_at, out, &out_at, len);
-	if (n > 0 && (size_t)n < len && !out->waits) {	/* a file that takes no more says why by a signal */
+	if (n > 0 && (size_t)n < len && !out->may_block) {	/* a second call gets the error, and sends its signal */
 		more = copy_between(t, in, &in_at, out, &out_at, len - (size_t)n);
 		n += more > 0 ? more : 0;
 	}

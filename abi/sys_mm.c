@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* abi/sys_mm.c - mmap(2), munmap(2), mprotect(2), mremap(2), brk(2), madvise(2), and kin. */
+/* abi/sys_mm.c - mmap(2), munmap(2), mprotect(2), mremap(2), brk(2), madvise(2), msync(2), mincore(2), mlock(2). */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/major.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
@@ -11,10 +12,13 @@
 
 #include "syscalls.h"	/* made from syscall.tbl */
 
+#define ZERO_MINOR 5	/* of MEM_MAJOR: null(4) */
+#define MAP_TYPE_BITS (VELLUM_MAP_SHARED | VELLUM_MAP_PRIVATE)
+
 #define PAGE_UP(x) (((x) + VELLUM_PAGE_SIZE - 1) & ~(uint64_t)(VELLUM_PAGE_SIZE - 1))
 
-/* The observer sees the range before and after it loses its mappings; an empty one: it kept them. */
-static void before_unmap(struct task *t, uint64_t start, uint64_t len)
+/* Call the observer before and after an unmap. If the unmap failed, the second call has @len 0. */
+static void notify_before_unmap(struct task *t, uint64_t start, uint64_t len)
 {
 	const struct abi_observer *ob = t->kernel->args->observer;
 
@@ -22,7 +26,7 @@ static void before_unmap(struct task *t, uint64_t start, uint64_t len)
 		ob->before_unmap(ob->arg, t->gmm, start, start + PAGE_UP(len));
 }
 
-static void after_unmap(struct task *t, uint64_t start, uint64_t len)
+static void notify_after_unmap(struct task *t, uint64_t start, uint64_t len)
 {
 	const struct abi_observer *ob = t->kernel->args->observer;
 
@@ -30,18 +34,19 @@ static void after_unmap(struct task *t, uint64_t start, uint64_t len)
 		ob->after_unmap(ob->arg, t->gmm, start, start + PAGE_UP(len));
 }
 
-static bool sane_range(uint64_t addr, uint64_t len)
+static bool is_page_range(uint64_t addr, uint64_t len)
 {
 	return !(addr & (VELLUM_PAGE_SIZE - 1)) && len && len < VELLUM_TASK_SIZE &&
 	       addr < VELLUM_TASK_SIZE && PAGE_UP(len) <= VELLUM_TASK_SIZE - addr;
 }
 
-/* /dev/zero is memory without a name. */
+/* A mapping of /dev/zero is anonymous memory. */
 static bool is_zero_device(const struct stat *st)
 {
-	return S_ISCHR(st->st_mode) && st->st_rdev == makedev(1, 5);
+	return S_ISCHR(st->st_mode) && st->st_rdev == makedev(MEM_MAJOR, ZERO_MINOR);
 }
 
+/* Set the mapping of a file in @args. @fd: of the host. 0 or a negative errno. */
 static int open_object(struct task *t, int fd, struct vellum_map_args *args)
 {
 	bool writable;
@@ -65,12 +70,12 @@ static int open_object(struct task *t, int fd, struct vellum_map_args *args)
 		return -ENODEV;
 	writable = (flags & O_ACCMODE) == O_RDWR;
 	args->file_prot = VELLUM_PROT_READ | (writable ? VELLUM_PROT_WRITE : 0);
-	/* It may be made writable later. */
-	return filemap_get(t->kernel, fd, writable && (args->flags & 3) != VELLUM_MAP_PRIVATE, &args->mapping);
+	/* Also if PROT_WRITE is not set: mprotect(2) may add it. */
+	return filemap_get(t->kernel, fd, writable && (args->flags & MAP_TYPE_BITS) != VELLUM_MAP_PRIVATE,
+			   &args->mapping);
 }
 
-/* The observer looks at what appeared. */
-static void mapped(struct task *t, uint64_t start, uint64_t len)
+static void notify_mapped(struct task *t, uint64_t start, uint64_t len)
 {
 	const struct abi_observer *ob = t->kernel->args->observer;
 
@@ -99,35 +104,35 @@ int64_t sys_mmap(struct task *t, uint64_t addr, uint64_t len, uint32_t prot, uin
 			return -EOVERFLOW;
 		}
 	}
-	fixed = fixed && sane_range(addr, len);
-	err = rlimit_map(t, fixed ? addr : 0, fixed ? addr + PAGE_UP(len) : 0, len, args.prot,
-			 (args.flags & 3) != VELLUM_MAP_PRIVATE);
+	fixed = fixed && is_page_range(addr, len);
+	err = rlimit_check_map(t, fixed ? addr : 0, fixed ? addr + PAGE_UP(len) : 0, len, args.prot,
+			       (args.flags & MAP_TYPE_BITS) != VELLUM_MAP_PRIVATE);
 	if (err) {
 		vellum_mapping_put(args.mapping);
 		return err;
 	}
 	if (fixed)
-		before_unmap(t, addr, len);
+		notify_before_unmap(t, addr, len);
 	err = vellum_mmap(t->gmm->mm, &args, &at);
 	if (fixed)
-		after_unmap(t, addr, err ? 0 : len);
+		notify_after_unmap(t, addr, err ? 0 : len);
 	vellum_mapping_put(args.mapping);
 	if (!err)
-		mapped(t, at, len);
+		notify_mapped(t, at, len);
 	return err ? err : (int64_t)at;
 }
 
 static int unmap(struct task *t, uint64_t addr, uint64_t len)
 {
-	bool sane = sane_range(addr, len);
+	bool sane = is_page_range(addr, len);
 	int err;
 
 	if (sane)
-		before_unmap(t, addr, len);
+		notify_before_unmap(t, addr, len);
 	err = vellum_munmap(t->gmm->mm, addr, len);
 	if (sane)
-		after_unmap(t, addr, err ? 0 : len);
-	filemaps_unmapped(t->kernel->filemaps);
+		notify_after_unmap(t, addr, err ? 0 : len);
+	filemaps_writeback_unmapped(t->kernel->filemaps);
 	return err;
 }
 
@@ -141,58 +146,58 @@ int64_t sys_mprotect(struct task *t, uint64_t addr, uint64_t len, uint32_t prot)
 	return vellum_mprotect(t->gmm->mm, addr, len, prot);
 }
 
-/* Is there something to move, and is the target apart from it? */
-static bool can_move(struct task *t, uint64_t from, uint64_t old_len, uint64_t to, uint64_t new_len)
+/* True: mremap(2) may move: @from is mapped, and the ranges do not overlap. */
+static bool is_movable(struct task *t, uint64_t from, uint64_t old_len, uint64_t to, uint64_t new_len)
 {
 	struct vellum_vma_info info = { .size = sizeof(info) };
 
-	return sane_range(from, old_len) && sane_range(to, new_len) &&
+	return is_page_range(from, old_len) && is_page_range(to, new_len) &&
 	       (to + PAGE_UP(new_len) <= from || from + PAGE_UP(old_len) <= to) &&
 	       vellum_vma_next(t->gmm->mm, from, &info) == 0 && info.start <= from;
 }
 
-/* The mapping at @addr, by @more. */
-static int may_grow(struct task *t, uint64_t addr, uint64_t more)
+/* Check the limits before the VMA at @addr grows by @more bytes. */
+static int check_growth(struct task *t, uint64_t addr, uint64_t more)
 {
 	struct vellum_vma_info info = { .size = sizeof(info) };
 
 	if (vellum_vma_next(t->gmm->mm, addr, &info) || info.start > addr)
-		return 0;	/* mremap says what is wrong with it */
-	return rlimit_map(t, 0, 0, more, info.prot, info.shared);
+		return 0;	/* vellum_mremap() returns the error */
+	return rlimit_check_map(t, 0, 0, more, info.prot, info.shared);
 }
 
 int64_t sys_mremap(struct task *t, uint64_t old_addr, uint64_t old_len, uint64_t new_len, uint32_t flags,
 		   uint64_t new_addr)
 {
-	bool sane = sane_range(old_addr, old_len);
+	bool sane = is_page_range(old_addr, old_len);
 	uint64_t addr = new_addr;
 	int err = 0;
 
-	/* There the new address is a hint, and looked at (seen on Linux 6.18). */
+	/* The new address is only a hint then, but Linux checks it (seen on 6.18). */
 	if ((flags & VELLUM_MREMAP_DONTUNMAP) && (new_addr & (VELLUM_PAGE_SIZE - 1)))
 		return -EINVAL;
 
-	/* As mremap would itself; a step of its own so that what was there before is told apart. */
+	/* mremap(2) would do this. A separate unmap lets the observer see what was mapped at the target. */
 	if ((flags & VELLUM_MREMAP_FIXED) && (flags & VELLUM_MREMAP_MAYMOVE) &&
-	    can_move(t, old_addr, old_len, new_addr, new_len))
+	    is_movable(t, old_addr, old_len, new_addr, new_len))
 		err = unmap(t, new_addr, new_len);
 	if (err)
 		return err;
 	if (PAGE_UP(new_len) > PAGE_UP(old_len))
-		err = may_grow(t, old_addr, PAGE_UP(new_len) - PAGE_UP(old_len));
+		err = check_growth(t, old_addr, PAGE_UP(new_len) - PAGE_UP(old_len));
 	if (err)
 		return err;
 	if (sane)
-		before_unmap(t, old_addr, old_len);
+		notify_before_unmap(t, old_addr, old_len);
 	err = vellum_mremap(t->gmm->mm, old_addr, old_len, new_len, flags, &addr);
 	if (sane && !err && addr != old_addr)
-		after_unmap(t, old_addr, old_len);
-	else if (sane && !err && PAGE_UP(new_len) < PAGE_UP(old_len))	/* its end was cut off */
-		after_unmap(t, old_addr + PAGE_UP(new_len), PAGE_UP(old_len) - PAGE_UP(new_len));
+		notify_after_unmap(t, old_addr, old_len);
+	else if (sane && !err && PAGE_UP(new_len) < PAGE_UP(old_len))	/* its end was unmapped */
+		notify_after_unmap(t, old_addr + PAGE_UP(new_len), PAGE_UP(old_len) - PAGE_UP(new_len));
 	else if (sane)
-		after_unmap(t, 0, 0);
-	if (sane && !err && PAGE_UP(new_len) > PAGE_UP(old_len))	/* it has grown */
-		mapped(t, addr + PAGE_UP(old_len), PAGE_UP(new_len) - PAGE_UP(old_len));
+		notify_after_unmap(t, 0, 0);
+	if (sane && !err && PAGE_UP(new_len) > PAGE_UP(old_len))	/* it grew */
+		notify_mapped(t, addr + PAGE_UP(old_len), PAGE_UP(new_len) - PAGE_UP(old_len));
 	return err ? err : (int64_t)addr;
 }
 
@@ -203,17 +208,17 @@ int64_t sys_brk(struct task *t, uint64_t addr)
 	uint64_t from = PAGE_UP(addr), len = PAGE_UP(now) - from;
 
 	if (PAGE_UP(addr) > PAGE_UP(now) &&
-	    rlimit_map(t, 0, 0, PAGE_UP(addr) - PAGE_UP(now), VELLUM_PROT_WRITE, false))
+	    rlimit_check_map(t, 0, 0, PAGE_UP(addr) - PAGE_UP(now), VELLUM_PROT_WRITE, false))
 		return (int64_t)now;
 	if (shrinks)
-		before_unmap(t, from, len);
+		notify_before_unmap(t, from, len);
 	now = vellum_brk(t->gmm->mm, addr);
 	if (shrinks)
-		after_unmap(t, from, len);
+		notify_after_unmap(t, from, len);
 	return (int64_t)now;
 }
 
-/* What may take long lets other programs have the CPU. */
+/* The kinds of advice from MADV_COLD on may take long: release the CPU. */
 int64_t sys_madvise(struct task *t, uint64_t addr, uint64_t len, int advice)
 {
 	if (advice >= VELLUM_MADV_COLD)
@@ -221,14 +226,14 @@ int64_t sys_madvise(struct task *t, uint64_t addr, uint64_t len, int advice)
 	return vellum_madvise(t->gmm->mm, addr, len, advice);
 }
 
-/* Pages are written without a CPU: the other programs go on meanwhile. */
+/* Writeback may block: release the CPU. */
 int64_t sys_msync(struct task *t, uint64_t addr, uint64_t len, int flags)
 {
 	int err;
 
-	block_begin(t);
+	host_call_begin(t);
 	err = vellum_msync(t->gmm->mm, addr, len, flags);
-	block_end(t);
+	host_call_end(t);
 	return err == -EINTR ? -ERESTARTSYS : err;
 }
 
@@ -243,7 +248,7 @@ int64_t sys_mincore(struct task *t, uint64_t addr, uint64_t len, uint64_t vec)
 	if (!pages)
 		return vellum_mincore(t->gmm->mm, addr, 0, part);
 	for (uint64_t done = 0, n; done < pages && !err; done += n) {
-		if (signal_kills(t))
+		if (signal_fatal_pending(t))
 			return -EINTR;
 		n = pages - done < sizeof(part) ? pages - done : sizeof(part);
 		err = vellum_mincore(t->gmm->mm, addr + done * VELLUM_PAGE_SIZE, n * VELLUM_PAGE_SIZE, part);

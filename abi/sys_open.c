@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * abi/sys_open.c - open(2) and truncate(2): files become known, or lose their bytes.
+ * abi/sys_open.c - open(2), truncate(2), memfd_create(2).
  *
- * The host never gets O_TRUNC: it would shorten a file of which pages are being written back. The
- * file is opened as it is and shortened under its locks, with the checks that Linux makes for O_TRUNC.
+ * O_TRUNC is not passed to the host, which would truncate a file while its pages are written back. The file is opened
+ * without O_TRUNC and truncated under its locks, after the checks that Linux makes for O_TRUNC.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -18,7 +18,9 @@
 
 #include "syscalls.h"	/* made from syscall.tbl */
 
-/* An open descriptor's file, opened once more by the host. A descriptor or a negative errno. */
+#define MFD_NAME_BYTES 250	/* with the NUL: memfd_create(2) */
+
+/* Open the file of a host descriptor again. Return: a host descriptor or a negative errno. */
 static int reopen(int host_fd, int flags)
 {
 	char name[FD_NAME_BYTES];
@@ -27,7 +29,7 @@ static int reopen(int host_fd, int flags)
 	return fd < 0 ? -errno : fd;
 }
 
-/* A descriptor that cannot be written to: the right to write to the file is needed all the same. */
+/* O_TRUNC with O_RDONLY: Linux requires the right to write to the file. */
 static int truncate_unwritable(const struct file *file)
 {
 	struct file writable = *file;
@@ -41,8 +43,8 @@ static int truncate_unwritable(const struct file *file)
 	return err;
 }
 
-/* O_TRUNC, of a file that was opened without it. */
-static int truncate_opened(const struct file *file, int flags)
+/* Do what O_TRUNC does, for a file that was opened without it. */
+static int truncate_file(const struct file *file, int flags)
 {
 	int access = flags & O_ACCMODE;
 	char name[FD_NAME_BYTES];
@@ -53,13 +55,13 @@ static int truncate_opened(const struct file *file, int flags)
 								truncate_unwritable(file);
 	if (fstat(file->fd, &st) == 0 && S_ISDIR(st.st_mode))
 		return -EISDIR;
-	/* Nothing to shorten, but the right to do so is asked for. */
+	/* Linux does not truncate other files, but it checks the right to write. */
 	return faccessat(AT_FDCWD, path_fd_name(file->fd, name), W_OK, AT_EACCESS) ? -errno : 0;
 }
 
 /*
- * As path_open(). *@created: the file was not there before, so a right to write to it is not asked for. Told
- * only where it matters: a file that is both truncated and opened for reading.
+ * As path_open(). *@created: the call created the file, so that O_TRUNC does not require the right to write to it.
+ * Valid only if the file is to be truncated and opened for reading.
  */
 static int open_file(struct task *t, int64_t dirfd, const char *path, int flags, mode_t mode, bool *created)
 {
@@ -76,8 +78,8 @@ static int open_file(struct task *t, int64_t dirfd, const char *path, int flags,
 	return path_open(t, dirfd, path, flags & ~O_TRUNC, mode);
 }
 
-/* Takes over @fd. 0 and a file that is installed nowhere yet, or a negative errno. */
-static int opened(struct task *t, int fd, int flags, bool created, struct file **out)
+/* Make a struct file for @fd, which is consumed. *@out has no descriptor yet. 0 or a negative errno. */
+static int make_file(struct task *t, int fd, int flags, bool created, struct file **out)
 {
 	struct file *file = file_open(t->kernel, fd);
 	int err = 0;
@@ -85,12 +87,12 @@ static int opened(struct task *t, int fd, int flags, bool created, struct file *
 	if (!file)
 		return errno == ENFILE ? -ENFILE : -ENOMEM;
 	if ((flags & O_TRUNC) && !created)
-		err = truncate_opened(file, flags);
+		err = truncate_file(file, flags);
 	if (err) {
 		file_put(file);
 		return err;
 	}
-	filemap_opened(file);
+	filemap_revalidate_file(file);
 	*out = file;
 	return 0;
 }
@@ -106,7 +108,7 @@ static int64_t do_open(struct task *t, int64_t dirfd, uint64_t addr, int flags, 
 		return err;
 	if (!path[0])
 		return -ENOENT;
-	err = fd_room(t, 1);		/* before a file is made or loses its bytes */
+	err = fd_check_room(t, 1);		/* before the file is created or truncated */
 	if (err)
 		return err;
 	if (flags & O_PATH)
@@ -114,9 +116,9 @@ static int64_t do_open(struct task *t, int64_t dirfd, uint64_t addr, int flags, 
 	fd = open_file(t, dirfd, path, flags | O_NOCTTY, mode & ~t->umask, &created);
 	if (fd < 0)
 		return fd;
-	block_begin(t);
-	err = opened(t, fd, flags, created, &file);
-	block_end(t);
+	host_call_begin(t);
+	err = make_file(t, fd, flags, created, &file);
+	host_call_end(t);
 	if (err)
 		return err == -EINTR ? -ERESTARTSYS : err;
 	return fd_install(t, file, 0, flags & O_CLOEXEC);
@@ -139,7 +141,7 @@ int64_t sys_creat(struct task *t, uint64_t path, uint32_t mode)
 
 int64_t sys_memfd_create(struct task *t, uint64_t name, uint32_t flags)
 {
-	char text[250];
+	char text[MFD_NAME_BYTES];
 	int err = user_string(t, text, sizeof(text), name), fd;
 	struct memfd *account;
 
@@ -147,7 +149,7 @@ int64_t sys_memfd_create(struct task *t, uint64_t name, uint32_t flags)
 		return err == -ENAMETOOLONG ? -EINVAL : err;
 	if (flags & ~(uint32_t)(MFD_CLOEXEC | MFD_ALLOW_SEALING))
 		return -EINVAL;
-	err = fd_room(t, 1);
+	err = fd_check_room(t, 1);
 	if (err)
 		return err;
 	fd = memfd_create(text, flags | MFD_CLOEXEC);
@@ -159,11 +161,11 @@ int64_t sys_memfd_create(struct task *t, uint64_t name, uint32_t flags)
 		return -ENOMEM;
 	}
 	fd = fd_install(t, file_open(t->kernel, fd), 0, flags & MFD_CLOEXEC);
-	memfd_put(account);		/* the file has one of its own */
+	memfd_put(account);		/* struct file has its own reference */
 	return fd;
 }
 
-/* The host's file, for writing; what is no regular file is not opened, which could wait or do something. */
+/* Open a regular file for writing. Other files are not opened: that could block, or have an effect on a device. */
 static int open_to_truncate(struct task *t, uint64_t path)
 {
 	int object = path_object(t, AT_FDCWD, path, 0), fd;
@@ -194,11 +196,11 @@ int64_t sys_truncate(struct task *t, uint64_t path, int64_t length)
 	file = file_open(t->kernel, fd);
 	if (!file)
 		return -errno;
-	err = rlimit_size(t, file, length);
-	block_begin(t);
+	err = rlimit_check_size(t, file, length);
+	host_call_begin(t);
 	if (!err)
 		err = filemap_truncate(file, length);
-	block_end(t);
+	host_call_end(t);
 	file_put(file);
 	return err == -EINTR ? -ERESTARTSYS : err;
 }

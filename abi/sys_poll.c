@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* abi/sys_poll.c - pipes, and waiting for descriptors to be ready: poll(2), select(2) and kin. */
+/* abi/sys_poll.c - pipe(2), poll(2), select(2) and their variants. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -24,7 +24,7 @@ int64_t sys_pipe2(struct task *t, uint64_t fds, uint32_t flags)
 
 	if (flags & ~(uint32_t)(O_CLOEXEC | O_NONBLOCK))
 		return -EINVAL;
-	err = fd_room(t, 2);
+	err = fd_check_room(t, 2);
 	if (err)
 		return err;
 	if (pipe2(host, O_CLOEXEC | (int)(flags & O_NONBLOCK)))
@@ -46,30 +46,33 @@ int64_t sys_pipe(struct task *t, uint64_t fds)
 	return sys_pipe2(t, fds, 0);
 }
 
-/* --- waiting for readiness --- */
+/* --- poll and select --- */
 
-/* A signal that is blocked, or only stopped us, does not end the wait. */
+#define NEVER (~0ull)
+#define MAX_TIMEOUT_SECONDS (1l << 32)	/* a longer timeout never expires */
+
+/* ppoll(2) that blocked signals do not interrupt. 0 or more, or a negative errno. */
 static int poll_until(struct task *t, struct pollfd *fds, nfds_t nr, const struct timespec *timeout)
 {
-	uint64_t now = clock_ns(CLOCK_MONOTONIC), until = ~0ull;
+	uint64_t now = clock_ns(CLOCK_MONOTONIC), until = NEVER;
 	struct timespec left;
 	int n;
 
-	if (timeout && timeout->tv_sec < 1l << 32)
-		until = now + (uint64_t)timeout->tv_sec * 1000000000u + (uint64_t)timeout->tv_nsec;
+	if (timeout && timeout->tv_sec < MAX_TIMEOUT_SECONDS)
+		until = now + (uint64_t)timeout->tv_sec * NS_PER_SEC + (uint64_t)timeout->tv_nsec;
 	do {
 		if (signal_pending(t))
 			return -EINTR;
 		now = clock_ns(CLOCK_MONOTONIC);
-		left.tv_sec = (time_t)(until > now ? (until - now) / 1000000000u : 0);
-		left.tv_nsec = (long)(until > now ? (until - now) % 1000000000u : 0);
-		n = ppoll(fds, nr, until == ~0ull ? NULL : &left, NULL);
+		left.tv_sec = (time_t)(until > now ? (until - now) / NS_PER_SEC : 0);
+		left.tv_nsec = (long)(until > now ? (until - now) % NS_PER_SEC : 0);
+		n = ppoll(fds, nr, until == NEVER ? NULL : &left, NULL);
 	} while (n < 0 && errno == EINTR);
 	return n < 0 ? -errno : n;
 }
 
-static int64_t wait_ready(struct task *t, struct pollfd *fds, nfds_t nr, const struct timespec *timeout,
-			  const uint64_t *mask)
+static int64_t wait_until_ready(struct task *t, struct pollfd *fds, nfds_t nr, const struct timespec *timeout,
+				const uint64_t *mask)
 {
 	uint64_t blocked = t->blocked;
 	int n;
@@ -79,9 +82,9 @@ static int64_t wait_ready(struct task *t, struct pollfd *fds, nfds_t nr, const s
 		t->restore_blocked = true;
 		signal_set_blocked(t, *mask);
 	}
-	block_begin(t);
+	host_call_begin(t);
 	n = poll_until(t, fds, nr, timeout);
-	block_end(t);
+	host_call_end(t);
 	if (n >= 0 && mask) {
 		signal_set_blocked(t, blocked);
 		t->restore_blocked = false;
@@ -91,7 +94,7 @@ static int64_t wait_ready(struct task *t, struct pollfd *fds, nfds_t nr, const s
 
 static const struct timespec at_once;
 
-/* Bytes that a read(2) will get though the host knows of none any more: what of @events they are. */
+/* The part of @events that is true because of bytes that file_put_unread() kept. */
 static short unread_events(struct task *t, int fd, short events)
 {
 	const struct file *file = fd < 0 ? NULL : fd_file(t, (uint64_t)fd);
@@ -119,9 +122,9 @@ static int64_t do_poll(struct task *t, uint64_t addr, uint64_t nr, const struct 
 		host[i] = fds[i];
 		host[i].fd = fds[i].fd < 0 ? -1 : fd_host(t, (uint64_t)fds[i].fd);
 		if ((fds[i].fd >= 0 && host[i].fd < 0) || unread_events(t, fds[i].fd, fds[i].events))
-			timeout = &at_once;	/* POLLNVAL is an answer */
+			timeout = &at_once;	/* do not wait: the call returns at least one event */
 	}
-	n = wait_ready(t, host, nr, timeout, mask);
+	n = wait_until_ready(t, host, nr, timeout, mask);
 	for (uint64_t i = 0; i < nr && n >= 0; i++) {
 		fds[i].revents = host[i].revents | unread_events(t, fds[i].fd, fds[i].events);
 		n += fds[i].revents && !host[i].revents;
@@ -145,10 +148,10 @@ int64_t sys_poll(struct task *t, uint64_t fds, uint32_t nfds, int timeout)
 
 static int check_timeout(const struct timespec *ts)
 {
-	return ts->tv_sec < 0 || ts->tv_nsec < 0 || ts->tv_nsec > 999999999 ? -EINVAL : 0;
+	return ts->tv_sec < 0 || ts->tv_nsec < 0 || ts->tv_nsec >= NS_PER_SEC ? -EINVAL : 0;
 }
 
-/* Optional timeout and signal mask of ppoll and pselect6. */
+/* Copy and check the timeout of ppoll(2) or pselect6(2). */
 static int read_timeout(struct task *t, uint64_t addr, struct timespec *ts)
 {
 	return user_read(t, ts, addr, sizeof(*ts)) ? -EFAULT : check_timeout(ts);
@@ -166,14 +169,14 @@ int64_t sys_ppoll(struct task *t, uint64_t fds, uint32_t nfds, uint64_t timeout,
 		if (err)
 			return err;
 	}
-	if (sigmask && (sigsetsize != 8 || user_read(t, &mask, sigmask, 8)))
-		return sigsetsize != 8 ? -EINVAL : -EFAULT;
+	if (sigmask && (sigsetsize != SIGSET_BYTES || user_read(t, &mask, sigmask, SIGSET_BYTES)))
+		return sigsetsize != SIGSET_BYTES ? -EINVAL : -EFAULT;
 	return do_poll(t, fds, nfds, timeout ? &ts : NULL, sigmask ? &mask : NULL);
 }
 
 static const short select_events[3] = { POLLIN | POLLHUP | POLLERR, POLLOUT | POLLERR, POLLPRI };
 
-static bool in_set(const fd_set *set, int fd)
+static bool is_in_set(const fd_set *set, int fd)
 {
 	return ((const uint64_t *)set)[fd / 64] >> (fd % 64) & 1;
 }
@@ -200,7 +203,7 @@ static int64_t do_select(struct task *t, int nfds, const uint64_t addr[3], const
 		short events = 0;
 
 		for (int s = 0; s < 3; s++)
-			events |= in_set(&sets[s], fd) ? select_events[s] : 0;
+			events |= is_in_set(&sets[s], fd) ? select_events[s] : 0;
 		if (!events)
 			continue;
 		if (fd_host(t, (uint64_t)fd) < 0)
@@ -210,13 +213,13 @@ static int64_t do_select(struct task *t, int nfds, const uint64_t addr[3], const
 		number[used] = fd;
 		fds[used++] = (struct pollfd){ .fd = fd_host(t, (uint64_t)fd), .events = events };
 	}
-	n = wait_ready(t, fds, used, timeout, mask);
+	n = wait_until_ready(t, fds, used, timeout, mask);
 	if (n < 0)
 		return n;
 	for (nfds_t i = 0; i < used; i++) {
 		fds[i].revents |= unread_events(t, number[i], fds[i].events);
 		for (int s = 0; s < 3; s++)
-			if (in_set(&sets[s], number[i]) && (fds[i].revents & select_events[s])) {
+			if (is_in_set(&sets[s], number[i]) && (fds[i].revents & select_events[s])) {
 				((uint64_t *)&out[s])[number[i] / 64] |= 1ull << (number[i] % 64);
 				found++;
 			}
@@ -237,7 +240,7 @@ int64_t sys_select(struct task *t, int nfds, uint64_t readfds, uint64_t writefds
 	if (timeout) {
 		if (user_read(t, &tv, timeout, sizeof(tv)))
 			return -EFAULT;
-		/* More microseconds than a second has are none too many; the sum wraps, as in Linux. */
+		/* More than 999999 microseconds are allowed. The sum wraps, as in Linux. */
 		ts.tv_sec = (time_t)((uint64_t)tv.tv_sec + (uint64_t)(tv.tv_usec / 1000000));
 		ts.tv_nsec = tv.tv_usec % 1000000 * 1000;
 		if (check_timeout(&ts))
@@ -261,7 +264,7 @@ int64_t sys_pselect6(struct task *t, int nfds, uint64_t readfds, uint64_t writef
 	}
 	if (sigmask && user_read(t, sigset, sigmask, sizeof(sigset)))
 		return -EFAULT;
-	if (sigset[0] && (sigset[1] != 8 || user_read(t, &mask, sigset[0], 8)))
-		return sigset[1] != 8 ? -EINVAL : -EFAULT;
+	if (sigset[0] && (sigset[1] != SIGSET_BYTES || user_read(t, &mask, sigset[0], SIGSET_BYTES)))
+		return sigset[1] != SIGSET_BYTES ? -EINVAL : -EFAULT;
 	return do_select(t, nfds, sets, timeout ? &ts : NULL, sigset[0] ? &mask : NULL);
 }

@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: MIT */
-/* abi/sys_proc.c - processes: clone(2), execve(2), wait4(2), exit(2), uname(2). */
+/* abi/sys_proc.c - clone(2), execve(2), wait4(2), exit(2), prctl(2), uname(2), getrandom(2), futex(2) and others. */
 #define _GNU_SOURCE
+#include <asm/prctl.h>
 #include <errno.h>
 #include <limits.h>
+#include <linux/futex.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/sysinfo.h>
@@ -20,7 +23,9 @@
 
 #include "syscalls.h"	/* made from syscall.tbl */
 
-#define MAX_STRING	131072
+#define MAX_STRING	131072		/* bytes of one argument of execve(2) */
+#define MAX_RANDOM	(1u << 20)	/* bytes of one getrandom(2) */
+#define FUTEX_OP_BITS	127
 
 int64_t sys_fork(struct task *t)
 {
@@ -35,12 +40,12 @@ int64_t sys_vfork(struct task *t)
 int64_t sys_clone(struct task *t, uint64_t flags, uint64_t stack, uint64_t parent_tid, uint64_t child_tid,
 		  uint64_t tls)
 {
-	const uint64_t allowed = 0xff | CLONE_VM | CLONE_VFORK | CLONE_CHILD_SETTID |
+	const uint64_t allowed = CSIGNAL | CLONE_VM | CLONE_VFORK | CLONE_CHILD_SETTID |
 				 CLONE_CHILD_CLEARTID | CLONE_PARENT_SETTID;
 	int64_t pid;
 	uint32_t tid;
 
-	/* Processes only: what shares memory must be a vfork. */
+	/* No threads: only a vfork child may share memory. */
 	if ((flags & ~allowed) || ((flags & CLONE_VM) && !(flags & CLONE_VFORK)))
 		return -ENOSYS;
 	pid = task_fork(t, flags, stack, child_tid);
@@ -60,7 +65,7 @@ static void free_strings(char **strings)
 	free(strings);
 }
 
-/* A NULL-terminated array of strings, copied once. 0 or negative errno. */
+/* Copy an array of strings that NULL terminates. 0 or a negative errno. */
 static int read_strings(struct task *t, uint64_t addr, char ***out)
 {
 	char **strings = NULL, *buf = malloc(MAX_STRING);
@@ -88,7 +93,7 @@ static int read_strings(struct task *t, uint64_t addr, char ***out)
 		if (err == -ENAMETOOLONG)
 			err = -E2BIG;
 		if (!err) {
-			total += strlen(buf) + 9;
+			total += strlen(buf) + ARG_OVERHEAD;
 			strings[n] = strdup(buf);
 			strings[n + 1] = NULL;
 			if (!strings[n] || total > max_arg_bytes(t))
@@ -117,18 +122,18 @@ int64_t sys_execve(struct task *t, uint64_t path, uint64_t argv, uint64_t envp)
 		err = exec_load(t, name, args, env);
 	free_strings(args);
 	free_strings(env);
-	/* On success the registers are the new program's; its rax starts as 0. */
+	/* After a success the registers belong to the new program, whose rax is 0. */
 	return err;
 }
 
 int64_t sys_exit(struct task *t, int status)
 {
-	task_exit(t, (status & 0xff) << 8);
+	task_exit(t, W_EXITCODE(status & 0xff, 0));
 }
 
 /* --- wait4 --- */
 
-static bool wanted(const struct task *t, const struct task *child, int pid)
+static bool is_waited_for(const struct task *t, const struct task *child, int pid)
 {
 	if (child->ppid != t->pid)
 		return false;
@@ -136,7 +141,7 @@ static bool wanted(const struct task *t, const struct task *child, int pid)
 	       (pid < -1 && child->pgid == -(int64_t)pid);
 }
 
-/* kernel->lock held. Return: pid, 0: none ready, -ECHILD: none at all. */
+/* Free a zombie, or report a stopped child. kernel->lock held. Return: its PID; 0: none is ready; -ECHILD: no child. */
 static int reap(struct task *t, int pid, int options, int *status)
 {
 	struct kernel *k = t->kernel;
@@ -145,7 +150,7 @@ static int reap(struct task *t, int pid, int options, int *status)
 	for (struct task **at = &k->tasks; *at; at = &(*at)->next) {
 		struct task *child = *at;
 
-		if (!wanted(t, child, pid))
+		if (!is_waited_for(t, child, pid))
 			continue;
 		any = true;
 		if (child->state == TASK_ZOMBIE) {
@@ -158,7 +163,7 @@ static int reap(struct task *t, int pid, int options, int *status)
 		}
 		if ((options & WUNTRACED) && child->state == TASK_STOPPED && !child->stop_reported) {
 			child->stop_reported = true;
-			*status = child->stop_signal << 8 | 0x7f;
+			*status = W_STOPCODE(child->stop_signal);
 			return child->pid;
 		}
 	}
@@ -173,7 +178,7 @@ int64_t sys_wait4(struct task *t, int pid, uint64_t wstatus, int options, uint64
 
 	if (options & ~(WNOHANG | WUNTRACED | WCONTINUED | (int)(__WALL | __WNOTHREAD | __WCLONE)))
 		return -EINVAL;
-	if (pid == INT_MIN)	/* no group has that number */
+	if (pid == INT_MIN)	/* -INT_MIN is not a group */
 		return -ESRCH;
 	pthread_mutex_lock(&k->lock);
 	found = reap(t, pid, options, &status);
@@ -204,20 +209,19 @@ int64_t sys_set_tid_address(struct task *t, uint64_t tidptr)
 
 int64_t sys_set_robust_list(struct task *t, uint64_t head, uint64_t len)
 {
-	return len == 24 ? 0 : -EINVAL;	/* a process has one thread: no lock of it outlives a thread */
+	/* Ignored: a process has one thread, so no thread can wait for a lock of a dead one. */
+	return len == sizeof(struct robust_list_head) ? 0 : -EINVAL;
 }
 
 int64_t sys_arch_prctl(struct task *t, uint32_t code, uint64_t addr)
 {
-	uint64_t value;
-
-	if ((code == 0x1001 || code == 0x1002) && addr >= VELLUM_TASK_SIZE)
+	if ((code == ARCH_SET_GS || code == ARCH_SET_FS) && addr >= VELLUM_TASK_SIZE)
 		return -EPERM;
 	switch (code) {
-	case 0x1001: t->st.gs_base = addr; break;	/* ARCH_SET_GS */
-	case 0x1002: t->st.fs_base = addr; break;	/* ARCH_SET_FS */
-	case 0x1003: value = t->st.fs_base; return user_write(t, addr, &value, 8);
-	case 0x1004: value = t->st.gs_base; return user_write(t, addr, &value, 8);
+	case ARCH_SET_GS: t->st.gs_base = addr; break;
+	case ARCH_SET_FS: t->st.fs_base = addr; break;
+	case ARCH_GET_FS: return user_write(t, addr, &t->st.fs_base, sizeof(t->st.fs_base));
+	case ARCH_GET_GS: return user_write(t, addr, &t->st.gs_base, sizeof(t->st.gs_base));
 	default: return -EINVAL;
 	}
 	t->load |= VCPU_LOAD_SEGMENTS;
@@ -226,17 +230,17 @@ int64_t sys_arch_prctl(struct task *t, uint32_t code, uint64_t addr)
 
 int64_t sys_prctl(struct task *t, int option, uint64_t arg2, uint64_t arg3, uint64_t arg4, uint64_t arg5)
 {
-	char name[16] = "";
+	char name[TASK_COMM_LEN] = "";
 
 	switch (option) {
-	case 15:	/* PR_SET_NAME */
+	case PR_SET_NAME:
 		if (user_string(t, name, sizeof(name), arg2) == -EFAULT)
 			return -EFAULT;
-		name[15] = 0;
+		name[sizeof(name) - 1] = 0;
 		memcpy(t->comm, name, sizeof(name));
 		return 0;
-	case 16:	/* PR_GET_NAME */
-		return user_write(t, arg2, t->comm, 16);
+	case PR_GET_NAME:
+		return user_write(t, arg2, t->comm, sizeof(t->comm));
 	default:
 		return -EINVAL;
 	}
@@ -255,11 +259,11 @@ int64_t sys_getrandom(struct task *t, uint64_t buf, uint64_t count, uint32_t fla
 	uint64_t done = 0, stored;
 	char bytes[4096];
 
-	if (flags & ~7ull)
+	if (flags & ~(uint32_t)(GRND_NONBLOCK | GRND_RANDOM | GRND_INSECURE))
 		return -EINVAL;
-	while (done < count && done < 1 << 20) {
+	while (done < count && done < MAX_RANDOM) {
 		size_t want = count - done < sizeof(bytes) ? count - done : sizeof(bytes);
-		ssize_t n = getrandom(bytes, want, flags & ~2u);
+		ssize_t n = getrandom(bytes, want, flags & ~(uint32_t)GRND_RANDOM);
 
 		if (n < 0)
 			return done ? (int64_t)done : -errno;
@@ -303,25 +307,25 @@ int64_t sys_sched_getaffinity(struct task *t, int pid, uint32_t len, uint64_t ma
 				~0ull :
 				(1ull << t->kernel->args->machine->nr_cpus) - 1;
 
-	if (len < 8)
+	if (len < sizeof(cpus))
 		return -EINVAL;
-	return user_write(t, mask, &cpus, 8) ? -EFAULT : 8;
+	return user_write(t, mask, &cpus, sizeof(cpus)) ? -EFAULT : (int64_t)sizeof(cpus);
 }
 
-/* One thread a process: nobody wakes, nobody waits but in vain. */
+/* A process has one thread: no thread could wake a waiter, so a wait is a deadlock. */
 int64_t sys_futex(struct task *t, uint64_t uaddr, int op, uint32_t val, uint64_t timeout, uint64_t uaddr2,
 		  uint32_t val3)
 {
 	uint32_t word;
 
-	switch (op & 127) {
-	case 0:		/* FUTEX_WAIT */
-	case 9:		/* FUTEX_WAIT_BITSET */
+	switch (op & FUTEX_OP_BITS) {
+	case FUTEX_WAIT:
+	case FUTEX_WAIT_BITSET:
 		if (user_read(t, &word, uaddr, sizeof(word)))
 			return -EFAULT;
 		return word != val ? -EAGAIN : -EDEADLK;
-	case 1:		/* FUTEX_WAKE */
-	case 10:
+	case FUTEX_WAKE:
+	case FUTEX_WAKE_BITSET:
 		return 0;
 	default:
 		return -ENOSYS;

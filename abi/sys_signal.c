@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* abi/sys_signal.c - sigaction(2), sigprocmask(2) and kin; kill(2). */
+/* abi/sys_signal.c - sigaction(2), sigprocmask(2), sigsuspend(2), sigaltstack(2), kill(2). */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <limits.h>
@@ -12,7 +12,7 @@ int64_t sys_rt_sigaction(struct task *t, int signo, uint64_t act, uint64_t oldac
 {
 	struct sig_action new;
 
-	if (signo < 1 || signo > NR_SIGNALS || sigsetsize != 8)
+	if (signo < 1 || signo > NR_SIGNALS || sigsetsize != SIGSET_BYTES)
 		return -EINVAL;
 	if (act && (signo == SIGKILL || signo == SIGSTOP))
 		return -EINVAL;
@@ -24,7 +24,7 @@ int64_t sys_rt_sigaction(struct task *t, int signo, uint64_t act, uint64_t oldac
 		pthread_mutex_lock(&t->kernel->lock);
 		t->action[signo] = new;
 		if (is_ignored(t, signo))
-			drop_pending(t, bit(signo));
+			clear_pending(t, sig_bit(signo));
 		pthread_mutex_unlock(&t->kernel->lock);
 	}
 	return 0;
@@ -34,10 +34,10 @@ int64_t sys_rt_sigprocmask(struct task *t, int how, uint64_t set, uint64_t oldse
 {
 	uint64_t mask, old = t->blocked;
 
-	if (sigsetsize != 8)
+	if (sigsetsize != SIGSET_BYTES)
 		return -EINVAL;
 	if (set) {
-		if (user_read(t, &mask, set, 8))
+		if (user_read(t, &mask, set, SIGSET_BYTES))
 			return -EFAULT;
 		switch (how) {
 		case SIG_BLOCK: mask |= old; break;
@@ -46,7 +46,7 @@ int64_t sys_rt_sigprocmask(struct task *t, int how, uint64_t set, uint64_t oldse
 		default: return -EINVAL;
 		}
 	}
-	if (oldset && user_write(t, oldset, &old, 8))
+	if (oldset && user_write(t, oldset, &old, SIGSET_BYTES))
 		return -EFAULT;
 	if (set)
 		signal_set_blocked(t, mask);
@@ -57,10 +57,10 @@ int64_t sys_rt_sigpending(struct task *t, uint64_t set, uint64_t sigsetsize)
 {
 	uint64_t pending = __atomic_load_n(&t->pending, __ATOMIC_ACQUIRE) & t->blocked;
 
-	return sigsetsize > 8 ? -EINVAL : user_write(t, set, &pending, sigsetsize);
+	return sigsetsize > SIGSET_BYTES ? -EINVAL : user_write(t, set, &pending, sigsetsize);
 }
 
-/* Sleep until a signal comes that is not blocked. */
+/* Sleep until a signal is pending that is not blocked. */
 static int64_t wait_for_signal(struct task *t)
 {
 	cpu_release(t);
@@ -75,9 +75,9 @@ int64_t sys_rt_sigsuspend(struct task *t, uint64_t set, uint64_t sigsetsize)
 {
 	uint64_t mask;
 
-	if (sigsetsize != 8)
+	if (sigsetsize != SIGSET_BYTES)
 		return -EINVAL;
-	if (user_read(t, &mask, set, 8))
+	if (user_read(t, &mask, set, SIGSET_BYTES))
 		return -EFAULT;
 	t->saved_blocked = t->blocked;
 	t->restore_blocked = true;
@@ -107,7 +107,7 @@ int64_t sys_sigaltstack(struct task *t, uint64_t stack, uint64_t old_stack)
 			return -EPERM;
 		if (new.flags & ~(ALT_DISABLE | ALT_ONSTACK))
 			return -EINVAL;
-		if (!(new.flags & ALT_DISABLE) && new.size < 2048)
+		if (!(new.flags & ALT_DISABLE) && new.size < MIN_ALT_STACK)
 			return -ENOMEM;
 	}
 	if (old_stack && user_write(t, old_stack, &old, sizeof(old)))
@@ -127,7 +127,7 @@ static int64_t kill_matching(struct task *t, int pid, int signo)
 	struct sig_info info = { .signo = signo, .code = SI_USER, .pid = t->pid };
 	bool found = false;
 
-	if (pid == INT_MIN)	/* no group has that number */
+	if (pid == INT_MIN)	/* -INT_MIN is not a group */
 		return -ESRCH;
 	pthread_mutex_lock(&k->lock);
 	for (struct task *other = k->tasks; other; other = other->next) {
@@ -139,7 +139,7 @@ static int64_t kill_matching(struct task *t, int pid, int signo)
 			continue;
 		found = true;
 		if (signo)
-			signal_send_many(k, other, &info);
+			signal_send_group(k, other, &info);
 	}
 	pthread_mutex_unlock(&k->lock);
 	return found ? 0 : -ESRCH;

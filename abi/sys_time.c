@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* abi/sys_time.c - clocks, sleeping, alarms. Programs read most clocks from the time page. */
+/* abi/sys_time.c - clocks, sleep, alarms. The vDSO reads most clocks without a system call. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <sys/time.h>
@@ -10,7 +10,7 @@
 
 #include "syscalls.h"	/* made from syscall.tbl */
 
-/* A clock of the host's; one that belongs to a process or descriptor would be of the host's, too. */
+/* Negative clocks belong to a process or descriptor of the host, not of the program. */
 static bool is_clock(uint64_t clock)
 {
 	return (clockid_t)clock >= 0;
@@ -61,10 +61,10 @@ int64_t sys_times(struct task *t, uint64_t buf)
 
 	if (buf && user_write(t, buf, &none, sizeof(none)))
 		return -EFAULT;
-	return (int64_t)(clock_ns(CLOCK_MONOTONIC) / 10000000);
+	return (int64_t)(clock_ns(CLOCK_MONOTONIC) / (NS_PER_SEC / USER_HZ));
 }
 
-/* Until @until on CLOCK_MONOTONIC, or a signal. Return: 0 or -EINTR. */
+/* Sleep until @until on CLOCK_MONOTONIC, or until a signal is pending. Return: 0 or -EINTR. */
 static int sleep_until(struct task *t, uint64_t until)
 {
 	struct kernel *k = t->kernel;
@@ -73,10 +73,10 @@ static int sleep_until(struct task *t, uint64_t until)
 	cpu_release(t);
 	pthread_mutex_lock(&k->lock);
 	while (!signal_pending(t) && clock_ns(CLOCK_MONOTONIC) < until && !err) {
-		/* The condition's clock is CLOCK_REALTIME: short steps bear its jumps. */
+		/* The condition uses CLOCK_REALTIME, which may be set. So wait for a second at most. */
 		uint64_t left = until - clock_ns(CLOCK_MONOTONIC), now = clock_ns(CLOCK_REALTIME);
-		uint64_t wake = now + (left < 1000000000u ? left : 1000000000u);
-		struct timespec ts = { (time_t)(wake / 1000000000u), (long)(wake % 1000000000u) };
+		uint64_t wake = now + (left < NS_PER_SEC ? left : NS_PER_SEC);
+		struct timespec ts = { (time_t)(wake / NS_PER_SEC), (long)(wake % NS_PER_SEC) };
 
 		pthread_cond_timedwait(&k->changed, &k->lock, &ts);
 	}
@@ -85,19 +85,20 @@ static int sleep_until(struct task *t, uint64_t until)
 	return err;
 }
 
-#define MAX_SECONDS (INT64_MAX / 1000000000)	/* of what can be counted in ns: longer times are this long, as in Linux */
+#define US_PER_SEC 1000000
+#define MAX_SECONDS (INT64_MAX / NS_PER_SEC)	/* longer times become INT64_MAX ns, as in Linux */
 
 static bool is_time(const struct timespec *ts)
 {
-	return ts->tv_sec >= 0 && ts->tv_nsec >= 0 && ts->tv_nsec <= 999999999;
+	return ts->tv_sec >= 0 && ts->tv_nsec >= 0 && ts->tv_nsec < NS_PER_SEC;
 }
 
 static uint64_t timespec_ns(const struct timespec *ts)
 {
-	return ts->tv_sec < MAX_SECONDS ? (uint64_t)ts->tv_sec * 1000000000u + (uint64_t)ts->tv_nsec : INT64_MAX;
+	return ts->tv_sec < MAX_SECONDS ? (uint64_t)ts->tv_sec * NS_PER_SEC + (uint64_t)ts->tv_nsec : INT64_MAX;
 }
 
-/* @ns from now on. Both are below 2^63, so their sum can be counted. */
+/* Sleep for @ns. The time now and @ns are below 2^63, so the sum does not wrap. */
 static int64_t sleep_for(struct task *t, uint64_t ns, uint64_t rest)
 {
 	uint64_t until = clock_ns(CLOCK_MONOTONIC) + ns, now;
@@ -108,7 +109,7 @@ static int64_t sleep_for(struct task *t, uint64_t ns, uint64_t rest)
 	if (err && rest) {
 		now = clock_ns(CLOCK_MONOTONIC);
 		until = until > now ? until - now : 0;
-		left = (struct timespec){ (time_t)(until / 1000000000u), (long)(until % 1000000000u) };
+		left = (struct timespec){ (time_t)(until / NS_PER_SEC), (long)(until % NS_PER_SEC) };
 		if (user_write(t, rest, &left, sizeof(left)))
 			return -EFAULT;
 	}
@@ -146,7 +147,7 @@ int64_t sys_clock_nanosleep(struct task *t, int clock, int flags, uint64_t reque
 
 static bool is_timeval(const struct timeval *tv)
 {
-	return tv->tv_sec >= 0 && tv->tv_usec >= 0 && tv->tv_usec <= 999999;
+	return tv->tv_sec >= 0 && tv->tv_usec >= 0 && tv->tv_usec < US_PER_SEC;
 }
 
 static uint64_t timeval_ns(const struct timeval *tv)
@@ -159,9 +160,9 @@ static void get_timer(struct task *t, struct itimerval *it)
 	uint64_t now = clock_ns(CLOCK_MONOTONIC);
 	uint64_t left = t->alarm_at > now ? t->alarm_at - now : t->alarm_at ? 1000 : 0;
 
-	it->it_value = (struct timeval){ (time_t)(left / 1000000000u), (long)(left % 1000000000u / 1000) };
-	it->it_interval = (struct timeval){ (time_t)(t->alarm_interval / 1000000000u),
-					    (long)(t->alarm_interval % 1000000000u / 1000) };
+	it->it_value = (struct timeval){ (time_t)(left / NS_PER_SEC), (long)(left % NS_PER_SEC / 1000) };
+	it->it_interval = (struct timeval){ (time_t)(t->alarm_interval / NS_PER_SEC),
+					    (long)(t->alarm_interval % NS_PER_SEC / 1000) };
 }
 
 static void set_timer(struct task *t, uint64_t value, uint64_t interval, struct itimerval *old)
@@ -206,8 +207,8 @@ int64_t sys_alarm(struct task *t, uint32_t seconds)
 {
 	struct itimerval old;
 
-	set_timer(t, seconds * 1000000000ull, 0, &old);
-	/* To the nearest second, but not to none. */
+	set_timer(t, (uint64_t)seconds * NS_PER_SEC, 0, &old);
+	/* Rounded to seconds, but 1 instead of 0. */
 	return old.it_value.tv_sec +
-	       (old.it_value.tv_usec >= 500000 || (!old.it_value.tv_sec && old.it_value.tv_usec));
+	       (old.it_value.tv_usec >= US_PER_SEC / 2 || (!old.it_value.tv_sec && old.it_value.tv_usec));
 }

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* abi/syscall.c - system calls: dispatch, --strace, and who asked for what is not there. */
+/* abi/syscall.c - dispatch of system calls, --strace, the record of unsupported calls. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/syscall.h>
 
 #include "abi/task.h"
 #include "abi/text.h"
@@ -12,21 +13,21 @@
 #include "syscall_table.h"
 
 #define NR_TABLE   (sizeof(table) / sizeof(table[0]))
-#define RT_SIGRETURN 15
+#define TRACE_LINE 512	/* bytes of a line of --strace */
+#define MAX_ERRNO  4095	/* a result from -MAX_ERRNO to -1 is an error */
 
-/* Names for the commonest of these; the rest go by number. */
-static const char *name_of(unsigned nr)
+/* The commonest system calls that are not supported have a name here; a message gives the number of the others. */
+static const char *unsupported_name(unsigned nr)
 {
 	static const struct {
 		unsigned nr;
 		const char *name;
 	} known[] = {
-		{ 26, "msync" }, { 27, "mincore" }, { 29, "shmget" }, { 41, "socket" }, { 42, "connect" },
-		{ 53, "socketpair" }, { 101, "ptrace" }, { 105, "setuid" }, { 106, "setgid" },
-		{ 149, "mlock" }, { 161, "chroot" }, { 165, "mount" },
-		{ 213, "epoll_create" }, { 284, "eventfd" }, { 290, "eventfd2" }, { 291, "epoll_create1" },
-		{ 319, "memfd_create" }, { 323, "userfaultfd" }, { 326, "copy_file_range" },
-		{ 334, "rseq" }, { 424, "pidfd_send_signal" }, { 435, "clone3" }, { 425, "io_uring_setup" },
+#define CALL(name) { SYS_##name, #name }
+		CALL(shmget), CALL(socket), CALL(connect), CALL(socketpair), CALL(ptrace), CALL(setuid), CALL(setgid),
+		CALL(chroot), CALL(mount), CALL(epoll_create), CALL(eventfd), CALL(eventfd2), CALL(epoll_create1),
+		CALL(userfaultfd), CALL(pidfd_send_signal), CALL(clone3), CALL(io_uring_setup),
+#undef CALL
 	};
 	static char other[32];
 
@@ -34,7 +35,7 @@ static const char *name_of(unsigned nr)
 		if (known[i].nr == nr)
 			return known[i].name;
 	if (nr == ABI_MAX_SYSCALL)
-		return "a number that no kernel knows";
+		return "a number that no kernel has";
 	snprintf(other, sizeof(other), "number %u", nr);
 	return other;
 }
@@ -43,7 +44,7 @@ const char *abi_unsupported(const struct abi_result *result, unsigned i)
 {
 	for (unsigned nr = 0; nr <= ABI_MAX_SYSCALL; nr++)
 		if (result->unsupported[nr / 64] >> nr % 64 & 1 && i-- == 0)
-			return name_of(nr);
+			return unsupported_name(nr);
 	return NULL;
 }
 
@@ -63,10 +64,10 @@ int abi_syscall_number(const char *name)
 	return -1;
 }
 
-static int64_t refuse(struct task *t, uint64_t nr)
+static int64_t record_unsupported(struct task *t, uint64_t nr)
 {
-	/* glibc asks for this one at every start and does without. */
-	if (nr != 334) {
+	/* glibc makes this call at every start and does not need it. */
+	if (nr != SYS_rseq) {
 		nr = nr < ABI_MAX_SYSCALL ? nr : ABI_MAX_SYSCALL;
 		__atomic_fetch_or(&t->kernel->result->unsupported[nr / 64], 1ull << nr % 64, __ATOMIC_RELAXED);
 	}
@@ -89,25 +90,26 @@ static int print_arg(struct task *t, char kind, uint64_t value, char *out, size_
 		err = user_string(t, text, sizeof(text), value);
 		text[sizeof(text) - 1] = 0;
 		if (!err || err == -ENAMETOOLONG)
-			return snprintf(out, size, "\"%s\"%s", printable_quoted(text, quoted, sizeof(quoted)), err ? "..." : "");
+			return snprintf(out, size, "\"%s\"%s", printable_quoted(text, quoted, sizeof(quoted)),
+					err ? "..." : "");
 		/* fall through */
 	default: return snprintf(out, size, "0x%llx", (unsigned long long)value);
 	}
 }
 
-static void trace_enter(struct task *t, uint64_t nr, const uint64_t a[6], char line[512])
+static void trace_enter(struct task *t, uint64_t nr, const uint64_t a[6], char line[TRACE_LINE])
 {
 	const char *args = nr < NR_TABLE && table[nr].name ? table[nr].args : "xxxxxx";
 	size_t used;
 
 	if (nr < NR_TABLE && table[nr].name)
-		used = (size_t)snprintf(line, 512, "%s(", table[nr].name);
+		used = (size_t)snprintf(line, TRACE_LINE, "%s(", table[nr].name);
 	else
-		used = (size_t)snprintf(line, 512, "syscall_%llu(", (unsigned long long)nr);
-	for (size_t i = 0; args[i] && used < 500; i++) {
+		used = (size_t)snprintf(line, TRACE_LINE, "syscall_%llu(", (unsigned long long)nr);
+	for (size_t i = 0; args[i] && used < TRACE_LINE - 12; i++) {
 		if (i)
-			used += (size_t)snprintf(line + used, 512 - used, ", ");
-		used += (size_t)print_arg(t, args[i], a[i], line + used, 512 - used);
+			used += (size_t)snprintf(line + used, TRACE_LINE - used, ", ");
+		used += (size_t)print_arg(t, args[i], a[i], line + used, TRACE_LINE - used);
 	}
 }
 
@@ -118,7 +120,7 @@ static bool is_restart(int64_t result)
 
 static void trace_leave(int pid, const char *line, int64_t result)
 {
-	if (result < 0 && result > -4096)
+	if (result < 0 && result >= -MAX_ERRNO)
 		fprintf(stderr, "vellum: [%d] %s) = -1 (%s)\n", pid, line,
 			is_restart(result) ? "restart" : strerror((int)-result));
 	else
@@ -131,7 +133,7 @@ int64_t syscall_dispatch(struct task *t)
 	const uint64_t a[6] = { r->rdi, r->rsi, r->rdx, r->r10, r->r8, r->r9 };
 	uint64_t nr = r->rax;
 	bool strace = t->kernel->args->strace;
-	char line[512];
+	char line[TRACE_LINE];
 	int pid = t->pid;
 	int64_t result;
 
@@ -144,12 +146,12 @@ int64_t syscall_dispatch(struct task *t)
 	if (nr < NR_TABLE && table[nr].handler)
 		result = table[nr].handler(t, a);
 	else
-		result = refuse(t, nr);
-	if (result == -EFAULT && t->copy_error)	/* handlers answer that to any copy that fails */
+		result = record_unsupported(t, nr);
+	if (result == -EFAULT && t->copy_error)	/* handlers return it for every failed copy */
 		result = t->copy_error;
 	if (strace)
 		trace_leave(pid, line, result);
-	if (is_restart(result) && nr != RT_SIGRETURN)	/* that one returns the program's own rax */
+	if (is_restart(result) && nr != SYS_rt_sigreturn)	/* its result is rax of the program */
 		t->syscall_nr = (int64_t)nr;
 	return result;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * abi/task.c - processes: their table, their address spaces, and how they run. One host thread each.
+ * abi/task.c - the process table, address spaces of processes, and the loop in which the host thread of a process runs
+ * its program.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -15,15 +16,22 @@
 #include "abi/text.h"
 
 #define MAX_INSTRUCTION 15	/* bytes, on x86-64 */
-#define MAX_PID		4194303	/* as Linux has it on 64-bit machines */
-#define FIRST_PID_AGAIN	301	/* after all were used: the first few stay apart, as there */
+#define LOWER_HALF_BITS 47	/* higher addresses belong to the machine, or are not canonical */
+#define MAX_PID		4194303	/* as in Linux on 64-bit machines */
+#define FIRST_PID_AGAIN	301	/* as in Linux: after MAX_PID, small PIDs are not used again */
+
+/* Exception vectors of x86. */
+enum { DE = 0, DB = 1, BP = 3, OF = 4, BR = 5, UD = 6, GP = 13, MF = 16, AC = 17, XM = 19, NR_EXCEPTIONS = 32 };
+
+/* The error code of a general protection fault that entry @n of the interrupt table caused. */
+#define IDT_ERROR(n) ((n) << 3 | 2)
 
 uint64_t clock_ns(clockid_t clock)
 {
 	struct timespec ts;
 
 	clock_gettime(clock, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+	return (uint64_t)ts.tv_sec * NS_PER_SEC + (uint64_t)ts.tv_nsec;
 }
 
 /* --- address spaces --- */
@@ -53,9 +61,9 @@ void gmm_put(struct task *t, struct guest_mm *gmm)
 		return;
 	if (ob && ob->mm_end && gmm->observer_data)
 		ob->mm_end(ob->arg, gmm);
-	pool_forget_mm(t->kernel->pool, gmm->mm);
+	pool_drop_mm(t->kernel->pool, gmm->mm);
 	vellum_mm_put(gmm->mm);
-	filemaps_unmapped(t->kernel->filemaps);
+	filemaps_writeback_unmapped(t->kernel->filemaps);
 	free(gmm);
 }
 
@@ -70,7 +78,7 @@ struct task *task_find(struct kernel *k, int pid)
 	return t;
 }
 
-/* A number that no process, group or session has. kernel->lock held. */
+/* A PID that no process, group or session uses. kernel->lock held. */
 static int new_pid(struct kernel *k)
 {
 	const struct task *t;
@@ -86,13 +94,13 @@ static int new_pid(struct kernel *k)
 	return k->next_pid - 1;
 }
 
-/* One more, zombies among them, if there may be. 0 or an errno. */
-static int count_task(struct kernel *k, uint64_t max)
+/* Count a new task, unless there are @max, zombies included. 0 or an errno. */
+static int reserve_task(struct kernel *k, uint64_t max)
 {
 	int err = 0;
 
 	pthread_mutex_lock(&k->lock);
-	if (k->nr_tasks >= max || !hostfd_take_task())
+	if (k->nr_tasks >= max || !hostfd_reserve_task())
 		err = EAGAIN;
 	else
 		k->nr_tasks++;
@@ -103,7 +111,7 @@ static int count_task(struct kernel *k, uint64_t max)
 struct task *task_create(struct kernel *k, uint64_t max)
 {
 	struct task *t = aligned_alloc(64, (sizeof(struct task) + 63) & ~63ul);
-	int err = t ? count_task(k, max < MAX_TASKS ? max : MAX_TASKS) : ENOMEM;
+	int err = t ? reserve_task(k, max < MAX_TASKS ? max : MAX_TASKS) : ENOMEM;
 
 	if (err) {
 		free(t);
@@ -154,7 +162,7 @@ void kernel_fail(struct kernel *k, const char *why)
 
 /* --- running --- */
 
-static void fault_signal(struct task *t, enum vellum_fault_result result)
+static void signal_fault_result(struct task *t, enum vellum_fault_result result)
 {
 	uint64_t addr = t->st.cr2;
 
@@ -173,7 +181,7 @@ static void fault_signal(struct task *t, enum vellum_fault_result result)
 	case VELLUM_FAULT_HWPOISON:
 		signal_fault(t, SIGBUS, BUS_MCEERR_AR, addr);
 		break;
-	case VELLUM_FAULT_INTERRUPTED:	/* signals are delivered, then the instruction runs again */
+	case VELLUM_FAULT_INTERRUPTED:	/* the instruction is executed again after signals were delivered */
 		break;
 	case VELLUM_FAULT_OOM:
 		task_out_of_memory(t);
@@ -184,24 +192,25 @@ static void handle_exception(struct task *t)
 {
 	static const struct {
 		int signo, code;
-	} map[32] = {
-		[0] = { SIGFPE, FPE_INTDIV }, [1] = { SIGTRAP, TRAP_TRACE }, [3] = { SIGTRAP, SI_KERNEL },
-		[4] = { SIGSEGV, SI_KERNEL }, [5] = { SIGSEGV, SI_KERNEL }, [6] = { SIGILL, ILL_ILLOPN },
-		[16] = { SIGFPE, FPE_FLTINV }, [17] = { SIGBUS, BUS_ADRALN }, [19] = { SIGFPE, FPE_FLTINV },
+	} map[NR_EXCEPTIONS] = {
+		[DE] = { SIGFPE, FPE_INTDIV }, [DB] = { SIGTRAP, TRAP_TRACE }, [BP] = { SIGTRAP, SI_KERNEL },
+		[OF] = { SIGSEGV, SI_KERNEL }, [BR] = { SIGSEGV, SI_KERNEL }, [UD] = { SIGILL, ILL_ILLOPN },
+		[MF] = { SIGFPE, FPE_FLTINV }, [AC] = { SIGBUS, BUS_ADRALN }, [XM] = { SIGFPE, FPE_FLTINV },
 	};
 	struct vcpu_regs *r = &t->st.regs;
 	char name[PRINTABLE_BYTES(sizeof(t->comm))];
 
 	if (r->vector == VCPU_VECTOR_PAGE_FAULT) {
-		if (t->st.cr2 >> 47)	/* the machine's half, or not canonical */
+		if (t->st.cr2 >> LOWER_HALF_BITS)
 			signal_fault(t, SIGSEGV, SEGV_MAPERR, t->st.cr2);
 		else
-			fault_signal(t, vellum_handle_fault(t->gmm->mm, t->st.cr2, (uint32_t)r->error));
-	} else if (r->vector == 13 && r->error == 0x80 * 8 + 2) {
-		fprintf(stderr, "vellum: process %d (%s) made a 32-bit system call (int 0x80): not supported\n",
+			signal_fault_result(t, vellum_handle_fault(t->gmm->mm, t->st.cr2, (uint32_t)r->error));
+	} else if (r->vector == GP && r->error == IDT_ERROR(0x80)) {
+		fprintf(stderr, "vellum: process %d (%s) made a 32-bit system call (int 0x80): not supported, so "
+			"it gets SIGSEGV\n",
 			t->pid, printable(t->comm, name, sizeof(name)));
 		signal_fault(t, SIGSEGV, SI_KERNEL, 0);
-	} else if (r->vector < 32 && map[r->vector].signo) {
+	} else if (r->vector < NR_EXCEPTIONS && map[r->vector].signo) {
 		signal_fault(t, map[r->vector].signo, map[r->vector].code, r->rip);
 	} else {
 		signal_fault(t, SIGSEGV, SI_KERNEL, 0);
@@ -209,10 +218,10 @@ static void handle_exception(struct task *t)
 }
 
 /*
- * The machine ended while the task was on it, and was started again without its registers. Nothing of the program
- * can handle that.
+ * The machine ended while it ran the task, and was restarted. The task's registers are lost, so no handler of the
+ * program can be called.
  */
-static void task_lost(struct task *t)
+static void kill_lost_task(struct task *t)
 {
 	struct machine *m = t->kernel->args->machine;
 	char reason[256], bytes[3 * MAX_INSTRUCTION + 1] = "", name[PRINTABLE_BYTES(sizeof(t->comm))];
@@ -224,8 +233,8 @@ static void task_lost(struct task *t)
 		snprintf(bytes + 3 * i, 4, " %02x", code[i]);
 	fprintf(stderr, "vellum: process %d (%s) is killed with SIGILL: %s; it was %s 0x%llx:%s\n", t->pid,
 		printable(t->comm, name, sizeof(name)), reason,
-		t->st.regs.vector == VCPU_VECTOR_LOST_AT ? "in the code at" : "last entered at", (unsigned long long)t->st.regs.rip,
-		n ? bytes : " nothing is there");
+		t->st.regs.vector == VCPU_VECTOR_LOST_AT ? "in the code at" : "last entered at",
+		(unsigned long long)t->st.regs.rip, n ? bytes : " not mapped");
 	inspect_signal(t, SIGILL);
 	task_exit(t, SIGILL);
 }
@@ -236,14 +245,14 @@ static void run_once(struct task *t)
 	uint32_t load = t->load;
 	int status;
 
-	if (t->st.regs.rip >> 47) {	/* the stub's way into the program would fault in ring 0 */
+	if (t->st.regs.rip >> LOWER_HALF_BITS) {	/* the stub would fault in ring 0 */
 		signal_fault(t, SIGSEGV, SI_KERNEL, 0);
 		return;
 	}
 	t->load = 0;
 	status = t->lost ? MACHINE_LOST : m->ops->run(m, (unsigned)t->cpu, &t->st, load);
 	if (status == MACHINE_LOST)
-		task_lost(t);
+		kill_lost_task(t);
 	if (status) {
 		kernel_fail(t->kernel, m->ops->why(m));
 		task_exit(t, SIGKILL);
@@ -252,20 +261,20 @@ static void run_once(struct task *t)
 		t->st.regs.rax = (uint64_t)syscall_dispatch(t);
 	} else if (t->st.regs.vector != VCPU_VECTOR_KICK) {
 		handle_exception(t);
-	} else if (cpu_wanted(t->kernel->pool)) {
+	} else if (cpu_has_waiters(t->kernel->pool)) {
 		cpu_release(t);		/* the time slice is over */
 	}
 }
 
-/* The task whose thread this is; NULL: a thread of Vellum's own. */
+/* The task of this thread; NULL in threads that belong to no task. */
 static _Thread_local struct task *current;
 
-static int interrupted(void *host)
+static int interrupted_hook(void *host)
 {
 	(void)host;
 	if (!current)
 		return 0;
-	return signal_kills(current) ? VELLUM_KILLED : signal_pending(current) ? VELLUM_INTERRUPTED : 0;
+	return signal_fatal_pending(current) ? VELLUM_KILLED : signal_pending(current) ? VELLUM_INTERRUPTED : 0;
 }
 
 const struct vellum_host_ops *abi_host(void)
@@ -273,31 +282,31 @@ const struct vellum_host_ops *abi_host(void)
 	static struct vellum_host_ops ops;
 
 	ops = *vellum_host_posix();
-	ops.interrupted = interrupted;
+	ops.interrupted = interrupted_hook;
 	return &ops;
 }
 
-/* Not by pthread_exit(3): that loads a library the first time, which may fail. */
-static _Thread_local jmp_buf way_out;
+/* pthread_exit(3) is not used: its first call loads a library, which may fail. */
+static _Thread_local jmp_buf thread_end;
 
-void task_leave(void)
+void task_exit_thread(void)
 {
-	longjmp(way_out, 1);
+	longjmp(thread_end, 1);
 }
 
 void *task_main(void *arg)
 {
 	struct task *t = arg;
 
-	if (setjmp(way_out))
+	if (setjmp(thread_end))
 		return NULL;
 	current = t;
-	pthread_mutex_lock(&t->kernel->lock);	/* task_start() is through */
+	pthread_mutex_lock(&t->kernel->lock);	/* wait until task_start() has finished */
 	pthread_mutex_unlock(&t->kernel->lock);
 	for (;;) {
 		if (signal_pending(t) || t->syscall_nr >= 0 || t->restore_blocked)
 			signal_deliver(t);
-		rlimit_settle(t);
+		rlimit_apply_changed(t);
 		cpu_acquire(t);
 		run_once(t);
 	}

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * abi/task.h - processes as the system calls see them. A process is one thread (of the host too):
- * clone(2) with CLONE_THREAD is not supported in this version.
+ * abi/task.h - processes. A process has one thread, which is a thread of the host: clone(2) with CLONE_THREAD is not
+ * supported.
  *
- * Locks, outermost first: kernel->lock (process table, signals, waits), cpu pool, file table refs
- * (atomic). None is held while a system call blocks or the program runs.
+ * Locks, outermost first: kernel->lock (process table, signals, waits), the lock of the CPU pool. No lock is held while
+ * a system call blocks or the program runs.
  */
 #ifndef ABI_TASK_H
 #define ABI_TASK_H
@@ -19,24 +19,29 @@
 
 #define NR_SIGNALS	64
 #define MAX_FDS		1024
-#define MAX_TASKS	4096		/* processes, zombies too */
-#define KICK_SIGNAL	SIGURG		/* to a thread that blocks in the host; does nothing else */
+#define MAX_TASKS	4096		/* zombies included */
+#define NS_PER_SEC	1000000000l
+#define USER_HZ		100		/* clock ticks a second, as programs see them: times(2), AT_CLKTCK */
+#define TASK_COMM_LEN	16		/* with the NUL: prctl(2), PR_SET_NAME */
+#define SIGSET_BYTES	8		/* of the kernel's sigset_t: bit n - 1 is signal n */
+#define ARG_OVERHEAD	9		/* of each string that execve(2) passes: its NUL and its pointer */
+#define KICK_SIGNAL	SIGURG		/* interrupts a host call of a thread; its handler does nothing */
 
-/* What a system call returns to be started again after a signal, as in the kernel. */
+/* Results by which a system call asks to be restarted after a signal. */
 #define ERESTARTSYS	512
-#define ERESTARTNOINTR	513		/* whatever the handler's flags say */
+#define ERESTARTNOINTR	513		/* even if the handler has no SA_RESTART */
 
 struct file {			/* an open file description; several descriptors may share it */
 	struct kernel *kernel;
 	uint32_t refs;		/* atomic */
-	int fd;			/* the host's */
-	bool regular;		/* a regular file */
-	bool waits;		/* the host may keep us waiting for it: anything but a disk's file or memory */
+	int fd;			/* of the host */
+	bool regular;
+	bool may_block;		/* a host call on it may block: not a file of a disk or memory */
 	bool direct;		/* O_DIRECT */
 	dev_t dev;
 	ino_t ino;
-	struct unread *unread;	/* kernel->unread_lock; NULL or not is read without it */
-	struct memfd *memfd;	/* the file's account, referenced; NULL: it is none of memfd_create(2) */
+	struct unread *unread;	/* kernel->unread_lock; compared with NULL without the lock */
+	struct memfd *memfd;	/* the file's account, referenced; NULL: memfd_create(2) did not make the file */
 };
 
 struct fd_entry {
@@ -44,13 +49,13 @@ struct fd_entry {
 	bool cloexec;
 };
 
-struct sig_action {		/* as in rt_sigaction(2)'s structure */
+struct sig_action {		/* the layout of rt_sigaction(2) */
 	uint64_t handler, flags, restorer, mask;
 };
 
 struct sig_info {
 	int signo, code;
-	int pid;		/* sender, or child */
+	int pid;		/* of the sender, or of the child for SIGCHLD */
 	int status;		/* of the child */
 	uint64_t addr;
 };
@@ -62,180 +67,180 @@ struct task {
 	struct task *next;		/* kernel->tasks */
 	int pid;
 	int ppid, pgid, sid;		/* kernel->lock */
-	bool has_execed;		/* kernel->lock: since its fork */
+	bool has_execed;		/* kernel->lock: execve(2) succeeded after the fork */
 	pthread_t thread;
 	enum task_state state;		/* kernel->lock */
-	int exit_status;		/* as wait4(2) gives it */
+	int exit_status;		/* as wait4(2) returns it */
 	bool stop_reported;
 	int stop_signal;
 	struct guest_mm *gmm;
-	struct task *vfork_parent;	/* waits until we exec or exit */
+	struct task *vfork_parent;	/* kernel->lock: waits until this task calls execve(2) or exits */
 	bool vfork_done;
 	struct vcpu_state st;
-	int cpu;			/* that we hold, or -1 */
-	int last_cpu;			/* that may still hold our FPU state, or -1 */
+	int cpu;			/* that the task holds, or -1 */
+	int last_cpu;			/* that may still hold the task's FPU state, or -1 */
 	uint32_t load;			/* VCPU_LOAD_* for the next run */
-	bool lost;			/* its FPU state went with a machine that ended; the pool's lock */
+	bool lost;			/* lock of the pool: its FPU state was lost when the machine ended */
 	/* files */
 	struct fd_entry fds[MAX_FDS];
 	int cwd;			/* host descriptor */
 	mode_t umask;
-	char comm[16];
-	/* signals: kernel->lock for pending; the rest is the task's own */
+	char comm[TASK_COMM_LEN];
+	/* signals: kernel->lock protects pending. Only the task's own thread changes the rest */
 	uint64_t pending, blocked, saved_blocked;
-	bool forking;			/* kernel->lock: sets fork_pending aside, for the child too */
-	uint64_t fork_pending;		/* kernel->lock: came to several at once meanwhile */
-	bool restore_blocked;		/* sigsuspend: saved_blocked comes back after the handler */
+	bool forking;			/* kernel->lock: group signals are recorded in fork_pending for the child */
+	uint64_t fork_pending;		/* kernel->lock: group signals since begin_fork() */
+	bool restore_blocked;		/* sigsuspend(2): saved_blocked is restored after the handler */
 	struct sig_info info[NR_SIGNALS + 1];
 	struct sig_action action[NR_SIGNALS + 1];
 	uint64_t alt_sp, alt_size;
-	uint32_t alt_flags;
 	uint64_t clear_child_tid;
 	uint64_t alarm_at, alarm_interval;	/* ns, CLOCK_MONOTONIC; kernel->lock */
-	bool in_host;			/* may block in a host call: a signal reaches it; atomic */
-	struct rlimit rlimits[RLIM_NLIMITS];	/* kernel->lock; its own thread reads them without */
-	bool limits_changed;		/* atomic: the address space is to learn of it */
+	bool in_host;			/* atomic: may block in a host call, so a signal must kick its thread */
+	struct rlimit rlimits[RLIM_NLIMITS];	/* kernel->lock; its own thread reads them without the lock */
+	bool limits_changed;		/* atomic: another process changed them; rlimit_apply() is due */
 	uint64_t nr_syscalls;
-	int64_t syscall_nr;		/* for restart */
-	int copy_error;			/* of the last copy that failed: what an EFAULT really is */
+	int64_t syscall_nr;		/* of a system call that asks to be restarted, or -1 */
+	int copy_error;			/* of the last failed copy: the result that replaces EFAULT */
 };
 
 struct kernel {
 	const struct abi_args *args;
 	pthread_mutex_t lock;
-	pthread_cond_t changed;		/* a task changed state, or a signal came */
+	pthread_cond_t changed;		/* a task changed its state, or a signal was sent */
 	struct task *tasks;
 	int next_pid;
-	unsigned nr_tasks, nr_live;	/* with and without zombies */
-	bool dying;			/* the machine is gone, or we are told to end: everybody leaves */
-	bool first_gone;		/* lock: process 1 has ended, and all others are killed */
-	unsigned asked_to_end;		/* lock: bit per signal that asked for it */
-	int ended_by;			/* lock: the signal that the run ends by, or 0 */
-	uint64_t hurry_at;		/* lock: when the next step towards the end is due, or 0 */
-	bool abandoned;			/* lock: tasks that have not left by now are left behind */
+	unsigned nr_tasks, nr_live;	/* with zombies; without */
+	bool dying;			/* the machine failed, or a signal ended the run: every task exits */
+	bool first_exited;		/* lock: process 1 has exited, and the others are killed */
+	unsigned asked_to_end;		/* lock: bit n: signal n asked Vellum to end */
+	int ended_by;			/* lock: the signal that ends the run, or 0 */
+	uint64_t shutdown_at;		/* lock: ns, CLOCK_MONOTONIC: time of the next advance_shutdown(), or 0 */
+	bool abandoned;			/* lock: do not wait for the remaining tasks */
 	struct abi_result *result;
 	pthread_t ticker;
 	bool ticker_stop;
 	struct cpu_pool *pool;
 	struct vdso *vdso;
 	struct filemaps *filemaps;	/* filemap.h */
-	pthread_mutex_t unread_lock;	/* a leaf: struct file's unread */
+	pthread_mutex_t unread_lock;	/* a leaf; protects unread of struct file */
 };
 
 /* task.c */
-struct task *task_create(struct kernel *k, uint64_t max);	/* of @max in all; NULL: errno says why */
+struct task *task_create(struct kernel *k, uint64_t max);	/* at most @max; NULL: errno is set */
 struct task *task_find(struct kernel *k, int pid);		/* kernel->lock held */
 void task_unlink(struct kernel *k, struct task *t);		/* kernel->lock held */
 void task_free(struct task *t);				/* kernel->lock held */
 void *task_main(void *arg);
-void task_leave(void) __attribute__((noreturn));	/* the thread's end */
-void kernel_fail(struct kernel *k, const char *why);
+void task_exit_thread(void) __attribute__((noreturn));	/* end the calling thread */
+void kernel_fail(struct kernel *k, const char *why);	/* end the run with this error */
 uint64_t clock_ns(clockid_t clock);
 
 /* fork.c */
-int task_start(struct task *t, struct task *parent);	/* it is complete: others see it, and it runs */
-void task_abandon(struct task *t);		/* it never ran and is in no list */
+int task_start(struct task *t, struct task *parent);	/* put it into the process table and start its thread */
+void task_discard(struct task *t);		/* free a task that was not started */
 int task_fork(struct task *parent, uint64_t flags, uint64_t stack, uint64_t child_tid);
 
 /* exit.c */
 void task_exit(struct task *t, int status) __attribute__((noreturn));
-void task_out_of_memory(struct task *t) __attribute__((noreturn));	/* says so, and kills it */
-void task_release_vfork(struct task *t);
+void task_out_of_memory(struct task *t) __attribute__((noreturn));	/* kill it, with a message */
+void task_wake_vfork_parent(struct task *t);
 
 /* task.c: address spaces */
 struct guest_mm *gmm_create(struct task *t);
 void gmm_put(struct task *t, struct guest_mm *gmm);
 
-/* cpu.c: CPUs are borrowed */
+/* cpu.c: a task holds a CPU while its program runs */
 struct cpu_pool *pool_create(struct machine *m);
 void pool_destroy(struct cpu_pool *pool);
-void cpu_acquire(struct task *t);	/* blocks until there is one; loads what must be */
-void cpu_release(struct task *t);	/* before anything that may block */
-bool cpu_wanted(struct cpu_pool *pool);	/* somebody waits for one */
-void cpu_save_fpu(struct task *t);	/* st.fpu becomes current */
-void cpu_kick(struct task *t);		/* out of the program, if it is there; any thread */
-void pool_forget_task(struct cpu_pool *pool, struct task *t);
-void pool_forget_mm(struct cpu_pool *pool, struct vellum_mm *mm);
+void cpu_acquire(struct task *t);	/* may sleep until a CPU is free; loads the task's state */
+void cpu_release(struct task *t);	/* must be called before anything that may block */
+bool cpu_has_waiters(struct cpu_pool *pool);	/* a task waits for a CPU */
+void cpu_save_fpu(struct task *t);	/* into st.fpu */
+void cpu_kick(struct task *t);		/* make it leave the program, if it runs there; any thread */
+void pool_drop_task(struct cpu_pool *pool, struct task *t);
+void pool_drop_mm(struct cpu_pool *pool, struct vellum_mm *mm);
 void pool_kick_all(struct cpu_pool *pool);
 
 /* signal.c */
-void signal_send(struct kernel *k, struct task *t, const struct sig_info *info);	/* lock held */
-void signal_send_many(struct kernel *k, struct task *t, const struct sig_info *info);	/* ... one of many */
-bool signal_takes(const struct task *t, int signo);	/* by a handler, the last one taken; lock held */
-void signal_fault(struct task *t, int signo, int code, uint64_t addr);	/* of its own instruction */
+/* signal_send_group(): @t is one of several receivers. signal_has_handler(): and @signo is not pending. */
+void signal_send(struct kernel *k, struct task *t, const struct sig_info *info);	/* kernel->lock held */
+void signal_send_group(struct kernel *k, struct task *t, const struct sig_info *info);	/* kernel->lock held */
+bool signal_has_handler(const struct task *t, int signo);	/* kernel->lock held */
+void signal_fault(struct task *t, int signo, int code, uint64_t addr);	/* caused by its own instruction */
 bool signal_pending(struct task *t);
-bool signal_kills(const struct task *t);	/* a signal that ends the task is pending */
-void signal_deliver(struct task *t);	/* before it returns to the program; may end it */
+bool signal_fatal_pending(const struct task *t);	/* a signal that ends the task is pending */
+void signal_deliver(struct task *t);	/* before the task returns to the program; may end or stop the task */
 int64_t signal_return(struct task *t);	/* rt_sigreturn(2) */
-void signal_exec(struct task *t);
+void signal_reset_for_exec(struct task *t);
 void signal_set_blocked(struct task *t, uint64_t set);
 
 /* exec.c */
-uint64_t max_arg_bytes(const struct task *t);	/* strings and their pointers: E2BIG beyond */
+uint64_t max_arg_bytes(const struct task *t);	/* of argv and envp, strings and pointers; more is E2BIG */
 int exec_load(struct task *t, const char *path, char *const *argv, char *const *envp);
 
 /* fd.c */
-struct file *file_open(struct kernel *k, int host_fd);	/* takes over the descriptor; NULL: errno says why */
+struct file *file_open(struct kernel *k, int host_fd);	/* consumes the descriptor; NULL: errno is set */
 void file_put(struct file *file);
-void file_flags_changed(struct file *file);	/* after F_SETFL */
+void file_update_flags(struct file *file);	/* after F_SETFL */
 /*
- * Bytes that were read from what cannot be read twice, and that the program's memory did not take after all: the
- * next read(2) gets them first.
+ * Bytes that were read from a pipe, a terminal or a stream socket but could not be stored in the program's memory.
+ * The next read(2) returns them first.
  */
-void file_unread(struct file *file, const void *bytes, size_t len);
-size_t file_take_unread(struct file *file, void *bytes, size_t len);
+void file_put_unread(struct file *file, const void *bytes, size_t len);
+size_t file_read_unread(struct file *file, void *bytes, size_t len);
 size_t file_nr_unread(const struct file *file);
 int fd_install(struct task *t, struct file *file, int from, bool cloexec);
-int fd_room(struct task *t, unsigned nr);	/* 0, or why no file can be opened: before anything is done */
+int fd_check_room(struct task *t, unsigned nr);	/* 0, or the error if @nr more files cannot be opened */
 int fd_host(struct task *t, uint64_t fd);	/* or -EBADF */
 struct file *fd_file(struct task *t, uint64_t fd);	/* NULL: EBADF */
 int64_t fd_dup(struct task *t, uint64_t fd, int from, bool cloexec);
 int fds_fork(struct task *child, const struct task *parent);
-void fds_exec(struct task *t);
+void fds_close_on_exec(struct task *t);
 void fds_close_all(struct task *t);
 
 /* hostfd.c */
-int hostfd_start(char *why, size_t size);	/* 0, or -1 with one line */
-bool hostfd_take(unsigned n);			/* false: Vellum needs the rest */
-void hostfd_give(unsigned n);
-bool hostfd_take_task(void);
-void hostfd_give_task(void);
+int hostfd_init(char *why, size_t size);	/* 0, or -1 with a reason in @why */
+bool hostfd_reserve(unsigned n);			/* false: the rest is reserved for Vellum */
+void hostfd_release(unsigned n);
+bool hostfd_reserve_task(void);
+void hostfd_release_task(void);
 
 /* rlimit.c */
 uint64_t rlimit_of(const struct task *t, int resource);
 void rlimit_init(struct task *t, const struct rlimit *limits);
-void rlimit_apply(struct task *t, struct vellum_mm *mm);
-void rlimit_settle(struct task *t);
-uint64_t rlimit_tasks(const struct task *t);	/* processes that there may be for it to fork */
-/* May @more bytes be mapped, where [start, end) is replaced? 0 or -ENOMEM. */
-int rlimit_map(struct task *t, uint64_t start, uint64_t end, uint64_t more, uint32_t prot, bool shared);
-/* How much of a write may be done, or -EFBIG. @offset -1: the file's own. */
-int64_t rlimit_write(struct task *t, const struct file *file, uint64_t len, int64_t offset);
-int rlimit_size(struct task *t, const struct file *file, int64_t size);	/* 0, or -EFBIG and the signal is sent */
+void rlimit_apply(struct task *t, struct vellum_mm *mm);	/* pass the limits that the core enforces */
+void rlimit_apply_changed(struct task *t);	/* if another process changed them */
+uint64_t rlimit_nproc(const struct task *t);	/* fork(2) fails if so many processes exist */
+/* Check the limits before @more bytes are mapped and [start, end) is unmapped. 0 or -ENOMEM. */
+int rlimit_check_map(struct task *t, uint64_t start, uint64_t end, uint64_t more, uint32_t prot, bool shared);
+/* The bytes of a write that RLIMIT_FSIZE allows, or -EFBIG. @offset -1: at the file position. */
+int64_t rlimit_clip_write(struct task *t, const struct file *file, uint64_t len, int64_t offset);
+int rlimit_check_size(struct task *t, const struct file *file, int64_t size);	/* 0, or -EFBIG after sending SIGXFSZ */
 
-/* inspect.c: without a CPU, the inspector looks, if there is one for this */
+/* inspect.c: call the inspector, if there is one. Release the CPU: the inspector may block. */
 void inspect_syscall(struct task *t, uint64_t nr);
 void inspect_signal(struct task *t, int signo);
 void inspect_exit(struct task *t);
 
-/* usermem.c: a copy that fails leaves why in copy_error */
+/* usermem.c: a failed copy sets t->copy_error */
 int user_read(struct task *t, void *buf, uint64_t addr, uint64_t len);	/* 0 or -EFAULT */
 int user_write(struct task *t, uint64_t addr, const void *buf, uint64_t len);
-uint64_t user_read_some(struct task *t, void *buf, uint64_t addr, uint64_t len);	/* how much */
+uint64_t user_read_some(struct task *t, void *buf, uint64_t addr, uint64_t len);	/* bytes copied */
 uint64_t user_write_some(struct task *t, uint64_t addr, const void *buf, uint64_t len);
 int user_string(struct task *t, char *buf, size_t size, uint64_t addr);	/* 0, -EFAULT, -ENAMETOOLONG */
 
-/* sys_io.c: a host call that may block: without a CPU, and within reach of a kick */
-void block_begin(struct task *t);
-void block_end(struct task *t);
-void signal_self(struct task *t, int signo);	/* for what its own system call met */
+/* sys_io.c: around a host call that may block. Release the CPU, and let a signal interrupt the call. */
+void host_call_begin(struct task *t);
+void host_call_end(struct task *t);
+void signal_self(struct task *t, int signo);	/* caused by its own system call */
 
 /* syscall.c */
 int64_t syscall_dispatch(struct task *t);
 
 /* vdso.c */
-uint64_t vdso_map(struct task *t, struct guest_mm *gmm);	/* where, or 0 */
-void vdso_tick(struct kernel *k);		/* keep the time page right */
+uint64_t vdso_map(struct task *t, struct guest_mm *gmm);	/* address of the code, or 0 */
+void vdso_update_clock(struct kernel *k);		/* called every TICK_NS */
 void vdso_init(struct kernel *k);
 void vdso_fini(struct kernel *k);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* abi/text.c - text of programs in messages; see text.h. */
+/* abi/text.c - escape text of programs for messages; see text.h. */
 #include "abi/text.h"
 
 #include <stdbool.h>
@@ -18,14 +18,14 @@ size_t utf8_decode(const char *text, uint32_t *character)
 	}
 	*character = *s & (0x7f >> n);
 	for (size_t i = 1; i < n; i++) {
-		if (s[i] >> 6 != 2)	/* a NUL, too */
+		if (s[i] >> 6 != 2)	/* also a NUL */
 			return 0;
 		*character = *character << 6 | (s[i] & 0x3f);
 	}
 	return *character < smallest[n] || *character > 0x10ffff || *character >> 11 == 0xd800 >> 11 ? 0 : n;
 }
 
-/* Characters that a terminal or a reader takes for something else than text. */
+/* Control characters, marks and overrides of direction, separators of lines and paragraphs, the byte order mark. */
 static bool is_deceptive(uint32_t c)
 {
 	return c < 0x20 || (c >= 0x7f && c < 0xa0) || c == 0x61c || c == 0x200e || c == 0x200f ||
@@ -49,8 +49,8 @@ static const char *escape(uint32_t c, size_t length, unsigned char byte, char bu
 	return buf;
 }
 
-/* @doubled: characters that get a backslash. */
-static const char *print_escaped(const char *text, const char *doubled, char *buf, size_t size)
+/* @quoted: characters that are written after a backslash. */
+static const char *print_escaped(const char *text, const char *quoted, char *buf, size_t size)
 {
 	size_t used = 0;
 
@@ -60,7 +60,7 @@ static const char *print_escaped(const char *text, const char *doubled, char *bu
 		uint32_t c;
 		size_t n = utf8_decode(text, &c), len = n;
 
-		if (n == 1 && strchr(doubled, *text))
+		if (n == 1 && strchr(quoted, *text))
 			out = with_backslash(*text, special), len = 2;
 		else if (!n || is_deceptive(c))
 			out = escape(n ? c : 0, n, (unsigned char)*text, special), len = strlen(out);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * abi/text.h - names, paths and arguments of programs in what Vellum says: they are any bytes but NUL, and must not
- * move a terminal's cursor, begin a line that looks like Vellum's, or turn text around.
+ * abi/text.h - escape names, paths and arguments of programs for messages. They contain any bytes but NUL. A message
+ * must not move a terminal's cursor, contain a forged line of Vellum, or reverse the direction of text.
  */
 #ifndef ABI_TEXT_H
 #define ABI_TEXT_H
@@ -10,21 +10,21 @@
 #include <stdint.h>
 
 /*
- * The character that a text, which ends with NUL, begins with. Return: its length in bytes; 0: the first byte is no
- * UTF-8 (a surrogate, a longer form than need be, beyond U+10FFFF, or cut off).
+ * Decode the first character of a text that ends with NUL. Return: its length in bytes; 0 if the text does not begin
+ * with valid UTF-8 (a surrogate, an overlong form, beyond U+10FFFF, or incomplete).
  */
 size_t utf8_decode(const char *text, uint32_t *character);
 
 /*
- * @text for a message, in @buf: control characters, what changes the direction of text, the separators of lines
- * and paragraphs, and bytes that are no UTF-8 become \n, \t, \x1b or \u{202e}; a backslash is doubled. What does not
- * fit is left out as a whole. Return: @buf.
+ * Copy @text to @buf for a message. Control characters, characters that change the direction of text, separators of
+ * lines and paragraphs, and invalid UTF-8 are written as \n, \t, \x1b or \u{202e}. A backslash is doubled. The text is
+ * cut where the next character does not fit as a whole. Return: @buf.
  */
 const char *printable(const char *text, char *buf, size_t size);
-/* The same for a text between double quotes. */
+/* The same for a text between double quotes, which are escaped, too. */
 const char *printable_quoted(const char *text, char *buf, size_t size);
 
-/* Room for all of a text of @n bytes. */
+/* Bytes that are enough for the copy of any text of @n bytes, with the NUL. */
 #define PRINTABLE_BYTES(n) (4 * (n) + 1)
 
 #endif

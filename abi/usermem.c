@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* abi/usermem.c - arguments from the program: copied once, then checked, then used. */
+/* abi/usermem.c - copy arguments from and to the program. An argument is copied once, then checked, then used. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <string.h>
@@ -41,8 +41,8 @@ int user_string(struct task *t, char *buf, size_t size, uint64_t addr)
 	size_t have = 0;
 
 	while (have < size) {
-		/* Up to the end of a page at a time: the next one may not be there. */
-		uint64_t n = 4096 - ((addr + have) & 4095), done;
+		/* Not beyond a page at a time: the next page may not be mapped. */
+		uint64_t n = VELLUM_PAGE_SIZE - ((addr + have) & (VELLUM_PAGE_SIZE - 1)), done;
 
 		if (n > size - have)
 			n = size - have;

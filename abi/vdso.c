@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * abi/vdso.c - the time page and the code that reads it, mapped into every program.
+ * abi/vdso.c - map the time page and the vDSO into every program, and update the page.
  *
- * The page is a frame of device memory: the host writes it, a program sees it change without any
- * store. It relates the program's time-stamp counter to the host's clocks; where the machine has no
- * usable counter the code falls back to system calls.
+ * The page is a frame of device memory that Vellum writes. It relates the program's time-stamp counter to the host's
+ * clocks. If the machine has no usable counter, the vDSO makes system calls.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -20,7 +19,7 @@
 extern const char vellum_vdso_blob[], vellum_vdso_blob_end[];
 
 #define PAGE		VELLUM_PAGE_SIZE
-#define SETTLE_NS	100000000u	/* over which an error of the page's clock is made good */
+#define SETTLE_NS	100000000u	/* in which the page's clock is slewed to the right time */
 
 struct vdso {
 	struct vellum_mapping *vvar_map, *code_map;
@@ -59,13 +58,13 @@ static uint64_t guest_tsc(const struct kernel *k)
 	return __rdtsc() + (uint64_t)k->args->machine->tsc_offset;
 }
 
-/* The page's own idea of CLOCK_MONOTONIC at @tsc. */
+/* CLOCK_MONOTONIC at @tsc according to the page. */
 static uint64_t predicted_ns(const struct vvar *v, uint64_t tsc)
 {
 	return v->mono_ns + (uint64_t)((unsigned __int128)(tsc - v->tsc) * v->mult >> 32);
 }
 
-static void write_page(struct vvar *v, uint64_t tsc, uint64_t mono, int64_t real_offset, uint64_t mult)
+static void update_vvar(struct vvar *v, uint64_t tsc, uint64_t mono, int64_t real_offset, uint64_t mult)
 {
 	__atomic_store_n(&v->seq, v->seq + 1, __ATOMIC_SEQ_CST);
 	v->tsc = tsc;
@@ -77,10 +76,9 @@ static void write_page(struct vvar *v, uint64_t tsc, uint64_t mono, int64_t real
 }
 
 /*
- * Called every few milliseconds. Time never goes back: where the page's clock is ahead it goes on from
- * there, a little slower.
+ * Time never goes back: if the page's clock is ahead, it continues from its own time and runs slower.
  */
-void vdso_tick(struct kernel *k)
+void vdso_update_clock(struct kernel *k)
 {
 	struct vdso *vd = k->vdso;
 	uint64_t tsc, mono, rate, base, mult;
@@ -98,15 +96,15 @@ void vdso_tick(struct kernel *k)
 	mult = rate;
 	if (vd->vvar->valid && predicted_ns(vd->vvar, tsc) > mono) {
 		base = predicted_ns(vd->vvar, tsc);
-		/* Reach the true time SETTLE_NS from now. */
+		/* The page's clock is right again after SETTLE_NS. */
 		mult = base - mono < SETTLE_NS / 2 ? rate - (uint64_t)((unsigned __int128)rate *
 							(base - mono) / SETTLE_NS) : rate / 2;
 	}
-	write_page(vd->vvar, tsc, base, real_offset, mult);
+	update_vvar(vd->vvar, tsc, base, real_offset, mult);
 }
 
-/* The program's counter began anew: clocks are read by system calls from now on. No CPU runs. */
-static void counter_restarted(void *arg)
+/* The program's counter was restarted: the vDSO makes system calls from now on. No CPU runs. */
+static void invalidate_vvar(void *arg)
 {
 	struct vdso *vd = arg;
 
@@ -127,7 +125,7 @@ static int create_objects(struct kernel *k, struct vdso *vd)
 	return vellum_mapping_create(m, &code_ops, vd, code_pages(), 0, &vd->code_map) ? -ENOMEM : 0;
 }
 
-/* Programs run without it when there is no memory for it. */
+/* If there is no memory, programs run without a vDSO. */
 void vdso_init(struct kernel *k)
 {
 	struct vdso *vd = calloc(1, sizeof(*vd));
@@ -142,7 +140,7 @@ void vdso_init(struct kernel *k)
 	vd->first_ns = clock_ns(CLOCK_MONOTONIC);
 	vd->first_tsc = guest_tsc(k);
 	k->args->machine->restarted_arg = vd;
-	k->args->machine->restarted = counter_restarted;
+	k->args->machine->restarted = invalidate_vvar;
 }
 
 void vdso_fini(struct kernel *k)
@@ -175,7 +173,7 @@ static int map_object(struct guest_mm *gmm, struct vellum_mapping *mapping, uint
 uint64_t vdso_map(struct task *t, struct guest_mm *gmm)
 {
 	const struct vdso *vd = t->kernel->vdso;
-	uint64_t code = gmm->stack_end + 2 * PAGE;	/* its data one page below it */
+	uint64_t code = gmm->stack_end + 2 * PAGE;	/* the time page is right below */
 
 	if (!vd || map_object(gmm, vd->vvar_map, code - PAGE, 1, VELLUM_PROT_READ))
 		return 0;

@@ -17,7 +17,7 @@ enum track_mode { TRACK_NONE, TRACK_WP, TRACK_CLEAN, TRACK_AUTO };
 struct swap_options {
 	uint64_t size;			/* bytes, a multiple of the page size; 0: no swap */
 	bool zstd;			/* in compressed memory; else in a file */
-	const char *path;		/* file or folder; NULL: $TMPDIR or /var/tmp */
+	const char *path;		/* file or directory; NULL: $TMPDIR or /var/tmp */
 };
 
 #define MAX_INSPECTIONS 16
@@ -52,6 +52,7 @@ int cmd_report(int argc, char **argv);
 
 /* One line on stderr, "vellum: ..."; returns EXIT_VELLUM. */
 int fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
+int fail_no_memory(const char *what);	/* of the host, for @what */
 
 bool parse_size(const char *text, uint64_t *bytes);	/* K, M, G or no unit; false: not a size */
 

@@ -49,12 +49,12 @@ static int parse_syscall(const char *arg, char *name, struct inspection *ins)
 		*colon = 0;
 		ins->nth = strtoull(colon + 1, &end, 10);
 		if (*end || ins->nth < 1 || colon[1] < '0' || colon[1] > '9')
-			return fail("--inspect=%s: calls are counted from 1; write for example "
+			return fail("--inspect=%s: not a number of a call, counted from 1; write for example "
 				    "--inspect=syscall:write:3", arg);
 	}
 	ins->number = abi_syscall_number(name);
 	return ins->number >= 0 ? 0 :
-	       fail("--inspect=%s: unknown system call: %s; see vellum syscalls", arg, name);
+	       fail("--inspect=%s: unknown system call: %s; vellum syscalls lists them", arg, name);
 }
 
 static int parse_when(const char *arg, struct inspection *ins)
@@ -88,7 +88,7 @@ int inspect_parse(const char *arg, struct run_options *o)
 		rest += 5;
 	}
 	if (*rest && !rest[1])
-		return fail("--inspect=%s: needs a file after the comma, or - for stdout", arg);
+		return fail("--inspect=%s: nothing after the comma; name a file, or - for stdout", arg);
 	ins->file = *rest ? rest + 1 : NULL;
 	o->nr_inspections++;
 	return 0;
@@ -114,6 +114,11 @@ static bool write_all(int fd, const char *buf, size_t len)
 	return true;
 }
 
+static const char *output_name(const char *file)
+{
+	return !file ? "stderr" : strcmp(file, "-") ? file : "stdout";
+}
+
 static void put_snapshot(struct inspect *in, unsigned i, const char *buf, size_t len)
 {
 	const char *file = in->opt->inspections[i].file;
@@ -121,8 +126,7 @@ static void put_snapshot(struct inspect *in, unsigned i, const char *buf, size_t
 	pthread_mutex_lock(&in->write_lock);
 	if (!write_all(in->fd[i], buf, len)) {
 		if (!in->failed)
-			fail("cannot write the output of --inspect to %s: %s",
-			     !file ? "stderr" : strcmp(file, "-") ? file : "stdout", strerror(errno));
+			fail("cannot write the output of --inspect to %s: %s", output_name(file), strerror(errno));
 		in->failed = true;
 	}
 	pthread_mutex_unlock(&in->write_lock);
@@ -140,7 +144,7 @@ static void show(struct inspect *in, unsigned i, const struct guest_mm *gmm, int
 	if (f && fclose(f) == 0 && shown) {
 		put_snapshot(in, i, buf, len);
 	} else {
-		fail("out of memory for the --inspect snapshot of process %d", pid);
+		fail("the host has no memory for the output of --inspect of process %d; free some", pid);
 		pthread_mutex_lock(&in->write_lock);
 		in->failed = true;
 		pthread_mutex_unlock(&in->write_lock);
@@ -165,7 +169,7 @@ static uint64_t count_call(struct inspect *in, unsigned i, int pid)
 	pthread_mutex_lock(&in->count_lock);
 	nr = (uint64_t)(uintptr_t)radix_get(&in->calls[i], (uint64_t)pid) + 1;
 	if (radix_set(&in->calls[i], (uint64_t)pid, (void *)(uintptr_t)nr, &in->host)) {
-		fail("out of memory for --inspect");
+		fail_no_memory("--inspect");
 		exit(EXIT_VELLUM);
 	}
 	pthread_mutex_unlock(&in->count_lock);
@@ -216,8 +220,7 @@ static bool open_outputs(struct inspect *in)
 
 		in->fd[i] = open_output(file);
 		if (in->fd[i] < 0) {
-			fail("cannot write the output of --inspect to %s: %s", file ? file : "stderr",
-			     strerror(errno));
+			fail("cannot write the output of --inspect to %s: %s", output_name(file), strerror(errno));
 			return false;
 		}
 	}
@@ -229,7 +232,7 @@ struct inspect *inspect_create(const struct run_options *o)
 	struct inspect *in = calloc(1, sizeof(*in));
 
 	if (!in) {
-		fail("out of memory");
+		fail_no_memory("--inspect");
 		return NULL;
 	}
 	in->opt = o;

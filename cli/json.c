@@ -267,9 +267,9 @@ int html_report(const struct run_report *r)
 		if (fclose(f) == 0)
 			err = html_write(r->opt->html, json, len);
 		else
-			fail("out of memory for the report");
+			fail_no_memory("the report");
 	} else {
-		fail("out of memory for the report");
+		fail_no_memory("the report");
 	}
 	free(json);
 	return err;

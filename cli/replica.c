@@ -27,7 +27,7 @@ static void put_page(struct replica_page *page)
 
 static void out_of_memory(void)
 {
-	fail("out of memory for the replica of --verify");
+	fail_no_memory("the replica of --verify");
 	exit(EXIT_VELLUM);
 }
 

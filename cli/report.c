@@ -34,7 +34,7 @@ static void print_rows(const struct track_result *res)
 			row->name[0] ? printable(row->name, name, sizeof(name)) : "anonymous");
 	}
 	if (hidden)
-		fprintf(stderr, "vellum: and %llu more mappings that were written: see --json\n",
+		fprintf(stderr, "vellum: and %llu more mappings were written; --json lists them\n",
 			(unsigned long long)hidden);
 }
 
@@ -61,7 +61,7 @@ void print_summary(const struct run_report *r)
 	const char *missing;
 
 	for (unsigned i = 0; (missing = abi_unsupported(r->result, i)); i++)
-		fprintf(stderr, "vellum: unsupported system call: %s\n", missing);
+		fprintf(stderr, "vellum: unsupported system call: %s; it failed with ENOSYS\n", missing);
 	if (r->opt->swap.size)
 		fprintf(stderr, "vellum: swap: %llu pages out, %llu in\n", (unsigned long long)r->swap->nr_out,
 			(unsigned long long)r->swap->nr_in);

@@ -24,7 +24,7 @@ static void mark_word(struct mm_track *mt, uint64_t page, uint64_t mask)
 	if (!word) {
 		word = calloc(1, sizeof(*word));
 		if (!word || radix_set(&mt->dirty, page / WORD_BITS, word, cli_host())) {
-			fail("out of memory for the report");
+			fail_no_memory("the report");
 			exit(EXIT_VELLUM);
 		}
 	}

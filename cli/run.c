@@ -44,6 +44,11 @@ int fail(const char *format, ...)
 	return EXIT_VELLUM;
 }
 
+int fail_no_memory(const char *what)
+{
+	return fail("the host has no memory for %s; free some, or use a smaller --ram", what);
+}
+
 /* --- options --- */
 
 /* Parse a number with a unit. False if @text is anything else. */
@@ -117,7 +122,7 @@ static int parse_ram(const char *text, uint64_t *ram)
 	if (!parse_size(text, ram))
 		return fail("--ram=%s: not a size; write for example --ram=512M", text);
 	if (*ram < MIN_RAM || *ram > MAX_RAM)
-		return fail("--ram=%s: must be from 4M to 256G", text);
+		return fail("--ram=%s: out of range; use 4M to 256G", text);
 	*ram = (*ram + (2 << 20) - 1) & ~((2ull << 20) - 1);
 	return 0;
 }
@@ -128,7 +133,7 @@ static int parse_cpus(const char *text, unsigned *cpus)
 	unsigned long n = strtoul(text, &end, 10);
 
 	if (*end || end == text || n < 1 || n > MAX_CPUS || text[0] == '-')
-		return fail("--cpus=%s: must be from 1 to %d", text, MAX_CPUS);
+		return fail("--cpus=%s: not a number of CPUs; use 1 to %d", text, MAX_CPUS);
 	*cpus = (unsigned)n;
 	return 0;
 }
@@ -144,16 +149,16 @@ static int take_option(int opt, const char *arg, struct run_options *o)
 		       fail("--track=%s: unknown method; use none, wp, clean or auto", arg);
 	case OPT_INTERVAL:
 		return parse_interval(arg, &o->interval_ns) ? 0 :
-		       fail("--interval=%s: not a time from 100us to 1 hour; write for example 10ms", arg);
+		       fail("--interval=%s: not a time from 100us to 1 hour; write for example --interval=10ms", arg);
 	case OPT_VERIFY:
 		o->verify = true;
 		return 0;
 	case OPT_JSON:
 		o->json = arg;
-		return arg[0] ? 0 : fail("--json=: needs a file name, or - for stdout");
+		return arg[0] ? 0 : fail("--json=: no file name; write --json=FILE, or --json=- for stdout");
 	case OPT_REPORT:
 		o->html = arg;
-		return arg[0] ? 0 : fail("--report=: needs a file name");
+		return arg[0] ? 0 : fail("--report=: no file name; write --report=FILE.html");
 	case OPT_RAM:
 		return parse_ram(arg, &o->ram);
 	case OPT_CPUS:
@@ -189,7 +194,7 @@ static int parse_options(int argc, char **argv, struct run_options *o)
 	if (optind >= argc)
 		return fail("no program to run; see vellum --help");
 	if (o->verify && o->track == TRACK_NONE)
-		return fail("--verify needs --track=wp, --track=clean or --track=auto");
+		return fail("--verify: pages are not tracked; add --track=wp, --track=clean or --track=auto");
 	o->argv = &argv[optind];
 	return 0;
 }
@@ -240,8 +245,8 @@ struct run {
 static void end_forged(void *host, uint64_t entry, const char *what)
 {
 	(void)host;
-	fail("a page table has %s (0x%llx), which Vellum did not write: the run ends, as the program may have broken "
-	     "out of its memory", what, (unsigned long long)entry);
+	fail("Vellum did not write the page-table entry 0x%llx, %s. The run ends, as the program may have written "
+	     "outside its memory", (unsigned long long)entry, what);
 	_exit(EXIT_VELLUM);
 }
 
@@ -264,8 +269,8 @@ static int create_memory(struct run *r)
 	r->host_ops = *abi_host();
 	r->host_ops.forged = end_forged;
 	err = vellum_memory_create(&args, &r->memory);
-	return err ? fail("cannot set up %llu MiB of RAM: %s", (unsigned long long)(r->ram.len >> 20),
-			  vellum_strerror(err)) :
+	return err ? fail("cannot set up %llu MiB of RAM: %s; use a smaller --ram",
+			  (unsigned long long)(r->ram.len >> 20), vellum_strerror(err)) :
 		     0;
 }
 
@@ -300,7 +305,7 @@ static int set_up(struct run *r)
 	r->opt.fault_ns = r->machine->fault_ns;
 	r->opt.scan_ns = SCAN_NS;
 	r->track = track_create(&r->opt);
-	return r->track ? 0 : fail("out of memory");
+	return r->track ? 0 : fail_no_memory("--track");
 }
 
 static void tear_down(struct run *r)
@@ -427,7 +432,7 @@ int cmd_run(int argc, char **argv)
 	if (status)
 		return status;
 	if (!find_program(r.opt.argv[0], r.path)) {
-		fail("%s: program not found", r.opt.argv[0]);
+		fail("%s: no such program in PATH; write its path", r.opt.argv[0]);
 		return 127;
 	}
 	status = abi_check_program(r.path, why, sizeof(why));
@@ -436,14 +441,14 @@ int cmd_run(int argc, char **argv)
 		return status;
 	}
 	if ((r.closed_fds & 2) && uses_stdout(&r.opt))
-		return fail("--json=- and --inspect=...,- need stdout, which is closed");
+		return fail("stdout is closed; name a file for --json and --inspect instead of -");
 	if (r.opt.json && json_check_writable(r.opt.json, why, sizeof(why)))
 		return fail("cannot write the report: %s", why);
 	if (r.opt.html && json_check_writable(r.opt.html, why, sizeof(why)))
 		return fail("cannot write the report: %s", why);
 	prctl(PR_SET_DUMPABLE, 0);	/* the program cannot open Vellum's /proc/PID/mem */
 	raise_limits(r.limits);
-	abi_take_signals();
+	abi_block_signals();
 	signal(SIGCHLD, SIG_DFL);	/* waitpid(2) for QEMU fails if SIGCHLD is ignored */
 	status = set_up(&r);
 	if (!status) {

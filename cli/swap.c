@@ -23,9 +23,9 @@ int swap_parse(const char *arg, struct swap_options *o)
 	if (!parse_size(size, &o->size))
 		return fail("--swap=%s: not a size; write for example --swap=512M", arg);
 	if (o->size < VELLUM_PAGE_SIZE || o->size > MAX_SWAP)
-		return fail("--swap=%s: must be from 4K to 16384G", arg);
+		return fail("--swap=%s: out of range; use 4K to 16384G", arg);
 	if (*comma && !comma[1])
-		return fail("--swap=%s: needs a file, a folder or zstd after the comma", arg);
+		return fail("--swap=%s: nothing after the comma; name a file, a directory or zstd", arg);
 	o->size &= ~(uint64_t)(VELLUM_PAGE_SIZE - 1);
 	o->zstd = !strcmp(comma, ",zstd");
 	o->path = *comma && !o->zstd ? comma + 1 : NULL;
@@ -53,12 +53,13 @@ static void print_error(const struct swap_options *o, int err)
 	const char *where = o->path ? o->path : o->zstd ? "memory" : "$TMPDIR or /var/tmp";
 
 	if (o->path && err == -VELLUM_EINVAL)
-		fail("cannot swap to %s: neither a regular file nor a folder", where);
+		fail("cannot swap to %s: neither a regular file nor a directory; name another file", where);
 	else if (o->path && err == -VELLUM_EBUSY)
 		fail("cannot swap to %s: another run swaps to it; name another file", where);
 	else
-		fail("cannot set up %llu MiB of swap in %s: %s", (unsigned long long)(o->size >> 20), where,
-		     vellum_strerror(err));
+		fail("cannot set up %llu MiB of swap in %s: %s; use a smaller --swap%s",
+		     (unsigned long long)(o->size >> 20), where, vellum_strerror(err),
+		     o->zstd ? "" : " or another file");
 }
 
 struct swap_area *swap_area_create(const struct swap_options *o, struct vellum_memory *memory)

@@ -15,7 +15,7 @@
 
 static void no_memory(void)
 {
-	fail("out of memory for the report");
+	fail_no_memory("the report");
 	exit(EXIT_VELLUM);
 }
 

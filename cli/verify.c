@@ -24,7 +24,7 @@ static struct object *find_object(struct track *track, struct vellum_mapping *ma
 		return o;
 	o = calloc(1, sizeof(*o));
 	if (!o) {
-		fail("out of memory for the replica of --verify");
+		fail_no_memory("the replica of --verify");
 		exit(EXIT_VELLUM);
 	}
 	vellum_mapping_get(mapping);
@@ -359,7 +359,8 @@ static bool report_difference(struct mm_track *mt, const struct vellum_vma_info 
 	if (mt->track->result.nr_differences++ > 10)
 		return false;
 	abi_mapping_name(mt->gmm, info, name);
-	fail("verify: pid %d: page at 0x%llx (%s, page %llu) differs from the replica", mt->gmm->pid,
+	fail("--verify: process %d: the page at 0x%llx (%s, page %llu) differs from the replica: a store was missed",
+	     mt->gmm->pid,
 	     (unsigned long long)(page * PAGE), name[0] ? name : "anonymous",
 	     (unsigned long long)(page - info->start / PAGE));
 	return true;

@@ -205,7 +205,7 @@ static void declare_broken(struct qemu_machine *q, const struct qemu_vcpu *v)
 {
 	char why[120];
 
-	snprintf(why, sizeof(why), "a stub faulted in " QEMU_PROGRAM ": vector %llu at 0x%llx",
+	snprintf(why, sizeof(why), "Vellum's code in " QEMU_PROGRAM " faulted: exception %llu at 0x%llx",
 		 (unsigned long long)v->mb->broken_vector, (unsigned long long)v->mb->broken_rip);
 	qemu_declare_down(q, why);
 }
@@ -318,7 +318,7 @@ static void qemu_sync_icache(void *machine, uint64_t pfn)
 	}
 	pthread_mutex_unlock(&q->scrub_lock);
 	if (!ok)
-		qemu_declare_down(q, "out of memory");
+		qemu_declare_down(q, "the host has no memory for a list of freed frames");
 }
 
 /* --- running --- */

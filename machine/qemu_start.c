@@ -242,7 +242,7 @@ static void explain(char *why, size_t size)
 		snprintf(why, size, "%s not found; install it (Debian: apt install qemu-system-x86)",
 			 QEMU_PROGRAM);
 	else if (major >= 0 && major < MIN_QEMU_MAJOR)
-		snprintf(why, size, "%s is too old: version %d, need %d or later", QEMU_PROGRAM, major,
+		snprintf(why, size, "%s is too old: version %d; install version %d or later", QEMU_PROGRAM, major,
 			 MIN_QEMU_MAJOR);
 	else
 		snprintf(why, size, "cannot start %s: %s", QEMU_PROGRAM, reason);
@@ -298,7 +298,7 @@ static bool start_qemu(struct qemu_machine *q, char *why, size_t size)
 
 	if (s.rom < 0 || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, line) ||
 	    pipe2(err, O_CLOEXEC | O_NONBLOCK)) {
-		snprintf(why, size, "cannot create the files that QEMU needs: %s", strerror(errno));
+		snprintf(why, size, "cannot create a pipe, a socket or a file for QEMU: %s", strerror(errno));
 		goto out;
 	}
 	s.sock = line[1];
@@ -307,7 +307,7 @@ static bool start_qemu(struct qemu_machine *q, char *why, size_t size)
 	if (pid == 0)
 		exec_qemu(q, &s, parent);
 	if (pid < 0) {
-		snprintf(why, size, "cannot start a process: %s", strerror(errno));
+		snprintf(why, size, "cannot create a process for QEMU: %s", strerror(errno));
 		goto out;
 	}
 	pthread_mutex_lock(&q->why_lock);
@@ -416,7 +416,7 @@ static bool revive(struct qemu_machine *q)
 	if (ok)
 		__atomic_store_n(&q->down, 0, __ATOMIC_RELEASE);
 	else if (!ending)
-		snprintf(q->why, sizeof(q->why), "%.90s, and cannot be started again: %.90s", q->lost, why);
+		snprintf(q->why, sizeof(q->why), "%.90s, and cannot be restarted: %.90s", q->lost, why);
 	pthread_cond_broadcast(&q->changed);
 	pthread_mutex_unlock(&q->why_lock);
 	pthread_rwlock_unlock(&q->life);
@@ -471,8 +471,12 @@ struct machine *machine_qemu_create(const struct vellum_host_ram *ram, unsigned 
 {
 	struct qemu_machine *q = calloc(1, sizeof(*q));
 
-	if (!q || nr_cpus == 0 || nr_cpus > MAX_VCPUS) {
-		snprintf(why, why_size, "cannot create the machine: out of memory, or not 1 to %d CPUs", MAX_VCPUS);
+	if (!q) {
+		snprintf(why, why_size, "the host has no memory for the machine");
+		return NULL;
+	}
+	if (nr_cpus == 0 || nr_cpus > MAX_VCPUS) {
+		snprintf(why, why_size, "%u CPUs are not supported; use 1 to %d", nr_cpus, MAX_VCPUS);
 		free(q);
 		return NULL;
 	}
@@ -508,7 +512,7 @@ struct machine *machine_qemu_create(const struct vellum_host_ram *ram, unsigned 
 	if (q->base.fpu_size > VCPU_FPU_MAX)
 		q->base.fpu_size = VCPU_FPU_MAX;
 	if (pthread_create(&q->reader, NULL, read_line, q)) {
-		snprintf(why, why_size, "cannot create a thread");
+		snprintf(why, why_size, "cannot create a thread for QEMU");
 		qemu_destroy(&q->base);
 		return NULL;
 	}

@@ -153,17 +153,17 @@ static const char *run_probe(struct qemu_machine *q, const struct probe *p, uint
 	st.regs.rbp = target;
 	do
 		if (q->base.ops->run(&q->base, 0, &st, 0))
-			return "ends QEMU";
+			return "ended QEMU";
 	while (st.regs.vector == VCPU_VECTOR_KICK);
 	if (st.regs.rip != rip || st.regs.vector >= 32)
-		return "is executed";
+		return "was executed";
 	if (memcmp(q->ram, before, WATCHED) != 0)
-		return "changes the upper half";
+		return "changed the machine's memory";
 	for (int i = -2; mark && i < 6; i++)
 		if (mark[i] != MARK)
-			return "writes to the upper half";
+			return "wrote to the machine's memory";
 	if ((st.regs.error & 0xfff8) == (MARK & 0xfff8))
-		return "reveals bytes of the upper half";
+		return "revealed bytes of the machine's memory";
 	return NULL;
 }
 
@@ -181,8 +181,8 @@ static bool test_all(struct qemu_machine *q, const void *before, char *why, size
 			const char *what = run_probe(q, p, target, selectors[j % variants], before);
 
 			if (what) {
-				snprintf(why, why_size, "%s: %s at 0x%llx from ring 3 %s", QEMU_PROGRAM, p->name,
-					 (unsigned long long)target, what);
+				snprintf(why, why_size, "%s: the instruction \"%s\" in ring 3, address 0x%llx, %s",
+					 QEMU_PROGRAM, p->name, (unsigned long long)target, what);
 				return false;
 			}
 		}
@@ -197,7 +197,7 @@ bool qemu_test_rings(struct qemu_machine *q, char *why, size_t why_size)
 	bool ok;
 
 	if (!before) {
-		snprintf(why, why_size, "out of memory");
+		snprintf(why, why_size, "the host has no memory for the test of " QEMU_PROGRAM);
 		return false;
 	}
 	lay_test(q);

@@ -30,15 +30,15 @@ struct validation {
 
 static void check_vma(struct validation *v, const struct vma *vma, const struct vma *prev)
 {
-	REQUIRE(v, vma->start < vma->end && vma->end <= TASK_SIZE, "INV-VMA-1: bounds");
-	REQUIRE(v, !((vma->start | vma->end) & ~PAGE_MASK), "INV-VMA-1: alignment");
-	REQUIRE(v, !prev || prev->end <= vma->start, "INV-VMA-1: overlap");
-	REQUIRE(v, vma->gap == vma_gap_below(vma), "INV-VMA-2: gap");
+	REQUIRE(v, vma->start < vma->end && vma->end <= TASK_SIZE, "INV-VMA-1: a VMA is empty or ends above TASK_SIZE");
+	REQUIRE(v, !((vma->start | vma->end) & ~PAGE_MASK), "INV-VMA-1: a VMA is not page aligned");
+	REQUIRE(v, !prev || prev->end <= vma->start, "INV-VMA-1: two VMAs overlap");
+	REQUIRE(v, vma->gap == vma_gap_below(vma), "INV-VMA-2: a VMA's gap is wrong");
 	REQUIRE(v, vma->map_node.start == vma->pgoff && vma->anon_node.start == vma->pgoff,
-		"INV-VMA-3: interval start");
+		"INV-VMA-3: the start of a VMA's interval is wrong");
 	REQUIRE(v, vma->map_node.last == vma_page_index(vma, vma->end - 1) &&
 			   vma->anon_node.last == vma->map_node.last,
-		"INV-VMA-3: interval end");
+		"INV-VMA-3: the end of a VMA's interval is wrong");
 }
 
 static bool in_tree(const struct tree *tree, const struct interval *iv)
@@ -53,9 +53,9 @@ static bool in_tree(const struct tree *tree, const struct interval *iv)
 static void check_linked(struct validation *v, const struct vma *vma)
 {
 	REQUIRE(v, !vma->mapping || in_tree(&vma->mapping->i_mmap, &vma->map_node),
-		"INV-VMA-3: not in its mapping's tree");
+		"INV-VMA-3: a VMA is not in its mapping's tree");
 	REQUIRE(v, !vma->anon_vma || in_tree(&vma->anon_vma->vmas, &vma->anon_node),
-		"INV-VMA-3: not in its anon_vma's tree");
+		"INV-VMA-3: a VMA is not in its anon_vma's tree");
 }
 
 static void check_folio(struct validation *v, const struct vma *vma, gva_t addr, pte_t pte)
@@ -64,19 +64,22 @@ static void check_folio(struct validation *v, const struct vma *vma, gva_t addr,
 	uint32_t flags = folio_flags(folio);
 
 	v->mapped[folio - v->m->folios]++;
-	REQUIRE(v, (flags & PG_USED) && !(flags & PG_TABLE), "INV-MEM-1: entry maps a free frame");
-	REQUIRE(v, folio->index == vma_page_index(vma, addr), "INV-RMAP-1: index");
+	REQUIRE(v, (flags & PG_USED) && !(flags & PG_TABLE), "INV-MEM-1: an entry maps a free frame or a page table");
+	REQUIRE(v, folio->index == vma_page_index(vma, addr), "INV-RMAP-1: a folio's index is not that of its entry");
 	if (flags & PG_ANON) {
-		REQUIRE(v, folio->anon_vma == vma->anon_vma, "INV-RMAP-1: anon_vma");
-		REQUIRE(v, !(vma->flags & VM_MAYSHARE), "private page in a shared mapping");
-		REQUIRE(v, !pte_write(pte) || (flags & PG_EXCLUSIVE), "INV-FAULT-1: W without X");
+		REQUIRE(v, folio->anon_vma == vma->anon_vma, "INV-RMAP-1: a folio's anon_vma is not that of the VMA");
+		REQUIRE(v, !(vma->flags & VM_MAYSHARE), "a VMA that may be shared maps an anonymous page");
+		REQUIRE(v, !pte_write(pte) || (flags & PG_EXCLUSIVE),
+			"INV-FAULT-1: a writable entry of an anonymous page that is not exclusive");
 		REQUIRE(v, (flags & (PG_EXCLUSIVE | PG_SWAPCACHE)) != (PG_EXCLUSIVE | PG_SWAPCACHE),
-			"INV-SWAP-2: X in the swap cache");
-		REQUIRE(v, (flags & PG_EXCLUSIVE) || !folio_maybe_pinned(folio), "INV-GUP-1: pinned without X");
+			"INV-SWAP-2: a page of the swap cache is exclusive");
+		REQUIRE(v, (flags & PG_EXCLUSIVE) || !folio_maybe_pinned(folio),
+			"INV-GUP-1: a pinned anonymous page is not exclusive");
 	} else {
 		REQUIRE(v, folio->mapping == vma->mapping || (!folio->mapping && folio_maybe_pinned(folio)),
-			"INV-RMAP-1: mapping");
-		REQUIRE(v, !pte_write(pte) || (vma->flags & VM_SHARED), "W on a page of the object");
+			"INV-RMAP-1: a folio's mapping is not that of the VMA");
+		REQUIRE(v, !pte_write(pte) || (vma->flags & VM_SHARED),
+			"a private VMA maps a page of the mapping writable");
 	}
 }
 
@@ -85,12 +88,14 @@ static void check_present(struct validation *v, const struct vma *vma, pte_t pte
 {
 	bool shadow_stack = vma->flags & VM_SHADOW_STACK;
 
-	REQUIRE(v, shadow_stack || (pte.val & X86_RW) || !(pte.val & X86_DIRTY), "INV-PTE-1: RW=0 and D=1");
-	REQUIRE(v, !shadow_stack || !(pte.val & X86_RW), "INV-PTE-1: RW in a shadow stack");
-	REQUIRE(v, !pte_write(pte) || (vma->flags & VM_WRITE), "W beyond the VMA's rights");
-	REQUIRE(v, !(vma_uffd_wp(vma) && pte_uffd_wp(pte)) || !pte_write(pte), "INV-UFFD-1: protected, and W");
+	REQUIRE(v, shadow_stack || (pte.val & X86_RW) || !(pte.val & X86_DIRTY),
+		"INV-PTE-1: a dirty entry without W (a shadow stack entry) in an ordinary VMA");
+	REQUIRE(v, !shadow_stack || !(pte.val & X86_RW), "INV-PTE-1: an entry of a shadow stack has W");
+	REQUIRE(v, !pte_write(pte) || (vma->flags & VM_WRITE), "a writable entry in a VMA that is not writable");
+	REQUIRE(v, !(vma_uffd_wp(vma) && pte_uffd_wp(pte)) || !pte_write(pte),
+		"INV-UFFD-1: a userfaultfd-protected entry is writable");
 	REQUIRE(v, !pte_write(pte) || !vma_soft_dirty_enabled(vma) || pte_soft_dirty(pte) || (vma->flags & VM_PFNMAP),
-		"INV-PTE-2: W before a store was seen");
+		"INV-PTE-2: a writable entry is not soft-dirty");
 }
 
 static void count_slot(struct validation *v, slot_t slot)
@@ -106,15 +111,15 @@ static void check_swp(struct validation *v, const struct vma *vma, pte_t pte)
 	if (pte_is_genuine_swap(pte)) {
 		v->swapped++;
 		count_slot(v, pte_slot(pte));
-		REQUIRE(v, vma->anon_vma, "swapped out where no private page was");
+		REQUIRE(v, vma->anon_vma, "a swap entry in a VMA without an anon_vma");
 		return;
 	}
 	v->others++;
 	if (!pte_is_marker(pte))
 		return;
-	REQUIRE(v, pte_marker_bits(pte), "a marker of nothing");
+	REQUIRE(v, pte_marker_bits(pte), "a marker without a bit");
 	REQUIRE(v, !vma_uffd_wp(vma) || pte_marker_bits(pte) != MARKER_UFFD_WP || vma_uses_markers(vma),
-		"INV-MARKER-2: a marker that no call installed");
+		"INV-MARKER-2: a protection marker in a VMA that uses none");
 }
 
 static int check_pte(pte_t *ptep, gva_t addr, struct mm_walk *walk)
@@ -131,7 +136,7 @@ static int check_pte(pte_t *ptep, gva_t addr, struct mm_walk *walk)
 	check_present(v, walk->vma, pte);
 	v->rss++;
 	if (!pte_special(pte)) {
-		REQUIRE(v, pfn_is_ram(v->m, pte_pfn(pte)), "entry maps no RAM");
+		REQUIRE(v, pfn_is_ram(v->m, pte_pfn(pte)), "an entry that is not raw maps a frame that is not RAM");
 		if (!v->why)
 			check_folio(v, walk->vma, addr, pte);
 	}
@@ -143,9 +148,9 @@ static int check_leaf(uint64_t *entry, gva_t start, gva_t end, unsigned shift, s
 	struct validation *v = walk->private;
 	uint64_t val = entry_load(entry);
 
-	REQUIRE(v, end - start == 1ull << shift, "a huge leaf of two mappings");
+	REQUIRE(v, end - start == 1ull << shift, "a huge leaf extends beyond its VMA");
 	REQUIRE(v, !leaf_is_raw(val) || !vma_is_cow(walk->vma) || !leaf_write(val),
-		"INV-HUGE-3: W in a private raw leaf");
+		"INV-HUGE-3: a raw leaf in a private VMA is writable");
 	v->rss += (end - start) >> PAGE_SHIFT;
 	for (gva_t addr = start; addr < end && !v->why; addr += PAGE_SIZE) {
 		pte_t pte = leaf_pte(val, shift, addr);
@@ -170,7 +175,8 @@ static void check_deposits(struct validation *v, const uint64_t *table, unsigned
 		leaves += is_huge_leaf(entry_load(&table[i]));
 	for (; at && kept <= leaves * (ENTRIES_PER_TABLE + 1); at = at->deposited)
 		kept++;
-	REQUIRE(v, kept == leaves * (shift == PMD_SHIFT ? 1 : ENTRIES_PER_TABLE + 1), "INV-HUGE-1: deposits");
+	REQUIRE(v, kept == leaves * (shift == PMD_SHIFT ? 1 : ENTRIES_PER_TABLE + 1),
+		"INV-HUGE-1: the number of deposited tables is wrong");
 }
 
 /* Count all entries in all tables: the walks of VMAs must have found each of them. */
@@ -208,15 +214,16 @@ static void check_mm(struct validation *v, struct vellum_mm *mm)
 		prev = vma;
 		nr++;
 	}
-	REQUIRE(v, nr == mm->nr_vmas, "INV-VMA-1: count");
-	REQUIRE(v, v->rss == vellum_mm_rss(mm), "rss is not the number of entries");
-	REQUIRE(v, v->swapped == vellum_mm_swapped(mm), "swapped is not the number of entries");
+	REQUIRE(v, nr == mm->nr_vmas, "INV-VMA-1: the number of VMAs is wrong");
+	REQUIRE(v, v->rss == vellum_mm_rss(mm), "rss is not the number of present entries");
+	REQUIRE(v, v->swapped == vellum_mm_swapped(mm),
+		"the counter of swapped pages is not the number of swap entries");
 	v->others += mm->machine_page != NULL;
 	REQUIRE(v, v->rss + v->swapped + v->others == entries_below(v, &mm->pgd[0].val, USER_PGD_ENTRIES, PGD_SHIFT),
-		"entry outside any VMA");
-	REQUIRE(v, !mm->kept_events, "an event that was not delivered");
-	REQUIRE(v, !v->m->frame_refs.word, "a fork, or a pin, that did not end");
-	REQUIRE(v, mm->tlb_flush_pending == 0, "INV-TLB-2: window left open");
+		"an entry is in no VMA");
+	REQUIRE(v, !mm->kept_events, "a userfaultfd event was not delivered");
+	REQUIRE(v, !v->m->frame_refs.word, "a fork or a pin has not ended");
+	REQUIRE(v, mm->tlb_flush_pending == 0, "INV-TLB-2: a flush window is open");
 }
 
 static void check_counts(struct validation *v)
@@ -228,13 +235,15 @@ static void check_counts(struct validation *v)
 
 		if (!(folio_flags(folio) & PG_USED)) {
 			free_frames++;
-			REQUIRE(v, !v->mapped[i], "INV-MEM-1: free frame is mapped");
+			REQUIRE(v, !v->mapped[i], "INV-MEM-1: a free frame is mapped");
 		} else if (folio->count) {
-			REQUIRE(v, folio->count / FOLIO_MAP == v->mapped[i], "mapping count");
-			REQUIRE(v, (uint32_t)folio->count >= v->mapped[i], "mapping without reference");
+			REQUIRE(v, folio->count / FOLIO_MAP == v->mapped[i],
+				"a folio's mapping count is not the number of its entries");
+			REQUIRE(v, (uint32_t)folio->count >= v->mapped[i],
+				"a folio has fewer references than mappings");
 		}
 	}
-	REQUIRE(v, free_frames == v->m->nr_free, "INV-MEM-1: free count");
+	REQUIRE(v, free_frames == v->m->nr_free, "INV-MEM-1: the number of free frames is wrong");
 }
 
 static void count_slots_of(struct validation *v, const struct vellum_mapping *mapping)
@@ -243,7 +252,7 @@ static void count_slots_of(struct validation *v, const struct vellum_mapping *ma
 
 	for (uint64_t i = 0; (value = radix_next(&mapping->swapped, &i)); i++) {
 		count_slot(v, (uintptr_t)value >> 1);
-		REQUIRE(v, !radix_get(&mapping->pages, i), "INV-SHMEM-1: a page that is in and out");
+		REQUIRE(v, !radix_get(&mapping->pages, i), "INV-SHMEM-1: a page is cached and swapped out");
 	}
 }
 

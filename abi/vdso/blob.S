@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* abi/vdso/blob.S - the built vDSO as bytes. */
+/* abi/vdso/blob.S - the bytes of the vDSO. */
 	.section .rodata
 	.balign 16
 	.globl vellum_vdso_blob, vellum_vdso_blob_end

@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * abi/vdso/vdso.c - vdso(7): clocks without a system call. Built on its own, mapped into every program.
+ * abi/vdso/vdso.c - vdso(7): read clocks without a system call. It is a shared object that is mapped into every
+ * program.
  */
 #define _GNU_SOURCE
 #include <stdint.h>
+#include <sys/syscall.h>
 #include <time.h>
 
 #include "vvar.h"
+
+#define NS_PER_SEC 1000000000u
 
 extern const char __ehdr_start[] __attribute__((visibility("hidden")));
 
@@ -18,8 +22,8 @@ static const volatile struct vvar *vvar(void)
 {
 	uintptr_t start = (uintptr_t)__ehdr_start;
 
-	__asm__("" : "+r"(start));	/* what lies below is ours too, whatever the compiler thinks */
-	return (const volatile struct vvar *)(start - 4096);
+	__asm__("" : "+r"(start));	/* the compiler must not assume that nothing lies below the symbol */
+	return (const volatile struct vvar *)(start - VVAR_BYTES);
 }
 
 static uint64_t rdtsc(void)
@@ -30,7 +34,7 @@ static uint64_t rdtsc(void)
 	return (uint64_t)hi << 32 | lo;
 }
 
-/* Both clocks in ns; 0: not to be had here. */
+/* CLOCK_MONOTONIC and CLOCK_REALTIME in ns. Return: 0 if the page is not valid. */
 static int read_clocks(uint64_t *mono, uint64_t *real)
 {
 	const volatile struct vvar *v = vvar();
@@ -69,13 +73,13 @@ int __vdso_clock_gettime(int clock, struct timespec *ts)
 
 	if (!wants_real && clock != CLOCK_MONOTONIC && clock != CLOCK_MONOTONIC_COARSE &&
 	    clock != CLOCK_MONOTONIC_RAW && clock != CLOCK_BOOTTIME)
-		return (int)kernel_call(228, clock, (long)ts);
+		return (int)kernel_call(SYS_clock_gettime, clock, (long)ts);
 	if (clock == CLOCK_MONOTONIC_RAW || clock == CLOCK_BOOTTIME || !read_clocks(&mono, &real))
-		return (int)kernel_call(228, clock, (long)ts);
+		return (int)kernel_call(SYS_clock_gettime, clock, (long)ts);
 	if (wants_real)
 		mono = real;
-	ts->tv_sec = (time_t)(mono / 1000000000u);
-	ts->tv_nsec = (long)(mono % 1000000000u);
+	ts->tv_sec = (time_t)(mono / NS_PER_SEC);
+	ts->tv_nsec = (long)(mono % NS_PER_SEC);
 	return 0;
 }
 
@@ -85,9 +89,9 @@ int __vdso_gettimeofday(struct timeval_pair *tv, void *tz)
 	uint64_t mono, real;
 
 	if (tz || !tv || !read_clocks(&mono, &real))
-		return (int)kernel_call(96, (long)tv, (long)tz);
-	tv->sec = (int64_t)(real / 1000000000u);
-	tv->usec = (int64_t)(real % 1000000000u / 1000);
+		return (int)kernel_call(SYS_gettimeofday, (long)tv, (long)tz);
+	tv->sec = (int64_t)(real / NS_PER_SEC);
+	tv->usec = (int64_t)(real % NS_PER_SEC / 1000);
 	return 0;
 }
 
@@ -97,8 +101,8 @@ int64_t __vdso_time(int64_t *out)
 	uint64_t mono, real;
 
 	if (!read_clocks(&mono, &real))
-		return kernel_call(201, (long)out, 0);
+		return kernel_call(SYS_time, (long)out, 0);
 	if (out)
-		*out = (int64_t)(real / 1000000000u);
-	return (int64_t)(real / 1000000000u);
+		*out = (int64_t)(real / NS_PER_SEC);
+	return (int64_t)(real / NS_PER_SEC);
 }

@@ -44,18 +44,18 @@ void check_swp_entry(const struct vellum_memory *m, pte_t pte)
 
 	if (pte_is_marker(pte)) {
 		if (!pte_marker_bits(pte) || pte_swp_offset(pte) >= 2 * MARKER_GUARD)
-			entry_forged(m, pte.val, "a marker of nothing");
+			entry_forged(m, pte.val, "a marker without a valid bit");
 	} else if (pte_is_genuine_swap(pte)) {
 		if (!swap_slot_exists(m, pte_slot(pte)))
-			entry_forged(m, pte.val, "an entry that names a slot that is not in use");
+			entry_forged(m, pte.val, "a swap entry whose slot is not in use");
 	} else if (pte_has_swp_type(pte, SWP_DEVICE_WRITE, SWP_DEVICE_READ)) {
 		if (!device_page_exists((struct vellum_memory *)m, pte_swp_pfn(pte)))	/* locks the memory */
-			entry_forged(m, pte.val, "an entry that names no page of a device");
+			entry_forged(m, pte.val, "a device entry whose page does not exist");
 	} else if (!pte_has_swp_type(pte, SWP_HWPOISON, SWP_HWPOISON)) {
 		folio = checked_folio(m, pte_swp_pfn(pte), pte.val);
 		if ((folio_flags(folio) & (PG_USED | PG_TABLE | PG_DEVICE)) != PG_USED)
-			entry_forged(m, pte.val, "a migration entry that names no page");
+			entry_forged(m, pte.val, "a migration entry whose frame is not a page");
 		if (pte_has_swp_type(pte, SWP_MIGRATION_READ, SWP_MIGRATION_WRITE) && !mutex_is_locked(&folio->lock))
-			entry_forged(m, pte.val, "a migration entry of a page that stays");
+			entry_forged(m, pte.val, "a migration entry of a page that is not being migrated");
 	}
 }

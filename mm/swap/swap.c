@@ -530,14 +530,14 @@ const char *swap_check(struct vellum_memory *m, const struct radix *named)
 
 			used += word != 0;
 			if ((word & SLOT_COUNT) != (uintptr_t)radix_get(named, slot) >> 1)
-				return "INV-SWAP-1: a slot's count";
+				return "INV-SWAP-1: a slot's count is not the number of its entries";
 			if (word && !(word & SLOT_COUNT))
-				return "INV-SWAP-1: a slot that no entry names";
+				return "INV-SWAP-1: a used slot has no entry";
 			if (!(word & SLOT_CACHED) != !radix_get(&st->cache, slot))
-				return "INV-SWAP-1: a slot's page";
+				return "INV-SWAP-1: a slot's cache bit and the swap cache disagree";
 		}
 		if (area && used != area->nr_used)
-			return "INV-SWAP-1: slots in use";
+			return "INV-SWAP-1: the number of used slots is wrong";
 	}
 	return NULL;
 }

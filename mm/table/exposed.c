@@ -14,7 +14,7 @@ void entry_forged(const struct vellum_memory *m, uint64_t entry, const char *wha
 const struct folio *checked_folio(const struct vellum_memory *m, pfn_t pfn, uint64_t entry)
 {
 	if (!pfn_is_ram(m, pfn))
-		entry_forged(m, entry, "an entry that names no RAM");
+		entry_forged(m, entry, "an entry whose frame is not RAM");
 	return pfn_folio(m, pfn);
 }
 
@@ -23,7 +23,7 @@ void check_table_entry(const struct vellum_memory *m, uint64_t entry)
 	const struct folio *folio = checked_folio(m, x86_table_pfn(entry), entry);
 
 	if ((folio_flags(folio) & (PG_USED | PG_TABLE)) != (PG_USED | PG_TABLE))
-		entry_forged(m, entry, "a table entry that names no table");
+		entry_forged(m, entry, "a table entry whose frame is not a page table");
 }
 
 void check_page_entry(const struct vellum_memory *m, pfn_t pfn, uint64_t entry)
@@ -31,9 +31,9 @@ void check_page_entry(const struct vellum_memory *m, pfn_t pfn, uint64_t entry)
 	const struct folio *folio = checked_folio(m, pfn, entry);
 
 	if ((folio_flags(folio) & (PG_USED | PG_TABLE | PG_DEVICE)) != PG_USED)
-		entry_forged(m, entry, "an entry that names no page");
+		entry_forged(m, entry, "an entry whose frame is not a page");
 	if (!(__atomic_load_n(&folio->count, __ATOMIC_RELAXED) / FOLIO_MAP))
-		entry_forged(m, entry, "an entry that names a page that nothing maps");
+		entry_forged(m, entry, "an entry of a page that has no mappings");
 }
 
 void check_huge_entry(const struct vellum_memory *m, uint64_t entry, unsigned shift)
@@ -41,7 +41,7 @@ void check_huge_entry(const struct vellum_memory *m, uint64_t entry, unsigned sh
 	pfn_t pfn = pmd_pfn(pmd_make(entry));
 
 	if (shift != PMD_SHIFT)
-		entry_forged(m, entry, "a leaf of 1 GiB that is not of raw frames");
+		entry_forged(m, entry, "a leaf of 1 GiB that is not raw");
 	for (unsigned i = 0; i < ENTRIES_PER_TABLE; i++)
 		check_page_entry(m, pfn + i, entry);
 }
@@ -51,5 +51,5 @@ void check_raw_entry(const struct vellum_memory *m, pfn_t pfn, uint64_t entry)
 	if (pfn == m->zero_pfn || !pfn_is_ram(m, pfn))
 		return;
 	if (!(folio_flags(pfn_folio(m, pfn)) & PG_DEVICE))
-		entry_forged(m, entry, "a raw entry that names RAM");
+		entry_forged(m, entry, "a raw entry of RAM");
 }

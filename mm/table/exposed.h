@@ -15,7 +15,7 @@
 
 #include "mm/frame/folio.h"
 
-/* Report a forged entry to the host. Does not return. @entry: the entry's value. */
+/* Report a forged entry to the host. Does not return. @entry: the entry's value. @what: describes it. */
 void entry_forged(const struct vellum_memory *m, uint64_t entry, const char *what) __attribute__((noreturn, cold));
 
 /* The folio of the frame @pfn, which @entry names. The entry is forged if the frame is not RAM. */
@@ -49,7 +49,7 @@ static inline bool no_table(const struct vellum_memory *m, uint64_t entry)
 	if (entry & (X86_PRESENT | X86_PSE))
 		return false;
 	if (unlikely(m->exposed) && (entry & ~(X86_ACCESSED | X86_DIRTY)))
-		entry_forged(m, entry, "an entry that is neither a table nor a leaf");
+		entry_forged(m, entry, "an entry that is neither empty nor a table nor a leaf");
 	return true;
 }
 

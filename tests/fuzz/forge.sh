@@ -61,7 +61,7 @@ one() {
 		why="it does not end"
 	elif [ $status = 134 ] || [ $status = 139 ] || [ $status = 135 ] || [ $status = 133 ]; then
 		why="Vellum crashed: status $status"
-	elif [ $status = 125 ] && [ "$(grep -c 'a page table has' "$tmp/err")" != 1 ]; then
+	elif [ $status = 125 ] && [ "$(grep -c 'did not write the page-table entry' "$tmp/err")" != 1 ]; then
 		why="status 125 without the line"
 	else
 		[ $status != 125 ] || ended=$((ended + 1))

@@ -157,8 +157,8 @@ targets() { # FILES...: `make NAME` names a target
 # Lines: document, its text with @ for the number, file, constant, divided by.
 numbers_list="\
 SPEC.md|processes, zombies too \| @,|abi/task.h|MAX_TASKS|1
-SPEC.md|less its own, @, and|abi/hostfd.c|RESERVE|1
-SPEC.md|the processes' share; @ \||abi/hostfd.c|MOST|1
+SPEC.md|less its own, @, and|abi/hostfd.c|OWN_FDS|1
+SPEC.md|the processes' share; @ \||abi/hostfd.c|MAX_POOL|1
 SPEC.md|RLIMIT_NOFILE, @ \||abi/task.h|MAX_FDS|1
 SPEC.md|mappings of a process \| @,|mm/mm.h|DEFAULT_MAX_MAP_COUNT|1
 SPEC.md|from @ KiB to|abi/exec.c|MIN_ARG_BYTES|1024
@@ -170,7 +170,7 @@ ARCHITECTURE.md|are punched @ at|host/swap_file.c|BATCH|1
 docs/differences.md|reads at most @ MiB|mm/space/madvise.c|MAX_READ_AHEAD|1048576
 docs/differences.md|move at most @ KiB|abi/sys_io.c|CHUNK|1024
 docs/differences.md|starts @ KiB above|abi/exec.c|HEAP_GAP|1024
-docs/differences.md|within about @ seconds|abi/filemap.c|STEP_SECONDS|1
+docs/differences.md|within about @ seconds|abi/filemap.c|FLUSH_SECONDS|1
 man/vellum.1|at most @ descriptors|abi/task.h|MAX_FDS|1
 man/vellum.1|There may be @ processes|abi/task.h|MAX_TASKS|1
 man/vellum.1|from 1 to @; the default|cli/run.c|MAX_CPUS|1
