@@ -60,7 +60,7 @@ static void mlock_faults_in(void **state)
 	OK(vellum_munlock(w->mm, PAGE(0), BYTES(24)));
 	assert_int_equal(nr_vmas(w->mm), 3);
 	assert_false(is_locked(w, 1));
-	assert_int_equal(vellum_mm_rss(w->mm), 18); /* munlock lets the page be reclaimed, but does not */
+	assert_int_equal(vellum_mm_rss(w->mm), 18); /* munlock frees no page */
 	dontneed(w->mm, 0, 8);
 	OK(mlock_pages(w, 0, 8, VELLUM_MLOCK_ONFAULT));
 	assert_int_equal(vellum_mm_rss(w->mm), 16);
