@@ -25,7 +25,6 @@
 
 #define MAX_STRING	131072		/* bytes of one argument of execve(2) */
 #define MAX_RANDOM	(1u << 20)	/* bytes of one getrandom(2) */
-#define FUTEX_OP_BITS	127
 
 int64_t sys_fork(struct task *t)
 {
@@ -318,7 +317,7 @@ int64_t sys_futex(struct task *t, uint64_t uaddr, int op, uint32_t val, uint64_t
 {
 	uint32_t word;
 
-	switch (op & FUTEX_OP_BITS) {
+	switch (op & FUTEX_CMD_MASK) {
 	case FUTEX_WAIT:
 	case FUTEX_WAIT_BITSET:
 		if (user_read(t, &word, uaddr, sizeof(word)))

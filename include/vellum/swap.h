@@ -41,7 +41,7 @@ struct vellum_swap_ops {
 
 /**
  * vellum_swap_add - add an area to which private and shared memory is swapped out
- * @ops:  hooks; not copied.
+ * @ops:  hooks; the core copies them.
  * @ctx:  passed to them.
  * @nr_slots: 1 to 2^32.
  * @area: out, may be NULL: its number, for vellum_swap_remove().
@@ -59,7 +59,7 @@ int vellum_swap_add(struct vellum_memory *memory, const struct vellum_swap_ops *
  *
  * A page of private memory that cannot be read becomes poison: an access is VELLUM_FAULT_HWPOISON.
  * Context: takes the mmap lock of each address space for reading; swaps pages out to other areas if RAM is full.
- * Return: 0; -VELLUM_EINVAL (no such area); -VELLUM_ENOMEM; -VELLUM_EIO (a slot is still in use, as a page of a shared
+ * Return: 0; -VELLUM_EINVAL (no such area); -VELLUM_EBUSY (another thread removes it); -VELLUM_ENOMEM; -VELLUM_EIO (a slot is still in use, as a page of a shared
  *   mapping that cannot be read). After -VELLUM_ENOMEM and -VELLUM_EIO the area remains in use.
  */
 int vellum_swap_remove(struct vellum_memory *memory, unsigned area);

@@ -245,6 +245,7 @@ static int entry_to_ram(struct folio *folio, struct vma *vma, gva_t addr, void *
 		if (pte_swp_type(old) == SWP_DEVICE_WRITE && tr->exclusive && !pte_swp_uffd_wp(old) &&
 		    !wp_tracked(vma, addr))
 			new = maybe_mkwrite(vma, pte_mkdirty(new));
+		track_change(vma, addr);	/* the device may have stored to the page */
 		if (pte_write(new))
 			track_grant(vma, addr);
 		__atomic_fetch_add(&folio->count, FOLIO_ONE_MAPPING, __ATOMIC_RELAXED);
@@ -258,9 +259,10 @@ static int entry_to_ram(struct folio *folio, struct vma *vma, gva_t addr, void *
 }
 
 /*
- * Make all entries of the device's page map @folio. Both are locked; the caller has a reference to the device's page.
+ * Make all entries of the device's page map @folio. The caller has a reference to the device's page.
  */
 static void map_in_ram(struct vellum_memory *m, struct device_page *page, pfn_t pfn, struct folio *folio)
+	HOLDS(&page->lock) HOLDS(&folio->lock)
 {
 	struct to_ram tr = { m, pfn, folio, __atomic_load_n(&page->exclusive, __ATOMIC_RELAXED) };
 
@@ -366,19 +368,23 @@ enum vm_fault device_private_fault(struct fault *f)
 	if (!page)
 		return VM_FAULT_AGAIN;
 	folio = folio_alloc_raw(m);
-	mutex_lock(&page->lock, &m->host);
 	if (!folio) {
-		result = VM_FAULT_OOM;
-	} else if (__atomic_load_n(&page->refs, __ATOMIC_ACQUIRE) > 1) {	/* else another fault was faster */
+		device_page_put(m, pfn);
+		return VM_FAULT_OOM;
+	}
+	mutex_lock(&folio->lock, &m->host);	/* before the page's lock, as move_folio() */
+	mutex_lock(&page->lock, &m->host);
+	/* With only this fault's reference, no entry names the page any more. */
+	if (__atomic_load_n(&page->refs, __ATOMIC_ACQUIRE) > 1) {
 		if (dev->ops.to_ram(dev->ctx, pfn - dev->first, frame_address(m, folio_pfn(m, folio))))
 			result = VM_FAULT_SIGBUS;
 		else
 			map_in_ram(m, page, pfn, folio);
 	}
 	mutex_unlock(&page->lock, &m->host);
+	mutex_unlock(&folio->lock, &m->host);
 	device_page_put(m, pfn);
-	if (folio)
-		folio_put(m, folio);
+	folio_put(m, folio);
 	return result;
 }
 

@@ -154,7 +154,7 @@ EXPORT int vellum_mlockall(struct vellum_mm *mm, uint32_t flags)
 	else if ((flags & VELLUM_MCL_CURRENT) && !may_lock(mm, not_locked(mm, 0, TASK_SIZE)))
 		err = -ENOMEM;
 	if (!err)
-		mm->def_flags = flags & VELLUM_MCL_FUTURE ? set : 0;
+		__atomic_store_n(&mm->def_flags, flags & VELLUM_MCL_FUTURE ? set : 0, __ATOMIC_RELAXED);
 	if (!err && (flags & VELLUM_MCL_CURRENT))
 		change_all(mm, set);
 	write_unlock(&mm->mmap_lock, mm_host(mm));
@@ -166,7 +166,7 @@ EXPORT int vellum_mlockall(struct vellum_mm *mm, uint32_t flags)
 EXPORT int vellum_munlockall(struct vellum_mm *mm)
 {
 	write_lock(&mm->mmap_lock, mm_host(mm));
-	mm->def_flags = 0;
+	__atomic_store_n(&mm->def_flags, 0, __ATOMIC_RELAXED);
 	change_all(mm, 0);
 	write_unlock(&mm->mmap_lock, mm_host(mm));
 	return 0;

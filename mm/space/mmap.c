@@ -376,7 +376,7 @@ EXPORT int vellum_mmap(struct vellum_mm *mm, const struct vellum_map_args *given
 	mmap_write_unlock_and_deliver(mm);
 	vellum_mapping_put(shm);	/* the VMA has its own reference */
 	/* Under mlockall(MCL_ONFAULT), nothing is populated. */
-	if (!err && !(mm->def_flags & VM_LOCKONFAULT) &&
+	if (!err && !(__atomic_load_n(&mm->def_flags, __ATOMIC_RELAXED) & VM_LOCKONFAULT) &&
 	    ((args->flags & (VELLUM_MAP_POPULATE | VELLUM_MAP_LOCKED)) || wants_populate(mm)))
 		populate_range(mm, *addr, *addr + len, POPULATE_FOR_MMAP);
 	return err;

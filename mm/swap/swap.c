@@ -487,7 +487,9 @@ int swap_close(struct vellum_memory *m, unsigned type)
 	if (!st || type >= VELLUM_MAX_SWAP_AREAS)
 		return -EINVAL;
 	mutex_lock(&st->lock, &m->host);
-	if (st->area[type]) {
+	if (st->area[type] && st->area[type]->closing) {
+		err = -EBUSY;		/* another thread is removing it */
+	} else if (st->area[type]) {
 		st->area[type]->closing = true;
 		err = 0;
 	}

@@ -45,7 +45,7 @@ uint32_t slot_count(struct vellum_memory *m, slot_t slot);
 int slot_write(struct vellum_memory *m, slot_t slot, const struct folio *folio);
 int slot_read(struct vellum_memory *m, slot_t slot, struct folio *folio);
 void swap_destroy(struct vellum_memory *m);
-int swap_close(struct vellum_memory *m, unsigned type);		/* no new slots from here on. 0 or -EINVAL */
+int swap_close(struct vellum_memory *m, unsigned type);		/* no new slots from here on. 0, -EINVAL or -EBUSY */
 /* Remove the area if no slot is in use; else open it again. Return: it was removed. */
 bool swap_try_remove(struct vellum_memory *m, unsigned type);
 

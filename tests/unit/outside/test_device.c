@@ -51,6 +51,30 @@ static void migration_to_the_device_and_back(void **state)
 	gpu_destroy(gpu);
 }
 
+/* The core sees no store of a device: a tracker reports each page that was on the device. */
+static void pages_that_come_back_are_reported(void **state)
+{
+	struct world *w = *state;
+	struct gpu *gpu = gpu_create(w, GPU_PAGES);
+	struct vellum_tracker *t;
+
+	map_at(w->mm, 0, 2, RW, ANON);
+	for (unsigned method = VELLUM_TRACK_CLEAN; method <= VELLUM_TRACK_WP; method++) {
+		store(w->cpu[0], PAGE(0), 1);
+		store(w->cpu[0], PAGE(1), 1);
+		OK(vellum_track_mm(w->mm, 0, TASK_SIZE, (enum vellum_track_method)method, &t));
+		collect(t, BASE >> 12);
+		assert_int_equal(to_gpu(gpu, w->mm, 0, 1), 1);
+		collect(t, BASE >> 12);
+		memset(gpu->bytes[pte_swp_pfn(entry_at(w->mm, PAGE(0))) & (GPU_PAGES - 1)], 7, 8);
+		assert_int_equal(load(w->cpu[0], PAGE(0)), 0x0707070707070707);
+		assert_int_equal(collect(t, BASE >> 12), 1);
+		vellum_tracker_destroy(t);
+	}
+	check_world(w);
+	gpu_destroy(gpu);
+}
+
 static void pinned_swapped_and_shared_pages_stay_in_ram(void **state)
 {
 	struct world *w = *state;
@@ -426,6 +450,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		SWAP_TEST(migration_to_the_device_and_back),
+		SWAP_TEST(pages_that_come_back_are_reported),
 		SWAP_TEST(pinned_swapped_and_shared_pages_stay_in_ram),
 		SWAP_TEST(full_device_takes_some_pages),
 		SWAP_TEST(errors_of_the_device),
