@@ -41,7 +41,7 @@ make -s -j"$workers" build/explore/explore unit-build guests build/vellum >"$tmp
 # A copy with the times of the original, so that make finds its objects up to date.
 make_tree() {	# folder
 	mkdir -p "$1/build/unit"
-	cp -rp abi arch bench cli examples host include lib machine mm tests tools Makefile sources.mk "$1"
+	cp -rp abi arch bench cli examples host include lib libvellum.map machine mm proc tests tools Makefile sources.mk "$1"
 	for f in obj gen explore; do cp -rp "build/$f" "$1/build"; done
 	cp -p build/unit/*.d "$1/build/unit"
 }
