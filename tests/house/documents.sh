@@ -7,7 +7,7 @@
 # docs/api.md is made from comments in the headers: tests/house/api.sh.
 documents='README.md ARCHITECTURE.md SPEC.md THREAT-MODEL.md CONTRIBUTING.md mm/README.md docs/porting.md docs/scenarios.md
 	docs/differences.md docs/glossary.md'
-code='mm abi machine host cli arch lib include bench examples tests'
+code='proc mm abi machine host cli arch lib include bench examples tests'
 
 # --- invariants ---
 
@@ -16,7 +16,7 @@ invariants() { # FILES...
 }
 same_invariants() { # DOCUMENT: it has those of the code, and no others
 	# shellcheck disable=SC2046
-	invariants $(find mm arch lib machine host abi cli include -name '*.[chS]') >"$tmp/code"
+	invariants $(find proc mm arch lib machine host abi cli include -name '*.[chS]') >"$tmp/code"
 	invariants "$1" >"$tmp/document"
 	diff "$tmp/code" "$tmp/document"
 }

@@ -427,6 +427,13 @@ static int use_pin(const struct op *op)
 	return 0;
 }
 
+static int populate(struct vellum_mm *mm, const uint64_t *arg)
+{
+	int advice = arg[2] & PROT_W ? VELLUM_MADV_POPULATE_WRITE : VELLUM_MADV_POPULATE_READ;
+
+	return vellum_madvise(mm, page_at(arg[0]), range_len(arg[0], arg[1]), advice);
+}
+
 static void do_op(const struct op *op, struct answer *a)
 {
 	struct vellum_mm *mm = op->proc == NOBODY ? NULL : mms[op->proc];
@@ -466,9 +473,7 @@ static void do_op(const struct op *op, struct answer *a)
 		a->code = vellum_madvise(mm, page_at(arg[0]), range_len(arg[0], arg[1]), VELLUM_MADV_DONTNEED);
 		break;
 	case OP_POPULATE:
-		a->code = vellum_madvise(mm, page_at(arg[0]), range_len(arg[0], arg[1]),
-					 arg[2] & PROT_W ? VELLUM_MADV_POPULATE_WRITE :
-							   VELLUM_MADV_POPULATE_READ);
+		a->code = populate(mm, arg);
 		break;
 	case OP_REFUSE:
 		object_of(arg[0])->refuse = arg[1];

@@ -26,6 +26,7 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -192,20 +193,48 @@ static void do_wait(void)
 	printf("%d\n", status);
 }
 
-/* The arguments: a name, numbers, text. */
-static void obey(const char *verb, const char *rest)
+/* The arguments of a verb: a name, numbers, text. False: it is no verb about a mapping. */
+static bool obey_map(const char *verb, const char *rest)
 {
 	char a = 0, b = 0, text[4096] = "";
-	long x = 0, y = 0, z = 0;
-	int sig;
+	long x = 0, y = 0;
 
 	sscanf(rest, " %c", &a);
 	a &= 127;
-	sig = sigsetjmp(out, 1);
-	if (sig) {
-		printf("%s\n", sig == SIGBUS ? "SIGBUS" : "SIGSEGV");
-		return;
-	}
+
+	if (!strcmp(verb, "map") && sscanf(rest, " %c %c %10s %ld %ld", &a, &b, text, &x, &y) == 5)
+		do_map(a, files[(int)b], text, x, y);
+	else if (!strcmp(verb, "unmap"))
+		result(munmap(maps[(int)a].addr, (size_t)(maps[(int)a].pages * PAGE)));
+	else if (!strcmp(verb, "store") && sscanf(rest, " %c %ld %4000s", &a, &x, text) == 3)
+		memcpy(maps[(int)a].addr + x, text, strlen(text)), printf("ok\n");
+	else if (!strcmp(verb, "load") && sscanf(rest, " %c %ld %ld", &a, &x, &y) == 3)
+		memcpy(text, maps[(int)a].addr + x, (size_t)y), print_bytes(text, y);
+	else if (!strcmp(verb, "fill") && sscanf(rest, " %c %ld %ld %c", &a, &x, &y, &b) == 4)
+		do_fill(maps[(int)a].addr, x, y, b);
+	else if (!strcmp(verb, "sum") && sscanf(rest, " %c %ld", &a, &x) == 2)
+		do_sum(maps[(int)a].addr, x);
+	else if (!strcmp(verb, "remove") && sscanf(rest, " %c %ld %ld", &a, &x, &y) == 3)
+		result(madvise(maps[(int)a].addr + x, (size_t)y, MADV_REMOVE));
+	else if (!strcmp(verb, "dontneed") && sscanf(rest, " %c %ld %ld", &a, &x, &y) == 3)
+		result(madvise(maps[(int)a].addr + x, (size_t)y, MADV_DONTNEED));
+	else if (!strcmp(verb, "pageout") && sscanf(rest, " %c %ld %ld", &a, &x, &y) == 3)
+		result(madvise(maps[(int)a].addr + x, (size_t)y, MADV_PAGEOUT));
+	else if (!strcmp(verb, "msync"))
+		result(msync(maps[(int)a].addr, (size_t)(maps[(int)a].pages * PAGE), MS_SYNC));
+	else
+		return false;
+	return true;
+}
+
+static bool obey_file(const char *verb, const char *rest)
+{
+	char a = 0, b = 0, text[4096] = "";
+	long x = 0, y = 0, z = 0;
+
+	sscanf(rest, " %c", &a);
+	a &= 127;
+
 	if (!strcmp(verb, "open") && sscanf(rest, " %c %4000s %10s", &a, text, text + 4080) == 3)
 		result(files[(int)a] = open_file(text, text + 4080));
 	else if (!strcmp(verb, "memfd"))
@@ -214,51 +243,36 @@ static void obey(const char *verb, const char *rest)
 		result(close(files[(int)a]));
 	else if (!strcmp(verb, "size"))
 		printf("%ld\n", (long)lseek(files[(int)a], 0, SEEK_END));
-	else if (!strcmp(verb, "map") && sscanf(rest, " %c %c %10s %ld %ld", &a, &b, text, &x, &y) == 5)
-		do_map(a, files[(int)b], text, x, y);
-	else if (!strcmp(verb, "unmap"))
-		result(munmap(maps[(int)a].addr, (size_t)(maps[(int)a].pages * PAGE)));
-	else if (!strcmp(verb, "store") && sscanf(rest, " %c %ld %4000s", &a, &x, text) == 3)
-		memcpy(maps[(int)a].addr + x, text, strlen(text)), printf("ok\n");
-	else if (!strcmp(verb, "load") && sscanf(rest, " %c %ld %ld", &a, &x, &y) == 3)
-		memcpy(text, maps[(int)a].addr + x, (size_t)y), print_bytes(text, y);
 	else if (!strcmp(verb, "write") && sscanf(rest, " %c %ld %4000s", &a, &x, text) == 3)
 		result(pwrite(files[(int)a], text, strlen(text), x));
 	else if (!strcmp(verb, "read") && sscanf(rest, " %c %ld %ld", &a, &x, &y) == 3)
 		do_read(files[(int)a], x, y);
-	else if (!strcmp(verb, "fill") && sscanf(rest, " %c %ld %ld %c", &a, &x, &y, &b) == 4)
-		do_fill(maps[(int)a].addr, x, y, b);
 	else if (!strcmp(verb, "writes") && sscanf(rest, " %c %ld %ld %c", &a, &x, &y, &b) == 4)
 		do_writes(files[(int)a], x, y, b);
-	else if (!strcmp(verb, "sum") && sscanf(rest, " %c %ld", &a, &x) == 2)
-		do_sum(maps[(int)a].addr, x);
 	else if (!strcmp(verb, "count") && sscanf(rest, " %c %c", &a, &b) == 2)
 		do_count(files[(int)a], b);
 	else if (!strcmp(verb, "truncate") && sscanf(rest, " %c %ld", &a, &x) == 2)
 		result(ftruncate(files[(int)a], x));
-	else if (!strcmp(verb, "remove") && sscanf(rest, " %c %ld %ld", &a, &x, &y) == 3)
-		result(madvise(maps[(int)a].addr + x, (size_t)y, MADV_REMOVE));
-	else if (!strcmp(verb, "dontneed") && sscanf(rest, " %c %ld %ld", &a, &x, &y) == 3)
-		result(madvise(maps[(int)a].addr + x, (size_t)y, MADV_DONTNEED));
-	else if (!strcmp(verb, "pageout") && sscanf(rest, " %c %ld %ld", &a, &x, &y) == 3)
-		result(madvise(maps[(int)a].addr + x, (size_t)y, MADV_PAGEOUT));
 	else if (!strcmp(verb, "send") && sscanf(rest, " %c %ld %c %ld %ld", &a, &x, &b, &y, &z) == 5)
 		result(pwrite(files[(int)a], maps[(int)b].addr + y, (size_t)z, x));
 	else if (!strcmp(verb, "punch") && sscanf(rest, " %c %ld %ld", &a, &x, &y) == 3)
 		result(fallocate(files[(int)a], FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, x, y));
-	else if (!strcmp(verb, "msync"))
-		result(msync(maps[(int)a].addr, (size_t)(maps[(int)a].pages * PAGE), MS_SYNC));
 	else if (!strcmp(verb, "fsync"))
 		result(fsync(files[(int)a]));
-	else if (!strcmp(verb, "sync"))
-		sync(), printf("ok\n");
 	else if (!strcmp(verb, "unlink") && sscanf(rest, " %4000s", text) == 1)
 		result(unlink(text));
 	else if (!strcmp(verb, "flock"))
 		result(flock(files[(int)a], LOCK_EX | LOCK_NB));
 	else if (!strcmp(verb, "seal") && sscanf(rest, " %c %ld", &a, &x) == 2)
 		result(fcntl(files[(int)a], F_ADD_SEALS, (int)x));
-	else if (!strcmp(verb, "fork"))
+	else
+		return false;
+	return true;
+}
+
+static bool obey_process(const char *verb, const char *rest)
+{
+	if (!strcmp(verb, "fork"))
 		do_fork();
 	else if (!strcmp(verb, "child"))
 		tell_child(rest + 1);
@@ -266,7 +280,20 @@ static void obey(const char *verb, const char *rest)
 		do_wait();
 	else if (!strcmp(verb, "crash"))
 		raise(SIGKILL);
+	else if (!strcmp(verb, "sync"))
+		sync(), printf("ok\n");
 	else
+		return false;
+	return true;
+}
+
+static void obey(const char *verb, const char *rest)
+{
+	int sig = sigsetjmp(out, 1);
+
+	if (sig)
+		printf("%s\n", sig == SIGBUS ? "SIGBUS" : "SIGSEGV");
+	else if (!obey_map(verb, rest) && !obey_file(verb, rest) && !obey_process(verb, rest))
 		printf("what is %s%s?\n", verb, rest);
 }
 

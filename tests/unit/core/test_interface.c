@@ -13,7 +13,7 @@
 #define LATER 24	/* bytes that a later version has added */
 
 /* A structure as a later version has it: @bytes beyond what this version knows. */
-#define LATER_THAN(type) union { type now; char bytes[sizeof(type) + LATER]; }
+#define LATER_THAN(type) union { char bytes[sizeof(type) + LATER]; type now; }
 
 static int no_page(void *ctx, struct vellum_vmf *vmf)
 {
@@ -24,9 +24,12 @@ static int no_page(void *ctx, struct vellum_vmf *vmf)
 static void map_arguments(void **state)
 {
 	struct world *w = *state;
-	LATER_THAN(struct vellum_map_args) a = { .now = { .len = PAGE_SIZE, .prot = RW, .flags = ANON } };
+	LATER_THAN(struct vellum_map_args) a = { .bytes = { 0 } };
 	uint64_t addr;
 
+	a.now.len = PAGE_SIZE;
+	a.now.prot = RW;
+	a.now.flags = ANON;
 	a.now.size = sizeof(a);
 	OK(vellum_mmap(w->mm, &a.now, &addr));
 	a.bytes[sizeof(a) - 1] = 1;
@@ -44,9 +47,11 @@ static void map_arguments(void **state)
 static void tables_of_hooks(void **state)
 {
 	struct world *w = *state;
-	LATER_THAN(struct vellum_backing_ops) ops = { .now = { .size = sizeof(ops), .fault = no_page } };
+	LATER_THAN(struct vellum_backing_ops) ops = { .bytes = { 0 } };
 	struct vellum_mapping *mapping;
 
+	ops.now.size = sizeof(ops);
+	ops.now.fault = no_page;
 	OK(vellum_mapping_create(w->memory, &ops.now, NULL, 1, 0, &mapping));
 	ops.now.fault = NULL;		/* the core has copied the table */
 	map_object(w->mm, 0, 1, RW, VELLUM_MAP_SHARED, mapping, 0, RW);
@@ -144,10 +149,14 @@ static void scan_arguments(void **state)
 {
 	struct world *w = *state;
 	struct vellum_page_region region;
-	LATER_THAN(struct vellum_scan_args) a = { .now = { .start = PAGE(0), .end = PAGE(2), .vec = &region, .vec_len = 1,
-							   .return_mask = VELLUM_PAGE_IS_PRESENT } };
+	LATER_THAN(struct vellum_scan_args) a = { .bytes = { 0 } };
 	uint64_t nr;
 
+	a.now.start = PAGE(0);
+	a.now.end = PAGE(2);
+	a.now.vec = &region;
+	a.now.vec_len = 1;
+	a.now.return_mask = VELLUM_PAGE_IS_PRESENT;
 	map_at(w->mm, 0, 2, RW, ANON);
 	store(w->cpu[0], PAGE(1), 1);
 	a.now.category_mask = VELLUM_PAGE_IS_PRESENT;

@@ -225,76 +225,68 @@ static void chaos_copy(struct chaos *ch, unsigned at)
 			    NULL);
 }
 
-static void chaos_step(struct chaos *ch)
+/* Change what is mapped at the pages [at, at + pages). */
+static void chaos_change(struct chaos *ch, unsigned op, unsigned at, unsigned pages)
 {
 	static const uint32_t prots[] = {RW, RW, RO, 0};
-	unsigned at = random_below(&ch->seed, SPAN - 8), pages = 1 + random_below(&ch->seed, 7);
-	unsigned op = random_below(&ch->seed, 32);
 	struct vellum_mm *mm = ch->w->mm;
 
-	switch (op) {
-	case 0:
-	case 1:
+	if (op < 2) {
 		ch->what = "map";
 		chaos_map(ch, at, pages);
-		break;
-	case 2:
+	} else if (op == 2) {
 		ch->what = "munmap";
 		unmap(mm, at, pages);
-		break;
-	case 3:
-	case 4:
+	} else if (op < 5) {
 		ch->what = "mprotect";
 		vellum_mprotect(mm, PAGE(at), BYTES(pages), prots[random_below(&ch->seed, 4)]);
-		break;
-	case 5:
+	} else if (op == 5) {
 		ch->what = "mremap";
 		chaos_mremap(ch, at, pages);
-		break;
-	case 6:
+	} else {
 		ch->what = "dontneed";
 		vellum_madvise(mm, PAGE(at), BYTES(pages), VELLUM_MADV_DONTNEED);
-		break;
-	case 7:
-	case 8:
-		ch->what = "child";
-		chaos_child(ch, at);
-		break;
-	case 9:
-		ch->what = "wp";
-		chaos_helper(ch, true, at, pages);
-		break;
-	case 10:
-		ch->what = "clean";
-		chaos_helper(ch, false, at, pages);
-		break;
-	case 11:
+	}
+}
+
+static void chaos_track(struct chaos *ch, unsigned op, unsigned at, unsigned pages)
+{
+	if (op == 9 || op == 10) {
+		ch->what = op == 9 ? "wp" : "clean";
+		chaos_helper(ch, op == 9, at, pages);
+	} else if (op == 11) {
 		ch->what = "unmap object";
 		vellum_unmap_mapping_range(ch->obj[at % OBJECTS], at, pages);
-		break;
-	case 12:
+	} else if (op == 12) {
 		ch->what = "copy_to_user";
 		chaos_copy(ch, at);
-		break;
-	case 13:
-	case 14:
+	} else if (op < 15) {
 		ch->what = "collect";
 		collect_and_compare(ch, op - 13);
-		break;
-	case 15:
+	} else {
 		ch->what = "collect object";
 		collect_object(ch, at & 1);
-		break;
-	case 16:
-	case 17:
-	case 18:
+	}
+}
+
+static void chaos_step(struct chaos *ch)
+{
+	unsigned at = random_below(&ch->seed, SPAN - 8), pages = 1 + random_below(&ch->seed, 7);
+	unsigned op = random_below(&ch->seed, 32);
+
+	if (op < 7) {
+		chaos_change(ch, op, at, pages);
+	} else if (op < 9) {
+		ch->what = "child";
+		chaos_child(ch, at);
+	} else if (op < 16) {
+		chaos_track(ch, op, at, pages);
+	} else if (op < 19) {
 		ch->what = "load";
 		try_load(ch->w->cpu[0], PAGE(at));
-		break;
-	default:
+	} else {
 		ch->what = "store";
 		chaos_store(ch, at);
-		break;
 	}
 }
 
