@@ -183,7 +183,7 @@ EXPORT int vellum_migrate_page(struct vellum_mm *mm, uint64_t addr)
 	if (folio) {
 		mutex_lock(&folio->lock, &m->host);
 		err = migrate_folio(m, folio);
-		anon_folio_unlock_and_trim(m, folio);
+		anon_folio_unlock_and_free_swap(m, folio);
 		folio_put(m, folio);
 	}
 	notify_finish(mm, VELLUM_NOTIFY_CLEAR, addr, addr + PAGE_SIZE);

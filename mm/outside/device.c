@@ -335,7 +335,7 @@ EXPORT int vellum_device_migrate(struct vellum_device *device, struct vellum_mm 
 		if (!lock_anon_at(mm, addr + (i << PAGE_SHIFT), &folio))
 			continue;
 		done += move_folio(device, folio);
-		anon_folio_unlock_and_trim(m, folio);
+		anon_folio_unlock_and_free_swap(m, folio);
 		folio_put(m, folio);
 	}
 	read_unlock(&mm->mmap_lock, &m->host);
@@ -460,7 +460,7 @@ static int make_entry_exclusive(struct vma *vma, gva_t addr, pfn_t *pfn)
 		}
 		mutex_unlock(ptl, &m->host);
 	}
-	anon_folio_unlock_and_trim(m, folio);
+	anon_folio_unlock_and_free_swap(m, folio);
 	folio_put(m, folio);
 	return err;
 }

@@ -383,7 +383,7 @@ static void dirty_page(struct vellum_memory *m, struct folio *folio)
 		else
 			track_mapping_range(folio->mapping, folio->index, folio->index);
 	}
-	anon_folio_unlock_and_trim(m, folio);
+	anon_folio_unlock_and_free_swap(m, folio);
 }
 
 EXPORT void vellum_unpin_pages_dirty(struct vellum_memory *memory, const uint64_t *pfns, uint64_t nr)

@@ -207,7 +207,7 @@ static bool swap_out(struct vellum_memory *m, struct folio *folio) HOLDS(&folio-
 	}
 	rmap_walk(m, folio, unmap_entry, &un);
 	if (fresh)
-		slot_put(m, un.slot);		/* if no entry names it, the unlock frees it */
+		slot_put(m, un.slot);		/* if no entry names the slot, the unlock frees it */
 	if (is_mapped(folio) || !write_out(m, folio, un.slot))
 		return false;
 	return drop_from_cache(m, folio);
@@ -268,7 +268,7 @@ bool reclaim_folio(struct vellum_memory *m, struct folio *folio, bool force)
 	else if (flags & PG_UPTODATE)
 		freed = reclaim_shmem(m, folio, force);
 	if (anon)
-		anon_folio_unlock_and_trim(m, folio);
+		anon_folio_unlock_and_free_swap(m, folio);
 	else
 		mutex_unlock(&folio->lock, &m->host);
 	return freed;
