@@ -39,7 +39,7 @@ static bool drop_folio(struct vellum_mapping *mapping, struct folio *folio, enum
 	}
 	err = effort == RECLAIM_DIRTY ? folio_write(mapping, folio) : 0;
 	if (err)
-		mapping_note_error(mapping, err);
+		mapping_set_error(mapping, err);
 	/* Two references: the cache's and the caller's. */
 	return !(folio_flags(folio) & PG_DIRTY) && mapping_remove(mapping, folio, 2 * FOLIO_REF);
 }
