@@ -72,7 +72,7 @@ static pte_t swapped_in_entry(const struct fault *f, const struct folio *folio, 
 	bool store = (f->flags & FAULT_WRITE) && !(f->flags & FAULT_POPULATE);
 	pte_t pte = pte_mkyoung(pte_mk(folio_pfn(fault_memory(f), folio), vma->page_prot));
 
-	pte = pte_keep_swp_flags(pte, f->orig);
+	pte = swp_to_pte_flags(pte, f->orig);
 	if (!exclusive || !(vma->flags & VM_WRITE) || (vma_uffd_wp(vma) && pte_uffd_wp(pte)))
 		return pte;
 	if (store)

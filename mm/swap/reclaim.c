@@ -100,7 +100,7 @@ static int was_accessed(struct folio *folio, struct vma *vma, gva_t addr, void *
 /* The swap entry that replaces @old. */
 static pte_t swap_entry_for(pte_t old, slot_t slot, bool exclusive)
 {
-	pte_t pte = pte_swp_keep_flags(slot_pte(slot), old);
+	pte_t pte = pte_to_swp_flags(slot_pte(slot), old);
 
 	return exclusive ? pte_swp_mkexclusive(pte) : pte;
 }
