@@ -386,7 +386,7 @@ enum vm_fault device_private_fault(struct fault *f)
 
 /* --- device-exclusive pages --- */
 
-/* A device-exclusive entry does not name its device: notify all devices. A device ignores frames that it does not use. */
+/* A device-exclusive entry does not name its device: notify all devices. A device knows which frames it uses. */
 static void notify_devices(struct vellum_memory *m, pfn_t pfn)
 {
 	struct vellum_device *dev;
