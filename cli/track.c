@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * cli/track.c - one tracker per address space of a run. Collections happen at an interval, and before a range is
- * unmapped, a process forks or an address space ends.
+ * cli/track.c - one tracker for each address space of a run. A thread collects from all of them at an interval. The
+ * observer's callbacks collect from one: when its program starts, before it forks, before and after an unmap, and at
+ * its end.
  */
 #define _GNU_SOURCE
 #include <pthread.h>
@@ -60,7 +61,7 @@ static int record_entry(void *arg, const struct vellum_entry *entry)
 	return 0;
 }
 
-#define MAX_RUN (1ull << 24)	/* pages; a tracker that lost its record reports its whole range as one run */
+#define MAX_RUN (1ull << 24)	/* pages; a tracker that overflowed reports its whole range as one run */
 
 static int on_run(void *arg, uint64_t first, uint64_t nr)
 {
@@ -70,7 +71,7 @@ static int on_run(void *arg, uint64_t first, uint64_t nr)
 		h->scan_end = monotonic_ns();
 	if (h->count && nr <= MAX_RUN)
 		record_run(h, first, first + nr);
-	else if (h->count)	/* a page without an entry cannot have changed */
+	else if (h->count)	/* only pages with an entry: the others were never touched, or were dropped */
 		vellum_walk_entries(h->mt->gmm->mm, first * PAGE, (first + nr) * PAGE, record_entry, h);
 	if (h->mt->track->opt->verify)
 		update_replica(h->mt, first, first + nr);
@@ -111,8 +112,9 @@ static bool is_write_fault(unsigned kind)
 }
 
 /*
- * Count the faults since the last collection with a record. Only faults on pages that were present and read-only are
- * costs of tracking: the others would have occurred without it. The machine says what a fault costs.
+ * Count the faults since the last collection with a record. The cost is an estimate: the scan, and all REUSE and NOTIFY
+ * faults (stores to present, read-only pages), of which some would have occurred without a tracker. A fault costs what
+ * the machine says.
  */
 static void add_faults(struct track *track, struct collection_record *rec)
 {
@@ -173,7 +175,7 @@ static bool tracking(const struct track *track)
 	return track->opt->track != TRACK_NONE;
 }
 
-/* A range's method changed. A collection calls this, with the lock held. */
+/* A range's method changed. track->lock held: called during a collection, and by start_tracker(). */
 static void on_switch(void *arg, uint64_t first, uint64_t nr, enum vellum_track_method method)
 {
 	struct mm_track *mt = arg;
@@ -186,7 +188,7 @@ static void on_switch(void *arg, uint64_t first, uint64_t nr, enum vellum_track_
 	if (!keeps_records(mt->track))
 		return;
 	if (last && last->pid == sw.pid && last->wp == sw.wp && last->addr + last->pages * PAGE == sw.addr &&
-	    sw.t_ns - last->t_ns < 1000000) {	/* the range before, in the same collection */
+	    sw.t_ns - last->t_ns < 1000000) {	/* adjacent, and within 1 ms: one record */
 		last->pages += nr;
 		return;
 	}
@@ -468,8 +470,8 @@ void track_stop(struct track *track)
 }
 
 /*
- * Never unlocked, so that the result no longer changes. If another thread holds the lock for 2 s, it is stuck and
- * changes nothing either.
+ * Take the lock and keep it, so that no thread changes the result. If the lock is not free within 2 s, the thread that
+ * holds it is stuck, and does not change the result either.
  */
 void track_abandon(struct track *track)
 {

@@ -63,7 +63,7 @@ struct vellum_mm {
 	uint64_t rss;			/* atomic: present entries; a huge leaf counts each of its pages */
 	uint64_t swapped;		/* atomic: entries that name a slot of a swap area */
 	struct vellum_uffd *uffds;	/* atomic pointer, changed under memory->uffd_lock: contexts of this mm */
-	struct uffd_event *kept_events;	/* mmap_lock for writing: mmap_write_unlock_and_deliver() delivers them */
+	struct uffd_event *deferred_events;	/* mmap_lock for writing: mmap_write_unlock_and_deliver() delivers them */
 	uint32_t has_pinned;		/* atomic: a page of this mm was pinned at some time; never cleared */
 	uint64_t counters[VELLUM_NR_COUNTERS];	/* atomic, relaxed */
 	struct vellum_mm *next, *prev;	/* in memory->mms; memory->lock */

@@ -221,7 +221,7 @@ static void check_mm(struct validation *v, struct vellum_mm *mm)
 	v->others += mm->machine_page != NULL;
 	REQUIRE(v, v->rss + v->swapped + v->others == entries_below(v, &mm->pgd[0].val, USER_PGD_ENTRIES, PGD_SHIFT),
 		"an entry is in no VMA");
-	REQUIRE(v, !mm->kept_events, "a userfaultfd event was not delivered");
+	REQUIRE(v, !mm->deferred_events, "a userfaultfd event was not delivered");
 	REQUIRE(v, !v->m->frame_refs.word, "a fork or a pin has not ended");
 	REQUIRE(v, mm->tlb_flush_pending == 0, "INV-TLB-2: a flush window is open");
 }

@@ -330,15 +330,16 @@ static inline pte_t pte_swp_with_type(pte_t pte, unsigned type)
 	return pte_make((pte.val & ~(31ull << SWP_TYPE_SHIFT)) | (uint64_t)type << SWP_TYPE_SHIFT);
 }
 
-/* Flags that a non-present entry keeps for the present entry that it replaces: soft-dirty and uffd-wp. */
-static inline pte_t pte_swp_keep_flags(pte_t swp, pte_t old)
+/* Add the flags of the present entry @old to the swap entry @swp that replaces it: soft-dirty and uffd-wp. */
+static inline pte_t pte_to_swp_flags(pte_t swp, pte_t old)
 {
 	if (pte_soft_dirty(old))
 		swp = pte_swp_mksoft_dirty(swp);
 	return pte_uffd_wp(old) ? pte_swp_mkuffd_wp(swp) : swp;
 }
 
-static inline pte_t pte_keep_swp_flags(pte_t pte, pte_t swp)
+/* Add the flags of the swap entry @swp to the present entry @pte that replaces it. */
+static inline pte_t swp_to_pte_flags(pte_t pte, pte_t swp)
 {
 	if (pte_swp_soft_dirty(swp))
 		pte = pte_mksoft_dirty(pte);

@@ -142,12 +142,13 @@ typedef int (*vellum_collect_fn)(void *arg, uint64_t first, uint64_t nr);
 
 /**
  * vellum_tracker_collect - hand out the pages whose content may have changed since the last collection
- * @start, @end: collect only pages [@start, @end) of the tracked range, in the numbers that @fn gets. 0, ~0: all.
+ * @first_page, @end_page: collect only pages [@first_page, @end_page) of the tracked range, in the numbers that @fn
+ *                         gets. 0, ~0: all.
  *
  * Every page that changed before the call is handed out: by a store, by the system on the program's behalf, by
- * DONTNEED, munmap or mremap (the new place). A page that was only read is not. Pages outside [@start, @end) stay for
- * a later collection. @fn may get pages where nothing is mapped any more. If there was no memory to record a change,
- * the whole of [@start, @end) is handed out.
+ * DONTNEED, munmap or mremap (the new place). A page that was only read is not. Pages outside [@first_page, @end_page)
+ * stay for a later collection. @fn may get pages where nothing is mapped any more. If there was no memory to record a
+ * change, the whole of [@first_page, @end_page) is handed out.
  * Entries are clean or write-protected again, and flushed, before the first call of @fn. So if @fn reads a page and
  * misses a later store, the next collection has the page.
  *
@@ -155,9 +156,9 @@ typedef int (*vellum_collect_fn)(void *arg, uint64_t first, uint64_t nr);
  * locks.
  *          @fn is called with none of them, but with the tracker's collect lock: one collection of a tracker runs at
  *          a time.
- * Return: 0; -VELLUM_EINVAL (no @fn, or @start >= @end); or what @fn returned.
+ * Return: 0; -VELLUM_EINVAL (no @fn, or @first_page >= @end_page); or what @fn returned.
  */
-int vellum_tracker_collect(struct vellum_tracker *tracker, uint64_t start, uint64_t end,
+int vellum_tracker_collect(struct vellum_tracker *tracker, uint64_t first_page, uint64_t end_page,
 			   vellum_collect_fn fn, void *arg);
 
 /* --- secondary MMUs --- */

@@ -51,7 +51,7 @@ enum {	/* for vellum_clear_refs(); numbers as in /proc/PID/clear_refs */
  *
  * After SOFT_DIRTY, a page is soft-dirty again from its next store on, or when other content is mapped at its address.
  * Pinned private pages that are writable stay soft-dirty, since stores by frame number set no bit. VMAs of raw frames
- * are skipped. Accessed bits are cleared without a flush.
+ * are skipped by SOFT_DIRTY only. Accessed bits are cleared without a flush.
  * Context: takes the mmap lock for writing; SOFT_DIRTY flushes and calls notifiers.
  * Return: 0; -VELLUM_EINVAL.
  */

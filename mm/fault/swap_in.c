@@ -17,7 +17,7 @@ static bool lock_cached(struct vellum_memory *m, struct folio *folio, slot_t slo
 	mutex_lock(&folio->lock, &m->host);
 	if (folio_slot(m, folio) == slot)
 		return true;
-	anon_folio_unlock_and_trim(m, folio);
+	anon_folio_unlock_and_free_swap(m, folio);
 	folio_put(m, folio);
 	return false;
 }
@@ -43,7 +43,7 @@ static int read_in(struct vellum_memory *m, slot_t slot, struct folio **out) NO_
 	} else if (err == -ENOENT) {
 		err = -EAGAIN;		/* the slot is free or reused */
 	}
-	anon_folio_unlock_and_trim(m, fresh);
+	anon_folio_unlock_and_free_swap(m, fresh);
 	folio_put(m, fresh);
 	return err;
 }
@@ -72,7 +72,7 @@ static pte_t swapped_in_entry(const struct fault *f, const struct folio *folio, 
 	bool store = (f->flags & FAULT_WRITE) && !(f->flags & FAULT_POPULATE);
 	pte_t pte = pte_mkyoung(pte_mk(folio_pfn(fault_memory(f), folio), vma->page_prot));
 
-	pte = pte_keep_swp_flags(pte, f->orig);
+	pte = swp_to_pte_flags(pte, f->orig);
 	if (!exclusive || !(vma->flags & VM_WRITE) || (vma_uffd_wp(vma) && pte_uffd_wp(pte)))
 		return pte;
 	if (store)
@@ -124,7 +124,7 @@ static enum vm_fault do_swapped_out(struct fault *f)
 	if (same)
 		writable = map_swapped_in(f, folio, slot);
 	mutex_unlock(f->ptl, &m->host);
-	anon_folio_unlock_and_trim(m, folio);
+	anon_folio_unlock_and_free_swap(m, folio);
 	folio_put(m, folio);
 	if (!same)
 		return VM_FAULT_AGAIN;
@@ -148,7 +148,7 @@ static enum vm_fault wait_for_migration(struct fault *f)
 	mutex_unlock(f->ptl, &m->host);
 	if (folio) {
 		mutex_lock(&folio->lock, &m->host);
-		anon_folio_unlock_and_trim(m, folio);
+		anon_folio_unlock_and_free_swap(m, folio);
 		folio_put(m, folio);
 	}
 	return VM_FAULT_AGAIN;

@@ -27,7 +27,7 @@ static pte_t migration_entry(const struct folio *folio, pte_t old)
 	pte_t pte = swp_entry_pte(type, pte_pfn(old) | (pte_young(old) ? MIGRATION_YOUNG : 0) |
 						(pte_dirty(old) ? MIGRATION_DIRTY : 0));
 
-	return pte_swp_keep_flags(pte, old);
+	return pte_to_swp_flags(pte, old);
 }
 
 /* For rmap_walk(). 1: the page may be pinned, so it must not move. */
@@ -183,7 +183,7 @@ EXPORT int vellum_migrate_page(struct vellum_mm *mm, uint64_t addr)
 	if (folio) {
 		mutex_lock(&folio->lock, &m->host);
 		err = migrate_folio(m, folio);
-		anon_folio_unlock_and_trim(m, folio);
+		anon_folio_unlock_and_free_swap(m, folio);
 		folio_put(m, folio);
 	}
 	notify_finish(mm, VELLUM_NOTIFY_CLEAR, addr, addr + PAGE_SIZE);

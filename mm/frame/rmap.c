@@ -2,12 +2,12 @@
 /*
  * mm/frame/rmap.c - find the entries that map a page.
  *
- * A page of a mapping is found through the mapping's interval tree of VMAs. An anonymous page is found through its
- * anon_vma. A VMA and its copies in children that were forked share one anon_vma. That is simpler than Linux's chains
- * of anon_vmas, but a walk also visits VMAs that do not map the page, so callers compare the entry.
+ * The entries of a mapping's folio are found through mapping->i_mmap, those of an anonymous folio through
+ * folio->anon_vma. A VMA and its copies in forked children share one anon_vma. That is simpler than Linux's chains of
+ * anon_vmas, but a walk also visits VMAs that do not map the folio. Callbacks must check that the entry maps the folio.
  *
- * INV-RMAP-1: rmap_walk() finds every present entry of a folio: the entry's VMA is in the tree of the folio's owner,
- *             and the folio's index is vma_page_index() at the entry's address.
+ * INV-RMAP-1: rmap_walk() finds every present entry of a folio: the entry's VMA is in the tree of the folio's anon_vma
+ *             or mapping, and the folio's index is vma_page_index() at the entry's address.
  */
 #include "mm/fault/fault.h"
 #include "mm/frame/rmap.h"
@@ -53,7 +53,7 @@ int rmap_walk_anon(struct vellum_memory *m, struct anon_vma *anon_vma, pgoff_t i
 	return err;
 }
 
-static int walk_file(struct vellum_memory *m, struct folio *folio, rmap_fn fn, void *arg)
+static int rmap_walk_mapping(struct vellum_memory *m, struct folio *folio, rmap_fn fn, void *arg)
 {
 	struct vellum_mapping *mapping = folio->mapping;
 	pgoff_t index = folio->index;
@@ -75,7 +75,7 @@ static int walk_file(struct vellum_memory *m, struct folio *folio, rmap_fn fn, v
 int rmap_walk(struct vellum_memory *m, struct folio *folio, rmap_fn fn, void *arg)
 {
 	return folio_flags(folio) & PG_ANON ? rmap_walk_anon(m, folio->anon_vma, folio->index, folio, fn, arg) :
-					      walk_file(m, folio, fn, arg);
+					      rmap_walk_mapping(m, folio, fn, arg);
 }
 
 bool mapping_has_vma_flags(struct vellum_mapping *mapping, pgoff_t first, pgoff_t last, uint64_t flags)

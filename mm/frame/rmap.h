@@ -30,7 +30,7 @@ int rmap_walk(struct vellum_memory *m, struct folio *folio, rmap_fn fn, void *ar
 int rmap_walk_anon(struct vellum_memory *m, struct anon_vma *anon_vma, pgoff_t index, struct folio *folio,
 		   rmap_fn fn, void *arg);
 
-/* True: a VMA that maps a part of pages @first to @last has one of @flags. Takes i_mmap_lock. */
+/* True: a VMA that maps any of the pages @first to @last of the mapping has one of @flags. Takes i_mmap_lock. */
 bool mapping_has_vma_flags(struct vellum_mapping *mapping, pgoff_t first, pgoff_t last, uint64_t flags);
 
 /* The folio mapped at @addr, with a reference; NULL: none, or a raw frame. mmap_lock held. Splits a huge leaf. */

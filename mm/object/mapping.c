@@ -187,14 +187,14 @@ struct folio *mapping_find(struct vellum_mapping *mapping, pgoff_t index)
 	return find_or_add(mapping, index, NULL);
 }
 
-struct folio *mapping_next(struct vellum_mapping *mapping, pgoff_t *index, pgoff_t last, bool dirty)
+struct folio *mapping_next(struct vellum_mapping *mapping, pgoff_t *index, pgoff_t last, bool dirty_or_writeback)
 {
 	const struct host *host = &mapping->memory->host;
 	struct folio *folio;
 
 	mutex_lock(&mapping->pages_lock, host);
 	folio = radix_next(&mapping->pages, index);
-	while (folio && dirty && *index <= last && !(folio_flags(folio) & (PG_DIRTY | PG_WRITING))) {
+	while (folio && dirty_or_writeback && *index <= last && !(folio_flags(folio) & (PG_DIRTY | PG_WRITING))) {
 		++*index;
 		folio = radix_next(&mapping->pages, index);
 	}
@@ -206,7 +206,7 @@ struct folio *mapping_next(struct vellum_mapping *mapping, pgoff_t *index, pgoff
 	return folio;
 }
 
-bool mapping_remove(struct vellum_mapping *mapping, struct folio *folio, uint64_t wanted)
+bool mapping_remove(struct vellum_mapping *mapping, struct folio *folio, uint64_t max_count)
 {
 	struct vellum_memory *m = mapping->memory;
 	bool ok;
@@ -214,7 +214,7 @@ bool mapping_remove(struct vellum_mapping *mapping, struct folio *folio, uint64_
 	mutex_assert_held(&folio->lock);
 	mutex_lock(&mapping->pages_lock, &m->host);
 	/* New references come from the cache, which needs this lock, or from entries, if any map the page. */
-	ok = __atomic_load_n(&folio->count, __ATOMIC_ACQUIRE) <= wanted;
+	ok = __atomic_load_n(&folio->count, __ATOMIC_ACQUIRE) <= max_count;
 	if (ok)
 		radix_delete(&mapping->pages, folio->index, &m->host);
 	mutex_unlock(&mapping->pages_lock, &m->host);

@@ -19,9 +19,9 @@ enum vm_fault mapping_get_folio(struct vellum_mapping *mapping, struct vellum_vm
 struct folio *mapping_find(struct vellum_mapping *mapping, pgoff_t index);	/* with a reference; NULL: not cached */
 /*
  * The first cached page with an index from *@index to @last, with a reference; or NULL. *@index: its index.
- * @dirty: skip pages that are neither dirty nor being written.
+ * @dirty_or_writeback: skip pages that are neither dirty nor being written.
  */
-struct folio *mapping_next(struct vellum_mapping *mapping, pgoff_t *index, pgoff_t last, bool dirty);
+struct folio *mapping_next(struct vellum_mapping *mapping, pgoff_t *index, pgoff_t last, bool dirty_or_writeback);
 /* True if the page is cached or swapped out. */
 bool mapping_has(struct vellum_mapping *mapping, pgoff_t index);
 /* Swap the page in if it is swapped out. invalidate_lock held for writing. 0, -ENOMEM or -EIO. */
@@ -34,22 +34,22 @@ int mapping_add_page(struct vellum_mapping *mapping, pgoff_t index, const void *
 	TRY_ACQUIRES(false, &(*out)->lock);
 /* Iterate over the mappings of a memory: returns the next one, with a reference, and drops @prev's. NULL: the end. */
 struct vellum_mapping *next_mapping_get(struct vellum_memory *m, struct vellum_mapping *prev);
-/* Remove the page from the cache if its count is at most @wanted. True: removed. The folio's lock is held. */
-bool mapping_remove(struct vellum_mapping *mapping, struct folio *folio, uint64_t wanted) HOLDS(&folio->lock);
+/* Remove the page from the cache if its count is at most @max_count. True: removed. The folio's lock is held. */
+bool mapping_remove(struct vellum_mapping *mapping, struct folio *folio, uint64_t max_count) HOLDS(&folio->lock);
 
 /* --- writeback.c --- */
 
 /* Mkclean the page and write it to the backing, if it is dirty. Its lock is held. 0 or writepage()'s error. */
 int folio_write(struct vellum_mapping *mapping, struct folio *folio) HOLDS(&folio->lock);
-/* A writeback without a caller failed: the next vellum_mapping_sync() returns @err. */
-static inline void mapping_note_error(struct vellum_mapping *mapping, int err)
+/* A writeback failed that has no caller to return @err to: the next vellum_mapping_sync() returns it. */
+static inline void mapping_set_error(struct vellum_mapping *mapping, int err)
 {
 	__atomic_store_n(&mapping->wb_error, err, __ATOMIC_RELAXED);
 }
 
 /* --- shmem.c: pages of shared memory --- */
 
-/* Map 2 MiB of the mapping that are one block of RAM as one leaf. Returns as do_huge_fault(). */
+/* If the 512 pages are physically contiguous, map them by a PMD leaf. Returns as do_huge_fault(). */
 enum vm_fault shmem_huge_fault(struct fault *f);
 int shmem_collapse(struct vma *vma, gva_t addr);	/* mmap_lock held for writing. 0 or a negative error */
 

@@ -5,11 +5,13 @@
  * INV-WB-1: a page is written after its entries lost W and D and were flushed. An earlier store is in the bytes that
  *           are written. A later store calls page_mkwrite and makes entry and page dirty again, so the next writeback
  *           writes it.
- * INV-WB-2: no fault grants W while the folio is locked. So after the page is mkcleaned no CPU can store to it
- *           unnoticed, not even through a translation that a collector cleaned and has not flushed yet.
- * INV-WB-3: a page with neither PG_DIRTY nor PG_WRITING is stored in the backing. A writeback of a range waits for the
- *           lock of pages that another thread is writing. If that write fails, the page is dirty again, and the waiting
- *           writeback writes it and so gets the error.
+ * INV-WB-2: an entry without D is granted W only by a thread that holds the folio lock, so none is while writeback
+ *           holds it. mkclean also write-protects entries that are already clean, and flushes the whole range if
+ *           another flush window is open: a collector may have cleaned an entry and not flushed it yet.
+ * INV-WB-3: the bytes of a page with neither PG_DIRTY nor PG_WRITING were read from the backing or passed to
+ *           writepage(), unless the page was truncated. A writeback of a range waits for the lock of pages that
+ *           another thread is writing. If that write fails, the page is dirty again, and the waiting writeback writes
+ *           it and so gets the error.
  */
 #include "mm/object/object.h"
 #include "mm/space/space.h"
@@ -82,8 +84,8 @@ EXPORT int vellum_mapping_writeback(struct vellum_mapping *mapping, uint64_t fir
 	return err;
 }
 
-/* No shared VMA that may be writable maps the mapping. */
-static bool no_writer(struct vellum_mapping *mapping)
+/* A shared VMA with VM_MAYWRITE maps the mapping. */
+static bool mapping_writably_mapped(struct vellum_mapping *mapping)
 {
 	const struct host *host = &mapping->memory->host;
 	bool found = false;
@@ -93,19 +95,20 @@ static bool no_writer(struct vellum_mapping *mapping)
 	     iv = interval_next(iv, 0, ~0ull))
 		found = vma_shared_maywrite(container_of(iv, struct vma, map_node));
 	read_unlock(&mapping->i_mmap_lock, host);
-	return !found;
+	return found;
 }
 
 EXPORT int vellum_mapping_writeback_unmapped(struct vellum_mapping *mapping)
 {
 	int err;
 
-	if (!__atomic_load_n(&mapping->maybe_dirty, __ATOMIC_ACQUIRE) || !no_writer(mapping))
+	if (!__atomic_load_n(&mapping->maybe_dirty, __ATOMIC_ACQUIRE) || mapping_writably_mapped(mapping))
 		return 0;
+	/* Before the writeback: a page whose write fails becomes dirty again, which sets maybe_dirty. */
 	__atomic_store_n(&mapping->maybe_dirty, 0, __ATOMIC_RELEASE);
-	err = vellum_mapping_writeback(mapping, 0, ~0ull, NULL);	/* a failed page sets the hint again */
+	err = vellum_mapping_writeback(mapping, 0, ~0ull, NULL);
 	if (err)
-		mapping_note_error(mapping, err);
+		mapping_set_error(mapping, err);
 	return err;
 }
 
@@ -134,7 +137,7 @@ EXPORT uint64_t vellum_writeback_step(struct vellum_memory *memory, uint64_t max
 		mkclean_mapping_range(mapping, 0, MAX_MAPPING_PAGES);
 		err = write_dirty(mapping, 0, ~0ull, max ? max : ~0ull, &written);
 		if (err)
-			mapping_note_error(mapping, err);
+			mapping_set_error(mapping, err);
 		/* Pages are left, because of an error or @max: set the hint again for the next step. */
 		if (err || (max && written >= max))
 			__atomic_store_n(&mapping->maybe_dirty, 1, __ATOMIC_RELEASE);

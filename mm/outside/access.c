@@ -236,7 +236,7 @@ static int peek_swapped(struct vellum_memory *m, pte_t pte, void *buf)
 	if (err)
 		return err;
 	copy_racy(buf, frame_address(m, folio_pfn(m, folio)), PAGE_SIZE);
-	anon_folio_unlock_and_trim(m, folio);
+	anon_folio_unlock_and_free_swap(m, folio);
 	folio_put(m, folio);
 	return 1;
 }

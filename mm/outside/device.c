@@ -2,11 +2,12 @@
 /*
  * mm/outside/device.c - device-private pages, whose bytes are in a device's memory; and device-exclusive pages in RAM.
  *
- * A device page has what a frame of RAM has: a lock, a count of the entries that name it, and the place (anon_vma,
+ * A device page has what a frame of RAM has: a lock, a count, and the place (anon_vma,
  * index) by which the reverse map finds them. Frame numbers of devices are above all of RAM, and no hardware uses
  * them.
  *
- * INV-DEVICE-1: a device page's count is the number of device-private entries that name it.
+ * INV-DEVICE-1: a device page's count is the number of device-private entries that name it, plus the temporary
+ *               references of migrations and faults.
  */
 #include "lib/sized.h"
 #include "mm/fault/fault.h"
@@ -29,7 +30,7 @@ struct device_page {
 	uint32_t refs;			/* atomic; 0: free */
 	struct anon_vma *anon_vma;	/* a reference */
 	pgoff_t index;
-	uint32_t exclusive;		/* atomic: only one process has the page */
+	uint32_t exclusive;		/* atomic; as PG_EXCLUSIVE: only one process maps the page */
 };
 
 struct vellum_device {
@@ -55,7 +56,7 @@ static struct vellum_device *find_device(struct vellum_memory *m, pfn_t pfn)
 	return dev;
 }
 
-/* The device whose page an entry names; the entry is forged if there is none. */
+/* The device that the frame @pfn, named by an entry, belongs to. If there is none, the entry is forged. */
 static struct vellum_device *device_of(struct vellum_memory *m, pfn_t pfn)
 {
 	struct vellum_device *dev = find_device(m, pfn);
@@ -190,7 +191,7 @@ struct to_device {
 	pfn_t pfn;
 };
 
-/* For rmap_walk(): replace the entry by one that names the device's page. 1: the page must stay. */
+/* For rmap_walk(): replace the entry by a device-private one. 1: the page is mlocked or pinned, so it stays in RAM. */
 static int entry_to_device(struct folio *folio, struct vma *vma, gva_t addr, void *arg)
 {
 	const struct to_device *td = arg;
@@ -209,7 +210,7 @@ static int entry_to_device(struct folio *folio, struct vma *vma, gva_t addr, voi
 		mutex_unlock(ptl, &td->m->host);
 		return 1;
 	}
-	new = pte_swp_keep_flags(swp_entry_pte(pte_write(old) ? SWP_DEVICE_WRITE : SWP_DEVICE_READ, td->pfn), old);
+	new = pte_to_swp_flags(swp_entry_pte(pte_write(old) ? SWP_DEVICE_WRITE : SWP_DEVICE_READ, td->pfn), old);
 	if (pte_dirty(old)) {
 		track_change(vma, addr);
 		folio_mark_dirty(folio);
@@ -241,7 +242,7 @@ static int entry_to_ram(struct folio *folio, struct vma *vma, gva_t addr, void *
 	mutex_lock(ptl, &tr->m->host);
 	old = ptep_get(ptep);
 	if (pte_is_device_private(old) && pte_swp_pfn(old) == tr->pfn) {
-		new = pte_keep_swp_flags(pte_mkold(pte_mk(folio_pfn(tr->m, folio), vma->page_prot)), old);
+		new = swp_to_pte_flags(pte_mkold(pte_mk(folio_pfn(tr->m, folio), vma->page_prot)), old);
 		if (pte_swp_type(old) == SWP_DEVICE_WRITE && tr->exclusive && !pte_swp_uffd_wp(old) &&
 		    !wp_tracked(vma, addr))
 			new = maybe_mkwrite(vma, pte_mkdirty(new));
@@ -285,6 +286,7 @@ static bool move_folio(struct vellum_device *dev, struct folio *folio) HOLDS(&fo
 	struct device_page *page;
 	bool moved = false;
 
+	/* There must be no references besides those of the entries and the caller's. */
 	if ((folio_flags(folio) & (PG_ANON | PG_SWAPCACHE)) != PG_ANON || (uint32_t)count - (count >> 32) != 1)
 		return false;
 	if (!alloc_device_page(dev, &page))
@@ -305,7 +307,7 @@ static bool move_folio(struct vellum_device *dev, struct folio *folio) HOLDS(&fo
 	return moved;
 }
 
-/* *@out: the private page mapped at @addr, referenced and locked. False: there is none. mmap_lock held. */
+/* *@out: the anonymous folio mapped at @addr, referenced and locked. False: there is none. mmap_lock held. */
 static bool lock_anon_at(struct vellum_mm *mm, gva_t addr, struct folio **out) TRY_ACQUIRES(true, &(*out)->lock)
 {
 	*out = folio_mapped_at(mm, addr);
@@ -337,7 +339,7 @@ EXPORT int vellum_device_migrate(struct vellum_device *device, struct vellum_mm 
 		if (!lock_anon_at(mm, addr + (i << PAGE_SHIFT), &folio))
 			continue;
 		done += move_folio(device, folio);
-		anon_folio_unlock_and_trim(m, folio);
+		anon_folio_unlock_and_free_swap(m, folio);
 		folio_put(m, folio);
 	}
 	read_unlock(&mm->mmap_lock, &m->host);
@@ -388,9 +390,9 @@ enum vm_fault device_private_fault(struct fault *f)
 	return result;
 }
 
-/* --- pages that a device uses exclusively --- */
+/* --- device-exclusive pages --- */
 
-/* The entry does not name its device, so all are told. A device knows its own frames. */
+/* A device-exclusive entry does not name its device: notify all devices. A device knows which frames it uses. */
 static void notify_devices(struct vellum_memory *m, pfn_t pfn)
 {
 	struct vellum_device *dev;
@@ -409,7 +411,7 @@ void device_exclusive_restore(struct vma *vma, gva_t addr, pte_t *ptep)
 	struct folio *folio = swp_folio(m, old);
 
 	notify_devices(m, folio_pfn(m, folio));
-	pte = pte_keep_swp_flags(pte_mkold(pte_mk(folio_pfn(m, folio), vma->page_prot)), old);
+	pte = swp_to_pte_flags(pte_mkold(pte_mk(folio_pfn(m, folio), vma->page_prot)), old);
 	if (pte_swp_type(old) == SWP_DEVICE_EXCL_WRITE && (folio_flags(folio) & PG_EXCLUSIVE) &&
 	    !pte_swp_uffd_wp(old) && !wp_tracked(vma, addr))
 		pte = maybe_mkwrite(vma, pte_mkdirty(pte));
@@ -435,7 +437,10 @@ enum vm_fault device_exclusive_fault(struct fault *f)
 	return VM_FAULT_AGAIN;
 }
 
-/* Replace the entry of an exclusive page by a device-exclusive one. mmap_lock held. 0, -EBUSY or -EFAULT */
+/*
+ * Replace the entry of a PG_EXCLUSIVE page by a device-exclusive one. 0; -EBUSY: the page is not PG_EXCLUSIVE, is
+ * pinned, or is mapped no more; -EFAULT: no anonymous page is mapped. mmap_lock held.
+ */
 static int make_entry_exclusive(struct vma *vma, gva_t addr, pfn_t *pfn)
 {
 	struct vellum_memory *m = vma->mm->memory;
@@ -455,7 +460,7 @@ static int make_entry_exclusive(struct vma *vma, gva_t addr, pfn_t *pfn)
 		} else {
 			new = swp_entry_pte(pte_write(old) ? SWP_DEVICE_EXCL_WRITE : SWP_DEVICE_EXCL_READ,
 					    pte_pfn(old));
-			new = pte_swp_keep_flags(new, old);
+			new = pte_to_swp_flags(new, old);
 			track_change(vma, addr);
 			folio_mark_dirty(folio);	/* the device may store to it */
 			ptep_set(ptep, new);
@@ -466,7 +471,7 @@ static int make_entry_exclusive(struct vma *vma, gva_t addr, pfn_t *pfn)
 		}
 		mutex_unlock(ptl, &m->host);
 	}
-	anon_folio_unlock_and_trim(m, folio);
+	anon_folio_unlock_and_free_swap(m, folio);
 	folio_put(m, folio);
 	return err;
 }

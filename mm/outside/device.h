@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* mm/outside/device.h - entries of pages in a device's memory, and of pages in RAM that a device uses exclusively. */
+/* mm/outside/device.h - device-private pages (in a device's memory) and device-exclusive pages (in RAM). */
 #ifndef MM_OUTSIDE_DEVICE_H
 #define MM_OUTSIDE_DEVICE_H
 
@@ -13,7 +13,7 @@ void device_page_share(struct vellum_memory *m, pfn_t pfn);	/* fork copied an en
 bool device_page_exists(struct vellum_memory *m, pfn_t pfn);	/* entries may name it: mm/table/exposed.h */
 enum vm_fault device_private_fault(struct fault *f);
 enum vm_fault device_exclusive_fault(struct fault *f);
-/* End exclusive use: the entry maps the page again. ptl held. */
+/* Replace a device-exclusive entry by one that maps the page. ptl held. */
 void device_exclusive_restore(struct vma *vma, gva_t addr, pte_t *ptep);
 
 #endif

@@ -2,10 +2,12 @@
 /*
  * mm/outside/gup.c - pin or reference the pages behind an address range.
  *
- * INV-GUP-1: a pinned anonymous page is PG_EXCLUSIVE, and stays so. Code that shares, swaps out or moves a page first
- * clears its entry and then checks for pins. A pin first raises the count and then checks the entry. So one of the two
- * sees the other.
- * INV-GUP-2: no long-term pin for writing of a page whose shared mappings are dirty-tracked, on any path.
+ * INV-GUP-1: a pinned anonymous page is PG_EXCLUSIVE, and stays so. Lockless pins first raise the count and then check
+ *            the entry. Code that swaps out or moves a page first clears its entry and then checks for pins. So one of
+ *            the two sees the other. Slow pins hold ptl. fork only write-protects entries, so frame_refs excludes
+ *            lockless pins while it runs.
+ * INV-GUP-2: on no path a long-term pin for writing is taken of a page of a file that needs folio_mkclean() or
+ *            page_mkwrite().
  */
 #include "mm/fault/fault.h"
 #include "mm/frame/rmap.h"
@@ -22,7 +24,8 @@
 #define KNOWN_FLAGS (VELLUM_GUP_WRITE | VELLUM_GUP_DUMP | VELLUM_GUP_FORCE | VELLUM_GUP_NOFAULT | \
 		     VELLUM_GUP_HWPOISON | VELLUM_GUP_ANON | VELLUM_GUP_LONGTERM | VELLUM_GUP_SPLIT_PMD | \
 		     VELLUM_GUP_FAST_ONLY)
-#define REFUSED_LATER (VELLUM_GUP_WRITE | VELLUM_GUP_LONGTERM)
+/* Refused for files that need folio_mkclean() or page_mkwrite(). */
+#define LONGTERM_WRITE (VELLUM_GUP_WRITE | VELLUM_GUP_LONGTERM)
 
 struct gup {
 	struct vellum_mm *mm;
@@ -32,7 +35,7 @@ struct gup {
 	uint64_t nr, done;
 	gva_t addr;		/* address of the next page */
 	unsigned fault_flags;	/* FAULT_* of the next fault */
-	enum vm_fault fault;	/* the last fault's result; DONE: there was none */
+	enum vm_fault fault;	/* the result of gup_one()'s fault; DONE also if it handled none */
 	struct uffd_wait wait;
 };
 
@@ -48,9 +51,10 @@ static void add_result(struct gup *g, pfn_t pfn)
 }
 
 /*
- * A private page that other processes may have must be copied before a pin for reading. @cow: the VMA may be private.
+ * Before a pin for reading, unshare an anonymous page that is not exclusive. For a long-term pin, also unshare a page
+ * that is not anonymous, if @maybe_cow: the VMA is or may be COW. A later store would replace either page by a copy.
  */
-static bool must_unshare(const struct gup *g, const struct folio *folio, bool cow)
+static bool must_unshare(const struct gup *g, const struct folio *folio, bool maybe_cow)
 {
 	uint32_t flags = folio_flags(folio);
 
@@ -58,7 +62,7 @@ static bool must_unshare(const struct gup *g, const struct folio *folio, bool co
 		return false;
 	if (flags & PG_ANON)
 		return !(flags & PG_EXCLUSIVE);
-	return (g->flags & VELLUM_GUP_LONGTERM) && cow;
+	return (g->flags & VELLUM_GUP_LONGTERM) && maybe_cow;
 }
 
 /* --- without locks --- */
@@ -112,7 +116,7 @@ static bool unchanged(const struct fast_look *fl)
 
 static bool fast_allows(const struct gup *g, const struct fast_look *fl, const struct folio *folio)
 {
-	if ((g->flags & REFUSED_LATER) == REFUSED_LATER && !fast_longterm_ok(folio))
+	if ((g->flags & LONGTERM_WRITE) == LONGTERM_WRITE && !fast_longterm_ok(folio))
 		return false;
 	return unchanged(fl) && !must_unshare(g, folio, true);
 }
@@ -190,13 +194,15 @@ static int check_vma(const struct gup *g, const struct vma *vma)
 	return 0;
 }
 
-/* May FORCE store through an entry without W? The page must be exclusive to the process. */
+/* May FORCE store through an entry without RW? */
 static bool may_force(const struct gup *g, const struct vma *vma, pte_t pte, const struct folio *folio)
 {
 	if (vma_soft_dirty_enabled(vma) && !pte_soft_dirty(pte))
 		return false;
+	/* In a shadow stack: an entry with the shadow-stack form of W. Such an entry maps an exclusive page. */
 	if (!(g->flags & VELLUM_GUP_FORCE) || (vma->flags & (VM_MAYSHARE | VM_WRITE)) || !(vma->flags & VM_MAYWRITE))
 		return (g->flags & VELLUM_GUP_FORCE) && (vma->flags & VM_SHADOW_STACK) && pte_write(pte);
+	/* In a private VMA without VM_WRITE: an exclusive page that userfaultfd does not protect. */
 	if (!folio || (folio_flags(folio) & (PG_ANON | PG_EXCLUSIVE)) != (PG_ANON | PG_EXCLUSIVE))
 		return false;
 	return !(vma_uffd_wp(vma) && pte_uffd_wp(pte));
@@ -204,7 +210,10 @@ static bool may_force(const struct gup *g, const struct vma *vma, pte_t pte, con
 
 enum { NEEDS_FAULT = 1 };
 
-/* Pin what the locked entry maps. 0: done; NEEDS_FAULT: g->fault_flags tells which; or an error. */
+/*
+ * Pin or reference the page that the locked entry maps, and add it to the result. 0; NEEDS_FAULT: handle a fault with
+ * g->fault_flags first; -EEXIST: a raw frame, which cannot be pinned.
+ */
 static int follow(struct gup *g, const struct vma *vma, pte_t pte)
 {
 	struct vellum_memory *m = g->mm->memory;
@@ -232,6 +241,7 @@ static int follow(struct gup *g, const struct vma *vma, pte_t pte)
 	return 0;
 }
 
+/* As follow(), for the entry at g->addr. 0 also if a huge leaf was split: nothing was added, retry. */
 static int follow_at(struct gup *g, const struct vma *vma)
 {
 	struct vellum_mm *mm = g->mm;
@@ -262,10 +272,16 @@ static int follow_at(struct gup *g, const struct vma *vma)
 
 static int error_of(const struct gup *g, enum vm_fault fault)
 {
-	return vm_fault_errno(fault, fault == VM_FAULT_HWPOISON && (g->flags & VELLUM_GUP_HWPOISON) ? -EHWPOISON : -EFAULT);
+	bool hwpoison = fault == VM_FAULT_HWPOISON && (g->flags & VELLUM_GUP_HWPOISON);
+
+	return vm_fault_errno(fault, hwpoison ? -EHWPOISON : -EFAULT);
 }
 
-/* mmap_lock held for reading. 0: pinned, or retry; or an error, g->fault's if that is not DONE. */
+/*
+ * Pin the page at g->addr, or handle one fault there. 0: call again until g->done is g->nr. An error is the one of
+ * g->fault, if g->fault is not DONE. After VM_FAULT_WAIT the caller unlocks and waits for user space. mmap_lock held
+ * for reading.
+ */
 static int gup_one(struct gup *g) HOLDS_SHARED(&g->mm->mmap_lock)
 {
 	struct vma *vma = find_vma(g->mm, g->addr);
@@ -371,7 +387,7 @@ static int record_store(struct folio *folio, struct vma *vma, gva_t addr, void *
 	return 0;
 }
 
-/* Mark a page dirty. If it was truncated meanwhile, that would have no effect. */
+/* Mark the page dirty, and record the store in trackers. A page that was truncated is skipped: its bytes are lost. */
 static void dirty_page(struct vellum_memory *m, struct folio *folio)
 {
 	mutex_lock(&folio->lock, &m->host);
@@ -383,7 +399,7 @@ static void dirty_page(struct vellum_memory *m, struct folio *folio)
 		else
 			track_mapping_range(folio->mapping, folio->index, folio->index);
 	}
-	anon_folio_unlock_and_trim(m, folio);
+	anon_folio_unlock_and_free_swap(m, folio);
 }
 
 EXPORT void vellum_unpin_pages_dirty(struct vellum_memory *memory, const uint64_t *pfns, uint64_t nr)

@@ -233,7 +233,7 @@ static int prepare_remap_event(const struct vma *vma, const struct remap *r, str
 
 static void cancel_move_events(const struct remap *r, struct uffd_event *ev) HOLDS(&r->mm->mmap_lock)
 {
-	uffd_unmap_forget(r->mm, r->old, r->old + r->old_len);
+	uffd_unmap_cancel(r->mm, r->old, r->old + r->old_len);
 	if (ev)
 		uffd_event_cancel(ev);
 }
@@ -293,7 +293,7 @@ static int move_vma(struct vma *vma, const struct remap *r) HOLDS(&r->mm->mmap_l
 	if (vma->uffd && !copy->uffd)
 		drop_protection(&mv);
 	if (ev)
-		uffd_event_keep_after(mm, ev, r->new);
+		uffd_event_defer_after(mm, ev, r->new);
 	if (!r->keep) {
 		do_munmap(r->mm, r->old, r->old_len);	/* cannot fail: the range ends at VMA borders, so none is split */
 	} else if (r->old_len) {

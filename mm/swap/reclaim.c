@@ -39,7 +39,7 @@ static bool drop_folio(struct vellum_mapping *mapping, struct folio *folio, enum
 	}
 	err = effort == RECLAIM_DIRTY ? folio_write(mapping, folio) : 0;
 	if (err)
-		mapping_note_error(mapping, err);
+		mapping_set_error(mapping, err);
 	/* Two references: the cache's and the caller's. */
 	return !(folio_flags(folio) & PG_DIRTY) && mapping_remove(mapping, folio, 2 * FOLIO_REF);
 }
@@ -100,7 +100,7 @@ static int was_accessed(struct folio *folio, struct vma *vma, gva_t addr, void *
 /* The swap entry that replaces @old. */
 static pte_t swap_entry_for(pte_t old, slot_t slot, bool exclusive)
 {
-	pte_t pte = pte_swp_keep_flags(slot_pte(slot), old);
+	pte_t pte = pte_to_swp_flags(slot_pte(slot), old);
 
 	return exclusive ? pte_swp_mkexclusive(pte) : pte;
 }
@@ -207,7 +207,7 @@ static bool swap_out(struct vellum_memory *m, struct folio *folio) HOLDS(&folio-
 	}
 	rmap_walk(m, folio, unmap_entry, &un);
 	if (fresh)
-		slot_put(m, un.slot);		/* if no entry names it, the unlock frees it */
+		slot_put(m, un.slot);		/* if no entry names the slot, the unlock frees it */
 	if (is_mapped(folio) || !write_out(m, folio, un.slot))
 		return false;
 	return drop_from_cache(m, folio);
@@ -268,7 +268,7 @@ bool reclaim_folio(struct vellum_memory *m, struct folio *folio, bool force)
 	else if (flags & PG_UPTODATE)
 		freed = reclaim_shmem(m, folio, force);
 	if (anon)
-		anon_folio_unlock_and_trim(m, folio);
+		anon_folio_unlock_and_free_swap(m, folio);
 	else
 		mutex_unlock(&folio->lock, &m->host);
 	return freed;

@@ -6,7 +6,7 @@
 #include "mm/table/exposed.h"
 
 #define CHUNK_SLOTS	1024u
-#define SLOT_CACHED	(1u << 31)	/* a page in the swap cache has it */
+#define SLOT_CACHED	(1u << 31)	/* a page in the swap cache has this slot */
 #define MAX_AREA_SLOTS	(1ull << 32)	/* a swap entry has 32 bits for the slot */
 #define SLOT_BUSY	(1u << 30)	/* ops->free() runs */
 #define SLOT_COUNT	(SLOT_BUSY - 1)
@@ -17,11 +17,15 @@ struct swap_area {
 	uint64_t nr_slots, nr_used;
 	uint64_t next;			/* the slot to try first */
 	bool closing;			/* no new slots */
-	uint32_t **chunks;		/* [nr_slots / CHUNK_SLOTS]; allocated on first use */
+	uint32_t **chunks;		/* the swap map, a count and flags for each slot; allocated on first use */
 };
 
 struct swap_state {
-	struct mutex lock;		/* a leaf; protects all fields, and changes of PG_SWAPCACHE */
+	/*
+	 * Protects all fields that are not atomic, and changes of PG_SWAPCACHE. Inside it no other lock of the core is
+	 * taken. An area with a slot in use cannot be removed: the holder of a slot uses area->ops without the lock.
+	 */
+	struct mutex lock;
 	struct swap_area *area[VELLUM_MAX_SWAP_AREAS];
 	struct radix cache;		/* slot to folio */
 	struct radix slots;		/* frame index to slot, stored as 2 * slot + 1 */
@@ -43,17 +47,17 @@ static uint64_t number_of(slot_t slot)
 	return (slot - 1) & ((1ull << SWP_OFFSET_BITS) - 1);
 }
 
-/* st->lock held; the slot is in use. */
-static uint32_t *word_of(const struct swap_state *st, slot_t slot) HOLDS(&st->lock)
+/* The swap map's element of a slot that is in use or is being allocated. st->lock held. */
+static uint32_t *swap_map_of(const struct swap_state *st, slot_t slot) HOLDS(&st->lock)
 {
 	return &area_of(st, slot)->chunks[number_of(slot) / CHUNK_SLOTS][number_of(slot) % CHUNK_SLOTS];
 }
 
 /*
- * The word of a slot that an entry named when it was read without a lock. NULL: the slot is free by now, ops->free()
- * runs, or its area was removed or replaced. st->lock held.
+ * The swap map's element of a slot that may be free by now, because its entry was read without ptl. NULL: the slot is
+ * free, ops->free() runs, or its area was removed or replaced. st->lock held.
  */
-static uint32_t *live_word(const struct swap_state *st, slot_t slot) HOLDS(&st->lock)
+static uint32_t *swap_map_if_live(const struct swap_state *st, slot_t slot) HOLDS(&st->lock)
 {
 	const struct swap_area *area = area_of(st, slot);
 	uint64_t nr = number_of(slot);
@@ -114,7 +118,7 @@ slot_t slot_alloc(struct vellum_memory *m)
 		if (!area || at == area->nr_slots)
 			continue;
 		slot = make_slot(type, at);
-		*word_of(st, slot) = 1;
+		*swap_map_of(st, slot) = 1;
 		area->nr_used++;
 		area->next = at + 1 < area->nr_slots ? at + 1 : 0;
 	}
@@ -123,32 +127,33 @@ slot_t slot_alloc(struct vellum_memory *m)
 }
 
 /*
- * The word of a slot that an entry names; the entry's lock is held. So the slot is in use, unless the entry is forged.
- * Not for the owner of a slot that no entry names yet. st->lock held.
+ * The swap map's element of a slot that must have a nonzero count: the caller owns a count, or holds the ptl of an
+ * entry that names the slot. The count is 0 only if the entry is forged. st->lock held.
  */
-static uint32_t *named_word(const struct vellum_memory *m, const struct swap_state *st, slot_t slot) HOLDS(&st->lock)
+static uint32_t *swap_map_in_use(const struct vellum_memory *m, const struct swap_state *st, slot_t slot)
+	HOLDS(&st->lock)
 {
-	uint32_t *word;
+	uint32_t *map;
 
 	if (likely(!m->exposed))
-		return word_of(st, slot);
-	word = live_word(st, slot);
-	if (!word || !(*word & SLOT_COUNT))
+		return swap_map_of(st, slot);
+	map = swap_map_if_live(st, slot);
+	if (!map || !(*map & SLOT_COUNT))
 		entry_forged(m, slot_pte(slot).val, "an entry that names a slot that is not in use");
-	return word;
+	return map;
 }
 
 bool swap_slot_exists(const struct vellum_memory *m, slot_t slot)
 {
 	struct swap_state *st = state_of(m);
-	const uint32_t *word = NULL;
+	const uint32_t *map;
 	bool exists;
 
 	if (!st)
 		return false;
 	mutex_lock(&st->lock, &m->host);
-	word = live_word(st, slot);
-	exists = word && (*word & SLOT_COUNT);
+	map = swap_map_if_live(st, slot);
+	exists = map && (*map & SLOT_COUNT);
 	mutex_unlock(&st->lock, &m->host);
 	return exists;
 }
@@ -168,7 +173,7 @@ void slot_dup(struct vellum_memory *m, slot_t slot)
 	struct swap_state *st = state_of_slot(m, slot);
 
 	mutex_lock(&st->lock, &m->host);
-	++*named_word(m, st, slot);
+	++*swap_map_in_use(m, st, slot);
 	mutex_unlock(&st->lock, &m->host);
 }
 
@@ -178,7 +183,7 @@ uint32_t slot_count(struct vellum_memory *m, slot_t slot)
 	uint32_t count;
 
 	mutex_lock(&st->lock, &m->host);
-	count = *word_of(st, slot) & SLOT_COUNT;
+	count = *swap_map_of(st, slot) & SLOT_COUNT;
 	mutex_unlock(&st->lock, &m->host);
 	return count;
 }
@@ -189,12 +194,12 @@ static void free_slot_and_unlock(struct vellum_memory *m, struct swap_state *st,
 	struct swap_area *area = area_of(st, slot);
 
 	if (area->ops.free) {
-		*word_of(st, slot) = SLOT_BUSY;
+		*swap_map_of(st, slot) = SLOT_BUSY;
 		mutex_unlock(&st->lock, &m->host);
 		area->ops.free(area->ctx, number_of(slot));
 		mutex_lock(&st->lock, &m->host);
 	}
-	*word_of(st, slot) = 0;
+	*swap_map_of(st, slot) = 0;
 	area->nr_used--;
 	mutex_unlock(&st->lock, &m->host);
 }
@@ -206,7 +211,7 @@ void slot_put(struct vellum_memory *m, slot_t slot)
 	uint32_t now;
 
 	mutex_lock(&st->lock, &m->host);
-	now = --*named_word(m, st, slot);
+	now = --*swap_map_in_use(m, st, slot);
 	if (!now) {
 		free_slot_and_unlock(m, st, slot);
 		return;
@@ -252,15 +257,15 @@ int swap_cache_add(struct vellum_memory *m, struct folio *folio, slot_t slot)
 	struct swap_state *st = state_of(m);
 	uint64_t frame = (uint64_t)(folio - m->folios);
 	void *as_value = (void *)(uintptr_t)(2 * slot + 1);	/* odd, so never a real pointer */
-	uint32_t *word;
+	uint32_t *map;
 	int err = 0;
 
 	mutex_assert_held(&folio->lock);
 	mutex_lock(&st->lock, &m->host);
-	word = live_word(st, slot);
-	if (!word)
+	map = swap_map_if_live(st, slot);
+	if (!map)
 		err = -ENOENT;
-	else if (*word & SLOT_CACHED)
+	else if (*map & SLOT_CACHED)
 		err = -EEXIST;
 	else if (radix_set(&st->cache, slot, folio, &m->host))
 		err = -ENOMEM;
@@ -268,7 +273,7 @@ int swap_cache_add(struct vellum_memory *m, struct folio *folio, slot_t slot)
 		radix_delete(&st->cache, slot, &m->host);
 		err = -ENOMEM;
 	} else {
-		*word |= SLOT_CACHED;
+		*map |= SLOT_CACHED;
 		folio_set(folio, PG_SWAPCACHE);
 		folio_get(folio);
 	}
@@ -309,17 +314,18 @@ slot_t folio_slot(struct vellum_memory *m, const struct folio *folio)
 	return slot;
 }
 
+/* Remove the folio from the swap cache. If the slot's count is 0, free the slot. st->lock held; releases it. */
 static void cache_remove_and_unlock(struct vellum_memory *m, struct swap_state *st, struct folio *folio, slot_t slot)
 	HOLDS(&folio->lock) RELEASES(&st->lock)
 {
 	radix_delete(&st->cache, slot, &m->host);
 	radix_delete(&st->slots, (uint64_t)(folio - m->folios), &m->host);
 	folio_clear(folio, PG_SWAPCACHE);
-	if (*word_of(st, slot) & SLOT_COUNT) {
-		*word_of(st, slot) &= ~SLOT_CACHED;
+	if (*swap_map_of(st, slot) & SLOT_COUNT) {
+		*swap_map_of(st, slot) &= ~SLOT_CACHED;
 		mutex_unlock(&st->lock, &m->host);
 	} else {
-		folio_set(folio, PG_DIRTY);	/* no slot has its bytes any more */
+		folio_set(folio, PG_DIRTY);	/* no slot holds its bytes now */
 		free_slot_and_unlock(m, st, slot);
 	}
 	folio_put(m, folio);
@@ -338,49 +344,57 @@ void swap_cache_remove(struct vellum_memory *m, struct folio *folio)
 		mutex_unlock(&st->lock, &m->host);
 }
 
-static void drop_if_unnamed(struct vellum_memory *m, struct folio *folio) HOLDS(&folio->lock)
+/* If no entry names the folio's slot, remove the folio from the swap cache and free the slot. */
+static void drop_if_unreferenced(struct vellum_memory *m, struct folio *folio) HOLDS(&folio->lock)
 {
 	struct swap_state *st = state_of(m);
 	slot_t slot;
 
 	mutex_lock(&st->lock, &m->host);
 	slot = slot_of(m, st, folio);
-	if (slot && !(*word_of(st, slot) & SLOT_COUNT))
+	if (slot && !(*swap_map_of(st, slot) & SLOT_COUNT))
 		cache_remove_and_unlock(m, st, folio, slot);
 	else
 		mutex_unlock(&st->lock, &m->host);
 }
 
-static bool is_unnamed(struct vellum_memory *m, const struct folio *folio)
+static bool is_unreferenced(struct vellum_memory *m, const struct folio *folio)
 {
 	struct swap_state *st = state_of(m);
-	bool unnamed;
+	bool unreferenced;
 	slot_t slot;
 
 	if (!(folio_flags(folio) & PG_SWAPCACHE))
 		return false;
 	mutex_lock(&st->lock, &m->host);
 	slot = slot_of(m, st, folio);
-	unnamed = slot && !(*word_of(st, slot) & SLOT_COUNT);
+	unreferenced = slot && !(*swap_map_of(st, slot) & SLOT_COUNT);
 	mutex_unlock(&st->lock, &m->host);
-	return unnamed;
+	return unreferenced;
 }
 
 void swap_cache_trydrop(struct vellum_memory *m, struct folio *folio)
 {
-	while (is_unnamed(m, folio) && mutex_trylock(&folio->lock)) {
-		drop_if_unnamed(m, folio);
+	/*
+	 * If the last count is dropped while this thread holds the lock, the other thread's trylock fails. So check
+	 * again after the unlock.
+	 */
+	while (is_unreferenced(m, folio) && mutex_trylock(&folio->lock)) {
+		drop_if_unreferenced(m, folio);
 		mutex_unlock(&folio->lock, &m->host);
 	}
 }
 
-void anon_folio_unlock_and_trim(struct vellum_memory *m, struct folio *folio)
+void anon_folio_unlock_and_free_swap(struct vellum_memory *m, struct folio *folio)
 {
-	/* Before the unlock: reclaim would otherwise take the bytes in the slot for those of the page. */
+	/*
+	 * Free the slot before the unlock: the page may be mapped writable without PG_DIRTY. Reclaim would drop such a
+	 * page without writing it, and its slot holds old bytes.
+	 */
 	if (folio_flags(folio) & PG_SWAPCACHE)
-		drop_if_unnamed(m, folio);
+		drop_if_unreferenced(m, folio);
 	mutex_unlock(&folio->lock, &m->host);
-	swap_cache_trydrop(m, folio);	/* slot_put() leaves the slot of a locked page to its holder */
+	swap_cache_trydrop(m, folio);	/* slot_put() cannot free the slot of a locked page */
 }
 
 /* --- areas --- */

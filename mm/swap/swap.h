@@ -2,11 +2,13 @@
 /*
  * mm/swap/swap.h - swap areas, their slots, and pages that are in RAM and have a slot (the swap cache).
  *
- * A slot counts the entries (and pages of shared-memory mappings) that name it. A page with a slot is in the swap
- * cache: it has PG_SWAPCACHE and a reference of the cache, and is found by its slot. Its folio lock keeps it there.
+ * A slot counts the entries (and pages of shared-memory mappings) that name it. An anonymous page in RAM with a slot is
+ * in the swap cache: it has PG_SWAPCACHE and a reference of the cache, and is found by its slot. Its folio lock keeps
+ * it there. Pages of shared memory never use the swap cache.
  *
- * INV-SWAP-1: a slot's count is the number of entries and shared-memory pages that name it. A slot with count 0 is
- * free, or its page is locked.
+ * INV-SWAP-1: when no operation runs, a slot's count is the number of entries and shared-memory pages that name it, and
+ * a slot with count 0 is free. Exceptions while an operation runs: swap_out() holds an extra count. A slot with count 0
+ * is still in use until its page has left the swap cache and ops->free() has returned (SLOT_BUSY).
  * INV-SWAP-2: a page in the swap cache is not PG_EXCLUSIVE once its lock is dropped. Unless the page is PG_DIRTY, its
  * slot holds its bytes.
  * INV-SWAP-3: bytes are written to a slot after all entries of the page were removed and flushed.
@@ -39,7 +41,7 @@ static inline pte_t slot_pte(slot_t slot)
 slot_t slot_alloc(struct vellum_memory *m);	/* count 1. 0: all areas are full, or there is none */
 void slot_dup(struct vellum_memory *m, slot_t slot);
 void slot_put(struct vellum_memory *m, slot_t slot);
-/* The slot has a count. For entries in exposed tables (mm/table/exposed.h); the page-table lock is held. */
+/* The slot has a nonzero count. To check an entry of an exposed table (mm/table/exposed.h), whose ptl is held. */
 bool swap_slot_exists(const struct vellum_memory *m, slot_t slot);
 uint32_t slot_count(struct vellum_memory *m, slot_t slot);
 int slot_write(struct vellum_memory *m, slot_t slot, const struct folio *folio);
@@ -62,7 +64,7 @@ void swap_cache_remove(struct vellum_memory *m, struct folio *folio) HOLDS(&foli
 /* Remove from the cache if no entry names the slot and the folio is not locked. */
 void swap_cache_trydrop(struct vellum_memory *m, struct folio *folio);
 /* Unlock an anonymous page. If entries no longer name its slot, free the slot first. May sleep. */
-void anon_folio_unlock_and_trim(struct vellum_memory *m, struct folio *folio) RELEASES(&folio->lock);
+void anon_folio_unlock_and_free_swap(struct vellum_memory *m, struct folio *folio) RELEASES(&folio->lock);
 
 /* mm/fault/swap_in.c */
 /*

@@ -27,7 +27,7 @@ static int find_entry(pte_t *ptep, gva_t addr, struct mm_walk *walk)
 
 static const struct mm_walk_ops find_walk_ops = { .pte = find_entry };
 
-/* The page cannot be read: make every access a VM_FAULT_HWPOISON. mmap_lock held. */
+/* The slot cannot be read: replace the entry by a poison marker. mmap_lock held. */
 static void poison_entry(struct vma *vma, gva_t addr, unsigned type)
 {
 	struct mutex *ptl;
@@ -43,8 +43,11 @@ static void poison_entry(struct vma *vma, gva_t addr, unsigned type)
 	mutex_unlock(ptl, mm_host(vma->mm));
 }
 
-/* Swap in the next entry of the area at *@at or above. 1: there is none; 0; -ENOMEM. mmap_lock held. */
-static int bring_next(struct vellum_mm *mm, unsigned type, gva_t *at) HOLDS_SHARED(&mm->mmap_lock)
+/*
+ * Swap in the next entry of the area at *@at or above; *@at: its address. 1: there is none. 0: there was an entry. It
+ * may still be there if the fault must be retried, so call again. -ENOMEM. mmap_lock held.
+ */
+static int unuse_next_entry(struct vellum_mm *mm, unsigned type, gva_t *at) HOLDS_SHARED(&mm->mmap_lock)
 {
 	struct find_walk fw = { .type = type };
 	struct vma *vma;
@@ -62,7 +65,7 @@ static int bring_next(struct vellum_mm *mm, unsigned type, gva_t *at) HOLDS_SHAR
 	return 0;
 }
 
-static int empty_mm(struct vellum_mm *mm, unsigned type)
+static int unuse_mm(struct vellum_mm *mm, unsigned type)
 {
 	unsigned tries = 0;
 	gva_t at = 0;
@@ -70,7 +73,7 @@ static int empty_mm(struct vellum_mm *mm, unsigned type)
 
 	do {
 		read_lock(&mm->mmap_lock, mm_host(mm));
-		err = __atomic_load_n(&mm->swapped, __ATOMIC_RELAXED) ? bring_next(mm, type, &at) : 1;
+		err = __atomic_load_n(&mm->swapped, __ATOMIC_RELAXED) ? unuse_next_entry(mm, type, &at) : 1;
 		read_unlock(&mm->mmap_lock, mm_host(mm));
 		if (!err)
 			tries = 0;
@@ -91,8 +94,8 @@ static bool next_in_area(struct vellum_mapping *mapping, unsigned type, uint64_t
 	return found;
 }
 
-/* Read the mapping's pages that are in the area. A page that cannot be read stays in it. */
-static int empty_mapping(struct vellum_mapping *mapping, unsigned type)
+/* Swap in the mapping's pages that are in the area. A page that cannot be read stays swapped out. 0 or -ENOMEM. */
+static int unuse_mapping(struct vellum_mapping *mapping, unsigned type)
 {
 	uint64_t index = 0;
 	char byte;
@@ -127,10 +130,10 @@ EXPORT int vellum_swap_remove(struct vellum_memory *memory, unsigned area)
 		return err;
 	while ((mapping = next_mapping_get(memory, mapping)))
 		if (!err)
-			err = empty_mapping(mapping, area);
+			err = unuse_mapping(mapping, area);
 	while ((mm = next_mm_get(memory, mm)))
 		if (!err)
-			err = empty_mm(mm, area);
+			err = unuse_mm(mm, area);
 	if (!swap_try_remove(memory, area))
 		return err ? err : -EIO;
 	return 0;

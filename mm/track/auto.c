@@ -1,19 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * mm/track/auto.c - the tracker that chooses: in each chunk of 512 pages, changes are found by faults or by D,
- * whichever costs less there.
+ * mm/track/auto.c - the auto tracker: in each chunk of 512 pages it finds changes by write protection (wp) or by D
+ * (clean), whichever costs less.
  *
- * By faults, a chunk costs one fault for each changed page, and nothing when it is idle. By D, it costs one scan of
- * its 512 entries in every collection. The cost of faults in the chunk, real or computed, is kept as an average that
- * halves in every collection. A chunk switches if that average is a quarter more, or a fifth less, than the scan. It
- * is clipped to four scans, so that three idle collections are enough to switch back, however busy the chunk was. A
- * chunk that is busy again after a pause has paid one fault for each page because it had switched. If scanning during
- * the pause would have cost less, the next switch waits for twice that pause.
+ * With wp, a collection costs one fault for each changed page of the chunk. With clean, it costs one scan of the
+ * chunk's 512 entries. chunk->load is an exponentially decaying average (weight 1/2) of the cost of faults. With clean,
+ * a sample is what the faults would have cost. Each sample is capped at four scans, so three idle collections are
+ * enough to switch back, however busy the chunk was. Hysteresis: a chunk switches to clean if its load exceeds a scan
+ * by a quarter, and to wp if its load is a fifth below a scan. If a switch to wp was a loss, the idle time required
+ * before the next one doubles, up to 3 << MAX_PATIENCE collections.
  *
  * INV-AUTO-1: a chunk's method changes first, under t->lock. Then a walk adapts its entries, under their page-table
- * locks.
- *             If a store's fault saw the old method, that walk finds its entry. If it saw the new method, its entry
- *             needs no change.
+ *             locks. If a store's fault saw the old method, that walk finds its entry. If it saw the new method, its
+ *             entry needs no change.
  */
 #include "mm/table/pagewalk.h"
 #include "mm/table/table_edit.h"
@@ -21,16 +20,14 @@
 #include "mm/track/page_set.h"
 #include "mm/track/tracker.h"
 
-static const char to_wp, to_clean;	/* values of collection.switched */
-
-bool tracker_is_clean(const struct vellum_tracker *t, uint64_t page)
+bool tracker_uses_dirty_bit(const struct vellum_tracker *t, uint64_t page)
 {
 	const struct chunk *chunk;
 
 	if (t->method != VELLUM_TRACK_AUTO)
 		return t->method == VELLUM_TRACK_CLEAN;
-	chunk = radix_get(&t->chunks, page >> LEAF_SHIFT);
-	return chunk && chunk->clean;
+	chunk = radix_get(&t->chunks, page >> CHUNK_SHIFT);
+	return chunk && chunk->uses_dirty_bit;
 }
 
 /* The chunk's record, created if there is none. NULL: no memory. */
@@ -66,19 +63,19 @@ static void forget_chunk(struct vellum_tracker *t, uint64_t nr)
 	host_free(host, chunk, sizeof(*chunk));
 }
 
-/* A small range is cheap to scan, whatever is stored there. t->lock held; no collection has run yet. */
+/* A range of less than one chunk starts with clean: its scan is cheap. t->lock held; no collection has run yet. */
 void auto_begin(struct vellum_tracker *t)
 {
 	const struct host *host = tracker_host(t);
 
-	if (t->last - t->first + 1 >= LEAF_PAGES)
+	if (t->last - t->first + 1 >= CHUNK_PAGES)
 		return;
-	for (uint64_t nr = t->first >> LEAF_SHIFT; nr <= t->last >> LEAF_SHIFT; nr++) {
+	for (uint64_t nr = t->first >> CHUNK_SHIFT; nr <= t->last >> CHUNK_SHIFT; nr++) {
 		struct chunk *chunk = host_alloc(host, sizeof(*chunk));
 
 		if (!chunk)
 			return;
-		*chunk = (struct chunk){ .clean = true, .load = (uint32_t)min_u64(2 * t->scan_ns, ~0u) };
+		*chunk = (struct chunk){ .uses_dirty_bit = true, .load = (uint32_t)min_u64(2 * t->scan_ns, ~0u) };
 		if (radix_set(&t->chunks, nr, chunk, host))
 			host_free(host, chunk, sizeof(*chunk));
 	}
@@ -93,32 +90,32 @@ void auto_end(struct vellum_tracker *t)
 	radix_destroy(&t->chunks, tracker_host(t));
 }
 
-bool auto_next_clean(const struct vellum_tracker *t, uint64_t *first, uint64_t last, uint64_t *run_last)
+bool auto_next_dirty_bit_range(const struct vellum_tracker *t, uint64_t *first, uint64_t last, uint64_t *run_last)
 {
-	uint64_t nr = *first >> LEAF_SHIFT;
+	uint64_t nr = *first >> CHUNK_SHIFT;
 	const struct chunk *chunk = radix_next(&t->chunks, &nr);
 
-	while (chunk && !chunk->clean) {
+	while (chunk && !chunk->uses_dirty_bit) {
 		nr++;
 		chunk = radix_next(&t->chunks, &nr);
 	}
-	if (*first > last || !chunk || nr << LEAF_SHIFT > last)
+	if (*first > last || !chunk || nr << CHUNK_SHIFT > last)
 		return false;
-	*first = max_u64(*first, nr << LEAF_SHIFT);
-	do {	/* one walk for neighbours */
-		*run_last = min_u64(last, (nr << LEAF_SHIFT) + LEAF_PAGES - 1);
+	*first = max_u64(*first, nr << CHUNK_SHIFT);
+	do {	/* one run for adjacent chunks */
+		*run_last = min_u64(last, (nr << CHUNK_SHIFT) + CHUNK_PAGES - 1);
 		chunk = radix_get(&t->chunks, ++nr);
-	} while (*run_last < last && chunk && chunk->clean);
+	} while (*run_last < last && chunk && chunk->uses_dirty_bit);
 	return true;
 }
 
-/* --- changing over --- */
+/* --- switching methods --- */
 
 /*
- * From D to faults: remove W. If a store has set D since the harvest, the page belongs to the next collection. D is
- * removed too, so that it is not reported twice.
+ * Remove W and D. If a store has set D since harvest(), the next collection reports the page. Without D, a later switch
+ * to clean does not report the same store again.
  */
-static int protect_table(pte_t *ptep, gva_t start, gva_t end, struct mm_walk *walk)
+static int switch_to_wp_table(pte_t *ptep, gva_t start, gva_t end, struct mm_walk *walk)
 {
 	struct collection *c = walk->private;
 	struct table_edit ed = edit_table(walk->vma->mm, &c->batch, ptep, start);
@@ -136,31 +133,28 @@ static int protect_table(pte_t *ptep, gva_t start, gva_t end, struct mm_walk *wa
 		if (!pte_dirty(pte))
 			continue;
 		propagate_dirty(walk->vma, addr, &ptep[i], 1, c->t);
-		tracker_record(c->t, watched_page(c->t, walk->vma, addr));
+		tracker_record(c->t, tracker_page_index(c->t, walk->vma, addr));
 	}
 	edit_done(&ed);
 	return 0;
 }
 
 /*
- * From faults to D: remove D, keep W. If the page is in the taken set or was read-only, its D reports nothing new. If it has W
- * and is not in the set, it was stored to since the set was taken.
+ * Clear D, keep W. An entry with D and W that is not in c->taken was written after take_set(): record it; all others
+ * are already reported.
  */
-static int release_table(pte_t *ptep, gva_t start, gva_t end, struct mm_walk *walk)
+static int switch_to_clean_table(pte_t *ptep, gva_t start, gva_t end, struct mm_walk *walk)
 {
 	struct collection *c = walk->private;
 	struct table_edit ed = edit_table(walk->vma->mm, &c->batch, ptep, start);
-	uint64_t page = watched_page(c->t, walk->vma, start);
+	uint64_t page = tracker_page_index(c->t, walk->vma, start);
 	unsigned nr = (unsigned)((end - start) >> PAGE_SHIFT);
 
 	for (unsigned i = 0; i < nr; i += 64) {
-		uint64_t mask = edit_entries(&ed, i, nr - i < 64 ? nr - i : 64,
-					     X86_DIRTY | X86_SAVED_DIRTY, pte_mkclean);
-		uint64_t unknown = mask & ~page_set_mask(&c->taken, page + i);
+		uint64_t mask = harvest_entries(c, &ed, walk->vma, i, nr - i < 64 ? nr - i : 64);
 
-		propagate_dirty(walk->vma, start + ((gva_t)i << PAGE_SHIFT), ptep + i, mask, c->t);
-		for (; unknown; unknown &= unknown - 1) {
-			unsigned j = i + (unsigned)__builtin_ctzll(unknown);
+		for (mask &= ~page_set_mask(&c->taken, page + i); mask; mask &= mask - 1) {
+			unsigned j = i + (unsigned)__builtin_ctzll(mask);
 
 			if (pte_write(ptep_get(&ptep[j])))
 				tracker_record(c->t, page + j);
@@ -170,26 +164,40 @@ static int release_table(pte_t *ptep, gva_t start, gva_t end, struct mm_walk *wa
 	return 0;
 }
 
-static const struct mm_walk_ops protect_ops = { .test_vma = test_shared_vma, .pte_table = protect_table };
-static const struct mm_walk_ops release_ops = { .test_vma = test_shared_vma, .pte_table = release_table };
+/*
+ * No .huge_leaf: the first collection, which switches nothing, splits all leaves of the range, and no fault installs
+ * one while vma_is_tracked(). If mremap() moves a leaf here, harvest() splits it before a switch to wp. In a switch to
+ * clean it keeps D, so its pages are reported once more.
+ */
+static const struct mm_walk_ops switch_to_wp_ops = {
+	.test_vma = test_shared_vma,
+	.pte_table = switch_to_wp_table,
+};
+
+static const struct mm_walk_ops switch_to_clean_ops = {
+	.test_vma = test_shared_vma,
+	.pte_table = switch_to_clean_table,
+};
 
 /* For on_switch. If there is no memory, the switch is not reported. */
-static void note_switch(struct collection *c, uint64_t nr, const char *way)
+static void note_switch(struct collection *c, uint64_t nr, enum vellum_track_method method)
 {
+	uintptr_t value = (uintptr_t)method + 1;	/* not 0: a radix tree stores no NULL */
+
 	if (c->t->on_switch)
-		(void)!radix_set(&c->switched, nr, (void *)(uintptr_t)way, tracker_host(c->t));
+		(void)!radix_set(&c->switched, nr, (void *)value, tracker_host(c->t));
 }
 
 /* INV-AUTO-1. [first, last]: the tracked pages of the chunk. */
-static void change_over(struct collection *c, struct chunk *chunk, uint64_t nr, uint64_t first, uint64_t last)
+static void switch_method(struct collection *c, struct chunk *chunk, uint64_t nr, uint64_t first, uint64_t last)
 {
 	struct vellum_tracker *t = c->t;
 
 	mutex_lock(&t->lock, tracker_host(t));
-	chunk->clean = !chunk->clean;
+	chunk->uses_dirty_bit = !chunk->uses_dirty_bit;
 	mutex_unlock(&t->lock, tracker_host(t));
-	for_each_part(c, first, last, chunk->clean ? &release_ops : &protect_ops);
-	note_switch(c, nr, chunk->clean ? &to_clean : &to_wp);
+	walk_tracked_range(c, first, last, chunk->uses_dirty_bit ? &switch_to_clean_ops : &switch_to_wp_ops);
+	note_switch(c, nr, chunk->uses_dirty_bit ? VELLUM_TRACK_CLEAN : VELLUM_TRACK_WP);
 }
 
 /* --- deciding --- */
@@ -198,8 +206,8 @@ static void change_over(struct collection *c, struct chunk *chunk, uint64_t nr, 
 #define FORGET_AFTER	(1u << MAX_PATIENCE)	/* collections */
 
 /*
- * The chunk is busy again, after @gap collections; @n pages changed. If their faults cost, or would have cost, more
- * than scans in all that time, the next switch to wp waits for twice as long.
+ * The chunk is busy again after @gap collections; @n pages changed. If their faults cost, or would have cost, more than
+ * @gap scans, a switch to wp is a loss: require twice that idle time before the next one.
  */
 static void learn_patience(const struct vellum_tracker *t, struct chunk *chunk, uint64_t gap, uint64_t n)
 {
@@ -238,8 +246,8 @@ static bool is_idle(const struct vellum_tracker *t, const struct chunk *chunk, u
 static void decide_chunk(struct collection *c, uint64_t nr, uint64_t n)
 {
 	struct vellum_tracker *t = c->t;
-	uint64_t first = max_u64(nr << LEAF_SHIFT, t->first);
-	uint64_t last = min_u64((nr << LEAF_SHIFT) + LEAF_PAGES - 1, t->last);
+	uint64_t first = max_u64(nr << CHUNK_SHIFT, t->first);
+	uint64_t last = min_u64((nr << CHUNK_SHIFT) + CHUNK_PAGES - 1, t->last);
 	struct chunk *chunk = radix_get(&t->chunks, nr);
 	uint64_t load = new_load(t, chunk, n);
 
@@ -253,26 +261,26 @@ static void decide_chunk(struct collection *c, uint64_t nr, uint64_t n)
 	chunk->seen = t->nr_collections;
 	if (n * t->fault_ns > t->scan_ns)
 		note_busy(t, chunk, n);
-	if (chunk->clean ? is_idle(t, chunk, load) : 4 * load > 5 * t->scan_ns)
-		change_over(c, chunk, nr, first, last);
+	if (chunk->uses_dirty_bit ? is_idle(t, chunk, load) : 4 * load > 5 * t->scan_ns)
+		switch_method(c, chunk, nr, first, last);
 }
 
 void auto_decide(struct collection *c)
 {
 	const struct vellum_tracker *t = c->t;
-	const uint64_t *leaf;
+	const uint64_t *bits;
 	const struct chunk *chunk;
 
-	if (c->everything)
+	if (c->report_all)
 		return;
-	for (uint64_t nr = 0; (leaf = radix_next(&c->taken.leaves, &nr)); nr++)
-		decide_chunk(c, nr, page_set_count(leaf));
-	/* Idle chunks that are scanned, and records of wp chunks that were idle for long. */
-	for (uint64_t nr = c->first >> LEAF_SHIFT;
-	     (chunk = radix_next(&t->chunks, &nr)) && nr <= c->last >> LEAF_SHIFT; nr++) {
-		if (radix_get(&c->taken.leaves, nr))
+	for (uint64_t nr = 0; (bits = radix_next(&c->taken.chunks, &nr)); nr++)
+		decide_chunk(c, nr, page_set_chunk_count(bits));
+	/* Idle chunks: decide on those with clean, forget those with wp that were idle for long. */
+	for (uint64_t nr = c->first >> CHUNK_SHIFT;
+	     (chunk = radix_next(&t->chunks, &nr)) && nr <= c->last >> CHUNK_SHIFT; nr++) {
+		if (radix_get(&c->taken.chunks, nr))
 			continue;
-		if (chunk->clean)
+		if (chunk->uses_dirty_bit)
 			decide_chunk(c, nr, 0);
 		else if (t->nr_collections - chunk->seen > FORGET_AFTER)
 			forget_chunk(c->t, nr);
@@ -282,14 +290,14 @@ void auto_decide(struct collection *c)
 void auto_report_switches(struct collection *c)
 {
 	struct vellum_tracker *t = c->t;
-	const char *way;
+	void *value;
 
-	for (uint64_t nr = 0; (way = radix_next(&c->switched, &nr)); nr++) {
-		uint64_t first = max_u64(nr << LEAF_SHIFT, t->first);
-		uint64_t last = min_u64((nr << LEAF_SHIFT) + LEAF_PAGES - 1, t->last);
+	for (uint64_t nr = 0; (value = radix_next(&c->switched, &nr)); nr++) {
+		uint64_t first = max_u64(nr << CHUNK_SHIFT, t->first);
+		uint64_t last = min_u64((nr << CHUNK_SHIFT) + CHUNK_PAGES - 1, t->last);
 
 		t->on_switch(t->switch_arg, first, last - first + 1,
-			     way == &to_wp ? VELLUM_TRACK_WP : VELLUM_TRACK_CLEAN);
+			     (enum vellum_track_method)((uintptr_t)value - 1));
 	}
 	radix_destroy(&c->switched, tracker_host(t));
 }

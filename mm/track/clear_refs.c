@@ -14,6 +14,7 @@ struct clear_walk {
 	bool changed;		/* an entry lost W: flush */
 };
 
+/* Raw frames are skipped for SOFT_DIRTY only; Linux skips them for each type. */
 static bool is_wanted(const struct vma *vma, int what)
 {
 	if (what == VELLUM_CLEAR_REFS_SOFT_DIRTY)
@@ -28,12 +29,16 @@ static int test_vma(struct vma *vma, struct mm_walk *walk)
 	return is_wanted(vma, ((struct clear_walk *)walk->private)->what) ? 0 : WALK_SKIP;
 }
 
-static pte_t cleared(pte_t pte)
+/* Remove soft-dirty, and W so that the next store faults and sets it again. */
+static pte_t clear_soft_dirty_wrprotect(pte_t pte)
 {
 	return pte_clear_soft_dirty(pte_wrprotect(pte));
 }
 
-/* Stores by frame number set no bit, so a pinned page counts as soft-dirty while it is pinned. */
+/*
+ * A store through a pin sets no soft-dirty bit, so a pinned page stays soft-dirty. As in Linux, only if the entry is
+ * writable and the VMA is COW.
+ */
 static bool stays_soft_dirty(const struct vma *vma, pte_t pte)
 {
 	const struct folio *folio = pte_special(pte) ? NULL : pte_folio(vma->mm->memory, pte);
@@ -60,9 +65,9 @@ static void clear_soft_dirty(pte_t *ptep, gva_t addr, struct mm_walk *walk)
 		return;
 	}
 	if (must_clear_flush(walk->vma->mm))
-		ptep_set(ptep, cleared(clear_and_flush(walk->vma->mm, addr, ptep)));
+		ptep_set(ptep, clear_soft_dirty_wrprotect(clear_and_flush(walk->vma->mm, addr, ptep)));
 	else
-		cw->changed |= pte_write(ptep_update(ptep, cleared));
+		cw->changed |= pte_write(ptep_update(ptep, clear_soft_dirty_wrprotect));
 }
 
 static int clear_pte(pte_t *ptep, gva_t addr, struct mm_walk *walk)
@@ -78,7 +83,7 @@ static int clear_pte(pte_t *ptep, gva_t addr, struct mm_walk *walk)
 
 static uint64_t leaf_cleared(uint64_t val)
 {
-	return cleared(pte_make(val)).val;	/* the same bits */
+	return clear_soft_dirty_wrprotect(pte_make(val)).val;	/* the same bits */
 }
 
 static uint64_t leaf_old(uint64_t val)
@@ -91,7 +96,6 @@ static int clear_leaf(uint64_t *entry, gva_t start, gva_t end, unsigned shift, s
 	struct clear_walk *cw = walk->private;
 	uint64_t val = entry_load(entry);
 
-	(void)shift;
 	if (cw->what != VELLUM_CLEAR_REFS_SOFT_DIRTY) {
 		leaf_update(entry, leaf_old);
 		return 0;
@@ -112,7 +116,7 @@ static const struct mm_walk_ops clear_walk_ops = {
 	.pte = clear_pte,
 };
 
-/* From here on the entries' own bits count, and the first store to each page faults. */
+/* Clear VM_SOFTDIRTY: from here on pte_soft_dirty() decides, and the first store to each page faults. */
 static void watch_entries(struct vellum_mm *mm)
 {
 	for (struct vma *vma = vma_first(mm); vma; vma = vma_next(vma)) {

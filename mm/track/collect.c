@@ -2,11 +2,17 @@
 /*
  * mm/track/collect.c - a collection: which pages may have changed since the last one.
  *
- * The order: open a flush window; harvest D where pages are found by D; take the set; (auto) switch methods;
- * write-protect the set's pages where they are found by faults; close the window; hand the set out. Closing the window
- * flushes what the collection changed, and all of the tracked range if another thread's window is open. Another
- * collector may have cleaned a page in the set without having flushed it yet. Since the set is taken before the window
- * closes, that collector's window is then seen open.
+ * 1. Open a flush window.
+ * 2. harvest(): test and clear D in the entries of pages whose changes are found by D.
+ * 3. take_set(): detach the set of changed pages from the tracker.
+ * 4. auto_decide(): switch the method of chunks (VELLUM_TRACK_AUTO).
+ * 5. rearm(): write-protect the entries of the set's pages whose changes are found by faults.
+ * 6. Close the window: flush the changed entries.
+ * 7. Report the set to the caller.
+ *
+ * If flush windows are nested, closing one flushes the whole range: another collector may have cleaned an entry of a
+ * page in the set and not flushed it yet. Its window is open until that flush. The set is detached before this window
+ * closes, so this collection sees the other window.
  */
 #include "mm/table/pagewalk.h"
 #include "mm/table/pgtable.h"
@@ -17,8 +23,7 @@
 #include "mm/track/tracker.h"
 #include "mm/vma.h"
 
-void for_each_part(struct collection *c, uint64_t first, uint64_t last,
-			  const struct mm_walk_ops *ops)
+void walk_tracked_range(struct collection *c, uint64_t first, uint64_t last, const struct mm_walk_ops *ops)
 {
 	struct vellum_tracker *t = c->t;
 
@@ -28,7 +33,10 @@ void for_each_part(struct collection *c, uint64_t first, uint64_t last,
 		walk_mapping(t->mapping, first, last - first + 1, ops, c);
 }
 
-/* A mapping's content changes only through its shared VMAs. */
+/*
+ * Only shared entries can dirty the mapping's pages. write(), hole punching and truncation report by
+ * track_mapping_range().
+ */
 int test_shared_vma(struct vma *vma, struct mm_walk *walk)
 {
 	const struct collection *c = walk->private;
@@ -49,13 +57,13 @@ static void finish_range(struct vellum_mm *mm, struct vellum_flush_batch *batch,
 	notify_finish(mm, VELLUM_NOTIFY_PROTECTION_PAGE, start, end);
 }
 
-static int open_part(struct mm_walk *walk)
+static int begin_vma(struct mm_walk *walk)
 {
 	prepare_range(walk->vma->mm, walk->start, walk->end);
 	return WALK_SKIP;	/* the entries are not visited */
 }
 
-static int close_part(struct mm_walk *walk)
+static int end_vma(struct mm_walk *walk)
 {
 	const struct collection *c = walk->private;
 	struct vellum_flush_batch batch = c->batch;	/* with this address space's own range */
@@ -67,15 +75,15 @@ static int close_part(struct mm_walk *walk)
 	return WALK_SKIP;
 }
 
-static const struct mm_walk_ops open_ops = { .test_vma = test_shared_vma, .pre_vma = open_part };
-static const struct mm_walk_ops close_ops = { .test_vma = test_shared_vma, .pre_vma = close_part };
+static const struct mm_walk_ops begin_ops = { .test_vma = test_shared_vma, .pre_vma = begin_vma };
+static const struct mm_walk_ops end_ops = { .test_vma = test_shared_vma, .pre_vma = end_vma };
 
 static void open_window(struct collection *c)
 {
 	if (c->t->mm)
 		prepare_range(c->t->mm, c->first << PAGE_SHIFT, (c->last + 1) << PAGE_SHIFT);
 	else
-		for_each_part(c, c->first, c->last, &open_ops);
+		walk_tracked_range(c, c->first, c->last, &begin_ops);
 }
 
 static void close_window(struct collection *c)
@@ -83,30 +91,34 @@ static void close_window(struct collection *c)
 	if (c->t->mm)
 		finish_range(c->t->mm, &c->batch, c->first << PAGE_SHIFT, (c->last + 1) << PAGE_SHIFT);
 	else
-		for_each_part(c, c->first, c->last, &close_ops);
+		walk_tracked_range(c, c->first, c->last, &end_ops);
 }
 
-uint64_t watched_page(const struct vellum_tracker *t, const struct vma *vma, gva_t addr)
+uint64_t tracker_page_index(const struct vellum_tracker *t, const struct vma *vma, gva_t addr)
 {
 	return t->mm ? addr >> PAGE_SHIFT : vma_page_index(vma, addr);
 }
 
-/* Move D from the entries to the sets of all trackers that find the pages by it. ptl held. */
+uint64_t harvest_entries(const struct collection *c, struct table_edit *ed, struct vma *vma, unsigned i, unsigned nr)
+{
+	uint64_t mask = edit_entries(ed, i, nr, X86_DIRTY | X86_SAVED_DIRTY, pte_mkclean);
+
+	propagate_dirty(vma, ed->start + ((gva_t)i << PAGE_SHIFT), ed->table + i, mask, c->t);
+	return mask;
+}
+
+/* Move D from the entries to the sets of all trackers that find changes by it. ptl held. */
 static int harvest_table(pte_t *ptep, gva_t start, gva_t end, struct mm_walk *walk)
 {
 	struct collection *c = walk->private;
 	struct table_edit ed = edit_table(walk->vma->mm, &c->batch, ptep, start);
-	uint64_t page = watched_page(c->t, walk->vma, start);
+	uint64_t page = tracker_page_index(c->t, walk->vma, start);
 	unsigned nr = (unsigned)((end - start) >> PAGE_SHIFT);
 
 	ptl_assert_held(walk->vma->mm->memory, ptep);
-	for (unsigned i = 0; i < nr; i += 64) {
-		uint64_t mask = edit_entries(&ed, i, nr - i < 64 ? nr - i : 64,
-					     X86_DIRTY | X86_SAVED_DIRTY, pte_mkclean);
-
-		tracker_record_mask(c->t, page + i, mask);
-		propagate_dirty(walk->vma, start + ((uint64_t)i << PAGE_SHIFT), ptep + i, mask, c->t);
-	}
+	for (unsigned i = 0; i < nr; i += 64)
+		tracker_record_mask(c->t, page + i,
+				    harvest_entries(c, &ed, walk->vma, i, nr - i < 64 ? nr - i : 64));
 	edit_done(&ed);
 	return 0;
 }
@@ -125,18 +137,18 @@ static const struct mm_walk_ops harvest_ops = {
 };
 
 /*
- * Among up to 64 entries from @i on, write-protect those whose pages are in the taken set and are found by faults. D
- * stays: others may need it.
+ * Among up to 64 entries from @i on, write-protect those whose pages are in the taken set and whose changes are found
+ * by faults. D stays: other trackers and writeback may need it.
  */
 static void rearm_entries(struct collection *c, struct table_edit *ed, uint64_t page, unsigned i, unsigned nr)
 {
-	uint64_t wanted = c->everything ? ~0ull : page_set_mask(&c->taken, page + i), changed = 0;
+	uint64_t wanted = c->report_all ? ~0ull : page_set_mask(&c->taken, page + i), changed = 0;
 
 	for (unsigned j = 0; wanted && j < nr; j++) {
 		pte_t pte = ptep_get(&ed->table[i + j]);
 
 		if (!(wanted >> j & 1) || !pte_present(pte) || !pte_write(pte) ||
-		    tracker_is_clean(c->t, page + i + j))
+		    tracker_uses_dirty_bit(c->t, page + i + j))
 			continue;
 		edit_begin(ed);
 		edit_entry(ed, &ed->table[i + j], pte_wrprotect);
@@ -154,7 +166,7 @@ static int rearm_table(pte_t *ptep, gva_t start, gva_t end, struct mm_walk *walk
 
 	ptl_assert_held(walk->vma->mm->memory, ptep);
 	for (unsigned i = 0; i < nr; i += 64)
-		rearm_entries(c, &ed, watched_page(c->t, walk->vma, start), i, nr - i < 64 ? nr - i : 64);
+		rearm_entries(c, &ed, tracker_page_index(c->t, walk->vma, start), i, nr - i < 64 ? nr - i : 64);
 	edit_done(&ed);
 	return 0;
 }
@@ -165,45 +177,45 @@ static const struct mm_walk_ops rearm_ops = {
 	.pte_table = rearm_table,
 };
 
-/* Harvest D of all pages that are found by it. */
+/* Harvest D of all pages whose changes are found by it. */
 static void harvest(struct collection *c)
 {
 	uint64_t first = c->first, last;
 
 	if (c->t->method == VELLUM_TRACK_CLEAN)
-		for_each_part(c, c->first, c->last, &harvest_ops);
+		walk_tracked_range(c, c->first, c->last, &harvest_ops);
 	if (c->t->method != VELLUM_TRACK_AUTO)
 		return;
-	for (; auto_next_clean(c->t, &first, c->last, &last); first = last + 1)
-		for_each_part(c, first, last, &harvest_ops);
+	for (; auto_next_dirty_bit_range(c->t, &first, c->last, &last); first = last + 1)
+		walk_tracked_range(c, first, last, &harvest_ops);
 }
 
-/* Visits only tables that hold a page of the set. */
+/* Visits only the tables that hold a page of the set; with report_all, all tables. */
 static void rearm(struct collection *c)
 {
 	if (c->t->method == VELLUM_TRACK_CLEAN)
 		return;
-	if (c->everything) {
-		for_each_part(c, c->first, c->last, &rearm_ops);
+	if (c->report_all) {
+		walk_tracked_range(c, c->first, c->last, &rearm_ops);
 		return;
 	}
-	for (uint64_t i = 0; radix_next(&c->taken.leaves, &i); i++)
-		if (!tracker_is_clean(c->t, i << LEAF_SHIFT))
-			for_each_part(c, max_u64(i << LEAF_SHIFT, c->first),
-				      min_u64((i << LEAF_SHIFT) + LEAF_PAGES - 1, c->last), &rearm_ops);
+	for (uint64_t i = 0; radix_next(&c->taken.chunks, &i); i++)
+		if (!tracker_uses_dirty_bit(c->t, i << CHUNK_SHIFT))
+			walk_tracked_range(c, max_u64(i << CHUNK_SHIFT, c->first),
+				      min_u64((i << CHUNK_SHIFT) + CHUNK_PAGES - 1, c->last), &rearm_ops);
 }
 
-/* Move the collected part of a leaf of the set; the rest stays. False: no memory. */
-static bool take_leaf(struct collection *c, uint64_t base, uint64_t *leaf, const struct host *host)
+/* Move the pages of one chunk that are in [c->first, c->last] to c->taken; the rest stays. False: no memory. */
+static bool take_chunk(struct collection *c, uint64_t base, uint64_t *bits, const struct host *host)
 {
 	bool ok = true;
 
 	for (uint64_t page = max_u64(base, c->first);
-	     page <= min_u64(base + LEAF_PAGES - 1, c->last) && ok; page++)
-		if (leaf_has(leaf, page)) {
+	     page <= min_u64(base + CHUNK_PAGES - 1, c->last) && ok; page++)
+		if (page_set_chunk_has(bits, page)) {
 			ok = page_set_add(&c->taken, page, host);
 			if (ok)
-				leaf[page % LEAF_PAGES / 64] &= ~(1ull << page % 64);
+				bits[page % CHUNK_PAGES / 64] &= ~(1ull << page % 64);
 		}
 	return ok;
 }
@@ -213,20 +225,20 @@ static void take_set(struct collection *c)
 {
 	struct vellum_tracker *t = c->t;
 	const struct host *host = tracker_host(t);
-	uint64_t *leaf;
+	uint64_t *bits;
 
 	mutex_lock(&t->lock, host);
 	if (c->first == t->first && c->last == t->last) {
 		c->taken = t->changed;
-		c->everything = t->lost;
-		t->changed = (struct page_set){ .leaves = { .root = NULL } };
-		t->lost = false;
+		c->report_all = t->overflowed;
+		t->changed = (struct page_set){ .chunks = { .root = NULL } };
+		t->overflowed = false;
 	} else {
-		c->everything = t->lost;	/* lost stays set for the other parts */
-		for (uint64_t i = c->first >> LEAF_SHIFT;
-		     (leaf = radix_next(&t->changed.leaves, &i)) && i <= c->last >> LEAF_SHIFT; i++)
-			if (!take_leaf(c, i << LEAF_SHIFT, leaf, host)) {
-				t->lost = c->everything = true;
+		c->report_all = t->overflowed;	/* overflowed stays set for the rest of the range */
+		for (uint64_t i = c->first >> CHUNK_SHIFT;
+		     (bits = radix_next(&t->changed.chunks, &i)) && i <= c->last >> CHUNK_SHIFT; i++)
+			if (!take_chunk(c, i << CHUNK_SHIFT, bits, host)) {
+				t->overflowed = c->report_all = true;
 				break;
 			}
 	}
@@ -251,7 +263,7 @@ static void collect_pages(struct collection *c)
 	read_unlock(lock, host);
 }
 
-/* The hand-out ended at @page: leave the rest to the next collection. */
+/* @fn ended the report at @page: leave the rest to the next collection. */
 static void put_back(struct collection *c, uint64_t page)
 {
 	uint64_t nr;
@@ -261,16 +273,16 @@ static void put_back(struct collection *c, uint64_t page)
 			tracker_record(c->t, page + i);
 }
 
-static int hand_out(struct collection *c, vellum_collect_fn fn, void *arg)
+static int report(struct collection *c, vellum_collect_fn fn, void *arg)
 {
 	uint64_t page = 0, nr;
 	int err = 0;
 
-	if (c->everything) {
+	if (c->report_all) {
 		err = fn(arg, c->first, c->last - c->first + 1);
 		if (err) {
 			mutex_lock(&c->t->lock, tracker_host(c->t));
-			c->t->lost = true;
+			c->t->overflowed = true;
 			mutex_unlock(&c->t->lock, tracker_host(c->t));
 		}
 		return err;
@@ -285,23 +297,23 @@ static int hand_out(struct collection *c, vellum_collect_fn fn, void *arg)
 	return err;
 }
 
-EXPORT int vellum_tracker_collect(struct vellum_tracker *tracker, uint64_t start, uint64_t end,
+EXPORT int vellum_tracker_collect(struct vellum_tracker *tracker, uint64_t first_page, uint64_t end_page,
 				  vellum_collect_fn fn, void *arg)
 {
 	const struct host *host = tracker_host(tracker);
 	struct collection c = { .t = tracker, .first = tracker->first, .last = tracker->last };
 	int err;
 
-	if (!fn || start >= end)
+	if (!fn || first_page >= end_page)
 		return -EINVAL;
-	c.first = max_u64(c.first, start);
-	c.last = min_u64(c.last, end - 1);
+	c.first = max_u64(c.first, first_page);
+	c.last = min_u64(c.last, end_page - 1);
 	if (c.first > c.last)
 		return 0;
 	mutex_lock(&tracker->collect_lock, host);
 	collect_pages(&c);
 	auto_report_switches(&c);
-	err = hand_out(&c, fn, arg);
+	err = report(&c, fn, arg);
 	page_set_clear(&c.taken, host);
 	mutex_unlock(&tracker->collect_lock, host);
 	return err;

@@ -2,28 +2,28 @@
 /* mm/track/page_set.c - sets of page numbers; see page_set.h. */
 #include "mm/track/page_set.h"
 
-/* The leaf of @page, created if there is none. NULL: no memory. */
-static uint64_t *get_leaf(struct page_set *set, uint64_t page, const struct host *host)
+/* The bitmap of the chunk of @page, created if there is none. NULL: no memory. */
+static uint64_t *get_chunk(struct page_set *set, uint64_t page, const struct host *host)
 {
-	uint64_t *leaf = radix_get(&set->leaves, page >> LEAF_SHIFT);
+	uint64_t *bits = radix_get(&set->chunks, page >> CHUNK_SHIFT);
 
-	if (leaf)
-		return leaf;
-	leaf = host_alloc(host, LEAF_WORDS * sizeof(*leaf));
-	if (leaf && radix_set(&set->leaves, page >> LEAF_SHIFT, leaf, host)) {
-		host_free(host, leaf, LEAF_WORDS * sizeof(*leaf));
+	if (bits)
+		return bits;
+	bits = host_alloc(host, CHUNK_WORDS * sizeof(*bits));
+	if (bits && radix_set(&set->chunks, page >> CHUNK_SHIFT, bits, host)) {
+		host_free(host, bits, CHUNK_WORDS * sizeof(*bits));
 		return NULL;
 	}
-	return leaf;
+	return bits;
 }
 
 bool page_set_add(struct page_set *set, uint64_t page, const struct host *host)
 {
-	uint64_t *leaf = get_leaf(set, page, host);
+	uint64_t *bits = get_chunk(set, page, host);
 
-	if (!leaf)
+	if (!bits)
 		return false;
-	leaf[page % LEAF_PAGES / 64] |= 1ull << page % 64;
+	bits[page % CHUNK_PAGES / 64] |= 1ull << page % 64;
 	return true;
 }
 
@@ -31,52 +31,52 @@ bool page_set_add_mask(struct page_set *set, uint64_t page, uint64_t mask, const
 {
 	unsigned shift = page % 64;
 	uint64_t low = mask << shift, high = shift ? mask >> (64 - shift) : 0;
-	uint64_t *leaf;
+	uint64_t *bits;
 
 	if (low) {
-		leaf = get_leaf(set, page, host);
-		if (!leaf)
+		bits = get_chunk(set, page, host);
+		if (!bits)
 			return false;
-		leaf[page % LEAF_PAGES / 64] |= low;
+		bits[page % CHUNK_PAGES / 64] |= low;
 	}
 	if (high) {
-		leaf = get_leaf(set, page + 64, host);
-		if (!leaf)
+		bits = get_chunk(set, page + 64, host);
+		if (!bits)
 			return false;
-		leaf[(page + 64) % LEAF_PAGES / 64] |= high;
+		bits[(page + 64) % CHUNK_PAGES / 64] |= high;
 	}
 	return true;
 }
 
 void page_set_clear(struct page_set *set, const struct host *host)
 {
-	uint64_t *leaf;
+	uint64_t *bits;
 
-	for (uint64_t i = 0; (leaf = radix_next(&set->leaves, &i)); i++)
-		host_free(host, leaf, LEAF_WORDS * sizeof(*leaf));
-	radix_destroy(&set->leaves, host);
+	for (uint64_t i = 0; (bits = radix_next(&set->chunks, &i)); i++)
+		host_free(host, bits, CHUNK_WORDS * sizeof(*bits));
+	radix_destroy(&set->chunks, host);
 }
 
 uint64_t page_set_next_run(const struct page_set *set, uint64_t *page)
 {
-	uint64_t index = *page >> LEAF_SHIFT, nr = 0;
-	const uint64_t *leaf = radix_next(&set->leaves, &index);
+	uint64_t index = *page >> CHUNK_SHIFT, nr = 0;
+	const uint64_t *bits = radix_next(&set->chunks, &index);
 
-	if (leaf && index != *page >> LEAF_SHIFT)
-		*page = index << LEAF_SHIFT;
-	while (leaf) {
+	if (bits && index != *page >> CHUNK_SHIFT)
+		*page = index << CHUNK_SHIFT;
+	while (bits) {
 		uint64_t at = *page + nr;
 
-		if (at >> LEAF_SHIFT != index) {	/* beyond the leaf */
-			uint64_t want = at >> LEAF_SHIFT;
+		if (at >> CHUNK_SHIFT != index) {	/* beyond the chunk */
+			uint64_t want = at >> CHUNK_SHIFT;
 
 			index = want;
-			leaf = radix_next(&set->leaves, &index);
-			if (nr && (!leaf || index != want))
+			bits = radix_next(&set->chunks, &index);
+			if (nr && (!bits || index != want))
 				break;
 			if (!nr)
-				*page = index << LEAF_SHIFT;
-		} else if (leaf_has(leaf, at)) {
+				*page = index << CHUNK_SHIFT;
+		} else if (page_set_chunk_has(bits, at)) {
 			nr++;
 		} else if (nr) {
 			break;
@@ -87,26 +87,26 @@ uint64_t page_set_next_run(const struct page_set *set, uint64_t *page)
 	return nr;
 }
 
-uint64_t page_set_count(const uint64_t *leaf)
+uint64_t page_set_chunk_count(const uint64_t *bits)
 {
 	uint64_t n = 0;
 
-	for (unsigned i = 0; i < LEAF_WORDS; i++)
-		n += popcount64(leaf[i]);
+	for (unsigned i = 0; i < CHUNK_WORDS; i++)
+		n += popcount64(bits[i]);
 	return n;
 }
 
-static uint64_t word_of(const struct page_set *set, uint64_t page)
+static uint64_t word_at(const struct page_set *set, uint64_t page)
 {
-	const uint64_t *leaf = radix_get(&set->leaves, page >> LEAF_SHIFT);
+	const uint64_t *bits = radix_get(&set->chunks, page >> CHUNK_SHIFT);
 
-	return leaf ? leaf[page % LEAF_PAGES / 64] : 0;
+	return bits ? bits[page % CHUNK_PAGES / 64] : 0;
 }
 
 uint64_t page_set_mask(const struct page_set *set, uint64_t page)
 {
 	unsigned shift = page % 64;
-	uint64_t mask = word_of(set, page) >> shift;
+	uint64_t mask = word_at(set, page) >> shift;
 
-	return shift ? mask | word_of(set, page + 64) << (64 - shift) : mask;
+	return shift ? mask | word_at(set, page + 64) << (64 - shift) : mask;
 }

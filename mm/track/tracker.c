@@ -26,7 +26,7 @@ enum record_what {
 static void add_page(struct vellum_tracker *t, uint64_t page)
 {
 	if (!page_set_add(&t->changed, page, tracker_host(t)))
-		t->lost = true;
+		t->overflowed = true;
 }
 
 void tracker_record(struct vellum_tracker *t, uint64_t page)
@@ -42,14 +42,14 @@ void tracker_record_mask(struct vellum_tracker *t, uint64_t page, uint64_t mask)
 		return;
 	mutex_lock(&t->lock, tracker_host(t));
 	if (!page_set_add_mask(&t->changed, page, mask, tracker_host(t)))
-		t->lost = true;
+		t->overflowed = true;
 	mutex_unlock(&t->lock, tracker_host(t));
 }
 
 static void record(struct vellum_tracker *t, uint64_t page, enum record_what what)
 {
 	mutex_lock(&t->lock, tracker_host(t));
-	if (what == RECORD_CHANGE || tracker_is_clean(t, page) == (what == RECORD_CLEANED))
+	if (what == RECORD_CHANGE || tracker_uses_dirty_bit(t, page) == (what == RECORD_CLEANED))
 		add_page(t, page);
 	mutex_unlock(&t->lock, tracker_host(t));
 }
@@ -142,17 +142,17 @@ void propagate_dirty(struct vma *vma, gva_t addr, const pte_t *ptep, uint64_t ma
 	}
 }
 
-/* A range whose record would take gigabytes counts as lost. */
-#define MAX_NOTED (1ull << 28)
+/* A record of more pages than this would take gigabytes: the tracker overflows instead. */
+#define MAX_RECORDED (1ull << 28)
 
 /* Record the pages of [first, last] that @t tracks, 64 at a time. */
 static void record_pages(struct vellum_tracker *t, uint64_t first, uint64_t last)
 {
 	first = max_u64(first, t->first);
 	last = min_u64(last, t->last);
-	if (first <= last && last - first >= MAX_NOTED) {
+	if (first <= last && last - first >= MAX_RECORDED) {
 		mutex_lock(&t->lock, tracker_host(t));
-		t->lost = true;
+		t->overflowed = true;
 		mutex_unlock(&t->lock, tracker_host(t));
 		return;
 	}
@@ -209,7 +209,7 @@ static bool list_has_wp(struct tracker_list *list, const struct host *host, uint
 		if (page < t->first || page > t->last)
 			continue;
 		mutex_lock(&t->lock, host);
-		found = !tracker_is_clean(t, page);
+		found = !tracker_uses_dirty_bit(t, page);
 		mutex_unlock(&t->lock, host);
 	}
 	read_unlock(&list->lock, host);
@@ -242,7 +242,7 @@ static int ignore_run(void *arg, uint64_t first, uint64_t nr)
 static void arm(struct vellum_tracker *t)
 {
 	mutex_lock(&t->lock, tracker_host(t));
-	t->lost = t->method != VELLUM_TRACK_CLEAN;	/* write-protect all entries, not only recorded pages */
+	t->overflowed = t->method != VELLUM_TRACK_CLEAN;	/* write-protect all entries, not only recorded pages */
 	if (t->method == VELLUM_TRACK_AUTO)
 		auto_begin(t);
 	mutex_unlock(&t->lock, tracker_host(t));

@@ -13,12 +13,14 @@
  * are numbers of collections.
  */
 struct chunk {
-	bool clean;		/* else wp */
+	bool uses_dirty_bit;	/* VELLUM_TRACK_CLEAN; else VELLUM_TRACK_WP */
 	uint8_t patience;	/* 3 << patience idle collections switch it to wp */
 	uint32_t load;		/* ns that wp costs in a collection; a decaying average */
 	uint64_t seen;		/* the collection at which load was computed */
 	uint64_t busy;		/* the last collection in which faults cost more than a scan */
 };
+
+struct table_edit;
 
 struct vellum_tracker {
 	struct vellum_mm *mm;			/* this or mapping is set */
@@ -35,17 +37,17 @@ struct vellum_tracker {
 	struct mutex lock;
 	/* lock protects: */
 	struct page_set changed;
-	bool lost;		/* no memory for a record: every page may have changed */
-	struct radix chunks;	/* page >> LEAF_SHIFT to struct chunk; written with collect_lock too */
+	bool overflowed;	/* no memory for a record: every page may have changed */
+	struct radix chunks;	/* page >> CHUNK_SHIFT to struct chunk; written with collect_lock too */
 };
 
 /* One collection. collect_lock is held, and the mmap lock (mm) or i_mmap_lock (mapping) for reading. */
 struct collection {
 	struct vellum_tracker *t;
 	uint64_t first, last;		/* the part of the tracked range, inclusive */
-	bool everything;		/* a record was lost: all pages count as changed */
+	bool report_all;		/* the tracker overflowed: all pages count as changed */
 	struct page_set taken;
-	struct radix switched;		/* chunk number to &to_wp or &to_clean, for on_switch */
+	struct radix switched;		/* chunk number to its new method + 1, for on_switch */
 	struct vellum_flush_batch batch; /* changes; its ranges are used for an mm only */
 };
 
@@ -60,17 +62,23 @@ void tracker_record(struct vellum_tracker *t, uint64_t page);
 void tracker_record_mask(struct vellum_tracker *t, uint64_t page, uint64_t mask);
 
 /* collect.c */
-uint64_t watched_page(const struct vellum_tracker *t, const struct vma *vma, gva_t addr);
+/* The number of the page at @addr, as the tracker counts pages. */
+uint64_t tracker_page_index(const struct vellum_tracker *t, const struct vma *vma, gva_t addr);
 /* Walk the entries of pages [first, last] of the tracked range. */
-void for_each_part(struct collection *c, uint64_t first, uint64_t last, const struct mm_walk_ops *ops);
+void walk_tracked_range(struct collection *c, uint64_t first, uint64_t last, const struct mm_walk_ops *ops);
 int test_shared_vma(struct vma *vma, struct mm_walk *walk);
+/*
+ * Remove D from those of @nr (at most 64) entries from @i on that have it, and propagate it to all but c->t. Return: a
+ * mask of these entries. ptl held.
+ */
+uint64_t harvest_entries(const struct collection *c, struct table_edit *ed, struct vma *vma, unsigned i, unsigned nr);
 
 /* auto.c */
-/* The page is found by D; else by write faults. t->lock or collect_lock held. */
-bool tracker_is_clean(const struct vellum_tracker *t, uint64_t page);
+/* The page's changes are found by D; else by write faults. t->lock or collect_lock held. */
+bool tracker_uses_dirty_bit(const struct vellum_tracker *t, uint64_t page);
 void auto_begin(struct vellum_tracker *t) HOLDS(&t->lock);		/* set the first methods */
-/* The next run of pages in [*first, last] that are found by D. False: none. */
-bool auto_next_clean(const struct vellum_tracker *t, uint64_t *first, uint64_t last, uint64_t *run_last);
+/* The next run of pages in [*first, last] whose changes are found by D. False: none. */
+bool auto_next_dirty_bit_range(const struct vellum_tracker *t, uint64_t *first, uint64_t last, uint64_t *run_last);
 void auto_decide(struct collection *c);			/* switch methods; after take_set(), before rearm() */
 void auto_report_switches(struct collection *c);			/* call on_switch; no lock but collect_lock is held */
 void auto_end(struct vellum_tracker *t);

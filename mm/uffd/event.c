@@ -2,9 +2,11 @@
 /*
  * mm/uffd/event.c - events of userfaultfd: operations on VMAs report themselves to contexts.
  *
- * An event is allocated before the operation changes anything, and delivered after it, with no lock held. The thread
- * that delivers it waits until it was read. In between (mmap_changing), the context's calls that fill in pages return
- * -EAGAIN: their address may just have become another VMA's.
+ * An event is allocated before the operation changes anything. FORK, REMAP and UNMAP are delivered after the operation,
+ * REMOVE is delivered before the pages are zapped. No lock is held during the delivery. The delivering thread waits
+ * until the event was read. The wait also ends if the context is closed or the thread is interrupted; an unread message
+ * is dropped then. From the allocation to the end of the delivery (mmap_changing), the context's calls that install
+ * pages return -EAGAIN: their address may just have become another VMA's.
  */
 #include "mm/space/space.h"
 #include "mm/uffd/uffd.h"
@@ -103,9 +105,9 @@ static void uffd_event_deliver(struct uffd_event *ev)
 
 /* --- events of an operation that holds the mmap lock for writing --- */
 
-static void uffd_event_keep(struct vellum_mm *mm, struct uffd_event *ev)
+static void uffd_event_defer(struct vellum_mm *mm, struct uffd_event *ev)
 {
-	struct uffd_event **at = &mm->kept_events;
+	struct uffd_event **at = &mm->deferred_events;
 
 	while (*at)
 		at = &(*at)->next;
@@ -113,9 +115,9 @@ static void uffd_event_keep(struct vellum_mm *mm, struct uffd_event *ev)
 	*at = ev;
 }
 
-void uffd_event_keep_after(struct vellum_mm *mm, struct uffd_event *ev, gva_t target)
+void uffd_event_defer_after(struct vellum_mm *mm, struct uffd_event *ev, gva_t target)
 {
-	struct uffd_event **at = &mm->kept_events;
+	struct uffd_event **at = &mm->deferred_events;
 
 	while (*at && (*at)->msg.event == VELLUM_UFFD_EVENT_UNMAP && (*at)->msg.arg.remove.start == target)
 		at = &(*at)->next;
@@ -123,10 +125,10 @@ void uffd_event_keep_after(struct vellum_mm *mm, struct uffd_event *ev, gva_t ta
 	*at = ev;
 }
 
-/* An event for exactly this range and context is kept already: one is enough. */
-static bool is_kept(const struct vellum_mm *mm, const struct vellum_uffd *ctx, gva_t start, gva_t end)
+/* An unmap event for exactly this range and context is deferred already: do not send a second one. */
+static bool unmap_is_deferred(const struct vellum_mm *mm, const struct vellum_uffd *ctx, gva_t start, gva_t end)
 {
-	for (const struct uffd_event *ev = mm->kept_events; ev; ev = ev->next)
+	for (const struct uffd_event *ev = mm->deferred_events; ev; ev = ev->next)
 		if (ev->ctx == ctx && ev->msg.event == VELLUM_UFFD_EVENT_UNMAP &&
 		    ev->msg.arg.remove.start == start && ev->msg.arg.remove.end == end)
 			return true;
@@ -141,21 +143,21 @@ int uffd_unmap_prepare(struct vellum_mm *mm, gva_t start, gva_t end)
 		struct uffd_event *ev;
 
 		if (!vma->uffd || !uffd_has(vma->uffd, VELLUM_UFFD_FEATURE_EVENT_UNMAP) ||
-		    is_kept(mm, vma->uffd, start, end))
+		    unmap_is_deferred(mm, vma->uffd, start, end))
 			continue;
 		ev = uffd_event_new(vma->uffd, VELLUM_UFFD_EVENT_UNMAP);
 		if (!ev)
 			return -ENOMEM;
 		ev->msg.arg.remove.start = start;
 		ev->msg.arg.remove.end = end;
-		uffd_event_keep(mm, ev);
+		uffd_event_defer(mm, ev);
 	}
 	return 0;
 }
 
-void uffd_unmap_forget(struct vellum_mm *mm, gva_t start, gva_t end)
+void uffd_unmap_cancel(struct vellum_mm *mm, gva_t start, gva_t end)
 {
-	struct uffd_event **at = &mm->kept_events;
+	struct uffd_event **at = &mm->deferred_events;
 
 	while (*at) {
 		struct uffd_event *ev = *at;
@@ -172,9 +174,9 @@ void uffd_unmap_forget(struct vellum_mm *mm, gva_t start, gva_t end)
 
 void mmap_write_unlock_and_deliver(struct vellum_mm *mm)
 {
-	struct uffd_event *ev = mm->kept_events, *next;
+	struct uffd_event *ev = mm->deferred_events, *next;
 
-	mm->kept_events = NULL;
+	mm->deferred_events = NULL;
 	write_unlock(&mm->mmap_lock, mm_host(mm));
 	for (; ev; ev = next) {
 		next = ev->next;
@@ -215,7 +217,10 @@ static struct vellum_uffd *child_context(struct uffd_fork *uf, struct vellum_uff
 	for (ev = uf->events; ev; ev = ev->next)
 		if (ev->ctx == parent)
 			return ev->msg.arg.fork.child;
-	/* The event first: a context is closed under the child's mmap lock, which the fork holds. */
+	/*
+	 * Allocate the event before the context: undoing uffd_new() would close the context, which takes the child's
+	 * mmap_lock, which fork holds: deadlock.
+	 */
 	ev = uffd_event_new(parent, VELLUM_UFFD_EVENT_FORK);
 	if (!ev)
 		return NULL;

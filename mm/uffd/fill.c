@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * mm/uffd/fill.c - fill in pages, to resolve faults: COPY, ZEROPAGE, CONTINUE, POISON.
+ * mm/uffd/fill.c - the ioctls that install pages, to resolve faults: COPY, ZEROPAGE, CONTINUE, POISON.
  *
- * For each page, the bytes are fetched first, without a lock. Then the VMA and the entry are looked up again, and the
- * page is installed. So VMAs that changed meanwhile need no special case.
+ * For each page, the bytes are copied from user space first, without a lock. Then the VMA and the entry are looked up
+ * again, and the page is installed. So VMAs that changed meanwhile need no special case.
  */
 #include "mm/fault/fault.h"
 #include "mm/object/object.h"
@@ -20,8 +20,8 @@ struct fill {
 	struct vellum_mm *mm;
 	gva_t start, len, addr;		/* the range; the current page */
 	bool wp;			/* install the page write-protected */
-	const void *bytes;		/* of the page; NULL: zeros */
-	int (*one)(struct fill *fill, struct vma *vma);
+	const void *buf;		/* the page's bytes; NULL: zeros */
+	int (*install)(struct fill *fill, struct vma *vma);	/* the current page */
 };
 
 /* The entry of the address, locked; tables are allocated. NULL: no memory, or there is a huge leaf (-EEXIST). */
@@ -63,7 +63,7 @@ static int install_anon(struct fill *fill, struct vma *vma)
 	folio = folio_alloc_raw(m);
 	if (!folio)
 		return -ENOMEM;
-	memcpy(frame_address(m, folio_pfn(m, folio)), fill->bytes, PAGE_SIZE);
+	memcpy(frame_address(m, folio_pfn(m, folio)), fill->buf, PAGE_SIZE);
 	ptep = lock_entry(fill, &ptl, &err);
 	if (!ptep) {
 		folio_put(m, folio);
@@ -81,8 +81,8 @@ static int install_anon(struct fill *fill, struct vma *vma)
 	return err;
 }
 
-/* Map a page of the mapping; it is locked. */
-static int map_object_page(struct fill *fill, struct vma *vma, struct folio *page)
+/* Map a page of the mapping's page cache; the page is locked. */
+static int map_cached_page(struct fill *fill, struct vma *vma, struct folio *page)
 {
 	struct vellum_memory *m = fill->mm->memory;
 	struct mutex *ptl;
@@ -118,18 +118,18 @@ static int install_shmem(struct fill *fill, struct vma *vma)
 	struct folio *page;
 	int err;
 
-	if (ptep && !may_overwrite(ptep_get(ptep)))	/* before the mapping gets a useless page */
+	if (ptep && !may_overwrite(ptep_get(ptep)))	/* do not add a page that cannot be mapped */
 		return -EEXIST;
-	err = mapping_add_page(vma->mapping, index, fill->bytes, &page);
+	err = mapping_add_page(vma->mapping, index, fill->buf, &page);
 	if (err)
 		return err;
-	err = map_object_page(fill, vma, page);
+	err = map_cached_page(fill, vma, page);
 	mutex_unlock(&page->lock, &m->host);
 	folio_put(m, page);
 	return err;
 }
 
-/* Private VMAs of a mapping too: the mapping does not change. */
+/* A private file VMA gets an anonymous page; the page cache is not changed. */
 static int install_page(struct fill *fill, struct vma *vma)
 {
 	if (vma->mapping && vma_page_index(vma, fill->addr) >= mapping_nr_pages(vma->mapping))
@@ -137,9 +137,9 @@ static int install_page(struct fill *fill, struct vma *vma)
 	return vma->mapping && (vma->flags & VM_SHARED) ? install_shmem(fill, vma) : install_anon(fill, vma);
 }
 
-/* --- the four --- */
+/* --- ZEROPAGE, CONTINUE, POISON --- */
 
-static int zero_one(struct fill *fill, struct vma *vma)
+static int install_zeropage(struct fill *fill, struct vma *vma)
 {
 	struct vellum_memory *m = fill->mm->memory;
 	struct mutex *ptl;
@@ -164,7 +164,7 @@ static int zero_one(struct fill *fill, struct vma *vma)
 	return err;
 }
 
-static int continue_one(struct fill *fill, struct vma *vma)
+static int install_cached(struct fill *fill, struct vma *vma)
 {
 	struct vellum_memory *m = fill->mm->memory;
 	struct vellum_vmf vmf = { .size = sizeof(vmf), .pgoff = vma->mapping ? vma_page_index(vma, fill->addr) : 0 };
@@ -179,13 +179,13 @@ static int continue_one(struct fill *fill, struct vma *vma)
 	fault = mapping_get_folio(vma->mapping, &vmf, &page);
 	if (fault)
 		return vm_fault_errno(fault, -EFAULT);
-	err = map_object_page(fill, vma, page);
+	err = map_cached_page(fill, vma, page);
 	mutex_unlock(&page->lock, &m->host);
 	folio_put(m, page);
 	return err;
 }
 
-static int poison_one(struct fill *fill, struct vma *vma)
+static int install_poison(struct fill *fill, struct vma *vma)
 {
 	struct mutex *ptl;
 	pte_t *ptep;
@@ -204,7 +204,7 @@ static int poison_one(struct fill *fill, struct vma *vma)
 	return err;
 }
 
-/* --- the loop around them --- */
+/* --- the loop over the pages --- */
 
 /* The range lies in one registered VMA. mmap_lock held. */
 static int find_target(const struct fill *fill, struct vma **out)
@@ -232,17 +232,17 @@ static int fill_page(struct fill *fill)
 
 		read_lock(&mm->mmap_lock, mm_host(mm));
 		err = uffd_changing(fill->uffd) ? -EAGAIN : find_target(fill, &vma);
-		/* fork copies entries of private VMAs with an anon_vma only. */
+		/* fork copies the entries of a private VMA only if the VMA has an anon_vma. */
 		if (!err && !(vma->flags & VM_SHARED) && anon_vma_prepare(vma))
 			err = -ENOMEM;
 		if (!err)
-			err = fill->one(fill, vma);
+			err = fill->install(fill, vma);
 		read_unlock(&mm->mmap_lock, mm_host(mm));
 	} while (err == -ENOMEM && reclaim_for_retry(mm->memory, &tries));
 	return err;
 }
 
-/* Check before the bytes are fetched: that may take long, and would be wasted. */
+/* Check the target before the copy from user space: the copy is slow, and is useless if the target is wrong. */
 static int check_target(struct fill *fill)
 {
 	struct vma *vma;
@@ -254,8 +254,8 @@ static int check_target(struct fill *fill)
 	return err;
 }
 
-/* @src: address of the bytes in the program's memory, or 0. @page: room for one page of them, or NULL. */
-static int fill_pages(struct fill *fill, gva_t src, const char *bytes, void *page)
+/* @buf: the bytes; NULL: zeros. With @bounce, a buffer of one page, the bytes are read from @src in user space. */
+static int fill_pages(struct fill *fill, gva_t src, const char *buf, void *bounce)
 {
 	int err = 0;
 
@@ -263,11 +263,11 @@ static int fill_pages(struct fill *fill, gva_t src, const char *bytes, void *pag
 		fill->addr = fill->start + at;
 		if (host_killed(mm_host(fill->mm)))
 			return -EINTR;
-		fill->bytes = bytes ? bytes + at : page;
-		if (page)
+		fill->buf = buf ? buf + at : bounce;
+		if (bounce)
 			err = check_target(fill);
-		if (page && !err)
-			err = vellum_copy_from_user(fill->mm, page, src + at, PAGE_SIZE, NULL);
+		if (bounce && !err)
+			err = vellum_copy_from_user(fill->mm, bounce, src + at, PAGE_SIZE, NULL);
 		if (!err)
 			err = fill_page(fill);
 	}
@@ -276,45 +276,45 @@ static int fill_pages(struct fill *fill, gva_t src, const char *bytes, void *pag
 	return err;
 }
 
-static int check_range(const struct vellum_uffd *uffd, uint64_t start, uint64_t len, uint64_t mode, uint64_t modes)
+static int check_range(const struct vellum_uffd *uffd, uint64_t start, uint64_t len, uint64_t mode, uint64_t known)
 {
-	if (!uffd_ready(uffd) || ((start | len) & ~PAGE_MASK) || !is_user_range(start, len) || (mode & ~modes))
+	if (!uffd_ready(uffd) || ((start | len) & ~PAGE_MASK) || !is_user_range(start, len) || (mode & ~known))
 		return -EINVAL;
 	return 0;
 }
 
-/* Wake faults, and report the bytes done. */
-static int finish(struct fill *fill, int err, bool wake, int64_t *done)
+/* Wake the faults of the pages that were installed. *@result: how many bytes these are, or the error. */
+static int finish(struct fill *fill, int err, bool wake, int64_t *result)
 {
-	uint64_t did = fill->addr - fill->start;
+	uint64_t filled = fill->addr - fill->start;
 
-	if (did && wake)
-		uffd_wake_range(fill->uffd, fill->start, fill->start + did);
-	if (done)
-		*done = did ? (int64_t)did : err;
-	return !err ? 0 : did ? -EAGAIN : err;
+	if (filled && wake)
+		uffd_wake_range(fill->uffd, fill->start, fill->start + filled);
+	if (result)
+		*result = filled ? (int64_t)filled : err;
+	return !err ? 0 : filled ? -EAGAIN : err;
 }
 
-static int run_fill(struct fill *fill, gva_t src, const char *bytes, bool from_user, bool wake, int64_t *done)
+static int run_fill(struct fill *fill, gva_t src, const char *buf, bool from_user, bool wake, int64_t *result)
 {
-	void *page = NULL;
+	void *bounce = NULL;
 	int err = 0;
 
 	fill->mm = uffd_get_mm(fill->uffd);
 	fill->addr = fill->start;
 	if (!fill->mm) {
-		if (done)
-			*done = -ESRCH;
+		if (result)
+			*result = -ESRCH;
 		return -ESRCH;
 	}
 	if (from_user) {
-		page = host_alloc(mm_host(fill->mm), PAGE_SIZE);
-		err = page ? 0 : -ENOMEM;
+		bounce = host_alloc(mm_host(fill->mm), PAGE_SIZE);
+		err = bounce ? 0 : -ENOMEM;
 	}
 	if (!err)
-		err = fill_pages(fill, src, bytes, page);
-	host_free(mm_host(fill->mm), page, PAGE_SIZE);
-	err = finish(fill, err, wake, done);
+		err = fill_pages(fill, src, buf, bounce);
+	host_free(mm_host(fill->mm), bounce, PAGE_SIZE);
+	err = finish(fill, err, wake, result);
 	vellum_mm_put(fill->mm);
 	return err;
 }
@@ -323,7 +323,7 @@ EXPORT int vellum_uffd_copy(struct vellum_uffd *uffd, uint64_t dst, uint64_t src
 			    uint64_t mode, int64_t *done)
 {
 	struct fill fill = {
-		.uffd = uffd, .start = dst, .len = len, .wp = mode & VELLUM_UFFD_COPY_WP, .one = install_page
+		.uffd = uffd, .start = dst, .len = len, .wp = mode & VELLUM_UFFD_COPY_WP, .install = install_page
 	};
 	int err = check_range(uffd, dst, len, mode, VELLUM_UFFD_COPY_DONTWAKE | VELLUM_UFFD_COPY_WP);
 
@@ -334,7 +334,7 @@ EXPORT int vellum_uffd_copy(struct vellum_uffd *uffd, uint64_t dst, uint64_t src
 
 EXPORT int vellum_uffd_zeropage(struct vellum_uffd *uffd, uint64_t start, uint64_t len, uint64_t mode, int64_t *done)
 {
-	struct fill fill = { .uffd = uffd, .start = start, .len = len, .one = zero_one };
+	struct fill fill = { .uffd = uffd, .start = start, .len = len, .install = install_zeropage };
 	int err = check_range(uffd, start, len, mode, VELLUM_UFFD_COPY_DONTWAKE);
 
 	return err ? err : run_fill(&fill, 0, NULL, false, !mode, done);
@@ -343,7 +343,7 @@ EXPORT int vellum_uffd_zeropage(struct vellum_uffd *uffd, uint64_t start, uint64
 EXPORT int vellum_uffd_continue(struct vellum_uffd *uffd, uint64_t start, uint64_t len, uint64_t mode, int64_t *done)
 {
 	struct fill fill = { .uffd = uffd, .start = start, .len = len, .wp = mode & VELLUM_UFFD_CONTINUE_WP,
-			     .one = continue_one };
+			     .install = install_cached };
 	int err = check_range(uffd, start, len, mode, VELLUM_UFFD_CONTINUE_DONTWAKE | VELLUM_UFFD_CONTINUE_WP);
 
 	return err ? err : run_fill(&fill, 0, NULL, false, !(mode & VELLUM_UFFD_CONTINUE_DONTWAKE), done);
@@ -351,7 +351,7 @@ EXPORT int vellum_uffd_continue(struct vellum_uffd *uffd, uint64_t start, uint64
 
 EXPORT int vellum_uffd_poison(struct vellum_uffd *uffd, uint64_t start, uint64_t len, uint64_t mode, int64_t *done)
 {
-	struct fill fill = { .uffd = uffd, .start = start, .len = len, .one = poison_one };
+	struct fill fill = { .uffd = uffd, .start = start, .len = len, .install = install_poison };
 	int err = check_range(uffd, start, len, mode, VELLUM_UFFD_COPY_DONTWAKE);
 
 	return err ? err : run_fill(&fill, 0, NULL, false, !mode, done);

@@ -198,7 +198,7 @@ static int move_page(struct page_move *pm)
 		return move_entry(pm, seen, NULL);
 	mutex_lock(&folio->lock, &m->host);
 	err = move_entry(pm, seen, folio);
-	anon_folio_unlock_and_trim(m, folio);
+	anon_folio_unlock_and_free_swap(m, folio);
 	folio_put(m, folio);
 	return err;
 }

@@ -2,8 +2,8 @@
 /*
  * mm/uffd/uffd.h - userfaultfd contexts, the faults that wait in them, and markers.
  *
- * Locks: inside uffd->lock only host waits and the embedder's on_activity() are called. memory->uffd_lock protects the
- * link between a context and its address space; it is a leaf too.
+ * Locks: inside uffd->lock only the host's wake() and the embedder's on_activity() are called. memory->uffd_lock
+ * protects the link between a context and its address space. Inside it no lock is taken either.
  */
 #ifndef MM_UFFD_UFFD_H
 #define MM_UFFD_UFFD_H
@@ -89,14 +89,15 @@ void uffd_drop_waits(struct vellum_uffd *uffd);		/* closed: wake all faults, dro
 struct uffd_event *uffd_event_new(struct vellum_uffd *ctx, uint8_t event);
 void uffd_event_cancel(struct uffd_event *ev);
 /*
- * [start, end) is about to be unmapped: keep an event in the address space for each context there that wants it. 0 or
- * -ENOMEM. mmap_lock held for writing.
+ * [start, end) is about to be unmapped: allocate an event for each context there that wants it, and defer it to
+ * mmap_write_unlock_and_deliver(). 0 or -ENOMEM. mmap_lock held for writing.
  */
 int uffd_unmap_prepare(struct vellum_mm *mm, gva_t start, gva_t end) HOLDS(&mm->mmap_lock);
-void uffd_unmap_forget(struct vellum_mm *mm, gva_t start, gva_t end) HOLDS(&mm->mmap_lock);	/* it is not unmapped after all */
-/* Keep an event, to be delivered after those of an unmapping at @target and before others. */
-void uffd_event_keep_after(struct vellum_mm *mm, struct uffd_event *ev, gva_t target);
-/* Drop mmap_lock, held for writing; then deliver the kept events. Waits for their readers. */
+/* The range is not unmapped, because the operation failed: cancel its deferred events. mmap_lock held for writing. */
+void uffd_unmap_cancel(struct vellum_mm *mm, gva_t start, gva_t end) HOLDS(&mm->mmap_lock);
+/* Defer an event. It is delivered after the UNMAP events for a range that starts at @target, and before all others. */
+void uffd_event_defer_after(struct vellum_mm *mm, struct uffd_event *ev, gva_t target);
+/* Drop mmap_lock, held for writing; then deliver the deferred events. Waits for their readers. */
 void mmap_write_unlock_and_deliver(struct vellum_mm *mm) RELEASES(&mm->mmap_lock);
 /*
  * A range is about to lose its pages. True: an event was delivered, and mmap_lock (for reading) was dropped meanwhile,
