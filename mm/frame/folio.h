@@ -100,8 +100,8 @@ struct vellum_memory {
 	struct mutex uffd_lock;		/* protects vellum_uffd->mm and the lists mm->uffds; a leaf */
 	struct swap_state *swap;	/* mm/swap/swap.h; NULL until an area is added */
 	/*
-	 * First group: forks, and frees of page tables. Second: reclaim's clock hand and fast pins, which take
-	 * speculative references (mm/swap/reclaim.c).
+	 * First group: forks, MADV_COLLAPSE and frees of page tables. Second: reclaim's clock hand and fast pins,
+	 * which take speculative references (mm/swap/reclaim.c).
 	 */
 	struct group_lock frame_refs;
 	uint32_t has_lazyfree;		/* atomic: MADV_FREE was used, so there may be PG_LAZYFREE pages */
