@@ -133,13 +133,13 @@ static void rearm_entries(struct collection *c, struct table_edit *ed, uint64_t 
 	uint64_t wanted = c->everything ? ~0ull : page_set_mask(&c->taken, page + i), changed = 0;
 
 	for (unsigned j = 0; wanted && j < nr; j++) {
-		pte_t pte = ptep_get(&ed->table[i + j]);
+		pte_t pte = ptep_get(&ed->ptes[i + j]);
 
 		if (!(wanted >> j & 1) || !pte_present(pte) || !pte_write(pte) ||
 		    tracker_is_clean(c->t, page + i + j))
 			continue;
 		edit_begin(ed);
-		edit_entry(ed, &ed->table[i + j], pte_wrprotect);
+		edit_entry(ed, &ed->ptes[i + j], pte_wrprotect);
 		changed |= 1ull << j;
 	}
 	edit_add_to_flush(ed, i, changed);
