@@ -50,7 +50,7 @@ struct anon_vma;
 struct vma {
 	struct tree_node node;	/* in mm->vmas, by start */
 	gva_t start, end;
-	uint64_t gap;		/* bytes between the previous VMA's end and start */
+	uint64_t gap;		/* vma_compute_gap(), kept for max_gap */
 	uint64_t max_gap;	/* largest gap in the subtree */
 	struct vellum_mm *mm;
 	uint64_t flags;		/* VM_*; atomic */
@@ -108,8 +108,8 @@ static inline struct anon_vma *vma_anon(const struct vma *vma)
 	return __atomic_load_n(&vma->anon_vma, __ATOMIC_ACQUIRE);
 }
 
-/* A dirty entry of the VMA makes its folio dirty, and the folio is written back. */
-static inline bool vma_is_written_back(const struct vma *vma)
+/* A shared VMA of a mapping with writeback: when D is removed from an entry, the folio is marked dirty. */
+static inline bool vma_is_shared_writeback(const struct vma *vma)
 {
 	return (vma_flags(vma) & VM_SHARED) && (vma->mapping->flags & VELLUM_MAPPING_WRITEBACK);
 }
