@@ -11,9 +11,9 @@
 
 /*
  * MAX_MAPPING_BYTES is the largest size of a mapping (Linux's MAX_LFS_FILESIZE is larger). VMAs and the ranges that
- * callers pass may lie beyond the size. Two limits hold for their exclusive end, in pages. MAX_MMAP_PAGES, for VMAs, is
- * 2^63 bytes, because file offsets are signed. MAX_MAPPING_PAGES, for ranges of page indices, is 2^64 bytes, so that the
- * offset of every byte in the range fits in 64 bits.
+ * callers pass may lie beyond the size. The other two limit the exclusive ends of these, in pages. MAX_MMAP_PAGES, for
+ * VMAs, is 2^63 bytes, because file offsets are signed. MAX_MAPPING_PAGES, for ranges of page indices, is 2^64 bytes:
+ * the offset of every byte in a range fits in 64 bits.
  */
 #define MAX_MAPPING_BYTES (1ull << 52)
 #define MAX_MMAP_PAGES	(1ull << 51)
