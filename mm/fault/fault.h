@@ -2,10 +2,11 @@
 /*
  * mm/fault/fault.h - page faults: handle_mm_fault(), and what the files of mm/fault share.
  *
- * Locking: a fault runs with mm->mmap_lock held for reading. It takes locks that come later in the lock order (mm/mm.h):
- * invalidate_lock, the folio's lock, the page-table lock. Hooks of the backing run without the page-table lock, and may
- * run with the folio's lock held. A fault does not wait for a userfaultfd: it returns WAIT, and the caller waits without
- * locks. The functions here need mmap_lock. HOLDS(), RELEASES() or a comment says which need the page-table lock.
+ * Locking: a fault runs with mm->mmap_lock held for reading. It takes locks that come later in the lock order
+ * (mm/mm.h): invalidate_lock, the folio's lock, the page-table lock. Hooks of the backing run without the page-table
+ * lock, and may run with the folio's lock held. A fault does not wait for a userfaultfd: it returns WAIT, and the
+ * caller waits without locks. The functions here need mmap_lock. HOLDS(), RELEASES() or a comment says which need the
+ * page-table lock.
  */
 #ifndef MM_FAULT_FAULT_H
 #define MM_FAULT_FAULT_H

@@ -1,6 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * mm/frame/folio.h - RAM: frames, their metadata (folios), and struct vellum_memory. mm/mm.h has the lock order.
+ *
+ * Locking: the count and the flags of a folio change atomically. The folio's lock protects its content and identity
+ * (the mapping or anon_vma, and the index). Before an anonymous page is mapped for the first time, no other thread
+ * knows it, and no lock is needed. To allocate or free frames takes memory->lock, so it may be done with any lock
+ * held but the leaves of the lock order; mapping->pages_lock is an exception. To free a page table also enters
+ * memory->frame_refs.
  */
 #ifndef MM_FRAME_FOLIO_H
 #define MM_FRAME_FOLIO_H

@@ -5,6 +5,12 @@
  * A slot counts the entries (and pages of shared-memory mappings) that name it. A page with a slot is in the swap
  * cache: it has PG_SWAPCACHE and a reference of the cache, and is found by its slot. Its folio lock keeps it there.
  *
+ * Locking: the functions on slots and on the swap cache take swap_state->lock, and may be called with a page-table
+ * lock or a folio's lock held. slot_put() and swap_cache_trydrop() take the lock of the slot's folio by trylock. The
+ * area's free() hook runs without swap_state->lock, but with the caller's locks; read() and write() run with the
+ * folio's lock held. swap_in() waits for a folio's lock, so its caller holds no page-table lock. Reclaim takes
+ * memory->reclaim_lock and the locks below it (mm/mm.h): callers of reclaim_for_retry() hold none of these.
+ *
  * INV-SWAP-1: a slot's count is the number of entries and shared-memory pages that name it. A slot with count 0 is
  * free, or its page is locked.
  * INV-SWAP-2: a page in the swap cache is not PG_EXCLUSIVE once its lock is dropped. Unless the page is PG_DIRTY, its

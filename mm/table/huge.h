@@ -6,9 +6,9 @@
  * folio.
  *
  * Locking: the ptl of the table that contains a leaf protects the leaf and the table's deposits. huge_removed() and
- * huge_split_locked() need it held. The functions that find a leaf by its address take it. Their callers hold the mmap
- * lock or an rmap lock of the VMA, and no ptl of the address space. huge_install() and huge_free_table() need the mmap
- * lock.
+ * huge_split_locked() need it held. The functions that find a leaf by its address take it. Their callers hold the
+ * mmap lock or an rmap lock of the VMA, and no ptl of the address space. huge_install() and huge_free_table() need
+ * the mmap lock.
  *
  * INV-HUGE-1: for every leaf, the table that contains it keeps the tables that a split needs (deposits: one table for
  * a PMD leaf; one with 512 deposits of its own for a PUD leaf). So a split cannot fail.

@@ -12,8 +12,8 @@
  *
  * The walk returns the value that ended it, or 0.
  *
- * Locking: see the functions for the lock that keeps the tables. The walker takes the page-table lock of one table at a
- * time. The callbacks huge_leaf, pte_table and pte run with it held, the others without.
+ * Locking: see the functions for the lock that keeps the tables. The walker takes the page-table lock of one table at
+ * a time. The callbacks huge_leaf, pte_table and pte run with it held, the others without.
  */
 #ifndef MM_TABLE_PAGEWALK_H
 #define MM_TABLE_PAGEWALK_H

@@ -5,8 +5,8 @@
  * Locking: the caller holds the mmap lock, or an rmap lock (i_mmap_lock, anon_vma->lock) of a VMA that overlaps the
  * table, so that the table stays. A function that allocates tables needs the mmap lock. unmap_range() and
  * free_page_tables() need it held for writing. The functions of zap.c take page-table locks and locks that come after
- * them in the lock order (mm/mm.h). The functions of notifier.c take notifier_lock, and are called without a page-table
- * lock.
+ * them in the lock order (mm/mm.h). The functions of notifier.c take notifier_lock, and are called without a
+ * page-table lock.
  */
 #ifndef MM_TABLE_PGTABLE_H
 #define MM_TABLE_PGTABLE_H

@@ -7,9 +7,9 @@
  * it is open, CPUs may still use old translations. A caller that flushes with the page-table lock still held, as those
  * of flush_page() do, needs no window.
  *
- * Locking: a flush may be called with any lock held (mm/mm.h). Freeing a page takes memory->lock, freeing a table also
- * enters memory->frame_refs. The entries themselves are protected by ptl, which the functions that change an entry need
- * held.
+ * Locking: a flush may be called with any lock held (mm/mm.h). Freeing a page takes memory->lock, freeing a table
+ * also enters memory->frame_refs. The entries themselves are protected by ptl, which the functions that change an
+ * entry need held.
  */
 #ifndef MM_TABLE_TLB_H
 #define MM_TABLE_TLB_H
