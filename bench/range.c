@@ -174,7 +174,7 @@ static double protect_vellum(struct vellum_mm *mm, uint64_t nr, bool one)
 
 static uint64_t count_vellum(struct vellum_mm *mm)
 {
-	struct vellum_vma_info info = { .end = 0 };
+	struct vellum_vma_info info = { .size = sizeof(info) };
 	uint64_t nr = 0;
 
 	while (!vellum_vma_next(mm, info.end, &info))

@@ -19,9 +19,13 @@ struct CAPABILITY("rwlock") rwlock {
 	uint32_t word;	/* RW_* flags and the number of readers */
 };
 
-/* Two groups of threads that exclude each other. Threads of one group do not exclude each other. */
+/*
+ * Two groups of threads that exclude each other. Threads of one group do not exclude each other. The one group lock is
+ * memory->frame_refs (mm/frame/folio.h). First group: forks, MADV_COLLAPSE, frees of page tables. Second group: fast
+ * pins and reclaim's clock hand.
+ */
 struct group_lock {
-	uint32_t word;	/* low 16 bits: members of the first group; then of the second; top bit: a thread sleeps */
+	uint32_t word;	/* bits 0-15: members of the first group; bits 16-30: of the second; bit 31: a thread sleeps */
 };
 
 void mutex_lock(struct mutex *lock, const struct host *host) ACQUIRES(lock);
@@ -57,7 +61,7 @@ static inline bool mutex_is_locked(const struct mutex *lock)
 /* The word of a rwlock; the low bits count readers. */
 #define RW_WRITER	(1u << 31)
 #define RW_SLEEPERS	(1u << 30)	/* a thread waits in the host */
-#define RW_PENDING	(1u << 29)	/* a writer waits: new readers wait, so that it does not starve */
+#define RW_PENDING	(1u << 29)	/* a writer waits: new readers wait, so that writers do not starve */
 #define RW_READERS	(RW_PENDING - 1)
 
 /* True if a thread holds the lock for writing, or (if @write is false) if any thread holds it. */
@@ -67,7 +71,7 @@ static inline bool rwlock_is_locked(const struct rwlock *lock, bool write)
 }
 
 /*
- * A function that reads or changes what a lock protects says so with one of these. Test builds (VELLUM_ASSERT_LOCKS)
+ * A function that reads or changes what a lock protects may say so with one of these. Test builds (VELLUM_ASSERT_LOCKS)
  * end the process if no thread holds the lock; other builds check nothing.
  */
 #ifdef VELLUM_ASSERT_LOCKS

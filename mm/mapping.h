@@ -9,8 +9,15 @@
 
 #include "mm/mm.h"
 
-#define MAX_MAPPING_BYTES (1ull << 52)		/* Linux's MAX_LFS_FILESIZE is larger; offsets here fit in every off_t */
-#define MAX_MAPPING_PAGES (1ull << 52)		/* for ranges of page indices: their offsets in bytes fit in 64 bits */
+/*
+ * MAX_MAPPING_BYTES is the largest size of a mapping (Linux's MAX_LFS_FILESIZE is larger). VMAs and the ranges that
+ * callers pass may lie beyond the size. The other two limit the exclusive ends of these, in pages. MAX_MMAP_PAGES, for
+ * VMAs, is 2^63 bytes, because file offsets are signed. MAX_MAPPING_PAGES, for ranges of page indices, is 2^64 bytes:
+ * the offset of every byte in a range fits in 64 bits.
+ */
+#define MAX_MAPPING_BYTES (1ull << 52)
+#define MAX_MMAP_PAGES	(1ull << 51)
+#define MAX_MAPPING_PAGES (1ull << 52)
 
 struct vellum_mapping {
 	struct vellum_memory *memory;

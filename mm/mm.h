@@ -2,21 +2,33 @@
 /*
  * mm/mm.h - the address space, and the lock order.
  *
- * Lock order, outermost first; each lock may be held when a later one is taken:
+ * Lock order, outermost first. Each lock may be held when a later one is taken:
  *
- *   tracker->collect_lock, mapping->collect_lock	serializes collections: those of a tracker, or those of the
- *					clean helper on a mapping
- *   mm->mmap_lock			VMAs of an address space and their fields (rwlock); a fork takes the child's
- *					inside the parent's
- *   mapping->invalidate_lock	for reading: to add a page to the mapping's cache; for writing: to change its
- *					size, and to keep pages out of the cache (rwlock)
- *   folio->lock			a page's content and identity during fault and mkwrite
- *   mapping->i_mmap_lock		which VMAs map the mapping (rwlock)
- *   anon_vma->lock			which VMAs may map its anonymous pages (rwlock)
- *   page-table lock (ptl)		the entries of one last-level table; for two: in order of their addresses
- *   mapping->pages_lock, trackers->lock, tracker->lock, mm->notifier_lock, memory->lock
- *					leaves; none is taken while another of them is held, except
- *					tracker->lock under trackers->lock (read)
+ *   tracker->collect_lock, mapping->collect_lock
+ *				serializes the collections of a tracker, or those of the clean helper on a mapping
+ *   mm->mmap_lock		VMAs of an address space and their fields (rwlock); a fork takes the child's inside the
+ *				parent's
+ *   mapping->invalidate_lock	for reading: to add a page to the mapping's cache; for writing: to change its size, and
+ *				to keep pages out of the cache (rwlock)
+ *   memory->reclaim_lock	the clock hand. Reclaim takes all locks below while it is held, folio->lock by trylock only
+ *   folio->lock		a page's content and identity during fault and mkwrite. Two: only if no other thread waits
+ *				for the second, which is a new page's
+ *   device_page->lock		the same for a page in a device's memory (mm/outside/device.c)
+ *   mapping->i_mmap_lock	which VMAs map the mapping (rwlock)
+ *   anon_vma->lock		which VMAs may map its anonymous pages (rwlock)
+ *   page-table lock (ptl)	the entries of one table, of any level that can hold a leaf. A PMD table's comes before a
+ *				last-level table's (mm/space/collapse.c). Two of one level and address space: in order
+ *				of the locks' addresses. A fork takes the child's inside the parent's.
+ *   mapping->pages_lock, trackers->lock, tracker->lock, mm->notifier_lock, memory->lock, memory->uffd_lock, uffd->lock,
+ *   swap_state->lock		leaves. None is taken while another of them is held, except tracker->lock under
+ *				trackers->lock (read), and memory->lock under mapping->pages_lock
+ *
+ * Inside ptl, folio->lock is taken by trylock only.
+ *
+ * memory->frame_refs is a group lock (lib/lock.h) and has no fixed place in this order. The first group are forks,
+ * MADV_COLLAPSE and frees of page tables. They enter it with locks from mmap_lock to ptl held, and take such locks
+ * inside. The second group are fast pins and the clock hand, which may hold locks down to reclaim_lock. Inside, they
+ * take no lock but memory->lock, so they leave soon.
  *
  * A flush may wait for CPUs while any of these locks is held. That cannot deadlock: the flush does not wait for a CPU
  * that handles a fault, and no CPU takes a core lock while it uses a translation.
@@ -49,7 +61,7 @@ struct vellum_mm {
 	pfn_t pgd_pfn;
 	struct folio *machine_page;	/* mapped at TASK_SIZE, outside any VMA (vellum/mmu.h); or NULL */
 	struct rwlock mmap_lock;
-	/* mmap_lock protects: */
+	/* mmap_lock protects these, up to stack_limit: */
 	struct tree vmas;
 	uint32_t nr_vmas;
 	gva_t brk_start, brk;

@@ -33,7 +33,7 @@ static void check_vma(struct validation *v, const struct vma *vma, const struct 
 	REQUIRE(v, vma->start < vma->end && vma->end <= TASK_SIZE, "INV-VMA-1: a VMA is empty or ends above TASK_SIZE");
 	REQUIRE(v, !((vma->start | vma->end) & ~PAGE_MASK), "INV-VMA-1: a VMA is not page aligned");
 	REQUIRE(v, !prev || prev->end <= vma->start, "INV-VMA-1: two VMAs overlap");
-	REQUIRE(v, vma->gap == vma_gap_below(vma), "INV-VMA-2: a VMA's gap is wrong");
+	REQUIRE(v, vma->gap == vma_compute_gap(vma), "INV-VMA-2: a VMA's gap is wrong");
 	REQUIRE(v, vma->map_node.start == vma->pgoff && vma->anon_node.start == vma->pgoff,
 		"INV-VMA-3: the start of a VMA's interval is wrong");
 	REQUIRE(v, vma->map_node.last == vma_page_index(vma, vma->end - 1) &&

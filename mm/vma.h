@@ -1,5 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* mm/vma.h - VMAs, the ranges of an address space. mm->mmap_lock protects their fields. */
+/*
+ * mm/vma.h - VMAs, the ranges of an address space.
+ *
+ * Locking: start, end and pgoff change with mm->mmap_lock held for writing, and with the locks of the rmap trees that
+ * the VMA is in (i_mmap_lock, anon_vma->lock) held for writing. Either lock suffices to read them. The flags change
+ * atomically with mmap_lock held for writing, and may be read without a lock. mmap_lock protects the other fields,
+ * unless their comments say otherwise. Rmap walks read page_prot with the page-table lock held: mprotect changes it
+ * before it walks the entries.
+ */
 #ifndef MM_VMA_H
 #define MM_VMA_H
 
@@ -42,10 +50,10 @@ struct anon_vma;
 struct vma {
 	struct tree_node node;	/* in mm->vmas, by start */
 	gva_t start, end;
-	uint64_t gap;		/* bytes between the previous VMA's end and start */
+	uint64_t gap;		/* vma_compute_gap(), kept for max_gap */
 	uint64_t max_gap;	/* largest gap in the subtree */
 	struct vellum_mm *mm;
-	uint64_t flags;		/* VM_*; atomic, since walks by mapping read it without mmap_lock */
+	uint64_t flags;		/* VM_*; atomic */
 	uint64_t page_prot;	/* protection bits of a new entry; without W if a first store has to fault */
 	struct vellum_mapping *mapping;	/* NULL: private anonymous */
 	pgoff_t pgoff;
@@ -71,7 +79,10 @@ static inline bool vma_shared_maywrite(const struct vma *vma)
 	return (vma_flags(vma) & (VM_SHARED | VM_MAYWRITE)) == (VM_SHARED | VM_MAYWRITE);
 }
 
-/* Linux decides on soft-dirty tracking at build time. Here a VMA is tracked from the first clear of VM_SOFTDIRTY on. */
+/*
+ * Writes to a VMA without VM_SOFTDIRTY set the soft-dirty bits of its entries. With VM_SOFTDIRTY, every page counts as
+ * soft-dirty, so no write has to fault. Clearing all soft-dirty bits (mm/track/clear_refs.c) removes VM_SOFTDIRTY.
+ */
 static inline bool vma_soft_dirty_enabled(const struct vma *vma)
 {
 	return !(vma_flags(vma) & VM_SOFTDIRTY);
@@ -97,8 +108,8 @@ static inline struct anon_vma *vma_anon(const struct vma *vma)
 	return __atomic_load_n(&vma->anon_vma, __ATOMIC_ACQUIRE);
 }
 
-/* D of the VMA's entries decides which pages have to be written back. */
-static inline bool vma_is_written_back(const struct vma *vma)
+/* A shared VMA of a mapping with writeback: when D is removed from an entry, the folio is marked dirty. */
+static inline bool vma_is_shared_writeback(const struct vma *vma)
 {
 	return (vma_flags(vma) & VM_SHARED) && (vma->mapping->flags & VELLUM_MAPPING_WRITEBACK);
 }

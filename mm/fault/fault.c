@@ -7,7 +7,8 @@
  * (AGAIN).
  *
  * INV-FAULT-1: an anonymous entry with W maps a folio that is PG_EXCLUSIVE.
- * INV-FAULT-2: W is granted to a write-notified mapping together with D, after mkwrite agreed.
+ * INV-FAULT-2: an entry of a write-notified VMA gets W together with D, after page_mkwrite() or pfn_mkwrite()
+ *              succeeded.
  */
 #include "mm/fault/fault.h"
 #include "mm/frame/rmap.h"

@@ -1,5 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* mm/fault/fault.h - page faults: handle_mm_fault(), and what the files of mm/fault share. */
+/*
+ * mm/fault/fault.h - page faults: handle_mm_fault(), and what the files of mm/fault share.
+ *
+ * Locking: a fault runs with mm->mmap_lock held for reading. It takes locks that come later in the lock order
+ * (mm/mm.h): invalidate_lock, the folio's lock, the page-table lock. Hooks of the backing run without the page-table
+ * lock, and may run with the folio's lock held. A fault does not wait for a userfaultfd: it returns WAIT, and the
+ * caller waits without locks. The functions here need mmap_lock. HOLDS(), RELEASES() or a comment says which need the
+ * page-table lock.
+ */
 #ifndef MM_FAULT_FAULT_H
 #define MM_FAULT_FAULT_H
 
@@ -17,8 +25,7 @@ enum fault_flag {
 };
 
 /*
- * mmap_lock held for reading. DONE: the access may be repeated. WAIT, if @wait is not NULL: the fault is queued in a
- * userfaultfd. Else a failure.
+ * DONE: the access may be repeated. WAIT, if @wait is not NULL: the fault is queued in a userfaultfd. Else a failure.
  */
 enum vm_fault handle_mm_fault(struct vma *vma, gva_t addr, unsigned flags, struct uffd_wait *wait);
 /* True if the VMA's rights allow an access with the error code @error (VELLUM_FAULT_*). */

@@ -2,7 +2,8 @@
 /*
  * mm/fault/file.c - a fault on an empty entry, or a wp marker, of a VMA that has a mapping.
  *
- * INV-FAULT-2: W is granted to a write-notified mapping together with D, after mkwrite agreed.
+ * W is granted as INV-FAULT-2 (fault.c) and INV-WB-2 (mm/object/writeback.c) say: together with D, after page_mkwrite()
+ * succeeded, and with the folio's lock held.
  */
 #include "mm/fault/fault.h"
 #include "mm/object/object.h"
@@ -15,7 +16,7 @@
 
 #define AROUND_PAGES	16
 
-/* ptl and the folio's lock are held. The entry is empty. The new entry is old and clean: no access is pending. */
+/* Install an entry with A and D clear: no access is pending. ptl and the folio's lock are held; the entry is empty. */
 static void map_neighbour(struct vma *vma, gva_t addr, pte_t *ptep, struct folio *folio)
 {
 	pte_t pte = pte_mkold(pte_mk(folio_pfn(vma->mm->memory, folio), vma->page_prot));
@@ -128,7 +129,7 @@ static enum vm_fault map_file_page(struct fault *f, struct folio *page)
 		ptep_set(f->ptep, pte);
 		mm_add_rss(vma->mm, 1);
 		if (write)
-			folio_mark_dirty(page);	/* after the entry, with the folio's lock held: INV-WB-2 */
+			folio_mark_dirty(page);
 	}
 	mutex_unlock(f->ptl, &m->host);
 	mm_count(vma->mm, write ? VELLUM_COUNT_FAULT_SHARED : VELLUM_COUNT_FAULT_FILE_READ);
@@ -174,26 +175,30 @@ static enum vm_fault map_pfn(struct fault *f, struct vellum_vmf *vmf)
 	return code == VELLUM_VMF_LOCKED ? VM_FAULT_SIGBUS : vm_fault_of_hook(code);
 }
 
-/* Report the fault to a userfaultfd registered for missing or minor faults. DONE: no report, handle the fault. */
-static enum vm_fault report_to_uffd(struct fault *f, pgoff_t index)
+/* The VMA is registered with a userfaultfd for this kind of fault, missing or minor. *@reason: UFFD_REASON_*. */
+static bool should_report(const struct fault *f, pgoff_t index, uint32_t *reason)
 {
 	struct vellum_mapping *mapping = f->vma->mapping;
 
 	if (!(f->vma->flags & (VM_UFFD_MISSING | VM_UFFD_MINOR)) || index >= mapping_nr_pages(mapping))
-		return VM_FAULT_DONE;
-	if (mapping_has(mapping, index))
-		return f->vma->flags & VM_UFFD_MINOR ? uffd_fault(f, UFFD_REASON_MINOR) : VM_FAULT_DONE;
-	return f->vma->flags & VM_UFFD_MISSING ? uffd_fault(f, UFFD_REASON_MISSING) : VM_FAULT_DONE;
+		return false;
+	if (mapping_has(mapping, index)) {
+		*reason = UFFD_REASON_MINOR;
+		return f->vma->flags & VM_UFFD_MINOR;
+	}
+	*reason = UFFD_REASON_MISSING;
+	return f->vma->flags & VM_UFFD_MISSING;
 }
 
 static enum vm_fault do_cached_page(struct fault *f, struct vellum_vmf *vmf)
 {
 	struct vellum_memory *m = fault_memory(f);
+	enum vm_fault result;
 	struct folio *page;
-	enum vm_fault result = report_to_uffd(f, vmf->pgoff);
+	uint32_t reason;
 
-	if (result != VM_FAULT_DONE)
-		return result;
+	if (should_report(f, vmf->pgoff, &reason))
+		return uffd_fault(f, reason);
 	result = mapping_get_folio(f->vma->mapping, vmf, &page);
 	if (result)
 		return result;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* mm/fault/vm_fault.h - the result of a step of a page fault. An errno value is never one, nor the other way round. */
+/* mm/fault/vm_fault.h - the result of a page fault, or of a step of it. No errno value: vm_fault_errno() converts. */
 #ifndef MM_FAULT_VM_FAULT_H
 #define MM_FAULT_VM_FAULT_H
 
@@ -9,7 +9,7 @@
 
 enum vm_fault {
 	/* The fault ended. The values are those of enum vellum_fault_result. */
-	VM_FAULT_DONE = VELLUM_FAULT_OK,
+	VM_FAULT_DONE = VELLUM_FAULT_OK,	/* from a step: continue with the next one */
 	VM_FAULT_MAPERR = VELLUM_FAULT_SIGSEGV_MAPERR,
 	VM_FAULT_ACCERR = VELLUM_FAULT_SIGSEGV_ACCERR,
 	VM_FAULT_SIGBUS = VELLUM_FAULT_SIGBUS,
@@ -19,8 +19,8 @@ enum vm_fault {
 	/* The fault goes on. handle_mm_fault() returns only WAIT of these. */
 	VM_FAULT_AGAIN = 64,	/* the entry or the page changed meanwhile: read the entry anew, with the same locks */
 	VM_FAULT_NOPAGE,	/* a hook has resolved the fault, or wants it repeated: the CPU runs the instruction again */
-	VM_FAULT_FALLBACK,	/* no huge leaf, or no raw frame, here: try the next smaller kind of page */
-	VM_FAULT_WAIT,		/* drop the mmap lock, call uffd_wait_resolved(), then repeat the fault */
+	VM_FAULT_FALLBACK,	/* no huge leaf here: try a smaller one, or a table; no raw frame: use the page cache */
+	VM_FAULT_WAIT,		/* drop the mmap lock, call uffd_wait_resolved(), retry (Linux: VM_FAULT_RETRY) */
 };
 
 /* The result for a hook's return value VELLUM_VMF_*. */
@@ -39,7 +39,7 @@ static inline enum vm_fault vm_fault_of_hook(int code)
 	}
 }
 
-/* The error for a library call that met @fault; @failure if it is neither lack of memory nor a change meanwhile. */
+/* The error for a library call whose page fault had the result @fault. @failure: for SIGSEGV, SIGBUS and HWPOISON. */
 static inline int vm_fault_errno(enum vm_fault fault, int failure)
 {
 	switch (fault) {

@@ -1,6 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * mm/frame/folio.h - RAM: frames, their metadata (folios), and struct vellum_memory. mm/mm.h has the lock order.
+ *
+ * Locking: the count and the flags of a folio change atomically. The folio's lock protects its content and identity
+ * (the mapping or anon_vma, and the index). Before an anonymous page is mapped for the first time, no other thread
+ * knows it, and no lock is needed. To allocate or free frames takes memory->lock, so it may be done with any lock
+ * held but the leaves of the lock order; mapping->pages_lock is an exception. To free a page table also enters
+ * memory->frame_refs.
  */
 #ifndef MM_FRAME_FOLIO_H
 #define MM_FRAME_FOLIO_H
@@ -100,8 +106,8 @@ struct vellum_memory {
 	struct mutex uffd_lock;		/* protects vellum_uffd->mm and the lists mm->uffds; a leaf */
 	struct swap_state *swap;	/* mm/swap/swap.h; NULL until an area is added */
 	/*
-	 * First group: forks, and frees of page tables. Second: reclaim's clock hand and fast pins, which take
-	 * speculative references (mm/swap/reclaim.c).
+	 * First group: forks, MADV_COLLAPSE and frees of page tables. Second: reclaim's clock hand and fast pins,
+	 * which take speculative references (mm/swap/reclaim.c).
 	 */
 	struct group_lock frame_refs;
 	uint32_t has_lazyfree;		/* atomic: MADV_FREE was used, so there may be PG_LAZYFREE pages */

@@ -1,5 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* mm/frame/rmap.h - reverse mapping: find the entries that map a page. */
+/*
+ * mm/frame/rmap.h - reverse mapping: find the entries that map a page.
+ *
+ * Locking: a walk takes i_mmap_lock or anon_vma->lock for reading and holds it during the callbacks, which take the
+ * page-table lock with rmap_lock_pte(). The caller holds no rmap lock and no page-table lock. An rmap lock keeps the
+ * VMAs in the tree, their ranges and their page tables, so the callbacks need no mmap lock.
+ */
 #ifndef MM_FRAME_RMAP_H
 #define MM_FRAME_RMAP_H
 

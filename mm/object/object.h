@@ -1,5 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* mm/object/object.h - the pages of mappings: the page cache, writeback, shared memory. */
+/*
+ * mm/object/object.h - the pages of mappings: the page cache, writeback, shared memory.
+ *
+ * Locking: callers hold no page-table lock and no rmap lock; mapping_find() is the exception and takes only
+ * pages_lock. mapping_get_folio(), mapping_add_page() and shmem_huge_fault() take invalidate_lock for reading, and
+ * return without it. The folio that the first two return is locked. folio_write() takes i_mmap_lock and page-table
+ * locks, and calls writepage() with the folio's lock held. next_mapping_get() may destroy a mapping, so its caller
+ * holds no lock.
+ */
 #ifndef MM_OBJECT_OBJECT_H
 #define MM_OBJECT_OBJECT_H
 

@@ -63,7 +63,7 @@ static int write_dirty(struct vellum_mapping *mapping, pgoff_t first, pgoff_t la
 	return first_err;
 }
 
-static bool can_write_back(const struct vellum_mapping *mapping)
+static bool mapping_can_writeback(const struct vellum_mapping *mapping)
 {
 	return (mapping->flags & VELLUM_MAPPING_WRITEBACK) && mapping->ops && mapping->ops->writepage;
 }
@@ -75,7 +75,7 @@ EXPORT int vellum_mapping_writeback(struct vellum_mapping *mapping, uint64_t fir
 	int err = 0;
 
 	nr = min_u64(nr, MAX_MAPPING_PAGES - min_u64(first, MAX_MAPPING_PAGES));
-	if (nr && can_write_back(mapping)) {
+	if (nr && mapping_can_writeback(mapping)) {
 		mkclean_mapping_range(mapping, first, nr);
 		err = write_dirty(mapping, first, first + nr - 1, ~0ull, &done);
 	}
@@ -131,7 +131,7 @@ EXPORT uint64_t vellum_writeback_step(struct vellum_memory *memory, uint64_t max
 	while ((mapping = next_mapping_get(memory, mapping))) {
 		if (max && written >= max)
 			continue;	/* only for next_mapping_get() to drop the reference */
-		if (!can_write_back(mapping) ||
+		if (!mapping_can_writeback(mapping) ||
 		    !__atomic_exchange_n(&mapping->maybe_dirty, 0, __ATOMIC_ACQ_REL))
 			continue;
 		mkclean_mapping_range(mapping, 0, MAX_MAPPING_PAGES);

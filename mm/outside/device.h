@@ -1,5 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* mm/outside/device.h - device-private pages (in a device's memory) and device-exclusive pages (in RAM). */
+/*
+ * mm/outside/device.h - entries of pages in a device's memory, and of pages in RAM that a device uses exclusively.
+ *
+ * Locking: the functions on an entry or a device page are called with the entry's page-table lock held, and take
+ * memory->lock. device_exclusive_restore() calls the exclusive() hooks of all devices with both held. The two faults
+ * are called as do_swap_page() (mm/fault/fault.h): mmap_lock is held, and no page-table lock. device_private_fault()
+ * takes the device page's lock, calls to_ram() with it held, and takes anon_vma->lock and page-table locks inside.
+ */
 #ifndef MM_OUTSIDE_DEVICE_H
 #define MM_OUTSIDE_DEVICE_H
 

@@ -86,7 +86,7 @@ static inline pte_t copy_present(struct fork_walk *fw, struct table_edit *ed, pt
 static int copy_pinned(struct fork_walk *fw, const struct table_edit *ed, unsigned i, pte_t *dst, pte_t pte)
 {
 	struct vellum_memory *m = ed->mm->memory;
-	gva_t addr = ed->start + ((gva_t)i << PAGE_SHIFT);
+	gva_t addr = ed->addr + ((gva_t)i << PAGE_SHIFT);
 	struct folio *copy = folio_alloc_raw(m);
 	struct fault f = { .vma = fw->child, .addr = addr };
 
@@ -158,28 +158,28 @@ static int copy_entries(struct fork_walk *fw, struct table_edit *ed, pte_t *dst,
 	struct vellum_memory *m = ed->mm->memory;
 	int err = 0;
 
-	ptl_assert_held(m, ed->table);
+	ptl_assert_held(m, ed->ptes);
 	ptl_assert_held(m, dst);
 	edit_begin(ed);
 	for (unsigned i = 0; i < nr && !err; i++) {
-		pte_t pte = ptep_get(&ed->table[i]);
+		pte_t pte = ptep_get(&ed->ptes[i]);
 
 		if (i + PREFETCH < nr)
-			prefetch_folio(m, &ed->table[i + PREFETCH]);
+			prefetch_folio(m, &ed->ptes[i + PREFETCH]);
 		if (unlikely(!pte_present(pte)) && !pte_is_device_exclusive(pte)) {
 			if (!pte_none(pte))
-				copy_swp(fw, ed, &ed->table[i], &dst[i], pte);
+				copy_swp(fw, ed, &ed->ptes[i], &dst[i], pte);
 			continue;
 		}
 		if (unlikely(!pte_present(pte))) {	/* end the device's exclusive access first */
-			device_exclusive_restore(fw->parent, ed->start + ((gva_t)i << PAGE_SHIFT), &ed->table[i]);
-			pte = ptep_get(&ed->table[i]);
+			device_exclusive_restore(fw->parent, ed->addr + ((gva_t)i << PAGE_SHIFT), &ed->ptes[i]);
+			pte = ptep_get(&ed->ptes[i]);
 		}
 		if (unlikely(fw->pins) && must_copy(fw, m, pte)) {
 			err = copy_pinned(fw, ed, i, &dst[i], pte);
 			continue;
 		}
-		pte = copy_present(fw, ed, &ed->table[i], pte);
+		pte = copy_present(fw, ed, &ed->ptes[i], pte);
 		if (!pte_special(pte))
 			share_folio(pte_folio(m, pte));
 		ptep_set(&dst[i], pte);

@@ -11,8 +11,9 @@
 #include "vellum/swap.h"
 
 #define SEALS_WRITE (VELLUM_SEAL_WRITE | VELLUM_SEAL_FUTURE_WRITE)
-#define MAX_FILE_PAGES (1ull << 51)	/* 2^63 bytes: offsets are signed */
+#define MAP_TYPE_BITS (VELLUM_MAP_SHARED | VELLUM_MAP_PRIVATE)
 #define LEGACY_MAP_FLAGS 0x0007ffffu	/* flags that are allowed with MAP_SHARED_VALIDATE */
+#define LOWER_HALF_END	(TASK_SIZE + PAGE_SIZE)	/* the page above TASK_SIZE is the machine page */
 
 /* Map the machine page (vellum/mmu.h), if the machine needs one. 0 or -ENOMEM. */
 static int machine_page_map(struct vellum_mm *mm)
@@ -54,10 +55,10 @@ static void machine_page_unmap(struct vellum_mm *mm)
 /* The limit up to which tables above the last VMA may be freed. The table of the machine page stays. */
 static gva_t tables_end(const struct vellum_mm *mm)
 {
-	return mm->machine_page ? TASK_SIZE : 1ull << 47;
+	return mm->machine_page ? TASK_SIZE : LOWER_HALF_END;
 }
 
-/* Unmap everything with one gather. No other thread uses the address space any more. */
+/* Unmap everything with one gather. No thread has a reference any more, but rmap walks may still find the VMAs. */
 static void exit_mmap(struct vellum_mm *mm)
 {
 	struct tlb_gather tlb;
@@ -73,7 +74,7 @@ static void exit_mmap(struct vellum_mm *mm)
 		vma_free(vma);
 	}
 	machine_page_unmap(mm);
-	free_page_tables(&tlb, 0, 1ull << 47, 0, 1ull << 47);
+	free_page_tables(&tlb, 0, LOWER_HALF_END, 0, LOWER_HALF_END);
 	tlb_gather_finish(&tlb);
 	write_unlock(&mm->mmap_lock, mm_host(mm));
 	uffd_detach_mm(mm);
@@ -187,7 +188,7 @@ int do_munmap(struct vellum_mm *mm, gva_t start, uint64_t len)
 
 	if (!find_vma_intersection(mm, start, end))
 		return 0;
-	if (uffd_unmap_prepare(mm, start, end) || vma_isolate(mm, start, end))
+	if (uffd_unmap_prepare(mm, start, end) || vma_split_range(mm, start, end))
 		return -ENOMEM;
 	unmap_vmas(mm, start, end);
 	return 0;
@@ -209,7 +210,7 @@ EXPORT int vellum_munmap(struct vellum_mm *mm, uint64_t addr, uint64_t len)
 
 static int check_mmap(const struct vellum_map_args *a, uint64_t len)
 {
-	uint32_t type = a->flags & 3;
+	uint32_t type = a->flags & MAP_TYPE_BITS;
 
 	if (!a->len || (a->prot & ~(uint32_t)VM_ACCESS) || type == 0)
 		return -EINVAL;
@@ -230,7 +231,7 @@ static int check_mmap(const struct vellum_map_args *a, uint64_t len)
 		return type == VELLUM_MAP_SHARED_VALIDATE ? -EINVAL : 0;
 	if (!a->mapping)
 		return -EBADF;
-	if (a->pgoff > MAX_FILE_PAGES - (len >> PAGE_SHIFT))
+	if (a->pgoff > MAX_MMAP_PAGES - (len >> PAGE_SHIFT))
 		return -EOVERFLOW;
 	if (type == VELLUM_MAP_SHARED_VALIDATE && (a->flags & ~LEGACY_MAP_FLAGS))
 		return -EOPNOTSUPP;
@@ -245,12 +246,12 @@ static int check_mmap(const struct vellum_map_args *a, uint64_t len)
 	return 0;
 }
 
-/* SPEC.md "Flags of a mapping". */
+/* SPEC.md "Flags of a VMA". */
 static uint64_t flags_of(const struct vellum_map_args *a)
 {
 	uint64_t flags = a->prot | VM_MAYREAD | VM_MAYWRITE | VM_MAYEXEC | VM_SOFTDIRTY;
 
-	if ((a->flags & 3) != VELLUM_MAP_PRIVATE) {
+	if ((a->flags & MAP_TYPE_BITS) != VELLUM_MAP_PRIVATE) {
 		flags |= VM_SHARED | VM_MAYSHARE;
 		if (!(a->flags & VELLUM_MAP_ANONYMOUS) && !(a->file_prot & VELLUM_PROT_WRITE))
 			flags &= ~(VM_SHARED | VM_MAYWRITE);
@@ -268,7 +269,7 @@ static uint64_t flags_of(const struct vellum_map_args *a)
 	return flags;
 }
 
-/* Also keeps out of the guard gap of a stack above. */
+/* The range at @hint is free, and not in the guard gap of a stack above. */
 static bool hint_is_free(const struct vellum_mm *mm, gva_t hint, uint64_t len)
 {
 	const struct vma *next;
@@ -312,8 +313,8 @@ static bool overcommits(const struct vellum_mm *mm, uint64_t flags, uint64_t len
 	return len >> PAGE_SHIFT > mm->memory->nr_frames + swap.nr_slots;
 }
 
-/* @more: VM_* flags that have no VELLUM_MAP_* flag. */
-static int map_with_flags(struct vellum_mm *mm, const struct vellum_map_args *a, struct vellum_mapping *mapping,
+/* @more: VM_* flags that have no VELLUM_MAP_* flag. As do_munmap() for the unlock. */
+static int do_mmap_with_flags(struct vellum_mm *mm, const struct vellum_map_args *a, struct vellum_mapping *mapping,
 			  uint64_t len, uint64_t more, gva_t *addr) HOLDS(&mm->mmap_lock)
 {
 	uint64_t flags = flags_of(a) | mm->def_flags | more;
@@ -333,7 +334,10 @@ static int map_with_flags(struct vellum_mm *mm, const struct vellum_map_args *a,
 	if (!vma)
 		return -ENOMEM;
 	vma_insert(vma);
-	/* A thread that adds a seal either finds the VMA in i_mmap, or has set the seal before it is read here. */
+	/*
+	 * vellum_mapping_add_seals() holds i_mmap_lock. Either it runs after vma_insert() and finds the VMA in i_mmap,
+	 * or its seal is seen here.
+	 */
 	if (mapping && vma_shared_maywrite(vma) && (vellum_mapping_seals(mapping) & SEALS_WRITE)) {
 		do_munmap(mm, *addr, len);
 		return -EPERM;
@@ -342,10 +346,10 @@ static int map_with_flags(struct vellum_mm *mm, const struct vellum_map_args *a,
 	return 0;
 }
 
-static int map_locked(struct vellum_mm *mm, const struct vellum_map_args *a,
+static int do_mmap(struct vellum_mm *mm, const struct vellum_map_args *a,
 		      struct vellum_mapping *mapping, uint64_t len, gva_t *addr) HOLDS(&mm->mmap_lock)
 {
-	return map_with_flags(mm, a, mapping, len, 0, addr);
+	return do_mmap_with_flags(mm, a, mapping, len, 0, addr);
 }
 
 EXPORT int vellum_mmap(struct vellum_mm *mm, const struct vellum_map_args *given, uint64_t *addr)
@@ -365,14 +369,14 @@ EXPORT int vellum_mmap(struct vellum_mm *mm, const struct vellum_map_args *given
 	err = check_mmap(args, len);
 	if (err)
 		return err;
-	if ((args->flags & VELLUM_MAP_ANONYMOUS) && (args->flags & 3) == VELLUM_MAP_SHARED) {
+	if ((args->flags & VELLUM_MAP_ANONYMOUS) && (args->flags & MAP_TYPE_BITS) == VELLUM_MAP_SHARED) {
 		err = vellum_mapping_create(mm->memory, NULL, NULL, len >> PAGE_SHIFT, 0, &shm);
 		if (err)
 			return err;
 	}
 	mapping = args->flags & VELLUM_MAP_ANONYMOUS ? shm : args->mapping;
 	write_lock(&mm->mmap_lock, mm_host(mm));
-	err = map_locked(mm, args, mapping, len, addr);
+	err = do_mmap(mm, args, mapping, len, addr);
 	mmap_write_unlock_and_deliver(mm);
 	vellum_mapping_put(shm);	/* the VMA has its own reference */
 	/* Under mlockall(MCL_ONFAULT), nothing is populated. */
@@ -395,7 +399,7 @@ EXPORT int vellum_map_shadow_stack(struct vellum_mm *mm, uint64_t *addr, uint64_
 	if (err)
 		return err;
 	write_lock(&mm->mmap_lock, mm_host(mm));
-	err = map_with_flags(mm, &args, NULL, page_align_up(len), VM_SHADOW_STACK, addr);
+	err = do_mmap_with_flags(mm, &args, NULL, page_align_up(len), VM_SHADOW_STACK, addr);
 	mmap_write_unlock_and_deliver(mm);
 	return err;
 }
@@ -427,7 +431,7 @@ static int grow_brk(struct vellum_mm *mm, gva_t from, gva_t to) HOLDS(&mm->mmap_
 	/* Keep one page free above, so that the heap never borders on the next VMA. */
 	if (find_vma_intersection(mm, from, to + PAGE_SIZE))
 		return -ENOMEM;
-	return map_locked(mm, &args, NULL, to - from, &addr);
+	return do_mmap(mm, &args, NULL, to - from, &addr);
 }
 
 EXPORT uint64_t vellum_brk(struct vellum_mm *mm, uint64_t addr)

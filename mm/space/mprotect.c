@@ -144,7 +144,7 @@ static struct vma *protect_vma(struct vma *vma, gva_t start, gva_t end, uint32_t
 	if (new_flags(vma, prot) == vma->flags)
 		return vma;
 	if (vma->start < start || vma->end > end) {
-		if (vma_isolate(mm, start, end))
+		if (vma_split_range(mm, start, end))
 			return NULL;
 		vma = find_vma(mm, start);
 	}

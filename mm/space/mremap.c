@@ -269,7 +269,7 @@ static int move_vma(struct vma *vma, const struct remap *r) HOLDS(&r->mm->mmap_l
 		return -ENOMEM;
 	/* Allocate what the unmap of the old range needs before any entry is moved. */
 	if (r->old_len && ((!r->keep && uffd_unmap_prepare(r->mm, r->old, r->old + r->old_len)) ||
-			   vma_isolate(r->mm, r->old, r->old + r->old_len))) {
+			   vma_split_range(r->mm, r->old, r->old + r->old_len))) {
 		cancel_move_events(r, ev);
 		return -ENOMEM;
 	}

@@ -2,7 +2,8 @@
 /*
  * mm/space/space.h - find and change the VMAs of an address space.
  *
- * The caller holds mm->mmap_lock, for writing if the function changes a VMA, unless a comment here says otherwise.
+ * Locking: the caller holds mm->mmap_lock, for writing if the function changes a VMA, unless a comment here says
+ * otherwise. A function that changes the range of a VMA takes the rmap locks, which the caller must not hold.
  */
 #ifndef MM_SPACE_SPACE_H
 #define MM_SPACE_SPACE_H
@@ -25,7 +26,8 @@ void vma_lock_rmaps(struct vma *vma);		/* the rmap locks: i_mmap_lock and anon_v
 void vma_unlock_rmaps(struct vma *vma);
 void vma_set_range(struct vma *vma, gva_t start, gva_t end);	/* also moves pgoff along with start */
 struct vma *vma_merge(struct vma *vma);		/* with neighbours that can merge; returns the resulting VMA */
-int vma_isolate(struct vellum_mm *mm, gva_t start, gva_t end) HOLDS(&mm->mmap_lock);	/* split VMAs at both addresses; 0 or -ENOMEM */
+/* Split the VMAs that cross @start or @end. 0 or -ENOMEM. */
+int vma_split_range(struct vellum_mm *mm, gva_t start, gva_t end) HOLDS(&mm->mmap_lock);
 /*
  * Set the flags of the part [start, end) of a VMA, splitting and merging as needed. Only for flags that entries do not
  * depend on. Returns the VMA that contains the part afterwards; NULL: no memory, or too many VMAs.
@@ -33,12 +35,12 @@ int vma_isolate(struct vellum_mm *mm, gva_t start, gva_t end) HOLDS(&mm->mmap_lo
 struct vma *vma_change_flags(struct vma *vma, gva_t start, gva_t end, uint64_t flags);
 /* The highest free range of @len bytes within [low, high), or 0. Keeps out of the guard gap of a stack above. */
 gva_t find_gap(const struct vellum_mm *mm, uint64_t len, gva_t low, gva_t high);
-uint64_t vma_gap_below(const struct vma *vma);
+uint64_t vma_compute_gap(const struct vma *vma);	/* bytes between the previous VMA's end and this one's start */
 void vma_update_prot(struct vma *vma);		/* compute page_prot from the flags and the mapping */
 void vma_describe(const struct vma *vma, struct vellum_vma_info *info);	/* for callers of the library */
 
 /* The two questions about writes through a VMA (SPEC.md "Write notify"). */
-/* True if the backing must be notified of each page that becomes dirty through the VMA. */
+/* The dirty state of the VMA's pages must be tracked: the backing has page_mkwrite() or pfn_mkwrite(), or writeback. */
 bool vma_needs_dirty_tracking(const struct vma *vma);
 /* True if @prot, the VMA's full protection, must lose W so that the first store to a page faults. */
 bool vma_wants_writenotify(const struct vma *vma, uint64_t prot);
@@ -71,6 +73,7 @@ enum populate_why {
  */
 int populate_range(struct vellum_mm *mm, gva_t start, gva_t end, enum populate_why why) EXCLUDES(&mm->mmap_lock);
 
+/* mlockall(MCL_FUTURE) without MCL_ONFAULT: new VMAs are populated. */
 static inline bool wants_populate(const struct vellum_mm *mm)
 {
 	return (__atomic_load_n(&mm->def_flags, __ATOMIC_RELAXED) & (VM_LOCKED | VM_LOCKONFAULT)) == VM_LOCKED;

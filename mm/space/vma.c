@@ -72,7 +72,7 @@ struct vma *find_vma_intersection(const struct vellum_mm *mm, gva_t start, gva_t
 	return vma && vma->start < end ? vma : NULL;
 }
 
-uint64_t vma_gap_below(const struct vma *vma)
+uint64_t vma_compute_gap(const struct vma *vma)
 {
 	const struct vma *prev = vma_prev(vma);
 
@@ -83,7 +83,7 @@ static void update_gap(struct vma *vma)
 {
 	if (!vma)
 		return;
-	vma->gap = vma_gap_below(vma);
+	vma->gap = vma_compute_gap(vma);
 	tree_augment_up(&vma->mm->vmas, &vma->node);
 }
 
@@ -263,7 +263,7 @@ static int vma_split(struct vma *vma, gva_t addr)
 	return 0;
 }
 
-int vma_isolate(struct vellum_mm *mm, gva_t start, gva_t end)
+int vma_split_range(struct vellum_mm *mm, gva_t start, gva_t end)
 {
 	struct vma *vma = find_vma_intersection(mm, start, end);
 	bool split = vma && vma->start < start;
@@ -347,7 +347,7 @@ struct vma *vma_change_flags(struct vma *vma, gva_t start, gva_t end, uint64_t f
 	if (vma->flags == flags)
 		return vma;
 	if (vma->start < start || vma->end > end) {
-		if (vma_isolate(mm, start, end))
+		if (vma_split_range(mm, start, end))
 			return NULL;
 		vma = find_vma(mm, start);
 	}
@@ -409,7 +409,8 @@ static bool has_mkwrite(const struct vma *vma)
 	return ops && (ops->page_mkwrite || ops->pfn_mkwrite);
 }
 
-static bool can_write_back(const struct vma *vma)
+/* Raw frames have no folio that could be written back. */
+static bool maps_writeback_folios(const struct vma *vma)
 {
 	return vma->mapping && !(vma->flags & VM_PFNMAP) &&
 	       (vma->mapping->flags & VELLUM_MAPPING_WRITEBACK);
@@ -417,7 +418,7 @@ static bool can_write_back(const struct vma *vma)
 
 bool vma_needs_dirty_tracking(const struct vma *vma)
 {
-	return shared_writable(vma) && (has_mkwrite(vma) || can_write_back(vma));
+	return shared_writable(vma) && (has_mkwrite(vma) || maps_writeback_folios(vma));
 }
 
 static uint64_t prot_of_flags(const struct vma *vma, bool shared)
@@ -433,13 +434,13 @@ bool vma_wants_writenotify(const struct vma *vma, uint64_t prot)
 		return false;
 	if (has_mkwrite(vma))
 		return true;
-	/* As in Linux: if the driver set bits of @prot that pte_modify() does not keep, the VMA is left alone. */
+	/* As in Linux: if the driver changed bits of @prot that x86_prot_modify() does not keep, no write notify. */
 	if (x86_prot_modify(prot, prot_of_flags(vma, true)) != prot)
 		return false;
-	return vma_soft_dirty_enabled(vma) || vma_uffd_wp(vma) || can_write_back(vma);
+	return vma_soft_dirty_enabled(vma) || vma_uffd_wp(vma) || maps_writeback_folios(vma);
 }
 
-/* Add or remove the protection bits that the driver's flags require in every entry. */
+/* The protection of new entries by the mapping's flags: the caching mode, and no W with VELLUM_MAPPING_READ_FIRST. */
 static uint64_t driver_prot(const struct vma *vma, uint64_t prot)
 {
 	uint32_t flags = vma->mapping ? vma->mapping->flags : 0;

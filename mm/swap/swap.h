@@ -6,6 +6,12 @@
  * in the swap cache: it has PG_SWAPCACHE and a reference of the cache, and is found by its slot. Its folio lock keeps
  * it there. Pages of shared memory never use the swap cache.
  *
+ * Locking: the functions on slots and on the swap cache take swap_state->lock, and may be called with a page-table
+ * lock or a folio's lock held. slot_put() and swap_cache_trydrop() take the lock of the slot's folio by trylock. The
+ * area's free() hook runs without swap_state->lock, but with the caller's locks; read() and write() run with the
+ * folio's lock held. swap_in() waits for a folio's lock, so its caller holds no page-table lock. Reclaim takes
+ * memory->reclaim_lock and the locks below it (mm/mm.h): callers of reclaim_for_retry() hold none of these.
+ *
  * INV-SWAP-1: when no operation runs, a slot's count is the number of entries and shared-memory pages that name it, and
  * a slot with count 0 is free. Exceptions while an operation runs: swap_out() holds an extra count. A slot with count 0
  * is still in use until its page has left the swap cache and ops->free() has returned (SLOT_BUSY).

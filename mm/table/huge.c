@@ -119,10 +119,10 @@ static struct folio *alloc_tables(struct vellum_memory *m, unsigned nr)
 	return chain;
 }
 
-/* What INV-HUGE-1 keeps for one leaf. */
+/* The tables that INV-HUGE-1 deposits for one leaf (Linux: pgtable_trans_huge_deposit(), _withdraw()). */
 struct deposit {
-	struct folio *table;	/* the table that replaces the leaf in a split */
-	struct folio *below;	/* of a PUD leaf: deposits for the 512 leaves in that table; else NULL */
+	struct folio *table;	/* replaces the leaf in a split */
+	struct folio *below;	/* for a PUD leaf: the deposits of the 512 PMD leaves in that table; else NULL */
 };
 
 static int deposit_alloc(struct vellum_memory *m, unsigned shift, struct deposit *dep)
@@ -141,10 +141,11 @@ static int deposit_alloc(struct vellum_memory *m, unsigned shift, struct deposit
 }
 
 /*
- * A table has one pointer for all deposits of its leaves. A PMD table chains one table for each leaf. A PUD table
- * chains 513 tables for each leaf: a PMD table, then the 512 deposits of that table.
+ * The folio of a table has one list for the deposits of all its leaves. A PMD table's list has one table for each leaf.
+ * A PUD table's list has 513 tables for each leaf: a PMD table, then the 512 deposits of that table. The ptl of @in
+ * protects the list and is held.
  */
-static void deposit_put(struct folio *in, const struct deposit *dep)
+static void deposit_add(struct folio *in, const struct deposit *dep)
 {
 	struct folio *last = dep->table;
 
@@ -155,7 +156,8 @@ static void deposit_put(struct folio *in, const struct deposit *dep)
 	in->deposited = dep->table;
 }
 
-static struct deposit deposit_take(const struct vellum_memory *m, struct folio *in, unsigned shift)
+/* Remove the deposit of one leaf from the list. The deposits of all leaves are alike. The ptl of @in is held. */
+static struct deposit deposit_withdraw(const struct vellum_memory *m, struct folio *in, unsigned shift)
 {
 	unsigned nr = shift == PMD_SHIFT ? 1 : 1 + ENTRIES_PER_TABLE;
 	struct deposit dep = { .table = in->deposited };
@@ -164,7 +166,7 @@ static struct deposit deposit_take(const struct vellum_memory *m, struct folio *
 	while (last && --nr)
 		last = last->deposited;
 	if (unlikely(!last))
-		entry_forged(m, 0, "a leaf for which no table was kept");
+		entry_forged(m, 0, "a leaf for which no table was deposited");
 	in->deposited = last->deposited;
 	last->deposited = NULL;
 	dep.below = dep.table->deposited;
@@ -174,9 +176,10 @@ static struct deposit deposit_take(const struct vellum_memory *m, struct folio *
 
 void huge_removed(struct vellum_memory *m, uint64_t *entry, unsigned shift)
 {
-	struct deposit dep = deposit_take(m, table_folio(m, entry), shift);
+	struct deposit dep;
 
 	ptl_assert_held(m, entry);
+	dep = deposit_withdraw(m, table_folio(m, entry), shift);
 	free_deposits(m, dep.below);
 	free_deposits(m, dep.table);
 }
@@ -205,9 +208,9 @@ int huge_install(struct vellum_mm *mm, gva_t addr, unsigned shift, uint64_t val,
 	if (!err) {
 		uint64_t none = 0;
 
-		/* Faults install tables without this lock, so the entry may have changed. */
+		/* Faults install lower tables by compare-exchange, without ptl: the entry may have changed. */
 		if (entry_cmpxchg(entry, &none, val))
-			deposit_put(table_folio(m, entry), &dep);
+			deposit_add(table_folio(m, entry), &dep);
 		else
 			err = -EBUSY;
 	}
@@ -240,7 +243,7 @@ bool huge_free_table(struct vma *vma, gva_t addr)
 
 	if (!table)
 		return true;
-	vma_lock_rmaps(vma);	/* walks by mapping do not hold the mmap lock */
+	vma_lock_rmaps(vma);	/* rmap walks hold only i_mmap_lock or anon_vma->lock */
 	mutex_lock(&table->ptl, &m->host);
 	empty = table_is_empty(table_of(m, val));
 	if (empty)
@@ -262,7 +265,10 @@ static void fill_ptes(uint64_t *table, uint64_t val)
 	for (unsigned i = 0; i < ENTRIES_PER_TABLE; i++) {
 		pte_t pte = leaf_pte(val, PMD_SHIFT, (gva_t)i << PAGE_SHIFT);
 
-		/* A clear of soft-dirty has not examined the new entries, so a dirty one counts as soft-dirty. */
+		/*
+		 * clear_refs clears the leaf as a whole and never saw these entries. So a dirty one counts as
+		 * soft-dirty, which at worst reports too often.
+		 */
 		if (pte_dirty(pte) && !pte_special(pte))
 			pte = pte_mksoft_dirty(pte);
 		entry_store(&table[i], pte.val);
@@ -273,12 +279,14 @@ void huge_split_locked(struct vellum_mm *mm, uint64_t *entry, gva_t addr, unsign
 {
 	struct vellum_memory *m = mm->memory;
 	struct vellum_flush_batch batch = { .size = sizeof(batch), .all_frames = true };
-	struct deposit dep = deposit_take(m, table_folio(m, entry), shift);
-	uint64_t *table = frame_address(m, folio_pfn(m, dep.table));
 	gva_t start = leaf_start(addr, shift);
-	uint64_t val = entry_exchange(entry, X86_PSE);	/* an invalid leaf: INV-HUGE-2 */
+	struct deposit dep;
+	uint64_t *table, val;
 
 	ptl_assert_held(m, entry);
+	dep = deposit_withdraw(m, table_folio(m, entry), shift);
+	table = frame_address(m, folio_pfn(m, dep.table));
+	val = entry_exchange(entry, X86_PSE);	/* an invalid leaf: INV-HUGE-2 */
 	batch_add(&batch, start, start + (1ull << shift), VELLUM_FLUSH_UNMAP);
 	flush_batch(mm, &batch);
 	if (shift == PMD_SHIFT) {

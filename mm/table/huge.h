@@ -2,8 +2,13 @@
 /*
  * mm/table/huge.h - huge leaves: PMD or PUD entries that map memory.
  *
- * The ptl of the table that contains a leaf protects the leaf. A PMD leaf that is not raw maps 512 folios. Each of
- * them counts its own mapping and reference, so a split changes no folio.
+ * A PMD leaf that is not raw maps 512 folios. Each of them counts its own mapping and reference, so a split changes no
+ * folio.
+ *
+ * Locking: the ptl of the table that contains a leaf protects the leaf and the table's deposits. huge_removed() and
+ * huge_split_locked() need it held. The functions that find a leaf by its address take it. Their callers hold the
+ * mmap lock or an rmap lock of the VMA, and no ptl of the address space. huge_install() and huge_free_table() need
+ * the mmap lock.
  *
  * INV-HUGE-1: for every leaf, the table that contains it keeps the tables that a split needs (deposits: one table for
  * a PMD leaf; one with 512 deposits of its own for a PUD leaf). So a split cannot fail.

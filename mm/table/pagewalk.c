@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* mm/table/pagewalk.c - the page walker; see pagewalk.h. */
+/* mm/table/pagewalk.c - the generic page walker; see pagewalk.h. */
 #include "mm/space/space.h"
 #include "mm/table/exposed.h"
 #include "mm/table/huge.h"

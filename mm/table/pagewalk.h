@@ -1,10 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * mm/table/pagewalk.h - the page walker, by address range and by mapping.
+ * mm/table/pagewalk.h - the generic page walker, by address range and by mapping.
  *
- * Each operation has a const table of callbacks. All callbacks are optional. A callback returns 0 to continue,
- * WALK_SKIP (test_vma and pre_vma only) to skip the VMA, WALK_STOP or a negative error to end the walk. The walk
- * returns the value that ended it.
+ * Each operation has a const table of callbacks. All callbacks are optional. What a callback returns:
+ *
+ *   0			continue
+ *   WALK_SKIP		skip the VMA			test_vma, pre_vma
+ *   WALK_SPLIT		split the leaf, walk its parts	huge_leaf
+ *   WALK_STOP		end the walk			all but post_vma, which returns nothing
+ *   negative error	end the walk			all but post_vma
+ *
+ * The walk returns the value that ended it, or 0.
+ *
+ * Locking: see the functions for the lock that keeps the tables. The walker takes the page-table lock of one table at
+ * a time. The callbacks huge_leaf, pte_table and pte run with it held, the others without.
  */
 #ifndef MM_TABLE_PAGEWALK_H
 #define MM_TABLE_PAGEWALK_H
@@ -25,7 +34,10 @@ struct mm_walk {
 struct mm_walk_ops {
 	/* Decide on a VMA before anything in it is walked. walk->start and walk->end are clipped to the VMA. */
 	int (*test_vma)(struct vma *vma, struct mm_walk *walk);
-	/* Before and after the walk of a VMA. post_vma runs if pre_vma returned 0. No page-table lock is held. */
+	/*
+	 * Before and after the walk of a VMA. post_vma runs if pre_vma returned 0, also if another callback ended the
+	 * walk. No page-table lock is held.
+	 */
 	int (*pre_vma)(struct mm_walk *walk);
 	void (*post_vma)(struct mm_walk *walk);
 	/*

@@ -1,5 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* mm/table/pgtable.h - page tables: find, allocate and free tables; remove entries; call notifiers. */
+/*
+ * mm/table/pgtable.h - page tables: find, allocate and free tables; remove entries; call notifiers.
+ *
+ * Locking: the caller holds the mmap lock, or an rmap lock (i_mmap_lock, anon_vma->lock) of a VMA that overlaps the
+ * table, so that the table stays. A function that allocates tables needs the mmap lock. unmap_range() and
+ * free_page_tables() need it held for writing. The functions of zap.c take page-table locks and locks that come after
+ * them in the lock order (mm/mm.h). The functions of notifier.c take notifier_lock, and are called without a
+ * page-table lock.
+ */
 #ifndef MM_TABLE_PGTABLE_H
 #define MM_TABLE_PGTABLE_H
 
@@ -26,7 +34,7 @@ void free_page_tables(struct tlb_gather *tlb, gva_t start, gva_t end, gva_t floo
 
 /* The VMA is about to be removed too: markers are also removed. */
 void unmap_range(struct tlb_gather *tlb, struct vma *vma, gva_t start, gva_t end);
-/* The VMA stays: entries with userfaultfd write protection leave a marker. */
+/* The VMA stays: entries with userfaultfd write protection leave a marker if the VMA has a mapping. */
 void zap_range(struct tlb_gather *tlb, struct vma *vma, gva_t start, gva_t end);
 /* As zap_range(), but only entries that map the mapping's own pages: private copies stay. */
 void zap_mapping_range(struct tlb_gather *tlb, struct vma *vma, gva_t start, gva_t end);

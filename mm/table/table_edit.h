@@ -4,8 +4,8 @@
  *
  * Most of the cost of such a change is one locked instruction for each entry. If the machine can keep its CPUs from
  * walking the tables (mmu_ops->stop_walks), the CPUs set no A or D meanwhile, so plain loads and stores suffice. The
- * walks are stopped at the first change in a table, because most tables need no change. For a machine that has to
- * drop a translation before its rights are lowered (VELLUM_MMU_CLEAR_FLUSH), each entry is cleared and flushed first.
+ * walks are stopped at the first change in a table, because most tables need no change. On a machine that needs
+ * break-before-make (VELLUM_MMU_CLEAR_FLUSH), each entry is cleared and flushed first.
  */
 #ifndef MM_TABLE_TABLE_EDIT_H
 #define MM_TABLE_TABLE_EDIT_H
@@ -15,18 +15,18 @@
 struct table_edit {
 	struct vellum_mm *mm;
 	struct vellum_flush_batch *batch;	/* collects changed entries; NULL: the caller flushes everything */
-	pte_t *table;				/* the first entry of the edit; the address of its page is start */
-	gva_t start;
+	pte_t *ptes;				/* the first entry of the edit */
+	gva_t addr;				/* that it maps */
 	bool begun, walks_stopped;
 	bool clear_flush_each;			/* VELLUM_MMU_CLEAR_FLUSH */
-	gva_t first, end;			/* the range of changed entries; empty if first >= end */
+	gva_t flush_start, flush_end;		/* spans the changed entries; empty if start >= end */
 	uint64_t nr;				/* entries changed */
 };
 
 static inline struct table_edit edit_table(struct vellum_mm *mm, struct vellum_flush_batch *batch,
-					   pte_t *table, gva_t start)
+					   pte_t *ptes, gva_t addr)
 {
-	return (struct table_edit){ .mm = mm, .batch = batch, .table = table, .start = start, .first = ~0ull };
+	return (struct table_edit){ .mm = mm, .batch = batch, .ptes = ptes, .addr = addr, .flush_start = ~0ull };
 }
 
 static inline void edit_begin(struct table_edit *ed)
@@ -46,7 +46,7 @@ static inline pte_t edit_entry(const struct table_edit *ed, pte_t *ptep, pte_t (
 	if (!ed->walks_stopped && !ed->clear_flush_each)
 		return ptep_update(ptep, change);
 	old = ed->clear_flush_each ?
-		      clear_and_flush(ed->mm, ed->start + ((gva_t)(ptep - ed->table) << PAGE_SHIFT), ptep) :
+		      clear_and_flush(ed->mm, ed->addr + ((gva_t)(ptep - ed->ptes) << PAGE_SHIFT), ptep) :
 		      ptep_get(ptep);
 	ptep_set(ptep, change(old));
 	return old;
@@ -58,24 +58,27 @@ static inline pte_t pte_wrprotect_mkclean(pte_t pte)
 	return pte_mkclean(pte_wrprotect(pte));
 }
 
-/* Record changed entries for the flush: bit n of @mask stands for entry @i + n. */
+/*
+ * Record changed entries for the flush: bit n of @mask stands for entry @i + n. The calls of an edit come in ascending
+ * order of @i, so the last one sets the end of the range.
+ */
 static inline void edit_add_to_flush(struct table_edit *ed, unsigned i, uint64_t mask)
 {
 	if (!mask)
 		return;
 	ed->nr += popcount64(mask);
-	ed->first = min_u64(ed->first, ed->start + ((i + (uint64_t)__builtin_ctzll(mask)) << PAGE_SHIFT));
-	ed->end = ed->start + ((i + 64 - (uint64_t)__builtin_clzll(mask)) << PAGE_SHIFT);
+	ed->flush_start = min_u64(ed->flush_start, ed->addr + ((i + (uint64_t)__builtin_ctzll(mask)) << PAGE_SHIFT));
+	ed->flush_end = ed->addr + ((i + 64 - (uint64_t)__builtin_clzll(mask)) << PAGE_SHIFT);
 	for (; ed->batch && !ed->batch->all_frames && mask; mask &= mask - 1)
-		batch_add_frame(ed->batch, pte_pfn(ptep_get(&ed->table[i + (unsigned)__builtin_ctzll(mask)])));
+		batch_add_frame(ed->batch, pte_pfn(ptep_get(&ed->ptes[i + (unsigned)__builtin_ctzll(mask)])));
 }
 
 static inline void edit_done(struct table_edit *ed)
 {
 	if (ed->walks_stopped)
 		walks_resume(ed->mm);
-	if (ed->batch && ed->first < ed->end)
-		batch_add(ed->batch, ed->first, ed->end, VELLUM_FLUSH_RIGHTS);
+	if (ed->batch && ed->flush_start < ed->flush_end)
+		batch_add(ed->batch, ed->flush_start, ed->flush_end, VELLUM_FLUSH_RIGHTS);
 }
 
 /* True if any of the eight entries in a cache line has any of @bits. */
@@ -109,7 +112,7 @@ static inline uint64_t edit_entries(struct table_edit *ed, unsigned i, unsigned 
 	uint64_t changed = 0;
 
 	for (unsigned j = 0; j < nr; j++) {
-		pte_t *ptep = &ed->table[i + j], pte;
+		pte_t *ptep = &ed->ptes[i + j], pte;
 
 #if !defined(VELLUM_EXPLORE) && !defined(VELLUM_TSAN)	/* both need to see each access */
 		while (!((uintptr_t)ptep & 63) && j + 8 <= nr && !line_has(ptep, bits)) {

@@ -3,9 +3,9 @@
  * mm/table/tlb.c - the gather, flush windows, and all flushes.
  *
  * INV-TLB-1: a page or table is freed only after the entry that pointed to it is flushed.
- * INV-TLB-2: tlb_flush_pending is incremented before the first entry changes and decremented after the flush. A
- *            thread that reads a changed entry with its page-table lock held, before the flush is done, also reads
- *            a count above 0.
+ * INV-TLB-2: if a change is flushed after the page-table lock is dropped, tlb_flush_pending is incremented before the
+ *            first entry changes and decremented after the flush. A thread that reads a changed entry with its
+ *            page-table lock held, before the flush is done, also reads a count above 0.
  */
 #include "mm/mm.h"
 #include "mm/table/tlb.h"
@@ -149,10 +149,6 @@ void tlb_gather_finish(struct tlb_gather *tlb)
 	pending_done(tlb->mm);
 }
 
-/*
- * Flush what @batch names. If another flush window is open, flush all of [start, end), which the caller walked: the
- * caller may have skipped an entry that another thread has changed but not flushed.
- */
 void flush_window_close(struct vellum_mm *mm, struct vellum_flush_batch *batch, gva_t start, gva_t end)
 {
 	if (tlb_nested(mm)) {

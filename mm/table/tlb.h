@@ -2,8 +2,14 @@
 /*
  * mm/table/tlb.h - TLB flushes: the gather (Linux: mmu_gather), and flush windows.
  *
- * From before the first change of an entry until after its flush, a flush window of the address space is open
- * (mm->tlb_flush_pending counts them). While it is open, CPUs may still use old translations.
+ * Changes whose flush comes after the page-table lock is dropped run inside a flush window of the address space. The
+ * window is open from before the first change until after the flush (mm->tlb_flush_pending counts open windows). While
+ * it is open, CPUs may still use old translations. A caller that flushes with the page-table lock still held, as those
+ * of flush_page() do, needs no window.
+ *
+ * Locking: a flush may be called with any lock held (mm/mm.h). Freeing a page takes memory->lock, freeing a table
+ * also enters memory->frame_refs. The entries themselves are protected by ptl, which the functions that change an
+ * entry need held.
  */
 #ifndef MM_TABLE_TLB_H
 #define MM_TABLE_TLB_H
@@ -30,7 +36,7 @@ void tlb_change(struct tlb_gather *tlb, gva_t addr, uint64_t size, uint32_t kind
 /* These two flush if the gather is full. */
 void tlb_free_page(struct tlb_gather *tlb, struct folio *folio);
 void tlb_free_table(struct tlb_gather *tlb, struct folio *folio);
-void tlb_flush(struct tlb_gather *tlb);		/* flush now; the window stays open */
+void tlb_flush(struct tlb_gather *tlb);		/* flush, then free the pages and tables; the window stays open */
 void tlb_gather_finish(struct tlb_gather *tlb);
 
 /* --- flushes --- */
@@ -40,7 +46,11 @@ void batch_add(struct vellum_flush_batch *batch, gva_t start, gva_t end, uint32_
 void batch_add_frame(struct vellum_flush_batch *batch, pfn_t pfn);
 void flush_batch(struct vellum_mm *mm, const struct vellum_flush_batch *batch);
 bool flush_is_pending(const struct vellum_mm *mm);	/* a flush window is open */
-/* A flush window without a gather, for code that changes entries but frees nothing. */
+/*
+ * A flush window without a gather, for code that changes entries but frees nothing. [start, end) is the range that the
+ * caller walked. If another window is open, close flushes all of it: the caller may have skipped an entry that another
+ * thread has changed but not flushed yet.
+ */
 void flush_window_open(struct vellum_mm *mm);
 void flush_window_close(struct vellum_mm *mm, struct vellum_flush_batch *batch, gva_t start, gva_t end);
 
@@ -51,9 +61,9 @@ void flush_window_close(struct vellum_mm *mm, struct vellum_flush_batch *batch, 
  * frame.
  */
 void flush_cache(struct vellum_mm *mm, gva_t start, gva_t end);
-/* The machine needs an entry to be cleared and flushed before its rights are lowered (VELLUM_MMU_CLEAR_FLUSH). */
+/* Break-before-make: the machine needs an entry cleared and flushed before it loses rights (VELLUM_MMU_CLEAR_FLUSH). */
 bool must_clear_flush(const struct vellum_mm *mm);
-/* Returns the old value. ptl held: a fault that finds the entry empty waits for ptl and then finds the new value. */
+/* As Linux's ptep_clear_flush(); returns the old value. The caller installs the new entry before it drops ptl. */
 pte_t clear_and_flush(struct vellum_mm *mm, gva_t addr, pte_t *ptep);
 /* Keep CPUs from walking the tables until walks_resume(). False: this machine cannot. */
 bool walks_stop(struct vellum_mm *mm);

@@ -17,13 +17,13 @@
 #include "mm/vma.h"
 
 enum zap_why {
-	ZAP_UNMAP,	/* the VMA is removed too: remove all entries, markers included */
-	ZAP_DROP,	/* the VMA stays: remove entries and private copies; see marker_stays() */
-	ZAP_MAPPING,	/* the VMA stays: remove only entries that map the mapping's own pages; private copies stay */
+	ZAP_UNMAP,	/* the VMA is removed too: zap all entries, markers included */
+	ZAP_DROP,	/* the VMA stays: zap all entries, private copies too (Linux: even_cows) */
+	ZAP_MAPPING,	/* the VMA stays: zap only entries that map the mapping's own pages */
 };
 
-/* Propagate dirt to the page and the driver. Return: flush before ptl is dropped (INV-ZAP-1). */
-static bool mark_page_dirty(struct vma *vma, gva_t addr, struct folio *page)
+/* Propagate dirt to the page and the driver. */
+static void mark_page_dirty(struct vma *vma, gva_t addr, struct folio *page)
 {
 	const struct vellum_mapping *mapping = vma->mapping;
 
@@ -31,7 +31,6 @@ static bool mark_page_dirty(struct vma *vma, gva_t addr, struct folio *page)
 		folio_mark_dirty(page);
 	if (mapping && mapping->ops && mapping->ops->dirt)
 		mapping->ops->dirt(mapping->ctx, vma_page_index(vma, addr));
-	return true;
 }
 
 /* Propagate a removed entry's dirt, and notify trackers. Return: flush before ptl is dropped (INV-ZAP-1). */
@@ -43,10 +42,13 @@ static inline bool propagate_removed(struct vma *vma, gva_t addr, pte_t old, str
 		track_change(vma, addr);
 	else if (why == ZAP_UNMAP)
 		track_place(vma, addr);
-	return !anon && pte_dirty(old) && mark_page_dirty(vma, addr, page);
+	if (anon || !pte_dirty(old))
+		return false;
+	mark_page_dirty(vma, addr, page);
+	return true;
 }
 
-/* Remove one present entry; ptl held. Return: as propagate_removed(). */
+/* Zap one present entry; ptl held. Return: as propagate_removed(). */
 static bool zap_pte(struct tlb_gather *tlb, struct vma *vma, gva_t addr, pte_t *ptep, enum zap_why why)
 {
 	struct vellum_memory *m = vma->mm->memory;
@@ -69,7 +71,10 @@ static bool is_private_copy(const struct vellum_memory *m, pte_t pte)
 	return !pte_special(pte) && (folio_flags(pte_folio(m, pte)) & PG_ANON);
 }
 
-/* Poison is a private page's, so it stays only if private copies stay. A wp marker stays if the VMA has a mapping. */
+/*
+ * If the VMA stays, guard markers stay. Poison belongs to a private page, so it stays unless private pages are zapped.
+ * A wp marker stays unless the VMA is anonymous.
+ */
 static bool marker_stays(const struct vma *vma, pte_t pte, enum zap_why why)
 {
 	unsigned bits = pte_marker_bits(pte);
@@ -83,7 +88,7 @@ static bool marker_stays(const struct vma *vma, pte_t pte, enum zap_why why)
 	return !vma_is_anonymous(vma);
 }
 
-/* Remove an entry that is neither none nor present; ptl held. */
+/* Zap an entry that is neither none nor present; ptl held. */
 static void zap_swp(struct vma *vma, gva_t addr, pte_t *ptep, pte_t pte, enum zap_why why)
 {
 	ptl_assert_held(vma->mm->memory, ptep);
@@ -124,22 +129,22 @@ static int zap_table(pte_t *ptep, gva_t start, gva_t end, struct mm_walk *walk, 
 	return 0;
 }
 
-static int zap_unmapped(pte_t *first, gva_t start, gva_t end, struct mm_walk *walk)
+static int zap_unmap_table(pte_t *first, gva_t start, gva_t end, struct mm_walk *walk)
 {
 	return zap_table(first, start, end, walk, ZAP_UNMAP);
 }
 
-static int zap_dropped(pte_t *first, gva_t start, gva_t end, struct mm_walk *walk)
+static int zap_drop_table(pte_t *first, gva_t start, gva_t end, struct mm_walk *walk)
 {
 	return zap_table(first, start, end, walk, ZAP_DROP);
 }
 
-static int zap_objects_pages(pte_t *first, gva_t start, gva_t end, struct mm_walk *walk)
+static int zap_mapping_table(pte_t *first, gva_t start, gva_t end, struct mm_walk *walk)
 {
 	return zap_table(first, start, end, walk, ZAP_MAPPING);
 }
 
-/* --- huge leaves: removed as a whole if the range covers them, else split --- */
+/* --- huge leaves: zapped as a whole if the range covers them, else split --- */
 
 /* Propagate the dirt of a removed leaf @val. Return: flush before the leaf's lock is dropped (INV-ZAP-1). */
 static bool propagate_removed_leaf(struct tlb_gather *tlb, struct vma *vma, gva_t start, unsigned shift, uint64_t val,
@@ -180,17 +185,17 @@ static int zap_leaf(uint64_t *entry, gva_t start, gva_t end, unsigned shift, str
 	return 0;
 }
 
-static int unmap_leaf(uint64_t *entry, gva_t start, gva_t end, unsigned shift, struct mm_walk *walk)
+static int zap_unmap_leaf(uint64_t *entry, gva_t start, gva_t end, unsigned shift, struct mm_walk *walk)
 {
 	return zap_leaf(entry, start, end, shift, walk, ZAP_UNMAP);
 }
 
-static int drop_leaf(uint64_t *entry, gva_t start, gva_t end, unsigned shift, struct mm_walk *walk)
+static int zap_drop_leaf(uint64_t *entry, gva_t start, gva_t end, unsigned shift, struct mm_walk *walk)
 {
 	return zap_leaf(entry, start, end, shift, walk, ZAP_DROP);
 }
 
-static int take_objects_leaf(uint64_t *entry, gva_t start, gva_t end, unsigned shift, struct mm_walk *walk)
+static int zap_mapping_leaf(uint64_t *entry, gva_t start, gva_t end, unsigned shift, struct mm_walk *walk)
 {
 	return zap_leaf(entry, start, end, shift, walk, ZAP_MAPPING);
 }
@@ -202,24 +207,24 @@ static void flush_pfnmap(struct mm_walk *walk)
 		tlb_flush(walk->private);
 }
 
-static const struct mm_walk_ops unmap_walk_ops = {
-	.huge_leaf = unmap_leaf, .pte_table = zap_unmapped, .post_vma = flush_pfnmap };
-static const struct mm_walk_ops drop_walk_ops = {
-	.huge_leaf = drop_leaf, .pte_table = zap_dropped, .post_vma = flush_pfnmap };
-static const struct mm_walk_ops object_walk_ops = {
-	.huge_leaf = take_objects_leaf, .pte_table = zap_objects_pages, .post_vma = flush_pfnmap };
+static const struct mm_walk_ops zap_unmap_ops = {
+	.huge_leaf = zap_unmap_leaf, .pte_table = zap_unmap_table, .post_vma = flush_pfnmap };
+static const struct mm_walk_ops zap_drop_ops = {
+	.huge_leaf = zap_drop_leaf, .pte_table = zap_drop_table, .post_vma = flush_pfnmap };
+static const struct mm_walk_ops zap_mapping_ops = {
+	.huge_leaf = zap_mapping_leaf, .pte_table = zap_mapping_table, .post_vma = flush_pfnmap };
 
 void unmap_range(struct tlb_gather *tlb, struct vma *vma, gva_t start, gva_t end)
 {
-	walk_vma_range(vma, start, end, &unmap_walk_ops, tlb);
+	walk_vma_range(vma, start, end, &zap_unmap_ops, tlb);
 }
 
 void zap_range(struct tlb_gather *tlb, struct vma *vma, gva_t start, gva_t end)
 {
-	walk_vma_range(vma, start, end, &drop_walk_ops, tlb);
+	walk_vma_range(vma, start, end, &zap_drop_ops, tlb);
 }
 
 void zap_mapping_range(struct tlb_gather *tlb, struct vma *vma, gva_t start, gva_t end)
 {
-	walk_vma_range(vma, start, end, &object_walk_ops, tlb);
+	walk_vma_range(vma, start, end, &zap_mapping_ops, tlb);
 }

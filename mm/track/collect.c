@@ -103,7 +103,7 @@ uint64_t harvest_entries(const struct collection *c, struct table_edit *ed, stru
 {
 	uint64_t mask = edit_entries(ed, i, nr, X86_DIRTY | X86_SAVED_DIRTY, pte_mkclean);
 
-	propagate_dirty(vma, ed->start + ((gva_t)i << PAGE_SHIFT), ed->table + i, mask, c->t);
+	propagate_dirty(vma, ed->addr + ((gva_t)i << PAGE_SHIFT), ed->ptes + i, mask, c->t);
 	return mask;
 }
 
@@ -145,13 +145,13 @@ static void rearm_entries(struct collection *c, struct table_edit *ed, uint64_t 
 	uint64_t wanted = c->report_all ? ~0ull : page_set_mask(&c->taken, page + i), changed = 0;
 
 	for (unsigned j = 0; wanted && j < nr; j++) {
-		pte_t pte = ptep_get(&ed->table[i + j]);
+		pte_t pte = ptep_get(&ed->ptes[i + j]);
 
 		if (!(wanted >> j & 1) || !pte_present(pte) || !pte_write(pte) ||
 		    tracker_uses_dirty_bit(c->t, page + i + j))
 			continue;
 		edit_begin(ed);
-		edit_entry(ed, &ed->table[i + j], pte_wrprotect);
+		edit_entry(ed, &ed->ptes[i + j], pte_wrprotect);
 		changed |= 1ull << j;
 	}
 	edit_add_to_flush(ed, i, changed);

@@ -3,6 +3,11 @@
  * mm/track/hooks.h - functions that the rest of the core calls when content changes or write permission is granted.
  *
  * No file outside mm/track includes another header of mm/track.
+ *
+ * Locking: the functions of tracker.c on an entry are called with its page-table lock held, and take trackers->lock
+ * and tracker->lock. The functions on a range of a mapping are called without a page-table lock or an rmap lock; the
+ * folio's lock and invalidate_lock may be held. They take i_mmap_lock. The mkclean functions also take notifier_lock
+ * and page-table locks.
  */
 #ifndef MM_TRACK_HOOKS_H
 #define MM_TRACK_HOOKS_H

@@ -123,7 +123,7 @@ void propagate_dirty(struct vma *vma, gva_t addr, const pte_t *ptep, uint64_t ma
 {
 	struct vellum_memory *m = vma->mm->memory;
 	/* After MADV_FREE, reclaim would drop a page that is not marked dirty. */
-	bool dirt = vma_is_written_back(vma) || __atomic_load_n(&m->has_lazyfree, __ATOMIC_RELAXED);
+	bool dirt = vma_is_shared_writeback(vma) || __atomic_load_n(&m->has_lazyfree, __ATOMIC_RELAXED);
 	bool watched = mask && others_watch(vma, addr, except);
 	const struct vellum_backing_ops *ops = except && vma->mapping ? vma->mapping->ops : NULL;
 	bool raw = ops && ops->dirt;	/* callers of the helpers get the bitmap instead */

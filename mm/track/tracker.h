@@ -1,5 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* mm/track/tracker.h - trackers, for the files of mm/track. */
+/*
+ * mm/track/tracker.h - trackers, for the files of mm/track.
+ *
+ * Locking: a collection holds the tracker's collect_lock. Inside it, collect_pages() holds the mmap lock (tracker of
+ * an address space) or i_mmap_lock (tracker of a mapping) for reading, and takes page-table locks and tracker->lock.
+ * The functions on a struct collection are called so, except auto_report_switches(), which holds collect_lock only.
+ * tracker->lock protects what the hooks change; the hooks hold the page-table lock outside it.
+ */
 #ifndef MM_TRACK_TRACKER_H
 #define MM_TRACK_TRACKER_H
 

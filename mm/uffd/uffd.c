@@ -213,7 +213,7 @@ static struct vma *change_part(struct vma *vma, gva_t start, gva_t end, struct v
 
 	mmap_assert_write_held(mm);
 	if (vma->start < start || vma->end > end) {
-		if (vma_isolate(mm, start, end))
+		if (vma_split_range(mm, start, end))
 			return NULL;
 		vma = find_vma(mm, start);
 	}

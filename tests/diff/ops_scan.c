@@ -124,10 +124,11 @@ static void vellum_scan(struct world *w, const struct op *op, struct result *r)
 {
 	struct vellum_page_region vec[MAX_REGIONS];
 	struct vellum_scan_args args;
-	uint64_t nr;
+	uint64_t nr = 0;
 
 	fill_args(op, &args, vec);
-	r->ret = vellum_pagemap_scan(w->mm[op->proc], &args, &nr);
+	/* The ioctl has one size; the library accepts others (vellum/version.h). */
+	r->ret = args.size == sizeof(args) ? vellum_pagemap_scan(w->mm[op->proc], &args, &nr) : -EINVAL;
 	if (!r->ret)
 		r->ret = (int64_t)nr;
 	tell(&args, vec, r);
