@@ -352,6 +352,12 @@ static inline pfn_t pte_swp_pfn(pte_t pte)
 	return pte_swp_offset(pte) & (MIGRATION_YOUNG - 1);
 }
 
+/* The migration entry of a page whose D was taken: the offset is stored inverted. */
+static inline pte_t pte_migration_mkclean(pte_t pte)
+{
+	return pte_make(pte.val | MIGRATION_DIRTY << SWP_OFFSET_SHIFT);
+}
+
 static inline bool pte_has_swp_type(pte_t pte, unsigned first, unsigned last)
 {
 	return pte_is_swp(pte) && pte_swp_type(pte) >= first && pte_swp_type(pte) <= last;

@@ -111,6 +111,7 @@ struct vellum_memory {
 	 */
 	struct group_lock frame_refs;
 	uint32_t has_lazyfree;		/* atomic: MADV_FREE was used, so there may be PG_LAZYFREE pages */
+	uint32_t nr_migrating;		/* atomic: pages that have migration entries, or are about to */
 	uint64_t clock_hand;		/* reclaim_lock: frame index */
 	struct mutex reclaim_lock;	/* serializes threads that move the clock hand */
 	struct vellum_device *private_devices;	/* mm/outside/device.h; lock */

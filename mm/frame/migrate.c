@@ -45,8 +45,10 @@ static int set_migration_entry(struct folio *folio, struct vma *vma, gva_t addr,
 	pinned = folio_maybe_pinned(folio);
 	ptep_set(ptep, pinned ? old : migration_entry(folio, old));
 	if (!pinned) {
-		if (pte_dirty(old))
+		if (pte_dirty(old)) {
 			folio_mark_dirty(folio);
+			track_change(vma, addr);	/* a collection meanwhile finds no D */
+		}
 		mm_add_rss(vma->mm, -1);
 	}
 	mutex_unlock(ptl, &mg->m->host);
@@ -86,7 +88,8 @@ static int remove_migration_entry(struct folio *folio, struct vma *vma, gva_t ad
 	if (pte_is_migration(old) && pte_swp_pfn(old) == mg->from) {
 		pte_t pte = restored_entry(mg, vma, old);
 
-		if (pte_write(pte) && wp_tracked(vma, addr) && pte_swp_type(old) != SWP_MIGRATION_WRITE)
+		/* A tracker may have collected meanwhile: it found no W to take. */
+		if (pte_write(pte) && wp_tracked(vma, addr))
 			pte = pte_wrprotect(pte);
 		__atomic_fetch_add(&mg->to->count, FOLIO_ONE_MAPPING, __ATOMIC_RELAXED);
 		prepare_exec(vma, mg->to);
@@ -158,6 +161,7 @@ static int migrate_folio(struct vellum_memory *m, struct folio *folio) HOLDS(&fo
 	fresh = folio_alloc_raw(m);
 	if (!fresh)
 		return -ENOMEM;
+	__atomic_fetch_add(&m->nr_migrating, 1, __ATOMIC_SEQ_CST);	/* before the first migration entry */
 	mutex_lock(&fresh->lock, &m->host);
 	if (!rmap_walk(m, folio, set_migration_entry, &mg) && move_identity(m, folio, fresh)) {
 		mg.to = fresh;
@@ -165,6 +169,7 @@ static int migrate_folio(struct vellum_memory *m, struct folio *folio) HOLDS(&fo
 	}
 	rmap_walk(m, mg.to, remove_migration_entry, &mg);	/* mg.to has the old folio's owner and index */
 	mutex_unlock(&fresh->lock, &m->host);
+	__atomic_fetch_sub(&m->nr_migrating, 1, __ATOMIC_SEQ_CST);
 	folio_put(m, fresh);
 	return err;
 }

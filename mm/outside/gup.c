@@ -35,6 +35,7 @@ struct gup {
 	uint64_t nr, done;
 	gva_t addr;		/* address of the next page */
 	unsigned fault_flags;	/* FAULT_* of the next fault */
+	struct folio *rejected;	/* by pin_fast(): its reference is dropped outside of frame_refs */
 	enum vm_fault fault;	/* the result of gup_one()'s fault; DONE also if it handled none */
 	struct uffd_wait wait;
 };
@@ -139,7 +140,7 @@ static bool pin_fast(struct gup *g)
 	if (!folio_try_get(folio, count_unit(g)))
 		return false;
 	if (!fast_allows(g, &fl, folio)) {
-		folio_put_count(m, folio, count_unit(g));
+		g->rejected = folio;
 		return false;
 	}
 	add_result(g, pte_pfn(pte));
@@ -167,6 +168,9 @@ static void gup_fast(struct gup *g)
 	while (g->done < g->nr && pin_fast(g))
 		;
 	group_leave_second(&m->frame_refs, &m->host);
+	/* It may be a page table by now. If this is its last reference, freeing it enters the first group. */
+	if (g->rejected)
+		folio_put_count(m, g->rejected, count_unit(g));
 }
 
 /* --- with the mmap lock --- */

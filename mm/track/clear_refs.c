@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* mm/track/clear_refs.c - clear soft-dirty or accessed bits of an address space. */
+#include "mm/fault/fault.h"
 #include "mm/space/space.h"
 #include "mm/table/exposed.h"
 #include "mm/table/huge.h"
@@ -53,8 +54,9 @@ static void clear_soft_dirty(pte_t *ptep, gva_t addr, struct mm_walk *walk)
 	pte_t pte = ptep_get(ptep);
 
 	if (pte_is_swp(pte)) {
+		/* Without W either: once the entry is present again, a store has to fault and set the bit. */
 		if (!pte_is_marker(pte))
-			ptep_set(ptep, pte_swp_clear_soft_dirty(pte));
+			ptep_set(ptep, pte_swp_clear_soft_dirty(swp_wrprotect(walk->vma->mm->memory, pte)));
 		return;
 	}
 	if (!pte_present(pte) || (!pte_write(pte) && !pte_soft_dirty(pte)))

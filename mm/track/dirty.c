@@ -8,6 +8,7 @@
  * INV-DIRTY-2: when the caller can read the bitmap, no TLB holds a translation cached before its entry was cleaned. A
  *              later store sets D again.
  */
+#include "mm/fault/fault.h"
 #include "mm/table/huge.h"
 #include "mm/table/pagewalk.h"
 #include "mm/table/pgtable.h"
@@ -55,6 +56,24 @@ static void wp_post_vma(struct mm_walk *walk)
 	notify_finish(walk->vma->mm, VELLUM_NOTIFY_PROTECTION_PAGE, walk->start, walk->end);
 }
 
+/* A migration entry keeps W and D of the entry that it replaces, and gives them back. ptl held. */
+static bool any_migrating(const struct mm_walk *walk)
+{
+	return unlikely(__atomic_load_n(&walk->vma->mm->memory->nr_migrating, __ATOMIC_SEQ_CST));
+}
+
+static void wp_migrating(struct wp_walk *ww, pte_t *ptep, unsigned nr, struct mm_walk *walk)
+{
+	for (unsigned i = 0; i < nr; i++) {
+		pte_t pte = ptep_get(&ptep[i]);
+
+		if (!pte_has_swp_type(pte, SWP_MIGRATION_WRITE, SWP_MIGRATION_WRITE))
+			continue;
+		ptep_set(&ptep[i], swp_wrprotect(walk->vma->mm->memory, pte));
+		ww->total++;
+	}
+}
+
 static int wp_table(pte_t *ptep, gva_t start, gva_t end, struct mm_walk *walk)
 {
 	struct wp_walk *ww = walk->private;
@@ -65,6 +84,8 @@ static int wp_table(pte_t *ptep, gva_t start, gva_t end, struct mm_walk *walk)
 		edit_entries(&ed, i, nr - i < 64 ? nr - i : 64, X86_RW, pte_wrprotect);
 	edit_done(&ed);
 	ww->total += ed.nr;
+	if (any_migrating(walk))
+		wp_migrating(ww, ptep, nr, walk);
 	return 0;
 }
 
@@ -80,6 +101,21 @@ static void record_bits(struct wp_walk *ww, uint64_t bit, uint64_t mask)
 		ww->bitmap[bit / 64 + 1] |= mask >> (64 - shift);
 	ww->bit_start = min_u64(ww->bit_start, bit + (uint64_t)__builtin_ctzll(mask));
 	ww->bit_end = max_u64(ww->bit_end, bit + 64 - (uint64_t)__builtin_clzll(mask));
+}
+
+static void clean_migrating(struct wp_walk *ww, pte_t *ptep, gva_t start, unsigned nr, struct mm_walk *walk)
+{
+	uint64_t bit = vma_page_index(walk->vma, start) - ww->bitmap_pgoff;
+
+	for (unsigned i = 0; i < nr; i++) {
+		pte_t pte = ptep_get(&ptep[i]);
+
+		if (!pte_is_migration(pte) || !(pte_swp_offset(pte) & MIGRATION_DIRTY))
+			continue;
+		ptep_set(&ptep[i], pte_migration_mkclean(pte));	/* trackers have recorded it, and the folio is dirty */
+		record_bits(ww, bit + i, 1);
+		ww->total++;
+	}
 }
 
 static int clean_record_table(pte_t *ptep, gva_t start, gva_t end, struct mm_walk *walk)
@@ -98,6 +134,8 @@ static int clean_record_table(pte_t *ptep, gva_t start, gva_t end, struct mm_wal
 	}
 	edit_done(&ed);
 	ww->total += ed.nr;
+	if (any_migrating(walk))
+		clean_migrating(ww, ptep, start, nr, walk);
 	return 0;
 }
 

@@ -2,6 +2,8 @@
 /* tests/explore/clean.c - the two helpers, concurrent with a CPU that stores or loads, and with each other. */
 #include "scenarios.h"
 
+#include "vellum/device.h"
+
 #define PAGES 2
 #define STORES 3
 
@@ -203,9 +205,9 @@ static const char *nothing_changes(void)
 {
 	for (unsigned i = 0; frozen && i < PAGES; i++) {
 		/* A page that was absent then may be faulted in for reading. */
-		if (pte_write(pte_make(raw_entry(mm, i))))
+		if ((raw_entry(mm, i) & X86_PRESENT) && pte_write(pte_make(raw_entry(mm, i))))
 			return "T-wpc-08: W was granted after the write-protection, without the hook's consent";
-		if (frozen_word[i] != ~0ull && raw_word(mm, i) != frozen_word[i])
+		if (frozen_word[i] != ~0ull && raw_word(mm, i) != ~0ull && raw_word(mm, i) != frozen_word[i])
 			return "T-wpc-08: a store came after the write-protection was flushed";
 	}
 	return NULL;
@@ -255,7 +257,23 @@ static void consuming_collector(void)
 	consume(1);
 }
 
+/* --- a page that migrates: its migration entry keeps W and D --- */
+
+static void migrator(void)
+{
+	vellum_migrate_page(mm, PAGE(1));	/* may fail: the page is in use */
+}
+
+static const char *all_collected(void)
+{
+	return bitmap[0] == (1u << PAGES) - 1 ? NULL : "a page that was dirty before the call is not in the bitmap";
+}
+
 const struct scenario clean_scenarios[] = {
+	{ .name = "clean_vs_migration", .bound = 2, .setup = setup,
+	  .thread = { THREAD(only_collect), THREAD(migrator) }, .check_end = all_collected },
+	{ .name = "wp_vs_migration", .bound = 3, .setup = setup_hook,
+	  .thread = { THREAD(snapshooter), THREAD(migrator) }, .check_step = nothing_changes },
 	{ .name = "clean_vs_store", .bound = 3, .setup = setup, .thread = { THREAD(collector), THREAD(storer) },
 	  .check_step = dirty_bit_kept, .check_end = replica_equals },
 	{ .name = "clean_vs_store_stopped", .bound = 3, .machine = STOPS_WALKS, .setup = setup,

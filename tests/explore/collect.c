@@ -2,6 +2,8 @@
 /* tests/explore/collect.c - trackers: a consumer that copies the collected pages has all stores. */
 #include "scenarios.h"
 
+#include "vellum/device.h"
+
 static struct vellum_tracker *tracker[2];
 static uint64_t replica[2], last;
 static struct vellum_mm *child;
@@ -199,7 +201,38 @@ static void forker(void)
 		violated("fork failed");
 }
 
+/* Migration takes the entry's W and D into a migration entry, and gives them back: a collection meanwhile sees neither. */
+static void migrator(void)
+{
+	vellum_migrate_page(mm, PAGE(0));	/* -EBUSY is possible: another thread holds a reference */
+}
+
+static void collect_and_store(void)
+{
+	collect(0);
+	store(0, 0, 5);
+	last = 5;
+}
+
+static void collect_twice_and_store(void)
+{
+	collect(0);
+	store(0, 0, 5);
+	collect(0);
+	store(0, 0, 6);
+	last = 6;
+}
+
 const struct scenario collect_scenarios[] = {
+	{ .name = "tracker_wp_vs_migration", .bound = 2, .setup = setup_wp,
+	  .thread = { THREAD(migrator), THREAD(collect_and_store) },
+	  .check_end = replicas_equal, .teardown = drop_trackers },
+	{ .name = "tracker_clean_vs_migration", .bound = 2, .setup = setup_clean,
+	  .thread = { THREAD(migrator), THREAD(collect_twice_and_store) },
+	  .check_end = replicas_equal, .teardown = drop_trackers },
+	{ .name = "object_wp_vs_migration", .bound = 2, .setup = setup_object_wp,
+	  .thread = { THREAD(migrator), THREAD(collect_and_store) },
+	  .check_end = replicas_equal, .teardown = drop_trackers },
 	{ .name = "tracker_clean_vs_store", .bound = 3, .setup = setup_clean,
 	  .thread = { THREAD(collector), THREAD(storer) },
 	  .check_end = replicas_equal, .teardown = drop_trackers },

@@ -358,7 +358,33 @@ static void drop_device(void)
 #define SWAP(n, set, end, ...) \
 	{ .name = n, .setup = set, .thread = { __VA_ARGS__ }, .check_end = end, .teardown = drop_child }
 
+#define FAR (PAGE(0) + (64ull << 20))		/* in a table of its own */
+
+/* The frame of the page that is being pinned becomes a page table, which is freed again. */
+static void page_becomes_table(void)
+{
+	struct vellum_map_args args = { .size = sizeof(args), .addr = FAR, .len = PAGE_SIZE,
+					.prot = VELLUM_PROT_READ | VELLUM_PROT_WRITE,
+					.flags = VELLUM_MAP_PRIVATE | VELLUM_MAP_ANONYMOUS | VELLUM_MAP_FIXED };
+	uint64_t at;
+
+	unmapper();
+	MUST(vellum_mmap(mm, &args, &at));
+	vellum_handle_fault(mm, FAR, VELLUM_FAULT_WRITE | VELLUM_FAULT_USER);
+	vellum_munmap(mm, FAR, PAGE_SIZE);
+}
+
+static void pin_and_unpin(void)
+{
+	fast_pinner();
+	if (nr_pinned)
+		vellum_unpin_pages(memory, &pfn, 1);
+	nr_pinned = 0;
+}
+
 const struct scenario swap_scenarios[] = {
+	{ .name = "pin_vs_page_becomes_table", .bound = 3, .setup = setup_pin_and_other,
+	  .thread = { THREAD(pin_and_unpin), THREAD(page_becomes_table) }, .teardown = drop_child },
 	SWAP("swap_out_vs_store", setup_page, nothing_lost, THREAD(pager), THREAD(storer)),
 	SWAP("swap_in_vs_swap_in", setup_out, both_words, THREAD(storer), THREAD(other_word)),
 	SWAP("swap_in_vs_swap_out", setup_out, nothing_lost, THREAD(storer), THREAD(pager)),
