@@ -111,7 +111,12 @@ bad_programs() {
 	put_byte "$tmp/headers" 39 177 # e_phoff far away
 	refuses "program headers outside the file" 126 "$tmp/headers"
 	if wants_interpreter /bin/ls; then
-		refuses "a dynamic program" 126 /bin/ls
+		sed 's|/lib64/ld-|/lib64/no-|' /bin/ls >"$tmp/nointerp"
+		chmod +x "$tmp/nointerp"
+		refuses "a dynamic program without its interpreter" 127 "$tmp/nointerp"
+		sed 's|/lib64/ld-linux-x86-64.so.2|/etc/passwd//////////////////|' /bin/ls >"$tmp/badinterp"
+		chmod +x "$tmp/badinterp"
+		refuses "a dynamic program whose interpreter is not executable" 126 "$tmp/badinterp"
 	fi
 	refuses "a missing file" 127 "$tmp/nosuch"
 	refuses "a missing name" 127 nosuchprogram

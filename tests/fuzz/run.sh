@@ -32,7 +32,7 @@ seed=1 first=0 groups=4 cases='' batch=50 limit=300 verbose='' aborts='' native=
 expected='^vellum: (unsupported system call: .*'
 expected+='|process [0-9]+ \(.*\) made a 32-bit system call .*'
 expected+='|out of memory: process [0-9]+ \(.*\) killed.*'
-expected+='|[^:]*: (not a program|truncated|32-bit program|program for another|ELF file|dynamic program).*'
+expected+='|[^:]*: (not a program|truncated|32-bit program|program for another|ELF file|its interpreter|neither an ELF file|script).*'
 expected+='|[^:]*: (is a directory|permission denied).*)$'
 restarted='^vellum: process [0-9]+ \(.*\) is killed with SIGILL: '
 
