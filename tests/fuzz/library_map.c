@@ -35,6 +35,10 @@ static void op_mmap(void)
 	struct vellum_map_args args = { .size = sizeof(args), .addr = any_addr(mm), .len = any_len(),
 					.prot = any_prot(), .flags = any_map_flags(), .pgoff = any_index(),
 					.file_prot = one_in(4) ? any_flags(3) : 3 };
+	union {		/* as a caller with another version of the structure has it */
+		struct vellum_map_args args;
+		char bytes[2 * sizeof(struct vellum_map_args)];
+	} call;
 	uint64_t at = 0;
 
 	if (one_in(2))
@@ -48,7 +52,11 @@ static void op_mmap(void)
 		args.len = MANY * PAGE;
 	calling("mmap %#llx+%#llx prot %#x flags %#x pgoff %#llx", (ull)args.addr, (ull)args.len, args.prot,
 		args.flags, (ull)args.pgoff);
-	if (!result(vellum_mmap(mm, &args, &at)) && (at % PAGE || at >= VELLUM_TASK_SIZE))
+	memset(&call, 0, sizeof(call));
+	call.args = args;
+	if (one_in(100))
+		call.bytes[sizeof(args) + below(sizeof(args))] = 1;
+	if (!result(vellum_mmap(mm, &call.args, &at)) && (at % PAGE || at >= VELLUM_TASK_SIZE))
 		wrong("mapped at %#llx", (ull)at);
 }
 

@@ -248,6 +248,10 @@ static void op_scan(void)
 					 .vec = one_in(8) ? NULL : regions, .max_pages = one_in(2) ? 0 : below(100),
 					 .category_inverted = any_flags(0xff), .category_mask = any_flags(0xff),
 					 .category_anyof_mask = any_flags(0xff), .return_mask = any_flags(0xff) };
+	union {		/* as a caller with another version of the structure has it */
+		struct vellum_scan_args args;
+		char bytes[200];
+	} call;
 	uint64_t nr = 0;
 
 	if (one_in(2))
@@ -257,7 +261,11 @@ static void op_scan(void)
 	if (one_in(50))
 		args.size = below(200);
 	calling("pagemap_scan %#llx to %#llx flags %#llx", (ull)args.start, (ull)args.end, (ull)args.flags);
-	if (!result(vellum_pagemap_scan(mm, &args, &nr)) && nr > args.vec_len)
+	memset(&call, 0, sizeof(call));
+	call.args = args;
+	if (one_in(100))
+		call.bytes[sizeof(args) + below(sizeof(call) - sizeof(args))] = 1;
+	if (!result(vellum_pagemap_scan(mm, &call.args, &nr)) && nr > args.vec_len)
 		wrong("a scan filled %llu of %llu regions", (ull)nr, (ull)args.vec_len);
 }
 
@@ -273,8 +281,8 @@ static void op_usage(void)
 	calling("vma_usage %#llx", (ull)addr);
 	if (result(vellum_vma_usage(mm, addr, &info, &usage)))
 		return;
-	if (usage.rss > usage.size || usage.pss > usage.rss || usage.locked > usage.size)
-		wrong("a mapping of %llu bytes has %llu of them in memory", (ull)usage.size, (ull)usage.rss);
+	if (usage.rss > usage.len || usage.pss > usage.rss || usage.locked > usage.len)
+		wrong("a mapping of %llu bytes has %llu of them in memory", (ull)usage.len, (ull)usage.rss);
 	text = malloc(size + 1);	/* the exact size, so that a sanitizer finds a store beyond it */
 	if (vellum_maps_line(&info, &name, text, size) <= 0 || vellum_smaps_text(&info, &usage, &name, text, size) <= 0)
 		wrong("no text");

@@ -34,6 +34,8 @@ static void map_arguments(void **state)
 	OK(vellum_mmap(w->mm, &a.now, &addr));
 	a.bytes[sizeof(a) - 1] = 1;
 	assert_int_equal(vellum_mmap(w->mm, &a.now, &addr), -VELLUM_E2BIG);
+	a.now.size = 4097;
+	assert_int_equal(vellum_mmap(w->mm, &a.now, &addr), -VELLUM_E2BIG);
 	a.now.size = offsetof(struct vellum_map_args, mapping);
 	OK(vellum_mmap(w->mm, &a.now, &addr));
 	a.now.size = offsetof(struct vellum_map_args, len);
@@ -121,6 +123,8 @@ static void notifiers(void **state)
 		assert_memory_equal(out.bytes + 4, first.bytes + 4, 12);                        \
 		for (unsigned i = 16; i < sizeof(out); i++)                                     \
 			assert_int_equal(out.bytes[i], 0x77);                                   \
+		out.now.size = ~0u;                                                             \
+		assert_int_equal(call, -VELLUM_E2BIG);                                          \
 		out.now.size = 3;                                                               \
 		assert_int_equal(call, -VELLUM_EINVAL);                                         \
 	} while (0)
