@@ -26,6 +26,7 @@
 #define STACK_ROOM	(128ull << 10)	/* free bytes of the stack at the start; it grows */
 #define MIN_MMAP_GAP	(128ull << 20)	/* mmap(2) chooses addresses that far below the top of the stack, or farther */
 #define MAX_MMAP_GAP	(VELLUM_TASK_SIZE / 6 * 5)
+#define HEAP_GAP	(64ull << 10)	/* keeps the heap and the program's data from being merged into one VMA */
 #define MIN_ARG_BYTES	(128ull << 10)	/* bounds of a quarter of RLIMIT_STACK */
 #define MAX_ARG_BYTES	(6ull << 20)
 
@@ -278,7 +279,7 @@ static int build_image(struct task *t, struct guest_mm *gmm, struct elf_program 
 	if (err)
 		return err;
 	st->broken = elf_load(t, gmm, program) != 0;
-	gmm->brk_start = program->brk;
+	gmm->brk_start = program->brk + HEAP_GAP;
 	vellum_set_brk(gmm->mm, gmm->brk_start);
 	gmm->vdso = vdso_map(t, gmm);
 	return build_stack(t, gmm, program, st->path, st->argv, st->envp, &st->sp);
