@@ -99,6 +99,7 @@ static int copy_task(struct task *child, struct task *parent)
 	memcpy(child->action, parent->action, sizeof(child->action));
 	child->alt_sp = parent->alt_sp;
 	child->alt_size = parent->alt_size;
+	child->alt_autodisarm = parent->alt_autodisarm;
 	return fds_fork(child, parent);
 }
 

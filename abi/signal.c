@@ -9,6 +9,7 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "abi/signals.h"
 
@@ -198,6 +199,25 @@ void signal_reset_for_exec(struct task *t)
 			memset(&t->action[signo], 0, sizeof(t->action[signo]));
 	pthread_mutex_unlock(&t->kernel->lock);
 	t->alt_sp = t->alt_size = 0;
+	t->alt_autodisarm = false;
+}
+
+/* --- the alternate stack --- */
+
+int set_alt_stack(struct task *t, const struct guest_stack *stack)
+{
+	uint32_t mode = stack->flags & ~ALT_AUTODISARM;
+
+	if (on_alt_stack(t))
+		return -EPERM;
+	if (mode != 0 && mode != ALT_ONSTACK && mode != ALT_DISABLE)
+		return -EINVAL;
+	if (mode != ALT_DISABLE && stack->size < MIN_ALT_STACK)
+		return -ENOMEM;
+	t->alt_sp = mode == ALT_DISABLE ? 0 : stack->sp;
+	t->alt_size = mode == ALT_DISABLE ? 0 : stack->size;
+	t->alt_autodisarm = stack->flags & ALT_AUTODISARM;
+	return 0;
 }
 
 /* --- frames --- */
@@ -261,8 +281,15 @@ static void fill_info(struct guest_siginfo *out, const struct sig_info *info)
 			out->fault.addr_lsb = PAGE_SHIFT;	/* the page is lost */
 	} else {
 		out->child.pid = info->pid;
+		out->child.uid = (int32_t)getuid();
 		out->child.status = info->status;
 	}
+}
+
+static void disable_alt_stack(struct task *t)
+{
+	t->alt_sp = t->alt_size = 0;
+	t->alt_autodisarm = false;
 }
 
 static int push_frame(struct task *t, const struct sig_action *act, const struct sig_info *info)
@@ -274,8 +301,8 @@ static int push_frame(struct task *t, const struct sig_action *act, const struct
 		.restorer = act->restorer,
 		.uc = { .flags = UC_FP_XSTATE | UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS,
 			.stack = { .sp = t->alt_sp, .size = t->alt_size,
-				   .flags = t->alt_size ? (on_alt_stack(t) ? ALT_ONSTACK : 0) :
-							  ALT_DISABLE },
+				   .flags = (t->alt_size ? 0 : ALT_DISABLE) |
+					    (t->alt_autodisarm ? ALT_AUTODISARM : 0) },
 			.sigmask = t->restore_blocked ? t->saved_blocked : t->blocked },
 	};
 
@@ -292,6 +319,10 @@ static int push_frame(struct task *t, const struct sig_action *act, const struct
 	t->st.regs.rsp = at;
 	t->st.regs.rip = act->handler;
 	t->st.regs.rflags &= ~(X86_EFLAGS_TF | X86_EFLAGS_DF | X86_EFLAGS_RF);
+	vcpu_fpu_init(&t->st);		/* the interrupted state is in the frame */
+	t->load |= VCPU_LOAD_FPU;
+	if (t->alt_autodisarm)
+		disable_alt_stack(t);
 	return 0;
 }
 
@@ -326,10 +357,7 @@ int64_t signal_return(struct task *t)
 	t->load |= VCPU_LOAD_FPU;
 	restore_context(t, &frame.uc.mcontext);
 	signal_set_blocked(t, frame.uc.sigmask);
-	if (frame.uc.stack.size && !on_alt_stack(t)) {
-		t->alt_sp = frame.uc.stack.sp;
-		t->alt_size = frame.uc.stack.size;
-	}
+	set_alt_stack(t, &frame.uc.stack);	/* an error is ignored, as in Linux */
 	return (int64_t)t->st.regs.rax;
 }
 
@@ -383,9 +411,14 @@ static void enter_handler(struct task *t, int signo, const struct sig_info *info
 	if (push_frame(t, &act, info)) {
 		if (t->copy_error == -ENOMEM)
 			task_out_of_memory(t);
-		if (signo != SIGSEGV)
-			inspect_signal(t, SIGSEGV);
-		task_exit(t, SIGSEGV);
+		/* As Linux: a handler of SIGSEGV gets the next chance, on the alternate stack; its own frame gets none. */
+		if (signo == SIGSEGV) {
+			pthread_mutex_lock(&t->kernel->lock);
+			t->action[SIGSEGV].handler = HANDLER_DEFAULT;
+			pthread_mutex_unlock(&t->kernel->lock);
+		}
+		signal_fault(t, SIGSEGV, SI_KERNEL, 0);
+		return;
 	}
 	t->restore_blocked = false;
 	signal_set_blocked(t, t->blocked | act.mask | (act.flags & SA_NODEFER ? 0 : sig_bit(signo)));

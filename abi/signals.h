@@ -11,6 +11,7 @@
 /* Flags of sigaltstack(2), without the signs of <signal.h>. */
 #define ALT_ONSTACK	((uint32_t)SS_ONSTACK)
 #define ALT_DISABLE	((uint32_t)SS_DISABLE)
+#define ALT_AUTODISARM	(1u << 31)	/* SS_AUTODISARM of <linux/signal.h> */
 #define MIN_ALT_STACK	2048u		/* bytes: MINSIGSTKSZ of <asm/signal.h> */
 
 struct guest_stack {
@@ -43,7 +44,11 @@ static inline bool is_ignored(const struct task *t, int signo)
 
 static inline bool on_alt_stack(const struct task *t)
 {
-	return t->alt_size && t->st.regs.rsp - t->alt_sp < t->alt_size;
+	return t->alt_size && !t->alt_autodisarm && t->st.regs.rsp > t->alt_sp &&
+	       t->st.regs.rsp - t->alt_sp <= t->alt_size;
 }
+
+/* As sigaltstack(2) with a new stack: 0 or a negative errno. */
+int set_alt_stack(struct task *t, const struct guest_stack *stack);
 
 #endif

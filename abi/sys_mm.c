@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/major.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
@@ -14,6 +15,14 @@
 
 #define ZERO_MINOR 5	/* of MEM_MAJOR: null(4) */
 #define MAP_TYPE_BITS (VELLUM_MAP_SHARED | VELLUM_MAP_PRIVATE)
+#define MAP_TYPE_MASK	0xfu		/* MAP_TYPE of mmap(2): more bits than there are types */
+#ifndef MAP_DROPPABLE
+#define MAP_DROPPABLE	8u		/* of <linux/mman.h>, since Linux 6.11 */
+#endif
+#define PROT_BITS	((uint32_t)(PROT_READ | PROT_WRITE | PROT_EXEC))
+#ifndef PROT_SEM
+#define PROT_SEM	8		/* of <asm-generic/mman-common.h>; has no effect */
+#endif
 
 #define PAGE_UP(x) (((x) + VELLUM_PAGE_SIZE - 1) & ~(uint64_t)(VELLUM_PAGE_SIZE - 1))
 
@@ -83,18 +92,33 @@ static void notify_mapped(struct task *t, uint64_t start, uint64_t len)
 		ob->mapped(ob->arg, t->gmm, start, start + PAGE_UP(len));
 }
 
+/* There are no huge pages of hugetlbfs: as on a host without any. */
+static int huge_page_error(uint32_t flags)
+{
+	unsigned shift = flags >> MAP_HUGE_SHIFT & MAP_HUGE_MASK;
+
+	return shift == 0 || shift == 21 || shift == 30 ? -ENOMEM : -EINVAL;
+}
+
 int64_t sys_mmap(struct task *t, uint64_t addr, uint64_t len, uint32_t prot, uint32_t flags, int fd,
 		 uint64_t offset)
 {
 	struct vellum_map_args args = { .size = sizeof(args), .addr = addr, .len = len,
-					.prot = prot, .flags = flags,
+					.prot = prot & PROT_BITS, .flags = flags,	/* unknown rights are ignored */
 					.pgoff = offset / VELLUM_PAGE_SIZE };
 	bool fixed = (args.flags & VELLUM_MAP_FIXED) && !(args.flags & VELLUM_MAP_FIXED_NOREPLACE);
+	bool droppable = (flags & (MAP_TYPE_MASK | VELLUM_MAP_ANONYMOUS)) == (MAP_DROPPABLE | VELLUM_MAP_ANONYMOUS);
 	uint64_t at = addr;
 	int err;
 
+	if (droppable)
+		args.flags = (flags & ~MAP_TYPE_MASK) | VELLUM_MAP_PRIVATE | VELLUM_MAP_NORESERVE;
+	else if ((flags & MAP_TYPE_MASK) > VELLUM_MAP_SHARED_VALIDATE)
+		args.flags = flags & ~MAP_TYPE_MASK;	/* no type: an error, in the order of Linux's checks */
 	if ((offset & (VELLUM_PAGE_SIZE - 1)) && !(args.flags & VELLUM_MAP_ANONYMOUS))
 		return -EINVAL;
+	if ((flags & MAP_HUGETLB) && (flags & VELLUM_MAP_ANONYMOUS))
+		return huge_page_error(flags);
 	if (!(args.flags & VELLUM_MAP_ANONYMOUS)) {
 		err = open_object(t, fd_host(t, fd), &args);
 		if (err)
@@ -117,9 +141,14 @@ int64_t sys_mmap(struct task *t, uint64_t addr, uint64_t len, uint32_t prot, uin
 	if (fixed)
 		notify_after_unmap(t, addr, err ? 0 : len);
 	vellum_mapping_put(args.mapping);
-	if (!err)
-		notify_mapped(t, at, len);
-	return err ? err : (int64_t)at;
+	if (err)
+		return err;
+	if (droppable) {		/* Vellum never drops its pages; a child gets none of them */
+		vellum_madvise(t->gmm->mm, at, PAGE_UP(len), VELLUM_MADV_WIPEONFORK);
+		vellum_madvise(t->gmm->mm, at, PAGE_UP(len), VELLUM_MADV_DONTDUMP);
+	}
+	notify_mapped(t, at, len);
+	return (int64_t)at;
 }
 
 static int unmap(struct task *t, uint64_t addr, uint64_t len)
@@ -141,9 +170,46 @@ int64_t sys_munmap(struct task *t, uint64_t addr, uint64_t len)
 	return unmap(t, addr, len);
 }
 
+/* PROT_GROWSDOWN: from the start of the stack that holds the range. 0 or a negative errno. */
+static int extend_to_stack(struct task *t, uint64_t *addr, uint64_t *len)
+{
+	struct vellum_vma_info info = { .size = sizeof(info) };
+	uint64_t end = *addr + PAGE_UP(*len);
+
+	if (vellum_vma_next(t->gmm->mm, *addr, &info) || info.start >= end)
+		return -ENOMEM;
+	if (!info.growsdown)
+		return -EINVAL;
+	*addr = info.start;
+	*len = end - info.start;
+	return 0;
+}
+
 int64_t sys_mprotect(struct task *t, uint64_t addr, uint64_t len, uint32_t prot)
 {
-	return vellum_mprotect(t->gmm->mm, addr, len, prot);
+	uint32_t grows = prot & (uint32_t)(PROT_GROWSDOWN | PROT_GROWSUP);
+	int err;
+
+	if (grows == (uint32_t)(PROT_GROWSDOWN | PROT_GROWSUP) || (addr & (VELLUM_PAGE_SIZE - 1)))
+		return -EINVAL;
+	if (!len)
+		return 0;
+	if (addr + PAGE_UP(len) <= addr)
+		return -ENOMEM;
+	prot &= ~grows;
+	if (prot & ~(PROT_BITS | PROT_SEM))
+		return -EINVAL;
+	if (grows & PROT_GROWSDOWN) {
+		err = extend_to_stack(t, &addr, &len);
+		if (err)
+			return err;
+	} else if (grows) {
+		struct vellum_vma_info info = { .size = sizeof(info) };
+
+		/* No VMA of x86-64 grows up. */
+		return vellum_vma_next(t->gmm->mm, addr, &info) || info.start > addr ? -ENOMEM : -EINVAL;
+	}
+	return vellum_mprotect(t->gmm->mm, addr, len, prot & PROT_BITS);
 }
 
 /* True: mremap(2) may move: @from is mapped, and the ranges do not overlap. */

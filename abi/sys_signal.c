@@ -99,24 +99,18 @@ int64_t sys_sigaltstack(struct task *t, uint64_t stack, uint64_t old_stack)
 {
 	struct guest_stack new, old = { .sp = t->alt_sp, .size = t->alt_size };
 
-	old.flags = !t->alt_size ? ALT_DISABLE : on_alt_stack(t) ? ALT_ONSTACK : 0;
+	int err;
+
+	old.flags = (!t->alt_size ? ALT_DISABLE : on_alt_stack(t) ? ALT_ONSTACK : 0) |
+		    (t->alt_autodisarm ? ALT_AUTODISARM : 0);
 	if (stack) {
 		if (user_read(t, &new, stack, sizeof(new)))
 			return -EFAULT;
-		if (on_alt_stack(t))
-			return -EPERM;
-		if (new.flags & ~(ALT_DISABLE | ALT_ONSTACK))
-			return -EINVAL;
-		if (!(new.flags & ALT_DISABLE) && new.size < MIN_ALT_STACK)
-			return -ENOMEM;
+		err = set_alt_stack(t, &new);
+		if (err)
+			return err;
 	}
-	if (old_stack && user_write(t, old_stack, &old, sizeof(old)))
-		return -EFAULT;
-	if (stack) {
-		t->alt_sp = new.flags & ALT_DISABLE ? 0 : new.sp;
-		t->alt_size = new.flags & ALT_DISABLE ? 0 : new.size;
-	}
-	return 0;
+	return old_stack ? user_write(t, old_stack, &old, sizeof(old)) : 0;
 }
 
 /* --- kill(2) --- */

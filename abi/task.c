@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -25,6 +26,20 @@ enum { DE = 0, DB = 1, BP = 3, OF = 4, BR = 5, UD = 6, GP = 13, MF = 16, AC = 17
 
 /* The error code of a general protection fault that entry @n of the interrupt table caused. */
 #define IDT_ERROR(n) ((n) << 3 | 2)
+
+/* The FXSAVE area and the exceptions in it (Intel SDM). */
+#define FCW_OFFSET	0
+#define FSW_OFFSET	2
+#define MXCSR_OFFSET	24
+#define MXCSR_MASKS	7	/* bits from the flags to the masks */
+#define FPU_INVALID	(1u << 0)
+#define FPU_DENORMAL	(1u << 1)
+#define FPU_ZERO_DIVIDE	(1u << 2)
+#define FPU_OVERFLOW	(1u << 3)
+#define FPU_UNDERFLOW	(1u << 4)
+
+#define VSYSCALL_PAGE	0xffffffffff600000ull
+#define VSYSCALL_STEP	1024
 
 uint64_t clock_ns(clockid_t clock)
 {
@@ -188,6 +203,43 @@ static void signal_fault_result(struct task *t, enum vellum_fault_result result)
 	}
 }
 
+/* The si_code for an exception of the x87 FPU or of SSE: what is flagged and not masked. */
+static int fpu_code(struct task *t)
+{
+	uint32_t raised;
+
+	cpu_save_fpu(t);
+	if (t->st.regs.vector == MF)
+		raised = *(uint16_t *)&t->st.fpu[FSW_OFFSET] & ~(uint32_t)*(uint16_t *)&t->st.fpu[FCW_OFFSET];
+	else
+		raised = *(uint32_t *)&t->st.fpu[MXCSR_OFFSET] & ~(*(uint32_t *)&t->st.fpu[MXCSR_OFFSET] >> MXCSR_MASKS);
+	return raised & FPU_INVALID ? FPE_FLTINV : raised & FPU_ZERO_DIVIDE ? FPE_FLTDIV : raised & FPU_OVERFLOW ? FPE_FLTOVF :
+	       raised & (FPU_DENORMAL | FPU_UNDERFLOW) ? FPE_FLTUND : FPE_FLTRES;
+}
+
+/*
+ * The vsyscall page: three old entry points in the upper half that programs may call. True: the program called one, and
+ * it has returned.
+ */
+static bool vsyscall(struct task *t)
+{
+	static const int numbers[] = { SYS_gettimeofday, SYS_time, SYS_getcpu };
+	struct vcpu_regs *r = &t->st.regs;
+	uint64_t offset = r->rip - VSYSCALL_PAGE, target;
+
+	if (offset % VSYSCALL_STEP || offset / VSYSCALL_STEP >= sizeof(numbers) / sizeof(numbers[0]))
+		return false;
+	if (user_read(t, &target, r->rsp, sizeof(target))) {
+		signal_fault(t, SIGSEGV, SEGV_MAPERR, r->rsp);
+		return true;
+	}
+	r->rax = (uint64_t)numbers[offset / VSYSCALL_STEP];
+	r->rax = (uint64_t)syscall_dispatch(t);
+	r->rip = target;
+	r->rsp += sizeof(target);
+	return true;
+}
+
 static void handle_exception(struct task *t)
 {
 	static const struct {
@@ -201,6 +253,8 @@ static void handle_exception(struct task *t)
 	char name[PRINTABLE_BYTES(sizeof(t->comm))];
 
 	if (r->vector == VCPU_VECTOR_PAGE_FAULT) {
+		if (r->rip == t->st.cr2 && vsyscall(t))
+			return;
 		if (t->st.cr2 >> LOWER_HALF_BITS)
 			signal_fault(t, SIGSEGV, SEGV_MAPERR, t->st.cr2);
 		else
@@ -211,7 +265,10 @@ static void handle_exception(struct task *t)
 			t->pid, printable(t->comm, name, sizeof(name)));
 		signal_fault(t, SIGSEGV, SI_KERNEL, 0);
 	} else if (r->vector < NR_EXCEPTIONS && map[r->vector].signo) {
-		signal_fault(t, map[r->vector].signo, map[r->vector].code, r->rip);
+		bool has_addr = r->vector != BP && r->vector != AC;
+
+		signal_fault(t, map[r->vector].signo, r->vector == MF || r->vector == XM ? fpu_code(t) : map[r->vector].code,
+			     has_addr ? r->rip : 0);
 	} else {
 		signal_fault(t, SIGSEGV, SI_KERNEL, 0);
 	}

@@ -93,7 +93,8 @@ struct task {
 	bool restore_blocked;		/* sigsuspend(2): saved_blocked is restored after the handler */
 	struct sig_info info[NR_SIGNALS + 1];
 	struct sig_action action[NR_SIGNALS + 1];
-	uint64_t alt_sp, alt_size;
+	uint64_t alt_sp, alt_size;	/* size 0: none */
+	bool alt_autodisarm;		/* SS_AUTODISARM: a handler starts without an alternate stack */
 	uint64_t clear_child_tid;
 	uint64_t alarm_at, alarm_interval;	/* ns, CLOCK_MONOTONIC; kernel->lock */
 	bool in_host;			/* atomic: may block in a host call, so a signal must kick its thread */

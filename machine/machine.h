@@ -91,6 +91,7 @@ struct machine_ops {
 
 /* The registers and FPU state that a new program starts with. */
 void vcpu_state_init(struct vcpu_state *st, uint64_t rip, uint64_t rsp);
+void vcpu_fpu_init(struct vcpu_state *st);	/* all components in their initial state */
 
 /*
  * Start QEMU (TCG) as a child process, which shares @ram. On failure, writes one line to @why.

@@ -120,6 +120,8 @@ enum {
 	VELLUM_MAP_SHARED_VALIDATE = 3,
 	VELLUM_MAP_FIXED = 0x10,
 	VELLUM_MAP_ANONYMOUS = 0x20,
+	VELLUM_MAP_32BIT = 0x40,	/* an address that the core chooses is in the second gigabyte */
+	VELLUM_MAP_ABOVE4G = 0x80,	/* an address that the core chooses is above 4 GiB */
 	VELLUM_MAP_GROWSDOWN = 0x100,	/* a fault below the VMA makes it grow */
 	VELLUM_MAP_LOCKED = 0x2000,
 	VELLUM_MAP_NORESERVE = 0x4000,
@@ -385,6 +387,7 @@ struct vellum_vma_info {
 	struct vellum_mapping *mapping; /* NULL: private anonymous. No reference: valid while mapped */
 	uint64_t pgoff;
 	uint64_t write_faults;	/* write faults; a split leaves the count to the lower VMA */
+	int growsdown;		/* VELLUM_MAP_GROWSDOWN */
 };
 
 /**

@@ -208,6 +208,11 @@ EXPORT int vellum_munmap(struct vellum_mm *mm, uint64_t addr, uint64_t len)
 
 /* --- mmap --- */
 
+/* mmap(2): MAP_32BIT, MAP_ABOVE4G. */
+#define MAP_32BIT_START	(1ull << 30)
+#define MAP_32BIT_END	(2ull << 30)
+#define ABOVE4G_START	(4ull << 30)
+
 static int check_mmap(const struct vellum_map_args *a, uint64_t len)
 {
 	uint32_t type = a->flags & MAP_TYPE_BITS;
@@ -217,10 +222,10 @@ static int check_mmap(const struct vellum_map_args *a, uint64_t len)
 	if (!len || len > TASK_SIZE)
 		return -ENOMEM;
 	if ((a->flags & (VELLUM_MAP_FIXED | VELLUM_MAP_FIXED_NOREPLACE))) {
-		if (a->addr & ~PAGE_MASK)
-			return -EINVAL;
 		if (!is_user_range(a->addr, len))
 			return -ENOMEM;
+		if (a->addr & ~PAGE_MASK)
+			return -EINVAL;
 		if (a->addr < MMAP_MIN_ADDR)
 			return -EPERM;
 	}
@@ -284,7 +289,7 @@ static bool hint_is_free(const struct vellum_mm *mm, gva_t hint, uint64_t len)
 static int choose_address(struct vellum_mm *mm, const struct vellum_map_args *a, uint64_t len,
 			  gva_t *addr) HOLDS(&mm->mmap_lock)
 {
-	gva_t hint = a->addr & PAGE_MASK;
+	gva_t hint = a->addr & PAGE_MASK, low = MMAP_MIN_ADDR, high = mm->mmap_top;
 
 	if (a->flags & VELLUM_MAP_FIXED_NOREPLACE) {
 		*addr = a->addr;
@@ -294,10 +299,16 @@ static int choose_address(struct vellum_mm *mm, const struct vellum_map_args *a,
 		*addr = a->addr;
 		return do_munmap(mm, a->addr, len);
 	}
-	if (hint_is_free(mm, hint, len))
+	if (a->flags & VELLUM_MAP_32BIT) {
+		low = MAP_32BIT_START;
+		high = MAP_32BIT_END;
+	} else if (a->flags & VELLUM_MAP_ABOVE4G) {
+		low = ABOVE4G_START;
+	}
+	if (hint_is_free(mm, hint, len) && (!(a->flags & VELLUM_MAP_32BIT) || hint + len <= high))
 		*addr = hint;
 	else
-		*addr = find_gap(mm, len, MMAP_MIN_ADDR, mm->mmap_top);
+		*addr = find_gap(mm, len, low, high);
 	return *addr ? 0 : -ENOMEM;
 }
 

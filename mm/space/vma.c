@@ -473,6 +473,7 @@ void vma_describe(const struct vma *vma, struct vellum_vma_info *info)
 	info->device = (vma->flags & VM_PFNMAP) != 0;
 	info->mapping = vma->mapping;
 	info->pgoff = vma->pgoff;
+	info->growsdown = (vma->flags & VM_GROWSDOWN) != 0;
 	info->write_faults = __atomic_load_n(&vma->write_faults, __ATOMIC_RELAXED);
 }
 

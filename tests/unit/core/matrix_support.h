@@ -108,6 +108,7 @@ static const char *const op_name[NR_OPS] = {"DONTNEED",
  *   d  S removed, W too if present	s  S set, U removed	S  S set
  *   r  write entry becomes read entry	R  the same; keeps E
  *   t  r and U			T  R and U		x  U removed, nothing else
+ *   y  r and S removed		Y  R and S removed
  *   E  E removed			P  mapped again, then w
  *   -  impossible: RAW cannot be registered; TAKE_BACK and the helpers need a mapping; a hwpoison entry is not
  *      protected
@@ -126,7 +127,7 @@ static const char *const after[NR_OPS] = {
 	[REMAP] =	 "=="  "sssssS"  "ss"  "ss"  "ss"  "-" "00" "==" "=",
 	[WP_HELPER] =	 "-="  "-=w=-w"  "-="  "-="  "--"  "-" "=-" "-=" "-",
 	[CLEAN_HELPER] = "-="  "-=k=-k"  "-="  "-="  "--"  "-" "=-" "-=" "-",
-	[SOFT_CLEAR] =	 "=="  "ddddd="  "dd"  "dd"  "dd"  "-" "==" "==" "=",
+	[SOFT_CLEAR] =	 "=="  "ddddd="  "dd"  "Yy"  "yy"  "-" "==" "==" "=",
 	[FREE] =	 "=!"  "f!!!=!"  "0!"  "=!"  "=="  "0" "!=" "0!" "=",
 };
 
@@ -209,10 +210,10 @@ static inline struct image expected(char code, struct image im)
 	case 'k':
 		im.d = 0;
 		break;
-	case 'r': case 't': case 'q': case 'Q':
+	case 'r': case 't': case 'q': case 'Q': case 'y':
 		im = to_read(im, 0);
 		break;
-	case 'R': case 'T':
+	case 'R': case 'T': case 'Y':
 		im = to_read(im, 1);
 		break;
 	case 'P': case 'p': case 'o':
@@ -227,7 +228,7 @@ static inline struct image expected(char code, struct image im)
 		im.u = 0;
 	if (strchr("sS", code))
 		im.s = 1;
-	if (code == 'd')
+	if (strchr("dyY", code))
 		im.s = 0;
 	if (strchr("EqQ", code))
 		im.e = 0;
