@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "abi/kernel_fs.h"
+#include "abi/proc_files.h"
 
 const char *path_fd_name(int fd, char name[FD_NAME_BYTES])
 {
@@ -168,12 +169,15 @@ static int reopen(struct task *t, int host, int flags, mode_t mode)
 static int open_own_file(struct task *t, const char *rest, int flags, mode_t mode)
 {
 	char path[PATH_BYTES + 16];
-	int host = own_descriptor(t, rest);
+	int host = own_descriptor(t, rest), fd;
 
 	if (host == -ENOENT)
 		return -ENOENT;
 	if (host >= 0)
 		return reopen(t, host, flags, mode);
+	fd = proc_files_open(t, rest, flags);
+	if (fd != -ENOENT)
+		return fd;
 	if (!strcmp(rest, "exe"))
 		return open_checked(t, t->cwd, t->gmm->exe, (uint64_t)flags, mode);
 	if (!strcmp(rest, "cwd"))
