@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/close_range.h>
 #include <linux/magic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -293,4 +294,19 @@ int64_t sys_dup3(struct task *t, int oldfd, int newfd, uint32_t flags)
 	if (oldfd == newfd || (flags & ~(uint32_t)O_CLOEXEC))
 		return -EINVAL;
 	return dup_to(t, oldfd, newfd, flags & O_CLOEXEC);
+}
+
+int64_t sys_close_range(struct task *t, uint32_t first, uint32_t last, uint32_t flags)
+{
+	if ((flags & ~(uint32_t)(CLOSE_RANGE_UNSHARE | CLOSE_RANGE_CLOEXEC)) || first > last)
+		return -EINVAL;
+	for (uint64_t fd = first; fd <= last && fd < MAX_FDS; fd++) {
+		if (!t->fds[fd].file)
+			continue;
+		if (flags & CLOSE_RANGE_CLOEXEC)
+			t->fds[fd].cloexec = true;
+		else
+			sys_close(t, (int)fd);
+	}
+	return 0;
 }

@@ -24,6 +24,8 @@
 
 #define MAX_DIRENT_BYTES 65536	/* of one getdents64(2) */
 
+#define USEC_PER_SEC	1000000
+#define NSEC_PER_USEC	1000
 #define ERROR_OF(expr) ((expr) ? -errno : 0)
 
 /* --- stat --- */
@@ -539,6 +541,28 @@ int64_t sys_utimensat(struct task *t, int dirfd, uint64_t path, uint64_t times, 
 		err = ERROR_OF(utimensat(fd, "", times ? ts : NULL, AT_EMPTY_PATH));
 	else
 		err = ERROR_OF(utimensat(AT_FDCWD, path_fd_name(fd, name), times ? ts : NULL, 0));
+	close(fd);
+	return err;
+}
+
+int64_t sys_utimes(struct task *t, uint64_t path, uint64_t times)
+{
+	struct timeval tv[2];
+	struct timespec ts[2];
+	char name[FD_NAME_BYTES];
+	int fd, err;
+
+	if (times && user_read(t, tv, times, sizeof(tv)))
+		return -EFAULT;
+	for (unsigned i = 0; times && i < 2; i++) {
+		if (tv[i].tv_usec < 0 || tv[i].tv_usec >= USEC_PER_SEC)
+			return -EINVAL;
+		ts[i] = (struct timespec){ tv[i].tv_sec, tv[i].tv_usec * NSEC_PER_USEC };
+	}
+	fd = path_to_change(t, AT_FDCWD, path, 0);
+	if (fd < 0)
+		return fd;
+	err = ERROR_OF(utimensat(AT_FDCWD, path_fd_name(fd, name), times ? ts : NULL, 0));
 	close(fd);
 	return err;
 }

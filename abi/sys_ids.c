@@ -2,6 +2,8 @@
 /* abi/sys_ids.c - IDs of a process: getpid(2), setpgid(2), setsid(2), credentials(7). */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <grp.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "abi/task.h"
@@ -138,4 +140,64 @@ int64_t sys_getgroups(struct task *t, int size, uint64_t list)
 	if (size < n)
 		return -EINVAL;
 	return user_write(t, list, groups, (size_t)n * sizeof(gid_t)) ? -EFAULT : n;
+}
+
+/*
+ * Credentials belong to a thread of the host. The raw calls change those of the task's own thread; the C library's would
+ * change all of Vellum. A child's thread is started by its parent's, and inherits them.
+ */
+#define RAW_ID_CALL(name, params, ...)                                      \
+	int64_t sys_##name params                                           \
+	{                                                                   \
+		return syscall(SYS_##name, __VA_ARGS__) ? -errno : 0;       \
+	}
+
+RAW_ID_CALL(setuid, (struct task *t, uint32_t uid), uid)
+RAW_ID_CALL(setgid, (struct task *t, uint32_t gid), gid)
+RAW_ID_CALL(setreuid, (struct task *t, uint32_t ruid, uint32_t euid), ruid, euid)
+RAW_ID_CALL(setregid, (struct task *t, uint32_t rgid, uint32_t egid), rgid, egid)
+RAW_ID_CALL(setresuid, (struct task *t, uint32_t ruid, uint32_t euid, uint32_t suid), ruid, euid, suid)
+RAW_ID_CALL(setresgid, (struct task *t, uint32_t rgid, uint32_t egid, uint32_t sgid), rgid, egid, sgid)
+
+int64_t sys_setfsuid(struct task *t, uint32_t uid)
+{
+	return syscall(SYS_setfsuid, uid);	/* the old ID; there is no error */
+}
+
+int64_t sys_setfsgid(struct task *t, uint32_t gid)
+{
+	return syscall(SYS_setfsgid, gid);
+}
+
+int64_t sys_setgroups(struct task *t, int size, uint64_t list)
+{
+	gid_t groups[MAX_GROUPS];
+
+	if (size < 0 || size > MAX_GROUPS)
+		return -EINVAL;
+	if (user_read(t, groups, list, (size_t)size * sizeof(gid_t)))
+		return -EFAULT;
+	return syscall(SYS_setgroups, size, groups) ? -errno : 0;
+}
+
+static int64_t write_ids(struct task *t, const uint32_t id[3], const uint64_t addr[3])
+{
+	for (unsigned i = 0; i < 3; i++)
+		if (user_write(t, addr[i], &id[i], sizeof(id[i])))
+			return -EFAULT;
+	return 0;
+}
+
+int64_t sys_getresuid(struct task *t, uint64_t ruid, uint64_t euid, uint64_t suid)
+{
+	uint32_t id[3];
+
+	return getresuid(&id[0], &id[1], &id[2]) ? -errno : write_ids(t, id, (const uint64_t[]){ ruid, euid, suid });
+}
+
+int64_t sys_getresgid(struct task *t, uint64_t rgid, uint64_t egid, uint64_t sgid)
+{
+	uint32_t id[3];
+
+	return getresgid(&id[0], &id[1], &id[2]) ? -errno : write_ids(t, id, (const uint64_t[]){ rgid, egid, sgid });
 }

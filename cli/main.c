@@ -12,7 +12,7 @@ static const char help[] =
 	"                               make an HTML page from a report that run --json wrote\n"
 	"       vellum syscalls         list the system calls that programs can use\n"
 	"\n"
-	"Runs an unmodified static x86-64 Linux program, and all processes it starts, on Vellum's own\n"
+	"Runs an unmodified x86-64 Linux program, and all processes it starts, on Vellum's own\n"
 	"memory manager, and reports which pages of memory they changed.\n"
 	"\n"
 	"  --machine=auto|qemu     what runs the program's instructions (auto: qemu)\n"

@@ -40,7 +40,7 @@ in = $(foreach x,$(2),'$(1) $(x)')
 unit_names := $(notdir $(UNIT))
 # On a command line each; the longest first.
 program_tests := "bash tests/oracle/run.sh" \
-	"env VELLUM=build/tsan/vellum bash tests/cli/known_pages.sh" "bash tests/cli/busybox.sh" \
+	"env VELLUM=build/tsan/vellum bash tests/cli/known_pages.sh" "bash tests/cli/busybox.sh" "bash tests/cli/dynamic.sh" \
 	$(foreach t,files file_limits known_pages inspect report,"bash tests/cli/$(t).sh" \
 		"env VELLUM=build/asan/vellum bash tests/cli/$(t).sh") \
 	$(foreach t,errors isolation restart limits boundary text large extremes odd_values native,"bash tests/cli/$(t).sh") \
@@ -82,7 +82,7 @@ soak: all unit-build guests build/explore/explore build/soak/soft build/soak/pre
 		"build/diff/diff --ops 1000000 --seed $$(date +%s)" \
 		'bash tests/oracle/run.sh --full' \
 		'bash tests/cli/known_pages.sh --full $(SOAK_RUNS)' \
-		'bash tests/cli/files.sh --full' 'bash tests/cli/file_limits.sh --full' \
+		'bash tests/cli/files.sh --full' 'bash tests/cli/file_limits.sh --full' 'bash tests/cli/dynamic.sh all' \
 		'sh tests/soak/unit.sh 20' \
 		'sh tests/soak/fail_sweep.sh allocs' 'sh tests/soak/fail_sweep.sh frames' \
 		$(subst ",',$(FUZZERS_LONG))

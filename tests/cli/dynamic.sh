@@ -1,0 +1,80 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+#
+# dynamic.sh [all]: Debian's dynamic programs do the same work natively and under `vellum run`: output, status and files are
+# the same, and each tracked run is verified. Without "all": the programs of a bare Debian with build-essential, one
+# tracking mode each. From the environment: VELLUM. Prints TAP.
+set -u
+. "$(dirname "$0")/lib.sh"
+
+tmp=$(mktemp -d) || exit 1
+trap 'rm -rf "$tmp"' EXIT
+modes=(none wp clean auto)
+turn=0 all=${1:-}
+
+work_files() {	# DIRECTORY
+	mkdir -p "$1/src"
+	seq 1 3000 | awk '{ print ($1 * 7919) % 3001, "line", $1 }' >"$1/numbers"
+	printf 'all: a b c\n%%: %%.in\n\tsort -n $< >$@\n' >"$1/Makefile"
+	for f in a b c; do head -n 500 "$1/numbers" >"$1/$f.in"; done
+	cat >"$1/src/hello.c" <<'END'
+#include <stdio.h>
+int main(void) { for (int i = 0; i < 3; i++) printf("hello %d\n", i); return 3; }
+END
+}
+
+# as_native NAME SCRIPT: the script, by bash, in a folder of its own.
+as_native() {
+	local name=$1 script=$2 mode options why='' these=("${modes[@]}")
+
+	[ -n "$all" ] || these=("${modes[turn++ % 4]}")
+	for mode in "${these[@]}"; do
+		rm -rf "$tmp/host" "$tmp/here"
+		work_files "$tmp/host"
+		cp -a "$tmp/host" "$tmp/here"
+		(cd "$tmp/host" && bash -c "$script" >../host.out 2>&1 </dev/null; echo "status $?" >>../host.out)
+		options=(--track="$mode")
+		[ "$mode" = none ] || options+=(--verify)
+		(cd "$tmp/here" && timeout -k 5 300 "$VELLUM" run "${options[@]}" -- bash -c "$script" >../here.out 2>../here.err </dev/null
+			echo "status $?" >>../here.out)
+		grep -v '^vellum: ' "$tmp/here.err" >"$tmp/errors"
+		cat "$tmp/errors" >>"$tmp/here.out"
+		why=$(diff <(sort "$tmp/host.out") <(sort "$tmp/here.out") && diff -r "$tmp/host" "$tmp/here")
+		if [ "$mode" != none ] && ! grep -q '^vellum: verified' "$tmp/here.err"; then
+			why+=$(printf '\nnot verified:\n'; tail -n 3 "$tmp/here.err")
+		fi
+		result "$name, $mode" "$why"
+	done
+}
+
+as_native "bash: pipes, functions, here-documents" 'f() { echo "$1" | tr a-z A-Z; }; for i in 1 2 3; do f "word $i"; done
+	cat <<END | sort -r
+	b
+	a
+END
+	(exit 5); echo $?; wait; trap "echo trapped" USR1; kill -USR1 $$; echo ${BASH_VERSINFO[0]}'
+as_native "coreutils" 'sort -n numbers | head -n 3; sha256sum numbers; wc numbers; ls -l --time-style=+ numbers | cut -c1-10
+	cut -d" " -f1 numbers | sort -n | uniq | tail -n 2; cp -a src copy; stat -c "%s %F" numbers; seq 5 | paste -sd+ '
+as_native "sed, grep, find, awk" 'sed -n "1,3s/line/LINE/p" numbers; grep -c 99 numbers; find . -name "*.in" | sort
+	awk "{ s += \$1 } END { print s }" numbers'
+as_native "perl" 'perl -e '\''my %h; while (<>) { my @w = split; $h{$w[0] % 7} += $w[2]; } print "$_ $h{$_}\n" for sort keys %h;'\'' numbers
+	perl -MPOSIX -e '\''my $p = fork; if (!$p) { exit 4 } waitpid $p, 0; print $? >> 8, "\n"'\'''
+as_native "tar, gzip" 'tar czf a.tar.gz numbers src --mtime=2020-01-01 --owner=0 --group=0 --sort=name; tar tzf a.tar.gz; mkdir x
+	tar xzf a.tar.gz -C x; cmp numbers x/numbers; gzip -k9n numbers; zcat numbers.gz | cksum; rm a.tar.gz'
+as_native "gcc" 'gcc -O1 -o hello src/hello.c && ./hello; echo $?; gcc -static -O0 src/hello.c -o hs && ./hs; rm -f hello hs'
+as_native "make -j2" 'make -j2 | sort; cksum a b c'
+as_native "dpkg" 'dpkg-query -W -f "\${Package}\n" bash coreutils; dpkg --compare-versions 1.2 lt 1.10; echo $?'
+
+if [ -n "$all" ]; then
+	as_native "python3" 'python3 -c "import json, hashlib, re; print(json.dumps({\"a\": [1, 2.5, None]})); print(hashlib.sha256(b\"x\").hexdigest())"'
+	as_native "dash" 'dash -c "i=0; while [ \$i -lt 200 ]; do i=\$((i + 1)); done; echo \$i"'
+	as_native "openssl, base64" 'base64 numbers | head -n 2; ! command -v openssl >/dev/null || openssl dgst -sha512 numbers'
+	as_native "g++" 'echo "#include <map>
+#include <iostream>
+int main() { std::map<int, int> m; for (int i = 0; i < 100; i++) m[i % 7] += i; for (auto &p : m) std::cout << p.first << p.second << std::endl; }" >m.cc
+		g++ -O1 -o m m.cc && ./m; rm -f m'
+	as_native "git" 'command -v git >/dev/null || exit 0; export HOME=$PWD GIT_CONFIG_GLOBAL=/dev/null; export GIT_AUTHOR_DATE=2020-01-01T00:00:00Z GIT_COMMITTER_DATE=2020-01-01T00:00:00Z
+		git init -q r && cd r && cp ../numbers . && git add . && git -c user.name=a -c user.email=a@b commit -qm one && git log --format=%H
+		cd .. && git clone -q r s && cmp r/numbers s/numbers; rm -rf r s'
+fi
+finish
