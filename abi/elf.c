@@ -51,9 +51,12 @@ bool elf_is_executable(int fd)
 	return fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && access(path_fd_name(fd, name), X_OK) == 0;
 }
 
-static bool read_at(int fd, void *buf, size_t len, uint64_t offset)
+/* 0, or a negative errno: EIO if the file is too short. */
+static int read_at(int fd, void *buf, size_t len, uint64_t offset)
 {
-	return offset <= INT64_MAX && pread(fd, buf, len, (off_t)offset) == (ssize_t)len;
+	ssize_t n = pread(fd, buf, len, (off_t)offset);
+
+	return n < 0 ? -errno : n == (ssize_t)len ? 0 : -EIO;
 }
 
 /*
@@ -69,7 +72,8 @@ static int check_header(const Elf64_Ehdr *eh, int bad, char why[ELF_WHY_BYTES])
 		return refuse(why, -EOPNOTSUPP, "32-bit program, which is not supported; build it for 64 bits");
 	if (eh->e_machine != EM_X86_64)
 		return refuse(why, bad, "program for another machine; build it for x86-64");
-	if (eh->e_type != ET_EXEC && eh->e_type != ET_DYN)
+	/* An interpreter of another type fails when it is mapped. */
+	if (bad == -ENOEXEC && eh->e_type != ET_EXEC && eh->e_type != ET_DYN)
 		return refuse(why, bad, "ELF file, but not a program; link it");
 	return 0;
 }
@@ -82,6 +86,8 @@ static int read_headers(struct elf_file *f, int bad, char why[ELF_WHY_BYTES])
 
 	if (n < 0)
 		return refuse(why, -errno, strerror(errno));
+	if (bad == -ELIBBAD && n < (ssize_t)sizeof(f->eh))
+		return refuse(why, -EIO, "truncated ELF file; copy or build it again");
 	err = check_header(&f->eh, bad, why);
 	if (err)
 		return err;
@@ -91,7 +97,7 @@ static int read_headers(struct elf_file *f, int bad, char why[ELF_WHY_BYTES])
 	f->ph = malloc(size);
 	if (!f->ph)
 		return refuse(why, -ENOMEM, "no memory for its program headers");
-	if (!read_at(f->fd, f->ph, size, f->eh.e_phoff))
+	if (read_at(f->fd, f->ph, size, f->eh.e_phoff))
 		return refuse(why, bad, "truncated ELF file; copy or build it again");
 	return 0;
 }
@@ -99,10 +105,13 @@ static int read_headers(struct elf_file *f, int bad, char why[ELF_WHY_BYTES])
 /* Read the path in PT_INTERP. */
 static int read_interp(const struct elf_file *f, const Elf64_Phdr *ph, char path[PATH_MAX], char why[ELF_WHY_BYTES])
 {
+	int err;
+
 	if (ph->p_filesz > PATH_MAX || ph->p_filesz < 2)
 		return refuse(why, -ENOEXEC, "ELF file with a bad name of its interpreter; link it again");
-	if (!read_at(f->fd, path, ph->p_filesz, ph->p_offset))
-		return refuse(why, -EIO, "truncated ELF file; copy or build it again");
+	err = read_at(f->fd, path, ph->p_filesz, ph->p_offset);
+	if (err)
+		return refuse(why, err, "truncated ELF file; copy or build it again");
 	if (path[ph->p_filesz - 1])
 		return refuse(why, -ENOEXEC, "ELF file with a bad name of its interpreter; link it again");
 	return 0;
@@ -116,7 +125,7 @@ static int open_interpreter(struct elf_program *p, const Elf64_Phdr *ph,
 
 	if (err)
 		return err;
-	p->interp.fd = open_interp(arg, path);
+	p->interp.fd = path[0] ? open_interp(arg, path) : -EACCES;	/* an empty path is the working directory */
 	if (p->interp.fd < 0)
 		err = p->interp.fd;
 	else if (!elf_is_executable(p->interp.fd))
@@ -171,6 +180,7 @@ struct loader {
 	uint64_t bias;			/* added to the file's addresses */
 	uint32_t flags;			/* of the next segment: VELLUM_MAP_FIXED after the first */
 	uint64_t brk, phdr_addr;
+	bool is_interp;
 };
 
 static uint32_t segment_prot(const Elf64_Phdr *ph)
@@ -319,7 +329,8 @@ static int map_segments(struct loader *l, uint64_t total)
 			l->bias += at - page_down(addr);
 		first = false;
 		l->flags = VELLUM_MAP_FIXED;
-		if (!range_ok(ph, l->file->eh.e_type == ET_DYN ? l->bias : 0))
+		/* Linux looks at the program's own addresses, and at those of an interpreter where they are mapped. */
+		if (!range_ok(ph, l->is_interp ? l->bias : 0))
 			return -EINVAL;
 		note_segment(l, ph);
 	}
@@ -365,13 +376,15 @@ static int place(struct loader *l, bool at_base, uint64_t total, uint64_t align)
 	return 0;
 }
 
-static int load_file(struct task *t, struct loader *l, bool at_base, uint64_t align)
+/* @is_interp: a file at fixed addresses replaces what is there, as in Linux. */
+static int load_file(struct task *t, struct loader *l, bool is_interp, bool at_base, uint64_t align)
 {
 	bool dyn = l->file->eh.e_type == ET_DYN;
 	uint64_t total = dyn ? total_size(l->file) : 0;
-	int err = filemap_get(t->kernel, l->file->fd, false, &l->mapping);
+	int err = dyn || l->file->eh.e_type == ET_EXEC ? filemap_get(t->kernel, l->file->fd, false, &l->mapping) : -EINVAL;
 
-	l->flags = VELLUM_MAP_FIXED_NOREPLACE;
+	l->is_interp = is_interp;
+	l->flags = is_interp ? VELLUM_MAP_FIXED : VELLUM_MAP_FIXED_NOREPLACE;
 	if (!err && dyn)
 		err = place(l, at_base, total, align);
 	if (!err)
@@ -385,10 +398,10 @@ int elf_load(struct task *t, struct guest_mm *gmm, struct elf_program *p)
 {
 	struct loader exe = { .gmm = gmm, .file = &p->exe }, interp = { .gmm = gmm, .file = &p->interp };
 	bool has_interp = p->interp.fd >= 0;
-	int err = load_file(t, &exe, has_interp, max_alignment(&p->exe));
+	int err = load_file(t, &exe, false, has_interp, max_alignment(&p->exe));
 
 	if (!err && has_interp)
-		err = load_file(t, &interp, false, PAGE);
+		err = load_file(t, &interp, true, false, PAGE);
 	if (err)
 		return err;
 	p->entry = p->exe.eh.e_entry + exe.bias;

@@ -422,6 +422,8 @@ static int open_past_scripts(struct task *t, const char *path, char *const *give
 			close(fd);
 		if (err)
 			return err;
+		if (!sb.interp[0])
+			return -EACCES;		/* an empty path is the working directory */
 		next = script_argv(sb.interp, sb.arg, name, *argv ? *argv : given);
 		free_argv(*argv);
 		*argv = next;

@@ -31,8 +31,9 @@ bool vma_permits(const struct vma *vma, uint32_t error)
 	/* A shadow-stack load needs a writable shadow-stack entry, as a shadow-stack store does. */
 	if (error & (VELLUM_FAULT_WRITE | VELLUM_FAULT_SHSTK))
 		return vma->flags & VM_WRITE;
+	/* As Linux: an absent page is faulted in first, and only its NX entry refuses the fetch. */
 	if (error & VELLUM_FAULT_INSTR)
-		return vma->flags & VM_EXEC;
+		return vma->flags & (error & VELLUM_FAULT_PRESENT ? VM_EXEC : VM_ACCESS);
 	/* x86 has no write-only and no execute-only rights: any right allows loads. */
 	return vma->flags & VM_ACCESS;
 }

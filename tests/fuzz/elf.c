@@ -4,18 +4,19 @@
  * that overlap, overflow or exceed the file, interpreters, scripts, noise. Each program is written to a file, and a
  * child executes it with odd arguments. See fuzz.h for the arguments of the fuzzer; run.sh starts it.
  *
- * A program that works exits with GOOD. Any exit, signal or error of execve(2) is allowed here; only run.sh reports
- * findings. The files depend only on seed and group, so that results can be compared with the host's kernel
- * (--native).
+ * A program that works adds up the bytes of its segments and exits with the sum. Any exit, signal or error of execve(2)
+ * is allowed here; only run.sh reports findings. The files depend only on seed and group. With "v", each case's result is
+ * printed, so that elf_native.sh can compare it with the host's kernel's.
  */
 #include "fuzz.h"
 
 #define MAX_FILE	(6 * PAGE)
 #define MAX_PHDRS	6
-#define GOOD		42
-#define RUN_MS		40
+#define RUN_MS		400
+#define MAX_SUMMED	(4 * PAGE)	/* a larger segment is not added up */
+#define CODE_BYTES	512
 
-enum { RAN_WELL = 1, EXITED, KILLED, REFUSED };
+enum { RAN_WELL = 1, KILLED, REFUSED };
 
 struct elf_header {
 	u8 ident[16];
@@ -35,8 +36,8 @@ static u8 file[MAX_FILE + 4096] __attribute__((aligned(16)));
 static u64 file_len;
 static long empty_word;
 
-/* exit(GOOD) */
-static const u8 good_code[] = { 0xb8, 60, 0, 0, 0, 0xbf, GOOD, 0, 0, 0, 0x0f, 0x05 };
+static u8 code[CODE_BYTES];
+static u64 code_len;
 
 /* --- values --- */
 
@@ -84,6 +85,45 @@ static void make_segment(struct program_header *ph, u64 i)
 	ph->paddr = ph->vaddr;
 }
 
+/* --- the program's code --- */
+
+static void emit(const u8 *bytes, u64 n)
+{
+	memcpy(code + code_len, bytes, n);
+	code_len += n;
+}
+
+#define EMIT(...) emit((const u8[]){ __VA_ARGS__ }, sizeof((const u8[]){ __VA_ARGS__ }))
+
+static void emit_word(u64 word)
+{
+	emit((const u8 *)&word, sizeof(word));
+}
+
+/* Exit with the sum of the bytes of all pages of the segments. */
+static void make_code(const struct elf_header *eh, const struct program_header *ph)
+{
+	code_len = 0;
+	EMIT(0x4c, 0x8d, 0x25, 0xf9, 0xff, 0xff, 0xff);		/* lea r12, [rip - 7]: where the entry is */
+	EMIT(0x48, 0xb8);					/* mov rax, entry */
+	emit_word(eh->entry);
+	EMIT(0x49, 0x29, 0xc4, 0x31, 0xc0);			/* sub r12, rax; xor eax, eax */
+	for (u64 i = 0; i < eh->phnum; i++) {
+		u64 start = ph[i].vaddr & ~(PAGE - 1ul), end = (ph[i].vaddr + ph[i].memsz + PAGE - 1) & ~(PAGE - 1ul);
+
+		if (ph[i].type != 1 || !ph[i].memsz || end <= start || end - start > MAX_SUMMED)
+			continue;
+		EMIT(0x48, 0xbe);				/* mov rsi, start */
+		emit_word(start);
+		EMIT(0x4c, 0x01, 0xe6, 0x48, 0xb9);		/* add rsi, r12; mov rcx, length */
+		emit_word(end - start);
+		EMIT(0x6b, 0xc0, 0x21, 0x0f, 0xb6, 0x16);	/* imul eax, eax, 33; movzx edx, byte [rsi] */
+		EMIT(0x01, 0xd0, 0x48, 0xff, 0xc6);		/* add eax, edx; inc rsi */
+		EMIT(0x48, 0xff, 0xc9, 0x75, 0xf0);		/* dec rcx; jnz to imul */
+	}
+	EMIT(0x89, 0xc7, 0xb8, 60, 0, 0, 0, 0x0f, 0x05);	/* mov edi, eax; mov eax, 60; syscall */
+}
+
 static void make_valid(struct elf_header *eh, struct program_header *ph)
 {
 	static const u8 ident[16] = { 0x7f, 'E', 'L', 'F', 2, 1, 1 };
@@ -107,8 +147,12 @@ static void make_valid(struct elf_header *eh, struct program_header *ph)
 		eh->entry = 0x800;
 		ph[0].vaddr = 0;
 	}
-	for (u64 at = 0x800; at + sizeof(good_code) <= file_len; at += 0x800)
-		memcpy(file + at, good_code, sizeof(good_code));
+	make_code(eh, ph);
+	for (u64 i = 0; i < sizeof(file) - 0x1000; i += 8)
+		if (i >= 0x400)
+			file[i] = (u8)(i >> 4);
+	for (u64 at = 0x800; at + code_len <= file_len; at += 0x800)
+		memcpy(file + at, code, code_len);
 }
 
 /* The path of an interpreter: this file, another file, no file, or a path without a terminating zero. */
@@ -214,7 +258,7 @@ static void execute(const char *name, volatile long *refused)
 	SYS(NR_exit, 1);
 }
 
-static int run_file(const char *name, volatile long *refused)
+static int run_file(const char *name, volatile long *refused, int *result)
 {
 	int status = 0;
 	long pid;
@@ -226,7 +270,8 @@ static int run_file(const char *name, volatile long *refused)
 		execute(name, refused);
 	while (SYS(NR_wait4, pid, &status, 0, 0) == -EINTR)
 		;
-	return *refused ? REFUSED : status == GOOD << 8 ? RAN_WELL : status & 127 ? KILLED : EXITED;
+	*result = *refused ? (int)*refused : status;
+	return *refused ? REFUSED : status & 127 ? KILLED : RAN_WELL;
 }
 
 static void say_file(void)
@@ -236,6 +281,33 @@ static void say_file(void)
 	put_number(file_len, 10);
 	put(" bytes: ");
 	put_bytes(file, 64 + 56 * MAX_PHDRS);
+	put("\n");
+	flush_text();
+}
+
+/* A segment lies where the host's setting of vm.mmap_min_addr, or the random place of its stack, decides. */
+static int is_odd_place(void)
+{
+	const struct elf_header *eh = (void *)file;
+	const struct program_header *ph = (void *)(file + eh->phoff);
+
+	if (eh->phoff > sizeof(file) - 100 * sizeof(*ph))
+		return 0;
+	for (u64 i = 0; i < eh->phnum && i < 100; i++)
+		if (ph[i].type == 1 && (ph[i].vaddr < 0x10000 || ph[i].vaddr + ph[i].memsz > 0x7f0000000000))
+			return eh->type != 3;
+	return 0;
+}
+
+static void say_result(int kind, int result)
+{
+	static const char *const kinds[] = { "", "status ", "status ", "error " };
+
+	put("result ");
+	put_number(fuzz_counts->cases - 1, 10);
+	put(is_odd_place() ? " odd place: " : ": ");
+	put(kinds[kind]);
+	put_number((u64)(result < 0 ? -result : result), 10);
 	put("\n");
 	flush_text();
 }
@@ -251,14 +323,19 @@ static void run_cases(u64 cases)
 		if (fuzz_verbose)
 			say_file();
 		write_file(name);
+		int kind, result;
+
 		fuzz_counts->cases++;
-		fuzz_counts->extra[run_file(name, refused)]++;
+		kind = run_file(name, refused, &result);
+		fuzz_counts->extra[kind]++;
+		if (fuzz_verbose)
+			say_result(kind, result);
 	}
 }
 
 int guest_main(int argc, char **argv, char **envp)
 {
-	static const char *const counted[] = { "good", "exits", "signals", "refused", 0 };
+	static const char *const counted[] = { "exits", "signals", "refused", 0 };
 
 	(void)envp;
 	fuzz_limit_ms = 60000;

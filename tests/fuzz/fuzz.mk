@@ -27,8 +27,9 @@ $(addprefix build/fuzz/,$(fuzz_guests)): build/fuzz/%: tests/fuzz/%.c $(wildcard
 
 # forge writes page-table entries from outside, as a program could that broke out of its memory.
 FUZZ_PROGRAMS += build/fuzz/forge
-FUZZERS += "env VELLUM=build/asan/vellum bash tests/fuzz/forge.sh --runs 4"
-FUZZERS_LONG += "env VELLUM=build/asan/vellum bash tests/fuzz/forge.sh --seed $(FUZZ_SEED) --runs 300"
+FUZZERS += "env VELLUM=build/asan/vellum bash tests/fuzz/forge.sh --runs 4" "bash tests/fuzz/elf_native.sh --files 1000"
+FUZZERS_LONG += "env VELLUM=build/asan/vellum bash tests/fuzz/forge.sh --seed $(FUZZ_SEED) --runs 300" \
+	"bash tests/fuzz/elf_native.sh --seed $(FUZZ_SEED) --files 20000"
 build/fuzz/forge: tests/fuzz/forge.c arch/x86/pgtable.h machine/qemu_layout.h
 	@mkdir -p $(@D)
 	$(Q)gcc -std=gnu11 -O1 -g $(WARNINGS) -I. -Iinclude $< -o $@

@@ -1,0 +1,62 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+#
+# elf_native.sh [--files N] [--seed N]: generated ELF files and scripts, valid, odd and broken (elf.c): execve(2) has the
+# same result on the host's kernel, in a box, as under `vellum run`: the error, the signal, or the sum of the bytes of its
+# memory. Differences that are meant are in `meant` below, with reasons. From the environment: VELLUM, FUZZ_DIR. Prints TAP.
+set -u
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=$(cd "$here/../.." && pwd)
+VELLUM=$(readlink -f "${VELLUM:-$root/build/vellum}")
+FUZZ_DIR=$(readlink -f "${FUZZ_DIR:-$root/build/fuzz}")
+files=2000 seed=1 per_group=200
+while [ $# -gt 1 ]; do
+	case $1 in
+	--files) files=$2 ;;
+	--seed) seed=$2 ;;
+	*) exit 2 ;;
+	esac
+	shift 2
+done
+groups=$(((files + per_group - 1) / per_group))
+
+tmp=$(mktemp -d) || exit 1
+trap 'rm -rf "$tmp"' EXIT
+mkdir "$tmp/host" "$tmp/here"
+sh "$here/box.sh" "$tmp/host" true >"$tmp/out" 2>&1 || {
+	echo "ok 1 - generated ELF files # SKIP no box can be made here: $(tail -n 1 "$tmp/out")"
+	echo "1..1"
+	exit 0
+}
+
+run() { # WHERE COMMAND...: the results, one line for each file
+	local where=$1 first=
+
+	shift
+	[ "$where" = host ] && first=--first
+	timeout -k 5 900 sh "$here/box.sh" $first "$tmp/$where" "$@" </dev/null >"$tmp/$where.out" 2>"$tmp/$where.err"
+	grep -a '^result ' "$tmp/$where.out" >"$tmp/$where.results"
+	grep -a '^[0-9]*: [0-9]* bytes: ' "$tmp/$where.out" >"$tmp/$where.files"
+}
+run host "$FUZZ_DIR/elf" "$seed" 0 "$groups" "$per_group" v
+run here "$VELLUM" run --ram=4G -- "$FUZZ_DIR/elf" "$seed" 0 "$groups" "$per_group" v
+
+# Linux runs 32-bit programs; Vellum refuses them with EOPNOTSUPP (95) at execve(2). What a program gets in the lowest 64 KiB
+# or near the stack depends on the host's vm.mmap_min_addr, and on chance.
+meant() { grep -v ' | .*: error 95$\|^result [0-9]* odd place'; }
+
+paste -d '|' "$tmp/host.results" "$tmp/here.results" | sed 's/|/ | /' | awk -F ' [|] ' '$1 != $2' | meant >"$tmp/differ"
+n=$(wc -l <"$tmp/here.results")
+if [ "$n" -ge "$files" ] && [ "$(wc -l <"$tmp/host.results")" = "$n" ] && [ ! -s "$tmp/differ" ]; then
+	echo "ok 1 - $n generated ELF files: as on the host's kernel"
+	status=0
+else
+	echo "not ok 1 - $n generated ELF files, $(wc -l <"$tmp/differ") differ: as on the host's kernel (--seed $seed)"
+	head -n 20 "$tmp/differ" | sed 's/^/# host | here: /'
+	head -n 6 "$tmp/differ" | sed 's/^result \([0-9]*\):.*/\1/' | while read -r i; do
+		grep -a "^$i: " "$tmp/here.files" | cut -c1-1000 | sed 's/^/# file /'
+	done
+	status=1
+fi
+echo "1..1"
+exit $status
