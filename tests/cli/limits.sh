@@ -10,7 +10,7 @@ set -u
 
 limits=$root/build/programs/limits
 box="unshare --pid --fork --kill-child --mount --mount-proc"
-seconds=60 # a run that takes longer counts as endless
+seconds=180 # a run that takes longer counts as endless
 
 # boxed COMMAND...: run it in a PID namespace. Sets $output and $status.
 boxed() {
