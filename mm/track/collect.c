@@ -99,14 +99,6 @@ uint64_t tracker_page_index(const struct vellum_tracker *t, const struct vma *vm
 	return t->mm ? addr >> PAGE_SHIFT : vma_page_index(vma, addr);
 }
 
-uint64_t harvest_entries(const struct collection *c, struct table_edit *ed, struct vma *vma, unsigned i, unsigned nr)
-{
-	uint64_t mask = edit_entries(ed, i, nr, X86_DIRTY | X86_SAVED_DIRTY, pte_mkclean);
-
-	propagate_dirty(vma, ed->addr + ((gva_t)i << PAGE_SHIFT), ed->ptes + i, mask, c->t);
-	return mask;
-}
-
 /* Move D from the entries to the sets of all trackers that find changes by it. ptl held. */
 static int harvest_table(pte_t *ptep, gva_t start, gva_t end, struct mm_walk *walk)
 {

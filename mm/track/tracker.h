@@ -11,6 +11,7 @@
 #define MM_TRACK_TRACKER_H
 
 #include "mm/table/pagewalk.h"
+#include "mm/table/table_edit.h"
 #include "mm/table/tlb.h"
 #include "mm/track/hooks.h"
 #include "mm/track/page_set.h"
@@ -27,7 +28,6 @@ struct chunk {
 	uint64_t busy;		/* the last collection in which faults cost more than a scan */
 };
 
-struct table_edit;
 
 struct vellum_tracker {
 	struct vellum_mm *mm;			/* this or mapping is set */
@@ -76,9 +76,17 @@ void walk_tracked_range(struct collection *c, uint64_t first, uint64_t last, con
 int test_shared_vma(struct vma *vma, struct mm_walk *walk);
 /*
  * Remove D from those of @nr (at most 64) entries from @i on that have it, and propagate it to all but c->t. Return: a
- * mask of these entries. ptl held.
+ * mask of these entries. ptl held. Inline, because most calls find no D: the loop over the entries is their whole cost.
  */
-uint64_t harvest_entries(const struct collection *c, struct table_edit *ed, struct vma *vma, unsigned i, unsigned nr);
+static inline uint64_t harvest_entries(const struct collection *c, struct table_edit *ed, struct vma *vma, unsigned i,
+				       unsigned nr)
+{
+	uint64_t mask = edit_entries(ed, i, nr, X86_DIRTY | X86_SAVED_DIRTY, pte_mkclean);
+
+	if (mask)
+		propagate_dirty(vma, ed->addr + ((gva_t)i << PAGE_SHIFT), ed->ptes + i, mask, c->t);
+	return mask;
+}
 
 /* auto.c */
 /* The page's changes are found by D; else by write faults. t->lock or collect_lock held. */
