@@ -98,7 +98,7 @@ processes() {
 		done
 		checked "nothing of process $(cat "/proc/$pid/comm") and its threads"
 	done
-	expect ENOENT "read /proc/1/maps" "stat /proc/2" "list /proc/2" "read /proc/self/mem" "read /proc/self/maps" \
+	expect ENOENT "read /proc/2/maps" "stat /proc/2" "list /proc/2" "read /proc/self/mem" \
 		"read /proc/self/fd/77" "read /proc/self/task/$vellum/maps"
 	checked "nothing of other processes"
 	if [ -n "$second_proc" ]; then
