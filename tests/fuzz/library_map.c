@@ -342,7 +342,7 @@ static void op_memory_create(void)
 	calling("memory_create with bad arguments");
 	switch (below(7)) {
 	case 0:
-		args.size = (uint32_t)below(sizeof(args));
+		args.size = (uint32_t)below(offsetof(struct vellum_memory_args, ram_size));
 		break;
 	case 1:
 		args.ram_size = one_in(2) ? below(4 << 20) : RAM + 1 + below(PAGE);
