@@ -67,7 +67,6 @@ struct fp_sw_bytes {
 #define FP_SW_OFFSET	464
 
 /* The XSAVE area: offsets of what a program must not set freely, and what it may set. */
-#define MXCSR_OFFSET	24
 #define XSTATE_BV_OFFSET 512
 #define XCOMP_BV_OFFSET	520	/* with the reserved bytes up to the end of the header */
 #define XCOMP_BV_BYTES	56
@@ -190,6 +189,12 @@ void signal_fault(struct task *t, int signo, int code, uint64_t addr)
 	pthread_mutex_unlock(&t->kernel->lock);
 }
 
+static void disable_alt_stack(struct task *t)
+{
+	t->alt_sp = t->alt_size = 0;
+	t->alt_autodisarm = false;
+}
+
 void signal_reset_for_exec(struct task *t)
 {
 	pthread_mutex_lock(&t->kernel->lock);
@@ -198,8 +203,7 @@ void signal_reset_for_exec(struct task *t)
 		if (t->action[signo].handler != HANDLER_IGNORE)
 			memset(&t->action[signo], 0, sizeof(t->action[signo]));
 	pthread_mutex_unlock(&t->kernel->lock);
-	t->alt_sp = t->alt_size = 0;
-	t->alt_autodisarm = false;
+	disable_alt_stack(t);
 }
 
 /* --- the alternate stack --- */
@@ -286,12 +290,6 @@ static void fill_info(struct guest_siginfo *out, const struct sig_info *info)
 	}
 }
 
-static void disable_alt_stack(struct task *t)
-{
-	t->alt_sp = t->alt_size = 0;
-	t->alt_autodisarm = false;
-}
-
 static int push_frame(struct task *t, const struct sig_action *act, const struct sig_info *info)
 {
 	uint32_t fpu_size = t->kernel->args->machine->fpu_size;
@@ -353,7 +351,7 @@ int64_t signal_return(struct task *t)
 	/* The stub that loads the area must not fault: clear reserved bits of the header and of MXCSR. */
 	*(uint64_t *)&t->st.fpu[XSTATE_BV_OFFSET] &= XFEATURES;
 	memset(&t->st.fpu[XCOMP_BV_OFFSET], 0, XCOMP_BV_BYTES);
-	*(uint32_t *)&t->st.fpu[MXCSR_OFFSET] &= MXCSR_BITS;
+	*(uint32_t *)&t->st.fpu[VCPU_FPU_MXCSR] &= MXCSR_BITS;
 	t->load |= VCPU_LOAD_FPU;
 	restore_context(t, &frame.uc.mcontext);
 	signal_set_blocked(t, frame.uc.sigmask);

@@ -14,7 +14,6 @@
 #include "syscalls.h"	/* made from syscall.tbl */
 
 #define ZERO_MINOR 5	/* of MEM_MAJOR: null(4) */
-#define MAP_TYPE_BITS (VELLUM_MAP_SHARED | VELLUM_MAP_PRIVATE)
 #define MAP_TYPE_MASK	0xfu		/* MAP_TYPE of mmap(2): more bits than there are types */
 #ifndef MAP_DROPPABLE
 #define MAP_DROPPABLE	8u		/* of <linux/mman.h>, since Linux 6.11 */
@@ -80,7 +79,7 @@ static int open_object(struct task *t, int fd, struct vellum_map_args *args)
 	writable = (flags & O_ACCMODE) == O_RDWR;
 	args->file_prot = VELLUM_PROT_READ | (writable ? VELLUM_PROT_WRITE : 0);
 	/* Also if PROT_WRITE is not set: mprotect(2) may add it. */
-	return filemap_get(t->kernel, fd, writable && (args->flags & MAP_TYPE_BITS) != VELLUM_MAP_PRIVATE,
+	return filemap_get(t->kernel, fd, writable && (args->flags & MAP_TYPE_MASK) != VELLUM_MAP_PRIVATE,
 			   &args->mapping);
 }
 
@@ -130,7 +129,7 @@ int64_t sys_mmap(struct task *t, uint64_t addr, uint64_t len, uint32_t prot, uin
 	}
 	fixed = fixed && is_page_range(addr, len);
 	err = rlimit_check_map(t, fixed ? addr : 0, fixed ? addr + PAGE_UP(len) : 0, len, args.prot,
-			       (args.flags & MAP_TYPE_BITS) != VELLUM_MAP_PRIVATE);
+			       (args.flags & MAP_TYPE_MASK) != VELLUM_MAP_PRIVATE);
 	if (err) {
 		vellum_mapping_put(args.mapping);
 		return err;

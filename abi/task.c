@@ -30,7 +30,6 @@ enum { DE = 0, DB = 1, BP = 3, OF = 4, BR = 5, UD = 6, GP = 13, MF = 16, AC = 17
 /* The FXSAVE area and the exceptions in it (Intel SDM). */
 #define FCW_OFFSET	0
 #define FSW_OFFSET	2
-#define MXCSR_OFFSET	24
 #define MXCSR_MASKS	7	/* bits from the flags to the masks */
 #define FPU_INVALID	(1u << 0)
 #define FPU_DENORMAL	(1u << 1)
@@ -212,7 +211,7 @@ static int fpu_code(struct task *t)
 	if (t->st.regs.vector == MF)
 		raised = *(uint16_t *)&t->st.fpu[FSW_OFFSET] & ~(uint32_t)*(uint16_t *)&t->st.fpu[FCW_OFFSET];
 	else
-		raised = *(uint32_t *)&t->st.fpu[MXCSR_OFFSET] & ~(*(uint32_t *)&t->st.fpu[MXCSR_OFFSET] >> MXCSR_MASKS);
+		raised = *(uint32_t *)&t->st.fpu[VCPU_FPU_MXCSR] & ~(*(uint32_t *)&t->st.fpu[VCPU_FPU_MXCSR] >> MXCSR_MASKS);
 	return raised & FPU_INVALID ? FPE_FLTINV : raised & FPU_ZERO_DIVIDE ? FPE_FLTDIV : raised & FPU_OVERFLOW ? FPE_FLTOVF :
 	       raised & (FPU_DENORMAL | FPU_UNDERFLOW) ? FPE_FLTUND : FPE_FLTRES;
 }

@@ -3,8 +3,6 @@
 #include "lib/errnum.h"
 #include "lib/types.h"
 
-#define EXPORT __attribute__((visibility("default")))
-
 EXPORT const char *vellum_strerror(int err)
 {
 	switch (err < 0 ? -err : err) {

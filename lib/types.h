@@ -21,6 +21,7 @@ typedef uint64_t pgoff_t;	/* index in a mapping, pages */
 #define PAGE_SIZE	(1ul << PAGE_SHIFT)
 #define PAGE_MASK	(~(PAGE_SIZE - 1))
 
+#define EXPORT		__attribute__((visibility("default")))	/* a function of the public API */
 #define ARRAY_SIZE(a)	(sizeof(a) / sizeof((a)[0]))
 #define container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 #define likely(x)	__builtin_expect(!!(x), 1)

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* lib/version.c - the version of the library. */
 #include "vellum/version.h"
-
-#define EXPORT __attribute__((visibility("default")))
+#include "lib/types.h"
 
 EXPORT unsigned vellum_version(void)
 {

@@ -37,6 +37,7 @@ struct vcpu_regs {
 #define VCPU_RFLAGS_IF	 0x200ull
 
 #define VCPU_FPU_MAX	1536	/* XSAVE area, standard format: x87, SSE and AVX need 832 */
+#define VCPU_FPU_MXCSR	24	/* offset in it (Intel SDM) */
 
 struct vcpu_state {
 	struct vcpu_regs regs;

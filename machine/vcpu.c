@@ -9,7 +9,7 @@ void vcpu_fpu_init(struct vcpu_state *st)
 {
 	memset(st->fpu, 0, sizeof(st->fpu));
 	*(uint16_t *)&st->fpu[0] = 0x37f;	/* x87 control word and MXCSR as Linux starts a program */
-	*(uint32_t *)&st->fpu[24] = 0x1f80;
+	*(uint32_t *)&st->fpu[VCPU_FPU_MXCSR] = 0x1f80;
 }
 
 void vcpu_state_init(struct vcpu_state *st, uint64_t rip, uint64_t rsp)

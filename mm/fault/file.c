@@ -172,7 +172,7 @@ static enum vm_fault map_pfn(struct fault *f, struct vellum_vmf *vmf)
 		return install_pfn(f, vmf->pfn, seq);
 	if (code == VELLUM_VMF_FALLBACK && mixed)
 		return VM_FAULT_FALLBACK;
-	return code == VELLUM_VMF_LOCKED ? VM_FAULT_SIGBUS : vm_fault_of_hook(code);
+	return vm_fault_of_pfn_hook(code);
 }
 
 /* The VMA is registered with a userfaultfd for this kind of fault, missing or minor. *@reason: UFFD_REASON_*. */

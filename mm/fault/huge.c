@@ -107,7 +107,7 @@ static enum vm_fault notify_leaf_and_unlock(struct fault *f, const struct leaf *
 	huge_unlock(f->vma->mm, leaf);
 	code = ask_driver(f, leaf->shift, true, &pfn);
 	if (code != VELLUM_VMF_OK && code != VELLUM_VMF_FALLBACK)
-		return code == VELLUM_VMF_LOCKED ? VM_FAULT_SIGBUS : vm_fault_of_hook(code);
+		return vm_fault_of_pfn_hook(code);
 	if (!huge_lock(f->vma->mm, f->addr, &now, &again))
 		return VM_FAULT_AGAIN;
 	if (code == VELLUM_VMF_FALLBACK) {
@@ -283,7 +283,7 @@ static enum vm_fault do_huge_raw(struct fault *f, unsigned shift)
 	if (code == VELLUM_VMF_FALLBACK || (code == VELLUM_VMF_OK && (pfn & (nr - 1))))
 		return VM_FAULT_FALLBACK;
 	if (code != VELLUM_VMF_OK)
-		return code == VELLUM_VMF_LOCKED ? VM_FAULT_SIGBUS : vm_fault_of_hook(code);
+		return vm_fault_of_pfn_hook(code);
 	switch (huge_install(vma->mm, start, shift, frame_leaf(vma, pfn, shift), check_unmap_seq, &rc)) {
 	case 0:
 		if (leaf_write(frame_leaf(vma, pfn, shift)))

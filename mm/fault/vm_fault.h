@@ -39,6 +39,12 @@ static inline enum vm_fault vm_fault_of_hook(int code)
 	}
 }
 
+/* The same for a hook that answers with a raw frame: it has no page to lock, so LOCKED is an invalid answer. */
+static inline enum vm_fault vm_fault_of_pfn_hook(int code)
+{
+	return code == VELLUM_VMF_LOCKED ? VM_FAULT_SIGBUS : vm_fault_of_hook(code);
+}
+
 /* The error for a library call whose page fault had the result @fault. @failure: for SIGSEGV, SIGBUS and HWPOISON. */
 static inline int vm_fault_errno(enum vm_fault fault, int failure)
 {

@@ -22,8 +22,6 @@
 #include "vellum/mm.h"
 #include "vellum/mmu.h"
 
-#define EXPORT __attribute__((visibility("default")))
-
 #define MAX_ORDER	9
 
 /* --- folios --- */
