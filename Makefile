@@ -96,9 +96,9 @@ $(SYSCALL_OBJ): ALL_CFLAGS += -I$(BUILD)/gen -Wno-unused-parameter
 $(BUILD)/gen/vdso.so: abi/vdso/vdso.c abi/vdso/vdso.lds abi/vdso/vvar.h
 	@mkdir -p $(@D)
 	$(Q)gcc -std=c11 -O2 $(WARNINGS) -fPIC -fno-stack-protector -fvisibility=default -fcf-protection=none \
-		-mno-sse -nostdlib -shared \
+		-mno-sse -nostdlib -shared -fasynchronous-unwind-tables \
 		-Wl,-T,abi/vdso/vdso.lds -Wl,-soname,linux-vdso.so.1 -Wl,--hash-style=both \
-		-Wl,--build-id=none -Wl,-z,max-page-size=4096 -Wl,-z,norelro -Wl,-Bsymbolic $< -o $@
+		-Wl,--build-id=sha1 -Wl,--eh-frame-hdr -Wl,-z,max-page-size=4096 -Wl,-z,norelro -Wl,-Bsymbolic $< -o $@
 
 $(OBJ)/abi/vdso/blob.o: $(BUILD)/gen/vdso.so
 $(OBJ)/abi/vdso/blob.o: ALL_CFLAGS += -DVDSO_FILE='"$(BUILD)/gen/vdso.so"'

@@ -88,13 +88,14 @@ struct abi_args {
 };
 
 #define ABI_MAX_SYSCALL 1024		/* greater numbers are recorded as this one: no kernel has such system calls */
+#define ABI_UNSUPPORTED_WORDS (ABI_MAX_SYSCALL / 64 + 1)
 
 struct abi_result {
 	int code;			/* exit status, or -1 */
 	int signal;			/* that killed the program, or 0 */
 	uint64_t nr_syscalls;
-	/* System calls that a program made and that are not supported: a bit for each number. Atomic during the run. */
-	uint64_t unsupported[ABI_MAX_SYSCALL / 64 + 1];
+	/* Unsupported system calls of programs that failed afterwards: a bit for each number. */
+	uint64_t unsupported[ABI_UNSUPPORTED_WORDS];
 	bool started;			/* the program ran. A report is possible, even if @error is set */
 	char error[256];		/* a failure of Vellum, one line; empty if there was none */
 };
@@ -126,7 +127,7 @@ const char *abi_supported(unsigned i);
 /* The number of a supported system call, or -1. */
 int abi_syscall_number(const char *name);
 
-/* The name of the unsupported system call number @i that programs made, counted from 0; NULL: there are not so many. */
+/* The name of number @i, counted from 0, of @result->unsupported; NULL: there are not so many. */
 const char *abi_unsupported(const struct abi_result *result, unsigned i);
 
 /* The name of a VMA in a report: a path, "[heap]", "[stack]", "[vdso]", "[vvar]" or "". */

@@ -303,6 +303,7 @@ static void commit_exec(struct task *t, struct guest_mm *gmm, const struct elf_p
 	fds_close_on_exec(t);
 	signal_reset_for_exec(t);
 	t->clear_child_tid = 0;
+	memset(t->unsupported, 0, sizeof(t->unsupported));
 	snprintf(t->comm, sizeof(t->comm), "%s", slash ? slash + 1 : st->path);
 	vcpu_state_init(&t->st, program->start, st->sp);
 	t->load = VCPU_LOAD_FPU | VCPU_LOAD_SEGMENTS;

@@ -71,6 +71,27 @@ static void end_run(struct kernel *k, const struct task *first)
 			signal_send_group(k, t, &info);
 }
 
+/* True: the program ended in a way that a missing system call may explain. kernel->lock held. */
+static bool has_failed(const struct kernel *k, int status)
+{
+	if (k->first_exited || k->dying)
+		return false;		/* the run ends, and ends the program */
+	switch (WIFSIGNALED(status) ? WTERMSIG(status) : 0) {
+	case 0:	      return WEXITSTATUS(status) != 0;
+	case SIGABRT: case SIGSEGV: case SIGBUS: case SIGILL: case SIGFPE: case SIGTRAP: case SIGSYS: return true;
+	default:      return false;	/* another process sent it */
+	}
+}
+
+/* Most programs do without a call that is not supported: it is named only if the program fails. kernel->lock held. */
+static void report_unsupported(const struct task *t, int status)
+{
+	struct abi_result *result = t->kernel->result;
+
+	for (size_t i = 0; i < ABI_UNSUPPORTED_WORDS && has_failed(t->kernel, status); i++)
+		result->unsupported[i] |= t->unsupported[i];
+}
+
 void task_exit(struct task *t, int status)
 {
 	struct kernel *k = t->kernel;
@@ -89,6 +110,7 @@ void task_exit(struct task *t, int status)
 	t->exit_status = status;
 	t->state = TASK_ZOMBIE;
 	k->result->nr_syscalls += t->nr_syscalls;
+	report_unsupported(t, status);
 	if (t->pid == 1)
 		end_run(k, t);
 	reparent_children(k, t);

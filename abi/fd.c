@@ -215,8 +215,10 @@ static void close_fd(struct task *t, int fd)
 	struct file *file = t->fds[fd].file;
 
 	t->fds[fd].file = NULL;
-	if (file)
-		file_put(file);
+	if (!file)
+		return;
+	locks_drop(t, file);
+	file_put(file);
 }
 
 void fds_close_on_exec(struct task *t)
@@ -230,6 +232,7 @@ void fds_close_all(struct task *t)
 {
 	for (int fd = 0; fd < MAX_FDS; fd++)
 		close_fd(t, fd);
+	locks_drop_all(t);
 	if (t->cwd >= 0)
 		close(t->cwd);
 	t->cwd = -1;

@@ -12,6 +12,7 @@
 
 #include "abi/filemap.h"
 #include "abi/memfd.h"
+#include "abi/path.h"
 #include "abi/text.h"
 
 #define MAX_UNUSED 64		/* files in the list that no process maps */
@@ -221,17 +222,15 @@ static void evict_if_unused(struct filemap *fm)
  * Open the file of a descriptor again. A duplicate would keep the program's locks after the program has closed its
  * descriptor. It is used only if the rights of the file were changed and open(2) fails. Return: -1 if both fail.
  */
-static int reopen(int host_fd, int flags)
+static int open_for_filemap(int host_fd, int flags)
 {
-	char link[64];
 	int fd;
 
 	if (!hostfd_reserve(1)) {
 		errno = ENFILE;
 		return -1;
 	}
-	snprintf(link, sizeof(link), "/proc/self/fd/%d", host_fd);
-	fd = open(link, flags | O_CLOEXEC | O_NOCTTY);
+	fd = fd_reopen(host_fd, flags);
 	if (fd < 0)
 		fd = fcntl(host_fd, F_DUPFD_CLOEXEC, 0);
 	if (fd < 0)
@@ -263,7 +262,7 @@ static struct filemap *new_filemap(struct filemaps *filemaps, int host_fd, const
 	fm->write_fd = -1;
 	fm->limit = (uint64_t)st->st_size;
 	path_of_fd(host_fd, fm->path);
-	fm->fd = reopen(host_fd, O_RDONLY);
+	fm->fd = open_for_filemap(host_fd, O_RDONLY);
 	if (fm->fd < 0 || filemap_note_init(fm) || vellum_mapping_create(filemaps->memory, &filemap_ops, fm, 1,
 						VELLUM_MAPPING_WRITEBACK, &fm->mapping)) {
 		if (fm->fd >= 0) {
@@ -302,7 +301,7 @@ static int open_write_fd(struct filemap *fm, int host_fd)
 
 	pthread_mutex_lock(&fm->io_lock);
 	if (fm->write_fd < 0) {
-		fd = reopen(host_fd, O_RDWR);
+		fd = open_for_filemap(host_fd, O_RDWR);
 		err = fd < 0 ? -errno : 0;
 		fm->write_fd = fd;
 	}

@@ -102,10 +102,17 @@ int64_t filemap_read(const struct file *file, struct bounce *b, int64_t offset);
 int64_t filemap_write(const struct file *file, const struct bounce *b, size_t len, int64_t offset);
 int filemap_truncate(const struct file *file, off_t size);
 int filemap_fallocate(const struct file *file, int mode, off_t offset, off_t len);
+int filemap_writeback(const struct file *file);	/* to the host's file, not to its disk */
 int filemap_fsync(const struct file *file, bool data_only);
 int filemap_add_seals(const struct file *file, unsigned seals);
 void filemap_revalidate_file(const struct file *file);
 /* Read a page as a program would; zeros beyond the end of the file. */
 void filemap_read_page(struct filemap *fm, uint64_t pgoff, void *buf);
+
+/* sys_io.c: one host call, which may block. Return: bytes, or a negative errno (-ERESTARTSYS for a signal). */
+int64_t file_io(struct task *t, const struct file *file, struct bounce *b, size_t len, int64_t offset,
+		enum direction dir);
+/* Send the signal that belongs to an error of write(2). SIGXFSZ is sent only if nothing was written before. */
+void signal_write_error(struct task *t, int64_t error, bool first);
 
 #endif

@@ -239,7 +239,7 @@ int filemap_fallocate(const struct file *file, int mode, off_t offset, off_t len
 	return err;
 }
 
-int filemap_fsync(const struct file *file, bool data_only)
+int filemap_writeback(const struct file *file)
 {
 	struct filemap *fm = filemap_find(file);
 	int err = 0;
@@ -248,6 +248,13 @@ int filemap_fsync(const struct file *file, bool data_only)
 		err = vellum_mapping_sync(fm->mapping, 0, ~0ull);
 		filemap_put(fm);
 	}
+	return err;
+}
+
+int filemap_fsync(const struct file *file, bool data_only)
+{
+	int err = filemap_writeback(file);
+
 	if ((data_only ? fdatasync(file->fd) : fsync(file->fd)) && !err)
 		err = -errno;
 	return err;

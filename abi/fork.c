@@ -91,6 +91,7 @@ static int copy_task(struct task *child, struct task *parent)
 	child->st = parent->st;
 	child->st.regs.rax = 0;
 	child->umask = parent->umask;
+	child->personality = parent->personality;
 	memcpy(child->comm, parent->comm, sizeof(child->comm));
 	pthread_mutex_lock(&parent->kernel->lock);
 	memcpy(child->rlimits, parent->rlimits, sizeof(child->rlimits));

@@ -23,6 +23,14 @@ const char *path_fd_name(int fd, char name[FD_NAME_BYTES])
 	return name;
 }
 
+int fd_reopen(int host_fd, int flags)
+{
+	char name[FD_NAME_BYTES];
+	int fd = open(path_fd_name(host_fd, name), flags | O_CLOEXEC | O_NOCTTY);
+
+	return fd < 0 ? -errno : fd;
+}
+
 /* Skip slashes and "." components. */
 static const char *skip_slashes(const char *path)
 {
@@ -148,17 +156,15 @@ static int open_checked(struct task *t, int dir, const char *path, uint64_t flag
 }
 
 /* Open the file of a host descriptor again, with the rights that @flags needs. */
-static int reopen(struct task *t, int host, int flags, mode_t mode)
+static int reopen_checked(struct task *t, int host, int flags)
 {
-	char link[FD_NAME_BYTES];
 	int fd, err;
 
 	host_call_begin(t);
-	fd = open(path_fd_name(host, link), flags | O_CLOEXEC, mode);
-	err = fd < 0 ? -errno : 0;
+	fd = fd_reopen(host, flags);
 	host_call_end(t);
-	if (err)
-		return err == -EINTR ? -ERESTARTSYS : err;
+	if (fd < 0)
+		return fd == -EINTR ? -ERESTARTSYS : fd;
 	err = kernel_fs_check(fd, flags);
 	if (err)
 		close(fd);
@@ -174,14 +180,14 @@ static int open_own_file(struct task *t, const char *rest, int flags, mode_t mod
 	if (host == -ENOENT)
 		return -ENOENT;
 	if (host >= 0)
-		return reopen(t, host, flags, mode);
+		return reopen_checked(t, host, flags);
 	fd = proc_files_open(t, rest, flags);
 	if (fd != -ENOENT)
 		return fd;
 	if (!strcmp(rest, "exe"))
 		return open_checked(t, t->cwd, t->gmm->exe, (uint64_t)flags, mode);
 	if (!strcmp(rest, "cwd"))
-		return reopen(t, t->cwd, flags, mode);
+		return reopen_checked(t, t->cwd, flags);
 	snprintf(path, sizeof(path), "/proc/self/%s", rest);
 	return open_checked(t, t->cwd, path, (uint64_t)flags, mode);
 }

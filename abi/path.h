@@ -30,5 +30,7 @@ bool path_own_link(const struct task *t, const char *path, char link[PATH_BYTES]
 /* A path that opens the file of an open descriptor of the host again. */
 #define FD_NAME_BYTES 32
 const char *path_fd_name(int fd, char name[FD_NAME_BYTES]);
+/* Open the file of a host descriptor again. Return: a host descriptor or a negative errno. May block. */
+int fd_reopen(int host_fd, int flags);
 
 #endif

@@ -109,11 +109,24 @@ static void wake_task(struct task *t)
 	cpu_kick(t);
 }
 
+/* Tell the parent that @t stopped or continues. kernel->lock held. */
+static void report_job_change(struct task *t, int change, int code, int signo)
+{
+	struct task *parent = task_find(t->kernel, t->ppid);
+
+	t->job_change = change;
+	if (parent && !(parent->action[SIGCHLD].flags & SA_NOCLDSTOP))
+		signal_send(t->kernel, parent, &(struct sig_info){ .signo = SIGCHLD, .code = code, .pid = t->pid,
+								   .status = signo });
+}
+
 static void continue_task(struct task *t)
 {
 	clear_pending(t, sig_bit(SIGSTOP) | sig_bit(SIGTSTP) | sig_bit(SIGTTIN) | sig_bit(SIGTTOU));
-	if (t->state == TASK_STOPPED)
-		t->state = TASK_RUNNING;
+	if (t->state != TASK_STOPPED)
+		return;
+	t->state = TASK_RUNNING;
+	report_job_change(t, HAS_CONTINUED, CLD_CONTINUED, SIGCONT);
 }
 
 void signal_send(struct kernel *k, struct task *t, const struct sig_info *info)
@@ -364,17 +377,12 @@ int64_t signal_return(struct task *t)
 static void stop_task(struct task *t, int signo)
 {
 	struct kernel *k = t->kernel;
-	struct task *parent;
 
 	cpu_release(t);
 	pthread_mutex_lock(&k->lock);
 	t->state = TASK_STOPPED;
 	t->stop_signal = signo;
-	t->stop_reported = false;
-	parent = task_find(k, t->ppid);
-	if (parent && !(parent->action[SIGCHLD].flags & SA_NOCLDSTOP))
-		signal_send(k, parent, &(struct sig_info){ .signo = SIGCHLD, .code = CLD_STOPPED,
-							   .pid = t->pid, .status = signo });
+	report_job_change(t, HAS_STOPPED, CLD_STOPPED, signo);
 	pthread_cond_broadcast(&k->changed);
 	while (t->state == TASK_STOPPED && !k->dying)
 		pthread_cond_wait(&k->changed, &k->lock);

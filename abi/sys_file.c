@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* abi/sys_file.c - fcntl(2), ioctl(2), locks, ftruncate(2), fallocate(2), fsync(2), sync(2). */
+/* abi/sys_file.c - fcntl(2), ioctl(2), flock(2), ftruncate(2), fallocate(2), fsync(2), sync(2). */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -20,25 +20,6 @@
 static int64_t restart_if_interrupted(int64_t result)
 {
 	return result == -EINTR ? -ERESTARTSYS : result;
-}
-
-static int64_t file_lock(struct task *t, int host_fd, int cmd, uint64_t addr)
-{
-	/* Open-file-description locks: a per-process lock of the host would belong to all programs. */
-	const int host_cmd = cmd == F_GETLK ? F_OFD_GETLK : cmd == F_SETLK ? F_OFD_SETLK : F_OFD_SETLKW;
-	struct flock fl;
-	int n, err;
-
-	if (user_read(t, &fl, addr, sizeof(fl)))
-		return -EFAULT;
-	fl.l_pid = 0;
-	host_call_begin(t);
-	n = fcntl(host_fd, host_cmd, &fl);
-	err = errno;
-	host_call_end(t);
-	if (n)
-		return restart_if_interrupted(-err);
-	return cmd == F_GETLK ? user_write(t, addr, &fl, sizeof(fl)) : 0;
 }
 
 int64_t sys_fcntl(struct task *t, int fd, int cmd, uint64_t arg)
@@ -68,7 +49,10 @@ int64_t sys_fcntl(struct task *t, int fd, int cmd, uint64_t arg)
 	case F_GETLK:
 	case F_SETLK:
 	case F_SETLKW:
-		return file_lock(t, host_fd, cmd, arg);
+	case F_OFD_GETLK:
+	case F_OFD_SETLK:
+	case F_OFD_SETLKW:
+		return lock_call(t, fd_file(t, fd), cmd, arg);
 	case F_ADD_SEALS:
 		return filemap_add_seals(fd_file(t, fd), (unsigned)arg);
 	case F_SETPIPE_SZ:

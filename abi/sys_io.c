@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * abi/sys_io.c - read(2), write(2), their variants, sendfile(2) and copy_file_range(2).
+ * abi/sys_io.c - read(2), write(2) and their variants.
  *
  * Bytes go through a buffer of the host. What the program passes is copied once. Of a read, only the bytes that arrived
  * are stored, so only their pages become dirty. No page of the program is pinned while the host call blocks.
@@ -48,12 +48,9 @@ void signal_self(struct task *t, int signo)
 	pthread_mutex_unlock(&t->kernel->lock);
 }
 
-/*
- * One host call; may block. Return: bytes, or a negative errno (-ERESTARTSYS for a signal). The CPU is kept for files
- * of a disk, which do not block for long.
- */
-static int64_t host_io(struct task *t, const struct file *file, struct bounce *b, size_t len, int64_t offset,
-		       enum direction dir)
+/* The CPU is kept for files of a disk, which do not block for long. */
+int64_t file_io(struct task *t, const struct file *file, struct bounce *b, size_t len, int64_t offset,
+		enum direction dir)
 {
 	int64_t n = dir == OUT ? rlimit_clip_write(t, file, len, offset) : (int64_t)len;
 
@@ -72,8 +69,7 @@ static int64_t host_io(struct task *t, const struct file *file, struct bounce *b
 	return n == -EINTR ? -ERESTARTSYS : n;
 }
 
-/* Send the signal that belongs to an error of write(2). SIGXFSZ is sent only if nothing was written before. */
-static void signal_write_error(struct task *t, int64_t error, bool first)
+void signal_write_error(struct task *t, int64_t error, bool first)
 {
 	if (error == -EPIPE)
 		signal_self(t, SIGPIPE);
@@ -133,7 +129,7 @@ static int64_t read_into_part(struct task *t, struct file *file, struct bounce *
 		vector_load(t, &at, b->bytes, accessible);
 		memcpy(before, b->bytes, accessible);
 		bounce_scatter(b, accessible);
-		n = host_io(t, file, b, len, offset, IN);
+		n = file_io(t, file, b, len, offset, IN);
 		if (n != -ERESTARTSYS)
 			store_uncounted(t, b, *v, before, accessible, n > 0 ? (size_t)n : 0);
 	}
@@ -155,10 +151,10 @@ static int64_t read_chunk(struct task *t, struct file *file, struct bounce *b, s
 			n = read_into_part(t, file, b, v, len, accessible, offset);
 		} else if (!file->direct) {
 			bounce_plain(b, len);
-			n = host_io(t, file, b, len, offset, IN);
+			n = file_io(t, file, b, len, offset, IN);
 		} else {
 			n = bounce_mirror(b, v, len, len);
-			n = n ? n : host_io(t, file, b, len, offset, IN);
+			n = n ? n : file_io(t, file, b, len, offset, IN);
 		}
 	}
 	if (n <= 0)
@@ -184,7 +180,7 @@ static int64_t write_chunk(struct task *t, struct file *file, struct bounce *b, 
 			return -ENOMEM;
 		bounce_scatter(b, accessible);
 	}
-	return host_io(t, file, b, len, offset, OUT);
+	return file_io(t, file, b, len, offset, OUT);
 }
 
 /* --- the calls --- */
@@ -234,7 +230,7 @@ static int64_t transfer_nothing(struct task *t, const struct file *file, int64_t
 	struct bounce b = { .nr = 1 };
 
 	b.iov = &b.plain;
-	return host_io(t, file, &b, 0, offset, dir);
+	return file_io(t, file, &b, 0, offset, dir);
 }
 
 /* @error: of a bad address or length. EBADF comes first. */
@@ -342,100 +338,25 @@ int64_t sys_pwritev(struct task *t, int fd, uint64_t iov, uint64_t iovcnt, int64
 	return offset < 0 ? -EINVAL : vector_call(t, fd, iov, iovcnt, offset, OUT);
 }
 
+/* No flag of preadv2(2) is supported: their callers have a way without them. */
+int64_t sys_preadv2(struct task *t, int fd, uint64_t iov, uint64_t iovcnt, int64_t offset, int64_t offset_high,
+		    uint32_t flags)
+{
+	return flags ? -EOPNOTSUPP : offset == -1 ? sys_readv(t, fd, iov, iovcnt) :
+						    sys_preadv(t, fd, iov, iovcnt, offset, offset_high);
+}
+
+int64_t sys_pwritev2(struct task *t, int fd, uint64_t iov, uint64_t iovcnt, int64_t offset, int64_t offset_high,
+		     uint32_t flags)
+{
+	return flags ? -EOPNOTSUPP : offset == -1 ? sys_writev(t, fd, iov, iovcnt) :
+						    sys_pwritev(t, fd, iov, iovcnt, offset, offset_high);
+}
+
 int64_t sys_lseek(struct task *t, int fd, int64_t offset, int whence)
 {
 	int host_fd = fd_host(t, fd);
 	off_t at = host_fd < 0 ? -1 : lseek(host_fd, offset, whence);
 
 	return host_fd < 0 ? host_fd : at < 0 ? -errno : at;
-}
-
-/* --- from file to file --- */
-
-/* Copy through a buffer, as both files may be mapped. @*in_at, @*out_at: -1 is the file position. */
-static int64_t copy_between(struct task *t, const struct file *in, int64_t *in_at, const struct file *out,
-			    int64_t *out_at, size_t len)
-{
-	struct bounce b;
-	int64_t n, done;
-
-	if (bounce_init(&b, len ? len : 1))
-		return -ENOMEM;
-	bounce_plain(&b, len);
-	n = done = host_io(t, in, &b, len, *in_at, IN);
-	if (n > 0) {
-		bounce_plain(&b, (size_t)n);
-		done = host_io(t, out, &b, (size_t)n, *out_at, OUT);
-		signal_write_error(t, done, true);
-	}
-	bounce_fini(&b);
-	if (n > 0 && *in_at < 0 && done < n)	/* the next read must return what was not written */
-		lseek(in->fd, (done > 0 ? done : 0) - n, SEEK_CUR);
-	if (*in_at >= 0 && done > 0)
-		*in_at += done;
-	if (*out_at >= 0 && done > 0)
-		*out_at += done;
-	return done;
-}
-
-/* A file offset that is passed by pointer; NULL: -1. */
-static int read_position(struct task *t, uint64_t addr, int64_t *at)
-{
-	*at = -1;
-	if (!addr)
-		return 0;
-	if (user_read(t, at, addr, sizeof(*at)))
-		return -EFAULT;
-	return *at < 0 ? -EINVAL : 0;
-}
-
-int64_t sys_sendfile(struct task *t, int out_fd, int in_fd, uint64_t offset_ptr, uint64_t count)
-{
-	const struct file *out = fd_file(t, out_fd), *in = fd_file(t, in_fd);
-	int64_t in_at, out_at = -1, n, more;
-	size_t len = count < CHUNK ? count : CHUNK;
-	int err;
-
-	if (!out || !in)
-		return -EBADF;
-	err = read_position(t, offset_ptr, &in_at);
-	if (err)
-		return err;
-	if (!in->regular)		/* Linux requires a file that supports mmap(2) */
-		return -EINVAL;
-	n = copy_between(t, in, &in_at, out, &out_at, len);
-	if (n > 0 && (size_t)n < len && !out->may_block) {	/* a second call gets the error, and sends its signal */
-		more = copy_between(t, in, &in_at, out, &out_at, len - (size_t)n);
-		n += more > 0 ? more : 0;
-	}
-	if (n >= 0 && offset_ptr && user_write(t, offset_ptr, &in_at, sizeof(in_at)))
-		return -EFAULT;
-	return n;
-}
-
-int64_t sys_copy_file_range(struct task *t, int in_fd, uint64_t in_offset, int out_fd, uint64_t out_offset,
-			    uint64_t len, uint32_t flags)
-{
-	const struct file *in = fd_file(t, in_fd), *out = fd_file(t, out_fd);
-	int64_t in_at, out_at, n;
-	int err;
-
-	if (!in || !out)
-		return -EBADF;
-	if (flags || !in->regular || !out->regular)
-		return -EINVAL;
-	if (fcntl(out->fd, F_GETFL) & O_APPEND)
-		return -EBADF;
-	err = read_position(t, in_offset, &in_at);
-	if (!err)
-		err = read_position(t, out_offset, &out_at);
-	if (err)
-		return err;
-	n = copy_between(t, in, &in_at, out, &out_at, len < CHUNK ? len : CHUNK);
-	if (n < 0)
-		return n;
-	err = in_offset ? user_write(t, in_offset, &in_at, sizeof(in_at)) : 0;
-	if (out_offset && user_write(t, out_offset, &out_at, sizeof(out_at)))
-		err = -EFAULT;
-	return err ? err : n;
 }

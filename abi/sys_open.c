@@ -20,22 +20,13 @@
 
 #define MFD_NAME_BYTES 250	/* with the NUL: memfd_create(2) */
 
-/* Open the file of a host descriptor again. Return: a host descriptor or a negative errno. */
-static int reopen(int host_fd, int flags)
-{
-	char name[FD_NAME_BYTES];
-	int fd = open(path_fd_name(host_fd, name), flags | O_CLOEXEC | O_NOCTTY);
-
-	return fd < 0 ? -errno : fd;
-}
-
 /* O_TRUNC with O_RDONLY: Linux requires the right to write to the file. */
 static int truncate_unwritable(const struct file *file)
 {
 	struct file writable = *file;
 	int err;
 
-	writable.fd = reopen(file->fd, O_WRONLY);
+	writable.fd = fd_reopen(file->fd, O_WRONLY);
 	if (writable.fd < 0)
 		return writable.fd;
 	err = filemap_truncate(&writable, 0);
@@ -178,7 +169,7 @@ static int open_to_truncate(struct task *t, uint64_t path)
 	else if (!S_ISREG(st.st_mode))
 		fd = S_ISDIR(st.st_mode) ? -EISDIR : -EINVAL;
 	else
-		fd = reopen(object, O_WRONLY);
+		fd = fd_reopen(object, O_WRONLY);
 	close(object);
 	return fd;
 }

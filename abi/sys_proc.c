@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* abi/sys_proc.c - clone(2), execve(2), wait4(2), exit(2), prctl(2), uname(2), getrandom(2), futex(2) and others. */
+/* abi/sys_proc.c - clone(2), execve(2), exit(2), prctl(2), uname(2), getrandom(2), futex(2) and others. */
 #define _GNU_SOURCE
 #include <asm/prctl.h>
 #include <errno.h>
@@ -130,74 +130,6 @@ int64_t sys_exit(struct task *t, int status)
 	task_exit(t, W_EXITCODE(status & 0xff, 0));
 }
 
-/* --- wait4 --- */
-
-static bool is_waited_for(const struct task *t, const struct task *child, int pid)
-{
-	if (child->ppid != t->pid)
-		return false;
-	return pid == -1 || (pid == 0 && child->pgid == t->pgid) || child->pid == pid ||
-	       (pid < -1 && child->pgid == -(int64_t)pid);
-}
-
-/* Free a zombie, or report a stopped child. kernel->lock held. Return: its PID; 0: none is ready; -ECHILD: no child. */
-static int reap(struct task *t, int pid, int options, int *status)
-{
-	struct kernel *k = t->kernel;
-	bool any = false;
-
-	for (struct task **at = &k->tasks; *at; at = &(*at)->next) {
-		struct task *child = *at;
-
-		if (!is_waited_for(t, child, pid))
-			continue;
-		any = true;
-		if (child->state == TASK_ZOMBIE) {
-			int found = child->pid;
-
-			*status = child->exit_status;
-			*at = child->next;
-			task_free(child);
-			return found;
-		}
-		if ((options & WUNTRACED) && child->state == TASK_STOPPED && !child->stop_reported) {
-			child->stop_reported = true;
-			*status = W_STOPCODE(child->stop_signal);
-			return child->pid;
-		}
-	}
-	return any ? 0 : -ECHILD;
-}
-
-int64_t sys_wait4(struct task *t, int pid, uint64_t wstatus, int options, uint64_t rusage)
-{
-	struct kernel *k = t->kernel;
-	static const char no_usage[sizeof(struct rusage)];
-	int found, status = 0;
-
-	if (options & ~(WNOHANG | WUNTRACED | WCONTINUED | (int)(__WALL | __WNOTHREAD | __WCLONE)))
-		return -EINVAL;
-	if (pid == INT_MIN)	/* -INT_MIN is not a group */
-		return -ESRCH;
-	pthread_mutex_lock(&k->lock);
-	found = reap(t, pid, options, &status);
-	if (found == 0 && !(options & WNOHANG)) {
-		pthread_mutex_unlock(&k->lock);
-		cpu_release(t);
-		pthread_mutex_lock(&k->lock);
-		while ((found = reap(t, pid, options, &status)) == 0 && !signal_pending(t))
-			pthread_cond_wait(&k->changed, &k->lock);
-		if (found == 0)
-			found = -ERESTARTSYS;
-	}
-	pthread_mutex_unlock(&k->lock);
-	if (found > 0 && wstatus && user_write(t, wstatus, &status, sizeof(status)))
-		return -EFAULT;
-	if (found > 0 && rusage && user_write(t, rusage, no_usage, sizeof(no_usage)))
-		return -EFAULT;
-	return found;
-}
-
 /* --- the rest --- */
 
 int64_t sys_set_tid_address(struct task *t, uint64_t tidptr)
@@ -298,17 +230,6 @@ int64_t sys_sched_yield(struct task *t)
 	cpu_release(t);
 	sched_yield();
 	return 0;
-}
-
-int64_t sys_sched_getaffinity(struct task *t, int pid, uint32_t len, uint64_t mask)
-{
-	uint64_t cpus = t->kernel->args->machine->nr_cpus >= 64 ?
-				~0ull :
-				(1ull << t->kernel->args->machine->nr_cpus) - 1;
-
-	if (len < sizeof(cpus))
-		return -EINVAL;
-	return user_write(t, mask, &cpus, sizeof(cpus)) ? -EFAULT : (int64_t)sizeof(cpus);
 }
 
 /* A process has one thread: no thread could wake a waiter, so a wait is a deadlock. */

@@ -69,7 +69,7 @@ static int64_t record_unsupported(struct task *t, uint64_t nr)
 	/* glibc makes this call at every start and does not need it. */
 	if (nr != SYS_rseq) {
 		nr = nr < ABI_MAX_SYSCALL ? nr : ABI_MAX_SYSCALL;
-		__atomic_fetch_or(&t->kernel->result->unsupported[nr / 64], 1ull << nr % 64, __ATOMIC_RELAXED);
+		t->unsupported[nr / 64] |= 1ull << nr % 64;
 	}
 	return -ENOSYS;
 }

@@ -358,6 +358,7 @@ void *task_main(void *arg)
 		return NULL;
 	current = t;
 	pthread_mutex_lock(&t->kernel->lock);	/* wait until task_start() has finished */
+	t->tid = gettid();
 	pthread_mutex_unlock(&t->kernel->lock);
 	for (;;) {
 		if (signal_pending(t) || t->syscall_nr >= 0 || t->restore_blocked)

@@ -69,9 +69,10 @@ struct task {
 	int ppid, pgid, sid;		/* kernel->lock */
 	bool has_execed;		/* kernel->lock: execve(2) succeeded after the fork */
 	pthread_t thread;
+	pid_t tid;			/* of the host; kernel->lock */
 	enum task_state state;		/* kernel->lock */
 	int exit_status;		/* as wait4(2) returns it */
-	bool stop_reported;
+	enum { NOT_CHANGED, HAS_STOPPED, HAS_CONTINUED } job_change;	/* kernel->lock: not reported by wait4(2) yet */
 	int stop_signal;
 	struct guest_mm *gmm;
 	struct task *vfork_parent;	/* kernel->lock: waits until this task calls execve(2) or exits */
@@ -83,8 +84,10 @@ struct task {
 	bool lost;			/* lock of the pool: its FPU state was lost when the machine ended */
 	/* files */
 	struct fd_entry fds[MAX_FDS];
+	struct lock_file *lock_files;	/* lock.c */
 	int cwd;			/* host descriptor */
 	mode_t umask;
+	uint32_t personality;
 	char comm[TASK_COMM_LEN];
 	/* signals: kernel->lock protects pending. Only the task's own thread changes the rest */
 	uint64_t pending, blocked, saved_blocked;
@@ -101,6 +104,7 @@ struct task {
 	struct rlimit rlimits[RLIM_NLIMITS];	/* kernel->lock; its own thread reads them without the lock */
 	bool limits_changed;		/* atomic: another process changed them; rlimit_apply() is due */
 	uint64_t nr_syscalls;
+	uint64_t unsupported[ABI_UNSUPPORTED_WORDS];	/* calls of this program that failed with ENOSYS */
 	int64_t syscall_nr;		/* of a system call that asks to be restarted, or -1 */
 	int copy_error;			/* of the last failed copy: the result that replaces EFAULT */
 };
@@ -199,6 +203,12 @@ int64_t fd_dup(struct task *t, uint64_t fd, int from, bool cloexec);
 int fds_fork(struct task *child, const struct task *parent);
 void fds_close_on_exec(struct task *t);
 void fds_close_all(struct task *t);
+
+/* lock.c */
+int64_t lock_call(struct task *t, const struct file *file, int cmd, uint64_t addr);	/* fcntl(2) */
+/* For close(2): drop the locks that the process itself has on the file. */
+void locks_drop(struct task *t, const struct file *file);
+void locks_drop_all(struct task *t);
 
 /* hostfd.c */
 int hostfd_init(char *why, size_t size);	/* 0, or -1 with a reason in @why */

@@ -55,13 +55,23 @@ static void print_faults(const struct run_report *r)
 		(unsigned long long)r->nr_exits, (unsigned long long)r->result->nr_syscalls);
 }
 
+static void print_unsupported(const struct abi_result *result)
+{
+	const char *name = abi_unsupported(result, 0);
+
+	if (!name)
+		return;
+	fprintf(stderr, "vellum: a program failed after system calls that are not supported: %s", name);
+	for (unsigned i = 1; (name = abi_unsupported(result, i)); i++)
+		fprintf(stderr, ", %s", name);
+	fprintf(stderr, "; --strace shows them\n");
+}
+
 void print_summary(const struct run_report *r)
 {
 	const struct track_result *res = r->track;
-	const char *missing;
 
-	for (unsigned i = 0; (missing = abi_unsupported(r->result, i)); i++)
-		fprintf(stderr, "vellum: unsupported system call: %s; it failed with ENOSYS\n", missing);
+	print_unsupported(r->result);
 	if (r->opt->swap.size)
 		fprintf(stderr, "vellum: swap: %llu pages out, %llu in\n", (unsigned long long)r->swap->nr_out,
 			(unsigned long long)r->swap->nr_in);

@@ -106,3 +106,26 @@ int64_t __vdso_time(int64_t *out)
 		*out = (int64_t)(real / NS_PER_SEC);
 	return (int64_t)(real / NS_PER_SEC);
 }
+
+/* Without a fast way: Linux has these, too, so callers look for them. */
+int __vdso_getcpu(unsigned *cpu, unsigned *node, void *unused);
+int __vdso_getcpu(unsigned *cpu, unsigned *node, void *unused)
+{
+	(void)unused;
+	return (int)kernel_call(SYS_getcpu, (long)cpu, (long)node);
+}
+
+int __vdso_clock_getres(int clock, struct timespec *res);
+int __vdso_clock_getres(int clock, struct timespec *res)
+{
+	return (int)kernel_call(SYS_clock_getres, clock, (long)res);
+}
+
+/* The second names that vdso(7) lists. */
+#define ALSO_NAMED(name) __asm__(".weak " #name "; .set " #name ", __vdso_" #name)
+
+ALSO_NAMED(clock_gettime);
+ALSO_NAMED(gettimeofday);
+ALSO_NAMED(time);
+ALSO_NAMED(getcpu);
+ALSO_NAMED(clock_getres);

@@ -29,7 +29,7 @@ FUZZ_DIR=$(readlink -f "${FUZZ_DIR:-$root/build/fuzz}")
 seed=1 first=0 groups=4 cases='' batch=50 limit=300 verbose='' aborts='' native='' options=()
 
 # Lines that vellum may print about such programs.
-expected='^vellum: (unsupported system call: .*'
+expected='^vellum: (a program failed after system calls that are not supported: .*'
 expected+='|process [0-9]+ \(.*\) made a 32-bit system call .*'
 expected+='|out of memory: process [0-9]+ \(.*\) killed.*'
 expected+='|[^:]*: (not a program|truncated|32-bit program|program for another|ELF file|its interpreter|neither an ELF file|script).*'

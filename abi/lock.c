@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * abi/lock.c - locks of fcntl(2). Those without OFD belong to a process: they conflict between parent and child, also on
+ * one open file description, and any close(2) of the file drops them.
+ *
+ * One process of the host runs all programs, so its own such locks would never conflict. Each process has an open file
+ * description of its own for every file that it has locked, and a lock of it is an OFD lock of the host on that one. Locks
+ * of other processes of the host conflict, too.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "abi/path.h"
+
+struct lock_file {
+	struct lock_file *next;		/* t->lock_files: only the task's own thread changes it, with kernel->lock held */
+	dev_t dev;
+	ino_t ino;
+	int fd;				/* of the host */
+	bool writable;
+};
+
+static struct lock_file **find(struct task *t, const struct file *file)
+{
+	struct lock_file **at = &t->lock_files;
+
+	while (*at && ((*at)->dev != file->dev || (*at)->ino != file->ino))
+		at = &(*at)->next;
+	return at;
+}
+
+static void drop(struct task *t, struct lock_file **at)
+{
+	struct lock_file *lf = *at;
+
+	pthread_mutex_lock(&t->kernel->lock);
+	*at = lf->next;
+	pthread_mutex_unlock(&t->kernel->lock);
+	close(lf->fd);
+	hostfd_release(1);
+	free(lf);
+}
+
+void locks_drop(struct task *t, const struct file *file)
+{
+	struct lock_file **at = find(t, file);
+
+	if (*at)
+		drop(t, at);
+}
+
+void locks_drop_all(struct task *t)
+{
+	while (t->lock_files)
+		drop(t, &t->lock_files);
+}
+
+/* The description must allow every lock that a descriptor of the process allows. */
+static bool may_write(const struct task *t, const struct file *file)
+{
+	for (int fd = 0; fd < MAX_FDS; fd++) {
+		const struct file *f = t->fds[fd].file;
+
+		if (f && f->dev == file->dev && f->ino == file->ino && (fcntl(f->fd, F_GETFL) & O_ACCMODE) != O_RDONLY)
+			return true;
+	}
+	return false;
+}
+
+static int open_for_locks(struct lock_file *lf, const struct file *file)
+{
+	lf->fd = fd_reopen(file->fd, lf->writable ? O_RDWR : O_RDONLY);
+	if (lf->fd < 0 && lf->writable)		/* the file can be written to, but not read */
+		lf->fd = fd_reopen(file->fd, O_WRONLY);
+	return lf->fd;
+}
+
+/* Find or open the description for the locks of the process on @file. 0 or -ENOLCK. */
+static int get(struct task *t, const struct file *file, bool for_writing, struct lock_file **out)
+{
+	struct lock_file *lf = *find(t, file);
+
+	if (!lf) {
+		lf = hostfd_reserve(1) ? calloc(1, sizeof(*lf)) : NULL;
+		if (!lf)
+			return -ENOLCK;
+		lf->dev = file->dev;
+		lf->ino = file->ino;
+		lf->writable = may_write(t, file);
+		if (open_for_locks(lf, file) < 0) {
+			hostfd_release(1);
+			free(lf);
+			return -ENOLCK;
+		}
+		pthread_mutex_lock(&t->kernel->lock);
+		lf->next = t->lock_files;
+		t->lock_files = lf;
+		pthread_mutex_unlock(&t->kernel->lock);
+	}
+	*out = lf;
+	return for_writing && !lf->writable ? -ENOLCK : 0;
+}
+
+/*
+ * True: @lock, which the host found, belongs to @t. The host names only locks of other descriptions: if it names @lock
+ * here, too, it belongs to another process. Equal locks of two readers cannot be told apart. kernel->lock held.
+ */
+static bool owns(struct task *t, const struct file *file, const struct flock *lock)
+{
+	const struct lock_file *lf = *find(t, file);
+	struct flock own = *lock;
+
+	if (!lf)
+		return false;
+	own.l_type = F_WRLCK;
+	own.l_pid = 0;
+	return fcntl(lf->fd, F_OFD_GETLK, &own) == 0 &&
+	       (own.l_type == F_UNLCK || own.l_start != lock->l_start || own.l_len != lock->l_len);
+}
+
+static int owner_of(struct task *t, const struct file *file, const struct flock *lock)
+{
+	int pid = -1;		/* as for a lock of another PID namespace, or an OFD lock */
+
+	pthread_mutex_lock(&t->kernel->lock);
+	for (struct task *other = t->kernel->tasks; other && pid < 0; other = other->next)
+		if (other != t && other->state != TASK_ZOMBIE && owns(other, file, lock))
+			pid = other->pid;
+	pthread_mutex_unlock(&t->kernel->lock);
+	return pid;
+}
+
+static int64_t host_lock(struct task *t, int fd, int cmd, struct flock *lock)
+{
+	int err;
+
+	host_call_begin(t);
+	err = fcntl(fd, cmd, lock) ? errno : 0;
+	host_call_end(t);
+	return err == EINTR ? -ERESTARTSYS : -err;
+}
+
+static int64_t ofd_lock(struct task *t, const struct file *file, int cmd, uint64_t addr, struct flock *lock)
+{
+	int64_t err = host_lock(t, file->fd, cmd, lock);
+
+	if (err || cmd != F_OFD_GETLK)
+		return err;
+	if (lock->l_type != F_UNLCK)
+		lock->l_pid = owner_of(t, file, lock);
+	return user_write(t, addr, lock, sizeof(*lock));
+}
+
+/* F_GETLK changes nothing but the type if there is no lock that conflicts. */
+static int64_t get_lock(struct task *t, const struct file *file, uint64_t addr, struct flock *lock)
+{
+	const struct lock_file *lf = *find(t, file);
+	const pid_t pid = lock->l_pid;
+	int64_t err;
+
+	lock->l_pid = 0;
+	err = host_lock(t, lf ? lf->fd : file->fd, F_OFD_GETLK, lock);
+	if (err)
+		return err;
+	lock->l_pid = lock->l_type == F_UNLCK ? pid : owner_of(t, file, lock);
+	return user_write(t, addr, lock, sizeof(*lock));
+}
+
+/* The position of @file, to which SEEK_CUR refers, is not that of the description for locks. */
+static int resolve_start(const struct file *file, struct flock *lock)
+{
+	off_t at;
+
+	if (lock->l_whence != SEEK_CUR)
+		return 0;
+	at = lseek(file->fd, 0, SEEK_CUR);
+	if (at < 0)
+		return 0;
+	if (__builtin_add_overflow(lock->l_start, at, &lock->l_start))
+		return -EOVERFLOW;
+	lock->l_whence = SEEK_SET;
+	return lock->l_start < 0 ? -EINVAL : 0;
+}
+
+static int64_t set_lock(struct task *t, const struct file *file, int cmd, struct flock *lock)
+{
+	int access = fcntl(file->fd, F_GETFL) & (O_ACCMODE | O_PATH);
+	struct lock_file *lf;
+	int err;
+
+	if ((lock->l_type == F_RDLCK && access == O_WRONLY) || (lock->l_type == F_WRLCK && access == O_RDONLY))
+		return -EBADF;
+	if (lock->l_type == F_UNLCK && !*find(t, file))	/* nothing to unlock, but the arguments are checked */
+		return host_lock(t, file->fd, F_OFD_SETLK, lock);
+	err = get(t, file, lock->l_type == F_WRLCK, &lf);
+	lock->l_pid = 0;
+	return err ? err : host_lock(t, lf->fd, cmd == F_SETLK ? F_OFD_SETLK : F_OFD_SETLKW, lock);
+}
+
+int64_t lock_call(struct task *t, const struct file *file, int cmd, uint64_t addr)
+{
+	struct flock lock;
+	int err;
+
+	if (user_read(t, &lock, addr, sizeof(lock)))
+		return -EFAULT;
+	if (cmd == F_OFD_GETLK || cmd == F_OFD_SETLK || cmd == F_OFD_SETLKW)
+		return ofd_lock(t, file, cmd, addr, &lock);
+	if (cmd == F_GETLK && lock.l_type != F_RDLCK && lock.l_type != F_WRLCK)
+		return -EINVAL;
+	err = resolve_start(file, &lock);
+	if (err)
+		return err;
+	return cmd == F_GETLK ? get_lock(t, file, addr, &lock) : set_lock(t, file, cmd, &lock);
+}

@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * abi/sys_sched.c - nice values, scheduling policies, affinity, getcpu(2), capabilities(7), personality(2).
+ *
+ * Nice values and capabilities belong to threads of the host, as credentials do: each process is one, which the raw calls
+ * change alone. The host's kernel decides what is allowed. The CPUs are the machine's. Their threads have no policy but the
+ * default one.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <linux/capability.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/personality.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "abi/task.h"
+
+#include "syscalls.h"	/* made from syscall.tbl */
+
+/* True: getpriority(2) and setpriority(2) of @which and @who mean @t. */
+static bool is_meant(const struct task *self, const struct task *t, int which, int who)
+{
+	switch (which) {
+	case PRIO_PROCESS: return t->pid == (who ? who : self->pid);
+	case PRIO_PGRP:	   return t->pgid == (who ? who : self->pgid);
+	default:	   return who == 0 || who == (int)getuid();	/* all processes have Vellum's user */
+	}
+}
+
+static bool is_which(int which)
+{
+	return which == PRIO_PROCESS || which == PRIO_PGRP || which == PRIO_USER;
+}
+
+/* As the kernel's call, the result is 20 minus the nice value. */
+int64_t sys_getpriority(struct task *t, int which, int who)
+{
+	int64_t best = -ESRCH, n;
+
+	if (!is_which(which))
+		return -EINVAL;
+	pthread_mutex_lock(&t->kernel->lock);
+	for (const struct task *other = t->kernel->tasks; other; other = other->next) {
+		if (other->state == TASK_ZOMBIE || !is_meant(t, other, which, who))
+			continue;
+		n = syscall(SYS_getpriority, PRIO_PROCESS, other->tid);
+		best = n > best ? n : best;
+	}
+	pthread_mutex_unlock(&t->kernel->lock);
+	return best;
+}
+
+int64_t sys_setpriority(struct task *t, int which, int who, int nice)
+{
+	int64_t err = -ESRCH;
+
+	if (!is_which(which))
+		return -EINVAL;
+	pthread_mutex_lock(&t->kernel->lock);
+	for (const struct task *other = t->kernel->tasks; other; other = other->next) {
+		if (other->state == TASK_ZOMBIE || !is_meant(t, other, which, who))
+			continue;
+		if (syscall(SYS_setpriority, PRIO_PROCESS, other->tid, nice))
+			err = -errno;
+		else if (err == -ESRCH)
+			err = 0;
+	}
+	pthread_mutex_unlock(&t->kernel->lock);
+	return err;
+}
+
+/* --- policies --- */
+
+static bool process_exists(struct task *t, int pid)
+{
+	bool found;
+
+	pthread_mutex_lock(&t->kernel->lock);
+	found = !pid || task_find(t->kernel, pid);
+	pthread_mutex_unlock(&t->kernel->lock);
+	return found;
+}
+
+int64_t sys_sched_getscheduler(struct task *t, int pid)
+{
+	return pid < 0 ? -EINVAL : process_exists(t, pid) ? SCHED_OTHER : -ESRCH;
+}
+
+int64_t sys_sched_getparam(struct task *t, int pid, uint64_t param)
+{
+	const struct sched_param none = { .sched_priority = 0 };
+
+	if (pid < 0 || !param)
+		return -EINVAL;
+	return process_exists(t, pid) ? user_write(t, param, &none, sizeof(none)) : -ESRCH;
+}
+
+static int64_t set_policy(struct task *t, int pid, int policy, uint64_t addr)
+{
+	const int lowest = sched_get_priority_min(policy), highest = sched_get_priority_max(policy);
+	struct sched_param param;
+
+	if (pid < 0 || !addr)
+		return -EINVAL;
+	if (user_read(t, &param, addr, sizeof(param)))
+		return -EFAULT;
+	if (!process_exists(t, pid))
+		return -ESRCH;
+	if (lowest < 0 || param.sched_priority < lowest || param.sched_priority > highest)
+		return -EINVAL;
+	return policy == SCHED_OTHER ? 0 : -EPERM;
+}
+
+int64_t sys_sched_setscheduler(struct task *t, int pid, int policy, uint64_t param)
+{
+	return policy < 0 ? -EINVAL : set_policy(t, pid, policy & ~SCHED_RESET_ON_FORK, param);
+}
+
+int64_t sys_sched_setparam(struct task *t, int pid, uint64_t param)
+{
+	return set_policy(t, pid, SCHED_OTHER, param);
+}
+
+int64_t sys_sched_get_priority_max(struct task *t, int policy)
+{
+	int n = sched_get_priority_max(policy);
+
+	return n < 0 ? -errno : n;
+}
+
+int64_t sys_sched_get_priority_min(struct task *t, int policy)
+{
+	int n = sched_get_priority_min(policy);
+
+	return n < 0 ? -errno : n;
+}
+
+/* --- CPUs --- */
+
+static uint64_t all_cpus(const struct task *t)
+{
+	unsigned n = t->kernel->args->machine->nr_cpus;
+
+	return n >= 64 ? ~0ull : (1ull << n) - 1;
+}
+
+int64_t sys_sched_getaffinity(struct task *t, int pid, uint32_t len, uint64_t mask)
+{
+	const uint64_t cpus = all_cpus(t);
+
+	if (len < sizeof(cpus) || len % sizeof(cpus))
+		return -EINVAL;
+	if (!process_exists(t, pid))
+		return -ESRCH;
+	return user_write(t, mask, &cpus, sizeof(cpus)) ? -EFAULT : (int64_t)sizeof(cpus);
+}
+
+/* A process may run on every CPU of the machine. A smaller set is refused. */
+int64_t sys_sched_setaffinity(struct task *t, int pid, uint32_t len, uint64_t mask)
+{
+	uint64_t cpus = 0;
+
+	if (user_read(t, &cpus, mask, len < sizeof(cpus) ? len : sizeof(cpus)))
+		return -EFAULT;
+	if (!process_exists(t, pid))
+		return -ESRCH;
+	if (!(cpus & all_cpus(t)))
+		return -EINVAL;
+	return (cpus & all_cpus(t)) == all_cpus(t) ? 0 : -EPERM;
+}
+
+int64_t sys_getcpu(struct task *t, uint64_t cpu, uint64_t node, uint64_t unused)
+{
+	const uint32_t own = t->cpu < 0 ? 0 : (uint32_t)t->cpu, node_of_cpu = 0;
+
+	if (cpu && user_write(t, cpu, &own, sizeof(own)))
+		return -EFAULT;
+	return node ? user_write(t, node, &node_of_cpu, sizeof(node_of_cpu)) : 0;
+}
+
+/* --- capabilities --- */
+
+/* Copy the header, and change its PID to the host's thread. 0 or a negative errno. */
+static int read_cap_header(struct task *t, uint64_t addr, struct __user_cap_header_struct *header)
+{
+	const struct task *other;
+	int err = 0;
+
+	if (user_read(t, header, addr, sizeof(*header)))
+		return -EFAULT;
+	if (header->pid < 0)
+		return -EINVAL;
+	pthread_mutex_lock(&t->kernel->lock);
+	other = header->pid ? task_find(t->kernel, header->pid) : t;
+	if (other)
+		header->pid = other == t ? 0 : other->tid;
+	else
+		err = -ESRCH;
+	pthread_mutex_unlock(&t->kernel->lock);
+	return err;
+}
+
+/* The words of data for a version: those of version 1 are half as many. */
+static size_t cap_bytes(const struct __user_cap_header_struct *header)
+{
+	return sizeof(struct __user_cap_data_struct) *
+	       (header->version == _LINUX_CAPABILITY_VERSION_1 ? _LINUX_CAPABILITY_U32S_1 : _LINUX_CAPABILITY_U32S_3);
+}
+
+int64_t sys_capget(struct task *t, uint64_t header, uint64_t data)
+{
+	struct __user_cap_data_struct caps[_LINUX_CAPABILITY_U32S_3];
+	struct __user_cap_header_struct head;
+	int err = read_cap_header(t, header, &head);
+	uint32_t version = head.version;
+
+	if (err)
+		return err;
+	err = syscall(SYS_capget, &head, data ? caps : NULL) ? -errno : 0;
+	/* The kernel replaces a version that it does not know. */
+	if (head.version != version && user_write(t, header, &head.version, sizeof(head.version)))
+		return -EFAULT;
+	return err || !data ? err : user_write(t, data, caps, cap_bytes(&head));
+}
+
+int64_t sys_capset(struct task *t, uint64_t header, uint64_t data)
+{
+	struct __user_cap_data_struct caps[_LINUX_CAPABILITY_U32S_3] = { { .effective = 0 } };
+	struct __user_cap_header_struct head;
+	int err = read_cap_header(t, header, &head);
+
+	if (err)
+		return err;
+	if (user_read(t, caps, data, cap_bytes(&head)))
+		return -EFAULT;
+	return syscall(SYS_capset, &head, caps) ? -errno : 0;
+}
+
+/* --- personality(2) --- */
+
+/* Addresses are never random. No other personality is supported. */
+int64_t sys_personality(struct task *t, uint32_t persona)
+{
+	const uint32_t old = t->personality;
+
+	if (persona == 0xffffffff)
+		return old;
+	if (persona & ~(uint32_t)ADDR_NO_RANDOMIZE)
+		return -EINVAL;
+	t->personality = persona;
+	return old;
+}

@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * tests/programs/process_calls.c - locks of fcntl(2), waitid(2), priorities and scheduling, splice(2) and tee(2). It runs in a
+ * directory in which it may make files. Its output is the same on the host's kernel.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/personality.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* Print the call and its result. */
+#define SHOW(call) show(#call, (long)(call))
+
+static long show(const char *what, long result)
+{
+	if (result < 0)
+		printf("%s: %s\n", what, strerrorname_np(errno));
+	else
+		printf("%s: %ld\n", what, result);
+	return result;
+}
+
+/* Fork a child that runs @run, and wait for it. */
+static void in_child(void (*run)(int), int arg)
+{
+	pid_t pid;
+
+	fflush(stdout);
+	pid = fork();
+	if (!pid) {
+		run(arg);
+		fflush(stdout);
+		_exit(0);
+	}
+	waitpid(pid, NULL, 0);
+}
+
+/* --- locks --- */
+
+static pid_t parent;
+
+static long lock(int fd, int cmd, short type, off_t start, off_t len)
+{
+	struct flock fl = { .l_type = type, .l_start = start, .l_len = len };
+
+	return fcntl(fd, cmd, &fl);
+}
+
+static void show_owner(int fd, int cmd, short type)
+{
+	struct flock fl = { .l_type = type };
+
+	if (fcntl(fd, cmd, &fl))
+		printf("  owner: %s\n", strerrorname_np(errno));
+	else
+		printf("  type %d from %ld length %ld of %s\n", fl.l_type, (long)fl.l_start, (long)fl.l_len,
+		       fl.l_type == F_UNLCK ? "nobody" : fl.l_pid == parent ? "the parent" : fl.l_pid == -1 ? "a description" :
+		       "another");
+}
+
+static void try_locks(int fd)
+{
+	SHOW(lock(fd, F_SETLK, F_WRLCK, 0, 10));
+	SHOW(lock(fd, F_SETLK, F_RDLCK, 0, 10));
+	SHOW(lock(fd, F_SETLK, F_WRLCK, 10, 10));
+	SHOW(lock(fd, F_SETLK, F_UNLCK, 0, 0));
+	SHOW(lock(fd, F_OFD_SETLK, F_WRLCK, 0, 10));
+	show_owner(fd, F_GETLK, F_WRLCK);
+	show_owner(fd, F_GETLK, F_RDLCK);
+	show_owner(fd, F_OFD_GETLK, F_WRLCK);
+}
+
+static void hold(int fd)
+{
+	SHOW(lock(fd, F_SETLK, F_WRLCK, 100, 10));
+}
+
+static void locks(void)
+{
+	int fd = open("locks", O_RDWR | O_CREAT | O_TRUNC, 0600), other, only;
+
+	parent = getpid();
+	SHOW(lock(fd, F_SETLK, F_WRLCK, 0, 10));
+	SHOW(lock(fd, F_SETLK, F_WRLCK, 5, 10));	/* its own lock does not conflict */
+	in_child(try_locks, fd);			/* on the same description */
+	in_child(hold, fd);				/* ends, and leaves no lock */
+	SHOW(lock(fd, F_SETLK, F_WRLCK, 100, 10));
+	SHOW(lock(fd, F_SETLK, F_RDLCK, 0, 5));
+	in_child(try_locks, fd);
+	show_owner(fd, F_GETLK, F_WRLCK);
+	other = open("locks", O_RDONLY);
+	close(other);					/* drops all of the process's locks */
+	in_child(try_locks, fd);
+	SHOW(lock(fd, F_SETLK, F_WRLCK, 0, 0));
+	other = dup(fd);
+	close(other);
+	in_child(try_locks, fd);
+	SHOW(lock(fd, F_SETLK, 77, 0, 0));
+	SHOW(lock(fd, F_GETLK, F_UNLCK, 0, 0));
+	SHOW(lock(fd, F_SETLK, F_WRLCK, -1, 0));
+	SHOW(lock(fd, F_OFD_SETLK, F_WRLCK, 200, 10));
+	in_child(try_locks, fd);
+	only = open("locks", O_RDONLY);
+	SHOW(lock(only, F_SETLK, F_WRLCK, 0, 1));
+	SHOW(lock(only, F_SETLK, F_RDLCK, 0, 1));
+	only = open("locks", O_WRONLY);
+	SHOW(lock(only, F_SETLK, F_RDLCK, 0, 1));
+	SHOW(lock(only, F_SETLK, F_WRLCK, 0, 1));
+	SHOW(lock(1000, F_SETLK, F_WRLCK, 0, 1));
+}
+
+/* --- waitid --- */
+
+static void wait_one(idtype_t type, id_t id, int options)
+{
+	siginfo_t info = { .si_signo = 77 };
+	int result = waitid(type, id, &info, options);
+
+	if (result)
+		printf("waitid %d %#x: %s\n", (int)type, options, strerrorname_np(errno));
+	else
+		printf("waitid %d %#x: signal %d code %d status %d%s\n", (int)type, options, info.si_signo,
+		       info.si_pid ? info.si_code : 0, info.si_pid ? info.si_status : 0, info.si_pid ? "" : ", none");
+}
+
+static void waits(void)
+{
+	siginfo_t info;
+	int status;
+	pid_t pid;
+
+	wait_one(P_ALL, 0, WEXITED);
+	fflush(stdout);
+	pid = fork();
+	if (!pid)
+		for (;;)
+			pause();
+	wait_one(P_PID, (id_t)pid, WEXITED | WNOHANG);
+	kill(pid, SIGSTOP);
+	wait_one(P_PID, (id_t)pid, WSTOPPED | WNOWAIT);
+	wait_one(P_ALL, 0, WSTOPPED | WEXITED);
+	wait_one(P_ALL, 0, WSTOPPED | WEXITED | WNOHANG);
+	kill(pid, SIGCONT);
+	wait_one(P_PGID, (id_t)getpgrp(), WCONTINUED);
+	wait_one(P_PGID, 0, WCONTINUED | WNOHANG);
+	kill(pid, SIGSTOP);
+	SHOW(waitpid(pid, &status, WUNTRACED) == pid && WIFSTOPPED(status));
+	kill(pid, SIGCONT);
+	SHOW(waitpid(pid, &status, WCONTINUED) == pid && WIFCONTINUED(status));
+	kill(pid, SIGTERM);
+	wait_one(P_PID, (id_t)pid, WEXITED | WNOWAIT);
+	wait_one(P_PID, (id_t)pid, WEXITED);
+	wait_one(P_PID, (id_t)pid, WEXITED);
+	pid = fork();
+	if (!pid)
+		_exit(300);
+	SHOW(waitid(P_ALL, 0, NULL, WEXITED));
+	wait_one(P_ALL, 0, 0);
+	wait_one(P_ALL, 0, WNOHANG);
+	wait_one(P_ALL, 0, WEXITED | 0x100);
+	wait_one(9, 0, WEXITED);
+	wait_one(P_PID, 0, WEXITED);
+	SHOW(syscall(SYS_waitid, P_PID, -1, &info, WEXITED, NULL));
+}
+
+/* --- scheduling --- */
+
+static void scheduling(void)
+{
+	struct __user_cap_header_struct head = { .version = 77 };
+	struct __user_cap_data_struct caps[2];
+	struct sched_param param = { .sched_priority = 9 };
+	unsigned cpu = 99, node = 99;
+	uint64_t mask[16] = { 0 };
+
+	SHOW(syscall(SYS_getpriority, PRIO_PROCESS, 0));
+	SHOW(setpriority(PRIO_PROCESS, 0, 4));
+	SHOW(syscall(SYS_getpriority, PRIO_PROCESS, 0));
+	SHOW(syscall(SYS_getpriority, PRIO_PROCESS, getpid()));
+	SHOW(syscall(SYS_getpriority, 3, 0));
+	SHOW(setpriority(PRIO_PROCESS, 1 << 29, 4));
+	SHOW(setpriority(PRIO_PROCESS, 0, 100));
+	SHOW(syscall(SYS_getpriority, PRIO_PROCESS, 0));
+	SHOW(sched_getscheduler(0));
+	SHOW(sched_getscheduler(-1));
+	SHOW(sched_getparam(0, &param));
+	SHOW(param.sched_priority);
+	SHOW(sched_setscheduler(0, SCHED_OTHER, &param));
+	param.sched_priority = 1;
+	SHOW(sched_setscheduler(0, SCHED_OTHER, &param));
+	SHOW(sched_setscheduler(0, 99, &param));
+	SHOW(sched_get_priority_max(SCHED_FIFO));
+	SHOW(sched_get_priority_min(99));
+	SHOW(syscall(SYS_sched_setaffinity, 0, sizeof(mask), mask));
+	SHOW(syscall(SYS_sched_getaffinity, 0, 3, mask));
+	SHOW(syscall(SYS_getcpu, &cpu, &node, NULL) == 0 && cpu < 1024 && node < 1024);
+	SHOW(syscall(SYS_getcpu, NULL, NULL, NULL));
+	SHOW(personality(0xffffffff) & ~ADDR_NO_RANDOMIZE);
+	SHOW(personality(ADDR_NO_RANDOMIZE) & ~ADDR_NO_RANDOMIZE);
+	SHOW(personality(0xffffffff) == ADDR_NO_RANDOMIZE);
+	SHOW(syscall(SYS_capget, &head, NULL));
+	SHOW(head.version);
+	SHOW(syscall(SYS_capget, &head, caps));
+	SHOW(syscall(SYS_capset, &head, caps));
+	head.pid = -1;
+	SHOW(syscall(SYS_capget, &head, caps));
+}
+
+/* --- splice, tee --- */
+
+static void show_text(const char *what, const char *text, ssize_t n)
+{
+	printf("%s: %.*s\n", what, n > 0 ? (int)n : 0, text);
+}
+
+static void splices(void)
+{
+	int p[2], q[2], fd = open("spliced", O_RDWR | O_CREAT | O_TRUNC, 0600), append = open("spliced", O_WRONLY | O_APPEND);
+	loff_t at = 3, zero = 0, negative = -1;
+	char text[100], *map;
+	struct iovec iov = { text, 5 };
+
+	if (pipe(p) || pipe(q))
+		return;
+	SHOW(write(p[1], "hello world", 11));
+	SHOW(splice(p[0], NULL, fd, &at, 5, 0));
+	SHOW(at);
+	show_text("file", text, pread(fd, text, sizeof(text), 3));
+	SHOW(tee(p[0], q[1], 4, 0));
+	show_text("second pipe", text, read(q[0], text, sizeof(text)));
+	SHOW(splice(p[0], NULL, q[1], NULL, 3, 0));
+	show_text("second pipe", text, read(q[0], text, sizeof(text)));
+	show_text("first pipe", text, read(p[0], text, sizeof(text)));
+	map = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	memcpy(map, "ABC", 3);				/* a store through a mapping */
+	SHOW(splice(fd, &zero, p[1], NULL, 100, 0));
+	SHOW(zero);
+	show_text("from the mapped file", text, read(p[0], text, sizeof(text)));
+	SHOW(write(p[1], "xyz", 3));
+	SHOW(lseek(fd, 0, SEEK_SET));
+	SHOW(splice(p[0], NULL, fd, NULL, 100, 0));
+	show_text("in the mapping", map, 8);
+	SHOW(lseek(fd, 0, SEEK_CUR));
+	SHOW(splice(p[0], NULL, fd, NULL, 100, SPLICE_F_NONBLOCK));
+	SHOW(splice(fd, NULL, fd, NULL, 1, 0));
+	SHOW(splice(p[0], &zero, fd, NULL, 1, 0));
+	SHOW(splice(fd, &negative, p[1], NULL, 1, 0));
+	SHOW(splice(p[1], NULL, fd, NULL, 1, 0));
+	SHOW(splice(p[0], NULL, append, NULL, 1, 0));
+	SHOW(splice(fd, NULL, p[1], NULL, 1, 0x100));
+	SHOW(splice(1000, NULL, p[1], NULL, 1, 0));
+	SHOW(splice(1000, NULL, p[1], NULL, 0, 0));
+	SHOW(tee(fd, p[1], 1, 0));
+	SHOW(tee(p[0], q[1], 1, SPLICE_F_NONBLOCK));
+	SHOW(preadv2(fd, &iov, 1, 0, 0));
+	SHOW(preadv2(fd, &iov, 1, -1, 0));
+	SHOW(pwritev2(fd, &iov, 1, -1, 0));
+}
+
+int main(void)
+{
+	locks();
+	waits();
+	scheduling();
+	splices();
+	return 0;
+}
