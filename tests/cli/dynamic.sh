@@ -3,7 +3,7 @@
 #
 # dynamic.sh [all]: Debian's dynamic programs do the same work natively and under `vellum run`: output, status and files are
 # the same, and each tracked run is verified. Without "all": the programs of a bare Debian with build-essential, one
-# tracking mode each. From the environment: VELLUM. Prints TAP.
+# tracking mode each. With it, all modes, and more programs: those that are installed. From the environment: VELLUM. Prints TAP.
 set -u
 . "$(dirname "$0")/lib.sh"
 
@@ -65,16 +65,67 @@ as_native "gcc" 'gcc -O1 -o hello src/hello.c && ./hello; echo $?; gcc -static -
 as_native "make -j2" 'make -j2 | sort; cksum a b c'
 as_native "dpkg" 'dpkg-query -W -f "\${Package}\n" bash coreutils; dpkg --compare-versions 1.2 lt 1.10; echo $?'
 
-if [ -n "$all" ]; then
-	as_native "python3" 'python3 -c "import json, hashlib, re; print(json.dumps({\"a\": [1, 2.5, None]})); print(hashlib.sha256(b\"x\").hexdigest())"'
-	as_native "dash" 'dash -c "i=0; while [ \$i -lt 200 ]; do i=\$((i + 1)); done; echo \$i"'
-	as_native "openssl, base64" 'base64 numbers | head -n 2; ! command -v openssl >/dev/null || openssl dgst -sha512 numbers'
-	as_native "g++" 'echo "#include <map>
-#include <iostream>
-int main() { std::map<int, int> m; for (int i = 0; i < 100; i++) m[i % 7] += i; for (auto &p : m) std::cout << p.first << p.second << std::endl; }" >m.cc
+# More programs of Debian, in `all` only. needs COMMAND...: is every one there?
+needs() {
+	local command
+
+	for command; do
+		command -v "$command" >/dev/null || return 1
+	done
+}
+
+# more COMMANDS NAME SCRIPT: as_native, if the commands are there.
+more() {
+	# shellcheck disable=SC2086 # a list
+	if needs $1; then
+		as_native "$2" "$3"
+	else
+		skip "$2" "not installed: one of $1"
+	fi
+}
+
+more_programs() {
+	more python3 "python3" 'python3 -c "import json, hashlib, re, subprocess; print(json.dumps({\"a\": [1, 2.5, None]}))
+print(hashlib.sha256(b\"x\").hexdigest(), subprocess.run([\"echo\", \"x\"], capture_output=True).stdout)"'
+	more dash "dash" 'dash -c "i=0; while [ \$i -lt 200 ]; do i=\$((i + 1)); done; echo \$i; trap \"echo end\" EXIT"'
+	more openssl "openssl" 'openssl dgst -sha512 numbers; seq 100 | openssl enc -aes-128-cbc -K 00112233445566778899aabbccddeeff \
+		-iv 00112233445566778899aabbccddeeff | openssl base64'
+	more g++ "g++" 'printf "%s\n" "#include <map>" "#include <iostream>" "int main() { std::map<int, int> m; for (int i = 0; i < 100; i++)" \
+		"m[i % 7] += i; try { throw 3; } catch (int e) { m[9] = e; } for (auto &p : m) std::cout << p.first << p.second << std::endl; }" >m.cc
 		g++ -O1 -o m m.cc && ./m; rm -f m'
-	as_native "git" 'command -v git >/dev/null || exit 0; export HOME=$PWD GIT_CONFIG_GLOBAL=/dev/null; export GIT_AUTHOR_DATE=2020-01-01T00:00:00Z GIT_COMMITTER_DATE=2020-01-01T00:00:00Z
-		git init -q r && cd r && cp ../numbers . && git add . && git -c user.name=a -c user.email=a@b commit -qm one && git log --format=%H
-		cd .. && git clone -q r s && cmp r/numbers s/numbers; rm -rf r s'
+	more git "git" 'export HOME=$PWD GIT_CONFIG_GLOBAL=/dev/null GIT_AUTHOR_DATE=2020-01-01T00:00:00Z GIT_COMMITTER_DATE=2020-01-01T00:00:00Z
+		git init -q r && cd r && cp ../numbers . && git add . && git -c user.name=a -c user.email=a@b commit -qm one
+		git log --format=%H; cd .. && git clone -q r s && cmp r/numbers s/numbers; rm -rf r s'
+	more sqlite3 "sqlite3" 'sqlite3 x.db "create table t(a, b); insert into t values (1, 2), (3, 4); select sum(a), max(b) from t;
+		with recursive n(i) as (select 1 union all select i + 1 from n where i < 2000) insert into t select i, i * i from n;
+		select count(*), sum(b) from t; pragma integrity_check"; rm x.db'
+	more vim "vim -es" 'vim -u NONE -es -c "%s/line/LINE/g" -c "sort n" -c "wq" numbers; head -n 3 numbers'
+	more "gdb gcc" "gdb on a core" 'gdb -nx -batch -ex "print 6 * 7" -ex "print sizeof(long)"; [ -e ../c.core ] &&
+		gdb -nx -batch -ex bt -ex "info registers rip" -ex "x/3i \$pc" ../c ../c.core'
+	more lua5.4 "lua" 'lua5.4 -e "local t = {} for i = 1, 1000 do t[i] = i * i end print(#t, t[500], string.rep(\"ab\", 3))"'
+	more gawk "gawk" 'gawk "{ s += \$1; n[\$1 % 3]++ } END { print s; for (i in n) print i, n[i] }" numbers'
+	more apt-get "apt-get -s" 'apt-get -s install hello 2>&1 | tail -n 3'
+	more curl "curl file://" 'curl -s "file://$PWD/numbers" | cksum'
+	more xz "xz" 'xz -T1 -k numbers && xz -dc numbers.xz | cksum'
+	more bzip2 "bzip2" 'bzip2 -k numbers && bzip2 -dc numbers.bz2 | cksum'
+	more bc "bc" 'echo "2 ^ 200; scale = 30; 1 / 7" | bc'
+	more diff "diff, patch, cmp" 'head -n 100 numbers >a; sed "s/line 5/LINE 5/" a >b; diff -u a b | tail -n +3; cmp a b; cmp a a; rm a b'
+	more "nice chrt setarch taskset" "nice, chrt, setarch, taskset, timeout" 'nice -n 3 nice; chrt -p 0 | cut -d: -f2; setarch -R echo x; taskset -p 0 | cut -d: -f2
+		timeout 1 sleep 5; echo $?; env | wc -l >/dev/null; id -u; nproc; hostname | cksum'
+	more "dd tee split" "dd, tee, split, shuf" 'dd if=/dev/zero bs=4096 count=10 2>/dev/null | sha1sum; tee copy <numbers | cksum; split -n 3 numbers part.
+		cksum part.*; shuf --random-source=numbers -n 3 numbers; comm -12 <(sort numbers) <(sort copy) | wc -l'
+}
+
+# gdb reads a core of this program, which is made once: a core has addresses and times.
+make_core() {
+	needs gdb gcc || return 0
+	printf '#include <stdlib.h>\nint deep(int n) { if (!n) abort(); return deep(n - 1) + 1; }\nint main(void) { return deep(3); }\n' >"$tmp/c.c"
+	gcc -g -o "$tmp/c" "$tmp/c.c" && gdb -nx -batch -ex run -ex "generate-core-file $tmp/c.core" "$tmp/c" >/dev/null 2>&1
+	return 0
+}
+
+if [ -n "$all" ]; then
+	make_core
+	more_programs
 fi
 finish
