@@ -254,7 +254,7 @@ bool print_hex(struct trace *tr, unsigned i)
 
 bool print_octal(struct trace *tr, unsigned i)
 {
-	text(tr, "%#03o", (uint32_t)tr->arg[i]);
+	text(tr, "%#03o", (uint16_t)tr->arg[i]);	/* mode_t of the kernel */
 	return true;
 }
 

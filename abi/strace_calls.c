@@ -56,7 +56,7 @@ static bool print_lock(struct trace *tr, unsigned i, bool out)
 
 	if (out && !tr->leaving)
 		return false;
-	if ((out && text_if_no_result(tr, tr->arg[i])))
+	if (out && text_if_no_result(tr, tr->arg[i]))
 		return true;
 	if (!tr->arg[i] || !fetch(tr, &lock, tr->arg[i], sizeof(lock))) {
 		text_address(tr, tr->arg[i]);
@@ -111,6 +111,9 @@ bool print_fcntl_arg(struct trace *tr, unsigned i)
 	case F_GETLK:
 	case F_OFD_GETLK:
 		return print_lock(tr, i, true);
+	case F_SETOWN_EX:
+	case F_GETOWN_EX:
+		return print_pointer(tr, i);
 	default:
 		return print_hex(tr, i);
 	}
@@ -199,7 +202,7 @@ bool print_ioctl_arg(struct trace *tr, unsigned i)
 	case TIOCSWINSZ:
 		return print_winsize(tr, i, false);
 	default:
-		return print_pointer(tr, i);
+		return name_of(&strace_names[FORMAT_ioctl], (uint32_t)tr->arg[i - 1]) ? print_pointer(tr, i) : print_hex(tr, i);
 	}
 }
 
@@ -314,9 +317,6 @@ bool print_arch_prctl_arg(struct trace *tr, unsigned i)
 		return true;
 	case ARCH_GET_CPUID:
 		return true;
-	case ARCH_SET_FS:
-	case ARCH_SET_GS:
-		return print_pointer(tr, i);
 	default:
 		return print_hex(tr, i);
 	}
