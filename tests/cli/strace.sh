@@ -70,6 +70,7 @@ together() {
 }
 
 [ -x "$VELLUM" ] || bail "no $VELLUM"
+VELLUM=$(readlink -f "$VELLUM")
 [ -x "$program" ] || bail "no $program"
 traced
 if [ "${1:-}" = --record ]; then
