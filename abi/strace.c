@@ -368,7 +368,7 @@ void strace_leave(struct trace *tr, int64_t result)
 	print_args(tr);
 	tr->limit = STRACE_LINE;
 	text(tr, tr->cut ? "...) = " : ") = ");
-	if (result < 0 && result >= -MAX_ERRNO && tr->nr != SYS_rt_sigreturn)
+	if (result < 0 && result >= -MAX_ERRNO)
 		print_error(tr, (int)-result);
 	else
 		print_result(tr);

@@ -35,7 +35,7 @@ struct trace {			/* a call that is being printed */
 	char line[STRACE_LINE];
 };
 
-/* @call: NULL if the call is not supported. @arg must stay until strace_leave(). Calls that never return are printed. */
+/* @call: NULL if the call is not supported. @arg must stay until strace_leave(). exit(2) is written at once. */
 void strace_enter(struct trace *tr, struct task *t, uint64_t nr, const uint64_t arg[6], const struct strace_call *call);
 /* Write the line to stderr. */
 void strace_leave(struct trace *tr, int64_t result);

@@ -167,6 +167,7 @@ static bool print_winsize(struct trace *tr, unsigned i, bool out)
 
 bool print_ioctl_arg(struct trace *tr, unsigned i)
 {
+	bool known;
 	int value;
 
 	switch ((uint32_t)tr->arg[i - 1]) {
@@ -202,7 +203,8 @@ bool print_ioctl_arg(struct trace *tr, unsigned i)
 	case TIOCSWINSZ:
 		return print_winsize(tr, i, false);
 	default:
-		return name_of(&strace_names[FORMAT_ioctl], (uint32_t)tr->arg[i - 1]) ? print_pointer(tr, i) : print_hex(tr, i);
+		known = name_of(&strace_names[FORMAT_ioctl], (uint32_t)tr->arg[i - 1]);
+		return known ? print_pointer(tr, i) : print_hex(tr, i);
 	}
 }
 
@@ -327,7 +329,7 @@ bool print_arch_prctl_arg(struct trace *tr, unsigned i)
 bool print_futex_op(struct trace *tr, unsigned i)
 {
 	const uint32_t op = (uint32_t)tr->arg[i];
-	const char *name = name_of(&strace_names[FORMAT_futex], op & FUTEX_CMD_MASK);
+	const char *name = name_of(&strace_names[FORMAT_futex_names], op & FUTEX_CMD_MASK);
 
 	if (!name) {
 		text(tr, "%#x /* FUTEX_??? */", op);
@@ -339,13 +341,13 @@ bool print_futex_op(struct trace *tr, unsigned i)
 }
 
 /* For each operation: what the arguments 2 to 5 are: v number, t time, p pointer, b bits, - unused. */
-bool print_futex_arg(struct trace *tr, unsigned i)
+bool print_futex(struct trace *tr, unsigned i)
 {
 	static const char kinds[][5] = {
 		[FUTEX_WAIT] = "vt--", [FUTEX_WAKE] = "v---", [FUTEX_FD] = "v---", [FUTEX_REQUEUE] = "vvp-",
-		[FUTEX_CMP_REQUEUE] = "vvpv", [FUTEX_WAKE_OP] = "vvpb", [FUTEX_LOCK_PI] = "-t--", [FUTEX_UNLOCK_PI] = "----",
-		[FUTEX_TRYLOCK_PI] = "----", [FUTEX_WAIT_BITSET] = "vt-b", [FUTEX_WAKE_BITSET] = "v--b",
-		[FUTEX_WAIT_REQUEUE_PI] = "vtp-", [FUTEX_CMP_REQUEUE_PI] = "vvpv", [13 /* FUTEX_LOCK_PI2 */] = "-t--",
+		[FUTEX_CMP_REQUEUE] = "vvpv", [FUTEX_WAKE_OP] = "vvpb", [FUTEX_LOCK_PI] = "-t--",
+		[FUTEX_UNLOCK_PI] = "----", [FUTEX_TRYLOCK_PI] = "----",
+		[FUTEX_WAIT_BITSET] = "vt-b", [FUTEX_WAKE_BITSET] = "v--b", [FUTEX_WAIT_REQUEUE_PI] = "vtp-", [FUTEX_CMP_REQUEUE_PI] = "vvpv", [13 /* FUTEX_LOCK_PI2 */] = "-t--",
 	};
 	const uint32_t op = (uint32_t)tr->arg[1] & FUTEX_CMD_MASK, value = (uint32_t)tr->arg[i];
 

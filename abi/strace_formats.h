@@ -24,26 +24,27 @@
 	X(mode_create, print_mode_create) X(mode_file, print_mode_file) X(dev_file, print_dev_file) \
 	X(new_addr, print_new_addr) X(fcntl_arg, print_fcntl_arg) X(prctl_arg, print_prctl_arg) \
 	X(arch_prctl_arg, print_arch_prctl_arg) X(ioctl_arg, print_ioctl_arg) X(futex_op, print_futex_op) \
-	X(futex_arg, print_futex_arg) X(clone, print_clone) X(none, print_none) \
+	X(futex, print_futex) X(clone, print_clone) X(none, print_none) \
 	/* bytes and strings; their length is the next argument. OUT: the call stores them */ \
 	X(in, print_in) X(out, print_out) X(out_random, print_out_random) X(out_path, print_out_path) \
 	X(str, print_string) X(argv, print_argv) X(envp, print_envp) X(iov, print_iov) X(iov_out, print_iov_out) \
 	/* structures */ \
 	X(stat, print_stat) X(statx, print_statx) X(timespec, print_timespec) X(timespec_out, print_timespec_out) \
-	X(timespec_left, print_timespec_left) X(timespecs, print_timespecs) X(timevals, print_timevals) X(time_out, print_time_out) X(timeval, print_timeval) \
-	X(timeval_out, print_timeval_out) X(itimerval, print_itimerval) X(itimerval_out, print_itimerval_out) \
-	X(limit, print_limit) X(limit_out, print_limit_out) X(rusage, print_rusage) X(rusage_wait, print_rusage_wait) \
-	X(wstatus, print_wstatus) X(uname, print_uname) X(fds_out, print_fds_out) X(int_out, print_int_out) \
-	X(gids, print_gids) X(gids_out, print_gids_out) X(offset, print_offset) X(offset_moved, print_offset_moved) X(sigset, print_sigset) \
+	X(timespec_left, print_timespec_left) X(timespecs, print_timespecs) X(timevals, print_timevals) \
+	X(time_out, print_time_out) X(timezone_out, print_timezone_out) X(mincore, print_mincore) \
+	X(timeval, print_timeval) X(timeval_out, print_timeval_out) X(itimerval, print_itimerval) \
+	X(itimerval_out, print_itimerval_out) X(limit, print_limit) X(limit_out, print_limit_out) \
+	X(rusage, print_rusage) X(rusage_wait, print_rusage_wait) X(wstatus, print_wstatus) X(uname, print_uname) \
+	X(fds_out, print_fds_out) X(int_out, print_int_out) X(gids, print_gids) X(gids_out, print_gids_out) \
+	X(offset, print_offset) X(offset_moved, print_offset_moved) X(sigset, print_sigset) \
 	X(sigset_out, print_sigset_out) X(sigmask, print_sigmask) X(sigaction, print_sigaction) \
 	X(sigaction_out, print_sigaction_out) X(sigaltstack, print_sigaltstack) \
-	X(sigaltstack_out, print_sigaltstack_out) X(pollfds, print_pollfds) X(fdset, print_fdset) \
+	X(sigaltstack_out, print_sigaltstack_out) X(pollfds, print_pollfds) X(fds, print_fds) \
 	X(dirents, print_dirents) X(cpus, print_cpus) \
 	/* lists of names that no argument has as its format */ \
-	X(fd_flags, print_flags) X(seals, print_flags) X(lock_type, print_enum) \
-	X(sa_flags, print_flags) X(ss_flags, print_flags) X(poll_events, print_flags) X(clone_flags, print_flags) \
-	X(map_flags, print_flags) X(map_type, print_enum) X(futex, print_enum) \
-	X(statx_attr, print_flags) X(file_type, print_enum)
+	X(fd_flags, print_flags) X(seals, print_flags) X(lock_type, print_enum) X(sa_flags, print_flags) \
+	X(ss_flags, print_flags) X(poll_events, print_flags) X(clone_flags, print_flags) X(map_flags, print_flags) \
+	X(map_type, print_enum) X(futex_names, print_enum) X(statx_attr, print_flags) X(file_type, print_enum)
 
 enum strace_format {
 	FORMAT_END,

@@ -200,7 +200,7 @@ static bool text_fds(struct trace *tr, uint64_t addr, const char *before, const 
 	return separator != before;
 }
 
-bool print_fdset(struct trace *tr, unsigned i)
+bool print_fds(struct trace *tr, unsigned i)
 {
 	int nr = (int)tr->arg[0] < MAX_FDS ? (int)tr->arg[0] : MAX_FDS;
 	uint64_t set[MAX_FDS / 64];

@@ -66,7 +66,8 @@ bool print_envp(struct trace *tr, unsigned i)
 
 	text_address(tr, tr->arg[i]);
 	if (terminated || nr)
-		text(tr, " /* %llu var%s%s */", (unsigned long long)nr, nr == 1 ? "" : "s", terminated ? "" : ", unterminated");
+		text(tr, " /* %llu var%s%s */", (unsigned long long)nr, nr == 1 ? "" : "s",
+		     terminated ? "" : ", unterminated");
 	return true;
 }
 
@@ -107,8 +108,8 @@ bool print_iov_out(struct trace *tr, unsigned i)
 
 	if (!tr->leaving)
 		return false;
-	text_array(tr, tr->arg[i], tr->arg[i + 1], sizeof(struct iovec), tr->result < 0 ? text_iovec_address : text_iovec,
-		   &left);
+	text_array(tr, tr->arg[i], tr->arg[i + 1], sizeof(struct iovec),
+		   tr->result < 0 ? text_iovec_address : text_iovec, &left);
 	return true;
 }
 
@@ -333,7 +334,7 @@ static void text_rusage(struct trace *tr, uint64_t addr)
 	text(tr, ", ...}");
 }
 
-/* Define the function that prints a structure that the call reads, and the one that prints a structure that it stores. */
+/* Define the function that prints a structure: one that the call reads, and one that it stores. */
 #define STRUCTURE(name, print) \
 	bool print_##name(struct trace *tr, unsigned i) \
 	{ \
@@ -405,6 +406,33 @@ static void text_time(struct trace *tr, uint64_t addr)
 	text_array(tr, addr, 1, 8, text_long, NULL);
 }
 STRUCTURE_OUT(time_out, text_time)
+
+static void text_timezone(struct trace *tr, uint64_t addr)
+{
+	int tz[2];
+
+	if (addr && fetch(tr, tz, addr, sizeof(tz)))
+		text(tr, "{tz_minuteswest=%d, tz_dsttime=%d}", tz[0], tz[1]);
+	else
+		text_address(tr, addr);
+}
+STRUCTURE_OUT(timezone_out, text_timezone)
+
+/* --- memory --- */
+
+static void text_residence(struct trace *tr, const void *element, void *arg)
+{
+	(void)arg;
+	text(tr, "%d", *(const unsigned char *)element & 1);
+}
+
+bool print_mincore(struct trace *tr, unsigned i)
+{
+	if (tr->leaving && !text_if_no_result(tr, tr->arg[i]))
+		text_array(tr, tr->arg[i], (tr->arg[1] + VELLUM_PAGE_SIZE - 1) / VELLUM_PAGE_SIZE, 1, text_residence,
+			   NULL);
+	return false;
+}
 
 /* --- processes --- */
 

@@ -56,9 +56,10 @@ hostile() {
 	local status
 
 	mkdir "$tmp/hostile"
-	(cd "$tmp/hostile" && timeout -k 5 300 "$VELLUM" run --strace -- "$program" hostile 2>"$tmp/err" </dev/null)
+	(cd "$tmp/hostile" &&
+		timeout -k 5 300 "$VELLUM" run --strace -- "$program" hostile 2>"$tmp/err" </dev/null)
 	status=$?
-	result "hostile arguments: status 0" "$([ $status -eq 0 ] || { echo "status $status" && tail -n 3 "$tmp/err"; })"
+	result "hostile arguments: status 0" "$([ $status -eq 0 ] || echo "status $status" "$(tail -n 3 "$tmp/err")")"
 	result "hostile arguments: lines of printable ASCII" "$(odd "$tmp/err")"
 	result "hostile arguments: of all supported calls" "$(called "$tmp/err")"
 }
@@ -66,7 +67,8 @@ hostile() {
 # A pipe takes a line as a whole if one write(2) has it.
 together() {
 	"$VELLUM" run --strace -- "$program" 2>&1 >/dev/null </dev/null | cat >"$tmp/err"
-	result "lines of two processes do not mix" "$(grep -anv '^vellum: \[[0-9]*\] [a-z0-9_]*(.*) = .*$\|^vellum: unsupported' "$tmp/err")"
+	result "lines of two processes do not mix" \
+		"$(grep -anv '^vellum: \[[0-9]*\] [a-z0-9_]*(.*) = .*$\|^vellum: unsupported' "$tmp/err")"
 }
 
 [ -x "$VELLUM" ] || bail "no $VELLUM"

@@ -43,6 +43,7 @@ static void test_files(void)
 	CALL(openat, AT_FDCWD, "strace.tmp", O_RDONLY | 0x40000000, 0640);
 	CALL(openat, -1, "x\n\t\\\"\033\177\200\3031", O_WRONLY | O_APPEND | O_DSYNC | O_DIRECTORY);
 	CALL(open, "missing/x", O_WRONLY | O_TRUNC | O_SYNC | O_NOFOLLOW | O_TMPFILE, 07);
+	CALL(openat, -1, "x", O_NONBLOCK | O_DIRECTORY | O_CLOEXEC);
 	CALL(openat, -1, NULL, O_PATH);
 	CALL(openat, -1, (char *)1, O_RDWR);
 	fd = (int)CALL(openat, AT_FDCWD, "strace.tmp", O_RDWR);
@@ -135,9 +136,13 @@ static void test_descriptors(void)
 
 static void test_memory(void)
 {
-	CALL(mmap, AREA, 16384l, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0l);
+	CALL(mmap, AREA, 16384l, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS | MAP_NORESERVE, -1,
+	     0l);
 	CALL(mmap, NULL, 4096l, PROT_NONE, MAP_SHARED, -1, 4096l);
 	CALL(mmap, NULL, 0l, PROT_READ, MAP_PRIVATE | 0x200, -1, 0l);
+	AREA[0] = 1;
+	CALL(mincore, AREA, 5000l, buf);
+	CALL(mincore, AREA, 4096l, NULL);
 	CALL(mprotect, AREA, 4096l, PROT_READ);
 	CALL(mprotect, 1l, 0l, PROT_NONE);
 	CALL(mremap, AREA + 8192, 8192l, 4096l, MREMAP_MAYMOVE);
@@ -152,7 +157,8 @@ static void test_memory(void)
 
 static void test_processes(void)
 {
-	char *const args[] = { "name", "a \"quoted\" argument of 33 bytes\n", NULL }, *const environment[] = { "A=1", "B=2", NULL };
+	char *const args[] = { "name", "a \"quoted\" argument of 33 bytes\n", NULL };
+	char *const environment[] = { "A=1", "B=2", NULL };
 	pid_t child;
 
 	CALL(execve, "missing", args, environment);
@@ -241,7 +247,7 @@ static void make_calls(long nr, int fd)
 				a[i] = where % 7 == i || where % 7 == 6 ? kinds[kind] : where < 7 ? 1 : 64;
 			if (where == 13 && fd >= 0)
 				a[0] = (uint64_t)fd;
-			if (call(nr, a) == 0 && (nr == SYS_fork || nr == SYS_vfork || nr == SYS_clone) && getpid() != self)
+			if (!call(nr, a) && (nr == SYS_fork || nr == SYS_vfork || nr == SYS_clone) && getpid() != self)
 				_exit(0);
 		}
 	}
