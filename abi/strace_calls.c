@@ -347,7 +347,8 @@ bool print_futex(struct trace *tr, unsigned i)
 		[FUTEX_WAIT] = "vt--", [FUTEX_WAKE] = "v---", [FUTEX_FD] = "v---", [FUTEX_REQUEUE] = "vvp-",
 		[FUTEX_CMP_REQUEUE] = "vvpv", [FUTEX_WAKE_OP] = "vvpb", [FUTEX_LOCK_PI] = "-t--",
 		[FUTEX_UNLOCK_PI] = "----", [FUTEX_TRYLOCK_PI] = "----",
-		[FUTEX_WAIT_BITSET] = "vt-b", [FUTEX_WAKE_BITSET] = "v--b", [FUTEX_WAIT_REQUEUE_PI] = "vtp-", [FUTEX_CMP_REQUEUE_PI] = "vvpv", [13 /* FUTEX_LOCK_PI2 */] = "-t--",
+		[FUTEX_WAIT_BITSET] = "vt-b", [FUTEX_WAKE_BITSET] = "v--b", [FUTEX_WAIT_REQUEUE_PI] = "vtp-",
+		[FUTEX_CMP_REQUEUE_PI] = "vvpv", [13 /* FUTEX_LOCK_PI2 */] = "-t--",
 	};
 	const uint32_t op = (uint32_t)tr->arg[1] & FUTEX_CMD_MASK, value = (uint32_t)tr->arg[i];
 

@@ -23,6 +23,21 @@
 #define CPU_BYTES	128		/* shown of a CPU mask */
 #define DIRENT_RECLEN	16		/* offset of a directory entry's length */
 
+/* Define the function that prints a structure: one that the call reads, and one that it stores. */
+#define STRUCTURE(name, print) \
+	bool print_##name(struct trace *tr, unsigned i) \
+	{ \
+		print(tr, tr->arg[i]); \
+		return true; \
+	}
+#define STRUCTURE_OUT(name, print) \
+	bool print_##name(struct trace *tr, unsigned i) \
+	{ \
+		if (tr->leaving && !text_if_no_result(tr, tr->arg[i])) \
+			print(tr, tr->arg[i]); \
+		return false; \
+	}
+
 /* --- arrays of strings, and vectors --- */
 
 static void text_argument(struct trace *tr, const void *element, void *arg)
@@ -115,17 +130,13 @@ bool print_iov_out(struct trace *tr, unsigned i)
 
 /* --- files --- */
 
-bool print_stat(struct trace *tr, unsigned i)
+static void text_stat(struct trace *tr, uint64_t addr)
 {
 	struct stat st;
 
-	if (!tr->leaving)
-		return false;
-	if (text_if_no_result(tr, tr->arg[i]))
-		return true;
-	if (!fetch(tr, &st, tr->arg[i], sizeof(st))) {
-		text_address(tr, tr->arg[i]);
-		return true;
+	if (!fetch(tr, &st, addr, sizeof(st))) {
+		text_address(tr, addr);
+		return;
 	}
 	text(tr, "{st_mode=");
 	text_mode(tr, st.st_mode);
@@ -133,20 +144,16 @@ bool print_stat(struct trace *tr, unsigned i)
 		text(tr, ", st_rdev=makedev(%#x, %#x), ...}", major(st.st_rdev), minor(st.st_rdev));
 	else
 		text(tr, ", st_size=%lld, ...}", (long long)st.st_size);
-	return true;
 }
+STRUCTURE_OUT(stat, text_stat)
 
-bool print_statx(struct trace *tr, unsigned i)
+static void text_statx(struct trace *tr, uint64_t addr)
 {
 	struct statx st;
 
-	if (!tr->leaving)
-		return false;
-	if (text_if_no_result(tr, tr->arg[i]))
-		return true;
-	if (!fetch(tr, &st, tr->arg[i], sizeof(st))) {
-		text_address(tr, tr->arg[i]);
-		return true;
+	if (!fetch(tr, &st, addr, sizeof(st))) {
+		text_address(tr, addr);
+		return;
 	}
 	text(tr, "{stx_mask=");
 	text_flags(tr, &strace_names[FORMAT_statx_mask], st.stx_mask);
@@ -155,8 +162,8 @@ bool print_statx(struct trace *tr, unsigned i)
 	text(tr, ", stx_mode=");
 	text_mode(tr, st.stx_mode);
 	text(tr, ", stx_size=%llu, ...}", (unsigned long long)st.stx_size);
-	return true;
 }
+STRUCTURE_OUT(statx, text_statx)
 
 bool print_dirents(struct trace *tr, unsigned i)
 {
@@ -334,20 +341,6 @@ static void text_rusage(struct trace *tr, uint64_t addr)
 	text(tr, ", ...}");
 }
 
-/* Define the function that prints a structure: one that the call reads, and one that it stores. */
-#define STRUCTURE(name, print) \
-	bool print_##name(struct trace *tr, unsigned i) \
-	{ \
-		print(tr, tr->arg[i]); \
-		return true; \
-	}
-#define STRUCTURE_OUT(name, print) \
-	bool print_##name(struct trace *tr, unsigned i) \
-	{ \
-		if (tr->leaving && !text_if_no_result(tr, tr->arg[i])) \
-			print(tr, tr->arg[i]); \
-		return false; \
-	}
 STRUCTURE(timespec, text_timespec)
 STRUCTURE_OUT(timespec_out, text_timespec)
 STRUCTURE(timeval, text_timeval)
@@ -478,25 +471,21 @@ bool print_wstatus(struct trace *tr, unsigned i)
 	return true;
 }
 
-bool print_uname(struct trace *tr, unsigned i)
+static void text_uname(struct trace *tr, uint64_t addr)
 {
 	struct utsname name;
 
-	if (!tr->leaving)
-		return false;
-	if (text_if_no_result(tr, tr->arg[i]))
-		return true;
-	if (!fetch(tr, &name, tr->arg[i], sizeof(name))) {
-		text_address(tr, tr->arg[i]);
-		return true;
+	if (!fetch(tr, &name, addr, sizeof(name))) {
+		text_address(tr, addr);
+		return;
 	}
 	text(tr, "{sysname=");
 	text_quoted(tr, name.sysname, strnlen(name.sysname, sizeof(name.sysname)), false);
 	text(tr, ", nodename=");
 	text_quoted(tr, name.nodename, strnlen(name.nodename, sizeof(name.nodename)), false);
 	text(tr, ", ...}");
-	return true;
 }
+STRUCTURE_OUT(uname, text_uname)
 
 bool print_cpus(struct trace *tr, unsigned i)
 {
