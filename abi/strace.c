@@ -92,7 +92,7 @@ void text_quoted(struct trace *tr, const void *bytes, size_t len, bool more)
 		if (escape_letter(s[i]))
 			text(tr, "\\%c", escape_letter(s[i]));
 		else if (s[i] >= ' ' && s[i] < 0x7f)
-			text(tr, "%c", s[i]);
+			tr->line[tr->used++] = (char)s[i];	/* the loop's condition leaves room */
 		else
 			text(tr, digit_follows ? "\\%03o" : "\\%o", s[i]);
 	}
@@ -318,8 +318,15 @@ void strace_enter(struct trace *tr, struct task *t, uint64_t nr, const uint64_t 
 {
 	const char *name = call ? call->name : syscall_name(nr);
 
-	*tr = (struct trace){ .task = t, .call = call ? call : &unsupported, .arg = arg, .nr = nr,
-			      .limit = STRACE_LINE - TAIL_BYTES };
+	tr->task = t;
+	tr->call = call ? call : &unsupported;
+	tr->arg = arg;
+	tr->nr = nr;
+	tr->leaving = tr->partly = tr->cut = false;
+	tr->result = 0;
+	tr->next = 0;
+	tr->used = 0;
+	tr->limit = STRACE_LINE - TAIL_BYTES;
 	text(tr, "vellum: [%d] ", t->pid);
 	if (name)
 		text(tr, "%s(", name);
