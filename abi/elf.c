@@ -59,6 +59,16 @@ static int read_at(int fd, void *buf, size_t len, uint64_t offset)
 	return n < 0 ? -errno : n == (ssize_t)len ? 0 : -EIO;
 }
 
+/* Linux runs these, so ENOEXEC would be wrong: a shell would read the file as a script. */
+static bool is_32_bit_program(const Elf64_Ehdr *eh)
+{
+	Elf32_Ehdr eh32;
+
+	memcpy(&eh32, eh, sizeof(eh32));
+	return eh32.e_machine == EM_386 && eh32.e_phentsize == sizeof(Elf32_Phdr) && eh32.e_phnum &&
+	       (eh32.e_type == ET_EXEC || eh32.e_type == ET_DYN);
+}
+
 /*
  * Linux looks at the magic, e_type and e_machine, and ignores class, data and version. @bad: the error of a file that is
  * none, which is ENOEXEC for a program and ELIBBAD for an interpreter.
@@ -67,8 +77,7 @@ static int check_header(const Elf64_Ehdr *eh, int bad, char why[ELF_WHY_BYTES])
 {
 	if (memcmp(eh->e_ident, ELFMAG, SELFMAG))
 		return refuse(why, bad, "neither an ELF file nor a script with #!");
-	/* Linux runs these, so ENOEXEC would be wrong: a shell would read the file as a script. */
-	if (eh->e_machine == EM_386)
+	if (bad == -ENOEXEC && is_32_bit_program(eh))
 		return refuse(why, -EOPNOTSUPP, "32-bit program, which is not supported; build it for 64 bits");
 	if (eh->e_machine != EM_X86_64)
 		return refuse(why, bad, "program for another machine; build it for x86-64");
@@ -358,7 +367,11 @@ static const Elf64_Phdr *first_segment(const struct elf_file *f)
 	return NULL;
 }
 
-/* Choose the place of a position-independent file. With an interpreter it has a base of its own, as in Linux. */
+/*
+ * Choose the place of a position-independent file. With an interpreter it has a base of its own, as in Linux. Linux lets
+ * mmap(2) choose a place for bytes of the file only. If the first segment has none, its page becomes the lowest page of
+ * all addresses, and an interpreter remains where it is linked.
+ */
 static int place(struct loader *l, bool at_base, uint64_t total, uint64_t align)
 {
 	const Elf64_Phdr *first = first_segment(l->file);
@@ -366,6 +379,10 @@ static int place(struct loader *l, bool at_base, uint64_t total, uint64_t align)
 
 	if (!first || !total)
 		return first ? -EINVAL : 0;
+	if (!first->p_filesz && !at_base) {
+		l->bias = l->is_interp ? 0 : 0 - page_down(first->p_vaddr);
+		return 0;
+	}
 	if (align < PAGE)
 		align = PAGE;
 	start = at_base ? DYN_BASE & ~(align - 1) : find_place(l->gmm, total, align);
