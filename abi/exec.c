@@ -138,7 +138,7 @@ int abi_check_program(const char *path, char *why, size_t why_size)
 	return err ? fail_check(why, why_size, path, err, reason) : 0;
 }
 
-/* --- the stack, from the top down: strings, auxv, envp, argv, argc --- */
+/* --- the stack, from the top down, as Linux has it: path, envp, argv, platform, random bytes; then the words --- */
 
 struct stack {
 	struct guest_mm *gmm;
@@ -164,13 +164,6 @@ static void append_word(struct stack *s, uint64_t value)
 		s->err = -E2BIG;
 }
 
-static void push_strings(struct stack *s, char *const *strings)
-{
-	for (size_t i = 0; strings[i]; i++)
-		append_word(s, push_bytes(s, strings[i], strlen(strings[i]) + 1));
-	append_word(s, 0);
-}
-
 static size_t count_strings(char *const *strings)
 {
 	size_t n = 0;
@@ -180,17 +173,40 @@ static size_t count_strings(char *const *strings)
 	return n;
 }
 
+static uint64_t string_bytes(char *const *strings)
+{
+	uint64_t n = 0;
+
+	for (size_t i = 0; strings[i]; i++)
+		n += strlen(strings[i]) + 1;
+	return n;
+}
+
+/* The pointers go to the words. The strings are at @at, one behind the other in their order: programs rely on that. */
+static void put_strings(struct stack *s, uint64_t at, char *const *strings)
+{
+	for (size_t i = 0; strings[i]; i++) {
+		size_t len = strlen(strings[i]) + 1;
+
+		append_word(s, at);
+		if (!s->err && vellum_copy_to_user(s->gmm->mm, at, strings[i], len, NULL))
+			s->err = -ENOMEM;
+		at += len;
+	}
+	append_word(s, 0);
+}
+
 static void push_auxv(struct stack *s, const struct elf_program *program, uint64_t random, uint64_t execfn,
-		      uint64_t platform, uint32_t fpu_size)
+		      uint64_t platform, const struct machine *machine)
 {
 	const uint64_t aux[][2] = {
-		{ s->gmm->vdso ? AT_SYSINFO_EHDR : AT_IGNORE, s->gmm->vdso }, { AT_PAGESZ, PAGE },
-		{ AT_CLKTCK, USER_HZ }, { AT_PHDR, program->phdr_addr }, { AT_PHENT, sizeof(Elf64_Phdr) },
-		{ AT_PHNUM, program->exe.eh.e_phnum }, { AT_BASE, program->interp_base }, { AT_FLAGS, 0 },
-		{ AT_ENTRY, program->entry }, { AT_UID, getuid() }, { AT_EUID, geteuid() }, { AT_GID, getgid() },
-		{ AT_EGID, getegid() }, { AT_SECURE, 0 }, { AT_RANDOM, random }, { AT_HWCAP2, HWCAP2_FSGSBASE },
-		{ AT_EXECFN, execfn }, { AT_PLATFORM, platform }, { AT_MINSIGSTKSZ, SIGFRAME_BYTES + fpu_size },
-		{ AT_NULL, 0 },
+		{ s->gmm->vdso ? AT_SYSINFO_EHDR : AT_IGNORE, s->gmm->vdso },
+		{ AT_MINSIGSTKSZ, SIGFRAME_BYTES + machine->fpu_size }, { AT_HWCAP, machine->cpu_features },
+		{ AT_PAGESZ, PAGE }, { AT_CLKTCK, USER_HZ }, { AT_PHDR, program->phdr_addr },
+		{ AT_PHENT, sizeof(Elf64_Phdr) }, { AT_PHNUM, program->exe.eh.e_phnum }, { AT_BASE, program->interp_base },
+		{ AT_FLAGS, 0 }, { AT_ENTRY, program->entry }, { AT_UID, getuid() }, { AT_EUID, geteuid() },
+		{ AT_GID, getgid() }, { AT_EGID, getegid() }, { AT_SECURE, 0 }, { AT_RANDOM, random },
+		{ AT_HWCAP2, HWCAP2_FSGSBASE }, { AT_EXECFN, execfn }, { AT_PLATFORM, platform }, { AT_NULL, 0 },
 	};
 
 	for (size_t i = 0; i < sizeof(aux) / sizeof(aux[0]); i++) {
@@ -202,8 +218,8 @@ static void push_auxv(struct stack *s, const struct elf_program *program, uint64
 static int build_stack(struct task *t, struct guest_mm *gmm, const struct elf_program *program, const char *path,
 		       char *const *argv, char *const *envp, uint64_t *sp)
 {
-	struct stack s = { .gmm = gmm, .sp = STACK_TOP - 16 };
-	uint64_t random, execfn, platform, top;
+	struct stack s = { .gmm = gmm, .sp = STACK_TOP - 8 };
+	uint64_t random, execfn, platform, env_at, args_at, top;
 	unsigned char bytes[16];
 
 	s.max = count_strings(argv) + count_strings(envp) + 64;
@@ -212,28 +228,22 @@ static int build_stack(struct task *t, struct guest_mm *gmm, const struct elf_pr
 		return -ENOMEM;
 	if (getrandom(bytes, sizeof(bytes), 0) != sizeof(bytes))
 		memset(bytes, 0x5a, sizeof(bytes));
-	random = push_bytes(&s, bytes, sizeof(bytes));
 	execfn = push_bytes(&s, path, strlen(path) + 1);
+	env_at = execfn - string_bytes(envp);
+	args_at = env_at - string_bytes(argv);
+	s.sp = args_at & ~15ull;
 	platform = push_bytes(&s, "x86_64", 7);
+	random = push_bytes(&s, bytes, sizeof(bytes));
 	append_word(&s, count_strings(argv));
-	push_strings(&s, argv);
-	push_strings(&s, envp);
-	push_auxv(&s, program, random, execfn, platform, t->kernel->args->machine->fpu_size);
+	put_strings(&s, args_at, argv);
+	put_strings(&s, env_at, envp);
+	push_auxv(&s, program, random, execfn, platform, t->kernel->args->machine);
 	top = (s.sp & ~15ull) - ((s.nr * 8 + 15) & ~15ull);
 	s.sp = top + s.nr * 8;
 	push_bytes(&s, s.words, s.nr * 8);
 	free(s.words);
 	*sp = top;
 	return s.err;
-}
-
-static uint64_t string_bytes(char *const *strings)
-{
-	uint64_t n = 0;
-
-	for (size_t i = 0; strings[i]; i++)
-		n += strlen(strings[i]) + 1;
-	return n;
 }
 
 /* The stack may grow to the RLIMIT_STACK that the process has at that time. */

@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 #
-# Programs whose output must be the same natively and under `vellum run`: what signal handlers get. From the environment:
-# VELLUM. Prints TAP.
+# Programs whose output must be the same natively and under `vellum run`: what signal handlers get, and what a program has
+# at its first instruction. From the environment: VELLUM. Prints TAP.
 set -u
 . "$(dirname "$0")/lib.sh"
 
@@ -14,7 +14,7 @@ as_native() {
 	local name=$1 status
 
 	shift
-	"$root/build/programs/$name" "$@" >"$tmp/host" 2>&1
+	timeout -k 5 120 "$root/build/programs/$name" "$@" >"$tmp/host" 2>&1	# timeout: the same environment in both
 	timeout -k 5 120 "$VELLUM" run -- "$root/build/programs/$name" "$@" >"$tmp/here" 2>"$tmp/err"
 	status=$?
 	result "$name: status 0" "$([ $status -eq 0 ] || { echo "status $status" && cat "$tmp/err"; })"
@@ -26,4 +26,6 @@ as_native signals
 if "$root/build/programs/signals" vsyscall 2>/dev/null | grep -q 'time: 1'; then
 	as_native signals vsyscall
 fi
+as_native start
+as_native start an '' argument
 finish
