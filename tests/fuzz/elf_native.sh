@@ -9,7 +9,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
 VELLUM=$(readlink -f "${VELLUM:-$root/build/vellum}")
 FUZZ_DIR=$(readlink -f "${FUZZ_DIR:-$root/build/fuzz}")
-files=2000 seed=1 per_group=200
+files=2000 seed=1 per_group=100
 while [ $# -gt 1 ]; do
 	case $1 in
 	--files) files=$2 ;;
@@ -34,27 +34,33 @@ run() { # WHERE COMMAND...: the results, one line for each file
 
 	shift
 	[ "$where" = host ] && first=--first
-	timeout -k 5 900 sh "$here/box.sh" $first "$tmp/$where" "$@" </dev/null >"$tmp/$where.out" 2>"$tmp/$where.err"
+	timeout -k 5 1800 sh "$here/box.sh" $first "$tmp/$where" "$@" </dev/null >"$tmp/$where.out" 2>"$tmp/$where.err"
 	grep -a '^result ' "$tmp/$where.out" >"$tmp/$where.results"
-	grep -a '^[0-9]*: [0-9]* bytes: ' "$tmp/$where.out" >"$tmp/$where.files"
 }
-run host "$FUZZ_DIR/elf" "$seed" 0 "$groups" "$per_group" v
+# Vellum places nothing at random, so Linux shall not either.
+run host setarch "$(uname -m)" -R "$FUZZ_DIR/elf" "$seed" 0 "$groups" "$per_group" v &
 run here "$VELLUM" run --ram=4G -- "$FUZZ_DIR/elf" "$seed" 0 "$groups" "$per_group" v
+wait
 
-# Linux runs 32-bit programs; Vellum refuses them with EOPNOTSUPP (95) at execve(2). What a program gets in the lowest 64 KiB
-# or near the stack depends on the host's vm.mmap_min_addr, and on chance.
-meant() { grep -v ' | .*: error 95$\|^result [0-9]* odd place'; }
+# Results that may differ, for one of these reasons:
+# "low": a segment is below 64 KiB, the lowest address that Vellum maps, but not below the host's vm.mmap_min_addr.
+# "high": a segment is in the highest 4 GiB, where Linux's and Vellum's stacks and mmap(2) areas are, 60 KiB apart.
+# EOPNOTSUPP (95): Vellum refuses 32-bit programs, which Linux may run.
+meant='^result [0-9]* (low|high): | [|] .*: error 95$'
 
-paste -d '|' "$tmp/host.results" "$tmp/here.results" | sed 's/|/ | /' | awk -F ' [|] ' '$1 != $2' | meant >"$tmp/differ"
+paste -d '|' "$tmp/host.results" "$tmp/here.results" | sed 's/|/ | /' | awk -F ' [|] ' '$1 != $2' >"$tmp/all"
+grep -vE "$meant" "$tmp/all" >"$tmp/differ"
 n=$(wc -l <"$tmp/here.results")
 if [ "$n" -ge "$files" ] && [ "$(wc -l <"$tmp/host.results")" = "$n" ] && [ ! -s "$tmp/differ" ]; then
 	echo "ok 1 - $n generated ELF files: as on the host's kernel"
+	echo "# $(grep -cE "$meant" "$tmp/host.results") of them where the two may differ, $(wc -l <"$tmp/all") of which do"
 	status=0
 else
 	echo "not ok 1 - $n generated ELF files, $(wc -l <"$tmp/differ") differ: as on the host's kernel (--seed $seed)"
 	head -n 20 "$tmp/differ" | sed 's/^/# host | here: /'
-	head -n 6 "$tmp/differ" | sed 's/^result \([0-9]*\):.*/\1/' | while read -r i; do
-		grep -a "^$i: " "$tmp/here.files" | cut -c1-1000 | sed 's/^/# file /'
+	head -n 6 "$tmp/differ" | sed 's/^result \([0-9]*\).*/\1/' | while read -r i; do
+		grep -a "^$i: [0-9]* bytes: " "$tmp/here.out" | cut -c1-1300 | sed 's/^/# file /'
+		echo "# again: elf $seed $i 1 1 v"
 	done
 	status=1
 fi
