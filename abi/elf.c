@@ -346,10 +346,11 @@ static int map_segments(struct loader *l, uint64_t total)
 	return 0;
 }
 
-/* A free aligned place for @total bytes, as mmap(2) chooses it; or 0. */
-static uint64_t find_place(struct guest_mm *gmm, uint64_t total, uint64_t align)
+/* A free aligned place for @total bytes, as mmap(2) chooses it; or 0. @hint: 0, or an address that is taken if it is free. */
+static uint64_t find_place(struct guest_mm *gmm, uint64_t hint, uint64_t total, uint64_t align)
 {
-	struct vellum_map_args args = { .size = sizeof(args), .len = page_up(total) + align,
+	struct vellum_map_args args = { .size = sizeof(args), .addr = hint,
+					.len = page_up(total) + (align > PAGE ? align : 0),
 					.flags = VELLUM_MAP_PRIVATE | VELLUM_MAP_ANONYMOUS };
 	uint64_t at;
 
@@ -368,14 +369,15 @@ static const Elf64_Phdr *first_segment(const struct elf_file *f)
 }
 
 /*
- * Choose the place of a position-independent file. With an interpreter it has a base of its own, as in Linux. Linux lets
- * mmap(2) choose a place for bytes of the file only. If the first segment has none, its page becomes the lowest page of
- * all addresses, and an interpreter remains where it is linked.
+ * Choose the place of a position-independent file. Linux's rules: a program with an interpreter has a base of its own. An
+ * interpreter is placed where it is linked if the program is, too (@exe_bias), and if it is free there. mmap(2) chooses a
+ * place for bytes of the file only: if the first segment has none, its page becomes the lowest page of all addresses, and
+ * an interpreter remains where it is linked.
  */
-static int place(struct loader *l, bool at_base, uint64_t total, uint64_t align)
+static int place(struct loader *l, bool at_base, uint64_t exe_bias, uint64_t total, uint64_t align)
 {
 	const Elf64_Phdr *first = first_segment(l->file);
-	uint64_t start;
+	uint64_t start, hint;
 
 	if (!first || !total)
 		return first ? -EINVAL : 0;
@@ -383,9 +385,8 @@ static int place(struct loader *l, bool at_base, uint64_t total, uint64_t align)
 		l->bias = l->is_interp ? 0 : 0 - page_down(first->p_vaddr);
 		return 0;
 	}
-	if (align < PAGE)
-		align = PAGE;
-	start = at_base ? DYN_BASE & ~(align - 1) : find_place(l->gmm, total, align);
+	hint = l->is_interp && !exe_bias ? page_down(first->p_vaddr) : 0;
+	start = at_base ? DYN_BASE & ~(align - 1) : find_place(l->gmm, hint, total, align);
 	if (!start)
 		return -ENOMEM;
 	l->bias = page_down(start - first->p_vaddr);
@@ -393,17 +394,21 @@ static int place(struct loader *l, bool at_base, uint64_t total, uint64_t align)
 	return 0;
 }
 
-/* @is_interp: a file at fixed addresses replaces what is there, as in Linux. */
-static int load_file(struct task *t, struct loader *l, bool is_interp, bool at_base, uint64_t align)
+/*
+ * An interpreter at fixed addresses replaces what is there, as in Linux, and its first segment does so for the size of
+ * all segments. @exe_bias: of the program, for an interpreter. @align: a power of two, at least a page.
+ */
+static int load_file(struct task *t, struct loader *l, bool at_base, uint64_t exe_bias, uint64_t align)
 {
 	bool dyn = l->file->eh.e_type == ET_DYN;
-	uint64_t total = dyn ? total_size(l->file) : 0;
+	uint64_t total = dyn || l->is_interp ? total_size(l->file) : 0;
 	int err = dyn || l->file->eh.e_type == ET_EXEC ? filemap_get(t->kernel, l->file->fd, false, &l->mapping) : -EINVAL;
 
-	l->is_interp = is_interp;
-	l->flags = is_interp ? VELLUM_MAP_FIXED : VELLUM_MAP_FIXED_NOREPLACE;
+	l->flags = l->is_interp ? VELLUM_MAP_FIXED : VELLUM_MAP_FIXED_NOREPLACE;
+	if (!err && l->is_interp && !total)
+		err = -EINVAL;
 	if (!err && dyn)
-		err = place(l, at_base, total, align);
+		err = place(l, at_base, exe_bias, total, align);
 	if (!err)
 		err = map_segments(l, total);
 	if (l->mapping)
@@ -413,12 +418,12 @@ static int load_file(struct task *t, struct loader *l, bool is_interp, bool at_b
 
 int elf_load(struct task *t, struct guest_mm *gmm, struct elf_program *p)
 {
-	struct loader exe = { .gmm = gmm, .file = &p->exe }, interp = { .gmm = gmm, .file = &p->interp };
+	struct loader exe = { .gmm = gmm, .file = &p->exe }, interp = { .gmm = gmm, .file = &p->interp, .is_interp = true };
 	bool has_interp = p->interp.fd >= 0;
-	int err = load_file(t, &exe, false, has_interp, max_alignment(&p->exe));
+	int err = load_file(t, &exe, has_interp, 0, max_alignment(&p->exe));
 
 	if (!err && has_interp)
-		err = load_file(t, &interp, true, false, PAGE);
+		err = load_file(t, &interp, false, exe.bias, PAGE);
 	if (err)
 		return err;
 	p->entry = p->exe.eh.e_entry + exe.bias;
