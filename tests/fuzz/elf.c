@@ -163,7 +163,6 @@ static int run_file(const char *name, volatile long *refused, int *result)
 	return *refused ? REFUSED : status & 127 ? KILLED : RAN_WELL;
 }
 
-/* @differs: "low", a segment is at an address that Linux or Vellum does not map; "high", where the stack may be. */
 static void say_result(int kind, int result)
 {
 	static const char *const kinds[] = { "", "status ", "status ", "error " };

@@ -233,7 +233,16 @@ static void emit_store(u64 at)
 	EMIT(0x42, 0xc6, 0x04, 0x26, 0x2a);		/* mov byte [rsi + r12], 42 */
 }
 
-/* Add what the place of the program is modulo the largest alignment. An interpreter is not aligned. */
+/* A file may be its own interpreter. */
+static int has_interpreter(const struct program_header *ph, u64 nr)
+{
+	for (u64 i = 0; i < nr; i++)
+		if (ph[i].type == 3)
+			return 1;
+	return 0;
+}
+
+/* Add what the place of the program is modulo the largest alignment. Interpreters are not aligned. */
 static void emit_alignment(const struct program_header *ph, u64 nr, int interp)
 {
 	u64 max = PAGE;
@@ -398,10 +407,11 @@ static void note_place(const struct program_header *ph, u64 bias)
 		differs = "high";
 }
 
-static void note_places(void)
+static void note_places(int interp)
 {
 	const struct elf_header *eh = (void *)file;
 	const struct program_header *first = 0;
+	int entered = eh->type == 2;
 
 	for (u64 i = 0; i < eh->phnum; i++) {
 		const struct program_header *ph = (void *)(file + eh->phoff + i * sizeof(*ph));
@@ -411,12 +421,15 @@ static void note_places(void)
 		if (ph->type != 1)
 			continue;
 		first = first ? first : ph;
-		/* Linux does not choose a place if the first segment has no bytes in the file. */
-		if (eh->type == 2 || !first->filesz)
+		/* Linux chooses no place if the first segment has no bytes, or if an interpreter is linked at one. */
+		if (eh->type == 2 || !first->filesz || (interp && first->vaddr / PAGE))
 			note_place(ph, 0);
 		if (eh->type != 2 && !first->filesz)
 			note_place(ph, -(first->vaddr & ~4095ul));
+		entered |= eh->entry >= (ph->vaddr & ~4095ul) && eh->entry - (ph->vaddr & ~4095ul) < ph->filesz;
 	}
+	if (first && !entered)
+		differs = "entry";
 }
 
 /* @interp: the file is more often such that it can be an interpreter. */
@@ -449,15 +462,15 @@ static void make_elf(int interp)
 	eh->phnum = (u16)nr;
 	for (u64 n = chance(2) ? 0 : below(4); n; n--)
 		mutate_field(eh, &ph[below(nr < FEW_PHDRS ? nr : FEW_PHDRS)]);
-	make_code(eh, ph, nr, interp);
+	make_code(eh, ph, nr, interp || has_interpreter(ph, nr));
 	for (u64 at = 0x800; at + code_len <= MAX_LAID_OUT; at += 0x800)
 		if (file[at] | file[at + 16])		/* not into the zeros behind a path */
 			memcpy(file + at, code, code_len);
-	note_places();
+	note_places(interp || has_interpreter(ph, nr));
 	if (chance(16))
 		for (u64 n = below(10); n; n--)
 			file[below(64 + 56 * FEW_PHDRS)] = random64();
-	note_places();
+	note_places(interp || has_interpreter(ph, nr));
 	if (chance(12))
 		file_len = chance(2) ? below(64 + 56 * FEW_PHDRS) : below(file_len);
 }
