@@ -389,7 +389,7 @@ static int place(struct loader *l, bool at_base, uint64_t exe_bias, uint64_t tot
 	start = at_base ? DYN_BASE & ~(align - 1) : find_place(l->gmm, hint, total, align);
 	if (!start)
 		return -ENOMEM;
-	l->bias = page_down(start - first->p_vaddr);
+	l->bias = l->is_interp ? start - page_down(first->p_vaddr) : page_down(start - first->p_vaddr);
 	l->flags = VELLUM_MAP_FIXED_NOREPLACE;
 	return 0;
 }
