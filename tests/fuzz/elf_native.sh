@@ -38,9 +38,10 @@ start() { # WHERE COMMAND...
 	# shellcheck disable=SC2086 # no words or one
 	exec timeout -k 5 1800 sh "$here/box.sh" $first "$tmp/$where" "$@" </dev/null >"$tmp/$where.out" 2>"$tmp/$where.err"
 }
-# Vellum places nothing at random, so Linux shall not either.
+# Both refuse private memory that is larger than RAM and swap. Vellum places nothing at random, so Linux shall not either.
+ram=$(awk '/^(Mem|Swap)Total:/ { sum += $2 } END { print sum "K" }' /proc/meminfo)
 start host setarch "$(uname -m)" -R "$FUZZ_DIR/elf" "$seed" 0 "$groups" "$per_group" v &
-start here "$VELLUM" run --ram=4G -- "$FUZZ_DIR/elf" "$seed" 0 "$groups" "$per_group" v &
+start here "$VELLUM" run --ram="$ram" -- "$FUZZ_DIR/elf" "$seed" 0 "$groups" "$per_group" v &
 wait
 for where in host here; do
 	grep -a '^result ' "$tmp/$where.out" >"$tmp/$where.results"	# a line for each file
