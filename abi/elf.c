@@ -332,8 +332,8 @@ static int map_segments(struct loader *l, uint64_t total)
 			continue;
 		addr = l->bias + ph->p_vaddr;
 		err = map_segment(l, ph, addr, first ? total : 0, &at);
-		if (err)
-			return err;
+		if (err || at >= VELLUM_TASK_SIZE)	/* an empty one is not mapped, and its address is checked all the same */
+			return err ? err : -EINVAL;
 		if (first && total)
 			l->bias += at - page_down(addr);
 		first = false;
