@@ -197,7 +197,8 @@ build/guest/%: tests/guest/%.c tests/guest/guest.h
 # Programs with a libc.
 build/programs/%: tests/programs/%.c
 	@mkdir -p $(@D)
-	$(Q)gcc -std=c11 -O2 -g -static $(WARNINGS) $< -o $@
+	$(Q)gcc -std=c11 -O2 -g -static $(WARNINGS) $(PROGRAM_LDFLAGS) $< -o $@
+build/programs/start: PROGRAM_LDFLAGS := -Wl,--entry=start_here
 
 .PHONY: unit unit-build guests examples
 unit-build: $(UNIT)

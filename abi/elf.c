@@ -59,6 +59,16 @@ static int read_at(int fd, void *buf, size_t len, uint64_t offset)
 	return n < 0 ? -errno : n == (ssize_t)len ? 0 : -EIO;
 }
 
+/* Linux runs these, so ENOEXEC would be wrong: a shell would read the file as a script. */
+static bool is_32_bit_program(const Elf64_Ehdr *eh)
+{
+	Elf32_Ehdr eh32;
+
+	memcpy(&eh32, eh, sizeof(eh32));
+	return eh32.e_machine == EM_386 && eh32.e_phentsize == sizeof(Elf32_Phdr) && eh32.e_phnum &&
+	       (eh32.e_type == ET_EXEC || eh32.e_type == ET_DYN);
+}
+
 /*
  * Linux looks at the magic, e_type and e_machine, and ignores class, data and version. @bad: the error of a file that is
  * none, which is ENOEXEC for a program and ELIBBAD for an interpreter.
@@ -67,8 +77,7 @@ static int check_header(const Elf64_Ehdr *eh, int bad, char why[ELF_WHY_BYTES])
 {
 	if (memcmp(eh->e_ident, ELFMAG, SELFMAG))
 		return refuse(why, bad, "neither an ELF file nor a script with #!");
-	/* Linux runs these, so ENOEXEC would be wrong: a shell would read the file as a script. */
-	if (eh->e_machine == EM_386)
+	if (bad == -ENOEXEC && is_32_bit_program(eh))
 		return refuse(why, -EOPNOTSUPP, "32-bit program, which is not supported; build it for 64 bits");
 	if (eh->e_machine != EM_X86_64)
 		return refuse(why, bad, "program for another machine; build it for x86-64");
@@ -323,8 +332,8 @@ static int map_segments(struct loader *l, uint64_t total)
 			continue;
 		addr = l->bias + ph->p_vaddr;
 		err = map_segment(l, ph, addr, first ? total : 0, &at);
-		if (err)
-			return err;
+		if (err || at >= VELLUM_TASK_SIZE)	/* an empty one is not mapped, and its address is checked all the same */
+			return err ? err : -EINVAL;
 		if (first && total)
 			l->bias += at - page_down(addr);
 		first = false;
@@ -337,10 +346,11 @@ static int map_segments(struct loader *l, uint64_t total)
 	return 0;
 }
 
-/* A free aligned place for @total bytes, as mmap(2) chooses it; or 0. */
-static uint64_t find_place(struct guest_mm *gmm, uint64_t total, uint64_t align)
+/* A free aligned place for @total bytes, as mmap(2) chooses it; or 0. @hint: 0, or an address that is taken if it is free. */
+static uint64_t find_place(struct guest_mm *gmm, uint64_t hint, uint64_t total, uint64_t align)
 {
-	struct vellum_map_args args = { .size = sizeof(args), .len = page_up(total) + align,
+	struct vellum_map_args args = { .size = sizeof(args), .addr = hint,
+					.len = page_up(total) + (align > PAGE ? align : 0),
 					.flags = VELLUM_MAP_PRIVATE | VELLUM_MAP_ANONYMOUS };
 	uint64_t at;
 
@@ -358,35 +368,47 @@ static const Elf64_Phdr *first_segment(const struct elf_file *f)
 	return NULL;
 }
 
-/* Choose the place of a position-independent file. With an interpreter it has a base of its own, as in Linux. */
-static int place(struct loader *l, bool at_base, uint64_t total, uint64_t align)
+/*
+ * Choose the place of a position-independent file. Linux's rules: a program with an interpreter has a base of its own. An
+ * interpreter is placed where it is linked if the program is, too (@exe_bias), and if it is free there. mmap(2) chooses a
+ * place for bytes of the file only: if the first segment has none, its page becomes the lowest page of all addresses, and
+ * an interpreter remains where it is linked.
+ */
+static int place(struct loader *l, bool at_base, uint64_t exe_bias, uint64_t total, uint64_t align)
 {
 	const Elf64_Phdr *first = first_segment(l->file);
-	uint64_t start;
+	uint64_t start, hint;
 
 	if (!first || !total)
 		return first ? -EINVAL : 0;
-	if (align < PAGE)
-		align = PAGE;
-	start = at_base ? DYN_BASE & ~(align - 1) : find_place(l->gmm, total, align);
+	if (!first->p_filesz && !at_base) {
+		l->bias = l->is_interp ? 0 : 0 - page_down(first->p_vaddr);
+		return 0;
+	}
+	hint = l->is_interp && !exe_bias ? page_down(first->p_vaddr) : 0;
+	start = at_base ? DYN_BASE & ~(align - 1) : find_place(l->gmm, hint, total, align);
 	if (!start)
 		return -ENOMEM;
-	l->bias = page_down(start - first->p_vaddr);
+	l->bias = l->is_interp ? start - page_down(first->p_vaddr) : page_down(start - first->p_vaddr);
 	l->flags = VELLUM_MAP_FIXED_NOREPLACE;
 	return 0;
 }
 
-/* @is_interp: a file at fixed addresses replaces what is there, as in Linux. */
-static int load_file(struct task *t, struct loader *l, bool is_interp, bool at_base, uint64_t align)
+/*
+ * An interpreter at fixed addresses replaces what is there, as in Linux, and its first segment does so for the size of
+ * all segments. @exe_bias: of the program, for an interpreter. @align: a power of two, at least a page.
+ */
+static int load_file(struct task *t, struct loader *l, bool at_base, uint64_t exe_bias, uint64_t align)
 {
 	bool dyn = l->file->eh.e_type == ET_DYN;
-	uint64_t total = dyn ? total_size(l->file) : 0;
+	uint64_t total = dyn || l->is_interp ? total_size(l->file) : 0;
 	int err = dyn || l->file->eh.e_type == ET_EXEC ? filemap_get(t->kernel, l->file->fd, false, &l->mapping) : -EINVAL;
 
-	l->is_interp = is_interp;
-	l->flags = is_interp ? VELLUM_MAP_FIXED : VELLUM_MAP_FIXED_NOREPLACE;
+	l->flags = l->is_interp ? VELLUM_MAP_FIXED : VELLUM_MAP_FIXED_NOREPLACE;
+	if (!err && l->is_interp && !total)
+		err = -EINVAL;
 	if (!err && dyn)
-		err = place(l, at_base, total, align);
+		err = place(l, at_base, exe_bias, total, align);
 	if (!err)
 		err = map_segments(l, total);
 	if (l->mapping)
@@ -396,12 +418,12 @@ static int load_file(struct task *t, struct loader *l, bool is_interp, bool at_b
 
 int elf_load(struct task *t, struct guest_mm *gmm, struct elf_program *p)
 {
-	struct loader exe = { .gmm = gmm, .file = &p->exe }, interp = { .gmm = gmm, .file = &p->interp };
+	struct loader exe = { .gmm = gmm, .file = &p->exe }, interp = { .gmm = gmm, .file = &p->interp, .is_interp = true };
 	bool has_interp = p->interp.fd >= 0;
-	int err = load_file(t, &exe, false, has_interp, max_alignment(&p->exe));
+	int err = load_file(t, &exe, has_interp, 0, max_alignment(&p->exe));
 
 	if (!err && has_interp)
-		err = load_file(t, &interp, true, false, PAGE);
+		err = load_file(t, &interp, false, exe.bias, PAGE);
 	if (err)
 		return err;
 	p->entry = p->exe.eh.e_entry + exe.bias;

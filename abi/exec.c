@@ -40,7 +40,8 @@
 /* --- scripts --- */
 
 struct shebang {
-	char interp[SCRIPT_HEAD], arg[SCRIPT_HEAD];	/* @arg: empty if there is none */
+	char interp[SCRIPT_HEAD], arg[SCRIPT_HEAD];
+	bool has_arg;			/* @arg is one even if it is empty, behind a blank and before a NUL */
 };
 
 static bool is_blank(char c)
@@ -57,16 +58,16 @@ static int read_shebang(int fd, struct shebang *sb)
 	char head[SCRIPT_HEAD] = "";
 	size_t at = 2, end, name;
 
-	if (!elf_is_executable(fd) || pread(fd, head, sizeof(head), 0) < 2 || head[0] != '#' || head[1] != '!')
+	if (pread(fd, head, sizeof(head), 0) < 2 || head[0] != '#' || head[1] != '!')
 		return 1;
 	for (end = 0; end < sizeof(head) && head[end] != '\n'; end++)
 		;
 	while (at < sizeof(head) - 1 && is_blank(head[at]))
 		at++;
 	if (end == sizeof(head)) {	/* no end of line: the name must end all the same */
-		for (name = at; name < sizeof(head) - 1 && head[name] && !is_blank(head[name]); name++)
+		for (name = at; name < sizeof(head) && head[name] && !is_blank(head[name]); name++)
 			;
-		if (name == sizeof(head) - 1)
+		if (name == sizeof(head))
 			return -ENOEXEC;
 		end--;
 	}
@@ -77,8 +78,10 @@ static int read_shebang(int fd, struct shebang *sb)
 	for (name = at; at < end && head[at] && !is_blank(head[at]); at++)
 		;
 	snprintf(sb->interp, sizeof(sb->interp), "%.*s", (int)(at - name), &head[name]);
+	sb->has_arg = is_blank(head[at]);
 	while (at < end && is_blank(head[at]))
 		at++;
+	sb->has_arg = sb->has_arg && at < end;
 	snprintf(sb->arg, sizeof(sb->arg), "%.*s", (int)(end - at), &head[at]);
 	return 0;
 }
@@ -112,18 +115,18 @@ int abi_check_program(const char *path, char *why, size_t why_size)
 		fd = open_on_host(NULL, path);
 		if (fd < 0)
 			return fail_check(why, why_size, path, fd, strerror(-fd));
-		err = read_shebang(fd, &sb[depth & 1]);
+		err = elf_is_executable(fd) ? read_shebang(fd, &sb[depth & 1]) : -EACCES;
 		if (!err && depth < MAX_SCRIPTS) {
 			close(fd);
 			path = sb[depth & 1].interp;
 			continue;
 		}
-		if (err <= 0)
-			snprintf(reason, sizeof(reason), "%s", err ? "script without an interpreter in its first line" :
-				 "scripts nested too deep");
-		else if (!elf_is_executable(fd))
+		if (err == -EACCES)
 			snprintf(reason, sizeof(reason), "%s", fstat(fd, &st) == 0 && S_ISDIR(st.st_mode) ?
 				 "is a directory" : "permission denied: not an executable file; see chmod(1)");
+		else if (err <= 0)
+			snprintf(reason, sizeof(reason), "%s", err ? "script without an interpreter in its first line" :
+				 "scripts nested too deep");
 		if (reason[0]) {
 			close(fd);
 			return fail_check(why, why_size, path, -EACCES, reason);
@@ -135,7 +138,7 @@ int abi_check_program(const char *path, char *why, size_t why_size)
 	return err ? fail_check(why, why_size, path, err, reason) : 0;
 }
 
-/* --- the stack, from the top down: strings, auxv, envp, argv, argc --- */
+/* --- the stack, from the top down, as Linux has it: path, envp, argv, platform, random bytes; then the words --- */
 
 struct stack {
 	struct guest_mm *gmm;
@@ -161,13 +164,6 @@ static void append_word(struct stack *s, uint64_t value)
 		s->err = -E2BIG;
 }
 
-static void push_strings(struct stack *s, char *const *strings)
-{
-	for (size_t i = 0; strings[i]; i++)
-		append_word(s, push_bytes(s, strings[i], strlen(strings[i]) + 1));
-	append_word(s, 0);
-}
-
 static size_t count_strings(char *const *strings)
 {
 	size_t n = 0;
@@ -177,17 +173,40 @@ static size_t count_strings(char *const *strings)
 	return n;
 }
 
+static uint64_t string_bytes(char *const *strings)
+{
+	uint64_t n = 0;
+
+	for (size_t i = 0; strings[i]; i++)
+		n += strlen(strings[i]) + 1;
+	return n;
+}
+
+/* The pointers go to the words. The strings are at @at, one behind the other in their order: programs rely on that. */
+static void put_strings(struct stack *s, uint64_t at, char *const *strings)
+{
+	for (size_t i = 0; strings[i]; i++) {
+		size_t len = strlen(strings[i]) + 1;
+
+		append_word(s, at);
+		if (!s->err && vellum_copy_to_user(s->gmm->mm, at, strings[i], len, NULL))
+			s->err = -ENOMEM;
+		at += len;
+	}
+	append_word(s, 0);
+}
+
 static void push_auxv(struct stack *s, const struct elf_program *program, uint64_t random, uint64_t execfn,
-		      uint64_t platform, uint32_t fpu_size)
+		      uint64_t platform, const struct machine *machine)
 {
 	const uint64_t aux[][2] = {
-		{ s->gmm->vdso ? AT_SYSINFO_EHDR : AT_IGNORE, s->gmm->vdso }, { AT_PAGESZ, PAGE },
-		{ AT_CLKTCK, USER_HZ }, { AT_PHDR, program->phdr_addr }, { AT_PHENT, sizeof(Elf64_Phdr) },
-		{ AT_PHNUM, program->exe.eh.e_phnum }, { AT_BASE, program->interp_base }, { AT_FLAGS, 0 },
-		{ AT_ENTRY, program->entry }, { AT_UID, getuid() }, { AT_EUID, geteuid() }, { AT_GID, getgid() },
-		{ AT_EGID, getegid() }, { AT_SECURE, 0 }, { AT_RANDOM, random }, { AT_HWCAP2, HWCAP2_FSGSBASE },
-		{ AT_EXECFN, execfn }, { AT_PLATFORM, platform }, { AT_MINSIGSTKSZ, SIGFRAME_BYTES + fpu_size },
-		{ AT_NULL, 0 },
+		{ s->gmm->vdso ? AT_SYSINFO_EHDR : AT_IGNORE, s->gmm->vdso },
+		{ AT_MINSIGSTKSZ, SIGFRAME_BYTES + machine->fpu_size }, { AT_HWCAP, machine->cpu_features },
+		{ AT_PAGESZ, PAGE }, { AT_CLKTCK, USER_HZ }, { AT_PHDR, program->phdr_addr },
+		{ AT_PHENT, sizeof(Elf64_Phdr) }, { AT_PHNUM, program->exe.eh.e_phnum }, { AT_BASE, program->interp_base },
+		{ AT_FLAGS, 0 }, { AT_ENTRY, program->entry }, { AT_UID, getuid() }, { AT_EUID, geteuid() },
+		{ AT_GID, getgid() }, { AT_EGID, getegid() }, { AT_SECURE, 0 }, { AT_RANDOM, random },
+		{ AT_HWCAP2, HWCAP2_FSGSBASE }, { AT_EXECFN, execfn }, { AT_PLATFORM, platform }, { AT_NULL, 0 },
 	};
 
 	for (size_t i = 0; i < sizeof(aux) / sizeof(aux[0]); i++) {
@@ -199,8 +218,8 @@ static void push_auxv(struct stack *s, const struct elf_program *program, uint64
 static int build_stack(struct task *t, struct guest_mm *gmm, const struct elf_program *program, const char *path,
 		       char *const *argv, char *const *envp, uint64_t *sp)
 {
-	struct stack s = { .gmm = gmm, .sp = STACK_TOP - 16 };
-	uint64_t random, execfn, platform, top;
+	struct stack s = { .gmm = gmm, .sp = STACK_TOP - 8 };
+	uint64_t random, execfn, platform, env_at, args_at, top;
 	unsigned char bytes[16];
 
 	s.max = count_strings(argv) + count_strings(envp) + 64;
@@ -209,31 +228,22 @@ static int build_stack(struct task *t, struct guest_mm *gmm, const struct elf_pr
 		return -ENOMEM;
 	if (getrandom(bytes, sizeof(bytes), 0) != sizeof(bytes))
 		memset(bytes, 0x5a, sizeof(bytes));
-	random = push_bytes(&s, bytes, sizeof(bytes));
 	execfn = push_bytes(&s, path, strlen(path) + 1);
+	env_at = execfn - string_bytes(envp);
+	args_at = env_at - string_bytes(argv);
+	s.sp = args_at & ~15ull;
 	platform = push_bytes(&s, "x86_64", 7);
+	random = push_bytes(&s, bytes, sizeof(bytes));
 	append_word(&s, count_strings(argv));
-	push_strings(&s, argv);
-	push_strings(&s, envp);
-	push_auxv(&s, program, random, execfn, platform, t->kernel->args->machine->fpu_size);
+	put_strings(&s, args_at, argv);
+	put_strings(&s, env_at, envp);
+	push_auxv(&s, program, random, execfn, platform, t->kernel->args->machine);
 	top = (s.sp & ~15ull) - ((s.nr * 8 + 15) & ~15ull);
 	s.sp = top + s.nr * 8;
 	push_bytes(&s, s.words, s.nr * 8);
 	free(s.words);
 	*sp = top;
 	return s.err;
-}
-
-/* What execve(2) counts: a pointer for each string, and the strings with their ends. */
-static uint64_t arg_bytes(const char *path, char *const *argv, char *const *envp)
-{
-	uint64_t n = strlen(path) + 1;
-
-	for (size_t i = 0; argv[i]; i++)
-		n += strlen(argv[i]) + ARG_OVERHEAD;
-	for (size_t i = 0; envp[i]; i++)
-		n += strlen(envp[i]) + ARG_OVERHEAD;
-	return n;
 }
 
 /* The stack may grow to the RLIMIT_STACK that the process has at that time. */
@@ -267,14 +277,21 @@ struct start {
 	const char *path;		/* as execve(2) got it */
 	const char *exe;		/* the path of the ELF file that runs */
 	char *const *argv, *const *envp;
+	uint64_t pointers;		/* to the strings that execve(2) got: what scripts add has none, as in Linux */
 	uint64_t sp;
 	bool broken;			/* a segment cannot be mapped: Linux starts such a program, and ends it at once */
 };
 
+/* What execve(2) counts: the path, the strings, with their ends, and the pointers. */
+static uint64_t arg_bytes(const struct start *st)
+{
+	return strlen(st->path) + 1 + string_bytes(st->argv) + string_bytes(st->envp) + 8 * st->pointers;
+}
+
 /* Map stack, program, heap and vDSO into a new address space. */
 static int build_image(struct task *t, struct guest_mm *gmm, struct elf_program *program, struct start *st)
 {
-	int err = map_stack(t, gmm, arg_bytes(st->path, st->argv, st->envp), program->exec_stack);
+	int err = map_stack(t, gmm, arg_bytes(st), program->exec_stack);
 
 	if (err)
 		return err;
@@ -344,16 +361,16 @@ static void free_argv(char **argv)
 }
 
 /* Make argv for the interpreter of a script: interpreter, its argument, the script, the script's arguments. */
-static char **script_argv(const char *interp, const char *arg, const char *script, char *const *argv)
+static char **script_argv(const struct shebang *sb, const char *script, char *const *argv)
 {
 	size_t n = count_strings(argv), at = 0;
 	const char **from = calloc(n + 4, sizeof(*from));
 	char **out = calloc(n + 4, sizeof(*out));
 
 	if (from && out) {
-		from[at++] = interp;
-		if (arg[0])
-			from[at++] = arg;
+		from[at++] = sb->interp;
+		if (sb->has_arg)
+			from[at++] = sb->arg;
 		from[at++] = script;
 		for (size_t i = 1; i < n; i++)
 			from[at++] = argv[i];
@@ -375,6 +392,16 @@ static int open_program(void *task, const char *path)
 	return path_open(task, AT_FDCWD, path, O_RDONLY | O_NONBLOCK, 0);
 }
 
+int exec_open(struct task *t, const char *path)
+{
+	int fd = path[0] ? open_program(t, path) : -ENOENT;
+
+	if (fd < 0 || elf_is_executable(fd))
+		return fd;
+	close(fd);
+	return -EACCES;
+}
+
 /* Load the program from @fd, and close @fd. @name: of the file, for messages. */
 static int load_file(struct task *t, int fd, const char *name, struct start *st)
 {
@@ -384,10 +411,6 @@ static int load_file(struct task *t, int fd, const char *name, struct start *st)
 	ssize_t n;
 	int err;
 
-	if (!elf_is_executable(fd)) {
-		close(fd);
-		return -EACCES;
-	}
 	n = readlink(path_fd_name(fd, fd_name), exe, sizeof(exe) - 1);
 	exe[n > 0 ? n : 0] = 0;
 	st->exe = exe;
@@ -407,50 +430,54 @@ uint64_t max_arg_bytes(const struct task *t)
 	return max < MIN_ARG_BYTES ? MIN_ARG_BYTES : max < MAX_ARG_BYTES ? max : MAX_ARG_BYTES;
 }
 
-/* Follow the interpreters of scripts. *@argv: the last argv, to be freed; or NULL. The descriptor of the program, or -errno. */
-static int open_past_scripts(struct task *t, const char *path, char *const *given, char name[PATH_BYTES], char ***argv)
+static bool args_fit(const struct task *t, const struct start *st)
+{
+	return arg_bytes(st) <= max_arg_bytes(t);
+}
+
+/*
+ * Follow the interpreters of scripts from @fd on, and close it. st->argv becomes the last argv: *@script, to be freed,
+ * unless it is NULL. @name: of the program. The descriptor of the program, or -errno.
+ */
+static int open_past_scripts(struct task *t, int fd, struct start *st, char name[PATH_BYTES], char ***script)
 {
 	struct shebang sb;
 
-	snprintf(name, PATH_BYTES, "%s", path);
+	snprintf(name, PATH_BYTES, "%s", st->path);
 	for (int depth = 0;; depth++) {
-		int fd = open_program(t, name), err = fd < 0 ? fd : read_shebang(fd, &sb);
+		int err = depth > MAX_SCRIPTS ? -ELOOP : args_fit(t, st) ? read_shebang(fd, &sb) : -E2BIG;
 		char **next;
 
 		if (err > 0)
 			return fd;
-		if (fd >= 0)
-			close(fd);
+		close(fd);
 		if (err)
 			return err;
-		if (!sb.interp[0])
-			return -EACCES;		/* an empty path is the working directory */
-		next = script_argv(sb.interp, sb.arg, name, *argv ? *argv : given);
-		free_argv(*argv);
-		*argv = next;
-		if (!next || depth == MAX_SCRIPTS)
-			return next ? -ELOOP : -ENOMEM;
+		next = script_argv(&sb, name, st->argv);
+		free_argv(*script);
+		*script = next;
+		if (!next)
+			return -ENOMEM;
+		st->argv = next;
+		if (!args_fit(t, st))
+			return -E2BIG;
+		fd = sb.interp[0] ? exec_open(t, sb.interp) : -EACCES;	/* an empty path is the working directory */
+		if (fd < 0)
+			return fd;
 		snprintf(name, PATH_BYTES, "%s", sb.interp);
 	}
 }
 
-int exec_load(struct task *t, const char *path, char *const *argv, char *const *envp)
+int exec_load(struct task *t, int fd, const char *path, char *const *argv, char *const *envp)
 {
 	static char *const no_arguments[] = { (char *)"", NULL };
 	char name[PATH_BYTES], **script = NULL;
 	struct start st = { .path = path, .argv = argv[0] ? argv : no_arguments, .envp = envp };
-	int fd, err;
+	int err;
 
-	fd = open_past_scripts(t, path, st.argv, name, &script);
-	if (script)
-		st.argv = script;
-	err = fd < 0 ? fd : 0;
-	if (!err && arg_bytes(path, st.argv, envp) > max_arg_bytes(t)) {
-		close(fd);
-		err = -E2BIG;
-	}
-	if (!err)
-		err = load_file(t, fd, name, &st);
+	st.pointers = count_strings(st.argv) + count_strings(envp);
+	fd = open_past_scripts(t, fd, &st, name, &script);
+	err = fd < 0 ? fd : load_file(t, fd, name, &st);
 	free_argv(script);
 	return err;
 }

@@ -144,15 +144,15 @@ static int open_standard_files(struct task *t)
 static int start_first(struct kernel *k, const struct abi_args *args)
 {
 	struct task *t = task_create(k, RLIM_INFINITY);
-	int err;
+	int err, fd;
 
 	if (!t)
 		return -errno;
 	t->pgid = t->sid = t->pid;
 	rlimit_init(t, args->limits);
 	err = open_standard_files(t);
-	if (!err)
-		err = exec_load(t, args->path, args->argv, args->envp);
+	fd = err ? err : exec_open(t, args->path);
+	err = fd < 0 ? fd : exec_load(t, fd, args->path, args->argv, args->envp);
 	if (!err)
 		err = task_start(t, NULL);
 	if (err)

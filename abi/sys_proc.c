@@ -111,14 +111,20 @@ int64_t sys_execve(struct task *t, uint64_t path, uint64_t argv, uint64_t envp)
 {
 	char name[PATH_BYTES];
 	char **args = NULL, **env = NULL;
-	int err = user_string(t, name, sizeof(name), path);
+	int err = user_string(t, name, sizeof(name), path), fd;
 
-	if (!err)
-		err = name[0] ? read_strings(t, argv, &args) : -ENOENT;
+	if (err)
+		return err;
+	fd = exec_open(t, name);
+	if (fd < 0)
+		return fd;
+	err = read_strings(t, argv, &args);
 	if (!err)
 		err = read_strings(t, envp, &env);
-	if (!err)
-		err = exec_load(t, name, args, env);
+	if (err)
+		close(fd);
+	else
+		err = exec_load(t, fd, name, args, env);
 	free_strings(args);
 	free_strings(env);
 	/* After a success the registers belong to the new program, whose rax is 0. */

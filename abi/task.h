@@ -182,7 +182,8 @@ void signal_set_blocked(struct task *t, uint64_t set);
 
 /* exec.c */
 uint64_t max_arg_bytes(const struct task *t);	/* of argv and envp, strings and pointers; more is E2BIG */
-int exec_load(struct task *t, const char *path, char *const *argv, char *const *envp);
+int exec_open(struct task *t, const char *path);	/* of an executable file; or -errno */
+int exec_load(struct task *t, int fd, const char *path, char *const *argv, char *const *envp);	/* closes @fd */
 
 /* fd.c */
 struct file *file_open(struct kernel *k, int host_fd);	/* consumes the descriptor; NULL: errno is set */

@@ -57,6 +57,7 @@ struct machine {
 	unsigned nr_cpus;
 	int child_pid;				/* of the process that runs the CPUs; 0: none */
 	uint32_t fpu_size;			/* bytes of vcpu_state.fpu in use */
+	uint32_t cpu_features;			/* CPUID.1:EDX, as programs read it */
 	uint64_t reserved;			/* bytes at the start of RAM that the machine uses */
 	uint64_t hole_start, hole_size;		/* of guest-physical addresses */
 	uint64_t nr_exits;			/* atomic */

@@ -23,8 +23,8 @@ struct mailbox {
 	uint32_t fpu_size, flush_nr;
 	uint64_t flush_addr[MAX_FLUSH_PAGES];
 	uint64_t entry, broken_vector, broken_rip;
-	uint32_t idle_saved;
-	uint8_t stack[MB_REGS - MB_IDLE_SAVED - 4];
+	uint32_t idle_saved, cpu_features;
+	uint8_t stack[MB_REGS - MB_IDLE_SAVED - 8];
 	struct vcpu_regs regs;
 	uint8_t fpu[VCPU_FPU_MAX], idle_fpu[VCPU_FPU_MAX];
 	uint64_t scrub[MAX_SCRUB];
@@ -36,6 +36,7 @@ _Static_assert(offsetof(struct mailbox, flush_addr) == MB_FLUSH_ADDR, "mailbox l
 _Static_assert(offsetof(struct mailbox, entry) == MB_ENTRY, "mailbox layout");
 _Static_assert(offsetof(struct mailbox, broken_vector) == MB_BROKEN, "mailbox layout");
 _Static_assert(offsetof(struct mailbox, idle_saved) == MB_IDLE_SAVED, "mailbox layout");
+_Static_assert(offsetof(struct mailbox, cpu_features) == MB_CPU_FEATURES, "mailbox layout");
 _Static_assert(offsetof(struct mailbox, idle_fpu) == MB_IDLE_FPU, "mailbox layout");
 _Static_assert(offsetof(struct mailbox, regs) == MB_REGS, "mailbox layout");
 _Static_assert(offsetof(struct mailbox, regs.rflags) == MB_REGS + REGS_RFLAGS, "mailbox layout");

@@ -508,6 +508,7 @@ struct machine *machine_qemu_create(const struct vellum_host_ram *ram, unsigned 
 		return NULL;
 	}
 	q->base.child_pid = q->pid;
+	q->base.cpu_features = q->vcpu[0].mb->cpu_features;
 	q->base.fpu_size = q->vcpu[0].mb->fpu_size;
 	if (q->base.fpu_size > VCPU_FPU_MAX)
 		q->base.fpu_size = VCPU_FPU_MAX;

@@ -101,6 +101,11 @@ high:
 	movl	%ebx, %eax
 	popq	%rbx
 	movl	%eax, MB_FPU_SIZE(%rbx)
+	movl	$1, %eax
+	pushq	%rbx
+	cpuid
+	popq	%rbx
+	movl	%edx, MB_CPU_FEATURES(%rbx)
 	/* local APIC on */
 	movl	$0, 0x80(%rsi)
 	movl	$0x1ff, 0xf0(%rsi)

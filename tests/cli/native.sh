@@ -1,9 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 #
-# Programs whose output must be the same natively and under `vellum run`: what signal handlers get; locks, waits, scheduling,
-# splice(2). From the environment:
-# VELLUM. Prints TAP.
+# Programs whose output must be the same natively and under `vellum run`: what a program has at its first instruction, what
+# signal handlers get; locks, waits, scheduling, splice(2). From the environment: VELLUM. Prints TAP.
 set -u
 . "$(dirname "$0")/lib.sh"
 
@@ -18,7 +17,8 @@ as_native() {
 	shift
 	rm -rf "$tmp/host.files" "$tmp/here.files"
 	mkdir "$tmp/host.files" "$tmp/here.files"
-	(cd "$tmp/host.files" && "$root/build/programs/$name" "$@") >"$tmp/host" 2>&1
+	# timeout: the same environment in both
+	(cd "$tmp/host.files" && timeout -k 5 120 "$root/build/programs/$name" "$@") >"$tmp/host" 2>&1
 	(cd "$tmp/here.files" && timeout -k 5 120 "$VELLUM" run -- "$root/build/programs/$name" "$@") >"$tmp/here" 2>"$tmp/err"
 	status=$?
 	result "$name: status 0" "$([ $status -eq 0 ] || { echo "status $status" && cat "$tmp/err"; })"
@@ -31,4 +31,6 @@ as_native process_calls
 if "$root/build/programs/signals" vsyscall 2>/dev/null | grep -q 'time: 1'; then
 	as_native signals vsyscall
 fi
+as_native start
+as_native start an '' argument
 finish
