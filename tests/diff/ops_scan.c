@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tests/diff/ops_scan.c - PAGEMAP_SCAN. op.val has the four masks, a byte each from the lowest: inverted, all of, any
+ * tests/diff/ops_scan.c - PAGEMAP_SCAN. op.val has the four masks, 12 bits each from the lowest: inverted, all of, any
  * of, returned. op.new_len: most regions. op.to: most pages. op.access: without a vector.
  */
 #define _GNU_SOURCE
@@ -13,11 +13,13 @@
 #include "tests/diff/diff.h"
 
 #define MAX_REGIONS 64u
-#define UNKNOWN_CATEGORY (1ull << 32)	/* in op.val */
-#define BAD_SIZE (1ull << 33)
+#define MASK_BITS 12u		/* more than there are categories */
+#define MASK(val, i) ((val) >> (i) * MASK_BITS & ((1ull << MASK_BITS) - 1))
+#define UNKNOWN_CATEGORY (1ull << 48)	/* in op.val */
+#define BAD_SIZE (1ull << 49)
 /* Without soft-dirty, which not all kernels have. */
 #define CATEGORIES (VELLUM_PAGE_IS_WPALLOWED | VELLUM_PAGE_IS_WRITTEN | VELLUM_PAGE_IS_FILE | VELLUM_PAGE_IS_PRESENT | \
-		    VELLUM_PAGE_IS_SWAPPED | VELLUM_PAGE_IS_PFNZERO | VELLUM_PAGE_IS_HUGE)
+		    VELLUM_PAGE_IS_SWAPPED | VELLUM_PAGE_IS_PFNZERO | VELLUM_PAGE_IS_HUGE | VELLUM_PAGE_IS_GUARD)
 
 #define PAGEMAP_SCAN _IOC(_IOC_READ | _IOC_WRITE, 'f', 16u, sizeof(struct vellum_scan_args))
 
@@ -52,7 +54,7 @@ static uint64_t some_mask(struct generator *g, unsigned bits)
 	uint64_t mask = 0;
 
 	while (bits--)
-		mask |= 1ull << below(g, 7);
+		mask |= 1ull << below(g, 9);
 	return mask & CATEGORIES;
 }
 
@@ -66,8 +68,9 @@ static void gen_scan(struct generator *g, struct op *op)
 	op->flags = one_in(g, 32) ? below(g, 8) : below(g, 4);
 	if (one_in(g, 2))
 		op->flags &= ~(uint32_t)VELLUM_SCAN_CHECK_WPASYNC;
-	op->val = some_mask(g, one_in(g, 3)) | some_mask(g, below(g, 3)) << 8 | some_mask(g, below(g, 3)) << 16;
-	op->val |= (one_in(g, 4) ? some_mask(g, 3) : CATEGORIES) << 24;
+	op->val = some_mask(g, one_in(g, 3)) | some_mask(g, below(g, 3)) << MASK_BITS |
+		  some_mask(g, below(g, 3)) << 2 * MASK_BITS |
+		  (one_in(g, 4) ? some_mask(g, 3) : CATEGORIES) << 3 * MASK_BITS;
 	op->new_len = one_in(g, 2) ? MAX_REGIONS : below(g, 5);
 	op->to = one_in(g, 2) ? 0 : 1 + below(g, 8);
 	op->access = one_in(g, 8);
@@ -83,8 +86,8 @@ static void fill_args(const struct op *op, struct vellum_scan_args *args, struct
 		.size = op->val & BAD_SIZE ? 80 : sizeof(*args), .flags = op->flags,
 		.start = op->addr, .end = op->addr + op->len,
 		.vec = op->access ? NULL : vec, .vec_len = op->new_len, .max_pages = op->to,
-		.category_inverted = op->val & 0xff, .category_mask = op->val >> 8 & 0xff,
-		.category_anyof_mask = op->val >> 16 & 0xff, .return_mask = op->val >> 24 & 0xff,
+		.category_inverted = MASK(op->val, 0), .category_mask = MASK(op->val, 1),
+		.category_anyof_mask = MASK(op->val, 2), .return_mask = MASK(op->val, 3),
 	};
 	if (op->val & UNKNOWN_CATEGORY)
 		args->category_mask |= 1ull << 20;
@@ -96,7 +99,7 @@ static void fill_args(const struct op *op, struct vellum_scan_args *args, struct
 	}
 }
 
-/* Note the regions, and, for the printed result, the categories of each page. */
+/* Note the regions, and, for the printed result, the lower categories of each page. */
 static void tell(const struct vellum_scan_args *args, const struct vellum_page_region *vec, struct result *r)
 {
 	uint64_t nr = r->ret > 0 ? (uint64_t)r->ret : 0;
@@ -106,7 +109,7 @@ static void tell(const struct vellum_scan_args *args, const struct vellum_page_r
 	for (uint64_t i = 0; i < nr; i++)
 		for (uint64_t at = vec[i].start; at < vec[i].end; at += PAGE)
 			if (at >= FIRST && at < FIRST + SEEN * PAGE)
-				r->vec[(at - FIRST) / PAGE] = 0x80 | (uint8_t)vec[i].categories;
+				r->vec[(at - FIRST) / PAGE] = 0x80 | (uint8_t)(vec[i].categories & 0x7f);
 }
 
 /* Linux's struct pm_scan_arg has the layout of struct vellum_scan_args. */
