@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 #
-# Programs whose output must be the same natively and under `vellum run`: what signal handlers get. From the environment:
-# VELLUM. Prints TAP.
+# Programs whose output must be the same natively and under `vellum run`: what signal handlers get, and each flag of mmap
+# and its family. From the environment: VELLUM. Prints TAP.
 set -u
 . "$(dirname "$0")/lib.sh"
 
@@ -25,5 +25,12 @@ as_native signals
 # The host may have no vsyscall page.
 if "$root/build/programs/signals" vsyscall 2>/dev/null | grep -q 'time: 1'; then
 	as_native signals vsyscall
+fi
+# The flags are those of one kernel.
+release=$(uname -r)
+if [ "$(printf '%s\n' 6.18 "$release" | sort -V | head -n 1)" = 6.18 ]; then
+	as_native mmap_flags
+else
+	skip "mmap_flags: as on the host" "a Linux older than 6.18"
 fi
 finish
