@@ -58,6 +58,12 @@ static bool reserves_no_huge_page(const struct op *op, const struct before *befo
 	return is_huge(op) && (op->flags & VELLUM_MAP_NORESERVE);
 }
 
+static bool unmaps_for_huge_pages(const struct op *op, const struct before *before)
+{
+	(void)before;
+	return is_huge(op) && (op->flags & VELLUM_MAP_FIXED) && !(op->addr & ((2u << 20) - 1));
+}
+
 static bool has_gigantic_pages(const struct op *op, const struct before *before)
 {
 	(void)before;
@@ -288,6 +294,9 @@ static struct intended {
 	{ "mmap HUGETLB and NORESERVE",
 	  "docs/differences.md: no hugetlbfs, ENOMEM. Linux maps it, and with an empty pool each access is SIGBUS.",
 	  reserves_no_huge_page, 0 },
+	{ "mmap HUGETLB and FIXED, aligned",
+	  "mm.h: a call that fails has changed nothing. Linux has unmapped 2 MiB before it finds no huge page.",
+	  unmaps_for_huge_pages, 0 },
 	{ "mmap HUGETLB of 1 GiB",
 	  "No difference: Linux has EINVAL where the CPU cannot map 1 GiB, else ENOMEM, as the library.",
 	  has_gigantic_pages, 0 },
