@@ -14,14 +14,8 @@
 #include "syscalls.h"	/* made from syscall.tbl */
 
 #define ZERO_MINOR 5	/* of MEM_MAJOR: null(4) */
-#define MAP_TYPE_MASK	0xfu		/* MAP_TYPE of mmap(2): more bits than there are types */
-#ifndef MAP_DROPPABLE
-#define MAP_DROPPABLE	8u		/* of <linux/mman.h>, since Linux 6.11 */
-#endif
-#define PROT_BITS	((uint32_t)(PROT_READ | PROT_WRITE | PROT_EXEC))
-#ifndef PROT_SEM
-#define PROT_SEM	8		/* of <asm-generic/mman-common.h>; has no effect */
-#endif
+#define UNKNOWN_FLAG	0x80000000u	/* stands for all flags beyond the 32 bits of the library */
+#define UNKNOWN_PROT	0x80000000u
 
 #define PAGE_UP(x) (((x) + VELLUM_PAGE_SIZE - 1) & ~(uint64_t)(VELLUM_PAGE_SIZE - 1))
 
@@ -54,6 +48,19 @@ static bool is_zero_device(const struct stat *st)
 	return S_ISCHR(st->st_mode) && st->st_rdev == makedev(MEM_MAJOR, ZERO_MINOR);
 }
 
+/* Linux checks the flags as those of a file. */
+static int map_zero_device(struct vellum_map_args *args)
+{
+	uint32_t type = args->flags & VELLUM_MAP_TYPE;
+
+	if (type > VELLUM_MAP_SHARED_VALIDATE || (args->flags & VELLUM_MAP_GROWSDOWN))
+		return -EINVAL;
+	if (type == VELLUM_MAP_SHARED_VALIDATE)
+		args->flags ^= VELLUM_MAP_SHARED_VALIDATE ^ VELLUM_MAP_SHARED;
+	args->flags |= VELLUM_MAP_ANONYMOUS;
+	return 0;
+}
+
 /* Set the mapping of a file in @args. @fd: of the host. 0 or a negative errno. */
 static int open_object(struct task *t, int fd, struct vellum_map_args *args)
 {
@@ -68,18 +75,18 @@ static int open_object(struct task *t, int fd, struct vellum_map_args *args)
 		return -EBADF;
 	if (flags & O_PATH)
 		return -EBADF;
-	if ((flags & O_ACCMODE) == O_WRONLY)
-		return -EACCES;
-	if (is_zero_device(&st)) {
-		args->flags |= VELLUM_MAP_ANONYMOUS;
-		return 0;
+	if ((flags & O_ACCMODE) == O_WRONLY) {	/* -EACCES, in its turn: only the rights matter */
+		args->file_prot = VELLUM_PROT_WRITE;
+		return vellum_mapping_create(t->kernel->args->memory, NULL, NULL, 1, 0, &args->mapping);
 	}
+	if (is_zero_device(&st))
+		return map_zero_device(args);
 	if (!S_ISREG(st.st_mode))
 		return -ENODEV;
 	writable = (flags & O_ACCMODE) == O_RDWR;
 	args->file_prot = VELLUM_PROT_READ | (writable ? VELLUM_PROT_WRITE : 0);
 	/* Also if PROT_WRITE is not set: mprotect(2) may add it. */
-	return filemap_get(t->kernel, fd, writable && (args->flags & MAP_TYPE_MASK) != VELLUM_MAP_PRIVATE,
+	return filemap_get(t->kernel, fd, writable && (args->flags & VELLUM_MAP_SHARED),
 			   &args->mapping);
 }
 
@@ -91,45 +98,53 @@ static void notify_mapped(struct task *t, uint64_t start, uint64_t len)
 		ob->mapped(ob->arg, t->gmm, start, start + PAGE_UP(len));
 }
 
-/* There are no huge pages of hugetlbfs: as on a host without any. */
-static int huge_page_error(uint32_t flags)
+/* Does the host's file system take MAP_SYNC, as it does without a meaning on tmpfs? */
+static bool host_takes_sync(int fd)
 {
-	unsigned shift = flags >> MAP_HUGE_SHIFT & MAP_HUGE_MASK;
+	void *at = mmap(NULL, VELLUM_PAGE_SIZE, PROT_READ, MAP_PRIVATE | MAP_SYNC, fd, 0);
 
-	return shift == 0 || shift == 21 || shift == 30 ? -ENOMEM : -EINVAL;
+	if (at == MAP_FAILED)
+		return false;
+	munmap(at, VELLUM_PAGE_SIZE);
+	return true;
 }
 
-int64_t sys_mmap(struct task *t, uint64_t addr, uint64_t len, uint32_t prot, uint32_t flags, int fd,
+/* Set what the descriptor adds to @args. 0 or a negative errno. */
+static int prepare_object(struct task *t, int fd, uint64_t flags, uint64_t offset, struct vellum_map_args *args)
+{
+	int host_fd = fd_host(t, fd), err = open_object(t, host_fd, args);
+
+	if (err)
+		return err;
+	if ((int64_t)offset >= 0 && PAGE_UP(args->len) > INT64_MAX - offset)
+		args->pgoff = UINT64_MAX;	/* -EOVERFLOW, in its turn */
+	if (flags >> 32)
+		args->flags |= UNKNOWN_FLAG;
+	if ((args->flags & VELLUM_MAP_SYNC) && args->mapping && host_takes_sync(host_fd))
+		args->flags = (args->flags & ~(uint32_t)VELLUM_MAP_SYNC) | UNKNOWN_FLAG;
+	return 0;
+}
+
+int64_t sys_mmap(struct task *t, uint64_t addr, uint64_t len, uint64_t prot, uint64_t flags, int fd,
 		 uint64_t offset)
 {
-	struct vellum_map_args args = { .size = sizeof(args), .addr = addr, .len = len,
-					.prot = prot & PROT_BITS, .flags = flags,	/* unknown rights are ignored */
-					.pgoff = offset / VELLUM_PAGE_SIZE };
+	struct vellum_map_args args = { .size = sizeof(args), .addr = addr, .len = len, .prot = (uint32_t)prot,
+					.flags = (uint32_t)flags, .pgoff = offset / VELLUM_PAGE_SIZE };
 	bool fixed = (args.flags & VELLUM_MAP_FIXED) && !(args.flags & VELLUM_MAP_FIXED_NOREPLACE);
-	bool droppable = (flags & (MAP_TYPE_MASK | VELLUM_MAP_ANONYMOUS)) == (MAP_DROPPABLE | VELLUM_MAP_ANONYMOUS);
+	bool shared = (args.flags & VELLUM_MAP_SHARED) && !(args.flags & VELLUM_MAP_DROPPABLE);
 	uint64_t at = addr;
 	int err;
 
-	if (droppable)
-		args.flags = (flags & ~MAP_TYPE_MASK) | VELLUM_MAP_PRIVATE | VELLUM_MAP_NORESERVE;
-	else if ((flags & MAP_TYPE_MASK) > VELLUM_MAP_SHARED_VALIDATE)
-		args.flags = flags & ~MAP_TYPE_MASK;	/* no type: an error, in the order of Linux's checks */
-	if ((offset & (VELLUM_PAGE_SIZE - 1)) && !(args.flags & VELLUM_MAP_ANONYMOUS))
+	if (offset & (VELLUM_PAGE_SIZE - 1))
 		return -EINVAL;
-	if ((flags & MAP_HUGETLB) && (flags & VELLUM_MAP_ANONYMOUS))
-		return huge_page_error(flags);
 	if (!(args.flags & VELLUM_MAP_ANONYMOUS)) {
-		err = open_object(t, fd_host(t, fd), &args);
+		err = prepare_object(t, fd, flags, offset, &args);
 		if (err)
 			return err;
-		if ((int64_t)offset >= 0 && PAGE_UP(len) > INT64_MAX - offset) {
-			vellum_mapping_put(args.mapping);
-			return -EOVERFLOW;
-		}
 	}
 	fixed = fixed && is_page_range(addr, len);
 	err = rlimit_check_map(t, fixed ? addr : 0, fixed ? addr + PAGE_UP(len) : 0, len, args.prot,
-			       (args.flags & MAP_TYPE_MASK) != VELLUM_MAP_PRIVATE);
+			       shared || (args.flags & VELLUM_MAP_TYPE) == VELLUM_MAP_SHARED_VALIDATE);
 	if (err) {
 		vellum_mapping_put(args.mapping);
 		return err;
@@ -142,10 +157,6 @@ int64_t sys_mmap(struct task *t, uint64_t addr, uint64_t len, uint32_t prot, uin
 	vellum_mapping_put(args.mapping);
 	if (err)
 		return err;
-	if (droppable) {		/* Vellum never drops its pages; a child gets none of them */
-		vellum_madvise(t->gmm->mm, at, PAGE_UP(len), VELLUM_MADV_WIPEONFORK);
-		vellum_madvise(t->gmm->mm, at, PAGE_UP(len), VELLUM_MADV_DONTDUMP);
-	}
 	notify_mapped(t, at, len);
 	return (int64_t)at;
 }
@@ -169,46 +180,11 @@ int64_t sys_munmap(struct task *t, uint64_t addr, uint64_t len)
 	return unmap(t, addr, len);
 }
 
-/* PROT_GROWSDOWN: from the start of the stack that holds the range. 0 or a negative errno. */
-static int extend_to_stack(struct task *t, uint64_t *addr, uint64_t *len)
+int64_t sys_mprotect(struct task *t, uint64_t addr, uint64_t len, uint64_t prot)
 {
-	struct vellum_vma_info info = { .size = sizeof(info) };
-	uint64_t end = *addr + PAGE_UP(*len);
-
-	if (vellum_vma_next(t->gmm->mm, *addr, &info) || info.start >= end)
-		return -ENOMEM;
-	if (!info.growsdown)
-		return -EINVAL;
-	*addr = info.start;
-	*len = end - info.start;
-	return 0;
-}
-
-int64_t sys_mprotect(struct task *t, uint64_t addr, uint64_t len, uint32_t prot)
-{
-	uint32_t grows = prot & (uint32_t)(PROT_GROWSDOWN | PROT_GROWSUP);
-	int err;
-
-	if (grows == (uint32_t)(PROT_GROWSDOWN | PROT_GROWSUP) || (addr & (VELLUM_PAGE_SIZE - 1)))
-		return -EINVAL;
-	if (!len)
-		return 0;
-	if (addr + PAGE_UP(len) <= addr)
-		return -ENOMEM;
-	prot &= ~grows;
-	if (prot & ~(PROT_BITS | PROT_SEM))
-		return -EINVAL;
-	if (grows & PROT_GROWSDOWN) {
-		err = extend_to_stack(t, &addr, &len);
-		if (err)
-			return err;
-	} else if (grows) {
-		struct vellum_vma_info info = { .size = sizeof(info) };
-
-		/* No VMA of x86-64 grows up. */
-		return vellum_vma_next(t->gmm->mm, addr, &info) || info.start > addr ? -ENOMEM : -EINVAL;
-	}
-	return vellum_mprotect(t->gmm->mm, addr, len, prot & PROT_BITS);
+	if (prot >> 32)
+		prot = UNKNOWN_PROT;
+	return vellum_mprotect(t->gmm->mm, addr, len, (uint32_t)prot);
 }
 
 /* True: mremap(2) may move: @from is mapped, and the ranges do not overlap. */
@@ -231,17 +207,15 @@ static int check_growth(struct task *t, uint64_t addr, uint64_t more)
 	return rlimit_check_map(t, 0, 0, more, info.prot, info.shared);
 }
 
-int64_t sys_mremap(struct task *t, uint64_t old_addr, uint64_t old_len, uint64_t new_len, uint32_t flags,
+int64_t sys_mremap(struct task *t, uint64_t old_addr, uint64_t old_len, uint64_t new_len, uint64_t flags,
 		   uint64_t new_addr)
 {
 	bool sane = is_page_range(old_addr, old_len);
 	uint64_t addr = new_addr;
 	int err = 0;
 
-	/* The new address is only a hint then, but Linux checks it (seen on 6.18). */
-	if ((flags & VELLUM_MREMAP_DONTUNMAP) && (new_addr & (VELLUM_PAGE_SIZE - 1)))
+	if (flags >> 32)
 		return -EINVAL;
-
 	/* mremap(2) would do this. A separate unmap lets the observer see what was mapped at the target. */
 	if ((flags & VELLUM_MREMAP_FIXED) && (flags & VELLUM_MREMAP_MAYMOVE) &&
 	    is_movable(t, old_addr, old_len, new_addr, new_len))
@@ -254,7 +228,7 @@ int64_t sys_mremap(struct task *t, uint64_t old_addr, uint64_t old_len, uint64_t
 		return err;
 	if (sane)
 		notify_before_unmap(t, old_addr, old_len);
-	err = vellum_mremap(t->gmm->mm, old_addr, old_len, new_len, flags, &addr);
+	err = vellum_mremap(t->gmm->mm, old_addr, old_len, new_len, (uint32_t)flags, &addr);
 	if (sane && !err && addr != old_addr)
 		notify_after_unmap(t, old_addr, old_len);
 	else if (sane && !err && PAGE_UP(new_len) < PAGE_UP(old_len))	/* its end was unmapped */
@@ -302,23 +276,43 @@ int64_t sys_msync(struct task *t, uint64_t addr, uint64_t len, int flags)
 	return err == -EINTR ? -ERESTARTSYS : err;
 }
 
+static bool is_user_bytes(uint64_t addr, uint64_t len)
+{
+	return addr <= VELLUM_TASK_SIZE && len <= VELLUM_TASK_SIZE - addr;
+}
+
+/* From @addr to the end of its VMA; in a hole, one page. */
+static uint64_t pages_in_vma(struct task *t, uint64_t addr)
+{
+	struct vellum_vma_info info = { .size = sizeof(info) };
+
+	if (vellum_vma_next(t->gmm->mm, addr, &info) || info.start > addr)
+		return 1;
+	return (info.end - addr) / VELLUM_PAGE_SIZE;
+}
+
+/* VMA by VMA, as Linux does: what is before a hole is stored before the hole is an error. */
 int64_t sys_mincore(struct task *t, uint64_t addr, uint64_t len, uint64_t vec)
 {
 	uint64_t pages = PAGE_UP(len) / VELLUM_PAGE_SIZE;
 	uint8_t part[4096];
 	int err = 0;
 
-	if (len > VELLUM_TASK_SIZE)
+	if (addr & (VELLUM_PAGE_SIZE - 1))
+		return -EINVAL;
+	if (!is_user_bytes(addr, len))
 		return -ENOMEM;
-	if (!pages)
-		return vellum_mincore(t->gmm->mm, addr, 0, part);
-	for (uint64_t done = 0, n; done < pages && !err; done += n) {
+	if (!is_user_bytes(vec, pages))
+		return -EFAULT;
+	for (uint64_t n; pages && !err; pages -= n, addr += n * VELLUM_PAGE_SIZE, vec += n) {
 		if (signal_fatal_pending(t))
 			return -EINTR;
-		n = pages - done < sizeof(part) ? pages - done : sizeof(part);
-		err = vellum_mincore(t->gmm->mm, addr + done * VELLUM_PAGE_SIZE, n * VELLUM_PAGE_SIZE, part);
+		n = pages_in_vma(t, addr);
+		n = n < pages ? n : pages;
+		n = n < sizeof(part) ? n : sizeof(part);
+		err = vellum_mincore(t->gmm->mm, addr, n * VELLUM_PAGE_SIZE, part);
 		if (!err)
-			err = user_write(t, vec + done, part, n);
+			err = user_write(t, vec, part, n);
 	}
 	return err;
 }

@@ -112,12 +112,17 @@ enum {
 	VELLUM_PROT_READ = 1,
 	VELLUM_PROT_WRITE = 2,
 	VELLUM_PROT_EXEC = 4,
+	VELLUM_PROT_SEM = 8,			/* no effect */
+	VELLUM_PROT_GROWSDOWN = 0x01000000,	/* mprotect: from the start of the VMA, which grows down */
+	VELLUM_PROT_GROWSUP = 0x02000000,	/* no VMA grows up: an error of mprotect */
 };
 
 enum {
 	VELLUM_MAP_SHARED = 1,
 	VELLUM_MAP_PRIVATE = 2,
 	VELLUM_MAP_SHARED_VALIDATE = 3,
+	VELLUM_MAP_DROPPABLE = 8,	/* private anonymous memory that is empty in a child; never locked */
+	VELLUM_MAP_TYPE = 0xf,		/* the mask of the types above */
 	VELLUM_MAP_FIXED = 0x10,
 	VELLUM_MAP_ANONYMOUS = 0x20,
 	VELLUM_MAP_32BIT = 0x40,	/* an address that the core chooses is in the second gigabyte */
@@ -126,7 +131,10 @@ enum {
 	VELLUM_MAP_LOCKED = 0x2000,
 	VELLUM_MAP_NORESERVE = 0x4000,
 	VELLUM_MAP_POPULATE = 0x8000,
-	VELLUM_MAP_STACK = 0x20000,
+	VELLUM_MAP_NONBLOCK = 0x10000,	/* with POPULATE: do not populate */
+	VELLUM_MAP_STACK = 0x20000,	/* no huge pages */
+	VELLUM_MAP_HUGETLB = 0x40000,	/* no memory for it: there is no hugetlbfs */
+	VELLUM_MAP_SYNC = 0x80000,	/* no file has it: an error for a mapping that is written back */
 	VELLUM_MAP_FIXED_NOREPLACE = 0x100000,
 };
 
@@ -136,8 +144,8 @@ enum {
  * @addr:  the address, or a hint that is rounded down to a page; 0: any address. With VELLUM_MAP_FIXED or
  *         VELLUM_MAP_FIXED_NOREPLACE it is page aligned.
  * @len:   bytes, not 0; rounded up to pages.
- * @prot:  VELLUM_PROT_*.
- * @flags: VELLUM_MAP_*.
+ * @prot:  VELLUM_PROT_*. Other bits are ignored.
+ * @flags: VELLUM_MAP_*. Other bits are ignored, but for SHARED_VALIDATE.
  * @mapping: the mapping that the VMA maps; the VMA takes a reference. Ignored with VELLUM_MAP_ANONYMOUS.
  * @pgoff: page index in @mapping of the first page. @pgoff + pages is at most 2^51.
  * @file_prot: the rights with which the file was opened: VELLUM_PROT_READ, or that and VELLUM_PROT_WRITE. Without
@@ -158,18 +166,21 @@ struct vellum_map_args {
  * vellum_mmap - map pages
  * @addr: out: the address of the mapping.
  *
- * Return: 0;
- *   -VELLUM_EINVAL: @args->size, length 0, an unaligned fixed address, bad @prot or type, GROWSDOWN of memory that is
- *   not private and anonymous;
- *   -VELLUM_ENOMEM: no gap, the map count, no memory, or a private writable VMA larger than RAM and swap together
- *   without NORESERVE;
- *   -VELLUM_EAGAIN: locked memory beyond the limit;
- *   -VELLUM_EACCES: a shared writable VMA of a file not opened for writing, or a file not opened for reading;
+ * Return: 0; or the first of these errors, in Linux's order:
  *   -VELLUM_EBADF: no @mapping;
+ *   -VELLUM_EINVAL: @args->size, length 0, an unaligned fixed address, HUGETLB of a mapping or with an unknown size;
+ *   -VELLUM_ENOMEM: no gap, beyond the last address, the map count, no memory;
+ *   -VELLUM_EPERM: a fixed address below 64 KiB;
  *   -VELLUM_EEXIST: FIXED_NOREPLACE over a VMA;
+ *   -VELLUM_EPERM, -VELLUM_EAGAIN: locked memory where the limit is 0, or beyond the limit;
  *   -VELLUM_EOVERFLOW: @pgoff and length;
- *   -VELLUM_EPERM: a fixed address below 64 KiB, or a seal;
- *   -VELLUM_EOPNOTSUPP: SHARED_VALIDATE with an unknown flag.
+ *   -VELLUM_EOPNOTSUPP: SHARED_VALIDATE with an unknown flag;
+ *   -VELLUM_EACCES: a shared writable VMA of a file not opened for writing, or a file not opened for reading;
+ *   -VELLUM_EINVAL: a type that there is not, GROWSDOWN of memory that is not private and anonymous, DROPPABLE memory
+ *   that is locked, grows down or maps a file;
+ *   -VELLUM_EPERM: a seal;
+ *   -VELLUM_EOPNOTSUPP: SYNC of a mapping with VELLUM_MAPPING_WRITEBACK;
+ *   -VELLUM_ENOMEM: HUGETLB, or a private writable VMA larger than RAM and swap together without NORESERVE.
  *   If a call with MAP_FIXED fails after it removed the old VMAs, they stay removed.
  * Source: mmap(2).
  */
@@ -186,9 +197,10 @@ int vellum_munmap(struct vellum_mm *mm, uint64_t addr, uint64_t len);
 /**
  * vellum_mprotect - change the rights of a range
  * @len: bytes, rounded up to pages; 0: nothing to do.
+ * @prot: VELLUM_PROT_*.
  *
  * Entries lose rights before the call returns: it flushes. Locked private memory that becomes writable is faulted in.
- * Return: 0; -VELLUM_EINVAL (unaligned, unknown @prot bit); -VELLUM_ENOMEM (a hole, a split, or the range wraps);
+ * Return: 0; -VELLUM_EINVAL (unaligned, unknown @prot bit, or the VMA does not grow); -VELLUM_ENOMEM (a hole, a split, or the range wraps);
  *   -VELLUM_EACCES (a right that the mapping does not allow). After -VELLUM_ENOMEM for a hole or split and after
  *   -VELLUM_EACCES the VMAs before that address are changed.
  * Source: mprotect(2).
@@ -199,11 +211,11 @@ enum { VELLUM_MREMAP_MAYMOVE = 1, VELLUM_MREMAP_FIXED = 2, VELLUM_MREMAP_DONTUNM
 
 /**
  * vellum_mremap - grow, shrink or move a VMA
- * @old_len: bytes, rounded up to pages. 0: map the same shared pages a second time; needs MAYMOVE.
+ * @old_len: bytes, rounded up to pages. 0: map the same shared pages a second time; without MAYMOVE -VELLUM_ENOMEM.
  * @new_len: bytes, not 0; rounded up to pages.
  * @flags: 0 or VELLUM_MREMAP_*. FIXED needs MAYMOVE, and unmaps what is at the target. DONTUNMAP needs MAYMOVE and
  *         equal lengths: the pages move, and the old VMA stays without pages.
- * @new_addr: out: the new address; with VELLUM_MREMAP_FIXED also in: the target.
+ * @new_addr: out: the new address. In: with VELLUM_MREMAP_FIXED the target; with DONTUNMAP a hint, or 0.
  *
  * Return: 0;
  *   -VELLUM_EINVAL: unaligned, @new_len 0, @old_len 0 of private memory, bad flags, a bad or overlapping target,

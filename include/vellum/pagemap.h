@@ -68,6 +68,7 @@ enum {	/* categories of pages */
 	VELLUM_PAGE_IS_PFNZERO = 1 << 5,
 	VELLUM_PAGE_IS_HUGE = 1 << 6,
 	VELLUM_PAGE_IS_SOFT_DIRTY = 1 << 7,
+	VELLUM_PAGE_IS_GUARD = 1 << 8,	/* MADV_GUARD_INSTALL; also SWAPPED */
 };
 
 enum {

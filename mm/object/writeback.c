@@ -196,7 +196,7 @@ EXPORT int vellum_msync(struct vellum_mm *mm, uint64_t addr, uint64_t len, int f
 		return -EINVAL;
 	if (!size)		/* as in Linux, also for a length that rounds up to 2^64 */
 		return 0;
-	if (addr + size < addr || !is_user_range(addr, size))
+	if (addr + size < addr)
 		return -ENOMEM;
 	for (gva_t at = addr; at < addr + size && !err;) {
 		struct sync_part part;

@@ -278,11 +278,23 @@ static gva_t skip_empty(struct vellum_mm *mm, gva_t addr, gva_t end)
 	return next & PMD_MASK;
 }
 
+static bool is_mapped_somewhere(struct vellum_mm *mm, gva_t start, gva_t end)
+{
+	bool mapped;
+
+	read_lock(&mm->mmap_lock, mm_host(mm));
+	mapped = find_vma_intersection(mm, start, end);
+	read_unlock(&mm->mmap_lock, mm_host(mm));
+	return mapped;
+}
+
 int madvise_collapse(struct vellum_mm *mm, gva_t start, gva_t end)
 {
 	gva_t first = (start + PMD_SIZE - 1) & PMD_MASK;
 	int err = first + PMD_SIZE <= end ? 0 : -EINVAL, result;
 
+	if (!is_mapped_somewhere(mm, start, end))
+		return -ENOMEM;
 	end &= PMD_MASK;
 	for (gva_t addr = first, next; addr < end; addr = next) {
 		if (host_killed(mm_host(mm)))

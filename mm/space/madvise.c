@@ -140,11 +140,11 @@ static int64_t advised_flags(const struct vma *vma, int advice)
 	case VELLUM_MADV_DONTDUMP:
 		return (int64_t)(f | VM_DONTDUMP);
 	case VELLUM_MADV_DODUMP:
-		return f & VM_SPECIAL ? -EINVAL : (int64_t)(f & ~VM_DONTDUMP);
+		return f & (VM_SPECIAL | VM_DROPPABLE) ? -EINVAL : (int64_t)(f & ~VM_DONTDUMP);
 	case VELLUM_MADV_WIPEONFORK:
 		return is_private_anonymous(vma) ? (int64_t)(f | VM_WIPEONFORK) : -EINVAL;
 	case VELLUM_MADV_KEEPONFORK:
-		return (int64_t)(f & ~VM_WIPEONFORK);
+		return f & VM_DROPPABLE ? -EINVAL : (int64_t)(f & ~VM_WIPEONFORK);
 	case VELLUM_MADV_HUGEPAGE:
 		return (int64_t)((f & ~VM_NOHUGEPAGE) | VM_HUGEPAGE);
 	case VELLUM_MADV_NOHUGEPAGE:

@@ -44,7 +44,7 @@ static int change_range(struct vellum_mm *mm, gva_t start, gva_t end, uint64_t s
 		if (!vma || vma->start > start)
 			return -ENOMEM;
 		next = min_u64(vma->end, end);
-		if (!(vma->flags & VM_SPECIAL) &&
+		if (!(vma->flags & (VM_SPECIAL | VM_DROPPABLE)) &&
 		    !vma_change_flags(vma, start, next, (vma->flags & ~LOCK_FLAGS) | set))
 			return -ENOMEM;
 		start = next;
@@ -127,7 +127,7 @@ EXPORT int vellum_munlock(struct vellum_mm *mm, uint64_t addr, uint64_t len)
 static void change_all(struct vellum_mm *mm, uint64_t set) HOLDS(&mm->mmap_lock)
 {
 	for (struct vma *vma = vma_first(mm); vma; vma = vma_next(vma))
-		if (!(vma->flags & VM_SPECIAL))
+		if (!(vma->flags & (VM_SPECIAL | VM_DROPPABLE)))
 			vma = vma_change_flags(vma, vma->start, vma->end, (vma->flags & ~LOCK_FLAGS) | set);
 }
 

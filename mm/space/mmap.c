@@ -11,8 +11,9 @@
 #include "vellum/swap.h"
 
 #define SEALS_WRITE (VELLUM_SEAL_WRITE | VELLUM_SEAL_FUTURE_WRITE)
-#define MAP_TYPE_BITS (VELLUM_MAP_SHARED | VELLUM_MAP_PRIVATE)
-#define LEGACY_MAP_FLAGS 0x0007ffffu	/* flags that are allowed with MAP_SHARED_VALIDATE */
+#define LEGACY_MAP_FLAGS 0x7c07f9ffu	/* flags that are allowed with MAP_SHARED_VALIDATE */
+#define FIXED_FLAGS	(VELLUM_MAP_FIXED | VELLUM_MAP_FIXED_NOREPLACE)
+#define HUGE_SIZE(flags) ((flags) >> 26 & 63)	/* MAP_HUGE_SHIFT, MAP_HUGE_MASK: log2, or 0 for the usual size */
 #define LOWER_HALF_END	(TASK_SIZE + PAGE_SIZE)	/* the page above TASK_SIZE is the machine page */
 
 /* Map the machine page (vellum/mmu.h), if the machine needs one. 0 or -ENOMEM. */
@@ -213,42 +214,80 @@ EXPORT int vellum_munmap(struct vellum_mm *mm, uint64_t addr, uint64_t len)
 #define MAP_32BIT_END	(2ull << 30)
 #define ABOVE4G_START	(4ull << 30)
 
-static int check_mmap(const struct vellum_map_args *a, uint64_t len)
+static uint32_t map_type(const struct vellum_map_args *a)
 {
-	uint32_t type = a->flags & MAP_TYPE_BITS;
+	return a->flags & VELLUM_MAP_TYPE;
+}
 
-	if (!a->len || (a->prot & ~(uint32_t)VM_ACCESS) || type == 0)
-		return -EINVAL;
-	if (!len || len > TASK_SIZE)
-		return -ENOMEM;
-	if ((a->flags & (VELLUM_MAP_FIXED | VELLUM_MAP_FIXED_NOREPLACE))) {
-		if (!is_user_range(a->addr, len))
-			return -ENOMEM;
-		if (a->addr & ~PAGE_MASK)
-			return -EINVAL;
-		if (a->addr < MMAP_MIN_ADDR)
-			return -EPERM;
-	}
-	if ((a->flags & VELLUM_MAP_GROWSDOWN) &&
-	    (!(a->flags & VELLUM_MAP_ANONYMOUS) || type != VELLUM_MAP_PRIVATE))
-		return -EINVAL;
-	if (a->flags & VELLUM_MAP_ANONYMOUS)
-		return type == VELLUM_MAP_SHARED_VALIDATE ? -EINVAL : 0;
-	if (!a->mapping)
+static bool maps_shared(const struct vellum_map_args *a)
+{
+	return map_type(a) == VELLUM_MAP_SHARED || map_type(a) == VELLUM_MAP_SHARED_VALIDATE;
+}
+
+/* The errors that need no look at the address space. */
+static int check_arguments(const struct vellum_map_args *a, uint64_t len)
+{
+	unsigned size = HUGE_SIZE(a->flags);
+
+	if (!(a->flags & VELLUM_MAP_ANONYMOUS) && !a->mapping)
 		return -EBADF;
+	if ((a->flags & VELLUM_MAP_HUGETLB) && (a->mapping || (size && size != PMD_SHIFT && size != PUD_SHIFT)))
+		return -EINVAL;
+	if (!a->len)
+		return -EINVAL;
+	return !len || len > TASK_SIZE ? -ENOMEM : 0;
+}
+
+/* The errors of a fixed address. */
+static int check_place(const struct vellum_mm *mm, const struct vellum_map_args *a, uint64_t len)
+{
+	if (!(a->flags & FIXED_FLAGS))
+		return 0;
+	if (!is_user_range(a->addr, len))
+		return -ENOMEM;
+	if (a->addr & (a->flags & VELLUM_MAP_HUGETLB ? PMD_SIZE - 1 : PAGE_SIZE - 1))
+		return -EINVAL;
+	if (a->addr < MMAP_MIN_ADDR)
+		return -EPERM;
+	if ((a->flags & VELLUM_MAP_FIXED_NOREPLACE) && find_vma_intersection(mm, a->addr, a->addr + len))
+		return -EEXIST;
+	return 0;
+}
+
+static int check_anonymous(const struct vellum_map_args *a)
+{
+	switch (map_type(a)) {
+	case VELLUM_MAP_PRIVATE:
+		return 0;
+	case VELLUM_MAP_SHARED:
+		return a->flags & VELLUM_MAP_GROWSDOWN ? -EINVAL : 0;
+	case VELLUM_MAP_DROPPABLE:
+		return a->flags & (VELLUM_MAP_GROWSDOWN | VELLUM_MAP_LOCKED) ? -EINVAL : 0;
+	}
+	return -EINVAL;
+}
+
+static int check_mapping(const struct vellum_map_args *a, uint64_t len)
+{
+	bool writes = maps_shared(a) && (a->prot & VELLUM_PROT_WRITE);
+	bool on_disk = a->mapping && (a->mapping->flags & VELLUM_MAPPING_WRITEBACK);
+	uint32_t known = LEGACY_MAP_FLAGS | (on_disk ? VELLUM_MAP_SYNC : 0);
+
 	if (a->pgoff > MAX_MMAP_PAGES - (len >> PAGE_SHIFT))
 		return -EOVERFLOW;
-	if (type == VELLUM_MAP_SHARED_VALIDATE && (a->flags & ~LEGACY_MAP_FLAGS))
+	if (map_type(a) == VELLUM_MAP_SHARED_VALIDATE && (a->flags & ~known))
 		return -EOPNOTSUPP;
-	if (!(a->file_prot & VELLUM_PROT_READ))
+	if (!maps_shared(a) && map_type(a) != VELLUM_MAP_PRIVATE)
+		return -EINVAL;
+	if (!(a->file_prot & VELLUM_PROT_READ) || (writes && !(a->file_prot & VELLUM_PROT_WRITE)))
 		return -EACCES;
-	if (type != VELLUM_MAP_PRIVATE && (a->prot & VELLUM_PROT_WRITE) &&
-	    !(a->file_prot & VELLUM_PROT_WRITE))
-		return -EACCES;
-	if (type != VELLUM_MAP_PRIVATE && (a->prot & VELLUM_PROT_WRITE) &&
-	    (vellum_mapping_seals(a->mapping) & SEALS_WRITE))
+	if (a->flags & VELLUM_MAP_GROWSDOWN)
+		return -EINVAL;
+	if (!a->mapping)
+		return 0;		/* hugetlbfs */
+	if (writes && (vellum_mapping_seals(a->mapping) & SEALS_WRITE))
 		return -EPERM;
-	return 0;
+	return on_disk && (a->flags & VELLUM_MAP_SYNC) ? -EOPNOTSUPP : 0;
 }
 
 /* SPEC.md "Flags of a VMA". */
@@ -256,7 +295,7 @@ static uint64_t flags_of(const struct vellum_map_args *a)
 {
 	uint64_t flags = a->prot | VM_MAYREAD | VM_MAYWRITE | VM_MAYEXEC | VM_SOFTDIRTY;
 
-	if ((a->flags & MAP_TYPE_BITS) != VELLUM_MAP_PRIVATE) {
+	if (maps_shared(a)) {
 		flags |= VM_SHARED | VM_MAYSHARE;
 		if (!(a->flags & VELLUM_MAP_ANONYMOUS) && !(a->file_prot & VELLUM_PROT_WRITE))
 			flags &= ~(VM_SHARED | VM_MAYWRITE);
@@ -269,13 +308,16 @@ static uint64_t flags_of(const struct vellum_map_args *a)
 		flags |= VM_LOCKED;
 	if (a->flags & VELLUM_MAP_NORESERVE)
 		flags |= VM_NORESERVE;
+	if (a->flags & VELLUM_MAP_STACK)
+		flags |= VM_NOHUGEPAGE;
+	if (map_type(a) == VELLUM_MAP_DROPPABLE)
+		flags |= VM_DROPPABLE | VM_NORESERVE | VM_WIPEONFORK | VM_DONTDUMP;
 	if (a->mapping && (a->mapping->flags & MAPPING_RAW) && !(a->mapping->flags & VELLUM_MAPPING_DEVMAP))
 		flags |= a->mapping->flags & VELLUM_MAPPING_MIXED ? VM_MIXEDMAP : VM_PFNMAP;
 	return flags;
 }
 
-/* The range at @hint is free, and not in the guard gap of a stack above. */
-static bool hint_is_free(const struct vellum_mm *mm, gva_t hint, uint64_t len)
+bool hint_is_free(const struct vellum_mm *mm, gva_t hint, uint64_t len)
 {
 	const struct vma *next;
 
@@ -285,19 +327,14 @@ static bool hint_is_free(const struct vellum_mm *mm, gva_t hint, uint64_t len)
 	return !next || next->start >= hint + len + (next->flags & VM_GROWSDOWN ? STACK_GUARD_GAP : 0);
 }
 
-/* Choose the new VMA's address. For MAP_FIXED, also unmap the range. mmap_lock held for writing. */
-static int choose_address(struct vellum_mm *mm, const struct vellum_map_args *a, uint64_t len,
-			  gva_t *addr) HOLDS(&mm->mmap_lock)
+/* Choose the new VMA's address. 0, or the error of a fixed address, or -ENOMEM: no gap. */
+static int choose_address(const struct vellum_mm *mm, const struct vellum_map_args *a, uint64_t len, gva_t *addr)
 {
 	gva_t hint = a->addr & PAGE_MASK, low = MMAP_MIN_ADDR, high = mm->mmap_top;
 
-	if (a->flags & VELLUM_MAP_FIXED_NOREPLACE) {
+	if (a->flags & FIXED_FLAGS) {
 		*addr = a->addr;
-		return find_vma_intersection(mm, a->addr, a->addr + len) ? -EEXIST : 0;
-	}
-	if (a->flags & VELLUM_MAP_FIXED) {
-		*addr = a->addr;
-		return do_munmap(mm, a->addr, len);
+		return check_place(mm, a, len);
 	}
 	if (a->flags & VELLUM_MAP_32BIT) {
 		low = MAP_32BIT_START;
@@ -305,6 +342,8 @@ static int choose_address(struct vellum_mm *mm, const struct vellum_map_args *a,
 	} else if (a->flags & VELLUM_MAP_ABOVE4G) {
 		low = ABOVE4G_START;
 	}
+	if (hint)
+		hint = max_u64(hint, MMAP_MIN_ADDR);
 	if (hint_is_free(mm, hint, len) && (!(a->flags & VELLUM_MAP_32BIT) || hint + len <= high))
 		*addr = hint;
 	else
@@ -331,15 +370,25 @@ static int do_mmap_with_flags(struct vellum_mm *mm, const struct vellum_map_args
 	uint64_t flags = flags_of(a) | mm->def_flags | more;
 	struct vma *vma;
 	pgoff_t pgoff;
+	gva_t at;
 	int err;
 
-	if (mm->nr_vmas >= max_map_count(mm) || overcommits(mm, flags, len))
+	if (mm->nr_vmas >= max_map_count(mm))
 		return -ENOMEM;
-	if ((flags & VM_LOCKED) && !may_lock(mm, len))
-		return -EAGAIN;
-	err = choose_address(mm, a, len, addr);
+	err = choose_address(mm, a, len, &at);
+	if (!err && (flags & VM_LOCKED) && !may_lock(mm, len))
+		err = (a->flags & VELLUM_MAP_LOCKED) && !mm->memlock_limit ? -EPERM : -EAGAIN;
+	if (!err)
+		err = a->mapping || (a->flags & VELLUM_MAP_HUGETLB) ? check_mapping(a, len) : check_anonymous(a);
+	if (!err && ((a->flags & VELLUM_MAP_HUGETLB) || overcommits(mm, flags, len)))
+		err = -ENOMEM;
+	if (!err && (a->flags & VELLUM_MAP_FIXED))
+		err = do_munmap(mm, at, len);
 	if (err)
 		return err;
+	*addr = at;
+	if (flags & VM_DROPPABLE)	/* although mlockall(MCL_FUTURE) counts it */
+		flags &= ~(VM_LOCKED | VM_LOCKONFAULT);
 	pgoff = a->flags & VELLUM_MAP_ANONYMOUS ? (mapping ? 0 : *addr >> PAGE_SHIFT) : a->pgoff;
 	vma = vma_alloc(mm, *addr, *addr + len, flags, mapping, pgoff);
 	if (!vma)
@@ -363,6 +412,17 @@ static int do_mmap(struct vellum_mm *mm, const struct vellum_map_args *a,
 	return do_mmap_with_flags(mm, a, mapping, len, 0, addr);
 }
 
+/* Under mlockall(MCL_ONFAULT), only DROPPABLE memory is populated: it is not locked. */
+static bool populates(const struct vellum_mm *mm, const struct vellum_map_args *a)
+{
+	uint64_t locks = __atomic_load_n(&mm->def_flags, __ATOMIC_RELAXED);
+
+	if ((locks & VM_LOCKONFAULT) && map_type(a) != VELLUM_MAP_DROPPABLE)
+		return false;
+	return (locks & VM_LOCKED) || (a->flags & VELLUM_MAP_LOCKED) ||
+	       (a->flags & (VELLUM_MAP_POPULATE | VELLUM_MAP_NONBLOCK)) == VELLUM_MAP_POPULATE;
+}
+
 EXPORT int vellum_mmap(struct vellum_mm *mm, const struct vellum_map_args *given, uint64_t *addr)
 {
 	struct vellum_mapping *mapping, *shm = NULL;
@@ -376,11 +436,14 @@ EXPORT int vellum_mmap(struct vellum_mm *mm, const struct vellum_map_args *given
 		return err;
 	if (request.flags & VELLUM_MAP_ANONYMOUS)
 		request.mapping = NULL;		/* ignored, as mmap(2) ignores the descriptor */
+	if (request.flags & VELLUM_MAP_HUGETLB)
+		request.file_prot = VELLUM_PROT_READ | VELLUM_PROT_WRITE;	/* hugetlbfs' own file */
+	request.prot &= VM_ACCESS;
 	len = page_align_up(args->len);
-	err = check_mmap(args, len);
+	err = check_arguments(args, len);
 	if (err)
 		return err;
-	if ((args->flags & VELLUM_MAP_ANONYMOUS) && (args->flags & MAP_TYPE_BITS) == VELLUM_MAP_SHARED) {
+	if ((args->flags & VELLUM_MAP_ANONYMOUS) && map_type(args) == VELLUM_MAP_SHARED) {
 		err = vellum_mapping_create(mm->memory, NULL, NULL, len >> PAGE_SHIFT, 0, &shm);
 		if (err)
 			return err;
@@ -390,9 +453,7 @@ EXPORT int vellum_mmap(struct vellum_mm *mm, const struct vellum_map_args *given
 	err = do_mmap(mm, args, mapping, len, addr);
 	mmap_write_unlock_and_deliver(mm);
 	vellum_mapping_put(shm);	/* the VMA has its own reference */
-	/* Under mlockall(MCL_ONFAULT), nothing is populated. */
-	if (!err && !(__atomic_load_n(&mm->def_flags, __ATOMIC_RELAXED) & VM_LOCKONFAULT) &&
-	    ((args->flags & (VELLUM_MAP_POPULATE | VELLUM_MAP_LOCKED)) || wants_populate(mm)))
+	if (!err && populates(mm, args))
 		populate_range(mm, *addr, *addr + len, POPULATE_FOR_MMAP);
 	return err;
 }
@@ -405,7 +466,7 @@ EXPORT int vellum_map_shadow_stack(struct vellum_mm *mm, uint64_t *addr, uint64_
 					.prot = VM_READ | VM_WRITE,
 					.flags = VELLUM_MAP_PRIVATE | VELLUM_MAP_ANONYMOUS |
 						 (*addr ? VELLUM_MAP_FIXED_NOREPLACE : 0) };
-	int err = check_mmap(&args, page_align_up(len));
+	int err = check_arguments(&args, page_align_up(len));
 
 	if (err)
 		return err;

@@ -163,8 +163,6 @@ static int protect_range(struct vellum_mm *mm, gva_t start, gva_t end, uint32_t 
 	gva_t first = start;
 	int err = 0;
 
-	if (!vma || vma->start > start)
-		return -ENOMEM;
 	notify_start(mm, VELLUM_NOTIFY_PROTECTION_VMA, first, end);
 	flush_cache(mm, first, end);
 	tlb_gather_begin(&tlb, mm);
@@ -196,6 +194,18 @@ static int protect_range(struct vellum_mm *mm, gva_t start, gva_t end, uint32_t 
 	return err;
 }
 
+/* The errors of the first VMA. PROT_GROWSDOWN: @start becomes the start of the VMA. */
+static int check_first(const struct vellum_mm *mm, gva_t *start, gva_t end, uint32_t grows)
+{
+	const struct vma *vma = find_vma(mm, *start);
+
+	if (!vma || vma->start >= end || (vma->start > *start && !(grows & VELLUM_PROT_GROWSDOWN)))
+		return -ENOMEM;
+	if (grows & VELLUM_PROT_GROWSDOWN)
+		*start = vma->start;
+	return grows && (!(vma->flags & VM_GROWSDOWN) || (grows & VELLUM_PROT_GROWSUP)) ? -EINVAL : 0;
+}
+
 /* Locked private memory that became writable gets its private pages now, as in Linux. */
 static void populate_locked(struct vellum_mm *mm, gva_t start, gva_t end)
 {
@@ -208,21 +218,26 @@ static void populate_locked(struct vellum_mm *mm, gva_t start, gva_t end)
 
 EXPORT int vellum_mprotect(struct vellum_mm *mm, uint64_t addr, uint64_t len, uint32_t prot)
 {
-	gva_t first = ~0ull, last = 0;
+	const uint32_t growing = VELLUM_PROT_GROWSDOWN | VELLUM_PROT_GROWSUP;
+	uint32_t grows = prot & growing;
+	gva_t first = ~0ull, last = 0, end;
 	int err;
 
-	if (addr & ~PAGE_MASK)
+	if ((addr & ~PAGE_MASK) || grows == growing)
 		return -EINVAL;
 	if (len == 0)
 		return 0;
-	len = page_align_up(len);
-	if (len == 0 || addr + len < addr)
+	end = addr + page_align_up(len);
+	if (end <= addr)
 		return -ENOMEM;
-	if (prot & ~(uint32_t)VM_ACCESS)
+	if (prot & ~((uint32_t)(VM_ACCESS | VELLUM_PROT_SEM) | growing))
 		return -EINVAL;
+	prot &= VM_ACCESS;
 	/* A range that extends beyond TASK_SIZE is changed up to the hole there, and then fails with -ENOMEM. */
 	write_lock(&mm->mmap_lock, mm_host(mm));
-	err = protect_range(mm, addr, addr + len, prot, &first, &last);
+	err = check_first(mm, &addr, end, grows);
+	if (!err)
+		err = protect_range(mm, addr, end, prot, &first, &last);
 	write_unlock(&mm->mmap_lock, mm_host(mm));
 	if (prot & VM_WRITE)
 		populate_locked(mm, first, last);

@@ -213,7 +213,7 @@ struct remap {
 	gva_t old;
 	uint64_t old_len, new_len;
 	uint32_t flags;
-	gva_t new;		/* with MREMAP_FIXED; in the end, where the VMA is */
+	gva_t new;		/* the target or hint; in the end, where the VMA is */
 	bool keep;		/* MREMAP_DONTUNMAP, or an old length of 0: the old VMA stays */
 };
 
@@ -329,9 +329,11 @@ static int check_resize(const struct vma *vma, const struct remap *r, uint64_t o
 	return may_lock_growth(vma, old_len, r->new_len) ? 0 : -EAGAIN;
 }
 
+/* To r->new, which is a hint then, with DONTUNMAP. */
 static int move_to_gap(struct vma *vma, struct remap *r) HOLDS(&r->mm->mmap_lock)
 {
-	r->new = find_gap(r->mm, r->new_len, MMAP_MIN_ADDR, r->mm->mmap_top);
+	if (!(r->flags & VELLUM_MREMAP_DONTUNMAP) || !hint_is_free(r->mm, r->new, r->new_len))
+		r->new = find_gap(r->mm, r->new_len, MMAP_MIN_ADDR, r->mm->mmap_top);
 	return move_vma(vma, r);
 }
 
@@ -351,6 +353,15 @@ static int grow(struct remap *r) HOLDS(&r->mm->mmap_lock)
 	return r->flags & VELLUM_MREMAP_MAYMOVE ? move_to_gap(vma, r) : -ENOMEM;
 }
 
+/* Unmap what is beyond the new length. */
+static int unmap_tail(const struct remap *r) HOLDS(&r->mm->mmap_lock)
+{
+	gva_t start = r->old + r->new_len;
+	uint64_t len = r->old_len - r->new_len;
+
+	return is_user_range(start, len) ? do_munmap(r->mm, start, len) : -EINVAL;
+}
+
 /* Move to r->new, and unmap what is there. The caller has checked that the ranges do not overlap. */
 static int move_fixed(struct remap *r) HOLDS(&r->mm->mmap_lock)
 {
@@ -359,7 +370,7 @@ static int move_fixed(struct remap *r) HOLDS(&r->mm->mmap_lock)
 	if (!err)
 		err = do_munmap(r->mm, r->new, r->new_len);
 	if (!err && r->old_len && r->new_len < r->old_len) {
-		err = do_munmap(r->mm, r->old + r->new_len, r->old_len - r->new_len);
+		err = unmap_tail(r);
 		r->old_len = r->new_len;
 	}
 	if (!err)
@@ -372,9 +383,7 @@ static int resize(struct remap *r) HOLDS(&r->mm->mmap_lock)
 	if (r->new_len > r->old_len)
 		return grow(r);
 	r->new = r->old;
-	if (r->new_len == r->old_len)
-		return 0;
-	return do_munmap(r->mm, r->old + r->new_len, r->old_len - r->new_len);
+	return r->new_len == r->old_len ? 0 : unmap_tail(r);
 }
 
 /* The old VMA stays. */
@@ -390,12 +399,14 @@ static int remap_kept(struct remap *r) HOLDS(&r->mm->mmap_lock)
 	if (r->flags & VELLUM_MREMAP_FIXED)
 		return move_fixed(r);
 	err = check_resize(vma, r, r->old_len);
+	if (!err && !(r->flags & VELLUM_MREMAP_MAYMOVE))
+		err = -ENOMEM;
 	return err ? err : move_to_gap(vma, r);
 }
 
-static bool fixed_target_ok(const struct remap *r)
+static bool target_ok(const struct remap *r)
 {
-	if ((r->new & ~PAGE_MASK) || r->new < MMAP_MIN_ADDR)
+	if ((r->new & ~PAGE_MASK) || ((r->flags & VELLUM_MREMAP_FIXED) && r->new < MMAP_MIN_ADDR))
 		return false;
 	if (r->new >= TASK_SIZE || r->new_len > TASK_SIZE - r->new)
 		return false;
@@ -408,7 +419,7 @@ static bool flags_ok(const struct remap *r)
 
 	if (r->flags & ~(moving | VELLUM_MREMAP_MAYMOVE))
 		return false;
-	if (((r->flags & moving) || !r->old_len) && !(r->flags & VELLUM_MREMAP_MAYMOVE))
+	if ((r->flags & moving) && !(r->flags & VELLUM_MREMAP_MAYMOVE))
 		return false;
 	return !(r->flags & VELLUM_MREMAP_DONTUNMAP) || r->old_len == r->new_len;
 }
@@ -417,9 +428,9 @@ static bool request_ok(const struct remap *r)
 {
 	if ((r->old & ~PAGE_MASK) || !r->new_len || !flags_ok(r))
 		return false;
-	if (r->old >= TASK_SIZE || r->old_len > TASK_SIZE - r->old || r->new_len > TASK_SIZE)
+	if (r->new_len > TASK_SIZE)
 		return false;
-	return !(r->flags & VELLUM_MREMAP_FIXED) || fixed_target_ok(r);
+	return !(r->flags & (VELLUM_MREMAP_FIXED | VELLUM_MREMAP_DONTUNMAP)) || target_ok(r);
 }
 
 static int remap(struct remap *r) HOLDS(&r->mm->mmap_lock)
@@ -449,7 +460,7 @@ EXPORT int vellum_mremap(struct vellum_mm *mm, uint64_t old_addr, uint64_t old_l
 	int err;
 
 	r.keep = !r.old_len || (flags & VELLUM_MREMAP_DONTUNMAP);
-	if (!new_addr || (old_len && !r.old_len) || !request_ok(&r))
+	if (!new_addr || !request_ok(&r))
 		return -EINVAL;
 	write_lock(&r.mm->mmap_lock, mm_host(mm));
 	err = remap(&r);

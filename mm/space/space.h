@@ -35,6 +35,8 @@ int vma_split_range(struct vellum_mm *mm, gva_t start, gva_t end) HOLDS(&mm->mma
 struct vma *vma_change_flags(struct vma *vma, gva_t start, gva_t end, uint64_t flags);
 /* The highest free range of @len bytes within [low, high), or 0. Keeps out of the guard gap of a stack above. */
 gva_t find_gap(const struct vellum_mm *mm, uint64_t len, gva_t low, gva_t high);
+/* The range at @hint is free, and not in the guard gap of a stack above. (In mmap.c.) */
+bool hint_is_free(const struct vellum_mm *mm, gva_t hint, uint64_t len);
 uint64_t vma_compute_gap(const struct vma *vma);	/* bytes between the previous VMA's end and this one's start */
 void vma_update_prot(struct vma *vma);		/* compute page_prot from the flags and the mapping */
 void vma_describe(const struct vma *vma, struct vellum_vma_info *info);	/* for callers of the library */

@@ -19,7 +19,7 @@
 #include "mm/vma.h"
 #include "vellum/pagemap.h"
 
-#define KNOWN_CATEGORIES 0xffull
+#define KNOWN_CATEGORIES 0x1ffull
 #define SCAN_FULL 1		/* a page that matches did not fit: walk_end is its address */
 
 struct scan {
@@ -48,6 +48,7 @@ static uint64_t categories_of(const struct scan *sc, pte_t pte)
 		return c;
 	if (!pte_present(pte))
 		return c | VELLUM_PAGE_IS_SWAPPED |
+		       (pte_marker_bits(pte) & MARKER_GUARD ? VELLUM_PAGE_IS_GUARD : 0) |
 		       (pte_swp_soft_dirty(pte) && !pte_is_marker(pte) ? VELLUM_PAGE_IS_SOFT_DIRTY : 0) |
 		       (pte_is_migration(pte) && !migration_is_anon(m, pte) ? VELLUM_PAGE_IS_FILE : 0);
 	c |= VELLUM_PAGE_IS_PRESENT | (pte_soft_dirty(pte) ? VELLUM_PAGE_IS_SOFT_DIRTY : 0);

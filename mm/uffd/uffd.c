@@ -175,7 +175,7 @@ static bool is_eligible(const struct vellum_uffd *uffd, const struct vma *vma, u
 {
 	bool shmem = vma->mapping && mapping_is_shmem(vma->mapping);
 
-	if (vma->flags & (VM_SHADOW_STACK | VM_SPECIAL))
+	if (vma->flags & (VM_SHADOW_STACK | VM_SPECIAL | VM_DROPPABLE))
 		return false;
 	if ((modes & VELLUM_UFFD_MINOR) && !shmem)
 		return false;

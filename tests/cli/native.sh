@@ -3,6 +3,8 @@
 #
 # Programs whose output must be the same natively and under `vellum run`: what a program has at its first instruction, what
 # signal handlers get; locks, waits, scheduling, splice(2). From the environment: VELLUM. Prints TAP.
+# Programs whose output must be the same natively and under `vellum run`: what signal handlers get, and each flag of mmap
+# and its family. From the environment: VELLUM. Prints TAP.
 set -u
 . "$(dirname "$0")/lib.sh"
 
@@ -10,16 +12,16 @@ VELLUM=$(readlink -f "$VELLUM")
 tmp=$(mktemp -d) || exit 1
 trap 'rm -rf "$tmp"' EXIT
 
-# as_native NAME ARGUMENT...: of a program in build/programs, each time in an empty directory
+# as_native NAME ARGUMENT...: of a program in build/programs, both in an empty directory of the same name
 as_native() {
 	local name=$1 status
 
 	shift
-	rm -rf "$tmp/host.files" "$tmp/here.files"
-	mkdir "$tmp/host.files" "$tmp/here.files"
+	rm -rf "$tmp/files" && mkdir "$tmp/files"
 	# timeout: the same environment in both
-	(cd "$tmp/host.files" && timeout -k 5 120 "$root/build/programs/$name" "$@") >"$tmp/host" 2>&1
-	(cd "$tmp/here.files" && timeout -k 5 120 "$VELLUM" run -- "$root/build/programs/$name" "$@") >"$tmp/here" 2>"$tmp/err"
+	(cd "$tmp/files" && timeout -k 5 120 "$root/build/programs/$name" "$@") >"$tmp/host" 2>&1
+	rm -rf "$tmp/files" && mkdir "$tmp/files"
+	(cd "$tmp/files" && timeout -k 5 120 "$VELLUM" run -- "$root/build/programs/$name" "$@") >"$tmp/here" 2>"$tmp/err"
 	status=$?
 	result "$name: status 0" "$([ $status -eq 0 ] || { echo "status $status" && cat "$tmp/err"; })"
 	result "$name: as on the host" "$(diff "$tmp/host" "$tmp/here")"
@@ -33,4 +35,11 @@ if "$root/build/programs/signals" vsyscall 2>/dev/null | grep -q 'time: 1'; then
 fi
 as_native start
 as_native start an '' argument
+# The flags are those of one kernel.
+release=$(uname -r)
+if [ "$(printf '%s\n' 6.18 "$release" | sort -V | head -n 1)" = 6.18 ]; then
+	as_native mmap_flags
+else
+	skip "mmap_flags: as on the host" "a Linux older than 6.18"
+fi
 finish

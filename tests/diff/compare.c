@@ -26,31 +26,6 @@ static struct {
 
 /* --- results --- */
 
-static bool other_error_first(const struct op *op, const struct result *h, const struct result *v)
-{
-	if (!is(op, "mmap") || h->ret >= 0 || v->ret >= 0)
-		return false;
-	return h->ret == -VELLUM_EEXIST || h->ret == -VELLUM_EBADF ||
-	       (v->ret == -VELLUM_EINVAL && ((op->flags & VELLUM_MAP_GROWSDOWN) || !(op->flags & 3)));
-}
-
-static bool wraps_to_nothing(const struct op *op, const struct result *h, const struct result *v)
-{
-	return (is(op, "mlock") || is(op, "munlock") || is(op, "msync")) && op->len && h->ret == 0 &&
-	       !page_up(op->len + (op->addr & (PAGE - 1))) && v->ret < 0;
-}
-
-static bool too_long(const struct op *op, const struct result *h, const struct result *v)
-{
-	return is(op, "mremap") && op->len >> 47 && h->ret < 0 && v->ret == -VELLUM_EINVAL;
-}
-
-static bool no_length_may_not_move(const struct op *op, const struct result *h, const struct result *v)
-{
-	return is(op, "mremap") && !page_up(op->len) && !(op->flags & VELLUM_MREMAP_MAYMOVE) && h->ret < 0 &&
-	       v->ret == -VELLUM_EINVAL;
-}
-
 static bool is_mincore_of_child(const struct op *op, const struct result *h, const struct result *v)
 {
 	return op->proc && is(op, "mincore") && h->ret == v->ret;
@@ -62,19 +37,6 @@ static struct {
 	bool (*match)(const struct op *op, const struct result *h, const struct result *v);
 	unsigned long met;
 } other_results[] = {
-	{ "mmap: one of several errors",
-	  "mmap(2) does not say which error comes first; the library looks at the arguments before the place and the object.",
-	  other_error_first, 0 },
-	{ "mlock, munlock, msync: a length that wraps to nothing",
-	  "mlock(2): EINVAL where the sum of address and length is less than the address; msync(2): ENOMEM. Linux "
-	  "sees a length of 0.",
-	  wraps_to_nothing, 0 },
-	{ "mremap: an old length beyond the address space",
-	  "mremap(2) does not say which error comes first: EINVAL, or EFAULT as nothing is mapped there.",
-	  too_long, 0 },
-	{ "mremap: no old length and not MAYMOVE",
-	  "mm.h, vellum_mremap: EINVAL. Linux takes it as a mapping that cannot grow, ENOMEM, or EFAULT.",
-	  no_length_may_not_move, 0 },
 	{ "mincore in a child",
 	  "As for pages that nobody stored to.",
 	  is_mincore_of_child, 0 },

@@ -4,7 +4,8 @@
  *
  * Runs random operations on the host's kernel and on Vellum, and compares both after each. An episode is a list of
  * operations on new processes and objects; episode i of a run has the seed N + i. An episode that fails is shortened as
- * far as possible and printed: put its lines into a file for --replay. TAP: a test for each tenth of the operations.
+ * far as possible and printed: put its lines into a file for --replay. TAP: a test for the enumerating pass
+ * (enumerate.c), which is part of the M operations, and one for each tenth of the others.
  */
 #include <signal.h>
 #include <stdio.h>
@@ -12,9 +13,9 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "tests/diff/enumerate.h"
 #include "tests/diff/reader.h"
 
-#define EPISODE_MAX 4096u
 #define TESTS 10u
 
 struct episode {
@@ -70,7 +71,7 @@ static bool can_run(const struct run *run, const struct op *op)
 
 static void note_locks(struct run *run, const struct op *op)
 {
-	if (is(op, "mlock") || is(op, "mlockall") || (is(op, "mmap") && (op->flags & VELLUM_MAP_LOCKED)))
+	if (is(op, "mlock") || is(op, "fixture") || is(op, "mlockall") || (is(op, "mmap") && (op->flags & VELLUM_MAP_LOCKED)))
 		run->may_be_locked[op->proc] = true;
 	if (is(op, "munlockall"))
 		run->may_be_locked[op->proc] = false;
@@ -273,11 +274,11 @@ static void shrink(struct episode *e, struct failure *failure)
 	free(candidate);
 }
 
-static void report(struct episode *e, struct failure *failure, uint64_t seed)
+static void report(struct episode *e, struct failure *failure, const char *what, uint64_t number)
 {
 	unsigned usual = validate_every;
 
-	printf("# seed %llu: %s\n", (unsigned long long)seed, failure->why);
+	printf("# %s %llu: %s\n", what, (unsigned long long)number, failure->why);
 	validate_every = usual ? 1 : 0;	/* else the number of operations would change when it validates */
 	shrink(e, failure);
 	validate_every = usual;
@@ -331,7 +332,31 @@ static unsigned run_many(uint64_t *seed, uint64_t episodes, unsigned nr, unsigne
 			continue;
 		failed++;
 		if (++*reported <= 5)
-			report(e, &failure, *seed);
+			report(e, &failure, "seed", *seed);
+	}
+	free(e);
+	return failed;
+}
+
+/* Return: the number of failed episodes of the enumerating pass. */
+static unsigned run_plan(const struct plan *plan, unsigned *reported)
+{
+	struct episode *e = malloc(sizeof(*e));
+	struct failure failure;
+	unsigned failed = 0;
+
+	for (unsigned i = 0; i < plan->nr_episodes; i++) {
+		unsigned first = plan->first[i];
+		unsigned end = i + 1 < plan->nr_episodes ? plan->first[i + 1] : plan->nr;
+
+		e->nr = end - first;
+		memcpy(e->op, plan->op + first, e->nr * sizeof(e->op[0]));
+		run_episode(e, &failure);
+		if (!failure.failed)
+			continue;
+		failed++;
+		if (++*reported <= 5)
+			report(e, &failure, "enumerated episode", i);
 	}
 	free(e);
 	return failed;
@@ -378,16 +403,22 @@ static bool is_known_kernel(void)
 
 static int run_all(const struct options *o)
 {
-	uint64_t seed = o->seed, episodes = (o->ops + o->episode - 1) / o->episode;
-	unsigned failed = 0, reported = 0;
+	uint64_t seed = o->seed, episodes;
+	unsigned failed, reported = 0;
+	struct plan plan;
 
-	printf("1..%u\n", TESTS);
+	printf("1..%u\n", TESTS + 1);
+	plan_all(&plan);
+	episodes = o->ops > plan.nr ? (o->ops - plan.nr + o->episode - 1) / o->episode : 0;
+	failed = run_plan(&plan, &reported);
+	printf("%s 1 - the host's kernel and Vellum: %u operations, all flags\n", failed ? "not ok" : "ok", plan.nr);
+	free(plan.op);
 	for (unsigned t = 0; t < TESTS; t++) {
 		uint64_t first = seed, nr = episodes * (t + 1) / TESTS - episodes * t / TESTS;
 		unsigned bad = run_many(&seed, nr, (unsigned)o->episode, &reported);
 
 		printf("%s %u - the host's kernel and Vellum: %llu operations, seeds from %llu\n",
-		       bad ? "not ok" : "ok", t + 1, (unsigned long long)(nr * o->episode),
+		       bad ? "not ok" : "ok", t + 2, (unsigned long long)(nr * o->episode),
 		       (unsigned long long)first);
 		fflush(stdout);
 		failed += bad;
@@ -398,7 +429,7 @@ static int run_all(const struct options *o)
 
 int main(int argc, char **argv)
 {
-	struct options o = { .seed = 1, .ops = 20000, .episode = 500 };
+	struct options o = { .seed = 1, .ops = 40000, .episode = 500 };
 
 	for (int i = 1; i < argc; i += strcmp(argv[i], "--any-kernel") ? 2 : 1)
 		if (!parse_option(&o, argv[i], i + 1 < argc ? argv[i + 1] : NULL)) {

@@ -36,6 +36,7 @@
  * allocated. PAGEMAP_SCAN shows whether a table exists, and each side frees empty tables at its own time.
  */
 #define ANCHOR(i) (FIRST + SEEN / 2 * PAGE + ((i) ? 1ull << 20 : -(1ull << 20)))
+#define EPISODE_MAX 4096u
 #define MAX_PROCS 3u
 #define NR_OBJECTS 5u
 #define FILE_OBJECT (NR_OBJECTS - 1)	/* a file on a disk; the others are memfds */
@@ -45,6 +46,9 @@
 #define NR_CONTEXTS 3u	/* userfaultfds of a process */
 #define MAX_NOTES 16u
 #define WORD_BITS (VELLUM_PM_UFFD_WP | VELLUM_PM_GUARD | VELLUM_PM_FILE | VELLUM_PM_SWAP | VELLUM_PM_PRESENT)
+#define NO_DESCRIPTOR 1ull	/* in op.val of mmap: without ANONYMOUS, pass an invalid descriptor */
+#define SCAN_UNKNOWN (1ull << 48)	/* in op.val of scan: an unknown category */
+#define SCAN_BAD_SIZE (1ull << 49)
 #define ELSEWHERE 1ull	/* any address outside [LOW, HIGH): each side chooses its own */
 
 /* One operation. Its kind defines the meaning of the fields. */
@@ -169,6 +173,7 @@ bool one_in(struct generator *g, unsigned n);
 uint64_t some_page(struct generator *g);
 uint64_t some_pages(struct generator *g);	/* a length in bytes, of a few pages */
 uint32_t some_prot(struct generator *g);
+uint32_t some_bit(struct generator *g, unsigned in, unsigned low, unsigned high);	/* of [low, high); mostly none */
 void some_range(struct generator *g, struct op *op);	/* addr, len: sometimes not aligned, zero, too long */
 
 struct kind {
@@ -183,9 +188,9 @@ struct kind {
 };
 
 extern const struct kind map_kinds[], advice_kinds[], access_kinds[], object_kinds[], process_kinds[],
-	uffd_kinds[], scan_kinds[];
+	uffd_kinds[], scan_kinds[], enumerate_kinds[];
 extern const unsigned nr_map_kinds, nr_advice_kinds, nr_access_kinds, nr_object_kinds, nr_process_kinds,
-	nr_uffd_kinds, nr_scan_kinds;
+	nr_uffd_kinds, nr_scan_kinds, nr_enumerate_kinds;
 
 const struct kind *kind_at(unsigned i);	/* NULL: no such kind */
 int kind_named(const char *name);

@@ -2,7 +2,9 @@
 /* tests/diff/intended.c - intended differences: operations that are not run on either side, and why. */
 #include <stdio.h>
 
-#include "tests/diff/diff.h"
+#include "tests/diff/uffd.h"
+
+#define SEAL_EXEC 0x20u
 
 /* Does a VMA end inside the range? */
 static bool crosses_border(const struct view *view, uint64_t start, uint64_t len)
@@ -45,16 +47,45 @@ static bool counts_the_agent(const struct op *op, const struct before *before)
 	return (is(op, "mlockall") || (is(op, "mlock") && op->len > HIGH - LOW)) && !agents_may_lock_all();
 }
 
-static bool wraps_to_no_length(const struct op *op, const struct before *before)
+static bool is_huge(const struct op *op)
 {
-	(void)before;
-	return is(op, "mremap") && op->len && !page_up(op->len);
+	return is(op, "mmap") && (op->flags & VELLUM_MAP_HUGETLB) && (op->flags & VELLUM_MAP_ANONYMOUS);
 }
 
-static bool wraps_around(const struct op *op, const struct before *before)
+static bool reserves_no_huge_page(const struct op *op, const struct before *before)
 {
 	(void)before;
-	return (is(op, "mlock") || is(op, "munlock")) && op->len + (op->addr & (PAGE - 1)) < op->len;
+	return is_huge(op) && (op->flags & VELLUM_MAP_NORESERVE);
+}
+
+static bool unmaps_for_huge_pages(const struct op *op, const struct before *before)
+{
+	(void)before;
+	return is_huge(op) && (op->flags & VELLUM_MAP_FIXED) && !(op->addr & ((2u << 20) - 1));
+}
+
+static bool has_gigantic_pages(const struct op *op, const struct before *before)
+{
+	(void)before;
+	return is_huge(op) && op->flags >> 26 == 30;
+}
+
+static bool is_privileged(const struct op *op, const struct before *before)
+{
+	(void)before;
+	return is(op, "mmap") && (op->flags & (VELLUM_MAP_FIXED | VELLUM_MAP_FIXED_NOREPLACE)) && op->addr < 0x10000;
+}
+
+static bool seals_execution(const struct op *op, const struct before *before)
+{
+	(void)before;
+	return is(op, "seal") && (op->flags & SEAL_EXEC);
+}
+
+static bool wants_hugetlb(const struct op *op, const struct before *before)
+{
+	(void)before;
+	return (is(op, "uffd_open") || is(op, "uffd_api")) && (op->to & UFFD_HUGETLB_FEATURES);
 }
 
 static bool keeps_what_is_behind_the_end(const struct op *op, const struct before *before)
@@ -63,12 +94,6 @@ static bool keeps_what_is_behind_the_end(const struct op *op, const struct befor
 
 	return is(op, "truncate") && op->len > old && (old & (PAGE - 1)) &&
 	       (before->host->object[op->object].seals & (VELLUM_SEAL_WRITE | VELLUM_SEAL_FUTURE_WRITE));
-}
-
-static bool unmaps_the_target(const struct op *op, const struct before *before)
-{
-	(void)before;
-	return is(op, "mremap") && op->len >> 47 && (op->flags & VELLUM_MREMAP_FIXED);
 }
 
 /* A move of less or more than exactly one VMA, on Linux's side. */
@@ -266,19 +291,28 @@ static struct intended {
 	{ "mlock, mlockall beyond RLIMIT_MEMLOCK",
 	  "No difference: what the host's process lives on counts too, and what is asked for counts first.",
 	  counts_the_agent, 0 },
-	{ "mremap: a length that wraps to nothing",
-	  "mremap(2) has old_size 0 for a second mapping; Linux takes one that is rounded to 0 for that too.",
-	  wraps_to_no_length, 0 },
-	{ "mlock, munlock: a length that wraps around",
-	  "mlock(2): EINVAL. Linux adds the address's offset in its page first, and locks one page.",
-	  wraps_around, 0 },
+	{ "mmap HUGETLB and NORESERVE",
+	  "docs/differences.md: no hugetlbfs, ENOMEM. Linux maps it, and with an empty pool each access is SIGBUS.",
+	  reserves_no_huge_page, 0 },
+	{ "mmap HUGETLB and FIXED, aligned",
+	  "mm.h: a call that fails has changed nothing. Linux has unmapped 2 MiB before it finds no huge page.",
+	  unmaps_for_huge_pages, 0 },
+	{ "mmap HUGETLB of 1 GiB",
+	  "No difference: Linux has EINVAL where the CPU cannot map 1 GiB, else ENOMEM, as the library.",
+	  has_gigantic_pages, 0 },
+	{ "mmap of an address below 64 KiB",
+	  "No difference: Linux has EPERM, as the library, unless the process has CAP_SYS_RAWIO.",
+	  is_privileged, 0 },
+	{ "F_SEAL_EXEC",
+	  "mm.h: EINVAL. It keeps the file's mode, and an object of the library has no mode.",
+	  seals_execution, 0 },
+	{ "userfaultfd: the features for hugetlbfs",
+	  "docs/differences.md: there is no hugetlbfs, so they are not offered; EINVAL as for each unknown feature.",
+	  wants_hugetlb, 0 },
 	{ "a sealed object with a part of a page at its end is made longer",
 	  "ftruncate(2): what is added reads as zeros. tmpfs shows what was stored there through a mapping; "
 	  "ops_object.c removes that first, which a sealed object does not let it.",
 	  keeps_what_is_behind_the_end, 0 },
-	{ "mremap FIXED of a length beyond the address space",
-	  "mm.h: a call that fails has changed nothing. Linux unmaps the target before it finds out.",
-	  unmaps_the_target, 0 },
 	{ "mremap DONTUNMAP of a part of what is locked",
 	  "mremap(2) moves the lock with the pages; Linux unlocks the whole mapping that they were a part of.",
 	  unlocks_too_much, 0 },

@@ -13,7 +13,7 @@ static const struct {
 	{ map_kinds, &nr_map_kinds },	    { advice_kinds, &nr_advice_kinds },
 	{ access_kinds, &nr_access_kinds }, { object_kinds, &nr_object_kinds },
 	{ process_kinds, &nr_process_kinds }, { uffd_kinds, &nr_uffd_kinds },
-	{ scan_kinds, &nr_scan_kinds },
+	{ scan_kinds, &nr_scan_kinds },	    { enumerate_kinds, &nr_enumerate_kinds },
 };
 
 const struct kind *kind_at(unsigned i)
@@ -71,6 +71,11 @@ uint32_t some_prot(struct generator *g)
 	static const uint32_t prots[] = { 3, 3, 3, 3, 1, 1, 0, 7, 5, 2 };
 
 	return prots[below(g, sizeof(prots) / sizeof(prots[0]))];
+}
+
+uint32_t some_bit(struct generator *g, unsigned in, unsigned low, unsigned high)
+{
+	return one_in(g, in) ? 1u << (low + below(g, high - low)) : 0;
 }
 
 void some_range(struct generator *g, struct op *op)

@@ -14,9 +14,11 @@ static void gen_madvise(struct generator *g, struct op *op)
 	static const uint32_t often[] = { 4, 4, 4, 24, 8, 9, 18, 10, 11, 19, 22, 23, 102, 102, 103 };
 
 	some_range(g, op);
-	op->flags = one_in(g, 2) ? often[below(g, sizeof(often) / sizeof(often[0]))] : below(g, 25);
+	op->flags = one_in(g, 2) ? often[below(g, sizeof(often) / sizeof(often[0]))] : below(g, 26);
 	if (one_in(g, 64))
 		op->flags = 26 + below(g, 70);
+	if (one_in(g, 128))
+		op->flags |= some_bit(g, 1, 7, 32);
 }
 
 static void host_madvise(const struct op *op, struct result *r)
@@ -40,7 +42,7 @@ static void vellum_madvise_op(struct world *w, const struct op *op, struct resul
 static void gen_mlock(struct generator *g, struct op *op)
 {
 	some_range(g, op);
-	op->flags = one_in(g, 32) ? below(g, 4) : below(g, 2);
+	op->flags = below(g, 2) | some_bit(g, 32, 0, 32);
 }
 
 static void host_mlock(const struct op *op, struct result *r)
@@ -65,7 +67,7 @@ static void vellum_munlock_op(struct world *w, const struct op *op, struct resul
 
 static void gen_mlockall(struct generator *g, struct op *op)
 {
-	op->flags = below(g, one_in(g, 8) ? 16 : 8);
+	op->flags = below(g, 8) | some_bit(g, 16, 0, 32);
 }
 
 static void host_mlockall(const struct op *op, struct result *r)
@@ -99,7 +101,7 @@ static void vellum_munlockall_op(struct world *w, const struct op *op, struct re
 static void gen_msync(struct generator *g, struct op *op)
 {
 	some_range(g, op);
-	op->flags = below(g, one_in(g, 16) ? 16 : 8);
+	op->flags = below(g, 8) | some_bit(g, 16, 0, 32);
 }
 
 static void host_msync(const struct op *op, struct result *r)

@@ -8,15 +8,13 @@
 
 /* --- mmap --- */
 
-#define NO_OBJECT 0x80000000u	/* in op.flags, of this test only: pass an invalid descriptor */
-
 static void gen_mmap(struct generator *g, struct op *op)
 {
 	static const uint32_t types[] = { 2, 2, 2, 1, 1, 3, 0 };
 	static const uint32_t extras[] = { 0x2000, 0x4000, 0x8000, 0x8000, 0x8000, 0x100, 0x20000, 0x10000 };
 
 	some_range(g, op);
-	op->prot = some_prot(g);
+	op->prot = some_prot(g) | some_bit(g, 64, 3, 32);
 	op->flags = types[below(g, one_in(g, 32) ? 7 : 6)];
 	op->object = below(g, NR_OBJECTS);
 	op->access = one_in(g, 2) ? 0 : one_in(g, 8) ? 2 : 1;
@@ -26,19 +24,19 @@ static void gen_mmap(struct generator *g, struct op *op)
 	op->flags |= one_in(g, 8) ? VELLUM_MAP_FIXED_NOREPLACE : one_in(g, 16) ? 0 : VELLUM_MAP_FIXED;
 	if (one_in(g, 8))
 		op->flags |= extras[below(g, 8)];
+	op->flags |= some_bit(g, 32, 0, 32);
 	if (one_in(g, 64))
-		op->flags |= one_in(g, 2) ? NO_OBJECT : 0x200000;
+		op->val = NO_DESCRIPTOR;
 	if (one_in(g, 128))
 		op->to = 1ull << (one_in(g, 2) ? 51 : 40);
 }
 
 static void host_mmap(const struct op *op, struct result *r)
 {
-	bool none = op->flags & (NO_OBJECT | VELLUM_MAP_ANONYMOUS);
-	int fd = none ? -1 : agent.fd[op->object][op->access];
 	bool anon = op->flags & VELLUM_MAP_ANONYMOUS;
+	int fd = anon || op->val == NO_DESCRIPTOR ? -1 : agent.fd[op->object][op->access];
 
-	int64_t addr = host_error(syscall(SYS_mmap, op->addr, op->len, op->prot, op->flags & ~NO_OBJECT, fd,
+	int64_t addr = host_error(syscall(SYS_mmap, op->addr, op->len, op->prot, op->flags, fd,
 					  anon ? 0 : op->to * PAGE));
 
 	if (addr < 0) {
@@ -53,13 +51,13 @@ static void host_mmap(const struct op *op, struct result *r)
 static void vellum_mmap_op(struct world *w, const struct op *op, struct result *r)
 {
 	struct vellum_map_args args = { .size = sizeof(args), .addr = op->addr, .len = op->len, .prot = op->prot,
-					.flags = op->flags & ~NO_OBJECT, .pgoff = op->to,
+					.flags = op->flags, .pgoff = op->to,
 					.file_prot = access_prot[op->access] };
 	uint64_t addr;
 
 	if (op->flags & VELLUM_MAP_ANONYMOUS)
 		args.pgoff = 0;
-	else if (!(op->flags & NO_OBJECT))
+	else if (op->val != NO_DESCRIPTOR)
 		args.mapping = w->object[op->object];
 	r->ret = vellum_mmap(w->mm[op->proc], &args, &addr);
 	if (r->ret)
@@ -89,7 +87,9 @@ static void vellum_munmap_op(struct world *w, const struct op *op, struct result
 static void gen_mprotect(struct generator *g, struct op *op)
 {
 	some_range(g, op);
-	op->prot = some_prot(g);
+	op->prot = some_prot(g) | some_bit(g, 32, 3, 32);
+	if (one_in(g, 32))
+		op->prot |= one_in(g, 4) ? VELLUM_PROT_GROWSUP : VELLUM_PROT_GROWSDOWN;
 }
 
 static void host_mprotect(const struct op *op, struct result *r)
@@ -113,7 +113,7 @@ static void gen_mremap(struct generator *g, struct op *op)
 	op->flags = flags[below(g, 8)];
 	op->to = some_page(g);
 	if (one_in(g, 64))
-		op->flags = below(g, 16);
+		op->flags = below(g, 16) | some_bit(g, 2, 0, 32);
 	if (one_in(g, 64))
 		op->to += below(g, PAGE);
 	if (one_in(g, 64))
@@ -126,9 +126,7 @@ static void gen_mremap(struct generator *g, struct op *op)
 /* If the VMA moved outside the window, move it back, so that it can be compared and used. */
 static void host_mremap(const struct op *op, struct result *r)
 {
-	/* Without FIXED, the address is a hint for DONTUNMAP only, and the library has no such hint. */
-	uint64_t to = op->flags & VELLUM_MREMAP_FIXED ? op->to : 0;
-	int64_t addr = host_error(syscall(SYS_mremap, op->addr, op->len, op->new_len, op->flags, to));
+	int64_t addr = host_error(syscall(SYS_mremap, op->addr, op->len, op->new_len, op->flags, op->to));
 
 	if (addr < 0) {
 		r->ret = addr;

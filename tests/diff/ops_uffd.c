@@ -30,7 +30,7 @@ static uint64_t some_features(struct generator *g)
 		{ VELLUM_UFFD_FEATURE_MINOR_SHMEM, 2 },	   { VELLUM_UFFD_FEATURE_MISSING_SHMEM, 2 },
 		{ VELLUM_UFFD_FEATURE_POISON, 2 },	   { VELLUM_UFFD_FEATURE_MOVE, 2 },
 		{ VELLUM_UFFD_FEATURE_PAGEFAULT_FLAG_WP, 2 }, { VELLUM_UFFD_FEATURE_WP_HUGETLBFS_SHMEM, 2 },
-		{ VELLUM_UFFD_FEATURE_THREAD_ID, 8 },	   { 1ull << 40, 128 },
+		{ VELLUM_UFFD_FEATURE_THREAD_ID, 8 },	   { 1ull << 40, 128 }, { 1ull << 17, 128 },
 	};
 	uint64_t features = 0;
 
@@ -72,7 +72,7 @@ static void gen_register(struct generator *g, struct op *op)
 	gen_range(g, op);
 	op->flags = modes[below(g, sizeof(modes) / sizeof(modes[0]))];
 	if (one_in(g, 64))
-		op->flags = below(g, 16);
+		op->flags = below(g, 16) | some_bit(g, 2, 0, 32);
 	if (one_in(g, 4)) {	/* most of the window */
 		op->addr = BASE;
 		op->len = WINDOW * PAGE;
@@ -87,7 +87,7 @@ static void gen_fill(struct generator *g, struct op *op)
 	op->flags = one_in(g, 4) ? below(g, 4) : 0;
 	op->val = ++g->stores;
 	if (one_in(g, 64))
-		op->flags = 1u << below(g, 8);
+		op->flags |= some_bit(g, 1, 0, 32);
 }
 
 static void gen_uffd_copy(struct generator *g, struct op *op)
@@ -104,6 +104,7 @@ static void gen_protect(struct generator *g, struct op *op)
 {
 	gen_range(g, op);
 	op->flags = one_in(g, 16) ? below(g, 4) : one_in(g, 3) ? 0 : VELLUM_UFFD_WRITEPROTECT_WP;
+	op->flags |= some_bit(g, 64, 0, 32);
 }
 
 static void gen_move(struct generator *g, struct op *op)
@@ -112,7 +113,7 @@ static void gen_move(struct generator *g, struct op *op)
 	op->to = some_page(g);
 	if (one_in(g, 64))
 		op->to += below(g, PAGE);
-	op->flags = one_in(g, 64) ? below(g, 16) : below(g, 4);
+	op->flags = below(g, 4) | some_bit(g, 64, 0, 32);
 }
 
 /* --- running --- */

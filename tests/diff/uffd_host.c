@@ -39,7 +39,7 @@ static unsigned long number_of(const struct layout *l)
 	return _IOC(dir, 0xaau, l->nr, l->words * 8);
 }
 
-static uint64_t word_of(const struct op *op, int what)
+static uint64_t word_of(enum uffd_call call, const struct op *op, int what)
 {
 	switch (what) {
 	case ADDR:
@@ -47,7 +47,7 @@ static uint64_t word_of(const struct op *op, int what)
 	case LEN:
 		return op->len;
 	case SRC:
-		return op->to ? op->to : (uint64_t)(uintptr_t)uffd_bytes(op);
+		return op->to || call == CALL_MOVE ? op->to : (uint64_t)(uintptr_t)uffd_bytes(op);
 	case MODE:
 		return op->flags;
 	}
@@ -60,7 +60,7 @@ static void call_range(int fd, enum uffd_call call, const struct op *op, struct 
 	uint64_t words[NR_WORDS];
 
 	for (unsigned i = 0; i < l->words; i++)
-		words[i] = word_of(op, l->word[i]);
+		words[i] = word_of(call, op, l->word[i]);
 	r->ret = host_error(ioctl(fd, number_of(l), words));
 	if (l->answers)
 		r->val = words[l->words - 1];

@@ -209,7 +209,6 @@ static const struct {
 	{0, 4096, RW, VELLUM_MAP_ANONYMOUS, 0, 0, -EINVAL},
 	{PAGE(40) + 1, 4096, RW, ANON | FIX, 0, 0, -EINVAL},
 	{PAGE(40) + 8, 4096, RW, ANON | NOREP, 0, 0, -EINVAL},
-	{0, 4096, 8, ANON, 0, 0, -EINVAL},
 	{0, 4096, RW, SHANON | PRF, 0, 0, -EINVAL}, /* SHARED_VALIDATE without a file */
 	{0, ~0ull, RW, ANON, 0, 0, -ENOMEM},
 	{0, VELLUM_TASK_SIZE + 1, RW, ANON, 0, 0, -ENOMEM},
@@ -253,7 +252,7 @@ static void T_sys_01_mmap(void **state)
 	}
 	assert_int_equal(vellum_mmap(l.w->mm, NULL, &addr), -EINVAL);
 	assert_int_equal(vellum_mmap(l.w->mm, &(struct vellum_map_args){.size = 4}, &addr),
-			 -EINVAL);
+			 -EBADF);
 	layout_unchanged(&l);
 	layout_destroy(&l);
 }
@@ -310,8 +309,11 @@ static const struct {
 	{PAGE(0) + 1, 4096, RO, -EINVAL},
 	{PAGE(0), 0, RO, 0},
 	{PAGE(12), 0, RO, 0},
-	{PAGE(0), 4096, 8, -EINVAL},
-	{PAGE(0), 4096, 0x1000000, -EINVAL},
+	{PAGE(0), 4096, 0x10, -EINVAL},
+	{PAGE(0), 4096, 0x1000000, -EINVAL},	/* GROWSDOWN: it does not */
+	{PAGE(0), 4096, 0x2000000, -EINVAL},
+	{PAGE(0), 4096, 0x3000000, -EINVAL},
+	{PAGE(12), 4096, 0x1000000, -ENOMEM},
 	{PAGE(0), ~0ull, RO, -ENOMEM},
 	{PAGE(0), ~0ull << 13, RO, -ENOMEM},
 	{VELLUM_TASK_SIZE, 4096, RO, -ENOMEM},
@@ -363,7 +365,7 @@ static const struct {
 	{PAGE(0) + 1, 4096, 8192, 1, -EINVAL},
 	{PAGE(0), 4096, 0, 1, -EINVAL},
 	{PAGE(0), 0, 4096, 1, -EINVAL},
-	{PAGE(20), 0, 4096, 0, -EINVAL}, /* old length 0 needs MAYMOVE */
+	{PAGE(20), 0, 4096, 0, -ENOMEM}, /* old length 0 needs MAYMOVE */
 	{PAGE(0), 4096, 8192, 2, -EINVAL},
 	{PAGE(0), 4096, 8192, 3, -EINVAL},
 	{PAGE(0), 4096, 4096, 4, -EINVAL},
@@ -387,6 +389,7 @@ static void T_sys_01_mremap(void **state)
 
 	layout_create(&l, *state);
 	for (unsigned i = 0; i < ARRAY_SIZE(mremap_errors); i++) {
+		addr = mremap_errors[i].flags & VELLUM_MREMAP_DONTUNMAP ? 0 : 1;
 		if (vellum_mremap(l.w->mm, mremap_errors[i].addr, mremap_errors[i].old_len,
 				  mremap_errors[i].new_len, mremap_errors[i].flags,
 				  &addr) != mremap_errors[i].want)

@@ -10,6 +10,7 @@
 #define PFNZERO   VELLUM_PAGE_IS_PFNZERO
 #define HUGE      VELLUM_PAGE_IS_HUGE
 #define SOFTDIRTY VELLUM_PAGE_IS_SOFT_DIRTY
+#define GUARD     VELLUM_PAGE_IS_GUARD
 #define PROTECT   VELLUM_SCAN_WP_MATCHING
 #define MAX_VEC   64
 
@@ -410,7 +411,7 @@ static void T_scan_04_errors(void **state)
 	assert_int_equal(run(w, &s), -EINVAL);
 	for (unsigned i = 0; i < 4; i++) {
 		prepare(&s, 0, 8, 0, WRITTEN);
-		*masks[i] |= 1 << 8;
+		*masks[i] |= 1 << 9;
 		assert_int_equal(run(w, &s), -EINVAL);
 	}
 	prepare(&s, 0, 8, 0, WRITTEN);
@@ -553,6 +554,30 @@ static void T_scan_06_without_a_vector(void **state)
 	vellum_uffd_put(u);
 }
 
+static void guards_are_a_category(void **state)
+{
+	struct world *w = *state;
+	struct scan_call s;
+
+	map_at(w->mm, 0, 4, RW, ANON);
+	store(w->cpu[0], PAGE(3), 1);
+	OK(vellum_madvise(w->mm, PAGE(1), BYTES(2), VELLUM_MADV_GUARD_INSTALL));
+	scan(w, &s, 0, 4, 0, GUARD);
+	assert_int_equal(s.nr, 1);
+	is_region(&s, 0, 1, 2, GUARD);
+	prepare(&s, 0, 4, 0, GUARD);
+	s.args.category_inverted = GUARD;	/* all that is no guard */
+	s.args.return_mask = PRESENT | SWAPPED | GUARD;
+	OK(run(w, &s));
+	assert_int_equal(s.nr, 2);
+	is_region(&s, 0, 0, 1, 0);
+	is_region(&s, 1, 3, 1, PRESENT);
+	OK(vellum_madvise(w->mm, PAGE(1), BYTES(1), VELLUM_MADV_GUARD_REMOVE));
+	scan(w, &s, 0, 4, 0, GUARD | SWAPPED);
+	assert_int_equal(s.nr, 1);
+	is_region(&s, 0, 2, 1, GUARD | SWAPPED);
+}
+
 /* Poison and guards are neither present nor written. */
 static void poison_and_guards_are_not_protected(void **state)
 {
@@ -595,6 +620,7 @@ int main(void)
 		WORLD_TEST(T_scan_04_errors),
 		WORLD_TEST(T_scan_05_logic),
 		WORLD_TEST(T_scan_06_without_a_vector),
+		WORLD_TEST(guards_are_a_category),
 		WORLD_TEST(poison_and_guards_are_not_protected),
 	};
 
