@@ -111,6 +111,8 @@ void cpu_acquire(struct task *t)
 {
 	struct cpu_pool *pool = t->kernel->pool;
 
+	if (t->cpu >= 0 && mm_gate_is_closed(t))
+		cpu_release(t);
 	/* Without the lock: only the task that holds a CPU changes mm and resident of its slot. */
 	if (t->cpu >= 0 && pool->slot[t->cpu].mm == t->gmm->mm && pool->slot[t->cpu].resident == t)
 		return;

@@ -141,17 +141,17 @@ static bool end_process(struct process *p)
 	return reaped;
 }
 
-/* The status of a process that no thread ends as a whole is that of its first thread. kernel->lock held. */
+/* The status of a process that no thread ends as a whole is that of its last thread. kernel->lock held. */
 static bool begin_exit(struct task *t, int status)
 {
 	struct process *p = t->process;
 
-	if (t->tid == p->pid && !p->exiting)
-		p->exit_status = status;
 	if (p->nr_threads > 1) {
 		unlink_thread(t);
 		return false;
 	}
+	if (!p->exiting)
+		p->exit_status = status;
 	__atomic_store_n(&p->exiting, true, __ATOMIC_RELAXED);
 	return true;
 }

@@ -23,6 +23,13 @@ void mm_gate_init(struct guest_mm *gmm)
 	gmm->closed_by = NULL;
 }
 
+bool mm_gate_is_closed(const struct task *t)
+{
+	const struct task *by = __atomic_load_n(&t->gmm->closed_by, __ATOMIC_ACQUIRE);
+
+	return by && by != t;
+}
+
 void mm_gate_enter(struct task *t)
 {
 	struct guest_mm *gmm = t->gmm;
@@ -76,7 +83,7 @@ void mm_gate_close(struct task *t)
 	pthread_mutex_lock(&gmm->gate_lock);
 	while (gmm->closed_by)
 		pthread_cond_wait(&gmm->gate_changed, &gmm->gate_lock);
-	gmm->closed_by = t;
+	__atomic_store_n(&gmm->closed_by, t, __ATOMIC_RELEASE);
 	wait_until_empty(t, gmm);
 	pthread_mutex_unlock(&gmm->gate_lock);
 }
@@ -87,7 +94,7 @@ void mm_gate_open(struct task *t)
 
 	pthread_mutex_lock(&gmm->gate_lock);
 	if (gmm->closed_by == t) {
-		gmm->closed_by = NULL;
+		__atomic_store_n(&gmm->closed_by, NULL, __ATOMIC_RELEASE);
 		pthread_cond_broadcast(&gmm->gate_changed);
 	}
 	pthread_mutex_unlock(&gmm->gate_lock);

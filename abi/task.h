@@ -216,6 +216,7 @@ void gmm_put(struct task *t, struct guest_mm *gmm);
  * is closed, only the thread that closed it stores to the memory.
  */
 void mm_gate_init(struct guest_mm *gmm);
+bool mm_gate_is_closed(const struct task *t);	/* by another thread: @t is to leave */
 void mm_gate_enter(struct task *t);
 void mm_gate_leave(struct task *t);
 void mm_gate_close(struct task *t);	/* waits until the other threads are outside; drops the CPU */
