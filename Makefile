@@ -87,9 +87,14 @@ $(BUILD)/gen/syscalls.h: abi/syscall.tbl tools/gen-syscalls
 	@mkdir -p $(@D)
 	$(Q)tools/gen-syscalls prototypes $< > $@
 
+$(BUILD)/gen/syscall_names.h: tools/gen-syscalls
+	@mkdir -p $(@D)
+	$(Q)echo '#include <asm/unistd_64.h>' | $(CC) -dM -E - > $@.macros
+	$(Q)tools/gen-syscalls names $@.macros > $@
+
 # A handler has all arguments of its call, even if it depends on none of them.
-SYSCALL_OBJ := $(call objs,$(filter abi/sys_%.c abi/syscall.c abi/fd.c abi/rlimit.c,$(VELLUM_ABI_SRC)))
-$(SYSCALL_OBJ): $(BUILD)/gen/syscalls.h $(BUILD)/gen/syscall_table.h
+SYSCALL_OBJ := $(call objs,$(filter abi/sys_%.c abi/syscall.c abi/strace.c abi/fd.c abi/rlimit.c,$(VELLUM_ABI_SRC)))
+$(SYSCALL_OBJ): $(BUILD)/gen/syscalls.h $(BUILD)/gen/syscall_table.h $(BUILD)/gen/syscall_names.h
 $(SYSCALL_OBJ): ALL_CFLAGS += -I$(BUILD)/gen -Wno-unused-parameter
 
 # The vDSO is a shared object that is mapped into the programs.

@@ -112,7 +112,10 @@ int64_t sys_ioctl(struct task *t, int fd, uint32_t request, uint64_t arg)
 int64_t sys_flock(struct task *t, int fd, int operation)
 {
 	int host_fd = fd_host(t, fd), n, err;
+	int kind = operation & ~LOCK_NB;
 
+	if (kind != LOCK_SH && kind != LOCK_EX && kind != LOCK_UN)
+		return -EINVAL;
 	if (host_fd < 0)
 		return host_fd;
 	host_call_begin(t);

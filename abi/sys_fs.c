@@ -28,6 +28,12 @@
 #define NSEC_PER_USEC	1000
 #define ERROR_OF(expr) ((expr) ? -errno : 0)
 
+/* Linux checks flags before it looks at the path. */
+static bool has_only(uint32_t flags, uint32_t known)
+{
+	return !(flags & ~known);
+}
+
 /* --- stat --- */
 
 static int64_t do_stat(struct task *t, int64_t dirfd, uint64_t path, uint64_t out, int flags)
@@ -55,7 +61,7 @@ int64_t sys_lstat(struct task *t, uint64_t path, uint64_t buf)
 
 int64_t sys_newfstatat(struct task *t, int dirfd, uint64_t path, uint64_t buf, uint32_t flags)
 {
-	if (flags & ~(uint32_t)(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH | AT_NO_AUTOMOUNT))
+	if (!has_only(flags, AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH | AT_NO_AUTOMOUNT))
 		return -EINVAL;
 	return do_stat(t, dirfd, path, buf, flags);
 }
@@ -74,9 +80,13 @@ int64_t sys_fstat(struct task *t, int fd, uint64_t buf)
 
 int64_t sys_statx(struct task *t, int dirfd, uint64_t path, uint32_t flags, uint32_t mask, uint64_t buf)
 {
-	int fd = path_object(t, dirfd, path, flags), err;
+	const uint32_t known = AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH | AT_NO_AUTOMOUNT | AT_STATX_SYNC_TYPE;
 	struct statx stx;
+	int fd, err;
 
+	if (!has_only(flags, known) || (flags & AT_STATX_SYNC_TYPE) == AT_STATX_SYNC_TYPE || (mask & STATX__RESERVED))
+		return -EINVAL;
+	fd = path_object(t, dirfd, path, (int)flags);
 	if (fd < 0)
 		return fd;
 	err = ERROR_OF(statx(fd, "", AT_EMPTY_PATH | (flags & AT_STATX_SYNC_TYPE), mask, &stx));
@@ -108,9 +118,12 @@ int64_t sys_fstatfs(struct task *t, int fd, uint64_t buf)
 
 static int64_t do_access(struct task *t, int64_t dirfd, uint64_t addr, uint64_t mode, int flags)
 {
-	int fd = path_object(t, dirfd, addr, flags), err;
 	char name[FD_NAME_BYTES];
+	int fd, err;
 
+	if (mode & ~(uint64_t)(R_OK | W_OK | X_OK))
+		return -EINVAL;
+	fd = path_object(t, dirfd, addr, flags);
 	if (fd < 0)
 		return fd;
 	err = mode ? kernel_fs_check(fd, mode & W_OK ? O_RDWR : O_RDONLY) : 0;
@@ -122,17 +135,19 @@ static int64_t do_access(struct task *t, int64_t dirfd, uint64_t addr, uint64_t 
 
 int64_t sys_access(struct task *t, uint64_t path, int mode)
 {
-	return do_access(t, AT_FDCWD, path, mode, 0);
+	return do_access(t, AT_FDCWD, path, (uint32_t)mode, 0);
 }
 
 int64_t sys_faccessat(struct task *t, int dirfd, uint64_t path, int mode)
 {
-	return do_access(t, dirfd, path, mode, 0);
+	return do_access(t, dirfd, path, (uint32_t)mode, 0);
 }
 
 int64_t sys_faccessat2(struct task *t, int dirfd, uint64_t path, int mode, uint32_t flags)
 {
-	return do_access(t, dirfd, path, mode, flags);
+	if (!has_only(flags, AT_EACCESS | AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH))
+		return -EINVAL;
+	return do_access(t, dirfd, path, (uint32_t)mode, (int)flags);
 }
 
 static int64_t do_readlink(struct task *t, int64_t dirfd, uint64_t addr, uint64_t buf, uint64_t size)
@@ -358,7 +373,7 @@ int64_t sys_rmdir(struct task *t, uint64_t path)
 
 int64_t sys_unlinkat(struct task *t, int dirfd, uint64_t path, uint32_t flags)
 {
-	return do_unlink(t, dirfd, path, flags);
+	return has_only(flags, AT_REMOVEDIR) ? do_unlink(t, dirfd, path, flags) : -EINVAL;
 }
 
 static int64_t do_rename(struct task *t, int64_t from_dir, uint64_t from, int64_t to_dir, uint64_t to,
@@ -390,13 +405,16 @@ int64_t sys_renameat(struct task *t, int olddirfd, uint64_t oldpath, int newdirf
 int64_t sys_renameat2(struct task *t, int olddirfd, uint64_t oldpath, int newdirfd, uint64_t newpath,
 		      uint32_t flags)
 {
+	if (!has_only(flags, RENAME_NOREPLACE | RENAME_EXCHANGE | RENAME_WHITEOUT) ||
+	    ((flags & RENAME_EXCHANGE) && flags != RENAME_EXCHANGE))
+		return -EINVAL;
 	return do_rename(t, olddirfd, oldpath, newdirfd, newpath, flags);
 }
 
 static int64_t do_link(struct task *t, int64_t from_dir, uint64_t from, int64_t to_dir, uint64_t to,
 		       uint64_t flags)
 {
-	int follow = flags & AT_SYMLINK_FOLLOW ? 0 : AT_SYMLINK_NOFOLLOW;
+	int follow = (flags & AT_SYMLINK_FOLLOW ? 0 : AT_SYMLINK_NOFOLLOW) | (int)(flags & AT_EMPTY_PATH);
 	int object = path_object(t, from_dir, from, follow), dir, err;
 	char name[PATH_BYTES], link[FD_NAME_BYTES];
 
@@ -419,6 +437,8 @@ int64_t sys_link(struct task *t, uint64_t oldpath, uint64_t newpath)
 int64_t sys_linkat(struct task *t, int olddirfd, uint64_t oldpath, int newdirfd, uint64_t newpath,
 		   uint32_t flags)
 {
+	if (!has_only(flags, AT_SYMLINK_FOLLOW | AT_EMPTY_PATH))
+		return -EINVAL;
 	return do_link(t, olddirfd, oldpath, newdirfd, newpath, flags);
 }
 
@@ -509,7 +529,9 @@ int64_t sys_lchown(struct task *t, uint64_t path, uint32_t owner, uint32_t group
 
 int64_t sys_fchownat(struct task *t, int dirfd, uint64_t path, uint32_t owner, uint32_t group, uint32_t flags)
 {
-	return do_chown(t, dirfd, path, owner, group, flags);
+	if (!has_only(flags, AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH))
+		return -EINVAL;
+	return do_chown(t, dirfd, path, owner, group, (int)flags);
 }
 
 int64_t sys_fchown(struct task *t, int fd, uint32_t owner, uint32_t group)
@@ -527,6 +549,10 @@ int64_t sys_utimensat(struct task *t, int dirfd, uint64_t path, uint64_t times, 
 
 	if (times && user_read(t, ts, times, sizeof(ts)))
 		return -EFAULT;
+	if (times && ts[0].tv_nsec == UTIME_OMIT && ts[1].tv_nsec == UTIME_OMIT)
+		return 0;
+	if (!has_only(flags, AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH) || (!path && flags))
+		return -EINVAL;
 	if (!path) {
 		fd = fd_to_change(t, (uint32_t)dirfd);
 		return fd < 0 ? fd : ERROR_OF(futimens(fd, times ? ts : NULL));

@@ -242,6 +242,8 @@ int64_t sys_getrusage(struct task *t, int target, uint64_t usage)
 {
 	static const char zeros[sizeof(struct rusage)];
 
+	if (target != RUSAGE_SELF && target != RUSAGE_CHILDREN && target != RUSAGE_THREAD)
+		return -EINVAL;
 	return user_write(t, usage, zeros, sizeof(zeros));
 }
 

@@ -2,6 +2,7 @@
 /* abi/sys_time.c - clocks, sleep, alarms. The vDSO reads most clocks without a system call. */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <string.h>
 #include <sys/time.h>
 #include <sys/times.h>
 #include <time.h>
@@ -178,7 +179,8 @@ int64_t sys_setitimer(struct task *t, int which, uint64_t value, uint64_t old_va
 
 	if (which != ITIMER_REAL)
 		return -EINVAL;
-	if (user_read(t, &new, value, sizeof(new)))
+	memset(&new, 0, sizeof(new));		/* NULL stops the timer: setitimer(2) */
+	if (value && user_read(t, &new, value, sizeof(new)))
 		return -EFAULT;
 	if (!is_timeval(&new.it_value) || !is_timeval(&new.it_interval))
 		return -EINVAL;

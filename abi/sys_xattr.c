@@ -150,10 +150,15 @@ int64_t sys_flistxattr(struct task *t, int fd, uint64_t list, uint64_t size)
 	return err ? err : finish(&s, get(t, &s, 0, list, size));
 }
 
+static bool are_set_flags(int flags)
+{
+	return !(flags & ~(XATTR_CREATE | XATTR_REPLACE));
+}
+
 int64_t sys_setxattr(struct task *t, uint64_t path, uint64_t name, uint64_t value, uint64_t size, int flags)
 {
 	struct subject s;
-	int err = by_path(t, &s, path, 0, true);
+	int err = are_set_flags(flags) ? by_path(t, &s, path, 0, true) : -EINVAL;
 
 	return err ? err : finish(&s, set(t, &s, name, value, size, flags));
 }
@@ -161,7 +166,7 @@ int64_t sys_setxattr(struct task *t, uint64_t path, uint64_t name, uint64_t valu
 int64_t sys_lsetxattr(struct task *t, uint64_t path, uint64_t name, uint64_t value, uint64_t size, int flags)
 {
 	struct subject s;
-	int err = by_path(t, &s, path, AT_SYMLINK_NOFOLLOW, true);
+	int err = are_set_flags(flags) ? by_path(t, &s, path, AT_SYMLINK_NOFOLLOW, true) : -EINVAL;
 
 	return err ? err : finish(&s, set(t, &s, name, value, size, flags));
 }
@@ -169,7 +174,7 @@ int64_t sys_lsetxattr(struct task *t, uint64_t path, uint64_t name, uint64_t val
 int64_t sys_fsetxattr(struct task *t, int fd, uint64_t name, uint64_t value, uint64_t size, int flags)
 {
 	struct subject s;
-	int err = by_fd(t, &s, fd);
+	int err = are_set_flags(flags) ? by_fd(t, &s, fd) : -EINVAL;
 
 	return err ? err : finish(&s, set(t, &s, name, value, size, flags));
 }

@@ -1,39 +1,28 @@
 /* SPDX-License-Identifier: MIT */
-/* abi/syscall.c - dispatch of system calls, --strace, the record of unsupported calls. */
+/* abi/syscall.c - dispatch of system calls, the record of unsupported calls. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
 
+#include "abi/strace.h"
+#include "abi/strace_formats.h"
 #include "abi/task.h"
-#include "abi/text.h"
 
 #include "syscalls.h"	/* made from syscall.tbl */
 #include "syscall_table.h"
 
-#define NR_TABLE   (sizeof(table) / sizeof(table[0]))
-#define TRACE_LINE 512	/* bytes of a line of --strace */
-#define MAX_ERRNO  4095	/* a result from -MAX_ERRNO to -1 is an error */
+#define NR_TABLE (sizeof(table) / sizeof(table[0]))
 
-/* The commonest system calls that are not supported have a name here; a message gives the number of the others. */
+/* The same buffer for all that have no name: the caller prints one after the other. */
 static const char *unsupported_name(unsigned nr)
 {
-	static const struct {
-		unsigned nr;
-		const char *name;
-	} known[] = {
-#define CALL(name) { SYS_##name, #name }
-		CALL(shmget), CALL(socket), CALL(connect), CALL(socketpair), CALL(ptrace), CALL(setuid), CALL(setgid),
-		CALL(chroot), CALL(mount), CALL(epoll_create), CALL(eventfd), CALL(eventfd2), CALL(epoll_create1),
-		CALL(userfaultfd), CALL(pidfd_send_signal), CALL(clone3), CALL(io_uring_setup),
-#undef CALL
-	};
+	const char *name = syscall_name(nr);
 	static char other[32];
 
-	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
-		if (known[i].nr == nr)
-			return known[i].name;
+	if (name)
+		return name;
 	if (nr == ABI_MAX_SYSCALL)
 		return "a number that no kernel has";
 	snprintf(other, sizeof(other), "number %u", nr);
@@ -74,57 +63,9 @@ static int64_t record_unsupported(struct task *t, uint64_t nr)
 	return -ENOSYS;
 }
 
-static int print_arg(struct task *t, char kind, uint64_t value, char *out, size_t size)
-{
-	char text[64], quoted[PRINTABLE_BYTES(sizeof(text))];
-	int err;
-
-	switch (kind) {
-	case 'd': return snprintf(out, size, "%d", (int)value);
-	case 'u': return snprintf(out, size, "%u", (uint32_t)value);
-	case 'l':
-	case 'z': return snprintf(out, size, "%lld", (long long)value);
-	case 'o': return snprintf(out, size, "0%o", (uint32_t)value);
-	case 'X': return snprintf(out, size, "0x%x", (uint32_t)value);
-	case 's':
-		err = user_string(t, text, sizeof(text), value);
-		text[sizeof(text) - 1] = 0;
-		if (!err || err == -ENAMETOOLONG)
-			return snprintf(out, size, "\"%s\"%s", printable_quoted(text, quoted, sizeof(quoted)),
-					err ? "..." : "");
-		/* fall through */
-	default: return snprintf(out, size, "0x%llx", (unsigned long long)value);
-	}
-}
-
-static void trace_enter(struct task *t, uint64_t nr, const uint64_t a[6], char line[TRACE_LINE])
-{
-	const char *args = nr < NR_TABLE && table[nr].name ? table[nr].args : "xxxxxx";
-	size_t used;
-
-	if (nr < NR_TABLE && table[nr].name)
-		used = (size_t)snprintf(line, TRACE_LINE, "%s(", table[nr].name);
-	else
-		used = (size_t)snprintf(line, TRACE_LINE, "syscall_%llu(", (unsigned long long)nr);
-	for (size_t i = 0; args[i] && used < TRACE_LINE - 12; i++) {
-		if (i)
-			used += (size_t)snprintf(line + used, TRACE_LINE - used, ", ");
-		used += (size_t)print_arg(t, args[i], a[i], line + used, TRACE_LINE - used);
-	}
-}
-
 static bool is_restart(int64_t result)
 {
 	return result == -ERESTARTSYS || result == -ERESTARTNOINTR;
-}
-
-static void trace_leave(int pid, const char *line, int64_t result)
-{
-	if (result < 0 && result >= -MAX_ERRNO)
-		fprintf(stderr, "vellum: [%d] %s) = -1 (%s)\n", pid, line,
-			is_restart(result) ? "restart" : strerror((int)-result));
-	else
-		fprintf(stderr, "vellum: [%d] %s) = 0x%llx\n", pid, line, (unsigned long long)result);
 }
 
 int64_t syscall_dispatch(struct task *t)
@@ -133,15 +74,14 @@ int64_t syscall_dispatch(struct task *t)
 	const uint64_t a[6] = { r->rdi, r->rsi, r->rdx, r->r10, r->r8, r->r9 };
 	uint64_t nr = r->rax;
 	bool strace = t->kernel->args->strace;
-	char line[TRACE_LINE];
-	int pid = t->tid;
+	struct trace trace;
 	int64_t result;
 
 	t->nr_syscalls++;
 	t->syscall_nr = -1;
 	inspect_syscall(t, nr);
 	if (strace)
-		trace_enter(t, nr, a, line);
+		strace_enter(&trace, t, nr, a, nr < NR_TABLE && table[nr].name ? &table[nr].strace : NULL);
 	t->copy_error = 0;
 	if (nr < NR_TABLE && table[nr].handler)
 		result = table[nr].handler(t, a);
@@ -151,7 +91,7 @@ int64_t syscall_dispatch(struct task *t)
 		result = t->copy_error;
 	fds_put_held(t);
 	if (strace)
-		trace_leave(pid, line, result);
+		strace_leave(&trace, result);
 	if (is_restart(result) && nr != SYS_rt_sigreturn)	/* its result is rax of the program */
 		t->syscall_nr = (int64_t)nr;
 	return result;

@@ -29,7 +29,7 @@ static const char help[] =
 	"                          (before the signal), syscall:mmap:3 (before the 3rd such call)\n"
 	"  --cpus=2                CPUs of the machine\n"
 	"  --no-isolation          run although this QEMU lets programs reach beyond their memory\n"
-	"  --strace                print every system call\n"
+	"  --strace                print every system call, as strace does\n"
 	"\n"
 	"stdin, stdout, stderr and the exit status (128+signal) are the program's. Status 125: Vellum itself\n"
 	"failed. 126: the program cannot be run. 127: the program is not found.\n";

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 #
 # Programs whose output must be the same natively and under `vellum run`: what signal handlers get; locks, waits, scheduling,
-# splice(2). From the environment:
+# splice(2); threads. From the environment:
 # VELLUM. Prints TAP.
 set -u
 . "$(dirname "$0")/lib.sh"
@@ -10,6 +10,8 @@ set -u
 VELLUM=$(readlink -f "$VELLUM")
 tmp=$(mktemp -d) || exit 1
 trap 'rm -rf "$tmp"' EXIT
+
+options=()
 
 # as_native NAME ARGUMENT...: of a program in build/programs, each time in an empty directory
 as_native() {
@@ -19,7 +21,7 @@ as_native() {
 	rm -rf "$tmp/host.files" "$tmp/here.files"
 	mkdir "$tmp/host.files" "$tmp/here.files"
 	(cd "$tmp/host.files" && "$root/build/programs/$name" "$@") >"$tmp/host" 2>&1
-	(cd "$tmp/here.files" && timeout -k 5 120 "$VELLUM" run -- "$root/build/programs/$name" "$@") >"$tmp/here" 2>"$tmp/err"
+	(cd "$tmp/here.files" && timeout -k 5 120 "$VELLUM" run "${options[@]}" -- "$root/build/programs/$name" "$@") >"$tmp/here" 2>"$tmp/err"
 	status=$?
 	result "$name: status 0" "$([ $status -eq 0 ] || { echo "status $status" && cat "$tmp/err"; })"
 	result "$name: as on the host" "$(diff "$tmp/host" "$tmp/here")"
@@ -27,6 +29,10 @@ as_native() {
 
 as_native signals
 as_native process_calls
+as_native threads
+options=(--cpus=2 --track=clean --verify)
+as_native threads
+options=()
 # The host may have no vsyscall page.
 if "$root/build/programs/signals" vsyscall 2>/dev/null | grep -q 'time: 1'; then
 	as_native signals vsyscall

@@ -13,12 +13,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/personality.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 /* Print the call and its result. */
@@ -270,8 +274,45 @@ static void splices(void)
 	SHOW(pwritev2(fd, &iov, 1, -1, 0));
 }
 
+/* --- checks that come before the path is looked at --- */
+
+static void checks(void)
+{
+	struct timespec omit[2] = { { .tv_nsec = UTIME_OMIT }, { .tv_nsec = UTIME_OMIT } };
+	struct itimerval timer = { .it_value = { 100, 0 } };
+	struct rusage usage;
+	struct statx stx;
+	struct stat st;
+
+	SHOW(syscall(SYS_newfstatat, AT_FDCWD, "missing", &st, 0x10));
+	SHOW(syscall(SYS_statx, AT_FDCWD, "missing", 0x10, 0, &stx));
+	SHOW(syscall(SYS_statx, AT_FDCWD, "missing", AT_STATX_SYNC_TYPE, 0, &stx));
+	SHOW(syscall(SYS_statx, AT_FDCWD, "missing", 0, 1u << 31, &stx));
+	SHOW(access("missing", 8));
+	SHOW(syscall(SYS_faccessat, AT_FDCWD, "missing", 9));
+	SHOW(syscall(SYS_faccessat2, AT_FDCWD, "missing", 0, 0x10));
+	SHOW(linkat(AT_FDCWD, "missing", AT_FDCWD, "other", 0x10));
+	SHOW(unlinkat(AT_FDCWD, "missing", 0x10));
+	SHOW(syscall(SYS_renameat2, 1000, "missing", AT_FDCWD, "other", 0x10));
+	SHOW(syscall(SYS_renameat2, AT_FDCWD, "missing", AT_FDCWD, "other", RENAME_EXCHANGE | RENAME_NOREPLACE));
+	SHOW(fchownat(AT_FDCWD, "missing", 0, 0, 0x10));
+	SHOW(utimensat(AT_FDCWD, "missing", NULL, 0x10));
+	SHOW(utimensat(AT_FDCWD, "missing", omit, 0x10));
+	SHOW(syscall(SYS_utimensat, 1000, NULL, NULL, AT_SYMLINK_NOFOLLOW));
+	SHOW(setxattr("missing", "user.a", "b", 1, 0x10));
+	SHOW(fsetxattr(1000, "user.a", "b", 1, 0x10));
+	SHOW(flock(1000, 0));
+	SHOW(flock(1000, LOCK_SH));
+	SHOW(syscall(SYS_getrusage, 99, &usage));
+	SHOW(syscall(SYS_setitimer, ITIMER_REAL, &timer, NULL));
+	SHOW(syscall(SYS_setitimer, ITIMER_REAL, NULL, &timer));
+	SHOW(timer.it_value.tv_sec > 90 && timer.it_value.tv_sec <= 100);
+	SHOW(alarm(0));
+}
+
 int main(void)
 {
+	checks();
 	locks();
 	waits();
 	scheduling();
