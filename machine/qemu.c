@@ -10,10 +10,9 @@
  * INV-QEMU-1: a thread that requests a flush or an exit stores the request, fences, then reads the state.
  *             The stub stores the state, fences, then reads the requests. So no request is missed.
  * INV-QEMU-2: QEMU caches translated instructions and does not notice stores by the host. Before a frame
- *             with new bytes becomes executable, a stub rewrites the frame (sync_icache). If no CPU is in a
- *             program, the next one that enters does it. Else the service CPU does it at once: another thread of
- *             the program may reach the frame without an exit. A machine with one CPU needs no service CPU, as the
- *             thread that changes the frame enters next.
+ *             with new bytes becomes executable, a stub rewrites the frame (sync_icache): the next CPU that enters
+ *             a program, or, if one is in a program and may reach the frame without an exit, the service CPU at
+ *             once. A machine with one CPU has no service CPU.
  */
 #define _GNU_SOURCE
 #include "machine/qemu.h"
@@ -323,10 +322,7 @@ static bool queue_scrub(struct qemu_machine *q, uint64_t gpa)
 	return true;
 }
 
-/*
- * The caller holds a page-table lock. The order of nr_scrub and nr_running is that of run_once(): either this call sees the
- * CPU that enters, or that CPU sees the frame.
- */
+/* Called with a page-table lock. Either this call sees the CPU that enters (nr_running), or that CPU sees nr_scrub. */
 static void qemu_sync_icache(void *machine, uint64_t pfn)
 {
 	struct qemu_machine *q = machine;

@@ -24,6 +24,7 @@
 
 #include "arch/x86/pgtable.h"
 
+#define MAX_STARTS	3	/* of a QEMU that ended before */
 #define MIN_QEMU_MAJOR	7
 #define START_TIMEOUT_NS 10000000000ull
 #define LOW_RAM_MAX	 0xc0000000ull	/* microvm: RAM above this appears at 4 GiB */
@@ -380,6 +381,22 @@ static void keep_fpu(struct qemu_machine *q)
 	}
 }
 
+/* If the new QEMU ends while it starts, as the old one did, try once more. */
+static bool start_again(struct qemu_machine *q, char *why, size_t why_size)
+{
+	int status;
+
+	for (int tries = 0; tries < MAX_STARTS; tries++) {
+		qemu_lay_memory(q);
+		if (start_qemu(q, why, why_size))
+			return true;
+		if (q->pid > 0)		/* it hangs */
+			break;
+		end_qemu(q, &status);
+	}
+	return false;
+}
+
 /*
  * QEMU has ended: start it again on the same RAM and tables, which are all in shared memory. Only the registers of a
  * CPU that was in the program are lost. False: the machine is being destroyed, or QEMU cannot be started.
@@ -399,11 +416,10 @@ static bool revive(struct qemu_machine *q)
 	pthread_mutex_unlock(&q->why_lock);
 	if (!ending) {
 		keep_fpu(q);
-		qemu_lay_memory(q);
 		pthread_mutex_lock(&q->scrub_lock);
 		q->nr_scrub = 0;	/* a new QEMU has translated nothing */
 		pthread_mutex_unlock(&q->scrub_lock);
-		ok = start_qemu(q, why, sizeof(why));
+		ok = start_again(q, why, sizeof(why));
 		q->base.child_pid = q->pid;
 		if (ok)
 			qemu_crash_explain(q);
