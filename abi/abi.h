@@ -6,6 +6,7 @@
 #ifndef ABI_ABI_H
 #define ABI_ABI_H
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -16,8 +17,8 @@
 #define ABI_MAX_NAME 256
 
 /*
- * The address space of a process, made by execve(2) or copied by fork(2). A vfork child shares its parent's until the
- * child's execve(2). @observer_data belongs to the observer.
+ * The address space of a process and its threads, made by execve(2) or copied by fork(2). A vfork child shares its
+ * parent's until the child's execve(2). @observer_data belongs to the observer.
  */
 struct guest_mm {
 	struct kernel *kernel;
@@ -30,6 +31,11 @@ struct guest_mm {
 	bool loaded;			/* the loader succeeded */
 	char exe[4096];
 	void *observer_data;
+	/* The gate (task.h). A thread that holds a CPU is inside. */
+	pthread_mutex_t gate_lock;
+	pthread_cond_t gate_changed;
+	unsigned nr_inside;		/* gate_lock */
+	struct task *closed_by;		/* gate_lock */
 };
 
 /*

@@ -111,9 +111,12 @@ void cpu_acquire(struct task *t)
 {
 	struct cpu_pool *pool = t->kernel->pool;
 
+	if (t->cpu >= 0 && mm_gate_is_closed(t))
+		cpu_release(t);
 	/* Without the lock: only the task that holds a CPU changes mm and resident of its slot. */
 	if (t->cpu >= 0 && pool->slot[t->cpu].mm == t->gmm->mm && pool->slot[t->cpu].resident == t)
 		return;
+	mm_gate_enter(t);
 	pthread_mutex_lock(&pool->lock);
 	if (t->cpu < 0)
 		t->cpu = pool->first ? -1 : find_free_cpu(pool, t);
@@ -146,6 +149,7 @@ void cpu_release(struct task *t)
 	}
 	t->cpu = -1;
 	pthread_mutex_unlock(&pool->lock);
+	mm_gate_leave(t);
 }
 
 bool cpu_has_waiters(struct cpu_pool *pool)

@@ -309,9 +309,11 @@ static void commit_exec(struct task *t, struct guest_mm *gmm, const struct elf_p
 	struct guest_mm *old = t->gmm;
 	const char *slash = strrchr(st->path, '/');
 
+	if (old)
+		futex_leave(t);
+	cpu_release(t);			/* through the gate of the old address space */
 	t->gmm = gmm;
 	if (old) {
-		cpu_release(t);
 		gmm_put(t, old);
 		task_wake_vfork_parent(t);
 	}
@@ -319,8 +321,8 @@ static void commit_exec(struct task *t, struct guest_mm *gmm, const struct elf_p
 	t->last_cpu = -1;
 	fds_close_on_exec(t);
 	signal_reset_for_exec(t);
-	t->clear_child_tid = 0;
-	memset(t->unsupported, 0, sizeof(t->unsupported));
+	t->clear_child_tid = t->robust_list = 0;
+	memset(t->process->unsupported, 0, sizeof(t->process->unsupported));
 	snprintf(t->comm, sizeof(t->comm), "%s", slash ? slash + 1 : st->path);
 	vcpu_state_init(&t->st, program->start, st->sp);
 	t->load = VCPU_LOAD_FPU | VCPU_LOAD_SEGMENTS;
@@ -345,6 +347,10 @@ static int load_image(struct task *t, struct elf_program *program, struct start 
 		gmm->loaded = false;
 		gmm_put(t, gmm);
 		return err;
+	}
+	if (!process_become_single(t)) {	/* the process ends meanwhile */
+		gmm_put(t, gmm);
+		return -EINTR;
 	}
 	gmm->loaded = true;
 	if (ob && ob->mm_start)

@@ -1,61 +1,65 @@
 /* SPDX-License-Identifier: MIT */
-/* abi/exit.c - _exit(2): release the resources of a process, notify its parent, give its children to process 1. */
+/* abi/exit.c - _exit(2): release what a thread or process has, notify the parent, give children to process 1. */
 #define _GNU_SOURCE
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "abi/signals.h"
 #include "abi/text.h"
 
 void task_wake_vfork_parent(struct task *t)
 {
+	struct process *p = t->process;
+
 	pthread_mutex_lock(&t->kernel->lock);
-	if (t->vfork_parent)
-		t->vfork_parent->vfork_done = true;
-	t->vfork_parent = NULL;
+	if (p->vfork_parent)
+		p->vfork_parent->vfork_done = true;
+	p->vfork_parent = NULL;
 	pthread_cond_broadcast(&t->kernel->changed);
 	pthread_mutex_unlock(&t->kernel->lock);
 }
 
 /* Make process 1 the parent of the children. If process 1 exits, free zombies. kernel->lock held. */
-static void reparent_children(struct kernel *k, const struct task *t)
+static void reparent_children(struct kernel *k, const struct process *p)
 {
-	struct task *next;
+	struct process *next;
 
-	for (struct task *c = k->tasks; c; c = next) {
+	for (struct process *c = k->processes; c; c = next) {
 		next = c->next;
-		if (c->ppid != t->pid)
+		if (c->ppid != p->pid)
 			continue;
-		c->ppid = t->pid == 1 ? 0 : 1;
-		if (c->state == TASK_ZOMBIE && c->ppid == 0) {
-			task_unlink(k, c);
-			task_free(c);
+		c->ppid = p->pid == 1 ? 0 : 1;
+		if (c->state == PROCESS_ZOMBIE && c->ppid == 0) {
+			process_unlink(k, c);
+			process_free(c);
 		}
 	}
 }
 
-static bool parent_ignores_children(const struct task *parent)
+static bool parent_ignores_children(const struct process *parent)
 {
 	return parent->action[SIGCHLD].handler == HANDLER_IGNORE ||
 	       (parent->action[SIGCHLD].flags & SA_NOCLDWAIT);
 }
 
-static void notify_parent(struct kernel *k, struct task *t, bool *reaped)
+static void notify_parent(struct kernel *k, struct process *p, bool *reaped)
 {
-	struct task *parent = task_find(k, t->ppid);
-	struct sig_info info = { .signo = SIGCHLD, .pid = t->pid };
+	struct process *parent = process_find(k, p->ppid);
+	struct sig_info info = { .signo = p->exit_signal, .pid = p->pid, .uid = (int)getuid() };
 
-	*reaped = !parent || parent->state == TASK_ZOMBIE || parent_ignores_children(parent);
-	if (!parent)
+	*reaped = !parent || parent->state == PROCESS_ZOMBIE ||
+		  (p->exit_signal == SIGCHLD && parent_ignores_children(parent));
+	if (!parent || !p->exit_signal)
 		return;
-	info.code = WIFSIGNALED(t->exit_status) ? CLD_KILLED : CLD_EXITED;
-	info.status = WIFSIGNALED(t->exit_status) ? WTERMSIG(t->exit_status) : WEXITSTATUS(t->exit_status);
-	signal_send(k, parent, &info);
+	info.code = WIFSIGNALED(p->exit_status) ? CLD_KILLED : CLD_EXITED;
+	info.status = WIFSIGNALED(p->exit_status) ? WTERMSIG(p->exit_status) : WEXITSTATUS(p->exit_status);
+	signal_send(parent, &info, false);
 }
 
 /* As in a PID namespace, all processes are killed when process 1 exits. kernel->lock held. */
-static void end_run(struct kernel *k, const struct task *first)
+static void end_run(struct kernel *k, const struct process *first)
 {
 	const struct sig_info info = { .signo = SIGKILL, .code = SI_KERNEL };
 
@@ -66,9 +70,9 @@ static void end_run(struct kernel *k, const struct task *first)
 		k->result->code = -1;
 		k->result->signal = k->ended_by;
 	}
-	for (struct task *t = k->tasks; t; t = t->next)
-		if (t != first)
-			signal_send_group(k, t, &info);
+	for (struct process *p = k->processes; p; p = p->next)
+		if (p != first)
+			signal_send(p, &info, true);
 }
 
 /* True: the program ended in a way that a missing system call may explain. kernel->lock held. */
@@ -84,45 +88,151 @@ static bool has_failed(const struct kernel *k, int status)
 }
 
 /* Most programs do without a call that is not supported: it is named only if the program fails. kernel->lock held. */
-static void report_unsupported(const struct task *t, int status)
+static void report_unsupported(const struct process *p)
 {
-	struct abi_result *result = t->kernel->result;
+	struct abi_result *result = p->kernel->result;
 
-	for (size_t i = 0; i < ABI_UNSUPPORTED_WORDS && has_failed(t->kernel, status); i++)
-		result->unsupported[i] |= t->unsupported[i];
+	for (size_t i = 0; i < ABI_UNSUPPORTED_WORDS && has_failed(p->kernel, p->exit_status); i++)
+		result->unsupported[i] |= p->unsupported[i];
+}
+
+/* @t ends: tell the threads that wait for it, in the program's memory. */
+static void leave_memory(struct task *t)
+{
+	uint32_t zero = 0;
+
+	futex_leave(t);
+	if (t->clear_child_tid && !user_write(t, t->clear_child_tid, &zero, sizeof(zero)))
+		futex_wake(t, t->clear_child_tid, 1);
+}
+
+/* Remove @t from its process, which may end before @t does. kernel->lock held. */
+static void unlink_thread(struct task *t)
+{
+	struct process *p = t->process;
+	struct task **at = &p->threads;
+
+	while (*at != t)
+		at = &(*at)->next;
+	*at = t->next;
+	p->nr_threads--;
+	p->nr_syscalls += t->nr_syscalls;
+	thread_uncount(t);
+	if (t->woken && p->threads)
+		signal_leave(t);
+	pthread_cond_broadcast(&t->kernel->changed);
+}
+
+/* The last thread has ended. Return: true if no zombie remains. kernel->lock held. */
+static bool end_process(struct process *p)
+{
+	struct kernel *k = p->kernel;
+	bool reaped;
+
+	p->state = PROCESS_ZOMBIE;
+	k->result->nr_syscalls += p->nr_syscalls;
+	report_unsupported(p);
+	if (p->pid == 1)
+		end_run(k, p);
+	reparent_children(k, p);
+	notify_parent(k, p, &reaped);
+	k->nr_live--;
+	pthread_cond_broadcast(&k->changed);
+	return reaped;
+}
+
+/* The status of a process that no thread ends as a whole is that of its last thread. kernel->lock held. */
+static bool begin_exit(struct task *t, int status)
+{
+	struct process *p = t->process;
+
+	if (p->nr_threads > 1) {
+		unlink_thread(t);
+		return false;
+	}
+	if (!p->exiting)
+		p->exit_status = status;
+	__atomic_store_n(&p->exiting, true, __ATOMIC_RELAXED);
+	return true;
 }
 
 void task_exit(struct task *t, int status)
 {
+	struct process *p = t->process;
 	struct kernel *k = t->kernel;
-	uint32_t zero = 0;
-	bool reaped;
+	bool last;
 
 	cpu_release(t);
-	if (t->clear_child_tid)
-		user_write(t, t->clear_child_tid, &zero, sizeof(zero));
-	fds_close_all(t);
-	inspect_exit(t);
+	fds_put_held(t);
+	leave_memory(t);
+	pthread_mutex_lock(&k->lock);
+	last = begin_exit(t, status);
+	pthread_mutex_unlock(&k->lock);
+	if (last) {
+		fds_close_all(p);
+		inspect_exit(t);
+	}
 	gmm_put(t, t->gmm);
-	task_wake_vfork_parent(t);
+	if (last)
+		task_wake_vfork_parent(t);
 	pool_drop_task(k->pool, t);
 	pthread_mutex_lock(&k->lock);
-	t->exit_status = status;
-	t->state = TASK_ZOMBIE;
-	k->result->nr_syscalls += t->nr_syscalls;
-	report_unsupported(t, status);
-	if (t->pid == 1)
-		end_run(k, t);
-	reparent_children(k, t);
-	notify_parent(k, t, &reaped);
-	if (reaped) {
-		task_unlink(k, t);
-		task_free(t);
+	if (last)
+		unlink_thread(t);
+	task_free(t);
+	if (last && end_process(p)) {
+		process_unlink(k, p);
+		process_free(p);
 	}
-	k->nr_live--;
-	pthread_cond_broadcast(&k->changed);
 	pthread_mutex_unlock(&k->lock);
 	task_exit_thread();
+}
+
+void process_exit(struct task *t, int status)
+{
+	struct process *p = t->process;
+
+	pthread_mutex_lock(&t->kernel->lock);
+	if (!p->exiting) {
+		p->exit_status = status;
+		__atomic_store_n(&p->exiting, true, __ATOMIC_RELAXED);
+		signal_wake_all(p);
+	}
+	pthread_mutex_unlock(&t->kernel->lock);
+	task_exit(t, status);
+}
+
+/* @t becomes the first thread. kernel->lock held. */
+static void take_first_place(struct task *t)
+{
+	if (t->tid != t->process->pid)
+		t->kernel->nr_tasks--;		/* it is counted with the process now */
+	t->tid = t->process->pid;
+}
+
+bool process_become_single(struct task *t)
+{
+	struct process *p = t->process;
+	struct kernel *k = t->kernel;
+	bool ok;
+
+	if (p->nr_threads == 1 && t->tid == p->pid)
+		return true;
+	cpu_release(t);
+	pthread_mutex_lock(&k->lock);
+	ok = !p->exiting && !p->survivor;
+	if (ok) {
+		__atomic_store_n(&p->survivor, t, __ATOMIC_RELAXED);
+		signal_wake_all(p);
+		while (p->nr_threads > 1 && !p->exiting && !k->dying)
+			pthread_cond_wait(&k->changed, &k->lock);
+		ok = p->nr_threads == 1;
+		__atomic_store_n(&p->survivor, NULL, __ATOMIC_RELAXED);
+		if (ok)
+			take_first_place(t);
+	}
+	pthread_mutex_unlock(&k->lock);
+	return ok;
 }
 
 void task_out_of_memory(struct task *t)
@@ -130,7 +240,7 @@ void task_out_of_memory(struct task *t)
 	char name[PRINTABLE_BYTES(sizeof(t->comm))];
 
 	fprintf(stderr, "vellum: out of memory: process %d (%s) killed; run with more --ram or --swap\n",
-		t->pid, printable(t->comm, name, sizeof(name)));
+		t->process->pid, printable(t->comm, name, sizeof(name)));
 	inspect_signal(t, SIGKILL);
-	task_exit(t, SIGKILL);
+	process_exit(t, SIGKILL);
 }

@@ -151,6 +151,8 @@ size_t file_nr_unread(const struct file *file)
 	return n;
 }
 
+/* --- the table --- */
+
 /* RLIMIT_NOFILE is a limit of new descriptors. Greater open ones stay open. */
 static int fd_limit(const struct task *t)
 {
@@ -159,10 +161,13 @@ static int fd_limit(const struct task *t)
 
 int fd_check_room(struct task *t, unsigned nr)
 {
+	struct process *p = t->process;
 	unsigned numbers = 0;
 
+	pthread_mutex_lock(&p->files_lock);
 	for (int fd = 0; fd < fd_limit(t) && numbers < nr; fd++)
-		numbers += !t->fds[fd].file;
+		numbers += !p->fds[fd].file;
+	pthread_mutex_unlock(&p->files_lock);
 	if (numbers < nr)
 		return -EMFILE;
 	if (!hostfd_reserve(nr))
@@ -174,75 +179,135 @@ int fd_check_room(struct task *t, unsigned nr)
 /* Install @file at the lowest free descriptor not below @from. Consumes the reference, also on failure. */
 int fd_install(struct task *t, struct file *file, int from, bool cloexec)
 {
+	struct process *p = t->process;
+
 	if (!file)
 		return -errno;
+	pthread_mutex_lock(&p->files_lock);
 	for (int fd = from; fd >= 0 && fd < fd_limit(t); fd++)
-		if (!t->fds[fd].file) {
-			t->fds[fd].file = file;
-			t->fds[fd].cloexec = cloexec;
+		if (!p->fds[fd].file) {
+			p->fds[fd].file = file;
+			p->fds[fd].cloexec = cloexec;
+			pthread_mutex_unlock(&p->files_lock);
 			return fd;
 		}
+	pthread_mutex_unlock(&p->files_lock);
 	file_put(file);
 	return -EMFILE;
 }
 
-int fd_host(struct task *t, uint64_t fd)
+/* Make room for another reference in t->held. */
+static bool reserve_held(struct task *t)
 {
-	return fd < MAX_FDS && t->fds[fd].file ? t->fds[fd].file->fd : -EBADF;
+	unsigned max = t->max_held ? 2 * t->max_held : 8;
+	struct file **more;
+
+	if (t->nr_held < t->max_held)
+		return true;
+	more = realloc(t->held, max * sizeof(*more));
+	if (!more)
+		return false;
+	t->held = more;
+	t->max_held = max;
+	return true;
 }
 
+/* Another thread may close the descriptor meanwhile. So the task holds a reference until the end of the system call. */
 struct file *fd_file(struct task *t, uint64_t fd)
 {
-	return fd < MAX_FDS ? t->fds[fd].file : NULL;
+	struct process *p = t->process;
+	struct file *file;
+
+	if (fd >= MAX_FDS)
+		return NULL;
+	if (p->nr_threads == 1)
+		return p->fds[fd].file;
+	if (!reserve_held(t))
+		task_out_of_memory(t);
+	pthread_mutex_lock(&p->files_lock);
+	file = p->fds[fd].file;
+	if (file) {
+		file_get(file);
+		t->held[t->nr_held++] = file;
+	}
+	pthread_mutex_unlock(&p->files_lock);
+	return file;
+}
+
+void fds_put_held(struct task *t)
+{
+	while (t->nr_held)
+		file_put(t->held[--t->nr_held]);
+}
+
+int fd_host(struct task *t, uint64_t fd)
+{
+	const struct file *file = fd_file(t, fd);
+
+	return file ? file->fd : -EBADF;
 }
 
 /* 0 or a negative errno. */
-int fds_fork(struct task *child, const struct task *parent)
+int fds_fork(struct process *child, struct process *parent)
 {
 	child->cwd = fcntl(parent->cwd, F_DUPFD_CLOEXEC, 0);
 	if (child->cwd < 0)
 		return -errno;
+	pthread_mutex_lock(&parent->files_lock);
 	for (int fd = 0; fd < MAX_FDS; fd++) {
 		child->fds[fd] = parent->fds[fd];
 		if (child->fds[fd].file)
 			file_get(child->fds[fd].file);
 	}
+	pthread_mutex_unlock(&parent->files_lock);
 	return 0;
 }
 
-static void close_fd(struct task *t, int fd)
+/* Set a descriptor; NULL: close it. Return: what it was, for drop_file(). */
+static struct file *replace_fd(struct process *p, int fd, struct file *file, bool cloexec)
 {
-	struct file *file = t->fds[fd].file;
+	struct file *old;
 
-	t->fds[fd].file = NULL;
+	pthread_mutex_lock(&p->files_lock);
+	old = p->fds[fd].file;
+	p->fds[fd] = (struct fd_entry){ .file = file, .cloexec = cloexec };
+	pthread_mutex_unlock(&p->files_lock);
+	return old;
+}
+
+/* The descriptor of @file was closed. */
+static void drop_file(struct process *p, struct file *file)
+{
 	if (!file)
 		return;
-	locks_drop(t, file);
+	locks_drop(p, file);
 	file_put(file);
 }
 
 void fds_close_on_exec(struct task *t)
 {
+	struct process *p = t->process;
+
 	for (int fd = 0; fd < MAX_FDS; fd++)
-		if (t->fds[fd].cloexec)
-			close_fd(t, fd);
+		if (p->fds[fd].cloexec)
+			drop_file(p, replace_fd(p, fd, NULL, false));
 }
 
-void fds_close_all(struct task *t)
+void fds_close_all(struct process *p)
 {
 	for (int fd = 0; fd < MAX_FDS; fd++)
-		close_fd(t, fd);
-	locks_drop_all(t);
-	if (t->cwd >= 0)
-		close(t->cwd);
-	t->cwd = -1;
+		drop_file(p, replace_fd(p, fd, NULL, false));
+	locks_drop_all(p);
+	if (p->cwd >= 0)
+		close(p->cwd);
+	p->cwd = -1;
 	hostfd_release_task();
 }
 
 /* close(2) of some files blocks until their data is sent. */
 int64_t sys_close(struct task *t, int fd)
 {
-	const struct file *file = fd_file(t, fd);
+	struct file *file = (uint32_t)fd < MAX_FDS ? replace_fd(t->process, fd, NULL, false) : NULL;
 	bool may_block;
 
 	if (!file)
@@ -250,7 +315,7 @@ int64_t sys_close(struct task *t, int fd)
 	may_block = file->may_block;
 	if (may_block)
 		host_call_begin(t);
-	close_fd(t, fd);
+	drop_file(t->process, file);
 	if (may_block)
 		host_call_end(t);
 	return 0;
@@ -258,26 +323,39 @@ int64_t sys_close(struct task *t, int fd)
 
 static int64_t dup_to(struct task *t, uint64_t from, uint64_t to, bool cloexec)
 {
-	struct file *file;
+	struct file *file = fd_file(t, from);
 
-	if (fd_host(t, from) < 0 || to >= (uint64_t)fd_limit(t))
+	if (!file || to >= (uint64_t)fd_limit(t))
 		return -EBADF;
-	file = t->fds[from].file;
 	file_get(file);
-	close_fd(t, (int)to);
-	t->fds[to].file = file;
-	t->fds[to].cloexec = cloexec;
+	drop_file(t->process, replace_fd(t->process, (int)to, file, cloexec));
 	return (int64_t)to;
 }
 
 int64_t fd_dup(struct task *t, uint64_t fd, int from, bool cloexec)
 {
-	if (fd_host(t, fd) < 0)
+	struct file *file = fd_file(t, fd);
+
+	if (!file)
 		return -EBADF;
 	if (from < 0 || from >= fd_limit(t))
 		return -EINVAL;
-	file_get(t->fds[fd].file);
-	return fd_install(t, t->fds[fd].file, from, cloexec);
+	file_get(file);
+	return fd_install(t, file, from, cloexec);
+}
+
+bool fd_cloexec(struct task *t, int fd)
+{
+	return t->process->fds[fd].cloexec;
+}
+
+void fd_set_cloexec(struct task *t, int fd, bool cloexec)
+{
+	struct process *p = t->process;
+
+	pthread_mutex_lock(&p->files_lock);
+	p->fds[fd].cloexec = cloexec && p->fds[fd].file;
+	pthread_mutex_unlock(&p->files_lock);
 }
 
 int64_t sys_dup(struct task *t, int oldfd)
@@ -304,10 +382,8 @@ int64_t sys_close_range(struct task *t, uint32_t first, uint32_t last, uint32_t 
 	if ((flags & ~(uint32_t)(CLOSE_RANGE_UNSHARE | CLOSE_RANGE_CLOEXEC)) || first > last)
 		return -EINVAL;
 	for (uint64_t fd = first; fd <= last && fd < MAX_FDS; fd++) {
-		if (!t->fds[fd].file)
-			continue;
 		if (flags & CLOSE_RANGE_CLOEXEC)
-			t->fds[fd].cloexec = true;
+			fd_set_cloexec(t, (int)fd, true);
 		else
 			sys_close(t, (int)fd);
 	}

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* abi/fork.c - fork(2), vfork(2), clone(2), and the host thread of each process. */
+/* abi/fork.c - fork(2), vfork(2), clone(2), clone3(2), and the host thread of each thread. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <sched.h>
@@ -10,111 +10,167 @@
 
 #define THREAD_STACK (256 << 10)	/* bytes */
 
+#ifndef CLONE_CLEAR_SIGHAND
+#define CLONE_CLEAR_SIGHAND 0x100000000ull
+#endif
+
+/* --- starting --- */
+
 /*
- * Copy the IDs of @parent, and the group signals since begin_fork(), when @t is put into the process table. So no
- * signal to a group misses @t. kernel->lock held.
+ * Copy the IDs of @parent, and the group signals since begin_fork(), when @p is put into the process table. So no
+ * signal to a group misses @p. kernel->lock held.
  */
-static int inherit_ids(struct task *t, struct task *parent)
+static int inherit_ids(struct process *p, struct task *creator)
 {
-	struct kernel *k = t->kernel;
+	struct process *parent = creator->process;
 
 	parent->forking = false;
-	if (signal_fatal_pending(parent))
-		return -ERESTARTNOINTR;		/* @parent dies and never restarts it */
-	t->ppid = parent->pid;
-	t->pgid = parent->pgid;
-	t->sid = parent->sid;
+	if (signal_fatal_pending(creator))
+		return -ERESTARTNOINTR;		/* @creator dies and never restarts it */
+	p->ppid = parent->pid;
+	p->pgid = parent->pgid;
+	p->sid = parent->sid;
 	for (int signo = 1; signo <= NR_SIGNALS; signo++)
 		if (parent->fork_pending >> (signo - 1) & 1)
-			signal_send(k, t, &parent->info[signo]);
+			signal_send(p, signo < FIRST_RT_SIGNAL ? &parent->pending.info[signo] :
+					&(struct sig_info){ .signo = signo, .code = SI_USER }, false);
 	return 0;
 }
 
-int task_start(struct task *t, struct task *parent)
+/* Start the host thread of @t. kernel->lock held: task_main() takes it first, so t->thread is set before the task runs. */
+static int start_thread(struct task *t)
 {
-	struct kernel *k = t->kernel;
 	pthread_attr_t attr;
 	int err;
 
 	pthread_attr_init(&attr);
 	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
 	pthread_attr_setstacksize(&attr, THREAD_STACK);
-	pthread_mutex_lock(&k->lock);	/* task_main() takes it first, so t->thread is set before the task runs */
-	err = parent ? inherit_ids(t, parent) : 0;
-	if (!err && pthread_create(&t->thread, &attr, task_main, t))
-		err = -EAGAIN;
-	if (!err) {
-		t->next = k->tasks;
-		k->tasks = t;
-		k->nr_live++;
-	}
-	pthread_mutex_unlock(&k->lock);
+	err = pthread_create(&t->thread, &attr, task_main, t) ? -EAGAIN : 0;
 	pthread_attr_destroy(&attr);
 	return err;
 }
 
-static int copy_mm(struct task *child, struct task *parent, bool share)
+int process_start(struct task *t, struct task *creator)
+{
+	struct process *p = t->process;
+	struct kernel *k = t->kernel;
+	int err;
+
+	pthread_mutex_lock(&k->lock);
+	err = creator ? inherit_ids(p, creator) : 0;
+	if (!err)
+		err = start_thread(t);
+	if (!err) {
+		p->next = k->processes;
+		k->processes = p;
+		k->nr_live++;
+	}
+	pthread_mutex_unlock(&k->lock);
+	return err;
+}
+
+void process_discard(struct task *t)
+{
+	struct process *p = t->process;
+	struct kernel *k = t->kernel;
+
+	fds_close_all(p);
+	if (t->gmm)
+		gmm_put(t, t->gmm);
+	pthread_mutex_lock(&k->lock);
+	task_free(t);
+	process_free(p);
+	pthread_mutex_unlock(&k->lock);
+}
+
+/* --- copying --- */
+
+static void share_mm(struct task *child, const struct task *parent)
+{
+	__atomic_fetch_add(&parent->gmm->refs, 1, __ATOMIC_RELAXED);
+	child->gmm = parent->gmm;
+}
+
+static int copy_mm(struct task *child, struct task *parent)
 {
 	const struct abi_observer *ob = parent->kernel->args->observer;
 	struct guest_mm *gmm = parent->gmm, *copy;
 	int err;
 
-	if (share) {
-		__atomic_fetch_add(&gmm->refs, 1, __ATOMIC_RELAXED);
-		child->gmm = gmm;
-		return 0;
-	}
 	copy = malloc(sizeof(*copy));
 	if (!copy)
 		return -ENOMEM;
 	*copy = *gmm;
 	copy->refs = 1;
-	copy->pid = child->pid;
+	copy->pid = child->process->pid;
 	copy->observer_data = NULL;
+	mm_gate_init(copy);
+	mm_gate_close(parent);
 	if (ob && ob->before_fork)
 		ob->before_fork(ob->arg, gmm);
 	err = vellum_fork(gmm->mm, &copy->mm);
 	if (err) {
 		free(copy);
-		return -ENOMEM;
+		err = -ENOMEM;
+	} else {
+		child->gmm = copy;
+		if (ob && ob->after_fork && ob->after_fork(ob->arg, gmm, copy))
+			err = -ENOMEM;
 	}
-	child->gmm = copy;
-	if (ob && ob->after_fork && ob->after_fork(ob->arg, gmm, copy))
-		return -ENOMEM;
-	return 0;
+	mm_gate_open(parent);
+	return err;
 }
 
-/* 0 or a negative errno. */
-static int copy_task(struct task *child, struct task *parent)
+/* What every new thread has from the one that made it. */
+static void copy_task(struct task *child, struct task *parent, const struct clone_request *rq)
 {
 	cpu_save_fpu(parent);
 	child->st = parent->st;
 	child->st.regs.rax = 0;
-	child->umask = parent->umask;
+	if (rq->stack)
+		child->st.regs.rsp = rq->stack;
+	if (rq->flags & CLONE_SETTLS)
+		child->st.fs_base = rq->tls;
 	child->personality = parent->personality;
 	memcpy(child->comm, parent->comm, sizeof(child->comm));
+	child->blocked = parent->blocked;
+	if (!(rq->flags & CLONE_VM) || (rq->flags & CLONE_VFORK)) {
+		child->alt_sp = parent->alt_sp;
+		child->alt_size = parent->alt_size;
+		child->alt_autodisarm = parent->alt_autodisarm;
+	}
+}
+
+/* 0 or a negative errno. */
+static int copy_process(struct process *child, struct process *parent, const struct clone_request *rq)
+{
+	child->umask = __atomic_load_n(&parent->umask, __ATOMIC_RELAXED);
+	child->exit_signal = rq->exit_signal;
 	pthread_mutex_lock(&parent->kernel->lock);
 	memcpy(child->rlimits, parent->rlimits, sizeof(child->rlimits));
-	pthread_mutex_unlock(&parent->kernel->lock);
-	child->blocked = parent->blocked;
 	memcpy(child->action, parent->action, sizeof(child->action));
-	child->alt_sp = parent->alt_sp;
-	child->alt_size = parent->alt_size;
-	child->alt_autodisarm = parent->alt_autodisarm;
+	pthread_mutex_unlock(&parent->kernel->lock);
+	for (int signo = 1; signo <= NR_SIGNALS && (rq->flags & CLONE_CLEAR_SIGHAND); signo++)
+		if (child->action[signo].handler > 1)
+			memset(&child->action[signo], 0, sizeof(child->action[signo]));
 	return fds_fork(child, parent);
 }
 
-void task_discard(struct task *t)
+/* The child's own memory is written to; an error is ignored, as in Linux. */
+static void store_tids(struct task *child, struct task *parent, const struct clone_request *rq)
 {
-	struct kernel *k = t->kernel;
+	const uint32_t tid = (uint32_t)child->tid;
 
-	fds_close_all(t);
-	if (t->gmm)
-		gmm_put(t, t->gmm);
-	pthread_mutex_lock(&k->lock);
-	task_free(t);
-	pthread_mutex_unlock(&k->lock);
+	if (rq->flags & CLONE_PARENT_SETTID)
+		user_write(parent, rq->parent_tid, &tid, sizeof(tid));
+	if (rq->flags & CLONE_CHILD_SETTID)
+		user_write(child, rq->child_tid, &tid, sizeof(tid));
+	if (rq->flags & CLONE_CHILD_CLEARTID)
+		child->clear_child_tid = rq->child_tid;
 }
+
+/* --- vfork --- */
 
 /* Sleep until the child has called execve(2) or exited, or until a signal kills the parent. */
 static void wait_vfork(struct task *parent)
@@ -125,11 +181,13 @@ static void wait_vfork(struct task *parent)
 	pthread_mutex_lock(&k->lock);
 	while (!parent->vfork_done && !signal_fatal_pending(parent))
 		pthread_cond_wait(&k->changed, &k->lock);
-	for (struct task *t = k->tasks; t; t = t->next)
-		if (t->vfork_parent == parent)
-			t->vfork_parent = NULL;
+	for (struct process *p = k->processes; p; p = p->next)
+		if (p->vfork_parent == parent)
+			p->vfork_parent = NULL;
 	pthread_mutex_unlock(&k->lock);
 }
+
+/* --- processes --- */
 
 /* A pending signal is delivered before the fork, so that only the parent gets it. Takes kernel->lock. */
 static int begin_fork(struct task *parent)
@@ -137,10 +195,12 @@ static int begin_fork(struct task *parent)
 	int err = 0;
 
 	pthread_mutex_lock(&parent->kernel->lock);
-	if (signal_pending(parent))
+	if (signal_pending(parent) || parent->process->forking)
 		err = -ERESTARTNOINTR;
-	parent->forking = !err;
-	parent->fork_pending = 0;
+	if (!err) {
+		parent->process->forking = true;
+		parent->process->fork_pending = 0;
+	}
 	pthread_mutex_unlock(&parent->kernel->lock);
 	return err;
 }
@@ -148,52 +208,105 @@ static int begin_fork(struct task *parent)
 static void end_fork(struct task *parent)
 {
 	pthread_mutex_lock(&parent->kernel->lock);
-	parent->forking = false;
+	parent->process->forking = false;
 	pthread_mutex_unlock(&parent->kernel->lock);
 }
 
-static int make_child(struct task *parent, uint64_t flags, uint64_t stack, uint64_t child_tid)
+static int make_process(struct task *parent, const struct clone_request *rq)
 {
-	struct task *child = task_create(parent->kernel, rlimit_nproc(parent));
-	uint32_t tid;
+	struct task *child = process_create(parent->kernel, rlimit_nproc(parent));
 	int err, pid;
 
 	if (!child)
 		return -errno;
-	pid = child->pid;
-	tid = (uint32_t)pid;
-	err = copy_task(child, parent);
-	if (stack)
-		child->st.regs.rsp = stack;
-	if (!err)
-		err = copy_mm(child, parent, flags & CLONE_VM);
+	pid = child->tid;
+	copy_task(child, parent, rq);
+	err = copy_process(child->process, parent->process, rq);
+	if (!err && (rq->flags & CLONE_VM))
+		share_mm(child, parent);
+	else if (!err)
+		err = copy_mm(child, parent);
 	if (!err) {
-		if (flags & CLONE_CHILD_SETTID)
-			user_write(child, child_tid, &tid, sizeof(tid));
-		if (flags & CLONE_CHILD_CLEARTID)
-			child->clear_child_tid = child_tid;
-		if (flags & CLONE_VFORK) {
+		store_tids(child, parent, rq);
+		if (rq->flags & CLONE_VFORK) {
 			parent->vfork_done = false;
-			child->vfork_parent = parent;
+			child->process->vfork_parent = parent;
 		}
-		err = task_start(child, parent);
+		err = process_start(child, parent);
 	}
 	if (err) {
-		task_discard(child);
+		process_discard(child);
 		return err;
 	}
 	return pid;
 }
 
-int task_fork(struct task *parent, uint64_t flags, uint64_t stack, uint64_t child_tid)
+static int64_t clone_process(struct task *parent, const struct clone_request *rq)
 {
 	int pid = begin_fork(parent);
 
 	if (pid)
 		return pid;
-	pid = make_child(parent, flags, stack, child_tid);
+	pid = make_process(parent, rq);
 	end_fork(parent);
-	if (pid > 0 && (flags & CLONE_VFORK))
+	if (pid > 0 && (rq->flags & CLONE_VFORK))
 		wait_vfork(parent);
 	return pid;
+}
+
+/* --- threads --- */
+
+static int64_t clone_thread(struct task *parent, const struct clone_request *rq)
+{
+	struct task *t = thread_create(parent->process, rlimit_nproc(parent));
+	struct kernel *k = parent->kernel;
+	int64_t result;
+
+	if (!t)
+		return -errno;
+	result = t->tid;
+	copy_task(t, parent, rq);
+	share_mm(t, parent);
+	store_tids(t, parent, rq);
+	pthread_mutex_lock(&k->lock);
+	if (signal_fatal_pending(parent))
+		result = -ERESTARTNOINTR;	/* @parent dies and never restarts it */
+	else if (start_thread(t))
+		result = -EAGAIN;
+	if (result > 0) {
+		t->next = t->process->threads;
+		t->process->threads = t;
+		t->process->nr_threads++;
+	} else {
+		thread_uncount(t);
+	}
+	pthread_mutex_unlock(&k->lock);
+	if (result < 0) {
+		gmm_put(t, t->gmm);
+		task_free(t);
+	}
+	return result;
+}
+
+int64_t task_clone(struct task *parent, const struct clone_request *rq)
+{
+	const uint64_t shared = CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_VM;
+	const uint64_t known = shared | CLONE_THREAD | CLONE_VFORK | CLONE_SETTLS | CLONE_PARENT_SETTID |
+			       CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID | CLONE_SYSVSEM | CLONE_DETACHED |
+			       CLONE_CLEAR_SIGHAND;
+	const uint64_t flags = rq->flags;
+
+	if (((flags & CLONE_THREAD) && !(flags & CLONE_SIGHAND)) || ((flags & CLONE_SIGHAND) && !(flags & CLONE_VM)) ||
+	    ((flags & CLONE_SIGHAND) && (flags & CLONE_CLEAR_SIGHAND)))
+		return -EINVAL;
+	if ((flags & CLONE_SETTLS) && rq->tls >= VELLUM_TASK_SIZE)
+		return -EPERM;
+	if (flags & ~known)
+		return -ENOSYS;
+	if (flags & CLONE_THREAD)	/* threads share all, */
+		return (flags & shared) == shared ? clone_thread(parent, rq) : -ENOSYS;
+	/* and processes nothing but the memory, with vfork(2). */
+	if ((flags & (shared & ~(uint64_t)CLONE_VM)) || ((flags & CLONE_VM) && !(flags & CLONE_VFORK)))
+		return -ENOSYS;
+	return clone_process(parent, rq);
 }

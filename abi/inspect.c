@@ -10,7 +10,7 @@ void inspect_syscall(struct task *t, uint64_t nr)
 	if (!in || !in->at_syscall)
 		return;
 	cpu_release(t);
-	in->at_syscall(in->arg, t->gmm, t->pid, nr);
+	in->at_syscall(in->arg, t->gmm, t->process->pid, nr);
 }
 
 void inspect_signal(struct task *t, int signo)
@@ -20,7 +20,7 @@ void inspect_signal(struct task *t, int signo)
 	if (!in || !in->at_signal)
 		return;
 	cpu_release(t);
-	in->at_signal(in->arg, t->gmm, t->pid, signo);
+	in->at_signal(in->arg, t->gmm, t->process->pid, signo);
 }
 
 void inspect_exit(struct task *t)
@@ -28,5 +28,5 @@ void inspect_exit(struct task *t)
 	const struct abi_inspector *in = t->kernel->args->inspector;
 
 	if (in && in->at_exit)
-		in->at_exit(in->arg, t->gmm, t->pid);
+		in->at_exit(in->arg, t->gmm, t->process->pid);
 }

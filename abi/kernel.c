@@ -34,7 +34,7 @@ static void fill_forwarded_signals(sigset_t *set)
  */
 static bool is_end_request(struct kernel *k, int signo)
 {
-	const struct task *first = task_find(k, 1);
+	const struct process *first = process_find(k, 1);
 	unsigned asked = k->asked_to_end;
 
 	if (signo != SIGTERM && signo != SIGINT)
@@ -72,21 +72,30 @@ static void forward_signal(struct kernel *k, int signo)
 	if (k->ended_by || is_end_request(k, signo))
 		advance_shutdown(k, signo);
 	else
-		for (struct task *t = k->tasks; t; t = t->next)
-			if (t->pid == 1 || signo == SIGINT || signo == SIGQUIT)
-				signal_send_group(k, t, &info);
+		for (struct process *p = k->processes; p; p = p->next)
+			if (p->pid == 1 || signo == SIGINT || signo == SIGQUIT)
+				signal_send(p, &info, true);
 	pthread_mutex_unlock(&k->lock);
 }
 
-static void tick_task(struct kernel *k, struct task *t, uint64_t now)
+/* Return: true if a thread that may run its program has a signal. */
+static bool tick_process(struct process *p, uint64_t now)
 {
-	if (t->alarm_at && now >= t->alarm_at) {
-		signal_send(k, t, &(struct sig_info){ .signo = SIGALRM, .code = SI_KERNEL });
-		t->alarm_at = t->alarm_interval ? now + t->alarm_interval : 0;
+	bool pending = false;
+
+	if (p->alarm_at && now >= p->alarm_at) {
+		signal_send(p, &(struct sig_info){ .signo = SIGALRM, .code = SI_KERNEL }, false);
+		p->alarm_at = p->alarm_interval ? now + p->alarm_interval : 0;
 	}
-	/* A kick just before the host call began had no effect. Repeat it. */
-	if (__atomic_load_n(&t->in_host, __ATOMIC_SEQ_CST) && t->state != TASK_ZOMBIE && signal_pending(t))
-		pthread_kill(t->thread, KICK_SIGNAL);
+	for (struct task *t = p->threads; t; t = t->next) {
+		if (!signal_pending(t))
+			continue;
+		pending = true;
+		/* A kick just before the host call began had no effect. Repeat it. */
+		if (__atomic_load_n(&t->in_host, __ATOMIC_SEQ_CST))
+			pthread_kill(t->thread, KICK_SIGNAL);
+	}
+	return pending;
 }
 
 static void *ticker(void *arg)
@@ -104,10 +113,8 @@ static void *ticker(void *arg)
 		if (signo > 0)
 			forward_signal(k, signo);
 		pthread_mutex_lock(&k->lock);
-		for (struct task *t = k->tasks; t; t = t->next) {
-			tick_task(k, t, now);
-			kick |= t->state != TASK_ZOMBIE && signal_pending(t);
-		}
+		for (struct process *p = k->processes; p; p = p->next)
+			kick |= p->state != PROCESS_ZOMBIE && tick_process(p, now);
 		if (k->shutdown_at && now >= k->shutdown_at)
 			advance_shutdown(k, k->ended_by);
 		pthread_mutex_unlock(&k->lock);
@@ -136,27 +143,27 @@ static int open_standard_files(struct task *t)
 		if (host < 0 || fd_install(t, file_open(t->kernel, host), fd, false) < 0)
 			return -errno;
 	}
-	t->cwd = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	t->umask = umask(0);		/* the umask of Vellum stays 0: each process has its own */
-	return t->cwd < 0 ? -errno : 0;
+	t->process->cwd = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	t->process->umask = umask(0);	/* the umask of Vellum stays 0: each process has its own */
+	return t->process->cwd < 0 ? -errno : 0;
 }
 
 static int start_first(struct kernel *k, const struct abi_args *args)
 {
-	struct task *t = task_create(k, RLIM_INFINITY);
+	struct task *t = process_create(k, RLIM_INFINITY);
 	int err, fd;
 
 	if (!t)
 		return -errno;
-	t->pgid = t->sid = t->pid;
-	rlimit_init(t, args->limits);
+	t->process->pgid = t->process->sid = t->process->pid;
+	rlimit_init(t->process, args->limits);
 	err = open_standard_files(t);
 	fd = err ? err : exec_open(t, args->path);
 	err = fd < 0 ? fd : exec_load(t, fd, args->path, args->argv, args->envp);
 	if (!err)
-		err = task_start(t, NULL);
+		err = process_start(t, NULL);
 	if (err)
-		task_discard(t);
+		process_discard(t);
 	return err;
 }
 
@@ -227,8 +234,9 @@ void abi_run(const struct abi_args *args, struct abi_result *result)
 	k.pool = pool_create(args->machine);
 	vdso_init(&k);
 	k.filemaps = filemaps_start(&k);
+	k.futexes = futexes_create();
 	pthread_create(&k.ticker, NULL, ticker, &k);
-	err = k.pool && k.filemaps ? start_first(&k, args) : -ENOMEM;
+	err = k.pool && k.filemaps && k.futexes ? start_first(&k, args) : -ENOMEM;
 	result->started = !err;
 	if (err)
 		snprintf(result->error, sizeof(result->error), "cannot run %s: %s", args->path, strerror(-err));
@@ -237,12 +245,13 @@ void abi_run(const struct abi_args *args, struct abi_result *result)
 		filemaps_stop(k.filemaps);
 	__atomic_store_n(&k.ticker_stop, true, __ATOMIC_RELAXED);
 	pthread_join(k.ticker, NULL);
-	while (k.tasks) {
-		struct task *t = k.tasks;
+	while (k.processes) {
+		struct process *p = k.processes;
 
-		k.tasks = t->next;
-		task_free(t);
+		k.processes = p->next;
+		process_free(p);
 	}
+	futexes_destroy(k.futexes);
 	vdso_fini(&k);
 	pool_destroy(k.pool);
 	unblock_signals();

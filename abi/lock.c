@@ -16,58 +16,87 @@
 #include "abi/path.h"
 
 struct lock_file {
-	struct lock_file *next;		/* t->lock_files: only the task's own thread changes it, with kernel->lock held */
+	struct lock_file *next;		/* process->lock_files; kernel->lock */
+	uint32_t refs;			/* atomic: the list, and calls that use it */
 	dev_t dev;
 	ino_t ino;
 	int fd;				/* of the host */
 	bool writable;
 };
 
-static struct lock_file **find(struct task *t, const struct file *file)
+/* kernel->lock held. */
+static struct lock_file **find(struct process *p, const struct file *file)
 {
-	struct lock_file **at = &t->lock_files;
+	struct lock_file **at = &p->lock_files;
 
 	while (*at && ((*at)->dev != file->dev || (*at)->ino != file->ino))
 		at = &(*at)->next;
 	return at;
 }
 
-static void drop(struct task *t, struct lock_file **at)
+/* The description for the locks of the process on @file, referenced; NULL: there is none. */
+static struct lock_file *find_get(struct process *p, const struct file *file)
 {
-	struct lock_file *lf = *at;
+	struct lock_file *lf;
 
-	pthread_mutex_lock(&t->kernel->lock);
-	*at = lf->next;
-	pthread_mutex_unlock(&t->kernel->lock);
+	pthread_mutex_lock(&p->kernel->lock);
+	lf = *find(p, file);
+	if (lf)
+		__atomic_fetch_add(&lf->refs, 1, __ATOMIC_RELAXED);
+	pthread_mutex_unlock(&p->kernel->lock);
+	return lf;
+}
+
+static void put(struct lock_file *lf)
+{
+	if (!lf || __atomic_sub_fetch(&lf->refs, 1, __ATOMIC_ACQ_REL))
+		return;
 	close(lf->fd);
 	hostfd_release(1);
 	free(lf);
 }
 
-void locks_drop(struct task *t, const struct file *file)
+void locks_drop(struct process *p, const struct file *file)
 {
-	struct lock_file **at = find(t, file);
+	struct lock_file **at, *lf;
 
-	if (*at)
-		drop(t, at);
+	if (!__atomic_load_n(&p->lock_files, __ATOMIC_RELAXED))
+		return;
+	pthread_mutex_lock(&p->kernel->lock);
+	at = find(p, file);
+	lf = *at;
+	if (lf)
+		*at = lf->next;
+	pthread_mutex_unlock(&p->kernel->lock);
+	put(lf);
 }
 
-void locks_drop_all(struct task *t)
+void locks_drop_all(struct process *p)
 {
-	while (t->lock_files)
-		drop(t, &t->lock_files);
+	pthread_mutex_lock(&p->kernel->lock);
+	while (p->lock_files) {
+		struct lock_file *lf = p->lock_files;
+
+		p->lock_files = lf->next;
+		put(lf);
+	}
+	pthread_mutex_unlock(&p->kernel->lock);
 }
 
 /* The description must allow every lock that a descriptor of the process allows. */
-static bool may_write(const struct task *t, const struct file *file)
+static bool may_write(struct process *p, const struct file *file)
 {
-	for (int fd = 0; fd < MAX_FDS; fd++) {
-		const struct file *f = t->fds[fd].file;
+	bool writable = false;
 
-		if (f && f->dev == file->dev && f->ino == file->ino && (fcntl(f->fd, F_GETFL) & O_ACCMODE) != O_RDONLY)
-			return true;
+	pthread_mutex_lock(&p->files_lock);
+	for (int fd = 0; fd < MAX_FDS && !writable; fd++) {
+		const struct file *f = p->fds[fd].file;
+
+		writable = f && f->dev == file->dev && f->ino == file->ino &&
+			   (fcntl(f->fd, F_GETFL) & O_ACCMODE) != O_RDONLY;
 	}
-	return false;
+	pthread_mutex_unlock(&p->files_lock);
+	return writable;
 }
 
 static int open_for_locks(struct lock_file *lf, const struct file *file)
@@ -78,39 +107,60 @@ static int open_for_locks(struct lock_file *lf, const struct file *file)
 	return lf->fd;
 }
 
-/* Find or open the description for the locks of the process on @file. 0 or -ENOLCK. */
-static int get(struct task *t, const struct file *file, bool for_writing, struct lock_file **out)
+/* NULL: no descriptor or memory. */
+static struct lock_file *create(struct process *p, const struct file *file)
 {
-	struct lock_file *lf = *find(t, file);
+	struct lock_file *lf = hostfd_reserve(1) ? calloc(1, sizeof(*lf)) : NULL;
+
+	if (!lf)
+		return NULL;
+	lf->refs = 2;			/* the list's and the caller's */
+	lf->dev = file->dev;
+	lf->ino = file->ino;
+	lf->writable = may_write(p, file);
+	if (open_for_locks(lf, file) < 0) {
+		hostfd_release(1);
+		free(lf);
+		return NULL;
+	}
+	return lf;
+}
+
+/* Find or open the description for the locks of the process on @file. *@out is referenced. 0 or -ENOLCK. */
+static int get(struct process *p, const struct file *file, bool for_writing, struct lock_file **out)
+{
+	struct lock_file *lf = find_get(p, file), *new;
 
 	if (!lf) {
-		lf = hostfd_reserve(1) ? calloc(1, sizeof(*lf)) : NULL;
-		if (!lf)
+		new = create(p, file);
+		if (!new)
 			return -ENOLCK;
-		lf->dev = file->dev;
-		lf->ino = file->ino;
-		lf->writable = may_write(t, file);
-		if (open_for_locks(lf, file) < 0) {
-			hostfd_release(1);
-			free(lf);
-			return -ENOLCK;
+		lf = find_get(p, file);		/* another thread may have been faster */
+		if (lf) {
+			new->refs = 1;
+			put(new);
+		} else {
+			pthread_mutex_lock(&p->kernel->lock);
+			new->next = p->lock_files;
+			p->lock_files = lf = new;
+			pthread_mutex_unlock(&p->kernel->lock);
 		}
-		pthread_mutex_lock(&t->kernel->lock);
-		lf->next = t->lock_files;
-		t->lock_files = lf;
-		pthread_mutex_unlock(&t->kernel->lock);
+	}
+	if (for_writing && !lf->writable) {
+		put(lf);
+		return -ENOLCK;
 	}
 	*out = lf;
-	return for_writing && !lf->writable ? -ENOLCK : 0;
+	return 0;
 }
 
 /*
- * True: @lock, which the host found, belongs to @t. The host names only locks of other descriptions: if it names @lock
+ * True: @lock, which the host found, belongs to @p. The host names only locks of other descriptions: if it names @lock
  * here, too, it belongs to another process. Equal locks of two readers cannot be told apart. kernel->lock held.
  */
-static bool owns(struct task *t, const struct file *file, const struct flock *lock)
+static bool owns(struct process *p, const struct file *file, const struct flock *lock)
 {
-	const struct lock_file *lf = *find(t, file);
+	const struct lock_file *lf = *find(p, file);
 	struct flock own = *lock;
 
 	if (!lf)
@@ -126,9 +176,9 @@ static int owner_of(struct task *t, const struct file *file, const struct flock 
 	int pid = -1;		/* as for a lock of another PID namespace, or an OFD lock */
 
 	pthread_mutex_lock(&t->kernel->lock);
-	for (struct task *other = t->kernel->tasks; other && pid < 0; other = other->next)
-		if (other != t && other->state != TASK_ZOMBIE && owns(other, file, lock))
-			pid = other->pid;
+	for (struct process *p = t->kernel->processes; p && pid < 0; p = p->next)
+		if (p != t->process && owns(p, file, lock))
+			pid = p->pid;
 	pthread_mutex_unlock(&t->kernel->lock);
 	return pid;
 }
@@ -157,12 +207,13 @@ static int64_t ofd_lock(struct task *t, const struct file *file, int cmd, uint64
 /* F_GETLK changes nothing but the type if there is no lock that conflicts. */
 static int64_t get_lock(struct task *t, const struct file *file, uint64_t addr, struct flock *lock)
 {
-	const struct lock_file *lf = *find(t, file);
+	struct lock_file *lf = find_get(t->process, file);
 	const pid_t pid = lock->l_pid;
 	int64_t err;
 
 	lock->l_pid = 0;
 	err = host_lock(t, lf ? lf->fd : file->fd, F_OFD_GETLK, lock);
+	put(lf);
 	if (err)
 		return err;
 	lock->l_pid = lock->l_type == F_UNLCK ? pid : owner_of(t, file, lock);
@@ -188,16 +239,24 @@ static int resolve_start(const struct file *file, struct flock *lock)
 static int64_t set_lock(struct task *t, const struct file *file, int cmd, struct flock *lock)
 {
 	int access = fcntl(file->fd, F_GETFL) & (O_ACCMODE | O_PATH);
-	struct lock_file *lf;
-	int err;
+	struct lock_file *lf = NULL;
+	int64_t err;
 
 	if ((lock->l_type == F_RDLCK && access == O_WRONLY) || (lock->l_type == F_WRLCK && access == O_RDONLY))
 		return -EBADF;
-	if (lock->l_type == F_UNLCK && !*find(t, file))	/* nothing to unlock, but the arguments are checked */
-		return host_lock(t, file->fd, F_OFD_SETLK, lock);
-	err = get(t, file, lock->l_type == F_WRLCK, &lf);
 	lock->l_pid = 0;
-	return err ? err : host_lock(t, lf->fd, cmd == F_SETLK ? F_OFD_SETLK : F_OFD_SETLKW, lock);
+	if (lock->l_type == F_UNLCK) {
+		lf = find_get(t->process, file);
+		if (!lf)	/* nothing to unlock, but the arguments are checked */
+			return host_lock(t, file->fd, F_OFD_SETLK, lock);
+	} else {
+		err = get(t->process, file, lock->l_type == F_WRLCK, &lf);
+		if (err)
+			return err;
+	}
+	err = host_lock(t, lf->fd, cmd == F_SETLK ? F_OFD_SETLK : F_OFD_SETLKW, lock);
+	put(lf);
+	return err;
 }
 
 int64_t lock_call(struct task *t, const struct file *file, int cmd, uint64_t addr)

@@ -48,21 +48,36 @@ static const char *skip_component(const char *path, const char *name)
 	return strncmp(path, name, len) || (path[len] && path[len] != '/') ? NULL : path + len;
 }
 
+/* Does @path begin with the ID of a thread of the process? *@end: what follows. */
+static bool is_own_thread(const struct task *t, const char *path, char **end)
+{
+	unsigned long id = isdigit((unsigned char)*path) ? strtoul(path, end, 10) : 0;
+	const struct task *other;
+
+	if (!id || (**end && **end != '/'))
+		return false;
+	pthread_mutex_lock(&t->kernel->lock);
+	other = task_find(t->kernel, (int)id);
+	pthread_mutex_unlock(&t->kernel->lock);
+	return other && other->process == t->process;
+}
+
 /* What follows "/proc/self", "/proc/thread-self" or "/proc/PID" with the PID of @t. Else NULL. */
 static const char *skip_own_directory(const struct task *t, const char *path)
 {
 	const char *proc = path[0] == '/' ? skip_component(path, "proc") : NULL, *rest, *task;
-	char own[16];
+	char own[16], *end;
 
 	if (!proc)
 		return NULL;
-	snprintf(own, sizeof(own), "%d", t->pid);
+	snprintf(own, sizeof(own), "%d", t->process->pid);
 	rest = skip_component(proc, "self");
 	rest = rest ? rest : skip_component(proc, "thread-self");
 	rest = rest ? rest : skip_component(proc, own);
 	task = rest ? skip_component(rest, "task") : NULL;
-	task = task ? skip_component(task, own) : NULL;		/* a process has one thread */
-	return task ? task : rest;
+	if (task && *task && is_own_thread(t, skip_slashes(task), &end))
+		return end;
+	return rest;
 }
 
 /* REST of "/proc/self/REST" in any spelling. Else NULL. */
@@ -116,10 +131,10 @@ bool path_own_link(const struct task *t, const char *path, char link[PATH_BYTES]
 
 	rest = proc ? skip_component(proc, "self") : NULL;
 	if (rest && !*rest)
-		return snprintf(link, PATH_BYTES, "%d", t->pid) > 0;
+		return snprintf(link, PATH_BYTES, "%d", t->process->pid) > 0;
 	rest = proc ? skip_component(proc, "thread-self") : NULL;
 	if (rest && !*rest)
-		return snprintf(link, PATH_BYTES, "%d/task/%d", t->pid, t->pid) > 0;
+		return snprintf(link, PATH_BYTES, "%d/task/%d", t->process->pid, t->tid) > 0;
 	rest = strip_own_prefix(t, path);
 	if (rest && !strcmp(rest, "exe"))
 		return snprintf(link, PATH_BYTES, "%s", t->gmm->exe) > 0;
@@ -131,7 +146,7 @@ bool path_own_link(const struct task *t, const char *path, char link[PATH_BYTES]
 /* The directory at which a relative path starts. */
 static int start_directory(struct task *t, int64_t dirfd, const char *path)
 {
-	return (int)dirfd == AT_FDCWD || path[0] == '/' ? t->cwd : fd_host(t, (uint32_t)dirfd);
+	return (int)dirfd == AT_FDCWD || path[0] == '/' ? t->process->cwd : fd_host(t, (uint32_t)dirfd);
 }
 
 static int open_checked(struct task *t, int dir, const char *path, uint64_t flags, mode_t mode)
@@ -185,11 +200,11 @@ static int open_own_file(struct task *t, const char *rest, int flags, mode_t mod
 	if (fd != -ENOENT)
 		return fd;
 	if (!strcmp(rest, "exe"))
-		return open_checked(t, t->cwd, t->gmm->exe, (uint64_t)flags, mode);
+		return open_checked(t, t->process->cwd, t->gmm->exe, (uint64_t)flags, mode);
 	if (!strcmp(rest, "cwd"))
-		return reopen_checked(t, t->cwd, flags);
+		return reopen_checked(t, t->process->cwd, flags);
 	snprintf(path, sizeof(path), "/proc/self/%s", rest);
-	return open_checked(t, t->cwd, path, (uint64_t)flags, mode);
+	return open_checked(t, t->process->cwd, path, (uint64_t)flags, mode);
 }
 
 int path_open(struct task *t, int64_t dirfd, const char *path, int flags, mode_t mode)
@@ -216,7 +231,7 @@ int path_object(struct task *t, int64_t dirfd, uint64_t addr, int flags)
 	if (err)
 		return err;
 	if (!path[0] && (flags & AT_EMPTY_PATH)) {
-		fd = (int)dirfd == AT_FDCWD ? t->cwd : fd_host(t, (uint32_t)dirfd);
+		fd = (int)dirfd == AT_FDCWD ? t->process->cwd : fd_host(t, (uint32_t)dirfd);
 		fd = fd < 0 ? fd : fcntl(fd, F_DUPFD_CLOEXEC, 0);
 		return fd < 0 ? -EBADF : fd;
 	}

@@ -17,7 +17,7 @@
 
 uint64_t rlimit_of(const struct task *t, int resource)
 {
-	return __atomic_load_n(&t->rlimits[resource].rlim_cur, __ATOMIC_RELAXED);
+	return __atomic_load_n(&t->process->rlimits[resource].rlim_cur, __ATOMIC_RELAXED);
 }
 
 /* Root has CAP_SYS_RESOURCE and CAP_IPC_LOCK. */
@@ -26,12 +26,12 @@ static bool is_privileged(void)
 	return geteuid() == 0;
 }
 
-void rlimit_init(struct task *t, const struct rlimit *limits)
+void rlimit_init(struct process *p, const struct rlimit *limits)
 {
-	struct rlimit *files = &t->rlimits[RLIMIT_NOFILE];
+	struct rlimit *files = &p->rlimits[RLIMIT_NOFILE];
 
 	for (int i = 0; i < (int)RLIM_NLIMITS; i++)
-		t->rlimits[i] = limits[i];
+		p->rlimits[i] = limits[i];
 	if (files->rlim_max > MAX_FDS)
 		files->rlim_max = MAX_FDS;
 	if (files->rlim_cur > files->rlim_max)
@@ -129,7 +129,6 @@ int64_t rlimit_clip_write(struct task *t, const struct file *file, uint64_t len,
 
 int rlimit_check_size(struct task *t, const struct file *file, int64_t size)
 {
-	const struct sig_info info = { .signo = SIGXFSZ, .code = SI_USER, .pid = t->pid };
 	uint64_t limit = rlimit_of(t, RLIMIT_FSIZE);
 	struct stat st;
 
@@ -137,9 +136,7 @@ int rlimit_check_size(struct task *t, const struct file *file, int64_t size)
 		return 0;
 	if (fstat(file->fd, &st) || size <= st.st_size)		/* the file does not grow */
 		return 0;
-	pthread_mutex_lock(&t->kernel->lock);
-	signal_send(t->kernel, t, &info);
-	pthread_mutex_unlock(&t->kernel->lock);
+	signal_self(t, SIGXFSZ);
 	return -EFBIG;
 }
 
@@ -155,7 +152,7 @@ static int check_change(const struct rlimit *new, const struct rlimit *old, int 
 }
 
 /* kernel->lock held. */
-static int change_limit(struct task *t, struct task *other, int resource, const struct rlimit *new,
+static int change_limit(struct process *other, int resource, const struct rlimit *new,
 			struct rlimit *old)
 {
 	int err = 0;
@@ -167,16 +164,17 @@ static int change_limit(struct task *t, struct task *other, int resource, const 
 		return err;
 	__atomic_store_n(&other->rlimits[resource].rlim_max, new->rlim_max, __ATOMIC_RELAXED);
 	__atomic_store_n(&other->rlimits[resource].rlim_cur, new->rlim_cur, __ATOMIC_RELAXED);
-	__atomic_store_n(&other->limits_changed, true, __ATOMIC_RELEASE);
-	if (other != t)
-		cpu_kick(other);
+	for (struct task *t = other->threads; t; t = t->next) {
+		__atomic_store_n(&t->limits_changed, true, __ATOMIC_RELEASE);
+		cpu_kick(t);
+	}
 	return 0;
 }
 
 static int64_t do_prlimit(struct task *t, uint64_t pid, uint64_t resource, uint64_t new_addr, uint64_t old_addr)
 {
 	struct rlimit new, old;
-	struct task *other;
+	struct process *other;
 	int err = -ESRCH;
 
 	if (resource >= RLIM_NLIMITS)
@@ -184,9 +182,9 @@ static int64_t do_prlimit(struct task *t, uint64_t pid, uint64_t resource, uint6
 	if (new_addr && user_read(t, &new, new_addr, sizeof(new)))
 		return -EFAULT;
 	pthread_mutex_lock(&t->kernel->lock);
-	other = (int)pid ? task_find(t->kernel, (int)pid) : t;
+	other = pid ? process_find(t->kernel, (int)pid) : t->process;
 	if (other)
-		err = change_limit(t, other, (int)resource, new_addr ? &new : NULL, &old);
+		err = change_limit(other, (int)resource, new_addr ? &new : NULL, &old);
 	pthread_mutex_unlock(&t->kernel->lock);
 	return err || !old_addr ? err : user_write(t, old_addr, &old, sizeof(old));
 }

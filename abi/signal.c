@@ -1,87 +1,145 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * abi/signal.c - send and deliver signals, and return from handlers: signal(7), sigreturn(2), sigaltstack(2). Signal
- * frames have the layout of Linux on x86-64.
- */
+/* abi/signal.c - send signals to processes and threads, and deliver them: signal(7). */
 #define _GNU_SOURCE
-#include <asm/processor-flags.h>
 #include <errno.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "abi/signals.h"
 
-#ifndef SA_RESTORER
-#define SA_RESTORER	0x04000000	/* of <asm/signal.h>; <signal.h> keeps it for the C library */
-#endif
-
-#define PAGE_SHIFT	12
-#define RED_ZONE	128	/* bytes below the stack pointer that the ABI lets a leaf function use */
 #define SYSCALL_BYTES	2	/* of the instruction */
 
-/* What rt_sigreturn(2) takes from the frame; the other flags keep their values. */
-#define SIGRETURN_FLAGS	(X86_EFLAGS_CF | X86_EFLAGS_PF | X86_EFLAGS_AF | X86_EFLAGS_ZF | X86_EFLAGS_SF | \
-			 X86_EFLAGS_TF | X86_EFLAGS_DF | X86_EFLAGS_OF | X86_EFLAGS_RF | X86_EFLAGS_AC)
-
-struct guest_sigcontext {
-	uint64_t r8, r9, r10, r11, r12, r13, r14, r15, rdi, rsi, rbp, rbx, rdx, rax, rcx, rsp, rip;
-	uint64_t eflags;
-	uint16_t cs, gs, fs, ss;
-	uint64_t err, trapno, oldmask, cr2;
-	uint64_t fpstate;
-	uint64_t reserved[8];
-};
-
-struct guest_ucontext {
-	uint64_t flags, link;
-	struct guest_stack stack;
-	struct guest_sigcontext mcontext;
-	uint64_t sigmask;
-};
-
-struct guest_siginfo {
-	int32_t signo, err, code, pad;
-	union {
-		struct {
-			int32_t pid, uid, status;
-		} child;
-		struct { uint64_t addr; int16_t addr_lsb; } fault;
-		uint8_t bytes[112];
-	};
-};
-
-struct sig_frame {
-	uint64_t restorer;
-	struct guest_ucontext uc;
-	struct guest_siginfo info;
-};
-
-/* What Linux writes to the bytes of the XSAVE area that are reserved for software. */
-struct fp_sw_bytes {
-	uint32_t magic1, extended_size;
-	uint64_t xfeatures;
-	uint32_t xstate_size, padding[7];
-};
-#define FP_SW_OFFSET	464
-
-/* The XSAVE area: offsets of what a program must not set freely, and what it may set. */
-#define XSTATE_BV_OFFSET 512
-#define XCOMP_BV_OFFSET	520	/* with the reserved bytes up to the end of the header */
-#define XCOMP_BV_BYTES	56
-#define XSAVE_ALIGN	64u
-#define XFEATURES	7u	/* x87, SSE, AVX */
-#define MXCSR_BITS	0xffffu
-
-#define FP_MAGIC1	0x46505853u
-#define FP_MAGIC2	0x46505845u	/* behind the area */
-#define FP_MAGIC2_BYTES	4
-#define UC_FP_XSTATE	1u
-#define UC_SIGCONTEXT_SS 2u
-#define UC_STRICT_RESTORE_SS 4u
-
 #define UNBLOCKABLE (sig_bit(SIGKILL) | sig_bit(SIGSTOP))
+
+static bool default_stops(int signo)
+{
+	return signo == SIGSTOP || signo == SIGTSTP || signo == SIGTTIN || signo == SIGTTOU;
+}
+
+/* --- pending signals --- */
+
+struct sig_node {
+	struct sig_node *next;
+	struct sig_info info;
+};
+
+#define MAX_QUEUED 1024	/* real-time signals of a process that are not delivered */
+
+static bool is_real_time(int signo)
+{
+	return signo >= FIRST_RT_SIGNAL;
+}
+
+static void set_bits(struct sig_pending *pending, uint64_t set)
+{
+	__atomic_fetch_or(&pending->set, set, __ATOMIC_RELEASE);
+}
+
+static void clear_bits(struct sig_pending *pending, uint64_t set)
+{
+	__atomic_fetch_and(&pending->set, ~set, __ATOMIC_RELEASE);
+}
+
+/* Remove the nodes of the signals in @set; @one: only the first of them, which *@info gets. */
+static void drop_nodes(struct sig_pending *pending, uint64_t set, bool one, struct sig_info *info)
+{
+	struct sig_node **at = &pending->first;
+
+	while (*at) {
+		struct sig_node *node = *at;
+
+		if (!(sig_bit(node->info.signo) & set)) {
+			at = &node->next;
+			continue;
+		}
+		*at = node->next;
+		if (one)
+			*info = node->info;
+		free(node);
+		if (one)
+			return;
+	}
+}
+
+static void discard(struct sig_pending *pending, uint64_t set)
+{
+	clear_bits(pending, set);
+	drop_nodes(pending, set, false, NULL);
+}
+
+void signal_drop_pending(struct sig_pending *pending)
+{
+	discard(pending, ~0ull);
+}
+
+void discard_signals(struct process *p, uint64_t set)
+{
+	discard(&p->pending, set);
+	for (struct task *t = p->threads; t; t = t->next)
+		discard(&t->pending, set);
+}
+
+/* Of a signal that is not a real-time signal, only the first is kept. 0 or -EAGAIN. */
+static int enqueue(struct sig_pending *pending, const struct sig_info *info)
+{
+	struct sig_node **end = &pending->first, *node;
+	unsigned n = 0;
+
+	if (!is_real_time(info->signo)) {
+		if (!(pending->set & sig_bit(info->signo)))
+			pending->info[info->signo] = *info;
+		set_bits(pending, sig_bit(info->signo));
+		return 0;
+	}
+	for (; *end; end = &(*end)->next)
+		n++;
+	node = n < MAX_QUEUED ? malloc(sizeof(*node)) : NULL;
+	if (!node)
+		return -EAGAIN;
+	*node = (struct sig_node){ .info = *info };
+	*end = node;
+	set_bits(pending, sig_bit(info->signo));
+	return 0;
+}
+
+static void take(struct sig_pending *pending, int signo, struct sig_info *info)
+{
+	const struct sig_node *node;
+
+	*info = (struct sig_info){ .signo = signo };
+	if (!is_real_time(signo)) {
+		*info = pending->info[signo];
+		clear_bits(pending, sig_bit(signo));
+		return;
+	}
+	drop_nodes(pending, sig_bit(signo), true, info);
+	for (node = pending->first; node && node->info.signo != signo; node = node->next)
+		;
+	if (!node)
+		clear_bits(pending, sig_bit(signo));
+}
+
+/* SIGKILL comes first, then signals that an instruction of the thread caused, then its own others, then the process's. */
+int take_signal(struct task *t, uint64_t set, struct sig_info *info)
+{
+	const uint64_t sync = sig_bit(SIGSEGV) | sig_bit(SIGBUS) | sig_bit(SIGILL) | sig_bit(SIGFPE) | sig_bit(SIGTRAP);
+	struct sig_pending *own = &t->pending, *shared = &t->process->pending, *from;
+	uint64_t some;
+
+	if ((own->set | shared->set) & set & sig_bit(SIGKILL))
+		set = sig_bit(SIGKILL);
+	from = own->set & set ? own : shared;
+	some = from->set & set;
+	if (!some)
+		return 0;
+	if (some & sync)
+		some &= sync;
+	take(from, __builtin_ctzll(some) + 1, info);
+	return info->signo;
+}
+
+/* --- masks --- */
 
 /* The task's own thread writes the mask. Senders of signals read it. */
 static uint64_t read_blocked(const struct task *t)
@@ -89,19 +147,56 @@ static uint64_t read_blocked(const struct task *t)
 	return __atomic_load_n(&t->blocked, __ATOMIC_RELAXED);
 }
 
-void signal_set_blocked(struct task *t, uint64_t set)
+static bool accepts(const struct task *t, int signo)
 {
-	__atomic_store_n(&t->blocked, set & ~UNBLOCKABLE, __ATOMIC_RELAXED);
+	return !(read_blocked(t) & sig_bit(signo)) || ((t->waits_for | UNBLOCKABLE) & sig_bit(signo));
 }
 
-static bool default_stops(int signo)
+/* Choose a thread that delivers the signal, and interrupt it. kernel->lock held. */
+static void wake_one(struct process *p, int signo)
 {
-	return signo == SIGSTOP || signo == SIGTSTP || signo == SIGTTIN || signo == SIGTTOU;
+	struct task *found = NULL;
+
+	for (struct task *t = p->threads; t; t = t->next)
+		if (accepts(t, signo) && (!found || t->tid == p->pid))
+			found = t;
+	if (!found)
+		return;
+	__atomic_store_n(&found->woken, true, __ATOMIC_RELEASE);
+	signal_wake(found);
+}
+
+/* Signals of the process that @t was to deliver, and does not, are for other threads. kernel->lock held. */
+static void wake_others(struct process *p, uint64_t set)
+{
+	for (; set; set &= set - 1)
+		wake_one(p, __builtin_ctzll(set) + 1);
+}
+
+void signal_set_blocked(struct task *t, uint64_t set)
+{
+	struct process *p = t->process;
+	uint64_t waiting;
+
+	__atomic_store_n(&t->blocked, set & ~UNBLOCKABLE, __ATOMIC_SEQ_CST);
+	waiting = __atomic_load_n(&p->pending.set, __ATOMIC_SEQ_CST);
+	if (waiting & ~t->blocked)
+		__atomic_store_n(&t->woken, true, __ATOMIC_RELEASE);
+	if (!(waiting & t->blocked) || p->nr_threads == 1)
+		return;
+	pthread_mutex_lock(&t->kernel->lock);
+	wake_others(p, p->pending.set & t->blocked);
+	pthread_mutex_unlock(&t->kernel->lock);
+}
+
+void signal_leave(struct task *t)
+{
+	wake_others(t->process, t->process->pending.set);
 }
 
 /* --- sending --- */
 
-static void wake_task(struct task *t)
+void signal_wake(struct task *t)
 {
 	pthread_cond_broadcast(&t->kernel->changed);
 	if (__atomic_load_n(&t->in_host, __ATOMIC_SEQ_CST))
@@ -109,80 +204,119 @@ static void wake_task(struct task *t)
 	cpu_kick(t);
 }
 
-/* Tell the parent that @t stopped or continues. kernel->lock held. */
-static void report_job_change(struct task *t, int change, int code, int signo)
+void signal_wake_all(struct process *p)
 {
-	struct task *parent = task_find(t->kernel, t->ppid);
+	for (struct task *t = p->threads; t; t = t->next)
+		signal_wake(t);
+}
 
-	t->job_change = change;
+/* Tell the parent that @p stopped or continues. kernel->lock held. */
+static void report_job_change(struct process *p, int change, int code, int signo)
+{
+	struct process *parent = process_find(p->kernel, p->ppid);
+
+	p->job_change = change;
 	if (parent && !(parent->action[SIGCHLD].flags & SA_NOCLDSTOP))
-		signal_send(t->kernel, parent, &(struct sig_info){ .signo = SIGCHLD, .code = code, .pid = t->pid,
-								   .status = signo });
+		signal_send(parent, &(struct sig_info){ .signo = SIGCHLD, .code = code, .pid = p->pid,
+							.uid = (int)getuid(), .status = signo }, false);
 }
 
-static void continue_task(struct task *t)
+static void continue_process(struct process *p)
 {
-	clear_pending(t, sig_bit(SIGSTOP) | sig_bit(SIGTSTP) | sig_bit(SIGTTIN) | sig_bit(SIGTTOU));
-	if (t->state != TASK_STOPPED)
+	discard_signals(p, sig_bit(SIGSTOP) | sig_bit(SIGTSTP) | sig_bit(SIGTTIN) | sig_bit(SIGTTOU));
+	if (p->state != PROCESS_STOPPED)
 		return;
-	t->state = TASK_RUNNING;
-	report_job_change(t, HAS_CONTINUED, CLD_CONTINUED, SIGCONT);
+	__atomic_store_n(&p->state, PROCESS_RUNNING, __ATOMIC_RELAXED);
+	pthread_cond_broadcast(&p->kernel->changed);
+	report_job_change(p, HAS_CONTINUED, CLD_CONTINUED, SIGCONT);
 }
 
-void signal_send(struct kernel *k, struct task *t, const struct sig_info *info)
+/* What a signal does when it is sent, even if it is blocked. True: nothing remains to be delivered. kernel->lock held. */
+static bool act_on_sending(struct process *p, uint64_t blocked, int signo)
 {
-	int signo = info->signo;
-
-	(void)k;
-	if (t->state == TASK_ZOMBIE)
-		return;
 	if (signo == SIGCONT || signo == SIGKILL)
-		continue_task(t);
+		continue_process(p);
 	if (default_stops(signo))
-		clear_pending(t, sig_bit(SIGCONT));
-	if (is_ignored(t, signo) && !(read_blocked(t) & sig_bit(signo))) {
-		pthread_cond_broadcast(&t->kernel->changed);
-		return;
-	}
-	if (!(t->pending & sig_bit(signo))) {
-		t->info[signo] = *info;
-		__atomic_fetch_or(&t->pending, sig_bit(signo), __ATOMIC_RELEASE);
-	}
-	wake_task(t);
+		discard_signals(p, sig_bit(SIGCONT));
+	if (!is_ignored(p, signo) || (blocked & sig_bit(signo)))
+		return false;
+	pthread_cond_broadcast(&p->kernel->changed);
+	return true;
 }
 
-/* The child of a fork in progress belongs to the group, so it gets the signal, too. */
-void signal_send_group(struct kernel *k, struct task *t, const struct sig_info *info)
+int signal_send(struct process *p, const struct sig_info *info, bool group)
 {
-	signal_send(k, t, info);
-	if (t->forking)
-		t->fork_pending |= sig_bit(info->signo);
+	uint64_t blocked = 0;
+	int err;
+
+	if (p->state == PROCESS_ZOMBIE)
+		return 0;
+	/* The child of a fork in progress belongs to the group, so it gets the signal, too. */
+	if (group && p->forking)
+		p->fork_pending |= sig_bit(info->signo);
+	for (const struct task *t = p->threads; t; t = t->next)
+		blocked |= read_blocked(t) | t->waits_for;
+	if (act_on_sending(p, blocked, info->signo))
+		return 0;
+	err = enqueue(&p->pending, info);
+	if (!err)
+		wake_one(p, info->signo);
+	return err;
 }
 
-static uint64_t deliverable_signals(const struct task *t)
+int signal_send_task(struct task *t, const struct sig_info *info)
 {
-	return __atomic_load_n(&t->pending, __ATOMIC_ACQUIRE) & (~read_blocked(t) | UNBLOCKABLE);
+	int err;
+
+	if (act_on_sending(t->process, read_blocked(t) | t->waits_for, info->signo))
+		return 0;
+	err = enqueue(&t->pending, info);
+	signal_wake(t);
+	return err;
 }
 
+static uint64_t deliverable(const struct task *t, const struct sig_pending *pending)
+{
+	return __atomic_load_n(&pending->set, __ATOMIC_ACQUIRE) & (~read_blocked(t) | UNBLOCKABLE);
+}
+
+/* The thread or all of its process must end. */
+static bool must_end(const struct task *t)
+{
+	const struct process *p = t->process;
+	const struct task *survivor = __atomic_load_n(&p->survivor, __ATOMIC_RELAXED);
+
+	return __atomic_load_n(&p->exiting, __ATOMIC_RELAXED) || __atomic_load_n(&p->kernel->dying, __ATOMIC_RELAXED) ||
+	       (survivor && survivor != t);
+}
+
+static bool is_stopped(const struct task *t)
+{
+	return __atomic_load_n(&t->process->state, __ATOMIC_RELAXED) == PROCESS_STOPPED;
+}
+
+/* A signal of the process interrupts only the thread that was chosen to deliver it. */
 bool signal_pending(struct task *t)
 {
-	return deliverable_signals(t) != 0 || __atomic_load_n(&t->kernel->dying, __ATOMIC_RELAXED);
+	return deliverable(t, &t->pending) || must_end(t) || is_stopped(t) ||
+	       (__atomic_load_n(&t->woken, __ATOMIC_ACQUIRE) && deliverable(t, &t->process->pending));
 }
 
-bool signal_has_handler(const struct task *t, int signo)
+bool signal_has_handler(const struct process *p, int signo)
 {
-	return t->action[signo].handler > HANDLER_IGNORE && !(t->pending & sig_bit(signo));
+	return p->action[signo].handler > HANDLER_IGNORE && !(p->pending.set & sig_bit(signo));
 }
 
 bool signal_fatal_pending(const struct task *t)
 {
-	uint64_t pending = deliverable_signals(t);
-	bool kills = __atomic_load_n(&t->kernel->dying, __ATOMIC_RELAXED);
+	uint64_t pending = deliverable(t, &t->pending) | deliverable(t, &t->process->pending);
+	bool kills = must_end(t);
 
 	for (; pending && !kills; pending &= pending - 1) {
 		int signo = __builtin_ctzll(pending) + 1;
 
-		kills = t->action[signo].handler == HANDLER_DEFAULT && !default_ignores(signo) && !default_stops(signo);
+		kills = handler_of(t->process, signo) == HANDLER_DEFAULT && !default_ignores(signo) &&
+			!default_stops(signo);
 	}
 	return kills;
 }
@@ -191,202 +325,55 @@ bool signal_fatal_pending(const struct task *t)
 void signal_fault(struct task *t, int signo, int code, uint64_t addr)
 {
 	const struct sig_info info = { .signo = signo, .code = code, .addr = addr };
+	struct sig_action *action = &t->process->action[signo];
 
 	pthread_mutex_lock(&t->kernel->lock);
-	if ((t->blocked & sig_bit(signo)) || t->action[signo].handler == HANDLER_IGNORE) {
-		t->action[signo].handler = HANDLER_DEFAULT;
-		signal_set_blocked(t, t->blocked & ~sig_bit(signo));
+	if ((t->blocked & sig_bit(signo)) || action->handler == HANDLER_IGNORE) {
+		__atomic_store_n(&action->handler, HANDLER_DEFAULT, __ATOMIC_RELAXED);
+		__atomic_store_n(&t->blocked, t->blocked & ~sig_bit(signo), __ATOMIC_RELAXED);
 	}
-	t->info[signo] = info;
-	__atomic_fetch_or(&t->pending, sig_bit(signo), __ATOMIC_RELEASE);
+	t->pending.info[signo] = info;
+	set_bits(&t->pending, sig_bit(signo));
 	pthread_mutex_unlock(&t->kernel->lock);
-}
-
-static void disable_alt_stack(struct task *t)
-{
-	t->alt_sp = t->alt_size = 0;
-	t->alt_autodisarm = false;
 }
 
 void signal_reset_for_exec(struct task *t)
 {
+	struct process *p = t->process;
+
 	pthread_mutex_lock(&t->kernel->lock);
-	t->has_execed = true;
+	p->has_execed = true;
 	for (int signo = 1; signo <= NR_SIGNALS; signo++)
-		if (t->action[signo].handler != HANDLER_IGNORE)
-			memset(&t->action[signo], 0, sizeof(t->action[signo]));
+		if (p->action[signo].handler != HANDLER_IGNORE)
+			memset(&p->action[signo], 0, sizeof(p->action[signo]));
 	pthread_mutex_unlock(&t->kernel->lock);
 	disable_alt_stack(t);
 }
 
-/* --- the alternate stack --- */
-
-int set_alt_stack(struct task *t, const struct guest_stack *stack)
-{
-	uint32_t mode = stack->flags & ~ALT_AUTODISARM;
-
-	if (on_alt_stack(t))
-		return -EPERM;
-	if (mode != 0 && mode != ALT_ONSTACK && mode != ALT_DISABLE)
-		return -EINVAL;
-	if (mode != ALT_DISABLE && stack->size < MIN_ALT_STACK)
-		return -ENOMEM;
-	t->alt_sp = mode == ALT_DISABLE ? 0 : stack->sp;
-	t->alt_size = mode == ALT_DISABLE ? 0 : stack->size;
-	t->alt_autodisarm = stack->flags & ALT_AUTODISARM;
-	return 0;
-}
-
-/* --- frames --- */
-
-static void fill_context(const struct task *t, struct guest_sigcontext *c, uint64_t fpstate)
-{
-	const struct vcpu_regs *r = &t->st.regs;
-
-	*c = (struct guest_sigcontext){
-		.r8 = r->r8, .r9 = r->r9, .r10 = r->r10, .r11 = r->r11, .r12 = r->r12,
-		.r13 = r->r13, .r14 = r->r14, .r15 = r->r15, .rdi = r->rdi, .rsi = r->rsi,
-		.rbp = r->rbp, .rbx = r->rbx, .rdx = r->rdx, .rax = r->rax, .rcx = r->rcx,
-		.rsp = r->rsp, .rip = r->rip, .eflags = r->rflags, .cs = VCPU_USER_CS,
-		.ss = VCPU_USER_SS, .err = r->error, .trapno = r->vector, .oldmask = t->blocked,
-		.cr2 = t->st.cr2, .fpstate = fpstate,
-	};
-}
-
-static void restore_context(struct task *t, const struct guest_sigcontext *c)
-{
-	struct vcpu_regs *r = &t->st.regs;
-
-	r->r8 = c->r8; r->r9 = c->r9; r->r10 = c->r10; r->r11 = c->r11;
-	r->r12 = c->r12; r->r13 = c->r13; r->r14 = c->r14; r->r15 = c->r15;
-	r->rdi = c->rdi; r->rsi = c->rsi; r->rbp = c->rbp; r->rbx = c->rbx;
-	r->rdx = c->rdx; r->rax = c->rax; r->rcx = c->rcx; r->rsp = c->rsp;
-	r->rip = c->rip;
-	r->rflags = (r->rflags & ~SIGRETURN_FLAGS) | (c->eflags & SIGRETURN_FLAGS);
-}
-
-static uint64_t frame_top(const struct task *t, const struct sig_action *act)
-{
-	if ((act->flags & SA_ONSTACK) && t->alt_size && !on_alt_stack(t))
-		return t->alt_sp + t->alt_size;
-	return t->st.regs.rsp - RED_ZONE;
-}
-
-/* The FPU state, with the magic numbers by which programs recognise the XSAVE area. */
-static int write_fpu(struct task *t, uint64_t addr)
-{
-	uint32_t size = t->kernel->args->machine->fpu_size, magic2 = FP_MAGIC2;
-	const struct fp_sw_bytes sw = { .magic1 = FP_MAGIC1, .extended_size = size + FP_MAGIC2_BYTES,
-					.xfeatures = XFEATURES, .xstate_size = size };
-
-	cpu_save_fpu(t);
-	memcpy(&t->st.fpu[FP_SW_OFFSET], &sw, sizeof(sw));
-	if (user_write(t, addr, t->st.fpu, size))
-		return -EFAULT;
-	return user_write(t, addr + size, &magic2, sizeof(magic2));
-}
-
-static void fill_info(struct guest_siginfo *out, const struct sig_info *info)
-{
-	memset(out, 0, sizeof(*out));
-	out->signo = info->signo;
-	out->code = info->code;
-	if (info->signo == SIGSEGV || info->signo == SIGBUS || info->signo == SIGFPE ||
-	    info->signo == SIGILL || info->signo == SIGTRAP) {
-		out->fault.addr = info->addr;
-		if (info->signo == SIGBUS && info->code == BUS_MCEERR_AR)
-			out->fault.addr_lsb = PAGE_SHIFT;	/* the page is lost */
-	} else {
-		out->child.pid = info->pid;
-		out->child.uid = (int32_t)getuid();
-		out->child.status = info->status;
-	}
-}
-
-static int push_frame(struct task *t, const struct sig_action *act, const struct sig_info *info)
-{
-	uint32_t fpu_size = t->kernel->args->machine->fpu_size;
-	uint64_t fpu = (frame_top(t, act) - fpu_size - FP_MAGIC2_BYTES) & ~(uint64_t)(XSAVE_ALIGN - 1);
-	uint64_t at = ((fpu - sizeof(struct sig_frame)) & ~15ull) - 8;
-	struct sig_frame frame = {
-		.restorer = act->restorer,
-		.uc = { .flags = UC_FP_XSTATE | UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS,
-			.stack = { .sp = t->alt_sp, .size = t->alt_size,
-				   .flags = (t->alt_size ? 0 : ALT_DISABLE) |
-					    (t->alt_autodisarm ? ALT_AUTODISARM : 0) },
-			.sigmask = t->restore_blocked ? t->saved_blocked : t->blocked },
-	};
-
-	if (!(act->flags & SA_RESTORER))
-		return -EFAULT;		/* x86-64 requires it: sigaction(2) */
-	fill_context(t, &frame.uc.mcontext, fpu);
-	fill_info(&frame.info, info);
-	if (write_fpu(t, fpu) || user_write(t, at, &frame, sizeof(frame)))
-		return -EFAULT;
-	t->st.regs.rdi = (uint64_t)info->signo;
-	t->st.regs.rsi = at + offsetof(struct sig_frame, info);
-	t->st.regs.rdx = at + offsetof(struct sig_frame, uc);
-	t->st.regs.rax = 0;
-	t->st.regs.rsp = at;
-	t->st.regs.rip = act->handler;
-	t->st.regs.rflags &= ~(X86_EFLAGS_TF | X86_EFLAGS_DF | X86_EFLAGS_RF);
-	vcpu_fpu_init(&t->st);		/* the interrupted state is in the frame */
-	t->load |= VCPU_LOAD_FPU;
-	if (t->alt_autodisarm)
-		disable_alt_stack(t);
-	return 0;
-}
-
-/* The signal frame cannot be read. */
-static int64_t fault_on_frame(struct task *t, uint64_t addr)
-{
-	if (t->copy_error == -ENOMEM)
-		task_out_of_memory(t);
-	signal_fault(t, SIGSEGV, SEGV_MAPERR, addr);
-	return 0;
-}
-
-int64_t signal_return(struct task *t)
-{
-	uint32_t fpu_size = t->kernel->args->machine->fpu_size;
-	uint64_t at = t->st.regs.rsp - 8;	/* ret of the handler has popped the address of the restorer */
-	uint8_t fpu[VCPU_FPU_MAX];
-	struct sig_frame frame;
-
-	if (user_read(t, &frame, at, sizeof(frame)))
-		return fault_on_frame(t, at);
-	/* Into a buffer first: if the copy fails, st.fpu must not be half changed. */
-	if (frame.uc.mcontext.fpstate && user_read(t, fpu, frame.uc.mcontext.fpstate, fpu_size))
-		return fault_on_frame(t, frame.uc.mcontext.fpstate);
-	cpu_save_fpu(t);
-	if (frame.uc.mcontext.fpstate)
-		memcpy(t->st.fpu, fpu, fpu_size);
-	/* The stub that loads the area must not fault: clear reserved bits of the header and of MXCSR. */
-	*(uint64_t *)&t->st.fpu[XSTATE_BV_OFFSET] &= XFEATURES;
-	memset(&t->st.fpu[XCOMP_BV_OFFSET], 0, XCOMP_BV_BYTES);
-	*(uint32_t *)&t->st.fpu[VCPU_FPU_MXCSR] &= MXCSR_BITS;
-	t->load |= VCPU_LOAD_FPU;
-	restore_context(t, &frame.uc.mcontext);
-	signal_set_blocked(t, frame.uc.sigmask);
-	set_alt_stack(t, &frame.uc.stack);	/* an error is ignored, as in Linux */
-	return (int64_t)t->st.regs.rax;
-}
-
 /* --- delivery --- */
 
-static void stop_task(struct task *t, int signo)
+/* Stop all threads of the process. */
+static void stop_process(struct task *t, int signo)
 {
-	struct kernel *k = t->kernel;
+	struct process *p = t->process;
 
+	pthread_mutex_lock(&p->kernel->lock);
+	if (p->state == PROCESS_RUNNING && !p->exiting) {
+		__atomic_store_n(&p->state, PROCESS_STOPPED, __ATOMIC_RELAXED);
+		p->stop_signal = signo;
+		report_job_change(p, HAS_STOPPED, CLD_STOPPED, signo);
+		signal_wake_all(p);
+	}
+	pthread_mutex_unlock(&p->kernel->lock);
+}
+
+static void wait_stopped(struct task *t)
+{
 	cpu_release(t);
-	pthread_mutex_lock(&k->lock);
-	t->state = TASK_STOPPED;
-	t->stop_signal = signo;
-	report_job_change(t, HAS_STOPPED, CLD_STOPPED, signo);
-	pthread_cond_broadcast(&k->changed);
-	while (t->state == TASK_STOPPED && !k->dying)
-		pthread_cond_wait(&k->changed, &k->lock);
-	pthread_mutex_unlock(&k->lock);
+	pthread_mutex_lock(&t->kernel->lock);
+	while (is_stopped(t) && !must_end(t))
+		pthread_cond_wait(&t->kernel->changed, &t->kernel->lock);
+	pthread_mutex_unlock(&t->kernel->lock);
 }
 
 /*
@@ -408,74 +395,76 @@ static void prepare_restart(struct task *t, bool handler, uint64_t flags)
 	t->syscall_nr = -1;
 }
 
-static void enter_handler(struct task *t, int signo, const struct sig_info *info)
+static void set_default_handler(struct task *t, int signo)
 {
-	struct sig_action act = t->action[signo];
+	pthread_mutex_lock(&t->kernel->lock);
+	__atomic_store_n(&t->process->action[signo].handler, HANDLER_DEFAULT, __ATOMIC_RELAXED);
+	pthread_mutex_unlock(&t->kernel->lock);
+}
 
-	prepare_restart(t, true, act.flags);
+static void enter_handler(struct task *t, const struct sig_action *act, const struct sig_info *info)
+{
+	int signo = info->signo;
+
+	prepare_restart(t, true, act->flags);
 	t->copy_error = 0;
-	if (push_frame(t, &act, info)) {
+	if (signal_push_frame(t, act, info)) {
 		if (t->copy_error == -ENOMEM)
 			task_out_of_memory(t);
 		/* As Linux: a handler of SIGSEGV gets the next chance, on the alternate stack; its own frame gets none. */
-		if (signo == SIGSEGV) {
-			pthread_mutex_lock(&t->kernel->lock);
-			t->action[SIGSEGV].handler = HANDLER_DEFAULT;
-			pthread_mutex_unlock(&t->kernel->lock);
-		}
+		if (signo == SIGSEGV)
+			set_default_handler(t, SIGSEGV);
 		signal_fault(t, SIGSEGV, SI_KERNEL, 0);
 		return;
 	}
 	t->restore_blocked = false;
-	signal_set_blocked(t, t->blocked | act.mask | (act.flags & SA_NODEFER ? 0 : sig_bit(signo)));
-	if (act.flags & SA_RESETHAND) {
-		pthread_mutex_lock(&t->kernel->lock);
-		t->action[signo].handler = HANDLER_DEFAULT;
-		pthread_mutex_unlock(&t->kernel->lock);
-	}
+	signal_set_blocked(t, t->blocked | act->mask | (act->flags & SA_NODEFER ? 0 : sig_bit(signo)));
+	if (act->flags & SA_RESETHAND)
+		set_default_handler(t, signo);
 }
 
-/* Remove one pending signal. SIGKILL comes first, then signals that an instruction of the task caused. 0: none. */
-static int dequeue_signal(struct task *t, struct sig_info *info)
+/* Remove a pending signal that is not blocked. 0: none. *@act: what the process does with it. */
+static int dequeue_signal(struct task *t, struct sig_info *info, struct sig_action *act)
 {
-	const uint64_t sync = sig_bit(SIGSEGV) | sig_bit(SIGBUS) | sig_bit(SIGILL) | sig_bit(SIGFPE) | sig_bit(SIGTRAP);
-	uint64_t set;
-	int signo = 0;
+	int signo;
 
 	pthread_mutex_lock(&t->kernel->lock);
-	set = deliverable_signals(t);
-	if (set & sig_bit(SIGKILL))
-		signo = SIGKILL;
-	else if (set)
-		signo = __builtin_ctzll(set & sync ? set & sync : set) + 1;
-	if (signo) {
-		*info = t->info[signo];
-		clear_pending(t, sig_bit(signo));
-	}
+	signo = take_signal(t, ~read_blocked(t) | UNBLOCKABLE, info);
+	if (signo)
+		*act = t->process->action[signo];
+	else
+		__atomic_store_n(&t->woken, false, __ATOMIC_RELAXED);
 	pthread_mutex_unlock(&t->kernel->lock);
 	return signo;
 }
 
+static void deliver_one(struct task *t, const struct sig_info *info, const struct sig_action *act)
+{
+	int signo = info->signo;
+
+	if (act->handler == HANDLER_IGNORE || (act->handler == HANDLER_DEFAULT && default_ignores(signo)))
+		return;
+	inspect_signal(t, signo);
+	if (act->handler > HANDLER_IGNORE)
+		enter_handler(t, act, info);
+	else if (default_stops(signo))
+		stop_process(t, signo);
+	else
+		process_exit(t, signo);
+}
+
 void signal_deliver(struct task *t)
 {
+	struct sig_action act;
 	struct sig_info info;
-	int signo;
 
 	while (signal_pending(t)) {
-		if (t->kernel->dying)
+		if (must_end(t))
 			task_exit(t, SIGKILL);
-		signo = dequeue_signal(t, &info);
-		if (!signo)
-			break;
-		if (is_ignored(t, signo))
-			continue;
-		inspect_signal(t, signo);
-		if (t->action[signo].handler > HANDLER_IGNORE)
-			enter_handler(t, signo, &info);
-		else if (default_stops(signo))
-			stop_task(t, signo);
-		else
-			task_exit(t, signo);
+		if (is_stopped(t))
+			wait_stopped(t);
+		else if (dequeue_signal(t, &info, &act))
+			deliver_one(t, &info, &act);
 	}
 	prepare_restart(t, false, 0);
 	if (t->restore_blocked) {

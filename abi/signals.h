@@ -25,19 +25,19 @@ static inline uint64_t sig_bit(int signo)
 	return 1ull << (signo - 1);
 }
 
-static inline void clear_pending(struct task *t, uint64_t set)
-{
-	__atomic_fetch_and(&t->pending, ~set, __ATOMIC_RELEASE);
-}
-
 static inline bool default_ignores(int signo)
 {
 	return signo == SIGCHLD || signo == SIGURG || signo == SIGWINCH || signo == SIGCONT;
 }
 
-static inline bool is_ignored(const struct task *t, int signo)
+static inline uint64_t handler_of(const struct process *p, int signo)
 {
-	uint64_t handler = t->action[signo].handler;
+	return __atomic_load_n(&p->action[signo].handler, __ATOMIC_RELAXED);
+}
+
+static inline bool is_ignored(const struct process *p, int signo)
+{
+	uint64_t handler = handler_of(p, signo);
 
 	return handler == HANDLER_IGNORE || (handler == HANDLER_DEFAULT && default_ignores(signo));
 }
@@ -48,6 +48,16 @@ static inline bool on_alt_stack(const struct task *t)
 	       t->st.regs.rsp - t->alt_sp <= t->alt_size;
 }
 
+/* Remove signals of @set that are pending for the process or one of its threads. kernel->lock held. */
+void discard_signals(struct process *p, uint64_t set);
+/* Remove a pending signal of @set of the thread or its process, the most urgent one. kernel->lock held. 0: none. */
+int take_signal(struct task *t, uint64_t set, struct sig_info *info);
+/* Write siginfo_t of a signal. 0 or -EFAULT. */
+int write_siginfo(struct task *t, uint64_t addr, const struct sig_info *info);
+
+/* signal_frame.c: enter a handler, with its frame on the stack. 0 or -EFAULT. */
+int signal_push_frame(struct task *t, const struct sig_action *act, const struct sig_info *info);
+void disable_alt_stack(struct task *t);
 /* As sigaltstack(2) with a new stack: 0 or a negative errno. */
 int set_alt_stack(struct task *t, const struct guest_stack *stack);
 

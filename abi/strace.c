@@ -327,7 +327,7 @@ void strace_enter(struct trace *tr, struct task *t, uint64_t nr, const uint64_t 
 	tr->next = 0;
 	tr->used = 0;
 	tr->limit = STRACE_LINE - TAIL_BYTES;
-	text(tr, "vellum: [%d] ", t->pid);
+	text(tr, "vellum: [%d] ", t->tid);
 	if (name)
 		text(tr, "%s(", name);
 	else

@@ -33,9 +33,9 @@ int64_t sys_fcntl(struct task *t, int fd, int cmd, uint64_t arg)
 	case F_DUPFD_CLOEXEC:
 		return fd_dup(t, fd, (int)arg, cmd == F_DUPFD_CLOEXEC);
 	case F_GETFD:
-		return t->fds[fd].cloexec ? FD_CLOEXEC : 0;
+		return fd_cloexec(t, fd) ? FD_CLOEXEC : 0;
 	case F_SETFD:
-		t->fds[fd].cloexec = arg & FD_CLOEXEC;
+		fd_set_cloexec(t, fd, arg & FD_CLOEXEC);
 		return 0;
 	case F_GETFL:
 		n = fcntl(host_fd, F_GETFL);
@@ -87,7 +87,7 @@ int64_t sys_ioctl(struct task *t, int fd, uint32_t request, uint64_t arg)
 	if (host_fd < 0)
 		return host_fd;
 	if (request == TIOCGPGRP) {
-		value = t->pgid;
+		value = t->process->pgid;
 		return isatty(host_fd) ? user_write(t, arg, &value, sizeof(value)) : -ENOTTY;
 	}
 	if (request == TIOCSPGRP)

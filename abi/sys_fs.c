@@ -254,7 +254,7 @@ int64_t sys_getcwd(struct task *t, uint64_t buf, uint64_t size)
 	char link[64], path[PATH_BYTES];
 	ssize_t n;
 
-	snprintf(link, sizeof(link), "/proc/self/fd/%d", t->cwd);
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", t->process->cwd);
 	n = readlink(link, path, sizeof(path) - 1);
 	if (n < 0)
 		return -errno;
@@ -275,9 +275,9 @@ static int64_t set_cwd(struct task *t, int fd)
 		close(fd);
 		return err;
 	}
-	close(t->cwd);
-	t->cwd = fd;
-	return 0;
+	err = dup3(fd, t->process->cwd, O_CLOEXEC) < 0 ? -errno : 0;	/* another thread may use the number now */
+	close(fd);
+	return err;
 }
 
 int64_t sys_chdir(struct task *t, uint64_t path)
@@ -300,10 +300,7 @@ int64_t sys_fchdir(struct task *t, int fd)
 
 int64_t sys_umask(struct task *t, uint32_t mask)
 {
-	mode_t old = t->umask;
-
-	t->umask = mask & ACCESSPERMS;
-	return old;
+	return __atomic_exchange_n(&t->process->umask, mask & ACCESSPERMS, __ATOMIC_RELAXED);
 }
 
 /* --- create and remove names, in a directory that path_parent() opened --- */
@@ -315,7 +312,7 @@ static int64_t do_mkdir(struct task *t, int64_t dirfd, uint64_t addr, uint64_t m
 
 	if (dir < 0)
 		return dir;
-	err = ERROR_OF(mkdirat(dir, name, (mode_t)mode & ~t->umask));
+	err = ERROR_OF(mkdirat(dir, name, (mode_t)mode & ~t->process->umask));
 	close(dir);
 	return err;
 }
@@ -337,7 +334,7 @@ static int64_t do_mknod(struct task *t, int64_t dirfd, uint64_t addr, uint64_t m
 
 	if (dir < 0)
 		return dir;
-	err = ERROR_OF(mknodat(dir, name, (mode_t)mode & ~t->umask, dev));
+	err = ERROR_OF(mknodat(dir, name, (mode_t)mode & ~t->process->umask, dev));
 	close(dir);
 	return err;
 }

@@ -14,19 +14,24 @@
 
 int64_t sys_getpid(struct task *t)
 {
-	return t->pid;
+	return t->process->pid;
 }
 
-/* The task with @pid; 0 is @t. kernel->lock held. */
-static struct task *find_or_self(struct task *t, uint64_t pid)
+int64_t sys_gettid(struct task *t)
 {
-	return (int)pid == 0 || (int)pid == t->pid ? t : task_find(t->kernel, (int)pid);
+	return t->tid;
+}
+
+/* The process with @pid; 0 is that of @t. kernel->lock held. */
+static struct process *find_or_self(struct task *t, int pid)
+{
+	return pid == 0 ? t->process : process_find(t->kernel, pid);
 }
 
 /* Read an ID under the lock, as other processes change it, too. */
-static int64_t read_id(struct task *t, uint64_t pid, size_t offset)
+static int64_t read_id(struct task *t, int pid, size_t offset)
 {
-	const struct task *other;
+	const struct process *other;
 	int64_t id;
 
 	pthread_mutex_lock(&t->kernel->lock);
@@ -38,48 +43,48 @@ static int64_t read_id(struct task *t, uint64_t pid, size_t offset)
 
 int64_t sys_getppid(struct task *t)
 {
-	return read_id(t, 0, offsetof(struct task, ppid));
+	return read_id(t, 0, offsetof(struct process, ppid));
 }
 
 int64_t sys_getpgid(struct task *t, int pid)
 {
-	return read_id(t, pid, offsetof(struct task, pgid));
+	return read_id(t, pid, offsetof(struct process, pgid));
 }
 
 int64_t sys_getpgrp(struct task *t)
 {
-	return read_id(t, 0, offsetof(struct task, pgid));
+	return read_id(t, 0, offsetof(struct process, pgid));
 }
 
 int64_t sys_getsid(struct task *t, int pid)
 {
-	return read_id(t, pid, offsetof(struct task, sid));
+	return read_id(t, pid, offsetof(struct process, sid));
 }
 
 /* True: a process in group @pgid exists, and in session @sid if that is not 0. kernel->lock held. */
 static bool group_exists(const struct kernel *k, int pgid, int sid)
 {
-	const struct task *t = k->tasks;
+	const struct process *p = k->processes;
 
-	while (t && (t->pgid != pgid || (sid && t->sid != sid)))
-		t = t->next;
-	return t != NULL;
+	while (p && (p->pgid != pgid || (sid && p->sid != sid)))
+		p = p->next;
+	return p != NULL;
 }
 
-/* For @t itself, or a child that has not called execve(2), in the same session. kernel->lock held. */
-static int set_group(struct task *t, uint64_t pid, int pgid)
+/* For the process itself, or a child that has not called execve(2), in the same session. kernel->lock held. */
+static int set_group(struct task *t, int pid, int pgid)
 {
-	struct task *other = find_or_self(t, pid);
+	struct process *other = find_or_self(t, pid), *p = t->process;
 
-	if (!other || (other != t && other->ppid != t->pid))
+	if (!other || (other != p && other->ppid != p->pid))
 		return -ESRCH;
-	if (other != t && other->sid != t->sid)
+	if (other != p && other->sid != p->sid)
 		return -EPERM;
-	if (other != t && other->has_execed)
+	if (other != p && other->has_execed)
 		return -EACCES;
 	if (other->sid == other->pid)
 		return -EPERM;
-	if (pgid && pgid != other->pid && !group_exists(t->kernel, pgid, t->sid))
+	if (pgid && pgid != other->pid && !group_exists(t->kernel, pgid, p->sid))
 		return -EPERM;
 	other->pgid = pgid ? pgid : other->pid;
 	return 0;
@@ -99,11 +104,12 @@ int64_t sys_setpgid(struct task *t, int pid, int pgid)
 
 int64_t sys_setsid(struct task *t)
 {
+	struct process *p = t->process;
 	int64_t sid = -EPERM;
 
 	pthread_mutex_lock(&t->kernel->lock);
-	if (!group_exists(t->kernel, t->pid, 0))
-		sid = t->pgid = t->sid = t->pid;
+	if (!group_exists(t->kernel, p->pid, 0))
+		sid = p->pgid = p->sid = p->pid;
 	pthread_mutex_unlock(&t->kernel->lock);
 	return sid;
 }

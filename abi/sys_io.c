@@ -41,10 +41,10 @@ void host_call_end(struct task *t)
 
 void signal_self(struct task *t, int signo)
 {
-	const struct sig_info info = { .signo = signo, .code = SI_USER, .pid = t->pid };
+	const struct sig_info info = { .signo = signo, .code = SI_USER, .pid = t->process->pid, .uid = (int)getuid() };
 
 	pthread_mutex_lock(&t->kernel->lock);
-	signal_send(t->kernel, t, &info);
+	signal_send_task(t, &info);
 	pthread_mutex_unlock(&t->kernel->lock);
 }
 

@@ -19,21 +19,28 @@
 
 #define PAGE_UP(x) (((x) + VELLUM_PAGE_SIZE - 1) & ~(uint64_t)(VELLUM_PAGE_SIZE - 1))
 
-/* Call the observer before and after an unmap. If the unmap failed, the second call has @len 0. */
+/*
+ * Call the observer before and after an unmap. If the unmap failed, the second call has @len 0. Other threads store nothing
+ * between the two calls.
+ */
 static void notify_before_unmap(struct task *t, uint64_t start, uint64_t len)
 {
 	const struct abi_observer *ob = t->kernel->args->observer;
 
-	if (ob && ob->before_unmap && len && t->gmm->observer_data)
-		ob->before_unmap(ob->arg, t->gmm, start, start + PAGE_UP(len));
+	if (!ob || !ob->before_unmap || !len || !t->gmm->observer_data)
+		return;
+	mm_gate_close(t);
+	ob->before_unmap(ob->arg, t->gmm, start, start + PAGE_UP(len));
 }
 
 static void notify_after_unmap(struct task *t, uint64_t start, uint64_t len)
 {
 	const struct abi_observer *ob = t->kernel->args->observer;
 
-	if (ob && ob->after_unmap && t->gmm->observer_data)
-		ob->after_unmap(ob->arg, t->gmm, start, start + PAGE_UP(len));
+	if (!ob || !ob->after_unmap || !t->gmm->observer_data)
+		return;
+	ob->after_unmap(ob->arg, t->gmm, start, start + PAGE_UP(len));
+	mm_gate_open(t);
 }
 
 static bool is_page_range(uint64_t addr, uint64_t len)

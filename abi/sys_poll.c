@@ -34,10 +34,8 @@ int64_t sys_pipe2(struct task *t, uint64_t fds, uint32_t flags)
 	if (guest[0] >= 0 && guest[1] >= 0 && user_write(t, fds, guest, sizeof(guest)) == 0)
 		return 0;
 	for (int i = 0; i < 2; i++)
-		if (guest[i] >= 0) {
-			file_put(t->fds[guest[i]].file);
-			t->fds[guest[i]].file = NULL;
-		}
+		if (guest[i] >= 0)
+			sys_close(t, guest[i]);
 	return guest[0] < 0 ? guest[0] : guest[1] < 0 ? guest[1] : -EFAULT;
 }
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* abi/sys_proc.c - clone(2), execve(2), exit(2), prctl(2), uname(2), getrandom(2), futex(2) and others. */
+/* abi/sys_proc.c - clone(2), execve(2), exit(2), prctl(2), uname(2), getrandom(2) and others. */
 #define _GNU_SOURCE
 #include <asm/prctl.h>
 #include <errno.h>
 #include <limits.h>
-#include <linux/futex.h>
+#include <linux/sched.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -28,31 +28,64 @@
 
 int64_t sys_fork(struct task *t)
 {
-	return task_fork(t, SIGCHLD, 0, 0);
+	return task_clone(t, &(struct clone_request){ .exit_signal = SIGCHLD });
 }
 
 int64_t sys_vfork(struct task *t)
 {
-	return task_fork(t, SIGCHLD | CLONE_VM | CLONE_VFORK, 0, 0);
+	return task_clone(t, &(struct clone_request){ .exit_signal = SIGCHLD, .flags = CLONE_VM | CLONE_VFORK });
 }
 
 int64_t sys_clone(struct task *t, uint64_t flags, uint64_t stack, uint64_t parent_tid, uint64_t child_tid,
 		  uint64_t tls)
 {
-	const uint64_t allowed = CSIGNAL | CLONE_VM | CLONE_VFORK | CLONE_CHILD_SETTID |
-				 CLONE_CHILD_CLEARTID | CLONE_PARENT_SETTID;
-	int64_t pid;
-	uint32_t tid;
+	const struct clone_request rq = { .flags = flags & ~(uint64_t)CSIGNAL, .exit_signal = (int)(flags & CSIGNAL),
+					  .stack = stack, .parent_tid = parent_tid, .child_tid = child_tid, .tls = tls };
 
-	/* No threads: only a vfork child may share memory. */
-	if ((flags & ~allowed) || ((flags & CLONE_VM) && !(flags & CLONE_VFORK)))
-		return -ENOSYS;
-	pid = task_fork(t, flags, stack, child_tid);
-	if (pid > 0 && (flags & CLONE_PARENT_SETTID)) {
-		tid = (uint32_t)pid;
-		user_write(t, parent_tid, &tid, sizeof(tid));
-	}
-	return pid;
+	return rq.exit_signal > NR_SIGNALS ? -EINVAL : task_clone(t, &rq);
+}
+
+/* Copy a structure that may grow: what this version does not know must be zero. 0 or a negative errno. */
+static int read_sized(struct task *t, void *out, size_t known, uint64_t addr, uint64_t size)
+{
+	char rest[VELLUM_PAGE_SIZE];
+
+	memset(out, 0, known);
+	if (user_read(t, out, addr, size < known ? size : known))
+		return -EFAULT;
+	if (size <= known)
+		return 0;
+	if (user_read(t, rest, addr + known, size - known))
+		return -EFAULT;
+	for (size_t i = 0; i < size - known; i++)
+		if (rest[i])
+			return -E2BIG;
+	return 0;
+}
+
+int64_t sys_clone3(struct task *t, uint64_t cl_args, uint64_t size)
+{
+	struct clone_request rq;
+	struct clone_args args;
+	int err;
+
+	if (size > VELLUM_PAGE_SIZE)
+		return -E2BIG;
+	if (size < CLONE_ARGS_SIZE_VER0)
+		return -EINVAL;
+	err = read_sized(t, &args, sizeof(args), cl_args, size);
+	if (err)
+		return err;
+	if ((args.flags & (CLONE_DETACHED | CSIGNAL)) || args.exit_signal > NR_SIGNALS || !args.stack != !args.stack_size)
+		return -EINVAL;
+	if (args.set_tid || args.set_tid_size)
+		return args.set_tid && args.set_tid_size ? -EPERM : -EINVAL;
+	if ((args.flags & (CLONE_THREAD | CLONE_PARENT)) && args.exit_signal)
+		return -EINVAL;
+	rq = (struct clone_request){ .flags = args.flags, .exit_signal = (int)args.exit_signal,
+				     .stack = args.stack + args.stack_size, .parent_tid = args.parent_tid,
+				     .child_tid = args.child_tid, .tls = args.tls };
+	return task_clone(t, &rq);
 }
 
 /* --- execve --- */
@@ -136,18 +169,17 @@ int64_t sys_exit(struct task *t, int status)
 	task_exit(t, W_EXITCODE(status & 0xff, 0));
 }
 
+int64_t sys_exit_group(struct task *t, int status)
+{
+	process_exit(t, W_EXITCODE(status & 0xff, 0));
+}
+
 /* --- the rest --- */
 
 int64_t sys_set_tid_address(struct task *t, uint64_t tidptr)
 {
 	t->clear_child_tid = tidptr;
-	return t->pid;
-}
-
-int64_t sys_set_robust_list(struct task *t, uint64_t head, uint64_t len)
-{
-	/* Ignored: a process has one thread, so no thread can wait for a lock of a dead one. */
-	return len == sizeof(struct robust_list_head) ? 0 : -EINVAL;
+	return t->tid;
 }
 
 int64_t sys_arch_prctl(struct task *t, uint32_t code, uint64_t addr)
@@ -238,24 +270,4 @@ int64_t sys_sched_yield(struct task *t)
 	cpu_release(t);
 	sched_yield();
 	return 0;
-}
-
-/* A process has one thread: no thread could wake a waiter, so a wait is a deadlock. */
-int64_t sys_futex(struct task *t, uint64_t uaddr, int op, uint32_t val, uint64_t timeout, uint64_t uaddr2,
-		  uint32_t val3)
-{
-	uint32_t word;
-
-	switch (op & FUTEX_CMD_MASK) {
-	case FUTEX_WAIT:
-	case FUTEX_WAIT_BITSET:
-		if (user_read(t, &word, uaddr, sizeof(word)))
-			return -EFAULT;
-		return word != val ? -EAGAIN : -EDEADLK;
-	case FUTEX_WAKE:
-	case FUTEX_WAKE_BITSET:
-		return 0;
-	default:
-		return -ENOSYS;
-	}
 }

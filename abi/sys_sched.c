@@ -2,7 +2,7 @@
 /*
  * abi/sys_sched.c - nice values, scheduling policies, affinity, getcpu(2), capabilities(7), personality(2).
  *
- * Nice values and capabilities belong to threads of the host, as credentials do: each process is one, which the raw calls
+ * Nice values and capabilities belong to threads of the host, as credentials do: each thread is one, which the raw calls
  * change alone. The host's kernel decides what is allowed. The CPUs are the machine's. Their threads have no policy but the
  * default one.
  */
@@ -24,8 +24,8 @@
 static bool is_meant(const struct task *self, const struct task *t, int which, int who)
 {
 	switch (which) {
-	case PRIO_PROCESS: return t->pid == (who ? who : self->pid);
-	case PRIO_PGRP:	   return t->pgid == (who ? who : self->pgid);
+	case PRIO_PROCESS: return t->tid == (who ? who : self->tid);
+	case PRIO_PGRP:	   return t->process->pgid == (who ? who : self->process->pgid);
 	default:	   return who == 0 || who == (int)getuid();	/* all processes have Vellum's user */
 	}
 }
@@ -43,12 +43,13 @@ int64_t sys_getpriority(struct task *t, int which, int who)
 	if (!is_which(which))
 		return -EINVAL;
 	pthread_mutex_lock(&t->kernel->lock);
-	for (const struct task *other = t->kernel->tasks; other; other = other->next) {
-		if (other->state == TASK_ZOMBIE || !is_meant(t, other, which, who))
-			continue;
-		n = syscall(SYS_getpriority, PRIO_PROCESS, other->tid);
-		best = n > best ? n : best;
-	}
+	for (const struct process *p = t->kernel->processes; p; p = p->next)
+		for (const struct task *other = p->threads; other; other = other->next) {
+			if (!is_meant(t, other, which, who))
+				continue;
+			n = syscall(SYS_getpriority, PRIO_PROCESS, other->host_tid);
+			best = n > best ? n : best;
+		}
 	pthread_mutex_unlock(&t->kernel->lock);
 	return best;
 }
@@ -60,33 +61,34 @@ int64_t sys_setpriority(struct task *t, int which, int who, int nice)
 	if (!is_which(which))
 		return -EINVAL;
 	pthread_mutex_lock(&t->kernel->lock);
-	for (const struct task *other = t->kernel->tasks; other; other = other->next) {
-		if (other->state == TASK_ZOMBIE || !is_meant(t, other, which, who))
-			continue;
-		if (syscall(SYS_setpriority, PRIO_PROCESS, other->tid, nice))
-			err = -errno;
-		else if (err == -ESRCH)
-			err = 0;
-	}
+	for (const struct process *p = t->kernel->processes; p; p = p->next)
+		for (const struct task *other = p->threads; other; other = other->next) {
+			if (!is_meant(t, other, which, who))
+				continue;
+			if (syscall(SYS_setpriority, PRIO_PROCESS, other->host_tid, nice))
+				err = -errno;
+			else if (err == -ESRCH)
+				err = 0;
+		}
 	pthread_mutex_unlock(&t->kernel->lock);
 	return err;
 }
 
 /* --- policies --- */
 
-static bool process_exists(struct task *t, int pid)
+static bool thread_exists(struct task *t, int tid)
 {
 	bool found;
 
 	pthread_mutex_lock(&t->kernel->lock);
-	found = !pid || task_find(t->kernel, pid);
+	found = !tid || task_find(t->kernel, tid);
 	pthread_mutex_unlock(&t->kernel->lock);
 	return found;
 }
 
 int64_t sys_sched_getscheduler(struct task *t, int pid)
 {
-	return pid < 0 ? -EINVAL : process_exists(t, pid) ? SCHED_OTHER : -ESRCH;
+	return pid < 0 ? -EINVAL : thread_exists(t, pid) ? SCHED_OTHER : -ESRCH;
 }
 
 int64_t sys_sched_getparam(struct task *t, int pid, uint64_t param)
@@ -95,7 +97,7 @@ int64_t sys_sched_getparam(struct task *t, int pid, uint64_t param)
 
 	if (pid < 0 || !param)
 		return -EINVAL;
-	return process_exists(t, pid) ? user_write(t, param, &none, sizeof(none)) : -ESRCH;
+	return thread_exists(t, pid) ? user_write(t, param, &none, sizeof(none)) : -ESRCH;
 }
 
 static int64_t set_policy(struct task *t, int pid, int policy, uint64_t addr)
@@ -107,7 +109,7 @@ static int64_t set_policy(struct task *t, int pid, int policy, uint64_t addr)
 		return -EINVAL;
 	if (user_read(t, &param, addr, sizeof(param)))
 		return -EFAULT;
-	if (!process_exists(t, pid))
+	if (!thread_exists(t, pid))
 		return -ESRCH;
 	if (lowest < 0 || param.sched_priority < lowest || param.sched_priority > highest)
 		return -EINVAL;
@@ -153,7 +155,7 @@ int64_t sys_sched_getaffinity(struct task *t, int pid, uint32_t len, uint64_t ma
 
 	if (len < sizeof(cpus) || len % sizeof(cpus))
 		return -EINVAL;
-	if (!process_exists(t, pid))
+	if (!thread_exists(t, pid))
 		return -ESRCH;
 	return user_write(t, mask, &cpus, sizeof(cpus)) ? -EFAULT : (int64_t)sizeof(cpus);
 }
@@ -165,7 +167,7 @@ int64_t sys_sched_setaffinity(struct task *t, int pid, uint32_t len, uint64_t ma
 
 	if (user_read(t, &cpus, mask, len < sizeof(cpus) ? len : sizeof(cpus)))
 		return -EFAULT;
-	if (!process_exists(t, pid))
+	if (!thread_exists(t, pid))
 		return -ESRCH;
 	if (!(cpus & all_cpus(t)))
 		return -EINVAL;
@@ -196,7 +198,7 @@ static int read_cap_header(struct task *t, uint64_t addr, struct __user_cap_head
 	pthread_mutex_lock(&t->kernel->lock);
 	other = header->pid ? task_find(t->kernel, header->pid) : t;
 	if (other)
-		header->pid = other == t ? 0 : other->tid;
+		header->pid = other == t ? 0 : other->host_tid;
 	else
 		err = -ESRCH;
 	pthread_mutex_unlock(&t->kernel->lock);

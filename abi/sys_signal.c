@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* abi/sys_signal.c - sigaction(2), sigprocmask(2), sigsuspend(2), sigaltstack(2), kill(2). */
+/* abi/sys_signal.c - sigaction(2), sigprocmask(2), sigsuspend(2), sigaltstack(2), kill(2), sigtimedwait(2). */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <limits.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "abi/signals.h"
 
@@ -10,7 +12,8 @@
 
 int64_t sys_rt_sigaction(struct task *t, int signo, uint64_t act, uint64_t oldact, uint64_t sigsetsize)
 {
-	struct sig_action new;
+	struct process *p = t->process;
+	struct sig_action new, old;
 
 	if (signo < 1 || signo > NR_SIGNALS || sigsetsize != SIGSET_BYTES)
 		return -EINVAL;
@@ -18,16 +21,15 @@ int64_t sys_rt_sigaction(struct task *t, int signo, uint64_t act, uint64_t oldac
 		return -EINVAL;
 	if (act && user_read(t, &new, act, sizeof(new)))
 		return -EFAULT;
-	if (oldact && user_write(t, oldact, &t->action[signo], sizeof(new)))
-		return -EFAULT;
+	pthread_mutex_lock(&t->kernel->lock);
+	old = p->action[signo];
 	if (act) {
-		pthread_mutex_lock(&t->kernel->lock);
-		t->action[signo] = new;
-		if (is_ignored(t, signo))
-			clear_pending(t, sig_bit(signo));
-		pthread_mutex_unlock(&t->kernel->lock);
+		p->action[signo] = new;
+		if (is_ignored(p, signo))
+			discard_signals(p, sig_bit(signo));
 	}
-	return 0;
+	pthread_mutex_unlock(&t->kernel->lock);
+	return oldact ? user_write(t, oldact, &old, sizeof(old)) : 0;
 }
 
 int64_t sys_rt_sigprocmask(struct task *t, int how, uint64_t set, uint64_t oldset, uint64_t sigsetsize)
@@ -55,7 +57,8 @@ int64_t sys_rt_sigprocmask(struct task *t, int how, uint64_t set, uint64_t oldse
 
 int64_t sys_rt_sigpending(struct task *t, uint64_t set, uint64_t sigsetsize)
 {
-	uint64_t pending = __atomic_load_n(&t->pending, __ATOMIC_ACQUIRE) & t->blocked;
+	uint64_t pending = (__atomic_load_n(&t->pending.set, __ATOMIC_ACQUIRE) |
+			    __atomic_load_n(&t->process->pending.set, __ATOMIC_ACQUIRE)) & t->blocked;
 
 	return sigsetsize > SIGSET_BYTES ? -EINVAL : user_write(t, set, &pending, sigsetsize);
 }
@@ -113,49 +116,164 @@ int64_t sys_sigaltstack(struct task *t, uint64_t stack, uint64_t old_stack)
 	return old_stack ? user_write(t, old_stack, &old, sizeof(old)) : 0;
 }
 
-/* --- kill(2) --- */
+/* --- kill(2) and its kin --- */
 
-static int64_t kill_matching(struct task *t, int pid, int signo)
+static bool is_receiver(const struct task *t, const struct process *p, int pid)
+{
+	switch (pid) {
+	case 0:	 return p->pgid == t->process->pgid;
+	case -1: return p != t->process && p->pid != 1;
+	default: return pid > 0 ? p->pid == pid : p->pgid == -pid;
+	}
+}
+
+static int64_t send_to_processes(struct task *t, int pid, const struct sig_info *info)
 {
 	struct kernel *k = t->kernel;
-	struct sig_info info = { .signo = signo, .code = SI_USER, .pid = t->pid };
 	bool found = false;
+	int err = 0;
 
 	if (pid == INT_MIN)	/* -INT_MIN is not a group */
 		return -ESRCH;
 	pthread_mutex_lock(&k->lock);
-	for (struct task *other = k->tasks; other; other = other->next) {
-		bool match = pid > 0 ? other->pid == pid :
-			     pid == 0 ? other->pgid == t->pgid :
-			     pid == -1 ? other->pid != t->pid && other->pid != 1 : other->pgid == -pid;
-
-		if (!match)
+	for (struct process *p = k->processes; p; p = p->next) {
+		if (!is_receiver(t, p, pid))
 			continue;
 		found = true;
-		if (signo)
-			signal_send_group(k, other, &info);
+		if (info->signo)
+			err = signal_send(p, info, true);
 	}
 	pthread_mutex_unlock(&k->lock);
-	return found ? 0 : -ESRCH;
+	return found ? err : -ESRCH;
+}
+
+/* @tgid 0: of any process. */
+static int64_t send_to_thread(struct task *t, int tgid, int tid, const struct sig_info *info)
+{
+	struct task *other;
+	int err = 0;
+
+	pthread_mutex_lock(&t->kernel->lock);
+	other = task_find(t->kernel, tid);
+	if (!other || (tgid && other->process->pid != tgid))
+		err = -ESRCH;
+	else if (info->signo)
+		err = signal_send_task(other, info);
+	pthread_mutex_unlock(&t->kernel->lock);
+	return err;
+}
+
+static struct sig_info sent_by(const struct task *t, int signo, int code)
+{
+	return (struct sig_info){ .signo = signo, .code = code, .pid = t->process->pid, .uid = (int)getuid() };
 }
 
 int64_t sys_kill(struct task *t, int pid, int signo)
 {
-	if (signo < 0 || signo > NR_SIGNALS)
-		return -EINVAL;
-	return kill_matching(t, pid, signo);
+	const struct sig_info info = sent_by(t, signo, SI_USER);
+
+	return signo < 0 || signo > NR_SIGNALS ? -EINVAL : send_to_processes(t, pid, &info);
 }
 
 int64_t sys_tkill(struct task *t, int tid, int signo)
 {
-	if (signo < 0 || signo > NR_SIGNALS || tid <= 0)
-		return -EINVAL;
-	return kill_matching(t, tid, signo);
+	const struct sig_info info = sent_by(t, signo, SI_TKILL);
+
+	return signo < 0 || signo > NR_SIGNALS || tid <= 0 ? -EINVAL : send_to_thread(t, 0, tid, &info);
 }
 
 int64_t sys_tgkill(struct task *t, int tgid, int tid, int signo)
 {
+	const struct sig_info info = sent_by(t, signo, SI_TKILL);
+
 	if (signo < 0 || signo > NR_SIGNALS || tgid <= 0 || tid <= 0)
 		return -EINVAL;
-	return tgid == tid ? kill_matching(t, tid, signo) : -ESRCH;
+	return send_to_thread(t, tgid, tid, &info);
+}
+
+/* A siginfo_t of the program. What the kernel sends itself cannot be forged, but to oneself. 0 or a negative errno. */
+static int read_siginfo(struct task *t, int target, int signo, uint64_t addr, struct sig_info *info)
+{
+	struct {
+		int32_t signo, err, code, pad, pid, uid;
+		uint64_t value;
+	} in;
+
+	if (signo < 0 || signo > NR_SIGNALS)
+		return -EINVAL;
+	if (user_read(t, &in, addr, sizeof(in)))
+		return -EFAULT;
+	if ((in.code >= 0 || in.code == SI_TKILL) && target != t->process->pid)
+		return -EPERM;
+	*info = (struct sig_info){ .signo = signo, .code = in.code, .pid = in.pid, .uid = in.uid, .value = in.value };
+	return 0;
+}
+
+int64_t sys_rt_sigqueueinfo(struct task *t, int pid, int signo, uint64_t uinfo)
+{
+	struct sig_info info;
+	int err = read_siginfo(t, pid, signo, uinfo, &info);
+
+	return err ? err : pid <= 0 ? -ESRCH : send_to_processes(t, pid, &info);
+}
+
+int64_t sys_rt_tgsigqueueinfo(struct task *t, int tgid, int tid, int signo, uint64_t uinfo)
+{
+	struct sig_info info;
+	int err;
+
+	if (tgid <= 0 || tid <= 0)
+		return -EINVAL;
+	err = read_siginfo(t, tgid, signo, uinfo, &info);
+	return err ? err : send_to_thread(t, tgid, tid, &info);
+}
+
+/* --- sigtimedwait(2) --- */
+
+/* Wait for a signal of @set. @until: ns of CLOCK_MONOTONIC. The signal's number, -EAGAIN or -EINTR. */
+static int wait_for_set(struct task *t, uint64_t set, uint64_t until, struct sig_info *info)
+{
+	struct kernel *k = t->kernel;
+	int signo;
+
+	cpu_release(t);
+	pthread_mutex_lock(&k->lock);
+	t->waits_for = set;
+	for (;;) {
+		uint64_t now = clock_ns(CLOCK_MONOTONIC);
+
+		signo = take_signal(t, set, info);
+		if (signo)
+			break;
+		if (signal_pending(t) || now >= until) {
+			signo = now >= until ? -EAGAIN : -EINTR;
+			break;
+		}
+		kernel_wait(k, until - now);
+	}
+	t->waits_for = 0;
+	pthread_mutex_unlock(&k->lock);
+	return signo;
+}
+
+int64_t sys_rt_sigtimedwait(struct task *t, uint64_t set, uint64_t info, uint64_t timeout, uint64_t sigsetsize)
+{
+	uint64_t mask, until = UINT64_MAX;
+	struct sig_info found;
+	struct timespec ts;
+	int signo;
+
+	if (sigsetsize != SIGSET_BYTES)
+		return -EINVAL;
+	if (user_read(t, &mask, set, SIGSET_BYTES) || (timeout && user_read(t, &ts, timeout, sizeof(ts))))
+		return -EFAULT;
+	if (timeout) {
+		if (!is_time(&ts))
+			return -EINVAL;
+		until = clock_ns(CLOCK_MONOTONIC) + timespec_ns(&ts);
+	}
+	signo = wait_for_set(t, mask & ~(sig_bit(SIGKILL) | sig_bit(SIGSTOP)), until, &found);
+	if (signo > 0 && info && write_siginfo(t, info, &found))
+		return -EFAULT;
+	return signo;
 }

@@ -69,18 +69,13 @@ int64_t sys_times(struct task *t, uint64_t buf)
 static int sleep_until(struct task *t, uint64_t until)
 {
 	struct kernel *k = t->kernel;
-	int err = 0;
+	uint64_t now;
+	int err;
 
 	cpu_release(t);
 	pthread_mutex_lock(&k->lock);
-	while (!signal_pending(t) && clock_ns(CLOCK_MONOTONIC) < until && !err) {
-		/* The condition uses CLOCK_REALTIME, which may be set. So wait for a second at most. */
-		uint64_t left = until - clock_ns(CLOCK_MONOTONIC), now = clock_ns(CLOCK_REALTIME);
-		uint64_t wake = now + (left < NS_PER_SEC ? left : NS_PER_SEC);
-		struct timespec ts = { (time_t)(wake / NS_PER_SEC), (long)(wake % NS_PER_SEC) };
-
-		pthread_cond_timedwait(&k->changed, &k->lock, &ts);
-	}
+	while (!signal_pending(t) && (now = clock_ns(CLOCK_MONOTONIC)) < until)
+		kernel_wait(k, until - now);
 	err = signal_pending(t) && clock_ns(CLOCK_MONOTONIC) < until ? -EINTR : 0;
 	pthread_mutex_unlock(&k->lock);
 	return err;
@@ -89,12 +84,12 @@ static int sleep_until(struct task *t, uint64_t until)
 #define US_PER_SEC 1000000
 #define MAX_SECONDS (INT64_MAX / NS_PER_SEC)	/* longer times become INT64_MAX ns, as in Linux */
 
-static bool is_time(const struct timespec *ts)
+bool is_time(const struct timespec *ts)
 {
 	return ts->tv_sec >= 0 && ts->tv_nsec >= 0 && ts->tv_nsec < NS_PER_SEC;
 }
 
-static uint64_t timespec_ns(const struct timespec *ts)
+uint64_t timespec_ns(const struct timespec *ts)
 {
 	return ts->tv_sec < MAX_SECONDS ? (uint64_t)ts->tv_sec * NS_PER_SEC + (uint64_t)ts->tv_nsec : INT64_MAX;
 }
@@ -159,11 +154,11 @@ static uint64_t timeval_ns(const struct timeval *tv)
 static void get_timer(struct task *t, struct itimerval *it)
 {
 	uint64_t now = clock_ns(CLOCK_MONOTONIC);
-	uint64_t left = t->alarm_at > now ? t->alarm_at - now : t->alarm_at ? 1000 : 0;
+	uint64_t left = t->process->alarm_at > now ? t->process->alarm_at - now : t->process->alarm_at ? 1000 : 0;
 
 	it->it_value = (struct timeval){ (time_t)(left / NS_PER_SEC), (long)(left % NS_PER_SEC / 1000) };
-	it->it_interval = (struct timeval){ (time_t)(t->alarm_interval / NS_PER_SEC),
-					    (long)(t->alarm_interval % NS_PER_SEC / 1000) };
+	it->it_interval = (struct timeval){ (time_t)(t->process->alarm_interval / NS_PER_SEC),
+					    (long)(t->process->alarm_interval % NS_PER_SEC / 1000) };
 }
 
 static void set_timer(struct task *t, uint64_t value, uint64_t interval, struct itimerval *old)
@@ -173,8 +168,8 @@ static void set_timer(struct task *t, uint64_t value, uint64_t interval, struct 
 	pthread_mutex_lock(&t->kernel->lock);
 	get_timer(t, old);
 	now = clock_ns(CLOCK_MONOTONIC);
-	t->alarm_at = !value ? 0 : value < INT64_MAX - now ? now + value : INT64_MAX;
-	t->alarm_interval = interval;
+	t->process->alarm_at = !value ? 0 : value < INT64_MAX - now ? now + value : INT64_MAX;
+	t->process->alarm_interval = interval;
 	pthread_mutex_unlock(&t->kernel->lock);
 }
 

@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <limits.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -27,17 +28,21 @@ struct child_info {
 	int32_t signo, err, code, pad, pid, uid, status;
 };
 
-static bool is_waited_for(const struct task *t, const struct task *child, const struct wait *w)
+static bool is_waited_for(const struct process *p, const struct process *child, const struct wait *w)
 {
-	if (child->ppid != t->pid)
+	if (child->ppid != p->pid)
+		return false;
+	if ((w->options & __WCLONE) && !(w->options & __WALL) && child->exit_signal == SIGCHLD)
+		return false;
+	if (!(w->options & (int)(__WCLONE | __WALL)) && child->exit_signal != SIGCHLD)
 		return false;
 	return w->type == P_ALL || (w->type == P_PID ? child->pid == w->id : child->pgid == w->id);
 }
 
 /* Did @child change in a way that @w waits for? Then fill in the result. kernel->lock held. */
-static bool take_change(struct task *child, struct wait *w)
+static bool take_change(struct process *child, struct wait *w)
 {
-	if (child->state == TASK_ZOMBIE) {
+	if (child->state == PROCESS_ZOMBIE) {
 		if (!(w->options & WEXITED))
 			return false;
 		w->status = child->exit_status;
@@ -60,17 +65,17 @@ static bool find_change(struct task *t, struct wait *w, int *err)
 	bool any = false;
 
 	*err = 0;
-	for (struct task **at = &t->kernel->tasks; *at; at = &(*at)->next) {
-		struct task *child = *at;
+	for (struct process **at = &t->kernel->processes; *at; at = &(*at)->next) {
+		struct process *child = *at;
 
-		if (!is_waited_for(t, child, w))
+		if (!is_waited_for(t->process, child, w))
 			continue;
 		any = true;
 		if (!take_change(child, w))
 			continue;
-		if (child->state == TASK_ZOMBIE && !(w->options & WNOWAIT)) {
+		if (child->state == PROCESS_ZOMBIE && !(w->options & WNOWAIT)) {
 			*at = child->next;
-			task_free(child);
+			process_free(child);
 		}
 		return true;
 	}
@@ -119,7 +124,7 @@ int64_t sys_wait4(struct task *t, int pid, uint64_t wstatus, int options, uint64
 		return -EINVAL;
 	if (pid == INT_MIN)	/* -INT_MIN is not a group */
 		return -ESRCH;
-	w.id = pid > 0 ? pid : pid ? -pid : t->pgid;
+	w.id = pid > 0 ? pid : pid ? -pid : t->process->pgid;
 	err = wait_for_child(t, &w);
 	if (err || !w.pid)
 		return err;
@@ -163,7 +168,7 @@ static int parse_id(struct task *t, int which, int id, struct wait *w)
 		return -EINVAL;
 	}
 	w->type = (idtype_t)which;
-	w->id = which == P_PGID && !id ? t->pgid : id;
+	w->id = which == P_PGID && !id ? t->process->pgid : id;
 	return 0;
 }
 

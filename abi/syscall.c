@@ -58,7 +58,7 @@ static int64_t record_unsupported(struct task *t, uint64_t nr)
 	/* glibc makes this call at every start and does not need it. */
 	if (nr != SYS_rseq) {
 		nr = nr < ABI_MAX_SYSCALL ? nr : ABI_MAX_SYSCALL;
-		t->unsupported[nr / 64] |= 1ull << nr % 64;
+		__atomic_fetch_or(&t->process->unsupported[nr / 64], 1ull << nr % 64, __ATOMIC_RELAXED);
 	}
 	return -ENOSYS;
 }
@@ -89,6 +89,7 @@ int64_t syscall_dispatch(struct task *t)
 		result = record_unsupported(t, nr);
 	if (result == -EFAULT && t->copy_error)	/* handlers return it for every failed copy */
 		result = t->copy_error;
+	fds_put_held(t);
 	if (strace)
 		strace_leave(&trace, result);
 	if (is_restart(result) && nr != SYS_rt_sigreturn)	/* its result is rax of the program */

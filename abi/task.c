@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * abi/task.c - the process table, address spaces of processes, and the loop in which the host thread of a process runs
+ * abi/task.c - the process table, address spaces of processes, and the loop in which the host thread of a thread runs
  * its program.
  */
 #define _GNU_SOURCE
@@ -48,6 +48,15 @@ uint64_t clock_ns(clockid_t clock)
 	return (uint64_t)ts.tv_sec * NS_PER_SEC + (uint64_t)ts.tv_nsec;
 }
 
+/* The condition uses CLOCK_REALTIME, which may be set. So wait for a second at most. */
+void kernel_wait(struct kernel *k, uint64_t ns)
+{
+	uint64_t wake = clock_ns(CLOCK_REALTIME) + (ns < NS_PER_SEC ? ns : NS_PER_SEC);
+	struct timespec ts = { (time_t)(wake / NS_PER_SEC), (long)(wake % NS_PER_SEC) };
+
+	pthread_cond_timedwait(&k->changed, &k->lock, &ts);
+}
+
 /* --- address spaces --- */
 
 struct guest_mm *gmm_create(struct task *t)
@@ -63,7 +72,8 @@ struct guest_mm *gmm_create(struct task *t)
 	rlimit_apply(t, gmm->mm);
 	gmm->kernel = t->kernel;
 	gmm->refs = 1;
-	gmm->pid = t->pid;
+	mm_gate_init(gmm);
+	gmm->pid = t->process->pid;
 	return gmm;
 }
 
@@ -81,84 +91,146 @@ void gmm_put(struct task *t, struct guest_mm *gmm)
 	free(gmm);
 }
 
-/* --- the process table --- */
+/* --- processes and threads --- */
 
-struct task *task_find(struct kernel *k, int pid)
+struct process *process_find(struct kernel *k, int pid)
 {
-	struct task *t = k->tasks;
+	struct process *p = k->processes;
 
-	while (t && t->pid != pid)
-		t = t->next;
-	return t;
+	while (p && p->pid != pid)
+		p = p->next;
+	return p;
 }
 
-/* A PID that no process, group or session uses. kernel->lock held. */
-static int new_pid(struct kernel *k)
+struct task *task_find(struct kernel *k, int tid)
 {
-	const struct task *t;
+	for (struct process *p = k->processes; p; p = p->next)
+		for (struct task *t = p->threads; t; t = t->next)
+			if (t->tid == tid)
+				return t;
+	return NULL;
+}
 
+static bool is_used(struct kernel *k, int id)
+{
+	for (const struct process *p = k->processes; p; p = p->next)
+		if (p->pid == id || p->pgid == id || p->sid == id)
+			return true;
+	return task_find(k, id) != NULL;
+}
+
+/* An ID that no process, thread, group or session uses. kernel->lock held. */
+static int new_id(struct kernel *k)
+{
 	do {
 		if (k->next_pid > MAX_PID)
 			k->next_pid = FIRST_PID_AGAIN;
-		for (t = k->tasks; t; t = t->next)
-			if (t->pid == k->next_pid || t->pgid == k->next_pid || t->sid == k->next_pid)
-				break;
-		k->next_pid++;
-	} while (t);
+	} while (is_used(k, k->next_pid++));
 	return k->next_pid - 1;
 }
 
-/* Count a new task, unless there are @max, zombies included. 0 or an errno. */
-static int reserve_task(struct kernel *k, uint64_t max)
+/* Count a new thread, unless there are @max. *@id: its ID. 0 or an errno. */
+static int reserve_task(struct kernel *k, uint64_t max, bool process, int *id)
 {
 	int err = 0;
 
 	pthread_mutex_lock(&k->lock);
-	if (k->nr_tasks >= max || !hostfd_reserve_task())
+	if (k->nr_tasks >= (max < MAX_TASKS ? max : MAX_TASKS) || (process && !hostfd_reserve_task()))
 		err = EAGAIN;
 	else
 		k->nr_tasks++;
+	if (!err)
+		*id = new_id(k);
 	pthread_mutex_unlock(&k->lock);
 	return err;
 }
 
-struct task *task_create(struct kernel *k, uint64_t max)
+static struct task *task_create(struct process *p)
 {
-	struct task *t = aligned_alloc(64, (sizeof(struct task) + 63) & ~63ul);
-	int err = t ? reserve_task(k, max < MAX_TASKS ? max : MAX_TASKS) : ENOMEM;
+	struct task *t = aligned_alloc(64, (sizeof(*t) + 63) & ~63ul);
+
+	if (!t)
+		return NULL;
+	memset(t, 0, sizeof(*t));
+	t->kernel = p->kernel;
+	t->process = p;
+	t->cpu = t->last_cpu = -1;
+	t->syscall_nr = -1;
+	t->load = VCPU_LOAD_FPU | VCPU_LOAD_SEGMENTS;
+	return t;
+}
+
+struct task *process_create(struct kernel *k, uint64_t max)
+{
+	struct process *p = calloc(1, sizeof(*p));
+	struct task *t;
+	int err;
+
+	if (!p)
+		return NULL;
+	p->kernel = k;
+	p->cwd = -1;
+	p->exit_signal = SIGCHLD;
+	pthread_mutex_init(&p->files_lock, NULL);
+	t = task_create(p);
+	err = t ? reserve_task(k, max, true, &p->pid) : ENOMEM;
+	if (err) {
+		free(t);
+		free(p);
+		errno = err;
+		return NULL;
+	}
+	t->tid = p->pid;
+	p->threads = t;
+	p->nr_threads = 1;
+	return t;
+}
+
+struct task *thread_create(struct process *p, uint64_t max)
+{
+	struct task *t = task_create(p);
+	int err = t ? reserve_task(p->kernel, max, false, &t->tid) : ENOMEM;
 
 	if (err) {
 		free(t);
 		errno = err;
 		return NULL;
 	}
-	memset(t, 0, sizeof(*t));
-	t->kernel = k;
-	t->cpu = t->last_cpu = -1;
-	t->cwd = -1;
-	t->syscall_nr = -1;
-	t->load = VCPU_LOAD_FPU | VCPU_LOAD_SEGMENTS;
-	pthread_mutex_lock(&k->lock);
-	t->pid = new_pid(k);
-	pthread_mutex_unlock(&k->lock);
 	return t;
 }
 
+/* kernel->nr_tasks counts the first thread with its process. */
+void thread_uncount(struct task *t)
+{
+	if (t->tid != t->process->pid)
+		t->kernel->nr_tasks--;
+}
+
+/* The process may have ended before. */
 void task_free(struct task *t)
 {
-	t->kernel->nr_tasks--;
+	signal_drop_pending(&t->pending);
+	free(t->held);
 	free(t);
 }
 
-/* kernel->lock held. */
-void task_unlink(struct kernel *k, struct task *t)
+void process_free(struct process *p)
 {
-	struct task **at = &k->tasks;
+	p->kernel->nr_tasks--;
+	signal_drop_pending(&p->pending);
+	pthread_mutex_destroy(&p->files_lock);
+	free(p);
+}
 
-	while (*at && *at != t)
+/* kernel->lock held. */
+void process_unlink(struct kernel *k, struct process *p)
+{
+	struct process **at = &k->processes;
+
+	while (*at && *at != p)
 		at = &(*at)->next;
 	if (*at)
-		*at = t->next;
+		*at = p->next;
 }
 
 void kernel_fail(struct kernel *k, const char *why)
@@ -168,9 +240,10 @@ void kernel_fail(struct kernel *k, const char *why)
 		snprintf(k->result->error, sizeof(k->result->error), "%s", why);
 	__atomic_store_n(&k->dying, true, __ATOMIC_RELAXED);
 	pthread_cond_broadcast(&k->changed);
-	for (struct task *t = k->tasks; t; t = t->next)
-		if (__atomic_load_n(&t->in_host, __ATOMIC_SEQ_CST))
-			pthread_kill(t->thread, KICK_SIGNAL);
+	for (struct process *p = k->processes; p; p = p->next)
+		for (struct task *t = p->threads; t; t = t->next)
+			if (__atomic_load_n(&t->in_host, __ATOMIC_SEQ_CST))
+				pthread_kill(t->thread, KICK_SIGNAL);
 	pthread_mutex_unlock(&k->lock);
 }
 
@@ -261,7 +334,7 @@ static void handle_exception(struct task *t)
 	} else if (r->vector == GP && r->error == IDT_ERROR(0x80)) {
 		fprintf(stderr, "vellum: process %d (%s) made a 32-bit system call (int 0x80): not supported, so "
 			"it gets SIGSEGV\n",
-			t->pid, printable(t->comm, name, sizeof(name)));
+			t->process->pid, printable(t->comm, name, sizeof(name)));
 		signal_fault(t, SIGSEGV, SI_KERNEL, 0);
 	} else if (r->vector < NR_EXCEPTIONS && map[r->vector].signo) {
 		bool has_addr = r->vector != BP && r->vector != AC;
@@ -287,12 +360,12 @@ static void kill_lost_task(struct task *t)
 	m->ops->lost(m, reason, sizeof(reason));
 	for (uint64_t i = 0; i < n; i++)
 		snprintf(bytes + 3 * i, 4, " %02x", code[i]);
-	fprintf(stderr, "vellum: process %d (%s) is killed with SIGILL: %s; it was %s 0x%llx:%s\n", t->pid,
+	fprintf(stderr, "vellum: process %d (%s) is killed with SIGILL: %s; it was %s 0x%llx:%s\n", t->process->pid,
 		printable(t->comm, name, sizeof(name)), reason,
 		t->st.regs.vector == VCPU_VECTOR_LOST_AT ? "in the code at" : "last entered at",
 		(unsigned long long)t->st.regs.rip, n ? bytes : " not mapped");
 	inspect_signal(t, SIGILL);
-	task_exit(t, SIGILL);
+	process_exit(t, SIGILL);
 }
 
 static void run_once(struct task *t)
@@ -311,7 +384,7 @@ static void run_once(struct task *t)
 		kill_lost_task(t);
 	if (status) {
 		kernel_fail(t->kernel, m->ops->why(m));
-		task_exit(t, SIGKILL);
+		process_exit(t, SIGKILL);
 	}
 	if (t->st.regs.vector == VCPU_VECTOR_SYSCALL) {
 		t->st.regs.rax = (uint64_t)syscall_dispatch(t);
@@ -358,7 +431,7 @@ void *task_main(void *arg)
 		return NULL;
 	current = t;
 	pthread_mutex_lock(&t->kernel->lock);	/* wait until task_start() has finished */
-	t->tid = gettid();
+	t->host_tid = gettid();
 	pthread_mutex_unlock(&t->kernel->lock);
 	for (;;) {
 		if (signal_pending(t) || t->syscall_nr >= 0 || t->restore_blocked)

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * abi/task.h - processes. A process has one thread, which is a thread of the host: clone(2) with CLONE_THREAD is not
- * supported.
+ * abi/task.h - processes and their threads. A process (struct process) has what its threads share: descriptors, signal
+ * handlers, limits, children. A thread (struct task) has registers, a signal mask, and a thread of the host. All threads of
+ * a process use one address space.
  *
- * Locks, outermost first: kernel->lock (process table, signals, waits), the lock of the CPU pool. No lock is held while
- * a system call blocks or the program runs.
+ * Locks, outermost first: process->files_lock, kernel->lock (process table, signals, waits), the lock of the CPU pool. No
+ * lock is held while a system call blocks or the program runs.
  */
 #ifndef ABI_TASK_H
 #define ABI_TASK_H
@@ -13,11 +14,13 @@
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/types.h>
+#include <time.h>
 
 #include "abi/abi.h"
 #include "vellum/access.h"
 
 #define NR_SIGNALS	64
+#define FIRST_RT_SIGNAL	32		/* of the kernel; the C library uses some itself */
 #define MAX_FDS		1024
 #define MAX_TASKS	4096		/* zombies included */
 #define NS_PER_SEC	1000000000l
@@ -55,67 +58,100 @@ struct sig_action {		/* the layout of rt_sigaction(2) */
 
 struct sig_info {
 	int signo, code;
-	int pid;		/* of the sender, or of the child for SIGCHLD */
+	int pid, uid;		/* of the sender, or of the child for SIGCHLD */
 	int status;		/* of the child */
-	uint64_t addr;
+	uint64_t addr;		/* of a fault */
+	uint64_t value;		/* sigqueue(3) */
 };
 
-enum task_state { TASK_RUNNING, TASK_STOPPED, TASK_ZOMBIE };
+struct sig_node;
 
-struct task {
+/* Signals that were sent and not delivered. kernel->lock protects it; set is also read without the lock. */
+struct sig_pending {
+	uint64_t set;
+	struct sig_info info[FIRST_RT_SIGNAL];	/* of a signal below FIRST_RT_SIGNAL: the first one */
+	struct sig_node *first;		/* real-time signals, each with its information, in the order of sending */
+};
+
+enum process_state { PROCESS_RUNNING, PROCESS_STOPPED, PROCESS_ZOMBIE };
+
+struct process {
 	struct kernel *kernel;
-	struct task *next;		/* kernel->tasks */
+	struct process *next;		/* kernel->processes */
 	int pid;
 	int ppid, pgid, sid;		/* kernel->lock */
+	int exit_signal;		/* to the parent when it ends; 0: none */
 	bool has_execed;		/* kernel->lock: execve(2) succeeded after the fork */
-	pthread_t thread;
-	pid_t tid;			/* of the host; kernel->lock */
-	enum task_state state;		/* kernel->lock */
+	struct task *threads;		/* kernel->lock */
+	unsigned nr_threads;		/* kernel->lock; read without it by the process's own threads, for whether it is 1 */
+	enum process_state state;	/* kernel->lock */
+	bool exiting;			/* kernel->lock; also read without it: every thread ends */
+	struct task *survivor;		/* kernel->lock: of execve(2): every other thread ends */
 	int exit_status;		/* as wait4(2) returns it */
 	enum { NOT_CHANGED, HAS_STOPPED, HAS_CONTINUED } job_change;	/* kernel->lock: not reported by wait4(2) yet */
 	int stop_signal;
+	struct task *vfork_parent;	/* kernel->lock: waits until this process calls execve(2) or exits */
+	/* files */
+	pthread_mutex_t files_lock;
+	struct fd_entry fds[MAX_FDS];	/* files_lock */
+	struct lock_file *lock_files;	/* lock.c; kernel->lock */
+	int cwd;			/* host descriptor; always the same number: chdir(2) replaces what it refers to */
+	mode_t umask;			/* atomic */
+	/* signals: kernel->lock */
+	struct sig_pending pending;
+	bool forking;			/* group signals are recorded in fork_pending for the child */
+	uint64_t fork_pending;		/* group signals since begin_fork() */
+	struct sig_action action[NR_SIGNALS + 1];	/* the handlers are also read without the lock */
+	uint64_t alarm_at, alarm_interval;	/* ns, CLOCK_MONOTONIC; kernel->lock */
+	struct rlimit rlimits[RLIM_NLIMITS];	/* kernel->lock; its own threads read them without the lock */
+	uint64_t nr_syscalls;		/* of threads that have ended */
+	uint64_t unsupported[ABI_UNSUPPORTED_WORDS];	/* atomic: calls of this program that failed with ENOSYS */
+};
+
+struct task {
+	struct kernel *kernel;
+	struct process *process;
+	struct task *next;		/* process->threads; kernel->lock */
+	int tid;			/* of the first thread: the PID */
+	pthread_t thread;
+	pid_t host_tid;			/* kernel->lock */
 	struct guest_mm *gmm;
-	struct task *vfork_parent;	/* kernel->lock: waits until this task calls execve(2) or exits */
-	bool vfork_done;
+	bool vfork_done;		/* kernel->lock */
 	struct vcpu_state st;
 	int cpu;			/* that the task holds, or -1 */
 	int last_cpu;			/* that may still hold the task's FPU state, or -1 */
 	uint32_t load;			/* VCPU_LOAD_* for the next run */
 	bool lost;			/* lock of the pool: its FPU state was lost when the machine ended */
-	/* files */
-	struct fd_entry fds[MAX_FDS];
-	struct lock_file *lock_files;	/* lock.c */
-	int cwd;			/* host descriptor */
-	mode_t umask;
 	uint32_t personality;
 	char comm[TASK_COMM_LEN];
 	/* signals: kernel->lock protects pending. Only the task's own thread changes the rest */
-	uint64_t pending, blocked, saved_blocked;
-	bool forking;			/* kernel->lock: group signals are recorded in fork_pending for the child */
-	uint64_t fork_pending;		/* kernel->lock: group signals since begin_fork() */
+	struct sig_pending pending;
+	bool woken;			/* atomic: it is to deliver a signal to the process */
+	uint64_t waits_for;		/* sigtimedwait(2); kernel->lock */
+	uint64_t blocked, saved_blocked;
 	bool restore_blocked;		/* sigsuspend(2): saved_blocked is restored after the handler */
-	struct sig_info info[NR_SIGNALS + 1];
-	struct sig_action action[NR_SIGNALS + 1];
 	uint64_t alt_sp, alt_size;	/* size 0: none */
 	bool alt_autodisarm;		/* SS_AUTODISARM: a handler starts without an alternate stack */
 	uint64_t clear_child_tid;
-	uint64_t alarm_at, alarm_interval;	/* ns, CLOCK_MONOTONIC; kernel->lock */
+	uint64_t robust_list;		/* address of the head, or 0 */
+	bool inside;			/* it has passed the gate of its address space */
 	bool in_host;			/* atomic: may block in a host call, so a signal must kick its thread */
-	struct rlimit rlimits[RLIM_NLIMITS];	/* kernel->lock; its own thread reads them without the lock */
 	bool limits_changed;		/* atomic: another process changed them; rlimit_apply() is due */
 	uint64_t nr_syscalls;
-	uint64_t unsupported[ABI_UNSUPPORTED_WORDS];	/* calls of this program that failed with ENOSYS */
 	int64_t syscall_nr;		/* of a system call that asks to be restarted, or -1 */
 	int copy_error;			/* of the last failed copy: the result that replaces EFAULT */
+	struct file **held;		/* references until the end of the system call; fd.c */
+	unsigned nr_held, max_held;
 };
 
 struct kernel {
 	const struct abi_args *args;
 	pthread_mutex_t lock;
 	pthread_cond_t changed;		/* a task changed its state, or a signal was sent */
-	struct task *tasks;
+	struct process *processes;
 	int next_pid;
-	unsigned nr_tasks, nr_live;	/* with zombies; without */
+	unsigned nr_tasks;		/* threads, and processes without threads */
+	unsigned nr_live;		/* processes without zombies */
 	bool dying;			/* the machine failed, or a signal ended the run: every task exits */
 	bool first_exited;		/* lock: process 1 has exited, and the others are killed */
 	unsigned asked_to_end;		/* lock: bit n: signal n asked Vellum to end */
@@ -128,32 +164,63 @@ struct kernel {
 	struct cpu_pool *pool;
 	struct vdso *vdso;
 	struct filemaps *filemaps;	/* filemap.h */
+	struct futexes *futexes;	/* sys_futex.c */
 	pthread_mutex_t unread_lock;	/* a leaf; protects unread of struct file */
 };
 
 /* task.c */
-struct task *task_create(struct kernel *k, uint64_t max);	/* at most @max; NULL: errno is set */
-struct task *task_find(struct kernel *k, int pid);		/* kernel->lock held */
-void task_unlink(struct kernel *k, struct task *t);		/* kernel->lock held */
-void task_free(struct task *t);				/* kernel->lock held */
+/* Create a process with one thread, unless there are @max threads. NULL: errno is set. */
+struct task *process_create(struct kernel *k, uint64_t max);
+/* Create a thread of @p that is not in its list yet. NULL: errno is set. */
+struct task *thread_create(struct process *p, uint64_t max);
+struct process *process_find(struct kernel *k, int pid);	/* kernel->lock held */
+struct task *task_find(struct kernel *k, int tid);		/* a thread; kernel->lock held */
+void process_unlink(struct kernel *k, struct process *p);	/* kernel->lock held */
+void process_free(struct process *p);				/* without threads; kernel->lock held */
+void thread_uncount(struct task *t);				/* before it is freed; kernel->lock held */
+void task_free(struct task *t);					/* kernel->lock held */
 void *task_main(void *arg);
 void task_exit_thread(void) __attribute__((noreturn));	/* end the calling thread */
 void kernel_fail(struct kernel *k, const char *why);	/* end the run with this error */
 uint64_t clock_ns(clockid_t clock);
+/* Sleep until kernel->changed is signalled, for @ns at most. kernel->lock held. */
+void kernel_wait(struct kernel *k, uint64_t ns);
 
 /* fork.c */
-int task_start(struct task *t, struct task *parent);	/* put it into the process table and start its thread */
-void task_discard(struct task *t);		/* free a task that was not started */
-int task_fork(struct task *parent, uint64_t flags, uint64_t stack, uint64_t child_tid);
+int process_start(struct task *t, struct task *creator);	/* put it into the process table, start its first thread */
+void process_discard(struct task *t);		/* free a process that was not started */
+struct clone_request {		/* clone(2), clone3(2) */
+	uint64_t flags;		/* without the signal */
+	int exit_signal;
+	uint64_t stack;		/* its top; 0: the parent's */
+	uint64_t parent_tid, child_tid, tls;
+};
+int64_t task_clone(struct task *parent, const struct clone_request *rq);	/* the new PID or TID, or a negative errno */
 
 /* exit.c */
+/* End the thread, and with the last one the process: with @status, unless another thread has set one. */
 void task_exit(struct task *t, int status) __attribute__((noreturn));
+/* End all threads of the process. */
+void process_exit(struct task *t, int status) __attribute__((noreturn));
+/* For execve(2): end all other threads. Then @t is the first thread. False: the process ends. */
+bool process_become_single(struct task *t);
 void task_out_of_memory(struct task *t) __attribute__((noreturn));	/* kill it, with a message */
 void task_wake_vfork_parent(struct task *t);
 
 /* task.c: address spaces */
 struct guest_mm *gmm_create(struct task *t);
 void gmm_put(struct task *t, struct guest_mm *gmm);
+
+/*
+ * gate.c: a thread passes the gate of its address space before it runs its program or copies to its memory. While the gate
+ * is closed, only the thread that closed it stores to the memory.
+ */
+void mm_gate_init(struct guest_mm *gmm);
+bool mm_gate_is_closed(const struct task *t);	/* by another thread: @t is to leave */
+void mm_gate_enter(struct task *t);
+void mm_gate_leave(struct task *t);
+void mm_gate_close(struct task *t);	/* waits until the other threads are outside; drops the CPU */
+void mm_gate_open(struct task *t);
 
 /* cpu.c: a task holds a CPU while its program runs */
 struct cpu_pool *pool_create(struct machine *m);
@@ -168,10 +235,14 @@ void pool_drop_mm(struct cpu_pool *pool, struct vellum_mm *mm);
 void pool_kick_all(struct cpu_pool *pool);
 
 /* signal.c */
-/* signal_send_group(): @t is one of several receivers. signal_has_handler(): and @signo is not pending. */
-void signal_send(struct kernel *k, struct task *t, const struct sig_info *info);	/* kernel->lock held */
-void signal_send_group(struct kernel *k, struct task *t, const struct sig_info *info);	/* kernel->lock held */
-bool signal_has_handler(const struct task *t, int signo);	/* kernel->lock held */
+/* To a process: one of its threads delivers it. @group: the process is one of several receivers. kernel->lock held. */
+int signal_send(struct process *p, const struct sig_info *info, bool group);	/* 0 or -EAGAIN */
+int signal_send_task(struct task *t, const struct sig_info *info);	/* to this thread; kernel->lock held */
+bool signal_has_handler(const struct process *p, int signo);	/* and @signo is not pending; kernel->lock held */
+void signal_wake(struct task *t);		/* interrupt what it does; kernel->lock held */
+void signal_wake_all(struct process *p);	/* the same for all threads */
+void signal_leave(struct task *t);		/* @t ends: others deliver the process's signals; kernel->lock held */
+void signal_drop_pending(struct sig_pending *pending);	/* kernel->lock held */
 void signal_fault(struct task *t, int signo, int code, uint64_t addr);	/* caused by its own instruction */
 bool signal_pending(struct task *t);
 bool signal_fatal_pending(const struct task *t);	/* a signal that ends the task is pending */
@@ -198,18 +269,28 @@ size_t file_read_unread(struct file *file, void *bytes, size_t len);
 size_t file_nr_unread(const struct file *file);
 int fd_install(struct task *t, struct file *file, int from, bool cloexec);
 int fd_check_room(struct task *t, unsigned nr);	/* 0, or the error if @nr more files cannot be opened */
+/* Both are valid until the end of the system call, also if another thread closes the descriptor. */
 int fd_host(struct task *t, uint64_t fd);	/* or -EBADF */
 struct file *fd_file(struct task *t, uint64_t fd);	/* NULL: EBADF */
 int64_t fd_dup(struct task *t, uint64_t fd, int from, bool cloexec);
-int fds_fork(struct task *child, const struct task *parent);
+bool fd_cloexec(struct task *t, int fd);			/* of an open descriptor */
+void fd_set_cloexec(struct task *t, int fd, bool cloexec);
+void fds_put_held(struct task *t);	/* at the end of a system call: drop what fd_file() and fd_host() referenced */
+int fds_fork(struct process *child, struct process *parent);
 void fds_close_on_exec(struct task *t);
-void fds_close_all(struct task *t);
+void fds_close_all(struct process *p);
+
+/* sys_futex.c */
+struct futexes *futexes_create(void);	/* NULL: no memory */
+void futexes_destroy(struct futexes *futexes);
+unsigned futex_wake(struct task *t, uint64_t addr, unsigned max);	/* the waiters that were woken */
+void futex_leave(struct task *t);	/* @t ends: release its robust mutexes */
 
 /* lock.c */
 int64_t lock_call(struct task *t, const struct file *file, int cmd, uint64_t addr);	/* fcntl(2) */
 /* For close(2): drop the locks that the process itself has on the file. */
-void locks_drop(struct task *t, const struct file *file);
-void locks_drop_all(struct task *t);
+void locks_drop(struct process *p, const struct file *file);
+void locks_drop_all(struct process *p);
 
 /* hostfd.c */
 int hostfd_init(char *why, size_t size);	/* 0, or -1 with a reason in @why */
@@ -220,7 +301,7 @@ void hostfd_release_task(void);
 
 /* rlimit.c */
 uint64_t rlimit_of(const struct task *t, int resource);
-void rlimit_init(struct task *t, const struct rlimit *limits);
+void rlimit_init(struct process *p, const struct rlimit *limits);
 void rlimit_apply(struct task *t, struct vellum_mm *mm);	/* pass the limits that the core enforces */
 void rlimit_apply_changed(struct task *t);	/* if another process changed them */
 uint64_t rlimit_nproc(const struct task *t);	/* fork(2) fails if so many processes exist */
@@ -240,12 +321,18 @@ int user_read(struct task *t, void *buf, uint64_t addr, uint64_t len);	/* 0 or -
 int user_write(struct task *t, uint64_t addr, const void *buf, uint64_t len);
 uint64_t user_read_some(struct task *t, void *buf, uint64_t addr, uint64_t len);	/* bytes copied */
 uint64_t user_write_some(struct task *t, uint64_t addr, const void *buf, uint64_t len);
+/* vellum_cmpxchg_user(): 0 or a negative errno. */
+int user_cmpxchg(struct task *t, uint64_t addr, uint32_t *expected, uint32_t desired);
 int user_string(struct task *t, char *buf, size_t size, uint64_t addr);	/* 0, -EFAULT, -ENAMETOOLONG */
 
 /* sys_io.c: around a host call that may block. Release the CPU, and let a signal interrupt the call. */
 void host_call_begin(struct task *t);
 void host_call_end(struct task *t);
 void signal_self(struct task *t, int signo);	/* caused by its own system call */
+
+/* sys_time.c */
+bool is_time(const struct timespec *ts);		/* valid for a timeout */
+uint64_t timespec_ns(const struct timespec *ts);	/* at most INT64_MAX */
 
 /* syscall.c */
 int64_t syscall_dispatch(struct task *t);

@@ -18,9 +18,15 @@ uint64_t user_read_some(struct task *t, void *buf, uint64_t addr, uint64_t len)
 
 uint64_t user_write_some(struct task *t, uint64_t addr, const void *buf, uint64_t len)
 {
+	bool outside = !t->inside;
 	uint64_t done = 0;
-	int err = vellum_copy_to_user(t->gmm->mm, addr, buf, len, &done);
+	int err;
 
+	if (outside)
+		mm_gate_enter(t);
+	err = vellum_copy_to_user(t->gmm->mm, addr, buf, len, &done);
+	if (outside)
+		mm_gate_leave(t);
 	if (err)
 		t->copy_error = err;
 	return done;
@@ -34,6 +40,21 @@ int user_read(struct task *t, void *buf, uint64_t addr, uint64_t len)
 int user_write(struct task *t, uint64_t addr, const void *buf, uint64_t len)
 {
 	return user_write_some(t, addr, buf, len) < len ? -EFAULT : 0;
+}
+
+int user_cmpxchg(struct task *t, uint64_t addr, uint32_t *expected, uint32_t desired)
+{
+	bool outside = !t->inside;
+	int err;
+
+	if (outside)
+		mm_gate_enter(t);
+	err = vellum_cmpxchg_user(t->gmm->mm, addr, expected, desired);
+	if (outside)
+		mm_gate_leave(t);
+	if (err)
+		t->copy_error = err;
+	return err;
 }
 
 int user_string(struct task *t, char *buf, size_t size, uint64_t addr)

@@ -10,7 +10,9 @@
  * INV-QEMU-1: a thread that requests a flush or an exit stores the request, fences, then reads the state.
  *             The stub stores the state, fences, then reads the requests. So no request is missed.
  * INV-QEMU-2: QEMU caches translated instructions and does not notice stores by the host. Before a frame
- *             with new bytes becomes executable, a stub rewrites the frame (sync_icache).
+ *             with new bytes becomes executable, a stub rewrites the frame (sync_icache): the next CPU that enters
+ *             a program, or, if one is in a program and may reach the frame without an exit, the service CPU at
+ *             once. A machine with one CPU has no service CPU.
  */
 #define _GNU_SOURCE
 #include "machine/qemu.h"
@@ -62,7 +64,7 @@ void qemu_declare_down(struct qemu_machine *q, const char *why)
 	if (q->pid > 0)
 		kill(q->pid, SIGKILL);
 	pthread_mutex_unlock(&q->why_lock);
-	for (unsigned i = 0; i < q->base.nr_cpus; i++) {
+	for (unsigned i = 0; i < q->nr_vcpus; i++) {
 		__atomic_fetch_add(&q->vcpu[i].wake, 1, __ATOMIC_SEQ_CST);
 		syscall(SYS_futex, &q->vcpu[i].wake, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
 	}
@@ -265,11 +267,11 @@ static uint64_t frame_gpa(uint64_t pfn)
 	return pfn << PAGE_SHIFT;
 }
 
-static int scrub_pending(struct qemu_machine *q, struct qemu_vcpu *v)
+/* scrub_lock held. 0, or -1: QEMU is down. */
+static int scrub(struct qemu_machine *q, struct qemu_vcpu *v)
 {
 	int err = 0;
 
-	pthread_mutex_lock(&q->scrub_lock);	/* held: no CPU enters the program before the scrub */
 	for (uint32_t at = 0, n; at < q->nr_scrub && !err; at += n) {
 		n = q->nr_scrub - at < MAX_SCRUB ? q->nr_scrub - at : MAX_SCRUB;
 		memcpy(v->mb->scrub, q->scrub + at, n * sizeof(q->scrub[0]));
@@ -277,6 +279,15 @@ static int scrub_pending(struct qemu_machine *q, struct qemu_vcpu *v)
 		err = qemu_command(q, v, CMD_SCRUB);
 	}
 	__atomic_store_n(&q->nr_scrub, 0, __ATOMIC_RELEASE);
+	return err;
+}
+
+static int scrub_pending(struct qemu_machine *q, struct qemu_vcpu *v)
+{
+	int err;
+
+	pthread_mutex_lock(&q->scrub_lock);	/* held: no CPU enters the program before the scrub */
+	err = scrub(q, v);
 	pthread_mutex_unlock(&q->scrub_lock);
 	return err;
 }
@@ -299,26 +310,33 @@ static bool grow_queue(struct qemu_machine *q)
 	return true;
 }
 
-/*
- * Queue a frame for CMD_SCRUB before the next entry of any CPU. It cannot scrub here, as the caller holds a
- * page-table lock.
- */
+/* Queue a frame for CMD_SCRUB before the next entry of any CPU. scrub_lock held. False: no memory. */
+static bool queue_scrub(struct qemu_machine *q, uint64_t gpa)
+{
+	if (is_queued(q, gpa))
+		return true;
+	if (q->nr_scrub == q->max_scrub && !grow_queue(q))
+		return false;
+	q->scrub[q->nr_scrub] = gpa;
+	__atomic_store_n(&q->nr_scrub, q->nr_scrub + 1, __ATOMIC_SEQ_CST);
+	return true;
+}
+
+/* Called with a page-table lock. Either this call sees the CPU that enters (nr_running), or that CPU sees nr_scrub. */
 static void qemu_sync_icache(void *machine, uint64_t pfn)
 {
 	struct qemu_machine *q = machine;
-	bool ok = true;
+	bool ok;
 
 	pthread_mutex_lock(&q->scrub_lock);
-	if (!is_queued(q, frame_gpa(pfn))) {
-		ok = q->nr_scrub < q->max_scrub || grow_queue(q);
-		if (ok) {
-			q->scrub[q->nr_scrub] = frame_gpa(pfn);
-			__atomic_store_n(&q->nr_scrub, q->nr_scrub + 1, __ATOMIC_RELEASE);
-		}
-	}
+	ok = queue_scrub(q, frame_gpa(pfn));
 	pthread_mutex_unlock(&q->scrub_lock);
 	if (!ok)
 		qemu_declare_down(q, "the host has no memory for a list of freed frames");
+	else if (q->nr_vcpus > q->base.nr_cpus && __atomic_load_n(&q->nr_running, __ATOMIC_SEQ_CST) && enter(q)) {
+		scrub_pending(q, &q->vcpu[q->nr_vcpus - 1]);
+		leave(q);
+	}
 }
 
 /* --- running --- */
@@ -418,7 +436,7 @@ static int run_once(struct qemu_machine *q, unsigned cpu, struct vcpu_state *st,
 
 	if (v->fresh && !refresh(v, st, load))
 		return MACHINE_LOST;
-	if (__atomic_load_n(&q->nr_scrub, __ATOMIC_ACQUIRE) && scrub_pending(q, v))
+	if (__atomic_load_n(&q->nr_scrub, __ATOMIC_SEQ_CST) && scrub_pending(q, v))
 		return RUN_AGAIN;
 	trampoline = load_mailbox(q, cpu, v, st, *load);
 	if (qemu_command(q, v, CMD_RUN)) {
@@ -460,7 +478,9 @@ static int qemu_run(struct machine *m, unsigned cpu, struct vcpu_state *st, uint
 	do {
 		if (!enter(q))
 			return MACHINE_GONE;
+		__atomic_fetch_add(&q->nr_running, 1, __ATOMIC_SEQ_CST);
 		status = run_once(q, cpu, st, &load);
+		__atomic_fetch_sub(&q->nr_running, 1, __ATOMIC_SEQ_CST);
 		leave(q);
 	} while (status == RUN_AGAIN);
 	if (status == MACHINE_LOST)

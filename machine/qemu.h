@@ -107,7 +107,9 @@ struct qemu_machine {
 	struct qemu_crash crash;	/* for the thread read_line() */
 	pthread_t reader;
 	bool has_reader;
+	unsigned nr_vcpus;		/* base.nr_cpus, and the service CPU, which is the last one */
 	struct qemu_vcpu vcpu[MAX_VCPUS];
+	uint32_t nr_running;		/* atomic: CPUs that are about to enter a program, or are in it */
 	pthread_mutex_t scrub_lock;
 	/* scrub_lock protects: */
 	uint64_t *scrub;		/* [max_scrub] physical addresses */

@@ -204,7 +204,7 @@ void qemu_crash_explain(struct qemu_machine *q)
 	struct qemu_crash *crash = &q->crash;
 	int64_t distance = crash->nr ? measure_distance(q) : 0;
 
-	for (unsigned i = 0; i < q->base.nr_cpus; i++) {
+	for (unsigned i = 0; i < q->nr_vcpus; i++) {
 		q->vcpu[i].lost_rip = 0;
 		for (unsigned j = 0; distance && j < crash->nr; j++)
 			if (crash->found[j].cr3 == q->vcpu[i].cr3)

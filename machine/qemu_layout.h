@@ -10,7 +10,7 @@
 #ifndef MACHINE_QEMU_LAYOUT_H
 #define MACHINE_QEMU_LAYOUT_H
 
-#define MAX_VCPUS	16
+#define MAX_VCPUS	17	/* with the service CPU (qemu.c) */
 
 #define BOOT_PML4	0x2000	/* identity and boot upper half */
 #define BOOT_PDPT	0x3000	/* identity */
@@ -29,7 +29,7 @@
 #define CODE_MAX	0x1000
 #define MAILBOX_ADDR	0x20000	/* MAX_VCPUS of MAILBOX_SIZE */
 #define MAILBOX_SIZE	0x2000
-#define TEST_ADDR	0x40000	/* the self-test's tables and pages */
+#define TEST_ADDR	0x50000	/* the self-test's tables and pages */
 
 #define DIRECT_VA	0xffffff8000000000	/* boot tables: physical 0 and up, 1 GiB pages */
 #define STUB_VA		0xffffffff80000000

@@ -53,7 +53,7 @@ static void lay_program_tables(struct qemu_machine *q)
 	map_stub(q, GDT_ADDR, READ_ONLY | X86_NX);
 	map_stub(q, IDT_ADDR, READ_ONLY | X86_NX);
 	map_stub(q, TSS_ADDR, READ_ONLY | X86_NX);
-	for (unsigned i = 0; i < q->base.nr_cpus; i++)
+	for (unsigned i = 0; i < q->nr_vcpus; i++)
 		map_stub(q, MAILBOX_ADDR + MAILBOX_SIZE * i, LEAF | X86_NX);
 }
 
@@ -99,7 +99,7 @@ void qemu_lay_memory(struct qemu_machine *q)
 	lay_boot_tables(q);
 	lay_program_tables(q);
 	lay_descriptors(q);
-	for (unsigned i = 0; i < q->base.nr_cpus; i++)
+	for (unsigned i = 0; i < q->nr_vcpus; i++)
 		lay_tss(q, i);
 	memcpy(at(q, CODE_ADDR), vellum_qemu_code, CODE_MAX);
 	memcpy(at(q, AP_ADDR), vellum_qemu_start16,

@@ -24,6 +24,7 @@
 
 #include "arch/x86/pgtable.h"
 
+#define MAX_STARTS	3	/* of a QEMU that ended before */
 #define MIN_QEMU_MAJOR	7
 #define START_TIMEOUT_NS 10000000000ull
 #define LOW_RAM_MAX	 0xc0000000ull	/* microvm: RAM above this appears at 4 GiB */
@@ -118,7 +119,7 @@ static void exec_qemu(const struct qemu_machine *q, const struct start *s, pid_t
 	snprintf(mem, sizeof(mem), "memory-backend-file,id=ram,share=on,mem-path=/proc/self/fd/%d,size=%llu",
 		 s->ram->fd, (unsigned long long)s->ram->len);
 	snprintf(size, sizeof(size), "%lluM", (unsigned long long)(s->ram->len >> 20));
-	snprintf(smp, sizeof(smp), "%u", q->base.nr_cpus);
+	snprintf(smp, sizeof(smp), "%u", q->nr_vcpus);
 	snprintf(rom, sizeof(rom), "/proc/self/fd/%d", s->rom);
 	snprintf(chardev, sizeof(chardev), "socket,id=line,fd=%d", s->sock);
 	keep_fd(s->ram->fd);
@@ -160,7 +161,7 @@ static void read_complaint(int fd, char *why, size_t size)
 
 static bool all_booted(const struct qemu_machine *q)
 {
-	for (unsigned i = 0; i < q->base.nr_cpus; i++)
+	for (unsigned i = 0; i < q->nr_vcpus; i++)
 		if (qemu_state(q->vcpu[i].mb) != STATE_IDLE)
 			return false;
 	return true;
@@ -368,7 +369,7 @@ static void explain_end(struct qemu_machine *q, const char *complaint, int statu
 /* Keep the FPU states that the CPUs saved before QEMU ended. life is held for writing. */
 static void keep_fpu(struct qemu_machine *q)
 {
-	for (unsigned i = 0; i < q->base.nr_cpus; i++) {
+	for (unsigned i = 0; i < q->nr_vcpus; i++) {
 		struct qemu_vcpu *v = &q->vcpu[i];
 
 		if (v->fresh)
@@ -378,6 +379,22 @@ static void keep_fpu(struct qemu_machine *q)
 		if (v->has_kept)
 			memcpy(v->kept, v->mb->idle_fpu, sizeof(v->kept));
 	}
+}
+
+/* If the new QEMU ends while it starts, as the old one did, try once more. */
+static bool start_again(struct qemu_machine *q, char *why, size_t why_size)
+{
+	int status;
+
+	for (int tries = 0; tries < MAX_STARTS; tries++) {
+		qemu_lay_memory(q);
+		if (start_qemu(q, why, why_size))
+			return true;
+		if (q->pid > 0)		/* it hangs */
+			break;
+		end_qemu(q, &status);
+	}
+	return false;
 }
 
 /*
@@ -399,11 +416,10 @@ static bool revive(struct qemu_machine *q)
 	pthread_mutex_unlock(&q->why_lock);
 	if (!ending) {
 		keep_fpu(q);
-		qemu_lay_memory(q);
 		pthread_mutex_lock(&q->scrub_lock);
 		q->nr_scrub = 0;	/* a new QEMU has translated nothing */
 		pthread_mutex_unlock(&q->scrub_lock);
-		ok = start_qemu(q, why, sizeof(why));
+		ok = start_again(q, why, sizeof(why));
 		q->base.child_pid = q->pid;
 		if (ok)
 			qemu_crash_explain(q);
@@ -425,7 +441,7 @@ static bool revive(struct qemu_machine *q)
 
 static void wake_thread(struct qemu_machine *q, unsigned cpu)
 {
-	if (cpu >= q->base.nr_cpus)
+	if (cpu >= q->nr_vcpus)
 		return;
 	__atomic_fetch_add(&q->vcpu[cpu].wake, 1, __ATOMIC_SEQ_CST);
 	syscall(SYS_futex, &q->vcpu[cpu].wake, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
@@ -475,8 +491,8 @@ struct machine *machine_qemu_create(const struct vellum_host_ram *ram, unsigned 
 		snprintf(why, why_size, "the host has no memory for the machine");
 		return NULL;
 	}
-	if (nr_cpus == 0 || nr_cpus > MAX_VCPUS) {
-		snprintf(why, why_size, "%u CPUs are not supported; use 1 to %d", nr_cpus, MAX_VCPUS);
+	if (nr_cpus == 0 || nr_cpus > MAX_VCPUS - 1) {
+		snprintf(why, why_size, "%u CPUs are not supported; use 1 to %d", nr_cpus, MAX_VCPUS - 1);
 		free(q);
 		return NULL;
 	}
@@ -488,6 +504,7 @@ struct machine *machine_qemu_create(const struct vellum_host_ram *ram, unsigned 
 	q->base = (struct machine){ .ops = &qemu_machine_ops, .mmu = &qemu_mmu_ops, .nr_cpus = nr_cpus,
 				    .fault_ns = FAULT_NS,
 				    .reserved = PMD_SIZE };
+	q->nr_vcpus = nr_cpus > 1 ? nr_cpus + 1 : 1;
 	if (ram->len > LOW_RAM_MAX) {
 		q->base.hole_start = LOW_RAM_MAX;
 		q->base.hole_size = (1ull << 32) - LOW_RAM_MAX;
@@ -496,7 +513,7 @@ struct machine *machine_qemu_create(const struct vellum_host_ram *ram, unsigned 
 	pthread_cond_init(&q->changed, NULL);
 	pthread_rwlock_init(&q->life, NULL);
 	pthread_mutex_init(&q->scrub_lock, NULL);
-	for (unsigned i = 0; i < nr_cpus; i++)
+	for (unsigned i = 0; i < q->nr_vcpus; i++)
 		pthread_mutex_init(&q->vcpu[i].flush_lock, NULL);
 	qemu_lay_memory(q);
 	if (!start_qemu(q, why, why_size)) {

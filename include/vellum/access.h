@@ -36,6 +36,20 @@ int vellum_copy_from_user(struct vellum_mm *mm, void *buf, uint64_t addr, uint64
 			  uint64_t *done);
 
 /**
+ * vellum_cmpxchg_user - compare and exchange a word of a program's memory, as futex(2) does
+ * @addr:     guest address, a multiple of 4.
+ * @expected: in: the value that the word must have; out: the value that it had.
+ * @desired:  the new value, stored if the word had the value *@expected.
+ *
+ * Atomic with regard to atomic instructions of the program's CPUs and to other calls. Otherwise as a store of 4 bytes by
+ * vellum_copy_to_user(): the entry gets D even if nothing is stored, as a CPU's cmpxchg sets it.
+ *
+ * Return: 0, also if the value differs; -VELLUM_EINVAL: @addr is unaligned; -VELLUM_EFAULT, -VELLUM_ENOMEM,
+ *   -VELLUM_EINTR as vellum_copy_to_user().
+ */
+int vellum_cmpxchg_user(struct vellum_mm *mm, uint64_t addr, uint32_t *expected, uint32_t desired);
+
+/**
  * vellum_storable - how many bytes of a range vellum_copy_to_user() could store
  * @addr: guest address.
  * @len:  bytes.

@@ -30,6 +30,8 @@ struct access {
 	struct vellum_mm *mm;
 	char *buf;
 	bool write;
+	uint32_t *expected;	/* not NULL: compare with it and exchange, instead of copying */
+	uint32_t desired;
 	struct uffd_wait wait;	/* for a userfaultfd to resolve a fault */
 	bool waits;
 };
@@ -47,7 +49,10 @@ static int copy_mapped(const struct access *ac, uint64_t *entry, pte_t pte, gva_
 		return -EFAULT;
 	leaf_update(entry, ac->write ? stored_to : loaded_from);
 	sched_point(SCHED_MEMORY, page);
-	if (ac->write)
+	if (ac->expected)
+		__atomic_compare_exchange_n((uint32_t *)(page + (addr & ~PAGE_MASK)), ac->expected, ac->desired, false,
+					    __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+	else if (ac->write)
 		copy_racy(page + (addr & ~PAGE_MASK), ac->buf, n);
 	else
 		copy_racy(ac->buf, page + (addr & ~PAGE_MASK), n);
@@ -155,6 +160,13 @@ EXPORT int vellum_copy_from_user(struct vellum_mm *mm, void *buf, uint64_t addr,
 	struct access ac = { .mm = mm, .buf = buf, .write = false };
 
 	return copy_user(&ac, addr, len, done);
+}
+
+EXPORT int vellum_cmpxchg_user(struct vellum_mm *mm, uint64_t addr, uint32_t *expected, uint32_t desired)
+{
+	struct access ac = { .mm = mm, .buf = (char *)expected, .write = true, .expected = expected, .desired = desired };
+
+	return addr % sizeof(*expected) ? -EINVAL : copy_user(&ac, addr, sizeof(*expected), NULL);
 }
 
 /* Is the page a guard, or poisoned? */

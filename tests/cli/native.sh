@@ -2,15 +2,16 @@
 # SPDX-License-Identifier: MIT
 #
 # Programs whose output must be the same natively and under `vellum run`: what a program has at its first instruction, what
-# signal handlers get; locks, waits, scheduling, splice(2). From the environment: VELLUM. Prints TAP.
-# Programs whose output must be the same natively and under `vellum run`: what signal handlers get, and each flag of mmap
-# and its family. From the environment: VELLUM. Prints TAP.
+# signal handlers get; locks, waits, scheduling, splice(2); threads; each flag of mmap and its family. From the environment:
+# VELLUM. Prints TAP.
 set -u
 . "$(dirname "$0")/lib.sh"
 
 VELLUM=$(readlink -f "$VELLUM")
 tmp=$(mktemp -d) || exit 1
 trap 'rm -rf "$tmp"' EXIT
+
+options=()
 
 # as_native NAME ARGUMENT...: of a program in build/programs, both in an empty directory of the same name
 as_native() {
@@ -21,7 +22,7 @@ as_native() {
 	# timeout: the same environment in both
 	(cd "$tmp/files" && timeout -k 5 120 "$root/build/programs/$name" "$@") >"$tmp/host" 2>&1
 	rm -rf "$tmp/files" && mkdir "$tmp/files"
-	(cd "$tmp/files" && timeout -k 5 120 "$VELLUM" run -- "$root/build/programs/$name" "$@") >"$tmp/here" 2>"$tmp/err"
+	(cd "$tmp/files" && timeout -k 5 120 "$VELLUM" run "${options[@]}" -- "$root/build/programs/$name" "$@") >"$tmp/here" 2>"$tmp/err"
 	status=$?
 	result "$name: status 0" "$([ $status -eq 0 ] || { echo "status $status" && cat "$tmp/err"; })"
 	result "$name: as on the host" "$(diff "$tmp/host" "$tmp/here")"
@@ -29,6 +30,10 @@ as_native() {
 
 as_native signals
 as_native process_calls
+as_native threads
+options=(--cpus=2 --track=clean --verify)
+as_native threads
+options=()
 # The host may have no vsyscall page.
 if "$root/build/programs/signals" vsyscall 2>/dev/null | grep -q 'time: 1'; then
 	as_native signals vsyscall

@@ -25,6 +25,27 @@ static void copy_to_and_from(void **state)
 	assert_true(pte_none(entry_at(w->mm, PAGE(7))));
 }
 
+static void cmpxchg_user(void **state)
+{
+	struct world *w = *state;
+	uint32_t value = 7, expected = 0;
+
+	map_at(w->mm, 0, 1, RW, ANON);
+	map_at(w->mm, 1, 1, RO, ANON);
+	OK(vellum_cmpxchg_user(w->mm, PAGE(0) + 8, &expected, 7));	/* of a page that was not present */
+	assert_int_equal(expected, 0);
+	assert_true(has_d(w->mm, PAGE(0)));
+	OK(vellum_cmpxchg_user(w->mm, PAGE(0) + 8, &expected, 9));
+	assert_int_equal(expected, 7);					/* not stored */
+	OK(vellum_cmpxchg_user(w->mm, PAGE(0) + 8, &expected, 9));
+	OK(vellum_copy_from_user(w->mm, &value, PAGE(0) + 8, sizeof(value), NULL));
+	assert_int_equal(value, 9);
+	assert_int_equal(vellum_cmpxchg_user(w->mm, PAGE(0) + 9, &expected, 9), -EINVAL);
+	assert_int_equal(vellum_cmpxchg_user(w->mm, PAGE(1), &expected, 9), -EFAULT);
+	assert_int_equal(vellum_cmpxchg_user(w->mm, PAGE(2), &expected, 9), -EFAULT);
+	assert_int_equal(vellum_cmpxchg_user(w->mm, VELLUM_TASK_SIZE, &expected, 9), -EFAULT);
+}
+
 static const struct {
 	uint64_t addr, len, done; /* the hole is page 4; page 8 is read-only, page 12 no access */
 	bool write;
@@ -187,6 +208,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		WORLD_TEST(copy_to_and_from),
+		WORLD_TEST(cmpxchg_user),
 		WORLD_TEST(partial_copies),
 		WORLD_TEST(storable_counts_bytes_that_can_be_stored_to),
 		WORLD_TEST(copy_to_user_breaks_cow),

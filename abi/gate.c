@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * abi/gate.c - the gate of an address space; see task.h. What the observer does before and after an unmap or a fork are two
+ * steps: no store of another thread may come between them, as it would belong to neither.
+ */
+#define _GNU_SOURCE
+#include <time.h>
+
+#include "abi/task.h"
+
+#define KICK_AGAIN_NS 1000000	/* a kick just before a CPU enters the program has no effect */
+
+static bool has_gate(const struct task *t)
+{
+	return t->gmm && t->gmm->observer_data;
+}
+
+void mm_gate_init(struct guest_mm *gmm)
+{
+	pthread_mutex_init(&gmm->gate_lock, NULL);
+	pthread_cond_init(&gmm->gate_changed, NULL);
+	gmm->nr_inside = 0;
+	gmm->closed_by = NULL;
+}
+
+bool mm_gate_is_closed(const struct task *t)
+{
+	const struct task *by = __atomic_load_n(&t->gmm->closed_by, __ATOMIC_ACQUIRE);
+
+	return by && by != t;
+}
+
+void mm_gate_enter(struct task *t)
+{
+	struct guest_mm *gmm = t->gmm;
+
+	if (t->inside || !has_gate(t))
+		return;
+	pthread_mutex_lock(&gmm->gate_lock);
+	while (gmm->closed_by && gmm->closed_by != t)
+		pthread_cond_wait(&gmm->gate_changed, &gmm->gate_lock);
+	gmm->nr_inside++;
+	pthread_mutex_unlock(&gmm->gate_lock);
+	t->inside = true;
+}
+
+void mm_gate_leave(struct task *t)
+{
+	struct guest_mm *gmm = t->gmm;
+
+	if (!t->inside)
+		return;
+	pthread_mutex_lock(&gmm->gate_lock);
+	gmm->nr_inside--;
+	pthread_cond_broadcast(&gmm->gate_changed);
+	pthread_mutex_unlock(&gmm->gate_lock);
+	t->inside = false;
+}
+
+/* Let those who run the program leave it. gate_lock held. */
+static void wait_until_empty(struct task *t, struct guest_mm *gmm)
+{
+	while (gmm->nr_inside) {
+		uint64_t until = clock_ns(CLOCK_REALTIME) + KICK_AGAIN_NS;
+		struct timespec ts = { (time_t)(until / NS_PER_SEC), (long)(until % NS_PER_SEC) };
+
+		pthread_mutex_unlock(&gmm->gate_lock);
+		pool_kick_all(t->kernel->pool);
+		pthread_mutex_lock(&gmm->gate_lock);
+		if (gmm->nr_inside)
+			pthread_cond_timedwait(&gmm->gate_changed, &gmm->gate_lock, &ts);
+	}
+}
+
+void mm_gate_close(struct task *t)
+{
+	struct guest_mm *gmm = t->gmm;
+
+	/* Only the threads that use the address space could let another one use it. */
+	if (!has_gate(t) || __atomic_load_n(&gmm->refs, __ATOMIC_ACQUIRE) == 1)
+		return;
+	cpu_release(t);
+	pthread_mutex_lock(&gmm->gate_lock);
+	while (gmm->closed_by)
+		pthread_cond_wait(&gmm->gate_changed, &gmm->gate_lock);
+	__atomic_store_n(&gmm->closed_by, t, __ATOMIC_RELEASE);
+	wait_until_empty(t, gmm);
+	pthread_mutex_unlock(&gmm->gate_lock);
+}
+
+void mm_gate_open(struct task *t)
+{
+	struct guest_mm *gmm = t->gmm;
+
+	pthread_mutex_lock(&gmm->gate_lock);
+	if (gmm->closed_by == t) {
+		__atomic_store_n(&gmm->closed_by, NULL, __ATOMIC_RELEASE);
+		pthread_cond_broadcast(&gmm->gate_changed);
+	}
+	pthread_mutex_unlock(&gmm->gate_lock);
+}

@@ -1,0 +1,542 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * abi/sys_futex.c - futex(2), robust mutexes (get_robust_list(2)), membarrier(2).
+ *
+ * A futex of shared memory is named by its mapping and offset, any other one by its address space and address. A waiter
+ * sleeps in a futex of the host.
+ *
+ * The word is read without a lock, as that may fault and wait. Each wake counts up in its bucket: if the count has changed
+ * since before the read, the word is read again. So no wake is missed between the read and the wait.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <linux/futex.h>
+#include <linux/membarrier.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "abi/task.h"
+#include "vellum/backing.h"
+#include "vellum/pagemap.h"
+
+#include "syscalls.h"	/* made from syscall.tbl */
+
+#define NR_BUCKETS	256
+#define MAX_ROBUST	2048	/* entries of a list; a program may have linked it to a circle */
+#define WORD		sizeof(uint32_t)
+
+struct futex_key {
+	const void *space;		/* the mapping or address space */
+	uint64_t offset;		/* in bytes */
+};
+
+struct waiter {
+	struct waiter *next;
+	struct futex_key key;
+	struct bucket *bucket;		/* changed by requeue, with the locks of both buckets held */
+	uint32_t bitset;
+	uint32_t woken;			/* atomic; the host's futex */
+};
+
+struct bucket {
+	pthread_mutex_t lock;
+	struct waiter *first;		/* in the order of waiting */
+	uint64_t nr_wakes;		/* atomic: also read without the lock */
+};
+
+struct futexes {
+	struct bucket bucket[NR_BUCKETS];
+};
+
+struct futexes *futexes_create(void)
+{
+	struct futexes *f = calloc(1, sizeof(*f));
+
+	for (unsigned i = 0; f && i < NR_BUCKETS; i++)
+		pthread_mutex_init(&f->bucket[i].lock, NULL);
+	return f;
+}
+
+void futexes_destroy(struct futexes *f)
+{
+	free(f);
+}
+
+/* --- keys and buckets --- */
+
+/* 0, -EINVAL or -EFAULT. *@mapping: referenced, or NULL. */
+static int get_key(struct task *t, uint64_t addr, bool private, struct futex_key *key, struct vellum_mapping **mapping)
+{
+	struct vellum_vma_info info = { .size = sizeof(info) };
+
+	*mapping = NULL;
+	if (addr % WORD)
+		return -EINVAL;
+	if (addr >= VELLUM_TASK_SIZE)
+		return -EFAULT;
+	*key = (struct futex_key){ .space = t->gmm, .offset = addr };
+	if (private)
+		return 0;
+	if (vellum_vma_next(t->gmm->mm, addr, &info) || info.start > addr)
+		return -EFAULT;
+	if (info.shared && info.mapping) {
+		vellum_mapping_get(info.mapping);
+		*mapping = info.mapping;
+		*key = (struct futex_key){ .space = info.mapping,
+					   .offset = info.pgoff * VELLUM_PAGE_SIZE + (addr - info.start) };
+	}
+	return 0;
+}
+
+static bool same_key(const struct futex_key *a, const struct futex_key *b)
+{
+	return a->space == b->space && a->offset == b->offset;
+}
+
+static struct bucket *bucket_of(const struct task *t, const struct futex_key *key)
+{
+	uint64_t hash = ((uint64_t)key->space >> 4 ^ key->offset >> 2) * 0x9e3779b97f4a7c15ull;
+
+	return &t->kernel->futexes->bucket[hash >> 56];
+}
+
+static void lock_both(struct bucket *a, struct bucket *b)
+{
+	pthread_mutex_lock(a < b ? &a->lock : &b->lock);
+	if (a != b)
+		pthread_mutex_lock(a < b ? &b->lock : &a->lock);
+}
+
+static void unlock_both(struct bucket *a, struct bucket *b)
+{
+	pthread_mutex_unlock(&a->lock);
+	if (a != b)
+		pthread_mutex_unlock(&b->lock);
+}
+
+static void append(struct bucket *b, struct waiter *w)
+{
+	struct waiter **end = &b->first;
+
+	while (*end)
+		end = &(*end)->next;
+	w->next = NULL;
+	__atomic_store_n(&w->bucket, b, __ATOMIC_RELEASE);
+	*end = w;
+}
+
+/* Remove @w from its bucket. False: it was woken before. */
+static bool leave_bucket(struct waiter *w)
+{
+	struct bucket *b;
+	struct waiter **at;
+	bool found;
+
+	for (;;) {
+		b = __atomic_load_n(&w->bucket, __ATOMIC_ACQUIRE);
+		pthread_mutex_lock(&b->lock);
+		if (b == w->bucket)
+			break;
+		pthread_mutex_unlock(&b->lock);
+	}
+	for (at = &b->first; *at && *at != w; at = &(*at)->next)
+		;
+	found = *at == w;
+	if (found)
+		*at = w->next;
+	pthread_mutex_unlock(&b->lock);
+	return found;
+}
+
+/* --- waking --- */
+
+/* The bucket's lock is held, so @w does not return before. */
+static void wake_waiter(struct waiter *w)
+{
+	__atomic_store_n(&w->woken, 1, __ATOMIC_RELEASE);
+	syscall(SYS_futex, &w->woken, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+}
+
+/* The bucket's lock is held. Return: the waiters that were woken. */
+static unsigned wake_in(struct bucket *b, const struct futex_key *key, unsigned max, uint32_t bitset)
+{
+	struct waiter **at = &b->first, *w;
+	unsigned n = 0;
+
+	__atomic_fetch_add(&b->nr_wakes, 1, __ATOMIC_SEQ_CST);
+	while ((w = *at) && n < max) {
+		if (!same_key(&w->key, key) || !(w->bitset & bitset)) {
+			at = &w->next;
+			continue;
+		}
+		*at = w->next;
+		wake_waiter(w);
+		n++;
+	}
+	return n;
+}
+
+/* The count, or a negative errno. */
+static int64_t wake(struct task *t, uint64_t addr, bool private, unsigned max, uint32_t bitset)
+{
+	struct vellum_mapping *mapping;
+	struct futex_key key;
+	struct bucket *b;
+	int64_t n;
+
+	if (!bitset)
+		return -EINVAL;
+	n = get_key(t, addr, private, &key, &mapping);
+	if (n)
+		return n;
+	b = bucket_of(t, &key);
+	pthread_mutex_lock(&b->lock);
+	n = wake_in(b, &key, max, bitset);
+	pthread_mutex_unlock(&b->lock);
+	vellum_mapping_put(mapping);
+	return n;
+}
+
+unsigned futex_wake(struct task *t, uint64_t addr, unsigned max)
+{
+	int64_t n = wake(t, addr, false, max, FUTEX_BITSET_MATCH_ANY);
+
+	return n > 0 ? (unsigned)n : 0;
+}
+
+/* --- waiting --- */
+
+struct futex_timeout {
+	struct timespec at;		/* absolute */
+	bool real;			/* CLOCK_REALTIME; else CLOCK_MONOTONIC */
+	bool set;
+};
+
+/* 0 or a negative errno. @op: of futex(2); FUTEX_WAIT has a relative time. */
+static int read_timeout(struct task *t, uint64_t addr, int op, struct futex_timeout *timeout)
+{
+	uint64_t ns;
+
+	*timeout = (struct futex_timeout){ .real = op & FUTEX_CLOCK_REALTIME, .set = addr != 0 };
+	if (!addr)
+		return 0;
+	if (user_read(t, &timeout->at, addr, sizeof(timeout->at)))
+		return -EFAULT;
+	if (!is_time(&timeout->at))
+		return -EINVAL;
+	if ((op & FUTEX_CMD_MASK) == FUTEX_WAIT) {
+		timeout->real = false;
+		ns = clock_ns(CLOCK_MONOTONIC) + timespec_ns(&timeout->at);
+		timeout->at = (struct timespec){ (time_t)(ns / NS_PER_SEC), (long)(ns % NS_PER_SEC) };
+	}
+	return 0;
+}
+
+/* Sleep until @w is woken. 0, -ETIMEDOUT, -EINTR. */
+static int sleep_on(struct task *t, struct waiter *w, const struct futex_timeout *timeout)
+{
+	int op = FUTEX_WAIT_BITSET_PRIVATE | (timeout->real ? FUTEX_CLOCK_REALTIME : 0), err = 0;
+
+	host_call_begin(t);
+	while (!__atomic_load_n(&w->woken, __ATOMIC_ACQUIRE) && !err) {
+		if (signal_pending(t))
+			err = -EINTR;
+		else if (syscall(SYS_futex, &w->woken, op, 0, timeout->set ? &timeout->at : NULL, NULL,
+				 FUTEX_BITSET_MATCH_ANY) && errno == ETIMEDOUT)
+			err = -ETIMEDOUT;
+	}
+	host_call_end(t);
+	return err;
+}
+
+/* Queue @w if the word has the value @val. 0, -EAGAIN or -EFAULT. */
+static int queue(struct task *t, struct waiter *w, uint64_t addr, uint32_t val)
+{
+	struct bucket *b = bucket_of(t, &w->key);
+	uint64_t seen;
+	uint32_t word;
+	bool queued;
+
+	do {
+		seen = __atomic_load_n(&b->nr_wakes, __ATOMIC_SEQ_CST);
+		if (user_read(t, &word, addr, sizeof(word)))
+			return -EFAULT;
+		if (word != val)
+			return -EAGAIN;
+		pthread_mutex_lock(&b->lock);
+		queued = b->nr_wakes == seen;
+		if (queued)
+			append(b, w);
+		pthread_mutex_unlock(&b->lock);
+	} while (!queued);
+	return 0;
+}
+
+static int64_t wait(struct task *t, uint64_t addr, int op, uint32_t val, uint64_t timeout_addr, uint32_t bitset)
+{
+	struct waiter w = { .bitset = bitset };
+	struct vellum_mapping *mapping;
+	struct futex_timeout timeout;
+	int err;
+
+	if (!bitset)
+		return -EINVAL;
+	err = read_timeout(t, timeout_addr, op, &timeout);
+	if (!err)
+		err = get_key(t, addr, op & FUTEX_PRIVATE_FLAG, &w.key, &mapping);
+	if (err)
+		return err;
+	err = queue(t, &w, addr, val);
+	if (!err) {
+		err = sleep_on(t, &w, &timeout);
+		if (!leave_bucket(&w))
+			err = 0;		/* woken, whatever came besides */
+	}
+	vellum_mapping_put(mapping);
+	/* A wait with a time cannot be restarted: it would begin anew. */
+	return err == -EINTR && !timeout.set ? -ERESTARTSYS : err;
+}
+
+/* --- requeue, wake-op --- */
+
+/* Wake @nr_wake waiters and let @nr_requeue others wait at @to. Return: how many of both. */
+static int64_t requeue_locked(struct bucket *from_bucket, const struct futex_key *from, struct bucket *to_bucket,
+			      const struct futex_key *to, unsigned nr_wake, unsigned nr_requeue)
+{
+	unsigned woken = wake_in(from_bucket, from, nr_wake, FUTEX_BITSET_MATCH_ANY), moved = 0;
+	struct waiter **at = &from_bucket->first, *w, *last = NULL;
+
+	__atomic_fetch_add(&to_bucket->nr_wakes, 1, __ATOMIC_SEQ_CST);
+	while ((w = *at) && moved < nr_requeue && w != last) {
+		if (!same_key(&w->key, from)) {
+			at = &w->next;
+			continue;
+		}
+		*at = w->next;
+		w->key = *to;
+		append(to_bucket, w);
+		last = last ? last : w;		/* in one bucket the moved ones are behind the others */
+		moved++;
+	}
+	return woken + moved;
+}
+
+static int64_t requeue(struct task *t, uint64_t addr, int op, int nr_wake, int nr_requeue, uint64_t addr2,
+		       const uint32_t *expected)
+{
+	struct vellum_mapping *mapping, *mapping2;
+	struct futex_key key, key2;
+	struct bucket *b, *b2;
+	uint32_t word;
+	int64_t n;
+
+	if (nr_wake < 0 || nr_requeue < 0)
+		return -EINVAL;
+	n = get_key(t, addr, op & FUTEX_PRIVATE_FLAG, &key, &mapping);
+	if (n)
+		return n;
+	n = get_key(t, addr2, op & FUTEX_PRIVATE_FLAG, &key2, &mapping2);
+	if (!n && expected && user_read(t, &word, addr, sizeof(word)))
+		n = -EFAULT;
+	if (!n && expected && word != *expected)
+		n = -EAGAIN;
+	if (!n) {
+		b = bucket_of(t, &key);
+		b2 = bucket_of(t, &key2);
+		lock_both(b, b2);
+		n = requeue_locked(b, &key, b2, &key2, (unsigned)nr_wake, (unsigned)nr_requeue);
+		unlock_both(b, b2);
+	}
+	vellum_mapping_put(mapping);
+	vellum_mapping_put(mapping2);
+	return n;
+}
+
+static int32_t sign_extend12(uint32_t value)
+{
+	return (int32_t)(value << 20) >> 20;
+}
+
+/* Apply the operation that @code describes to the word at @addr. *@old: the value before. 0 or a negative errno. */
+static int apply(struct task *t, uint64_t addr, uint32_t code, uint32_t *old)
+{
+	uint32_t arg = (uint32_t)sign_extend12(code >> 12 & 0xfff), op = code >> 28, seen, new;
+	int err;
+
+	if (op & FUTEX_OP_OPARG_SHIFT)
+		arg = 1u << (arg & 31);
+	if (user_read(t, &seen, addr, sizeof(seen)))
+		return -EFAULT;
+	do {
+		*old = seen;
+		switch (op & ~(uint32_t)FUTEX_OP_OPARG_SHIFT) {
+		case FUTEX_OP_SET:  new = arg; break;
+		case FUTEX_OP_ADD:  new = seen + arg; break;
+		case FUTEX_OP_OR:   new = seen | arg; break;
+		case FUTEX_OP_ANDN: new = seen & ~arg; break;
+		case FUTEX_OP_XOR:  new = seen ^ arg; break;
+		default:	    return -ENOSYS;
+		}
+		err = user_cmpxchg(t, addr, &seen, new);
+	} while (!err && seen != *old);
+	return err;
+}
+
+/* 1, 0, or -ENOSYS. */
+static int compare(uint32_t code, uint32_t value)
+{
+	int32_t old = (int32_t)value, arg = sign_extend12(code & 0xfff);
+
+	switch (code >> 24 & 0xf) {
+	case FUTEX_OP_CMP_EQ: return old == arg;
+	case FUTEX_OP_CMP_NE: return old != arg;
+	case FUTEX_OP_CMP_LT: return old < arg;
+	case FUTEX_OP_CMP_LE: return old <= arg;
+	case FUTEX_OP_CMP_GT: return old > arg;
+	case FUTEX_OP_CMP_GE: return old >= arg;
+	default:	      return -ENOSYS;
+	}
+}
+
+static int64_t wake_op(struct task *t, uint64_t addr, int op, uint32_t nr_wake, uint32_t nr_wake2, uint64_t addr2,
+		       uint32_t code)
+{
+	bool private = op & FUTEX_PRIVATE_FLAG;
+	struct vellum_mapping *mapping;
+	struct futex_key key;
+	int64_t n, more = 0;
+	uint32_t old;
+	int err = get_key(t, addr2, private, &key, &mapping), also;
+
+	if (err)
+		return err;
+	vellum_mapping_put(mapping);
+	err = get_key(t, addr, private, &key, &mapping);
+	if (err)
+		return err;
+	vellum_mapping_put(mapping);
+	err = apply(t, addr2, code, &old);
+	also = compare(code, old);
+	if (err || also < 0)
+		return err ? err : also;
+	n = wake(t, addr, private, nr_wake, FUTEX_BITSET_MATCH_ANY);
+	if (n >= 0 && also)
+		more = wake(t, addr2, private, nr_wake2, FUTEX_BITSET_MATCH_ANY);
+	return n < 0 ? n : more < 0 ? more : n + more;
+}
+
+/* Priority inheritance is not supported: the C library does without. */
+int64_t sys_futex(struct task *t, uint64_t uaddr, int op, uint32_t val, uint64_t timeout, uint64_t uaddr2,
+		  uint32_t val3)
+{
+	const int command = op & FUTEX_CMD_MASK;
+	const bool private = op & FUTEX_PRIVATE_FLAG;
+
+	if ((op & FUTEX_CLOCK_REALTIME) && command != FUTEX_WAIT_BITSET && command != FUTEX_WAIT)
+		return -ENOSYS;
+	switch (command) {
+	case FUTEX_WAIT:	return wait(t, uaddr, op, val, timeout, FUTEX_BITSET_MATCH_ANY);
+	case FUTEX_WAIT_BITSET: return wait(t, uaddr, op, val, timeout, val3);
+	case FUTEX_WAKE:	return wake(t, uaddr, private, val, FUTEX_BITSET_MATCH_ANY);
+	case FUTEX_WAKE_BITSET: return wake(t, uaddr, private, val, val3);
+	case FUTEX_REQUEUE:	return requeue(t, uaddr, op, (int)val, (int)timeout, uaddr2, NULL);
+	case FUTEX_CMP_REQUEUE: return requeue(t, uaddr, op, (int)val, (int)timeout, uaddr2, &val3);
+	case FUTEX_WAKE_OP:	return wake_op(t, uaddr, op, val, (uint32_t)timeout, uaddr2, val3);
+	default:		return -ENOSYS;
+	}
+}
+
+/* --- robust mutexes --- */
+
+int64_t sys_set_robust_list(struct task *t, uint64_t head, uint64_t len)
+{
+	if (len != sizeof(struct robust_list_head))
+		return -EINVAL;
+	t->robust_list = head;
+	return 0;
+}
+
+int64_t sys_get_robust_list(struct task *t, int pid, uint64_t head, uint64_t len)
+{
+	const uint64_t size = sizeof(struct robust_list_head);
+	const struct task *other;
+	uint64_t list = 0;
+
+	pthread_mutex_lock(&t->kernel->lock);
+	other = pid ? task_find(t->kernel, pid) : t;
+	if (other)
+		list = other->robust_list;
+	pthread_mutex_unlock(&t->kernel->lock);
+	if (!other)
+		return -ESRCH;
+	return user_write(t, len, &size, sizeof(size)) || user_write(t, head, &list, sizeof(list)) ? -EFAULT : 0;
+}
+
+/* The owner @t of the mutex at @addr has ended: mark it, and wake a waiter. @pending: it may not have locked it yet. */
+static void release_robust(struct task *t, uint64_t addr, bool pending)
+{
+	uint32_t word, seen;
+
+	if (addr % WORD || user_read(t, &seen, addr, sizeof(seen)))
+		return;
+	do {
+		word = seen;
+		if (pending && !word) {		/* unlocked, but the wake was not sent any more */
+			futex_wake(t, addr, 1);
+			return;
+		}
+		if ((word & FUTEX_TID_MASK) != (uint32_t)t->tid)
+			return;
+		if (user_cmpxchg(t, addr, &seen, (word & FUTEX_WAITERS) | FUTEX_OWNER_DIED))
+			return;
+	} while (seen != word);
+	if (word & FUTEX_WAITERS)
+		futex_wake(t, addr, 1);
+}
+
+/* Bit 0 of a link says that the mutex has priority inheritance. */
+void futex_leave(struct task *t)
+{
+	struct { uint64_t next, offset, pending; } head;
+	uint64_t entry, next;
+
+	if (!t->robust_list || user_read(t, &head, t->robust_list, sizeof(head)))
+		return;
+	entry = head.next & ~1ull;
+	for (unsigned i = 0; i < MAX_ROBUST && entry && entry != t->robust_list; i++) {
+		bool last = user_read(t, &next, entry, sizeof(next));
+
+		if (entry != (head.pending & ~1ull))
+			release_robust(t, entry + head.offset, false);
+		if (last)
+			break;
+		entry = next & ~1ull;
+	}
+	if (head.pending & ~1ull)
+		release_robust(t, (head.pending & ~1ull) + head.offset, true);
+	t->robust_list = 0;
+}
+
+/* --- membarrier(2) --- */
+
+/* The CPUs' threads belong to another process of the host, so only its barrier of all threads reaches them. */
+int64_t sys_membarrier(struct task *t, int cmd, uint32_t flags, int cpu)
+{
+	if (flags)
+		return -EINVAL;
+	switch (cmd) {
+	case MEMBARRIER_CMD_QUERY:
+		return MEMBARRIER_CMD_GLOBAL | MEMBARRIER_CMD_PRIVATE_EXPEDITED |
+		       MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED;
+	case MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED:
+		return 0;
+	case MEMBARRIER_CMD_GLOBAL:
+	case MEMBARRIER_CMD_PRIVATE_EXPEDITED:
+		return syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) ? -errno : 0;
+	default:
+		return -EINVAL;
+	}
+}
