@@ -415,7 +415,7 @@ static void mremap_of_old_length_0_maps_again(void **state)
 	map_at(w->mm, 16, 4, RW, SHANON);
 	store(w->cpu[0], PAGE(1), 11);
 	store(w->cpu[0], PAGE(16), 16);
-	assert_int_equal(remap(w, 0, 0, 4, 0, &addr), -EINVAL);
+	assert_int_equal(remap(w, 0, 0, 4, 0, &addr), -ENOMEM);
 	assert_int_equal(remap(w, 8, 0, 4, VELLUM_MREMAP_MAYMOVE, &addr), -EINVAL);
 	assert_int_equal(remap(w, 30, 0, 4, VELLUM_MREMAP_MAYMOVE, &addr), -EFAULT);
 	assert_int_equal(remap(w, 0, 0, 0, VELLUM_MREMAP_MAYMOVE, &addr), -EINVAL);
@@ -437,7 +437,7 @@ static void mremap_dontunmap_of_locked_memory(void **state)
 {
 	struct world *w = *state;
 	struct vellum_vma_info info = { .size = sizeof(info) };
-	uint64_t addr;
+	uint64_t addr = 0;
 
 	map_at(w->mm, 0, 4, RW, ANON);
 	vellum_set_limits(w->mm, BYTES(4), ~0ull);
