@@ -280,8 +280,7 @@ int64_t sys_pwrite64(struct task *t, int fd, uint64_t buf, uint64_t count, int64
 	return offset < 0 ? -EINVAL : transfer_bytes(t, fd, buf, count, offset, OUT);
 }
 
-/* Copy and check the iovec array of the program. 0, -EFAULT or -EINVAL. */
-static int read_vector(struct task *t, struct iovec *iov, uint64_t addr, uint64_t nr, uint64_t *len)
+int user_vector_read(struct task *t, struct iovec *iov, uint64_t addr, uint64_t nr, uint64_t *len)
 {
 	*len = 0;
 	if (nr > IOV_MAX)
@@ -311,7 +310,7 @@ static int64_t vector_call(struct task *t, int fd, uint64_t addr, uint64_t nr, i
 
 	if (!file)
 		return -EBADF;
-	err = read_vector(t, iov, addr, nr, &len);
+	err = user_vector_read(t, iov, addr, nr, &len);
 	if (err)
 		return argument_error(file, dir, err);
 	return len ? transfer_vector(t, file, &v, len, offset, dir) : transfer_nothing(t, file, offset, dir);

@@ -24,9 +24,8 @@ static const char *unsupported_name(unsigned nr)
 		const char *name;
 	} known[] = {
 #define CALL(name) { SYS_##name, #name }
-		CALL(shmget), CALL(socket), CALL(connect), CALL(socketpair), CALL(ptrace), CALL(setuid), CALL(setgid),
-		CALL(chroot), CALL(mount), CALL(epoll_create), CALL(eventfd), CALL(eventfd2), CALL(epoll_create1),
-		CALL(userfaultfd), CALL(pidfd_send_signal), CALL(clone3), CALL(io_uring_setup),
+		CALL(shmget), CALL(ptrace), CALL(chroot), CALL(mount), CALL(signalfd4), CALL(userfaultfd),
+		CALL(pidfd_send_signal), CALL(clone3), CALL(io_uring_setup),
 #undef CALL
 	};
 	static char other[32];

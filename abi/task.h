@@ -42,6 +42,8 @@ struct file {			/* an open file description; several descriptors may share it */
 	ino_t ino;
 	struct unread *unread;	/* kernel->unread_lock; compared with NULL without the lock */
 	struct memfd *memfd;	/* the file's account, referenced; NULL: memfd_create(2) did not make the file */
+	/* sys_epoll.c: the items of an epoll file; the items that watch this file */
+	struct epoll_item *epoll_items, *watches;
 };
 
 struct fd_entry {
@@ -203,6 +205,9 @@ int64_t fd_dup(struct task *t, uint64_t fd, int from, bool cloexec);
 int fds_fork(struct task *child, const struct task *parent);
 void fds_close_on_exec(struct task *t);
 void fds_close_all(struct task *t);
+
+/* sys_epoll.c: before @file is freed */
+void epoll_forget(struct file *file);
 
 /* lock.c */
 int64_t lock_call(struct task *t, const struct file *file, int cmd, uint64_t addr);	/* fcntl(2) */
