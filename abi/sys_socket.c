@@ -129,10 +129,10 @@ int64_t sys_accept4(struct task *t, int fd, uint64_t addr, uint64_t len, int fla
 	int host = fd_host(t, (uint64_t)fd), accepted, guest, err;
 	struct host_addr a;
 
-	if (flags & ~(SOCK_CLOEXEC | SOCK_NONBLOCK))
-		return -EINVAL;
 	if (host < 0)
 		return host;
+	if (flags & ~(SOCK_CLOEXEC | SOCK_NONBLOCK))
+		return -EINVAL;
 	err = fd_check_room(t, 1);
 	if (err)
 		return err;
