@@ -385,6 +385,8 @@ static int64_t receive_message(struct task *t, struct file *file, uint64_t msg, 
 		x.host.msg_name = &a.any;
 		x.host.msg_namelen = a.len;
 	}
+	if (!head.control)
+		head.controllen = 0;
 	n = control_expect(&control, head.controllen,
 			   head.controllen && socket_option(file->fd, SO_DOMAIN) == AF_UNIX);
 	x.host.msg_control = control.bytes;

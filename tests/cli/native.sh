@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 #
 # Programs whose output must be the same natively and under `vellum run`: what signal handlers get; locks, waits, scheduling,
-# splice(2). From the environment:
+# splice(2); sockets, epoll and the like. From the environment:
 # VELLUM. Prints TAP.
 set -u
 . "$(dirname "$0")/lib.sh"
@@ -27,6 +27,9 @@ as_native() {
 
 as_native signals
 as_native process_calls
+as_native sockets
+as_native messages
+as_native events
 # The host may have no vsyscall page.
 if "$root/build/programs/signals" vsyscall 2>/dev/null | grep -q 'time: 1'; then
 	as_native signals vsyscall
