@@ -9,6 +9,7 @@
 #include "vellum/mm.h"
 
 #define BLOCK 512		/* unit of st_blocks: stat(2) */
+#define MAX_SENT (1u << 20)	/* a file in more messages keeps its account: the count must not overflow */
 
 struct memfd {
 	struct memfds *memfds;
@@ -99,8 +100,10 @@ void memfd_sent(struct memfd *m)
 	if (!m)
 		return;
 	pthread_mutex_lock(&m->memfds->lock);
-	m->refs++;
-	m->sent++;
+	if (m->sent < MAX_SENT) {
+		m->refs++;
+		m->sent++;
+	}
 	pthread_mutex_unlock(&m->memfds->lock);
 }
 
@@ -111,7 +114,7 @@ void memfd_received(struct memfd *m)
 	if (!m)
 		return;
 	pthread_mutex_lock(&m->memfds->lock);
-	was_sent = m->sent > 0;		/* else by a process outside */
+	was_sent = m->sent > 0 && m->sent < MAX_SENT;	/* 0: a process outside sent it */
 	m->sent -= was_sent;
 	pthread_mutex_unlock(&m->memfds->lock);
 	if (was_sent)
