@@ -43,13 +43,19 @@ struct transfer {
 /* A message of at most CHUNK bytes is one host call for streams, too, so the type is asked for only if it matters. */
 static void find_type(struct transfer *x)
 {
-	x->stream = (x->len > CHUNK || (x->flags & MSG_TRUNC) || file_nr_unread(x->file)) &&
+	x->stream = (x->len > CHUNK || (x->flags & (MSG_TRUNC | MSG_WAITALL)) || file_nr_unread(x->file)) &&
 		    socket_option(x->file->fd, SO_TYPE) == SOCK_STREAM;
 }
 
 static size_t buffer_size(const struct transfer *x, size_t most)
 {
 	return !x->len ? 1 : x->len < most ? x->len : most;
+}
+
+/* True: an interrupted call goes on. A kick for a blocked signal interrupted it, and no timeout began anew. */
+static bool must_go_on(struct task *t, const struct transfer *x, int timeout)
+{
+	return !signal_pending(t) && !(x->flags & MSG_DONTWAIT) && !socket_has_timeout(x->file->fd, timeout);
 }
 
 /* --- sending --- */
@@ -70,20 +76,17 @@ static int64_t send_chunk(struct task *t, struct transfer *x, struct bounce *b, 
 	x->host.msg_iov = b->iov;
 	x->host.msg_iovlen = (size_t)b->nr;
 	host_call_begin(t);
-	n = signal_pending(t) ? -EINTR : sendmsg(x->file->fd, &x->host, (int)(flags & SEND_FLAGS) | MSG_NOSIGNAL);
-	if (n == -1)
-		n = -errno;
+	do {
+		n = signal_pending(t) ? -EINTR :
+					sendmsg(x->file->fd, &x->host, (int)(flags & SEND_FLAGS) | MSG_NOSIGNAL);
+		if (n == -1)
+			n = -errno;
+	} while (n == -EINTR && must_go_on(t, x, SO_SNDTIMEO));
 	host_call_end(t);
 	x->v = start;
 	if (n > 0)
 		vector_skip(&x->v, (size_t)n);
 	return n;
-}
-
-/* True: a call that blocks and sent or received a part must go on. A kick for a blocked signal interrupted it. */
-static bool must_go_on(struct task *t, const struct transfer *x, int timeout)
-{
-	return !signal_pending(t) && !(x->flags & MSG_DONTWAIT) && !socket_has_timeout(x->file->fd, timeout);
 }
 
 static int64_t send_all(struct task *t, struct transfer *x)
@@ -105,7 +108,7 @@ static int64_t send_all(struct task *t, struct transfer *x)
 		x->host.msg_controllen = 0;
 		if (n > 0)
 			done += n;
-		if (n <= 0 || (n < (int64_t)want && (!x->stream || !must_go_on(t, x, SO_SNDTIMEO))))
+		if (n <= 0 || (n < (int64_t)want && !must_go_on(t, x, SO_SNDTIMEO)))
 			break;
 	} while ((uint64_t)done < x->len);
 	bounce_fini(&b);
@@ -138,10 +141,12 @@ static int64_t receive_chunk(struct task *t, struct transfer *x, struct bounce *
 	x->host.msg_iov = b->iov;
 	x->host.msg_iovlen = (size_t)b->nr;
 	host_call_begin(t);
-	n = signal_pending(t) ? -EINTR :
-				recvmsg(x->file->fd, &x->host, (int)(flags & RECV_FLAGS) | MSG_CMSG_CLOEXEC);
-	if (n == -1)
-		n = -errno;
+	do {
+		n = signal_pending(t) ? -EINTR :
+					recvmsg(x->file->fd, &x->host, (int)(flags & RECV_FLAGS) | MSG_CMSG_CLOEXEC);
+		if (n == -1)
+			n = -errno;
+	} while (n == -EINTR && must_go_on(t, x, SO_RCVTIMEO));
 	host_call_end(t);
 	if (n <= 0 || !stores_bytes(x))
 		return n;

@@ -772,6 +772,49 @@ static void interrupted(int flags)
 	close(listener);
 }
 
+/* A blocked signal interrupts nothing. */
+static void blocked_signal(void)
+{
+	static const size_t sizes[] = { 4, 100000, 3 << 20 };
+	static char bytes[3 << 20];
+	size_t have = 0;
+	sigset_t set;
+	int fds[2];
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGUSR1);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		pair(SOCK_STREAM, fds);
+		setsockopt(fds[0], SOL_SOCKET, SO_SNDBUF, &(int){ 4096 }, sizeof(int));
+		fflush(stdout);
+		if (!fork()) {
+			SHOW(send(fds[1], bytes, sizes[i] / 2, 0));
+			for (int n = 0; n < 3; n++) {
+				usleep(50000);
+				kill(getppid(), SIGUSR1);
+			}
+			SHOW(send(fds[1], bytes, sizes[i] / 2, 0));
+			close(fds[0]);
+			for (int n = 0; n < 3; n++) {
+				usleep(50000);
+				kill(getppid(), SIGUSR1);
+			}
+			for (ssize_t n; (n = recv(fds[1], bytes, sizeof(bytes), 0)) > 0; have += (size_t)n)
+				;
+			printf("child received %zu\n", have);
+			fflush(stdout);
+			_exit(0);
+		}
+		close(fds[1]);
+		SHOW(recv(fds[0], bytes, sizes[i], MSG_WAITALL));
+		SHOW(send(fds[0], bytes, sizes[i], 0));
+		close(fds[0]);
+		wait(NULL);
+	}
+	sigprocmask(SIG_UNBLOCK, &set, NULL);
+}
+
 /* The listener's queue is full, so connect(2) waits. */
 static void interrupted_connect(int flags)
 {
@@ -823,6 +866,7 @@ int main(void)
 	broken(SOCK_SEQPACKET);
 	interrupted(0);
 	interrupted(SA_RESTART);
+	blocked_signal();
 	interrupted_connect(0);
 	interrupted_connect(SA_RESTART);
 	return 0;
