@@ -49,6 +49,11 @@ void bounce_shorten(struct bounce *b, size_t len);
 /* The host call; may block. @offset -1: at the file position. Return: bytes, or a negative errno. */
 int64_t bounce_io(int fd, const struct bounce *b, int64_t offset, enum direction dir);
 
+/*
+ * sys_io.c: copy and check @nr elements of an iovec array, of at most IOV_MAX. @len: the bytes of all, cut to what
+ * Linux transfers at once. 0, -EFAULT or -EINVAL.
+ */
+int user_vector_read(struct task *t, struct iovec *iov, uint64_t addr, uint64_t nr, uint64_t *len);
 /* How many of the vector's next @len bytes are writable. */
 size_t vector_storable(struct task *t, const struct user_vector *v, size_t len);
 /*

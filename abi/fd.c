@@ -81,6 +81,7 @@ static void file_get(struct file *file)
 void file_put(struct file *file)
 {
 	if (__atomic_sub_fetch(&file->refs, 1, __ATOMIC_ACQ_REL) == 0) {
+		epoll_forget(file);
 		close(file->fd);
 		memfd_put(file->memfd);
 		free(file->unread);

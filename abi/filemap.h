@@ -113,6 +113,6 @@ void filemap_read_page(struct filemap *fm, uint64_t pgoff, void *buf);
 int64_t file_io(struct task *t, const struct file *file, struct bounce *b, size_t len, int64_t offset,
 		enum direction dir);
 /* Send the signal that belongs to an error of write(2). SIGXFSZ is sent only if nothing was written before. */
-void signal_write_error(struct task *t, int64_t error, bool first);
+void signal_write_error(struct task *t, const struct file *file, int64_t error, bool first);
 
 #endif

@@ -9,6 +9,7 @@
 #include "vellum/mm.h"
 
 #define BLOCK 512		/* unit of st_blocks: stat(2) */
+#define MAX_SENT (1u << 20)	/* a file in more messages keeps its account: the count must not overflow */
 
 struct memfd {
 	struct memfds *memfds;
@@ -16,6 +17,7 @@ struct memfd {
 	dev_t dev;
 	ino_t ino;
 	unsigned refs;
+	unsigned sent;		/* of refs: messages that contain a descriptor of the file */
 	uint64_t bytes;		/* when the account was settled last */
 };
 
@@ -29,6 +31,12 @@ void memfds_init(struct memfds *memfds, uint64_t limit)
 
 void memfds_destroy(struct memfds *memfds)
 {
+	struct memfd *m, *next;
+
+	for (m = memfds->first; m; m = next) {		/* of messages that no program received */
+		next = m->next;
+		free(m);
+	}
 	pthread_mutex_destroy(&memfds->lock);
 }
 
@@ -85,6 +93,32 @@ void memfd_put(struct memfd *m)
 		free(m);
 	}
 	pthread_mutex_unlock(&memfds->lock);
+}
+
+void memfd_sent(struct memfd *m)
+{
+	if (!m)
+		return;
+	pthread_mutex_lock(&m->memfds->lock);
+	if (m->sent < MAX_SENT) {
+		m->refs++;
+		m->sent++;
+	}
+	pthread_mutex_unlock(&m->memfds->lock);
+}
+
+void memfd_received(struct memfd *m)
+{
+	bool was_sent;
+
+	if (!m)
+		return;
+	pthread_mutex_lock(&m->memfds->lock);
+	was_sent = m->sent > 0 && m->sent < MAX_SENT;	/* 0: a process outside sent it */
+	m->sent -= was_sent;
+	pthread_mutex_unlock(&m->memfds->lock);
+	if (was_sent)
+		memfd_put(m);
 }
 
 /* A range may begin and end within a page. */

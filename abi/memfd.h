@@ -24,13 +24,19 @@ struct memfds {
 };
 
 void memfds_init(struct memfds *memfds, uint64_t limit);	/* bytes */
-void memfds_destroy(struct memfds *memfds);		/* no account may exist */
+void memfds_destroy(struct memfds *memfds);		/* no descriptor or mapping may refer to an account */
 
 /* An account for a new file, with a reference. NULL: no memory. */
 struct memfd *memfd_new(struct memfds *memfds, int fd);
 /* The account of a file, with a reference. NULL: the file has none. */
 struct memfd *memfd_get(struct memfds *memfds, dev_t dev, ino_t ino);
 void memfd_put(struct memfd *m);
+/*
+ * A message contains a descriptor of the file, or a message that did was received. Without a receiver the account
+ * exists until the run ends: the host does not tell when it drops a message. @m may be NULL.
+ */
+void memfd_sent(struct memfd *m);
+void memfd_received(struct memfd *m);
 
 /*
  * Before and after a call that may add @more bytes to the file; @m may be NULL. False: the limit is reached, and

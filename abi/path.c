@@ -250,11 +250,16 @@ int path_to_change(struct task *t, int64_t dirfd, uint64_t addr, int flags)
 int path_parent(struct task *t, int64_t dirfd, uint64_t addr, char name[PATH_BYTES])
 {
 	char path[PATH_BYTES];
-	int err = user_string(t, path, sizeof(path), addr), dir;
-	size_t end, at;
+	int err = user_string(t, path, sizeof(path), addr);
 
-	if (err)
-		return err;
+	return err ? err : path_parent_of(t, dirfd, path, name);
+}
+
+int path_parent_of(struct task *t, int64_t dirfd, char *path, char name[PATH_BYTES])
+{
+	size_t end, at;
+	int dir, err;
+
 	if (!path[0])
 		return -ENOENT;
 	if (strip_own_prefix(t, path))

@@ -24,6 +24,8 @@ int path_object(struct task *t, int64_t dirfd, uint64_t addr, int flags);
 int path_to_change(struct task *t, int64_t dirfd, uint64_t addr, int flags);
 /* Open the directory of the last component. The component is copied to @name. */
 int path_parent(struct task *t, int64_t dirfd, uint64_t addr, char name[PATH_BYTES]);
+/* As path_parent() of a copied path, which is changed. */
+int path_parent_of(struct task *t, int64_t dirfd, char *path, char name[PATH_BYTES]);
 
 /* readlink(2) of /proc/self, /proc/thread-self and /proc/self/exe in every spelling. False: the path is another one. */
 bool path_own_link(const struct task *t, const char *path, char link[PATH_BYTES]);

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "abi/filemap.h"
+#include "abi/socket.h"
 
 #include "syscalls.h"	/* made from syscall.tbl */
 
@@ -106,7 +107,7 @@ int64_t sys_ioctl(struct task *t, int fd, uint32_t request, uint64_t arg)
 			*(int *)buf += (int)file_nr_unread(fd_file(t, fd));
 		return known[i].in ? 0 : user_write(t, arg, buf, known[i].size);
 	}
-	return -ENOTTY;
+	return socket_ioctl(t, host_fd, request, arg);
 }
 
 int64_t sys_flock(struct task *t, int fd, int operation)

@@ -69,17 +69,7 @@ int64_t file_io(struct task *t, const struct file *file, struct bounce *b, size_
 	return n == -EINTR ? -ERESTARTSYS : n;
 }
 
-void signal_write_error(struct task *t, int64_t error, bool first)
-{
-	if (error == -EPIPE)
-		signal_self(t, SIGPIPE);
-	else if (error == -EFBIG && first && rlimit_of(t, RLIMIT_FSIZE) != RLIM_INFINITY)
-		signal_self(t, SIGXFSZ);
-}
-
-/* --- reading --- */
-
-/* True: bytes that are not stored must be returned by the next read. Of a message, Linux discards what does not fit. */
+/* False: a socket of messages. Linux discards what does not fit, and sends no SIGPIPE. */
 static bool is_stream(int fd)
 {
 	socklen_t len = sizeof(int);
@@ -87,6 +77,16 @@ static bool is_stream(int fd)
 
 	return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) || type == SOCK_STREAM;
 }
+
+void signal_write_error(struct task *t, const struct file *file, int64_t error, bool first)
+{
+	if (error == -EPIPE && is_stream(file->fd))
+		signal_self(t, SIGPIPE);
+	else if (error == -EFBIG && first && rlimit_of(t, RLIMIT_FSIZE) != RLIM_INFINITY)
+		signal_self(t, SIGXFSZ);
+}
+
+/* --- reading --- */
 
 /* The next read must return bytes that were read and not stored. */
 static void push_back(struct file *file, const char *bytes, size_t len, int64_t offset)
@@ -220,7 +220,7 @@ static int64_t transfer_vector(struct task *t, struct file *file, struct user_ve
 	} while (again && (uint64_t)done < len);
 	bounce_fini(&b);
 	if (dir == OUT)
-		signal_write_error(t, n, done == 0);
+		signal_write_error(t, file, n, done == 0);
 	return done ? done : n;
 }
 
@@ -280,8 +280,7 @@ int64_t sys_pwrite64(struct task *t, int fd, uint64_t buf, uint64_t count, int64
 	return offset < 0 ? -EINVAL : transfer_bytes(t, fd, buf, count, offset, OUT);
 }
 
-/* Copy and check the iovec array of the program. 0, -EFAULT or -EINVAL. */
-static int read_vector(struct task *t, struct iovec *iov, uint64_t addr, uint64_t nr, uint64_t *len)
+int user_vector_read(struct task *t, struct iovec *iov, uint64_t addr, uint64_t nr, uint64_t *len)
 {
 	*len = 0;
 	if (nr > IOV_MAX)
@@ -311,7 +310,7 @@ static int64_t vector_call(struct task *t, int fd, uint64_t addr, uint64_t nr, i
 
 	if (!file)
 		return -EBADF;
-	err = read_vector(t, iov, addr, nr, &len);
+	err = user_vector_read(t, iov, addr, nr, &len);
 	if (err)
 		return argument_error(file, dir, err);
 	return len ? transfer_vector(t, file, &v, len, offset, dir) : transfer_nothing(t, file, offset, dir);

@@ -10,7 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "abi/task.h"
+#include "abi/events.h"
 
 #include "syscalls.h"	/* made from syscall.tbl */
 
@@ -46,25 +46,51 @@ int64_t sys_pipe(struct task *t, uint64_t fds)
 
 /* --- poll and select --- */
 
-#define NEVER (~0ull)
 #define MAX_TIMEOUT_SECONDS (1l << 32)	/* a longer timeout never expires */
+
+uint64_t wait_deadline(const struct timespec *timeout)
+{
+	if (!timeout || timeout->tv_sec >= MAX_TIMEOUT_SECONDS)
+		return NEVER;
+	return clock_ns(CLOCK_MONOTONIC) + (uint64_t)timeout->tv_sec * NS_PER_SEC + (uint64_t)timeout->tv_nsec;
+}
+
+struct timespec wait_left(uint64_t deadline)
+{
+	uint64_t now = clock_ns(CLOCK_MONOTONIC), left = deadline > now ? deadline - now : 0;
+
+	return (struct timespec){ (time_t)(left / NS_PER_SEC), (long)(left % NS_PER_SEC) };
+}
+
+void wait_mask_begin(struct task *t, const uint64_t *mask)
+{
+	if (!mask)
+		return;
+	t->saved_blocked = t->blocked;
+	t->restore_blocked = true;
+	signal_set_blocked(t, *mask);
+}
+
+void wait_mask_end(struct task *t, const uint64_t *mask, bool interrupted)
+{
+	if (!mask || interrupted)	/* the handler runs first, with the mask of the call */
+		return;
+	signal_set_blocked(t, t->saved_blocked);
+	t->restore_blocked = false;
+}
 
 /* ppoll(2) that blocked signals do not interrupt. 0 or more, or a negative errno. */
 static int poll_until(struct task *t, struct pollfd *fds, nfds_t nr, const struct timespec *timeout)
 {
-	uint64_t now = clock_ns(CLOCK_MONOTONIC), until = NEVER;
-	struct timespec left;
+	const uint64_t deadline = wait_deadline(timeout);
 	int n;
 
-	if (timeout && timeout->tv_sec < MAX_TIMEOUT_SECONDS)
-		until = now + (uint64_t)timeout->tv_sec * NS_PER_SEC + (uint64_t)timeout->tv_nsec;
 	do {
+		struct timespec left = wait_left(deadline);
+
 		if (signal_pending(t))
 			return -EINTR;
-		now = clock_ns(CLOCK_MONOTONIC);
-		left.tv_sec = (time_t)(until > now ? (until - now) / NS_PER_SEC : 0);
-		left.tv_nsec = (long)(until > now ? (until - now) % NS_PER_SEC : 0);
-		n = ppoll(fds, nr, until == NEVER ? NULL : &left, NULL);
+		n = ppoll(fds, nr, deadline == NEVER ? NULL : &left, NULL);
 	} while (n < 0 && errno == EINTR);
 	return n < 0 ? -errno : n;
 }
@@ -72,21 +98,13 @@ static int poll_until(struct task *t, struct pollfd *fds, nfds_t nr, const struc
 static int64_t wait_until_ready(struct task *t, struct pollfd *fds, nfds_t nr, const struct timespec *timeout,
 				const uint64_t *mask)
 {
-	uint64_t blocked = t->blocked;
 	int n;
 
-	if (mask) {
-		t->saved_blocked = blocked;
-		t->restore_blocked = true;
-		signal_set_blocked(t, *mask);
-	}
+	wait_mask_begin(t, mask);
 	host_call_begin(t);
 	n = poll_until(t, fds, nr, timeout);
 	host_call_end(t);
-	if (n >= 0 && mask) {
-		signal_set_blocked(t, blocked);
-		t->restore_blocked = false;
-	}
+	wait_mask_end(t, mask, n < 0);
 	return n;
 }
 
@@ -144,7 +162,7 @@ int64_t sys_poll(struct task *t, uint64_t fds, uint32_t nfds, int timeout)
 	return do_poll(t, fds, nfds, timeout < 0 ? NULL : &ts, NULL);
 }
 
-static int check_timeout(const struct timespec *ts)
+int wait_check_timeout(const struct timespec *ts)
 {
 	return ts->tv_sec < 0 || ts->tv_nsec < 0 || ts->tv_nsec >= NS_PER_SEC ? -EINVAL : 0;
 }
@@ -152,7 +170,7 @@ static int check_timeout(const struct timespec *ts)
 /* Copy and check the timeout of ppoll(2) or pselect6(2). */
 static int read_timeout(struct task *t, uint64_t addr, struct timespec *ts)
 {
-	return user_read(t, ts, addr, sizeof(*ts)) ? -EFAULT : check_timeout(ts);
+	return user_read(t, ts, addr, sizeof(*ts)) ? -EFAULT : wait_check_timeout(ts);
 }
 
 int64_t sys_ppoll(struct task *t, uint64_t fds, uint32_t nfds, uint64_t timeout, uint64_t sigmask,
@@ -241,7 +259,7 @@ int64_t sys_select(struct task *t, int nfds, uint64_t readfds, uint64_t writefds
 		/* More than 999999 microseconds are allowed. The sum wraps, as in Linux. */
 		ts.tv_sec = (time_t)((uint64_t)tv.tv_sec + (uint64_t)(tv.tv_usec / 1000000));
 		ts.tv_nsec = tv.tv_usec % 1000000 * 1000;
-		if (check_timeout(&ts))
+		if (wait_check_timeout(&ts))
 			return -EINVAL;
 	}
 	return do_select(t, nfds, sets, timeout ? &ts : NULL, NULL);

@@ -31,7 +31,7 @@ static int64_t copy_between(struct task *t, const struct file *in, int64_t *in_a
 	if (n > 0) {
 		bounce_plain(&b, (size_t)n);
 		done = file_io(t, out, &b, (size_t)n, *out_at, OUT);
-		signal_write_error(t, done, true);
+		signal_write_error(t, out, done, true);
 	}
 	bounce_fini(&b);
 	if (n > 0 && *in_at < 0 && done < n)	/* the next read must return what was not written */
@@ -167,7 +167,7 @@ static int64_t pipe_to_file(struct task *t, struct file *in, const struct file *
 	if (n > 0) {
 		bounce_plain(&b, (size_t)n);
 		done = file_io(t, out, &b, (size_t)n, *out_at, OUT);
-		signal_write_error(t, done, true);
+		signal_write_error(t, out, done, true);
 	}
 	if (n > 0 && done < n) {
 		int64_t written = done > 0 ? done : 0;

@@ -45,6 +45,8 @@ struct file {			/* an open file description; several descriptors may share it */
 	ino_t ino;
 	struct unread *unread;	/* kernel->unread_lock; compared with NULL without the lock */
 	struct memfd *memfd;	/* the file's account, referenced; NULL: memfd_create(2) did not make the file */
+	/* sys_epoll.c: the items of an epoll file; the items that watch this file */
+	struct epoll_item *epoll_items, *watches;
 };
 
 struct fd_entry {
@@ -285,6 +287,9 @@ struct futexes *futexes_create(void);	/* NULL: no memory */
 void futexes_destroy(struct futexes *futexes);
 unsigned futex_wake(struct task *t, uint64_t addr, unsigned max);	/* the waiters that were woken */
 void futex_leave(struct task *t);	/* @t ends: release its robust mutexes */
+
+/* sys_epoll.c: before @file is freed */
+void epoll_forget(struct file *file);
 
 /* lock.c */
 int64_t lock_call(struct task *t, const struct file *file, int cmd, uint64_t addr);	/* fcntl(2) */

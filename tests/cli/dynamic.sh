@@ -59,6 +59,9 @@ as_native "sed, grep, find, awk" 'sed -n "1,3s/line/LINE/p" numbers; grep -c 99 
 	awk "{ s += \$1 } END { print s }" numbers'
 as_native "perl" 'perl -e '\''my %h; while (<>) { my @w = split; $h{$w[0] % 7} += $w[2]; } print "$_ $h{$_}\n" for sort keys %h;'\'' numbers
 	perl -MPOSIX -e '\''my $p = fork; if (!$p) { exit 4 } waitpid $p, 0; print $? >> 8, "\n"'\'''
+as_native "perl: sockets" 'perl -MIO::Socket::INET -MIO::Select -e '\''$s = IO::Socket::INET->new(Listen => 5, LocalAddr => "127.0.0.1") or die;
+	if (!fork) { $c = IO::Socket::INET->new("127.0.0.1:" . $s->sockport) or die; print $c "x" x 300000, "\n"; print "answer ", <$c>; exit }
+	$sel = IO::Select->new($s); ($r) = $sel->can_read; $d = $r->accept; $l = <$d>; print $d length($l), "\n"; close $d; wait'\'''
 as_native "tar, gzip" 'tar czf a.tar.gz numbers src --mtime=2020-01-01 --owner=0 --group=0 --sort=name; tar tzf a.tar.gz; mkdir x
 	tar xzf a.tar.gz -C x; cmp numbers x/numbers; gzip -k9n numbers; zcat numbers.gz | cksum; rm a.tar.gz'
 as_native "gcc" 'gcc -O1 -o hello src/hello.c && ./hello; echo $?; gcc -static -O0 src/hello.c -o hs && ./hs; rm -f hello hs'
@@ -116,6 +119,96 @@ print(hashlib.sha256(b\"x\").hexdigest(), subprocess.run([\"echo\", \"x\"], capt
 		cksum part.*; shuf --random-source=numbers -n 3 numbers; comm -12 <(sort numbers) <(sort copy) | wc -l'
 }
 
+# Servers and clients.
+socket_programs() {
+	more python3 "python3: servers and clients" 'python3 - <<"END"
+import os, socket
+for family in (socket.AF_INET, socket.AF_UNIX):
+    s = socket.socket(family)
+    s.bind(("127.0.0.1", 0) if family == socket.AF_INET else "sock")
+    s.listen()
+    if os.fork() == 0:
+        c = socket.socket(family)
+        c.connect(s.getsockname())
+        c.sendall(open("numbers", "rb").read() * 20)
+        c.shutdown(socket.SHUT_WR)
+        print("answer", c.makefile().read(), flush=True)
+        os._exit(0)
+    d, address = s.accept()
+    n = 0
+    while b := d.recv(65536):
+        n += len(b)
+    d.sendall(str(n).encode())
+    d.close()
+    os.wait()
+os.unlink("sock")
+a, b = socket.socketpair()
+r, w = os.pipe()
+socket.send_fds(a, [b"fd"], [w])
+os.write(socket.recv_fds(b, 2, 1)[1][0], b"through a message")
+print(os.read(r, 100))
+END'
+	more python3 "python3: selectors" 'python3 - <<"END"
+import os, selectors, socket
+sel = selectors.DefaultSelector()
+s = socket.create_server(("127.0.0.1", 0))
+sel.register(s, selectors.EVENT_READ)
+print(type(sel).__name__)
+kids = []
+for i in range(4):
+    kids.append(os.fork())
+    if kids[-1] == 0:
+        c = socket.create_connection(s.getsockname())
+        c.sendall(b"%d" % i * 5000)
+        c.shutdown(socket.SHUT_WR)
+        os._exit(i if c.recv(5) == b"5000" else 9)
+got = {}
+while sum(c.fileno() < 0 for c in got) < 4:
+    for key, mask in sel.select():
+        c = key.fileobj
+        if c is s:
+            c, address = s.accept()
+            c.setblocking(False)
+            sel.register(c, selectors.EVENT_READ)
+            got[c] = b""
+        elif b := c.recv(1000):
+            got[c] += b
+        else:
+            sel.unregister(c)
+            c.sendall(b"%d" % len(got[c]))
+            c.close()
+print(sorted(v[:1] for v in got.values()), sorted(os.waitpid(p, 0)[1] >> 8 for p in kids))
+END'
+	more python3 "python3: asyncio" 'python3 - <<"END"
+import asyncio
+async def serve(r, w):
+    w.write((await r.readline()).upper())
+    w.close()
+async def ask(port, i):
+    r, w = await asyncio.open_connection("127.0.0.1", port)
+    w.write(b"line %d\n" % i)
+    print(await r.read())
+    w.close()
+async def main():
+    s = await asyncio.start_server(serve, "127.0.0.1", 0)
+    await asyncio.gather(*[ask(s.sockets[0].getsockname()[1], i) for i in range(5)])
+asyncio.run(main())
+END'
+	more "curl python3" "curl, a server" 'python3 -c "import http.server, os
+s = http.server.HTTPServer((\"127.0.0.1\", 0), http.server.SimpleHTTPRequestHandler)
+open(\"port.new\", \"w\").write(str(s.server_port))
+os.rename(\"port.new\", \"port\")
+for i in range(3): s.handle_request()" 2>/dev/null &
+		while [ ! -e port ]; do sleep 0.1; done
+		url=http://127.0.0.1:$(cat port); curl -s $url/numbers | cksum; curl -s $url/src/hello.c
+		curl -s -o /dev/null -w "%{http_code}\n" $url/absent; wait; rm port'
+	more busybox "nc" 'command -v nc >/dev/null || nc() { busybox nc "$@"; }; nc -h 2>&1 | grep -q -e BusyBox -e OpenBSD || exit 0
+		# nc ends when either side does, so the input of the server ends last.
+		port=$((20000 + RANDOM % 10000)); mkfifo input; nc -l -p $port <input >got & exec 3>input; sleep 1
+		for i in 1 2 3 4 5 6 7 8 9; do nc -w 20 127.0.0.1 $port <numbers && break; sleep 1; done
+		exec 3>&-; wait; rm input; cksum got'
+}
+
 # gdb reads a core of this program, which is made once: a core has addresses and times.
 make_core() {
 	needs gdb gcc || return 0
@@ -127,5 +220,6 @@ make_core() {
 if [ -n "$all" ]; then
 	make_core
 	more_programs
+	socket_programs
 fi
 finish

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: MIT
 #
 # Programs whose output must be the same natively and under `vellum run`: what a program has at its first instruction, what
-# signal handlers get; locks, waits, scheduling, splice(2); threads; each flag of mmap and its family. From the environment:
+# signal handlers get; locks, waits, scheduling, splice(2); threads; sockets, epoll and
+# the like; each flag of mmap and its family. From the environment:
 # VELLUM. Prints TAP.
 set -u
 . "$(dirname "$0")/lib.sh"
@@ -34,6 +35,9 @@ as_native threads
 options=(--cpus=2 --track=clean --verify)
 as_native threads
 options=()
+as_native sockets
+as_native messages
+as_native events
 # The host may have no vsyscall page.
 if "$root/build/programs/signals" vsyscall 2>/dev/null | grep -q 'time: 1'; then
 	as_native signals vsyscall

@@ -15,7 +15,7 @@
 #define STRUCTS		KIND(0)		/* readable and writable: filled with structures */
 #define BLOCK		256
 #define NR_BLOCKS	(KIND_PAGES * PAGE / BLOCK)
-#define NR_FDS		24
+#define NR_FDS		30
 #define CHILD_CALLS	40
 #define MAX_DEPTH	3
 #define OUT_FD		900		/* a descriptor that random calls do not use */
@@ -127,11 +127,50 @@ static u64 random_argument(char kind, int at)
 
 /* --- memory that pointers point to --- */
 
+enum { AF_UNIX_ = 1, AF_INET_ = 2, SOCK_STREAM_ = 1, SOCK_DGRAM_ = 2, SOL_SOCKET_ = 1, SCM_RIGHTS_ = 1, SCM_CREDENTIALS_ = 2 };
+
+/* What calls of sockets take: a header of messages, a control message, an address. */
+static void fill_socket_block(u64 *block)
+{
+	const char *path = PICK(names);
+	u8 *bytes = (u8 *)block;
+
+	for (u64 i = 0; i < BLOCK / 8; i++)
+		block[i] = 0;
+	switch (below(4)) {
+	case 0:	/* struct msghdr; also the first of several */
+		block[0] = chance(2) ? random_pointer() : 0;
+		block[1] = below(130);
+		block[2] = random_pointer();
+		block[3] = below(20);
+		block[4] = chance(2) ? random_pointer() : 0;
+		block[5] = chance(3) ? random_size() : below(100);
+		break;
+	case 1:	/* struct cmsghdr */
+		block[0] = chance(3) ? random_size() : 16 + below(60);
+		block[1] = SOL_SOCKET_ | (u64)(chance(3) ? below(40) : chance(2) ? SCM_RIGHTS_ : SCM_CREDENTIALS_) << 32;
+		for (u64 i = 2; i < 10; i++)
+			block[i] = random_fd() | random_fd() << 32;
+		break;
+	case 2:
+		bytes[0] = AF_UNIX_;
+		for (u64 i = 0; i < 100 && path[i]; i++)
+			bytes[2 + i] = (u8)path[i];
+		break;
+	default:
+		block[0] = AF_INET_ | below(65536) << 16 | 0x0100007ful << 32;
+	}
+}
+
 /* Words of a block: pairs of pointer and length, small numbers, descriptors with flags, or noise. */
 static void fill_block(u64 *block)
 {
 	u64 kind = below(7);
 
+	if (chance(4)) {
+		fill_socket_block(block);
+		return;
+	}
 	for (u64 i = 0; i < BLOCK / 8; i++)
 		switch (kind) {
 		case 0: block[i] = i & 1 ? random_size() : random_pointer(); break;	/* iovec */
@@ -215,7 +254,22 @@ static void make_files(void)
 	SYS(133 /* mknod */, "fifo", 0010644, 0);
 }
 
-/* Descriptors 0 to 19 of every kind; the rest are closed. */
+/* Sockets and epoll. The listening socket has no address: the kernel chooses one. */
+static void open_sockets(void)
+{
+	long ep, fd;
+
+	SYS(53 /* socketpair */, AF_UNIX_, SOCK_STREAM_, 0, STRUCTS);
+	SYS(53, AF_UNIX_, SOCK_DGRAM_, 0, STRUCTS);
+	SYS(50 /* listen */, SYS(41 /* socket */, AF_INET_, SOCK_STREAM_ | O_NONBLOCK, 0), 3);
+	SYS(41, AF_INET_, SOCK_DGRAM_, 0);
+	ep = SYS(291 /* epoll_create1 */, 0);
+	fd = SYS(290 /* eventfd2 */, 1, 0);
+	SYS(233 /* epoll_ctl */, ep, 1, fd, STRUCTS);
+	SYS(294 /* inotify_init1 */, 0);
+}
+
+/* Descriptors 0 to 26 of every kind; the rest are closed. */
 static void open_files(void)
 {
 	static const struct {
@@ -236,6 +290,7 @@ static void open_files(void)
 	SYS(319 /* memfd_create */, "m", 2);
 	SYS(77 /* ftruncate */, 17, 70000);
 	SYS(32 /* dup */, 0);
+	open_sockets();
 }
 
 static void map_kind(u64 i, int prot, int flags, int fd)
@@ -324,7 +379,8 @@ static int may_sleep(u64 nr)
 {
 	switch (nr) {
 	case 0: case 7: case 19: case 23: case 34: case 35: case 61: case 72: case 73: case 130: case 202: case 230:
-	case 270: case 271:
+	case 270: case 271: case 42: case 43: case 44: case 45: case 46: case 47: case 232: case 281: case 288: case 299:
+	case 307: case 441:
 		return 1;
 	default:
 		return 0;
@@ -416,8 +472,8 @@ int guest_main(int argc, char **argv, char **envp)
 	static const char *const counted[] = { "errors", "forks", "faults", 0 };
 
 	(void)envp;
-	/* Vellum has no sockets; each kernel has. */
+	/* Vellum has no ptrace(2); each kernel has. */
 	check(SYS(21 /* access */, "/dev", 2) == -EROFS_ && SYS(21, "/", 2) == -EROFS_, "not in a box");
-	check(SYS(41 /* socket */, 1, 1, 0) == -ENOSYS_, "not inside Vellum: random system calls harm the machine");
+	check(SYS(101 /* ptrace */, -1, -1, 0, 0) == -ENOSYS_, "not inside Vellum: random system calls harm the machine");
 	return fuzz_main(argc, argv, counted, run_calls);
 }
