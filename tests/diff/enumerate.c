@@ -441,7 +441,7 @@ static void plan_seals(struct plan *p)
 		}
 }
 
-/* --- userfaultfd and PAGEMAP_SCAN: enumerate_uffd.c has their alphabets --- */
+/* --- userfaultfd and PAGEMAP_SCAN --- */
 
 static void add_open(struct plan *p, const char *kind, struct op op)
 {
