@@ -115,7 +115,7 @@ static void unlink_thread(struct task *t)
 	while (*at != t)
 		at = &(*at)->next;
 	*at = t->next;
-	p->nr_threads--;
+	__atomic_store_n(&p->nr_threads, p->nr_threads - 1, __ATOMIC_RELEASE);
 	p->nr_syscalls += t->nr_syscalls;
 	thread_uncount(t);
 	if (t->woken && p->threads)
@@ -216,7 +216,7 @@ bool process_become_single(struct task *t)
 	struct kernel *k = t->kernel;
 	bool ok;
 
-	if (p->nr_threads == 1 && t->tid == p->pid)
+	if (is_single(p) && t->tid == p->pid)
 		return true;
 	cpu_release(t);
 	pthread_mutex_lock(&k->lock);

@@ -221,7 +221,7 @@ struct file *fd_file(struct task *t, uint64_t fd)
 
 	if (fd >= MAX_FDS)
 		return NULL;
-	if (p->nr_threads == 1)
+	if (is_single(p))
 		return p->fds[fd].file;
 	if (!reserve_held(t))
 		task_out_of_memory(t);

@@ -276,7 +276,7 @@ static int64_t clone_thread(struct task *parent, const struct clone_request *rq)
 	if (result > 0) {
 		t->next = t->process->threads;
 		t->process->threads = t;
-		t->process->nr_threads++;
+		__atomic_store_n(&t->process->nr_threads, t->process->nr_threads + 1, __ATOMIC_RELEASE);
 	} else {
 		thread_uncount(t);
 	}

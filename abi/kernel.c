@@ -78,11 +78,8 @@ static void forward_signal(struct kernel *k, int signo)
 	pthread_mutex_unlock(&k->lock);
 }
 
-/* Return: true if a thread that may run its program has a signal. */
-static bool tick_process(struct process *p, uint64_t now)
+static void tick_process(struct process *p, uint64_t now)
 {
-	bool pending = false;
-
 	if (p->alarm_at && now >= p->alarm_at) {
 		signal_send(p, &(struct sig_info){ .signo = SIGALRM, .code = SI_KERNEL }, false);
 		p->alarm_at = p->alarm_interval ? now + p->alarm_interval : 0;
@@ -90,12 +87,11 @@ static bool tick_process(struct process *p, uint64_t now)
 	for (struct task *t = p->threads; t; t = t->next) {
 		if (!signal_pending(t))
 			continue;
-		pending = true;
-		/* A kick just before the host call began had no effect. Repeat it. */
+		/* A kick just before the host call began, or before the program was entered, had no effect. Repeat it. */
 		if (__atomic_load_n(&t->in_host, __ATOMIC_SEQ_CST))
 			pthread_kill(t->thread, KICK_SIGNAL);
+		cpu_kick(t);
 	}
-	return pending;
 }
 
 static void *ticker(void *arg)
@@ -114,7 +110,8 @@ static void *ticker(void *arg)
 			forward_signal(k, signo);
 		pthread_mutex_lock(&k->lock);
 		for (struct process *p = k->processes; p; p = p->next)
-			kick |= p->state != PROCESS_ZOMBIE && tick_process(p, now);
+			if (p->state != PROCESS_ZOMBIE)
+				tick_process(p, now);
 		if (k->shutdown_at && now >= k->shutdown_at)
 			advance_shutdown(k, k->ended_by);
 		pthread_mutex_unlock(&k->lock);

@@ -182,7 +182,7 @@ void signal_set_blocked(struct task *t, uint64_t set)
 	waiting = __atomic_load_n(&p->pending.set, __ATOMIC_SEQ_CST);
 	if (waiting & ~t->blocked)
 		__atomic_store_n(&t->woken, true, __ATOMIC_RELEASE);
-	if (!(waiting & t->blocked) || p->nr_threads == 1)
+	if (!(waiting & t->blocked) || is_single(p))
 		return;
 	pthread_mutex_lock(&t->kernel->lock);
 	wake_others(p, p->pending.set & t->blocked);

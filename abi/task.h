@@ -85,7 +85,7 @@ struct process {
 	int exit_signal;		/* to the parent when it ends; 0: none */
 	bool has_execed;		/* kernel->lock: execve(2) succeeded after the fork */
 	struct task *threads;		/* kernel->lock */
-	unsigned nr_threads;		/* kernel->lock; read without it by the process's own threads, for whether it is 1 */
+	unsigned nr_threads;		/* kernel->lock; also read without it, by is_single() */
 	enum process_state state;	/* kernel->lock */
 	bool exiting;			/* kernel->lock; also read without it: every thread ends */
 	struct task *survivor;		/* kernel->lock: of execve(2): every other thread ends */
@@ -198,6 +198,12 @@ struct clone_request {		/* clone(2), clone3(2) */
 	uint64_t parent_tid, child_tid, tls;
 };
 int64_t task_clone(struct task *parent, const struct clone_request *rq);	/* the new PID or TID, or a negative errno */
+
+/* Called by a thread of the process: is it the only one? */
+static inline bool is_single(const struct process *p)
+{
+	return __atomic_load_n(&p->nr_threads, __ATOMIC_ACQUIRE) == 1;
+}
 
 /* exit.c */
 /* End the thread, and with the last one the process: with @status, unless another thread has set one. */
