@@ -93,8 +93,8 @@ static bool spell(char host[SUN_PATH_BYTES + 1], unsigned spelling, int dir, con
 }
 
 /*
- * Choose the host's path for @name in @dir, and remember that it means @bound_as. Numbers of directories are used again,
- * so a path that another socket has is spelled with more slashes. 0 or a negative errno.
+ * Choose the host's path for @name in @dir, and remember that it means @bound_as. Numbers of directories are used
+ * again, so a path that another socket has is spelled with more slashes. 0 or a negative errno.
  */
 static int add_name(char host[SUN_PATH_BYTES + 1], int dir, const char *name, const char *bound_as)
 {

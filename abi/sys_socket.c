@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* abi/sys_socket.c - socket(2), socketpair(2), bind(2), connect(2), listen(2), accept(2), shutdown(2), getsockname(2). */
+/* abi/sys_socket.c - socket(2), bind(2), connect(2), listen(2), accept(2), shutdown(2), getsockname(2) and the like. */
 #define _GNU_SOURCE
 #include "abi/socket.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tests/programs/events.c - epoll(7), eventfd(2), timerfd_create(2), inotify(7), and poll(2) and select(2) over them. It
- * runs in a directory in which it may make files. Its output is the same on the host's kernel.
+ * tests/programs/events.c - epoll(7), eventfd(2), timerfd_create(2), inotify(7), and poll(2) and select(2) over them.
+ * It runs in a directory in which it may make files. Its output is the same on the host's kernel.
  */
 #define _GNU_SOURCE
 #include <errno.h>

@@ -142,7 +142,8 @@ static void put_fds(struct msghdr *msg, union control *c, const int *fds, size_t
 {
 	msg->msg_control = c->bytes;
 	msg->msg_controllen = CMSG_SPACE(nr * sizeof(int));
-	c->head = (struct cmsghdr){ .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(nr * sizeof(int)) };
+	c->head = (struct cmsghdr){ .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS,
+				    .cmsg_len = CMSG_LEN(nr * sizeof(int)) };
 	memcpy(CMSG_DATA(&c->head), fds, nr * sizeof(int));
 }
 
@@ -402,7 +403,8 @@ static long send_credentials(int fd, pid_t pid, uid_t uid)
 	memset(&c, 0, sizeof(c));
 	msg.msg_control = c.bytes;
 	msg.msg_controllen = CMSG_SPACE(sizeof(cred));
-	c.head = (struct cmsghdr){ .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_CREDENTIALS, .cmsg_len = CMSG_LEN(sizeof(cred)) };
+	c.head = (struct cmsghdr){ .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_CREDENTIALS,
+				    .cmsg_len = CMSG_LEN(sizeof(cred)) };
 	memcpy(CMSG_DATA(&c.head), &cred, sizeof(cred));
 	return sendmsg(fd, &msg, 0);
 }

@@ -191,7 +191,8 @@ static void show_names(int fd)
 
 static void bind_paths(void)
 {
-	static const char *const paths[] = { "here", "sub/in", "here", "missing/x", "sub", "file", "sub/", "new/", ".", "/" };
+	static const char *const paths[] = { "here", "sub/in", "here", "missing/x", "sub", "file", "sub/", "new/", ".",
+					     "/" };
 	struct sockaddr_un a;
 	struct stat st;
 	int fd;
@@ -359,7 +360,8 @@ static void receive_from(int fd, int flags)
 
 static void datagrams(void)
 {
-	int one = bind_to(SOCK_DGRAM, "one"), two = bind_to(SOCK_DGRAM, "sub/two"), none = socket(AF_UNIX, SOCK_DGRAM, 0);
+	int one = bind_to(SOCK_DGRAM, "one"), two = bind_to(SOCK_DGRAM, "sub/two");
+	int none = socket(AF_UNIX, SOCK_DGRAM, 0);
 	union { struct sockaddr any; struct sockaddr_un un; } to;
 	socklen_t len = name(&to.un, "one");
 
@@ -745,20 +747,23 @@ static pid_t start_child(const int fds[2], const struct sockaddr_in *to)
 
 static void interrupted(int flags)
 {
+	char buf[10];
+	struct iovec iov = { buf, 10 };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
 	struct sockaddr_in a;
 	int fds[2], listener;
-	char buf[10];
 
 	printf("handler with %x\n", flags);
 	handle(SIGUSR1, flags);
 	for (int i = 0; i < 4; i++) {
 		pair(SOCK_STREAM, fds);
 		if (i == 2)
-			setsockopt(fds[0], SOL_SOCKET, SO_RCVTIMEO, &(struct timeval){ 100, 0 }, sizeof(struct timeval));
+			setsockopt(fds[0], SOL_SOCKET, SO_RCVTIMEO, &(struct timeval){ 100, 0 },
+				   sizeof(struct timeval));
 		fflush(stdout);
 		start_child(fds, NULL);
 		if (i == 3)
-			SHOW(recvmsg(fds[0], &(struct msghdr){ .msg_iov = &(struct iovec){ buf, 10 }, .msg_iovlen = 1 }, 0));
+			SHOW(recvmsg(fds[0], &msg, 0));
 		else
 			SHOW(recv(fds[0], buf, i == 1 ? 4 : 10, i == 1 ? MSG_WAITALL : 0));
 		wait(NULL);
