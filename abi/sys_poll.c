@@ -173,11 +173,25 @@ static int read_timeout(struct task *t, uint64_t addr, struct timespec *ts)
 	return user_read(t, ts, addr, sizeof(*ts)) ? -EFAULT : wait_check_timeout(ts);
 }
 
+/* Linux stores the time that is left, a timespec or timeval, and ignores an error. */
+static void store_left(struct task *t, uint64_t addr, uint64_t deadline, bool microseconds)
+{
+	struct timespec left = wait_left(deadline);
+
+	if (deadline == NEVER)
+		return;
+	if (microseconds)
+		left.tv_nsec /= 1000;
+	user_write(t, addr, &left, sizeof(left));
+	t->copy_error = 0;
+}
+
 int64_t sys_ppoll(struct task *t, uint64_t fds, uint32_t nfds, uint64_t timeout, uint64_t sigmask,
 		  uint64_t sigsetsize)
 {
+	uint64_t mask, deadline;
 	struct timespec ts;
-	uint64_t mask;
+	int64_t n;
 	int err;
 
 	if (timeout) {
@@ -187,7 +201,11 @@ int64_t sys_ppoll(struct task *t, uint64_t fds, uint32_t nfds, uint64_t timeout,
 	}
 	if (sigmask && (sigsetsize != SIGSET_BYTES || user_read(t, &mask, sigmask, SIGSET_BYTES)))
 		return sigsetsize != SIGSET_BYTES ? -EINVAL : -EFAULT;
-	return do_poll(t, fds, nfds, timeout ? &ts : NULL, sigmask ? &mask : NULL);
+	deadline = wait_deadline(timeout ? &ts : NULL);
+	n = do_poll(t, fds, nfds, timeout ? &ts : NULL, sigmask ? &mask : NULL);
+	if (timeout)
+		store_left(t, timeout, deadline, false);
+	return n;
 }
 
 static const short select_events[3] = { POLLIN | POLLHUP | POLLERR, POLLOUT | POLLERR, POLLPRI };
@@ -252,6 +270,8 @@ int64_t sys_select(struct task *t, int nfds, uint64_t readfds, uint64_t writefds
 	const uint64_t sets[3] = { readfds, writefds, exceptfds };
 	struct timeval tv;
 	struct timespec ts;
+	uint64_t deadline;
+	int64_t n;
 
 	if (timeout) {
 		if (user_read(t, &tv, timeout, sizeof(tv)))
@@ -262,15 +282,20 @@ int64_t sys_select(struct task *t, int nfds, uint64_t readfds, uint64_t writefds
 		if (wait_check_timeout(&ts))
 			return -EINVAL;
 	}
-	return do_select(t, nfds, sets, timeout ? &ts : NULL, NULL);
+	deadline = wait_deadline(timeout ? &ts : NULL);
+	n = do_select(t, nfds, sets, timeout ? &ts : NULL, NULL);
+	if (timeout)
+		store_left(t, timeout, deadline, true);
+	return n;
 }
 
 int64_t sys_pselect6(struct task *t, int nfds, uint64_t readfds, uint64_t writefds, uint64_t exceptfds,
 		     uint64_t timeout, uint64_t sigmask)
 {
 	const uint64_t sets[3] = { readfds, writefds, exceptfds };
-	uint64_t sigset[2] = { 0, 0 }, mask;
+	uint64_t sigset[2] = { 0, 0 }, mask, deadline;
 	struct timespec ts;
+	int64_t n;
 	int err;
 
 	if (timeout) {
@@ -282,5 +307,9 @@ int64_t sys_pselect6(struct task *t, int nfds, uint64_t readfds, uint64_t writef
 		return -EFAULT;
 	if (sigset[0] && (sigset[1] != SIGSET_BYTES || user_read(t, &mask, sigset[0], SIGSET_BYTES)))
 		return sigset[1] != SIGSET_BYTES ? -EINVAL : -EFAULT;
-	return do_select(t, nfds, sets, timeout ? &ts : NULL, sigset[0] ? &mask : NULL);
+	deadline = wait_deadline(timeout ? &ts : NULL);
+	n = do_select(t, nfds, sets, timeout ? &ts : NULL, sigset[0] ? &mask : NULL);
+	if (timeout)
+		store_left(t, timeout, deadline, false);
+	return n;
 }

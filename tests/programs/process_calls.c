@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdint.h>
@@ -17,6 +18,7 @@
 #include <sys/mman.h>
 #include <sys/personality.h>
 #include <sys/resource.h>
+#include <sys/select.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
@@ -310,8 +312,34 @@ static void checks(void)
 	SHOW(alarm(0));
 }
 
+/* --- the time that is left --- */
+
+static void time_left(void)
+{
+	struct timespec half = { 0, 500000000 }, none = { 0, 1000000 }, poll_half = { 0, 500000000 };
+	struct timeval tv = { 0, 500000 };
+	struct pollfd ready;
+	fd_set set;
+	int p[2];
+
+	if (pipe(p) || write(p[1], "x", 1) != 1)
+		return;
+	FD_ZERO(&set);
+	FD_SET(p[0], &set);
+	SHOW(syscall(SYS_select, p[0] + 1, &set, NULL, NULL, &tv));
+	SHOW(tv.tv_sec == 0 && tv.tv_usec > 100000 && tv.tv_usec < 500000);
+	SHOW(syscall(SYS_pselect6, p[0] + 1, &set, NULL, NULL, &half, NULL));
+	SHOW(half.tv_sec == 0 && half.tv_nsec > 100000000 && half.tv_nsec < 500000000);
+	ready = (struct pollfd){ .fd = p[0], .events = POLLIN };
+	SHOW(syscall(SYS_ppoll, &ready, 1, &poll_half, NULL, 8));
+	SHOW(poll_half.tv_nsec > 100000000 && poll_half.tv_nsec < 500000000);
+	SHOW(syscall(SYS_ppoll, NULL, 0, &none, NULL, 8));
+	SHOW(none.tv_sec + none.tv_nsec);
+}
+
 int main(void)
 {
+	time_left();
 	checks();
 	locks();
 	waits();
