@@ -84,6 +84,7 @@ static void tick_process(struct process *p, uint64_t now)
 		signal_send(p, &(struct sig_info){ .signo = SIGALRM, .code = SI_KERNEL }, false);
 		p->alarm_at = p->alarm_interval ? now + p->alarm_interval : 0;
 	}
+	timers_tick(p, now);
 	for (struct task *t = p->threads; t; t = t->next) {
 		if (!signal_pending(t))
 			continue;

@@ -73,6 +73,22 @@ void signal_drop_pending(struct sig_pending *pending)
 	discard(pending, ~0ull);
 }
 
+static bool is_of_timer(const struct sig_info *info, int signo, int id)
+{
+	return info->signo == signo && info->code == SI_TIMER && info->pid == id;
+}
+
+bool signal_has_timer(const struct sig_pending *pending, int signo, int id)
+{
+	const struct sig_node *node = pending->first;
+
+	if (!is_real_time(signo))
+		return (pending->set & sig_bit(signo)) && is_of_timer(&pending->info[signo], signo, id);
+	while (node && !is_of_timer(&node->info, signo, id))
+		node = node->next;
+	return node != NULL;
+}
+
 void discard_signals(struct process *p, uint64_t set)
 {
 	discard(&p->pending, set);
@@ -343,6 +359,7 @@ void signal_reset_for_exec(struct task *t)
 
 	pthread_mutex_lock(&t->kernel->lock);
 	p->has_execed = true;
+	timers_drop_all(p);
 	for (int signo = 1; signo <= NR_SIGNALS; signo++)
 		if (p->action[signo].handler != HANDLER_IGNORE)
 			memset(&p->action[signo], 0, sizeof(p->action[signo]));

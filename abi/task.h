@@ -104,7 +104,10 @@ struct process {
 	bool forking;			/* group signals are recorded in fork_pending for the child */
 	uint64_t fork_pending;		/* group signals since begin_fork() */
 	struct sig_action action[NR_SIGNALS + 1];	/* the handlers are also read without the lock */
-	uint64_t alarm_at, alarm_interval;	/* ns, CLOCK_MONOTONIC; kernel->lock */
+	uint64_t alarm_at, alarm_interval;	/* ns, CLOCK_MONOTONIC */
+	struct timer *timers;		/* sys_timer.c */
+	unsigned nr_timers;
+	int next_timer;			/* the ID of the next one */
 	struct rlimit rlimits[RLIM_NLIMITS];	/* kernel->lock; its own threads read them without the lock */
 	uint64_t nr_syscalls;		/* of threads that have ended */
 	uint64_t unsupported[ABI_UNSUPPORTED_WORDS];	/* atomic: calls of this program that failed with ENOSYS */
@@ -251,6 +254,8 @@ void signal_wake(struct task *t);		/* interrupt what it does; kernel->lock held 
 void signal_wake_all(struct process *p);	/* the same for all threads */
 void signal_leave(struct task *t);		/* @t ends: others deliver the process's signals; kernel->lock held */
 void signal_drop_pending(struct sig_pending *pending);	/* kernel->lock held */
+/* Is @signo of timer @id pending? kernel->lock held. */
+bool signal_has_timer(const struct sig_pending *pending, int signo, int id);
 void signal_fault(struct task *t, int signo, int code, uint64_t addr);	/* caused by its own instruction */
 bool signal_pending(struct task *t);
 bool signal_fatal_pending(const struct task *t);	/* a signal that ends the task is pending */
@@ -340,6 +345,10 @@ int user_string(struct task *t, char *buf, size_t size, uint64_t addr);	/* 0, -E
 void host_call_begin(struct task *t);
 void host_call_end(struct task *t);
 void signal_self(struct task *t, int signo);	/* caused by its own system call */
+
+/* sys_timer.c; kernel->lock held */
+void timers_tick(struct process *p, uint64_t now);
+void timers_drop_all(struct process *p);
 
 /* sys_time.c */
 bool is_time(const struct timespec *ts);		/* valid for a timeout */

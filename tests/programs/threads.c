@@ -377,6 +377,64 @@ static void signals(void)
 	SHOW(syscall(SYS_rt_sigqueueinfo, 1 << 29, SIGUSR1, &info));
 }
 
+/* --- timers --- */
+
+static void *tick_thread(void *arg)
+{
+	worker_tid = (pid_t)syscall(SYS_gettid);
+	sem_post(&ready);
+	while (nr_handled < 3)
+		nap(1);
+	return arg;
+}
+
+static void timers(void)
+{
+	struct sigaction sa = { .sa_sigaction = on_signal, .sa_flags = SA_SIGINFO };
+	struct sigevent event = { .sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGUSR1 };
+	struct itimerspec once = { .it_value = { 0, 20000000 } }, every = { { 0, 10000000 }, { 0, 10000000 } }, left;
+	pthread_t t;
+	timer_t id;
+
+	nr_handled = 0;
+	sigaction(SIGUSR1, &sa, NULL);
+	event.sigev_value.sival_int = 77;
+	SHOW(timer_create(CLOCK_MONOTONIC, &event, &id));
+	SHOW(timer_settime(id, 0, &once, NULL));
+	while (!nr_handled)
+		pause();
+	printf("value %d\n", values[0]);
+	SHOW(timer_gettime(id, &left));
+	SHOW(left.it_value.tv_sec + left.it_value.tv_nsec);
+	once.it_value.tv_sec = 100;
+	SHOW(timer_settime(id, 0, &once, &left));
+	SHOW(timer_gettime(id, &left));
+	SHOW(left.it_value.tv_sec >= 99 && left.it_value.tv_sec <= 100);
+	SHOW(timer_delete(id));
+	SHOW(syscall(SYS_timer_delete, 12345));
+	SHOW(syscall(SYS_timer_settime, 12345, 0, &once, NULL));
+	once.it_value.tv_nsec = -1;
+	SHOW(timer_create(CLOCK_REALTIME, NULL, &id));
+	SHOW(timer_settime(id, 0, &once, NULL));
+	SHOW(syscall(SYS_timer_settime, 0, 0, NULL, NULL));
+	SHOW(timer_delete(id));
+	SHOW(syscall(SYS_timer_create, 77, NULL, &id));
+
+	nr_handled = 0;
+	start(&t, tick_thread, NULL);
+	sem_wait(&ready);
+	event.sigev_notify = SIGEV_THREAD_ID;
+	event._sigev_un._tid = worker_tid;
+	SHOW(timer_create(CLOCK_MONOTONIC, &event, &id));
+	SHOW(timer_settime(id, 0, &every, NULL));
+	pthread_join(t, NULL);
+	printf("by the thread meant: %d\n", handled_by == worker_tid);
+	SHOW(timer_getoverrun(id) >= 0);
+	SHOW(timer_delete(id));
+	event._sigev_un._tid = 1 << 29;
+	SHOW(timer_create(CLOCK_MONOTONIC, &event, &id));
+}
+
 /* --- exit, exec and fork, each in a child --- */
 
 static void *sleep_long(void *arg)
@@ -542,6 +600,7 @@ int main(int argc, char **argv)
 	shared_futex();
 	robust_mutex();
 	signals();
+	timers();
 	in_child("exit by a thread", exit_by_thread);
 	in_child("exit by the first thread", exit_by_main);
 	in_child("the first thread ends first", first_ends_first);
