@@ -98,14 +98,9 @@ static int copy_mm(struct task *child, struct task *parent)
 	struct guest_mm *gmm = parent->gmm, *copy;
 	int err;
 
-	copy = malloc(sizeof(*copy));
+	copy = gmm_copy(gmm, child->process->pid);
 	if (!copy)
 		return -ENOMEM;
-	*copy = *gmm;
-	copy->refs = 1;
-	copy->pid = child->process->pid;
-	copy->observer_data = NULL;
-	mm_gate_init(copy);
 	mm_gate_close(parent);
 	if (ob && ob->before_fork)
 		ob->before_fork(ob->arg, gmm);

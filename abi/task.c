@@ -77,6 +77,25 @@ struct guest_mm *gmm_create(struct task *t)
 	return gmm;
 }
 
+struct guest_mm *gmm_copy(const struct guest_mm *from, int pid)
+{
+	struct guest_mm *gmm = calloc(1, sizeof(*gmm));
+
+	if (!gmm)
+		return NULL;
+	gmm->kernel = from->kernel;
+	gmm->refs = 1;
+	gmm->pid = pid;
+	gmm->stack_start = from->stack_start;
+	gmm->stack_end = from->stack_end;
+	gmm->brk_start = from->brk_start;
+	gmm->vdso = from->vdso;
+	gmm->loaded = from->loaded;
+	memcpy(gmm->exe, from->exe, sizeof(gmm->exe));
+	mm_gate_init(gmm);
+	return gmm;
+}
+
 void gmm_put(struct task *t, struct guest_mm *gmm)
 {
 	const struct abi_observer *ob = t->kernel->args->observer;

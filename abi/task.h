@@ -220,6 +220,7 @@ void task_wake_vfork_parent(struct task *t);
 
 /* task.c: address spaces */
 struct guest_mm *gmm_create(struct task *t);
+struct guest_mm *gmm_copy(const struct guest_mm *from, int pid);	/* without the memory; NULL: no memory */
 void gmm_put(struct task *t, struct guest_mm *gmm);
 
 /*

@@ -44,7 +44,8 @@ program_tests := "bash tests/oracle/run.sh" \
 	$(foreach t,files file_limits known_pages inspect report,"bash tests/cli/$(t).sh" \
 		"env VELLUM=build/asan/vellum bash tests/cli/$(t).sh") \
 	$(foreach t,errors isolation restart limits boundary text large extremes odd_values native strace,"bash tests/cli/$(t).sh") \
-	$(foreach t,large extremes strace,"env VELLUM=build/asan/vellum bash tests/cli/$(t).sh")
+	$(foreach t,large extremes strace,"env VELLUM=build/asan/vellum bash tests/cli/$(t).sh") \
+	$(foreach v,asan tsan,"env VELLUM=build/$(v)/vellum bash tests/cli/native.sh threads")
 fail_sweeps := $(foreach what,allocs frames,"env UNIT=build/asan/unit sh tests/soak/fail_sweep.sh $(what) \
 	$(addprefix test_,cache_io device fault_object gup gup_pins guard mlock scan shstk softdirty uffd uffd_fill \
 		uffd_move uffd_persist)")

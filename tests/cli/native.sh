@@ -4,7 +4,7 @@
 # Programs whose output must be the same natively and under `vellum run`: what a program has at its first instruction, what
 # signal handlers get; locks, waits, scheduling, splice(2); threads; sockets, epoll and
 # the like; each flag of mmap and its family. From the environment:
-# VELLUM. Prints TAP.
+# VELLUM. With "threads": only threads. Prints TAP.
 set -u
 . "$(dirname "$0")/lib.sh"
 
@@ -29,12 +29,22 @@ as_native() {
 	result "$name: as on the host" "$(diff "$tmp/host" "$tmp/here")"
 }
 
+# Threads, also on two CPUs and tracked.
+with_threads() {
+	as_native threads
+	options=(--cpus=2 --track=clean --verify)
+	as_native threads
+	options=()
+}
+
+if [ "${1:-}" = threads ]; then
+	with_threads
+	finish
+	exit
+fi
 as_native signals
 as_native process_calls
-as_native threads
-options=(--cpus=2 --track=clean --verify)
-as_native threads
-options=()
+with_threads
 as_native sockets
 as_native messages
 as_native events
