@@ -209,6 +209,37 @@ for i in range(3): s.handle_request()" 2>/dev/null &
 		exec 3>&-; wait; rm input; cksum got'
 }
 
+# Programs with threads.
+thread_programs() {
+	more python3 "python3: threading" 'python3 - <<"END"
+import os, queue, subprocess, threading
+from concurrent.futures import ThreadPoolExecutor
+q, out = queue.Queue(), []
+def work():
+    while (x := q.get()) is not None:
+        out.append(x * x)
+threads = [threading.Thread(target=work) for _ in range(4)]
+for t in threads: t.start()
+for i in range(200): q.put(i)
+for t in threads: q.put(None)
+for t in threads: t.join()
+print(sum(out), len(out), subprocess.run(["echo", "x"], capture_output=True).stdout)
+pid = os.fork()
+if pid == 0: os._exit(3)
+with ThreadPoolExecutor(8) as pool: print(sum(pool.map(lambda x: x + 1, range(100))), os.waitpid(pid, 0)[1] >> 8)
+END'
+	more xz "xz -T4" 'xz -T4 -k numbers && xz -dc numbers.xz | cksum'
+	more node "node" 'node -e "const { Worker } = require(\"worker_threads\");
+new Worker(\"require(\\\"worker_threads\\\").parentPort.postMessage(42)\", { eval: true }).on(\"message\", m => console.log(m));
+require(\"fs\").readFile(\"numbers\", (e, d) => console.log(d.length));"'
+	more "java javac" "java" 'printf "%s\n" "public class H { public static void main(String[] a) throws Exception {" \
+		"Thread[] t = new Thread[4]; int[] s = new int[1]; for (int i = 0; i < 4; i++) { t[i] = new Thread(() -> {" \
+		"for (int j = 0; j < 1000; j++) synchronized (s) { s[0]++; } }); t[i].start(); } for (Thread x : t) x.join();" \
+		"System.out.println(s[0]); } }" >H.java; javac -J-XX:TieredStopAtLevel=1 H.java && java -Xshare:auto H; rm -f H.*'
+	more redis-server "redis" 'redis-server --port 0 --unixsocket "$PWD/s" --save "" >/dev/null & while ! redis-cli -s s ping 2>/dev/null | grep PONG; do sleep 0.2; done
+		for i in 1 2 3; do redis-cli -s s incr n; done; redis-cli -s s lrange x 0 -1; redis-cli -s s shutdown nosave; wait; rm -f s'
+}
+
 # gdb reads a core of this program, which is made once: a core has addresses and times.
 make_core() {
 	needs gdb gcc || return 0
@@ -221,5 +252,6 @@ if [ -n "$all" ]; then
 	make_core
 	more_programs
 	socket_programs
+	thread_programs
 fi
 finish
