@@ -8,12 +8,16 @@
 core=$(printf 'include sources.mk\nall:\n\t@echo $(VELLUM_CORE_SRC)\n' |
 	MAKEFLAGS='' "${MAKE:-make}" -s -f - all)
 
+OBJ=$tmp/core
+export OBJ
 objects() { # COMPILER FLAGS...: compile the core into $tmp/core
 	rm -rf "$tmp/core"
 	mkdir "$tmp/core"
-	for f in $core; do
-		"$@" -c "$f" -o "$tmp/core/$(echo "$f" | tr / -).o" || return 1
-	done
+	# shellcheck disable=SC2086 # a list
+	printf '%s\n' $core | xargs -P "$(nproc)" -I FILE sh -c '
+		file=$1
+		shift
+		exec "$@" -c "$file" -o "$OBJ/$(echo "$file" | tr / -).o"' sh FILE "$@"
 }
 port() { # PROGRAM SOURCES...: link the core with these, with only the flags that the guide names
 	out=$1
