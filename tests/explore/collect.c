@@ -148,6 +148,15 @@ static void writer(void)
 	MUST(vellum_copy_to_user(mm, PAGE(0), &val, sizeof(val), NULL));
 }
 
+/* As futex(2): the first exchange learns the value. */
+static void exchanger(void)
+{
+	uint32_t expected = 0;
+
+	MUST(vellum_cmpxchg_user(mm, PAGE(0), &expected, 5));
+	MUST(vellum_cmpxchg_user(mm, PAGE(0), &expected, 5));
+}
+
 static void object_writer(void)
 {
 	const uint64_t val = 5;
@@ -259,6 +268,9 @@ const struct scenario collect_scenarios[] = {
 	  .check_end = replicas_equal, .teardown = drop_trackers },
 	{ .name = "tracker_clean_vs_copy", .setup = setup_clean, .thread = { THREAD(collector), THREAD(writer) },
 	  .check_end = replicas_equal, .teardown = drop_trackers },
+	{ .name = "tracker_clean_vs_cmpxchg", .setup = setup_clean,
+	  .thread = { THREAD(collector), THREAD(exchanger) }, .check_end = replicas_equal,
+	  .teardown = drop_trackers },
 	{ .name = "tracker_wp_vs_copy", .setup = setup_wp, .thread = { THREAD(collector), THREAD(writer) },
 	  .check_end = replicas_equal, .teardown = drop_trackers },
 	{ .name = "tracker_clean_vs_mprotect", .bound = 3, .setup = setup_collected,
