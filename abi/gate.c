@@ -57,7 +57,7 @@ void mm_gate_leave(struct task *t)
 	t->inside = false;
 }
 
-/* Let those who run the program leave it. gate_lock held. */
+/* Let the threads that run the program leave it. gate_lock held. */
 static void wait_until_empty(struct task *t, struct guest_mm *gmm)
 {
 	while (gmm->nr_inside) {

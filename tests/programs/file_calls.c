@@ -27,19 +27,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "show.h"
+
 #define PAGE 4096l
-
-/* Print the call and its result. */
-#define SHOW(call) show(#call, (long)(call))
-
-static long show(const char *what, long result)
-{
-	if (result < 0)
-		printf("%s: %s\n", what, strerrorname_np(errno));
-	else
-		printf("%s: %ld\n", what, result);
-	return result;
-}
 
 /* Descriptors differ between runs: print only whether the call succeeded. */
 static int show_open(const char *path, int flags)

@@ -23,19 +23,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "show.h"
+
 static void *volatile bad = (void *)1;	/* volatile: the compiler would find the error */
-
-/* Print the call and its result. */
-#define SHOW(call) show(#call, (long)(call))
-
-static long show(const char *what, long result)
-{
-	if (result < 0)
-		printf("%s: %s\n", what, strerrorname_np(errno));
-	else
-		printf("%s: %ld\n", what, result);
-	return result;
-}
 
 static void pair(int type, int fds[2])
 {

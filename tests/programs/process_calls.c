@@ -27,17 +27,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
-/* Print the call and its result. */
-#define SHOW(call) show(#call, (long)(call))
-
-static long show(const char *what, long result)
-{
-	if (result < 0)
-		printf("%s: %s\n", what, strerrorname_np(errno));
-	else
-		printf("%s: %ld\n", what, result);
-	return result;
-}
+#include "show.h"
 
 /* Fork a child that runs @run, and wait for it. */
 static void in_child(void (*run)(int), int arg)
@@ -73,7 +63,7 @@ static void show_owner(int fd, int cmd, short type)
 		printf("  owner: %s\n", strerrorname_np(errno));
 	else
 		printf("  type %d from %ld length %ld of %s\n", fl.l_type, (long)fl.l_start, (long)fl.l_len,
-		       fl.l_type == F_UNLCK ? "nobody" : fl.l_pid == parent ? "the parent" : fl.l_pid == -1 ? "a description" :
+		       fl.l_type == F_UNLCK ? "no process" : fl.l_pid == parent ? "the parent" : fl.l_pid == -1 ? "a description" :
 		       "another");
 }
 

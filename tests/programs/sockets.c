@@ -30,30 +30,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "show.h"
+
 #define PAGE 4096l
 
 static void *volatile bad = (void *)1;	/* volatile: the compiler would find the error */
-
-/* Print the call and its result. */
-#define SHOW(call) show(#call, (long)(call))
-
-static long show(const char *what, long result)
-{
-	if (result < 0)
-		printf("%s: %s\n", what, strerrorname_np(errno));
-	else
-		printf("%s: %ld\n", what, result);
-	return result;
-}
-
-/* Descriptors differ between runs. */
-#define OPEN(call) opened(#call, call)
-
-static int opened(const char *what, int fd)
-{
-	printf("%s: %s\n", what, fd < 0 ? strerrorname_np(errno) : "opened");
-	return fd;
-}
 
 static void pair(int type, int fds[2])
 {

@@ -23,16 +23,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define SHOW(call) show(#call, (long)(call))
-
-static long show(const char *what, long result)
-{
-	if (result < 0)
-		printf("%s: %s\n", what, strerrorname_np(errno));
-	else
-		printf("%s: %ld\n", what, result);
-	return result;
-}
+#include "show.h"
 
 static long futex(uint32_t *word, int op, uint32_t val, const struct timespec *timeout, uint32_t *word2, uint32_t val3)
 {
