@@ -5,13 +5,15 @@
 
 EXPORT const char *vellum_strerror(int err)
 {
-	switch (err < 0 ? -err : err) {
-	case 0: return "success";
+	if (!err)
+		return "success";
+	switch ((enum vellum_errno)(err < 0 ? -(unsigned)err : (unsigned)err)) {	/* no default: the compiler checks it */
 	case EPERM: return "operation not permitted";
 	case ENOENT: return "no such file or directory";
 	case ESRCH: return "no such process";
 	case EINTR: return "interrupted";
 	case EIO: return "input/output error";
+	case E2BIG: return "argument too large";
 	case EBADF: return "bad file descriptor";
 	case EAGAIN: return "resource temporarily unavailable";
 	case ENOMEM: return "cannot allocate memory";
@@ -26,6 +28,6 @@ EXPORT const char *vellum_strerror(int err)
 	case EOVERFLOW: return "value too large";
 	case EOPNOTSUPP: return "operation not supported";
 	case EHWPOISON: return "memory page has a hardware error";
-	default: return "unknown error";
 	}
+	return "unknown error";
 }

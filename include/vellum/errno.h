@@ -11,7 +11,7 @@
 extern "C" {
 #endif
 
-enum {
+enum vellum_errno {
 	VELLUM_EPERM = 1,
 	VELLUM_ENOENT = 2,
 	VELLUM_ESRCH = 3,

@@ -5,8 +5,9 @@
  * Structures: each structure that the caller or a hook fills or reads begins with `size`, sizeof the structure as the
  * caller compiled it. Later versions add fields at the end only. A smaller structure is accepted: the fields that it
  * lacks are 0, and are not written. A larger one is accepted if its additional bytes are 0; else the call returns
- * -VELLUM_E2BIG, as for a size of more than 4096. A size of 0 is -VELLUM_EINVAL. The core copies tables of hooks, so
- * the caller may free them.
+ * -VELLUM_E2BIG, as for a size of more than 4096. A size of 0 is -VELLUM_EINVAL, and so is a
+ * smaller one that is no multiple of 8, as that could cut a field in two. The core copies tables of hooks, so the caller
+ * may free them.
  * Three structures have no size: struct vellum_uffd_msg and struct vellum_page_region are Linux's, which are fixed, and
  * struct vellum_soft_cpu is the library's own, read by inline functions, and grows at its end only.
  *

@@ -366,7 +366,7 @@ static int scan_checked(struct vellum_mm *mm, struct vellum_scan_args *args, uin
 EXPORT int vellum_pagemap_scan(struct vellum_mm *mm, struct vellum_scan_args *given, uint64_t *nr)
 {
 	struct vellum_scan_args args;
-	int err = sized_from_caller(&args, sizeof(args), given, given->size);
+	int err = FROM_CALLER(&args, given);
 
 	*nr = 0;
 	if (!err && given->size < WALK_END_END)

@@ -40,9 +40,11 @@ static void map_arguments(void **state)
 	OK(vellum_mmap(w->mm, &a.now, &addr));
 	a.now.size = offsetof(struct vellum_map_args, len);
 	assert_int_equal(vellum_mmap(w->mm, &a.now, &addr), -VELLUM_EBADF);	/* without flags, so no mapping */
-	for (unsigned size = 0; size < 4; size++) {
+	a.now.mapping = (struct vellum_mapping *)&a;		/* half of a pointer would be kept */
+	for (unsigned size = 0; size < offsetof(struct vellum_map_args, mapping) + 8; size++) {
 		a.now.size = size;
-		assert_int_equal(vellum_mmap(w->mm, &a.now, &addr), -VELLUM_EINVAL);
+		if (size % 8 || !size)
+			assert_int_equal(vellum_mmap(w->mm, &a.now, &addr), -VELLUM_EINVAL);
 	}
 }
 
@@ -126,6 +128,8 @@ static void notifiers(void **state)
 		out.now.size = ~0u;                                                             \
 		assert_int_equal(call, -VELLUM_E2BIG);                                          \
 		out.now.size = 3;                                                               \
+		assert_int_equal(call, -VELLUM_EINVAL);                                         \
+		out.now.size = sizeof(type) - 4;                                                \
 		assert_int_equal(call, -VELLUM_EINVAL);                                         \
 	} while (0)
 

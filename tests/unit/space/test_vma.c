@@ -251,7 +251,7 @@ static void T_sys_01_mmap(void **state)
 		layout_unchanged(&l);
 	}
 	assert_int_equal(vellum_mmap(l.w->mm, NULL, &addr), -EINVAL);
-	assert_int_equal(vellum_mmap(l.w->mm, &(struct vellum_map_args){.size = 4}, &addr),
+	assert_int_equal(vellum_mmap(l.w->mm, &(struct vellum_map_args){.size = 8}, &addr),
 			 -EBADF);
 	layout_unchanged(&l);
 	layout_destroy(&l);
