@@ -240,11 +240,15 @@ struct run {
 
 /*
  * The core calls this with its locks held, and a program that broke out of its memory can do it again: exit at
- * once.
+ * once. Several threads may find an entry at the same time: the first one speaks.
  */
 static void end_forged(void *host, uint64_t entry, const char *what)
 {
+	static bool ending;
+
 	(void)host;
+	while (__atomic_exchange_n(&ending, true, __ATOMIC_RELAXED))
+		pause();
 	fail("Vellum did not write the page-table entry 0x%llx, %s. The run ends, as the program may have written "
 	     "outside its memory", (unsigned long long)entry, what);
 	_exit(EXIT_VELLUM);
