@@ -106,7 +106,7 @@ static void leave_memory(struct task *t)
 		futex_wake(t, t->clear_child_tid, 1);
 }
 
-/* Remove @t from its process, which may end before @t does. kernel->lock held. */
+/* kernel->lock held. */
 static void unlink_thread(struct task *t)
 {
 	struct process *p = t->process;
@@ -115,6 +115,7 @@ static void unlink_thread(struct task *t)
 	while (*at != t)
 		at = &(*at)->next;
 	*at = t->next;
+	p->nr_leaving--;
 	__atomic_store_n(&p->nr_threads, p->nr_threads - 1, __ATOMIC_RELEASE);
 	p->nr_syscalls += t->nr_syscalls;
 	thread_uncount(t);
@@ -141,19 +142,27 @@ static bool end_process(struct process *p)
 	return reaped;
 }
 
-/* The status of a process that no thread ends as a whole is that of its last thread. kernel->lock held. */
+/*
+ * Is @t the last thread? Then it waits until the others have left the memory and the kernel, so that the process does
+ * not seem to have ended before its memory has. The status of a process that no thread ends as a whole is that of its
+ * last thread.
+ */
 static bool begin_exit(struct task *t, int status)
 {
 	struct process *p = t->process;
+	struct kernel *k = t->kernel;
+	bool last;
 
-	if (p->nr_threads > 1) {
-		unlink_thread(t);
-		return false;
-	}
-	if (!p->exiting)
+	pthread_mutex_lock(&k->lock);
+	last = ++p->nr_leaving == p->nr_threads;
+	if (last && !p->exiting)
 		p->exit_status = status;
-	__atomic_store_n(&p->exiting, true, __ATOMIC_RELAXED);
-	return true;
+	if (last)
+		__atomic_store_n(&p->exiting, true, __ATOMIC_RELAXED);
+	while (last && p->nr_threads > 1)
+		pthread_cond_wait(&k->changed, &k->lock);
+	pthread_mutex_unlock(&k->lock);
+	return last;
 }
 
 void task_exit(struct task *t, int status)
@@ -165,9 +174,7 @@ void task_exit(struct task *t, int status)
 	cpu_release(t);
 	fds_put_held(t);
 	leave_memory(t);
-	pthread_mutex_lock(&k->lock);
 	last = begin_exit(t, status);
-	pthread_mutex_unlock(&k->lock);
 	if (last) {
 		fds_close_all(p);
 		inspect_exit(t);
@@ -176,9 +183,9 @@ void task_exit(struct task *t, int status)
 	if (last)
 		task_wake_vfork_parent(t);
 	pool_drop_task(k->pool, t);
+	/* When the lock is released, the process may be gone, and with the last one the kernel. */
 	pthread_mutex_lock(&k->lock);
-	if (last)
-		unlink_thread(t);
+	unlink_thread(t);
 	task_free(t);
 	if (last && end_process(p)) {
 		process_unlink(k, p);

@@ -225,7 +225,6 @@ void thread_uncount(struct task *t)
 		t->kernel->nr_tasks--;
 }
 
-/* The process may have ended before. */
 void task_free(struct task *t)
 {
 	signal_drop_pending(&t->pending);

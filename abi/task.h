@@ -86,6 +86,7 @@ struct process {
 	bool has_execed;		/* kernel->lock: execve(2) succeeded after the fork */
 	struct task *threads;		/* kernel->lock */
 	unsigned nr_threads;		/* kernel->lock; also read without it, by is_single() */
+	unsigned nr_leaving;		/* kernel->lock: of these, threads that are in task_exit() */
 	enum process_state state;	/* kernel->lock */
 	bool exiting;			/* kernel->lock; also read without it: every thread ends */
 	struct task *survivor;		/* kernel->lock: of execve(2): every other thread ends */

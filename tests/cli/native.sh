@@ -16,16 +16,17 @@ options=()
 
 # as_native NAME ARGUMENT...: of a program in build/programs, both in an empty directory of the same name
 as_native() {
-	local name=$1 status
+	local name=$1 status expected
 
 	shift
 	rm -rf "$tmp/files" && mkdir "$tmp/files"
 	# timeout: the same environment in both
 	(cd "$tmp/files" && timeout -k 5 120 "$root/build/programs/$name" "$@") >"$tmp/host" 2>&1
+	expected=$?
 	rm -rf "$tmp/files" && mkdir "$tmp/files"
 	(cd "$tmp/files" && timeout -k 5 120 "$VELLUM" run "${options[@]}" -- "$root/build/programs/$name" "$@") >"$tmp/here" 2>"$tmp/err"
 	status=$?
-	result "$name: status 0" "$([ $status -eq 0 ] || { echo "status $status" && cat "$tmp/err"; })"
+	result "$name: the host's status" "$([ $status -eq $expected ] || { echo "status $status" && cat "$tmp/err"; })"
 	result "$name: as on the host" "$(diff "$tmp/host" "$tmp/here")"
 }
 
@@ -34,6 +35,8 @@ with_threads() {
 	as_native threads
 	options=(--cpus=2 --track=clean --verify)
 	as_native threads
+	as_native thread_exits
+	as_native thread_exits alone
 	options=()
 }
 
