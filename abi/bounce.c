@@ -223,7 +223,9 @@ int64_t bounce_io(int fd, const struct bounce *b, int64_t offset, enum direction
 	const struct iovec *iov = b->iov;
 	ssize_t n;
 
-	if (b->nr == 1 && offset < 0)
+	if (b->flags)
+		n = dir == IN ? preadv2(fd, iov, b->nr, offset, b->flags) : pwritev2(fd, iov, b->nr, offset, b->flags);
+	else if (b->nr == 1 && offset < 0)
 		n = dir == IN ? read(fd, iov->iov_base, iov->iov_len) : write(fd, iov->iov_base, iov->iov_len);
 	else if (b->nr == 1)
 		n = dir == IN ? pread(fd, iov->iov_base, iov->iov_len, offset) :

@@ -31,6 +31,7 @@ struct bounce {
 	char *mirror;
 	size_t mirror_len;
 	struct iovec plain;
+	int flags;		/* RWF_* of preadv2(2) */
 };
 
 /* 0 or -ENOMEM. @size must be at least 1. Call bounce_fini() also after a failure. */

@@ -3,7 +3,8 @@
  * abi/cpu.c - the pool of the machine's CPUs. A task holds a CPU while its program runs.
  *
  * A released CPU keeps the task's FPU state and address space until another task acquires the CPU. A task that acquires
- * its last CPU again loads nothing. Waiting tasks get a CPU in the order in which they came.
+ * its last CPU again loads nothing. Waiting tasks get a CPU in the order in which they came. A CPU is free only if no
+ * waiting task may use it.
  */
 #define _GNU_SOURCE
 #include <stdlib.h>
@@ -12,6 +13,7 @@
 
 struct waiter {
 	struct waiter *next;
+	const struct task *task;
 	pthread_cond_t cond;
 	int cpu;			/* assigned by cpu_release(), or -1 */
 };
@@ -48,29 +50,72 @@ void pool_destroy(struct cpu_pool *pool)
 	free(pool);
 }
 
+uint64_t cpu_all(const struct kernel *k)
+{
+	const unsigned n = k->args->machine->nr_cpus;
+
+	return n >= 64 ? ~0ull : (1ull << n) - 1;
+}
+
+static bool may_use(const struct task *t, int cpu)
+{
+	return __atomic_load_n(&t->cpus, __ATOMIC_RELAXED) >> cpu & 1;
+}
+
+/* A CPU that @t may use and nobody holds, or -1. Pool lock held. */
 static int find_free_cpu(const struct cpu_pool *pool, const struct task *t)
 {
 	int found = -1;
 
-	if (t->last_cpu >= 0 && !pool->slot[t->last_cpu].busy && pool->slot[t->last_cpu].resident == t)
+	if (t->last_cpu >= 0 && may_use(t, t->last_cpu) && !pool->slot[t->last_cpu].busy &&
+	    pool->slot[t->last_cpu].resident == t)
 		return t->last_cpu;
 	for (unsigned i = 0; i < pool->machine->nr_cpus; i++)
-		if (!pool->slot[i].busy && (found < 0 || !pool->slot[i].resident))
+		if (may_use(t, (int)i) && !pool->slot[i].busy && (found < 0 || !pool->slot[i].resident))
 			found = (int)i;
 	return found;
 }
 
+/* Pool lock held. */
+static void remove_waiter(struct cpu_pool *pool, const struct waiter *w)
+{
+	struct waiter **at = &pool->first;
+
+	while (*at != w)
+		at = &(*at)->next;
+	*at = w->next;
+	if (!*at)
+		pool->last = at;
+	__atomic_fetch_sub(&pool->nr_waiting, 1, __ATOMIC_RELAXED);
+}
+
+/* The first one that may use @cpu, or NULL. Pool lock held. */
+static struct waiter *find_waiter(const struct cpu_pool *pool, int cpu)
+{
+	struct waiter *w = pool->first;
+
+	while (w && !may_use(w->task, cpu))
+		w = w->next;
+	return w;
+}
+
+/* Pool lock held; dropped during the wait. */
 static void wait_for_cpu(struct cpu_pool *pool, struct task *t)
 {
-	struct waiter w = { .cpu = -1 };
+	struct waiter w = { .task = t, .cpu = -1 };
 
 	pthread_cond_init(&w.cond, NULL);
 	*pool->last = &w;
 	pool->last = &w.next;
 	__atomic_fetch_add(&pool->nr_waiting, 1, __ATOMIC_RELAXED);
-	while (w.cpu < 0)
+	while (w.cpu < 0) {
 		pthread_cond_wait(&w.cond, &pool->lock);
-	__atomic_fetch_sub(&pool->nr_waiting, 1, __ATOMIC_RELAXED);
+		if (w.cpu >= 0)
+			break;
+		w.cpu = find_free_cpu(pool, t);		/* cpu_set_affinity() */
+		if (w.cpu >= 0)
+			remove_waiter(pool, &w);
+	}
 	pthread_cond_destroy(&w.cond);
 	t->cpu = w.cpu;
 }
@@ -94,6 +139,9 @@ static void load_task(struct cpu_pool *pool, struct task *t)
 	struct cpu_slot *slot = &pool->slot[t->cpu];
 
 	if (slot->resident != t) {
+		/* Another CPU, which it may not use any more and nobody has used since, may hold its state. */
+		if (t->last_cpu >= 0)
+			save_resident_fpu(pool, (unsigned)t->last_cpu);
 		save_resident_fpu(pool, (unsigned)t->cpu);
 		slot->resident = t;
 		t->last_cpu = t->cpu;
@@ -111,7 +159,7 @@ void cpu_acquire(struct task *t)
 {
 	struct cpu_pool *pool = t->kernel->pool;
 
-	if (t->cpu >= 0 && mm_gate_is_closed(t))
+	if (t->cpu >= 0 && (mm_gate_is_closed(t) || !may_use(t, t->cpu)))
 		cpu_release(t);
 	/* Without the lock: only the task that holds a CPU changes mm and resident of its slot. */
 	if (t->cpu >= 0 && pool->slot[t->cpu].mm == t->gmm->mm && pool->slot[t->cpu].resident == t)
@@ -119,7 +167,7 @@ void cpu_acquire(struct task *t)
 	mm_gate_enter(t);
 	pthread_mutex_lock(&pool->lock);
 	if (t->cpu < 0)
-		t->cpu = pool->first ? -1 : find_free_cpu(pool, t);
+		t->cpu = find_free_cpu(pool, t);	/* no waiter may use it: cpu_release() would have assigned it */
 	if (t->cpu < 0)
 		wait_for_cpu(pool, t);
 	pool->slot[t->cpu].busy = true;
@@ -135,11 +183,9 @@ void cpu_release(struct task *t)
 	if (t->cpu < 0)
 		return;
 	pthread_mutex_lock(&pool->lock);
-	w = pool->first;
+	w = find_waiter(pool, t->cpu);
 	if (w) {
-		pool->first = w->next;
-		if (!pool->first)
-			pool->last = &pool->first;
+		remove_waiter(pool, w);
 		/* Not left to the waiter: this task may acquire another CPU before the waiter runs. */
 		save_resident_fpu(pool, (unsigned)t->cpu);
 		w->cpu = t->cpu;	/* stays busy */
@@ -173,6 +219,20 @@ void cpu_kick(struct task *t)
 	struct cpu_pool *pool = t->kernel->pool;
 
 	pthread_mutex_lock(&pool->lock);
+	if (t->cpu >= 0)
+		pool->machine->ops->kick(pool->machine, (unsigned)t->cpu);
+	pthread_mutex_unlock(&pool->lock);
+}
+
+void cpu_set_affinity(struct task *t, uint64_t cpus)
+{
+	struct cpu_pool *pool = t->kernel->pool;
+
+	pthread_mutex_lock(&pool->lock);
+	__atomic_store_n(&t->cpus, cpus, __ATOMIC_RELAXED);
+	for (struct waiter *w = pool->first; w; w = w->next)
+		if (w->task == t)
+			pthread_cond_signal(&w->cond);
 	if (t->cpu >= 0)
 		pool->machine->ops->kick(pool->machine, (unsigned)t->cpu);
 	pthread_mutex_unlock(&pool->lock);

@@ -197,7 +197,7 @@ static bool can_read_on(const struct file *file)
 }
 
 static int64_t transfer_vector(struct task *t, struct file *file, struct user_vector *v, uint64_t len, int64_t offset,
-			       enum direction dir)
+			       enum direction dir, int flags)
 {
 	size_t most = file->direct ? DIRECT_CHUNK : CHUNK, size = len < most ? len : most;
 	bool again = len > size && (dir == OUT || can_read_on(file));
@@ -208,6 +208,7 @@ static int64_t transfer_vector(struct task *t, struct file *file, struct user_ve
 		return lseek(file->fd, 0, SEEK_CUR) < 0 ? -errno : -EINVAL;
 	if (bounce_init(&b, size))
 		return -ENOMEM;
+	b.flags = flags;
 	do {
 		size_t want = len - (uint64_t)done < size ? len - (uint64_t)done : size;
 		int64_t at = offset < 0 ? -1 : offset + done;
@@ -225,9 +226,10 @@ static int64_t transfer_vector(struct task *t, struct file *file, struct user_ve
 }
 
 /* For a length of 0: the host call checks the descriptor. */
-static int64_t transfer_nothing(struct task *t, const struct file *file, int64_t offset, enum direction dir)
+static int64_t transfer_nothing(struct task *t, const struct file *file, int64_t offset, enum direction dir,
+				int flags)
 {
-	struct bounce b = { .nr = 1 };
+	struct bounce b = { .nr = 1, .flags = flags };
 
 	b.iov = &b.plain;
 	return file_io(t, file, &b, 0, offset, dir);
@@ -257,7 +259,8 @@ static int64_t transfer_bytes(struct task *t, uint64_t fd, uint64_t addr, uint64
 		return -EBADF;
 	if (!is_user_range(addr, len))
 		return argument_error(file, dir, -EFAULT);
-	return len ? transfer_vector(t, file, &v, iov.iov_len, offset, dir) : transfer_nothing(t, file, offset, dir);
+	return len ? transfer_vector(t, file, &v, iov.iov_len, offset, dir, 0) :
+		     transfer_nothing(t, file, offset, dir, 0);
 }
 
 int64_t sys_read(struct task *t, int fd, uint64_t buf, uint64_t count)
@@ -300,7 +303,8 @@ int user_vector_read(struct task *t, struct iovec *iov, uint64_t addr, uint64_t 
 	return 0;
 }
 
-static int64_t vector_call(struct task *t, int fd, uint64_t addr, uint64_t nr, int64_t offset, enum direction dir)
+static int64_t vector_call(struct task *t, int fd, uint64_t addr, uint64_t nr, int64_t offset, enum direction dir,
+			   int flags)
 {
 	struct file *file = fd_file(t, fd);
 	struct iovec iov[IOV_MAX];
@@ -313,43 +317,55 @@ static int64_t vector_call(struct task *t, int fd, uint64_t addr, uint64_t nr, i
 	err = user_vector_read(t, iov, addr, nr, &len);
 	if (err)
 		return argument_error(file, dir, err);
-	return len ? transfer_vector(t, file, &v, len, offset, dir) : transfer_nothing(t, file, offset, dir);
+	return len ? transfer_vector(t, file, &v, len, offset, dir, flags) :
+		     transfer_nothing(t, file, offset, dir, flags);
 }
 
 int64_t sys_readv(struct task *t, int fd, uint64_t iov, uint64_t iovcnt)
 {
-	return vector_call(t, fd, iov, iovcnt, -1, IN);
+	return vector_call(t, fd, iov, iovcnt, -1, IN, 0);
 }
 
 int64_t sys_writev(struct task *t, int fd, uint64_t iov, uint64_t iovcnt)
 {
-	return vector_call(t, fd, iov, iovcnt, -1, OUT);
+	return vector_call(t, fd, iov, iovcnt, -1, OUT, 0);
 }
 
 int64_t sys_preadv(struct task *t, int fd, uint64_t iov, uint64_t iovcnt, int64_t offset, int64_t offset_high)
 {
-	return offset < 0 ? -EINVAL : vector_call(t, fd, iov, iovcnt, offset, IN);
+	return offset < 0 ? -EINVAL : vector_call(t, fd, iov, iovcnt, offset, IN, 0);
 }
 
 int64_t sys_pwritev(struct task *t, int fd, uint64_t iov, uint64_t iovcnt, int64_t offset,
 		    int64_t offset_high)
 {
-	return offset < 0 ? -EINVAL : vector_call(t, fd, iov, iovcnt, offset, OUT);
+	return offset < 0 ? -EINVAL : vector_call(t, fd, iov, iovcnt, offset, OUT, 0);
 }
 
-/* No flag of preadv2(2) is supported: their callers have a way without them. */
+/*
+ * preadv2(2), pwritev2(2). RWF_APPEND and the flags that are not here fail as on a file system without them, and callers
+ * have a way without them.
+ */
+static int64_t flagged_call(struct task *t, int fd, uint64_t iov, uint64_t iovcnt, int64_t offset, uint32_t flags,
+			    enum direction dir)
+{
+	const uint32_t known = RWF_HIPRI | RWF_DSYNC | RWF_SYNC | RWF_NOWAIT;
+
+	if (offset < -1)
+		return -EINVAL;
+	return flags & ~known ? -EOPNOTSUPP : vector_call(t, fd, iov, iovcnt, offset, dir, (int)flags);
+}
+
 int64_t sys_preadv2(struct task *t, int fd, uint64_t iov, uint64_t iovcnt, int64_t offset, int64_t offset_high,
 		    uint32_t flags)
 {
-	return flags ? -EOPNOTSUPP : offset == -1 ? sys_readv(t, fd, iov, iovcnt) :
-						    sys_preadv(t, fd, iov, iovcnt, offset, offset_high);
+	return flagged_call(t, fd, iov, iovcnt, offset, flags, IN);
 }
 
 int64_t sys_pwritev2(struct task *t, int fd, uint64_t iov, uint64_t iovcnt, int64_t offset, int64_t offset_high,
 		     uint32_t flags)
 {
-	return flags ? -EOPNOTSUPP : offset == -1 ? sys_writev(t, fd, iov, iovcnt) :
-						    sys_pwritev(t, fd, iov, iovcnt, offset, offset_high);
+	return flagged_call(t, fd, iov, iovcnt, offset, flags, OUT);
 }
 
 int64_t sys_lseek(struct task *t, int fd, int64_t offset, int whence)

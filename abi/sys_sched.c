@@ -126,6 +126,25 @@ int64_t sys_sched_setparam(struct task *t, int pid, uint64_t param)
 	return set_policy(t, pid, SCHED_OTHER, param);
 }
 
+/* That of the host's thread. */
+int64_t sys_sched_rr_get_interval(struct task *t, int pid, uint64_t tp)
+{
+	const struct task *other;
+	struct timespec ts;
+	pid_t host = 0;
+
+	if (pid < 0)
+		return -EINVAL;
+	pthread_mutex_lock(&t->kernel->lock);
+	other = pid ? task_find(t->kernel, pid) : t;
+	if (other)
+		host = other->host_tid;
+	pthread_mutex_unlock(&t->kernel->lock);
+	if (!other)
+		return -ESRCH;
+	return sched_rr_get_interval(host, &ts) ? -errno : user_write(t, tp, &ts, sizeof(ts));
+}
+
 int64_t sys_sched_get_priority_max(struct task *t, int policy)
 {
 	int n = sched_get_priority_max(policy);
@@ -142,36 +161,38 @@ int64_t sys_sched_get_priority_min(struct task *t, int policy)
 
 /* --- CPUs --- */
 
-static uint64_t all_cpus(const struct task *t)
-{
-	unsigned n = t->kernel->args->machine->nr_cpus;
-
-	return n >= 64 ? ~0ull : (1ull << n) - 1;
-}
-
 int64_t sys_sched_getaffinity(struct task *t, int pid, uint32_t len, uint64_t mask)
 {
-	const uint64_t cpus = all_cpus(t);
+	const struct task *other;
+	uint64_t cpus = 0;
 
 	if (len < sizeof(cpus) || len % sizeof(cpus))
 		return -EINVAL;
-	if (!thread_exists(t, pid))
+	pthread_mutex_lock(&t->kernel->lock);
+	other = pid ? task_find(t->kernel, pid) : t;
+	if (other)
+		cpus = other->cpus;
+	pthread_mutex_unlock(&t->kernel->lock);
+	if (!other)
 		return -ESRCH;
 	return user_write(t, mask, &cpus, sizeof(cpus)) ? -EFAULT : (int64_t)sizeof(cpus);
 }
 
-/* A process may run on every CPU of the machine. A smaller set is refused. */
+/* A thread moves when it next enters its program. */
 int64_t sys_sched_setaffinity(struct task *t, int pid, uint32_t len, uint64_t mask)
 {
+	struct task *other;
 	uint64_t cpus = 0;
 
 	if (user_read(t, &cpus, mask, len < sizeof(cpus) ? len : sizeof(cpus)))
 		return -EFAULT;
-	if (!thread_exists(t, pid))
-		return -ESRCH;
-	if (!(cpus & all_cpus(t)))
-		return -EINVAL;
-	return (cpus & all_cpus(t)) == all_cpus(t) ? 0 : -EPERM;
+	cpus &= cpu_all(t->kernel);
+	pthread_mutex_lock(&t->kernel->lock);
+	other = pid ? task_find(t->kernel, pid) : t;
+	if (other && cpus)
+		cpu_set_affinity(other, cpus);
+	pthread_mutex_unlock(&t->kernel->lock);
+	return !other ? -ESRCH : cpus ? 0 : -EINVAL;
 }
 
 int64_t sys_getcpu(struct task *t, uint64_t cpu, uint64_t node, uint64_t unused)

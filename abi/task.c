@@ -174,6 +174,7 @@ static struct task *task_create(struct process *p)
 	t->kernel = p->kernel;
 	t->process = p;
 	t->cpu = t->last_cpu = -1;
+	t->cpus = cpu_all(p->kernel);
 	t->syscall_nr = -1;
 	t->load = VCPU_LOAD_FPU | VCPU_LOAD_SEGMENTS;
 	return t;

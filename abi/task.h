@@ -127,6 +127,7 @@ struct task {
 	int cpu;			/* that the task holds, or -1 */
 	int last_cpu;			/* that may still hold the task's FPU state, or -1 */
 	uint32_t load;			/* VCPU_LOAD_* for the next run */
+	uint64_t cpus;			/* atomic: bit n: it may run on CPU n */
 	bool lost;			/* lock of the pool: its FPU state was lost when the machine ended */
 	uint32_t personality;
 	char comm[TASK_COMM_LEN];
@@ -243,6 +244,9 @@ void cpu_release(struct task *t);	/* must be called before anything that may blo
 bool cpu_has_waiters(struct cpu_pool *pool);	/* a task waits for a CPU */
 void cpu_save_fpu(struct task *t);	/* into st.fpu */
 void cpu_kick(struct task *t);		/* make it leave the program, if it runs there; any thread */
+/* Let it run on the CPUs of @cpus only, of which the machine has one at least; any thread. */
+void cpu_set_affinity(struct task *t, uint64_t cpus);
+uint64_t cpu_all(const struct kernel *k);	/* bit n: CPU n exists */
 void pool_drop_task(struct cpu_pool *pool, struct task *t);
 void pool_drop_mm(struct cpu_pool *pool, struct vellum_mm *mm);
 void pool_kick_all(struct cpu_pool *pool);

@@ -35,6 +35,7 @@ with_threads() {
 	as_native threads
 	options=(--cpus=2 --track=clean --verify)
 	as_native threads
+	as_native affinity
 	as_native thread_exits
 	as_native thread_exits alone
 	options=()

@@ -181,6 +181,7 @@ static void scheduling(void)
 	struct sched_param param = { .sched_priority = 9 };
 	unsigned cpu = 99, node = 99;
 	uint64_t mask[16] = { 0 };
+	struct timespec slice;
 
 	SHOW(syscall(SYS_getpriority, PRIO_PROCESS, 0));
 	SHOW(setpriority(PRIO_PROCESS, 0, 4));
@@ -202,6 +203,9 @@ static void scheduling(void)
 	SHOW(sched_get_priority_min(99));
 	SHOW(syscall(SYS_sched_setaffinity, 0, sizeof(mask), mask));
 	SHOW(syscall(SYS_sched_getaffinity, 0, 3, mask));
+	SHOW(sched_rr_get_interval(0, &slice));
+	SHOW(sched_rr_get_interval(-1, &slice));
+	SHOW(sched_rr_get_interval(1 << 30, &slice));
 	SHOW(syscall(SYS_getcpu, &cpu, &node, NULL) == 0 && cpu < 1024 && node < 1024);
 	SHOW(syscall(SYS_getcpu, NULL, NULL, NULL));
 	SHOW(personality(0xffffffff) & ~ADDR_NO_RANDOMIZE);
@@ -263,6 +267,10 @@ static void splices(void)
 	SHOW(tee(p[0], q[1], 1, SPLICE_F_NONBLOCK));
 	SHOW(preadv2(fd, &iov, 1, 0, 0));
 	SHOW(preadv2(fd, &iov, 1, -1, 0));
+	SHOW(preadv2(fd, &iov, 1, -2, 0));
+	SHOW(preadv2(fd, &iov, 1, 0, RWF_HIPRI));
+	SHOW(preadv2(fd, &iov, 1, 0, 1 << 30));
+	SHOW(pwritev2(fd, &iov, 1, 0, RWF_SYNC | RWF_DSYNC));
 	SHOW(pwritev2(fd, &iov, 1, -1, 0));
 }
 
