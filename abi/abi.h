@@ -29,6 +29,7 @@ struct guest_mm {
 	uint64_t brk_start;
 	uint64_t vdso;			/* 0: none */
 	bool loaded;			/* the loader succeeded */
+	bool not_dumpable;		/* atomic: prctl(2) */
 	char exe[4096];
 	void *observer_data;
 	/* The gate (task.h). A thread that holds a CPU is inside. */

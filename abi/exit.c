@@ -21,16 +21,27 @@ void task_wake_vfork_parent(struct task *t)
 	pthread_mutex_unlock(&t->kernel->lock);
 }
 
-/* Make process 1 the parent of the children. If process 1 exits, free zombies. kernel->lock held. */
+/* Who gets the children of @p: the nearest process above it that adopts orphans, or process 1. kernel->lock held. */
+static int find_adopter(struct kernel *k, const struct process *p)
+{
+	const struct process *above = p->pid == 1 ? NULL : process_find(k, p->ppid);
+
+	while (above && above->pid != 1 && !(above->adopts_orphans && above->state != PROCESS_ZOMBIE))
+		above = process_find(k, above->ppid);
+	return above ? above->pid : p->pid == 1 ? 0 : 1;
+}
+
+/* Give the children another parent. If process 1 exits, free zombies. kernel->lock held. */
 static void reparent_children(struct kernel *k, const struct process *p)
 {
+	const int adopter = find_adopter(k, p);
 	struct process *next;
 
 	for (struct process *c = k->processes; c; c = next) {
 		next = c->next;
 		if (c->ppid != p->pid)
 			continue;
-		c->ppid = p->pid == 1 ? 0 : 1;
+		c->ppid = c->parent_tid = adopter;
 		if (c->state == PROCESS_ZOMBIE && c->ppid == 0) {
 			process_unlink(k, c);
 			process_free(c);
@@ -106,6 +117,29 @@ static void leave_memory(struct task *t)
 		futex_wake(t, t->clear_child_tid, 1);
 }
 
+/*
+ * PR_SET_PDEATHSIG of prctl(2): tell the children that @t has made. Another thread of the process takes its place. @t is
+ * not in the list any more. kernel->lock held.
+ */
+static void signal_parent_death(const struct task *t)
+{
+	const struct process *p = t->process;
+	struct kernel *k = t->kernel;
+
+	for (struct process *c = k->processes; c; c = c->next) {
+		if (c->ppid != p->pid || c->parent_tid != t->tid)
+			continue;
+		for (const struct task *thread = c->threads; thread; thread = thread->next) {
+			int signo = __atomic_load_n(&thread->parent_death_signal, __ATOMIC_RELAXED);
+
+			if (signo)
+				signal_send(c, &(struct sig_info){ .signo = signo, .code = SI_USER, .pid = p->pid,
+								   .uid = (int)getuid() }, false);
+		}
+		c->parent_tid = p->threads ? p->threads->tid : 0;
+	}
+}
+
 /* kernel->lock held. */
 static void unlink_thread(struct task *t)
 {
@@ -118,6 +152,7 @@ static void unlink_thread(struct task *t)
 	p->nr_leaving--;
 	__atomic_store_n(&p->nr_threads, p->nr_threads - 1, __ATOMIC_RELEASE);
 	p->nr_syscalls += t->nr_syscalls;
+	signal_parent_death(t);
 	thread_uncount(t);
 	if (t->woken && p->threads)
 		signal_leave(t);
@@ -212,9 +247,14 @@ void process_exit(struct task *t, int status)
 /* @t becomes the first thread. kernel->lock held. */
 static void take_first_place(struct task *t)
 {
-	if (t->tid != t->process->pid)
+	const int old = t->tid;
+
+	if (old != t->process->pid)
 		t->kernel->nr_tasks--;		/* it is counted with the process now */
 	t->tid = t->process->pid;
+	for (struct process *c = t->kernel->processes; c; c = c->next)
+		if (c->ppid == t->process->pid && c->parent_tid == old)
+			c->parent_tid = t->tid;
 }
 
 bool process_become_single(struct task *t)

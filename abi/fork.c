@@ -28,6 +28,7 @@ static int inherit_ids(struct process *p, struct task *creator)
 	if (signal_fatal_pending(creator))
 		return -ERESTARTNOINTR;		/* @creator dies and never restarts it */
 	p->ppid = parent->pid;
+	p->parent_tid = creator->tid;
 	p->pgid = parent->pgid;
 	p->sid = parent->sid;
 	for (int signo = 1; signo <= NR_SIGNALS; signo++)

@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/sysinfo.h>
@@ -195,24 +194,6 @@ int64_t sys_arch_prctl(struct task *t, uint32_t code, uint64_t addr)
 	}
 	t->load |= VCPU_LOAD_SEGMENTS;
 	return 0;
-}
-
-int64_t sys_prctl(struct task *t, int option, uint64_t arg2, uint64_t arg3, uint64_t arg4, uint64_t arg5)
-{
-	char name[TASK_COMM_LEN] = "";
-
-	switch (option) {
-	case PR_SET_NAME:
-		if (user_string(t, name, sizeof(name), arg2) == -EFAULT)
-			return -EFAULT;
-		name[sizeof(name) - 1] = 0;
-		memcpy(t->comm, name, sizeof(name));
-		return 0;
-	case PR_GET_NAME:
-		return user_write(t, arg2, t->comm, sizeof(t->comm));
-	default:
-		return -EINVAL;
-	}
 }
 
 int64_t sys_uname(struct task *t, uint64_t buf)

@@ -91,6 +91,7 @@ struct guest_mm *gmm_copy(const struct guest_mm *from, int pid)
 	gmm->brk_start = from->brk_start;
 	gmm->vdso = from->vdso;
 	gmm->loaded = from->loaded;
+	gmm->not_dumpable = from->not_dumpable;
 	memcpy(gmm->exe, from->exe, sizeof(gmm->exe));
 	mm_gate_init(gmm);
 	return gmm;

@@ -82,6 +82,8 @@ struct process {
 	struct process *next;		/* kernel->processes */
 	int pid;
 	int ppid, pgid, sid;		/* kernel->lock */
+	int parent_tid;			/* kernel->lock: the thread of the parent that made it, or one that still lives */
+	bool adopts_orphans;		/* atomic: PR_SET_CHILD_SUBREAPER of prctl(2) */
 	int exit_signal;		/* to the parent when it ends; 0: none */
 	bool has_execed;		/* kernel->lock: execve(2) succeeded after the fork */
 	struct task *threads;		/* kernel->lock */
@@ -139,6 +141,7 @@ struct task {
 	bool restore_blocked;		/* sigsuspend(2): saved_blocked is restored after the handler */
 	uint64_t alt_sp, alt_size;	/* size 0: none */
 	bool alt_autodisarm;		/* SS_AUTODISARM: a handler starts without an alternate stack */
+	int parent_death_signal;	/* atomic: prctl(2) */
 	uint64_t clear_child_tid;
 	uint64_t robust_list;		/* address of the head, or 0 */
 	bool inside;			/* it has passed the gate of its address space */

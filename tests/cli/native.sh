@@ -48,6 +48,7 @@ if [ "${1:-}" = threads ]; then
 fi
 as_native signals
 as_native process_calls
+as_native prctl
 with_threads
 as_native sockets
 as_native messages
