@@ -289,7 +289,7 @@ static int on_after_fork(void *arg, struct guest_mm *parent, struct guest_mm *ch
 		mt->ppid = parent->pid;
 	}
 	if (mt && track->opt->verify)
-		replica_clone(&mt->replica, &from->replica);
+		replica_of_child(mt, from);
 	pthread_mutex_unlock(&track->lock);
 	return mt ? 0 : -1;
 }

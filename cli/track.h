@@ -66,6 +66,8 @@ void finish_rows(struct mm_track *mt, struct rows *rows, uint64_t start, uint64_
 /* verify.c: the replica that --verify updates from collections alone */
 /* Collected pages [first, end): copy those that are mapped now into the replica, drop the others from it. */
 void update_replica(struct mm_track *mt, uint64_t first, uint64_t end);
+/* After fork(2), before the child runs: a copy without what the child does not have. */
+void replica_of_child(struct mm_track *child, const struct mm_track *parent);
 /* A shared file was mapped in [start, end): copy its contents into the replica, before any store. */
 void verify_mapped(struct mm_track *mt, uint64_t start, uint64_t end);
 void verify_mm(struct mm_track *mt);

@@ -229,6 +229,20 @@ void update_replica(struct mm_track *mt, uint64_t first, uint64_t end)
 	}
 }
 
+void replica_of_child(struct mm_track *child, const struct mm_track *parent)
+{
+	struct vellum_vma_info info = { .size = sizeof(info) };
+	uint64_t at = 0;
+
+	replica_clone(&child->replica, &parent->replica);
+	for (; vellum_vma_next(child->gmm->mm, at * PAGE, &info) == 0; at = info.end / PAGE) {
+		drop_pages(&child->replica, at, info.start / PAGE);
+		if (info.wipeonfork)
+			drop_pages(&child->replica, info.start / PAGE, info.end / PAGE);
+	}
+	drop_pages(&child->replica, at, ALL_PAGES);
+}
+
 /* --- shared files that are newly mapped --- */
 
 static void add_part(struct ranges *r, const struct vellum_vma_info *info, uint64_t from, uint64_t to)

@@ -400,6 +400,7 @@ struct vellum_vma_info {
 	uint64_t pgoff;
 	uint64_t write_faults;	/* write faults; a split leaves the count to the lower VMA */
 	int growsdown;		/* VELLUM_MAP_GROWSDOWN */
+	int wipeonfork;		/* VELLUM_MADV_WIPEONFORK: zeros in a child */
 };
 
 /**

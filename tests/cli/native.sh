@@ -36,6 +36,7 @@ with_threads() {
 	options=(--cpus=2 --track=clean --verify)
 	as_native threads
 	as_native affinity
+	as_native fork_advice
 	as_native thread_exits
 	as_native thread_exits alone
 	options=()
