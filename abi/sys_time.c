@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/time.h>
 #include <sys/times.h>
+#include <sys/timex.h>
 #include <time.h>
 
 #include "abi/task.h"
@@ -45,6 +46,51 @@ int64_t sys_gettimeofday(struct task *t, uint64_t tv, uint64_t tz)
 
 	gettimeofday(&now, NULL);
 	return tv ? user_write(t, tv, &now, sizeof(now)) : 0;
+}
+
+/* --- setting: programs are not granted the host's clock --- */
+
+int64_t sys_clock_settime(struct task *t, int clock, uint64_t tp)
+{
+	struct timespec ts;
+
+	if (clock != CLOCK_REALTIME)
+		return -EINVAL;
+	if (user_read(t, &ts, tp, sizeof(ts)))
+		return -EFAULT;
+	return is_time(&ts) ? -EPERM : -EINVAL;
+}
+
+int64_t sys_settimeofday(struct task *t, uint64_t tv, uint64_t tz)
+{
+	struct timeval now;
+	struct timezone zone;
+
+	if ((tv && user_read(t, &now, tv, sizeof(now))) || (tz && user_read(t, &zone, tz, sizeof(zone))))
+		return -EFAULT;
+	return tv && (now.tv_usec < 0 || now.tv_usec >= 1000000 || now.tv_sec < 0) ? -EINVAL : -EPERM;
+}
+
+int64_t sys_clock_adjtime(struct task *t, int clock, uint64_t tx)
+{
+	struct timex timex;
+	int state;
+
+	if (user_read(t, &timex, tx, sizeof(timex)))
+		return -EFAULT;
+	if (!is_clock(clock))
+		return -EINVAL;
+	if (timex.modes)
+		return -EPERM;
+	state = clock_adjtime(clock, &timex);
+	if (state < 0)
+		return -errno;
+	return user_write(t, tx, &timex, sizeof(timex)) ? -EFAULT : state;
+}
+
+int64_t sys_adjtimex(struct task *t, uint64_t tx)
+{
+	return sys_clock_adjtime(t, CLOCK_REALTIME, tx);
 }
 
 int64_t sys_time(struct task *t, uint64_t tloc)

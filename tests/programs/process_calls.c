@@ -23,8 +23,10 @@
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/uio.h>
+#include <sys/timex.h>
 #include <sys/wait.h>
 #include <sys/xattr.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "show.h"
@@ -182,6 +184,7 @@ static void scheduling(void)
 	unsigned cpu = 99, node = 99;
 	uint64_t mask[16] = { 0 };
 	struct timespec slice;
+	struct timex timex = { .modes = 0 };
 
 	SHOW(syscall(SYS_getpriority, PRIO_PROCESS, 0));
 	SHOW(setpriority(PRIO_PROCESS, 0, 4));
@@ -204,6 +207,13 @@ static void scheduling(void)
 	SHOW(syscall(SYS_sched_setaffinity, 0, sizeof(mask), mask));
 	SHOW(syscall(SYS_sched_getaffinity, 0, 3, mask));
 	SHOW(sched_rr_get_interval(0, &slice));
+	SHOW(clock_settime(CLOCK_MONOTONIC, &slice));
+	SHOW(syscall(SYS_clock_settime, CLOCK_REALTIME, 1));
+	SHOW(syscall(SYS_clock_settime, 99, 1));
+	SHOW(syscall(SYS_settimeofday, 1, NULL));
+	SHOW(adjtimex(&timex) >= 0 && timex.tick > 0);
+	SHOW(syscall(SYS_adjtimex, 1));
+	SHOW(syscall(SYS_clock_adjtime, 99, &timex));
 	SHOW(sched_rr_get_interval(-1, &slice));
 	SHOW(sched_rr_get_interval(1 << 30, &slice));
 	SHOW(syscall(SYS_getcpu, &cpu, &node, NULL) == 0 && cpu < 1024 && node < 1024);
