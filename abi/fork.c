@@ -31,10 +31,7 @@ static int inherit_ids(struct process *p, struct task *creator)
 	p->parent_tid = creator->tid;
 	p->pgid = parent->pgid;
 	p->sid = parent->sid;
-	for (int signo = 1; signo <= NR_SIGNALS; signo++)
-		if (parent->fork_pending >> (signo - 1) & 1)
-			signal_send(p, signo < FIRST_RT_SIGNAL ? &parent->pending.info[signo] :
-					&(struct sig_info){ .signo = signo, .code = SI_USER }, false);
+	signal_send_pending(p, &parent->fork_pending);
 	return 0;
 }
 
@@ -194,10 +191,8 @@ static int begin_fork(struct task *parent)
 	pthread_mutex_lock(&parent->kernel->lock);
 	if (signal_pending(parent) || parent->process->forking)
 		err = -ERESTARTNOINTR;
-	if (!err) {
+	if (!err)
 		parent->process->forking = true;
-		parent->process->fork_pending = 0;
-	}
 	pthread_mutex_unlock(&parent->kernel->lock);
 	return err;
 }
@@ -206,6 +201,7 @@ static void end_fork(struct task *parent)
 {
 	pthread_mutex_lock(&parent->kernel->lock);
 	parent->process->forking = false;
+	signal_drop_pending(&parent->process->fork_pending);	/* if there is no child */
 	pthread_mutex_unlock(&parent->kernel->lock);
 }
 

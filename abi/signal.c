@@ -269,7 +269,7 @@ int signal_send(struct process *p, const struct sig_info *info, bool group)
 		return 0;
 	/* The child of a fork in progress belongs to the group, so it gets the signal, too. */
 	if (group && p->forking)
-		p->fork_pending |= sig_bit(info->signo);
+		enqueue(&p->fork_pending, info);
 	for (const struct task *t = p->threads; t; t = t->next)
 		blocked |= read_blocked(t) | t->waits_for;
 	if (act_on_sending(p, blocked, info->signo))
@@ -278,6 +278,16 @@ int signal_send(struct process *p, const struct sig_info *info, bool group)
 	if (!err)
 		wake_one(p, info->signo);
 	return err;
+}
+
+void signal_send_pending(struct process *p, struct sig_pending *from)
+{
+	struct sig_info info;
+
+	while (from->set) {
+		take(from, __builtin_ctzll(from->set) + 1, &info);
+		signal_send(p, &info, false);
+	}
 }
 
 int signal_send_task(struct task *t, const struct sig_info *info)

@@ -238,6 +238,7 @@ void process_free(struct process *p)
 {
 	p->kernel->nr_tasks--;
 	signal_drop_pending(&p->pending);
+	signal_drop_pending(&p->fork_pending);
 	timers_drop_all(p);
 	pthread_mutex_destroy(&p->files_lock);
 	free(p);

@@ -104,8 +104,8 @@ struct process {
 	mode_t umask;			/* atomic */
 	/* signals: kernel->lock */
 	struct sig_pending pending;
-	bool forking;			/* group signals are recorded in fork_pending for the child */
-	uint64_t fork_pending;		/* group signals since begin_fork() */
+	bool forking;			/* a thread forks: signals to the group are in fork_pending, too, for the child */
+	struct sig_pending fork_pending;
 	struct sig_action action[NR_SIGNALS + 1];	/* the handlers are also read without the lock */
 	uint64_t alarm_at, alarm_interval;	/* ns, CLOCK_MONOTONIC */
 	struct timer *timers;		/* sys_timer.c */
@@ -263,6 +263,7 @@ void signal_wake(struct task *t);		/* interrupt what it does; kernel->lock held 
 void signal_wake_all(struct process *p);	/* the same for all threads */
 void signal_leave(struct task *t);		/* @t ends: others deliver the process's signals; kernel->lock held */
 void signal_drop_pending(struct sig_pending *pending);	/* kernel->lock held */
+void signal_send_pending(struct process *p, struct sig_pending *from);	/* send them all; kernel->lock held */
 /* Is @signo of timer @id pending? kernel->lock held. */
 bool signal_has_timer(const struct sig_pending *pending, int signo, int id);
 void signal_fault(struct task *t, int signo, int code, uint64_t addr);	/* caused by its own instruction */

@@ -1,18 +1,22 @@
 # SPDX-License-Identifier: MIT
 # Fuzzers. FUZZERS: command lines for the suite, half a minute of CPU time together. FUZZERS_LONG: command lines for
 # `make soak` and `make fuzz`. FUZZ_PROGRAMS: the programs that they need.
-fuzz_guests := syscalls instructions elf sigreturn
+fuzz_guests := syscalls instructions elf sigreturn threads
 FUZZ_PROGRAMS += $(addprefix build/fuzz/,$(fuzz_guests))
 fuzz_run = "env VELLUM=build/$(1)vellum bash tests/fuzz/run.sh $(2)"
 FUZZERS += $(call fuzz_run,asan/,--groups 8 syscalls) $(call fuzz_run,,--groups 8 instructions) \
 	$(call fuzz_run,,--groups 1 --aborts instructions) $(call fuzz_run,asan/,--groups 2 elf) \
-	$(call fuzz_run,asan/,--groups 6 sigreturn) "build/asan/fuzz/library --calls 30000"
+	$(call fuzz_run,asan/,--groups 6 sigreturn) \
+	$(call fuzz_run,asan/,--groups 4 --option=--track=clean --option=--cpus=2 threads) \
+	"build/asan/fuzz/library --calls 30000"
 FUZZ_SEED ?= $(shell date +%s)
 FUZZERS_LONG += $(call fuzz_run,asan/,--seed $(FUZZ_SEED) --groups 5000 syscalls) \
 	$(call fuzz_run,asan/,--seed $(FUZZ_SEED) --groups 500 instructions) \
 	$(call fuzz_run,,--seed $(FUZZ_SEED) --groups 100 --aborts instructions) \
 	$(call fuzz_run,asan/,--seed $(FUZZ_SEED) --groups 500 elf) \
 	$(call fuzz_run,asan/,--seed $(FUZZ_SEED) --groups 500 sigreturn) \
+	$(call fuzz_run,asan/,--seed $(FUZZ_SEED) --groups 500 --option=--track=clean --option=--cpus=2 threads) \
+	$(call fuzz_run,tsan/,--seed $(FUZZ_SEED) --groups 50 --option=--track=wp --option=--cpus=3 threads) \
 	"build/asan/fuzz/library --calls 10000000 --seed $(FUZZ_SEED)"
 
 build/fuzz/gen/fuzz_calls.h: abi/syscall.tbl

@@ -3,7 +3,7 @@
 #
 # Run a fuzzer's program on `vellum run`, in a box (box.sh). Prints TAP.
 #
-#   run.sh [OPTION...] FUZZER     syscalls, instructions, elf or sigreturn; see tests/fuzz/FUZZER.c
+#   run.sh [OPTION...] FUZZER     syscalls, instructions, elf, sigreturn or threads; see tests/fuzz/FUZZER.c
 #     --seed N      default 1           --first N    the first group, default 0
 #     --groups N    default 4           --cases N    per group, default: the fuzzer's
 #     --batch N     groups per `vellum run`, default 50
@@ -34,6 +34,8 @@ expected+='|process [0-9]+ \(.*\) made a 32-bit system call .*'
 expected+='|out of memory: process [0-9]+ \(.*\) killed.*'
 expected+='|[^:]*: (not a program|truncated|32-bit program|program for another|ELF file|its interpreter|neither an ELF file|script).*'
 expected+='|[^:]*: (is a directory|permission denied).*)$'
+# The summary of a tracked run.
+expected+='|^vellum: ( +pid mapping | +[0-9]+ [0-9a-f]+-|and [0-9]+ more mapping|faults: |tracked by |verified: ).*$'
 restarted='^vellum: process [0-9]+ \(.*\) is killed with SIGILL: '
 
 usage() {
@@ -61,7 +63,7 @@ done
 [ $# -eq 1 ] || usage
 fuzzer=$1
 case $fuzzer in
-syscalls | instructions | sigreturn) : "${cases:=2000}" ;;
+syscalls | instructions | sigreturn | threads) : "${cases:=2000}" ;;
 elf) : "${cases:=200}" ;;
 *) usage ;;
 esac
