@@ -7,9 +7,11 @@
 set -u
 . "$(dirname "$0")/lib.sh"
 
+VELLUM=$(readlink -f "$VELLUM")
 tmp=$(mktemp -d) || exit 1
 trap 'rm -rf "$tmp"' EXIT
 modes=(none wp clean auto)
+counts=("")	# of CPUs; "": the default
 turn=0 all=${1:-}
 
 work_files() {	# DIRECTORY
@@ -23,28 +25,61 @@ int main(void) { for (int i = 0; i < 3; i++) printf("hello %d\n", i); return 3; 
 END
 }
 
+# once NAME SCRIPT MODE CPUS
+once() {
+	local name=$1 script=$2 mode=$3 count=$4 options why=''
+
+	rm -rf "$tmp/host" "$tmp/here"
+	work_files "$tmp/host"
+	cp -a "$tmp/host" "$tmp/here"
+	(cd "$tmp/host" && bash -c "$script" >../host.out 2>&1 </dev/null; echo "status $?" >>../host.out)
+	options=(--track="$mode")
+	[ "$mode" = none ] || options+=(--verify)
+	[ -z "$count" ] || options+=(--cpus="$count")
+	(cd "$tmp/here" && timeout -k 5 300 "$VELLUM" run "${options[@]}" -- bash -c "$script" >../here.out 2>../here.err </dev/null
+		echo "status $?" >>../here.out)
+	grep -v '^vellum: ' "$tmp/here.err" >"$tmp/errors"
+	cat "$tmp/errors" >>"$tmp/here.out"
+	why=$(diff <(sort "$tmp/host.out") <(sort "$tmp/here.out") && diff -r "$tmp/host" "$tmp/here")
+	if [ "$mode" != none ] && ! grep -q '^vellum: verified' "$tmp/here.err"; then
+		why+=$(printf '\nnot verified:\n'; tail -n 3 "$tmp/here.err")
+	fi
+	result "$name, $mode${count:+, CPUs: $count}" "$why"
+}
+
 # as_native NAME SCRIPT: the script, by bash, in a folder of its own.
 as_native() {
-	local name=$1 script=$2 mode options why='' these=("${modes[@]}")
+	local count mode
 
-	[ -n "$all" ] || these=("${modes[turn++ % 4]}")
-	for mode in "${these[@]}"; do
-		rm -rf "$tmp/host" "$tmp/here"
-		work_files "$tmp/host"
-		cp -a "$tmp/host" "$tmp/here"
-		(cd "$tmp/host" && bash -c "$script" >../host.out 2>&1 </dev/null; echo "status $?" >>../host.out)
-		options=(--track="$mode")
-		[ "$mode" = none ] || options+=(--verify)
-		(cd "$tmp/here" && timeout -k 5 300 "$VELLUM" run "${options[@]}" -- bash -c "$script" >../here.out 2>../here.err </dev/null
-			echo "status $?" >>../here.out)
-		grep -v '^vellum: ' "$tmp/here.err" >"$tmp/errors"
-		cat "$tmp/errors" >>"$tmp/here.out"
-		why=$(diff <(sort "$tmp/host.out") <(sort "$tmp/here.out") && diff -r "$tmp/host" "$tmp/here")
-		if [ "$mode" != none ] && ! grep -q '^vellum: verified' "$tmp/here.err"; then
-			why+=$(printf '\nnot verified:\n'; tail -n 3 "$tmp/here.err")
-		fi
-		result "$name, $mode" "$why"
+	if [ -z "$all" ]; then
+		once "$1" "$2" "${modes[turn % 4]}" "${counts[turn % ${#counts[@]}]}"
+		turn=$((turn + 1))
+		return
+	fi
+	for mode in "${modes[@]}"; do
+		for count in "${counts[@]}"; do
+			once "$1" "$2" "$mode" "$count"
+		done
 	done
+}
+
+# needs COMMAND...: is every one there?
+needs() {
+	local command
+
+	for command; do
+		command -v "$command" >/dev/null || return 1
+	done
+}
+
+# more COMMANDS NAME SCRIPT: as_native, if the commands are there.
+more() {
+	# shellcheck disable=SC2086 # a list
+	if needs $1; then
+		as_native "$2" "$3"
+	else
+		skip "$2" "not installed: one of $1"
+	fi
 }
 
 as_native "bash: pipes, functions, here-documents" 'f() { echo "$1" | tr a-z A-Z; }; for i in 1 2 3; do f "word $i"; done
@@ -68,25 +103,66 @@ as_native "gcc" 'gcc -O1 -o hello src/hello.c && ./hello; echo $?; gcc -static -
 as_native "make -j2" 'make -j2 | sort; cksum a b c'
 as_native "dpkg" 'dpkg-query -W -f "\${Package}\n" bash coreutils; dpkg --compare-versions 1.2 lt 1.10; echo $?'
 
-# More programs of Debian, in `all` only. needs COMMAND...: is every one there?
-needs() {
-	local command
-
-	for command; do
-		command -v "$command" >/dev/null || return 1
-	done
+# Programs with threads, on one CPU and on two.
+counts=(2 1)
+as_native "C++ threads" 'cat >t.cc <<"END"
+#include <atomic>
+#include <condition_variable>
+#include <future>
+#include <iostream>
+#include <map>
+#include <thread>
+#include <vector>
+std::atomic<long> sum;
+thread_local long mine;
+std::mutex m;
+std::condition_variable c;
+std::map<int, int> shared;
+int ready;
+static double series(int n) { double x = 0; for (int i = 1; i < n; i++) x += 1.0 / i / i; return x; }
+int main() {
+	std::vector<std::thread> t;
+	for (int i = 0; i < 6; i++)
+		t.emplace_back([i] {
+			for (int j = 0; j < 3000; j++) { mine += j; std::lock_guard<std::mutex> l(m); shared[j % 50] += i; }
+			sum += mine;
+			std::unique_lock<std::mutex> l(m);
+			ready++;
+			c.notify_all();
+			c.wait(l, [] { return ready == 6; });
+			try { throw i; } catch (int e) { sum += e; }
+		});
+	auto f = std::async(std::launch::async, series, 100000);
+	for (auto &x : t) x.join();
+	std::cout << sum << " " << shared[7] << " " << (f.get() == series(100000)) << std::endl;
 }
+END
+	g++ -O1 -pthread -o t t.cc && ./t; rm -f t t.cc'
+as_native "perl: threads" 'perl -Mthreads -Mthreads::shared -MThread::Queue -e '\''my $q = Thread::Queue->new; my $s : shared = 0;
+	my @t = map { threads->create(sub { while (defined(my $x = $q->dequeue)) { lock $s; $s += $x } }) } 1 .. 3;
+	$q->enqueue($_) for 1 .. 200; $q->end; $_->join for @t; print "$s\n"'\'''
+as_native "sort --parallel" 'for i in 1 2 3 4 5 6 7 8; do cat numbers; done >many; sort --parallel=4 -S 1M -n many | cksum; rm many'
+more xz "xz -T2" 'xz -T2 -k numbers && xz -dc numbers.xz | cksum; rm numbers.xz'
+more git "git gc" 'export HOME=$PWD GIT_CONFIG_GLOBAL=/dev/null; git init -q r && cd r
+	for i in 1 2 3 4 5 6; do head -n "$((i * 400))" ../numbers >f; git add f; git -c user.name=a -c user.email=a@b commit -qm $i; done
+	git -c pack.threads=4 gc -q && git fsck 2>&1; git count-objects; git log --format=%s; cd ..; rm -rf r'
+more sqlite3 "sqlite3, several writers" 'sqlite3 x.db "create table t(a)"
+	for i in 1 2 3; do (for j in 1 2 3 4 5; do sqlite3 x.db ".timeout 20000" "insert into t values ($i)"; done) & done; wait
+	sqlite3 x.db "select a, count(*) from t group by a; pragma integrity_check"; rm x.db'
+more openssl "openssl s_server, s_client" 'openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=x -keyout k -out c 2>/dev/null
+	for try in 1 2 3 4 5; do
+		port=$((20000 + RANDOM % 10000))
+		openssl s_server -accept 127.0.0.1:$port -key k -cert c -quiet -rev -naccept 1 </dev/null >/dev/null 2>&1 & server=$!
+		for i in 1 2 3 4 5 6 7 8 9; do
+			kill -0 $server 2>/dev/null || break
+			sleep 0.3
+			(echo hello; sleep 1) | openssl s_client -connect 127.0.0.1:$port -quiet -verify_quiet >answer 2>/dev/null
+			[ ! -s answer ] || break 2
+		done
+	done; cat answer; wait; rm -f k c answer'
+counts=("")
 
-# more COMMANDS NAME SCRIPT: as_native, if the commands are there.
-more() {
-	# shellcheck disable=SC2086 # a list
-	if needs $1; then
-		as_native "$2" "$3"
-	else
-		skip "$2" "not installed: one of $1"
-	fi
-}
-
+# More programs of Debian, in `all` only.
 more_programs() {
 	more python3 "python3" 'python3 -c "import json, hashlib, re, subprocess; print(json.dumps({\"a\": [1, 2.5, None]}))
 print(hashlib.sha256(b\"x\").hexdigest(), subprocess.run([\"echo\", \"x\"], capture_output=True).stdout)"'
@@ -228,6 +304,78 @@ pid = os.fork()
 if pid == 0: os._exit(3)
 with ThreadPoolExecutor(8) as pool: print(sum(pool.map(lambda x: x + 1, range(100))), os.waitpid(pid, 0)[1] >> 8)
 END'
+	counts=(2 1)
+	more python3 "python3: multiprocessing" 'cat >m.py <<"END"
+import multiprocessing as mp
+def square(x): return x * x
+def put(q, v, n): q.put(n); v.value += n
+if __name__ == "__main__":
+    for way in ("fork", "spawn", "forkserver"):
+        c = mp.get_context(way)
+        with c.Pool(3) as pool: print(way, sum(pool.imap_unordered(square, range(100))))
+        q, v = c.Queue(), c.Value("i", 0)
+        p = c.Process(target=put, args=(q, v, 5))
+        p.start(); p.join()
+        print(p.exitcode, q.get(), v.value)
+END
+		python3 m.py; rm -rf m.py __pycache__'
+	more go "Go" 'export GOCACHE=$PWD/cache GOPATH=$PWD/go GO111MODULE=off CGO_ENABLED=0 HOME=$PWD; cat >g.go <<"END"
+package main
+import ("fmt"; "os/exec"; "sync"; "time")
+func main() {
+	var w sync.WaitGroup
+	var m sync.Mutex
+	c, n := make(chan int, 5), 0
+	for i := 0; i < 50; i++ { w.Add(1); go func(i int) { defer w.Done(); for j := 0; j < 200; j++ { m.Lock(); n += i; m.Unlock() }; c <- i }(i) }
+	go func() { w.Wait(); close(c) }()
+	s := 0
+	for x := range c { s += x }
+	out, err := exec.Command("echo", "from a child").Output()
+	select { case <-time.After(time.Millisecond): }
+	fmt.Println(n, s, string(out), err)
+}
+END
+		[ -x '"$tmp"'/g ] || go build -o '"$tmp"'/g g.go; '"$tmp"'/g; chmod -R u+w cache go 2>/dev/null; rm -rf g.go cache go .config'
+	more rustc "Rust" 'cat >r.rs <<"END"
+use std::{sync::{mpsc, Arc, Mutex}, thread};
+fn main() {
+	let total = Arc::new(Mutex::new(0u64));
+	let (tx, rx) = mpsc::channel();
+	let all: Vec<_> = (0..4u64).map(|i| { let (t, tx) = (total.clone(), tx.clone());
+		thread::spawn(move || { for j in 0..1000 { *t.lock().unwrap() += i * j; } tx.send(i).unwrap(); }) }).collect();
+	for t in all { t.join().unwrap(); }
+	drop(tx);
+	println!("{} {}", total.lock().unwrap(), rx.iter().sum::<u64>());
+}
+END
+		rustc -O -o r r.rs && ./r; rm -f r r.rs'
+	more musl-gcc "musl: threads" 'cat >m.c <<"END"
+#include <pthread.h>
+#include <stdio.h>
+static pthread_mutex_t m = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t c = PTHREAD_COND_INITIALIZER;
+static __thread long mine;
+static long sum; static int ready;
+static void *run(void *arg) { for (long i = 0; i < 1000; i++) mine += i; pthread_mutex_lock(&m); sum += mine + (long)arg; ready++;
+	pthread_cond_broadcast(&c); while (ready < 5) pthread_cond_wait(&c, &m); pthread_mutex_unlock(&m); return NULL; }
+int main(void) { pthread_t t[5]; for (long i = 0; i < 5; i++) pthread_create(&t[i], NULL, run, (void *)i);
+	for (int i = 0; i < 5; i++) pthread_join(t[i], NULL); printf("%ld\n", sum); return 0; }
+END
+		musl-gcc -O1 -o m m.c && ./m; musl-gcc -static -O1 -o m m.c && ./m; rm -f m m.c'
+	more "nginx curl" "nginx, curl" 'mkdir -p n; port=$((20000 + RANDOM % 10000)); printf "%s\n" "pid n/pid; worker_processes 2; error_log n/error;" \
+		"events { worker_connections 64; }" "http { access_log off; client_body_temp_path n/b; proxy_temp_path n/p; fastcgi_temp_path n/f;" \
+		"uwsgi_temp_path n/u; scgi_temp_path n/s; server { listen 127.0.0.1:$port; root $PWD; } }" >n/conf
+		nginx -p "$PWD" -c n/conf -e n/error -g "daemon off; user root;" 2>/dev/null & while [ ! -s n/pid ]; do sleep 0.1; done; sleep 1
+		for i in 1 2 3 4 5 6 7 8 9 10; do curl -s http://127.0.0.1:$port/numbers | cksum; done | sort | uniq -c
+		curl -s -o /dev/null -w "%{http_code}\n" http://127.0.0.1:$port/absent; kill -QUIT $(cat n/pid); wait; rm -rf n'
+	more "redis-server redis-benchmark" "redis-benchmark" 'redis-server --port 0 --unixsocket "$PWD/s" --save "" >/dev/null &
+		while ! redis-cli -s s ping 2>/dev/null | grep -q PONG; do sleep 0.2; done
+		redis-benchmark -s s -n 1000 -c 10 -q -t set,get,lpush 2>&1 | tr "\r" "\n" | sed -n "s/^\([A-Z]*\):.*requests per second.*/\1/p" | sort -u
+		redis-cli -s s get key:__rand_int__ | wc -c; redis-cli -s s llen mylist; redis-cli -s s shutdown nosave; wait; rm -f s'
+	more "tmux" "tmux" 'tmux -L vt -f /dev/null new-session -d -x 80 -y 24 "echo inside; read x; echo got \$x; sleep 30" && sleep 1
+		tmux -L vt send-keys hello Enter; sleep 1; tmux -L vt capture-pane -p | grep .; tmux -L vt kill-server'
+	more ssh-keygen "ssh-keygen" 'ssh-keygen -q -t ed25519 -N "" -C x -f k && ssh-keygen -y -f k | cmp - k.pub && ssh-keygen -lf k.pub | cut -d" " -f1,3-
+		echo text >f; ssh-keygen -q -Y sign -f k -n file f 2>/dev/null; ssh-keygen -Y check-novalidate -n file -s f.sig <f 2>&1 | cut -d" " -f1-4; rm -f k k.pub f f.sig'
 	more xz "xz -T4" 'xz -T4 -k numbers && xz -dc numbers.xz | cksum'
 	more node "node" 'node -e "const { Worker } = require(\"worker_threads\");
 new Worker(\"require(\\\"worker_threads\\\").parentPort.postMessage(42)\", { eval: true }).on(\"message\", m => console.log(m));
