@@ -125,15 +125,15 @@ void cpu_acquire(struct task *t)
 	pool->slot[t->cpu].busy = true;
 	load_task(pool, t);
 	pthread_mutex_unlock(&pool->lock);
+	usage_switch(t, USAGE_SYSTEM);
 }
 
-void cpu_release(struct task *t)
+static void give_up_cpu(struct task *t)
 {
 	struct cpu_pool *pool = t->kernel->pool;
 	struct waiter *w;
 
-	if (t->cpu < 0)
-		return;
+	usage_switch(t, USAGE_NONE);
 	pthread_mutex_lock(&pool->lock);
 	w = pool->first;
 	if (w) {
@@ -150,6 +150,20 @@ void cpu_release(struct task *t)
 	t->cpu = -1;
 	pthread_mutex_unlock(&pool->lock);
 	mm_gate_leave(t);
+}
+
+void cpu_release(struct task *t)
+{
+	if (t->cpu < 0)
+		return;
+	__atomic_store_n(&t->voluntary, t->voluntary + 1, __ATOMIC_RELAXED);
+	give_up_cpu(t);
+}
+
+void cpu_preempt(struct task *t)
+{
+	__atomic_store_n(&t->involuntary, t->involuntary + 1, __ATOMIC_RELAXED);
+	give_up_cpu(t);
 }
 
 bool cpu_has_waiters(struct cpu_pool *pool)

@@ -111,12 +111,15 @@ static void unlink_thread(struct task *t)
 {
 	struct process *p = t->process;
 	struct task **at = &p->threads;
+	struct usage used;
 
 	while (*at != t)
 		at = &(*at)->next;
 	*at = t->next;
 	__atomic_store_n(&p->nr_threads, p->nr_threads - 1, __ATOMIC_RELEASE);
 	p->nr_syscalls += t->nr_syscalls;
+	usage_of_thread(t, &used);
+	usage_add(&p->ended, &used);
 	thread_uncount(t);
 	if (t->woken && p->threads)
 		signal_leave(t);

@@ -85,6 +85,7 @@ static void tick_process(struct process *p, uint64_t now)
 		p->alarm_at = p->alarm_interval ? now + p->alarm_interval : 0;
 	}
 	timers_tick(p, now);
+	usage_tick(p);
 	for (struct task *t = p->threads; t; t = t->next) {
 		if (!signal_pending(t))
 			continue;

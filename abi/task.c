@@ -295,6 +295,14 @@ static void signal_fault_result(struct task *t, enum vellum_fault_result result)
 	}
 }
 
+static void handle_page_fault(struct task *t)
+{
+	enum vellum_fault_result result = vellum_handle_fault(t->gmm->mm, t->st.cr2, (uint32_t)t->st.regs.error);
+
+	usage_count_fault(t);
+	signal_fault_result(t, result);
+}
+
 /* The si_code for an exception of the x87 FPU or of SSE: what is flagged and not masked. */
 static int fpu_code(struct task *t)
 {
@@ -350,7 +358,7 @@ static void handle_exception(struct task *t)
 		if (t->st.cr2 >> LOWER_HALF_BITS)
 			signal_fault(t, SIGSEGV, SEGV_MAPERR, t->st.cr2);
 		else
-			signal_fault_result(t, vellum_handle_fault(t->gmm->mm, t->st.cr2, (uint32_t)r->error));
+			handle_page_fault(t);
 	} else if (r->vector == GP && r->error == IDT_ERROR(0x80)) {
 		fprintf(stderr, "vellum: process %d (%s) made a 32-bit system call (int 0x80): not supported, so "
 			"it gets SIGSEGV\n",
@@ -399,7 +407,9 @@ static void run_once(struct task *t)
 		return;
 	}
 	t->load = 0;
+	usage_switch(t, USAGE_USER);
 	status = t->lost ? MACHINE_LOST : m->ops->run(m, (unsigned)t->cpu, &t->st, load);
+	usage_switch(t, USAGE_SYSTEM);
 	if (status == MACHINE_LOST)
 		kill_lost_task(t);
 	if (status) {
@@ -411,7 +421,7 @@ static void run_once(struct task *t)
 	} else if (t->st.regs.vector != VCPU_VECTOR_KICK) {
 		handle_exception(t);
 	} else if (cpu_has_waiters(t->kernel->pool)) {
-		cpu_release(t);		/* the time slice is over */
+		cpu_preempt(t);
 	}
 }
 

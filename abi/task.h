@@ -17,6 +17,7 @@
 #include <time.h>
 
 #include "abi/abi.h"
+#include "abi/usage.h"
 #include "vellum/access.h"
 
 #define NR_SIGNALS	64
@@ -77,6 +78,10 @@ struct sig_pending {
 
 enum process_state { PROCESS_RUNNING, PROCESS_STOPPED, PROCESS_ZOMBIE };
 
+struct cpu_timer {		/* ITIMER_VIRTUAL, ITIMER_PROF; kernel->lock */
+	uint64_t at, interval;	/* ns of the process's CPU time; at 0: disarmed */
+};
+
 struct process {
 	struct kernel *kernel;
 	struct process *next;		/* kernel->processes */
@@ -108,6 +113,11 @@ struct process {
 	struct timer *timers;		/* sys_timer.c */
 	unsigned nr_timers;
 	int next_timer;			/* the ID of the next one */
+	struct cpu_timer virtual_timer, prof_timer;
+	struct usage ended;		/* kernel->lock: of threads that have ended */
+	struct usage children;		/* kernel->lock: of children that were waited for, and of theirs */
+	uint64_t max_rss;		/* atomic; bytes */
+	uint64_t next_xcpu;		/* kernel->lock: seconds of CPU time: the next SIGXCPU */
 	struct rlimit rlimits[RLIM_NLIMITS];	/* kernel->lock; its own threads read them without the lock */
 	uint64_t nr_syscalls;		/* of threads that have ended */
 	uint64_t unsupported[ABI_UNSUPPORTED_WORDS];	/* atomic: calls of this program that failed with ENOSYS */
@@ -125,6 +135,8 @@ struct task {
 	struct vcpu_state st;
 	int cpu;			/* that the task holds, or -1 */
 	int last_cpu;			/* that may still hold the task's FPU state, or -1 */
+	struct usage_clock clock;
+	uint64_t faults, voluntary, involuntary;	/* atomic; changed by its own thread */
 	uint32_t load;			/* VCPU_LOAD_* for the next run */
 	bool lost;			/* lock of the pool: its FPU state was lost when the machine ended */
 	uint32_t personality;
@@ -167,6 +179,7 @@ struct kernel {
 	pthread_t ticker;
 	bool ticker_stop;
 	struct cpu_pool *pool;
+	struct usage_clock cpu_clocks[VELLUM_MAX_CPUS];	/* changed by the thread that holds the CPU */
 	struct vdso *vdso;
 	struct filemaps *filemaps;	/* filemap.h */
 	struct futexes *futexes;	/* sys_futex.c */
@@ -239,6 +252,7 @@ struct cpu_pool *pool_create(struct machine *m);
 void pool_destroy(struct cpu_pool *pool);
 void cpu_acquire(struct task *t);	/* may sleep until a CPU is free; loads the task's state */
 void cpu_release(struct task *t);	/* must be called before anything that may block */
+void cpu_preempt(struct task *t);	/* release the CPU that it holds, as its time slice is over */
 bool cpu_has_waiters(struct cpu_pool *pool);	/* a task waits for a CPU */
 void cpu_save_fpu(struct task *t);	/* into st.fpu */
 void cpu_kick(struct task *t);		/* make it leave the program, if it runs there; any thread */
