@@ -15,6 +15,7 @@
 #include "vellum/mm.h"
 
 #define ABI_MAX_NAME 256
+#define ABI_AUXV_WORDS 64
 
 /*
  * The address space of a process and its threads, made by execve(2) or copied by fork(2). A vfork child shares its
@@ -28,6 +29,10 @@ struct guest_mm {
 	uint64_t stack_start, stack_end;
 	uint64_t brk_start;
 	uint64_t vdso;			/* 0: none */
+	uint64_t args_start, env_start, env_end;	/* the strings of execve(2): argv, then envp */
+	uint64_t start_sp;		/* the stack pointer at the start */
+	uint64_t auxv[ABI_AUXV_WORDS];
+	uint64_t auxv_bytes;
 	bool loaded;			/* the loader succeeded */
 	char exe[4096];
 	void *observer_data;

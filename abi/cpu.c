@@ -116,12 +116,15 @@ void cpu_acquire(struct task *t)
 	/* Without the lock: only the task that holds a CPU changes mm and resident of its slot. */
 	if (t->cpu >= 0 && pool->slot[t->cpu].mm == t->gmm->mm && pool->slot[t->cpu].resident == t)
 		return;
+	__atomic_store_n(&t->waits_for_cpu, true, __ATOMIC_RELAXED);
 	mm_gate_enter(t);
 	pthread_mutex_lock(&pool->lock);
 	if (t->cpu < 0)
 		t->cpu = pool->first ? -1 : find_free_cpu(pool, t);
 	if (t->cpu < 0)
 		wait_for_cpu(pool, t);
+	__atomic_store_n(&t->waits_for_cpu, false, __ATOMIC_RELAXED);
+	__atomic_store_n(&t->last_cpu_used, t->cpu, __ATOMIC_RELAXED);
 	pool->slot[t->cpu].busy = true;
 	load_task(pool, t);
 	pthread_mutex_unlock(&pool->lock);

@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -120,6 +121,7 @@ static void unlink_thread(struct task *t)
 	p->nr_syscalls += t->nr_syscalls;
 	usage_of_thread(t, &used);
 	usage_add(&p->ended, &used);
+	memcpy(p->comm, t->comm, sizeof(p->comm));
 	thread_uncount(t);
 	if (t->woken && p->threads)
 		signal_leave(t);
@@ -134,6 +136,7 @@ static bool end_process(struct process *p)
 
 	p->state = PROCESS_ZOMBIE;
 	k->result->nr_syscalls += p->nr_syscalls;
+	usage_add(&k->ended, &p->ended);
 	report_unsupported(p);
 	if (p->pid == 1)
 		end_run(k, p);
@@ -163,6 +166,7 @@ void task_exit(struct task *t, int status)
 {
 	struct process *p = t->process;
 	struct kernel *k = t->kernel;
+	struct guest_mm *gmm = t->gmm;
 	bool last;
 
 	cpu_release(t);
@@ -175,7 +179,10 @@ void task_exit(struct task *t, int status)
 		fds_close_all(p);
 		inspect_exit(t);
 	}
-	gmm_put(t, t->gmm);
+	pthread_mutex_lock(&k->lock);
+	t->gmm = NULL;			/* readers of /proc take references while the thread is in its process */
+	pthread_mutex_unlock(&k->lock);
+	gmm_put(t, gmm);
 	if (last)
 		task_wake_vfork_parent(t);
 	pool_drop_task(k->pool, t);

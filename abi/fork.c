@@ -144,6 +144,8 @@ static int copy_process(struct process *child, struct process *parent, const str
 	child->exit_signal = rq->exit_signal;
 	pthread_mutex_lock(&parent->kernel->lock);
 	memcpy(child->rlimits, parent->rlimits, sizeof(child->rlimits));
+	child->oom_score_adj = parent->oom_score_adj;
+	child->oom_score_adj_min = parent->oom_score_adj_min;
 	memcpy(child->action, parent->action, sizeof(child->action));
 	pthread_mutex_unlock(&parent->kernel->lock);
 	for (int signo = 1; signo <= NR_SIGNALS && (rq->flags & CLONE_CLEAR_SIGHAND); signo++)

@@ -77,7 +77,7 @@ static int make_file(struct task *t, int fd, int flags, bool created, struct fil
 
 	if (!file)
 		return errno == ENFILE ? -ENFILE : -ENOMEM;
-	if ((flags & O_TRUNC) && !created)
+	if ((flags & O_TRUNC) && !created && !file->proc)
 		err = truncate_file(file, flags);
 	if (err) {
 		file_put(file);

@@ -13,7 +13,6 @@
 #include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/resource.h>
-#include <sys/sysinfo.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -206,7 +205,7 @@ int64_t sys_prctl(struct task *t, int option, uint64_t arg2, uint64_t arg3, uint
 		if (user_string(t, name, sizeof(name), arg2) == -EFAULT)
 			return -EFAULT;
 		name[sizeof(name) - 1] = 0;
-		memcpy(t->comm, name, sizeof(name));
+		task_set_comm(t, name);
 		return 0;
 	case PR_GET_NAME:
 		return user_write(t, arg2, t->comm, sizeof(t->comm));
@@ -261,18 +260,6 @@ int64_t sys_getrusage(struct task *t, int target, uint64_t usage)
 	pthread_mutex_unlock(&t->kernel->lock);
 	usage_to_rusage(&used, &out);
 	return user_write(t, usage, &out, sizeof(out));
-}
-
-int64_t sys_sysinfo(struct task *t, uint64_t info)
-{
-	struct vellum_memory_info memory = { .size = sizeof(memory) };
-	struct sysinfo si;
-
-	sysinfo(&si);
-	vellum_memory_info(t->kernel->args->memory, &memory);
-	si.totalram = memory.nr_frames * VELLUM_PAGE_SIZE / si.mem_unit;
-	si.freeram = memory.nr_free * VELLUM_PAGE_SIZE / si.mem_unit;
-	return user_write(t, info, &si, sizeof(si));
 }
 
 int64_t sys_sched_yield(struct task *t)

@@ -90,6 +90,12 @@ struct guest_mm *gmm_copy(const struct guest_mm *from, int pid)
 	gmm->stack_end = from->stack_end;
 	gmm->brk_start = from->brk_start;
 	gmm->vdso = from->vdso;
+	gmm->args_start = from->args_start;
+	gmm->env_start = from->env_start;
+	gmm->env_end = from->env_end;
+	gmm->start_sp = from->start_sp;
+	memcpy(gmm->auxv, from->auxv, sizeof(gmm->auxv));
+	gmm->auxv_bytes = from->auxv_bytes;
 	gmm->loaded = from->loaded;
 	memcpy(gmm->exe, from->exe, sizeof(gmm->exe));
 	mm_gate_init(gmm);
@@ -158,8 +164,10 @@ static int reserve_task(struct kernel *k, uint64_t max, bool process, int *id)
 		err = EAGAIN;
 	else
 		k->nr_tasks++;
-	if (!err)
-		*id = new_id(k);
+	if (!err) {
+		*id = k->last_id = new_id(k);
+		k->nr_created++;
+	}
 	pthread_mutex_unlock(&k->lock);
 	return err;
 }
@@ -176,6 +184,7 @@ static struct task *task_create(struct process *p)
 	t->cpu = t->last_cpu = -1;
 	t->syscall_nr = -1;
 	t->load = VCPU_LOAD_FPU | VCPU_LOAD_SEGMENTS;
+	t->start_ns = clock_ns(CLOCK_BOOTTIME);
 	return t;
 }
 
@@ -200,6 +209,7 @@ struct task *process_create(struct kernel *k, uint64_t max)
 		return NULL;
 	}
 	t->tid = p->pid;
+	p->start_ns = t->start_ns;
 	p->threads = t;
 	p->nr_threads = 1;
 	return t;
@@ -233,8 +243,35 @@ void task_free(struct task *t)
 	free(t);
 }
 
+void task_set_comm(struct task *t, const char name[TASK_COMM_LEN])
+{
+	pthread_mutex_lock(&t->kernel->lock);
+	memcpy(t->comm, name, sizeof(t->comm));
+	pthread_mutex_unlock(&t->kernel->lock);
+}
+
+bool task_is_running(const struct task *t)
+{
+	return __atomic_load_n(&t->clock.mode, __ATOMIC_RELAXED) != USAGE_NONE ||
+	       __atomic_load_n(&t->waits_for_cpu, __ATOMIC_RELAXED);
+}
+
+void process_pin(struct process *p)
+{
+	p->pins++;
+}
+
+void process_unpin(struct process *p)
+{
+	if (--p->pins == 0 && p->released)
+		process_free(p);
+}
+
 void process_free(struct process *p)
 {
+	p->released = true;
+	if (p->pins)
+		return;
 	p->kernel->nr_tasks--;
 	signal_drop_pending(&p->pending);
 	timers_drop_all(p);

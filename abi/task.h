@@ -48,6 +48,7 @@ struct file {			/* an open file description; several descriptors may share it */
 	struct memfd *memfd;	/* the file's account, referenced; NULL: memfd_create(2) did not make the file */
 	/* sys_epoll.c: the items of an epoll file; the items that watch this file */
 	struct epoll_item *epoll_items, *watches;
+	struct proc_file *proc;		/* a file of /proc; NULL: another one */
 };
 
 struct fd_entry {
@@ -85,7 +86,12 @@ struct cpu_timer {		/* ITIMER_VIRTUAL, ITIMER_PROF; kernel->lock */
 struct process {
 	struct kernel *kernel;
 	struct process *next;		/* kernel->processes */
+	unsigned pins;			/* kernel->lock: it is not freed meanwhile */
+	bool released;			/* kernel->lock: it is freed with the last pin */
 	int pid;
+	uint64_t start_ns;		/* CLOCK_BOOTTIME */
+	char comm[TASK_COMM_LEN];	/* kernel->lock: of the thread that ended last */
+	int oom_score_adj, oom_score_adj_min;	/* kernel->lock: proc_pid_oom_score_adj(5) */
 	int ppid, pgid, sid;		/* kernel->lock */
 	int exit_signal;		/* to the parent when it ends; 0: none */
 	bool has_execed;		/* kernel->lock: execve(2) succeeded after the fork */
@@ -130,17 +136,22 @@ struct task {
 	int tid;			/* of the first thread: the PID */
 	pthread_t thread;
 	pid_t host_tid;			/* kernel->lock */
-	struct guest_mm *gmm;
+	struct guest_mm *gmm;		/* changed with kernel->lock; its own thread reads it without the lock */
 	bool vfork_done;		/* kernel->lock */
 	struct vcpu_state st;
 	int cpu;			/* that the task holds, or -1 */
 	int last_cpu;			/* that may still hold the task's FPU state, or -1 */
 	struct usage_clock clock;
-	uint64_t faults, voluntary, involuntary;	/* atomic; changed by its own thread */
+	/* Atomic; changed by its own thread: */
+	uint64_t faults, voluntary, involuntary;
+	uint64_t bytes_read, bytes_written, reads, writes;
+	bool waits_for_cpu;
+	int last_cpu_used;
+	uint64_t start_ns;		/* CLOCK_BOOTTIME */
 	uint32_t load;			/* VCPU_LOAD_* for the next run */
 	bool lost;			/* lock of the pool: its FPU state was lost when the machine ended */
 	uint32_t personality;
-	char comm[TASK_COMM_LEN];
+	char comm[TASK_COMM_LEN];	/* kernel->lock; its own thread reads it without the lock */
 	/* signals: kernel->lock protects pending. Only the task's own thread changes the rest */
 	struct sig_pending pending;
 	bool woken;			/* atomic: it is to deliver a signal to the process */
@@ -183,6 +194,12 @@ struct kernel {
 	struct vdso *vdso;
 	struct filemaps *filemaps;	/* filemap.h */
 	struct futexes *futexes;	/* sys_futex.c */
+	struct proc_tree *proc;		/* proc.h */
+	struct usage ended;		/* lock: of processes that have ended */
+	uint64_t nr_created;		/* lock: processes and threads, since the start */
+	int last_id;			/* lock: the ID of the last one */
+	double load[3];			/* lock: averages of 1, 5 and 15 minutes */
+	uint64_t next_load;		/* ns, CLOCK_MONOTONIC: time of their next update */
 	pthread_mutex_t unread_lock;	/* a leaf; protects unread of struct file */
 };
 
@@ -193,6 +210,10 @@ struct task *process_create(struct kernel *k, uint64_t max);
 struct task *thread_create(struct process *p, uint64_t max);
 struct process *process_find(struct kernel *k, int pid);	/* kernel->lock held */
 struct task *task_find(struct kernel *k, int tid);		/* a thread; kernel->lock held */
+void process_pin(struct process *p);				/* keeps it from being freed; kernel->lock held */
+void process_unpin(struct process *p);				/* kernel->lock held */
+void task_set_comm(struct task *t, const char name[TASK_COMM_LEN]);
+bool task_is_running(const struct task *t);			/* has a CPU, or waits for one */
 void process_unlink(struct kernel *k, struct process *p);	/* kernel->lock held */
 void process_free(struct process *p);				/* without threads; kernel->lock held */
 void thread_uncount(struct task *t);				/* before it is freed; kernel->lock held */
@@ -244,6 +265,9 @@ void mm_gate_init(struct guest_mm *gmm);
 bool mm_gate_is_closed(const struct task *t);	/* by another thread: @t is to leave */
 void mm_gate_enter(struct task *t);
 void mm_gate_leave(struct task *t);
+/* For a thread of another process, which holds no CPU, around a store to the memory. */
+void mm_gate_enter_foreign(struct guest_mm *gmm);
+void mm_gate_leave_foreign(struct guest_mm *gmm);
 void mm_gate_close(struct task *t);	/* waits until the other threads are outside; drops the CPU */
 void mm_gate_open(struct task *t);
 
@@ -286,6 +310,7 @@ int exec_load(struct task *t, int fd, const char *path, char *const *argv, char 
 
 /* fd.c */
 struct file *file_open(struct kernel *k, int host_fd);	/* consumes the descriptor; NULL: errno is set */
+void file_get(struct file *file);	/* another reference */
 void file_put(struct file *file);
 void file_update_flags(struct file *file);	/* after F_SETFL */
 /*

@@ -75,6 +75,15 @@ void usage_count_fault(struct task *t)
 	note_rss(t->process, t->gmm);
 }
 
+void usage_count_io(struct task *t, bool write, int64_t n)
+{
+	uint64_t *calls = write ? &t->writes : &t->reads, *bytes = write ? &t->bytes_written : &t->bytes_read;
+
+	STORE(*calls, *calls + 1);
+	if (n > 0)
+		STORE(*bytes, *bytes + (uint64_t)n);
+}
+
 void usage_add(struct usage *sum, const struct usage *more)
 {
 	sum->user_ns += more->user_ns;
@@ -82,6 +91,10 @@ void usage_add(struct usage *sum, const struct usage *more)
 	sum->faults += more->faults;
 	sum->voluntary += more->voluntary;
 	sum->involuntary += more->involuntary;
+	sum->bytes_read += more->bytes_read;
+	sum->bytes_written += more->bytes_written;
+	sum->reads += more->reads;
+	sum->writes += more->writes;
 	if (more->max_rss > sum->max_rss)
 		sum->max_rss = more->max_rss;
 }
@@ -92,6 +105,10 @@ void usage_of_thread(const struct task *t, struct usage *out)
 	out->faults = LOAD(t->faults);
 	out->voluntary = LOAD(t->voluntary);
 	out->involuntary = LOAD(t->involuntary);
+	out->bytes_read = LOAD(t->bytes_read);
+	out->bytes_written = LOAD(t->bytes_written);
+	out->reads = LOAD(t->reads);
+	out->writes = LOAD(t->writes);
 	out->max_rss = LOAD(t->process->max_rss);
 }
 

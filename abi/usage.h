@@ -30,6 +30,7 @@ struct usage {
 	uint64_t user_ns, system_ns;
 	uint64_t faults;
 	uint64_t voluntary, involuntary;	/* context switches */
+	uint64_t bytes_read, bytes_written, reads, writes;	/* by system calls */
 	uint64_t max_rss;		/* bytes; of several processes: of the greatest */
 };
 
@@ -37,6 +38,8 @@ struct usage {
 void usage_switch(struct task *t, enum usage_mode mode);
 /* For the thread of @t: count a page fault, and note how much memory the process has. */
 void usage_count_fault(struct task *t);
+/* For the thread of @t: count a read(2) or write(2) that returned @n. */
+void usage_count_io(struct task *t, bool write, int64_t n);
 void usage_clock_read(const struct usage_clock *clock, uint64_t *user_ns, uint64_t *system_ns);
 
 void usage_add(struct usage *sum, const struct usage *more);
