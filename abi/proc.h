@@ -97,6 +97,8 @@ int proc_tree_open(struct task *t, const struct proc_node *node, int flags);
 bool proc_tree_has(struct kernel *k, int fd, char path[PATH_BYTES]);
 /* Replace the tree's path on the host at the begin of @path by "/proc". */
 void proc_tree_rename(struct kernel *k, char path[PATH_BYTES]);
+/* If the host descriptor is a file of the tree: has the calling thread the rights R_OK, W_OK on it? 0 or -EACCES. */
+int proc_tree_check(struct task *t, int fd, int wanted);
 /* Make what fstat(2) says of a file of the tree like procfs. */
 void proc_tree_fix_stat(struct task *t, int fd, struct stat *st);
 void proc_tree_fix_statx(struct task *t, int fd, struct statx *stx);
@@ -104,6 +106,8 @@ void proc_tree_fix_statx(struct task *t, int fd, struct statx *stx);
 /* --- open files: proc_file.c --- */
 
 struct proc_file *proc_file_attach(struct kernel *k, int fd, const struct stat *st);	/* NULL: none */
+/* Check the rights of the opener on a file that was attached. 0 or -EACCES. */
+int proc_file_check(struct task *t, const struct file *file);
 void proc_file_free(struct proc_file *pf);
 bool proc_file_is_dir(const struct proc_file *pf);
 /* read(2) and write(2); @offset -1: at the file position. Bytes or a negative errno. May block. */
@@ -138,6 +142,8 @@ struct proc_view {
 	struct rlimit limits[RLIM_NLIMITS];
 	int oom_score_adj;
 	mode_t umask;
+	uid_t euid;
+	gid_t egid;
 	uint32_t personality;
 };
 

@@ -171,6 +171,14 @@ static int64_t read_by_offset(struct task *t, struct proc_file *pf, void *buf, s
 	return n;
 }
 
+/* A descriptor of O_PATH can be opened again by /dev/fd, which looks up no name. */
+int proc_file_check(struct task *t, const struct file *file)
+{
+	int mode = fcntl(file->fd, F_GETFL) & O_ACCMODE;
+
+	return proc_tree_check(t, file->fd, (mode == O_WRONLY ? 0 : R_OK) | (mode == O_RDONLY ? 0 : W_OK));
+}
+
 static bool is_open_for(const struct file *file, int mode)
 {
 	int flags = fcntl(file->fd, F_GETFL) & O_ACCMODE;

@@ -6,8 +6,8 @@
  * cannot open it by its path on the host. It is locked by flock(2) as long as Vellum lives: the next run removes one
  * that a killed Vellum left behind.
  *
- * Programs may have other users than Vellum, and whoever opens a directory creates what is missing in it. So directories
- * are writable for all, but fstat(2) does not say so, and no call of a program changes them.
+ * Programs may have other users than Vellum, and any of them creates what is missing. So the host grants all rights to
+ * all, and Vellum checks the rights that it shows. No call of a program changes the tree.
  */
 #define _GNU_SOURCE
 #include <ctype.h>
@@ -175,7 +175,7 @@ static void make_entry(int dir, const char *name, mode_t mode)
 	else if (S_ISLNK(mode))
 		(void)!symlinkat(LINK_TEXT, dir, name);
 	else
-		mknodat(dir, name, mode, 0);
+		mknodat(dir, name, S_IFREG | 0666, 0);
 }
 
 static void make_entries(int dir, unsigned where)
@@ -227,7 +227,7 @@ static int make_tree(struct proc_tree *tree)
 	return 0;
 }
 
-/* --- updates; lock held --- */
+/* --- updates: lock held --- */
 
 struct numbers {
 	int *n;
@@ -388,27 +388,6 @@ static void update(struct task *t, struct proc_tree *tree, const struct proc_nod
 	close(dir);
 }
 
-int proc_tree_open(struct task *t, const struct proc_node *node, int flags)
-{
-	struct proc_tree *tree = t->kernel->proc;
-	int err, fd = -1;
-
-	if ((flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL))
-		return -EEXIST;
-	if ((flags & O_TMPFILE) == O_TMPFILE)
-		return -EOPNOTSUPP;
-	flags &= ~(O_CREAT | O_EXCL | O_TRUNC);
-	pthread_mutex_lock(&tree->lock);
-	err = tree->root < 0 ? make_tree(tree) : 0;
-	if (!err) {
-		update(t, tree, node);
-		fd = openat(tree->root, node->path[0] ? node->path : ".", flags | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY);
-		err = fd < 0 ? -errno : 0;
-	}
-	pthread_mutex_unlock(&tree->lock);
-	return err ? err : fd;
-}
-
 /* --- files of the tree --- */
 
 static int tree_root(const struct kernel *k)
@@ -455,6 +434,15 @@ void proc_tree_rename(struct kernel *k, char path[PATH_BYTES])
 	snprintf(path, PATH_BYTES, "/proc%.*s", PATH_BYTES - 8, rest);
 }
 
+/* --- what programs see of a node --- */
+
+struct shown {
+	mode_t mode;
+	uid_t uid;
+	gid_t gid;
+	uint64_t size;
+};
+
 /* The link of a descriptor tells how it is open. */
 static mode_t fd_link_mode(const struct file *file)
 {
@@ -469,56 +457,141 @@ static mode_t fd_link_mode(const struct file *file)
 	}
 }
 
-/* @path: in the tree. The mode that Linux shows, and the size of a link. */
-static mode_t shown_mode(struct task *t, const char *path, mode_t mode, uint64_t *size)
+static mode_t node_mode(const struct proc_view *view, const struct proc_node *node)
+{
+	struct file *file;
+	mode_t mode;
+
+	if (node->is_dir)
+		return S_IFDIR | (node->dir == PROC_DIR_FDS ? 0500 : 0555);
+	if (node->entry)
+		return node->entry->mode;
+	file = proc_view_file(view, node->fd, NULL);
+	mode = file ? fd_link_mode(file) : S_IFLNK;
+	if (file)
+		file_put(file);
+	return mode;
+}
+
+/* Sizes as in Linux, where only these have one. */
+static uint64_t node_size(const struct proc_node *node)
+{
+	const struct proc_entry *e = node->entry;
+
+	if (node->fd >= 0 && !e)
+		return FD_LINK_SIZE;
+	if (!e || e->kind != PROC_ALIAS || !strcmp(e->name, "self") || !strcmp(e->name, "thread-self"))
+		return 0;
+	return strlen("self/") + strlen(e->name);
+}
+
+/* False: the node is gone, or a name of the host's. */
+static bool look_at(struct task *t, const struct proc_node *node, struct shown *shown)
 {
 	struct proc_view view;
-	struct proc_node node;
-	struct file *file;
 
-	*size = 0;
-	if (S_ISREG(mode) || proc_walk(t, path, false, &node))
-		return mode;
-	if (node.is_dir)
-		return S_IFDIR | (node.dir == PROC_DIR_FDS ? 0500 : 0555);
-	if (node.entry && node.entry->kind == PROC_ALIAS && strcmp(node.entry->name, "self") &&
-	    strcmp(node.entry->name, "thread-self"))
-		*size = strlen("self/") + strlen(node.entry->name);	/* only these have one in Linux */
-	if (node.fd < 0 || node.entry || !proc_view_get(t, node.pid, 0, &view))
-		return S_ISDIR(mode) ? S_IFDIR | 0555 : mode;
-	file = proc_view_file(&view, node.fd, NULL);
-	if (file) {
-		*size = FD_LINK_SIZE;
-		mode = fd_link_mode(file);
-		file_put(file);
-	}
+	if (node->place != PROC_TREE || !proc_view_get(t, node->pid, node->tid, &view))
+		return false;
+	*shown = (struct shown){ .mode = node_mode(&view, node), .uid = view.euid, .gid = view.egid,
+				 .size = node_size(node) };
 	proc_view_put(t, &view);
-	return mode;
+	return true;
+}
+
+/* Root may open every file. The groups of a process have no rights on the files of another one. */
+static int check_access(struct task *t, const struct proc_node *node, int wanted)
+{
+	uid_t uid = geteuid();
+	struct shown shown;
+
+	if (!uid || !look_at(t, node, &shown) || S_ISLNK(shown.mode))
+		return 0;
+	return wanted & ~(int)(uid == shown.uid ? shown.mode >> 6 : shown.mode) & (R_OK | W_OK) ? -EACCES : 0;
+}
+
+/* @path: in the tree. */
+static bool look_at_path(struct task *t, const char *path, struct shown *shown)
+{
+	struct proc_node node;
+
+	return !proc_walk(t, path, false, &node) && look_at(t, &node, shown);
+}
+
+int proc_tree_check(struct task *t, int fd, int wanted)
+{
+	char path[PATH_BYTES];
+	struct proc_node node;
+
+	if (!proc_tree_has(t->kernel, fd, path) || proc_walk(t, path, false, &node))
+		return 0;
+	return check_access(t, &node, wanted & (R_OK | W_OK));
+}
+
+/* --- opening --- */
+
+static int wanted_rights(int flags)
+{
+	int mode = flags & O_ACCMODE;
+
+	return (mode == O_WRONLY ? 0 : R_OK) | (mode == O_RDONLY ? 0 : W_OK);
+}
+
+int proc_tree_open(struct task *t, const struct proc_node *node, int flags)
+{
+	struct proc_tree *tree = t->kernel->proc;
+	int fd = -1, err = 0;
+
+	if ((flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL))
+		return -EEXIST;
+	if ((flags & O_TMPFILE) == O_TMPFILE)
+		return -EOPNOTSUPP;
+	flags &= ~(O_CREAT | O_EXCL | O_TRUNC);
+	if (!(flags & O_PATH))		/* opening a directory for writing is -EISDIR for everyone */
+		err = check_access(t, node, node->is_dir ? R_OK : wanted_rights(flags));
+	if (err)
+		return err;
+	pthread_mutex_lock(&tree->lock);
+	err = tree->root < 0 ? make_tree(tree) : 0;
+	if (!err) {
+		update(t, tree, node);
+		fd = openat(tree->root, node->path[0] ? node->path : ".", flags | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY);
+		err = fd < 0 ? -errno : 0;
+	}
+	pthread_mutex_unlock(&tree->lock);
+	return err ? err : fd;
 }
 
 void proc_tree_fix_stat(struct task *t, int fd, struct stat *st)
 {
 	char path[PATH_BYTES];
-	uint64_t size;
+	struct shown shown;
 
 	if (!proc_tree_has(t->kernel, fd, path))
 		return;
-	st->st_mode = shown_mode(t, path, st->st_mode, &size);
-	st->st_size = (off_t)size;
-	st->st_blocks = 0;
+	st->st_size = st->st_blocks = 0;
 	st->st_dev = t->kernel->proc->proc_dev;
+	if (!look_at_path(t, path, &shown))
+		return;
+	st->st_mode = shown.mode;
+	st->st_uid = shown.uid;
+	st->st_gid = shown.gid;
+	st->st_size = (off_t)shown.size;
 }
 
 void proc_tree_fix_statx(struct task *t, int fd, struct statx *stx)
 {
 	char path[PATH_BYTES];
-	uint64_t size;
+	struct shown shown;
 
 	if (!proc_tree_has(t->kernel, fd, path))
 		return;
-	stx->stx_mode = (uint16_t)shown_mode(t, path, stx->stx_mode, &size);
-	stx->stx_size = size;
-	stx->stx_blocks = 0;
+	stx->stx_size = stx->stx_blocks = 0;
 	stx->stx_dev_major = major(t->kernel->proc->proc_dev);
 	stx->stx_dev_minor = minor(t->kernel->proc->proc_dev);
+	if (!look_at_path(t, path, &shown))
+		return;
+	stx->stx_mode = (uint16_t)shown.mode;
+	stx->stx_uid = shown.uid;
+	stx->stx_gid = shown.gid;
+	stx->stx_size = shown.size;
 }

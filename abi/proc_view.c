@@ -80,6 +80,8 @@ static void look(const struct task *reader, struct process *p, const struct task
 	view->nr_threads = p->nr_threads ? p->nr_threads : 1;	/* as Linux counts a zombie */
 	view->children = p->children;
 	view->oom_score_adj = p->oom_score_adj;
+	view->euid = __atomic_load_n(&p->euid, __ATOMIC_RELAXED);
+	view->egid = __atomic_load_n(&p->egid, __ATOMIC_RELAXED);
 	view->umask = __atomic_load_n(&p->umask, __ATOMIC_RELAXED);
 	memcpy(view->limits, p->rlimits, sizeof(view->limits));
 	memcpy(view->comm, p->comm, sizeof(view->comm));

@@ -363,6 +363,14 @@ int proc_walk(struct task *t, const char *path, bool follow, struct proc_node *n
 
 /* --- links --- */
 
+/* Links lead to files that other users may not be able to reach. */
+static bool may_inspect(const struct proc_view *view)
+{
+	uid_t uid = geteuid();
+
+	return !uid || uid == view->euid;
+}
+
 static int descriptor_of(const struct proc_view *view, const struct proc_node *node)
 {
 	struct file *file = proc_view_file(view, node->fd, NULL);
@@ -388,6 +396,8 @@ static int target_of(const struct proc_view *view, const struct proc_node *node)
 {
 	int fd;
 
+	if (!may_inspect(view))
+		return -EACCES;
 	if (node->fd >= 0)
 		return descriptor_of(view, node);
 	if (!strcmp(node->entry->name, "cwd"))
@@ -427,7 +437,9 @@ static int exe_text(struct task *t, const struct proc_node *node, char link[PATH
 
 	if (!proc_view_get(t, node->pid, node->tid, &view))
 		return -ENOENT;
-	if (view.gmm)
+	if (!may_inspect(&view))
+		n = -EACCES;
+	else if (view.gmm)
 		n = snprintf(link, PATH_BYTES, "%s", view.gmm->exe);
 	proc_view_put(t, &view);
 	return n;

@@ -142,6 +142,8 @@ static int64_t do_access(struct task *t, int64_t dirfd, uint64_t addr, uint64_t 
 		return fd;
 	err = mode ? kernel_fs_check(fd, mode & W_OK ? O_RDWR : O_RDONLY) : 0;
 	if (!err)
+		err = proc_tree_check(t, fd, (int)mode);
+	if (!err)
 		err = ERROR_OF(faccessat(AT_FDCWD, path_fd_name(fd, name), (int)mode, flags & AT_EACCESS));
 	close(fd);
 	return err;

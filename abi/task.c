@@ -199,6 +199,8 @@ struct task *process_create(struct kernel *k, uint64_t max)
 	p->kernel = k;
 	p->cwd = -1;
 	p->exit_signal = SIGCHLD;
+	p->euid = geteuid();		/* of the parent, which is the caller */
+	p->egid = getegid();
 	pthread_mutex_init(&p->files_lock, NULL);
 	t = task_create(p);
 	err = t ? reserve_task(k, max, true, &p->pid) : ENOMEM;

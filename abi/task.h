@@ -91,6 +91,8 @@ struct process {
 	int pid;
 	uint64_t start_ns;		/* CLOCK_BOOTTIME */
 	char comm[TASK_COMM_LEN];	/* kernel->lock: of the thread that ended last */
+	uid_t euid;			/* atomic; of the thread that changed its own last */
+	gid_t egid;			/* atomic */
 	int oom_score_adj, oom_score_adj_min;	/* kernel->lock: proc_pid_oom_score_adj(5) */
 	int ppid, pgid, sid;		/* kernel->lock */
 	int exit_signal;		/* to the parent when it ends; 0: none */
