@@ -61,7 +61,10 @@ struct abi_observer {
 	void (*after_unmap)(void *arg, struct guest_mm *gmm, uint64_t start, uint64_t end);
 	/* [start, end) was mapped. */
 	void (*mapped)(void *arg, struct guest_mm *gmm, uint64_t start, uint64_t end);
-	/* The last process has dropped its reference. The address space is not freed yet. */
+	/*
+	 * The last process has dropped its reference. The address space is not freed yet. The caller may be the thread of
+	 * another process, which read the files of this one in /proc.
+	 */
 	void (*mm_end)(void *arg, struct guest_mm *gmm);
 };
 

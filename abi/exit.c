@@ -172,6 +172,7 @@ void task_exit(struct task *t, int status)
 	cpu_release(t);
 	fds_put_held(t);
 	leave_memory(t);
+	usage_note_memory(t);
 	pthread_mutex_lock(&k->lock);
 	last = begin_exit(t, status);
 	pthread_mutex_unlock(&k->lock);

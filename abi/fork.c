@@ -128,7 +128,7 @@ static void copy_task(struct task *child, struct task *parent, const struct clon
 	if (rq->flags & CLONE_SETTLS)
 		child->st.fs_base = rq->tls;
 	child->personality = parent->personality;
-	memcpy(child->comm, parent->comm, sizeof(child->comm));
+	task_get_comm(parent, child->comm);
 	child->blocked = parent->blocked;
 	if (!(rq->flags & CLONE_VM) || (rq->flags & CLONE_VFORK)) {
 		child->alt_sp = parent->alt_sp;

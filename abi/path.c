@@ -182,11 +182,15 @@ struct opening {
 /* Go on at the target of the link at which the node jumps. 0: done: *@fd is the result. */
 static bool jump(struct opening *o, int *fd)
 {
-	int target = proc_jump(o->t, &o->node);
+	int target = proc_jump(o->t, &o->node, o->path);
 
 	*fd = target;
 	if (target < 0)
 		return false;
+	if (o->path[0]) {
+		*fd = -ENAMETOOLONG;
+		return !o->node.rest[0] || append(o->path, o->node.rest, strlen(o->node.rest));
+	}
 	if (o->own_dir >= 0)
 		close(o->own_dir);
 	o->dir = o->own_dir = target;

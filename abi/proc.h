@@ -82,8 +82,11 @@ int proc_walk(struct task *t, const char *path, bool follow, struct proc_node *n
 const char *proc_strip(const char *path, bool follow, char buf[PATH_BYTES]);
 /* The text of the link that @node is. The length, or -EINVAL: it is no link. */
 int proc_link_text(struct task *t, const struct proc_node *node, char link[PATH_BYTES]);
-/* Open what the link at which @node jumps leads to, with O_PATH: a host descriptor or a negative errno. */
-int proc_jump(struct task *t, const struct proc_node *node);
+/*
+ * Where the link at which @node jumps leads: 0 and an absolute path, or a new host descriptor and an empty path. Else a
+ * negative errno.
+ */
+int proc_jump(struct task *t, const struct proc_node *node, char path[PATH_BYTES]);
 
 /* --- the tree: proc_tree.c --- */
 

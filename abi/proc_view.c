@@ -59,9 +59,9 @@ static void look_at_thread(const struct task *t, struct proc_view *view)
 {
 	memcpy(view->comm, t->comm, sizeof(view->comm));
 	view->host_tid = t->host_tid;
-	view->personality = t->personality;
+	view->personality = __atomic_load_n(&t->personality, __ATOMIC_RELAXED);
 	view->start_ns = t->start_ns;
-	view->cpu = t->last_cpu_used;
+	view->cpu = __atomic_load_n(&t->last_cpu_used, __ATOMIC_RELAXED);
 	view->gmm = t->gmm;
 	if (view->gmm)
 		__atomic_fetch_add(&view->gmm->refs, 1, __ATOMIC_RELAXED);

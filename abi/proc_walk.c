@@ -392,10 +392,12 @@ static int directory_of(const struct proc_view *view)
 	return fd == -1 ? -errno : fd;
 }
 
-static int target_of(const struct proc_view *view, const struct proc_node *node)
+/*
+ * The path of exe and root is resolved like one that the program passes: it may have become a link to a file that the
+ * program must not open.
+ */
+static int target_of(const struct proc_view *view, const struct proc_node *node, char path[PATH_BYTES])
 {
-	int fd;
-
 	if (!may_inspect(view))
 		return -EACCES;
 	if (node->fd >= 0)
@@ -404,18 +406,19 @@ static int target_of(const struct proc_view *view, const struct proc_node *node)
 		return directory_of(view);
 	if (!view->gmm)
 		return -ENOENT;
-	fd = open(strcmp(node->entry->name, "exe") ? "/" : view->gmm->exe, O_PATH | O_CLOEXEC);
-	return fd < 0 ? -errno : fd;
+	snprintf(path, PATH_BYTES, "%s", strcmp(node->entry->name, "exe") ? "/" : view->gmm->exe);
+	return 0;
 }
 
-int proc_jump(struct task *t, const struct proc_node *node)
+int proc_jump(struct task *t, const struct proc_node *node, char path[PATH_BYTES])
 {
 	struct proc_view view;
 	int fd;
 
+	path[0] = 0;
 	if (!proc_view_get(t, node->pid, node->tid, &view))
 		return -ENOENT;
-	fd = target_of(&view, node);
+	fd = target_of(&view, node, path);
 	proc_view_put(t, &view);
 	return fd;
 }
@@ -429,22 +432,6 @@ static int alias_text(struct task *t, const struct proc_entry *e, char link[PATH
 	return snprintf(link, PATH_BYTES, "self/%s", e->name);
 }
 
-/* The program's file may have been removed, so its path is not looked up. */
-static int exe_text(struct task *t, const struct proc_node *node, char link[PATH_BYTES])
-{
-	struct proc_view view;
-	int n = -ENOENT;
-
-	if (!proc_view_get(t, node->pid, node->tid, &view))
-		return -ENOENT;
-	if (!may_inspect(&view))
-		n = -EACCES;
-	else if (view.gmm)
-		n = snprintf(link, PATH_BYTES, "%s", view.gmm->exe);
-	proc_view_put(t, &view);
-	return n;
-}
-
 int proc_link_text(struct task *t, const struct proc_node *node, char link[PATH_BYTES])
 {
 	char name[FD_NAME_BYTES];
@@ -455,11 +442,9 @@ int proc_link_text(struct task *t, const struct proc_node *node, char link[PATH_
 		return alias_text(t, node->entry, link);
 	if (node->fd < 0 ? !node->entry || node->entry->kind != PROC_LINK : node->entry != NULL)
 		return -EINVAL;
-	if (node->fd < 0 && !strcmp(node->entry->name, "exe"))
-		return exe_text(t, node, link);
-	fd = proc_jump(t, node);
-	if (fd < 0)
-		return fd;
+	fd = proc_jump(t, node, link);
+	if (fd < 0 || link[0])
+		return fd < 0 ? fd : (int)strlen(link);
 	n = readlink(path_fd_name(fd, name), link, PATH_BYTES - 1);
 	n = n < 0 ? -errno : n;
 	close(fd);

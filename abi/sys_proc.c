@@ -208,7 +208,8 @@ int64_t sys_prctl(struct task *t, int option, uint64_t arg2, uint64_t arg3, uint
 		task_set_comm(t, name);
 		return 0;
 	case PR_GET_NAME:
-		return user_write(t, arg2, t->comm, sizeof(t->comm));
+		task_get_comm(t, name);
+		return user_write(t, arg2, name, sizeof(name));
 	default:
 		return -EINVAL;
 	}
@@ -250,6 +251,7 @@ int64_t sys_getrusage(struct task *t, int target, uint64_t usage)
 
 	if (target != RUSAGE_SELF && target != RUSAGE_CHILDREN && target != RUSAGE_THREAD)
 		return -EINVAL;
+	usage_note_memory(t);
 	pthread_mutex_lock(&t->kernel->lock);
 	if (target == RUSAGE_SELF)
 		usage_of_process(t->process, &used);

@@ -252,6 +252,13 @@ void task_set_comm(struct task *t, const char name[TASK_COMM_LEN])
 	pthread_mutex_unlock(&t->kernel->lock);
 }
 
+void task_get_comm(const struct task *t, char name[TASK_COMM_LEN])
+{
+	pthread_mutex_lock(&t->kernel->lock);
+	memcpy(name, t->comm, sizeof(t->comm));
+	pthread_mutex_unlock(&t->kernel->lock);
+}
+
 bool task_is_running(const struct task *t)
 {
 	return __atomic_load_n(&t->clock.mode, __ATOMIC_RELAXED) != USAGE_NONE ||

@@ -152,7 +152,7 @@ struct task {
 	uint64_t start_ns;		/* CLOCK_BOOTTIME */
 	uint32_t load;			/* VCPU_LOAD_* for the next run */
 	bool lost;			/* lock of the pool: its FPU state was lost when the machine ended */
-	uint32_t personality;
+	uint32_t personality;		/* atomic; changed by its own thread */
 	char comm[TASK_COMM_LEN];	/* kernel->lock; its own thread reads it without the lock */
 	/* signals: kernel->lock protects pending. Only the task's own thread changes the rest */
 	struct sig_pending pending;
@@ -215,6 +215,7 @@ struct task *task_find(struct kernel *k, int tid);		/* a thread; kernel->lock he
 void process_pin(struct process *p);				/* keeps it from being freed; kernel->lock held */
 void process_unpin(struct process *p);				/* kernel->lock held */
 void task_set_comm(struct task *t, const char name[TASK_COMM_LEN]);
+void task_get_comm(const struct task *t, char name[TASK_COMM_LEN]);
 bool task_is_running(const struct task *t);			/* has a CPU, or waits for one */
 void process_unlink(struct kernel *k, struct process *p);	/* kernel->lock held */
 void process_free(struct process *p);				/* without threads; kernel->lock held */

@@ -14,18 +14,18 @@
 
 /* --- clocks --- */
 
+/* A reader that sees one of the stores also sees the odd number before it. */
 static void clock_switch(struct usage_clock *clock, enum usage_mode mode, uint64_t now)
 {
 	uint64_t passed = now - clock->since;
 
 	STORE(clock->seq, clock->seq + 1);
-	__atomic_thread_fence(__ATOMIC_RELEASE);
 	if (clock->mode == USAGE_USER)
-		STORE(clock->user_ns, clock->user_ns + passed);
+		__atomic_store_n(&clock->user_ns, clock->user_ns + passed, __ATOMIC_RELEASE);
 	else if (clock->mode == USAGE_SYSTEM)
-		STORE(clock->system_ns, clock->system_ns + passed);
-	STORE(clock->mode, mode);
-	STORE(clock->since, now);
+		__atomic_store_n(&clock->system_ns, clock->system_ns + passed, __ATOMIC_RELEASE);
+	__atomic_store_n(&clock->mode, mode, __ATOMIC_RELEASE);
+	__atomic_store_n(&clock->since, now, __ATOMIC_RELEASE);
 	__atomic_store_n(&clock->seq, clock->seq + 1, __ATOMIC_RELEASE);
 }
 
@@ -45,12 +45,11 @@ void usage_clock_read(const struct usage_clock *clock, uint64_t *user_ns, uint64
 
 	do {
 		seq = __atomic_load_n(&clock->seq, __ATOMIC_ACQUIRE);
-		mode = LOAD(clock->mode);
-		since = LOAD(clock->since);
-		*user_ns = LOAD(clock->user_ns);
-		*system_ns = LOAD(clock->system_ns);
+		mode = __atomic_load_n(&clock->mode, __ATOMIC_ACQUIRE);
+		since = __atomic_load_n(&clock->since, __ATOMIC_ACQUIRE);
+		*user_ns = __atomic_load_n(&clock->user_ns, __ATOMIC_ACQUIRE);
+		*system_ns = __atomic_load_n(&clock->system_ns, __ATOMIC_ACQUIRE);
 		now = clock_ns(CLOCK_MONOTONIC);
-		__atomic_thread_fence(__ATOMIC_ACQUIRE);
 	} while ((seq & 1) || LOAD(clock->seq) != seq);
 	now = now > since ? now - since : 0;
 	if (mode == USAGE_USER)
@@ -61,9 +60,10 @@ void usage_clock_read(const struct usage_clock *clock, uint64_t *user_ns, uint64
 
 /* --- sums --- */
 
-static void note_rss(struct process *p, const struct guest_mm *gmm)
+void usage_note_memory(struct task *t)
 {
-	uint64_t rss = vellum_mm_rss(gmm->mm) * VELLUM_PAGE_SIZE;
+	uint64_t rss = vellum_mm_rss(t->gmm->mm) * VELLUM_PAGE_SIZE;
+	struct process *p = t->process;
 
 	if (rss > LOAD(p->max_rss))	/* another thread may note less at the same time: the next fault corrects that */
 		STORE(p->max_rss, rss);
@@ -72,7 +72,7 @@ static void note_rss(struct process *p, const struct guest_mm *gmm)
 void usage_count_fault(struct task *t)
 {
 	STORE(t->faults, t->faults + 1);
-	note_rss(t->process, t->gmm);
+	usage_note_memory(t);
 }
 
 void usage_count_io(struct task *t, bool write, int64_t n)

@@ -36,7 +36,8 @@ struct usage {
 
 /* The thread of @t begins @mode. It holds a CPU. */
 void usage_switch(struct task *t, enum usage_mode mode);
-/* For the thread of @t: count a page fault, and note how much memory the process has. */
+/* For the thread of @t: note how much memory the process has; also count a page fault. */
+void usage_note_memory(struct task *t);
 void usage_count_fault(struct task *t);
 /* For the thread of @t: count a read(2) or write(2) that returned @n. */
 void usage_count_io(struct task *t, bool write, int64_t n);
