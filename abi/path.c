@@ -40,6 +40,17 @@ static int start_directory(struct task *t, int64_t dirfd, const char *path)
 	return (int)dirfd == AT_FDCWD || path[0] == '/' ? t->process->cwd : fd_host(t, (uint32_t)dirfd);
 }
 
+/* Many paths do not exist: find out with one call whether a link or ".." could have led from another directory. */
+static bool has_links(int dir, const char *path)
+{
+	struct open_how how = { .flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_NO_SYMLINKS };
+	int fd = (int)syscall(SYS_openat2, dir, path, &how, sizeof(how)), err = errno;
+
+	if (fd >= 0)
+		close(fd);
+	return (fd < 0 && err == ELOOP) || strstr(path, "..");
+}
+
 /*
  * *@hidden: the path may lead to a file of the host's procfs that programs must not see, and may mean one of the run's /proc,
  * by links or in an unusual spelling.
@@ -56,7 +67,7 @@ static int open_checked(struct task *t, int dir, const char *path, uint64_t flag
 	fd = (int)syscall(SYS_openat2, dir, path, &how, sizeof(how));
 	err = fd < 0 ? -errno : 0;
 	host_call_end(t);
-	*hidden = err == -ELOOP || err == -ENOENT || err == -EACCES;
+	*hidden = err == -ELOOP || ((err == -ENOENT || err == -EACCES) && has_links(dir, path));
 	if (err)
 		return err == -EINTR ? -ERESTARTSYS : err;
 	err = kernel_fs_check(fd, (int)flags);
@@ -234,12 +245,17 @@ static bool step(struct opening *o, int *fd)
 /* Open a path that begins at the host directory @dir, if it is relative. */
 static int open_from(struct task *t, int dir, const char *path, int flags, mode_t mode)
 {
-	struct opening o = { .t = t, .dir = dir, .own_dir = -1, .flags = flags, .mode = mode };
+	struct opening o;		/* its paths are not cleared: that would cost more than most calls */
 	unsigned steps = 0;
 	int fd;
 
 	if (dir < 0)
 		return -EBADF;
+	o.t = t;
+	o.dir = dir;
+	o.own_dir = -1;
+	o.flags = flags;
+	o.mode = mode;
 	snprintf(o.path, sizeof(o.path), "%s", path);
 	while (step(&o, &fd))
 		if (++steps > MAX_LINKS) {
