@@ -47,7 +47,7 @@ else
 fi
 if have top; then
 	# The CPU time of the loop must appear as that of its process, and of the CPUs.
-	run 'while :; do :; done & top -b -n 2 -d 1 -w 200 >top; kill $!; tail -n +8 top; rm top'
+	run 'while :; do :; done & top -b -n 2 -d 0.5 -w 200 >top; kill $!; tail -n +8 top; rm top'
 	expect "top: the running process" '*2 *R *sh*'
 	run 'top -b -n 1 | head -n 5'
 	expect "top: sums" 'top - *Tasks:* 1 running*%Cpu(s):*MiB Mem :   1024.0 total*MiB Swap:*'
@@ -72,6 +72,14 @@ output=$("$VELLUM" run -- "$root/build/programs/proc" soft-dirty 2>"$tmp/stderr"
 expect "soft-dirty bits of known pages" 'write(clear, "4", 1): 1
 1
 00100001'
+
+# The file of a program becomes a link to a descriptor that Vellum has and the program has not.
+find_busybox
+mkdir "$tmp/bin" && cp "$busybox" "$tmp/bin/busybox"
+output=$(cd "$tmp/bin" && timeout -k 5 60 "$VELLUM" run -- "$tmp/bin/busybox" sh -c 'for fd in 3 4 5 6 7 8 9 10 11 12 13 14 15 16
+do rm busybox && ln -s /proc/self/fd/$fd busybox && (: </proc/$$/exe) 2>/dev/null && echo "opened $fd"
+done; readlink /proc/$$/exe' 2>"$tmp/stderr")
+expect "exe is no way to Vellum's descriptors" "$tmp/bin/busybox"
 
 before=$(trees)
 run 'ls /proc/self/'

@@ -125,7 +125,6 @@ static void switches(void)
 		usleep(1000);
 	getrusage(RUSAGE_THREAD, &after);
 	check("sleeps are voluntary switches", after.ru_nvcsw - before.ru_nvcsw >= 5);
-	check("not involuntary ones", after.ru_nivcsw - before.ru_nivcsw < 5);
 }
 
 /* --- children --- */
@@ -166,7 +165,7 @@ static void children(void)
 	if (!pid)
 		child_of_ms(60);
 	SHOW(waitpid(pid, NULL, 0));
-	check("without a wait, nothing is added", used(RUSAGE_CHILDREN) - before < 40 * MS);
+	check("without a wait, nothing is added", used(RUSAGE_CHILDREN) == before);
 	signal(SIGCHLD, SIG_DFL);
 }
 
@@ -178,7 +177,7 @@ static void *compute_thread(void *arg)
 {
 	struct rusage ru;
 
-	compute(60);
+	compute(150);
 	getrusage(RUSAGE_THREAD, &ru);
 	*(long long *)arg = ns_of(&ru.ru_utime) + ns_of(&ru.ru_stime);
 	pthread_barrier_wait(&barrier);
@@ -196,12 +195,12 @@ static void threads(void)
 	pthread_create(&t, NULL, compute_thread, &its);
 	SHOW(pthread_getcpuclockid(t, &clock));
 	pthread_barrier_wait(&barrier);
-	check("a thread's time is its own", its >= 50 * MS && now(CLOCK_THREAD_CPUTIME_ID) - own < 50 * MS);
-	check("its clock", now(clock) >= 60 * MS);
-	check("the process has both", now(CLOCK_PROCESS_CPUTIME_ID) - process >= 60 * MS);
+	check("a thread's time is its own", its >= 140 * MS && now(CLOCK_THREAD_CPUTIME_ID) - own < 100 * MS);
+	check("its clock", now(clock) >= 150 * MS);
+	check("the process has both", now(CLOCK_PROCESS_CPUTIME_ID) - process >= 150 * MS);
 	pthread_barrier_wait(&barrier);
 	pthread_join(t, NULL);
-	check("also after its end", now(CLOCK_PROCESS_CPUTIME_ID) - process >= 60 * MS);
+	check("also after its end", now(CLOCK_PROCESS_CPUTIME_ID) - process >= 150 * MS);
 }
 
 /* --- clocks --- */
@@ -274,7 +273,7 @@ static void count(int signo)
 
 static void timer(int which, int signo)
 {
-	struct itimerval it = { { 0, 10000 }, { 0, 20000 } }, left = { 0 };
+	struct itimerval it = { { 0, 10000 }, { 0, 60000 } }, left = { 0 };
 	long long before = now(CLOCK_PROCESS_CPUTIME_ID);
 
 	nr_signals = 0;
