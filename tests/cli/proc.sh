@@ -28,14 +28,17 @@ have() {
 	command -v "$@" >/dev/null
 }
 
+# For a shell inside: start sleep(1) and wait until its execve(2) is done.
+sleeper='sleep 60 & until read -r comm </proc/$!/comm && [ "$comm" = sleep ]; do :; done;'
+
 trees() {
 	ls -d /dev/shm/vellum-proc-* "${TMPDIR:-/tmp}"/vellum-proc-* 2>/dev/null
 }
 
 if have ps; then
-	run 'sleep 60 & ps -eo pid,ppid,comm,args; kill $!'
+	run "$sleeper"' ps -eo pid,ppid,comm,args; kill $!'
 	expect "ps" '*PID*PPID*COMMAND*COMMAND
-*1*0 sh*/bin/sh -c sleep 60*
+*1*0 sh*/bin/sh -c sleep*
 *2*1 sleep*sleep 60
 *3*1 ps*ps -eo*args'
 	# The zombie's parent becomes a program that does not wait.
@@ -62,7 +65,7 @@ else
 	skip "free" "not installed"
 fi
 if have pgrep; then
-	run 'sleep 60 & pgrep sleep; pgrep -P 1 sleep; kill $!'
+	run "$sleeper"' pgrep sleep; pgrep -P 1 sleep; kill $!'
 	expect "pgrep" '2
 2'
 else
