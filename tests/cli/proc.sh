@@ -18,9 +18,12 @@ run() {
 
 # expect NAME PATTERN: check the output of the last command.
 expect() {
+	local wrong=
+
 	# shellcheck disable=SC2053
-	[[ $output == $2 ]] && result "$1" "" || result "$1" "output: $output
+	[[ $output == $2 ]] || wrong="output: $output
 stderr: $(head -n 5 "$tmp/stderr")"
+	result "$1" "$wrong"
 }
 
 # have COMMAND...: are they on the host?
