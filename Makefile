@@ -93,7 +93,7 @@ $(BUILD)/gen/syscall_names.h: tools/gen-syscalls
 	$(Q)tools/gen-syscalls names $@.macros > $@
 
 # A handler has all arguments of its call, even if it depends on none of them.
-SYSCALL_OBJ := $(call objs,$(filter abi/sys_%.c abi/syscall.c abi/strace.c abi/fd.c abi/rlimit.c,$(VELLUM_ABI_SRC)))
+SYSCALL_OBJ := $(call objs,$(filter abi/sys_%.c abi/syscall.c abi/strace.c abi/fd.c abi/proc_system.c abi/rlimit.c,$(VELLUM_ABI_SRC)))
 $(SYSCALL_OBJ): $(BUILD)/gen/syscalls.h $(BUILD)/gen/syscall_table.h $(BUILD)/gen/syscall_names.h
 $(SYSCALL_OBJ): ALL_CFLAGS += -I$(BUILD)/gen -Wno-unused-parameter
 

@@ -15,6 +15,7 @@
 #include "vellum/mm.h"
 
 #define ABI_MAX_NAME 256
+#define ABI_AUXV_WORDS 64
 
 /*
  * The address space of a process and its threads, made by execve(2) or copied by fork(2). A vfork child shares its
@@ -28,6 +29,10 @@ struct guest_mm {
 	uint64_t stack_start, stack_end;
 	uint64_t brk_start;
 	uint64_t vdso;			/* 0: none */
+	uint64_t args_start, env_start, env_end;	/* the strings of execve(2): argv, then envp */
+	uint64_t start_sp;		/* the stack pointer at the start */
+	uint64_t auxv[ABI_AUXV_WORDS];
+	uint64_t auxv_bytes;
 	bool loaded;			/* the loader succeeded */
 	bool not_dumpable;		/* atomic: prctl(2) */
 	char exe[4096];
@@ -57,7 +62,10 @@ struct abi_observer {
 	void (*after_unmap)(void *arg, struct guest_mm *gmm, uint64_t start, uint64_t end);
 	/* [start, end) was mapped. */
 	void (*mapped)(void *arg, struct guest_mm *gmm, uint64_t start, uint64_t end);
-	/* The last process has dropped its reference. The address space is not freed yet. */
+	/*
+	 * The last process has dropped its reference. The address space is not freed yet. The caller may be the thread of
+	 * another process, which read the files of this one in /proc.
+	 */
 	void (*mm_end)(void *arg, struct guest_mm *gmm);
 };
 

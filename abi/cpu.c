@@ -164,24 +164,27 @@ void cpu_acquire(struct task *t)
 	/* Without the lock: only the task that holds a CPU changes mm and resident of its slot. */
 	if (t->cpu >= 0 && pool->slot[t->cpu].mm == t->gmm->mm && pool->slot[t->cpu].resident == t)
 		return;
+	__atomic_store_n(&t->waits_for_cpu, true, __ATOMIC_RELAXED);
 	mm_gate_enter(t);
 	pthread_mutex_lock(&pool->lock);
 	if (t->cpu < 0)
 		t->cpu = find_free_cpu(pool, t);	/* no waiter may use it: cpu_release() would have assigned it */
 	if (t->cpu < 0)
 		wait_for_cpu(pool, t);
+	__atomic_store_n(&t->waits_for_cpu, false, __ATOMIC_RELAXED);
+	__atomic_store_n(&t->last_cpu_used, t->cpu, __ATOMIC_RELAXED);
 	pool->slot[t->cpu].busy = true;
 	load_task(pool, t);
 	pthread_mutex_unlock(&pool->lock);
+	usage_switch(t, USAGE_SYSTEM);
 }
 
-void cpu_release(struct task *t)
+static void give_up_cpu(struct task *t)
 {
 	struct cpu_pool *pool = t->kernel->pool;
 	struct waiter *w;
 
-	if (t->cpu < 0)
-		return;
+	usage_switch(t, USAGE_NONE);
 	pthread_mutex_lock(&pool->lock);
 	w = find_waiter(pool, t->cpu);
 	if (w) {
@@ -196,6 +199,20 @@ void cpu_release(struct task *t)
 	t->cpu = -1;
 	pthread_mutex_unlock(&pool->lock);
 	mm_gate_leave(t);
+}
+
+void cpu_release(struct task *t)
+{
+	if (t->cpu < 0)
+		return;
+	__atomic_store_n(&t->voluntary, t->voluntary + 1, __ATOMIC_RELAXED);
+	give_up_cpu(t);
+}
+
+void cpu_preempt(struct task *t)
+{
+	__atomic_store_n(&t->involuntary, t->involuntary + 1, __ATOMIC_RELAXED);
+	give_up_cpu(t);
 }
 
 bool cpu_has_waiters(struct cpu_pool *pool)

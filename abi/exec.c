@@ -213,6 +213,9 @@ static void push_auxv(struct stack *s, const struct elf_program *program, uint64
 		append_word(s, aux[i][0]);
 		append_word(s, aux[i][1]);
 	}
+	_Static_assert(sizeof(aux) <= sizeof(s->gmm->auxv), "auxv is too small");
+	memcpy(s->gmm->auxv, aux, sizeof(aux));
+	s->gmm->auxv_bytes = sizeof(aux);
 }
 
 static int build_stack(struct task *t, struct guest_mm *gmm, const struct elf_program *program, const char *path,
@@ -231,6 +234,9 @@ static int build_stack(struct task *t, struct guest_mm *gmm, const struct elf_pr
 	execfn = push_bytes(&s, path, strlen(path) + 1);
 	env_at = execfn - string_bytes(envp);
 	args_at = env_at - string_bytes(argv);
+	gmm->args_start = args_at;
+	gmm->env_start = env_at;
+	gmm->env_end = execfn;
 	s.sp = args_at & ~15ull;
 	platform = push_bytes(&s, "x86_64", 7);
 	random = push_bytes(&s, bytes, sizeof(bytes));
@@ -242,6 +248,7 @@ static int build_stack(struct task *t, struct guest_mm *gmm, const struct elf_pr
 	s.sp = top + s.nr * 8;
 	push_bytes(&s, s.words, s.nr * 8);
 	free(s.words);
+	gmm->start_sp = top;
 	*sp = top;
 	return s.err;
 }
@@ -312,7 +319,10 @@ static void commit_exec(struct task *t, struct guest_mm *gmm, const struct elf_p
 	if (old)
 		futex_leave(t);
 	cpu_release(t);			/* through the gate of the old address space */
+	pthread_mutex_lock(&t->kernel->lock);
 	t->gmm = gmm;
+	snprintf(t->comm, sizeof(t->comm), "%s", slash ? slash + 1 : st->path);
+	pthread_mutex_unlock(&t->kernel->lock);
 	if (old) {
 		gmm_put(t, old);
 		task_wake_vfork_parent(t);
@@ -323,7 +333,6 @@ static void commit_exec(struct task *t, struct guest_mm *gmm, const struct elf_p
 	signal_reset_for_exec(t);
 	t->clear_child_tid = t->robust_list = 0;
 	memset(t->process->unsupported, 0, sizeof(t->process->unsupported));
-	snprintf(t->comm, sizeof(t->comm), "%s", slash ? slash + 1 : st->path);
 	vcpu_state_init(&t->st, program->start, st->sp);
 	t->load = VCPU_LOAD_FPU | VCPU_LOAD_SEGMENTS;
 	if (st->broken)

@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -145,6 +146,7 @@ static void unlink_thread(struct task *t)
 {
 	struct process *p = t->process;
 	struct task **at = &p->threads;
+	struct usage used;
 
 	while (*at != t)
 		at = &(*at)->next;
@@ -153,6 +155,9 @@ static void unlink_thread(struct task *t)
 	__atomic_store_n(&p->nr_threads, p->nr_threads - 1, __ATOMIC_RELEASE);
 	p->nr_syscalls += t->nr_syscalls;
 	signal_parent_death(t);
+	usage_of_thread(t, &used);
+	usage_add(&p->ended, &used);
+	memcpy(p->comm, t->comm, sizeof(p->comm));
 	thread_uncount(t);
 	if (t->woken && p->threads)
 		signal_leave(t);
@@ -167,6 +172,7 @@ static bool end_process(struct process *p)
 
 	p->state = PROCESS_ZOMBIE;
 	k->result->nr_syscalls += p->nr_syscalls;
+	usage_add(&k->ended, &p->ended);
 	report_unsupported(p);
 	if (p->pid == 1)
 		end_run(k, p);
@@ -204,17 +210,22 @@ void task_exit(struct task *t, int status)
 {
 	struct process *p = t->process;
 	struct kernel *k = t->kernel;
+	struct guest_mm *gmm = t->gmm;
 	bool last;
 
 	cpu_release(t);
 	fds_put_held(t);
 	leave_memory(t);
+	usage_note_memory(t);
 	last = begin_exit(t, status);
 	if (last) {
 		fds_close_all(p);
 		inspect_exit(t);
 	}
-	gmm_put(t, t->gmm);
+	pthread_mutex_lock(&k->lock);
+	t->gmm = NULL;			/* readers of /proc take references while the thread is in its process */
+	pthread_mutex_unlock(&k->lock);
+	gmm_put(t, gmm);
 	if (last)
 		task_wake_vfork_parent(t);
 	pool_drop_task(k->pool, t);

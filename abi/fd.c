@@ -13,6 +13,7 @@
 
 #include "abi/filemap.h"
 #include "abi/memfd.h"
+#include "abi/proc.h"
 
 #include "syscalls.h"	/* made from syscall.tbl */
 
@@ -68,12 +69,14 @@ struct file *file_open(struct kernel *k, int host_fd)
 		file->dev = st.st_dev;
 		file->ino = st.st_ino;
 		file->memfd = memfd_get(filemaps_memfds(k->filemaps), st.st_dev, st.st_ino);
+		file->proc = proc_file_attach(k, host_fd, &st);
+		file->may_block |= file->proc != NULL;
 	}
 	file_update_flags(file);
 	return file;
 }
 
-static void file_get(struct file *file)
+void file_get(struct file *file)
 {
 	__atomic_fetch_add(&file->refs, 1, __ATOMIC_RELAXED);
 }
@@ -84,6 +87,7 @@ void file_put(struct file *file)
 		epoll_forget(file);
 		close(file->fd);
 		memfd_put(file->memfd);
+		proc_file_free(file->proc);
 		free(file->unread);
 		hostfd_release(1);
 		free(file);
@@ -296,12 +300,17 @@ void fds_close_on_exec(struct task *t)
 
 void fds_close_all(struct process *p)
 {
+	int cwd;
+
 	for (int fd = 0; fd < MAX_FDS; fd++)
 		drop_file(p, replace_fd(p, fd, NULL, false));
 	locks_drop_all(p);
-	if (p->cwd >= 0)
-		close(p->cwd);
+	pthread_mutex_lock(&p->files_lock);
+	cwd = p->cwd;
 	p->cwd = -1;
+	pthread_mutex_unlock(&p->files_lock);
+	if (cwd >= 0)
+		close(cwd);
 	hostfd_release_task();
 }
 

@@ -284,6 +284,14 @@ static struct filemap *new_filemap(struct filemaps *filemaps, int host_fd, const
 	return fm;
 }
 
+void filemaps_for_each(struct filemaps *filemaps, void (*fn)(void *arg, const struct filemap *fm), void *arg)
+{
+	pthread_mutex_lock(&filemaps->list_lock);
+	for (const struct filemap *fm = filemaps->first; fm; fm = fm->next)
+		fn(arg, fm);
+	pthread_mutex_unlock(&filemaps->list_lock);
+}
+
 void filemap_revalidate_file(const struct file *file)
 {
 	struct filemap *fm = filemap_find(file);

@@ -95,6 +95,8 @@ void filemaps_count_writable(struct filemaps *filemaps, int change);
 /* After an unmap: write back files that no VMA can store to any more. */
 void filemaps_writeback_unmapped(struct filemaps *filemaps);
 void filemaps_sync(struct filemaps *filemaps);
+/* Call @fn for each file. It must not call back. */
+void filemaps_for_each(struct filemaps *filemaps, void (*fn)(void *arg, const struct filemap *fm), void *arg);
 
 /* filemap_io.c: system calls on a file that may be mapped. As the host's calls, but they return a negative errno. */
 /* @offset -1: at the file position. */

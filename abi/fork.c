@@ -127,7 +127,7 @@ static void copy_task(struct task *child, struct task *parent, const struct clon
 		child->st.fs_base = rq->tls;
 	child->personality = parent->personality;
 	child->cpus = parent->cpus;
-	memcpy(child->comm, parent->comm, sizeof(child->comm));
+	task_get_comm(parent, child->comm);
 	child->blocked = parent->blocked;
 	if (!(rq->flags & CLONE_VM) || (rq->flags & CLONE_VFORK)) {
 		child->alt_sp = parent->alt_sp;
@@ -143,6 +143,8 @@ static int copy_process(struct process *child, struct process *parent, const str
 	child->exit_signal = rq->exit_signal;
 	pthread_mutex_lock(&parent->kernel->lock);
 	memcpy(child->rlimits, parent->rlimits, sizeof(child->rlimits));
+	child->oom_score_adj = parent->oom_score_adj;
+	child->oom_score_adj_min = parent->oom_score_adj_min;
 	memcpy(child->action, parent->action, sizeof(child->action));
 	pthread_mutex_unlock(&parent->kernel->lock);
 	for (int signo = 1; signo <= NR_SIGNALS && (rq->flags & CLONE_CLEAR_SIGHAND); signo++)

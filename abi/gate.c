@@ -57,6 +57,23 @@ void mm_gate_leave(struct task *t)
 	t->inside = false;
 }
 
+void mm_gate_enter_foreign(struct guest_mm *gmm)
+{
+	pthread_mutex_lock(&gmm->gate_lock);
+	while (gmm->closed_by)
+		pthread_cond_wait(&gmm->gate_changed, &gmm->gate_lock);
+	gmm->nr_inside++;
+	pthread_mutex_unlock(&gmm->gate_lock);
+}
+
+void mm_gate_leave_foreign(struct guest_mm *gmm)
+{
+	pthread_mutex_lock(&gmm->gate_lock);
+	gmm->nr_inside--;
+	pthread_cond_broadcast(&gmm->gate_changed);
+	pthread_mutex_unlock(&gmm->gate_lock);
+}
+
 /* Let the threads that run the program leave it. gate_lock held. */
 static void wait_until_empty(struct task *t, struct guest_mm *gmm)
 {
@@ -76,8 +93,7 @@ void mm_gate_close(struct task *t)
 {
 	struct guest_mm *gmm = t->gmm;
 
-	/* Only the threads that use the address space could let another one use it. */
-	if (!has_gate(t) || __atomic_load_n(&gmm->refs, __ATOMIC_ACQUIRE) == 1)
+	if (!has_gate(t))
 		return;
 	cpu_release(t);
 	pthread_mutex_lock(&gmm->gate_lock);

@@ -12,6 +12,7 @@
 
 #include "abi/filemap.h"
 #include "abi/memfd.h"
+#include "abi/proc.h"
 
 #define TICK_NS	 5000000	/* time slice if a task waits for a CPU; period of alarms and repeated kicks */
 #define SHUTDOWN_STEP_NS (10 * NS_PER_SEC)	/* until the next advance_shutdown() without a signal */
@@ -85,6 +86,7 @@ static void tick_process(struct process *p, uint64_t now)
 		p->alarm_at = p->alarm_interval ? now + p->alarm_interval : 0;
 	}
 	timers_tick(p, now);
+	usage_tick(p);
 	for (struct task *t = p->threads; t; t = t->next) {
 		if (!signal_pending(t))
 			continue;
@@ -113,6 +115,7 @@ static void *ticker(void *arg)
 		for (struct process *p = k->processes; p; p = p->next)
 			if (p->state != PROCESS_ZOMBIE)
 				tick_process(p, now);
+		load_tick(k, now);
 		if (k->shutdown_at && now >= k->shutdown_at)
 			advance_shutdown(k, k->ended_by);
 		pthread_mutex_unlock(&k->lock);
@@ -199,6 +202,7 @@ static void report_and_exit(struct kernel *k)
 	}
 	status = k->args->abandoned(k->args->abandoned_arg);
 	filemaps_sync(k->filemaps);
+	proc_tree_remove(k->proc);
 	_exit(status);
 }
 
@@ -233,8 +237,9 @@ void abi_run(const struct abi_args *args, struct abi_result *result)
 	vdso_init(&k);
 	k.filemaps = filemaps_start(&k);
 	k.futexes = futexes_create();
+	k.proc = proc_tree_create();
 	pthread_create(&k.ticker, NULL, ticker, &k);
-	err = k.pool && k.filemaps && k.futexes ? start_first(&k, args) : -ENOMEM;
+	err = k.pool && k.filemaps && k.futexes && k.proc ? start_first(&k, args) : -ENOMEM;
 	result->started = !err;
 	if (err)
 		snprintf(result->error, sizeof(result->error), "cannot run %s: %s", args->path, strerror(-err));
@@ -250,6 +255,7 @@ void abi_run(const struct abi_args *args, struct abi_result *result)
 		process_free(p);
 	}
 	futexes_destroy(k.futexes);
+	proc_tree_destroy(k.proc);
 	vdso_fini(&k);
 	pool_destroy(k.pool);
 	unblock_signals();

@@ -57,16 +57,20 @@ static enum access access_of_type(long type)
 
 /* --- by name, in procfs --- */
 
-/* Below /proc. A name that ends in a slash allows the directory and all that is below it. */
+/*
+ * Below /proc. A name that ends in a slash allows the directory and all that is below it. What proc_names.c has is not
+ * among them: it would describe the host.
+ */
 static const char *const proc_names[] = {
-	"", "buddyinfo", "cgroups", "cmdline", "consoles", "cpuinfo", "devices", "diskstats", "execdomains", "fb",
-	"filesystems", "interrupts", "loadavg", "locks", "meminfo", "misc", "modules", "mounts", "net", "partitions",
-	"pressure/", "self", "softirqs", "stat", "swaps", "sys/", "thread-self", "tty", "tty/drivers", "uptime",
-	"version", "vmstat", "zoneinfo",
+	"buddyinfo", "cgroups", "cmdline", "consoles", "cpuinfo", "devices", "diskstats", "execdomains", "fb",
+	"filesystems", "interrupts", "locks", "misc", "modules", "partitions", "pressure/", "softirqs", "sys/", "tty",
+	"tty/drivers", "version", "vmstat", "zoneinfo",
 };
 
 /* Below /proc/PID of Vellum. These files are the same for the program, which is in the same namespaces. */
-static const char *const own_names[] = { "mountinfo", "mounts", "net/" };
+static const char *const own_names[] = {
+	"cgroup", "gid_map", "loginuid", "mountinfo", "mounts", "net/", "sessionid", "setgroups", "uid_map",
+};
 
 static bool is_named(const char *name, const char *const *names, size_t nr)
 {
@@ -82,6 +86,11 @@ static bool is_named(const char *name, const char *const *names, size_t nr)
 	return false;
 }
 
+bool kernel_fs_has_proc_name(const char *name)
+{
+	return is_named(name, proc_names, sizeof(proc_names) / sizeof(proc_names[0]));
+}
+
 /* @path: of the opened file, as the host names it. Nothing is allowed in another mount of procfs. */
 static bool may_open_in_proc(const char *path)
 {
@@ -95,7 +104,7 @@ static bool may_open_in_proc(const char *path)
 	n = (size_t)snprintf(own, sizeof(own), "%d/", getpid());
 	if (!strncmp(path, own, n))
 		return is_named(path + n, own_names, sizeof(own_names) / sizeof(own_names[0]));
-	return is_named(path, proc_names, sizeof(proc_names) / sizeof(proc_names[0]));
+	return kernel_fs_has_proc_name(path);
 }
 
 /* The path of an opened file on the host. False: there is none, or it is too long. */

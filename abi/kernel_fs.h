@@ -15,6 +15,8 @@
 
 /* Check whether a program may use the host descriptor @fd, opened with @flags. 0, -ENOENT or -EACCES. */
 int kernel_fs_check(int fd, int flags);
+/* May a program open the host's /proc/@name? */
+bool kernel_fs_has_proc_name(const char *name);
 /* Check whether a program may change the mode, owner or times of @fd, or names in a directory @fd. 0 or -EACCES. */
 int kernel_fs_check_change(int fd);
 /* Remove names that a program cannot open from what getdents64(2) read from @fd. Return: bytes left. */

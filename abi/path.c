@@ -3,7 +3,6 @@
 #define _GNU_SOURCE
 #include "abi/path.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
@@ -15,7 +14,9 @@
 #include <unistd.h>
 
 #include "abi/kernel_fs.h"
-#include "abi/proc_files.h"
+#include "abi/proc.h"
+
+#define MAX_LINKS 40	/* that a path may follow, as in Linux */
 
 const char *path_fd_name(int fd, char name[FD_NAME_BYTES])
 {
@@ -31,116 +32,6 @@ int fd_reopen(int host_fd, int flags)
 	return fd < 0 ? -errno : fd;
 }
 
-/* Skip slashes and "." components. */
-static const char *skip_slashes(const char *path)
-{
-	while (*path == '/' || (path[0] == '.' && path[1] == '/'))
-		path++;
-	return path;
-}
-
-/* If the next component of @path is @name: the rest, which is empty or starts with a slash. Else NULL. */
-static const char *skip_component(const char *path, const char *name)
-{
-	size_t len = strlen(name);
-
-	path = skip_slashes(path);
-	return strncmp(path, name, len) || (path[len] && path[len] != '/') ? NULL : path + len;
-}
-
-/* Does @path begin with the ID of a thread of the process? *@end: what follows. */
-static bool is_own_thread(const struct task *t, const char *path, char **end)
-{
-	unsigned long id = isdigit((unsigned char)*path) ? strtoul(path, end, 10) : 0;
-	const struct task *other;
-
-	if (!id || (**end && **end != '/'))
-		return false;
-	pthread_mutex_lock(&t->kernel->lock);
-	other = task_find(t->kernel, (int)id);
-	pthread_mutex_unlock(&t->kernel->lock);
-	return other && other->process == t->process;
-}
-
-/* What follows "/proc/self", "/proc/thread-self" or "/proc/PID" with the PID of @t. Else NULL. */
-static const char *skip_own_directory(const struct task *t, const char *path)
-{
-	const char *proc = path[0] == '/' ? skip_component(path, "proc") : NULL, *rest, *task;
-	char own[16], *end;
-
-	if (!proc)
-		return NULL;
-	snprintf(own, sizeof(own), "%d", t->process->pid);
-	rest = skip_component(proc, "self");
-	rest = rest ? rest : skip_component(proc, "thread-self");
-	rest = rest ? rest : skip_component(proc, own);
-	task = rest ? skip_component(rest, "task") : NULL;
-	if (task && *task && is_own_thread(t, skip_slashes(task), &end))
-		return end;
-	return rest;
-}
-
-/* REST of "/proc/self/REST" in any spelling. Else NULL. */
-static const char *strip_proc_self(const struct task *t, const char *path)
-{
-	const char *rest = skip_own_directory(t, path);
-
-	return rest && *rest == '/' ? skip_slashes(rest) : NULL;
-}
-
-/* /dev/stdin, /dev/stdout, /dev/stderr and /dev/fd are links to /proc/self/fd: "fd/N" for such a path. Else NULL. */
-static const char *standard_stream(const char *path)
-{
-	static const char *const names[][2] = { { "stdin", "fd/0" }, { "stdout", "fd/1" }, { "stderr", "fd/2" } };
-	const char *dev = path[0] == '/' ? skip_component(path, "dev") : NULL, *rest;
-
-	for (size_t i = 0; dev && i < 3; i++) {
-		rest = skip_component(dev, names[i][0]);
-		if (rest && !*rest)
-			return names[i][1];
-	}
-	rest = dev ? skip_component(dev, "fd") : NULL;
-	return rest && *rest == '/' ? rest - 2 : NULL;
-}
-
-/* If the path names a file of /proc/self: the name of the file there. Else NULL. */
-static const char *strip_own_prefix(const struct task *t, const char *path)
-{
-	const char *rest = strip_proc_self(t, path);
-
-	return rest ? rest : standard_stream(path);
-}
-
-/* If @rest is "fd/N": the host descriptor of descriptor N, or -ENOENT. -1: @rest is another name. */
-static int own_descriptor(struct task *t, const char *rest)
-{
-	const char *digits = skip_component(rest, "fd");
-	char *end;
-	int host;
-
-	digits = digits ? skip_slashes(digits) : "";
-	if (!isdigit((unsigned char)*digits))
-		return -1;
-	host = fd_host(t, strtoul(digits, &end, 10));
-	return *end || host < 0 ? -ENOENT : host;
-}
-
-bool path_own_link(const struct task *t, const char *path, char link[PATH_BYTES])
-{
-	const char *proc = path[0] == '/' ? skip_component(path, "proc") : NULL, *rest;
-
-	rest = proc ? skip_component(proc, "self") : NULL;
-	if (rest && !*rest)
-		return snprintf(link, PATH_BYTES, "%d", t->process->pid) > 0;
-	rest = proc ? skip_component(proc, "thread-self") : NULL;
-	if (rest && !*rest)
-		return snprintf(link, PATH_BYTES, "%d/task/%d", t->process->pid, t->tid) > 0;
-	rest = strip_own_prefix(t, path);
-	if (rest && !strcmp(rest, "exe"))
-		return snprintf(link, PATH_BYTES, "%s", t->gmm->exe) > 0;
-	return false;
-}
-
 /* --- opening --- */
 
 /* The directory at which a relative path starts. */
@@ -149,22 +40,40 @@ static int start_directory(struct task *t, int64_t dirfd, const char *path)
 	return (int)dirfd == AT_FDCWD || path[0] == '/' ? t->process->cwd : fd_host(t, (uint32_t)dirfd);
 }
 
-static int open_checked(struct task *t, int dir, const char *path, uint64_t flags, mode_t mode)
+/* Many paths do not exist: find out with one call whether a link or ".." could have led from another directory. */
+static bool has_links(int dir, const char *path)
+{
+	struct open_how how = { .flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_NO_SYMLINKS };
+	int fd = (int)syscall(SYS_openat2, dir, path, &how, sizeof(how)), err = errno;
+
+	if (fd >= 0)
+		close(fd);
+	return (fd < 0 && err == ELOOP) || strstr(path, "..");
+}
+
+/*
+ * *@hidden: the path may lead to a file of the host's procfs that programs must not see, and may mean one of the run's /proc,
+ * by links or in an unusual spelling.
+ */
+static int open_checked(struct task *t, int dir, const char *path, uint64_t flags, mode_t mode, bool *hidden)
 {
 	struct open_how how = { .flags = flags | O_CLOEXEC, .resolve = RESOLVE_NO_MAGICLINKS };
+	char in_tree[PATH_BYTES];
 	int fd, err;
 
-	if (dir < 0)
-		return -EBADF;
 	if (flags & (O_CREAT | __O_TMPFILE))
 		how.mode = mode & ALLPERMS;
 	host_call_begin(t);			/* open of a FIFO may block, and so may a network file system */
 	fd = (int)syscall(SYS_openat2, dir, path, &how, sizeof(how));
 	err = fd < 0 ? -errno : 0;
 	host_call_end(t);
+	*hidden = err == -ELOOP || ((err == -ENOENT || err == -EACCES) && has_links(dir, path));
 	if (err)
 		return err == -EINTR ? -ERESTARTSYS : err;
 	err = kernel_fs_check(fd, (int)flags);
+	*hidden = err == -ENOENT;
+	if (!err && proc_tree_has(t->kernel, fd, in_tree))	/* by its name on the host */
+		err = -ENOENT;
 	if (err)
 		close(fd);
 	return err ? err : fd;
@@ -175,8 +84,10 @@ static int reopen_checked(struct task *t, int host, int flags)
 {
 	int fd, err;
 
+	if ((flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL))
+		return -EEXIST;
 	host_call_begin(t);
-	fd = fd_reopen(host, flags);
+	fd = fd_reopen(host, flags & ~O_CREAT);
 	host_call_end(t);
 	if (fd < 0)
 		return fd == -EINTR ? -ERESTARTSYS : fd;
@@ -186,25 +97,174 @@ static int reopen_checked(struct task *t, int host, int flags)
 	return err ? err : fd;
 }
 
-/* Open /proc/self/@rest of @t. kernel_fs_check() allows files of Vellum's that are the same for the program. */
-static int open_own_file(struct task *t, const char *rest, int flags, mode_t mode)
-{
-	char path[PATH_BYTES + 16];
-	int host = own_descriptor(t, rest), fd;
+/* --- paths that lead to /proc --- */
 
-	if (host == -ENOENT)
-		return -ENOENT;
-	if (host >= 0)
-		return reopen_checked(t, host, flags);
-	fd = proc_files_open(t, rest, flags);
-	if (fd != -ENOENT)
-		return fd;
-	if (!strcmp(rest, "exe"))
-		return open_checked(t, t->process->cwd, t->gmm->exe, (uint64_t)flags, mode);
-	if (!strcmp(rest, "cwd"))
-		return reopen_checked(t, t->process->cwd, flags);
-	snprintf(path, sizeof(path), "/proc/self/%s", rest);
-	return open_checked(t, t->process->cwd, path, (uint64_t)flags, mode);
+/* Add a component. False: no room. */
+static bool append(char path[PATH_BYTES], const char *name, size_t len)
+{
+	size_t n = strlen(path);
+
+	if (n + len + 2 > PATH_BYTES)
+		return false;
+	path[n] = '/';
+	memcpy(path + n + 1, name, len);
+	path[n + 1 + len] = 0;
+	return true;
+}
+
+static void remove_last(char path[PATH_BYTES])
+{
+	char *slash = strrchr(path, '/');
+
+	if (slash)
+		*slash = 0;
+}
+
+/* Follow the link @at, if it is one: its text comes before what is @left. False: too long. */
+static bool follow_link(char at[PATH_BYTES], char left[PATH_BYTES], unsigned *nr_links)
+{
+	char link[2 * PATH_BYTES];
+	ssize_t n = readlink(at, link, PATH_BYTES - 1);
+
+	if (n <= 0)
+		return true;
+	if (++*nr_links > MAX_LINKS || (size_t)n + strlen(left) + 2 > PATH_BYTES)
+		return false;
+	snprintf(link + n, sizeof(link) - (size_t)n, "/%s", left);
+	if (link[0] == '/')
+		at[0] = 0;
+	else
+		remove_last(at);
+	memcpy(left, link, strlen(link) + 1);
+	return true;
+}
+
+/* Resolve a path of the host in the way of the kernel. True: it leads to /proc. @out: what follows. */
+static bool resolves_to_proc(int dir, const char *path, bool follow, char out[PATH_BYTES])
+{
+	char at[PATH_BYTES] = "", link[FD_NAME_BYTES];
+	unsigned nr_links = 0;
+	ssize_t n;
+	size_t len;
+
+	n = path[0] == '/' ? 0 : readlink(path_fd_name(dir, link), at, sizeof(at) - 1);
+	at[n > 0 ? n : 0] = 0;
+	snprintf(out, PATH_BYTES, "%s", path);
+	for (;;) {
+		memmove(out, out + strspn(out, "/"), strlen(out + strspn(out, "/")) + 1);
+		len = strcspn(out, "/");
+		if (!len)
+			return false;
+		if (len == 2 && !strncmp(out, "..", 2))
+			remove_last(at);
+		else if ((len != 1 || out[0] != '.') && !append(at, out, len))
+			return false;
+		memmove(out, out + len, strlen(out + len) + 1);
+		if (!strcmp(at, "/proc"))
+			return true;
+		if ((out[0] || follow) && !follow_link(at, out, &nr_links))
+			return false;
+	}
+}
+
+/* If the path begins in /proc by its text or its directory: what follows there. @buf: room. Else NULL. */
+static const char *path_in_proc(struct task *t, int dir, const char *path, int flags, char buf[PATH_BYTES])
+{
+	char start[PATH_BYTES];
+
+	if (path[0] == '/')
+		return proc_strip(path, !(flags & O_NOFOLLOW), buf);
+	if (!path[0] || !proc_tree_has(t->kernel, dir, start))
+		return NULL;
+	snprintf(buf, PATH_BYTES, "%s", start);
+	return append(buf, path, strlen(path)) ? buf : NULL;
+}
+
+/* State of open_from(): a path, and the directory at which it begins. */
+struct opening {
+	struct task *t;
+	int dir, own_dir;		/* own_dir: a descriptor to be closed, or -1 */
+	int flags;
+	mode_t mode;
+	char path[PATH_BYTES], buf[PATH_BYTES];
+	struct proc_node node;
+};
+
+/* Go on at the target of the link at which the node jumps. 0: done: *@fd is the result. */
+static bool jump(struct opening *o, int *fd)
+{
+	int target = proc_jump(o->t, &o->node, o->path);
+
+	*fd = target;
+	if (target < 0)
+		return false;
+	if (o->path[0]) {
+		*fd = -ENAMETOOLONG;
+		return !o->node.rest[0] || append(o->path, o->node.rest, strlen(o->node.rest));
+	}
+	if (o->own_dir >= 0)
+		close(o->own_dir);
+	o->dir = o->own_dir = target;
+	memcpy(o->path, o->node.rest, sizeof(o->path));
+	if (o->path[0])
+		return true;
+	*fd = reopen_checked(o->t, target, o->flags & ~O_NOFOLLOW);
+	return false;
+}
+
+/* Open the path, or take a step towards it. False: done: *@fd is the result. */
+static bool step(struct opening *o, int *fd)
+{
+	const char *in_proc = path_in_proc(o->t, o->dir, o->path, o->flags, o->buf);
+	bool hidden;
+
+	if (!in_proc) {
+		*fd = open_checked(o->t, o->dir, o->path, (unsigned)o->flags, o->mode, &hidden);
+		if (*fd >= 0 || !hidden || !resolves_to_proc(o->dir, o->path, !(o->flags & O_NOFOLLOW), o->buf))
+			return false;
+		in_proc = o->buf;
+	}
+	*fd = proc_walk(o->t, in_proc, !(o->flags & O_NOFOLLOW), &o->node);
+	if (*fd < 0)
+		return false;
+	switch (o->node.place) {
+	case PROC_TREE:
+		*fd = proc_tree_open(o->t, &o->node, o->flags);
+		return false;
+	case PROC_HOST:
+		*fd = open_checked(o->t, o->t->process->cwd, o->node.rest, (unsigned)o->flags, o->mode, &hidden);
+		return false;
+	case PROC_OUTSIDE:
+		memcpy(o->path, o->node.rest, sizeof(o->path));
+		return true;
+	default:
+		return jump(o, fd);
+	}
+}
+
+/* Open a path that begins at the host directory @dir, if it is relative. */
+static int open_from(struct task *t, int dir, const char *path, int flags, mode_t mode)
+{
+	struct opening o;		/* its paths are not cleared: that would cost more than most calls */
+	unsigned steps = 0;
+	int fd;
+
+	if (dir < 0)
+		return -EBADF;
+	o.t = t;
+	o.dir = dir;
+	o.own_dir = -1;
+	o.flags = flags;
+	o.mode = mode;
+	snprintf(o.path, sizeof(o.path), "%s", path);
+	while (step(&o, &fd))
+		if (++steps > MAX_LINKS) {
+			fd = -ELOOP;
+			break;
+		}
+	if (o.own_dir >= 0)
+		close(o.own_dir);
+	return fd;
 }
 
 int path_open(struct task *t, int64_t dirfd, const char *path, int flags, mode_t mode)
@@ -213,14 +273,45 @@ int path_open(struct task *t, int64_t dirfd, const char *path, int flags, mode_t
 	const int known = O_ACCMODE | O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_APPEND | O_NONBLOCK |
 			  O_DSYNC | O_DIRECT | O_LARGEFILE | O_DIRECTORY | O_NOFOLLOW | O_NOATIME | O_SYNC |
 			  O_PATH | O_TMPFILE;
-	const char *rest = strip_own_prefix(t, path);
 
 	if (flags & O_PATH)
 		flags &= O_PATH | O_DIRECTORY | O_NOFOLLOW;
-	flags &= known;
-	if (rest)
-		return open_own_file(t, rest, flags & ~O_NOFOLLOW, mode);
-	return open_checked(t, start_directory(t, dirfd, path), path, (uint64_t)(unsigned)flags, mode);
+	return open_from(t, start_directory(t, dirfd, path), path, flags & known, mode);
+}
+
+int path_link_text(struct task *t, int fd, char link[PATH_BYTES])
+{
+	char path[PATH_BYTES];
+	struct proc_node node;
+	ssize_t n;
+	int err;
+
+	if (proc_tree_has(t->kernel, fd, path)) {
+		err = proc_walk(t, path, false, &node);
+		return err ? err : proc_link_text(t, &node, link);
+	}
+	n = readlinkat(fd, "", link, PATH_BYTES);
+	if (n < 0)
+		return errno == ENOENT ? -EINVAL : -errno;	/* not a link: readlink(2) of a path returns EINVAL */
+	return (int)n;
+}
+
+int path_readlink(struct task *t, const char *path, char link[PATH_BYTES])
+{
+	struct proc_node node;
+	char buf[PATH_BYTES];
+	const char *in_proc = path[0] == '/' ? proc_strip(path, false, buf) : NULL;
+
+	if (!in_proc || proc_walk(t, in_proc, false, &node) || node.place != PROC_TREE)
+		return -ENOENT;
+	return proc_link_text(t, &node, link);
+}
+
+int path_check_change(struct task *t, int fd)
+{
+	char path[PATH_BYTES];
+
+	return proc_tree_has(t->kernel, fd, path) ? -EACCES : kernel_fs_check_change(fd);
 }
 
 int path_object(struct task *t, int64_t dirfd, uint64_t addr, int flags)
@@ -240,7 +331,7 @@ int path_object(struct task *t, int64_t dirfd, uint64_t addr, int flags)
 
 int path_to_change(struct task *t, int64_t dirfd, uint64_t addr, int flags)
 {
-	int fd = path_object(t, dirfd, addr, flags), err = fd < 0 ? fd : kernel_fs_check_change(fd);
+	int fd = path_object(t, dirfd, addr, flags), err = fd < 0 ? fd : path_check_change(t, fd);
 
 	if (err && fd >= 0)
 		close(fd);
@@ -262,8 +353,6 @@ int path_parent_of(struct task *t, int64_t dirfd, char *path, char name[PATH_BYT
 
 	if (!path[0])
 		return -ENOENT;
-	if (strip_own_prefix(t, path))
-		return -EACCES;
 	end = strlen(path);
 	while (end > 1 && path[end - 1] == '/')		/* trailing slashes stay in @name: it must be a directory */
 		end--;
@@ -271,8 +360,8 @@ int path_parent_of(struct task *t, int64_t dirfd, char *path, char name[PATH_BYT
 		at--;
 	snprintf(name, PATH_BYTES, "%s", path[at] ? path + at : ".");
 	path[at] = 0;
-	dir = open_checked(t, start_directory(t, dirfd, path), path[0] ? path : ".", O_PATH | O_DIRECTORY, 0);
-	err = dir < 0 ? 0 : kernel_fs_check_change(dir);
+	dir = open_from(t, start_directory(t, dirfd, path), path[0] ? path : ".", O_PATH | O_DIRECTORY, 0);
+	err = dir < 0 ? 0 : path_check_change(t, dir);
 	if (err)
 		close(dir);
 	return err ? err : dir;

@@ -2,9 +2,9 @@
 /*
  * abi/path.h - open paths of a program. No path may lead to a descriptor or file of Vellum's own process.
  *
- * One process of the host runs all programs. So /proc/self and /dev/fd are translated to the program's own files, and
- * no other path may follow a link of procfs to an open descriptor of a process. Of the host kernel's own file systems,
- * only what abi/kernel_fs.h lists can be opened.
+ * One process of the host runs all programs. So paths to /proc and /dev/fd are looked up in the run's own /proc
+ * (abi/proc.h), and no path of the host may follow a link of procfs to an open descriptor of a process. Of the host
+ * kernel's own file systems, only what abi/kernel_fs.h lists can be opened.
  */
 #ifndef ABI_PATH_H
 #define ABI_PATH_H
@@ -27,8 +27,12 @@ int path_parent(struct task *t, int64_t dirfd, uint64_t addr, char name[PATH_BYT
 /* As path_parent() of a copied path, which is changed. */
 int path_parent_of(struct task *t, int64_t dirfd, char *path, char name[PATH_BYTES]);
 
-/* readlink(2) of /proc/self, /proc/thread-self and /proc/self/exe in every spelling. False: the path is another one. */
-bool path_own_link(const struct task *t, const char *path, char link[PATH_BYTES]);
+/* readlink(2) of a host descriptor that O_PATH opened. Return: bytes, or a negative errno. */
+int path_link_text(struct task *t, int fd, char link[PATH_BYTES]);
+/* The same for a link of /proc by its absolute path, without opening it. -ENOENT: open the path. */
+int path_readlink(struct task *t, const char *path, char link[PATH_BYTES]);
+/* May a program change the mode, owner or times of a file, or names in a directory? 0 or -EACCES. */
+int path_check_change(struct task *t, int fd);
 /* A path that opens the file of an open descriptor of the host again. */
 #define FD_NAME_BYTES 32
 const char *path_fd_name(int fd, char name[FD_NAME_BYTES]);

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "abi/filemap.h"
+#include "abi/proc.h"
 #include "abi/socket.h"
 
 #include "syscalls.h"	/* made from syscall.tbl */
@@ -69,6 +70,17 @@ int64_t sys_fcntl(struct task *t, int fd, int cmd, uint64_t arg)
 	}
 }
 
+/* It looks at memory of programs, which may wait. */
+static int64_t proc_call(struct task *t, const struct file *file, uint32_t request, uint64_t arg)
+{
+	int64_t result;
+
+	host_call_begin(t);
+	result = proc_file_ioctl(t, file, request, arg);
+	host_call_end(t);
+	return result;
+}
+
 /* Requests of terminals, and byte counts. Others are not passed to the host: they could contain pointers. */
 int64_t sys_ioctl(struct task *t, int fd, uint32_t request, uint64_t arg)
 {
@@ -107,6 +119,8 @@ int64_t sys_ioctl(struct task *t, int fd, uint32_t request, uint64_t arg)
 			*(int *)buf += (int)file_nr_unread(fd_file(t, fd));
 		return known[i].in ? 0 : user_write(t, arg, buf, known[i].size);
 	}
+	if (fd_file(t, fd)->proc)
+		return proc_call(t, fd_file(t, fd), request, arg);
 	return socket_ioctl(t, host_fd, request, arg);
 }
 

@@ -19,6 +19,7 @@
 #include "abi/bounce.h"
 #include "abi/kernel_fs.h"
 #include "abi/path.h"
+#include "abi/proc.h"
 
 #include "syscalls.h"	/* made from syscall.tbl */
 
@@ -45,6 +46,8 @@ static int64_t do_stat(struct task *t, int64_t dirfd, uint64_t path, uint64_t ou
 	if (fd < 0)
 		return fd;
 	err = ERROR_OF(fstat(fd, &st));
+	if (!err)
+		proc_tree_fix_stat(t, fd, &st);
 	close(fd);
 	return err ? err : user_write(t, out, &st, sizeof(st));
 }
@@ -75,6 +78,7 @@ int64_t sys_fstat(struct task *t, int fd, uint64_t buf)
 		return host_fd;
 	if (fstat(host_fd, &st))
 		return -errno;
+	proc_tree_fix_stat(t, host_fd, &st);
 	return user_write(t, buf, &st, sizeof(st));
 }
 
@@ -90,8 +94,17 @@ int64_t sys_statx(struct task *t, int dirfd, uint64_t path, uint32_t flags, uint
 	if (fd < 0)
 		return fd;
 	err = ERROR_OF(statx(fd, "", AT_EMPTY_PATH | (flags & AT_STATX_SYNC_TYPE), mask, &stx));
+	if (!err)
+		proc_tree_fix_statx(t, fd, &stx);
 	close(fd);
 	return err ? err : user_write(t, buf, &stx, sizeof(stx));
+}
+
+static int do_fstatfs(struct task *t, int fd, struct statfs *fs)
+{
+	char path[PATH_BYTES];
+
+	return ERROR_OF(proc_tree_has(t->kernel, fd, path) ? statfs("/proc", fs) : fstatfs(fd, fs));
 }
 
 int64_t sys_statfs(struct task *t, uint64_t path, uint64_t buf)
@@ -101,19 +114,20 @@ int64_t sys_statfs(struct task *t, uint64_t path, uint64_t buf)
 
 	if (fd < 0)
 		return fd;
-	err = ERROR_OF(fstatfs(fd, &fs));
+	err = do_fstatfs(t, fd, &fs);
 	close(fd);
 	return err ? err : user_write(t, buf, &fs, sizeof(fs));
 }
 
 int64_t sys_fstatfs(struct task *t, int fd, uint64_t buf)
 {
-	int host_fd = fd_host(t, fd);
+	int host_fd = fd_host(t, fd), err;
 	struct statfs fs;
 
 	if (host_fd < 0)
 		return host_fd;
-	return fstatfs(host_fd, &fs) ? -errno : user_write(t, buf, &fs, sizeof(fs));
+	err = do_fstatfs(t, host_fd, &fs);
+	return err ? err : user_write(t, buf, &fs, sizeof(fs));
 }
 
 static int64_t do_access(struct task *t, int64_t dirfd, uint64_t addr, uint64_t mode, int flags)
@@ -127,6 +141,8 @@ static int64_t do_access(struct task *t, int64_t dirfd, uint64_t addr, uint64_t 
 	if (fd < 0)
 		return fd;
 	err = mode ? kernel_fs_check(fd, mode & W_OK ? O_RDWR : O_RDONLY) : 0;
+	if (!err)
+		err = proc_tree_check(t, fd, (int)mode);
 	if (!err)
 		err = ERROR_OF(faccessat(AT_FDCWD, path_fd_name(fd, name), (int)mode, flags & AT_EACCESS));
 	close(fd);
@@ -153,27 +169,24 @@ int64_t sys_faccessat2(struct task *t, int dirfd, uint64_t path, int mode, uint3
 static int64_t do_readlink(struct task *t, int64_t dirfd, uint64_t addr, uint64_t buf, uint64_t size)
 {
 	char link[PATH_BYTES], path[PATH_BYTES];
-	int err = user_string(t, path, sizeof(path), addr), fd;
-	ssize_t n;
+	int err = user_string(t, path, sizeof(path), addr), fd, n;
 
 	if (err)
 		return err;
 	if ((int)size <= 0)
 		return -EINVAL;
-	if (path_own_link(t, path, link)) {
-		n = (ssize_t)strlen(link);
-	} else {
+	n = path_readlink(t, path, link);
+	if (n == -ENOENT) {
 		fd = path_object(t, dirfd, addr, AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH);
 		if (fd < 0)
 			return fd;
-		n = readlinkat(fd, "", link, sizeof(link));
-		err = errno == ENOENT ? EINVAL : errno;	/* not a link: readlink(2) of a path returns EINVAL */
+		n = path_link_text(t, fd, link);
 		close(fd);
-		if (n < 0)
-			return -err;
 	}
+	if (n < 0)
+		return n;
 	if ((uint64_t)n > size)
-		n = (ssize_t)size;
+		n = (int)size;
 	return user_write(t, buf, link, (uint64_t)n) ? -EFAULT : n;
 }
 
@@ -234,15 +247,21 @@ static long read_directory(struct task *t, int fd, const struct iovec *iov, stru
 int64_t sys_getdents64(struct task *t, int fd, uint64_t dirp, uint32_t count)
 {
 	struct iovec iov = { (void *)dirp, count < MAX_DIRENT_BYTES ? count : MAX_DIRENT_BYTES };
-	int host_fd = fd_host(t, fd);
+	const struct file *file = fd_file(t, fd);
 	struct bounce b;
 	long n;
 
-	if (host_fd < 0)
-		return host_fd;
+	if (!file)
+		return -EBADF;
+	if (file->proc && proc_file_is_dir(file->proc)) {
+		host_call_begin(t);
+		n = proc_file_list(t, file, dirp, count);
+		host_call_end(t);
+		return n;
+	}
 	if (bounce_init(&b, iov.iov_len + 1))
 		return -ENOMEM;
-	n = read_directory(t, host_fd, &iov, &b);
+	n = read_directory(t, file->fd, &iov, &b);
 	bounce_fini(&b);
 	return n == -EINTR ? -ERESTARTSYS : n;
 }
@@ -258,7 +277,9 @@ int64_t sys_getcwd(struct task *t, uint64_t buf, uint64_t size)
 	n = readlink(link, path, sizeof(path) - 1);
 	if (n < 0)
 		return -errno;
-	path[n++] = 0;
+	path[n] = 0;
+	proc_tree_rename(t->kernel, path);
+	n = (ssize_t)strlen(path) + 1;
 	if ((uint64_t)n > size)
 		return -ERANGE;
 	return user_write(t, buf, path, (uint64_t)n) ? -EFAULT : n;
@@ -472,7 +493,7 @@ int64_t sys_symlinkat(struct task *t, uint64_t target, int newdirfd, uint64_t li
 /* The host descriptor of descriptor @number, if the program may change the mode, owner and times of the file. */
 static int fd_to_change(struct task *t, uint64_t number)
 {
-	int fd = fd_host(t, number), err = fd < 0 ? fd : kernel_fs_check_change(fd);
+	int fd = fd_host(t, number), err = fd < 0 ? fd : path_check_change(t, fd);
 
 	return err ? err : fd;
 }

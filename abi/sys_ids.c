@@ -148,6 +148,13 @@ int64_t sys_getgroups(struct task *t, int size, uint64_t list)
 	return user_write(t, list, groups, (size_t)n * sizeof(gid_t)) ? -EFAULT : n;
 }
 
+/* For /proc, whose files belong to the process. */
+static void note_ids(struct process *p)
+{
+	__atomic_store_n(&p->euid, geteuid(), __ATOMIC_RELAXED);
+	__atomic_store_n(&p->egid, getegid(), __ATOMIC_RELAXED);
+}
+
 /*
  * Credentials belong to a thread of the host. The raw calls change those of the task's own thread; the C library's would
  * change all of Vellum. A child's thread is started by its parent's, and inherits them.
@@ -155,7 +162,10 @@ int64_t sys_getgroups(struct task *t, int size, uint64_t list)
 #define RAW_ID_CALL(name, params, ...)                                      \
 	int64_t sys_##name params                                           \
 	{                                                                   \
-		return syscall(SYS_##name, __VA_ARGS__) ? -errno : 0;       \
+		int err = syscall(SYS_##name, __VA_ARGS__) ? -errno : 0;    \
+                                                                            \
+		note_ids(t->process);                                       \
+		return err;                                                 \
 	}
 
 RAW_ID_CALL(setuid, (struct task *t, uint32_t uid), uid)

@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "abi/filemap.h"
+#include "abi/proc.h"
 
 #include "syscalls.h"	/* made from syscall.tbl */
 
@@ -48,6 +49,12 @@ void signal_self(struct task *t, int signo)
 	pthread_mutex_unlock(&t->kernel->lock);
 }
 
+static int64_t proc_io(struct task *t, const struct file *file, const struct bounce *b, size_t len, int64_t offset,
+		       enum direction dir)
+{
+	return dir == IN ? proc_file_read(t, file, b->bytes, len, offset) : proc_file_write(t, file, b->bytes, len, offset);
+}
+
 /* The CPU is kept for files of a disk, which do not block for long. */
 int64_t file_io(struct task *t, const struct file *file, struct bounce *b, size_t len, int64_t offset,
 		enum direction dir)
@@ -63,9 +70,11 @@ int64_t file_io(struct task *t, const struct file *file, struct bounce *b, size_
 	if (file->may_block)
 		host_call_begin(t);
 	if (!file->may_block || !signal_pending(t))
-		n = dir == IN ? filemap_read(file, b, offset) : filemap_write(file, b, len, offset);
+		n = file->proc ? proc_io(t, file, b, len, offset, dir) : dir == IN ? filemap_read(file, b, offset) :
+			filemap_write(file, b, len, offset);
 	if (file->may_block)
 		host_call_end(t);
+	usage_count_io(t, dir == OUT, n);
 	return n == -EINTR ? -ERESTARTSYS : n;
 }
 
@@ -147,7 +156,10 @@ static int64_t read_chunk(struct task *t, struct file *file, struct bounce *b, s
 	if (n == 0 && !accessible && file_nr_unread(file))
 		return -EFAULT;		/* a host call would wait for more bytes */
 	if (n == 0) {
-		if (accessible < len) {
+		if (file->proc && accessible) {	/* Vellum fills the buffer itself */
+			bounce_plain(b, accessible);
+			n = file_io(t, file, b, accessible, offset, IN);
+		} else if (accessible < len) {
 			n = read_into_part(t, file, b, v, len, accessible, offset);
 		} else if (!file->direct) {
 			bounce_plain(b, len);
@@ -173,6 +185,8 @@ static int64_t write_chunk(struct task *t, struct file *file, struct bounce *b, 
 	struct user_vector start = *v;
 	size_t accessible = vector_load(t, v, b->bytes, len);
 
+	if (file->proc && accessible < len)
+		return -EFAULT;
 	if (accessible == len && !file->direct) {
 		bounce_plain(b, len);
 	} else {
@@ -370,8 +384,13 @@ int64_t sys_pwritev2(struct task *t, int fd, uint64_t iov, uint64_t iovcnt, int6
 
 int64_t sys_lseek(struct task *t, int fd, int64_t offset, int whence)
 {
-	int host_fd = fd_host(t, fd);
-	off_t at = host_fd < 0 ? -1 : lseek(host_fd, offset, whence);
+	const struct file *file = fd_file(t, fd);
+	off_t at;
 
-	return host_fd < 0 ? host_fd : at < 0 ? -errno : at;
+	if (!file)
+		return -EBADF;
+	if (file->proc && proc_file_is_dir(file->proc))
+		return proc_file_seek(file, offset, whence);
+	at = lseek(file->fd, offset, whence);
+	return at < 0 ? -errno : at;
 }

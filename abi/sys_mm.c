@@ -119,8 +119,12 @@ static bool host_takes_sync(int fd)
 /* Set what the descriptor adds to @args. 0 or a negative errno. */
 static int prepare_object(struct task *t, int fd, uint64_t flags, uint64_t offset, struct vellum_map_args *args)
 {
-	int host_fd = fd_host(t, fd), err = open_object(t, host_fd, args);
+	const struct file *file = fd_file(t, fd);
+	int host_fd = file ? file->fd : -EBADF, err;
 
+	if (file && file->proc)
+		return -ENODEV;
+	err = open_object(t, host_fd, args);
 	if (err)
 		return err;
 	if ((int64_t)offset >= 0 && PAGE_UP(args->len) > INT64_MAX - offset)

@@ -15,6 +15,7 @@
 #include "abi/filemap.h"
 #include "abi/memfd.h"
 #include "abi/path.h"
+#include "abi/proc.h"
 
 #include "syscalls.h"	/* made from syscall.tbl */
 
@@ -77,7 +78,9 @@ static int make_file(struct task *t, int fd, int flags, bool created, struct fil
 
 	if (!file)
 		return errno == ENFILE ? -ENFILE : -ENOMEM;
-	if ((flags & O_TRUNC) && !created)
+	if (file->proc)
+		err = proc_file_check(t, file);
+	else if ((flags & O_TRUNC) && !created)
 		err = truncate_file(file, flags);
 	if (err) {
 		file_put(file);

@@ -23,7 +23,7 @@ static int64_t set_name(struct task *t, uint64_t addr)
 	if (user_string(t, name, sizeof(name), addr) == -EFAULT)
 		return -EFAULT;
 	name[sizeof(name) - 1] = 0;
-	memcpy(t->comm, name, sizeof(name));
+	task_set_comm(t, name);
 	return 0;
 }
 
@@ -37,11 +37,14 @@ static int64_t host_attribute(int option, uint64_t arg2, uint64_t arg3, uint64_t
 
 int64_t sys_prctl(struct task *t, int option, uint64_t arg2, uint64_t arg3, uint64_t arg4, uint64_t arg5)
 {
+	char name[TASK_COMM_LEN];
+
 	switch (option) {
 	case PR_SET_NAME:
 		return set_name(t, arg2);
 	case PR_GET_NAME:
-		return user_write(t, arg2, t->comm, sizeof(t->comm));
+		task_get_comm(t, name);
+		return user_write(t, arg2, name, sizeof(name));
 	case PR_SET_PDEATHSIG:
 		if (arg2 > NR_SIGNALS)
 			return -EINVAL;

@@ -12,7 +12,6 @@
 #include <string.h>
 #include <sys/random.h>
 #include <sys/resource.h>
-#include <sys/sysinfo.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -227,23 +226,22 @@ int64_t sys_getrandom(struct task *t, uint64_t buf, uint64_t count, uint32_t fla
 
 int64_t sys_getrusage(struct task *t, int target, uint64_t usage)
 {
-	static const char zeros[sizeof(struct rusage)];
+	struct usage used = { 0 };
+	struct rusage out;
 
 	if (target != RUSAGE_SELF && target != RUSAGE_CHILDREN && target != RUSAGE_THREAD)
 		return -EINVAL;
-	return user_write(t, usage, zeros, sizeof(zeros));
-}
-
-int64_t sys_sysinfo(struct task *t, uint64_t info)
-{
-	struct vellum_memory_info memory = { .size = sizeof(memory) };
-	struct sysinfo si;
-
-	sysinfo(&si);
-	vellum_memory_info(t->kernel->args->memory, &memory);
-	si.totalram = memory.nr_frames * VELLUM_PAGE_SIZE / si.mem_unit;
-	si.freeram = memory.nr_free * VELLUM_PAGE_SIZE / si.mem_unit;
-	return user_write(t, info, &si, sizeof(si));
+	usage_note_memory(t);
+	pthread_mutex_lock(&t->kernel->lock);
+	if (target == RUSAGE_SELF)
+		usage_of_process(t->process, &used);
+	else if (target == RUSAGE_THREAD)
+		usage_of_thread(t, &used);
+	else
+		used = t->process->children;
+	pthread_mutex_unlock(&t->kernel->lock);
+	usage_to_rusage(&used, &out);
+	return user_write(t, usage, &out, sizeof(out));
 }
 
 int64_t sys_sched_yield(struct task *t)

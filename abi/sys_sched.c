@@ -273,6 +273,6 @@ int64_t sys_personality(struct task *t, uint32_t persona)
 		return old;
 	if (persona & ~(uint32_t)ADDR_NO_RANDOMIZE)
 		return -EINVAL;
-	t->personality = persona;
+	__atomic_store_n(&t->personality, persona, __ATOMIC_RELAXED);
 	return old;
 }

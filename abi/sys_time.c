@@ -12,32 +12,28 @@
 
 #include "syscalls.h"	/* made from syscall.tbl */
 
-/* Negative clocks belong to a process or descriptor of the host, not of the program. */
-static bool is_clock(uint64_t clock)
-{
-	return (clockid_t)clock >= 0;
-}
-
 int64_t sys_clock_gettime(struct task *t, int clock, uint64_t tp)
 {
 	struct timespec ts;
+	int err;
 
-	if (!is_clock(clock))
-		return -EINVAL;
-	if (clock_gettime(clock, &ts))
-		return -errno;
-	return user_write(t, tp, &ts, sizeof(ts));
+	if (cpu_clock_is(clock))
+		err = cpu_clock_read(t, clock, &ts);
+	else
+		err = clock < 0 ? -EINVAL : clock_gettime(clock, &ts) ? -errno : 0;
+	return err ? err : user_write(t, tp, &ts, sizeof(ts));
 }
 
 int64_t sys_clock_getres(struct task *t, int clock, uint64_t res)
 {
 	struct timespec ts;
+	int err;
 
-	if (!is_clock(clock))
-		return -EINVAL;
-	if (clock_getres(clock, &ts))
-		return -errno;
-	return res ? user_write(t, res, &ts, sizeof(ts)) : 0;
+	if (cpu_clock_is(clock))
+		err = cpu_clock_resolution(t, clock, &ts);
+	else
+		err = clock < 0 ? -EINVAL : clock_getres(clock, &ts) ? -errno : 0;
+	return err || !res ? err : user_write(t, res, &ts, sizeof(ts));
 }
 
 int64_t sys_gettimeofday(struct task *t, uint64_t tv, uint64_t tz)
@@ -78,7 +74,7 @@ int64_t sys_clock_adjtime(struct task *t, int clock, uint64_t tx)
 
 	if (user_read(t, &timex, tx, sizeof(timex)))
 		return -EFAULT;
-	if (!is_clock(clock))
+	if (clock < 0)
 		return -EINVAL;
 	if (timex.modes)
 		return -EPERM;
@@ -102,13 +98,25 @@ int64_t sys_time(struct task *t, uint64_t tloc)
 	return now;
 }
 
+static clock_t to_ticks(uint64_t ns)
+{
+	return (clock_t)(ns / (NS_PER_SEC / USER_HZ));
+}
+
 int64_t sys_times(struct task *t, uint64_t buf)
 {
-	struct tms none = { 0 };
+	struct usage self, children;
+	struct tms out;
 
-	if (buf && user_write(t, buf, &none, sizeof(none)))
+	pthread_mutex_lock(&t->kernel->lock);
+	usage_of_process(t->process, &self);
+	children = t->process->children;
+	pthread_mutex_unlock(&t->kernel->lock);
+	out = (struct tms){ to_ticks(self.user_ns), to_ticks(self.system_ns), to_ticks(children.user_ns),
+			    to_ticks(children.system_ns) };
+	if (buf && user_write(t, buf, &out, sizeof(out)))
 		return -EFAULT;
-	return (int64_t)(clock_ns(CLOCK_MONOTONIC) / (NS_PER_SEC / USER_HZ));
+	return to_ticks(clock_ns(CLOCK_MONOTONIC));
 }
 
 /* Sleep until @until on CLOCK_MONOTONIC, or until a signal is pending. Return: 0 or -EINTR. */
@@ -140,22 +148,23 @@ uint64_t timespec_ns(const struct timespec *ts)
 	return ts->tv_sec < MAX_SECONDS ? (uint64_t)ts->tv_sec * NS_PER_SEC + (uint64_t)ts->tv_nsec : INT64_MAX;
 }
 
+/* A sleep was interrupted: store the time that is left, unless @rest is 0. */
+static int interrupted(struct task *t, uint64_t ns, uint64_t rest)
+{
+	const struct timespec left = { (time_t)(ns / NS_PER_SEC), (long)(ns % NS_PER_SEC) };
+
+	return rest && user_write(t, rest, &left, sizeof(left)) ? -EFAULT : -EINTR;
+}
+
 /* Sleep for @ns. The time now and @ns are below 2^63, so the sum does not wrap. */
 static int64_t sleep_for(struct task *t, uint64_t ns, uint64_t rest)
 {
 	uint64_t until = clock_ns(CLOCK_MONOTONIC) + ns, now;
-	struct timespec left;
-	int err;
 
-	err = sleep_until(t, until);
-	if (err && rest) {
-		now = clock_ns(CLOCK_MONOTONIC);
-		until = until > now ? until - now : 0;
-		left = (struct timespec){ (time_t)(until / NS_PER_SEC), (long)(until % NS_PER_SEC) };
-		if (user_write(t, rest, &left, sizeof(left)))
-			return -EFAULT;
-	}
-	return err;
+	if (!sleep_until(t, until))
+		return 0;
+	now = clock_ns(CLOCK_MONOTONIC);
+	return interrupted(t, until > now ? until - now : 0, rest);
 }
 
 int64_t sys_nanosleep(struct task *t, uint64_t duration, uint64_t rem)
@@ -167,25 +176,36 @@ int64_t sys_nanosleep(struct task *t, uint64_t duration, uint64_t rem)
 	return is_time(&ts) ? sleep_for(t, timespec_ns(&ts), rem) : -EINVAL;
 }
 
+static int64_t sleep_by_cpu_clock(struct task *t, int clock, bool absolute, uint64_t ns, uint64_t rest)
+{
+	uint64_t left;
+	int err = cpu_clock_sleep(t, clock, absolute, ns, &left);
+
+	return err == -EINTR ? interrupted(t, left, absolute ? 0 : rest) : err;
+}
+
 int64_t sys_clock_nanosleep(struct task *t, int clock, int flags, uint64_t request, uint64_t remain)
 {
+	bool of_cpu = cpu_clock_is(clock), absolute = flags & TIMER_ABSTIME;
 	struct timespec ts, now;
 	uint64_t until, from;
 
-	if (!is_clock(clock) || clock_gettime(clock, &now))
-		return -EINVAL;
+	if (!of_cpu && (clock < 0 || clock_gettime(clock, &now)))
+		return clock < 0 ? -EOPNOTSUPP : -EINVAL;	/* negative: of a device */
 	if (user_read(t, &ts, request, sizeof(ts)))
 		return -EFAULT;
 	if (!is_time(&ts))
 		return -EINVAL;
-	if (!(flags & TIMER_ABSTIME))
+	if (of_cpu)
+		return sleep_by_cpu_clock(t, clock, absolute, timespec_ns(&ts), remain);
+	if (!absolute)
 		return sleep_for(t, timespec_ns(&ts), remain);
 	until = timespec_ns(&ts);
 	from = timespec_ns(&now);
 	return until > from ? sleep_for(t, until - from, 0) : 0;
 }
 
-/* --- the real-time interval timer --- */
+/* --- interval timers --- */
 
 static bool is_timeval(const struct timeval *tv)
 {
@@ -197,40 +217,56 @@ static uint64_t timeval_ns(const struct timeval *tv)
 	return timespec_ns(&(struct timespec){ tv->tv_sec, tv->tv_usec * 1000 });
 }
 
-static void get_timer(struct task *t, struct itimerval *it)
+static struct timeval to_timeval(uint64_t ns)
 {
-	uint64_t now = clock_ns(CLOCK_MONOTONIC);
-	uint64_t left = t->process->alarm_at > now ? t->process->alarm_at - now : t->process->alarm_at ? 1000 : 0;
-
-	it->it_value = (struct timeval){ (time_t)(left / NS_PER_SEC), (long)(left % NS_PER_SEC / 1000) };
-	it->it_interval = (struct timeval){ (time_t)(t->process->alarm_interval / NS_PER_SEC),
-					    (long)(t->process->alarm_interval % NS_PER_SEC / 1000) };
+	return (struct timeval){ (time_t)(ns / NS_PER_SEC), (long)(ns % NS_PER_SEC / 1000) };
 }
 
-static void set_timer(struct task *t, uint64_t value, uint64_t interval, struct itimerval *old)
+/* kernel->lock held. */
+static struct itimerval get_timer(struct process *p, int which)
 {
+	uint64_t now = clock_ns(CLOCK_MONOTONIC), interval = p->alarm_interval;
+	uint64_t left = p->alarm_at > now ? p->alarm_at - now : p->alarm_at ? 1000 : 0;
+
+	if (which != ITIMER_REAL)
+		cpu_timer_get(p, which, &left, &interval);
+	return (struct itimerval){ .it_value = to_timeval(left), .it_interval = to_timeval(interval) };
+}
+
+/* The old value is returned. */
+static struct itimerval set_timer(struct process *p, int which, uint64_t value, uint64_t interval)
+{
+	struct itimerval old;
 	uint64_t now;
 
-	pthread_mutex_lock(&t->kernel->lock);
-	get_timer(t, old);
-	now = clock_ns(CLOCK_MONOTONIC);
-	t->process->alarm_at = !value ? 0 : value < INT64_MAX - now ? now + value : INT64_MAX;
-	t->process->alarm_interval = interval;
-	pthread_mutex_unlock(&t->kernel->lock);
+	pthread_mutex_lock(&p->kernel->lock);
+	old = get_timer(p, which);
+	if (which == ITIMER_REAL) {
+		now = clock_ns(CLOCK_MONOTONIC);
+		p->alarm_at = !value ? 0 : value < INT64_MAX - now ? now + value : INT64_MAX;
+		p->alarm_interval = interval;
+	} else {
+		cpu_timer_set(p, which, value, interval);
+	}
+	pthread_mutex_unlock(&p->kernel->lock);
+	return old;
+}
+
+static bool is_timer(int which)
+{
+	return which == ITIMER_REAL || which == ITIMER_VIRTUAL || which == ITIMER_PROF;
 }
 
 int64_t sys_setitimer(struct task *t, int which, uint64_t value, uint64_t old_value)
 {
 	struct itimerval new, old;
 
-	if (which != ITIMER_REAL)
-		return -EINVAL;
 	memset(&new, 0, sizeof(new));		/* NULL stops the timer: setitimer(2) */
 	if (value && user_read(t, &new, value, sizeof(new)))
 		return -EFAULT;
-	if (!is_timeval(&new.it_value) || !is_timeval(&new.it_interval))
+	if (!is_timer(which) || !is_timeval(&new.it_value) || !is_timeval(&new.it_interval))
 		return -EINVAL;
-	set_timer(t, timeval_ns(&new.it_value), timeval_ns(&new.it_interval), &old);
+	old = set_timer(t->process, which, timeval_ns(&new.it_value), timeval_ns(&new.it_interval));
 	return old_value ? user_write(t, old_value, &old, sizeof(old)) : 0;
 }
 
@@ -238,19 +274,18 @@ int64_t sys_getitimer(struct task *t, int which, uint64_t value)
 {
 	struct itimerval it;
 
-	if (which != ITIMER_REAL)
+	if (!is_timer(which))
 		return -EINVAL;
 	pthread_mutex_lock(&t->kernel->lock);
-	get_timer(t, &it);
+	it = get_timer(t->process, which);
 	pthread_mutex_unlock(&t->kernel->lock);
 	return user_write(t, value, &it, sizeof(it));
 }
 
 int64_t sys_alarm(struct task *t, uint32_t seconds)
 {
-	struct itimerval old;
+	struct itimerval old = set_timer(t->process, ITIMER_REAL, (uint64_t)seconds * NS_PER_SEC, 0);
 
-	set_timer(t, (uint64_t)seconds * NS_PER_SEC, 0, &old);
 	/* Rounded to seconds, but 1 instead of 0. */
 	return old.it_value.tv_sec +
 	       (old.it_value.tv_usec >= US_PER_SEC / 2 || (!old.it_value.tv_sec && old.it_value.tv_usec));

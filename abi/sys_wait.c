@@ -21,6 +21,7 @@ struct wait {
 	int options;		/* as of waitid(2) */
 	int pid;		/* result: 0 if no child has changed */
 	int status;		/* result: as wait4(2) returns it */
+	struct usage used;	/* result: by the child and those that it waited for */
 };
 
 /* The siginfo_t of waitid(2) on x86-64. */
@@ -54,6 +55,8 @@ static bool take_change(struct process *child, struct wait *w)
 		return false;
 	}
 	w->pid = child->pid;
+	usage_of_process(child, &w->used);
+	usage_add(&w->used, &child->children);
 	if (!(w->options & WNOWAIT))
 		child->job_change = NOT_CHANGED;
 	return true;
@@ -75,6 +78,7 @@ static bool find_change(struct task *t, struct wait *w, int *err)
 			continue;
 		if (child->state == PROCESS_ZOMBIE && !(w->options & WNOWAIT)) {
 			*at = child->next;
+			usage_add(&t->process->children, &w->used);
 			process_free(child);
 		}
 		return true;
@@ -107,12 +111,12 @@ static int wait_for_child(struct task *t, struct wait *w)
 	return err;
 }
 
-/* The times that a child used are not measured. */
-static int write_usage(struct task *t, uint64_t addr)
+static int write_usage(struct task *t, const struct wait *w, uint64_t addr)
 {
-	static const char none[sizeof(struct rusage)];
+	struct rusage out;
 
-	return addr ? user_write(t, addr, none, sizeof(none)) : 0;
+	usage_to_rusage(&w->used, &out);
+	return addr ? user_write(t, addr, &out, sizeof(out)) : 0;
 }
 
 int64_t sys_wait4(struct task *t, int pid, uint64_t wstatus, int options, uint64_t rusage)
@@ -128,7 +132,7 @@ int64_t sys_wait4(struct task *t, int pid, uint64_t wstatus, int options, uint64
 	err = wait_for_child(t, &w);
 	if (err || !w.pid)
 		return err;
-	if ((wstatus && user_write(t, wstatus, &w.status, sizeof(w.status))) || write_usage(t, rusage))
+	if ((wstatus && user_write(t, wstatus, &w.status, sizeof(w.status))) || write_usage(t, &w, rusage))
 		return -EFAULT;
 	return w.pid;
 }
@@ -189,7 +193,7 @@ int64_t sys_waitid(struct task *t, int which, int id, uint64_t info, int options
 		return err;
 	if (w.pid) {
 		child = describe(&w);
-		if (write_usage(t, rusage))
+		if (write_usage(t, &w, rusage))
 			return -EFAULT;
 	}
 	return info ? user_write(t, info, &child, sizeof(child)) : 0;

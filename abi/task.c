@@ -90,6 +90,12 @@ struct guest_mm *gmm_copy(const struct guest_mm *from, int pid)
 	gmm->stack_end = from->stack_end;
 	gmm->brk_start = from->brk_start;
 	gmm->vdso = from->vdso;
+	gmm->args_start = from->args_start;
+	gmm->env_start = from->env_start;
+	gmm->env_end = from->env_end;
+	gmm->start_sp = from->start_sp;
+	memcpy(gmm->auxv, from->auxv, sizeof(gmm->auxv));
+	gmm->auxv_bytes = from->auxv_bytes;
 	gmm->loaded = from->loaded;
 	gmm->not_dumpable = from->not_dumpable;
 	memcpy(gmm->exe, from->exe, sizeof(gmm->exe));
@@ -159,8 +165,10 @@ static int reserve_task(struct kernel *k, uint64_t max, bool process, int *id)
 		err = EAGAIN;
 	else
 		k->nr_tasks++;
-	if (!err)
-		*id = new_id(k);
+	if (!err) {
+		*id = k->last_id = new_id(k);
+		k->nr_created++;
+	}
 	pthread_mutex_unlock(&k->lock);
 	return err;
 }
@@ -178,6 +186,7 @@ static struct task *task_create(struct process *p)
 	t->cpus = cpu_all(p->kernel);
 	t->syscall_nr = -1;
 	t->load = VCPU_LOAD_FPU | VCPU_LOAD_SEGMENTS;
+	t->start_ns = clock_ns(CLOCK_BOOTTIME);
 	return t;
 }
 
@@ -192,6 +201,8 @@ struct task *process_create(struct kernel *k, uint64_t max)
 	p->kernel = k;
 	p->cwd = -1;
 	p->exit_signal = SIGCHLD;
+	p->euid = geteuid();		/* of the parent, which is the caller */
+	p->egid = getegid();
 	pthread_mutex_init(&p->files_lock, NULL);
 	t = task_create(p);
 	err = t ? reserve_task(k, max, true, &p->pid) : ENOMEM;
@@ -202,6 +213,7 @@ struct task *process_create(struct kernel *k, uint64_t max)
 		return NULL;
 	}
 	t->tid = p->pid;
+	p->start_ns = t->start_ns;
 	p->threads = t;
 	p->nr_threads = 1;
 	return t;
@@ -234,8 +246,42 @@ void task_free(struct task *t)
 	free(t);
 }
 
+void task_set_comm(struct task *t, const char name[TASK_COMM_LEN])
+{
+	pthread_mutex_lock(&t->kernel->lock);
+	memcpy(t->comm, name, sizeof(t->comm));
+	pthread_mutex_unlock(&t->kernel->lock);
+}
+
+void task_get_comm(const struct task *t, char name[TASK_COMM_LEN])
+{
+	pthread_mutex_lock(&t->kernel->lock);
+	memcpy(name, t->comm, sizeof(t->comm));
+	pthread_mutex_unlock(&t->kernel->lock);
+}
+
+bool task_is_running(const struct task *t)
+{
+	return __atomic_load_n(&t->clock.mode, __ATOMIC_RELAXED) != USAGE_NONE ||
+	       __atomic_load_n(&t->waits_for_cpu, __ATOMIC_RELAXED);
+}
+
+void process_pin(struct process *p)
+{
+	p->pins++;
+}
+
+void process_unpin(struct process *p)
+{
+	if (--p->pins == 0 && p->released)
+		process_free(p);
+}
+
 void process_free(struct process *p)
 {
+	p->released = true;
+	if (p->pins)
+		return;
 	p->kernel->nr_tasks--;
 	signal_drop_pending(&p->pending);
 	signal_drop_pending(&p->fork_pending);
@@ -297,6 +343,14 @@ static void signal_fault_result(struct task *t, enum vellum_fault_result result)
 	}
 }
 
+static void handle_page_fault(struct task *t)
+{
+	enum vellum_fault_result result = vellum_handle_fault(t->gmm->mm, t->st.cr2, (uint32_t)t->st.regs.error);
+
+	usage_count_fault(t);
+	signal_fault_result(t, result);
+}
+
 /* The si_code for an exception of the x87 FPU or of SSE: what is flagged and not masked. */
 static int fpu_code(struct task *t)
 {
@@ -352,7 +406,7 @@ static void handle_exception(struct task *t)
 		if (t->st.cr2 >> LOWER_HALF_BITS)
 			signal_fault(t, SIGSEGV, SEGV_MAPERR, t->st.cr2);
 		else
-			signal_fault_result(t, vellum_handle_fault(t->gmm->mm, t->st.cr2, (uint32_t)r->error));
+			handle_page_fault(t);
 	} else if (r->vector == GP && r->error == IDT_ERROR(0x80)) {
 		fprintf(stderr, "vellum: process %d (%s) made a 32-bit system call (int 0x80): not supported, so "
 			"it gets SIGSEGV\n",
@@ -401,7 +455,9 @@ static void run_once(struct task *t)
 		return;
 	}
 	t->load = 0;
+	usage_switch(t, USAGE_USER);
 	status = t->lost ? MACHINE_LOST : m->ops->run(m, (unsigned)t->cpu, &t->st, load);
+	usage_switch(t, USAGE_SYSTEM);
 	if (status == MACHINE_LOST)
 		kill_lost_task(t);
 	if (status) {
@@ -413,7 +469,7 @@ static void run_once(struct task *t)
 	} else if (t->st.regs.vector != VCPU_VECTOR_KICK) {
 		handle_exception(t);
 	} else if (cpu_has_waiters(t->kernel->pool)) {
-		cpu_release(t);		/* the time slice is over */
+		cpu_preempt(t);
 	}
 }
 

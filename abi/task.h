@@ -17,6 +17,7 @@
 #include <time.h>
 
 #include "abi/abi.h"
+#include "abi/usage.h"
 #include "vellum/access.h"
 
 #define NR_SIGNALS	64
@@ -47,6 +48,7 @@ struct file {			/* an open file description; several descriptors may share it */
 	struct memfd *memfd;	/* the file's account, referenced; NULL: memfd_create(2) did not make the file */
 	/* sys_epoll.c: the items of an epoll file; the items that watch this file */
 	struct epoll_item *epoll_items, *watches;
+	struct proc_file *proc;		/* a file of /proc; NULL: another one */
 };
 
 struct fd_entry {
@@ -77,10 +79,21 @@ struct sig_pending {
 
 enum process_state { PROCESS_RUNNING, PROCESS_STOPPED, PROCESS_ZOMBIE };
 
+struct cpu_timer {		/* ITIMER_VIRTUAL, ITIMER_PROF; kernel->lock */
+	uint64_t at, interval;	/* ns of the process's CPU time; at 0: disarmed */
+};
+
 struct process {
 	struct kernel *kernel;
 	struct process *next;		/* kernel->processes */
+	unsigned pins;			/* kernel->lock: it is not freed meanwhile */
+	bool released;			/* kernel->lock: it is freed with the last pin */
 	int pid;
+	uint64_t start_ns;		/* CLOCK_BOOTTIME */
+	char comm[TASK_COMM_LEN];	/* kernel->lock: of the thread that ended last */
+	uid_t euid;			/* atomic; of the thread that changed its own last */
+	gid_t egid;			/* atomic */
+	int oom_score_adj, oom_score_adj_min;	/* kernel->lock: proc_pid_oom_score_adj(5) */
 	int ppid, pgid, sid;		/* kernel->lock */
 	int parent_tid;			/* kernel->lock: the thread of the parent that made it, or one that still lives */
 	bool adopts_orphans;		/* atomic: PR_SET_CHILD_SUBREAPER of prctl(2) */
@@ -111,6 +124,11 @@ struct process {
 	struct timer *timers;		/* sys_timer.c */
 	unsigned nr_timers;
 	int next_timer;			/* the ID of the next one */
+	struct cpu_timer virtual_timer, prof_timer;
+	struct usage ended;		/* kernel->lock: of threads that have ended */
+	struct usage children;		/* kernel->lock: of children that were waited for, and of theirs */
+	uint64_t max_rss;		/* atomic; bytes */
+	uint64_t next_xcpu;		/* kernel->lock: seconds of CPU time: the next SIGXCPU */
 	struct rlimit rlimits[RLIM_NLIMITS];	/* kernel->lock; its own threads read them without the lock */
 	uint64_t nr_syscalls;		/* of threads that have ended */
 	uint64_t unsupported[ABI_UNSUPPORTED_WORDS];	/* atomic: calls of this program that failed with ENOSYS */
@@ -123,16 +141,23 @@ struct task {
 	int tid;			/* of the first thread: the PID */
 	pthread_t thread;
 	pid_t host_tid;			/* kernel->lock */
-	struct guest_mm *gmm;
+	struct guest_mm *gmm;		/* changed with kernel->lock; its own thread reads it without the lock */
 	bool vfork_done;		/* kernel->lock */
 	struct vcpu_state st;
 	int cpu;			/* that the task holds, or -1 */
 	int last_cpu;			/* that may still hold the task's FPU state, or -1 */
+	struct usage_clock clock;
+	/* Atomic; changed by its own thread: */
+	uint64_t faults, voluntary, involuntary;
+	uint64_t bytes_read, bytes_written, reads, writes;
+	bool waits_for_cpu;
+	int last_cpu_used;
+	uint64_t start_ns;		/* CLOCK_BOOTTIME */
 	uint32_t load;			/* VCPU_LOAD_* for the next run */
 	uint64_t cpus;			/* atomic: bit n: it may run on CPU n */
 	bool lost;			/* lock of the pool: its FPU state was lost when the machine ended */
-	uint32_t personality;
-	char comm[TASK_COMM_LEN];
+	uint32_t personality;		/* atomic; changed by its own thread */
+	char comm[TASK_COMM_LEN];	/* kernel->lock; its own thread reads it without the lock */
 	/* signals: kernel->lock protects pending. Only the task's own thread changes the rest */
 	struct sig_pending pending;
 	bool woken;			/* atomic: it is to deliver a signal to the process */
@@ -172,9 +197,16 @@ struct kernel {
 	pthread_t ticker;
 	bool ticker_stop;
 	struct cpu_pool *pool;
+	struct usage_clock cpu_clocks[VELLUM_MAX_CPUS];	/* changed by the thread that holds the CPU */
 	struct vdso *vdso;
 	struct filemaps *filemaps;	/* filemap.h */
 	struct futexes *futexes;	/* sys_futex.c */
+	struct proc_tree *proc;		/* proc.h */
+	struct usage ended;		/* lock: of processes that have ended */
+	uint64_t nr_created;		/* lock: processes and threads, since the start */
+	int last_id;			/* lock: the ID of the last one */
+	double load[3];			/* lock: averages of 1, 5 and 15 minutes */
+	uint64_t next_load;		/* ns, CLOCK_MONOTONIC: time of their next update */
 	pthread_mutex_t unread_lock;	/* a leaf; protects unread of struct file */
 };
 
@@ -185,6 +217,11 @@ struct task *process_create(struct kernel *k, uint64_t max);
 struct task *thread_create(struct process *p, uint64_t max);
 struct process *process_find(struct kernel *k, int pid);	/* kernel->lock held */
 struct task *task_find(struct kernel *k, int tid);		/* a thread; kernel->lock held */
+void process_pin(struct process *p);				/* keeps it from being freed; kernel->lock held */
+void process_unpin(struct process *p);				/* kernel->lock held */
+void task_set_comm(struct task *t, const char name[TASK_COMM_LEN]);
+void task_get_comm(const struct task *t, char name[TASK_COMM_LEN]);
+bool task_is_running(const struct task *t);			/* has a CPU, or waits for one */
 void process_unlink(struct kernel *k, struct process *p);	/* kernel->lock held */
 void process_free(struct process *p);				/* without threads; kernel->lock held */
 void thread_uncount(struct task *t);				/* before it is freed; kernel->lock held */
@@ -236,6 +273,9 @@ void mm_gate_init(struct guest_mm *gmm);
 bool mm_gate_is_closed(const struct task *t);	/* by another thread: @t is to leave */
 void mm_gate_enter(struct task *t);
 void mm_gate_leave(struct task *t);
+/* For a thread of another process, which holds no CPU, around a store to the memory. */
+void mm_gate_enter_foreign(struct guest_mm *gmm);
+void mm_gate_leave_foreign(struct guest_mm *gmm);
 void mm_gate_close(struct task *t);	/* waits until the other threads are outside; drops the CPU */
 void mm_gate_open(struct task *t);
 
@@ -244,6 +284,7 @@ struct cpu_pool *pool_create(struct machine *m);
 void pool_destroy(struct cpu_pool *pool);
 void cpu_acquire(struct task *t);	/* may sleep until a CPU is free; loads the task's state */
 void cpu_release(struct task *t);	/* must be called before anything that may block */
+void cpu_preempt(struct task *t);	/* release the CPU that it holds, as its time slice is over */
 bool cpu_has_waiters(struct cpu_pool *pool);	/* a task waits for a CPU */
 void cpu_save_fpu(struct task *t);	/* into st.fpu */
 void cpu_kick(struct task *t);		/* make it leave the program, if it runs there; any thread */
@@ -281,6 +322,7 @@ int exec_load(struct task *t, int fd, const char *path, char *const *argv, char 
 
 /* fd.c */
 struct file *file_open(struct kernel *k, int host_fd);	/* consumes the descriptor; NULL: errno is set */
+void file_get(struct file *file);	/* another reference */
 void file_put(struct file *file);
 void file_update_flags(struct file *file);	/* after F_SETFL */
 /*

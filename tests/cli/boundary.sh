@@ -98,8 +98,9 @@ processes() {
 		done
 		checked "nothing of process $(cat "/proc/$pid/comm") and its threads"
 	done
-	expect ENOENT "read /proc/2/maps" "stat /proc/2" "list /proc/2" "read /proc/self/mem" \
-		"read /proc/self/fd/77" "read /proc/self/task/$vellum/maps"
+	expect ENOENT "read /proc/2/maps" "stat /proc/2" "list /proc/2" "read /proc/self/fd/77" \
+		"read /proc/self/task/$vellum/maps"
+	expect EIO "read /proc/self/mem" # at address 0
 	checked "nothing of other processes"
 	if [ -n "$second_proc" ]; then
 		expect ENOENT "read $tmp/proc/meminfo" "read $tmp/proc/$vellum/mem" "read $tmp/proc/self/maps" \
@@ -115,25 +116,40 @@ listed() {
 
 	for name in $(answer "list /proc"); do
 		case $name in
-		[0-9]*) wrong="${wrong}a process: $name"$'\n' ;;
+		[0-9]*) [ "$name" = "$own" ] || wrong="${wrong}a process: $name"$'\n' ;;
 		. | ..) ;;
 		*) expect ok "lstat /proc/$name" ;;
 		esac
 	done
 	[ -n "$(answer "list /proc")" ] || wrong="nothing is listed"
-	checked "what /proc lists can be looked at, and is no process"
+	checked "what /proc lists can be looked at, and is no process of the host"
 }
 
 allowed() {
-	local path
+	local path dir
 
-	for path in meminfo cpuinfo stat uptime loadavg version filesystems mounts sys/kernel/osrelease \
-		sys/vm/overcommit_memory self/mounts net/dev; do
+	for path in cpuinfo version filesystems mounts sys/kernel/osrelease sys/vm/overcommit_memory self/mounts \
+		net/dev; do
 		expect ok "read /proc/$path" "stat /proc/$path" "can 4 /proc/$path" "at /proc $path"
 		expect EACCES "write /proc/$path" "trunc /proc/$path" "can 2 /proc/$path" "reopen /proc/$path" \
 			"chmod /proc/$path"
 	done
-	checked "what programs read of /proc, and do not write"
+	checked "what programs read of the host's /proc, and do not write"
+	for path in meminfo stat uptime loadavg swaps "$own/stat" self/status "self/task/$own/maps"; do
+		expect ok "read /proc/$path" "stat /proc/$path" "can 4 /proc/$path" "at /proc $path" \
+			"read $tmp/link/$path" "read /sys/../proc/$path"
+		expect EACCES "chmod /proc/$path"
+	done
+	expect EACCES "mkdir /proc/new" "mkdir /proc/self/new" "mkdir /proc/self/fd/9" "chmod /proc/self/fd" "chmod /proc"
+	checked "what programs read of the run's /proc, and do not change"
+	dir=$(ls -d /dev/shm/vellum-proc-* "${TMPDIR:-/tmp}"/vellum-proc-* 2>/dev/null | head -n 1)
+	if [ -n "$dir" ]; then
+		expect ENOENT "read $dir/proc/$own/stat" "list $dir/proc" "stat $dir/proc/self" "write $dir/proc/meminfo" \
+			"at $dir proc/stat" "in $dir proc/stat"
+		checked "nothing of the tree by its name on the host"
+	else
+		skip "nothing of the tree by its name on the host" "no tree"
+	fi
 	expect "$own" "readlink /proc/self" "readlink //proc/./self"
 	expect "$own/task/$own" "readlink /proc/thread-self"
 	expect "$(readlink -f "$PROGRAMS/doors")" "readlink /proc/self/exe" "readlink /proc//self/exe" \

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: MIT */
+/* abi/proc_memory.c - mem, pagemap and clear_refs of a process, PAGEMAP_SCAN; see proc.h. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "abi/proc.h"
+#include "vellum/pagemap.h"
+
+#define PAGE VELLUM_PAGE_SIZE
+#define WORD sizeof(uint64_t)
+#define MAX_WORDS 16384		/* of one read(2) */
+#define MAX_REGIONS 65536	/* of one PAGEMAP_SCAN */
+
+/* --- mem --- */
+
+/* Read a part of a page whose rights forbid it. False: it is not mapped. */
+static bool read_forbidden(struct vellum_mm *mm, uint64_t addr, void *buf, size_t len)
+{
+	struct vellum_vma_info info = { .size = sizeof(info) };
+	char page[PAGE];
+
+	if (vellum_vma_next(mm, addr, &info) || info.start > addr || vellum_peek(mm, addr & ~(PAGE - 1ull), page) < 1)
+		return false;
+	memcpy(buf, page + addr % PAGE, len);
+	return true;
+}
+
+int64_t proc_mem_read(const struct proc_view *view, uint64_t offset, void *buf, size_t len)
+{
+	size_t done = 0;
+
+	if (!view->gmm)
+		return 0;
+	while (done < len) {
+		uint64_t at = offset + done, n = PAGE - at % PAGE, copied = 0;
+
+		if (n > len - done)
+			n = len - done;
+		if (at >= VELLUM_TASK_SIZE)
+			break;
+		vellum_copy_from_user(view->gmm->mm, (char *)buf + done, at, n, &copied);
+		if (copied < n && !read_forbidden(view->gmm->mm, at, (char *)buf + done, n))
+			break;
+		done += n;
+	}
+	return done || !len ? (int64_t)done : -EIO;
+}
+
+/* Pages that the process may not write to are not changed. */
+int64_t proc_mem_write(struct task *writer, const struct proc_view *view, uint64_t offset, const void *buf, size_t len)
+{
+	struct guest_mm *gmm = view->gmm;
+	uint64_t done = 0;
+
+	if (!gmm)
+		return 0;
+	if (offset >= VELLUM_TASK_SIZE)
+		return -EIO;
+	if (gmm == writer->gmm) {
+		done = user_write_some(writer, offset, buf, len);
+	} else {
+		mm_gate_enter_foreign(gmm);
+		vellum_copy_to_user(gmm->mm, offset, buf, len, &done);
+		mm_gate_leave_foreign(gmm);
+	}
+	return done || !len ? (int64_t)done : -EIO;
+}
+
+/* --- pagemap --- */
+
+int64_t proc_pagemap_read(const struct proc_view *view, uint64_t offset, void *buf, size_t len)
+{
+	uint64_t *words, nr = len / WORD, first = offset / WORD, end = VELLUM_TASK_SIZE / PAGE;
+
+	if (!view->gmm)
+		return 0;
+	if (offset % WORD || len % WORD)
+		return -EINVAL;
+	if (first >= end || !nr)
+		return 0;
+	if (nr > end - first)
+		nr = end - first;
+	if (nr > MAX_WORDS)
+		nr = MAX_WORDS;
+	words = malloc(nr * WORD);
+	if (!words)
+		return -ENOMEM;
+	if (vellum_pagemap_read(view->gmm->mm, first * PAGE, nr, 0, words)) {
+		free(words);
+		return -EINVAL;
+	}
+	memcpy(buf, words, nr * WORD);
+	free(words);
+	return (int64_t)(nr * WORD);
+}
+
+/* struct pm_scan_arg of <linux/fs.h> has the layout of struct vellum_scan_args; older headers lack it. */
+_Static_assert(sizeof(struct vellum_scan_args) == 96 && sizeof(struct vellum_page_region) == 24, "as in <linux/fs.h>");
+
+/* Scan, with the regions in memory of Vellum, and store them. 0 or a negative errno. */
+static int scan(struct task *t, struct guest_mm *gmm, struct vellum_scan_args *arg, uint64_t *nr)
+{
+	struct vellum_scan_args args = *arg;
+	int err;
+
+	if (args.vec_len > MAX_REGIONS)
+		args.vec_len = MAX_REGIONS;
+	args.vec = args.vec_len ? calloc(args.vec_len, sizeof(*args.vec)) : NULL;
+	if (args.vec_len && !args.vec)
+		return -ENOMEM;
+	err = vellum_pagemap_scan(gmm->mm, &args, nr);
+	if (!err && *nr && user_write(t, (uint64_t)arg->vec, args.vec, *nr * sizeof(*args.vec)))
+		err = -EFAULT;
+	free(args.vec);
+	arg->walk_end = args.walk_end;
+	return err;
+}
+
+int64_t proc_pagemap_scan(struct task *t, const struct proc_view *view, uint64_t addr)
+{
+	struct vellum_scan_args arg;
+	uint64_t nr = 0;
+	int err;
+
+	if (user_read(t, &arg, addr, sizeof(arg)))
+		return -EFAULT;
+	if (arg.size != sizeof(arg) || (arg.vec_len && !arg.vec))
+		return -EINVAL;
+	if (!view->gmm)
+		return -ESRCH;
+	err = scan(t, view->gmm, &arg, &nr);
+	if (user_write(t, addr, &arg, sizeof(arg)) && !err)
+		err = -EFAULT;
+	return err ? err : (int64_t)nr;
+}
+
+/* --- clear_refs --- */
+
+int proc_store_clear_refs(struct task *writer, const struct proc_view *view, char *text)
+{
+	char *end;
+	long what;
+
+	(void)writer;
+	errno = 0;
+	what = strtol(text, &end, 10);
+	if (end == text || end[strspn(end, " \n\t")] || errno || what < VELLUM_CLEAR_REFS_ALL)
+		return -EINVAL;
+	if (what > VELLUM_CLEAR_REFS_SOFT_DIRTY)	/* 5 resets VmHWM, which is kept for getrusage(2), too */
+		return what == 5 ? 0 : -EINVAL;
+	return view->gmm && vellum_clear_refs(view->gmm->mm, (int)what) ? -EINVAL : 0;
+}
