@@ -18,6 +18,7 @@
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/resource.h>
+#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/wait.h>
@@ -110,6 +111,7 @@ const struct value_names strace_names[NR_FORMATS] = {
 		N(FALLOC_FL_INSERT_RANGE), N(FALLOC_FL_UNSHARE_RANGE)),
 	[FORMAT_getrandom] = LIST("GRND_???", N(GRND_NONBLOCK), N(GRND_RANDOM), { 4, "GRND_INSECURE" }),
 	[FORMAT_memfd] = LIST("MFD_???", N(MFD_CLOEXEC), N(MFD_ALLOW_SEALING), N(MFD_HUGETLB)),
+	[FORMAT_signalfd] = LIST("SFD_???", N(SFD_CLOEXEC), N(SFD_NONBLOCK)),
 	[FORMAT_close_range] = LIST("CLOSE_RANGE_???", N(CLOSE_RANGE_UNSHARE), N(CLOSE_RANGE_CLOEXEC)),
 	[FORMAT_flock] = LIST("LOCK_???", N(LOCK_SH), N(LOCK_EX), N(LOCK_NB), N(LOCK_UN), { 32, "LOCK_MAND" },
 		{ 192, "LOCK_RW" }, { 64, "LOCK_READ" }, { 128, "LOCK_WRITE" }),

@@ -19,6 +19,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "abi/events.h"
 #include "abi/filemap.h"
 
 #include "syscalls.h"	/* made from syscall.tbl */
@@ -204,6 +205,8 @@ static int64_t transfer_vector(struct task *t, struct file *file, struct user_ve
 	int64_t done = 0, n = 0;
 	struct bounce b;
 
+	if (file->is_signalfd && dir == IN && offset < 0)
+		return signalfd_read(t, file, v, len);
 	if (offset >= 0 && len > (uint64_t)(INT64_MAX - offset))	/* ESPIPE comes first */
 		return lseek(file->fd, 0, SEEK_CUR) < 0 ? -errno : -EINVAL;
 	if (bounce_init(&b, size))

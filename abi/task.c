@@ -174,6 +174,7 @@ static struct task *task_create(struct process *p)
 	t->kernel = p->kernel;
 	t->process = p;
 	t->cpu = t->last_cpu = -1;
+	t->wake_fd = -1;
 	t->syscall_nr = -1;
 	t->load = VCPU_LOAD_FPU | VCPU_LOAD_SEGMENTS;
 	return t;
@@ -229,6 +230,10 @@ void thread_uncount(struct task *t)
 void task_free(struct task *t)
 {
 	signal_drop_pending(&t->pending);
+	if (t->wake_fd >= 0) {
+		close(t->wake_fd);
+		hostfd_release(1);
+	}
 	free(t->held);
 	free(t);
 }
@@ -237,6 +242,7 @@ void process_free(struct process *p)
 {
 	p->kernel->nr_tasks--;
 	signal_drop_pending(&p->pending);
+	signalfd_leave(p);
 	timers_drop_all(p);
 	pthread_mutex_destroy(&p->files_lock);
 	free(p);

@@ -45,6 +45,9 @@ struct file {			/* an open file description; several descriptors may share it */
 	ino_t ino;
 	struct unread *unread;	/* kernel->unread_lock; compared with NULL without the lock */
 	struct memfd *memfd;	/* the file's account, referenced; NULL: memfd_create(2) did not make the file */
+	bool is_signalfd;	/* sys_signalfd.c; fd is a signalfd of the host without signals */
+	uint64_t signal_mask;	/* of a signalfd; atomic, written with kernel->lock held */
+	struct pidfd *pidfd;	/* sys_pidfd.c; NULL: the file is no pidfd */
 	/* sys_epoll.c: the items of an epoll file; the items that watch this file */
 	struct epoll_item *epoll_items, *watches;
 };
@@ -103,6 +106,8 @@ struct process {
 	struct sig_pending pending;
 	bool forking;			/* group signals are recorded in fork_pending for the child */
 	uint64_t fork_pending;		/* group signals since begin_fork() */
+	struct signal_watch *signal_watches;	/* sys_signalfd.c */
+	unsigned nr_signal_readers;	/* threads that wait in read(2) of a signalfd */
 	struct sig_action action[NR_SIGNALS + 1];	/* the handlers are also read without the lock */
 	uint64_t alarm_at, alarm_interval;	/* ns, CLOCK_MONOTONIC */
 	struct timer *timers;		/* sys_timer.c */
@@ -133,6 +138,8 @@ struct task {
 	struct sig_pending pending;
 	bool woken;			/* atomic: it is to deliver a signal to the process */
 	uint64_t waits_for;		/* sigtimedwait(2); kernel->lock */
+	uint64_t polls_for;		/* poll(2) of signalfds; kernel->lock */
+	int wake_fd;			/* an eventfd of the host that ends such a poll(2), or -1: not made yet */
 	uint64_t blocked, saved_blocked;
 	bool restore_blocked;		/* sigsuspend(2): saved_blocked is restored after the handler */
 	uint64_t alt_sp, alt_size;	/* size 0: none */
@@ -302,6 +309,11 @@ void futex_leave(struct task *t);	/* @t ends: release its robust mutexes */
 
 /* sys_epoll.c: before @file is freed */
 void epoll_forget(struct file *file);
+
+/* sys_signalfd.c */
+/* Pending signals of @p changed. @arrived: the signal that was sent, or 0. kernel->lock held. */
+void signalfd_notify(struct process *p, int arrived);
+void signalfd_leave(struct process *p);	/* @p is freed; kernel->lock held */
 
 /* lock.c */
 int64_t lock_call(struct task *t, const struct file *file, int cmd, uint64_t addr);	/* fcntl(2) */
