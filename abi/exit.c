@@ -134,6 +134,7 @@ static bool end_process(struct process *p)
 	report_unsupported(p);
 	if (p->pid == 1)
 		end_run(k, p);
+	pidfds_exit(p);
 	reparent_children(k, p);
 	notify_parent(k, p, &reaped);
 	k->nr_live--;

@@ -258,6 +258,8 @@ static int64_t transfer_bytes(struct task *t, uint64_t fd, uint64_t addr, uint64
 
 	if (!file)
 		return -EBADF;
+	if (file->pidfd)
+		return -EINVAL;
 	if (!is_user_range(addr, len))
 		return argument_error(file, dir, -EFAULT);
 	return len ? transfer_vector(t, file, &v, iov.iov_len, offset, dir) : transfer_nothing(t, file, offset, dir);
@@ -313,6 +315,8 @@ static int64_t vector_call(struct task *t, int fd, uint64_t addr, uint64_t nr, i
 
 	if (!file)
 		return -EBADF;
+	if (file->pidfd)
+		return -EINVAL;
 	err = user_vector_read(t, iov, addr, nr, &len);
 	if (err)
 		return argument_error(file, dir, err);

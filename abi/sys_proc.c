@@ -40,8 +40,11 @@ int64_t sys_clone(struct task *t, uint64_t flags, uint64_t stack, uint64_t paren
 		  uint64_t tls)
 {
 	const struct clone_request rq = { .flags = flags & ~(uint64_t)CSIGNAL, .exit_signal = (int)(flags & CSIGNAL),
-					  .stack = stack, .parent_tid = parent_tid, .child_tid = child_tid, .tls = tls };
+					  .stack = stack, .parent_tid = parent_tid, .child_tid = child_tid, .tls = tls,
+					  .pidfd = parent_tid };
 
+	if ((flags & CLONE_PIDFD) && (flags & (CLONE_PARENT_SETTID | CLONE_DETACHED)))
+		return -EINVAL;
 	return rq.exit_signal > NR_SIGNALS ? -EINVAL : task_clone(t, &rq);
 }
 
@@ -78,13 +81,15 @@ int64_t sys_clone3(struct task *t, uint64_t cl_args, uint64_t size)
 		return err;
 	if ((args.flags & (CLONE_DETACHED | CSIGNAL)) || args.exit_signal > NR_SIGNALS || !args.stack != !args.stack_size)
 		return -EINVAL;
+	if ((args.flags & CLONE_PIDFD) && (args.flags & CLONE_PARENT_SETTID) && args.pidfd == args.parent_tid)
+		return -EINVAL;
 	if (args.set_tid || args.set_tid_size)
 		return args.set_tid && args.set_tid_size ? -EPERM : -EINVAL;
 	if ((args.flags & (CLONE_THREAD | CLONE_PARENT)) && args.exit_signal)
 		return -EINVAL;
 	rq = (struct clone_request){ .flags = args.flags, .exit_signal = (int)args.exit_signal,
 				     .stack = args.stack + args.stack_size, .parent_tid = args.parent_tid,
-				     .child_tid = args.child_tid, .tls = args.tls };
+				     .child_tid = args.child_tid, .tls = args.tls, .pidfd = args.pidfd };
 	return task_clone(t, &rq);
 }
 

@@ -185,6 +185,8 @@ static int check_splice(const struct file *in, uint64_t in_offset, const struct 
 {
 	if (!may_access(in, IN) || !may_access(out, OUT))
 		return -EBADF;
+	if (in->pidfd || out->pidfd)		/* a pipe of the host, but not for the program */
+		return -EINVAL;
 	if ((is_pipe(in) && in_offset) || (is_pipe(out) && out_offset))
 		return -ESPIPE;
 	if (!is_pipe(in) && !is_pipe(out))
@@ -234,6 +236,8 @@ int64_t sys_tee(struct task *t, int in_fd, int out_fd, uint64_t len, uint32_t fl
 		return 0;
 	if (!in || !out)
 		return -EBADF;
+	if (in->pidfd || out->pidfd)
+		return -EINVAL;
 	host_call_begin(t);
 	n = tee(in->fd, out->fd, len, flags);
 	n = n < 0 ? -errno : n;

@@ -238,14 +238,39 @@ void task_free(struct task *t)
 	free(t);
 }
 
+static void free_unpinned(struct process *p)
+{
+	if (p->pins)
+		return;
+	pthread_mutex_destroy(&p->files_lock);
+	free(p);
+}
+
 void process_free(struct process *p)
 {
 	p->kernel->nr_tasks--;
 	signal_drop_pending(&p->pending);
 	signalfd_leave(p);
+	pidfds_reap(p);
 	timers_drop_all(p);
-	pthread_mutex_destroy(&p->files_lock);
-	free(p);
+	p->reaped = true;
+	free_unpinned(p);
+}
+
+void process_pin(struct process *p)
+{
+	p->pins++;
+}
+
+void process_unpin(struct process *p)
+{
+	struct kernel *k = p->kernel;
+
+	pthread_mutex_lock(&k->lock);
+	p->pins--;
+	if (p->reaped)
+		free_unpinned(p);
+	pthread_mutex_unlock(&k->lock);
 }
 
 /* kernel->lock held. */

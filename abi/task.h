@@ -93,6 +93,9 @@ struct process {
 	bool exiting;			/* kernel->lock; also read without it: every thread ends */
 	struct task *survivor;		/* kernel->lock: of execve(2): every other thread ends */
 	int exit_status;		/* as wait4(2) returns it */
+	struct pidfd *pidfds;		/* kernel->lock; sys_pidfd.c */
+	unsigned pins;			/* kernel->lock: system calls of other processes that use it without the lock */
+	bool reaped;			/* kernel->lock: the last pin frees it */
 	enum { NOT_CHANGED, HAS_STOPPED, HAS_CONTINUED } job_change;	/* kernel->lock: not reported by wait4(2) yet */
 	int stop_signal;
 	struct task *vfork_parent;	/* kernel->lock: waits until this process calls execve(2) or exits */
@@ -189,6 +192,9 @@ struct process *process_find(struct kernel *k, int pid);	/* kernel->lock held */
 struct task *task_find(struct kernel *k, int tid);		/* a thread; kernel->lock held */
 void process_unlink(struct kernel *k, struct process *p);	/* kernel->lock held */
 void process_free(struct process *p);				/* without threads; kernel->lock held */
+/* Keep a process that is found until process_unpin(), though it may end and be reaped. kernel->lock held. */
+void process_pin(struct process *p);
+void process_unpin(struct process *p);				/* kernel->lock not held */
 void thread_uncount(struct task *t);				/* before it is freed; kernel->lock held */
 void task_free(struct task *t);					/* kernel->lock held */
 void *task_main(void *arg);
@@ -206,6 +212,7 @@ struct clone_request {		/* clone(2), clone3(2) */
 	int exit_signal;
 	uint64_t stack;		/* its top; 0: the parent's */
 	uint64_t parent_tid, child_tid, tls;
+	uint64_t pidfd;		/* address for CLONE_PIDFD */
 };
 int64_t task_clone(struct task *parent, const struct clone_request *rq);	/* the new PID or TID, or a negative errno */
 
@@ -279,6 +286,7 @@ int exec_load(struct task *t, int fd, const char *path, char *const *argv, char 
 
 /* fd.c */
 struct file *file_open(struct kernel *k, int host_fd);	/* consumes the descriptor; NULL: errno is set */
+void file_get(struct file *file);
 void file_put(struct file *file);
 void file_update_flags(struct file *file);	/* after F_SETFL */
 /*
@@ -293,6 +301,7 @@ int fd_check_room(struct task *t, unsigned nr);	/* 0, or the error if @nr more f
 /* Both are valid until the end of the system call, also if another thread closes the descriptor. */
 int fd_host(struct task *t, uint64_t fd);	/* or -EBADF */
 struct file *fd_file(struct task *t, uint64_t fd);	/* NULL: EBADF */
+int fd_close(struct task *t, int fd);	/* 0 or -EBADF; may block */
 int64_t fd_dup(struct task *t, uint64_t fd, int from, bool cloexec);
 bool fd_cloexec(struct task *t, int fd);			/* of an open descriptor */
 void fd_set_cloexec(struct task *t, int fd, bool cloexec);
@@ -309,6 +318,11 @@ void futex_leave(struct task *t);	/* @t ends: release its robust mutexes */
 
 /* sys_epoll.c: before @file is freed */
 void epoll_forget(struct file *file);
+
+/* sys_pidfd.c */
+void pidfd_put(struct pidfd *pidfd);		/* its file is freed; NULL is allowed */
+void pidfds_exit(struct process *p);		/* @p became a zombie; kernel->lock held */
+void pidfds_reap(struct process *p);		/* @p is freed; kernel->lock held */
 
 /* sys_signalfd.c */
 /* Pending signals of @p changed. @arrived: the signal that was sent, or 0. kernel->lock held. */
