@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "abi/ipc.h"
 #include "abi/pidfd.h"
 
 #define THREAD_STACK (256 << 10)	/* bytes */
@@ -115,6 +116,7 @@ static int copy_mm(struct task *child, struct task *parent)
 			err = -ENOMEM;
 	}
 	mm_gate_open(parent);
+	shm_vmas_changed(parent->kernel, parent->process->pid);
 	return err;
 }
 

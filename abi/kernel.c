@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "abi/filemap.h"
+#include "abi/ipc.h"
 #include "abi/memfd.h"
 
 #define TICK_NS	 5000000	/* time slice if a task waits for a CPU; period of alarms and repeated kicks */
@@ -233,8 +234,9 @@ void abi_run(const struct abi_args *args, struct abi_result *result)
 	vdso_init(&k);
 	k.filemaps = filemaps_start(&k);
 	k.futexes = futexes_create();
+	k.ipc = ipc_create();
 	pthread_create(&k.ticker, NULL, ticker, &k);
-	err = k.pool && k.filemaps && k.futexes ? start_first(&k, args) : -ENOMEM;
+	err = k.pool && k.filemaps && k.futexes && k.ipc ? start_first(&k, args) : -ENOMEM;
 	result->started = !err;
 	if (err)
 		snprintf(result->error, sizeof(result->error), "cannot run %s: %s", args->path, strerror(-err));
@@ -250,6 +252,7 @@ void abi_run(const struct abi_args *args, struct abi_result *result)
 		process_free(p);
 	}
 	futexes_destroy(k.futexes);
+	ipc_destroy(k.ipc);
 	vdso_fini(&k);
 	pool_destroy(k.pool);
 	unblock_signals();

@@ -12,12 +12,13 @@
 	X(whence, print_enum) X(madvise, print_enum) X(fadvise, print_enum) X(rlimit, print_enum) \
 	X(rusage_who, print_enum) X(clock, print_enum) X(itimer, print_enum) X(sighow, print_enum) \
 	X(ioctl, print_ioctl) X(fcntl, print_enum) X(prctl, print_enum) X(arch_prctl, print_enum) \
-	X(shutdown, print_enum) X(signal, print_signal) \
+	X(shutdown, print_enum) X(signal, print_signal) X(ipc_key, print_ipc_key) X(shmctl, print_enum) \
 	/* flags */ \
 	X(prot, print_flags) X(mremap, print_flags) X(msync, print_flags) X(mlockall, print_flags) \
 	X(mlock2, print_flags) X(access, print_flags) X(at, print_flags) X(at_access, print_flags) \
 	X(statx_at, print_statx_at) X(statx_mask, print_flags) X(rename, print_flags) X(fallocate, print_flags) \
 	X(getrandom, print_flags) X(memfd, print_memfd) X(close_range, print_flags) X(signalfd, print_flags) \
+	X(shmget, print_shmget) X(shmat, print_flags) \
 	X(pidfd_open, print_flags) X(pidfd_signal, print_flags) X(flock, print_flags) \
 	X(wait, print_flags) X(timer, print_flags) X(xattr, print_flags) X(msg, print_flags) X(accept, print_flags) \
 	X(map, print_map) X(open, print_open) X(o_flags, print_flags) \

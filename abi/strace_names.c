@@ -18,6 +18,7 @@
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/resource.h>
+#include <sys/shm.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/time.h>
@@ -115,6 +116,10 @@ const struct value_names strace_names[NR_FORMATS] = {
 	[FORMAT_pidfd_open] = LIST("PIDFD_???", { O_NONBLOCK, "PIDFD_NONBLOCK" }, { O_EXCL, "PIDFD_THREAD" }),
 	[FORMAT_pidfd_signal] = LIST("PIDFD_SIGNAL_???", { 1, "PIDFD_SIGNAL_THREAD" },
 				     { 2, "PIDFD_SIGNAL_THREAD_GROUP" }, { 4, "PIDFD_SIGNAL_PROCESS_GROUP" }),
+	[FORMAT_shmget] = LIST("SHM_???", N(SHM_HUGETLB), N(SHM_NORESERVE), N(IPC_CREAT), N(IPC_EXCL)),
+	[FORMAT_shmat] = LIST("SHM_???", N(SHM_RDONLY), N(SHM_RND), N(SHM_REMAP), N(SHM_EXEC)),
+	[FORMAT_shmctl] = LIST("SHM_???", N(IPC_RMID), N(IPC_SET), N(IPC_STAT), N(IPC_INFO), N(SHM_LOCK), N(SHM_UNLOCK),
+		N(SHM_STAT), N(SHM_INFO), { 15, "SHM_STAT_ANY" }),
 	[FORMAT_close_range] = LIST("CLOSE_RANGE_???", N(CLOSE_RANGE_UNSHARE), N(CLOSE_RANGE_CLOEXEC)),
 	[FORMAT_flock] = LIST("LOCK_???", N(LOCK_SH), N(LOCK_EX), N(LOCK_NB), N(LOCK_UN), { 32, "LOCK_MAND" },
 		{ 192, "LOCK_RW" }, { 64, "LOCK_READ" }, { 128, "LOCK_WRITE" }),

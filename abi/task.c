@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "abi/filemap.h"
+#include "abi/ipc.h"
 #include "abi/text.h"
 
 #define MAX_INSTRUCTION 15	/* bytes, on x86-64 */
@@ -107,6 +108,7 @@ void gmm_put(struct task *t, struct guest_mm *gmm)
 	pool_drop_mm(t->kernel->pool, gmm->mm);
 	vellum_mm_put(gmm->mm);
 	filemaps_writeback_unmapped(t->kernel->filemaps);
+	shm_vmas_changed(t->kernel, t->process->pid);
 	free(gmm);
 }
 

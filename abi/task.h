@@ -180,6 +180,7 @@ struct kernel {
 	struct vdso *vdso;
 	struct filemaps *filemaps;	/* filemap.h */
 	struct futexes *futexes;	/* sys_futex.c */
+	struct ipc *ipc;		/* ipc.h */
 	pthread_mutex_t unread_lock;	/* a leaf; protects unread of struct file */
 };
 
@@ -372,6 +373,12 @@ int user_string(struct task *t, char *buf, size_t size, uint64_t addr);	/* 0, -E
 void host_call_begin(struct task *t);
 void host_call_end(struct task *t);
 void signal_self(struct task *t, int signo);	/* caused by its own system call */
+
+/*
+ * sys_mm.c: map and unmap with all that belongs to it: limits, the observer. @at: in: args->addr. 0 or a negative errno.
+ */
+int user_map(struct task *t, const struct vellum_map_args *args, uint64_t *at);
+int user_unmap(struct task *t, uint64_t addr, uint64_t len);
 
 /* sys_timer.c; kernel->lock held */
 void timers_tick(struct process *p, uint64_t now);

@@ -50,6 +50,7 @@ as_native messages
 as_native events
 as_native signalfds
 as_native pidfds
+as_native shm
 # The host may have no vsyscall page.
 if "$root/build/programs/signals" vsyscall 2>/dev/null | grep -q 'time: 1'; then
 	as_native signals vsyscall
