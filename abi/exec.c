@@ -312,7 +312,9 @@ static void commit_exec(struct task *t, struct guest_mm *gmm, const struct elf_p
 	if (old)
 		futex_leave(t);
 	cpu_release(t);			/* through the gate of the old address space */
+	pthread_mutex_lock(&t->kernel->lock);
 	t->gmm = gmm;
+	pthread_mutex_unlock(&t->kernel->lock);
 	if (old) {
 		gmm_put(t, old);
 		task_wake_vfork_parent(t);

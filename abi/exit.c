@@ -157,6 +157,16 @@ static bool begin_exit(struct task *t, int status)
 	return true;
 }
 
+static void drop_gmm(struct task *t)
+{
+	struct guest_mm *gmm = t->gmm;
+
+	pthread_mutex_lock(&t->kernel->lock);
+	t->gmm = NULL;
+	pthread_mutex_unlock(&t->kernel->lock);
+	gmm_put(t, gmm);
+}
+
 void task_exit(struct task *t, int status)
 {
 	struct process *p = t->process;
@@ -173,7 +183,7 @@ void task_exit(struct task *t, int status)
 		fds_close_all(p);
 		inspect_exit(t);
 	}
-	gmm_put(t, t->gmm);
+	drop_gmm(t);
 	if (last)
 		task_wake_vfork_parent(t);
 	pool_drop_task(k->pool, t);

@@ -149,9 +149,9 @@ static int start_directory(struct task *t, int64_t dirfd, const char *path)
 	return (int)dirfd == AT_FDCWD || path[0] == '/' ? t->process->cwd : fd_host(t, (uint32_t)dirfd);
 }
 
-static int open_checked(struct task *t, int dir, const char *path, uint64_t flags, mode_t mode)
+static int open_checked(struct task *t, int dir, const char *path, uint64_t flags, mode_t mode, uint64_t resolve)
 {
-	struct open_how how = { .flags = flags | O_CLOEXEC, .resolve = RESOLVE_NO_MAGICLINKS };
+	struct open_how how = { .flags = flags | O_CLOEXEC, .resolve = resolve | RESOLVE_NO_MAGICLINKS };
 	int fd, err;
 
 	if (dir < 0)
@@ -200,27 +200,47 @@ static int open_own_file(struct task *t, const char *rest, int flags, mode_t mod
 	if (fd != -ENOENT)
 		return fd;
 	if (!strcmp(rest, "exe"))
-		return open_checked(t, t->process->cwd, t->gmm->exe, (uint64_t)flags, mode);
+		return open_checked(t, t->process->cwd, t->gmm->exe, (uint64_t)flags, mode, 0);
 	if (!strcmp(rest, "cwd"))
 		return reopen_checked(t, t->process->cwd, flags);
 	snprintf(path, sizeof(path), "/proc/self/%s", rest);
-	return open_checked(t, t->process->cwd, path, (uint64_t)flags, mode);
+	return open_checked(t, t->process->cwd, path, (uint64_t)flags, mode, 0);
+}
+
+/* What forbids the translated path "/proc/self/@rest", or one that leads there: 0 or a negative errno. */
+static int check_resolve(const char *rest, uint64_t resolve)
+{
+	if (resolve & (RESOLVE_BENEATH | RESOLVE_NO_XDEV))
+		return -EXDEV;
+	if (resolve & RESOLVE_NO_SYMLINKS)
+		return -ELOOP;		/* /proc/self is a link */
+	if ((resolve & RESOLVE_NO_MAGICLINKS) && (skip_component(rest, "fd") || !strcmp(rest, "exe") || !strcmp(rest, "cwd")))
+		return -ELOOP;
+	return 0;
 }
 
 int path_open(struct task *t, int64_t dirfd, const char *path, int flags, mode_t mode)
+{
+	return path_open_how(t, dirfd, path, flags, mode, 0);
+}
+
+int path_open_how(struct task *t, int64_t dirfd, const char *path, int flags, mode_t mode, uint64_t resolve)
 {
 	/* open(2) ignores unknown flags; openat2(2) would fail. */
 	const int known = O_ACCMODE | O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_APPEND | O_NONBLOCK |
 			  O_DSYNC | O_DIRECT | O_LARGEFILE | O_DIRECTORY | O_NOFOLLOW | O_NOATIME | O_SYNC |
 			  O_PATH | O_TMPFILE;
-	const char *rest = strip_own_prefix(t, path);
+	const char *rest = resolve & RESOLVE_IN_ROOT ? NULL : strip_own_prefix(t, path);
+	int err = rest ? check_resolve(rest, resolve) : 0;
 
+	if (err)
+		return err;
 	if (flags & O_PATH)
 		flags &= O_PATH | O_DIRECTORY | O_NOFOLLOW;
 	flags &= known;
 	if (rest)
 		return open_own_file(t, rest, flags & ~O_NOFOLLOW, mode);
-	return open_checked(t, start_directory(t, dirfd, path), path, (uint64_t)(unsigned)flags, mode);
+	return open_checked(t, start_directory(t, dirfd, path), path, (uint64_t)(unsigned)flags, mode, resolve);
 }
 
 int path_object(struct task *t, int64_t dirfd, uint64_t addr, int flags)
@@ -271,7 +291,8 @@ int path_parent_of(struct task *t, int64_t dirfd, char *path, char name[PATH_BYT
 		at--;
 	snprintf(name, PATH_BYTES, "%s", path[at] ? path + at : ".");
 	path[at] = 0;
-	dir = open_checked(t, start_directory(t, dirfd, path), path[0] ? path : ".", O_PATH | O_DIRECTORY, 0);
+	dir = open_checked(t, start_directory(t, dirfd, path), path[0] ? path : ".", O_PATH | O_DIRECTORY, 0,
+			   0);
 	err = dir < 0 ? 0 : kernel_fs_check_change(dir);
 	if (err)
 		close(dir);

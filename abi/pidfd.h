@@ -10,6 +10,10 @@
 
 #include "abi/task.h"
 
+/* In place of a descriptor: PIDFD_SELF_THREAD and PIDFD_SELF_THREAD_GROUP of <linux/pidfd.h>. */
+#define PIDFD_OWN_THREAD	(-10000)
+#define PIDFD_OWN_PROCESS	(-10001)
+
 struct pidfd {
 	struct kernel *kernel;
 	struct process *process;	/* kernel->lock; NULL: it was reaped */

@@ -19,7 +19,7 @@
 	X(statx_at, print_statx_at) X(statx_mask, print_flags) X(rename, print_flags) X(fallocate, print_flags) \
 	X(getrandom, print_flags) X(memfd, print_memfd) X(close_range, print_flags) X(signalfd, print_flags) \
 	X(shmget, print_shmget) X(shmat, print_flags) \
-	X(pidfd_open, print_flags) X(pidfd_signal, print_flags) X(flock, print_flags) \
+	X(splice, print_flags) X(pidfd_open, print_flags) X(pidfd_signal, print_flags) X(flock, print_flags) \
 	X(wait, print_flags) X(timer, print_flags) X(xattr, print_flags) X(msg, print_flags) X(accept, print_flags) \
 	X(map, print_map) X(open, print_open) X(o_flags, print_flags) \
 	/* arguments whose meaning another argument decides */ \
@@ -29,7 +29,7 @@
 	X(futex, print_futex) X(clone, print_clone) X(none, print_none) \
 	/* bytes and strings; their length is the next argument. OUT: the call stores them */ \
 	X(in, print_in) X(out, print_out) X(out_random, print_out_random) X(out_path, print_out_path) \
-	X(str, print_string) X(argv, print_argv) X(envp, print_envp) X(iov, print_iov) X(iov_out, print_iov_out) \
+	X(str, print_string) X(argv, print_argv) X(envp, print_envp) X(iov, print_iov) X(iov_other, print_iov_other) X(iov_out, print_iov_out) \
 	/* structures */ \
 	X(stat, print_stat) X(statx, print_statx) X(timespec, print_timespec) X(timespec_out, print_timespec_out) \
 	X(timespec_left, print_timespec_left) X(timespecs, print_timespecs) X(timevals, print_timevals) \
@@ -42,9 +42,9 @@
 	X(sigset_out, print_sigset_out) X(sigmask, print_sigmask) X(sigaction, print_sigaction) \
 	X(sigaction_out, print_sigaction_out) X(sigaltstack, print_sigaltstack) \
 	X(sigaltstack_out, print_sigaltstack_out) X(pollfds, print_pollfds) X(fds, print_fds) \
-	X(dirents, print_dirents) X(cpus, print_cpus) \
+	X(open_how, print_open_how) X(dirents, print_dirents) X(cpus, print_cpus) \
 	/* lists of names that no argument has as its format */ \
-	X(fd_flags, print_flags) X(seals, print_flags) X(lock_type, print_enum) X(sa_flags, print_flags) \
+	X(fd_flags, print_flags) X(resolve, print_flags) X(seals, print_flags) X(lock_type, print_enum) X(sa_flags, print_flags) \
 	X(ss_flags, print_flags) X(poll_events, print_flags) X(clone_flags, print_flags) X(map_flags, print_flags) \
 	X(map_type, print_enum) X(futex_names, print_enum) X(statx_attr, print_flags) X(file_type, print_enum)
 

@@ -7,6 +7,7 @@
 #include <linux/falloc.h>
 #include <linux/fs.h>
 #include <linux/futex.h>
+#include <linux/openat2.h>
 #include <linux/prctl.h>
 #include <linux/stat.h>
 #include <poll.h>
@@ -120,6 +121,9 @@ const struct value_names strace_names[NR_FORMATS] = {
 	[FORMAT_shmat] = LIST("SHM_???", N(SHM_RDONLY), N(SHM_RND), N(SHM_REMAP), N(SHM_EXEC)),
 	[FORMAT_shmctl] = LIST("SHM_???", N(IPC_RMID), N(IPC_SET), N(IPC_STAT), N(IPC_INFO), N(SHM_LOCK), N(SHM_UNLOCK),
 		N(SHM_STAT), N(SHM_INFO), { 15, "SHM_STAT_ANY" }),
+	[FORMAT_splice] = LIST("SPLICE_F_???", N(SPLICE_F_MOVE), N(SPLICE_F_NONBLOCK), N(SPLICE_F_MORE), N(SPLICE_F_GIFT)),
+	[FORMAT_resolve] = LIST("RESOLVE_???", N(RESOLVE_NO_XDEV), N(RESOLVE_NO_MAGICLINKS), N(RESOLVE_NO_SYMLINKS),
+		N(RESOLVE_BENEATH), N(RESOLVE_IN_ROOT), N(RESOLVE_CACHED)),
 	[FORMAT_close_range] = LIST("CLOSE_RANGE_???", N(CLOSE_RANGE_UNSHARE), N(CLOSE_RANGE_CLOEXEC)),
 	[FORMAT_flock] = LIST("LOCK_???", N(LOCK_SH), N(LOCK_EX), N(LOCK_NB), N(LOCK_UN), { 32, "LOCK_MAND" },
 		{ 192, "LOCK_RW" }, { 64, "LOCK_READ" }, { 128, "LOCK_WRITE" }),

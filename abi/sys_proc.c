@@ -48,24 +48,6 @@ int64_t sys_clone(struct task *t, uint64_t flags, uint64_t stack, uint64_t paren
 	return rq.exit_signal > NR_SIGNALS ? -EINVAL : task_clone(t, &rq);
 }
 
-/* Copy a structure that may grow: what this version does not know must be zero. 0 or a negative errno. */
-static int read_sized(struct task *t, void *out, size_t known, uint64_t addr, uint64_t size)
-{
-	char rest[VELLUM_PAGE_SIZE];
-
-	memset(out, 0, known);
-	if (user_read(t, out, addr, size < known ? size : known))
-		return -EFAULT;
-	if (size <= known)
-		return 0;
-	if (user_read(t, rest, addr + known, size - known))
-		return -EFAULT;
-	for (size_t i = 0; i < size - known; i++)
-		if (rest[i])
-			return -E2BIG;
-	return 0;
-}
-
 int64_t sys_clone3(struct task *t, uint64_t cl_args, uint64_t size)
 {
 	struct clone_request rq;
@@ -76,7 +58,7 @@ int64_t sys_clone3(struct task *t, uint64_t cl_args, uint64_t size)
 		return -E2BIG;
 	if (size < CLONE_ARGS_SIZE_VER0)
 		return -EINVAL;
-	err = read_sized(t, &args, sizeof(args), cl_args, size);
+	err = user_read_sized(t, &args, sizeof(args), cl_args, size);
 	if (err)
 		return err;
 	if ((args.flags & (CLONE_DETACHED | CSIGNAL)) || args.exit_signal > NR_SIGNALS || !args.stack != !args.stack_size)

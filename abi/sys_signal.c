@@ -247,8 +247,6 @@ int64_t sys_rt_tgsigqueueinfo(struct task *t, int tgid, int tid, int signo, uint
 #define SIGNAL_THREAD		(1u << 0)
 #define SIGNAL_THREAD_GROUP	(1u << 1)
 #define SIGNAL_PROCESS_GROUP	(1u << 2)
-#define SELF_THREAD		(-10000)	/* in place of a descriptor: the calling thread, its process */
-#define SELF_PROCESS		(-10001)
 
 /* Send to the process, its first thread, or the group with its PID. kernel->lock held. */
 static int send_to_target(struct process *target, struct task *thread, uint32_t flags, const struct sig_info *info)
@@ -284,7 +282,7 @@ static struct task *first_thread(const struct process *p)
 
 int64_t sys_pidfd_send_signal(struct task *t, int pidfd, int signo, uint64_t info, uint32_t flags)
 {
-	bool self = pidfd == SELF_THREAD || pidfd == SELF_PROCESS;
+	bool self = pidfd == PIDFD_OWN_THREAD || pidfd == PIDFD_OWN_PROCESS;
 	const struct pidfd *fd = self ? NULL : pidfd_get(t, pidfd);
 	struct sig_info sent;
 	struct process *target;
@@ -294,7 +292,7 @@ int64_t sys_pidfd_send_signal(struct task *t, int pidfd, int signo, uint64_t inf
 		return -EINVAL;
 	if (!fd && !self)
 		return -EBADF;
-	if (pidfd == SELF_THREAD && !flags)
+	if (pidfd == PIDFD_OWN_THREAD && !flags)
 		flags = SIGNAL_THREAD;
 	sent = sent_by(t, signo, flags & SIGNAL_THREAD ? SI_TKILL : SI_USER);
 	if (info && copy_siginfo(t, info, &sent))
@@ -310,7 +308,7 @@ int64_t sys_pidfd_send_signal(struct task *t, int pidfd, int signo, uint64_t inf
 	else if (signo < 0 || signo > NR_SIGNALS)
 		err = -EINVAL;
 	else
-		err = send_to_target(target, pidfd == SELF_THREAD ? t : first_thread(target), flags, &sent);
+		err = send_to_target(target, pidfd == PIDFD_OWN_THREAD ? t : first_thread(target), flags, &sent);
 	pthread_mutex_unlock(&t->kernel->lock);
 	return err;
 }

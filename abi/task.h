@@ -128,7 +128,7 @@ struct task {
 	int tid;			/* of the first thread: the PID */
 	pthread_t thread;
 	pid_t host_tid;			/* kernel->lock */
-	struct guest_mm *gmm;
+	struct guest_mm *gmm;		/* kernel->lock; its own thread reads it without the lock. NULL: @t ends */
 	bool vfork_done;		/* kernel->lock */
 	struct vcpu_state st;
 	int cpu;			/* that the task holds, or -1 */
@@ -246,6 +246,9 @@ void mm_gate_init(struct guest_mm *gmm);
 bool mm_gate_is_closed(const struct task *t);	/* by another thread: @t is to leave */
 void mm_gate_enter(struct task *t);
 void mm_gate_leave(struct task *t);
+/* For a store of @t, which holds no CPU, to another address space. */
+void gmm_gate_enter(struct guest_mm *gmm, const struct task *t);
+void gmm_gate_leave(struct guest_mm *gmm);
 void mm_gate_close(struct task *t);	/* waits until the other threads are outside; drops the CPU */
 void mm_gate_open(struct task *t);
 
@@ -367,6 +370,10 @@ uint64_t user_read_some(struct task *t, void *buf, uint64_t addr, uint64_t len);
 uint64_t user_write_some(struct task *t, uint64_t addr, const void *buf, uint64_t len);
 /* vellum_cmpxchg_user(): 0 or a negative errno. */
 int user_cmpxchg(struct task *t, uint64_t addr, uint32_t *expected, uint32_t desired);
+/*
+ * Copy a structure that may grow, of at most a page: what this version does not know must be zero. 0, -EFAULT or -E2BIG.
+ */
+int user_read_sized(struct task *t, void *out, size_t known, uint64_t addr, uint64_t size);
 int user_string(struct task *t, char *buf, size_t size, uint64_t addr);	/* 0, -EFAULT, -ENAMETOOLONG */
 
 /* sys_io.c: around a host call that may block. Release the CPU, and let a signal interrupt the call. */

@@ -51,6 +51,8 @@ as_native events
 as_native signalfds
 as_native pidfds
 as_native shm
+as_native process_vm
+as_native openat2s
 # The host may have no vsyscall page.
 if "$root/build/programs/signals" vsyscall 2>/dev/null | grep -q 'time: 1'; then
 	as_native signals vsyscall
