@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "abi/ipc.h"
 #include "abi/signals.h"
 #include "abi/text.h"
 
@@ -134,6 +135,7 @@ static bool end_process(struct process *p)
 	report_unsupported(p);
 	if (p->pid == 1)
 		end_run(k, p);
+	sems_exit(p);
 	pidfds_exit(p);
 	reparent_children(k, p);
 	notify_parent(k, p, &reaped);

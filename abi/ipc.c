@@ -27,6 +27,8 @@ void ipc_destroy(struct ipc *ipc)
 	if (!ipc)
 		return;
 	shm_destroy_all(ipc);
+	sems_destroy_all(ipc);
+	msgs_destroy_all(ipc);
 	pthread_mutex_destroy(&ipc->shm_lock);
 	free(ipc);
 }

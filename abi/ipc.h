@@ -33,7 +33,8 @@ struct ipc {
 	unsigned nr_shm;		/* atomic: shm.nr, also read without the lock */
 	/* kernel->lock: */
 	struct ipc_table sem, msg;
-	uint64_t msg_bytes;		/* of all messages */
+	unsigned nr_sems, nr_undos;	/* semaphores of all sets; undos of all processes */
+	uint64_t msg_bytes;		/* memory of all messages */
 };
 
 struct ipc *ipc_create(void);		/* NULL: no memory */
@@ -76,5 +77,11 @@ void shm_vmas_changed(struct kernel *k, int pid);
 /* Write the name of a segment, and return its ID. -1: the mapping is none. */
 int shm_mapping_name(struct kernel *k, const struct vellum_mapping *mapping, char name[ABI_MAX_NAME]);
 void shm_destroy_all(struct ipc *ipc);
+
+/* --- sys_sem.c, sys_msg.c --- */
+
+void sems_exit(struct process *p);	/* undo what a process did that ends; kernel->lock held */
+void sems_destroy_all(struct ipc *ipc);
+void msgs_destroy_all(struct ipc *ipc);
 
 #endif

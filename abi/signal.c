@@ -406,9 +406,9 @@ static void prepare_restart(struct task *t, bool handler, uint64_t flags)
 {
 	int64_t result = (int64_t)t->st.regs.rax;
 
-	if ((result != -ERESTARTSYS && result != -ERESTARTNOINTR) || t->syscall_nr < 0)
+	if ((result != -ERESTARTSYS && result != -ERESTARTNOINTR && result != -ERESTARTNOHAND) || t->syscall_nr < 0)
 		return;
-	if (handler && result == -ERESTARTSYS && !(flags & SA_RESTART)) {
+	if (handler && (result == -ERESTARTNOHAND || (result == -ERESTARTSYS && !(flags & SA_RESTART)))) {
 		t->st.regs.rax = (uint64_t)-EINTR;
 	} else {
 		t->st.regs.rax = (uint64_t)t->syscall_nr;

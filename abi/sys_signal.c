@@ -72,7 +72,7 @@ static int64_t wait_for_signal(struct task *t)
 	while (!signal_pending(t))
 		pthread_cond_wait(&t->kernel->changed, &t->kernel->lock);
 	pthread_mutex_unlock(&t->kernel->lock);
-	return -EINTR;
+	return -ERESTARTNOHAND;
 }
 
 int64_t sys_rt_sigsuspend(struct task *t, uint64_t set, uint64_t sigsetsize)

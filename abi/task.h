@@ -33,6 +33,7 @@
 /* Results by which a system call asks to be restarted after a signal. */
 #define ERESTARTSYS	512
 #define ERESTARTNOINTR	513		/* even if the handler has no SA_RESTART */
+#define ERESTARTNOHAND	514		/* only if there is no handler */
 
 struct file {			/* an open file description; several descriptors may share it */
 	struct kernel *kernel;
@@ -94,6 +95,7 @@ struct process {
 	struct task *survivor;		/* kernel->lock: of execve(2): every other thread ends */
 	int exit_status;		/* as wait4(2) returns it */
 	struct pidfd *pidfds;		/* kernel->lock; sys_pidfd.c */
+	struct sem_undo *sem_undos;	/* kernel->lock; sys_sem.c */
 	unsigned pins;			/* kernel->lock: system calls of other processes that use it without the lock */
 	bool reaped;			/* kernel->lock: the last pin frees it */
 	enum { NOT_CHANGED, HAS_STOPPED, HAS_CONTINUED } job_change;	/* kernel->lock: not reported by wait4(2) yet */

@@ -51,6 +51,7 @@ as_native events
 as_native signalfds
 as_native pidfds
 as_native shm
+as_native sysv
 as_native process_vm
 as_native openat2s
 # The host may have no vsyscall page.
