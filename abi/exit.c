@@ -32,6 +32,7 @@ static void reparent_children(struct kernel *k, const struct process *p)
 		if (c->ppid != p->pid)
 			continue;
 		c->ppid = p->pid == 1 ? 0 : 1;
+		c->exit_signal = SIGCHLD;	/* the other one was for the parent that asked for it */
 		if (c->state == PROCESS_ZOMBIE && c->ppid == 0) {
 			process_unlink(k, c);
 			process_free(c);

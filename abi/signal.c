@@ -364,6 +364,7 @@ void signal_reset_for_exec(struct task *t)
 
 	pthread_mutex_lock(&t->kernel->lock);
 	p->has_execed = true;
+	p->exit_signal = SIGCHLD;
 	timers_drop_all(p);
 	for (int signo = 1; signo <= NR_SIGNALS; signo++)
 		if (p->action[signo].handler != HANDLER_IGNORE)

@@ -385,6 +385,32 @@ static void clones(void)
 	close(fd);
 }
 
+/* execve(2) makes the exit signal SIGCHLD. */
+static void exit_signals(void)
+{
+	struct sigaction act = { .sa_sigaction = on_signal, .sa_flags = SA_SIGINFO };
+
+	sigaction(SIGUSR2, &act, NULL);
+	sigaction(SIGCHLD, &act, NULL);
+	for (int exec = 0; exec < 2; exec++) {
+		int fd = -1;
+		long pid = syscall(SYS_clone, CLONE_PIDFD | SIGUSR2, 0l, &fd, 0l, 0l);
+
+		if (!pid) {
+			if (exec)
+				execl("/bin/true", "true", NULL);
+			_exit(0);
+		}
+		show_poll("child", fd, -1);
+		show_wait(fd, WEXITED);
+		show_wait(fd, WEXITED | __WALL);
+		printf("signal %d code %d\n", got.si_signo, got.si_code);
+		close(fd);
+	}
+	signal(SIGUSR2, SIG_DFL);
+	signal(SIGCHLD, SIG_DFL);
+}
+
 int main(int argc, char **argv)
 {
 	setvbuf(stdout, NULL, _IOLBF, 0);
@@ -401,5 +427,6 @@ int main(int argc, char **argv)
 	signals();
 	descriptors();
 	clones();
+	exit_signals();
 	return 0;
 }
