@@ -5,6 +5,7 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdint.h>
@@ -382,6 +383,32 @@ static void rights(void)
 	SHOW(shmctl(other, IPC_RMID, NULL));
 }
 
+/* A process that waits for room in a pipe lets others map files. */
+static void full_pipe(void)
+{
+	int ends[2], fd = open("mapped", O_RDWR | O_CREAT, 0600);
+	char block[4096] = "";
+	pid_t child;
+
+	if (pipe(ends) || ftruncate(fd, PAGE))
+		exit(1);
+	child = fork();
+	if (!child) {
+		for (int i = 0; i < 40; i++)
+			if (write(ends[1], block, sizeof(block)) != sizeof(block))
+				_exit(1);
+		_exit(0);
+	}
+	usleep(50000);
+	SHOW(munmap(mmap(NULL, PAGE, PROT_READ, MAP_SHARED, fd, 0), PAGE));
+	for (size_t n = 0; n < 40 * sizeof(block); n += (size_t)read(ends[0], block, sizeof(block)))
+		;
+	show_child(child);
+	close(fd);
+	close(ends[0]);
+	close(ends[1]);
+}
+
 /* --- threads --- */
 
 static void *attach_and_detach(void *arg)
@@ -429,6 +456,7 @@ int main(int argc, char **argv)
 	processes();
 	if (geteuid() == 0)
 		rights();
+	full_pipe();
 	threads();
 	return 0;
 }
