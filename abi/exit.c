@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "abi/ipc.h"
 #include "abi/signals.h"
 #include "abi/text.h"
 
@@ -43,6 +44,7 @@ static void reparent_children(struct kernel *k, const struct process *p)
 		if (c->ppid != p->pid)
 			continue;
 		c->ppid = c->parent_tid = adopter;
+		c->exit_signal = SIGCHLD;	/* the other one was for the parent that asked for it */
 		if (c->state == PROCESS_ZOMBIE && c->ppid == 0) {
 			process_unlink(k, c);
 			process_free(c);
@@ -176,6 +178,8 @@ static bool end_process(struct process *p)
 	report_unsupported(p);
 	if (p->pid == 1)
 		end_run(k, p);
+	sems_exit(p);
+	pidfds_exit(p);
 	reparent_children(k, p);
 	notify_parent(k, p, &reaped);
 	k->nr_live--;
@@ -206,11 +210,21 @@ static bool begin_exit(struct task *t, int status)
 	return last;
 }
 
+/* Others take references to the memory of a thread that is in its process. */
+static void drop_gmm(struct task *t)
+{
+	struct guest_mm *gmm = t->gmm;
+
+	pthread_mutex_lock(&t->kernel->lock);
+	t->gmm = NULL;
+	pthread_mutex_unlock(&t->kernel->lock);
+	gmm_put(t, gmm);
+}
+
 void task_exit(struct task *t, int status)
 {
 	struct process *p = t->process;
 	struct kernel *k = t->kernel;
-	struct guest_mm *gmm = t->gmm;
 	bool last;
 
 	cpu_release(t);
@@ -222,10 +236,7 @@ void task_exit(struct task *t, int status)
 		fds_close_all(p);
 		inspect_exit(t);
 	}
-	pthread_mutex_lock(&k->lock);
-	t->gmm = NULL;			/* readers of /proc take references while the thread is in its process */
-	pthread_mutex_unlock(&k->lock);
-	gmm_put(t, gmm);
+	drop_gmm(t);
 	if (last)
 		task_wake_vfork_parent(t);
 	pool_drop_task(k->pool, t);

@@ -85,6 +85,7 @@ void file_put(struct file *file)
 {
 	if (__atomic_sub_fetch(&file->refs, 1, __ATOMIC_ACQ_REL) == 0) {
 		epoll_forget(file);
+		pidfd_put(file->pidfd);
 		close(file->fd);
 		memfd_put(file->memfd);
 		proc_file_free(file->proc);
@@ -315,7 +316,7 @@ void fds_close_all(struct process *p)
 }
 
 /* close(2) of some files blocks until their data is sent. */
-int64_t sys_close(struct task *t, int fd)
+int fd_close(struct task *t, int fd)
 {
 	struct file *file = (uint32_t)fd < MAX_FDS ? replace_fd(t->process, fd, NULL, false) : NULL;
 	bool may_block;
@@ -329,6 +330,11 @@ int64_t sys_close(struct task *t, int fd)
 	if (may_block)
 		host_call_end(t);
 	return 0;
+}
+
+int64_t sys_close(struct task *t, int fd)
+{
+	return fd_close(t, fd);
 }
 
 static int64_t dup_to(struct task *t, uint64_t from, uint64_t to, bool cloexec)

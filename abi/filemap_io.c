@@ -106,6 +106,9 @@ int64_t filemap_write(const struct file *file, const struct bounce *b, size_t le
 	struct filemap *fm;
 	int64_t n;
 
+	/* A write to a full pipe blocks, and its reader may be about to map a file: no lock may be held. */
+	if (!file->regular)
+		return bounce_io(file->fd, b, offset, OUT);
 	if (!filemap_reserve(file->kernel->filemaps, file->memfd, len))
 		return -ENOSPC;
 	fm = filemap_begin_change(file);

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "abi/filemap.h"
+#include "abi/ipc.h"
 
 #define PAGE	 VELLUM_PAGE_SIZE
 #define MAX_HEAP (1ull << 40)	/* bytes; what is mapped farther from the start of the heap has another name */
@@ -18,6 +19,8 @@ void abi_mapping_name(const struct guest_mm *gmm, const struct vellum_vma_info *
 	struct filemap *fm = info->mapping ? filemap_of_mapping(gmm->kernel->filemaps, info->mapping) : NULL;
 
 	snprintf(name, ABI_MAX_NAME, "%s", fm ? fm->path : "");
+	if (!fm)
+		shm_mapping_name(gmm->kernel, info->mapping, name);
 	filemap_put(fm);
 	if (info->start < gmm->stack_end && info->end > gmm->stack_start)
 		snprintf(name, ABI_MAX_NAME, "[stack]");

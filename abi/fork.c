@@ -2,11 +2,13 @@
 /* abi/fork.c - fork(2), vfork(2), clone(2), clone3(2), and the host thread of each thread. */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <limits.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "abi/task.h"
+#include "abi/ipc.h"
+#include "abi/pidfd.h"
 
 #define THREAD_STACK (256 << 10)	/* bytes */
 
@@ -112,6 +114,7 @@ static int copy_mm(struct task *child, struct task *parent)
 			err = -ENOMEM;
 	}
 	mm_gate_open(parent);
+	shm_vmas_changed(parent->kernel, parent->process->pid);
 	return err;
 }
 
@@ -185,6 +188,8 @@ static void wait_vfork(struct task *parent)
 
 /* --- processes --- */
 
+#define NO_PIDFD INT_MAX
+
 /* A pending signal is delivered before the fork, so that only the parent gets it. Takes kernel->lock. */
 static int begin_fork(struct task *parent)
 {
@@ -207,16 +212,35 @@ static void end_fork(struct task *parent)
 	pthread_mutex_unlock(&parent->kernel->lock);
 }
 
+/* For CLONE_PIDFD: open a descriptor of the child, which does not inherit it. NO_PIDFD: not asked for. */
+static int open_child_pidfd(struct task *child, struct task *parent, const struct clone_request *rq)
+{
+	int fd;
+
+	if (!(rq->flags & CLONE_PIDFD))
+		return NO_PIDFD;
+	fd = pidfd_open_child(parent, child->process);
+	if (fd >= 0 && user_write(parent, rq->pidfd, &fd, sizeof(fd))) {
+		fd_close(parent, fd);
+		return -EFAULT;
+	}
+	return fd;
+}
+
 static int make_process(struct task *parent, const struct clone_request *rq)
 {
 	struct task *child = process_create(parent->kernel, rlimit_nproc(parent));
-	int err, pid;
+	int err, pid, pidfd = NO_PIDFD;
 
 	if (!child)
 		return -errno;
 	pid = child->tid;
 	copy_task(child, parent, rq);
 	err = copy_process(child->process, parent->process, rq);
+	if (!err) {
+		pidfd = open_child_pidfd(child, parent, rq);
+		err = pidfd < 0 ? pidfd : 0;
+	}
 	if (!err && (rq->flags & CLONE_VM))
 		share_mm(child, parent);
 	else if (!err)
@@ -230,6 +254,8 @@ static int make_process(struct task *parent, const struct clone_request *rq)
 		err = process_start(child, parent);
 	}
 	if (err) {
+		if (pidfd >= 0 && pidfd != NO_PIDFD)
+			fd_close(parent, pidfd);
 		process_discard(child);
 		return err;
 	}
@@ -288,7 +314,7 @@ int64_t task_clone(struct task *parent, const struct clone_request *rq)
 	const uint64_t shared = CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_VM;
 	const uint64_t known = shared | CLONE_THREAD | CLONE_VFORK | CLONE_SETTLS | CLONE_PARENT_SETTID |
 			       CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID | CLONE_SYSVSEM | CLONE_DETACHED |
-			       CLONE_CLEAR_SIGHAND;
+			       CLONE_CLEAR_SIGHAND | CLONE_PIDFD;
 	const uint64_t flags = rq->flags;
 
 	if (((flags & CLONE_THREAD) && !(flags & CLONE_SIGHAND)) || ((flags & CLONE_SIGHAND) && !(flags & CLONE_VM)) ||
@@ -299,7 +325,7 @@ int64_t task_clone(struct task *parent, const struct clone_request *rq)
 	if (flags & ~known)
 		return -ENOSYS;
 	if (flags & CLONE_THREAD)	/* threads share all, */
-		return (flags & shared) == shared ? clone_thread(parent, rq) : -ENOSYS;
+		return (flags & (shared | CLONE_PIDFD)) == shared ? clone_thread(parent, rq) : -ENOSYS;
 	/* and processes nothing but the memory, with vfork(2). */
 	if ((flags & (shared & ~(uint64_t)CLONE_VM)) || ((flags & CLONE_VM) && !(flags & CLONE_VFORK)))
 		return -ENOSYS;

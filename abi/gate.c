@@ -30,48 +30,37 @@ bool mm_gate_is_closed(const struct task *t)
 	return by && by != t;
 }
 
-void mm_gate_enter(struct task *t)
+void gmm_gate_enter(struct guest_mm *gmm, const struct task *t)
 {
-	struct guest_mm *gmm = t->gmm;
-
-	if (t->inside || !has_gate(t))
-		return;
 	pthread_mutex_lock(&gmm->gate_lock);
 	while (gmm->closed_by && gmm->closed_by != t)
 		pthread_cond_wait(&gmm->gate_changed, &gmm->gate_lock);
 	gmm->nr_inside++;
 	pthread_mutex_unlock(&gmm->gate_lock);
+}
+
+void gmm_gate_leave(struct guest_mm *gmm)
+{
+	pthread_mutex_lock(&gmm->gate_lock);
+	gmm->nr_inside--;
+	pthread_cond_broadcast(&gmm->gate_changed);
+	pthread_mutex_unlock(&gmm->gate_lock);
+}
+
+void mm_gate_enter(struct task *t)
+{
+	if (t->inside || !has_gate(t))
+		return;
+	gmm_gate_enter(t->gmm, t);
 	t->inside = true;
 }
 
 void mm_gate_leave(struct task *t)
 {
-	struct guest_mm *gmm = t->gmm;
-
 	if (!t->inside)
 		return;
-	pthread_mutex_lock(&gmm->gate_lock);
-	gmm->nr_inside--;
-	pthread_cond_broadcast(&gmm->gate_changed);
-	pthread_mutex_unlock(&gmm->gate_lock);
+	gmm_gate_leave(t->gmm);
 	t->inside = false;
-}
-
-void mm_gate_enter_foreign(struct guest_mm *gmm)
-{
-	pthread_mutex_lock(&gmm->gate_lock);
-	while (gmm->closed_by)
-		pthread_cond_wait(&gmm->gate_changed, &gmm->gate_lock);
-	gmm->nr_inside++;
-	pthread_mutex_unlock(&gmm->gate_lock);
-}
-
-void mm_gate_leave_foreign(struct guest_mm *gmm)
-{
-	pthread_mutex_lock(&gmm->gate_lock);
-	gmm->nr_inside--;
-	pthread_cond_broadcast(&gmm->gate_changed);
-	pthread_mutex_unlock(&gmm->gate_lock);
 }
 
 /* Let the threads that run the program leave it. gate_lock held. */

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "abi/filemap.h"
+#include "abi/ipc.h"
 #include "abi/memfd.h"
 #include "abi/proc.h"
 
@@ -238,8 +239,9 @@ void abi_run(const struct abi_args *args, struct abi_result *result)
 	k.filemaps = filemaps_start(&k);
 	k.futexes = futexes_create();
 	k.proc = proc_tree_create();
+	k.ipc = ipc_create();
 	pthread_create(&k.ticker, NULL, ticker, &k);
-	err = k.pool && k.filemaps && k.futexes && k.proc ? start_first(&k, args) : -ENOMEM;
+	err = k.pool && k.filemaps && k.futexes && k.proc && k.ipc ? start_first(&k, args) : -ENOMEM;
 	result->started = !err;
 	if (err)
 		snprintf(result->error, sizeof(result->error), "cannot run %s: %s", args->path, strerror(-err));
@@ -256,6 +258,7 @@ void abi_run(const struct abi_args *args, struct abi_result *result)
 	}
 	futexes_destroy(k.futexes);
 	proc_tree_destroy(k.proc);
+	ipc_destroy(k.ipc);
 	vdso_fini(&k);
 	pool_destroy(k.pool);
 	unblock_signals();

@@ -55,9 +55,10 @@ static bool has_links(int dir, const char *path)
  * *@hidden: the path may lead to a file of the host's procfs that programs must not see, and may mean one of the run's /proc,
  * by links or in an unusual spelling.
  */
-static int open_checked(struct task *t, int dir, const char *path, uint64_t flags, mode_t mode, bool *hidden)
+static int open_checked(struct task *t, int dir, const char *path, uint64_t flags, mode_t mode, uint64_t resolve,
+			bool *hidden)
 {
-	struct open_how how = { .flags = flags | O_CLOEXEC, .resolve = RESOLVE_NO_MAGICLINKS };
+	struct open_how how = { .flags = flags | O_CLOEXEC, .resolve = resolve | RESOLVE_NO_MAGICLINKS };
 	char in_tree[PATH_BYTES];
 	int fd, err;
 
@@ -186,6 +187,7 @@ struct opening {
 	int dir, own_dir;		/* own_dir: a descriptor to be closed, or -1 */
 	int flags;
 	mode_t mode;
+	uint64_t resolve;		/* of openat2(2) */
 	char path[PATH_BYTES], buf[PATH_BYTES];
 	struct proc_node node;
 };
@@ -212,19 +214,44 @@ static bool jump(struct opening *o, int *fd)
 	return false;
 }
 
+/* What openat2(2) forbids of a path that leads to @in_proc. 0 or a negative errno. */
+static int check_resolve(const struct opening *o, const char *in_proc)
+{
+	if (o->path[0] == '/' && (o->resolve & (RESOLVE_BENEATH | RESOLVE_NO_XDEV)))
+		return -EXDEV;
+	if ((o->resolve & RESOLVE_NO_SYMLINKS) && (!strncmp(in_proc, "/self", 5) || !strncmp(in_proc, "/thread-self", 12)))
+		return -ELOOP;
+	return 0;
+}
+
+/* The same, when it is known where the path leads. */
+static int check_place(const struct opening *o)
+{
+	if (o->node.place == PROC_TREE || o->node.place == PROC_HOST)
+		return 0;
+	if (o->resolve & RESOLVE_BENEATH)
+		return -EXDEV;
+	return o->resolve & (RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS) ? -ELOOP : 0;
+}
+
 /* Open the path, or take a step towards it. False: done: *@fd is the result. */
 static bool step(struct opening *o, int *fd)
 {
-	const char *in_proc = path_in_proc(o->t, o->dir, o->path, o->flags, o->buf);
+	const char *in_proc = o->resolve & RESOLVE_IN_ROOT ? NULL : path_in_proc(o->t, o->dir, o->path, o->flags, o->buf);
 	bool hidden;
 
 	if (!in_proc) {
-		*fd = open_checked(o->t, o->dir, o->path, (unsigned)o->flags, o->mode, &hidden);
-		if (*fd >= 0 || !hidden || !resolves_to_proc(o->dir, o->path, !(o->flags & O_NOFOLLOW), o->buf))
+		*fd = open_checked(o->t, o->dir, o->path, (unsigned)o->flags, o->mode, o->resolve, &hidden);
+		if (*fd >= 0 || !hidden || (o->resolve & RESOLVE_IN_ROOT) ||
+		    !resolves_to_proc(o->dir, o->path, !(o->flags & O_NOFOLLOW), o->buf))
 			return false;
 		in_proc = o->buf;
 	}
-	*fd = proc_walk(o->t, in_proc, !(o->flags & O_NOFOLLOW), &o->node);
+	*fd = check_resolve(o, in_proc);
+	if (*fd == 0)
+		*fd = proc_walk(o->t, in_proc, !(o->flags & O_NOFOLLOW), &o->node);
+	if (*fd >= 0)
+		*fd = check_place(o);
 	if (*fd < 0)
 		return false;
 	switch (o->node.place) {
@@ -232,7 +259,8 @@ static bool step(struct opening *o, int *fd)
 		*fd = proc_tree_open(o->t, &o->node, o->flags);
 		return false;
 	case PROC_HOST:
-		*fd = open_checked(o->t, o->t->process->cwd, o->node.rest, (unsigned)o->flags, o->mode, &hidden);
+		*fd = open_checked(o->t, o->t->process->cwd, o->node.rest, (unsigned)o->flags, o->mode, 0,
+				   &hidden);
 		return false;
 	case PROC_OUTSIDE:
 		memcpy(o->path, o->node.rest, sizeof(o->path));
@@ -243,7 +271,7 @@ static bool step(struct opening *o, int *fd)
 }
 
 /* Open a path that begins at the host directory @dir, if it is relative. */
-static int open_from(struct task *t, int dir, const char *path, int flags, mode_t mode)
+static int open_from(struct task *t, int dir, const char *path, int flags, mode_t mode, uint64_t resolve)
 {
 	struct opening o;		/* its paths are not cleared: that would cost more than most calls */
 	unsigned steps = 0;
@@ -256,6 +284,7 @@ static int open_from(struct task *t, int dir, const char *path, int flags, mode_
 	o.own_dir = -1;
 	o.flags = flags;
 	o.mode = mode;
+	o.resolve = resolve;
 	snprintf(o.path, sizeof(o.path), "%s", path);
 	while (step(&o, &fd))
 		if (++steps > MAX_LINKS) {
@@ -269,6 +298,11 @@ static int open_from(struct task *t, int dir, const char *path, int flags, mode_
 
 int path_open(struct task *t, int64_t dirfd, const char *path, int flags, mode_t mode)
 {
+	return path_open_how(t, dirfd, path, flags, mode, 0);
+}
+
+int path_open_how(struct task *t, int64_t dirfd, const char *path, int flags, mode_t mode, uint64_t resolve)
+{
 	/* open(2) ignores unknown flags; openat2(2) would fail. */
 	const int known = O_ACCMODE | O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_APPEND | O_NONBLOCK |
 			  O_DSYNC | O_DIRECT | O_LARGEFILE | O_DIRECTORY | O_NOFOLLOW | O_NOATIME | O_SYNC |
@@ -276,7 +310,7 @@ int path_open(struct task *t, int64_t dirfd, const char *path, int flags, mode_t
 
 	if (flags & O_PATH)
 		flags &= O_PATH | O_DIRECTORY | O_NOFOLLOW;
-	return open_from(t, start_directory(t, dirfd, path), path, flags & known, mode);
+	return open_from(t, start_directory(t, dirfd, path), path, flags & known, mode, resolve);
 }
 
 int path_link_text(struct task *t, int fd, char link[PATH_BYTES])
@@ -360,7 +394,7 @@ int path_parent_of(struct task *t, int64_t dirfd, char *path, char name[PATH_BYT
 		at--;
 	snprintf(name, PATH_BYTES, "%s", path[at] ? path + at : ".");
 	path[at] = 0;
-	dir = open_from(t, start_directory(t, dirfd, path), path[0] ? path : ".", O_PATH | O_DIRECTORY, 0);
+	dir = open_from(t, start_directory(t, dirfd, path), path[0] ? path : ".", O_PATH | O_DIRECTORY, 0, 0);
 	err = dir < 0 ? 0 : path_check_change(t, dir);
 	if (err)
 		close(dir);

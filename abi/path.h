@@ -18,6 +18,8 @@
 /* These return a host descriptor (O_CLOEXEC) or a negative errno. They may block, without a CPU. */
 /* open(2) with the arguments of the program. @mode: without the bits of its umask. */
 int path_open(struct task *t, int64_t dirfd, const char *path, int flags, mode_t mode);
+/* openat2(2): @resolve is RESOLVE_*, which are known to be valid. */
+int path_open_how(struct task *t, int64_t dirfd, const char *path, int flags, mode_t mode, uint64_t resolve);
 /* Open with O_PATH. @flags: AT_SYMLINK_NOFOLLOW, AT_EMPTY_PATH. */
 int path_object(struct task *t, int64_t dirfd, uint64_t addr, int flags);
 /* As path_object(), to change the mode, owner or times. */

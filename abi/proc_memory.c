@@ -61,9 +61,9 @@ int64_t proc_mem_write(struct task *writer, const struct proc_view *view, uint64
 	if (gmm == writer->gmm) {
 		done = user_write_some(writer, offset, buf, len);
 	} else {
-		mm_gate_enter_foreign(gmm);
+		gmm_gate_enter(gmm, writer);
 		vellum_copy_to_user(gmm->mm, offset, buf, len, &done);
-		mm_gate_leave_foreign(gmm);
+		gmm_gate_leave(gmm);
 	}
 	return done || !len ? (int64_t)done : -EIO;
 }

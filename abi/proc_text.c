@@ -9,9 +9,11 @@
 #include <unistd.h>
 
 #include "abi/filemap.h"
+#include "abi/ipc.h"
 #include "abi/proc.h"
 #include "vellum/pagemap.h"
 
+#define SHM_DEV_MINOR 1		/* of the kernel's own tmpfs, which has System V segments */
 #define MAX_VMA_TEXT 8192	/* bytes of one VMA in smaps, with its path */
 #define KIB 1024
 #define MAX_OOM_ADJ 15		/* of the old oom_adj; -17 disables */
@@ -132,6 +134,7 @@ static void name_vma(const struct guest_mm *gmm, const struct vellum_vma_info *i
 		     struct vellum_vma_name *name)
 {
 	struct filemap *fm = info->mapping ? filemap_of_mapping(gmm->kernel->filemaps, info->mapping) : NULL;
+	int id = fm ? -1 : shm_mapping_name(gmm->kernel, info->mapping, path);
 
 	abi_mapping_name(gmm, info, path);
 	*name = (struct vellum_vma_name){ .size = sizeof(*name), .name = path };
@@ -139,6 +142,9 @@ static void name_vma(const struct guest_mm *gmm, const struct vellum_vma_info *i
 		name->dev_major = major(fm->dev);
 		name->dev_minor = minor(fm->dev);
 		name->inode = fm->ino;
+	} else if (id >= 0) {
+		name->dev_minor = SHM_DEV_MINOR;
+		name->inode = (uint64_t)id;
 	}
 	filemap_put(fm);
 }

@@ -94,6 +94,7 @@ void discard_signals(struct process *p, uint64_t set)
 	discard(&p->pending, set);
 	for (struct task *t = p->threads; t; t = t->next)
 		discard(&t->pending, set);
+	signalfd_notify(p, 0);
 }
 
 /* Of a signal that is not a real-time signal, only the first is kept. 0 or -EAGAIN. */
@@ -152,6 +153,7 @@ int take_signal(struct task *t, uint64_t set, struct sig_info *info)
 	if (some & sync)
 		some &= sync;
 	take(from, __builtin_ctzll(some) + 1, info);
+	signalfd_notify(t->process, 0);
 	return info->signo;
 }
 
@@ -275,9 +277,11 @@ int signal_send(struct process *p, const struct sig_info *info, bool group)
 	if (act_on_sending(p, blocked, info->signo))
 		return 0;
 	err = enqueue(&p->pending, info);
-	if (!err)
-		wake_one(p, info->signo);
-	return err;
+	if (err)
+		return err;
+	wake_one(p, info->signo);
+	signalfd_notify(p, info->signo);
+	return 0;
 }
 
 void signal_send_pending(struct process *p, struct sig_pending *from)
@@ -298,6 +302,7 @@ int signal_send_task(struct task *t, const struct sig_info *info)
 		return 0;
 	err = enqueue(&t->pending, info);
 	signal_wake(t);
+	signalfd_notify(t->process, info->signo);
 	return err;
 }
 
@@ -369,6 +374,7 @@ void signal_reset_for_exec(struct task *t)
 
 	pthread_mutex_lock(&t->kernel->lock);
 	p->has_execed = true;
+	p->exit_signal = SIGCHLD;
 	timers_drop_all(p);
 	for (int signo = 1; signo <= NR_SIGNALS; signo++)
 		if (p->action[signo].handler != HANDLER_IGNORE)
@@ -411,9 +417,9 @@ static void prepare_restart(struct task *t, bool handler, uint64_t flags)
 {
 	int64_t result = (int64_t)t->st.regs.rax;
 
-	if ((result != -ERESTARTSYS && result != -ERESTARTNOINTR) || t->syscall_nr < 0)
+	if ((result != -ERESTARTSYS && result != -ERESTARTNOINTR && result != -ERESTARTNOHAND) || t->syscall_nr < 0)
 		return;
-	if (handler && result == -ERESTARTSYS && !(flags & SA_RESTART)) {
+	if (handler && (result == -ERESTARTNOHAND || (result == -ERESTARTSYS && !(flags & SA_RESTART)))) {
 		t->st.regs.rax = (uint64_t)-EINTR;
 	} else {
 		t->st.regs.rax = (uint64_t)t->syscall_nr;

@@ -154,12 +154,6 @@ static int write_fpu(struct task *t, uint64_t addr)
 	return user_write(t, addr + size, &magic2, sizeof(magic2));
 }
 
-static bool is_fault(const struct sig_info *info)
-{
-	return info->code > 0 && (info->signo == SIGSEGV || info->signo == SIGBUS || info->signo == SIGFPE ||
-				  info->signo == SIGILL || info->signo == SIGTRAP);
-}
-
 static void fill_info(struct guest_siginfo *out, const struct sig_info *info)
 {
 	memset(out, 0, sizeof(*out));

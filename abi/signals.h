@@ -55,6 +55,20 @@ int take_signal(struct task *t, uint64_t set, struct sig_info *info);
 /* Write siginfo_t of a signal. 0 or -EFAULT. */
 int write_siginfo(struct task *t, uint64_t addr, const struct sig_info *info);
 
+/* The signals of @set that are pending for the thread or its process. */
+static inline uint64_t pending_in_set(const struct task *t, uint64_t set)
+{
+	return (__atomic_load_n(&t->pending.set, __ATOMIC_ACQUIRE) |
+		__atomic_load_n(&t->process->pending.set, __ATOMIC_ACQUIRE)) & set;
+}
+
+/* An instruction of the program caused the signal. */
+static inline bool is_fault(const struct sig_info *info)
+{
+	return info->code > 0 && (info->signo == SIGSEGV || info->signo == SIGBUS || info->signo == SIGFPE ||
+				  info->signo == SIGILL || info->signo == SIGTRAP);
+}
+
 /* signal_frame.c: enter a handler, with its frame on the stack. 0 or -EFAULT. */
 int signal_push_frame(struct task *t, const struct sig_action *act, const struct sig_info *info);
 void disable_alt_stack(struct task *t);

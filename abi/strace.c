@@ -349,6 +349,8 @@ static void print_error(struct trace *tr, int err)
 		text(tr, "? ERESTARTSYS (To be restarted if SA_RESTART is set)");
 	else if (err == ERESTARTNOINTR)
 		text(tr, "? ERESTARTNOINTR (To be restarted)");
+	else if (err == ERESTARTNOHAND)
+		text(tr, "? ERESTARTNOHAND (To be restarted if no handler)");
 	else if (name)
 		text(tr, "-1 %s (%s)", name, strerrordesc_np(err));
 	else

@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include <asm/prctl.h>
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <linux/futex.h>
 #include <linux/prctl.h>
 #include <sched.h>
@@ -23,6 +24,27 @@ bool print_mode_create(struct trace *tr, unsigned i)
 {
 	if (tr->arg[i - 1] & (O_CREAT | (O_TMPFILE & ~O_DIRECTORY)))
 		text(tr, "%#03o", (uint32_t)tr->arg[i]);
+	return true;
+}
+
+/* openat2(2) with a structure that may have grown. */
+bool print_open_how(struct trace *tr, unsigned i)
+{
+	struct open_how how;
+
+	if (tr->arg[i + 1] < sizeof(how) || !fetch(tr, &how, tr->arg[i], sizeof(how))) {
+		text_address(tr, tr->arg[i]);
+		return true;
+	}
+	text(tr, "{flags=");
+	text_open_flags(tr, (uint32_t)how.flags);
+	if (how.flags >> 32)
+		text(tr, "|%#llx", (unsigned long long)(how.flags >> 32 << 32));
+	if (how.mode || (how.flags & (O_CREAT | (O_TMPFILE & ~O_DIRECTORY))))
+		text(tr, ", mode=%#03llo", (unsigned long long)how.mode);
+	text(tr, ", resolve=");
+	text_flags(tr, &strace_names[FORMAT_resolve], how.resolve);
+	text(tr, "%s}", tr->arg[i + 1] > sizeof(how) ? ", ..." : "");
 	return true;
 }
 

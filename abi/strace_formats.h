@@ -12,12 +12,15 @@
 	X(whence, print_enum) X(madvise, print_enum) X(fadvise, print_enum) X(rlimit, print_enum) \
 	X(rusage_who, print_enum) X(clock, print_enum) X(itimer, print_enum) X(sighow, print_enum) \
 	X(ioctl, print_ioctl) X(fcntl, print_enum) X(prctl, print_enum) X(arch_prctl, print_enum) \
-	X(shutdown, print_enum) X(signal, print_signal) \
+	X(shutdown, print_enum) X(signal, print_signal) X(ipc_key, print_ipc_key) X(shmctl, print_enum) X(semctl, print_enum) \
+	X(msgctl, print_enum) \
 	/* flags */ \
 	X(prot, print_flags) X(mremap, print_flags) X(msync, print_flags) X(mlockall, print_flags) \
 	X(mlock2, print_flags) X(access, print_flags) X(at, print_flags) X(at_access, print_flags) \
 	X(statx_at, print_statx_at) X(statx_mask, print_flags) X(rename, print_flags) X(fallocate, print_flags) \
-	X(getrandom, print_flags) X(memfd, print_memfd) X(close_range, print_flags) X(flock, print_flags) \
+	X(getrandom, print_flags) X(memfd, print_memfd) X(close_range, print_flags) X(signalfd, print_flags) \
+	X(shmget, print_shmget) X(ipcget, print_ipcget) X(msgflg, print_flags) X(shmat, print_flags) \
+	X(splice, print_flags) X(pidfd_open, print_flags) X(pidfd_signal, print_flags) X(flock, print_flags) \
 	X(wait, print_flags) X(timer, print_flags) X(xattr, print_flags) X(msg, print_flags) X(accept, print_flags) \
 	X(map, print_map) X(open, print_open) X(o_flags, print_flags) \
 	/* arguments whose meaning another argument decides */ \
@@ -27,7 +30,7 @@
 	X(futex, print_futex) X(clone, print_clone) X(none, print_none) \
 	/* bytes and strings; their length is the next argument. OUT: the call stores them */ \
 	X(in, print_in) X(out, print_out) X(out_random, print_out_random) X(out_path, print_out_path) \
-	X(str, print_string) X(argv, print_argv) X(envp, print_envp) X(iov, print_iov) X(iov_out, print_iov_out) \
+	X(str, print_string) X(argv, print_argv) X(envp, print_envp) X(iov, print_iov) X(iov_other, print_iov_other) X(iov_out, print_iov_out) \
 	/* structures */ \
 	X(stat, print_stat) X(statx, print_statx) X(timespec, print_timespec) X(timespec_out, print_timespec_out) \
 	X(timespec_left, print_timespec_left) X(timespecs, print_timespecs) X(timevals, print_timevals) \
@@ -40,9 +43,10 @@
 	X(sigset_out, print_sigset_out) X(sigmask, print_sigmask) X(sigaction, print_sigaction) \
 	X(sigaction_out, print_sigaction_out) X(sigaltstack, print_sigaltstack) \
 	X(sigaltstack_out, print_sigaltstack_out) X(pollfds, print_pollfds) X(fds, print_fds) \
-	X(dirents, print_dirents) X(cpus, print_cpus) \
+	X(open_how, print_open_how) X(sembufs, print_sembufs) X(msgbuf, print_msgbuf) \
+	X(msgbuf_out, print_msgbuf_out) X(dirents, print_dirents) X(cpus, print_cpus) \
 	/* lists of names that no argument has as its format */ \
-	X(fd_flags, print_flags) X(seals, print_flags) X(lock_type, print_enum) X(sa_flags, print_flags) \
+	X(fd_flags, print_flags) X(resolve, print_flags) X(sem_flags, print_flags) X(seals, print_flags) X(lock_type, print_enum) X(sa_flags, print_flags) \
 	X(ss_flags, print_flags) X(poll_events, print_flags) X(clone_flags, print_flags) X(map_flags, print_flags) \
 	X(map_type, print_enum) X(futex_names, print_enum) X(statx_attr, print_flags) X(file_type, print_enum)
 

@@ -7,6 +7,7 @@
 #include <linux/falloc.h>
 #include <linux/fs.h>
 #include <linux/futex.h>
+#include <linux/openat2.h>
 #include <linux/prctl.h>
 #include <linux/stat.h>
 #include <poll.h>
@@ -16,8 +17,12 @@
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/msg.h>
 #include <sys/random.h>
 #include <sys/resource.h>
+#include <sys/sem.h>
+#include <sys/shm.h>
+#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/wait.h>
@@ -110,6 +115,24 @@ const struct value_names strace_names[NR_FORMATS] = {
 		N(FALLOC_FL_INSERT_RANGE), N(FALLOC_FL_UNSHARE_RANGE)),
 	[FORMAT_getrandom] = LIST("GRND_???", N(GRND_NONBLOCK), N(GRND_RANDOM), { 4, "GRND_INSECURE" }),
 	[FORMAT_memfd] = LIST("MFD_???", N(MFD_CLOEXEC), N(MFD_ALLOW_SEALING), N(MFD_HUGETLB)),
+	[FORMAT_signalfd] = LIST("SFD_???", N(SFD_CLOEXEC), N(SFD_NONBLOCK)),
+	[FORMAT_pidfd_open] = LIST("PIDFD_???", { O_NONBLOCK, "PIDFD_NONBLOCK" }, { O_EXCL, "PIDFD_THREAD" }),
+	[FORMAT_pidfd_signal] = LIST("PIDFD_SIGNAL_???", { 1, "PIDFD_SIGNAL_THREAD" },
+				     { 2, "PIDFD_SIGNAL_THREAD_GROUP" }, { 4, "PIDFD_SIGNAL_PROCESS_GROUP" }),
+	[FORMAT_shmget] = LIST("SHM_???", N(SHM_HUGETLB), N(SHM_NORESERVE), N(IPC_CREAT), N(IPC_EXCL)),
+	[FORMAT_shmat] = LIST("SHM_???", N(SHM_RDONLY), N(SHM_RND), N(SHM_REMAP), N(SHM_EXEC)),
+	[FORMAT_shmctl] = LIST("SHM_???", N(IPC_RMID), N(IPC_SET), N(IPC_STAT), N(IPC_INFO), N(SHM_LOCK), N(SHM_UNLOCK),
+		N(SHM_STAT), N(SHM_INFO), { 15, "SHM_STAT_ANY" }),
+	[FORMAT_splice] = LIST("SPLICE_F_???", N(SPLICE_F_MOVE), N(SPLICE_F_NONBLOCK), N(SPLICE_F_MORE), N(SPLICE_F_GIFT)),
+	[FORMAT_resolve] = LIST("RESOLVE_???", N(RESOLVE_NO_XDEV), N(RESOLVE_NO_MAGICLINKS), N(RESOLVE_NO_SYMLINKS),
+		N(RESOLVE_BENEATH), N(RESOLVE_IN_ROOT), N(RESOLVE_CACHED)),
+	[FORMAT_ipcget] = LIST("IPC_???", N(IPC_CREAT), N(IPC_EXCL)),
+	[FORMAT_semctl] = LIST("SEM_???", N(IPC_RMID), N(IPC_SET), N(IPC_STAT), N(IPC_INFO), N(GETPID), N(GETVAL), N(GETALL),
+		N(GETNCNT), N(GETZCNT), N(SETVAL), N(SETALL), N(SEM_STAT), N(SEM_INFO), { 20, "SEM_STAT_ANY" }),
+	[FORMAT_sem_flags] = LIST("SEM_???", N(SEM_UNDO), N(IPC_NOWAIT)),
+	[FORMAT_msgctl] = LIST("MSG_???", N(IPC_RMID), N(IPC_SET), N(IPC_STAT), N(IPC_INFO), N(MSG_STAT), N(MSG_INFO),
+		{ 13, "MSG_STAT_ANY" }),
+	[FORMAT_msgflg] = LIST("MSG_???", N(MSG_NOERROR), N(MSG_EXCEPT), { 040000, "MSG_COPY" }, N(IPC_NOWAIT)),
 	[FORMAT_close_range] = LIST("CLOSE_RANGE_???", N(CLOSE_RANGE_UNSHARE), N(CLOSE_RANGE_CLOEXEC)),
 	[FORMAT_flock] = LIST("LOCK_???", N(LOCK_SH), N(LOCK_EX), N(LOCK_NB), N(LOCK_UN), { 32, "LOCK_MAND" },
 		{ 192, "LOCK_RW" }, { 64, "LOCK_READ" }, { 128, "LOCK_WRITE" }),

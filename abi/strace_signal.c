@@ -13,12 +13,12 @@
 
 /* --- signals --- */
 
-/* The size of the set is the last argument of each call. */
+/* The size of the set is the last size that a call gets. */
 static bool is_sigset_size(const struct trace *tr)
 {
 	unsigned last = 5;
 
-	while (last && tr->call->args[last] == FORMAT_END)
+	while (last && tr->call->args[last] != FORMAT_z)
 		last--;
 	return tr->arg[last] == SIGSET_BYTES;
 }

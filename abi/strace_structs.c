@@ -117,6 +117,13 @@ static void text_iovec_address(struct trace *tr, const void *element, void *arg)
 	text(tr, ", iov_len=%llu}", (unsigned long long)iov[1]);
 }
 
+/* Buffers of another process. */
+bool print_iov_other(struct trace *tr, unsigned i)
+{
+	text_array(tr, tr->arg[i], tr->arg[i + 1], sizeof(struct iovec), text_iovec_address, NULL);
+	return true;
+}
+
 bool print_iov_out(struct trace *tr, unsigned i)
 {
 	uint64_t left = (uint64_t)tr->result;

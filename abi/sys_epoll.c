@@ -25,12 +25,13 @@ struct epoll_item {
 	struct epoll_item *next_in_epoll, *next_of_target;
 	struct file *epoll, *target;
 	int fd;			/* of the program */
-	int host;		/* target->fd, or a copy that belongs to the item */
+	int host;		/* target->fd, a copy that belongs to the item, or the descriptor of @signals */
+	struct signal_watch *signals;	/* of a signalfd; else NULL */
 	struct epoll_event event;
 	bool armed;		/* was not reported since epoll_ctl(2) because of unread bytes */
 };
 
-/* Protects all items. A leaf, but for locks of unread bytes. */
+/* Protects all items. Only kernel->lock and locks of unread bytes are taken with it. */
 static pthread_mutex_t items_lock = PTHREAD_MUTEX_INITIALIZER;
 
 /* --- items: items_lock held --- */
@@ -61,12 +62,14 @@ static void add_item(struct epoll_item *item)
 	item->target->watches = item;
 }
 
-static void close_copy(const struct file *target, int host)
+static void close_host_fd(const struct file *target, int host, struct signal_watch *signals)
 {
-	if (host == target->fd)
-		return;
-	close(host);
-	hostfd_release(1);
+	if (signals) {
+		signal_watch_close(signals);
+	} else if (host != target->fd) {
+		close(host);
+		hostfd_release(1);
+	}
 }
 
 static void remove_item(struct epoll_item *item)
@@ -80,7 +83,7 @@ static void remove_item(struct epoll_item *item)
 	while (*at != item)
 		at = &(*at)->next_of_target;
 	*at = item->next_of_target;
-	close_copy(item->target, item->host);
+	close_host_fd(item->target, item->host, item->signals);
 	free(item);
 }
 
@@ -94,13 +97,19 @@ void epoll_forget(struct file *file)
 	pthread_mutex_unlock(&items_lock);
 }
 
-/* The host's descriptor for an item, or a negative errno. */
-static int host_fd_for(const struct epoll_item *item, const struct file *epoll, const struct file *target)
+/* The host's descriptor for an item, or a negative errno. *@signals: for a new item of a signalfd. */
+static int host_fd_for(struct task *t, const struct epoll_item *item, const struct file *epoll,
+		       const struct file *target, struct signal_watch **signals)
 {
 	int host;
 
+	*signals = NULL;
 	if (item)
 		return item->host;
+	if (target->is_signalfd) {
+		*signals = signal_watch_open(t, target);
+		return *signals ? signal_watch_fd(*signals) : -ENOMEM;
+	}
 	if (!uses_host_fd(epoll, target))
 		return target->fd;
 	if (!hostfd_reserve(1))
@@ -131,25 +140,29 @@ int64_t sys_epoll_create(struct task *t, int size)
 }
 
 /* items_lock held. @new: for EPOLL_CTL_ADD; NULL afterwards if it is used. */
-static int control(struct file *epoll, int op, int fd, struct file *target, const struct epoll_event *event,
-		   struct epoll_item **new)
+static int control(struct task *t, struct file *epoll, int op, int fd, struct file *target,
+		   const struct epoll_event *event, struct epoll_item **new)
 {
 	struct epoll_item *item = find_item(epoll, target, fd);
-	int host = host_fd_for(item, epoll, target), err;
+	struct signal_watch *signals;
+	int host = host_fd_for(t, item, epoll, target, &signals), err;
 	struct epoll_event copy = *event;
 
 	if (host < 0)
 		return host;
 	copy.events &= ~(uint32_t)EPOLLWAKEUP;
+	if (target->is_signalfd)
+		copy.events &= ~(uint32_t)EPOLLOUT;	/* an eventfd is always writable */
 	err = epoll_ctl(epoll->fd, op, host, &copy) ? -errno : 0;
 	if (!item && (err || op != EPOLL_CTL_ADD))
-		close_copy(target, host);
+		close_host_fd(target, host, signals);
 	if (err)
 		return err;
 	if (op == EPOLL_CTL_ADD) {
 		item = *new;
 		*new = NULL;
-		*item = (struct epoll_item){ .epoll = epoll, .target = target, .fd = fd, .host = host };
+		*item = (struct epoll_item){ .epoll = epoll, .target = target, .fd = fd, .host = host,
+					     .signals = signals };
 		add_item(item);
 	}
 	if (op == EPOLL_CTL_DEL && item) {
@@ -178,13 +191,23 @@ int64_t sys_epoll_ctl(struct task *t, int epfd, int op, int fd, uint64_t event)
 			return -ENOMEM;
 	}
 	pthread_mutex_lock(&items_lock);
-	err = control(epoll, op, fd, target, &ev, &new);
+	err = control(t, epoll, op, fd, target, &ev, &new);
 	pthread_mutex_unlock(&items_lock);
 	free(new);
 	return err;
 }
 
 /* --- epoll_wait(2) --- */
+
+/* Signals that are sent to the thread itself count, not those of other threads. */
+static void use_signal_watches(const struct task *t, const struct file *epoll)
+{
+	pthread_mutex_lock(&items_lock);
+	for (struct epoll_item *item = epoll->epoll_items; item; item = item->next_in_epoll)
+		if (item->signals)
+			signal_watch_use(item->signals, t);
+	pthread_mutex_unlock(&items_lock);
+}
 
 /* The events of descriptors whose bytes file_put_unread() kept: the host does not know of these. */
 static int unread_events(const struct file *epoll, struct epoll_event *events, int max)
@@ -258,6 +281,7 @@ static int64_t do_wait(struct task *t, int epfd, uint64_t addr, int max, const s
 		return -EBADF;
 	max = max < MAX_EVENTS ? max : MAX_EVENTS;
 	storable = (int)(vellum_storable(t->gmm->mm, addr, (uint64_t)max * sizeof(events[0])) / sizeof(events[0]));
+	use_signal_watches(t, epoll);
 	unread = unread_events(epoll, events, storable);
 	wait_mask_begin(t, mask);
 	host_call_begin(t);

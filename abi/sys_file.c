@@ -41,7 +41,7 @@ int64_t sys_fcntl(struct task *t, int fd, int cmd, uint64_t arg)
 		return 0;
 	case F_GETFL:
 		n = fcntl(host_fd, F_GETFL);
-		return n < 0 ? -errno : n;
+		return n < 0 ? -errno : fd_file(t, fd)->pidfd ? n | O_RDWR : n;
 	case F_SETFL:
 		n = fcntl(host_fd, F_SETFL, (int)arg & (O_APPEND | O_NONBLOCK | O_NOATIME | O_DIRECT));
 		if (n < 0)

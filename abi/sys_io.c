@@ -19,6 +19,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "abi/events.h"
 #include "abi/filemap.h"
 #include "abi/proc.h"
 
@@ -218,6 +219,8 @@ static int64_t transfer_vector(struct task *t, struct file *file, struct user_ve
 	int64_t done = 0, n = 0;
 	struct bounce b;
 
+	if (file->is_signalfd && dir == IN && offset < 0)
+		return signalfd_read(t, file, v, len);
 	if (offset >= 0 && len > (uint64_t)(INT64_MAX - offset))	/* ESPIPE comes first */
 		return lseek(file->fd, 0, SEEK_CUR) < 0 ? -errno : -EINVAL;
 	if (bounce_init(&b, size))
@@ -271,6 +274,8 @@ static int64_t transfer_bytes(struct task *t, uint64_t fd, uint64_t addr, uint64
 
 	if (!file)
 		return -EBADF;
+	if (file->pidfd)
+		return -EINVAL;
 	if (!is_user_range(addr, len))
 		return argument_error(file, dir, -EFAULT);
 	return len ? transfer_vector(t, file, &v, iov.iov_len, offset, dir, 0) :
@@ -328,6 +333,8 @@ static int64_t vector_call(struct task *t, int fd, uint64_t addr, uint64_t nr, i
 
 	if (!file)
 		return -EBADF;
+	if (file->pidfd)
+		return -EINVAL;
 	err = user_vector_read(t, iov, addr, nr, &len);
 	if (err)
 		return argument_error(file, dir, err);

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "abi/filemap.h"
+#include "abi/ipc.h"
 
 #include "syscalls.h"	/* made from syscall.tbl */
 
@@ -136,13 +137,36 @@ static int prepare_object(struct task *t, int fd, uint64_t flags, uint64_t offse
 	return 0;
 }
 
+int user_map(struct task *t, const struct vellum_map_args *args, uint64_t *at)
+{
+	uint64_t addr = args->addr, len = args->len;
+	bool fixed = (args->flags & VELLUM_MAP_FIXED) && !(args->flags & VELLUM_MAP_FIXED_NOREPLACE) &&
+		     is_page_range(addr, len);
+	bool shared = (args->flags & VELLUM_MAP_SHARED) && !(args->flags & VELLUM_MAP_DROPPABLE);
+	int err = rlimit_check_map(t, fixed ? addr : 0, fixed ? addr + PAGE_UP(len) : 0, len, args->prot,
+				   shared || (args->flags & VELLUM_MAP_TYPE) == VELLUM_MAP_SHARED_VALIDATE);
+
+	if (err)
+		return err;
+	if (fixed) {
+		shm_before_unmap(t, addr, PAGE_UP(len));
+		notify_before_unmap(t, addr, len);
+	}
+	err = vellum_mmap(t->gmm->mm, args, at);
+	if (fixed) {
+		notify_after_unmap(t, addr, err ? 0 : len);
+		shm_vmas_changed(t->kernel, t->process->pid);
+	}
+	if (!err)
+		notify_mapped(t, *at, len);
+	return err;
+}
+
 int64_t sys_mmap(struct task *t, uint64_t addr, uint64_t len, uint64_t prot, uint64_t flags, int fd,
 		 uint64_t offset)
 {
 	struct vellum_map_args args = { .size = sizeof(args), .addr = addr, .len = len, .prot = (uint32_t)prot,
 					.flags = (uint32_t)flags, .pgoff = offset / VELLUM_PAGE_SIZE };
-	bool fixed = (args.flags & VELLUM_MAP_FIXED) && !(args.flags & VELLUM_MAP_FIXED_NOREPLACE);
-	bool shared = (args.flags & VELLUM_MAP_SHARED) && !(args.flags & VELLUM_MAP_DROPPABLE);
 	uint64_t at = addr;
 	int err;
 
@@ -153,42 +177,31 @@ int64_t sys_mmap(struct task *t, uint64_t addr, uint64_t len, uint64_t prot, uin
 		if (err)
 			return err;
 	}
-	fixed = fixed && is_page_range(addr, len);
-	err = rlimit_check_map(t, fixed ? addr : 0, fixed ? addr + PAGE_UP(len) : 0, len, args.prot,
-			       shared || (args.flags & VELLUM_MAP_TYPE) == VELLUM_MAP_SHARED_VALIDATE);
-	if (err) {
-		vellum_mapping_put(args.mapping);
-		return err;
-	}
-	if (fixed)
-		notify_before_unmap(t, addr, len);
-	err = vellum_mmap(t->gmm->mm, &args, &at);
-	if (fixed)
-		notify_after_unmap(t, addr, err ? 0 : len);
+	err = user_map(t, &args, &at);
 	vellum_mapping_put(args.mapping);
-	if (err)
-		return err;
-	notify_mapped(t, at, len);
-	return (int64_t)at;
+	return err ? err : (int64_t)at;
 }
 
-static int unmap(struct task *t, uint64_t addr, uint64_t len)
+int user_unmap(struct task *t, uint64_t addr, uint64_t len)
 {
 	bool sane = is_page_range(addr, len);
 	int err;
 
-	if (sane)
+	if (sane) {
+		shm_before_unmap(t, addr, PAGE_UP(len));
 		notify_before_unmap(t, addr, len);
+	}
 	err = vellum_munmap(t->gmm->mm, addr, len);
 	if (sane)
 		notify_after_unmap(t, addr, err ? 0 : len);
 	filemaps_writeback_unmapped(t->kernel->filemaps);
+	shm_vmas_changed(t->kernel, t->process->pid);
 	return err;
 }
 
 int64_t sys_munmap(struct task *t, uint64_t addr, uint64_t len)
 {
-	return unmap(t, addr, len);
+	return user_unmap(t, addr, len);
 }
 
 int64_t sys_mprotect(struct task *t, uint64_t addr, uint64_t len, uint64_t prot)
@@ -230,15 +243,17 @@ int64_t sys_mremap(struct task *t, uint64_t old_addr, uint64_t old_len, uint64_t
 	/* mremap(2) would do this. A separate unmap lets the observer see what was mapped at the target. */
 	if ((flags & VELLUM_MREMAP_FIXED) && (flags & VELLUM_MREMAP_MAYMOVE) &&
 	    is_movable(t, old_addr, old_len, new_addr, new_len))
-		err = unmap(t, new_addr, new_len);
+		err = user_unmap(t, new_addr, new_len);
 	if (err)
 		return err;
 	if (PAGE_UP(new_len) > PAGE_UP(old_len))
 		err = check_growth(t, old_addr, PAGE_UP(new_len) - PAGE_UP(old_len));
 	if (err)
 		return err;
-	if (sane)
+	if (sane) {
+		shm_before_unmap(t, old_addr, PAGE_UP(old_len));
 		notify_before_unmap(t, old_addr, old_len);
+	}
 	err = vellum_mremap(t->gmm->mm, old_addr, old_len, new_len, (uint32_t)flags, &addr);
 	if (sane && !err && addr != old_addr)
 		notify_after_unmap(t, old_addr, old_len);
@@ -248,6 +263,7 @@ int64_t sys_mremap(struct task *t, uint64_t old_addr, uint64_t old_len, uint64_t
 		notify_after_unmap(t, 0, 0);
 	if (sane && !err && PAGE_UP(new_len) > PAGE_UP(old_len))	/* it grew */
 		notify_mapped(t, addr + PAGE_UP(old_len), PAGE_UP(new_len) - PAGE_UP(old_len));
+	shm_vmas_changed(t->kernel, t->process->pid);
 	return err ? err : (int64_t)addr;
 }
 

@@ -8,6 +8,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -19,6 +20,7 @@
 
 #include "syscalls.h"	/* made from syscall.tbl */
 
+#define KERNEL_O_LARGEFILE 0100000	/* glibc's O_LARGEFILE is 0 */
 #define MFD_NAME_BYTES 250	/* with the NUL: memfd_create(2) */
 
 /* O_TRUNC with O_RDONLY: Linux requires the right to write to the file. */
@@ -55,19 +57,20 @@ static int truncate_file(const struct file *file, int flags)
  * As path_open(). *@created: the call created the file, so that O_TRUNC does not require the right to write to it.
  * Valid only if the file is to be truncated and opened for reading.
  */
-static int open_file(struct task *t, int64_t dirfd, const char *path, int flags, mode_t mode, bool *created)
+static int open_file(struct task *t, int64_t dirfd, const char *path, int flags, mode_t mode, uint64_t resolve,
+		     bool *created)
 {
 	const int asked = flags & (O_CREAT | O_EXCL | O_TRUNC | O_ACCMODE);
 	int fd;
 
 	if (asked == (O_CREAT | O_TRUNC | O_RDONLY)) {
-		fd = path_open(t, dirfd, path, (flags | O_EXCL) & ~O_TRUNC, mode);
+		fd = path_open_how(t, dirfd, path, (flags | O_EXCL) & ~O_TRUNC, mode, resolve);
 		*created = fd >= 0;
 		if (fd != -EEXIST)
 			return fd;
 	}
 	*created = (flags & O_CREAT) && (flags & O_EXCL);
-	return path_open(t, dirfd, path, flags & ~O_TRUNC, mode);
+	return path_open_how(t, dirfd, path, flags & ~O_TRUNC, mode, resolve);
 }
 
 /* Make a struct file for @fd, which is consumed. *@out has no descriptor yet. 0 or a negative errno. */
@@ -91,7 +94,7 @@ static int make_file(struct task *t, int fd, int flags, bool created, struct fil
 	return 0;
 }
 
-static int64_t do_open(struct task *t, int64_t dirfd, uint64_t addr, int flags, mode_t mode)
+static int64_t do_open(struct task *t, int64_t dirfd, uint64_t addr, int flags, mode_t mode, uint64_t resolve)
 {
 	char path[PATH_BYTES];
 	int err = user_string(t, path, sizeof(path), addr), fd;
@@ -107,7 +110,7 @@ static int64_t do_open(struct task *t, int64_t dirfd, uint64_t addr, int flags, 
 		return err;
 	if (flags & O_PATH)
 		flags &= ~(O_TRUNC | O_CREAT);
-	fd = open_file(t, dirfd, path, flags | O_NOCTTY, mode & ~t->process->umask, &created);
+	fd = open_file(t, dirfd, path, flags | O_NOCTTY, mode & ~t->process->umask, resolve, &created);
 	if (fd < 0)
 		return fd;
 	host_call_begin(t);
@@ -120,17 +123,57 @@ static int64_t do_open(struct task *t, int64_t dirfd, uint64_t addr, int flags, 
 
 int64_t sys_open(struct task *t, uint64_t path, uint32_t flags, uint32_t mode)
 {
-	return do_open(t, AT_FDCWD, path, flags, mode);
+	return do_open(t, AT_FDCWD, path, flags, mode, 0);
 }
 
 int64_t sys_openat(struct task *t, int dirfd, uint64_t path, uint32_t flags, uint32_t mode)
 {
-	return do_open(t, dirfd, path, flags, mode);
+	return do_open(t, dirfd, path, flags, mode, 0);
 }
 
 int64_t sys_creat(struct task *t, uint64_t path, uint32_t mode)
 {
-	return do_open(t, AT_FDCWD, path, O_CREAT | O_WRONLY | O_TRUNC, mode);
+	return do_open(t, AT_FDCWD, path, O_CREAT | O_WRONLY | O_TRUNC, mode, 0);
+}
+
+/* openat2(2) refuses what open(2) ignores. 0 or a negative errno. */
+static int check_how(const struct open_how *how)
+{
+	const uint64_t flags = how->flags, path_flags = O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+	const uint64_t known = O_ACCMODE | O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_APPEND | O_NONBLOCK | O_DSYNC |
+			       O_ASYNC | O_DIRECT | KERNEL_O_LARGEFILE | O_NOATIME | O_SYNC | O_TMPFILE | path_flags;
+	const uint64_t resolve = RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS | RESOLVE_BENEATH |
+				 RESOLVE_IN_ROOT | RESOLVE_CACHED;
+	bool makes = (flags & O_CREAT) || (flags & O_TMPFILE) == O_TMPFILE;
+
+	if ((flags & ~known) || (how->resolve & ~resolve) || ((flags & O_PATH) && (flags & ~path_flags)))
+		return -EINVAL;
+	if ((how->resolve & RESOLVE_BENEATH) && (how->resolve & RESOLVE_IN_ROOT))
+		return -EINVAL;
+	if (makes ? how->mode & ~(uint64_t)ALLPERMS : how->mode)
+		return -EINVAL;
+	if ((flags & O_CREAT) && (flags & O_DIRECTORY))
+		return -EINVAL;
+	if ((flags & O_TMPFILE & ~O_DIRECTORY) && ((flags & O_TMPFILE) != O_TMPFILE || (flags & O_ACCMODE) == O_RDONLY))
+		return -EINVAL;
+	if ((how->resolve & RESOLVE_CACHED) && (flags & (O_TRUNC | O_CREAT | (O_TMPFILE & ~O_DIRECTORY))))
+		return -EAGAIN;
+	return 0;
+}
+
+int64_t sys_openat2(struct task *t, int dirfd, uint64_t path, uint64_t how_addr, uint64_t size)
+{
+	struct open_how how;
+	int err;
+
+	if (size < sizeof(how))
+		return -EINVAL;
+	if (size > VELLUM_PAGE_SIZE)
+		return -E2BIG;
+	err = user_read_sized(t, &how, sizeof(how), how_addr, size);
+	if (!err)
+		err = check_how(&how);
+	return err ? err : do_open(t, dirfd, path, (int)how.flags, (mode_t)how.mode, how.resolve);
 }
 
 int64_t sys_memfd_create(struct task *t, uint64_t name, uint32_t flags)

@@ -79,36 +79,84 @@ void wait_mask_end(struct task *t, const uint64_t *mask, bool interrupted)
 	t->restore_blocked = false;
 }
 
+static const struct timespec at_once;
+
+struct poll_set {
+	struct pollfd *fds;	/* of the host; there is room for one more */
+	nfds_t nr;
+	/* fds[i].fd of a signalfd is -1, and signalfds[i] its file. NULL: fds[i] is another file. */
+	const struct file **signalfds;
+	uint64_t signals;	/* of all signalfds together */
+};
+
+/* @events: that the program asked for. A signalfd is never ready for others. */
+static void set_signalfd(struct poll_set *set, nfds_t i, const struct file *file, short events)
+{
+	set->fds[i].fd = -1;
+	set->signalfds[i] = events & POLLIN ? file : NULL;
+	if (events & POLLIN)
+		set->signals |= signalfd_set(file);
+}
+
+static int count_signalfds(const struct task *t, struct poll_set *set)
+{
+	int n = 0;
+
+	for (nfds_t i = 0; i < set->nr && set->signals; i++)
+		if (set->signalfds[i]) {
+			set->fds[i].revents = signalfd_ready(t, set->signalfds[i]) ? POLLIN : 0;
+			n += set->fds[i].revents != 0;
+		}
+	return n;
+}
+
 /* ppoll(2) that blocked signals do not interrupt. 0 or more, or a negative errno. */
-static int poll_until(struct task *t, struct pollfd *fds, nfds_t nr, const struct timespec *timeout)
+static int poll_until(struct task *t, struct poll_set *set, const struct timespec *timeout)
 {
 	const uint64_t deadline = wait_deadline(timeout);
+	struct pollfd *wake = &set->fds[set->nr];
+	bool again;
 	int n;
 
+	*wake = (struct pollfd){ .fd = t->wake_fd, .events = POLLIN };
 	do {
 		struct timespec left = wait_left(deadline);
 
 		if (signal_pending(t))
 			return -EINTR;
-		n = ppoll(fds, nr, deadline == NEVER ? NULL : &left, NULL);
-	} while (n < 0 && errno == EINTR);
+		again = count_signalfds(t, set) > 0;
+		if (again)
+			left = at_once;
+		n = ppoll(set->fds, set->nr + (set->signals != 0), deadline == NEVER && !again ? NULL : &left, NULL);
+		if (n > 0 && set->signals && wake->revents) {
+			signalfd_poll_again(t);
+			again = true;
+			n--;
+		}
+		if (n < 0)
+			again = errno == EINTR;
+		else	/* now: another thread may have read the signals */
+			n += count_signalfds(t, set);
+	} while (n <= 0 && again);
 	return n < 0 ? -errno : n;
 }
 
-static int64_t wait_until_ready(struct task *t, struct pollfd *fds, nfds_t nr, const struct timespec *timeout,
+static int64_t wait_until_ready(struct task *t, struct poll_set *set, const struct timespec *timeout,
 				const uint64_t *mask)
 {
-	int n;
+	int n = set->signals ? signalfd_begin_poll(t, set->signals) : 0;
 
+	if (n)
+		return n;
 	wait_mask_begin(t, mask);
 	host_call_begin(t);
-	n = poll_until(t, fds, nr, timeout);
+	n = poll_until(t, set, timeout);
 	host_call_end(t);
 	wait_mask_end(t, mask, n < 0);
+	if (set->signals)
+		signalfd_end_poll(t);
 	return n;
 }
-
-static const struct timespec at_once;
 
 /* The part of @events that is true because of bytes that file_put_unread() kept. */
 static short unread_events(struct task *t, int fd, short events)
@@ -118,32 +166,43 @@ static short unread_events(struct task *t, int fd, short events)
 	return file && file_nr_unread(file) ? events & (POLLIN | POLLRDNORM) : 0;
 }
 
+/* Prepare the host's entry @i of a program's entry. False: the call does not wait, as it returns an event of the entry. */
+static bool set_entry(struct task *t, struct poll_set *set, nfds_t i, const struct pollfd *entry)
+{
+	const struct file *file = entry->fd < 0 ? NULL : fd_file(t, (uint64_t)entry->fd);
+
+	set->fds[i] = *entry;
+	set->fds[i].fd = file ? file->fd : -1;
+	if (file && file->is_signalfd)
+		set_signalfd(set, i, file, entry->events);
+	return (file || entry->fd < 0) && !unread_events(t, entry->fd, entry->events);
+}
+
 static int64_t do_poll(struct task *t, uint64_t addr, uint64_t nr, const struct timespec *timeout,
 		       const uint64_t *mask)
 {
-	struct pollfd *fds, *host;
+	struct poll_set set = { .nr = nr };
+	struct pollfd *fds;
 	int64_t n;
 
 	if (nr > MAX_FDS)
 		return -EINVAL;
-	fds = calloc(nr + 1, 2 * sizeof(*fds));
+	fds = calloc(2 * nr + 1, sizeof(*fds) + sizeof(*set.signalfds));
 	if (!fds)
 		return -ENOMEM;
-	host = fds + nr;
+	set.fds = fds + nr;
+	set.signalfds = (const struct file **)(void *)(fds + 2 * nr + 1);
 	if (user_read(t, fds, addr, nr * sizeof(*fds))) {
 		free(fds);
 		return -EFAULT;
 	}
-	for (uint64_t i = 0; i < nr; i++) {
-		host[i] = fds[i];
-		host[i].fd = fds[i].fd < 0 ? -1 : fd_host(t, (uint64_t)fds[i].fd);
-		if ((fds[i].fd >= 0 && host[i].fd < 0) || unread_events(t, fds[i].fd, fds[i].events))
-			timeout = &at_once;	/* do not wait: the call returns at least one event */
-	}
-	n = wait_until_ready(t, host, nr, timeout, mask);
+	for (uint64_t i = 0; i < nr; i++)
+		if (!set_entry(t, &set, i, &fds[i]))
+			timeout = &at_once;
+	n = wait_until_ready(t, &set, timeout, mask);
 	for (uint64_t i = 0; i < nr && n >= 0; i++) {
-		fds[i].revents = host[i].revents | unread_events(t, fds[i].fd, fds[i].events);
-		n += fds[i].revents && !host[i].revents;
+		fds[i].revents = set.fds[i].revents | unread_events(t, fds[i].fd, fds[i].events);
+		n += fds[i].revents && !set.fds[i].revents;
 		if (fds[i].fd >= 0 && fd_host(t, (uint64_t)fds[i].fd) < 0) {
 			fds[i].revents = POLLNVAL;
 			n++;
@@ -220,10 +279,11 @@ static int64_t do_select(struct task *t, int nfds, const uint64_t addr[3], const
 {
 	int nr = nfds > MAX_FDS ? MAX_FDS : nfds;
 	size_t bytes = ((size_t)nr + 63) / 64 * 8;
-	struct pollfd fds[MAX_FDS];
+	const struct file *signalfds[MAX_FDS] = { NULL };
+	struct pollfd fds[MAX_FDS + 1];
+	struct poll_set set = { .fds = fds, .signalfds = signalfds };
 	int number[MAX_FDS];
 	fd_set sets[3], out[3];
-	nfds_t used = 0;
 	int64_t n, found = 0;
 
 	if (nfds < 0)
@@ -242,15 +302,14 @@ static int64_t do_select(struct task *t, int nfds, const uint64_t addr[3], const
 			continue;
 		if (fd_host(t, (uint64_t)fd) < 0)
 			return -EBADF;
-		if (unread_events(t, fd, events))
+		if (!set_entry(t, &set, set.nr, &(struct pollfd){ .fd = fd, .events = events }))
 			timeout = &at_once;
-		number[used] = fd;
-		fds[used++] = (struct pollfd){ .fd = fd_host(t, (uint64_t)fd), .events = events };
+		number[set.nr++] = fd;
 	}
-	n = wait_until_ready(t, fds, used, timeout, mask);
+	n = wait_until_ready(t, &set, timeout, mask);
 	if (n < 0)
 		return n;
-	for (nfds_t i = 0; i < used; i++) {
+	for (nfds_t i = 0; i < set.nr; i++) {
 		fds[i].revents |= unread_events(t, number[i], fds[i].events);
 		for (int s = 0; s < 3; s++)
 			if (is_in_set(&sets[s], number[i]) && (fds[i].revents & select_events[s])) {

@@ -38,27 +38,12 @@ int64_t sys_clone(struct task *t, uint64_t flags, uint64_t stack, uint64_t paren
 		  uint64_t tls)
 {
 	const struct clone_request rq = { .flags = flags & ~(uint64_t)CSIGNAL, .exit_signal = (int)(flags & CSIGNAL),
-					  .stack = stack, .parent_tid = parent_tid, .child_tid = child_tid, .tls = tls };
+					  .stack = stack, .parent_tid = parent_tid, .child_tid = child_tid, .tls = tls,
+					  .pidfd = parent_tid };
 
+	if ((flags & CLONE_PIDFD) && (flags & (CLONE_PARENT_SETTID | CLONE_DETACHED)))
+		return -EINVAL;
 	return rq.exit_signal > NR_SIGNALS ? -EINVAL : task_clone(t, &rq);
-}
-
-/* Copy a structure that may grow: what this version does not know must be zero. 0 or a negative errno. */
-static int read_sized(struct task *t, void *out, size_t known, uint64_t addr, uint64_t size)
-{
-	char rest[VELLUM_PAGE_SIZE];
-
-	memset(out, 0, known);
-	if (user_read(t, out, addr, size < known ? size : known))
-		return -EFAULT;
-	if (size <= known)
-		return 0;
-	if (user_read(t, rest, addr + known, size - known))
-		return -EFAULT;
-	for (size_t i = 0; i < size - known; i++)
-		if (rest[i])
-			return -E2BIG;
-	return 0;
 }
 
 int64_t sys_clone3(struct task *t, uint64_t cl_args, uint64_t size)
@@ -71,10 +56,12 @@ int64_t sys_clone3(struct task *t, uint64_t cl_args, uint64_t size)
 		return -E2BIG;
 	if (size < CLONE_ARGS_SIZE_VER0)
 		return -EINVAL;
-	err = read_sized(t, &args, sizeof(args), cl_args, size);
+	err = user_read_sized(t, &args, sizeof(args), cl_args, size);
 	if (err)
 		return err;
 	if ((args.flags & (CLONE_DETACHED | CSIGNAL)) || args.exit_signal > NR_SIGNALS || !args.stack != !args.stack_size)
+		return -EINVAL;
+	if ((args.flags & CLONE_PIDFD) && (args.flags & CLONE_PARENT_SETTID) && args.pidfd == args.parent_tid)
 		return -EINVAL;
 	if (args.set_tid || args.set_tid_size)
 		return args.set_tid && args.set_tid_size ? -EPERM : -EINVAL;
@@ -82,7 +69,7 @@ int64_t sys_clone3(struct task *t, uint64_t cl_args, uint64_t size)
 		return -EINVAL;
 	rq = (struct clone_request){ .flags = args.flags, .exit_signal = (int)args.exit_signal,
 				     .stack = args.stack + args.stack_size, .parent_tid = args.parent_tid,
-				     .child_tid = args.child_tid, .tls = args.tls };
+				     .child_tid = args.child_tid, .tls = args.tls, .pidfd = args.pidfd };
 	return task_clone(t, &rq);
 }
 

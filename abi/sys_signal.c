@@ -6,6 +6,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "abi/pidfd.h"
 #include "abi/signals.h"
 
 #include "syscalls.h"	/* made from syscall.tbl */
@@ -71,7 +72,7 @@ static int64_t wait_for_signal(struct task *t)
 	while (!signal_pending(t))
 		pthread_cond_wait(&t->kernel->changed, &t->kernel->lock);
 	pthread_mutex_unlock(&t->kernel->lock);
-	return -EINTR;
+	return -ERESTARTNOHAND;
 }
 
 int64_t sys_rt_sigsuspend(struct task *t, uint64_t set, uint64_t sigsetsize)
@@ -191,22 +192,34 @@ int64_t sys_tgkill(struct task *t, int tgid, int tid, int signo)
 	return send_to_thread(t, tgid, tid, &info);
 }
 
-/* A siginfo_t of the program. What the kernel sends itself cannot be forged, but to oneself. 0 or a negative errno. */
-static int read_siginfo(struct task *t, int target, int signo, uint64_t addr, struct sig_info *info)
+/* A siginfo_t of the program. 0 or -EFAULT. */
+static int copy_siginfo(struct task *t, uint64_t addr, struct sig_info *info)
 {
 	struct {
 		int32_t signo, err, code, pad, pid, uid;
 		uint64_t value;
 	} in;
 
-	if (signo < 0 || signo > NR_SIGNALS)
-		return -EINVAL;
 	if (user_read(t, &in, addr, sizeof(in)))
 		return -EFAULT;
-	if ((in.code >= 0 || in.code == SI_TKILL) && target != t->process->pid)
-		return -EPERM;
-	*info = (struct sig_info){ .signo = signo, .code = in.code, .pid = in.pid, .uid = in.uid, .value = in.value };
+	*info = (struct sig_info){ .signo = in.signo, .code = in.code, .pid = in.pid, .uid = in.uid, .value = in.value };
 	return 0;
+}
+
+/* What the kernel sends itself cannot be forged, but to oneself. */
+static bool is_forged(const struct sig_info *info)
+{
+	return info->code >= 0 || info->code == SI_TKILL;
+}
+
+static int read_siginfo(struct task *t, int target, int signo, uint64_t addr, struct sig_info *info)
+{
+	if (signo < 0 || signo > NR_SIGNALS)
+		return -EINVAL;
+	if (copy_siginfo(t, addr, info))
+		return -EFAULT;
+	info->signo = signo;
+	return is_forged(info) && target != t->process->pid ? -EPERM : 0;
 }
 
 int64_t sys_rt_sigqueueinfo(struct task *t, int pid, int signo, uint64_t uinfo)
@@ -226,6 +239,78 @@ int64_t sys_rt_tgsigqueueinfo(struct task *t, int tgid, int tid, int signo, uint
 		return -EINVAL;
 	err = read_siginfo(t, tgid, signo, uinfo, &info);
 	return err ? err : send_to_thread(t, tgid, tid, &info);
+}
+
+/* --- pidfd_send_signal(2) --- */
+
+/* Of <linux/pidfd.h>, which older systems have without these. */
+#define SIGNAL_THREAD		(1u << 0)
+#define SIGNAL_THREAD_GROUP	(1u << 1)
+#define SIGNAL_PROCESS_GROUP	(1u << 2)
+
+/* Send to the process, its first thread, or the group with its PID. kernel->lock held. */
+static int send_to_target(struct process *target, struct task *thread, uint32_t flags, const struct sig_info *info)
+{
+	bool found = false;
+	int err = 0;
+
+	if (flags & SIGNAL_PROCESS_GROUP) {
+		for (struct process *p = target->kernel->processes; p; p = p->next) {
+			if (p->pgid != target->pid)
+				continue;
+			found = true;
+			if (info->signo)
+				err = signal_send(p, info, true);
+		}
+		return found ? err : -ESRCH;
+	}
+	if (!info->signo)
+		return 0;
+	if (!(flags & SIGNAL_THREAD))
+		return signal_send(target, info, false);
+	return thread ? signal_send_task(thread, info) : 0;	/* 0: a zombie */
+}
+
+static struct task *first_thread(const struct process *p)
+{
+	struct task *t = p ? p->threads : NULL;
+
+	while (t && t->tid != p->pid)
+		t = t->next;
+	return t;
+}
+
+int64_t sys_pidfd_send_signal(struct task *t, int pidfd, int signo, uint64_t info, uint32_t flags)
+{
+	bool self = pidfd == PIDFD_OWN_THREAD || pidfd == PIDFD_OWN_PROCESS;
+	const struct pidfd *fd = self ? NULL : pidfd_get(t, pidfd);
+	struct sig_info sent;
+	struct process *target;
+	int err = 0;
+
+	if (flags != 0 && flags != SIGNAL_THREAD && flags != SIGNAL_THREAD_GROUP && flags != SIGNAL_PROCESS_GROUP)
+		return -EINVAL;
+	if (!fd && !self)
+		return -EBADF;
+	if (pidfd == PIDFD_OWN_THREAD && !flags)
+		flags = SIGNAL_THREAD;
+	sent = sent_by(t, signo, flags & SIGNAL_THREAD ? SI_TKILL : SI_USER);
+	if (info && copy_siginfo(t, info, &sent))
+		return -EFAULT;
+	if (sent.signo != signo)
+		return -EINVAL;
+	pthread_mutex_lock(&t->kernel->lock);
+	target = self ? t->process : fd->process;
+	if (info && is_forged(&sent) && target != t->process)
+		err = -EPERM;
+	else if (!target)
+		err = -ESRCH;
+	else if (signo < 0 || signo > NR_SIGNALS)
+		err = -EINVAL;
+	else
+		err = send_to_target(target, pidfd == PIDFD_OWN_THREAD ? t : first_thread(target), flags, &sent);
+	pthread_mutex_unlock(&t->kernel->lock);
+	return err;
 }
 
 /* --- sigtimedwait(2) --- */

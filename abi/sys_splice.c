@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* abi/sys_splice.c - from descriptor to descriptor: sendfile(2), copy_file_range(2), splice(2), tee(2). */
+/* abi/sys_splice.c - sendfile(2), copy_file_range(2), splice(2), tee(2), vmsplice(2). */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
+#include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "abi/filemap.h"
@@ -185,6 +187,8 @@ static int check_splice(const struct file *in, uint64_t in_offset, const struct 
 {
 	if (!may_access(in, IN) || !may_access(out, OUT))
 		return -EBADF;
+	if (in->pidfd || out->pidfd)		/* a pipe of the host, but not for the program */
+		return -EINVAL;
 	if ((is_pipe(in) && in_offset) || (is_pipe(out) && out_offset))
 		return -ESPIPE;
 	if (!is_pipe(in) && !is_pipe(out))
@@ -234,6 +238,8 @@ int64_t sys_tee(struct task *t, int in_fd, int out_fd, uint64_t len, uint32_t fl
 		return 0;
 	if (!in || !out)
 		return -EBADF;
+	if (in->pidfd || out->pidfd)
+		return -EINVAL;
 	host_call_begin(t);
 	n = tee(in->fd, out->fd, len, flags);
 	n = n < 0 ? -errno : n;
@@ -241,4 +247,73 @@ int64_t sys_tee(struct task *t, int in_fd, int out_fd, uint64_t len, uint32_t fl
 	if (n == -EPIPE)
 		signal_self(t, SIGPIPE);
 	return n == -EINTR ? -ERESTARTSYS : n;
+}
+
+/* --- vmsplice(2): the bytes are copied --- */
+
+/* Write as many bytes as there is room for now. Wait for room for the first one, unless SPLICE_F_NONBLOCK is set. */
+static int64_t fill_pipe(struct task *t, int fd, char *bytes, size_t len, unsigned flags)
+{
+	const struct iovec iov = { bytes, len };
+	struct pollfd room = { .fd = fd, .events = POLLOUT };
+	bool nonblock = (flags & SPLICE_F_NONBLOCK) || (fcntl(fd, F_GETFL) & O_NONBLOCK);
+	ssize_t n;
+
+	do {
+		if (signal_pending(t))
+			return -ERESTARTSYS;
+		if (!nonblock)
+			poll(&room, 1, -1);
+		n = pwritev2(fd, &iov, 1, -1, RWF_NOWAIT);
+	} while (n < 0 && (errno == EINTR || (errno == EAGAIN && !nonblock)));
+	return n < 0 ? -errno : n;
+}
+
+static int64_t memory_to_pipe(struct task *t, const struct file *pipe, struct user_vector *v, size_t len,
+			      unsigned flags)
+{
+	char *bytes;
+	int64_t n;
+
+	len = len < CHUNK ? len : CHUNK;
+	bytes = malloc(len);
+	if (!bytes)
+		return -ENOMEM;
+	len = vector_load(t, v, bytes, len);
+	n = -EFAULT;
+	if (len) {
+		host_call_begin(t);
+		n = fill_pipe(t, pipe->fd, bytes, len, flags);
+		host_call_end(t);
+	}
+	free(bytes);
+	if (n == -EPIPE)
+		signal_self(t, SIGPIPE);
+	return n;
+}
+
+int64_t sys_vmsplice(struct task *t, int fd, uint64_t iov, uint64_t iovcnt, uint32_t flags)
+{
+	struct file *pipe = fd_file(t, fd);
+	struct pollfd ready = { .events = POLLIN };
+	struct iovec vector[IOV_MAX];
+	struct user_vector v = { .iov = vector, .nr = iovcnt };
+	uint64_t len;
+	int err;
+
+	if (flags & ~SPLICE_FLAGS)
+		return -EINVAL;
+	if (!pipe || pipe->pidfd || !is_pipe(pipe))
+		return -EBADF;
+	err = user_vector_read(t, vector, iov, iovcnt, &len);
+	if (err || !len)
+		return err;
+	if (may_access(pipe, OUT))
+		return memory_to_pipe(t, pipe, &v, len, flags);
+	if (!may_access(pipe, IN))
+		return -EBADF;
+	ready.fd = pipe->fd;
+	if ((flags & SPLICE_F_NONBLOCK) && !file_nr_unread(pipe) && poll(&ready, 1, 0) == 0)
+		return -EAGAIN;
+	return sys_readv(t, fd, iov, iovcnt);
 }

@@ -2,6 +2,7 @@
 /* abi/sys_wait.c - wait4(2) and waitid(2). */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
 #include <string.h>
@@ -9,7 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "abi/task.h"
+#include "abi/pidfd.h"
 
 #include "syscalls.h"	/* made from syscall.tbl */
 
@@ -18,6 +19,8 @@
 struct wait {
 	idtype_t type;
 	int id;			/* P_PID, P_PGID */
+	const struct pidfd *pidfd;	/* P_PIDFD */
+	bool nonblock;		/* instead of waiting: EAGAIN */
 	int options;		/* as of waitid(2) */
 	int pid;		/* result: 0 if no child has changed */
 	int status;		/* result: as wait4(2) returns it */
@@ -37,6 +40,8 @@ static bool is_waited_for(const struct process *p, const struct process *child, 
 		return false;
 	if (!(w->options & (int)(__WCLONE | __WALL)) && child->exit_signal != SIGCHLD)
 		return false;
+	if (w->type == P_PIDFD)
+		return w->pidfd->process == child;
 	return w->type == P_ALL || (w->type == P_PID ? child->pid == w->id : child->pgid == w->id);
 }
 
@@ -92,20 +97,24 @@ static bool find_change(struct task *t, struct wait *w, int *err)
 static int wait_for_child(struct task *t, struct wait *w)
 {
 	struct kernel *k = t->kernel;
+	bool over;
 	int err;
 
 	pthread_mutex_lock(&k->lock);
-	if (!find_change(t, w, &err)) {
-		pthread_mutex_unlock(&k->lock);
-		cpu_release(t);
-		pthread_mutex_lock(&k->lock);
-		while (!find_change(t, w, &err)) {
-			if (signal_pending(t)) {
-				err = -ERESTARTSYS;
-				break;
-			}
-			pthread_cond_wait(&k->changed, &k->lock);
+	over = find_change(t, w, &err);
+	pthread_mutex_unlock(&k->lock);
+	if (over)
+		return err;
+	if (w->nonblock)
+		return -EAGAIN;
+	cpu_release(t);
+	pthread_mutex_lock(&k->lock);
+	while (!find_change(t, w, &err)) {
+		if (signal_pending(t)) {
+			err = -ERESTARTSYS;
+			break;
 		}
+		pthread_cond_wait(&k->changed, &k->lock);
 	}
 	pthread_mutex_unlock(&k->lock);
 	return err;
@@ -152,9 +161,24 @@ static struct child_info describe(const struct wait *w)
 	return info;
 }
 
-/* 0 or a negative errno. Process file descriptors do not exist in this version. */
+static int parse_pidfd(struct task *t, int fd, struct wait *w)
+{
+	const struct file *file = fd < 0 ? NULL : fd_file(t, (uint64_t)fd);
+
+	if (fd < 0)
+		return -EINVAL;
+	if (!file || !file->pidfd)
+		return -EBADF;
+	w->pidfd = file->pidfd;
+	w->nonblock = fcntl(file->fd, F_GETFL) & O_NONBLOCK;
+	return 0;
+}
+
+/* 0 or a negative errno. */
 static int parse_id(struct task *t, int which, int id, struct wait *w)
 {
+	int err = 0;
+
 	switch (which) {
 	case P_ALL:
 		break;
@@ -167,13 +191,14 @@ static int parse_id(struct task *t, int which, int id, struct wait *w)
 			return -EINVAL;
 		break;
 	case P_PIDFD:
-		return id < 0 ? -EINVAL : -EBADF;
+		err = parse_pidfd(t, id, w);
+		break;
 	default:
 		return -EINVAL;
 	}
 	w->type = (idtype_t)which;
 	w->id = which == P_PGID && !id ? t->process->pgid : id;
-	return 0;
+	return err;
 }
 
 int64_t sys_waitid(struct task *t, int which, int id, uint64_t info, int options, uint64_t rusage)

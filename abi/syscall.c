@@ -65,7 +65,7 @@ static int64_t record_unsupported(struct task *t, uint64_t nr)
 
 static bool is_restart(int64_t result)
 {
-	return result == -ERESTARTSYS || result == -ERESTARTNOINTR;
+	return result == -ERESTARTSYS || result == -ERESTARTNOINTR || result == -ERESTARTNOHAND;
 }
 
 int64_t syscall_dispatch(struct task *t)

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "abi/filemap.h"
+#include "abi/ipc.h"
 #include "abi/text.h"
 
 #define MAX_INSTRUCTION 15	/* bytes, on x86-64 */
@@ -114,6 +115,7 @@ void gmm_put(struct task *t, struct guest_mm *gmm)
 	pool_drop_mm(t->kernel->pool, gmm->mm);
 	vellum_mm_put(gmm->mm);
 	filemaps_writeback_unmapped(t->kernel->filemaps);
+	shm_vmas_changed(t->kernel, t->process->pid);
 	free(gmm);
 }
 
@@ -184,6 +186,7 @@ static struct task *task_create(struct process *p)
 	t->process = p;
 	t->cpu = t->last_cpu = -1;
 	t->cpus = cpu_all(p->kernel);
+	t->wake_fd = -1;
 	t->syscall_nr = -1;
 	t->load = VCPU_LOAD_FPU | VCPU_LOAD_SEGMENTS;
 	t->start_ns = clock_ns(CLOCK_BOOTTIME);
@@ -242,6 +245,10 @@ void thread_uncount(struct task *t)
 void task_free(struct task *t)
 {
 	signal_drop_pending(&t->pending);
+	if (t->wake_fd >= 0) {
+		close(t->wake_fd);
+		hostfd_release(1);
+	}
 	free(t->held);
 	free(t);
 }
@@ -266,6 +273,26 @@ bool task_is_running(const struct task *t)
 	       __atomic_load_n(&t->waits_for_cpu, __ATOMIC_RELAXED);
 }
 
+static void free_unpinned(struct process *p)
+{
+	if (p->pins)
+		return;
+	pthread_mutex_destroy(&p->files_lock);
+	free(p);
+}
+
+void process_free(struct process *p)
+{
+	p->kernel->nr_tasks--;
+	signal_drop_pending(&p->pending);
+	signal_drop_pending(&p->fork_pending);
+	signalfd_leave(p);
+	pidfds_reap(p);
+	timers_drop_all(p);
+	p->reaped = true;
+	free_unpinned(p);
+}
+
 void process_pin(struct process *p)
 {
 	p->pins++;
@@ -273,21 +300,9 @@ void process_pin(struct process *p)
 
 void process_unpin(struct process *p)
 {
-	if (--p->pins == 0 && p->released)
-		process_free(p);
-}
-
-void process_free(struct process *p)
-{
-	p->released = true;
-	if (p->pins)
-		return;
-	p->kernel->nr_tasks--;
-	signal_drop_pending(&p->pending);
-	signal_drop_pending(&p->fork_pending);
-	timers_drop_all(p);
-	pthread_mutex_destroy(&p->files_lock);
-	free(p);
+	p->pins--;
+	if (p->reaped)
+		free_unpinned(p);
 }
 
 /* kernel->lock held. */

@@ -34,6 +34,7 @@
 /* Results by which a system call asks to be restarted after a signal. */
 #define ERESTARTSYS	512
 #define ERESTARTNOINTR	513		/* even if the handler has no SA_RESTART */
+#define ERESTARTNOHAND	514		/* only if there is no handler */
 
 struct file {			/* an open file description; several descriptors may share it */
 	struct kernel *kernel;
@@ -46,6 +47,9 @@ struct file {			/* an open file description; several descriptors may share it */
 	ino_t ino;
 	struct unread *unread;	/* kernel->unread_lock; compared with NULL without the lock */
 	struct memfd *memfd;	/* the file's account, referenced; NULL: memfd_create(2) did not make the file */
+	bool is_signalfd;	/* sys_signalfd.c; fd is a signalfd of the host without signals */
+	uint64_t signal_mask;	/* of a signalfd; atomic, written with kernel->lock held */
+	struct pidfd *pidfd;	/* sys_pidfd.c; NULL: the file is no pidfd */
 	/* sys_epoll.c: the items of an epoll file; the items that watch this file */
 	struct epoll_item *epoll_items, *watches;
 	struct proc_file *proc;		/* a file of /proc; NULL: another one */
@@ -86,8 +90,6 @@ struct cpu_timer {		/* ITIMER_VIRTUAL, ITIMER_PROF; kernel->lock */
 struct process {
 	struct kernel *kernel;
 	struct process *next;		/* kernel->processes */
-	unsigned pins;			/* kernel->lock: it is not freed meanwhile */
-	bool released;			/* kernel->lock: it is freed with the last pin */
 	int pid;
 	uint64_t start_ns;		/* CLOCK_BOOTTIME */
 	char comm[TASK_COMM_LEN];	/* kernel->lock: of the thread that ended last */
@@ -106,6 +108,10 @@ struct process {
 	bool exiting;			/* kernel->lock; also read without it: every thread ends */
 	struct task *survivor;		/* kernel->lock: of execve(2): every other thread ends */
 	int exit_status;		/* as wait4(2) returns it */
+	struct pidfd *pidfds;		/* kernel->lock; sys_pidfd.c */
+	struct sem_undo *sem_undos;	/* kernel->lock; sys_sem.c */
+	unsigned pins;			/* kernel->lock: others that use it without the lock: it is not freed meanwhile */
+	bool reaped;			/* kernel->lock: the last pin frees it */
 	enum { NOT_CHANGED, HAS_STOPPED, HAS_CONTINUED } job_change;	/* kernel->lock: not reported by wait4(2) yet */
 	int stop_signal;
 	struct task *vfork_parent;	/* kernel->lock: waits until this process calls execve(2) or exits */
@@ -119,6 +125,8 @@ struct process {
 	struct sig_pending pending;
 	bool forking;			/* a thread forks: signals to the group are in fork_pending, too, for the child */
 	struct sig_pending fork_pending;
+	struct signal_watch *signal_watches;	/* sys_signalfd.c */
+	unsigned nr_signal_readers;	/* threads that wait in read(2) of a signalfd */
 	struct sig_action action[NR_SIGNALS + 1];	/* the handlers are also read without the lock */
 	uint64_t alarm_at, alarm_interval;	/* ns, CLOCK_MONOTONIC */
 	struct timer *timers;		/* sys_timer.c */
@@ -141,7 +149,7 @@ struct task {
 	int tid;			/* of the first thread: the PID */
 	pthread_t thread;
 	pid_t host_tid;			/* kernel->lock */
-	struct guest_mm *gmm;		/* changed with kernel->lock; its own thread reads it without the lock */
+	struct guest_mm *gmm;		/* kernel->lock; its own thread reads it without the lock. NULL: @t ends */
 	bool vfork_done;		/* kernel->lock */
 	struct vcpu_state st;
 	int cpu;			/* that the task holds, or -1 */
@@ -162,6 +170,8 @@ struct task {
 	struct sig_pending pending;
 	bool woken;			/* atomic: it is to deliver a signal to the process */
 	uint64_t waits_for;		/* sigtimedwait(2); kernel->lock */
+	uint64_t polls_for;		/* poll(2) of signalfds; kernel->lock */
+	int wake_fd;			/* an eventfd of the host that ends such a poll(2), or -1: not made yet */
 	uint64_t blocked, saved_blocked;
 	bool restore_blocked;		/* sigsuspend(2): saved_blocked is restored after the handler */
 	uint64_t alt_sp, alt_size;	/* size 0: none */
@@ -207,6 +217,7 @@ struct kernel {
 	int last_id;			/* lock: the ID of the last one */
 	double load[3];			/* lock: averages of 1, 5 and 15 minutes */
 	uint64_t next_load;		/* ns, CLOCK_MONOTONIC: time of their next update */
+	struct ipc *ipc;		/* ipc.h */
 	pthread_mutex_t unread_lock;	/* a leaf; protects unread of struct file */
 };
 
@@ -217,13 +228,14 @@ struct task *process_create(struct kernel *k, uint64_t max);
 struct task *thread_create(struct process *p, uint64_t max);
 struct process *process_find(struct kernel *k, int pid);	/* kernel->lock held */
 struct task *task_find(struct kernel *k, int tid);		/* a thread; kernel->lock held */
-void process_pin(struct process *p);				/* keeps it from being freed; kernel->lock held */
-void process_unpin(struct process *p);				/* kernel->lock held */
 void task_set_comm(struct task *t, const char name[TASK_COMM_LEN]);
 void task_get_comm(const struct task *t, char name[TASK_COMM_LEN]);
 bool task_is_running(const struct task *t);			/* has a CPU, or waits for one */
 void process_unlink(struct kernel *k, struct process *p);	/* kernel->lock held */
 void process_free(struct process *p);				/* without threads; kernel->lock held */
+/* Keep a process that is found until process_unpin(), though it may end and be reaped. kernel->lock held. */
+void process_pin(struct process *p);
+void process_unpin(struct process *p);				/* kernel->lock held */
 void thread_uncount(struct task *t);				/* before it is freed; kernel->lock held */
 void task_free(struct task *t);					/* kernel->lock held */
 void *task_main(void *arg);
@@ -241,6 +253,7 @@ struct clone_request {		/* clone(2), clone3(2) */
 	int exit_signal;
 	uint64_t stack;		/* its top; 0: the parent's */
 	uint64_t parent_tid, child_tid, tls;
+	uint64_t pidfd;		/* address for CLONE_PIDFD */
 };
 int64_t task_clone(struct task *parent, const struct clone_request *rq);	/* the new PID or TID, or a negative errno */
 
@@ -273,9 +286,9 @@ void mm_gate_init(struct guest_mm *gmm);
 bool mm_gate_is_closed(const struct task *t);	/* by another thread: @t is to leave */
 void mm_gate_enter(struct task *t);
 void mm_gate_leave(struct task *t);
-/* For a thread of another process, which holds no CPU, around a store to the memory. */
-void mm_gate_enter_foreign(struct guest_mm *gmm);
-void mm_gate_leave_foreign(struct guest_mm *gmm);
+/* For a store of @t, which holds no CPU, to another address space. */
+void gmm_gate_enter(struct guest_mm *gmm, const struct task *t);
+void gmm_gate_leave(struct guest_mm *gmm);
 void mm_gate_close(struct task *t);	/* waits until the other threads are outside; drops the CPU */
 void mm_gate_open(struct task *t);
 
@@ -337,6 +350,7 @@ int fd_check_room(struct task *t, unsigned nr);	/* 0, or the error if @nr more f
 /* Both are valid until the end of the system call, also if another thread closes the descriptor. */
 int fd_host(struct task *t, uint64_t fd);	/* or -EBADF */
 struct file *fd_file(struct task *t, uint64_t fd);	/* NULL: EBADF */
+int fd_close(struct task *t, int fd);	/* 0 or -EBADF; may block */
 int64_t fd_dup(struct task *t, uint64_t fd, int from, bool cloexec);
 bool fd_cloexec(struct task *t, int fd);			/* of an open descriptor */
 void fd_set_cloexec(struct task *t, int fd, bool cloexec);
@@ -353,6 +367,16 @@ void futex_leave(struct task *t);	/* @t ends: release its robust mutexes */
 
 /* sys_epoll.c: before @file is freed */
 void epoll_forget(struct file *file);
+
+/* sys_pidfd.c */
+void pidfd_put(struct pidfd *pidfd);		/* its file is freed; NULL is allowed */
+void pidfds_exit(struct process *p);		/* @p became a zombie; kernel->lock held */
+void pidfds_reap(struct process *p);		/* @p is freed; kernel->lock held */
+
+/* sys_signalfd.c */
+/* Pending signals of @p changed. @arrived: the signal that was sent, or 0. kernel->lock held. */
+void signalfd_notify(struct process *p, int arrived);
+void signalfd_leave(struct process *p);	/* @p is freed; kernel->lock held */
 
 /* lock.c */
 int64_t lock_call(struct task *t, const struct file *file, int cmd, uint64_t addr);	/* fcntl(2) */
@@ -391,12 +415,22 @@ uint64_t user_read_some(struct task *t, void *buf, uint64_t addr, uint64_t len);
 uint64_t user_write_some(struct task *t, uint64_t addr, const void *buf, uint64_t len);
 /* vellum_cmpxchg_user(): 0 or a negative errno. */
 int user_cmpxchg(struct task *t, uint64_t addr, uint32_t *expected, uint32_t desired);
+/*
+ * Copy a structure that may grow, of at most a page: what this version does not know must be zero. 0, -EFAULT or -E2BIG.
+ */
+int user_read_sized(struct task *t, void *out, size_t known, uint64_t addr, uint64_t size);
 int user_string(struct task *t, char *buf, size_t size, uint64_t addr);	/* 0, -EFAULT, -ENAMETOOLONG */
 
 /* sys_io.c: around a host call that may block. Release the CPU, and let a signal interrupt the call. */
 void host_call_begin(struct task *t);
 void host_call_end(struct task *t);
 void signal_self(struct task *t, int signo);	/* caused by its own system call */
+
+/*
+ * sys_mm.c: map and unmap with all that belongs to it: limits, the observer. @at: in: args->addr. 0 or a negative errno.
+ */
+int user_map(struct task *t, const struct vellum_map_args *args, uint64_t *at);
+int user_unmap(struct task *t, uint64_t addr, uint64_t len);
 
 /* sys_timer.c; kernel->lock held */
 void timers_tick(struct process *p, uint64_t now);

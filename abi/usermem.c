@@ -76,3 +76,20 @@ int user_string(struct task *t, char *buf, size_t size, uint64_t addr)
 	}
 	return -ENAMETOOLONG;
 }
+
+int user_read_sized(struct task *t, void *out, size_t known, uint64_t addr, uint64_t size)
+{
+	char rest[VELLUM_PAGE_SIZE];
+
+	memset(out, 0, known);
+	if (user_read(t, out, addr, size < known ? size : known))
+		return -EFAULT;
+	if (size <= known)
+		return 0;
+	if (user_read(t, rest, addr + known, size - known))
+		return -EFAULT;
+	for (size_t i = 0; i < size - known; i++)
+		if (rest[i])
+			return -E2BIG;
+	return 0;
+}

@@ -56,6 +56,12 @@ with_threads
 as_native sockets
 as_native messages
 as_native events
+as_native signalfds
+as_native pidfds
+as_native shm
+as_native sysv
+as_native process_vm
+as_native openat2s
 # The host may have no vsyscall page.
 if "$root/build/programs/signals" vsyscall 2>/dev/null | grep -q 'time: 1'; then
 	as_native signals vsyscall

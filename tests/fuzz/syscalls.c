@@ -333,7 +333,8 @@ static void make_world(void)
 /* --- calls --- */
 
 enum { NR_clone_ = 56, NR_tkill = 200, NR_tgkill = 234, NR_exit_group = 231, NR_fallocate = 285, NR_sync = 162,
-       NR_sync_fs = 306, NR_getdents = 217, NR_wait = 61, NR_prlimit = 302 };
+       NR_sync_fs = 306, NR_getdents = 217, NR_wait = 61, NR_prlimit = 302, NR_writev_other = 311,
+       NR_pidfd_open = 434 };
 
 static int is_fork(u64 nr)
 {
@@ -365,6 +366,8 @@ static int is_wanted(u64 nr, const u64 a[6])
 	case NR_fork: case NR_clone_: return depth < MAX_DEPTH && chance(8);
 	case NR_vfork: return depth < MAX_DEPTH && chance(50);	/* shares depth and left with its parent */
 	case NR_kill: case NR_tkill: return (int)a[0] != 1 && chance(3);
+	/* Process 1 may neither be killed by its descriptor nor have its memory changed. */
+	case NR_pidfd_open: case NR_writev_other: return (int)a[0] != 1;
 	case NR_tgkill: return (int)a[0] != 1 && (int)a[1] != 1 && chance(3);
 	/* A low limit of process 1 rightly ends the run. */
 	case NR_prlimit: return (int)a[0] != 1;
@@ -380,7 +383,7 @@ static int may_sleep(u64 nr)
 	switch (nr) {
 	case 0: case 7: case 19: case 23: case 34: case 35: case 61: case 72: case 73: case 130: case 202: case 230:
 	case 270: case 271: case 42: case 43: case 44: case 45: case 46: case 47: case 232: case 281: case 288: case 299:
-	case 307: case 441:
+	case 307: case 441: case 65: case 69: case 70: case 220: case 247: case 278:
 		return 1;
 	default:
 		return 0;

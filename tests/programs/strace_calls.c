@@ -9,6 +9,7 @@
 #include <asm/prctl.h>
 #include <fcntl.h>
 #include <linux/futex.h>
+#include <linux/openat2.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -17,9 +18,14 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
+#include <sys/ipc.h>
 #include <sys/mman.h>
+#include <sys/msg.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/sem.h>
+#include <sys/shm.h>
+#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -31,6 +37,9 @@
 
 #define CALL(name, ...) syscall(SYS_##name, __VA_ARGS__)
 #define AREA	  ((char *)0x10000000)
+#ifndef SYS_process_madvise
+#define SYS_process_madvise 440
+#endif
 #define MAX_CALLS 470	/* more numbers than there are calls */
 
 static char buf[4096];
@@ -218,6 +227,62 @@ static void test_signals(void)
 	CALL(tgkill, self, self, SIGUSR2);
 }
 
+/* System V IPC. No call makes an object: the host's would stay. */
+static void test_ipc(void)
+{
+	struct sembuf ops[2] = { { 0, -1, SEM_UNDO | IPC_NOWAIT }, { 5, 3, 0x100 } };
+	struct timespec ts = { 1, 5 };
+	struct {
+		long type;
+		char bytes[8];
+	} message = { 5, "abc\n" };
+
+	CALL(shmget, 0x76543210, 5000l, IPC_EXCL | 0640);
+	CALL(shmget, IPC_PRIVATE, 0l, SHM_HUGETLB | SHM_NORESERVE | 0x100000);
+	CALL(shmat, -1, NULL, SHM_RDONLY | SHM_RND | 0x5);
+	CALL(shmctl, -1, SHM_LOCK, NULL);
+	CALL(shmctl, -1, IPC_STAT, AREA);
+	CALL(shmctl, -1, 99, NULL);
+	CALL(shmdt, 1l);
+	CALL(semget, 0x76543210, 3, IPC_EXCL | 0600);
+	CALL(semop, -1, ops, 2l);
+	CALL(semop, -1, (char *)1, 2l);
+	CALL(semtimedop, -1, ops, 1l, &ts);
+	CALL(semtimedop, -1, ops, 0l, NULL);
+	CALL(semctl, -1, 0, SETVAL, 5l);
+	CALL(semctl, -1, 0, GETVAL, 0l);
+	CALL(semctl, -1, 0, 99, 1l);
+	CALL(msgget, 0x76543210, 0);
+	CALL(msgsnd, -1, &message, 4l, IPC_NOWAIT | MSG_NOERROR | 0x8000);
+	CALL(msgsnd, -1, (char *)1, 4l, 0);
+	CALL(msgrcv, -1, AREA, 4l, -3l, MSG_EXCEPT | IPC_NOWAIT);
+	CALL(msgctl, -1, IPC_RMID, NULL);
+	CALL(msgctl, -1, 99, NULL);
+}
+
+static void test_other_processes(void)
+{
+	struct iovec local = { "abcdef", 6 }, remote = { (void *)0x1000, 10 };
+	struct open_how how = { O_RDWR | O_CREAT, 0640, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | 0x100 };
+	uint64_t set = 1 << (SIGUSR1 - 1);
+
+	CALL(signalfd, -2, &set, 8l);
+	CALL(signalfd4, -1, &set, 8l, SFD_CLOEXEC | 1);
+	CALL(signalfd4, -1, &set, 4l, 0);
+	CALL(signalfd4, -1, (char *)1, 8l, 0);
+	CALL(pidfd_open, -1, O_NONBLOCK | 1);
+	CALL(pidfd_send_signal, -1, SIGKILL, NULL, 0);
+	CALL(pidfd_getfd, -1, 3, 5);
+	CALL(process_vm_writev, -1, &local, 1l, &remote, 1l, 5l);
+	CALL(process_vm_readv, -1, &remote, 1l, &local, 0l, 0l);
+	CALL(vmsplice, -1, &local, 1l, SPLICE_F_GIFT | SPLICE_F_NONBLOCK | 0x100);
+	CALL(process_madvise, -1, &remote, 1l, MADV_COLD, 1);
+	CALL(openat2, -1, "x", &how, 24l);
+	how = (struct open_how){ O_RDONLY, 0, 0 };
+	CALL(openat2, AT_FDCWD, "missing", &how, 24l);
+	CALL(openat2, AT_FDCWD, "missing", (char *)1, 24l);
+}
+
 /* --- hostile --- */
 
 static long call(long nr, const uint64_t a[6])
@@ -298,5 +363,7 @@ int main(int argc, char **argv)
 	test_memory();
 	test_processes();
 	test_signals();
+	test_ipc();
+	test_other_processes();
 	return 0;
 }
