@@ -6,8 +6,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "abi/jobs.h"
 #include "abi/signals.h"
 #include "abi/text.h"
+#include "abi/tty.h"
 
 void task_wake_vfork_parent(struct task *t)
 {
@@ -31,6 +33,8 @@ static void reparent_children(struct kernel *k, const struct process *p)
 		if (c->ppid != p->pid)
 			continue;
 		c->ppid = p->pid == 1 ? 0 : 1;
+		if (c->pgid != p->pgid && c->sid == p->sid)
+			jobs_left(k, c->pgid);
 		if (c->state == PROCESS_ZOMBIE && c->ppid == 0) {
 			process_unlink(k, c);
 			process_free(c);
@@ -134,7 +138,9 @@ static bool end_process(struct process *p)
 	report_unsupported(p);
 	if (p->pid == 1)
 		end_run(k, p);
+	tty_leave_session(p);
 	reparent_children(k, p);
+	jobs_left(k, p->pgid);
 	notify_parent(k, p, &reaped);
 	k->nr_live--;
 	pthread_cond_broadcast(&k->changed);

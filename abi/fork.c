@@ -30,6 +30,7 @@ static int inherit_ids(struct process *p, struct task *creator)
 	p->ppid = parent->pid;
 	p->pgid = parent->pgid;
 	p->sid = parent->sid;
+	p->tty = parent->tty;
 	for (int signo = 1; signo <= NR_SIGNALS; signo++)
 		if (parent->fork_pending >> (signo - 1) & 1)
 			signal_send(p, signo < FIRST_RT_SIGNAL ? &parent->pending.info[signo] :

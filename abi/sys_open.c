@@ -15,6 +15,7 @@
 #include "abi/filemap.h"
 #include "abi/memfd.h"
 #include "abi/path.h"
+#include "abi/tty.h"
 
 #include "syscalls.h"	/* made from syscall.tbl */
 
@@ -105,6 +106,7 @@ static int64_t do_open(struct task *t, int64_t dirfd, uint64_t addr, int flags, 
 	if (flags & O_PATH)
 		flags &= ~(O_TRUNC | O_CREAT);
 	fd = open_file(t, dirfd, path, flags | O_NOCTTY, mode & ~t->process->umask, &created);
+	fd = tty_open_own(t, fd, dirfd, path, flags);
 	if (fd < 0)
 		return fd;
 	host_call_begin(t);
@@ -112,6 +114,7 @@ static int64_t do_open(struct task *t, int64_t dirfd, uint64_t addr, int flags, 
 	host_call_end(t);
 	if (err)
 		return err == -EINTR ? -ERESTARTSYS : err;
+	tty_opened(t, file, flags);
 	return fd_install(t, file, 0, flags & O_CLOEXEC);
 }
 
