@@ -12,9 +12,8 @@ set -u
 VELLUM=$(readlink -f "$VELLUM")
 tmp=$(mktemp -d) || exit 1
 trap 'rm -rf "$tmp"' EXIT
-export TERM=dumb FIFO="$tmp/fifo"
+export TERM=dumb JOB="$root/build/programs/job"
 unset PROMPT_COMMAND
-mkfifo "$FIFO"
 echo "PS1='$ '; unset HISTFILE" >"$tmp/rc"
 bash=(bash --rcfile "$tmp/rc" --noprofile --noediting -i)
 
