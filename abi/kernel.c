@@ -157,12 +157,16 @@ static void ignore_signal(int signo)
 static int open_standard_files(struct task *t)
 {
 	for (int fd = 0; fd <= 2; fd++) {
+		struct file *file;
 		int host;
 
 		if (t->kernel->args->closed_fds >> fd & 1)
 			continue;
 		host = fcntl(fd, F_DUPFD_CLOEXEC, 3);
-		if (host < 0 || fd_install(t, file_open(t->kernel, host), fd, false) < 0)
+		file = host < 0 ? NULL : file_open(t->kernel, host);
+		if (file)
+			file->is_stdout = fd == STDOUT_FILENO;
+		if (fd_install(t, file, fd, false) < 0)
 			return -errno;
 	}
 	t->process->cwd = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);

@@ -69,6 +69,8 @@ int64_t file_io(struct task *t, const struct file *file, struct bounce *b, size_
 		n = dir == IN ? filemap_read(file, b, offset) : filemap_write(file, b, len, offset);
 	if (file->may_block)
 		host_call_end(t);
+	if (file->is_stdout && dir == OUT && n > 0)
+		__atomic_store_n(&t->kernel->result->wrote_stdout, true, __ATOMIC_RELAXED);
 	return n == -EINTR ? -ERESTARTSYS : n;
 }
 

@@ -92,6 +92,7 @@ struct guest_mm *gmm_copy(const struct guest_mm *from, int pid)
 	gmm->vdso = from->vdso;
 	gmm->loaded = from->loaded;
 	memcpy(gmm->exe, from->exe, sizeof(gmm->exe));
+	memcpy(gmm->args, from->args, sizeof(gmm->args));
 	mm_gate_init(gmm);
 	return gmm;
 }

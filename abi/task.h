@@ -43,6 +43,7 @@ struct file {			/* an open file description; several descriptors may share it */
 	bool regular;
 	bool may_block;		/* a host call on it may block: not a file of a disk or memory */
 	bool direct;		/* O_DIRECT */
+	bool is_stdout;		/* descriptor 1 of Vellum */
 	enum file_terminal terminal;
 	dev_t dev;
 	ino_t ino;

@@ -106,7 +106,8 @@ static const struct shape collection[] = {
 };
 static const struct shape process_members[] = {
 	{ "pid", COUNT, NULL, false },		{ "ppid", COUNT, NULL, false },
-	{ "name", STRING, NULL, false },	{ "start_ns", COUNT, NULL, false },
+	{ "name", STRING, NULL, false },	{ "args", LIST, string, true },
+	{ "start_ns", COUNT, NULL, false },
 	{ "end_ns", COUNT, NULL, false },	{ "faults", COUNTS, NULL, false },
 	{ "tlb_flushes", COUNT, NULL, false },	{ "rss_pages", COUNT, NULL, false },
 	{ .name = NULL }
