@@ -208,6 +208,11 @@ void inspect_destroy(struct inspect *inspect);
 bool inspect_show(FILE *f, const struct inspection *ins, const char *prefix, const struct guest_mm *gmm,
 		  int pid);
 
+/* --- pack.c --- */
+
+/* The short form of a report for its page, to be freed. NULL: no memory. */
+char *report_pack(const char *text, size_t len);
+
 /* --- html.c --- */
 
 /* Write the HTML page of a report in JSON. @json is not checked. 0, or -1 after printing an error. */

@@ -55,9 +55,16 @@ static void put_page(FILE *f, const void *arg)
 
 int html_write(const char *path, const char *json, size_t len)
 {
-	const struct page page = { json, len };
+	char *packed = report_pack(json, len);
+	int err;
 
-	return file_write(path, put_page, &page);
+	if (!packed) {
+		fail_no_memory("the page");
+		return -1;
+	}
+	err = file_write(path, put_page, &(struct page){ packed, strlen(packed) });
+	free(packed);
+	return err;
 }
 
 /* --- checking a report: SPEC.md "Report" as a table --- */
