@@ -50,6 +50,7 @@ static void put_page(FILE *f, const void *arg)
 
 	fwrite(html_blob, 1, (size_t)(place - html_blob), f);
 	put_json(f, page->json, page->len);
+	fputc('\n', f);
 	fwrite(rest, 1, (size_t)(html_blob_end - rest), f);
 }
 

@@ -38,7 +38,7 @@ SCENARIOS = {
     "job": [
         (PROMPT, "run " + ENDS + "\n"), (RUNNING, "\x1a"), (PROMPT, "jobs\n"), (PROMPT, "fg\n"),
         (CONTINUED, "\x03"), (PROMPT, "echo $?\n"), (PROMPT, "run cat\n"),
-        (r"run cat\r\n$", "line\n"), (r"line\r\nline\r\n$", "\x1a"), (PROMPT, "bg\n"), (PROMPT, STOPPED + "\n"),
+        (r"run cat\r\n$", "line\n"), (r"line\r\nline\r\n$", "\x1a"), (PROMPT, "bg; " + STOPPED + "\n"),
         (PROMPT, "fg\n"), (r'\$@"\r\n$', "more\n"), (r"more\r\nmore\r\n$", "\x04"), (PROMPT, "echo $?\n"),
         (PROMPT, "exit 4\n"),
     ],
