@@ -16,6 +16,7 @@
 
 #define ABI_MAX_NAME 256
 #define ABI_AUXV_WORDS 64
+#define ABI_MAX_ARGS 256
 
 /*
  * The address space of a process and its threads, made by execve(2) or copied by fork(2). A vfork child shares its
@@ -36,6 +37,7 @@ struct guest_mm {
 	bool loaded;			/* the loader succeeded */
 	bool not_dumpable;		/* atomic: prctl(2) */
 	char exe[4096];
+	char args[ABI_MAX_ARGS];	/* the first bytes of the arguments; an empty one follows the last */
 	void *observer_data;
 	/* The gate (task.h). A thread that holds a CPU is inside. */
 	pthread_mutex_t gate_lock;
@@ -111,6 +113,7 @@ struct abi_result {
 	uint64_t nr_syscalls;
 	/* Unsupported system calls of programs that failed afterwards: a bit for each number. */
 	uint64_t unsupported[ABI_UNSUPPORTED_WORDS];
+	bool wrote_stdout;		/* atomic: a program wrote to descriptor 1 that Vellum was started with */
 	bool started;			/* the program ran. A report is possible, even if @error is set */
 	char error[256];		/* a failure of Vellum, one line; empty if there was none */
 };

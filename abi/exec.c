@@ -339,6 +339,19 @@ static void commit_exec(struct task *t, struct guest_mm *gmm, const struct elf_p
 		signal_fault(t, SIGSEGV, SI_KERNEL, 0);
 }
 
+/* Keep the first bytes of the arguments for reports. */
+static void note_args(struct guest_mm *gmm, char *const *argv)
+{
+	size_t used = 0;
+
+	for (size_t i = 0; argv[i] && used < sizeof(gmm->args) - 2; i++) {
+		size_t room = sizeof(gmm->args) - 1 - used, len = strlen(argv[i]);
+
+		snprintf(gmm->args + used, room, "%s", argv[i][0] ? argv[i] : "''");
+		used += len < room ? (argv[i][0] ? len : 2) + 1 : room;
+	}
+}
+
 static int load_image(struct task *t, struct elf_program *program, struct start *st)
 {
 	const struct abi_observer *ob = t->kernel->args->observer;
@@ -348,6 +361,7 @@ static int load_image(struct task *t, struct elf_program *program, struct start 
 	if (!gmm)
 		return -ENOMEM;
 	snprintf(gmm->exe, sizeof(gmm->exe), "%s", st->exe);
+	note_args(gmm, st->argv);
 	if (ob && ob->mm_new && ob->mm_new(ob->arg, gmm))
 		err = -ENOMEM;
 	else

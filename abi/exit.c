@@ -8,8 +8,10 @@
 #include <unistd.h>
 
 #include "abi/ipc.h"
+#include "abi/jobs.h"
 #include "abi/signals.h"
 #include "abi/text.h"
+#include "abi/tty.h"
 
 void task_wake_vfork_parent(struct task *t)
 {
@@ -45,6 +47,8 @@ static void reparent_children(struct kernel *k, const struct process *p)
 			continue;
 		c->ppid = c->parent_tid = adopter;
 		c->exit_signal = SIGCHLD;	/* the other one was for the parent that asked for it */
+		if (c->pgid != p->pgid && c->sid == p->sid)
+			jobs_left(k, c->pgid);
 		if (c->state == PROCESS_ZOMBIE && c->ppid == 0) {
 			process_unlink(k, c);
 			process_free(c);
@@ -180,7 +184,9 @@ static bool end_process(struct process *p)
 		end_run(k, p);
 	sems_exit(p);
 	pidfds_exit(p);
+	tty_leave_session(p);
 	reparent_children(k, p);
+	jobs_left(k, p->pgid);
 	notify_parent(k, p, &reaped);
 	k->nr_live--;
 	pthread_cond_broadcast(&k->changed);

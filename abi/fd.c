@@ -5,15 +5,18 @@
 #include <fcntl.h>
 #include <linux/close_range.h>
 #include <linux/magic.h>
+#include <linux/major.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
 #include "abi/filemap.h"
 #include "abi/memfd.h"
 #include "abi/proc.h"
+#include "abi/tty.h"
 
 #include "syscalls.h"	/* made from syscall.tbl */
 
@@ -68,6 +71,8 @@ struct file *file_open(struct kernel *k, int host_fd)
 		file->may_block = !file->regular || !is_local(host_fd);
 		file->dev = st.st_dev;
 		file->ino = st.st_ino;
+		if (S_ISCHR(st.st_mode) && major(st.st_rdev) != MEM_MAJOR)
+			file->terminal = tty_type(host_fd);
 		file->memfd = memfd_get(filemaps_memfds(k->filemaps), st.st_dev, st.st_ino);
 		file->proc = proc_file_attach(k, host_fd, &st);
 		file->may_block |= file->proc != NULL;
@@ -86,7 +91,10 @@ void file_put(struct file *file)
 	if (__atomic_sub_fetch(&file->refs, 1, __ATOMIC_ACQ_REL) == 0) {
 		epoll_forget(file);
 		pidfd_put(file->pidfd);
-		close(file->fd);
+		if (file->terminal == PTY_MASTER)
+			tty_close_master(file);
+		else
+			close(file->fd);
 		memfd_put(file->memfd);
 		proc_file_free(file->proc);
 		free(file->unread);

@@ -33,6 +33,7 @@ static int inherit_ids(struct process *p, struct task *creator)
 	p->parent_tid = creator->tid;
 	p->pgid = parent->pgid;
 	p->sid = parent->sid;
+	p->tty = parent->tty;
 	signal_send_pending(p, &parent->fork_pending);
 	return 0;
 }

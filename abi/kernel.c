@@ -12,8 +12,10 @@
 
 #include "abi/filemap.h"
 #include "abi/ipc.h"
+#include "abi/jobs.h"
 #include "abi/memfd.h"
 #include "abi/proc.h"
+#include "abi/tty.h"
 
 #define TICK_NS	 5000000	/* time slice if a task waits for a CPU; period of alarms and repeated kicks */
 #define SHUTDOWN_STEP_NS (10 * NS_PER_SEC)	/* until the next advance_shutdown() without a signal */
@@ -23,7 +25,8 @@
 /* Signals to Vellum that are forwarded to the program. The ticker waits for them; they are blocked in all threads. */
 static void fill_forwarded_signals(sigset_t *set)
 {
-	static const int signals[] = { SIGINT, SIGTERM, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2, SIGALRM };
+	static const int signals[] = { SIGINT, SIGTERM, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2, SIGALRM,
+					SIGTSTP, SIGCONT, SIGWINCH };
 
 	sigemptyset(set);
 	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
@@ -65,19 +68,36 @@ static void advance_shutdown(struct kernel *k, int signo)
 	pthread_cond_broadcast(&k->changed);
 }
 
-/* Signals of a terminal are sent to all processes, others to process 1. */
-static void forward_signal(struct kernel *k, int signo)
+/*
+ * A signal of the outer terminal is for its foreground group. Others are for process 1, or for its group if a shell
+ * outside sends them to its job: the host does not say which.
+ */
+static void forward_signal(struct kernel *k, const siginfo_t *from)
 {
-	const struct sig_info info = { .signo = signo, .code = SI_USER };
+	const struct sig_info info = { .signo = from->si_signo, .code = from->si_code };
+	bool of_terminal = from->si_code == SI_KERNEL;
+	int signo = info.signo, group = of_terminal ? tty_outer_foreground(k) : 0;
 
-	pthread_mutex_lock(&k->lock);
-	if (k->ended_by || is_end_request(k, signo))
-		advance_shutdown(k, signo);
+	group = group ? group : FIRST_GROUP;
+	for (struct process *p = k->processes; p; p = p->next) {
+		bool is_first = p->pid == 1 && (group == FIRST_GROUP || signo == SIGHUP || !of_terminal);
+		bool to_group = of_terminal || signo == SIGINT || signo == SIGQUIT || signo == SIGTSTP || signo == SIGCONT;
+
+		if (is_first || (to_group && p->pgid == group))
+			signal_send(p, &info, true);
+	}
+}
+
+/* lock held. */
+static void signal_arrived(struct kernel *k, const siginfo_t *from)
+{
+	int foreground = from->si_code == SI_KERNEL ? tty_outer_foreground(k) : 0;
+	bool of_job = foreground && foreground != FIRST_GROUP;	/* of a shell inside */
+
+	if (k->ended_by || (!of_job && is_end_request(k, from->si_signo)))
+		advance_shutdown(k, from->si_signo);
 	else
-		for (struct process *p = k->processes; p; p = p->next)
-			if (p->pid == 1 || signo == SIGINT || signo == SIGQUIT)
-				signal_send(p, &info, true);
-	pthread_mutex_unlock(&k->lock);
+		forward_signal(k, from);
 }
 
 static void tick_process(struct process *p, uint64_t now)
@@ -106,20 +126,24 @@ static void *ticker(void *arg)
 
 	fill_forwarded_signals(&set);
 	while (!__atomic_load_n(&k->ticker_stop, __ATOMIC_RELAXED)) {
-		int signo = sigtimedwait(&set, NULL, &ts);
+		siginfo_t from;
+		int signo = sigtimedwait(&set, &from, &ts), stop;
 		uint64_t now = clock_ns(CLOCK_MONOTONIC);
 		bool kick = cpu_has_waiters(k->pool);
 
-		if (signo > 0)
-			forward_signal(k, signo);
 		pthread_mutex_lock(&k->lock);
+		if (signo > 0)
+			signal_arrived(k, &from);
 		for (struct process *p = k->processes; p; p = p->next)
 			if (p->state != PROCESS_ZOMBIE)
 				tick_process(p, now);
 		load_tick(k, now);
 		if (k->shutdown_at && now >= k->shutdown_at)
 			advance_shutdown(k, k->ended_by);
+		stop = k->ended_by ? 0 : jobs_stop_signal(k);
 		pthread_mutex_unlock(&k->lock);
+		if (stop)
+			jobs_stop(stop);
 		if (kick)
 			pool_kick_all(k->pool);
 		vdso_update_clock(k);
@@ -137,12 +161,16 @@ static void ignore_signal(int signo)
 static int open_standard_files(struct task *t)
 {
 	for (int fd = 0; fd <= 2; fd++) {
+		struct file *file;
 		int host;
 
 		if (t->kernel->args->closed_fds >> fd & 1)
 			continue;
 		host = fcntl(fd, F_DUPFD_CLOEXEC, 3);
-		if (host < 0 || fd_install(t, file_open(t->kernel, host), fd, false) < 0)
+		file = host < 0 ? NULL : file_open(t->kernel, host);
+		if (file)
+			file->is_stdout = fd == STDOUT_FILENO;
+		if (fd_install(t, file, fd, false) < 0)
 			return -errno;
 	}
 	t->process->cwd = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -158,6 +186,7 @@ static int start_first(struct kernel *k, const struct abi_args *args)
 	if (!t)
 		return -errno;
 	t->process->pgid = t->process->sid = t->process->pid;
+	ttys_start(k, t->process);
 	rlimit_init(t->process, args->limits);
 	err = open_standard_files(t);
 	fd = err ? err : exec_open(t, args->path);
@@ -256,6 +285,7 @@ void abi_run(const struct abi_args *args, struct abi_result *result)
 		k.processes = p->next;
 		process_free(p);
 	}
+	ttys_free(&k);
 	futexes_destroy(k.futexes);
 	proc_tree_destroy(k.proc);
 	ipc_destroy(k.ipc);

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "abi/jobs.h"
 #include "abi/signals.h"
 
 #define SYSCALL_BYTES	2	/* of the instruction */
@@ -385,15 +386,18 @@ void signal_reset_for_exec(struct task *t)
 
 /* --- delivery --- */
 
-/* Stop all threads of the process. */
-static void stop_process(struct task *t, int signo)
+/* Stop all threads of the process. No shell would continue an orphaned group: only SIGSTOP stops its processes. */
+static void stop_process(struct task *t, const struct sig_info *info)
 {
 	struct process *p = t->process;
+	int signo = info->signo;
 
 	pthread_mutex_lock(&p->kernel->lock);
-	if (p->state == PROCESS_RUNNING && !p->exiting) {
+	if (p->state == PROCESS_RUNNING && !p->exiting &&
+	    (signo == SIGSTOP || !group_is_orphaned(p->kernel, p->pgid))) {
 		__atomic_store_n(&p->state, PROCESS_STOPPED, __ATOMIC_RELAXED);
 		p->stop_signal = signo;
+		p->stopped_by = info->pid;
 		report_job_change(p, HAS_STOPPED, CLD_STOPPED, signo);
 		signal_wake_all(p);
 	}
@@ -481,7 +485,7 @@ static void deliver_one(struct task *t, const struct sig_info *info, const struc
 	if (act->handler > HANDLER_IGNORE)
 		enter_handler(t, act, info);
 	else if (default_stops(signo))
-		stop_process(t, signo);
+		stop_process(t, info);
 	else
 		process_exit(t, signo);
 }

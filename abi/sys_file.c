@@ -12,6 +12,7 @@
 #include "abi/filemap.h"
 #include "abi/proc.h"
 #include "abi/socket.h"
+#include "abi/tty.h"
 
 #include "syscalls.h"	/* made from syscall.tbl */
 
@@ -81,6 +82,31 @@ static int64_t proc_call(struct task *t, const struct file *file, uint32_t reque
 	return result;
 }
 
+static bool sets_terminal(uint32_t request)
+{
+	return request == TCSETS || request == TCSETSW || request == TCSETSF;
+}
+
+/* Requests whose argument is a number. -ENOTTY: another request, or no terminal. */
+static int64_t terminal_command(struct task *t, const struct file *file, uint32_t request, uint64_t arg)
+{
+	static const uint32_t commands[] = { TCSBRK, TCSBRKP, TCXONC, TCFLSH, TIOCEXCL, TIOCNXCL };
+	int64_t result;
+	size_t i = 0;
+
+	while (i < sizeof(commands) / sizeof(commands[0]) && commands[i] != request)
+		i++;
+	if (i == sizeof(commands) / sizeof(commands[0]) || file->terminal == NO_TERMINAL)
+		return -ENOTTY;
+	result = request == TIOCEXCL || request == TIOCNXCL ? 0 : tty_check_change(t, file);
+	if (result)
+		return result;
+	host_call_begin(t);
+	result = ioctl(file->fd, request, (int)arg) ? -errno : 0;
+	host_call_end(t);
+	return restart_if_interrupted(result);
+}
+
 /* Requests of terminals, and byte counts. Others are not passed to the host: they could contain pointers. */
 int64_t sys_ioctl(struct task *t, int fd, uint32_t request, uint64_t arg)
 {
@@ -92,31 +118,38 @@ int64_t sys_ioctl(struct task *t, int fd, uint32_t request, uint64_t arg)
 		{ TCGETS, KERNEL_TERMIOS_BYTES, false }, { TCSETS, KERNEL_TERMIOS_BYTES, true },
 		{ TCSETSW, KERNEL_TERMIOS_BYTES, true }, { TCSETSF, KERNEL_TERMIOS_BYTES, true },
 		{ TIOCGWINSZ, sizeof(struct winsize), false }, { FIONREAD, sizeof(int), false },
-		{ FIONBIO, sizeof(int), true },
+		{ FIONBIO, sizeof(int), true }, { TIOCOUTQ, sizeof(int), false },
+		{ TIOCGPTN, sizeof(unsigned), false }, { TIOCSPTLCK, sizeof(int), true },
+		{ TIOCGPTLCK, sizeof(int), false }, { TIOCPKT, sizeof(int), true }, { TIOCGPKT, sizeof(int), false },
 	};
-	int host_fd = fd_host(t, fd), value;
+	struct file *file = fd_file(t, fd);
 	_Alignas(8) char buf[64];
+	int64_t result;
+	int host_fd;
 
-	if (host_fd < 0)
-		return host_fd;
-	if (request == TIOCGPGRP) {
-		value = t->process->pgid;
-		return isatty(host_fd) ? user_write(t, arg, &value, sizeof(value)) : -ENOTTY;
-	}
-	if (request == TIOCSPGRP)
-		return isatty(host_fd) ? 0 : -ENOTTY;
+	if (!file)
+		return -EBADF;
+	host_fd = file->fd;
+	if (tty_ioctl(t, file, request, arg, &result))
+		return result;
+	result = terminal_command(t, file, request, arg);
+	if (result != -ENOTTY)
+		return result;
 	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
 		if (known[i].request != request)
 			continue;
 		if (known[i].in && user_read(t, buf, arg, known[i].size))
 			return -EFAULT;
+		result = sets_terminal(request) ? tty_check_change(t, file) : 0;
+		if (result)
+			return result;
 		host_call_begin(t);		/* some requests block until all output is sent */
-		value = ioctl(host_fd, known[i].request, buf) ? -errno : 0;
+		result = ioctl(host_fd, known[i].request, buf) ? -errno : 0;
 		host_call_end(t);
-		if (value)
-			return restart_if_interrupted(value);
+		if (result)
+			return restart_if_interrupted(result);
 		if (request == FIONREAD)
-			*(int *)buf += (int)file_nr_unread(fd_file(t, fd));
+			*(int *)buf += (int)file_nr_unread(file);
 		return known[i].in ? 0 : user_write(t, arg, buf, known[i].size);
 	}
 	if (fd_file(t, fd)->proc)

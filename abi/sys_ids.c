@@ -6,7 +6,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "abi/task.h"
+#include "abi/jobs.h"
 
 #include "syscalls.h"	/* made from syscall.tbl */
 
@@ -61,16 +61,6 @@ int64_t sys_getsid(struct task *t, int pid)
 	return read_id(t, pid, offsetof(struct process, sid));
 }
 
-/* True: a process in group @pgid exists, and in session @sid if that is not 0. kernel->lock held. */
-static bool group_exists(const struct kernel *k, int pgid, int sid)
-{
-	const struct process *p = k->processes;
-
-	while (p && (p->pgid != pgid || (sid && p->sid != sid)))
-		p = p->next;
-	return p != NULL;
-}
-
 /* For the process itself, or a child that has not called execve(2), in the same session. kernel->lock held. */
 static int set_group(struct task *t, int pid, int pgid)
 {
@@ -108,8 +98,10 @@ int64_t sys_setsid(struct task *t)
 	int64_t sid = -EPERM;
 
 	pthread_mutex_lock(&t->kernel->lock);
-	if (!group_exists(t->kernel, p->pid, 0))
+	if (!group_exists(t->kernel, p->pid, 0)) {
 		sid = p->pgid = p->sid = p->pid;
+		p->tty = NULL;
+	}
 	pthread_mutex_unlock(&t->kernel->lock);
 	return sid;
 }

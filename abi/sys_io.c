@@ -22,6 +22,7 @@
 #include "abi/events.h"
 #include "abi/filemap.h"
 #include "abi/proc.h"
+#include "abi/tty.h"
 
 #include "syscalls.h"	/* made from syscall.tbl */
 
@@ -60,10 +61,12 @@ static int64_t proc_io(struct task *t, const struct file *file, const struct bou
 int64_t file_io(struct task *t, const struct file *file, struct bounce *b, size_t len, int64_t offset,
 		enum direction dir)
 {
-	int64_t n = dir == OUT ? rlimit_clip_write(t, file, len, offset) : (int64_t)len;
+	int64_t n = dir == OUT ? rlimit_clip_write(t, file, len, offset) : (int64_t)len, err = 0;
 
-	if (n < 0)
-		return n;
+	if (n >= 0 && file->terminal == TERMINAL)
+		err = dir == IN ? tty_check_read(t, file) : tty_check_write(t, file);
+	if (n < 0 || err)
+		return n < 0 ? n : err;
 	if ((size_t)n < len)
 		bounce_shorten(b, (size_t)n);
 	len = (size_t)n;
@@ -76,6 +79,8 @@ int64_t file_io(struct task *t, const struct file *file, struct bounce *b, size_
 	if (file->may_block)
 		host_call_end(t);
 	usage_count_io(t, dir == OUT, n);
+	if (file->is_stdout && dir == OUT && n > 0)
+		__atomic_store_n(&t->kernel->result->wrote_stdout, true, __ATOMIC_RELAXED);
 	return n == -EINTR ? -ERESTARTSYS : n;
 }
 
@@ -185,6 +190,7 @@ static int64_t write_chunk(struct task *t, struct file *file, struct bounce *b, 
 {
 	struct user_vector start = *v;
 	size_t accessible = vector_load(t, v, b->bytes, len);
+	int64_t n;
 
 	if (file->proc && accessible < len)
 		return -EFAULT;
@@ -195,7 +201,10 @@ static int64_t write_chunk(struct task *t, struct file *file, struct bounce *b, 
 			return -ENOMEM;
 		bounce_scatter(b, accessible);
 	}
-	return file_io(t, file, b, len, offset, OUT);
+	n = file_io(t, file, b, len, offset, OUT);
+	if (n > 0 && file->terminal == PTY_MASTER)
+		tty_input(t, file, b->bytes, (size_t)n);
+	return n;
 }
 
 /* --- the calls --- */

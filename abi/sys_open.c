@@ -17,6 +17,7 @@
 #include "abi/memfd.h"
 #include "abi/path.h"
 #include "abi/proc.h"
+#include "abi/tty.h"
 
 #include "syscalls.h"	/* made from syscall.tbl */
 
@@ -111,6 +112,7 @@ static int64_t do_open(struct task *t, int64_t dirfd, uint64_t addr, int flags, 
 	if (flags & O_PATH)
 		flags &= ~(O_TRUNC | O_CREAT);
 	fd = open_file(t, dirfd, path, flags | O_NOCTTY, mode & ~t->process->umask, resolve, &created);
+	fd = tty_open_own(t, fd, dirfd, path, flags);
 	if (fd < 0)
 		return fd;
 	host_call_begin(t);
@@ -118,6 +120,7 @@ static int64_t do_open(struct task *t, int64_t dirfd, uint64_t addr, int flags, 
 	host_call_end(t);
 	if (err)
 		return err == -EINTR ? -ERESTARTSYS : err;
+	tty_opened(t, file, flags);
 	return fd_install(t, file, 0, flags & O_CLOEXEC);
 }
 

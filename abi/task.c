@@ -100,6 +100,7 @@ struct guest_mm *gmm_copy(const struct guest_mm *from, int pid)
 	gmm->loaded = from->loaded;
 	gmm->not_dumpable = from->not_dumpable;
 	memcpy(gmm->exe, from->exe, sizeof(gmm->exe));
+	memcpy(gmm->args, from->args, sizeof(gmm->args));
 	mm_gate_init(gmm);
 	return gmm;
 }

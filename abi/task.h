@@ -36,6 +36,8 @@
 #define ERESTARTNOINTR	513		/* even if the handler has no SA_RESTART */
 #define ERESTARTNOHAND	514		/* only if there is no handler */
 
+enum file_terminal { NO_TERMINAL, TERMINAL, PTY_MASTER };
+
 struct file {			/* an open file description; several descriptors may share it */
 	struct kernel *kernel;
 	uint32_t refs;		/* atomic */
@@ -43,8 +45,12 @@ struct file {			/* an open file description; several descriptors may share it */
 	bool regular;
 	bool may_block;		/* a host call on it may block: not a file of a disk or memory */
 	bool direct;		/* O_DIRECT */
+	bool is_stdout;		/* descriptor 1 of Vellum */
+	enum file_terminal terminal;
 	dev_t dev;
 	ino_t ino;
+	dev_t peer_dev;		/* PTY_MASTER: the terminal at the other end; inode 0: not known yet */
+	ino_t peer_ino;
 	struct unread *unread;	/* kernel->unread_lock; compared with NULL without the lock */
 	struct memfd *memfd;	/* the file's account, referenced; NULL: memfd_create(2) did not make the file */
 	bool is_signalfd;	/* sys_signalfd.c; fd is a signalfd of the host without signals */
@@ -114,6 +120,9 @@ struct process {
 	bool reaped;			/* kernel->lock: the last pin frees it */
 	enum { NOT_CHANGED, HAS_STOPPED, HAS_CONTINUED } job_change;	/* kernel->lock: not reported by wait4(2) yet */
 	int stop_signal;
+	int stopped_by;			/* PID of the sender of stop_signal; 0: the kernel, or from outside */
+	struct tty *tty;		/* kernel->lock: the controlling terminal, or NULL */
+	int hung_up_pgid;		/* kernel->lock: the foreground group of the terminal that its session lost, or 0 */
 	struct task *vfork_parent;	/* kernel->lock: waits until this process calls execve(2) or exits */
 	/* files */
 	pthread_mutex_t files_lock;
@@ -202,6 +211,8 @@ struct kernel {
 	unsigned asked_to_end;		/* lock: bit n: signal n asked Vellum to end */
 	int ended_by;			/* lock: the signal that ends the run, or 0 */
 	uint64_t shutdown_at;		/* lock: ns, CLOCK_MONOTONIC: time of the next advance_shutdown(), or 0 */
+	struct tty *ttys;		/* lock; tty.c */
+	bool stop_raised;		/* lock: Vellum was told to stop since process 1 stopped */
 	bool abandoned;			/* lock: do not wait for the remaining tasks */
 	struct abi_result *result;
 	pthread_t ticker;

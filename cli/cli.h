@@ -36,6 +36,7 @@ struct run_options {
 	uint64_t interval_ns;
 	bool verify, strace, no_isolation;
 	const char *json;		/* NULL: none; "-": stdout */
+	int json_fd;			/* of a descriptor that the caller opened; -1: json is a file */
 	const char *html;		/* NULL: none */
 	uint64_t fault_ns, scan_ns;	/* costs: of a write fault, from the machine; of reading one page table */
 	uint64_t ram;
@@ -115,6 +116,8 @@ struct collection_record {
 struct process_record {		/* one address space of a program */
 	int pid, ppid;
 	char *name;
+	char args[ABI_MAX_ARGS];	/* as in struct guest_mm */
+	uint64_t dirty_pages, write_faults;	/* of all its mappings */
 	uint64_t start_ns, end_ns, rss_pages;
 	uint64_t counters[VELLUM_NR_COUNTERS];
 };
@@ -127,12 +130,14 @@ struct method_switch {
 };
 
 #define MAX_SUMMARY_ROWS 40
+#define MAX_SUMMARY_PROCESSES 20
 
 struct track_result {
 	struct rows rows;
 	uint64_t nr_hidden_rows;	/* written VMAs without a row */
 	struct process_record *processes;
 	size_t nr_processes, max_processes;
+	uint64_t nr_hidden_processes;	/* without a record, that wrote to memory */
 	struct method_switch *switches;
 	size_t nr_switches, max_switches;
 	uint64_t total_switches;
@@ -167,6 +172,11 @@ struct run_report {
 
 void json_text(FILE *f, const char *text);
 
+/*
+ * Is @name "fd:N" or "/dev/fd/N"? Then *@fd is a copy of that descriptor, which no program inside sees. Else -1. Return: 0,
+ * or EXIT_VELLUM after printing an error.
+ */
+int json_open_fd(const char *name, int *fd);
 int json_check_writable(const char *path, char *why, size_t size);	/* can @path be written? 0, or -1 and @why */
 int json_write(const struct run_report *report);		/* 0, or -1 after printing an error */
 int html_report(const struct run_report *report);		/* 0, or -1 after printing an error */
@@ -197,6 +207,11 @@ void inspect_destroy(struct inspect *inspect);
 /* @prefix: precedes every line of text output. false: out of memory. */
 bool inspect_show(FILE *f, const struct inspection *ins, const char *prefix, const struct guest_mm *gmm,
 		  int pid);
+
+/* --- pack.c --- */
+
+/* The short form of a report for its page, to be freed. NULL: no memory. */
+char *report_pack(const char *text, size_t len);
 
 /* --- html.c --- */
 

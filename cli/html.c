@@ -50,14 +50,22 @@ static void put_page(FILE *f, const void *arg)
 
 	fwrite(html_blob, 1, (size_t)(place - html_blob), f);
 	put_json(f, page->json, page->len);
+	fputc('\n', f);
 	fwrite(rest, 1, (size_t)(html_blob_end - rest), f);
 }
 
 int html_write(const char *path, const char *json, size_t len)
 {
-	const struct page page = { json, len };
+	char *packed = report_pack(json, len);
+	int err;
 
-	return file_write(path, put_page, &page);
+	if (!packed) {
+		fail_no_memory("the page");
+		return -1;
+	}
+	err = file_write(path, put_page, &(struct page){ packed, strlen(packed) });
+	free(packed);
+	return err;
 }
 
 /* --- checking a report: SPEC.md "Report" as a table --- */
@@ -106,7 +114,8 @@ static const struct shape collection[] = {
 };
 static const struct shape process_members[] = {
 	{ "pid", COUNT, NULL, false },		{ "ppid", COUNT, NULL, false },
-	{ "name", STRING, NULL, false },	{ "start_ns", COUNT, NULL, false },
+	{ "name", STRING, NULL, false },	{ "args", LIST, string, true },
+	{ "start_ns", COUNT, NULL, false },
 	{ "end_ns", COUNT, NULL, false },	{ "faults", COUNTS, NULL, false },
 	{ "tlb_flushes", COUNT, NULL, false },	{ "rss_pages", COUNT, NULL, false },
 	{ .name = NULL }

@@ -1,10 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /* cli/json.c - the report as JSON (SPEC.md "Report"), and the writing of report files. */
 #define _GNU_SOURCE
+#include <ctype.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/major.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "abi/text.h"
@@ -90,7 +95,13 @@ static void json_process(FILE *f, const struct process_record *p)
 {
 	fprintf(f, "{\"pid\":%d,\"ppid\":%d,\"name\":", p->pid, p->ppid);
 	json_text(f, p->name);
-	fprintf(f, ",\"start_ns\":%llu,\"end_ns\":%llu,\"faults\":", (unsigned long long)p->start_ns,
+	fputs(",\"args\":[", f);
+	for (const char *arg = p->args; *arg; arg += strlen(arg) + 1) {
+		if (arg != p->args)
+			fputc(',', f);
+		json_text(f, arg);
+	}
+	fprintf(f, "],\"start_ns\":%llu,\"end_ns\":%llu,\"faults\":", (unsigned long long)p->start_ns,
 		(unsigned long long)p->end_ns);
 	json_faults(f, p->counters, true);
 	fprintf(f, ",\"tlb_flushes\":%llu,\"rss_pages\":%llu}",
@@ -181,6 +192,20 @@ static bool is_writable_directory(const char *dir)
 	return S_ISDIR(st.st_mode) && access(dir, W_OK | X_OK) == 0;
 }
 
+/* The standard stream of the program that is the same file, or NULL. A null device mixes nothing. */
+static const char *stream_of(const struct stat *st)
+{
+	struct stat other;
+
+	if (S_ISCHR(st->st_mode) && major(st->st_rdev) == MEM_MAJOR)
+		return NULL;
+	for (int fd = STDOUT_FILENO; fd <= STDERR_FILENO; fd++)
+		if (fstat(fd, &other) == 0 && st->st_dev == other.st_dev && st->st_ino == other.st_ino)
+			return fd == STDOUT_FILENO ? "stdout" : "stderr";
+	return NULL;
+}
+
+/* A report replaces a regular file: output that was written to it would be lost. */
 int json_check_writable(const char *path, char *why, size_t size)
 {
 	char dir[4096];
@@ -188,6 +213,10 @@ int json_check_writable(const char *path, char *why, size_t size)
 
 	if (!strcmp(path, "-"))
 		return 0;
+	if (stat(path, &st) == 0 && S_ISREG(st.st_mode) && stream_of(&st)) {
+		snprintf(why, size, "%s: is also the file of the program's output; name another file", path);
+		return -1;
+	}
 	directory_of(path, dir);
 	if (stat(path, &st) == 0) {
 		if (S_ISDIR(st.st_mode)) {
@@ -204,6 +233,45 @@ int json_check_writable(const char *path, char *why, size_t size)
 		return -1;
 	}
 	return 0;
+}
+
+/* The number of "fd:N" and "/dev/fd/N". -1: another name; -2: no number. */
+static int parse_fd(const char *name)
+{
+	static const char *const prefixes[] = { "fd:", "/dev/fd/", "/proc/self/fd/" };
+	const char *digits = NULL;
+	char *end;
+	long n;
+
+	for (size_t i = 0; i < sizeof(prefixes) / sizeof(prefixes[0]); i++)
+		if (!strncmp(name, prefixes[i], strlen(prefixes[i])))
+			digits = name + strlen(prefixes[i]);
+	if (!digits)
+		return -1;
+	n = strtol(digits, &end, 10);
+	return *end || end == digits || !isdigit((unsigned char)*digits) || n > INT_MAX ? -2 : (int)n;
+}
+
+int json_open_fd(const char *name, int *fd)
+{
+	int n = parse_fd(name), flags;
+	const char *stream;
+	struct stat st;
+
+	*fd = -1;
+	if (n == -1)
+		return 0;
+	flags = n < 0 ? -1 : fcntl(n, F_GETFL);
+	if (flags < 0)
+		return fail("--json=%s: no such open descriptor; open it, for example with 3>FILE and --json=fd:3", name);
+	if ((flags & O_PATH) || (flags & O_ACCMODE) == O_RDONLY)
+		return fail("--json=%s: the descriptor is not open for writing; open it with 3>FILE", name);
+	stream = fstat(n, &st) ? NULL : stream_of(&st);
+	if (stream)
+		return fail("--json=%s: is the file of the program's %s, whose output would be mixed with the report; "
+			    "open another file, for example with 3>FILE and --json=fd:3", name, stream);
+	*fd = fcntl(n, F_DUPFD_CLOEXEC, 3);
+	return *fd < 0 ? fail("--json=%s: %s", name, strerror(errno)) : 0;
 }
 
 /* A regular file is written under a temporary name and renamed, so that a reader never finds part of a report. */
@@ -250,8 +318,25 @@ static void json_put(FILE *f, const void *report)
 	json_all(f, report);
 }
 
+static int write_to_fd(const struct run_report *r)
+{
+	FILE *f = fdopen(r->opt->json_fd, "w");
+	bool ok = f != NULL;
+
+	if (f) {
+		json_all(f, r);
+		ok = fflush(f) == 0 && !ferror(f);
+		ok &= fclose(f) == 0;
+	}
+	if (!ok)
+		fail("cannot write %s: %s", r->opt->json, strerror(errno));
+	return ok ? 0 : -1;
+}
+
 int json_write(const struct run_report *r)
 {
+	if (r->opt->json_fd >= 0)
+		return write_to_fd(r);
 	return file_write(r->opt->json, json_put, r);
 }
 

@@ -20,7 +20,7 @@ static const char help[] =
 	"                          the method that costs less, range by range\n"
 	"  --interval=10ms         time between collections (100us to 1 hour)\n"
 	"  --verify                rebuild memory from the collections alone and compare it with memory\n"
-	"  --json=FILE|-           write the report as JSON\n"
+	"  --json=FILE|fd:N|-      write the report as JSON\n"
 	"  --report=FILE.html      write the report as a page with heat maps over time\n"
 	"  --ram=1G                RAM for all processes\n"
 	"  --swap=SIZE[,FILE|,zstd]  swap to a file (without a name: to a temporary file), or to\n"

@@ -98,18 +98,25 @@ static void push_row(struct rows *rows, const struct row *row)
 }
 
 /* Without a report file, keep only the rows that the summary prints: a run may last for days. */
-static bool keeps_row(struct track *track, const struct row *row)
+static void keep_row(struct track *track, const struct row *row)
 {
 	struct track_result *res = &track->result;
+	struct row *least = NULL;
 
-	if (keeps_records(track))
-		return true;
-	if (!row->dirty_pages && !row->write_faults)
-		return false;
-	if (res->rows.nr < MAX_SUMMARY_ROWS)
-		return true;
+	if (keeps_records(track) || res->rows.nr < MAX_SUMMARY_ROWS) {
+		push_row(&res->rows, row);
+		return;
+	}
 	res->nr_hidden_rows++;
-	return false;
+	for (size_t i = 0; i < res->rows.nr; i++)
+		if (!least || res->rows.at[i].dirty_pages < least->dirty_pages)
+			least = &res->rows.at[i];
+	if (row->dirty_pages <= least->dirty_pages) {
+		free(row->dirty.at);
+		return;
+	}
+	free(least->dirty.at);
+	*least = *row;
 }
 
 /* The VMA was unmapped: add its row to the result. */
@@ -119,8 +126,10 @@ static void finish_row(struct mm_track *mt, struct row row)
 	dirty_ranges(mt, row.start / PAGE, row.end / PAGE, &row.dirty);
 	for (size_t i = 0; i < row.dirty.nr; i++)
 		row.dirty_pages += row.dirty.at[i].count;
-	if (keeps_row(mt->track, &row))
-		push_row(&mt->track->result.rows, &row);
+	mt->dirty_pages += row.dirty_pages;
+	mt->write_faults += row.write_faults;
+	if (keeps_records(mt->track) || row.dirty_pages || row.write_faults)
+		keep_row(mt->track, &row);
 	else
 		free(row.dirty.at);
 }

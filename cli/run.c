@@ -377,6 +377,9 @@ static int report(struct run *r)
 	if (!r->result.started)
 		return status;
 	print_summary(&rep);
+	if (r->opt.json && !strcmp(r->opt.json, "-") && r->result.wrote_stdout)
+		fprintf(stderr, "vellum: --json=-: the report in stdout follows what the program wrote there; "
+				"to have it apart, write --json=fd:3 and 3>FILE\n");
 	if ((r->opt.json && json_write(&rep)) || (r->opt.html && html_report(&rep)))
 		return EXIT_VELLUM;
 	return status;
@@ -427,7 +430,7 @@ static bool uses_stdout(const struct run_options *o)
 
 int cmd_run(int argc, char **argv)
 {
-	struct run r = { .opt = { .interval_ns = 10000000, .ram = 1ull << 30, .cpus = 2 } };
+	struct run r = { .opt = { .interval_ns = 10000000, .ram = 1ull << 30, .cpus = 2, .json_fd = -1 } };
 	char why[4352];
 	int status;
 
@@ -446,7 +449,9 @@ int cmd_run(int argc, char **argv)
 	}
 	if ((r.closed_fds & 2) && uses_stdout(&r.opt))
 		return fail("stdout is closed; name a file for --json and --inspect instead of -");
-	if (r.opt.json && json_check_writable(r.opt.json, why, sizeof(why)))
+	if (r.opt.json && json_open_fd(r.opt.json, &r.opt.json_fd))
+		return EXIT_VELLUM;
+	if (r.opt.json && r.opt.json_fd < 0 && json_check_writable(r.opt.json, why, sizeof(why)))
 		return fail("cannot write the report: %s", why);
 	if (r.opt.html && json_check_writable(r.opt.html, why, sizeof(why)))
 		return fail("cannot write the report: %s", why);

@@ -333,18 +333,38 @@ static void on_mapped(void *arg, struct guest_mm *gmm, uint64_t start, uint64_t 
 	pthread_mutex_unlock(&track->lock);
 }
 
-static void add_process(struct mm_track *mt)
+/* Without a report file, keep only the records that the summary prints. NULL: not this one. */
+static struct process_record *new_process_record(struct mm_track *mt)
 {
 	struct track_result *res = &mt->track->result;
-	struct process_record *p;
+	struct process_record *least = NULL;
 
-	if (!keeps_records(mt->track) || !mt->gmm->loaded)
+	if (!keeps_records(mt->track) && !mt->dirty_pages && !mt->write_faults)
+		return NULL;
+	if (keeps_records(mt->track) || res->nr_processes < MAX_SUMMARY_PROCESSES) {
+		res->processes = grow(res->processes, res->nr_processes, &res->max_processes, sizeof(*res->processes));
+		return &res->processes[res->nr_processes++];
+	}
+	res->nr_hidden_processes++;
+	for (size_t i = 0; i < res->nr_processes; i++)
+		if (!least || res->processes[i].dirty_pages < least->dirty_pages)
+			least = &res->processes[i];
+	if (mt->dirty_pages <= least->dirty_pages)
+		return NULL;
+	free(least->name);
+	return least;
+}
+
+static void add_process(struct mm_track *mt)
+{
+	struct process_record *p = mt->gmm->loaded ? new_process_record(mt) : NULL;
+
+	if (!p)
 		return;
-	res->processes = grow(res->processes, res->nr_processes, &res->max_processes, sizeof(*p));
-	p = &res->processes[res->nr_processes++];
 	*p = (struct process_record){ .pid = mt->gmm->pid, .ppid = mt->ppid, .start_ns = mt->start_ns,
-				      .end_ns = monotonic_ns() - mt->track->t0,
-				      .rss_pages = mt->rss_pages };
+				      .end_ns = monotonic_ns() - mt->track->t0, .rss_pages = mt->rss_pages,
+				      .dirty_pages = mt->dirty_pages, .write_faults = mt->write_faults };
+	memcpy(p->args, mt->gmm->args, sizeof(p->args));
 	p->name = strdup(mt->gmm->exe);
 	if (!p->name)
 		no_memory();

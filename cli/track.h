@@ -24,6 +24,7 @@ struct mm_track {		/* of one address space */
 	struct replica replica;		/* private pages */
 	struct rows losing;		/* VMAs of the range that is being unmapped */
 	int ppid;
+	uint64_t dirty_pages, write_faults;	/* of the mappings that have ended */
 	uint64_t start_ns, rss_pages;	/* start, since the run began; RSS at exit */
 	bool started;			/* the loader has finished: the program makes all changes from now on */
 };

@@ -360,6 +360,14 @@ reports() {
 		"$busybox" sh -c 'echo hello'
 	json "report of two processes" '[1,2]' '[.mappings[].pid] | unique' \
 		"$busybox" sh -c 'echo hello; (exit 3); exit 0'
+	"$VELLUM" run --json=fd:3 -- "$busybox" sh -c 'echo hello; ls /dev/fd/3; echo mixed >&3' 3>"$tmp/json" >"$tmp/out" 2>&1
+	result "report to a descriptor, which the program does not have" \
+		"$([ "$(jq -c .schema "$tmp/json")" = '"vellum-run/1"' ] && [ "$(head -n 1 "$tmp/out")" = hello ] &&
+			! grep -q '^/dev/fd/3' "$tmp/out" || cat "$tmp/out")"
+	"$VELLUM" run --json=/dev/fd/5 -- "$busybox" echo hello 5>&1 >/dev/null | jq -c .exit >"$tmp/out" 2>&1
+	result "report to a pipe" "$([ "$(cat "$tmp/out")" = '{"code":0}' ] || cat "$tmp/out")"
+	"$VELLUM" run --json=- -- "$busybox" echo hello >/dev/null 2>"$tmp/err"
+	result "report behind the program's output: a line says so" "$(grep -q 'write --json=fd:3' "$tmp/err" || cat "$tmp/err")"
 	json "report of counters" '["number","number","number","object"]' \
 		'[.counters | .tlb_flushes, .exits, .syscalls, .faults | type]' "$busybox" echo hello
 

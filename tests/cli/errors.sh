@@ -312,6 +312,21 @@ lost_report() {
 		"$VELLUM" run --inspect=exit,- -- "$busybox" touch "$tmp/started"
 }
 
+# Descriptors that a report cannot be written to.
+report_descriptors() {
+	local name
+
+	for name in fd:7 /dev/fd/7 fd: fd:x fd:-1 fd:99999999999999999999; do
+		fails "a report to $name" 125 "$VELLUM" run --json="$name" -- "$busybox" touch "$tmp/started"
+	done
+	fails "a report to a descriptor for reading" 125 sh -c 'exec "$@" 3</dev/null' sh \
+		"$VELLUM" run --json=fd:3 -- "$busybox" touch "$tmp/started"
+	fails "a report to the program's stdout" 125 sh -c 'exec "$@" 3>&1' sh \
+		"$VELLUM" run --json=fd:3 -- "$busybox" touch "$tmp/started"
+	fails "a report over the program's stdout" 125 sh -c 'exec "$@" >"$0"' "$tmp/plain" \
+		"$VELLUM" run --json="$tmp/plain" -- "$busybox" touch "$tmp/started"
+}
+
 # The report's path can be opened, but the run fails.
 older_report() {
 	echo old >"$tmp/existing"
@@ -337,6 +352,7 @@ main() {
 	out_of_memory 4M 16
 	out_of_memory 64M 256
 	lost_report
+	report_descriptors
 	older_report
 	finish
 }

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 #
 # Programs whose output must be the same natively and under `vellum run`: what a program has at its first instruction, what
-# signal handlers get; locks, waits, scheduling, splice(2); CPU times; /proc; threads; sockets, epoll and
+# signal handlers get; terminals; locks, waits, scheduling, splice(2); CPU times; /proc; threads; sockets, epoll and
 # the like; each flag of mmap and its family. From the environment:
 # VELLUM. With "threads": only threads. Prints TAP.
 set -u
@@ -52,6 +52,7 @@ as_native process_calls
 as_native prctl
 as_native cpu_times
 as_native proc an "" "argument or two"
+as_native terminal
 with_threads
 as_native sockets
 as_native messages
