@@ -30,7 +30,7 @@ VELLUM_SWAP_ZSTD_SRC := host/swap_zstd.c
 
 # The command, on top of the library.
 VELLUM_MACHINE_SRC := \
-	machine/qemu.c machine/qemu_confine.c machine/qemu_crash.c machine/qemu_memory.c \
+	machine/qemu.c machine/qemu_confine.c machine/qemu_crash.c machine/qemu_flush.c machine/qemu_memory.c \
 	machine/qemu_start.c machine/qemu_stubs.S machine/qemu_test.c machine/vcpu.c
 VELLUM_ABI_SRC := \
 	abi/access.c abi/bounce.c abi/control.c abi/cpu.c abi/cpu_clock.c abi/elf.c abi/exec.c abi/exit.c abi/fd.c \

@@ -17,6 +17,7 @@
 #include "abi/proc.h"
 #include "abi/tty.h"
 
+#define REFRESH_NS 50000000	/* between calls of the machine's refresh() */
 #define TICK_NS	 5000000	/* time slice if a task waits for a CPU; period of alarms and repeated kicks */
 #define SHUTDOWN_STEP_NS (10 * NS_PER_SEC)	/* until the next advance_shutdown() without a signal */
 
@@ -122,6 +123,7 @@ static void *ticker(void *arg)
 {
 	struct kernel *k = arg;
 	struct timespec ts = { 0, TICK_NS };
+	uint64_t next_refresh = 0;
 	sigset_t set;
 
 	fill_forwarded_signals(&set);
@@ -146,6 +148,10 @@ static void *ticker(void *arg)
 			jobs_stop(stop);
 		if (kick)
 			pool_kick_all(k->pool);
+		if (now >= next_refresh) {
+			k->args->machine->ops->refresh(k->args->machine);
+			next_refresh = now + REFRESH_NS;
+		}
 		vdso_update_clock(k);
 	}
 	return NULL;

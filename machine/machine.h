@@ -85,6 +85,8 @@ struct machine_ops {
 	int (*save_fpu)(struct machine *m, unsigned cpu, struct vcpu_state *st);
 	/* Make the CPU exit soon, with VCPU_VECTOR_KICK. Any thread may call this. */
 	void (*kick)(struct machine *m, unsigned cpu);
+	/* Called some times a second while programs run: what makes the machine faster. Any thread may call this. */
+	void (*refresh)(struct machine *m);
 	const char *(*why)(struct machine *m);
 	/* Write one line to @text: why the machine ended the last time. Any thread may call this. */
 	void (*lost)(struct machine *m, char *text, size_t size);

@@ -32,9 +32,6 @@
 #include "arch/x86/pgtable.h"
 #include "vellum/mm.h"
 
-#define HANG_TIMEOUT_NS	 10000000000ull
-#define WATCH_NS	 1000000000ull
-#define SPIN_NS		 15000ull
 #define RFLAGS_TF	 0x100ull
 #define VECTOR_TS	 10		/* to VECTOR_GP: exceptions whose error code is a selector */
 #define VECTOR_GP	 13
@@ -49,7 +46,7 @@ uint64_t qemu_now_ns(void)
 
 /* --- when QEMU has ended --- */
 
-static bool is_down(const struct qemu_machine *q)
+bool qemu_is_down(const struct qemu_machine *q)
 {
 	return __atomic_load_n(&q->down, __ATOMIC_ACQUIRE);
 }
@@ -80,7 +77,7 @@ static void qemu_lost(struct machine *m, char *text, size_t size)
 	struct qemu_machine *q = to_qemu(m);
 
 	pthread_mutex_lock(&q->why_lock);
-	while (is_down(q) && !q->gone)
+	while (qemu_is_down(q) && !q->gone)
 		pthread_cond_wait(&q->changed, &q->why_lock);
 	snprintf(text, size, "%s", q->lost);
 	pthread_mutex_unlock(&q->why_lock);
@@ -93,11 +90,11 @@ static bool enter(struct qemu_machine *q)
 
 	for (;;) {
 		pthread_rwlock_rdlock(&q->life);
-		if (!is_down(q))
+		if (!qemu_is_down(q))
 			return true;
 		pthread_rwlock_unlock(&q->life);
 		pthread_mutex_lock(&q->why_lock);
-		while (is_down(q) && !q->gone)
+		while (qemu_is_down(q) && !q->gone)
 			pthread_cond_wait(&q->changed, &q->why_lock);
 		gone = q->gone;
 		pthread_mutex_unlock(&q->why_lock);
@@ -123,8 +120,8 @@ bool qemu_not_begun(const struct mailbox *mb)
 	return __atomic_load_n(&mb->cmd, __ATOMIC_SEQ_CST) != 0;
 }
 
-/* Interrupt every CPU that sleeps or is in the program. */
-static void send_kick(struct qemu_machine *q)
+
+void qemu_send_kick(struct qemu_machine *q)
 {
 	char byte = 1;
 
@@ -135,7 +132,7 @@ static void send_kick(struct qemu_machine *q)
 
 static void sleep_for_byte(struct qemu_vcpu *v)
 {
-	struct timespec ts = { WATCH_NS / 1000000000u, WATCH_NS % 1000000000u };
+	struct timespec ts = { QEMU_WATCH_NS / 1000000000u, QEMU_WATCH_NS % 1000000000u };
 	uint32_t seen = __atomic_load_n(&v->wake, __ATOMIC_SEQ_CST);
 
 	__atomic_store_n(&v->mb->host_sleeps, 1, __ATOMIC_SEQ_CST);
@@ -144,62 +141,9 @@ static void sleep_for_byte(struct qemu_vcpu *v)
 	__atomic_store_n(&v->mb->host_sleeps, 0, __ATOMIC_RELAXED);
 }
 
-/* Time spent waiting. If the process was stopped meanwhile, that counts as one step of at most 2 * WATCH_NS. */
-struct patience {
-	uint64_t last, waited;
-};
-
-static bool is_exhausted(struct patience *p)
-{
-	uint64_t now = qemu_now_ns(), step = p->last ? now - p->last : 0;
-
-	p->last = now;
-	p->waited += step < 2 * WATCH_NS ? step : 2 * WATCH_NS;
-	return p->waited > HANG_TIMEOUT_NS;
-}
-
 static bool is_idle(struct qemu_vcpu *v)
 {
 	return qemu_state(v->mb) == STATE_IDLE;
-}
-
-/* List the pages of the batch. False: too many, or page tables were freed: flush everything. */
-static bool list_pages(const struct vellum_flush_batch *batch, uint64_t addr[MAX_FLUSH_PAGES], uint32_t *nr)
-{
-	*nr = 0;
-	if (!batch || batch->full || (batch->kinds & VELLUM_FLUSH_TABLES))
-		return false;
-	for (unsigned i = 0; i < batch->nr_ranges; i++)
-		for (uint64_t at = batch->range[i].start; at < batch->range[i].end; at += VELLUM_PAGE_SIZE) {
-			if (*nr == MAX_FLUSH_PAGES)
-				return false;
-			addr[(*nr)++] = at;
-		}
-	return true;
-}
-
-/*
- * Ask one CPU to flush the pages of @batch; NULL: all. The stub may still be reading the list of a request that it
- * has not acknowledged. Then the list stays as it is, and this request flushes all.
- * Return: the number of the request, which the stub acknowledges.
- */
-static uint64_t request_flush(struct qemu_vcpu *v, const struct vellum_flush_batch *batch)
-{
-	struct mailbox *mb = v->mb;
-	uint64_t addr[MAX_FLUSH_PAGES], req;
-	uint32_t nr;
-	bool few = list_pages(batch, addr, &nr);
-
-	pthread_mutex_lock(&v->flush_lock);
-	if (few && __atomic_load_n(&mb->flush_ack, __ATOMIC_SEQ_CST) == mb->flush_req) {
-		memcpy(mb->flush_addr, addr, nr * sizeof(addr[0]));
-		__atomic_store_n(&mb->flush_nr, nr, __ATOMIC_RELEASE);
-	} else {
-		__atomic_store_n(&mb->flush_nr, MAX_FLUSH_PAGES + 1, __ATOMIC_RELEASE);
-	}
-	req = __atomic_add_fetch(&mb->flush_req, 1, __ATOMIC_SEQ_CST);
-	pthread_mutex_unlock(&v->flush_lock);
-	return req;
 }
 
 /* A stub faulted: the mailbox has a value that a CPU cannot load, or QEMU has a bug. */
@@ -219,29 +163,29 @@ static void declare_broken(struct qemu_machine *q, const struct qemu_vcpu *v)
 static int wait_idle(struct qemu_machine *q, struct qemu_vcpu *v)
 {
 	uint64_t start = qemu_now_ns(), asked = 0;
-	struct patience patience = { 0, 0 };
+	struct qemu_patience patience = { 0, 0 };
 
 	while (!is_idle(v)) {
 		uint64_t now = qemu_now_ns();
 
-		if (is_down(q))
+		if (qemu_is_down(q))
 			return -1;
 		if (qemu_state(v->mb) == STATE_BROKEN)
 			declare_broken(q, v);
-		if (now - start < SPIN_NS) {
+		if (now - start < QEMU_SPIN_NS) {
 			for (int i = 0; i < 50 && !is_idle(v); i++)
 				__builtin_ia32_pause();
 			continue;
 		}
 		sleep_for_byte(v);
 		now = qemu_now_ns();
-		if (is_idle(v) || now - start < WATCH_NS)
+		if (is_idle(v) || now - start < QEMU_WATCH_NS)
 			continue;
 		if (__atomic_load_n(&v->mb->flush_ack, __ATOMIC_SEQ_CST) >= asked) {
-			asked = request_flush(v, NULL);
-			patience = (struct patience){ 0, 0 };
-			send_kick(q);
-		} else if (is_exhausted(&patience) && !is_idle(v)) {
+			asked = qemu_request_flush(v, NULL);
+			patience = (struct qemu_patience){ 0, 0 };
+			qemu_send_kick(q);
+		} else if (qemu_is_exhausted(&patience) && !is_idle(v)) {
 			qemu_declare_down(q, QEMU_PROGRAM " stopped answering");
 			return -1;
 		}
@@ -251,12 +195,12 @@ static int wait_idle(struct qemu_machine *q, struct qemu_vcpu *v)
 
 int qemu_command(struct qemu_machine *q, struct qemu_vcpu *v, uint32_t cmd)
 {
-	if (is_down(q))
+	if (qemu_is_down(q))
 		return -1;
 	__atomic_store_n(&v->mb->state, STATE_COMMANDED, __ATOMIC_RELAXED);
 	__atomic_store_n(&v->mb->cmd, cmd, __ATOMIC_SEQ_CST);
 	if (__atomic_load_n(&v->mb->sleeping, __ATOMIC_SEQ_CST))
-		send_kick(q);
+		qemu_send_kick(q);
 	return wait_idle(q, v);
 }
 
@@ -461,7 +405,7 @@ static int run_once(struct qemu_machine *q, unsigned cpu, struct vcpu_state *st,
 static void find_lost(struct qemu_machine *q, struct qemu_vcpu *v, struct vcpu_regs *r)
 {
 	pthread_mutex_lock(&q->why_lock);
-	while (is_down(q) && !q->gone)
+	while (qemu_is_down(q) && !q->gone)
 		pthread_cond_wait(&q->changed, &q->why_lock);
 	r->vector = v->in_program && v->lost_rip && !(v->lost_rip >> 47) ? VCPU_VECTOR_LOST_AT : VCPU_VECTOR_LOST;
 	if (r->vector == VCPU_VECTOR_LOST_AT)
@@ -519,59 +463,10 @@ static void qemu_kick(struct machine *m, unsigned cpu)
 
 	__atomic_store_n(&mb->exit_req, 1, __ATOMIC_SEQ_CST);
 	if (qemu_state(mb) == STATE_GUEST)
-		send_kick(q);
+		qemu_send_kick(q);
 }
 
 /* --- operations of vellum_mmu_ops --- */
-
-/* Sleep after a short spin: QEMU's threads need a processor to answer. */
-static void relax(uint64_t waited_ns)
-{
-	if (waited_ns < SPIN_NS)
-		__builtin_ia32_pause();
-	else
-		usleep(20);
-}
-
-static void ask_flush(struct qemu_machine *q, uint64_t cpus, const struct vellum_flush_batch *batch)
-{
-	struct patience patience = { 0, 0 };
-	uint64_t want[MAX_VCPUS], start;
-	bool kicked = false;
-
-	for (uint64_t mask = cpus; mask; mask &= mask - 1) {
-		unsigned cpu = (unsigned)__builtin_ctzll(mask);
-
-		want[cpu] = request_flush(&q->vcpu[cpu], batch);
-	}
-	start = qemu_now_ns();
-	for (uint64_t mask = cpus; mask; mask &= mask - 1) {
-		const struct mailbox *mb = q->vcpu[__builtin_ctzll(mask)].mb;
-
-		while (qemu_state(mb) == STATE_GUEST &&
-		       __atomic_load_n(&mb->flush_ack, __ATOMIC_SEQ_CST) < want[__builtin_ctzll(mask)]) {
-			if (is_down(q))
-				return;
-			if (!kicked)
-				send_kick(q);
-			kicked = true;
-			if (is_exhausted(&patience) && qemu_state(mb) == STATE_GUEST)
-				qemu_declare_down(q, QEMU_PROGRAM " stopped answering");
-			relax(qemu_now_ns() - start);
-		}
-	}
-}
-
-static void qemu_flush_mm(void *machine, struct vellum_mm *mm)
-{
-	ask_flush(machine, vellum_mm_cpumask(mm), NULL);
-}
-
-/* Flush a few pages one by one, so that the program keeps the rest of its TLB; else flush all. */
-static void qemu_flush(void *machine, struct vellum_mm *mm, const struct vellum_flush_batch *batch)
-{
-	ask_flush(machine, vellum_mm_cpumask(mm), batch);
-}
 
 /* Called by the thread that uses the CPU, with the CPU idle; qemu_deactivate() too. */
 static void qemu_activate(void *machine, unsigned cpu, struct vellum_mm *mm, uint64_t pgd)
@@ -589,7 +484,7 @@ static void qemu_deactivate(void *machine, unsigned cpu, struct vellum_mm *mm)
 
 	(void)mm;	/* its tables may be freed next: load the boot tables; a restarted QEMU has them loaded */
 	pthread_rwlock_rdlock(&q->life);
-	if (!is_down(q))
+	if (!qemu_is_down(q))
 		qemu_command(q, &q->vcpu[cpu], CMD_IDLE);
 	leave(q);
 }
@@ -612,6 +507,7 @@ const struct machine_ops qemu_machine_ops = {
 	.run = qemu_run,
 	.save_fpu = qemu_save_fpu,
 	.kick = qemu_kick,
+	.refresh = qemu_refresh,
 	.why = qemu_why,
 	.lost = qemu_lost,
 	.destroy = qemu_destroy,

@@ -122,6 +122,9 @@ static inline struct qemu_machine *to_qemu(struct machine *m)
 	return (struct qemu_machine *)m;
 }
 
+#define QEMU_SPIN_NS	15000ull		/* a wait spins before it sleeps */
+#define QEMU_WATCH_NS	1000000000ull	/* a wait that sleeps looks whether QEMU still answers */
+
 /* qemu.c */
 extern const struct machine_ops qemu_machine_ops;
 extern const struct vellum_mmu_ops qemu_mmu_ops;
@@ -133,6 +136,25 @@ bool qemu_not_begun(const struct mailbox *mb);
 int qemu_command(struct qemu_machine *q, struct qemu_vcpu *v, uint32_t cmd);
 /* End QEMU if it has not ended. Records @why if it is the first reason. The thread read_line() starts QEMU again. */
 void qemu_declare_down(struct qemu_machine *q, const char *why);
+bool qemu_is_down(const struct qemu_machine *q);
+void qemu_send_kick(struct qemu_machine *q);	/* interrupt every CPU that sleeps or is in the program */
+
+/* qemu_flush.c */
+/* Time spent waiting. If the process was stopped meanwhile, that counts as one step of at most 2 * WATCH_NS. */
+struct qemu_patience {
+	uint64_t last, waited;
+};
+bool qemu_is_exhausted(struct qemu_patience *p);
+/*
+ * Ask one CPU to flush the pages of @batch; NULL: all. The stub may still be reading the list of a request that it
+ * has not acknowledged. Then the list stays as it is, and this request flushes all.
+ * Return: the number of the request, which the stub acknowledges.
+ */
+uint64_t qemu_request_flush(struct qemu_vcpu *v, const struct vellum_flush_batch *batch);
+/* Of vellum_mmu_ops and machine_ops. */
+void qemu_flush_mm(void *machine, struct vellum_mm *mm);
+void qemu_flush(void *machine, struct vellum_mm *mm, const struct vellum_flush_batch *batch);
+void qemu_refresh(struct machine *m);
 
 /* qemu_confine.c: in the child, before it executes QEMU: give up rights that QEMU does not need */
 void qemu_confine(void);
