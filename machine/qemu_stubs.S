@@ -161,11 +161,12 @@ wait_command:
 3:
 	movl	$1, %eax
 	xchgl	%eax, MB_SLEEPING(%rbx)
-	cmpl	$0, MB_CMD(%rbx)
+4:	cmpl	$0, MB_CMD(%rbx)
 	jne	2f
 	sti
 	hlt
 	cli
+	jmp	4b			/* the interrupt may be for another CPU: sleep again at once */
 2:	movl	$0, MB_SLEEPING(%rbx)
 	jmp	wait_command
 

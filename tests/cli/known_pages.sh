@@ -14,7 +14,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
 VELLUM=${VELLUM:-$root/build/vellum}
 GUEST_DIR=${GUEST_DIR:-$root/build/guest}
-PROGRAMS=${PROGRAMS:-anon layout forks sysio reexec churn files}
+PROGRAMS=${PROGRAMS:-anon layout forks sysio reexec churn files threads}
 METHODS=${METHODS:-wp clean auto}
 
 # sysio.c and files.c need 15.5 pages without a zero byte.
