@@ -13,6 +13,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "abi/async.h"
 #include "abi/filemap.h"
 #include "abi/memfd.h"
 #include "abi/proc.h"
@@ -90,6 +91,7 @@ void file_put(struct file *file)
 {
 	if (__atomic_sub_fetch(&file->refs, 1, __ATOMIC_ACQ_REL) == 0) {
 		epoll_forget(file);
+		async_forget(file);
 		pidfd_put(file->pidfd);
 		if (file->terminal == PTY_MASTER)
 			tty_close_master(file);

@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "abi/async.h"
 #include "abi/filemap.h"
 #include "abi/ipc.h"
 #include "abi/jobs.h"
@@ -30,6 +31,8 @@ static void fill_forwarded_signals(sigset_t *set)
 					SIGTSTP, SIGCONT, SIGWINCH };
 
 	sigemptyset(set);
+	sigaddset(set, ASYNC_SIGNAL);
+	sigaddset(set, SIGIO);
 	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
 		sigaddset(set, signals[i]);
 }
@@ -134,7 +137,9 @@ static void *ticker(void *arg)
 		bool kick = cpu_has_waiters(k->pool);
 
 		pthread_mutex_lock(&k->lock);
-		if (signo > 0)
+		if (signo == ASYNC_SIGNAL || signo == SIGIO)
+			async_arrived(k, &from);
+		else if (signo > 0)
 			signal_arrived(k, &from);
 		for (struct process *p = k->processes; p; p = p->next)
 			if (p->state != PROCESS_ZOMBIE)
@@ -264,6 +269,7 @@ void abi_run(const struct abi_args *args, struct abi_result *result)
 	pthread_mutex_init(&k.lock, NULL);
 	pthread_cond_init(&k.changed, NULL);
 	pthread_mutex_init(&k.unread_lock, NULL);
+	pthread_mutex_init(&k.async_lock, NULL);
 	if (hostfd_init(result->error, sizeof(result->error)))
 		return;
 	sigaction(KICK_SIGNAL, &quiet, NULL);

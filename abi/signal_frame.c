@@ -48,6 +48,7 @@ struct guest_siginfo {
 			uint64_t value;
 		} queued;
 		struct { uint64_t addr; int16_t addr_lsb; } fault;
+		struct { int64_t band; int32_t fd; } poll;
 		uint8_t bytes[112];
 	};
 };
@@ -163,6 +164,9 @@ static void fill_info(struct guest_siginfo *out, const struct sig_info *info)
 		out->fault.addr = info->addr;
 		if (info->signo == SIGBUS && info->code == BUS_MCEERR_AR)
 			out->fault.addr_lsb = PAGE_SHIFT;	/* the page is lost */
+	} else if (is_of_file(info)) {
+		out->poll.band = (int64_t)info->addr;
+		out->poll.fd = info->status;
 	} else if (info->code == SI_KERNEL) {
 		;
 	} else if (info->signo == SIGCHLD && info->code > 0) {

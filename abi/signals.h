@@ -69,6 +69,18 @@ static inline bool is_fault(const struct sig_info *info)
 				  info->signo == SIGILL || info->signo == SIGTRAP);
 }
 
+/* Has the signal codes of its own, from 1 on? */
+static inline bool has_own_codes(int signo)
+{
+	return signo == SIGCHLD || signo == SIGSYS || is_fault(&(struct sig_info){ .signo = signo, .code = 1 });
+}
+
+/* It tells that a file is ready (async.c): addr is the band, status the descriptor. */
+static inline bool is_of_file(const struct sig_info *info)
+{
+	return info->code == SI_SIGIO || (!has_own_codes(info->signo) && info->code >= POLL_IN && info->code <= POLL_HUP);
+}
+
 /* signal_frame.c: enter a handler, with its frame on the stack. 0 or -EFAULT. */
 int signal_push_frame(struct task *t, const struct sig_action *act, const struct sig_info *info);
 void disable_alt_stack(struct task *t);

@@ -9,6 +9,7 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include "abi/async.h"
 #include "abi/filemap.h"
 #include "abi/proc.h"
 #include "abi/socket.h"
@@ -23,6 +24,18 @@
 static int64_t restart_if_interrupted(int64_t result)
 {
 	return result == -EINTR ? -ERESTARTSYS : result;
+}
+
+static int64_t set_flags(struct file *file, int fd, int flags)
+{
+	const int now = fcntl(file->fd, F_GETFL);
+
+	if (fcntl(file->fd, F_SETFL, (flags & (O_APPEND | O_NONBLOCK | O_NOATIME | O_DIRECT)) | (now & O_ASYNC)) < 0)
+		return -errno;
+	file_update_flags(file);
+	if ((flags ^ now) & O_ASYNC)
+		async_enable(file, fd, flags & O_ASYNC);	/* as Linux: no error for a file that sends no signals */
+	return 0;
 }
 
 int64_t sys_fcntl(struct task *t, int fd, int cmd, uint64_t arg)
@@ -44,11 +57,14 @@ int64_t sys_fcntl(struct task *t, int fd, int cmd, uint64_t arg)
 		n = fcntl(host_fd, F_GETFL);
 		return n < 0 ? -errno : fd_file(t, fd)->pidfd ? n | O_RDWR : n;
 	case F_SETFL:
-		n = fcntl(host_fd, F_SETFL, (int)arg & (O_APPEND | O_NONBLOCK | O_NOATIME | O_DIRECT));
-		if (n < 0)
-			return -errno;
-		file_update_flags(fd_file(t, fd));
-		return 0;
+		return set_flags(fd_file(t, fd), fd, (int)arg);
+	case F_SETOWN:
+	case F_GETOWN:
+	case F_SETOWN_EX:
+	case F_GETOWN_EX:
+	case F_SETSIG:
+	case F_GETSIG:
+		return async_call(t, fd_file(t, fd), cmd, arg);
 	case F_GETLK:
 	case F_SETLK:
 	case F_SETLKW:
@@ -118,7 +134,7 @@ int64_t sys_ioctl(struct task *t, int fd, uint32_t request, uint64_t arg)
 		{ TCGETS, KERNEL_TERMIOS_BYTES, false }, { TCSETS, KERNEL_TERMIOS_BYTES, true },
 		{ TCSETSW, KERNEL_TERMIOS_BYTES, true }, { TCSETSF, KERNEL_TERMIOS_BYTES, true },
 		{ TIOCGWINSZ, sizeof(struct winsize), false }, { FIONREAD, sizeof(int), false },
-		{ FIONBIO, sizeof(int), true }, { TIOCOUTQ, sizeof(int), false },
+		{ FIONBIO, sizeof(int), true }, { FIOASYNC, sizeof(int), true }, { TIOCOUTQ, sizeof(int), false },
 		{ TIOCGPTN, sizeof(unsigned), false }, { TIOCSPTLCK, sizeof(int), true },
 		{ TIOCGPTLCK, sizeof(int), false }, { TIOCPKT, sizeof(int), true }, { TIOCGPKT, sizeof(int), false },
 	};
@@ -140,6 +156,8 @@ int64_t sys_ioctl(struct task *t, int fd, uint32_t request, uint64_t arg)
 			continue;
 		if (known[i].in && user_read(t, buf, arg, known[i].size))
 			return -EFAULT;
+		if (request == FIOASYNC)
+			return async_enable(file, fd, *(int *)buf);
 		result = sets_terminal(request) ? tty_check_change(t, file) : 0;
 		if (result)
 			return result;

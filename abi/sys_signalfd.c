@@ -230,6 +230,10 @@ static void fill_info(struct signalfd_siginfo *out, const struct sig_info *info)
 	*out = (struct signalfd_siginfo){ .ssi_signo = (uint32_t)info->signo, .ssi_code = info->code };
 	if (is_fault(info)) {
 		out->ssi_addr = info->addr;
+	} else if (is_of_file(info)) {
+		out->ssi_band = (uint32_t)info->addr;
+		out->ssi_fd = info->status;
+		return;
 	} else if (info->code == SI_TIMER) {
 		out->ssi_tid = (uint32_t)info->pid;
 		out->ssi_overrun = (uint32_t)info->uid;

@@ -59,6 +59,7 @@ struct file {			/* an open file description; several descriptors may share it */
 	/* sys_epoll.c: the items of an epoll file; the items that watch this file */
 	struct epoll_item *epoll_items, *watches;
 	struct proc_file *proc;		/* a file of /proc; NULL: another one */
+	struct async *async;		/* async.c; kernel->async_lock; NULL: never used */
 };
 
 struct fd_entry {
@@ -230,6 +231,8 @@ struct kernel {
 	uint64_t next_load;		/* ns, CLOCK_MONOTONIC: time of their next update */
 	struct ipc *ipc;		/* ipc.h */
 	pthread_mutex_t unread_lock;	/* a leaf; protects unread of struct file */
+	pthread_mutex_t async_lock;	/* inside lock; protects async of struct file, and: */
+	struct async *asyncs;
 };
 
 /* task.c */

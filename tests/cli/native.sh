@@ -57,6 +57,7 @@ with_threads
 as_native sockets
 as_native messages
 as_native events
+as_native sigio
 as_native signalfds
 as_native pidfds
 as_native shm
