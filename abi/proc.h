@@ -98,6 +98,8 @@ void proc_tree_remove(struct proc_tree *tree);
 int proc_tree_open(struct task *t, const struct proc_node *node, int flags);
 /* Is the host descriptor a file of the tree? Then *@path: its path there, "" for the root. */
 bool proc_tree_has(struct kernel *k, int fd, char path[PATH_BYTES]);
+/* The PID if the program's descriptor is the directory /proc/PID, else 0. */
+int proc_directory_pid(struct task *t, int fd);
 /* Replace the tree's path on the host at the begin of @path by "/proc". */
 void proc_tree_rename(struct kernel *k, char path[PATH_BYTES]);
 /* If the host descriptor is a file of the tree: has the calling thread the rights R_OK, W_OK on it? 0 or -EACCES. */

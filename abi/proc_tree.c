@@ -423,6 +423,19 @@ bool proc_tree_has(struct kernel *k, int fd, char path[PATH_BYTES])
 	return part;
 }
 
+int proc_directory_pid(struct task *t, int fd)
+{
+	int host = fd_host(t, (uint64_t)fd);
+	char path[PATH_BYTES], *name, *end;
+	long pid;
+
+	if (host < 0 || !proc_tree_has(t->kernel, host, path))
+		return 0;
+	name = path + (path[0] == '/');
+	pid = strtol(name, &end, 10);
+	return *end || end == name ? 0 : (int)pid;
+}
+
 void proc_tree_rename(struct kernel *k, char path[PATH_BYTES])
 {
 	const char *part = tree_root(k) < 0 ? NULL : part_in_tree(k, path);

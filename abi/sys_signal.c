@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "abi/pidfd.h"
+#include "abi/proc.h"
 #include "abi/signals.h"
 
 #include "syscalls.h"	/* made from syscall.tbl */
@@ -284,13 +285,14 @@ int64_t sys_pidfd_send_signal(struct task *t, int pidfd, int signo, uint64_t inf
 {
 	bool self = pidfd == PIDFD_OWN_THREAD || pidfd == PIDFD_OWN_PROCESS;
 	const struct pidfd *fd = self ? NULL : pidfd_get(t, pidfd);
+	const int pid = self || fd ? 0 : proc_directory_pid(t, pidfd);	/* such a directory serves as well */
 	struct sig_info sent;
 	struct process *target;
 	int err = 0;
 
 	if (flags != 0 && flags != SIGNAL_THREAD && flags != SIGNAL_THREAD_GROUP && flags != SIGNAL_PROCESS_GROUP)
 		return -EINVAL;
-	if (!fd && !self)
+	if (!fd && !self && !pid)
 		return -EBADF;
 	if (pidfd == PIDFD_OWN_THREAD && !flags)
 		flags = SIGNAL_THREAD;
@@ -300,7 +302,7 @@ int64_t sys_pidfd_send_signal(struct task *t, int pidfd, int signo, uint64_t inf
 	if (sent.signo != signo)
 		return -EINVAL;
 	pthread_mutex_lock(&t->kernel->lock);
-	target = self ? t->process : fd->process;
+	target = self ? t->process : fd ? fd->process : process_find(t->kernel, pid);
 	if (info && is_forged(&sent) && target != t->process)
 		err = -EPERM;
 	else if (!target)

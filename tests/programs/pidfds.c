@@ -143,10 +143,26 @@ static void file_calls(int fd)
 	close(ends[1]);
 }
 
+/* The directory of a process in /proc serves as well. */
+static void directories(void)
+{
+	int own = open("/proc/self", O_RDONLY | O_DIRECTORY), sub = open("/proc/self/fd", O_RDONLY | O_DIRECTORY);
+	int top = open("/proc", O_RDONLY | O_DIRECTORY);
+
+	SHOW(send(own, 0, NULL, 0));
+	SHOW(send(own, 65, NULL, 0));
+	SHOW(send(sub, 0, NULL, 0));
+	SHOW(send(top, 0, NULL, 0));
+	close(own);
+	close(sub);
+	close(top);
+}
+
 static void wrong_signals(int fd)
 {
 	siginfo_t info = { .si_signo = SIGUSR1, .si_code = SI_QUEUE };
 
+	directories();
 	SHOW(send(fd, 0, NULL, 0));
 	SHOW(send(fd, 0, NULL, SEND_THREAD));
 	SHOW(send(fd, 0, NULL, SEND_PROCESS));
