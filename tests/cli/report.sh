@@ -54,10 +54,16 @@ older() {
 
 # embedded PAGE: print the report in it.
 embedded() {
-	jq -Rs 'split(" id=\"report\">")[1] | split("</script>")[0] | fromjson | .strings as $s | del(.strings) |
-	with_entries(if (.value | type) == "object" and (.value | has("columns")) then .value |= (. as $t | [.rows[] |
-		[range(length) as $i | select(.[$i] != null) | { key: $t.columns[$i], value:
-			(if $t.texts[$i] then $s[.[$i]] else .[$i] end) }] | from_entries]) else . end)' "$1"
+	jq -Rs 'def hex: "0123456789abcdef"[. % 16:. % 16 + 1] as $digit |
+			if . < 16 then $digit else (. / 16 | floor | hex) + $digit end;
+		def ranges: . as $p | [range(0; length; 2) as $i | foreach range(0; $p[$i + 1] | length; 2) as $at ({ end: 0 };
+			.start = .end + $p[$i + 1][$at] | .end = .start + $p[$i + 1][$at + 1];
+			[$p[$i], "0x" + (.start * 4096 | hex), .end - .start])];
+		split(" id=\"report\">")[1] | split("</script>")[0] | fromjson | .values as $v | del(.values) |
+		with_entries(if (.value | type) == "object" and (.value | has("columns")) then .value |= (. as $t | [.rows[] |
+			[range(length) as $i | select(.[$i] != null) | { key: $t.columns[$i], value:
+				(if $t.shared[$i] then $v[.[$i]] else .[$i] end) }] | from_entries]) else . end) |
+		if .collections then .collections[].ranges |= ranges else . end' "$1"
 }
 
 # shown REPORT: the parts of a report that its page contains
