@@ -46,8 +46,9 @@ for module; do
 	for options in "" "--track=auto --verify"; do
 		# shellcheck disable=SC2086 # several words
 		tests "$module" here "$VELLUM" run $options --
+		# One test sets the host's clock, which programs may not, and is skipped then.
 		result "$module${options:+, $options}: $(($(wc -l <"$tmp/host") - 1)) tests as natively" \
-			"$(diff "$tmp/host" "$tmp/here" && ! grep -a 'vellum: .*differ' "$tmp/here.out")"
+			"$(diff <(grep -v test_monotonic_settime "$tmp/host") <(grep -v test_monotonic_settime "$tmp/here") && ! grep -a 'vellum: .*differ' "$tmp/here.out")"
 	done
 done
 finish
