@@ -19,7 +19,7 @@ stress() {
 	set -- "${@:1:$#-1}"
 	# It makes processes and kills them: a PID namespace.
 	(cd "$tmp" && unshare --pid --fork --kill-child --mount --mount-proc timeout -k 5 300 "$@" stress-ng --verify \
-		"--$stressor" 2 --vm-bytes 32M --mmap-bytes 16M --mremap-bytes 16M --msync-bytes 16M --timerfd-fds 100 -t "$seconds" \
+		"--$stressor" 2 --vm-bytes 32M --mmap-bytes 16M --mremap-bytes 16M --msync-bytes 16M -t "$seconds" \
 		>"$tmp/out" 2>&1 </dev/null)
 	echo "status $?"
 	grep -aE 'fail|error|differ|vellum: (out of|left)' "$tmp/out" | grep -v '^vellum: faults: ' | sed -E 's/\[[0-9]+\]/[PID]/; s/[0-9]{3,}/N/g'
@@ -31,7 +31,7 @@ if [ "$(id -u)" != 0 ] || ! command -v stress-ng >/dev/null; then
 	exit
 fi
 for stressor in vm mmap mmapfork mremap madvise msync mprotect brk stack fork vfork clone pthread futex sem pipe shm fault \
-	zombie mlock memfd sigq switch eventfd epoll sock poll timerfd dentry; do
+	zombie mlock memfd sigq switch eventfd epoll sock poll dentry; do
 	stress "$stressor" >"$tmp/host"
 	for options in "" "--track=auto --verify"; do
 		# shellcheck disable=SC2086 # several words
