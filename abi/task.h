@@ -132,7 +132,7 @@ struct process {
 	mode_t umask;			/* atomic */
 	/* signals: kernel->lock */
 	struct sig_pending pending;
-	bool forking;			/* a thread forks: signals to the group are in fork_pending, too, for the child */
+	struct task *forking;		/* it forks: signals to the group are in fork_pending, too, for the child */
 	struct sig_pending fork_pending;
 	struct signal_watch *signal_watches;	/* sys_signalfd.c */
 	unsigned nr_signal_readers;	/* threads that wait in read(2) of a signalfd */
