@@ -24,6 +24,9 @@ enum {	/* in which directories a name is */
 	PROC_IN_PROCESS = 1 << 1,
 	PROC_IN_THREAD = 1 << 2,
 	PROC_IN_FDINFO = 1 << 3,
+	/* No directories: the caller needs access to the process, access_check(), to open or to read the file. */
+	PROC_GUARDED = 1 << 4,
+	PROC_READ_GUARDED = 1 << 5,
 };
 
 enum proc_kind {
@@ -145,8 +148,8 @@ struct proc_view {
 	struct rlimit limits[RLIM_NLIMITS];
 	int oom_score_adj;
 	mode_t umask;
-	uid_t euid;
-	gid_t egid;
+	uint32_t user, group;		/* the owner of its files */
+	bool guarded;			/* the reader has no access to the process */
 	uint32_t personality;
 };
 

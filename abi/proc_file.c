@@ -127,6 +127,10 @@ static int print_text(struct task *t, struct proc_file *pf)
 	err = view_of(t, pf, &view);
 	if (err)
 		return err;
+	if (view.guarded && (pf->entry->where & PROC_READ_GUARDED)) {
+		proc_view_put(t, &view);
+		return pf->entry->print == proc_print_io ? -EACCES : -EPERM;	/* as in Linux */
+	}
 	f = open_memstream(&text, &len);
 	if (f)
 		pf->entry->print(f, &view);

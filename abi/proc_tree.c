@@ -438,10 +438,13 @@ void proc_tree_rename(struct kernel *k, char path[PATH_BYTES])
 
 struct shown {
 	mode_t mode;
-	uid_t uid;
-	gid_t gid;
+	uint32_t user, group;
 	uint64_t size;
+	bool guarded;		/* the reader may not open it, whatever its mode */
+	bool own_fds;		/* the reader may open it, whatever its mode */
 };
+
+#define OPEN_DIR_MODE (S_IFDIR | 0555)
 
 /* The link of a descriptor tells how it is open. */
 static mode_t fd_link_mode(const struct file *file)
@@ -485,6 +488,11 @@ static uint64_t node_size(const struct proc_node *node)
 	return strlen("self/") + strlen(e->name);
 }
 
+static bool is_guarded(const struct proc_node *node)
+{
+	return node->is_dir ? node->dir == PROC_DIR_FDINFOS : node->entry && (node->entry->where & PROC_GUARDED);
+}
+
 /* False: the node is gone, or a name of the host's. */
 static bool look_at(struct task *t, const struct proc_node *node, struct shown *shown)
 {
@@ -492,21 +500,31 @@ static bool look_at(struct task *t, const struct proc_node *node, struct shown *
 
 	if (node->place != PROC_TREE || !proc_view_get(t, node->pid, node->tid, &view))
 		return false;
-	*shown = (struct shown){ .mode = node_mode(&view, node), .uid = view.euid, .gid = view.egid,
-				 .size = node_size(node) };
+	*shown = (struct shown){ .mode = node_mode(&view, node), .size = node_size(node),
+				 .guarded = view.guarded && is_guarded(node),
+				 .own_fds = node->dir == PROC_DIR_FDS && view.process == t->process };
+	/* Files of a process that is not dumpable belong to root, and so do those of a zombie. */
+	if (shown->mode == OPEN_DIR_MODE || (view.gmm && !__atomic_load_n(&view.gmm->not_dumpable, __ATOMIC_RELAXED))) {
+		shown->user = view.user;
+		shown->group = view.group;
+	}
 	proc_view_put(t, &view);
 	return true;
 }
 
-/* Root may open every file. The groups of a process have no rights on the files of another one. */
+/* Root may open files of any mode. The groups of a process have no rights on the files of another one. */
 static int check_access(struct task *t, const struct proc_node *node, int wanted)
 {
 	uid_t uid = geteuid();
 	struct shown shown;
 
-	if (!uid || !look_at(t, node, &shown) || S_ISLNK(shown.mode))
+	if (!look_at(t, node, &shown) || S_ISLNK(shown.mode))
 		return 0;
-	return wanted & ~(int)(uid == shown.uid ? shown.mode >> 6 : shown.mode) & (R_OK | W_OK) ? -EACCES : 0;
+	if (shown.guarded)
+		return -EACCES;
+	if (!uid || shown.own_fds)
+		return 0;
+	return wanted & ~(int)(uid == shown.user ? shown.mode >> 6 : shown.mode) & (R_OK | W_OK) ? -EACCES : 0;
 }
 
 /* @path: in the tree. */
@@ -573,8 +591,8 @@ void proc_tree_fix_stat(struct task *t, int fd, struct stat *st)
 	if (!look_at_path(t, path, &shown))
 		return;
 	st->st_mode = shown.mode;
-	st->st_uid = shown.uid;
-	st->st_gid = shown.gid;
+	st->st_uid = shown.user;
+	st->st_gid = shown.group;
 	st->st_size = (off_t)shown.size;
 }
 
@@ -591,7 +609,7 @@ void proc_tree_fix_statx(struct task *t, int fd, struct statx *stx)
 	if (!look_at_path(t, path, &shown))
 		return;
 	stx->stx_mode = (uint16_t)shown.mode;
-	stx->stx_uid = shown.uid;
-	stx->stx_gid = shown.gid;
+	stx->stx_uid = shown.user;
+	stx->stx_gid = shown.group;
 	stx->stx_size = shown.size;
 }

@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include <string.h>
 
+#include "abi/access.h"
 #include "abi/filemap.h"
 #include "abi/proc.h"
 #include "abi/signals.h"
@@ -58,6 +59,8 @@ static void look_at_signals(const struct process *p, const struct task *t, struc
 static void look_at_thread(const struct task *t, struct proc_view *view)
 {
 	memcpy(view->comm, t->comm, sizeof(view->comm));
+	view->user = t->credentials.user.effective;
+	view->group = t->credentials.group.effective;
 	view->host_tid = t->host_tid;
 	view->personality = __atomic_load_n(&t->personality, __ATOMIC_RELAXED);
 	view->start_ns = t->start_ns;
@@ -80,10 +83,11 @@ static void look(const struct task *reader, struct process *p, const struct task
 	view->nr_threads = p->nr_threads ? p->nr_threads : 1;	/* as Linux counts a zombie */
 	view->children = p->children;
 	view->oom_score_adj = p->oom_score_adj;
-	view->euid = __atomic_load_n(&p->euid, __ATOMIC_RELAXED);
-	view->egid = __atomic_load_n(&p->egid, __ATOMIC_RELAXED);
+	view->guarded = access_check(reader, p, ACCESS_FILE);
 	view->umask = __atomic_load_n(&p->umask, __ATOMIC_RELAXED);
 	memcpy(view->limits, p->rlimits, sizeof(view->limits));
+	view->user = p->credentials.user.effective;
+	view->group = p->credentials.group.effective;
 	memcpy(view->comm, p->comm, sizeof(view->comm));
 	view->start_ns = p->start_ns;
 	look_at_signals(p, t, view);

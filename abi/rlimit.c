@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "abi/task.h"
+#include "abi/access.h"
 
 #include "syscalls.h"	/* made from syscall.tbl */
 
@@ -184,6 +184,8 @@ static int64_t do_prlimit(struct task *t, uint64_t pid, uint64_t resource, uint6
 	pthread_mutex_lock(&t->kernel->lock);
 	other = pid ? process_find(t->kernel, (int)pid) : t->process;
 	if (other)
+		err = access_check_limits(t, other);
+	if (!err)
 		err = change_limit(other, (int)resource, new_addr ? &new : NULL, &old);
 	pthread_mutex_unlock(&t->kernel->lock);
 	return err || !old_addr ? err : user_write(t, old_addr, &old, sizeof(old));

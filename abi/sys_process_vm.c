@@ -26,7 +26,7 @@ static int get_gmm(const struct task *t, const struct process *p, struct guest_m
 		other = other->next;
 	if (!other)
 		return -ESRCH;
-	err = access_check(t, p);
+	err = access_check(t, p, ACCESS_REAL);
 	if (err)
 		return err;
 	__atomic_fetch_add(&other->gmm->refs, 1, __ATOMIC_RELAXED);

@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "abi/access.h"
 #include "abi/filemap.h"
 #include "abi/ipc.h"
 #include "abi/text.h"
@@ -191,6 +192,7 @@ static struct task *task_create(struct process *p)
 	t->syscall_nr = -1;
 	t->load = VCPU_LOAD_FPU | VCPU_LOAD_SEGMENTS;
 	t->start_ns = clock_ns(CLOCK_BOOTTIME);
+	credentials_read(&t->credentials);	/* the caller is the parent, whose host thread makes the new one */
 	return t;
 }
 
@@ -205,8 +207,6 @@ struct task *process_create(struct kernel *k, uint64_t max)
 	p->kernel = k;
 	p->cwd = -1;
 	p->exit_signal = SIGCHLD;
-	p->euid = geteuid();		/* of the parent, which is the caller */
-	p->egid = getegid();
 	pthread_mutex_init(&p->files_lock, NULL);
 	t = task_create(p);
 	err = t ? reserve_task(k, max, true, &p->pid) : ENOMEM;
@@ -218,6 +218,7 @@ struct task *process_create(struct kernel *k, uint64_t max)
 	}
 	t->tid = p->pid;
 	p->start_ns = t->start_ns;
+	p->credentials = t->credentials;
 	p->threads = t;
 	p->nr_threads = 1;
 	return t;

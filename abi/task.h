@@ -87,6 +87,16 @@ struct sig_pending {
 	struct sig_node *first;		/* real-time signals, each with its information, in the order of sending */
 };
 
+struct id_set {
+	uint32_t real, effective, saved;
+};
+
+struct credentials {		/* credentials(7) */
+	struct id_set user, group;
+	uint32_t file_user, file_group;		/* for files: setfsuid(2) */
+	uint64_t permitted;		/* capabilities */
+};
+
 enum process_state { PROCESS_RUNNING, PROCESS_STOPPED, PROCESS_ZOMBIE };
 
 struct cpu_timer {		/* ITIMER_VIRTUAL, ITIMER_PROF; kernel->lock */
@@ -99,8 +109,7 @@ struct process {
 	int pid;
 	uint64_t start_ns;		/* CLOCK_BOOTTIME */
 	char comm[TASK_COMM_LEN];	/* kernel->lock: of the thread that ended last */
-	uid_t euid;			/* atomic; of the thread that changed its own last */
-	gid_t egid;			/* atomic */
+	struct credentials credentials;	/* kernel->lock: of the first thread */
 	int oom_score_adj, oom_score_adj_min;	/* kernel->lock: proc_pid_oom_score_adj(5) */
 	int ppid, pgid, sid;		/* kernel->lock */
 	int parent_tid;			/* kernel->lock: the thread of the parent that made it, or one that still lives */
@@ -157,7 +166,8 @@ struct task {
 	struct task *next;		/* process->threads; kernel->lock */
 	int tid;			/* of the first thread: the PID */
 	pthread_t thread;
-	pid_t host_tid;			/* kernel->lock */
+	pid_t host_tid;			/* kernel->lock; 0: it does not run yet */
+	struct credentials credentials;	/* kernel->lock; its own thread reads them without the lock */
 	struct guest_mm *gmm;		/* kernel->lock; its own thread reads it without the lock. NULL: @t ends */
 	bool vfork_done;		/* kernel->lock */
 	struct vcpu_state st;
