@@ -131,7 +131,7 @@ struct proc_view {
 	struct kernel *kernel;
 	const struct task *reader;
 	struct process *process;	/* pinned; NULL: the entry is of no process */
-	struct guest_mm *gmm;		/* referenced; NULL: none, as of a zombie */
+	struct guest_mm *gmm;		/* pinned; NULL: none, as of a zombie */
 	int pid, tid;			/* tid: of the thread, or of the process */
 	bool of_thread;			/* of a task directory */
 	int fd;				/* fdinfo/N */
@@ -155,7 +155,7 @@ struct proc_view {
 
 /* Look at a thread, or with @tid 0 at a process. False: there is none. Must be dropped. */
 bool proc_view_get(struct task *reader, int pid, int tid, struct proc_view *view);
-void proc_view_put(struct task *reader, struct proc_view *view);
+void proc_view_put(struct proc_view *view);
 /* The file of a descriptor of the process, referenced. *@cloexec may be NULL. NULL: it is closed. */
 struct file *proc_view_file(const struct proc_view *view, int fd, bool *cloexec);
 

@@ -345,7 +345,7 @@ static void update_fds(struct task *t, int pid, int dir, mode_t mode)
 		if (view.process->fds[fd].file)
 			add_number(&fds, fd);
 	pthread_mutex_unlock(&view.process->files_lock);
-	proc_view_put(t, &view);
+	proc_view_put(&view);
 	if (!fds.failed)
 		drop_others(dir, &fds);
 	for (size_t i = 0; i < fds.nr; i++) {
@@ -508,7 +508,7 @@ static bool look_at(struct task *t, const struct proc_node *node, struct shown *
 		shown->user = view.user;
 		shown->group = view.group;
 	}
-	proc_view_put(t, &view);
+	proc_view_put(&view);
 	return true;
 }
 

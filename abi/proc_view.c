@@ -67,7 +67,7 @@ static void look_at_thread(const struct task *t, struct proc_view *view)
 	view->cpu = __atomic_load_n(&t->last_cpu_used, __ATOMIC_RELAXED);
 	view->gmm = t->gmm;
 	if (view->gmm)
-		__atomic_fetch_add(&view->gmm->refs, 1, __ATOMIC_RELAXED);
+		gmm_pin(view->gmm);
 }
 
 /* kernel->lock held. */
@@ -124,10 +124,10 @@ bool proc_view_get(struct task *reader, int pid, int tid, struct proc_view *view
 	return view->process;
 }
 
-void proc_view_put(struct task *reader, struct proc_view *view)
+void proc_view_put(struct proc_view *view)
 {
 	if (view->gmm)
-		gmm_put(reader, view->gmm);
+		gmm_unpin(view->gmm);
 	if (!view->process)
 		return;
 	pthread_mutex_lock(&view->kernel->lock);

@@ -253,7 +253,7 @@ static bool is_open(struct walk *w, int fd)
 	file = proc_view_file(&view, fd, NULL);
 	if (file)
 		file_put(file);
-	proc_view_put(w->t, &view);
+	proc_view_put(&view);
 	return file != NULL;
 }
 
@@ -411,7 +411,7 @@ int proc_jump(struct task *t, const struct proc_node *node, char path[PATH_BYTES
 	if (!proc_view_get(t, node->pid, node->tid, &view))
 		return -ENOENT;
 	fd = target_of(&view, node, path);
-	proc_view_put(t, &view);
+	proc_view_put(&view);
 	return fd;
 }
 

@@ -106,12 +106,41 @@ struct guest_mm *gmm_copy(const struct guest_mm *from, int pid)
 	return gmm;
 }
 
+void gmm_pin(struct guest_mm *gmm)
+{
+	gmm->pins++;
+}
+
+void gmm_unpin(struct guest_mm *gmm)
+{
+	struct kernel *k = gmm->kernel;
+
+	pthread_mutex_lock(&k->lock);
+	if (!--gmm->pins && gmm_is_ending(gmm))
+		pthread_cond_broadcast(&k->changed);
+	pthread_mutex_unlock(&k->lock);
+}
+
+bool gmm_is_ending(const struct guest_mm *gmm)
+{
+	return !__atomic_load_n(&gmm->refs, __ATOMIC_ACQUIRE);
+}
+
+static void wait_for_pins(struct kernel *k, const struct guest_mm *gmm)
+{
+	pthread_mutex_lock(&k->lock);
+	while (gmm->pins)
+		pthread_cond_wait(&k->changed, &k->lock);
+	pthread_mutex_unlock(&k->lock);
+}
+
 void gmm_put(struct task *t, struct guest_mm *gmm)
 {
 	const struct abi_observer *ob = t->kernel->args->observer;
 
 	if (__atomic_sub_fetch(&gmm->refs, 1, __ATOMIC_ACQ_REL))
 		return;
+	wait_for_pins(t->kernel, gmm);
 	if (ob && ob->mm_end && gmm->observer_data)
 		ob->mm_end(ob->arg, gmm);
 	pool_drop_mm(t->kernel->pool, gmm->mm);
