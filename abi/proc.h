@@ -140,7 +140,8 @@ struct proc_view {
 	int ppid, pgid, sid, exit_signal, exit_status;
 	unsigned nr_threads;
 	pid_t host_tid;			/* 0: none */
-	int cpu;
+	int cpu;			/* that it used last */
+	uint64_t cpus;			/* that it may use */
 	uint64_t start_ns;		/* CLOCK_BOOTTIME */
 	uint64_t pending, shared_pending, blocked, ignored, caught;
 	unsigned nr_pending;

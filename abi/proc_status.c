@@ -221,15 +221,20 @@ static void print_signals(FILE *f, const struct proc_view *view)
 		fprintf(f, "%s:\t%016llx\n", sets[i].name, (unsigned long long)sets[i].set);
 }
 
-/* Every program may run on each CPU of the machine. */
-static void print_cpus(FILE *f, const struct proc_view *view)
+/* As ranges: "0-2,5". */
+static void print_cpus(FILE *f, uint64_t cpus)
 {
-	unsigned n = view->kernel->args->machine->nr_cpus;
-	uint64_t mask = n >= 64 ? UINT64_MAX : (1ull << n) - 1;
+	const char *comma = "";
 
-	fprintf(f, "Cpus_allowed:\t%llx\nCpus_allowed_list:\t0", (unsigned long long)mask);
-	if (n > 1)
-		fprintf(f, "-%u", n - 1);
+	fprintf(f, "Cpus_allowed:\t%llx\nCpus_allowed_list:\t", (unsigned long long)cpus);
+	for (unsigned i = 0, end; i < VELLUM_MAX_CPUS; i = end + 1) {
+		for (end = i; end < VELLUM_MAX_CPUS && (cpus >> end & 1); end++)
+			;
+		if (end == i)
+			continue;
+		fprintf(f, end - i > 1 ? "%s%u-%u" : "%s%u", comma, i, end - 1);
+		comma = ",";
+	}
 	fputc('\n', f);
 }
 
@@ -241,7 +246,7 @@ void proc_print_status(FILE *f, const struct proc_view *view)
 	print_host_lines(f, view, "CapInh:", "NoNewPrivs:");
 	fputs("Seccomp:\t0\nSeccomp_filters:\t0\n", f);
 	print_host_lines(f, view, "Speculation_Store_Bypass:", "SpeculationIndirectBranch:");
-	print_cpus(f, view);
+	print_cpus(f, view->cpus);
 	fputs("Mems_allowed:\t1\nMems_allowed_list:\t0\n", f);
 	fprintf(f, "voluntary_ctxt_switches:\t%llu\nnonvoluntary_ctxt_switches:\t%llu\n",
 		(unsigned long long)view->used.voluntary, (unsigned long long)view->used.involuntary);

@@ -64,6 +64,7 @@ static void look_at_thread(const struct task *t, struct proc_view *view)
 	view->host_tid = t->host_tid;
 	view->personality = __atomic_load_n(&t->personality, __ATOMIC_RELAXED);
 	view->start_ns = t->start_ns;
+	view->cpus = __atomic_load_n(&t->cpus, __ATOMIC_RELAXED);
 	view->cpu = __atomic_load_n(&t->last_cpu_used, __ATOMIC_RELAXED);
 	view->gmm = t->gmm;
 	if (view->gmm)
@@ -83,6 +84,7 @@ static void look(const struct task *reader, struct process *p, const struct task
 	view->nr_threads = p->nr_threads ? p->nr_threads : 1;	/* as Linux counts a zombie */
 	view->children = p->children;
 	view->oom_score_adj = p->oom_score_adj;
+	view->cpus = cpu_all(p->kernel);
 	view->guarded = access_check(reader, p, ACCESS_FILE);
 	view->umask = __atomic_load_n(&p->umask, __ATOMIC_RELAXED);
 	memcpy(view->limits, p->rlimits, sizeof(view->limits));
