@@ -59,7 +59,7 @@ struct timespec wait_left(uint64_t deadline)
 {
 	uint64_t now = clock_ns(CLOCK_MONOTONIC), left = deadline > now ? deadline - now : 0;
 
-	return (struct timespec){ (time_t)(left / NS_PER_SEC), (long)(left % NS_PER_SEC) };
+	return ns_timespec(left);
 }
 
 void wait_mask_begin(struct task *t, const uint64_t *mask)
@@ -221,15 +221,10 @@ int64_t sys_poll(struct task *t, uint64_t fds, uint32_t nfds, int timeout)
 	return do_poll(t, fds, nfds, timeout < 0 ? NULL : &ts, NULL);
 }
 
-int wait_check_timeout(const struct timespec *ts)
-{
-	return ts->tv_sec < 0 || ts->tv_nsec < 0 || ts->tv_nsec >= NS_PER_SEC ? -EINVAL : 0;
-}
-
 /* Copy and check the timeout of ppoll(2) or pselect6(2). */
 static int read_timeout(struct task *t, uint64_t addr, struct timespec *ts)
 {
-	return user_read(t, ts, addr, sizeof(*ts)) ? -EFAULT : wait_check_timeout(ts);
+	return user_read(t, ts, addr, sizeof(*ts)) ? -EFAULT : is_time(ts) ? 0 : -EINVAL;
 }
 
 /* Linux stores the time that is left, a timespec or timeval, and ignores an error. */
@@ -338,7 +333,7 @@ int64_t sys_select(struct task *t, int nfds, uint64_t readfds, uint64_t writefds
 		/* More than 999999 microseconds are allowed. The sum wraps, as in Linux. */
 		ts.tv_sec = (time_t)((uint64_t)tv.tv_sec + (uint64_t)(tv.tv_usec / 1000000));
 		ts.tv_nsec = tv.tv_usec % 1000000 * 1000;
-		if (wait_check_timeout(&ts))
+		if (!is_time(&ts))
 			return -EINVAL;
 	}
 	deadline = wait_deadline(timeout ? &ts : NULL);

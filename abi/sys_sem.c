@@ -310,7 +310,7 @@ static int64_t do_semop(struct task *t, int id, uint64_t addr, uint64_t nr, cons
 		return -E2BIG;
 	if (user_read(t, ops, addr, nr * sizeof(ops[0])))
 		return -EFAULT;
-	if (timeout && wait_check_timeout(timeout))
+	if (timeout && !is_time(timeout))
 		return -EINVAL;
 	cpu_release(t);
 	pthread_mutex_lock(&k->lock);

@@ -54,7 +54,7 @@ uint64_t clock_ns(clockid_t clock)
 void kernel_wait(struct kernel *k, uint64_t ns)
 {
 	uint64_t wake = clock_ns(CLOCK_REALTIME) + (ns < NS_PER_SEC ? ns : NS_PER_SEC);
-	struct timespec ts = { (time_t)(wake / NS_PER_SEC), (long)(wake % NS_PER_SEC) };
+	struct timespec ts = ns_timespec(wake);
 
 	pthread_cond_timedwait(&k->changed, &k->lock, &ts);
 }

@@ -25,6 +25,7 @@
 #define MAX_FDS		1024
 #define MAX_TASKS	4096		/* zombies included */
 #define NS_PER_SEC	1000000000l
+#define NS_PER_US	1000
 #define USER_HZ		100		/* clock ticks a second, as programs see them: times(2), AT_CLKTCK */
 #define TASK_COMM_LEN	16		/* with the NUL: prctl(2), PR_SET_NAME */
 #define SIGSET_BYTES	8		/* of the kernel's sigset_t: bit n - 1 is signal n */
@@ -468,6 +469,8 @@ void timers_drop_all(struct process *p);
 /* sys_time.c */
 bool is_time(const struct timespec *ts);		/* valid for a timeout */
 uint64_t timespec_ns(const struct timespec *ts);	/* at most INT64_MAX */
+struct timespec ns_timespec(uint64_t ns);
+struct timeval ns_timeval(uint64_t ns);
 
 /* syscall.c */
 int64_t syscall_dispatch(struct task *t);
