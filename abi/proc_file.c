@@ -316,6 +316,8 @@ static struct name *read_names(int fd, size_t *nr)
 	}
 	if (d)
 		closedir(d);
+	else if (dir >= 0)
+		close(dir);
 	return names;
 }
 
