@@ -116,7 +116,7 @@ static void report_unsupported(const struct process *p)
 		result->unsupported[i] |= p->unsupported[i];
 }
 
-/* @t ends: tell the threads that wait for it, in the program's memory. */
+/* @t ends: clear its TID in the program's memory, and wake the threads that wait there. */
 static void leave_memory(struct task *t)
 {
 	uint32_t zero = 0;

@@ -2,12 +2,12 @@
 /*
  * abi/proc_tree.c - the directory of the host that stands for /proc; see proc.h.
  *
- * It is a directory in /dev/shm, $TMPDIR or /tmp that nobody else may enter, and is reached by a descriptor. A program
- * cannot open it by its path on the host. It is locked by flock(2) as long as Vellum lives: the next run removes one
- * that a killed Vellum left behind.
+ * It is a directory in /dev/shm, $TMPDIR or /tmp that only Vellum's user may enter, and Vellum uses it by a
+ * descriptor. A program cannot open it by its path on the host. It is locked by flock(2) as long as Vellum lives: the
+ * next run removes one that a killed Vellum left behind.
  *
- * Programs may have other users than Vellum, and any of them creates what is missing. So the host grants all rights to
- * all, and Vellum checks the rights that it shows. No call of a program changes the tree.
+ * Programs may have other users than Vellum, and any of them creates what is missing. So the host grants all rights
+ * to all, and Vellum checks the rights that it shows. No call of a program changes the tree.
  */
 #define _GNU_SOURCE
 #include <ctype.h>
@@ -97,7 +97,7 @@ static void remove_outer(int outer)
 	}
 }
 
-/* Remove the directories of Vellums that were killed: nobody has them locked. */
+/* Remove the directories of runs that were killed: these are not locked. */
 static void remove_stale(const char *where)
 {
 	DIR *d = open_dir(AT_FDCWD, where);

@@ -130,7 +130,7 @@ static int jump(struct walk *w)
 	return end_at(w, PROC_JUMP);
 }
 
-/* Go on in the host's names, at @path below /proc. */
+/* The rest of the path is of the host's /proc, from @path there. */
 static int enter_host(struct walk *w, const char *path)
 {
 	snprintf(w->node->rest, sizeof(w->node->rest), "/proc/%s", path);

@@ -175,7 +175,7 @@ int64_t sys_msgsnd(struct task *t, int msqid, uint64_t msgp, uint64_t size, int 
 
 /* --- msgrcv(2) --- */
 
-/* Where the message is that a call with @type takes; *NULL: none. MSG_COPY: @type is its position. */
+/* The pointer to the message that a call with @type takes; it is NULL if there is none. MSG_COPY: @type is its position. */
 static struct message **find_message(struct queue *q, int64_t type, int flags)
 {
 	struct message **at = &q->first, **lowest = NULL;

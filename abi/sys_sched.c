@@ -2,9 +2,9 @@
 /*
  * abi/sys_sched.c - nice values, scheduling policies, affinity, getcpu(2), capabilities(7), personality(2).
  *
- * Nice values and capabilities belong to threads of the host, as credentials do: each thread is one, which the raw calls
- * change alone. The host's kernel decides what is allowed. The CPUs are the machine's. Their threads have no policy but the
- * default one.
+ * Nice values and capabilities belong to threads of the host, as credentials do: each thread is one, which the raw
+ * calls change alone. The host's kernel decides what is allowed. The CPUs are the machine's. Their threads have no
+ * policy but the default one.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -20,7 +20,7 @@
 
 #include "syscalls.h"	/* made from syscall.tbl */
 
-/* True: getpriority(2) and setpriority(2) of @which and @who mean @t. */
+/* Is @t one of the threads that getpriority(2) and setpriority(2) of @self with @which and @who are about? */
 static bool is_meant(const struct task *self, const struct task *t, int which, int who)
 {
 	switch (which) {

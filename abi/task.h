@@ -223,7 +223,7 @@ struct kernel {
 	int ended_by;			/* lock: the signal that ends the run, or 0 */
 	uint64_t shutdown_at;		/* lock: ns, CLOCK_MONOTONIC: time of the next advance_shutdown(), or 0 */
 	struct tty *ttys;		/* lock; tty.c */
-	bool stop_raised;		/* lock: Vellum was told to stop since process 1 stopped */
+	bool stop_raised;		/* lock: Vellum has stopped since process 1 stopped */
 	bool abandoned;			/* lock: do not wait for the remaining tasks */
 	struct abi_result *result;
 	pthread_t ticker;

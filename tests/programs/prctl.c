@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* tests/programs/prctl.c - prctl(2): attributes, orphans, the parent's death. The output is the same on the host's kernel. */
+/*
+ * tests/programs/prctl.c - prctl(2): attributes, orphans, the parent's death. The output is the same on the host's
+ * kernel.
+ */
 #define _GNU_SOURCE
 #include <linux/prctl.h>
 #include <pthread.h>

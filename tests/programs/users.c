@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tests/programs/users.c - what processes of different users may do to each other: signals, /proc, memory, limits, CPUs.
- * Run by root: others cannot change their user. Its output is the same on the host's kernel.
+ * tests/programs/users.c - what processes of different users may do to each other: signals, /proc, memory, limits,
+ * CPUs. Run by root: others cannot change their user. Its output is the same on the host's kernel.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
