@@ -201,6 +201,9 @@ void proc_print_swaps(FILE *f, const struct proc_view *view);
 void proc_print_system_stat(FILE *f, const struct proc_view *view);
 void proc_print_uptime(FILE *f, const struct proc_view *view);
 
+/* Parse a number with blanks after it, as strtol(3) with @base does. False: the text is none. */
+bool proc_parse_number(const char *text, int base, long *n);
+
 /* Update the averages of the load, if it is time. kernel->lock held. */
 void load_tick(struct kernel *k, uint64_t now);
 

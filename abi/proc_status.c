@@ -15,11 +15,6 @@
 #define DEFAULT_PRIORITY 20	/* with nice value 0 */
 #define FDS_OF_A_WORD 64
 
-static uint64_t ticks(uint64_t ns)
-{
-	return ns / (NS_PER_SEC / USER_HZ);
-}
-
 /* The memory of a process; zeros for a zombie. */
 static void look_at_memory(const struct proc_view *view, struct proc_memory *m)
 {
@@ -73,11 +68,11 @@ void proc_print_stat(FILE *f, const struct proc_view *view)
 	look_at_memory(view, &m);
 	fprintf(f, "%d (%s) %c %d %d %d %d %d %u", view->tid, view->comm, view->state, view->ppid, view->pgid, view->sid,
 		tty, tty ? view->pgid : -1, 0u);
-	print_numbers(f, (const uint64_t[]){ used.faults, view->children.faults, 0, 0, ticks(used.user_ns),
-					     ticks(used.system_ns), ticks(view->children.user_ns),
-					     ticks(view->children.system_ns) }, 8);
+	print_numbers(f, (const uint64_t[]){ used.faults, view->children.faults, 0, 0, usage_ticks(used.user_ns),
+					     usage_ticks(used.system_ns), usage_ticks(view->children.user_ns),
+					     usage_ticks(view->children.system_ns) }, 8);
 	fprintf(f, " %d %d %u 0 %llu", DEFAULT_PRIORITY + nice, nice, view->nr_threads,
-		(unsigned long long)ticks(view->start_ns));
+		(unsigned long long)usage_ticks(view->start_ns));
 	print_numbers(f, (const uint64_t[]){ m.size, m.rss / VELLUM_PAGE_SIZE, view->limits[RLIMIT_RSS].rlim_cur, 0, 0,
 					     gmm ? gmm->start_sp : 0, 0, 0, (view->pending | view->shared_pending) & signals,
 					     view->blocked & signals, view->ignored & signals, view->caught & signals,

@@ -98,11 +98,6 @@ int64_t sys_time(struct task *t, uint64_t tloc)
 	return now;
 }
 
-static clock_t to_ticks(uint64_t ns)
-{
-	return (clock_t)(ns / (NS_PER_SEC / USER_HZ));
-}
-
 int64_t sys_times(struct task *t, uint64_t buf)
 {
 	struct usage self, children;
@@ -112,11 +107,11 @@ int64_t sys_times(struct task *t, uint64_t buf)
 	usage_of_process(t->process, &self);
 	children = t->process->children;
 	pthread_mutex_unlock(&t->kernel->lock);
-	out = (struct tms){ to_ticks(self.user_ns), to_ticks(self.system_ns), to_ticks(children.user_ns),
-			    to_ticks(children.system_ns) };
+	out = (struct tms){ (clock_t)usage_ticks(self.user_ns), (clock_t)usage_ticks(self.system_ns),
+			    (clock_t)usage_ticks(children.user_ns), (clock_t)usage_ticks(children.system_ns) };
 	if (buf && user_write(t, buf, &out, sizeof(out)))
 		return -EFAULT;
-	return to_ticks(clock_ns(CLOCK_MONOTONIC));
+	return (int64_t)usage_ticks(clock_ns(CLOCK_MONOTONIC));
 }
 
 /* Sleep until @until on CLOCK_MONOTONIC, or until a signal is pending. Return: 0 or -EINTR. */

@@ -147,6 +147,11 @@ void usage_to_rusage(const struct usage *u, struct rusage *out)
 	out->ru_nivcsw = (long)u->involuntary;
 }
 
+uint64_t usage_ticks(uint64_t ns)
+{
+	return ns / (NS_PER_SEC / USER_HZ);
+}
+
 /* --- signals --- */
 
 static void tick_timer(struct process *p, struct cpu_timer *timer, bool user_only, int signo)
