@@ -255,6 +255,19 @@ void cpu_set_affinity(struct task *t, uint64_t cpus)
 	pthread_mutex_unlock(&pool->lock);
 }
 
+bool cpu_must_move(struct task *t)
+{
+	struct cpu_pool *pool = t->kernel->pool;
+	bool must;
+
+	if (__atomic_load_n(&t->cpus, __ATOMIC_RELAXED) == cpu_all(t->kernel))
+		return false;
+	pthread_mutex_lock(&pool->lock);
+	must = t->cpu >= 0 && !may_use(t, t->cpu);
+	pthread_mutex_unlock(&pool->lock);
+	return must;
+}
+
 void pool_drop_task(struct cpu_pool *pool, struct task *t)
 {
 	pthread_mutex_lock(&pool->lock);

@@ -333,6 +333,7 @@ void cpu_save_fpu(struct task *t);	/* into st.fpu */
 void cpu_kick(struct task *t);		/* make it leave the program, if it runs there; any thread */
 /* Let it run on the CPUs of @cpus only, of which the machine has one at least; any thread. */
 void cpu_set_affinity(struct task *t, uint64_t cpus);
+bool cpu_must_move(struct task *t);	/* it holds a CPU that it may not use any more */
 uint64_t cpu_all(const struct kernel *k);	/* bit n: CPU n exists */
 void pool_drop_task(struct cpu_pool *pool, struct task *t);
 void pool_drop_mm(struct cpu_pool *pool, struct vellum_mm *mm);
