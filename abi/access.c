@@ -7,7 +7,6 @@
 #include "abi/access.h"
 
 #include <errno.h>
-#include <linux/capability.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -21,7 +20,7 @@ static void read_capabilities(struct __user_cap_data_struct caps[_LINUX_CAPABILI
 		memset(caps, 0, _LINUX_CAPABILITY_U32S_3 * sizeof(caps[0]));
 }
 
-static bool has_capability(unsigned cap)
+bool has_capability(unsigned cap)
 {
 	struct __user_cap_data_struct caps[_LINUX_CAPABILITY_U32S_3];
 
@@ -68,6 +67,7 @@ void credentials_changed(struct task *t)
 	const struct credentials old = t->credentials;
 
 	note_credentials(t);
+	__atomic_store_n(&t->limits_changed, true, __ATOMIC_RELEASE);	/* CAP_IPC_LOCK lifts RLIMIT_MEMLOCK */
 	if (has_other_rights(&t->credentials, &old)) {
 		__atomic_store_n(&t->gmm->not_dumpable, true, __ATOMIC_RELAXED);
 		__atomic_store_n(&t->parent_death_signal, 0, __ATOMIC_RELAXED);

@@ -6,6 +6,8 @@
 #ifndef ABI_ACCESS_H
 #define ABI_ACCESS_H
 
+#include <linux/capability.h>
+
 #include "abi/task.h"
 
 enum access_ids {
@@ -13,6 +15,8 @@ enum access_ids {
 	ACCESS_FILE,	/* those for files: /proc */
 };
 
+/* Has the calling thread @cap, CAP_KILL and so on? */
+bool has_capability(unsigned cap);
 /* Read those of the calling thread. */
 void credentials_read(struct credentials *c);
 /*

@@ -8,6 +8,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "abi/access.h"
 #include "abi/filemap.h"
 #include "abi/ipc.h"
 #include "abi/proc.h"
@@ -370,6 +371,7 @@ bool proc_parse_number(const char *text, int base, long *n)
 /* 0 or a negative errno. @old: as oom_adj. */
 static int store_adj(const struct proc_view *view, char *text, bool old)
 {
+	const bool privileged = has_capability(CAP_SYS_RESOURCE);
 	struct process *p = view->process;
 	long adj;
 	int err = 0;
@@ -381,11 +383,11 @@ static int store_adj(const struct proc_view *view, char *text, bool old)
 	if (old)
 		adj = adj == MAX_OOM_ADJ ? MAX_OOM_SCORE_ADJ : adj * MAX_OOM_SCORE_ADJ / -OOM_DISABLE;
 	pthread_mutex_lock(&view->kernel->lock);
-	if (adj < p->oom_score_adj_min && geteuid())
+	if (adj < p->oom_score_adj_min && !privileged)
 		err = -EACCES;
 	else
 		p->oom_score_adj = (int)adj;
-	if (!err && !geteuid())
+	if (!err && privileged)
 		p->oom_score_adj_min = (int)adj;
 	pthread_mutex_unlock(&view->kernel->lock);
 	return err;

@@ -10,8 +10,8 @@
 #include <string.h>
 #include <sys/msg.h>
 #include <time.h>
-#include <unistd.h>
 
+#include "abi/access.h"
 #include "abi/ipc.h"
 
 #include "syscalls.h"	/* made from syscall.tbl */
@@ -360,7 +360,7 @@ static int set_queue(struct kernel *k, struct queue *q, const struct msqid_ds *n
 {
 	int err = ipc_check_owner(&q->o);
 
-	if (!err && new->msg_qbytes > QUEUE_BYTES && geteuid() != 0)
+	if (!err && new->msg_qbytes > QUEUE_BYTES && !has_capability(CAP_SYS_RESOURCE))
 		err = -EPERM;
 	if (!err)
 		err = ipc_set_perm(&q->o, &new->msg_perm);

@@ -173,7 +173,7 @@ static int64_t advise(struct task *t, struct guest_mm *gmm, const struct iovec *
 
 	if (gmm != t->gmm && !is_for_others(advice))
 		return -EINVAL;
-	if (gmm != t->gmm && geteuid() != 0)
+	if (gmm != t->gmm && !has_capability(CAP_SYS_NICE))
 		return -EPERM;
 	for (size_t i = 0; i < nr && !err; i++) {
 		err = vellum_madvise(gmm->mm, (uint64_t)iov[i].iov_base, iov[i].iov_len, advice);

@@ -201,7 +201,7 @@ struct task {
 	uint64_t robust_list;		/* address of the head, or 0 */
 	bool inside;			/* it has passed the gate of its address space */
 	bool in_host;			/* atomic: may block in a host call, so a signal must kick its thread */
-	bool limits_changed;		/* atomic: another process changed them; rlimit_apply() is due */
+	bool limits_changed;		/* atomic: they or the right to exceed them changed; rlimit_apply() is due */
 	uint64_t nr_syscalls;
 	int64_t syscall_nr;		/* of a system call that asks to be restarted, or -1 */
 	int copy_error;			/* of the last failed copy: the result that replaces EFAULT */

@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -142,7 +143,9 @@ static void other_calls(int pid)
 
 	SHOW(process_vm_readv(pid, &v, 1, &v, 1, 0));
 	SHOW(process_vm_writev(pid, &v, 1, &v, 1, 0));
+	getrlimit(RLIMIT_NOFILE, &limit);
 	SHOW(prlimit(pid, RLIMIT_NOFILE, NULL, &limit));
+	SHOW(prlimit(pid, RLIMIT_NOFILE, &limit, NULL));
 	SHOW(sched_getaffinity(pid, sizeof(cpus), &cpus));
 	SHOW(sched_setaffinity(pid, sizeof(cpus), &cpus));
 	SHOW(setpriority(PRIO_PROCESS, (id_t)pid, 0));
@@ -263,6 +266,24 @@ static int after_exec(void)
 	return 0;
 }
 
+/* A user may not lock memory beyond its limit; root may. */
+static void lock_memory(void)
+{
+	const struct rlimit none = { 0, 0 };
+	static char page[4096];
+
+	fflush(stdout);
+	if (fork() == 0) {
+		SHOW(setrlimit(RLIMIT_MEMLOCK, &none));
+		SHOW(mlock(page, sizeof(page)));
+		SHOW(munlock(page, sizeof(page)));
+		become(USER, USER, USER);
+		SHOW(mlock(page, sizeof(page)));
+		exit(0);
+	}
+	wait(NULL);
+}
+
 /* SIGCHLD and waitid(2) name the user of the child. */
 static void user_of_child(void)
 {
@@ -299,6 +320,7 @@ int main(int argc, char **argv)
 	act_on_others();
 	groups();
 	change(argv[0]);
+	lock_memory();
 	user_of_child();
 	return 0;
 }
