@@ -99,7 +99,7 @@ struct guest_mm *gmm_copy(const struct guest_mm *from, int pid)
 	memcpy(gmm->auxv, from->auxv, sizeof(gmm->auxv));
 	gmm->auxv_bytes = from->auxv_bytes;
 	gmm->loaded = from->loaded;
-	gmm->not_dumpable = from->not_dumpable;
+	gmm->not_dumpable = __atomic_load_n(&from->not_dumpable, __ATOMIC_RELAXED);
 	memcpy(gmm->exe, from->exe, sizeof(gmm->exe));
 	memcpy(gmm->args, from->args, sizeof(gmm->args));
 	mm_gate_init(gmm);
