@@ -110,24 +110,27 @@ static int count_signalfds(const struct task *t, struct poll_set *set)
 	return n;
 }
 
-/* ppoll(2) that blocked signals do not interrupt. 0 or more, or a negative errno. */
+/*
+ * ppoll(2) that blocked signals do not interrupt. As in Linux, events come before a pending signal. 0 or more, or a negative
+ * errno.
+ */
 static int poll_until(struct task *t, struct poll_set *set, const struct timespec *timeout)
 {
 	const uint64_t deadline = wait_deadline(timeout);
 	struct pollfd *wake = &set->fds[set->nr];
-	bool again;
+	bool again, interrupted;
 	int n;
 
 	*wake = (struct pollfd){ .fd = t->wake_fd, .events = POLLIN };
 	do {
 		struct timespec left = wait_left(deadline);
 
-		if (signal_pending(t))
-			return -EINTR;
+		interrupted = signal_pending(t);
 		again = count_signalfds(t, set) > 0;
-		if (again)
+		if (again || interrupted)
 			left = at_once;
-		n = ppoll(set->fds, set->nr + (set->signals != 0), deadline == NEVER && !again ? NULL : &left, NULL);
+		n = ppoll(set->fds, set->nr + (set->signals != 0),
+			  deadline == NEVER && !again && !interrupted ? NULL : &left, NULL);
 		if (n > 0 && set->signals && wake->revents) {
 			signalfd_poll_again(t);
 			again = true;
@@ -137,8 +140,8 @@ static int poll_until(struct task *t, struct poll_set *set, const struct timespe
 			again = errno == EINTR;
 		else	/* now: another thread may have read the signals */
 			n += count_signalfds(t, set);
-	} while (n <= 0 && again);
-	return n < 0 ? -errno : n;
+	} while (n <= 0 && again && !interrupted);
+	return n > 0 ? n : interrupted ? -EINTR : n ? -errno : 0;
 }
 
 static int64_t wait_until_ready(struct task *t, struct poll_set *set, const struct timespec *timeout,
