@@ -109,6 +109,19 @@ int proc_tree_check(struct task *t, int fd, int wanted);
 void proc_tree_fix_stat(struct task *t, int fd, struct stat *st);
 void proc_tree_fix_statx(struct task *t, int fd, struct statx *stx);
 
+/* --- what programs see of a node: proc_shown.c --- */
+
+struct proc_shown {
+	mode_t mode;
+	uint32_t user, group;
+	uint64_t size;
+	bool guarded;		/* the reader may not open it, whatever its mode */
+	bool own_fds;		/* the reader may open it, whatever its mode */
+};
+
+/* False: the node is gone, or a name of the host's. */
+bool proc_node_look(struct task *t, const struct proc_node *node, struct proc_shown *shown);
+
 /* --- open files: proc_file.c --- */
 
 struct proc_file *proc_file_attach(struct kernel *k, int fd, const struct stat *st);	/* NULL: none */

@@ -26,7 +26,6 @@
 
 #define PREFIX "vellum-proc-"
 #define LINK_TEXT "-"		/* of every link: what it leads to depends on the time and the caller */
-#define FD_LINK_SIZE 64		/* as Linux says */
 #define MAX_TRIES 16
 
 struct proc_tree {
@@ -434,91 +433,15 @@ void proc_tree_rename(struct kernel *k, char path[PATH_BYTES])
 	snprintf(path, PATH_BYTES, "/proc%.*s", PATH_BYTES - 8, rest);
 }
 
-/* --- what programs see of a node --- */
-
-struct shown {
-	mode_t mode;
-	uint32_t user, group;
-	uint64_t size;
-	bool guarded;		/* the reader may not open it, whatever its mode */
-	bool own_fds;		/* the reader may open it, whatever its mode */
-};
-
-#define OPEN_DIR_MODE (S_IFDIR | 0555)
-
-/* The link of a descriptor tells how it is open. */
-static mode_t fd_link_mode(const struct file *file)
-{
-	int flags = fcntl(file->fd, F_GETFL);
-
-	if (flags & O_PATH)
-		return S_IFLNK;
-	switch (flags & O_ACCMODE) {
-	case O_RDONLY: return S_IFLNK | 0500;
-	case O_WRONLY: return S_IFLNK | 0300;
-	default:       return S_IFLNK | 0700;
-	}
-}
-
-static mode_t node_mode(const struct proc_view *view, const struct proc_node *node)
-{
-	struct file *file;
-	mode_t mode;
-
-	if (node->is_dir)
-		return S_IFDIR | (node->dir == PROC_DIR_FDS ? 0500 : 0555);
-	if (node->entry)
-		return node->entry->mode;
-	file = proc_view_file(view, node->fd, NULL);
-	mode = file ? fd_link_mode(file) : S_IFLNK;
-	if (file)
-		file_put(file);
-	return mode;
-}
-
-/* Sizes as in Linux, where only these have one. */
-static uint64_t node_size(const struct proc_node *node)
-{
-	const struct proc_entry *e = node->entry;
-
-	if (node->fd >= 0 && !e)
-		return FD_LINK_SIZE;
-	if (!e || e->kind != PROC_ALIAS || !strcmp(e->name, "self") || !strcmp(e->name, "thread-self"))
-		return 0;
-	return strlen("self/") + strlen(e->name);
-}
-
-static bool is_guarded(const struct proc_node *node)
-{
-	return node->is_dir ? node->dir == PROC_DIR_FDINFOS : node->entry && (node->entry->where & PROC_GUARDED);
-}
-
-/* False: the node is gone, or a name of the host's. */
-static bool look_at(struct task *t, const struct proc_node *node, struct shown *shown)
-{
-	struct proc_view view;
-
-	if (node->place != PROC_TREE || !proc_view_get(t, node->pid, node->tid, &view))
-		return false;
-	*shown = (struct shown){ .mode = node_mode(&view, node), .size = node_size(node),
-				 .guarded = view.guarded && is_guarded(node),
-				 .own_fds = node->dir == PROC_DIR_FDS && view.process == t->process };
-	/* Files of a process that is not dumpable belong to root, and so do those of a zombie. */
-	if (shown->mode == OPEN_DIR_MODE || (view.gmm && !__atomic_load_n(&view.gmm->not_dumpable, __ATOMIC_RELAXED))) {
-		shown->user = view.user;
-		shown->group = view.group;
-	}
-	proc_view_put(&view);
-	return true;
-}
+/* --- rights --- */
 
 /* Root may open files of any mode. The groups of a process have no rights on the files of another one. */
 static int check_access(struct task *t, const struct proc_node *node, int wanted)
 {
 	uid_t uid = geteuid();
-	struct shown shown;
+	struct proc_shown shown;
 
-	if (!look_at(t, node, &shown) || S_ISLNK(shown.mode))
+	if (!proc_node_look(t, node, &shown) || S_ISLNK(shown.mode))
 		return 0;
 	if (shown.guarded)
 		return -EACCES;
@@ -528,11 +451,11 @@ static int check_access(struct task *t, const struct proc_node *node, int wanted
 }
 
 /* @path: in the tree. */
-static bool look_at_path(struct task *t, const char *path, struct shown *shown)
+static bool look_at_path(struct task *t, const char *path, struct proc_shown *shown)
 {
 	struct proc_node node;
 
-	return !proc_walk(t, path, false, &node) && look_at(t, &node, shown);
+	return !proc_walk(t, path, false, &node) && proc_node_look(t, &node, shown);
 }
 
 int proc_tree_check(struct task *t, int fd, int wanted)
@@ -582,7 +505,7 @@ int proc_tree_open(struct task *t, const struct proc_node *node, int flags)
 void proc_tree_fix_stat(struct task *t, int fd, struct stat *st)
 {
 	char path[PATH_BYTES];
-	struct shown shown;
+	struct proc_shown shown;
 
 	if (!proc_tree_has(t->kernel, fd, path))
 		return;
@@ -599,7 +522,7 @@ void proc_tree_fix_stat(struct task *t, int fd, struct stat *st)
 void proc_tree_fix_statx(struct task *t, int fd, struct statx *stx)
 {
 	char path[PATH_BYTES];
-	struct shown shown;
+	struct proc_shown shown;
 
 	if (!proc_tree_has(t->kernel, fd, path))
 		return;
