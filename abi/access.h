@@ -20,8 +20,8 @@ bool has_capability(unsigned cap);
 /* Read those of the calling thread. */
 void credentials_read(struct credentials *c);
 /*
- * After a call that may change the credentials of @t, which is the calling thread: note them. Other users of the same IDs
- * lose their access to a process that changes its user, as it may have read secrets before.
+ * After a call that may change the credentials of @t, which is the calling thread: note them. Processes with the same
+ * IDs get no access to one that changed its user, as it may have read secrets before.
  */
 void credentials_changed(struct task *t);
 

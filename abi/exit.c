@@ -31,7 +31,7 @@ static bool ignores_children(const struct process *parent)
 	       (parent->action[SIGCHLD].flags & SA_NOCLDWAIT);
 }
 
-/* Signal the parent of the zombie @p. Return: true if it does not wait, so that the zombie is freed. kernel->lock held. */
+/* Signal the parent of the zombie @p. True: the parent does not wait, so the zombie is freed. kernel->lock held. */
 static bool notify_parent(struct kernel *k, const struct process *p)
 {
 	struct process *parent = process_find(k, p->ppid);
@@ -47,7 +47,7 @@ static bool notify_parent(struct kernel *k, const struct process *p)
 	return freed;
 }
 
-/* The new parent of the children of @p: the nearest process above it that adopts orphans, or process 1. kernel->lock held. */
+/* The new parent for children of @p: the nearest ancestor that adopts orphans, or process 1. kernel->lock held. */
 static int find_adopter(struct kernel *k, const struct process *p)
 {
 	const struct process *above = p->pid == 1 ? NULL : process_find(k, p->ppid);

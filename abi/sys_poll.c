@@ -111,8 +111,8 @@ static int count_signalfds(const struct task *t, struct poll_set *set)
 }
 
 /*
- * ppoll(2) that blocked signals do not interrupt. As in Linux, events come before a pending signal. 0 or more, or a negative
- * errno.
+ * ppoll(2) that blocked signals do not interrupt. As in Linux, events come before a pending signal. 0 or more, or a
+ * negative errno.
  */
 static int poll_until(struct task *t, struct poll_set *set, const struct timespec *timeout)
 {

@@ -299,8 +299,8 @@ void task_wake_vfork_parent(struct task *t);
 struct guest_mm *gmm_create(struct task *t);
 struct guest_mm *gmm_copy(const struct guest_mm *from, int pid);	/* without the memory; NULL: no memory */
 /*
- * Drop the reference of @t. The last one waits until no pin is left: after the end of a process, its shared mappings have
- * been written to their files. No lock and no CPU held.
+ * Drop the reference of @t. The last one waits until no pin is left: after the end of a process, its shared mappings
+ * have been written to their files. No lock and no CPU held.
  */
 void gmm_put(struct task *t, struct guest_mm *gmm);
 /* For another thread's address space: use it until gmm_unpin(), for a short time. kernel->lock held. */

@@ -191,10 +191,11 @@ static void act_on_others(void)
 /* A group of which some members may get the signal. */
 static void groups(void)
 {
-	int user, group = fork();
+	int user, group;
 
 	printf("--- groups\n");
 	fflush(stdout);
+	group = fork();
 	if (group == 0) {
 		setsid();
 		user = sleeper(USER, USER, USER, false, false);
