@@ -95,8 +95,8 @@ static void open_file(int pid, const char *name)
 
 static void open_files(int pid)
 {
-	static const char *const names[] = { "auxv", "clear_refs", "cmdline", "cwd", "environ", "exe", "fd", "fdinfo", "io",
-					     "limits", "maps", "mem", "oom_score_adj", "pagemap", "personality", "root",
+	static const char *const names[] = { "auxv", "clear_refs", "cmdline", "cwd", "environ", "exe", "fd", "fdinfo",
+					     "io", "limits", "maps", "mem", "oom_score_adj", "pagemap", "personality", "root",
 					     "smaps", "smaps_rollup", "stat", "status", "task" };
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)

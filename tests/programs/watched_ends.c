@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tests/programs/watched_ends.c FILE - processes that store a number to a shared mapping of FILE and end while another one
- * copies
- * their memory. After wait(2), print the number and wait for a line.
+ * tests/programs/watched_ends.c FILE - processes that store a number to a shared mapping of FILE and end while another
+ * one copies their memory. After wait(2), print the number and wait for a line.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -21,7 +20,7 @@
 #define BULK_AT ((void *)0x200000000)
 #define TIMES  256	/* so that a copy takes some time */
 
-static volatile int *watched;	/* the process; shared */
+static volatile int *watched;	/* the PID of the process that ends; shared */
 
 /* Copy all of its memory, many times in one call. */
 static void watch(void)
