@@ -25,7 +25,8 @@
 struct guest_mm {
 	struct kernel *kernel;
 	struct vellum_mm *mm;
-	uint32_t refs;
+	uint32_t refs;			/* atomic: threads that use it; 0: it ends */
+	unsigned pins;			/* kernel->lock: others that use it: it is not freed meanwhile */
 	int pid;			/* of the process that it was made for */
 	uint64_t stack_start, stack_end;
 	uint64_t brk_start;
@@ -64,10 +65,7 @@ struct abi_observer {
 	void (*after_unmap)(void *arg, struct guest_mm *gmm, uint64_t start, uint64_t end);
 	/* [start, end) was mapped. */
 	void (*mapped)(void *arg, struct guest_mm *gmm, uint64_t start, uint64_t end);
-	/*
-	 * The last process has dropped its reference. The address space is not freed yet. The caller may be the thread of
-	 * another process, which read the files of this one in /proc.
-	 */
+	/* The last thread has dropped its reference. The address space is not freed yet. */
 	void (*mm_end)(void *arg, struct guest_mm *gmm);
 };
 

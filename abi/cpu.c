@@ -62,7 +62,7 @@ static bool may_use(const struct task *t, int cpu)
 	return __atomic_load_n(&t->cpus, __ATOMIC_RELAXED) >> cpu & 1;
 }
 
-/* A CPU that @t may use and nobody holds, or -1. Pool lock held. */
+/* A CPU that @t may use and no task holds, or -1. Pool lock held. */
 static int find_free_cpu(const struct cpu_pool *pool, const struct task *t)
 {
 	int found = -1;
@@ -112,7 +112,7 @@ static void wait_for_cpu(struct cpu_pool *pool, struct task *t)
 		pthread_cond_wait(&w.cond, &pool->lock);
 		if (w.cpu >= 0)
 			break;
-		w.cpu = find_free_cpu(pool, t);		/* cpu_set_affinity() */
+		w.cpu = find_free_cpu(pool, t);		/* cpu_set_affinity() has woken it */
 		if (w.cpu >= 0)
 			remove_waiter(pool, &w);
 	}
@@ -139,7 +139,7 @@ static void load_task(struct cpu_pool *pool, struct task *t)
 	struct cpu_slot *slot = &pool->slot[t->cpu];
 
 	if (slot->resident != t) {
-		/* Another CPU, which it may not use any more and nobody has used since, may hold its state. */
+		/* If @t may not use its last CPU any more, that CPU may still hold the state. */
 		if (t->last_cpu >= 0)
 			save_resident_fpu(pool, (unsigned)t->last_cpu);
 		save_resident_fpu(pool, (unsigned)t->cpu);
@@ -253,6 +253,19 @@ void cpu_set_affinity(struct task *t, uint64_t cpus)
 	if (t->cpu >= 0)
 		pool->machine->ops->kick(pool->machine, (unsigned)t->cpu);
 	pthread_mutex_unlock(&pool->lock);
+}
+
+bool cpu_must_move(struct task *t)
+{
+	struct cpu_pool *pool = t->kernel->pool;
+	bool must;
+
+	if (__atomic_load_n(&t->cpus, __ATOMIC_RELAXED) == cpu_all(t->kernel))
+		return false;
+	pthread_mutex_lock(&pool->lock);
+	must = t->cpu >= 0 && !may_use(t, t->cpu);
+	pthread_mutex_unlock(&pool->lock);
+	return must;
 }
 
 void pool_drop_task(struct cpu_pool *pool, struct task *t)

@@ -67,6 +67,7 @@ static int read_clock(struct task *t, int clock, bool to_read, uint64_t *ns)
 	struct usage u = { 0 };
 	int err;
 
+	*ns = 0;
 	if (c.kind == DESCRIPTOR)
 		return -EINVAL;
 	err = c.of_thread ? read_thread(t, c.id, &u) : read_process(t, c.id, to_read, &u);
@@ -82,7 +83,7 @@ int cpu_clock_read(struct task *t, int clock, struct timespec *ts)
 	pthread_mutex_lock(&t->kernel->lock);
 	err = read_clock(t, clock, true, &ns);
 	pthread_mutex_unlock(&t->kernel->lock);
-	*ts = (struct timespec){ (time_t)(ns / NS_PER_SEC), (long)(ns % NS_PER_SEC) };
+	*ts = ns_timespec(ns);
 	return err;
 }
 
@@ -127,7 +128,7 @@ int cpu_clock_sleep(struct task *t, int clock, bool absolute, uint64_t ns, uint6
 
 static uint64_t time_left(const struct cpu_timer *timer, uint64_t now)
 {
-	return !timer->at ? 0 : timer->at > now ? timer->at - now : 1000;
+	return !timer->at ? 0 : timer->at > now ? timer->at - now : NS_PER_US;	/* 0 would mean disarmed */
 }
 
 /* kernel->lock held. */

@@ -12,8 +12,6 @@
 /* When a timeout that begins now expires: ns, CLOCK_MONOTONIC. NEVER: not, or @timeout is NULL. */
 uint64_t wait_deadline(const struct timespec *timeout);
 struct timespec wait_left(uint64_t deadline);
-/* 0 or -EINVAL. */
-int wait_check_timeout(const struct timespec *timeout);
 
 /* While a call waits, @mask is the set of blocked signals. NULL: no change. @interrupted: the call returns EINTR. */
 void wait_mask_begin(struct task *t, const uint64_t *mask);

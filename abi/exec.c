@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "abi/access.h"
 #include "abi/elf.h"
 #include "abi/path.h"
 #include "abi/text.h"
@@ -316,8 +317,10 @@ static void commit_exec(struct task *t, struct guest_mm *gmm, const struct elf_p
 	struct guest_mm *old = t->gmm;
 	const char *slash = strrchr(st->path, '/');
 
-	if (old)
+	if (old) {
 		futex_leave(t);
+		credentials_exec(t, gmm);
+	}
 	cpu_release(t);			/* through the gate of the old address space */
 	pthread_mutex_lock(&t->kernel->lock);
 	t->gmm = gmm;

@@ -25,7 +25,29 @@ void task_wake_vfork_parent(struct task *t)
 	pthread_mutex_unlock(&t->kernel->lock);
 }
 
-/* Who gets the children of @p: the nearest process above it that adopts orphans, or process 1. kernel->lock held. */
+static bool ignores_children(const struct process *parent)
+{
+	return parent->action[SIGCHLD].handler == HANDLER_IGNORE ||
+	       (parent->action[SIGCHLD].flags & SA_NOCLDWAIT);
+}
+
+/* Signal the parent of the zombie @p. True: the parent does not wait, so the zombie is freed. kernel->lock held. */
+static bool notify_parent(struct kernel *k, const struct process *p)
+{
+	struct process *parent = process_find(k, p->ppid);
+	struct sig_info info = { .signo = p->exit_signal, .pid = p->pid, .uid = (int)p->credentials.user.real };
+	const bool freed = !parent || parent->state == PROCESS_ZOMBIE ||
+			   (p->exit_signal == SIGCHLD && ignores_children(parent));
+
+	if (!parent || !p->exit_signal)
+		return freed;
+	info.code = WIFSIGNALED(p->exit_status) ? CLD_KILLED : CLD_EXITED;
+	info.status = WIFSIGNALED(p->exit_status) ? WTERMSIG(p->exit_status) : WEXITSTATUS(p->exit_status);
+	signal_send(parent, &info, false);
+	return freed;
+}
+
+/* The new parent for children of @p: the nearest ancestor that adopts orphans, or process 1. kernel->lock held. */
 static int find_adopter(struct kernel *k, const struct process *p)
 {
 	const struct process *above = p->pid == 1 ? NULL : process_find(k, p->ppid);
@@ -35,7 +57,7 @@ static int find_adopter(struct kernel *k, const struct process *p)
 	return above ? above->pid : p->pid == 1 ? 0 : 1;
 }
 
-/* Give the children another parent. If process 1 exits, free zombies. kernel->lock held. */
+/* Give the children another parent, which zombies are new to. If process 1 exits, there is none. kernel->lock held. */
 static void reparent_children(struct kernel *k, const struct process *p)
 {
 	const int adopter = find_adopter(k, p);
@@ -49,31 +71,11 @@ static void reparent_children(struct kernel *k, const struct process *p)
 		c->exit_signal = SIGCHLD;	/* the other one was for the parent that asked for it */
 		if (c->pgid != p->pgid && c->sid == p->sid)
 			jobs_left(k, c->pgid);
-		if (c->state == PROCESS_ZOMBIE && c->ppid == 0) {
+		if (c->state == PROCESS_ZOMBIE && notify_parent(k, c)) {
 			process_unlink(k, c);
 			process_free(c);
 		}
 	}
-}
-
-static bool parent_ignores_children(const struct process *parent)
-{
-	return parent->action[SIGCHLD].handler == HANDLER_IGNORE ||
-	       (parent->action[SIGCHLD].flags & SA_NOCLDWAIT);
-}
-
-static void notify_parent(struct kernel *k, struct process *p, bool *reaped)
-{
-	struct process *parent = process_find(k, p->ppid);
-	struct sig_info info = { .signo = p->exit_signal, .pid = p->pid, .uid = (int)getuid() };
-
-	*reaped = !parent || parent->state == PROCESS_ZOMBIE ||
-		  (p->exit_signal == SIGCHLD && parent_ignores_children(parent));
-	if (!parent || !p->exit_signal)
-		return;
-	info.code = WIFSIGNALED(p->exit_status) ? CLD_KILLED : CLD_EXITED;
-	info.status = WIFSIGNALED(p->exit_status) ? WTERMSIG(p->exit_status) : WEXITSTATUS(p->exit_status);
-	signal_send(parent, &info, false);
 }
 
 /* As in a PID namespace, all processes are killed when process 1 exits. kernel->lock held. */
@@ -114,7 +116,7 @@ static void report_unsupported(const struct process *p)
 		result->unsupported[i] |= p->unsupported[i];
 }
 
-/* @t ends: tell the threads that wait for it, in the program's memory. */
+/* @t ends: clear its TID in the program's memory, and wake the threads that wait there. */
 static void leave_memory(struct task *t)
 {
 	uint32_t zero = 0;
@@ -174,7 +176,7 @@ static void unlink_thread(struct task *t)
 static bool end_process(struct process *p)
 {
 	struct kernel *k = p->kernel;
-	bool reaped;
+	bool freed;
 
 	p->state = PROCESS_ZOMBIE;
 	k->result->nr_syscalls += p->nr_syscalls;
@@ -187,10 +189,10 @@ static bool end_process(struct process *p)
 	tty_leave_session(p);
 	reparent_children(k, p);
 	jobs_left(k, p->pgid);
-	notify_parent(k, p, &reaped);
+	freed = notify_parent(k, p);
 	k->nr_live--;
 	pthread_cond_broadcast(&k->changed);
-	return reaped;
+	return freed;
 }
 
 /*
@@ -280,6 +282,7 @@ static void take_first_place(struct task *t)
 	if (old != t->process->pid)
 		t->kernel->nr_tasks--;		/* it is counted with the process now */
 	t->tid = t->process->pid;
+	t->process->credentials = t->credentials;
 	for (struct process *c = t->kernel->processes; c; c = c->next)
 		if (c->ppid == t->process->pid && c->parent_tid == old)
 			c->parent_tid = t->tid;

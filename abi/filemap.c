@@ -241,11 +241,8 @@ static int open_for_filemap(int host_fd, int flags)
 /* The current path of a descriptor, for reports. */
 static void path_of_fd(int fd, char name[ABI_MAX_NAME])
 {
-	char link[64];
-	ssize_t n;
-
-	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
-	n = readlink(link, name, ABI_MAX_NAME - 1);
+	char link[FD_NAME_BYTES];
+	ssize_t n = readlink(path_fd_name(fd, link), name, ABI_MAX_NAME - 1);
 	name[n > 0 ? n : 0] = 0;
 }
 

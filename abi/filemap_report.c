@@ -9,6 +9,7 @@
 
 #include "abi/filemap.h"
 #include "abi/ipc.h"
+#include "abi/path.h"
 
 #define PAGE	 VELLUM_PAGE_SIZE
 #define MAX_HEAP (1ull << 40)	/* bytes; what is mapped farther from the start of the heap has another name */
@@ -57,13 +58,12 @@ void abi_absent_page(const struct guest_mm *gmm, const struct vellum_vma_info *i
 /* The first bytes, not before @*start, that are not a hole of the file: [@*start, @*end). False: none. */
 static bool next_in_file(const struct filemap *fm, uint64_t *start, uint64_t *end)
 {
-	char link[64];
+	char link[FD_NAME_BYTES];
 	off_t data, hole;
 	int fd;
 
 	/* Open the file again: lseek(2) on fm->fd could change the program's file position. */
-	snprintf(link, sizeof(link), "/proc/self/fd/%d", fm->fd);
-	fd = open(link, O_RDONLY | O_CLOEXEC);
+	fd = open(path_fd_name(fm->fd, link), O_RDONLY | O_CLOEXEC);
 	data = lseek(fd, (off_t)*start, SEEK_DATA);
 	hole = data < 0 ? -1 : lseek(fd, data, SEEK_HOLE);
 	if (fd >= 0)

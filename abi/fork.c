@@ -9,6 +9,7 @@
 
 #include "abi/ipc.h"
 #include "abi/pidfd.h"
+#include "abi/signals.h"
 
 #define THREAD_STACK (256 << 10)	/* bytes */
 
@@ -26,9 +27,9 @@ static int inherit_ids(struct process *p, struct task *creator)
 {
 	struct process *parent = creator->process;
 
-	parent->forking = false;
 	if (signal_fatal_pending(creator))
 		return -ERESTARTNOINTR;		/* @creator dies and never restarts it */
+	parent->forking = NULL;
 	p->ppid = parent->pid;
 	p->parent_tid = creator->tid;
 	p->pgid = parent->pgid;
@@ -152,7 +153,7 @@ static int copy_process(struct process *child, struct process *parent, const str
 	memcpy(child->action, parent->action, sizeof(child->action));
 	pthread_mutex_unlock(&parent->kernel->lock);
 	for (int signo = 1; signo <= NR_SIGNALS && (rq->flags & CLONE_CLEAR_SIGHAND); signo++)
-		if (child->action[signo].handler > 1)
+		if (child->action[signo].handler > HANDLER_IGNORE)
 			memset(&child->action[signo], 0, sizeof(child->action[signo]));
 	return fds_fork(child, parent);
 }
@@ -200,16 +201,21 @@ static int begin_fork(struct task *parent)
 	if (signal_pending(parent) || parent->process->forking)
 		err = -ERESTARTNOINTR;
 	if (!err)
-		parent->process->forking = true;
+		parent->process->forking = parent;
 	pthread_mutex_unlock(&parent->kernel->lock);
 	return err;
 }
 
+/* If no child was started. Takes kernel->lock. Afterwards, another thread may be forking. */
 static void end_fork(struct task *parent)
 {
+	struct process *p = parent->process;
+
 	pthread_mutex_lock(&parent->kernel->lock);
-	parent->process->forking = false;
-	signal_drop_pending(&parent->process->fork_pending);	/* if there is no child */
+	if (p->forking == parent) {
+		p->forking = NULL;
+		signal_drop_pending(&p->fork_pending);
+	}
 	pthread_mutex_unlock(&parent->kernel->lock);
 }
 

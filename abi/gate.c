@@ -68,7 +68,7 @@ static void wait_until_empty(struct task *t, struct guest_mm *gmm)
 {
 	while (gmm->nr_inside) {
 		uint64_t until = clock_ns(CLOCK_REALTIME) + KICK_AGAIN_NS;
-		struct timespec ts = { (time_t)(until / NS_PER_SEC), (long)(until % NS_PER_SEC) };
+		struct timespec ts = ns_timespec(until);
 
 		pthread_mutex_unlock(&gmm->gate_lock);
 		pool_kick_all(t->kernel->pool);

@@ -9,6 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "abi/access.h"
+
 #define INDEX_BITS	15	/* of an ID, as in Linux */
 #define MAX_SEQ		0xffff
 #define MAX_GROUPS	256
@@ -126,14 +128,14 @@ int ipc_check_access(const struct ipc_object *o, uint32_t mode)
 		granted >>= 6;
 	else if (is_in_group(o->gid) || is_in_group(o->cgid))
 		granted >>= 3;
-	return (wanted & ~granted) && uid != 0 ? -EACCES : 0;
+	return (wanted & ~granted) && !has_capability(CAP_IPC_OWNER) ? -EACCES : 0;
 }
 
 int ipc_check_owner(const struct ipc_object *o)
 {
 	uint32_t uid = geteuid();
 
-	return uid == o->uid || uid == o->cuid || uid == 0 ? 0 : -EPERM;
+	return uid == o->uid || uid == o->cuid || has_capability(CAP_SYS_ADMIN) ? 0 : -EPERM;
 }
 
 void ipc_fill_perm(struct ipc_perm *perm, const struct ipc_object *o)

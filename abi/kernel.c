@@ -113,7 +113,7 @@ static void tick_process(struct process *p, uint64_t now)
 	timers_tick(p, now);
 	usage_tick(p);
 	for (struct task *t = p->threads; t; t = t->next) {
-		if (!signal_pending(t))
+		if (!signal_pending(t) && !cpu_must_move(t))
 			continue;
 		/* A kick just before the host call began, or before the program was entered, had no effect. Repeat it. */
 		if (__atomic_load_n(&t->in_host, __ATOMIC_SEQ_CST))

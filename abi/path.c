@@ -52,8 +52,8 @@ static bool has_links(int dir, const char *path)
 }
 
 /*
- * *@hidden: the path may lead to a file of the host's procfs that programs must not see, and may mean one of the run's /proc,
- * by links or in an unusual spelling.
+ * *@hidden: the path may lead to a file of the host's procfs that programs must not see, and may mean one of the run's
+ * /proc, by links or in an unusual spelling.
  */
 static int open_checked(struct task *t, int dir, const char *path, uint64_t flags, mode_t mode, uint64_t resolve,
 			bool *hidden)
@@ -192,7 +192,7 @@ struct opening {
 	struct proc_node node;
 };
 
-/* Go on at the target of the link at which the node jumps. 0: done: *@fd is the result. */
+/* Continue at the target of the link that the node is. False: the end is reached, and *@fd is the result. */
 static bool jump(struct opening *o, int *fd)
 {
 	int target = proc_jump(o->t, &o->node, o->path);
@@ -214,7 +214,7 @@ static bool jump(struct opening *o, int *fd)
 	return false;
 }
 
-/* What openat2(2) forbids of a path that leads to @in_proc. 0 or a negative errno. */
+/* Does o->resolve forbid a path that leads to @in_proc? 0 or a negative errno. */
 static int check_resolve(const struct opening *o, const char *in_proc)
 {
 	if (o->path[0] == '/' && (o->resolve & (RESOLVE_BENEATH | RESOLVE_NO_XDEV)))
@@ -224,7 +224,7 @@ static int check_resolve(const struct opening *o, const char *in_proc)
 	return 0;
 }
 
-/* The same, when it is known where the path leads. */
+/* Does o->resolve forbid where the path leads? 0 or a negative errno. */
 static int check_place(const struct opening *o)
 {
 	if (o->node.place == PROC_TREE || o->node.place == PROC_HOST)
@@ -234,7 +234,7 @@ static int check_place(const struct opening *o)
 	return o->resolve & (RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS) ? -ELOOP : 0;
 }
 
-/* Open the path, or take a step towards it. False: done: *@fd is the result. */
+/* Open the path, or resolve a part of it. False: the end is reached, and *@fd is the result. */
 static bool step(struct opening *o, int *fd)
 {
 	const char *in_proc = o->resolve & RESOLVE_IN_ROOT ? NULL : path_in_proc(o->t, o->dir, o->path, o->flags, o->buf);

@@ -24,6 +24,9 @@ enum {	/* in which directories a name is */
 	PROC_IN_PROCESS = 1 << 1,
 	PROC_IN_THREAD = 1 << 2,
 	PROC_IN_FDINFO = 1 << 3,
+	/* No directories: the caller needs access to the process, access_check(), to open or to read the file. */
+	PROC_GUARDED = 1 << 4,
+	PROC_READ_GUARDED = 1 << 5,
 };
 
 enum proc_kind {
@@ -108,6 +111,19 @@ int proc_tree_check(struct task *t, int fd, int wanted);
 void proc_tree_fix_stat(struct task *t, int fd, struct stat *st);
 void proc_tree_fix_statx(struct task *t, int fd, struct statx *stx);
 
+/* --- what programs see of a node: proc_shown.c --- */
+
+struct proc_shown {
+	mode_t mode;
+	uint32_t user, group;
+	uint64_t size;
+	bool guarded;		/* the reader may not open it, whatever its mode */
+	bool own_fds;		/* the reader may open it, whatever its mode */
+};
+
+/* False: the node is gone, or a name of the host's. */
+bool proc_node_look(struct task *t, const struct proc_node *node, struct proc_shown *shown);
+
 /* --- open files: proc_file.c --- */
 
 struct proc_file *proc_file_attach(struct kernel *k, int fd, const struct stat *st);	/* NULL: none */
@@ -130,7 +146,7 @@ struct proc_view {
 	struct kernel *kernel;
 	const struct task *reader;
 	struct process *process;	/* pinned; NULL: the entry is of no process */
-	struct guest_mm *gmm;		/* referenced; NULL: none, as of a zombie */
+	struct guest_mm *gmm;		/* pinned; NULL: none, as of a zombie */
 	int pid, tid;			/* tid: of the thread, or of the process */
 	bool of_thread;			/* of a task directory */
 	int fd;				/* fdinfo/N */
@@ -139,7 +155,8 @@ struct proc_view {
 	int ppid, pgid, sid, exit_signal, exit_status;
 	unsigned nr_threads;
 	pid_t host_tid;			/* 0: none */
-	int cpu;
+	int cpu;			/* that it used last */
+	uint64_t cpus;			/* that it may use */
 	uint64_t start_ns;		/* CLOCK_BOOTTIME */
 	uint64_t pending, shared_pending, blocked, ignored, caught;
 	unsigned nr_pending;
@@ -147,14 +164,14 @@ struct proc_view {
 	struct rlimit limits[RLIM_NLIMITS];
 	int oom_score_adj;
 	mode_t umask;
-	uid_t euid;
-	gid_t egid;
+	uint32_t user, group;		/* the owner of its files */
+	bool guarded;			/* the reader has no access to the process */
 	uint32_t personality;
 };
 
 /* Look at a thread, or with @tid 0 at a process. False: there is none. Must be dropped. */
 bool proc_view_get(struct task *reader, int pid, int tid, struct proc_view *view);
-void proc_view_put(struct task *reader, struct proc_view *view);
+void proc_view_put(struct proc_view *view);
 /* The file of a descriptor of the process, referenced. *@cloexec may be NULL. NULL: it is closed. */
 struct file *proc_view_file(const struct proc_view *view, int fd, bool *cloexec);
 
@@ -198,6 +215,9 @@ void proc_print_meminfo(FILE *f, const struct proc_view *view);
 void proc_print_swaps(FILE *f, const struct proc_view *view);
 void proc_print_system_stat(FILE *f, const struct proc_view *view);
 void proc_print_uptime(FILE *f, const struct proc_view *view);
+
+/* Parse a number with blanks after it, as strtol(3) with @base does. False: the text is none. */
+bool proc_parse_number(const char *text, int base, long *n);
 
 /* Update the averages of the load, if it is time. kernel->lock held. */
 void load_tick(struct kernel *k, uint64_t now);

@@ -109,7 +109,7 @@ static int view_of(struct task *t, const struct proc_file *pf, struct proc_view 
 	view->fd = pf->fd;
 	if (!pf->pid || view->start_ns == pf->start_ns || (view->process->start_ns == pf->start_ns && !pf->tid))
 		return 0;
-	proc_view_put(t, view);
+	proc_view_put(view);
 	return -ESRCH;
 }
 
@@ -127,11 +127,15 @@ static int print_text(struct task *t, struct proc_file *pf)
 	err = view_of(t, pf, &view);
 	if (err)
 		return err;
+	if (view.guarded && (pf->entry->where & PROC_READ_GUARDED)) {
+		proc_view_put(&view);
+		return pf->entry->print == proc_print_io ? -EACCES : -EPERM;	/* as in Linux */
+	}
 	f = open_memstream(&text, &len);
 	if (f)
 		pf->entry->print(f, &view);
 	err = !f || fclose(f) ? -ENOMEM : 0;
-	proc_view_put(t, &view);
+	proc_view_put(&view);
 	if (err) {
 		free(text);
 		return err;
@@ -167,7 +171,7 @@ static int64_t read_by_offset(struct task *t, struct proc_file *pf, void *buf, s
 		return pf->entry->kind == PROC_MEM ? 0 : n;
 	n = pf->entry->kind == PROC_MEM ? proc_mem_read(&view, offset, buf, len) :
 					  proc_pagemap_read(&view, offset, buf, len);
-	proc_view_put(t, &view);
+	proc_view_put(&view);
 	return n;
 }
 
@@ -249,7 +253,7 @@ int64_t proc_file_write(struct task *t, const struct file *file, const void *buf
 	if (n > 0 && offset < 0)
 		lseek(file->fd, n, SEEK_CUR);
 	pthread_mutex_unlock(&pf->lock);
-	proc_view_put(t, &view);
+	proc_view_put(&view);
 	return n;
 }
 
@@ -266,7 +270,7 @@ int64_t proc_file_ioctl(struct task *t, const struct file *file, uint32_t reques
 	if (n)
 		return n;
 	n = proc_pagemap_scan(t, &view, arg);
-	proc_view_put(t, &view);
+	proc_view_put(&view);
 	return n;
 }
 
@@ -312,6 +316,8 @@ static struct name *read_names(int fd, size_t *nr)
 	}
 	if (d)
 		closedir(d);
+	else if (dir >= 0)
+		close(dir);
 	return names;
 }
 

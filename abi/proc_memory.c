@@ -12,6 +12,7 @@
 #define WORD sizeof(uint64_t)
 #define MAX_WORDS 16384		/* of one read(2) */
 #define MAX_REGIONS 65536	/* of one PAGEMAP_SCAN */
+#define RESET_PEAK 5		/* of clear_refs: VmHWM begins anew. It does not, as getrusage(2) needs it */
 
 /* --- mem --- */
 
@@ -140,15 +141,12 @@ int64_t proc_pagemap_scan(struct task *t, const struct proc_view *view, uint64_t
 
 int proc_store_clear_refs(struct task *writer, const struct proc_view *view, char *text)
 {
-	char *end;
 	long what;
 
 	(void)writer;
-	errno = 0;
-	what = strtol(text, &end, 10);
-	if (end == text || end[strspn(end, " \n\t")] || errno || what < VELLUM_CLEAR_REFS_ALL)
+	if (!proc_parse_number(text, 10, &what) || what < VELLUM_CLEAR_REFS_ALL)
 		return -EINVAL;
-	if (what > VELLUM_CLEAR_REFS_SOFT_DIRTY)	/* 5 resets VmHWM, which is kept for getrusage(2), too */
-		return what == 5 ? 0 : -EINVAL;
+	if (what > VELLUM_CLEAR_REFS_SOFT_DIRTY)
+		return what == RESET_PEAK ? 0 : -EINVAL;
 	return view->gmm && vellum_clear_refs(view->gmm->mm, (int)what) ? -EINVAL : 0;
 }

@@ -15,11 +15,6 @@
 #define DEFAULT_PRIORITY 20	/* with nice value 0 */
 #define FDS_OF_A_WORD 64
 
-static uint64_t ticks(uint64_t ns)
-{
-	return ns / (NS_PER_SEC / USER_HZ);
-}
-
 /* The memory of a process; zeros for a zombie. */
 static void look_at_memory(const struct proc_view *view, struct proc_memory *m)
 {
@@ -73,11 +68,11 @@ void proc_print_stat(FILE *f, const struct proc_view *view)
 	look_at_memory(view, &m);
 	fprintf(f, "%d (%s) %c %d %d %d %d %d %u", view->tid, view->comm, view->state, view->ppid, view->pgid, view->sid,
 		tty, tty ? view->pgid : -1, 0u);
-	print_numbers(f, (const uint64_t[]){ used.faults, view->children.faults, 0, 0, ticks(used.user_ns),
-					     ticks(used.system_ns), ticks(view->children.user_ns),
-					     ticks(view->children.system_ns) }, 8);
+	print_numbers(f, (const uint64_t[]){ used.faults, view->children.faults, 0, 0, usage_ticks(used.user_ns),
+					     usage_ticks(used.system_ns), usage_ticks(view->children.user_ns),
+					     usage_ticks(view->children.system_ns) }, 8);
 	fprintf(f, " %d %d %u 0 %llu", DEFAULT_PRIORITY + nice, nice, view->nr_threads,
-		(unsigned long long)ticks(view->start_ns));
+		(unsigned long long)usage_ticks(view->start_ns));
 	print_numbers(f, (const uint64_t[]){ m.size, m.rss / VELLUM_PAGE_SIZE, view->limits[RLIMIT_RSS].rlim_cur, 0, 0,
 					     gmm ? gmm->start_sp : 0, 0, 0, (view->pending | view->shared_pending) & signals,
 					     view->blocked & signals, view->ignored & signals, view->caught & signals,
@@ -221,15 +216,20 @@ static void print_signals(FILE *f, const struct proc_view *view)
 		fprintf(f, "%s:\t%016llx\n", sets[i].name, (unsigned long long)sets[i].set);
 }
 
-/* Every program may run on each CPU of the machine. */
-static void print_cpus(FILE *f, const struct proc_view *view)
+/* As ranges: "0-2,5". */
+static void print_cpus(FILE *f, uint64_t cpus)
 {
-	unsigned n = view->kernel->args->machine->nr_cpus;
-	uint64_t mask = n >= 64 ? UINT64_MAX : (1ull << n) - 1;
+	const char *comma = "";
 
-	fprintf(f, "Cpus_allowed:\t%llx\nCpus_allowed_list:\t0", (unsigned long long)mask);
-	if (n > 1)
-		fprintf(f, "-%u", n - 1);
+	fprintf(f, "Cpus_allowed:\t%llx\nCpus_allowed_list:\t", (unsigned long long)cpus);
+	for (unsigned i = 0, end; i < VELLUM_MAX_CPUS; i = end + 1) {
+		for (end = i; end < VELLUM_MAX_CPUS && (cpus >> end & 1); end++)
+			;
+		if (end == i)
+			continue;
+		fprintf(f, end - i > 1 ? "%s%u-%u" : "%s%u", comma, i, end - 1);
+		comma = ",";
+	}
 	fputc('\n', f);
 }
 
@@ -241,7 +241,7 @@ void proc_print_status(FILE *f, const struct proc_view *view)
 	print_host_lines(f, view, "CapInh:", "NoNewPrivs:");
 	fputs("Seccomp:\t0\nSeccomp_filters:\t0\n", f);
 	print_host_lines(f, view, "Speculation_Store_Bypass:", "SpeculationIndirectBranch:");
-	print_cpus(f, view);
+	print_cpus(f, view->cpus);
 	fputs("Mems_allowed:\t1\nMems_allowed_list:\t0\n", f);
 	fprintf(f, "voluntary_ctxt_switches:\t%llu\nnonvoluntary_ctxt_switches:\t%llu\n",
 		(unsigned long long)view->used.voluntary, (unsigned long long)view->used.involuntary);

@@ -18,7 +18,7 @@
 /* --- memory --- */
 
 struct memory {			/* bytes */
-	uint64_t total, free, cached, dirty, mapped, anon, shmem;
+	uint64_t total, free, cached, dirty, mapped;
 	uint64_t swap_total, swap_free;
 };
 
@@ -52,7 +52,7 @@ static void look_at_memory(struct kernel *k, struct memory *m)
 	m->swap_free = (swap.nr_slots - swap.nr_used) * PAGE;
 }
 
-/* What is in use and no page of a file is counted as anonymous: programs' pages, and the tables that map them. */
+/* Used frames without a page of a file are counted as anonymous: pages of programs, and the tables that map them. */
 void proc_print_meminfo(FILE *f, const struct proc_view *view)
 {
 	struct memory m;
@@ -69,7 +69,7 @@ void proc_print_meminfo(FILE *f, const struct proc_view *view)
 		{ "Inactive:", m.cached }, { "Active(anon):", anon }, { "Inactive(anon):", 0 }, { "Active(file):", 0 },
 		{ "Inactive(file):", m.cached }, { "Unevictable:", 0 }, { "Mlocked:", 0 },
 		{ "SwapTotal:", m.swap_total }, { "SwapFree:", m.swap_free }, { "Dirty:", m.dirty }, { "Writeback:", 0 },
-		{ "AnonPages:", anon }, { "Mapped:", m.mapped }, { "Shmem:", m.shmem }, { "KReclaimable:", 0 },
+		{ "AnonPages:", anon }, { "Mapped:", m.mapped }, { "Shmem:", 0 }, { "KReclaimable:", 0 },
 		{ "Slab:", 0 }, { "SReclaimable:", 0 }, { "SUnreclaim:", 0 }, { "KernelStack:", 0 }, { "PageTables:", 0 },
 		{ "NFS_Unstable:", 0 }, { "Bounce:", 0 }, { "WritebackTmp:", 0 },
 		{ "CommitLimit:", m.total + m.swap_total }, { "Committed_AS:", anon + m.swap_total - m.swap_free },
@@ -106,8 +106,7 @@ int64_t sys_sysinfo(struct task *t, uint64_t info)
 	si.mem_unit = 1;
 	si.totalram = m.total;
 	si.freeram = m.free;
-	si.sharedram = m.shmem;
-	si.bufferram = si.totalhigh = si.freehigh = 0;
+	si.sharedram = si.bufferram = si.totalhigh = si.freehigh = 0;
 	si.totalswap = m.swap_total;
 	si.freeswap = m.swap_free;
 	pthread_mutex_lock(&k->lock);
@@ -120,11 +119,6 @@ int64_t sys_sysinfo(struct task *t, uint64_t info)
 
 /* --- CPUs --- */
 
-static uint64_t ticks(uint64_t ns)
-{
-	return ns / (NS_PER_SEC / USER_HZ);
-}
-
 /* Times of a CPU since the host started, as the uptime counts. */
 static void cpu_times(struct kernel *k, unsigned cpu, uint64_t *user, uint64_t *system, uint64_t *idle)
 {
@@ -136,8 +130,8 @@ static void cpu_times(struct kernel *k, unsigned cpu, uint64_t *user, uint64_t *
 
 static void print_cpu(FILE *f, const char *name, uint64_t user, uint64_t system, uint64_t idle)
 {
-	fprintf(f, "%s %llu 0 %llu %llu 0 0 0 0 0 0\n", name, (unsigned long long)ticks(user),
-		(unsigned long long)ticks(system), (unsigned long long)ticks(idle));
+	fprintf(f, "%s %llu 0 %llu %llu 0 0 0 0 0 0\n", name, (unsigned long long)usage_ticks(user),
+		(unsigned long long)usage_ticks(system), (unsigned long long)usage_ticks(idle));
 }
 
 static void print_cpus(FILE *f, struct kernel *k)

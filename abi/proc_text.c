@@ -8,6 +8,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "abi/access.h"
 #include "abi/filemap.h"
 #include "abi/ipc.h"
 #include "abi/proc.h"
@@ -330,7 +331,7 @@ void proc_print_fdinfo(FILE *f, const struct proc_view *view)
 	file_put(file);
 }
 
-/* --- the OOM killer's --- */
+/* --- OOM scores --- */
 
 void proc_print_oom_score_adj(FILE *f, const struct proc_view *view)
 {
@@ -358,28 +359,35 @@ void proc_print_oom_score(FILE *f, const struct proc_view *view)
 	fprintf(f, "%lld\n", (long long)(!view->gmm || view->oom_score_adj == -MAX_OOM_SCORE_ADJ ? 0 : used * 2 / 3));
 }
 
+bool proc_parse_number(const char *text, int base, long *n)
+{
+	char *end;
+
+	errno = 0;
+	*n = strtol(text, &end, base);
+	return end != text && !end[strspn(end, " \n\t")] && !errno;
+}
+
 /* 0 or a negative errno. @old: as oom_adj. */
 static int store_adj(const struct proc_view *view, char *text, bool old)
 {
+	const bool privileged = has_capability(CAP_SYS_RESOURCE);
 	struct process *p = view->process;
-	char *end;
 	long adj;
 	int err = 0;
 
-	errno = 0;
-	adj = strtol(text, &end, 0);
-	if (end == text || end[strspn(end, " \n\t")] || errno)
+	if (!proc_parse_number(text, 0, &adj))
 		return -EINVAL;
 	if (old ? (adj < OOM_DISABLE || adj > MAX_OOM_ADJ) : labs(adj) > MAX_OOM_SCORE_ADJ)
 		return -EINVAL;
 	if (old)
 		adj = adj == MAX_OOM_ADJ ? MAX_OOM_SCORE_ADJ : adj * MAX_OOM_SCORE_ADJ / -OOM_DISABLE;
 	pthread_mutex_lock(&view->kernel->lock);
-	if (adj < p->oom_score_adj_min && geteuid())
+	if (adj < p->oom_score_adj_min && !privileged)
 		err = -EACCES;
 	else
 		p->oom_score_adj = (int)adj;
-	if (!err && !geteuid())
+	if (!err && privileged)
 		p->oom_score_adj_min = (int)adj;
 	pthread_mutex_unlock(&view->kernel->lock);
 	return err;

@@ -2,12 +2,12 @@
 /*
  * abi/proc_tree.c - the directory of the host that stands for /proc; see proc.h.
  *
- * It is a directory in /dev/shm, $TMPDIR or /tmp that nobody else may enter, and is reached by a descriptor. A program
- * cannot open it by its path on the host. It is locked by flock(2) as long as Vellum lives: the next run removes one
- * that a killed Vellum left behind.
+ * It is a directory in /dev/shm, $TMPDIR or /tmp that only Vellum's user may enter, and Vellum uses it by a
+ * descriptor. A program cannot open it by its path on the host. It is locked by flock(2) as long as Vellum lives: the
+ * next run removes one that a killed Vellum left behind.
  *
- * Programs may have other users than Vellum, and any of them creates what is missing. So the host grants all rights to
- * all, and Vellum checks the rights that it shows. No call of a program changes the tree.
+ * Programs may have other users than Vellum, and any of them creates what is missing. So the host grants all rights
+ * to all, and Vellum checks the rights that it shows. No call of a program changes the tree.
  */
 #define _GNU_SOURCE
 #include <ctype.h>
@@ -26,7 +26,6 @@
 
 #define PREFIX "vellum-proc-"
 #define LINK_TEXT "-"		/* of every link: what it leads to depends on the time and the caller */
-#define FD_LINK_SIZE 64		/* as Linux says */
 #define MAX_TRIES 16
 
 struct proc_tree {
@@ -97,7 +96,7 @@ static void remove_outer(int outer)
 	}
 }
 
-/* Remove the directories of Vellums that were killed: nobody has them locked. */
+/* Remove the directories of runs that were killed: these are not locked. */
 static void remove_stale(const char *where)
 {
 	DIR *d = open_dir(AT_FDCWD, where);
@@ -345,7 +344,7 @@ static void update_fds(struct task *t, int pid, int dir, mode_t mode)
 		if (view.process->fds[fd].file)
 			add_number(&fds, fd);
 	pthread_mutex_unlock(&view.process->files_lock);
-	proc_view_put(t, &view);
+	proc_view_put(&view);
 	if (!fds.failed)
 		drop_others(dir, &fds);
 	for (size_t i = 0; i < fds.nr; i++) {
@@ -447,87 +446,29 @@ void proc_tree_rename(struct kernel *k, char path[PATH_BYTES])
 	snprintf(path, PATH_BYTES, "/proc%.*s", PATH_BYTES - 8, rest);
 }
 
-/* --- what programs see of a node --- */
+/* --- rights --- */
 
-struct shown {
-	mode_t mode;
-	uid_t uid;
-	gid_t gid;
-	uint64_t size;
-};
-
-/* The link of a descriptor tells how it is open. */
-static mode_t fd_link_mode(const struct file *file)
-{
-	int flags = fcntl(file->fd, F_GETFL);
-
-	if (flags & O_PATH)
-		return S_IFLNK;
-	switch (flags & O_ACCMODE) {
-	case O_RDONLY: return S_IFLNK | 0500;
-	case O_WRONLY: return S_IFLNK | 0300;
-	default:       return S_IFLNK | 0700;
-	}
-}
-
-static mode_t node_mode(const struct proc_view *view, const struct proc_node *node)
-{
-	struct file *file;
-	mode_t mode;
-
-	if (node->is_dir)
-		return S_IFDIR | (node->dir == PROC_DIR_FDS ? 0500 : 0555);
-	if (node->entry)
-		return node->entry->mode;
-	file = proc_view_file(view, node->fd, NULL);
-	mode = file ? fd_link_mode(file) : S_IFLNK;
-	if (file)
-		file_put(file);
-	return mode;
-}
-
-/* Sizes as in Linux, where only these have one. */
-static uint64_t node_size(const struct proc_node *node)
-{
-	const struct proc_entry *e = node->entry;
-
-	if (node->fd >= 0 && !e)
-		return FD_LINK_SIZE;
-	if (!e || e->kind != PROC_ALIAS || !strcmp(e->name, "self") || !strcmp(e->name, "thread-self"))
-		return 0;
-	return strlen("self/") + strlen(e->name);
-}
-
-/* False: the node is gone, or a name of the host's. */
-static bool look_at(struct task *t, const struct proc_node *node, struct shown *shown)
-{
-	struct proc_view view;
-
-	if (node->place != PROC_TREE || !proc_view_get(t, node->pid, node->tid, &view))
-		return false;
-	*shown = (struct shown){ .mode = node_mode(&view, node), .uid = view.euid, .gid = view.egid,
-				 .size = node_size(node) };
-	proc_view_put(t, &view);
-	return true;
-}
-
-/* Root may open every file. The groups of a process have no rights on the files of another one. */
+/* Root may open files of any mode. The groups of a process have no rights on the files of another one. */
 static int check_access(struct task *t, const struct proc_node *node, int wanted)
 {
 	uid_t uid = geteuid();
-	struct shown shown;
+	struct proc_shown shown;
 
-	if (!uid || !look_at(t, node, &shown) || S_ISLNK(shown.mode))
+	if (!proc_node_look(t, node, &shown) || S_ISLNK(shown.mode))
 		return 0;
-	return wanted & ~(int)(uid == shown.uid ? shown.mode >> 6 : shown.mode) & (R_OK | W_OK) ? -EACCES : 0;
+	if (shown.guarded)
+		return -EACCES;
+	if (!uid || shown.own_fds)
+		return 0;
+	return wanted & ~(int)(uid == shown.user ? shown.mode >> 6 : shown.mode) & (R_OK | W_OK) ? -EACCES : 0;
 }
 
 /* @path: in the tree. */
-static bool look_at_path(struct task *t, const char *path, struct shown *shown)
+static bool look_at_path(struct task *t, const char *path, struct proc_shown *shown)
 {
 	struct proc_node node;
 
-	return !proc_walk(t, path, false, &node) && look_at(t, &node, shown);
+	return !proc_walk(t, path, false, &node) && proc_node_look(t, &node, shown);
 }
 
 int proc_tree_check(struct task *t, int fd, int wanted)
@@ -577,7 +518,7 @@ int proc_tree_open(struct task *t, const struct proc_node *node, int flags)
 void proc_tree_fix_stat(struct task *t, int fd, struct stat *st)
 {
 	char path[PATH_BYTES];
-	struct shown shown;
+	struct proc_shown shown;
 
 	if (!proc_tree_has(t->kernel, fd, path))
 		return;
@@ -586,15 +527,15 @@ void proc_tree_fix_stat(struct task *t, int fd, struct stat *st)
 	if (!look_at_path(t, path, &shown))
 		return;
 	st->st_mode = shown.mode;
-	st->st_uid = shown.uid;
-	st->st_gid = shown.gid;
+	st->st_uid = shown.user;
+	st->st_gid = shown.group;
 	st->st_size = (off_t)shown.size;
 }
 
 void proc_tree_fix_statx(struct task *t, int fd, struct statx *stx)
 {
 	char path[PATH_BYTES];
-	struct shown shown;
+	struct proc_shown shown;
 
 	if (!proc_tree_has(t->kernel, fd, path))
 		return;
@@ -604,7 +545,7 @@ void proc_tree_fix_statx(struct task *t, int fd, struct statx *stx)
 	if (!look_at_path(t, path, &shown))
 		return;
 	stx->stx_mode = (uint16_t)shown.mode;
-	stx->stx_uid = shown.uid;
-	stx->stx_gid = shown.gid;
+	stx->stx_uid = shown.user;
+	stx->stx_gid = shown.group;
 	stx->stx_size = shown.size;
 }

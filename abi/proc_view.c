@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include <string.h>
 
+#include "abi/access.h"
 #include "abi/filemap.h"
 #include "abi/proc.h"
 #include "abi/signals.h"
@@ -58,13 +59,16 @@ static void look_at_signals(const struct process *p, const struct task *t, struc
 static void look_at_thread(const struct task *t, struct proc_view *view)
 {
 	memcpy(view->comm, t->comm, sizeof(view->comm));
+	view->user = t->credentials.user.effective;
+	view->group = t->credentials.group.effective;
 	view->host_tid = t->host_tid;
 	view->personality = __atomic_load_n(&t->personality, __ATOMIC_RELAXED);
 	view->start_ns = t->start_ns;
+	view->cpus = __atomic_load_n(&t->cpus, __ATOMIC_RELAXED);
 	view->cpu = __atomic_load_n(&t->last_cpu_used, __ATOMIC_RELAXED);
 	view->gmm = t->gmm;
 	if (view->gmm)
-		__atomic_fetch_add(&view->gmm->refs, 1, __ATOMIC_RELAXED);
+		gmm_pin(view->gmm);
 }
 
 /* kernel->lock held. */
@@ -80,10 +84,12 @@ static void look(const struct task *reader, struct process *p, const struct task
 	view->nr_threads = p->nr_threads ? p->nr_threads : 1;	/* as Linux counts a zombie */
 	view->children = p->children;
 	view->oom_score_adj = p->oom_score_adj;
-	view->euid = __atomic_load_n(&p->euid, __ATOMIC_RELAXED);
-	view->egid = __atomic_load_n(&p->egid, __ATOMIC_RELAXED);
+	view->cpus = cpu_all(p->kernel);
+	view->guarded = access_check(reader, p, ACCESS_FILE);
 	view->umask = __atomic_load_n(&p->umask, __ATOMIC_RELAXED);
 	memcpy(view->limits, p->rlimits, sizeof(view->limits));
+	view->user = p->credentials.user.effective;
+	view->group = p->credentials.group.effective;
 	memcpy(view->comm, p->comm, sizeof(view->comm));
 	view->start_ns = p->start_ns;
 	look_at_signals(p, t, view);
@@ -120,10 +126,10 @@ bool proc_view_get(struct task *reader, int pid, int tid, struct proc_view *view
 	return view->process;
 }
 
-void proc_view_put(struct task *reader, struct proc_view *view)
+void proc_view_put(struct proc_view *view)
 {
 	if (view->gmm)
-		gmm_put(reader, view->gmm);
+		gmm_unpin(view->gmm);
 	if (!view->process)
 		return;
 	pthread_mutex_lock(&view->kernel->lock);

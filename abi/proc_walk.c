@@ -130,7 +130,7 @@ static int jump(struct walk *w)
 	return end_at(w, PROC_JUMP);
 }
 
-/* Go on in the host's names, at @path below /proc. */
+/* The rest of the path is of the host's /proc, from @path there. */
 static int enter_host(struct walk *w, const char *path)
 {
 	snprintf(w->node->rest, sizeof(w->node->rest), "/proc/%s", path);
@@ -253,7 +253,7 @@ static bool is_open(struct walk *w, int fd)
 	file = proc_view_file(&view, fd, NULL);
 	if (file)
 		file_put(file);
-	proc_view_put(w->t, &view);
+	proc_view_put(&view);
 	return file != NULL;
 }
 
@@ -363,14 +363,6 @@ int proc_walk(struct task *t, const char *path, bool follow, struct proc_node *n
 
 /* --- links --- */
 
-/* Links lead to files that other users may not be able to reach. */
-static bool may_inspect(const struct proc_view *view)
-{
-	uid_t uid = geteuid();
-
-	return !uid || uid == view->euid;
-}
-
 static int descriptor_of(const struct proc_view *view, const struct proc_node *node)
 {
 	struct file *file = proc_view_file(view, node->fd, NULL);
@@ -398,7 +390,7 @@ static int directory_of(const struct proc_view *view)
  */
 static int target_of(const struct proc_view *view, const struct proc_node *node, char path[PATH_BYTES])
 {
-	if (!may_inspect(view))
+	if (view->guarded)	/* the link may lead to a file that the reader cannot reach */
 		return -EACCES;
 	if (node->fd >= 0)
 		return descriptor_of(view, node);
@@ -419,7 +411,7 @@ int proc_jump(struct task *t, const struct proc_node *node, char path[PATH_BYTES
 	if (!proc_view_get(t, node->pid, node->tid, &view))
 		return -ENOENT;
 	fd = target_of(&view, node, path);
-	proc_view_put(t, &view);
+	proc_view_put(&view);
 	return fd;
 }
 

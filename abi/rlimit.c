@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "abi/task.h"
+#include "abi/access.h"
 
 #include "syscalls.h"	/* made from syscall.tbl */
 
@@ -18,12 +18,6 @@
 uint64_t rlimit_of(const struct task *t, int resource)
 {
 	return __atomic_load_n(&t->process->rlimits[resource].rlim_cur, __ATOMIC_RELAXED);
-}
-
-/* Root has CAP_SYS_RESOURCE and CAP_IPC_LOCK. */
-static bool is_privileged(void)
-{
-	return geteuid() == 0;
 }
 
 void rlimit_init(struct process *p, const struct rlimit *limits)
@@ -41,7 +35,7 @@ void rlimit_init(struct process *p, const struct rlimit *limits)
 /* The core enforces RLIMIT_MEMLOCK and RLIMIT_STACK. Called by the thread of @t. */
 void rlimit_apply(struct task *t, struct vellum_mm *mm)
 {
-	vellum_set_limits(mm, is_privileged() ? RLIM_INFINITY : rlimit_of(t, RLIMIT_MEMLOCK),
+	vellum_set_limits(mm, has_capability(CAP_IPC_LOCK) ? RLIM_INFINITY : rlimit_of(t, RLIMIT_MEMLOCK),
 			  rlimit_of(t, RLIMIT_STACK));
 }
 
@@ -51,10 +45,10 @@ void rlimit_apply_changed(struct task *t)
 		rlimit_apply(t, t->gmm->mm);
 }
 
-/* RLIMIT_NPROC counts the processes of a user. All processes have the same user. */
+/* RLIMIT_NPROC limits the processes of a user. Those of all users of the run are counted. */
 uint64_t rlimit_nproc(const struct task *t)
 {
-	return is_privileged() ? RLIM_INFINITY : rlimit_of(t, RLIMIT_NPROC);
+	return has_capability(CAP_SYS_RESOURCE) ? RLIM_INFINITY : rlimit_of(t, RLIMIT_NPROC);
 }
 
 /* --- memory --- */
@@ -148,7 +142,7 @@ static int check_change(const struct rlimit *new, const struct rlimit *old, int 
 		return -EINVAL;
 	if (resource == RLIMIT_NOFILE && new->rlim_max > MAX_FDS)
 		return -EPERM;		/* as above fs.nr_open in Linux */
-	return new->rlim_max > old->rlim_max && !is_privileged() ? -EPERM : 0;
+	return new->rlim_max > old->rlim_max && !has_capability(CAP_SYS_RESOURCE) ? -EPERM : 0;
 }
 
 /* kernel->lock held. */
@@ -184,6 +178,8 @@ static int64_t do_prlimit(struct task *t, uint64_t pid, uint64_t resource, uint6
 	pthread_mutex_lock(&t->kernel->lock);
 	other = pid ? process_find(t->kernel, (int)pid) : t->process;
 	if (other)
+		err = access_check_limits(t, other);
+	if (!err)
 		err = change_limit(other, (int)resource, new_addr ? &new : NULL, &old);
 	pthread_mutex_unlock(&t->kernel->lock);
 	return err || !old_addr ? err : user_write(t, old_addr, &old, sizeof(old));

@@ -237,7 +237,7 @@ static void report_job_change(struct process *p, int change, int code, int signo
 	p->job_change = change;
 	if (parent && !(parent->action[SIGCHLD].flags & SA_NOCLDSTOP))
 		signal_send(parent, &(struct sig_info){ .signo = SIGCHLD, .code = code, .pid = p->pid,
-							.uid = (int)getuid(), .status = signo }, false);
+							.uid = (int)p->credentials.user.real, .status = signo }, false);
 }
 
 static void continue_process(struct process *p)

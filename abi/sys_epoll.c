@@ -329,7 +329,7 @@ int64_t sys_epoll_pwait2(struct task *t, int epfd, uint64_t events, int maxevent
 
 	if (timeout && user_read(t, &ts, timeout, sizeof(ts)))
 		return -EFAULT;
-	if (timeout && wait_check_timeout(&ts))
+	if (timeout && !is_time(&ts))
 		return -EINVAL;
 	err = read_mask(t, &mask, sigmask, sigsetsize);
 	return err ? err : do_wait(t, epfd, events, maxevents, timeout ? &ts : NULL, sigmask ? &mask : NULL);

@@ -270,11 +270,8 @@ int64_t sys_getdents64(struct task *t, int fd, uint64_t dirp, uint32_t count)
 
 int64_t sys_getcwd(struct task *t, uint64_t buf, uint64_t size)
 {
-	char link[64], path[PATH_BYTES];
-	ssize_t n;
-
-	snprintf(link, sizeof(link), "/proc/self/fd/%d", t->process->cwd);
-	n = readlink(link, path, sizeof(path) - 1);
+	char link[FD_NAME_BYTES], path[PATH_BYTES];
+	ssize_t n = readlink(path_fd_name(t->process->cwd, link), path, sizeof(path) - 1);
 	if (n < 0)
 		return -errno;
 	path[n] = 0;

@@ -230,7 +230,7 @@ static int read_timeout(struct task *t, uint64_t addr, int op, struct futex_time
 	if ((op & FUTEX_CMD_MASK) == FUTEX_WAIT) {
 		timeout->real = false;
 		ns = clock_ns(CLOCK_MONOTONIC) + timespec_ns(&timeout->at);
-		timeout->at = (struct timespec){ (time_t)(ns / NS_PER_SEC), (long)(ns % NS_PER_SEC) };
+		timeout->at = ns_timespec(ns);
 	}
 	return 0;
 }

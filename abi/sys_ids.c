@@ -6,6 +6,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "abi/access.h"
 #include "abi/jobs.h"
 
 #include "syscalls.h"	/* made from syscall.tbl */
@@ -140,13 +141,6 @@ int64_t sys_getgroups(struct task *t, int size, uint64_t list)
 	return user_write(t, list, groups, (size_t)n * sizeof(gid_t)) ? -EFAULT : n;
 }
 
-/* For /proc, whose files belong to the process. */
-static void note_ids(struct process *p)
-{
-	__atomic_store_n(&p->euid, geteuid(), __ATOMIC_RELAXED);
-	__atomic_store_n(&p->egid, getegid(), __ATOMIC_RELAXED);
-}
-
 /*
  * Credentials belong to a thread of the host. The raw calls change those of the task's own thread; the C library's would
  * change all of Vellum. A child's thread is started by its parent's, and inherits them.
@@ -156,7 +150,7 @@ static void note_ids(struct process *p)
 	{                                                                   \
 		int err = syscall(SYS_##name, __VA_ARGS__) ? -errno : 0;    \
                                                                             \
-		note_ids(t->process);                                       \
+		credentials_changed(t);                                     \
 		return err;                                                 \
 	}
 
@@ -169,12 +163,18 @@ RAW_ID_CALL(setresgid, (struct task *t, uint32_t rgid, uint32_t egid, uint32_t s
 
 int64_t sys_setfsuid(struct task *t, uint32_t uid)
 {
-	return syscall(SYS_setfsuid, uid);	/* the old ID; there is no error */
+	long old = syscall(SYS_setfsuid, uid);		/* there is no error */
+
+	credentials_changed(t);
+	return old;
 }
 
 int64_t sys_setfsgid(struct task *t, uint32_t gid)
 {
-	return syscall(SYS_setfsgid, gid);
+	long old = syscall(SYS_setfsgid, gid);
+
+	credentials_changed(t);
+	return old;
 }
 
 int64_t sys_setgroups(struct task *t, int size, uint64_t list)

@@ -497,7 +497,7 @@ int64_t sys_recvmmsg(struct task *t, int fd, uint64_t msgs, uint32_t nr, uint32_
 	if (timeout && until != ~0ull && n > 0) {
 		now = clock_ns(CLOCK_MONOTONIC);
 		now = until > now ? until - now : 0;
-		ts = (struct timespec){ (time_t)(now / NS_PER_SEC), (long)(now % NS_PER_SEC) };
+		ts = ns_timespec(now);
 		if (user_write(t, timeout, &ts, sizeof(ts)))
 			return -EFAULT;
 	}

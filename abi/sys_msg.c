@@ -10,8 +10,8 @@
 #include <string.h>
 #include <sys/msg.h>
 #include <time.h>
-#include <unistd.h>
 
+#include "abi/access.h"
 #include "abi/ipc.h"
 
 #include "syscalls.h"	/* made from syscall.tbl */
@@ -175,7 +175,7 @@ int64_t sys_msgsnd(struct task *t, int msqid, uint64_t msgp, uint64_t size, int 
 
 /* --- msgrcv(2) --- */
 
-/* Where the message is that a call with @type takes; *NULL: none. MSG_COPY: @type is its position. */
+/* The pointer to the message that a call with @type takes; it is NULL if there is none. MSG_COPY: @type is its position. */
 static struct message **find_message(struct queue *q, int64_t type, int flags)
 {
 	struct message **at = &q->first, **lowest = NULL;
@@ -360,7 +360,7 @@ static int set_queue(struct kernel *k, struct queue *q, const struct msqid_ds *n
 {
 	int err = ipc_check_owner(&q->o);
 
-	if (!err && new->msg_qbytes > QUEUE_BYTES && geteuid() != 0)
+	if (!err && new->msg_qbytes > QUEUE_BYTES && !has_capability(CAP_SYS_RESOURCE))
 		err = -EPERM;
 	if (!err)
 		err = ipc_set_perm(&q->o, &new->msg_perm);

@@ -188,7 +188,7 @@ int64_t sys_pidfd_getfd(struct task *t, int pidfd, int targetfd, uint32_t flags)
 		return -EBADF;
 	pthread_mutex_lock(&t->kernel->lock);
 	p = target->process;
-	err = p && p->state != PROCESS_ZOMBIE ? access_check(t, p) : -ESRCH;
+	err = p && p->state != PROCESS_ZOMBIE ? access_check(t, p, ACCESS_REAL) : -ESRCH;
 	if (!err)
 		process_pin(p);
 	pthread_mutex_unlock(&t->kernel->lock);

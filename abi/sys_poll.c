@@ -59,7 +59,7 @@ struct timespec wait_left(uint64_t deadline)
 {
 	uint64_t now = clock_ns(CLOCK_MONOTONIC), left = deadline > now ? deadline - now : 0;
 
-	return (struct timespec){ (time_t)(left / NS_PER_SEC), (long)(left % NS_PER_SEC) };
+	return ns_timespec(left);
 }
 
 void wait_mask_begin(struct task *t, const uint64_t *mask)
@@ -110,24 +110,27 @@ static int count_signalfds(const struct task *t, struct poll_set *set)
 	return n;
 }
 
-/* ppoll(2) that blocked signals do not interrupt. 0 or more, or a negative errno. */
+/*
+ * ppoll(2) that blocked signals do not interrupt. As in Linux, events come before a pending signal. 0 or more, or a
+ * negative errno.
+ */
 static int poll_until(struct task *t, struct poll_set *set, const struct timespec *timeout)
 {
 	const uint64_t deadline = wait_deadline(timeout);
 	struct pollfd *wake = &set->fds[set->nr];
-	bool again;
+	bool again, interrupted;
 	int n;
 
 	*wake = (struct pollfd){ .fd = t->wake_fd, .events = POLLIN };
 	do {
 		struct timespec left = wait_left(deadline);
 
-		if (signal_pending(t))
-			return -EINTR;
+		interrupted = signal_pending(t);
 		again = count_signalfds(t, set) > 0;
-		if (again)
+		if (again || interrupted)
 			left = at_once;
-		n = ppoll(set->fds, set->nr + (set->signals != 0), deadline == NEVER && !again ? NULL : &left, NULL);
+		n = ppoll(set->fds, set->nr + (set->signals != 0),
+			  deadline == NEVER && !again && !interrupted ? NULL : &left, NULL);
 		if (n > 0 && set->signals && wake->revents) {
 			signalfd_poll_again(t);
 			again = true;
@@ -137,8 +140,8 @@ static int poll_until(struct task *t, struct poll_set *set, const struct timespe
 			again = errno == EINTR;
 		else	/* now: another thread may have read the signals */
 			n += count_signalfds(t, set);
-	} while (n <= 0 && again);
-	return n < 0 ? -errno : n;
+	} while (n <= 0 && again && !interrupted);
+	return n > 0 ? n : interrupted ? -EINTR : n ? -errno : 0;
 }
 
 static int64_t wait_until_ready(struct task *t, struct poll_set *set, const struct timespec *timeout,
@@ -221,15 +224,10 @@ int64_t sys_poll(struct task *t, uint64_t fds, uint32_t nfds, int timeout)
 	return do_poll(t, fds, nfds, timeout < 0 ? NULL : &ts, NULL);
 }
 
-int wait_check_timeout(const struct timespec *ts)
-{
-	return ts->tv_sec < 0 || ts->tv_nsec < 0 || ts->tv_nsec >= NS_PER_SEC ? -EINVAL : 0;
-}
-
 /* Copy and check the timeout of ppoll(2) or pselect6(2). */
 static int read_timeout(struct task *t, uint64_t addr, struct timespec *ts)
 {
-	return user_read(t, ts, addr, sizeof(*ts)) ? -EFAULT : wait_check_timeout(ts);
+	return user_read(t, ts, addr, sizeof(*ts)) ? -EFAULT : is_time(ts) ? 0 : -EINVAL;
 }
 
 /* Linux stores the time that is left, a timespec or timeval, and ignores an error. */
@@ -338,7 +336,7 @@ int64_t sys_select(struct task *t, int nfds, uint64_t readfds, uint64_t writefds
 		/* More than 999999 microseconds are allowed. The sum wraps, as in Linux. */
 		ts.tv_sec = (time_t)((uint64_t)tv.tv_sec + (uint64_t)(tv.tv_usec / 1000000));
 		ts.tv_nsec = tv.tv_usec % 1000000 * 1000;
-		if (wait_check_timeout(&ts))
+		if (!is_time(&ts))
 			return -EINVAL;
 	}
 	deadline = wait_deadline(timeout ? &ts : NULL);

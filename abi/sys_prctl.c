@@ -52,7 +52,7 @@ int64_t sys_prctl(struct task *t, int option, uint64_t arg2, uint64_t arg3, uint
 		return 0;
 	case PR_GET_PDEATHSIG:
 		return write_int(t, arg2, t->parent_death_signal);
-	case PR_SET_DUMPABLE:	/* nothing depends on it: no process inside may look into another one of other rights */
+	case PR_SET_DUMPABLE:
 		if (arg2 > 1)
 			return -EINVAL;
 		__atomic_store_n(&t->gmm->not_dumpable, !arg2, __ATOMIC_RELAXED);

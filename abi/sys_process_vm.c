@@ -16,7 +16,7 @@
 #define CHUNK		(64u << 10)	/* bytes that are copied at once */
 #define ADVICE_COLLAPSE	25		/* MADV_COLLAPSE, which older headers do not have */
 
-/* The address space of a process, referenced. A negative errno: none. kernel->lock held. */
+/* The address space of a process, pinned. A negative errno: none. kernel->lock held. */
 static int get_gmm(const struct task *t, const struct process *p, struct guest_mm **out)
 {
 	const struct task *other = p ? p->threads : NULL;
@@ -26,10 +26,10 @@ static int get_gmm(const struct task *t, const struct process *p, struct guest_m
 		other = other->next;
 	if (!other)
 		return -ESRCH;
-	err = access_check(t, p);
+	err = access_check(t, p, ACCESS_REAL);
 	if (err)
 		return err;
-	__atomic_fetch_add(&other->gmm->refs, 1, __ATOMIC_RELAXED);
+	gmm_pin(other->gmm);
 	*out = other->gmm;
 	return 0;
 }
@@ -96,7 +96,7 @@ static int64_t copy_vectors(struct task *t, struct guest_mm *gmm, struct user_ve
 			n = copy_piece(t, gmm, (uint64_t)remote[i].iov_base + at, local, buf, want, dir);
 			done += n;
 			at += n;
-			fault = n < want || signal_fatal_pending(t);
+			fault = n < want || signal_fatal_pending(t) || gmm_is_ending(gmm);
 		}
 	free(buf);
 	return done || !fault ? (int64_t)done : -EFAULT;
@@ -142,7 +142,7 @@ static int64_t transfer(struct task *t, int pid, const uint64_t vectors[2], cons
 	if (err)
 		return err;
 	result = copy_vectors(t, gmm, &local, len, remote, nr[1], dir);
-	gmm_put(t, gmm);
+	gmm_unpin(gmm);
 	return result;
 }
 
@@ -173,7 +173,7 @@ static int64_t advise(struct task *t, struct guest_mm *gmm, const struct iovec *
 
 	if (gmm != t->gmm && !is_for_others(advice))
 		return -EINVAL;
-	if (gmm != t->gmm && geteuid() != 0)
+	if (gmm != t->gmm && !has_capability(CAP_SYS_NICE))
 		return -EPERM;
 	for (size_t i = 0; i < nr && !err; i++) {
 		err = vellum_madvise(gmm->mm, (uint64_t)iov[i].iov_base, iov[i].iov_len, advice);
@@ -207,6 +207,6 @@ int64_t sys_process_madvise(struct task *t, int pidfd, uint64_t vec, uint64_t nr
 	if (err)
 		return err == -EPERM ? -EACCES : err;
 	result = advise(t, gmm, iov, nr, advice);
-	gmm_put(t, gmm);
+	gmm_unpin(gmm);
 	return result;
 }

@@ -2,9 +2,9 @@
 /*
  * abi/sys_sched.c - nice values, scheduling policies, affinity, getcpu(2), capabilities(7), personality(2).
  *
- * Nice values and capabilities belong to threads of the host, as credentials do: each thread is one, which the raw calls
- * change alone. The host's kernel decides what is allowed. The CPUs are the machine's. Their threads have no policy but the
- * default one.
+ * Nice values and capabilities belong to threads of the host, as credentials do: each thread is one, which the raw
+ * calls change alone. The host's kernel decides what is allowed. The CPUs are the machine's. Their threads have no
+ * policy but the default one.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -16,17 +16,17 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "abi/task.h"
+#include "abi/access.h"
 
 #include "syscalls.h"	/* made from syscall.tbl */
 
-/* True: getpriority(2) and setpriority(2) of @which and @who mean @t. */
+/* Is @t one of the threads that getpriority(2) and setpriority(2) of @self with @which and @who are about? */
 static bool is_meant(const struct task *self, const struct task *t, int which, int who)
 {
 	switch (which) {
 	case PRIO_PROCESS: return t->tid == (who ? who : self->tid);
 	case PRIO_PGRP:	   return t->process->pgid == (who ? who : self->process->pgid);
-	default:	   return who == 0 || who == (int)getuid();	/* all processes have Vellum's user */
+	default:	   return t->credentials.user.real == (who ? (uint32_t)who : self->credentials.user.real);
 	}
 }
 
@@ -45,7 +45,7 @@ int64_t sys_getpriority(struct task *t, int which, int who)
 	pthread_mutex_lock(&t->kernel->lock);
 	for (const struct process *p = t->kernel->processes; p; p = p->next)
 		for (const struct task *other = p->threads; other; other = other->next) {
-			if (!is_meant(t, other, which, who))
+			if (!is_meant(t, other, which, who) || !other->host_tid)
 				continue;
 			n = syscall(SYS_getpriority, PRIO_PROCESS, other->host_tid);
 			best = n > best ? n : best;
@@ -63,7 +63,7 @@ int64_t sys_setpriority(struct task *t, int which, int who, int nice)
 	pthread_mutex_lock(&t->kernel->lock);
 	for (const struct process *p = t->kernel->processes; p; p = p->next)
 		for (const struct task *other = p->threads; other; other = other->next) {
-			if (!is_meant(t, other, which, who))
+			if (!is_meant(t, other, which, who) || !other->host_tid)
 				continue;
 			if (syscall(SYS_setpriority, PRIO_PROCESS, other->host_tid, nice))
 				err = -errno;
@@ -183,16 +183,20 @@ int64_t sys_sched_setaffinity(struct task *t, int pid, uint32_t len, uint64_t ma
 {
 	struct task *other;
 	uint64_t cpus = 0;
+	int err;
 
 	if (user_read(t, &cpus, mask, len < sizeof(cpus) ? len : sizeof(cpus)))
 		return -EFAULT;
 	cpus &= cpu_all(t->kernel);
 	pthread_mutex_lock(&t->kernel->lock);
 	other = pid ? task_find(t->kernel, pid) : t;
-	if (other && cpus)
+	err = other ? access_check_schedule(t, other) : -ESRCH;
+	if (!err && !cpus)
+		err = -EINVAL;
+	if (!err)
 		cpu_set_affinity(other, cpus);
 	pthread_mutex_unlock(&t->kernel->lock);
-	return !other ? -ESRCH : cpus ? 0 : -EINVAL;
+	return err;
 }
 
 int64_t sys_getcpu(struct task *t, uint64_t cpu, uint64_t node, uint64_t unused)
@@ -259,7 +263,9 @@ int64_t sys_capset(struct task *t, uint64_t header, uint64_t data)
 		return err;
 	if (user_read(t, caps, data, cap_bytes(&head)))
 		return -EFAULT;
-	return syscall(SYS_capset, &head, caps) ? -errno : 0;
+	err = syscall(SYS_capset, &head, caps) ? -errno : 0;
+	credentials_changed(t);
+	return err;
 }
 
 /* --- personality(2) --- */

@@ -310,7 +310,7 @@ static int64_t do_semop(struct task *t, int id, uint64_t addr, uint64_t nr, cons
 		return -E2BIG;
 	if (user_read(t, ops, addr, nr * sizeof(ops[0])))
 		return -EFAULT;
-	if (timeout && wait_check_timeout(timeout))
+	if (timeout && !is_time(timeout))
 		return -EINVAL;
 	cpu_release(t);
 	pthread_mutex_lock(&k->lock);
@@ -446,13 +446,15 @@ static int count_sems(struct task *t, int id, uint32_t mode)
 	return result;
 }
 
-/* Copy all values. kernel->lock is not held. -EIDRM: the set was removed meanwhile. */
-static int copy_values(struct task *t, int id, uint16_t *values, bool set_them)
+/* Copy all @nr values. kernel->lock is not held. -EIDRM: the set was removed meanwhile. */
+static int copy_values(struct task *t, int id, unsigned nr, uint16_t *values, bool set_them)
 {
 	struct sem_set *set;
 
 	pthread_mutex_lock(&t->kernel->lock);
 	set = find_set(t->kernel, id);
+	if (set && set->nr != nr)	/* another one got the ID */
+		set = NULL;
 	for (unsigned i = 0; set && i < set->nr; i++) {
 		if (set_them)
 			set->sems[i] = (struct sem){ .value = values[i], .pid = t->process->pid };
@@ -483,7 +485,7 @@ static int64_t get_or_set_all(struct task *t, int id, int cmd, uint64_t addr)
 	for (int i = 0; i < nr && cmd == SETALL && !err; i++)
 		err = values[i] > MAX_VALUE ? -ERANGE : 0;
 	if (!err)
-		err = copy_values(t, id, values, cmd == SETALL);
+		err = copy_values(t, id, (unsigned)nr, values, cmd == SETALL);
 	if (!err && cmd == GETALL && user_write(t, addr, values, (size_t)nr * sizeof(*values)))
 		err = -EFAULT;
 	free(values);

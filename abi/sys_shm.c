@@ -299,7 +299,7 @@ int64_t sys_shmat(struct task *t, int shmid, uint64_t addr, int flags)
 {
 	uint32_t access = flags & SHM_RDONLY ? MAY_READ : MAY_READ | MAY_WRITE;
 	struct kernel *k = t->kernel;
-	bool fixed = addr != 0;
+	bool fixed = addr != 0, unused;
 	int64_t result = check_address(&addr, flags);
 	struct segment *s;
 
@@ -316,13 +316,14 @@ int64_t sys_shmat(struct task *t, int shmid, uint64_t addr, int flags)
 	result = attach(t, s, addr, fixed, flags);
 	lock(k);
 	s->nr_attaching--;
+	unused = !nr_attached(s);	/* it failed, or another thread has unmapped it: a segment that is marked goes */
 	if (result >= 0) {
 		s->nr_attached = nr_attached(s);
 		s->atime = time(NULL);
 		s->lpid = t->process->pid;
 	}
 	unlock(k);
-	if (result < 0)
+	if (unused)
 		shm_vmas_changed(k, t->process->pid);
 	return result;
 }

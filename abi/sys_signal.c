@@ -6,6 +6,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "abi/access.h"
 #include "abi/pidfd.h"
 #include "abi/proc.h"
 #include "abi/signals.h"
@@ -120,46 +121,75 @@ int64_t sys_sigaltstack(struct task *t, uint64_t stack, uint64_t old_stack)
 
 /* --- kill(2) and its kin --- */
 
-static bool is_receiver(const struct task *t, const struct process *p, int pid)
+/* Check the right, and send. Signal 0: only check. kernel->lock held. */
+static int send_to_process(struct task *t, struct process *p, const struct sig_info *info, bool group)
 {
-	switch (pid) {
-	case 0:	 return p->pgid == t->process->pgid;
-	case -1: return p != t->process && p->pid != 1;
-	default: return pid > 0 ? p->pid == pid : p->pgid == -pid;
-	}
+	int err = access_check_signal(t, p, &p->credentials, info->signo);
+
+	return err || !info->signo ? err : signal_send(p, info, group);
 }
 
-static int64_t send_to_processes(struct task *t, int pid, const struct sig_info *info)
+/* The result is that of the last process, unless one gets the signal. kernel->lock held. */
+static int send_to_group(struct task *t, int pgid, const struct sig_info *info)
 {
-	struct kernel *k = t->kernel;
-	bool found = false;
-	int err = 0;
+	bool sent = false;
+	int err = -ESRCH;
+
+	for (struct process *p = t->kernel->processes; p; p = p->next) {
+		if (p->pgid != pgid)
+			continue;
+		err = send_to_process(t, p, info, true);
+		sent |= !err;
+	}
+	return sent ? 0 : err;
+}
+
+/* To all processes but the first and the caller's. A missing right is no error, as in Linux. kernel->lock held. */
+static int send_to_all(struct task *t, const struct sig_info *info)
+{
+	int err = -ESRCH, result;
+
+	for (struct process *p = t->kernel->processes; p; p = p->next) {
+		if (p == t->process || p->pid == 1)
+			continue;
+		result = send_to_process(t, p, info, true);
+		err = result == -EPERM ? 0 : result;
+	}
+	return err;
+}
+
+/* As kill(2) for @pid. */
+static int64_t send_to_pid(struct task *t, int pid, const struct sig_info *info)
+{
+	struct process *p;
+	int err;
 
 	if (pid == INT_MIN)	/* -INT_MIN is not a group */
 		return -ESRCH;
-	pthread_mutex_lock(&k->lock);
-	for (struct process *p = k->processes; p; p = p->next) {
-		if (!is_receiver(t, p, pid))
-			continue;
-		found = true;
-		if (info->signo)
-			err = signal_send(p, info, true);
+	pthread_mutex_lock(&t->kernel->lock);
+	if (pid > 0) {
+		p = process_find(t->kernel, pid);
+		err = p ? send_to_process(t, p, info, false) : -ESRCH;
+	} else {
+		err = pid == -1 ? send_to_all(t, info) : send_to_group(t, pid ? -pid : t->process->pgid, info);
 	}
-	pthread_mutex_unlock(&k->lock);
-	return found ? err : -ESRCH;
+	pthread_mutex_unlock(&t->kernel->lock);
+	return err;
 }
 
 /* @tgid 0: of any process. */
 static int64_t send_to_thread(struct task *t, int tgid, int tid, const struct sig_info *info)
 {
 	struct task *other;
-	int err = 0;
+	int err;
 
 	pthread_mutex_lock(&t->kernel->lock);
 	other = task_find(t->kernel, tid);
 	if (!other || (tgid && other->process->pid != tgid))
 		err = -ESRCH;
-	else if (info->signo)
+	else
+		err = access_check_signal(t, other->process, &other->credentials, info->signo);
+	if (!err && info->signo)
 		err = signal_send_task(other, info);
 	pthread_mutex_unlock(&t->kernel->lock);
 	return err;
@@ -174,23 +204,21 @@ int64_t sys_kill(struct task *t, int pid, int signo)
 {
 	const struct sig_info info = sent_by(t, signo, SI_USER);
 
-	return signo < 0 || signo > NR_SIGNALS ? -EINVAL : send_to_processes(t, pid, &info);
+	return send_to_pid(t, pid, &info);
 }
 
 int64_t sys_tkill(struct task *t, int tid, int signo)
 {
 	const struct sig_info info = sent_by(t, signo, SI_TKILL);
 
-	return signo < 0 || signo > NR_SIGNALS || tid <= 0 ? -EINVAL : send_to_thread(t, 0, tid, &info);
+	return tid <= 0 ? -EINVAL : send_to_thread(t, 0, tid, &info);
 }
 
 int64_t sys_tgkill(struct task *t, int tgid, int tid, int signo)
 {
 	const struct sig_info info = sent_by(t, signo, SI_TKILL);
 
-	if (signo < 0 || signo > NR_SIGNALS || tgid <= 0 || tid <= 0)
-		return -EINVAL;
-	return send_to_thread(t, tgid, tid, &info);
+	return tgid <= 0 || tid <= 0 ? -EINVAL : send_to_thread(t, tgid, tid, &info);
 }
 
 /* A siginfo_t of the program. 0 or -EFAULT. */
@@ -215,8 +243,6 @@ static bool is_forged(const struct sig_info *info)
 
 static int read_siginfo(struct task *t, int target, int signo, uint64_t addr, struct sig_info *info)
 {
-	if (signo < 0 || signo > NR_SIGNALS)
-		return -EINVAL;
 	if (copy_siginfo(t, addr, info))
 		return -EFAULT;
 	info->signo = signo;
@@ -228,7 +254,7 @@ int64_t sys_rt_sigqueueinfo(struct task *t, int pid, int signo, uint64_t uinfo)
 	struct sig_info info;
 	int err = read_siginfo(t, pid, signo, uinfo, &info);
 
-	return err ? err : pid <= 0 ? -ESRCH : send_to_processes(t, pid, &info);
+	return err ? err : pid <= 0 ? -ESRCH : send_to_pid(t, pid, &info);
 }
 
 int64_t sys_rt_tgsigqueueinfo(struct task *t, int tgid, int tid, int signo, uint64_t uinfo)
@@ -250,26 +276,17 @@ int64_t sys_rt_tgsigqueueinfo(struct task *t, int tgid, int tid, int signo, uint
 #define SIGNAL_PROCESS_GROUP	(1u << 2)
 
 /* Send to the process, its first thread, or the group with its PID. kernel->lock held. */
-static int send_to_target(struct process *target, struct task *thread, uint32_t flags, const struct sig_info *info)
+static int send_to_target(struct task *t, struct process *target, struct task *thread, uint32_t flags,
+			  const struct sig_info *info)
 {
-	bool found = false;
-	int err = 0;
+	int err;
 
-	if (flags & SIGNAL_PROCESS_GROUP) {
-		for (struct process *p = target->kernel->processes; p; p = p->next) {
-			if (p->pgid != target->pid)
-				continue;
-			found = true;
-			if (info->signo)
-				err = signal_send(p, info, true);
-		}
-		return found ? err : -ESRCH;
-	}
-	if (!info->signo)
-		return 0;
+	if (flags & SIGNAL_PROCESS_GROUP)
+		return send_to_group(t, target->pid, info);
 	if (!(flags & SIGNAL_THREAD))
-		return signal_send(target, info, false);
-	return thread ? signal_send_task(thread, info) : 0;	/* 0: a zombie */
+		return send_to_process(t, target, info, false);
+	err = access_check_signal(t, target, thread ? &thread->credentials : &target->credentials, info->signo);
+	return err || !info->signo || !thread ? err : signal_send_task(thread, info);	/* no thread: a zombie */
 }
 
 static struct task *first_thread(const struct process *p)
@@ -307,10 +324,8 @@ int64_t sys_pidfd_send_signal(struct task *t, int pidfd, int signo, uint64_t inf
 		err = -EPERM;
 	else if (!target)
 		err = -ESRCH;
-	else if (signo < 0 || signo > NR_SIGNALS)
-		err = -EINVAL;
 	else
-		err = send_to_target(target, pidfd == PIDFD_OWN_THREAD ? t : first_thread(target), flags, &sent);
+		err = send_to_target(t, target, pidfd == PIDFD_OWN_THREAD ? t : first_thread(target), flags, &sent);
 	pthread_mutex_unlock(&t->kernel->lock);
 	return err;
 }

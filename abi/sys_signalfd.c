@@ -26,7 +26,7 @@ struct signal_watch {
 	struct kernel *kernel;
 	struct signal_watch *next;	/* process->signal_watches */
 	struct process *process;	/* that called epoll_ctl(2); NULL: it ended */
-	int tid;			/* of the thread whose own signals count: it used the epoll set last */
+	int tid;			/* of the thread that used the epoll set last: signals to it count, too */
 	const struct file *file;
 	int fd;				/* an eventfd of the host */
 	bool raised;			/* it is ready */
@@ -44,7 +44,7 @@ uint64_t signalfd_ready(const struct task *t, const struct file *file)
 
 /* --- eventfds: kernel->lock held, but for creation --- */
 
-/* The counter cannot become so great that the write fails. */
+/* The write does not fail: it would only if the counter reached 2^64 - 1. */
 static void raise_event(int fd)
 {
 	const uint64_t one = 1;
@@ -86,7 +86,7 @@ static uint64_t pending_for(const struct signal_watch *w)
 	return set & signalfd_set(w->file);
 }
 
-/* @arrived: a new signal raises the event again, as EPOLLET requires. */
+/* @arrived: a signal that was just sent, or 0. It raises the event again, as EPOLLET requires. */
 static void update_watch(struct signal_watch *w, int arrived)
 {
 	bool pending = pending_for(w) != 0;

@@ -98,11 +98,6 @@ int64_t sys_time(struct task *t, uint64_t tloc)
 	return now;
 }
 
-static clock_t to_ticks(uint64_t ns)
-{
-	return (clock_t)(ns / (NS_PER_SEC / USER_HZ));
-}
-
 int64_t sys_times(struct task *t, uint64_t buf)
 {
 	struct usage self, children;
@@ -112,11 +107,11 @@ int64_t sys_times(struct task *t, uint64_t buf)
 	usage_of_process(t->process, &self);
 	children = t->process->children;
 	pthread_mutex_unlock(&t->kernel->lock);
-	out = (struct tms){ to_ticks(self.user_ns), to_ticks(self.system_ns), to_ticks(children.user_ns),
-			    to_ticks(children.system_ns) };
+	out = (struct tms){ (clock_t)usage_ticks(self.user_ns), (clock_t)usage_ticks(self.system_ns),
+			    (clock_t)usage_ticks(children.user_ns), (clock_t)usage_ticks(children.system_ns) };
 	if (buf && user_write(t, buf, &out, sizeof(out)))
 		return -EFAULT;
-	return to_ticks(clock_ns(CLOCK_MONOTONIC));
+	return (int64_t)usage_ticks(clock_ns(CLOCK_MONOTONIC));
 }
 
 /* Sleep until @until on CLOCK_MONOTONIC, or until a signal is pending. Return: 0 or -EINTR. */
@@ -148,10 +143,15 @@ uint64_t timespec_ns(const struct timespec *ts)
 	return ts->tv_sec < MAX_SECONDS ? (uint64_t)ts->tv_sec * NS_PER_SEC + (uint64_t)ts->tv_nsec : INT64_MAX;
 }
 
+struct timespec ns_timespec(uint64_t ns)
+{
+	return (struct timespec){ (time_t)(ns / NS_PER_SEC), (long)(ns % NS_PER_SEC) };
+}
+
 /* A sleep was interrupted: store the time that is left, unless @rest is 0. */
 static int interrupted(struct task *t, uint64_t ns, uint64_t rest)
 {
-	const struct timespec left = { (time_t)(ns / NS_PER_SEC), (long)(ns % NS_PER_SEC) };
+	const struct timespec left = ns_timespec(ns);
 
 	return rest && user_write(t, rest, &left, sizeof(left)) ? -EFAULT : -EINTR;
 }
@@ -214,12 +214,12 @@ static bool is_timeval(const struct timeval *tv)
 
 static uint64_t timeval_ns(const struct timeval *tv)
 {
-	return timespec_ns(&(struct timespec){ tv->tv_sec, tv->tv_usec * 1000 });
+	return timespec_ns(&(struct timespec){ tv->tv_sec, tv->tv_usec * NS_PER_US });
 }
 
-static struct timeval to_timeval(uint64_t ns)
+struct timeval ns_timeval(uint64_t ns)
 {
-	return (struct timeval){ (time_t)(ns / NS_PER_SEC), (long)(ns % NS_PER_SEC / 1000) };
+	return (struct timeval){ (time_t)(ns / NS_PER_SEC), (suseconds_t)(ns % NS_PER_SEC / NS_PER_US) };
 }
 
 /* kernel->lock held. */
@@ -230,7 +230,7 @@ static struct itimerval get_timer(struct process *p, int which)
 
 	if (which != ITIMER_REAL)
 		cpu_timer_get(p, which, &left, &interval);
-	return (struct itimerval){ .it_value = to_timeval(left), .it_interval = to_timeval(interval) };
+	return (struct itimerval){ .it_value = ns_timeval(left), .it_interval = ns_timeval(interval) };
 }
 
 /* The old value is returned. */

@@ -178,17 +178,12 @@ int64_t sys_timer_delete(struct task *t, int id)
 	return timer ? 0 : -EINVAL;
 }
 
-static struct timespec to_timespec(uint64_t ns)
-{
-	return (struct timespec){ (time_t)(ns / NS_PER_SEC), (long)(ns % NS_PER_SEC) };
-}
-
 static void get_time(const struct timer *timer, struct itimerspec *out)
 {
 	uint64_t now = clock_ns(CLOCK_MONOTONIC);
 
-	out->it_interval = to_timespec(timer->interval);
-	out->it_value = to_timespec(!timer->at ? 0 : timer->at > now ? timer->at - now : 1);
+	out->it_interval = ns_timespec(timer->interval);
+	out->it_value = ns_timespec(!timer->at ? 0 : timer->at > now ? timer->at - now : 1);
 }
 
 static uint64_t add_ns(uint64_t a, uint64_t b)

@@ -24,6 +24,7 @@ struct wait {
 	int options;		/* as of waitid(2) */
 	int pid;		/* result: 0 if no child has changed */
 	int status;		/* result: as wait4(2) returns it */
+	uint32_t user;		/* result: of the child */
 	struct usage used;	/* result: by the child and those that it waited for */
 };
 
@@ -60,6 +61,7 @@ static bool take_change(struct process *child, struct wait *w)
 		return false;
 	}
 	w->pid = child->pid;
+	w->user = child->credentials.user.real;
 	usage_of_process(child, &w->used);
 	usage_add(&w->used, &child->children);
 	if (!(w->options & WNOWAIT))
@@ -148,7 +150,7 @@ int64_t sys_wait4(struct task *t, int pid, uint64_t wstatus, int options, uint64
 
 static struct child_info describe(const struct wait *w)
 {
-	struct child_info info = { .signo = SIGCHLD, .pid = w->pid, .uid = (int32_t)getuid() };
+	struct child_info info = { .signo = SIGCHLD, .pid = w->pid, .uid = (int32_t)w->user };
 
 	if (WIFCONTINUED(w->status))
 		info.code = CLD_CONTINUED, info.status = SIGCONT;

@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "abi/access.h"
 #include "abi/filemap.h"
 #include "abi/ipc.h"
 #include "abi/text.h"
@@ -53,7 +54,7 @@ uint64_t clock_ns(clockid_t clock)
 void kernel_wait(struct kernel *k, uint64_t ns)
 {
 	uint64_t wake = clock_ns(CLOCK_REALTIME) + (ns < NS_PER_SEC ? ns : NS_PER_SEC);
-	struct timespec ts = { (time_t)(wake / NS_PER_SEC), (long)(wake % NS_PER_SEC) };
+	struct timespec ts = ns_timespec(wake);
 
 	pthread_cond_timedwait(&k->changed, &k->lock, &ts);
 }
@@ -98,11 +99,39 @@ struct guest_mm *gmm_copy(const struct guest_mm *from, int pid)
 	memcpy(gmm->auxv, from->auxv, sizeof(gmm->auxv));
 	gmm->auxv_bytes = from->auxv_bytes;
 	gmm->loaded = from->loaded;
-	gmm->not_dumpable = from->not_dumpable;
+	gmm->not_dumpable = __atomic_load_n(&from->not_dumpable, __ATOMIC_RELAXED);
 	memcpy(gmm->exe, from->exe, sizeof(gmm->exe));
 	memcpy(gmm->args, from->args, sizeof(gmm->args));
 	mm_gate_init(gmm);
 	return gmm;
+}
+
+void gmm_pin(struct guest_mm *gmm)
+{
+	gmm->pins++;
+}
+
+void gmm_unpin(struct guest_mm *gmm)
+{
+	struct kernel *k = gmm->kernel;
+
+	pthread_mutex_lock(&k->lock);
+	if (!--gmm->pins && gmm_is_ending(gmm))
+		pthread_cond_broadcast(&k->changed);
+	pthread_mutex_unlock(&k->lock);
+}
+
+bool gmm_is_ending(const struct guest_mm *gmm)
+{
+	return !__atomic_load_n(&gmm->refs, __ATOMIC_ACQUIRE);
+}
+
+static void wait_for_pins(struct kernel *k, const struct guest_mm *gmm)
+{
+	pthread_mutex_lock(&k->lock);
+	while (gmm->pins)
+		pthread_cond_wait(&k->changed, &k->lock);
+	pthread_mutex_unlock(&k->lock);
 }
 
 void gmm_put(struct task *t, struct guest_mm *gmm)
@@ -111,6 +140,7 @@ void gmm_put(struct task *t, struct guest_mm *gmm)
 
 	if (__atomic_sub_fetch(&gmm->refs, 1, __ATOMIC_ACQ_REL))
 		return;
+	wait_for_pins(t->kernel, gmm);
 	if (ob && ob->mm_end && gmm->observer_data)
 		ob->mm_end(ob->arg, gmm);
 	pool_drop_mm(t->kernel->pool, gmm->mm);
@@ -191,6 +221,7 @@ static struct task *task_create(struct process *p)
 	t->syscall_nr = -1;
 	t->load = VCPU_LOAD_FPU | VCPU_LOAD_SEGMENTS;
 	t->start_ns = clock_ns(CLOCK_BOOTTIME);
+	credentials_read(&t->credentials);	/* the caller is the parent, whose host thread makes the new one */
 	return t;
 }
 
@@ -205,8 +236,6 @@ struct task *process_create(struct kernel *k, uint64_t max)
 	p->kernel = k;
 	p->cwd = -1;
 	p->exit_signal = SIGCHLD;
-	p->euid = geteuid();		/* of the parent, which is the caller */
-	p->egid = getegid();
 	pthread_mutex_init(&p->files_lock, NULL);
 	t = task_create(p);
 	err = t ? reserve_task(k, max, true, &p->pid) : ENOMEM;
@@ -218,6 +247,7 @@ struct task *process_create(struct kernel *k, uint64_t max)
 	}
 	t->tid = p->pid;
 	p->start_ns = t->start_ns;
+	p->credentials = t->credentials;
 	p->threads = t;
 	p->nr_threads = 1;
 	return t;

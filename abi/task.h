@@ -25,6 +25,7 @@
 #define MAX_FDS		1024
 #define MAX_TASKS	4096		/* zombies included */
 #define NS_PER_SEC	1000000000l
+#define NS_PER_US	1000
 #define USER_HZ		100		/* clock ticks a second, as programs see them: times(2), AT_CLKTCK */
 #define TASK_COMM_LEN	16		/* with the NUL: prctl(2), PR_SET_NAME */
 #define SIGSET_BYTES	8		/* of the kernel's sigset_t: bit n - 1 is signal n */
@@ -88,6 +89,16 @@ struct sig_pending {
 	struct sig_node *first;		/* real-time signals, each with its information, in the order of sending */
 };
 
+struct id_set {
+	uint32_t real, effective, saved;
+};
+
+struct credentials {		/* credentials(7) */
+	struct id_set user, group;
+	uint32_t file_user, file_group;		/* for files: setfsuid(2) */
+	uint64_t permitted;		/* capabilities */
+};
+
 enum process_state { PROCESS_RUNNING, PROCESS_STOPPED, PROCESS_ZOMBIE };
 
 struct cpu_timer {		/* ITIMER_VIRTUAL, ITIMER_PROF; kernel->lock */
@@ -100,8 +111,7 @@ struct process {
 	int pid;
 	uint64_t start_ns;		/* CLOCK_BOOTTIME */
 	char comm[TASK_COMM_LEN];	/* kernel->lock: of the thread that ended last */
-	uid_t euid;			/* atomic; of the thread that changed its own last */
-	gid_t egid;			/* atomic */
+	struct credentials credentials;	/* kernel->lock: of the first thread */
 	int oom_score_adj, oom_score_adj_min;	/* kernel->lock: proc_pid_oom_score_adj(5) */
 	int ppid, pgid, sid;		/* kernel->lock */
 	int parent_tid;			/* kernel->lock: the thread of the parent that made it, or one that still lives */
@@ -133,7 +143,7 @@ struct process {
 	mode_t umask;			/* atomic */
 	/* signals: kernel->lock */
 	struct sig_pending pending;
-	bool forking;			/* a thread forks: signals to the group are in fork_pending, too, for the child */
+	struct task *forking;		/* it forks: signals to the group are in fork_pending, too, for the child */
 	struct sig_pending fork_pending;
 	struct signal_watch *signal_watches;	/* sys_signalfd.c */
 	unsigned nr_signal_readers;	/* threads that wait in read(2) of a signalfd */
@@ -158,7 +168,8 @@ struct task {
 	struct task *next;		/* process->threads; kernel->lock */
 	int tid;			/* of the first thread: the PID */
 	pthread_t thread;
-	pid_t host_tid;			/* kernel->lock */
+	pid_t host_tid;			/* kernel->lock; 0: it does not run yet */
+	struct credentials credentials;	/* kernel->lock; its own thread reads them without the lock */
 	struct guest_mm *gmm;		/* kernel->lock; its own thread reads it without the lock. NULL: @t ends */
 	bool vfork_done;		/* kernel->lock */
 	struct vcpu_state st;
@@ -191,7 +202,7 @@ struct task {
 	uint64_t robust_list;		/* address of the head, or 0 */
 	bool inside;			/* it has passed the gate of its address space */
 	bool in_host;			/* atomic: may block in a host call, so a signal must kick its thread */
-	bool limits_changed;		/* atomic: another process changed them; rlimit_apply() is due */
+	bool limits_changed;		/* atomic: they or the right to exceed them changed; rlimit_apply() is due */
 	uint64_t nr_syscalls;
 	int64_t syscall_nr;		/* of a system call that asks to be restarted, or -1 */
 	int copy_error;			/* of the last failed copy: the result that replaces EFAULT */
@@ -213,7 +224,7 @@ struct kernel {
 	int ended_by;			/* lock: the signal that ends the run, or 0 */
 	uint64_t shutdown_at;		/* lock: ns, CLOCK_MONOTONIC: time of the next advance_shutdown(), or 0 */
 	struct tty *ttys;		/* lock; tty.c */
-	bool stop_raised;		/* lock: Vellum was told to stop since process 1 stopped */
+	bool stop_raised;		/* lock: Vellum has stopped since process 1 stopped */
 	bool abandoned;			/* lock: do not wait for the remaining tasks */
 	struct abi_result *result;
 	pthread_t ticker;
@@ -290,7 +301,15 @@ void task_wake_vfork_parent(struct task *t);
 /* task.c: address spaces */
 struct guest_mm *gmm_create(struct task *t);
 struct guest_mm *gmm_copy(const struct guest_mm *from, int pid);	/* without the memory; NULL: no memory */
+/*
+ * Drop the reference of @t. The last one waits until no pin is left: after the end of a process, its shared mappings
+ * have been written to their files. No lock and no CPU held.
+ */
 void gmm_put(struct task *t, struct guest_mm *gmm);
+/* For another thread's address space: use it until gmm_unpin(), for a short time. kernel->lock held. */
+void gmm_pin(struct guest_mm *gmm);
+void gmm_unpin(struct guest_mm *gmm);		/* takes kernel->lock */
+bool gmm_is_ending(const struct guest_mm *gmm);	/* a thread waits for the pins */
 
 /*
  * gate.c: a thread passes the gate of its address space before it runs its program or copies to its memory. While the gate
@@ -317,6 +336,7 @@ void cpu_save_fpu(struct task *t);	/* into st.fpu */
 void cpu_kick(struct task *t);		/* make it leave the program, if it runs there; any thread */
 /* Let it run on the CPUs of @cpus only, of which the machine has one at least; any thread. */
 void cpu_set_affinity(struct task *t, uint64_t cpus);
+bool cpu_must_move(struct task *t);	/* it holds a CPU that it may not use any more */
 uint64_t cpu_all(const struct kernel *k);	/* bit n: CPU n exists */
 void pool_drop_task(struct cpu_pool *pool, struct task *t);
 void pool_drop_mm(struct cpu_pool *pool, struct vellum_mm *mm);
@@ -453,6 +473,8 @@ void timers_drop_all(struct process *p);
 /* sys_time.c */
 bool is_time(const struct timespec *ts);		/* valid for a timeout */
 uint64_t timespec_ns(const struct timespec *ts);	/* at most INT64_MAX */
+struct timespec ns_timespec(uint64_t ns);
+struct timeval ns_timeval(uint64_t ns);
 
 /* syscall.c */
 int64_t syscall_dispatch(struct task *t);

@@ -9,7 +9,6 @@
 
 #define LOAD(x) __atomic_load_n(&(x), __ATOMIC_RELAXED)
 #define STORE(x, value) __atomic_store_n(&(x), value, __ATOMIC_RELAXED)
-#define NS_PER_US 1000
 #define BYTES_PER_KIB 1024
 
 /* --- clocks --- */
@@ -137,20 +136,20 @@ uint64_t usage_process_ns(const struct process *p, bool user_only)
 	return user_only ? u.user_ns : usage_total_ns(&u);
 }
 
-static struct timeval to_timeval(uint64_t ns)
-{
-	return (struct timeval){ (time_t)(ns / NS_PER_SEC), (suseconds_t)(ns % NS_PER_SEC / NS_PER_US) };
-}
-
 void usage_to_rusage(const struct usage *u, struct rusage *out)
 {
 	memset(out, 0, sizeof(*out));
-	out->ru_utime = to_timeval(u->user_ns);
-	out->ru_stime = to_timeval(u->system_ns);
+	out->ru_utime = ns_timeval(u->user_ns);
+	out->ru_stime = ns_timeval(u->system_ns);
 	out->ru_maxrss = (long)(u->max_rss / BYTES_PER_KIB);
 	out->ru_minflt = (long)u->faults;
 	out->ru_nvcsw = (long)u->voluntary;
 	out->ru_nivcsw = (long)u->involuntary;
+}
+
+uint64_t usage_ticks(uint64_t ns)
+{
+	return ns / (NS_PER_SEC / USER_HZ);
 }
 
 /* --- signals --- */

@@ -49,6 +49,7 @@ void usage_of_thread(const struct task *t, struct usage *out);
 /* Of the threads that live and those that have ended. kernel->lock held. */
 void usage_of_process(const struct process *p, struct usage *out);
 uint64_t usage_total_ns(const struct usage *u);
+uint64_t usage_ticks(uint64_t ns);	/* as times(2) and /proc count */
 /* The time of a process that ITIMER_VIRTUAL (@user_only) or ITIMER_PROF counts. kernel->lock held. */
 uint64_t usage_process_ns(const struct process *p, bool user_only);
 

@@ -8,6 +8,7 @@
 #include "vellum/mm.h"
 
 #define HANG_TIMEOUT_NS	10000000000ull
+#define POLL_US		20
 
 bool qemu_is_exhausted(struct qemu_patience *p)
 {
@@ -58,7 +59,7 @@ static void relax(uint64_t waited_ns)
 	if (waited_ns < QEMU_SPIN_NS)
 		__builtin_ia32_pause();
 	else
-		usleep(20);
+		usleep(POLL_US);
 }
 
 static void ask_flush(struct qemu_machine *q, uint64_t cpus, const struct vellum_flush_batch *batch)
@@ -102,8 +103,8 @@ void qemu_flush(void *machine, struct vellum_mm *mm, const struct vellum_flush_b
 }
 
 /*
- * QEMU chooses the size of its TLB when it flushes all of it. A program that never causes that would keep the size of the
- * start, 1 MiB of memory, and miss the TLB with each access beyond.
+ * QEMU chooses the size of its TLB when it flushes all of it. Without this, a program that causes no such flush keeps the
+ * first size, which covers 1 MiB of memory, and its other accesses miss the TLB.
  */
 void qemu_refresh(struct machine *m)
 {

@@ -49,6 +49,7 @@ if [ "${1:-}" = threads ]; then
 fi
 as_native signals
 as_native process_calls
+as_native users
 as_native prctl
 as_native cpu_times
 as_native proc an "" "argument or two"

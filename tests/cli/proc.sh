@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: MIT
 #
 # Tools that read /proc, under `vellum run`: ps, top, free, pgrep, and soft-dirty bits. What they print must be about the
-# programs of the run. The tree on the host must be gone after the run, also after a killed one.
+# programs of the run. The tree on the host must be gone after the run, also after a killed one. The end of a process whose
+# memory is read.
 # From the environment: VELLUM. Prints TAP.
 set -u
 . "$(dirname "$0")/lib.sh"
@@ -107,4 +108,16 @@ while kill -0 $pid 2>/dev/null; do
 done
 run 'ls /proc/self/'
 result "the next run removes what a killed one left" "$([ "$(trees)" = "$before" ] || trees)"
+# A process that copies the memory of another one does not delay the writeback of that one's files beyond wait(2).
+late=0 rounds=0
+coproc watched { timeout -k 5 60 "$VELLUM" run --cpus=2 -- "$root/build/programs/watched_ends" "$tmp/file" 2>"$tmp/stderr"; }
+exec {answers}>&"${watched[1]}"
+while read -r number; do
+	rounds=$((rounds + 1))
+	[ "$(od -An -N4 -td4 "$tmp/file" | tr -d ' ')" = "$number" ] || late=$((late + 1))
+	echo >&$answers
+done <&"${watched[0]}"
+exec {answers}>&-
+result "a process that ends while its memory is copied: its file" "$([ "$rounds $late" = '10 0' ] ||
+	{ echo "$rounds rounds, $late late" && cat "$tmp/stderr"; })"
 finish

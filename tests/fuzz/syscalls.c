@@ -334,7 +334,7 @@ static void make_world(void)
 
 enum { NR_clone_ = 56, NR_tkill = 200, NR_tgkill = 234, NR_exit_group = 231, NR_fallocate = 285, NR_sync = 162,
        NR_sync_fs = 306, NR_getdents = 217, NR_wait = 61, NR_prlimit = 302, NR_writev_other = 311,
-       NR_pidfd_open = 434 };
+       NR_queue = 129, NR_queue_thread = 297, NR_pidfd_open = 434 };
 
 static int is_fork(u64 nr)
 {
@@ -365,10 +365,10 @@ static int is_wanted(u64 nr, const u64 a[6])
 	case NR_sync: case NR_sync_fs: return chance(200);
 	case NR_fork: case NR_clone_: return depth < MAX_DEPTH && chance(8);
 	case NR_vfork: return depth < MAX_DEPTH && chance(50);	/* shares depth and left with its parent */
-	case NR_kill: case NR_tkill: return (int)a[0] != 1 && chance(3);
+	case NR_kill: case NR_tkill: case NR_queue: return (int)a[0] != 1 && chance(3);
 	/* Process 1 may neither be killed by its descriptor nor have its memory changed. */
 	case NR_pidfd_open: case NR_writev_other: return (int)a[0] != 1;
-	case NR_tgkill: return (int)a[0] != 1 && (int)a[1] != 1 && chance(3);
+	case NR_tgkill: case NR_queue_thread: return (int)a[0] != 1 && (int)a[1] != 1 && chance(3);
 	/* A low limit of process 1 rightly ends the run. */
 	case NR_prlimit: return (int)a[0] != 1;
 	case NR_munmap: case NR_mprotect: case NR_mmap: case NR_mremap:

@@ -80,6 +80,21 @@ static void move_another(void)
 	SHOW(done != NULL);
 }
 
+/* The only CPU of Cpus_allowed_list in /proc, or -1. */
+static int allowed_cpu(void)
+{
+	FILE *f = fopen("/proc/self/status", "r");
+	char line[256], end;
+	int cpu = -1;
+
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "Cpus_allowed_list: %d%c", &cpu, &end) == 2 && end != '\n')
+			cpu = -1;
+	if (f)
+		fclose(f);
+	return cpu;
+}
+
 static void inherited(void)
 {
 	cpu_set_t set;
@@ -87,6 +102,7 @@ static void inherited(void)
 
 	only(&set, cpus[nr_cpus - 1]);
 	SHOW(sched_setaffinity(0, sizeof(set), &set));
+	SHOW(allowed_cpu() == cpus[nr_cpus - 1]);
 	fflush(stdout);
 	if (!fork()) {
 		CPU_ZERO(&set);

@@ -482,6 +482,54 @@ static void watches(void)
 	close(fd);
 }
 
+static volatile sig_atomic_t nr_signals;
+
+static void count_signal(int signo)
+{
+	(void)signo;
+	nr_signals++;
+}
+
+/* A signal is pending that the calls unblock. If a descriptor is ready, they return it, and the signal stays pending. */
+static void pending_signal(void)
+{
+	struct sigaction act = { .sa_handler = count_signal };
+	const struct timespec none = { 0, 0 };
+	sigset_t blocked, empty;
+	struct pollfd p;
+	int fds[2];
+	fd_set set;
+
+	make_pipe(fds);
+	p = (struct pollfd){ .fd = fds[0], .events = POLLIN };
+	sigemptyset(&empty);
+	sigemptyset(&blocked);
+	sigaddset(&blocked, SIGUSR1);
+	sigaction(SIGUSR1, &act, NULL);
+	sigprocmask(SIG_BLOCK, &blocked, NULL);
+	for (int ready = 1; ready >= 0; ready--) {
+		if (ready && write(fds[1], "x", 1) != 1)
+			exit(1);
+		raise(SIGUSR1);
+		SHOW(ppoll(&p, 1, NULL, &empty));
+		SHOW(nr_signals);
+		FD_ZERO(&set);
+		FD_SET(fds[0], &set);
+		raise(SIGUSR1);
+		SHOW(pselect(fds[0] + 1, &set, NULL, NULL, NULL, &empty));
+		SHOW(nr_signals);
+		if (ready && read(fds[0], &(char){ 0 }, 1) != 1)
+			exit(1);
+		raise(SIGUSR1);
+		SHOW(ppoll(&p, 1, &none, &empty));
+		SHOW(nr_signals);
+	}
+	sigprocmask(SIG_UNBLOCK, &blocked, NULL);
+	SHOW(nr_signals);
+	close(fds[0]);
+	close(fds[1]);
+}
+
 int main(void)
 {
 	setvbuf(stdout, NULL, _IOFBF, 1 << 16);
@@ -496,5 +544,6 @@ int main(void)
 	eventfds();
 	timers();
 	watches();
+	pending_signal();
 	return 0;
 }

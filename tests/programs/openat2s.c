@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tests/programs/openat2s.c - openat2(2): each RESOLVE_ flag, and what it refuses. It runs in a directory in which it may
- * make files. Its output is the same on the host's kernel.
+ * tests/programs/openat2s.c - openat2(2): each RESOLVE_ flag, and what it refuses. It runs in a directory in which it
+ * may make files. Its output is the same on the host's kernel.
  */
 #define _GNU_SOURCE
 #include <errno.h>

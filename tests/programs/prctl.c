@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* tests/programs/prctl.c - prctl(2): attributes, orphans, the parent's death. The output is the same on the host's kernel. */
+/*
+ * tests/programs/prctl.c - prctl(2): attributes, orphans, the parent's death. The output is the same on the host's
+ * kernel.
+ */
 #define _GNU_SOURCE
 #include <linux/prctl.h>
 #include <pthread.h>
@@ -143,6 +146,43 @@ static void parent_dies(bool thread)
 	SHOW(wait(&status));
 }
 
+/* Leave a zombie behind. */
+static void make_zombie(void)
+{
+	siginfo_t info;
+
+	if (fork() == 0)
+		_exit(9);
+	waitid(P_ALL, 0, &info, WEXITED | WNOWAIT);
+	_exit(0);
+}
+
+/* A zombie whose parent ends is new to this process, which may be one that does not wait for children. */
+static void adopt_zombie(bool ignore)
+{
+	siginfo_t info = { .si_pid = 0 };
+	sigset_t set;
+	pid_t pid;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGCHLD);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	signal(SIGCHLD, ignore ? SIG_IGN : SIG_DFL);
+	fflush(stdout);
+	pid = fork();
+	if (!pid)
+		make_zombie();
+	if (!ignore) {
+		SHOW(sigwaitinfo(&set, &info));		/* the first of two: of the zombie */
+		SHOW(info.si_pid != pid);
+		SHOW(info.si_status);
+		SHOW(waitpid(info.si_pid, NULL, 0) == info.si_pid);
+		SHOW(waitpid(pid, NULL, 0) == pid);
+	}
+	SHOW(wait(NULL));
+	sigprocmask(SIG_UNBLOCK, &set, NULL);
+}
+
 int main(void)
 {
 	int value = -1;
@@ -155,5 +195,7 @@ int main(void)
 	inherited();
 	parent_dies(false);
 	parent_dies(true);
+	adopt_zombie(false);
+	adopt_zombie(true);
 	return 0;
 }

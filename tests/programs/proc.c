@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tests/programs/proc.c - /proc of the process itself, its threads, children and zombies. It prints names, types, relations
- * and errors. Its output is the same on the host's kernel.
+ * tests/programs/proc.c - /proc of the process itself, its threads, children and zombies. It prints names, types,
+ * relations and errors. Its output is the same on the host's kernel.
  */
 #define _GNU_SOURCE
 #include <dirent.h>

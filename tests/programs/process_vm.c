@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tests/programs/process_vm.c - process_vm_readv(2), process_vm_writev(2), process_madvise(2), vmsplice(2). Its output is
- * the same on the host's kernel.
+ * tests/programs/process_vm.c - process_vm_readv(2), process_vm_writev(2), process_madvise(2), vmsplice(2). Its output
+ * is the same on the host's kernel.
  */
 #define _GNU_SOURCE
 #include <errno.h>

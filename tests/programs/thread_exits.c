@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tests/programs/thread_exits.c - processes whose threads all end at the same time, in several ways. When wait(2) returns,
- * all that the threads stored to a shared file is in the file. With an argument, only the first process: it ends with the status 5. The output is the same on the host's
- * kernel.
+ * tests/programs/thread_exits.c - processes whose threads all end at the same time, in several ways. When wait(2)
+ * returns, all that the threads stored to a shared file is in the file. With an argument, only the first process: it
+ * ends with the status 5. The output is the same on the host's kernel.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
