@@ -17,6 +17,7 @@ struct async {
 	int host_fd;
 	int fd;				/* of the program, as it was when O_ASYNC was set */
 	struct f_owner_ex owner;	/* pid 0: none */
+	struct id_set user;		/* of the program that set the owner: what it may signal (fcntl(2)) */
 	int signo;			/* 0: SIGIO, without a descriptor */
 };
 
@@ -87,17 +88,19 @@ static bool exists(struct kernel *k, const struct f_owner_ex *owner)
 	return found;
 }
 
-static int64_t set_owner(struct file *file, const struct f_owner_ex *owner)
+static int64_t set_owner(struct task *t, struct file *file, const struct f_owner_ex *owner)
 {
-	struct kernel *k = file->kernel;
+	struct kernel *k = t->kernel;
 	struct async *a;
 
 	if (!exists(k, owner))
 		return -ESRCH;
 	pthread_mutex_lock(&k->async_lock);
 	a = state_of(file);
-	if (a)
+	if (a) {
 		a->owner = *owner;
+		a->user = t->credentials.user;
+	}
 	pthread_mutex_unlock(&k->async_lock);
 	return a ? 0 : -ENOMEM;
 }
@@ -118,11 +121,11 @@ static int64_t set_signal(struct file *file, uint64_t signo)
 }
 
 /* @owner: of fcntl(2), as one number. */
-static int64_t set_owner_number(struct file *file, int owner)
+static int64_t set_owner_number(struct task *t, struct file *file, int owner)
 {
 	struct f_owner_ex ex = { .type = owner < 0 ? F_OWNER_PGRP : F_OWNER_PID, .pid = owner < 0 ? -owner : owner };
 
-	return owner == INT_MIN ? -EINVAL : set_owner(file, &ex);
+	return owner == INT_MIN ? -EINVAL : set_owner(t, file, &ex);
 }
 
 static int64_t set_owner_ex(struct task *t, struct file *file, uint64_t addr)
@@ -133,7 +136,7 @@ static int64_t set_owner_ex(struct task *t, struct file *file, uint64_t addr)
 		return -EFAULT;
 	if (owner.type != F_OWNER_TID && owner.type != F_OWNER_PID && owner.type != F_OWNER_PGRP)
 		return -EINVAL;
-	return set_owner(file, &owner);
+	return set_owner(t, file, &owner);
 }
 
 int64_t async_call(struct task *t, struct file *file, int cmd, uint64_t arg)
@@ -145,7 +148,7 @@ int64_t async_call(struct task *t, struct file *file, int cmd, uint64_t arg)
 		now = *file->async;
 	pthread_mutex_unlock(&t->kernel->async_lock);
 	switch (cmd) {
-	case F_SETOWN:	  return set_owner_number(file, (int)arg);
+	case F_SETOWN:	  return set_owner_number(t, file, (int)arg);
 	case F_GETOWN:	  return now.owner.type == F_OWNER_PGRP ? -now.owner.pid : now.owner.pid;
 	case F_SETOWN_EX: return set_owner_ex(t, file, arg);
 	case F_GETOWN_EX: return user_write(t, arg, &now.owner, sizeof(now.owner));
@@ -155,6 +158,14 @@ int64_t async_call(struct task *t, struct file *file, int cmd, uint64_t arg)
 }
 
 /* --- sending --- */
+
+static bool may_signal(const struct async *a, const struct credentials *c)
+{
+	const struct id_set *from = &a->user, *to = &c->user;
+
+	return from->effective == 0 || from->effective == to->real || from->effective == to->saved || from->real == to->real ||
+	       from->real == to->saved;
+}
 
 /* kernel->lock held. */
 static void send(struct kernel *k, const struct async *a, const siginfo_t *from)
@@ -169,12 +180,13 @@ static void send(struct kernel *k, const struct async *a, const siginfo_t *from)
 	}
 	if (a->owner.type == F_OWNER_TID) {
 		thread = task_find(k, a->owner.pid);
-		if (thread)
+		if (thread && may_signal(a, &thread->credentials))
 			signal_send_task(thread, &info);
 		return;
 	}
 	for (struct process *p = k->processes; p; p = p->next)
-		if (a->owner.type == F_OWNER_PGRP ? p->pgid == a->owner.pid : p->pid == a->owner.pid)
+		if ((a->owner.type == F_OWNER_PGRP ? p->pgid == a->owner.pid : p->pid == a->owner.pid) &&
+		    may_signal(a, &p->credentials))
 			signal_send(p, &info, a->owner.type == F_OWNER_PGRP);
 }
 
