@@ -35,7 +35,7 @@ expected+='|out of memory: process [0-9]+ \(.*\) killed.*'
 expected+='|[^:]*: (not a program|truncated|32-bit program|program for another|ELF file|its interpreter|neither an ELF file|script).*'
 expected+='|[^:]*: (is a directory|permission denied).*)$'
 # The summary of a tracked run.
-expected+='|^vellum: ( +pid mapping | +[0-9]+ [0-9a-f]+-|and [0-9]+ more mapping|faults: |tracked by |verified: ).*$'
+expected+='|^vellum: ( *pid .*| *[0-9]+ .*|and [0-9]+ more .*|faults: .*|tracked by .*|verified: .*)$'
 restarted='^vellum: process [0-9]+ \(.*\) is killed with SIGILL: '
 
 usage() {
