@@ -435,6 +435,7 @@ main() {
 	closed_descriptors
 	signals_from_outside
 	reports
+	summary
 	strace
 	finish
 }
