@@ -177,6 +177,7 @@ struct task {
 	char comm[TASK_COMM_LEN];	/* kernel->lock; its own thread reads it without the lock */
 	/* signals: kernel->lock protects pending. Only the task's own thread changes the rest */
 	struct sig_pending pending;
+	bool stops;			/* kernel->lock: it took a stop signal, and no SIGCONT was sent since */
 	bool woken;			/* atomic: it is to deliver a signal to the process */
 	uint64_t waits_for;		/* sigtimedwait(2); kernel->lock */
 	uint64_t polls_for;		/* poll(2) of signalfds; kernel->lock */
