@@ -17,6 +17,7 @@
 #define ABI_MAX_NAME 256
 #define ABI_AUXV_WORDS 64
 #define ABI_MAX_ARGS 256
+#define ABI_THREAD_NAME_BYTES 16	/* with the NUL: prctl(2), PR_SET_NAME */
 
 /*
  * The address space of a process and its threads, made by execve(2) or copied by fork(2). A vfork child shares its
@@ -65,6 +66,11 @@ struct abi_observer {
 	void (*after_unmap)(void *arg, struct guest_mm *gmm, uint64_t start, uint64_t end);
 	/* [start, end) was mapped. */
 	void (*mapped)(void *arg, struct guest_mm *gmm, uint64_t start, uint64_t end);
+	/*
+	 * A thread of the process that the address space was made for ends, or executes a program. @nr_syscalls: its
+	 * system calls there.
+	 */
+	void (*thread_end)(void *arg, struct guest_mm *gmm, int tid, const char *name, uint64_t nr_syscalls);
 	/* The last thread has dropped its reference. The address space is not freed yet. */
 	void (*mm_end)(void *arg, struct guest_mm *gmm);
 };

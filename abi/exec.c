@@ -322,6 +322,8 @@ static void commit_exec(struct task *t, struct guest_mm *gmm, const struct elf_p
 		credentials_exec(t, gmm);
 	}
 	cpu_release(t);			/* through the gate of the old address space */
+	if (old)
+		task_end_in_memory(t);
 	pthread_mutex_lock(&t->kernel->lock);
 	t->gmm = gmm;
 	snprintf(t->comm, sizeof(t->comm), "%s", slash ? slash + 1 : st->path);

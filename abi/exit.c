@@ -161,7 +161,6 @@ static void unlink_thread(struct task *t)
 	*at = t->next;
 	p->nr_leaving--;
 	__atomic_store_n(&p->nr_threads, p->nr_threads - 1, __ATOMIC_RELEASE);
-	p->nr_syscalls += t->nr_syscalls;
 	signal_parent_death(t);
 	usage_of_thread(t, &used);
 	usage_add(&p->ended, &used);
@@ -244,6 +243,7 @@ void task_exit(struct task *t, int status)
 		fds_close_all(p);
 		inspect_exit(t);
 	}
+	task_end_in_memory(t);
 	drop_gmm(t);
 	if (last)
 		task_wake_vfork_parent(t);

@@ -12,6 +12,7 @@
 #define SYSCALL_BYTES	2	/* of the instruction */
 
 #define UNBLOCKABLE (sig_bit(SIGKILL) | sig_bit(SIGSTOP))
+#define STOP_SIGNALS (sig_bit(SIGSTOP) | sig_bit(SIGTSTP) | sig_bit(SIGTTIN) | sig_bit(SIGTTOU))
 
 static bool default_stops(int signo)
 {
@@ -242,7 +243,9 @@ static void report_job_change(struct process *p, int change, int code, int signo
 
 static void continue_process(struct process *p)
 {
-	discard_signals(p, sig_bit(SIGSTOP) | sig_bit(SIGTSTP) | sig_bit(SIGTTIN) | sig_bit(SIGTTOU));
+	discard_signals(p, STOP_SIGNALS);
+	for (struct task *t = p->threads; t; t = t->next)
+		t->stops = false;
 	if (p->state != PROCESS_STOPPED)
 		return;
 	__atomic_store_n(&p->state, PROCESS_RUNNING, __ATOMIC_RELAXED);
@@ -263,6 +266,16 @@ static bool act_on_sending(struct process *p, uint64_t blocked, int signo)
 	return true;
 }
 
+/* The child of a fork in progress belongs to the group, so it gets the signal, too. kernel->lock held. */
+static void enqueue_for_child(struct process *p, const struct sig_info *info)
+{
+	if (info->signo == SIGCONT)
+		discard(&p->fork_pending, STOP_SIGNALS);
+	else if (default_stops(info->signo))
+		discard(&p->fork_pending, sig_bit(SIGCONT));
+	enqueue(&p->fork_pending, info);
+}
+
 int signal_send(struct process *p, const struct sig_info *info, bool group)
 {
 	uint64_t blocked = 0;
@@ -270,9 +283,8 @@ int signal_send(struct process *p, const struct sig_info *info, bool group)
 
 	if (p->state == PROCESS_ZOMBIE)
 		return 0;
-	/* The child of a fork in progress belongs to the group, so it gets the signal, too. */
 	if (group && p->forking)
-		enqueue(&p->fork_pending, info);
+		enqueue_for_child(p, info);
 	for (const struct task *t = p->threads; t; t = t->next)
 		blocked |= read_blocked(t) | t->waits_for;
 	if (act_on_sending(p, blocked, info->signo))
@@ -393,7 +405,7 @@ static void stop_process(struct task *t, const struct sig_info *info)
 	int signo = info->signo;
 
 	pthread_mutex_lock(&p->kernel->lock);
-	if (p->state == PROCESS_RUNNING && !p->exiting &&
+	if (t->stops && p->state == PROCESS_RUNNING && !p->exiting &&
 	    (signo == SIGSTOP || !group_is_orphaned(p->kernel, p->pgid))) {
 		__atomic_store_n(&p->state, PROCESS_STOPPED, __ATOMIC_RELAXED);
 		p->stop_signal = signo;
@@ -467,6 +479,7 @@ static int dequeue_signal(struct task *t, struct sig_info *info, struct sig_acti
 
 	pthread_mutex_lock(&t->kernel->lock);
 	signo = take_signal(t, ~read_blocked(t) | UNBLOCKABLE, info);
+	t->stops = default_stops(signo);
 	if (signo)
 		*act = t->process->action[signo];
 	else

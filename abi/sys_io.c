@@ -185,6 +185,27 @@ static int64_t read_chunk(struct task *t, struct file *file, struct bounce *b, s
 
 /* --- writing --- */
 
+/* @b->bytes to the master of a pseudoterminal, in parts that end with control characters. */
+static int64_t write_master(struct task *t, struct file *file, struct bounce *b, size_t len, int64_t offset)
+{
+	char *bytes = b->bytes;
+	int64_t done = 0, n = 0;
+	size_t part;
+
+	do {
+		part = tty_input_part(file, bytes + done, len - (size_t)done);
+		b->bytes = bytes + done;
+		bounce_plain(b, part);
+		n = file_io(t, file, b, part, offset, OUT);
+		if (n > 0) {
+			tty_input(t, file, bytes + done, (size_t)n);
+			done += n;
+		}
+	} while (n == (int64_t)part && (size_t)done < len);
+	b->bytes = bytes;
+	return done ? done : n;
+}
+
 static int64_t write_chunk(struct task *t, struct file *file, struct bounce *b, struct user_vector *v, size_t len,
 			   int64_t offset)
 {
@@ -194,6 +215,8 @@ static int64_t write_chunk(struct task *t, struct file *file, struct bounce *b, 
 
 	if (file->proc && accessible < len)
 		return -EFAULT;
+	if (accessible == len && file->terminal == PTY_MASTER)
+		return write_master(t, file, b, len, offset);
 	if (accessible == len && !file->direct) {
 		bounce_plain(b, len);
 	} else {

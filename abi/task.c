@@ -298,6 +298,20 @@ void task_get_comm(const struct task *t, char name[TASK_COMM_LEN])
 	pthread_mutex_unlock(&t->kernel->lock);
 }
 
+void task_end_in_memory(struct task *t)
+{
+	const struct abi_observer *ob = t->kernel->args->observer;
+	char name[TASK_COMM_LEN];
+
+	task_get_comm(t, name);
+	if (ob && ob->thread_end && t->gmm->observer_data && t->gmm->pid == t->process->pid)
+		ob->thread_end(ob->arg, t->gmm, t->tid, name, t->nr_syscalls);
+	pthread_mutex_lock(&t->kernel->lock);
+	t->process->nr_syscalls += t->nr_syscalls;
+	t->nr_syscalls = 0;
+	pthread_mutex_unlock(&t->kernel->lock);
+}
+
 bool task_is_running(const struct task *t)
 {
 	return __atomic_load_n(&t->clock.mode, __ATOMIC_RELAXED) != USAGE_NONE ||

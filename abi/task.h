@@ -27,7 +27,7 @@
 #define NS_PER_SEC	1000000000l
 #define NS_PER_US	1000
 #define USER_HZ		100		/* clock ticks a second, as programs see them: times(2), AT_CLKTCK */
-#define TASK_COMM_LEN	16		/* with the NUL: prctl(2), PR_SET_NAME */
+#define TASK_COMM_LEN	ABI_THREAD_NAME_BYTES
 #define SIGSET_BYTES	8		/* of the kernel's sigset_t: bit n - 1 is signal n */
 #define ARG_OVERHEAD	9		/* of each string that execve(2) passes: its NUL and its pointer */
 #define KICK_SIGNAL	SIGURG		/* interrupts a host call of a thread; its handler does nothing */
@@ -189,6 +189,7 @@ struct task {
 	char comm[TASK_COMM_LEN];	/* kernel->lock; its own thread reads it without the lock */
 	/* signals: kernel->lock protects pending. Only the task's own thread changes the rest */
 	struct sig_pending pending;
+	bool stops;			/* kernel->lock: it took a stop signal, and no SIGCONT was sent since */
 	bool woken;			/* atomic: it is to deliver a signal to the process */
 	uint64_t waits_for;		/* sigtimedwait(2); kernel->lock */
 	uint64_t polls_for;		/* poll(2) of signalfds; kernel->lock */
@@ -255,6 +256,8 @@ struct process *process_find(struct kernel *k, int pid);	/* kernel->lock held */
 struct task *task_find(struct kernel *k, int tid);		/* a thread; kernel->lock held */
 void task_set_comm(struct task *t, const char name[TASK_COMM_LEN]);
 void task_get_comm(const struct task *t, char name[TASK_COMM_LEN]);
+/* @t leaves its address space: tell the observer, and count its system calls with the process. Takes kernel->lock. */
+void task_end_in_memory(struct task *t);
 bool task_is_running(const struct task *t);			/* has a CPU, or waits for one */
 void process_unlink(struct kernel *k, struct process *p);	/* kernel->lock held */
 void process_free(struct process *p);				/* without threads; kernel->lock held */

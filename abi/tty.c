@@ -17,27 +17,7 @@
 #include "abi/jobs.h"
 #include "abi/path.h"
 #include "abi/signals.h"
-
-#define TTY_PATH_BYTES 64	/* of /dev/pts/N, wherever devpts is mounted */
-
-/* A terminal that controls or controlled a session. kernel->lock protects it. It is freed at the end of the run. */
-struct tty {
-	struct tty *next;
-	bool outer;
-	dev_t dev;			/* of the terminal's file in devpts, but for the outer one */
-	ino_t ino;
-	char path[TTY_PATH_BYTES];
-	bool literal;			/* the next character is not a control character (VLNEXT) */
-	int sid;			/* of the session that it controls, or 0 */
-	int pgid;			/* the foreground group, or 0 */
-};
-
-/* Which terminal a file is. */
-struct tty_id {
-	bool outer;
-	dev_t dev;
-	ino_t ino;
-};
+#include "abi/tty_state.h"
 
 void ttys_start(struct kernel *k, struct process *first)
 {
@@ -104,7 +84,7 @@ static bool identify_peer(struct file *master)
 }
 
 /* The host answers TIOCGSID only of Vellum's own controlling terminal, and of masters. */
-static struct tty_id identify(const struct file *file)
+struct tty_id tty_identify(const struct file *file)
 {
 	pid_t sid;
 
@@ -114,7 +94,7 @@ static struct tty_id identify(const struct file *file)
 }
 
 /* kernel->lock held. NULL: it never controlled a session. */
-static struct tty *find_tty(const struct kernel *k, const struct tty_id *id)
+struct tty *tty_find(const struct kernel *k, const struct tty_id *id)
 {
 	struct tty *tty = k->ttys;
 
@@ -137,7 +117,7 @@ static bool any_pty(const struct kernel *k)
  * The file of the other end is opened for a moment, which its users may notice. So this is done only if a pseudoterminal
  * controls a session. Takes kernel->lock.
  */
-static bool identify_master(struct file *master)
+bool tty_identify_master(struct file *master)
 {
 	struct kernel *k = master->kernel;
 	bool any;
@@ -176,7 +156,7 @@ static int64_t check_access(struct task *t, const struct tty_id *id, int signo)
 	int64_t err = 0;
 
 	pthread_mutex_lock(&t->kernel->lock);
-	tty = find_tty(t->kernel, id);
+	tty = tty_find(t->kernel, id);
 	if (controls(tty, p) && tty->pgid && tty->pgid != p->pgid)
 		err = signal_background(t, signo);
 	pthread_mutex_unlock(&t->kernel->lock);
@@ -189,7 +169,7 @@ static int64_t check_file(struct task *t, const struct file *file, int signo)
 
 	if (file->terminal == NO_TERMINAL)
 		return 0;
-	id = identify(file);
+	id = tty_identify(file);
 	return check_access(t, &id, signo);
 }
 
@@ -238,15 +218,15 @@ static void hang_up(struct kernel *k, struct tty *tty)
 
 void tty_close_master(struct file *file)
 {
-	bool known = identify_master(file);
-	const struct tty_id id = identify(file);
+	bool known = tty_identify_master(file);
+	const struct tty_id id = tty_identify(file);
 	struct tty *tty;
 
 	close(file->fd);
 	if (!known)
 		return;
 	pthread_mutex_lock(&file->kernel->lock);
-	tty = find_tty(file->kernel, &id);
+	tty = tty_find(file->kernel, &id);
 	if (tty)
 		hang_up(file->kernel, tty);
 	pthread_mutex_unlock(&file->kernel->lock);
@@ -287,7 +267,7 @@ static struct tty *add_tty(struct kernel *k, const struct file *file)
 static int acquire(struct task *t, const struct file *file, const struct tty_id *id, bool steal)
 {
 	struct process *p = t->process;
-	struct tty *tty = find_tty(t->kernel, id);
+	struct tty *tty = tty_find(t->kernel, id);
 
 	if (controls(tty, p) && p->pid == p->sid)
 		return 0;
@@ -314,7 +294,7 @@ void tty_opened(struct task *t, const struct file *file, int flags)
 
 	if (file->terminal != TERMINAL || (flags & (O_NOCTTY | O_PATH)) || (flags & O_ACCMODE) == O_WRONLY)
 		return;
-	id = identify(file);
+	id = tty_identify(file);
 	pthread_mutex_lock(&t->kernel->lock);
 	if (t->process->pid == t->process->sid && !t->process->tty)
 		acquire(t, file, &id, false);
@@ -379,49 +359,6 @@ int tty_open_own(struct task *t, int fd, int64_t dirfd, const char *path, int fl
 	return own ? open_controlling(t, fd, flags) : fd;
 }
 
-/* --- control characters --- */
-
-/* The signal of a character that the host's line discipline gets, or 0. */
-static int signal_of(struct tty *tty, const struct termios *tio, unsigned char c)
-{
-	static const struct {
-		int index, signo;
-	} keys[] = { { VINTR, SIGINT }, { VQUIT, SIGQUIT }, { VSUSP, SIGTSTP } };
-
-	if (tty->literal) {
-		tty->literal = false;
-		return 0;
-	}
-	if (c == _POSIX_VDISABLE)
-		return 0;
-	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
-		if ((tio->c_lflag & ISIG) && c == tio->c_cc[keys[i].index])
-			return keys[i].signo;
-	tty->literal = (tio->c_lflag & ICANON) && (tio->c_lflag & IEXTEN) && c == tio->c_cc[VLNEXT];
-	return 0;
-}
-
-/* The host's line discipline knows no group to send the signals to. */
-void tty_input(struct task *t, struct file *master, const char *bytes, size_t len)
-{
-	struct tty_id id;
-	struct termios tio;
-	struct tty *tty;
-
-	if (!identify_master(master) || tcgetattr(master->fd, &tio))
-		return;
-	id = identify(master);
-	pthread_mutex_lock(&t->kernel->lock);
-	tty = find_tty(t->kernel, &id);
-	for (size_t i = 0; tty && i < len; i++) {
-		int signo = signal_of(tty, &tio, (unsigned char)bytes[i]);
-
-		if (signo && tty->pgid)
-			group_send(t->kernel, tty->pgid, signo);
-	}
-	pthread_mutex_unlock(&t->kernel->lock);
-}
-
 /* --- requests --- */
 
 /* TIOCGPGRP and TIOCGSID. A master answers for the terminal at its other end. */
@@ -432,7 +369,7 @@ static int64_t get_id(struct task *t, const struct file *file, const struct tty_
 	bool ok;
 
 	pthread_mutex_lock(&t->kernel->lock);
-	tty = find_tty(t->kernel, id);
+	tty = tty_find(t->kernel, id);
 	ok = controls(tty, t->process) || (file->terminal == PTY_MASTER && (request == TIOCGPGRP || (tty && tty->sid)));
 	if (ok && tty)
 		value = request == TIOCGPGRP ? tty->pgid : tty->sid;
@@ -453,7 +390,7 @@ static int64_t set_foreground(struct task *t, const struct tty_id *id, uint64_t 
 	if (user_read(t, &pgid, arg, sizeof(pgid)))
 		return -EFAULT;
 	pthread_mutex_lock(&k->lock);
-	tty = find_tty(k, id);
+	tty = tty_find(k, id);
 	if (!controls(tty, p))
 		err = -ENOTTY;
 	else if (pgid < 0)
@@ -489,7 +426,7 @@ static int64_t give_up(struct task *t, const struct tty_id *id)
 	int64_t err = 0;
 
 	pthread_mutex_lock(&k->lock);
-	tty = find_tty(k, id);
+	tty = tty_find(k, id);
 	if (!tty || p->tty != tty) {
 		err = -ENOTTY;
 	} else if (p->pid == p->sid) {
@@ -505,12 +442,12 @@ static int64_t give_up(struct task *t, const struct tty_id *id)
 	return err;
 }
 
-static void signal_foreground(struct task *t, const struct tty_id *id, int signo)
+void tty_signal_foreground(struct task *t, const struct tty_id *id, int signo)
 {
 	const struct tty *tty;
 
 	pthread_mutex_lock(&t->kernel->lock);
-	tty = find_tty(t->kernel, id);
+	tty = tty_find(t->kernel, id);
 	if (tty && tty->pgid)
 		group_send(t->kernel, tty->pgid, signo);
 	pthread_mutex_unlock(&t->kernel->lock);
@@ -525,7 +462,7 @@ static int64_t set_size(struct task *t, const struct file *file, const struct tt
 	if (ioctl(file->fd, TIOCGWINSZ, &old) || ioctl(file->fd, TIOCSWINSZ, &new))
 		return -errno;
 	if (!id->outer && memcmp(&old, &new, sizeof(new)))
-		signal_foreground(t, id, SIGWINCH);
+		tty_signal_foreground(t, id, SIGWINCH);
 	return 0;
 }
 
@@ -535,7 +472,7 @@ static int64_t send_signal(struct task *t, const struct file *file, const struct
 		return -ENOTTY;
 	if (arg != SIGINT && arg != SIGQUIT && arg != SIGTSTP)
 		return -EINVAL;
-	signal_foreground(t, id, (int)arg);
+	tty_signal_foreground(t, id, (int)arg);
 	return 0;
 }
 
@@ -571,8 +508,8 @@ bool tty_ioctl(struct task *t, struct file *file, uint32_t request, uint64_t arg
 	if (file->terminal == NO_TERMINAL)
 		return true;
 	if (file->terminal == PTY_MASTER)
-		identify_master(file);
-	id = identify(file);
+		tty_identify_master(file);
+	id = tty_identify(file);
 	switch (request) {
 	case TIOCGPGRP:
 	case TIOCGSID:	  *result = get_id(t, file, &id, request, arg); break;

@@ -25,7 +25,11 @@ int64_t tty_check_read(struct task *t, const struct file *file);
 int64_t tty_check_write(struct task *t, const struct file *file);
 int64_t tty_check_change(struct task *t, const struct file *file);	/* of settings */
 
-/* Bytes were written to a master: send the signals of control characters to the foreground group. */
+/*
+ * tty_input.c: how many of the bytes to write to a master at once, so that a control character that sends a signal is
+ * the last one. Then, when they were written: send the signals to the foreground group. It may sleep.
+ */
+size_t tty_input_part(struct file *master, const char *bytes, size_t len);
 void tty_input(struct task *t, struct file *master, const char *bytes, size_t len);
 
 /* Requests of sessions and groups. False: the request is another one. */

@@ -113,12 +113,24 @@ struct collection_record {
 	size_t nr_ranges, max_ranges;
 };
 
+struct thread_record {		/* a thread that has left an address space */
+	int tid;
+	char name[ABI_THREAD_NAME_BYTES];
+	uint64_t nr_syscalls;
+};
+
+struct threads {
+	struct thread_record *at;
+	size_t nr, max;
+};
+
 struct process_record {		/* one address space of a program */
 	int pid, ppid;
 	char *name;
 	char args[ABI_MAX_ARGS];	/* as in struct guest_mm */
 	uint64_t dirty_pages, write_faults;	/* of all its mappings */
 	uint64_t start_ns, end_ns, rss_pages;
+	struct threads threads;		/* empty without a report file */
 	uint64_t counters[VELLUM_NR_COUNTERS];
 };
 

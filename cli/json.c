@@ -91,6 +91,17 @@ static void json_collection(FILE *f, const struct collection_record *rec, const 
 	fputs("]}", f);
 }
 
+static void json_threads(FILE *f, const struct threads *threads)
+{
+	fputc('[', f);
+	for (size_t i = 0; i < threads->nr; i++) {
+		fprintf(f, "%s{\"tid\":%d,\"name\":", i ? "," : "", threads->at[i].tid);
+		json_text(f, threads->at[i].name);
+		fprintf(f, ",\"syscalls\":%llu}", (unsigned long long)threads->at[i].nr_syscalls);
+	}
+	fputc(']', f);
+}
+
 static void json_process(FILE *f, const struct process_record *p)
 {
 	fprintf(f, "{\"pid\":%d,\"ppid\":%d,\"name\":", p->pid, p->ppid);
@@ -104,8 +115,11 @@ static void json_process(FILE *f, const struct process_record *p)
 	fprintf(f, "],\"start_ns\":%llu,\"end_ns\":%llu,\"faults\":", (unsigned long long)p->start_ns,
 		(unsigned long long)p->end_ns);
 	json_faults(f, p->counters, true);
-	fprintf(f, ",\"tlb_flushes\":%llu,\"rss_pages\":%llu}",
-		(unsigned long long)p->counters[VELLUM_COUNT_TLB_FLUSHES], (unsigned long long)p->rss_pages);
+	fprintf(f, ",\"tlb_flushes\":%llu,\"rss_pages\":%llu,\"dirty_pages\":%llu,\"threads\":",
+		(unsigned long long)p->counters[VELLUM_COUNT_TLB_FLUSHES], (unsigned long long)p->rss_pages,
+		(unsigned long long)p->dirty_pages);
+	json_threads(f, &p->threads);
+	fputc('}', f);
 }
 
 static void json_switch(FILE *f, const struct method_switch *sw)

@@ -363,7 +363,9 @@ static void add_process(struct mm_track *mt)
 		return;
 	*p = (struct process_record){ .pid = mt->gmm->pid, .ppid = mt->ppid, .start_ns = mt->start_ns,
 				      .end_ns = monotonic_ns() - mt->track->t0, .rss_pages = mt->rss_pages,
-				      .dirty_pages = mt->dirty_pages, .write_faults = mt->write_faults };
+				      .dirty_pages = mt->dirty_pages, .write_faults = mt->write_faults,
+				      .threads = mt->threads };
+	mt->threads = (struct threads){ .nr = 0 };
 	memcpy(p->args, mt->gmm->args, sizeof(p->args));
 	p->name = strdup(mt->gmm->exe);
 	if (!p->name)
@@ -385,8 +387,27 @@ static void unwatch(struct mm_track *mt)
 	vellum_tracker_destroy(mt->tracker);
 	clear_dirty(mt);
 	replica_clear(&mt->replica);
+	free(mt->threads.at);
 	mt->gmm->observer_data = NULL;
 	free(mt);
+}
+
+/* A run may last for days, so this is only for a report file. */
+static void on_thread_end(void *arg, struct guest_mm *gmm, int tid, const char *name, uint64_t nr_syscalls)
+{
+	struct mm_track *mt = gmm->observer_data;
+	struct threads *threads = &mt->threads;
+	struct track *track = arg;
+	struct thread_record *thread;
+
+	if (!keeps_records(track))
+		return;
+	pthread_mutex_lock(&track->lock);
+	threads->at = grow(threads->at, threads->nr, &threads->max, sizeof(*threads->at));
+	thread = &threads->at[threads->nr++];
+	*thread = (struct thread_record){ .tid = tid, .nr_syscalls = nr_syscalls };
+	snprintf(thread->name, sizeof(thread->name), "%s", name);
+	pthread_mutex_unlock(&track->lock);
 }
 
 static void on_end(void *arg, struct guest_mm *gmm)
@@ -456,7 +477,7 @@ struct track *track_create(const struct run_options *opt)
 		return NULL;
 	track->opt = opt;
 	track->observer = (struct abi_observer){ track, on_new, on_start, on_before_fork, on_after_fork,
-						 on_before_unmap, on_after_unmap, on_mapped, on_end };
+						 on_before_unmap, on_after_unmap, on_mapped, on_thread_end, on_end };
 	pthread_mutex_init(&track->lock, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -518,8 +539,10 @@ void track_destroy(struct track *track)
 		free(res->records[i].ranges);
 	free(res->rows.at);
 	free(res->records);
-	for (size_t i = 0; i < res->nr_processes; i++)
+	for (size_t i = 0; i < res->nr_processes; i++) {
 		free(res->processes[i].name);
+		free(res->processes[i].threads.at);
+	}
 	free(res->processes);
 	free(res->switches);
 	free(track);

@@ -26,6 +26,7 @@ struct mm_track {		/* of one address space */
 	int ppid;
 	uint64_t dirty_pages, write_faults;	/* of the mappings that have ended */
 	uint64_t start_ns, rss_pages;	/* start, since the run began; RSS at exit */
+	struct threads threads;		/* that have left it; empty without a report file */
 	bool started;			/* the loader has finished: the program makes all changes from now on */
 };
 

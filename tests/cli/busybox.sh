@@ -368,9 +368,43 @@ reports() {
 	result "report to a pipe" "$([ "$(cat "$tmp/out")" = '{"code":0}' ] || cat "$tmp/out")"
 	"$VELLUM" run --json=- -- "$busybox" echo hello >/dev/null 2>"$tmp/err"
 	result "report behind the program's output: a line says so" "$(grep -q 'write --json=fd:3' "$tmp/err" || cat "$tmp/err")"
+	json "report of threads, which have names" '[[["reader",true],["thread_names",true],["writer",true]],[["a \"new\" name",true]]]' \
+		'[.processes[] | select(.name | endswith("thread_names")) | [.threads | sort_by(.name)[] | [.name, .syscalls > 0]]]' \
+		"$busybox" sh -c 'echo hello; exec "$1"' sh "$root/build/programs/thread_names"
+	json "report of threads, their system calls" '[100,5,true]' \
+		'.counters.syscalls as $all | [.processes[].threads[]] |
+			[(map(select(.name == "writer" or .name == "reader")) | sort_by(.name) | .[1].syscalls - .[0].syscalls), length,
+			([.[].syscalls] | add) == $all]' \
+		"$busybox" sh -c 'echo hello; exec "$1"' sh "$root/build/programs/thread_names"
 	json "report of counters" '["number","number","number","object"]' \
 		'[.counters | .tlb_flushes, .exits, .syscalls, .faults | type]' "$busybox" echo hello
 
+}
+
+# The summary lists what dirtied most, in that order. Without a report, Vellum keeps only so many processes.
+summary() {
+	local options got
+	# shellcheck disable=SC2016 # for the shell inside
+	local script='for i; do busybox dd if=/dev/zero of=/dev/null bs=${i}k count=1; done 2>/dev/null'
+
+	for options in '' --json="$tmp/json"; do
+		# shellcheck disable=SC2046,SC2086 # a word for each size; no word without an option
+		"$VELLUM" run --track=wp $options -- "$busybox" sh -c "${script/busybox/$busybox}" sh \
+			200 $(yes 4 | head -n 30) 4000 40 1000 >"$tmp/out" 2>&1
+		got=$(grep -o ' bs=[0-9]*k' "$tmp/out" | head -n 4 | tr -d '\n')
+		result "summary${options:+ beside a report}: processes by dirtied pages" \
+			"$([ "$got" = ' bs=4000k bs=1000k bs=200k bs=40k' ] &&
+				grep -q 'more processes or programs' "$tmp/out" || cat "$tmp/out")"
+		got=$(awk '$3 ~ /^[0-9a-f]+-/ { print $6 }' "$tmp/out")
+		result "summary${options:+ beside a report}: mappings by dirtied pages" \
+			"$([ "$(wc -l <<<"$got")" -eq 40 ] && [ "${got%%[!0-9]*}" -ge 1000 ] && sort -rnc <<<"$got" 2>&1 || cat "$tmp/out")"
+	done
+	got=$(jq -c '[.processes[] | select(.args[4] == "bs=4000k") | [.args[1:5], .dirty_pages >= 1000 and .dirty_pages < 1100]]' \
+		"$tmp/json")
+	result "report of arguments, and of dirtied pages" \
+		"$([ "$got" = '[[["dd","if=/dev/zero","of=/dev/null","bs=4000k"],true]]' ] || echo "$got")"
+	got=$(jq -c '[(.processes | map(.dirty_pages) | add) - (.mappings | map(.dirty_pages) | add)]' "$tmp/json")
+	result "report: the pages of a process are those of its mappings" "$([ "$got" = '[0]' ] || echo "$got")"
 }
 
 strace() {
@@ -401,6 +435,7 @@ main() {
 	closed_descriptors
 	signals_from_outside
 	reports
+	summary
 	strace
 	finish
 }

@@ -98,6 +98,8 @@ pages() {
 		bail "vellum run failed: $(cat "$tmp/out")"
 	makes "a report with all members" "$tmp/sample.json"
 	makes "an older report" "$tmp/older.json"
+	workers >"$tmp/workers.json"
+	makes "a report of alike processes" "$tmp/workers.json"
 	makes "the report of a run" "$tmp/real.json"
 	jq '.mappings = [] | .collections = [] | .processes = []' "$tmp/sample.json" >"$tmp/bare.json"
 	makes "a report without mappings" "$tmp/bare.json"
@@ -237,6 +239,35 @@ browse() {
 		"file://$tmp/browse.html" >"$tmp/dom" 2>"$tmp/console"
 }
 
+# workers: the sample and 7 processes of one program. 5 are alike; one has another argument 0, one far more faults.
+workers() {
+	jq 'reduce ([range(10; 15) | [., "worker", 2]] + [[15, "other", 2], [16, "worker", 900]])[] as [$pid, $first, $faults] (.;
+		.processes += [{ pid: $pid, ppid: 1, name: "/bin/worker", args: [$first, "job", "\($pid)"], start_ns: 0,
+			end_ns: 90000000, faults: {}, tlb_flushes: 0, rss_pages: 1, dirty_pages: 2,
+			threads: [{ tid: $pid, name: "</script>", syscalls: 3 }] }] |
+		.mappings += [.mappings[1] | .pid = $pid | .start_ns = 0 | .end_ns = 90000000 | .dirty_pages = 2 |
+			.dirty_ranges = [[0, 2]] | .write_faults = $faults])' "$tmp/sample.json"
+}
+
+# alike NAME JSON: the page has a row for the workers that are alike, and rows of their own for the others.
+alike() {
+	local wrong='' pid
+
+	browse "$2"
+	[ "$(attributes data-alike)" = 5 ] || wrong="rows of several processes: $(attributes data-alike)"
+	grep -q '<summary>worker job × 5: [^<]*; 10 pages dirtied, 2 by each' "$tmp/dom" || wrong="$wrong
+$(grep -o '<summary>[^<]*' "$tmp/dom")"
+	for pid in 10 11 12 13 14 15 16; do
+		grep -q "data-process=\"$pid\"><h3>$pid worker</h3><p>[a-z]* job $pid; " "$tmp/dom" || wrong="$wrong
+no process $pid with its arguments"
+	done
+	sed 's/<details/\n&/g; s/<section class="process"/\n&/g; s/<\/details>/&\n/g' "$tmp/dom" |
+		sed -n '/data-alike/,/<\/details>/p' | grep -o 'data-process="[0-9]*"' | tr -dc '0-9\n' | sort >"$tmp/inside"
+	[ "$(paste -sd' ' "$tmp/inside")" = "10 11 12 13 14" ] || wrong="$wrong
+in the row: $(paste -sd' ' "$tmp/inside")"
+	result "$1" "$(grep . <<<"$wrong")"
+}
+
 drawn() {
 	local wrong=''
 
@@ -270,7 +301,7 @@ in_browser() {
 	browser=$(find_browser)
 	if [ -z "$browser" ]; then
 		for step in "all members" "an older report" "a run" "pages to mappings, by time" \
-			"pages to mappings, without times"; do
+			"pages to mappings, without times" "alike processes share a row"; do
 			skip "drawn: $step" "no chromium"
 		done
 		return
@@ -281,6 +312,7 @@ in_browser() {
 	# In the order of the page: by the number of dirtied pages.
 	placed "drawn: pages to mappings, by time" "$tmp/sample.json" "5 3 3 1 1"
 	placed "drawn: pages to mappings, without times" "$tmp/older.json" "6 0 1 5 1"
+	alike "drawn: alike processes share a row" "$tmp/workers.json"
 }
 
 main() {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tests/programs/process_calls.c - locks of fcntl(2), waitid(2), priorities and scheduling, splice(2) and tee(2). It runs in a
- * directory in which it may make files. Its output is the same on the host's kernel.
+ * tests/programs/process_calls.c - locks of fcntl(2), waitid(2), stops, priorities and scheduling, splice(2) and tee(2).
+ * It runs in a directory in which it may make files. Its output is the same on the host's kernel.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -175,6 +175,38 @@ static void waits(void)
 }
 
 /* --- scheduling --- */
+
+#define STOPS 3000	/* enough that a race shows in one of two runs */
+
+static void answer_forever(int in, int out)
+{
+	char c;
+
+	while (read(in, &c, 1) == 1 && write(out, &c, 1) == 1)
+		;
+	_exit(0);
+}
+
+/* A child that is stopped and continued at once runs, and answers. */
+static void stops(void)
+{
+	int to[2], from[2], nr = 0;
+	struct pollfd answer;
+	pid_t pid;
+	char c = 0;
+
+	SHOW(pipe(to) || pipe(from));
+	pid = fork();
+	if (pid == 0)
+		answer_forever(to[0], from[1]);
+	answer = (struct pollfd){ .fd = from[0], .events = POLLIN };
+	while (nr < STOPS && !kill(pid, SIGSTOP) && !kill(pid, SIGCONT) && write(to[1], &c, 1) == 1 &&
+	       poll(&answer, 1, 10000) == 1 && read(from[0], &c, 1) == 1)
+		nr++;
+	printf("stopped and continued: %d\n", nr);
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+}
 
 static void scheduling(void)
 {
@@ -351,6 +383,7 @@ int main(void)
 	checks();
 	locks();
 	waits();
+	stops();
 	scheduling();
 	splices();
 	return 0;

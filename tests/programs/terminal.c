@@ -407,6 +407,51 @@ static void control_characters(void)
 	show_wait("job", pid, 0);
 }
 
+#define ANSWERS 500	/* enough that a race shows in most runs */
+
+/* Each SIGINT is answered with a character on the terminal. */
+static void answer(void)
+{
+	sigset_t set;
+	int signo;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGINT);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	do {
+		write(slave, "!", 1);
+		sigwait(&set, &signo);
+	} while (signo == SIGINT);
+}
+
+/* Read from the master until the character comes. False: it does not come. */
+static bool read_answer(void)
+{
+	struct pollfd poller = { .fd = master, .events = POLLIN };
+	char bytes[64];
+	ssize_t n;
+
+	do {
+		n = poll(&poller, 1, 10000) > 0 ? read(master, bytes, sizeof(bytes)) : 0;
+	} while (n > 0 && !memchr(bytes, '!', (size_t)n));
+	return n > 0;
+}
+
+/* A control character discards output. What a process writes when it has the signal comes after that, so it stays. */
+static void answered(void)
+{
+	pid_t pid = start_job(answer);
+	int nr = 0;
+
+	signal(SIGTTOU, SIG_IGN);
+	SHOW(tcsetpgrp(slave, pid));
+	while (read_answer() && ++nr < ANSWERS)
+		if (write(master, "before\n\x03" "after\n", 14) != 14)
+			break;
+	printf("answers: %d\n", nr);
+	end_job(pid);
+}
+
 static void wait_for_size(void)
 {
 	sigset_t set;
@@ -527,6 +572,7 @@ int main(void)
 	in_session("the background", background);
 	in_session("the background, TOSTOP", background_tostop);
 	in_session("continued", continued);
+	in_session("answers to control characters", answered);
 	in_session("control characters", control_characters);
 	in_session("a new size", new_size);
 	in_session("given up", given_up);
