@@ -176,7 +176,7 @@ static void waits(void)
 
 /* --- scheduling --- */
 
-#define STOPS 3000	/* enough that a race shows in one of two runs */
+#define STOPS 3000	/* many, as the window is narrow */
 
 static void answer_forever(int in, int out)
 {
