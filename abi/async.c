@@ -73,7 +73,7 @@ int async_enable(struct file *file, int fd, bool on)
 	return ioctl(file->fd, FIOASYNC, &value) ? -errno : 0;
 }
 
-/* --- who gets which signal --- */
+/* --- receivers and signals --- */
 
 static bool exists(struct kernel *k, const struct f_owner_ex *owner)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* abi/proc_shown.c - what stat(2) says of the files of a process in /proc, and who may open them; see proc.h. */
+/* abi/proc_shown.c - what stat(2) says of the files of a process in /proc, and which programs may open them; see proc.h. */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <string.h>
