@@ -76,6 +76,13 @@ struct vellum_mm {
 	uint64_t swapped;		/* atomic: entries that name a slot of a swap area */
 	struct vellum_uffd *uffds;	/* atomic pointer, changed under memory->uffd_lock: contexts of this mm */
 	struct uffd_event *deferred_events;	/* mmap_lock for writing: mmap_write_unlock_and_deliver() delivers them */
+	/*
+	 * What UNCHANGED in an entry refers to: the frozen copy that this address space was restored to or frozen as
+	 * last; NULL: none. mmap_lock for writing; its test for NULL is atomic and needs no lock.
+	 */
+	struct frozen_mm *base;
+	bool vmas_changed;		/* mmap_lock for writing: a VMA changed since the last restore of a snapshot */
+	bool is_frozen;			/* a copy of a snapshot (mm/snapshot/snapshot.h): no CPU runs in it */
 	uint32_t has_pinned;		/* atomic: a page of this mm was pinned at some time; never cleared */
 	uint64_t counters[VELLUM_NR_COUNTERS];	/* atomic, relaxed */
 	struct vellum_mm *next, *prev;	/* in memory->mms; memory->lock */

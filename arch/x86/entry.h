@@ -42,6 +42,36 @@ static inline bool entry_cmpxchg(uint64_t *entry, uint64_t *old, uint64_t val)
 					   __ATOMIC_ACQUIRE);
 }
 
+static inline void entry_set_bits(uint64_t *entry, uint64_t bits)
+{
+	sched_point(SCHED_ENTRY, entry);
+	sched_locked();
+	__atomic_fetch_or(entry, bits, __ATOMIC_ACQ_REL);
+}
+
+static inline void entry_clear_bits(uint64_t *entry, uint64_t bits)
+{
+	sched_point(SCHED_ENTRY, entry);
+	sched_locked();
+	__atomic_fetch_and(entry, ~bits, __ATOMIC_ACQ_REL);
+}
+
+/*
+ * A thread steps down through a table entry to change entries below: set A, as a CPU's walk does. A restore of a
+ * snapshot clears it, and looks only below entries that have it.
+ */
+static inline void entry_touch(uint64_t *entry, uint64_t val)
+{
+	if (unlikely(!(val & X86_ACCESSED)))
+		entry_set_bits(entry, X86_ACCESSED);
+}
+
+/* Remove a table or a leaf. A stays, for the next restore of a snapshot. Return: the old value. */
+static inline uint64_t entry_remove(uint64_t *entry)
+{
+	return entry_exchange(entry, X86_ACCESSED);
+}
+
 static inline pte_t ptep_get(const pte_t *ptep)
 {
 	return pte_make(entry_load(&ptep->val));

@@ -32,6 +32,7 @@ typedef struct { uint64_t val; } pgd_t;
 #define X86_UFFD_WP	(1ull << 10)
 #define X86_SOFT_DIRTY	(1ull << 11)
 #define X86_PAT_LARGE	(1ull << 12)
+#define X86_UNCHANGED	(1ull << 52)	/* of small pages: as in the snapshot, unless D is set too */
 #define X86_DEVMAP	(1ull << 57)
 #define X86_SAVED_DIRTY	(1ull << 58)
 #define X86_PKEY_MASK	(15ull << 59)
@@ -101,6 +102,9 @@ static inline uint64_t x86_with_pfn_bits(uint64_t v, uint64_t pfn_bits, uint64_t
  * --- the same words for leaves of each level ---
  *
  * @pfn_mask: a huge leaf's frame begins at bit 21 or 30; bit 12 is its PAT. @pse: what makes it a leaf there.
+ *
+ * A word that removes D, or that changes soft-dirty or uffd-wp, also removes UNCHANGED: the next restore of a snapshot
+ * (mm/snapshot/) then compares the entry with the frozen one.
  */
 
 #define X86_LEAF_WORDS(lvl, type, pfn_mask, pse)                                              \
@@ -140,7 +144,7 @@ static inline uint64_t x86_with_pfn_bits(uint64_t v, uint64_t pfn_bits, uint64_t
 	}                                                                                     \
 	static inline type lvl##_mkclean(type e)                                              \
 	{                                                                                     \
-		return lvl##_make(e.val & ~(X86_DIRTY | X86_SAVED_DIRTY));                    \
+		return lvl##_make(e.val & ~(X86_DIRTY | X86_SAVED_DIRTY | X86_UNCHANGED));    \
 	}                                                                                     \
 	static inline type lvl##_mkyoung(type e) { return lvl##_make(e.val | X86_ACCESSED); } \
 	static inline type lvl##_mkold(type e) { return lvl##_make(e.val & ~X86_ACCESSED); }  \
@@ -148,19 +152,19 @@ static inline uint64_t x86_with_pfn_bits(uint64_t v, uint64_t pfn_bits, uint64_t
 	static inline type lvl##_mkdevmap(type e) { return lvl##_make(e.val | X86_DEVMAP); }  \
 	static inline type lvl##_mkuffd_wp(type e)                                            \
 	{                                                                                     \
-		return lvl##_wrprotect(lvl##_make(e.val | X86_UFFD_WP));                      \
+		return lvl##_wrprotect(lvl##_make((e.val & ~X86_UNCHANGED) | X86_UFFD_WP));   \
 	}                                                                                     \
 	static inline type lvl##_clear_uffd_wp(type e)                                        \
 	{                                                                                     \
-		return lvl##_make(e.val & ~X86_UFFD_WP);                                      \
+		return lvl##_make(e.val & ~(X86_UFFD_WP | X86_UNCHANGED));                    \
 	}                                                                                     \
 	static inline type lvl##_mksoft_dirty(type e)                                         \
 	{                                                                                     \
-		return lvl##_make(e.val | X86_SOFT_DIRTY);                                    \
+		return lvl##_make((e.val & ~X86_UNCHANGED) | X86_SOFT_DIRTY);                 \
 	}                                                                                     \
 	static inline type lvl##_clear_soft_dirty(type e)                                     \
 	{                                                                                     \
-		return lvl##_make(e.val & ~X86_SOFT_DIRTY);                                   \
+		return lvl##_make(e.val & ~(X86_SOFT_DIRTY | X86_UNCHANGED));                 \
 	}                                                                                     \
 	/* The first frame of a leaf. */                                                      \
 	static inline pfn_t lvl##_pfn(type e)                                                 \
@@ -189,6 +193,14 @@ static inline bool pte_present(pte_t pte)
 {
 	return (pte.val & (X86_PRESENT | X86_PROTNONE)) != 0;
 }
+
+static inline bool pte_unchanged(pte_t pte)
+{
+	return (pte.val & (X86_UNCHANGED | X86_DIRTY | X86_SAVED_DIRTY)) == X86_UNCHANGED;
+}
+
+static inline pte_t pte_mkunchanged(pte_t pte) { return pte_make(pte.val | X86_UNCHANGED); }
+static inline pte_t pte_mkchanged(pte_t pte) { return pte_make(pte.val & ~X86_UNCHANGED); }
 
 /* A huge entry under invalidation has P=0 and PSE=1 and still counts as present. */
 static inline bool pmd_present(pmd_t pmd)

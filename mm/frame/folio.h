@@ -64,7 +64,8 @@ struct folio {
 		struct folio *deposited;	/* next spare table (mm/table/huge.h); ptl of the chain's head */
 	};
 	union {
-		pgoff_t index;	/* in the mapping; of an anonymous page: vma_page_index() of its address */
+		/* In the mapping; of an anonymous page: vma_page_index() of its address; of a table: INV-SNAP-3. */
+		pgoff_t index;
 		struct {
 			uint32_t next, prev;	/* free list: frame indices, memory->lock */
 		};
@@ -109,6 +110,7 @@ struct vellum_memory {
 	 */
 	struct group_lock frame_refs;
 	uint32_t has_lazyfree;		/* atomic: MADV_FREE was used, so there may be PG_LAZYFREE pages */
+	uint32_t nr_frozen_mappings;	/* atomic: of snapshots; a pin for writing of a mapping's page reports to trackers */
 	uint32_t nr_migrating;		/* atomic: pages that have migration entries, or are about to */
 	uint64_t clock_hand;		/* reclaim_lock: frame index */
 	struct mutex reclaim_lock;	/* serializes threads that move the clock hand */

@@ -10,6 +10,7 @@
 #include "mm/fault/fault.h"
 #include "mm/object/object.h"
 #include "mm/swap/swap.h"
+#include "mm/track/hooks.h"
 #include "mm/vma.h"
 
 #define KNOWN_FLAGS (VELLUM_MAPPING_PFN | VELLUM_MAPPING_WRITEBACK | VELLUM_MAPPING_READ_FIRST | \
@@ -240,12 +241,17 @@ static enum vm_fault fill_folio(struct vellum_mapping *mapping, struct vellum_vm
 {
 	struct vellum_memory *m = mapping->memory;
 	enum vm_fault result = VM_FAULT_DONE;
+	int was_swapped = 0;
 
 	vmf->page = frame_address(m, folio_pfn(m, folio));
 	if (mapping->ops && mapping->ops->fault)
 		result = vm_fault_of_hook(mapping->ops->fault(mapping->ctx, vmf));
-	else if (shmem_swap_in(mapping, folio) < 0)
+	else
+		was_swapped = shmem_swap_in(mapping, folio);
+	if (was_swapped < 0)
 		result = VM_FAULT_SIGBUS;
+	else if (!was_swapped)
+		track_new_page(mapping, folio->index);
 	if (result == VM_FAULT_DONE) {
 		zero_beyond_end(mapping, vmf);
 		folio_set(folio, mapping->flags & VELLUM_MAPPING_WRITEBACK ? PG_UPTODATE : PG_UPTODATE | PG_DIRTY);
@@ -343,6 +349,7 @@ int mapping_add_page(struct vellum_mapping *mapping, pgoff_t index, const void *
 		folio_set(fresh, PG_UPTODATE | PG_DIRTY);
 		folio = find_or_add(mapping, index, fresh);
 		if (folio == fresh) {
+			track_new_page(mapping, index);
 			*out = fresh;	/* the allocation's reference is the cache's; find_or_add() took one more */
 		} else {
 			mutex_unlock(&fresh->lock, &m->host);

@@ -27,9 +27,8 @@ static bool range_valid(const struct vellum_mapping *mapping, uint64_t offset, u
 	return !(mapping->flags & VELLUM_MAPPING_PFN) && offset <= size && len <= size - offset;
 }
 
-/* The page's folio, locked and referenced. 0 or a negative error. */
-static int get_locked(struct vellum_mapping *mapping, pgoff_t index, struct folio **out)
-	TRY_ACQUIRES(false, &(*out)->lock) NO_LOCK_ANALYSIS	/* the result of the loop's last turn counts */
+int mapping_get_locked(struct vellum_mapping *mapping, pgoff_t index, struct folio **out)
+	NO_LOCK_ANALYSIS	/* the result of the loop's last turn counts */
 {
 	struct vellum_vmf vmf = { .size = sizeof(vmf), .pgoff = index };
 	unsigned tries = 0;
@@ -66,7 +65,7 @@ static int read_page(struct vellum_mapping *mapping, uint64_t offset, void *buf,
 	}
 	if (folio)
 		folio_put(m, folio);	/* being filled: wait for its lock */
-	err = get_locked(mapping, offset >> PAGE_SHIFT, &folio);
+	err = mapping_get_locked(mapping, offset >> PAGE_SHIFT, &folio);
 	if (err)
 		return err;
 	copy_racy(buf, byte_of(m, folio, offset), n);
@@ -93,7 +92,7 @@ static int write_page(struct vellum_mapping *mapping, uint64_t offset, const voi
 	struct vellum_memory *m = mapping->memory;
 	struct vellum_vmf vmf = { .size = sizeof(vmf), .write = 1, .pgoff = offset >> PAGE_SHIFT };
 	struct folio *folio;
-	int err = get_locked(mapping, vmf.pgoff, &folio);
+	int err = mapping_get_locked(mapping, vmf.pgoff, &folio);
 
 	if (err)
 		return err;

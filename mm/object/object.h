@@ -45,6 +45,22 @@ struct vellum_mapping *next_mapping_get(struct vellum_memory *m, struct vellum_m
 /* Remove the page from the cache if its count is at most @max_count. True: removed. The folio's lock is held. */
 bool mapping_remove(struct vellum_mapping *mapping, struct folio *folio, uint64_t max_count) HOLDS(&folio->lock);
 
+/* --- mapping_io.c --- */
+
+/* The page at @index, locked and with a reference; it is added if the mapping has none. Reclaims. 0 or a negative error. */
+int mapping_get_locked(struct vellum_mapping *mapping, pgoff_t index, struct folio **out)
+	TRY_ACQUIRES(false, &(*out)->lock);
+
+/* --- truncate.c --- */
+
+/*
+ * Remove the pages [first, last] from the cache, from swap and from all entries. @cows: also entries of private copies.
+ */
+void mapping_drop_pages(struct vellum_mapping *mapping, pgoff_t first, pgoff_t last, bool cows)
+	HOLDS(&mapping->invalidate_lock);
+/* Change the size in bytes, whatever the seals say. 0, -ENOMEM or -EIO. */
+int mapping_resize(struct vellum_mapping *mapping, uint64_t size) HOLDS(&mapping->invalidate_lock);
+
 /* --- writeback.c --- */
 
 /* Mkclean the page and write it to the backing, if it is dirty. Its lock is held. 0 or writepage()'s error. */

@@ -29,7 +29,7 @@ static void unmap_pages(struct vellum_mapping *mapping, pgoff_t first, pgoff_t l
 
 		notify_start(vma->mm, VELLUM_NOTIFY_CLEAR, start, end);
 		tlb_gather_begin(&tlb, vma->mm);
-		if (cows)
+		if (cows && !vma->mm->is_frozen)	/* private copies in a snapshot stay */
 			zap_range(&tlb, vma, start, end);
 		else
 			zap_mapping_range(&tlb, vma, start, end);
@@ -65,7 +65,7 @@ static void remove_pages(struct vellum_mapping *mapping, pgoff_t first, pgoff_t 
 	shmem_drop_swapped(mapping, first, last);
 }
 
-static void drop_pages(struct vellum_mapping *mapping, pgoff_t first, pgoff_t last, bool cows)
+void mapping_drop_pages(struct vellum_mapping *mapping, pgoff_t first, pgoff_t last, bool cows)
 {
 	if (first > last)
 		return;
@@ -122,7 +122,7 @@ static void shrink(struct vellum_mapping *mapping, uint64_t size) HOLDS(&mapping
 
 	__atomic_store_n(&mapping->size, size, __ATOMIC_SEQ_CST);
 	if (end)
-		drop_pages(mapping, page_align_up(size) >> PAGE_SHIFT, end - 1, true);
+		mapping_drop_pages(mapping, page_align_up(size) >> PAGE_SHIFT, end - 1, true);
 	if (size & ~PAGE_MASK)	/* if this fails, zero_beyond_end() zeroes the rest when the page is swapped in */
 		mapping_fetch_swapped(mapping, size >> PAGE_SHIFT);
 	zero_in_page(mapping, size, page_align_up(size));
@@ -147,12 +147,21 @@ static int extend(struct vellum_mapping *mapping, uint64_t size) HOLDS(&mapping-
 	return 0;
 }
 
+int mapping_resize(struct vellum_mapping *mapping, uint64_t size)
+{
+	uint64_t old = vellum_mapping_size(mapping);
+
+	if (size < old)
+		shrink(mapping, size);
+	return size > old ? extend(mapping, size) : 0;
+}
+
 EXPORT int vellum_mapping_set_size(struct vellum_mapping *mapping, uint64_t size)
 {
 	const struct host *host = &mapping->memory->host;
 	uint32_t seals;
 	uint64_t old;
-	int err = 0;
+	int err;
 
 	if (size > MAX_MAPPING_BYTES || (mapping->flags & VELLUM_MAPPING_PFN))
 		return -EINVAL;
@@ -161,10 +170,8 @@ EXPORT int vellum_mapping_set_size(struct vellum_mapping *mapping, uint64_t size
 	seals = vellum_mapping_seals(mapping);
 	if ((size < old && (seals & VELLUM_SEAL_SHRINK)) || (size > old && (seals & VELLUM_SEAL_GROW)))
 		err = -EPERM;
-	else if (size < old)
-		shrink(mapping, size);
-	else if (size > old)
-		err = extend(mapping, size);
+	else
+		err = mapping_resize(mapping, size);
 	write_unlock(&mapping->invalidate_lock, host);
 	return err;
 }
@@ -186,7 +193,7 @@ static int punch(struct vellum_mapping *mapping, uint64_t offset, uint64_t end) 
 	if (err)
 		return err;
 	if (first < last)
-		drop_pages(mapping, first >> PAGE_SHIFT, (last >> PAGE_SHIFT) - 1, false);
+		mapping_drop_pages(mapping, first >> PAGE_SHIFT, (last >> PAGE_SHIFT) - 1, false);
 	err = ops && ops->punch ? ops->punch(mapping->ctx, offset, end - offset) : 0;
 	if (err)
 		return err;

@@ -173,7 +173,7 @@ EXPORT int vellum_cmpxchg_user(struct vellum_mm *mm, uint64_t addr, uint32_t *ex
 static bool is_forbidden(struct vellum_mm *mm, gva_t addr)
 {
 	struct mutex *ptl;
-	pte_t *ptep = pte_lookup(mm, addr, &ptl);
+	const pte_t *ptep = pte_find(mm, addr, &ptl);
 	pte_t pte;
 
 	if (!ptep)
@@ -257,7 +257,7 @@ static int peek_swapped(struct vellum_memory *m, pte_t pte, void *buf)
 static int peek(struct vellum_mm *mm, gva_t addr, void *buf, pte_t *seen) HOLDS_SHARED(&mm->mmap_lock)
 {
 	struct mutex *ptl;
-	const pte_t *ptep = pte_lookup(mm, addr, &ptl);
+	const pte_t *ptep = pte_find(mm, addr, &ptl);
 	struct leaf leaf;
 	uint64_t val;
 	int found;
@@ -280,7 +280,7 @@ static int peek(struct vellum_mm *mm, gva_t addr, void *buf, pte_t *seen) HOLDS_
 static bool still_is(struct vellum_mm *mm, gva_t addr, pte_t seen)
 {
 	struct mutex *ptl;
-	const pte_t *ptep = pte_lookup(mm, addr, &ptl);
+	const pte_t *ptep = pte_find(mm, addr, &ptl);
 
 	return ptep && ptep_get(ptep).val == seen.val;
 }

@@ -119,6 +119,10 @@ static bool fast_allows(const struct gup *g, const struct fast_look *fl, const s
 {
 	if ((g->flags & LONGTERM_WRITE) == LONGTERM_WRITE && !fast_longterm_ok(folio))
 		return false;
+	/* Only the slow path reports the pin to the trackers of a frozen mapping (record_pinned() in mm/snapshot/). */
+	if ((g->flags & VELLUM_GUP_WRITE) && g->pin && !(folio_flags(folio) & PG_ANON) &&
+	    __atomic_load_n(&g->mm->memory->nr_frozen_mappings, __ATOMIC_SEQ_CST))
+		return false;
 	return unchanged(fl) && !must_unshare(g, folio, true);
 }
 
@@ -132,6 +136,8 @@ static bool pin_fast(struct gup *g)
 
 	if (unlikely(m->exposed))
 		return false;		/* an entry can be checked only with its lock held */
+	if ((g->flags & VELLUM_GUP_WRITE) && __atomic_load_n(&g->mm->base, __ATOMIC_RELAXED))
+		return false;		/* the slow path tells the snapshot */
 	if (!walk_unlocked(g, &fl) || ((g->flags & VELLUM_GUP_WRITE) && !(fl.val & X86_RW)) ||
 	    (fl.val & (X86_SPECIAL | X86_DEVMAP)))
 		return false;
@@ -218,7 +224,7 @@ enum { NEEDS_FAULT = 1 };
  * Pin or reference the page that the locked entry maps, and add it to the result. 0; NEEDS_FAULT: handle a fault with
  * g->fault_flags first; -EEXIST: a raw frame, which cannot be pinned.
  */
-static int follow(struct gup *g, const struct vma *vma, pte_t pte)
+static int follow(struct gup *g, struct vma *vma, pte_t pte)
 {
 	struct vellum_memory *m = g->mm->memory;
 	bool write = g->flags & VELLUM_GUP_WRITE;
@@ -240,13 +246,26 @@ static int follow(struct gup *g, const struct vma *vma, pte_t pte)
 		__atomic_fetch_add(&folio->count, count_unit(g), __ATOMIC_SEQ_CST);
 		if (write && !pte_dirty(pte))
 			folio_mark_dirty(folio);
+		if (write && g->pin)
+			track_pin(vma, g->addr);
 	}
 	add_result(g, pte_pfn(pte));
 	return 0;
 }
 
+/* As follow(), for a locked entry. Stores through a pin set no D: a restore of a snapshot has to look at the page. */
+static int follow_entry(struct gup *g, struct vma *vma, pte_t *ptep)
+{
+	pte_t pte = ptep_get(ptep);
+	int err = follow(g, vma, pte);
+
+	if (!err && (g->flags & VELLUM_GUP_WRITE) && pte_present(pte) && (pte.val & X86_UNCHANGED))
+		ptep_update(ptep, pte_mkchanged);
+	return err;
+}
+
 /* As follow(), for the entry at g->addr. 0 also if a huge leaf was split: nothing was added, retry. */
-static int follow_at(struct gup *g, const struct vma *vma)
+static int follow_at(struct gup *g, struct vma *vma)
 {
 	struct vellum_mm *mm = g->mm;
 	struct mutex *ptl;
@@ -258,7 +277,7 @@ static int follow_at(struct gup *g, const struct vma *vma)
 	g->fault_flags = g->flags & VELLUM_GUP_WRITE ? FAULT_WRITE : 0;
 	if (ptep) {
 		mutex_lock(ptl, mm_host(mm));
-		err = follow(g, vma, ptep_get(ptep));
+		err = follow_entry(g, vma, ptep);
 		mutex_unlock(ptl, mm_host(mm));
 		return err;
 	}

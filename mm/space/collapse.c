@@ -115,7 +115,7 @@ static void put_leaf(struct collapse *c, struct folio *head)
 
 	if (c->vma->flags & VM_WRITE)
 		pmd = pmd_mkwrite(pmd);
-	entry_exchange(c->pmd, 0);
+	entry_remove(c->pmd);
 	flush_batch(mm, &batch);	/* after this no CPU walks the table */
 	for (unsigned i = 0; i < PMD_PAGES; i++) {
 		pte_t pte = pte_make(c->old[i]);

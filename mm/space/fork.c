@@ -66,7 +66,7 @@ static inline void share_folio(struct folio *folio)
  */
 static uint64_t bits_for_child(const struct fork_walk *fw)
 {
-	return ~(X86_ACCESSED | (fw->cow ? 0 : X86_DIRTY | X86_SAVED_DIRTY) | (fw->keep_wp ? 0 : X86_UFFD_WP));
+	return ~(X86_ACCESSED | X86_UNCHANGED | (fw->cow ? 0 : X86_DIRTY | X86_SAVED_DIRTY) | (fw->keep_wp ? 0 : X86_UFFD_WP));
 }
 
 /* The child's entry for a present entry of the parent. In a COW VMA the parent's entry loses W. */
@@ -119,31 +119,31 @@ static unsigned type_for_reading(unsigned type)
 	}
 }
 
-/* Copy an entry that is neither none nor present, and count the second entry. */
-static void copy_swp(struct fork_walk *fw, struct table_edit *ed, pte_t *src, pte_t *dst, pte_t pte)
+void share_swp_entry(struct vellum_mm *child, pte_t *src, pte_t *dst, bool cow, bool keep_wp)
 {
-	struct vellum_memory *m = ed->mm->memory;
+	struct vellum_memory *m = child->memory;
+	pte_t pte = ptep_get(src);
 
 	if (unlikely(m->exposed))
 		check_swp_entry(m, pte);
 	if (pte_is_marker(pte)) {
-		unsigned bits = pte_marker_bits(pte) & (fw->keep_wp ? ~0u : ~MARKER_UFFD_WP);
+		unsigned bits = pte_marker_bits(pte) & (keep_wp ? ~0u : ~MARKER_UFFD_WP);
 
 		if (bits)
 			ptep_set(dst, pte_marker(bits));
 		return;
 	}
-	if (fw->cow) {
+	if (cow) {
 		pte = pte_swp_with_type(pte_swp_clear_exclusive(pte), type_for_reading(pte_swp_type(pte)));
 		ptep_set(src, pte);
 	}
 	if (pte_is_genuine_swap(pte)) {
 		slot_dup(m, pte_slot(pte));
-		mm_add_swapped(fw->child->mm, 1);
+		mm_add_swapped(child, 1);
 	} else if (pte_is_device_private(pte)) {
 		device_page_share(m, pte_swp_pfn(pte));
 	}
-	ptep_set(dst, fw->keep_wp ? pte : pte_swp_clear_uffd_wp(pte));
+	ptep_set(dst, keep_wp ? pte : pte_swp_clear_uffd_wp(pte));
 }
 
 /* Prefetch the folio that an entry further on may map. A prefetch of a wrong address is harmless. */
@@ -168,7 +168,7 @@ static int copy_entries(struct fork_walk *fw, struct table_edit *ed, pte_t *dst,
 			prefetch_folio(m, &ed->ptes[i + PREFETCH]);
 		if (unlikely(!pte_present(pte)) && !pte_is_device_exclusive(pte)) {
 			if (!pte_none(pte))
-				copy_swp(fw, ed, &ed->ptes[i], &dst[i], pte);
+				share_swp_entry(fw->child->mm, &ed->ptes[i], &dst[i], fw->cow, fw->keep_wp);
 			continue;
 		}
 		if (unlikely(!pte_present(pte))) {	/* end the device's exclusive access first */

@@ -198,7 +198,7 @@ static int mincore_leaf(uint64_t *entry, gva_t start, gva_t end, unsigned shift,
 	return 0;
 }
 
-static const struct mm_walk_ops mincore_walk_ops = { .huge_leaf = mincore_leaf, .pte = mincore_pte };
+static const struct mm_walk_ops mincore_walk_ops = { .huge_leaf = mincore_leaf, .pte = mincore_pte, .reads = true };
 
 /* Pages in the mapping's cache count as resident, mapped or not. */
 static void mincore_cached(const struct mincore *mc, const struct vma *vma, gva_t start, gva_t end)

@@ -158,7 +158,7 @@ EXPORT void vellum_mm_put(struct vellum_mm *mm)
 
 /* --- munmap --- */
 
-static void unmap_vmas(struct vellum_mm *mm, gva_t start, gva_t end) HOLDS(&mm->mmap_lock)
+void unmap_vmas(struct vellum_mm *mm, gva_t start, gva_t end)
 {
 	struct vma *vma = find_vma_intersection(mm, start, end), *prev, *next;
 	gva_t floor, ceiling;

@@ -44,7 +44,7 @@ static void track_move(const struct move *mv, gva_t old, gva_t new, pte_t pte)
 static pte_t moved_entry(pte_t pte)
 {
 	if (pte_present(pte))
-		return pte_mksoft_dirty(pte);
+		return pte_mksoft_dirty(pte);	/* not UNCHANGED either */
 	return pte_is_marker(pte) ? pte : pte_swp_mksoft_dirty(pte);
 }
 
@@ -95,7 +95,7 @@ static void replace_leaf(const struct move *mv, gva_t old, gva_t new, unsigned s
 
 	if (!huge_lock(mm, old, &from, &val))
 		return;		/* unreachable: the mmap lock and the rmap locks keep it a leaf */
-	val = entry_exchange(from.entry, 0);
+	val = entry_remove(from.entry);
 	for (gva_t at = 0; at < size; at += PAGE_SIZE)
 		track_move(mv, old + at, new + at, leaf_pte(val, shift, old + at));
 	batch_add(&batch, old, old + size, VELLUM_FLUSH_UNMAP);

@@ -25,6 +25,13 @@ void vma_remove(struct vma *vma);		/* from mm->vmas and the rmap trees */
 void vma_lock_rmaps(struct vma *vma);		/* the rmap locks: i_mmap_lock and anon_vma->lock, for writing */
 void vma_unlock_rmaps(struct vma *vma);
 void vma_set_range(struct vma *vma, gva_t start, gva_t end);	/* also moves pgoff along with start */
+/*
+ * Extend a VMA over [start, end), where no VMA is but those that come after it and differ from it in their range and
+ * flags only: they are absorbed.
+ */
+void vma_cover(struct vma *vma, gva_t start, gva_t end);
+/* Give @vma the anon_vma of @other, if it has none. @other may be of another address space. */
+void vma_share_anon(struct vma *vma, struct vma *other);
 struct vma *vma_merge(struct vma *vma);		/* with neighbours that can merge; returns the resulting VMA */
 /* Split the VMAs that cross @start or @end. 0 or -ENOMEM. */
 int vma_split_range(struct vellum_mm *mm, gva_t start, gva_t end) HOLDS(&mm->mmap_lock);
@@ -37,6 +44,7 @@ struct vma *vma_change_flags(struct vma *vma, gva_t start, gva_t end, uint64_t f
 gva_t find_gap(const struct vellum_mm *mm, uint64_t len, gva_t low, gva_t high);
 /* The range at @hint is free, and not in the guard gap of a stack above. (In mmap.c.) */
 bool hint_is_free(const struct vellum_mm *mm, gva_t hint, uint64_t len);
+bool vma_is_in_i_mmap(const struct vma *vma);	/* whether the VMA is found by its mapping: not in a frozen copy */
 uint64_t vma_compute_gap(const struct vma *vma);	/* bytes between the previous VMA's end and this one's start */
 void vma_update_prot(struct vma *vma);		/* compute page_prot from the flags and the mapping */
 void vma_describe(const struct vma *vma, struct vellum_vma_info *info);	/* for callers of the library */
@@ -54,10 +62,21 @@ bool vma_wants_writenotify(const struct vma *vma, uint64_t prot);
  * the userfaultfd events of the unmap.
  */
 int do_munmap(struct vellum_mm *mm, gva_t start, uint64_t len) HOLDS(&mm->mmap_lock);
+/* Unmap [start, end), whose borders no VMA crosses and in which at least one lies. Sends no events. */
+void unmap_vmas(struct vellum_mm *mm, gva_t start, gva_t end) HOLDS(&mm->mmap_lock);
 /* True if @pte, at @addr, may get W without a fault (SPEC.md "When W may be granted"). ptl held. */
 bool can_make_writable(struct vma *vma, gva_t addr, pte_t pte);
 bool may_lock(const struct vellum_mm *mm, uint64_t len);	/* RLIMIT_MEMLOCK allows @len more locked bytes */
 int madvise_collapse(struct vellum_mm *mm, gva_t start, gva_t end) EXCLUDES(&mm->mmap_lock);	/* takes mmap_lock */
+
+/* --- fork.c --- */
+
+/*
+ * Copy the entry @src, which is neither none nor present, to the empty entry @dst of @child, and count what it names
+ * once more. @cow: the VMA is COW, so neither may say that the page is exclusive. @keep_wp: the child keeps the
+ * userfaultfd protection. Both page-table locks are held.
+ */
+void share_swp_entry(struct vellum_mm *child, pte_t *src, pte_t *dst, bool cow, bool keep_wp);
 
 /* --- populate.c: fault pages in before an access. Call without locks; may wait for a userfaultfd --- */
 

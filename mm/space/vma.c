@@ -116,6 +116,12 @@ void vma_free(struct vma *vma)
 	host_free(mm_host(vma->mm), vma, sizeof(*vma));
 }
 
+/* Is the VMA in its mapping's tree? See mm/snapshot/snapshot.h for those that are not. */
+bool vma_is_in_i_mmap(const struct vma *vma)
+{
+	return vma->mapping && (!vma->mm->is_frozen || (vma->mapping->flags & MAPPING_RAW));
+}
+
 static void set_interval(struct interval *iv, const struct vma *vma)
 {
 	iv->start = vma->pgoff;
@@ -155,7 +161,7 @@ static void link_rmap(struct vma *vma)
 	assert_rmaps_locked(vma);
 	set_interval(&vma->map_node, vma);
 	set_interval(&vma->anon_node, vma);
-	if (vma->mapping)
+	if (vma_is_in_i_mmap(vma))
 		interval_insert(&vma->mapping->i_mmap, &vma->map_node);
 	if (vma->anon_vma)
 		interval_insert(&vma->anon_vma->vmas, &vma->anon_node);
@@ -164,7 +170,7 @@ static void link_rmap(struct vma *vma)
 static void unlink_rmap(struct vma *vma)
 {
 	assert_rmaps_locked(vma);
-	if (vma->mapping)
+	if (vma_is_in_i_mmap(vma))
 		tree_erase(&vma->mapping->i_mmap, &vma->map_node.node);
 	if (vma->anon_vma)
 		tree_erase(&vma->anon_vma->vmas, &vma->anon_node.node);
@@ -183,6 +189,7 @@ static void tree_add(struct vma *vma)
 	}
 	tree_insert(&vma->mm->vmas, &vma->node, parent, link);
 	vma->mm->nr_vmas++;
+	vma->mm->vmas_changed = true;
 	update_gap(vma);
 	update_gap(vma_next(vma));
 }
@@ -202,6 +209,7 @@ static void tree_remove(struct vma *vma)
 	mmap_assert_write_held(vma->mm);
 	tree_erase(&vma->mm->vmas, &vma->node);
 	vma->mm->nr_vmas--;
+	vma->mm->vmas_changed = true;
 	update_gap(next);
 }
 
@@ -216,6 +224,7 @@ void vma_remove(struct vma *vma)
 static void set_range(struct vma *vma, gva_t start, gva_t end)
 {
 	mmap_assert_write_held(vma->mm);
+	vma->mm->vmas_changed = true;
 	unlink_rmap(vma);
 	vma->pgoff += ((int64_t)(start - vma->start)) >> PAGE_SHIFT;
 	vma->start = start;
@@ -301,6 +310,11 @@ static void share_anon_vma(struct vma *low, struct vma *high)
 	write_unlock(&has->anon_vma->lock, mm_host(has->mm));
 }
 
+void vma_share_anon(struct vma *vma, struct vma *other)
+{
+	share_anon_vma(vma, other);
+}
+
 /* If one of them has VM_SOFTDIRTY, the merged VMA has it: soft-dirty may be reported too often, but not too seldom. */
 static void merge_soft_dirty(struct vma *low, const struct vma *high)
 {
@@ -324,6 +338,30 @@ static void absorb(struct vma *low, struct vma *high)
 	set_range(low, low->start, end);
 	vma_unlock_rmaps(low);
 	vma_free(high);
+}
+
+void vma_cover(struct vma *vma, gva_t start, gva_t end)
+{
+	struct vma *other, *absorbed = NULL;
+
+	if (vma->start == start && vma->end == end)
+		return;
+	for (other = vma_next(vma); other && other->start < end; other = vma_next(other))
+		share_anon_vma(vma, other);
+	vma_lock_rmaps(vma);		/* also the others': they have the same mapping and anon_vma */
+	while ((other = vma_next(vma)) && other->start < end) {
+		unlink_rmap(other);
+		tree_remove(other);
+		vma->write_faults += other->write_faults;
+		other->node.left = absorbed ? &absorbed->node : NULL;
+		absorbed = other;
+	}
+	set_range(vma, start, end);
+	vma_unlock_rmaps(vma);
+	for (; absorbed; absorbed = other) {
+		other = to_vma(absorbed->node.left);
+		vma_free(absorbed);
+	}
 }
 
 struct vma *vma_merge(struct vma *vma)
@@ -352,6 +390,7 @@ struct vma *vma_change_flags(struct vma *vma, gva_t start, gva_t end, uint64_t f
 		vma = find_vma(mm, start);
 	}
 	__atomic_store_n(&vma->flags, flags, __ATOMIC_RELAXED);
+	mm->vmas_changed = true;
 	return vma_merge(vma);
 }
 
@@ -459,6 +498,7 @@ void vma_update_prot(struct vma *vma)
 	if (vma_wants_writenotify(vma, prot))
 		prot = driver_prot(vma, prot_of_flags(vma, false));
 	vma->page_prot = prot;
+	vma->mm->vmas_changed = true;
 }
 
 /* --- for callers of the library --- */

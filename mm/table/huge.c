@@ -62,6 +62,7 @@ bool huge_lookup(struct vellum_mm *mm, gva_t addr, struct leaf *leaf)
 
 	if (!(val & X86_PRESENT))
 		return false;
+	entry_touch(entry, val);
 	for (;; shift -= 9) {
 		entry = table_of(mm->memory, val) + table_index(addr, shift);
 		val = entry_load(entry);
@@ -69,6 +70,7 @@ bool huge_lookup(struct vellum_mm *mm, gva_t addr, struct leaf *leaf)
 			break;
 		if (!(val & X86_PRESENT) || shift == PMD_SHIFT)
 			return false;
+		entry_touch(entry, val);
 	}
 	if (leaf)
 		*leaf = (struct leaf){ entry, shift, &table_folio(mm->memory, entry)->ptl };
@@ -113,6 +115,7 @@ static struct folio *alloc_tables(struct vellum_memory *m, unsigned nr)
 			return NULL;
 		}
 		folio_set(table, PG_TABLE);
+		table->index = TABLE_UNCOUNTED;
 		table->deposited = chain;
 		chain = table;
 	}
@@ -192,6 +195,7 @@ int huge_install(struct vellum_mm *mm, gva_t addr, unsigned shift, uint64_t val,
 	uint64_t *entry = table_entry_alloc(mm, addr, shift);
 	struct mutex *lock;
 	struct deposit dep;
+	uint64_t none;
 	int err;
 
 	if (!entry)
@@ -201,13 +205,12 @@ int huge_install(struct vellum_mm *mm, gva_t addr, unsigned shift, uint64_t val,
 		return err;
 	lock = &table_folio(m, entry)->ptl;
 	mutex_lock(lock, &m->host);
-	if (entry_load(entry) & (X86_PRESENT | X86_PSE | X86_PROTNONE))
+	none = entry_load(entry);
+	if (none & (X86_PRESENT | X86_PSE | X86_PROTNONE))
 		err = -EBUSY;
 	else if (prepare)
 		err = prepare(arg);
 	if (!err) {
-		uint64_t none = 0;
-
 		/* Faults install lower tables by compare-exchange, without ptl: the entry may have changed. */
 		if (entry_cmpxchg(entry, &none, val))
 			deposit_add(table_folio(m, entry), &dep);
@@ -247,7 +250,7 @@ bool huge_free_table(struct vma *vma, gva_t addr)
 	mutex_lock(&table->ptl, &m->host);
 	empty = table_is_empty(table_of(m, val));
 	if (empty)
-		entry_exchange(pmd, 0);
+		entry_remove(pmd);
 	mutex_unlock(&table->ptl, &m->host);
 	if (empty) {
 		tlb_gather_begin(&tlb, mm);

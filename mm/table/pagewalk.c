@@ -78,6 +78,8 @@ static int walk_level(uint64_t *entry, gva_t start, gva_t end, unsigned shift, s
 	}
 	if (no_table(walk->vma->mm->memory, val) || !(val & X86_PRESENT))
 		return walk->ops->hole ? walk->ops->hole(start, end, walk) : 0;
+	if (!walk->ops->reads)
+		entry_touch(entry, val);
 	if (shift == PMD_SHIFT)
 		return walk_last_level(val, start, end, walk);
 	table = table_of(walk->vma->mm->memory, val);

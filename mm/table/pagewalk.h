@@ -51,6 +51,7 @@ struct mm_walk_ops {
 	int (*pte)(pte_t *ptep, gva_t addr, struct mm_walk *walk);
 	/* Neither a table nor a leaf covers [start, end) of the VMA. No page-table lock is held. */
 	int (*hole)(gva_t start, gva_t end, struct mm_walk *walk);
+	bool reads;	/* the callbacks change no entry: a restore of a snapshot need not look at the tables */
 };
 
 /*

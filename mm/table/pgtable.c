@@ -18,29 +18,22 @@ uint64_t *pgd_entry(struct vellum_mm *mm, gva_t addr)
 
 	if (unlikely(mm->memory->exposed)) {
 		val = entry_load(entry);
-		if (val && (val & (X86_PRESENT | X86_PSE)) != X86_PRESENT)
+		if ((val & ~(X86_ACCESSED | X86_DIRTY)) && (val & (X86_PRESENT | X86_PSE)) != X86_PRESENT)
 			entry_forged(mm->memory, val, "an entry of the top level that is no table");
 	}
 	return entry;
 }
 
-/* The entry of the next lower level for @addr, or NULL if there is no table. */
-static uint64_t *step_down(const struct vellum_memory *m, const uint64_t *entry, gva_t addr,
-			   unsigned shift)
+/* The entry of the next lower level for @addr, or NULL if there is no table. @touch: mark the way (entry_touch()). */
+static inline uint64_t *step_down(const struct vellum_memory *m, uint64_t *entry, gva_t addr, unsigned shift, bool touch)
 {
 	uint64_t val = entry_load(entry);
 
 	if (no_table(m, val) || !(val & X86_PRESENT) || (val & X86_PSE))
 		return NULL;
+	if (touch)
+		entry_touch(entry, val);
 	return table_of(m, val) + table_index(addr, shift);
-}
-
-/* The PMD entry for @addr; NULL: no PMD table. */
-static uint64_t *pmd_lookup(struct vellum_mm *mm, gva_t addr)
-{
-	uint64_t *pud = step_down(mm->memory, pgd_entry(mm, addr), addr, PUD_SHIFT);
-
-	return pud ? step_down(mm->memory, pud, addr, PMD_SHIFT) : NULL;
 }
 
 static struct mutex *table_lock(const struct vellum_memory *m, uint64_t pmd)
@@ -48,15 +41,28 @@ static struct mutex *table_lock(const struct vellum_memory *m, uint64_t pmd)
 	return &entry_table_folio(m, pmd)->ptl;
 }
 
-pte_t *pte_lookup(struct vellum_mm *mm, gva_t addr, struct mutex **ptl)
+static inline pte_t *lookup(struct vellum_mm *mm, gva_t addr, struct mutex **ptl, bool touch)
 {
-	uint64_t *pmd = pmd_lookup(mm, addr);
+	uint64_t *pud = step_down(mm->memory, pgd_entry(mm, addr), addr, PUD_SHIFT, touch);
+	uint64_t *pmd = pud ? step_down(mm->memory, pud, addr, PMD_SHIFT, touch) : NULL;
 	uint64_t val = pmd ? entry_load(pmd) : 0;
 
 	if (no_table(mm->memory, val) || !(val & X86_PRESENT) || (val & X86_PSE))
 		return NULL;
+	if (touch)
+		entry_touch(pmd, val);
 	*ptl = table_lock(mm->memory, val);
 	return (pte_t *)table_of(mm->memory, val) + table_index(addr, PAGE_SHIFT);
+}
+
+pte_t *pte_lookup(struct vellum_mm *mm, gva_t addr, struct mutex **ptl)
+{
+	return lookup(mm, addr, ptl, true);
+}
+
+const pte_t *pte_find(struct vellum_mm *mm, gva_t addr, struct mutex **ptl)
+{
+	return lookup(mm, addr, ptl, false);
 }
 
 /* As step_down(), but allocate the table if it is missing. NULL: no memory, or a huge leaf. */
@@ -70,11 +76,11 @@ static uint64_t *step_down_alloc(struct vellum_memory *m, uint64_t *entry, gva_t
 		if (!table)
 			return NULL;
 		folio_set(table, PG_TABLE);
-		none = 0;
+		table->index = TABLE_UNCOUNTED;
 		if (!entry_cmpxchg(entry, &none, x86_mk_table(folio_pfn(m, table))))
 			folio_put(m, table);	/* another thread installed one */
 	}
-	return step_down(m, entry, addr, shift);
+	return step_down(m, entry, addr, shift, true);
 }
 
 /* 0: a last-level table or a leaf covers @addr. Else the bytes that the empty entry above the missing table covers. */
@@ -151,7 +157,7 @@ static void free_below(const struct free_walk *fw, uint64_t *entry, gva_t base, 
 	for (gva_t addr = from; shift > PAGE_SHIFT && addr < to; addr += step)
 		free_below(fw, &table[table_index(addr, shift)], addr, shift - 9);
 	if (unused) {
-		entry_exchange(entry, 0);
+		entry_remove(entry);
 		tlb_free_table(fw->tlb, entry_table_folio(fw->tlb->mm->memory, val));
 	}
 }

@@ -13,12 +13,17 @@
 
 #include "mm/table/tlb.h"
 
+/* The index of a last-level table's folio if it is no count of entries (INV-SNAP-3 in mm/snapshot/snapshot.h). */
+#define TABLE_UNCOUNTED (~0ull)
+
 /* --- pgtable.c --- */
 
 uint64_t *pgd_entry(struct vellum_mm *mm, gva_t addr);
 /* The last-level entry for @addr. *@ptl: the lock of its table, not taken. NULL: no table covers @addr. */
 pte_t *pte_lookup(struct vellum_mm *mm, gva_t addr, struct mutex **ptl);
-/* The same, and allocate missing tables. NULL: no memory, or a huge leaf maps @addr. */
+/* The same, for a caller that changes no entry: a restore of a snapshot need not look at the table. */
+const pte_t *pte_find(struct vellum_mm *mm, gva_t addr, struct mutex **ptl);
+/* As pte_lookup(), and allocate missing tables. NULL: no memory, or a huge leaf maps @addr. */
 pte_t *pte_alloc(struct vellum_mm *mm, gva_t addr, struct mutex **ptl);
 /* The first address in [addr, end) that a last-level table or a huge leaf covers; @end: none. mmap_lock held. */
 gva_t skip_absent_tables(struct vellum_mm *mm, gva_t addr, gva_t end);
@@ -34,6 +39,8 @@ void free_page_tables(struct tlb_gather *tlb, gva_t start, gva_t end, gva_t floo
 
 /* The VMA is about to be removed too: markers are also removed. */
 void unmap_range(struct tlb_gather *tlb, struct vma *vma, gva_t start, gva_t end);
+/* The same for one entry, whose page-table lock is held. */
+void zap_one(struct tlb_gather *tlb, struct vma *vma, gva_t addr, pte_t *ptep);
 /* The VMA stays: entries with userfaultfd write protection leave a marker if the VMA has a mapping. */
 void zap_range(struct tlb_gather *tlb, struct vma *vma, gva_t start, gva_t end);
 /* As zap_range(), but only entries that map the mapping's own pages: private copies stay. */

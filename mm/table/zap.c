@@ -109,6 +109,18 @@ static void zap_swp(struct vma *vma, gva_t addr, pte_t *ptep, pte_t pte, enum za
 	swp_entry_drop(vma->mm, pte);
 }
 
+void zap_one(struct tlb_gather *tlb, struct vma *vma, gva_t addr, pte_t *ptep)
+{
+	pte_t pte = ptep_get(ptep);
+
+	if (pte_none(pte))
+		return;
+	if (!pte_present(pte))
+		zap_swp(vma, addr, ptep, pte, ZAP_UNMAP);
+	else if (zap_pte(tlb, vma, addr, ptep, ZAP_UNMAP))
+		tlb_flush(tlb);		/* INV-ZAP-1 */
+}
+
 static int zap_table(pte_t *ptep, gva_t start, gva_t end, struct mm_walk *walk, enum zap_why why)
 {
 	struct tlb_gather *tlb = walk->private;
@@ -175,7 +187,7 @@ static int zap_leaf(uint64_t *entry, gva_t start, gva_t end, unsigned shift, str
 		return 0;
 	if (end - start != 1ull << shift)
 		return WALK_SPLIT;
-	val = entry_exchange(entry, 0);
+	val = entry_remove(entry);
 	huge_removed(m, entry, shift);
 	mm_add_rss(tlb->mm, -(int64_t)nr);
 	if (propagate_removed_leaf(tlb, walk->vma, start, shift, val, why))

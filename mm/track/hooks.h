@@ -19,6 +19,7 @@
 void track_change(struct vma *vma, gva_t addr);	/* the page's content changed, or its D was propagated */
 void track_place(struct vma *vma, gva_t addr);	/* the address has other content; no mapping changed */
 void track_grant(struct vma *vma, gva_t addr);	/* W was set in the entry */
+void track_pin(struct vma *vma, gva_t addr);	/* a shared page was pinned for writing: stores may leave no trace */
 bool wp_tracked(struct vma *vma, gva_t addr);	/* a tracker wants W to be granted through a write fault only */
 /*
  * D was removed from the entries from @ptep (for @addr) whose bits are set in @mask. Propagate it to the folios of
@@ -30,6 +31,17 @@ void propagate_dirty(struct vma *vma, gva_t addr, const pte_t *ptep, uint64_t ma
 
 /* Pages of the mapping changed without an entry. No page-table lock is held. Takes i_mmap_lock. */
 void track_mapping_range(struct vellum_mapping *mapping, pgoff_t first, pgoff_t last);
+/* The same, but @except, a tracker of the mapping, is not told. */
+void track_mapping_range_except(struct vellum_mapping *mapping, pgoff_t first, pgoff_t last,
+				const struct vellum_tracker *except);
+/* A page was added to shared memory. Its bytes are zeros as before, if no store follows. */
+void track_new_page(struct vellum_mapping *mapping, pgoff_t index);
+/* Whether a tracker of a mapping counts pages as changed that are pinned for writing, or added. */
+void tracker_watch_pages(struct vellum_tracker *tracker, bool on);
+/* A collection would find nothing: no page is recorded, and none is found by D. */
+bool tracker_is_idle(struct vellum_tracker *tracker);
+/* Count a page as changed. */
+void tracker_record(struct vellum_tracker *tracker, uint64_t page);
 
 /* --- dirty.c --- */
 

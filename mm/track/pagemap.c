@@ -98,6 +98,7 @@ static const struct mm_walk_ops pagemap_walk_ops = {
 	.huge_leaf = pagemap_leaf,
 	.pte = pagemap_pte,
 	.hole = pagemap_hole,
+	.reads = true,
 };
 
 EXPORT int vellum_pagemap_read(struct vellum_mm *mm, uint64_t addr, uint64_t nr, uint32_t flags, uint64_t *words)
@@ -208,7 +209,7 @@ static int decode_leaf(uint64_t *entry, gva_t start, gva_t end, unsigned shift, 
 	return dw->fn(dw->arg, &e);
 }
 
-static const struct mm_walk_ops decode_walk_ops = { .huge_leaf = decode_leaf, .pte = decode_pte };
+static const struct mm_walk_ops decode_walk_ops = { .huge_leaf = decode_leaf, .pte = decode_pte, .reads = true };
 
 EXPORT int vellum_walk_entries(struct vellum_mm *mm, uint64_t start, uint64_t end,
 			       int (*fn)(void *arg, const struct vellum_entry *entry), void *arg)

@@ -21,6 +21,7 @@ enum record_what {
 	RECORD_CHANGE,		/* for all trackers of the page */
 	RECORD_GRANT,		/* W was granted: for trackers that find the page by faults */
 	RECORD_CLEANED,		/* D was removed: for trackers that find the page by D */
+	RECORD_PIN,		/* the page was pinned for writing: for trackers that watch pages */
 };
 
 static void add_page(struct vellum_tracker *t, uint64_t page)
@@ -46,10 +47,18 @@ void tracker_record_mask(struct vellum_tracker *t, uint64_t page, uint64_t mask)
 	mutex_unlock(&t->lock, tracker_host(t));
 }
 
+/* t->lock held. */
+static bool wants(const struct vellum_tracker *t, uint64_t page, enum record_what what)
+{
+	if (what == RECORD_PIN)
+		return t->watches_pages;
+	return what == RECORD_CHANGE || tracker_uses_dirty_bit(t, page) == (what == RECORD_CLEANED);
+}
+
 static void record(struct vellum_tracker *t, uint64_t page, enum record_what what)
 {
 	mutex_lock(&t->lock, tracker_host(t));
-	if (what == RECORD_CHANGE || tracker_uses_dirty_bit(t, page) == (what == RECORD_CLEANED))
+	if (wants(t, page, what))
 		add_page(t, page);
 	mutex_unlock(&t->lock, tracker_host(t));
 }
@@ -90,6 +99,47 @@ void track_change(struct vma *vma, gva_t addr)
 void track_grant(struct vma *vma, gva_t addr)
 {
 	record_in_trackers(vma, addr, RECORD_GRANT, NULL);
+}
+
+void track_pin(struct vma *vma, gva_t addr)
+{
+	record_in_trackers(vma, addr, RECORD_PIN, NULL);
+}
+
+void track_new_page(struct vellum_mapping *mapping, pgoff_t index)
+{
+	const struct host *host = &mapping->memory->host;
+
+	if (likely(!__atomic_load_n(&mapping->trackers.nr, __ATOMIC_ACQUIRE)))
+		return;
+	read_lock(&mapping->trackers.lock, host);
+	for (struct vellum_tracker *t = mapping->trackers.first; t; t = t->next) {
+		mutex_lock(&t->lock, host);
+		if (t->watches_pages && index >= t->first && index <= t->last)
+			add_page(t, index);
+		mutex_unlock(&t->lock, host);
+	}
+	read_unlock(&mapping->trackers.lock, host);
+}
+
+void tracker_watch_pages(struct vellum_tracker *tracker, bool on)
+{
+	mutex_lock(&tracker->lock, tracker_host(tracker));
+	tracker->watches_pages = on;
+	mutex_unlock(&tracker->lock, tracker_host(tracker));
+}
+
+bool tracker_is_idle(struct vellum_tracker *tracker)
+{
+	uint64_t first = tracker->first, last;
+	bool idle;
+
+	mutex_lock(&tracker->lock, tracker_host(tracker));
+	idle = !tracker->changed.chunks.root && !tracker->overflowed && tracker->method != VELLUM_TRACK_CLEAN &&
+	       !(tracker->method == VELLUM_TRACK_AUTO &&
+		 auto_next_dirty_bit_range(tracker, &first, tracker->last, &last));
+	mutex_unlock(&tracker->lock, tracker_host(tracker));
+	return idle;
 }
 
 /*
@@ -181,6 +231,12 @@ static void record_range(struct vma *vma, pgoff_t first, pgoff_t last)
 /* The bytes of pages changed without a trace in an entry. */
 void track_mapping_range(struct vellum_mapping *mapping, pgoff_t first, pgoff_t last)
 {
+	track_mapping_range_except(mapping, first, last, NULL);
+}
+
+void track_mapping_range_except(struct vellum_mapping *mapping, pgoff_t first, pgoff_t last,
+				const struct vellum_tracker *except)
+{
 	const struct host *host = &mapping->memory->host;
 
 	read_lock(&mapping->i_mmap_lock, host);
@@ -192,7 +248,8 @@ void track_mapping_range(struct vellum_mapping *mapping, pgoff_t first, pgoff_t 
 		return;
 	read_lock(&mapping->trackers.lock, host);
 	for (struct vellum_tracker *t = mapping->trackers.first; t; t = t->next)
-		record_pages(t, first, last);
+		if (t != except)
+			record_pages(t, first, last);
 	read_unlock(&mapping->trackers.lock, host);
 }
 

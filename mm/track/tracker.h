@@ -44,6 +44,7 @@ struct vellum_tracker {
 	struct mutex lock;
 	/* lock protects: */
 	struct page_set changed;
+	bool watches_pages;	/* a page that is pinned for writing, or added, counts as changed */
 	bool overflowed;	/* no memory for a record: every page may have changed */
 	struct radix chunks;	/* page >> CHUNK_SHIFT to struct chunk; written with collect_lock too */
 };
@@ -64,7 +65,6 @@ static inline const struct host *tracker_host(const struct vellum_tracker *t)
 }
 
 /* tracker.c */
-void tracker_record(struct vellum_tracker *t, uint64_t page);
 /* Pages @page to @page + 63, a bit each in @mask. */
 void tracker_record_mask(struct vellum_tracker *t, uint64_t page, uint64_t mask);
 

@@ -62,7 +62,7 @@ static int usage_leaf(uint64_t *entry, gva_t start, gva_t end, unsigned shift, s
 	return 0;
 }
 
-static const struct mm_walk_ops usage_walk_ops = { .huge_leaf = usage_leaf, .pte = usage_pte };
+static const struct mm_walk_ops usage_walk_ops = { .huge_leaf = usage_leaf, .pte = usage_pte, .reads = true };
 
 /* In the order in which Linux lists them. */
 static void write_flags(const struct vma *vma, char *to)
