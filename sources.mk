@@ -19,6 +19,8 @@ VELLUM_CORE_SRC := \
 	mm/uffd/event.c mm/uffd/fill.c mm/uffd/move.c mm/uffd/uffd.c mm/uffd/wait.c \
 	mm/uffd/wp.c \
 	mm/outside/access.c mm/outside/device.c mm/outside/gup.c \
+	mm/snapshot/entry.c mm/snapshot/freeze.c mm/snapshot/shared.c mm/snapshot/snapshot.c mm/snapshot/tables.c \
+	mm/snapshot/verify.c mm/snapshot/vmas.c \
 	mm/validate.c
 VELLUM_HOST_SRC := host/posix.c host/swap_file.c
 VELLUM_PROC_SRC := proc/maps_text.c

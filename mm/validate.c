@@ -5,11 +5,13 @@
  * No other call may run meanwhile. Tests call it after every operation.
  */
 #include "mm/frame/rmap.h"
+#include "mm/snapshot/snapshot.h"
 #include "mm/space/space.h"
 #include "mm/swap/swap.h"
 #include "mm/table/exposed.h"
 #include "mm/table/huge.h"
 #include "mm/table/pagewalk.h"
+#include "mm/table/pgtable.h"
 #include "mm/uffd/uffd.h"
 #include "mm/vma.h"
 
@@ -17,6 +19,7 @@ struct validation {
 	struct vellum_memory *m;
 	uint32_t *mapped;	/* entries found, per frame index */
 	uint64_t rss, swapped, others;	/* entries of the current address space; a huge leaf counts its pages */
+	const struct frozen_mm *base;	/* of the current address space; NULL: none */
 	struct radix slots;	/* entries and pages that name each slot, as 2 * count + 1 */
 	bool no_memory;
 	const char *why;
@@ -52,7 +55,7 @@ static bool in_tree(const struct tree *tree, const struct interval *iv)
 
 static void check_linked(struct validation *v, const struct vma *vma)
 {
-	REQUIRE(v, !vma->mapping || in_tree(&vma->mapping->i_mmap, &vma->map_node),
+	REQUIRE(v, !vma_is_in_i_mmap(vma) || in_tree(&vma->mapping->i_mmap, &vma->map_node),
 		"INV-VMA-3: a VMA is not in its mapping's tree");
 	REQUIRE(v, !vma->anon_vma || in_tree(&vma->anon_vma->vmas, &vma->anon_node),
 		"INV-VMA-3: a VMA is not in its anon_vma's tree");
@@ -122,6 +125,66 @@ static void check_swp(struct validation *v, const struct vma *vma, pte_t pte)
 		"INV-MARKER-2: a protection marker in a VMA that uses none");
 }
 
+/* --- snapshots --- */
+
+/* The page @now of an earlier run has the bytes of the frozen entry @then. Pages of files are not compared: they may change. */
+static bool has_frozen_bytes(const struct validation *v, const struct vma *vma, pte_t now, pte_t then)
+{
+	const char *bytes = pte_host(v->m, now);
+
+	if (pte_present(then))
+		return !memcmp(bytes, pte_host(v->m, then), PAGE_SIZE);
+	if (!pte_none_or_wp_marker(then))
+		return pte_is_genuine_swap(then);
+	return !vma_is_anonymous(vma) || !memcmp(bytes, frame_address(v->m, v->m->zero_pfn), PAGE_SIZE);
+}
+
+/* INV-SNAP-1, of an entry with UNCHANGED and without D in a private VMA. */
+static void check_unchanged(struct validation *v, const struct vma *vma, gva_t addr, pte_t pte)
+{
+	struct mutex *ptl;
+	const pte_t *frozen = pte_lookup(v->base->copy, addr, &ptl);
+	pte_t then = frozen ? ptep_get(frozen) : pte_make(0);
+	const struct folio *folio = pfn_folio(v->m, pte_pfn(pte));
+
+	REQUIRE(v, !vma_uffd_wp(vma) || pte_uffd_wp(pte) == pte_is_uffd_wp(then),
+		"INV-SNAP-1: an unchanged entry has another uffd-wp bit than the frozen one");
+	REQUIRE(v, !vma_soft_dirty_enabled(vma) || !pte_present(then) || pte_soft_dirty(pte) == pte_soft_dirty(then),
+		"INV-SNAP-1: an unchanged entry has another soft-dirty bit than the frozen one");
+	if (pte_special(pte) || !(folio_flags(folio) & PG_ANON) || (pte_present(then) && pte_pfn(then) == pte_pfn(pte)))
+		return;
+	REQUIRE(v, has_frozen_bytes(v, vma, pte, then), "INV-SNAP-1: an unchanged page has other bytes than the frozen one");
+}
+
+/* An entry of a frozen copy: only swap-in makes one writable, and the page is then exclusive (check_folio()). */
+static void check_frozen(struct validation *v, pte_t pte)
+{
+	REQUIRE(v, !(pte.val & X86_UNCHANGED), "an entry of a frozen copy is marked as unchanged");
+	REQUIRE(v, pte_special(pte) || (folio_flags(pfn_folio(v->m, pte_pfn(pte))) & PG_ANON),
+		"a frozen copy maps a page of a mapping");
+}
+
+/*
+ * INV-SNAP-2 and 3, of the last-level table @table. @touched: all entries above have A. Raw frames are the driver's: a
+ * restore leaves them as they are.
+ */
+static void check_marks(struct validation *v, const uint64_t *table, bool touched)
+{
+	uint64_t unchanged = 0;
+
+	for (unsigned i = 0; i < ENTRIES_PER_TABLE; i++) {
+		pte_t pte = pte_make(entry_load(&table[i]));
+
+		if (!pte_present(pte))
+			continue;
+		unchanged += !!(pte.val & X86_UNCHANGED);
+		REQUIRE(v, touched || pte_special(pte) || pte_unchanged(pte),
+			"INV-SNAP-2: an entry changed, and an entry above it does not have A");
+	}
+	REQUIRE(v, unchanged <= table_folio(v->m, table)->index,
+		"INV-SNAP-3: more entries are unchanged than after the last restore");
+}
+
 static int check_pte(pte_t *ptep, gva_t addr, struct mm_walk *walk)
 {
 	struct validation *v = walk->private;
@@ -140,6 +203,10 @@ static int check_pte(pte_t *ptep, gva_t addr, struct mm_walk *walk)
 		if (!v->why)
 			check_folio(v, walk->vma, addr, pte);
 	}
+	if (walk->vma->mm->is_frozen)
+		check_frozen(v, pte);
+	else if (v->base && pte_unchanged(pte) && !(walk->vma->flags & VM_MAYSHARE))
+		check_unchanged(v, walk->vma, addr, pte);
 	return 0;
 }
 
@@ -163,7 +230,7 @@ static int check_leaf(uint64_t *entry, gva_t start, gva_t end, unsigned shift, s
 	return 0;
 }
 
-static const struct mm_walk_ops check_walk_ops = { .huge_leaf = check_leaf, .pte = check_pte };
+static const struct mm_walk_ops check_walk_ops = { .huge_leaf = check_leaf, .pte = check_pte, .reads = true };
 
 /* The tables that huge leaves keep for their split. */
 static void check_deposits(struct validation *v, const uint64_t *table, unsigned shift)
@@ -180,12 +247,14 @@ static void check_deposits(struct validation *v, const uint64_t *table, unsigned
 }
 
 /* Count all entries in all tables: the walks of VMAs must have found each of them. */
-static uint64_t entries_below(struct validation *v, const uint64_t *table, unsigned nr, unsigned shift)
+static uint64_t entries_below(struct validation *v, const uint64_t *table, unsigned nr, unsigned shift, bool touched)
 {
 	uint64_t found = 0;
 
 	if (shift == PMD_SHIFT || shift == PUD_SHIFT)
 		check_deposits(v, table, shift);
+	if (shift == PAGE_SHIFT && v->base)
+		check_marks(v, table, touched);
 	for (unsigned i = 0; i < nr; i++) {
 		uint64_t val = entry_load(&table[i]);
 
@@ -194,7 +263,8 @@ static uint64_t entries_below(struct validation *v, const uint64_t *table, unsig
 		else if (shift < PGD_SHIFT && is_huge_leaf(val))
 			found += 1ull << (shift - PAGE_SHIFT);
 		else if (val & X86_PRESENT)
-			found += entries_below(v, table_of(v->m, val), ENTRIES_PER_TABLE, shift - 9);
+			found += entries_below(v, table_of(v->m, val), ENTRIES_PER_TABLE, shift - 9,
+					       touched && (val & X86_ACCESSED));
 	}
 	return found;
 }
@@ -205,6 +275,7 @@ static void check_mm(struct validation *v, struct vellum_mm *mm)
 	uint32_t nr = 0;
 
 	v->rss = v->swapped = v->others = 0;
+	v->base = mm->base;
 	for (struct vma *vma = vma_first(mm); vma; vma = vma_next(vma)) {
 		check_vma(v, vma, prev);
 		check_linked(v, vma);
@@ -219,7 +290,7 @@ static void check_mm(struct validation *v, struct vellum_mm *mm)
 	REQUIRE(v, v->swapped == vellum_mm_swapped(mm),
 		"the counter of swapped pages is not the number of swap entries");
 	v->others += mm->machine_page != NULL;
-	REQUIRE(v, v->rss + v->swapped + v->others == entries_below(v, &mm->pgd[0].val, USER_PGD_ENTRIES, PGD_SHIFT),
+	REQUIRE(v, v->rss + v->swapped + v->others == entries_below(v, &mm->pgd[0].val, USER_PGD_ENTRIES, PGD_SHIFT, true),
 		"an entry is in no VMA");
 	REQUIRE(v, !mm->deferred_events, "a userfaultfd event was not delivered");
 	REQUIRE(v, !v->m->frame_refs.word, "a fork or a pin has not ended");
