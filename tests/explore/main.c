@@ -20,6 +20,8 @@ static const struct scenario *const subjects[] = {
 	cow_scenarios,
 	huge_scenarios,
 	mremap_scenarios,
+	snapshot_scenarios,
+	snapshot_share_scenarios,
 	split_scenarios,
 	swap_scenarios,
 	truncate_scenarios,

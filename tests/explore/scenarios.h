@@ -10,6 +10,8 @@ extern const struct scenario collect_scenarios[];	/* trackers, and stores by the
 extern const struct scenario cow_scenarios[];		/* fork and copy-on-write */
 extern const struct scenario huge_scenarios[];		/* huge entries */
 extern const struct scenario mremap_scenarios[];
+extern const struct scenario snapshot_scenarios[];	/* snapshots: CPUs, reclaim, pins, trackers */
+extern const struct scenario snapshot_share_scenarios[];	/* snapshots: shared pages, branches */
 extern const struct scenario split_scenarios[];		/* accesses that cross a page */
 extern const struct scenario swap_scenarios[];		/* swap, pins, migration */
 extern const struct scenario truncate_scenarios[];	/* pages are removed from a mapping */
