@@ -13,8 +13,8 @@ variant_tsan  := BUILD=build/tsan CC=gcc SANITIZE=thread $(ASSERT_LOCKS)
 .PHONY: variants
 variants:
 	$(foreach v,$(VARIANTS),$(MAKE) --no-print-directory $(variant_$(v)) unit-build build/$(v)/vellum &&) true
-	$(MAKE) --no-print-directory $(variant_asan) examples build/asan/soak/pressure build/asan/fuzz/library
-	$(MAKE) --no-print-directory $(variant_tsan) build/tsan/soak/pressure
+	$(MAKE) --no-print-directory $(variant_asan) examples build/asan/soak/pressure build/asan/soak/snapshot build/asan/fuzz/library
+	$(MAKE) --no-print-directory $(variant_tsan) build/tsan/soak/pressure build/tsan/soak/snapshot
 	$(MAKE) --no-print-directory $(variant_clang) examples
 
 # The core with a scheduler at every entry access, TLB access, lock and wait.
@@ -53,7 +53,7 @@ fail_sweeps := $(foreach what,allocs frames,"env UNIT=build/asan/unit sh tests/s
 # Apart from `test`, so that all CPUs can build it (-j) and only the tests say what is a failure.
 .PHONY: test-build test
 test-build: all unit-build guests examples variants build/explore/explore build/diff/diff \
-	build/soak/pressure $(FUZZ_PROGRAMS)
+	build/soak/pressure build/soak/snapshot $(FUZZ_PROGRAMS)
 test: test-build
 	@tests/tap-sum -t 1500 \
 		'tests/side-by-side $(foreach u,$(UNIT) $(foreach v,$(VARIANTS),$(addprefix build/$(v)/unit/,$(unit_names))),"$(TAP) $(u)")' \
@@ -61,11 +61,16 @@ test: test-build
 		'tests/side-by-side "build/explore/explore all" "sh tests/house.sh"' \
 		'sh tests/mutants/run.sh' 'build/diff/diff --ops 60000' \
 		'build/soak/pressure 0.3' 'build/tsan/soak/pressure 0.2' 'build/asan/soak/pressure 0.2' \
+		'tests/side-by-side "build/asan/soak/snapshot random 25000 1" "build/tsan/soak/snapshot threads 200 1" \
+			"build/soak/snapshot resets 100000 1"' \
 		'tests/side-by-side $(program_tests) $(fail_sweeps) $(FUZZERS)'
 
 $(BUILD)/soak/%: tests/soak/%.c host/test.c $(BUILD)/libvellum.a
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(filter-out -MMD -MP,$(ALL_CFLAGS)) $^ $(LDFLAGS_ALL) $(LDLIBS) -o $@
+	$(Q)$(CC) $(filter-out -MMD -MP,$(ALL_CFLAGS)) $(filter %.c %.a,$^) $(LDFLAGS_ALL) $(LDLIBS) -o $@
+
+$(BUILD)/soak/snapshot: tests/soak/snapshot_ops.c tests/soak/snapshot_more_ops.c tests/soak/snapshot_image.c \
+		tests/soak/snapshot_threads.c tests/soak/snapshot.h
 
 # What takes longer: every combination of the known-pages programs 100 times, deep exploration, the
 # randomized core tests again and again; and half an hour each of address spaces on the software MMU and
@@ -73,11 +78,14 @@ $(BUILD)/soak/%: tests/soak/%.c host/test.c $(BUILD)/libvellum.a
 SOAK_RUNS ?= 100
 SOAK_MINUTES ?= 30
 .PHONY: soak
-soak: all unit-build guests build/explore/explore build/soak/soft build/soak/pressure build/diff/diff variants \
+soak: all unit-build guests build/explore/explore build/soak/soft build/soak/pressure build/soak/snapshot \
+		build/diff/diff variants \
 		$(FUZZ_PROGRAMS)
 	@tests/tap-sum -t 10000 \
 		'build/soak/soft $(SOAK_MINUTES)' 'build/soak/pressure 10' 'build/tsan/soak/pressure 2' \
 		'build/asan/soak/pressure 2' \
+		'build/soak/snapshot resets 10000000' 'build/asan/soak/snapshot random 1000000' \
+		'build/tsan/soak/snapshot threads 3000' \
 		'bash tests/soak/command.sh $(SOAK_MINUTES)' \
 		'build/explore/explore all +1 --most 200000' 'build/explore/explore all --random 200000' \
 		"build/diff/diff --ops 1000000 --seed $$(date +%s)" \
