@@ -52,6 +52,7 @@ void bench_memory(void);
 void bench_uffd(void);
 void bench_pin(void);
 void bench_fork_huge(void);
+void bench_snapshot(void);
 void bench_guest(void);
 void bench_run(void);
 void bench_checks(void);

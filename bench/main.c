@@ -18,6 +18,7 @@ static const struct scenario {
 	{ "memory", bench_memory }, { "range", bench_range }, { "vmas", bench_vmas },
 	{ "shared", bench_shared }, { "track", bench_track }, { "auto", bench_auto },
 	{ "tlb", bench_tlb }, { "uffd", bench_uffd }, { "pin", bench_pin }, { "huge", bench_fork_huge },
+	{ "snapshot", bench_snapshot },
 	{ "guest", bench_guest }, { "run", bench_run }, { "checks", bench_checks },
 };
 #define NR_SCENARIOS (sizeof(scenarios) / sizeof(scenarios[0]))
