@@ -247,7 +247,7 @@ install-lib: lib
 	ln -sf libvellum.so.$(SOVERSION) $(TO_LIB)/libvellum.so
 	install -m 644 $(BUILD)/vellum.pc $(TO_LIB)/pkgconfig
 	install -m 644 $(filter-out include/vellum/swap_backends.h,$(wildcard include/vellum/*.h)) $(TO_INCLUDE)
-	install -m 644 man/vellum.3 $(TO_MAN)/man3
+	install -m 644 $(wildcard man/*.3) $(TO_MAN)/man3
 	@# Update the loader's cache if this process may.
 	@if [ -z "$(DESTDIR)" ] && [ "$$(id -u)" = 0 ]; then PATH=$$PATH:/sbin ldconfig || true; fi
 
@@ -263,7 +263,7 @@ install: all install-lib
 uninstall:
 	rm -f $(TO_BIN)/vellum $(TO_LIB)/libvellum.a $(TO_LIB)/libvellum.so* $(TO_LIB)/libvellum-swap-zstd.a \
 		$(addprefix $(TO_LIB)/pkgconfig/,vellum.pc vellum-swap-zstd.pc) \
-		$(TO_MAN)/man1/vellum.1 $(TO_MAN)/man3/vellum.3
+		$(TO_MAN)/man1/vellum.1 $(addprefix $(TO_MAN)/man3/,$(notdir $(wildcard man/*.3)))
 	rm -f $(addprefix $(TO_DOC)/,$(DOCS)) $(addprefix $(TO_INCLUDE)/,$(notdir $(wildcard include/vellum/*.h)))
 	@# Folders that have only Vellum's files.
 	-rmdir --ignore-fail-on-non-empty $(TO_DOC)/docs $(TO_DOC)/examples $(TO_DOC)/mm $(TO_DOC) $(TO_INCLUDE)

@@ -28,7 +28,7 @@ enum {
 	VELLUM_FLUSH_RIGHTS = 1 << 0,	/* W, D or the user bit was cleared, or NX was set */
 	VELLUM_FLUSH_ACCESSED = 1 << 1,	/* A was cleared */
 	VELLUM_FLUSH_UNMAP = 1 << 2,	/* an entry was removed or its frame replaced */
-	VELLUM_FLUSH_TABLES = 1 << 3,	/* a table was unlinked: paging-structure caches too */
+	VELLUM_FLUSH_TABLES = 1 << 3,	/* a table was unlinked, or its entry lost A: paging-structure caches too */
 };
 
 #define VELLUM_FLUSH_RANGES 8

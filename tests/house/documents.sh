@@ -225,6 +225,7 @@ X86_PROTNONE with P=0: mapped without access
 X86_SPECIAL special
 X86_UFFD_WP uffd-wp
 X86_SOFT_DIRTY soft-dirty
+X86_UNCHANGED unchanged
 X86_DEVMAP devmap
 X86_SAVED_DIRTY saved dirty
 X86_NX NX
@@ -297,7 +298,7 @@ man_sections() { # FILE: sections in the order of man-pages(7)
 {
 	check "ARCHITECTURE lists the invariants of the code" same_invariants ARCHITECTURE.md
 	check "links lead to files and headings" links $documents CHANGELOG.md
-	check "files that documents name are there" named_files $documents CHANGELOG.md man/vellum.[13]
+	check "files that documents name are there" named_files $documents CHANGELOG.md man/*.[13]
 	check "files that comments name are there" named_files $(find $code -name '*.[chS]')
 	check "sections that documents and comments name are there" \
 		sections $documents $(find $code -name '*.[chS]')
@@ -312,7 +313,9 @@ man_sections() { # FILE: sections in the order of man-pages(7)
 	check "SPEC has the members of an inspection" members cli/inspect_show.c SPEC.md Inspect zzz
 	check "blocks of C compile, and run" blocks $documents
 	check "vellum(1) has its sections in order" man_sections man/vellum.1
-	check "vellum(3) has its sections in order" man_sections man/vellum.3
+	for page in man/*.3; do
+		check "$page has its sections in order" man_sections "$page"
+	done
 }
 
 # --- planted ---

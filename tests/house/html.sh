@@ -36,7 +36,7 @@ whole() { # FOLDER: each link inside it leads to a file, and to an id in it
 check "links between the pages lead somewhere" whole "$tmp/html"
 complete() { # FOLDER
 	for f in index.html README.html ARCHITECTURE.html docs/api.html mm/README.html docs/heat-map.svg \
-		man/vellum.1.html man/vellum.3.html; do
+		man/vellum.1.html man/vellum.3.html man/vellum_snapshot.3.html; do
 		[ -s "$1/$f" ] || { echo "no $f"; return 1; }
 	done
 	# shellcheck disable=SC2016 # ` is Markdown's

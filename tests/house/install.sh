@@ -13,7 +13,7 @@ check "make install" quietly install
 there() {
 	for f in bin/vellum lib/libvellum.a lib/libvellum.so lib/libvellum.so.0 lib/pkgconfig/vellum.pc \
 		lib/libvellum-swap-zstd.a lib/pkgconfig/vellum-swap-zstd.pc include/vellum/swap_backends.h \
-		include/vellum/mm.h share/man/man1/vellum.1 share/man/man3/vellum.3 \
+		include/vellum/mm.h share/man/man1/vellum.1 share/man/man3/vellum.3 share/man/man3/vellum_snapshot.3 \
 		share/doc/vellum/README.md share/doc/vellum/docs/api.md \
 		share/doc/vellum/docs/porting.md share/doc/vellum/examples/embed_minimal.c; do
 		[ -s "$root$prefix/$f" ] || { echo "$f is missing"; return 1; }
