@@ -25,7 +25,8 @@
  * restore puts the frozen bytes back in place, so the pin's user sees them. In some cases the page stays with the pin
  * alone, as after munmap(2): it was unmapped or moved after it was pinned, or its mapping's protection or registration
  * changed; or it did not exist when the snapshot was made, and it is shared memory's, a copy of a driver's frame, or its
- * mapping is registered with a userfaultfd. A plain reference is no pin.
+ * mapping is registered with a userfaultfd. A plain reference for writing
+ * (vellum_get_pages()) counts until the next restore only: stores through it after that are not found.
  *
  * Memory: frozen private pages are shared until a run stores to them. Each page that a run stores to takes a frame
  * more, up to vellum_snapshot_args.max_kept_pages of them stay in use after a restore. Shared memory is copied when the

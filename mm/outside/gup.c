@@ -120,7 +120,7 @@ static bool fast_allows(const struct gup *g, const struct fast_look *fl, const s
 	if ((g->flags & LONGTERM_WRITE) == LONGTERM_WRITE && !fast_longterm_ok(folio))
 		return false;
 	/* Only the slow path reports the pin to the trackers of a frozen mapping (record_pinned() in mm/snapshot/). */
-	if ((g->flags & VELLUM_GUP_WRITE) && g->pin && !(folio_flags(folio) & PG_ANON) &&
+	if ((g->flags & VELLUM_GUP_WRITE) && !(folio_flags(folio) & PG_ANON) &&
 	    __atomic_load_n(&g->mm->memory->nr_frozen_mappings, __ATOMIC_SEQ_CST))
 		return false;
 	return unchanged(fl) && !must_unshare(g, folio, true);
@@ -246,7 +246,7 @@ static int follow(struct gup *g, struct vma *vma, pte_t pte)
 		__atomic_fetch_add(&folio->count, count_unit(g), __ATOMIC_SEQ_CST);
 		if (write && !pte_dirty(pte))
 			folio_mark_dirty(folio);
-		if (write && g->pin)
+		if (write)
 			track_pin(vma, g->addr);
 	}
 	add_result(g, pte_pfn(pte));

@@ -19,7 +19,7 @@
 void track_change(struct vma *vma, gva_t addr);	/* the page's content changed, or its D was propagated */
 void track_place(struct vma *vma, gva_t addr);	/* the address has other content; no mapping changed */
 void track_grant(struct vma *vma, gva_t addr);	/* W was set in the entry */
-void track_pin(struct vma *vma, gva_t addr);	/* a shared page was pinned for writing: stores may leave no trace */
+void track_pin(struct vma *vma, gva_t addr);	/* the caller may store to the page by its frame, without a trace */
 bool wp_tracked(struct vma *vma, gva_t addr);	/* a tracker wants W to be granted through a write fault only */
 /*
  * D was removed from the entries from @ptep (for @addr) whose bits are set in @mask. Propagate it to the folios of
