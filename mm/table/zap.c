@@ -109,18 +109,6 @@ static void zap_swp(struct vma *vma, gva_t addr, pte_t *ptep, pte_t pte, enum za
 	swp_entry_drop(vma->mm, pte);
 }
 
-void zap_one(struct tlb_gather *tlb, struct vma *vma, gva_t addr, pte_t *ptep)
-{
-	pte_t pte = ptep_get(ptep);
-
-	if (pte_none(pte))
-		return;
-	if (!pte_present(pte))
-		zap_swp(vma, addr, ptep, pte, ZAP_UNMAP);
-	else if (zap_pte(tlb, vma, addr, ptep, ZAP_UNMAP))
-		tlb_flush(tlb);		/* INV-ZAP-1 */
-}
-
 static int zap_table(pte_t *ptep, gva_t start, gva_t end, struct mm_walk *walk, enum zap_why why)
 {
 	struct tlb_gather *tlb = walk->private;
@@ -139,6 +127,13 @@ static int zap_table(pte_t *ptep, gva_t start, gva_t end, struct mm_walk *walk, 
 	if (dirty)
 		tlb_flush(tlb);		/* INV-ZAP-1 */
 	return 0;
+}
+
+void zap_one(struct tlb_gather *tlb, struct vma *vma, gva_t addr, pte_t *ptep)
+{
+	struct mm_walk walk = { .private = tlb, .vma = vma };
+
+	zap_table(ptep, addr, addr + PAGE_SIZE, &walk, ZAP_UNMAP);
 }
 
 static int zap_unmap_table(pte_t *first, gva_t start, gva_t end, struct mm_walk *walk)
