@@ -45,6 +45,14 @@ static void test_wait(void *host, uint32_t *word, uint32_t value)
 	sched_yield();
 }
 
+static void test_wait_for_user(void *host, uint32_t *word, uint32_t value)
+{
+	struct test_host *th = host;
+
+	count(&th->nr_user_waits, 1);
+	test_wait(host, word, value);
+}
+
 static void test_wake(void *host, uint32_t *word)
 {
 	(void)host, (void)word;
@@ -94,6 +102,7 @@ const struct vellum_host_ops *test_host_ops(void)
 		.bug = test_bug,
 		.thread_id = test_thread_id,
 		.interrupted = test_interrupted,
+		.wait_for_user = test_wait_for_user,
 	};
 
 	return &ops;

@@ -15,6 +15,7 @@ struct test_host {
 	const char *last_bug;
 	uint64_t interrupted;	/* what interrupted() returns: VELLUM_INTERRUPTED, VELLUM_KILLED */
 	uint64_t nr_asked;	/* calls of interrupted() */
+	uint64_t nr_user_waits;	/* calls of wait_for_user() */
 	uint64_t kill_at;	/* from this call on, interrupted() returns VELLUM_KILLED; 0: never */
 };
 

@@ -21,6 +21,15 @@ static inline bool host_interrupted(const struct host *host)
 	return host->ops->interrupted && host->ops->interrupted(host->ctx);
 }
 
+/* Sleep in a wait for user space, with no lock held. May return at any time. */
+static inline void host_wait_for_user(const struct host *host, uint32_t *word, uint32_t value)
+{
+	if (host->ops->wait_for_user)
+		host->ops->wait_for_user(host->ctx, word, value);
+	else
+		host->ops->wait(host->ctx, word, value);
+}
+
 /* The process is about to end, so a long call may stop. */
 static inline bool host_killed(const struct host *host)
 {

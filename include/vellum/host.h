@@ -42,6 +42,9 @@ extern "C" {
  *           userfaultfd. VELLUM_KILLED: the signal ends the process, so a long call should stop too; it then returns
  *           -VELLUM_EINTR. 0: neither. Called before each sleep in a wait for a userfaultfd or for its messages, and
  *           page by page in long calls. Core locks may be held; must not call the core.
+ * @wait_for_user: optional. As @wait; called instead of it in a wait for user space: for the resolution of a
+ *           userfaultfd's fault, for its messages, or for a message to be read. No core lock is held. An embedder whose
+ *           thread holds what user space needs to run, such as a CPU, gives it up here. May call the core.
  * @forged:  optional. A page-table entry has the value @entry, which the core did not write; @what is the reason.
  *           Called only if a program may write the tables (VELLUM_MMU_TABLES_EXPOSED), before memory is accessed
  *           through the entry. Must not return: core locks are held, and this RAM cannot be trusted any more. If the
@@ -61,6 +64,7 @@ struct vellum_host_ops {
 	uint32_t (*thread_id)(void *host);
 	int (*interrupted)(void *host);
 	void (*forged)(void *host, uint64_t entry, const char *what);
+	void (*wait_for_user)(void *host, uint32_t *word, uint32_t value);
 };
 
 /**

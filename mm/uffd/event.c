@@ -90,7 +90,7 @@ static void uffd_event_deliver(struct uffd_event *ev)
 		while (!__atomic_load_n(&ev->done, __ATOMIC_ACQUIRE)) {
 			if (host_interrupted(host))
 				break;
-			host->ops->wait(host->ctx, &ev->done, 0);
+			host_wait_for_user(host, &ev->done, 0);
 		}
 		mutex_lock(&ctx->lock, host);	/* the reader has finished with @ev */
 		taken = !ev->queued;

@@ -154,7 +154,7 @@ bool uffd_wait_resolved(struct uffd_wait *wait, const struct host *host)
 			dequeue(wait);
 			return false;
 		}
-		host->ops->wait(host->ctx, &wait->woken, 0);
+		host_wait_for_user(host, &wait->woken, 0);
 	}
 	dequeue(wait);
 	return true;
@@ -252,7 +252,7 @@ EXPORT int vellum_uffd_read(struct vellum_uffd *uffd, struct vellum_uffd_msg *ms
 		if (host_interrupted(host))
 			return -EINTR;
 		spin_while(&uffd->activity, seen);
-		host->ops->wait(host->ctx, &uffd->activity, seen);
+		host_wait_for_user(host, &uffd->activity, seen);
 	}
 }
 

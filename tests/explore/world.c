@@ -54,6 +54,7 @@ void make_world(void)
 
 	ops = *test_host_ops();
 	ops.wait = explore_wait;
+	ops.wait_for_user = explore_wait;
 	ops.free = poison_and_free;
 	memset(&host, 0, sizeof(host));
 	if (!ram)

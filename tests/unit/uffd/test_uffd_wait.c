@@ -2,6 +2,8 @@
 /* userfaultfd: faults that wait, faults that do not wait, and wake-ups. */
 #include "uffd_support.h"
 
+#include <sched.h>
+
 #define WRITE_WP (VELLUM_UFFD_FLAG_WRITE | VELLUM_UFFD_FLAG_WP)
 
 /* --- interruption --- */
@@ -33,6 +35,63 @@ static void signals_interrupt_waits(void **state)
 	says_fault(u, &job, PAGE(0), 0);
 	OK(zero_in(u, 0));
 	ends(&job);
+	vellum_uffd_put(u);
+}
+
+static bool waits_for_user(struct world *w, uint64_t before)
+{
+	for (unsigned i = 0; i < 1000000; i++) {
+		if (__atomic_load_n(&w->host.nr_user_waits, __ATOMIC_ACQUIRE) > before)
+			return true;
+		sched_yield();
+	}
+	return false;
+}
+
+static void *read_one(void *arg)
+{
+	struct vellum_uffd_msg msg;
+	uint32_t got;
+
+	assert_int_equal(vellum_uffd_read(arg, &msg, 1, true, &got), 0);
+	return NULL;
+}
+
+/* The context gets an event. */
+static void *unmap_one(void *arg)
+{
+	unmap(arg, 1, 1);
+	return NULL;
+}
+
+/* An emulator gives up its CPU there, and nowhere else. */
+static void waits_for_user_space_have_a_hook(void **state)
+{
+	struct world *w = *state;
+	struct vellum_uffd *u = new_uffd(w, VELLUM_UFFD_FEATURE_EVENT_UNMAP);
+	struct job job;
+	pthread_t thread;
+	uint64_t before;
+	bool waits[3];
+
+	map_at(w->mm, 0, 4, RW, ANON);
+	assert_int_equal(w->host.nr_user_waits, 0);
+	enrol(w, u, 0, 4, MISSING);
+	assert_int_equal(pthread_create(&thread, NULL, read_one, u), 0);
+	waits[0] = waits_for_user(w, 0);
+	start_load(w, &job, PAGE(0));
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	before = __atomic_load_n(&w->host.nr_user_waits, __ATOMIC_ACQUIRE);
+	waits[1] = waits_for_user(w, before);
+	OK(zero_in(u, 0));
+	ends(&job);
+	before = w->host.nr_user_waits;
+	assert_int_equal(pthread_create(&thread, NULL, unmap_one, w->mm), 0);
+	waits[2] = waits_for_user(w, before);
+	read_one(u);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	for (unsigned i = 0; i < 3; i++)
+		assert_true(waits[i]);
 	vellum_uffd_put(u);
 }
 
@@ -281,6 +340,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		WORLD_TEST(signals_interrupt_waits),
+		WORLD_TEST(waits_for_user_space_have_a_hook),
 		WORLD_TEST(sigbus_instead_of_messages),
 		WORLD_TEST(user_mode_only_refuses_other_accesses),
 		WORLD_TEST(accesses_for_the_program_wait),
