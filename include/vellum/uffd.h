@@ -281,6 +281,9 @@ int vellum_uffd_read(struct vellum_uffd *uffd, struct vellum_uffd_msg *msg, uint
 /** vellum_uffd_poll - 1: there is a message to read; 0: none; -VELLUM_EINVAL before the handshake, or closed. */
 int vellum_uffd_poll(struct vellum_uffd *uffd);
 
+/** vellum_uffd_count - how many faults wait: those whose message is not read, and all together */
+void vellum_uffd_count(struct vellum_uffd *uffd, uint64_t *pending, uint64_t *total);
+
 #ifdef __cplusplus
 }
 #endif

@@ -268,6 +268,23 @@ EXPORT int vellum_uffd_poll(struct vellum_uffd *uffd)
 	return ready;
 }
 
+static uint64_t list_len(const struct uffd_wait_list *list)
+{
+	uint64_t len = 0;
+
+	for (const struct uffd_wait *w = list->first; w; w = w->next)
+		len++;
+	return len;
+}
+
+EXPORT void vellum_uffd_count(struct vellum_uffd *uffd, uint64_t *pending, uint64_t *total)
+{
+	mutex_lock(&uffd->lock, &uffd->memory->host);
+	*pending = list_len(&uffd->pending);
+	*total = *pending + list_len(&uffd->read);
+	mutex_unlock(&uffd->lock, &uffd->memory->host);
+}
+
 EXPORT void vellum_uffd_on_activity(struct vellum_uffd *uffd, void (*fn)(void *arg), void *arg)
 {
 	mutex_lock(&uffd->lock, &uffd->memory->host);

@@ -95,6 +95,37 @@ static void waits_for_user_space_have_a_hook(void **state)
 	vellum_uffd_put(u);
 }
 
+static void assert_counts(struct vellum_uffd *u, uint64_t pending, uint64_t total)
+{
+	uint64_t now, all;
+
+	vellum_uffd_count(u, &now, &all);
+	assert_int_equal(now, pending);
+	assert_int_equal(all, total);
+}
+
+static void waiting_faults_are_counted(void **state)
+{
+	struct world *w = *state;
+	struct vellum_uffd *u = new_uffd(w, 0);
+	struct job job[2];
+
+	map_at(w->mm, 0, 4, RW, ANON);
+	enrol(w, u, 0, 4, MISSING);
+	assert_counts(u, 0, 0);
+	start_load(w, &job[0], PAGE(0));
+	says_fault(u, &job[0], PAGE(0), 0);
+	start_load(w, &job[1], PAGE(1));
+	wait_for_message(u, &job[1]);
+	assert_counts(u, 1, 2);
+	OK(zero_in(u, 0));
+	OK(zero_in(u, 1));
+	for (unsigned i = 0; i < 2; i++)
+		ends(&job[i]);
+	assert_counts(u, 0, 0);
+	vellum_uffd_put(u);
+}
+
 /* --- faults that do not wait --- */
 
 static void sigbus_instead_of_messages(void **state)
@@ -341,6 +372,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		WORLD_TEST(signals_interrupt_waits),
 		WORLD_TEST(waits_for_user_space_have_a_hook),
+		WORLD_TEST(waiting_faults_are_counted),
 		WORLD_TEST(sigbus_instead_of_messages),
 		WORLD_TEST(user_mode_only_refuses_other_accesses),
 		WORLD_TEST(accesses_for_the_program_wait),
