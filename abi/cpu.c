@@ -203,8 +203,10 @@ static void give_up_cpu(struct task *t)
 
 void cpu_release(struct task *t)
 {
-	if (t->cpu < 0)
+	if (t->cpu < 0) {
+		mm_gate_leave(t);	/* a wait for a userfaultfd has released the CPU */
 		return;
+	}
 	__atomic_store_n(&t->voluntary, t->voluntary + 1, __ATOMIC_RELAXED);
 	give_up_cpu(t);
 }

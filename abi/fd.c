@@ -93,6 +93,7 @@ void file_put(struct file *file)
 		epoll_forget(file);
 		async_forget(file);
 		pidfd_put(file->pidfd);
+		uffd_put(file->uffd);
 		if (file->terminal == PTY_MASTER)
 			tty_close_master(file);
 		else

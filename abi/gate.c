@@ -30,7 +30,12 @@ bool mm_gate_is_closed(const struct task *t)
 	return by && by != t;
 }
 
-void gmm_gate_enter(struct guest_mm *gmm, const struct task *t)
+bool mm_gate_is_mine(const struct task *t)
+{
+	return t->gmm && __atomic_load_n(&t->gmm->closed_by, __ATOMIC_ACQUIRE) == t;
+}
+
+static void pass(struct guest_mm *gmm, const struct task *t)
 {
 	pthread_mutex_lock(&gmm->gate_lock);
 	while (gmm->closed_by && gmm->closed_by != t)
@@ -39,7 +44,7 @@ void gmm_gate_enter(struct guest_mm *gmm, const struct task *t)
 	pthread_mutex_unlock(&gmm->gate_lock);
 }
 
-void gmm_gate_leave(struct guest_mm *gmm)
+static void leave(struct guest_mm *gmm)
 {
 	pthread_mutex_lock(&gmm->gate_lock);
 	gmm->nr_inside--;
@@ -47,11 +52,23 @@ void gmm_gate_leave(struct guest_mm *gmm)
 	pthread_mutex_unlock(&gmm->gate_lock);
 }
 
+void gmm_gate_enter(struct guest_mm *gmm, struct task *t)
+{
+	pass(gmm, t);
+	t->other_gmm = gmm;
+}
+
+void gmm_gate_leave(struct guest_mm *gmm, struct task *t)
+{
+	t->other_gmm = NULL;
+	leave(gmm);
+}
+
 void mm_gate_enter(struct task *t)
 {
 	if (t->inside || !has_gate(t))
 		return;
-	gmm_gate_enter(t->gmm, t);
+	pass(t->gmm, t);
 	t->inside = true;
 }
 
@@ -59,7 +76,7 @@ void mm_gate_leave(struct task *t)
 {
 	if (!t->inside)
 		return;
-	gmm_gate_leave(t->gmm);
+	leave(t->gmm);
 	t->inside = false;
 }
 
@@ -103,4 +120,8 @@ void mm_gate_open(struct task *t)
 		pthread_cond_broadcast(&gmm->gate_changed);
 	}
 	pthread_mutex_unlock(&gmm->gate_lock);
+	if (t->took_messages)
+		uffds_wait_until_read(t);
+	t->took_messages = false;
+	t->waited_on = NULL;
 }

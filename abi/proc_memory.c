@@ -64,7 +64,7 @@ int64_t proc_mem_write(struct task *writer, const struct proc_view *view, uint64
 	} else {
 		gmm_gate_enter(gmm, writer);
 		vellum_copy_to_user(gmm->mm, offset, buf, len, &done);
-		gmm_gate_leave(gmm);
+		gmm_gate_leave(gmm, writer);
 	}
 	return done || !len ? (int64_t)done : -EIO;
 }

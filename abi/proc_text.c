@@ -12,6 +12,7 @@
 #include "abi/filemap.h"
 #include "abi/ipc.h"
 #include "abi/proc.h"
+#include "abi/uffd.h"
 #include "vellum/pagemap.h"
 
 #define SHM_DEV_MINOR 1		/* of the kernel's own tmpfs, which has System V segments */
@@ -307,6 +308,7 @@ void proc_print_io(FILE *f, const struct proc_view *view)
 /* The host's lines about the descriptor, with the flags that the program sees. Others could name PIDs of the host. */
 void proc_print_fdinfo(FILE *f, const struct proc_view *view)
 {
+	enum { NR_OF_ALL = 3 };		/* the first ones are of every file */
 	static const char *const copied[] = { "pos:", "mnt_id:", "ino:", "eventfd-count:", "clockid:", "ticks:",
 					      "settime flags:", "it_value:", "it_interval:" };
 	char name[64], line[256];
@@ -321,11 +323,13 @@ void proc_print_fdinfo(FILE *f, const struct proc_view *view)
 	host = fopen(name, "re");
 	while (host && fgets(line, sizeof(line), host)) {
 		if (sscanf(line, "flags:%o", &flags) == 1)
-			fprintf(f, "flags:\t0%o\n", (flags & ~(unsigned)O_CLOEXEC) | (cloexec ? O_CLOEXEC : 0));
+			fprintf(f, "flags:\t0%o\n", (file_shown_flags(file, flags) & ~(unsigned)O_CLOEXEC) | (cloexec ? O_CLOEXEC : 0));
 		for (size_t i = 0; i < sizeof(copied) / sizeof(copied[0]); i++)
-			if (!strncmp(line, copied[i], strlen(copied[i])))
+			if (!strncmp(line, copied[i], strlen(copied[i])) && !(file->uffd && i >= NR_OF_ALL))
 				fputs(line, f);
 	}
+	if (file->uffd)
+		uffd_print_fdinfo(f, file);
 	if (host)
 		fclose(host);
 	file_put(file);

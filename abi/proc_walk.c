@@ -424,6 +424,22 @@ static int alias_text(struct task *t, const struct proc_entry *e, char link[PATH
 	return snprintf(link, PATH_BYTES, "self/%s", e->name);
 }
 
+static bool is_uffd(struct task *t, const struct proc_node *node)
+{
+	struct proc_view view;
+	struct file *file;
+	bool is;
+
+	if (node->fd < 0 || !proc_view_get(t, node->pid, node->tid, &view))
+		return false;
+	file = proc_view_file(&view, node->fd, NULL);
+	is = file && file->uffd;
+	if (file)
+		file_put(file);
+	proc_view_put(&view);
+	return is;
+}
+
 int proc_link_text(struct task *t, const struct proc_node *node, char link[PATH_BYTES])
 {
 	char name[FD_NAME_BYTES];
@@ -443,6 +459,8 @@ int proc_link_text(struct task *t, const struct proc_node *node, char link[PATH_
 	if (n < 0)
 		return (int)n;
 	link[n] = 0;
+	if (is_uffd(t, node))
+		return snprintf(link, PATH_BYTES, "anon_inode:[userfaultfd]");
 	proc_tree_rename(t->kernel, link);
 	return (int)strlen(link);
 }

@@ -20,7 +20,7 @@
 	X(statx_at, print_statx_at) X(statx_mask, print_flags) X(rename, print_flags) X(fallocate, print_flags) \
 	X(getrandom, print_flags) X(memfd, print_memfd) X(close_range, print_flags) X(signalfd, print_flags) \
 	X(shmget, print_shmget) X(ipcget, print_ipcget) X(msgflg, print_flags) X(shmat, print_flags) \
-	X(splice, print_flags) X(pidfd_open, print_flags) X(pidfd_signal, print_flags) X(flock, print_flags) \
+	X(userfaultfd, print_flags) X(splice, print_flags) X(pidfd_open, print_flags) X(pidfd_signal, print_flags) X(flock, print_flags) \
 	X(wait, print_flags) X(timer, print_flags) X(xattr, print_flags) X(msg, print_flags) X(accept, print_flags) \
 	X(map, print_map) X(open, print_open) X(o_flags, print_flags) \
 	/* arguments whose meaning another argument decides */ \

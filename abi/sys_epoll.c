@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "abi/events.h"
+#include "abi/uffd.h"
 
 #include "syscalls.h"	/* made from syscall.tbl */
 
@@ -25,7 +26,8 @@ struct epoll_item {
 	struct epoll_item *next_in_epoll, *next_of_target;
 	struct file *epoll, *target;
 	int fd;			/* of the program */
-	int host;		/* target->fd, a copy that belongs to the item, or the descriptor of @signals */
+	int host;		/* target->fd, one that belongs to the item, or the descriptor of @signals */
+	bool has_error;		/* of a userfaultfd: @host is always in error, as the target is */
 	struct signal_watch *signals;	/* of a signalfd; else NULL */
 	struct epoll_event event;
 	bool armed;		/* was not reported since epoll_ctl(2) because of unread bytes */
@@ -97,6 +99,21 @@ void epoll_forget(struct file *file)
 	pthread_mutex_unlock(&items_lock);
 }
 
+/* A descriptor of the host for which EPOLLERR is reported: the end of a pipe whose reader is gone. */
+static int open_in_error(void)
+{
+	int ends[2];
+
+	if (!hostfd_reserve(1))
+		return -ENOMEM;
+	if (pipe2(ends, O_CLOEXEC)) {
+		hostfd_release(1);
+		return -ENOMEM;
+	}
+	close(ends[0]);
+	return ends[1];
+}
+
 /* The host's descriptor for an item, or a negative errno. *@signals: for a new item of a signalfd. */
 static int host_fd_for(struct task *t, const struct epoll_item *item, const struct file *epoll,
 		       const struct file *target, struct signal_watch **signals)
@@ -110,6 +127,8 @@ static int host_fd_for(struct task *t, const struct epoll_item *item, const stru
 		*signals = signal_watch_open(t, target);
 		return *signals ? signal_watch_fd(*signals) : -ENOMEM;
 	}
+	if (target->uffd && uffd_has_poll_error(target))
+		return open_in_error();
 	if (!uses_host_fd(epoll, target))
 		return target->fd;
 	if (!hostfd_reserve(1))
@@ -151,7 +170,7 @@ static int control(struct task *t, struct file *epoll, int op, int fd, struct fi
 	if (host < 0)
 		return host;
 	copy.events &= ~(uint32_t)EPOLLWAKEUP;
-	if (target->is_signalfd)
+	if (target->is_signalfd || target->uffd)
 		copy.events &= ~(uint32_t)EPOLLOUT;	/* an eventfd is always writable */
 	err = epoll_ctl(epoll->fd, op, host, &copy) ? -errno : 0;
 	if (!item && (err || op != EPOLL_CTL_ADD))
@@ -162,7 +181,8 @@ static int control(struct task *t, struct file *epoll, int op, int fd, struct fi
 		item = *new;
 		*new = NULL;
 		*item = (struct epoll_item){ .epoll = epoll, .target = target, .fd = fd, .host = host,
-					     .signals = signals };
+					     .signals = signals,
+					     .has_error = target->uffd && uffd_has_poll_error(target) };
 		add_item(item);
 	}
 	if (op == EPOLL_CTL_DEL && item) {
@@ -199,13 +219,42 @@ int64_t sys_epoll_ctl(struct task *t, int epfd, int op, int fd, uint64_t event)
 
 /* --- epoll_wait(2) --- */
 
+/* The handshake or O_NONBLOCK may have changed whether a userfaultfd is in error. On a failure, it stays as it was. */
+static void update_uffd(struct task *t, struct epoll_item *item)
+{
+	struct epoll_event event = item->event;
+	bool has_error = uffd_has_poll_error(item->target);
+	struct signal_watch *none;
+	int host;
+
+	if (has_error == item->has_error) {
+		uffd_update(item->target);
+		return;
+	}
+	host = host_fd_for(t, NULL, item->epoll, item->target, &none);
+	if (host < 0)
+		return;
+	event.events &= ~(uint32_t)(EPOLLOUT | EPOLLWAKEUP);
+	if (epoll_ctl(item->epoll->fd, EPOLL_CTL_ADD, host, &event)) {
+		close_host_fd(item->target, host, NULL);
+		return;
+	}
+	epoll_ctl(item->epoll->fd, EPOLL_CTL_DEL, item->host, NULL);
+	close_host_fd(item->target, item->host, NULL);
+	item->host = host;
+	item->has_error = has_error;
+}
+
 /* Signals that are sent to the thread itself count, not those of other threads. */
-static void use_signal_watches(const struct task *t, const struct file *epoll)
+static void prepare_items(struct task *t, const struct file *epoll)
 {
 	pthread_mutex_lock(&items_lock);
-	for (struct epoll_item *item = epoll->epoll_items; item; item = item->next_in_epoll)
+	for (struct epoll_item *item = epoll->epoll_items; item; item = item->next_in_epoll) {
 		if (item->signals)
 			signal_watch_use(item->signals, t);
+		else if (item->target->uffd)
+			update_uffd(t, item);
+	}
 	pthread_mutex_unlock(&items_lock);
 }
 
@@ -281,7 +330,7 @@ static int64_t do_wait(struct task *t, int epfd, uint64_t addr, int max, const s
 		return -EBADF;
 	max = max < MAX_EVENTS ? max : MAX_EVENTS;
 	storable = (int)(vellum_storable(t->gmm->mm, addr, (uint64_t)max * sizeof(events[0])) / sizeof(events[0]));
-	use_signal_watches(t, epoll);
+	prepare_items(t, epoll);
 	unread = unread_events(epoll, events, storable);
 	wait_mask_begin(t, mask);
 	host_call_begin(t);

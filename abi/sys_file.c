@@ -14,6 +14,7 @@
 #include "abi/proc.h"
 #include "abi/socket.h"
 #include "abi/tty.h"
+#include "abi/uffd.h"
 
 #include "syscalls.h"	/* made from syscall.tbl */
 
@@ -24,6 +25,12 @@
 static int64_t restart_if_interrupted(int64_t result)
 {
 	return result == -EINTR ? -ERESTARTSYS : result;
+}
+
+/* The host's descriptors of pidfds are read-only pipes, those of userfaultfds eventfds. */
+unsigned file_shown_flags(const struct file *file, unsigned flags)
+{
+	return file->pidfd ? flags | O_RDWR : file->uffd ? flags & ~(unsigned)O_ACCMODE : flags;
 }
 
 static int64_t set_flags(struct file *file, int fd, int flags)
@@ -55,7 +62,7 @@ int64_t sys_fcntl(struct task *t, int fd, int cmd, uint64_t arg)
 		return 0;
 	case F_GETFL:
 		n = fcntl(host_fd, F_GETFL);
-		return n < 0 ? -errno : fd_file(t, fd)->pidfd ? n | O_RDWR : n;
+		return n < 0 ? -errno : (int)file_shown_flags(fd_file(t, fd), (unsigned)n);
 	case F_SETFL:
 		return set_flags(fd_file(t, fd), fd, (int)arg);
 	case F_SETOWN:
@@ -146,7 +153,7 @@ int64_t sys_ioctl(struct task *t, int fd, uint32_t request, uint64_t arg)
 	if (!file)
 		return -EBADF;
 	host_fd = file->fd;
-	if (tty_ioctl(t, file, request, arg, &result))
+	if (uffd_ioctl(t, file, request, arg, &result) || tty_ioctl(t, file, request, arg, &result))
 		return result;
 	result = terminal_command(t, file, request, arg);
 	if (result != -ENOTTY)

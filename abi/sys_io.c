@@ -23,6 +23,7 @@
 #include "abi/filemap.h"
 #include "abi/proc.h"
 #include "abi/tty.h"
+#include "abi/uffd.h"
 
 #include "syscalls.h"	/* made from syscall.tbl */
 
@@ -253,6 +254,8 @@ static int64_t transfer_vector(struct task *t, struct file *file, struct user_ve
 
 	if (file->is_signalfd && dir == IN && offset < 0)
 		return signalfd_read(t, file, v, len);
+	if (file->uffd)
+		return uffd_read(t, file, v, len);
 	if (offset >= 0 && len > (uint64_t)(INT64_MAX - offset))	/* ESPIPE comes first */
 		return lseek(file->fd, 0, SEEK_CUR) < 0 ? -errno : -EINVAL;
 	if (bounce_init(&b, size))
@@ -280,6 +283,8 @@ static int64_t transfer_nothing(struct task *t, const struct file *file, int64_t
 {
 	struct bounce b = { .nr = 1, .flags = flags };
 
+	if (file->uffd)
+		return -EINVAL;
 	b.iov = &b.plain;
 	return file_io(t, file, &b, 0, offset, dir);
 }
@@ -308,6 +313,8 @@ static int64_t transfer_bytes(struct task *t, uint64_t fd, uint64_t addr, uint64
 		return -EBADF;
 	if (file->pidfd)
 		return -EINVAL;
+	if (file->uffd && (dir == OUT || offset >= 0))
+		return dir == OUT ? -EBADF : -ESPIPE;
 	if (!is_user_range(addr, len))
 		return argument_error(file, dir, -EFAULT);
 	return len ? transfer_vector(t, file, &v, iov.iov_len, offset, dir, 0) :
@@ -367,6 +374,8 @@ static int64_t vector_call(struct task *t, int fd, uint64_t addr, uint64_t nr, i
 		return -EBADF;
 	if (file->pidfd)
 		return -EINVAL;
+	if (file->uffd && (dir == OUT || offset >= 0))
+		return dir == OUT ? -EBADF : -ESPIPE;
 	err = user_vector_read(t, iov, addr, nr, &len);
 	if (err)
 		return argument_error(file, dir, err);

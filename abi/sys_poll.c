@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "abi/events.h"
+#include "abi/uffd.h"
 
 #include "syscalls.h"	/* made from syscall.tbl */
 
@@ -84,8 +85,8 @@ static const struct timespec at_once;
 struct poll_set {
 	struct pollfd *fds;	/* of the host; there is room for one more */
 	nfds_t nr;
-	/* fds[i].fd of a signalfd is -1, and signalfds[i] its file. NULL: fds[i] is another file. */
-	const struct file **signalfds;
+	/* The file of a signalfd, whose fds[i].fd is -1, or of a userfaultfd. NULL: fds[i] is another file. */
+	const struct file **files;
 	uint64_t signals;	/* of all signalfds together */
 };
 
@@ -93,9 +94,20 @@ struct poll_set {
 static void set_signalfd(struct poll_set *set, nfds_t i, const struct file *file, short events)
 {
 	set->fds[i].fd = -1;
-	set->signalfds[i] = events & POLLIN ? file : NULL;
+	set->files[i] = events & POLLIN ? file : NULL;
 	if (events & POLLIN)
 		set->signals |= signalfd_set(file);
+}
+
+/* An eventfd can be written; a userfaultfd cannot. */
+static void set_uffd(struct poll_set *set, nfds_t i, const struct file *file)
+{
+	set->files[i] = file;
+	set->fds[i].events &= POLLIN;
+	if (uffd_has_poll_error(file))
+		set->fds[i].fd = -1;
+	else
+		uffd_update(file);
 }
 
 static int count_signalfds(const struct task *t, struct poll_set *set)
@@ -103,9 +115,22 @@ static int count_signalfds(const struct task *t, struct poll_set *set)
 	int n = 0;
 
 	for (nfds_t i = 0; i < set->nr && set->signals; i++)
-		if (set->signalfds[i]) {
-			set->fds[i].revents = signalfd_ready(t, set->signalfds[i]) ? POLLIN : 0;
+		if (set->files[i] && set->files[i]->is_signalfd) {
+			set->fds[i].revents = signalfd_ready(t, set->files[i]) ? POLLIN : 0;
 			n += set->fds[i].revents != 0;
+		}
+	return n;
+}
+
+/* The messages of the userfaultfds may be gone. Return: how many events are. */
+static int drop_stale_events(struct poll_set *set)
+{
+	int n = 0;
+
+	for (nfds_t i = 0; i < set->nr; i++)
+		if (set->files[i] && set->files[i]->uffd && set->fds[i].revents && !uffd_update(set->files[i])) {
+			set->fds[i].revents = 0;
+			n++;
 		}
 	return n;
 }
@@ -119,7 +144,7 @@ static int poll_until(struct task *t, struct poll_set *set, const struct timespe
 	const uint64_t deadline = wait_deadline(timeout);
 	struct pollfd *wake = &set->fds[set->nr];
 	bool again, interrupted;
-	int n;
+	int n, stale;
 
 	*wake = (struct pollfd){ .fd = t->wake_fd, .events = POLLIN };
 	do {
@@ -136,10 +161,13 @@ static int poll_until(struct task *t, struct poll_set *set, const struct timespe
 			again = true;
 			n--;
 		}
-		if (n < 0)
+		if (n < 0) {
 			again = errno == EINTR;
-		else	/* now: another thread may have read the signals */
-			n += count_signalfds(t, set);
+			continue;
+		}
+		stale = drop_stale_events(set);
+		again |= stale > 0;
+		n += count_signalfds(t, set) - stale;	/* now: another thread may have read the signals */
 	} while (n <= 0 && again && !interrupted);
 	return n > 0 ? n : interrupted ? -EINTR : n ? -errno : 0;
 }
@@ -161,11 +189,14 @@ static int64_t wait_until_ready(struct task *t, struct poll_set *set, const stru
 	return n;
 }
 
-/* The part of @events that is true because of bytes that file_put_unread() kept. */
-static short unread_events(struct task *t, int fd, short events)
+/* What is true of a descriptor, and the host does not know: the part of @events because of bytes that
+ * file_put_unread() kept, the error of a userfaultfd. */
+static short own_events(struct task *t, int fd, short events)
 {
 	const struct file *file = fd < 0 ? NULL : fd_file(t, (uint64_t)fd);
 
+	if (file && file->uffd && uffd_has_poll_error(file))
+		return POLLERR;
 	return file && file_nr_unread(file) ? events & (POLLIN | POLLRDNORM) : 0;
 }
 
@@ -178,7 +209,9 @@ static bool set_entry(struct task *t, struct poll_set *set, nfds_t i, const stru
 	set->fds[i].fd = file ? file->fd : -1;
 	if (file && file->is_signalfd)
 		set_signalfd(set, i, file, entry->events);
-	return (file || entry->fd < 0) && !unread_events(t, entry->fd, entry->events);
+	else if (file && file->uffd)
+		set_uffd(set, i, file);
+	return (file || entry->fd < 0) && !own_events(t, entry->fd, entry->events);
 }
 
 static int64_t do_poll(struct task *t, uint64_t addr, uint64_t nr, const struct timespec *timeout,
@@ -190,11 +223,11 @@ static int64_t do_poll(struct task *t, uint64_t addr, uint64_t nr, const struct 
 
 	if (nr > MAX_FDS)
 		return -EINVAL;
-	fds = calloc(2 * nr + 1, sizeof(*fds) + sizeof(*set.signalfds));
+	fds = calloc(2 * nr + 1, sizeof(*fds) + sizeof(*set.files));
 	if (!fds)
 		return -ENOMEM;
 	set.fds = fds + nr;
-	set.signalfds = (const struct file **)(void *)(fds + 2 * nr + 1);
+	set.files = (const struct file **)(void *)(fds + 2 * nr + 1);
 	if (user_read(t, fds, addr, nr * sizeof(*fds))) {
 		free(fds);
 		return -EFAULT;
@@ -204,7 +237,7 @@ static int64_t do_poll(struct task *t, uint64_t addr, uint64_t nr, const struct 
 			timeout = &at_once;
 	n = wait_until_ready(t, &set, timeout, mask);
 	for (uint64_t i = 0; i < nr && n >= 0; i++) {
-		fds[i].revents = set.fds[i].revents | unread_events(t, fds[i].fd, fds[i].events);
+		fds[i].revents = set.fds[i].revents | own_events(t, fds[i].fd, fds[i].events);
 		n += fds[i].revents && !set.fds[i].revents;
 		if (fds[i].fd >= 0 && fd_host(t, (uint64_t)fds[i].fd) < 0) {
 			fds[i].revents = POLLNVAL;
@@ -277,9 +310,9 @@ static int64_t do_select(struct task *t, int nfds, const uint64_t addr[3], const
 {
 	int nr = nfds > MAX_FDS ? MAX_FDS : nfds;
 	size_t bytes = ((size_t)nr + 63) / 64 * 8;
-	const struct file *signalfds[MAX_FDS] = { NULL };
+	const struct file *files[MAX_FDS] = { NULL };
 	struct pollfd fds[MAX_FDS + 1];
-	struct poll_set set = { .fds = fds, .signalfds = signalfds };
+	struct poll_set set = { .fds = fds, .files = files };
 	int number[MAX_FDS];
 	fd_set sets[3], out[3];
 	int64_t n, found = 0;
@@ -308,7 +341,7 @@ static int64_t do_select(struct task *t, int nfds, const uint64_t addr[3], const
 	if (n < 0)
 		return n;
 	for (nfds_t i = 0; i < set.nr; i++) {
-		fds[i].revents |= unread_events(t, number[i], fds[i].events);
+		fds[i].revents |= own_events(t, number[i], fds[i].events);
 		for (int s = 0; s < 3; s++)
 			if (is_in_set(&sets[s], number[i]) && (fds[i].revents & select_events[s])) {
 				((uint64_t *)&out[s])[number[i] / 64] |= 1ull << (number[i] % 64);

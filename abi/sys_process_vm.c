@@ -61,7 +61,7 @@ static uint64_t copy_remote(struct task *t, struct guest_mm *gmm, uint64_t addr,
 	} else {
 		gmm_gate_enter(gmm, t);
 		err = vellum_copy_to_user(gmm->mm, addr, buf, len, &done);
-		gmm_gate_leave(gmm);
+		gmm_gate_leave(gmm, t);
 	}
 	if (err)
 		t->copy_error = err;

@@ -185,9 +185,9 @@ static int64_t pipe_to_file(struct task *t, struct file *in, const struct file *
 /* Linux checks in this order. 0 or a negative errno. */
 static int check_splice(const struct file *in, uint64_t in_offset, const struct file *out, uint64_t out_offset)
 {
-	if (!may_access(in, IN) || !may_access(out, OUT))
+	if (!may_access(in, IN) || !may_access(out, OUT) || out->uffd)
 		return -EBADF;
-	if (in->pidfd || out->pidfd)		/* a pipe of the host, but not for the program */
+	if (in->uffd || in->pidfd || out->pidfd)		/* a pipe of the host, but not for the program */
 		return -EINVAL;
 	if ((is_pipe(in) && in_offset) || (is_pipe(out) && out_offset))
 		return -ESPIPE;

@@ -405,8 +405,11 @@ static void signal_fault_result(struct task *t, enum vellum_fault_result result)
 
 static void handle_page_fault(struct task *t)
 {
-	enum vellum_fault_result result = vellum_handle_fault(t->gmm->mm, t->st.cr2, (uint32_t)t->st.regs.error);
+	enum vellum_fault_result result;
 
+	t->interruptible = true;
+	result = vellum_handle_fault(t->gmm->mm, t->st.cr2, (uint32_t)t->st.regs.error);
+	t->interruptible = false;
 	usage_count_fault(t);
 	signal_fault_result(t, result);
 }
@@ -538,10 +541,61 @@ static _Thread_local struct task *current;
 
 static int interrupted_hook(void *host)
 {
+	struct task *t = current;
+
 	(void)host;
-	if (!current)
+	if (!t)
 		return 0;
-	return signal_fatal_pending(current) ? VELLUM_KILLED : signal_pending(current) ? VELLUM_INTERRUPTED : 0;
+	if (t->ends || signal_fatal_pending(t))
+		return VELLUM_KILLED;
+	if (t->gives_up) {
+		t->gives_up = false;
+		return VELLUM_INTERRUPTED;
+	}
+	return t->interruptible && signal_pending(t) ? VELLUM_INTERRUPTED : 0;
+}
+
+/*
+ * The thread has closed the gate, so no reader can run. Taking the messages ends the wait for an event. The wait for a
+ * fault's resolution fails.
+ */
+static void take_messages(struct task *t, const uint32_t *word)
+{
+	t->gives_up = t->waited_on == word;
+	t->waited_on = word;
+	t->took_messages = true;
+	uffds_take(t);
+}
+
+/* Other threads run the program meanwhile. No lock held. */
+static void wait_for_user_hook(void *host, uint32_t *word, uint32_t value)
+{
+	struct task *t = current;
+	bool inside = t && t->inside, in_host = t && t->in_host;
+	struct guest_mm *other = t ? t->other_gmm : NULL;
+
+	if (t && mm_gate_is_mine(t)) {
+		take_messages(t, word);
+		return;
+	}
+	if (t)
+		host_call_begin(t);
+	if (other)
+		gmm_gate_leave(other, t);
+	vellum_host_posix()->wait(host, word, value);
+	if (!t)
+		return;
+	__atomic_store_n(&t->in_host, in_host, __ATOMIC_SEQ_CST);
+	if (other)
+		gmm_gate_enter(other, t);
+	if (inside)
+		mm_gate_enter(t);
+}
+
+static uint32_t thread_id_hook(void *host)
+{
+	(void)host;
+	return current ? (uint32_t)current->tid : 0;
 }
 
 const struct vellum_host_ops *abi_host(void)
@@ -550,6 +604,8 @@ const struct vellum_host_ops *abi_host(void)
 
 	ops = *vellum_host_posix();
 	ops.interrupted = interrupted_hook;
+	ops.wait_for_user = wait_for_user_hook;
+	ops.thread_id = thread_id_hook;
 	return &ops;
 }
 

@@ -57,6 +57,7 @@ struct file {			/* an open file description; several descriptors may share it */
 	bool is_signalfd;	/* sys_signalfd.c; fd is a signalfd of the host without signals */
 	uint64_t signal_mask;	/* of a signalfd; atomic, written with kernel->lock held */
 	struct pidfd *pidfd;	/* sys_pidfd.c; NULL: the file is no pidfd */
+	struct uffd *uffd;	/* uffd.c; NULL: the file is no userfaultfd */
 	/* sys_epoll.c: the items of an epoll file; the items that watch this file */
 	struct epoll_item *epoll_items, *watches;
 	struct proc_file *proc;		/* a file of /proc; NULL: another one */
@@ -202,6 +203,12 @@ struct task {
 	uint64_t clear_child_tid;
 	uint64_t robust_list;		/* address of the head, or 0 */
 	bool inside;			/* it has passed the gate of its address space */
+	bool ends;			/* it is in task_exit(): its faults do not wait for a userfaultfd */
+	bool interruptible;		/* a signal to it ends its wait for a userfaultfd; else only a fatal one */
+	bool took_messages;		/* of a userfaultfd, while it had closed the gate */
+	bool gives_up;			/* its wait for a userfaultfd fails, as no reader can run */
+	struct guest_mm *other_gmm;	/* whose gate it has passed for a store, or NULL */
+	const uint32_t *waited_on;	/* while it had closed the gate; compared only */
 	bool in_host;			/* atomic: may block in a host call, so a signal must kick its thread */
 	bool limits_changed;		/* atomic: they or the right to exceed them changed; rlimit_apply() is due */
 	uint64_t nr_syscalls;
@@ -242,6 +249,7 @@ struct kernel {
 	double load[3];			/* lock: averages of 1, 5 and 15 minutes */
 	uint64_t next_load;		/* ns, CLOCK_MONOTONIC: time of their next update */
 	struct ipc *ipc;		/* ipc.h */
+	struct uffd *uffds;		/* lock; uffd.c */
 	pthread_mutex_t unread_lock;	/* a leaf; protects unread of struct file */
 	pthread_mutex_t async_lock;	/* inside lock; protects async of struct file, and: */
 	struct async *asyncs;
@@ -320,12 +328,14 @@ bool gmm_is_ending(const struct guest_mm *gmm);	/* a thread waits for the pins *
  */
 void mm_gate_init(struct guest_mm *gmm);
 bool mm_gate_is_closed(const struct task *t);	/* by another thread: @t is to leave */
+bool mm_gate_is_mine(const struct task *t);	/* @t has closed it */
 void mm_gate_enter(struct task *t);
 void mm_gate_leave(struct task *t);
 /* For a store of @t, which holds no CPU, to another address space. */
-void gmm_gate_enter(struct guest_mm *gmm, const struct task *t);
-void gmm_gate_leave(struct guest_mm *gmm);
+void gmm_gate_enter(struct guest_mm *gmm, struct task *t);
+void gmm_gate_leave(struct guest_mm *gmm, struct task *t);
 void mm_gate_close(struct task *t);	/* waits until the other threads are outside; drops the CPU */
+/* Then waits until the events of userfaultfds that the operation sent are read. */
 void mm_gate_open(struct task *t);
 
 /* cpu.c: a task holds a CPU while its program runs */
@@ -375,6 +385,8 @@ struct file *file_open(struct kernel *k, int host_fd);	/* consumes the descripto
 void file_get(struct file *file);	/* another reference */
 void file_put(struct file *file);
 void file_update_flags(struct file *file);	/* after F_SETFL */
+/* sys_file.c: the flags of the host's descriptor as the program sees them. */
+unsigned file_shown_flags(const struct file *file, unsigned flags);
 /*
  * Bytes that were read from a pipe, a terminal or a stream socket but could not be stored in the program's memory.
  * The next read(2) returns them first.
@@ -409,6 +421,13 @@ void epoll_forget(struct file *file);
 void pidfd_put(struct pidfd *pidfd);		/* its file is freed; NULL is allowed */
 void pidfds_exit(struct process *p);		/* @p became a zombie; kernel->lock held */
 void pidfds_reap(struct process *p);		/* @p is freed; kernel->lock held */
+
+/* uffd.c */
+void uffd_put(struct uffd *u);			/* its file is freed; NULL is allowed */
+/* Take all messages in place of their readers. */
+void uffds_take(struct task *t);
+/* Wait until the events that uffds_take() took are read, or @t dies. No lock held; releases the CPU. */
+void uffds_wait_until_read(struct task *t);
 
 /* sys_signalfd.c */
 /* Pending signals of @p changed. @arrived: the signal that was sent, or 0. kernel->lock held. */

@@ -6,11 +6,19 @@
 
 #include "abi/task.h"
 
+/* A wait for a userfaultfd releases the CPU, and passes the gate again. Only a thread with a CPU stays inside. */
+static void leave_without_cpu(struct task *t)
+{
+	if (t->cpu < 0)
+		mm_gate_leave(t);
+}
+
 uint64_t user_read_some(struct task *t, void *buf, uint64_t addr, uint64_t len)
 {
 	uint64_t done = 0;
 	int err = vellum_copy_from_user(t->gmm->mm, buf, addr, len, &done);
 
+	leave_without_cpu(t);
 	if (err)
 		t->copy_error = err;
 	return done;
@@ -18,15 +26,12 @@ uint64_t user_read_some(struct task *t, void *buf, uint64_t addr, uint64_t len)
 
 uint64_t user_write_some(struct task *t, uint64_t addr, const void *buf, uint64_t len)
 {
-	bool outside = !t->inside;
 	uint64_t done = 0;
 	int err;
 
-	if (outside)
-		mm_gate_enter(t);
+	mm_gate_enter(t);
 	err = vellum_copy_to_user(t->gmm->mm, addr, buf, len, &done);
-	if (outside)
-		mm_gate_leave(t);
+	leave_without_cpu(t);
 	if (err)
 		t->copy_error = err;
 	return done;
@@ -44,14 +49,11 @@ int user_write(struct task *t, uint64_t addr, const void *buf, uint64_t len)
 
 int user_cmpxchg(struct task *t, uint64_t addr, uint32_t *expected, uint32_t desired)
 {
-	bool outside = !t->inside;
 	int err;
 
-	if (outside)
-		mm_gate_enter(t);
+	mm_gate_enter(t);
 	err = vellum_cmpxchg_user(t->gmm->mm, addr, expected, desired);
-	if (outside)
-		mm_gate_leave(t);
+	leave_without_cpu(t);
 	if (err)
 		t->copy_error = err;
 	return err;
