@@ -139,6 +139,9 @@ int vellum_uffd_create(struct vellum_mm *mm, uint32_t flags, struct vellum_uffd 
 void vellum_uffd_get(struct vellum_uffd *uffd);
 void vellum_uffd_put(struct vellum_uffd *uffd);
 
+/** vellum_uffd_is_for - does the context belong to this address space? */
+bool vellum_uffd_is_for(struct vellum_uffd *uffd, const struct vellum_mm *mm);
+
 /**
  * vellum_uffd_close - unregister all ranges, and wake all waiting faults
  *
@@ -216,6 +219,16 @@ int vellum_uffd_wake(struct vellum_uffd *uffd, uint64_t start, uint64_t len);
  */
 int vellum_uffd_copy(struct vellum_uffd *uffd, uint64_t dst, uint64_t src, const void *bytes, uint64_t len,
 		     uint64_t mode, int64_t *done);
+
+/**
+ * vellum_uffd_copy_from - fill in pages with bytes of another address space
+ * @from: the address space of @src. ioctl_userfaultfd(2) means that of the caller, which may be another than the
+ *        context's.
+ *
+ * Otherwise as vellum_uffd_copy() with @src.
+ */
+int vellum_uffd_copy_from(struct vellum_uffd *uffd, uint64_t dst, struct vellum_mm *from, uint64_t src, uint64_t len,
+			  uint64_t mode, int64_t *done);
 
 /**
  * vellum_uffd_zeropage - fill in zeros

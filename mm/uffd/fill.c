@@ -18,6 +18,7 @@
 struct fill {
 	struct vellum_uffd *uffd;
 	struct vellum_mm *mm;
+	struct vellum_mm *from;		/* has the bytes in user space; NULL: @mm */
 	gva_t start, len, addr;		/* the range; the current page */
 	bool wp;			/* install the page write-protected */
 	const void *buf;		/* the page's bytes; NULL: zeros */
@@ -267,7 +268,7 @@ static int fill_pages(struct fill *fill, gva_t src, const char *buf, void *bounc
 		if (bounce)
 			err = check_target(fill);
 		if (bounce && !err)
-			err = vellum_copy_from_user(fill->mm, bounce, src + at, PAGE_SIZE, NULL);
+			err = vellum_copy_from_user(fill->from ? fill->from : fill->mm, bounce, src + at, PAGE_SIZE, NULL);
 		if (!err)
 			err = fill_page(fill);
 	}
@@ -319,17 +320,30 @@ static int run_fill(struct fill *fill, gva_t src, const char *buf, bool from_use
 	return err;
 }
 
-EXPORT int vellum_uffd_copy(struct vellum_uffd *uffd, uint64_t dst, uint64_t src, const void *bytes, uint64_t len,
-			    uint64_t mode, int64_t *done)
+static int copy(struct vellum_uffd *uffd, uint64_t dst, struct vellum_mm *from, uint64_t src, const void *bytes,
+		uint64_t len, uint64_t mode, int64_t *done)
 {
 	struct fill fill = {
-		.uffd = uffd, .start = dst, .len = len, .wp = mode & VELLUM_UFFD_COPY_WP, .install = install_page
+		.uffd = uffd, .from = from, .start = dst, .len = len, .wp = mode & VELLUM_UFFD_COPY_WP,
+		.install = install_page
 	};
 	int err = check_range(uffd, dst, len, mode, VELLUM_UFFD_COPY_DONTWAKE | VELLUM_UFFD_COPY_WP);
 
 	if (!err && !bytes && (src + len < src || src + len > TASK_SIZE))
 		err = -EINVAL;
 	return err ? err : run_fill(&fill, src, bytes, !bytes, !(mode & VELLUM_UFFD_COPY_DONTWAKE), done);
+}
+
+EXPORT int vellum_uffd_copy(struct vellum_uffd *uffd, uint64_t dst, uint64_t src, const void *bytes, uint64_t len,
+			    uint64_t mode, int64_t *done)
+{
+	return copy(uffd, dst, NULL, src, bytes, len, mode, done);
+}
+
+EXPORT int vellum_uffd_copy_from(struct vellum_uffd *uffd, uint64_t dst, struct vellum_mm *from, uint64_t src,
+				 uint64_t len, uint64_t mode, int64_t *done)
+{
+	return copy(uffd, dst, from, src, NULL, len, mode, done);
 }
 
 EXPORT int vellum_uffd_zeropage(struct vellum_uffd *uffd, uint64_t start, uint64_t len, uint64_t mode, int64_t *done)

@@ -103,6 +103,17 @@ EXPORT int vellum_uffd_create(struct vellum_mm *mm, uint32_t flags, struct vellu
 	return uffd_new(mm, flags, out);
 }
 
+EXPORT bool vellum_uffd_is_for(struct vellum_uffd *uffd, const struct vellum_mm *mm)
+{
+	struct vellum_memory *m = uffd->memory;
+	bool is;
+
+	mutex_lock(&m->uffd_lock, &m->host);
+	is = uffd->mm == mm;
+	mutex_unlock(&m->uffd_lock, &m->host);
+	return is;
+}
+
 EXPORT void vellum_uffd_get(struct vellum_uffd *uffd)
 {
 	__atomic_fetch_add(&uffd->users, 1, __ATOMIC_RELAXED);

@@ -424,6 +424,33 @@ static void poison_survives_fork(void **state)
 	vellum_uffd_put(u);
 }
 
+/* The source of a copy is in the caller's memory, which may be another process's than the context's. */
+static void copy_from_another_address_space(void **state)
+{
+	struct world *w = *state;
+	struct vellum_uffd *u = new_uffd(w, 0);
+	struct vellum_mm *child;
+	int64_t done;
+
+	map_at(w->mm, 0, 4, RW, ANON);
+	map_at(w->mm, 8, 4, RW, ANON);
+	store(w->cpu[0], PAGE(8), 1);
+	enrol(w, u, 0, 4, MISSING);
+	child = fork_on(w->mm, w->cpu[2]);
+	store(w->cpu[2], PAGE(8), 2);
+	assert_true(vellum_uffd_is_for(u, w->mm));
+	assert_false(vellum_uffd_is_for(u, child));
+	OK(vellum_uffd_copy_from(u, PAGE(0), child, PAGE(8), PAGE_SIZE, 0, &done));
+	assert_int_equal(done, PAGE_SIZE);
+	OK(vellum_uffd_copy(u, PAGE(1), PAGE(8), NULL, PAGE_SIZE, 0, &done));
+	assert_int_equal(load(w->cpu[0], PAGE(0)), 2);
+	assert_int_equal(load(w->cpu[0], PAGE(1)), 1);
+	unmap(child, 8, 4);
+	assert_int_equal(vellum_uffd_copy_from(u, PAGE(2), child, PAGE(8), PAGE_SIZE, 0, &done), -EFAULT);
+	end_child(child, w->cpu[2]);
+	vellum_uffd_put(u);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -433,6 +460,7 @@ int main(void)
 		WORLD_TEST(copy_errors),
 		WORLD_TEST(copy_checks_the_target_first),
 		WORLD_TEST(copy_reads_from_the_program),
+		WORLD_TEST(copy_from_another_address_space),
 		WORLD_TEST(other_fills_errors),
 		WORLD_TEST(writeprotect_errors),
 		WORLD_TEST(installed_entries),
