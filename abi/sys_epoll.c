@@ -219,18 +219,16 @@ int64_t sys_epoll_ctl(struct task *t, int epfd, int op, int fd, uint64_t event)
 
 /* --- epoll_wait(2) --- */
 
-/* The handshake or O_NONBLOCK may have changed whether a userfaultfd is in error. On a failure, it stays as it was. */
+/* A handshake, or O_NONBLOCK, may have ended the error of a userfaultfd. Without memory, it stays as it was. */
 static void update_uffd(struct task *t, struct epoll_item *item)
 {
 	struct epoll_event event = item->event;
-	bool has_error = uffd_has_poll_error(item->target);
 	struct signal_watch *none;
 	int host;
 
-	if (has_error == item->has_error) {
-		uffd_update(item->target);
+	uffd_update(item->target);
+	if (!item->has_error || uffd_has_poll_error(item->target))
 		return;
-	}
 	host = host_fd_for(t, NULL, item->epoll, item->target, &none);
 	if (host < 0)
 		return;
@@ -239,10 +237,9 @@ static void update_uffd(struct task *t, struct epoll_item *item)
 		close_host_fd(item->target, host, NULL);
 		return;
 	}
-	epoll_ctl(item->epoll->fd, EPOLL_CTL_DEL, item->host, NULL);
-	close_host_fd(item->target, item->host, NULL);
+	close_host_fd(item->target, item->host, NULL);	/* this removes it from the host's set, too */
 	item->host = host;
-	item->has_error = has_error;
+	item->has_error = false;
 }
 
 /* Signals that are sent to the thread itself count, not those of other threads. */

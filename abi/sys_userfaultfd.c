@@ -76,58 +76,64 @@ static bool is_device(const struct file *file)
 /* --- ioctl(2) --- */
 
 /* The words of the argument, in the order of the structures of ioctl_userfaultfd(2). */
-typedef int call_fn(struct vellum_uffd *context, const uint64_t *a, int64_t *out);
+typedef int call_fn(struct task *t, struct vellum_uffd *context, const uint64_t *a, int64_t *out);
 
-static int do_register(struct vellum_uffd *context, const uint64_t *a, int64_t *out)
+static int do_register(struct task *t, struct vellum_uffd *context, const uint64_t *a, int64_t *out)
 {
 	uint64_t ioctls = 0;
 	int err = vellum_uffd_register(context, a[0], a[1], a[2], &ioctls);
 
+	(void)t;
 	if (!err)
 		*out = (int64_t)ioctls;
 	return err;
 }
 
-static int do_unregister(struct vellum_uffd *context, const uint64_t *a, int64_t *out)
+static int do_unregister(struct task *t, struct vellum_uffd *context, const uint64_t *a, int64_t *out)
 {
-	(void)out;
+	(void)t, (void)out;
 	return vellum_uffd_unregister(context, a[0], a[1]);
 }
 
-static int do_wake(struct vellum_uffd *context, const uint64_t *a, int64_t *out)
+static int do_wake(struct task *t, struct vellum_uffd *context, const uint64_t *a, int64_t *out)
 {
-	(void)out;
+	(void)t, (void)out;
 	return vellum_uffd_wake(context, a[0], a[1]);
 }
 
-static int do_copy(struct vellum_uffd *context, const uint64_t *a, int64_t *out)
+static int do_copy(struct task *t, struct vellum_uffd *context, const uint64_t *a, int64_t *out)
 {
-	return vellum_uffd_copy(context, a[0], a[1], NULL, a[2], a[3], out);
+	return vellum_uffd_copy_from(context, a[0], t->gmm->mm, a[1], a[2], a[3], out);
 }
 
-static int do_zeropage(struct vellum_uffd *context, const uint64_t *a, int64_t *out)
+static int do_zeropage(struct task *t, struct vellum_uffd *context, const uint64_t *a, int64_t *out)
 {
+	(void)t;
 	return vellum_uffd_zeropage(context, a[0], a[1], a[2], out);
 }
 
-static int do_move(struct vellum_uffd *context, const uint64_t *a, int64_t *out)
+static int do_move(struct task *t, struct vellum_uffd *context, const uint64_t *a, int64_t *out)
 {
+	if (!vellum_uffd_is_for(context, t->gmm->mm))
+		return -EINVAL;
 	return vellum_uffd_move(context, a[0], a[1], a[2], a[3], out);
 }
 
-static int do_writeprotect(struct vellum_uffd *context, const uint64_t *a, int64_t *out)
+static int do_writeprotect(struct task *t, struct vellum_uffd *context, const uint64_t *a, int64_t *out)
 {
-	(void)out;
+	(void)t, (void)out;
 	return vellum_uffd_writeprotect(context, a[0], a[1], a[2]);
 }
 
-static int do_continue(struct vellum_uffd *context, const uint64_t *a, int64_t *out)
+static int do_continue(struct task *t, struct vellum_uffd *context, const uint64_t *a, int64_t *out)
 {
+	(void)t;
 	return vellum_uffd_continue(context, a[0], a[1], a[2], out);
 }
 
-static int do_poison(struct vellum_uffd *context, const uint64_t *a, int64_t *out)
+static int do_poison(struct task *t, struct vellum_uffd *context, const uint64_t *a, int64_t *out)
 {
+	(void)t;
 	return vellum_uffd_poison(context, a[0], a[1], a[2], out);
 }
 
@@ -194,8 +200,8 @@ static int64_t context_ioctl(struct task *t, const struct file *file, uint32_t r
 		return -EINVAL;
 	if (user_read(t, a, arg, r->in * sizeof(a[0])))
 		return -EFAULT;
-	err = r->call(context, a, &out);
-	if (out != UNTOUCHED && user_write(t, arg + r->in * sizeof(a[0]), &out, sizeof(out)))
+	err = r->call(t, context, a, &out);
+	if (out != UNTOUCHED && err != -ESRCH && user_write(t, arg + r->in * sizeof(a[0]), &out, sizeof(out)))
 		return -EFAULT;
 	return err;
 }

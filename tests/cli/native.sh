@@ -3,7 +3,7 @@
 #
 # Programs whose output must be the same natively and under `vellum run`: what a program has at its first instruction, what
 # signal handlers get; terminals; locks, waits, scheduling, splice(2); CPU times; /proc; threads; sockets, epoll and
-# the like; each flag of mmap and its family. From the environment:
+# the like; userfaultfd(2); each flag of mmap and its family. From the environment:
 # VELLUM. With "threads": only threads. Prints TAP.
 set -u
 . "$(dirname "$0")/lib.sh"
@@ -42,6 +42,22 @@ with_threads() {
 	options=()
 }
 
+# With one CPU, a fault that waits must give it up. Tracked, the events of an unmap or fork come while no reader can run.
+with_uffds() {
+	if ! "$root/build/programs/uffds" may; then
+		skip "uffds: as on the host" "userfaultfd(2) needs CAP_SYS_PTRACE"
+		return
+	fi
+	as_native uffds
+	options=(--cpus=2)
+	as_native uffds
+	options=(--cpus=2 --track=auto --verify)
+	as_native uffds
+	options=(--track=clean --verify)
+	as_native uffds
+	options=()
+}
+
 if [ "${1:-}" = threads ]; then
 	with_threads
 	finish
@@ -75,7 +91,9 @@ as_native start an '' argument
 release=$(uname -r)
 if [ "$(printf '%s\n' 6.18 "$release" | sort -V | head -n 1)" = 6.18 ]; then
 	as_native mmap_flags
+	with_uffds
 else
 	skip "mmap_flags: as on the host" "a Linux older than 6.18"
+	skip "uffds: as on the host" "a Linux older than 6.18"
 fi
 finish
