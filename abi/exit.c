@@ -234,7 +234,7 @@ void task_exit(struct task *t, int status)
 	struct kernel *k = t->kernel;
 	bool last;
 
-	t->ends = true;
+	t->must_not_wait = true;
 	cpu_release(t);
 	fds_put_held(t);
 	leave_memory(t);

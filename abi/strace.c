@@ -41,10 +41,14 @@ void text(struct trace *tr, const char *format, ...)
 
 size_t peek(struct trace *tr, void *buf, uint64_t addr, size_t len)
 {
-	int err = tr->task->copy_error;
-	size_t done = user_read_some(tr->task, buf, addr, len);
+	struct task *t = tr->task;
+	int err = t->copy_error;
+	size_t done;
 
-	tr->task->copy_error = err;	/* a handler returns the error of its own copies only */
+	t->must_not_wait = true;	/* the program did not ask for this access */
+	done = user_read_some(t, buf, addr, len);
+	t->must_not_wait = false;
+	t->copy_error = err;	/* a handler returns the error of its own copies only */
 	return done;
 }
 

@@ -192,6 +192,8 @@ bool print_ioctl_arg(struct trace *tr, unsigned i)
 	bool known;
 	int value;
 
+	if (is_uffd_request((uint32_t)tr->arg[i - 1]))
+		return print_uffd_request(tr, i);
 	switch ((uint32_t)tr->arg[i - 1]) {
 	case TIOCEXCL:
 	case TIOCNXCL:

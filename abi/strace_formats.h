@@ -46,6 +46,9 @@
 	X(open_how, print_open_how) X(sembufs, print_sembufs) X(msgbuf, print_msgbuf) \
 	X(msgbuf_out, print_msgbuf_out) X(dirents, print_dirents) X(cpus, print_cpus) \
 	/* lists of names that no argument has as its format */ \
+	X(uffd_features, print_flags) X(uffd_ioctls, print_flags) \
+	X(uffd_register, print_flags) X(uffd_copy, print_flags) X(uffd_zeropage, print_flags) X(uffd_move, print_flags) \
+	X(uffd_writeprotect, print_flags) X(uffd_continue, print_flags) X(uffd_poison, print_flags) \
 	X(fd_flags, print_flags) X(resolve, print_flags) X(sem_flags, print_flags) X(seals, print_flags) X(lock_type, print_enum) X(sa_flags, print_flags) \
 	X(ss_flags, print_flags) X(poll_events, print_flags) X(clone_flags, print_flags) X(map_flags, print_flags) \
 	X(map_type, print_enum) X(futex_names, print_enum) X(statx_attr, print_flags) X(file_type, print_enum)

@@ -60,6 +60,10 @@ void text_timeval(struct trace *tr, uint64_t addr);
 void strace_result_suffix(struct trace *tr);	/* what poll(2) and select(2) found */
 void strace_sigreturn(struct trace *tr);	/* the frame of rt_sigreturn(2) */
 
+/* strace_uffd.c */
+bool is_uffd_request(uint32_t request);
+bool print_uffd_request(struct trace *tr, unsigned i);
+
 /* strace_calls.c */
 bool strace_fcntl_result(struct trace *tr);	/* true: it was printed */
 

@@ -546,7 +546,7 @@ static int interrupted_hook(void *host)
 	(void)host;
 	if (!t)
 		return 0;
-	if (t->ends || signal_fatal_pending(t))
+	if (t->must_not_wait || signal_fatal_pending(t))
 		return VELLUM_KILLED;
 	if (t->gives_up) {
 		t->gives_up = false;

@@ -203,7 +203,7 @@ struct task {
 	uint64_t clear_child_tid;
 	uint64_t robust_list;		/* address of the head, or 0 */
 	bool inside;			/* it has passed the gate of its address space */
-	bool ends;			/* it is in task_exit(): its faults do not wait for a userfaultfd */
+	bool must_not_wait;		/* for a userfaultfd: it ends, or --strace looks at its memory */
 	bool interruptible;		/* a signal to it ends its wait for a userfaultfd; else only a fatal one */
 	bool took_messages;		/* of a userfaultfd, while it had closed the gate */
 	bool gives_up;			/* its wait for a userfaultfd fails, as no reader can run */

@@ -49,6 +49,8 @@ with_uffds() {
 		return
 	fi
 	as_native uffds
+	options=(--strace)
+	as_native uffds
 	options=(--cpus=2)
 	as_native uffds
 	options=(--cpus=2 --track=auto --verify)

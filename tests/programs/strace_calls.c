@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <linux/futex.h>
 #include <linux/openat2.h>
+#include <linux/userfaultfd.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -141,6 +142,36 @@ static void test_descriptors(void)
 	CALL(fcntl, fds[1] + 1, F_GET_SEALS);
 	CALL(getrandom, NULL, 5l, 0x40);
 	CALL(sendto, -1, "abc", 3l, MSG_DONTWAIT | MSG_NOSIGNAL, NULL, 0);
+}
+
+static void test_userfaultfd(void)
+{
+	uint64_t words[5] = { UFFD_API + 1, UFFD_FEATURE_SIGBUS | 1ull << 40 };
+	int fd = (int)CALL(userfaultfd, O_CLOEXEC | O_NONBLOCK | 1);
+
+	CALL(userfaultfd, 4);
+	CALL(ioctl, fd, UFFDIO_API, words);
+	CALL(ioctl, fd, UFFDIO_API, NULL);
+	CALL(ioctl, fd, UFFDIO_API, 1l);
+	memcpy(words, (uint64_t[]){ 0x1000, 0x2000, 5, 7, 0 }, sizeof(words));
+	CALL(ioctl, -1, UFFDIO_REGISTER, words);
+	CALL(ioctl, -1, UFFDIO_UNREGISTER, words);
+	CALL(ioctl, -1, UFFDIO_WAKE, words);
+	CALL(ioctl, -1, UFFDIO_COPY, words);
+	CALL(ioctl, -1, UFFDIO_ZEROPAGE, words);
+	words[0] = UFFD_API;
+	words[1] = 0;
+	CALL(ioctl, fd, UFFDIO_API, words);
+	words[0] = (uint64_t)AREA;
+	words[1] = 4096;
+	words[2] = UFFDIO_REGISTER_MODE_MISSING;
+	mmap(AREA, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS, -1, 0);
+	CALL(ioctl, fd, UFFDIO_REGISTER, words);
+	words[2] = 0;
+	CALL(ioctl, fd, UFFDIO_ZEROPAGE, words);
+	CALL(ioctl, fd, UFFDIO_ZEROPAGE, words);
+	CALL(close, fd);
+	munmap(AREA, 4096);
 }
 
 static void test_memory(void)
@@ -360,6 +391,7 @@ int main(int argc, char **argv)
 	test_files();
 	test_directories();
 	test_descriptors();
+	test_userfaultfd();
 	test_memory();
 	test_processes();
 	test_signals();
