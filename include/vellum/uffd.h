@@ -291,6 +291,16 @@ int vellum_uffd_move(struct vellum_uffd *uffd, uint64_t dst, uint64_t src, uint6
 int vellum_uffd_read(struct vellum_uffd *uffd, struct vellum_uffd_msg *msg, uint32_t nr, bool wait,
 		     uint32_t *got);
 
+/**
+ * vellum_uffd_take_event - take an event in place of the reader, so that its sender goes on
+ * @word: of the host's wait_for_user(), in which the sender of the event is.
+ *
+ * For an embedder that has stopped the program during the operation that sends the event: no reader can run.
+ *
+ * Return: 0; -VELLUM_ENOENT: the context has no such event.
+ */
+int vellum_uffd_take_event(struct vellum_uffd *uffd, const uint32_t *word, struct vellum_uffd_msg *msg);
+
 /** vellum_uffd_poll - 1: there is a message to read; 0: none; -VELLUM_EINVAL before the handshake, or closed. */
 int vellum_uffd_poll(struct vellum_uffd *uffd);
 

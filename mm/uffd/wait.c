@@ -206,13 +206,14 @@ static void take_fault_message(struct vellum_uffd *uffd, struct vellum_uffd_msg 
 	list_add(&uffd->read, w);
 }
 
-/* ctx->lock held. Wakes the thread that waits for the event to be read. */
-static void take_event_message(struct vellum_uffd *uffd, struct vellum_uffd_msg *msg) HOLDS(&uffd->lock)
+/* Of the event at @at. ctx->lock held. Wakes the thread that waits for the event to be read. */
+static void take_event_message(struct vellum_uffd *uffd, struct uffd_event **at, struct vellum_uffd_msg *msg)
+	HOLDS(&uffd->lock)
 {
 	const struct host *host = &uffd->memory->host;
-	struct uffd_event *ev = uffd->events;
+	struct uffd_event *ev = *at;
 
-	uffd->events = ev->next;
+	*at = ev->next;
 	ev->queued = false;
 	*msg = ev->msg;
 	__atomic_store_n(&ev->done, 1, __ATOMIC_RELEASE);
@@ -227,7 +228,7 @@ static uint32_t take_messages(struct vellum_uffd *uffd, struct vellum_uffd_msg *
 	while (got < nr && uffd->pending.first)
 		take_fault_message(uffd, &msg[got++]);
 	while (got < nr && uffd->events)
-		take_event_message(uffd, &msg[got++]);
+		take_event_message(uffd, &uffd->events, &msg[got++]);
 	mutex_unlock(&uffd->lock, &uffd->memory->host);
 	return got;
 }
@@ -254,6 +255,21 @@ EXPORT int vellum_uffd_read(struct vellum_uffd *uffd, struct vellum_uffd_msg *ms
 		spin_while(&uffd->activity, seen);
 		host_wait_for_user(host, &uffd->activity, seen);
 	}
+}
+
+EXPORT int vellum_uffd_take_event(struct vellum_uffd *uffd, const uint32_t *word, struct vellum_uffd_msg *msg)
+{
+	struct uffd_event **at = &uffd->events;
+	bool found;
+
+	mutex_lock(&uffd->lock, &uffd->memory->host);
+	while (*at && &(*at)->done != word)
+		at = &(*at)->next;
+	found = *at;
+	if (found)
+		take_event_message(uffd, at, msg);
+	mutex_unlock(&uffd->lock, &uffd->memory->host);
+	return found ? 0 : -ENOENT;
 }
 
 EXPORT int vellum_uffd_poll(struct vellum_uffd *uffd)

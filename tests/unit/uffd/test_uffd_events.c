@@ -581,6 +581,36 @@ static void close_drops_events(void **state)
 	vellum_uffd_put(u);
 }
 
+/* The event of one sender is taken, not that of another, nor a fault. */
+static void event_is_taken_for_its_sender(void **state)
+{
+	struct world *w = *state;
+	struct vellum_uffd *u = new_uffd(w, EV_REMAP), *other = new_uffd(w, EV_REMAP);
+	struct vellum_uffd_msg msg;
+	uint32_t unrelated = 0;
+	struct job fault, job;
+
+	map_at(w->mm, 0, 8, RW, ANON);
+	enrol(w, u, 0, 8, MISSING);
+	start_load(w, &fault, PAGE(0));
+	wait_for_message(u, &fault);
+	start_move(w, &job, 4, 4, 100, 0);
+	while (!__atomic_load_n(&u->events, __ATOMIC_ACQUIRE))
+		sched_yield();
+	assert_int_equal(vellum_uffd_take_event(u, &unrelated, &msg), -ENOENT);
+	assert_int_equal(vellum_uffd_take_event(other, &u->events->done, &msg), -ENOENT);
+	OK(vellum_uffd_take_event(u, &u->events->done, &msg));
+	ends(&job);
+	assert_int_equal(msg.event, VELLUM_UFFD_EVENT_REMAP);
+	assert_int_equal(msg.arg.remap.from, PAGE(4));
+	says_fault(u, &fault, PAGE(0), 0);
+	says_nothing(u);
+	OK(zero_in(u, 0));
+	ends(&fault);
+	vellum_uffd_put(other);
+	vellum_uffd_put(u);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -605,6 +635,7 @@ int main(void)
 		WORLD_TEST(T_uffd_13_ioctls_are_eagain_while_an_event_is_pending),
 		WORLD_TEST(signals_interrupt_waits_for_a_reader),
 		WORLD_TEST(close_drops_events),
+		WORLD_TEST(event_is_taken_for_its_sender),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
