@@ -120,8 +120,7 @@ void mm_gate_open(struct task *t)
 		pthread_cond_broadcast(&gmm->gate_changed);
 	}
 	pthread_mutex_unlock(&gmm->gate_lock);
-	if (t->took_messages)
+	if (t->took_events)
 		uffds_wait_until_read(t);
-	t->took_messages = false;
-	t->waited_on = NULL;
+	t->took_events = false;
 }

@@ -556,15 +556,15 @@ static int interrupted_hook(void *host)
 }
 
 /*
- * The thread has closed the gate, so no reader can run. Taking the messages ends the wait for an event. The wait for a
- * fault's resolution fails.
+ * The thread has closed the gate, so no reader can run. If it waits until an event is read, it keeps the event for the
+ * reader. The wait for a fault's resolution fails. A reader outside may have read the event: then the word has changed.
  */
-static void take_messages(struct task *t, const uint32_t *word)
+static void wait_at_closed_gate(struct task *t, const uint32_t *word, uint32_t value)
 {
-	t->gives_up = t->waited_on == word;
-	t->waited_on = word;
-	t->took_messages = true;
-	uffds_take(t);
+	if (uffds_take_event(t, word))
+		t->took_events = true;
+	else
+		t->gives_up = __atomic_load_n(word, __ATOMIC_ACQUIRE) == value;
 }
 
 /* Other threads run the program meanwhile. No lock held. */
@@ -575,7 +575,7 @@ static void wait_for_user_hook(void *host, uint32_t *word, uint32_t value)
 	struct guest_mm *other = t ? t->other_gmm : NULL;
 
 	if (t && mm_gate_is_mine(t)) {
-		take_messages(t, word);
+		wait_at_closed_gate(t, word, value);
 		return;
 	}
 	if (t)

@@ -205,10 +205,9 @@ struct task {
 	bool inside;			/* it has passed the gate of its address space */
 	bool must_not_wait;		/* for a userfaultfd: it ends, or --strace looks at its memory */
 	bool interruptible;		/* a signal to it ends its wait for a userfaultfd; else only a fatal one */
-	bool took_messages;		/* of a userfaultfd, while it had closed the gate */
+	bool took_events;		/* of userfaultfds, while it had closed the gate */
 	bool gives_up;			/* its wait for a userfaultfd fails, as no reader can run */
 	struct guest_mm *other_gmm;	/* whose gate it has passed for a store, or NULL */
-	const uint32_t *waited_on;	/* while it had closed the gate; compared only */
 	bool in_host;			/* atomic: may block in a host call, so a signal must kick its thread */
 	bool limits_changed;		/* atomic: they or the right to exceed them changed; rlimit_apply() is due */
 	uint64_t nr_syscalls;
@@ -424,9 +423,9 @@ void pidfds_reap(struct process *p);		/* @p is freed; kernel->lock held */
 
 /* uffd.c */
 void uffd_put(struct uffd *u);			/* its file is freed; NULL is allowed */
-/* Take all messages in place of their readers. */
-void uffds_take(struct task *t);
-/* Wait until the events that uffds_take() took are read, or @t dies. No lock held; releases the CPU. */
+/* @t sends an event: take it in place of the reader. False: it waits on @word for something else. */
+bool uffds_take_event(struct task *t, const uint32_t *word);
+/* Wait until the events that uffds_take_event() took are read, or @t dies. No lock held; releases the CPU. */
 void uffds_wait_until_read(struct task *t);
 
 /* sys_signalfd.c */

@@ -21,7 +21,7 @@ _Static_assert((int)UFFD_EVENT_PAGEFAULT == (int)VELLUM_UFFD_EVENT_PAGEFAULT &&
 #define SHOWN_READY	(1u << 31)
 #define SHOWN_IOCTLS	(1ull << VELLUM_UFFDIO_API | ((2ull << VELLUM_UFFDIO_POISON) - 1))
 
-/* A message that a thread took in place of the reader. */
+/* An event that its sender took in place of the reader. */
 struct taken {
 	struct taken *next;
 	struct vellum_uffd_msg msg;
@@ -178,8 +178,9 @@ void uffd_put(struct uffd *u)
 	free(u);
 }
 
-/* --- messages that the operating thread takes: kernel->lock held --- */
+/* --- events that their senders take --- */
 
+/* kernel->lock held. */
 static void append(struct uffd *u, struct taken *taken)
 {
 	struct taken **at = &u->taken;
@@ -189,32 +190,28 @@ static void append(struct uffd *u, struct taken *taken)
 	__atomic_store_n(at, taken, __ATOMIC_RELEASE);
 }
 
-static void take_all(struct uffd *u, const struct task *sender)
-{
-	struct taken *taken = NULL;
-	uint32_t got;
-
-	/* The memory is allocated first: a message cannot be put back. */
-	while ((taken = calloc(1, sizeof(*taken))) &&
-	       vellum_uffd_read(u->context, &taken->msg, 1, false, &got) == 0) {
-		taken->sender = taken->msg.event == VELLUM_UFFD_EVENT_PAGEFAULT ? NULL : sender;
-		append(u, taken);
-	}
-	free(taken);
-	if (u->taken)
-		raise_event(u);
-}
-
-void uffds_take(struct task *t)
+bool uffds_take_event(struct task *t, const uint32_t *word)
 {
 	struct kernel *k = t->kernel;
+	struct taken *taken = calloc(1, sizeof(*taken));	/* first: an event cannot be put back */
+	bool found = false;
 
 	pthread_mutex_lock(&k->lock);
-	for (struct uffd *u = k->uffds; u; u = u->next)
-		take_all(u, t);
+	for (struct uffd *u = k->uffds; taken && u && !found; u = u->next) {
+		found = vellum_uffd_take_event(u->context, word, &taken->msg) == 0;
+		if (!found)
+			continue;
+		taken->sender = t;
+		append(u, taken);
+		raise_event(u);
+	}
 	pthread_mutex_unlock(&k->lock);
+	if (!found)
+		free(taken);
+	return found;
 }
 
+/* kernel->lock held. */
 static bool is_read(const struct kernel *k, const struct task *t)
 {
 	for (const struct uffd *u = k->uffds; u; u = u->next)
@@ -224,8 +221,8 @@ static bool is_read(const struct kernel *k, const struct task *t)
 	return true;
 }
 
-/* The sender dies: its messages are dropped. Return: them. */
-static struct taken *remove_messages(struct kernel *k, const struct task *t)
+/* The sender dies: its events are dropped. Return: them. kernel->lock held. */
+static struct taken *remove_events(struct kernel *k, const struct task *t)
 {
 	struct taken *removed = NULL;
 
@@ -254,7 +251,7 @@ void uffds_wait_until_read(struct task *t)
 	pthread_mutex_lock(&k->lock);
 	while (!is_read(k, t) && !signal_fatal_pending(t))
 		pthread_cond_wait(&k->changed, &k->lock);
-	dropped = remove_messages(k, t);
+	dropped = remove_events(k, t);
 	pthread_mutex_unlock(&k->lock);
 	free_taken(dropped);
 }

@@ -7,8 +7,8 @@
  * returns.
  *
  * The gate of a tracked address space is closed while its memory is unmapped or copied, so the reader of an event of
- * that operation cannot run. The operating thread then takes the messages itself, and keeps them for the reader. It
- * waits for the reader when the gate is open again.
+ * that operation cannot run. The operating thread then takes its event itself, and keeps it for the reader. It waits
+ * for the reader when the gate is open again.
  */
 #ifndef ABI_UFFD_H
 #define ABI_UFFD_H
