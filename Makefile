@@ -195,7 +195,7 @@ build/guest/%: tests/guest/%.c tests/guest/guest.h
 	$(Q)gcc $(GUEST_CFLAGS) $< -o $@
 
 # Programs with a libc.
-build/programs/%: tests/programs/%.c tests/programs/show.h
+build/programs/%: tests/programs/%.c tests/programs/show.h tests/programs/uffd.h
 	@mkdir -p $(@D)
 	$(Q)gcc -std=c11 -O2 -g -static $(WARNINGS) $(PROGRAM_LDFLAGS) $< -o $@
 build/programs/start: PROGRAM_LDFLAGS := -Wl,--entry=start_here

@@ -44,19 +44,24 @@ with_threads() {
 
 # With one CPU, a fault that waits must give it up. Tracked, the events of an unmap or fork come while no reader can run.
 with_uffds() {
+	local name
+
 	if ! "$root/build/programs/uffds" may; then
 		skip "uffds: as on the host" "userfaultfd(2) needs CAP_SYS_PTRACE"
 		return
 	fi
-	as_native uffds
-	options=(--strace)
-	as_native uffds
-	options=(--cpus=2)
-	as_native uffds
-	options=(--cpus=2 --track=auto --verify)
-	as_native uffds
-	options=(--track=clean --verify)
-	as_native uffds
+	for name in uffds uffd_events; do
+		options=()
+		as_native $name
+		options=(--strace)
+		as_native $name
+		options=(--cpus=2)
+		as_native $name
+		options=(--cpus=2 --track=auto --verify)
+		as_native $name
+		options=(--track=clean --verify)
+		as_native $name
+	done
 	options=()
 }
 

@@ -1,170 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tests/programs/uffds.c - userfaultfd(2): the descriptor, the ioctls, faults of the program and of its system calls,
- * events of fork, mremap, madvise and munmap. Its output is the same on the host's kernel.
+ * tests/programs/uffds.c - userfaultfd(2): the descriptor, the ioctls, faults of the program and of its system calls. Its
+ * output is the same on the host's kernel.
  */
 #define _GNU_SOURCE
-#include <errno.h>
-#include <fcntl.h>
-#include <linux/userfaultfd.h>
-#include <poll.h>
-#include <pthread.h>
+#include "uffd.h"
+
 #include <setjmp.h>
 #include <signal.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/epoll.h>
-#include <sys/ioctl.h>
-#include <sys/mman.h>
 #include <sys/select.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-#include "show.h"
-
-#define PAGE 4096ul
-#define NR_PAGES 16
-/* Features of hugetlbfs, which not every kernel has. */
-#define HUGETLB_FEATURES (UFFD_FEATURE_MISSING_HUGETLBFS | UFFD_FEATURE_MINOR_HUGETLBFS)
-
-/* Of Linux 6.6 to 6.8, which older headers do not have. */
-#define FEATURE_POISON	 (1 << 14)
-#define FEATURE_WP_ASYNC (1 << 15)
-#define FEATURE_MOVE	 (1 << 16)
-#define IOC_MOVE	 _IOWR(UFFDIO, 0x05, struct move)
-#define IOC_POISON	 _IOWR(UFFDIO, 0x08, struct poison)
-
-struct move {
-	uint64_t to, from, len, mode;
-	int64_t moved;
-};
-
-struct poison {
-	uint64_t start, len, mode;
-	int64_t poisoned;
-};
-
-static char *mem;		/* NR_PAGES pages */
-static char page[PAGE] __attribute__((aligned(4096)));
 static void *volatile bad = (void *)1;	/* volatile: the compiler would find the error */
-
-static int uffd(unsigned flags)
-{
-	return (int)syscall(SYS_userfaultfd, flags);
-}
-
-/* A context with a handshake; messages are read without waiting. */
-static int ready_uffd(unsigned flags, uint64_t features)
-{
-	struct uffdio_api api = { .api = UFFD_API, .features = features };
-	int fd = uffd(flags | O_CLOEXEC | O_NONBLOCK);
-
-	if (fd < 0 || ioctl(fd, UFFDIO_API, &api)) {
-		perror("userfaultfd");
-		exit(1);
-	}
-	return fd;
-}
-
-static char *map_pages(int flags)
-{
-	char *p = mmap(NULL, NR_PAGES * PAGE, PROT_READ | PROT_WRITE, flags | MAP_ANONYMOUS, -1, 0);
-
-	if (p == MAP_FAILED)
-		exit(1);
-	return p;
-}
-
-static long enrol(int fd, char *at, unsigned long pages, uint64_t mode)
-{
-	struct uffdio_register r = { { (uint64_t)at, pages * PAGE }, mode, 0 };
-	int n = ioctl(fd, UFFDIO_REGISTER, &r);
-
-	if (n)
-		printf("register: %s\n", strerrorname_np(errno));
-	else
-		printf("register: ioctls %llx\n", (unsigned long long)r.ioctls);
-	return n;
-}
-
-static void show_copy(int fd, char *at, char *from, unsigned long len, uint64_t mode)
-{
-	struct uffdio_copy c = { (uint64_t)at, (uint64_t)from, len, mode, 77 };
-	int n = ioctl(fd, UFFDIO_COPY, &c);
-
-	printf("copy: %s, copied %lld\n", n ? strerrorname_np(errno) : "0", (long long)c.copy);
-}
-
-static void fill(int fd, char *at, int byte)
-{
-	memset(page, byte, PAGE);
-	show_copy(fd, at, page, PAGE, 0);
-}
-
-static void show_protect(int fd, char *at, unsigned long pages, uint64_t mode)
-{
-	struct uffdio_writeprotect w = { { (uint64_t)at, pages * PAGE }, mode };
-	int n = ioctl(fd, UFFDIO_WRITEPROTECT, &w);
-
-	printf("writeprotect %llx: %s\n", (unsigned long long)mode, n ? strerrorname_np(errno) : "0");
-}
-
-static void wait_readable(int fd)
-{
-	struct pollfd p = { .fd = fd, .events = POLLIN };
-
-	if (poll(&p, 1, 10000) != 1)
-		printf("poll: no message\n");
-}
-
-/* Addresses are shown from the start of @mem. */
-static struct uffd_msg next_message(int fd)
-{
-	struct uffd_msg msg = { .event = 0 };
-
-	wait_readable(fd);
-	if (read(fd, &msg, sizeof(msg)) != (ssize_t)sizeof(msg)) {
-		printf("read: %s\n", strerrorname_np(errno));
-		return msg;
-	}
-	switch (msg.event) {
-	case UFFD_EVENT_PAGEFAULT:
-		printf("fault at %llx flags %llx\n", (unsigned long long)msg.arg.pagefault.address - (uint64_t)mem,
-		       (unsigned long long)msg.arg.pagefault.flags);
-		break;
-	case UFFD_EVENT_FORK:
-		printf("fork: %s\n", (int)msg.arg.fork.ufd >= 0 ? "a descriptor" : "none");
-		break;
-	case UFFD_EVENT_REMAP:
-		printf("remap from %llx len %llx\n", (unsigned long long)msg.arg.remap.from - (uint64_t)mem,
-		       (unsigned long long)msg.arg.remap.len);
-		break;
-	default:
-		printf("event %x from %llx to %llx\n", msg.event, (unsigned long long)msg.arg.remove.start - (uint64_t)mem,
-		       (unsigned long long)msg.arg.remove.end - (uint64_t)mem);
-	}
-	return msg;
-}
-
-static void show_poll(const char *what, int fd)
-{
-	struct pollfd p = { .fd = fd, .events = POLLIN | POLLOUT | POLLPRI | POLLRDNORM };
-	struct timeval at_once = { 0, 0 };
-	fd_set in, out;
-	int n = poll(&p, 1, 0);
-
-	FD_ZERO(&in);
-	FD_ZERO(&out);
-	FD_SET(fd, &in);
-	FD_SET(fd, &out);
-	printf("%s: poll %d events %x", what, n, p.revents);
-	n = select(fd + 1, &in, &out, NULL, &at_once);
-	printf(" select %d in %d out %d\n", n, FD_ISSET(fd, &in) != 0, FD_ISSET(fd, &out) != 0);
-}
 
 static void show_epoll(const char *what, int ep)
 {
@@ -283,38 +131,6 @@ static void device(void)
 
 /* --- the program's own faults --- */
 
-struct access {
-	pthread_t thread;
-	char *at;
-	int store;		/* a byte, or -1: load */
-	int seen;
-	int tid;
-};
-
-static void *access_thread(void *arg)
-{
-	struct access *a = arg;
-
-	a->tid = (int)syscall(SYS_gettid);
-	if (a->store >= 0)
-		*(volatile char *)a->at = (char)a->store;
-	a->seen = *(volatile char *)a->at;
-	return NULL;
-}
-
-static void begin(struct access *a, char *at, int store)
-{
-	*a = (struct access){ .at = at, .store = store };
-	if (pthread_create(&a->thread, NULL, access_thread, a))
-		exit(1);
-}
-
-static void end(struct access *a)
-{
-	pthread_join(a->thread, NULL);
-	printf("access: %d\n", a->seen);
-}
-
 static void missing(void)
 {
 	int fd = ready_uffd(0, UFFD_FEATURE_THREAD_ID | UFFD_FEATURE_EXACT_ADDRESS), ep = epoll_create1(0);
@@ -392,6 +208,24 @@ static void closing(void)
 	end(&a);
 }
 
+/* Wait until so many messages can be read. */
+static void until_pending(int fd, int nr)
+{
+	char name[64], line[128];
+	int pending = 0;
+
+	snprintf(name, sizeof(name), "/proc/self/fdinfo/%d", fd);
+	for (int i = 0; i < 10000 && pending != nr; i++) {
+		FILE *f = fopen(name, "r");
+
+		while (f && fgets(line, sizeof(line), f))
+			sscanf(line, "pending: %d", &pending);
+		if (f)
+			fclose(f);
+		usleep(1000);
+	}
+}
+
 static void several(void)
 {
 	int fd = ready_uffd(0, 0);
@@ -401,11 +235,8 @@ static void several(void)
 	madvise(mem, NR_PAGES * PAGE, MADV_DONTNEED);
 	enrol(fd, mem, NR_PAGES, UFFDIO_REGISTER_MODE_MISSING);
 	for (int i = 0; i < 3; i++) {
-		struct pollfd p = { .fd = fd, .events = POLLIN };
-
 		begin(&a[i], mem + (unsigned)i * PAGE, -1);
-		poll(&p, 1, 10000);
-		usleep(20000);
+		until_pending(fd, i + 1);
 	}
 	SHOW(read(fd, msg, 2 * sizeof(msg[0]) + 5) / (ssize_t)sizeof(msg[0]));
 	SHOW(read(fd, msg, sizeof(msg)) / (ssize_t)sizeof(msg[0]));
@@ -549,28 +380,12 @@ static void without_reader(void)
 
 /* --- faults of system calls --- */
 
-struct call {
-	pthread_t thread;
-	int fd;
-	ssize_t n;
-	int err;
-};
-
 static volatile int nr_signals;
 
 static void count_signal(int signo)
 {
 	(void)signo;
 	nr_signals++;
-}
-
-static void *read_into_memory(void *arg)
-{
-	struct call *c = arg;
-
-	c->n = read(c->fd, mem + 10, 5);
-	c->err = errno;
-	return NULL;
 }
 
 /* A signal with a handler does not end the wait of a copy: it is delivered afterwards. */
@@ -665,226 +480,8 @@ static void resolved_by_a_handler(void)
 	close(fd_of_handler);
 }
 
-/* --- events --- */
-
-struct reader {
-	pthread_t thread;
-	int fd;
-	int nr;			/* messages */
-	int child;		/* the descriptor of a fork's message */
-};
-
-static void *read_events(void *arg)
-{
-	struct reader *r = arg;
-
-	for (int i = 0; i < r->nr; i++) {
-		struct uffd_msg msg = next_message(r->fd);
-
-		if (msg.event == UFFD_EVENT_FORK)
-			r->child = (int)msg.arg.fork.ufd;
-	}
-	return NULL;
-}
-
-static void expect(struct reader *r, int fd, int nr)
-{
-	*r = (struct reader){ .fd = fd, .nr = nr, .child = -1 };
-	fflush(stdout);
-	if (pthread_create(&r->thread, NULL, read_events, r))
-		exit(1);
-}
-
-static void all_read(struct reader *r)
-{
-	pthread_join(r->thread, NULL);
-}
-
-static void changes(void)
-{
-	int fd = ready_uffd(0, UFFD_FEATURE_EVENT_REMAP | UFFD_FEATURE_EVENT_REMOVE | UFFD_FEATURE_EVENT_UNMAP);
-	char *hole = map_pages(MAP_PRIVATE), *moved;
-	struct reader r;
-	int n;
-
-	munmap(mem, NR_PAGES * PAGE);
-	mem = map_pages(MAP_PRIVATE);
-	munmap(hole, NR_PAGES * PAGE);
-	enrol(fd, mem, NR_PAGES, UFFDIO_REGISTER_MODE_MISSING);
-	expect(&r, fd, 1);
-	n = madvise(mem, 4 * PAGE, MADV_DONTNEED);
-	all_read(&r);
-	SHOW(n);
-	expect(&r, fd, 1);
-	n = munmap(mem + 12 * PAGE, 4 * PAGE);
-	all_read(&r);
-	SHOW(n);
-	expect(&r, fd, 2);
-	hole = map_pages(MAP_PRIVATE);
-	munmap(hole, NR_PAGES * PAGE);
-	moved = mremap(mem + 8 * PAGE, 2 * PAGE, 2 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, hole);
-	all_read(&r);
-	printf("moved: %d\n", moved == hole);
-	/* The registration moved along. */
-	memset(page, 3, PAGE);
-	show_copy(fd, moved, page, PAGE, 0);
-	printf("load: %d\n", moved[0]);
-	close(fd);
-	munmap(moved, 2 * PAGE);
-}
-
-/* The child uses the parent's descriptor: COPY takes the caller's bytes, MOVE is for the caller's own memory. */
-static void of_another_process(void)
-{
-	int fd = ready_uffd(0, FEATURE_MOVE), status;
-	struct uffd_msg msg;
-	struct move m;
-	pid_t pid;
-
-	munmap(mem, NR_PAGES * PAGE);
-	mem = map_pages(MAP_PRIVATE);
-	m = (struct move){ (uint64_t)mem, (uint64_t)mem + 8 * PAGE, PAGE, 0, 77 };
-	enrol(fd, mem, 4, UFFDIO_REGISTER_MODE_MISSING);
-	memset(mem + 8 * PAGE, 30, PAGE);
-	fflush(stdout);
-	pid = fork();
-	if (!pid) {
-		SHOW(ioctl(fd, IOC_MOVE, &m));
-		fill(fd, mem, 31);
-		wait_readable(fd);
-		printf("read %zd\n", read(fd, &msg, sizeof(msg)));
-		fill(fd, mem + PAGE, 32);
-		exit(0);
-	}
-	status = *(volatile char *)(mem + PAGE);
-	printf("load: %d\n", status);
-	printf("load: %d\n", *(volatile char *)mem);
-	waitpid(pid, &status, 0);
-	close(fd);
-}
-
-static void child_faults(void)
-{
-	printf("the child loads %d\n", *(volatile char *)(mem + PAGE));
-	fflush(stdout);
-	_exit(*(volatile char *)mem);
-}
-
-/* Without EVENT_FORK, the child's memory is not registered. */
-static void forks(void)
-{
-	int fd = ready_uffd(0, 0), status;
-	struct reader r;
-	pid_t pid;
-
-	munmap(mem, NR_PAGES * PAGE);
-	mem = map_pages(MAP_PRIVATE);
-	enrol(fd, mem, NR_PAGES, UFFDIO_REGISTER_MODE_MISSING);
-	fill(fd, mem, 21);
-	fflush(stdout);
-	pid = fork();
-	if (!pid)
-		child_faults();
-	waitpid(pid, &status, 0);
-	printf("status %x\n", (unsigned)status);
-	close(fd);
-	fd = ready_uffd(0, UFFD_FEATURE_EVENT_FORK);
-	enrol(fd, mem, NR_PAGES, UFFDIO_REGISTER_MODE_MISSING);
-	expect(&r, fd, 1);
-	pid = fork();
-	if (!pid)
-		child_faults();
-	all_read(&r);
-	printf("flags %o cloexec %d\n", fcntl(r.child, F_GETFL), fcntl(r.child, F_GETFD));
-	next_message(r.child);
-	fill(r.child, mem + PAGE, 22);
-	waitpid(pid, &status, 0);
-	printf("status %x\n", (unsigned)status);
-	fill(fd, mem, 1);
-	fill(r.child, mem + 2 * PAGE, 1);	/* its address space is gone */
-	close(r.child);
-	close(fd);
-}
-
-/* --- ends --- */
-
-/* A process with threads that wait can be killed, and can exit. */
-static void ends(int killed)
-{
-	int status;
-	pid_t pid;
-
-	fflush(stdout);
-	pid = fork();
-	if (!pid) {
-		int fd = ready_uffd(0, 0), pipe_ends[2];
-		struct access a[2];
-		struct call c;
-
-		enrol(fd, mem + 4 * PAGE, 4, UFFDIO_REGISTER_MODE_MISSING);
-		begin(&a[0], mem + 4 * PAGE, -1);
-		begin(&a[1], mem + 5 * PAGE, 1);
-		mem += 6 * PAGE;
-		if (pipe(pipe_ends) || write(pipe_ends[1], "hello", 5) != 5)
-			_exit(1);
-		c = (struct call){ .fd = pipe_ends[0] };
-		pthread_create(&c.thread, NULL, read_into_memory, &c);
-		usleep(50000);
-		fflush(stdout);
-		if (killed)
-			kill(getpid(), SIGKILL);
-		exit(3);
-	}
-	waitpid(pid, &status, 0);
-	printf("status %x\n", (unsigned)status);
-}
-
-/* execve(2) closes the descriptor, and ends the other threads. */
-static void execs(void)
-{
-	int status;
-	pid_t pid;
-
-	fflush(stdout);
-	pid = fork();
-	if (!pid) {
-		int fd = ready_uffd(0, 0);
-		struct access a;
-
-		enrol(fd, mem + 4 * PAGE, 4, UFFDIO_REGISTER_MODE_MISSING);
-		fcntl(fd, F_SETFD, 0);
-		begin(&a, mem + 4 * PAGE, -1);
-		usleep(20000);
-		fflush(stdout);
-		execl("/proc/self/exe", "uffds", "after-exec", NULL);
-		_exit(1);
-	}
-	waitpid(pid, &status, 0);
-	printf("status %x\n", (unsigned)status);
-}
-
-/* The descriptor that execve(2) left open belongs to an address space that is gone. */
-static void after_exec(void)
-{
-	for (int fd = 3; fd < 20; fd++) {
-		char name[64], link[64] = "";
-
-		snprintf(name, sizeof(name), "/proc/self/fd/%d", fd);
-		if (readlink(name, link, sizeof(link) - 1) > 0 && !strcmp(link, "anon_inode:[userfaultfd]")) {
-			mem = map_pages(MAP_PRIVATE);
-			enrol(fd, mem, 1, UFFDIO_REGISTER_MODE_MISSING);
-			fill(fd, mem, 1);
-			show_poll("after execve", fd);
-		}
-	}
-}
-
 int main(int argc, char **argv)
 {
-	if (argc > 1 && !strcmp(argv[1], "after-exec")) {
-		after_exec();
-		return 0;
-	}
 	if (argc > 1 && !strcmp(argv[1], "may"))	/* is the caller allowed to make one? */
 		return uffd(O_CLOEXEC) < 0;
 	mem = map_pages(MAP_PRIVATE);
@@ -900,11 +497,5 @@ int main(int argc, char **argv)
 	of_system_calls();
 	blocking_read();
 	resolved_by_a_handler();
-	changes();
-	of_another_process();
-	forks();
-	ends(0);
-	ends(1);
-	execs();
 	return 0;
 }
