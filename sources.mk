@@ -7,7 +7,7 @@ VELLUM_CORE_SRC := \
 	mm/table/exposed.c mm/table/huge.c mm/table/notifier.c mm/table/pagewalk.c mm/table/pgtable.c \
 	mm/table/tlb.c mm/table/zap.c \
 	mm/space/collapse.c mm/space/fork.c mm/space/madvise.c \
-	mm/space/mlock.c mm/space/mmap.c mm/space/mprotect.c mm/space/mremap.c \
+	mm/space/mlock.c mm/space/mmap.c mm/space/mprotect.c mm/space/mremap.c mm/space/mseal.c \
 	mm/space/populate.c mm/space/vma.c \
 	mm/fault/cow.c mm/fault/fault.c mm/fault/file.c mm/fault/huge.c \
 	mm/fault/swap_in.c mm/fault/swp_entry.c \

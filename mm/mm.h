@@ -67,6 +67,7 @@ struct vellum_mm {
 	gva_t brk_start, brk;
 	gva_t mmap_top;		/* upper bound of the search for a free range when mmap gets no address */
 	uint64_t def_flags;	/* VM_LOCKED, VM_LOCKONFAULT: flags that each new VMA gets; atomic, also read unlocked */
+	uint32_t mdwe;		/* VELLUM_MDWE_*; atomic, also read unlocked */
 	uint64_t memlock_limit;	/* RLIMIT_MEMLOCK, in bytes */
 	uint64_t stack_limit;	/* RLIMIT_STACK, in bytes: largest size of a VM_GROWSDOWN VMA that grows */
 	struct tracker_list trackers;

@@ -45,6 +45,7 @@ struct anon_vma;
 #define VM_SHADOW_STACK	(1ull << 37)
 #define VM_UFFD_MINOR	(1ull << 38)
 #define VM_DROPPABLE	(1ull << 40)
+#define VM_SEALED	(1ull << 42)	/* mseal(2) */
 #define VM_UFFD		(VM_UFFD_MISSING | VM_UFFD_WP | VM_UFFD_MINOR)
 #define VM_SPECIAL	(VM_IO | VM_DONTEXPAND | VM_PFNMAP | VM_MIXEDMAP)
 

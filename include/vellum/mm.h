@@ -207,6 +207,34 @@ int vellum_munmap(struct vellum_mm *mm, uint64_t addr, uint64_t len);
  */
 int vellum_mprotect(struct vellum_mm *mm, uint64_t addr, uint64_t len, uint32_t prot);
 
+enum { VELLUM_MDWE_REFUSE_EXEC_GAIN = 1, VELLUM_MDWE_NO_INHERIT = 2 };
+
+/**
+ * vellum_set_mdwe - refuse memory that is executable and was or is writable, for good
+ * @flags: 0 or VELLUM_MDWE_*. NO_INHERIT needs REFUSE_EXEC_GAIN: a child of a fork does not inherit the setting.
+ *
+ * Then a VMA can neither be mapped with WRITE and EXEC, nor gain EXEC: -VELLUM_EACCES.
+ * Return: 0; -VELLUM_EINVAL; -VELLUM_EPERM: other flags are set already.
+ * Source: PR_SET_MDWE(2const).
+ */
+int vellum_set_mdwe(struct vellum_mm *mm, uint32_t flags);
+/** vellum_get_mdwe - the flags that are set: VELLUM_MDWE_* */
+uint32_t vellum_get_mdwe(const struct vellum_mm *mm);
+
+/**
+ * vellum_mseal - forbid changes of the VMAs of a range, for good
+ * @len: bytes, rounded up to pages; 0: nothing to do.
+ * @flags: 0.
+ *
+ * Then munmap, mremap and mmap over the VMAs fail with -VELLUM_EPERM, and change nothing. So does mprotect, after it
+ * changed the VMAs before. brk keeps the break. DONTNEED, DONTNEED_LOCKED, FREE, DONTFORK, WIPEONFORK and
+ * GUARD_INSTALL fail for private anonymous memory that may not be stored to. A child inherits the seal. The address
+ * space can be destroyed, and a snapshot can be restored.
+ * Return: 0; -VELLUM_EINVAL (unaligned, @flags, wrap); -VELLUM_ENOMEM (a hole: nothing is sealed; or the map count).
+ * Source: the kernel's userspace-api/mseal.rst.
+ */
+int vellum_mseal(struct vellum_mm *mm, uint64_t addr, uint64_t len, uint64_t flags);
+
 enum { VELLUM_MREMAP_MAYMOVE = 1, VELLUM_MREMAP_FIXED = 2, VELLUM_MREMAP_DONTUNMAP = 4 };
 
 /**
@@ -401,6 +429,7 @@ struct vellum_vma_info {
 	uint64_t write_faults;	/* write faults; a split leaves the count to the lower VMA */
 	int growsdown;		/* VELLUM_MAP_GROWSDOWN */
 	int wipeonfork;		/* VELLUM_MADV_WIPEONFORK: zeros in a child */
+	int sealed;		/* vellum_mseal() */
 };
 
 /**

@@ -279,6 +279,7 @@ void copy_limits(struct vellum_mm *to, const struct vellum_mm *from)
 	to->brk = from->brk;
 	to->mmap_top = from->mmap_top;
 	to->memlock_limit = from->memlock_limit;
+	__atomic_store_n(&to->mdwe, from->mdwe, __ATOMIC_RELAXED);
 	to->stack_limit = from->stack_limit;
 	__atomic_store_n(&to->def_flags, from->def_flags, __ATOMIC_RELAXED);
 }

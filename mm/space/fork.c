@@ -308,6 +308,7 @@ static int fork_once(struct vellum_mm *parent, struct vellum_mm **out)
 	child->mmap_top = parent->mmap_top;
 	child->memlock_limit = parent->memlock_limit;
 	child->stack_limit = parent->stack_limit;
+	child->mdwe = parent->mdwe & VELLUM_MDWE_NO_INHERIT ? 0 : parent->mdwe;
 	notify_start(parent, VELLUM_NOTIFY_PROTECTION_PAGE, 0, TASK_SIZE);
 	flush_window_open(parent);
 	/* Fast pins are kept out meanwhile: they fall back to the slow path, which waits for the mmap lock. */

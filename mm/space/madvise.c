@@ -31,6 +31,8 @@ static int advise_each(struct vellum_mm *mm, gva_t start, gva_t end, int advice,
 			return -ENOMEM;
 		if (vma->start > start)
 			hole = -ENOMEM;
+		if (seal_forbids_advice(vma, advice))
+			return -EPERM;
 		start = max_u64(start, vma->start);
 		next = min_u64(vma->end, end);
 		err = fn(vma, start, next, advice, &next);
@@ -168,6 +170,8 @@ static int advise_flags(struct vellum_mm *mm, gva_t start, gva_t end, int advice
 			return -ENOMEM;
 		if (vma->start > start)
 			hole = -ENOMEM;
+		if (seal_forbids_advice(vma, advice))
+			return -EPERM;
 		start = max_u64(start, vma->start);
 		next = min_u64(vma->end, end);
 		flags = advised_flags(vma, advice);

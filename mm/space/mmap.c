@@ -189,6 +189,8 @@ int do_munmap(struct vellum_mm *mm, gva_t start, uint64_t len)
 
 	if (!find_vma_intersection(mm, start, end))
 		return 0;
+	if (range_is_sealed(mm, start, end))
+		return -EPERM;
 	if (uffd_unmap_prepare(mm, start, end) || vma_split_range(mm, start, end))
 		return -ENOMEM;
 	unmap_vmas(mm, start, end);
@@ -380,6 +382,8 @@ static int do_mmap_with_flags(struct vellum_mm *mm, const struct vellum_map_args
 		err = (a->flags & VELLUM_MAP_LOCKED) && !mm->memlock_limit ? -EPERM : -EAGAIN;
 	if (!err)
 		err = a->mapping || (a->flags & VELLUM_MAP_HUGETLB) ? check_mapping(a, len) : check_anonymous(a);
+	if (!err && mdwe_forbids(mm, flags, flags))
+		err = -EACCES;
 	if (!err && ((a->flags & VELLUM_MAP_HUGETLB) || overcommits(mm, flags, len)))
 		err = -ENOMEM;
 	if (!err && (a->flags & VELLUM_MAP_FIXED))

@@ -154,6 +154,40 @@ static struct vma *protect_vma(struct vma *vma, gva_t start, gva_t end, uint32_t
 	return vma_merge(vma);
 }
 
+/* --- PR_SET_MDWE --- */
+
+bool mdwe_forbids(const struct vellum_mm *mm, uint64_t old, uint64_t new)
+{
+	if (!__atomic_load_n(&mm->mdwe, __ATOMIC_RELAXED) || !(new & VM_EXEC))
+		return false;
+	return (new & VM_WRITE) || !(old & VM_EXEC);
+}
+
+EXPORT uint32_t vellum_get_mdwe(const struct vellum_mm *mm)
+{
+	return __atomic_load_n(&mm->mdwe, __ATOMIC_RELAXED);
+}
+
+EXPORT int vellum_set_mdwe(struct vellum_mm *mm, uint32_t flags)
+{
+	uint32_t now;
+	int err = 0;
+
+	if ((flags & ~(uint32_t)(VELLUM_MDWE_REFUSE_EXEC_GAIN | VELLUM_MDWE_NO_INHERIT)) ||
+	    flags == VELLUM_MDWE_NO_INHERIT)
+		return -EINVAL;
+	write_lock(&mm->mmap_lock, mm_host(mm));
+	now = vellum_get_mdwe(mm);
+	if (now && now != flags)
+		err = -EPERM;
+	else
+		__atomic_store_n(&mm->mdwe, flags, __ATOMIC_RELAXED);
+	write_unlock(&mm->mmap_lock, mm_host(mm));
+	return err;
+}
+
+/* --- the call --- */
+
 /* [*@first_locked, *@last_locked): spans the parts that were private, locked and without VM_WRITE before. */
 static int protect_range(struct vellum_mm *mm, gva_t start, gva_t end, uint32_t prot, gva_t *first_locked,
 			 gva_t *last_locked)
@@ -176,6 +210,14 @@ static int protect_range(struct vellum_mm *mm, gva_t start, gva_t end, uint32_t 
 		next = min_u64(vma->end, end);
 		if (prot & ~(vma->flags >> 4) & VM_ACCESS) {	/* MAY bits sit above the rights */
 			err = -EACCES;
+			break;
+		}
+		if (mdwe_forbids(mm, vma->flags, prot)) {
+			err = -EACCES;
+			break;
+		}
+		if (vma->flags & VM_SEALED) {
+			err = -EPERM;
 			break;
 		}
 		if ((vma->flags & (VM_LOCKED | VM_SHARED | VM_WRITE)) == VM_LOCKED) {

@@ -435,8 +435,12 @@ static bool request_ok(const struct remap *r)
 
 static int remap(struct remap *r) HOLDS(&r->mm->mmap_lock)
 {
-	if (!find_vma_intersection(r->mm, r->old, r->old + 1))
+	struct vma *vma = find_vma_intersection(r->mm, r->old, r->old + 1);
+
+	if (!vma)
 		return -EFAULT;
+	if (vma->flags & VM_SEALED)
+		return -EPERM;
 	if (r->keep)
 		return remap_kept(r);
 	return r->flags & VELLUM_MREMAP_FIXED ? move_fixed(r) : resize(r);

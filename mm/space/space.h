@@ -58,7 +58,7 @@ bool vma_wants_writenotify(const struct vma *vma, uint64_t prot);
 /* --- mmap.c, mprotect.c, mlock.c, collapse.c --- */
 
 /*
- * 0 or -ENOMEM. mmap_lock held for writing. The caller unlocks it with mmap_write_unlock_and_deliver(), which delivers
+ * 0, -ENOMEM, or -EPERM: a VMA is sealed. mmap_lock held for writing. The caller unlocks it with mmap_write_unlock_and_deliver(), which delivers
  * the userfaultfd events of the unmap.
  */
 int do_munmap(struct vellum_mm *mm, gva_t start, uint64_t len) HOLDS(&mm->mmap_lock);
@@ -68,6 +68,15 @@ void unmap_vmas(struct vellum_mm *mm, gva_t start, gva_t end) HOLDS(&mm->mmap_lo
 bool can_make_writable(struct vma *vma, gva_t addr, pte_t pte);
 bool may_lock(const struct vellum_mm *mm, uint64_t len);	/* RLIMIT_MEMLOCK allows @len more locked bytes */
 int madvise_collapse(struct vellum_mm *mm, gva_t start, gva_t end) EXCLUDES(&mm->mmap_lock);	/* takes mmap_lock */
+
+/* PR_SET_MDWE forbids a VMA with the flags @old to get the flags @new. A new VMA has its own rights before. */
+bool mdwe_forbids(const struct vellum_mm *mm, uint64_t old, uint64_t new);
+
+/* --- mseal.c --- */
+
+bool range_is_sealed(const struct vellum_mm *mm, gva_t start, gva_t end);
+/* The advice would change what a sealed VMA's pages read as, for a caller that may not store to them. */
+bool seal_forbids_advice(const struct vma *vma, int advice);
 
 /* --- fork.c --- */
 

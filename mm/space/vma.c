@@ -515,6 +515,7 @@ void vma_describe(const struct vma *vma, struct vellum_vma_info *info)
 	info->pgoff = vma->pgoff;
 	info->growsdown = (vma->flags & VM_GROWSDOWN) != 0;
 	info->wipeonfork = (vma->flags & VM_WIPEONFORK) != 0;
+	info->sealed = (vma->flags & VM_SEALED) != 0;
 	info->write_faults = __atomic_load_n(&vma->write_faults, __ATOMIC_RELAXED);
 }
 

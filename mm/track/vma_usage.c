@@ -79,6 +79,7 @@ static void write_flags(const struct vma *vma, char *to)
 		{ VM_WIPEONFORK, "wf" }, { VM_DONTDUMP, "dd" }, { VM_SOFTDIRTY, "sd" }, { VM_MIXEDMAP, "mm" },
 		{ VM_HUGEPAGE, "hg" }, { VM_NOHUGEPAGE, "nh" }, { VM_UFFD_MISSING, "um" }, { VM_UFFD_WP, "uw" },
 		{ VM_UFFD_MINOR, "ui" }, { VM_SHADOW_STACK, "ss" }, { VM_DROPPABLE, "dp" },
+		{ VM_SEALED, "sl" },
 	};
 
 	_Static_assert(ARRAY_SIZE(names) * 3 < sizeof(((struct vellum_vma_usage *)0)->vm_flags), "room for all");
