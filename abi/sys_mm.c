@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* abi/sys_mm.c - mmap(2), munmap(2), mprotect(2), mremap(2), brk(2), madvise(2), msync(2), mincore(2), mlock(2). */
+/* abi/sys_mm.c - mmap(2), munmap(2), mprotect(2), mremap(2), brk(2), madvise(2), msync(2), mincore(2), mlock(2), mseal(2). */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -211,14 +211,38 @@ int64_t sys_mprotect(struct task *t, uint64_t addr, uint64_t len, uint64_t prot)
 	return vellum_mprotect(t->gmm->mm, addr, len, (uint32_t)prot);
 }
 
-/* True: mremap(2) may move: @from is mapped, and the ranges do not overlap. */
+/* --- protection keys: no CPU here has them --- */
+
+#define NO_KEY (-1)
+
+int64_t sys_pkey_mprotect(struct task *t, uint64_t addr, uint64_t len, uint64_t prot, int pkey)
+{
+	return pkey == NO_KEY ? sys_mprotect(t, addr, len, prot) : -EINVAL;
+}
+
+int64_t sys_pkey_alloc(struct task *t, uint64_t flags, uint64_t rights)
+{
+	return flags || (rights & ~(uint64_t)(PKEY_DISABLE_ACCESS | PKEY_DISABLE_WRITE)) ? -EINVAL : -ENOSPC;
+}
+
+int64_t sys_pkey_free(struct task *t, int pkey)
+{
+	return -EINVAL;
+}
+
+int64_t sys_mseal(struct task *t, uint64_t addr, uint64_t len, uint64_t flags)
+{
+	return vellum_mseal(t->gmm->mm, addr, len, flags);
+}
+
+/* True: mremap(2) may move: @from is mapped and not sealed, and the ranges do not overlap. */
 static bool is_movable(struct task *t, uint64_t from, uint64_t old_len, uint64_t to, uint64_t new_len)
 {
 	struct vellum_vma_info info = { .size = sizeof(info) };
 
 	return is_page_range(from, old_len) && is_page_range(to, new_len) &&
 	       (to + PAGE_UP(new_len) <= from || from + PAGE_UP(old_len) <= to) &&
-	       vellum_vma_next(t->gmm->mm, from, &info) == 0 && info.start <= from;
+	       vellum_vma_next(t->gmm->mm, from, &info) == 0 && info.start <= from && !info.sealed;
 }
 
 /* Check the limits before the VMA at @addr grows by @more bytes. */

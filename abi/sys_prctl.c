@@ -11,6 +11,11 @@
 
 #include "syscalls.h"	/* made from syscall.tbl */
 
+#ifndef PR_SET_MDWE	/* of <linux/prctl.h>, which older systems do not have */
+#define PR_SET_MDWE 65
+#define PR_GET_MDWE 66
+#endif
+
 static int64_t write_int(struct task *t, uint64_t addr, int value)
 {
 	return user_write(t, addr, &value, sizeof(value));
@@ -68,6 +73,10 @@ int64_t sys_prctl(struct task *t, int option, uint64_t arg2, uint64_t arg3, uint
 		return write_int(t, arg2, PR_TSC_ENABLE);
 	case PR_SET_TSC:
 		return arg2 == PR_TSC_ENABLE ? 0 : -EINVAL;
+	case PR_SET_MDWE:
+		return arg3 || arg4 || arg5 || arg2 >> 32 ? -EINVAL : vellum_set_mdwe(t->gmm->mm, (uint32_t)arg2);
+	case PR_GET_MDWE:
+		return arg2 || arg3 || arg4 || arg5 ? -EINVAL : (int)vellum_get_mdwe(t->gmm->mm);
 	case PR_GET_TIMING:
 	case PR_GET_SECCOMP:
 		return 0;

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* abi/sys_process_vm.c - the memory of another process: process_vm_readv(2), process_vm_writev(2), process_madvise(2). */
+/*
+ * abi/sys_process_vm.c - the memory of another process: process_vm_readv(2), process_vm_writev(2), process_madvise(2),
+ * process_mrelease(2).
+ */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <limits.h>
@@ -10,6 +13,7 @@
 #include "abi/access.h"
 #include "abi/bounce.h"
 #include "abi/pidfd.h"
+#include "abi/signals.h"
 
 #include "syscalls.h"	/* made from syscall.tbl */
 
@@ -209,4 +213,28 @@ int64_t sys_process_madvise(struct task *t, int pidfd, uint64_t vec, uint64_t nr
 	result = advise(t, gmm, iov, nr, advice);
 	gmm_unpin(gmm);
 	return result;
+}
+
+/* --- process_mrelease(2) --- */
+
+/* A process that is killed frees its memory at once, as no thread can sleep uninterruptibly. So there is nothing to do. */
+int64_t sys_process_mrelease(struct task *t, int pidfd, uint32_t flags)
+{
+	const struct pidfd *target;
+	const struct process *p;
+	int err = -EINVAL;
+
+	if (flags)
+		return -EINVAL;
+	target = pidfd_get(t, pidfd);
+	if (!target)
+		return -EBADF;
+	pthread_mutex_lock(&t->kernel->lock);
+	p = target->process;
+	if (!p || p->state == PROCESS_ZOMBIE)
+		err = -ESRCH;
+	else if (p->exiting || (p->pending.set & sig_bit(SIGKILL)))
+		err = 0;
+	pthread_mutex_unlock(&t->kernel->lock);
+	return err;
 }

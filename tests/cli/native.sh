@@ -94,13 +94,14 @@ if "$root/build/programs/signals" vsyscall 2>/dev/null | grep -q 'time: 1'; then
 fi
 as_native start
 as_native start an '' argument
-# The flags are those of one kernel.
+# The flags and seals are those of one kernel.
 release=$(uname -r)
 if [ "$(printf '%s\n' 6.18 "$release" | sort -V | head -n 1)" = 6.18 ]; then
 	as_native mmap_flags
+	as_native seals
 	with_uffds
 else
-	skip "mmap_flags: as on the host" "a Linux older than 6.18"
+	skip "mmap_flags, seals: as on the host" "a Linux older than 6.18"
 	skip "uffds: as on the host" "a Linux older than 6.18"
 fi
 finish
