@@ -121,7 +121,7 @@ enum {
 	VELLUM_MAP_SHARED = 1,
 	VELLUM_MAP_PRIVATE = 2,
 	VELLUM_MAP_SHARED_VALIDATE = 3,
-	VELLUM_MAP_DROPPABLE = 8,	/* private anonymous memory that is empty in a child; never locked */
+	VELLUM_MAP_DROPPABLE = 8,	/* private anonymous memory that is empty in a child, and never locked or swapped out */
 	VELLUM_MAP_TYPE = 0xf,		/* the mask of the types above */
 	VELLUM_MAP_FIXED = 0x10,
 	VELLUM_MAP_ANONYMOUS = 0x20,

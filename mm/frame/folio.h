@@ -109,7 +109,7 @@ struct vellum_memory {
 	 * which take speculative references (mm/swap/reclaim.c).
 	 */
 	struct group_lock frame_refs;
-	uint32_t has_lazyfree;		/* atomic: MADV_FREE was used, so there may be PG_LAZYFREE pages */
+	uint32_t has_lazyfree;		/* atomic: pages may be dropped unwritten: MADV_FREE or MAP_DROPPABLE was used */
 	uint32_t nr_frozen_mappings;	/* atomic: of snapshots; a pin for writing of a mapping's page reports to trackers */
 	uint32_t nr_migrating;		/* atomic: pages that have migration entries, or are about to */
 	uint64_t clock_hand;		/* reclaim_lock: frame index */

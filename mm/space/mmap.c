@@ -391,8 +391,10 @@ static int do_mmap_with_flags(struct vellum_mm *mm, const struct vellum_map_args
 	if (err)
 		return err;
 	*addr = at;
-	if (flags & VM_DROPPABLE)	/* although mlockall(MCL_FUTURE) counts it */
-		flags &= ~(VM_LOCKED | VM_LOCKONFAULT);
+	if (flags & VM_DROPPABLE) {
+		flags &= ~(VM_LOCKED | VM_LOCKONFAULT);	/* although mlockall(MCL_FUTURE) counts it */
+		__atomic_store_n(&mm->memory->has_lazyfree, 1, __ATOMIC_RELAXED);
+	}
 	pgoff = a->flags & VELLUM_MAP_ANONYMOUS ? (mapping ? 0 : *addr >> PAGE_SHIFT) : a->pgoff;
 	vma = vma_alloc(mm, *addr, *addr + len, flags, mapping, pgoff);
 	if (!vma)

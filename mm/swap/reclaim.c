@@ -97,6 +97,27 @@ static int was_accessed(struct folio *folio, struct vma *vma, gva_t addr, void *
 	return young && !(vma_flags(vma) & VM_SEQ_READ);
 }
 
+/* DROPPABLE memory is dropped, whatever was stored. A snapshot's copy keeps what it froze. */
+static bool may_drop_stores(const struct vma *vma)
+{
+	return (vma_flags(vma) & VM_DROPPABLE) && !vma->mm->is_frozen;
+}
+
+/* For rmap_walk(). 1: a VMA that keeps stores maps the folio. */
+static int keeps_stores(struct folio *folio, struct vma *vma, gva_t addr, void *arg)
+{
+	struct vellum_memory *m = arg;
+	struct mutex *ptl;
+	bool maps;
+
+	if (may_drop_stores(vma))
+		return 0;
+	maps = rmap_lock_pte(m, folio, vma, addr, &ptl);
+	if (maps)
+		mutex_unlock(ptl, &m->host);
+	return maps;
+}
+
 /* The swap entry that replaces @old. */
 static pte_t swap_entry_for(pte_t old, slot_t slot, bool exclusive)
 {
@@ -107,7 +128,7 @@ static pte_t swap_entry_for(pte_t old, slot_t slot, bool exclusive)
 
 struct unmapping {
 	struct vellum_memory *m;
-	slot_t slot;		/* 0: drop the page, if it was not stored to */
+	slot_t slot;		/* 0: drop the page, if it was not stored to or is in DROPPABLE memory */
 };
 
 /* There are references besides those of its mappings and the caller's. */
@@ -125,7 +146,8 @@ static bool replace_entry(const struct unmapping *un, struct folio *folio, struc
 	bool exclusive = folio_flags(folio) & PG_EXCLUSIVE;
 
 	/* A pin that is taken from now on finds the entry cleared. An earlier one is seen here. */
-	bool stored = pte_dirty(old) || (folio_flags(folio) & PG_DIRTY);	/* MADV_FREE cleared both */
+	bool stored = !may_drop_stores(vma) &&
+		      (pte_dirty(old) || (folio_flags(folio) & PG_DIRTY));	/* MADV_FREE cleared both */
 
 	if (folio_maybe_pinned(folio) || (!un->slot && (stored || has_other_users(folio)))) {
 		ptep_set(ptep, old);
@@ -213,8 +235,8 @@ static bool swap_out(struct vellum_memory *m, struct folio *folio) HOLDS(&folio-
 	return drop_from_cache(m, folio);
 }
 
-/* After MADV_FREE: drop it without writing. */
-static bool drop_lazyfree(struct vellum_memory *m, struct folio *folio)
+/* After MADV_FREE, or in DROPPABLE memory: drop it without writing. */
+static bool drop_unwritten(struct vellum_memory *m, struct folio *folio)
 {
 	struct unmapping un = { .m = m };
 
@@ -235,10 +257,10 @@ static bool reclaim_anon(struct vellum_memory *m, struct folio *folio, bool forc
 	if (folio_maybe_pinned(folio))
 		return false;
 	if (folio_flags(folio) & PG_LAZYFREE)
-		return drop_lazyfree(m, folio);
+		return drop_unwritten(m, folio);
 	if (rmap_walk(m, folio, was_accessed, m) && !force)
 		return false;
-	return swap_out(m, folio);
+	return rmap_walk(m, folio, keeps_stores, m) ? swap_out(m, folio) : drop_unwritten(m, folio);
 }
 
 /* A page of a shared-memory mapping. */

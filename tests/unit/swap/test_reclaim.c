@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Reclaim of cached pages; random operations on a file, compared with a model of its bytes. */
 #include "file_support.h"
+#include "vellum/dirty.h"
+#include "vellum/snapshot.h"
 
 /* --- the order --- */
 
@@ -511,6 +513,66 @@ static void random_file_operations(void **state)
 	}
 }
 
+static int count_pages(void *arg, uint64_t page, uint64_t nr)
+{
+	(void)page;
+	*(uint64_t *)arg += nr;
+	return 0;
+}
+
+/* Without a swap area. What was stored is lost, and only there. */
+static void droppable_memory_is_dropped(void **state)
+{
+	struct world *w = *state;
+	struct vellum_tracker *tracker;
+	uint64_t changed = 0;
+
+	map_at(w->mm, 0, 4, RW, VELLUM_MAP_DROPPABLE | VELLUM_MAP_ANONYMOUS);
+	map_at(w->mm, 8, 4, RW, ANON);
+	for (unsigned i = 0; i < 12; i++)
+		if (i < 4 || i >= 8)
+			store(w->cpu[0], PAGE(i), i + 1);
+	OK(vellum_track_mm(w->mm, PAGE(0), PAGE(16), VELLUM_TRACK_WP, &tracker));
+	OK(vellum_tracker_collect(tracker, 0, ~0ull, count_pages, &changed));
+	changed = 0;
+	assert_int_equal(vellum_madvise(w->mm, PAGE(0), BYTES(1), VELLUM_MADV_PAGEOUT), 0);
+	check_world(w);
+	assert_false(is_there(w->mm, PAGE(0)));
+	OK(vellum_tracker_collect(tracker, 0, ~0ull, count_pages, &changed));
+	assert_int_equal(changed, 1);	/* it reads as zero now */
+	assert_int_equal(reclaim(w, 100), 3);
+	for (unsigned i = 0; i < 4; i++) {
+		assert_int_equal(load(w->cpu[0], PAGE(i)), 0);
+		assert_int_equal(load(w->cpu[0], PAGE(i + 8)), i + 9);
+	}
+	vellum_tracker_destroy(tracker);
+	unmap(w->mm, 0, 16);
+}
+
+/* What a snapshot froze is not dropped. */
+static void frozen_droppable_memory_stays(void **state)
+{
+	struct world *w = *state;
+	struct vellum_snapshot_args args = { .size = sizeof(args), .mms = &w->mm, .nr_mms = 1 };
+	struct vellum_snapshot *snapshot;
+
+	map_at(w->mm, 0, 2, RW, VELLUM_MAP_DROPPABLE | VELLUM_MAP_ANONYMOUS);
+	store(w->cpu[0], PAGE(0), 5);
+	OK(vellum_snapshot_create(&args, &snapshot));
+	OK(vellum_madvise(w->mm, PAGE(0), BYTES(2), VELLUM_MADV_PAGEOUT));
+	reclaim(w, 100);
+	store(w->cpu[0], PAGE(0), 6);
+	store(w->cpu[0], PAGE(1), 7);
+	OK(vellum_madvise(w->mm, PAGE(0), BYTES(2), VELLUM_MADV_PAGEOUT));
+	assert_int_equal(load(w->cpu[0], PAGE(0)), 0);
+	OK(vellum_snapshot_restore(snapshot));
+	check_world(w);
+	assert_int_equal(load(w->cpu[0], PAGE(0)), 5);
+	assert_int_equal(load(w->cpu[0], PAGE(1)), 0);
+	unmap(w->mm, 0, 2);
+	vellum_snapshot_destroy(snapshot);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -521,6 +583,8 @@ int main(void)
 		cmocka_unit_test(populate_and_copies_reclaim_cached_pages),
 		cmocka_unit_test(without_reclaimable_pages_faults_fail),
 		WORLD_TEST(random_file_operations),
+		WORLD_TEST(droppable_memory_is_dropped),
+		WORLD_TEST(frozen_droppable_memory_stays),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
