@@ -6,6 +6,8 @@
 #include <string.h>
 
 #include "abi/proc.h"
+#include "vellum/gup.h"
+#include "vellum/mmu.h"
 #include "vellum/pagemap.h"
 
 #define PAGE VELLUM_PAGE_SIZE
@@ -16,16 +18,34 @@
 
 /* --- mem --- */
 
-/* Read a part of a page whose rights forbid it. False: it is not mapped. */
-static bool read_forbidden(struct vellum_mm *mm, uint64_t addr, void *buf, size_t len)
+/*
+ * Read or write a part of a page by the rights that its VMA may get, as a debugger does. A private page that the process
+ * may not write to becomes its own. False: not possible.
+ */
+static bool access_forced(struct vellum_mm *mm, uint64_t addr, void *buf, size_t len, bool write)
 {
-	struct vellum_vma_info info = { .size = sizeof(info) };
-	char page[PAGE];
+	uint32_t flags = VELLUM_GUP_FORCE | (write ? VELLUM_GUP_WRITE : 0);
+	struct vellum_memory *memory = vellum_mm_memory(mm);
+	uint64_t pfn, pinned;
+	char *page;
 
-	if (vellum_vma_next(mm, addr, &info) || info.start > addr || vellum_peek(mm, addr & ~(PAGE - 1ull), page) < 1)
+	if (vellum_pin_pages(mm, addr & ~(PAGE - 1ull), 1, flags, &pfn, &pinned))
 		return false;
-	memcpy(buf, page + addr % PAGE, len);
+	page = vellum_frame_host(memory, pfn);
+	if (write) {
+		memcpy(page + addr % PAGE, buf, len);
+		vellum_unpin_pages_dirty(memory, &pfn, 1);
+	} else {
+		memcpy(buf, page + addr % PAGE, len);
+		vellum_unpin_pages(memory, &pfn, 1);
+	}
 	return true;
+}
+
+/* The bytes from @at on that lie in one page, at most @len. */
+static uint64_t in_page(uint64_t at, uint64_t len)
+{
+	return len < PAGE - at % PAGE ? len : PAGE - at % PAGE;
 }
 
 int64_t proc_mem_read(const struct proc_view *view, uint64_t offset, void *buf, size_t len)
@@ -35,37 +55,39 @@ int64_t proc_mem_read(const struct proc_view *view, uint64_t offset, void *buf, 
 	if (!view->gmm)
 		return 0;
 	while (done < len) {
-		uint64_t at = offset + done, n = PAGE - at % PAGE, copied = 0;
+		uint64_t at = offset + done, n = in_page(at, len - done), copied = 0;
 
-		if (n > len - done)
-			n = len - done;
 		if (at >= VELLUM_TASK_SIZE)
 			break;
 		vellum_copy_from_user(view->gmm->mm, (char *)buf + done, at, n, &copied);
-		if (copied < n && !read_forbidden(view->gmm->mm, at, (char *)buf + done, n))
+		if (copied < n && !access_forced(view->gmm->mm, at, (char *)buf + done, n, false))
 			break;
 		done += n;
 	}
 	return done || !len ? (int64_t)done : -EIO;
 }
 
-/* Pages that the process may not write to are not changed. */
+/* Also where the process may not write. */
 int64_t proc_mem_write(struct task *writer, const struct proc_view *view, uint64_t offset, const void *buf, size_t len)
 {
 	struct guest_mm *gmm = view->gmm;
+	bool outside = gmm != writer->gmm || !writer->inside;
 	uint64_t done = 0;
 
 	if (!gmm)
 		return 0;
-	if (offset >= VELLUM_TASK_SIZE)
-		return -EIO;
-	if (gmm == writer->gmm) {
-		done = user_write_some(writer, offset, buf, len);
-	} else {
+	if (outside)
 		gmm_gate_enter(gmm, writer);
-		vellum_copy_to_user(gmm->mm, offset, buf, len, &done);
-		gmm_gate_leave(gmm, writer);
+	while (done < len && offset + done < VELLUM_TASK_SIZE) {
+		uint64_t at = offset + done, n = in_page(at, len - done), copied = 0;
+
+		vellum_copy_to_user(gmm->mm, at, (const char *)buf + done, n, &copied);
+		if (copied < n && !access_forced(gmm->mm, at, (char *)(uintptr_t)buf + done, n, true))
+			break;
+		done += n;
 	}
+	if (outside)
+		gmm_gate_leave(gmm, writer);
 	return done || !len ? (int64_t)done : -EIO;
 }
 

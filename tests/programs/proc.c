@@ -532,6 +532,44 @@ static void show_bits(int fd, const char *p, int bit)
 	putchar('\n');
 }
 
+/* A debugger's accesses: to memory of each kind without the right. */
+static void forbidden_memory(void)
+{
+	static const int rights[] = { PROT_NONE, PROT_READ, PROT_READ | PROT_EXEC };
+	int file = open("accessed", O_RDWR | O_CREAT, 0600), fd = open("/proc/self/mem", O_RDWR);
+	char bytes[2] = "..";
+
+	if (write(file, "text", 4) != 4)
+		abort();
+	for (int kind = 0; kind < 4; kind++) {
+		int flags = (kind & 1 ? MAP_SHARED : MAP_PRIVATE) | (kind & 2 ? 0 : MAP_ANONYMOUS);
+
+		for (int i = 0; i < 6; i++) {
+			char *p = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, flags, kind & 2 ? file : -1, 0);
+
+			if (i >= 3)
+				p[1] = 'b';
+			mprotect(p, 2 * PAGE, rights[i % 3]);
+			printf("kind %d, rights %d, %s\n", kind, rights[i % 3], i < 3 ? "untouched" : "stored to");
+			SHOW(pread(fd, bytes, 2, (off_t)(uintptr_t)p));
+			printf("%d %d\n", bytes[0], bytes[1]);
+			SHOW(pwrite(fd, "XY", 2, (off_t)(uintptr_t)p));
+			SHOW(pread(fd, bytes, 2, (off_t)(uintptr_t)p));
+			printf("%d %d\n", bytes[0], bytes[1]);
+			SHOW(pread(file, bytes, 2, 0));
+			printf("%d %d\n", bytes[0], bytes[1]);
+			mprotect(p, PAGE, PROT_READ | PROT_WRITE);
+			SHOW(pwrite(fd, "Z", 1, (off_t)(uintptr_t)p));
+			SHOW(p[0]);
+			SHOW(p[1]);
+			SHOW(pwrite(fd, "abc", 3, (off_t)(uintptr_t)(p + PAGE - 1)));
+			munmap(p, 2 * PAGE);
+		}
+	}
+	close(file);
+	close(fd);
+}
+
 static void memory(void)
 {
 	char *p = mmap(NULL, 8 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), byte = 0, text[64];
@@ -658,6 +696,7 @@ int main(int argc, char **argv, char **envp)
 	children();
 	threads();
 	memory();
+	forbidden_memory();
 	machine();
 	limits();
 	return 0;
