@@ -38,6 +38,7 @@ struct guest_mm {
 	uint64_t auxv_bytes;
 	bool loaded;			/* the loader succeeded */
 	bool not_dumpable;		/* atomic: prctl(2) */
+	int membarrier_registrations;	/* atomic: MEMBARRIER_CMD_REGISTER_* */
 	char exe[4096];
 	char args[ABI_MAX_ARGS];	/* the first bytes of the arguments; an empty one follows the last */
 	void *observer_data;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * abi/sys_futex.c - futex(2), robust mutexes (get_robust_list(2)), membarrier(2).
+ * abi/sys_futex.c - futex(2), robust mutexes (get_robust_list(2)).
  *
  * A futex of shared memory is named by its mapping and offset, any other one by its address space and address. A waiter
  * sleeps in a futex of the host.
@@ -11,7 +11,6 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <linux/futex.h>
-#include <linux/membarrier.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -518,25 +517,4 @@ void futex_leave(struct task *t)
 	if (head.pending & ~1ull)
 		release_robust(t, (head.pending & ~1ull) + head.offset, true);
 	t->robust_list = 0;
-}
-
-/* --- membarrier(2) --- */
-
-/* The CPUs' threads belong to another process of the host, so only its barrier of all threads reaches them. */
-int64_t sys_membarrier(struct task *t, int cmd, uint32_t flags, int cpu)
-{
-	if (flags)
-		return -EINVAL;
-	switch (cmd) {
-	case MEMBARRIER_CMD_QUERY:
-		return MEMBARRIER_CMD_GLOBAL | MEMBARRIER_CMD_PRIVATE_EXPEDITED |
-		       MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED;
-	case MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED:
-		return 0;
-	case MEMBARRIER_CMD_GLOBAL:
-	case MEMBARRIER_CMD_PRIVATE_EXPEDITED:
-		return syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) ? -errno : 0;
-	default:
-		return -EINVAL;
-	}
 }

@@ -100,6 +100,7 @@ struct guest_mm *gmm_copy(const struct guest_mm *from, int pid)
 	gmm->auxv_bytes = from->auxv_bytes;
 	gmm->loaded = from->loaded;
 	gmm->not_dumpable = __atomic_load_n(&from->not_dumpable, __ATOMIC_RELAXED);
+	gmm->membarrier_registrations = __atomic_load_n(&from->membarrier_registrations, __ATOMIC_RELAXED);
 	memcpy(gmm->exe, from->exe, sizeof(gmm->exe));
 	memcpy(gmm->args, from->args, sizeof(gmm->args));
 	mm_gate_init(gmm);

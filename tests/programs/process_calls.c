@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <linux/membarrier.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -377,6 +378,34 @@ static void time_left(void)
 	SHOW(none.tv_sec + none.tv_nsec);
 }
 
+static long barrier(int cmd, unsigned flags)
+{
+	return syscall(SYS_membarrier, cmd, flags, 0);
+}
+
+static void barriers(void)
+{
+	int pid;
+
+	for (int cmd = 1; cmd <= 1 << 6; cmd <<= 1) {
+		SHOW(barrier(cmd, 0));
+		SHOW(barrier(1 << 9, 0));	/* GET_REGISTRATIONS */
+		SHOW(barrier(cmd, 1));
+	}
+	SHOW(barrier(3, 0));
+	SHOW(barrier(1 << 10, 0));
+	SHOW(barrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0));
+	SHOW(barrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE, 0));
+	fflush(stdout);
+	pid = fork();
+	if (!pid) {
+		SHOW(barrier(1 << 9, 0));
+		fflush(stdout);
+		_exit(0);
+	}
+	waitpid(pid, NULL, 0);
+}
+
 int main(void)
 {
 	time_left();
@@ -386,5 +415,6 @@ int main(void)
 	stops();
 	scheduling();
 	splices();
+	barriers();
 	return 0;
 }
