@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * abi/sys_futex.c - futex(2), robust mutexes (get_robust_list(2)).
+ * abi/sys_futex.c - futex(2), futex_waitv(2).
  *
  * A futex of shared memory is named by its mapping and offset, any other one by its address space and address. A waiter
  * sleeps in a futex of the host.
@@ -24,7 +24,6 @@
 #include "syscalls.h"	/* made from syscall.tbl */
 
 #define NR_BUCKETS	256
-#define MAX_ROBUST	2048	/* entries of a list; a program may have linked it to a circle */
 #define WORD		sizeof(uint32_t)
 
 struct futex_key {
@@ -37,7 +36,8 @@ struct waiter {
 	struct futex_key key;
 	struct bucket *bucket;		/* changed by requeue, with the locks of both buckets held */
 	uint32_t bitset;
-	uint32_t woken;			/* atomic; the host's futex */
+	uint32_t woken;			/* atomic; the host's futex, if @sleeps_on is NULL */
+	uint32_t *sleeps_on;		/* of futex_waitv(2): the host's futex of all waiters of the call */
 };
 
 struct bucket {
@@ -155,8 +155,11 @@ static bool leave_bucket(struct waiter *w)
 /* The bucket's lock is held, so @w does not return before. */
 static void wake_waiter(struct waiter *w)
 {
+	uint32_t *word = w->sleeps_on ? w->sleeps_on : &w->woken;
+
 	__atomic_store_n(&w->woken, 1, __ATOMIC_RELEASE);
-	syscall(SYS_futex, &w->woken, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+	__atomic_store_n(word, 1, __ATOMIC_RELEASE);
+	syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
 }
 
 /* The bucket's lock is held. Return: the waiters that were woken. */
@@ -234,16 +237,16 @@ static int read_timeout(struct task *t, uint64_t addr, int op, struct futex_time
 	return 0;
 }
 
-/* Sleep until @w is woken. 0, -ETIMEDOUT, -EINTR. */
-static int sleep_on(struct task *t, struct waiter *w, const struct futex_timeout *timeout)
+/* Sleep until *@woken is set. 0, -ETIMEDOUT, -EINTR. */
+static int sleep_on(struct task *t, const uint32_t *woken, const struct futex_timeout *timeout)
 {
 	int op = FUTEX_WAIT_BITSET_PRIVATE | (timeout->real ? FUTEX_CLOCK_REALTIME : 0), err = 0;
 
 	host_call_begin(t);
-	while (!__atomic_load_n(&w->woken, __ATOMIC_ACQUIRE) && !err) {
+	while (!__atomic_load_n(woken, __ATOMIC_ACQUIRE) && !err) {
 		if (signal_pending(t))
 			err = -EINTR;
-		else if (syscall(SYS_futex, &w->woken, op, 0, timeout->set ? &timeout->at : NULL, NULL,
+		else if (syscall(SYS_futex, woken, op, 0, timeout->set ? &timeout->at : NULL, NULL,
 				 FUTEX_BITSET_MATCH_ANY) && errno == ETIMEDOUT)
 			err = -ETIMEDOUT;
 	}
@@ -290,13 +293,95 @@ static int64_t wait(struct task *t, uint64_t addr, int op, uint32_t val, uint64_
 		return err;
 	err = queue(t, &w, addr, val);
 	if (!err) {
-		err = sleep_on(t, &w, &timeout);
+		err = sleep_on(t, &w.woken, &timeout);
 		if (!leave_bucket(&w))
 			err = 0;		/* woken, whatever came besides */
 	}
 	vellum_mapping_put(mapping);
 	/* A wait with a time cannot be restarted: it would begin anew. */
 	return err == -EINTR && !timeout.set ? -ERESTARTSYS : err;
+}
+
+/* --- futex_waitv(2) --- */
+
+#define MAX_WAITV	128
+#define WAITV_SIZE	2u		/* FUTEX_32: words of 32 bits */
+
+/* struct futex_waitv of <linux/futex.h>, which older systems do not have */
+struct waitv {
+	uint64_t val, addr;
+	uint32_t flags, reserved;
+};
+
+struct vector {
+	struct waitv given[MAX_WAITV];
+	struct waiter waiter[MAX_WAITV];
+	struct vellum_mapping *mapping[MAX_WAITV];
+	unsigned nr;
+	uint32_t woken;			/* atomic; the host's futex */
+};
+
+/* 0 or a negative errno. */
+static int get_keys(struct task *t, struct vector *v)
+{
+	int err = 0;
+
+	for (unsigned i = 0; i < v->nr; i++)
+		if ((v->given[i].flags & ~FUTEX_PRIVATE_FLAG) != WAITV_SIZE || v->given[i].reserved ||
+		    v->given[i].val >> 32)
+			return -EINVAL;
+	for (unsigned i = 0; i < v->nr && !err; i++) {
+		v->waiter[i].bitset = FUTEX_BITSET_MATCH_ANY;
+		v->waiter[i].sleeps_on = &v->woken;
+		err = get_key(t, v->given[i].addr, v->given[i].flags & FUTEX_PRIVATE_FLAG, &v->waiter[i].key,
+			      &v->mapping[i]);
+	}
+	return err;
+}
+
+/* The index of a word that was woken, or a negative errno. */
+static int64_t wait_for_vector(struct task *t, struct vector *v, const struct futex_timeout *timeout)
+{
+	unsigned nr = 0;
+	int64_t result = 0;
+
+	while (nr < v->nr && !(result = queue(t, &v->waiter[nr], v->given[nr].addr, (uint32_t)v->given[nr].val)))
+		nr++;
+	if (!result)
+		result = sleep_on(t, &v->woken, timeout);
+	for (unsigned i = 0; i < nr; i++)
+		if (!leave_bucket(&v->waiter[i]))
+			result = i;		/* woken, whatever came besides */
+	return result == -EINTR ? -ERESTARTSYS : result;
+}
+
+int64_t sys_futex_waitv(struct task *t, uint64_t waiters, uint32_t nr, uint32_t flags, uint64_t timeout_addr, int clock)
+{
+	struct futex_timeout timeout;
+	struct vector *v;
+	int64_t result;
+
+	if (flags || !nr || nr > MAX_WAITV || !waiters)
+		return -EINVAL;
+	if (timeout_addr && clock != CLOCK_REALTIME && clock != CLOCK_MONOTONIC)
+		return -EINVAL;
+	result = read_timeout(t, timeout_addr, clock == CLOCK_REALTIME ? FUTEX_WAIT_BITSET | FUTEX_CLOCK_REALTIME :
+			      FUTEX_WAIT_BITSET, &timeout);
+	if (result)
+		return result;
+	v = calloc(1, sizeof(*v));
+	if (!v)
+		return -ENOMEM;
+	v->nr = nr;
+	result = user_read(t, v->given, waiters, nr * sizeof(v->given[0]));
+	if (!result)
+		result = get_keys(t, v);
+	if (!result)
+		result = wait_for_vector(t, v, &timeout);
+	for (unsigned i = 0; i < nr; i++)
+		vellum_mapping_put(v->mapping[i]);
+	free(v);
+	return result;
 }
 
 /* --- requeue, wake-op --- */
@@ -446,75 +531,4 @@ int64_t sys_futex(struct task *t, uint64_t uaddr, int op, uint32_t val, uint64_t
 	case FUTEX_WAKE_OP:	return wake_op(t, uaddr, op, val, (uint32_t)timeout, uaddr2, val3);
 	default:		return -ENOSYS;
 	}
-}
-
-/* --- robust mutexes --- */
-
-int64_t sys_set_robust_list(struct task *t, uint64_t head, uint64_t len)
-{
-	if (len != sizeof(struct robust_list_head))
-		return -EINVAL;
-	t->robust_list = head;
-	return 0;
-}
-
-int64_t sys_get_robust_list(struct task *t, int pid, uint64_t head, uint64_t len)
-{
-	const uint64_t size = sizeof(struct robust_list_head);
-	const struct task *other;
-	uint64_t list = 0;
-
-	pthread_mutex_lock(&t->kernel->lock);
-	other = pid ? task_find(t->kernel, pid) : t;
-	if (other)
-		list = other->robust_list;
-	pthread_mutex_unlock(&t->kernel->lock);
-	if (!other)
-		return -ESRCH;
-	return user_write(t, len, &size, sizeof(size)) || user_write(t, head, &list, sizeof(list)) ? -EFAULT : 0;
-}
-
-/* The owner @t of the mutex at @addr has ended: mark it, and wake a waiter. @pending: it may not have locked it yet. */
-static void release_robust(struct task *t, uint64_t addr, bool pending)
-{
-	uint32_t word, seen;
-
-	if (addr % WORD || user_read(t, &seen, addr, sizeof(seen)))
-		return;
-	do {
-		word = seen;
-		if (pending && !word) {		/* unlocked, but the wake was not sent any more */
-			futex_wake(t, addr, 1);
-			return;
-		}
-		if ((word & FUTEX_TID_MASK) != (uint32_t)t->tid)
-			return;
-		if (user_cmpxchg(t, addr, &seen, (word & FUTEX_WAITERS) | FUTEX_OWNER_DIED))
-			return;
-	} while (seen != word);
-	if (word & FUTEX_WAITERS)
-		futex_wake(t, addr, 1);
-}
-
-/* Bit 0 of a link says that the mutex has priority inheritance. */
-void futex_leave(struct task *t)
-{
-	struct { uint64_t next, offset, pending; } head;
-	uint64_t entry, next;
-
-	if (!t->robust_list || user_read(t, &head, t->robust_list, sizeof(head)))
-		return;
-	entry = head.next & ~1ull;
-	for (unsigned i = 0; i < MAX_ROBUST && entry && entry != t->robust_list; i++) {
-		bool last = user_read(t, &next, entry, sizeof(next));
-
-		if (entry != (head.pending & ~1ull))
-			release_robust(t, entry + head.offset, false);
-		if (last)
-			break;
-		entry = next & ~1ull;
-	}
-	if (head.pending & ~1ull)
-		release_robust(t, (head.pending & ~1ull) + head.offset, true);
-	t->robust_list = 0;
 }

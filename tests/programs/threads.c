@@ -206,6 +206,79 @@ static void futexes(void)
 	SHOW(woken);
 }
 
+/* struct futex_waitv of <linux/futex.h>, which older systems do not have */
+struct waitv {
+	uint64_t val, addr;
+	uint32_t flags, reserved;
+};
+
+#define WAITV_32 2u
+#define WAITV_PRIVATE (2u | 128u)
+
+static uint32_t words[4];
+
+static long waitv(const void *waiters, unsigned nr, unsigned flags, const struct timespec *timeout, int clock)
+{
+	return syscall(449, waiters, nr, flags, timeout, clock);
+}
+
+static void *wake_later(void *arg)
+{
+	nap(50);
+	return (void *)futex(arg, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, 1, NULL, NULL, 0);
+}
+
+static void vectors(void)
+{
+	const struct timespec past = { 1, 0 }, bad = { 0, -1 };
+	struct waitv v[3], many[129];
+	void *woken;
+	pthread_t t;
+
+	for (int i = 0; i < 3; i++)
+		v[i] = (struct waitv){ .addr = (uintptr_t)&words[i], .flags = WAITV_PRIVATE };
+	for (int i = 0; i < 129; i++)
+		many[i] = v[0];
+	SHOW(waitv(v, 3, 1, NULL, 0));
+	SHOW(waitv(v, 0, 0, NULL, 0));
+	SHOW(waitv(many, 129, 0, NULL, 0));
+	SHOW(waitv(NULL, 1, 0, NULL, 0));
+	SHOW(waitv((void *)16, 1, 0, NULL, 0));
+	SHOW(waitv(v, 3, 0, &bad, CLOCK_MONOTONIC));
+	SHOW(waitv(v, 3, 0, &past, CLOCK_BOOTTIME));
+	SHOW(waitv(v, 3, 0, (void *)16, CLOCK_MONOTONIC));
+	SHOW(waitv(v, 3, 0, &past, CLOCK_MONOTONIC));
+	SHOW(waitv(many, 128, 0, &past, CLOCK_REALTIME));
+	v[1].val = 5;
+	SHOW(waitv(v, 3, 0, NULL, 0));
+	v[1].val = 1ull << 32;
+	SHOW(waitv(v, 3, 0, &past, CLOCK_REALTIME));
+	v[1].val = 0;
+	v[1].flags = 128;
+	SHOW(waitv(v, 3, 0, NULL, 0));
+	v[1].flags = WAITV_32;
+	v[1].reserved = 1;
+	SHOW(waitv(v, 3, 0, NULL, 0));
+	v[1].reserved = 0;
+	v[1].addr = 2;
+	SHOW(waitv(v, 3, 0, NULL, 0));
+	v[1].addr = 4;
+	SHOW(waitv(v, 3, 0, NULL, 0));
+	v[1] = v[0];
+	for (int i = 0; i < 3; i++) {
+		v[i].flags = WAITV_PRIVATE;
+		v[i].addr = (uintptr_t)&words[i];
+	}
+	for (int i = 0; i < 3; i++) {
+		start(&t, wake_later, &words[i]);
+		SHOW(waitv(v, 3, 0, NULL, 0));
+		pthread_join(t, &woken);
+		SHOW((long)woken);
+	}
+	for (int i = 0; i < 3; i++)
+		SHOW(futex(&words[i], FUTEX_WAKE | FUTEX_PRIVATE_FLAG, 1, NULL, NULL, 0));
+}
+
 /* A futex in shared memory, between processes. */
 static void shared_futex(void)
 {
@@ -588,6 +661,7 @@ int main(int argc, char **argv)
 	sharing();
 	closing();
 	futexes();
+	vectors();
 	shared_futex();
 	robust_mutex();
 	signals();
