@@ -5,6 +5,7 @@
  * Private memory: the mmap lock and the rmap locks are held for writing, so only CPUs and fast pins read the entries.
  * The entries are cleared and flushed, so a new pin finds no entry. Then the references of the pages are counted. If
  * there are none but the mappings', the bytes are copied and a leaf replaces the table. Else the entries are restored.
+ * A page that another process maps, too, is copied as by a store. No process stores to it while it has two mappings.
  */
 #include "mm/frame/rmap.h"
 #include "mm/object/object.h"
@@ -26,7 +27,7 @@ struct collapse {
 };
 
 /* 0 if the entry may become a part of a huge page; else a negative error. */
-static int check_entry(const struct collapse *c, pte_t pte, bool *writable)
+static int check_entry(const struct collapse *c, pte_t pte)
 {
 	const struct vellum_memory *m = c->vma->mm->memory;
 
@@ -36,20 +37,16 @@ static int check_entry(const struct collapse *c, pte_t pte, bool *writable)
 		return c->vma->uffd ? -EBUSY : 0;
 	if (!pte_present(pte))
 		return -EINVAL;
-	*writable |= pte_write(pte);
-	if (!(folio_flags(pte_folio(m, pte)) & PG_ANON))
-		return -EINVAL;
-	return 0;
+	return folio_flags(pte_folio(m, pte)) & PG_ANON ? 0 : -EINVAL;
 }
 
 static int check_table(const struct collapse *c)
 {
-	bool writable = false;
 	int err = 0;
 
 	for (unsigned i = 0; i < PMD_PAGES && !err; i++)
-		err = check_entry(c, pte_make(entry_load(&c->table[i])), &writable);
-	return err ? err : writable ? 0 : -EINVAL;
+		err = check_entry(c, pte_make(entry_load(&c->table[i])));
+	return err;
 }
 
 /* Clear and flush all entries. ptl held. */
@@ -69,16 +66,23 @@ static void put_table_back(struct collapse *c)
 		entry_store(&c->table[i], c->old[i]);
 }
 
-/* False if a page has another reference: it may be pinned, be swapped out now, or be mapped by another process. */
-static bool all_sole_mapping(const struct collapse *c)
+/* True: mappings have all references. */
+static bool only_mapped(const struct folio *folio)
+{
+	uint64_t count = __atomic_load_n(&folio->count, __ATOMIC_SEQ_CST);
+
+	return (uint32_t)count == count >> 32;
+}
+
+/* False if a page has another reference than those of mappings: it may be pinned, or be swapped out now. */
+static bool all_only_mapped(const struct collapse *c)
 {
 	const struct vellum_memory *m = c->vma->mm->memory;
 
 	for (unsigned i = 0; i < PMD_PAGES; i++) {
 		pte_t pte = pte_make(c->old[i]);
 
-		if (pte_present(pte) && !pte_special(pte) &&
-		    __atomic_load_n(&pte_folio(m, pte)->count, __ATOMIC_SEQ_CST) != FOLIO_ONE_MAPPING)
+		if (pte_present(pte) && !pte_special(pte) && !only_mapped(pte_folio(m, pte)))
 			return false;
 	}
 	return true;
@@ -143,7 +147,7 @@ static int collapse_locked(struct collapse *c)
 	if (!head)
 		return -EBUSY;
 	clear_table(c);
-	if (!all_sole_mapping(c)) {
+	if (!all_only_mapped(c)) {
 		put_table_back(c);
 		folio_put(m, head);
 		return -EAGAIN;

@@ -130,20 +130,30 @@ static void wrong_ranges_are_refused(void **state)
 	expect_refused(w, -EINVAL);
 }
 
-static void without_a_writable_page_refused(void **state)
+static void pages_shared_after_fork(void **state)
 {
 	struct world *w = *state;
 	struct vellum_mm *child;
+	uint64_t pfn;
 
 	fill(w, 1);
 	child = fork_on(w->mm, w->cpu[1]);
-	expect_refused(w, -EINVAL);
-	store(w->cpu[0], PAGE(0), 1);		/* this page is writable; the others are shared */
+	OK(gup_one(child, PAGE(9), 0, &pfn));	/* of a page that both map */
 	expect_refused(w, -EAGAIN);
-	end_child(child, w->cpu[1]);
-	store(w->cpu[0], PAGE(0), 1);
-	OK(collapse(w, 0, HUGE));
+	give_one(w->memory, 0, pfn);
+	pfn = pin(child, PAGE(7), 0);		/* gets the child a page of its own */
+	OK(collapse(w, 0, HUGE));		/* all others are shared */
+	assert_true(is_huge(w, 0));
 	expect_filled(w, 1);
+	store(w->cpu[0], PAGE(3), 77);
+	store(w->cpu[1], PAGE(4), 88);
+	assert_int_equal(load(w->cpu[1], PAGE(3)), 4);
+	assert_int_equal(load(w->cpu[0], PAGE(4)), 5);
+	check_world(w);
+	unpin(w, pfn);
+	end_child(child, w->cpu[1]);
+	assert_int_equal(load(w->cpu[0], PAGE(3)), 77);
+	check_world(w);
 }
 
 static void pinned_page_is_refused(void **state)
@@ -348,7 +358,7 @@ int main(void)
 		BIG_TEST(collapse_fills_the_rest_with_zeros),
 		BIG_TEST(collapse_swaps_in),
 		BIG_TEST(wrong_ranges_are_refused),
-		BIG_TEST(without_a_writable_page_refused),
+		BIG_TEST(pages_shared_after_fork),
 		BIG_TEST(pinned_page_is_refused),
 		BIG_TEST(markers_are_refused),
 		BIG_TEST(none_entries_are_refused_with_uffd),
