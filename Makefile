@@ -57,6 +57,7 @@ help:
 	@echo "make test       every test; ends with 'N passed, N failed' (./check installs what it needs)"
 	@echo "make unit       the unit tests of one variant: BUILD=... CC=... SANITIZE=..."
 	@echo "make fuzz       random system calls, instructions, programs and signal frames; FUZZ_SEED=N repeats"
+	@echo "make selftests  Linux's own tests of memory management, natively and inside, compared; ONLY=regex"
 	@echo "make soak       tests that take long: full matrices, long stress"
 	@echo "make bench      measure Vellum and the host's kernel; build/bench.json. ROWS=fork: only these rows"
 	@echo "make html       the documents and man pages as HTML, in build/html"

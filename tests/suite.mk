@@ -44,6 +44,7 @@ program_tests := "bash tests/oracle/run.sh" \
 	"bash tests/cli/known_pages.sh" \
 	$(foreach t,files file_limits known_pages inspect report,"env VELLUM=build/asan/vellum bash tests/cli/$(t).sh") \
 	$(foreach t,errors isolation restart limits boundary text large extremes odd_values native proc strace terminal,"bash tests/cli/$(t).sh") \
+	"bash tests/selftests/run.sh fast" \
 	$(foreach t,large extremes strace,"env VELLUM=build/asan/vellum bash tests/cli/$(t).sh") \
 	$(foreach v,asan tsan,"env VELLUM=build/$(v)/vellum bash tests/cli/native.sh threads")
 fail_sweeps := $(foreach what,allocs frames,"env UNIT=build/asan/unit sh tests/soak/fail_sweep.sh $(what) \
@@ -72,6 +73,13 @@ $(BUILD)/soak/%: tests/soak/%.c host/test.c $(BUILD)/libvellum.a
 $(BUILD)/soak/snapshot: tests/soak/snapshot_ops.c tests/soak/snapshot_more_ops.c tests/soak/snapshot_image.c \
 		tests/soak/snapshot_threads.c tests/soak/snapshot.h
 
+# Linux's own tests, from Debian's package with the source of Linux: natively and inside, also tracked and on two CPUs.
+SELFTESTS := 'bash tests/selftests/run.sh' 'env OPTIONS="--track=auto --verify" bash tests/selftests/run.sh' \
+	'env OPTIONS=--cpus=2 bash tests/selftests/run.sh'
+.PHONY: selftests
+selftests: $(BUILD)/vellum
+	@tests/tap-sum -t 3000 $(SELFTESTS)
+
 # What takes longer: every combination of the known-pages programs 100 times, deep exploration, the
 # randomized core tests again and again; and half an hour each of address spaces on the software MMU and
 # of programs on two vCPUs.
@@ -93,6 +101,7 @@ soak: all unit-build guests build/explore/explore build/soak/soft build/soak/pre
 		'bash tests/cli/known_pages.sh --full $(SOAK_RUNS)' \
 		'bash tests/cli/files.sh --full' 'bash tests/cli/file_limits.sh --full' 'bash tests/cli/dynamic.sh all' \
 		'bash tests/cli/inspect.sh' 'bash tests/cli/report.sh' \
+		$(SELFTESTS) \
 		'bash tests/soak/python.sh' 'bash tests/soak/stress_ng.sh' \
 		'sh tests/soak/unit.sh 20' \
 		'sh tests/soak/fail_sweep.sh allocs' 'sh tests/soak/fail_sweep.sh frames' \

@@ -59,13 +59,13 @@ build() {
 }
 
 build_all() {
-	local speed program name args cap=("-I$out/root/usr/include" "-L$out/root/usr/lib/x86_64-linux-gnu" -lcap)
+	local speed options program name args cap=("-I$out/root/usr/include" "-L$out/root/usr/lib/x86_64-linux-gnu" -lcap)
 
 	mkdir -p "$bin"
 	# Without liburing, as there is no io_uring(7) inside: each subtest exists in both runs.
 	: >"$tests/mm/local_config.h"
-	while read -r speed name _; do
-		[ "$speed" != "#" ] || continue
+	while IFS=', ' read -r speed options name _; do
+		[ "${speed#\#}" = "$speed" ] || continue
 		args=()
 		program=$(cd "$tests" && find . -name "$name.c" | head -n 1)
 		case $program in

@@ -11,7 +11,7 @@ set -u
 speed=${1:-all}
 only=${ONLY:-.}
 offline=
-[ $speed = all ] || offline=yes
+[ "$speed" = all ] || offline=yes
 VELLUM=$(readlink -f "$VELLUM")
 out=$root/build/selftests
 document=$root/docs/selftests.md
@@ -19,11 +19,12 @@ tmp=$(mktemp -d) || exit 1
 trap 'rm -rf "$tmp"' EXIT
 
 # What a test may write is in its scratch directory, on a tmpfs, or in its PID namespace. The switches of huge pages are a
-# copy, which tests may change and which the kernel does not read.
+# copy, which tests may change and which the kernel does not read. It has only the size that there is inside, too.
 # shellcheck disable=SC2016 # for the inner shell
 setup='
 huge=/sys/kernel/mm/transparent_hugepage
-mkdir ../huge ../proc && cp -r $huge/. ../huge && mount -t proc none ../proc &&
+mkdir ../huge ../proc && cp -r $huge/. ../huge && rm -rf ../huge/hugepages-??kB ../huge/hugepages-???kB &&
+	rm -rf ../huge/hugepages-1024kB && mount -t proc none ../proc &&
 	mount --bind ../huge $huge && mount -o remount,bind,ro /sys &&
 	mount --bind /proc/sys /proc/sys && mount -o remount,bind,ro /proc/sys &&
 	mount --bind ../proc/sys/vm/memfd_noexec /proc/sys/vm/memfd_noexec &&
@@ -47,24 +48,41 @@ run() {
 	rm -rf "$directory"
 }
 
-# counts FILE: passed/failed/skipped
+# counts FILE: passed/failed/skipped subtests; the exit status, if there are no subtests
 counts() {
-	awk -F'\t' '$1 != "exit" { n[$2]++ } END { printf "%d/%d/%d", n["pass"], n["fail"], n["skip"] }' "$1"
+	awk -F'\t' '
+		$1 != "exit" && $1 != "bail" { n[$2]++ }
+		$1 == "exit" { status = $3 }
+		END {
+			if (n["pass"] + n["fail"] + n["skip"])
+				printf "%d/%d/%d", n["pass"], n["fail"], n["skip"]
+			else
+				printf "%s", status
+		}' "$1"
 }
 
-# compared NAME PROGRAM [ARGUMENT...]: run both ways, and compare
-compared() {
-	local name=$1 log=$out/log/${1// /_} kind
+# differences NAME OPTIONS PROGRAM [ARGUMENT...]: run both ways, and print what differs
+differences() {
+	local name=$1 options="$2 ${OPTIONS-}" log=$out/log/${1// /_} kind
 
-	shift
+	shift 2
 	run -- "$@" >"$log.native"
 	# shellcheck disable=SC2086 # several words
-	run "$VELLUM" run ${OPTIONS-} -- "$@" >"$log.inside"
+	run "$VELLUM" run $options -- "$@" >"$log.inside"
 	for kind in native inside; do
 		awk -f "$here/../selftests/subtests.awk" "$log.$kind" >"$tmp/$kind"
 	done
-	result "$name" "$(awk -v test="$name" -f "$here/../selftests/compare.awk" "$document" "$tmp/native" "$tmp/inside")"
-	echo "| $name | $(counts "$tmp/native") | $(counts "$tmp/inside") |" >>"$tmp/table"
+	awk -v test="$name" -f "$here/../selftests/compare.awk" "$document" "$tmp/native" "$tmp/inside" | sort -V
+}
+
+# compared NAME OPTIONS PROGRAM [ARGUMENT...]: twice if need be. mremap_test picks addresses that may be in use.
+compared() {
+	local found
+
+	found=$(differences "$@")
+	[ -z "$found" ] || found=$(differences "$@")
+	result "$1" "$found"
+	echo "| $1 | $(counts "$tmp/native") | $(counts "$tmp/inside") |" >>"$tmp/table"
 }
 
 skip_all() {
@@ -76,23 +94,27 @@ skip_all() {
 reason=$("$here/../selftests/build.sh" ${offline:+--offline}) || skip_all "$reason"
 
 mkdir -p "$out/log"
-while read -r when name; do
-	[ "$when" != "#" ] && { [ $speed != fast ] || [ "$when" = fast ]; } && [[ $name =~ $only ]] || continue
+while IFS=, read -r when options name; do
+	[ "${when#\#}" = "$when" ] && { [ "$speed" != fast ] || [ "$when" = fast ]; } && [[ $name =~ $only ]] || continue
 	# shellcheck disable=SC2086 # a program and its arguments
 	if [ -x "$out/bin/${name%% *}" ]; then
-		compared "$name" $name
+		compared "$name" "$options" $name
 	else
 		result "$name" "was not built"
 	fi
 done <"$here/../selftests/programs"
 
-# The counts are those of one kernel.
+# The counts inside are those on one kernel. Natively they depend on what else the host has.
+inside_counts() {
+	awk -F' *[|] *' '/^\| [a-z]/ && $2 != "test" { print $2 ": " $4 }' "$@"
+}
+
 cp "$tmp/table" "$out/table"
-sed -n '/^<!-- counts /,/^<!-- end/{/^| [a-z]/p}' "$document" | grep -v '^| test ' >"$tmp/documented"
-if [ $speed = all ] && [ "$only" = . ] && [ -z "${OPTIONS-}" ]; then
+if [ "$speed" = all ] && [ "$only" = . ] && [ -z "${OPTIONS-}" ]; then
+	sed -n '/^<!-- counts /,/^<!-- end/p' "$document" | inside_counts >"$tmp/documented"
 	case $(uname -r) in
 	"$(sed -n 's/^<!-- counts of \([0-9.]*\) .*/\1/p' "$document")".*)
-		result "docs/selftests.md has the counts" "$(diff "$tmp/documented" "$tmp/table")" ;;
+		result "docs/selftests.md has the counts" "$(inside_counts "$tmp/table" | diff "$tmp/documented" -)" ;;
 	*) skip "docs/selftests.md has the counts" "another kernel" ;;
 	esac
 fi
