@@ -30,7 +30,9 @@ find_archive() {
 	done
 	[ "${1-}" != --offline ] || fail "$package is not here; make selftests downloads it"
 	archive=$out/root/usr/src/$package.tar.xz
-	get $package && [ -e "$archive" ] || fail "$package cannot be downloaded with apt-get"
+	if ! get $package || [ ! -e "$archive" ]; then
+		fail "$package cannot be downloaded with apt-get"
+	fi
 	rm -f "$out"/*.deb
 }
 
@@ -59,12 +61,12 @@ build() {
 }
 
 build_all() {
-	local speed options program name args cap=("-I$out/root/usr/include" "-L$out/root/usr/lib/x86_64-linux-gnu" -lcap)
+	local speed program name args cap=("-I$out/root/usr/include" "-L$out/root/usr/lib/x86_64-linux-gnu" -lcap)
 
 	mkdir -p "$bin"
 	# Without liburing, as there is no io_uring(7) inside: each subtest exists in both runs.
 	: >"$tests/mm/local_config.h"
-	while IFS=', ' read -r speed options name _; do
+	while IFS=', ' read -r speed _ name _; do
 		[ "${speed#\#}" = "$speed" ] || continue
 		args=()
 		program=$(cd "$tests" && find . -name "$name.c" | head -n 1)

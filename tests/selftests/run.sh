@@ -90,7 +90,9 @@ skip_all() {
 	exit 0
 }
 
-[ "$(id -u)" = 0 ] && unshare --mount true 2>/dev/null || skip_all "not root, or no namespaces"
+if [ "$(id -u)" != 0 ] || ! unshare --mount true 2>/dev/null; then
+	skip_all "not root, or no namespaces"
+fi
 reason=$("$here/../selftests/build.sh" ${offline:+--offline}) || skip_all "$reason"
 
 mkdir -p "$out/log"
