@@ -211,6 +211,34 @@ int64_t sys_mprotect(struct task *t, uint64_t addr, uint64_t len, uint64_t prot)
 	return vellum_mprotect(t->gmm->mm, addr, len, (uint32_t)prot);
 }
 
+/*
+ * Map other pages of a shared mapping over a part of one of its VMAs. As in Linux since 4.0, the part becomes a VMA of its
+ * own. It keeps its rights; one that may not be written to does not become writable later.
+ */
+int64_t sys_remap_file_pages(struct task *t, uint64_t addr, uint64_t len, uint64_t prot, uint64_t pgoff, uint64_t flags)
+{
+	struct vellum_vma_info info = { .size = sizeof(info) };
+	struct vellum_map_args args = { .size = sizeof(args), .addr = addr & -(uint64_t)VELLUM_PAGE_SIZE,
+					.len = len & -(uint64_t)VELLUM_PAGE_SIZE, .pgoff = pgoff,
+					.flags = VELLUM_MAP_SHARED | VELLUM_MAP_FIXED | VELLUM_MAP_POPULATE };
+	uint64_t at;
+	int err;
+
+	if (prot || !is_page_range(args.addr, args.len) || pgoff + args.len / VELLUM_PAGE_SIZE < pgoff)
+		return -EINVAL;
+	if (vellum_vma_next(t->gmm->mm, args.addr, &info) || info.start > args.addr || !info.shared || !info.mapping ||
+	    info.end - args.addr < args.len)
+		return -EINVAL;
+	args.mapping = info.mapping;
+	args.prot = info.prot;
+	args.file_prot = VELLUM_PROT_READ | (info.prot & VELLUM_PROT_WRITE);
+	args.flags |= (info.locked ? VELLUM_MAP_LOCKED : 0) | (flags & VELLUM_MAP_NONBLOCK);
+	vellum_mapping_get(args.mapping);
+	err = user_map(t, &args, &at);
+	vellum_mapping_put(args.mapping);
+	return err;
+}
+
 /* --- protection keys: no CPU here has them --- */
 
 #define NO_KEY (-1)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tests/programs/seals.c - mseal(2), PR_SET_MDWE, protection keys, process_mrelease(2): each call that they change, on
+ * tests/programs/seals.c - mseal(2), remap_file_pages(2), PR_SET_MDWE, protection keys, process_mrelease(2): each call that they change, on
  * memory of each kind. The output is the same on the host's kernel.
  */
 #define _GNU_SOURCE
@@ -187,6 +187,53 @@ static void mdwe_flags(void)
 	}
 }
 
+static long remap_pages(int page, int pages, int prot, unsigned long from, int flags)
+{
+	return remap_file_pages(AT(page), pages * PAGE, prot, from, flags);
+}
+
+static void show_pages(void)
+{
+	for (int i = 4; i < 8; i++)
+		printf("%c", *AT(i) ? *AT(i) : '0');
+	printf("\n");
+}
+
+static void pages_in_another_order(void)
+{
+	for (int i = 0; i < 8; i++)
+		if (pwrite(file, &(char){ 'a' + i }, 1, i * PAGE) != 1)
+			abort();
+	map_kind(SHARED_FILE, PROT_READ | PROT_WRITE, false);
+	SHOW(remap_pages(4, 1, 0, 7, 0));
+	SHOW(remap_pages(5, 2, 0, 0, MAP_NONBLOCK));
+	show_pages();
+	*AT(5) = 'X';
+	SHOW(remap_pages(7, 1, 0, 0, 0));
+	show_pages();
+	print_maps();
+	SHOW(remap_pages(4, 1, PROT_READ, 0, 0));
+	SHOW(remap_pages(4, 0, 0, 0, 0));
+	SHOW(remap_pages(4, 1, 0, ~0ul, 0));
+	SHOW(remap_pages(7, 2, 0, 0, 0));
+	SHOW(remap_pages(20, 1, 0, 0, 0));
+	SHOW(remap_file_pages(AT(4) + 5, PAGE + 5, 0, 2, 0));
+	show_pages();
+	map_kind(SHARED_FILE, PROT_READ, false);
+	SHOW(remap_pages(4, 2, 0, 4, 0));
+	show_pages();
+	print_maps();
+	map_kind(PRIVATE_FILE, PROT_READ, false);
+	SHOW(remap_pages(4, 1, 0, 1, 0));
+	map_kind(ANON, PROT_READ, false);
+	SHOW(remap_pages(4, 1, 0, 1, 0));
+	map_kind(SHARED, PROT_READ | PROT_WRITE, false);
+	*AT(6) = 's';
+	SHOW(remap_pages(4, 1, 0, 2, 0));
+	show_pages();
+	IN_CHILD(map_kind(SHARED_FILE, PROT_READ, true); SHOW(remap_pages(4, 1, 0, 1, 0)); SHOW(remap_pages(5, 1, 0, 0, 0)));
+}
+
 static void keys(void)
 {
 	map_kind(ANON, PROT_READ | PROT_WRITE, false);
@@ -233,6 +280,7 @@ int main(void)
 		try_calls(kind, PROT_NONE);
 	}
 	remaps();
+	pages_in_another_order();
 	mdwe_flags();
 	keys();
 	releases();
