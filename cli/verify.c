@@ -304,15 +304,34 @@ static void snapshot(struct mm_track *mt, const struct vellum_vma_info *info, ui
 	free(covered.at);
 }
 
+/*
+ * Copy the private pages that MAP_POPULATE or MAP_LOCKED made of the file's. Nothing was stored to them, so no collection
+ * reports them. But a later store to the file does not change them.
+ */
+static void copy_populated(struct mm_track *mt, const struct vellum_vma_info *info, uint64_t start, uint64_t end)
+{
+	struct span s = span_of(mt, info, start / PAGE, end / PAGE);
+	char bytes[PAGE];
+	uint64_t word;
+
+	for (uint64_t page = s.entry; page < s.end; page = next_entry(&s, page + 1))
+		if (!vellum_pagemap_read(mt->gmm->mm, page * PAGE, 1, 0, &word) &&
+		    (word & (VELLUM_PM_PRESENT | VELLUM_PM_FILE)) == VELLUM_PM_PRESENT &&
+		    read_page(mt->gmm->mm, page * PAGE, bytes) == 1)
+			replica_store(&mt->replica, page, bytes);
+}
+
 void verify_mapped(struct mm_track *mt, uint64_t start, uint64_t end)
 {
 	struct vellum_vma_info info = { .size = sizeof(info) };
 
 	for (uint64_t at = start; at < end && vellum_vma_next(mt->gmm->mm, at, &info) == 0 && info.start < end;
-	     at = info.end)
-		if (is_shared(&info) && abi_is_file(mt->gmm, &info))
-			snapshot(mt, &info, info.start > start ? info.start : start,
-				 info.end < end ? info.end : end);
+	     at = info.end) {
+		uint64_t first = info.start > start ? info.start : start, last = info.end < end ? info.end : end;
+
+		if (info.mapping && abi_is_file(mt->gmm, &info))
+			(is_shared(&info) ? snapshot : copy_populated)(mt, &info, first, last);
+	}
 }
 
 void forget_objects(struct track *track)

@@ -37,6 +37,7 @@ with_threads() {
 	as_native threads
 	as_native affinity
 	as_native fork_advice
+	as_native populated
 	as_native thread_exits
 	as_native thread_exits alone
 	options=()
