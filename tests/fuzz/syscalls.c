@@ -269,7 +269,57 @@ static void open_sockets(void)
 	SYS(294 /* inotify_init1 */, 0);
 }
 
-/* Descriptors 0 to 26 of every kind; the rest are closed. */
+/* --- userfaultfd --- */
+
+static u64 uffd;		/* its descriptor, the last one that make_world() opens */
+enum { NR_ioctl = 16, NR_userfaultfd = 323 };
+
+/*
+ * The features have no events, and faults do not wait: no reader would end that. What is registered gives SIGBUS where no
+ * page is.
+ */
+static void handshake(u64 fd, u64 *block)
+{
+	static const u64 features[] = { 0, 1 << 0, 1 << 5, 1 << 8, 1 << 10, 1 << 11, 1 << 13, 1 << 14, 1 << 15, 1 << 16 };
+
+	block[0] = 0xaa;
+	block[1] = 1 << 7 | PICK(features) | PICK(features);
+	SYS(NR_ioctl, fd, 0xc018aa3f /* UFFDIO_API */, block);
+}
+
+/* An ioctl of a userfaultfd with likely arguments: some pages of a kind, a mode, and for two of them a source. */
+static void prepare_uffd_ioctl(u64 a[6])
+{
+	static const u64 requests[] = { 0xc020aa00, 0xc020aa00, 0x8010aa01, 0x8010aa02, 0xc028aa03, 0xc020aa04,
+					0xc028aa05, 0xc018aa06, 0xc020aa07, 0xc020aa08 };
+	u64 *block = (u64 *)(STRUCTS + below(NR_BLOCKS) * BLOCK);
+	u64 i = 0, request = PICK(requests);
+
+	a[0] = chance(4) ? random_fd() : uffd;
+	a[1] = request;
+	a[2] = (u64)block;
+	block[i++] = (u64)KIND(chance(2) ? 4 + below(2) : below(NR_KINDS)) + below(KIND_PAGES) * PAGE;
+	if (request == 0xc028aa03 || request == 0xc028aa05)
+		block[i++] = chance(4) ? random_pointer() : (u64)KIND(below(NR_KINDS)) + below(KIND_PAGES) * PAGE;
+	block[i++] = chance(8) ? random_size() : (1 + below(chance(3) ? KIND_PAGES : 3)) * PAGE;
+	block[i] = below(chance(8) ? 64 : 4);
+}
+
+static void open_uffd(void)
+{
+	uffd = (u64)SYS(NR_userfaultfd, 1 /* UFFD_USER_MODE_ONLY */ | O_NONBLOCK);
+	handshake(uffd, (u64 *)STRUCTS);
+	for (u64 i = 4; i < 6; i++) {	/* private memory: missing pages and protection; shared: minor faults, too */
+		u64 *block = (u64 *)STRUCTS;
+
+		block[0] = (u64)KIND(i);
+		block[1] = KIND_PAGES * PAGE;
+		block[2] = i == 4 ? 6 : 3;
+		SYS(NR_ioctl, uffd, 0xc020aa00 /* UFFDIO_REGISTER */, block);
+	}
+}
+
+/* Descriptors 0 to 28 of every kind; the rest are closed. */
 static void open_files(void)
 {
 	static const struct {
@@ -291,6 +341,7 @@ static void open_files(void)
 	SYS(77 /* ftruncate */, 17, 70000);
 	SYS(32 /* dup */, 0);
 	open_sockets();
+	open_uffd();
 }
 
 static void map_kind(u64 i, int prot, int flags, int fd)
@@ -422,6 +473,10 @@ static void one_call(void)
 	}
 	if (nr == NR_fallocate)
 		bound_fallocate(a);
+	if (chance(16)) {	/* a request that a userfaultfd takes is too unlikely otherwise */
+		nr = NR_ioctl;
+		prepare_uffd_ioctl(a);
+	}
 	if (!is_wanted(nr, a))
 		return;
 	if (may_sleep(nr) && !chance(50))
@@ -430,6 +485,8 @@ static void one_call(void)
 		say_call(nr, a);
 	fuzz_counts->cases++;
 	ret = sys6((long)nr, a[0], a[1], a[2], a[3], a[4], a[5]);
+	if (nr == NR_userfaultfd && ret > 0)
+		handshake((u64)ret, (u64 *)STRUCTS);
 	if (ret < 0 && ret > -4096) {
 		fuzz_counts->extra[1]++;
 	} else if (is_fork(nr)) {
