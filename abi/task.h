@@ -274,6 +274,7 @@ void process_unpin(struct process *p);				/* kernel->lock held */
 void thread_uncount(struct task *t);				/* before it is freed; kernel->lock held */
 void task_free(struct task *t);					/* kernel->lock held */
 void *task_main(void *arg);
+struct task *task_current(void);	/* of the calling thread; NULL: the thread belongs to no task */
 void task_exit_thread(void) __attribute__((noreturn));	/* end the calling thread */
 void kernel_fail(struct kernel *k, const char *why);	/* end the run with this error */
 uint64_t clock_ns(clockid_t clock);
