@@ -287,7 +287,10 @@ static void handshake(u64 fd, u64 *block)
 	SYS(NR_ioctl, fd, 0xc018aa3f /* UFFDIO_API */, block);
 }
 
-/* An ioctl of a userfaultfd with likely arguments: some pages of a kind, a mode, and for two of them a source. */
+/*
+ * An ioctl of a userfaultfd with likely arguments: some pages of a kind, a mode, and for two of them a source. Not of
+ * STRUCTS: the fuzzer would get a signal each time that it fills a block.
+ */
 static void prepare_uffd_ioctl(u64 a[6])
 {
 	static const u64 requests[] = { 0xc020aa00, 0xc020aa00, 0x8010aa01, 0x8010aa02, 0xc028aa03, 0xc020aa04,
@@ -298,7 +301,7 @@ static void prepare_uffd_ioctl(u64 a[6])
 	a[0] = chance(4) ? random_fd() : uffd;
 	a[1] = request;
 	a[2] = (u64)block;
-	block[i++] = (u64)KIND(chance(2) ? 4 + below(2) : below(NR_KINDS)) + below(KIND_PAGES) * PAGE;
+	block[i++] = (u64)KIND(chance(2) ? 4 + below(2) : 1 + below(NR_KINDS - 1)) + below(KIND_PAGES) * PAGE;
 	if (request == 0xc028aa03 || request == 0xc028aa05)
 		block[i++] = chance(4) ? random_pointer() : (u64)KIND(below(NR_KINDS)) + below(KIND_PAGES) * PAGE;
 	block[i++] = chance(8) ? random_size() : (1 + below(chance(3) ? KIND_PAGES : 3)) * PAGE;
