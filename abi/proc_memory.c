@@ -19,8 +19,8 @@
 /* --- mem --- */
 
 /*
- * Read or write a part of a page by the rights that its VMA may get, as a debugger does. A private page that the process
- * may not write to becomes its own. False: not possible.
+ * Read or write a part of a page by the rights that its VMA may get, as a debugger does. For a write to a private
+ * mapping, the process gets a page of its own. False: not possible.
  */
 static bool access_forced(struct vellum_mm *mm, uint64_t addr, void *buf, size_t len, bool write)
 {

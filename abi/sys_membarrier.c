@@ -2,8 +2,9 @@
 /*
  * abi/sys_membarrier.c - membarrier(2).
  *
- * The CPUs' threads belong to another process of the host, so only its barrier of all threads reaches them. All commands
- * use it. It also serializes cores: a translation of instructions that a thread has changed is gone when the store is done.
+ * The CPUs' threads belong to another process of the host, so only its barrier of all threads reaches them. All
+ * commands use it. It also serializes cores: the translation of instructions that a thread has changed is gone when the
+ * store is done.
  */
 #define _GNU_SOURCE
 #include <errno.h>

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* abi/sys_mm.c - mmap(2), munmap(2), mprotect(2), mremap(2), brk(2), madvise(2), msync(2), mincore(2), mlock(2), mseal(2). */
+/*
+ * abi/sys_mm.c - mmap(2), munmap(2), mprotect(2), mremap(2), remap_file_pages(2), brk(2), madvise(2), msync(2),
+ * mincore(2), mlock(2), mseal(2), pkey_alloc(2).
+ */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -212,8 +215,8 @@ int64_t sys_mprotect(struct task *t, uint64_t addr, uint64_t len, uint64_t prot)
 }
 
 /*
- * Map other pages of a shared mapping over a part of one of its VMAs. As in Linux since 4.0, the part becomes a VMA of its
- * own. It keeps its rights; one that may not be written to does not become writable later.
+ * Map other pages of a shared mapping over a part of one of its VMAs. As in Linux since 4.0, the part becomes a VMA of
+ * its own. It keeps its rights; one that may not be written to does not become writable later.
  */
 int64_t sys_remap_file_pages(struct task *t, uint64_t addr, uint64_t len, uint64_t prot, uint64_t pgoff, uint64_t flags)
 {

@@ -217,7 +217,7 @@ int64_t sys_process_madvise(struct task *t, int pidfd, uint64_t vec, uint64_t nr
 
 /* --- process_mrelease(2) --- */
 
-/* A process that is killed frees its memory at once, as no thread can sleep uninterruptibly. So there is nothing to do. */
+/* A killed process frees its memory at once, as no thread can sleep uninterruptibly. So there is nothing to do. */
 int64_t sys_process_mrelease(struct task *t, int pidfd, uint32_t flags)
 {
 	const struct pidfd *target;

@@ -176,8 +176,8 @@ static int verify_vmas(const struct verify *v)
 static bool same_limits(const struct vellum_mm *a, const struct vellum_mm *b)
 {
 	return a->brk_start == b->brk_start && a->brk == b->brk && a->mmap_top == b->mmap_top &&
-	       a->memlock_limit == b->memlock_limit && a->stack_limit == b->stack_limit && a->def_flags == b->def_flags &&
-	       a->mdwe == b->mdwe;
+	       a->memlock_limit == b->memlock_limit && a->stack_limit == b->stack_limit &&
+	       a->def_flags == b->def_flags && a->mdwe == b->mdwe;
 }
 
 /* The address space's mmap lock is not held while pages are read, which takes it. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tests/programs/seals.c - mseal(2), remap_file_pages(2), PR_SET_MDWE, protection keys, process_mrelease(2): each call that they change, on
- * memory of each kind. The output is the same on the host's kernel.
+ * tests/programs/seals.c - mseal(2) and PR_SET_MDWE: each call that they change, on memory of each kind;
+ * remap_file_pages(2), protection keys, process_mrelease(2). The output is the same on the host's kernel.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -38,7 +38,8 @@ static void map_kind(enum kind kind, int prot, bool seal)
 	static const int flags[] = { MAP_PRIVATE | MAP_ANONYMOUS, MAP_SHARED | MAP_ANONYMOUS, MAP_PRIVATE, MAP_SHARED,
 				     MAP_PRIVATE };
 
-	if (mmap(AT(4), 4 * PAGE, kind == STORED ? PROT_WRITE : prot, MAP_FIXED | flags[kind], kind < PRIVATE_FILE ? -1 : file, 0) == MAP_FAILED)
+	if (mmap(AT(4), 4 * PAGE, kind == STORED ? PROT_WRITE : prot, MAP_FIXED | flags[kind],
+		 kind < PRIVATE_FILE ? -1 : file, 0) == MAP_FAILED)
 		abort();
 	if (kind == STORED) {
 		memset(AT(4), 1, 4 * PAGE);
@@ -87,18 +88,25 @@ static void print_maps(void)
 static void try_calls(enum kind kind, int prot)
 {
 	static const int advice[] = { MADV_DONTNEED, MADV_FREE, MADV_DONTNEED_LOCKED, MADV_DONTFORK, MADV_WIPEONFORK,
-				      MADV_DOFORK, MADV_KEEPONFORK, MADV_DONTDUMP, MADV_WILLNEED, MADV_COLD, MADV_REMOVE,
-				      MADV_RANDOM, GUARD_INSTALL, GUARD_REMOVE };
-	size_t nr = sizeof(advice) / sizeof(advice[0]) - (kind == ANON ? 0 : 2);	/* no guards in mappings of objects */
+				      MADV_DOFORK, MADV_KEEPONFORK, MADV_DONTDUMP, MADV_WILLNEED, MADV_COLD,
+				      MADV_REMOVE, MADV_RANDOM, GUARD_INSTALL, GUARD_REMOVE };
+	/* Guards are for anonymous memory only. */
+	size_t nr = sizeof(advice) / sizeof(advice[0]) - (kind == ANON ? 0 : 2);
 
 	printf("kind %d, rights %d\n", kind, prot);
-	IN_CHILD(map_kind(kind, prot, true); SHOW(munmap(AT(0), 8 * PAGE)); print_maps());
-	IN_CHILD(map_kind(kind, prot, true); SHOW(munmap(AT(4), PAGE)); SHOW(munmap(AT(6), PAGE)); print_maps());
-	IN_CHILD(map_kind(kind, prot, true); SHOW(mprotect(AT(4), 4 * PAGE, PROT_READ)); print_maps());
-	IN_CHILD(map_kind(kind, prot, true); SHOW(mprotect(AT(5), PAGE, prot)); SHOW(mprotect(AT(4), PAGE, PROT_NONE)));
-	IN_CHILD(map_kind(kind, prot, true); SHOW(mlock(AT(4), 4 * PAGE)); SHOW(munlock(AT(4), 4 * PAGE)); print_maps());
+	IN_CHILD(map_kind(kind, prot, true);
+		 SHOW(munmap(AT(0), 8 * PAGE)); print_maps());
+	IN_CHILD(map_kind(kind, prot, true);
+		 SHOW(munmap(AT(4), PAGE)); SHOW(munmap(AT(6), PAGE)); print_maps());
+	IN_CHILD(map_kind(kind, prot, true);
+		 SHOW(mprotect(AT(4), 4 * PAGE, PROT_READ)); print_maps());
+	IN_CHILD(map_kind(kind, prot, true);
+		 SHOW(mprotect(AT(5), PAGE, prot)); SHOW(mprotect(AT(4), PAGE, PROT_NONE)));
+	IN_CHILD(map_kind(kind, prot, true);
+		 SHOW(mlock(AT(4), 4 * PAGE)); SHOW(munlock(AT(4), 4 * PAGE)); print_maps());
 	for (size_t i = 0; i < nr; i++)
-		IN_CHILD(map_kind(kind, prot, true); printf("%d ", advice[i]); SHOW(madvise(AT(4), 4 * PAGE, advice[i]));
+		IN_CHILD(map_kind(kind, prot, true);
+			 printf("%d ", advice[i]); SHOW(madvise(AT(4), 4 * PAGE, advice[i]));
 			 print_maps());
 }
 
@@ -118,19 +126,27 @@ static long map(unsigned at, unsigned pages, int prot, int flags)
 
 static void remaps(void)
 {
-	const int move = MREMAP_MAYMOVE, fixed = MREMAP_MAYMOVE | MREMAP_FIXED, keep = MREMAP_MAYMOVE | MREMAP_DONTUNMAP;
+	const int move = MREMAP_MAYMOVE, fixed = move | MREMAP_FIXED, keep = move | MREMAP_DONTUNMAP;
 	const int rw = PROT_READ | PROT_WRITE;
 
-	IN_CHILD(map_kind(ANON, rw, true); SHOW(remap(5, 2, 1, 0, 0)); SHOW(remap(5, 2, 2, 0, 0)); print_maps());
-	IN_CHILD(map_kind(ANON, rw, true); SHOW(remap(5, 2, 4, 0, 0)); SHOW(remap(5, 2, 4, move, 0)); print_maps());
-	IN_CHILD(map_kind(ANON, rw, true); SHOW(remap(5, 2, 2, fixed, 16)); SHOW(remap(4, 1, 1, fixed, 6)); print_maps());
-	IN_CHILD(map_kind(ANON, rw, true); SHOW(remap(5, 2, 2, keep, 16)); print_maps());
-	IN_CHILD(map_kind(ANON, rw, true); SHOW(remap(4, 2, 1, 0, 0)); SHOW(remap(4, 1, 2, 0, 0)); print_maps());
-	IN_CHILD(map_kind(ANON, rw, true); SHOW(map(20, 2, rw, MAP_FIXED)); SHOW(remap(5, 1, 1, fixed, 20)); print_maps());
+	IN_CHILD(map_kind(ANON, rw, true);
+		 SHOW(remap(5, 2, 1, 0, 0)); SHOW(remap(5, 2, 2, 0, 0)); print_maps());
+	IN_CHILD(map_kind(ANON, rw, true);
+		 SHOW(remap(5, 2, 4, 0, 0)); SHOW(remap(5, 2, 4, move, 0)); print_maps());
+	IN_CHILD(map_kind(ANON, rw, true);
+		 SHOW(remap(5, 2, 2, fixed, 16)); SHOW(remap(4, 1, 1, fixed, 6)); print_maps());
+	IN_CHILD(map_kind(ANON, rw, true);
+		 SHOW(remap(5, 2, 2, keep, 16)); print_maps());
+	IN_CHILD(map_kind(ANON, rw, true);
+		 SHOW(remap(4, 2, 1, 0, 0)); SHOW(remap(4, 1, 2, 0, 0)); print_maps());
+	IN_CHILD(map_kind(ANON, rw, true);
+		 SHOW(map(20, 2, rw, MAP_FIXED)); SHOW(remap(5, 1, 1, fixed, 20)); print_maps());
 	IN_CHILD(map_kind(SHARED, rw, true); SHOW(remap(5, 0, 1, move, 0)); print_maps());
-	IN_CHILD(map_kind(ANON, rw, true); SHOW(map(3, 3, rw, MAP_FIXED)); SHOW(map(5, 1, rw, MAP_FIXED_NOREPLACE));
+	IN_CHILD(map_kind(ANON, rw, true);
+		 SHOW(map(3, 3, rw, MAP_FIXED)); SHOW(map(5, 1, rw, MAP_FIXED_NOREPLACE));
 		 SHOW(map(4, 1, rw, MAP_FIXED)); print_maps());
-	IN_CHILD(map_kind(ANON, rw, true); IN_CHILD(SHOW(munmap(AT(5), PAGE)); print_maps()));
+	IN_CHILD(map_kind(ANON, rw, true);
+		 IN_CHILD(SHOW(munmap(AT(5), PAGE)); print_maps()));
 }
 
 static void arguments(void)
@@ -231,7 +247,8 @@ static void pages_in_another_order(void)
 	*AT(6) = 's';
 	SHOW(remap_pages(4, 1, 0, 2, 0));
 	show_pages();
-	IN_CHILD(map_kind(SHARED_FILE, PROT_READ, true); SHOW(remap_pages(4, 1, 0, 1, 0)); SHOW(remap_pages(5, 1, 0, 0, 0)));
+	IN_CHILD(map_kind(SHARED_FILE, PROT_READ, true);
+		 SHOW(remap_pages(4, 1, 0, 1, 0)); SHOW(remap_pages(5, 1, 0, 0, 0)));
 }
 
 static void keys(void)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-# compare.awk DOCUMENT NATIVE INSIDE, with -v test=NAME: prints each subtest that has another result inside, other than
-# a pass where the host skips it, and is not in the table of expected differences; and each row of that table that does
-# not differ although all passes natively.
+# compare.awk DOCUMENT NATIVE INSIDE, with -v test=NAME -v tracked=1 or 0: prints each subtest that has another result
+# inside, other than a pass where the host skips it, and is not in the table of expected differences. Prints also each row
+# of that table that does not differ although all passes natively.
 BEGIN { FS = "\t" }
 
 FILENAME == ARGV[1] {
@@ -10,7 +10,7 @@ FILENAME == ARGV[1] {
 	if (!inside_table)
 		next
 	split($0, cell, / *\| */)
-	if (cell[2] != test)
+	if (cell[2] != test && !(tracked && cell[2] == test ", tracked"))
 		next
 	rows++
 	count = split(cell[3], part, / *, */)
@@ -38,6 +38,8 @@ END {
 			continue
 		if (n in expected)
 			seen[expected[n]]
+		else if (b == "skip" && "skipped" in expected)
+			seen[expected["skipped"]]
 		else
 			printf "%s (%s): %s natively, %s inside\n", n, name[n], a, b
 	}

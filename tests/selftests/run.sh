@@ -63,7 +63,7 @@ counts() {
 
 # differences NAME OPTIONS PROGRAM [ARGUMENT...]: run both ways, and print what differs
 differences() {
-	local name=$1 options="$2 ${OPTIONS-}" log=$out/log/${1// /_} kind
+	local name=$1 options="$2 ${OPTIONS-}" log=$out/log/${1// /_} kind tracked=0
 
 	shift 2
 	run -- "$@" >"$log.native"
@@ -72,7 +72,8 @@ differences() {
 	for kind in native inside; do
 		awk -f "$here/../selftests/subtests.awk" "$log.$kind" >"$tmp/$kind"
 	done
-	awk -v test="$name" -f "$here/../selftests/compare.awk" "$document" "$tmp/native" "$tmp/inside" | sort -V
+	[[ $options != *--track* ]] || tracked=1
+	awk -v test="$name" -v tracked=$tracked -f "$here/../selftests/compare.awk" "$document" "$tmp/native" "$tmp/inside" | sort -V
 }
 
 # compared NAME OPTIONS PROGRAM [ARGUMENT...]: twice if need be. mremap_test picks addresses that may be in use.
