@@ -7,6 +7,7 @@
  */
 #include "mm/frame/rmap.h"
 #include "mm/space/space.h"
+#include "mm/swap/swap.h"
 #include "mm/table/exposed.h"
 #include "mm/table/huge.h"
 #include "mm/table/pgtable.h"
@@ -215,6 +216,7 @@ struct remap {
 	uint32_t flags;
 	gva_t new;		/* the target or hint; in the end, where the VMA is */
 	bool keep;		/* MREMAP_DONTUNMAP, or an old length of 0: the old VMA stays */
+	bool lacks_tables;	/* out: -ENOMEM because no frame for a page table was free */
 };
 
 /* Allocate the event if the VMA's context has EVENT_REMAP. 0 or -ENOMEM. */
@@ -257,7 +259,7 @@ static struct vma *copy_vma(const struct vma *vma, const struct remap *r)
  * Move the part [r->old, r->old + r->old_len) of @vma to r->new, which is free. r->keep: the old VMA stays, with no
  * entries. If r->old_len is 0, nothing is moved: r->new becomes a second VMA of the same mapping.
  */
-static int move_vma(struct vma *vma, const struct remap *r) HOLDS(&r->mm->mmap_lock)
+static int move_vma(struct vma *vma, struct remap *r) HOLDS(&r->mm->mmap_lock)
 {
 	struct vellum_mm *mm = r->mm;
 	struct uffd_event *ev = NULL;
@@ -285,6 +287,7 @@ static int move_vma(struct vma *vma, const struct remap *r) HOLDS(&r->mm->mmap_l
 
 	err = move_all(&mv);
 	if (err) {
+		r->lacks_tables = true;
 		cancel_move_events(r, ev);
 		do_munmap(r->mm, r->new, r->new_len);
 		vma_merge(vma);
@@ -461,14 +464,18 @@ EXPORT int vellum_mremap(struct vellum_mm *mm, uint64_t old_addr, uint64_t old_l
 	struct remap r = { .mm = mm, .old = old_addr, .old_len = page_align_up(old_len), .flags = flags,
 			   .new_len = page_align_up(new_len), .new = new_addr ? *new_addr : 0 };
 	uint64_t from = r.old_len;
+	unsigned tries = 0;
 	int err;
 
 	r.keep = !r.old_len || (flags & VELLUM_MREMAP_DONTUNMAP);
 	if (!new_addr || !request_ok(&r))
 		return -EINVAL;
-	write_lock(&r.mm->mmap_lock, mm_host(mm));
-	err = remap(&r);
-	mmap_write_unlock_and_deliver(r.mm);
+	do {
+		r.lacks_tables = false;
+		write_lock(&r.mm->mmap_lock, mm_host(mm));
+		err = remap(&r);
+		mmap_write_unlock_and_deliver(r.mm);
+	} while (r.lacks_tables && reclaim_for_retry(mm->memory, &tries));
 	if (err)
 		return err;
 	*new_addr = r.new;

@@ -468,6 +468,31 @@ static void full_areas_are_oom(void **state)
 	swap_world_destroy(&sw);
 }
 
+/* A move needs page tables where it goes. Pages are swapped out for these. */
+static void mremap_reclaims_for_tables(void **state)
+{
+	static uint64_t hoard[4096];
+	struct swap_world *sw = *state;
+	struct world *w = &sw->w;
+	uint64_t addr = PAGE(0) + (1ull << 42);
+	unsigned n = 0;
+
+	map_at(w->mm, 0, 64, RW, ANON);
+	for (unsigned i = 0; i < 64; i++)
+		store(w->cpu[0], PAGE(i), i + 1);
+	while (!vellum_memory_alloc_device(w->memory, 1, &hoard[n]))
+		n++;
+	assert_int_equal(free_frames(w), 0);
+	OK(vellum_mremap(w->mm, PAGE(0), BYTES(64), BYTES(64), VELLUM_MREMAP_MAYMOVE | VELLUM_MREMAP_FIXED, &addr));
+	check_world(w);
+	assert_true(vellum_mm_swapped(w->mm) > 0);
+	while (n)
+		vellum_memory_free_device(w->memory, hoard[--n], 1);
+	for (unsigned i = 0; i < 64; i++)
+		assert_int_equal(load(w->cpu[0], addr + BYTES(i)), i + 1);
+	OK(vellum_munmap(w->mm, addr, BYTES(64)));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -484,6 +509,7 @@ int main(void)
 		SWAP_TEST(T_fork_07_family),
 		SWAP_TEST(write_errors_lose_nothing),
 		SWAP_TEST(read_errors_are_sigbus),
+		SWAP_TEST(mremap_reclaims_for_tables),
 		cmocka_unit_test(full_areas_are_oom),
 	};
 
