@@ -116,12 +116,12 @@ static void look_some(unsigned i)
 {
 	uint64_t words[16], word = 0;
 	uint8_t resident[16];
-	char buf[64];
+	char buf[PAGE];
 
 	vellum_pagemap_read(w.mm[i], any_addr(), 16, 0, words);
 	vellum_mincore(w.mm[i], any_addr(), 16 * PAGE, resident);
-	vellum_copy_from_user(w.mm[i], buf, any_addr(), sizeof(buf), NULL);
-	vellum_peek(w.mm[i], any_addr(), device_bytes[0]);
+	vellum_copy_from_user(w.mm[i], buf, any_addr(), 64, NULL);
+	vellum_peek(w.mm[i], any_addr(), buf);
 	vellum_soft_load64(w.cpu[i], any_addr(), &word);
 }
 
