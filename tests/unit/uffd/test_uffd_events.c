@@ -581,6 +581,16 @@ static void close_drops_events(void **state)
 	vellum_uffd_put(u);
 }
 
+static bool has_event(struct vellum_uffd *u)
+{
+	bool has;
+
+	mutex_lock(&u->lock, &u->memory->host);
+	has = u->events;
+	mutex_unlock(&u->lock, &u->memory->host);
+	return has;
+}
+
 /* The event of one sender is taken, not that of another, nor a fault. */
 static void event_is_taken_for_its_sender(void **state)
 {
@@ -595,7 +605,7 @@ static void event_is_taken_for_its_sender(void **state)
 	start_load(w, &fault, PAGE(0));
 	wait_for_message(u, &fault);
 	start_move(w, &job, 4, 4, 100, 0);
-	while (!__atomic_load_n(&u->events, __ATOMIC_ACQUIRE))
+	while (!has_event(u))
 		sched_yield();
 	assert_int_equal(vellum_uffd_take_event(u, &unrelated, &msg), -ENOENT);
 	assert_int_equal(vellum_uffd_take_event(other, &u->events->done, &msg), -ENOENT);
