@@ -158,7 +158,7 @@ more openssl "openssl s_server, s_client" 'openssl req -x509 -newkey ec -pkeyopt
 		for i in 1 2 3 4 5 6 7 8 9; do
 			kill -0 $server 2>/dev/null || break
 			sleep 0.3
-			(echo hello; sleep 1) | openssl s_client -connect 127.0.0.1:$port -quiet -no_ign_eof -verify_quiet >answer 2>/dev/null
+			(echo hello; sleep $try) | openssl s_client -connect 127.0.0.1:$port -quiet -no_ign_eof -verify_quiet >answer 2>/dev/null
 			[ ! -s answer ] || break 2
 		done
 	done; cat answer; wait; rm -f k c answer'
