@@ -36,11 +36,6 @@ static void share_folio(struct folio *folio)
 	folio_set(folio, PG_DIRTY);
 }
 
-static bool is_anon(const struct vellum_memory *m, pte_t pte)
-{
-	return !pte_special(pte) && (folio_flags(pte_folio(m, pte)) & PG_ANON);
-}
-
 void take_dirt(struct vma *vma, gva_t addr, pte_t *ptep)
 {
 	pte_t pte = ptep_get(ptep);
@@ -64,7 +59,7 @@ static bool is_frozen_as_entry(const struct freeze *fz, pte_t pte)
 		return true;
 	if (!pte_present(pte))
 		return !pte_is_migration(pte) || migration_is_anon(m, pte);
-	return pte_special(pte) || is_anon(m, pte);
+	return pte_special(pte) || pte_is_anon(m, pte);
 }
 
 /* The entry of an anonymous page. A page that may be pinned is copied, as a fork does. 0 or -ENOMEM. */
@@ -101,7 +96,7 @@ static int freeze_present(struct freeze *fz, struct table_edit *ed, pte_t *ptep,
 
 	take_dirt(fz->vma, addr, ptep);
 	pte = ptep_get(ptep);
-	if (is_anon(m, pte))
+	if (pte_is_anon(m, pte))
 		return freeze_page(fz, ed, ptep, dst, addr);
 	if (pte_special(pte)) {
 		ptep_set(dst, pte_make(pte.val & ~LIVE_BITS));
@@ -154,7 +149,7 @@ static void count_unchanged(const struct vellum_memory *m, const pte_t *ptep)
 	for (unsigned i = 0; i < ENTRIES_PER_TABLE; i++) {
 		pte_t pte = ptep_get(&table[i]);
 
-		if (pte_present(pte) && (pte.val & X86_UNCHANGED))
+		if (is_counted(pte))
 			nr++;
 		else if (!pte_none(pte))
 			uncounted = true;
@@ -186,19 +181,6 @@ static int freeze_table(pte_t *first, gva_t start, gva_t end, struct mm_walk *wa
 	}
 	count_unchanged(m, first);
 	return err;
-}
-
-static uint64_t leaf_wrprotect(uint64_t val)
-{
-	return pmd_wrprotect(pmd_make(val)).val;	/* the same bits in a PUD */
-}
-
-bool leaf_maybe_pinned(const struct vellum_memory *m, uint64_t val, unsigned shift)
-{
-	for (uint64_t i = 0; i < 1ull << (shift - PAGE_SHIFT); i++)
-		if (folio_maybe_pinned(huge_page_folio(m, val, shift, i)))
-			return true;
-	return false;
 }
 
 /* Huge leaves of anonymous memory, and of raw frames. */

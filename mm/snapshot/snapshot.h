@@ -80,6 +80,12 @@ struct restore {
 	uint64_t copied, dropped;
 };
 
+/* The entry counts for INV-SNAP-3. */
+static inline bool is_counted(pte_t pte)
+{
+	return pte_present(pte) && (pte.val & X86_UNCHANGED);
+}
+
 /* --- freeze.c: from an address space to its frozen copy, and back --- */
 
 /* Create frozen->copy. mm->base becomes @frozen. 0 or -ENOMEM. */
@@ -100,8 +106,6 @@ struct vma *vma_like(struct vellum_mm *mm, const struct vma *vma, uint64_t flags
 void copy_limits(struct vellum_mm *to, const struct vellum_mm *from);
 /* The flags of a frozen VMA, and the userfaultfd context if it still exists, for a VMA that is restored. */
 uint64_t thawed_flags(const struct vma *frozen, const struct vellum_mm *mm, struct vellum_uffd **uffd);
-/* May a page of the huge leaf @val be pinned? The leaf is not raw. */
-bool leaf_maybe_pinned(const struct vellum_memory *m, uint64_t val, unsigned shift);
 /* Remove D from an entry of a page, and tell the page and trackers. ptl held. */
 void take_dirt(struct vma *vma, gva_t addr, pte_t *ptep);
 

@@ -42,11 +42,6 @@ static inline struct line_sum sum_line(const uint64_t *line)
 #endif
 }
 
-static bool is_counted(pte_t pte)
-{
-	return pte_present(pte) && (pte.val & X86_UNCHANGED);
-}
-
 /* A bit for each line of a last-level table in which an entry may have changed. *@nr: entries with UNCHANGED. */
 static uint64_t changed_lines(const pte_t *table, uint64_t *nr)
 {

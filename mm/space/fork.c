@@ -213,19 +213,6 @@ static int copy_table(pte_t *src, gva_t start, gva_t end, struct mm_walk *walk)
 
 /* --- huge leaves --- */
 
-static uint64_t leaf_wrprotect(uint64_t val)
-{
-	return pmd_wrprotect(pmd_make(val)).val;	/* the same bits in a PUD */
-}
-
-static bool leaf_is_pinned(const struct vellum_memory *m, uint64_t val)
-{
-	for (uint64_t i = 0; i < PMD_PAGES; i++)
-		if (folio_maybe_pinned(huge_page_folio(m, val, PMD_SHIFT, i)))
-			return true;
-	return false;
-}
-
 /*
  * Only a writable leaf of a COW VMA loses W. A raw leaf of a shared VMA is copied with W, since there may be no fault
  * handler that could grant W again. Its D stays in both entries, so one store may be reported twice. Leaves of device
@@ -244,7 +231,7 @@ static int copy_leaf(uint64_t *entry, gva_t start, gva_t end, unsigned shift, st
 		return 0;	/* the mapping's own pages: faults map them again */
 	if (raw && (val & X86_DEVMAP) && !(walk->vma->flags & (VM_PFNMAP | VM_MIXEDMAP)))
 		return 0;
-	if (!raw && fw->pins && leaf_is_pinned(m, val))
+	if (!raw && fw->pins && leaf_maybe_pinned(m, val, shift))
 		return WALK_SPLIT;
 	if (fw->cow && leaf_write(val)) {
 		leaf_update(entry, leaf_wrprotect);

@@ -30,8 +30,8 @@ void vma_set_range(struct vma *vma, gva_t start, gva_t end);	/* also moves pgoff
  * flags only: they are absorbed.
  */
 void vma_cover(struct vma *vma, gva_t start, gva_t end);
-/* Give @vma the anon_vma of @other, if it has none. @other may be of another address space. */
-void vma_share_anon(struct vma *vma, struct vma *other);
+/* If only one of two VMAs has an anon_vma, give it to the other too. They may be of two address spaces. */
+void vma_share_anon(struct vma *low, struct vma *high);
 struct vma *vma_merge(struct vma *vma);		/* with neighbours that can merge; returns the resulting VMA */
 /* Split the VMAs that cross @start or @end. 0 or -ENOMEM. */
 int vma_split_range(struct vellum_mm *mm, gva_t start, gva_t end) HOLDS(&mm->mmap_lock);
@@ -58,8 +58,8 @@ bool vma_wants_writenotify(const struct vma *vma, uint64_t prot);
 /* --- mmap.c, mprotect.c, mlock.c, collapse.c --- */
 
 /*
- * 0, -ENOMEM, or -EPERM: a VMA is sealed. mmap_lock held for writing. The caller unlocks it with mmap_write_unlock_and_deliver(), which delivers
- * the userfaultfd events of the unmap.
+ * 0, -ENOMEM, or -EPERM: a VMA is sealed. mmap_lock held for writing. The caller unlocks it with
+ * mmap_write_unlock_and_deliver(), which delivers the userfaultfd events of the unmap.
  */
 int do_munmap(struct vellum_mm *mm, gva_t start, uint64_t len) HOLDS(&mm->mmap_lock);
 /* Unmap [start, end), whose borders no VMA crosses and in which at least one lies. Sends no events. */

@@ -296,8 +296,7 @@ static bool can_merge(const struct vma *low, const struct vma *high)
 	       (low->anon_vma == high->anon_vma || !low->anon_vma || !high->anon_vma);
 }
 
-/* Give @low and @high, which can_merge(), the same anon_vma if either of them has one. */
-static void share_anon_vma(struct vma *low, struct vma *high)
+void vma_share_anon(struct vma *low, struct vma *high)
 {
 	struct vma *has = low->anon_vma ? low : high, *lacks = low->anon_vma ? high : low;
 
@@ -308,11 +307,6 @@ static void share_anon_vma(struct vma *low, struct vma *high)
 	lacks->anon_vma = has->anon_vma;
 	interval_insert(&lacks->anon_vma->vmas, &lacks->anon_node);
 	write_unlock(&has->anon_vma->lock, mm_host(has->mm));
-}
-
-void vma_share_anon(struct vma *vma, struct vma *other)
-{
-	share_anon_vma(vma, other);
 }
 
 /* If one of them has VM_SOFTDIRTY, the merged VMA has it: soft-dirty may be reported too often, but not too seldom. */
@@ -331,7 +325,7 @@ static void absorb(struct vma *low, struct vma *high)
 
 	low->write_faults += high->write_faults;
 	merge_soft_dirty(low, high);
-	share_anon_vma(low, high);
+	vma_share_anon(low, high);
 	vma_lock_rmaps(low);		/* also high's: both have the same mapping and anon_vma */
 	unlink_rmap(high);
 	tree_remove(high);
@@ -342,26 +336,12 @@ static void absorb(struct vma *low, struct vma *high)
 
 void vma_cover(struct vma *vma, gva_t start, gva_t end)
 {
-	struct vma *other, *absorbed = NULL;
+	struct vma *next;
 
-	if (vma->start == start && vma->end == end)
-		return;
-	for (other = vma_next(vma); other && other->start < end; other = vma_next(other))
-		share_anon_vma(vma, other);
-	vma_lock_rmaps(vma);		/* also the others': they have the same mapping and anon_vma */
-	while ((other = vma_next(vma)) && other->start < end) {
-		unlink_rmap(other);
-		tree_remove(other);
-		vma->write_faults += other->write_faults;
-		other->node.left = absorbed ? &absorbed->node : NULL;
-		absorbed = other;
-	}
-	set_range(vma, start, end);
-	vma_unlock_rmaps(vma);
-	for (; absorbed; absorbed = other) {
-		other = to_vma(absorbed->node.left);
-		vma_free(absorbed);
-	}
+	while ((next = vma_next(vma)) && next->start < end)
+		absorb(vma, next);
+	if (vma->start != start || vma->end != end)
+		vma_set_range(vma, start, end);
 }
 
 struct vma *vma_merge(struct vma *vma)

@@ -61,6 +61,12 @@ static inline struct folio *pte_folio(const struct vellum_memory *m, pte_t pte)
 	return pfn_folio(m, pte_pfn(pte));
 }
 
+/* A present entry maps an anonymous page. */
+static inline bool pte_is_anon(const struct vellum_memory *m, pte_t pte)
+{
+	return !pte_special(pte) && (folio_flags(pte_folio(m, pte)) & PG_ANON);
+}
+
 /* The first of the 512 folios that a leaf of 2 MiB maps. The leaf must not be raw. */
 static inline struct folio *huge_folio(const struct vellum_memory *m, uint64_t entry, unsigned shift)
 {

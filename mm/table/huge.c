@@ -53,6 +53,14 @@ uint64_t leaf_update(uint64_t *entry, uint64_t (*change)(uint64_t))
 	return old;
 }
 
+bool leaf_maybe_pinned(const struct vellum_memory *m, uint64_t val, unsigned shift)
+{
+	for (uint64_t i = 0; i < 1ull << (shift - PAGE_SHIFT); i++)
+		if (folio_maybe_pinned(huge_page_folio(m, val, shift, i)))
+			return true;
+	return false;
+}
+
 /* --- looking up --- */
 
 bool huge_lookup(struct vellum_mm *mm, gva_t addr, struct leaf *leaf)

@@ -40,6 +40,11 @@ static inline bool leaf_write(uint64_t val)
 	return x86_writable(val);
 }
 
+static inline uint64_t leaf_wrprotect(uint64_t val)
+{
+	return pmd_wrprotect(pmd_make(val)).val;	/* the same bits in a PUD */
+}
+
 static inline uint64_t leaf_mkuffd_wp(uint64_t val)
 {
 	return pmd_mkuffd_wp(pmd_make(val)).val;
@@ -82,6 +87,9 @@ static inline void ptl_assert_held(const struct vellum_memory *m, const void *en
 
 /* The small entry that maps the page at @addr as the leaf @val does. */
 pte_t leaf_pte(uint64_t val, unsigned shift, gva_t addr);
+
+/* A page of the leaf, which is not raw, may be pinned. */
+bool leaf_maybe_pinned(const struct vellum_memory *m, uint64_t val, unsigned shift);
 
 /* Find the huge leaf that maps @addr. @leaf may be NULL. Takes no lock, so the leaf may change meanwhile. */
 bool huge_lookup(struct vellum_mm *mm, gva_t addr, struct leaf *leaf);

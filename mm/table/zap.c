@@ -66,11 +66,6 @@ static bool zap_pte(struct tlb_gather *tlb, struct vma *vma, gva_t addr, pte_t *
 	return dirty;
 }
 
-static bool is_private_copy(const struct vellum_memory *m, pte_t pte)
-{
-	return !pte_special(pte) && (folio_flags(pte_folio(m, pte)) & PG_ANON);
-}
-
 /*
  * If the VMA stays, guard markers stay. Poison belongs to a private page, so it stays unless private pages are zapped.
  * A wp marker stays unless the VMA is anonymous.
@@ -120,7 +115,7 @@ static int zap_table(pte_t *ptep, gva_t start, gva_t end, struct mm_walk *walk, 
 		if (unlikely(!pte_present(pte))) {
 			if (!pte_none(pte))
 				zap_swp(walk->vma, addr, ptep, pte, why);
-		} else if (!(why == ZAP_MAPPING && is_private_copy(tlb->mm->memory, pte))) {
+		} else if (!(why == ZAP_MAPPING && pte_is_anon(tlb->mm->memory, pte))) {
 			dirty |= zap_pte(tlb, walk->vma, addr, ptep, why);
 		}
 	}
