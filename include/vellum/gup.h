@@ -73,7 +73,7 @@ void vellum_unpin_pages(struct vellum_memory *memory, const uint64_t *pfns, uint
  * vellum_unpin_pages_dirty - unpin pages that were stored to
  *
  * Each page is locked and marked dirty, and the trackers of its mapping, and of the address spaces that map it, record
- * it. Then the page is unpinned.
+ * it. The machine drops instructions that it decoded from it. Then the page is unpinned.
  * Context: takes page locks: not callable while one is held.
  */
 void vellum_unpin_pages_dirty(struct vellum_memory *memory, const uint64_t *pfns, uint64_t nr);

@@ -417,6 +417,7 @@ static void dirty_page(struct vellum_memory *m, struct folio *folio)
 	if ((folio_flags(folio) & PG_ANON) || folio->mapping) {
 		if (!(folio_flags(folio) & PG_DIRTY))
 			folio_mark_dirty(folio);
+		folio_bytes_changed(m, folio);
 		if (folio_flags(folio) & PG_ANON)
 			rmap_walk(m, folio, record_store, m);
 		else

@@ -307,8 +307,8 @@ int freeze_mm(struct frozen_mm *frozen)
 
 uint64_t thawed_flags(const struct vma *frozen, const struct vellum_mm *mm, struct vellum_uffd **uffd)
 {
-	const struct vellum_uffd *ctx = frozen->uffd;
-	bool alive = ctx && !__atomic_load_n(&ctx->released, __ATOMIC_RELAXED) && ctx->mm == mm;
+	struct vellum_uffd *ctx = frozen->uffd;
+	bool alive = ctx && !__atomic_load_n(&ctx->released, __ATOMIC_RELAXED) && vellum_uffd_is_for(ctx, mm);
 
 	*uffd = alive ? frozen->uffd : NULL;
 	return alive ? frozen->flags : frozen->flags & ~VM_UFFD;

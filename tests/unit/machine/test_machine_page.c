@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The page that a machine maps in each address space (vellum/mmu.h, machine_page). */
 #include "support.h"
+#include "vellum/gup.h"
 
 static void fill_page(void *machine, void *bytes)
 {
@@ -144,6 +145,24 @@ static void frame_that_held_code_is_synced(void **state)
 	assert_int_equal(synced, 1);
 }
 
+/* A debugger stores a breakpoint through a pin (/proc/PID/mem). The page may have been executed. */
+static void code_that_a_pin_stores_to_is_synced(void **state)
+{
+	struct paged *p = *state;
+	struct world *w = &p->w;
+	uint64_t pfn, nr;
+
+	map_at(w->mm, 0, 1, RW | VELLUM_PROT_EXEC, ANON);
+	store(w->cpu[0], PAGE(0), 1);
+	assert_int_equal(vellum_mprotect(w->mm, PAGE(0), PAGE_SIZE, RO | VELLUM_PROT_EXEC), 0);
+	assert_int_equal(vellum_pin_pages(w->mm, PAGE(0), 1, VELLUM_GUP_WRITE | VELLUM_GUP_FORCE, &pfn, &nr), 0);
+	*(char *)vellum_frame_host(w->memory, pfn) = (char)0xcc;
+	synced = 0;
+	vellum_unpin_pages_dirty(w->memory, &pfn, 1);
+	assert_int_equal(synced, 1);
+	assert_int_equal(vellum_munmap(w->mm, PAGE(0), PAGE_SIZE), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -152,6 +171,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(child_has_a_machine_page_of_its_own, paged_setup, paged_teardown),
 		cmocka_unit_test_setup_teardown(create_without_frames_changes_nothing, paged_setup, paged_teardown),
 		cmocka_unit_test_setup_teardown(frame_that_held_code_is_synced, paged_setup, paged_teardown),
+		cmocka_unit_test_setup_teardown(code_that_a_pin_stores_to_is_synced, paged_setup, paged_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
