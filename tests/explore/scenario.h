@@ -79,6 +79,9 @@ static inline enum vellum_fault_result try_store(unsigned c, unsigned page, uint
 	return vellum_soft_store64(cpu[c], PAGE(page), val);
 }
 
+/* A swap area. Another thread may run in its hooks. A free slot has bytes that no page has. */
+void add_swap(void);
+
 /* Another thread may run here. */
 void pause_here(void);
 /* Another thread must run before this one can continue. */

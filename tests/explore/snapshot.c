@@ -5,7 +5,6 @@
 #include "vellum/gup.h"
 #include "vellum/swap.h"
 
-#define SLOTS 16
 
 const uint64_t frozen_words[PAGES] = { 1, 2, 0, 4 };
 const uint64_t run_words[PAGES] = { 11, 2, 13, 14 };
@@ -16,7 +15,6 @@ struct vellum_tracker *snapshot_tracker;
 uint64_t snapshot_pin, nr_snapshot_pins;
 
 static uint64_t replica[PAGES];
-static char slots[SLOTS][VELLUM_PAGE_SIZE];
 
 /* --- the world --- */
 
@@ -198,31 +196,6 @@ static void setup_parked(void)
 
 /* --- reclaim --- */
 
-static int slot_out(void *ctx, uint64_t slot, const void *page)
-{
-	(void)ctx;
-	pause_here();
-	memcpy(slots[slot], page, VELLUM_PAGE_SIZE);
-	return 0;
-}
-
-static int slot_in(void *ctx, uint64_t slot, void *page)
-{
-	(void)ctx;
-	pause_here();
-	memcpy(page, slots[slot], VELLUM_PAGE_SIZE);
-	return 0;
-}
-
-static void slot_back(void *ctx, uint64_t slot)
-{
-	(void)ctx;
-	memset(slots[slot], 0xee, VELLUM_PAGE_SIZE);
-}
-
-static const struct vellum_swap_ops swap_ops = { .size = sizeof(swap_ops), .write = slot_out, .read = slot_in,
-						 .free = slot_back };
-
 void aim_at(struct vellum_mm *of, unsigned page)
 {
 	struct mutex *ptl;
@@ -237,12 +210,6 @@ void aim_at(struct vellum_mm *of, unsigned page)
 void reclaimer(void)
 {
 	vellum_reclaim(memory, 1);
-}
-
-void add_swap(void)
-{
-	memset(slots, 0xee, sizeof(slots));
-	MUST(vellum_swap_add(memory, &swap_ops, NULL, SLOTS, NULL));
 }
 
 static void setup_swap(void)
@@ -459,18 +426,23 @@ static void setup_tracked_auto(void)
 	setup_tracked(VELLUM_TRACK_AUTO);
 }
 
-static const char *replica_and_frozen_equal(void)
+const char *replica_equals(void (*collect)(void), const uint64_t *replica_words)
 {
-	collector();
-	if (memcmp(replica, frozen_words, sizeof(replica)))
+	collect();
+	if (memcmp(replica_words, frozen_words, sizeof(frozen_words)))
 		return "a restore changed a page, and no collection has it";
 	for (unsigned i = 0; i < PAGES; i++)
 		if (try_store(1, i, 50 + i))
 			return "a store failed after a restore";
-	collector();
-	if (has_words(mm, replica, "a store after a restore is in no collection"))
-		return "a store after a restore is in no collection";
-	return later_stores_found();
+	collect();
+	return has_words(mm, replica_words, "a store after a restore is in no collection");
+}
+
+static const char *replica_and_frozen_equal(void)
+{
+	const char *why = replica_equals(collector, replica);
+
+	return why ? why : later_stores_found();
 }
 
 static void collect_twice(void)

@@ -43,9 +43,11 @@ const char *restores_again(void);
 /* The same for a world that a program changed since the last restore. */
 const char *later_stores_found(void);
 
+/* @collect brings @replica_words up to date: they equal memory, also after more stores. */
+const char *replica_equals(void (*collect)(void), const uint64_t *replica_words);
+
 /* The next call of reclaim takes the page that @of maps: the clock's hand is before it, and its entry has no A. */
 void aim_at(struct vellum_mm *of, unsigned page);
-void add_swap(void);
 void reclaimer(void);		/* a thread that reclaims a page */
 
 #define RESTORE(n, depth, set, end_check, ...) \

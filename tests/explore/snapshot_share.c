@@ -233,21 +233,9 @@ static void setup_shared_tracked_clean(void)
 	setup_shared_tracked(VELLUM_TRACK_CLEAN);
 }
 
-static const char *replica_equals(void)
-{
-	collector();
-	if (memcmp(replica, frozen_words, sizeof(replica)))
-		return "a restore changed a page, and no collection has it";
-	for (unsigned i = 0; i < PAGES; i++)
-		if (try_store(1, i, 50 + i))
-			return "a store failed after a restore";
-	collector();
-	return has_words(mm, replica, "a store after a restore is in no collection");
-}
-
 static const char *replica_and_frozen_equal(void)
 {
-	const char *why = replica_equals();
+	const char *why = replica_equals(collector, replica);
 
 	return why ? why : later_stores_found();
 }

@@ -5,47 +5,17 @@
 #include "vellum/gup.h"
 #include "vellum/swap.h"
 
-#define SLOTS 8
 
-static char slots[SLOTS][VELLUM_PAGE_SIZE];
 static struct vellum_mm *child;
 static bool freed, kept;	/* MADV_FREE has returned; it had returned before the last store began */
 static uint64_t last;		/* value of the newest completed store */
-
-static int slot_out(void *ctx, uint64_t slot, const void *page)
-{
-	(void)ctx;
-	pause_here();
-	memcpy(slots[slot], page, VELLUM_PAGE_SIZE);
-	pause_here();
-	return 0;
-}
-
-static int slot_in(void *ctx, uint64_t slot, void *page)
-{
-	(void)ctx;
-	pause_here();
-	memcpy(page, slots[slot], VELLUM_PAGE_SIZE);
-	return 0;
-}
-
-static void slot_back(void *ctx, uint64_t slot)
-{
-	(void)ctx;
-	pause_here();
-	memset(slots[slot], 0xee, VELLUM_PAGE_SIZE);
-}
-
-static const struct vellum_swap_ops swap_ops = { .size = sizeof(swap_ops), .write = slot_out, .read = slot_in,
-						 .free = slot_back };
 
 static void setup_page(void)
 {
 	last = 1;
 	freed = kept = false;
 	child = NULL;
-	memset(slots, 0xee, sizeof(slots));
-	MUST(vellum_swap_add(memory, &swap_ops, NULL, SLOTS, NULL));
+	add_swap();
 	map_pages(mm, 0, 1, RW, PRIVATE, NULL, 0);
 	keep_tables();
 	store(1, 0, 1);
@@ -195,7 +165,7 @@ static void setup_object(void)
 {
 	last = 1;
 	child = NULL;
-	MUST(vellum_swap_add(memory, &swap_ops, NULL, SLOTS, NULL));
+	add_swap();
 	new_object(NULL, 1, 0);
 	map_pages(mm, 0, 1, RW, SHARED, object, 0);
 	store(1, 0, 1);

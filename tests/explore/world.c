@@ -5,6 +5,7 @@
 
 #include "engine.h"
 #include "host/test.h"
+#include "vellum/swap.h"
 
 #define RAM_BYTES (4ull << 20)
 #define RAM_MAX   (16ull << 20)
@@ -303,4 +304,43 @@ bool tlb_reaches(const void *at, bool to_store)
 					return true;
 			}
 	return false;
+}
+
+/* --- swap --- */
+
+#define SLOTS 16
+
+static char slots[SLOTS][VELLUM_PAGE_SIZE];
+
+static int slot_out(void *ctx, uint64_t slot, const void *page)
+{
+	(void)ctx;
+	pause_here();
+	memcpy(slots[slot], page, VELLUM_PAGE_SIZE);
+	pause_here();
+	return 0;
+}
+
+static int slot_in(void *ctx, uint64_t slot, void *page)
+{
+	(void)ctx;
+	pause_here();
+	memcpy(page, slots[slot], VELLUM_PAGE_SIZE);
+	return 0;
+}
+
+static void slot_back(void *ctx, uint64_t slot)
+{
+	(void)ctx;
+	pause_here();
+	memset(slots[slot], 0xee, VELLUM_PAGE_SIZE);
+}
+
+static const struct vellum_swap_ops swap_ops = { .size = sizeof(swap_ops), .write = slot_out, .read = slot_in,
+						 .free = slot_back };
+
+void add_swap(void)
+{
+	memset(slots, 0xee, sizeof(slots));
+	MUST(vellum_swap_add(memory, &swap_ops, NULL, SLOTS, NULL));
 }

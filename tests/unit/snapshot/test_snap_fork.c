@@ -171,7 +171,7 @@ static void end_branch(struct snap *s)
 	vellum_snapshot_destroy(own);
 }
 
-/* The branches share a copy of the shared memory with each other, and with nobody else. */
+/* The branches share a copy of the shared memory with each other, only. */
 static void run_branch_family(struct snap *s)
 {
 	struct vellum_mm *mms[MAX_MMS];
