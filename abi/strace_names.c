@@ -30,15 +30,16 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "abi/uffd.h"
 #include "abi/strace_print.h"
-#include "vellum/uffd.h"
 
 #define KERNEL_O_LARGEFILE 0100000	/* glibc's O_LARGEFILE is 0 */
 #define HUGE_SHIFT	   26	/* of the logarithm of a page size: MAP_HUGE_*, MFD_HUGE_* */
 #define HUGE_MASK	   (63u << HUGE_SHIFT)
 
 #define N(name) { (uint64_t)(name), #name }
-#define UFFD_REQUEST(nr, words) { _IOC(_IOC_READ | _IOC_WRITE, 0xaa, VELLUM_UFFDIO_##nr, (words) * 8), "UFFDIO_" #nr }
+#define UFFD_REQUEST(dir, nr, words) { UFFD_IOC(dir, VELLUM_UFFDIO_##nr, words), "UFFDIO_" #nr }
+#define UFFD_RW(nr, words) UFFD_REQUEST(_IOC_READ | _IOC_WRITE, nr, words)
 #define LIST(unknown, ...) \
 	{ unknown, sizeof((const struct value_name[]){ __VA_ARGS__ }) / sizeof(struct value_name), \
 	  (const struct value_name[]){ __VA_ARGS__ } }
@@ -93,11 +94,11 @@ const struct value_names strace_names[NR_FORMATS] = {
 		N(TIOCCBRK), N(TIOCGSID), N(TIOCVHANGUP), N(TIOCGPTN), N(TIOCSPTLCK), N(TIOCGPTPEER), N(FIONCLEX),
 		N(FIOCLEX), N(FIOASYNC), N(FIOQSIZE), N(FIBMAP), N(FIGETBSZ), N(FICLONE), N(FICLONERANGE),
 		N(FIFREEZE), N(FITHAW), N(FITRIM), N(FS_IOC_GETFLAGS), N(FS_IOC_SETFLAGS), N(BLKGETSIZE64),
-		N(BLKGETSIZE), N(BLKSSZGET), UFFD_REQUEST(API, 3), UFFD_REQUEST(REGISTER, 4),
-		{ _IOC(_IOC_READ, 0xaa, VELLUM_UFFDIO_UNREGISTER, 16), "UFFDIO_UNREGISTER" },
-		{ _IOC(_IOC_READ, 0xaa, VELLUM_UFFDIO_WAKE, 16), "UFFDIO_WAKE" }, UFFD_REQUEST(COPY, 5),
-		UFFD_REQUEST(ZEROPAGE, 4), UFFD_REQUEST(MOVE, 5), UFFD_REQUEST(WRITEPROTECT, 3),
-		UFFD_REQUEST(CONTINUE, 4), UFFD_REQUEST(POISON, 4), { _IO(0xaa, 0), "USERFAULTFD_IOC_NEW" }),
+		N(BLKGETSIZE), N(BLKSSZGET), UFFD_RW(API, 3), UFFD_RW(REGISTER, 4),
+		UFFD_REQUEST(_IOC_READ, UNREGISTER, 2),
+		UFFD_REQUEST(_IOC_READ, WAKE, 2), UFFD_RW(COPY, 5),
+		UFFD_RW(ZEROPAGE, 4), UFFD_RW(MOVE, 5), UFFD_RW(WRITEPROTECT, 3),
+		UFFD_RW(CONTINUE, 4), UFFD_RW(POISON, 4), { UFFD_IOC_NEW, "USERFAULTFD_IOC_NEW" }),
 	[FORMAT_prot] = LIST("PROT_???", N(PROT_NONE), N(PROT_READ), N(PROT_WRITE), N(PROT_EXEC), { 8, "PROT_SEM" },
 		N(PROT_GROWSDOWN), N(PROT_GROWSUP)),
 	[FORMAT_mremap] = LIST("MREMAP_???", N(MREMAP_MAYMOVE), N(MREMAP_FIXED), N(MREMAP_DONTUNMAP)),

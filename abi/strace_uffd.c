@@ -4,7 +4,7 @@
 #include <sys/ioctl.h>
 
 #include "abi/strace_print.h"
-#include "vellum/uffd.h"
+#include "abi/uffd.h"
 
 #define MAX_WORDS 5
 
@@ -16,7 +16,7 @@ struct uffd_request {
 	const char *result;	/* NULL: none */
 };
 
-#define REQUEST(dir, nr, words) _IOC(dir, 0xaa, VELLUM_UFFDIO_##nr, (words) * 8)
+#define REQUEST(dir, nr, words) UFFD_IOC(dir, VELLUM_UFFDIO_##nr, words)
 #define RW (_IOC_READ | _IOC_WRITE)
 
 static const struct uffd_request requests[] = {

@@ -16,8 +16,6 @@
 
 #include "syscalls.h"	/* made from syscall.tbl */
 
-#define IOC_TYPE	0xaa		/* of all requests: <linux/userfaultfd.h>, which older systems have in part */
-#define IOC_NEW		_IO(IOC_TYPE, 0)
 #define MAX_WORDS	5		/* of the argument of an ioctl */
 #define UNTOUCHED	INT64_MIN	/* no result of the library */
 
@@ -162,7 +160,7 @@ static const struct request *find_request(uint32_t request)
 	for (size_t i = 0; i < sizeof(requests) / sizeof(requests[0]); i++) {
 		const struct request *r = &requests[i];
 
-		if (request == _IOC(r->dir, IOC_TYPE, r->nr, r->words * sizeof(uint64_t)))
+		if (request == UFFD_IOC(r->dir, r->nr, r->words))
 			return r;
 	}
 	return NULL;
@@ -194,7 +192,7 @@ static int64_t context_ioctl(struct task *t, const struct file *file, uint32_t r
 	int64_t out = UNTOUCHED;
 	int err;
 
-	if (request == _IOC(_IOC_READ | _IOC_WRITE, IOC_TYPE, VELLUM_UFFDIO_API, 3 * sizeof(uint64_t)))
+	if (request == UFFD_IOC(_IOC_READ | _IOC_WRITE, VELLUM_UFFDIO_API, 3))
 		return handshake(t, file, arg);
 	if (!r || vellum_uffd_poll(context) < 0)
 		return -EINVAL;
@@ -210,8 +208,8 @@ bool uffd_ioctl(struct task *t, const struct file *file, uint32_t request, uint6
 {
 	if (file->uffd && request != FIONBIO && request != FIOASYNC)
 		*result = context_ioctl(t, file, request, arg);
-	else if (_IOC_TYPE(request) == IOC_TYPE && is_device(file))
-		*result = request == IOC_NEW ? create(t, (uint32_t)arg) : -EINVAL;
+	else if (_IOC_TYPE(request) == UFFD_IOC_TYPE && is_device(file))
+		*result = request == UFFD_IOC_NEW ? create(t, (uint32_t)arg) : -EINVAL;
 	else
 		return false;
 	return true;

@@ -23,6 +23,14 @@ struct user_vector;
 #define UFFD_DEVICE_NAME "userfaultfd"	/* in /dev */
 
 /*
+ * Requests of ioctl(2): <linux/userfaultfd.h>, which older systems have in part. @nr: VELLUM_UFFDIO_*. @words: of the
+ * structure, 64 bits each.
+ */
+#define UFFD_IOC_TYPE		0xaa
+#define UFFD_IOC(dir, nr, words) _IOC(dir, UFFD_IOC_TYPE, nr, (words) * 8)
+#define UFFD_IOC_NEW		_IO(UFFD_IOC_TYPE, 0)
+
+/*
  * A descriptor of @context, whose reference is consumed, also on failure. @flags: of userfaultfd(2). @features: of the
  * context of a child.
  */
