@@ -30,8 +30,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "abi/uffd.h"
 #include "abi/strace_print.h"
+#include "abi/uffd.h"
 
 #define KERNEL_O_LARGEFILE 0100000	/* glibc's O_LARGEFILE is 0 */
 #define HUGE_SHIFT	   26	/* of the logarithm of a page size: MAP_HUGE_*, MFD_HUGE_* */

@@ -130,15 +130,35 @@ static int restore_last_level(struct restore *rs, uint64_t pmd, uint64_t frozen_
 	return err;
 }
 
-/* --- huge leaves --- */
+/* --- the levels above --- */
 
-static void split(struct vellum_mm *mm, uint64_t *entry, gva_t base, unsigned shift)
+/* An entry above the last level, and its counterpart in the frozen copy. */
+struct spot {
+	uint64_t *entry, *frozen;	/* @frozen NULL: no frozen table covers it */
+	gva_t base;			/* the first address that it covers */
+	unsigned shift;			/* it covers 1 << @shift bytes */
+	bool all;			/* all below has to be compared, whatever A says */
+	uint64_t val, frozen_val;	/* the values of the two; 0 without a counterpart */
+};
+
+static void read_spot(struct spot *s)
+{
+	s->val = entry_load(s->entry);
+	s->frozen_val = s->frozen ? entry_load(s->frozen) : 0;
+}
+
+static bool leaf_at(const struct spot *s, uint64_t val)
+{
+	return s->shift < PGD_SHIFT && is_huge_leaf(val);
+}
+
+static void split(struct vellum_mm *mm, const struct spot *s, uint64_t *entry)
 {
 	struct mutex *lock = &table_folio(mm->memory, entry)->ptl;
 
 	mutex_lock(lock, mm_host(mm));
 	if (is_huge_leaf(entry_load(entry)))
-		huge_split_locked(mm, entry, base, shift);
+		huge_split_locked(mm, entry, s->base, s->shift);
 	mutex_unlock(lock, mm_host(mm));
 }
 
@@ -150,106 +170,103 @@ static bool same_leaf(uint64_t a, uint64_t b)
 enum { BELOW, DONE };	/* what is left to do for an entry: the table below it, or nothing */
 
 /* The run has a huge leaf. BELOW: it is split. */
-static int restore_leaf(struct restore *rs, uint64_t *entry, uint64_t val, uint64_t frozen, gva_t base, unsigned shift)
+static int restore_leaf(struct restore *rs, const struct spot *s)
 {
-	struct vma *vma = restore_vma(rs, base, 1ull << shift, val);
+	struct vma *vma = restore_vma(rs, s->base, 1ull << s->shift, s->val);
 	bool may_have_pins = __atomic_load_n(&rs->mm->has_pinned, __ATOMIC_SEQ_CST);
 
-	if (leaf_is_raw(val) || (vma_flags(vma) & VM_MAYSHARE) || same_leaf(val, frozen))
+	if (leaf_is_raw(s->val) || (vma_flags(vma) & VM_MAYSHARE) || same_leaf(s->val, s->frozen_val))
 		return DONE;
-	if (!(frozen & (X86_PRESENT | X86_PSE)) && !(may_have_pins && leaf_maybe_pinned(rs->mm->memory, val, shift))) {
-		unmap_range(&rs->tlb, vma, base, base + (1ull << shift));
-		rs->dropped += 1ull << (shift - PAGE_SHIFT);
-		entry_clear_bits(entry, X86_ACCESSED);
+	if (!(s->frozen_val & (X86_PRESENT | X86_PSE)) &&
+	    !(may_have_pins && leaf_maybe_pinned(rs->mm->memory, s->val, s->shift))) {
+		unmap_range(&rs->tlb, vma, s->base, s->base + (1ull << s->shift));
+		rs->dropped += 1ull << (s->shift - PAGE_SHIFT);
+		entry_clear_bits(s->entry, X86_ACCESSED);
 		return DONE;
 	}
-	split(rs->mm, entry, base, shift);
+	split(rs->mm, s, s->entry);
 	return BELOW;
 }
 
-/*
- * Make sure that both entries name tables, or that only the run's does. DONE; BELOW, and *@val and *@frozen_val are the
- * new values; or -ENOMEM. *@all: every entry below has to be compared.
- */
-static int make_alike(struct restore *rs, uint64_t *entry, uint64_t *frozen, gva_t base, unsigned shift, uint64_t *val,
-		      uint64_t *frozen_val, bool *all)
+/* The run has nothing there. BELOW: it has a table now. */
+static int restore_empty(struct restore *rs, const struct spot *s)
 {
-	struct vellum_memory *m = rs->mm->memory;
-	bool frozen_leaf = shift < PGD_SHIFT && is_huge_leaf(*frozen_val);
-
-	if (shift < PGD_SHIFT && is_huge_leaf(*val)) {
-		if (restore_leaf(rs, entry, *val, *frozen_val, base, shift) == DONE)
-			return DONE;
-		*all = true;
-	} else if (no_table(m, *val)) {
-		if (no_table(m, *frozen_val)) {
-			if (*val & X86_ACCESSED)
-				entry_clear_bits(entry, X86_ACCESSED);
-			return DONE;
-		}
-		if (frozen_leaf) {
-			rs->dropped += 1ull << (shift - PAGE_SHIFT);
-			return thaw_leaf(restore_vma(rs, base, 1ull << shift, *frozen_val), rs->copy, base) ? -ENOMEM : DONE;
-		}
-		if (!table_entry_alloc(rs->mm, base, shift - 9))
-			return -ENOMEM;
-		*all = true;
+	if (no_table(rs->mm->memory, s->frozen_val)) {
+		if (s->val & X86_ACCESSED)
+			entry_clear_bits(s->entry, X86_ACCESSED);
+		return DONE;
 	}
-	if (frozen_leaf) {
-		split(rs->copy, frozen, base, shift);
-		*all = true;
+	if (leaf_at(s, s->frozen_val)) {
+		rs->dropped += 1ull << (s->shift - PAGE_SHIFT);
+		return thaw_leaf(restore_vma(rs, s->base, 1ull << s->shift, s->frozen_val), rs->copy, s->base) ?
+			       -ENOMEM : DONE;
 	}
-	*val = entry_load(entry);
-	*frozen_val = frozen ? entry_load(frozen) : 0;
-	return BELOW;
+	return table_entry_alloc(rs->mm, s->base, s->shift - 9) ? BELOW : -ENOMEM;
 }
 
-/* --- the levels above --- */
+/* Make sure that both entries name tables, or that only the run's does. BELOW: they do; DONE; or -ENOMEM. */
+static int make_alike(struct restore *rs, struct spot *s)
+{
+	int left = BELOW;
+
+	if (leaf_at(s, s->val))
+		left = restore_leaf(rs, s);
+	else if (no_table(rs->mm->memory, s->val))
+		left = restore_empty(rs, s);
+	else if (!leaf_at(s, s->frozen_val))
+		return BELOW;
+	if (left != BELOW)
+		return left;
+	if (leaf_at(s, s->frozen_val))
+		split(rs->copy, s, s->frozen);
+	s->all = true;		/* the run's table, or the frozen one, is new */
+	read_spot(s);
+	return BELOW;
+}
 
 static int restore_level(struct restore *rs, uint64_t *table, uint64_t *frozen, gva_t base, unsigned shift, bool all);
 
-/* Restore what is below an entry of 1 << @shift bytes at @base. @all: whatever A says. */
-static int restore_below(struct restore *rs, uint64_t *entry, uint64_t *frozen, gva_t base, unsigned shift, bool all)
+/* Restore what is below an entry. */
+static int restore_below(struct restore *rs, struct spot *s)
 {
 	struct vellum_memory *m = rs->mm->memory;
-	uint64_t val = entry_load(entry), frozen_val = frozen ? entry_load(frozen) : 0;
 	bool pinned = rs->pinned;
 	int err;
 
-	err = make_alike(rs, entry, frozen, base, shift, &val, &frozen_val, &all);
+	read_spot(s);
+	err = make_alike(rs, s);
 	if (err)
 		return err == DONE ? 0 : err;
 	rs->pinned = false;
-	if (no_table(m, frozen_val))
-		frozen_val = 0;
-	if (shift == PMD_SHIFT)
-		err = restore_last_level(rs, val, frozen_val, base, all);
+	if (no_table(m, s->frozen_val))
+		s->frozen_val = 0;
+	if (s->shift == PMD_SHIFT)
+		err = restore_last_level(rs, s->val, s->frozen_val, s->base, s->all);
 	else
-		err = restore_level(rs, table_of(m, val), frozen_val ? table_of(m, frozen_val) : NULL, base, shift - 9,
-				    all);
+		err = restore_level(rs, table_of(m, s->val), s->frozen_val ? table_of(m, s->frozen_val) : NULL, s->base,
+				    s->shift - 9, s->all);
 	if (rs->pinned)
-		entry_touch(entry, entry_load(entry));	/* a fast pin has not set A */
+		entry_touch(s->entry, entry_load(s->entry));	/* a fast pin has not set A */
 	else if (!err)
-		entry_clear_bits(entry, X86_ACCESSED);
+		entry_clear_bits(s->entry, X86_ACCESSED);
 	rs->pinned |= pinned;
 	return err;
 }
 
+/* All entries of a table, each of 1 << @shift bytes. @all: whatever A says. */
 static int restore_level(struct restore *rs, uint64_t *table, uint64_t *frozen, gva_t base, unsigned shift, bool all)
 {
 	unsigned nr = shift == PGD_SHIFT ? USER_PGD_ENTRIES : ENTRIES_PER_TABLE;
 	int err = 0;
 
 	for (unsigned i = 0; i < nr && !err; i++) {
-		if (!all) {
-			while (i % LINE_ENTRIES == 0 && i < nr && !(sum_line(&table[i]).any & (X86_ACCESSED | X86_PSE)))
-				i += LINE_ENTRIES;
-			if (i == nr)
-				break;
-			if (!(entry_load(&table[i]) & (X86_ACCESSED | X86_PSE)))
-				continue;
-		}
-		err = restore_below(rs, &table[i], frozen ? &frozen[i] : NULL, base + ((gva_t)i << shift), shift, all);
+		struct spot s = { .entry = &table[i], .frozen = frozen ? &frozen[i] : NULL,
+				  .base = base + ((gva_t)i << shift), .shift = shift, .all = all };
+
+		if (!all && i % LINE_ENTRIES == 0 && !(sum_line(&table[i]).any & (X86_ACCESSED | X86_PSE)))
+			i += LINE_ENTRIES - 1;
+		else if (all || (entry_load(&table[i]) & (X86_ACCESSED | X86_PSE)))
+			err = restore_below(rs, &s);
 	}
 	return err;
 }
