@@ -52,6 +52,12 @@ static inline bool mapping_is_shmem(const struct vellum_mapping *mapping)
 	return !(mapping->ops && mapping->ops->fault) && !(mapping->flags & (MAPPING_RAW | VELLUM_MAPPING_WRITEBACK));
 }
 
+/* May a userfaultfd wait for the mapping's pages? They are missing until something is stored: shared memory, files in memory. */
+static inline bool mapping_has_missing(const struct vellum_mapping *mapping)
+{
+	return mapping_is_shmem(mapping) || (mapping->ops && mapping->ops->has_page);
+}
+
 /* The size in pages, rounded up. */
 static inline uint64_t mapping_nr_pages(const struct vellum_mapping *mapping)
 {

@@ -48,7 +48,7 @@ program_tests := "bash tests/oracle/run.sh" \
 	$(foreach t,large extremes strace,"env VELLUM=build/asan/vellum bash tests/cli/$(t).sh") \
 	$(foreach v,asan tsan,"env VELLUM=build/$(v)/vellum bash tests/cli/native.sh threads")
 fail_sweeps := $(foreach what,allocs frames,"env UNIT=build/asan/unit sh tests/soak/fail_sweep.sh $(what) \
-	$(addprefix test_,cache_io device fault_object gup gup_pins guard mlock scan shstk softdirty uffd uffd_fill \
+	$(addprefix test_,cache_io device fault_object gup gup_pins guard mlock scan shstk softdirty uffd uffd_file uffd_fill \
 		uffd_move uffd_persist)")
 
 # Apart from `test`, so that all CPUs can build it (-j) and only the tests say what is a failure.

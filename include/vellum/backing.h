@@ -88,7 +88,13 @@ struct vellum_vmf {
  *         too, and
  *         @vmf->pfn 0.
  *
- * @fault, @pfn_fault, @huge_fault, @page_mkwrite and @pfn_mkwrite may be called with the mmap lock of the faulting
+ * @has_page: optional, with fault() and without raw frames: return 1 if the backing has a page @pgoff, and 0 if there is
+ *         a hole, which reads as zeros. The mapping then is a file in memory, as of memfd_create(2): a userfaultfd may
+ *         be registered for it in every mode. A fault on a hole that is not cached is a missing fault, one on another
+ *         page a minor fault. A clean page of a hole is cached until reclaim drops it: then it is missing again.
+ *         Called with the page locked, or without a lock of the page cache.
+ *
+ * @fault, @pfn_fault, @huge_fault, @has_page, @page_mkwrite and @pfn_mkwrite may be called with the mmap lock of the faulting
  * address space held for reading, so they must not map or unmap there. A return value that is not named above counts
  * as VELLUM_VMF_SIGBUS.
  */
@@ -104,6 +110,7 @@ struct vellum_backing_ops {
 	int (*punch)(void *ctx, uint64_t offset, uint64_t len);
 	int (*pfn_fault)(void *ctx, struct vellum_vmf *vmf);
 	int (*huge_fault)(void *ctx, struct vellum_vmf *vmf);
+	int (*has_page)(void *ctx, uint64_t pgoff);
 };
 
 enum {

@@ -183,7 +183,7 @@ int vellum_uffd_api(struct vellum_uffd *uffd, uint64_t api, uint64_t features, u
  * Context: takes the mmap lock for writing.
  * Return: 0;
  *   -VELLUM_EINVAL: modes, alignment, no VMA, or a VMA that cannot be registered: device memory, shadow stacks, files
- *   (except for WP alone with WP_ASYNC), MINOR of other than shared memory;
+ *   without has_page() (except for WP alone with WP_ASYNC), MINOR of anonymous memory;
  *   -VELLUM_EPERM: a VMA that may never be written;
  *   -VELLUM_EBUSY: registered with another context;
  *   -VELLUM_ENOMEM: also if the address space is gone. VMAs before the one that needed memory are registered.
@@ -214,7 +214,8 @@ int vellum_uffd_wake(struct vellum_uffd *uffd, uint64_t start, uint64_t len);
  * Return: 0 if all was done; -VELLUM_EAGAIN (a part was done, or an event is not read yet); -VELLUM_EINVAL (range,
  *   mode, WP without registration for it); -VELLUM_ENOENT (not inside one registered VMA); -VELLUM_EEXIST (a page is
  *   there);
- *   -VELLUM_EFAULT (@src, or beyond the mapping's end); -VELLUM_ENOMEM; -VELLUM_ESRCH (the address space is gone);
+ *   -VELLUM_EFAULT (@src, or beyond the mapping's end); -VELLUM_ENOMEM (also: page_mkwrite() refused);
+ *   -VELLUM_ESRCH (the address space is gone);
  *   -VELLUM_EINTR (the host's interrupted() hook).
  */
 int vellum_uffd_copy(struct vellum_uffd *uffd, uint64_t dst, uint64_t src, const void *bytes, uint64_t len,

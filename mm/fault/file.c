@@ -182,7 +182,7 @@ static bool should_report(const struct fault *f, pgoff_t index, uint32_t *reason
 
 	if (!(f->vma->flags & (VM_UFFD_MISSING | VM_UFFD_MINOR)) || index >= mapping_nr_pages(mapping))
 		return false;
-	if (mapping_has(mapping, index)) {
+	if (mapping_has_page(mapping, index)) {
 		*reason = UFFD_REASON_MINOR;
 		return f->vma->flags & VM_UFFD_MINOR;
 	}

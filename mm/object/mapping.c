@@ -64,6 +64,8 @@ static bool kind_valid(const struct vellum_backing_ops *ops, uint32_t flags)
 		return false;
 	if ((flags & VELLUM_MAPPING_MIXED) && (!(ops && ops->pfn_fault) || (flags & VELLUM_MAPPING_PFN)))
 		return false;
+	if (ops && ops->has_page && (!ops->fault || (flags & MAPPING_RAW)))
+		return false;
 	return !(flags & VELLUM_MAPPING_DEVMAP) || (flags & (VELLUM_MAPPING_PFN | VELLUM_MAPPING_MIXED));
 }
 
@@ -331,34 +333,83 @@ enum vm_fault mapping_get_folio(struct vellum_mapping *mapping, struct vellum_vm
 	return VM_FAULT_DONE;
 }
 
+bool mapping_has_page(struct vellum_mapping *mapping, pgoff_t index)
+{
+	const struct vellum_backing_ops *ops = mapping->ops;
+
+	return mapping_has(mapping, index) || (ops && ops->has_page && ops->has_page(mapping->ctx, index));
+}
+
+int folio_mkwrite(struct vellum_mapping *mapping, struct folio *folio)
+{
+	struct vellum_memory *m = mapping->memory;
+	struct vellum_vmf vmf = { .size = sizeof(vmf), .write = 1, .pgoff = folio->index, .pfn = folio_pfn(m, folio) };
+	int code;
+
+	if (!mapping->ops || !mapping->ops->page_mkwrite)
+		return 0;
+	vmf.page = frame_address(m, vmf.pfn);
+	code = mapping->ops->page_mkwrite(mapping->ctx, &vmf);
+	if (code == VELLUM_VMF_OK || code == VELLUM_VMF_LOCKED)
+		return 0;
+	return code == VELLUM_VMF_OOM ? -ENOMEM : -ENOSPC;
+}
+
+/*
+ * The backing may have got the page since it was looked at. From now on vellum_mapping_update() finds @fresh, which is in
+ * the cache: so bytes that are stored to the backing after this look are not lost.
+ */
+static int claim_hole(struct vellum_mapping *mapping, struct folio *fresh) HOLDS(&fresh->lock)
+{
+	if (mapping->ops && mapping->ops->has_page && mapping->ops->has_page(mapping->ctx, fresh->index))
+		return -EEXIST;
+	return folio_mkwrite(mapping, fresh);
+}
+
+/* Add @fresh, which is locked, at an index without a page. 0, -EEXIST, -ENOMEM, -ENOSPC. */
+static int add_filled(struct vellum_mapping *mapping, pgoff_t index, struct folio *fresh) HOLDS(&fresh->lock)
+{
+	struct folio *folio = find_or_add(mapping, index, fresh);
+	int err;
+
+	if (folio != fresh) {
+		if (folio)
+			folio_put(mapping->memory, folio);
+		return folio ? -EEXIST : -ENOMEM;
+	}
+	err = claim_hole(mapping, fresh);
+	if (err) {
+		mapping_remove(mapping, fresh, ~0ull);
+		return err;
+	}
+	folio_set(fresh, PG_UPTODATE);
+	folio_mark_dirty(fresh);
+	track_new_page(mapping, index);
+	return 0;
+}
+
 int mapping_add_page(struct vellum_mapping *mapping, pgoff_t index, const void *bytes, struct folio **out)
 {
 	struct vellum_memory *m = mapping->memory;
-	struct folio *fresh = folio_alloc(m, 0), *folio = NULL;
+	struct folio *fresh = folio_alloc(m, 0);
 	int err = fresh ? 0 : -ENOMEM;
 
 	read_lock(&mapping->invalidate_lock, &m->host);
 	if (!err && index >= mapping_nr_pages(mapping))
 		err = -EFAULT;
-	if (!err && mapping_has(mapping, index))
+	if (!err && mapping_has_page(mapping, index))
 		err = -EEXIST;
 	if (!err) {
 		mutex_lock(&fresh->lock, &m->host);
 		if (bytes)
 			memcpy(frame_address(m, folio_pfn(m, fresh)), bytes, PAGE_SIZE);
-		folio_set(fresh, PG_UPTODATE | PG_DIRTY);
-		folio = find_or_add(mapping, index, fresh);
-		if (folio == fresh) {
-			track_new_page(mapping, index);
-			*out = fresh;	/* the allocation's reference is the cache's; find_or_add() took one more */
-		} else {
+		err = add_filled(mapping, index, fresh);
+		if (err)
 			mutex_unlock(&fresh->lock, &m->host);
-			err = folio ? -EEXIST : -ENOMEM;
-		}
+		else
+			*out = fresh;	/* the allocation's reference is the cache's; find_or_add() took one more */
 	}
 	read_unlock(&mapping->invalidate_lock, &m->host);
-	if (err && folio)
-		folio_put(m, folio);
 	if (err && fresh)
 		folio_put(m, fresh);
 	return err;

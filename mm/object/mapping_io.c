@@ -90,25 +90,18 @@ EXPORT int vellum_mapping_read(struct vellum_mapping *mapping, uint64_t offset, 
 static int write_page(struct vellum_mapping *mapping, uint64_t offset, const void *buf, uint64_t n)
 {
 	struct vellum_memory *m = mapping->memory;
-	struct vellum_vmf vmf = { .size = sizeof(vmf), .write = 1, .pgoff = offset >> PAGE_SHIFT };
+	pgoff_t index = offset >> PAGE_SHIFT;
 	struct folio *folio;
-	int err = mapping_get_locked(mapping, vmf.pgoff, &folio);
+	int err = mapping_get_locked(mapping, index, &folio);
 
 	if (err)
 		return err;
-	vmf.page = frame_address(m, folio_pfn(m, folio));
-	vmf.pfn = folio_pfn(m, folio);
-	if (mapping->ops && mapping->ops->page_mkwrite) {
-		int code = mapping->ops->page_mkwrite(mapping->ctx, &vmf);
-
-		if (code != VELLUM_VMF_OK && code != VELLUM_VMF_LOCKED)
-			err = code == VELLUM_VMF_OOM ? -ENOMEM : -ENOSPC;
-	}
+	err = folio_mkwrite(mapping, folio);
 	if (!err) {
 		copy_racy(byte_of(m, folio, offset), buf, n);
 		folio_bytes_changed(m, folio);
 		folio_mark_dirty(folio);
-		track_mapping_range(mapping, vmf.pgoff, vmf.pgoff);
+		track_mapping_range(mapping, index, index);
 	}
 	put_and_unlock(m, folio);
 	return err;

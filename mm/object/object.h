@@ -32,11 +32,15 @@ struct folio *mapping_find(struct vellum_mapping *mapping, pgoff_t index);	/* wi
 struct folio *mapping_next(struct vellum_mapping *mapping, pgoff_t *index, pgoff_t last, bool dirty_or_writeback);
 /* True if the page is cached or swapped out. */
 bool mapping_has(struct vellum_mapping *mapping, pgoff_t index);
+/* True also if the page is only in the backing, with has_page(). */
+bool mapping_has_page(struct vellum_mapping *mapping, pgoff_t index);
+/* Ask page_mkwrite(), for a store through no VMA. 0, -ENOMEM or -ENOSPC. */
+int folio_mkwrite(struct vellum_mapping *mapping, struct folio *folio) HOLDS(&folio->lock);
 /* Swap the page in if it is swapped out. invalidate_lock held for writing. 0, -ENOMEM or -EIO. */
 int mapping_fetch_swapped(struct vellum_mapping *mapping, pgoff_t index) HOLDS(&mapping->invalidate_lock);
 /*
  * Add a page with the content @bytes (NULL: zeros) to the cache. *@out: the folio, locked and with a reference.
- * 0; -EEXIST; -ENOMEM; -EFAULT: beyond the end.
+ * 0; -EEXIST; -ENOMEM; -ENOSPC: page_mkwrite() refused; -EFAULT: beyond the end.
  */
 int mapping_add_page(struct vellum_mapping *mapping, pgoff_t index, const void *bytes, struct folio **out)
 	TRY_ACQUIRES(false, &(*out)->lock);

@@ -44,10 +44,12 @@ static bool may_overwrite(pte_t pte)
 	return pte_none(pte) || (pte_is_marker(pte) && !(pte_marker_bits(pte) & MARKER_GUARD));
 }
 
-static pte_t filled_entry(const struct fill *fill, const struct vma *vma, pfn_t pfn, bool writable)
+static pte_t filled_entry(const struct fill *fill, const struct vma *vma, pfn_t pfn, bool dirty, bool writable)
 {
-	pte_t pte = pte_mkdirty(pte_mk(pfn, vma->page_prot));
+	pte_t pte = pte_mk(pfn, vma->page_prot);
 
+	if (dirty)
+		pte = pte_mkdirty(pte);
 	if (writable)
 		pte = maybe_mkwrite(vma, pte);
 	return fill->wp ? pte_mkuffd_wp(pte) : pte;
@@ -72,7 +74,7 @@ static int install_anon(struct fill *fill, struct vma *vma)
 	}
 	if (may_overwrite(ptep_get(ptep))) {
 		track_change(vma, fill->addr);
-		map_anon_folio(vma, fill->addr, ptep, folio, filled_entry(fill, vma, folio_pfn(m, folio), true));
+		map_anon_folio(vma, fill->addr, ptep, folio, filled_entry(fill, vma, folio_pfn(m, folio), true, true));
 	} else {
 		err = -EEXIST;
 	}
@@ -82,11 +84,15 @@ static int install_anon(struct fill *fill, struct vma *vma)
 	return err;
 }
 
-/* Map a page of the mapping's page cache; the page is locked. */
+/*
+ * Map a page of the mapping's page cache; the page is locked. Where the page has to be written back, the entry has no W:
+ * the first store faults, and asks page_mkwrite().
+ */
 static int map_cached_page(struct fill *fill, struct vma *vma, struct folio *page)
 {
 	struct vellum_memory *m = fill->mm->memory;
 	struct mutex *ptl;
+	bool backed = vma->mapping->flags & VELLUM_MAPPING_WRITEBACK;
 	pte_t *ptep, pte;
 	int err = 0;
 
@@ -94,7 +100,7 @@ static int map_cached_page(struct fill *fill, struct vma *vma, struct folio *pag
 	if (!ptep)
 		return err;
 	if (may_overwrite(ptep_get(ptep))) {
-		pte = filled_entry(fill, vma, folio_pfn(m, page), vma->flags & VM_SHARED);
+		pte = filled_entry(fill, vma, folio_pfn(m, page), !backed, !backed && (vma->flags & VM_SHARED));
 		track_change(vma, fill->addr);
 		if (pte_write(pte))
 			track_grant(vma, fill->addr);
@@ -102,7 +108,8 @@ static int map_cached_page(struct fill *fill, struct vma *vma, struct folio *pag
 		prepare_exec(vma, page);
 		ptep_set(ptep, pte);
 		mm_add_rss(fill->mm, 1);
-		folio_mark_dirty(page);
+		if (!backed)
+			folio_mark_dirty(page);
 	} else {
 		err = -EEXIST;
 	}
@@ -110,7 +117,7 @@ static int map_cached_page(struct fill *fill, struct vma *vma, struct folio *pag
 	return err;
 }
 
-static int install_shmem(struct fill *fill, struct vma *vma)
+static int install_shared(struct fill *fill, struct vma *vma)
 {
 	struct vellum_memory *m = fill->mm->memory;
 	pgoff_t index = vma_page_index(vma, fill->addr);
@@ -135,7 +142,7 @@ static int install_page(struct fill *fill, struct vma *vma)
 {
 	if (vma->mapping && vma_page_index(vma, fill->addr) >= mapping_nr_pages(vma->mapping))
 		return -EFAULT;
-	return vma->mapping && (vma->flags & VM_SHARED) ? install_shmem(fill, vma) : install_anon(fill, vma);
+	return vma->mapping && (vma->flags & VM_SHARED) ? install_shared(fill, vma) : install_anon(fill, vma);
 }
 
 /* --- ZEROPAGE, CONTINUE, POISON --- */
@@ -173,9 +180,9 @@ static int install_cached(struct fill *fill, struct vma *vma)
 	struct folio *page;
 	int err;
 
-	if (!vma->mapping || !mapping_is_shmem(vma->mapping) || vmf.pgoff >= mapping_nr_pages(vma->mapping))
+	if (!vma->mapping || !mapping_has_missing(vma->mapping) || vmf.pgoff >= mapping_nr_pages(vma->mapping))
 		return -EINVAL;
-	if (!mapping_has(vma->mapping, vmf.pgoff))
+	if (!mapping_has_page(vma->mapping, vmf.pgoff))
 		return -EFAULT;
 	fault = mapping_get_folio(vma->mapping, &vmf, &page);
 	if (fault)
@@ -214,7 +221,7 @@ static int find_target(const struct fill *fill, struct vma **out)
 
 	if (!vma || fill->start + fill->len > vma->end || !vma->uffd)
 		return -ENOENT;
-	if (vma->mapping && !mapping_is_shmem(vma->mapping))
+	if (vma->mapping && !mapping_has_missing(vma->mapping))
 		return -EINVAL;
 	if (fill->wp && !vma_uffd_wp(vma))
 		return -EINVAL;
@@ -240,7 +247,7 @@ static int fill_page(struct fill *fill)
 			err = fill->install(fill, vma);
 		read_unlock(&mm->mmap_lock, mm_host(mm));
 	} while (err == -ENOMEM && reclaim_for_retry(mm->memory, &tries));
-	return err;
+	return err == -ENOSPC ? -ENOMEM : err;	/* a full backing, for which reclaim is of no use */
 }
 
 /* Check the target before the copy from user space: the copy is slow, and is useless if the target is wrong. */

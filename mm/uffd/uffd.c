@@ -184,15 +184,15 @@ void vma_set_uffd(struct vma *vma, struct vellum_uffd *uffd, uint64_t modes)
 /* May the VMA be registered in these modes? */
 static bool is_eligible(const struct vellum_uffd *uffd, const struct vma *vma, uint64_t modes)
 {
-	bool shmem = vma->mapping && mapping_is_shmem(vma->mapping);
+	bool shared = vma->mapping && mapping_has_missing(vma->mapping);
 
 	if (vma->flags & (VM_SHADOW_STACK | VM_SPECIAL | VM_DROPPABLE))
 		return false;
-	if ((modes & VELLUM_UFFD_MINOR) && !shmem)
+	if ((modes & VELLUM_UFFD_MINOR) && !shared)
 		return false;
 	if (modes == VELLUM_UFFD_WP && uffd_has(uffd, VELLUM_UFFD_FEATURE_WP_ASYNC))
 		return true;
-	return !vma->mapping || shmem;
+	return !vma->mapping || shared;
 }
 
 /* 0, or the error of a registration. */

@@ -208,6 +208,58 @@ static const char *protected(void)
 	return NULL;
 }
 
+/* --- COPY into a hole of a file in memory, while write(2) stores to the file --- */
+
+static uint64_t in_backing;	/* the first word; 0: a hole */
+
+static int read_backing(void *ctx, struct vellum_vmf *vmf)
+{
+	(void)ctx;
+	*(uint64_t *)vmf->page = in_backing;
+	return VELLUM_VMF_OK;
+}
+
+static int backing_has_page(void *ctx, uint64_t pgoff)
+{
+	int has = in_backing != 0;
+
+	(void)ctx, (void)pgoff;
+	pause_here();
+	return has;
+}
+
+static const struct vellum_backing_ops memory_file_ops = {
+	.size = sizeof(memory_file_ops), .fault = read_backing, .has_page = backing_has_page,
+};
+
+static void setup_memory_file(void)
+{
+	in_backing = 0;
+	make_uffd(0);
+	new_object(&memory_file_ops, 1, VELLUM_MAPPING_WRITEBACK);
+	map_pages(mm, 0, 1, RW, SHARED, object, 0);
+	keep_tables();
+	watch(1, VELLUM_UFFD_MISSING);
+}
+
+/* As the embedder's write(2): the backing first, then the cached page. */
+static void file_writer(void)
+{
+	static const uint64_t word = 5;
+
+	in_backing = word;
+	pause_here();
+	vellum_mapping_update(object, 0, &word, sizeof(word));
+}
+
+static const char *file_has_the_written_word(void)
+{
+	uint64_t word;
+
+	MUST(vellum_mapping_read(object, 0, &word, sizeof(word)));
+	return word == 5 ? NULL : "COPY replaced bytes that were written to the file";
+}
+
 const struct scenario uffd_scenarios[] = {
 	{ .name = "uffd_missing_vs_manager", .setup = setup_missing, .thread = { THREAD(one_store), THREAD(manager) },
 	  .check_end = word_is_2, .teardown = drop_uffd },
@@ -234,5 +286,8 @@ const struct scenario uffd_scenarios[] = {
 	  .thread = { THREAD(dropper), THREAD(reader), THREAD(unmapper_by_object) }, .teardown = drop_uffd },
 	{ .name = "marker_vs_drop", .setup = setup_shared_memory, .check_step = protected,
 	  .thread = { THREAD(dropper), THREAD(reader) }, .teardown = drop_uffd },
+	{ .name = "uffd_copy_vs_file_write", .setup = setup_memory_file, .bound = 3,
+	  .thread = { THREAD(early_resolver), THREAD(file_writer) }, .check_end = file_has_the_written_word,
+	  .teardown = drop_uffd },
 	{ .name = NULL },
 };
