@@ -3,10 +3,12 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -220,9 +222,10 @@ static void evict_if_unused(struct filemap *fm)
 
 /*
  * Open the file of a descriptor again. A duplicate would keep the program's locks after the program has closed its
- * descriptor. It is used only if the rights of the file were changed and open(2) fails. Return: -1 if both fail.
+ * descriptor. It is used only if the rights of the file were changed and open(2) fails. *@own: it is no duplicate.
+ * Return: -1 if both fail.
  */
-static int open_for_filemap(int host_fd, int flags)
+static int open_for_filemap(int host_fd, int flags, bool *own)
 {
 	int fd;
 
@@ -231,6 +234,7 @@ static int open_for_filemap(int host_fd, int flags)
 		return -1;
 	}
 	fd = fd_reopen(host_fd, flags);
+	*own = fd >= 0;
 	if (fd < 0)
 		fd = fcntl(host_fd, F_DUPFD_CLOEXEC, 0);
 	if (fd < 0)
@@ -246,9 +250,17 @@ static void path_of_fd(int fd, char name[ABI_MAX_NAME])
 	name[n > 0 ? n : 0] = 0;
 }
 
+bool file_system_is(int fd, long type)
+{
+	struct statfs fs;
+
+	return fstatfs(fd, &fs) == 0 && (long)fs.f_type == type;
+}
+
 static struct filemap *new_filemap(struct filemaps *filemaps, int host_fd, const struct stat *st)
 {
 	struct filemap *fm = calloc(1, sizeof(*fm));
+	bool own;
 	int seals;
 
 	if (!fm)
@@ -259,9 +271,11 @@ static struct filemap *new_filemap(struct filemaps *filemaps, int host_fd, const
 	fm->write_fd = -1;
 	fm->limit = (uint64_t)st->st_size;
 	path_of_fd(host_fd, fm->path);
-	fm->fd = open_for_filemap(host_fd, O_RDONLY);
-	if (fm->fd < 0 || filemap_note_init(fm) || vellum_mapping_create(filemaps->memory, &filemap_ops, fm, 1,
-						VELLUM_MAPPING_WRITEBACK, &fm->mapping)) {
+	fm->fd = open_for_filemap(host_fd, O_RDONLY, &own);
+	fm->in_memory = own && file_system_is(fm->fd, TMPFS_MAGIC);
+	if (fm->fd < 0 || filemap_note_init(fm) ||
+	    vellum_mapping_create(filemaps->memory, fm->in_memory ? &filemap_memory_ops : &filemap_ops, fm, 1,
+				  VELLUM_MAPPING_WRITEBACK, &fm->mapping)) {
 		if (fm->fd >= 0) {
 			close(fm->fd);
 			hostfd_release(1);
@@ -299,14 +313,15 @@ void filemap_revalidate_file(const struct file *file)
 	filemap_put(fm);
 }
 
-/* A descriptor for writeback. The program's own is not used: O_APPEND may be set on it. 0 or a negative errno. */
-static int open_write_fd(struct filemap *fm, int host_fd)
+/* The program's own descriptor is not used: O_APPEND may be set on it. */
+int filemap_open_for_writing(struct filemap *fm, int host_fd)
 {
 	int fd = -1, err = 0;
+	bool own;
 
 	pthread_mutex_lock(&fm->io_lock);
 	if (fm->write_fd < 0) {
-		fd = open_for_filemap(host_fd, O_RDWR);
+		fd = open_for_filemap(host_fd, O_RDWR, &own);
 		err = fd < 0 ? -errno : 0;
 		fm->write_fd = fd;
 	}
@@ -366,7 +381,7 @@ int filemap_get(struct kernel *k, int host_fd, bool for_writing, struct vellum_m
 		err = add_filemap(filemaps, host_fd, &fm);
 	if (err)
 		return err;
-	err = for_writing ? open_write_fd(fm, host_fd) : 0;
+	err = for_writing ? filemap_open_for_writing(fm, host_fd) : 0;
 	if (err)
 		filemap_put(fm);
 	else

@@ -44,6 +44,7 @@ struct filemap {
 	int fd;				/* of the host, for reading */
 	pthread_mutex_t size_lock, io_lock;
 	int write_fd;			/* io_lock; -1: never mapped shared for writing */
+	bool in_memory;			/* a file of tmpfs, and the position of @fd may be moved */
 	struct memfd *memfd;		/* the file's account, referenced, or NULL */
 	uint64_t limit;			/* io_lock: size of the host's file. No writeback beyond it */
 	bool fine_times;		/* the file system gives each change after an fstat(2) a new time */
@@ -55,11 +56,14 @@ struct filemap {
 	char path[ABI_MAX_NAME];
 };
 
-extern const struct vellum_backing_ops filemap_ops;	/* filemap_ops.c */
+/* filemap_ops.c; the second one: of a file in the host's memory (tmpfs), whose holes a userfaultfd can wait for */
+extern const struct vellum_backing_ops filemap_ops, filemap_memory_ops;
 
 /* For mmap(2): find or create the mapping of an open file. @*out is referenced. 0 or a negative errno. */
 int filemap_get(struct kernel *k, int host_fd, bool for_writing, struct vellum_mapping **out);
 
+/* Open a descriptor for writeback, if there is none. 0 or a negative errno. */
+int filemap_open_for_writing(struct filemap *fm, int host_fd);
 /* The filemap of a regular file, with a reference on its mapping. NULL: the file has none. */
 struct filemap *filemap_find(const struct file *file);
 /* The filemap that a mapping belongs to, referenced. NULL: the mapping is not a file's. */
@@ -97,6 +101,9 @@ void filemaps_writeback_unmapped(struct filemaps *filemaps);
 void filemaps_sync(struct filemaps *filemaps);
 /* Call @fn for each file. It must not call back. */
 void filemaps_for_each(struct filemaps *filemaps, void (*fn)(void *arg, const struct filemap *fm), void *arg);
+
+/* Is the file on a file system of that type, a number of <linux/magic.h>? */
+bool file_system_is(int fd, long type);
 
 /* filemap_io.c: system calls on a file that may be mapped. As the host's calls, but they return a negative errno. */
 /* @offset -1: at the file position. */

@@ -9,6 +9,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -193,7 +194,8 @@ static void update_from_host(struct filemap *fm, uint64_t start)
 
 /*
  * Write back dirty pages, make the host call, update the cached pages. A store to the range at the same time may take
- * effect before or after the call. size_lock held.
+ * effect before or after the call. A hole in a file in memory has no pages: a userfaultfd may wait for them. size_lock
+ * held.
  */
 static int fallocate_mapped(struct filemap *fm, int fd, int mode, off_t offset, off_t len)
 {
@@ -216,6 +218,8 @@ static int fallocate_mapped(struct filemap *fm, int fd, int mode, off_t offset, 
 	if (err)
 		return err;
 	vellum_mapping_set_size(fm->mapping, fm->limit);
+	if ((mode & FALLOC_FL_PUNCH_HOLE) && fm->in_memory && !filemap_open_for_writing(fm, fd))
+		return vellum_mapping_punch_hole(fm->mapping, (uint64_t)offset, (uint64_t)len);
 	if (mode & (FALLOC_FL_COLLAPSE_RANGE | FALLOC_FL_INSERT_RANGE))
 		update_from_host(fm, (uint64_t)offset);
 	return 0;
@@ -227,6 +231,8 @@ int filemap_fallocate(const struct file *file, int mode, off_t offset, off_t len
 	struct filemap *fm;
 	int err;
 
+	if (!(mode & ~FALLOC_FL_KEEP_SIZE) && file_system_is(file->fd, HUGETLBFS_MAGIC))
+		return -ENOSPC;		/* inside, the pool of huge pages is empty */
 	if (more && !filemap_reserve(file->kernel->filemaps, file->memfd, more))
 		return -ENOSPC;
 	fm = filemap_begin_change(file);
@@ -248,7 +254,7 @@ int filemap_writeback(const struct file *file)
 	int err = 0;
 
 	if (fm) {
-		err = vellum_mapping_sync(fm->mapping, 0, ~0ull);
+		err = vellum_mapping_writeback(fm->mapping, 0, ~0ull, NULL);
 		filemap_put(fm);
 	}
 	return err;
@@ -256,8 +262,11 @@ int filemap_writeback(const struct file *file)
 
 int filemap_fsync(const struct file *file, bool data_only)
 {
-	int err = filemap_writeback(file);
+	struct filemap *fm = filemap_find(file);
+	int err = fm ? vellum_mapping_sync(fm->mapping, 0, ~0ull) : 0;
 
+	if (fm)
+		filemap_put(fm);
 	if ((data_only ? fdatasync(file->fd) : fsync(file->fd)) && !err)
 		err = -errno;
 	return err;

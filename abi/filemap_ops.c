@@ -216,12 +216,20 @@ static void release_hook(void *ctx)
 	free(fm);
 }
 
-const struct vellum_backing_ops filemap_ops = {
-	.size = sizeof(filemap_ops),
-	.fault = fault_hook,
-	.page_mkwrite = mkwrite_hook,
-	.release = release_hook,
-	.writepage = writepage_hook,
-	.sync = sync_hook,
-	.punch = punch_hook,
-};
+/* After fallocate(2) alone, the host reports a hole, which this cannot tell from one without memory. */
+static int has_page_hook(void *ctx, uint64_t pgoff)
+{
+	struct filemap *fm = ctx;
+	off_t data;
+
+	pthread_mutex_lock(&fm->io_lock);
+	data = lseek(fm->fd, (off_t)(pgoff * PAGE), SEEK_DATA);
+	pthread_mutex_unlock(&fm->io_lock);
+	return data >= 0 && (uint64_t)data / PAGE == pgoff;
+}
+
+#define FILE_OPS .size = sizeof(struct vellum_backing_ops), .fault = fault_hook, .page_mkwrite = mkwrite_hook, \
+		 .release = release_hook, .writepage = writepage_hook, .sync = sync_hook, .punch = punch_hook
+
+const struct vellum_backing_ops filemap_ops = { FILE_OPS };
+const struct vellum_backing_ops filemap_memory_ops = { FILE_OPS, .has_page = has_page_hook };

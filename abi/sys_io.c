@@ -439,6 +439,8 @@ int64_t sys_lseek(struct task *t, int fd, int64_t offset, int whence)
 		return -EBADF;
 	if (file->proc && proc_file_is_dir(file->proc))
 		return proc_file_seek(file, offset, whence);
+	if (whence == SEEK_DATA || whence == SEEK_HOLE)
+		filemap_writeback(file);	/* an error: the hole is still there */
 	at = lseek(file->fd, offset, whence);
 	return at < 0 ? -errno : at;
 }

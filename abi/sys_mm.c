@@ -6,6 +6,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <linux/major.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -72,6 +73,17 @@ static int map_zero_device(struct vellum_map_args *args)
 	return 0;
 }
 
+#define HUGE_PAGE_BYTES (2u << 20)	/* by default, as Hugepagesize of /proc/meminfo */
+
+/* A file of hugetlbfs. The pool of huge pages is empty: as MAP_HUGETLB, it is checked and then refused. */
+static int map_hugetlb_file(struct vellum_map_args *args)
+{
+	if (args->pgoff % (HUGE_PAGE_BYTES / VELLUM_PAGE_SIZE))
+		return -EINVAL;
+	args->flags |= VELLUM_MAP_ANONYMOUS | VELLUM_MAP_HUGETLB;
+	return 0;
+}
+
 /* Set the mapping of a file in @args. @fd: of the host. 0 or a negative errno. */
 static int open_object(struct task *t, int fd, struct vellum_map_args *args)
 {
@@ -94,6 +106,8 @@ static int open_object(struct task *t, int fd, struct vellum_map_args *args)
 		return map_zero_device(args);
 	if (!S_ISREG(st.st_mode))
 		return -ENODEV;
+	if (file_system_is(fd, HUGETLBFS_MAGIC))
+		return map_hugetlb_file(args);
 	writable = (flags & O_ACCMODE) == O_RDWR;
 	args->file_prot = VELLUM_PROT_READ | (writable ? VELLUM_PROT_WRITE : 0);
 	/* Also if PROT_WRITE is not set: mprotect(2) may add it. */

@@ -24,6 +24,7 @@
 #define KERNEL_O_LARGEFILE 0100000	/* glibc's O_LARGEFILE is 0 */
 #define MEMFD_NOEXEC_SEAL 8u	/* of <linux/memfd.h>, since Linux 6.3, as MFD_EXEC */
 #define MEMFD_EXEC 0x10u
+#define MFD_HUGE_SIZES (63u << 26)	/* MFD_HUGE_2MB and the like */
 #define MFD_NAME_BYTES 250	/* with the NUL: memfd_create(2) */
 
 /* O_TRUNC with O_RDONLY: Linux requires the right to write to the file. */
@@ -189,7 +190,7 @@ int64_t sys_memfd_create(struct task *t, uint64_t name, uint32_t flags)
 
 	if (err)
 		return err == -ENAMETOOLONG ? -EINVAL : err;
-	if (flags & ~(MFD_CLOEXEC | MFD_ALLOW_SEALING | MEMFD_NOEXEC_SEAL | MEMFD_EXEC))
+	if (flags & ~((flags & MFD_HUGETLB ? MFD_HUGE_SIZES : 0) | MFD_HUGETLB | MFD_CLOEXEC | MFD_ALLOW_SEALING | MEMFD_NOEXEC_SEAL | MEMFD_EXEC))
 		return -EINVAL;
 	err = fd_check_room(t, 1);
 	if (err)

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/major.h>
+#include <linux/userfaultfd.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -166,6 +167,9 @@ static const struct request *find_request(uint32_t request)
 	return NULL;
 }
 
+/* hugetlbfs is there, though its pool of pages is empty. The core does not know the features. */
+#define HUGETLB_FEATURES ((uint64_t)(UFFD_FEATURE_MISSING_HUGETLBFS | UFFD_FEATURE_MINOR_HUGETLBFS))
+
 /* An error zeroes the structure. The answer must be storable before the handshake has an effect. */
 static int64_t handshake(struct task *t, const struct file *file, uint64_t arg)
 {
@@ -175,11 +179,11 @@ static int64_t handshake(struct task *t, const struct file *file, uint64_t arg)
 
 	if (user_read(t, a, arg, sizeof(a)) || vellum_storable(t->gmm->mm, arg, sizeof(a)) < sizeof(a))
 		return -EFAULT;
-	err = vellum_uffd_api(context, a[0], a[1], &features, &ioctls);
+	err = vellum_uffd_api(context, a[0], a[1] & ~HUGETLB_FEATURES, &features, &ioctls);
 	if (!err)
 		uffd_set_features(file, a[1]);
 	a[0] = err ? 0 : VELLUM_UFFD_API;
-	a[1] = features;
+	a[1] = err ? 0 : features | HUGETLB_FEATURES;
 	a[2] = ioctls;
 	return user_write(t, arg, a, sizeof(a)) ? -EFAULT : err;
 }

@@ -51,7 +51,7 @@ with_uffds() {
 		skip "uffds: as on the host" "userfaultfd(2) needs CAP_SYS_PTRACE"
 		return
 	fi
-	for name in uffds uffd_events; do
+	for name in uffds uffd_events uffd_files; do
 		options=()
 		as_native $name
 		options=(--strace)

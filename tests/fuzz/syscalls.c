@@ -296,12 +296,13 @@ static void prepare_uffd_ioctl(u64 a[6])
 	static const u64 requests[] = { 0xc020aa00, 0xc020aa00, 0x8010aa01, 0x8010aa02, 0xc028aa03, 0xc020aa04,
 					0xc028aa05, 0xc018aa06, 0xc020aa07, 0xc020aa08 };
 	u64 *block = (u64 *)(STRUCTS + below(NR_BLOCKS) * BLOCK);
+	static const u64 likely_kinds[] = { 4, 5, 8 };	/* private, shared, a file in memory */
 	u64 i = 0, request = PICK(requests);
 
 	a[0] = chance(4) ? random_fd() : uffd;
 	a[1] = request;
 	a[2] = (u64)block;
-	block[i++] = (u64)KIND(chance(2) ? 4 + below(2) : 1 + below(NR_KINDS - 1)) + below(KIND_PAGES) * PAGE;
+	block[i++] = (u64)KIND(chance(2) ? PICK(likely_kinds) : 1 + below(NR_KINDS - 1)) + below(KIND_PAGES) * PAGE;
 	if (request == 0xc028aa03 || request == 0xc028aa05)
 		block[i++] = chance(4) ? random_pointer() : (u64)KIND(below(NR_KINDS)) + below(KIND_PAGES) * PAGE;
 	block[i++] = chance(8) ? random_size() : (1 + below(chance(3) ? KIND_PAGES : 3)) * PAGE;

@@ -63,7 +63,7 @@ static inline int ready_uffd(unsigned flags, uint64_t features)
 	return fd;
 }
 
-static char *map_pages(int flags)
+static inline char *map_pages(int flags)
 {
 	char *p = mmap(NULL, NR_PAGES * PAGE, PROT_READ | PROT_WRITE, flags | MAP_ANONYMOUS, -1, 0);
 
