@@ -37,7 +37,7 @@ VELLUM_MACHINE_SRC := \
 VELLUM_ABI_SRC := \
 	abi/access.c abi/async.c abi/bounce.c abi/control.c abi/cpu.c abi/cpu_clock.c abi/elf.c abi/exec.c \
 	abi/exit.c abi/fd.c abi/filemap.c abi/filemap_io.c abi/filemap_note.c abi/filemap_ops.c abi/filemap_report.c \
-	abi/fork.c abi/gate.c abi/host.c abi/hostfd.c abi/inspect.c abi/ipc.c abi/jobs.c abi/kernel.c \
+	abi/fork.c abi/futex_pi.c abi/gate.c abi/host.c abi/hostfd.c abi/inspect.c abi/ipc.c abi/jobs.c abi/kernel.c \
 	abi/kernel_fs.c abi/lock.c abi/memfd.c abi/path.c abi/proc_file.c abi/proc_memory.c abi/proc_names.c \
 	abi/proc_shown.c abi/proc_status.c abi/proc_system.c abi/proc_text.c abi/proc_tree.c abi/proc_view.c \
 	abi/proc_walk.c abi/rlimit.c abi/signal.c abi/signal_frame.c abi/sockaddr.c abi/strace.c abi/strace_calls.c \

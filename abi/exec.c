@@ -337,6 +337,7 @@ static void commit_exec(struct task *t, struct guest_mm *gmm, const struct elf_p
 	fds_close_on_exec(t);
 	signal_reset_for_exec(t);
 	t->clear_child_tid = t->robust_list = 0;
+	__atomic_store_n(&t->left_locks, false, __ATOMIC_SEQ_CST);
 	memset(t->process->unsupported, 0, sizeof(t->process->unsupported));
 	vcpu_state_init(&t->st, program->start, st->sp);
 	t->load = VCPU_LOAD_FPU | VCPU_LOAD_SEGMENTS;

@@ -1,13 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * abi/sys_futex.c - futex(2), futex_waitv(2).
- *
- * A futex of shared memory is named by its mapping and offset, any other one by its address space and address. A waiter
- * sleeps in a futex of the host.
- *
- * The word is read without a lock, as that may fault and wait. Each wake counts up in its bucket: if the count has changed
- * since before the read, the word is read again. So no wake is missed between the read and the wait.
- */
+/* abi/sys_futex.c - futex(2), futex_waitv(2). How waiters sleep, and which locks there are: futex.h. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <linux/futex.h>
@@ -17,44 +9,16 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "abi/task.h"
-#include "vellum/backing.h"
+#include "abi/futex.h"
 #include "vellum/pagemap.h"
 
 #include "syscalls.h"	/* made from syscall.tbl */
-
-#define NR_BUCKETS	256
-#define WORD		sizeof(uint32_t)
-
-struct futex_key {
-	const void *space;		/* the mapping or address space */
-	uint64_t offset;		/* in bytes */
-};
-
-struct waiter {
-	struct waiter *next;
-	struct futex_key key;
-	struct bucket *bucket;		/* changed by requeue, with the locks of both buckets held */
-	uint32_t bitset;
-	uint32_t woken;			/* atomic; the host's futex, if @sleeps_on is NULL */
-	uint32_t *sleeps_on;		/* of futex_waitv(2): the host's futex of all waiters of the call */
-};
-
-struct bucket {
-	pthread_mutex_t lock;
-	struct waiter *first;		/* in the order of waiting */
-	uint64_t nr_wakes;		/* atomic: also read without the lock */
-};
-
-struct futexes {
-	struct bucket bucket[NR_BUCKETS];
-};
 
 struct futexes *futexes_create(void)
 {
 	struct futexes *f = calloc(1, sizeof(*f));
 
-	for (unsigned i = 0; f && i < NR_BUCKETS; i++)
+	for (unsigned i = 0; f && i < NR_FUTEX_BUCKETS; i++)
 		pthread_mutex_init(&f->bucket[i].lock, NULL);
 	return f;
 }
@@ -66,13 +30,12 @@ void futexes_destroy(struct futexes *f)
 
 /* --- keys and buckets --- */
 
-/* 0, -EINVAL or -EFAULT. *@mapping: referenced, or NULL. */
-static int get_key(struct task *t, uint64_t addr, bool private, struct futex_key *key, struct vellum_mapping **mapping)
+int futex_key_get(struct task *t, uint64_t addr, bool private, struct futex_key *key, struct vellum_mapping **mapping)
 {
 	struct vellum_vma_info info = { .size = sizeof(info) };
 
 	*mapping = NULL;
-	if (addr % WORD)
+	if (addr % FUTEX_WORD)
 		return -EINVAL;
 	if (addr >= VELLUM_TASK_SIZE)
 		return -EFAULT;
@@ -90,12 +53,7 @@ static int get_key(struct task *t, uint64_t addr, bool private, struct futex_key
 	return 0;
 }
 
-static bool same_key(const struct futex_key *a, const struct futex_key *b)
-{
-	return a->space == b->space && a->offset == b->offset;
-}
-
-static struct bucket *bucket_of(const struct task *t, const struct futex_key *key)
+struct bucket *futex_bucket(const struct task *t, const struct futex_key *key)
 {
 	uint64_t hash = ((uint64_t)key->space >> 4 ^ key->offset >> 2) * 0x9e3779b97f4a7c15ull;
 
@@ -116,7 +74,7 @@ static void unlock_both(struct bucket *a, struct bucket *b)
 		pthread_mutex_unlock(&b->lock);
 }
 
-static void append(struct bucket *b, struct waiter *w)
+void futex_append(struct bucket *b, struct waiter *w)
 {
 	struct waiter **end = &b->first;
 
@@ -127,8 +85,7 @@ static void append(struct bucket *b, struct waiter *w)
 	*end = w;
 }
 
-/* Remove @w from its bucket. False: it was woken before. */
-static bool leave_bucket(struct waiter *w)
+bool futex_leave_bucket(struct waiter *w)
 {
 	struct bucket *b;
 	struct waiter **at;
@@ -152,8 +109,7 @@ static bool leave_bucket(struct waiter *w)
 
 /* --- waking --- */
 
-/* The bucket's lock is held, so @w does not return before. */
-static void wake_waiter(struct waiter *w)
+void futex_wake_waiter(struct waiter *w)
 {
 	uint32_t *word = w->sleeps_on ? w->sleeps_on : &w->woken;
 
@@ -162,20 +118,22 @@ static void wake_waiter(struct waiter *w)
 	syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
 }
 
-/* The bucket's lock is held. Return: the waiters that were woken. */
-static unsigned wake_in(struct bucket *b, const struct futex_key *key, unsigned max, uint32_t bitset)
+/* The bucket's lock is held. Return: the waiters that were woken; or -EINVAL: the next one waits for a lock. */
+static int64_t wake_in(struct bucket *b, const struct futex_key *key, unsigned max, uint32_t bitset)
 {
 	struct waiter **at = &b->first, *w;
 	unsigned n = 0;
 
 	__atomic_fetch_add(&b->nr_wakes, 1, __ATOMIC_SEQ_CST);
 	while ((w = *at) && n < max) {
-		if (!same_key(&w->key, key) || !(w->bitset & bitset)) {
+		if (!futex_same_key(&w->key, key) || !(w->bitset & bitset)) {
 			at = &w->next;
 			continue;
 		}
+		if (w->pi)
+			return -EINVAL;
 		*at = w->next;
-		wake_waiter(w);
+		futex_wake_waiter(w);
 		n++;
 	}
 	return n;
@@ -191,10 +149,10 @@ static int64_t wake(struct task *t, uint64_t addr, bool private, unsigned max, u
 
 	if (!bitset)
 		return -EINVAL;
-	n = get_key(t, addr, private, &key, &mapping);
+	n = futex_key_get(t, addr, private, &key, &mapping);
 	if (n)
 		return n;
-	b = bucket_of(t, &key);
+	b = futex_bucket(t, &key);
 	pthread_mutex_lock(&b->lock);
 	n = wake_in(b, &key, max, bitset);
 	pthread_mutex_unlock(&b->lock);
@@ -211,14 +169,7 @@ unsigned futex_wake(struct task *t, uint64_t addr, unsigned max)
 
 /* --- waiting --- */
 
-struct futex_timeout {
-	struct timespec at;		/* absolute */
-	bool real;			/* CLOCK_REALTIME; else CLOCK_MONOTONIC */
-	bool set;
-};
-
-/* 0 or a negative errno. @op: of futex(2); FUTEX_WAIT has a relative time. */
-static int read_timeout(struct task *t, uint64_t addr, int op, struct futex_timeout *timeout)
+int futex_read_timeout(struct task *t, uint64_t addr, int op, struct futex_timeout *timeout)
 {
 	uint64_t ns;
 
@@ -237,8 +188,7 @@ static int read_timeout(struct task *t, uint64_t addr, int op, struct futex_time
 	return 0;
 }
 
-/* Sleep until *@woken is set. 0, -ETIMEDOUT, -EINTR. */
-static int sleep_on(struct task *t, const uint32_t *woken, const struct futex_timeout *timeout)
+int futex_sleep(struct task *t, const uint32_t *woken, const struct futex_timeout *timeout)
 {
 	int op = FUTEX_WAIT_BITSET_PRIVATE | (timeout->real ? FUTEX_CLOCK_REALTIME : 0), err = 0;
 
@@ -254,10 +204,9 @@ static int sleep_on(struct task *t, const uint32_t *woken, const struct futex_ti
 	return err;
 }
 
-/* Queue @w if the word has the value @val. 0, -EAGAIN or -EFAULT. */
-static int queue(struct task *t, struct waiter *w, uint64_t addr, uint32_t val)
+int futex_queue(struct task *t, struct waiter *w, uint64_t addr, uint32_t val)
 {
-	struct bucket *b = bucket_of(t, &w->key);
+	struct bucket *b = futex_bucket(t, &w->key);
 	uint64_t seen;
 	uint32_t word;
 	bool queued;
@@ -271,7 +220,7 @@ static int queue(struct task *t, struct waiter *w, uint64_t addr, uint32_t val)
 		pthread_mutex_lock(&b->lock);
 		queued = b->nr_wakes == seen;
 		if (queued)
-			append(b, w);
+			futex_append(b, w);
 		pthread_mutex_unlock(&b->lock);
 	} while (!queued);
 	return 0;
@@ -286,15 +235,15 @@ static int64_t wait(struct task *t, uint64_t addr, int op, uint32_t val, uint64_
 
 	if (!bitset)
 		return -EINVAL;
-	err = read_timeout(t, timeout_addr, op, &timeout);
+	err = futex_read_timeout(t, timeout_addr, op, &timeout);
 	if (!err)
-		err = get_key(t, addr, op & FUTEX_PRIVATE_FLAG, &w.key, &mapping);
+		err = futex_key_get(t, addr, op & FUTEX_PRIVATE_FLAG, &w.key, &mapping);
 	if (err)
 		return err;
-	err = queue(t, &w, addr, val);
+	err = futex_queue(t, &w, addr, val);
 	if (!err) {
-		err = sleep_on(t, &w.woken, &timeout);
-		if (!leave_bucket(&w))
+		err = futex_sleep(t, &w.woken, &timeout);
+		if (!futex_leave_bucket(&w))
 			err = 0;		/* woken, whatever came besides */
 	}
 	vellum_mapping_put(mapping);
@@ -333,7 +282,7 @@ static int get_keys(struct task *t, struct vector *v)
 	for (unsigned i = 0; i < v->nr && !err; i++) {
 		v->waiter[i].bitset = FUTEX_BITSET_MATCH_ANY;
 		v->waiter[i].sleeps_on = &v->woken;
-		err = get_key(t, v->given[i].addr, v->given[i].flags & FUTEX_PRIVATE_FLAG, &v->waiter[i].key,
+		err = futex_key_get(t, v->given[i].addr, v->given[i].flags & FUTEX_PRIVATE_FLAG, &v->waiter[i].key,
 			      &v->mapping[i]);
 	}
 	return err;
@@ -345,12 +294,12 @@ static int64_t wait_for_vector(struct task *t, struct vector *v, const struct fu
 	unsigned nr = 0;
 	int64_t result = 0;
 
-	while (nr < v->nr && !(result = queue(t, &v->waiter[nr], v->given[nr].addr, (uint32_t)v->given[nr].val)))
+	while (nr < v->nr && !(result = futex_queue(t, &v->waiter[nr], v->given[nr].addr, (uint32_t)v->given[nr].val)))
 		nr++;
 	if (!result)
-		result = sleep_on(t, &v->woken, timeout);
+		result = futex_sleep(t, &v->woken, timeout);
 	for (unsigned i = 0; i < nr; i++)
-		if (!leave_bucket(&v->waiter[i]))
+		if (!futex_leave_bucket(&v->waiter[i]))
 			result = i;		/* woken, whatever came besides */
 	return result == -EINTR ? -ERESTARTSYS : result;
 }
@@ -365,7 +314,7 @@ int64_t sys_futex_waitv(struct task *t, uint64_t waiters, uint32_t nr, uint32_t 
 		return -EINVAL;
 	if (timeout_addr && clock != CLOCK_REALTIME && clock != CLOCK_MONOTONIC)
 		return -EINVAL;
-	result = read_timeout(t, timeout_addr, clock == CLOCK_REALTIME ? FUTEX_WAIT_BITSET | FUTEX_CLOCK_REALTIME :
+	result = futex_read_timeout(t, timeout_addr, clock == CLOCK_REALTIME ? FUTEX_WAIT_BITSET | FUTEX_CLOCK_REALTIME :
 			      FUTEX_WAIT_BITSET, &timeout);
 	if (result)
 		return result;
@@ -390,18 +339,24 @@ int64_t sys_futex_waitv(struct task *t, uint64_t waiters, uint32_t nr, uint32_t 
 static int64_t requeue_locked(struct bucket *from_bucket, const struct futex_key *from, struct bucket *to_bucket,
 			      const struct futex_key *to, unsigned nr_wake, unsigned nr_requeue)
 {
-	unsigned woken = wake_in(from_bucket, from, nr_wake, FUTEX_BITSET_MATCH_ANY), moved = 0;
+	int64_t woken = wake_in(from_bucket, from, nr_wake, FUTEX_BITSET_MATCH_ANY);
 	struct waiter **at = &from_bucket->first, *w, *last = NULL;
+	unsigned moved = 0;
+
+	if (woken < 0)
+		return woken;
 
 	__atomic_fetch_add(&to_bucket->nr_wakes, 1, __ATOMIC_SEQ_CST);
 	while ((w = *at) && moved < nr_requeue && w != last) {
-		if (!same_key(&w->key, from)) {
+		if (!futex_same_key(&w->key, from)) {
 			at = &w->next;
 			continue;
 		}
+		if (w->pi)
+			return -EINVAL;
 		*at = w->next;
 		w->key = *to;
-		append(to_bucket, w);
+		futex_append(to_bucket, w);
 		last = last ? last : w;		/* in one bucket the moved ones are behind the others */
 		moved++;
 	}
@@ -419,17 +374,17 @@ static int64_t requeue(struct task *t, uint64_t addr, int op, int nr_wake, int n
 
 	if (nr_wake < 0 || nr_requeue < 0)
 		return -EINVAL;
-	n = get_key(t, addr, op & FUTEX_PRIVATE_FLAG, &key, &mapping);
+	n = futex_key_get(t, addr, op & FUTEX_PRIVATE_FLAG, &key, &mapping);
 	if (n)
 		return n;
-	n = get_key(t, addr2, op & FUTEX_PRIVATE_FLAG, &key2, &mapping2);
+	n = futex_key_get(t, addr2, op & FUTEX_PRIVATE_FLAG, &key2, &mapping2);
 	if (!n && expected && user_read(t, &word, addr, sizeof(word)))
 		n = -EFAULT;
 	if (!n && expected && word != *expected)
 		n = -EAGAIN;
 	if (!n) {
-		b = bucket_of(t, &key);
-		b2 = bucket_of(t, &key2);
+		b = futex_bucket(t, &key);
+		b2 = futex_bucket(t, &key2);
 		lock_both(b, b2);
 		n = requeue_locked(b, &key, b2, &key2, (unsigned)nr_wake, (unsigned)nr_requeue);
 		unlock_both(b, b2);
@@ -493,12 +448,12 @@ static int64_t wake_op(struct task *t, uint64_t addr, int op, uint32_t nr_wake, 
 	struct futex_key key;
 	int64_t n, more = 0;
 	uint32_t old;
-	int err = get_key(t, addr2, private, &key, &mapping), also;
+	int err = futex_key_get(t, addr2, private, &key, &mapping), also;
 
 	if (err)
 		return err;
 	vellum_mapping_put(mapping);
-	err = get_key(t, addr, private, &key, &mapping);
+	err = futex_key_get(t, addr, private, &key, &mapping);
 	if (err)
 		return err;
 	vellum_mapping_put(mapping);
@@ -512,14 +467,14 @@ static int64_t wake_op(struct task *t, uint64_t addr, int op, uint32_t nr_wake, 
 	return n < 0 ? n : more < 0 ? more : n + more;
 }
 
-/* Priority inheritance is not supported: the C library does without. */
 int64_t sys_futex(struct task *t, uint64_t uaddr, int op, uint32_t val, uint64_t timeout, uint64_t uaddr2,
 		  uint32_t val3)
 {
 	const int command = op & FUTEX_CMD_MASK;
 	const bool private = op & FUTEX_PRIVATE_FLAG;
 
-	if ((op & FUTEX_CLOCK_REALTIME) && command != FUTEX_WAIT_BITSET && command != FUTEX_WAIT)
+	if ((op & FUTEX_CLOCK_REALTIME) && command != FUTEX_WAIT_BITSET && command != FUTEX_WAIT &&
+	    command != FUTEX_WAIT_REQUEUE_PI && command != FUTEX_LOCK_PI2)
 		return -ENOSYS;
 	switch (command) {
 	case FUTEX_WAIT:	return wait(t, uaddr, op, val, timeout, FUTEX_BITSET_MATCH_ANY);
@@ -529,6 +484,14 @@ int64_t sys_futex(struct task *t, uint64_t uaddr, int op, uint32_t val, uint64_t
 	case FUTEX_REQUEUE:	return requeue(t, uaddr, op, (int)val, (int)timeout, uaddr2, NULL);
 	case FUTEX_CMP_REQUEUE: return requeue(t, uaddr, op, (int)val, (int)timeout, uaddr2, &val3);
 	case FUTEX_WAKE_OP:	return wake_op(t, uaddr, op, val, (uint32_t)timeout, uaddr2, val3);
+	case FUTEX_LOCK_PI:
+	case FUTEX_LOCK_PI2:
+	case FUTEX_TRYLOCK_PI:	return futex_lock_pi(t, uaddr, op, timeout);
+	case FUTEX_UNLOCK_PI:	return futex_unlock_pi(t, uaddr, private);
+	case FUTEX_WAIT_REQUEUE_PI:
+		return futex_wait_requeue_pi(t, uaddr, op, val, timeout, uaddr2);
+	case FUTEX_CMP_REQUEUE_PI:
+		return futex_cmp_requeue_pi(t, uaddr, private, (int)val, (int)timeout, uaddr2, val3);
 	default:		return -ENOSYS;
 	}
 }

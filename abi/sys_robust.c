@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <linux/futex.h>
 
-#include "abi/task.h"
+#include "abi/futex.h"
 
 #include "syscalls.h"	/* made from syscall.tbl */
 
@@ -34,8 +34,11 @@ int64_t sys_get_robust_list(struct task *t, int pid, uint64_t head, uint64_t len
 	return user_write(t, len, &size, sizeof(size)) || user_write(t, head, &list, sizeof(list)) ? -EFAULT : 0;
 }
 
-/* The owner @t of the mutex at @addr has ended: mark it, and wake a waiter. @pending: it may not have locked it yet. */
-static void release_robust(struct task *t, uint64_t addr, bool pending)
+/*
+ * The owner @t of the mutex at @addr has ended: mark it, and wake a waiter. @pi: futex_leave_pi() will. @pending: it may
+ * not have locked it yet.
+ */
+static void release_robust(struct task *t, uint64_t addr, bool pi, bool pending)
 {
 	uint32_t word, seen;
 
@@ -43,7 +46,7 @@ static void release_robust(struct task *t, uint64_t addr, bool pending)
 		return;
 	do {
 		word = seen;
-		if (pending && !word) {		/* unlocked, but the wake was not sent any more */
+		if (pending && !pi && !word) {		/* unlocked, but the wake was not sent any more */
 			futex_wake(t, addr, 1);
 			return;
 		}
@@ -52,29 +55,40 @@ static void release_robust(struct task *t, uint64_t addr, bool pending)
 		if (user_cmpxchg(t, addr, &seen, (word & FUTEX_WAITERS) | FUTEX_OWNER_DIED))
 			return;
 	} while (seen != word);
-	if (word & FUTEX_WAITERS)
+	if (!pi && (word & FUTEX_WAITERS))
 		futex_wake(t, addr, 1);
 }
 
-/* Bit 0 of a link says that the mutex has priority inheritance. */
-void futex_leave(struct task *t)
+/* Bit 0 of a link: the mutex has priority inheritance. */
+static void release_linked(struct task *t, uint64_t link, uint64_t offset, bool pending)
+{
+	release_robust(t, (link & ~1ull) + offset, link & 1, pending);
+}
+
+static void release_list(struct task *t)
 {
 	struct { uint64_t next, offset, pending; } head;
-	uint64_t entry, next;
+	uint64_t link, next;
 
 	if (!t->robust_list || user_read(t, &head, t->robust_list, sizeof(head)))
 		return;
-	entry = head.next & ~1ull;
-	for (unsigned i = 0; i < MAX_ROBUST && entry && entry != t->robust_list; i++) {
-		bool last = user_read(t, &next, entry, sizeof(next));
+	link = head.next;
+	for (unsigned i = 0; i < MAX_ROBUST && (link & ~1ull) && (link & ~1ull) != t->robust_list; i++) {
+		bool last = user_read(t, &next, link & ~1ull, sizeof(next));
 
-		if (entry != (head.pending & ~1ull))
-			release_robust(t, entry + head.offset, false);
+		if ((link & ~1ull) != (head.pending & ~1ull))
+			release_linked(t, link, head.offset, false);
 		if (last)
 			break;
-		entry = next & ~1ull;
+		link = next;
 	}
 	if (head.pending & ~1ull)
-		release_robust(t, (head.pending & ~1ull) + head.offset, true);
+		release_linked(t, head.pending, head.offset, true);
 	t->robust_list = 0;
+}
+
+void futex_leave(struct task *t)
+{
+	release_list(t);
+	futex_leave_pi(t);
 }

@@ -202,6 +202,7 @@ struct task {
 	int parent_death_signal;	/* atomic: prctl(2) */
 	uint64_t clear_child_tid;
 	uint64_t robust_list;		/* address of the head, or 0 */
+	bool left_locks;		/* atomic: futex_leave() gives its locks away, or has done so */
 	bool inside;			/* it has passed the gate of its address space */
 	bool must_not_wait;		/* for a userfaultfd: it ends, or --strace looks at its memory */
 	bool interruptible;		/* a signal to it ends its wait for a userfaultfd; else only a fatal one */
@@ -412,7 +413,7 @@ void fds_close_all(struct process *p);
 struct futexes *futexes_create(void);	/* NULL: no memory */
 void futexes_destroy(struct futexes *futexes);
 unsigned futex_wake(struct task *t, uint64_t addr, unsigned max);	/* the waiters that were woken */
-void futex_leave(struct task *t);	/* @t ends: release its robust mutexes */
+void futex_leave(struct task *t);	/* @t ends, or leaves its memory: release its mutexes */
 
 /* sys_epoll.c: before @file is freed */
 void epoll_forget(struct file *file);

@@ -35,6 +35,7 @@ with_threads() {
 	as_native threads
 	options=(--cpus=2 --track=clean --verify)
 	as_native threads
+	as_native futex_pi
 	as_native affinity
 	as_native fork_advice
 	as_native populated
