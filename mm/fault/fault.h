@@ -81,6 +81,7 @@ static inline pte_t maybe_mkwrite(const struct vma *vma, pte_t pte)
 {
 	if (!(vma->flags & VM_WRITE))
 		return pte;
+	pte = pte_clear_uffd_wp(pte);	/* of an earlier registration, which protects nothing */
 	return vma->flags & VM_SHADOW_STACK ? pte_mkwrite_shstk(pte) : pte_mkwrite(pte);
 }
 

@@ -79,7 +79,7 @@ static pte_t swapped_in_entry(const struct fault *f, const struct folio *folio, 
 		return maybe_mkwrite(vma, pte_mkdirty(pte));
 	if (vma_soft_dirty_enabled(vma) && !pte_soft_dirty(pte))
 		return pte;
-	return (vma->flags & VM_SHADOW_STACK) || wp_tracked(f->vma, f->addr) ? pte : pte_mkwrite(pte);
+	return (vma->flags & VM_SHADOW_STACK) || wp_tracked(f->vma, f->addr) ? pte : maybe_mkwrite(vma, pte);
 }
 
 /* The folio is locked, ptl is held, and the entry still is f->orig. Return: the new entry has W. */

@@ -42,7 +42,7 @@ static pte_t changed_entry(struct vma *vma, gva_t addr, pte_t old)
 		return new;
 	if (pte_write(new) && !pte_write(old) && (wp_tracked(vma, addr) || (vma_uffd_wp(vma) && pte_uffd_wp(new))))
 		new = pte_wrprotect(new);
-	else if (!pte_write(new) && can_make_writable(vma, addr, new))
+	else if (pte_write(new) || can_make_writable(vma, addr, new))
 		new = maybe_mkwrite(vma, new);
 	return new;
 }
@@ -101,10 +101,10 @@ static uint64_t changed_leaf(struct vma *vma, gva_t addr, uint64_t old, unsigned
 	}
 	pmd_t pmd = pmd_modify(pmd_make(old), vma->page_prot | X86_PSE);
 
-	if (!pmd_write(pmd) && can_make_writable(vma, addr, leaf_pte(pmd.val, shift, addr)))
-		pmd = pmd_mkwrite(pmd);
-	else if (pmd_write(pmd) && vma_uffd_wp(vma) && pmd_uffd_wp(pmd))
+	if (pmd_write(pmd) && vma_uffd_wp(vma) && pmd_uffd_wp(pmd))
 		pmd = pmd_wrprotect(pmd);
+	else if (pmd_write(pmd) || can_make_writable(vma, addr, leaf_pte(pmd.val, shift, addr)))
+		pmd = pmd_mkwrite(pmd_clear_uffd_wp(pmd));
 	return pmd.val;
 }
 

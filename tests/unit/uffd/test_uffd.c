@@ -102,6 +102,51 @@ static void without_wp_mode_protection_is_ignored(void **state)
 	vellum_uffd_put(u);
 }
 
+/*
+ * A page that becomes writable without a store, while its VMA is not registered for WP, is not protected any more: else it
+ * would be protected and writable once the VMA is registered again. INV-UFFD-1.
+ */
+static void a_page_that_is_made_writable_loses_old_protection(void **state)
+{
+	struct world *w = *state;
+	struct swap_array *swap = malloc(sizeof(*swap));
+	struct vellum_uffd *u = new_uffd(w, 0);
+	bool huge;
+
+	add_swap(w, swap);
+	map_at(w->mm, 0, 2, RW, ANON);
+	map_at(w->mm, 512, 512, RW, ANON);
+	OK(vellum_madvise(w->mm, PAGE(512), BYTES(512), VELLUM_MADV_HUGEPAGE));
+	for (unsigned i = 0; i < 2; i++)
+		store(w->cpu[0], PAGE(i), i);
+	store(w->cpu[0], PAGE(512), 2);
+	huge = !entry_at(w->mm, PAGE(512)).val;
+	assert_true(huge);
+	for (unsigned at = 0; at <= 512; at += 512) {
+		unsigned pages = at ? 512 : 2;
+
+		enrol(w, u, at, pages, WP);
+		guard_writes(w, u, at, pages);
+		enrol(w, u, at, pages, MISSING);
+	}
+	protect(w->mm, 0, 1, RO);
+	protect(w->mm, 0, 1, RW);
+	protect(w->mm, 512, 512, RO);
+	protect(w->mm, 512, 512, RW);
+	page_out(w, 1, 1);
+	assert_int_equal(load(w->cpu[0], PAGE(1)), 1);
+	for (unsigned at = 0; at <= 512; at += 512)
+		enrol(w, u, at, at ? 512 : 2, WP);
+	store_passes(w, u, 0, 10);
+	store_passes(w, u, 1, 11);
+	store_passes(w, u, 512, 12);
+	unmap(w->mm, 0, 2);
+	unmap(w->mm, 512, 512);
+	vellum_uffd_put(u);
+	OK(vellum_swap_remove(w->memory, 0));
+	free(swap);
+}
+
 /* --- protection of missing pages --- */
 
 static void T_uffd_01_none_is_not_protected(void **state)
@@ -437,6 +482,7 @@ int main(void)
 		WORLD_TEST(register_allows_gaps),
 		WORLD_TEST(T_uffd_14_register_again_replaces),
 		WORLD_TEST(without_wp_mode_protection_is_ignored),
+		WORLD_TEST(a_page_that_is_made_writable_loses_old_protection),
 		WORLD_TEST(T_uffd_01_none_is_not_protected),
 		WORLD_TEST(T_uffd_02_unpopulated_is_protected),
 		WORLD_TEST(T_uffd_03_survives_dontneed),
