@@ -64,6 +64,13 @@ static bool unmaps_for_huge_pages(const struct op *op, const struct before *befo
 	return is_huge(op) && (op->flags & VELLUM_MAP_FIXED) && !(op->addr & ((2u << 20) - 1));
 }
 
+static bool unmaps_for_sync(const struct op *op, const struct before *before)
+{
+	(void)before;
+	return is(op, "mmap") && op->object == FILE_OBJECT && !(op->flags & VELLUM_MAP_ANONYMOUS) &&
+	       (op->flags & VELLUM_MAP_SYNC) && (op->flags & VELLUM_MAP_FIXED);
+}
+
 static bool has_gigantic_pages(const struct op *op, const struct before *before)
 {
 	(void)before;
@@ -297,6 +304,9 @@ static struct intended {
 	{ "mmap HUGETLB and FIXED, aligned",
 	  "mm.h: a call that fails has changed nothing. Linux has unmapped 2 MiB before it finds no huge page.",
 	  unmaps_for_huge_pages, 0 },
+	{ "mmap SYNC and FIXED of a file on a disk without DAX",
+	  "mm.h: a call that fails has changed nothing. Linux has unmapped the range before the file system refuses.",
+	  unmaps_for_sync, 0 },
 	{ "mmap HUGETLB of 1 GiB",
 	  "No difference: Linux has EINVAL where the CPU cannot map 1 GiB, else ENOMEM, as the library.",
 	  has_gigantic_pages, 0 },
