@@ -122,11 +122,14 @@ static int install_shared(struct fill *fill, struct vma *vma)
 	struct vellum_memory *m = fill->mm->memory;
 	pgoff_t index = vma_page_index(vma, fill->addr);
 	struct mutex *ptl;
-	const pte_t *ptep = pte_lookup(fill->mm, fill->addr, &ptl);
+	const pte_t *ptep = pte_alloc(fill->mm, fill->addr, &ptl);
 	struct folio *page;
 	int err;
 
-	if (ptep && !may_overwrite(ptep_get(ptep)))	/* do not add a page that cannot be mapped */
+	/* Do not add a page that cannot be mapped: a second try would find it. */
+	if (!ptep)
+		return huge_lookup(fill->mm, fill->addr, NULL) ? -EEXIST : -ENOMEM;
+	if (!may_overwrite(ptep_get(ptep)))
 		return -EEXIST;
 	err = mapping_add_page(vma->mapping, index, fill->buf, &page);
 	if (err)

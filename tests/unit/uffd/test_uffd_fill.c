@@ -331,6 +331,29 @@ static void minor_faults(void **state)
 	vellum_uffd_put(u);
 }
 
+/* With one frame, shared memory would get a page that no table maps, and the next try would find that page. */
+static void a_copy_without_frames_adds_no_page(void **state)
+{
+	static uint64_t hoard[4096];
+	struct world *w = *state;
+	struct vellum_uffd *u = new_uffd(w, 0);
+	unsigned n = 0;
+
+	map_at(w->mm, 512, 4, RW, SHANON);	/* there is no table yet */
+	enrol(w, u, 512, 4, MISSING);
+	while (vellum_memory_alloc_device(w->memory, 1, &hoard[n]) == 0)
+		n++;
+	vellum_memory_free_device(w->memory, hoard[--n], 1);
+	assert_int_equal(copy_in(u, 512, 7, 0), -ENOMEM);
+	while (n)
+		vellum_memory_free_device(w->memory, hoard[--n], 1);
+	check_world(w);
+	OK(copy_in(u, 512, 8, 0));
+	assert_int_equal(load(w->cpu[0], PAGE(512)), 8);
+	unmap(w->mm, 512, 4);
+	vellum_uffd_put(u);
+}
+
 /* A page that the mapping lacks is no minor fault. Without MISSING, it is an ordinary fault. */
 static void minor_mode_ignores_missing_pages(void **state)
 {
@@ -466,6 +489,7 @@ int main(void)
 		WORLD_TEST(installed_entries),
 		WORLD_TEST(copied_pages_are_dirty),
 		WORLD_TEST(minor_faults),
+		WORLD_TEST(a_copy_without_frames_adds_no_page),
 		WORLD_TEST(minor_mode_ignores_missing_pages),
 		WORLD_TEST(poison),
 		WORLD_TEST(poison_survives_fork),
