@@ -16,6 +16,7 @@
 #include "abi/memfd.h"
 #include "abi/path.h"
 #include "abi/text.h"
+#include "vellum/swap.h"
 
 #define MAX_UNUSED 64		/* files in the list that no process maps */
 #define FLUSH_SECONDS 5		/* between two steps of the background writeback, as in Linux */
@@ -457,6 +458,7 @@ struct filemaps *filemaps_start(struct kernel *k)
 {
 	struct filemaps *filemaps = calloc(1, sizeof(*filemaps));
 	struct vellum_memory_info info = { .size = sizeof(info) };
+	struct vellum_swap_info swap = { .size = sizeof(swap) };
 	pthread_rwlockattr_t rwlock_attr;
 	pthread_condattr_t attr;
 
@@ -465,7 +467,8 @@ struct filemaps *filemaps_start(struct kernel *k)
 	filemaps->refs = 1;
 	filemaps->memory = k->args->memory;
 	vellum_memory_info(filemaps->memory, &info);
-	memfds_init(&filemaps->memfds, info.nr_frames * VELLUM_PAGE_SIZE);
+	vellum_swap_info(filemaps->memory, &swap);
+	memfds_init(&filemaps->memfds, (info.nr_frames + swap.nr_slots) * VELLUM_PAGE_SIZE);
 	pthread_mutex_init(&filemaps->list_lock, NULL);
 	pthread_rwlockattr_init(&rwlock_attr);
 	pthread_rwlockattr_setkind_np(&rwlock_attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);

@@ -2,7 +2,7 @@
 /*
  * abi/memfd.h - accounting of the host's memory that files of memfd_create(2) use. It is neither --ram nor swap.
  *
- * All such files of a run together use at most as much memory as --ram. A call that may enlarge a file reserves memory
+ * All such files of a run together use at most as much memory as --ram and --swap together. A call that may enlarge a file reserves memory
  * first, and settles the account afterwards by the blocks that the file has. The account is found by device and inode,
  * and exists as long as a descriptor or a mapping refers to the file.
  */
