@@ -56,6 +56,12 @@ static bool is_end_request(struct kernel *k, int signo)
 	return asked & (1u << SIGTERM | 1u << SIGINT);
 }
 
+/* Does the signal ask an ending run to end sooner? timeout(1) sends SIGCONT behind its signal. */
+static bool is_impatient(int signo)
+{
+	return signo == SIGINT || signo == SIGTERM || signo == SIGQUIT || signo == SIGHUP;
+}
+
 /* The next step of the shutdown: kill the tasks; report without them; exit at once. lock held. */
 static void advance_shutdown(struct kernel *k, int signo)
 {
@@ -98,9 +104,9 @@ static void signal_arrived(struct kernel *k, const siginfo_t *from)
 	int foreground = from->si_code == SI_KERNEL ? tty_outer_foreground(k) : 0;
 	bool of_job = foreground && foreground != FIRST_GROUP;	/* of a shell inside */
 
-	if (k->ended_by || (!of_job && is_end_request(k, from->si_signo)))
+	if (k->ended_by ? is_impatient(from->si_signo) : !of_job && is_end_request(k, from->si_signo))
 		advance_shutdown(k, from->si_signo);
-	else
+	else if (!k->ended_by)
 		forward_signal(k, from);
 }
 
