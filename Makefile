@@ -156,7 +156,7 @@ $(OBJ)/cli/html_blob.o: cli/report.html
 # Linked with the library's objects, as it shares lib/ with the core. Jansson reads reports; the library does
 # not need it.
 $(BUILD)/vellum: $(CLI_OBJ) $(LIB_OBJ) $(SWAP_ZSTD_OBJ)
-	$(Q)$(CC) $(LDFLAGS_ALL) $^ $(LDLIBS) -ljansson -lzstd -o $@
+	$(Q)$(CC) $(LDFLAGS_ALL) $^ $(LDLIBS) -ljansson -lzstd -lelf -o $@
 
 # --- tests ---
 

@@ -90,6 +90,31 @@ struct abi_inspector {
 	void (*at_exit)(void *arg, const struct guest_mm *gmm, int pid);
 };
 
+/* A reset, in struct abi_repeat. */
+struct abi_reset {
+	uint64_t ns;			/* how long it took */
+	uint64_t pages;			/* that the run had changed */
+};
+
+/*
+ * Run the program again and again from one snapshot. The functions are called by the host thread of the program, which
+ * executes no code of the program during the call.
+ */
+struct abi_repeat {
+	void *arg;
+	enum { ABI_PLACE_FUNCTION, ABI_PLACE_ADDRESS, ABI_PLACE_FIRST_READ } place;	/* where it is frozen */
+	const char *function;
+	uint64_t address;		/* of the file, if it is position independent, or of memory */
+	int output[2];			/* of the host: the program's descriptors 1 and 2; they may use no more than --ram */
+	uint64_t verify_every;		/* resets until all memory is compared with the frozen state; 0: never */
+	/* The program is frozen. @limits: what resets will not undo, in words, or "". */
+	void (*frozen)(void *arg, const char *limits);
+	/* A run has ended, with a status as of wait4(2). True: reset the program. */
+	bool (*ended)(void *arg, int status);
+	/* It was reset. True: run it again. */
+	bool (*was_reset)(void *arg, const struct abi_reset *reset);
+};
+
 struct abi_args {
 	struct machine *machine;
 	struct vellum_memory *memory;
@@ -98,6 +123,7 @@ struct abi_args {
 	char *const *envp;
 	bool strace;
 	const struct rlimit *limits;	/* RLIM_NLIMITS initial limits of the program */
+	const struct abi_repeat *repeat;	/* NULL: run the program once */
 	unsigned closed_fds;		/* bit i: descriptor i is closed, as it was when Vellum was started */
 	const struct abi_observer *observer;
 	const struct abi_inspector *inspector;	/* NULL: none */

@@ -9,6 +9,7 @@
 
 #include "abi/ipc.h"
 #include "abi/jobs.h"
+#include "abi/repeat.h"
 #include "abi/signals.h"
 #include "abi/text.h"
 #include "abi/tty.h"
@@ -206,7 +207,9 @@ static bool begin_exit(struct task *t, int status)
 	bool last;
 
 	pthread_mutex_lock(&k->lock);
-	last = ++p->nr_leaving == p->nr_threads;
+	if (repeat_has(p) && !p->exiting)
+		p->exit_status = status;	/* of the last thread, which says it last */
+	last = ++p->nr_leaving == p->nr_threads && !repeat_has(p);
 	if (last && !p->exiting)
 		p->exit_status = status;
 	if (last)
@@ -228,6 +231,23 @@ static void drop_gmm(struct task *t)
 	gmm_put(t, gmm);
 }
 
+/* The frozen thread of a repeated program outlives its process's threads. Returns if the process is to end. */
+static void end_frozen(struct task *t, int status)
+{
+	struct process *p = t->process;
+	struct kernel *k = t->kernel;
+
+	pthread_mutex_lock(&k->lock);
+	if (!p->exiting)
+		p->exit_status = status;
+	p->nr_leaving++;
+	unlink_thread(t);
+	while (p->nr_threads)
+		pthread_cond_wait(&k->changed, &k->lock);
+	pthread_mutex_unlock(&k->lock);
+	repeat_end_run(t);
+}
+
 void task_exit(struct task *t, int status)
 {
 	struct process *p = t->process;
@@ -239,6 +259,8 @@ void task_exit(struct task *t, int status)
 	fds_put_held(t);
 	leave_memory(t);
 	usage_note_memory(t);
+	if (repeat_is_frozen(t))
+		end_frozen(t, status);
 	last = begin_exit(t, status);
 	if (last) {
 		fds_close_all(p);

@@ -39,6 +39,7 @@ struct ipc {
 
 struct ipc *ipc_create(void);		/* NULL: no memory */
 void ipc_destroy(struct ipc *ipc);	/* no process is left */
+void ipc_clear(struct ipc *ipc);	/* as if the run began: no process uses an object; kernel->lock held */
 
 /* --- ipc.c; the lock of the table held --- */
 

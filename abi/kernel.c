@@ -16,6 +16,7 @@
 #include "abi/jobs.h"
 #include "abi/memfd.h"
 #include "abi/proc.h"
+#include "abi/repeat.h"
 #include "abi/tty.h"
 
 #define REFRESH_NS 50000000	/* between calls of the machine's refresh() */
@@ -177,16 +178,21 @@ static void ignore_signal(int signo)
 
 static int open_standard_files(struct task *t)
 {
+	const struct abi_repeat *repeat = t->kernel->args->repeat;
+
 	for (int fd = 0; fd <= 2; fd++) {
+		struct memfd *account;
 		struct file *file;
 		int host;
 
 		if (t->kernel->args->closed_fds >> fd & 1)
 			continue;
-		host = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+		host = fcntl(repeat && fd ? repeat->output[fd - 1] : fd, F_DUPFD_CLOEXEC, 3);
+		account = repeat && fd && host >= 0 ? memfd_new(filemaps_memfds(t->kernel->filemaps), host) : NULL;
 		file = host < 0 ? NULL : file_open(t->kernel, host);
+		memfd_put(account);	/* the file has its own reference */
 		if (file)
-			file->is_stdout = fd == STDOUT_FILENO;
+			file->is_stdout = fd == STDOUT_FILENO && !repeat;
 		if (fd_install(t, file, fd, false) < 0)
 			return -errno;
 	}
@@ -208,6 +214,8 @@ static int start_first(struct kernel *k, const struct abi_args *args)
 	err = open_standard_files(t);
 	fd = err ? err : exec_open(t, args->path);
 	err = fd < 0 ? fd : exec_load(t, fd, args->path, args->argv, args->envp);
+	if (!err && k->repeat && !repeat_begin(t))
+		err = -ECANCELED;
 	if (!err)
 		err = process_start(t, NULL);
 	if (err)
@@ -288,11 +296,14 @@ void abi_run(const struct abi_args *args, struct abi_result *result)
 	k.proc = proc_tree_create();
 	k.ipc = ipc_create();
 	pthread_create(&k.ticker, NULL, ticker, &k);
-	err = k.pool && k.filemaps && k.futexes && k.proc && k.ipc ? start_first(&k, args) : -ENOMEM;
+	if (args->repeat)
+		k.repeat = repeat_create(&k);
+	err = k.pool && k.filemaps && k.futexes && k.proc && k.ipc && !k.repeat == !args->repeat ? start_first(&k, args) : -ENOMEM;
 	result->started = !err;
-	if (err)
+	if (err && !result->error[0])
 		snprintf(result->error, sizeof(result->error), "cannot run %s: %s", args->path, strerror(-err));
 	wait_for_end(&k);
+	repeat_destroy(k.repeat);
 	if (k.filemaps)
 		filemaps_stop(k.filemaps);
 	__atomic_store_n(&k.ticker_stop, true, __ATOMIC_RELAXED);

@@ -294,6 +294,7 @@ static int64_t set_cwd(struct task *t, int fd)
 		return err;
 	}
 	err = dup3(fd, t->process->cwd, O_CLOEXEC) < 0 ? -errno : 0;	/* another thread may use the number now */
+	__atomic_store_n(&t->process->cwd_moved, true, __ATOMIC_RELAXED);
 	close(fd);
 	return err;
 }

@@ -8,6 +8,7 @@
 
 #include "abi/strace.h"
 #include "abi/strace_formats.h"
+#include "abi/repeat.h"
 #include "abi/task.h"
 
 #include "syscalls.h"	/* made from syscall.tbl */
@@ -77,6 +78,7 @@ int64_t syscall_dispatch(struct task *t)
 	struct trace trace;
 	int64_t result;
 
+	repeat_at_syscall(t);
 	t->nr_syscalls++;
 	t->syscall_nr = -1;
 	inspect_syscall(t, nr);

@@ -16,6 +16,7 @@
 #include "abi/access.h"
 #include "abi/filemap.h"
 #include "abi/ipc.h"
+#include "abi/repeat.h"
 #include "abi/text.h"
 
 #define MAX_INSTRUCTION 15	/* bytes, on x86-64 */
@@ -479,6 +480,8 @@ static void handle_exception(struct task *t)
 	} else if (r->vector < NR_EXCEPTIONS && map[r->vector].signo) {
 		bool has_addr = r->vector != BP && r->vector != AC;
 
+		if (r->vector == BP && repeat_at_breakpoint(t))
+			return;
 		signal_fault(t, map[r->vector].signo, r->vector == MF || r->vector == XM ? fpu_code(t) : map[r->vector].code,
 			     has_addr ? r->rip : 0);
 	} else {
@@ -548,21 +551,23 @@ struct task *task_current(void)
 /* pthread_exit(3) is not used: its first call loads a library, which may fail. */
 static _Thread_local jmp_buf thread_end;
 
+enum { END_THREAD = 1, RUN_AGAIN };
+
 void task_exit_thread(void)
 {
-	longjmp(thread_end, 1);
+	longjmp(thread_end, END_THREAD);
 }
 
-void *task_main(void *arg)
+void task_run_again(void)
 {
-	struct task *t = arg;
+	longjmp(thread_end, RUN_AGAIN);
+}
 
-	if (setjmp(thread_end))
-		return NULL;
-	current = t;
-	pthread_mutex_lock(&t->kernel->lock);	/* wait until task_start() has finished */
-	t->host_tid = gettid();
-	pthread_mutex_unlock(&t->kernel->lock);
+/* Until the thread ends. */
+static void run(struct task *t)
+{
+	if (setjmp(thread_end) == END_THREAD)
+		return;
 	for (;;) {
 		if (signal_pending(t) || t->syscall_nr >= 0 || t->restore_blocked)
 			signal_deliver(t);
@@ -570,4 +575,16 @@ void *task_main(void *arg)
 		cpu_acquire(t);
 		run_once(t);
 	}
+}
+
+void *task_main(void *arg)
+{
+	struct task *t = arg;
+
+	current = t;
+	pthread_mutex_lock(&t->kernel->lock);	/* wait until task_start() has finished */
+	t->host_tid = gettid();
+	pthread_mutex_unlock(&t->kernel->lock);
+	run(t);
+	return NULL;
 }

@@ -141,6 +141,7 @@ struct process {
 	struct fd_entry fds[MAX_FDS];	/* files_lock */
 	struct lock_file *lock_files;	/* lock.c; kernel->lock */
 	int cwd;			/* host descriptor; always the same number: chdir(2) replaces what it refers to */
+	bool cwd_moved;			/* atomic: since the process was frozen (image.c) */
 	mode_t umask;			/* atomic */
 	/* signals: kernel->lock */
 	struct sig_pending pending;
@@ -242,6 +243,7 @@ struct kernel {
 	struct vdso *vdso;
 	struct filemaps *filemaps;	/* filemap.h */
 	struct futexes *futexes;	/* sys_futex.c */
+	struct repeat *repeat;		/* repeat.h; NULL: the program runs once */
 	struct proc_tree *proc;		/* proc.h */
 	struct usage ended;		/* lock: of processes that have ended */
 	uint64_t nr_created;		/* lock: processes and threads, since the start */
@@ -277,6 +279,7 @@ void task_free(struct task *t);					/* kernel->lock held */
 void *task_main(void *arg);
 struct task *task_current(void);	/* of the calling thread; NULL: the thread belongs to no task */
 void task_exit_thread(void) __attribute__((noreturn));	/* end the calling thread */
+void task_run_again(void) __attribute__((noreturn));	/* go on with the program, whose registers were changed */
 void kernel_fail(struct kernel *k, const char *why);	/* end the run with this error */
 uint64_t clock_ns(clockid_t clock);
 /* Sleep until kernel->changed is signalled, for @ns at most. kernel->lock held. */

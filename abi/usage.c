@@ -59,6 +59,23 @@ void usage_clock_read(const struct usage_clock *clock, uint64_t *user_ns, uint64
 
 /* --- sums --- */
 
+void usage_restart(struct task *t, const struct usage *usage)
+{
+	struct usage_clock *clock = &t->clock;
+
+	STORE(clock->seq, clock->seq + 1);
+	__atomic_store_n(&clock->user_ns, usage->user_ns, __ATOMIC_RELEASE);
+	__atomic_store_n(&clock->system_ns, usage->system_ns, __ATOMIC_RELEASE);
+	__atomic_store_n(&clock->seq, clock->seq + 1, __ATOMIC_RELEASE);
+	STORE(t->faults, usage->faults);
+	STORE(t->voluntary, usage->voluntary);
+	STORE(t->involuntary, usage->involuntary);
+	STORE(t->bytes_read, usage->bytes_read);
+	STORE(t->bytes_written, usage->bytes_written);
+	STORE(t->reads, usage->reads);
+	STORE(t->writes, usage->writes);
+}
+
 void usage_note_memory(struct task *t)
 {
 	uint64_t rss = vellum_mm_rss(t->gmm->mm) * VELLUM_PAGE_SIZE;

@@ -41,6 +41,8 @@ void usage_note_memory(struct task *t);
 void usage_count_fault(struct task *t);
 /* For the thread of @t: count a read(2) or write(2) that returned @n. */
 void usage_count_io(struct task *t, bool write, int64_t n);
+/* The thread's counts are those of @usage again; it runs on no CPU. kernel->lock held. */
+void usage_restart(struct task *t, const struct usage *usage);
 void usage_clock_read(const struct usage_clock *clock, uint64_t *user_ns, uint64_t *system_ns);
 
 void usage_add(struct usage *sum, const struct usage *more);

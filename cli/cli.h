@@ -44,12 +44,27 @@ struct run_options {
 	struct swap_options swap;
 	struct inspection inspections[MAX_INSPECTIONS];
 	unsigned nr_inspections;
+	const struct abi_repeat *repeat;	/* NULL: run the program once */
 	char **argv;			/* of the program */
+	bool ran;			/* set by run_command(): the program was started */
 };
+
+/* Of getopt_long(3) */
+enum { OPT_MACHINE = 256, OPT_TRACK, OPT_INTERVAL, OPT_VERIFY, OPT_JSON, OPT_REPORT, OPT_RAM, OPT_CPUS,
+       OPT_STRACE, OPT_SWAP, OPT_INSPECT, OPT_NO_ISOLATION, OPT_CHECK, OPT_AT };
 
 int print_help(void);	/* 0 */
 int cmd_run(int argc, char **argv);
 int cmd_report(int argc, char **argv);
+int cmd_repeat(int argc, char **argv);
+
+void run_defaults(struct run_options *o);
+int run_take_option(int opt, const char *arg, struct run_options *o);	/* 0, or EXIT_VELLUM after printing an error */
+/*
+ * Run the program as the options say. Return: the program's exit status, or a shell's for a program that cannot be run,
+ * or EXIT_VELLUM after printing an error.
+ */
+int run_command(struct run_options *o);
 
 /* One line on stderr, "vellum: ..."; returns EXIT_VELLUM. */
 int fail(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -8,6 +8,8 @@
 
 static const char help[] =
 	"usage: vellum run [OPTION...] [--] PROGRAM [ARG...]\n"
+	"       vellum repeat [OPTION...] [--] PROGRAM [ARG...]\n"
+	"                               run it again and again from one snapshot, and compare the runs\n"
 	"       vellum report FILE.json -o FILE.html\n"
 	"                               make an HTML page from a report that run --json wrote\n"
 	"       vellum syscalls         list the system calls that programs can use\n"
@@ -30,6 +32,13 @@ static const char help[] =
 	"  --cpus=2                CPUs of the machine\n"
 	"  --no-isolation          run although this QEMU lets programs reach beyond their memory\n"
 	"  --strace                print every system call, as strace does\n"
+	"\n"
+	"vellum repeat takes --ram, --swap, --cpus, --no-isolation, and:\n"
+	"\n"
+	"  -n 1000                 runs\n"
+	"  --check[=K]             compare all memory with the snapshot after each reset (every Kth)\n"
+	"  --at=main               where the snapshot is made: a function, 0xADDRESS, or first-read\n"
+	"  --json=FILE             write the figures as JSON\n"
 	"\n"
 	"stdin, stdout, stderr and the exit status (128+signal) are the program's. Status 125: Vellum itself\n"
 	"failed. 126: the program cannot be run. 127: the program is not found.\n";
@@ -57,6 +66,8 @@ int main(int argc, char **argv)
 	}
 	if (!strcmp(argv[1], "report"))
 		return cmd_report(argc - 1, argv + 1);
+	if (!strcmp(argv[1], "repeat"))
+		return argc > 2 && !strcmp(argv[2], "--help") ? print_help() : cmd_repeat(argc - 1, argv + 1);
 	if (strcmp(argv[1], "run"))
 		return fail("%s: unknown command; see vellum --help", argv[1]);
 	if (argc > 2 && !strcmp(argv[2], "--help"))

@@ -103,9 +103,6 @@ static bool parse_track(const char *text, enum track_mode *track)
 	return false;
 }
 
-enum { OPT_MACHINE = 256, OPT_TRACK, OPT_INTERVAL, OPT_VERIFY, OPT_JSON, OPT_REPORT, OPT_RAM, OPT_CPUS,
-       OPT_STRACE, OPT_SWAP, OPT_INSPECT, OPT_NO_ISOLATION };
-
 static const struct option long_options[] = {
 	{ "machine", required_argument, NULL, OPT_MACHINE }, { "track", required_argument, NULL, OPT_TRACK },
 	{ "interval", required_argument, NULL, OPT_INTERVAL }, { "verify", no_argument, NULL, OPT_VERIFY },
@@ -138,7 +135,7 @@ static int parse_cpus(const char *text, unsigned *cpus)
 	return 0;
 }
 
-static int take_option(int opt, const char *arg, struct run_options *o)
+int run_take_option(int opt, const char *arg, struct run_options *o)
 {
 	switch (opt) {
 	case OPT_MACHINE:
@@ -187,7 +184,7 @@ static int parse_options(int argc, char **argv, struct run_options *o)
 		if (opt == '?' || opt == ':')
 			return fail("%s: %s; see vellum --help", argv[optind - 1],
 				    opt == ':' ? "needs a value" : "unknown option");
-		err = take_option(opt, optarg, o);
+		err = run_take_option(opt, optarg, o);
 		if (err)
 			return err;
 	}
@@ -345,7 +342,7 @@ static void run_program(struct run *r)
 	const struct abi_args args = { .machine = r->machine, .memory = r->memory, .path = r->path,
 				       .argv = r->opt.argv, .envp = environ, .strace = r->opt.strace,
 				       .closed_fds = r->closed_fds, .limits = r->limits,
-				       .observer = track_observer(r->track),
+				       .repeat = r->opt.repeat, .observer = track_observer(r->track),
 				       .inspector = inspect_inspector(r->inspect),
 				       .abandoned = report_abandoned, .abandoned_arg = r };
 
@@ -428,16 +425,28 @@ static bool uses_stdout(const struct run_options *o)
 	return uses;
 }
 
-int cmd_run(int argc, char **argv)
+static int prepare_outputs(const struct run_options *o, unsigned closed_fds, int *json_fd)
 {
-	struct run r = { .opt = { .interval_ns = 10000000, .ram = 1ull << 30, .cpus = 2, .json_fd = -1 } };
+	char why[256];
+
+	if ((closed_fds & 2) && uses_stdout(o))
+		return fail("stdout is closed; name a file for --json and --inspect instead of -");
+	if (o->json && json_open_fd(o->json, json_fd))
+		return EXIT_VELLUM;
+	if (o->json && *json_fd < 0 && json_check_writable(o->json, why, sizeof(why)))
+		return fail("cannot write the report: %s", why);
+	if (o->html && json_check_writable(o->html, why, sizeof(why)))
+		return fail("cannot write the report: %s", why);
+	return 0;
+}
+
+int run_command(struct run_options *o)
+{
+	struct run r = { .opt = *o };
 	char why[4352];
 	int status;
 
 	r.closed_fds = fill_closed_fds();
-	status = parse_options(argc, argv, &r.opt);
-	if (status)
-		return status;
 	if (!find_program(r.opt.argv[0], r.path)) {
 		fail("%s: no such program in PATH; write its path", r.opt.argv[0]);
 		return 127;
@@ -447,14 +456,8 @@ int cmd_run(int argc, char **argv)
 		fail("%s", why);
 		return status;
 	}
-	if ((r.closed_fds & 2) && uses_stdout(&r.opt))
-		return fail("stdout is closed; name a file for --json and --inspect instead of -");
-	if (r.opt.json && json_open_fd(r.opt.json, &r.opt.json_fd))
+	if (prepare_outputs(&r.opt, r.closed_fds, &r.opt.json_fd))
 		return EXIT_VELLUM;
-	if (r.opt.json && r.opt.json_fd < 0 && json_check_writable(r.opt.json, why, sizeof(why)))
-		return fail("cannot write the report: %s", why);
-	if (r.opt.html && json_check_writable(r.opt.html, why, sizeof(why)))
-		return fail("cannot write the report: %s", why);
 	prctl(PR_SET_DUMPABLE, 0);	/* the program cannot open Vellum's /proc/PID/mem */
 	raise_limits(r.limits);
 	abi_block_signals();
@@ -462,8 +465,24 @@ int cmd_run(int argc, char **argv)
 	status = set_up(&r);
 	if (!status) {
 		run_program(&r);
-		status = report(&r);
+		o->ran = r.result.started;
+		status = r.opt.repeat ? exit_status(&r) : report(&r);
 	}
 	tear_down(&r);
 	return status;
+}
+
+void run_defaults(struct run_options *o)
+{
+	*o = (struct run_options){ .interval_ns = 10000000, .ram = 1ull << 30, .cpus = 2, .json_fd = -1 };
+}
+
+int cmd_run(int argc, char **argv)
+{
+	struct run_options o;
+	int status;
+
+	run_defaults(&o);
+	status = parse_options(argc, argv, &o);
+	return status ? status : run_command(&o);
 }

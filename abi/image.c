@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * abi/image.c - a frozen process beside its memory: registers, descriptors with their offsets and flags, signals, working
+ * directory, limits, IDs. See repeat.h.
+ */
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "abi/access.h"
+#include "abi/ipc.h"
+#include "abi/repeat.h"
+
+struct open_file {
+	struct file *file;		/* referenced */
+	off_t offset;			/* -1: it has none */
+	int flags;			/* O_*, as fcntl(2) sets them */
+	uint64_t signal_mask;
+};
+
+struct image {
+	struct process process;		/* a copy; which parts are used: restore_process() */
+	struct task task;
+	struct guest_mm gmm;
+	struct guest_mm *mm;		/* the frozen one, referenced */
+	struct open_file *files;	/* each open file of the table once */
+	unsigned nr_files;
+	int cwd;			/* a descriptor of the host */
+	int next_pid;
+	bool had_ipc;			/* System V objects: those of the run cannot be told from them */
+	struct usage usage;		/* of the thread */
+};
+
+static bool has_ipc(const struct ipc *ipc)
+{
+	return ipc->nr_shm || ipc->sem.nr || ipc->msg.nr;
+}
+
+/* --- save --- */
+
+static bool is_saved(const struct image *image, const struct file *file)
+{
+	for (unsigned i = 0; i < image->nr_files; i++)
+		if (image->files[i].file == file)
+			return true;
+	return false;
+}
+
+static void save_file(struct image *image, struct file *file)
+{
+	struct open_file *of = &image->files[image->nr_files++];
+
+	file_get(file);
+	*of = (struct open_file){ .file = file, .offset = file->regular ? lseek(file->fd, 0, SEEK_CUR) : -1,
+				  .flags = fcntl(file->fd, F_GETFL), .signal_mask = file->signal_mask };
+}
+
+static bool save_files(struct image *image, const struct process *p)
+{
+	unsigned nr = 0;
+
+	for (int fd = 0; fd < MAX_FDS; fd++)
+		nr += p->fds[fd].file != NULL;
+	image->files = calloc(nr + 1, sizeof(image->files[0]));
+	if (!image->files || !hostfd_reserve(1))
+		return false;
+	image->cwd = fcntl(p->cwd, F_DUPFD_CLOEXEC, 0);
+	if (image->cwd < 0) {
+		hostfd_release(1);
+		return false;
+	}
+	for (int fd = 0; fd < MAX_FDS; fd++)
+		if (p->fds[fd].file && !is_saved(image, p->fds[fd].file))
+			save_file(image, p->fds[fd].file);
+	return true;
+}
+
+struct image *image_save(struct task *t)
+{
+	struct image *image = calloc(1, sizeof(*image));
+	struct kernel *k = t->kernel;
+
+	if (!image)
+		return NULL;
+	image->cwd = -1;
+	if (!save_files(image, t->process)) {
+		image_free(image);
+		return NULL;
+	}
+	pthread_mutex_lock(&k->lock);
+	image->process = *t->process;
+	image->task = *t;
+	image->gmm = *t->gmm;
+	image->mm = t->gmm;
+	__atomic_fetch_add(&t->gmm->refs, 1, __ATOMIC_RELAXED);
+	image->next_pid = k->next_pid;
+	image->had_ipc = has_ipc(k->ipc);
+	usage_of_thread(t, &image->usage);
+	pthread_mutex_unlock(&k->lock);
+	return image;
+}
+
+/* After the last task: the address space has no other reference. */
+void image_free(struct image *image)
+{
+	if (!image)
+		return;
+	for (unsigned i = 0; i < image->nr_files; i++)
+		file_put(image->files[i].file);
+	if (image->cwd >= 0) {
+		close(image->cwd);
+		hostfd_release(1);
+	}
+	image->task.process = &image->process;	/* the other one may be gone */
+	if (image->mm)
+		gmm_put(&image->task, image->mm);
+	free(image->files);
+	free(image);
+}
+
+static const char *kind_of(const struct file *file)
+{
+	struct stat st;
+
+	if (file->uffd)
+		return "userfaultfds";
+	if (file->epoll_items)
+		return "epoll sets";
+	if (fstat(file->fd, &st))
+		return NULL;
+	return S_ISFIFO(st.st_mode) ? "pipes" : S_ISSOCK(st.st_mode) ? "sockets" : file->terminal ? "the terminal" : NULL;
+}
+
+static void add_words(char *text, size_t size, const char *words)
+{
+	size_t len = strlen(text);
+
+	if (words && !strstr(text, words))
+		snprintf(text + len, size - len, "%s%s", len ? ", " : "", words);
+}
+
+void image_limits(const struct task *t, char *text, size_t size)
+{
+	const struct process *p = t->process;
+	const struct ipc *ipc = t->kernel->ipc;
+
+	text[0] = 0;
+	for (int fd = 0; fd < MAX_FDS; fd++)
+		if (p->fds[fd].file)
+			add_words(text, size, kind_of(p->fds[fd].file));
+	if (p->timers || p->alarm_at || p->virtual_timer.at || p->prof_timer.at)
+		add_words(text, size, "timers");
+	if (p->lock_files)
+		add_words(text, size, "locks of files");
+	if (ipc->sem.nr || ipc->msg.nr)
+		add_words(text, size, "System V semaphores and messages");
+}
+
+/* --- restore --- */
+
+static void restore_descriptors(const struct image *image, struct process *p)
+{
+	for (int fd = 0; fd < MAX_FDS; fd++) {
+		const struct fd_entry *was = &image->process.fds[fd];
+		struct file *old = p->fds[fd].file;
+
+		if (old != was->file) {
+			if (was->file)
+				file_get(was->file);
+			pthread_mutex_lock(&p->files_lock);
+			p->fds[fd].file = was->file;
+			pthread_mutex_unlock(&p->files_lock);
+			if (old)
+				file_put(old);
+		}
+		p->fds[fd].cloexec = was->cloexec;
+	}
+}
+
+/* Offsets and flags are the open files', which descriptors of the run may have shared. */
+static void restore_files(const struct image *image)
+{
+	for (unsigned i = 0; i < image->nr_files; i++) {
+		const struct open_file *of = &image->files[i];
+
+		if (of->offset >= 0)
+			lseek(of->file->fd, of->offset, SEEK_SET);
+		if (fcntl(of->file->fd, F_GETFL) != of->flags) {
+			fcntl(of->file->fd, F_SETFL, of->flags);
+			file_update_flags(of->file);
+		}
+		__atomic_store_n(&of->file->signal_mask, of->signal_mask, __ATOMIC_RELAXED);
+	}
+}
+
+/* kernel->lock held. */
+static void restore_signals(const struct process *was, struct process *p)
+{
+	signal_drop_pending(&p->pending);
+	signal_drop_pending(&p->fork_pending);
+	p->forking = NULL;
+	memcpy(p->action, was->action, sizeof(p->action));
+	timers_drop_all(p);
+	p->next_timer = was->next_timer;
+	p->alarm_at = p->alarm_interval = 0;
+	p->virtual_timer = p->prof_timer = (struct cpu_timer){ 0 };
+}
+
+/* kernel->lock held. */
+static void restore_process(const struct process *was, struct process *p)
+{
+	memcpy(p->comm, was->comm, sizeof(p->comm));
+	p->oom_score_adj = was->oom_score_adj;
+	p->oom_score_adj_min = was->oom_score_adj_min;
+	p->ppid = was->ppid;
+	p->pgid = was->pgid;
+	p->sid = was->sid;
+	p->tty = was->tty;
+	__atomic_store_n(&p->adopts_orphans, was->adopts_orphans, __ATOMIC_RELAXED);
+	p->has_execed = was->has_execed;
+	p->state = PROCESS_RUNNING;
+	__atomic_store_n(&p->exiting, false, __ATOMIC_RELAXED);
+	p->exit_status = 0;
+	p->job_change = was->job_change;
+	p->stop_signal = was->stop_signal;
+	p->stopped_by = was->stopped_by;
+	__atomic_store_n(&p->umask, was->umask, __ATOMIC_RELAXED);
+	p->ended = was->ended;
+	p->children = was->children;
+	p->next_xcpu = was->next_xcpu;
+	memcpy(p->rlimits, was->rlimits, sizeof(p->rlimits));
+	memcpy(p->unsupported, was->unsupported, sizeof(p->unsupported));
+}
+
+/* kernel->lock held. */
+static void restore_task(const struct task *was, struct task *t)
+{
+	t->st = was->st;
+	t->load = VCPU_LOAD_FPU | VCPU_LOAD_SEGMENTS;
+	__atomic_store_n(&t->cpus, was->cpus, __ATOMIC_RELAXED);
+	__atomic_store_n(&t->personality, was->personality, __ATOMIC_RELAXED);
+	memcpy(t->comm, was->comm, sizeof(t->comm));
+	signal_drop_pending(&t->pending);
+	t->stops = false;
+	__atomic_store_n(&t->woken, false, __ATOMIC_RELAXED);
+	t->waits_for = t->polls_for = 0;
+	t->blocked = was->blocked;
+	t->saved_blocked = was->saved_blocked;
+	t->restore_blocked = was->restore_blocked;
+	t->alt_sp = was->alt_sp;
+	t->alt_size = was->alt_size;
+	t->alt_autodisarm = was->alt_autodisarm;
+	__atomic_store_n(&t->parent_death_signal, was->parent_death_signal, __ATOMIC_RELAXED);
+	t->clear_child_tid = was->clear_child_tid;
+	t->robust_list = was->robust_list;
+	__atomic_store_n(&t->left_locks, false, __ATOMIC_SEQ_CST);
+	t->must_not_wait = t->interruptible = t->took_events = t->gives_up = false;
+	__atomic_store_n(&t->limits_changed, true, __ATOMIC_RELAXED);
+	t->syscall_nr = was->syscall_nr;
+	t->copy_error = 0;
+}
+
+/* The thread has another address space after execve(2). */
+static void restore_mm(struct image *image, struct task *t)
+{
+	struct guest_mm *other = t->gmm, *gmm = image->mm;
+
+	if (other != gmm) {
+		__atomic_fetch_add(&gmm->refs, 1, __ATOMIC_RELAXED);
+		pthread_mutex_lock(&t->kernel->lock);
+		t->gmm = gmm;
+		pthread_mutex_unlock(&t->kernel->lock);
+		gmm_put(t, other);
+	}
+	gmm->stack_start = image->gmm.stack_start;
+	gmm->stack_end = image->gmm.stack_end;
+	gmm->brk_start = image->gmm.brk_start;
+	gmm->vdso = image->gmm.vdso;
+	gmm->args_start = image->gmm.args_start;
+	gmm->env_start = image->gmm.env_start;
+	gmm->env_end = image->gmm.env_end;
+	__atomic_store_n(&gmm->not_dumpable, image->gmm.not_dumpable, __ATOMIC_RELAXED);
+	__atomic_store_n(&gmm->membarrier_registrations, image->gmm.membarrier_registrations, __ATOMIC_RELAXED);
+}
+
+int image_restore(struct image *image, struct task *t, const char **why)
+{
+	struct process *p = t->process;
+	struct kernel *k = t->kernel;
+
+	if (memcmp(&t->credentials, &image->task.credentials, sizeof(t->credentials))) {
+		*why = "the program changed its user or group IDs";
+		return -1;
+	}
+	restore_mm(image, t);
+	pool_drop_task(k->pool, t);
+	t->last_cpu = -1;
+	locks_drop_all(p);
+	restore_descriptors(image, p);
+	restore_files(image);
+	if (p->cwd_moved && dup3(image->cwd, p->cwd, O_CLOEXEC) < 0) {
+		*why = "the program's working directory";
+		return -1;
+	}
+	p->cwd_moved = false;
+	pthread_mutex_lock(&k->lock);
+	sems_exit(p);
+	if (!image->had_ipc && has_ipc(k->ipc))
+		ipc_clear(k->ipc);
+	restore_signals(&image->process, p);
+	restore_process(&image->process, p);
+	restore_task(&image->task, t);
+	usage_restart(t, &image->usage);
+	p->credentials = image->process.credentials;
+	k->next_pid = image->next_pid;
+	pthread_mutex_unlock(&k->lock);
+	return 0;
+}

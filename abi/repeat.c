@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: MIT */
+/* abi/repeat.c - the life of a repeated program: see repeat.h. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+
+#include "abi/futex.h"
+#include "abi/proc.h"
+#include "abi/repeat.h"
+#include "abi/text.h"
+#include "vellum/snapshot.h"
+
+#define INT3 0xcc
+#define SYSCALL_BYTES 2
+
+struct repeat {
+	const struct abi_repeat *want;
+	struct kernel *kernel;
+	enum { NOT_FROZEN, FROZEN, FINISHED } state;
+	struct task *task;		/* the frozen thread, */
+	struct process *process;	/* and its process; NULL: not frozen yet */
+	uint64_t breakpoint;		/* 0: none */
+	uint8_t replaced;		/* the byte at the breakpoint */
+	struct vellum_snapshot *snapshot;
+	struct image *image;
+	uint64_t nr_resets;
+};
+
+struct repeat *repeat_create(struct kernel *k)
+{
+	struct repeat *r = calloc(1, sizeof(*r));
+
+	if (r) {
+		r->want = k->args->repeat;
+		r->kernel = k;
+	}
+	return r;
+}
+
+/* No task is left. */
+void repeat_destroy(struct repeat *r)
+{
+	if (!r)
+		return;
+	vellum_snapshot_destroy(r->snapshot);
+	image_free(r->image);
+	free(r);
+}
+
+bool repeat_has(const struct process *p)
+{
+	const struct repeat *r = p->kernel->repeat;
+
+	return r && r->state == FROZEN && r->process == p;
+}
+
+bool repeat_is_frozen(const struct task *t)
+{
+	return repeat_has(t->process) && t->kernel->repeat->task == t;
+}
+
+/* End the run: the program cannot be repeated. */
+static void give_up(struct repeat *r, const char *format, const char *what)
+{
+	char line[2 * ABI_MAX_NAME];
+
+	snprintf(line, sizeof(line), format, what);
+	kernel_fail(r->kernel, line);
+}
+
+/* --- where the program is frozen --- */
+
+static bool exchange_byte(struct task *t, uint64_t addr, uint8_t *byte)
+{
+	const struct proc_view view = { .kernel = t->kernel, .gmm = t->gmm };
+	uint8_t old;
+
+	if (proc_mem_read(&view, addr, &old, 1) != 1 || proc_mem_write(t, &view, addr, byte, 1) != 1)
+		return false;
+	*byte = old;
+	return true;
+}
+
+bool repeat_begin(struct task *t)
+{
+	struct repeat *r = t->kernel->repeat;
+	const struct abi_repeat *want = r->want;
+
+	switch (want->place) {
+	case ABI_PLACE_FIRST_READ:
+		return true;
+	case ABI_PLACE_FUNCTION:
+		if (!repeat_find_function(t, want->function, &r->breakpoint)) {
+			give_up(r, "the program has no function %s; name another place, as --at=0xADDRESS or "
+				"--at=first-read", want->function);
+			return false;
+		}
+		break;
+	case ABI_PLACE_ADDRESS:
+		r->breakpoint = repeat_place_address(t, want->address);
+	}
+	r->replaced = INT3;
+	if (exchange_byte(t, r->breakpoint, &r->replaced))
+		return true;
+	give_up(r, "the place to freeze the program is not in its memory%s", "");
+	return false;
+}
+
+/* --- freeze --- */
+
+static bool is_alone(struct repeat *r, const struct task *t)
+{
+	bool alone;
+
+	pthread_mutex_lock(&r->kernel->lock);
+	alone = is_single(t->process) && r->kernel->processes == t->process && !t->process->next;
+	pthread_mutex_unlock(&r->kernel->lock);
+	return alone;
+}
+
+static void freeze(struct repeat *r, struct task *t)
+{
+	const struct vellum_snapshot_args args = { .size = sizeof(args), .nr_mms = 1, .mms = &t->gmm->mm };
+	char limits[ABI_MAX_NAME];
+	int err;
+
+	cpu_release(t);
+	cpu_save_fpu(t);
+	if (!is_alone(r, t)) {
+		give_up(r, "the program has other threads or processes where it is to be frozen; name an earlier place "
+			"with --at%s", "");
+		return;
+	}
+	image_limits(t, limits, sizeof(limits));
+	r->image = image_save(t);
+	err = r->image ? vellum_snapshot_create(&args, &r->snapshot) : -ENOMEM;
+	if (err) {
+		give_up(r, "cannot freeze the program: %s", strerror(-err));
+		return;
+	}
+	r->task = t;
+	r->process = t->process;
+	r->state = FROZEN;
+	r->want->frozen(r->want->arg, limits);
+}
+
+bool repeat_at_breakpoint(struct task *t)
+{
+	struct repeat *r = t->kernel->repeat;
+
+	if (!r || r->state != NOT_FROZEN || !r->breakpoint || t->st.regs.rip != r->breakpoint + 1)
+		return false;
+	exchange_byte(t, r->breakpoint, &r->replaced);
+	t->st.regs.rip = r->breakpoint;
+	freeze(r, t);
+	return true;
+}
+
+void repeat_at_syscall(struct task *t)
+{
+	struct repeat *r = t->kernel->repeat;
+	struct vcpu_regs *regs = &t->st.regs;
+
+	if (!r || r->state != NOT_FROZEN || r->want->place != ABI_PLACE_FIRST_READ ||
+	    (regs->rax != SYS_read && regs->rax != SYS_pread64 && regs->rax != SYS_readv) || regs->rdi != 0)
+		return;
+	regs->rip -= SYSCALL_BYTES;		/* a run begins with the call */
+	freeze(r, t);
+	regs->rip += SYSCALL_BYTES;
+}
+
+/* --- the end of a run --- */
+
+/* Kill the other processes, and wait until they are gone. */
+static void end_others(struct repeat *r)
+{
+	const struct sig_info info = { .signo = SIGKILL, .code = SI_KERNEL };
+	struct kernel *k = r->kernel;
+	struct process *next;
+
+	pthread_mutex_lock(&k->lock);
+	while (k->processes != r->process || r->process->next) {
+		for (struct process *p = k->processes; p; p = next) {
+			next = p->next;
+			if (p == r->process)
+				continue;
+			if (p->state == PROCESS_ZOMBIE) {
+				process_unlink(k, p);
+				process_free(p);
+			} else {
+				signal_send(p, &info, true);
+			}
+		}
+		if (k->processes != r->process || r->process->next)
+			kernel_wait(k, NS_PER_SEC);
+	}
+	pthread_mutex_unlock(&k->lock);
+}
+
+/* The thread is the only one of its process again. */
+static void enter_process(struct repeat *r)
+{
+	pthread_mutex_lock(&r->kernel->lock);
+	r->task->next = NULL;
+	r->process->threads = r->task;
+	r->process->nr_leaving = 0;
+	__atomic_store_n(&r->process->nr_threads, 1, __ATOMIC_RELEASE);
+	pthread_mutex_unlock(&r->kernel->lock);
+}
+
+/* False: it failed, and the reason is said. */
+static bool verify(struct repeat *r)
+{
+	struct vellum_snapshot_difference d = { .size = sizeof(d) };
+	int err = vellum_snapshot_verify(r->snapshot, &d);
+	char text[ABI_MAX_NAME];
+
+	if (!err)
+		return true;
+	if (err < 0)
+		snprintf(text, sizeof(text), "%s", strerror(-err));
+	else
+		snprintf(text, sizeof(text), "kind %u at 0x%llx differs after reset %llu", d.what,
+			 (unsigned long long)d.address, (unsigned long long)r->nr_resets);
+	give_up(r, "memory is not as it was frozen: %s", text);
+	return false;
+}
+
+static bool reset(struct repeat *r, struct abi_reset *done)
+{
+	struct vellum_snapshot_info info = { .size = sizeof(info) };
+	uint64_t start = clock_ns(CLOCK_MONOTONIC);
+	const char *why;
+	int err;
+
+	if (image_restore(r->image, r->task, &why)) {
+		give_up(r, "the run cannot be undone: %s", why);
+		return false;
+	}
+	err = vellum_snapshot_restore(r->snapshot);
+	if (err) {
+		give_up(r, "the run cannot be undone: %s", strerror(-err));
+		return false;
+	}
+	enter_process(r);
+	done->ns = clock_ns(CLOCK_MONOTONIC) - start;
+	vellum_snapshot_info(r->snapshot, &info);
+	done->pages = info.copied_pages + info.dropped_pages + info.copied_shared_pages;
+	r->nr_resets++;
+	return !r->want->verify_every || r->nr_resets % r->want->verify_every || verify(r);
+}
+
+void repeat_end_run(struct task *t)
+{
+	struct repeat *r = t->kernel->repeat;
+	struct kernel *k = r->kernel;
+	const int status = r->process->exit_status;
+	struct abi_reset done;
+	bool again;
+
+	end_others(r);
+	again = !__atomic_load_n(&k->dying, __ATOMIC_RELAXED) && !k->asked_to_end && r->want->ended(r->want->arg, status) &&
+		reset(r, &done) && r->want->was_reset(r->want->arg, &done);
+	if (again)
+		task_run_again();
+	enter_process(r);
+	r->process->exit_status = status;
+	__atomic_store_n(&r->process->exiting, true, __ATOMIC_RELAXED);
+	r->state = FINISHED;
+}
