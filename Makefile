@@ -153,6 +153,14 @@ $(CLI_OBJ): ALL_CFLAGS += -DVERSION='"$(VERSION)"'
 
 $(OBJ)/cli/html_blob.o: cli/report.html
 
+# QEMU loads it: without sanitizers, and QEMU has the functions that it calls.
+PLUGIN := $(BUILD)/qemu-plugin.so
+$(PLUGIN): machine/qemu_plugin.c machine/coverage.h
+	@mkdir -p $(@D)
+	$(Q)$(CC) -std=gnu11 -O2 -Wall -Wextra -Werror -fPIC -fvisibility=hidden -I. -shared -s $< -o $@
+$(OBJ)/machine/plugin_blob.o: $(PLUGIN)
+$(OBJ)/machine/plugin_blob.o: ALL_CFLAGS += -DPLUGIN='"$(PLUGIN)"'
+
 # Linked with the library's objects, as it shares lib/ with the core. Jansson reads reports; the library does
 # not need it.
 $(BUILD)/vellum: $(CLI_OBJ) $(LIB_OBJ) $(SWAP_ZSTD_OBJ)

@@ -33,7 +33,7 @@ VELLUM_SWAP_ZSTD_SRC := host/swap_zstd.c
 # The command, on top of the library.
 VELLUM_MACHINE_SRC := \
 	machine/qemu.c machine/qemu_confine.c machine/qemu_crash.c machine/qemu_flush.c machine/qemu_memory.c \
-	machine/qemu_start.c machine/qemu_stubs.S machine/qemu_test.c machine/vcpu.c
+	machine/plugin_blob.S machine/qemu_start.c machine/qemu_stubs.S machine/qemu_test.c machine/vcpu.c
 VELLUM_ABI_SRC := \
 	abi/access.c abi/async.c abi/bounce.c abi/control.c abi/cpu.c abi/cpu_clock.c abi/elf.c abi/exec.c \
 	abi/exit.c abi/fd.c abi/filemap.c abi/filemap_io.c abi/filemap_note.c abi/filemap_ops.c abi/filemap_report.c \
@@ -49,5 +49,5 @@ VELLUM_ABI_SRC := \
 	abi/sys_splice.c abi/sys_time.c abi/sys_timer.c abi/sys_userfaultfd.c abi/sys_wait.c abi/sys_xattr.c \
 	abi/syscall.c abi/task.c abi/text.c abi/tty.c abi/tty_input.c abi/uffd.c abi/usage.c abi/usermem.c \
 	abi/vdso.c abi/vdso/blob.S
-VELLUM_CLI_SRC := cli/main.c cli/run.c cli/track.c cli/verify.c cli/replica.c cli/rows.c cli/repeat.c cli/report.c cli/json.c cli/html.c \
+VELLUM_CLI_SRC := cli/main.c cli/run.c cli/track.c cli/verify.c cli/replica.c cli/rows.c cli/repeat.c cli/fuzz.c cli/report.c cli/json.c cli/html.c \
 	cli/html_blob.S cli/inspect.c cli/inspect_show.c cli/pack.c cli/swap.c

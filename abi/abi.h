@@ -90,6 +90,8 @@ struct abi_inspector {
 	void (*at_exit)(void *arg, const struct guest_mm *gmm, int pid);
 };
 
+struct repeat;
+
 /* A reset, in struct abi_repeat. */
 struct abi_reset {
 	uint64_t ns;			/* how long it took */
@@ -107,8 +109,10 @@ struct abi_repeat {
 	uint64_t address;		/* of the file, if it is position independent, or of memory */
 	int output[2];			/* of the host: the program's descriptors 1 and 2; they may use no more than --ram */
 	uint64_t verify_every;		/* resets until all memory is compared with the frozen state; 0: never */
-	/* The program is frozen. @limits: what resets will not undo, in words, or "". */
-	void (*frozen)(void *arg, const char *limits);
+	/* The program is loaded, and none of its code has run. May be NULL. */
+	void (*loaded)(void *arg, const struct guest_mm *gmm);
+	/* The program is frozen. @limits: what resets will not undo, in words, or "". @run: for abi_repeat_kill() */
+	void (*frozen)(void *arg, const char *limits, struct repeat *run);
 	/* A run has ended, with a status as of wait4(2). True: reset the program. */
 	bool (*ended)(void *arg, int status);
 	/* It was reset. True: run it again. */
@@ -169,6 +173,9 @@ void abi_block_signals(void);
  * forwarded to the program. A second one ends the run.
  */
 void abi_run(const struct abi_args *args, struct abi_result *result);
+
+/* End what the program does now, as kill(2) with SIGKILL. From any thread, until abi_run() returns. */
+void abi_repeat_kill(struct repeat *run);
 
 /* The name of the supported system call number @i, counted from 0; NULL: there are not so many. */
 const char *abi_supported(unsigned i);

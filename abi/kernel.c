@@ -188,7 +188,7 @@ static int open_standard_files(struct task *t)
 		if (t->kernel->args->closed_fds >> fd & 1)
 			continue;
 		host = fcntl(repeat && fd ? repeat->output[fd - 1] : fd, F_DUPFD_CLOEXEC, 3);
-		account = repeat && fd && host >= 0 ? memfd_new(filemaps_memfds(t->kernel->filemaps), host) : NULL;
+		account = repeat && fd && repeat->output[fd - 1] != fd && host >= 0 ? memfd_new(filemaps_memfds(t->kernel->filemaps), host) : NULL;
 		file = host < 0 ? NULL : file_open(t->kernel, host);
 		memfd_put(account);	/* the file has its own reference */
 		if (file)

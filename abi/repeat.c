@@ -89,6 +89,8 @@ bool repeat_begin(struct task *t)
 	struct repeat *r = t->kernel->repeat;
 	const struct abi_repeat *want = r->want;
 
+	if (want->loaded)
+		want->loaded(want->arg, t->gmm);
 	switch (want->place) {
 	case ABI_PLACE_FIRST_READ:
 		return true;
@@ -144,7 +146,7 @@ static void freeze(struct repeat *r, struct task *t)
 	r->task = t;
 	r->process = t->process;
 	r->state = FROZEN;
-	r->want->frozen(r->want->arg, limits);
+	r->want->frozen(r->want->arg, limits, r);
 }
 
 bool repeat_at_breakpoint(struct task *t)
@@ -270,4 +272,15 @@ void repeat_end_run(struct task *t)
 	r->process->exit_status = status;
 	__atomic_store_n(&r->process->exiting, true, __ATOMIC_RELAXED);
 	r->state = FINISHED;
+}
+
+void abi_repeat_kill(struct repeat *run)
+{
+	const struct sig_info info = { .signo = SIGKILL, .code = SI_KERNEL };
+	struct kernel *k = run->kernel;
+
+	pthread_mutex_lock(&k->lock);
+	if (run->state == FROZEN && run->process->nr_threads)
+		signal_send(run->process, &info, true);
+	pthread_mutex_unlock(&k->lock);
 }

@@ -46,6 +46,8 @@ struct run_options {
 	unsigned nr_inspections;
 	const struct abi_repeat *repeat;	/* NULL: run the program once */
 	char **argv;			/* of the program */
+	bool covers;			/* the machine counts edges */
+	struct machine *machine;	/* set by run_command() before the program is loaded */
 	bool ran;			/* set by run_command(): the program was started */
 };
 
@@ -57,6 +59,10 @@ int print_help(void);	/* 0 */
 int cmd_run(int argc, char **argv);
 int cmd_report(int argc, char **argv);
 int cmd_repeat(int argc, char **argv);
+int cmd_fuzz(int argc, char **argv);
+
+/* --at: 0, or EXIT_VELLUM after printing an error. */
+int repeat_parse_place(const char *text, struct abi_repeat *want);
 
 void run_defaults(struct run_options *o);
 int run_take_option(int opt, const char *arg, struct run_options *o);	/* 0, or EXIT_VELLUM after printing an error */

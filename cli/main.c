@@ -10,6 +10,8 @@ static const char help[] =
 	"usage: vellum run [OPTION...] [--] PROGRAM [ARG...]\n"
 	"       vellum repeat [OPTION...] [--] PROGRAM [ARG...]\n"
 	"                               run it again and again from one snapshot, and compare the runs\n"
+	"       vellum fuzz [OPTION...] [--] PROGRAM [ARG...]\n"
+	"                               be the target of AFL++'s afl-fuzz: each run is a reset, not a fork\n"
 	"       vellum report FILE.json -o FILE.html\n"
 	"                               make an HTML page from a report that run --json wrote\n"
 	"       vellum syscalls         list the system calls that programs can use\n"
@@ -40,6 +42,8 @@ static const char help[] =
 	"  --at=main               where the snapshot is made: a function, 0xADDRESS, or first-read\n"
 	"  --json=FILE             write the figures as JSON\n"
 	"\n"
+	"vellum fuzz takes --ram, --swap, --no-isolation and --at. Called afl-qemu-trace, vellum is vellum fuzz.\n"
+	"\n"
 	"stdin, stdout, stderr and the exit status (128+signal) are the program's. Status 125: Vellum itself\n"
 	"failed. 126: the program cannot be run. 127: the program is not found.\n";
 
@@ -49,8 +53,17 @@ int print_help(void)
 	return 0;
 }
 
+static const char *base_name(const char *path)
+{
+	const char *slash = path ? strrchr(path, '/') : NULL;
+
+	return slash ? slash + 1 : path ? path : "";
+}
+
 int main(int argc, char **argv)
 {
+	if (!strcmp(base_name(argv[0]), "afl-qemu-trace"))	/* as afl-fuzz -Q runs it */
+		return cmd_fuzz(argc, argv);
 	if (argc < 2)
 		return fail("no command; see vellum --help");
 	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "help"))
@@ -68,6 +81,8 @@ int main(int argc, char **argv)
 		return cmd_report(argc - 1, argv + 1);
 	if (!strcmp(argv[1], "repeat"))
 		return argc > 2 && !strcmp(argv[2], "--help") ? print_help() : cmd_repeat(argc - 1, argv + 1);
+	if (!strcmp(argv[1], "fuzz"))
+		return argc > 2 && !strcmp(argv[2], "--help") ? print_help() : cmd_fuzz(argc - 1, argv + 1);
 	if (strcmp(argv[1], "run"))
 		return fail("%s: unknown command; see vellum --help", argv[1]);
 	if (argc > 2 && !strcmp(argv[2], "--help"))

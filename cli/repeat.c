@@ -214,10 +214,11 @@ static bool was_reset(void *arg, const struct abi_reset *reset)
 	return true;
 }
 
-static void is_frozen(void *arg, const char *limits)
+static void is_frozen(void *arg, const char *limits, struct repeat *run)
 {
 	struct repeat_run *rr = arg;
 
+	(void)run;
 	if (limits[0])
 		fprintf(stderr, "vellum: a reset does not undo what a run does to: %s\n", limits);
 	rr->start_ns = monotonic_ns();
@@ -270,7 +271,7 @@ static bool parse_count(const char *text, uint64_t *n)
 	return !errno && end != text && !*end && text[0] != '-' && *n >= 1 && *n <= MAX_RUNS;
 }
 
-static int parse_place(const char *text, struct abi_repeat *want)
+int repeat_parse_place(const char *text, struct abi_repeat *want)
 {
 	char *end;
 
@@ -306,7 +307,7 @@ static int take_option(int opt, const char *arg, struct repeat_run *rr, struct r
 		rr->want.verify_every = 1;
 		return !arg || parse_count(arg, &rr->want.verify_every) ? 0 : fail("--check=%s: not a number of resets", arg);
 	case OPT_AT:
-		return parse_place(arg, &rr->want);
+		return repeat_parse_place(arg, &rr->want);
 	case OPT_JSON:
 		*json = arg;
 		return 0;

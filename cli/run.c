@@ -285,7 +285,7 @@ static int set_up(struct run *r)
 			    (unsigned long long)(r->opt.ram >> 20), strerror(errno),
 			    errno == EFBIG ? ", or raise the limit of file sizes (ulimit -f)" :
 			    errno == ENOMEM ? ", or raise the limit of memory (ulimit -v)" : "");
-	r->machine = machine_qemu_create(&r->ram, r->opt.cpus, !r->opt.no_isolation, why, sizeof(why));
+	r->machine = machine_qemu_create(&r->ram, r->opt.cpus, !r->opt.no_isolation, r->opt.covers, why, sizeof(why));
 	if (!r->machine)
 		return fail("%s", why);
 	if (r->machine->leak[0] && !r->opt.no_isolation)
@@ -464,6 +464,7 @@ int run_command(struct run_options *o)
 	signal(SIGCHLD, SIG_DFL);	/* waitpid(2) for QEMU fails if SIGCHLD is ignored */
 	status = set_up(&r);
 	if (!status) {
+		o->machine = r.machine;
 		run_program(&r);
 		o->ran = r.result.started;
 		status = r.opt.repeat ? exit_status(&r) : report(&r);

@@ -67,6 +67,7 @@ struct machine {
 	void (*restarted)(void *arg);
 	void *restarted_arg;
 	uint64_t fault_ns;			/* approximate cost of a page fault, measured */
+	struct coverage *coverage;		/* coverage.h; NULL: edges are not counted */
 	char leak[160];				/* how ring 3 can access the upper half; empty: it cannot */
 };
 
@@ -100,9 +101,9 @@ void vcpu_fpu_init(struct vcpu_state *st);	/* all components in their initial st
 /*
  * Start QEMU (TCG) as a child process, which shares @ram. On failure, writes one line to @why.
  * @confined: take the rights from the process that it does not need. machine->leak tells whether the ring boundary
- * holds. The calling thread must live as long as the machine: the kernel kills QEMU when that thread ends.
+ * holds. @covers: count edges in machine->coverage. The calling thread must live as long as the machine: the kernel kills QEMU when that thread ends.
  */
-struct machine *machine_qemu_create(const struct vellum_host_ram *ram, unsigned nr_cpus, bool confined,
+struct machine *machine_qemu_create(const struct vellum_host_ram *ram, unsigned nr_cpus, bool confined, bool covers,
 				    char *why, size_t why_size);
 
 #endif

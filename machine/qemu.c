@@ -15,6 +15,7 @@
  *             once. A machine with one CPU has no service CPU.
  */
 #define _GNU_SOURCE
+#include "machine/coverage.h"
 #include "machine/qemu.h"
 
 #include <errno.h>
@@ -414,11 +415,19 @@ static void find_lost(struct qemu_machine *q, struct qemu_vcpu *v, struct vcpu_r
 	pthread_mutex_unlock(&q->why_lock);
 }
 
+/* Did an access of the instruction at rip fault? Not: reading the instruction itself, which has not begun. */
+static bool runs_again(const struct vcpu_state *st)
+{
+	return st->regs.vector == VCPU_VECTOR_PAGE_FAULT && st->cr2 != st->regs.rip;
+}
+
 static int qemu_run(struct machine *m, unsigned cpu, struct vcpu_state *st, uint32_t load)
 {
 	struct qemu_machine *q = to_qemu(m);
 	int status;
 
+	if (m->coverage)
+		m->coverage->cpu[cpu].resumed = runs_again(st) ? st->regs.rip : 0;
 	do {
 		if (!enter(q))
 			return MACHINE_GONE;

@@ -90,6 +90,7 @@ struct qemu_machine {
 	int sock;			/* the serial line */
 	char *ram;
 	bool confined;
+	int plugin, map;		/* descriptors of the plugin and of its memory; -1: none */
 	struct vellum_host_ram ram_file;
 	int err;			/* QEMU's stderr, for its error message; non-blocking */
 	/*

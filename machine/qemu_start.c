@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -23,6 +24,7 @@
 #include <x86intrin.h>
 
 #include "arch/x86/pgtable.h"
+#include "machine/coverage.h"
 
 #define MAX_STARTS	3	/* of a QEMU that ended before */
 #define MIN_QEMU_MAJOR	7
@@ -100,7 +102,7 @@ static int receive_listener(int sock)
 /* In the child. */
 static void exec_qemu(const struct qemu_machine *q, const struct start *s, pid_t parent)
 {
-	char mem[96], size[32], smp[16], rom[40], chardev[48];
+	char mem[96], size[32], smp[16], rom[40], chardev[48], plugin[64];
 	static char *const no_env[] = { NULL };
 	char *const argv[] = { (char *)QEMU_PROGRAM, (char *)"-accel", (char *)"tcg,thread=multi", (char *)"-M",
 			       (char *)"microvm,memory-backend=ram,pit=off,pic=off,rtc=off,"
@@ -110,6 +112,8 @@ static void exec_qemu(const struct qemu_machine *q, const struct start *s, pid_t
 			       (char *)"-serial", (char *)"chardev:line", (char *)"-display", (char *)"none",
 			       (char *)"-monitor", (char *)"none", (char *)"-nodefaults",
 			       (char *)"-no-user-config", (char *)"-no-reboot",
+			       (char *)(q->plugin >= 0 ? "-plugin" : "-no-reboot"),
+			       q->plugin >= 0 ? plugin : (char *)"-no-reboot",
 			       (char *)(q->confined ? "-sandbox" : NULL),
 			       (char *)"on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
 			       NULL };
@@ -122,6 +126,11 @@ static void exec_qemu(const struct qemu_machine *q, const struct start *s, pid_t
 	snprintf(smp, sizeof(smp), "%u", q->nr_vcpus);
 	snprintf(rom, sizeof(rom), "/proc/self/fd/%d", s->rom);
 	snprintf(chardev, sizeof(chardev), "socket,id=line,fd=%d", s->sock);
+	snprintf(plugin, sizeof(plugin), "file=/proc/self/fd/%d,map=%d", q->plugin, q->map);
+	if (q->plugin >= 0) {
+		keep_fd(q->plugin);
+		keep_fd(q->map);
+	}
 	keep_fd(s->ram->fd);
 	keep_fd(s->rom);
 	keep_fd(s->sock);
@@ -478,11 +487,37 @@ void qemu_destroy(struct machine *m)
 	if (q->has_reader)
 		pthread_join(q->reader, NULL);
 	end_qemu(q, &status);
+	if (q->base.coverage)
+		munmap(q->base.coverage, sizeof(*q->base.coverage));
+	if (q->plugin >= 0)
+		close(q->plugin);
+	if (q->map >= 0)
+		close(q->map);
 	free(q->scrub);
 	free(q);
 }
 
-struct machine *machine_qemu_create(const struct vellum_host_ram *ram, unsigned nr_cpus, bool confined,
+extern const char plugin_blob[], plugin_blob_end[];	/* plugin_blob.S */
+
+/* Files in memory for the plugin and what it counts, which QEMU gets by inheritance. */
+static bool prepare_plugin(struct qemu_machine *q)
+{
+	const size_t size = (size_t)(plugin_blob_end - plugin_blob);
+	struct coverage *coverage;
+
+	q->plugin = memfd_create("vellum-plugin", MFD_CLOEXEC);
+	q->map = memfd_create("vellum-coverage", MFD_CLOEXEC);
+	if (q->plugin < 0 || q->map < 0 || write(q->plugin, plugin_blob, size) != (ssize_t)size ||
+	    ftruncate(q->map, sizeof(*coverage)))
+		return false;
+	coverage = mmap(NULL, sizeof(*coverage), PROT_READ | PROT_WRITE, MAP_SHARED, q->map, 0);
+	if (coverage == MAP_FAILED)
+		return false;
+	q->base.coverage = coverage;
+	return true;
+}
+
+struct machine *machine_qemu_create(const struct vellum_host_ram *ram, unsigned nr_cpus, bool confined, bool covers,
 				    char *why, size_t why_size)
 {
 	struct qemu_machine *q = calloc(1, sizeof(*q));
@@ -497,7 +532,7 @@ struct machine *machine_qemu_create(const struct vellum_host_ram *ram, unsigned 
 		return NULL;
 	}
 	q->ram = ram->base;
-	q->sock = q->err = q->crash.listener = -1;
+	q->sock = q->err = q->crash.listener = q->plugin = q->map = -1;
 	q->confined = confined;
 	q->ram_file = *ram;
 	why[0] = 0;
@@ -516,6 +551,11 @@ struct machine *machine_qemu_create(const struct vellum_host_ram *ram, unsigned 
 	for (unsigned i = 0; i < q->nr_vcpus; i++)
 		pthread_mutex_init(&q->vcpu[i].flush_lock, NULL);
 	qemu_lay_memory(q);
+	if (covers && !prepare_plugin(q)) {
+		snprintf(why, why_size, "the host has no memory for the plugin of QEMU that counts edges");
+		qemu_destroy(&q->base);
+		return NULL;
+	}
 	if (!start_qemu(q, why, why_size)) {
 		bool hung = strstr(why, "no answer") != NULL;
 

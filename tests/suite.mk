@@ -43,7 +43,7 @@ program_tests := "bash tests/oracle/run.sh" \
 	"env VELLUM=build/tsan/vellum bash tests/cli/known_pages.sh" "bash tests/cli/busybox.sh" "bash tests/cli/dynamic.sh" \
 	"bash tests/cli/known_pages.sh" \
 	$(foreach t,files file_limits known_pages inspect report,"env VELLUM=build/asan/vellum bash tests/cli/$(t).sh") \
-	$(foreach t,errors isolation restart limits boundary text large extremes odd_values native proc repeat strace terminal,"bash tests/cli/$(t).sh") \
+	$(foreach t,errors isolation restart limits boundary text large extremes odd_values native proc repeat fuzz strace terminal,"bash tests/cli/$(t).sh") \
 	"bash tests/selftests/run.sh fast" \
 	$(foreach t,large extremes strace,"env VELLUM=build/asan/vellum bash tests/cli/$(t).sh") \
 	$(foreach v,asan tsan,"env VELLUM=build/$(v)/vellum bash tests/cli/native.sh threads")

@@ -1,0 +1,325 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * cli/fuzz.c - vellum fuzz: the target of afl-fuzz. It speaks the protocol of AFL++'s fork server, but a run is not a fork:
+ * it is the frozen program, which is reset after each run.
+ *
+ * Commands are words of 4 bytes in the host's order, read from descriptor 198; answers go to 199. The server says hello,
+ * and then for each run: it reads a word, answers with a process ID, runs, and answers with a status of wait4(2). To end a
+ * run that takes too long, afl-fuzz kills that process: so it is one that waits for nothing else, and its end ends the run.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/shm.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+#include "machine/coverage.h"
+
+#define COMMAND_FD	198
+#define ANSWER_FD	199
+#define HELLO		0x80000001u	/* options follow in this word */
+#define HELLO_MAP_SIZE	0x40000000u	/* the map's size less one, from bit 1 on */
+#define ALL_USER_ADDRESSES (1ull << 47)
+
+struct fuzz {
+	struct abi_repeat want;
+	struct run_options *options;
+	uint8_t *map;			/* afl-fuzz's; NULL: none */
+	struct repeat *run;
+	pthread_t watcher;
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	/* lock: */
+	pid_t placeholder;		/* what afl-fuzz kills; 0: none */
+	bool running, ending;
+};
+
+/* --- the placeholder, and the thread that waits for its end --- */
+
+/* In a child of a process with threads: only calls that are safe in a signal handler. */
+static void be_placeholder(pid_t parent)
+{
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	close_range(0, ~0u, 0);
+	while (getppid() == parent)
+		pause();
+	_exit(0);
+}
+
+static void *watch(void *arg)
+{
+	struct fuzz *f = arg;
+
+	pthread_mutex_lock(&f->lock);
+	while (!f->ending) {
+		pid_t pid = f->placeholder;
+
+		if (!pid) {
+			pthread_cond_wait(&f->changed, &f->lock);
+			continue;
+		}
+		pthread_mutex_unlock(&f->lock);
+		while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+			;
+		pthread_mutex_lock(&f->lock);
+		f->placeholder = 0;
+		if (f->running)
+			abi_repeat_kill(f->run);
+		pthread_cond_broadcast(&f->changed);
+	}
+	pthread_mutex_unlock(&f->lock);
+	return NULL;
+}
+
+/* Has it ended, though watch() may not have noticed it yet? lock held. */
+static bool has_gone(const struct fuzz *f)
+{
+	siginfo_t info = { .si_pid = 0 };
+
+	return waitid(P_PID, (id_t)f->placeholder, &info, WEXITED | WNOHANG | WNOWAIT) || info.si_pid;
+}
+
+/* A living placeholder for the next run, or -1. */
+static pid_t get_placeholder(struct fuzz *f)
+{
+	const pid_t parent = getpid();
+	pid_t pid;
+
+	pthread_mutex_lock(&f->lock);
+	while (f->placeholder && has_gone(f))
+		pthread_cond_wait(&f->changed, &f->lock);
+	if (!f->placeholder) {
+		pid = fork();
+		if (pid == 0)
+			be_placeholder(parent);
+		f->placeholder = pid > 0 ? pid : 0;
+		pthread_cond_broadcast(&f->changed);
+	}
+	pid = f->placeholder ? f->placeholder : -1;
+	f->running = pid > 0;
+	pthread_mutex_unlock(&f->lock);
+	return pid;
+}
+
+/* --- coverage --- */
+
+static struct coverage *coverage_of(const struct fuzz *f)
+{
+	return f->options->machine->coverage;
+}
+
+static void add_range(struct coverage *c, uint64_t start, uint64_t end)
+{
+	if (c->nr_ranges == COVERAGE_MAX_RANGES)
+		return;
+	c->range[c->nr_ranges].start = start;
+	c->range[c->nr_ranges].end = end;
+	c->nr_ranges++;
+}
+
+/* "0x1000-0x2000,0x5000-0x6000" */
+static void add_ranges(struct coverage *c, const char *text)
+{
+	while (text && *text) {
+		char *end;
+		uint64_t first = strtoull(text, &end, 16), last = *end == '-' ? strtoull(end + 1, &end, 16) : 0;
+
+		if (last > first)
+			add_range(c, first, last);
+		text = *end == ',' ? end + 1 : NULL;
+	}
+}
+
+/* The program's own code, unless the environment names other code, as for AFL++'s QEMU mode. */
+static void choose_code(void *arg, const struct guest_mm *gmm)
+{
+	struct fuzz *f = arg;
+	struct coverage *c = coverage_of(f);
+	const char *ranges = getenv("AFL_QEMU_INST_RANGES"), *start = getenv("AFL_CODE_START"), *end = getenv("AFL_CODE_END");
+	struct vellum_vma_info info = { .size = sizeof(info) };
+	char name[ABI_MAX_NAME];
+
+	if (ranges)
+		add_ranges(c, ranges);
+	else if (start && end)
+		add_range(c, strtoull(start, NULL, 0), strtoull(end, NULL, 0));
+	else if (getenv("AFL_INST_LIBS"))
+		add_range(c, 0, ALL_USER_ADDRESSES);
+	for (uint64_t at = 0; !c->nr_ranges && !vellum_vma_next(gmm->mm, at, &info); at = info.end) {
+		abi_mapping_name(gmm, &info, name);
+		if ((info.prot & VELLUM_PROT_EXEC) && !strcmp(name, gmm->exe))
+			add_range(c, info.start, info.end);
+	}
+}
+
+/* A run begins without edges, and without a block before its first one. */
+static void clear_map(struct coverage *c)
+{
+	memset(c->map, 0, sizeof(c->map));
+	for (unsigned i = 0; i < COVERAGE_MAX_CPUS; i++)
+		c->cpu[i].previous = 0;
+}
+
+/* afl-fuzz's map of this run, which it has cleared. */
+static void give_map(const struct fuzz *f)
+{
+	if (f->map)
+		memcpy(f->map, coverage_of(f)->map, COVERAGE_MAP_SIZE);
+}
+
+static int attach_map(struct fuzz *f)
+{
+	const char *id = getenv("__AFL_SHM_ID");
+	void *at = id ? shmat(atoi(id), NULL, 0) : NULL;
+
+	if (at == (void *)-1)
+		return fail("cannot attach afl-fuzz's map (__AFL_SHM_ID=%s): %s", id, strerror(errno));
+	f->map = at;
+	/* An instrumented program looks for them, and they are not inside: the plugin counts its edges. */
+	unsetenv("__AFL_SHM_ID");
+	unsetenv("__AFL_SHM_FUZZ_ID");
+	return 0;
+}
+
+/* --- the protocol --- */
+
+static bool answer(uint32_t word)
+{
+	ssize_t n;
+
+	do
+		n = write(ANSWER_FD, &word, sizeof(word));
+	while (n < 0 && errno == EINTR);
+	return n == (ssize_t)sizeof(word);
+}
+
+/* Wait for the command to run, and say that a run begins. False: afl-fuzz has ended. */
+static bool next_run(struct fuzz *f)
+{
+	uint32_t word;
+	pid_t pid;
+	ssize_t n;
+
+	do
+		n = read(COMMAND_FD, &word, sizeof(word));
+	while (n < 0 && errno == EINTR);
+	if (n != (ssize_t)sizeof(word))
+		return false;
+	pid = get_placeholder(f);
+	return pid > 0 && answer((uint32_t)pid);
+}
+
+static void is_frozen(void *arg, const char *limits, struct repeat *run)
+{
+	struct fuzz *f = arg;
+
+	f->run = run;
+	clear_map(coverage_of(f));	/* of what is before the runs */
+	if (limits[0])
+		fprintf(stderr, "vellum: a reset does not undo what a run does to: %s\n", limits);
+	if (!answer(HELLO | HELLO_MAP_SIZE | (COVERAGE_MAP_SIZE - 1) << 1) || !next_run(f))
+		abi_repeat_kill(run);		/* before anything of a run */
+}
+
+static bool has_ended(void *arg, int status)
+{
+	struct fuzz *f = arg;
+
+	pthread_mutex_lock(&f->lock);
+	f->running = false;
+	pthread_mutex_unlock(&f->lock);
+	give_map(f);
+	return answer((uint32_t)status);
+}
+
+static bool was_reset(void *arg, const struct abi_reset *reset)
+{
+	const struct fuzz *f = arg;
+
+	(void)reset;
+	clear_map(coverage_of(f));
+	return next_run(arg);
+}
+
+/* --- options --- */
+
+static const struct option long_options[] = {
+	{ "ram", required_argument, NULL, OPT_RAM }, { "swap", required_argument, NULL, OPT_SWAP },
+	{ "no-isolation", no_argument, NULL, OPT_NO_ISOLATION }, { "at", required_argument, NULL, OPT_AT },
+	{ NULL, 0, NULL, 0 },
+};
+
+static int parse_options(int argc, char **argv, struct fuzz *f, struct run_options *o)
+{
+	const char *entry = getenv("AFL_ENTRYPOINT");
+	int opt, err = entry ? repeat_parse_place(entry, &f->want) : 0;
+
+	opterr = 0;
+	while (!err && (opt = getopt_long(argc, argv, "+:", long_options, NULL)) != -1) {
+		if (opt == '?' || opt == ':')
+			return fail("%s: %s; see vellum --help", argv[optind - 1],
+				    opt == ':' ? "needs a value" : "unknown option");
+		err = opt == OPT_AT ? repeat_parse_place(optarg, &f->want) : run_take_option(opt, optarg, o);
+	}
+	if (!err && optind >= argc)
+		err = fail("no program to run; see vellum --help");
+	o->argv = &argv[optind];
+	return err;
+}
+
+static bool has_server(void)
+{
+	return fcntl(COMMAND_FD, F_GETFD) >= 0 && fcntl(ANSWER_FD, F_GETFD) >= 0;
+}
+
+static int serve(struct fuzz *f, struct run_options *o)
+{
+	int status;
+
+	fcntl(COMMAND_FD, F_SETFD, FD_CLOEXEC);
+	fcntl(ANSWER_FD, F_SETFD, FD_CLOEXEC);
+	lseek(STDIN_FILENO, 0, SEEK_SET);	/* afl-fuzz writes the next input there while a reset rewinds it */
+	prctl(PR_SET_PDEATHSIG, SIGKILL);	/* afl-fuzz may be killed while a run goes on for ever */
+	if (getppid() == 1)
+		return fail("afl-fuzz has ended");
+	o->repeat = &f->want;
+	o->covers = true;
+	f->options = o;
+	if (attach_map(f))
+		return EXIT_VELLUM;
+	if (pthread_create(&f->watcher, NULL, watch, f))
+		return fail("cannot create a thread: %s", strerror(errno));
+	status = run_command(o);
+	pthread_mutex_lock(&f->lock);
+	f->ending = true;
+	if (f->placeholder)
+		kill(f->placeholder, SIGKILL);
+	pthread_cond_broadcast(&f->changed);
+	pthread_mutex_unlock(&f->lock);
+	pthread_join(f->watcher, NULL);
+	return status == EXIT_VELLUM ? status : 0;
+}
+
+int cmd_fuzz(int argc, char **argv)
+{
+	struct fuzz f = { .want = { .arg = &f, .place = ABI_PLACE_FUNCTION, .function = "main", 
+				    .output = { 1, 2 }, .loaded = choose_code, .frozen = is_frozen, .ended = has_ended, .was_reset = was_reset },
+			  .lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER };
+	struct run_options o;
+	int status;
+
+	run_defaults(&o);
+	o.cpus = 1;
+	status = parse_options(argc, argv, &f, &o);
+	if (status)
+		return status;
+	return has_server() ? serve(&f, &o) : run_command(&o);
+}
