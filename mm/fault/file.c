@@ -199,7 +199,8 @@ static enum vm_fault do_cached_page(struct fault *f, struct vellum_vmf *vmf)
 
 	if (should_report(f, vmf->pgoff, &reason))
 		return uffd_fault(f, reason);
-	result = mapping_get_folio(f->vma->mapping, vmf, &page);
+	/* Since should_report() looked, the page may have been removed. Then it is to be reported. */
+	result = mapping_get_folio(f->vma->mapping, vmf, !(f->vma->flags & VM_UFFD_MISSING), &page);
 	if (result)
 		return result;
 	if ((f->flags & FAULT_WRITE) && !(f->vma->flags & VM_MAYSHARE))

@@ -292,7 +292,7 @@ static enum vm_fault add_folio(struct vellum_mapping *mapping, struct vellum_vmf
 	return result;
 }
 
-static enum vm_fault find_or_read_folio(struct vellum_mapping *mapping, struct vellum_vmf *vmf, struct folio **out)
+static enum vm_fault find_or_read_folio(struct vellum_mapping *mapping, struct vellum_vmf *vmf, bool holes, struct folio **out)
 	TRY_ACQUIRES(false, &(*out)->lock) NO_LOCK_ANALYSIS	/* *out = folio, in a loop */
 {
 	const struct host *host = &mapping->memory->host;
@@ -308,6 +308,8 @@ static enum vm_fault find_or_read_folio(struct vellum_mapping *mapping, struct v
 		if (folio) {
 			mutex_lock(&folio->lock, host);
 			*out = folio;
+		} else if (!holes && !mapping_has_page(mapping, vmf->pgoff)) {
+			result = VM_FAULT_AGAIN;	/* invalidate_lock is held, so a hole that is punched is seen */
 		} else {
 			result = add_folio(mapping, vmf, out);
 		}
@@ -316,10 +318,10 @@ static enum vm_fault find_or_read_folio(struct vellum_mapping *mapping, struct v
 	return result;
 }
 
-enum vm_fault mapping_get_folio(struct vellum_mapping *mapping, struct vellum_vmf *vmf, struct folio **out)
+enum vm_fault mapping_get_folio(struct vellum_mapping *mapping, struct vellum_vmf *vmf, bool holes, struct folio **out)
 {
 	struct vellum_memory *m = mapping->memory;
-	enum vm_fault result = find_or_read_folio(mapping, vmf, out);
+	enum vm_fault result = find_or_read_folio(mapping, vmf, holes, out);
 	struct folio *folio = *out;
 
 	if (result != VM_FAULT_DONE)

@@ -35,7 +35,7 @@ int mapping_get_locked(struct vellum_mapping *mapping, pgoff_t index, struct fol
 	enum vm_fault result;
 
 	do {
-		result = mapping_get_folio(mapping, &vmf, out);
+		result = mapping_get_folio(mapping, &vmf, true, out);
 	} while (result == VM_FAULT_AGAIN || result == VM_FAULT_NOPAGE ||
 		 (result == VM_FAULT_OOM && reclaim_for_retry(mapping->memory, &tries)));
 	return vm_fault_errno(result, -EIO);
@@ -165,7 +165,8 @@ EXPORT void vellum_mapping_overlay(struct vellum_mapping *mapping, uint64_t offs
 		struct folio *folio = mapping_find(mapping, (offset + done) >> PAGE_SHIFT);
 
 		n = part_of_page(offset + done, len - done);
-		if (!folio && mapping_has(mapping, (offset + done) >> PAGE_SHIFT))
+		/* A file's page that is being read in is left out: its reader may wait for a lock of the caller. */
+		if (!folio && mapping_is_shmem(mapping) && mapping_has(mapping, (offset + done) >> PAGE_SHIFT))
 			read_page(mapping, offset + done, (char *)buf + done, n);	/* swapped out */
 		if (!folio)
 			continue;

@@ -20,9 +20,10 @@ struct fault;
 
 /*
  * Find the page in the cache, or read it from the backing. *@out: the folio, locked and with a reference.
+ * @holes: a page of zeros is added where there is none. Without it that is AGAIN.
  * DONE, SIGBUS, OOM, AGAIN or NOPAGE.
  */
-enum vm_fault mapping_get_folio(struct vellum_mapping *mapping, struct vellum_vmf *vmf, struct folio **out)
+enum vm_fault mapping_get_folio(struct vellum_mapping *mapping, struct vellum_vmf *vmf, bool holes, struct folio **out)
 	TRY_ACQUIRES(false, &(*out)->lock);
 struct folio *mapping_find(struct vellum_mapping *mapping, pgoff_t index);	/* with a reference; NULL: not cached */
 /*

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* mm/space/madvise.c - madvise(2), except for MADV_COLLAPSE (collapse.c). */
 #include "mm/fault/fault.h"
+#include "mm/object/object.h"
 #include "mm/space/space.h"
 #include "mm/swap/swap.h"
 #include "mm/table/exposed.h"
@@ -92,9 +93,14 @@ static void read_ahead(struct vellum_mapping *mapping, uint64_t offset, uint64_t
 
 	if (!mapping->ops || !mapping->ops->fault)
 		return;
-	for (; offset < last; offset += PAGE_SIZE)
-		if (host_killed(&mapping->memory->host) || vellum_mapping_read(mapping, offset, &byte, 1))
+	for (; offset < last; offset += PAGE_SIZE) {
+		if (host_killed(&mapping->memory->host))
 			return;
+		if (mapping->ops->has_page && !mapping_has_page(mapping, offset >> PAGE_SHIFT))
+			continue;	/* a hole stays one: a userfaultfd may wait for its page */
+		if (vellum_mapping_read(mapping, offset, &byte, 1))
+			return;
+	}
 }
 
 static int advise_objects(struct vellum_mm *mm, gva_t start, gva_t end, int advice)

@@ -48,8 +48,7 @@ static pte_t filled_entry(const struct fill *fill, const struct vma *vma, pfn_t 
 {
 	pte_t pte = pte_mk(pfn, vma->page_prot);
 
-	if (dirty)
-		pte = pte_mkdirty(pte);
+	pte = dirty ? pte_mkdirty(pte) : pte_mksoft_dirty(pte);
 	if (writable)
 		pte = maybe_mkwrite(vma, pte);
 	return fill->wp ? pte_mkuffd_wp(pte) : pte;
@@ -185,9 +184,11 @@ static int install_cached(struct fill *fill, struct vma *vma)
 
 	if (!vma->mapping || !mapping_has_missing(vma->mapping) || vmf.pgoff >= mapping_nr_pages(vma->mapping))
 		return -EINVAL;
-	if (!mapping_has_page(vma->mapping, vmf.pgoff))
-		return -EFAULT;
-	fault = mapping_get_folio(vma->mapping, &vmf, &page);
+	do {
+		if (!mapping_has_page(vma->mapping, vmf.pgoff))
+			return -EFAULT;
+		fault = mapping_get_folio(vma->mapping, &vmf, false, &page);
+	} while (fault == VM_FAULT_AGAIN);	/* the page was removed meanwhile */
 	if (fault)
 		return vm_fault_errno(fault, -EFAULT);
 	err = map_cached_page(fill, vma, page);

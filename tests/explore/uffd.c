@@ -228,8 +228,16 @@ static int backing_has_page(void *ctx, uint64_t pgoff)
 	return has;
 }
 
+static int punch_backing(void *ctx, uint64_t offset, uint64_t len)
+{
+	(void)ctx, (void)offset, (void)len;
+	pause_here();
+	in_backing = 0;
+	return 0;
+}
+
 static const struct vellum_backing_ops memory_file_ops = {
-	.size = sizeof(memory_file_ops), .fault = read_backing, .has_page = backing_has_page,
+	.size = sizeof(memory_file_ops), .fault = read_backing, .has_page = backing_has_page, .punch = punch_backing,
 };
 
 static void setup_memory_file(void)
@@ -258,6 +266,45 @@ static const char *file_has_the_written_word(void)
 
 	MUST(vellum_mapping_read(object, 0, &word, sizeof(word)));
 	return word == 5 ? NULL : "COPY replaced bytes that were written to the file";
+}
+
+/* --- a page is removed while it is read: the reader finds the old bytes, or its fault is reported --- */
+
+static void setup_removal(void)
+{
+	make_uffd(VELLUM_UFFD_FEATURE_SIGBUS);
+	map_pages(mm, 0, 1, RW, SHARED, object, 0);
+	keep_tables();
+	watch(1, VELLUM_UFFD_MISSING);
+}
+
+static void setup_removal_of_file_page(void)
+{
+	in_backing = 5;
+	new_object(&memory_file_ops, 1, VELLUM_MAPPING_WRITEBACK);
+	setup_removal();
+}
+
+static void setup_removal_of_shared_memory(void)
+{
+	static const uint64_t word = 5;
+
+	new_object(NULL, 1, 0);
+	MUST(vellum_mapping_write(object, 0, &word, sizeof(word)));
+	setup_removal();
+}
+
+static void remover(void)
+{
+	vellum_mapping_punch_hole(object, 0, PAGE_SIZE);
+}
+
+static void careful_reader(void)
+{
+	uint64_t val = 5;
+
+	if (vellum_soft_load64(cpu[1], PAGE(0), &val) == VELLUM_FAULT_OK && val != 5)
+		violated("a missing page was read as zeros, and no fault was reported");
 }
 
 const struct scenario uffd_scenarios[] = {
@@ -289,5 +336,9 @@ const struct scenario uffd_scenarios[] = {
 	{ .name = "uffd_copy_vs_file_write", .setup = setup_memory_file, .bound = 3,
 	  .thread = { THREAD(early_resolver), THREAD(file_writer) }, .check_end = file_has_the_written_word,
 	  .teardown = drop_uffd },
+	{ .name = "uffd_missing_vs_punch", .setup = setup_removal_of_file_page,
+	  .thread = { THREAD(careful_reader), THREAD(remover) }, .teardown = drop_uffd },
+	{ .name = "uffd_missing_vs_punch_shared", .setup = setup_removal_of_shared_memory,
+	  .thread = { THREAD(careful_reader), THREAD(remover) }, .teardown = drop_uffd },
 	{ .name = NULL },
 };

@@ -150,6 +150,49 @@ static void invalidater(void)
 	vellum_mapping_invalidate(object);
 }
 
+/* --- read(2) of an embedder that holds its own lock, which its hooks take, too --- */
+
+static struct mutex io;
+
+static int read_in_locked(void *ctx, struct vellum_vmf *vmf)
+{
+	int result;
+
+	mutex_lock(&io, &memory->host);
+	result = read_in(ctx, vmf);
+	mutex_unlock(&io, &memory->host);
+	return result;
+}
+
+static const struct vellum_backing_ops locking_ops = {
+	.size = sizeof(locking_ops), .fault = read_in_locked, .writepage = writepage,
+};
+
+static void setup_locking(void)
+{
+	io = (struct mutex){ 0 };
+	on_disk[0] = on_disk[1] = 1;
+	new_object(&locking_ops, 2, VELLUM_MAPPING_WRITEBACK);
+	map_pages(mm, 0, 2, RW, SHARED, object, 0);
+	keep_tables();
+}
+
+static void file_reader(void)
+{
+	uint64_t word = 1;
+
+	mutex_lock(&io, &memory->host);
+	vellum_mapping_overlay(object, 0, &word, sizeof(word));
+	mutex_unlock(&io, &memory->host);
+	if (word != 1)
+		violated("the overlay has other bytes than the file");
+}
+
+static void first_load(void)
+{
+	load(1, 0);
+}
+
 const struct scenario writeback_scenarios[] = {
 	{ .name = "writeback_vs_store", .setup = setup_dirty, .thread = { THREAD(writer), THREAD(storer) },
 	  .check_end = all_written },
@@ -178,5 +221,6 @@ const struct scenario writeback_scenarios[] = {
 	  .check_end = all_written },
 	{ .name = "invalidate_vs_writeback_vs_store", .setup = setup_dirty, .bound = 1,
 	  .thread = { THREAD(invalidater), THREAD(writer), THREAD(storer) }, .check_end = all_written },
+	{ .name = "overlay_vs_fault", .setup = setup_locking, .thread = { THREAD(file_reader), THREAD(first_load) } },
 	{ .name = NULL },
 };

@@ -154,12 +154,14 @@ static void installed_pages_ask_the_driver(void **state)
 
 	new_memory_file(w, &mf);
 	enrol(w, u, 0, PAGES, MISSING | MINOR | WP);
+	OK(vellum_clear_refs(w->mm, VELLUM_CLEAR_REFS_SOFT_DIRTY));
 	OK(copy_in(u, 0, 7, 0));
 	assert_int_equal(mf.file.mkwrites, 1);
 	assert_int_equal(nr_dirty(&mf.file), 1);
 	OK(continue_in(u, 1, 0));
 	assert_int_equal(mf.file.mkwrites, 1);
 	assert_int_equal(nr_dirty(&mf.file), 1);
+	assert_true(is_soft_dirty(w, 0) && is_soft_dirty(w, 1));
 	assert_false(has_w(w->mm, PAGE(0)) || has_w(w->mm, PAGE(1)) || has_d(w->mm, PAGE(1)));
 	store_passes(w, u, 1, 5);
 	assert_int_equal(mf.file.mkwrites, 2);
@@ -217,6 +219,26 @@ static void the_backing_gets_the_page_during_copy(void **state)
 	vellum_uffd_put(u);
 }
 
+/* MADV_WILLNEED reads pages ahead, and makes none of holes. */
+static void reading_ahead_leaves_holes(void **state)
+{
+	struct world *w = *state;
+	struct vellum_uffd *u = new_uffd(w, 0);
+	struct memory_file mf;
+	struct job job;
+
+	new_memory_file(w, &mf);
+	OK(vellum_madvise(w->mm, PAGE(0), BYTES(PAGES), VELLUM_MADV_WILLNEED));
+	assert_int_equal(nr_cached(&mf.file), 3);
+	enrol(w, u, 0, PAGES, MISSING);
+	start_load(w, &job, PAGE(2));
+	says_fault(u, &job, PAGE(2), 0);
+	OK(copy_in(u, 2, 7, 0));
+	ends(&job);
+	drop_memory_file(w, &mf);
+	vellum_uffd_put(u);
+}
+
 static void a_punched_page_is_missing_again(void **state)
 {
 	struct world *w = *state;
@@ -247,6 +269,7 @@ int main(void)
 		WORLD_TEST(installed_pages_ask_the_driver),
 		WORLD_TEST(a_full_backing_refuses_pages),
 		WORLD_TEST(the_backing_gets_the_page_during_copy),
+		WORLD_TEST(reading_ahead_leaves_holes),
 		WORLD_TEST(a_punched_page_is_missing_again),
 	};
 
