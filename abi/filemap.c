@@ -230,6 +230,7 @@ static int open_for_filemap(int host_fd, int flags, bool *own)
 {
 	int fd;
 
+	*own = false;
 	if (!hostfd_reserve(1)) {
 		errno = ENFILE;
 		return -1;

@@ -231,7 +231,7 @@ int filemap_fallocate(const struct file *file, int mode, off_t offset, off_t len
 	struct filemap *fm;
 	int err;
 
-	if (!(mode & ~FALLOC_FL_KEEP_SIZE) && file_system_is(file->fd, HUGETLBFS_MAGIC))
+	if (!(mode & ~FALLOC_FL_KEEP_SIZE) && offset >= 0 && len > 0 && file_system_is(file->fd, HUGETLBFS_MAGIC))
 		return -ENOSPC;		/* inside, the pool of huge pages is empty */
 	if (more && !filemap_reserve(file->kernel->filemaps, file->memfd, more))
 		return -ENOSPC;

@@ -114,20 +114,25 @@ static int open_in_error(void)
 	return ends[1];
 }
 
-/* The host's descriptor for an item, or a negative errno. *@signals: for a new item of a signalfd. */
+/*
+ * The host's descriptor for an item, or a negative errno. *@signals: for a new item of a signalfd. *@has_error: the new
+ * item's descriptor is in error for ever, as its userfaultfd is now.
+ */
 static int host_fd_for(struct task *t, const struct epoll_item *item, const struct file *epoll,
-		       const struct file *target, struct signal_watch **signals)
+		       const struct file *target, struct signal_watch **signals, bool *has_error)
 {
 	int host;
 
 	*signals = NULL;
+	*has_error = false;
 	if (item)
 		return item->host;
 	if (target->is_signalfd) {
 		*signals = signal_watch_open(t, target);
 		return *signals ? signal_watch_fd(*signals) : -ENOMEM;
 	}
-	if (target->uffd && uffd_has_poll_error(target))
+	*has_error = target->uffd && uffd_has_poll_error(target);
+	if (*has_error)
 		return open_in_error();
 	if (!uses_host_fd(epoll, target))
 		return target->fd;
@@ -164,7 +169,8 @@ static int control(struct task *t, struct file *epoll, int op, int fd, struct fi
 {
 	struct epoll_item *item = find_item(epoll, target, fd);
 	struct signal_watch *signals;
-	int host = host_fd_for(t, item, epoll, target, &signals), err;
+	bool has_error;
+	int host = host_fd_for(t, item, epoll, target, &signals, &has_error), err;
 	struct epoll_event copy = *event;
 
 	if (host < 0)
@@ -181,8 +187,7 @@ static int control(struct task *t, struct file *epoll, int op, int fd, struct fi
 		item = *new;
 		*new = NULL;
 		*item = (struct epoll_item){ .epoll = epoll, .target = target, .fd = fd, .host = host,
-					     .signals = signals,
-					     .has_error = target->uffd && uffd_has_poll_error(target) };
+					     .signals = signals, .has_error = has_error };
 		add_item(item);
 	}
 	if (op == EPOLL_CTL_DEL && item) {
@@ -205,6 +210,8 @@ int64_t sys_epoll_ctl(struct task *t, int epfd, int op, int fd, uint64_t event)
 		return -EFAULT;
 	if (!epoll || !target)
 		return -EBADF;
+	if (epoll->uffd)		/* an epoll set of the host, for its own event alone */
+		return -EINVAL;
 	if (op == EPOLL_CTL_ADD) {
 		new = malloc(sizeof(*new));
 		if (!new)
@@ -224,14 +231,18 @@ static void update_uffd(struct task *t, struct epoll_item *item)
 {
 	struct epoll_event event = item->event;
 	struct signal_watch *none;
+	bool has_error;
 	int host;
 
 	uffd_update(item->target);
 	if (!item->has_error || uffd_has_poll_error(item->target))
 		return;
-	host = host_fd_for(t, NULL, item->epoll, item->target, &none);
-	if (host < 0)
+	host = host_fd_for(t, NULL, item->epoll, item->target, &none, &has_error);
+	if (host < 0 || has_error) {
+		if (host >= 0)
+			close_host_fd(item->target, host, NULL);
 		return;
+	}
 	event.events &= ~(uint32_t)(EPOLLOUT | EPOLLWAKEUP);
 	if (epoll_ctl(item->epoll->fd, EPOLL_CTL_ADD, host, &event)) {
 		close_host_fd(item->target, host, NULL);
@@ -325,6 +336,8 @@ static int64_t do_wait(struct task *t, int epfd, uint64_t addr, int max, const s
 		return -EFAULT;
 	if (!epoll)
 		return -EBADF;
+	if (epoll->uffd)
+		return -EINVAL;
 	max = max < MAX_EVENTS ? max : MAX_EVENTS;
 	storable = (int)(vellum_storable(t->gmm->mm, addr, (uint64_t)max * sizeof(events[0])) / sizeof(events[0]));
 	prepare_items(t, epoll);

@@ -152,6 +152,10 @@ int64_t sys_ioctl(struct task *t, int fd, uint32_t request, uint64_t arg)
 
 	if (!file)
 		return -EBADF;
+	if (request == FIOCLEX || request == FIONCLEX) {
+		fd_set_cloexec(t, fd, request == FIOCLEX);
+		return 0;
+	}
 	host_fd = file->fd;
 	if (uffd_ioctl(t, file, request, arg, &result) || tty_ioctl(t, file, request, arg, &result))
 		return result;

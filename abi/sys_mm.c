@@ -76,8 +76,14 @@ static int map_zero_device(struct vellum_map_args *args)
 #define HUGE_PAGE_BYTES (2u << 20)	/* by default, as Hugepagesize of /proc/meminfo */
 
 /* A file of hugetlbfs. The pool of huge pages is empty: as MAP_HUGETLB, it is checked and then refused. */
-static int map_hugetlb_file(struct vellum_map_args *args)
+static int map_hugetlb_file(struct vellum_map_args *args, int fd, bool writable)
 {
+	const bool stores = (args->flags & VELLUM_MAP_SHARED) && (args->prot & VELLUM_PROT_WRITE);
+
+	if (stores && !writable)
+		return -EACCES;
+	if (stores && fcntl(fd, F_GET_SEALS) > 0 && (fcntl(fd, F_GET_SEALS) & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE)))
+		return -EPERM;
 	if (args->pgoff % (HUGE_PAGE_BYTES / VELLUM_PAGE_SIZE))
 		return -EINVAL;
 	args->flags |= VELLUM_MAP_ANONYMOUS | VELLUM_MAP_HUGETLB;
@@ -106,9 +112,9 @@ static int open_object(struct task *t, int fd, struct vellum_map_args *args)
 		return map_zero_device(args);
 	if (!S_ISREG(st.st_mode))
 		return -ENODEV;
-	if (file_system_is(fd, HUGETLBFS_MAGIC))
-		return map_hugetlb_file(args);
 	writable = (flags & O_ACCMODE) == O_RDWR;
+	if (file_system_is(fd, HUGETLBFS_MAGIC))
+		return map_hugetlb_file(args, fd, writable);
 	args->file_prot = VELLUM_PROT_READ | (writable ? VELLUM_PROT_WRITE : 0);
 	/* Also if PROT_WRITE is not set: mprotect(2) may add it. */
 	return filemap_get(t->kernel, fd, writable && (args->flags & VELLUM_MAP_SHARED),

@@ -63,7 +63,7 @@ int64_t sys_sendfile(struct task *t, int out_fd, int in_fd, uint64_t offset_ptr,
 	size_t len = count < CHUNK ? count : CHUNK;
 	int err;
 
-	if (!out || !in)
+	if (!out || !in || out->uffd)		/* a userfaultfd is not writable */
 		return -EBADF;
 	err = read_position(t, offset_ptr, &in_at);
 	if (err)

@@ -181,7 +181,8 @@ static int64_t handshake(struct task *t, const struct file *file, uint64_t arg)
 		return -EFAULT;
 	err = vellum_uffd_api(context, a[0], a[1] & ~HUGETLB_FEATURES, &features, &ioctls);
 	if (!err)
-		uffd_set_features(file, a[1]);
+		uffd_set_features(file, a[1] & VELLUM_UFFD_FEATURE_WP_ASYNC ?
+					a[1] | VELLUM_UFFD_FEATURE_WP_UNPOPULATED : a[1]);
 	a[0] = err ? 0 : VELLUM_UFFD_API;
 	a[1] = err ? 0 : features | HUGETLB_FEATURES;
 	a[2] = ioctls;

@@ -7,8 +7,8 @@
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #include "abi/bounce.h"
@@ -34,7 +34,7 @@ struct uffd {
 	struct vellum_uffd *context;
 	uint32_t flags;			/* of userfaultfd(2); the descriptors of children get them, too */
 	uint64_t features;		/* atomic; of the handshake */
-	int fd;				/* the file's: an eventfd */
+	int event;			/* an eventfd of the host, which no program can write to */
 	struct taken *taken;		/* kernel->lock; also compared with NULL without the lock */
 };
 
@@ -45,22 +45,23 @@ struct vellum_uffd *uffd_context(const struct file *file)
 
 /* --- readiness --- */
 
-/* The write does not fail: it would only if the counter reached 2^64 - 1. Locks of the core are held. */
+/*
+ * The file's descriptor is an epoll set of the host that has the eventfd alone: a program, or a process that gets it in a
+ * message, can wait for it and nothing else. The write does not block. Locks of the core are held.
+ */
 static void raise_event(void *arg)
 {
 	const struct uffd *u = arg;
 	const uint64_t one = 1;
-	ssize_t n = write(u->fd, &one, sizeof(one));
+	ssize_t n = write(u->event, &one, sizeof(one));
 
 	(void)n;
 }
 
-/* The program decides whether a read of the descriptor blocks; this one never does. */
 static void drain_event(const struct uffd *u)
 {
 	uint64_t count;
-	const struct iovec iov = { &count, sizeof(count) };
-	ssize_t n = preadv2(u->fd, &iov, 1, -1, RWF_NOWAIT);
+	ssize_t n = read(u->event, &count, sizeof(count));
 
 	(void)n;
 }
@@ -70,16 +71,24 @@ static bool has_message(const struct uffd *u)
 	return __atomic_load_n(&u->taken, __ATOMIC_ACQUIRE) || vellum_uffd_poll(u->context) > 0;
 }
 
+static bool is_raised(const struct uffd *u)
+{
+	struct pollfd event = { .fd = u->event, .events = POLLIN };
+
+	return poll(&event, 1, 0) == 1;
+}
+
 bool uffd_update(const struct file *file)
 {
 	struct uffd *u = file->uffd;
 
-	if (has_message(u))
-		return true;
-	drain_event(u);
-	if (!has_message(u))	/* one that arrived before the event was drained */
-		return false;
-	raise_event(u);
+	if (!has_message(u)) {
+		drain_event(u);
+		if (!has_message(u))	/* one that arrived before the event was drained */
+			return false;
+	}
+	if (!is_raised(u))	/* once: EPOLLET. It is not for a message that came before link_uffd() */
+		raise_event(u);
 	return true;
 }
 
@@ -116,6 +125,31 @@ void uffd_print_fdinfo(FILE *f, const struct file *file)
 		(unsigned long long)features_of(file->uffd) | (ready ? SHOWN_READY : 0), SHOWN_IOCTLS);
 }
 
+/* The two descriptors of the host: the eventfd, and the file's. *@event: -1 if the call fails. */
+static int open_event(uint32_t flags, int *event)
+{
+	struct epoll_event readable = { .events = EPOLLIN };
+	int fd = -1;
+
+	*event = hostfd_reserve(1) ? eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK) : -1;
+	if (*event >= 0)
+		fd = epoll_create1(EPOLL_CLOEXEC);
+	if (fd >= 0 && (epoll_ctl(fd, EPOLL_CTL_ADD, *event, &readable) ||
+			((flags & O_NONBLOCK) && fcntl(fd, F_SETFL, O_NONBLOCK)))) {
+		close(fd);
+		fd = -1;
+	}
+	return fd;
+}
+
+static void close_event(int event)
+{
+	if (event < 0)
+		return;
+	close(event);
+	hostfd_release(1);
+}
+
 static void link_uffd(struct uffd *u)
 {
 	struct kernel *k = u->kernel;
@@ -125,22 +159,25 @@ static void link_uffd(struct uffd *u)
 	k->uffds = u;
 	pthread_mutex_unlock(&k->lock);
 	vellum_uffd_on_activity(u->context, raise_event, u);
+	if (has_message(u))
+		raise_event(u);
 }
 
 int uffd_install(struct task *t, struct vellum_uffd *context, uint32_t flags, uint64_t features)
 {
 	struct uffd *u = calloc(1, sizeof(*u));
-	int fd = u ? eventfd(0, EFD_CLOEXEC | (int)(flags & O_NONBLOCK)) : -1;
+	int event = -1, fd = u ? open_event(flags, &event) : -1;
 	struct file *file = fd < 0 ? NULL : file_open(t->kernel, fd);
 
 	if (!file) {
 		fd = fd < 0 ? -ENOMEM : -errno;
+		close_event(event);
 		free(u);
 		vellum_uffd_put(context);
 		return fd;
 	}
 	*u = (struct uffd){ .kernel = t->kernel, .context = context, .flags = flags,
-			    .features = features, .fd = fd };
+			    .features = features, .event = event };
 	file->uffd = u;
 	link_uffd(u);
 	return fd_install(t, file, 0, flags & O_CLOEXEC);
@@ -175,6 +212,7 @@ void uffd_put(struct uffd *u)
 	free_taken(u->taken);
 	vellum_uffd_on_activity(u->context, NULL, NULL);
 	vellum_uffd_put(u->context);
+	close_event(u->event);
 	free(u);
 }
 
