@@ -54,11 +54,28 @@ static void show_fdinfo(int fd)
 		fclose(f);
 }
 
+/* Calls for files of other kinds. */
+static void of_other_files(int fd, int ep)
+{
+	struct epoll_event want = { .events = EPOLLIN };
+	int file = memfd_create("bytes", MFD_CLOEXEC);
+	off_t at = 0;
+
+	if (ftruncate(file, 8))
+		exit(1);
+	SHOW(sendfile(fd, file, &at, 8));	/* it could fill a counter */
+	SHOW(epoll_ctl(fd, EPOLL_CTL_ADD, ep, &want));
+	SHOW(epoll_wait(fd, &want, 1, 0));
+	SHOW(ioctl(fd, FIONCLEX));
+	printf("cloexec %d\n", fcntl(fd, F_GETFD));
+	SHOW(ioctl(fd, FIOCLEX));
+	close(file);
+}
+
 /* Before the handshake, nearly everything is EINVAL. */
 static void descriptor(void)
 {
-	int fd, copy, ep = epoll_create1(0), on = 1, off = 0, n = 0, file = memfd_create("bytes", MFD_CLOEXEC);
-	off_t at = 0;
+	int fd, copy, ep = epoll_create1(0), on = 1, off = 0, n = 0;
 	struct epoll_event want = { .events = EPOLLIN | EPOLLOUT };
 	struct uffdio_range range = { (uint64_t)mem, PAGE };
 	char buf[64];
@@ -67,20 +84,13 @@ static void descriptor(void)
 	SHOW(uffd(4));
 	fd = OPEN(uffd(O_CLOEXEC));
 	printf("flags %o cloexec %d\n", fcntl(fd, F_GETFL), fcntl(fd, F_GETFD));
-	if (ftruncate(file, 8))
-		exit(1);
 	SHOW(fstat(fd, &st));
 	printf("mode %o size %ld\n", st.st_mode, (long)st.st_size);
 	SHOW(read(fd, buf, sizeof(buf)));
 	SHOW(read(fd, buf, 0));
 	SHOW(write(fd, buf, 8));
 	SHOW(write(fd, buf, 0));
-	SHOW(sendfile(fd, file, &at, 8));	/* which could fill an event that the descriptor was */
-	SHOW(epoll_ctl(fd, EPOLL_CTL_ADD, ep, &want));
-	SHOW(epoll_wait(fd, &want, 1, 0));
-	SHOW(ioctl(fd, FIONCLEX));
-	printf("cloexec %d\n", fcntl(fd, F_GETFD));
-	SHOW(ioctl(fd, FIOCLEX));
+	of_other_files(fd, ep);
 	SHOW(pread(fd, buf, 32, 0));
 	SHOW(lseek(fd, 5, SEEK_SET));
 	SHOW(mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE, fd, 0) == MAP_FAILED ? -1 : 0);
@@ -122,7 +132,6 @@ static void descriptor(void)
 	show_epoll("the copy", ep);
 	SHOW(close(copy));
 	show_epoll("closed", ep);
-	close(file);
 	close(ep);
 }
 
