@@ -104,7 +104,7 @@ static void exec_qemu(const struct qemu_machine *q, const struct start *s, pid_t
 {
 	char mem[96], size[32], smp[16], rom[40], chardev[48], plugin[64];
 	static char *const no_env[] = { NULL };
-	char *const argv[] = { (char *)QEMU_PROGRAM, (char *)"-accel", (char *)"tcg,thread=multi", (char *)"-M",
+	char *argv[] = { (char *)QEMU_PROGRAM, (char *)"-accel", (char *)"tcg,thread=multi", (char *)"-M",
 			       (char *)"microvm,memory-backend=ram,pit=off,pic=off,rtc=off,"
 				       "x-option-roms=off,auto-kernel-cmdline=off,ioapic2=off",
 			       (char *)"-cpu", (char *)"max,-la57", (char *)"-smp", smp, (char *)"-m", size,
@@ -112,11 +112,8 @@ static void exec_qemu(const struct qemu_machine *q, const struct start *s, pid_t
 			       (char *)"-serial", (char *)"chardev:line", (char *)"-display", (char *)"none",
 			       (char *)"-monitor", (char *)"none", (char *)"-nodefaults",
 			       (char *)"-no-user-config", (char *)"-no-reboot",
-			       (char *)(q->plugin >= 0 ? "-plugin" : "-no-reboot"),
-			       q->plugin >= 0 ? plugin : (char *)"-no-reboot",
-			       (char *)(q->confined ? "-sandbox" : NULL),
-			       (char *)"on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
-			       NULL };
+			       NULL, NULL, NULL, NULL, NULL };	/* room for the plugin and the sandbox */
+	char **more = argv;
 	char program[4096];
 
 	setsid();	/* QEMU must not get the terminal's signals */
@@ -127,9 +124,17 @@ static void exec_qemu(const struct qemu_machine *q, const struct start *s, pid_t
 	snprintf(rom, sizeof(rom), "/proc/self/fd/%d", s->rom);
 	snprintf(chardev, sizeof(chardev), "socket,id=line,fd=%d", s->sock);
 	snprintf(plugin, sizeof(plugin), "file=/proc/self/fd/%d,map=%d", q->plugin, q->map);
+	while (*more)
+		more++;
 	if (q->plugin >= 0) {
 		keep_fd(q->plugin);
 		keep_fd(q->map);
+		*more++ = (char *)"-plugin";
+		*more++ = plugin;
+	}
+	if (q->confined) {
+		*more++ = (char *)"-sandbox";
+		*more++ = (char *)"on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny";
 	}
 	keep_fd(s->ram->fd);
 	keep_fd(s->rom);
@@ -505,10 +510,14 @@ static bool prepare_plugin(struct qemu_machine *q)
 	const size_t size = (size_t)(plugin_blob_end - plugin_blob);
 	struct coverage *coverage;
 
-	q->plugin = memfd_create("vellum-plugin", MFD_CLOEXEC);
-	q->map = memfd_create("vellum-coverage", MFD_CLOEXEC);
+	q->plugin = memfd_create("vellum-plugin", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	q->map = memfd_create("vellum-coverage", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	if (q->plugin < 0 || q->map < 0 || write(q->plugin, plugin_blob, size) != (ssize_t)size ||
 	    ftruncate(q->map, sizeof(*coverage)))
+		return false;
+	/* A program that takes QEMU over cannot change the plugin, nor shorten what this process reads. */
+	if (fcntl(q->plugin, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) ||
+	    fcntl(q->map, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL))
 		return false;
 	coverage = mmap(NULL, sizeof(*coverage), PROT_READ | PROT_WRITE, MAP_SHARED, q->map, 0);
 	if (coverage == MAP_FAILED)
