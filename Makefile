@@ -37,6 +37,7 @@ LIB_OBJ  := $(call objs,$(VELLUM_LIB_SRC))
 SWAP_ZSTD_OBJ := $(call objs,$(VELLUM_SWAP_ZSTD_SRC))
 TEST_OBJ := $(call objs,host/test.c tests/unit/support.c tests/unit/fail_sweep.c)
 CLI_OBJ  := $(call objs,$(VELLUM_MACHINE_SRC) $(VELLUM_ABI_SRC) $(VELLUM_CLI_SRC))
+COMMAND_LIBS := -ljansson -lzstd -lelf	# of the command, not of the library
 UNIT     := $(patsubst %.c,$(BUILD)/unit/%,$(notdir $(wildcard tests/unit/*/test_*.c)))
 GUEST    := $(patsubst tests/guest/%.c,build/guest/%,$(wildcard tests/guest/*.c))
 PROGRAMS := $(patsubst tests/programs/%.c,build/programs/%,$(wildcard tests/programs/*.c))
@@ -164,7 +165,7 @@ $(OBJ)/machine/plugin_blob.o: ALL_CFLAGS += -DPLUGIN='"$(PLUGIN)"'
 # Linked with the library's objects, as it shares lib/ with the core. Jansson reads reports; the library does
 # not need it.
 $(BUILD)/vellum: $(CLI_OBJ) $(LIB_OBJ) $(SWAP_ZSTD_OBJ)
-	$(Q)$(CC) $(LDFLAGS_ALL) $^ $(LDLIBS) -ljansson -lzstd -lelf -o $@
+	$(Q)$(CC) $(LDFLAGS_ALL) $^ $(LDLIBS) $(COMMAND_LIBS) -o $@
 
 # --- tests ---
 

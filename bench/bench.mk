@@ -21,7 +21,7 @@ $(BUILD)/bench/unchecked/qemu.o: machine/qemu.c
 
 $(BUILD)/bench/vellum-unchecked: $(BUILD)/bench/unchecked/qemu.o $(filter-out %/machine/qemu.o,$(CLI_OBJ)) $(LIB_OBJ) \
 		$(SWAP_ZSTD_OBJ)
-	$(Q)$(CC) $(LDFLAGS_ALL) $^ $(LDLIBS) -ljansson -lzstd -o $@
+	$(Q)$(CC) $(LDFLAGS_ALL) $^ $(LDLIBS) $(COMMAND_LIBS) -o $@
 
 .PHONY: bench
 bench: all guests $(BUILD)/bench/bench $(BUILD)/bench/vellum-unchecked $(BENCH_GUEST)
