@@ -154,7 +154,7 @@ static void *ticker(void *arg)
 		load_tick(k, now);
 		if (k->shutdown_at && now >= k->shutdown_at)
 			advance_shutdown(k, k->ended_by);
-		stop = k->ended_by ? 0 : jobs_stop_signal(k);
+		stop = k->ended_by || k->repeat ? 0 : jobs_stop_signal(k);	/* a run that stops is to be ended */
 		pthread_mutex_unlock(&k->lock);
 		if (stop)
 			jobs_stop(stop);

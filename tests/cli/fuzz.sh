@@ -51,6 +51,60 @@ for target in target static; do
 		[ "$(wc -w <<<"${lines[0]}")" -gt 4 ] || echo "$output")"
 done
 
+# What a run may do to its process, and to the server's descriptors, which it does not have.
+cat >"$tmp/wild.c" <<'END'
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <unistd.h>
+static int runs;
+static void *spin(void *arg) { for (;;) ; return arg; }
+int main(void)
+{
+	struct rlimit none = { 0, 0 };
+	pthread_t thread;
+	char c = 0;
+
+	if (read(0, &c, 1) != 1 || runs++)
+		return 99;
+	switch (c) {
+	case 'f':
+		for (int i = 0; i < 3; i++)
+			if (fork() == 0)
+				spin(NULL);
+		return 1;
+	case 't':
+		for (int i = 0; i < 3; i++)
+			pthread_create(&thread, NULL, spin, NULL);
+		return 2;
+	case 'c':
+		for (int i = 0; i < 300; i++)
+			close(i);
+		setrlimit(RLIMIT_NOFILE, &none);
+		setrlimit(RLIMIT_FSIZE, &none);
+		return 3;
+	case 's': raise(SIGSTOP); return 4;
+	case 'b': pause(); return 5;
+	case 'k': kill(0, SIGKILL); return 6;
+	case 'x': execlp("sh", "sh", "-c", "exit 7", NULL); return 8;
+	case 'm':
+		for (;;)
+			memset(mmap(NULL, 1 << 24, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0), 1, 1 << 24);
+	}
+	return 0;
+}
+END
+gcc -O1 -o "$tmp/wild" "$tmp/wild.c" -pthread || bail "gcc wild.c"
+serve -t 2 f z t z c z s z b z k z x z -- "$VELLUM" fuzz --ram=64M -- ./wild
+result "whatever a run does, the next one begins anew" "$([ "$(tail -n +2 <<<"$output" | tr '\n' ,)" = \
+	"status 1,status 0,status 2,status 0,status 3,status 0,timed out,status 0,timed out,status 0,signal 9,status 0,status 7,status 0," ] || echo "$output")"
+
+serve -t 60 m z m z -- "$VELLUM" fuzz --ram=32M -- ./wild
+result "a run that uses up memory is killed" "$([ "$(tail -n +2 <<<"$output" | tr '\n' ,)" = "signal 9,status 0,signal 9,status 0," ] || echo "$output")"
+
 # A run that goes on for ever, and then one side is killed: nothing is left.
 left() { pgrep -f "$tmp/(static|target)" | grep -vx $$; }
 for who in server client; do
