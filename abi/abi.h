@@ -117,6 +117,8 @@ struct abi_repeat {
 	bool (*ended)(void *arg, int status);
 	/* It was reset. True: run it again. */
 	bool (*was_reset)(void *arg, const struct abi_reset *reset);
+	/* No run follows: abi_repeat_kill() must not be called after this. May be NULL. */
+	void (*finished)(void *arg);
 };
 
 struct abi_args {
@@ -174,7 +176,7 @@ void abi_block_signals(void);
  */
 void abi_run(const struct abi_args *args, struct abi_result *result);
 
-/* End what the program does now, as kill(2) with SIGKILL. From any thread, until abi_run() returns. */
+/* End what the program does now, as kill(2) with SIGKILL. From any thread, until finished(). */
 void abi_repeat_kill(struct repeat *run);
 
 /* The name of the supported system call number @i, counted from 0; NULL: there are not so many. */

@@ -242,8 +242,11 @@ static void end_frozen(struct task *t, int status)
 		p->exit_status = status;
 	p->nr_leaving++;
 	unlink_thread(t);
-	while (p->nr_threads)
+	while (p->nr_threads) {
+		if (p->exiting)		/* another process may keep a thread from ending */
+			repeat_kill_others(t);
 		pthread_cond_wait(&k->changed, &k->lock);
+	}
 	pthread_mutex_unlock(&k->lock);
 	repeat_end_run(t);
 }

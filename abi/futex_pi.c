@@ -8,7 +8,7 @@
  *
  * The word is changed by compare-exchange without the bucket's lock, since that may fault and wait. So the waiter that is
  * given a lock is taken out of its bucket first: from then on it waits until it is woken, whatever signal or timeout
- * comes. An owner that finds no waiter frees the lock, and then wakes one that came meanwhile.
+ * comes. An owner that finds no waiter frees the lock, and then wakes those that came meanwhile.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -69,8 +69,11 @@ static int try_lock_or_queue(struct task *t, uint64_t addr, struct waiter *w, bo
 	if (owner == w->pi->tid)
 		return -EDEADLK;
 	if (owner && !owner_lives(t, owner)) {
-		if (w->pi->owner != owner)	/* else its end has woken @w */
-			return -ESRCH;
+		if (w->pi->owner != owner) {	/* else its end has woken @w */
+			if (user_read(t, &old, addr, sizeof(old)))
+				return -EFAULT;
+			return old == word ? -ESRCH : -ERESTARTNOINTR;	/* it unlocked before it ended */
+		}
 		died = FUTEX_OWNER_DIED;
 		owner = 0;
 	}
@@ -103,12 +106,15 @@ static int lock_or_queue(struct task *t, uint64_t addr, struct waiter *w, bool m
 /* False: another thread has taken it from its bucket, and has woken it now. */
 static bool withdraw(struct waiter *w)
 {
-	while (!futex_leave_bucket(w)) {
-		if (__atomic_load_n(&w->woken, __ATOMIC_ACQUIRE))
+	for (;;) {
+		bool woken = __atomic_load_n(&w->woken, __ATOMIC_ACQUIRE);
+
+		if (futex_leave_bucket(w))	/* takes the bucket's lock, after which the waker is done with @w */
+			return true;
+		if (woken)
 			return false;
 		sched_yield();
 	}
-	return true;
 }
 
 /* Sleep. 0: woken, and no thread uses @w any more. Else -ETIMEDOUT or -EINTR, and it is in no bucket. */
@@ -196,25 +202,26 @@ static struct waiter *take_waiter(struct bucket *b, const struct futex_key *lock
 }
 
 /*
- * The lock has a new owner, or is free (@w NULL: then wake a waiter that came meanwhile). Threads that read the old word
- * and are not queued yet read it again, because of the count.
+ * The lock has a new owner, or is free (@w NULL: then wake those that came meanwhile, as each may have missed the flag that
+ * says so). Threads that read the old word and are not queued yet read it again, because of the count.
  */
 static void finish_handover(struct bucket *b, const struct futex_key *lock, struct waiter *w, bool is_owner)
 {
-	struct waiter **at;
+	struct waiter **at, *other;
 
 	pthread_mutex_lock(&b->lock);
 	__atomic_fetch_add(&b->nr_wakes, 1, __ATOMIC_SEQ_CST);
-	for (at = &b->first; *at; at = &(*at)->next)
-		if (waits_for_lock(*at, lock)) {
-			if (!w)
-				break;
-			if (is_owner)
-				(*at)->pi->owner = w->pi->tid;
+	for (at = &b->first; (other = *at);) {
+		bool waits = waits_for_lock(other, lock);
+
+		if (waits && !w) {
+			*at = other->next;
+			futex_wake_waiter(other);
+			continue;
 		}
-	if (!w && *at) {
-		w = *at;
-		*at = w->next;
+		if (waits && is_owner)
+			other->pi->owner = w->pi->tid;
+		at = &other->next;
 	}
 	if (w) {
 		w->pi->is_owner = is_owner;

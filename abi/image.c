@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -33,6 +35,7 @@ struct image {
 	int next_pid;
 	bool had_ipc;			/* System V objects: those of the run cannot be told from them */
 	struct usage usage;		/* of the thread */
+	int nice, no_new_privs;		/* of its thread of the host */
 };
 
 static bool has_ipc(const struct ipc *ipc)
@@ -50,12 +53,19 @@ static bool is_saved(const struct image *image, const struct file *file)
 	return false;
 }
 
+static bool has_position(const struct file *file)
+{
+	struct stat st;
+
+	return fstat(file->fd, &st) == 0 && (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode)) && !file->proc;
+}
+
 static void save_file(struct image *image, struct file *file)
 {
 	struct open_file *of = &image->files[image->nr_files++];
 
 	file_get(file);
-	*of = (struct open_file){ .file = file, .offset = file->regular ? lseek(file->fd, 0, SEEK_CUR) : -1,
+	*of = (struct open_file){ .file = file, .offset = has_position(file) ? lseek(file->fd, 0, SEEK_CUR) : -1,
 				  .flags = fcntl(file->fd, F_GETFL), .signal_mask = file->signal_mask };
 }
 
@@ -91,6 +101,8 @@ struct image *image_save(struct task *t)
 		image_free(image);
 		return NULL;
 	}
+	image->nice = getpriority(PRIO_PROCESS, 0);
+	image->no_new_privs = prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0);
 	pthread_mutex_lock(&k->lock);
 	image->process = *t->process;
 	image->task = *t;
@@ -156,8 +168,10 @@ void image_limits(const struct task *t, char *text, size_t size)
 		add_words(text, size, "timers");
 	if (p->lock_files)
 		add_words(text, size, "locks of files");
-	if (ipc->sem.nr || ipc->msg.nr)
-		add_words(text, size, "System V semaphores and messages");
+	if (has_ipc(ipc))
+		add_words(text, size, "System V objects");
+	if (p->pending.set || t->pending.set)
+		add_words(text, size, "pending signals");
 }
 
 /* --- restore --- */
@@ -260,6 +274,7 @@ static void restore_task(const struct task *was, struct task *t)
 	__atomic_store_n(&t->left_locks, false, __ATOMIC_SEQ_CST);
 	t->must_not_wait = t->interruptible = t->took_events = t->gives_up = false;
 	__atomic_store_n(&t->limits_changed, true, __ATOMIC_RELAXED);
+	t->lost = false;
 	t->syscall_nr = was->syscall_nr;
 	t->copy_error = 0;
 }
@@ -294,6 +309,14 @@ int image_restore(struct image *image, struct task *t, const char **why)
 
 	if (memcmp(&t->credentials, &image->task.credentials, sizeof(t->credentials))) {
 		*why = "the program changed its user or group IDs";
+		return -1;
+	}
+	if (image->nice != getpriority(PRIO_PROCESS, 0) && setpriority(PRIO_PROCESS, 0, image->nice)) {
+		*why = "the program raised its nice value";
+		return -1;
+	}
+	if (image->no_new_privs != prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0)) {
+		*why = "the program set PR_SET_NO_NEW_PRIVS";
 		return -1;
 	}
 	restore_mm(image, t);

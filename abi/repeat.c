@@ -176,10 +176,18 @@ void repeat_at_syscall(struct task *t)
 
 /* --- the end of a run --- */
 
+void repeat_kill_others(const struct task *t)
+{
+	const struct sig_info info = { .signo = SIGKILL, .code = SI_KERNEL };
+
+	for (struct process *p = t->kernel->processes; p; p = p->next)
+		if (p != t->process && p->state != PROCESS_ZOMBIE)
+			signal_send(p, &info, true);
+}
+
 /* Kill the other processes, and wait until they are gone. */
 static void end_others(struct repeat *r)
 {
-	const struct sig_info info = { .signo = SIGKILL, .code = SI_KERNEL };
 	struct kernel *k = r->kernel;
 	struct process *next;
 
@@ -192,10 +200,9 @@ static void end_others(struct repeat *r)
 			if (p->state == PROCESS_ZOMBIE) {
 				process_unlink(k, p);
 				process_free(p);
-			} else {
-				signal_send(p, &info, true);
 			}
 		}
+		repeat_kill_others(r->task);
 		if (k->processes != r->process || r->process->next)
 			kernel_wait(k, NS_PER_SEC);
 	}
@@ -255,6 +262,16 @@ static bool reset(struct repeat *r, struct abi_reset *done)
 	return !r->want->verify_every || r->nr_resets % r->want->verify_every || verify(r);
 }
 
+static bool is_asked_to_end(struct kernel *k)
+{
+	bool asked;
+
+	pthread_mutex_lock(&k->lock);
+	asked = k->dying || k->asked_to_end;
+	pthread_mutex_unlock(&k->lock);
+	return asked;
+}
+
 void repeat_end_run(struct task *t)
 {
 	struct repeat *r = t->kernel->repeat;
@@ -264,10 +281,12 @@ void repeat_end_run(struct task *t)
 	bool again;
 
 	end_others(r);
-	again = !__atomic_load_n(&k->dying, __ATOMIC_RELAXED) && !k->asked_to_end && r->want->ended(r->want->arg, status) &&
+	again = !is_asked_to_end(k) && r->want->ended(r->want->arg, status) &&
 		reset(r, &done) && r->want->was_reset(r->want->arg, &done);
-	if (again)
+	if (again && !is_asked_to_end(k))	/* a signal that came during the reset was dropped with the run's */
 		task_run_again();
+	if (r->want->finished)
+		r->want->finished(r->want->arg);
 	enter_process(r);
 	r->process->exit_status = status;
 	__atomic_store_n(&r->process->exiting, true, __ATOMIC_RELAXED);

@@ -27,6 +27,8 @@ void repeat_at_syscall(struct task *t);
 /* Is the process the frozen one? Is the thread? */
 bool repeat_has(const struct process *p);
 bool repeat_is_frozen(const struct task *t);
+/* Kill the processes that the frozen one made. kernel->lock held. */
+void repeat_kill_others(const struct task *t);
 /*
  * The frozen thread has left its process, which no thread is in any more. Does not return, unless no run follows: then
  * the process ends.

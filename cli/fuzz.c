@@ -33,6 +33,7 @@ struct fuzz {
 	struct abi_repeat want;
 	struct run_options *options;
 	uint8_t *map;			/* afl-fuzz's; NULL: none */
+	int status;			/* of the run that has ended */
 	struct repeat *run;
 	pthread_t watcher;
 	pthread_mutex_t lock;
@@ -47,6 +48,10 @@ struct fuzz {
 /* In a child of a process with threads: only calls that are safe in a signal handler. */
 static void be_placeholder(pid_t parent)
 {
+	sigset_t none;
+
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);	/* afl-fuzz may choose another signal than SIGKILL */
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	close_range(0, ~0u, 0);
 	while (getppid() == parent)
@@ -71,7 +76,7 @@ static void *watch(void *arg)
 			;
 		pthread_mutex_lock(&f->lock);
 		f->placeholder = 0;
-		if (f->running)
+		if (f->running && !f->ending)
 			abi_repeat_kill(f->run);
 		pthread_cond_broadcast(&f->changed);
 	}
@@ -87,14 +92,16 @@ static bool has_gone(const struct fuzz *f)
 	return waitid(P_PID, (id_t)f->placeholder, &info, WEXITED | WNOHANG | WNOWAIT) || info.si_pid;
 }
 
-/* A living placeholder for the next run, or -1. */
-static pid_t get_placeholder(struct fuzz *f)
+/* A living placeholder for the next run, or -1. @killed: afl-fuzz has killed the last one, which may still be ending. */
+static pid_t get_placeholder(struct fuzz *f, bool killed)
 {
 	const pid_t parent = getpid();
 	pid_t pid;
 
 	pthread_mutex_lock(&f->lock);
-	while (f->placeholder && has_gone(f))
+	if (killed && f->placeholder)
+		kill(f->placeholder, SIGKILL);
+	while (f->placeholder && (killed || has_gone(f)))
 		pthread_cond_wait(&f->changed, &f->lock);
 	if (!f->placeholder) {
 		pid = fork();
@@ -213,7 +220,7 @@ static bool next_run(struct fuzz *f)
 	while (n < 0 && errno == EINTR);
 	if (n != (ssize_t)sizeof(word))
 		return false;
-	pid = get_placeholder(f);
+	pid = get_placeholder(f, word != 0);
 	return pid > 0 && answer((uint32_t)pid);
 }
 
@@ -237,7 +244,18 @@ static bool has_ended(void *arg, int status)
 	f->running = false;
 	pthread_mutex_unlock(&f->lock);
 	give_map(f);
-	return answer((uint32_t)status);
+	f->status = status;
+	return true;
+}
+
+/* The run that goes on, if any, is the last one: watch() must not use it any more. */
+static void has_finished(void *arg)
+{
+	struct fuzz *f = arg;
+
+	pthread_mutex_lock(&f->lock);
+	f->running = false;
+	pthread_mutex_unlock(&f->lock);
 }
 
 static bool was_reset(void *arg, const struct abi_reset *reset)
@@ -246,7 +264,8 @@ static bool was_reset(void *arg, const struct abi_reset *reset)
 
 	(void)reset;
 	clear_map(coverage_of(f));
-	return next_run(arg);
+	/* Not before the reset, which moves the position in the input's file: afl-fuzz writes to it next. */
+	return answer((uint32_t)f->status) && next_run(arg);
 }
 
 /* --- options --- */
@@ -295,6 +314,7 @@ static int serve(struct fuzz *f, struct run_options *o)
 	f->options = o;
 	if (attach_map(f))
 		return EXIT_VELLUM;
+	abi_block_signals();		/* in the watcher, too */
 	if (pthread_create(&f->watcher, NULL, watch, f))
 		return fail("cannot create a thread: %s", strerror(errno));
 	status = run_command(o);
@@ -311,7 +331,7 @@ static int serve(struct fuzz *f, struct run_options *o)
 int cmd_fuzz(int argc, char **argv)
 {
 	struct fuzz f = { .want = { .arg = &f, .place = ABI_PLACE_FUNCTION, .function = "main", 
-				    .output = { 1, 2 }, .loaded = choose_code, .frozen = is_frozen, .ended = has_ended, .was_reset = was_reset },
+				    .output = { 1, 2 }, .loaded = choose_code, .frozen = is_frozen, .ended = has_ended, .was_reset = was_reset, .finished = has_finished },
 			  .lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER };
 	struct run_options o;
 	int status;

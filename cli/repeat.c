@@ -17,11 +17,13 @@
 #define DEFAULT_RUNS 1000
 #define MAX_RUNS 1000000000000ull
 #define MAX_SAMPLES (1u << 16)
+#define MAX_OUTPUT (64u << 20)	/* bytes of a run that are compared */
 #define LINE_NS 500000000	/* between two lines on a terminal */
 
 struct output {			/* of the program, to descriptor 1 or 2 */
 	int fd;			/* a file in memory */
 	char *first;		/* what the first run wrote */
+	off_t base;		/* in the file: what is before was written before the program was frozen */
 	size_t len, room;	/* bytes of it; bytes that are allocated for both */
 	char *now;
 };
@@ -124,25 +126,27 @@ static void write_all(int fd, const char *bytes, size_t len)
 	}
 }
 
-/* Read what the run wrote, and empty the file. The bytes, or -1: no memory. */
+/* Read what the run wrote, at most MAX_OUTPUT bytes, and empty the file. The bytes, or -1: no memory. */
 static ssize_t take_output(struct output *o)
 {
 	struct stat st;
+	size_t size;
 	ssize_t n;
 
-	if (fstat(o->fd, &st) || !st.st_size)
+	if (fstat(o->fd, &st) || st.st_size <= o->base)
 		return 0;
-	if ((size_t)st.st_size > o->room) {
-		char *first = realloc(o->first, (size_t)st.st_size), *now = first ? realloc(o->now, (size_t)st.st_size) : NULL;
+	size = st.st_size - o->base < MAX_OUTPUT ? (size_t)(st.st_size - o->base) : MAX_OUTPUT;
+	if (size > o->room) {
+		char *first = realloc(o->first, size), *now = first ? realloc(o->now, size) : NULL;
 
 		o->first = first ? first : o->first;
 		if (!now)
 			return -1;
 		o->now = now;
-		o->room = (size_t)st.st_size;
+		o->room = size;
 	}
-	n = pread(o->fd, o->now, (size_t)st.st_size, 0);
-	if (ftruncate(o->fd, 0))
+	n = pread(o->fd, o->now, size, o->base);
+	if (ftruncate(o->fd, o->base))
 		return -1;
 	return n;
 }
@@ -164,9 +168,10 @@ static bool compare_output(struct repeat_run *rr, int which, bool *differs)
 		return false;
 	if (rr->done == 1) {
 		o->len = (size_t)n;
-		memcpy(o->first, o->now, o->len);
+		if (n)
+			memcpy(o->first, o->now, o->len);
 		write_all(which + 1, o->first, o->len);
-	} else if ((size_t)n != o->len || memcmp(o->first, o->now, o->len)) {
+	} else if ((size_t)n != o->len || (n && memcmp(o->first, o->now, o->len))) {
 		*differs = true;
 	}
 	return true;
@@ -214,6 +219,17 @@ static bool was_reset(void *arg, const struct abi_reset *reset)
 	return true;
 }
 
+/* What was written before the program was frozen is no run's. */
+static void show_earlier_output(struct output *o, int fd)
+{
+	char bytes[4096];
+	ssize_t n;
+
+	o->base = lseek(o->fd, 0, SEEK_CUR);
+	for (off_t at = 0; at < o->base && (n = pread(o->fd, bytes, sizeof(bytes), at)) > 0; at += n)
+		write_all(fd, bytes, (size_t)n);
+}
+
 static void is_frozen(void *arg, const char *limits, struct repeat *run)
 {
 	struct repeat_run *rr = arg;
@@ -221,6 +237,8 @@ static void is_frozen(void *arg, const char *limits, struct repeat *run)
 	(void)run;
 	if (limits[0])
 		fprintf(stderr, "vellum: a reset does not undo what a run does to: %s\n", limits);
+	for (int i = 0; i < 2; i++)
+		show_earlier_output(&rr->output[i], i + 1);
 	rr->start_ns = monotonic_ns();
 	if (isatty(STDERR_FILENO))
 		rr->next_line = rr->start_ns + LINE_NS;
@@ -350,6 +368,7 @@ static int repeat(struct repeat_run *rr, struct run_options *o, const char *json
 	clear_line(rr);
 	if (!rr->done)
 		return !o->ran || status == EXIT_VELLUM ? status :
+		       rr->start_ns ? fail("no run has ended") :
 		       fail("the program ended before it was at the place to freeze it; name an earlier one with --at");
 	qsort(rr->samples.ns, rr->samples.nr, sizeof(rr->samples.ns[0]), by_size);
 	print_figures(rr);

@@ -418,7 +418,7 @@ static void find_lost(struct qemu_machine *q, struct qemu_vcpu *v, struct vcpu_r
 /* Did an access of the instruction at rip fault? Not: reading the instruction itself, which has not begun. */
 static bool runs_again(const struct vcpu_state *st)
 {
-	return st->regs.vector == VCPU_VECTOR_PAGE_FAULT && st->cr2 != st->regs.rip;
+	return st->regs.vector == VCPU_VECTOR_PAGE_FAULT && !(st->regs.error & VELLUM_FAULT_INSTR);
 }
 
 static int qemu_run(struct machine *m, unsigned cpu, struct vcpu_state *st, uint32_t load)

@@ -56,7 +56,7 @@ cat >"$tmp/places.c" <<'END'
 #include <stdio.h>
 #include <unistd.h>
 static int before;
-__attribute__((constructor)) static void start(void) { before++; }
+__attribute__((constructor)) static void start(void) { before++; write(2, "early\n", 6); }
 __attribute__((noinline)) int later(int x) { printf("before %d\n", before++); return x; }
 int main(int argc, char **argv)
 {
