@@ -8,8 +8,9 @@
  * The word is read without a lock, as that may fault and wait. Each wake counts up in its bucket: if the count has changed
  * since before the read, the word is read again. So no wake is missed between the read and the wait.
  *
- * Locks: a bucket's lock is a leaf, but for the lock of a second bucket, the one at the higher address. Whoever wakes a
- * waiter holds the lock of its bucket, and the waiter takes that lock before it returns, so it is there meanwhile.
+ * Locks: a bucket's lock is a leaf, but for the lock of a second bucket, the one at the higher address. A
+ * thread that wakes a waiter holds the lock of its bucket, and the waiter takes that lock before it returns, so it is there
+ * meanwhile.
  */
 #ifndef ABI_FUTEX_H
 #define ABI_FUTEX_H

@@ -2,7 +2,7 @@
 /*
  * abi/futex_pi.c - the commands of futex(2) for locks with priority inheritance.
  *
- * The word has the thread ID of the owner, and FUTEX_WAITERS if somebody may wait: "Priority-inheritance futexes" in
+ * The word has the thread ID of the owner, and FUTEX_WAITERS if a thread may wait: "Priority-inheritance futexes" in
  * futex(2). An unlock gives the lock to the thread that has waited longest. No priority is lent: threads run on the
  * host's, whose order of running is not changed.
  *

@@ -291,15 +291,7 @@ static void restore_mm(struct image *image, struct task *t)
 		pthread_mutex_unlock(&t->kernel->lock);
 		gmm_put(t, other);
 	}
-	gmm->stack_start = image->gmm.stack_start;
-	gmm->stack_end = image->gmm.stack_end;
-	gmm->brk_start = image->gmm.brk_start;
-	gmm->vdso = image->gmm.vdso;
-	gmm->args_start = image->gmm.args_start;
-	gmm->env_start = image->gmm.env_start;
-	gmm->env_end = image->gmm.env_end;
-	__atomic_store_n(&gmm->not_dumpable, image->gmm.not_dumpable, __ATOMIC_RELAXED);
-	__atomic_store_n(&gmm->membarrier_registrations, image->gmm.membarrier_registrations, __ATOMIC_RELAXED);
+	gmm_describe(gmm, &image->gmm);
 }
 
 int image_restore(struct image *image, struct task *t, const char **why)

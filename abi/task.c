@@ -89,6 +89,13 @@ struct guest_mm *gmm_copy(const struct guest_mm *from, int pid)
 	gmm->kernel = from->kernel;
 	gmm->refs = 1;
 	gmm->pid = pid;
+	gmm_describe(gmm, from);
+	mm_gate_init(gmm);
+	return gmm;
+}
+
+void gmm_describe(struct guest_mm *gmm, const struct guest_mm *from)
+{
 	gmm->stack_start = from->stack_start;
 	gmm->stack_end = from->stack_end;
 	gmm->brk_start = from->brk_start;
@@ -100,12 +107,11 @@ struct guest_mm *gmm_copy(const struct guest_mm *from, int pid)
 	memcpy(gmm->auxv, from->auxv, sizeof(gmm->auxv));
 	gmm->auxv_bytes = from->auxv_bytes;
 	gmm->loaded = from->loaded;
-	gmm->not_dumpable = __atomic_load_n(&from->not_dumpable, __ATOMIC_RELAXED);
-	gmm->membarrier_registrations = __atomic_load_n(&from->membarrier_registrations, __ATOMIC_RELAXED);
+	__atomic_store_n(&gmm->not_dumpable, __atomic_load_n(&from->not_dumpable, __ATOMIC_RELAXED), __ATOMIC_RELAXED);
+	__atomic_store_n(&gmm->membarrier_registrations,
+			 __atomic_load_n(&from->membarrier_registrations, __ATOMIC_RELAXED), __ATOMIC_RELAXED);
 	memcpy(gmm->exe, from->exe, sizeof(gmm->exe));
 	memcpy(gmm->args, from->args, sizeof(gmm->args));
-	mm_gate_init(gmm);
-	return gmm;
 }
 
 void gmm_pin(struct guest_mm *gmm)

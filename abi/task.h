@@ -316,6 +316,7 @@ void task_wake_vfork_parent(struct task *t);
 /* task.c: address spaces */
 struct guest_mm *gmm_create(struct task *t);
 struct guest_mm *gmm_copy(const struct guest_mm *from, int pid);	/* without the memory; NULL: no memory */
+void gmm_describe(struct guest_mm *gmm, const struct guest_mm *from);	/* copy what is known of the program */
 /*
  * Drop the reference of @t. The last one waits until no pin is left: after the end of a process, its shared mappings
  * have been written to their files. No lock and no CPU held.
