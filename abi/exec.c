@@ -381,6 +381,11 @@ static int load_image(struct task *t, struct elf_program *program, struct start 
 		gmm_put(t, gmm);
 		return -EINTR;
 	}
+	err = sharing_unshare(t, CLONE_FILES | CLONE_SIGHAND);
+	if (err) {
+		gmm_put(t, gmm);
+		return err;
+	}
 	gmm->loaded = true;
 	if (ob && ob->mm_start)
 		ob->mm_start(ob->arg, gmm);

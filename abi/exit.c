@@ -28,8 +28,8 @@ void task_wake_vfork_parent(struct task *t)
 
 static bool ignores_children(const struct process *parent)
 {
-	return parent->action[SIGCHLD].handler == HANDLER_IGNORE ||
-	       (parent->action[SIGCHLD].flags & SA_NOCLDWAIT);
+	return parent->sighand->action[SIGCHLD].handler == HANDLER_IGNORE ||
+	       (parent->sighand->action[SIGCHLD].flags & SA_NOCLDWAIT);
 }
 
 /* Signal the parent of the zombie @p. True: the parent does not wait, so the zombie is freed. kernel->lock held. */
@@ -265,10 +265,9 @@ void task_exit(struct task *t, int status)
 	if (repeat_is_frozen(t))
 		end_frozen(t, status);
 	last = begin_exit(t, status);
-	if (last) {
-		fds_close_all(p);
+	sharing_leave(t);
+	if (last)
 		inspect_exit(t);
-	}
 	task_end_in_memory(t);
 	drop_gmm(t);
 	if (last)

@@ -6,6 +6,7 @@
 #include <linux/close_range.h>
 #include <linux/magic.h>
 #include <linux/major.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -178,13 +179,13 @@ static int fd_limit(const struct task *t)
 
 int fd_check_room(struct task *t, unsigned nr)
 {
-	struct process *p = t->process;
+	struct files *files = t->files;
 	unsigned numbers = 0;
 
-	pthread_mutex_lock(&p->files_lock);
+	pthread_mutex_lock(&files->lock);
 	for (int fd = 0; fd < fd_limit(t) && numbers < nr; fd++)
-		numbers += !p->fds[fd].file;
-	pthread_mutex_unlock(&p->files_lock);
+		numbers += !files->fds[fd].file;
+	pthread_mutex_unlock(&files->lock);
 	if (numbers < nr)
 		return -EMFILE;
 	if (!hostfd_reserve(nr))
@@ -196,19 +197,19 @@ int fd_check_room(struct task *t, unsigned nr)
 /* Install @file at the lowest free descriptor not below @from. Consumes the reference, also on failure. */
 int fd_install(struct task *t, struct file *file, int from, bool cloexec)
 {
-	struct process *p = t->process;
+	struct files *files = t->files;
 
 	if (!file)
 		return -errno;
-	pthread_mutex_lock(&p->files_lock);
+	pthread_mutex_lock(&files->lock);
 	for (int fd = from; fd >= 0 && fd < fd_limit(t); fd++)
-		if (!p->fds[fd].file) {
-			p->fds[fd].file = file;
-			p->fds[fd].cloexec = cloexec;
-			pthread_mutex_unlock(&p->files_lock);
+		if (!files->fds[fd].file) {
+			files->fds[fd].file = file;
+			files->fds[fd].cloexec = cloexec;
+			pthread_mutex_unlock(&files->lock);
 			return fd;
 		}
-	pthread_mutex_unlock(&p->files_lock);
+	pthread_mutex_unlock(&files->lock);
 	file_put(file);
 	return -EMFILE;
 }
@@ -229,25 +230,31 @@ static bool reserve_held(struct task *t)
 	return true;
 }
 
+/* Called by a thread that uses @files: is it the only one? Looks from /proc close nothing. */
+static bool files_are_mine(const struct files *files)
+{
+	return __atomic_load_n(&files->refs, __ATOMIC_ACQUIRE) == 1;
+}
+
 /* Another thread may close the descriptor meanwhile. So the task holds a reference until the end of the system call. */
 struct file *fd_file(struct task *t, uint64_t fd)
 {
-	struct process *p = t->process;
+	struct files *files = t->files;
 	struct file *file;
 
 	if (fd >= MAX_FDS)
 		return NULL;
-	if (is_single(p))
-		return p->fds[fd].file;
+	if (files_are_mine(files))
+		return files->fds[fd].file;
 	if (!reserve_held(t))
 		task_out_of_memory(t);
-	pthread_mutex_lock(&p->files_lock);
-	file = p->fds[fd].file;
+	pthread_mutex_lock(&files->lock);
+	file = files->fds[fd].file;
 	if (file) {
 		file_get(file);
 		t->held[t->nr_held++] = file;
 	}
-	pthread_mutex_unlock(&p->files_lock);
+	pthread_mutex_unlock(&files->lock);
 	return file;
 }
 
@@ -264,72 +271,47 @@ int fd_host(struct task *t, uint64_t fd)
 	return file ? file->fd : -EBADF;
 }
 
-/* 0 or a negative errno. */
-int fds_fork(struct process *child, struct process *parent)
-{
-	child->cwd = fcntl(parent->cwd, F_DUPFD_CLOEXEC, 0);
-	if (child->cwd < 0)
-		return -errno;
-	pthread_mutex_lock(&parent->files_lock);
-	for (int fd = 0; fd < MAX_FDS; fd++) {
-		child->fds[fd] = parent->fds[fd];
-		if (child->fds[fd].file)
-			file_get(child->fds[fd].file);
-	}
-	pthread_mutex_unlock(&parent->files_lock);
-	return 0;
-}
-
 /* Set a descriptor; NULL: close it. Return: what it was, for drop_file(). */
-static struct file *replace_fd(struct process *p, int fd, struct file *file, bool cloexec)
+static struct file *replace_fd(struct files *files, int fd, struct file *file, bool cloexec)
 {
 	struct file *old;
 
-	pthread_mutex_lock(&p->files_lock);
-	old = p->fds[fd].file;
-	p->fds[fd] = (struct fd_entry){ .file = file, .cloexec = cloexec };
-	pthread_mutex_unlock(&p->files_lock);
+	pthread_mutex_lock(&files->lock);
+	old = files->fds[fd].file;
+	files->fds[fd] = (struct fd_entry){ .file = file, .cloexec = cloexec };
+	pthread_mutex_unlock(&files->lock);
 	return old;
 }
 
 /* The descriptor of @file was closed. */
-static void drop_file(struct process *p, struct file *file)
+static void drop_file(struct files *files, struct file *file)
 {
 	if (!file)
 		return;
-	locks_drop(p, file);
+	locks_drop(files, file);
 	file_put(file);
 }
 
 void fds_close_on_exec(struct task *t)
 {
-	struct process *p = t->process;
+	struct files *files = t->files;
 
 	for (int fd = 0; fd < MAX_FDS; fd++)
-		if (p->fds[fd].cloexec)
-			drop_file(p, replace_fd(p, fd, NULL, false));
+		if (files->fds[fd].cloexec)
+			drop_file(files, replace_fd(files, fd, NULL, false));
 }
 
-void fds_close_all(struct process *p)
+void fds_close_all(struct files *files)
 {
-	int cwd;
-
 	for (int fd = 0; fd < MAX_FDS; fd++)
-		drop_file(p, replace_fd(p, fd, NULL, false));
-	locks_drop_all(p);
-	pthread_mutex_lock(&p->files_lock);
-	cwd = p->cwd;
-	p->cwd = -1;
-	pthread_mutex_unlock(&p->files_lock);
-	if (cwd >= 0)
-		close(cwd);
-	hostfd_release_task();
+		drop_file(files, replace_fd(files, fd, NULL, false));
+	locks_drop_all(files);
 }
 
 /* close(2) of some files blocks until their data is sent. */
 int fd_close(struct task *t, int fd)
 {
-	struct file *file = (uint32_t)fd < MAX_FDS ? replace_fd(t->process, fd, NULL, false) : NULL;
+	struct file *file = (uint32_t)fd < MAX_FDS ? replace_fd(t->files, fd, NULL, false) : NULL;
 	bool may_block;
 
 	if (!file)
@@ -337,7 +319,7 @@ int fd_close(struct task *t, int fd)
 	may_block = file->may_block;
 	if (may_block)
 		host_call_begin(t);
-	drop_file(t->process, file);
+	drop_file(t->files, file);
 	if (may_block)
 		host_call_end(t);
 	return 0;
@@ -355,7 +337,7 @@ static int64_t dup_to(struct task *t, uint64_t from, uint64_t to, bool cloexec)
 	if (!file || to >= (uint64_t)fd_limit(t))
 		return -EBADF;
 	file_get(file);
-	drop_file(t->process, replace_fd(t->process, (int)to, file, cloexec));
+	drop_file(t->files, replace_fd(t->files, (int)to, file, cloexec));
 	return (int64_t)to;
 }
 
@@ -373,16 +355,16 @@ int64_t fd_dup(struct task *t, uint64_t fd, int from, bool cloexec)
 
 bool fd_cloexec(struct task *t, int fd)
 {
-	return t->process->fds[fd].cloexec;
+	return t->files->fds[fd].cloexec;
 }
 
 void fd_set_cloexec(struct task *t, int fd, bool cloexec)
 {
-	struct process *p = t->process;
+	struct files *files = t->files;
 
-	pthread_mutex_lock(&p->files_lock);
-	p->fds[fd].cloexec = cloexec && p->fds[fd].file;
-	pthread_mutex_unlock(&p->files_lock);
+	pthread_mutex_lock(&files->lock);
+	files->fds[fd].cloexec = cloexec && files->fds[fd].file;
+	pthread_mutex_unlock(&files->lock);
 }
 
 int64_t sys_dup(struct task *t, int oldfd)
@@ -406,8 +388,13 @@ int64_t sys_dup3(struct task *t, int oldfd, int newfd, uint32_t flags)
 
 int64_t sys_close_range(struct task *t, uint32_t first, uint32_t last, uint32_t flags)
 {
+	int err;
+
 	if ((flags & ~(uint32_t)(CLOSE_RANGE_UNSHARE | CLOSE_RANGE_CLOEXEC)) || first > last)
 		return -EINVAL;
+	err = flags & CLOSE_RANGE_UNSHARE ? sharing_unshare(t, CLONE_FILES) : 0;
+	if (err)
+		return err;
 	for (uint64_t fd = first; fd <= last && fd < MAX_FDS; fd++) {
 		if (flags & CLOSE_RANGE_CLOEXEC)
 			fd_set_cloexec(t, (int)fd, true);

@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <limits.h>
+#include <linux/sched.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,25 +14,23 @@
 
 #define THREAD_STACK (256 << 10)	/* bytes */
 
-#ifndef CLONE_CLEAR_SIGHAND
-#define CLONE_CLEAR_SIGHAND 0x100000000ull
-#endif
-
 /* --- starting --- */
 
 /*
  * Copy the IDs of @parent, and the group signals since begin_fork(), when @p is put into the process table. So no
  * signal to a group misses @p. kernel->lock held.
  */
-static int inherit_ids(struct process *p, struct task *creator)
+static int inherit_ids(struct process *p, struct task *creator, uint64_t flags)
 {
 	struct process *parent = creator->process;
 
 	if (signal_fatal_pending(creator))
 		return -ERESTARTNOINTR;		/* @creator dies and never restarts it */
 	parent->forking = NULL;
-	p->ppid = parent->pid;
-	p->parent_tid = creator->tid;
+	p->ppid = flags & CLONE_PARENT ? parent->ppid : parent->pid;
+	p->parent_tid = flags & CLONE_PARENT ? parent->parent_tid : creator->tid;
+	if (flags & CLONE_PARENT)
+		p->exit_signal = parent->exit_signal;
 	p->pgid = parent->pgid;
 	p->sid = parent->sid;
 	p->tty = parent->tty;
@@ -53,14 +52,14 @@ static int start_thread(struct task *t)
 	return err;
 }
 
-int process_start(struct task *t, struct task *creator)
+int process_start(struct task *t, struct task *creator, uint64_t flags)
 {
 	struct process *p = t->process;
 	struct kernel *k = t->kernel;
 	int err;
 
 	pthread_mutex_lock(&k->lock);
-	err = creator ? inherit_ids(p, creator) : 0;
+	err = creator ? inherit_ids(p, creator, flags) : 0;
 	if (!err)
 		err = start_thread(t);
 	if (!err) {
@@ -77,7 +76,7 @@ void process_discard(struct task *t)
 	struct process *p = t->process;
 	struct kernel *k = t->kernel;
 
-	fds_close_all(p);
+	sharing_leave(t);
 	if (t->gmm)
 		gmm_put(t, t->gmm);
 	pthread_mutex_lock(&k->lock);
@@ -141,21 +140,14 @@ static void copy_task(struct task *child, struct task *parent, const struct clon
 	}
 }
 
-/* 0 or a negative errno. */
-static int copy_process(struct process *child, struct process *parent, const struct clone_request *rq)
+static void copy_process(struct process *child, struct process *parent, const struct clone_request *rq)
 {
-	child->umask = __atomic_load_n(&parent->umask, __ATOMIC_RELAXED);
 	child->exit_signal = rq->exit_signal;
 	pthread_mutex_lock(&parent->kernel->lock);
 	memcpy(child->rlimits, parent->rlimits, sizeof(child->rlimits));
 	child->oom_score_adj = parent->oom_score_adj;
 	child->oom_score_adj_min = parent->oom_score_adj_min;
-	memcpy(child->action, parent->action, sizeof(child->action));
 	pthread_mutex_unlock(&parent->kernel->lock);
-	for (int signo = 1; signo <= NR_SIGNALS && (rq->flags & CLONE_CLEAR_SIGHAND); signo++)
-		if (child->action[signo].handler > HANDLER_IGNORE)
-			memset(&child->action[signo], 0, sizeof(child->action[signo]));
-	return fds_fork(child, parent);
 }
 
 /* The child's own memory is written to; an error is ignored, as in Linux. */
@@ -243,7 +235,8 @@ static int make_process(struct task *parent, const struct clone_request *rq)
 		return -errno;
 	pid = child->tid;
 	copy_task(child, parent, rq);
-	err = copy_process(child->process, parent->process, rq);
+	copy_process(child->process, parent->process, rq);
+	err = sharing_clone(child, parent, rq->flags);
 	if (!err) {
 		pidfd = open_child_pidfd(child, parent, rq);
 		err = pidfd < 0 ? pidfd : 0;
@@ -258,7 +251,7 @@ static int make_process(struct task *parent, const struct clone_request *rq)
 			parent->vfork_done = false;
 			child->process->vfork_parent = parent;
 		}
-		err = process_start(child, parent);
+		err = process_start(child, parent, rq->flags);
 	}
 	if (err) {
 		if (pidfd >= 0 && pidfd != NO_PIDFD)
@@ -292,14 +285,17 @@ static int64_t clone_thread(struct task *parent, const struct clone_request *rq)
 
 	if (!t)
 		return -errno;
-	result = t->tid;
 	copy_task(t, parent, rq);
 	share_mm(t, parent);
-	store_tids(t, parent, rq);
+	result = sharing_clone(t, parent, rq->flags);
+	if (!result) {
+		store_tids(t, parent, rq);
+		result = t->tid;
+	}
 	pthread_mutex_lock(&k->lock);
-	if (signal_fatal_pending(parent))
+	if (result > 0 && signal_fatal_pending(parent))
 		result = -ERESTARTNOINTR;	/* @parent dies and never restarts it */
-	else if (start_thread(t))
+	else if (result > 0 && start_thread(t))
 		result = -EAGAIN;
 	if (result > 0) {
 		t->next = t->process->threads;
@@ -310,6 +306,7 @@ static int64_t clone_thread(struct task *parent, const struct clone_request *rq)
 	}
 	pthread_mutex_unlock(&k->lock);
 	if (result < 0) {
+		sharing_leave(t);
 		gmm_put(t, t->gmm);
 		task_free(t);
 	}
@@ -318,10 +315,10 @@ static int64_t clone_thread(struct task *parent, const struct clone_request *rq)
 
 int64_t task_clone(struct task *parent, const struct clone_request *rq)
 {
-	const uint64_t shared = CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_VM;
-	const uint64_t known = shared | CLONE_THREAD | CLONE_VFORK | CLONE_SETTLS | CLONE_PARENT_SETTID |
-			       CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID | CLONE_SYSVSEM | CLONE_DETACHED |
-			       CLONE_CLEAR_SIGHAND | CLONE_PIDFD;
+	/* Without effect: CLONE_IO, as there is no I/O scheduler; CLONE_PTRACE, as no thread is traced. */
+	const uint64_t known = CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_VM | CLONE_THREAD | CLONE_VFORK | CLONE_SETTLS |
+			       CLONE_PARENT | CLONE_PARENT_SETTID | CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID | CLONE_SYSVSEM |
+			       CLONE_DETACHED | CLONE_CLEAR_SIGHAND | CLONE_PIDFD | CLONE_IO | CLONE_PTRACE | CLONE_UNTRACED;
 	const uint64_t flags = rq->flags;
 
 	if (((flags & CLONE_THREAD) && !(flags & CLONE_SIGHAND)) || ((flags & CLONE_SIGHAND) && !(flags & CLONE_VM)) ||
@@ -331,10 +328,9 @@ int64_t task_clone(struct task *parent, const struct clone_request *rq)
 		return -EPERM;
 	if (flags & ~known)
 		return -ENOSYS;
-	if (flags & CLONE_THREAD)	/* threads share all, */
-		return (flags & (shared | CLONE_PIDFD)) == shared ? clone_thread(parent, rq) : -ENOSYS;
-	/* and processes nothing but the memory, with vfork(2). */
-	if ((flags & (shared & ~(uint64_t)CLONE_VM)) || ((flags & CLONE_VM) && !(flags & CLONE_VFORK)))
-		return -ENOSYS;
+	if (flags & CLONE_THREAD)
+		return flags & (CLONE_PIDFD | CLONE_VFORK) ? -ENOSYS : clone_thread(parent, rq);
+	if ((flags & CLONE_PARENT) && parent->process->pid == 1)
+		return -EINVAL;
 	return clone_process(parent, rq);
 }

@@ -28,6 +28,9 @@ struct image {
 	struct process process;		/* a copy; which parts are used: restore_process() */
 	struct task task;
 	struct guest_mm gmm;
+	struct sighand sighand;
+	struct fd_entry fds[MAX_FDS];
+	mode_t umask;
 	struct guest_mm *mm;		/* the frozen one, referenced */
 	struct open_file *files;	/* each open file of the table once */
 	unsigned nr_files;
@@ -69,23 +72,25 @@ static void save_file(struct image *image, struct file *file)
 				  .flags = fcntl(file->fd, F_GETFL), .signal_mask = file->signal_mask };
 }
 
-static bool save_files(struct image *image, const struct process *p)
+static bool save_files(struct image *image, const struct task *t)
 {
+	const struct files *files = t->files;
 	unsigned nr = 0;
 
+	memcpy(image->fds, files->fds, sizeof(image->fds));
 	for (int fd = 0; fd < MAX_FDS; fd++)
-		nr += p->fds[fd].file != NULL;
+		nr += files->fds[fd].file != NULL;
 	image->files = calloc(nr + 1, sizeof(image->files[0]));
 	if (!image->files || !hostfd_reserve(1))
 		return false;
-	image->cwd = fcntl(p->cwd, F_DUPFD_CLOEXEC, 0);
+	image->cwd = fcntl(t->fs->cwd, F_DUPFD_CLOEXEC, 0);
 	if (image->cwd < 0) {
 		hostfd_release(1);
 		return false;
 	}
 	for (int fd = 0; fd < MAX_FDS; fd++)
-		if (p->fds[fd].file && !is_saved(image, p->fds[fd].file))
-			save_file(image, p->fds[fd].file);
+		if (files->fds[fd].file && !is_saved(image, files->fds[fd].file))
+			save_file(image, files->fds[fd].file);
 	return true;
 }
 
@@ -97,7 +102,7 @@ struct image *image_save(struct task *t)
 	if (!image)
 		return NULL;
 	image->cwd = -1;
-	if (!save_files(image, t->process)) {
+	if (!save_files(image, t)) {
 		image_free(image);
 		return NULL;
 	}
@@ -105,6 +110,8 @@ struct image *image_save(struct task *t)
 	image->no_new_privs = prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0);
 	pthread_mutex_lock(&k->lock);
 	image->process = *t->process;
+	image->sighand = *t->process->sighand;
+	image->umask = t->fs->umask;
 	image->task = *t;
 	image->gmm = *t->gmm;
 	image->mm = t->gmm;
@@ -162,11 +169,11 @@ void image_limits(const struct task *t, char *text, size_t size)
 
 	text[0] = 0;
 	for (int fd = 0; fd < MAX_FDS; fd++)
-		if (p->fds[fd].file)
-			add_words(text, size, kind_of(p->fds[fd].file));
+		if (t->files->fds[fd].file)
+			add_words(text, size, kind_of(t->files->fds[fd].file));
 	if (p->timers || p->alarm_at || p->virtual_timer.at || p->prof_timer.at)
 		add_words(text, size, "timers");
-	if (p->lock_files)
+	if (t->files->lock_files)
 		add_words(text, size, "locks of files");
 	if (has_ipc(ipc))
 		add_words(text, size, "System V objects");
@@ -176,22 +183,22 @@ void image_limits(const struct task *t, char *text, size_t size)
 
 /* --- restore --- */
 
-static void restore_descriptors(const struct image *image, struct process *p)
+static void restore_descriptors(const struct image *image, struct files *files)
 {
 	for (int fd = 0; fd < MAX_FDS; fd++) {
-		const struct fd_entry *was = &image->process.fds[fd];
-		struct file *old = p->fds[fd].file;
+		const struct fd_entry *was = &image->fds[fd];
+		struct file *old = files->fds[fd].file;
 
 		if (old != was->file) {
 			if (was->file)
 				file_get(was->file);
-			pthread_mutex_lock(&p->files_lock);
-			p->fds[fd].file = was->file;
-			pthread_mutex_unlock(&p->files_lock);
+			pthread_mutex_lock(&files->lock);
+			files->fds[fd].file = was->file;
+			pthread_mutex_unlock(&files->lock);
 			if (old)
 				file_put(old);
 		}
-		p->fds[fd].cloexec = was->cloexec;
+		files->fds[fd].cloexec = was->cloexec;
 	}
 }
 
@@ -212,14 +219,14 @@ static void restore_files(const struct image *image)
 }
 
 /* kernel->lock held. */
-static void restore_signals(const struct process *was, struct process *p)
+static void restore_signals(const struct image *image, struct process *p)
 {
 	signal_drop_pending(&p->pending);
 	signal_drop_pending(&p->fork_pending);
 	p->forking = NULL;
-	memcpy(p->action, was->action, sizeof(p->action));
+	memcpy(p->sighand->action, image->sighand.action, sizeof(p->sighand->action));
 	timers_drop_all(p);
-	p->next_timer = was->next_timer;
+	p->next_timer = image->process.next_timer;
 	p->alarm_at = p->alarm_interval = 0;
 	p->virtual_timer = p->prof_timer = (struct cpu_timer){ 0 };
 }
@@ -242,7 +249,6 @@ static void restore_process(const struct process *was, struct process *p)
 	p->job_change = was->job_change;
 	p->stop_signal = was->stop_signal;
 	p->stopped_by = was->stopped_by;
-	__atomic_store_n(&p->umask, was->umask, __ATOMIC_RELAXED);
 	p->ended = was->ended;
 	p->children = was->children;
 	p->next_xcpu = was->next_xcpu;
@@ -314,19 +320,20 @@ int image_restore(struct image *image, struct task *t, const char **why)
 	restore_mm(image, t);
 	pool_drop_task(k->pool, t);
 	t->last_cpu = -1;
-	locks_drop_all(p);
-	restore_descriptors(image, p);
+	locks_drop_all(t->files);
+	restore_descriptors(image, t->files);
 	restore_files(image);
-	if (p->cwd_moved && dup3(image->cwd, p->cwd, O_CLOEXEC) < 0) {
+	if (t->fs->moved && dup3(image->cwd, t->fs->cwd, O_CLOEXEC) < 0) {
 		*why = "the program's working directory";
 		return -1;
 	}
-	p->cwd_moved = false;
+	t->fs->moved = false;
+	__atomic_store_n(&t->fs->umask, image->umask, __ATOMIC_RELAXED);
 	pthread_mutex_lock(&k->lock);
 	sems_exit(p);
 	if (!image->had_ipc && has_ipc(k->ipc))
 		ipc_clear(k->ipc);
-	restore_signals(&image->process, p);
+	restore_signals(image, p);
 	restore_process(&image->process, p);
 	restore_task(&image->task, t);
 	usage_restart(t, &image->usage);

@@ -196,9 +196,7 @@ static int open_standard_files(struct task *t)
 		if (fd_install(t, file, fd, false) < 0)
 			return -errno;
 	}
-	t->process->cwd = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	t->process->umask = umask(0);	/* the umask of Vellum stays 0: each process has its own */
-	return t->process->cwd < 0 ? -errno : 0;
+	return 0;
 }
 
 static int start_first(struct kernel *k, const struct abi_args *args)
@@ -211,13 +209,15 @@ static int start_first(struct kernel *k, const struct abi_args *args)
 	t->process->pgid = t->process->sid = t->process->pid;
 	ttys_start(k, t->process);
 	rlimit_init(t->process, args->limits);
-	err = open_standard_files(t);
+	err = sharing_start(t);
+	if (!err)
+		err = open_standard_files(t);
 	fd = err ? err : exec_open(t, args->path);
 	err = fd < 0 ? fd : exec_load(t, fd, args->path, args->argv, args->envp);
 	if (!err && k->repeat && !repeat_begin(t))
 		err = -ECANCELED;
 	if (!err)
-		err = process_start(t, NULL);
+		err = process_start(t, NULL, 0);
 	if (err)
 		process_discard(t);
 	return err;

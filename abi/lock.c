@@ -16,7 +16,7 @@
 #include "abi/path.h"
 
 struct lock_file {
-	struct lock_file *next;		/* process->lock_files; kernel->lock */
+	struct lock_file *next;		/* files->lock_files; kernel->lock */
 	uint32_t refs;			/* atomic: the list, and calls that use it */
 	dev_t dev;
 	ino_t ino;
@@ -25,9 +25,9 @@ struct lock_file {
 };
 
 /* kernel->lock held. */
-static struct lock_file **find(struct process *p, const struct file *file)
+static struct lock_file **find(struct files *files, const struct file *file)
 {
-	struct lock_file **at = &p->lock_files;
+	struct lock_file **at = &files->lock_files;
 
 	while (*at && ((*at)->dev != file->dev || (*at)->ino != file->ino))
 		at = &(*at)->next;
@@ -35,15 +35,15 @@ static struct lock_file **find(struct process *p, const struct file *file)
 }
 
 /* The description for the locks of the process on @file, referenced; NULL: there is none. */
-static struct lock_file *find_get(struct process *p, const struct file *file)
+static struct lock_file *find_get(struct files *files, const struct file *file)
 {
 	struct lock_file *lf;
 
-	pthread_mutex_lock(&p->kernel->lock);
-	lf = *find(p, file);
+	pthread_mutex_lock(&files->kernel->lock);
+	lf = *find(files, file);
 	if (lf)
 		__atomic_fetch_add(&lf->refs, 1, __ATOMIC_RELAXED);
-	pthread_mutex_unlock(&p->kernel->lock);
+	pthread_mutex_unlock(&files->kernel->lock);
 	return lf;
 }
 
@@ -56,46 +56,46 @@ static void put(struct lock_file *lf)
 	free(lf);
 }
 
-void locks_drop(struct process *p, const struct file *file)
+void locks_drop(struct files *files, const struct file *file)
 {
 	struct lock_file **at, *lf;
 
-	if (!__atomic_load_n(&p->lock_files, __ATOMIC_RELAXED))
+	if (!__atomic_load_n(&files->lock_files, __ATOMIC_RELAXED))
 		return;
-	pthread_mutex_lock(&p->kernel->lock);
-	at = find(p, file);
+	pthread_mutex_lock(&files->kernel->lock);
+	at = find(files, file);
 	lf = *at;
 	if (lf)
 		*at = lf->next;
-	pthread_mutex_unlock(&p->kernel->lock);
+	pthread_mutex_unlock(&files->kernel->lock);
 	put(lf);
 }
 
-void locks_drop_all(struct process *p)
+void locks_drop_all(struct files *files)
 {
-	pthread_mutex_lock(&p->kernel->lock);
-	while (p->lock_files) {
-		struct lock_file *lf = p->lock_files;
+	pthread_mutex_lock(&files->kernel->lock);
+	while (files->lock_files) {
+		struct lock_file *lf = files->lock_files;
 
-		p->lock_files = lf->next;
+		files->lock_files = lf->next;
 		put(lf);
 	}
-	pthread_mutex_unlock(&p->kernel->lock);
+	pthread_mutex_unlock(&files->kernel->lock);
 }
 
 /* The description must allow every lock that a descriptor of the process allows. */
-static bool may_write(struct process *p, const struct file *file)
+static bool may_write(struct files *files, const struct file *file)
 {
 	bool writable = false;
 
-	pthread_mutex_lock(&p->files_lock);
+	pthread_mutex_lock(&files->lock);
 	for (int fd = 0; fd < MAX_FDS && !writable; fd++) {
-		const struct file *f = p->fds[fd].file;
+		const struct file *f = files->fds[fd].file;
 
 		writable = f && f->dev == file->dev && f->ino == file->ino &&
 			   (fcntl(f->fd, F_GETFL) & O_ACCMODE) != O_RDONLY;
 	}
-	pthread_mutex_unlock(&p->files_lock);
+	pthread_mutex_unlock(&files->lock);
 	return writable;
 }
 
@@ -108,7 +108,7 @@ static int open_for_locks(struct lock_file *lf, const struct file *file)
 }
 
 /* NULL: no descriptor or memory. */
-static struct lock_file *create(struct process *p, const struct file *file)
+static struct lock_file *create(struct files *files, const struct file *file)
 {
 	struct lock_file *lf = hostfd_reserve(1) ? calloc(1, sizeof(*lf)) : NULL;
 
@@ -117,7 +117,7 @@ static struct lock_file *create(struct process *p, const struct file *file)
 	lf->refs = 2;			/* the list's and the caller's */
 	lf->dev = file->dev;
 	lf->ino = file->ino;
-	lf->writable = may_write(p, file);
+	lf->writable = may_write(files, file);
 	if (open_for_locks(lf, file) < 0) {
 		hostfd_release(1);
 		free(lf);
@@ -127,23 +127,23 @@ static struct lock_file *create(struct process *p, const struct file *file)
 }
 
 /* Find or open the description for the locks of the process on @file. *@out is referenced. 0 or -ENOLCK. */
-static int get(struct process *p, const struct file *file, bool for_writing, struct lock_file **out)
+static int get(struct files *files, const struct file *file, bool for_writing, struct lock_file **out)
 {
-	struct lock_file *lf = find_get(p, file), *new;
+	struct lock_file *lf = find_get(files, file), *new;
 
 	if (!lf) {
-		new = create(p, file);
+		new = create(files, file);
 		if (!new)
 			return -ENOLCK;
-		lf = find_get(p, file);		/* another thread may have been faster */
+		lf = find_get(files, file);		/* another thread may have been faster */
 		if (lf) {
 			new->refs = 1;
 			put(new);
 		} else {
-			pthread_mutex_lock(&p->kernel->lock);
-			new->next = p->lock_files;
-			p->lock_files = lf = new;
-			pthread_mutex_unlock(&p->kernel->lock);
+			pthread_mutex_lock(&files->kernel->lock);
+			new->next = files->lock_files;
+			files->lock_files = lf = new;
+			pthread_mutex_unlock(&files->kernel->lock);
 		}
 	}
 	if (for_writing && !lf->writable) {
@@ -155,12 +155,12 @@ static int get(struct process *p, const struct file *file, bool for_writing, str
 }
 
 /*
- * True: @lock, which the host found, belongs to @p. The host names only locks of other descriptions: if it names @lock
+ * True: @lock, which the host found, belongs to @files. The host names only locks of other descriptions: if it names @lock
  * here, too, it belongs to another process. Equal locks of two readers cannot be told apart. kernel->lock held.
  */
-static bool owns(struct process *p, const struct file *file, const struct flock *lock)
+static bool owns(struct files *files, const struct file *file, const struct flock *lock)
 {
-	const struct lock_file *lf = *find(p, file);
+	const struct lock_file *lf = *find(files, file);
 	struct flock own = *lock;
 
 	if (!lf)
@@ -176,9 +176,10 @@ static int owner_of(struct task *t, const struct file *file, const struct flock 
 	int pid = -1;		/* as for a lock of another PID namespace, or an OFD lock */
 
 	pthread_mutex_lock(&t->kernel->lock);
-	for (struct process *p = t->kernel->processes; p && pid < 0; p = p->next)
-		if (p != t->process && owns(p, file, lock))
-			pid = p->pid;
+	for (const struct process *p = t->kernel->processes; p && pid < 0; p = p->next)
+		for (const struct task *other = p->threads; other && pid < 0; other = other->next)
+			if (other->files && other->files != t->files && owns(other->files, file, lock))
+				pid = p->pid;
 	pthread_mutex_unlock(&t->kernel->lock);
 	return pid;
 }
@@ -207,7 +208,7 @@ static int64_t ofd_lock(struct task *t, const struct file *file, int cmd, uint64
 /* F_GETLK changes nothing but the type if there is no lock that conflicts. */
 static int64_t get_lock(struct task *t, const struct file *file, uint64_t addr, struct flock *lock)
 {
-	struct lock_file *lf = find_get(t->process, file);
+	struct lock_file *lf = find_get(t->files, file);
 	const pid_t pid = lock->l_pid;
 	int64_t err;
 
@@ -246,11 +247,11 @@ static int64_t set_lock(struct task *t, const struct file *file, int cmd, struct
 		return -EBADF;
 	lock->l_pid = 0;
 	if (lock->l_type == F_UNLCK) {
-		lf = find_get(t->process, file);
+		lf = find_get(t->files, file);
 		if (!lf)	/* nothing to unlock, but the arguments are checked */
 			return host_lock(t, file->fd, F_OFD_SETLK, lock);
 	} else {
-		err = get(t->process, file, lock->l_type == F_WRLCK, &lf);
+		err = get(t->files, file, lock->l_type == F_WRLCK, &lf);
 		if (err)
 			return err;
 	}

@@ -37,7 +37,7 @@ int fd_reopen(int host_fd, int flags)
 /* The directory at which a relative path starts. */
 static int start_directory(struct task *t, int64_t dirfd, const char *path)
 {
-	return (int)dirfd == AT_FDCWD || path[0] == '/' ? t->process->cwd : fd_host(t, (uint32_t)dirfd);
+	return (int)dirfd == AT_FDCWD || path[0] == '/' ? t->fs->cwd : fd_host(t, (uint32_t)dirfd);
 }
 
 /* Many paths do not exist: find out with one call whether a link or ".." could have led from another directory. */
@@ -259,7 +259,7 @@ static bool step(struct opening *o, int *fd)
 		*fd = proc_tree_open(o->t, &o->node, o->flags);
 		return false;
 	case PROC_HOST:
-		*fd = open_checked(o->t, o->t->process->cwd, o->node.rest, (unsigned)o->flags, o->mode, 0,
+		*fd = open_checked(o->t, o->t->fs->cwd, o->node.rest, (unsigned)o->flags, o->mode, 0,
 				   &hidden);
 		return false;
 	case PROC_OUTSIDE:
@@ -356,7 +356,7 @@ int path_object(struct task *t, int64_t dirfd, uint64_t addr, int flags)
 	if (err)
 		return err;
 	if (!path[0] && (flags & AT_EMPTY_PATH)) {
-		fd = (int)dirfd == AT_FDCWD ? t->process->cwd : fd_host(t, (uint32_t)dirfd);
+		fd = (int)dirfd == AT_FDCWD ? t->fs->cwd : fd_host(t, (uint32_t)dirfd);
 		fd = fd < 0 ? fd : fcntl(fd, F_DUPFD_CLOEXEC, 0);
 		return fd < 0 ? -EBADF : fd;
 	}

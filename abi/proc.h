@@ -6,7 +6,7 @@
  * getdents64(2) and inotify(7) work on it (proc_tree.c). It is made when a program first uses it, and what a call uses is
  * brought up to date before. An open file of it has its content in struct proc_file (proc_file.c).
  *
- * Locks: the tree's lock, and that of struct proc_file, are taken before process->files_lock and kernel->lock.
+ * Locks: the tree's lock, and that of struct proc_file, are taken before files->lock and kernel->lock.
  */
 #ifndef ABI_PROC_H
 #define ABI_PROC_H
@@ -147,6 +147,8 @@ struct proc_view {
 	const struct task *reader;
 	struct process *process;	/* pinned; NULL: the entry is of no process */
 	struct guest_mm *gmm;		/* pinned; NULL: none, as of a zombie */
+	struct files *files;		/* referenced; NULL: the same */
+	struct fs *fs;			/* the same */
 	int pid, tid;			/* tid: of the thread, or of the process */
 	bool of_thread;			/* of a task directory */
 	int fd;				/* fdinfo/N */

@@ -150,20 +150,22 @@ static unsigned fd_table_size(const struct proc_view *view)
 {
 	unsigned highest = 0, size = FDS_OF_A_WORD;
 
-	pthread_mutex_lock(&view->process->files_lock);
+	if (!view->files)
+		return 0;
+	pthread_mutex_lock(&view->files->lock);
 	for (unsigned fd = 0; fd < MAX_FDS; fd++)
-		if (view->process->fds[fd].file)
+		if (view->files->fds[fd].file)
 			highest = fd;
-	pthread_mutex_unlock(&view->process->files_lock);
+	pthread_mutex_unlock(&view->files->lock);
 	while (size <= highest)
 		size *= 2;
-	return view->state == 'Z' ? 0 : size;
+	return size;
 }
 
 static void print_ids(FILE *f, const struct proc_view *view)
 {
 	print_name(f, view->comm);
-	if (view->state != 'Z')
+	if (view->fs)
 		fprintf(f, "Umask:\t%04o\n", view->umask);
 	fprintf(f, "State:\t%s\nTgid:\t%d\nNgid:\t0\nPid:\t%d\nPPid:\t%d\nTracerPid:\t0\n", state_name(view->state),
 		view->pid, view->tid, view->ppid);

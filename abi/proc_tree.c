@@ -339,11 +339,13 @@ static void update_fds(struct task *t, int pid, int dir, mode_t mode)
 
 	if (!proc_view_get(t, pid, 0, &view))
 		return;
-	pthread_mutex_lock(&view.process->files_lock);
-	for (int fd = 0; fd < MAX_FDS; fd++)
-		if (view.process->fds[fd].file)
-			add_number(&fds, fd);
-	pthread_mutex_unlock(&view.process->files_lock);
+	if (view.files) {
+		pthread_mutex_lock(&view.files->lock);
+		for (int fd = 0; fd < MAX_FDS; fd++)
+			if (view.files->fds[fd].file)
+				add_number(&fds, fd);
+		pthread_mutex_unlock(&view.files->lock);
+	}
 	proc_view_put(&view);
 	if (!fds.failed)
 		drop_others(dir, &fds);

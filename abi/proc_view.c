@@ -44,9 +44,9 @@ static void look_at_signals(const struct process *p, const struct task *t, struc
 {
 	view->shared_pending = p->pending.set;
 	for (int signo = 1; signo <= NR_SIGNALS; signo++) {
-		if (p->action[signo].handler == HANDLER_IGNORE)
+		if (p->sighand->action[signo].handler == HANDLER_IGNORE)
 			view->ignored |= 1ull << (signo - 1);
-		else if (p->action[signo].handler != HANDLER_DEFAULT)
+		else if (p->sighand->action[signo].handler != HANDLER_DEFAULT)
 			view->caught |= 1ull << (signo - 1);
 	}
 	if (t) {
@@ -69,6 +69,14 @@ static void look_at_thread(const struct task *t, struct proc_view *view)
 	view->gmm = t->gmm;
 	if (view->gmm)
 		gmm_pin(view->gmm);
+	view->files = t->files;
+	if (view->files)
+		files_get(view->files);
+	view->fs = t->fs;
+	if (view->fs) {
+		fs_get(view->fs);
+		view->umask = __atomic_load_n(&view->fs->umask, __ATOMIC_RELAXED);
+	}
 }
 
 /* kernel->lock held. */
@@ -86,7 +94,6 @@ static void look(const struct task *reader, struct process *p, const struct task
 	view->oom_score_adj = p->oom_score_adj;
 	view->cpus = cpu_all(p->kernel);
 	view->guarded = access_check(reader, p, ACCESS_FILE);
-	view->umask = __atomic_load_n(&p->umask, __ATOMIC_RELAXED);
 	memcpy(view->limits, p->rlimits, sizeof(view->limits));
 	view->user = p->credentials.user.effective;
 	view->group = p->credentials.group.effective;
@@ -130,6 +137,8 @@ void proc_view_put(struct proc_view *view)
 {
 	if (view->gmm)
 		gmm_unpin(view->gmm);
+	files_put(view->files);
+	fs_put(view->fs);
 	if (!view->process)
 		return;
 	pthread_mutex_lock(&view->kernel->lock);
@@ -139,18 +148,18 @@ void proc_view_put(struct proc_view *view)
 
 struct file *proc_view_file(const struct proc_view *view, int fd, bool *cloexec)
 {
-	struct process *p = view->process;
+	struct files *files = view->files;
 	struct file *file = NULL;
 
-	if (fd < 0 || fd >= MAX_FDS)
+	if (!files || fd < 0 || fd >= MAX_FDS)
 		return NULL;
-	pthread_mutex_lock(&p->files_lock);
-	file = p->fds[fd].file;
+	pthread_mutex_lock(&files->lock);
+	file = files->fds[fd].file;
 	if (file)
 		file_get(file);
 	if (cloexec)
-		*cloexec = p->fds[fd].cloexec;
-	pthread_mutex_unlock(&p->files_lock);
+		*cloexec = files->fds[fd].cloexec;
+	pthread_mutex_unlock(&files->lock);
 	return file;
 }
 

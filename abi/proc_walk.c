@@ -375,13 +375,12 @@ static int descriptor_of(const struct proc_view *view, const struct proc_node *n
 
 static int directory_of(const struct proc_view *view)
 {
-	struct process *p = view->process;
 	int fd;
 
-	pthread_mutex_lock(&p->files_lock);
-	fd = p->cwd < 0 ? -ENOENT : fcntl(p->cwd, F_DUPFD_CLOEXEC, 0);
-	pthread_mutex_unlock(&p->files_lock);
-	return fd == -1 ? -errno : fd;
+	if (!view->fs)
+		return -ENOENT;
+	fd = fcntl(view->fs->cwd, F_DUPFD_CLOEXEC, 0);
+	return fd < 0 ? -errno : fd;
 }
 
 /*

@@ -236,7 +236,7 @@ static void report_job_change(struct process *p, int change, int code, int signo
 	struct process *parent = process_find(p->kernel, p->ppid);
 
 	p->job_change = change;
-	if (parent && !(parent->action[SIGCHLD].flags & SA_NOCLDSTOP))
+	if (parent && !(parent->sighand->action[SIGCHLD].flags & SA_NOCLDSTOP))
 		signal_send(parent, &(struct sig_info){ .signo = SIGCHLD, .code = code, .pid = p->pid,
 							.uid = (int)p->credentials.user.real, .status = signo }, false);
 }
@@ -348,7 +348,7 @@ bool signal_pending(struct task *t)
 
 bool signal_has_handler(const struct process *p, int signo)
 {
-	return p->action[signo].handler > HANDLER_IGNORE && !(p->pending.set & sig_bit(signo));
+	return p->sighand->action[signo].handler > HANDLER_IGNORE && !(p->pending.set & sig_bit(signo));
 }
 
 bool signal_fatal_pending(const struct task *t)
@@ -369,7 +369,7 @@ bool signal_fatal_pending(const struct task *t)
 void signal_fault(struct task *t, int signo, int code, uint64_t addr)
 {
 	const struct sig_info info = { .signo = signo, .code = code, .addr = addr };
-	struct sig_action *action = &t->process->action[signo];
+	struct sig_action *action = &t->process->sighand->action[signo];
 
 	pthread_mutex_lock(&t->kernel->lock);
 	if ((t->blocked & sig_bit(signo)) || action->handler == HANDLER_IGNORE) {
@@ -390,8 +390,8 @@ void signal_reset_for_exec(struct task *t)
 	p->exit_signal = SIGCHLD;
 	timers_drop_all(p);
 	for (int signo = 1; signo <= NR_SIGNALS; signo++)
-		if (p->action[signo].handler != HANDLER_IGNORE)
-			memset(&p->action[signo], 0, sizeof(p->action[signo]));
+		if (p->sighand->action[signo].handler != HANDLER_IGNORE)
+			memset(&p->sighand->action[signo], 0, sizeof(p->sighand->action[signo]));
 	pthread_mutex_unlock(&t->kernel->lock);
 	disable_alt_stack(t);
 }
@@ -447,7 +447,7 @@ static void prepare_restart(struct task *t, bool handler, uint64_t flags)
 static void set_default_handler(struct task *t, int signo)
 {
 	pthread_mutex_lock(&t->kernel->lock);
-	__atomic_store_n(&t->process->action[signo].handler, HANDLER_DEFAULT, __ATOMIC_RELAXED);
+	__atomic_store_n(&t->process->sighand->action[signo].handler, HANDLER_DEFAULT, __ATOMIC_RELAXED);
 	pthread_mutex_unlock(&t->kernel->lock);
 }
 
@@ -481,7 +481,7 @@ static int dequeue_signal(struct task *t, struct sig_info *info, struct sig_acti
 	signo = take_signal(t, ~read_blocked(t) | UNBLOCKABLE, info);
 	t->stops = default_stops(signo);
 	if (signo)
-		*act = t->process->action[signo];
+		*act = t->process->sighand->action[signo];
 	else
 		__atomic_store_n(&t->woken, false, __ATOMIC_RELAXED);
 	pthread_mutex_unlock(&t->kernel->lock);

@@ -32,7 +32,7 @@ static inline bool default_ignores(int signo)
 
 static inline uint64_t handler_of(const struct process *p, int signo)
 {
-	return __atomic_load_n(&p->action[signo].handler, __ATOMIC_RELAXED);
+	return __atomic_load_n(&p->sighand->action[signo].handler, __ATOMIC_RELAXED);
 }
 
 static inline bool is_ignored(const struct process *p, int signo)

@@ -205,7 +205,7 @@ static int bind_with_umask(struct task *t, int socket, const struct host_addr *a
 	struct stat st;
 	int err;
 
-	if (fstat(socket, &st) || fchmod(socket, st.st_mode & ALLPERMS & ~t->process->umask))
+	if (fstat(socket, &st) || fchmod(socket, st.st_mode & ALLPERMS & ~t->fs->umask))
 		return -errno;
 	err = bind(socket, &a->any, a->len) ? -errno : 0;
 	fchmod(socket, st.st_mode & ALLPERMS);

@@ -271,7 +271,7 @@ int64_t sys_getdents64(struct task *t, int fd, uint64_t dirp, uint32_t count)
 int64_t sys_getcwd(struct task *t, uint64_t buf, uint64_t size)
 {
 	char link[FD_NAME_BYTES], path[PATH_BYTES];
-	ssize_t n = readlink(path_fd_name(t->process->cwd, link), path, sizeof(path) - 1);
+	ssize_t n = readlink(path_fd_name(t->fs->cwd, link), path, sizeof(path) - 1);
 	if (n < 0)
 		return -errno;
 	path[n] = 0;
@@ -293,8 +293,8 @@ static int64_t set_cwd(struct task *t, int fd)
 		close(fd);
 		return err;
 	}
-	err = dup3(fd, t->process->cwd, O_CLOEXEC) < 0 ? -errno : 0;	/* another thread may use the number now */
-	__atomic_store_n(&t->process->cwd_moved, true, __ATOMIC_RELAXED);
+	err = dup3(fd, t->fs->cwd, O_CLOEXEC) < 0 ? -errno : 0;	/* another thread may use the number now */
+	__atomic_store_n(&t->fs->moved, true, __ATOMIC_RELAXED);
 	close(fd);
 	return err;
 }
@@ -319,7 +319,7 @@ int64_t sys_fchdir(struct task *t, int fd)
 
 int64_t sys_umask(struct task *t, uint32_t mask)
 {
-	return __atomic_exchange_n(&t->process->umask, mask & ACCESSPERMS, __ATOMIC_RELAXED);
+	return __atomic_exchange_n(&t->fs->umask, mask & ACCESSPERMS, __ATOMIC_RELAXED);
 }
 
 /* --- create and remove names, in a directory that path_parent() opened --- */
@@ -331,7 +331,7 @@ static int64_t do_mkdir(struct task *t, int64_t dirfd, uint64_t addr, uint64_t m
 
 	if (dir < 0)
 		return dir;
-	err = ERROR_OF(mkdirat(dir, name, (mode_t)mode & ~t->process->umask));
+	err = ERROR_OF(mkdirat(dir, name, (mode_t)mode & ~t->fs->umask));
 	close(dir);
 	return err;
 }
@@ -353,7 +353,7 @@ static int64_t do_mknod(struct task *t, int64_t dirfd, uint64_t addr, uint64_t m
 
 	if (dir < 0)
 		return dir;
-	err = ERROR_OF(mknodat(dir, name, (mode_t)mode & ~t->process->umask, dev));
+	err = ERROR_OF(mknodat(dir, name, (mode_t)mode & ~t->fs->umask, dev));
 	close(dir);
 	return err;
 }

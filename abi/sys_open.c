@@ -114,7 +114,7 @@ static int64_t do_open(struct task *t, int64_t dirfd, uint64_t addr, int flags, 
 		return err;
 	if (flags & O_PATH)
 		flags &= ~(O_TRUNC | O_CREAT);
-	fd = open_file(t, dirfd, path, flags | O_NOCTTY, mode & ~t->process->umask, resolve, &created);
+	fd = open_file(t, dirfd, path, flags | O_NOCTTY, mode & ~t->fs->umask, resolve, &created);
 	fd = tty_open_own(t, fd, dirfd, path, flags);
 	if (fd < 0)
 		return fd;

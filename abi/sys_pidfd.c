@@ -160,26 +160,39 @@ struct pidfd *pidfd_get(struct task *t, int fd)
 
 /* --- pidfd_getfd(2) --- */
 
-/* The file of a descriptor of another process, referenced. NULL: EBADF. */
-static struct file *file_of_process(struct process *p, int fd)
+/* The descriptors of a process: of its first thread, while it lives. Referenced. NULL: it ends. kernel->lock held. */
+static struct files *files_of(const struct process *p)
+{
+	struct files *files = NULL;
+
+	for (const struct task *t = p->threads; t; t = t->next)
+		if (t->files && (!files || t->tid == p->pid))
+			files = t->files;
+	if (files)
+		files_get(files);
+	return files;
+}
+
+/* Referenced. NULL: EBADF. */
+static struct file *file_of(struct files *files, int fd)
 {
 	struct file *file = NULL;
 
-	pthread_mutex_lock(&p->files_lock);
+	pthread_mutex_lock(&files->lock);
 	if (fd >= 0 && fd < MAX_FDS)
-		file = p->fds[fd].file;
+		file = files->fds[fd].file;
 	if (file)
 		file_get(file);
-	pthread_mutex_unlock(&p->files_lock);
+	pthread_mutex_unlock(&files->lock);
 	return file;
 }
 
 int64_t sys_pidfd_getfd(struct task *t, int pidfd, int targetfd, uint32_t flags)
 {
 	struct pidfd *target = pidfd_get(t, pidfd);
+	struct files *files = NULL;
 	struct process *p;
 	struct file *file;
-	int64_t result;
 	int err;
 
 	if (flags)
@@ -190,14 +203,13 @@ int64_t sys_pidfd_getfd(struct task *t, int pidfd, int targetfd, uint32_t flags)
 	p = target->process;
 	err = p && p->state != PROCESS_ZOMBIE ? access_check(t, p, ACCESS_REAL) : -ESRCH;
 	if (!err)
-		process_pin(p);
+		files = files_of(p);
 	pthread_mutex_unlock(&t->kernel->lock);
 	if (err)
 		return err;
-	file = file_of_process(p, targetfd);
-	result = file ? fd_install(t, file, 0, true) : -EBADF;
-	pthread_mutex_lock(&t->kernel->lock);
-	process_unpin(p);
-	pthread_mutex_unlock(&t->kernel->lock);
-	return result;
+	if (!files)
+		return -ESRCH;
+	file = file_of(files, targetfd);
+	files_put(files);
+	return file ? fd_install(t, file, 0, true) : -EBADF;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* abi/sys_proc.c - clone(2), execve(2), exit(2), prctl(2), uname(2), getrandom(2) and others. */
+/* abi/sys_proc.c - clone(2), unshare(2), execve(2), exit(2), prctl(2), uname(2), getrandom(2) and others. */
 #define _GNU_SOURCE
 #include <asm/prctl.h>
 #include <errno.h>
@@ -71,6 +71,38 @@ int64_t sys_clone3(struct task *t, uint64_t cl_args, uint64_t size)
 				     .stack = args.stack + args.stack_size, .parent_tid = args.parent_tid,
 				     .child_tid = args.child_tid, .tls = args.tls, .pidfd = args.pidfd };
 	return task_clone(t, &rq);
+}
+
+/* --- unshare(2) --- */
+
+/* Is the memory or are the handlers shared with another process? */
+static bool shares_memory(const struct task *t, uint64_t flags)
+{
+	bool shared = !is_single(t->process);
+
+	pthread_mutex_lock(&t->kernel->lock);
+	if (flags & (CLONE_SIGHAND | CLONE_VM))
+		shared |= t->process->sighand->refs > 1;
+	for (const struct process *p = t->kernel->processes; p && (flags & CLONE_VM); p = p->next)
+		for (const struct task *other = p->threads; other; other = other->next)
+			shared |= other != t && other->gmm == t->gmm;
+	pthread_mutex_unlock(&t->kernel->lock);
+	return shared;
+}
+
+int64_t sys_unshare(struct task *t, uint64_t flags)
+{
+	const uint64_t namespaces = CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET |
+				    CLONE_NEWCGROUP | CLONE_NEWTIME;
+	const uint64_t alone = CLONE_THREAD | CLONE_SIGHAND | CLONE_VM;
+
+	if (flags & ~(namespaces | alone | CLONE_FILES | CLONE_FS | CLONE_SYSVSEM))
+		return -EINVAL;
+	if ((flags & alone) && shares_memory(t, flags))
+		return -EINVAL;
+	if (flags & namespaces)
+		return -ENOSYS;
+	return sharing_unshare(t, flags & (CLONE_FILES | CLONE_FS));
 }
 
 /* --- execve --- */

@@ -25,9 +25,9 @@ int64_t sys_rt_sigaction(struct task *t, int signo, uint64_t act, uint64_t oldac
 	if (act && user_read(t, &new, act, sizeof(new)))
 		return -EFAULT;
 	pthread_mutex_lock(&t->kernel->lock);
-	old = p->action[signo];
+	old = p->sighand->action[signo];
 	if (act) {
-		p->action[signo] = new;
+		p->sighand->action[signo] = new;
 		if (is_ignored(p, signo))
 			discard_signals(p, sig_bit(signo));
 	}

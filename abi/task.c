@@ -197,12 +197,12 @@ static int new_id(struct kernel *k)
 }
 
 /* Count a new thread, unless there are @max. *@id: its ID. 0 or an errno. */
-static int reserve_task(struct kernel *k, uint64_t max, bool process, int *id)
+static int reserve_task(struct kernel *k, uint64_t max, int *id)
 {
 	int err = 0;
 
 	pthread_mutex_lock(&k->lock);
-	if (k->nr_tasks >= (max < MAX_TASKS ? max : MAX_TASKS) || (process && !hostfd_reserve_task()))
+	if (k->nr_tasks >= (max < MAX_TASKS ? max : MAX_TASKS))
 		err = EAGAIN;
 	else
 		k->nr_tasks++;
@@ -242,11 +242,9 @@ struct task *process_create(struct kernel *k, uint64_t max)
 	if (!p)
 		return NULL;
 	p->kernel = k;
-	p->cwd = -1;
 	p->exit_signal = SIGCHLD;
-	pthread_mutex_init(&p->files_lock, NULL);
 	t = task_create(p);
-	err = t ? reserve_task(k, max, true, &p->pid) : ENOMEM;
+	err = t ? reserve_task(k, max, &p->pid) : ENOMEM;
 	if (err) {
 		free(t);
 		free(p);
@@ -264,7 +262,7 @@ struct task *process_create(struct kernel *k, uint64_t max)
 struct task *thread_create(struct process *p, uint64_t max)
 {
 	struct task *t = task_create(p);
-	int err = t ? reserve_task(p->kernel, max, false, &t->tid) : ENOMEM;
+	int err = t ? reserve_task(p->kernel, max, &t->tid) : ENOMEM;
 
 	if (err) {
 		free(t);
@@ -330,7 +328,6 @@ static void free_unpinned(struct process *p)
 {
 	if (p->pins)
 		return;
-	pthread_mutex_destroy(&p->files_lock);
 	free(p);
 }
 
@@ -342,6 +339,7 @@ void process_free(struct process *p)
 	signalfd_leave(p);
 	pidfds_reap(p);
 	timers_drop_all(p);
+	sighand_put(p->sighand);
 	p->reaped = true;
 	free_unpinned(p);
 }

@@ -4,7 +4,7 @@
  * handlers, limits, children. A thread (struct task) has registers, a signal mask, and a thread of the host. All threads of
  * a process use one address space.
  *
- * Locks, outermost first: process->files_lock, kernel->lock (process table, signals, waits), the lock of the CPU pool. No
+ * Locks, outermost first: files->lock, kernel->lock (process table, signals, waits), the lock of the CPU pool. No
  * lock is held while a system call blocks or the program runs.
  */
 #ifndef ABI_TASK_H
@@ -100,6 +100,27 @@ struct credentials {		/* credentials(7) */
 	uint64_t permitted;		/* capabilities */
 };
 
+/* What a thread shares with others if clone(2) was asked to. See sharing.c. */
+struct files {			/* CLONE_FILES */
+	struct kernel *kernel;
+	uint32_t refs;			/* atomic: threads, and looks from /proc */
+	pthread_mutex_t lock;
+	struct fd_entry fds[MAX_FDS];	/* lock */
+	struct lock_file *lock_files;	/* lock.c; kernel->lock */
+};
+
+struct fs {			/* CLONE_FS */
+	uint32_t refs;			/* atomic */
+	int cwd;			/* host descriptor; always the same number: chdir(2) replaces what it refers to */
+	bool moved;			/* atomic: the directory changed since the program was frozen (image.c) */
+	mode_t umask;			/* atomic */
+};
+
+struct sighand {		/* CLONE_SIGHAND; kernel->lock */
+	unsigned refs;			/* processes: its threads always share them */
+	struct sig_action action[NR_SIGNALS + 1];	/* the handlers are also read without the lock */
+};
+
 enum process_state { PROCESS_RUNNING, PROCESS_STOPPED, PROCESS_ZOMBIE };
 
 struct cpu_timer {		/* ITIMER_VIRTUAL, ITIMER_PROF; kernel->lock */
@@ -136,20 +157,13 @@ struct process {
 	struct tty *tty;		/* kernel->lock: the controlling terminal, or NULL */
 	int hung_up_pgid;		/* kernel->lock: the foreground group of the terminal that its session lost, or 0 */
 	struct task *vfork_parent;	/* kernel->lock: waits until this process calls execve(2) or exits */
-	/* files */
-	pthread_mutex_t files_lock;
-	struct fd_entry fds[MAX_FDS];	/* files_lock */
-	struct lock_file *lock_files;	/* lock.c; kernel->lock */
-	int cwd;			/* host descriptor; always the same number: chdir(2) replaces what it refers to */
-	bool cwd_moved;			/* atomic: since the process was frozen (image.c) */
-	mode_t umask;			/* atomic */
 	/* signals: kernel->lock */
 	struct sig_pending pending;
 	struct task *forking;		/* it forks: signals to the group are in fork_pending, too, for the child */
 	struct sig_pending fork_pending;
 	struct signal_watch *signal_watches;	/* sys_signalfd.c */
 	unsigned nr_signal_readers;	/* threads that wait in read(2) of a signalfd */
-	struct sig_action action[NR_SIGNALS + 1];	/* the handlers are also read without the lock */
+	struct sighand *sighand;	/* changed by execve(2) with the lock held */
 	uint64_t alarm_at, alarm_interval;	/* ns, CLOCK_MONOTONIC */
 	struct timer *timers;		/* sys_timer.c */
 	unsigned nr_timers;
@@ -173,6 +187,8 @@ struct task {
 	pid_t host_tid;			/* kernel->lock; 0: it does not run yet */
 	struct credentials credentials;	/* kernel->lock; its own thread reads them without the lock */
 	struct guest_mm *gmm;		/* kernel->lock; its own thread reads it without the lock. NULL: @t ends */
+	struct files *files;		/* the same */
+	struct fs *fs;			/* the same */
 	bool vfork_done;		/* kernel->lock */
 	struct vcpu_state st;
 	int cpu;			/* that the task holds, or -1 */
@@ -286,7 +302,8 @@ uint64_t clock_ns(clockid_t clock);
 void kernel_wait(struct kernel *k, uint64_t ns);
 
 /* fork.c */
-int process_start(struct task *t, struct task *creator);	/* put it into the process table, start its first thread */
+/* Put it into the process table, start its first thread. @creator: NULL for process 1; @flags: CLONE_PARENT. */
+int process_start(struct task *t, struct task *creator, uint64_t flags);
 void process_discard(struct task *t);		/* free a process that was not started */
 struct clone_request {		/* clone(2), clone3(2) */
 	uint64_t flags;		/* without the signal */
@@ -409,9 +426,20 @@ int64_t fd_dup(struct task *t, uint64_t fd, int from, bool cloexec);
 bool fd_cloexec(struct task *t, int fd);			/* of an open descriptor */
 void fd_set_cloexec(struct task *t, int fd, bool cloexec);
 void fds_put_held(struct task *t);	/* at the end of a system call: drop what fd_file() and fd_host() referenced */
-int fds_fork(struct process *child, struct process *parent);
 void fds_close_on_exec(struct task *t);
-void fds_close_all(struct process *p);
+void fds_close_all(struct files *files);
+
+/* sharing.c; results are 0 or a negative errno */
+void files_get(struct files *files);
+void files_put(struct files *files);		/* the last one closes all, and may block; NULL is allowed */
+void fs_get(struct fs *fs);
+void fs_put(struct fs *fs);			/* NULL is allowed */
+void sighand_put(struct sighand *sighand);	/* kernel->lock held; NULL is allowed */
+int sharing_start(struct task *t);	/* the first thread of a run: no descriptors, the current directory */
+/* Give @child what @parent has, or a copy, as the CLONE_* in @flags say. */
+int sharing_clone(struct task *child, struct task *parent, uint64_t flags);
+int sharing_unshare(struct task *t, uint64_t flags);	/* CLONE_FILES, CLONE_FS, CLONE_SIGHAND */
+void sharing_leave(struct task *t);	/* @t ends */
 
 /* sys_futex.c */
 struct futexes *futexes_create(void);	/* NULL: no memory */
@@ -441,9 +469,9 @@ void signalfd_leave(struct process *p);	/* @p is freed; kernel->lock held */
 
 /* lock.c */
 int64_t lock_call(struct task *t, const struct file *file, int cmd, uint64_t addr);	/* fcntl(2) */
-/* For close(2): drop the locks that the process itself has on the file. */
-void locks_drop(struct process *p, const struct file *file);
-void locks_drop_all(struct process *p);
+/* For close(2): drop the locks that threads with these descriptors have on the file. */
+void locks_drop(struct files *files, const struct file *file);
+void locks_drop_all(struct files *files);
 
 /* hostfd.c */
 int hostfd_init(char *why, size_t size);	/* 0, or -1 with a reason in @why */

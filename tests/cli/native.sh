@@ -33,10 +33,12 @@ as_native() {
 # Threads, also on two CPUs and tracked.
 with_threads() {
 	as_native threads
+	as_native sharing
 	options=(--cpus=2 --track=clean --verify)
 	as_native threads
 	as_native futex_pi
 	as_native affinity
+	as_native sharing
 	as_native fork_advice
 	as_native populated
 	as_native thread_exits
