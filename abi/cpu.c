@@ -3,10 +3,11 @@
  * abi/cpu.c - the pool of the machine's CPUs. A task holds a CPU while its program runs.
  *
  * A released CPU keeps the task's FPU state and address space until another task acquires the CPU. A task that acquires
- * its last CPU again loads nothing. Waiting tasks get a CPU in the order in which they came. A CPU is free only if no
- * waiting task may use it.
+ * its last CPU again loads nothing. Of the waiting tasks, the one with the highest rank gets a CPU, and of those the one
+ * that came first. A CPU is free only if no waiting task may use it.
  */
 #define _GNU_SOURCE
+#include <sched.h>
 #include <stdlib.h>
 
 #include "abi/task.h"
@@ -20,6 +21,7 @@ struct waiter {
 
 struct cpu_slot {
 	bool busy;
+	int rank;			/* of the task that holds the CPU */
 	struct task *resident;		/* the task whose FPU state the CPU holds */
 	struct vellum_mm *mm;		/* active on the CPU */
 };
@@ -62,6 +64,11 @@ static bool may_use(const struct task *t, int cpu)
 	return __atomic_load_n(&t->cpus, __ATOMIC_RELAXED) >> cpu & 1;
 }
 
+int task_rank(const struct task *t)
+{
+	return t->policy.policy == SCHED_IDLE ? -1 : t->policy.priority;
+}
+
 /* A CPU that @t may use and no task holds, or -1. Pool lock held. */
 static int find_free_cpu(const struct cpu_pool *pool, const struct task *t)
 {
@@ -89,14 +96,29 @@ static void remove_waiter(struct cpu_pool *pool, const struct waiter *w)
 	__atomic_fetch_sub(&pool->nr_waiting, 1, __ATOMIC_RELAXED);
 }
 
-/* The first one that may use @cpu, or NULL. Pool lock held. */
+/* The first one of the highest rank that may use @cpu, or NULL. Pool lock held. */
 static struct waiter *find_waiter(const struct cpu_pool *pool, int cpu)
 {
-	struct waiter *w = pool->first;
+	struct waiter *found = NULL;
 
-	while (w && !may_use(w->task, cpu))
-		w = w->next;
-	return w;
+	for (struct waiter *w = pool->first; w; w = w->next)
+		if (may_use(w->task, cpu) && (!found || task_rank(w->task) > task_rank(found->task)))
+			found = w;
+	return found;
+}
+
+/* @t waits: kick the task of the lowest rank below its own that holds a CPU for it. Pool lock held. */
+static void kick_lower(struct cpu_pool *pool, const struct task *t)
+{
+	int lowest = task_rank(t), cpu = -1;
+
+	for (unsigned i = 0; i < pool->machine->nr_cpus; i++)
+		if (may_use(t, (int)i) && pool->slot[i].busy && pool->slot[i].rank < lowest) {
+			lowest = pool->slot[i].rank;
+			cpu = (int)i;
+		}
+	if (cpu >= 0)
+		pool->machine->ops->kick(pool->machine, (unsigned)cpu);
 }
 
 /* Pool lock held; dropped during the wait. */
@@ -108,6 +130,7 @@ static void wait_for_cpu(struct cpu_pool *pool, struct task *t)
 	*pool->last = &w;
 	pool->last = &w.next;
 	__atomic_fetch_add(&pool->nr_waiting, 1, __ATOMIC_RELAXED);
+	kick_lower(pool, t);
 	while (w.cpu < 0) {
 		pthread_cond_wait(&w.cond, &pool->lock);
 		if (w.cpu >= 0)
@@ -174,6 +197,7 @@ void cpu_acquire(struct task *t)
 	__atomic_store_n(&t->waits_for_cpu, false, __ATOMIC_RELAXED);
 	__atomic_store_n(&t->last_cpu_used, t->cpu, __ATOMIC_RELAXED);
 	pool->slot[t->cpu].busy = true;
+	pool->slot[t->cpu].rank = task_rank(t);
 	load_task(pool, t);
 	pthread_mutex_unlock(&pool->lock);
 	usage_switch(t, USAGE_SYSTEM);
@@ -192,6 +216,7 @@ static void give_up_cpu(struct task *t)
 		/* Not left to the waiter: this task may acquire another CPU before the waiter runs. */
 		save_resident_fpu(pool, (unsigned)t->cpu);
 		w->cpu = t->cpu;	/* stays busy */
+		pool->slot[t->cpu].rank = task_rank(w->task);
 		pthread_cond_signal(&w->cond);
 	} else {
 		pool->slot[t->cpu].busy = false;
@@ -220,6 +245,38 @@ void cpu_preempt(struct task *t)
 bool cpu_has_waiters(struct cpu_pool *pool)
 {
 	return __atomic_load_n(&pool->nr_waiting, __ATOMIC_RELAXED) != 0;
+}
+
+bool cpu_must_yield(struct task *t)
+{
+	struct cpu_pool *pool = t->kernel->pool;
+	const struct waiter *w;
+	bool must;
+
+	if (!cpu_has_waiters(pool))
+		return false;
+	pthread_mutex_lock(&pool->lock);
+	w = find_waiter(pool, t->cpu);
+	must = w && (task_rank(w->task) > task_rank(t) ||
+		     (task_rank(w->task) == task_rank(t) && t->policy.policy != SCHED_FIFO));
+	pthread_mutex_unlock(&pool->lock);
+	return must;
+}
+
+void cpu_set_policy(struct task *t, const struct task_policy *policy)
+{
+	struct cpu_pool *pool = t->kernel->pool;
+
+	pthread_mutex_lock(&pool->lock);
+	t->policy = *policy;
+	for (struct waiter *w = pool->first; w; w = w->next)
+		if (w->task == t)
+			kick_lower(pool, t);
+	if (t->cpu >= 0) {
+		pool->slot[t->cpu].rank = task_rank(t);
+		pool->machine->ops->kick(pool->machine, (unsigned)t->cpu);
+	}
+	pthread_mutex_unlock(&pool->lock);
 }
 
 /* No CPU holds the state afterwards, so the task may change st.fpu. */

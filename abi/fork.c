@@ -131,6 +131,7 @@ static void copy_task(struct task *child, struct task *parent, const struct clon
 		child->st.fs_base = rq->tls;
 	child->personality = parent->personality;
 	child->cpus = parent->cpus;
+	policy_fork(child, parent);
 	task_get_comm(parent, child->comm);
 	child->blocked = parent->blocked;
 	if (!(rq->flags & CLONE_VM) || (rq->flags & CLONE_VFORK)) {

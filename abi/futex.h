@@ -34,6 +34,7 @@ struct waiter {
 	struct futex_key key;
 	struct bucket *bucket;		/* changed by requeue, with the locks of both buckets held, and by futex_pi.c */
 	uint32_t bitset;
+	int rank;			/* of the thread that waits: task_rank() */
 	uint32_t woken;			/* atomic; the host's futex, if @sleeps_on is NULL */
 	uint32_t *sleeps_on;		/* of futex_waitv(2): the host's futex of all waiters of the call */
 	struct pi_wait *pi;		/* futex_pi.c; NULL: it waits for no lock */
@@ -41,7 +42,7 @@ struct waiter {
 
 struct bucket {
 	pthread_mutex_t lock;
-	struct waiter *first;		/* in the order of waiting */
+	struct waiter *first;		/* by rank, and then in the order of waiting */
 	uint64_t nr_wakes;		/* atomic: also read without the lock */
 };
 

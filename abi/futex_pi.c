@@ -3,8 +3,8 @@
  * abi/futex_pi.c - the commands of futex(2) for locks with priority inheritance.
  *
  * The word has the thread ID of the owner, and FUTEX_WAITERS if a thread may wait: "Priority-inheritance futexes" in
- * futex(2). An unlock gives the lock to the thread that has waited longest. No priority is lent: threads run on the
- * host's, whose order of running is not changed.
+ * futex(2). An unlock gives the lock to the waiting thread of the highest rank, and of those to the one that has
+ * waited longest. No priority is lent to the owner.
  *
  * The word is changed by compare-exchange without the bucket's lock, since that may fault and wait. So the waiter that is
  * given a lock is taken out of its bucket first: from then on it waits until it is woken, whatever signal or timeout
@@ -156,7 +156,7 @@ int64_t futex_lock_pi(struct task *t, uint64_t addr, int op, uint64_t timeout_ad
 {
 	const int command = op & FUTEX_CMD_MASK;
 	struct pi_wait pi = { .tid = (uint32_t)t->tid };
-	struct waiter w = { .bitset = FUTEX_BITSET_MATCH_ANY, .pi = &pi };
+	struct waiter w = { .bitset = FUTEX_BITSET_MATCH_ANY, .rank = task_rank(t), .pi = &pi };
 	struct vellum_mapping *mapping;
 	struct futex_timeout timeout = { .set = false };
 	int err;
@@ -317,7 +317,7 @@ int64_t futex_wait_requeue_pi(struct task *t, uint64_t addr, int op, uint32_t va
 			      uint64_t lock_addr)
 {
 	struct pi_wait pi = { .tid = (uint32_t)t->tid };
-	struct waiter w = { .bitset = FUTEX_BITSET_MATCH_ANY, .pi = &pi };
+	struct waiter w = { .bitset = FUTEX_BITSET_MATCH_ANY, .rank = task_rank(t), .pi = &pi };
 	struct vellum_mapping *mapping, *lock_mapping = NULL;
 	struct futex_timeout timeout;
 	int err;

@@ -262,6 +262,7 @@ static void restore_task(const struct task *was, struct task *t)
 	t->st = was->st;
 	t->load = VCPU_LOAD_FPU | VCPU_LOAD_SEGMENTS;
 	__atomic_store_n(&t->cpus, was->cpus, __ATOMIC_RELAXED);
+	cpu_set_policy(t, &was->policy);
 	__atomic_store_n(&t->personality, was->personality, __ATOMIC_RELAXED);
 	memcpy(t->comm, was->comm, sizeof(t->comm));
 	signal_drop_pending(&t->pending);

@@ -169,6 +169,7 @@ struct proc_view {
 	uint32_t user, group;		/* the owner of its files */
 	bool guarded;			/* the reader has no access to the process */
 	uint32_t personality;
+	struct task_policy policy;
 };
 
 /* Look at a thread, or with @tid 0 at a process. False: there is none. Must be dropped. */

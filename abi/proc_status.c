@@ -71,13 +71,13 @@ void proc_print_stat(FILE *f, const struct proc_view *view)
 	print_numbers(f, (const uint64_t[]){ used.faults, view->children.faults, 0, 0, usage_ticks(used.user_ns),
 					     usage_ticks(used.system_ns), usage_ticks(view->children.user_ns),
 					     usage_ticks(view->children.system_ns) }, 8);
-	fprintf(f, " %d %d %u 0 %llu", DEFAULT_PRIORITY + nice, nice, view->nr_threads,
+	fprintf(f, " %d %d %u 0 %llu", view->policy.priority ? -1 - view->policy.priority : DEFAULT_PRIORITY + nice, nice, view->nr_threads,
 		(unsigned long long)usage_ticks(view->start_ns));
 	print_numbers(f, (const uint64_t[]){ m.size, m.rss / VELLUM_PAGE_SIZE, view->limits[RLIMIT_RSS].rlim_cur, 0, 0,
 					     gmm ? gmm->start_sp : 0, 0, 0, (view->pending | view->shared_pending) & signals,
 					     view->blocked & signals, view->ignored & signals, view->caught & signals,
 					     0, 0, 0 }, 15);
-	fprintf(f, " %d %d 0 0 0 0 0 0 0", view->exit_signal, view->cpu);
+	fprintf(f, " %d %d %d %d 0 0 0 0 0", view->exit_signal, view->cpu, view->policy.priority, view->policy.policy);
 	print_numbers(f, (const uint64_t[]){ gmm ? gmm->brk_start : 0, gmm ? gmm->args_start : 0, gmm ? gmm->env_start : 0,
 					     gmm ? gmm->env_start : 0, gmm ? gmm->env_end : 0 }, 5);
 	fprintf(f, " %d\n", view->exit_status);

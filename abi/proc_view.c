@@ -65,6 +65,7 @@ static void look_at_thread(const struct task *t, struct proc_view *view)
 	view->personality = __atomic_load_n(&t->personality, __ATOMIC_RELAXED);
 	view->start_ns = t->start_ns;
 	view->cpus = __atomic_load_n(&t->cpus, __ATOMIC_RELAXED);
+	view->policy = t->policy;
 	view->cpu = __atomic_load_n(&t->last_cpu_used, __ATOMIC_RELAXED);
 	view->gmm = t->gmm;
 	if (view->gmm)

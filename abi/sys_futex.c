@@ -78,9 +78,9 @@ void futex_append(struct bucket *b, struct waiter *w)
 {
 	struct waiter **end = &b->first;
 
-	while (*end)
+	while (*end && (*end)->rank >= w->rank)
 		end = &(*end)->next;
-	w->next = NULL;
+	w->next = *end;
 	__atomic_store_n(&w->bucket, b, __ATOMIC_RELEASE);
 	*end = w;
 }
@@ -228,7 +228,7 @@ int futex_queue(struct task *t, struct waiter *w, uint64_t addr, uint32_t val)
 
 static int64_t wait(struct task *t, uint64_t addr, int op, uint32_t val, uint64_t timeout_addr, uint32_t bitset)
 {
-	struct waiter w = { .bitset = bitset };
+	struct waiter w = { .bitset = bitset, .rank = task_rank(t) };
 	struct vellum_mapping *mapping;
 	struct futex_timeout timeout;
 	int err;
@@ -282,6 +282,7 @@ static int get_keys(struct task *t, struct vector *v)
 	for (unsigned i = 0; i < v->nr && !err; i++) {
 		v->waiter[i].bitset = FUTEX_BITSET_MATCH_ANY;
 		v->waiter[i].sleeps_on = &v->woken;
+		v->waiter[i].rank = task_rank(t);
 		err = futex_key_get(t, v->given[i].addr, v->given[i].flags & FUTEX_PRIVATE_FLAG, &v->waiter[i].key,
 			      &v->mapping[i]);
 	}

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * abi/sys_sched.c - nice values, scheduling policies, affinity, getcpu(2), capabilities(7), personality(2).
+ * abi/sys_sched.c - nice values, affinity, getcpu(2), capabilities(7), personality(2).
  *
  * Nice values and capabilities belong to threads of the host, as credentials do: each thread is one, which the raw
- * calls change alone. The host's kernel decides what is allowed. The CPUs are the machine's. Their threads have no
- * policy but the default one.
+ * calls change alone. The host's kernel decides what is allowed. The CPUs are the machine's.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -72,91 +71,6 @@ int64_t sys_setpriority(struct task *t, int which, int who, int nice)
 		}
 	pthread_mutex_unlock(&t->kernel->lock);
 	return err;
-}
-
-/* --- policies --- */
-
-static bool thread_exists(struct task *t, int tid)
-{
-	bool found;
-
-	pthread_mutex_lock(&t->kernel->lock);
-	found = !tid || task_find(t->kernel, tid);
-	pthread_mutex_unlock(&t->kernel->lock);
-	return found;
-}
-
-int64_t sys_sched_getscheduler(struct task *t, int pid)
-{
-	return pid < 0 ? -EINVAL : thread_exists(t, pid) ? SCHED_OTHER : -ESRCH;
-}
-
-int64_t sys_sched_getparam(struct task *t, int pid, uint64_t param)
-{
-	const struct sched_param none = { .sched_priority = 0 };
-
-	if (pid < 0 || !param)
-		return -EINVAL;
-	return thread_exists(t, pid) ? user_write(t, param, &none, sizeof(none)) : -ESRCH;
-}
-
-static int64_t set_policy(struct task *t, int pid, int policy, uint64_t addr)
-{
-	const int lowest = sched_get_priority_min(policy), highest = sched_get_priority_max(policy);
-	struct sched_param param;
-
-	if (pid < 0 || !addr)
-		return -EINVAL;
-	if (user_read(t, &param, addr, sizeof(param)))
-		return -EFAULT;
-	if (!thread_exists(t, pid))
-		return -ESRCH;
-	if (lowest < 0 || param.sched_priority < lowest || param.sched_priority > highest)
-		return -EINVAL;
-	return policy == SCHED_OTHER ? 0 : -EPERM;
-}
-
-int64_t sys_sched_setscheduler(struct task *t, int pid, int policy, uint64_t param)
-{
-	return policy < 0 ? -EINVAL : set_policy(t, pid, policy & ~SCHED_RESET_ON_FORK, param);
-}
-
-int64_t sys_sched_setparam(struct task *t, int pid, uint64_t param)
-{
-	return set_policy(t, pid, SCHED_OTHER, param);
-}
-
-/* That of the host's thread. */
-int64_t sys_sched_rr_get_interval(struct task *t, int pid, uint64_t tp)
-{
-	const struct task *other;
-	struct timespec ts;
-	pid_t host = 0;
-
-	if (pid < 0)
-		return -EINVAL;
-	pthread_mutex_lock(&t->kernel->lock);
-	other = pid ? task_find(t->kernel, pid) : t;
-	if (other)
-		host = other->host_tid;
-	pthread_mutex_unlock(&t->kernel->lock);
-	if (!other)
-		return -ESRCH;
-	return sched_rr_get_interval(host, &ts) ? -errno : user_write(t, tp, &ts, sizeof(ts));
-}
-
-int64_t sys_sched_get_priority_max(struct task *t, int policy)
-{
-	int n = sched_get_priority_max(policy);
-
-	return n < 0 ? -errno : n;
-}
-
-int64_t sys_sched_get_priority_min(struct task *t, int policy)
-{
-	int n = sched_get_priority_min(policy);
-
-	return n < 0 ? -errno : n;
 }
 
 /* --- CPUs --- */

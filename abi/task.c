@@ -539,7 +539,7 @@ static void run_once(struct task *t)
 		t->st.regs.rax = (uint64_t)syscall_dispatch(t);
 	} else if (t->st.regs.vector != VCPU_VECTOR_KICK) {
 		handle_exception(t);
-	} else if (cpu_has_waiters(t->kernel->pool)) {
+	} else if (cpu_must_yield(t)) {
 		cpu_preempt(t);
 	}
 }
@@ -586,7 +586,9 @@ void *task_main(void *arg)
 	struct task *t = arg;
 
 	current = t;
-	pthread_mutex_lock(&t->kernel->lock);	/* wait until task_start() has finished */
+	if (t->resets_nice)
+		setpriority(PRIO_PROCESS, 0, 0);	/* of this thread; greater ones need CAP_SYS_NICE */
+	pthread_mutex_lock(&t->kernel->lock);	/* wait until start_thread() has finished */
 	t->host_tid = gettid();
 	pthread_mutex_unlock(&t->kernel->lock);
 	run(t);

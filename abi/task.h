@@ -178,6 +178,12 @@ struct process {
 	uint64_t unsupported[ABI_UNSUPPORTED_WORDS];	/* atomic: calls of this program that failed with ENOSYS */
 };
 
+struct task_policy {		/* sched(7) */
+	int policy;			/* SCHED_* */
+	int priority;			/* of a real-time policy: 1 to 99; else 0 */
+	bool reset_on_fork;
+};
+
 struct task {
 	struct kernel *kernel;
 	struct process *process;
@@ -202,6 +208,8 @@ struct task {
 	uint64_t start_ns;		/* CLOCK_BOOTTIME */
 	uint32_t load;			/* VCPU_LOAD_* for the next run */
 	uint64_t cpus;			/* atomic: bit n: it may run on CPU n */
+	bool resets_nice;		/* to 0 when it starts: its parent had SCHED_RESET_ON_FORK */
+	struct task_policy policy;	/* kernel->lock and the pool's for changes, either to look */
 	bool lost;			/* lock of the pool: its FPU state was lost when the machine ended */
 	uint32_t personality;		/* atomic; changed by its own thread */
 	char comm[TASK_COMM_LEN];	/* kernel->lock; its own thread reads it without the lock */
@@ -367,6 +375,9 @@ void cpu_acquire(struct task *t);	/* may sleep until a CPU is free; loads the ta
 void cpu_release(struct task *t);	/* must be called before anything that may block */
 void cpu_preempt(struct task *t);	/* release the CPU that it holds, as its time slice is over */
 bool cpu_has_waiters(struct cpu_pool *pool);	/* a task waits for a CPU */
+bool cpu_must_yield(struct task *t);	/* its time slice is over: a task waits that is to run now */
+void cpu_set_policy(struct task *t, const struct task_policy *policy);	/* kernel->lock held, if @t has started */
+int task_rank(const struct task *t);	/* tasks with a higher one run first */
 void cpu_save_fpu(struct task *t);	/* into st.fpu */
 void cpu_kick(struct task *t);		/* make it leave the program, if it runs there; any thread */
 /* Let it run on the CPUs of @cpus only, of which the machine has one at least; any thread. */
@@ -396,6 +407,9 @@ void signal_deliver(struct task *t);	/* before the task returns to the program; 
 int64_t signal_return(struct task *t);	/* rt_sigreturn(2) */
 void signal_reset_for_exec(struct task *t);
 void signal_set_blocked(struct task *t, uint64_t set);
+
+/* sys_policy.c */
+void policy_fork(struct task *child, const struct task *parent);
 
 /* exec.c */
 uint64_t max_arg_bytes(const struct task *t);	/* of argv and envp, strings and pointers; more is E2BIG */

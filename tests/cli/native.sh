@@ -38,6 +38,7 @@ with_threads() {
 	as_native threads
 	as_native futex_pi
 	as_native affinity
+	as_native policies
 	as_native sharing
 	as_native fork_advice
 	as_native populated
