@@ -73,6 +73,7 @@ struct guest_mm *gmm_create(struct task *t)
 		return NULL;
 	}
 	rlimit_apply(t, gmm->mm);
+	user_check_low(gmm->mm, 0);
 	gmm->kernel = t->kernel;
 	gmm->refs = 1;
 	mm_gate_init(gmm);

@@ -65,6 +65,7 @@ struct vellum_mm {
 	struct tree vmas;
 	uint32_t nr_vmas;
 	gva_t brk_start, brk;
+	gva_t mmap_min_addr;	/* lowest fixed address */
 	gva_t mmap_top;		/* upper bound of the search for a free range when mmap gets no address */
 	uint64_t def_flags;	/* VM_LOCKED, VM_LOCKONFAULT: flags that each new VMA gets; atomic, also read unlocked */
 	uint32_t mdwe;		/* VELLUM_MDWE_*; atomic, also read unlocked */

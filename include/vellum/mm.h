@@ -170,7 +170,7 @@ struct vellum_map_args {
  *   -VELLUM_EBADF: no @mapping;
  *   -VELLUM_EINVAL: @args->size, length 0, an unaligned fixed address, HUGETLB of a mapping or with an unknown size;
  *   -VELLUM_ENOMEM: no gap, beyond the last address, the map count, no memory;
- *   -VELLUM_EPERM: a fixed address below 64 KiB;
+ *   -VELLUM_EPERM: a fixed address below vellum_set_mmap_min_addr();
  *   -VELLUM_EEXIST: FIXED_NOREPLACE over a VMA;
  *   -VELLUM_EPERM, -VELLUM_EAGAIN: locked memory where the limit is 0, or beyond the limit;
  *   -VELLUM_EOVERFLOW: @pgoff and length;
@@ -248,6 +248,7 @@ enum { VELLUM_MREMAP_MAYMOVE = 1, VELLUM_MREMAP_FIXED = 2, VELLUM_MREMAP_DONTUNM
  * Return: 0;
  *   -VELLUM_EINVAL: unaligned, @new_len 0, @old_len 0 of private memory, bad flags, a bad or overlapping target,
  *   DONTUNMAP of device memory;
+ *   -VELLUM_EPERM: a sealed VMA, or a target below vellum_set_mmap_min_addr();
  *   -VELLUM_EAGAIN: locked memory would grow beyond the limit;
  *   -VELLUM_EFAULT: no VMA at @old_addr, the old range crosses the end of its VMA, or raw frames would grow;
  *   -VELLUM_ENOMEM: no gap, MAYMOVE is missing, the map count, or no memory. If a move fails, all pages are moved
@@ -275,6 +276,14 @@ void vellum_set_brk(struct vellum_mm *mm, uint64_t start);
  * a stack. The default is VELLUM_TASK_SIZE.
  */
 void vellum_set_mmap_top(struct vellum_mm *mm, uint64_t top);
+
+/**
+ * vellum_set_mmap_min_addr - set the lowest fixed address that mmap and mremap take; the default is 64 KiB
+ *
+ * Source: vm.mmap_min_addr in the kernel's admin-guide/sysctl/vm.rst; CAP_SYS_RAWIO of capabilities(7) lifts it. Without
+ * MAP_FIXED, and by growing down, a VMA never begins below 64 KiB.
+ */
+void vellum_set_mmap_min_addr(struct vellum_mm *mm, uint64_t addr);
 
 /**
  * vellum_brk - set the program break

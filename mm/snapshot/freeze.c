@@ -259,6 +259,7 @@ void copy_limits(struct vellum_mm *to, const struct vellum_mm *from)
 {
 	to->brk_start = from->brk_start;
 	to->brk = from->brk;
+	to->mmap_min_addr = from->mmap_min_addr;
 	to->mmap_top = from->mmap_top;
 	to->memlock_limit = from->memlock_limit;
 	__atomic_store_n(&to->mdwe, from->mdwe, __ATOMIC_RELAXED);

@@ -176,6 +176,7 @@ static int verify_vmas(const struct verify *v)
 static bool same_limits(const struct vellum_mm *a, const struct vellum_mm *b)
 {
 	return a->brk_start == b->brk_start && a->brk == b->brk && a->mmap_top == b->mmap_top &&
+	       a->mmap_min_addr == b->mmap_min_addr &&
 	       a->memlock_limit == b->memlock_limit && a->stack_limit == b->stack_limit &&
 	       a->def_flags == b->def_flags && a->mdwe == b->mdwe;
 }

@@ -292,6 +292,7 @@ static int fork_once(struct vellum_mm *parent, struct vellum_mm **out)
 	write_lock(&child->mmap_lock, host);	/* no other thread knows the child */
 	child->brk_start = parent->brk_start;
 	child->brk = parent->brk;
+	child->mmap_min_addr = parent->mmap_min_addr;
 	child->mmap_top = parent->mmap_top;
 	child->memlock_limit = parent->memlock_limit;
 	child->stack_limit = parent->stack_limit;

@@ -106,6 +106,7 @@ EXPORT int vellum_mm_create(struct vellum_memory *memory, struct vellum_mm **out
 	folio_set(pgd, PG_TABLE);
 	mm->memory = m;
 	mm->refs = 1;
+	mm->mmap_min_addr = MMAP_MIN_ADDR;
 	mm->mmap_top = TASK_SIZE;
 	mm->memlock_limit = ~0ull;
 	mm->stack_limit = DEFAULT_STACK_LIMIT;
@@ -249,7 +250,7 @@ static int check_place(const struct vellum_mm *mm, const struct vellum_map_args 
 		return -ENOMEM;
 	if (a->addr & (a->flags & VELLUM_MAP_HUGETLB ? PMD_SIZE - 1 : PAGE_SIZE - 1))
 		return -EINVAL;
-	if (a->addr < MMAP_MIN_ADDR)
+	if (a->addr < mm->mmap_min_addr)
 		return -EPERM;
 	if ((a->flags & VELLUM_MAP_FIXED_NOREPLACE) && find_vma_intersection(mm, a->addr, a->addr + len))
 		return -EEXIST;
@@ -488,6 +489,13 @@ EXPORT void vellum_set_brk(struct vellum_mm *mm, uint64_t start)
 {
 	write_lock(&mm->mmap_lock, mm_host(mm));
 	mm->brk_start = mm->brk = start;
+	write_unlock(&mm->mmap_lock, mm_host(mm));
+}
+
+EXPORT void vellum_set_mmap_min_addr(struct vellum_mm *mm, uint64_t addr)
+{
+	write_lock(&mm->mmap_lock, mm_host(mm));
+	mm->mmap_min_addr = addr;
 	write_unlock(&mm->mmap_lock, mm_host(mm));
 }
 

@@ -267,7 +267,7 @@ static int move_vma(struct vma *vma, struct remap *r) HOLDS(&r->mm->mmap_lock)
 	int err;
 
 	/* The new VMA, and two more if the old one is split at both ends. */
-	if (!r->new || mm->nr_vmas + 3 >= max_map_count(mm) || prepare_remap_event(vma, r, &ev))
+	if (mm->nr_vmas + 3 >= max_map_count(mm) || prepare_remap_event(vma, r, &ev))
 		return -ENOMEM;
 	/* Allocate what the unmap of the old range needs before any entry is moved. */
 	if (r->old_len && ((!r->keep && uffd_unmap_prepare(r->mm, r->old, r->old + r->old_len)) ||
@@ -337,7 +337,7 @@ static int move_to_gap(struct vma *vma, struct remap *r) HOLDS(&r->mm->mmap_lock
 {
 	if (!(r->flags & VELLUM_MREMAP_DONTUNMAP) || !hint_is_free(r->mm, r->new, r->new_len))
 		r->new = find_gap(r->mm, r->new_len, MMAP_MIN_ADDR, r->mm->mmap_top);
-	return move_vma(vma, r);
+	return r->new ? move_vma(vma, r) : -ENOMEM;
 }
 
 static int grow(struct remap *r) HOLDS(&r->mm->mmap_lock)
@@ -409,7 +409,7 @@ static int remap_kept(struct remap *r) HOLDS(&r->mm->mmap_lock)
 
 static bool target_ok(const struct remap *r)
 {
-	if ((r->new & ~PAGE_MASK) || ((r->flags & VELLUM_MREMAP_FIXED) && r->new < MMAP_MIN_ADDR))
+	if (r->new & ~PAGE_MASK)
 		return false;
 	if (r->new >= TASK_SIZE || r->new_len > TASK_SIZE - r->new)
 		return false;
@@ -443,6 +443,8 @@ static int remap(struct remap *r) HOLDS(&r->mm->mmap_lock)
 	if (!vma)
 		return -EFAULT;
 	if (vma->flags & VM_SEALED)
+		return -EPERM;
+	if ((r->flags & VELLUM_MREMAP_FIXED) && r->new < r->mm->mmap_min_addr)
 		return -EPERM;
 	if (r->keep)
 		return remap_kept(r);

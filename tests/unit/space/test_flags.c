@@ -101,6 +101,38 @@ static void low_hint_is_rounded_up(void **state)
 	assert_int_equal(addr, 0x10000);
 }
 
+/* VMAs at address 0 work as others, also in a child. */
+static void lowest_fixed_address(void **state)
+{
+	struct world *w = *state;
+	uint64_t addr = 0;
+	struct vellum_mm *child;
+
+	assert_int_equal(try_map(w, 0xf000, ANON | VELLUM_MAP_FIXED, &addr), -EPERM);
+	OK(try_map(w, 0x10000, ANON | VELLUM_MAP_FIXED, &addr));
+	addr = 0xf000;
+	assert_int_equal(vellum_mremap(w->mm, 0x10000, 4096, 4096, 3, &addr), -EPERM);
+	vellum_set_mmap_min_addr(w->mm, 0);
+	OK(try_map(w, 0, ANON | VELLUM_MAP_FIXED, &addr));
+	assert_int_equal(addr, 0);
+	store(w->cpu[0], 8, 77);
+	addr = 0x1000;
+	OK(vellum_mremap(w->mm, 0x10000, 4096, 4096, 3, &addr));
+	assert_int_equal(addr, 0x1000);
+	addr = 0;
+	OK(vellum_mremap(w->mm, 0x1000, 4096, 4096, 3, &addr));
+	assert_int_equal(addr, 0);
+	assert_int_equal(load(w->cpu[0], 8), 0);
+	OK(try_map(w, 0x1000, ANON, &addr));
+	assert_true(addr >= 0x10000);
+	OK(vellum_fork(w->mm, &child));
+	OK(vellum_mmap(child, &(struct vellum_map_args){ .size = sizeof(struct vellum_map_args), .addr = 0x2000, .len = 4096,
+							 .prot = RW, .flags = ANON | VELLUM_MAP_FIXED }, &addr));
+	vellum_mm_put(child);
+	vellum_set_mmap_min_addr(w->mm, 0x10000);
+	assert_int_equal(try_map(w, 0, ANON | VELLUM_MAP_FIXED, &addr), -EPERM);
+}
+
 static void mprotect_from_the_start_of_a_stack(void **state)
 {
 	struct world *w = *state;
@@ -156,6 +188,7 @@ int main(void)
 		WORLD_TEST(nonblock_does_not_populate),
 		WORLD_TEST(first_error_of_mmap),
 		WORLD_TEST(low_hint_is_rounded_up),
+		WORLD_TEST(lowest_fixed_address),
 		WORLD_TEST(mprotect_from_the_start_of_a_stack),
 		WORLD_TEST(dontunmap_takes_a_hint),
 		WORLD_TEST(ranges_beyond_the_last_address),
