@@ -19,6 +19,7 @@
 #include "abi/repeat.h"
 #include "abi/tty.h"
 
+#define DEFAULT_MMAP_MIN_ADDR 0x10000	/* as Linux is usually configured */
 #define REFRESH_NS 50000000	/* between calls of the machine's refresh() */
 #define TICK_NS	 5000000	/* time slice if a task waits for a CPU; period of alarms and repeated kicks */
 #define SHUTDOWN_STEP_NS (10 * NS_PER_SEC)	/* until the next advance_shutdown() without a signal */
@@ -272,6 +273,18 @@ static void wait_for_end(struct kernel *k)
 		report_and_exit(k);
 }
 
+static uint64_t read_mmap_min_addr(void)
+{
+	unsigned long long n = DEFAULT_MMAP_MIN_ADDR;
+	FILE *f = fopen("/proc/sys/vm/mmap_min_addr", "re");
+
+	if (f && fscanf(f, "%llu", &n) != 1)
+		n = DEFAULT_MMAP_MIN_ADDR;
+	if (f)
+		fclose(f);
+	return n;
+}
+
 void abi_run(const struct abi_args *args, struct abi_result *result)
 {
 	struct kernel k = { .args = args, .result = result, .next_pid = 1 };
@@ -289,6 +302,7 @@ void abi_run(const struct abi_args *args, struct abi_result *result)
 	sigaction(KICK_SIGNAL, &quiet, NULL);
 	sigaction(SIGPIPE, &no_pipe, NULL);	/* Vellum sends it to the program after EPIPE */
 	sigaction(SIGXFSZ, &no_pipe, NULL);
+	k.mmap_min_addr = read_mmap_min_addr();
 	k.pool = pool_create(args->machine);
 	vdso_init(&k);
 	k.filemaps = filemaps_start(&k);

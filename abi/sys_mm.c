@@ -161,10 +161,10 @@ static int prepare_object(struct task *t, int fd, uint64_t flags, uint64_t offse
 	return 0;
 }
 
-void user_check_low(struct vellum_mm *mm, uint64_t addr)
+void user_check_low(const struct kernel *k, struct vellum_mm *mm, uint64_t addr)
 {
-	if (addr < MMAP_MIN_ADDR)
-		vellum_set_mmap_min_addr(mm, has_capability(CAP_SYS_RAWIO) ? 0 : MMAP_MIN_ADDR);
+	if (addr < k->mmap_min_addr)
+		vellum_set_mmap_min_addr(mm, has_capability(CAP_SYS_RAWIO) ? 0 : k->mmap_min_addr);
 }
 
 int user_map(struct task *t, const struct vellum_map_args *args, uint64_t *at)
@@ -178,7 +178,7 @@ int user_map(struct task *t, const struct vellum_map_args *args, uint64_t *at)
 
 	if (err)
 		return err;
-	user_check_low(t->gmm->mm, addr);
+	user_check_low(t->kernel, t->gmm->mm, addr);
 	if (fixed) {
 		shm_before_unmap(t, addr, PAGE_UP(len));
 		notify_before_unmap(t, addr, len);
@@ -333,7 +333,7 @@ int64_t sys_mremap(struct task *t, uint64_t old_addr, uint64_t old_len, uint64_t
 		err = check_growth(t, old_addr, PAGE_UP(new_len) - PAGE_UP(old_len));
 	if (err)
 		return err;
-	user_check_low(t->gmm->mm, new_addr);
+	user_check_low(t->kernel, t->gmm->mm, new_addr);
 	if (sane) {
 		shm_before_unmap(t, old_addr, PAGE_UP(old_len));
 		notify_before_unmap(t, old_addr, old_len);

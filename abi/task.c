@@ -73,7 +73,8 @@ struct guest_mm *gmm_create(struct task *t)
 		return NULL;
 	}
 	rlimit_apply(t, gmm->mm);
-	user_check_low(gmm->mm, 0);
+	vellum_set_mmap_min_addr(gmm->mm, t->kernel->mmap_min_addr);
+	user_check_low(t->kernel, gmm->mm, 0);
 	gmm->kernel = t->kernel;
 	gmm->refs = 1;
 	mm_gate_init(gmm);

@@ -23,7 +23,6 @@
 #define NR_SIGNALS	64
 #define FIRST_RT_SIGNAL	32		/* of the kernel; the C library uses some itself */
 #define MAX_FDS		1024
-#define MMAP_MIN_ADDR	0x10000		/* vm.mmap_min_addr, by default */
 #define MAX_TASKS	4096		/* zombies included */
 #define NS_PER_SEC	1000000000l
 #define NS_PER_US	1000
@@ -271,6 +270,7 @@ struct kernel {
 	struct repeat *repeat;		/* repeat.h; NULL: the program runs once */
 	struct proc_tree *proc;		/* proc.h */
 	struct usage ended;		/* lock: of processes that have ended */
+	uint64_t mmap_min_addr;		/* the host's */
 	uint64_t nr_created;		/* lock: processes and threads, since the start */
 	int last_id;			/* lock: the ID of the last one */
 	double load[3];			/* lock: averages of 1, 5 and 15 minutes */
@@ -533,8 +533,11 @@ void signal_self(struct task *t, int signo);	/* caused by its own system call */
 /*
  * sys_mm.c: map and unmap with all that belongs to it: limits, the observer. @at: in: args->addr. 0 or a negative errno.
  */
-/* A fixed address below MMAP_MIN_ADDR needs CAP_SYS_RAWIO. Before a call of the library with @addr. */
-void user_check_low(struct vellum_mm *mm, uint64_t addr);
+/*
+ * A fixed address below the host's vm.mmap_min_addr needs CAP_SYS_RAWIO. Before a call of the library with @addr, a fixed
+ * address or 0.
+ */
+void user_check_low(const struct kernel *k, struct vellum_mm *mm, uint64_t addr);
 int user_map(struct task *t, const struct vellum_map_args *args, uint64_t *at);
 int user_unmap(struct task *t, uint64_t addr, uint64_t len);
 

@@ -178,23 +178,11 @@ static void say_result(int kind, int result)
 	flush_text();
 }
 
-static void read_min_addr(void)
-{
-	char digits[24] = "";
-	const char *at = digits;
-	long fd = SYS(NR_open, "/proc/sys/vm/mmap_min_addr", 0);
-
-	SYS(NR_read, fd, digits, sizeof(digits) - 1);
-	SYS(NR_close, fd);
-	min_addr = parse_number(&at);
-}
-
 static void run_cases(u64 cases)
 {
 	volatile long *refused = (void *)SYS(NR_mmap, 0, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANON, -1, 0);
 	u64 of_seed = random_state - fuzz_counts->group;
 
-	read_min_addr();
 	for (u64 i = 0; i < cases; i++) {
 		const char *name;
 		int kind, result;

@@ -39,7 +39,6 @@ struct program_header {
 
 static u8 file[MAX_LAID_OUT + MANY_PHDRS * sizeof(struct program_header)] __attribute__((aligned(16)));
 static u64 file_len;
-static u64 min_addr;		/* vm.mmap_min_addr of the host */
 
 static u8 code[CODE_BYTES];
 static u64 code_len;
@@ -397,13 +396,10 @@ static void fill_file(struct elf_header *eh)
 /* Note if a segment of `file`, when it is @bias above its address, is where Vellum differs on purpose. */
 static void note_place(const struct program_header *ph, u64 bias)
 {
-	u64 low = min_addr < 0x10000 ? min_addr : 0x10000, low_end = min_addr < 0x10000 ? 0x10000 : min_addr;
 	u64 size = ph->memsz > ph->filesz ? ph->memsz : ph->filesz, start = ph->vaddr + bias;
 	u64 end = start + size < start ? ~0ul : start + size;
 
-	if ((start & ~4095ul) < low_end && end > low)
-		differs = "low";
-	else if (start < TASK_END && end > PLACED_FROM)
+	if (start < TASK_END && end > PLACED_FROM)
 		differs = "high";
 }
 
