@@ -38,12 +38,12 @@ VELLUM_ABI_SRC := \
 	abi/access.c abi/async.c abi/bounce.c abi/control.c abi/cpu.c abi/cpu_clock.c abi/elf.c abi/exec.c \
 	abi/exit.c abi/fd.c abi/filemap.c abi/filemap_io.c abi/filemap_note.c abi/filemap_ops.c abi/filemap_report.c \
 	abi/fork.c abi/futex_pi.c abi/gate.c abi/host.c abi/hostfd.c abi/image.c abi/inspect.c abi/ipc.c abi/jobs.c abi/kernel.c \
-	abi/kernel_fs.c abi/lock.c abi/memfd.c abi/path.c abi/proc_file.c abi/proc_memory.c abi/proc_names.c \
+	abi/kernel_fs.c abi/lock.c abi/memfd.c abi/mempolicy.c abi/path.c abi/proc_file.c abi/proc_memory.c abi/proc_names.c \
 	abi/proc_shown.c abi/proc_status.c abi/proc_system.c abi/proc_text.c abi/proc_tree.c abi/proc_view.c \
 	abi/proc_walk.c abi/repeat.c abi/repeat_place.c abi/rlimit.c abi/signal.c abi/signal_frame.c abi/sharing.c abi/sockaddr.c abi/strace.c abi/strace_calls.c \
 	abi/strace_ipc.c abi/strace_names.c abi/strace_signal.c abi/strace_structs.c abi/strace_uffd.c \
 	abi/sys_epoll.c abi/sys_event.c abi/sys_file.c abi/sys_fs.c abi/sys_futex.c abi/sys_ids.c abi/sys_io.c \
-	abi/sys_membarrier.c abi/sys_message.c abi/sys_mm.c abi/sys_msg.c abi/sys_open.c abi/sys_pidfd.c abi/sys_policy.c \
+	abi/sys_membarrier.c abi/sys_mempolicy.c abi/sys_message.c abi/sys_mm.c abi/sys_msg.c abi/sys_open.c abi/sys_pidfd.c abi/sys_policy.c \
 	abi/sys_poll.c abi/sys_prctl.c abi/sys_proc.c abi/sys_process_vm.c abi/sys_robust.c abi/sys_sched.c \
 	abi/sys_sem.c abi/sys_shm.c abi/sys_signal.c abi/sys_signalfd.c abi/sys_socket.c abi/sys_sockopt.c \
 	abi/sys_splice.c abi/sys_time.c abi/sys_timer.c abi/sys_userfaultfd.c abi/sys_wait.c abi/sys_xattr.c \

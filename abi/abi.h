@@ -41,6 +41,7 @@ struct guest_mm {
 	int membarrier_registrations;	/* atomic: MEMBARRIER_CMD_REGISTER_* */
 	char exe[4096];
 	char args[ABI_MAX_ARGS];	/* the first bytes of the arguments; an empty one follows the last */
+	struct placements *placements;	/* mempolicy.c; NULL: none */
 	void *observer_data;
 	/* The gate (task.h). A thread that holds a CPU is inside. */
 	pthread_mutex_t gate_lock;

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "abi/ipc.h"
+#include "abi/mempolicy.h"
 #include "abi/pidfd.h"
 #include "abi/signals.h"
 
@@ -107,6 +108,7 @@ static int copy_mm(struct task *child, struct task *parent)
 		ob->before_fork(ob->arg, gmm);
 	err = vellum_fork(gmm->mm, &copy->mm);
 	if (err) {
+		placements_free(copy->placements);
 		free(copy);
 		err = -ENOMEM;
 	} else {
@@ -132,6 +134,7 @@ static void copy_task(struct task *child, struct task *parent, const struct clon
 	child->personality = parent->personality;
 	child->cpus = parent->cpus;
 	policy_fork(child, parent);
+	child->mempolicy = parent->mempolicy;
 	task_get_comm(parent, child->comm);
 	child->blocked = parent->blocked;
 	if (!(rq->flags & CLONE_VM) || (rq->flags & CLONE_VFORK)) {

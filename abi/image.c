@@ -15,6 +15,7 @@
 
 #include "abi/access.h"
 #include "abi/ipc.h"
+#include "abi/mempolicy.h"
 #include "abi/repeat.h"
 
 struct open_file {
@@ -32,6 +33,7 @@ struct image {
 	struct fd_entry fds[MAX_FDS];
 	mode_t umask;
 	struct guest_mm *mm;		/* the frozen one, referenced */
+	struct placements *placements;
 	struct open_file *files;	/* each open file of the table once */
 	unsigned nr_files;
 	int cwd;			/* a descriptor of the host */
@@ -106,6 +108,7 @@ struct image *image_save(struct task *t)
 		image_free(image);
 		return NULL;
 	}
+	image->placements = placements_copy(t->gmm);
 	image->nice = getpriority(PRIO_PROCESS, 0);
 	image->no_new_privs = prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0);
 	pthread_mutex_lock(&k->lock);
@@ -137,6 +140,7 @@ void image_free(struct image *image)
 	image->task.process = &image->process;	/* the other one may be gone */
 	if (image->mm)
 		gmm_put(&image->task, image->mm);
+	placements_free(image->placements);
 	free(image->files);
 	free(image);
 }
@@ -263,6 +267,7 @@ static void restore_task(const struct task *was, struct task *t)
 	t->load = VCPU_LOAD_FPU | VCPU_LOAD_SEGMENTS;
 	__atomic_store_n(&t->cpus, was->cpus, __ATOMIC_RELAXED);
 	cpu_set_policy(t, &was->policy);
+	t->mempolicy = was->mempolicy;
 	__atomic_store_n(&t->personality, was->personality, __ATOMIC_RELAXED);
 	memcpy(t->comm, was->comm, sizeof(t->comm));
 	signal_drop_pending(&t->pending);
@@ -299,6 +304,7 @@ static void restore_mm(struct image *image, struct task *t)
 		gmm_put(t, other);
 	}
 	gmm_describe(gmm, &image->gmm);
+	placements_restore(gmm, image->placements);
 }
 
 int image_restore(struct image *image, struct task *t, const char **why)

@@ -16,6 +16,7 @@
 #include "abi/access.h"
 #include "abi/filemap.h"
 #include "abi/ipc.h"
+#include "abi/mempolicy.h"
 
 #include "syscalls.h"	/* made from syscall.tbl */
 
@@ -188,8 +189,10 @@ int user_map(struct task *t, const struct vellum_map_args *args, uint64_t *at)
 		notify_after_unmap(t, addr, err ? 0 : len);
 		shm_vmas_changed(t->kernel, t->process->pid);
 	}
-	if (!err)
+	if (!err) {
+		placements_clear(t->gmm, *at, *at + PAGE_UP(len));
 		notify_mapped(t, *at, len);
+	}
 	return err;
 }
 
@@ -223,6 +226,8 @@ int user_unmap(struct task *t, uint64_t addr, uint64_t len)
 		notify_before_unmap(t, addr, len);
 	}
 	err = vellum_munmap(t->gmm->mm, addr, len);
+	if (sane && !err)
+		placements_clear(t->gmm, addr, addr + PAGE_UP(len));
 	if (sane)
 		notify_after_unmap(t, addr, err ? 0 : len);
 	filemaps_writeback_unmapped(t->kernel->filemaps);
@@ -339,6 +344,8 @@ int64_t sys_mremap(struct task *t, uint64_t old_addr, uint64_t old_len, uint64_t
 		notify_before_unmap(t, old_addr, old_len);
 	}
 	err = vellum_mremap(t->gmm->mm, old_addr, old_len, new_len, (uint32_t)flags, &addr);
+	if (sane && !err && addr != old_addr && old_len)
+		placements_move(t->gmm, old_addr, addr, PAGE_UP(old_len));
 	if (sane && !err && addr != old_addr)
 		notify_after_unmap(t, old_addr, old_len);
 	else if (sane && !err && PAGE_UP(new_len) < PAGE_UP(old_len))	/* its end was unmapped */

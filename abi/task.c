@@ -16,6 +16,7 @@
 #include "abi/access.h"
 #include "abi/filemap.h"
 #include "abi/ipc.h"
+#include "abi/mempolicy.h"
 #include "abi/repeat.h"
 #include "abi/text.h"
 
@@ -82,7 +83,7 @@ struct guest_mm *gmm_create(struct task *t)
 	return gmm;
 }
 
-struct guest_mm *gmm_copy(const struct guest_mm *from, int pid)
+struct guest_mm *gmm_copy(struct guest_mm *from, int pid)
 {
 	struct guest_mm *gmm = calloc(1, sizeof(*gmm));
 
@@ -92,6 +93,7 @@ struct guest_mm *gmm_copy(const struct guest_mm *from, int pid)
 	gmm->refs = 1;
 	gmm->pid = pid;
 	gmm_describe(gmm, from);
+	gmm->placements = placements_copy(from);
 	mm_gate_init(gmm);
 	return gmm;
 }
@@ -155,6 +157,7 @@ void gmm_put(struct task *t, struct guest_mm *gmm)
 		ob->mm_end(ob->arg, gmm);
 	pool_drop_mm(t->kernel->pool, gmm->mm);
 	vellum_mm_put(gmm->mm);
+	placements_free(gmm->placements);
 	filemaps_writeback_unmapped(t->kernel->filemaps);
 	shm_vmas_changed(t->kernel, t->process->pid);
 	free(gmm);

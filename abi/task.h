@@ -178,6 +178,11 @@ struct process {
 	uint64_t unsupported[ABI_UNSUPPORTED_WORDS];	/* atomic: calls of this program that failed with ENOSYS */
 };
 
+struct mempolicy {		/* numa(7) */
+	int mode, flags;		/* MPOL_*; MPOL_F_* that belong to the mode */
+	uint64_t nodes, given;		/* bit n: node n; as the program gave them */
+};
+
 struct task_policy {		/* sched(7) */
 	int policy;			/* SCHED_* */
 	int priority;			/* of a real-time policy: 1 to 99; else 0 */
@@ -209,6 +214,7 @@ struct task {
 	uint32_t load;			/* VCPU_LOAD_* for the next run */
 	uint64_t cpus;			/* atomic: bit n: it may run on CPU n */
 	bool resets_nice;		/* to 0 when it starts: its parent had SCHED_RESET_ON_FORK */
+	struct mempolicy mempolicy;
 	struct task_policy policy;	/* kernel->lock and the pool's for changes, either to look */
 	bool lost;			/* lock of the pool: its FPU state was lost when the machine ended */
 	uint32_t personality;		/* atomic; changed by its own thread */
@@ -341,7 +347,7 @@ void task_wake_vfork_parent(struct task *t);
 
 /* task.c: address spaces */
 struct guest_mm *gmm_create(struct task *t);
-struct guest_mm *gmm_copy(const struct guest_mm *from, int pid);	/* without the memory; NULL: no memory */
+struct guest_mm *gmm_copy(struct guest_mm *from, int pid);	/* without the memory; NULL: no memory */
 void gmm_describe(struct guest_mm *gmm, const struct guest_mm *from);	/* copy what is known of the program */
 /*
  * Drop the reference of @t. The last one waits until no pin is left: after the end of a process, its shared mappings

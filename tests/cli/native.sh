@@ -97,6 +97,11 @@ as_native openat2s
 if "$root/build/programs/signals" vsyscall 2>/dev/null | grep -q 'time: 1'; then
 	as_native signals vsyscall
 fi
+if [ "$(cat /sys/devices/system/node/possible 2>/dev/null)" = 0 ]; then
+	as_native mempolicies
+else
+	skip "mempolicies: as on the host" "a machine with other nodes than node 0"
+fi
 as_native start
 as_native start an '' argument
 # The flags and seals are those of one kernel.
