@@ -245,6 +245,18 @@ enum vm_fault shmem_huge_fault(struct fault *f)
 
 /* --- MADV_COLLAPSE --- */
 
+/* A page of shared memory is its only copy, and stays dirty. One of a file is as dirty as the page that it replaces. */
+static void fill_page(struct vellum_mapping *mapping, pgoff_t index, const struct folio *from, struct folio *to)
+{
+	to->mapping = mapping;
+	to->index = index;
+	folio_set(to, PG_UPTODATE);
+	if (mapping_is_shmem(mapping))
+		folio_set(to, PG_DIRTY);
+	else if (folio_flags(from) & PG_DIRTY)
+		folio_mark_dirty(to);
+}
+
 /* As replace_page(). @from: the cached page, locked and with a reference; NULL: none. */
 static bool exchange_page(struct vellum_mapping *mapping, pgoff_t index, struct folio *from, struct folio *to)
 {
@@ -258,9 +270,7 @@ static bool exchange_page(struct vellum_mapping *mapping, pgoff_t index, struct 
 		copy_racy(frame_address(m, folio_pfn(m, to)), frame_address(m, folio_pfn(m, from)), PAGE_SIZE);
 	ok = ok && !radix_set(&mapping->pages, index, to, &m->host);
 	if (ok) {
-		to->mapping = mapping;
-		to->index = index;
-		folio_set(to, PG_UPTODATE | PG_DIRTY);
+		fill_page(mapping, index, from, to);
 		if (from)
 			__atomic_store_n(&from->mapping, NULL, __ATOMIC_RELAXED);
 	}
@@ -272,7 +282,7 @@ static bool exchange_page(struct vellum_mapping *mapping, pgoff_t index, struct 
 
 /*
  * Replace the cached page at @index, if any, by @to, a page of the new huge page. False: the old page has other
- * references (a pin), or there is no memory.
+ * references (a pin), is not filled, or there is no memory; or a page of a file is not cached any more.
  */
 static bool replace_page(struct vellum_mapping *mapping, pgoff_t index, struct folio *to)
 {
@@ -281,9 +291,9 @@ static bool replace_page(struct vellum_mapping *mapping, pgoff_t index, struct f
 	bool ok;
 
 	if (!from)
-		return exchange_page(mapping, index, NULL, to);
-	mutex_lock(&from->lock, &m->host);	/* waits for reclaim */
-	ok = exchange_page(mapping, index, from, to);
+		return mapping_is_shmem(mapping) && exchange_page(mapping, index, NULL, to);
+	mutex_lock(&from->lock, &m->host);	/* waits for reclaim and writeback */
+	ok = from->mapping == mapping && folio_is_uptodate(from) && exchange_page(mapping, index, from, to);
 	mutex_unlock(&from->lock, &m->host);
 	folio_put(m, from);
 	return ok;
@@ -299,8 +309,10 @@ static int make_huge_page(struct vellum_mapping *mapping, pgoff_t first) HOLDS(&
 	mutex_lock(&mapping->pages_lock, &m->host);
 	head = huge_page_at(mapping, first);
 	mutex_unlock(&mapping->pages_lock, &m->host);
-	if (head)
+	if (head) {		/* a leaf of it was split */
+		vellum_unmap_mapping_range(mapping, first, PMD_PAGES);
 		return 0;
+	}
 	for (unsigned i = 0; i < PMD_PAGES && !err; i++)
 		err = mapping_fetch_swapped(mapping, first + i);
 	if (err)
@@ -319,6 +331,40 @@ static int make_huge_page(struct vellum_mapping *mapping, pgoff_t first) HOLDS(&
 	return 0;
 }
 
+/* Read the pages of a file in memory that are not cached. 0 or -EAGAIN. */
+static int read_pages(struct vellum_mapping *mapping, pgoff_t first)
+{
+	enum vm_fault result = VM_FAULT_DONE;
+
+	for (unsigned i = 0; i < PMD_PAGES && result == VM_FAULT_DONE; i++) {
+		struct vellum_vmf vmf = { .size = sizeof(vmf), .pgoff = first + i };
+		struct folio *folio = NULL;
+
+		result = mapping_get_folio(mapping, &vmf, true, &folio);
+		if (result == VM_FAULT_DONE) {
+			mutex_unlock(&folio->lock, &mapping->memory->host);
+			folio_put(mapping->memory, folio);
+		}
+	}
+	return result == VM_FAULT_DONE ? 0 : -EAGAIN;
+}
+
+/*
+ * A userfaultfd that is registered for a part of the pages must get a fault for each hole, so holes must stay. A leaf
+ * cannot keep the protection of one page.
+ */
+static bool uffd_forbids(struct vellum_mapping *mapping, pgoff_t first)
+{
+	if (!mapping_has_vma_flags(mapping, first, first + PMD_PAGES - 1, VM_UFFD))
+		return false;
+	if (mapping_has_vma_flags(mapping, first, first + PMD_PAGES - 1, VM_UFFD_WP))
+		return true;
+	for (unsigned i = 0; i < PMD_PAGES; i++)
+		if (!mapping_has_page(mapping, first + i))
+			return true;
+	return false;
+}
+
 /* Map the huge page with a leaf. make_huge_page() has unmapped the small entries. */
 static int map_collapsed(struct vma *vma, gva_t addr)
 {
@@ -327,8 +373,6 @@ static int map_collapsed(struct vma *vma, gva_t addr)
 	struct folio *head;
 	int err;
 
-	if (huge_lookup(vma->mm, addr, NULL))
-		return 0;
 	if (!huge_free_table(vma, addr))
 		return -EAGAIN;
 	head = get_huge_page(mapping, vma_page_index(vma, addr));
@@ -347,11 +391,14 @@ int shmem_collapse(struct vma *vma, gva_t addr)
 	int err;
 
 	if ((first & (PMD_PAGES - 1)) || first + PMD_PAGES > mapping_nr_pages(mapping) ||
-	    vma_needs_dirty_tracking(vma))
+	    (mapping_is_shmem(mapping) && vma_needs_dirty_tracking(vma)))
 		return -EINVAL;
-	/* A userfaultfd that is registered for a part of them must get a fault for each hole, so holes must stay. */
-	if (mapping_has_vma_flags(mapping, first, first + PMD_PAGES - 1, VM_UFFD))
+	if (huge_lookup(vma->mm, addr, NULL))
+		return 0;
+	if (uffd_forbids(mapping, first))
 		return -EBUSY;
+	if (!mapping_is_shmem(mapping) && read_pages(mapping, first))
+		return -EAGAIN;
 	write_lock(&mapping->invalidate_lock, mm_host(vma->mm));
 	err = make_huge_page(mapping, first);
 	write_unlock(&mapping->invalidate_lock, mm_host(vma->mm));

@@ -258,7 +258,7 @@ static int collapse_at(struct vellum_mm *mm, gva_t addr)
 		notify_finish(mm, VELLUM_NOTIFY_CLEAR, addr, addr + PMD_SIZE);
 		vma_unlock_rmaps(vma);
 	} else {
-		err = mapping_is_shmem(vma->mapping) && (vma->flags & VM_SHARED) ? shmem_collapse(vma, addr) : -EINVAL;
+		err = mapping_has_missing(vma->mapping) && (vma->flags & VM_SHARED) ? shmem_collapse(vma, addr) : -EINVAL;
 	}
 	write_unlock(&mm->mmap_lock, mm_host(mm));
 	return err;

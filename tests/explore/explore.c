@@ -501,7 +501,7 @@ int explore(const struct scenario *s, const struct options *opt)
 	catch_crashes();
 	if (opt->replay)
 		return replay(opt->replay);
-	if (opt->nr_random)
-		return explore_random(opt->nr_random, opt->seed);
+	if (opt->nr_random || (scenario->random && !opt->more && opt->bound < 0))
+		return explore_random(opt->nr_random ? opt->nr_random : scenario->random, opt->seed);
 	return explore_all(bound, opt->most);
 }

@@ -200,6 +200,56 @@ static const char *pin_sees(void)
 	return ok ? NULL : "INV-GUP-1: the process stores to another page than the pinned one";
 }
 
+/* --- a file in memory --- */
+
+static uint64_t on_disk;	/* the first word of page 0 */
+
+static int file_read(void *ctx, struct vellum_vmf *vmf)
+{
+	(void)ctx;
+	*(uint64_t *)vmf->page = vmf->pgoff ? 0 : on_disk;
+	return VELLUM_VMF_OK;
+}
+
+static int file_write(void *ctx, uint64_t pgoff, const void *page, uint32_t len)
+{
+	(void)ctx, (void)len;
+	pause_here();
+	if (!pgoff)
+		on_disk = *(const uint64_t *)page;
+	return 0;
+}
+
+static int file_has_page(void *ctx, uint64_t pgoff)
+{
+	(void)ctx, (void)pgoff;
+	return 1;
+}
+
+static const struct vellum_backing_ops memory_file_ops = {
+	.size = sizeof(memory_file_ops), .fault = file_read, .writepage = file_write, .has_page = file_has_page,
+};
+
+static void setup_file(void)
+{
+	last = 1;
+	on_disk = 0;
+	new_object(&memory_file_ops, HUGE, VELLUM_MAPPING_WRITEBACK);
+	map_pages(mm, 0, HUGE, RW, SHARED, object, 0);
+	store(1, 0, 1);
+}
+
+static void writer(void)
+{
+	MUST(vellum_msync(mm, PAGE(0), PAGE_SIZE, VELLUM_MS_SYNC));
+}
+
+static const char *is_written(void)
+{
+	writer();
+	return on_disk == last && load(0, 0) == last ? NULL : "a store was lost";
+}
+
 /* The child's word is one that the parent had, and does not change. */
 static const char *child_is_apart(void)
 {
@@ -234,5 +284,7 @@ const struct scenario huge_scenarios[] = {
 	  .thread = { THREAD(collapser), THREAD(one_store) }, .check_end = nothing_lost },
 	{ .name = "huge_collapse_vs_pin_fast", .ram = RAM, .bound = 1, .setup = setup_small,
 	  .thread = { THREAD(collapser), THREAD(fast_pinner) }, .check_end = pin_sees },
+	{ .name = "huge_collapse_file_vs_store", .ram = RAM, .bound = 1, .random = 300, .setup = setup_file,
+	  .thread = { THREAD(collapser), THREAD(one_store), THREAD(writer) }, .check_end = is_written },
 	{ .name = NULL },
 };

@@ -46,6 +46,7 @@ struct scenario {
 	const char *(*check_end)(void);
 	void (*teardown)(void);
 	unsigned bound;		/* most preemptions by default; 0: 2 */
+	unsigned random;	/* so many random schedules instead, as all take too long; 0: none */
 };
 
 #define THREAD(fn) { #fn, fn }
