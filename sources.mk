@@ -49,5 +49,5 @@ VELLUM_ABI_SRC := \
 	abi/sys_splice.c abi/sys_time.c abi/sys_timer.c abi/sys_userfaultfd.c abi/sys_wait.c abi/sys_xattr.c \
 	abi/syscall.c abi/task.c abi/text.c abi/tty.c abi/tty_input.c abi/uffd.c abi/usage.c abi/usermem.c \
 	abi/vdso.c abi/vdso/blob.S
-VELLUM_CLI_SRC := cli/main.c cli/run.c cli/track.c cli/verify.c cli/replica.c cli/rows.c cli/repeat.c cli/fuzz.c cli/report.c cli/json.c cli/html.c \
+VELLUM_CLI_SRC := cli/main.c cli/run.c cli/track.c cli/verify.c cli/replica.c cli/rows.c cli/repeat.c cli/fuzz.c cli/fuzz_server.c cli/report.c cli/json.c cli/html.c \
 	cli/html_blob.S cli/inspect.c cli/inspect_show.c cli/pack.c cli/swap.c

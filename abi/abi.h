@@ -103,15 +103,36 @@ struct abi_reset {
  * Run the program again and again from one snapshot. The functions are called by the host thread of the program, which
  * executes no code of the program during the call.
  */
+/* System V shared memory that the program finds by an environment variable, which has the ID. */
+struct abi_segment {
+	const char *variable;
+	uint64_t bytes;
+	struct vellum_mapping *mapping;	/* out: when the program is loaded, until the end of the run */
+};
+
+#define ABI_MAX_SEGMENTS 2
+#define ABI_SERVER_FD	198		/* and the next one: of a fork server, for AFL++'s */
+
 struct abi_repeat {
 	void *arg;
-	enum { ABI_PLACE_FUNCTION, ABI_PLACE_ADDRESS, ABI_PLACE_FIRST_READ } place;	/* where it is frozen */
+	/* Where it is frozen. FORK: before the first fork(2). */
+	enum { ABI_PLACE_FUNCTION, ABI_PLACE_ADDRESS, ABI_PLACE_FIRST_READ, ABI_PLACE_FORK } place;
 	const char *function;
 	uint64_t address;		/* of the file, if it is position independent, or of memory */
 	int output[2];			/* of the host: the program's descriptors 1 and 2; they may use no more than --ram */
+	/*
+	 * A program with a fork server in it: its descriptors ABI_SERVER_FD and the next are these of the host. Its first fork
+	 * makes no process, but returns 0, so each run is the child. If it stops itself, the run ends with status 0.
+	 */
+	bool serves;
+	int server[2];
+	struct abi_segment *segments;
+	unsigned nr_segments;
 	uint64_t verify_every;		/* resets until all memory is compared with the frozen state; 0: never */
 	/* The program is loaded, and none of its code has run. May be NULL. */
 	void (*loaded)(void *arg, const struct guest_mm *gmm);
+	/* The program is about to be frozen. May be NULL. */
+	void (*freezing)(void *arg);
 	/* The program is frozen. @limits: what resets will not undo, in words, or "". @run: for abi_repeat_kill() */
 	void (*frozen)(void *arg, const char *limits, struct repeat *run);
 	/* A run has ended, with a status as of wait4(2). True: reset the program. */

@@ -10,6 +10,7 @@
 
 #include "abi/ipc.h"
 #include "abi/mempolicy.h"
+#include "abi/repeat.h"
 #include "abi/pidfd.h"
 #include "abi/signals.h"
 
@@ -336,5 +337,10 @@ int64_t task_clone(struct task *parent, const struct clone_request *rq)
 		return flags & (CLONE_PIDFD | CLONE_VFORK) ? -ENOSYS : clone_thread(parent, rq);
 	if ((flags & CLONE_PARENT) && parent->process->pid == 1)
 		return -EINVAL;
+	if (!(flags & CLONE_VM) && repeat_takes_fork(parent)) {
+		if (flags & CLONE_CHILD_CLEARTID)
+			parent->clear_child_tid = rq->child_tid;
+		return 0;
+	}
 	return clone_process(parent, rq);
 }

@@ -45,7 +45,7 @@ struct image {
 
 static bool has_ipc(const struct ipc *ipc)
 {
-	return ipc->nr_shm || ipc->sem.nr || ipc->msg.nr;
+	return ipc->nr_shm > ipc->nr_granted || ipc->sem.nr || ipc->msg.nr;
 }
 
 /* --- save --- */
@@ -166,6 +166,12 @@ static void add_words(char *text, size_t size, const char *words)
 		snprintf(text + len, size - len, "%s%s", len ? ", " : "", words);
 }
 
+/* Vellum is at the other end, and no run uses it. */
+static bool is_of_server(const struct task *t, int fd)
+{
+	return t->kernel->args->repeat->serves && (fd == ABI_SERVER_FD || fd == ABI_SERVER_FD + 1);
+}
+
 void image_limits(const struct task *t, char *text, size_t size)
 {
 	const struct process *p = t->process;
@@ -173,7 +179,7 @@ void image_limits(const struct task *t, char *text, size_t size)
 
 	text[0] = 0;
 	for (int fd = 0; fd < MAX_FDS; fd++)
-		if (t->files->fds[fd].file)
+		if (t->files->fds[fd].file && !is_of_server(t, fd))
 			add_words(text, size, kind_of(t->files->fds[fd].file));
 	if (p->timers || p->alarm_at || p->virtual_timer.at || p->prof_timer.at)
 		add_words(text, size, "timers");

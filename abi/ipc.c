@@ -29,19 +29,19 @@ void ipc_destroy(struct ipc *ipc)
 	if (!ipc)
 		return;
 	ipc_clear(ipc);
+	shm_destroy_all(ipc, true);
 	pthread_mutex_destroy(&ipc->shm_lock);
 	free(ipc);
 }
 
 void ipc_clear(struct ipc *ipc)
 {
-	shm_destroy_all(ipc);
+	shm_destroy_all(ipc, false);
 	sems_destroy_all(ipc);
 	msgs_destroy_all(ipc);
-	memset(&ipc->shm, 0, sizeof(ipc->shm));
 	memset(&ipc->sem, 0, sizeof(ipc->sem));
 	memset(&ipc->msg, 0, sizeof(ipc->msg));
-	ipc->nr_shm = ipc->nr_sems = ipc->nr_undos = 0;
+	ipc->nr_sems = ipc->nr_undos = 0;
 	ipc->msg_bytes = 0;
 }
 

@@ -18,6 +18,7 @@ struct ipc_object {
 	int32_t key;		/* IPC_PRIVATE: none, or it was removed */
 	uint32_t uid, gid, cuid, cgid;
 	uint32_t mode;		/* rights, and flags of the kind */
+	bool granted;		/* by Vellum's caller: it outlives ipc_clear() */
 };
 
 /* The objects of a kind. The lock of the kind protects them. */
@@ -30,6 +31,7 @@ struct ipc_table {
 struct ipc {
 	pthread_mutex_t shm_lock;	/* shared memory. Only locks of the core are taken with it */
 	struct ipc_table shm;
+	unsigned nr_granted;		/* of them */
 	unsigned nr_shm;		/* atomic: shm.nr, also read without the lock */
 	/* kernel->lock: */
 	struct ipc_table sem, msg;
@@ -77,7 +79,9 @@ void shm_before_unmap(struct task *t, uint64_t start, uint64_t len);
 void shm_vmas_changed(struct kernel *k, int pid);
 /* Write the name of a segment, and return its ID. -1: the mapping is none. */
 int shm_mapping_name(struct kernel *k, const struct vellum_mapping *mapping, char name[ABI_MAX_NAME]);
-void shm_destroy_all(struct ipc *ipc);
+/* Make a segment that Vellum's caller uses, too. Its ID or a negative errno; *@mapping belongs to the segment. */
+int shm_grant(struct task *t, uint64_t bytes, struct vellum_mapping **mapping);
+void shm_destroy_all(struct ipc *ipc, bool granted);
 
 /* --- sys_sem.c, sys_msg.c --- */
 

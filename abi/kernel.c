@@ -200,10 +200,70 @@ static int open_standard_files(struct task *t)
 	return 0;
 }
 
+static int open_server_files(struct task *t)
+{
+	const struct abi_repeat *repeat = t->kernel->args->repeat;
+
+	for (int i = 0; repeat && repeat->serves && i < 2; i++) {
+		int host = fcntl(repeat->server[i], F_DUPFD_CLOEXEC, 3);
+
+		if (fd_install(t, host < 0 ? NULL : file_open(t->kernel, host), ABI_SERVER_FD + i, false) < 0)
+			return -errno;
+	}
+	return 0;
+}
+
+/* The environment, with the segments that the caller grants, in @room. 0 or a negative errno. */
+static int grant_segments(struct task *t, char **envp, char room[ABI_MAX_SEGMENTS][64])
+{
+	const struct abi_repeat *repeat = t->kernel->args->repeat;
+	size_t n = 0;
+
+	while (envp[n])
+		n++;
+	for (unsigned i = 0; repeat && i < repeat->nr_segments; i++) {
+		struct abi_segment *s = &repeat->segments[i];
+		int id = shm_grant(t, s->bytes, &s->mapping);
+
+		if (id < 0)
+			return id;
+		snprintf(room[i], sizeof(room[i]), "%s=%d", s->variable, id);
+		envp[n++] = room[i];
+	}
+	envp[n] = NULL;
+	return 0;
+}
+
+static char **copy_pointers(char *const *strings, size_t more)
+{
+	size_t n = 0;
+	char **copy;
+
+	while (strings[n])
+		n++;
+	copy = calloc(n + more + 1, sizeof(*copy));
+	if (copy)
+		memcpy(copy, strings, n * sizeof(*copy));
+	return copy;
+}
+
+static int load_first(struct task *t, const struct abi_args *args)
+{
+	char **envp = copy_pointers(args->envp, ABI_MAX_SEGMENTS), room[ABI_MAX_SEGMENTS][64];
+	int err = envp ? grant_segments(t, envp, room) : -ENOMEM, fd;
+
+	if (!err) {
+		fd = exec_open(t, args->path);
+		err = fd < 0 ? fd : exec_load(t, fd, args->path, args->argv, envp);
+	}
+	free(envp);
+	return err;
+}
+
 static int start_first(struct kernel *k, const struct abi_args *args)
 {
 	struct task *t = process_create(k, RLIM_INFINITY);
-	int err, fd;
+	int err;
 
 	if (!t)
 		return -errno;
@@ -213,8 +273,10 @@ static int start_first(struct kernel *k, const struct abi_args *args)
 	err = sharing_start(t);
 	if (!err)
 		err = open_standard_files(t);
-	fd = err ? err : exec_open(t, args->path);
-	err = fd < 0 ? fd : exec_load(t, fd, args->path, args->argv, args->envp);
+	if (!err)
+		err = open_server_files(t);
+	if (!err)
+		err = load_first(t, args);
 	if (!err && k->repeat && !repeat_begin(t))
 		err = -ECANCELED;
 	if (!err)

@@ -2,6 +2,7 @@
 /* abi/repeat.c - the life of a repeated program: see repeat.h. */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,6 +28,7 @@ struct repeat {
 	struct vellum_snapshot *snapshot;
 	struct image *image;
 	uint64_t nr_resets;
+	bool took_fork, took_fork_before;	/* repeat_takes_fork(); and when it was frozen */
 };
 
 struct repeat *repeat_create(struct kernel *k)
@@ -93,6 +95,7 @@ bool repeat_begin(struct task *t)
 		want->loaded(want->arg, t->gmm);
 	switch (want->place) {
 	case ABI_PLACE_FIRST_READ:
+	case ABI_PLACE_FORK:
 		return true;
 	case ABI_PLACE_FUNCTION:
 		if (!repeat_find_function(t, want->function, &r->breakpoint)) {
@@ -136,6 +139,8 @@ static void freeze(struct repeat *r, struct task *t)
 			"with --at%s", "");
 		return;
 	}
+	if (r->want->freezing)
+		r->want->freezing(r->want->arg);
 	image_limits(t, limits, sizeof(limits));
 	r->image = image_save(t);
 	err = r->image ? vellum_snapshot_create(&args, &r->snapshot) : -ENOMEM;
@@ -145,6 +150,7 @@ static void freeze(struct repeat *r, struct task *t)
 	}
 	r->task = t;
 	r->process = t->process;
+	r->took_fork_before = r->took_fork;
 	r->state = FROZEN;
 	r->want->frozen(r->want->arg, limits, r);
 }
@@ -161,17 +167,42 @@ bool repeat_at_breakpoint(struct task *t)
 	return true;
 }
 
+static bool is_first_read(const struct vcpu_regs *regs)
+{
+	return (regs->rax == SYS_read || regs->rax == SYS_pread64 || regs->rax == SYS_readv) && regs->rdi == 0;
+}
+
+static bool is_fork(const struct vcpu_regs *regs)
+{
+	return regs->rax == SYS_fork || (regs->rax == SYS_clone && !(regs->rdi & CLONE_VM));
+}
+
 void repeat_at_syscall(struct task *t)
 {
 	struct repeat *r = t->kernel->repeat;
 	struct vcpu_regs *regs = &t->st.regs;
 
-	if (!r || r->state != NOT_FROZEN || r->want->place != ABI_PLACE_FIRST_READ ||
-	    (regs->rax != SYS_read && regs->rax != SYS_pread64 && regs->rax != SYS_readv) || regs->rdi != 0)
+	if (!r || r->state != NOT_FROZEN || !(r->want->place == ABI_PLACE_FIRST_READ ? is_first_read(regs) :
+					      r->want->place == ABI_PLACE_FORK && is_fork(regs)))
 		return;
 	regs->rip -= SYSCALL_BYTES;		/* a run begins with the call */
 	freeze(r, t);
 	regs->rip += SYSCALL_BYTES;
+}
+
+bool repeat_takes_fork(struct task *t)
+{
+	struct repeat *r = t->kernel->repeat;
+
+	if (!r || !r->want->serves || r->took_fork || t->tid != 1)
+		return false;
+	r->took_fork = true;
+	return true;
+}
+
+bool repeat_ends_at_stop(const struct process *p)
+{
+	return repeat_has(p) && p->kernel->repeat->want->serves;
 }
 
 /* --- the end of a run --- */
@@ -254,6 +285,7 @@ static bool reset(struct repeat *r, struct abi_reset *done)
 		give_up(r, "the run cannot be undone: %s", strerror(-err));
 		return false;
 	}
+	r->took_fork = r->took_fork_before;
 	enter_process(r);
 	done->ns = clock_ns(CLOCK_MONOTONIC) - start;
 	vellum_snapshot_info(r->snapshot, &info);

@@ -24,6 +24,10 @@ bool repeat_begin(struct task *t);
 bool repeat_at_breakpoint(struct task *t);
 /* Before a system call, whose number and arguments the registers have: freeze the process if it is the place. */
 void repeat_at_syscall(struct task *t);
+/* fork(2): is it the one that makes no process? */
+bool repeat_takes_fork(struct task *t);
+/* The process stops itself: is it the end of the run? */
+bool repeat_ends_at_stop(const struct process *p);
 /* Is the process the frozen one? Is the thread? */
 bool repeat_has(const struct process *p);
 bool repeat_is_frozen(const struct task *t);

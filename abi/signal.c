@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "abi/jobs.h"
+#include "abi/repeat.h"
 #include "abi/signals.h"
 
 #define SYSCALL_BYTES	2	/* of the instruction */
@@ -404,6 +405,8 @@ static void stop_process(struct task *t, const struct sig_info *info)
 	struct process *p = t->process;
 	int signo = info->signo;
 
+	if (repeat_ends_at_stop(p))
+		process_exit(t, 0);
 	pthread_mutex_lock(&p->kernel->lock);
 	if (t->stops && p->state == PROCESS_RUNNING && !p->exiting &&
 	    (signo == SIGSTOP || !group_is_orphaned(p->kernel, p->pgid))) {

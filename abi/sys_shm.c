@@ -94,7 +94,7 @@ static void note_attached(struct segment *s, int pid)
 /* Remove a segment that was marked, if no VMA maps it. True: the caller drops its mapping, and frees it. shm_lock held. */
 static bool remove_if_unused(struct ipc *ipc, struct segment *s)
 {
-	if (!(s->o.mode & SHM_DEST) || s->nr_attaching || nr_attached(s))
+	if (!(s->o.mode & SHM_DEST) || s->o.granted || s->nr_attaching || nr_attached(s))
 		return false;
 	ipc_remove(&ipc->shm, &s->o);
 	count_segments(ipc);
@@ -132,11 +132,19 @@ void shm_vmas_changed(struct kernel *k, int pid)
 	} while (n == 16);
 }
 
-void shm_destroy_all(struct ipc *ipc)
+void shm_destroy_all(struct ipc *ipc, bool granted)
 {
-	for (int i = 0; i < IPC_MAX_OBJECTS; i++)
-		if (ipc->shm.at[i])
-			free_segment(segment_of(ipc->shm.at[i]));
+	for (int i = 0; i < IPC_MAX_OBJECTS; i++) {
+		struct segment *s = segment_of(ipc->shm.at[i]);
+
+		if (!s || (s->o.granted && !granted))
+			continue;
+		ipc_remove(&ipc->shm, &s->o);
+		free_segment(s);
+	}
+	ipc->shm.next = ipc->nr_granted;
+	ipc->shm.seq = 0;
+	count_segments(ipc);
 }
 
 /* shm_lock held. */
@@ -233,6 +241,24 @@ static int make_segment(struct task *t, int32_t key, uint64_t bytes, int flags)
 	s->ctime = time(NULL);
 	s->cpid = t->process->pid;
 	return s->o.id;
+}
+
+int shm_grant(struct task *t, uint64_t bytes, struct vellum_mapping **mapping)
+{
+	struct ipc *ipc = t->kernel->ipc;
+	int id;
+
+	lock(t->kernel);
+	id = make_segment(t, IPC_PRIVATE, bytes, 0600);
+	if (id >= 0) {
+		struct segment *s = segment_of(ipc_find(&ipc->shm, id));
+
+		s->o.granted = true;
+		ipc->nr_granted++;
+		*mapping = s->mapping;
+	}
+	unlock(t->kernel);
+	return id;
 }
 
 int64_t sys_shmget(struct task *t, int key, uint64_t size, int flags)

@@ -64,6 +64,9 @@ int cmd_fuzz(int argc, char **argv);
 /* --at: 0, or EXIT_VELLUM after printing an error. */
 int repeat_parse_place(const char *text, struct abi_repeat *want);
 
+#define PROGRAM_PATH_BYTES 4096
+/* Search PATH for a name without a slash. */
+bool run_find_program(const char *name, char path[PROGRAM_PATH_BYTES]);
 void run_defaults(struct run_options *o);
 int run_take_option(int opt, const char *arg, struct run_options *o);	/* 0, or EXIT_VELLUM after printing an error */
 /*

@@ -16,23 +16,20 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/shm.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "cli/fuzz_server.h"
 #include "machine/coverage.h"
 
-#define COMMAND_FD	198
-#define ANSWER_FD	199
-#define HELLO		0x80000001u	/* options follow in this word */
-#define HELLO_MAP_SIZE	0x40000000u	/* the map's size less one, from bit 1 on */
 #define ALL_USER_ADDRESSES (1ull << 47)
 
 struct fuzz {
 	struct abi_repeat want;
 	struct run_options *options;
-	uint8_t *map;			/* afl-fuzz's; NULL: none */
+	bool place_given;		/* where to freeze it */
+	struct fuzz_server server;	/* of the program, if it has one; afl-fuzz's map */
 	int status;			/* of the run that has ended */
 	struct repeat *run;
 	pthread_t watcher;
@@ -178,22 +175,12 @@ static void clear_map(struct coverage *c)
 /* afl-fuzz's map of this run, which it has cleared. */
 static void give_map(const struct fuzz *f)
 {
-	if (f->map)
-		memcpy(f->map, coverage_of(f)->map, COVERAGE_MAP_SIZE);
-}
+	const struct shared *map = &f->server.map;
 
-static int attach_map(struct fuzz *f)
-{
-	const char *id = getenv("__AFL_SHM_ID");
-	void *at = id ? shmat(atoi(id), NULL, 0) : NULL;
-
-	if (at == (void *)-1)
-		return fail("cannot attach afl-fuzz's map (__AFL_SHM_ID=%s): %s", id, strerror(errno));
-	f->map = at;
-	/* An instrumented program looks for them, and they are not inside: the plugin counts its edges. */
-	unsetenv("__AFL_SHM_ID");
-	unsetenv("__AFL_SHM_FUZZ_ID");
-	return 0;
+	if (f->server.present)
+		fuzz_server_give_map(&f->server);
+	else if (map->at)
+		memcpy(map->at, coverage_of(f)->map, map->bytes < COVERAGE_MAP_SIZE ? map->bytes : COVERAGE_MAP_SIZE);
 }
 
 /* --- the protocol --- */
@@ -208,31 +195,56 @@ static bool answer(uint32_t word)
 	return n == (ssize_t)sizeof(word);
 }
 
-/* Wait for the command to run, and say that a run begins. False: afl-fuzz has ended. */
+/* Say that a run begins. @killed: afl-fuzz has killed the last one. False: afl-fuzz has ended. */
+static bool begin_run(struct fuzz *f, bool killed)
+{
+	pid_t pid = get_placeholder(f, killed);
+
+	if (f->server.present)
+		fuzz_server_take_input(&f->server);
+	return pid > 0 && answer((uint32_t)pid);
+}
+
+/* Wait for the command to run. False: afl-fuzz has ended. */
 static bool next_run(struct fuzz *f)
 {
 	uint32_t word;
-	pid_t pid;
 	ssize_t n;
 
 	do
 		n = read(COMMAND_FD, &word, sizeof(word));
 	while (n < 0 && errno == EINTR);
-	if (n != (ssize_t)sizeof(word))
-		return false;
-	pid = get_placeholder(f, word != 0);
-	return pid > 0 && answer((uint32_t)pid);
+	return n == (ssize_t)sizeof(word) && begin_run(f, word != 0);
+}
+
+/* Edges before the runs do not count. */
+static void is_freezing(void *arg)
+{
+	struct fuzz *f = arg;
+
+	if (f->server.present) {
+		fuzz_server_stop(&f->server);
+		fuzz_server_clear_map(&f->server);
+	} else {
+		clear_map(coverage_of(f));
+	}
 }
 
 static void is_frozen(void *arg, const char *limits, struct repeat *run)
 {
 	struct fuzz *f = arg;
+	bool runs;
 
 	f->run = run;
-	clear_map(coverage_of(f));	/* of what is before the runs */
 	if (limits[0])
 		fprintf(stderr, "vellum: a reset does not undo what a run does to: %s\n", limits);
-	if (!answer(HELLO | HELLO_MAP_SIZE | (COVERAGE_MAP_SIZE - 1) << 1) || !next_run(f))
+	if (f->server.present && !f->server.hello)
+		runs = !fail("the program is frozen before its own fork server has begun; leave out --at");
+	else if (f->server.present)	/* its server has said hello and got the command */
+		runs = begin_run(f, false);
+	else
+		runs = answer(HELLO | HELLO_MAP_SIZE | (COVERAGE_MAP_SIZE - 1) << 1) && next_run(f);
+	if (!runs)
 		abi_repeat_kill(run);		/* before anything of a run */
 }
 
@@ -263,7 +275,8 @@ static bool was_reset(void *arg, const struct abi_reset *reset)
 	const struct fuzz *f = arg;
 
 	(void)reset;
-	clear_map(coverage_of(f));
+	if (!f->server.present)
+		clear_map(coverage_of(f));
 	/* Not before the reset, which moves the position in the input's file: afl-fuzz writes to it next. */
 	return answer((uint32_t)f->status) && next_run(arg);
 }
@@ -281,12 +294,15 @@ static int parse_options(int argc, char **argv, struct fuzz *f, struct run_optio
 	const char *entry = getenv("AFL_ENTRYPOINT");
 	int opt, err = entry ? repeat_parse_place(entry, &f->want) : 0;
 
+	f->place_given = entry != NULL;
+
 	opterr = 0;
 	while (!err && (opt = getopt_long(argc, argv, "+:", long_options, NULL)) != -1) {
 		if (opt == '?' || opt == ':')
 			return fail("%s: %s; see vellum --help", argv[optind - 1],
 				    opt == ':' ? "needs a value" : "unknown option");
 		err = opt == OPT_AT ? repeat_parse_place(optarg, &f->want) : run_take_option(opt, optarg, o);
+		f->place_given |= opt == OPT_AT;
 	}
 	if (!err && optind >= argc)
 		err = fail("no program to run; see vellum --help");
@@ -297,6 +313,21 @@ static int parse_options(int argc, char **argv, struct fuzz *f, struct run_optio
 static bool has_server(void)
 {
 	return fcntl(COMMAND_FD, F_GETFD) >= 0 && fcntl(ANSWER_FD, F_GETFD) >= 0;
+}
+
+/* Its own server and map, or the plugin that counts edges. */
+static int prepare_program(struct fuzz *f, struct run_options *o)
+{
+	char path[PROGRAM_PATH_BYTES];
+
+	f->server.present = run_find_program(o->argv[0], path) && fuzz_server_find(path);
+	o->covers = !f->server.present;
+	if (!f->server.present)
+		return 0;
+	f->want.loaded = NULL;
+	if (!f->place_given)
+		f->want.place = ABI_PLACE_FORK;
+	return fuzz_server_start(&f->server, &f->want);
 }
 
 static int serve(struct fuzz *f, struct run_options *o)
@@ -310,14 +341,14 @@ static int serve(struct fuzz *f, struct run_options *o)
 	if (getppid() == 1)
 		return fail("afl-fuzz has ended");
 	o->repeat = &f->want;
-	o->covers = true;
 	f->options = o;
-	if (attach_map(f))
+	abi_block_signals();		/* in the other threads, too */
+	if (fuzz_server_attach(&f->server) || prepare_program(f, o))
 		return EXIT_VELLUM;
-	abi_block_signals();		/* in the watcher, too */
 	if (pthread_create(&f->watcher, NULL, watch, f))
 		return fail("cannot create a thread: %s", strerror(errno));
 	status = run_command(o);
+	fuzz_server_stop(&f->server);
 	pthread_mutex_lock(&f->lock);
 	f->ending = true;
 	if (f->placeholder)
@@ -331,7 +362,7 @@ static int serve(struct fuzz *f, struct run_options *o)
 int cmd_fuzz(int argc, char **argv)
 {
 	struct fuzz f = { .want = { .arg = &f, .place = ABI_PLACE_FUNCTION, .function = "main", 
-				    .output = { 1, 2 }, .loaded = choose_code, .frozen = is_frozen, .ended = has_ended, .was_reset = was_reset, .finished = has_finished },
+				    .output = { 1, 2 }, .loaded = choose_code, .freezing = is_freezing, .frozen = is_frozen, .ended = has_ended, .was_reset = was_reset, .finished = has_finished },
 			  .lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER };
 	struct run_options o;
 	int status;

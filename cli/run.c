@@ -199,19 +199,19 @@ static int parse_options(int argc, char **argv, struct run_options *o)
 /* --- the program --- */
 
 /* Search $PATH as execvp(3) does. */
-static bool find_program(const char *name, char path[4096])
+bool run_find_program(const char *name, char path[PROGRAM_PATH_BYTES])
 {
 	const char *dirs = getenv("PATH");
 	struct stat st;
 
 	if (strchr(name, '/') || !name[0]) {
-		snprintf(path, 4096, "%s", name);
+		snprintf(path, PROGRAM_PATH_BYTES, "%s", name);
 		return true;
 	}
 	for (const char *at = dirs ? dirs : "/usr/bin:/bin"; *at; at += strspn(at, ":")) {
 		int len = (int)strcspn(at, ":");
 
-		snprintf(path, 4096, "%.*s/%s", len, at, name);
+		snprintf(path, PROGRAM_PATH_BYTES, "%.*s/%s", len, at, name);
 		if (stat(path, &st) == 0 && S_ISREG(st.st_mode) && access(path, X_OK) == 0)
 			return true;
 		at += len;
@@ -221,7 +221,7 @@ static bool find_program(const char *name, char path[4096])
 
 struct run {
 	struct run_options opt;
-	char path[4096];
+	char path[PROGRAM_PATH_BYTES];
 	struct vellum_host_ram ram;
 	struct vellum_host_ops host_ops;	/* abi_host(), with forged() */
 	struct machine *machine;
@@ -447,7 +447,7 @@ int run_command(struct run_options *o)
 	int status;
 
 	r.closed_fds = fill_closed_fds();
-	if (!find_program(r.opt.argv[0], r.path)) {
+	if (!run_find_program(r.opt.argv[0], r.path)) {
 		fail("%s: no such program in PATH; write its path", r.opt.argv[0]);
 		return 127;
 	}

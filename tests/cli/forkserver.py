@@ -3,7 +3,7 @@
 """afl-fuzz's side of its fork server: run inputs with `vellum fuzz`, and print how each run ended.
 
 forkserver.py [-t SECONDS] [-n RUNS] [-f FILE] [-m yes] INPUT... -- COMMAND...: each INPUT is a run's standard input, or
-with -f the content of FILE. -n: go through the inputs until so many runs are made, and print runs per second instead. -m:
+with -f the content of FILE. -s yes: the program takes inputs from shared memory, if it wants to. -n: go through the inputs until so many runs are made, and print runs per second instead. -m:
 print the map of edges of each run, too: index=count.
 """
 import ctypes
@@ -22,12 +22,16 @@ MAP_SIZE = 65536
 class Map:
     """A System V segment, as afl-fuzz makes it."""
 
-    def __init__(self):
+    def __init__(self, variable):
         self.libc = ctypes.CDLL(None, use_errno=True)
         self.libc.shmat.restype = ctypes.c_void_p
         self.id = self.libc.shmget(0, MAP_SIZE, 0o1600)
         self.bytes = (ctypes.c_ubyte * MAP_SIZE).from_address(self.libc.shmat(self.id, None, 0))
         self.libc.shmctl(self.id, 0, None)      # removed with its last user
+        os.environ[variable] = str(self.id)
+
+    def put(self, data):
+        ctypes.memmove(self.bytes, struct.pack("I", len(data)) + data, 4 + len(data))
 
     def take(self):
         edges = " ".join("%d=%d" % (i, n) for i, n in enumerate(bytes(self.bytes)) if n)
@@ -52,6 +56,9 @@ class Server:
         os.close(answer_write)
         self.timed_out = 0
         self.hello = self.word(20)
+        self.shares_input = self.hello & 0x81000000 == 0x81000000 and "__AFL_SHM_FUZZ_ID" in os.environ
+        if self.hello & 0x81000000 == 0x81000000:
+            os.write(self.command, struct.pack("I", 0x81000000 if self.shares_input else 0x80000000))
 
     def word(self, timeout):
         if not select.select([self.answer], [], [], timeout)[0]:
@@ -80,16 +87,17 @@ class Server:
 
 
 def main():
-    args, timeout, runs, path, edges = sys.argv[1:], 5.0, 0, None, None
-    while args and args[0] in ("-t", "-n", "-f", "-m"):
+    args, timeout, runs, path, edges, shared = sys.argv[1:], 5.0, 0, None, None, None
+    while args and args[0] in ("-t", "-n", "-f", "-m", "-s"):
         value = args[1]
         if args[0] == "-t":
             timeout = float(value)
         elif args[0] == "-n":
             runs = int(value)
         elif args[0] == "-m":
-            edges = Map()
-            os.environ["__AFL_SHM_ID"] = str(edges.id)
+            edges = Map("__AFL_SHM_ID")
+        elif args[0] == "-s":
+            shared = Map("__AFL_SHM_FUZZ_ID")
         else:
             path = value
         args = args[2:]
@@ -104,6 +112,9 @@ def main():
     for i in range(runs or len(inputs)):
         os.lseek(file.fileno(), 0, os.SEEK_SET)
         data = inputs[i % len(inputs)].encode()
+        if server.shares_input:
+            shared.put(data)
+            data = b"not this"
         os.write(file.fileno(), data)
         os.ftruncate(file.fileno(), len(data))
         os.lseek(file.fileno(), 0, os.SEEK_SET)

@@ -105,6 +105,91 @@ result "whatever a run does, the next one begins anew" "$([ "$(tail -n +2 <<<"$o
 serve -t 60 m z m z -- "$VELLUM" fuzz --ram=32M -- ./wild
 result "a run that uses up memory is killed" "$([ "$(tail -n +2 <<<"$output" | tr '\n' ,)" = "signal 9,status 0,signal 9,status 0," ] || echo "$output")"
 
+# A program with a fork server of its own, as afl-cc's. It writes to the map and may take its input from shared memory.
+cat >"$tmp/served.c" <<'END'
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/shm.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#ifdef STOPS		/* the marks that afl-fuzz looks for; what they mean is told by the environment */
+const char *mark = "##SIG_AFL_PERSISTENT##";
+#endif
+const char *looked_for = "__AFL_DEFER_FORKSRV";
+static uint8_t *map, *input;
+static int runs;
+static void serve(void)
+{
+	uint32_t hello = 0x80000001u | 0x40000000u | 0x01000000u | 999 << 1, word = 0;
+	char *id = getenv("__AFL_SHM_ID");
+	int status;
+	pid_t pid;
+	if (id)
+		map = shmat(atoi(id), NULL, 0);
+	map[5] = 77;		/* before the runs */
+	if (write(199, &hello, 4) != 4)
+		return;
+	if (read(198, &word, 4) != 4)
+		_exit(1);
+	if (word & 0x01000000u)
+		input = shmat(atoi(getenv("__AFL_SHM_FUZZ_ID")), NULL, 0);
+	while (read(198, &word, 4) == 4) {
+		pid = fork();
+		if (!pid) {
+			close(198);
+			close(199);
+			return;
+		}
+		if (write(199, &pid, 4) != 4 || waitpid(pid, &status, 0) < 0 || write(199, &status, 4) != 4)
+			break;
+	}
+	_exit(1);
+}
+int main(void)
+{
+	char b[64] = "";
+	uint32_t n = 0;
+	serve();
+	if (input)
+		memcpy(b, input + 4, n = *(uint32_t *)input);
+	else
+		n = read(0, b, sizeof(b) - 1);
+	map[100 + b[0]]++;
+	map[900 + n]++;
+	if (b[0] == 'f' && fork() == 0)
+		_exit(map[0] = 9);	/* a child's store counts, too */
+	wait(NULL);
+#ifdef STOPS
+	if (getenv("__AFL_PERSISTENT"))
+		raise(SIGSTOP);
+#endif
+	if (b[0] == 'A')
+		abort();
+	return runs++ + n;
+}
+END
+gcc -O1 -o "$tmp/served" "$tmp/served.c" || bail "gcc served.c"
+gcc -O1 -DSTOPS -o "$tmp/stops" "$tmp/served.c" || bail "gcc served.c"
+served='status 1 197=1 901=1,status 2 198=1 902=1,signal 6 165=1 903=1,status 2 0=9 202=1 902=1,status 1 197=1 901=1,'
+for how in '' '-s yes'; do
+	# shellcheck disable=SC2086 # words
+	serve -m yes $how a bb AAA ff a -- "$VELLUM" fuzz -- ./served
+	result "a program's own fork server and map ${how:+with shared inputs}" "$([ "$(tr '\n' , <<<"$output")" = \
+		"hello c10007cf,$served" ] || echo "$output")"
+	# shellcheck disable=SC2086 # words
+	serve -m yes $how a bb AAA ff a -- ./served
+	result "the same without Vellum ${how:+with shared inputs}" "$([ "$(tail -n +2 <<<"$output" | sed 's/ 5=77//' | tr '\n' ,)" = "$served" ] ||
+		echo "$output")"
+done
+serve -m yes -s yes a bb AAA a -- "$VELLUM" fuzz -- ./stops
+result "a run of persistent mode ends where the program stops" "$([ "$(tail -n +2 <<<"$output" | tr '\n' ,)" = \
+	'status 0 197=1 901=1,status 0 198=1 902=1,status 0 165=1 903=1,status 0 197=1 901=1,' ] || echo "$output")"
+output=$(cd "$tmp" && timeout -k 5 60 python3 "$here/forkserver.py" -m yes a -- "$VELLUM" fuzz --at=main -- ./stops 2>&1)
+result "a program that is frozen before its own fork server" "$([[ $output = *"before its own fork server"*"--at"* ]] || echo "$output")"
+
 # A run that goes on for ever, and then one side is killed: nothing is left.
 left() { pgrep -f "$tmp/(static|target)" | grep -vx $$; }
 for who in server client; do
