@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # compare.awk DOCUMENT NATIVE INSIDE, with -v test=NAME -v tracked=1 or 0: prints each subtest that has another result
 # inside, other than a pass where the host skips it, and is not in the table of expected differences. Prints also each row
-# of that table that does not differ although all passes natively.
+# of that table that does not differ although all passes natively. A row has numbers, or a part of the name in quotes.
 BEGIN { FS = "\t" }
 
 FILENAME == ARGV[1] {
@@ -16,7 +16,9 @@ FILENAME == ARGV[1] {
 	count = split(cell[3], part, / *, */)
 	for (i = 1; i <= count; i++) {
 		ends = split(part[i], bound, "-")
-		if (ends == 2)
+		if (part[i] ~ /^"/)
+			named[substr(part[i], 2, length(part[i]) - 2)] = rows
+		else if (ends == 2)
 			for (n = bound[1] + 0; n <= bound[2] + 0; n++)
 				expected[n] = rows
 		else
@@ -36,6 +38,9 @@ END {
 		b = n in inside ? inside[n] : "not run"
 		if (a == b || (b == "pass" && a != "fail") || (n == "all" && inside["exit"] == "pass"))
 			continue
+		for (text in named)
+			if (index(name[n], text))
+				expected[n] = named[text]
 		if (n in expected)
 			seen[expected[n]]
 		else if (b == "skip" && "skipped" in expected)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 # Reduces what a test printed to lines NUMBER<TAB>RESULT<TAB>NAME, with the result pass, fail, skip or xfail. TAP has
-# the numbers. Other tests' lines are counted. The last line, "exit status N", is a subtest, too.
+# the numbers; a line "# [RUN] ..." before is a part of the name. Other tests' lines are counted. The last line, "exit status N", is a subtest, too.
 BEGIN { OFS = "\t" }
 
 function add(number, result, name) {
@@ -9,6 +9,8 @@ function add(number, result, name) {
 }
 
 { sub(/\r$/, "") }
+
+/^# \[RUN\] / { run = substr($0, length("# [RUN] ") + 1) ": " }
 
 /^(not )?ok( |$)/ {
 	result = /^not/ ? "fail" : "pass"
@@ -19,7 +21,8 @@ function add(number, result, name) {
 	sub(/^(not )?ok */, "")
 	number = $1 + 0 ? $1 : ++count
 	sub(/^[0-9]+ *(- *)?/, "")
-	add(number, result, $0)
+	add(number, result, run $0)
+	run = ""
 	next
 }
 
