@@ -421,13 +421,22 @@ static bool runs_again(const struct vcpu_state *st)
 	return st->regs.vector == VCPU_VECTOR_PAGE_FAULT && !(st->regs.error & VELLUM_FAULT_INSTR);
 }
 
+/* If an interrupt came before the instruction ran again, the plugin has not taken its address, and must find it still. */
+static void tell_resumed(struct coverage_cpu *c, const struct vcpu_state *st)
+{
+	if (runs_again(st))
+		c->resumed = st->regs.rip;
+	else if (c->resumed != st->regs.rip)
+		c->resumed = 0;
+}
+
 static int qemu_run(struct machine *m, unsigned cpu, struct vcpu_state *st, uint32_t load)
 {
 	struct qemu_machine *q = to_qemu(m);
 	int status;
 
 	if (m->coverage)
-		m->coverage->cpu[cpu].resumed = runs_again(st) ? st->regs.rip : 0;
+		tell_resumed(&m->coverage->cpu[cpu], st);
 	do {
 		if (!enter(q))
 			return MACHINE_GONE;
