@@ -288,6 +288,7 @@ static int set_up(struct run *r)
 	r->machine = machine_qemu_create(&r->ram, r->opt.cpus, !r->opt.no_isolation, r->opt.covers, why, sizeof(why));
 	if (!r->machine)
 		return fail("%s", why);
+	r->machine->short_waits = r->opt.repeat;
 	if (r->machine->leak[0] && !r->opt.no_isolation)
 		return fail("programs are not isolated: %s; use another QEMU, or --no-isolation if you trust the "
 			    "program", r->machine->leak);

@@ -66,6 +66,7 @@ struct machine {
 	/* Called after a restart of the machine, while no CPU runs: tsc_offset and has_tsc have changed. */
 	void (*restarted)(void *arg);
 	void *restarted_arg;
+	bool short_waits;			/* runs and the pauses between are short: spin for their end */
 	uint64_t fault_ns;			/* approximate cost of a page fault, measured */
 	struct coverage *coverage;		/* coverage.h; NULL: edges are not counted */
 	char leak[160];				/* how ring 3 can access the upper half; empty: it cannot */

@@ -19,6 +19,7 @@
 #include "machine/qemu.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <linux/futex.h>
 #include <sched.h>
 #include <signal.h>
@@ -178,6 +179,10 @@ static int wait_idle(struct qemu_machine *q, struct qemu_vcpu *v)
 				__builtin_ia32_pause();
 			continue;
 		}
+		if (q->base.short_waits && now - start < QEMU_LONG_SPIN_NS) {
+			sched_yield();	/* afl-fuzz may want the processor */
+			continue;
+		}
 		sleep_for_byte(v);
 		now = qemu_now_ns();
 		if (is_idle(v) || now - start < QEMU_WATCH_NS)
@@ -198,6 +203,7 @@ int qemu_command(struct qemu_machine *q, struct qemu_vcpu *v, uint32_t cmd)
 {
 	if (qemu_is_down(q))
 		return -1;
+	v->mb->idle_spins = q->base.short_waits ? QEMU_LONG_IDLE_SPINS : QEMU_IDLE_SPINS;
 	__atomic_store_n(&v->mb->state, STATE_COMMANDED, __ATOMIC_RELAXED);
 	__atomic_store_n(&v->mb->cmd, cmd, __ATOMIC_SEQ_CST);
 	if (__atomic_load_n(&v->mb->sleeping, __ATOMIC_SEQ_CST))

@@ -24,7 +24,8 @@ struct mailbox {
 	uint64_t flush_addr[MAX_FLUSH_PAGES];
 	uint64_t entry, broken_vector, broken_rip;
 	uint32_t idle_saved, cpu_features;
-	uint8_t stack[MB_REGS - MB_IDLE_SAVED - 8];
+	uint32_t idle_spins;
+	uint8_t stack[MB_REGS - MB_IDLE_SPINS - 4];
 	struct vcpu_regs regs;
 	uint8_t fpu[VCPU_FPU_MAX], idle_fpu[VCPU_FPU_MAX];
 	uint64_t scrub[MAX_SCRUB];
@@ -37,6 +38,7 @@ _Static_assert(offsetof(struct mailbox, entry) == MB_ENTRY, "mailbox layout");
 _Static_assert(offsetof(struct mailbox, broken_vector) == MB_BROKEN, "mailbox layout");
 _Static_assert(offsetof(struct mailbox, idle_saved) == MB_IDLE_SAVED, "mailbox layout");
 _Static_assert(offsetof(struct mailbox, cpu_features) == MB_CPU_FEATURES, "mailbox layout");
+_Static_assert(offsetof(struct mailbox, idle_spins) == MB_IDLE_SPINS, "mailbox layout");
 _Static_assert(offsetof(struct mailbox, idle_fpu) == MB_IDLE_FPU, "mailbox layout");
 _Static_assert(offsetof(struct mailbox, regs) == MB_REGS, "mailbox layout");
 _Static_assert(offsetof(struct mailbox, regs.rflags) == MB_REGS + REGS_RFLAGS, "mailbox layout");
@@ -124,6 +126,10 @@ static inline struct qemu_machine *to_qemu(struct machine *m)
 }
 
 #define QEMU_SPIN_NS	15000ull		/* a wait spins before it sleeps */
+#define QEMU_IDLE_SPINS	20000u		/* about 50 us */
+/* The same for a machine with short_waits: to sleep and be woken takes longer than most of its waits. */
+#define QEMU_LONG_SPIN_NS 500000ull
+#define QEMU_LONG_IDLE_SPINS (10 * QEMU_IDLE_SPINS)
 #define QEMU_WATCH_NS	1000000000ull	/* a wait that sleeps looks whether QEMU still answers */
 
 /* qemu.c */

@@ -72,6 +72,7 @@
 #define MB_BROKEN	0xb8	/* STATE_BROKEN: vector and rip of the fault */
 #define MB_IDLE_SAVED	0xc8	/* MB_IDLE_FPU equals the CPU's FPU state */
 #define MB_CPU_FEATURES	0xcc	/* CPUID.1:EDX */
+#define MB_IDLE_SPINS	0xd0	/* looks for a command before the CPU sleeps; above 1000 */
 #define MB_REGS		0x350	/* struct vcpu_regs; the ring-0 stack is below */
 #define MB_RSP0_AT	0x400	/* end of regs: an exception pushes its frame below */
 #define MB_FPU		0x400	/* VCPU_FPU_MAX bytes: commands */

@@ -72,6 +72,7 @@ static void lay_tss(struct qemu_machine *q, unsigned cpu)
 	desc[1] = tss >> 32;
 	q->vcpu[cpu].mb = (struct mailbox *)at(q, MAILBOX_ADDR + MAILBOX_SIZE * cpu);
 	memset(q->vcpu[cpu].mb, 0, sizeof(struct mailbox));
+	q->vcpu[cpu].mb->idle_spins = QEMU_IDLE_SPINS;
 	q->vcpu[cpu].mb->rsp0 = rsp0;
 }
 

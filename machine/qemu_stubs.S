@@ -144,12 +144,13 @@ exit_to_host:
  * A CPU that waits longer than an exit usually takes saves its FPU state in the mailbox, in case QEMU ends.
  */
 wait_command:
-	movl	$20000, %ecx
+	movl	MB_IDLE_SPINS(%rbx), %ecx
+	leal	-1000(%rcx), %edx
 1:	cmpl	$0, MB_CMD(%rbx)
 	jne	command
 	decl	%ecx
 	jz	3f
-	cmpl	$19000, %ecx
+	cmpl	%edx, %ecx
 	jne	1b
 	cmpl	$0, MB_IDLE_SAVED(%rbx)
 	jne	1b
