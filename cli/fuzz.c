@@ -12,17 +12,20 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
 #include "cli/fuzz_server.h"
 #include "machine/coverage.h"
 
+#define TELL_AFTER_NS	1000000
 #define ALL_USER_ADDRESSES (1ull << 47)
 
 struct fuzz {
@@ -38,6 +41,9 @@ struct fuzz {
 	/* lock: */
 	pid_t placeholder;		/* what afl-fuzz kills; 0: none */
 	bool running, ending;
+	pid_t owed;			/* not told to afl-fuzz yet; 0: none */
+	uint64_t nr_runs;
+	pthread_t teller;
 };
 
 /* --- the placeholder, and the thread that waits for its end --- */
@@ -185,24 +191,71 @@ static void give_map(const struct fuzz *f)
 
 /* --- the protocol --- */
 
-static bool answer(uint32_t word)
+static bool answer(const uint32_t *words, size_t nr)
 {
+	const ssize_t len = (ssize_t)(nr * sizeof(words[0]));
 	ssize_t n;
 
 	do
-		n = write(ANSWER_FD, &word, sizeof(word));
+		n = write(ANSWER_FD, words, (size_t)len);
 	while (n < 0 && errno == EINTR);
-	return n == (ssize_t)sizeof(word);
+	return n == len;
 }
 
-/* Say that a run begins. @killed: afl-fuzz has killed the last one. False: afl-fuzz has ended. */
+/*
+ * afl-fuzz needs the process ID to end the run. Most runs end before: their ID goes out with the status, so afl-fuzz wakes
+ * up once. This thread tells the ID of a run that takes longer.
+ */
+static void *tell_owed(void *arg)
+{
+	struct fuzz *f = arg;
+	uint64_t seen = 0;
+
+	pthread_mutex_lock(&f->lock);
+	while (!f->ending) {
+		pthread_mutex_unlock(&f->lock);
+		nanosleep(&(struct timespec){ .tv_nsec = TELL_AFTER_NS }, NULL);
+		pthread_mutex_lock(&f->lock);
+		if (f->owed && seen == f->nr_runs) {
+			answer(&(uint32_t){ (uint32_t)f->owed }, 1);
+			f->owed = 0;
+		}
+		seen = f->nr_runs;
+	}
+	pthread_mutex_unlock(&f->lock);
+	return NULL;
+}
+
+/* Tell the status, and the ID before it, if afl-fuzz does not have it yet. */
+static bool answer_status(struct fuzz *f)
+{
+	uint32_t words[2] = { (uint32_t)f->status };
+	size_t nr = 1;
+	bool ok;
+
+	pthread_mutex_lock(&f->lock);
+	if (f->owed) {
+		words[nr++] = words[0];
+		words[0] = (uint32_t)f->owed;
+		f->owed = 0;
+	}
+	ok = answer(words, nr);
+	pthread_mutex_unlock(&f->lock);
+	return ok;
+}
+
+/* Prepare a run. @killed: afl-fuzz has killed the last one. False: there is no memory for a process. */
 static bool begin_run(struct fuzz *f, bool killed)
 {
 	pid_t pid = get_placeholder(f, killed);
 
 	if (f->server.present)
 		fuzz_server_take_input(&f->server);
-	return pid > 0 && answer((uint32_t)pid);
+	pthread_mutex_lock(&f->lock);
+	f->owed = pid;
+	f->nr_runs++;
+	pthread_mutex_unlock(&f->lock);
+	return pid > 0;
 }
 
 /* Wait for the command to run. False: afl-fuzz has ended. */
@@ -210,6 +263,7 @@ static bool next_run(struct fuzz *f)
 {
 	uint32_t word;
 	ssize_t n;
+
 
 	do
 		n = read(COMMAND_FD, &word, sizeof(word));
@@ -243,7 +297,7 @@ static void is_frozen(void *arg, const char *limits, struct repeat *run)
 	else if (f->server.present)	/* its server has said hello and got the command */
 		runs = begin_run(f, false);
 	else
-		runs = answer(HELLO | HELLO_MAP_SIZE | (COVERAGE_MAP_SIZE - 1) << 1) && next_run(f);
+		runs = answer(&(uint32_t){ HELLO | HELLO_MAP_SIZE | (COVERAGE_MAP_SIZE - 1) << 1 }, 1) && next_run(f);
 	if (!runs)
 		abi_repeat_kill(run);		/* before anything of a run */
 }
@@ -272,13 +326,13 @@ static void has_finished(void *arg)
 
 static bool was_reset(void *arg, const struct abi_reset *reset)
 {
-	const struct fuzz *f = arg;
+	struct fuzz *f = arg;
 
 	(void)reset;
 	if (!f->server.present)
 		clear_map(coverage_of(f));
 	/* Not before the reset, which moves the position in the input's file: afl-fuzz writes to it next. */
-	return answer((uint32_t)f->status) && next_run(arg);
+	return answer_status(f) && next_run(f);
 }
 
 /* --- options --- */
@@ -330,9 +384,23 @@ static int prepare_program(struct fuzz *f, struct run_options *o)
 	return fuzz_server_start(&f->server, &f->want);
 }
 
+/*
+ * afl-fuzz binds what it starts to one CPU, as a fork server and its child never run at once. Vellum and QEMU hand a run
+ * over to each other, each on a CPU of its own.
+ */
+static void use_all_cpus(void)
+{
+	cpu_set_t all;
+
+	memset(&all, 0xff, sizeof(all));
+	sched_setaffinity(0, sizeof(all), &all);	/* those that there are; if it fails, all is slower */
+}
+
 static int serve(struct fuzz *f, struct run_options *o)
 {
 	int status;
+
+	use_all_cpus();
 
 	fcntl(COMMAND_FD, F_SETFD, FD_CLOEXEC);
 	fcntl(ANSWER_FD, F_SETFD, FD_CLOEXEC);
@@ -345,7 +413,7 @@ static int serve(struct fuzz *f, struct run_options *o)
 	abi_block_signals();		/* in the other threads, too */
 	if (fuzz_server_attach(&f->server) || prepare_program(f, o))
 		return EXIT_VELLUM;
-	if (pthread_create(&f->watcher, NULL, watch, f))
+	if (pthread_create(&f->watcher, NULL, watch, f) || pthread_create(&f->teller, NULL, tell_owed, f))
 		return fail("cannot create a thread: %s", strerror(errno));
 	status = run_command(o);
 	fuzz_server_stop(&f->server);
@@ -356,6 +424,7 @@ static int serve(struct fuzz *f, struct run_options *o)
 	pthread_cond_broadcast(&f->changed);
 	pthread_mutex_unlock(&f->lock);
 	pthread_join(f->watcher, NULL);
+	pthread_join(f->teller, NULL);
 	return status == EXIT_VELLUM ? status : 0;
 }
 
