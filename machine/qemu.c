@@ -158,6 +158,27 @@ static void declare_broken(struct qemu_machine *q, const struct qemu_vcpu *v)
 	qemu_declare_down(q, why);
 }
 
+/* If other threads want the processors, spinning costs more than it saves. */
+static bool spins_longer(const struct qemu_machine *q, const struct qemu_vcpu *v, uint64_t now)
+{
+	return q->base.short_waits && now >= v->crowded_until;
+}
+
+static void yield(struct qemu_vcpu *v, uint64_t now)
+{
+	uint64_t after;
+
+	sched_yield();
+	after = qemu_now_ns();
+	if (after - now < QEMU_CROWDED_NS)
+		return;
+	/* Another thread has used the processor: now and then afl-fuzz computes, but others that spin do it each time. */
+	v->nr_crowded = now - v->crowded_at < QEMU_CROWDED_WITHIN_NS ? v->nr_crowded + 1 : 1;
+	v->crowded_at = after;
+	if (v->nr_crowded >= QEMU_CROWDED_TIMES)
+		v->crowded_until = after + QEMU_CROWDED_PAUSE_NS;
+}
+
 /*
  * Wait until the CPU is idle. A program may compute for hours. So each second the CPU gets a flush request, which it
  * must acknowledge: this interrupts QEMU's CPU, not the program.
@@ -179,8 +200,8 @@ static int wait_idle(struct qemu_machine *q, struct qemu_vcpu *v)
 				__builtin_ia32_pause();
 			continue;
 		}
-		if (q->base.short_waits && now - start < QEMU_LONG_SPIN_NS) {
-			sched_yield();	/* afl-fuzz may want the processor */
+		if (spins_longer(q, v, now) && now - start < QEMU_LONG_SPIN_NS) {
+			yield(v, now);
 			continue;
 		}
 		sleep_for_byte(v);
@@ -203,7 +224,7 @@ int qemu_command(struct qemu_machine *q, struct qemu_vcpu *v, uint32_t cmd)
 {
 	if (qemu_is_down(q))
 		return -1;
-	v->mb->idle_spins = q->base.short_waits ? QEMU_LONG_IDLE_SPINS : QEMU_IDLE_SPINS;
+	v->mb->idle_spins = spins_longer(q, v, qemu_now_ns()) ? QEMU_LONG_IDLE_SPINS : QEMU_IDLE_SPINS;
 	__atomic_store_n(&v->mb->state, STATE_COMMANDED, __ATOMIC_RELAXED);
 	__atomic_store_n(&v->mb->cmd, cmd, __ATOMIC_SEQ_CST);
 	if (__atomic_load_n(&v->mb->sleeping, __ATOMIC_SEQ_CST))

@@ -59,6 +59,9 @@ struct qemu_vcpu {
 	char *page;			/* of the loaded address space: its machine page */
 	uint32_t wake;			/* futex: counts the bytes that the stub sent */
 	uint64_t cr3;			/* of that address space */
+	uint64_t crowded_until;		/* by qemu_now_ns(): no long spins before */
+	uint64_t crowded_at;		/* the last long sched_yield(2) */
+	unsigned nr_crowded;
 	bool load_cr3;			/* cr3 was changed and is not loaded yet */
 	pthread_mutex_t flush_lock;	/* protects flush_req, flush_nr and flush_addr of the mailbox */
 	/* Changed with life held for writing, or held for reading by the thread that uses the CPU: */
@@ -130,6 +133,10 @@ static inline struct qemu_machine *to_qemu(struct machine *m)
 /* The same for a machine with short_waits: to sleep and be woken takes longer than most of its waits. */
 #define QEMU_LONG_SPIN_NS 500000ull
 #define QEMU_LONG_IDLE_SPINS (10 * QEMU_IDLE_SPINS)
+#define QEMU_CROWDED_NS	400000ull		/* a sched_yield(2) that takes longer let another thread run */
+#define QEMU_CROWDED_WITHIN_NS 10000000ull
+#define QEMU_CROWDED_TIMES 3
+#define QEMU_CROWDED_PAUSE_NS 200000000ull
 #define QEMU_WATCH_NS	1000000000ull	/* a wait that sleeps looks whether QEMU still answers */
 
 /* qemu.c */
