@@ -331,22 +331,26 @@ static int make_huge_page(struct vellum_mapping *mapping, pgoff_t first) HOLDS(&
 	return 0;
 }
 
-/* Read the pages of a file in memory that are not cached. 0 or -EAGAIN. */
+/* Read a page of a file in memory, if it is not cached. 0 or -EAGAIN. */
+static int read_page(struct vellum_mapping *mapping, pgoff_t index)
+{
+	struct vellum_vmf vmf = { .size = sizeof(vmf), .pgoff = index };
+	struct folio *folio;
+
+	if (mapping_get_folio(mapping, &vmf, true, &folio))
+		return -EAGAIN;
+	mutex_unlock(&folio->lock, &mapping->memory->host);
+	folio_put(mapping->memory, folio);
+	return 0;
+}
+
 static int read_pages(struct vellum_mapping *mapping, pgoff_t first)
 {
-	enum vm_fault result = VM_FAULT_DONE;
+	int err = 0;
 
-	for (unsigned i = 0; i < PMD_PAGES && result == VM_FAULT_DONE; i++) {
-		struct vellum_vmf vmf = { .size = sizeof(vmf), .pgoff = first + i };
-		struct folio *folio = NULL;
-
-		result = mapping_get_folio(mapping, &vmf, true, &folio);
-		if (result == VM_FAULT_DONE) {
-			mutex_unlock(&folio->lock, &mapping->memory->host);
-			folio_put(mapping->memory, folio);
-		}
-	}
-	return result == VM_FAULT_DONE ? 0 : -EAGAIN;
+	for (unsigned i = 0; i < PMD_PAGES && !err; i++)
+		err = read_page(mapping, first + i);
+	return err;
 }
 
 /*
