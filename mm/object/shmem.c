@@ -175,7 +175,7 @@ static int add_huge_page(struct vellum_mapping *mapping, pgoff_t first, struct f
 	return 0;
 }
 
-/* The huge page at @first, with a FOLIO_ONE_MAPPING on each page. Fills a hole with a new one. NULL: none. */
+/* The huge page at @first, with a FOLIO_ONE_MAPPING on each page. Fills a hole of shared memory with a new one. NULL: none. */
 static struct folio *get_huge_page(struct vellum_mapping *mapping, pgoff_t first)
 {
 	struct vellum_memory *m = mapping->memory;
@@ -183,7 +183,7 @@ static struct folio *get_huge_page(struct vellum_mapping *mapping, pgoff_t first
 
 	mutex_lock(&mapping->pages_lock, &m->host);
 	head = huge_page_at(mapping, first);
-	if (!head && is_hole(mapping, first)) {
+	if (!head && mapping_is_shmem(mapping) && is_hole(mapping, first)) {
 		fresh = folio_alloc(m, MAX_ORDER);
 		head = fresh && !add_huge_page(mapping, first, fresh) ? fresh : NULL;
 	}
@@ -349,7 +349,7 @@ static int read_pages(struct vellum_mapping *mapping, pgoff_t first)
 	int err = 0;
 
 	for (unsigned i = 0; i < PMD_PAGES && !err; i++)
-		err = read_page(mapping, first + i);
+		err = host_killed(&mapping->memory->host) ? -EINTR : read_page(mapping, first + i);
 	return err;
 }
 
@@ -388,6 +388,20 @@ static int map_collapsed(struct vma *vma, gva_t addr)
 	return err ? -EAGAIN : 0;
 }
 
+/* The lock keeps the pages from being removed, but for clean ones of a file, and from growing beyond the end. */
+static int collapse_cached(struct vellum_mapping *mapping, struct vma *vma, gva_t addr, pgoff_t first)
+	HOLDS(&mapping->invalidate_lock)
+{
+	int err;
+
+	if (first + PMD_PAGES > mapping_nr_pages(mapping))
+		return -EINVAL;
+	if (uffd_forbids(mapping, first))
+		return -EBUSY;
+	err = make_huge_page(mapping, first);
+	return err ? err : map_collapsed(vma, addr);
+}
+
 int shmem_collapse(struct vma *vma, gva_t addr)
 {
 	struct vellum_mapping *mapping = vma->mapping;
@@ -399,12 +413,13 @@ int shmem_collapse(struct vma *vma, gva_t addr)
 		return -EINVAL;
 	if (huge_lookup(vma->mm, addr, NULL))
 		return 0;
-	if (uffd_forbids(mapping, first))
+	if (uffd_forbids(mapping, first))	/* before holes are read */
 		return -EBUSY;
-	if (!mapping_is_shmem(mapping) && read_pages(mapping, first))
-		return -EAGAIN;
+	err = mapping_is_shmem(mapping) ? 0 : read_pages(mapping, first);
+	if (err)
+		return err;
 	write_lock(&mapping->invalidate_lock, mm_host(vma->mm));
-	err = make_huge_page(mapping, first);
+	err = collapse_cached(mapping, vma, addr, first);
 	write_unlock(&mapping->invalidate_lock, mm_host(vma->mm));
-	return err ? err : map_collapsed(vma, addr);
+	return err;
 }
