@@ -8,6 +8,8 @@
 
 #include "abi/mempolicy.h"
 
+#define MAX_PLACEMENTS 65530	/* as vm.max_map_count limits them in Linux */
+
 struct placement {
 	uint64_t start, end;
 	struct mempolicy policy;
@@ -25,7 +27,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct placements *without(const struct placements *pl, uint64_t start, uint64_t end, size_t more)
 {
 	const size_t nr = pl ? pl->nr : 0;
-	struct placements *new = malloc(sizeof(*new) + (nr + 1 + more) * sizeof(new->at[0]));
+	struct placements *new = malloc(sizeof(*new) + (2 * nr + more) * sizeof(new->at[0]));	/* each may be cut in two */
 
 	if (!new)
 		return NULL;
@@ -45,14 +47,25 @@ static struct placements *without(const struct placements *pl, uint64_t start, u
 	return new;
 }
 
-/* There is room. lock held. */
+static bool follows(const struct placement *a, const struct placement *b)
+{
+	return a->end == b->start && !memcmp(&a->policy, &b->policy, sizeof(a->policy));
+}
+
+/* Neighbours with the same policy are one. There is room. lock held. */
 static void insert(struct placements *pl, const struct placement *p)
 {
-	size_t i = pl->nr++;
+	size_t i = pl->nr++, kept = 0;
 
 	for (; i && pl->at[i - 1].start > p->start; i--)
 		pl->at[i] = pl->at[i - 1];
 	pl->at[i] = *p;
+	for (i = 1; i < pl->nr; i++)
+		if (follows(&pl->at[kept], &pl->at[i]))
+			pl->at[kept].end = pl->at[i].end;
+		else
+			pl->at[++kept] = pl->at[i];
+	pl->nr = kept + 1;
 }
 
 static bool has_any(const struct guest_mm *gmm)
@@ -77,7 +90,7 @@ int placements_set(struct guest_mm *gmm, uint64_t start, uint64_t end, const str
 	if (policy->mode == MPOL_DEFAULT && !has_any(gmm))
 		return 0;
 	pthread_mutex_lock(&lock);
-	new = without(gmm->placements, start, end, 1);
+	new = gmm->placements && gmm->placements->nr >= MAX_PLACEMENTS ? NULL : without(gmm->placements, start, end, 1);
 	if (new) {
 		if (policy->mode != MPOL_DEFAULT)
 			insert(new, &(struct placement){ .start = start, .end = end, .policy = *policy });
@@ -114,25 +127,40 @@ void placements_clear(struct guest_mm *gmm, uint64_t start, uint64_t end)
 	pthread_mutex_unlock(&lock);
 }
 
-void placements_move(struct guest_mm *gmm, uint64_t from, uint64_t to, uint64_t len)
+/* Those of @old in [from, from + len), as at @to. What grows by @more has the policy of its last page. There is room. */
+static void insert_moved(struct placements *pl, const struct placements *old, uint64_t from, uint64_t to, uint64_t len,
+			 uint64_t more)
 {
-	struct placements *new, *old;
+	for (size_t i = 0; i < old->nr; i++) {
+		struct placement p = old->at[i];
+
+		if (p.end <= from || p.start >= from + len)
+			continue;
+		p.start = (p.start > from ? p.start : from) - from + to;
+		p.end = (p.end < from + len ? p.end : from + len) - from + to;
+		p.end += p.end == to + len ? more : 0;
+		insert(pl, &p);
+	}
+}
+
+void placements_move(struct guest_mm *gmm, uint64_t from, uint64_t old_len, uint64_t to, uint64_t new_len)
+{
+	struct placements *rest, *new = NULL;
+	const struct placements *old;
 
 	if (!has_any(gmm))
 		return;
 	pthread_mutex_lock(&lock);
 	old = gmm->placements;
-	new = without(old, from, from + len, old ? old->nr : 0);
-	for (size_t i = 0; new && old && i < old->nr; i++) {
-		struct placement p = old->at[i];
-
-		p.start = (p.start > from ? p.start : from) - from + to;
-		p.end = (p.end < from + len ? p.end : from + len) - from + to;
-		if (old->at[i].end > from && old->at[i].start < from + len)
-			insert(new, &p);
-	}
-	if (new)
+	rest = without(old, from, from + old_len, 0);
+	if (rest && old)
+		new = without(rest, to, to + new_len, old->nr);
+	if (new) {
+		insert_moved(new, old, from, to, old_len < new_len ? old_len : new_len,
+			     old_len < new_len ? new_len - old_len : 0);
 		publish(gmm, new);
+	}
+	free(rest);
 	pthread_mutex_unlock(&lock);
 }
 

@@ -269,9 +269,7 @@ int64_t sys_move_pages(struct task *t, int pid, uint64_t count, uint64_t pages, 
 	err = check_target(t, pid);
 	if (err)
 		return err;
-	gmm = pin_memory(t, pid);
-	if (!gmm)
-		return -EINVAL;
+	cpu_release(t);			/* there may be many pages */
 	for (uint64_t i = 0; i < count && !result; i++) {
 		uint64_t addr;
 		int node = 0, st;
@@ -281,12 +279,16 @@ int64_t sys_move_pages(struct task *t, int pid, uint64_t count, uint64_t pages, 
 			result = -EFAULT;
 		else if (node)
 			result = -ENODEV;
+		gmm = result ? NULL : pin_memory(t, pid);
+		if (!result && !gmm)
+			result = -EINVAL;
 		st = result ? 0 : page_status(gmm, addr);
+		if (gmm)
+			gmm_unpin(gmm);
 		if (!result && status && user_write(t, status + 4 * i, &st, sizeof(st)))
 			result = -EFAULT;
 		if (signal_fatal_pending(t))
 			break;
 	}
-	gmm_unpin(gmm);
 	return result;
 }

@@ -179,7 +179,8 @@ int user_map(struct task *t, const struct vellum_map_args *args, uint64_t *at)
 
 	if (err)
 		return err;
-	user_check_low(t->kernel, t->gmm->mm, addr);
+	if (args->flags & (VELLUM_MAP_FIXED | VELLUM_MAP_FIXED_NOREPLACE))
+		user_check_low(t->kernel, t->gmm->mm, addr);
 	if (fixed) {
 		shm_before_unmap(t, addr, PAGE_UP(len));
 		notify_before_unmap(t, addr, len);
@@ -338,14 +339,15 @@ int64_t sys_mremap(struct task *t, uint64_t old_addr, uint64_t old_len, uint64_t
 		err = check_growth(t, old_addr, PAGE_UP(new_len) - PAGE_UP(old_len));
 	if (err)
 		return err;
-	user_check_low(t->kernel, t->gmm->mm, new_addr);
+	if (flags & VELLUM_MREMAP_FIXED)
+		user_check_low(t->kernel, t->gmm->mm, new_addr);
 	if (sane) {
 		shm_before_unmap(t, old_addr, PAGE_UP(old_len));
 		notify_before_unmap(t, old_addr, old_len);
 	}
 	err = vellum_mremap(t->gmm->mm, old_addr, old_len, new_len, (uint32_t)flags, &addr);
-	if (sane && !err && addr != old_addr && old_len)
-		placements_move(t->gmm, old_addr, addr, PAGE_UP(old_len));
+	if (sane && !err)
+		placements_move(t->gmm, old_addr, PAGE_UP(old_len), addr, PAGE_UP(new_len));
 	if (sane && !err && addr != old_addr)
 		notify_after_unmap(t, old_addr, old_len);
 	else if (sane && !err && PAGE_UP(new_len) < PAGE_UP(old_len))	/* its end was unmapped */
@@ -370,8 +372,10 @@ int64_t sys_brk(struct task *t, uint64_t addr)
 	if (shrinks)
 		notify_before_unmap(t, from, len);
 	now = vellum_brk(t->gmm->mm, addr);
-	if (shrinks)
+	if (shrinks) {
+		placements_clear(t->gmm, from, from + len);
 		notify_after_unmap(t, from, len);
+	}
 	return (int64_t)now;
 }
 

@@ -128,6 +128,34 @@ static void ranges(char *memory)
 	printf("not changed by a child: %d\n", mode_at(memory + 3 * PAGE));
 }
 
+/* What shrinks, grows and moves again and again, over what is bound already. */
+static void resizes(char *memory)
+{
+	unsigned long one = 1;
+	char *at = NULL;
+
+	for (int i = 0; i < 6; i++) {
+		at = mmap(NULL, 16 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		syscall(SYS_mbind, at, 16 * PAGE, i & 1 ? MPOL_BIND : MPOL_INTERLEAVE, &one, 2ul, 0);
+		mremap(at, 16 * PAGE, (6 - i) * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, memory);
+		munmap(memory + 2 * PAGE, PAGE);
+		for (int k = 0; k < 8; k++)
+			printf("%d ", mode_at(memory + k * PAGE));
+		printf("\n");
+	}
+	at = mmap(NULL, 16 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	syscall(SYS_mbind, at, 16 * PAGE, MPOL_BIND, &one, 2ul, 0);
+	mremap(at, 16 * PAGE, 4 * PAGE, 0);
+	at = mremap(at, 4 * PAGE, 12 * PAGE, MREMAP_MAYMOVE);
+	printf("grown: %d %d\n", mode_at(at), mode_at(at + 11 * PAGE));
+	at = sbrk(8 * PAGE);
+	at += -(unsigned long)at % PAGE;
+	syscall(SYS_mbind, at, 4 * PAGE, MPOL_BIND, &one, 2ul, 0);
+	sbrk(-8 * PAGE);
+	sbrk(8 * PAGE);
+	printf("the heap: %d\n", mode_at(at));
+}
+
 static void moves(void)
 {
 	char *memory = mmap(NULL, 4 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -161,6 +189,7 @@ int main(void)
 	modes(memory);
 	arguments(memory);
 	ranges(memory);
+	resizes(mmap(NULL, 32 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
 	moves();
 	return 0;
 }
