@@ -12,11 +12,15 @@
 
 #include "abi/task.h"
 
+#define STARVED_NS	1000000000ull
+#define STARVED_RANK	100	/* above all priorities */
+
 struct waiter {
 	struct waiter *next;
 	const struct task *task;
 	pthread_cond_t cond;
 	int cpu;			/* assigned by cpu_release(), or -1 */
+	uint64_t since;			/* CLOCK_MONOTONIC, ns */
 };
 
 struct cpu_slot {
@@ -96,14 +100,24 @@ static void remove_waiter(struct cpu_pool *pool, const struct waiter *w)
 	__atomic_fetch_sub(&pool->nr_waiting, 1, __ATOMIC_RELAXED);
 }
 
-/* The first one of the highest rank that may use @cpu, or NULL. Pool lock held. */
-static struct waiter *find_waiter(const struct cpu_pool *pool, int cpu)
+/* Each task runs for a time slice in a while, whatever the others are: a killed one must see that it was. */
+static int rank_of(const struct waiter *w, uint64_t now)
 {
+	return now - w->since > STARVED_NS ? STARVED_RANK : task_rank(w->task);
+}
+
+/* The first one of the highest rank that may use @cpu, or NULL. *@rank: the rank. Pool lock held. */
+static struct waiter *find_waiter(const struct cpu_pool *pool, int cpu, int *rank)
+{
+	const uint64_t now = clock_ns(CLOCK_MONOTONIC);
 	struct waiter *found = NULL;
 
+	*rank = 0;
 	for (struct waiter *w = pool->first; w; w = w->next)
-		if (may_use(w->task, cpu) && (!found || task_rank(w->task) > task_rank(found->task)))
+		if (may_use(w->task, cpu) && (!found || rank_of(w, now) > *rank)) {
 			found = w;
+			*rank = rank_of(w, now);
+		}
 	return found;
 }
 
@@ -124,7 +138,7 @@ static void kick_lower(struct cpu_pool *pool, const struct task *t)
 /* Pool lock held; dropped during the wait. */
 static void wait_for_cpu(struct cpu_pool *pool, struct task *t)
 {
-	struct waiter w = { .task = t, .cpu = -1 };
+	struct waiter w = { .task = t, .cpu = -1, .since = clock_ns(CLOCK_MONOTONIC) };
 
 	pthread_cond_init(&w.cond, NULL);
 	*pool->last = &w;
@@ -197,7 +211,8 @@ void cpu_acquire(struct task *t)
 	__atomic_store_n(&t->waits_for_cpu, false, __ATOMIC_RELAXED);
 	__atomic_store_n(&t->last_cpu_used, t->cpu, __ATOMIC_RELAXED);
 	pool->slot[t->cpu].busy = true;
-	pool->slot[t->cpu].rank = task_rank(t);
+	if (pool->slot[t->cpu].rank != STARVED_RANK)
+		pool->slot[t->cpu].rank = task_rank(t);
 	load_task(pool, t);
 	pthread_mutex_unlock(&pool->lock);
 	usage_switch(t, USAGE_SYSTEM);
@@ -207,19 +222,21 @@ static void give_up_cpu(struct task *t)
 {
 	struct cpu_pool *pool = t->kernel->pool;
 	struct waiter *w;
+	int rank;
 
 	usage_switch(t, USAGE_NONE);
 	pthread_mutex_lock(&pool->lock);
-	w = find_waiter(pool, t->cpu);
+	w = pool->first ? find_waiter(pool, t->cpu, &rank) : NULL;
 	if (w) {
 		remove_waiter(pool, w);
 		/* Not left to the waiter: this task may acquire another CPU before the waiter runs. */
 		save_resident_fpu(pool, (unsigned)t->cpu);
 		w->cpu = t->cpu;	/* stays busy */
-		pool->slot[t->cpu].rank = task_rank(w->task);
+		pool->slot[t->cpu].rank = rank;
 		pthread_cond_signal(&w->cond);
 	} else {
 		pool->slot[t->cpu].busy = false;
+		pool->slot[t->cpu].rank = 0;
 	}
 	t->cpu = -1;
 	pthread_mutex_unlock(&pool->lock);
@@ -250,15 +267,17 @@ bool cpu_has_waiters(struct cpu_pool *pool)
 bool cpu_must_yield(struct task *t)
 {
 	struct cpu_pool *pool = t->kernel->pool;
-	const struct waiter *w;
+	struct cpu_slot *slot;
 	bool must;
+	int rank;
 
 	if (!cpu_has_waiters(pool))
 		return false;
 	pthread_mutex_lock(&pool->lock);
-	w = find_waiter(pool, t->cpu);
-	must = w && (task_rank(w->task) > task_rank(t) ||
-		     (task_rank(w->task) == task_rank(t) && t->policy.policy != SCHED_FIFO));
+	slot = &pool->slot[t->cpu];
+	must = find_waiter(pool, t->cpu, &rank) && slot->rank != STARVED_RANK &&
+	       (rank > slot->rank || (rank == slot->rank && t->policy.policy != SCHED_FIFO));
+	slot->rank = task_rank(t);	/* a starved task keeps the CPU until the next tick */
 	pthread_mutex_unlock(&pool->lock);
 	return must;
 }

@@ -25,6 +25,7 @@
 #define POLICY_DEADLINE		6
 #define POLICY_EXT		7
 
+#define MAX_PRIORITY	99
 #define RR_SLICE_NS	100000000	/* Linux's default of sched_rr_timeslice_ms */
 #define NICE_LIMIT_BASE	20		/* RLIMIT_NICE of getrlimit(2) is 20 minus the nice value */
 
@@ -106,7 +107,7 @@ int64_t sys_sched_rr_get_interval(struct task *t, int pid, uint64_t tp)
 		return err;
 	if (p.policy == SCHED_RR)
 		ts.tv_nsec = RR_SLICE_NS;
-	else if (p.policy != SCHED_FIFO && sched_rr_get_interval(host, &ts))
+	else if (p.policy != SCHED_FIFO && sched_rr_get_interval(host, &ts))	/* 0: the caller's is the same */
 		return -errno;
 	return user_write(t, tp, &ts, sizeof(ts));
 }
@@ -138,7 +139,7 @@ int64_t sys_sched_getattr(struct task *t, int pid, uint64_t uattr, uint32_t size
 	if (err)
 		return err;
 	memset(&attr, 0, sizeof(attr));
-	if (syscall(SYS_sched_getattr, host, &attr, sizeof(attr), 0))	/* the nice value and others */
+	if (host && syscall(SYS_sched_getattr, host, &attr, sizeof(attr), 0))	/* the nice value and others */
 		return -errno;
 	attr.size = size < sizeof(attr) ? size : sizeof(attr);
 	attr.sched_policy = (uint32_t)p.policy;
@@ -157,13 +158,14 @@ static bool nice_is_allowed(const struct task *other)
 {
 	long n = syscall(SYS_getpriority, PRIO_PROCESS, other->host_tid);	/* 20 minus the nice value */
 
-	return n <= (long)other->process->rlimits[RLIMIT_NICE].rlim_cur;
+	return n > 0 && (rlim_t)n <= other->process->rlimits[RLIMIT_NICE].rlim_cur;
 }
 
 /* sched(7), privileges and resource limits. 0 or -EPERM. kernel->lock held. */
 static int check_rights(const struct task *t, const struct task *other, const struct task_policy *new)
 {
-	const int limit = (int)(other->process->rlimits[RLIMIT_RTPRIO].rlim_cur & 0x7f);
+	const rlim_t allowed = other->process->rlimits[RLIMIT_RTPRIO].rlim_cur;
+	const int limit = allowed < MAX_PRIORITY ? (int)allowed : MAX_PRIORITY;
 	const struct task_policy *old = &other->policy;
 
 	if (has_capability(CAP_SYS_NICE))
@@ -179,6 +181,19 @@ static int check_rights(const struct task *t, const struct task *other, const st
 	if (old->reset_on_fork && !new->reset_on_fork)
 		return -EPERM;
 	return access_check_schedule(t, other);
+}
+
+/* A thread that does not run yet has it from its start on. kernel->lock held. */
+static int set_nice(struct task *other, int nice)
+{
+	if (!other->host_tid) {
+		other->sets_nice = true;
+		other->start_nice = nice;
+		return 0;
+	}
+	if (!syscall(SYS_setpriority, PRIO_PROCESS, other->host_tid, nice))
+		return 0;
+	return errno == EACCES ? -EPERM : -errno;
 }
 
 /* -1: as it was, of the policy; @keep_priority: of the priority. 0 or a negative errno. */
@@ -197,13 +212,13 @@ static int set(struct task *t, int tid, struct task_policy new, bool keep_priori
 	}
 	if (other && keep_priority)
 		new.priority = other->policy.priority;
-	if (!err && (!is_policy(new.policy) || new.priority < 0 || new.priority > 99 ||
+	if (!err && (!is_policy(new.policy) || new.priority < 0 || new.priority > MAX_PRIORITY ||
 		     is_real_time(new.policy) != (new.priority != 0)))
 		err = new.policy == POLICY_DEADLINE || new.policy == POLICY_EXT ? -EPERM : -EINVAL;
 	if (!err)
 		err = check_rights(t, other, &new);
-	if (!err && nice && !is_real_time(new.policy) && syscall(SYS_setpriority, PRIO_PROCESS, other->host_tid, *nice))
-		err = errno == EACCES ? -EPERM : -errno;
+	if (!err && nice && !is_real_time(new.policy))
+		err = set_nice(other, *nice);
 	if (!err)
 		cpu_set_policy(other, &new);
 	pthread_mutex_unlock(&t->kernel->lock);
@@ -269,7 +284,7 @@ int64_t sys_sched_setattr(struct task *t, int pid, uint64_t uattr, uint32_t flag
 	nice = attr.sched_nice < -20 ? -20 : attr.sched_nice > 19 ? 19 : attr.sched_nice;
 	if (!(attr.sched_flags & FLAG_KEEP_POLICY))
 		new.policy = (int)attr.sched_policy;
-	new.priority = attr.sched_priority > 99 ? 100 : (int)attr.sched_priority;
+	new.priority = attr.sched_priority > MAX_PRIORITY ? MAX_PRIORITY + 1 : (int)attr.sched_priority;
 	new.reset_on_fork = attr.sched_flags & FLAG_RESET_ON_FORK;
 	return set(t, pid, new, attr.sched_flags & FLAG_KEEP_PARAMS, attr.sched_flags & FLAG_KEEP_PARAMS ? NULL : &nice);
 }
@@ -282,7 +297,7 @@ void policy_fork(struct task *child, const struct task *parent)
 	p = parent->policy;
 	pthread_mutex_unlock(&parent->kernel->lock);
 	if (p.reset_on_fork) {
-		child->resets_nice = is_real_time(p.policy) || getpriority(PRIO_PROCESS, 0) < 0;
+		child->sets_nice = is_real_time(p.policy) || getpriority(PRIO_PROCESS, 0) < 0;	/* to 0 */
 		p = (struct task_policy){ .policy = is_real_time(p.policy) ? SCHED_OTHER : p.policy };
 	}
 	cpu_set_policy(child, &p);

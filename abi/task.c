@@ -202,12 +202,12 @@ static int new_id(struct kernel *k)
 }
 
 /* Count a new thread, unless there are @max. *@id: its ID. 0 or an errno. */
-static int reserve_task(struct kernel *k, uint64_t max, int *id)
+static int reserve_task(struct kernel *k, uint64_t max, bool process, int *id)
 {
 	int err = 0;
 
 	pthread_mutex_lock(&k->lock);
-	if (k->nr_tasks >= (max < MAX_TASKS ? max : MAX_TASKS))
+	if (k->nr_tasks >= (max < MAX_TASKS ? max : MAX_TASKS) || (process && !hostfd_reserve_task()))
 		err = EAGAIN;
 	else
 		k->nr_tasks++;
@@ -249,7 +249,7 @@ struct task *process_create(struct kernel *k, uint64_t max)
 	p->kernel = k;
 	p->exit_signal = SIGCHLD;
 	t = task_create(p);
-	err = t ? reserve_task(k, max, &p->pid) : ENOMEM;
+	err = t ? reserve_task(k, max, true, &p->pid) : ENOMEM;
 	if (err) {
 		free(t);
 		free(p);
@@ -267,7 +267,7 @@ struct task *process_create(struct kernel *k, uint64_t max)
 struct task *thread_create(struct process *p, uint64_t max)
 {
 	struct task *t = task_create(p);
-	int err = t ? reserve_task(p->kernel, max, &t->tid) : ENOMEM;
+	int err = t ? reserve_task(p->kernel, max, false, &t->tid) : ENOMEM;
 
 	if (err) {
 		free(t);
@@ -591,10 +591,10 @@ void *task_main(void *arg)
 	struct task *t = arg;
 
 	current = t;
-	if (t->resets_nice)
-		setpriority(PRIO_PROCESS, 0, 0);	/* of this thread; greater ones need CAP_SYS_NICE */
 	pthread_mutex_lock(&t->kernel->lock);	/* wait until start_thread() has finished */
 	t->host_tid = gettid();
+	if (t->sets_nice)
+		setpriority(PRIO_PROCESS, 0, t->start_nice);	/* of this thread; lower ones need CAP_SYS_NICE */
 	pthread_mutex_unlock(&t->kernel->lock);
 	run(t);
 	return NULL;

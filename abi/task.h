@@ -103,7 +103,8 @@ struct credentials {		/* credentials(7) */
 /* What a thread shares with others if clone(2) was asked to. See sharing.c. */
 struct files {			/* CLONE_FILES */
 	struct kernel *kernel;
-	uint32_t refs;			/* atomic: threads, and looks from /proc */
+	uint32_t users;			/* atomic: threads; the last one closes all */
+	uint32_t refs;			/* atomic, for the memory: the users together, and looks from /proc */
 	pthread_mutex_t lock;
 	struct fd_entry fds[MAX_FDS];	/* lock */
 	struct lock_file *lock_files;	/* lock.c; kernel->lock */
@@ -213,7 +214,8 @@ struct task {
 	uint64_t start_ns;		/* CLOCK_BOOTTIME */
 	uint32_t load;			/* VCPU_LOAD_* for the next run */
 	uint64_t cpus;			/* atomic: bit n: it may run on CPU n */
-	bool resets_nice;		/* to 0 when it starts: its parent had SCHED_RESET_ON_FORK */
+	bool sets_nice;			/* kernel->lock: its host thread begins with start_nice */
+	int start_nice;
 	struct mempolicy mempolicy;
 	struct task_policy policy;	/* kernel->lock and the pool's for changes, either to look */
 	bool lost;			/* lock of the pool: its FPU state was lost when the machine ended */
@@ -452,7 +454,7 @@ void fds_close_all(struct files *files);
 
 /* sharing.c; results are 0 or a negative errno */
 void files_get(struct files *files);
-void files_put(struct files *files);		/* the last one closes all, and may block; NULL is allowed */
+void files_put(struct files *files);		/* NULL is allowed */
 void fs_get(struct fs *fs);
 void fs_put(struct fs *fs);			/* NULL is allowed */
 void sighand_put(struct sighand *sighand);	/* kernel->lock held; NULL is allowed */

@@ -212,23 +212,32 @@ static void *counts(void *arg)
 	return NULL;
 }
 
+static void compute(long ms)
+{
+	struct timespec start, now;
+
+	clock_gettime(CLOCK_MONOTONIC, &start);
+	do
+		clock_gettime(CLOCK_MONOTONIC, &now);
+	while ((now.tv_sec - start.tv_sec) * 1000 + (now.tv_nsec - start.tv_nsec) / 1000000 < ms);
+}
+
 /* A real-time thread keeps the CPU until it sleeps, and takes it back when it wakes. */
 static void keeps_the_cpu(void)
 {
 	pthread_t other;
-	long before, after;
-	struct timespec start, now;
+	long before, after, later;
 
 	FIFO(20);
 	pthread_create(&other, NULL, counts, NULL);
 	usleep(50000);			/* the other one runs */
 	before = low_count;
-	clock_gettime(CLOCK_MONOTONIC, &start);
-	do
-		clock_gettime(CLOCK_MONOTONIC, &now);
-	while ((now.tv_sec - start.tv_sec) * 1000000000l + now.tv_nsec - start.tv_nsec < 100000000l);
+	compute(100);
 	after = low_count;
-	printf("it ran while the other slept: %d, while the other computed: %d\n", before > 0, after > before);
+	compute(2500);			/* after a while, each thread runs a little */
+	later = low_count;
+	printf("it ran while the other slept: %d, while the other computed: %d, for long: %d\n", before > 0, after > before,
+	       later > after);
 	stop = 1;
 	pthread_join(other, NULL);
 }
