@@ -266,8 +266,10 @@ void task_exit(struct task *t, int status)
 		end_frozen(t, status);
 	last = begin_exit(t, status);
 	sharing_leave(t);
-	if (last)
+	if (last) {
+		hostfd_release_task();
 		inspect_exit(t);
+	}
 	task_end_in_memory(t);
 	drop_gmm(t);
 	if (last)

@@ -230,10 +230,10 @@ static bool reserve_held(struct task *t)
 	return true;
 }
 
-/* Called by a thread that uses @files: is it the only one? Looks from /proc close nothing. */
+/* Called by a thread that uses @files: is it the only one? */
 static bool files_are_mine(const struct files *files)
 {
-	return __atomic_load_n(&files->refs, __ATOMIC_ACQUIRE) == 1;
+	return __atomic_load_n(&files->users, __ATOMIC_ACQUIRE) == 1;
 }
 
 /* Another thread may close the descriptor meanwhile. So the task holds a reference until the end of the system call. */

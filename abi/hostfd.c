@@ -15,8 +15,8 @@
 #define MIN_FOR_PROGRAMS 32u	/* a run does not start with less */
 #define ASSUMED_OPEN	256u	/* at start, if /proc is not mounted */
 
-/* Of a process: its current directory, and two that a system call opens. */
-#define PER_TASK	3u
+/* Of a process: what a system call opens. */
+#define PER_TASK	2u
 
 static struct pool {
 	unsigned limit, used;	/* used: atomic */

@@ -207,8 +207,10 @@ static int open_server_files(struct task *t)
 	for (int i = 0; repeat && repeat->serves && i < 2; i++) {
 		int host = fcntl(repeat->server[i], F_DUPFD_CLOEXEC, 3);
 
-		if (fd_install(t, host < 0 ? NULL : file_open(t->kernel, host), ABI_SERVER_FD + i, false) < 0)
-			return -errno;
+		int err = host < 0 ? -errno : fd_install(t, file_open(t->kernel, host), ABI_SERVER_FD + i, false);
+
+		if (err < 0)
+			return err;
 	}
 	return 0;
 }

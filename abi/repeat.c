@@ -172,9 +172,9 @@ static bool is_first_read(const struct vcpu_regs *regs)
 	return (regs->rax == SYS_read || regs->rax == SYS_pread64 || regs->rax == SYS_readv) && regs->rdi == 0;
 }
 
-static bool is_fork(const struct vcpu_regs *regs)
+static bool is_fork(const struct task *t, const struct vcpu_regs *regs)
 {
-	return regs->rax == SYS_fork || (regs->rax == SYS_clone && !(regs->rdi & CLONE_VM));
+	return t->tid == 1 && (regs->rax == SYS_fork || (regs->rax == SYS_clone && !(regs->rdi & CLONE_VM)));
 }
 
 void repeat_at_syscall(struct task *t)
@@ -183,7 +183,7 @@ void repeat_at_syscall(struct task *t)
 	struct vcpu_regs *regs = &t->st.regs;
 
 	if (!r || r->state != NOT_FROZEN || !(r->want->place == ABI_PLACE_FIRST_READ ? is_first_read(regs) :
-					      r->want->place == ABI_PLACE_FORK && is_fork(regs)))
+					      r->want->place == ABI_PLACE_FORK && is_fork(t, regs)))
 		return;
 	regs->rip -= SYSCALL_BYTES;		/* a run begins with the call */
 	freeze(r, t);

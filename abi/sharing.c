@@ -24,7 +24,7 @@ static struct files *files_create(struct kernel *k)
 	if (!files)
 		return NULL;
 	files->kernel = k;
-	files->refs = 1;
+	files->users = files->refs = 1;
 	pthread_mutex_init(&files->lock, NULL);
 	return files;
 }
@@ -53,9 +53,17 @@ void files_put(struct files *files)
 {
 	if (!files || __atomic_sub_fetch(&files->refs, 1, __ATOMIC_ACQ_REL))
 		return;
-	fds_close_all(files);
 	pthread_mutex_destroy(&files->lock);
 	free(files);
+}
+
+/* A thread does not use them any more. May block. */
+static void leave_files(struct files *files)
+{
+	if (!files || __atomic_sub_fetch(&files->users, 1, __ATOMIC_ACQ_REL))
+		return;
+	fds_close_all(files);
+	files_put(files);
 }
 
 /* --- the current directory and umask --- */
@@ -63,9 +71,12 @@ void files_put(struct files *files)
 /* NULL: errno is set. Consumes @cwd, a descriptor of the host or -1. */
 static struct fs *fs_create(int cwd, mode_t umask)
 {
-	struct fs *fs = cwd >= 0 && hostfd_reserve_task() ? calloc(1, sizeof(*fs)) : NULL;
+	const bool reserved = cwd >= 0 && hostfd_reserve(1);
+	struct fs *fs = reserved ? calloc(1, sizeof(*fs)) : NULL;
 
 	if (!fs) {
+		if (reserved)
+			hostfd_release(1);
 		if (cwd >= 0)
 			close(cwd);
 		errno = EAGAIN;
@@ -96,7 +107,7 @@ void fs_put(struct fs *fs)
 	if (!fs || __atomic_sub_fetch(&fs->refs, 1, __ATOMIC_ACQ_REL))
 		return;
 	close(fs->cwd);
-	hostfd_release_task();
+	hostfd_release(1);
 	free(fs);
 }
 
@@ -160,7 +171,7 @@ int sharing_clone(struct task *child, struct task *parent, uint64_t flags)
 
 	child->files = flags & CLONE_FILES ? parent->files : files_copy(parent->files);
 	if (flags & CLONE_FILES)
-		files_get(child->files);
+		__atomic_fetch_add(&child->files->users, 1, __ATOMIC_RELAXED);
 	child->fs = flags & CLONE_FS ? parent->fs : fs_copy(parent->fs);
 	if (flags & CLONE_FS)
 		fs_get(child->fs);
@@ -183,7 +194,7 @@ static void replace(struct task *t, struct files *files, struct fs *fs)
 	pthread_mutex_unlock(&t->kernel->lock);
 	if (files != old_files) {
 		fds_put_held(t);
-		files_put(old_files);
+		leave_files(old_files);
 	}
 	if (fs != old_fs)
 		fs_put(old_fs);
@@ -217,7 +228,7 @@ int sharing_unshare(struct task *t, uint64_t flags)
 	struct files *files = t->files;
 	struct fs *fs = t->fs;
 
-	if ((flags & CLONE_FILES) && __atomic_load_n(&files->refs, __ATOMIC_ACQUIRE) > 1)
+	if ((flags & CLONE_FILES) && __atomic_load_n(&files->users, __ATOMIC_ACQUIRE) > 1)
 		files = files_copy(files);
 	if (!files)
 		return -ENOMEM;
@@ -225,7 +236,7 @@ int sharing_unshare(struct task *t, uint64_t flags)
 		fs = fs_copy(fs);
 	if (!fs) {
 		if (files != t->files)
-			files_put(files);
+			leave_files(files);
 		return -ENOMEM;
 	}
 	replace(t, files, fs);

@@ -405,7 +405,12 @@ static void stop_process(struct task *t, const struct sig_info *info)
 	struct process *p = t->process;
 	int signo = info->signo;
 
-	if (repeat_ends_at_stop(p))
+	bool ends;
+
+	pthread_mutex_lock(&p->kernel->lock);
+	ends = signo == SIGSTOP && t->stops && repeat_ends_at_stop(p);
+	pthread_mutex_unlock(&p->kernel->lock);
+	if (ends)
 		process_exit(t, 0);
 	pthread_mutex_lock(&p->kernel->lock);
 	if (t->stops && p->state == PROCESS_RUNNING && !p->exiting &&
