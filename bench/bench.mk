@@ -24,9 +24,14 @@ $(BUILD)/bench/vellum-unchecked: $(BUILD)/bench/unchecked/qemu.o $(filter-out %/
 	$(Q)$(CC) $(LDFLAGS_ALL) $^ $(LDLIBS) $(COMMAND_LIBS) -o $@
 
 .PHONY: bench
-bench: all guests $(BUILD)/bench/bench $(BUILD)/bench/vellum-unchecked $(BENCH_GUEST)
+bench: all guests $(BUILD)/bench/bench $(BUILD)/bench/vellum-unchecked $(BENCH_GUEST) build/bench/resets
 	@$(BUILD)/bench/bench --vellum=$(BUILD)/vellum \
 		--unchecked=$(BUILD)/bench/vellum-unchecked --json=$(BUILD)/bench.json $(ROWS)
+	@$(if $(ROWS),,bash bench/resets.sh $(BUILD)/vellum build/bench/resets $(BUILD)/resets.svg)
+
+build/bench/resets: bench/programs/resets.c
+	@mkdir -p $(@D)
+	$(Q)gcc -std=gnu11 -O1 -static $(WARNINGS) $< -o $@
 
 # Every variant builds the benchmarks. tests/house/bench.sh runs them with --quick.
 unit-build: $(BUILD)/bench/bench
