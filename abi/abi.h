@@ -99,10 +99,6 @@ struct abi_reset {
 	uint64_t pages;			/* that the run had changed */
 };
 
-/*
- * Run the program again and again from one snapshot. The functions are called by the host thread of the program, which
- * executes no code of the program during the call.
- */
 /* System V shared memory that the program finds by an environment variable, which has the ID. */
 struct abi_segment {
 	const char *variable;
@@ -113,6 +109,10 @@ struct abi_segment {
 #define ABI_MAX_SEGMENTS 2
 #define ABI_SERVER_FD	198		/* and the next one: of a fork server, for AFL++'s */
 
+/*
+ * Run the program again and again from one snapshot. The functions are called by the host thread of the program, which
+ * executes no code of the program during the call.
+ */
 struct abi_repeat {
 	void *arg;
 	/* Where it is frozen. FORK: before the first fork(2). */

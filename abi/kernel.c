@@ -206,7 +206,6 @@ static int open_server_files(struct task *t)
 
 	for (int i = 0; repeat && repeat->serves && i < 2; i++) {
 		int host = fcntl(repeat->server[i], F_DUPFD_CLOEXEC, 3);
-
 		int err = host < 0 ? -errno : fd_install(t, file_open(t->kernel, host), ABI_SERVER_FD + i, false);
 
 		if (err < 0)
@@ -215,14 +214,19 @@ static int open_server_files(struct task *t)
 	return 0;
 }
 
-/* The environment, with the segments that the caller grants, in @room. 0 or a negative errno. */
-static int grant_segments(struct task *t, char **envp, char room[ABI_MAX_SEGMENTS][64])
+/* A copy of the environment, with the segments that the caller grants, in @room. 0 or a negative errno. */
+static int grant_segments(struct task *t, char *const *env, char ***out, char room[ABI_MAX_SEGMENTS][64])
 {
 	const struct abi_repeat *repeat = t->kernel->args->repeat;
 	size_t n = 0;
+	char **envp;
 
-	while (envp[n])
+	while (env[n])
 		n++;
+	*out = envp = calloc(n + ABI_MAX_SEGMENTS + 1, sizeof(*envp));
+	if (!envp)
+		return -ENOMEM;
+	memcpy(envp, env, n * sizeof(*envp));
 	for (unsigned i = 0; repeat && i < repeat->nr_segments; i++) {
 		struct abi_segment *s = &repeat->segments[i];
 		int id = shm_grant(t, s->bytes, &s->mapping);
@@ -232,27 +236,13 @@ static int grant_segments(struct task *t, char **envp, char room[ABI_MAX_SEGMENT
 		snprintf(room[i], sizeof(room[i]), "%s=%d", s->variable, id);
 		envp[n++] = room[i];
 	}
-	envp[n] = NULL;
 	return 0;
-}
-
-static char **copy_pointers(char *const *strings, size_t more)
-{
-	size_t n = 0;
-	char **copy;
-
-	while (strings[n])
-		n++;
-	copy = calloc(n + more + 1, sizeof(*copy));
-	if (copy)
-		memcpy(copy, strings, n * sizeof(*copy));
-	return copy;
 }
 
 static int load_first(struct task *t, const struct abi_args *args)
 {
-	char **envp = copy_pointers(args->envp, ABI_MAX_SEGMENTS), room[ABI_MAX_SEGMENTS][64];
-	int err = envp ? grant_segments(t, envp, room) : -ENOMEM, fd;
+	char **envp, room[ABI_MAX_SEGMENTS][64];
+	int err = grant_segments(t, args->envp, &envp, room), fd;
 
 	if (!err) {
 		fd = exec_open(t, args->path);

@@ -147,14 +147,13 @@ int fuzz_server_start(struct fuzz_server *s, struct abi_repeat *want)
 	if (pipe2(commands, O_CLOEXEC) || pipe2(answers, O_CLOEXEC))
 		return fail("cannot create a pipe: %s", strerror(errno));
 	s->stop = eventfd(0, EFD_CLOEXEC);
-	s->program[0] = commands[0];
 	s->commands = commands[1];
 	s->answers = answers[0];
-	s->program[1] = answers[1];
 	s->segments[0] = (struct abi_segment){ .variable = MAP_VARIABLE, .bytes = s->map.bytes };
 	s->segments[1] = (struct abi_segment){ .variable = INPUT_VARIABLE, .bytes = s->input.bytes };
 	want->serves = true;
-	memcpy(want->server, s->program, sizeof(want->server));
+	want->server[0] = commands[0];
+	want->server[1] = answers[1];
 	want->segments = s->segments;
 	want->nr_segments = !s->map.at ? 0 : s->input.at ? 2 : 1;
 	if (s->stop < 0 || pthread_create(&s->relay, NULL, relay, s))

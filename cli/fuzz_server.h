@@ -28,8 +28,7 @@ struct fuzz_server {
 	bool present;			/* the program has a server */
 	struct shared map, input;
 	struct abi_segment segments[ABI_MAX_SEGMENTS];	/* of the run: map, input */
-	int program[2];			/* descriptors for the program: commands, answers */
-	int commands, answers;		/* the other ends */
+	int commands, answers;		/* our ends of the pipes whose other ends the program has */
 	int stop;			/* an eventfd that ends the thread */
 	pthread_t relay;
 	bool relays;

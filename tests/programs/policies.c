@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tests/programs/policies.c - scheduling policies: who may set them, what fork(2) keeps, which of two threads runs first.
+ * tests/programs/policies.c - scheduling policies: the right to set them, what fork(2) keeps, which of two threads runs first.
  * Its output is the same on the host's kernel.
  */
 #define _GNU_SOURCE
@@ -157,7 +157,7 @@ static void with_a_limit(void)
 	exit(0);
 }
 
-/* --- who runs first: all on one CPU --- */
+/* --- which thread runs first: all on one CPU --- */
 
 static pthread_barrier_t barrier;
 static volatile int order[4], nr;
