@@ -405,14 +405,12 @@ static void stop_process(struct task *t, const struct sig_info *info)
 	struct process *p = t->process;
 	int signo = info->signo;
 
-	bool ends;
 
 	pthread_mutex_lock(&p->kernel->lock);
-	ends = signo == SIGSTOP && t->stops && repeat_ends_at_stop(p);
-	pthread_mutex_unlock(&p->kernel->lock);
-	if (ends)
+	if (signo == SIGSTOP && t->stops && repeat_ends_at_stop(p)) {
+		pthread_mutex_unlock(&p->kernel->lock);
 		process_exit(t, 0);
-	pthread_mutex_lock(&p->kernel->lock);
+	}
 	if (t->stops && p->state == PROCESS_RUNNING && !p->exiting &&
 	    (signo == SIGSTOP || !group_is_orphaned(p->kernel, p->pgid))) {
 		__atomic_store_n(&p->state, PROCESS_STOPPED, __ATOMIC_RELAXED);

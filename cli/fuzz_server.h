@@ -13,8 +13,8 @@
 
 #include "abi/abi.h"
 
-#define COMMAND_FD	198	/* afl-fuzz's words of 4 bytes are read here, */
-#define ANSWER_FD	199	/* and answered there */
+#define COMMAND_FD	ABI_SERVER_FD		/* afl-fuzz's words of 4 bytes are read here, */
+#define ANSWER_FD	(ABI_SERVER_FD + 1)	/* and answered there */
 #define HELLO		0x80000001u	/* options follow in this word */
 #define HELLO_MAP_SIZE	0x40000000u	/* the map's size less one, from bit 1 on */
 #define HELLO_SHARED_INPUT 0x01000000u
