@@ -143,24 +143,21 @@ static void insert_moved(struct placements *pl, const struct placements *old, ui
 	}
 }
 
-void placements_move(struct guest_mm *gmm, uint64_t from, uint64_t old_len, uint64_t to, uint64_t new_len)
+void placements_move(struct guest_mm *gmm, uint64_t from, uint64_t old_len, uint64_t to, uint64_t new_len, bool keep)
 {
-	struct placements *rest, *new = NULL;
 	const struct placements *old;
+	struct placements *new;
 
 	if (!has_any(gmm))
 		return;
 	pthread_mutex_lock(&lock);
 	old = gmm->placements;
-	rest = without(old, from, from + old_len, 0);
-	if (rest && old)
-		new = without(rest, to, to + new_len, old->nr);
+	new = old ? without(old, from, keep ? from : from + old_len, old->nr) : NULL;
 	if (new) {
 		insert_moved(new, old, from, to, old_len < new_len ? old_len : new_len,
 			     old_len < new_len ? new_len - old_len : 0);
 		publish(gmm, new);
 	}
-	free(rest);
 	pthread_mutex_unlock(&lock);
 }
 

@@ -16,8 +16,9 @@ int placements_set(struct guest_mm *gmm, uint64_t start, uint64_t end, const str
 struct mempolicy placements_get(struct guest_mm *gmm, uint64_t addr, const struct mempolicy *of_thread);
 /* [start, end) is unmapped, or mapped anew. */
 void placements_clear(struct guest_mm *gmm, uint64_t start, uint64_t end);
-/* mremap(2): without memory, what moved has no policy. */
-void placements_move(struct guest_mm *gmm, uint64_t from, uint64_t old_len, uint64_t to, uint64_t new_len);
+/* mremap(2), to where nothing was mapped. @keep: the old range stays mapped. Without memory, what moved has no policy. */
+void placements_move(struct guest_mm *gmm, uint64_t from, uint64_t old_len, uint64_t to, uint64_t new_len,
+		     bool keep);
 struct placements *placements_copy(struct guest_mm *gmm);	/* NULL: there are none, or no memory */
 void placements_restore(struct guest_mm *gmm, const struct placements *was);
 void placements_free(struct placements *pl);			/* NULL is allowed */

@@ -347,7 +347,8 @@ int64_t sys_mremap(struct task *t, uint64_t old_addr, uint64_t old_len, uint64_t
 	}
 	err = vellum_mremap(t->gmm->mm, old_addr, old_len, new_len, (uint32_t)flags, &addr);
 	if (sane && !err)
-		placements_move(t->gmm, old_addr, PAGE_UP(old_len), addr, PAGE_UP(new_len));
+		placements_move(t->gmm, old_addr, PAGE_UP(old_len), addr, PAGE_UP(new_len),
+				flags & VELLUM_MREMAP_DONTUNMAP);
 	if (sane && !err && addr != old_addr)
 		notify_after_unmap(t, old_addr, old_len);
 	else if (sane && !err && PAGE_UP(new_len) < PAGE_UP(old_len))	/* its end was unmapped */

@@ -132,7 +132,7 @@ static void ranges(char *memory)
 static void resizes(char *memory)
 {
 	unsigned long one = 1;
-	char *at = NULL;
+	char *at = NULL, *moved;
 
 	for (int i = 0; i < 6; i++) {
 		at = mmap(NULL, 16 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -148,6 +148,8 @@ static void resizes(char *memory)
 	mremap(at, 16 * PAGE, 4 * PAGE, 0);
 	at = mremap(at, 4 * PAGE, 12 * PAGE, MREMAP_MAYMOVE);
 	printf("grown: %d %d\n", mode_at(at), mode_at(at + 11 * PAGE));
+	moved = mremap(at, 12 * PAGE, 12 * PAGE, MREMAP_MAYMOVE | MREMAP_DONTUNMAP, NULL);
+	printf("moved and kept: %d %d\n", mode_at(moved), mode_at(at));
 	at = sbrk(8 * PAGE);
 	at += -(unsigned long)at % PAGE;
 	syscall(SYS_mbind, at, 4 * PAGE, MPOL_BIND, &one, 2ul, 0);

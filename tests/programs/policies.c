@@ -159,7 +159,6 @@ static void with_a_limit(void)
 
 /* --- which thread runs first: all on one CPU --- */
 
-static pthread_barrier_t barrier;
 static volatile int order[4], nr;
 static pthread_mutex_t held = PTHREAD_MUTEX_INITIALIZER;
 
@@ -168,7 +167,6 @@ static void *takes(void *arg)
 	struct sched_param p = { (int)(intptr_t)arg };
 
 	sched_setscheduler(0, SCHED_FIFO, &p);
-	pthread_barrier_wait(&barrier);
 	pthread_mutex_lock(&held);
 	order[nr++] = p.sched_priority;
 	pthread_mutex_unlock(&held);
@@ -186,12 +184,11 @@ static void wakes(void)
 	CPU_SET(sched_getcpu(), &one);
 	sched_setaffinity(0, sizeof(one), &one);
 	FIFO(50);
-	pthread_barrier_init(&barrier, NULL, 4);
 	pthread_mutex_lock(&held);
-	for (int i = 0; i < 3; i++)
+	for (int i = 0; i < 3; i++) {
 		pthread_create(&threads[i], NULL, takes, (void *)(intptr_t)priorities[i]);
-	pthread_barrier_wait(&barrier);
-	usleep(200000);			/* all wait for the lock */
+		usleep(50000);		/* it waits for the lock before the next one does */
+	}
 	pthread_mutex_unlock(&held);
 	for (int i = 0; i < 3; i++)
 		pthread_join(threads[i], NULL);
