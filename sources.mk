@@ -4,8 +4,8 @@
 VELLUM_CORE_SRC := \
 	lib/lock.c lib/radix.c lib/strerror.c lib/tree.c lib/version.c \
 	mm/frame/memory.c mm/frame/migrate.c mm/frame/rmap.c \
-	mm/table/exposed.c mm/table/huge.c mm/table/notifier.c mm/table/pagewalk.c mm/table/pgtable.c \
-	mm/table/tlb.c mm/table/zap.c \
+	mm/table/exposed.c mm/table/huge.c mm/table/huge_zero.c mm/table/notifier.c mm/table/pagewalk.c \
+	mm/table/pgtable.c mm/table/tlb.c mm/table/zap.c \
 	mm/space/collapse.c mm/space/fork.c mm/space/madvise.c \
 	mm/space/mlock.c mm/space/mmap.c mm/space/mprotect.c mm/space/mremap.c mm/space/mseal.c \
 	mm/space/populate.c mm/space/vma.c \

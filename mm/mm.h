@@ -84,6 +84,7 @@ struct vellum_mm {
 	 */
 	struct frozen_mm *base;
 	bool vmas_changed;		/* mmap_lock for writing: a VMA changed since the last restore of a snapshot */
+	bool keeps_huge_zero;		/* memory->lock; never cleared, so a test for true needs no lock */
 	bool is_frozen;			/* a copy of a snapshot (mm/snapshot/snapshot.h): no CPU runs in it */
 	uint32_t has_pinned;		/* atomic: a page of this mm was pinned at some time; never cleared */
 	uint64_t counters[VELLUM_NR_COUNTERS];	/* atomic, relaxed */

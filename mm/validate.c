@@ -218,9 +218,13 @@ static int check_leaf(uint64_t *entry, gva_t start, gva_t end, unsigned shift, s
 	REQUIRE(v, end - start == 1ull << shift, "a huge leaf extends beyond its VMA");
 	REQUIRE(v, !leaf_is_raw(val) || !vma_is_cow(walk->vma) || !leaf_write(val),
 		"INV-HUGE-3: a raw leaf in a private VMA is writable");
+	REQUIRE(v, !leaf_is_raw(val) || !vma_is_anonymous(walk->vma) || leaf_is_huge_zero(v->m, val),
+		"INV-HUGE-4: a raw leaf of anonymous memory that is not the huge zero page");
+	REQUIRE(v, !leaf_is_huge_zero(v->m, val) || (walk->vma->mm->keeps_huge_zero && !walk->vma->mm->is_frozen),
+		"INV-HUGE-4: an address space that does not keep the huge zero page maps it");
 	v->rss += (end - start) >> PAGE_SHIFT;
 	for (gva_t addr = start; addr < end && !v->why; addr += PAGE_SIZE) {
-		pte_t pte = leaf_pte(val, shift, addr);
+		pte_t pte = leaf_pte(v->m, val, shift, addr);
 
 		check_present(v, walk->vma, pte);
 		if (leaf_is_raw(val))

@@ -2,10 +2,12 @@
 /*
  * mm/fault/huge.c - faults on huge leaves, and faults that install huge leaves.
  *
- * A fault installs a leaf only where there is no table. It does so in anonymous memory with MADV_HUGEPAGE, in shared
- * memory with MADV_HUGEPAGE whose 512 pages are one aligned block, and for raw frames if huge_fault() provides them.
+ * A fault installs a leaf only where there is no table. It does so in anonymous memory with MADV_HUGEPAGE (a load: the
+ * huge zero page), in shared memory with MADV_HUGEPAGE whose 512 pages are one aligned block, and for raw frames if
+ * huge_fault() provides them.
  *
  * INV-HUGE-3: no raw leaf of a private mapping has W, so that a store faults and copies the page.
+ * INV-HUGE-4: a raw leaf of anonymous memory maps the huge zero page, which its address space keeps.
  */
 #include "mm/fault/fault.h"
 #include "mm/frame/rmap.h"
@@ -17,6 +19,50 @@
 #include "mm/track/hooks.h"
 #include "mm/uffd/uffd.h"
 #include "mm/vma.h"
+
+/* --- huge pages of anonymous memory --- */
+
+/* The VMA covers all of the leaf, and no tracker, which counts single pages, watches it. */
+static bool fits(const struct fault *f, unsigned shift)
+{
+	const struct vma *vma = f->vma;
+	gva_t start = leaf_start(f->addr, shift);
+
+	if (start < vma->start || vma->end - start < 1ull << shift)
+		return false;
+	return !vma_is_tracked(vma);
+}
+
+static bool wants_huge_page(const struct fault *f)
+{
+	const uint64_t unfit = VM_NOHUGEPAGE | VM_SHADOW_STACK | VM_GROWSDOWN | VM_EXEC;
+
+	return (f->vma->flags & (VM_HUGEPAGE | unfit)) == VM_HUGEPAGE && fits(f, PMD_SHIFT);
+}
+
+static void init_anon_folios(struct vma *vma, gva_t start, struct folio *first)
+{
+	folio_split_block(first);
+	for (unsigned i = 0; i < PMD_PAGES; i++) {
+		struct folio *folio = &first[i];
+
+		folio->anon_vma = vma_anon(vma);
+		anon_vma_get(folio->anon_vma);
+		folio->index = vma_page_index(vma, start + ((gva_t)i << PAGE_SHIFT));
+		folio_set(folio, PG_ANON | PG_EXCLUSIVE | PG_UPTODATE | PG_DIRTY);
+		__atomic_fetch_add(&folio->count, FOLIO_MAP, __ATOMIC_RELEASE);	/* ref: the allocation's */
+	}
+}
+
+/* The leaf for a new huge page. */
+static pmd_t anon_leaf(const struct fault *f, const struct folio *first)
+{
+	pmd_t pmd = pmd_mk(folio_pfn(fault_memory(f), first), f->vma->page_prot);
+
+	if (!(f->flags & FAULT_POPULATE) && (f->vma->flags & VM_WRITE))
+		pmd = pmd_mkwrite(pmd_mkdirty(pmd));
+	return pmd;
+}
 
 /* --- a leaf maps the address --- */
 
@@ -72,6 +118,58 @@ static enum vm_fault wp_anon_leaf_and_unlock(struct fault *f, const struct leaf 
 	huge_split_locked(f->vma->mm, leaf->entry, f->addr, leaf->shift);
 	huge_unlock(f->vma->mm, leaf);
 	return VM_FAULT_AGAIN;
+}
+
+/* A leaf of the huge zero page that no userfaultfd protects. */
+static bool is_plain_zero_leaf(const struct vellum_memory *m, uint64_t val)
+{
+	return leaf_is_huge_zero(m, val) && !(val & X86_UFFD_WP);
+}
+
+/* Replace the leaf of the huge zero page by one for a page of zeros. */
+static void replace_zero_leaf(const struct fault *f, const struct leaf *leaf, struct folio *first) HOLDS(leaf->lock)
+{
+	struct vellum_flush_batch batch = { .size = sizeof(batch), .all_frames = true };
+	gva_t start = leaf_start(f->addr, PMD_SHIFT);
+	pmd_t pmd = anon_leaf(f, first);
+
+	entry_exchange(leaf->entry, X86_PSE);	/* clear, flush, then set: as switch_to_copy() does */
+	batch_add(&batch, start, start + PMD_SIZE, VELLUM_FLUSH_UNMAP);
+	flush_batch(f->vma->mm, &batch);
+	init_anon_folios(f->vma, start, first);
+	entry_store(leaf->entry, pmd.val);
+	if (pmd_write(pmd))
+		huge_track(f->vma, start, PMD_SHIFT);
+}
+
+/* A store to the huge zero page: map a huge page; without memory for one, split. Called with the leaf's lock held. */
+static enum vm_fault fill_zero_leaf_and_unlock(struct fault *f, const struct leaf *leaf) RELEASES(leaf->lock)
+{
+	struct vellum_memory *m = fault_memory(f);
+	struct vellum_mm *mm = f->vma->mm;
+	gva_t start = leaf_start(f->addr, PMD_SHIFT);
+	struct folio *first;
+	bool filled = false;
+	struct leaf now;
+	uint64_t val;
+
+	huge_unlock(mm, leaf);
+	first = !wants_huge_page(f) || anon_vma_prepare(f->vma) ? NULL : folio_alloc(m, MAX_ORDER);
+	notify_start(mm, VELLUM_NOTIFY_CLEAR, start, start + PMD_SIZE);
+	if (huge_lock(mm, f->addr, &now, &val)) {
+		filled = first && is_plain_zero_leaf(m, val);
+		if (filled)
+			replace_zero_leaf(f, &now, first);
+		else if (leaf_is_huge_zero(m, val))
+			huge_split_locked(mm, now.entry, f->addr, now.shift);
+		huge_unlock(mm, &now);
+	}
+	notify_finish(mm, VELLUM_NOTIFY_CLEAR, start, start + PMD_SIZE);
+	if (filled)
+		mm_count(mm, VELLUM_COUNT_FAULT_HUGE);
+	else if (first)
+		folio_put(m, first);
+	return filled ? VM_FAULT_DONE : VM_FAULT_AGAIN;
 }
 
 /* Call the driver's huge_fault(). Returns VELLUM_VMF_*; FALLBACK if there is no hook. */
@@ -153,6 +251,8 @@ static enum vm_fault do_huge_present(struct fault *f)
 	if (!huge_lock(f->vma->mm, f->addr, &leaf, &val))
 		return VM_FAULT_AGAIN;
 	if ((write || (f->flags & FAULT_UNSHARE)) && !leaf_write(val)) {
+		if (write && is_plain_zero_leaf(fault_memory(f), val))
+			return fill_zero_leaf_and_unlock(f, &leaf);
 		if (is_anon_leaf(fault_memory(f), val))
 			return wp_anon_leaf_and_unlock(f, &leaf, val);
 		if (write && (f->vma->flags & (VM_SHARED | VM_MAYSHARE)))
@@ -170,37 +270,12 @@ static enum vm_fault do_huge_present(struct fault *f)
 
 /* --- neither a table nor a leaf --- */
 
-/* The VMA covers all of the leaf, and no tracker, which counts single pages, watches it. */
-static bool fits(const struct fault *f, unsigned shift)
-{
-	const struct vma *vma = f->vma;
-	gva_t start = leaf_start(f->addr, shift);
-
-	if (start < vma->start || vma->end - start < 1ull << shift)
-		return false;
-	return !vma_is_tracked(vma);
-}
-
 /* There is no leaf and no table, not even an empty one. */
 static bool is_empty(const struct fault *f, unsigned shift)
 {
 	const uint64_t *entry = table_entry_alloc(f->vma->mm, f->addr, shift);
 
 	return entry && !(entry_load(entry) & (X86_PRESENT | X86_PSE));
-}
-
-static void init_anon_folios(struct vma *vma, gva_t start, struct folio *first)
-{
-	folio_split_block(first);
-	for (unsigned i = 0; i < PMD_PAGES; i++) {
-		struct folio *folio = &first[i];
-
-		folio->anon_vma = vma_anon(vma);
-		anon_vma_get(folio->anon_vma);
-		folio->index = vma_page_index(vma, start + ((gva_t)i << PAGE_SHIFT));
-		folio_set(folio, PG_ANON | PG_EXCLUSIVE | PG_UPTODATE | PG_DIRTY);
-		__atomic_fetch_add(&folio->count, FOLIO_MAP, __ATOMIC_RELEASE);	/* ref: the allocation's */
-	}
 }
 
 struct anon_leaf {
@@ -217,24 +292,18 @@ static int prepare_anon(void *arg)
 	return 0;
 }
 
-static enum vm_fault do_huge_anon(struct fault *f)
+/* A store to untouched memory. */
+static enum vm_fault do_huge_page(struct fault *f)
 {
 	struct vma *vma = f->vma;
 	struct vellum_memory *m = fault_memory(f);
 	struct anon_leaf al = { .f = f };
-	bool write = !(f->flags & FAULT_POPULATE);
 	pmd_t pmd;
 
-	if ((vma->flags & (VM_HUGEPAGE | VM_NOHUGEPAGE | VM_SHADOW_STACK | VM_GROWSDOWN | VM_EXEC)) != VM_HUGEPAGE ||
-	    (vma->flags & VM_UFFD_MISSING) || !(f->flags & FAULT_WRITE) || !fits(f, PMD_SHIFT) ||
-	    !is_empty(f, PMD_SHIFT) || anon_vma_prepare(vma))
-		return VM_FAULT_FALLBACK;
-	al.first = folio_alloc(m, MAX_ORDER);
+	al.first = anon_vma_prepare(vma) ? NULL : folio_alloc(m, MAX_ORDER);
 	if (!al.first)
 		return VM_FAULT_FALLBACK;
-	pmd = pmd_mk(folio_pfn(m, al.first), vma->page_prot);
-	if (write && (vma->flags & VM_WRITE))
-		pmd = pmd_mkwrite(pmd_mkdirty(pmd));
+	pmd = anon_leaf(f, al.first);
 	if (huge_install(vma->mm, leaf_start(f->addr, PMD_SHIFT), PMD_SHIFT, pmd.val, prepare_anon, &al)) {
 		/* If prepare_anon() has run, a table that was installed without the lock got in first. */
 		if (!(folio_flags(al.first) & PG_ANON)) {
@@ -249,6 +318,28 @@ static enum vm_fault do_huge_anon(struct fault *f)
 		huge_track(vma, leaf_start(f->addr, PMD_SHIFT), PMD_SHIFT);
 	mm_count(vma->mm, VELLUM_COUNT_FAULT_HUGE);
 	return VM_FAULT_DONE;
+}
+
+/* A load of untouched memory. */
+static enum vm_fault do_huge_zero(struct fault *f)
+{
+	struct vma *vma = f->vma;
+	pfn_t pfn = huge_zero_get(vma->mm);
+
+	if (!pfn || huge_install(vma->mm, leaf_start(f->addr, PMD_SHIFT), PMD_SHIFT,
+				 pmd_mk(pfn, vma->page_prot).val | X86_SPECIAL, NULL, NULL))
+		return VM_FAULT_FALLBACK;
+	mm_count(vma->mm, VELLUM_COUNT_FAULT_READ_ZERO);
+	return VM_FAULT_DONE;
+}
+
+static enum vm_fault do_huge_anon(struct fault *f)
+{
+	const struct vma *vma = f->vma;
+
+	if (!wants_huge_page(f) || (vma->flags & VM_UFFD_MISSING) || !is_empty(f, PMD_SHIFT))
+		return VM_FAULT_FALLBACK;
+	return f->flags & FAULT_WRITE ? do_huge_page(f) : do_huge_zero(f);
 }
 
 /* --- raw frames --- */

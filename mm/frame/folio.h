@@ -97,6 +97,8 @@ struct vellum_memory {
 	/* lock protects: */
 	uint32_t free_head[MAX_ORDER + 1];	/* frame index + 1, 0: empty */
 	uint64_t nr_free;
+	pfn_t huge_zero_pfn;		/* first frame of the huge zero page (mm/table/huge_zero.c); 0: none. Read without the lock by a user */
+	uint32_t huge_zero_users;	/* address spaces that keep it */
 	uint8_t *committed;		/* for each 2 MiB: the host has backed it with memory */
 	struct device_range *devices;	/* entries are added, never removed; read without the lock */
 	struct vellum_mm *mms;

@@ -78,7 +78,7 @@ static int try_copy(const struct access *ac, gva_t addr, uint64_t n)
 	}
 	if (!huge_lock(ac->mm, addr, &leaf, &val))
 		return -EAGAIN;
-	err = copy_mapped(ac, leaf.entry, leaf_pte(val, leaf.shift, addr), addr, n);
+	err = copy_mapped(ac, leaf.entry, leaf_pte(ac->mm->memory, val, leaf.shift, addr), addr, n);
 	huge_unlock(ac->mm, &leaf);
 	return err;
 }
@@ -271,7 +271,7 @@ static int peek(struct vellum_mm *mm, gva_t addr, void *buf, pte_t *seen) HOLDS_
 	}
 	if (!huge_lock(mm, addr, &leaf, &val))
 		return 0;
-	found = peek_page(mm->memory, leaf_pte(val, leaf.shift, addr), buf);
+	found = peek_page(mm->memory, leaf_pte(mm->memory, val, leaf.shift, addr), buf);
 	huge_unlock(mm, &leaf);
 	return found;
 }

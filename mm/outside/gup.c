@@ -141,7 +141,7 @@ static bool pin_fast(struct gup *g)
 	if (!walk_unlocked(g, &fl) || ((g->flags & VELLUM_GUP_WRITE) && !(fl.val & X86_RW)) ||
 	    (fl.val & (X86_SPECIAL | X86_DEVMAP)))
 		return false;
-	pte = fl.shift == PAGE_SHIFT ? pte_make(fl.val) : leaf_pte(fl.val, fl.shift, g->addr);
+	pte = fl.shift == PAGE_SHIFT ? pte_make(fl.val) : leaf_pte(m, fl.val, fl.shift, g->addr);
 	folio = pfn_folio(m, pte_pfn(pte));
 	if (!folio_try_get(folio, count_unit(g)))
 		return false;
@@ -287,7 +287,7 @@ static int follow_at(struct gup *g, struct vma *vma)
 		huge_split_locked(mm, leaf.entry, g->addr, leaf.shift);
 		err = 0;	/* retry */
 	} else {
-		err = follow(g, vma, leaf_pte(val, leaf.shift, g->addr));
+		err = follow(g, vma, leaf_pte(g->mm->memory, val, leaf.shift, g->addr));
 	}
 	huge_unlock(mm, &leaf);
 	return err;
@@ -473,7 +473,7 @@ EXPORT int vellum_follow_pfnmap_start(struct vellum_mm *mm, uint64_t addr, struc
 			}
 			mutex_unlock(ptl, mm_host(mm));
 		} else if (huge_lock(mm, addr, &leaf, &val)) {
-			fill_result(at, leaf_pte(val, leaf.shift, addr), leaf.lock);
+			fill_result(at, leaf_pte(mm->memory, val, leaf.shift, addr), leaf.lock);
 			return 0;
 		}
 	}

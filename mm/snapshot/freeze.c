@@ -195,7 +195,8 @@ static int freeze_leaf(uint64_t *entry, gva_t start, gva_t end, unsigned shift, 
 	(void)end;
 	if (!raw && !(folio_flags(huge_folio(m, val, shift)) & PG_ANON))
 		return 0;
-	if (fz->pins && !raw && leaf_maybe_pinned(m, val, shift))
+	/* A frozen copy has no leaf of the huge zero page: a restore compares the small entries. */
+	if (leaf_is_huge_zero(m, val) || (fz->pins && !raw && leaf_maybe_pinned(m, val, shift)))
 		return WALK_SPLIT;
 	if (cow && leaf_write(val)) {
 		leaf_update(entry, leaf_wrprotect);

@@ -173,12 +173,14 @@ enum { BELOW, DONE };	/* what is left to do for an entry: the table below it, or
 static int restore_leaf(struct restore *rs, const struct spot *s)
 {
 	struct vma *vma = restore_vma(rs, s->base, 1ull << s->shift, s->val);
-	bool may_have_pins = __atomic_load_n(&rs->mm->has_pinned, __ATOMIC_SEQ_CST);
+	const struct vellum_memory *m = rs->mm->memory;
+	bool is_zero = leaf_is_huge_zero(m, s->val);
+	bool may_have_pins = !is_zero && __atomic_load_n(&rs->mm->has_pinned, __ATOMIC_SEQ_CST);
 
-	if (leaf_is_raw(s->val) || (vma_flags(vma) & VM_MAYSHARE) || same_leaf(s->val, s->frozen_val))
+	if ((leaf_is_raw(s->val) && !is_zero) || (vma_flags(vma) & VM_MAYSHARE) || same_leaf(s->val, s->frozen_val))
 		return DONE;
 	if (!(s->frozen_val & (X86_PRESENT | X86_PSE)) &&
-	    !(may_have_pins && leaf_maybe_pinned(rs->mm->memory, s->val, s->shift))) {
+	    !(may_have_pins && leaf_maybe_pinned(m, s->val, s->shift))) {
 		unmap_range(&rs->tlb, vma, s->base, s->base + (1ull << s->shift));
 		rs->dropped += 1ull << (s->shift - PAGE_SHIFT);
 		entry_clear_bits(s->entry, X86_ACCESSED);

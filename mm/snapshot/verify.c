@@ -40,7 +40,7 @@ static pte_t entry_at(struct vellum_mm *mm, gva_t addr)
 	if (ptep)
 		return ptep_get(ptep);
 	if (huge_lock(mm, addr, &leaf, &val)) {
-		pte = leaf_pte(val, leaf.shift, addr);
+		pte = leaf_pte(mm->memory, val, leaf.shift, addr);
 		huge_unlock(mm, &leaf);
 	}
 	return pte;

@@ -253,8 +253,11 @@ static int free_leaf(uint64_t *entry, gva_t start, gva_t end, unsigned shift, st
 	struct tlb_gather *tlb = walk->private;
 	struct vellum_memory *m = tlb->mm->memory;
 	uint64_t val = entry_load(entry);
-	struct folio *first = huge_folio(m, val, shift);
+	struct folio *first;
 
+	if (leaf_is_huge_zero(m, val))
+		return 0;
+	first = huge_folio(m, val, shift);
 	if (end - start != PMD_SIZE || must_clear_flush(tlb->mm) || !all_sole_mapping(first))
 		return WALK_SPLIT;
 	leaf_update(entry, leaf_aged);

@@ -4,6 +4,7 @@
  */
 #include "lib/sized.h"
 #include "mm/space/space.h"
+#include "mm/table/huge.h"
 #include "mm/table/pgtable.h"
 #include "mm/table/tlb.h"
 #include "mm/uffd/uffd.h"
@@ -85,6 +86,7 @@ static void mm_free(struct vellum_mm *mm)
 {
 	struct vellum_memory *m = mm->memory;
 
+	huge_zero_put(mm);
 	folio_put(m, pfn_folio(m, mm->pgd_pfn));
 	host_free(&m->host, mm, sizeof(*mm));
 }

@@ -103,7 +103,7 @@ static uint64_t changed_leaf(struct vma *vma, gva_t addr, uint64_t old, unsigned
 
 	if (pmd_write(pmd) && vma_uffd_wp(vma) && pmd_uffd_wp(pmd))
 		pmd = pmd_wrprotect(pmd);
-	else if (pmd_write(pmd) || can_make_writable(vma, addr, leaf_pte(pmd.val, shift, addr)))
+	else if (pmd_write(pmd) || can_make_writable(vma, addr, leaf_pte(vma->mm->memory, pmd.val, shift, addr)))
 		pmd = pmd_mkwrite(pmd_clear_uffd_wp(pmd));
 	return pmd.val;
 }

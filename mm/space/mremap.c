@@ -98,7 +98,7 @@ static void replace_leaf(const struct move *mv, gva_t old, gva_t new, unsigned s
 		return;		/* unreachable: the mmap lock and the rmap locks keep it a leaf */
 	val = entry_remove(from.entry);
 	for (gva_t at = 0; at < size; at += PAGE_SIZE)
-		track_move(mv, old + at, new + at, leaf_pte(val, shift, old + at));
+		track_move(mv, old + at, new + at, leaf_pte(mm->memory, val, shift, old + at));
 	batch_add(&batch, old, old + size, VELLUM_FLUSH_UNMAP);
 	flush_batch(mm, &batch);
 	huge_lookup(mm, new, &to);

@@ -66,7 +66,7 @@ static bool is_populated(const struct vma *vma, gva_t at, enum populate_why why)
 	}
 	if (!huge_lock(mm, at, &leaf, &val))
 		return false;
-	there = entry_allows(mm->memory, leaf_pte(val, leaf.shift, at), write);
+	there = entry_allows(mm->memory, leaf_pte(mm->memory, val, leaf.shift, at), write);
 	huge_unlock(mm, &leaf);
 	return there;
 }

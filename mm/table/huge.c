@@ -10,9 +10,10 @@
 
 /* --- values --- */
 
-pte_t leaf_pte(uint64_t val, unsigned shift, gva_t addr)
+pte_t leaf_pte(const struct vellum_memory *m, uint64_t val, unsigned shift, gva_t addr)
 {
-	pfn_t pfn = leaf_pfn(val, shift) + ((addr & ((1ull << shift) - 1)) >> PAGE_SHIFT);
+	pfn_t pfn = leaf_is_huge_zero(m, val) ? m->zero_pfn :
+		    leaf_pfn(val, shift) + ((addr & ((1ull << shift) - 1)) >> PAGE_SHIFT);
 	uint64_t v = val & ~(X86_PFN_MASK | X86_PSE);
 
 	if (val & X86_PAT_LARGE)
@@ -211,6 +212,8 @@ int huge_install(struct vellum_mm *mm, gva_t addr, unsigned shift, uint64_t val,
 	err = deposit_alloc(m, shift, &dep);
 	if (err)
 		return err;
+	if (leaf_is_huge_zero(m, val))
+		huge_zero_keep(mm);
 	lock = &table_folio(m, entry)->ptl;
 	mutex_lock(lock, &m->host);
 	none = entry_load(entry);
@@ -271,10 +274,10 @@ bool huge_free_table(struct vma *vma, gva_t addr)
 
 /* --- splitting --- */
 
-static void fill_ptes(uint64_t *table, uint64_t val)
+static void fill_ptes(const struct vellum_memory *m, uint64_t *table, uint64_t val)
 {
 	for (unsigned i = 0; i < ENTRIES_PER_TABLE; i++) {
-		pte_t pte = leaf_pte(val, PMD_SHIFT, (gva_t)i << PAGE_SHIFT);
+		pte_t pte = leaf_pte(m, val, PMD_SHIFT, (gva_t)i << PAGE_SHIFT);
 
 		/*
 		 * clear_refs clears the leaf as a whole and never saw these entries. So a dirty one counts as
@@ -301,7 +304,7 @@ void huge_split_locked(struct vellum_mm *mm, uint64_t *entry, gva_t addr, unsign
 	batch_add(&batch, start, start + (1ull << shift), VELLUM_FLUSH_UNMAP);
 	flush_batch(mm, &batch);
 	if (shift == PMD_SHIFT) {
-		fill_ptes(table, val);
+		fill_ptes(m, table, val);
 	} else {
 		for (unsigned i = 0; i < ENTRIES_PER_TABLE; i++)
 			entry_store(&table[i], pmd_of_pud(val, i));

@@ -72,6 +72,19 @@ static inline bool leaf_is_raw(uint64_t val)
 	return val & (X86_SPECIAL | X86_DEVMAP);
 }
 
+/* The leaf maps the huge zero page. It is raw, never has W, and each of its small parts is the zero page. */
+static inline bool leaf_is_huge_zero(const struct vellum_memory *m, uint64_t val)
+{
+	return (val & X86_SPECIAL) && pmd_pfn(pmd_make(val)) == __atomic_load_n(&m->huge_zero_pfn, __ATOMIC_RELAXED);
+}
+
+/* The first frame of the huge zero page, which the address space now keeps; 0: no memory. Takes memory->lock. */
+pfn_t huge_zero_get(struct vellum_mm *mm);
+/* Keep the huge zero page for the address space. False: there is none. Takes memory->lock. */
+bool huge_zero_keep(struct vellum_mm *mm);
+/* The address space, which has no entries any more, is destroyed. */
+void huge_zero_put(struct vellum_mm *mm);
+
 /* The folio of the table that contains @entry. */
 static inline struct folio *table_folio(const struct vellum_memory *m, const uint64_t *entry)
 {
@@ -86,7 +99,7 @@ static inline void ptl_assert_held(const struct vellum_memory *m, const void *en
 }
 
 /* The small entry that maps the page at @addr as the leaf @val does. */
-pte_t leaf_pte(uint64_t val, unsigned shift, gva_t addr);
+pte_t leaf_pte(const struct vellum_memory *m, uint64_t val, unsigned shift, gva_t addr);
 
 /* A page of the leaf, which is not raw, may be pinned. */
 bool leaf_maybe_pinned(const struct vellum_memory *m, uint64_t val, unsigned shift);

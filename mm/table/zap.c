@@ -160,7 +160,7 @@ static bool propagate_removed_leaf(struct tlb_gather *tlb, struct vma *vma, gva_
 		gva_t addr = start + (i << PAGE_SHIFT);
 		struct folio *page = leaf_is_raw(val) ? NULL : huge_page_folio(m, val, shift, i);
 
-		dirty |= propagate_removed(vma, addr, leaf_pte(val, shift, addr), page, why);
+		dirty |= propagate_removed(vma, addr, leaf_pte(m, val, shift, addr), page, why);
 	}
 	tlb_change(tlb, start, 1ull << shift, VELLUM_FLUSH_UNMAP, leaf_pfn(val, shift));
 	tlb->batch.all_frames = true;

@@ -106,7 +106,7 @@ static int clear_leaf(uint64_t *entry, gva_t start, gva_t end, unsigned shift, s
 		return WALK_SPLIT;
 	if (__atomic_load_n(&walk->vma->mm->has_pinned, __ATOMIC_RELAXED) && !leaf_is_raw(val))
 		for (gva_t addr = start; addr < end; addr += PAGE_SIZE)
-			if (stays_soft_dirty(walk->vma, leaf_pte(val, shift, addr)))
+			if (stays_soft_dirty(walk->vma, leaf_pte(walk->vma->mm->memory, val, shift, addr)))
 				return WALK_SPLIT;
 	cw->changed |= leaf_write(leaf_update(entry, leaf_cleared));
 	return 0;

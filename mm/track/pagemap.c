@@ -83,7 +83,7 @@ static int pagemap_pte(pte_t *ptep, gva_t addr, struct mm_walk *walk)
 static int pagemap_leaf(uint64_t *entry, gva_t start, gva_t end, unsigned shift, struct mm_walk *walk)
 {
 	for (gva_t addr = start; addr < end; addr += PAGE_SIZE)
-		*word_at(walk, addr) = word_of(walk, leaf_pte(entry_load(entry), shift, addr));
+		*word_at(walk, addr) = word_of(walk, leaf_pte(walk->vma->mm->memory, entry_load(entry), shift, addr));
 	return 0;
 }
 
@@ -202,10 +202,11 @@ static int decode_pte(pte_t *ptep, gva_t addr, struct mm_walk *walk)
 static int decode_leaf(uint64_t *entry, gva_t start, gva_t end, unsigned shift, struct mm_walk *walk)
 {
 	const struct decode_walk *dw = walk->private;
+	const struct vellum_memory *m = walk->vma->mm->memory;
 	struct vellum_entry e = { .size = sizeof(e), .start = leaf_start(start, shift), .len = 1ull << shift, .raw = entry_load(entry) };
 
 	(void)end;
-	decode_present(walk->vma->mm->memory, &e, leaf_is_raw(e.raw), leaf_pfn(e.raw, shift));
+	decode_present(m, &e, leaf_is_raw(e.raw), leaf_is_huge_zero(m, e.raw) ? m->zero_pfn : leaf_pfn(e.raw, shift));
 	return dw->fn(dw->arg, &e);
 }
 

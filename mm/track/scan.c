@@ -226,7 +226,7 @@ static int scan_hole(struct scan *sc, gva_t addr, gva_t end)
 static int scan_leaf_locked(struct scan *sc, const struct leaf *leaf, uint64_t val, gva_t addr, gva_t end, bool *split)
 	HOLDS(leaf->lock)
 {
-	uint64_t c = categories_of(sc, leaf_pte(val, leaf->shift, addr)) | VELLUM_PAGE_IS_HUGE;
+	uint64_t c = categories_of(sc, leaf_pte(sc->mm->memory, val, leaf->shift, addr)) | VELLUM_PAGE_IS_HUGE;
 	bool whole = end - addr == 1ull << leaf->shift, fits;
 	uint64_t nr = sc->nr, pages = sc->pages;
 	gva_t stop = end;

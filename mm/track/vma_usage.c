@@ -57,7 +57,7 @@ static int usage_leaf(uint64_t *entry, gva_t start, gva_t end, unsigned shift, s
 		return 0;
 	first = huge_folio(walk->vma->mm->memory, val, shift);
 	for (gva_t addr = start; addr < end; addr += PAGE_SIZE)
-		count_page(u, walk->vma, leaf_pte(val, shift, addr), &first[table_index(addr, PAGE_SHIFT)]);
+		count_page(u, walk->vma, leaf_pte(walk->vma->mm->memory, val, shift, addr), &first[table_index(addr, PAGE_SHIFT)]);
 	*(folio_flags(first) & PG_ANON ? &u->anon_huge : &u->shmem_huge) += end - start;
 	return 0;
 }

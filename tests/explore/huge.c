@@ -40,7 +40,7 @@ static bool is_dirty(struct vellum_mm *of)
 	struct leaf leaf;
 
 	if (huge_lookup(of, PAGE(0), &leaf))
-		return pte_dirty(leaf_pte(entry_load(leaf.entry), leaf.shift, PAGE(0)));
+		return pte_dirty(leaf_pte(memory, entry_load(leaf.entry), leaf.shift, PAGE(0)));
 	return pte_dirty(pte_make(raw_entry(of, 0)));
 }
 
@@ -265,6 +265,100 @@ static const char *child_is_apart(void)
 	return load(1, 0) == 50 ? NULL : "a store was lost";
 }
 
+/* --- the huge zero page --- */
+
+static bool stored[2];	/* by CPU 0 and 1, each to a word of its own */
+
+static void setup_zero(void)
+{
+	last = 0;
+	stored[0] = stored[1] = false;
+	child = NULL;
+	map_pages(mm, 0, HUGE, RW, PRIVATE, NULL, 0);
+	map_pages(mm, HUGE, 1, RW, PRIVATE, NULL, 0);
+	MUST(vellum_madvise(mm, PAGE(0), PMD_SIZE, VELLUM_MADV_HUGEPAGE));
+	load(0, 0);
+	load(1, 0);
+	if (!is_huge(mm))
+		explore_broken("no leaf");
+}
+
+static void zero_storer_0(void)
+{
+	MUST(vellum_soft_store64(cpu[0], PAGE(0) + 8, 1));
+	vellum_explore_point(SCHED_TLB, &cpu[0]->busy);
+	vellum_explore_locked();
+	stored[0] = true;
+}
+
+static void zero_storer_1(void)
+{
+	MUST(vellum_soft_store64(cpu[1], PAGE(0) + 16, 1));
+	vellum_explore_point(SCHED_TLB, &cpu[1]->busy);
+	vellum_explore_locked();
+	stored[1] = true;
+}
+
+/* A load after a store that has completed sees it: no CPU has a translation of the zero page any more. */
+static void zero_loader(void)
+{
+	for (unsigned i = 0; i < 2; i++) {
+		bool must_see = stored[0];
+		uint64_t val;
+
+		if (vellum_soft_load64(cpu[1], PAGE(0) + 8, &val) || (must_see && !val))
+			violated("a load from the huge zero page after a store");
+		pause_here();
+	}
+}
+
+static void zero_splitter(void)
+{
+	MUST(vellum_madvise(mm, PAGE(4), PAGE_SIZE, VELLUM_MADV_DONTNEED));
+}
+
+static const char *zeros_and_stores(void)
+{
+	uint64_t words[3];
+
+	for (unsigned i = 0; i < 3; i++)
+		MUST(vellum_soft_load64(cpu[0], PAGE(0) + 8 * i, &words[i]));
+	if (words[0] || words[1] != stored[0] || words[2] != stored[1])
+		return "a store was lost, or changed the huge zero page";
+	return load(0, 5) ? "a page is not zero" : NULL;
+}
+
+/* Two address spaces, and neither has the huge zero page. */
+static void setup_two_spaces(void)
+{
+	map_pages(mm, 0, HUGE, RW, PRIVATE, NULL, 0);
+	MUST(vellum_madvise(mm, PAGE(0), PMD_SIZE, VELLUM_MADV_HUGEPAGE));
+	MUST(vellum_fork(mm, &child));
+	vellum_soft_load_mm(cpu[1], child);
+}
+
+static void first_loader(void)
+{
+	load(0, 0);
+}
+
+static void second_loader(void)
+{
+	load(1, 0);
+	vellum_soft_load_mm(cpu[1], NULL);
+	drop_child();
+}
+
+static const char *one_zero_page(void)
+{
+	struct vellum_memory_info info = { .size = sizeof(info) };
+
+	vellum_memory_info(memory, &info);
+	if (memory->huge_zero_users != 1)
+		return "the huge zero page is counted wrongly";
+	return info.nr_frames - info.nr_free < 2 * HUGE ? NULL : "a second huge zero page was not freed";
+}
+
 #define RAM (12ull << 20)
 
 const struct scenario huge_scenarios[] = {
@@ -286,5 +380,13 @@ const struct scenario huge_scenarios[] = {
 	  .thread = { THREAD(collapser), THREAD(fast_pinner) }, .check_end = pin_sees },
 	{ .name = "huge_collapse_file_vs_store", .ram = RAM, .bound = 1, .random = 300, .setup = setup_file,
 	  .thread = { THREAD(collapser), THREAD(one_store), THREAD(writer) }, .check_end = is_written },
+	{ .name = "huge_zero_two_stores", .ram = RAM, .setup = setup_zero,
+	  .thread = { THREAD(zero_storer_0), THREAD(zero_storer_1) }, .check_end = zeros_and_stores },
+	{ .name = "huge_zero_store_vs_load", .ram = RAM, .setup = setup_zero,
+	  .thread = { THREAD(zero_storer_0), THREAD(zero_loader) }, .check_end = zeros_and_stores },
+	{ .name = "huge_zero_store_vs_split", .ram = RAM, .bound = 1, .random = 500, .setup = setup_zero,
+	  .thread = { THREAD(zero_storer_0), THREAD(zero_splitter) }, .check_end = zeros_and_stores },
+	{ .name = "huge_zero_first_loads", .ram = RAM, .bound = 1, .random = 500, .setup = setup_two_spaces,
+	  .thread = { THREAD(first_loader), THREAD(second_loader) }, .check_end = one_zero_page },
 	{ .name = NULL },
 };

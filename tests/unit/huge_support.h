@@ -39,7 +39,7 @@ static inline pte_t page_entry(struct vellum_mm *mm, uint64_t addr)
 	struct leaf leaf;
 
 	if (huge_lookup(mm, addr, &leaf))
-		return leaf_pte(entry_load(leaf.entry), leaf.shift, addr);
+		return leaf_pte(mm->memory, entry_load(leaf.entry), leaf.shift, addr);
 	return entry_at(mm, addr);
 }
 

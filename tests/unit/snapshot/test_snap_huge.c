@@ -141,6 +141,48 @@ static void run_new_leaf(struct snap *s)
 		dontneed(s->mm, HUGE + 16, 8);
 }
 
+static bool is_zero_leaf(struct snap *s, unsigned at)
+{
+	struct leaf leaf;
+
+	return huge_lookup(s->mm, PAGE(at), &leaf) && leaf_is_huge_zero(s->w->memory, entry_load(leaf.entry));
+}
+
+/* The huge zero page: the frozen copy has small entries. */
+static void prepare_zero_leaf(struct snap *s)
+{
+	map_huge(s);
+	load(s->cpu, PAGE(HUGE));
+	assert_true(is_zero_leaf(s, HUGE));
+}
+
+static void run_zero_leaf(struct snap *s)
+{
+	assert_false(is_huge(s, HUGE));
+	store(s->cpu, PAGE(HUGE + 7 + s->round), 1);
+	if (s->round)
+		dontneed(s->mm, HUGE, HUGE);
+}
+
+/* The huge zero page comes in the run: where nothing was, and where pages were. */
+static void run_new_zero_leaf(struct snap *s)
+{
+	unmap(s->mm, HUGE, HUGE);
+	map_huge(s);
+	load(s->cpu, PAGE(HUGE + 3));
+	assert_true(is_zero_leaf(s, HUGE));
+	if (s->round == 1)
+		store(s->cpu, PAGE(HUGE + 5), 5);
+	if (s->round == 2)
+		dontneed(s->mm, HUGE + 16, 8);
+}
+
+static void run_only_load(struct snap *s)
+{
+	load(s->cpu, PAGE(HUGE + 3));
+	assert_true(s->round || is_zero_leaf(s, HUGE));
+}
+
 /* A leaf in what were two VMAs. */
 static void prepare_halves(struct snap *s)
 {
@@ -354,6 +396,9 @@ int main(void)
 		SCENE("T-snap-14 a huge page only in the run", prepare_no_leaf, run_new_leaf),
 		SCENE_WITH("T-snap-14 the same, with a pinned page", prepare_no_leaf, run_pin_leaf, NULL,
 			   SCENE_AGAIN | SCENE_NO_VCACHE),
+		SCENE("T-snap-14 the huge zero page", prepare_zero_leaf, run_zero_leaf),
+		SCENE("T-snap-14 the huge zero page only in the run", prepare_no_leaf, run_only_load),
+		SCENE("T-snap-14 the huge zero page instead of a huge page", prepare_huge, run_new_zero_leaf),
 		SCENE("T-snap-14 a huge page across two VMAs", prepare_halves, run_join),
 		SCENE("T-snap-14 MADV_COLLAPSE", prepare_small, run_collapse),
 		SCENE_WITH("T-snap-14 huge pages of shared memory", prepare_shared_huge, run_shared_huge, NULL, SCENE_AGAIN),
