@@ -267,7 +267,7 @@ void task_exit(struct task *t, int status)
 	last = begin_exit(t, status);
 	sharing_leave(t);
 	if (last) {
-		hostfd_release_task();
+		hostfd_release_process();
 		inspect_exit(t);
 	}
 	task_end_in_memory(t);

@@ -277,7 +277,7 @@ static struct filemap *new_filemap(struct filemaps *filemaps, int host_fd, const
 	fm->in_memory = own && file_system_is(fm->fd, TMPFS_MAGIC);
 	if (fm->fd < 0 || filemap_note_init(fm) ||
 	    vellum_mapping_create(filemaps->memory, fm->in_memory ? &filemap_memory_ops : &filemap_ops, fm, 1,
-				  VELLUM_MAPPING_WRITEBACK, &fm->mapping)) {
+				  VELLUM_MAPPING_WRITEBACK | VELLUM_MAPPING_READ_AHEAD, &fm->mapping)) {
 		if (fm->fd >= 0) {
 			close(fm->fd);
 			hostfd_release(1);

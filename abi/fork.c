@@ -79,7 +79,7 @@ void process_discard(struct task *t)
 	struct kernel *k = t->kernel;
 
 	sharing_leave(t);
-	hostfd_release_task();
+	hostfd_release_process();
 	if (t->gmm)
 		gmm_put(t, t->gmm);
 	pthread_mutex_lock(&k->lock);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * abi/hostfd.c - count the descriptors of the host that programs use. Some are reserved for Vellum, which needs them to
- * write files back and to report. Files and processes are counted apart, so that open files never make fork(2) fail.
+ * write files back and to report. Files are counted apart from processes and their current directories, so that open
+ * files never make fork(2) fail.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -15,8 +16,8 @@
 #define MIN_FOR_PROGRAMS 32u	/* a run does not start with less */
 #define ASSUMED_OPEN	256u	/* at start, if /proc is not mounted */
 
-/* Of a process: what a system call opens. */
-#define PER_TASK	2u
+#define PER_PROCESS	2u	/* what a system call opens */
+#define PER_TASK	(PER_PROCESS + 1)	/* and a current directory, which threads may have of their own */
 
 static struct pool {
 	unsigned limit, used;	/* used: atomic */
@@ -76,12 +77,22 @@ void hostfd_release(unsigned n)
 	release(&files, n);
 }
 
-bool hostfd_reserve_task(void)
+bool hostfd_reserve_process(void)
 {
-	return reserve(&tasks, PER_TASK);
+	return reserve(&tasks, PER_PROCESS);
 }
 
-void hostfd_release_task(void)
+void hostfd_release_process(void)
 {
-	release(&tasks, PER_TASK);
+	release(&tasks, PER_PROCESS);
+}
+
+bool hostfd_reserve_directory(void)
+{
+	return reserve(&tasks, 1);
+}
+
+void hostfd_release_directory(void)
+{
+	release(&tasks, 1);
 }

@@ -71,12 +71,12 @@ static void leave_files(struct files *files)
 /* NULL: errno is set. Consumes @cwd, a descriptor of the host or -1. */
 static struct fs *fs_create(int cwd, mode_t umask)
 {
-	const bool reserved = cwd >= 0 && hostfd_reserve(1);
+	const bool reserved = cwd >= 0 && hostfd_reserve_directory();
 	struct fs *fs = reserved ? calloc(1, sizeof(*fs)) : NULL;
 
 	if (!fs) {
 		if (reserved)
-			hostfd_release(1);
+			hostfd_release_directory();
 		if (cwd >= 0)
 			close(cwd);
 		errno = EAGAIN;
@@ -107,7 +107,7 @@ void fs_put(struct fs *fs)
 	if (!fs || __atomic_sub_fetch(&fs->refs, 1, __ATOMIC_ACQ_REL))
 		return;
 	close(fs->cwd);
-	hostfd_release(1);
+	hostfd_release_directory();
 	free(fs);
 }
 

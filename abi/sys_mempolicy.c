@@ -244,16 +244,24 @@ static struct guest_mm *pin_memory(struct task *t, int pid)
 	return gmm;
 }
 
-/* What move_pages(2) stores for a page: its node, or an error. */
+/* For vellum_walk_entries(): what the only entry says. */
+static int note_status(void *arg, const struct vellum_entry *entry)
+{
+	*(int *)arg = entry->kind == VELLUM_ENTRY_PAGE ? 0 : entry->kind == VELLUM_ENTRY_ZERO ? -EFAULT : -ENOENT;
+	return 0;
+}
+
+/* What move_pages(2) stores for a page: its node, or an error. The zero page is -EFAULT. */
 static int page_status(struct guest_mm *gmm, uint64_t addr)
 {
 	struct vellum_vma_info info = { .size = sizeof(info) };
-	uint64_t entry;
+	int status = -ENOENT;
 
 	addr &= -(uint64_t)VELLUM_PAGE_SIZE;
 	if (vellum_vma_next(gmm->mm, addr, &info) || info.start > addr)
 		return -EFAULT;
-	return vellum_pagemap_read(gmm->mm, addr, 1, 0, &entry) || !(entry & VELLUM_PM_PRESENT) ? -ENOENT : 0;
+	vellum_walk_entries(gmm->mm, addr, addr + VELLUM_PAGE_SIZE, note_status, &status);
+	return status;
 }
 
 int64_t sys_move_pages(struct task *t, int pid, uint64_t count, uint64_t pages, uint64_t nodes, uint64_t status, int flags)

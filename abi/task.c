@@ -207,7 +207,7 @@ static int reserve_task(struct kernel *k, uint64_t max, bool process, int *id)
 	int err = 0;
 
 	pthread_mutex_lock(&k->lock);
-	if (k->nr_tasks >= (max < MAX_TASKS ? max : MAX_TASKS) || (process && !hostfd_reserve_task()))
+	if (k->nr_tasks >= (max < MAX_TASKS ? max : MAX_TASKS) || (process && !hostfd_reserve_process()))
 		err = EAGAIN;
 	else
 		k->nr_tasks++;

@@ -500,8 +500,10 @@ void locks_drop_all(struct files *files);
 int hostfd_init(char *why, size_t size);	/* 0, or -1 with a reason in @why */
 bool hostfd_reserve(unsigned n);			/* false: the rest is reserved for Vellum */
 void hostfd_release(unsigned n);
-bool hostfd_reserve_task(void);
-void hostfd_release_task(void);
+bool hostfd_reserve_process(void);
+void hostfd_release_process(void);
+bool hostfd_reserve_directory(void);		/* a current directory */
+void hostfd_release_directory(void);
 
 /* rlimit.c */
 uint64_t rlimit_of(const struct task *t, int resource);

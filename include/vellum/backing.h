@@ -134,6 +134,12 @@ enum {
 	 * the devmap bit. A fork does not copy the entries: the child's faults map the frames. Long-term pins fail.
 	 */
 	VELLUM_MAPPING_DEVMAP = 1 << 6,
+	/*
+	 * A load's fault also reads what is not cached of the aligned 64 KiB around it, holes excepted: fault() is called
+	 * for each page, and its error ends that. Not with MADV_RANDOM, and not where a userfaultfd is registered. Not
+	 * for raw frames.
+	 */
+	VELLUM_MAPPING_READ_AHEAD = 1 << 7,
 };
 
 /**

@@ -12,9 +12,44 @@
 #include "mm/uffd/uffd.h"
 #include "mm/vma.h"
 
-/* --- fault-around: a load also maps cached neighbours of its page --- */
+/* --- read-ahead and fault-around: a load also reads and maps neighbours of its page --- */
 
 #define AROUND_PAGES	16
+
+/* The pages around @addr, as far as they are in the VMA. */
+static gva_t around_start(const struct vma *vma, gva_t addr)
+{
+	return max_u64(addr & ~(AROUND_PAGES * PAGE_SIZE - 1), vma->start);
+}
+
+static gva_t around_end(const struct vma *vma, gva_t addr)
+{
+	return min_u64((addr & ~(AROUND_PAGES * PAGE_SIZE - 1)) + AROUND_PAGES * PAGE_SIZE, vma->end);
+}
+
+/*
+ * Read the pages around @addr that are not cached. Holes stay holes. An error ends it, and is ignored: a load of that page
+ * meets it again.
+ */
+static void read_around(struct vma *vma, gva_t addr)
+{
+	struct vellum_mapping *mapping = vma->mapping;
+	struct vellum_vmf vmf = { .size = sizeof(vmf), .mm = vma->mm };
+	gva_t end = around_end(vma, addr);
+
+	for (gva_t at = around_start(vma, addr); at < end; at += PAGE_SIZE) {
+		struct folio *folio;
+
+		vmf.address = at;
+		vmf.pgoff = vma_page_index(vma, at);
+		if (mapping_has(mapping, vmf.pgoff) || (mapping->ops->has_page && !mapping_has_page(mapping, vmf.pgoff)))
+			continue;
+		if (mapping_get_folio(mapping, &vmf, true, &folio))
+			return;
+		mutex_unlock(&folio->lock, mm_host(vma->mm));
+		folio_put(vma->mm->memory, folio);
+	}
+}
 
 /* Install an entry with A and D clear: no access is pending. ptl and the folio's lock are held; the entry is empty. */
 static void map_neighbour(struct vma *vma, gva_t addr, pte_t *ptep, struct folio *folio)
@@ -50,14 +85,14 @@ static void try_neighbour(struct vma *vma, gva_t addr, pte_t *ptep)
 
 static void fault_around(struct vma *vma, gva_t addr, pte_t *ptep, struct mutex *ptl)
 {
-	const gva_t size = AROUND_PAGES * PAGE_SIZE;
-	gva_t start = max_u64(addr & ~(size - 1), vma->start);
-	gva_t end = min_u64((addr & ~(size - 1)) + size, vma->end);
+	gva_t end = around_end(vma, addr);
 
 	if (vma->flags & (VM_RAND_READ | VM_UFFD_WP | VM_UFFD_MINOR))
 		return;
+	if ((vma->mapping->flags & VELLUM_MAPPING_READ_AHEAD) && !(vma->flags & VM_UFFD_MISSING))
+		read_around(vma, addr);
 	mutex_lock(ptl, mm_host(vma->mm));
-	for (gva_t at = start; at < end; at += PAGE_SIZE) {
+	for (gva_t at = around_start(vma, addr); at < end; at += PAGE_SIZE) {
 		pte_t *p = ptep + ((int64_t)(at - addr) >> PAGE_SHIFT);
 
 		if (pte_none(ptep_get(p)))

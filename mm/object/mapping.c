@@ -15,7 +15,7 @@
 
 #define KNOWN_FLAGS (VELLUM_MAPPING_PFN | VELLUM_MAPPING_WRITEBACK | VELLUM_MAPPING_READ_FIRST | \
 		     VELLUM_MAPPING_UNCACHED | VELLUM_MAPPING_WRITE_COMBINING | VELLUM_MAPPING_MIXED | \
-		     VELLUM_MAPPING_DEVMAP)
+		     VELLUM_MAPPING_DEVMAP | VELLUM_MAPPING_READ_AHEAD)
 
 /* Add to memory->mappings, where writeback and reclaim find the mapping. */
 static void list_mapping(struct vellum_mapping *mapping)
@@ -63,6 +63,8 @@ static bool kind_valid(const struct vellum_backing_ops *ops, uint32_t flags)
 	if ((flags & VELLUM_MAPPING_PFN) && !(ops && ops->fault))
 		return false;
 	if ((flags & VELLUM_MAPPING_MIXED) && (!(ops && ops->pfn_fault) || (flags & VELLUM_MAPPING_PFN)))
+		return false;
+	if ((flags & VELLUM_MAPPING_READ_AHEAD) && (!(ops && ops->fault) || (flags & MAPPING_RAW)))
 		return false;
 	if (ops && ops->has_page && (!ops->fault || (flags & MAPPING_RAW)))
 		return false;
