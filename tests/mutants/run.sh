@@ -82,7 +82,7 @@ caught() {	# kind, what
 		;;
 	unit)
 		build "build/unit/$2" || return 2
-		! timeout 120 "$tree/build/unit/$2" >"$tree/log" 2>&1
+		! timeout 20 "$tree/build/unit/$2" >"$tree/log" 2>&1	# a thread may wait for ever
 		;;
 	verify)
 		build build/vellum || return 2
