@@ -12,7 +12,7 @@
 #include "mm/uffd/uffd.h"
 #include "mm/vma.h"
 
-/* --- read-ahead and fault-around: a load also reads and maps neighbours of its page --- */
+/* --- read-ahead: a fault also reads neighbours of its page. Fault-around: a load also maps those that are cached --- */
 
 #define AROUND_PAGES	16
 
@@ -25,6 +25,13 @@ static gva_t around_start(const struct vma *vma, gva_t addr)
 static gva_t around_end(const struct vma *vma, gva_t addr)
 {
 	return min_u64((addr & ~(AROUND_PAGES * PAGE_SIZE - 1)) + AROUND_PAGES * PAGE_SIZE, vma->end);
+}
+
+/* The page has to be read, and others are to be read with it. */
+static bool reads_around(const struct vma *vma, pgoff_t index)
+{
+	return (vma->mapping->flags & VELLUM_MAPPING_READ_AHEAD) && !(vma->flags & (VM_RAND_READ | VM_UFFD)) &&
+	       !mapping_has(vma->mapping, index);
 }
 
 /*
@@ -89,8 +96,6 @@ static void fault_around(struct vma *vma, gva_t addr, pte_t *ptep, struct mutex 
 
 	if (vma->flags & (VM_RAND_READ | VM_UFFD_WP | VM_UFFD_MINOR))
 		return;
-	if ((vma->mapping->flags & VELLUM_MAPPING_READ_AHEAD) && !(vma->flags & VM_UFFD_MISSING))
-		read_around(vma, addr);
 	mutex_lock(ptl, mm_host(vma->mm));
 	for (gva_t at = around_start(vma, addr); at < end; at += PAGE_SIZE) {
 		pte_t *p = ptep + ((int64_t)(at - addr) >> PAGE_SHIFT);
@@ -228,6 +233,7 @@ static bool should_report(const struct fault *f, pgoff_t index, uint32_t *reason
 static enum vm_fault do_cached_page(struct fault *f, struct vellum_vmf *vmf)
 {
 	struct vellum_memory *m = fault_memory(f);
+	bool around = reads_around(f->vma, vmf->pgoff);
 	enum vm_fault result;
 	struct folio *page;
 	uint32_t reason;
@@ -244,6 +250,8 @@ static enum vm_fault do_cached_page(struct fault *f, struct vellum_vmf *vmf)
 		result = map_file_page(f, page);
 	mutex_unlock(&page->lock, &m->host);
 	folio_put(m, page);
+	if (result == VM_FAULT_DONE && around)
+		read_around(f->vma, f->addr);
 	if (result == VM_FAULT_DONE && !(f->flags & FAULT_WRITE))
 		fault_around(f->vma, f->addr, f->ptep, f->ptl);
 	return result;

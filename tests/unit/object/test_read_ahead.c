@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* VELLUM_MAPPING_READ_AHEAD: a load also reads the pages around it. */
+/* VELLUM_MAPPING_READ_AHEAD: a fault also reads the pages around it. */
 #include "file_support.h"
 #include "vellum/uffd.h"
 
@@ -76,21 +76,53 @@ static void stays_within_its_bounds(void **state)
 	file_destroy(&f);
 }
 
-static void stores_and_advice_read_one_page(void **state)
+/* A store maps one page, and the others are clean. */
+static void stores_read_around(void **state)
 {
 	struct world *w = *state;
 	struct file f;
 
-	map_shared(w->mm, 0, AROUND, new_file(w, &f, 3 * AROUND), 0);
+	map_shared(w->mm, 0, AROUND, new_file(w, &f, 2 * AROUND), 0);
 	map_private(w->mm, AROUND, AROUND, &f, AROUND);
-	map_shared(w->mm, 2 * AROUND, AROUND, &f, 2 * AROUND);
 	store(w->cpu[0], PAGE(3), 1);
-	store(w->cpu[0], PAGE(AROUND), 1);
-	OK(vellum_madvise(w->mm, PAGE(2 * AROUND), BYTES(AROUND), VELLUM_MADV_RANDOM));
-	load(w->cpu[0], PAGE(2 * AROUND));
-	assert_int_equal(f.faults, 3);
+	assert_int_equal(f.faults, AROUND);
+	assert_int_equal(nr_dirty(&f), 1);
+	store(w->cpu[0], PAGE(AROUND + 5), 1);
+	assert_int_equal(f.faults, 2 * AROUND);
+	for (unsigned i = 0; i < 2 * AROUND; i++)
+		assert_int_equal(is_mapped(w, i), i == 3 || i == AROUND + 5);
 	check_world(w);
-	unmap(w->mm, 0, 3 * AROUND);
+	unmap(w->mm, 0, 2 * AROUND);
+	file_destroy(&f);
+}
+
+static void random_advice_reads_one_page(void **state)
+{
+	struct world *w = *state;
+	struct file f;
+
+	map_shared(w->mm, 0, AROUND, new_file(w, &f, AROUND), 0);
+	OK(vellum_madvise(w->mm, PAGE(0), BYTES(AROUND), VELLUM_MADV_RANDOM));
+	load(w->cpu[0], PAGE(1));
+	store(w->cpu[0], PAGE(2), 2);
+	assert_int_equal(f.faults, 2);
+	check_world(w);
+	unmap(w->mm, 0, AROUND);
+	file_destroy(&f);
+}
+
+/* A page that is cached already is no reason to read others. */
+static void cached_page_reads_none(void **state)
+{
+	struct world *w = *state;
+	struct file f;
+	uint64_t word;
+
+	map_shared(w->mm, 0, AROUND, new_file(w, &f, AROUND), 0);
+	OK(vellum_mapping_read(f.mapping, BYTES(3), &word, sizeof(word)));
+	load(w->cpu[0], PAGE(3));
+	assert_int_equal(f.faults, 1);
+	unmap(w->mm, 0, AROUND);
 	file_destroy(&f);
 }
 
@@ -148,7 +180,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		WORLD_TEST(load_reads_around),
 		WORLD_TEST(stays_within_its_bounds),
-		WORLD_TEST(stores_and_advice_read_one_page),
+		WORLD_TEST(stores_read_around),
+		WORLD_TEST(random_advice_reads_one_page),
+		WORLD_TEST(cached_page_reads_none),
 		WORLD_TEST(holes_and_errors),
 		WORLD_TEST(userfaultfd_keeps_its_holes),
 		WORLD_TEST(only_where_it_can_be),
