@@ -135,9 +135,9 @@ enum {
 	 */
 	VELLUM_MAPPING_DEVMAP = 1 << 6,
 	/*
-	 * A fault on a page that is not cached also reads the others of the aligned 64 KiB around it, holes excepted:
-	 * fault() is called for each, and its error ends that. Not with MADV_RANDOM, and not where a userfaultfd is
-	 * registered. Not for raw frames.
+	 * A fault on a page that is not cached also reads the others of the aligned 64 KiB of the mapping around it, as
+	 * far as they are in the VMA and no holes: fault() is called for each, and its error ends that. Not with
+	 * MADV_RANDOM, and not where a userfaultfd is registered. Not for raw frames.
 	 */
 	VELLUM_MAPPING_READ_AHEAD = 1 << 7,
 };

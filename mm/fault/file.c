@@ -16,17 +16,6 @@
 
 #define AROUND_PAGES	16
 
-/* The pages around @addr, as far as they are in the VMA. */
-static gva_t around_start(const struct vma *vma, gva_t addr)
-{
-	return max_u64(addr & ~(AROUND_PAGES * PAGE_SIZE - 1), vma->start);
-}
-
-static gva_t around_end(const struct vma *vma, gva_t addr)
-{
-	return min_u64((addr & ~(AROUND_PAGES * PAGE_SIZE - 1)) + AROUND_PAGES * PAGE_SIZE, vma->end);
-}
-
 /* The page has to be read, and others are to be read with it. */
 static bool reads_around(const struct vma *vma, pgoff_t index)
 {
@@ -35,20 +24,21 @@ static bool reads_around(const struct vma *vma, pgoff_t index)
 }
 
 /*
- * Read the pages around @addr that are not cached. Holes stay holes. An error ends it, and is ignored: a load of that page
- * meets it again.
+ * Read the pages of the mapping around @index that are not cached and in the VMA. Holes stay holes. An error ends it, and is
+ * ignored: an access to that page meets it again.
  */
-static void read_around(struct vma *vma, gva_t addr)
+static void read_around(struct vma *vma, pgoff_t index)
 {
 	struct vellum_mapping *mapping = vma->mapping;
 	struct vellum_vmf vmf = { .size = sizeof(vmf), .mm = vma->mm };
-	gva_t end = around_end(vma, addr);
+	pgoff_t first = vma_page_index(vma, vma->start), last = vma_page_index(vma, vma->end - 1);
+	pgoff_t start = index & ~(pgoff_t)(AROUND_PAGES - 1);
 
-	for (gva_t at = around_start(vma, addr); at < end; at += PAGE_SIZE) {
+	last = min_u64(last, start + AROUND_PAGES - 1);
+	for (vmf.pgoff = max_u64(start, first); vmf.pgoff <= last; vmf.pgoff++) {
 		struct folio *folio;
 
-		vmf.address = at;
-		vmf.pgoff = vma_page_index(vma, at);
+		vmf.address = vma->start + ((vmf.pgoff - first) << PAGE_SHIFT);
 		if (mapping_has(mapping, vmf.pgoff) || (mapping->ops->has_page && !mapping_has_page(mapping, vmf.pgoff)))
 			continue;
 		if (mapping_get_folio(mapping, &vmf, true, &folio))
@@ -92,12 +82,14 @@ static void try_neighbour(struct vma *vma, gva_t addr, pte_t *ptep)
 
 static void fault_around(struct vma *vma, gva_t addr, pte_t *ptep, struct mutex *ptl)
 {
-	gva_t end = around_end(vma, addr);
+	const gva_t size = AROUND_PAGES * PAGE_SIZE;
+	gva_t start = max_u64(addr & ~(size - 1), vma->start);
+	gva_t end = min_u64((addr & ~(size - 1)) + size, vma->end);
 
 	if (vma->flags & (VM_RAND_READ | VM_UFFD_WP | VM_UFFD_MINOR))
 		return;
 	mutex_lock(ptl, mm_host(vma->mm));
-	for (gva_t at = around_start(vma, addr); at < end; at += PAGE_SIZE) {
+	for (gva_t at = start; at < end; at += PAGE_SIZE) {
 		pte_t *p = ptep + ((int64_t)(at - addr) >> PAGE_SHIFT);
 
 		if (pte_none(ptep_get(p)))
@@ -250,8 +242,8 @@ static enum vm_fault do_cached_page(struct fault *f, struct vellum_vmf *vmf)
 		result = map_file_page(f, page);
 	mutex_unlock(&page->lock, &m->host);
 	folio_put(m, page);
-	if (result == VM_FAULT_DONE && around)
-		read_around(f->vma, f->addr);
+	if (around)
+		read_around(f->vma, vmf->pgoff);
 	if (result == VM_FAULT_DONE && !(f->flags & FAULT_WRITE))
 		fault_around(f->vma, f->addr, f->ptep, f->ptl);
 	return result;
