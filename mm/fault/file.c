@@ -36,12 +36,16 @@ static void read_around(struct vma *vma, pgoff_t index)
 
 	last = min_u64(last, start + AROUND_PAGES - 1);
 	for (vmf.pgoff = max_u64(start, first); vmf.pgoff <= last; vmf.pgoff++) {
+		enum vm_fault result;
 		struct folio *folio;
 
 		vmf.address = vma->start + ((vmf.pgoff - first) << PAGE_SHIFT);
-		if (mapping_has(mapping, vmf.pgoff) || (mapping->ops->has_page && !mapping_has_page(mapping, vmf.pgoff)))
+		if (mapping_has(mapping, vmf.pgoff))
 			continue;
-		if (mapping_get_folio(mapping, &vmf, true, &folio))
+		result = mapping_get_folio(mapping, &vmf, !mapping->ops->has_page, &folio);
+		if (result == VM_FAULT_AGAIN)	/* a hole */
+			continue;
+		if (result)
 			return;
 		mutex_unlock(&folio->lock, mm_host(vma->mm));
 		folio_put(vma->mm->memory, folio);
@@ -242,7 +246,7 @@ static enum vm_fault do_cached_page(struct fault *f, struct vellum_vmf *vmf)
 		result = map_file_page(f, page);
 	mutex_unlock(&page->lock, &m->host);
 	folio_put(m, page);
-	if (around)
+	if (around && (result == VM_FAULT_DONE || result == VM_FAULT_AGAIN))
 		read_around(f->vma, vmf->pgoff);
 	if (result == VM_FAULT_DONE && !(f->flags & FAULT_WRITE))
 		fault_around(f->vma, f->addr, f->ptep, f->ptl);

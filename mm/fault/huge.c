@@ -37,6 +37,8 @@ static bool wants_huge_page(const struct fault *f)
 {
 	const uint64_t unfit = VM_NOHUGEPAGE | VM_SHADOW_STACK | VM_GROWSDOWN | VM_EXEC;
 
+	if ((f->flags & FAULT_WRITE) && !(f->vma->flags & VM_WRITE))
+		return false;	/* a forced store, which dirties one page (grant_dirt()) */
 	return (f->vma->flags & (VM_HUGEPAGE | unfit)) == VM_HUGEPAGE && fits(f, PMD_SHIFT);
 }
 
@@ -105,7 +107,8 @@ static enum vm_fault wp_anon_leaf_and_unlock(struct fault *f, const struct leaf 
 		huge_unlock(f->vma->mm, leaf);
 		return uffd_fault(f, UFFD_REASON_WP);
 	}
-	if (!protected && (f->flags & FAULT_WRITE) && !(f->flags & FAULT_POPULATE) && all_reusable(m, val)) {
+	if (!protected && (f->flags & FAULT_WRITE) && !(f->flags & FAULT_POPULATE) && (f->vma->flags & VM_WRITE) &&
+	    all_reusable(m, val)) {
 		struct folio *first = huge_folio(m, val, PMD_SHIFT);
 
 		for (unsigned i = 0; i < PMD_PAGES; i++)

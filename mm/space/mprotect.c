@@ -115,6 +115,9 @@ static int change_leaf(uint64_t *entry, gva_t start, gva_t end, unsigned shift, 
 
 	if (end - start != 1ull << shift || must_clear_flush(walk->vma->mm))
 		return WALK_SPLIT;
+	/* The frames of the huge zero page are freed some day, and nothing then tells the machine that they were executed. */
+	if ((walk->vma->flags & VM_EXEC) && leaf_is_huge_zero(walk->vma->mm->memory, old))
+		return WALK_SPLIT;
 	for (unsigned i = 0; (walk->vma->flags & VM_EXEC) && !leaf_is_raw(old) && i < PMD_PAGES; i++)
 		prepare_exec(walk->vma, huge_page_folio(walk->vma->mm->memory, old, shift, i));
 	do {

@@ -75,7 +75,9 @@ static inline bool leaf_is_raw(uint64_t val)
 /* The leaf maps the huge zero page. It is raw, never has W, and each of its small parts is the zero page. */
 static inline bool leaf_is_huge_zero(const struct vellum_memory *m, uint64_t val)
 {
-	return (val & X86_SPECIAL) && pmd_pfn(pmd_make(val)) == __atomic_load_n(&m->huge_zero_pfn, __ATOMIC_RELAXED);
+	pfn_t zero = __atomic_load_n(&m->huge_zero_pfn, __ATOMIC_RELAXED);
+
+	return (val & X86_SPECIAL) && zero && pmd_pfn(pmd_make(val)) == zero;	/* frame 0 is a driver's */
 }
 
 /* The first frame of the huge zero page, which the address space now keeps; 0: no memory. Takes memory->lock. */

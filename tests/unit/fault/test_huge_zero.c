@@ -256,7 +256,81 @@ static void pins(void **state)
 	check_world(w);
 }
 
+/* A forced store to read-only memory makes a page of its own, and lets the program store nowhere. */
+static void expect_forced_store(struct world *w)
+{
+	uint64_t pfn, nr;
+
+	OK(vellum_pin_pages(w->mm, PAGE(3), 1, VELLUM_GUP_WRITE | VELLUM_GUP_FORCE, &pfn, &nr));
+	frame_words(w, pfn)[1] = 33;
+	vellum_unpin_pages_dirty(w->memory, &pfn, 1);
+	check_world(w);
+	assert_int_equal(load(w->cpu[0], PAGE(3) + 8), 33);
+	assert_int_equal(try_store(w->cpu[0], PAGE(3), 7), VELLUM_FAULT_SIGSEGV_ACCERR);
+	assert_int_equal(try_store(w->cpu[0], PAGE(7), 7), VELLUM_FAULT_SIGSEGV_ACCERR);
+}
+
+static void forced_store_to_zeros(void **state)
+{
+	struct world *w = *state;
+
+	make_zero(w);
+	OK(vellum_mprotect(w->mm, PAGE(0), BYTES(HUGE), RO));
+	assert_true(is_zero_leaf(w, w->mm, 0));
+	OK(vellum_clear_refs(w->mm, VELLUM_CLEAR_REFS_SOFT_DIRTY));
+	expect_forced_store(w);
+	expect_small_zeros(w, w->mm, 4, HUGE);
+}
+
+static void forced_store_to_empty_memory(void **state)
+{
+	struct world *w = *state;
+
+	map_huge(w, 0, HUGE);
+	OK(vellum_mprotect(w->mm, PAGE(0), BYTES(HUGE), RO));
+	OK(vellum_clear_refs(w->mm, VELLUM_CLEAR_REFS_SOFT_DIRTY));
+	expect_forced_store(w);
+	assert_true(pte_none(entry_at(w->mm, PAGE(4))));
+}
+
+/* The huge page is the process's alone again, but a forced store must not make all of it writable. */
+static void forced_store_after_a_fork(void **state)
+{
+	struct world *w = *state;
+	struct vellum_mm *child;
+
+	map_huge(w, 0, HUGE);
+	store(w->cpu[0], PAGE(3), 1);
+	OK(vellum_mprotect(w->mm, PAGE(0), BYTES(HUGE), RO));
+	child = fork_on(w->mm, w->cpu[1]);
+	end_child(child, w->cpu[1]);
+	expect_forced_store(w);
+}
+
 /* --- what changes the entry --- */
+
+/* Its frames would be executed, and are freed some day. The small zero page is not. */
+static void executable_parts_are_small(void **state)
+{
+	struct world *w = *state;
+
+	make_zero(w);
+	OK(vellum_mprotect(w->mm, PAGE(0), BYTES(HUGE), VELLUM_PROT_READ | VELLUM_PROT_EXEC));
+	check_world(w);
+	assert_false(pmd_at(w->mm, 0));
+	expect_small_zeros(w, w->mm, 0, HUGE);
+}
+
+/* Without a huge zero page, frame 0 is not one: a driver may map the embedder's reserved RAM. */
+static void frame_0_is_a_drivers(void **state)
+{
+	struct world *w = *state;
+
+	assert_int_equal(w->memory->huge_zero_pfn, 0);
+	assert_false(leaf_is_huge_zero(w->memory, pmd_mk(0, X86_PRESENT).val | X86_SPECIAL));
+	make_zero(w);
+	assert_false(leaf_is_huge_zero(w->memory, pmd_mk(0, X86_PRESENT).val | X86_SPECIAL));
+}
 
 static void parts_split(void **state)
 {
@@ -411,6 +485,11 @@ int main(void)
 		BIG_TEST(goes_with_its_last_address_space),
 		BIG_TEST(child_stores_apart),
 		BIG_TEST(pins),
+		BIG_TEST(forced_store_to_zeros),
+		BIG_TEST(forced_store_to_empty_memory),
+		BIG_TEST(forced_store_after_a_fork),
+		BIG_TEST(executable_parts_are_small),
+		BIG_TEST(frame_0_is_a_drivers),
 		BIG_TEST(parts_split),
 		BIG_TEST(whole_is_kept),
 		BIG_TEST(what_is_seen),

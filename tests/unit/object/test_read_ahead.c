@@ -144,6 +144,27 @@ static void holes_and_errors(void **state)
 	file_destroy(&f);
 }
 
+static bool is_cached(const struct file *f, uint64_t page)
+{
+	uint64_t index = page;
+
+	return vellum_mapping_next_cached(f->mapping, &index) && index == page;
+}
+
+static void willneed_leaves_holes(void **state)
+{
+	struct world *w = *state;
+	struct file f;
+
+	map_shared(w->mm, 0, AROUND, new_file(w, &f, AROUND), 0);
+	hole = 5;
+	OK(vellum_madvise(w->mm, PAGE(0), BYTES(AROUND), VELLUM_MADV_WILLNEED));
+	for (unsigned i = 0; i < AROUND; i++)
+		assert_int_equal(is_cached(&f, i), i != hole);
+	unmap(w->mm, 0, AROUND);
+	file_destroy(&f);
+}
+
 /* A missing page of the range is the userfaultfd's. */
 static void userfaultfd_keeps_its_holes(void **state)
 {
@@ -184,6 +205,7 @@ int main(void)
 		WORLD_TEST(random_advice_reads_one_page),
 		WORLD_TEST(cached_page_reads_none),
 		WORLD_TEST(holes_and_errors),
+		WORLD_TEST(willneed_leaves_holes),
 		WORLD_TEST(userfaultfd_keeps_its_holes),
 		WORLD_TEST(only_where_it_can_be),
 	};
