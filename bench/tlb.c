@@ -105,6 +105,46 @@ static double chase_host(struct tlb *t)
 	return ns / (double)n;
 }
 
+/* The same loads and stores in a batch that pauses after each 16, as an emulator's does after a block. */
+static double batch_loads(struct tlb *t)
+{
+	struct vellum_soft_cpu *cpu = t->w.cpu[0];
+	uint64_t value, sum = 0, at = t->at, n = t->accesses;
+	unsigned bad = 0;
+	double ns = now_ns();
+
+	vellum_soft_batch_begin(cpu);
+	for (uint64_t i = 0, offset = 0; i < n; i++, offset = (offset + STRIDE) % SPAN) {
+		bad |= vellum_soft_batch_load64(cpu, at + offset, &value);
+		sum += value;
+		if (i % 16 == 15)
+			vellum_soft_batch_pause(cpu);
+	}
+	vellum_soft_batch_end(cpu);
+	ns = now_ns() - ns;
+	must(!bad && sum == n, "tlb: loads");
+	return ns / (double)n;
+}
+
+static double batch_stores(struct tlb *t)
+{
+	struct vellum_soft_cpu *cpu = t->w.cpu[0];
+	uint64_t at = t->at, n = t->accesses;
+	unsigned bad = 0;
+	double ns = now_ns();
+
+	vellum_soft_batch_begin(cpu);
+	for (uint64_t i = 0, offset = 0; i < n; i++, offset = (offset + STRIDE) % SPAN) {
+		bad |= vellum_soft_batch_store64(cpu, at + offset, 1);
+		if (i % 16 == 15)
+			vellum_soft_batch_pause(cpu);
+	}
+	vellum_soft_batch_end(cpu);
+	ns = now_ns() - ns;
+	must(!bad, "tlb: stores");
+	return ns / (double)n;
+}
+
 static void prepare(struct tlb *t)
 {
 	t->accesses = amount(1 << 18, 1 << 14);
@@ -213,6 +253,66 @@ static void bench_loop(struct tlb *t, const char *what, loop_fn *vellum, loop_fn
 		 h_rate);
 }
 
+/* --- reach: loads of 8 bytes at random --- */
+
+static uint64_t next_random(uint64_t *state)
+{
+	*state = *state * 6364136223846793005ull + 1442695040888963407ull;
+	return *state >> 33;
+}
+
+static double random_vellum(struct vellum_soft_cpu *cpu, uint64_t at, uint64_t bytes, uint64_t n)
+{
+	uint64_t state = 1, value, sum = 0;
+	unsigned bad = 0;
+	double ns = now_ns();
+
+	for (uint64_t i = 0; i < n; i++) {
+		bad |= vellum_soft_load64(cpu, at + (next_random(&state) & (bytes / 8 - 1)) * 8, &value);
+		sum += value;
+	}
+	ns = now_ns() - ns;
+	must(!bad && !sum, "tlb: random loads");
+	return ns / (double)n;
+}
+
+static double random_host(const char *at, uint64_t bytes, uint64_t n)
+{
+	uint64_t state = 1, sum = 0;
+	double ns = now_ns();
+
+	for (uint64_t i = 0; i < n; i++)
+		sum += *(const volatile uint64_t *)(at + (next_random(&state) & (bytes / 8 - 1)) * 8);
+	ns = now_ns() - ns;
+	must(!sum, "tlb: the host's random loads");
+	return ns / (double)n;
+}
+
+static void bench_reach(uint64_t mib, double goal)
+{
+	uint64_t pages = mib * MIB / PAGE, n = amount(1 << 20, 1 << 14), at;
+	struct world w;
+	struct row *row;
+	char name[48], *host;
+
+	snprintf(name, sizeof(name), "tlb.random.%lluMiB", (unsigned long long)mib);
+	row = row_add(name, "ns", "vellum_soft_load64() at random", "plain load");
+	row_goal_ratio(row, 1 / goal);
+	world_open(&w, pages);
+	at = map_vellum(w.mm, pages, ANON);
+	host = map_host(pages, MAP_PRIVATE);
+	store_vellum(w.cpu[0], at, pages, 1, 0);
+	store_host(host, pages, 1, 0);
+	random_vellum(w.cpu[0], at, mib * MIB, n);
+	for (unsigned i = amount(15, 2); i--;) {
+		double ours = random_vellum(w.cpu[0], at, mib * MIB, n);
+
+		row_sample(row, ours, random_host(host, mib * MIB, n));
+	}
+	unmap_host(host, pages);
+	world_close(&w);
+}
+
 void bench_tlb(void)
 {
 	struct tlb t;
@@ -221,7 +321,11 @@ void bench_tlb(void)
 	bench_loop(&t, "load", loads_vellum, loads_host);
 	bench_loop(&t, "chase", chase_vellum, chase_host);
 	bench_loop(&t, "store", stores_vellum, stores_host);
+	bench_loop(&t, "batch.load", batch_loads, loads_host);
+	bench_loop(&t, "batch.store", batch_stores, stores_host);
 	unmap_host(t.host, NR_PAGES);
 	unmap_host(t.host_flushed, 1);
 	world_close(&t.w);
+	bench_reach(4, 2);
+	bench_reach(32, 6);
 }

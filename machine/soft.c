@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * machine/soft.c - the software MMU: walk, fill, flush.
+ * machine/soft.c - the software MMU: walk, flush, CPUs.
  *
  * INV-SOFT-1: a CPU reads and fills its TLB only while it is busy. Another thread edits the TLB only while the CPU is
  *             not busy and cannot become busy.
@@ -22,7 +22,7 @@
 #include "machine/soft_cpu.h"
 
 #define READ_ONLY (1ull << 10)		/* in tlbe->store: equals no address that an access compares */
-#define OWN_TLB (VELLUM_SOFT_KEEP | VELLUM_SOFT_VCACHE)	/* cpu->tlb stays empty, so that all accesses call this file */
+
 
 #ifdef VELLUM_EXPLORE
 void vellum_soft_point(const volatile void *where)
@@ -35,89 +35,6 @@ void vellum_soft_memory_point(const volatile void *where)
 	sched_point(SCHED_MEMORY, where);
 }
 #endif
-
-static void drop_all(struct vellum_soft_cpu *cpu)
-{
-	if (cpu->soft->hostile)
-		hostile_drop(cpu->soft->hostile, cpu->id, NULL);
-	memset(cpu->tlb, 0xff, sizeof(cpu->tlb));	/* every member becomes VELLUM_SOFT_NO_PAGE */
-}
-
-/* --- TLB of one CPU, which must be busy or held (soft_hold()) --- */
-
-/* May this access to @page use the translation, without setting a bit in the entry? @page is the page's address. */
-static bool serves(const struct vellum_soft_tlbe *e, uint64_t page, enum vellum_soft_access kind)
-{
-	switch (kind) {
-	case VELLUM_SOFT_LOAD:
-		return e->load == page;
-	case VELLUM_SOFT_STORE:
-		return e->store == page;
-	case VELLUM_SOFT_FETCH:
-		return e->fetch == page;
-	default:
-		return e->store == (page | VELLUM_SOFT_SHSTK);
-	}
-}
-
-/* Move a way to the front: the inline path looks only there. */
-static void to_front(struct vellum_soft_tlbe *set, unsigned way)
-{
-	struct vellum_soft_tlbe e = set[way];
-
-	memmove(&set[1], &set[0], way * sizeof(*set));
-	set[0] = e;
-}
-
-static struct vellum_soft_tlbe *set_of(struct vellum_soft_cpu *cpu, uint64_t page)
-{
-	return cpu->tlb[page >> PAGE_SHIFT & (VELLUM_SOFT_SETS - 1)];
-}
-
-/* NULL: not cached, or @faults is set: the cached translation refuses the access. */
-static struct vellum_soft_tlbe *look_up_kept(struct vellum_soft_cpu *cpu, uint64_t page,
-					     enum vellum_soft_access kind, bool *faults)
-{
-	struct vellum_soft_tlbe *e = hostile_find(cpu->soft->hostile, cpu->id, page);
-
-	if (!e || serves(e, page, kind))
-		return e;
-	/* Writable, but D was not set: a store must read the entry. */
-	*faults = hostile_is(cpu->soft->hostile, VELLUM_SOFT_KEEP) &&
-		  !(kind == VELLUM_SOFT_STORE && e->store == VELLUM_SOFT_NO_PAGE);
-	return NULL;
-}
-
-static struct vellum_soft_tlbe *look_up(struct vellum_soft_cpu *cpu, uint64_t page,
-					enum vellum_soft_access kind, bool *faults)
-{
-	struct vellum_soft_tlbe *set = set_of(cpu, page);
-
-	if (unlikely(hostile_is(cpu->soft->hostile, OWN_TLB)))
-		return look_up_kept(cpu, page, kind, faults);
-	sched_point(SCHED_TLB, set);
-	for (unsigned way = 0; way < VELLUM_SOFT_WAYS; way++)
-		if (serves(&set[way], page, kind)) {
-			to_front(set, way);
-			return &set[0];
-		}
-	return NULL;
-}
-
-static struct vellum_soft_tlbe *fill(struct vellum_soft_cpu *cpu, const struct vellum_soft_tlbe *e)
-{
-	struct vellum_soft_tlbe *set = set_of(cpu, e->load);
-	unsigned way = 0;
-
-	if (unlikely(hostile_is(cpu->soft->hostile, OWN_TLB)))
-		return hostile_fill(cpu->soft->hostile, cpu->id, e);
-	sched_point(SCHED_TLB, set);
-	while (way < VELLUM_SOFT_WAYS - 1 && set[way].load != e->load)
-		way++;
-	set[way] = *e;
-	to_front(set, way);
-	return &set[0];
-}
 
 /* --- the walk --- */
 
@@ -265,18 +182,6 @@ static void leave_walk(struct vellum_soft_cpu *cpu)
 	sched_store(&cpu->walking, 0, __ATOMIC_RELEASE);
 }
 
-static bool is_cached(struct vellum_soft_cpu *cpu, uint64_t page)
-{
-	const struct vellum_soft_tlbe *set = set_of(cpu, page);
-
-	if (hostile_is(cpu->soft->hostile, OWN_TLB))
-		return hostile_find(cpu->soft->hostile, cpu->id, page);
-	for (unsigned way = 0; way < VELLUM_SOFT_WAYS; way++)
-		if (set[way].load == page)
-			return true;
-	return false;
-}
-
 /* Speculative loads: set A in the other entries of the leaf's cache line, and cache their translations. */
 static void speculate(struct vellum_soft_cpu *cpu, const struct leaf *leaf, uint64_t addr)
 {
@@ -288,7 +193,7 @@ static void speculate(struct vellum_soft_cpu *cpu, const struct leaf *leaf, uint
 		struct vellum_soft_tlbe e;
 		char *host;
 
-		if (i == at || is_cached(cpu, near))
+		if (i == at || tlb_has(cpu, near))
 			continue;
 		n.val = entry_load(n.entry);
 		while (allowed(n.val, VELLUM_SOFT_LOAD) && !set_bits(&n, X86_ACCESSED))
@@ -298,7 +203,7 @@ static void speculate(struct vellum_soft_cpu *cpu, const struct leaf *leaf, uint
 		host = vellum_frame_host(vellum_mm_memory(cpu->mm), leaf_pfn(&n, near));
 		e = tlbe_of(&n, near, host);
 		if (host)
-			fill(cpu, &e);
+			tlb_fill(cpu, &e);
 	}
 }
 
@@ -326,14 +231,14 @@ static struct vellum_soft_tlbe *translate(struct vellum_soft_cpu *cpu, uint64_t 
 	if (unlikely(hostile_is(cpu->soft->hostile, VELLUM_SOFT_A_AT_WILL)))
 		speculate(cpu, &leaf, addr);
 	e = tlbe_of(&leaf, addr, host);
-	return fill(cpu, &e);
+	return tlb_fill(cpu, &e);
 }
 
 const struct vellum_soft_tlbe *soft_translate(struct vellum_soft_cpu *cpu, uint64_t addr,
 					      enum vellum_soft_access kind, uint32_t *error)
 {
 	bool faults = false;
-	const struct vellum_soft_tlbe *e = look_up(cpu, addr & PAGE_MASK, kind, &faults);
+	const struct vellum_soft_tlbe *e = tlb_look_up(cpu, addr & PAGE_MASK, kind, &faults);
 
 	if (faults) {
 		*error = error_bits(X86_PRESENT, kind);
@@ -372,6 +277,12 @@ void soft_enter(struct vellum_soft_cpu *cpu)
 	}
 }
 
+EXPORT void vellum_soft_batch_wait(struct vellum_soft_cpu *cpu)
+{
+	vellum_soft_leave(cpu);
+	soft_enter(cpu);
+}
+
 /* When this returns, every running thread of the process has executed a full fence. */
 static void heavy_fence(void)
 {
@@ -403,50 +314,14 @@ void soft_release(struct vellum_soft_cpu *cpu)
 
 /* --- flush --- */
 
-static void drop_range(struct vellum_soft_cpu *cpu, uint64_t start, uint64_t end)
-{
-	for (unsigned set = 0; set < VELLUM_SOFT_SETS; set++)
-		for (unsigned way = 0; way < VELLUM_SOFT_WAYS; way++) {
-			struct vellum_soft_tlbe *e = &cpu->tlb[set][way];
-
-			if (e->load >= start && e->load < end)
-				e->load = e->store = e->fetch = VELLUM_SOFT_NO_PAGE;
-		}
-}
-
-static void drop_page(struct vellum_soft_cpu *cpu, uint64_t page)
-{
-	struct vellum_soft_tlbe *set = set_of(cpu, page);
-
-	for (unsigned way = 0; way < VELLUM_SOFT_WAYS; way++)
-		if (set[way].load == page)
-			set[way].load = set[way].store = set[way].fetch = VELLUM_SOFT_NO_PAGE;
-}
-
-static void drop_batch(struct vellum_soft_cpu *cpu, const struct vellum_flush_batch *batch)
-{
-	if (cpu->soft->hostile)
-		hostile_drop(cpu->soft->hostile, cpu->id, batch);
-	for (unsigned i = 0; i < batch->nr_ranges; i++) {
-		uint64_t start = batch->range[i].start;
-		uint64_t end = batch->range[i].end;
-
-		if (end - start > VELLUM_SOFT_SETS * PAGE_SIZE)
-			drop_range(cpu, start, end);
-		else
-			for (; start < end; start += PAGE_SIZE)
-				drop_page(cpu, start);
-	}
-}
-
 static void flush_cpu(struct vellum_soft_cpu *cpu, const struct vellum_flush_batch *batch)
 {
 	soft_hold(cpu);
 	sched_point(SCHED_TLB, cpu->tlb);
 	if (batch)
-		drop_batch(cpu, batch);
+		tlb_drop_batch(cpu, batch);
 	else
-		drop_all(cpu);
+		tlb_drop_all(cpu);
 	soft_release(cpu);
 }
 
@@ -527,7 +402,7 @@ EXPORT void vellum_soft_load_mm(struct vellum_soft_cpu *cpu, struct vellum_mm *m
 		vellum_mm_deactivate(cpu->mm, cpu->id);
 	cpu->mm = NULL;
 	soft_enter(cpu);
-	drop_all(cpu);
+	tlb_drop_all(cpu);
 	vellum_soft_leave(cpu);
 	if (mm) {
 		vellum_mm_activate(mm, cpu->id);
@@ -578,39 +453,49 @@ static bool must_fence(void)
 #endif
 }
 
-EXPORT int vellum_soft_create(unsigned nr_cpus, struct vellum_soft **out)
+static int init_cpu(struct vellum_soft *soft, unsigned i, unsigned tlb_pages, bool fenced)
+{
+	soft->cpus[i] = (struct vellum_soft_cpu){ .soft = soft, .id = i, .fenced = fenced };
+	pthread_mutex_init(&soft->locks[i], NULL);
+	return tlb_create(&soft->cpus[i], tlb_pages);
+}
+
+EXPORT int vellum_soft_create_tlb(unsigned nr_cpus, unsigned tlb_pages, struct vellum_soft **out)
 {
 	struct vellum_soft *soft;
 	bool fenced = must_fence();
+	int err = 0;
 
-	if (!nr_cpus || nr_cpus > VELLUM_MAX_CPUS || !out)
+	if (!nr_cpus || nr_cpus > VELLUM_MAX_CPUS || !tlb_size_valid(tlb_pages) || !out)
 		return -EINVAL;
 	soft = calloc(1, sizeof(*soft));
 	if (!soft)
 		return -ENOMEM;
-	soft->nr_cpus = nr_cpus;
 	pthread_mutex_init(&soft->bus_lock, NULL);
-	soft->cpus = calloc(nr_cpus, sizeof(*soft->cpus));
+	soft->cpus = aligned_alloc(__alignof__(*soft->cpus), nr_cpus * sizeof(*soft->cpus));
 	soft->locks = calloc(nr_cpus, sizeof(*soft->locks));
-	if (!soft->cpus || !soft->locks) {
+	if (!soft->cpus || !soft->locks)
+		err = -ENOMEM;
+	while (!err && soft->nr_cpus < nr_cpus)
+		err = init_cpu(soft, soft->nr_cpus++, tlb_pages, fenced);
+	if (err)
 		vellum_soft_destroy(soft);
-		return -ENOMEM;
-	}
-	for (unsigned i = 0; i < nr_cpus; i++) {
-		soft->cpus[i].soft = soft;
-		soft->cpus[i].id = i;
-		soft->cpus[i].fenced = fenced;
-		pthread_mutex_init(&soft->locks[i], NULL);
-		drop_all(&soft->cpus[i]);
-	}
-	*out = soft;
-	return 0;
+	else
+		*out = soft;
+	return err;
+}
+
+EXPORT int vellum_soft_create(unsigned nr_cpus, struct vellum_soft **out)
+{
+	return vellum_soft_create_tlb(nr_cpus, VELLUM_SOFT_TLB_PAGES, out);
 }
 
 EXPORT void vellum_soft_destroy(struct vellum_soft *soft)
 {
 	if (!soft)
 		return;
+	for (unsigned i = 0; i < soft->nr_cpus; i++)
+		tlb_destroy(&soft->cpus[i]);
 	hostile_destroy(soft->hostile);
 	free(soft->locks);
 	free(soft->cpus);

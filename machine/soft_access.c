@@ -249,6 +249,17 @@ EXPORT enum vellum_fault_result vellum_soft_access_slow(struct vellum_soft_cpu *
 	return sized_access(cpu, addr, size, kind, fn, arg, false);
 }
 
+EXPORT enum vellum_fault_result vellum_soft_batch_slow(struct vellum_soft_cpu *cpu, uint64_t addr, unsigned size,
+						       enum vellum_soft_access kind, vellum_soft_fn fn, void *arg)
+{
+	enum vellum_fault_result result;
+
+	vellum_soft_leave(cpu);
+	result = vellum_soft_access_slow(cpu, addr, size, kind, fn, arg);
+	soft_enter(cpu);
+	return result;
+}
+
 EXPORT uint64_t vellum_soft_fault_addr(const struct vellum_soft_cpu *cpu)
 {
 	return cpu->fault_addr;

@@ -2,9 +2,9 @@
 /*
  * vellum/soft.h - the software MMU: CPUs in C, for emulators and for tests.
  *
- * Each CPU has a set-associative TLB that caches translation, rights, and whether the dirty bit is known to be set.
- * So, as on hardware, a store that hits touches no page table. A and D are set by atomic updates, D only in a present
- * and writable entry. A CPU is used by one thread at a time.
+ * Each CPU has a TLB that caches translation, rights, and whether the dirty bit is known to be set. So, as on hardware,
+ * a store that hits touches no page table. A and D are set by atomic updates, D only in a present and writable entry. A
+ * CPU is used by one thread at a time.
  *
  * Remote flushes: a CPU is busy while it uses a translation. A flusher asks for attention, makes every CPU see that
  * (membarrier(2), so that the hit path needs no fence), waits until the CPU is not busy, and edits its TLB. A CPU that
@@ -24,8 +24,7 @@
 extern "C" {
 #endif
 
-#define VELLUM_SOFT_SETS 64
-#define VELLUM_SOFT_WAYS 4
+#define VELLUM_SOFT_TLB_PAGES 8192	/* by default: it reaches 32 MiB */
 #define VELLUM_SOFT_NO_PAGE (~0ull)
 #define VELLUM_SOFT_SHSTK (1ull << 11)	/* clear in every page address */
 
@@ -52,9 +51,11 @@ struct vellum_soft_cpu {
 	uint32_t id;
 	struct vellum_soft *soft;
 	struct vellum_mm *mm;	/* NULL: in no address space */
-	struct vellum_soft_tlbe tlb[VELLUM_SOFT_SETS][VELLUM_SOFT_WAYS];
+	struct vellum_soft_tlbe *tlb;	/* [tlb_mask + 1]; each page has one place (vellum_soft_place()) */
+	uint64_t tlb_mask;
+	uint64_t *tlb_used;	/* a bit for each 64 places: one has been filled since all were dropped */
 	uint64_t fault_addr;	/* vellum_soft_fault_addr() */
-};
+} __attribute__((aligned(128)));	/* no two CPUs share a line */
 
 /**
  * vellum_soft_create - create a machine of software CPUs
@@ -64,6 +65,17 @@ struct vellum_soft_cpu {
  * Return: 0; -VELLUM_EINVAL; -VELLUM_ENOMEM.
  */
 int vellum_soft_create(unsigned nr_cpus, struct vellum_soft **out);
+
+/**
+ * vellum_soft_create_tlb - the same, with TLBs of another size
+ * @tlb_pages: translations that each TLB has room for: a power of two, 64 to 2^24. vellum_soft_create() takes
+ *             VELLUM_SOFT_TLB_PAGES. Each takes 32 bytes of the host's memory.
+ *
+ * A TLB that reaches as far as the pages in use makes misses rare. A flush of everything costs the parts of the TLB that
+ * are filled, so a large one costs nothing where few pages are used.
+ * Return: as vellum_soft_create().
+ */
+int vellum_soft_create_tlb(unsigned nr_cpus, unsigned tlb_pages, struct vellum_soft **out);
 void vellum_soft_destroy(struct vellum_soft *soft);
 const struct vellum_mmu_ops *vellum_soft_mmu_ops(void);
 
@@ -138,6 +150,12 @@ enum vellum_fault_result vellum_soft_access_slow(struct vellum_soft_cpu *cpu, ui
 						 enum vellum_soft_access kind, vellum_soft_fn fn,
 						 void *arg);
 
+/* The same in a batch, which it leaves meanwhile. */
+enum vellum_fault_result vellum_soft_batch_slow(struct vellum_soft_cpu *cpu, uint64_t addr, unsigned size,
+						enum vellum_soft_access kind, vellum_soft_fn fn, void *arg);
+/* Become busy again after another thread has edited the TLB. The CPU may be busy. */
+void vellum_soft_batch_wait(struct vellum_soft_cpu *cpu);
+
 /**
  * vellum_soft_fault_addr - the first byte that the CPU's last failed access could not access, as CR2
  *
@@ -182,6 +200,40 @@ static inline void vellum_soft_leave(struct vellum_soft_cpu *cpu)
 	vellum_soft_put(&cpu->busy, 0, __ATOMIC_RELEASE);
 }
 
+/* The only place of a page's translation. Higher bits of the address are mixed in, so that arrays at a distance of a power
+ * of two do not displace each other. */
+static inline struct vellum_soft_tlbe *vellum_soft_place(const struct vellum_soft_cpu *cpu, uint64_t addr)
+{
+	return &cpu->tlb[(addr >> 12 ^ addr >> 25) & cpu->tlb_mask];
+}
+
+/**
+ * vellum_soft_batch_begin, vellum_soft_batch_pause, vellum_soft_batch_end - accesses that use translations together
+ *
+ * For the loop of an emulator: begin once, pause after each block of instructions, end before anything that is no access
+ * of a batch: a system call, another call of this library for this address space or CPU, a wait. A thread that flushes the
+ * CPU's translations waits until the batch pauses or ends, so a batch that does neither for long delays it.
+ *
+ * Context: the thread that uses the CPU. Between begin and end only vellum_soft_batch_*() of this CPU may be called.
+ */
+static inline void vellum_soft_batch_begin(struct vellum_soft_cpu *cpu)
+{
+	if (__builtin_expect(!vellum_soft_enter(cpu), 0))
+		vellum_soft_batch_wait(cpu);
+}
+
+static inline void vellum_soft_batch_pause(struct vellum_soft_cpu *cpu)
+{
+	vellum_soft_point(&cpu->attention);
+	if (__builtin_expect(__atomic_load_n(&cpu->attention, __ATOMIC_ACQUIRE), 0))
+		vellum_soft_batch_wait(cpu);
+}
+
+static inline void vellum_soft_batch_end(struct vellum_soft_cpu *cpu)
+{
+	vellum_soft_leave(cpu);
+}
+
 #define VELLUM_SOFT_SIZES(X) X(8) X(16) X(32) X(64)
 
 /*
@@ -191,59 +243,70 @@ static inline void vellum_soft_leave(struct vellum_soft_cpu *cpu)
 #define VELLUM_SOFT_TAG(addr, bits) ((addr) & (~4095ull | ((bits) / 8 - 1)))
 
 /*
- * vellum_soft_loadN, vellum_soft_storeN - one access of N bits
+ * vellum_soft_loadN, vellum_soft_storeN, vellum_soft_fetchN - one access of N bits
  *
  * A naturally aligned access is atomic. Any other address works too, on the slow path, and may cross a page. Both
  * pages are translated before a byte is read or stored, so an access that fails has changed no memory. Both entries
  * get A, and D for a store. (As on a CPU, the first page's bits may be set, or its fault resolved, before the second
  * page is found to be inaccessible.) Other CPUs may see the bytes of an access that is not aligned one after the
- * other.
+ * other. A fetch reads instructions.
+ *
+ * vellum_soft_batch_loadN, vellum_soft_batch_storeN, vellum_soft_batch_fetchN - the same in a batch
+ *
+ * Between vellum_soft_batch_begin() and vellum_soft_batch_end(). They need not tell other threads that the CPU uses a
+ * translation, which is the larger part of an access that hits.
  *
  * Context: no core lock held.
  * Return: VELLUM_FAULT_OK, or the signal that the access gets; vellum_soft_fault_addr() returns its address. @val is
  *   written on VELLUM_FAULT_OK.
  */
-#define VELLUM_SOFT_DEFINE(bits)                                                                 \
-	static inline void vellum_soft_do_load##bits(char *host, void *arg)                     \
-	{                                                                                        \
-		vellum_soft_memory_point(host);                                                  \
-		*(uint##bits##_t *)arg =                                                         \
-			(uint##bits##_t)vellum_soft_get((uint##bits##_t *)host, __ATOMIC_RELAXED); \
-	}                                                                                        \
-	static inline void vellum_soft_do_store##bits(char *host, void *arg)                    \
-	{                                                                                        \
-		vellum_soft_memory_point(host);                                                  \
-		vellum_soft_put((uint##bits##_t *)host, *(uint##bits##_t *)arg, __ATOMIC_RELAXED); \
-	}                                                                                        \
-	static inline enum vellum_fault_result vellum_soft_load##bits(                          \
-		struct vellum_soft_cpu *cpu, uint64_t addr, uint##bits##_t *val)                 \
-	{                                                                                        \
-		const struct vellum_soft_tlbe *e = cpu->tlb[addr >> 12 & (VELLUM_SOFT_SETS - 1)]; \
-		bool hit = vellum_soft_enter(cpu) && e->load == VELLUM_SOFT_TAG(addr, bits);                      \
-                                                                                                 \
-		if (__builtin_expect(hit, 1))                                                    \
-			vellum_soft_do_load##bits(e->host + (addr & 4095), val);                 \
-		vellum_soft_leave(cpu);                                                          \
-		return __builtin_expect(hit, 1) ?                                                \
-			       VELLUM_FAULT_OK :                                                 \
-			       vellum_soft_access_slow(cpu, addr, bits / 8, VELLUM_SOFT_LOAD,    \
-						       vellum_soft_do_load##bits, val);          \
-	}                                                                                        \
-	static inline enum vellum_fault_result vellum_soft_store##bits(                         \
-		struct vellum_soft_cpu *cpu, uint64_t addr, uint##bits##_t val)                  \
-	{                                                                                        \
-		const struct vellum_soft_tlbe *e = cpu->tlb[addr >> 12 & (VELLUM_SOFT_SETS - 1)]; \
-		bool hit = vellum_soft_enter(cpu) && e->store == VELLUM_SOFT_TAG(addr, bits);                     \
-                                                                                                 \
-		if (__builtin_expect(hit, 1))                                                    \
-			vellum_soft_do_store##bits(e->host + (addr & 4095), &val);               \
-		vellum_soft_leave(cpu);                                                          \
-		return __builtin_expect(hit, 1) ?                                                \
-			       VELLUM_FAULT_OK :                                                 \
-			       vellum_soft_access_slow(cpu, addr, bits / 8, VELLUM_SOFT_STORE,   \
-						       vellum_soft_do_store##bits, &val);        \
+#define VELLUM_SOFT_DEFINE_ACCESS(name, batch_name, bits, kind, field, parameter, arg, fn)             \
+	static inline enum vellum_fault_result name(struct vellum_soft_cpu *cpu, uint64_t addr,        \
+						    parameter)                                         \
+	{                                                                                              \
+		const struct vellum_soft_tlbe *e = vellum_soft_place(cpu, addr);                       \
+		bool hit = vellum_soft_enter(cpu) && e->field == VELLUM_SOFT_TAG(addr, bits);          \
+                                                                                                       \
+		if (__builtin_expect(hit, 1))                                                          \
+			fn(e->host + (addr & 4095), arg);                                              \
+		vellum_soft_leave(cpu);                                                                \
+		return __builtin_expect(hit, 1) ?                                                      \
+			       VELLUM_FAULT_OK :                                                       \
+			       vellum_soft_access_slow(cpu, addr, bits / 8, kind, fn, arg);            \
+	}                                                                                              \
+	static inline enum vellum_fault_result batch_name(struct vellum_soft_cpu *cpu, uint64_t addr,  \
+							  parameter)                                   \
+	{                                                                                              \
+		const struct vellum_soft_tlbe *e = vellum_soft_place(cpu, addr);                       \
+                                                                                                       \
+		if (__builtin_expect(e->field != VELLUM_SOFT_TAG(addr, bits), 0))                      \
+			return vellum_soft_batch_slow(cpu, addr, bits / 8, kind, fn, arg);             \
+		fn(e->host + (addr & 4095), arg);                                                      \
+		return VELLUM_FAULT_OK;                                                                \
 	}
+#define VELLUM_SOFT_DEFINE(bits)                                                                       \
+	static inline void vellum_soft_do_load##bits(char *host, void *arg)                            \
+	{                                                                                              \
+		vellum_soft_memory_point(host);                                                        \
+		*(uint##bits##_t *)arg =                                                               \
+			(uint##bits##_t)vellum_soft_get((uint##bits##_t *)host, __ATOMIC_RELAXED);     \
+	}                                                                                              \
+	static inline void vellum_soft_do_store##bits(char *host, void *arg)                           \
+	{                                                                                              \
+		vellum_soft_memory_point(host);                                                        \
+		vellum_soft_put((uint##bits##_t *)host, *(uint##bits##_t *)arg, __ATOMIC_RELAXED);     \
+	}                                                                                              \
+	VELLUM_SOFT_DEFINE_ACCESS(vellum_soft_load##bits, vellum_soft_batch_load##bits, bits,          \
+				  VELLUM_SOFT_LOAD, load, uint##bits##_t *val, val,                    \
+				  vellum_soft_do_load##bits)                                           \
+	VELLUM_SOFT_DEFINE_ACCESS(vellum_soft_store##bits, vellum_soft_batch_store##bits, bits,        \
+				  VELLUM_SOFT_STORE, store, uint##bits##_t val, &val,                  \
+				  vellum_soft_do_store##bits)                                          \
+	VELLUM_SOFT_DEFINE_ACCESS(vellum_soft_fetch##bits, vellum_soft_batch_fetch##bits, bits,        \
+				  VELLUM_SOFT_FETCH, fetch, uint##bits##_t *val, val,                  \
+				  vellum_soft_do_load##bits)
 VELLUM_SOFT_SIZES(VELLUM_SOFT_DEFINE)
+#undef VELLUM_SOFT_DEFINE_ACCESS
 #undef VELLUM_SOFT_DEFINE
 
 /**

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* tests/explore/split.c - accesses that cross a page border, concurrent with collectors and other CPUs. */
+/* tests/explore/split.c - accesses that cross a page border, and batches of accesses, concurrent with other threads. */
 #include "scenarios.h"
 
 #define PAGES 2
@@ -99,7 +99,68 @@ static const char *both_added(void)
 	return NULL;
 }
 
+/* --- a batch, concurrent with a thread that takes rights away --- */
+
+static uint64_t last;		/* value of the newest completed store */
+
+static void setup_batch(void)
+{
+	setup();
+	last = 1;
+}
+
+static void batch_storer(void)
+{
+	vellum_soft_batch_begin(cpu[1]);
+	for (uint64_t val = 2; val < 5 && !vellum_soft_batch_store64(cpu[1], PAGE(0), val); val++) {
+		last = val;
+		vellum_soft_batch_pause(cpu[1]);
+	}
+	vellum_soft_batch_end(cpu[1]);
+}
+
+/* Page 1 is not present, so that the batch is left for a fault. */
+static void batch_faulter(void)
+{
+	uint64_t val = 0;
+
+	vellum_soft_batch_begin(cpu[1]);
+	MUST(vellum_soft_batch_load64(cpu[1], PAGE(1), &val));
+	if (!vellum_soft_batch_store64(cpu[1], PAGE(0), 2))
+		last = 2;
+	vellum_soft_batch_end(cpu[1]);
+}
+
+static void setup_fault(void)
+{
+	setup_batch();
+	MUST(vellum_madvise(mm, PAGE(1), PAGE_SIZE, VELLUM_MADV_DONTNEED));
+}
+
+static void batch_protector(void)
+{
+	uint64_t seen;
+
+	MUST(vellum_mprotect(mm, PAGE(0), PAGE_SIZE, VELLUM_PROT_READ));
+	seen = raw_word(mm, 0);
+	pause_here();
+	pause_here();
+	if (raw_word(mm, 0) != seen)
+		violated("a batch stored to a page after the call that forbids it");
+}
+
+static const char *last_is_there(void)
+{
+	return load(0, 0) == last ? NULL : "a store of a batch was lost";
+}
+
 const struct scenario split_scenarios[] = {
+	{ .name = "batch_vs_protect", .setup = setup_batch, .thread = { THREAD(batch_protector), THREAD(batch_storer) },
+	  .check_end = last_is_there },
+	{ .name = "batch_vs_protect_membarrier", .machine = STOPS_WALKS | MEMBARRIER, .setup = setup_batch,
+	  .thread = { THREAD(batch_protector), THREAD(batch_storer) }, .check_end = last_is_there },
+	{ .name = "batch_fault_vs_protect", .setup = setup_fault,
+	  .thread = { THREAD(batch_protector), THREAD(batch_faulter) }, .check_end = last_is_there },
 	{ .name = "clean_vs_split_store", .setup = setup, .thread = { THREAD(collector), THREAD(storer) },
 	  .check_end = replica_equals },
 	{ .name = "clean_vs_split_store_stopped", .machine = STOPS_WALKS | MEMBARRIER, .setup = setup,

@@ -84,7 +84,7 @@ static bool name_of_cpu(char *out, size_t len, const volatile void *where)
 
 	for (unsigned i = 0; i < (scenario->nr_cpus ? scenario->nr_cpus : 2); i++) {
 		snprintf(whole, sizeof(whole), "cpu%u", i);
-		if (within(where, cpu[i]->tlb, sizeof(cpu[i]->tlb))) {
+		if (within(where, cpu[i]->tlb, (cpu[i]->tlb_mask + 1) * sizeof(*cpu[i]->tlb))) {
 			snprintf(out, len, "tlb of cpu%u", i);
 			return true;
 		}

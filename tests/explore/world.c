@@ -61,7 +61,7 @@ void make_world(void)
 	if (!ram)
 		ram = mmap(NULL, RAM_MAX, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	nr_cpus = scenario->nr_cpus ? scenario->nr_cpus : 2;
-	MUST(vellum_soft_create(nr_cpus, &soft));
+	MUST(vellum_soft_create_tlb(nr_cpus, 64, &soft));
 	args.host = &ops;
 	args.host_ctx = &host;
 	mmu = *vellum_soft_mmu_ops();
@@ -120,26 +120,20 @@ static struct folio *folio_at(const volatile void *where)
 	return offset < ram_bytes ? &memory->folios[offset / PAGE_SIZE] : NULL;
 }
 
-static struct vellum_soft_tlbe *set_for(unsigned c, unsigned page)
-{
-	return cpu[c]->tlb[(PAGE(page) >> PAGE_SHIFT) % VELLUM_SOFT_SETS];
-}
-
 /* INV-TLB-1: no CPU has a translation to a frame that is free or is a page table. */
 const char *check_world_step(void)
 {
 	for (unsigned c = 0; c < nr_cpus; c++)
-		for (unsigned page = 0; page < MAX_PAGES; page++)
-			for (unsigned way = 0; way < VELLUM_SOFT_WAYS; way++) {
-				const struct vellum_soft_tlbe *e = &set_for(c, page)[way];
-				const struct folio *folio;
+		for (unsigned page = 0; page < MAX_PAGES; page++) {
+			const struct vellum_soft_tlbe *e = vellum_soft_place(cpu[c], PAGE(page));
+			const struct folio *folio;
 
-				if (e->load == VELLUM_SOFT_NO_PAGE)
-					continue;
-				folio = folio_at(e->host);
-				if (folio && (folio_flags(folio) & (PG_USED | PG_TABLE)) != PG_USED)
-					return "INV-TLB-1: a CPU has a translation to a freed frame";
-			}
+			if (e->load == VELLUM_SOFT_NO_PAGE)
+				continue;
+			folio = folio_at(e->host);
+			if (folio && (folio_flags(folio) & (PG_USED | PG_TABLE)) != PG_USED)
+				return "INV-TLB-1: a CPU has a translation to a freed frame";
+		}
 	return host.bugs ? host.last_bug : NULL;
 }
 
@@ -293,16 +287,15 @@ uint64_t object_word(unsigned page)
 bool tlb_reaches(const void *at, bool to_store)
 {
 	for (unsigned c = 0; c < nr_cpus; c++)
-		for (unsigned page = 0; page < MAX_PAGES; page++)
-			for (unsigned way = 0; way < VELLUM_SOFT_WAYS; way++) {
-				const struct vellum_soft_tlbe *e = &set_for(c, page)[way];
+		for (unsigned page = 0; page < MAX_PAGES; page++) {
+			const struct vellum_soft_tlbe *e = vellum_soft_place(cpu[c], PAGE(page));
 
-				if (e->load == VELLUM_SOFT_NO_PAGE || e->host != at)
-					continue;
-				/* Other values of store have flags and do not permit a store. */
-				if (!to_store || e->store == e->load)
-					return true;
-			}
+			if (e->load == VELLUM_SOFT_NO_PAGE || e->host != at)
+				continue;
+			/* Other values of store have flags and do not permit a store. */
+			if (!to_store || e->store == e->load)
+				return true;
+		}
 	return false;
 }
 

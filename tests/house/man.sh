@@ -52,7 +52,7 @@ functions() { # FILES...: the functions that the pages name exist
 	cat include/vellum/*.h >"$tmp/headers"
 	sed -n 's/^\.F[no] \(vellum_[a-z_0-9]*\).*/\1/p' "$@" | while read -r f; do
 		# A macro defines vellum_soft_load64 and similar.
-		grep -qE "\b($f|$(echo "$f" | sed 's/[0-9]*$//')##bits)\(" "$tmp/headers" ||
+		grep -qE "\b($f|$(echo "$f" | sed 's/[0-9]*$//')##bits)[(,]" "$tmp/headers" ||
 			{ echo "$f is in no header"; return 1; }
 	done
 }
