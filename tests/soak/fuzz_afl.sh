@@ -3,7 +3,9 @@
 #
 # fuzz_afl.sh [SERVERS]: `vellum fuzz` as a fuzzer uses it. AFL++'s afl-fuzz -Q finds a bug that is planted behind four
 # bytes, and what it saved crashes natively and in `vellum run`. The edges of 1,000 random inputs are the same in one
-# server and in a new one for each of SERVERS inputs (1,000). From the environment: VELLUM. Prints TAP.
+# server and in a new one for each of SERVERS inputs (1,000). A parser of Debian as it is, readelf, is fuzzed for two minutes:
+# its edges grow, nothing crashes, and the edges of the queue are those of new servers. From the environment: VELLUM.
+# Prints TAP.
 set -u
 . "$(dirname "$0")/../cli/lib.sh"
 
@@ -59,4 +61,19 @@ result "its stability is 100 %" "$(grep -q 'stability *: 100.00%' "$tmp/out/defa
 result "the saved input crashes natively" "$(status=$?; [ $status = 134 ] || echo "status $status")"
 "$VELLUM" run -- (exec "$tmp/target" <"${crash:-/dev/null}") 2>/dev/null
 result "and in vellum run" "$(status=$?; [ $status = 134 ] || echo "status $status")"
+
+# stat NAME: of the run in $tmp/elf
+stat() { awk -v name="$1" '$1 == name { print $3 }' "$tmp/elf/default/fuzzer_stats"; }
+
+mkdir "$tmp/elves" && gcc -nostdlib -static -Wl,-e,0 -Wl,--build-id=none -o "$tmp/elves/a" -xc - <<<'int f(int x) { return x; }'
+cp "$(command -v readelf)" "$tmp/readelf"
+(cd "$tmp" && AFL_PATH=$tmp/afl AFL_NO_UI=1 AFL_I_DONT_CARE_ABOUT_MISSING_CRASHES=1 AFL_SKIP_CPUFREQ=1 AFL_NO_AFFINITY=1 \
+	timeout -k 5 300 afl-fuzz -Q -V 120 -i elves -o elf -- ./readelf -a @@) >"$tmp/log" 2>&1
+first=$(awk -F, '/^[0-9]/ { print $13; exit }' "$tmp/elf/default/plot_data")
+echo "# readelf: $(stat execs_done) runs, $(stat execs_per_sec) a second, ${first:-?} edges at first, $(stat edges_found) at last"
+result "readelf: its edges grow" "$([ "$(stat edges_found)" -gt "${first:-0}" ] && [ "$(stat corpus_found)" -gt 10 ] || tail -n 20 "$tmp/log")"
+result "readelf: nothing crashes" "$([ "$(stat saved_crashes)" = 0 ] || ls "$tmp/elf/default/crashes")"
+result "readelf: its stability is 100 %" "$([ "$(stat stability)" = 100.00% ] || stat stability)"
+differ=$(cd "$tmp" && python3 "$here/../soak/fuzz_edges.py" "elf/default/queue" 40 "$VELLUM" fuzz -- ./readelf -a @@ 2>err || cat err)
+result "readelf: the edges of its queue, in one server and in new ones" "$differ"
 finish
