@@ -248,7 +248,7 @@ TO_INCLUDE = $(DESTDIR)$(PREFIX)/include/vellum
 TO_MAN     = $(DESTDIR)$(MANDIR)
 TO_DOC     = $(DESTDIR)$(DOCDIR)
 DOCS       = README.md ARCHITECTURE.md SPEC.md THREAT-MODEL.md CONTRIBUTING.md CHANGELOG.md LICENSE mm/README.md mm/rooms.list \
-	$(wildcard docs/*.md docs/*.svg examples/*.c)
+	$(wildcard docs/*.md docs/*.svg examples/*.[ch])
 
 # The library alone, which needs neither jansson nor zstd.
 install-lib: lib

@@ -47,6 +47,7 @@ void bench_shared(void);
 void bench_track(void);
 void bench_auto(void);
 void bench_tlb(void);
+void bench_emulator(void);
 void bench_threads(void);
 void bench_memory(void);
 void bench_uffd(void);

@@ -17,7 +17,8 @@ static const struct scenario {
 	{ "fault", bench_fault }, { "threads", bench_threads }, { "fork", bench_fork },
 	{ "memory", bench_memory }, { "range", bench_range }, { "vmas", bench_vmas },
 	{ "shared", bench_shared }, { "track", bench_track }, { "auto", bench_auto },
-	{ "tlb", bench_tlb }, { "uffd", bench_uffd }, { "pin", bench_pin }, { "huge", bench_fork_huge },
+	{ "tlb", bench_tlb }, { "emulator", bench_emulator },
+	{ "uffd", bench_uffd }, { "pin", bench_pin }, { "huge", bench_fork_huge },
 	{ "snapshot", bench_snapshot },
 	{ "guest", bench_guest }, { "run", bench_run }, { "checks", bench_checks },
 };
