@@ -17,7 +17,7 @@
 #ifndef RISCV_HART_H
 #define RISCV_HART_H
 
-enum hart_stop { HART_ECALL = -1, HART_ILLEGAL = -2 };	/* or what a failed access returned */
+enum hart_stop { HART_ECALL = -1, HART_ILLEGAL = -2, HART_MISALIGNED = -3 };	/* or what a failed access returned */
 
 struct hart {
 	uint64_t x[32], pc;
@@ -54,6 +54,25 @@ static inline int64_t imm_j(uint32_t in)
 {
 	return ((int32_t)in >> 31) * 1048576 +
 	       (int32_t)(bits_of(in, 12, 8) << 12 | bits_of(in, 20, 1) << 11 | bits_of(in, 21, 10) << 1);
+}
+
+/* Is the instruction, of an opcode that the hart has, one of RV64I? */
+static inline bool is_legal(uint32_t in)
+{
+	uint32_t kind = bits_of(in, 12, 3), top = bits_of(in, 25, 7);
+	bool shift = kind == 1 || kind == 5, plain = top == 0 || (top == 0x20 && (kind == 5 || kind == 0));
+
+	switch (bits_of(in, 0, 7)) {
+	case 0x67: return kind == 0;					/* JALR */
+	case 0x63: return kind != 2 && kind != 3;			/* BRANCH */
+	case 0x03: return kind != 7;					/* LOAD */
+	case 0x23: return kind < 4;					/* STORE */
+	case 0x13: return !shift || in >> 26 == 0 || (in >> 26 == 0x10 && kind == 5);	/* OP-IMM: shifts by up to 63 */
+	case 0x1b: return kind == 0 || (shift && (top == 0 || (top == 0x20 && kind == 5)));
+	case 0x33: return plain;
+	case 0x3b: return plain && (kind == 0 || shift);
+	default: return true;
+	}
 }
 
 /* OP and OP-IMM. @alternate: SUB for ADD, SRA for SRL. */
@@ -152,6 +171,10 @@ static int HART(run)(struct hart *h)
 		uint64_t a = x[bits_of(in, 15, 5)], b = x[bits_of(in, 20, 5)];
 		bool alternate = bits_of(in, 30, 1);
 
+		if (!is_legal(in)) {
+			stop = HART_ILLEGAL;
+			break;
+		}
 		switch (bits_of(in, 0, 7)) {
 		case 0x37: value = (uint64_t)imm_u(in); break;							/* LUI */
 		case 0x17: value = h->pc + (uint64_t)imm_u(in); break;						/* AUIPC */
@@ -164,10 +187,12 @@ static int HART(run)(struct hart *h)
 		case 0x33: value = alu(kind, alternate, a, b); break;						/* OP */
 		case 0x1b: value = alu_word(kind, kind == 5 && alternate, a, (uint64_t)imm_i(in)); break;	/* OP-IMM-32 */
 		case 0x3b: value = alu_word(kind, alternate, a, b); break;					/* OP-32 */
-		case 0x0f: rd = 0; break;									/* FENCE */
-		case 0x73: stop = HART_ECALL; break;
+		case 0x0f: rd = 0; __atomic_thread_fence(__ATOMIC_SEQ_CST); break;				/* FENCE */
+		case 0x73: stop = in == 0x73 ? HART_ECALL : HART_ILLEGAL; break;
 		default: stop = HART_ILLEGAL; break;
 		}
+		if (!stop && (next & 3))
+			stop = HART_MISALIGNED;
 		if (stop)
 			break;
 		if (rd)
