@@ -137,6 +137,12 @@ struct abi_repeat {
 	void (*frozen)(void *arg, const char *limits, struct repeat *run);
 	/* A run has ended, with a status as of wait4(2). True: reset the program. */
 	bool (*ended)(void *arg, int status);
+	/*
+	 * What the host can see of the run is undone, but not its memory: that is reset while the other side of a pipe, say,
+	 * prepares the next run. Not called if a file is mapped shared and writable, as its pages may yet be written. May be
+	 * NULL.
+	 */
+	void (*undone)(void *arg);
 	/* It was reset. True: run it again. */
 	bool (*was_reset)(void *arg, const struct abi_reset *reset);
 	/* No run follows: abi_repeat_kill() must not be called after this. May be NULL. */

@@ -47,6 +47,11 @@ void filemaps_count_writable(struct filemaps *filemaps, int change)
 	__atomic_fetch_add(&filemaps->nr_writable, (unsigned)change, __ATOMIC_RELAXED);
 }
 
+bool filemaps_have_writable(const struct filemaps *filemaps)
+{
+	return __atomic_load_n(&filemaps->nr_writable, __ATOMIC_RELAXED) != 0;
+}
+
 void filemaps_put(struct filemaps *filemaps)
 {
 	if (__atomic_sub_fetch(&filemaps->refs, 1, __ATOMIC_ACQ_REL))

@@ -96,6 +96,8 @@ void filemaps_stop(struct filemaps *filemaps);
 struct memfds *filemaps_memfds(struct filemaps *filemaps);
 void filemaps_put(struct filemaps *filemaps);
 void filemaps_count_writable(struct filemaps *filemaps, int change);
+/* A file is, or was, mapped shared and writable, and has not been released since. */
+bool filemaps_have_writable(const struct filemaps *filemaps);
 /* After an unmap: write back files that no VMA can store to any more. */
 void filemaps_writeback_unmapped(struct filemaps *filemaps);
 void filemaps_sync(struct filemaps *filemaps);

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/syscall.h>
 
+#include "abi/filemap.h"
 #include "abi/futex.h"
 #include "abi/proc.h"
 #include "abi/repeat.h"
@@ -280,11 +281,14 @@ static bool reset(struct repeat *r, struct abi_reset *done)
 		give_up(r, "the run cannot be undone: %s", why);
 		return false;
 	}
+	if (r->want->undone && !filemaps_have_writable(r->kernel->filemaps))
+		r->want->undone(r->want->arg);
 	err = vellum_snapshot_restore(r->snapshot);
 	if (err) {
 		give_up(r, "the run cannot be undone: %s", strerror(-err));
 		return false;
 	}
+	filemaps_writeback_unmapped(r->kernel->filemaps);	/* as at the end of a process: the next input may be in such a file */
 	r->took_fork = r->took_fork_before;
 	enter_process(r);
 	done->ns = clock_ns(CLOCK_MONOTONIC) - start;

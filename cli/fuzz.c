@@ -34,6 +34,7 @@ struct fuzz {
 	bool place_given;		/* where to freeze it */
 	struct fuzz_server server;	/* of the program, if it has one; afl-fuzz's map */
 	int status;			/* of the run that has ended */
+	enum { NOT_ANSWERED, ANSWERED, UNHEARD } answer;	/* has afl-fuzz got it? UNHEARD: afl-fuzz has ended */
 	struct repeat *run;
 	pthread_t watcher;
 	pthread_mutex_t lock;
@@ -324,15 +325,24 @@ static void has_finished(void *arg)
 	pthread_mutex_unlock(&f->lock);
 }
 
-static bool was_reset(void *arg, const struct abi_reset *reset)
+/* afl-fuzz writes the next input while memory is reset. Not earlier: the position in the input's file has moved. */
+static void is_undone(void *arg)
 {
 	struct fuzz *f = arg;
 
+	f->answer = answer_status(f) ? ANSWERED : UNHEARD;
+}
+
+static bool was_reset(void *arg, const struct abi_reset *reset)
+{
+	struct fuzz *f = arg;
+	bool heard = f->answer == NOT_ANSWERED ? answer_status(f) : f->answer == ANSWERED;
+
 	(void)reset;
+	f->answer = NOT_ANSWERED;
 	if (!f->server.present)
 		clear_map(coverage_of(f));
-	/* Not before the reset, which moves the position in the input's file: afl-fuzz writes to it next. */
-	return answer_status(f) && next_run(f);
+	return heard && next_run(f);
 }
 
 /* --- options --- */
@@ -430,8 +440,10 @@ static int serve(struct fuzz *f, struct run_options *o)
 
 int cmd_fuzz(int argc, char **argv)
 {
-	struct fuzz f = { .want = { .arg = &f, .place = ABI_PLACE_FUNCTION, .function = "main", 
-				    .output = { 1, 2 }, .loaded = choose_code, .freezing = is_freezing, .frozen = is_frozen, .ended = has_ended, .was_reset = was_reset, .finished = has_finished },
+	struct fuzz f = { .want = { .arg = &f, .place = ABI_PLACE_FUNCTION, .function = "main", .output = { 1, 2 },
+				    .loaded = choose_code, .freezing = is_freezing, .frozen = is_frozen,
+				    .ended = has_ended, .undone = is_undone, .was_reset = was_reset,
+				    .finished = has_finished },
 			  .lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER };
 	struct run_options o;
 	int status;

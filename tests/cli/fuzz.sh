@@ -51,6 +51,37 @@ for target in target static; do
 		[ "$(wc -w <<<"${lines[0]}")" -gt 4 ] || echo "$output")"
 done
 
+# The input in a file that a run maps: what afl-fuzz writes next is what the next run finds, and no store of a run gets there.
+cat >"$tmp/maps.c" <<'END'
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+int main(int argc, char **argv)
+{
+	const int shared = !strcmp(argv[1], "shared");
+	int fd = open(argv[2], O_RDWR), sum = 0;
+	struct stat st;
+	char *at;
+
+	if (fd < 0 || fstat(fd, &st) || argc < 3)
+		return 1;
+	at = mmap(NULL, 4096, PROT_READ | PROT_WRITE, shared ? MAP_SHARED : MAP_PRIVATE, fd, 0);
+	if (at == MAP_FAILED)
+		return 2;
+	for (int i = 0; i < st.st_size; i++)
+		sum += at[i] - 'a' + 1;
+	memset(at, 'z', 1);
+	return 10 + sum;
+}
+END
+gcc -O1 -o "$tmp/maps" "$tmp/maps.c" || bail "gcc"
+for kind in shared private; do
+	serve -f "$tmp/input" a b c aa ba cb a a b -- "$VELLUM" fuzz -- ./maps "$kind" "$tmp/input"
+	result "a file that is mapped $kind has the next input" "$([ "$(tail -n +2 <<<"$output" | tr '\n' ,)" = \
+		"status 11,status 12,status 13,status 12,status 13,status 15,status 11,status 11,status 12," ] || echo "$output")"
+done
+
 # What a run may do to its process, and to the server's descriptors, which it does not have.
 cat >"$tmp/wild.c" <<'END'
 #include <pthread.h>
