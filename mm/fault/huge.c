@@ -37,8 +37,6 @@ static bool wants_huge_page(const struct fault *f)
 {
 	const uint64_t unfit = VM_NOHUGEPAGE | VM_SHADOW_STACK | VM_GROWSDOWN | VM_EXEC;
 
-	if ((f->flags & FAULT_WRITE) && !(f->vma->flags & VM_WRITE))
-		return false;	/* a forced store, which dirties one page (grant_dirt()) */
 	return (f->vma->flags & (VM_HUGEPAGE | unfit)) == VM_HUGEPAGE && fits(f, PMD_SHIFT);
 }
 
