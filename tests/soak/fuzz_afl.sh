@@ -59,7 +59,7 @@ result "afl-fuzz finds a planted bug" "$([ -n "$crash" ] || tail -n 20 "$tmp/log
 result "its stability is 100 %" "$(grep -q 'stability *: 100.00%' "$tmp/out/default/fuzzer_stats" || cat "$tmp/out/default/fuzzer_stats")"
 (exec "$tmp/target" <"${crash:-/dev/null}") 2>/dev/null
 result "the saved input crashes natively" "$(status=$?; [ $status = 134 ] || echo "status $status")"
-"$VELLUM" run -- (exec "$tmp/target" <"${crash:-/dev/null}") 2>/dev/null
+"$VELLUM" run -- "$tmp/target" <"${crash:-/dev/null}" 2>/dev/null
 result "and in vellum run" "$(status=$?; [ $status = 134 ] || echo "status $status")"
 
 # stat NAME: of the run in $tmp/elf
@@ -69,9 +69,8 @@ mkdir "$tmp/elves" && gcc -nostdlib -static -Wl,-e,0 -Wl,--build-id=none -o "$tm
 cp "$(command -v readelf)" "$tmp/readelf"
 (cd "$tmp" && AFL_PATH=$tmp/afl AFL_NO_UI=1 AFL_I_DONT_CARE_ABOUT_MISSING_CRASHES=1 AFL_SKIP_CPUFREQ=1 AFL_NO_AFFINITY=1 \
 	timeout -k 5 300 afl-fuzz -Q -V 120 -i elves -o elf -- ./readelf -a @@) >"$tmp/log" 2>&1
-first=$(awk -F, '/^[0-9]/ { print $13; exit }' "$tmp/elf/default/plot_data")
-echo "# readelf: $(stat execs_done) runs, $(stat execs_per_sec) a second, ${first:-?} edges at first, $(stat edges_found) at last"
-result "readelf: its edges grow" "$([ "$(stat edges_found)" -gt "${first:-0}" ] && [ "$(stat corpus_found)" -gt 10 ] || tail -n 20 "$tmp/log")"
+echo "# readelf: $(stat execs_done) runs, $(stat execs_per_sec) a second, $(stat corpus_found) inputs with new edges, $(stat edges_found) edges"
+result "readelf: its edges grow" "$([ "$(stat corpus_found)" -gt 10 ] || tail -n 20 "$tmp/log")"
 result "readelf: nothing crashes" "$([ "$(stat saved_crashes)" = 0 ] || ls "$tmp/elf/default/crashes")"
 result "readelf: its stability is 100 %" "$([ "$(stat stability)" = 100.00% ] || stat stability)"
 differ=$(cd "$tmp" && python3 "$here/../soak/fuzz_edges.py" "elf/default/queue" 40 "$VELLUM" fuzz -- ./readelf -a @@ 2>err || cat err)
