@@ -430,7 +430,7 @@ void filemaps_writeback_unmapped(struct filemaps *filemaps)
 {
 	struct filemap *fm = NULL;
 
-	if (!__atomic_load_n(&filemaps->nr_writable, __ATOMIC_RELAXED))
+	if (!filemaps_have_writable(filemaps))
 		return;
 	while ((fm = next_filemap(filemaps, fm)))
 		vellum_mapping_writeback_unmapped(fm->mapping);

@@ -9,16 +9,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "examples/riscv_primes.h"
 #include "vellum/access.h"
-
-/* The program of examples/riscv.c, which counts primes. */
-static const uint32_t program[] = {
-	0x00300613, 0x04c5e463, 0x00000613, 0x00200693, 0x00100713, 0x00c0006f, 0x00168693, 0x02b68a63,
-	0x00d507b3, 0x0007c783, 0xfe0798e3, 0x00169793, 0x00160613, 0xfeb7f2e3, 0x00f50833, 0x00d787b3,
-	0x00e80023, 0xfeb7eae3, 0xfd1ff06f, 0x00000613, 0x00060513, 0x00008067, 0x00000073,
-};
-
-#define ECALL_AT (sizeof(program) - sizeof(program[0]))
 
 #define HART(name) batch_##name
 #define HART_FETCH32(h, addr, to) vellum_soft_batch_fetch32((h)->memory, addr, to)
@@ -59,7 +51,7 @@ static double primes(run_fn *run, void *memory, uint64_t code, uint64_t data, ui
 	struct vellum_soft_cpu *cpu = run == batch_run ? memory : NULL;
 	double ns = now_ns();
 
-	h.x[1] = code + ECALL_AT;
+	h.x[1] = code + PRIMES_ECALL_AT;
 	h.x[10] = data;
 	h.x[11] = n;
 	if (cpu)
@@ -84,11 +76,11 @@ void bench_emulator(void)
 	world_open(&w, pages + 1);
 	code = map_vellum(w.mm, 1, ANON);
 	data = map_vellum(w.mm, pages, ANON);
-	must(!vellum_copy_to_user(w.mm, code, program, sizeof(program), NULL), "emulator: the program");
+	must(!vellum_copy_to_user(w.mm, code, primes_code, sizeof(primes_code), NULL), "emulator: the program");
 	must(!vellum_mprotect(w.mm, code, PAGE, VELLUM_PROT_READ | VELLUM_PROT_EXEC), "emulator: mprotect");
 	host = map_host(pages, MAP_PRIVATE);
 	for (unsigned i = amount(31, 2); i--;) {
-		uint64_t at = (uintptr_t)host, text = (uintptr_t)program;
+		uint64_t at = (uintptr_t)host, text = (uintptr_t)primes_code;
 		double ours[2], flat;
 
 		must(!vellum_madvise(w.mm, data, pages * PAGE, VELLUM_MADV_DONTNEED), "emulator: madvise");

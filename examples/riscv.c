@@ -17,32 +17,8 @@
 #define HART_STORE(h, bits, addr, value) vellum_soft_batch_store##bits((h)->memory, addr, value)
 #define HART_PAUSE(h)			  vellum_soft_batch_pause((h)->memory)
 #include "riscv_hart.h"
+#include "riscv_primes.h"
 
-/*
- * clang --target=riscv64 -march=rv64i -mabi=lp64 -O1 of
- *
- *   unsigned long primes(unsigned char *composite, unsigned long n)
- *   {
- *   	unsigned long count = 0;
- *   	for (unsigned long i = 2; i < n; i++) {
- *   		if (composite[i])
- *   			continue;
- *   		count++;
- *   		for (unsigned long j = i + i; j < n; j += i)
- *   			composite[j] = 1;
- *   	}
- *   	return count;
- *   }
- *
- * and an ECALL, to which it returns.
- */
-static const uint32_t program[] = {
-	0x00300613, 0x04c5e463, 0x00000613, 0x00200693, 0x00100713, 0x00c0006f, 0x00168693, 0x02b68a63,
-	0x00d507b3, 0x0007c783, 0xfe0798e3, 0x00169793, 0x00160613, 0xfeb7f2e3, 0x00f50833, 0x00d787b3,
-	0x00e80023, 0xfeb7eae3, 0xfd1ff06f, 0x00000613, 0x00060513, 0x00008067, 0x00000073,
-};
-
-#define ECALL_AT (sizeof(program) - sizeof(program[0]))
 #define DATA_BYTES (1 << 20)
 
 static uint64_t map(struct vellum_mm *mm, uint64_t len)
@@ -61,7 +37,7 @@ static uint64_t primes(struct vellum_soft_cpu *cpu, uint64_t code, uint64_t data
 	struct hart h = { .pc = code, .memory = cpu };
 	int stop;
 
-	h.x[1] = code + ECALL_AT;	/* ra */
+	h.x[1] = code + PRIMES_ECALL_AT;	/* ra */
 	h.x[10] = data;			/* a0, a1 */
 	h.x[11] = n;
 	vellum_soft_batch_begin(cpu);
@@ -100,7 +76,7 @@ int main(void)
 	vellum_soft_load_mm(cpu, mm);
 	code = map(mm, VELLUM_PAGE_SIZE);
 	data = map(mm, DATA_BYTES);
-	TRY(vellum_copy_to_user(mm, code, program, sizeof(program), &stored));
+	TRY(vellum_copy_to_user(mm, code, primes_code, sizeof(primes_code), &stored));
 	TRY(vellum_mprotect(mm, code, VELLUM_PAGE_SIZE, VELLUM_PROT_READ | VELLUM_PROT_EXEC));
 	TRY(vellum_track_mm(mm, data, data + DATA_BYTES, VELLUM_TRACK_AUTO, &tracker));
 	of_parent = primes(cpu, code, data, 20000);

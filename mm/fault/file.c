@@ -36,19 +36,9 @@ static void read_around(struct vma *vma, pgoff_t index)
 
 	last = min_u64(last, start + AROUND_PAGES - 1);
 	for (vmf.pgoff = max_u64(start, first); vmf.pgoff <= last; vmf.pgoff++) {
-		enum vm_fault result;
-		struct folio *folio;
-
 		vmf.address = vma->start + ((vmf.pgoff - first) << PAGE_SHIFT);
-		if (mapping_has(mapping, vmf.pgoff))
-			continue;
-		result = mapping_get_folio(mapping, &vmf, !mapping->ops->has_page, &folio);
-		if (result == VM_FAULT_AGAIN)	/* a hole */
-			continue;
-		if (result)
+		if (!mapping_has(mapping, vmf.pgoff) && !mapping_read_ahead(mapping, &vmf))
 			return;
-		mutex_unlock(&folio->lock, mm_host(vma->mm));
-		folio_put(vma->mm->memory, folio);
 	}
 }
 

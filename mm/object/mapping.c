@@ -337,6 +337,18 @@ enum vm_fault mapping_get_folio(struct vellum_mapping *mapping, struct vellum_vm
 	return VM_FAULT_DONE;
 }
 
+bool mapping_read_ahead(struct vellum_mapping *mapping, struct vellum_vmf *vmf)
+{
+	struct folio *folio;
+	enum vm_fault result = mapping_get_folio(mapping, vmf, !mapping->ops->has_page, &folio);
+
+	if (result)
+		return result == VM_FAULT_AGAIN;	/* a hole, or another thread removed the page */
+	mutex_unlock(&folio->lock, &mapping->memory->host);
+	folio_put(mapping->memory, folio);
+	return true;
+}
+
 bool mapping_has_page(struct vellum_mapping *mapping, pgoff_t index)
 {
 	const struct vellum_backing_ops *ops = mapping->ops;

@@ -25,6 +25,8 @@ struct fault;
  */
 enum vm_fault mapping_get_folio(struct vellum_mapping *mapping, struct vellum_vmf *vmf, bool holes, struct folio **out)
 	TRY_ACQUIRES(false, &(*out)->lock);
+/* Read the page into the cache, if it is neither there nor in a hole. False: it could not be read. @mapping has fault(). */
+bool mapping_read_ahead(struct vellum_mapping *mapping, struct vellum_vmf *vmf);
 struct folio *mapping_find(struct vellum_mapping *mapping, pgoff_t index);	/* with a reference; NULL: not cached */
 /*
  * The first cached page with an index from *@index to @last, with a reference; or NULL. *@index: its index.

@@ -89,24 +89,14 @@ static int get_part(struct vellum_mm *mm, gva_t at, gva_t end, int advice, struc
 static void read_ahead(struct vellum_mapping *mapping, uint64_t offset, uint64_t len)
 {
 	uint64_t last = min_u64(offset + min_u64(len, MAX_READ_AHEAD), page_align_up(vellum_mapping_size(mapping)));
-	const struct host *host = &mapping->memory->host;
 
 	if (!mapping->ops || !mapping->ops->fault || (mapping->flags & MAPPING_RAW))
 		return;
 	for (; offset < last; offset += PAGE_SIZE) {
 		struct vellum_vmf vmf = { .size = sizeof(vmf), .pgoff = offset >> PAGE_SHIFT };
-		enum vm_fault result;
-		struct folio *folio;
 
-		if (host_killed(host))
+		if (host_killed(&mapping->memory->host) || !mapping_read_ahead(mapping, &vmf))
 			return;
-		result = mapping_get_folio(mapping, &vmf, !mapping->ops->has_page, &folio);
-		if (result == VM_FAULT_AGAIN)	/* a hole stays one: a userfaultfd may wait for its page */
-			continue;
-		if (result)
-			return;
-		mutex_unlock(&folio->lock, host);
-		folio_put(mapping->memory, folio);
 	}
 }
 
