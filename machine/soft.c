@@ -193,7 +193,7 @@ static void speculate(struct vellum_soft_cpu *cpu, const struct leaf *leaf, uint
 		struct vellum_soft_tlbe e;
 		char *host;
 
-		if (i == at || tlb_has(cpu, near))
+		if (i == at || soft_tlb_has(cpu, near))
 			continue;
 		n.val = entry_load(n.entry);
 		while (allowed(n.val, VELLUM_SOFT_LOAD) && !set_bits(&n, X86_ACCESSED))
@@ -203,7 +203,7 @@ static void speculate(struct vellum_soft_cpu *cpu, const struct leaf *leaf, uint
 		host = vellum_frame_host(vellum_mm_memory(cpu->mm), leaf_pfn(&n, near));
 		e = tlbe_of(&n, near, host);
 		if (host)
-			tlb_fill(cpu, &e);
+			soft_tlb_fill(cpu, &e);
 	}
 }
 
@@ -231,14 +231,14 @@ static struct vellum_soft_tlbe *translate(struct vellum_soft_cpu *cpu, uint64_t 
 	if (unlikely(hostile_is(cpu->soft->hostile, VELLUM_SOFT_A_AT_WILL)))
 		speculate(cpu, &leaf, addr);
 	e = tlbe_of(&leaf, addr, host);
-	return tlb_fill(cpu, &e);
+	return soft_tlb_fill(cpu, &e);
 }
 
 const struct vellum_soft_tlbe *soft_translate(struct vellum_soft_cpu *cpu, uint64_t addr,
 					      enum vellum_soft_access kind, uint32_t *error)
 {
 	bool faults = false;
-	const struct vellum_soft_tlbe *e = tlb_look_up(cpu, addr & PAGE_MASK, kind, &faults);
+	const struct vellum_soft_tlbe *e = soft_tlb_look_up(cpu, addr & PAGE_MASK, kind, &faults);
 
 	if (faults) {
 		*error = error_bits(X86_PRESENT, kind);
@@ -319,9 +319,9 @@ static void flush_cpu(struct vellum_soft_cpu *cpu, const struct vellum_flush_bat
 	soft_hold(cpu);
 	sched_point(SCHED_TLB, cpu->tlb);
 	if (batch)
-		tlb_drop_batch(cpu, batch);
+		soft_tlb_drop_batch(cpu, batch);
 	else
-		tlb_drop_all(cpu);
+		soft_tlb_drop_all(cpu);
 	soft_release(cpu);
 }
 
@@ -402,7 +402,7 @@ EXPORT void vellum_soft_load_mm(struct vellum_soft_cpu *cpu, struct vellum_mm *m
 		vellum_mm_deactivate(cpu->mm, cpu->id);
 	cpu->mm = NULL;
 	soft_enter(cpu);
-	tlb_drop_all(cpu);
+	soft_tlb_drop_all(cpu);
 	vellum_soft_leave(cpu);
 	if (mm) {
 		vellum_mm_activate(mm, cpu->id);
@@ -457,7 +457,7 @@ static int init_cpu(struct vellum_soft *soft, unsigned i, unsigned tlb_pages, bo
 {
 	soft->cpus[i] = (struct vellum_soft_cpu){ .soft = soft, .id = i, .fenced = fenced };
 	pthread_mutex_init(&soft->locks[i], NULL);
-	return tlb_create(&soft->cpus[i], tlb_pages);
+	return soft_tlb_create(&soft->cpus[i], tlb_pages);
 }
 
 EXPORT int vellum_soft_create_tlb(unsigned nr_cpus, unsigned tlb_pages, struct vellum_soft **out)
@@ -466,7 +466,7 @@ EXPORT int vellum_soft_create_tlb(unsigned nr_cpus, unsigned tlb_pages, struct v
 	bool fenced = must_fence();
 	int err = 0;
 
-	if (!nr_cpus || nr_cpus > VELLUM_MAX_CPUS || !tlb_size_valid(tlb_pages) || !out)
+	if (!nr_cpus || nr_cpus > VELLUM_MAX_CPUS || !soft_tlb_size_valid(tlb_pages) || !out)
 		return -EINVAL;
 	soft = calloc(1, sizeof(*soft));
 	if (!soft)
@@ -495,7 +495,7 @@ EXPORT void vellum_soft_destroy(struct vellum_soft *soft)
 	if (!soft)
 		return;
 	for (unsigned i = 0; i < soft->nr_cpus; i++)
-		tlb_destroy(&soft->cpus[i]);
+		soft_tlb_destroy(&soft->cpus[i]);
 	hostile_destroy(soft->hostile);
 	free(soft->locks);
 	free(soft->cpus);

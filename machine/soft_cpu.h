@@ -40,15 +40,15 @@ const struct vellum_soft_tlbe *soft_translate(struct vellum_soft_cpu *cpu, uint6
 /* --- the TLB: soft_tlb.c. The CPU is busy or held --- */
 
 /* The cached translation that serves the access to @page. NULL: none, or *@faults is set: it refuses the access. */
-struct vellum_soft_tlbe *tlb_look_up(struct vellum_soft_cpu *cpu, uint64_t page, enum vellum_soft_access kind,
-				     bool *faults);
-struct vellum_soft_tlbe *tlb_fill(struct vellum_soft_cpu *cpu, const struct vellum_soft_tlbe *e);
-bool tlb_has(struct vellum_soft_cpu *cpu, uint64_t page);
-void tlb_drop_batch(struct vellum_soft_cpu *cpu, const struct vellum_flush_batch *batch);
-void tlb_drop_all(struct vellum_soft_cpu *cpu);
-bool tlb_size_valid(unsigned pages);
-int tlb_create(struct vellum_soft_cpu *cpu, unsigned pages);	/* 0 or -ENOMEM */
-void tlb_destroy(struct vellum_soft_cpu *cpu);			/* also after a failed creation */
+struct vellum_soft_tlbe *soft_tlb_look_up(struct vellum_soft_cpu *cpu, uint64_t page, enum vellum_soft_access kind,
+					  bool *faults);
+struct vellum_soft_tlbe *soft_tlb_fill(struct vellum_soft_cpu *cpu, const struct vellum_soft_tlbe *e);
+bool soft_tlb_has(struct vellum_soft_cpu *cpu, uint64_t page);
+void soft_tlb_drop_batch(struct vellum_soft_cpu *cpu, const struct vellum_flush_batch *batch);
+void soft_tlb_drop_all(struct vellum_soft_cpu *cpu);
+bool soft_tlb_size_valid(unsigned pages);
+int soft_tlb_create(struct vellum_soft_cpu *cpu, unsigned pages);	/* 0 or -ENOMEM */
+void soft_tlb_destroy(struct vellum_soft_cpu *cpu);			/* also after a failed creation */
 
 /* --- busy CPUs, and CPUs that another thread holds --- */
 

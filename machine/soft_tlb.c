@@ -27,21 +27,7 @@ static void note_used(struct vellum_soft_cpu *cpu, const struct vellum_soft_tlbe
 	cpu->tlb_used[used_index(place)] |= 1ull << place / BLOCK % 64;
 }
 
-static void empty_block(struct vellum_soft_cpu *cpu, uint64_t block)
-{
-	memset(&cpu->tlb[block * BLOCK], 0xff, BLOCK * sizeof(*cpu->tlb));	/* VELLUM_SOFT_NO_PAGE */
-}
-
-void tlb_drop_all(struct vellum_soft_cpu *cpu)
-{
-	if (cpu->soft->hostile)
-		hostile_drop(cpu->soft->hostile, cpu->id, NULL);
-	for (uint64_t i = 0; i <= used_index(cpu->tlb_mask); i++)
-		for (; cpu->tlb_used[i]; cpu->tlb_used[i] &= cpu->tlb_used[i] - 1)
-			empty_block(cpu, 64 * i + (unsigned)__builtin_ctzll(cpu->tlb_used[i]));
-}
-
-/* --- TLB of one CPU, which must be busy or held (soft_hold()) --- */
+/* --- translations --- */
 
 /* May this access to @page use the translation, without setting a bit in the entry? @page is the page's address. */
 static bool serves(const struct vellum_soft_tlbe *e, uint64_t page, enum vellum_soft_access kind)
@@ -72,8 +58,8 @@ static struct vellum_soft_tlbe *look_up_kept(struct vellum_soft_cpu *cpu, uint64
 	return NULL;
 }
 
-struct vellum_soft_tlbe *tlb_look_up(struct vellum_soft_cpu *cpu, uint64_t page,
-					enum vellum_soft_access kind, bool *faults)
+struct vellum_soft_tlbe *soft_tlb_look_up(struct vellum_soft_cpu *cpu, uint64_t page, enum vellum_soft_access kind,
+					  bool *faults)
 {
 	struct vellum_soft_tlbe *e = vellum_soft_place(cpu, page);
 
@@ -83,7 +69,7 @@ struct vellum_soft_tlbe *tlb_look_up(struct vellum_soft_cpu *cpu, uint64_t page,
 	return serves(e, page, kind) ? e : NULL;
 }
 
-struct vellum_soft_tlbe *tlb_fill(struct vellum_soft_cpu *cpu, const struct vellum_soft_tlbe *e)
+struct vellum_soft_tlbe *soft_tlb_fill(struct vellum_soft_cpu *cpu, const struct vellum_soft_tlbe *e)
 {
 	struct vellum_soft_tlbe *place = vellum_soft_place(cpu, e->load);
 
@@ -94,6 +80,15 @@ struct vellum_soft_tlbe *tlb_fill(struct vellum_soft_cpu *cpu, const struct vell
 	note_used(cpu, place);
 	return place;
 }
+
+bool soft_tlb_has(struct vellum_soft_cpu *cpu, uint64_t page)
+{
+	if (hostile_is(cpu->soft->hostile, OWN_TLB))
+		return hostile_find(cpu->soft->hostile, cpu->id, page);
+	return vellum_soft_place(cpu, page)->load == page;
+}
+
+/* --- flushes --- */
 
 static void drop(struct vellum_soft_tlbe *e)
 {
@@ -127,7 +122,7 @@ static void drop_range(struct vellum_soft_cpu *cpu, uint64_t start, uint64_t end
 	}
 }
 
-void tlb_drop_batch(struct vellum_soft_cpu *cpu, const struct vellum_flush_batch *batch)
+void soft_tlb_drop_batch(struct vellum_soft_cpu *cpu, const struct vellum_flush_batch *batch)
 {
 	if (cpu->soft->hostile)
 		hostile_drop(cpu->soft->hostile, cpu->id, batch);
@@ -135,21 +130,28 @@ void tlb_drop_batch(struct vellum_soft_cpu *cpu, const struct vellum_flush_batch
 		drop_range(cpu, batch->range[i].start, batch->range[i].end);
 }
 
-bool tlb_has(struct vellum_soft_cpu *cpu, uint64_t page)
+static void empty_block(struct vellum_soft_cpu *cpu, uint64_t block)
 {
-	if (hostile_is(cpu->soft->hostile, OWN_TLB))
-		return hostile_find(cpu->soft->hostile, cpu->id, page);
-	return vellum_soft_place(cpu, page)->load == page;
+	memset(&cpu->tlb[block * BLOCK], 0xff, BLOCK * sizeof(*cpu->tlb));	/* VELLUM_SOFT_NO_PAGE */
+}
+
+void soft_tlb_drop_all(struct vellum_soft_cpu *cpu)
+{
+	if (cpu->soft->hostile)
+		hostile_drop(cpu->soft->hostile, cpu->id, NULL);
+	for (uint64_t i = 0; i <= used_index(cpu->tlb_mask); i++)
+		for (; cpu->tlb_used[i]; cpu->tlb_used[i] &= cpu->tlb_used[i] - 1)
+			empty_block(cpu, 64 * i + (unsigned)__builtin_ctzll(cpu->tlb_used[i]));
 }
 
 /* --- sizes --- */
 
-bool tlb_size_valid(unsigned pages)
+bool soft_tlb_size_valid(unsigned pages)
 {
 	return pages >= BLOCK && pages <= MAX_PLACES && !(pages & (pages - 1));
 }
 
-int tlb_create(struct vellum_soft_cpu *cpu, unsigned pages)
+int soft_tlb_create(struct vellum_soft_cpu *cpu, unsigned pages)
 {
 	cpu->tlb_mask = pages - 1;
 	cpu->tlb = aligned_alloc(64, pages * sizeof(*cpu->tlb));
@@ -160,7 +162,7 @@ int tlb_create(struct vellum_soft_cpu *cpu, unsigned pages)
 	return 0;
 }
 
-void tlb_destroy(struct vellum_soft_cpu *cpu)
+void soft_tlb_destroy(struct vellum_soft_cpu *cpu)
 {
 	free(cpu->tlb);
 	free(cpu->tlb_used);
