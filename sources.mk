@@ -40,7 +40,7 @@ VELLUM_ABI_SRC := \
 	abi/fork.c abi/futex_pi.c abi/gate.c abi/host.c abi/hostfd.c abi/image.c abi/inspect.c abi/ipc.c abi/jobs.c abi/kernel.c \
 	abi/kernel_fs.c abi/lock.c abi/memfd.c abi/mempolicy.c abi/path.c abi/proc_file.c abi/proc_memory.c abi/proc_names.c \
 	abi/proc_shown.c abi/proc_status.c abi/proc_system.c abi/proc_text.c abi/proc_tree.c abi/proc_view.c \
-	abi/proc_walk.c abi/repeat.c abi/repeat_place.c abi/rlimit.c abi/signal.c abi/signal_frame.c abi/sharing.c abi/sockaddr.c abi/strace.c abi/strace_calls.c \
+	abi/proc_walk.c abi/repeat.c abi/repeat_place.c abi/repeat_threads.c abi/rlimit.c abi/signal.c abi/signal_frame.c abi/sharing.c abi/sockaddr.c abi/strace.c abi/strace_calls.c \
 	abi/strace_ipc.c abi/strace_names.c abi/strace_signal.c abi/strace_structs.c abi/strace_uffd.c \
 	abi/sys_epoll.c abi/sys_event.c abi/sys_file.c abi/sys_fs.c abi/sys_futex.c abi/sys_ids.c abi/sys_io.c \
 	abi/sys_membarrier.c abi/sys_mempolicy.c abi/sys_message.c abi/sys_mm.c abi/sys_msg.c abi/sys_open.c abi/sys_pidfd.c abi/sys_policy.c \

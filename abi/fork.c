@@ -283,6 +283,29 @@ static int64_t clone_process(struct task *parent, const struct clone_request *rq
 
 /* --- threads --- */
 
+int thread_start(struct task *t)
+{
+	struct process *p = t->process;
+
+	if (start_thread(t))
+		return -EAGAIN;
+	t->next = p->threads;
+	p->threads = t;
+	__atomic_store_n(&p->nr_threads, p->nr_threads + 1, __ATOMIC_RELEASE);
+	return 0;
+}
+
+void thread_discard(struct task *t)
+{
+	pthread_mutex_lock(&t->kernel->lock);
+	thread_uncount(t);
+	pthread_mutex_unlock(&t->kernel->lock);
+	sharing_leave(t);
+	if (t->gmm)
+		gmm_put(t, t->gmm);
+	task_free(t);
+}
+
 static int64_t clone_thread(struct task *parent, const struct clone_request *rq)
 {
 	struct task *t = thread_create(parent->process, rlimit_nproc(parent));
@@ -301,21 +324,11 @@ static int64_t clone_thread(struct task *parent, const struct clone_request *rq)
 	pthread_mutex_lock(&k->lock);
 	if (result > 0 && signal_fatal_pending(parent))
 		result = -ERESTARTNOINTR;	/* @parent dies and never restarts it */
-	else if (result > 0 && start_thread(t))
+	else if (result > 0 && thread_start(t))
 		result = -EAGAIN;
-	if (result > 0) {
-		t->next = t->process->threads;
-		t->process->threads = t;
-		__atomic_store_n(&t->process->nr_threads, t->process->nr_threads + 1, __ATOMIC_RELEASE);
-	} else {
-		thread_uncount(t);
-	}
 	pthread_mutex_unlock(&k->lock);
-	if (result < 0) {
-		sharing_leave(t);
-		gmm_put(t, t->gmm);
-		task_free(t);
-	}
+	if (result < 0)
+		thread_discard(t);
 	return result;
 }
 

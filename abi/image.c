@@ -266,8 +266,7 @@ static void restore_process(const struct process *was, struct process *p)
 	memcpy(p->unsupported, was->unsupported, sizeof(p->unsupported));
 }
 
-/* kernel->lock held. */
-static void restore_task(const struct task *was, struct task *t)
+void image_restore_task(const struct task *was, struct task *t)
 {
 	t->st = was->st;
 	t->load = VCPU_LOAD_FPU | VCPU_LOAD_SEGMENTS;
@@ -348,7 +347,9 @@ int image_restore(struct image *image, struct task *t, const char **why)
 		ipc_clear(k->ipc);
 	restore_signals(image, p);
 	restore_process(&image->process, p);
-	restore_task(&image->task, t);
+	k->nr_tasks += t->tid == p->pid && image->task.tid != p->pid;	/* as execve(2) in another thread: take_first_place() */
+	t->tid = image->task.tid;
+	image_restore_task(&image->task, t);
 	usage_restart(t, &image->usage);
 	p->credentials = image->process.credentials;
 	k->next_pid = image->next_pid;

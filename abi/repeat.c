@@ -21,13 +21,14 @@
 struct repeat {
 	const struct abi_repeat *want;
 	struct kernel *kernel;
-	enum { NOT_FROZEN, FROZEN, FINISHED } state;
+	enum { NOT_FROZEN, FREEZING, FROZEN, FINISHED } state;	/* atomic; from NOT_FROZEN with kernel->lock held */
 	struct task *task;		/* the frozen thread, */
 	struct process *process;	/* and its process; NULL: not frozen yet */
 	uint64_t breakpoint;		/* 0: none */
 	uint8_t replaced;		/* the byte at the breakpoint */
 	struct vellum_snapshot *snapshot;
 	struct image *image;
+	struct parked *parked;
 	uint64_t nr_resets;
 	bool took_fork, took_fork_before;	/* repeat_takes_fork(); and when it was frozen */
 };
@@ -50,14 +51,20 @@ void repeat_destroy(struct repeat *r)
 		return;
 	vellum_snapshot_destroy(r->snapshot);
 	image_free(r->image);
+	free(r->parked);
 	free(r);
+}
+
+static int state_of(const struct repeat *r)
+{
+	return __atomic_load_n(&r->state, __ATOMIC_ACQUIRE);
 }
 
 bool repeat_has(const struct process *p)
 {
 	const struct repeat *r = p->kernel->repeat;
 
-	return r && r->state == FROZEN && r->process == p;
+	return r && state_of(r) == FROZEN && r->process == p;
 }
 
 bool repeat_is_frozen(const struct task *t)
@@ -117,54 +124,92 @@ bool repeat_begin(struct task *t)
 
 /* --- freeze --- */
 
-static bool is_alone(struct repeat *r, const struct task *t)
+/* False: another thread has come to the place before. */
+static bool begin_freezing(struct repeat *r)
 {
-	bool alone;
+	bool first;
 
 	pthread_mutex_lock(&r->kernel->lock);
-	alone = is_single(t->process) && r->kernel->processes == t->process && !t->process->next;
+	first = state_of(r) == NOT_FROZEN;
+	if (first)
+		__atomic_store_n(&r->state, FREEZING, __ATOMIC_RELEASE);
 	pthread_mutex_unlock(&r->kernel->lock);
-	return alone;
+	return first;
+}
+
+static bool has_other_processes(struct repeat *r, const struct task *t)
+{
+	bool has;
+
+	pthread_mutex_lock(&r->kernel->lock);
+	has = r->kernel->processes != t->process || t->process->next;
+	pthread_mutex_unlock(&r->kernel->lock);
+	return has;
+}
+
+/* The other threads are parked. False: the reason is said. */
+static bool save_all(struct repeat *r, struct task *t)
+{
+	const struct vellum_snapshot_args args = { .size = sizeof(args), .nr_mms = 1, .mms = &t->gmm->mm };
+	int err;
+
+	r->parked = threads_save(t);
+	r->image = image_save(t);
+	err = r->parked && r->image ? vellum_snapshot_create(&args, &r->snapshot) : -ENOMEM;
+	if (err)
+		give_up(r, "cannot freeze the program: %s", strerror(-err));
+	return !err;
 }
 
 static void freeze(struct repeat *r, struct task *t)
 {
-	const struct vellum_snapshot_args args = { .size = sizeof(args), .nr_mms = 1, .mms = &t->gmm->mm };
-	char limits[ABI_MAX_NAME];
-	int err;
+	char limits[ABI_MAX_NAME], why[2 * ABI_MAX_NAME];
 
 	cpu_release(t);
 	cpu_save_fpu(t);
-	if (!is_alone(r, t)) {
-		give_up(r, "the program has other threads or processes where it is to be frozen; name an earlier place "
-			"with --at%s", "");
+	if (has_other_processes(r, t)) {
+		give_up(r, "the program has other processes where it is to be frozen; name an earlier place with --at%s", "");
 		return;
 	}
-	if (r->want->freezing)
-		r->want->freezing(r->want->arg);
-	image_limits(t, limits, sizeof(limits));
-	r->image = image_save(t);
-	err = r->image ? vellum_snapshot_create(&args, &r->snapshot) : -ENOMEM;
-	if (err) {
-		give_up(r, "cannot freeze the program: %s", strerror(-err));
-		return;
+	if (!threads_park(t, why, sizeof(why))) {
+		give_up(r, "%s", why);
+	} else {
+		if (r->want->freezing)
+			r->want->freezing(r->want->arg);
+		image_limits(t, limits, sizeof(limits));
+		if (save_all(r, t)) {
+			r->task = t;
+			r->process = t->process;
+			r->took_fork_before = r->took_fork;
+			__atomic_store_n(&r->state, FROZEN, __ATOMIC_RELEASE);
+			r->want->frozen(r->want->arg, limits, r);
+		}
 	}
-	r->task = t;
-	r->process = t->process;
-	r->took_fork_before = r->took_fork;
-	r->state = FROZEN;
-	r->want->frozen(r->want->arg, limits, r);
+	threads_go_on(t);
+}
+
+/* Another thread may have come to the place, and taken the instruction away, since the thread executed it. */
+static bool is_at_place(const struct repeat *r, const struct task *t)
+{
+	const struct proc_view view = { .kernel = t->kernel, .gmm = t->gmm };
+	uint8_t byte = INT3;
+
+	if (!r->breakpoint || t->st.regs.rip != r->breakpoint + 1)
+		return false;
+	return state_of(r) < FROZEN || (proc_mem_read(&view, r->breakpoint, &byte, 1) == 1 && byte != INT3);
 }
 
 bool repeat_at_breakpoint(struct task *t)
 {
 	struct repeat *r = t->kernel->repeat;
 
-	if (!r || r->state != NOT_FROZEN || !r->breakpoint || t->st.regs.rip != r->breakpoint + 1)
+	if (!r || !is_at_place(r, t))
 		return false;
-	exchange_byte(t, r->breakpoint, &r->replaced);
 	t->st.regs.rip = r->breakpoint;
-	freeze(r, t);
+	if (begin_freezing(r)) {
+		exchange_byte(t, r->breakpoint, &r->replaced);
+		freeze(r, t);
+	}
 	return true;
 }
 
@@ -183,8 +228,10 @@ void repeat_at_syscall(struct task *t)
 	struct repeat *r = t->kernel->repeat;
 	struct vcpu_regs *regs = &t->st.regs;
 
-	if (!r || r->state != NOT_FROZEN || !(r->want->place == ABI_PLACE_FIRST_READ ? is_first_read(regs) :
+	if (!r || state_of(r) != NOT_FROZEN || !(r->want->place == ABI_PLACE_FIRST_READ ? is_first_read(regs) :
 					      r->want->place == ABI_PLACE_FORK && is_fork(t, regs)))
+		return;
+	if (!begin_freezing(r))
 		return;
 	regs->rip -= SYSCALL_BYTES;		/* a run begins with the call */
 	freeze(r, t);
@@ -298,6 +345,15 @@ static bool reset(struct repeat *r, struct abi_reset *done)
 	return !r->want->verify_every || r->nr_resets % r->want->verify_every || verify(r);
 }
 
+static bool start_others(struct repeat *r)
+{
+	int err = threads_start_again(r->parked, r->task);
+
+	if (err)
+		give_up(r, "cannot start the program's threads again: %s", strerror(-err));
+	return !err;
+}
+
 static bool is_asked_to_end(struct kernel *k)
 {
 	bool asked;
@@ -318,7 +374,7 @@ void repeat_end_run(struct task *t)
 
 	end_others(r);
 	again = !is_asked_to_end(k) && r->want->ended(r->want->arg, status) &&
-		reset(r, &done) && r->want->was_reset(r->want->arg, &done);
+		reset(r, &done) && r->want->was_reset(r->want->arg, &done) && start_others(r);
 	if (again && !is_asked_to_end(k))	/* a signal that came during the reset was dropped with the run's */
 		task_run_again();
 	if (r->want->finished)
@@ -326,7 +382,7 @@ void repeat_end_run(struct task *t)
 	enter_process(r);
 	r->process->exit_status = status;
 	__atomic_store_n(&r->process->exiting, true, __ATOMIC_RELAXED);
-	r->state = FINISHED;
+	__atomic_store_n(&r->state, FINISHED, __ATOMIC_RELEASE);
 }
 
 void abi_repeat_kill(struct repeat *run)
@@ -335,7 +391,7 @@ void abi_repeat_kill(struct repeat *run)
 	struct kernel *k = run->kernel;
 
 	pthread_mutex_lock(&k->lock);
-	if (run->state == FROZEN && run->process->nr_threads)
+	if (state_of(run) == FROZEN && run->process->nr_threads)
 		signal_send(run->process, &info, true);
 	pthread_mutex_unlock(&k->lock);
 }

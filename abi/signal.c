@@ -340,11 +340,29 @@ static bool is_stopped(const struct task *t)
 	return __atomic_load_n(&t->process->state, __ATOMIC_RELAXED) == PROCESS_STOPPED;
 }
 
+/* Its process is being frozen by another thread. */
+static bool must_park(const struct task *t)
+{
+	const struct task *freezer = __atomic_load_n(&t->process->freezer, __ATOMIC_RELAXED);
+
+	return freezer && freezer != t;
+}
+
 /* A signal of the process interrupts only the thread that was chosen to deliver it. */
-bool signal_pending(struct task *t)
+static bool has_signal(const struct task *t)
 {
 	return deliverable(t, &t->pending) || must_end(t) || is_stopped(t) ||
 	       (__atomic_load_n(&t->woken, __ATOMIC_ACQUIRE) && deliverable(t, &t->process->pending));
+}
+
+bool signal_pending(struct task *t)
+{
+	return has_signal(t) || must_park(t);
+}
+
+bool signal_only_parks(const struct task *t)
+{
+	return must_park(t) && !has_signal(t);
 }
 
 bool signal_has_handler(const struct process *p, int signo)
@@ -431,6 +449,22 @@ static void wait_stopped(struct task *t)
 	pthread_mutex_unlock(&t->kernel->lock);
 }
 
+/* The thread is between two instructions of its program, as the one that freezes the process will find it. */
+static void wait_parked(struct task *t)
+{
+	struct kernel *k = t->kernel;
+
+	cpu_release(t);
+	cpu_save_fpu(t);
+	pthread_mutex_lock(&k->lock);
+	t->parked = true;
+	pthread_cond_broadcast(&k->changed);
+	while (must_park(t) && !must_end(t))
+		pthread_cond_wait(&k->changed, &k->lock);
+	t->parked = false;
+	pthread_mutex_unlock(&k->lock);
+}
+
 /*
  * Prepare an interrupted system call to be executed again, or let it return EINTR. @handler: a handler with @flags is
  * called before.
@@ -509,12 +543,13 @@ static void deliver_one(struct task *t, const struct sig_info *info, const struc
 		process_exit(t, signo);
 }
 
-void signal_deliver(struct task *t)
+/* Until none is pending. */
+static void take_signals(struct task *t)
 {
 	struct sig_action act;
 	struct sig_info info;
 
-	while (signal_pending(t)) {
+	while (has_signal(t)) {
 		if (must_end(t))
 			task_exit(t, SIGKILL);
 		if (is_stopped(t))
@@ -522,9 +557,19 @@ void signal_deliver(struct task *t)
 		else if (dequeue_signal(t, &info, &act))
 			deliver_one(t, &info, &act);
 	}
-	prepare_restart(t, false, 0);
-	if (t->restore_blocked) {
-		signal_set_blocked(t, t->saved_blocked);
-		t->restore_blocked = false;
+}
+
+void signal_deliver(struct task *t)
+{
+	for (;;) {
+		take_signals(t);
+		prepare_restart(t, false, 0);
+		if (t->restore_blocked) {
+			signal_set_blocked(t, t->saved_blocked);
+			t->restore_blocked = false;
+		}
+		if (!must_park(t))
+			return;
+		wait_parked(t);
 	}
 }

@@ -91,6 +91,8 @@ int64_t syscall_dispatch(struct task *t)
 		result = record_unsupported(t, nr);
 	if (result == -EFAULT && t->copy_error)	/* handlers return it for every failed copy */
 		result = t->copy_error;
+	if (result == -EINTR && nr != SYS_rt_sigreturn && signal_only_parks(t))	/* it found nothing, and starts again */
+		result = -ERESTARTNOINTR;
 	fds_put_held(t);
 	if (strace)
 		strace_leave(&trace, result);

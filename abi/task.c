@@ -277,6 +277,19 @@ struct task *thread_create(struct process *p, uint64_t max)
 	return t;
 }
 
+struct task *thread_create_again(struct process *p, int tid)
+{
+	struct task *t = task_create(p);
+
+	if (t) {
+		t->tid = tid;
+		pthread_mutex_lock(&p->kernel->lock);
+		p->kernel->nr_tasks += tid != p->pid;
+		pthread_mutex_unlock(&p->kernel->lock);
+	}
+	return t;
+}
+
 /* kernel->nr_tasks counts the first thread with its process. */
 void thread_uncount(struct task *t)
 {

@@ -147,6 +147,7 @@ struct process {
 	enum process_state state;	/* kernel->lock */
 	bool exiting;			/* kernel->lock; also read without it: every thread ends */
 	struct task *survivor;		/* kernel->lock: of execve(2): every other thread ends */
+	struct task *freezer;		/* kernel->lock; also read without it: every other thread parks (repeat.h) */
 	int exit_status;		/* as wait4(2) returns it */
 	struct pidfd *pidfds;		/* kernel->lock; sys_pidfd.c */
 	struct sem_undo *sem_undos;	/* kernel->lock; sys_sem.c */
@@ -224,6 +225,7 @@ struct task {
 	/* signals: kernel->lock protects pending. Only the task's own thread changes the rest */
 	struct sig_pending pending;
 	bool stops;			/* kernel->lock: it took a stop signal, and no SIGCONT was sent since */
+	bool parked;			/* kernel->lock: it waits for process->freezer, with all its state in this structure */
 	bool woken;			/* atomic: it is to deliver a signal to the process */
 	uint64_t waits_for;		/* sigtimedwait(2); kernel->lock */
 	uint64_t polls_for;		/* poll(2) of signalfds; kernel->lock */
@@ -295,6 +297,7 @@ struct kernel {
 struct task *process_create(struct kernel *k, uint64_t max);
 /* Create a thread of @p that is not in its list yet. NULL: errno is set. */
 struct task *thread_create(struct process *p, uint64_t max);
+struct task *thread_create_again(struct process *p, int tid);	/* with the ID of one that has ended */
 struct process *process_find(struct kernel *k, int pid);	/* kernel->lock held */
 struct task *task_find(struct kernel *k, int tid);		/* a thread; kernel->lock held */
 void task_set_comm(struct task *t, const char name[TASK_COMM_LEN]);
@@ -322,6 +325,8 @@ void kernel_wait(struct kernel *k, uint64_t ns);
 /* Put it into the process table, start its first thread. @creator: NULL for process 1; @flags: CLONE_PARENT. */
 int process_start(struct task *t, struct task *creator, uint64_t flags);
 void process_discard(struct task *t);		/* free a process that was not started */
+int thread_start(struct task *t);		/* the same for a thread. kernel->lock held. 0 or -EAGAIN */
+void thread_discard(struct task *t);		/* free a thread that was not started */
 struct clone_request {		/* clone(2), clone3(2) */
 	uint64_t flags;		/* without the signal */
 	int exit_signal;
@@ -410,7 +415,8 @@ void signal_send_pending(struct process *p, struct sig_pending *from);	/* send t
 /* Is @signo of timer @id pending? kernel->lock held. */
 bool signal_has_timer(const struct sig_pending *pending, int signo, int id);
 void signal_fault(struct task *t, int signo, int code, uint64_t addr);	/* caused by its own instruction */
-bool signal_pending(struct task *t);
+bool signal_pending(struct task *t);		/* or another reason to leave a wait */
+bool signal_only_parks(const struct task *t);	/* no signal is pending: another thread freezes the process */
 bool signal_fatal_pending(const struct task *t);	/* a signal that ends the task is pending */
 void signal_deliver(struct task *t);	/* before the task returns to the program; may end or stop the task */
 int64_t signal_return(struct task *t);	/* rt_sigreturn(2) */

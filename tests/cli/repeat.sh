@@ -85,6 +85,22 @@ done
 repeat -n 5 --at=first-read "$tmp/places" x
 result "frozen at the first read of descriptor 0" "$([ $status = 0 ] && [ "$output" = "before 2" ] && [[ $said == *alike* ]] || all)"
 
+# Other threads park, and wait again in each run. The frozen thread need not be the first one.
+parked=$root/build/programs/parked
+for mode in main other all; do
+	repeat -n "$runs" --check --at=place -- "$parked" $mode
+	alike "threads that wait where the program is frozen: $mode" "status 0"
+	case $mode in
+	all) want='8 threads came to the place' ;;
+	*) want=$'cond 7 own 5\nread 120 own 5\npoll 1 own 5\nepoll 1 own 5\nsleep 1 own 5\nsigwait 12 own 5\nsuspend 1 own 5\ncompute 9 own 5' ;;
+	esac
+	result "$mode: what the first run wrote is shown" "$([ "$output" = "$want" ] || all)"
+done
+repeat -n 3 --at=place -- "$parked" apart
+result "a thread with descriptors of its own" "$([ $status = 125 ] && [[ $said == "vellum: thread 2 (parked) of the program has descriptors"* ]] || all)"
+repeat -n 3 --at=place -- "$parked" forks
+result "other processes" "$([ $status = 125 ] && [[ $said == "vellum: the program has other processes where"* ]] || all)"
+
 repeat -n 3 --at=missing "$tmp/places"
 result "a function that there is not" "$([ $status = 125 ] && [ "$said" = "vellum: the program has no function missing; name another place, as --at=0xADDRESS or --at=first-read" ] || all)"
 repeat -n 3 --at=first-read "$program" crash
