@@ -46,14 +46,14 @@ struct run_options {
 	unsigned nr_inspections;
 	const struct abi_repeat *repeat;	/* NULL: run the program once */
 	char **argv;			/* of the program */
-	bool covers;			/* the machine counts edges */
+	enum machine_coverage covers;	/* what the machine counts */
 	struct machine *machine;	/* set by run_command() before the program is loaded */
 	bool ran;			/* set by run_command(): the program was started */
 };
 
 /* Of getopt_long(3) */
 enum { OPT_MACHINE = 256, OPT_TRACK, OPT_INTERVAL, OPT_VERIFY, OPT_JSON, OPT_REPORT, OPT_RAM, OPT_CPUS,
-       OPT_STRACE, OPT_SWAP, OPT_INSPECT, OPT_NO_ISOLATION, OPT_CHECK, OPT_AT };
+       OPT_STRACE, OPT_SWAP, OPT_INSPECT, OPT_NO_ISOLATION, OPT_CHECK, OPT_AT, OPT_COVERAGE };
 
 int print_help(void);	/* 0 */
 int cmd_run(int argc, char **argv);

@@ -32,6 +32,7 @@ struct fuzz {
 	struct abi_repeat want;
 	struct run_options *options;
 	bool place_given;		/* where to freeze it */
+	enum machine_coverage covers;	/* of a program without a map of its own */
 	struct fuzz_server server;	/* of the program, if it has one; afl-fuzz's map */
 	int status;			/* of the run that has ended */
 	enum { NOT_ANSWERED, ANSWERED, UNHEARD } answer;	/* has afl-fuzz got it? UNHEARD: afl-fuzz has ended */
@@ -265,7 +266,6 @@ static bool next_run(struct fuzz *f)
 	uint32_t word;
 	ssize_t n;
 
-
 	do
 		n = read(COMMAND_FD, &word, sizeof(word));
 	while (n < 0 && errno == EINTR);
@@ -350,23 +350,45 @@ static bool was_reset(void *arg, const struct abi_reset *reset)
 static const struct option long_options[] = {
 	{ "ram", required_argument, NULL, OPT_RAM }, { "swap", required_argument, NULL, OPT_SWAP },
 	{ "no-isolation", no_argument, NULL, OPT_NO_ISOLATION }, { "at", required_argument, NULL, OPT_AT },
+	{ "coverage", required_argument, NULL, OPT_COVERAGE },
 	{ NULL, 0, NULL, 0 },
 };
 
+static int parse_coverage(const char *text, struct fuzz *f)
+{
+	if (strcmp(text, "edges") && strcmp(text, "blocks"))
+		return fail("--coverage=%s: want edges or blocks", text);
+	f->covers = text[0] == 'b' ? COVERAGE_BLOCKS : COVERAGE_EDGES;
+	return 0;
+}
+
+static int parse_option(int opt, struct fuzz *f, struct run_options *o)
+{
+	switch (opt) {
+	case OPT_AT:
+		f->place_given = true;
+		return repeat_parse_place(optarg, &f->want);
+	case OPT_COVERAGE:
+		return parse_coverage(optarg, f);
+	default:
+		return run_take_option(opt, optarg, o);
+	}
+}
+
 static int parse_options(int argc, char **argv, struct fuzz *f, struct run_options *o)
 {
-	const char *entry = getenv("AFL_ENTRYPOINT");
+	const char *entry = getenv("AFL_ENTRYPOINT"), *coverage = getenv("VELLUM_COVERAGE");
 	int opt, err = entry ? repeat_parse_place(entry, &f->want) : 0;
 
 	f->place_given = entry != NULL;
-
+	if (!err && coverage)
+		err = parse_coverage(coverage, f);
 	opterr = 0;
 	while (!err && (opt = getopt_long(argc, argv, "+:", long_options, NULL)) != -1) {
 		if (opt == '?' || opt == ':')
 			return fail("%s: %s; see vellum --help", argv[optind - 1],
 				    opt == ':' ? "needs a value" : "unknown option");
-		err = opt == OPT_AT ? repeat_parse_place(optarg, &f->want) : run_take_option(opt, optarg, o);
-		f->place_given |= opt == OPT_AT;
+		err = parse_option(opt, f, o);
 	}
 	if (!err && optind >= argc)
 		err = fail("no program to run; see vellum --help");
@@ -379,13 +401,13 @@ static bool has_server(void)
 	return fcntl(COMMAND_FD, F_GETFD) >= 0 && fcntl(ANSWER_FD, F_GETFD) >= 0;
 }
 
-/* Its own server and map, or the plugin that counts edges. */
+/* Its own server and map, or the plugin that counts. */
 static int prepare_program(struct fuzz *f, struct run_options *o)
 {
 	char path[PROGRAM_PATH_BYTES];
 
 	f->server.present = run_find_program(o->argv[0], path) && fuzz_server_find(path);
-	o->covers = !f->server.present;
+	o->covers = f->server.present ? COVERAGE_NONE : f->covers;
 	if (!f->server.present)
 		return 0;
 	f->want.loaded = NULL;
@@ -411,7 +433,6 @@ static int serve(struct fuzz *f, struct run_options *o)
 	int status;
 
 	use_all_cpus();
-
 	fcntl(COMMAND_FD, F_SETFD, FD_CLOEXEC);
 	fcntl(ANSWER_FD, F_SETFD, FD_CLOEXEC);
 	lseek(STDIN_FILENO, 0, SEEK_SET);	/* afl-fuzz writes the next input there while a reset rewinds it */
@@ -444,7 +465,7 @@ int cmd_fuzz(int argc, char **argv)
 				    .loaded = choose_code, .freezing = is_freezing, .frozen = is_frozen,
 				    .ended = has_ended, .undone = is_undone, .was_reset = was_reset,
 				    .finished = has_finished },
-			  .lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER };
+			  .covers = COVERAGE_EDGES, .lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER };
 	struct run_options o;
 	int status;
 

@@ -42,7 +42,9 @@ static const char help[] =
 	"  --at=main               where the snapshot is made: a function, 0xADDRESS, or first-read\n"
 	"  --json=FILE             write the figures as JSON\n"
 	"\n"
-	"vellum fuzz takes --ram, --swap, --no-isolation and --at. Called afl-qemu-trace, vellum is vellum fuzz.\n"
+	"vellum fuzz takes --ram, --swap, --no-isolation and --at, and\n"
+	"  --coverage=edges        what is counted: edges between blocks of code, or blocks, which is faster\n"
+	"Called afl-qemu-trace, vellum is vellum fuzz.\n"
 	"\n"
 	"stdin, stdout, stderr and the exit status (128+signal) are the program's. Status 125: Vellum itself\n"
 	"failed. 126: the program cannot be run. 127: the program is not found.\n";

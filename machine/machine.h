@@ -68,7 +68,7 @@ struct machine {
 	void *restarted_arg;
 	bool short_waits;			/* runs and the pauses between are short: spin for their end */
 	uint64_t fault_ns;			/* approximate cost of a page fault, measured */
-	struct coverage *coverage;		/* coverage.h; NULL: edges are not counted */
+	struct coverage *coverage;		/* coverage.h; NULL: nothing is counted */
 	char leak[160];				/* how ring 3 can access the upper half; empty: it cannot */
 };
 
@@ -95,6 +95,8 @@ struct machine_ops {
 	void (*destroy)(struct machine *m);
 };
 
+enum machine_coverage { COVERAGE_NONE, COVERAGE_EDGES, COVERAGE_BLOCKS };
+
 /* The registers and FPU state that a new program starts with. */
 void vcpu_state_init(struct vcpu_state *st, uint64_t rip, uint64_t rsp);
 void vcpu_fpu_init(struct vcpu_state *st);	/* all components in their initial state */
@@ -102,9 +104,10 @@ void vcpu_fpu_init(struct vcpu_state *st);	/* all components in their initial st
 /*
  * Start QEMU (TCG) as a child process, which shares @ram. On failure, writes one line to @why.
  * @confined: take the rights from the process that it does not need. machine->leak tells whether the ring boundary
- * holds. @covers: count edges in machine->coverage. The calling thread must live as long as the machine: the kernel kills QEMU when that thread ends.
+ * holds. @covers: what to count in machine->coverage. The calling thread must live as long as the machine: the kernel kills
+ * QEMU when that thread ends.
  */
-struct machine *machine_qemu_create(const struct vellum_host_ram *ram, unsigned nr_cpus, bool confined, bool covers,
-				    char *why, size_t why_size);
+struct machine *machine_qemu_create(const struct vellum_host_ram *ram, unsigned nr_cpus, bool confined,
+				    enum machine_coverage covers, char *why, size_t why_size);
 
 #endif

@@ -449,12 +449,16 @@ static bool runs_again(const struct vcpu_state *st)
 }
 
 /* If an interrupt came before the instruction ran again, the plugin has not taken its address, and must find it still. */
-static void tell_resumed(struct coverage_cpu *c, const struct vcpu_state *st)
+static void tell_resumed(struct coverage *coverage, unsigned cpu, const struct vcpu_state *st)
 {
-	if (runs_again(st))
+	struct coverage_cpu *c = &coverage->cpu[cpu];
+
+	if (runs_again(st)) {
 		c->resumed = st->regs.rip;
-	else if (c->resumed != st->regs.rip)
+		coverage_uncount(coverage, st->regs.rip);
+	} else if (c->resumed != st->regs.rip) {
 		c->resumed = 0;
+	}
 }
 
 static int qemu_run(struct machine *m, unsigned cpu, struct vcpu_state *st, uint32_t load)
@@ -463,7 +467,7 @@ static int qemu_run(struct machine *m, unsigned cpu, struct vcpu_state *st, uint
 	int status;
 
 	if (m->coverage)
-		tell_resumed(&m->coverage->cpu[cpu], st);
+		tell_resumed(m->coverage, cpu, st);
 	do {
 		if (!enter(q))
 			return MACHINE_GONE;

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * machine/qemu_plugin.c - a plugin of QEMU's TCG that counts edges: see coverage.h. It is a shared object of its own, which
+ * machine/qemu_plugin.c - a plugin of QEMU's TCG that counts edges or blocks: see coverage.h. It is a shared object of its own, which
  * QEMU loads.
  *
  * QEMU's packages have no header for plugins. What is declared here is from QEMU's documentation, "QEMU TCG Plugins".
  */
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -20,9 +21,12 @@ typedef void (*tb_trans_cb)(qemu_plugin_id_t id, struct qemu_plugin_tb *tb);
 typedef void (*vcpu_exec_cb)(unsigned int vcpu_index, void *userdata);
 
 enum { CB_NO_REGS };
+enum { INLINE_ADD_U64 };
 
 extern void qemu_plugin_register_vcpu_tb_trans_cb(qemu_plugin_id_t id, tb_trans_cb cb);
 extern void qemu_plugin_register_vcpu_tb_exec_cb(struct qemu_plugin_tb *tb, vcpu_exec_cb cb, int flags, void *userdata);
+extern void qemu_plugin_register_vcpu_tb_exec_inline(struct qemu_plugin_tb *tb, int op, void *ptr, uint64_t imm)
+	__attribute__((weak));
 extern uint64_t qemu_plugin_tb_vaddr(const struct qemu_plugin_tb *tb);
 extern struct qemu_plugin_insn *qemu_plugin_tb_get_insn(const struct qemu_plugin_tb *tb, size_t i);
 extern const void *qemu_plugin_insn_data(const struct qemu_plugin_insn *insn);
@@ -44,9 +48,21 @@ static void count_edge(unsigned int cpu, void *userdata)
 		c->resumed = 0;
 		return;
 	}
-	block = (at * 0x9e3779b97f4a7c15ull) >> 48;
+	block = coverage_hash(at);
 	coverage->map[(block ^ c->previous) % COVERAGE_MAP_SIZE]++;
 	c->previous = block >> 1;
+}
+
+/* A repeated string instruction runs again: it is not counted, but the host has taken one off. */
+static void count_back(unsigned int cpu, void *userdata)
+{
+	const uint64_t at = (uint64_t)userdata;
+	struct coverage_cpu *c = &coverage->cpu[cpu % COVERAGE_MAX_CPUS];
+
+	if (c->resumed != at)
+		return;
+	c->resumed = 0;
+	coverage_add(coverage, at, 1);
 }
 
 /*
@@ -75,11 +91,14 @@ static void translated(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
 	const uint64_t at = qemu_plugin_tb_vaddr(tb);
 
 	(void)id;
-	for (uint64_t i = 0; i < coverage->nr_ranges && i < COVERAGE_MAX_RANGES; i++)
-		if (at >= coverage->range[i].start && at < coverage->range[i].end && !repeats(tb)) {
-			qemu_plugin_register_vcpu_tb_exec_cb(tb, count_edge, CB_NO_REGS, (void *)at);
-			return;
-		}
+	if (!coverage_has(coverage, at))
+		return;
+	if (!coverage->blocks && !repeats(tb))
+		qemu_plugin_register_vcpu_tb_exec_cb(tb, count_edge, CB_NO_REGS, (void *)at);
+	else if (coverage->blocks && repeats(tb))
+		qemu_plugin_register_vcpu_tb_exec_cb(tb, count_back, CB_NO_REGS, (void *)at);
+	else if (coverage->blocks)
+		qemu_plugin_register_vcpu_tb_exec_inline(tb, INLINE_ADD_U64, coverage_block(coverage, at), 1);
 }
 
 /* Argument: "map=N", the descriptor of the shared memory. */
@@ -91,6 +110,10 @@ __attribute__((visibility("default"))) int qemu_plugin_install(qemu_plugin_id_t 
 	coverage = mmap(NULL, sizeof(*coverage), PROT_READ | PROT_WRITE, MAP_SHARED, atoi(argv[0] + 4), 0);
 	if (coverage == MAP_FAILED)
 		return -1;
+	if (coverage->blocks && !qemu_plugin_register_vcpu_tb_exec_inline) {
+		fprintf(stderr, "this QEMU's plugins cannot count blocks; leave out --coverage=blocks\n");
+		return -1;
+	}
 	qemu_plugin_register_vcpu_tb_trans_cb(id, translated);
 	return 0;
 }

@@ -505,7 +505,7 @@ void qemu_destroy(struct machine *m)
 extern const char plugin_blob[], plugin_blob_end[];	/* plugin_blob.S */
 
 /* Files in memory for the plugin and what it counts, which QEMU gets by inheritance. */
-static bool prepare_plugin(struct qemu_machine *q)
+static bool prepare_plugin(struct qemu_machine *q, enum machine_coverage covers)
 {
 	const size_t size = (size_t)(plugin_blob_end - plugin_blob);
 	struct coverage *coverage;
@@ -522,12 +522,13 @@ static bool prepare_plugin(struct qemu_machine *q)
 	coverage = mmap(NULL, sizeof(*coverage), PROT_READ | PROT_WRITE, MAP_SHARED, q->map, 0);
 	if (coverage == MAP_FAILED)
 		return false;
+	coverage->blocks = covers == COVERAGE_BLOCKS;
 	q->base.coverage = coverage;
 	return true;
 }
 
-struct machine *machine_qemu_create(const struct vellum_host_ram *ram, unsigned nr_cpus, bool confined, bool covers,
-				    char *why, size_t why_size)
+struct machine *machine_qemu_create(const struct vellum_host_ram *ram, unsigned nr_cpus, bool confined,
+				    enum machine_coverage covers, char *why, size_t why_size)
 {
 	struct qemu_machine *q = calloc(1, sizeof(*q));
 
@@ -560,8 +561,8 @@ struct machine *machine_qemu_create(const struct vellum_host_ram *ram, unsigned 
 	for (unsigned i = 0; i < q->nr_vcpus; i++)
 		pthread_mutex_init(&q->vcpu[i].flush_lock, NULL);
 	qemu_lay_memory(q);
-	if (covers && !prepare_plugin(q)) {
-		snprintf(why, why_size, "the host has no memory for the plugin of QEMU that counts edges");
+	if (covers && !prepare_plugin(q, covers)) {
+		snprintf(why, why_size, "the host has no memory for the plugin of QEMU that counts coverage");
 		qemu_destroy(&q->base);
 		return NULL;
 	}

@@ -40,15 +40,18 @@ for target in target static; do
 	serve -t 0.5 a bb hang ccc 'BUG!' dddd hang hang e -- "$VELLUM" fuzz -- "./$target"
 	result "$target: runs end as the program does" "$([ "$(tr '\n' , <<<"$output")" = \
 		"hello c001ffff,status 1,status 2,timed out,status 3,signal 6,status 4,timed out,timed out,status 1," ] || echo "$output")"
-	serve -m yes a abcd BUGx a abcd BUGx BUGx abcd a 'BUG!' a -- "$VELLUM" fuzz -- "./$target"
-	mapfile -t lines < <(tail -n +2 <<<"$output")
-	same=
-	for pair in '0 3' '0 8' '0 10' '1 4' '1 7' '2 5' '2 6'; do
-		[ "${lines[${pair% *}]-x}" = "${lines[${pair#* }]-y}" ] || same+="runs $pair: ${lines[${pair% *}]-} and ${lines[${pair#* }]-}"$'\n'
+	for covers in edges blocks; do
+		serve -m yes a abcd BUGx a abcd BUGx BUGx abcd a 'BUG!' a -- "$VELLUM" fuzz --coverage=$covers -- "./$target"
+		mapfile -t lines < <(tail -n +2 <<<"$output")
+		same=
+		for pair in '0 3' '0 8' '0 10' '1 4' '1 7' '2 5' '2 6'; do
+			[ "${lines[${pair% *}]-x}" = "${lines[${pair#* }]-y}" ] ||
+				same+="runs $pair: ${lines[${pair% *}]-} and ${lines[${pair#* }]-}"$'\n'
+		done
+		result "$target: the $covers of an input are the same in each run" "$same"
+		result "$target: another path has other $covers" "$([ "${lines[1]}" != "${lines[2]}" ] &&
+			[ "$(wc -w <<<"${lines[0]}")" -gt 4 ] || echo "$output")"
 	done
-	result "$target: the edges of an input are the same in each run" "$same"
-	result "$target: another path has other edges" "$([ "${lines[1]}" != "${lines[2]}" ] &&
-		[ "$(wc -w <<<"${lines[0]}")" -gt 4 ] || echo "$output")"
 done
 
 # The input in a file that a run maps: what afl-fuzz writes next is what the next run finds, and no store of a run gets there.

@@ -43,8 +43,11 @@ int main(void)
 END_OF_C
 gcc -O1 -o "$tmp/target" "$tmp/target.c" || bail "gcc"
 
-differ=$(cd "$tmp" && python3 "$here/../soak/fuzz_edges.py" 1000 "$servers" "$VELLUM" fuzz -- ./target 2>err || cat err)
-result "the edges of 1000 inputs: in one server and in $servers new ones" "$differ"
+for covers in edges blocks; do
+	differ=$(cd "$tmp" && python3 "$here/../soak/fuzz_edges.py" 1000 "$servers" "$VELLUM" fuzz --coverage=$covers -- ./target 2>err || cat err)
+	result "the $covers of 1000 inputs: in one server and in $servers new ones" "$differ"
+	servers=$((servers / 5))
+done
 
 if ! command -v afl-fuzz >/dev/null; then
 	skip "afl-fuzz finds a planted bug" "there is no afl-fuzz: apt-get install afl++"
