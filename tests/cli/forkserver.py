@@ -65,7 +65,7 @@ class Server:
             return None
         data = os.read(self.answer, 4)
         if len(data) != 4:
-            sys.exit("the server has ended")
+            sys.exit("the server has ended: %x" % os.waitpid(self.pid, 0)[1])
         return struct.unpack("I", data)[0]
 
     def run(self, timeout):
@@ -83,6 +83,7 @@ class Server:
 
     def end(self):
         os.close(self.command)
+        os.close(self.answer)
         os.waitpid(self.pid, 0)
 
 
