@@ -119,6 +119,43 @@ static double page_table_bytes(void)
 	return (double)kib * 1024;
 }
 
+/* ns to create @gib GiB of memory and one address space. *@faults: page faults of the host. */
+static double time_start(uint64_t gib, uint64_t *faults)
+{
+	struct vellum_host_ram ram = { .size = sizeof(ram) };
+	struct vellum_memory_args args = { .size = sizeof(args), .host = vellum_host_posix(), .ram_size = gib << 30 };
+	struct vellum_memory *memory;
+	struct vellum_mm *mm;
+	double start, ns;
+
+	must(!vellum_host_ram_create(args.ram_size, &ram), "no RAM");
+	args.ram = ram.base;
+	args.host_ctx = &ram;
+	*faults = minor_faults();
+	start = now_ns();
+	must(!vellum_memory_create(&args, &memory) && !vellum_mm_create(memory, &mm), "no memory");
+	ns = now_ns() - start;
+	*faults = minor_faults() - *faults;
+	vellum_mm_put(mm);
+	must(!vellum_memory_destroy(memory), "something still lives in memory");
+	vellum_host_ram_destroy(&ram);
+	return ns;
+}
+
+static void bench_start(void)
+{
+	struct row *row = row_add("memory.start", "us", "memory of 256 GiB", "memory of 1 GiB");
+	uint64_t large = 0, small = 0;
+
+	for (unsigned i = 0; i < amount(15, 5); i++) {
+		const double ns = time_start(256, &large);
+
+		row_sample(row, ns / 1e3, time_start(1, &small) / 1e3);
+	}
+	row_goal_ratio(row, 0.5);
+	row_note(row, "both Vellum's; page faults of the host: %llu and %llu", (unsigned long long)large, (unsigned long long)small);
+}
+
 void bench_memory(void)
 {
 	struct row *row = row_add("memory.metadata", "KiB/GiB",
@@ -149,4 +186,5 @@ void bench_memory(void)
 	row_sample(row, ours * per_gib, theirs * per_gib);
 	row_note(row, "Vellum: %llu bytes a frame, %llu table frames; one private mapping, all touched",
 		 (unsigned long long)before.frame_metadata, (unsigned long long)table_frames);
+	bench_start();
 }

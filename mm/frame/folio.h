@@ -97,6 +97,7 @@ struct vellum_memory {
 	/* lock protects: */
 	uint32_t free_head[MAX_ORDER + 1];	/* frame index + 1, 0: empty */
 	uint64_t nr_free;
+	uint64_t nr_ready;		/* frames from here on, whole 2 MiB, are free and in no list; atomic, changed with lock */
 	pfn_t huge_zero_pfn;		/* first frame of the huge zero page (mm/table/huge_zero.c); 0: none. Read without the lock by a user */
 	uint32_t huge_zero_users;	/* address spaces that keep it */
 	uint8_t *committed;		/* for each 2 MiB: the host has backed it with memory */

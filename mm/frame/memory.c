@@ -2,7 +2,8 @@
 /*
  * mm/frame/memory.c - RAM: frames, folios, the buddy allocator; device memory.
  *
- * INV-MEM-1: a frame is either reserved, or in exactly one free list, or in use.
+ * INV-MEM-1: a frame is either reserved, or in exactly one free list, or in use, or not ready: free, and its folio was never
+ *            written, as all behind it. So what a frame's folio takes of the host's memory is spent when it is first used.
  * INV-MEM-2: a free frame without PG_NEEDS_ZERO reads as zero after its 2 MiB are committed.
  */
 #include "lib/sized.h"
@@ -78,6 +79,17 @@ static bool commit_chunk(struct vellum_memory *m, uint64_t index)
 	return true;
 }
 
+/* Make the next 2 MiB ready. Returns their first index. */
+static uint64_t ready_chunk(struct vellum_memory *m)
+{
+	const uint64_t start = m->nr_ready;
+
+	for (uint64_t i = 0; i < CHUNK_FRAMES; i++)
+		m->folios[start + i].order = NO_ORDER;
+	__atomic_store_n(&m->nr_ready, start + CHUNK_FRAMES, __ATOMIC_RELAXED);
+	return start;
+}
+
 /* Remove a block from the free lists. Returns its frame index, or -1. */
 static int64_t take_block(struct vellum_memory *m, unsigned order)
 {
@@ -86,6 +98,8 @@ static int64_t take_block(struct vellum_memory *m, unsigned order)
 
 	while (from <= MAX_ORDER && !m->free_head[from])
 		from++;
+	if (from > MAX_ORDER && m->nr_ready < m->nr_frames)
+		list_push(m, (uint32_t)ready_chunk(m), from = MAX_ORDER);
 	if (from > MAX_ORDER || !commit_chunk(m, m->free_head[from] - 1))
 		return -1;
 	index = m->free_head[from] - 1;
@@ -224,21 +238,18 @@ static bool args_valid(const struct vellum_memory_args *a)
 	return a->reserved <= a->ram_size / 2 && a->hole_start <= a->ram_size;
 }
 
+/* The frames below @first are reserved. The rest of their last 2 MiB is put into the lists, and no more. */
 static void add_free_frames(struct vellum_memory *m, uint64_t first)
 {
-	for (uint64_t i = 0; i < m->nr_frames; i++)
-		m->folios[i].order = NO_ORDER;
+	m->nr_free = m->nr_frames - first;
+	while (m->nr_ready < first)
+		ready_chunk(m);
 	for (uint64_t i = 0; i < first; i++)
 		m->folios[i].flags = PG_USED;
-	while (first < m->nr_frames) {
-		unsigned order = first ? (unsigned)__builtin_ctzll(first) : MAX_ORDER;
+	while (first < m->nr_ready) {
+		unsigned order = (unsigned)__builtin_ctzll(first);
 
-		if (order > MAX_ORDER)
-			order = MAX_ORDER;
-		while (first + (1ull << order) > m->nr_frames)
-			order--;
 		list_push(m, (uint32_t)first, order);
-		m->nr_free += 1ull << order;
 		first += 1ull << order;
 	}
 }

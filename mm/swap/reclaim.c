@@ -319,18 +319,19 @@ static struct folio *folio_at_hand(struct vellum_memory *m, uint64_t index)
 /* The first round spares accessed pages, the second does not. */
 static uint64_t reclaim_by_clock(struct vellum_memory *m, uint64_t nr)
 {
-	uint64_t freed = 0;
+	uint64_t freed = 0, nr_ready;
 
 	if (!__atomic_load_n(&m->swap, __ATOMIC_RELAXED) && !__atomic_load_n(&m->has_lazyfree, __ATOMIC_RELAXED))
 		return 0;
 	mutex_lock(&m->reclaim_lock, &m->host);
-	for (uint64_t i = 0; i < 2 * m->nr_frames && freed < nr; i++) {
-		uint64_t index = m->clock_hand = m->clock_hand + 1 < m->nr_frames ? m->clock_hand + 1 : 0;
+	nr_ready = __atomic_load_n(&m->nr_ready, __ATOMIC_RELAXED);
+	for (uint64_t i = 0; i < 2 * nr_ready && freed < nr; i++) {
+		uint64_t index = m->clock_hand = m->clock_hand + 1 < nr_ready ? m->clock_hand + 1 : 0;
 		struct folio *folio = folio_at_hand(m, index);
 
 		if (!folio)
 			continue;
-		freed += reclaim_folio(m, folio, i >= m->nr_frames);
+		freed += reclaim_folio(m, folio, i >= nr_ready);
 		folio_put(m, folio);
 	}
 	mutex_unlock(&m->reclaim_lock, &m->host);
