@@ -190,7 +190,8 @@ static bool end_process(struct process *p)
 	reparent_children(k, p);
 	jobs_left(k, p->pgid);
 	freed = notify_parent(k, p);
-	k->nr_live--;
+	if (!--k->nr_live)
+		pthread_cond_broadcast(&k->all_ended);
 	pthread_cond_broadcast(&k->changed);
 	return freed;
 }

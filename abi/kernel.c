@@ -73,6 +73,7 @@ static void advance_shutdown(struct kernel *k, int signo)
 		__atomic_store_n(&k->dying, true, __ATOMIC_RELAXED);
 	} else if (!k->abandoned) {
 		k->abandoned = true;
+		pthread_cond_broadcast(&k->all_ended);
 	} else {
 		fprintf(stderr, "vellum: the run was ended before all files and the report were written\n");
 		_exit(128 + k->ended_by);
@@ -321,7 +322,7 @@ static void wait_for_end(struct kernel *k)
 {
 	pthread_mutex_lock(&k->lock);
 	while (k->nr_live && !k->abandoned)
-		pthread_cond_wait(&k->changed, &k->lock);
+		pthread_cond_wait(&k->all_ended, &k->lock);
 	pthread_mutex_unlock(&k->lock);
 	if (k->abandoned)
 		report_and_exit(k);
@@ -349,6 +350,7 @@ void abi_run(const struct abi_args *args, struct abi_result *result)
 	result->code = -1;
 	pthread_mutex_init(&k.lock, NULL);
 	pthread_cond_init(&k.changed, NULL);
+	pthread_cond_init(&k.all_ended, NULL);
 	pthread_mutex_init(&k.unread_lock, NULL);
 	pthread_mutex_init(&k.async_lock, NULL);
 	if (hostfd_init(result->error, sizeof(result->error)))

@@ -220,6 +220,8 @@ void signal_leave(struct task *t)
 void signal_wake(struct task *t)
 {
 	pthread_cond_broadcast(&t->kernel->changed);
+	if (t == task_current())
+		return;		/* it looks before it enters the program: a kick would end that at once */
 	if (__atomic_load_n(&t->in_host, __ATOMIC_SEQ_CST))
 		pthread_kill(t->thread, KICK_SIGNAL);
 	cpu_kick(t);

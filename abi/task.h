@@ -257,6 +257,7 @@ struct kernel {
 	const struct abi_args *args;
 	pthread_mutex_t lock;
 	pthread_cond_t changed;		/* a task changed its state, or a signal was sent */
+	pthread_cond_t all_ended;	/* nr_live is 0, or abandoned is set. Not changed, which wakes its waiters very often */
 	struct process *processes;
 	int next_pid;
 	unsigned nr_tasks;		/* threads, and processes without threads */

@@ -172,23 +172,47 @@ static void choose_code(void *arg, const struct guest_mm *gmm)
 	}
 }
 
-/* A run begins without edges, and without a block before its first one. */
-static void clear_map(struct coverage *c)
+/* A run begins without a block before its first one. */
+static void forget_previous(struct coverage *c)
 {
-	memset(c->map, 0, sizeof(c->map));
 	for (unsigned i = 0; i < COVERAGE_MAX_CPUS; i++)
 		c->cpu[i].previous = 0;
 }
 
-/* afl-fuzz's map of this run, which it has cleared. */
-static void give_map(const struct fuzz *f)
+/* Edges before the runs do not count. */
+static void clear_map(struct coverage *c)
+{
+	memset(c->map, 0, sizeof(c->map));
+	forget_previous(c);
+}
+
+#define LINE 64		/* bytes of a cache line, of which few have a counter that is not 0 */
+
+static bool is_zero(const uint8_t *line)
+{
+	uint64_t words[LINE / sizeof(uint64_t)], any = 0;
+
+	memcpy(words, line, LINE);
+	for (unsigned i = 0; i < LINE / sizeof(uint64_t); i++)
+		any |= words[i];
+	return !any;
+}
+
+/* Move what was counted to afl-fuzz's map, which it has cleared. */
+static void move_map(const struct fuzz *f)
 {
 	const struct shared *map = &f->server.map;
+	struct coverage *c = coverage_of(f);
+	const size_t bytes = !map->at ? 0 : map->bytes < COVERAGE_MAP_SIZE ? map->bytes : COVERAGE_MAP_SIZE;
 
-	if (f->server.present)
-		fuzz_server_give_map(&f->server);
-	else if (map->at)
-		memcpy(map->at, coverage_of(f)->map, map->bytes < COVERAGE_MAP_SIZE ? map->bytes : COVERAGE_MAP_SIZE);
+	for (size_t at = 0; at < COVERAGE_MAP_SIZE; at += LINE) {
+		if (is_zero(&c->map[at]))
+			continue;
+		if (at < bytes)
+			memcpy((uint8_t *)map->at + at, &c->map[at], bytes - at < LINE ? bytes - at : LINE);
+		memset(&c->map[at], 0, LINE);
+	}
+	forget_previous(c);
 }
 
 /* --- the protocol --- */
@@ -272,7 +296,6 @@ static bool next_run(struct fuzz *f)
 	return n == (ssize_t)sizeof(word) && begin_run(f, word != 0);
 }
 
-/* Edges before the runs do not count. */
 static void is_freezing(void *arg)
 {
 	struct fuzz *f = arg;
@@ -310,7 +333,10 @@ static bool has_ended(void *arg, int status)
 	pthread_mutex_lock(&f->lock);
 	f->running = false;
 	pthread_mutex_unlock(&f->lock);
-	give_map(f);
+	if (f->server.present)
+		fuzz_server_give_map(&f->server);
+	else
+		move_map(f);
 	f->status = status;
 	return true;
 }
@@ -340,8 +366,6 @@ static bool was_reset(void *arg, const struct abi_reset *reset)
 
 	(void)reset;
 	f->answer = NOT_ANSWERED;
-	if (!f->server.present)
-		clear_map(coverage_of(f));
 	return heard && next_run(f);
 }
 
