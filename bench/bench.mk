@@ -27,7 +27,8 @@ $(BUILD)/bench/vellum-unchecked: $(BUILD)/bench/unchecked/qemu.o $(filter-out %/
 bench: all guests $(BUILD)/bench/bench $(BUILD)/bench/vellum-unchecked $(BENCH_GUEST) build/bench/resets
 	@$(BUILD)/bench/bench --vellum=$(BUILD)/vellum \
 		--unchecked=$(BUILD)/bench/vellum-unchecked --json=$(BUILD)/bench.json $(ROWS)
-	@$(if $(ROWS),,bash bench/resets.sh $(BUILD)/vellum build/bench/resets $(BUILD)/resets.svg)
+	@$(if $(ROWS),,bash bench/resets.sh $(BUILD)/vellum build/bench/resets $(BUILD)/resets.svg && \
+		bash bench/fuzzing.sh $(BUILD)/vellum)
 
 build/bench/resets: bench/programs/resets.c
 	@mkdir -p $(@D)

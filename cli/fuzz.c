@@ -37,6 +37,8 @@ struct fuzz {
 	int status;			/* of the run that has ended */
 	enum { NOT_ANSWERED, ANSWERED, UNHEARD } answer;	/* has afl-fuzz got it? UNHEARD: afl-fuzz has ended */
 	struct repeat *run;
+	cpu_set_t bound;		/* with is_bound: the CPU that afl-fuzz has chosen */
+	bool is_bound;
 	pthread_t watcher;
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
@@ -314,6 +316,8 @@ static void is_frozen(void *arg, const char *limits, struct repeat *run)
 	bool runs;
 
 	f->run = run;
+	if (f->is_bound)
+		sched_setaffinity(0, sizeof(f->bound), &f->bound);
 	if (limits[0])
 		fprintf(stderr, "vellum: a reset does not undo what a run does to: %s\n", limits);
 	if (f->server.present && !f->server.hello)
@@ -441,22 +445,26 @@ static int prepare_program(struct fuzz *f, struct run_options *o)
 }
 
 /*
- * afl-fuzz binds what it starts to one CPU, as a fork server and its child never run at once. Vellum and QEMU hand a run
- * over to each other, each on a CPU of its own.
+ * afl-fuzz binds itself and what it starts to one CPU, as a fork server and its child never run at once. Vellum's thread
+ * that speaks with afl-fuzz stays there, so that they hand over to each other without waking another CPU. QEMU, with which
+ * Vellum hands over without sleeping, gets the others.
  */
-static void use_all_cpus(void)
+static void share_cpus(struct fuzz *f)
 {
-	cpu_set_t all;
+	cpu_set_t all, others;
 
+	f->is_bound = !sched_getaffinity(0, sizeof(f->bound), &f->bound) && CPU_COUNT(&f->bound) == 1;
 	memset(&all, 0xff, sizeof(all));
-	sched_setaffinity(0, sizeof(all), &all);	/* those that there are; if it fails, all is slower */
+	CPU_XOR(&others, &all, &f->bound);
+	if (!f->is_bound || sched_setaffinity(0, sizeof(others), &others))	/* fails if there is only one */
+		sched_setaffinity(0, sizeof(all), &all);
 }
 
 static int serve(struct fuzz *f, struct run_options *o)
 {
 	int status;
 
-	use_all_cpus();
+	share_cpus(f);
 	fcntl(COMMAND_FD, F_SETFD, FD_CLOEXEC);
 	fcntl(ANSWER_FD, F_SETFD, FD_CLOEXEC);
 	lseek(STDIN_FILENO, 0, SEEK_SET);	/* afl-fuzz writes the next input there while a reset rewinds it */
