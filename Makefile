@@ -60,6 +60,8 @@ help:
 	@echo "make fuzz       random system calls, instructions, programs and signal frames; FUZZ_SEED=N repeats"
 	@echo "make selftests  Linux's own tests of memory management, natively and inside, compared; ONLY=regex"
 	@echo "make soak       tests that take long: full matrices, long stress"
+	@echo "make mutation   break the core in thousands of ways, one at a time: a test must fail for each; MUTATION=--help"
+	@echo "make mutation-table  docs/mutation.md: mutants that were found and coverage, by file"
 	@echo "make bench      measure Vellum and the host's kernel; build/bench.json. ROWS=fork: only these rows"
 	@echo "make html       the documents and man pages as HTML, in build/html"
 	@echo "make heat-map   docs/heat-map.svg anew, from a run"
@@ -219,6 +221,7 @@ unit: unit-build
 
 include tests/fuzz/fuzz.mk
 include tests/suite.mk
+include tests/mutation/mutation.mk
 include tests/fuzz/library.mk
 include bench/bench.mk
 
