@@ -104,5 +104,6 @@ soak: all unit-build guests build/explore/explore build/soak/soft build/soak/pre
 		$(SELFTESTS) \
 		'bash tests/soak/python.sh' 'bash tests/soak/stress_ng.sh' 'bash tests/soak/fuzz_afl.sh' 'bash tests/soak/repeat.sh' \
 		'sh tests/soak/unit.sh 20' \
+		'make -s mutation MUTATION="--check --sample 200"' \
 		'sh tests/soak/fail_sweep.sh allocs' 'sh tests/soak/fail_sweep.sh frames' \
 		$(subst ",',$(FUZZERS_LONG))

@@ -106,7 +106,7 @@ class Mutator:
 
     def add_at(self, form, cursor, kind, replacement):
         at = self.span(cursor)
-        if self.is_written(cursor):
+        if self.is_written(cursor) and kind_of_type(cursor) != TypeKind.VECTOR:
             self.add(form, at[0], at[1], kind, replacement)
 
     # --- statements ---

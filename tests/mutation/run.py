@@ -9,6 +9,7 @@ import argparse
 import fnmatch
 import os
 import random
+import signal
 import sys
 import time
 
@@ -30,13 +31,15 @@ def arguments():
     p.add_argument("--again", nargs="*", metavar="NUMBER", help="run these mutants again; without numbers, all "
                    "selected ones that are not known to be killed")
     p.add_argument("--redo", action="store_true", help="run all selected mutants again")
-    p.add_argument("--full", action="store_true", help="all scenarios of the explorer, whatever they take; also runs "
-                   "again what survived only a part of them")
-    p.add_argument("--explore-seconds", type=float, default=20, metavar="S", help="of scenarios for each mutant; %(default)s")
+    p.add_argument("--full", action="store_true", help="all tests, whatever they take; also runs again what "
+                   "survived only a part of them")
+    p.add_argument("--seconds", type=float, default=5, metavar="S", help="of tests for each mutant, the fastest first; "
+                   "the others are left out; default: %(default)s")
     p.add_argument("--list", action="store_true", help="list the selected mutants with their results, and run none")
     p.add_argument("--survivors", action="store_true", help="list the mutants that no test kills, and run none")
     p.add_argument("--keys", action="store_true", help="list them as lines of tests/mutation/equivalents, without reason")
-    p.add_argument("--check", action="store_true", help="TAP: a mutant fails that survives and is in no list")
+    p.add_argument("--check", action="store_true", help="TAP: run what was killed before, or has no result and is in "
+                   "no list; each survivor is a failure")
     p.add_argument("--save-survivors", action="store_true", help="write tests/mutation/survivors")
     p.add_argument("--table", action="store_true", help="write docs/mutation.md")
     p.add_argument("--coverage", action="store_true", help="measure line and branch coverage for --table")
@@ -62,7 +65,7 @@ def select(mutants, state, equal, options):
         chosen = [m for m in chosen if state.of(m) not in (results.KILLED, None)]
     if options.check:
         known = results.survivors()
-        chosen = [m for m in chosen if m.key not in known]
+        chosen = [m for m in chosen if state.of(m) in (results.KILLED, None) and m.identity() not in known]
     if options.sample is not None:
         seed = options.seed if options.seed is not None else int(time.time())
         print(f"# seed {seed}")
@@ -104,6 +107,7 @@ def check(chosen, state):
 def main():
     options = arguments()
     process.no_core_dumps()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)    # running tests end first
     mutants, digest = tree.generate()
     equal = results.equivalents(mutants)
     state = results.State(mutants)

@@ -22,22 +22,20 @@ class Runner:
     def plan(self, mutant):
         """The cases to run, and the number of those that are left out.
 
-        The fastest first, but a case that killed other mutants of this function counts as faster. The scenarios of the
-        explorer may take --explore-seconds together.
+        The cases may take --seconds together, by their usual times. The fastest come first, but a case that killed
+        other mutants of this function counts as faster.
         """
-        unit, scenarios, budget, left_out = [], [], self.options.explore_seconds, 0
+        cases, budget = [], float("inf") if self.options.full else self.options.seconds
         for case in self.cases[mutant.site]:
-            if not case.is_scenario:
-                unit.append(case)
-            elif self.options.full or budget - case.seconds >= 0:
-                budget -= case.seconds
-                scenarios.append(case)
-            else:
-                left_out += 1
+            budget -= case.seconds
+            if budget < 0:
+                break
+            cases.append(case)
+        left_out = len(self.cases[mutant.site]) - len(cases)
         where = (mutant.file, mutant.function)
         with self.lock:
-            order = {c.name: c.seconds / (1 + 4 * self.kills[where, c.name]) for c in unit + scenarios}
-        return sorted(unit + scenarios, key=lambda c: order[c.name]), left_out
+            order = {c.name: c.seconds / (1 + 4 * self.kills[where, c.name]) for c in cases}
+        return sorted(cases, key=lambda c: order[c.name]), left_out
 
     def one(self, mutant):
         if self.stopped:
@@ -64,7 +62,7 @@ class Runner:
                     self.kills[(mutant.file, mutant.function), case.name] += 1
                 return results.KILLED, f"{case.name}: {outcome.word()}"
         if left_out:
-            return results.PARTLY, f"{len(cases)} tests; {left_out} scenarios left out"
+            return results.PARTLY, f"{len(cases)} tests; {left_out} left out"
         return results.SURVIVED, f"{len(cases)} tests"
 
     def progress(self, last=False):

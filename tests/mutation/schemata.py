@@ -21,6 +21,10 @@ class Mutant:
             setattr(self, name, fields[name])
         self.key = (self.file, self.function, self.kind, f"{self.original} => {self.shown()}", str(self.ordinal))
 
+    def identity(self):
+        """The key, short."""
+        return hashlib.sha1("\t".join(self.key).encode("latin-1")).hexdigest()[:12]
+
     def shown(self):
         return self.mutated or "(left out)"
 

@@ -69,15 +69,16 @@ def equivalents(mutants):
 
 
 def survivors():
-    return read_list(SURVIVORS, 5)
+    """The identities of the mutants that are known to survive."""
+    lines = SURVIVORS.read_text().splitlines() if SURVIVORS.exists() else []
+    return {line.split("\t")[0] for line in lines if line and not line.startswith("#")}
 
 
 def save_survivors(mutants, state, equal):
     """Replace the list of mutants that are known to survive. Those without a result keep their line."""
     known = survivors()
-    keep = [m.key for m in mutants if m.key not in equal and
-            (state.of(m) not in (KILLED, None) or (state.of(m) is None and m.key in known))]
-    head = ("# SPDX-License-Identifier: MIT\n# Mutants that no test kills yet: file, function, kind, original => mutated, "
-            "which of several.\n# make mutation MUTATION=--save-survivors writes this list.\n")
-    SURVIVORS.write_text(head + "".join("\t".join(key) + "\n" for key in keep), encoding="latin-1")
+    keep = [m for m in mutants if m.key not in equal and
+            (state.of(m) not in (KILLED, None) or (state.of(m) is None and m.identity() in known))]
+    head = "".join(line + "\n" for line in SURVIVORS.read_text().splitlines() if line.startswith("#"))
+    SURVIVORS.write_text(head + "".join(f"{m.identity()}\t{m.file}\t{m.function}\t{m.kind}\n" for m in keep))
     print(f"{SURVIVORS}: {len(keep)} mutants")

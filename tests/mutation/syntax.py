@@ -21,11 +21,13 @@ def _file_location(location):
     return (cindex.File(file).name if file else None), offset.value
 
 
-def span(cursor, path):
-    """(start, end) of the node in the file @path, or None."""
+def span(cursor, path, macros=()):
+    """(start, end) of the node in the file @path, or None. @macros: {start: end} of the uses of macros."""
     extent = cursor.extent
     file, start = _file_location(extent.start)
     _, end = _file_location(extent.end)
+    if end in macros:    # clang: a node that ends with a macro within an argument ends where the macro begins
+        end = macros[end]
     if file is None or normal(file) != path or end <= start:
         return None
     return start, end
@@ -44,12 +46,13 @@ class Function:
         self.name = cursor.spelling
         self.start, self.end = span(cursor, source.path)
         self.uses = {u for u in uses if self.start <= u[0] < self.end}
+        self.ends = dict(sorted(self.uses))    # the longest of those that begin together
         self.closed = [u for u in closed if self.start <= u[0] < self.end]
         self.body = [c for c in cursor.get_children() if c.kind == CursorKind.COMPOUND_STMT][0]
         self.result = cursor.result_type.get_canonical().kind
 
     def span(self, cursor):
-        return span(cursor, self.path)
+        return span(cursor, self.path, self.ends)
 
     def in_closed_macro(self, start, end):
         """Whether the text is an argument of a macro whose arguments are no ordinary expressions."""
