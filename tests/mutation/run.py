@@ -25,7 +25,7 @@ def arguments():
     p.add_argument("--file", action="append", default=[], metavar="PATTERN", help="only mutants of these files")
     p.add_argument("--function", action="append", default=[], metavar="NAME", help="only mutants of these functions")
     p.add_argument("--kind", action="append", default=[], help="only these kinds of mutants")
-    p.add_argument("--first", action="append", default=[], metavar="PATTERN", help="begin with these files, in this order")
+    p.add_argument("--first", action="append", default=[], metavar="PATTERN", help="begin with these files, in order")
     p.add_argument("--sample", type=int, metavar="N", help="only N of them, at random")
     p.add_argument("--seed", type=int, help="of the sample; default: the time")
     p.add_argument("--again", nargs="*", metavar="NUMBER", help="run these mutants again; without numbers, all "
@@ -37,7 +37,8 @@ def arguments():
                    "the others are left out; default: %(default)s")
     p.add_argument("--list", action="store_true", help="list the selected mutants with their results, and run none")
     p.add_argument("--survivors", action="store_true", help="list the mutants that no test kills, and run none")
-    p.add_argument("--keys", action="store_true", help="list them as lines of tests/mutation/equivalents, without reason")
+    p.add_argument("--keys", action="store_true", help="list them as lines of tests/mutation/equivalents, without the "
+                   "reason")
     p.add_argument("--check", action="store_true", help="TAP: run what was killed before, or has no result and is in "
                    "no list; each survivor is a failure")
     p.add_argument("--save-survivors", action="store_true", help="write tests/mutation/survivors")
@@ -83,12 +84,14 @@ def to_run(chosen, state, options):
 
 
 def show(chosen, state, options):
+    """List all chosen mutants with --list or --again NUMBER, else those that no test kills."""
+    every = options.list or options.again
     for m in chosen:
         result, by = state.results.get(m.key, ("not run", ""))
         if options.keys:
-            if options.list or result not in (results.KILLED, "not run"):
+            if every or result not in (results.KILLED, "not run"):
                 print("\t".join(m.key))
-        elif options.list or result not in (results.KILLED, "not run"):
+        elif every or result not in (results.KILLED, "not run"):
             print(f"{m.number}\t{result} ({by})\t{m.describe()}" if by else f"{m.number}\t{result}\t{m.describe()}")
 
 
@@ -100,7 +103,8 @@ def check(chosen, state):
             print(f"ok - mutant {m.number} is killed by {state.results[m.key][1]}")
         else:
             bad = 1
-            print(f"not ok - mutant {m.number} survives: {m.describe()}\n# again: make mutation MUTATION='--again {m.number}'")
+            print(f"not ok - mutant {m.number} survives: {m.describe()}")
+            print(f"# again: make mutation MUTATION='--again {m.number}'")
     return bad
 
 
@@ -133,6 +137,8 @@ def main():
     import runner
     recorded = cases.load(mutants, digest, options.jobs)
     runner.Runner(cases.by_site(recorded), state, options).run(to_run(chosen, state, options))
+    if options.again:
+        show(chosen, state, options)
     return check(chosen, state) if options.check else 0
 
 

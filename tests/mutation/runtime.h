@@ -3,9 +3,10 @@
 #ifndef TESTS_MUTATION_RUNTIME_H
 #define TESTS_MUTATION_RUNTIME_H
 
-/* Also for shared objects and other tools that link an object of the library. */
-extern __attribute__((visibility("default"))) unsigned vellum_mutant;		/* 0: none */
-extern __attribute__((visibility("default"))) unsigned char *vellum_reached;	/* a byte for each site; NULL: not recorded */
+/* Not hidden, as the objects of tests use them too. */
+extern __attribute__((visibility("default"))) unsigned vellum_mutant;	/* 0: none */
+/* A byte for each site; NULL: not recorded. */
+extern __attribute__((visibility("default"))) unsigned char *vellum_reached;
 
 /* Whether one of the mutants of a site is active. The site's first mutant is its number in the record. */
 #define VELLUM_MUTANT_IN(first, nr) vellum_mutant_in(first, nr)

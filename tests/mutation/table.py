@@ -12,7 +12,8 @@ A mutant is one way to break the code on purpose: a condition that is always tru
 is missing in a mask. A test must fail for it. `make mutation` runs the unit tests and the explorer's scenarios that
 reach each mutant (CONTRIBUTING.md). `make mutation-table` writes this page.
 
-*Killed*: a test fails. *Survived*: all tests that reach the mutant pass; for some, tests that take long were left out. *Unreached*: no test runs the line. *Equivalent*: the mutant behaves as the original, for a reason that
+*Killed*: a test fails. *Survived*: the tests that reach the mutant pass; of those that take long, some were left out.
+*Unreached*: no test runs the line. *Equivalent*: the mutant behaves as the original, for a reason that
 `tests/mutation/equivalents` gives. The score is the killed part of all that were run and are not equivalent. Lines and
 branches are those that the unit tests and the explorer run, in percent.
 

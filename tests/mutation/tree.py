@@ -31,10 +31,9 @@ def copied_files():
 
 
 def tested_files():
-    """What decides which test reaches which mutant."""
+    """What decides, as it is in the mutated copy, which test reaches which mutant."""
     folders = ("arch/", "host/", "include/", "lib/", "machine/soft", "mm/", "proc/", "tests/unit/", "tests/explore/")
-    tool = ("tests/mutation/kinds.py", "tests/mutation/schemata.py", "tests/mutation/sources.py", "tests/mutation/syntax.py")
-    return [f for f in copied_files() if f.startswith(folders) or f in tool]
+    return [f for f in copied_files() if f.startswith(folders)]
 
 
 def write_if_changed(path, data):
@@ -60,17 +59,18 @@ def copy_tree(to, replaced):
                     p.unlink()
 
 
-def digest(names):
+def digest(names, top=TOP):
     """A hash of files' names and bytes."""
     total = hashlib.sha1()
     for name in sorted(names):
-        total.update(name.encode() + b"\0" + hashlib.sha1((TOP / name).read_bytes()).digest())
+        total.update(name.encode() + b"\0" + hashlib.sha1((top / name).read_bytes()).digest())
     return total.hexdigest()[:16]
 
 
 def with_runtime(sources_mk):
     """sources.mk, in which the runtime belongs to the core."""
-    return sources_mk.replace(b"VELLUM_HOST_SRC :=", b"VELLUM_CORE_SRC += tests/mutation/runtime.c\nVELLUM_HOST_SRC :=", 1)
+    before = b"VELLUM_HOST_SRC :="
+    return sources_mk.replace(before, b"VELLUM_CORE_SRC += tests/mutation/runtime.c\n" + before, 1)
 
 
 def generate():
@@ -89,7 +89,7 @@ def generate():
         copy_tree(SRC, replaced)
         schemata.save(mutants, listing)
         stamp.write_text(now)
-    return schemata.load(listing), digest(tested_files())
+    return schemata.load(listing), digest(tested_files(), SRC)
 
 
 def make(folder, targets, jobs, warnings, flags):
