@@ -146,7 +146,7 @@ targets() { # FILES...: `make NAME` names a target
 	cat "$@" | grep -oE '(`|^)make [a-z][a-z-]*' | awk '{ print $2 }' | sort -u >"$tmp/named"
 	r=0
 	while read -r to; do
-		grep -qE "^($to|[^	#]* $to)( [^:=]*)?:([^=]|\$)" Makefile tests/*.mk tests/fuzz/*.mk bench/*.mk ||
+		grep -qE "^($to|[^	#]* $to)( [^:=]*)?:([^=]|\$)" Makefile tests/*.mk tests/*/*.mk bench/*.mk ||
 			{ echo "no target $to"; r=1; }
 	done <"$tmp/named"
 	return $r
