@@ -2,8 +2,9 @@
 /*
  * mm/track/scan.c - PAGEMAP_SCAN: report pages by category, and write-protect them in the same step.
  *
- * INV-SCAN-1: a page is reported as written and is protected under one hold of its page-table lock, and is flushed
- * before that lock is dropped. A store either happens before the report or makes the page written again.
+ * INV-SCAN-1: a page is reported as written and is protected under one hold of its page-table lock, within a flush window
+ * that closes before the scan returns. A store either happens before the return or makes the page written again. A scan
+ * that finds a page protected which another has not flushed yet flushes all of its range.
  */
 #include "lib/sized.h"
 #include "mm/fault/fault.h"
@@ -119,13 +120,6 @@ static void protect_entry(struct scan *sc, gva_t addr, pte_t *ptep, pte_t pte)
 	}
 }
 
-static void flush_changes(struct scan *sc)
-{
-	if (sc->batch.nr_ranges || sc->batch.full)
-		flush_batch(sc->mm, &sc->batch);
-	sc->batch = (struct vellum_flush_batch){ .size = sizeof(struct vellum_flush_batch) };
-}
-
 /* Only written pages can match, so no protected page does. */
 static bool wants_written(const struct scan *sc)
 {
@@ -180,7 +174,6 @@ static int scan_table(struct scan *sc, gva_t addr, gva_t end, pte_t *ptep, struc
 		else if (protects(sc) && (c & VELLUM_PAGE_IS_WRITTEN))
 			protect_entry(sc, addr, ptep, pte);
 	}
-	flush_changes(sc);
 	mutex_unlock(ptl, mm_host(sc->mm));
 	return full;
 }
@@ -247,7 +240,6 @@ static int scan_leaf_locked(struct scan *sc, const struct leaf *leaf, uint64_t v
 		if (leaf_write(leaf_update(leaf->entry, leaf_mkuffd_wp))) {
 			batch_add(&sc->batch, addr, end, VELLUM_FLUSH_RIGHTS);
 			sc->batch.all_frames = true;
-			flush_changes(sc);
 		}
 	}
 	return fits ? 0 : SCAN_FULL;
@@ -318,6 +310,20 @@ static int scan_range(struct scan *sc, gva_t start, gva_t end)
 	return err;
 }
 
+/* With the mmap lock, so that no fork copies an entry before its flush. */
+static int scan_locked(struct scan *sc, gva_t start, gva_t end) HOLDS_SHARED(&sc->mm->mmap_lock)
+{
+	int err;
+
+	if (!protects(sc))
+		return scan_range(sc, start, end);
+	sc->batch = (struct vellum_flush_batch){ .size = sizeof(sc->batch) };
+	flush_window_open(sc->mm);
+	err = scan_range(sc, start, end);
+	flush_window_close(sc->mm, &sc->batch, start, end);
+	return err;
+}
+
 /* Bytes of the arguments up to the field that the call writes. */
 #define WALK_END_END (__builtin_offsetof(struct vellum_scan_args, walk_end) + sizeof(uint64_t))
 
@@ -353,7 +359,7 @@ static int scan_checked(struct vellum_mm *mm, struct vellum_scan_args *args, uin
 
 		args->walk_end = end;
 		read_lock(&mm->mmap_lock, mm_host(mm));
-		err = scan_range(&sc, from, end);
+		err = scan_locked(&sc, from, end);
 		read_unlock(&mm->mmap_lock, mm_host(mm));
 	} while (err == -ENOMEM && reclaim_for_retry(mm->memory, &tries));
 	if (protects(&sc))

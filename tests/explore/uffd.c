@@ -142,6 +142,37 @@ static const char *replica_is_memory(void)
 	return replica == raw_word(mm, 0) && replica == last ? NULL : "T-scan-01: a store was not reported";
 }
 
+/* Between two looks at a page that another scan has protected, no store may pass unreported. */
+static bool scan_reports(void)
+{
+	struct vellum_page_region vec[1];
+	struct vellum_scan_args a = { .size = sizeof(a), .flags = VELLUM_SCAN_WP_MATCHING, .start = PAGE(0),
+				      .end = PAGE(1), .vec = vec, .vec_len = 1, .category_mask = VELLUM_PAGE_IS_WRITTEN };
+	uint64_t nr;
+
+	if (vellum_pagemap_scan(mm, &a, &nr))
+		violated("scan failed");
+	return nr;
+}
+
+static void single_scanner(void)
+{
+	scan_reports();
+}
+
+static void watching_scanner(void)
+{
+	uint64_t before, after;
+
+	if (scan_reports())
+		return;
+	before = raw_word(mm, 0);
+	pause_here();
+	after = raw_word(mm, 0);
+	if (!scan_reports() && before != after)
+		violated("T-scan-01: a store passed between two scans, by a translation that the first did not flush");
+}
+
 /* --- T-uffd-09: write-protection not yet flushed, a CPU that stores by a stale entry, a fault that copies --- */
 
 static struct vellum_mm *child;
@@ -322,6 +353,8 @@ const struct scenario uffd_scenarios[] = {
 	  .check_end = word_is_2, .teardown = drop_uffd },
 	{ .name = "scan_vs_store", .setup = setup_async, .thread = { THREAD(scanner), THREAD(storer) },
 	  .check_end = replica_is_memory, .teardown = drop_uffd },
+	{ .name = "scan_vs_scan_vs_store", .setup = setup_async, .bound = 2,
+	  .thread = { THREAD(single_scanner), THREAD(watching_scanner), THREAD(storer) }, .teardown = drop_uffd },
 	{ .name = "scan_vs_protect_vs_store", .setup = setup_async, .bound = 1,
 	  .thread = { THREAD(scanner), THREAD(protector), THREAD(storer) }, .check_end = nothing_lost,
 	  .teardown = drop_uffd },
