@@ -24,7 +24,8 @@ VELLUM_CORE_SRC := \
 	mm/validate.c
 VELLUM_HOST_SRC := host/posix.c host/swap_file.c
 VELLUM_PROC_SRC := proc/maps_text.c
-VELLUM_SOFT_SRC := machine/soft.c machine/soft_access.c machine/soft_hostile.c machine/soft_tlb.c
+VELLUM_SOFT_SRC := machine/soft.c machine/soft_access.c machine/soft_atomic.c machine/soft_functions.c machine/soft_hostile.c \
+	machine/soft_tlb.c
 VELLUM_LIB_SRC := $(VELLUM_CORE_SRC) $(VELLUM_HOST_SRC) $(VELLUM_PROC_SRC) $(VELLUM_SOFT_SRC)
 
 # A separate library, as it needs libzstd.

@@ -130,9 +130,9 @@ static void on_part(const struct access *a, const struct part *part, bool write,
 static void do_access(const struct access *a)
 {
 	const bool write = stores(a->kind);
-	uint64_t copy = 0;
-	struct bytes second = { (char *)&copy + a->part[0].size, a->part[1].size };
-	struct bytes first = { (char *)&copy, a->part[0].size };
+	_Alignas(16) char copy[SOFT_MAX_ACCESS] = { 0 };
+	struct bytes second = { copy + a->part[0].size, a->part[1].size };
+	struct bytes first = { copy, a->part[0].size };
 
 	if (a->whole) {
 		on_part(a, &a->part[0], write, a->fn, a->arg);
@@ -141,7 +141,7 @@ static void do_access(const struct access *a)
 	on_part(a, &a->part[0], false, get_bytes, &first);
 	if (a->nr_parts == 2)
 		on_part(a, &a->part[1], false, get_bytes, &second);
-	a->fn((char *)&copy, a->arg);
+	a->fn(copy, a->arg);
 	sched_locked();		/* the explorer's store buffers must not outlive @copy */
 	if (!write)
 		return;
@@ -229,16 +229,15 @@ static enum vellum_fault_result run_access(struct access *a)
 	return result;
 }
 
-static enum vellum_fault_result sized_access(struct vellum_soft_cpu *cpu, uint64_t addr, unsigned size,
-					     enum vellum_soft_access kind, vellum_soft_fn fn, void *arg,
-					     bool atomic)
+enum vellum_fault_result soft_access(struct vellum_soft_cpu *cpu, uint64_t addr, unsigned size,
+				     enum vellum_soft_access kind, vellum_soft_fn fn, void *arg, enum soft_lock_kind lock)
 {
 	struct access a = access_of(cpu, addr, size, kind);
 
 	a.fn = fn;
 	a.arg = arg;
 	a.whole = !(addr & (size - 1));
-	a.locked = atomic && !a.whole;
+	a.locked = lock == SOFT_LOCK_ALWAYS || (lock == SOFT_LOCK_SPLIT && !a.whole);
 	return run_access(&a);
 }
 
@@ -246,7 +245,7 @@ EXPORT enum vellum_fault_result vellum_soft_access_slow(struct vellum_soft_cpu *
 							unsigned size, enum vellum_soft_access kind,
 							vellum_soft_fn fn, void *arg)
 {
-	return sized_access(cpu, addr, size, kind, fn, arg, false);
+	return soft_access(cpu, addr, size, kind, fn, arg, SOFT_LOCK_NEVER);
 }
 
 EXPORT enum vellum_fault_result vellum_soft_batch_slow(struct vellum_soft_cpu *cpu, uint64_t addr, unsigned size,
@@ -266,35 +265,6 @@ EXPORT uint64_t vellum_soft_fault_addr(const struct vellum_soft_cpu *cpu)
 }
 
 /* --- the kinds that have no inline path --- */
-
-struct cmpxchg {
-	uint64_t old, desired;
-	bool swapped;
-};
-
-static void do_cmpxchg(char *host, void *arg)
-{
-	struct cmpxchg *c = arg;
-
-	sched_point(SCHED_MEMORY, host);
-	sched_locked();
-	c->swapped = __atomic_compare_exchange_n((uint64_t *)host, &c->old, c->desired, false,
-						 __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
-}
-
-EXPORT enum vellum_fault_result vellum_soft_cmpxchg64(struct vellum_soft_cpu *cpu, uint64_t addr,
-						      uint64_t *old, uint64_t desired, bool *swapped)
-{
-	struct cmpxchg c = { *old, desired, false };
-	enum vellum_fault_result result;
-
-	result = sized_access(cpu, addr, 8, VELLUM_SOFT_STORE, do_cmpxchg, &c, true);
-	if (result == VELLUM_FAULT_OK) {
-		*old = c.old;
-		*swapped = c.swapped;
-	}
-	return result;
-}
 
 struct fetch {
 	void *buf;

@@ -50,6 +50,17 @@ bool soft_tlb_size_valid(unsigned pages);
 int soft_tlb_create(struct vellum_soft_cpu *cpu, unsigned pages);	/* 0 or -ENOMEM */
 void soft_tlb_destroy(struct vellum_soft_cpu *cpu);			/* also after a failed creation */
 
+/* --- accesses: soft_access.c --- */
+
+#define SOFT_MAX_ACCESS 16u	/* bytes */
+
+/* Must other CPUs not access memory meanwhile? SPLIT: if the address is not aligned. */
+enum soft_lock_kind { SOFT_LOCK_NEVER, SOFT_LOCK_SPLIT, SOFT_LOCK_ALWAYS };
+
+/* An access of 1, 2, 4, 8 or 16 bytes, as vellum_soft_access_slow(). */
+enum vellum_fault_result soft_access(struct vellum_soft_cpu *cpu, uint64_t addr, unsigned size,
+				     enum vellum_soft_access kind, vellum_soft_fn fn, void *arg, enum soft_lock_kind lock);
+
 /* --- busy CPUs, and CPUs that another thread holds --- */
 
 /* Between these two calls the CPU is not busy: it uses no translation. The caller's own CPU must not be busy. */

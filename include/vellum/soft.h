@@ -143,7 +143,7 @@ enum vellum_soft_access {
 typedef void (*vellum_soft_fn)(char *host, void *arg);
 
 /*
- * The slow path for an access of 1, 2, 4 or 8 bytes: walk, fault, fill the TLB; then call @fn while the translation is
+ * The slow path for an access of 1, 2, 4, 8 or 16 bytes: walk, fault, fill the TLB; then call @fn while the translation is
  * still guaranteed. If the address is not aligned, @fn works on an aligned copy of the bytes.
  */
 enum vellum_fault_result vellum_soft_access_slow(struct vellum_soft_cpu *cpu, uint64_t addr, unsigned size,
@@ -207,6 +207,11 @@ static inline struct vellum_soft_tlbe *vellum_soft_place(const struct vellum_sof
 	return &cpu->tlb[(addr >> 12 ^ addr >> 25) & cpu->tlb_mask];
 }
 
+/* The library itself has the accessors as ordinary functions, too, for languages that cannot include this header. */
+#ifndef VELLUM_SOFT_INLINE
+#define VELLUM_SOFT_INLINE static inline
+#endif
+
 /**
  * vellum_soft_batch_begin, vellum_soft_batch_pause, vellum_soft_batch_end - accesses that use translations together
  *
@@ -216,25 +221,33 @@ static inline struct vellum_soft_tlbe *vellum_soft_place(const struct vellum_sof
  *
  * Context: the thread that uses the CPU. Between begin and end only vellum_soft_batch_*() of this CPU may be called.
  */
-static inline void vellum_soft_batch_begin(struct vellum_soft_cpu *cpu)
+VELLUM_SOFT_INLINE void vellum_soft_batch_begin(struct vellum_soft_cpu *cpu);
+VELLUM_SOFT_INLINE void vellum_soft_batch_pause(struct vellum_soft_cpu *cpu);
+VELLUM_SOFT_INLINE void vellum_soft_batch_end(struct vellum_soft_cpu *cpu);
+
+VELLUM_SOFT_INLINE void vellum_soft_batch_begin(struct vellum_soft_cpu *cpu)
 {
 	if (__builtin_expect(!vellum_soft_enter(cpu), 0))
 		vellum_soft_batch_wait(cpu);
 }
 
-static inline void vellum_soft_batch_pause(struct vellum_soft_cpu *cpu)
+VELLUM_SOFT_INLINE void vellum_soft_batch_pause(struct vellum_soft_cpu *cpu)
 {
 	vellum_soft_point(&cpu->attention);
 	if (__builtin_expect(__atomic_load_n(&cpu->attention, __ATOMIC_ACQUIRE), 0))
 		vellum_soft_batch_wait(cpu);
 }
 
-static inline void vellum_soft_batch_end(struct vellum_soft_cpu *cpu)
+VELLUM_SOFT_INLINE void vellum_soft_batch_end(struct vellum_soft_cpu *cpu)
 {
 	vellum_soft_leave(cpu);
 }
 
 #define VELLUM_SOFT_SIZES(X) X(8) X(16) X(32) X(64)
+
+struct vellum_soft_u128 {
+	uint64_t low, high;	/* bytes 0 to 7, and 8 to 15 */
+};
 
 /*
  * The tag that a translation must have. An address that is not aligned differs from every tag in its low bits, so such
@@ -251,6 +264,8 @@ static inline void vellum_soft_batch_end(struct vellum_soft_cpu *cpu)
  * page is found to be inaccessible.) Other CPUs may see the bytes of an access that is not aligned one after the
  * other. A fetch reads instructions.
  *
+ * vellum_soft_load128, vellum_soft_store128 - the same for 16 bytes, of which each half is atomic if @addr is aligned
+ *
  * vellum_soft_batch_loadN, vellum_soft_batch_storeN, vellum_soft_batch_fetchN - the same in a batch
  *
  * Between vellum_soft_batch_begin() and vellum_soft_batch_end(). They need not tell other threads that the CPU uses a
@@ -261,8 +276,12 @@ static inline void vellum_soft_batch_end(struct vellum_soft_cpu *cpu)
  *   written on VELLUM_FAULT_OK.
  */
 #define VELLUM_SOFT_DEFINE_ACCESS(name, batch_name, bits, kind, field, parameter, arg, fn)             \
-	static inline enum vellum_fault_result name(struct vellum_soft_cpu *cpu, uint64_t addr,        \
-						    parameter)                                         \
+	VELLUM_SOFT_INLINE enum vellum_fault_result name(struct vellum_soft_cpu *cpu, uint64_t addr,   \
+							 parameter);                                   \
+	VELLUM_SOFT_INLINE enum vellum_fault_result batch_name(struct vellum_soft_cpu *cpu,            \
+							       uint64_t addr, parameter);              \
+	VELLUM_SOFT_INLINE enum vellum_fault_result name(struct vellum_soft_cpu *cpu, uint64_t addr,   \
+							 parameter)                                    \
 	{                                                                                              \
 		const struct vellum_soft_tlbe *e = vellum_soft_place(cpu, addr);                       \
 		bool hit = vellum_soft_enter(cpu) && e->field == VELLUM_SOFT_TAG(addr, bits);          \
@@ -274,8 +293,8 @@ static inline void vellum_soft_batch_end(struct vellum_soft_cpu *cpu)
 			       VELLUM_FAULT_OK :                                                       \
 			       vellum_soft_access_slow(cpu, addr, bits / 8, kind, fn, arg);            \
 	}                                                                                              \
-	static inline enum vellum_fault_result batch_name(struct vellum_soft_cpu *cpu, uint64_t addr,  \
-							  parameter)                                   \
+	VELLUM_SOFT_INLINE enum vellum_fault_result batch_name(struct vellum_soft_cpu *cpu,            \
+							       uint64_t addr, parameter)               \
 	{                                                                                              \
 		const struct vellum_soft_tlbe *e = vellum_soft_place(cpu, addr);                       \
                                                                                                        \
@@ -306,21 +325,71 @@ static inline void vellum_soft_batch_end(struct vellum_soft_cpu *cpu)
 				  VELLUM_SOFT_FETCH, fetch, uint##bits##_t *val, val,                  \
 				  vellum_soft_do_load##bits)
 VELLUM_SOFT_SIZES(VELLUM_SOFT_DEFINE)
+
+static inline void vellum_soft_do_load128(char *host, void *arg)
+{
+	struct vellum_soft_u128 *val = (struct vellum_soft_u128 *)arg;
+
+	vellum_soft_do_load64(host, &val->low);
+	vellum_soft_do_load64(host + 8, &val->high);
+}
+
+static inline void vellum_soft_do_store128(char *host, void *arg)
+{
+	struct vellum_soft_u128 *val = (struct vellum_soft_u128 *)arg;
+
+	vellum_soft_do_store64(host, &val->low);
+	vellum_soft_do_store64(host + 8, &val->high);
+}
+
+VELLUM_SOFT_DEFINE_ACCESS(vellum_soft_load128, vellum_soft_batch_load128, 128, VELLUM_SOFT_LOAD, load,
+			  struct vellum_soft_u128 *val, val, vellum_soft_do_load128)
+VELLUM_SOFT_DEFINE_ACCESS(vellum_soft_store128, vellum_soft_batch_store128, 128, VELLUM_SOFT_STORE, store,
+			  struct vellum_soft_u128 val, &val, vellum_soft_do_store128)
 #undef VELLUM_SOFT_DEFINE_ACCESS
 #undef VELLUM_SOFT_DEFINE
 
 /**
- * vellum_soft_cmpxchg64 - compare and exchange 8 bytes
+ * vellum_soft_cmpxchgN - compare and exchange N bits: 8, 16, 32, 64 or 128
  * @old: in: the expected value; out: the value found.
  * @swapped: out, written on VELLUM_FAULT_OK as @old is: whether @desired was stored.
  *
  * A write access even if nothing is exchanged, as on x86. Atomic. If @addr is not aligned, the other CPUs of the
  * machine cannot access memory meanwhile, as with a bus lock. That is correct, also across pages, but slow, and atomic
  * only for CPUs of this machine. If an embedder's processor refuses split locks, the embedder checks the alignment
- * first.
+ * first. 128 bits are atomic as aligned ones of the host's are; where the host has no instruction for them, as with a
+ * bus lock.
+ *
+ * vellum_soft_exchangeN, vellum_soft_fetch_addN, vellum_soft_fetch_andN, vellum_soft_fetch_orN, vellum_soft_fetch_xorN -
+ * the same for: store @val, or what the operation makes of the value found and @val. N: 8, 16, 32 or 64
+ * @old: out, written on VELLUM_FAULT_OK: the value found.
+ *
+ * Context: no core lock held, and not in a batch.
  */
-enum vellum_fault_result vellum_soft_cmpxchg64(struct vellum_soft_cpu *cpu, uint64_t addr,
-					       uint64_t *old, uint64_t desired, bool *swapped);
+#define VELLUM_SOFT_DECLARE(bits)                                                                      \
+	enum vellum_fault_result vellum_soft_cmpxchg##bits(struct vellum_soft_cpu *cpu, uint64_t addr, \
+							   uint##bits##_t *old,                        \
+							   uint##bits##_t desired, bool *swapped);     \
+	enum vellum_fault_result vellum_soft_exchange##bits(struct vellum_soft_cpu *cpu,               \
+							    uint64_t addr, uint##bits##_t val,         \
+							    uint##bits##_t *old);                      \
+	enum vellum_fault_result vellum_soft_fetch_add##bits(struct vellum_soft_cpu *cpu,              \
+							     uint64_t addr, uint##bits##_t val,        \
+							     uint##bits##_t *old);                     \
+	enum vellum_fault_result vellum_soft_fetch_and##bits(struct vellum_soft_cpu *cpu,              \
+							     uint64_t addr, uint##bits##_t val,        \
+							     uint##bits##_t *old);                     \
+	enum vellum_fault_result vellum_soft_fetch_or##bits(struct vellum_soft_cpu *cpu,               \
+							    uint64_t addr, uint##bits##_t val,         \
+							    uint##bits##_t *old);                      \
+	enum vellum_fault_result vellum_soft_fetch_xor##bits(struct vellum_soft_cpu *cpu,              \
+							     uint64_t addr, uint##bits##_t val,        \
+							     uint##bits##_t *old);
+VELLUM_SOFT_SIZES(VELLUM_SOFT_DECLARE)
+#undef VELLUM_SOFT_DECLARE
+enum vellum_fault_result vellum_soft_cmpxchg128(struct vellum_soft_cpu *cpu, uint64_t addr,
+						struct vellum_soft_u128 *old,
+						struct vellum_soft_u128 desired, bool *swapped);
 
 /**
  * vellum_soft_fetch - read @len bytes of instructions, which may cross pages

@@ -311,16 +311,16 @@ static int scan_range(struct scan *sc, gva_t start, gva_t end)
 }
 
 /* With the mmap lock, so that no fork copies an entry before its flush. */
-static int scan_locked(struct scan *sc, gva_t start, gva_t end) HOLDS_SHARED(&sc->mm->mmap_lock)
+static int scan_locked(struct scan *sc, struct vellum_mm *mm, gva_t start, gva_t end) HOLDS_SHARED(&mm->mmap_lock)
 {
 	int err;
 
 	if (!protects(sc))
 		return scan_range(sc, start, end);
 	sc->batch = (struct vellum_flush_batch){ .size = sizeof(sc->batch) };
-	flush_window_open(sc->mm);
+	flush_window_open(mm);
 	err = scan_range(sc, start, end);
-	flush_window_close(sc->mm, &sc->batch, start, end);
+	flush_window_close(mm, &sc->batch, start, end);
 	return err;
 }
 
@@ -359,7 +359,7 @@ static int scan_checked(struct vellum_mm *mm, struct vellum_scan_args *args, uin
 
 		args->walk_end = end;
 		read_lock(&mm->mmap_lock, mm_host(mm));
-		err = scan_locked(&sc, from, end);
+		err = scan_locked(&sc, mm, from, end);
 		read_unlock(&mm->mmap_lock, mm_host(mm));
 	} while (err == -ENOMEM && reclaim_for_retry(mm->memory, &tries));
 	if (protects(&sc))

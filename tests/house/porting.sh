@@ -32,7 +32,8 @@ check "a second host links with a machine of its own" \
 	port "$tmp/own" tests/link/second_host.c tests/link/second_machine.c
 "$tmp/own" || bad=1
 check "a second host links with the software machine" \
-	port "$tmp/soft" tests/link/second_host.c tests/link/second_soft.c machine/soft.c machine/soft_access.c machine/soft_hostile.c machine/soft_tlb.c
+	port "$tmp/soft" tests/link/second_host.c tests/link/second_soft.c machine/soft.c machine/soft_access.c machine/soft_atomic.c machine/soft_functions.c \
+		machine/soft_hostile.c machine/soft_tlb.c
 "$tmp/soft" || bad=1
 
 frugal() { # host, machine and core use only the functions of libc that the guide names

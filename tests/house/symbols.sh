@@ -22,6 +22,18 @@ without_zstd() {
 }
 check "libvellum does without zstd" without_zstd
 
+accessors() { # the inline functions of vellum/soft.h, for bindings
+	nm -D --defined-only build/libvellum.so | awk '{ print $3 }' | sed 's/@.*//' | sort >"$tmp/nm"
+	for f in load8 load16 load32 load64 load128 store8 store64 store128 fetch32 fetch64; do
+		echo "vellum_soft_$f"
+		echo "vellum_soft_batch_$f"
+	done >"$tmp/wanted"
+	for f in begin pause end; do echo "vellum_soft_batch_$f"; done >>"$tmp/wanted"
+	sort "$tmp/wanted" | comm -23 - "$tmp/nm" | grep . && return 1
+	return 0
+}
+check "libvellum.so has the inline accessors as functions" accessors
+
 echo 'int planted_symbol;' >"$tmp/planted.c"
 # shellcheck disable=SC2086 # CC may have flags
 cp build/libvellum.a "$tmp/planted.a" && $CC -c "$tmp/planted.c" -o "$tmp/planted.o" &&
