@@ -71,6 +71,20 @@ static void other_locked_adder(void)
 		MUST(vellum_soft_cmpxchg64(cpu[1], LOCKED, &old, old + (1ull << 32), &swapped));
 }
 
+static void single_adder(void)
+{
+	uint64_t old;
+
+	MUST(vellum_soft_fetch_add64(cpu[0], LOCKED, 1, &old));
+}
+
+static void other_single_adder(void)
+{
+	uint64_t old;
+
+	MUST(vellum_soft_fetch_add64(cpu[1], LOCKED, 1ull << 32, &old));
+}
+
 static void byte_storer(void)
 {
 	MUST(vellum_soft_store8(cpu[1], PAGE(1) + 3, 0xff));
@@ -169,5 +183,7 @@ const struct scenario split_scenarios[] = {
 	  .check_end = byte_stays },
 	{ .name = "split_locked_vs_split_locked", .machine = MEMBARRIER, .setup = setup,
 	  .thread = { THREAD(locked_adder), THREAD(other_locked_adder) }, .check_end = both_added },
+	{ .name = "split_add_vs_split_add", .machine = MEMBARRIER, .setup = setup,
+	  .thread = { THREAD(single_adder), THREAD(other_single_adder) }, .check_end = both_added },
 	{ .name = NULL },
 };
