@@ -31,6 +31,7 @@ struct options {
 	const char *command;	/* the vellum command */
 	const char *unchecked;	/* the command, built without the checks of exposed tables */
 	const char *guests;	/* folder of the guest programs */
+	const char *growth;	/* file for the points of bench/growth.c; NULL: stdout */
 };
 extern struct options options;
 
@@ -57,6 +58,7 @@ void bench_snapshot(void);
 void bench_guest(void);
 void bench_run(void);
 void bench_checks(void);
+void bench_growth(void);	/* no rows: points of curves */
 
 /* --- report.c --- */
 

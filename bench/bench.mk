@@ -26,7 +26,8 @@ $(BUILD)/bench/vellum-unchecked: $(BUILD)/bench/unchecked/qemu.o $(filter-out %/
 .PHONY: bench
 bench: all guests $(BUILD)/bench/bench $(BUILD)/bench/vellum-unchecked $(BENCH_GUEST) build/bench/resets
 	@$(BUILD)/bench/bench --vellum=$(BUILD)/vellum \
-		--unchecked=$(BUILD)/bench/vellum-unchecked --json=$(BUILD)/bench.json $(ROWS)
+		--unchecked=$(BUILD)/bench/vellum-unchecked --json=$(BUILD)/bench.json --growth=$(BUILD)/growth.txt $(ROWS)
+	@! [ -s $(BUILD)/growth.txt ] || awk -f tools/growth-plot.awk $(BUILD)/growth.txt >$(BUILD)/growth.svg
 	@$(if $(ROWS),,bash bench/resets.sh $(BUILD)/vellum build/bench/resets $(BUILD)/resets.svg && \
 		bash bench/fuzzing.sh $(BUILD)/vellum)
 

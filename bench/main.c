@@ -21,12 +21,13 @@ static const struct scenario {
 	{ "uffd", bench_uffd }, { "pin", bench_pin }, { "huge", bench_fork_huge },
 	{ "snapshot", bench_snapshot },
 	{ "guest", bench_guest }, { "run", bench_run }, { "checks", bench_checks },
+	{ "growth", bench_growth },
 };
 #define NR_SCENARIOS (sizeof(scenarios) / sizeof(scenarios[0]))
 
 static const char help[] =
 	"usage: bench [--quick] [--json=FILE] [--vellum=COMMAND] [--unchecked=COMMAND]\n"
-	"             [--guests=FOLDER] [ROWS]\n"
+	"             [--guests=FOLDER] [--growth=FILE] [ROWS]\n"
 	"\n"
 	"Times the same work on Vellum and on the host's kernel. ROWS: part of a row's name, which\n"
 	"starts with its scenario:";
@@ -73,6 +74,8 @@ static bool parse(const char *arg)
 		options.unchecked = value;
 	else if ((value = value_of(arg, "--guests=")))
 		options.guests = value;
+	else if ((value = value_of(arg, "--growth=")))
+		options.growth = value;
 	else if (*arg == '-' || options.filter)
 		return false;
 	else

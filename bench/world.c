@@ -50,7 +50,7 @@ void world_open(struct world *w, uint64_t pages)
 	ops.free = counted_free;
 	memset(w, 0, sizeof(*w));
 	w->host.ram.size = sizeof(w->host.ram);
-	must(!vellum_host_ram_create(ram, &w->host.ram) && !vellum_soft_create(2, &w->soft), "no RAM");
+	must(!vellum_host_ram_create(ram, &w->host.ram) && !vellum_soft_create(4, &w->soft), "no RAM");
 	args.host_ctx = &w->host;
 	args.mmu = vellum_soft_mmu_ops();
 	args.machine = w->soft;
