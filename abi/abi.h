@@ -128,7 +128,7 @@ struct abi_repeat {
 	int server[2];
 	struct abi_segment *segments;
 	unsigned nr_segments;
-	uint64_t verify_every;		/* resets until all memory is compared with the frozen state; 0: never */
+	uint64_t verify_every;		/* resets until all memory is compared with the frozen state, not only what they put back; 0: compare nothing */
 	/* The program is loaded, and none of its code has run. May be NULL. */
 	void (*loaded)(void *arg, const struct guest_mm *gmm);
 	/* The program is about to be frozen. May be NULL. */

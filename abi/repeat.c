@@ -150,7 +150,8 @@ static bool has_other_processes(struct repeat *r, const struct task *t)
 /* The other threads are parked. False: the reason is said. */
 static bool save_all(struct repeat *r, struct task *t)
 {
-	const struct vellum_snapshot_args args = { .size = sizeof(args), .nr_mms = 1, .mms = &t->gmm->mm };
+	const struct vellum_snapshot_args args = { .size = sizeof(args), .nr_mms = 1, .mms = &t->gmm->mm,
+						   .flags = r->want->verify_every > 1 ? VELLUM_SNAPSHOT_NOTES_RESTORED : 0 };
 	int err;
 
 	r->parked = threads_save(t);
@@ -300,10 +301,10 @@ static void enter_process(struct repeat *r)
 }
 
 /* False: it failed, and the reason is said. */
-static bool verify(struct repeat *r)
+static bool verify(struct repeat *r, bool all)
 {
 	struct vellum_snapshot_difference d = { .size = sizeof(d) };
-	int err = vellum_snapshot_verify(r->snapshot, &d);
+	int err = all ? vellum_snapshot_verify(r->snapshot, &d) : vellum_snapshot_verify_restored(r->snapshot, &d);
 	char text[ABI_MAX_NAME];
 
 	if (!err)
@@ -342,7 +343,7 @@ static bool reset(struct repeat *r, struct abi_reset *done)
 	vellum_snapshot_info(r->snapshot, &info);
 	done->pages = info.copied_pages + info.dropped_pages + info.copied_shared_pages;
 	r->nr_resets++;
-	return !r->want->verify_every || r->nr_resets % r->want->verify_every || verify(r);
+	return !r->want->verify_every || verify(r, r->nr_resets % r->want->verify_every == 0);
 }
 
 static bool start_others(struct repeat *r)

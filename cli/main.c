@@ -38,7 +38,7 @@ static const char help[] =
 	"vellum repeat takes --ram, --swap, --cpus, --no-isolation, and:\n"
 	"\n"
 	"  -n 1000                 runs\n"
-	"  --check[=K]             compare all memory with the snapshot after each reset (every Kth)\n"
+	"  --check[=K]             compare memory with the snapshot after each reset; all of it every Kth time\n"
 	"  --at=main               where the snapshot is made: a function, 0xADDRESS, or first-read\n"
 	"  --json=FILE             write the figures as JSON\n"
 	"\n"

@@ -49,6 +49,9 @@ struct vellum_memory;
 struct vellum_mm;
 struct vellum_snapshot;
 
+/* Flags of vellum_snapshot_args: note which pages a restore puts back, for vellum_snapshot_verify_restored(). */
+#define VELLUM_SNAPSHOT_NOTES_RESTORED 1ull
+
 /** struct vellum_snapshot_args - what to freeze */
 struct vellum_snapshot_args {
 	uint32_t size;			/* sizeof(struct vellum_snapshot_args) */
@@ -61,6 +64,7 @@ struct vellum_snapshot_args {
 	uint64_t max_kept_pages;
 	/* Costs for the trackers of shared memory, as vellum_tracker_costs(). 0: the defaults. */
 	uint64_t fault_ns, scan_ns;
+	uint64_t flags;			/* VELLUM_SNAPSHOT_NOTES_RESTORED, or 0 */
 };
 
 /**
@@ -73,7 +77,7 @@ struct vellum_snapshot_args {
  *
  * Context: no CPU may run in the address spaces, and no other call may change them or the shared memory. Takes their
  *          mmap locks for writing. Reclaims.
- * Return: 0; -VELLUM_EINVAL; -VELLUM_E2BIG (@args->size, or more than 65,536 mappings of shared memory); -VELLUM_ENOMEM;
+ * Return: 0; -VELLUM_EINVAL (@args; unknown flags); -VELLUM_E2BIG (@args->size, or more than 65,536 mappings of shared memory); -VELLUM_ENOMEM;
  *   -VELLUM_EIO (a page could not be swapped in): nothing is frozen.
  */
 int vellum_snapshot_create(const struct vellum_snapshot_args *args, struct vellum_snapshot **out);
@@ -135,6 +139,20 @@ struct vellum_snapshot_difference {
  *   -VELLUM_ENOMEM; -VELLUM_EIO.
  */
 int vellum_snapshot_verify(struct vellum_snapshot *snapshot, struct vellum_snapshot_difference *difference);
+
+/**
+ * vellum_snapshot_verify_restored - the same for what the last restore put back, and for what is compared at once
+ *
+ * Compared are the pages of private memory that the last restore looked at because a run may have changed them, all
+ * mappings of the address spaces and their limits, and the shared memory of which it put a page back. A change that the
+ * restore missed is not found: vellum_snapshot_verify() finds it. Its cost follows the run.
+ *
+ * Without VELLUM_SNAPSHOT_NOTES_RESTORED, if there was no memory for a note, or before the first restore: as
+ * vellum_snapshot_verify().
+ *
+ * Context, Return: as vellum_snapshot_verify().
+ */
+int vellum_snapshot_verify_restored(struct vellum_snapshot *snapshot, struct vellum_snapshot_difference *difference);
 
 /** struct vellum_snapshot_info - what a snapshot has, and what the last restore did */
 struct vellum_snapshot_info {

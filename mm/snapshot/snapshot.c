@@ -81,7 +81,7 @@ static int check_args(const struct vellum_snapshot_args *args)
 	if (!args->nr_mms || args->nr_mms > MAX_FROZEN_MMS || args->nr_mappings > MAX_FROZEN_MAPPINGS || !args->mms ||
 	    (args->nr_mappings && !args->mappings))
 		return -EINVAL;
-	if (!args->fault_ns != !args->scan_ns)
+	if (!args->fault_ns != !args->scan_ns || (args->flags & ~VELLUM_SNAPSHOT_NOTES_RESTORED))
 		return -EINVAL;
 	for (unsigned i = 0; i < args->nr_mms; i++) {
 		if (!args->mms[i] || args->mms[i]->is_frozen)
@@ -109,6 +109,7 @@ static struct vellum_snapshot *alloc_snapshot(const struct vellum_snapshot_args 
 		return NULL;
 	s->memory = m;
 	s->max_mappings = (unsigned)min_u64(count_mapped(args) + args->nr_mappings, MAX_FROZEN_MAPPINGS);
+	s->notes_restored = args->flags & VELLUM_SNAPSHOT_NOTES_RESTORED;
 	s->max_kept = args->max_kept_pages ? args->max_kept_pages : m->nr_frames / 8;
 	s->mms = host_alloc(&m->host, args->nr_mms * sizeof(*s->mms));
 	s->mappings = s->max_mappings ? host_alloc(&m->host, s->max_mappings * sizeof(*s->mappings)) : NULL;
@@ -134,6 +135,7 @@ static void forget_mm(struct frozen_mm *frozen)
 	if (mm->base == frozen)
 		__atomic_store_n(&mm->base, NULL, __ATOMIC_RELAXED);
 	write_unlock(&mm->mmap_lock, mm_host(mm));
+	page_set_clear(&frozen->restored, mm_host(mm));
 	vellum_mm_put(frozen->copy);
 	vellum_mm_put(mm);
 }
@@ -242,7 +244,7 @@ static int restore_locked(struct restore *rs, uint64_t max_kept) HOLDS(&rs->mm->
 
 static int restore_mm(struct vellum_snapshot *s, struct frozen_mm *frozen)
 {
-	struct restore rs = { .frozen = frozen, .mm = frozen->mm, .copy = frozen->copy };
+	struct restore rs = { .frozen = frozen, .mm = frozen->mm, .copy = frozen->copy, .notes = s->notes_restored };
 	const struct host *host = &s->memory->host;
 	int err;
 
@@ -262,12 +264,27 @@ static int restore_once(struct vellum_snapshot *s)
 	int err = 0;
 
 	s->copied = s->dropped = s->copied_shared = 0;
-	for (unsigned i = 0; i < s->nr_mappings && !err; i++)
+	for (unsigned i = 0; i < s->nr_mappings && !err; i++) {
+		const uint64_t before = s->copied_shared;
+
 		err = restore_mapping(&s->mappings[i], &s->copied_shared);
+		s->mappings[i].restored |= s->copied_shared > before;
+	}
 	for (unsigned i = 0; i < s->nr_mms && !err; i++)
 		err = restore_mm(s, &s->mms[i]);
 	s->nr_restores += !err;
 	return err;
+}
+
+/* A restore that is tried again adds to the notes of the first try. */
+static void clear_notes(struct vellum_snapshot *s)
+{
+	for (unsigned i = 0; i < s->nr_mms; i++) {
+		page_set_clear(&s->mms[i].restored, &s->memory->host);
+		s->mms[i].all_restored = false;
+	}
+	for (unsigned i = 0; i < s->nr_mappings; i++)
+		s->mappings[i].restored = false;
 }
 
 EXPORT int vellum_snapshot_restore(struct vellum_snapshot *snapshot)
@@ -276,6 +293,8 @@ EXPORT int vellum_snapshot_restore(struct vellum_snapshot *snapshot)
 	int err;
 
 	mutex_lock(&snapshot->lock, &snapshot->memory->host);
+	if (snapshot->notes_restored)
+		clear_notes(snapshot);
 	do {
 		err = restore_once(snapshot);
 	} while (err == -ENOMEM && reclaim_for_retry(snapshot->memory, &tries));

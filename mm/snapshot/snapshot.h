@@ -33,6 +33,7 @@
 
 #include "mm/mapping.h"
 #include "mm/table/tlb.h"
+#include "mm/track/page_set.h"
 #include "vellum/snapshot.h"
 
 /* In one snapshot. */
@@ -43,6 +44,8 @@ struct frozen_mm {
 	struct vellum_mm *mm;		/* with a reference */
 	struct vellum_mm *copy;		/* the frozen copy */
 	uint64_t nr_kept;		/* about: pages of runs that restores kept; mm->mmap_lock */
+	struct page_set restored;	/* by the last restore; snapshot->lock */
+	bool all_restored;		/* the set does not tell: compare all */
 };
 
 struct frozen_mapping {
@@ -51,6 +54,7 @@ struct frozen_mapping {
 	struct vellum_tracker *tracker;	/* pages that changed since the last restore */
 	uint64_t size;			/* bytes */
 	uint32_t seals;
+	bool restored;			/* the last restore put a page back; snapshot->lock */
 };
 
 struct vellum_snapshot {
@@ -61,6 +65,7 @@ struct vellum_snapshot {
 	struct frozen_mapping *mappings;
 	struct radix by_mapping;	/* from a mapping to its index */
 	uint64_t max_kept;
+	bool notes_restored;
 	struct mutex lock;
 	/* lock protects: */
 	uint64_t nr_restores;
@@ -73,6 +78,7 @@ struct restore {
 	struct vellum_mm *mm, *copy;
 	struct tlb_gather tlb;
 	struct vma *vma;	/* the last one that an entry was in */
+	bool notes;		/* note in frozen->restored what is put back */
 	bool all;		/* the entries' UNCHANGED does not refer to this snapshot: compare all */
 	bool uncounted;		/* the current table has entries without UNCHANGED */
 	bool pinned;		/* a page below the current table entry may be pinned: the next restore looks again */
@@ -119,6 +125,9 @@ int snapshot_index(const struct vellum_snapshot *s, const struct vellum_mapping 
 int restore_vmas(struct vellum_mm *mm, struct vellum_mm *copy) HOLDS(&mm->mmap_lock);
 
 /* --- tables.c --- */
+
+/* The page at @addr has been put back. */
+void note_restored(struct restore *rs, gva_t addr);
 
 /* Restore all entries. 0, -ENOMEM; -EAGAIN: bring in rs->missing and call again. */
 int restore_tables(struct restore *rs);

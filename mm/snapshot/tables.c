@@ -68,6 +68,12 @@ static uint64_t changed_lines(const pte_t *table, uint64_t *nr)
 	return lines;
 }
 
+void note_restored(struct restore *rs, gva_t addr)
+{
+	if (rs->notes && !page_set_add(&rs->frozen->restored, addr >> PAGE_SHIFT, mm_host(rs->mm)))
+		rs->frozen->all_restored = true;
+}
+
 /* Restore the entries of one line. *@nr is kept as the number of entries with UNCHANGED. */
 static int restore_line(struct restore *rs, gva_t addr, pte_t *ptep, pte_t *frozen, uint64_t *nr)
 {
@@ -82,6 +88,7 @@ static int restore_line(struct restore *rs, gva_t addr, pte_t *ptep, pte_t *froz
 		err = restore_entry(rs, addr, &ptep[i], frozen ? &frozen[i] : NULL);
 		if (err)
 			return err;
+		note_restored(rs, addr);
 		*nr -= is_counted(pte);
 		pte = ptep_get(&ptep[i]);
 		*nr += is_counted(pte);
@@ -211,6 +218,7 @@ static int make_alike(struct restore *rs, struct spot *s)
 {
 	int left = BELOW;
 
+	rs->frozen->all_restored |= leaf_at(s, s->val) || leaf_at(s, s->frozen_val);
 	if (leaf_at(s, s->val))
 		left = restore_leaf(rs, s);
 	else if (no_table(rs->mm->memory, s->val))
@@ -309,11 +317,14 @@ static bool drop_entry(struct restore *rs, gva_t addr, pte_t *ptep)
 	if (frozen) {
 		mutex_lock(ptl, host);
 		moving = pte_is_migration(ptep_get(frozen));
-		if (!moving)
+		if (!moving) {
 			replace_entry(rs, addr, ptep, frozen);
+			note_restored(rs, addr);
+		}
 		mutex_unlock(ptl, host);
 	} else {
 		replace_entry(rs, addr, ptep, NULL);
+		note_restored(rs, addr);
 	}
 	if (pte_none(ptep_get(ptep)))
 		table->index--;		/* TABLE_UNCOUNTED stays above all counts */

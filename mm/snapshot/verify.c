@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * mm/snapshot/verify.c - compare everything with the frozen state.
+ * mm/snapshot/verify.c - compare with the frozen state: everything, or what the last restore put back.
  *
  * It goes by VMAs and addresses, and compares bytes. It uses neither A, D nor UNCHANGED, so that it finds what a restore
  * missed.
@@ -19,6 +19,7 @@ struct verify {
 	const struct frozen_mm *frozen;
 	char *buf;				/* two pages */
 	struct vellum_snapshot_difference *diff;
+	bool all;				/* else only what the last restore put back */
 };
 
 static int differs(const struct verify *v, enum vellum_snapshot_what what, gva_t addr)
@@ -181,6 +182,25 @@ static bool same_limits(const struct vellum_mm *a, const struct vellum_mm *b)
 	       a->def_flags == b->def_flags && a->mdwe == b->mdwe;
 }
 
+/* A page that is in no VMA any more was put back by the VMAs' restore. */
+static int verify_restored_pages(const struct verify *v)
+{
+	uint64_t page = 0, nr;
+	int err = 0;
+
+	while (!err && (nr = page_set_next_run(&v->frozen->restored, &page)))
+		for (; nr-- && !err; page++) {
+			const struct vma *vma;
+
+			read_lock(&v->frozen->mm->mmap_lock, mm_host(v->frozen->mm));
+			vma = find_vma_intersection(v->frozen->mm, page << PAGE_SHIFT, (page + 1) << PAGE_SHIFT);
+			read_unlock(&v->frozen->mm->mmap_lock, mm_host(v->frozen->mm));
+			if (vma)
+				err = verify_page(v, vma, page << PAGE_SHIFT);
+		}
+	return err;
+}
+
 /* The address space's mmap lock is not held while pages are read, which takes it. */
 static int verify_mm(const struct verify *v)
 {
@@ -192,21 +212,24 @@ static int verify_mm(const struct verify *v)
 	err = same_limits(mm, v->frozen->copy) ? verify_vmas(v) : differs(v, VELLUM_SNAPSHOT_LIMITS, 0);
 	vma = vma_first(mm);
 	read_unlock(&mm->mmap_lock, mm_host(mm));
+	if (!err && !v->all && !v->frozen->all_restored)
+		return verify_restored_pages(v);
 	for (; vma && !err; vma = vma_next(vma))
 		err = verify_pages(v, vma, vma->start, vma->end);
 	return err;
 }
 
-static int verify_all(const struct vellum_snapshot *s, char *buf, struct vellum_snapshot_difference *diff)
+static int verify_once(const struct vellum_snapshot *s, bool all, char *buf, struct vellum_snapshot_difference *diff)
 {
 	int err = 0;
 
 	for (unsigned i = 0; i < s->nr_mappings && !err; i++) {
 		diff->index = i;
-		err = verify_mapping(&s->mappings[i], buf, diff);
+		if (all || s->mappings[i].restored)
+			err = verify_mapping(&s->mappings[i], buf, diff);
 	}
 	for (unsigned i = 0; i < s->nr_mms && !err; i++) {
-		const struct verify v = { .frozen = &s->mms[i], .buf = buf, .diff = diff };
+		const struct verify v = { .frozen = &s->mms[i], .buf = buf, .diff = diff, .all = all };
 
 		diff->index = i;
 		err = verify_mm(&v);
@@ -214,7 +237,7 @@ static int verify_all(const struct vellum_snapshot *s, char *buf, struct vellum_
 	return err;
 }
 
-EXPORT int vellum_snapshot_verify(struct vellum_snapshot *snapshot, struct vellum_snapshot_difference *difference)
+static int verify(struct vellum_snapshot *snapshot, bool all, struct vellum_snapshot_difference *difference)
 {
 	const struct host *host = &snapshot->memory->host;
 	struct vellum_snapshot_difference diff = { .what = VELLUM_SNAPSHOT_EQUAL };
@@ -225,9 +248,10 @@ EXPORT int vellum_snapshot_verify(struct vellum_snapshot *snapshot, struct vellu
 	if (!buf)
 		return -ENOMEM;
 	mutex_lock(&snapshot->lock, host);
+	all |= !snapshot->notes_restored || !snapshot->nr_restores;
 	do {
 		diff = (struct vellum_snapshot_difference){ .what = VELLUM_SNAPSHOT_EQUAL };
-		found = verify_all(snapshot, buf, &diff);
+		found = verify_once(snapshot, all, buf, &diff);
 	} while (found == -ENOMEM && reclaim_for_retry(snapshot->memory, &tries));
 	mutex_unlock(&snapshot->lock, host);
 	host_free(host, buf, 2 * PAGE_SIZE);
@@ -235,4 +259,14 @@ EXPORT int vellum_snapshot_verify(struct vellum_snapshot *snapshot, struct vellu
 		diff = (struct vellum_snapshot_difference){ .what = VELLUM_SNAPSHOT_EQUAL };
 	err = difference && found >= 0 ? TO_CALLER(difference, &diff) : 0;
 	return err ? err : found;
+}
+
+EXPORT int vellum_snapshot_verify(struct vellum_snapshot *snapshot, struct vellum_snapshot_difference *difference)
+{
+	return verify(snapshot, true, difference);
+}
+
+EXPORT int vellum_snapshot_verify_restored(struct vellum_snapshot *snapshot, struct vellum_snapshot_difference *difference)
+{
+	return verify(snapshot, false, difference);
 }

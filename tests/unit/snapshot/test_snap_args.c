@@ -388,6 +388,99 @@ static void verify_tells_which_address_space(void **state) /* T-snap-20 */
 	equal();
 }
 
+/* --- the pages that the last restore put back --- */
+
+static void restored_differs_by(enum vellum_snapshot_what what, uint64_t address)
+{
+	struct vellum_snapshot_difference diff = { .size = sizeof(diff), .what = 99 };
+
+	assert_int_equal(vellum_snapshot_verify_restored(s.snapshot, &diff), what != VELLUM_SNAPSHOT_EQUAL);
+	assert_int_equal(diff.what, what);
+	assert_int_equal(diff.address, address);
+}
+
+static void freeze_with(uint64_t flags)
+{
+	const struct vellum_snapshot_args args = { .size = sizeof(args), .nr_mms = 1, .mms = s.mms, .flags = flags,
+						   .max_kept_pages = 8 };
+
+	take_images(&s);
+	OK(vellum_snapshot_create(&args, &s.snapshot));
+}
+
+/* Each page that a run changed is looked at, and no other. */
+static void verify_looks_at_restored_pages(void **state) /* T-snap-20 */
+{
+	const unsigned at[] = { 3, 25, 26 };
+
+	(void)state;
+	freeze_with(VELLUM_SNAPSHOT_NOTES_RESTORED);
+	dontneed(s.mm, 5, 1);
+	restored_differs_by(VELLUM_SNAPSHOT_BYTES, PAGE(5));	/* nothing was restored yet: all is compared */
+	restore(&s);
+	restored_differs_by(VELLUM_SNAPSHOT_EQUAL, 0);
+	store_range(&s, 3, 1, 9);
+	store_range(&s, 25, 2, 9);
+	restore(&s);
+	restored_differs_by(VELLUM_SNAPSHOT_EQUAL, 0);
+	for (unsigned i = 0; i < ARRAY_SIZE(at); i++) {
+		bytes_at(at[i])[PAGE_SIZE - 1]++;
+		restored_differs_by(VELLUM_SNAPSHOT_BYTES, PAGE(at[i]));
+		bytes_at(at[i])[PAGE_SIZE - 1]--;
+	}
+	dontneed(s.mm, 5, 1);
+	restored_differs_by(VELLUM_SNAPSHOT_EQUAL, 0);
+	differs_by(VELLUM_SNAPSHOT_BYTES, 0, PAGE(5));
+	restore(&s);
+	bytes_at(25)[0]++;		/* of the restore before the last one */
+	restored_differs_by(VELLUM_SNAPSHOT_EQUAL, 0);
+	differs_by(VELLUM_SNAPSHOT_BYTES, 0, PAGE(25));
+	bytes_at(25)[0]--;
+	equal();
+}
+
+static void verify_looks_at_dropped_pages_and_mappings(void **state) /* T-snap-20 */
+{
+	(void)state;
+	freeze_with(VELLUM_SNAPSHOT_NOTES_RESTORED);
+	store_range(&s, 24, 8, 9);
+	restore(&s);
+	assert_int_equal(snap_info(s.snapshot).dropped_pages, 0);
+	store_range(&s, 3, 3, 9);	/* more than are kept: of the 11, the first 5 are dropped */
+	restore(&s);
+	assert_int_equal(snap_info(s.snapshot).dropped_pages, 5);
+	restored_differs_by(VELLUM_SNAPSHOT_EQUAL, 0);
+	store(s.cpu, PAGE(24), 1);	/* this run did not change it, and its page was dropped */
+	restored_differs_by(VELLUM_SNAPSHOT_BYTES, PAGE(24));
+	store(s.cpu, PAGE(27), 1);
+	restore(&s);
+	OK(vellum_munmap(s.mm, PAGE(28), BYTES(1)));
+	restored_differs_by(VELLUM_SNAPSHOT_VMA, PAGE(0));
+	restore(&s);
+	store_range(&s, 42, 1, 9);
+	restore(&s);
+	bytes_at(42)[7]++;
+	restored_differs_by(VELLUM_SNAPSHOT_SHARED_BYTES, 2);
+	bytes_at(42)[7]--;
+	restored_differs_by(VELLUM_SNAPSHOT_EQUAL, 0);
+}
+
+static void verify_without_notes_compares_all(void **state) /* T-snap-20 */
+{
+	const struct vellum_snapshot_args args = { .size = sizeof(args), .nr_mms = 1, .mms = s.mms,
+						   .flags = VELLUM_SNAPSHOT_NOTES_RESTORED | 2 };
+	struct vellum_snapshot *out;
+
+	(void)state;
+	assert_int_equal(vellum_snapshot_create(&args, &out), -EINVAL);
+	freeze_with(0);
+	store_range(&s, 3, 1, 9);
+	restore(&s);
+	dontneed(s.mm, 5, 1);
+	restored_differs_by(VELLUM_SNAPSHOT_BYTES, PAGE(5));
+	restore(&s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -404,6 +497,9 @@ int main(void)
 		ARGS_TEST(verify_finds_limits),
 		ARGS_TEST(verify_finds_shared_differences),
 		ARGS_TEST(verify_tells_which_address_space),
+		ARGS_TEST(verify_looks_at_restored_pages),
+		ARGS_TEST(verify_looks_at_dropped_pages_and_mappings),
+		ARGS_TEST(verify_without_notes_compares_all),
 	};
 
 	return cmocka_run_group_tests_name("snap_args", tests, NULL, NULL);
