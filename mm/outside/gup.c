@@ -222,7 +222,7 @@ enum { NEEDS_FAULT = 1 };
 
 /*
  * Pin or reference the page that the locked entry maps, and add it to the result. 0; NEEDS_FAULT: handle a fault with
- * g->fault_flags first; -EEXIST: a raw frame, which cannot be pinned.
+ * g->fault_flags first, which follow_at() has set for an access; -EEXIST: a raw frame, which cannot be pinned.
  */
 static int follow(struct gup *g, struct vma *vma, pte_t pte)
 {
@@ -230,7 +230,6 @@ static int follow(struct gup *g, struct vma *vma, pte_t pte)
 	bool write = g->flags & VELLUM_GUP_WRITE;
 	struct folio *folio;
 
-	g->fault_flags = write ? FAULT_WRITE : 0;
 	if (!(pte.val & (X86_PRESENT | X86_PROTNONE)))
 		return NEEDS_FAULT;
 	folio = normal_folio(m, pte);
@@ -259,7 +258,7 @@ static int follow_entry(struct gup *g, struct vma *vma, pte_t *ptep)
 	pte_t pte = ptep_get(ptep);
 	int err = follow(g, vma, pte);
 
-	if (!err && (g->flags & VELLUM_GUP_WRITE) && pte_present(pte) && (pte.val & X86_UNCHANGED))
+	if (!err && (g->flags & VELLUM_GUP_WRITE) && (pte.val & X86_UNCHANGED))
 		ptep_update(ptep, pte_mkchanged);
 	return err;
 }
@@ -308,7 +307,7 @@ static int error_of(const struct gup *g, enum vm_fault fault)
 static int gup_one(struct gup *g) HOLDS_SHARED(&g->mm->mmap_lock)
 {
 	struct vma *vma = find_vma(g->mm, g->addr);
-	int err = g->addr < TASK_SIZE ? check_vma(g, vma) : -EFAULT;
+	int err = check_vma(g, vma);
 
 	g->fault = VM_FAULT_DONE;
 	if (err)
@@ -445,7 +444,7 @@ static void fill_result(struct vellum_follow_pfnmap *at, pte_t pte, struct mutex
 {
 	at->pfn = pte_pfn(pte);
 	at->writable = pte_write(pte);
-	at->special = pte_special(pte) || pte_devmap(pte);
+	at->special = pte_special(pte);
 	at->lock = lock;
 }
 
@@ -458,7 +457,7 @@ EXPORT int vellum_follow_pfnmap_start(struct vellum_mm *mm, uint64_t addr, struc
 	struct leaf leaf;
 	uint64_t val;
 
-	if (addr >= TASK_SIZE || at->size < sizeof(*at))	/* the locks must fit */
+	if (at->size < sizeof(*at))	/* the locks must fit */
 		return -EINVAL;
 	at->mm = mm;
 	read_lock(&mm->mmap_lock, mm_host(mm));
