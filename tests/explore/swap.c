@@ -240,6 +240,34 @@ static void setup_pin_and_other(void)
 	store(0, 3, 1);
 }
 
+/* A shared page that can be stored to, and that no CPU has accessed: the first store sets A at two levels, and D. */
+static void setup_pin_untouched(void)
+{
+	uint64_t *entry = &mm->pgd[table_index(PAGE(0), PGD_SHIFT)].val;
+
+	nr_pinned = 0;
+	map_pages(mm, 0, 1, RW, SHARED | VELLUM_MAP_ANONYMOUS, NULL, 0);
+	load(1, 0);
+	for (unsigned shift = PUD_SHIFT; shift >= PAGE_SHIFT; shift -= 9) {
+		entry = table_of(memory, entry_load(entry)) + table_index(PAGE(0), shift);
+		entry_store(entry, entry_load(entry) & ~X86_ACCESSED);
+	}
+}
+
+static void pin_untouched(void)
+{
+	fast_pinner();
+	if (!nr_pinned)
+		violated("a CPU's A or D kept the fast path from pinning");
+	vellum_unpin_pages(memory, &pfn, 1);
+	nr_pinned = 0;
+}
+
+static void first_storer(void)
+{
+	store(0, 0, 1);
+}
+
 static void fast_reader_pinner(void)
 {
 	vellum_pin_pages(mm, PAGE(0), 1, VELLUM_GUP_FAST_ONLY, &pfn, &nr_pinned);
@@ -384,6 +412,8 @@ const struct scenario swap_scenarios[] = {
 	SWAP("pin_fast_vs_migrate", setup_pin, pin_sees, THREAD(fast_pinner), THREAD(mover)),
 	{ .name = "pin_fast_vs_munmap", .setup = setup_pin, .thread = { THREAD(pin_and_unmap_later), THREAD(unmapper) },
 	  .bound = 3, .teardown = drop_child },
+	{ .name = "pin_fast_vs_first_store", .setup = setup_pin_untouched,
+	  .thread = { THREAD(pin_untouched), THREAD(first_storer) } },
 	{ .name = "pin_fast_vs_reuse", .setup = setup_pin_and_other,
 	  .thread = { THREAD(pin_and_look), THREAD(unmap_and_use_again) },
 	  .teardown = drop_child },

@@ -85,6 +85,23 @@ static void fast_path_checks_huge_leaves(void **state)
 	check_world(w);
 }
 
+/* An entry may name a frame that is being freed: no reference can be taken. */
+static void fast_path_leaves_free_frames(void **state)
+{
+	struct world *w = *state;
+	pte_t pte;
+
+	map_at(w->mm, 0, 2, RW, ANON);
+	store(w->cpu[0], PAGE(0), 1);
+	store(w->cpu[0], PAGE(1), 1);
+	pte = entry_at(w->mm, PAGE(1));
+	dontneed(w->mm, 1, 1);
+	set_entry_at(w->mm, PAGE(1), pte);
+	assert_int_equal(gup_one(w->mm, PAGE(1), FAST, &(uint64_t){ 0 }), -EAGAIN);
+	assert_int_equal(gup_one(w->mm, PAGE(1), FAST | PIN | WRITE, &(uint64_t){ 0 }), -EAGAIN);
+	set_entry_at(w->mm, PAGE(1), pte_make(0));
+}
+
 /* Flags that only the slow path can honour. */
 static void slow_flags_have_no_fast_path(void **state)
 {
@@ -163,6 +180,9 @@ static void ranges_end_at_the_first_refusal(void **state)
 	assert_int_equal(nr, 2);
 	vellum_unpin_pages(w->memory, pfn, nr);
 	assert_int_equal(vellum_pin_pages(w->mm, VELLUM_TASK_SIZE - 2 * PAGE_SIZE, 3, WRITE, pfn, &nr), -EFAULT);
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(vellum_pin_pages(w->mm, VELLUM_TASK_SIZE + BYTES(i), 1, FAST, pfn, &nr), -EFAULT);
+	assert_int_equal(vellum_pin_pages(w->mm, PAGE(0), 1, WRITE, pfn, NULL), -EINVAL);
 	check_world(w);
 }
 
@@ -191,6 +211,7 @@ static void expect_frame(struct vellum_mm *mm, uint64_t addr, uint64_t pfn, bool
 	assert_int_equal(look.writable != 0, writable);
 	assert_true(look.special);
 	assert_ptr_equal(look.mm, mm);
+	assert_true(mutex_is_locked(look.lock));
 	vellum_follow_pfnmap_end(&look);
 }
 
@@ -230,10 +251,28 @@ static void lookups_in_leaves_of_each_size(void **state)
 	expect_no_frame(mm, PAGE(2 * GIANT + 2));
 	expect_no_frame(mm, PAGE(GIANT + HUGE));
 	expect_no_frame(mm, PAGE(0) - 1);
-	expect_no_frame(mm, VELLUM_TASK_SIZE);
+	for (uint64_t addr = VELLUM_TASK_SIZE; addr >= VELLUM_TASK_SIZE; addr += 1ull << 45)
+		expect_no_frame(mm, addr);
+	expect_no_frame(mm, ~0ull);
 	assert_int_equal(vellum_follow_pfnmap_start(mm, PAGE(1), &look), -EINVAL);
 	unmap(mm, 2 * GIANT, 3);
 	expect_no_frame(mm, PAGE(2 * GIANT + 1));
+	end_scene(s);
+}
+
+/* Frames that store a file are pages of the file: lookups of raw frames refuse them. */
+static void lookups_refuse_devmap_frames(void **state)
+{
+	struct scene *s = scene_with(&device_ops, VELLUM_MAPPING_PFN | VELLUM_MAPPING_DEVMAP);
+
+	(void)state;
+	map_device(s->w.mm, 0, GIANT + HUGE, s->d, 0);
+	store(s->w.cpu[0], PAGE(0), 1);
+	store(s->w.cpu[0], PAGE(GIANT), 1);
+	expect_no_frame(s->w.mm, PAGE(9));
+	expect_no_frame(s->w.mm, PAGE(GIANT + 9));
+	assert_int_equal(try_gup(&s->w, s->w.mm, PAGE(9), PIN), -EEXIST);
+	assert_int_equal(vellum_page_maybe_pinned(s->w.memory, DEVICE_PFN), 0);
 	end_scene(s);
 }
 
@@ -265,11 +304,13 @@ int main(void)
 		WORLD_TEST(fast_path_finds_no_page),
 		WORLD_TEST(fast_path_checks_each_level),
 		WORLD_TEST(fast_path_checks_huge_leaves),
+		WORLD_TEST(fast_path_leaves_free_frames),
 		WORLD_TEST(slow_flags_have_no_fast_path),
 		WORLD_TEST(ranges_over_borders),
 		WORLD_TEST(ranges_end_at_the_first_refusal),
 		WORLD_TEST(pins_are_remembered),
 		cmocka_unit_test(lookups_in_leaves_of_each_size),
+		cmocka_unit_test(lookups_refuse_devmap_frames),
 		cmocka_unit_test(raw_leaves_are_not_pinned),
 	};
 

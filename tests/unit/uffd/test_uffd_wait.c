@@ -225,6 +225,23 @@ static void pins_for_writing_wait(void **state)
 	vellum_uffd_put(u);
 }
 
+/* The page is unmapped while the pin waits, so the pin fails. */
+static void pins_end_if_the_page_is_unmapped(void **state)
+{
+	struct world *w = *state;
+	struct vellum_uffd *u = new_uffd(w, 0);
+	struct job job = {.addr = PAGE(1)};
+
+	map_at(w->mm, 0, 4, RW, ANON);
+	enrol(w, u, 0, 4, MISSING);
+	start(w, &job, job_pin);
+	says_fault(u, &job, PAGE(1), VELLUM_UFFD_FLAG_WRITE);
+	unmap(w->mm, 1, 1);
+	OK(vellum_uffd_wake(u, PAGE(0), BYTES(4)));
+	ends_with(&job, -EFAULT);
+	vellum_uffd_put(u);
+}
+
 /* A pin for reading unshares the page. The copy keeps the protection. */
 static void unsharing_keeps_protection(void **state)
 {
@@ -377,6 +394,7 @@ int main(void)
 		WORLD_TEST(user_mode_only_refuses_other_accesses),
 		WORLD_TEST(accesses_for_the_program_wait),
 		WORLD_TEST(pins_for_writing_wait),
+		WORLD_TEST(pins_end_if_the_page_is_unmapped),
 		WORLD_TEST(unsharing_keeps_protection),
 		WORLD_TEST(failures_and_dontwake_wake_no_thread),
 		WORLD_TEST(thread_woken_too_early_waits_again),
