@@ -48,7 +48,7 @@ def tests_of(program):
         result = process.run([f"build/unit/{program}"], tree.SRC, {}, process.LONGEST, file.name)
     if result.status:
         print(f"{program}: {result.word()} without a mutant", file=sys.stderr)
-    return [Case(program, name) for name in re.findall(r"^ok \d+ - (\w+)$", result.output, re.M)]
+    return [Case(program, name) for name in re.findall(r"^ok \d+ - (.+)$", result.output, re.M)]
 
 
 def record(case, size):
