@@ -44,16 +44,23 @@ static void fill_slot(struct radix_node *node, unsigned slot, void *value)
 	node->used |= 1ull << slot;
 }
 
-/* Add roots on top until the tree has @index. */
+/* An empty tree gets a root that is high enough for @index; another one roots on top until it has @index. */
 static int grow(struct radix *radix, uint64_t index, const struct host *host)
 {
-	while (!radix->root || !covers(radix->levels, index)) {
+	if (!radix->root) {
+		radix->root = new_node(host);
+		if (!radix->root)
+			return -ENOMEM;
+		for (radix->levels = 1; !covers(radix->levels, index);)
+			radix->levels++;
+		return 0;
+	}
+	while (!covers(radix->levels, index)) {
 		struct radix_node *node = new_node(host);
 
 		if (!node)
 			return -ENOMEM;
-		if (radix->root)
-			fill_slot(node, 0, radix->root);
+		fill_slot(node, 0, radix->root);
 		radix->root = node;
 		radix->levels++;
 	}
