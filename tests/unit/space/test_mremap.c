@@ -324,6 +324,37 @@ static void dontunmap_leaves_an_unlocked_vma(void **state)
 	assert_int_equal(load(w->cpu[0], PAGE(50)), 60);
 }
 
+/* --- failures --- */
+
+/* Each allocation of a move from the middle of a VMA fails once: all is as before, or all has moved. */
+static void failed_move_changes_nothing(void **state)
+{
+	struct swap_world *sw = *state;
+	struct world *w = &sw->w;
+	unsigned failures = 0;
+
+	for (unsigned k = 1;; k++) {
+		bool failed;
+
+		map_at(w->mm, 0, 12, RW, ANON);
+		for (unsigned i = 0; i < 12; i++)
+			store(w->cpu[0], PAGE(i), i + 1);
+		w->host.fail_at = w->host.nr_allocs + k;
+		failed = remap_to(w, PAGE(4), BYTES(4), BYTES(4), FIXED, PAGE(5000)) != 0;
+		failures += failed;
+		w->host.fail_at = 0;
+		check_world(w);
+		assert_int_equal(nr_vmas(w->mm), failed ? 1 : 3);
+		for (unsigned i = 0; i < 12; i++)
+			assert_int_equal(load(w->cpu[0], !failed && i / 4 == 1 ? PAGE(4996 + i) : PAGE(i)), i + 1);
+		unmap(w->mm, 0, 12);
+		unmap(w->mm, 5000, 4);
+		if (!failed)
+			break;
+	}
+	assert_int_equal(failures, 3);	/* two splits and the new VMA */
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -333,6 +364,7 @@ int main(void)
 		SWAP_TEST(growth_in_place_fills_the_gap_exactly),
 		SWAP_TEST(length_of_zero_maps_shared_pages_again),
 		SWAP_TEST(dontunmap_leaves_an_unlocked_vma),
+		SWAP_TEST(failed_move_changes_nothing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
