@@ -60,7 +60,7 @@ test: test-build
 		'tests/side-by-side $(foreach u,$(UNIT) $(foreach v,$(VARIANTS),$(addprefix build/$(v)/unit/,$(unit_names))),"$(TAP) $(u)")' \
 		$(call in,sh tests/example.sh,$(EXAMPLES) $(addprefix build/asan/examples/,$(notdir $(EXAMPLES)))) \
 		'tests/side-by-side "build/explore/explore all" "sh tests/house.sh"' \
-		'sh tests/mutants/run.sh' 'build/diff/diff --ops 60000' \
+		'sh tests/mutants/run.sh -h' 'build/diff/diff --ops 60000' \
 		'build/soak/pressure 0.3' 'build/tsan/soak/pressure 0.2' 'build/asan/soak/pressure 0.2' \
 		'tests/side-by-side "build/asan/soak/snapshot random 25000 1" "build/tsan/soak/snapshot threads 200 1" \
 			"build/soak/snapshot resets 100000 1"' \
@@ -103,7 +103,7 @@ soak: all unit-build guests build/explore/explore build/soak/soft build/soak/pre
 		'bash tests/cli/inspect.sh' 'bash tests/cli/report.sh' \
 		$(SELFTESTS) \
 		'bash tests/soak/python.sh' 'bash tests/soak/stress_ng.sh' 'bash tests/soak/fuzz_afl.sh' 'bash tests/soak/repeat.sh' \
-		'sh tests/soak/unit.sh 20' \
+		'sh tests/soak/unit.sh 20' 'sh tests/mutants/run.sh' \
 		'make -s mutation MUTATION="--check --sample 200"' \
 		'sh tests/soak/fail_sweep.sh allocs' 'sh tests/soak/fail_sweep.sh frames' \
 		$(subst ",',$(FUZZERS_LONG))
