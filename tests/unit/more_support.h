@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* tests/unit/more_support.h - calls that must succeed, lists of VMAs, random numbers. */
+/* tests/unit/more_support.h - calls that must succeed, lists of VMAs, random numbers, threads of CPUs. */
 #ifndef TESTS_UNIT_MORE_SUPPORT_H
 #define TESTS_UNIT_MORE_SUPPORT_H
 
 #include "support.h"
 
+#include <pthread.h>
 #include <stdio.h>
 
 #define OK(call)       assert_int_equal(call, 0)
@@ -24,6 +25,20 @@ static inline void protect(struct vellum_mm *mm, unsigned at, unsigned pages, ui
 static inline void dontneed(struct vellum_mm *mm, unsigned at, unsigned pages)
 {
 	OK(vellum_madvise(mm, PAGE(at), BYTES(pages), VELLUM_MADV_DONTNEED));
+}
+
+/* @fn in a thread for each of the first @nr CPUs, which it gets, all in the world's address space. */
+static inline void run_on_cpus(struct world *w, unsigned nr, void *(*fn)(void *cpu))
+{
+	pthread_t threads[4];
+
+	for (unsigned i = 0; i < nr; i++) {
+		if (i)
+			vellum_soft_load_mm(w->cpu[i], w->mm);
+		OK(pthread_create(&threads[i], NULL, fn, w->cpu[i]));
+	}
+	for (unsigned i = 0; i < nr; i++)
+		pthread_join(threads[i], NULL);
 }
 
 /* Fork, and load the child on @cpu. */

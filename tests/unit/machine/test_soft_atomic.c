@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* Accesses of the software MMU that read, change and store in one step, and those of 16 bytes. */
-#include <pthread.h>
-
 #include "more_support.h"
 
 #define NR   4
@@ -182,15 +180,10 @@ static void sixteen_bytes(void **state)
 
 #define ROUNDS 1500u
 
-struct adder {
-	struct vellum_soft_cpu *cpu;
-	pthread_t thread;
-};
-
 /* Aligned, across two pages, and 16 bytes whose halves change together. */
 static void *keep_adding(void *arg)
 {
-	struct adder *a = arg;
+	struct vellum_soft_cpu *cpu = arg;
 
 	for (unsigned i = 0; i < ROUNDS; i++) {
 		struct vellum_soft_u128 pair = {0, 0}, next = {1, 2};
@@ -198,11 +191,11 @@ static void *keep_adding(void *arg)
 		uint64_t old;
 		uint16_t old16;
 
-		must_in_thread(!vellum_soft_fetch_add64(a->cpu, PAGE(0), 3, &old));
-		must_in_thread(!vellum_soft_fetch_add64(a->cpu, PAGE(1) - 4, 1, &old));
-		must_in_thread(!vellum_soft_fetch_add16(a->cpu, PAGE(0) + 8, 1, &old16));
+		must_in_thread(!vellum_soft_fetch_add64(cpu, PAGE(0), 3, &old));
+		must_in_thread(!vellum_soft_fetch_add64(cpu, PAGE(1) - 4, 1, &old));
+		must_in_thread(!vellum_soft_fetch_add16(cpu, PAGE(0) + 8, 1, &old16));
 		while (!swapped) {
-			must_in_thread(!vellum_soft_cmpxchg128(a->cpu, PAGE(2), &pair, next, &swapped));
+			must_in_thread(!vellum_soft_cmpxchg128(cpu, PAGE(2), &pair, next, &swapped));
 			must_in_thread(pair.high == 2 * pair.low);
 			next = (struct vellum_soft_u128){pair.low + 1, 2 * (pair.low + 1)};
 		}
@@ -213,18 +206,10 @@ static void *keep_adding(void *arg)
 static void operations_of_several_cpus(void **state)
 {
 	struct world *w = *state;
-	struct adder adders[3];
 	struct vellum_soft_u128 pair;
 
 	map_at(w->mm, 0, NR, RW, ANON);
-	for (unsigned i = 0; i < 3; i++) {
-		adders[i].cpu = w->cpu[i];
-		if (i)
-			vellum_soft_load_mm(w->cpu[i], w->mm);
-		OK(pthread_create(&adders[i].thread, NULL, keep_adding, &adders[i]));
-	}
-	for (unsigned i = 0; i < 3; i++)
-		pthread_join(adders[i].thread, NULL);
+	run_on_cpus(w, 3, keep_adding);
 	assert_int_equal(load(w->cpu[0], PAGE(0)), 3ull * 3 * ROUNDS);
 	assert_int_equal(load(w->cpu[0], PAGE(0) + 8), 3 * ROUNDS);
 	assert_int_equal(load(w->cpu[0], PAGE(1) - 4), 3 * ROUNDS);

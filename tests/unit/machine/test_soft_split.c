@@ -350,15 +350,10 @@ static void caches_hold_both_pages(void **state)
 
 #define ADDS 2000u
 
-struct adder {
-	struct vellum_soft_cpu *cpu;
-	pthread_t thread;
-};
-
 /* At one address across two pages, and at an aligned address in its second half. */
 static void *keep_adding(void *arg)
 {
-	struct adder *a = arg;
+	struct vellum_soft_cpu *cpu = arg;
 
 	for (unsigned i = 0; i < ADDS; i++) {
 		const uint64_t addr = i & 1 ? PAGE(1) - 4 : PAGE(1), add = i & 1 ? 1 : 1ull << 32;
@@ -366,7 +361,7 @@ static void *keep_adding(void *arg)
 		bool swapped = false;
 
 		while (!swapped)
-			must_in_thread(!vellum_soft_cmpxchg64(a->cpu, addr, &old, old + add, &swapped));
+			must_in_thread(!vellum_soft_cmpxchg64(cpu, addr, &old, old + add, &swapped));
 	}
 	return NULL;
 }
@@ -374,17 +369,9 @@ static void *keep_adding(void *arg)
 static void locked_accesses_of_several_cpus(void **state)
 {
 	struct world *w = *state;
-	struct adder adders[3];
 
 	map_at(w->mm, 0, 2, RW, ANON);
-	for (unsigned i = 0; i < 3; i++) {
-		adders[i].cpu = w->cpu[i];
-		if (i)
-			vellum_soft_load_mm(w->cpu[i], w->mm);
-		OK(pthread_create(&adders[i].thread, NULL, keep_adding, &adders[i]));
-	}
-	for (unsigned i = 0; i < 3; i++)
-		pthread_join(adders[i].thread, NULL);
+	run_on_cpus(w, 3, keep_adding);
 	assert_int_equal(load(w->cpu[0], PAGE(1) - 4), 3 * ADDS / 2);
 	assert_int_equal(load(w->cpu[0], PAGE(1)), 3ull * ADDS / 2 << 32);
 }
