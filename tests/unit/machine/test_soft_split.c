@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* Accesses of the software MMU that are not aligned, or cross a page: each width and kind. */
-#include <pthread.h>
 
 #include "more_support.h"
 
