@@ -102,7 +102,7 @@ soak: all unit-build guests build/explore/explore build/soak/soft build/soak/pre
 		'bash tests/cli/files.sh --full' 'bash tests/cli/file_limits.sh --full' 'bash tests/cli/dynamic.sh all' \
 		'bash tests/cli/inspect.sh' 'bash tests/cli/report.sh' \
 		$(SELFTESTS) \
-		'bash tests/soak/python.sh' 'bash tests/soak/stress_ng.sh' 'bash tests/soak/fuzz_afl.sh' 'bash tests/soak/repeat.sh' \
+		'bash tests/soak/python.sh' 'bash tests/soak/stress_ng.sh' 'bash tests/soak/fuzz_afl.sh' 'bash tests/soak/fuzz_kill.sh' 'bash tests/soak/repeat.sh' \
 		'sh tests/soak/unit.sh 20' 'sh tests/mutants/run.sh' \
 		'make -s mutation MUTATION="--check --sample 200"' \
 		'sh tests/soak/fail_sweep.sh allocs' 'sh tests/soak/fail_sweep.sh frames' \

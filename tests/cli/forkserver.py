@@ -26,9 +26,13 @@ class Map:
         self.libc = ctypes.CDLL(None, use_errno=True)
         self.libc.shmat.restype = ctypes.c_void_p
         self.id = self.libc.shmget(0, MAP_SIZE, 0o1600)
-        self.bytes = (ctypes.c_ubyte * MAP_SIZE).from_address(self.libc.shmat(self.id, None, 0))
+        self.address = self.libc.shmat(self.id, None, 0)
+        self.bytes = (ctypes.c_ubyte * MAP_SIZE).from_address(self.address)
         self.libc.shmctl(self.id, 0, None)      # removed with its last user
         os.environ[variable] = str(self.id)
+
+    def end(self):
+        self.libc.shmdt(ctypes.c_void_p(self.address))
 
     def put(self, data):
         ctypes.memmove(self.bytes, struct.pack("I", len(data)) + data, 4 + len(data))

@@ -33,6 +33,7 @@ class Fuzzed:
 
     def end(self):
         self.server.end()
+        self.map.end()
         self.file.close()
 
 
