@@ -315,6 +315,65 @@ static void helpers_and_collections_flush_what_they_changed(void **state)
 	vellum_mapping_put(obj);
 }
 
+/* A mapping in two address spaces: each gets its own range, and nothing is flushed if nothing changed. */
+static void collections_of_a_mapping_flush_each_address_space(void **state)
+{
+	struct recorder *r = *state;
+	struct vellum_mapping *obj = map_shared_object(r, 32);
+	struct vellum_tracker *t;
+	struct vellum_mm *other;
+
+	OK(vellum_mm_create(r->w.memory, &other));
+	vellum_mm_activate(other, 6);
+	map_object(other, 100, 8, RW, VELLUM_MAP_SHARED, obj, 8, RW);
+	OK(vellum_track_mapping(obj, 4, 16, VELLUM_TRACK_CLEAN, &t));
+	put(r, 5);
+	put(r, 30);	/* not tracked */
+	forget(r);
+	assert_int_equal(collect(t, 0), 1 << 5);
+	assert_int_equal(r->nr_flush, 2);
+	assert_int_equal(r->nr_flush_mm, 0);
+	for (unsigned i = 0; i < 2; i++) {
+		const struct vellum_flush_batch *b = &r->batch[i];
+		bool theirs = b->range[0].start >= PAGE(100);
+
+		assert_int_equal(b->kinds, VELLUM_FLUSH_RIGHTS);
+		assert_int_equal(b->nr_ranges, 1);
+		expect_range(b, 0, PAGE(theirs ? 100 : 4), PAGE(theirs ? 108 : 20));
+	}
+	forget(r);
+	assert_int_equal(collect(t, 0), 0);
+	assert_int_equal(r->nr_flush + r->nr_flush_mm, 0);
+	assert_int_equal(r->nr_cache, 2);
+	vellum_tracker_destroy(t);
+	vellum_mm_deactivate(other, 6);
+	vellum_mm_put(other);
+	vellum_mapping_put(obj);
+}
+
+/* Writeback stops the walks too, if an entry has W or D. */
+static void writeback_stops_walks(void **state)
+{
+	struct recorder *r = *state;
+	struct file f;
+
+	file_create(&f, &r->w, 8);
+	map_shared(r->w.mm, 0, 8, &f, 0);
+	put(r, 2);
+	put(r, 5);
+	access_page(r, 7, 0);
+	forget(r);
+	OK(vellum_mapping_writeback(f.mapping, 0, 8, NULL));
+	assert_int_equal(r->stops, 1);
+	assert_int_equal(r->nr_flush, 1);
+	expect_range(&r->batch[0], 0, PAGE(2), PAGE(6));
+	forget(r);
+	OK(vellum_mapping_writeback(f.mapping, 0, 8, NULL));
+	assert_int_equal(r->stops + r->nr_flush, 0);
+	unmap(r->w.mm, 0, 8);
+	file_destroy(&f);
+}
+
 static void unmapping_frees_tables_after_flush_mm(void **state)
 {
 	struct recorder *r = *state;
@@ -571,6 +630,8 @@ int main(void)
 		TEST(a_gather_starts_empty_after_each_flush),
 		TEST(a_nested_window_flushes_what_was_walked),
 		TEST(helpers_and_collections_flush_what_they_changed),
+		TEST(collections_of_a_mapping_flush_each_address_space),
+		TEST(writeback_stops_walks),
 		TEST(unmapping_frees_tables_after_flush_mm),
 		TEST(many_tables_are_freed_in_parts),
 		TEST(a_dirty_entry_among_clean_ones_is_flushed_at_once),

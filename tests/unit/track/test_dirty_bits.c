@@ -165,6 +165,44 @@ static void each_entry_of_each_range_loses_w(void **state)
 	end_twice(&t);
 }
 
+/* Lines of eight entries without D are skipped as a whole, but not beyond the end of the range. */
+static void the_entry_behind_a_skipped_line(void **state)
+{
+	struct twice t;
+	uint64_t bitmap[WORDS] = { 0 }, start = 0, end = 0, count;
+
+	begin_twice(&t, *state);
+	for (unsigned nr = 1; nr < 20; nr++) {
+		store(t.w->cpu[0], place_of(0, 4 + nr), nr);	/* page 4 is the first of a line */
+		OK(vellum_clean_record_shared_mapping_range(t.obj, 4, nr, 0, bitmap, &start, &end, &count));
+		assert_int_equal(count, 0);
+		assert_true(has_d(t.w->mm, place_of(0, 4 + nr)));
+		OK(vellum_clean_record_shared_mapping_range(t.obj, 4, nr + 1, 0, bitmap, &start, &end, &count));
+		assert_int_equal(count, 1);
+	}
+	end_twice(&t);
+}
+
+/* The bitmap ends with the word of the last bit, and nothing behind it can be accessed. */
+static void the_bitmap_ends_with_the_range(void **state)
+{
+	char *bytes = mmap(NULL, 2 * PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	uint64_t *bitmap = (uint64_t *)(bytes + PAGE_SIZE) - 1, start = 0, end = 0;
+	struct twice t;
+
+	begin_twice(&t, *state);
+	munmap(bytes + PAGE_SIZE, PAGE_SIZE);
+	for (unsigned first = 0; first < 64; first++) {
+		for (unsigned i = first; i < 64; i++)
+			store(t.w->cpu[0], place_of(0, 300 + i), i);
+		*bitmap = 0;
+		OK(vellum_clean_record_shared_mapping_range(t.obj, 300 + first, 64 - first, 300, bitmap, &start, &end, NULL));
+		assert_int_equal(*bitmap, ~0ull << first);
+	}
+	munmap(bytes, PAGE_SIZE);
+	end_twice(&t);
+}
+
 /* --- dirt goes to the right pages and addresses --- */
 
 static int note_pages(void *arg, uint64_t first, uint64_t nr)
@@ -471,6 +509,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		WORLD_TEST(each_bit_of_each_range),
 		WORLD_TEST(each_entry_of_each_range_loses_w),
+		WORLD_TEST(the_entry_behind_a_skipped_line),
+		WORLD_TEST(the_bitmap_ends_with_the_range),
 		WORLD_TEST(dirt_is_propagated_page_by_page),
 		WORLD_TEST(one_bit_that_is_set_already),
 		WORLD_TEST(ranges_at_the_limit),
