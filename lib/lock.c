@@ -42,6 +42,7 @@ bool mutex_trylock(struct mutex *lock)
 void mutex_unlock(struct mutex *lock, const struct host *host)
 {
 	sched_locked();
+	mutex_assert_held(lock);
 	if (__atomic_exchange_n(&lock->word, 0, __ATOMIC_RELEASE) == 2)
 		host->ops->wake(host->ctx, &lock->word);
 	sched_point(SCHED_LOCK, lock);
@@ -87,6 +88,7 @@ void read_unlock(struct rwlock *lock, const struct host *host)
 	uint32_t now;
 
 	sched_locked();
+	rwlock_assert_held(lock);
 	now = __atomic_sub_fetch(&lock->word, 1, __ATOMIC_RELEASE);
 
 	if (!(now & RW_READERS) && (now & RW_SLEEPERS))
@@ -118,6 +120,7 @@ void write_unlock(struct rwlock *lock, const struct host *host)
 	uint32_t old;
 
 	sched_locked();
+	rwlock_assert_write_held(lock);
 	old = __atomic_fetch_and(&lock->word, ~RW_WRITER, __ATOMIC_RELEASE);
 	if (old & RW_SLEEPERS)
 		wake_sleepers(lock, host);
@@ -151,6 +154,7 @@ static void group_leave(struct group_lock *lock, uint32_t one, uint32_t mine, co
 	uint32_t now;
 
 	sched_locked();
+	assert_locked(__atomic_load_n(&lock->word, __ATOMIC_RELAXED) & mine);
 	now = __atomic_sub_fetch(&lock->word, one, __ATOMIC_RELEASE);
 	if ((now & GROUP_SLEEPERS) && !(now & mine)) {
 		__atomic_fetch_and(&lock->word, ~GROUP_SLEEPERS, __ATOMIC_RELAXED);

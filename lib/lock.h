@@ -72,7 +72,7 @@ static inline bool rwlock_is_locked(const struct rwlock *lock, bool write)
 
 /*
  * A function that reads or changes what a lock protects may say so with one of these. Test builds (VELLUM_ASSERT_LOCKS)
- * end the process if no thread holds the lock; other builds check nothing.
+ * end the process if no thread holds the lock; other builds check nothing. So do the functions that unlock.
  */
 #ifdef VELLUM_ASSERT_LOCKS
 #define assert_locked(condition) do { if (!(condition)) __builtin_trap(); } while (0)
