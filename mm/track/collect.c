@@ -110,7 +110,7 @@ static int harvest_table(pte_t *ptep, gva_t start, gva_t end, struct mm_walk *wa
 	ptl_assert_held(walk->vma->mm->memory, ptep);
 	for (unsigned i = 0; i < nr; i += 64)
 		tracker_record_mask(c->t, page + i,
-				    harvest_entries(c, &ed, walk->vma, i, nr - i < 64 ? nr - i : 64));
+				    harvest_entries(c, &ed, walk->vma, i, (unsigned)min_u64(nr - i, 64)));
 	edit_done(&ed);
 	return 0;
 }
@@ -158,7 +158,7 @@ static int rearm_table(pte_t *ptep, gva_t start, gva_t end, struct mm_walk *walk
 
 	ptl_assert_held(walk->vma->mm->memory, ptep);
 	for (unsigned i = 0; i < nr; i += 64)
-		rearm_entries(c, &ed, tracker_page_index(c->t, walk->vma, start), i, nr - i < 64 ? nr - i : 64);
+		rearm_entries(c, &ed, tracker_page_index(c->t, walk->vma, start), i, (unsigned)min_u64(nr - i, 64));
 	edit_done(&ed);
 	return 0;
 }

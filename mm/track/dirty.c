@@ -81,7 +81,7 @@ static int wp_table(pte_t *ptep, gva_t start, gva_t end, struct mm_walk *walk)
 	unsigned nr = (unsigned)((end - start) >> PAGE_SHIFT);
 
 	for (unsigned i = 0; i < nr; i += 64)
-		edit_entries(&ed, i, nr - i < 64 ? nr - i : 64, X86_RW, pte_wrprotect);
+		edit_entries(&ed, i, (unsigned)min_u64(nr - i, 64), X86_RW, pte_wrprotect);
 	edit_done(&ed);
 	ww->total += ed.nr;
 	if (any_migrating(walk))
@@ -126,7 +126,7 @@ static int clean_record_table(pte_t *ptep, gva_t start, gva_t end, struct mm_wal
 	unsigned nr = (unsigned)((end - start) >> PAGE_SHIFT);
 
 	for (unsigned i = 0; i < nr; i += 64) {
-		uint64_t mask = edit_entries(&ed, i, nr - i < 64 ? nr - i : 64,
+		uint64_t mask = edit_entries(&ed, i, (unsigned)min_u64(nr - i, 64),
 					     X86_DIRTY | X86_SAVED_DIRTY, pte_mkclean);
 
 		record_bits(ww, bit + i, mask);
@@ -197,7 +197,7 @@ static const struct mm_walk_ops clean_for_io_ops = {
 
 static bool range_valid(const struct vellum_mapping *mapping, uint64_t first, uint64_t nr)
 {
-	return mapping && nr && first + nr > first && first + nr <= MAX_MAPPING_PAGES;
+	return mapping && first + nr > first && first + nr <= MAX_MAPPING_PAGES;
 }
 
 static void walk_shared(struct vellum_mapping *mapping, uint64_t first, uint64_t nr,
