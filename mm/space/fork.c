@@ -88,12 +88,11 @@ static int copy_pinned(struct fork_walk *fw, const struct table_edit *ed, unsign
 	struct vellum_memory *m = ed->mm->memory;
 	gva_t addr = ed->addr + ((gva_t)i << PAGE_SHIFT);
 	struct folio *copy = folio_alloc_raw(m);
-	struct fault f = { .vma = fw->child, .addr = addr };
+	struct fault f = { .vma = fw->child, .addr = addr, .orig = pte };	/* whose protection the copy may keep */
 
 	if (!copy)
 		return -ENOMEM;
 	copy_racy(frame_address(m, folio_pfn(m, copy)), pte_host(m, pte), PAGE_SIZE);
-	f.orig = fw->keep_wp && pte_uffd_wp(pte) ? pte : pte_make(0);
 	map_anon_folio(fw->child, addr, dst, copy, fault_keep_wp(&f, anon_copy_entry(&f, folio_pfn(m, copy))));
 	return 0;
 }
@@ -229,7 +228,7 @@ static int copy_leaf(uint64_t *entry, gva_t start, gva_t end, unsigned shift, st
 	(void)end;
 	if (!raw && !fw->cow)
 		return 0;	/* the mapping's own pages: faults map them again */
-	if (raw && (val & X86_DEVMAP) && !(walk->vma->flags & (VM_PFNMAP | VM_MIXEDMAP)))
+	if (val & X86_DEVMAP)
 		return 0;
 	if (!raw && fw->pins && leaf_maybe_pinned(m, val, shift))
 		return WALK_SPLIT;
