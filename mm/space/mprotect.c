@@ -91,14 +91,11 @@ static int change_pte(pte_t *ptep, gva_t addr, struct mm_walk *walk)
 	return 0;
 }
 
-/* The leaf with the VMA's new protection. A PUD leaf of a COW VMA gets no W: a store's fault decides. */
+/* The leaf with the VMA's new protection. A PUD leaf is raw, and in a COW VMA the protection has no W. */
 static uint64_t changed_leaf(struct vma *vma, gva_t addr, uint64_t old, unsigned shift)
 {
-	if (shift == PUD_SHIFT) {
-		pud_t pud = pud_modify(pud_make(old), vma->page_prot | X86_PSE);
-
-		return (pud_write(pud) && !(old & X86_RW) && vma_is_cow(vma) ? pud_wrprotect(pud) : pud).val;
-	}
+	if (shift == PUD_SHIFT)
+		return pud_modify(pud_make(old), vma->page_prot | X86_PSE).val;
 	pmd_t pmd = pmd_modify(pmd_make(old), vma->page_prot | X86_PSE);
 
 	if (pmd_write(pmd) && vma_uffd_wp(vma) && pmd_uffd_wp(pmd))
