@@ -232,6 +232,28 @@ static void mprotect_grants_w_beside_the_range(void **state)
 		}
 }
 
+/* One tracker by faults suffices, wherever it stands among others. */
+static void mprotect_looks_at_all_trackers(void **state)
+{
+	struct world *w = *state;
+
+	for (unsigned by_faults = 0; by_faults < 4; by_faults++) {	/* 3: none */
+		struct vellum_tracker *t[3];
+
+		map_at(w->mm, 0, 4, RW, ANON);
+		store(w->cpu[0], PAGE(1), 1);
+		for (unsigned i = 0; i < 3; i++)
+			OK(vellum_track_mm(w->mm, PAGE(0), PAGE(4), i == by_faults ? WP : CLEAN, &t[i]));
+		store(w->cpu[0], PAGE(1), 2);
+		protect(w->mm, 0, 4, RO);
+		protect(w->mm, 0, 4, RW);
+		assert_int_equal(has_w(w->mm, PAGE(1)), by_faults == 3);
+		for (unsigned i = 0; i < 3; i++)
+			vellum_tracker_destroy(t[i]);
+		unmap(w->mm, 0, 4);
+	}
+}
+
 /* --- changes of a mapping without an entry --- */
 
 /* As write(2) and holes report it: trackers see the part that is in their ranges. */
@@ -386,6 +408,7 @@ int main(void)
 		WORLD_TEST(private_vmas_of_a_tracked_mapping),
 		WORLD_TEST(collections_notify),
 		WORLD_TEST(mprotect_grants_w_beside_the_range),
+		WORLD_TEST(mprotect_looks_at_all_trackers),
 		WORLD_TEST(changes_of_a_mapping_are_recorded_to_the_page),
 		WORLD_TEST(a_record_of_too_many_pages_overflows),
 		WORLD_TEST(an_overflow_is_reported_until_it_is_taken),
