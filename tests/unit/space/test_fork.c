@@ -114,7 +114,8 @@ static void entries_that_faults_cannot_restore_are_copied(void **state)
 			for (unsigned i = 0; i < 8; i++)
 				before[i] = entry_at(w->mm, PAGE(i));
 			child = forked(w->mm);
-			compare_entries(w, child, &kinds[k], before, anon ? kinds[k].copied_with_anon : kinds[k].copied);
+			compare_entries(w, child, &kinds[k], before,
+					anon ? kinds[k].copied_with_anon : kinds[k].copied);
 			check_world(w);
 			vellum_mm_put(child);
 			unmap(w->mm, 0, 8);
@@ -314,7 +315,8 @@ static void a_protected_leaf(void **state)
  */
 static void leaves_of_raw_frames(void **state)
 {
-	static const uint32_t flags[] = { VELLUM_MAPPING_PFN, VELLUM_MAPPING_MIXED, VELLUM_MAPPING_PFN | VELLUM_MAPPING_DEVMAP };
+	static const uint32_t flags[] = { VELLUM_MAPPING_PFN, VELLUM_MAPPING_MIXED,
+					  VELLUM_MAPPING_PFN | VELLUM_MAPPING_DEVMAP };
 
 	(void)state;
 	for (unsigned k = 0; k < ARRAY_SIZE(flags); k++) {
@@ -338,7 +340,8 @@ static void leaves_of_raw_frames(void **state)
 		assert_true(val && leaf_is_raw(val));
 		child = forked(mm);
 		assert_int_equal(leaf_at(mm, PAGE(0), PMD_SHIFT), val);
-		assert_int_equal(leaf_at(child, PAGE(0), PMD_SHIFT), flags[k] & VELLUM_MAPPING_DEVMAP ? 0 : val & ~X86_ACCESSED);
+		assert_int_equal(leaf_at(child, PAGE(0), PMD_SHIFT),
+				 flags[k] & VELLUM_MAPPING_DEVMAP ? 0 : val & ~X86_ACCESSED);
 		assert_true(pte_present(entry_at(child, PAGE(HUGE + 1))));
 		check_world(&s->w);
 		unpin(&s->w, pfn);
@@ -421,7 +424,8 @@ static void limits_and_flags_are_inherited(void **state)
 	assert_int_equal(child->memlock_limit, mm->memlock_limit);
 	assert_int_equal(child->stack_limit, mm->stack_limit);
 	for (unsigned i = 0; i < 4; i++)
-		assert_int_equal(vma_at(child, PAGE(i))->flags, vma_at(mm, PAGE(i))->flags & ~(VM_LOCKED | VM_LOCKONFAULT));
+		assert_int_equal(vma_at(child, PAGE(i))->flags,
+				 vma_at(mm, PAGE(i))->flags & ~(VM_LOCKED | VM_LOCKONFAULT));
 	assert_ptr_equal(vma_at(child, PAGE(0))->anon_vma, vma_at(mm, PAGE(0))->anon_vma);
 	assert_int_equal(vma_at(child, PAGE(8))->flags, vma_at(mm, PAGE(8))->flags);
 	assert_non_null(vma_at(mm, PAGE(8))->anon_vma);

@@ -196,7 +196,8 @@ static void the_bitmap_ends_with_the_range(void **state)
 		for (unsigned i = first; i < 64; i++)
 			store(t.w->cpu[0], place_of(0, 300 + i), i);
 		*bitmap = 0;
-		OK(vellum_clean_record_shared_mapping_range(t.obj, 300 + first, 64 - first, 300, bitmap, &start, &end, NULL));
+		OK(vellum_clean_record_shared_mapping_range(t.obj, 300 + first, 64 - first, 300, bitmap, &start,
+							    &end, NULL));
 		assert_int_equal(*bitmap, ~0ull << first);
 	}
 	munmap(bytes, PAGE_SIZE);
@@ -237,7 +238,8 @@ static void dirt_is_propagated_page_by_page(void **state)
 		for (uint64_t page = 0; page < PAGES; page++)
 			if (t.before[0][page].val)
 				folio_clear(pte_folio(t.w->memory, t.before[0][page]), PG_DIRTY);
-		OK(vellum_clean_record_shared_mapping_range(t.obj, r->first, r->nr, r->pgoff, bitmap, &start, &end, NULL));
+		OK(vellum_clean_record_shared_mapping_range(t.obj, r->first, r->nr, r->pgoff, bitmap, &start,
+							    &end, NULL));
 		for (uint64_t page = 0; page < PAGES; page++) {
 			bool dirty = pte_dirty(t.before[0][page]) || pte_dirty(t.before[1][page]);
 
@@ -285,7 +287,8 @@ static void ranges_at_the_limit(void **state)
 	assert_int_equal(count, 0);
 	assert_int_equal(vellum_wp_shared_mapping_range(obj, (1ull << 52) - 1, 2, &count), -EINVAL);
 	OK(vellum_clean_record_shared_mapping_range(obj, 8, 1, 8, &bitmap, &start, &end, &count));
-	assert_int_equal(vellum_clean_record_shared_mapping_range(obj, 8, 1, 9, &bitmap, &start, &end, &count), -EINVAL);
+	assert_int_equal(vellum_clean_record_shared_mapping_range(obj, 8, 1, 9, &bitmap, &start, &end, &count),
+			 -EINVAL);
 	vellum_mapping_put(obj);
 }
 
@@ -340,8 +343,10 @@ static void helpers_change_migration_entries(void **state)
 	assert_int_equal(start, 4);
 	assert_int_equal(end, 8);
 	for (unsigned i = 0; i < 16; i++) {
-		pte_t wanted = i == 7 ? pte_mkclean(was[i]) : i == 8 || i == 10 ? pte_migration_mkclean(was[i]) : was[i];
+		pte_t wanted = i == 7 ? pte_mkclean(was[i]) : was[i];
 
+		if (i == 8 || i == 10)
+			wanted = pte_migration_mkclean(was[i]);
 		assert_int_equal(entry_at(w->mm, PAGE(i)).val, wanted.val);
 		was[i] = wanted;
 	}
@@ -486,7 +491,8 @@ static int write_nothing(void *ctx, uint64_t pgoff, const void *page, uint32_t l
 static void writeback_makes_a_running_fault_ask_again(void **state)
 {
 	static const struct vellum_backing_ops ops = { .size = sizeof(ops), .fault = zero_fault,
-						       .page_mkwrite = mkwrite_during_writeback, .writepage = write_nothing };
+						       .page_mkwrite = mkwrite_during_writeback,
+						       .writepage = write_nothing };
 	struct world *w = *state;
 	struct asked a = { .mkwrites = 0 };
 

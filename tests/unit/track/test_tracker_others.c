@@ -150,8 +150,8 @@ static void note_dirt(void *ctx, uint64_t pgoff)
 }
 
 /*
- * Raw frames beyond RAM at even pages, others' pages at odd ones. A tracker reports the dirt of raw frames to dirt(), if
- * there is this hook. MADV_FREE somewhere makes it look at folios, which raw frames do not have. Writeback leaves raw
+ * Raw frames beyond RAM at even pages, others' pages at odd ones. A tracker reports the dirt of raw frames to dirt(),
+ * if there is this hook. MADV_FREE somewhere makes it look at folios, which raw frames do not have. Writeback leaves raw
  * frames alone.
  */
 static void dirt_of_raw_frames_reaches_the_driver(void **state)
@@ -241,7 +241,7 @@ static void pins_of_writable_pages(void **state)
 
 	OK(vellum_mapping_create(w->memory, NULL, NULL, 8, 0, &obj));
 	map_object(w->mm, 0, 8, RW, VELLUM_MAP_SHARED, obj, 0, RW);
-	w->memory->nr_frozen_mappings++;	/* snapshots watch pages: no pin may take the path that tells no tracker */
+	w->memory->nr_frozen_mappings++;	/* as snapshots do: no pin may take the path that notifies no tracker */
 	for (unsigned watches = 0; watches < 2; watches++) {
 		struct vellum_tracker *t;
 
