@@ -287,6 +287,27 @@ static void idle_trackers(void **state)
 	}
 }
 
+/* The collection that switches AUTO to D takes D for another tracker, and does not find the same stores again. */
+static void a_switch_is_no_change(void **state)
+{
+	struct world *w = *state;
+	struct vellum_tracker *t, *other;
+
+	map_at(w->mm, 0, 1024, RW, ANON);
+	OK(vellum_track_mm(w->mm, PAGE(0), PAGE(1024), VELLUM_TRACK_AUTO, &t));
+	OK(vellum_track_mm(w->mm, PAGE(0), PAGE(1024), CLEAN, &other));
+	collected(t, BASE_PAGE, 0, 1024);
+	for (unsigned i = 0; i < 1024; i++)
+		store(w->cpu[0], PAGE(i), 1);
+	assert_int_equal(collected(t, BASE_PAGE, 0, 1024)->calls, 1);
+	for (unsigned i = 0; i < 1024; i++)
+		assert_true(has_w(w->mm, PAGE(i)) && !has_d(w->mm, PAGE(i)));
+	assert_int_equal(collected(t, BASE_PAGE, 0, 1024)->calls, 0);
+	assert_int_equal(collected(other, BASE_PAGE, 0, 1024)->calls, 1);
+	vellum_tracker_destroy(t);
+	vellum_tracker_destroy(other);
+}
+
 static void limits_of_arguments(void **state)
 {
 	const uint64_t max = 1ull << 52;
@@ -321,6 +342,7 @@ int main(void)
 		WORLD_TEST(watched_pages),
 		WORLD_TEST(pins_of_writable_pages),
 		WORLD_TEST(idle_trackers),
+		WORLD_TEST(a_switch_is_no_change),
 		WORLD_TEST(limits_of_arguments),
 	};
 
