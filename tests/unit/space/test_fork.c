@@ -185,6 +185,27 @@ static void fork_of_read_only_entries_does_not_flush(void **state)
 	}
 }
 
+/* The leaf is all that loses W. A CPU that has its translation must not store to the page that the child maps. */
+static void a_writable_leaf_is_flushed(void **state)
+{
+	struct world *w = *state;
+	struct vellum_mm *child;
+	uint64_t flushes;
+
+	map_at(w->mm, 0, HUGE, RW, ANON);
+	OK(vellum_madvise(w->mm, PAGE(0), BYTES(HUGE), VELLUM_MADV_HUGEPAGE));
+	vellum_soft_load_mm(w->cpu[1], w->mm);
+	store(w->cpu[0], PAGE(9), 5);
+	store(w->cpu[1], PAGE(9), 6);
+	flushes = count_of(w, VELLUM_COUNT_TLB_FLUSHES);
+	child = fork_on(w->mm, w->cpu[2]);
+	assert_int_equal(count_of(w, VELLUM_COUNT_TLB_FLUSHES), flushes + 1);
+	store(w->cpu[1], PAGE(9), 7);
+	assert_int_equal(load(w->cpu[2], PAGE(9)), 6);
+	assert_int_equal(load(w->cpu[0], PAGE(9)), 7);
+	end_child(child, w->cpu[2]);
+}
+
 /* --- tables --- */
 
 /* The child gets no table for a VMA without entries, whatever its neighbours in the parent's table have. */
@@ -514,6 +535,7 @@ int main(void)
 		WORLD_TEST(each_bit_of_a_private_entry),
 		WORLD_TEST(a_referenced_page_is_shared),
 		WORLD_TEST(fork_of_read_only_entries_does_not_flush),
+		WORLD_TEST(a_writable_leaf_is_flushed),
 		WORLD_TEST(empty_ranges_get_no_table),
 		cmocka_unit_test(only_pinned_private_pages_are_copied),
 		cmocka_unit_test(leaves_with_and_without_pins),

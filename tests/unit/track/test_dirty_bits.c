@@ -172,12 +172,14 @@ static void the_entry_behind_a_skipped_line(void **state)
 	uint64_t bitmap[WORDS] = { 0 }, start = 0, end = 0, count;
 
 	begin_twice(&t, *state);
-	for (unsigned nr = 1; nr < 20; nr++) {
-		store(t.w->cpu[0], place_of(0, 4 + nr), nr);	/* page 4 is the first of a line */
+	for (unsigned i = 0; i < 40; i++) {
+		unsigned nr = 1 + i / 2, dirty = 4 + nr + i % 2;	/* page 4 is the first of a line */
+
+		store(t.w->cpu[0], place_of(0, dirty), nr);
 		OK(vellum_clean_record_shared_mapping_range(t.obj, 4, nr, 0, bitmap, &start, &end, &count));
 		assert_int_equal(count, 0);
-		assert_true(has_d(t.w->mm, place_of(0, 4 + nr)));
-		OK(vellum_clean_record_shared_mapping_range(t.obj, 4, nr + 1, 0, bitmap, &start, &end, &count));
+		assert_true(has_d(t.w->mm, place_of(0, dirty)));
+		OK(vellum_clean_record_shared_mapping_range(t.obj, 4, nr + 2, 0, bitmap, &start, &end, &count));
 		assert_int_equal(count, 1);
 	}
 	end_twice(&t);
