@@ -112,6 +112,7 @@ int uffd_wp_vma(struct tlb_gather *tlb, struct vma *vma, gva_t start, gva_t end,
 	for (gva_t addr = start; addr < end; addr = next) {
 		struct mutex *ptl;
 		pte_t *ptep;
+		bool done;
 
 		if (!alloc)
 			addr = skip_absent_tables(vma->mm, addr, end);
@@ -120,10 +121,10 @@ int uffd_wp_vma(struct tlb_gather *tlb, struct vma *vma, gva_t start, gva_t end,
 		next = min_u64((addr & PMD_MASK) + PMD_SIZE, end);
 		if (addr == end)
 			break;
-		while (huge_lookup(vma->mm, addr, NULL))
-			if (change_leaf(&wc, addr, end))
-				break;
-		if (huge_lookup(vma->mm, addr, NULL))
+		done = false;
+		while (!done && huge_lookup(vma->mm, addr, NULL))
+			done = change_leaf(&wc, addr, end);
+		if (done)
 			continue;
 		ptep = alloc ? pte_alloc(vma->mm, addr, &ptl) : pte_lookup(vma->mm, addr, &ptl);
 		if (ptep)

@@ -103,6 +103,24 @@ static const char *word_is_2(void)
 	return raw_word(mm, 0) == 2 ? NULL : "a store was lost";
 }
 
+/* The range is protected as none, while the first store installs a huge page there. */
+static void setup_no_page_yet(void)
+{
+	last = 0;
+	make_uffd(VELLUM_UFFD_FEATURE_WP_ASYNC);
+	map_pages(mm, 0, PMD_SIZE / PAGE_SIZE, RW, PRIVATE, NULL, 0);
+	map_pages(mm, PMD_SIZE / PAGE_SIZE, 1, RW, PRIVATE, NULL, 0);	/* keeps the table of the leaf */
+	MUST(vellum_madvise(mm, PAGE(0), PMD_SIZE, VELLUM_MADV_HUGEPAGE));
+	watch(PMD_SIZE / PAGE_SIZE, VELLUM_UFFD_WP);
+	store(1, PMD_SIZE / PAGE_SIZE, 1);
+}
+
+/* The call returned 0, so the page is protected, or was stored to afterwards: neither leaves the leaf whole. */
+static const char *no_leaf(void)
+{
+	return raw_word(mm, 0) == 2 ? NULL : "a huge page was passed over, and is not protected";
+}
+
 /* --- INV-SCAN-1, T-scan-01: get-and-protect, concurrent with a CPU that stores --- */
 
 static void setup_async(void)
@@ -366,6 +384,8 @@ const struct scenario uffd_scenarios[] = {
 	  .thread = { THREAD(dropper), THREAD(reader), THREAD(unmapper_by_object) }, .teardown = drop_uffd },
 	{ .name = "marker_vs_drop", .setup = setup_shared_memory, .check_step = protected,
 	  .thread = { THREAD(dropper), THREAD(reader) }, .teardown = drop_uffd },
+	{ .name = "uffd_wp_vs_first_huge_page", .ram = 12ull << 20, .bound = 1, .random = 300, .setup = setup_no_page_yet,
+	  .thread = { THREAD(protector), THREAD(one_store) }, .check_end = no_leaf, .teardown = drop_uffd },
 	{ .name = "uffd_copy_vs_file_write", .setup = setup_memory_file, .bound = 3,
 	  .thread = { THREAD(early_resolver), THREAD(file_writer) }, .check_end = file_has_the_written_word,
 	  .teardown = drop_uffd },
