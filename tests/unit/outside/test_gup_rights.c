@@ -188,14 +188,41 @@ static void pin_for_writing_removes_the_mark_of_a_snapshot(void **state)
 	set_entry_at(w->mm, PAGE(0), pte);
 	assert_int_equal(gup_one(w->mm, PAGE(0), SLOW | WRITE | VELLUM_GUP_NOFAULT, &pfn), -EAGAIN);
 	assert_int_equal(entry_at(w->mm, PAGE(0)).val, pte.val);
-	set_entry_at(w->mm, PAGE(0), pte_mkdirty(pte_mkchanged(pte)));
+	set_entry_at(w->mm, PAGE(0), pte_mkwrite(pte_mkdirty(pte_mkchanged(pte))));
 	/* Of an address space that was restored, the slow path takes the pins for writing. */
-	store(w->cpu[0], PAGE(0), 2);
+	OK(try_gup(w, w->mm, PAGE(0), FAST | WRITE));
 	w->mm->base = (void *)&other;
 	assert_int_equal(gup_one(w->mm, PAGE(0), FAST | WRITE, &pfn), -EAGAIN);
 	OK(gup_one(w->mm, PAGE(0), FAST | PIN, &pfn));
 	w->mm->base = NULL;
 	unpin(w, pfn);
+}
+
+/* All frames hold clean pages of a file. Each time there is no frame left, some are reclaimed, and the pin goes on. */
+static void pins_reclaim_pages(void **state)
+{
+	static uint64_t hoard[4096], pfn[2048];
+	struct world *w = *state;
+	struct file f;
+	unsigned n = 0;
+	uint64_t word, nr;
+
+	file_create(&f, w, 2500);
+	map_at(w->mm, HUGE, 2048, RW, ANON);
+	for (unsigned i = 0; i < 4; i++)
+		OK(try_gup(w, w->mm, PAGE(HUGE * (1 + i)), WRITE));	/* the tables */
+	for (unsigned i = 0; i < 2500; i++)
+		OK(vellum_mapping_read(f.mapping, BYTES(i), &word, 8));
+	while (free_frames(w))
+		OK(vellum_memory_alloc_device(w->memory, 1, &hoard[n++]));
+	assert_int_equal(nr_cached(&f), 2500);
+	OK(vellum_pin_pages(w->mm, PAGE(HUGE), 2048, WRITE, pfn, &nr));
+	assert_int_equal(nr, 2048);
+	vellum_unpin_pages(w->memory, pfn, nr);
+	while (n)
+		vellum_memory_free_device(w->memory, hoard[--n], 1);
+	check_world(w);
+	file_destroy(&f);
 }
 
 /* --- unpinned dirty --- */
@@ -267,6 +294,7 @@ int main(void)
 		WORLD_TEST(stale_protection_does_not_stop_force),
 		WORLD_TEST(absent_tables_take_one_fault),
 		WORLD_TEST(pin_for_writing_removes_the_mark_of_a_snapshot),
+		WORLD_TEST(pins_reclaim_pages),
 		WORLD_TEST(unpin_dirty_records_the_entries_of_the_page),
 		WORLD_TEST(unpin_dirty_of_a_page_that_is_not_mapped),
 	};

@@ -273,6 +273,7 @@ static void lookups_refuse_devmap_frames(void **state)
 	expect_no_frame(s->w.mm, PAGE(GIANT + 9));
 	assert_int_equal(try_gup(&s->w, s->w.mm, PAGE(9), PIN), -EEXIST);
 	assert_int_equal(vellum_page_maybe_pinned(s->w.memory, DEVICE_PFN), 0);
+	assert_int_equal(vellum_page_maybe_pinned(s->w.memory, 1ull << 40), 0);
 	end_scene(s);
 }
 
