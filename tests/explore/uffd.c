@@ -121,6 +121,23 @@ static const char *no_leaf(void)
 	return raw_word(mm, 0) == 2 ? NULL : "a huge page was passed over, and is not protected";
 }
 
+/* Another thread splits the huge page, while a part of it is protected. */
+static void setup_huge_page(void)
+{
+	setup_no_page_yet();
+	store(1, 0, 1);
+}
+
+static void splitter(void)
+{
+	MUST(vellum_madvise(mm, PAGE(4), PAGE_SIZE, VELLUM_MADV_DONTNEED));
+}
+
+static const char *is_protected(void)
+{
+	return pte_uffd_wp(pte_make(raw_entry(mm, 0))) ? NULL : "the page is not protected";
+}
+
 /* --- INV-SCAN-1, T-scan-01: get-and-protect, concurrent with a CPU that stores --- */
 
 static void setup_async(void)
@@ -386,6 +403,8 @@ const struct scenario uffd_scenarios[] = {
 	  .thread = { THREAD(dropper), THREAD(reader) }, .teardown = drop_uffd },
 	{ .name = "uffd_wp_vs_first_huge_page", .ram = 12ull << 20, .bound = 1, .random = 300, .setup = setup_no_page_yet,
 	  .thread = { THREAD(protector), THREAD(one_store) }, .check_end = no_leaf, .teardown = drop_uffd },
+	{ .name = "uffd_wp_vs_split", .ram = 12ull << 20, .bound = 1, .random = 300, .setup = setup_huge_page,
+	  .thread = { THREAD(protector), THREAD(splitter) }, .check_end = is_protected, .teardown = drop_uffd },
 	{ .name = "uffd_copy_vs_file_write", .setup = setup_memory_file, .bound = 3,
 	  .thread = { THREAD(early_resolver), THREAD(file_writer) }, .check_end = file_has_the_written_word,
 	  .teardown = drop_uffd },
