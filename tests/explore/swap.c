@@ -240,6 +240,13 @@ static void setup_pin_and_other(void)
 	store(0, 3, 1);
 }
 
+/* A flag that the fast path does not know: the entry is read with its lock held. */
+static void slow_pinner(void)
+{
+	if (vellum_pin_pages(mm, PAGE(0), 1, VELLUM_GUP_WRITE | VELLUM_GUP_SPLIT_PMD, &pfn, &nr_pinned))
+		violated("pinning failed");
+}
+
 /* A shared page that can be stored to, and that no CPU has accessed: the first store sets A at two levels, and D. */
 static void setup_pin_untouched(void)
 {
@@ -410,6 +417,8 @@ const struct scenario swap_scenarios[] = {
 	SWAP("pin_read_vs_fork", setup_pin, pin_sees, THREAD(fast_reader_pinner), THREAD(forker)),
 	SWAP("pin_fast_vs_swap_out", setup_pin, pin_sees, THREAD(fast_pinner), THREAD(pager)),
 	SWAP("pin_fast_vs_migrate", setup_pin, pin_sees, THREAD(fast_pinner), THREAD(mover)),
+	SWAP("pin_slow_vs_swap_out", setup_pin, pin_sees, THREAD(slow_pinner), THREAD(pager)),
+	SWAP("pin_slow_vs_migrate", setup_pin, pin_sees, THREAD(slow_pinner), THREAD(mover)),
 	{ .name = "pin_fast_vs_munmap", .setup = setup_pin, .thread = { THREAD(pin_and_unmap_later), THREAD(unmapper) },
 	  .bound = 3, .teardown = drop_child },
 	{ .name = "pin_fast_vs_first_store", .setup = setup_pin_untouched,

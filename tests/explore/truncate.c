@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* tests/explore/truncate.c - pages are removed from a mapping while CPUs use them and faults add them. */
 #include "scenarios.h"
+#include "vellum/gup.h"
 
 static bool over;	/* the call whose effect is checked has returned */
 
@@ -127,6 +128,29 @@ static void setup_failing(void)
 	map_pages(mm, 0, 2, RW, SHARED, object, 0);
 }
 
+/* --- a page that was pinned for writing --- */
+
+static uint64_t pfn;
+
+static void setup_pinned(void)
+{
+	uint64_t nr;
+
+	setup_known();
+	MUST(vellum_pin_pages(mm, PAGE(1), 1, VELLUM_GUP_WRITE, &pfn, &nr));
+}
+
+/* Marks the page dirty only while it belongs to the mapping. */
+static void unpinner(void)
+{
+	vellum_unpin_pages_dirty(memory, &pfn, 1);
+}
+
+static const char *is_free(void)
+{
+	return folio_flags(pfn_folio(memory, pfn)) & PG_USED ? "the page was not freed" : NULL;
+}
+
 /* --- a hole --- */
 
 static void setup_anonymous_object(void)
@@ -174,6 +198,8 @@ const struct scenario truncate_scenarios[] = {
 	  .check_step = nothing_beyond },
 	{ .name = "truncate_vs_fault_vs_load", .setup = setup_shared, .bound = 1,
 	  .thread = { THREAD(truncater), THREAD(storer), THREAD(loader) }, .check_step = nothing_beyond },
+	{ .name = "truncate_vs_unpin_dirty", .setup = setup_pinned, .thread = { THREAD(truncater), THREAD(unpinner) },
+	  .check_end = is_free },
 	{ .name = "punch_vs_load", .setup = setup_anonymous_object, .thread = { THREAD(puncher), THREAD(reader) } },
 	{ .name = "punch_vs_load_vs_store", .setup = setup_anonymous_object, .bound = 1,
 	  .thread = { THREAD(puncher), THREAD(loader), THREAD(hole_storer) } },
