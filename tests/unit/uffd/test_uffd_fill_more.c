@@ -257,6 +257,86 @@ static void continue_reports_the_backing(void **state)
 	vellum_uffd_put(u);
 }
 
+/* --- arguments --- */
+
+/* The source is user memory up to its end. If the caller has the bytes, the address of a source is not looked at. */
+static void sources_of_a_copy(void **state)
+{
+	const struct vellum_map_args last = { .size = sizeof(last), .addr = VELLUM_TASK_SIZE - PAGE_SIZE,
+					      .len = PAGE_SIZE, .prot = RW, .flags = ANON | VELLUM_MAP_FIXED };
+	static const struct { uint64_t src, pages; int want; } cases[] = {
+		{ VELLUM_TASK_SIZE - PAGE_SIZE, 1, 0 }, { VELLUM_TASK_SIZE - PAGE_SIZE, 2, -EINVAL },
+		{ VELLUM_TASK_SIZE - PAGE_SIZE + 1, 1, -EINVAL }, { VELLUM_TASK_SIZE, 1, -EINVAL },
+		{ 0 - PAGE_SIZE, 1, -EINVAL }, { 0 - PAGE_SIZE, 2, -EINVAL }, { ~0ull, 2, -EINVAL },
+		{ VELLUM_TASK_SIZE - 2 * PAGE_SIZE, 1, -EFAULT },
+	};
+	static const uint64_t bytes[2 * 512] = { 5 };
+	struct world *w = *state;
+	struct vellum_uffd *u = new_uffd(w, 0);
+	uint64_t addr;
+	int64_t done;
+
+	OK(vellum_mmap(w->mm, &last, &addr));
+	store(w->cpu[0], addr, 3);
+	map_at(w->mm, 0, 2, RW, ANON);
+	enrol(w, u, 0, 2, MISSING);
+	for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
+		uint64_t len = BYTES(cases[i].pages);
+
+		assert_int_equal(vellum_uffd_copy(u, PAGE(0), cases[i].src, NULL, len, VELLUM_UFFD_COPY_DONTWAKE, &done),
+				 cases[i].want);
+		assert_int_equal(load(w->cpu[0], addr), 3);
+		assert_word(w, 0, cases[i].want ? 0 : IS_PAGE);
+		dontneed(w->mm, 0, 2);
+		OK(vellum_uffd_copy(u, PAGE(0), cases[i].src, bytes, len, VELLUM_UFFD_COPY_DONTWAKE, NULL));
+		assert_int_equal(load(w->cpu[0], PAGE(0)), 5);
+		dontneed(w->mm, 0, 2);
+	}
+	check_world(w);
+	vellum_uffd_put(u);
+}
+
+/* A signal that ends the process ends the call after a page. */
+static void fills_end_when_the_process_is_killed(void **state)
+{
+	struct world *w = *state;
+	struct vellum_uffd *u = new_uffd(w, 0);
+	int64_t done;
+
+	map_at(w->mm, 0, 8, RW, ANON);
+	enrol(w, u, 0, 8, MISSING);
+	w->host.interrupted = VELLUM_KILLED;
+	assert_int_equal(vellum_uffd_zeropage(u, PAGE(0), BYTES(2), 0, &done), -EINTR);
+	assert_int_equal(done, -EINTR);
+	assert_word(w, 0, 0);
+	w->host.interrupted = 0;
+	w->host.kill_at = w->host.nr_asked + 3;
+	assert_int_equal(vellum_uffd_zeropage(u, PAGE(0), BYTES(4), 0, &done), -EAGAIN);
+	w->host.kill_at = 0;
+	assert_int_equal(done, BYTES(2));
+	assert_word(w, 1, IS_PAGE);
+	assert_word(w, 2, 0);
+	check_world(w);
+	vellum_uffd_put(u);
+}
+
+/* The address space is gone, and the caller does not ask for the number of bytes. */
+static void fills_of_a_dead_address_space(void **state)
+{
+	static const char bytes[PAGE_SIZE];
+	struct world *w = *state;
+	struct vellum_mm *mm;
+	struct vellum_uffd *u;
+
+	OK(vellum_mm_create(w->memory, &mm));
+	OK(vellum_uffd_create(mm, 0, &u));
+	OK(vellum_uffd_api(u, VELLUM_UFFD_API, 0, NULL, NULL));
+	vellum_mm_put(mm);
+	assert_int_equal(vellum_uffd_copy(u, PAGE(0), 0, bytes, PAGE_SIZE, 0, NULL), -ESRCH);
+	assert_int_equal(vellum_uffd_move(u, PAGE(0), PAGE(1), PAGE_SIZE, 0, NULL), -ESRCH);
+	vellum_uffd_put(u);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -268,6 +348,9 @@ int main(void)
 		WORLD_TEST(fills_end_with_the_mapping),
 		WORLD_TEST(refused_pages_are_not_added),
 		WORLD_TEST(continue_reports_the_backing),
+		WORLD_TEST(sources_of_a_copy),
+		WORLD_TEST(fills_end_when_the_process_is_killed),
+		WORLD_TEST(fills_of_a_dead_address_space),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
