@@ -100,9 +100,7 @@ static int map_cached_page(struct fill *fill, struct vma *vma, struct folio *pag
 		return err;
 	if (may_overwrite(ptep_get(ptep))) {
 		pte = filled_entry(fill, vma, folio_pfn(m, page), !backed, !backed && (vma->flags & VM_SHARED));
-		track_change(vma, fill->addr);
-		if (pte_write(pte))
-			track_grant(vma, fill->addr);
+		track_change(vma, fill->addr);	/* in all trackers, so W needs no track_grant() */
 		__atomic_fetch_add(&page->count, FOLIO_ONE_MAPPING, __ATOMIC_RELAXED);
 		prepare_exec(vma, page);
 		ptep_set(ptep, pte);
