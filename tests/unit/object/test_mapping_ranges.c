@@ -329,6 +329,87 @@ static void msync_writes_the_range_of_each_vma(void **state)
 	file_destroy(&f);
 }
 
+/* --- errors of writepage() --- */
+
+static int two_errors(void *ctx, uint64_t pgoff, const void *page, uint32_t len)
+{
+	(void)ctx;
+	(void)page;
+	(void)len;
+	return pgoff == 3 ? -VELLUM_EIO : pgoff == 5 ? -VELLUM_ENOSPC : 0;
+}
+
+static void first_error_of_writeback_is_returned(void **state)
+{
+	struct world *w = *state;
+	struct vellum_backing_ops ops = file_ops;
+	uint64_t written;
+	struct file f;
+
+	ops.writepage = two_errors;
+	file_create_with(&f, w, PAGES, &ops, VELLUM_MAPPING_WRITEBACK);
+	map_shared(w->mm, 0, PAGES, &f, 0);
+	for (unsigned i = 0; i < PAGES; i++)
+		store(w->cpu[0], PAGE(i), i);
+	assert_int_equal(vellum_mapping_writeback(f.mapping, 0, PAGES, &written), -VELLUM_EIO);
+	assert_int_equal(written, PAGES - 2);
+	assert_int_equal(nr_dirty(&f), 2);
+	assert_int_equal(vellum_mapping_writeback(f.mapping, 4, PAGES, &written), -VELLUM_ENOSPC);
+	unmap(w->mm, 0, PAGES);
+	file_destroy(&f);
+}
+
+/* The error is kept for the next sync, and the hint that pages are dirty is set until they are written. */
+static void writeback_of_unmapped_files_keeps_errors(void **state)
+{
+	struct world *w = *state;
+	struct file f;
+
+	file_create(&f, w, PAGES);
+	map_shared(w->mm, 0, PAGES, &f, 0);
+	store(w->cpu[0], PAGE(1), 1);
+	unmap(w->mm, 0, PAGES);
+	assert_true(f.mapping->maybe_dirty);
+	f.write_err = -VELLUM_EIO;
+	assert_int_equal(vellum_mapping_writeback_unmapped(f.mapping), -VELLUM_EIO);
+	assert_true(f.mapping->maybe_dirty);
+	f.write_err = 0;
+	OK(vellum_mapping_writeback_unmapped(f.mapping));
+	assert_false(f.mapping->maybe_dirty);
+	assert_int_equal(f.writes, 1);
+	assert_int_equal(vellum_mapping_sync(f.mapping, 0, PAGES), -VELLUM_EIO);	/* once */
+	OK(vellum_mapping_sync(f.mapping, 0, PAGES));
+	/* Without the hint it does not look at pages. */
+	map_shared(w->mm, 0, PAGES, &f, 0);
+	store(w->cpu[0], PAGE(1), 2);
+	unmap(w->mm, 0, PAGES);
+	f.mapping->maybe_dirty = 0;
+	OK(vellum_mapping_writeback_unmapped(f.mapping));
+	assert_int_equal(f.writes, 1);
+	f.mapping->maybe_dirty = 1;
+	OK(vellum_mapping_writeback_unmapped(f.mapping));
+	assert_int_equal(f.writes, 2);
+	OK(vellum_mapping_sync(f.mapping, 0, PAGES));
+	file_destroy(&f);
+}
+
+/* A backing that keeps bytes must be able to punch holes, whichever hook it has. */
+static void hole_needs_the_hook(void **state)
+{
+	static const struct vellum_backing_ops none = { .size = sizeof(none), .release = file_release };
+	struct world *w = *state;
+	struct vellum_backing_ops ops = none;
+	struct file f;
+
+	for (unsigned i = 0; i < 3; i++) {
+		ops.fault = i == 1 ? file_fault : NULL;
+		ops.writepage = i == 2 ? file_writepage : NULL;
+		file_create_with(&f, w, PAGES, &ops, 0);
+		assert_int_equal(vellum_mapping_punch_hole(f.mapping, 0, BYTES(1)), i ? -EOPNOTSUPP : 0);
+		file_destroy(&f);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -338,6 +419,9 @@ int main(void)
 		WORLD_TEST(holes_and_sizes_in_bytes),
 		WORLD_TEST(writeback_writes_dirty_pages_of_the_range_only),
 		WORLD_TEST(msync_writes_the_range_of_each_vma),
+		WORLD_TEST(first_error_of_writeback_is_returned),
+		WORLD_TEST(writeback_of_unmapped_files_keeps_errors),
+		WORLD_TEST(hole_needs_the_hook),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

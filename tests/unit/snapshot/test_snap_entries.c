@@ -274,12 +274,60 @@ static void entries_are_restored_with_soft_dirty(void **state)
 	each_pair(DIRTY);
 }
 
+/* --- raw frames of a shared VMA --- */
+
+#define RAW_PFN (1ull << 20)	/* above RAM */
+
+/* A new VMA. The driver's own unmap would remove the frozen entry too. */
+static void remap_one(unsigned at, uint64_t frame)
+{
+	unmap(s.mm, at, 1);
+	map_object(s.mm, at, 1, RW, VELLUM_MAP_SHARED, s.mappings[0], at, RW);
+	OK(vellum_remap_pfn_range(s.mm, PAGE(at), RAW_PFN + frame, PAGE_SIZE));
+}
+
+static uint64_t raw_frame(unsigned at)
+{
+	return pte_present(entry_at(s.mm, PAGE(at))) ? pte_pfn(entry_at(s.mm, PAGE(at))) - RAW_PFN : ~0ull;
+}
+
+/* The frozen frame comes back if another is mapped there, unless the driver took it. A frame where none was stays. */
+static void frames_of_a_driver_are_restored(void **state)
+{
+	struct counting counts = { .first_pfn = RAW_PFN };
+
+	(void)state;
+	snap_open(&s, &machines[0], 0);
+	s.bytes = calloc(16, PAGE_SIZE);
+	OK(vellum_memory_add_device(s.w->memory, RAW_PFN, 16, s.bytes));
+	OK(vellum_mapping_create(s.w->memory, &counting_pfn_ops, &counts, 8, VELLUM_MAPPING_PFN, &s.mappings[0]));
+	map_object(s.mm, 0, 8, RW, VELLUM_MAP_SHARED, s.mappings[0], 0, RW);
+	for (unsigned i = 0; i < 4; i++)
+		remap_one(i, i);
+	freeze(&s);
+	restore(&s);
+	assert_int_equal(snap_info(s.snapshot).dropped_pages, 0);
+	remap_one(1, 9);			/* another frame */
+	remap_one(2, 2);			/* the same one, by a new entry */
+	unmap(s.mm, 3, 1);
+	remap_one(5, 11);			/* there was none */
+	vellum_unmap_mapping_range(s.mappings[0], 0, 1);
+	restore(&s);
+	check_world(s.w);
+	for (unsigned i = 0; i < 8; i++)
+		assert_int_equal(raw_frame(i), i > 0 && i < 4 ? i : i == 5 ? 11 : ~0ull);
+	assert_int_equal(snap_info(s.snapshot).dropped_pages, 2);
+	must_verify(&s, s.snapshot);
+	snap_close(&s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(entries_are_restored),
 		cmocka_unit_test(entries_are_restored_without_soft_dirty),
 		cmocka_unit_test(entries_are_restored_with_soft_dirty),
+		cmocka_unit_test(frames_of_a_driver_are_restored),
 	};
 
 	return cmocka_run_group_tests_name("snap_entries", tests, NULL, NULL);
