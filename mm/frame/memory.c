@@ -41,11 +41,13 @@ static bool is_free_block(const struct vellum_memory *m, uint64_t index, unsigne
 {
 	const struct folio *f = &m->folios[index];
 
-	return index + (1ull << order) <= m->nr_frames && !(folio_flags(f) & PG_USED) &&
-	       f->order == order;
+	return !(folio_flags(f) & PG_USED) && f->order == order;
 }
 
-/* Free a block and merge it with free buddies. Frames of a free block except its first have NO_ORDER. */
+/*
+ * Free a block and merge it with free buddies, which are in the same 2 MiB, and RAM has whole ones. Frames of a free
+ * block except its first have NO_ORDER.
+ */
 static void free_block(struct vellum_memory *m, uint64_t index, unsigned order)
 {
 	m->nr_free += 1ull << order;
@@ -62,18 +64,13 @@ static void free_block(struct vellum_memory *m, uint64_t index, unsigned order)
 	list_push(m, (uint32_t)index, order);
 }
 
-static uint64_t ram_bytes_at(const struct vellum_memory *m, uint64_t chunk)
-{
-	return min_u64(CHUNK_FRAMES, m->nr_frames - chunk * CHUNK_FRAMES) << PAGE_SHIFT;
-}
-
 /* Commit the 2 MiB that contain @index. A block never crosses them, so that commits a whole block. */
 static bool commit_chunk(struct vellum_memory *m, uint64_t index)
 {
 	uint64_t chunk = index / CHUNK_FRAMES;
 
 	if (!m->committed[chunk] && m->host.ops->commit &&
-	    m->host.ops->commit(m->host.ctx, chunk * PMD_SIZE, ram_bytes_at(m, chunk)))
+	    m->host.ops->commit(m->host.ctx, chunk * PMD_SIZE, PMD_SIZE))
 		return false;
 	m->committed[chunk] = 1;
 	return true;
