@@ -28,6 +28,7 @@ static void create_checks_sizes(void **state)
 	} rows[] = {
 		{ good, 0 }, { good, -EINVAL }, { good, -EINVAL }, { good, -EINVAL }, { good, -EINVAL }, { good, -EINVAL },
 		{ good, -EINVAL }, { good, 0 }, { good, -EINVAL }, { good, 0 }, { good, -EINVAL }, { good, -EINVAL },
+		{ good, -EINVAL },
 	};
 
 	rows[1].args.ram = NULL;
@@ -41,6 +42,7 @@ static void create_checks_sizes(void **state)
 	rows[9].args.hole_start = 2 * PMD_SIZE;
 	rows[10].args.hole_start = 2 * PMD_SIZE + PAGE_SIZE;
 	rows[11].args.hole_size = 1;
+	rows[12].args.hole_start = 100;
 	for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
 		if (create(w, rows[i].args, &out) != rows[i].want)
 			fail_msg("row %u: not %d", i, rows[i].want);
@@ -49,6 +51,57 @@ static void create_checks_sizes(void **state)
 	}
 	assert_int_equal(create(w, good, NULL), -EINVAL);
 	OK(vellum_memory_destroy(NULL));
+	rows[5].args.ram_size = 1ull << 43;	/* is allowed, but there is no memory for the folios */
+	w->host.fail_at = w->host.nr_allocs + 2;
+	assert_int_equal(create(w, rows[5].args, &out), -ENOMEM);
+	w->host.fail_at = 0;
+}
+
+/* Hooks that the core cannot do without. */
+static void create_needs_a_host(void **state)
+{
+	struct world *w = *state;
+	struct vellum_memory_args args = { .size = sizeof(args), .ram = w->ram, .ram_size = 2 * PMD_SIZE,
+					   .host_ctx = &w->host };
+	struct vellum_memory *out;
+
+	assert_int_equal(vellum_memory_create(&args, &out), -EINVAL);
+	for (unsigned i = 0; i <= 5; i++) {
+		struct vellum_host_ops ops = *test_host_ops();
+
+		if (i == 0)
+			ops.alloc = NULL;
+		if (i == 1)
+			ops.free = NULL;
+		if (i == 2)
+			ops.wait = NULL;
+		if (i == 3)
+			ops.wake = NULL;
+		if (i == 4)
+			ops.bug = NULL;
+		args.host = &ops;
+		assert_int_equal(vellum_memory_create(&args, &out), i < 5 ? -EINVAL : 0);
+	}
+	OK(vellum_memory_destroy(out));
+}
+
+/* Each kind of user keeps the memory alive by itself. */
+static void destroy_waits_for_users(void **state)
+{
+	struct world *w = *state;
+	struct vellum_memory_args args = { .ram = w->ram, .ram_size = 2 * PMD_SIZE };
+	struct vellum_mapping *mapping;
+	struct vellum_memory *m;
+	struct vellum_mm *mm;
+
+	OK(create(w, args, &m));
+	OK(vellum_mm_create(m, &mm));
+	assert_int_equal(vellum_memory_destroy(m), -VELLUM_EBUSY);
+	vellum_mm_put(mm);
+	OK(vellum_mapping_create(m, NULL, NULL, 1, 0, &mapping));
+	assert_int_equal(vellum_memory_destroy(m), -VELLUM_EBUSY);
+	vellum_mapping_put(mapping);
+	OK(vellum_memory_destroy(m));
 }
 
 static void create_refuses_unknown_fields(void **state)
@@ -307,7 +360,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		WORLD_TEST(create_checks_sizes),
+		WORLD_TEST(create_needs_a_host),
 		WORLD_TEST(create_refuses_unknown_fields),
+		WORLD_TEST(destroy_waits_for_users),
 		WORLD_TEST(map_count_has_a_largest_value),
 		WORLD_TEST(hole_has_no_frames),
 		WORLD_TEST(device_ranges_do_not_overlap),

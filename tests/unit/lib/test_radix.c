@@ -97,6 +97,7 @@ static void borders_of_nodes_are_visited_in_order(void **state)
 	radix_destroy(&t.radix, &t.host);
 	assert_int_equal(t.th.live, 0);
 	assert_null(radix_get(&t.radix, 5));
+	assert_int_equal(t.radix.levels, 0);
 	radix_destroy(&t.radix, &t.host);	/* again: nothing is left */
 	assert_int_equal(t.th.live, 0);
 }
