@@ -3,6 +3,7 @@
 #include "swap_support.h"
 #include "mm/object/object.h"
 #include "mm/swap/swap.h"
+#include "vellum/dirty.h"
 
 #define CHUNK 1024	/* slots whose counts are allocated together */
 #define LARGE (2 * CHUNK + 452)
@@ -256,6 +257,59 @@ static void removal_reads_the_pages_of_the_area_only(void **state)
 	disk_destroy(&high);
 }
 
+/* A private page that cannot be read becomes poison, which trackers hear of. Its neighbours come in. */
+static void unreadable_page_is_reported(void **state)
+{
+	struct swap_world *sw = *state;
+	struct world *w = &sw->w;
+	struct vellum_tracker *t;
+
+	map_at(w->mm, 0, 4, RW, ANON);
+	for (unsigned i = 0; i < 4; i++)
+		store(w->cpu[0], PAGE(i), i + 1);
+	OK(vellum_track_mm(w->mm, PAGE(0), PAGE(4), VELLUM_TRACK_WP, &t));
+	pageout(w->mm, 0, 4);
+	collect(t, PAGE(0) >> PAGE_SHIFT);
+	sw->disk.bad_slot = pte_swp_offset(entry_at(w->mm, PAGE(2)));
+	sw->disk.read_err = -VELLUM_EIO;
+	OK(vellum_swap_remove(w->memory, sw->disk.area));
+	check_world(w);
+	assert_int_equal(entry_at(w->mm, PAGE(2)).val, pte_marker(MARKER_POISON).val);
+	assert_true(collect(t, PAGE(0) >> PAGE_SHIFT) & 4);
+	for (unsigned i = 0; i < 4; i++)
+		if (i != 2)
+			assert_int_equal(load(w->cpu[0], PAGE(i)), i + 1);
+	assert_int_equal(vellum_mm_swapped(w->mm), 0);
+	vellum_tracker_destroy(t);
+}
+
+/* Without a free frame the area stays, is open again, and can be removed later. */
+static void removal_without_frames_can_be_repeated(void **state)
+{
+	static uint64_t pfn[4096];
+	struct swap_world *sw = *state;
+	struct world *w = &sw->w;
+	unsigned nr = 0;
+
+	map_at(w->mm, 0, 4, RW, SHANON);
+	for (unsigned i = 0; i < 4; i++)
+		store(w->cpu[0], PAGE(i), i + 1);
+	pageout(w->mm, 0, 4);
+	assert_int_equal(slots_used(w), 4);
+	while (!vellum_memory_alloc_device(w->memory, 1, &pfn[nr]))
+		nr++;
+	assert_int_equal(vellum_swap_remove(w->memory, sw->disk.area), -ENOMEM);
+	assert_int_equal(slots_used(w), 4);
+	vellum_memory_free_device(w->memory, pfn[--nr], 1);
+	assert_int_equal(vellum_swap_remove(w->memory, sw->disk.area), -ENOMEM);	/* one page has come in */
+	assert_int_equal(slots_used(w), 3);
+	while (nr)
+		vellum_memory_free_device(w->memory, pfn[--nr], 1);
+	OK(vellum_swap_remove(w->memory, sw->disk.area));
+	for (unsigned i = 0; i < 4; i++)
+		assert_int_equal(load(w->cpu[0], PAGE(i)), i + 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -265,6 +319,8 @@ int main(void)
 		WORLD_TEST(areas_have_sizes_and_hooks),
 		WORLD_TEST(closing_area_gives_no_slots),
 		WORLD_TEST(removal_reads_the_pages_of_the_area_only),
+		SWAP_TEST(unreadable_page_is_reported),
+		SWAP_TEST(removal_without_frames_can_be_repeated),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
