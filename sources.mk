@@ -2,7 +2,7 @@
 # The list of all sources. Embedders may include it: $(VELLUM_CORE_SRC) is the freestanding core, to be
 # compiled with -I<this folder> -I<this folder>/include.
 VELLUM_CORE_SRC := \
-	lib/lock.c lib/radix.c lib/strerror.c lib/tree.c lib/version.c \
+	lib/lock.c lib/page_set.c lib/radix.c lib/strerror.c lib/tree.c lib/version.c \
 	mm/frame/memory.c mm/frame/migrate.c mm/frame/rmap.c \
 	mm/table/exposed.c mm/table/huge.c mm/table/huge_zero.c mm/table/notifier.c mm/table/pagewalk.c \
 	mm/table/pgtable.c mm/table/tlb.c mm/table/zap.c \
@@ -14,7 +14,7 @@ VELLUM_CORE_SRC := \
 	mm/object/mapping.c mm/object/mapping_io.c mm/object/remap.c mm/object/shmem.c \
 	mm/object/truncate.c mm/object/writeback.c \
 	mm/swap/reclaim.c mm/swap/swap.c mm/swap/swap_off.c \
-	mm/track/auto.c mm/track/clear_refs.c mm/track/collect.c mm/track/dirty.c mm/track/page_set.c \
+	mm/track/auto.c mm/track/clear_refs.c mm/track/collect.c mm/track/dirty.c \
 	mm/track/pagemap.c mm/track/scan.c mm/track/tracker.c mm/track/vma_usage.c \
 	mm/uffd/event.c mm/uffd/fill.c mm/uffd/move.c mm/uffd/uffd.c mm/uffd/wait.c \
 	mm/uffd/wp.c \

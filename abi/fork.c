@@ -49,6 +49,7 @@ static int start_thread(struct task *t)
 	pthread_attr_init(&attr);
 	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
 	pthread_attr_setstacksize(&attr, THREAD_STACK);
+	pthread_attr_setaffinity_np(&attr, sizeof(t->kernel->host_cpus), &t->kernel->host_cpus);
 	err = pthread_create(&t->thread, &attr, task_main, t) ? -EAGAIN : 0;
 	pthread_attr_destroy(&attr);
 	return err;

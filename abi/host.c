@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* abi/host.c - the hooks of the host for the memory of programs: signals, and waits for user space. */
+#define _GNU_SOURCE
 #include "abi/task.h"
 
 static int interrupted_hook(void *host)

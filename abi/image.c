@@ -187,8 +187,9 @@ void image_limits(const struct task *t, char *text, size_t size)
 		add_words(text, size, "locks of files");
 	if (has_ipc(ipc))
 		add_words(text, size, "System V objects");
-	if (p->pending.set || t->pending.set)
-		add_words(text, size, "pending signals");
+	for (const struct task *any = p->threads; any; any = any->next)
+		if (p->pending.set || any->pending.set)
+			add_words(text, size, "pending signals");
 }
 
 /* --- restore --- */
@@ -347,7 +348,6 @@ int image_restore(struct image *image, struct task *t, const char **why)
 		ipc_clear(k->ipc);
 	restore_signals(image, p);
 	restore_process(&image->process, p);
-	k->nr_tasks += t->tid == p->pid && image->task.tid != p->pid;	/* as execve(2) in another thread: take_first_place() */
 	t->tid = image->task.tid;
 	image_restore_task(&image->task, t);
 	usage_restart(t, &image->usage);

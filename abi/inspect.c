@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* abi/inspect.c - inspection points: system call, signal, exit. */
+#define _GNU_SOURCE
 #include "abi/task.h"
 
 /* The inspector may block on a full pipe. Other tasks need the CPU meanwhile. */

@@ -351,6 +351,7 @@ void abi_run(const struct abi_args *args, struct abi_result *result)
 	pthread_mutex_init(&k.lock, NULL);
 	pthread_cond_init(&k.changed, NULL);
 	pthread_cond_init(&k.all_ended, NULL);
+	sched_getaffinity(0, sizeof(k.host_cpus), &k.host_cpus);
 	pthread_mutex_init(&k.unread_lock, NULL);
 	pthread_mutex_init(&k.async_lock, NULL);
 	if (hostfd_init(result->error, sizeof(result->error)))

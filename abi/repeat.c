@@ -173,7 +173,12 @@ static void freeze(struct repeat *r, struct task *t)
 		return;
 	}
 	if (!threads_park(t, why, sizeof(why))) {
-		give_up(r, "%s", why);
+		if (why[0])
+			give_up(r, "%s", why);
+		else
+			__atomic_store_n(&r->state, NOT_FROZEN, __ATOMIC_RELEASE);	/* the thread ends */
+	} else if (has_other_processes(r, t)) {		/* a fork was on its way */
+		give_up(r, "the program has other processes where it is to be frozen; name an earlier place with --at%s", "");
 	} else {
 		if (r->want->freezing)
 			r->want->freezing(r->want->arg);
@@ -289,14 +294,17 @@ static void end_others(struct repeat *r)
 	pthread_mutex_unlock(&k->lock);
 }
 
-/* The thread is the only one of its process again. */
+/* The thread is in its process again: the only one, if it was not. */
 static void enter_process(struct repeat *r)
 {
 	pthread_mutex_lock(&r->kernel->lock);
-	r->task->next = NULL;
-	r->process->threads = r->task;
-	r->process->nr_leaving = 0;
-	__atomic_store_n(&r->process->nr_threads, 1, __ATOMIC_RELEASE);
+	if (!r->process->threads) {
+		r->task->next = NULL;
+		r->process->threads = r->task;
+		r->process->nr_leaving = 0;
+		r->kernel->nr_tasks += r->task->tid != r->process->pid;	/* unlink_thread() has taken it off */
+		__atomic_store_n(&r->process->nr_threads, 1, __ATOMIC_RELEASE);
+	}
 	pthread_mutex_unlock(&r->kernel->lock);
 }
 
@@ -381,9 +389,12 @@ void repeat_end_run(struct task *t)
 	if (r->want->finished)
 		r->want->finished(r->want->arg);
 	enter_process(r);
+	pthread_mutex_lock(&k->lock);
 	r->process->exit_status = status;
 	__atomic_store_n(&r->process->exiting, true, __ATOMIC_RELAXED);
+	signal_wake_all(r->process);		/* those that were started again */
 	__atomic_store_n(&r->state, FINISHED, __ATOMIC_RELEASE);
+	pthread_mutex_unlock(&k->lock);
 }
 
 void abi_repeat_kill(struct repeat *run)

@@ -61,6 +61,7 @@ bool threads_park(struct task *t, char *why, size_t size)
 	struct kernel *k = t->kernel;
 	const struct task *other;
 	uint64_t now;
+	bool ends;
 
 	why[0] = 0;
 	pthread_mutex_lock(&k->lock);
@@ -68,12 +69,15 @@ bool threads_park(struct task *t, char *why, size_t size)
 	signal_wake_all(p);
 	while ((other = find_running(t)) && (now = clock_ns(CLOCK_MONOTONIC)) < until && !signal_fatal_pending(t))
 		kernel_wait(k, until - now);
-	if (other)
+	ends = signal_fatal_pending(t);
+	if (ends)
+		;
+	else if (other)
 		say(why, size, other, "does not leave its system call");
 	else if ((other = find_stranger(t)))
 		say(why, size, other, "has descriptors, a directory or user IDs of its own");
 	pthread_mutex_unlock(&k->lock);
-	return !why[0];
+	return !ends && !why[0];
 }
 
 void threads_go_on(struct task *t)

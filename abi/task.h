@@ -11,6 +11,7 @@
 #define ABI_TASK_H
 
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/types.h>
@@ -271,6 +272,7 @@ struct kernel {
 	bool stop_raised;		/* lock: Vellum has stopped since process 1 stopped */
 	bool abandoned;			/* lock: do not wait for the remaining tasks */
 	struct abi_result *result;
+	cpu_set_t host_cpus;		/* for each thread's host thread, wherever the one runs that makes it */
 	pthread_t ticker;
 	bool ticker_stop;
 	struct cpu_pool *pool;

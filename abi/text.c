@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* abi/text.c - escape text of programs for messages; see text.h. */
+#define _GNU_SOURCE
 #include "abi/text.h"
 
 #include <stdbool.h>

@@ -42,7 +42,7 @@ struct line {
 	uint64_t addr;		/* virtual, of the page */
 	uint64_t *memory;
 	uint64_t dirty[WORDS / 64];
-	uint64_t word[WORDS];
+	_Alignas(16) uint64_t word[WORDS];	/* for 16-byte accesses */
 };
 
 struct range {

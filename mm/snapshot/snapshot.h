@@ -33,7 +33,7 @@
 
 #include "mm/mapping.h"
 #include "mm/table/tlb.h"
-#include "mm/track/page_set.h"
+#include "lib/page_set.h"
 #include "vellum/snapshot.h"
 
 /* In one snapshot. */
@@ -126,8 +126,6 @@ int restore_vmas(struct vellum_mm *mm, struct vellum_mm *copy) HOLDS(&mm->mmap_l
 
 /* --- tables.c --- */
 
-/* The page at @addr has been put back. */
-void note_restored(struct restore *rs, gva_t addr);
 
 /* Restore all entries. 0, -ENOMEM; -EAGAIN: bring in rs->missing and call again. */
 int restore_tables(struct restore *rs);

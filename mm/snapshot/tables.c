@@ -68,7 +68,8 @@ static uint64_t changed_lines(const pte_t *table, uint64_t *nr)
 	return lines;
 }
 
-void note_restored(struct restore *rs, gva_t addr)
+/* The page at @addr has been put back. */
+static void note_restored(struct restore *rs, gva_t addr)
 {
 	if (rs->notes && !page_set_add(&rs->frozen->restored, addr >> PAGE_SHIFT, mm_host(rs->mm)))
 		rs->frozen->all_restored = true;

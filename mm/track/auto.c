@@ -17,7 +17,7 @@
 #include "mm/table/pagewalk.h"
 #include "mm/table/table_edit.h"
 #include "mm/track/hooks.h"
-#include "mm/track/page_set.h"
+#include "lib/page_set.h"
 #include "mm/track/tracker.h"
 
 bool tracker_uses_dirty_bit(const struct vellum_tracker *t, uint64_t page)

@@ -19,7 +19,7 @@
 #include "mm/table/table_edit.h"
 #include "mm/table/tlb.h"
 #include "mm/track/hooks.h"
-#include "mm/track/page_set.h"
+#include "lib/page_set.h"
 #include "mm/track/tracker.h"
 #include "mm/vma.h"
 

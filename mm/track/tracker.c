@@ -11,7 +11,7 @@
  */
 #include "mm/table/exposed.h"
 #include "mm/track/hooks.h"
-#include "mm/track/page_set.h"
+#include "lib/page_set.h"
 #include "mm/track/tracker.h"
 #include "mm/vma.h"
 

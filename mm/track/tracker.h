@@ -14,7 +14,7 @@
 #include "mm/table/table_edit.h"
 #include "mm/table/tlb.h"
 #include "mm/track/hooks.h"
-#include "mm/track/page_set.h"
+#include "lib/page_set.h"
 
 /*
  * What VELLUM_TRACK_AUTO knows of 512 pages. A chunk without a record uses wp, and had no store for a long time. Times

@@ -116,13 +116,21 @@ __attribute__((noinline)) int place(int x)
 	return x;
 }
 
+static void *nothing(void *arg)
+{
+	return arg;
+}
+
 /* What only one thread does: send something to each of the others, and join them. */
 static void *run(void *arg)
 {
 	const struct timespec moment = { 0, 30000000 };
+	pthread_t new;
 
 	nanosleep(&moment, NULL);	/* the others wait now, in most cases */
 	place(1);
+	if (pthread_create(&new, NULL, nothing, NULL) || pthread_join(new, NULL))
+		exit(6);
 	pthread_mutex_lock(&mutex);
 	work = 7;
 	pthread_cond_signal(&cond);

@@ -141,10 +141,9 @@ static void an_operation_is_a_store(void **state)
 
 /* --- 16 bytes --- */
 
-static void sixteen_bytes(void **state)
+static void sixteen_bytes_with(struct world *w, uint32_t hostile)
 {
-	struct world *w = *state;
-
+	OK(vellum_soft_set_hostile(w->soft, hostile));
 	map_at(w->mm, 0, NR, RW, ANON);
 	for (uint64_t at = PAGE_SIZE - 32; at <= PAGE_SIZE + 16; at++) {
 		struct vellum_soft_u128 val = {at * 3, at * 5}, got = {0, 0}, old = {at * 3, 0}, next = {at, ~at};
@@ -159,6 +158,7 @@ static void sixteen_bytes(void **state)
 		assert_memory_equal(&old, &val, sizeof(val));
 		assert_int_equal(vellum_soft_cmpxchg128(w->cpu[0], BASE + at, &old, next, &swapped), VELLUM_FAULT_OK);
 		assert_true(swapped);
+		vellum_soft_write_back(w->soft);
 		OK(vellum_copy_from_user(w->mm, bytes, BASE + at - 1, sizeof(bytes), NULL));
 		assert_memory_equal(bytes + 1, &next, sizeof(next));
 		assert_int_equal(bytes[17], 0);
@@ -174,6 +174,15 @@ static void sixteen_bytes(void **state)
 	assert_int_equal(vellum_soft_store128(w->cpu[0], PAGE(1) - 8, (struct vellum_soft_u128){7, 7}),
 			 VELLUM_FAULT_SIGSEGV_ACCERR);
 	assert_int_equal(load(w->cpu[0], PAGE(1) - 8), 0);
+	unmap(w->mm, 0, NR);
+	OK(vellum_soft_set_hostile(w->soft, 0));
+}
+
+static void sixteen_bytes(void **state)
+{
+	sixteen_bytes_with(*state, 0);
+	sixteen_bytes_with(*state, VELLUM_SOFT_KEEP | VELLUM_SOFT_A_AT_WILL);
+	sixteen_bytes_with(*state, VELLUM_SOFT_VCACHE);
 }
 
 /* --- several CPUs --- */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* mm/track/page_set.c - sets of page numbers; see page_set.h. */
-#include "mm/track/page_set.h"
+/* lib/page_set.c - sets of page numbers; see page_set.h. */
+#include "lib/page_set.h"
 
 /* The bitmap of the chunk of @page, created if there is none. NULL: no memory. */
 static uint64_t *get_chunk(struct page_set *set, uint64_t page, const struct host *host)

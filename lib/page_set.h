@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * mm/track/page_set.h - a sparse set of page numbers: a bitmap for each chunk of 512 pages. If the pages are those of
+ * lib/page_set.h - a sparse set of page numbers: a bitmap for each chunk of 512 pages. If the pages are those of
  * an address space, a chunk covers one last-level table. Not locked.
  */
-#ifndef MM_TRACK_PAGE_SET_H
-#define MM_TRACK_PAGE_SET_H
+#ifndef LIB_PAGE_SET_H
+#define LIB_PAGE_SET_H
 
 #include "lib/radix.h"
 

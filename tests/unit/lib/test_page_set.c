@@ -2,7 +2,7 @@
 /* Sets of page numbers, compared with an array. */
 #include "more_support.h"
 
-#include "mm/track/page_set.h"
+#include "lib/page_set.h"
 
 #define FIRST 1000000	/* the pages of the test; no chunk begins here */
 #define PAGES 4096
