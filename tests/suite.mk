@@ -10,9 +10,15 @@ variant_clang := BUILD=build/clang CC=clang $(ASSERT_LOCKS)
 variant_asan  := BUILD=build/asan CC=gcc SANITIZE=address,undefined $(ASSERT_LOCKS)
 variant_tsan  := BUILD=build/tsan CC=gcc SANITIZE=thread $(ASSERT_LOCKS)
 
+# TSan has nothing to find in a unit test with one thread.
+threaded := $(notdir $(basename $(shell grep -lE 'pthread_|run_on_cpus|in_thread' tests/unit/*/test_*.c)))
+unit_clang := unit-build
+unit_asan  := unit-build
+unit_tsan  := $(addprefix build/tsan/unit/,$(threaded))
+
 .PHONY: variants
 variants:
-	$(foreach v,$(VARIANTS),$(MAKE) --no-print-directory $(variant_$(v)) unit-build build/$(v)/vellum &&) true
+	$(foreach v,$(VARIANTS),$(MAKE) --no-print-directory $(variant_$(v)) $(unit_$(v)) build/$(v)/vellum &&) true
 	$(MAKE) --no-print-directory $(variant_asan) examples build/asan/soak/pressure build/asan/soak/snapshot build/asan/fuzz/library
 	$(MAKE) --no-print-directory $(variant_tsan) build/tsan/soak/pressure build/tsan/soak/snapshot
 	$(MAKE) --no-print-directory $(variant_clang) examples
@@ -57,7 +63,7 @@ test-build: all unit-build guests examples variants build/explore/explore build/
 	build/soak/pressure build/soak/snapshot $(FUZZ_PROGRAMS)
 test: test-build
 	@tests/tap-sum -t 1500 \
-		'tests/side-by-side $(foreach u,$(UNIT) $(foreach v,$(VARIANTS),$(addprefix build/$(v)/unit/,$(unit_names))),"$(TAP) $(u)")' \
+		'tests/side-by-side $(foreach u,$(UNIT) $(foreach v,clang asan,$(addprefix build/$(v)/unit/,$(unit_names))) $(unit_tsan),"$(TAP) $(u)")' \
 		$(call in,sh tests/example.sh,$(EXAMPLES) $(addprefix build/asan/examples/,$(notdir $(EXAMPLES)))) \
 		'tests/side-by-side "build/explore/explore all" "sh tests/house.sh"' \
 		'sh tests/mutants/run.sh -h' 'build/diff/diff --ops 60000' \

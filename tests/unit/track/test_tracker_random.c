@@ -341,17 +341,11 @@ static void chaos_destroy(struct chaos *ch)
 	vellum_memory_free_device(ch->w->memory, ch->c[2]->first_pfn, SPAN);
 }
 
-#ifdef VELLUM_TSAN
-#define RUNS 1u		/* one thread: what TSan could find here is the atomic accesses themselves */
-#else
-#define RUNS 6u
-#endif
-
 static void random_operations(void **state)
 {
 	static struct chaos ch;
 
-	for (unsigned run = 1; run <= RUNS; run++) {
+	for (unsigned run = 1; run <= 6; run++) {
 		chaos_create(&ch, *state, run * 7919);
 		ch.run = run;
 		for (ch.step = 0; ch.step < 4000; ch.step++) {
