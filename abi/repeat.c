@@ -137,14 +137,17 @@ static bool begin_freezing(struct repeat *r)
 	return first;
 }
 
-static bool has_other_processes(struct repeat *r, const struct task *t)
+/* False: there are other processes, which is said. */
+static bool is_only_process(struct repeat *r, const struct task *t)
 {
-	bool has;
+	bool only;
 
 	pthread_mutex_lock(&r->kernel->lock);
-	has = r->kernel->processes != t->process || t->process->next;
+	only = r->kernel->processes == t->process && !t->process->next;
 	pthread_mutex_unlock(&r->kernel->lock);
-	return has;
+	if (!only)
+		give_up(r, "the program has other processes where it is to be frozen; name an earlier place with --at%s", "");
+	return only;
 }
 
 /* The other threads are parked. False: the reason is said. */
@@ -162,34 +165,37 @@ static bool save_all(struct repeat *r, struct task *t)
 	return !err;
 }
 
+static void freeze_parked(struct repeat *r, struct task *t)
+{
+	char limits[ABI_MAX_NAME];
+
+	if (r->want->freezing)
+		r->want->freezing(r->want->arg);
+	image_limits(t, limits, sizeof(limits));
+	if (!save_all(r, t))
+		return;
+	r->task = t;
+	r->process = t->process;
+	r->took_fork_before = r->took_fork;
+	__atomic_store_n(&r->state, FROZEN, __ATOMIC_RELEASE);
+	r->want->frozen(r->want->arg, limits, r);
+}
+
 static void freeze(struct repeat *r, struct task *t)
 {
-	char limits[ABI_MAX_NAME], why[2 * ABI_MAX_NAME];
+	char why[2 * ABI_MAX_NAME];
 
 	cpu_release(t);
 	cpu_save_fpu(t);
-	if (has_other_processes(r, t)) {
-		give_up(r, "the program has other processes where it is to be frozen; name an earlier place with --at%s", "");
+	if (!is_only_process(r, t))
 		return;
-	}
-	if (!threads_park(t, why, sizeof(why))) {
-		if (why[0])
-			give_up(r, "%s", why);
-		else
-			__atomic_store_n(&r->state, NOT_FROZEN, __ATOMIC_RELEASE);	/* the thread ends */
-	} else if (has_other_processes(r, t)) {		/* a fork was on its way */
-		give_up(r, "the program has other processes where it is to be frozen; name an earlier place with --at%s", "");
+	if (threads_park(t, why, sizeof(why))) {
+		if (is_only_process(r, t))	/* a fork may have been on its way */
+			freeze_parked(r, t);
+	} else if (why[0]) {
+		give_up(r, "%s", why);
 	} else {
-		if (r->want->freezing)
-			r->want->freezing(r->want->arg);
-		image_limits(t, limits, sizeof(limits));
-		if (save_all(r, t)) {
-			r->task = t;
-			r->process = t->process;
-			r->took_fork_before = r->took_fork;
-			__atomic_store_n(&r->state, FROZEN, __ATOMIC_RELEASE);
-			r->want->frozen(r->want->arg, limits, r);
-		}
+		__atomic_store_n(&r->state, NOT_FROZEN, __ATOMIC_RELEASE);	/* the thread ends */
 	}
 	threads_go_on(t);
 }

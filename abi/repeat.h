@@ -51,7 +51,10 @@ uint64_t repeat_place_address(struct task *t, uint64_t addr);
 
 struct parked;		/* freed with free(3) */
 
-/* Let the others park. False: @why says which does not. Either way, threads_go_on() follows. @t holds no CPU. */
+/*
+ * Let the others park. False: @why says which does not, or is "": @t is to end. Either way, threads_go_on() follows. @t holds
+ * no CPU.
+ */
 bool threads_park(struct task *t, char *why, size_t size);
 void threads_go_on(struct task *t);
 struct parked *threads_save(const struct task *t);	/* after threads_park(). NULL: no memory */

@@ -70,11 +70,9 @@ bool threads_park(struct task *t, char *why, size_t size)
 	while ((other = find_running(t)) && (now = clock_ns(CLOCK_MONOTONIC)) < until && !signal_fatal_pending(t))
 		kernel_wait(k, until - now);
 	ends = signal_fatal_pending(t);
-	if (ends)
-		;
-	else if (other)
+	if (!ends && other)
 		say(why, size, other, "does not leave its system call");
-	else if ((other = find_stranger(t)))
+	else if (!ends && (other = find_stranger(t)))
 		say(why, size, other, "has descriptors, a directory or user IDs of its own");
 	pthread_mutex_unlock(&k->lock);
 	return !ends && !why[0];

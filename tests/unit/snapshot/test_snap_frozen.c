@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What a freeze leaves: entries of the frozen copy and of the address space, folios, counts, and who is notified. */
+/* What a freeze leaves: entries of the frozen copy and of the address space, folios, counts, and which notifiers are told. */
 #include "snap_support.h"
 #include "mm/fault/fault.h"
 #include "mm/snapshot/snapshot.h"
