@@ -19,12 +19,18 @@ bool qemu_is_exhausted(struct qemu_patience *p)
 	return p->waited > HANG_TIMEOUT_NS;
 }
 
-/* List the pages of the batch. False: too many, or page tables were freed: flush everything. */
+/*
+ * List the pages of the batch. False: too many: flush everything. If the batch names tables only, any page will do, as
+ * invlpg also drops what the CPU knows of tables (Intel SDM, "Operations that Invalidate TLBs and Paging-Structure
+ * Caches").
+ */
 static bool list_pages(const struct vellum_flush_batch *batch, uint64_t addr[MAX_FLUSH_PAGES], uint32_t *nr)
 {
 	*nr = 0;
-	if (!batch || batch->full || (batch->kinds & VELLUM_FLUSH_TABLES))
+	if (!batch || batch->full)
 		return false;
+	if (!batch->nr_ranges)
+		addr[(*nr)++] = 0;
 	for (unsigned i = 0; i < batch->nr_ranges; i++)
 		for (uint64_t at = batch->range[i].start; at < batch->range[i].end; at += VELLUM_PAGE_SIZE) {
 			if (*nr == MAX_FLUSH_PAGES)

@@ -148,7 +148,7 @@ wait_command:
 	leal	-1000(%rcx), %edx
 1:	cmpl	$0, MB_CMD(%rbx)
 	jne	command
-	decl	%ecx
+	subl	$1, %ecx	/* not decl: it keeps CF, which QEMU would compute each time */
 	jz	3f
 	cmpl	%edx, %ecx
 	jne	1b

@@ -42,7 +42,8 @@ enum {
  * @nr_frames: number of elements of @frame in use.
  * @full:      @range has too few elements. The core's own: it then calls flush_mm() instead of flush().
  * @all_frames: @frame has too few elements: an entry of any frame may have changed.
- * @range:     [start, end) in bytes, page aligned: what a CPU that walks the tables must forget.
+ * @range:     [start, end) in bytes, page aligned: what a CPU that walks the tables must forget. None, with
+ *             VELLUM_FLUSH_TABLES in @kinds: only what it cached of the tables' own entries.
  * @frame:     guest frame numbers whose entries changed: what a machine that shadows the tables must forget.
  */
 struct vellum_flush_batch {

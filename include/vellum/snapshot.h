@@ -164,7 +164,7 @@ struct vellum_snapshot_info {
 	uint64_t kept_pages;		/* about how many pages of earlier runs are kept */
 	uint64_t nr_restores;
 	/* Of the last restore: */
-	uint64_t copied_pages;		/* private pages that got the frozen bytes in place */
+	uint64_t copied_pages;		/* private pages whose bytes had changed, and that got the frozen ones in place */
 	uint64_t dropped_pages;		/* entries that were removed, and map the frozen page again if there is one */
 	uint64_t copied_shared_pages;
 };

@@ -90,7 +90,7 @@ static int settle(struct restore *rs, struct vma *vma, pte_t *ptep, pte_t frozen
 	pte_t pte = with_frozen_bits(vma, ptep_get(ptep), frozen);
 
 	if (!pte_special(pte) && folio_maybe_pinned(pte_folio(m, pte)))
-		rs->pinned = true;
+		rs->again = true;
 	else
 		pte = pte_mkunchanged(pte);
 	ptep_set(ptep, pte);
@@ -131,30 +131,68 @@ static struct folio *initial_page(const struct vma *vma, gva_t addr, bool *zeros
 	return folio;
 }
 
-/* Copy the frozen bytes into the exclusive page that @pte maps. False: they are not in RAM. */
-static bool copy_frozen(struct restore *rs, const struct vma *vma, gva_t addr, pte_t pte, pte_t frozen)
+/* The first byte of the cache line in which two pages begin to differ; PAGE_SIZE: they are equal. */
+static uint64_t first_difference(const void *a, const void *b)
+{
+	typedef uint64_t pair __attribute__((vector_size(16), may_alias));
+	const volatile pair *x = a, *y = b;	/* volatile: others may store to the page of a mapping meanwhile */
+	uint64_t at;
+
+	for (at = 0; at < PAGE_SIZE; at += 64, x += 4, y += 4) {
+		pair d = (x[0] ^ y[0]) | (x[1] ^ y[1]) | (x[2] ^ y[2]) | (x[3] ^ y[3]);
+
+		if (d[0] | d[1])
+			break;
+	}
+	return at;
+}
+
+/*
+ * Copy the frozen bytes into the exclusive page that @pte maps. False: they are not in RAM. *@changed: its bytes were
+ * others.
+ */
+static bool copy_frozen(struct restore *rs, const struct vma *vma, gva_t addr, pte_t pte, pte_t frozen, bool *changed)
 {
 	struct vellum_memory *m = rs->mm->memory;
 	struct folio *to = pte_folio(m, pte), *initial = NULL;
-	void *dst = frame_address(m, folio_pfn(m, to));
+	char *dst = frame_address(m, folio_pfn(m, to));
+	const char *src;
 	bool zeros = false;
+	uint64_t at;
 
 	sched_point(SCHED_MEMORY, dst);
 	if (content_of(vma, frozen) == CONTENT_PAGE) {
-		copy_racy(dst, pte_host(m, frozen), PAGE_SIZE);
+		src = pte_host(m, frozen);
 	} else {
 		initial = initial_page(vma, addr, &zeros);
 		if (!initial && !zeros)
 			return false;
-		if (zeros)
-			memset(dst, 0, PAGE_SIZE);
-		else
-			copy_racy(dst, frame_address(m, folio_pfn(m, initial)), PAGE_SIZE);
+		src = frame_address(m, zeros ? m->zero_pfn : folio_pfn(m, initial));
 	}
+	at = first_difference(dst, src);
+	*changed = at < PAGE_SIZE;
+	copy_racy(dst + at, src + at, PAGE_SIZE - at);
 	if (initial)
 		folio_put(m, initial);
 	folio_set(to, PG_DIRTY);	/* after MADV_FREE, reclaim would drop the page */
-	folio_bytes_changed(m, to);
+	if (*changed)
+		folio_bytes_changed(m, to);
+	return true;
+}
+
+/*
+ * Leave the entry of a page that this run changed, and that a restore has kept before, as it is: writable, with D. If the
+ * next run changes the page too, its CPUs need no walk for it, and no flush. The next restore compares the page, as it
+ * does with all that have D. False: the entry must lose D, so that trackers see what the next run changes, or the next
+ * store has to fault.
+ */
+static bool leave_dirty(struct restore *rs, const struct vma *vma, pte_t pte, pte_t frozen)
+{
+	const uint64_t kept = X86_UNCHANGED | X86_DIRTY;
+
+	if (rs->all || !pte_write(pte) || mm_is_tracked(vma->mm) || (with_frozen_bits(vma, pte, frozen).val | kept) != pte.val)
+		return false;
+	rs->again = true;
 	return true;
 }
 
@@ -174,7 +212,7 @@ static int restore_page(struct restore *rs, struct vma *vma, gva_t addr, pte_t *
 	pte_t pte = ptep_get(ptep);
 	struct folio *folio = pte_folio(m, pte);
 	enum content content = content_of(vma, was);
-	bool pinned = folio_maybe_pinned(folio), kept = pte.val & X86_UNCHANGED;
+	bool pinned = folio_maybe_pinned(folio), kept = pte.val & X86_UNCHANGED, changed;
 
 	if (!rs->all && pte_unchanged(pte))
 		return settle(rs, vma, ptep, was);
@@ -184,11 +222,12 @@ static int restore_page(struct restore *rs, struct vma *vma, gva_t addr, pte_t *
 		replace_entry(rs, addr, ptep, frozen);
 		return 0;
 	}
-	if ((folio_flags(folio) & PG_EXCLUSIVE) && content != CONTENT_SWAPPED && copy_frozen(rs, vma, addr, pte, was)) {
+	if ((folio_flags(folio) & PG_EXCLUSIVE) && content != CONTENT_SWAPPED &&
+	    copy_frozen(rs, vma, addr, pte, was, &changed)) {
 		track_change(vma, addr);
-		rs->copied++;
+		rs->copied += changed;
 		rs->frozen->nr_kept += !kept;
-		return settle(rs, vma, ptep, was);
+		return changed && leave_dirty(rs, vma, pte, was) ? 0 : settle(rs, vma, ptep, was);
 	}
 	/* A raw frame instead of a page cannot be brought in: its bytes are the driver's. */
 	if (pinned && (content == CONTENT_SWAPPED ||

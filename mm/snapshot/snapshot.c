@@ -231,8 +231,7 @@ static int restore_locked(struct restore *rs, uint64_t max_kept) HOLDS(&rs->mm->
 	err = restore_entries(rs);
 	if (!err && rs->frozen->nr_kept > max_kept)
 		drop_kept(rs, max_kept);
-	rs->tlb.batch.kinds |= VELLUM_FLUSH_UNMAP | VELLUM_FLUSH_TABLES;
-	rs->tlb.batch.full = rs->tlb.batch.all_frames = true;
+	rs->tlb.batch.all_frames = true;	/* also those of the tables that lost A */
 	tlb_gather_finish(&rs->tlb);
 	notify_finish(mm, VELLUM_NOTIFY_CLEAR, 0, TASK_SIZE);
 	if (!err)

@@ -22,7 +22,8 @@
  *             table, and of one that was left with other entries, is TABLE_UNCOUNTED: the removal of swap entries and
  *             markers changes no count.
  *
- * Pages that may be pinned for writing never get UNCHANGED, and the entries above them have A.
+ * Pages that may be pinned for writing never get UNCHANGED, and the entries above them have A. The entry of a page that
+ * run after run changes keeps D, and the entries above it A (entry.c): each restore compares its bytes.
  *
  * Locking: snapshot->lock is outside of all locks of mm/mm.h. The functions on an address space hold its mmap_lock for
  * writing, and inside it that of the frozen copy. Where two page-table locks are held, the frozen copy's is the inner
@@ -81,7 +82,7 @@ struct restore {
 	bool notes;		/* note in frozen->restored what is put back */
 	bool all;		/* the entries' UNCHANGED does not refer to this snapshot: compare all */
 	bool uncounted;		/* the current table has entries without UNCHANGED */
-	bool pinned;		/* a page below the current table entry may be pinned: the next restore looks again */
+	bool again;		/* the next restore has to look at an entry below the current table entry */
 	gva_t missing;		/* with -EAGAIN: the page that bring_in() is for */
 	uint64_t copied, dropped;
 };

@@ -80,7 +80,7 @@ static int restore_line(struct restore *rs, gva_t addr, pte_t *ptep, pte_t *froz
 {
 	/* No VMA has what is above TASK_SIZE: the machine's page, which no run changes. */
 	for (unsigned i = 0; i < LINE_ENTRIES && addr < TASK_SIZE; i++, addr += PAGE_SIZE) {
-		pte_t pte = ptep_get(&ptep[i]);
+		pte_t pte = ptep_get(&ptep[i]), was;
 		int err;
 
 		if (pte_none(pte) ? !frozen || pte_none(ptep_get(&frozen[i])) :
@@ -90,9 +90,11 @@ static int restore_line(struct restore *rs, gva_t addr, pte_t *ptep, pte_t *froz
 		if (err)
 			return err;
 		note_restored(rs, addr);
-		*nr -= is_counted(pte);
+		was = pte;
 		pte = ptep_get(&ptep[i]);
-		*nr += is_counted(pte);
+		if (pte_present(was) && was.val != pte.val)
+			batch_add(&rs->tlb.batch, addr, addr + PAGE_SIZE, VELLUM_FLUSH_RIGHTS);
+		*nr += is_counted(pte) - is_counted(was);
 		rs->uncounted |= !pte_none(pte) && !is_counted(pte);
 	}
 	return 0;
@@ -175,6 +177,15 @@ static bool same_leaf(uint64_t a, uint64_t b)
 	return is_huge_leaf(b) && !((a ^ b) & (X86_PFN_MASK | X86_PRESENT | X86_SOFT_DIRTY | X86_UFFD_WP));
 }
 
+/* No entry below has to be looked at by the next restore, unless a CPU walks to it. */
+static void clear_touched(struct restore *rs, uint64_t *entry, uint64_t val)
+{
+	if (!(val & X86_ACCESSED))
+		return;
+	entry_clear_bits(entry, X86_ACCESSED);
+	rs->tlb.batch.kinds |= VELLUM_FLUSH_TABLES;
+}
+
 enum { BELOW, DONE };	/* what is left to do for an entry: the table below it, or nothing */
 
 /* The run has a huge leaf. BELOW: it is split. */
@@ -191,7 +202,7 @@ static int restore_leaf(struct restore *rs, const struct spot *s)
 	    !(may_have_pins && leaf_maybe_pinned(m, s->val, s->shift))) {
 		unmap_range(&rs->tlb, vma, s->base, s->base + (1ull << s->shift));
 		rs->dropped += 1ull << (s->shift - PAGE_SHIFT);
-		entry_clear_bits(s->entry, X86_ACCESSED);
+		clear_touched(rs, s->entry, entry_load(s->entry));
 		return DONE;
 	}
 	split(rs->mm, s, s->entry);
@@ -202,8 +213,7 @@ static int restore_leaf(struct restore *rs, const struct spot *s)
 static int restore_empty(struct restore *rs, const struct spot *s)
 {
 	if (no_table(rs->mm->memory, s->frozen_val)) {
-		if (s->val & X86_ACCESSED)
-			entry_clear_bits(s->entry, X86_ACCESSED);
+		clear_touched(rs, s->entry, s->val);
 		return DONE;
 	}
 	if (leaf_at(s, s->frozen_val)) {
@@ -241,14 +251,14 @@ static int restore_level(struct restore *rs, uint64_t *table, uint64_t *frozen, 
 static int restore_below(struct restore *rs, struct spot *s)
 {
 	struct vellum_memory *m = rs->mm->memory;
-	bool pinned = rs->pinned;
+	bool again = rs->again;
 	int err;
 
 	read_spot(s);
 	err = make_alike(rs, s);
 	if (err)
 		return err == DONE ? 0 : err;
-	rs->pinned = false;
+	rs->again = false;
 	if (no_table(m, s->frozen_val))
 		s->frozen_val = 0;
 	if (s->shift == PMD_SHIFT)
@@ -256,11 +266,11 @@ static int restore_below(struct restore *rs, struct spot *s)
 	else
 		err = restore_level(rs, table_of(m, s->val), s->frozen_val ? table_of(m, s->frozen_val) : NULL, s->base,
 				    s->shift - 9, s->all);
-	if (rs->pinned)
+	if (rs->again)
 		entry_touch(s->entry, entry_load(s->entry));	/* a fast pin has not set A */
 	else if (!err)
-		entry_clear_bits(s->entry, X86_ACCESSED);
-	rs->pinned |= pinned;
+		clear_touched(rs, s->entry, entry_load(s->entry));
+	rs->again |= again;
 	return err;
 }
 
@@ -361,6 +371,7 @@ void drop_kept(struct restore *rs, uint64_t max)
 	struct drop_walk dw = { .rs = rs };
 	uint64_t target = max - max / 4;	/* so that not every restore has to walk all tables */
 
+	rs->tlb.batch.full = true;		/* or pages that the next runs use would not get A again */
 	dw.excess = rs->frozen->nr_kept - min_u64(rs->frozen->nr_kept, target);
 	walk_page_range(rs->mm, 0, TASK_SIZE, &drop_ops, &dw);
 	if (dw.nr > max) {

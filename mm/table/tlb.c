@@ -87,7 +87,7 @@ void flush_batch(struct vellum_mm *mm, const struct vellum_flush_batch *batch)
 
 static bool batch_empty(const struct vellum_flush_batch *batch)
 {
-	return !batch->nr_ranges && !batch->full;
+	return !batch->nr_ranges && !batch->full && !(batch->kinds & VELLUM_FLUSH_TABLES);
 }
 
 static void release_pages(struct tlb_gather *tlb)

@@ -53,10 +53,15 @@ void mkclean_mapping_range(struct vellum_mapping *mapping, pgoff_t first, uint64
 /* One page. */
 void folio_mkclean(struct vellum_mapping *mapping, struct folio *folio) HOLDS(&folio->lock);
 
+static inline bool mm_is_tracked(const struct vellum_mm *mm)
+{
+	return __atomic_load_n(&mm->trackers.nr, __ATOMIC_SEQ_CST);
+}
+
 /* The address space or the mapping has a tracker. Trackers count single pages, so no huge leaf is installed then. */
 static inline bool vma_is_tracked(const struct vma *vma)
 {
-	return __atomic_load_n(&vma->mm->trackers.nr, __ATOMIC_SEQ_CST) ||
+	return mm_is_tracked(vma->mm) ||
 	       (vma->mapping && __atomic_load_n(&vma->mapping->trackers.nr, __ATOMIC_SEQ_CST));
 }
 

@@ -44,6 +44,73 @@ static void prepare_shared(struct snap *s)
 	store_range(s, 0, 16, 1);
 }
 
+/* --- pages that run after run changes --- */
+
+static void prepare_pages(struct snap *s)
+{
+	map_at(s->mm, 0, 16, RW, ANON);
+	store_range(s, 0, 16, 1);
+}
+
+static bool is_dirty(const struct snap *s, unsigned page)
+{
+	return pte_dirty(entry_at(s->mm, PAGE(page)));
+}
+
+/* A page that two runs change stays dirty and writable, until a run does not change it. */
+static void changed_pages_stay_dirty(struct snap *s)
+{
+	for (unsigned run = 0; run < 4; run++) {
+		store_range(s, 0, 3, 2 + run);
+		restore(s);
+		assert_int_equal(snap_info(s->snapshot).copied_pages, 3);
+		for (unsigned i = 0; i < 4 && run; i++)
+			assert_int_equal(is_dirty(s, i), i < 3);
+	}
+	store(s->cpu, PAGE(1), 9);
+	restore(s);
+	assert_int_equal(snap_info(s->snapshot).copied_pages, 1);
+	for (unsigned i = 0; i < 4; i++)
+		assert_int_equal(is_dirty(s, i), i == 1);
+	restore(s);
+	assert_int_equal(snap_info(s->snapshot).copied_pages, 0);
+	assert_false(is_dirty(s, 1));
+	restore(s);
+	store_range(s, 0, 3, 9);
+	restore(s);
+	assert_int_equal(snap_info(s->snapshot).copied_pages, 3);
+}
+
+/* A difference in any byte is one. */
+static void each_byte_is_compared(struct snap *s)
+{
+	static const unsigned at[] = { 0, 1, 63, 64, 2047, 2048, 4032, 4095 };
+	char byte = 0x77;
+
+	for (unsigned i = 0; i < ARRAY_SIZE(at); i++) {
+		store(s->cpu, PAGE(5), i);
+		restore(s);
+		assert_int_equal(vellum_copy_to_user(s->mm, PAGE(5) + at[i], &byte, 1, NULL), 0);
+		restore(s);
+		assert_int_equal(snap_info(s->snapshot).copied_pages, 1);
+		check_restored(s);
+	}
+}
+
+/* Collectors report what a run changed, so no D may be left from the run before. */
+static void tracked_pages_become_clean(struct snap *s)
+{
+	struct vellum_tracker *tracker = NULL;
+
+	OK(vellum_track_mm(s->mm, PAGE(0), PAGE(16), VELLUM_TRACK_CLEAN, &tracker));
+	for (unsigned run = 0; run < 3; run++) {
+		store_range(s, 0, 3, 2 + run);
+		restore(s);
+		assert_false(is_dirty(s, 0));
+	}
+	vellum_tracker_destroy(tracker);
+}
+
 /* --- the limit --- */
 
 #define MAX_KEPT 32
@@ -216,6 +283,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		SCENE("T-snap-16 the next run takes no faults", prepare_private, run_again),
 		SCENE("T-snap-16 the same of shared memory", prepare_shared, run_shared_again),
+		SCENE("T-snap-16 pages that run after run changes", prepare_pages, changed_pages_stay_dirty),
+		SCENE("T-snap-16 each byte is compared", prepare_pages, each_byte_is_compared),
+		SCENE("T-snap-16 tracked pages become clean", prepare_pages, tracked_pages_become_clean),
 		cmocka_unit_test(kept_pages_are_bounded),
 		cmocka_unit_test(more_than_the_limit_at_once),
 		cmocka_unit_test(dropped_pages_leave_swap_entries),

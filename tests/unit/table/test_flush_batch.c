@@ -4,6 +4,7 @@
 #include "huge_support.h"
 
 #include "mm/table/tlb.h"
+#include "vellum/snapshot.h"
 
 #define BATCHES 16
 
@@ -620,6 +621,61 @@ static void idle_address_spaces(void **state)
 	}
 }
 
+/* --- snapshots --- */
+
+static void put_word(struct recorder *r, unsigned page, uint64_t val)
+{
+	assert_int_equal(vellum_copy_to_user(r->w.mm, PAGE(page), &val, 8, NULL), 0);
+}
+
+static void restore_of(struct recorder *r, struct vellum_snapshot *snapshot)
+{
+	forget(r);
+	OK(vellum_snapshot_restore(snapshot));
+	assert_int_equal(r->nr_flush_mm, 0);
+}
+
+static void expect_restore(const struct recorder *r, uint32_t kinds, unsigned nr_ranges)
+{
+	assert_int_equal(r->nr_flush, 1);
+	assert_int_equal(r->batch[0].kinds, kinds);
+	assert_int_equal(r->batch[0].nr_ranges, nr_ranges);
+	assert_true(r->batch[0].all_frames);
+}
+
+/* What a restore changed, and that tables lost A; nothing if pages stay dirty. */
+static void a_restore_flushes_what_it_changed(void **state)
+{
+	struct recorder *r = *state;
+	struct vellum_mm *const mms[] = { r->w.mm };
+	struct vellum_snapshot_args args = { .size = sizeof(args), .nr_mms = 1, .mms = mms };
+	struct vellum_snapshot *snapshot = NULL;
+
+	map_at(r->w.mm, 0, 8, RW, ANON);
+	put_word(r, 1, 1);
+	put_word(r, 2, 1);
+	OK(vellum_snapshot_create(&args, &snapshot));
+	for (unsigned i = 2; i < 5; i++) {
+		put_word(r, 1, i);
+		restore_of(r, snapshot);
+		if (i > 2) {
+			assert_int_equal(r->nr_flush, 0);
+			continue;
+		}
+		expect_restore(r, VELLUM_FLUSH_RIGHTS | VELLUM_FLUSH_TABLES, 1);
+		expect_range(&r->batch[0], 0, PAGE(1), PAGE(2));
+	}
+	restore_of(r, snapshot);
+	expect_restore(r, VELLUM_FLUSH_RIGHTS | VELLUM_FLUSH_TABLES, 1);
+	expect_range(&r->batch[0], 0, PAGE(1), PAGE(2));
+	restore_of(r, snapshot);
+	assert_int_equal(r->nr_flush, 0);
+	access_page(r, 1, 0);
+	restore_of(r, snapshot);
+	expect_restore(r, VELLUM_FLUSH_TABLES, 0);
+	vellum_snapshot_destroy(snapshot);
+}
+
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 
 int main(void)
@@ -642,6 +698,7 @@ int main(void)
 		TEST(clear_and_flush_stops_no_walks),
 		TEST(activation_is_reported),
 		TEST(idle_address_spaces),
+		TEST(a_restore_flushes_what_it_changed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
