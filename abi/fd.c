@@ -204,8 +204,8 @@ int fd_install(struct task *t, struct file *file, int from, bool cloexec)
 	pthread_mutex_lock(&files->lock);
 	for (int fd = from; fd >= 0 && fd < fd_limit(t); fd++)
 		if (!files->fds[fd].file) {
-			files->fds[fd].file = file;
-			files->fds[fd].cloexec = cloexec;
+			files->fds[fd] = (struct fd_entry){ .file = file, .cloexec = cloexec };
+			files->changed = true;
 			pthread_mutex_unlock(&files->lock);
 			return fd;
 		}
@@ -236,6 +236,12 @@ static bool files_are_mine(const struct files *files)
 	return __atomic_load_n(&files->users, __ATOMIC_ACQUIRE) == 1;
 }
 
+void file_note_use(struct file *file)
+{
+	if (!__atomic_load_n(&file->used, __ATOMIC_RELAXED))
+		__atomic_store_n(&file->used, true, __ATOMIC_RELAXED);
+}
+
 /* Another thread may close the descriptor meanwhile. So the task holds a reference until the end of the system call. */
 struct file *fd_file(struct task *t, uint64_t fd)
 {
@@ -244,13 +250,18 @@ struct file *fd_file(struct task *t, uint64_t fd)
 
 	if (fd >= MAX_FDS)
 		return NULL;
-	if (files_are_mine(files))
-		return files->fds[fd].file;
+	if (files_are_mine(files)) {
+		file = files->fds[fd].file;
+		if (file)
+			file_note_use(file);
+		return file;
+	}
 	if (!reserve_held(t))
 		task_out_of_memory(t);
 	pthread_mutex_lock(&files->lock);
 	file = files->fds[fd].file;
 	if (file) {
+		file_note_use(file);
 		file_get(file);
 		t->held[t->nr_held++] = file;
 	}
@@ -279,6 +290,7 @@ static struct file *replace_fd(struct files *files, int fd, struct file *file, b
 	pthread_mutex_lock(&files->lock);
 	old = files->fds[fd].file;
 	files->fds[fd] = (struct fd_entry){ .file = file, .cloexec = cloexec };
+	files->changed = true;
 	pthread_mutex_unlock(&files->lock);
 	return old;
 }
@@ -364,6 +376,7 @@ void fd_set_cloexec(struct task *t, int fd, bool cloexec)
 
 	pthread_mutex_lock(&files->lock);
 	files->fds[fd].cloexec = cloexec && files->fds[fd].file;
+	files->changed = true;
 	pthread_mutex_unlock(&files->lock);
 }
 

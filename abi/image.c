@@ -109,6 +109,10 @@ struct image *image_save(struct task *t)
 		return NULL;
 	}
 	image->placements = placements_copy(t->gmm);
+	t->files->changed = true;		/* the first reset looks at all */
+	for (unsigned i = 0; i < image->nr_files; i++)
+		image->files[i].file->used = true;
+	__atomic_store_n(&k->attributes_changed, true, __ATOMIC_RELAXED);
 	image->nice = getpriority(PRIO_PROCESS, 0);
 	image->no_new_privs = prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0);
 	pthread_mutex_lock(&k->lock);
@@ -196,6 +200,8 @@ void image_limits(const struct task *t, char *text, size_t size)
 
 static void restore_descriptors(const struct image *image, struct files *files)
 {
+	if (!files->changed)
+		return;
 	for (int fd = 0; fd < MAX_FDS; fd++) {
 		const struct fd_entry *was = &image->fds[fd];
 		struct file *old = files->fds[fd].file;
@@ -211,14 +217,20 @@ static void restore_descriptors(const struct image *image, struct files *files)
 		}
 		files->fds[fd].cloexec = was->cloexec;
 	}
+	files->changed = false;
 }
 
-/* Offsets and flags are the open files', which descriptors of the run may have shared. */
+/*
+ * Offsets and flags are the open files', which descriptors of the run may have shared. A run gets at an open file only by
+ * a system call that names a descriptor of it.
+ */
 static void restore_files(const struct image *image)
 {
 	for (unsigned i = 0; i < image->nr_files; i++) {
 		const struct open_file *of = &image->files[i];
 
+		if (!__atomic_exchange_n(&of->file->used, false, __ATOMIC_RELAXED))
+			continue;
 		if (of->offset >= 0)
 			lseek(of->file->fd, of->offset, SEEK_SET);
 		if (fcntl(of->file->fd, F_GETFL) != of->flags) {
@@ -291,7 +303,7 @@ void image_restore_task(const struct task *was, struct task *t)
 	t->robust_list = was->robust_list;
 	__atomic_store_n(&t->left_locks, false, __ATOMIC_SEQ_CST);
 	t->must_not_wait = t->interruptible = t->took_events = t->gives_up = false;
-	__atomic_store_n(&t->limits_changed, true, __ATOMIC_RELAXED);
+	__atomic_store_n(&t->limits_changed, was->limits_changed, __ATOMIC_RELAXED);	/* the snapshot has those of memory */
 	t->lost = false;
 	t->syscall_nr = was->syscall_nr;
 	t->copy_error = 0;
@@ -313,6 +325,16 @@ static void restore_mm(struct image *image, struct task *t)
 	placements_restore(gmm, image->placements);
 }
 
+/* Attributes of the thread of the host. NULL, or what cannot be undone. */
+static const char *restore_attributes(const struct image *image)
+{
+	if (image->nice != getpriority(PRIO_PROCESS, 0) && setpriority(PRIO_PROCESS, 0, image->nice))
+		return "the program raised its nice value";
+	if (image->no_new_privs != prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0))
+		return "the program set PR_SET_NO_NEW_PRIVS";
+	return NULL;
+}
+
 int image_restore(struct image *image, struct task *t, const char **why)
 {
 	struct process *p = t->process;
@@ -322,13 +344,10 @@ int image_restore(struct image *image, struct task *t, const char **why)
 		*why = "the program changed its user or group IDs";
 		return -1;
 	}
-	if (image->nice != getpriority(PRIO_PROCESS, 0) && setpriority(PRIO_PROCESS, 0, image->nice)) {
-		*why = "the program raised its nice value";
-		return -1;
-	}
-	if (image->no_new_privs != prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0)) {
-		*why = "the program set PR_SET_NO_NEW_PRIVS";
-		return -1;
+	if (__atomic_exchange_n(&k->attributes_changed, false, __ATOMIC_RELAXED)) {
+		*why = restore_attributes(image);
+		if (*why)
+			return -1;
 	}
 	restore_mm(image, t);
 	pool_drop_task(k->pool, t);

@@ -156,8 +156,10 @@ struct file *proc_view_file(const struct proc_view *view, int fd, bool *cloexec)
 		return NULL;
 	pthread_mutex_lock(&files->lock);
 	file = files->fds[fd].file;
-	if (file)
+	if (file) {
+		file_note_use(file);
 		file_get(file);
+	}
 	if (cloexec)
 		*cloexec = files->fds[fd].cloexec;
 	pthread_mutex_unlock(&files->lock);

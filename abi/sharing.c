@@ -25,6 +25,7 @@ static struct files *files_create(struct kernel *k)
 		return NULL;
 	files->kernel = k;
 	files->users = files->refs = 1;
+	files->changed = true;
 	pthread_mutex_init(&files->lock, NULL);
 	return files;
 }

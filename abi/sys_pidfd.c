@@ -181,8 +181,10 @@ static struct file *file_of(struct files *files, int fd)
 	pthread_mutex_lock(&files->lock);
 	if (fd >= 0 && fd < MAX_FDS)
 		file = files->fds[fd].file;
-	if (file)
+	if (file) {
+		file_note_use(file);
 		file_get(file);
+	}
 	pthread_mutex_unlock(&files->lock);
 	return file;
 }

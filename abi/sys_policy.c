@@ -191,6 +191,7 @@ static int set_nice(struct task *other, int nice)
 		other->start_nice = nice;
 		return 0;
 	}
+	__atomic_store_n(&other->kernel->attributes_changed, true, __ATOMIC_RELAXED);
 	if (!syscall(SYS_setpriority, PRIO_PROCESS, other->host_tid, nice))
 		return 0;
 	return errno == EACCES ? -EPERM : -errno;

@@ -33,10 +33,11 @@ static int64_t set_name(struct task *t, uint64_t addr)
 }
 
 /* Each thread is one of the host, which has these attributes by itself and hands them on to threads that it makes. */
-static int64_t host_attribute(int option, uint64_t arg2, uint64_t arg3, uint64_t arg4, uint64_t arg5)
+static int64_t host_attribute(struct task *t, int option, uint64_t arg2, uint64_t arg3, uint64_t arg4, uint64_t arg5)
 {
 	long result = syscall(SYS_prctl, option, arg2, arg3, arg4, arg5);
 
+	__atomic_store_n(&t->kernel->attributes_changed, true, __ATOMIC_RELAXED);
 	return result < 0 ? -errno : result;
 }
 
@@ -93,7 +94,7 @@ int64_t sys_prctl(struct task *t, int option, uint64_t arg2, uint64_t arg3, uint
 	case PR_SET_NO_NEW_PRIVS:
 	case PR_GET_TIMERSLACK:
 	case PR_SET_TIMERSLACK:
-		return host_attribute(option, arg2, arg3, arg4, arg5);
+		return host_attribute(t, option, arg2, arg3, arg4, arg5);
 	default:
 		return -EINVAL;
 	}

@@ -64,6 +64,7 @@ int64_t sys_setpriority(struct task *t, int which, int who, int nice)
 		for (const struct task *other = p->threads; other; other = other->next) {
 			if (!is_meant(t, other, which, who) || !other->host_tid)
 				continue;
+			__atomic_store_n(&t->kernel->attributes_changed, true, __ATOMIC_RELAXED);
 			if (syscall(SYS_setpriority, PRIO_PROCESS, other->host_tid, nice))
 				err = -errno;
 			else if (err == -ESRCH)

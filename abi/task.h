@@ -63,6 +63,7 @@ struct file {			/* an open file description; several descriptors may share it */
 	struct epoll_item *epoll_items, *watches;
 	struct proc_file *proc;		/* a file of /proc; NULL: another one */
 	struct async *async;		/* async.c; kernel->async_lock; NULL: never used */
+	bool used;			/* atomic: a system call has named it; cleared by image.c */
 };
 
 struct fd_entry {
@@ -108,6 +109,7 @@ struct files {			/* CLONE_FILES */
 	uint32_t refs;			/* atomic, for the memory: the users together, and looks from /proc */
 	pthread_mutex_t lock;
 	struct fd_entry fds[MAX_FDS];	/* lock */
+	bool changed;			/* lock: fds changed since image.c cleared it */
 	struct lock_file *lock_files;	/* lock.c; kernel->lock */
 };
 
@@ -259,6 +261,7 @@ struct kernel {
 	pthread_mutex_t lock;
 	pthread_cond_t changed;		/* a task changed its state, or a signal was sent */
 	pthread_cond_t all_ended;	/* nr_live is 0, or abandoned is set. Not changed, which wakes its waiters very often */
+	bool attributes_changed;	/* atomic: a thread's nice value or attributes of prctl(2) changed; cleared by image.c */
 	struct process *processes;
 	int next_pid;
 	unsigned nr_tasks;		/* threads, and processes without threads */
@@ -453,6 +456,7 @@ int fd_check_room(struct task *t, unsigned nr);	/* 0, or the error if @nr more f
 /* Both are valid until the end of the system call, also if another thread closes the descriptor. */
 int fd_host(struct task *t, uint64_t fd);	/* or -EBADF */
 struct file *fd_file(struct task *t, uint64_t fd);	/* NULL: EBADF */
+void file_note_use(struct file *file);	/* its offset, flags or signals may change now */
 int fd_close(struct task *t, int fd);	/* 0 or -EBADF; may block */
 int64_t fd_dup(struct task *t, uint64_t fd, int from, bool cloexec);
 bool fd_cloexec(struct task *t, int fd);			/* of an open descriptor */
