@@ -185,19 +185,38 @@ static void forget_previous(struct coverage *c)
 static void clear_map(struct coverage *c)
 {
 	memset(c->map, 0, sizeof(c->map));
+	memset(c->counted, 0, sizeof(c->counted));
 	forget_previous(c);
 }
 
-#define LINE 64		/* bytes of a cache line, of which few have a counter that is not 0 */
-
-static bool is_zero(const uint8_t *line)
+static bool is_zero(const uint8_t *bytes)
 {
-	uint64_t words[LINE / sizeof(uint64_t)], any = 0;
+	uint64_t words[COVERAGE_LINE / sizeof(uint64_t)], any = 0;
 
-	memcpy(words, line, LINE);
-	for (unsigned i = 0; i < LINE / sizeof(uint64_t); i++)
+	memcpy(words, bytes, sizeof(words));
+	for (unsigned i = 0; i < COVERAGE_LINE / sizeof(uint64_t); i++)
 		any |= words[i];
 	return !any;
+}
+
+/*
+ * Which lines of the map have counters that are not 0. Return: how many. The lines are in the cache of the CPU that ran
+ * the program: they are asked for here, all before the first one is read.
+ */
+static unsigned find_counted(struct coverage *c, uint16_t lines[COVERAGE_LINES])
+{
+	unsigned nr = 0;
+
+	for (unsigned i = 0; i < COVERAGE_LINES; i++) {
+		if (!c->blocks && i % COVERAGE_LINE == 0 && is_zero(&c->counted[i])) {
+			i += COVERAGE_LINE - 1;
+		} else if (c->blocks ? !is_zero(&c->map[i * COVERAGE_LINE]) : c->counted[i]) {
+			__builtin_prefetch(&c->map[i * COVERAGE_LINE], 1);
+			c->counted[i] = 0;
+			lines[nr++] = (uint16_t)i;
+		}
+	}
+	return nr;
 }
 
 /* Move what was counted to afl-fuzz's map, which it has cleared. */
@@ -206,13 +225,15 @@ static void move_map(const struct fuzz *f)
 	const struct shared *map = &f->server.map;
 	struct coverage *c = coverage_of(f);
 	const size_t bytes = !map->at ? 0 : map->bytes < COVERAGE_MAP_SIZE ? map->bytes : COVERAGE_MAP_SIZE;
+	uint16_t lines[COVERAGE_LINES];
+	const unsigned nr = find_counted(c, lines);
 
-	for (size_t at = 0; at < COVERAGE_MAP_SIZE; at += LINE) {
-		if (is_zero(&c->map[at]))
-			continue;
+	for (unsigned i = 0; i < nr; i++) {
+		const size_t at = (size_t)lines[i] * COVERAGE_LINE;
+
 		if (at < bytes)
-			memcpy((uint8_t *)map->at + at, &c->map[at], bytes - at < LINE ? bytes - at : LINE);
-		memset(&c->map[at], 0, LINE);
+			memcpy((uint8_t *)map->at + at, &c->map[at], bytes - at < COVERAGE_LINE ? bytes - at : COVERAGE_LINE);
+		memset(&c->map[at], 0, COVERAGE_LINE);
 	}
 	forget_previous(c);
 }

@@ -18,6 +18,8 @@
 #include <string.h>
 
 #define COVERAGE_MAP_SIZE   65536	/* bytes: counters that wrap around */
+#define COVERAGE_LINE	    64		/* bytes of the map, of which a run changes a few hundred */
+#define COVERAGE_LINES	    (COVERAGE_MAP_SIZE / COVERAGE_LINE)
 #define COVERAGE_MAX_RANGES 16
 #define COVERAGE_MAX_CPUS   32
 
@@ -28,6 +30,7 @@ struct coverage_cpu {
 
 struct coverage {
 	uint8_t map[COVERAGE_MAP_SIZE];
+	uint8_t counted[COVERAGE_LINES];	/* not 0: an edge of that line of the map was counted; of blocks: not known */
 	struct coverage_cpu cpu[COVERAGE_MAX_CPUS];
 	uint32_t blocks;	/* set before QEMU starts: count blocks, not edges */
 	uint64_t nr_ranges;	/* set before a program runs */

@@ -42,14 +42,16 @@ static void count_edge(unsigned int cpu, void *userdata)
 {
 	const uint64_t at = (uint64_t)userdata;
 	struct coverage_cpu *c = &coverage->cpu[cpu % COVERAGE_MAX_CPUS];
-	uint64_t block;
+	uint64_t block, edge;
 
 	if (__builtin_expect(c->resumed == at, 0)) {
 		c->resumed = 0;
 		return;
 	}
 	block = coverage_hash(at);
-	coverage->map[(block ^ c->previous) % COVERAGE_MAP_SIZE]++;
+	edge = (block ^ c->previous) % COVERAGE_MAP_SIZE;
+	coverage->map[edge]++;
+	coverage->counted[edge / COVERAGE_LINE] = 1;
 	c->previous = block >> 1;
 }
 
