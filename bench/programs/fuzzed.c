@@ -18,8 +18,9 @@ __attribute__((noinline)) int run(void)
 	ssize_t n = read(0, input, sizeof(input));
 
 #if MIB
+	/* Not at distances of a power of two: such pages share one place in a TLB that is indexed by the address. */
 	for (unsigned i = 0; i < PAGES; i++)
-		memory[i * (sizeof(memory) / PAGES)] += input[0];
+		memory[i * (sizeof(memory) / PAGES - 4096)] += input[0];
 #endif
 	if (n > 3 && input[0] == 'B' && input[1] == 'U' && input[2] == 'G')
 		return 2;
