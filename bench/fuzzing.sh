@@ -30,7 +30,7 @@ fuzz() {
 
 	shift
 	rm -rf "$out"
-	timeout -k 5 $((seconds * 4 + 20)) afl-fuzz -V "$seconds" -i in -o "$out" "$@" >"$tmp/log" 2>&1
+	timeout -k 5 $((seconds * 4 + 20)) afl-fuzz -t 10000 -V "$seconds" -i in -o "$out" "$@" >"$tmp/log" 2>&1
 	awk '$1 == "execs_per_sec" { print $3 }' "$out"/*/fuzzer_stats
 	awk '$1 == "stability" && $3 != "100.00%" { print "stability " $3 > "/dev/stderr" }' "$out"/*/fuzzer_stats
 }
