@@ -40,7 +40,7 @@ int main(void)
 	TRY(vellum_snapshot_create(&(struct vellum_snapshot_args){ .size = sizeof(struct vellum_snapshot_args),
 		.nr_mms = 1, .mms = &mm }, &snapshot));
 	for (uint64_t run = 0; run < 1000; run++) {		/* page 0 and page 1 + run % 4 */
-		TRY(vellum_soft_store64(cpu, addr, run));
+		TRY(vellum_soft_store64(cpu, addr, 43 + run));
 		TRY(vellum_soft_store64(cpu, addr + (1 + run % 4) * VELLUM_PAGE_SIZE, run + 1));
 		TRY(vellum_snapshot_restore(snapshot) || vellum_snapshot_info(snapshot, &info));
 		bad += info.copied_pages != 2 || load(cpu, addr) != 42 || load(cpu, addr + VELLUM_PAGE_SIZE) != 0;

@@ -134,6 +134,15 @@ static struct folio *initial_page(const struct vma *vma, gva_t addr, bool *zeros
 /* The first byte of the cache line in which two pages begin to differ; PAGE_SIZE: they are equal. */
 static uint64_t first_difference(const void *a, const void *b)
 {
+#ifdef VELLUM_TSAN
+	const uint64_t *x = a, *y = b;
+	uint64_t at;
+
+	for (at = 0; at < PAGE_SIZE; at += 8, x++, y++)
+		if (__atomic_load_n(x, __ATOMIC_RELAXED) != __atomic_load_n(y, __ATOMIC_RELAXED))
+			break;
+	return at & ~63ull;
+#else
 	typedef uint64_t pair __attribute__((vector_size(16), may_alias));
 	const volatile pair *x = a, *y = b;	/* volatile: others may store to the page of a mapping meanwhile */
 	uint64_t at;
@@ -145,6 +154,7 @@ static uint64_t first_difference(const void *a, const void *b)
 			break;
 	}
 	return at;
+#endif
 }
 
 /*

@@ -231,7 +231,6 @@ static int restore_locked(struct restore *rs, uint64_t max_kept) HOLDS(&rs->mm->
 	err = restore_entries(rs);
 	if (!err && rs->frozen->nr_kept > max_kept)
 		drop_kept(rs, max_kept);
-	rs->tlb.batch.all_frames = true;	/* also those of the tables that lost A */
 	tlb_gather_finish(&rs->tlb);
 	notify_finish(mm, VELLUM_NOTIFY_CLEAR, 0, TASK_SIZE);
 	if (!err)

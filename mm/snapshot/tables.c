@@ -93,7 +93,7 @@ static int restore_line(struct restore *rs, gva_t addr, pte_t *ptep, pte_t *froz
 		was = pte;
 		pte = ptep_get(&ptep[i]);
 		if (pte_present(was) && was.val != pte.val)
-			batch_add(&rs->tlb.batch, addr, addr + PAGE_SIZE, VELLUM_FLUSH_RIGHTS);
+			tlb_change(&rs->tlb, addr, PAGE_SIZE, VELLUM_FLUSH_RIGHTS, pte_pfn(was));
 		*nr += is_counted(pte) - is_counted(was);
 		rs->uncounted |= !pte_none(pte) && !is_counted(pte);
 	}
@@ -184,6 +184,7 @@ static void clear_touched(struct restore *rs, uint64_t *entry, uint64_t val)
 		return;
 	entry_clear_bits(entry, X86_ACCESSED);
 	rs->tlb.batch.kinds |= VELLUM_FLUSH_TABLES;
+	rs->tlb.batch.all_frames = true;
 }
 
 enum { BELOW, DONE };	/* what is left to do for an entry: the table below it, or nothing */
@@ -371,7 +372,6 @@ void drop_kept(struct restore *rs, uint64_t max)
 	struct drop_walk dw = { .rs = rs };
 	uint64_t target = max - max / 4;	/* so that not every restore has to walk all tables */
 
-	rs->tlb.batch.full = true;		/* or pages that the next runs use would not get A again */
 	dw.excess = rs->frozen->nr_kept - min_u64(rs->frozen->nr_kept, target);
 	walk_page_range(rs->mm, 0, TASK_SIZE, &drop_ops, &dw);
 	if (dw.nr > max) {
@@ -379,4 +379,5 @@ void drop_kept(struct restore *rs, uint64_t max)
 		walk_page_range(rs->mm, 0, TASK_SIZE, &drop_ops, &dw);
 	}
 	rs->frozen->nr_kept = dw.nr;
+	rs->tlb.batch.full = true;		/* or pages that the next runs use would not get A again */
 }
