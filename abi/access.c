@@ -36,6 +36,7 @@ void credentials_read(struct credentials *c)
 
 	read_capabilities(caps);
 	c->permitted = caps[0].permitted | (uint64_t)caps[1].permitted << 32;
+	c->effective = caps[0].effective | (uint64_t)caps[1].effective << 32;
 	getresuid(&c->user.real, &c->user.effective, &c->user.saved);
 	getresgid(&c->group.real, &c->group.effective, &c->group.saved);
 	/* An invalid ID changes nothing: the call returns the present one. */

@@ -142,6 +142,7 @@ static int receive_fd(struct task *t, int host, uint32_t flags)
 {
 	struct file *file = file_open(t->kernel, host);
 
+	__atomic_store_n(&t->kernel->received_files, true, __ATOMIC_RELAXED);
 	if (file && !(flags & MSG_PEEK))
 		memfd_received(file->memfd);
 	return fd_install(t, file, 0, flags & MSG_CMSG_CLOEXEC);

@@ -222,14 +222,16 @@ static void restore_descriptors(const struct image *image, struct files *files)
 
 /*
  * Offsets and flags are the open files', which descriptors of the run may have shared. A run gets at an open file only by
- * a system call that names a descriptor of it.
+ * a system call that names a descriptor of it; one that came through a socket is of an open file that is not known.
  */
-static void restore_files(const struct image *image)
+static void restore_files(const struct image *image, struct kernel *k)
 {
+	const bool all = __atomic_exchange_n(&k->received_files, false, __ATOMIC_RELAXED);
+
 	for (unsigned i = 0; i < image->nr_files; i++) {
 		const struct open_file *of = &image->files[i];
 
-		if (!__atomic_exchange_n(&of->file->used, false, __ATOMIC_RELAXED))
+		if (!__atomic_exchange_n(&of->file->used, false, __ATOMIC_RELAXED) && !all)
 			continue;
 		if (of->offset >= 0)
 			lseek(of->file->fd, of->offset, SEEK_SET);
@@ -341,7 +343,7 @@ int image_restore(struct image *image, struct task *t, const char **why)
 	struct kernel *k = t->kernel;
 
 	if (memcmp(&t->credentials, &image->task.credentials, sizeof(t->credentials))) {
-		*why = "the program changed its user or group IDs";
+		*why = "the program changed its user or group IDs, or its capabilities";
 		return -1;
 	}
 	if (__atomic_exchange_n(&k->attributes_changed, false, __ATOMIC_RELAXED)) {
@@ -354,7 +356,7 @@ int image_restore(struct image *image, struct task *t, const char **why)
 	t->last_cpu = -1;
 	locks_drop_all(t->files);
 	restore_descriptors(image, t->files);
-	restore_files(image);
+	restore_files(image, k);
 	if (t->fs->moved && dup3(image->cwd, t->fs->cwd, O_CLOEXEC) < 0) {
 		*why = "the program's working directory";
 		return -1;

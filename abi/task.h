@@ -99,7 +99,7 @@ struct id_set {
 struct credentials {		/* credentials(7) */
 	struct id_set user, group;
 	uint32_t file_user, file_group;		/* for files: setfsuid(2) */
-	uint64_t permitted;		/* capabilities */
+	uint64_t permitted, effective;	/* capabilities */
 };
 
 /* What a thread shares with others if clone(2) was asked to. See sharing.c. */
@@ -261,6 +261,7 @@ struct kernel {
 	pthread_mutex_t lock;
 	pthread_cond_t changed;		/* a task changed its state, or a signal was sent */
 	pthread_cond_t all_ended;	/* nr_live is 0, or abandoned is set. Not changed, which wakes its waiters very often */
+	bool received_files;		/* atomic: descriptors came through a socket; cleared by image.c */
 	bool attributes_changed;	/* atomic: a thread's nice value or attributes of prctl(2) changed; cleared by image.c */
 	struct process *processes;
 	int next_pid;

@@ -101,6 +101,9 @@ result "a thread with descriptors of its own" "$([ $status = 125 ] && [[ $said =
 repeat -n 3 --at=place -- "$parked" forks
 result "other processes" "$([ $status = 125 ] && [[ $said == "vellum: the program has other processes where"* ]] || all)"
 
+repeat -n 6 --at=place -- "$root/build/programs/sent_file" "$tmp/in"
+result "an offset that moves by a received descriptor" "$([ $status = 0 ] && [[ $said == *alike* ]] || all)"
+
 repeat -n 3 --at=missing "$tmp/places"
 result "a function that there is not" "$([ $status = 125 ] && [ "$said" = "vellum: the program has no function missing; name another place, as --at=0xADDRESS or --at=first-read" ] || all)"
 repeat -n 3 --at=first-read "$program" crash
