@@ -236,10 +236,29 @@ static bool files_are_mine(const struct files *files)
 	return __atomic_load_n(&files->users, __ATOMIC_ACQUIRE) == 1;
 }
 
-void file_note_use(struct file *file)
+/* A reset puts back the offset and flags of the file. */
+static void note_use(struct file *file)
 {
 	if (!__atomic_load_n(&file->used, __ATOMIC_RELAXED))
 		__atomic_store_n(&file->used, true, __ATOMIC_RELAXED);
+}
+
+struct file *files_find(struct files *files, uint64_t fd, bool *cloexec)
+{
+	struct file *file;
+
+	if (fd >= MAX_FDS)
+		return NULL;
+	pthread_mutex_lock(&files->lock);
+	file = files->fds[fd].file;
+	if (file) {
+		note_use(file);
+		file_get(file);
+	}
+	if (cloexec)
+		*cloexec = files->fds[fd].cloexec;
+	pthread_mutex_unlock(&files->lock);
+	return file;
 }
 
 /* Another thread may close the descriptor meanwhile. So the task holds a reference until the end of the system call. */
@@ -253,19 +272,14 @@ struct file *fd_file(struct task *t, uint64_t fd)
 	if (files_are_mine(files)) {
 		file = files->fds[fd].file;
 		if (file)
-			file_note_use(file);
+			note_use(file);
 		return file;
 	}
 	if (!reserve_held(t))
 		task_out_of_memory(t);
-	pthread_mutex_lock(&files->lock);
-	file = files->fds[fd].file;
-	if (file) {
-		file_note_use(file);
-		file_get(file);
+	file = files_find(files, fd, NULL);
+	if (file)
 		t->held[t->nr_held++] = file;
-	}
-	pthread_mutex_unlock(&files->lock);
 	return file;
 }
 

@@ -109,10 +109,6 @@ struct image *image_save(struct task *t)
 		return NULL;
 	}
 	image->placements = placements_copy(t->gmm);
-	t->files->changed = true;		/* the first reset looks at all */
-	for (unsigned i = 0; i < image->nr_files; i++)
-		image->files[i].file->used = true;
-	__atomic_store_n(&k->attributes_changed, true, __ATOMIC_RELAXED);
 	image->nice = getpriority(PRIO_PROCESS, 0);
 	image->no_new_privs = prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0);
 	pthread_mutex_lock(&k->lock);

@@ -149,21 +149,7 @@ void proc_view_put(struct proc_view *view)
 
 struct file *proc_view_file(const struct proc_view *view, int fd, bool *cloexec)
 {
-	struct files *files = view->files;
-	struct file *file = NULL;
-
-	if (!files || fd < 0 || fd >= MAX_FDS)
-		return NULL;
-	pthread_mutex_lock(&files->lock);
-	file = files->fds[fd].file;
-	if (file) {
-		file_note_use(file);
-		file_get(file);
-	}
-	if (cloexec)
-		*cloexec = files->fds[fd].cloexec;
-	pthread_mutex_unlock(&files->lock);
-	return file;
+	return view->files && fd >= 0 ? files_find(view->files, (uint64_t)fd, cloexec) : NULL;
 }
 
 /* --- memory --- */

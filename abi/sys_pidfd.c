@@ -173,22 +173,6 @@ static struct files *files_of(const struct process *p)
 	return files;
 }
 
-/* Referenced. NULL: EBADF. */
-static struct file *file_of(struct files *files, int fd)
-{
-	struct file *file = NULL;
-
-	pthread_mutex_lock(&files->lock);
-	if (fd >= 0 && fd < MAX_FDS)
-		file = files->fds[fd].file;
-	if (file) {
-		file_note_use(file);
-		file_get(file);
-	}
-	pthread_mutex_unlock(&files->lock);
-	return file;
-}
-
 int64_t sys_pidfd_getfd(struct task *t, int pidfd, int targetfd, uint32_t flags)
 {
 	struct pidfd *target = pidfd_get(t, pidfd);
@@ -211,7 +195,7 @@ int64_t sys_pidfd_getfd(struct task *t, int pidfd, int targetfd, uint32_t flags)
 		return err;
 	if (!files)
 		return -ESRCH;
-	file = file_of(files, targetfd);
+	file = targetfd >= 0 ? files_find(files, (uint64_t)targetfd, NULL) : NULL;
 	files_put(files);
 	return file ? fd_install(t, file, 0, true) : -EBADF;
 }

@@ -186,15 +186,15 @@ static int check_rights(const struct task *t, const struct task *other, const st
 /* A thread that does not run yet has it from its start on. kernel->lock held. */
 static int set_nice(struct task *other, int nice)
 {
+	int err;
+
 	if (!other->host_tid) {
 		other->sets_nice = true;
 		other->start_nice = nice;
 		return 0;
 	}
-	__atomic_store_n(&other->kernel->attributes_changed, true, __ATOMIC_RELAXED);
-	if (!syscall(SYS_setpriority, PRIO_PROCESS, other->host_tid, nice))
-		return 0;
-	return errno == EACCES ? -EPERM : -errno;
+	err = host_set_nice(other, nice);
+	return err == -EACCES ? -EPERM : err;
 }
 
 /* -1: as it was, of the policy; @keep_priority: of the priority. 0 or a negative errno. */

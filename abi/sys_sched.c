@@ -53,22 +53,27 @@ int64_t sys_getpriority(struct task *t, int which, int who)
 	return best;
 }
 
+int host_set_nice(struct task *other, int nice)
+{
+	__atomic_store_n(&other->kernel->attributes_changed, true, __ATOMIC_RELAXED);
+	return syscall(SYS_setpriority, PRIO_PROCESS, other->host_tid, nice) ? -errno : 0;
+}
+
 int64_t sys_setpriority(struct task *t, int which, int who, int nice)
 {
 	int64_t err = -ESRCH;
+	int failed;
 
 	if (!is_which(which))
 		return -EINVAL;
 	pthread_mutex_lock(&t->kernel->lock);
 	for (const struct process *p = t->kernel->processes; p; p = p->next)
-		for (const struct task *other = p->threads; other; other = other->next) {
+		for (struct task *other = p->threads; other; other = other->next) {
 			if (!is_meant(t, other, which, who) || !other->host_tid)
 				continue;
-			__atomic_store_n(&t->kernel->attributes_changed, true, __ATOMIC_RELAXED);
-			if (syscall(SYS_setpriority, PRIO_PROCESS, other->host_tid, nice))
-				err = -errno;
-			else if (err == -ESRCH)
-				err = 0;
+			failed = host_set_nice(other, nice);
+			if (failed || err == -ESRCH)
+				err = failed;
 		}
 	pthread_mutex_unlock(&t->kernel->lock);
 	return err;

@@ -398,6 +398,7 @@ void cpu_preempt(struct task *t);	/* release the CPU that it holds, as its time 
 bool cpu_has_waiters(struct cpu_pool *pool);	/* a task waits for a CPU */
 bool cpu_must_yield(struct task *t);	/* its time slice is over: a task waits that is to run now */
 void cpu_set_policy(struct task *t, const struct task_policy *policy);	/* kernel->lock held, if @t has started */
+int host_set_nice(struct task *other, int nice);	/* sys_sched.c: of its thread of the host, which runs; 0 or a negative errno */
 int task_rank(const struct task *t);	/* tasks with a higher one run first */
 void cpu_save_fpu(struct task *t);	/* into st.fpu */
 void cpu_kick(struct task *t);		/* make it leave the program, if it runs there; any thread */
@@ -457,7 +458,7 @@ int fd_check_room(struct task *t, unsigned nr);	/* 0, or the error if @nr more f
 /* Both are valid until the end of the system call, also if another thread closes the descriptor. */
 int fd_host(struct task *t, uint64_t fd);	/* or -EBADF */
 struct file *fd_file(struct task *t, uint64_t fd);	/* NULL: EBADF */
-void file_note_use(struct file *file);	/* its offset, flags or signals may change now */
+struct file *files_find(struct files *files, uint64_t fd, bool *cloexec);	/* referenced; NULL: EBADF. @cloexec may be NULL */
 int fd_close(struct task *t, int fd);	/* 0 or -EBADF; may block */
 int64_t fd_dup(struct task *t, uint64_t fd, int from, bool cloexec);
 bool fd_cloexec(struct task *t, int fd);			/* of an open descriptor */

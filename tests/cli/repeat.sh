@@ -28,7 +28,8 @@ alike() { # NAME END: all runs are alike, and end so
 
 for mode in $("$program"); do
 	case $mode in
-	differs) continue ;;
+	differs | sets_no_new_privs | drops_capabilities) continue ;;
+	raises_nice) [ "$(id -u)" = 0 ] || continue; end="status 0" ;;
 	threads) end="status 3" ;;
 	leaves) end="status 5" ;;
 	crash) end="signal 11" ;;
@@ -47,6 +48,13 @@ for mode in $("$program"); do
 	# shellcheck disable=SC2053 # a pattern
 	result "$mode: what the first run wrote is shown" "$([[ $output == $want ]] || all)"
 done
+
+repeat -n 5 -- "$program" sets_no_new_privs
+result "PR_SET_NO_NEW_PRIVS cannot be undone" "$([ $status = 125 ] && [[ $said == *"the program set PR_SET_NO_NEW_PRIVS"* ]] || all)"
+if [ "$(id -u)" = 0 ]; then
+	repeat -n 5 -- "$program" drops_capabilities
+	result "nor can capabilities" "$([ $status = 125 ] && [[ $said == *"its capabilities"* ]] || all)"
+fi
 
 repeat -n 5 -- "$program" differs
 result "runs that differ are reported" "$([ $status = 1 ] && [[ $said == *"4 runs differ from the first one; run 2: other output"* ]] || all)"

@@ -6,6 +6,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -21,6 +22,7 @@
 #include <sys/sem.h>
 #include <sys/shm.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -101,9 +103,11 @@ static int signals(void)
 static int limits(void)
 {
 	struct rlimit lim = { 1000000, 2000000 }, was;
+	volatile char deep[1500000];	/* below the limit of the stack that a run sets */
 	cpu_set_t cpus;
 	char name[16];
 
+	deep[0] = 1;
 	prctl(PR_GET_NAME, name);
 	getrlimit(RLIMIT_FSIZE, &was);
 	sched_getaffinity(0, sizeof(cpus), &cpus);
@@ -116,7 +120,30 @@ static int limits(void)
 	CPU_SET(0, &cpus);
 	sched_setaffinity(0, sizeof(cpus), &cpus);
 	personality(ADDR_NO_RANDOMIZE);
-	return 0;
+	return deep[0] != 1;
+}
+
+static int raises_nice(void)
+{
+	printf("nice %d\n", getpriority(PRIO_PROCESS, 0));
+	return setpriority(PRIO_PROCESS, 0, 3);
+}
+
+static int sets_no_new_privs(void)
+{
+	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+}
+
+/* The rights stay permitted. */
+static int drops_capabilities(void)
+{
+	struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct caps[_LINUX_CAPABILITY_U32S_3];
+
+	if (syscall(SYS_capget, &head, caps))
+		return 1;
+	caps[0].effective = 0;
+	return syscall(SYS_capset, &head, caps) != 0;
 }
 
 static void *spin(void *arg)
@@ -275,6 +302,8 @@ int main(int argc, char **argv)
 		{ "threads", threads }, { "leaves", leaves }, { "executes", executes },
 		{ "thread_executes", thread_executes }, { "processes", processes }, { "ipc", ipc }, { "crash", crash },
 		{ "eats_memory", eats_memory }, { "floating_point", floating_point }, { "differs", differs },
+		{ "raises_nice", raises_nice }, { "sets_no_new_privs", sets_no_new_privs },
+		{ "drops_capabilities", drops_capabilities },
 	};
 
 	for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++)

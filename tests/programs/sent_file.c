@@ -50,7 +50,7 @@ int main(int argc, char **argv)
 
 	if (fd < 0 || socketpair(AF_UNIX, SOCK_SEQPACKET, 0, sockets))
 		return 3;
-	/* The reset after the first run, which looks at all files, is not the one that is tested. */
+	/* The first run counts as one that used the file, as this does. So the second one is needed. */
 	for (int i = 0; i < 2; i++)
 		if (send_file(sockets[0], fd))
 			return 3;

@@ -664,6 +664,7 @@ static void a_restore_flushes_what_it_changed(void **state)
 		}
 		expect_restore(r, VELLUM_FLUSH_RIGHTS | VELLUM_FLUSH_TABLES, 1);
 		expect_range(&r->batch[0], 0, PAGE(1), PAGE(2));
+		assert_int_equal(r->batch[0].frame[0], pte_pfn(entry_at(r->w.mm, PAGE(1))));
 	}
 	restore_of(r, snapshot);
 	expect_restore(r, VELLUM_FLUSH_RIGHTS | VELLUM_FLUSH_TABLES, 1);
@@ -673,6 +674,25 @@ static void a_restore_flushes_what_it_changed(void **state)
 	access_page(r, 1, 0);
 	restore_of(r, snapshot);
 	expect_restore(r, VELLUM_FLUSH_TABLES, 0);
+	vellum_snapshot_destroy(snapshot);
+}
+
+/* Pages that are dropped fill a gather: the flush after them is of all. */
+static void dropped_pages_end_with_a_full_flush(void **state)
+{
+	struct recorder *r = *state;
+	struct vellum_mm *const mms[] = { r->w.mm };
+	struct vellum_snapshot_args args = { .size = sizeof(args), .nr_mms = 1, .mms = mms, .max_kept_pages = 64 };
+	struct vellum_snapshot *snapshot = NULL;
+
+	map_at(r->w.mm, 0, 1024, RW, ANON);
+	OK(vellum_snapshot_create(&args, &snapshot));
+	for (unsigned i = 0; i < 700; i++)
+		put_word(r, i, 1);
+	forget(r);
+	OK(vellum_snapshot_restore(snapshot));
+	assert_true(r->nr_flush > 1);
+	assert_int_equal(r->nr_flush_mm, 1);
 	vellum_snapshot_destroy(snapshot);
 }
 
@@ -699,6 +719,7 @@ int main(void)
 		TEST(activation_is_reported),
 		TEST(idle_address_spaces),
 		TEST(a_restore_flushes_what_it_changed),
+		TEST(dropped_pages_end_with_a_full_flush),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
