@@ -115,7 +115,7 @@ static void waiting_faults_are_counted(void **state)
 	assert_counts(u, 0, 0);
 	start_load(w, &job[0], PAGE(0));
 	says_fault(u, &job[0], PAGE(0), 0);
-	start_load(w, &job[1], PAGE(1));
+	start_access(w, &job[1], 2, job_load, PAGE(1), 0);
 	wait_for_message(u, &job[1]);
 	assert_counts(u, 1, 2);
 	OK(zero_in(u, 0));
